@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The one error type: what was being done, to what, the errno, and the cure.
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+
+use nix::errno::Errno;
+
+/// What went wrong, coarse enough to branch on.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The caller's own words are wrong: a spec, a reference, an argument.
+    Invalid,
+    /// The named image, file or command is not there.
+    NotFound,
+    /// Something is already where a new thing was to be made.
+    Exists,
+    /// The kernel or a file's mode says no.
+    Permission,
+    /// This machine cannot do it; the cure says what would change that.
+    Unsupported,
+    /// Bytes from outside do not hold together: a wrong digest, a hostile archive.
+    Corrupt,
+    /// No space, no inodes, no memory, no file descriptors left.
+    Exhausted,
+    /// Somebody else holds it.
+    Busy,
+    /// The file was found but cannot be executed.
+    NotExecutable,
+    /// The other side of a socket of ours went away or spoke nonsense.
+    Broken,
+    /// Any other error of the operating system; see [`Error::errno`].
+    Os,
+}
+
+impl Kind {
+    fn of(errno: Errno) -> Self {
+        match errno {
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ENXIO | Errno::ESRCH => Self::NotFound,
+            Errno::EEXIST | Errno::ENOTEMPTY => Self::Exists,
+            Errno::EPERM | Errno::EACCES | Errno::EROFS => Self::Permission,
+            Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::ENODEV => Self::Unsupported,
+            Errno::ENOSPC
+            | Errno::EDQUOT
+            | Errno::ENOMEM
+            | Errno::EMFILE
+            | Errno::ENFILE
+            | Errno::EAGAIN => Self::Exhausted,
+            Errno::EBUSY | Errno::ETXTBSY => Self::Busy,
+            Errno::ENOEXEC => Self::NotExecutable,
+            Errno::EPIPE | Errno::ECONNRESET | Errno::EPROTO => Self::Broken,
+            _ => Self::Os,
+        }
+    }
+
+    /// The kind's name as faces print it, for example `not_found`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::NotFound => "not_found",
+            Self::Exists => "exists",
+            Self::Permission => "permission",
+            Self::Unsupported => "unsupported",
+            Self::Corrupt => "corrupt",
+            Self::Exhausted => "exhausted",
+            Self::Busy => "busy",
+            Self::NotExecutable => "not_executable",
+            Self::Broken => "broken",
+            Self::Os => "os",
+        }
+    }
+}
+
+/// Why a call failed. Prints as one line:
+/// `step: subject: ERRNO (its text); try: cure`.
+#[derive(Debug)]
+pub struct Error(Box<Fields>);
+
+#[derive(Debug)]
+struct Fields {
+    kind: Kind,
+    step: Cow<'static, str>,
+    subject: String,
+    errno: Option<Errno>,
+    cure: Option<Cow<'static, str>>,
+}
+
+/// The result of every fallible call of the library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A failure that no system call reported; `subject` says what is wrong with what.
+    pub fn new(kind: Kind, step: impl Into<Cow<'static, str>>, subject: impl fmt::Display) -> Self {
+        Self(Box::new(Fields {
+            kind,
+            step: step.into(),
+            subject: subject.to_string(),
+            errno: None,
+            cure: None,
+        }))
+    }
+
+    /// A failed system call; the kind follows from the errno.
+    pub fn os(
+        step: impl Into<Cow<'static, str>>,
+        subject: impl fmt::Display,
+        errno: Errno,
+    ) -> Self {
+        let mut error = Self::new(Kind::of(errno), step, subject);
+        error.0.errno = Some(errno);
+        error
+    }
+
+    /// A failed call of the standard library; keeps its errno when it has one.
+    pub fn io(
+        step: impl Into<Cow<'static, str>>,
+        subject: impl fmt::Display,
+        source: io::Error,
+    ) -> Self {
+        match source.raw_os_error() {
+            Some(raw) => Self::os(step, subject, Errno::from_raw(raw)),
+            None => {
+                let kind = match source.kind() {
+                    io::ErrorKind::NotFound => Kind::NotFound,
+                    io::ErrorKind::PermissionDenied => Kind::Permission,
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Kind::Corrupt,
+                    io::ErrorKind::InvalidInput => Kind::Invalid,
+                    _ => Kind::Os,
+                };
+                Self::new(kind, step, format_args!("{subject}: {source}"))
+            }
+        }
+    }
+
+    /// Adds what the user can do about it: printed after `; try: `.
+    #[must_use]
+    pub fn with_cure(mut self, cure: impl Into<Cow<'static, str>>) -> Self {
+        self.0.cure = Some(cure.into());
+        self
+    }
+
+    /// Replaces the kind, where the step knows better than the errno.
+    #[must_use]
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// What went wrong, coarse enough to branch on.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What was being done, for example `mount overlay on /`.
+    pub fn step(&self) -> &str {
+        &self.0.step
+    }
+
+    /// What it was done to, for example `lowerdir "/x"`.
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    /// The errno of the system call that failed, if one did.
+    pub fn errno(&self) -> Option<i32> {
+        self.0.errno.map(|e| e as i32)
+    }
+
+    /// The setting, package or command that would cure it, if one is known.
+    pub fn cure(&self) -> Option<&str> {
+        self.0.cure.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = &self.0;
+        write!(f, "{}", Quoted(&fields.step))?;
+        if !fields.subject.is_empty() {
+            write!(f, ": {}", Quoted(&fields.subject))?;
+        }
+        if let Some(errno) = fields.errno {
+            write!(f, ": {errno:?} ({})", errno.desc())?;
+        }
+        if let Some(cure) = &fields.cure {
+            write!(f, "; try: {}", Quoted(cure))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        match error.0.errno {
+            Some(errno) => io::Error::from_raw_os_error(errno as i32),
+            None => io::Error::other(error),
+        }
+    }
+}
+
+/// Shows text from outside with control and direction-changing characters
+/// escaped, so that a name in an image cannot drive the reader's terminal.
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        for c in self.0.chars() {
+            let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+            if c.is_control() || turns {
+                write!(f, "{}", c.escape_default())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn message_names_step_subject_errno_and_cure() {
+        let error = Error::os("mount overlay on /data", r#"lowerdir "/x""#, Errno::ENOENT)
+            .with_cure("make /x");
+        assert_eq!(
+            error.to_string(),
+            r#"mount overlay on /data: lowerdir "/x": ENOENT (No such file or directory); try: make /x"#
+        );
+        assert_eq!(error.kind(), Kind::NotFound);
+        assert_eq!(error.errno(), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn message_from_outside_cannot_drive_a_terminal() {
+        let error = Error::new(
+            Kind::Corrupt,
+            "read layer",
+            "entry \"\u{1b}[2J\u{202e}x\n\"",
+        );
+        assert_eq!(
+            error.to_string(),
+            "read layer: entry \"\\u{1b}[2J\\u{202e}x\\n\""
+        );
+    }
+}

@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a sandbox is restricted by: one file per kind of restriction.
+
+pub(crate) mod caps;

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Capabilities: names, sets, and the set that a spec asks for.
+#![forbid(unsafe_code)]
+
+use std::str::FromStr as _;
+
+use caps::Capability;
+
+use crate::error::{Error, Kind, Result};
+use crate::spec::{Profile, Security};
+
+/// A set of capabilities, bit `n` for capability number `n`, capabilities(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct CapSet(u64);
+
+/// Docker's default: what container root keeps.
+const DEFAULT: [Capability; 14] = [
+    Capability::CAP_CHOWN,
+    Capability::CAP_DAC_OVERRIDE,
+    Capability::CAP_FSETID,
+    Capability::CAP_FOWNER,
+    Capability::CAP_MKNOD,
+    Capability::CAP_NET_RAW,
+    Capability::CAP_SETGID,
+    Capability::CAP_SETUID,
+    Capability::CAP_SETFCAP,
+    Capability::CAP_SETPCAP,
+    Capability::CAP_NET_BIND_SERVICE,
+    Capability::CAP_SYS_CHROOT,
+    Capability::CAP_KILL,
+    Capability::CAP_AUDIT_WRITE,
+];
+
+impl CapSet {
+    /// No capability.
+    pub(crate) const EMPTY: Self = Self(0);
+
+    /// Every capability that this library knows by name.
+    pub(crate) fn all() -> Self {
+        caps::all().into_iter().collect()
+    }
+
+    /// The bits as capset(2) takes them.
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Whether `cap` is in the set.
+    pub(crate) fn has(self, cap: Capability) -> bool {
+        self.0 & cap.bitmask() != 0
+    }
+
+    /// What is in both sets.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// The names in numeric order, `CAP_CHOWN` first.
+    pub(crate) fn names(self) -> Vec<String> {
+        let mut known: Vec<_> = caps::all().into_iter().filter(|c| self.has(*c)).collect();
+        known.sort_by_key(|c| c.index());
+        known.iter().map(ToString::to_string).collect()
+    }
+
+    /// The set that `security` asks for: the profile's, less `cap_drop`, plus `cap_add`.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for a name that is not a capability.
+    pub(crate) fn of(security: &Security) -> Result<Self> {
+        let base = match security.profile {
+            Profile::Default => DEFAULT.into_iter().collect(),
+            Profile::Strict => Self::EMPTY,
+            Profile::Privileged => Self::all(),
+        };
+        let dropped = Self::parse("cap_drop", &security.cap_drop)?;
+        let added = Self::parse("cap_add", &security.cap_add)?;
+        Ok(Self(base.0 & !dropped.0 | added.0))
+    }
+
+    fn parse(key: &str, names: &[String]) -> Result<Self> {
+        let mut set = Self::EMPTY;
+        for name in names {
+            let upper = name.to_ascii_uppercase();
+            let full = match upper.strip_prefix("CAP_") {
+                Some(_) => upper,
+                None => format!("CAP_{upper}"),
+            };
+            set.0 |= match (full.as_str(), Capability::from_str(&full)) {
+                ("CAP_ALL", _) => Self::all().0,
+                (_, Ok(cap)) => cap.bitmask(),
+                (_, Err(_)) => {
+                    let step = format!("check spec: security.{key}");
+                    return Err(Error::new(
+                        Kind::Invalid,
+                        step,
+                        format_args!("{name:?} is not a capability"),
+                    )
+                    .with_cure("a name of capabilities(7) such as NET_ADMIN, or ALL"));
+                }
+            };
+        }
+        Ok(set)
+    }
+}
+
+impl FromIterator<Capability> for CapSet {
+    fn from_iter<T: IntoIterator<Item = Capability>>(caps: T) -> Self {
+        Self(caps.into_iter().fold(0, |bits, cap| bits | cap.bitmask()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(profile: Profile, add: &[&str], drop: &[&str]) -> Result<CapSet> {
+        let list = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        CapSet::of(&Security {
+            profile,
+            cap_add: list(add),
+            cap_drop: list(drop),
+            ..Security::default()
+        })
+    }
+
+    #[test]
+    fn caps_default_are_dockers_fourteen() {
+        // The value that `docker run` shows as CapEff.
+        assert_eq!(of(Profile::Default, &[], &[]).unwrap().bits(), 0xa804_25fb);
+    }
+
+    #[test]
+    fn caps_drop_comes_before_add() {
+        let set = of(Profile::Default, &["cap_net_admin", "KILL"], &["ALL"]).unwrap();
+        assert_eq!(set.names(), ["CAP_KILL", "CAP_NET_ADMIN"]);
+        assert_eq!(of(Profile::Strict, &[], &[]).unwrap(), CapSet::EMPTY);
+        assert!(
+            of(Profile::Privileged, &[], &[])
+                .unwrap()
+                .has(Capability::CAP_SYS_ADMIN)
+        );
+    }
+
+    #[test]
+    fn caps_unknown_name_is_refused() {
+        let error = of(Profile::Default, &["NET_ADMINN"], &[]).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("\"NET_ADMINN\" is not a capability")
+        );
+    }
+}

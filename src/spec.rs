@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The options of a sandbox, defined once for every face.
+#![forbid(unsafe_code)]
+
+mod limits;
+mod mount;
+mod security;
+mod units;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+
+pub(crate) use limits::RLIMITS;
+pub use limits::{Limits, Rlimit};
+pub use mount::{Mount, MountKind};
+pub use security::{Device, Profile, Seccomp, Security};
+pub use units::{ByteSize, parse_duration};
+
+/// What to make: an image, a writable layer, namespaces, limits, restrictions.
+///
+/// Plain data. The same keys serve as Rust fields, as JSON and as the command
+/// line's flags; a key that does not exist is refused with its nearest neighbour.
+///
+/// ```
+/// let spec = tare::Spec::from_json(r#"{"image": "host", "limits": {"memory": "256m"}}"#)?;
+/// assert_eq!(spec.limits.memory.unwrap().bytes(), 256 << 20);
+/// let error = tare::Spec::from_json(r#"{"limits": {"memroy": "256m"}}"#).unwrap_err();
+/// assert!(error.to_string().contains(r#"try: "memory""#));
+/// # Ok::<(), tare::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spec {
+    /// Image reference: `host`, `dir:PATH`, `oci:PATH[:TAG]`, `archive:FILE` or
+    /// `NAME[:TAG][@DIGEST]` in the store. Default: `host`.
+    pub image: String,
+    /// Where writes to the root go. Default: `memory`.
+    pub write: Write,
+    /// Which copy-on-write back end makes the root. Default: `auto`.
+    pub storage: Storage,
+    /// More mounts, in order, each `SOURCE:TARGET[:options]` or a table. Default: none.
+    pub mounts: Vec<Mount>,
+    /// Environment over the image's own. Default: none.
+    pub env: BTreeMap<String, String>,
+    /// Working directory; made if it is missing. Default: the image's, else `/`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workdir: Option<PathBuf>,
+    /// `USER[:GROUP]`, by name or number. Default: the image's, else `0:0`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Host name inside. Default: the first twelve digits of the sandbox's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// What of the network is visible. Default: `none`, a loopback of its own.
+    pub network: Network,
+    /// Ceilings on what commands may use. Default: none but `output`.
+    pub limits: Limits,
+    /// Capabilities, seccomp, masks and devices. Default: Docker's, plus `no_new_privs`.
+    pub security: Security,
+    /// Which namespaces are made. Default: all; `user` for ordinary users only.
+    pub namespaces: Namespaces,
+    /// Who is process 1. Default: `tare`, the resident init.
+    pub init: Init,
+    /// Which keys must be enforced. Default: all of them.
+    pub require: Require,
+    /// Free text for the caller's own use; seen in `effective`. Default: none.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            image: "host".into(),
+            write: Write::default(),
+            storage: Storage::default(),
+            mounts: Vec::new(),
+            env: BTreeMap::new(),
+            workdir: None,
+            user: None,
+            hostname: None,
+            network: Network::default(),
+            limits: Limits::default(),
+            security: Security::default(),
+            namespaces: Namespaces::default(),
+            init: Init::default(),
+            require: Require::default(),
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+/// Where writes to the root go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Write {
+    /// A tmpfs, gone at close; `limits.disk` bounds it.
+    #[default]
+    Memory,
+    /// A directory in the store, removed at close.
+    Disk,
+    /// Nowhere: the root is read-only.
+    None,
+}
+
+/// Which copy-on-write back end makes the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Storage {
+    /// The fastest that works here.
+    #[default]
+    Auto,
+    /// An overlay mount; ordinary users need kernel 5.11.
+    Overlay,
+    /// A full copy; works everywhere.
+    Copy,
+}
+
+/// What of the network is visible inside.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// A namespace of its own in which only the loopback is up.
+    #[default]
+    None,
+    /// The caller's own namespace: no isolation of the network.
+    Host,
+    /// An existing namespace, by path, for example `/run/netns/blue`.
+    Join(PathBuf),
+}
+
+/// Which namespaces are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Namespaces {
+    /// Default: `auto`.
+    pub user: UserNamespace,
+    /// System V IPC and POSIX message queues of its own. Default: true.
+    pub ipc: bool,
+    /// Host name of its own. Default: true.
+    pub uts: bool,
+    /// A view of cgroups that begins at the sandbox's own. Default: true.
+    pub cgroup: bool,
+}
+
+impl Default for Namespaces {
+    fn default() -> Self {
+        Self {
+            user: UserNamespace::Auto,
+            ipc: true,
+            uts: true,
+            cgroup: true,
+        }
+    }
+}
+
+/// The user namespace. The mount and pid namespaces are always made.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UserNamespace {
+    /// Made for ordinary users, not for root.
+    #[default]
+    Auto,
+    /// The caller's own; an ordinary user cannot ask for it.
+    Host,
+    /// Made, with these maps.
+    Maps {
+        /// User ids.
+        uids: Vec<IdMap>,
+        /// Group ids.
+        gids: Vec<IdMap>,
+    },
+}
+
+/// One line of a `uid_map` or `gid_map`, user_namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdMap {
+    /// First id inside.
+    pub inside: u32,
+    /// First id outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// Who is process 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// The resident init: any number of commands, zombies reaped.
+    #[default]
+    Tare,
+}
+
+/// Which keys must be enforced. What is named here may be left out where the
+/// machine cannot do it; everything else is an error then.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(untagged, expecting = "\"all\", or {\"may_degrade\": [keys]}")]
+pub enum Require {
+    /// Every key (`"all"`).
+    #[default]
+    #[serde(with = "all")]
+    All,
+    /// Every key but these (a list, for example `["limits.memory", "limits.io"]`).
+    AllBut(Vec<String>),
+}
+
+impl Require {
+    /// Whether `key` (dotted, `limits.memory`) may be left out on this machine.
+    pub fn may_degrade(&self, key: &str) -> bool {
+        match self {
+            Self::All => false,
+            Self::AllBut(keys) => keys.iter().any(|k| {
+                key.strip_prefix(k.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            }),
+        }
+    }
+}
+
+mod all {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str("all")
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<(), D::Error> {
+        match <&str>::deserialize(d)? {
+            "all" => Ok(()),
+            other => Err(D::Error::custom(format_args!("{other:?} is not \"all\""))),
+        }
+    }
+}
+
+impl Spec {
+    /// Reads a spec from JSON text and checks it.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] names the key's path, and for an unknown key its nearest neighbour.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let spec: Self = serde_path_to_error::deserialize(&mut json).map_err(|e| invalid(&e))?;
+        json.end()
+            .map_err(|e| Error::new(Kind::Invalid, "parse spec", e))?;
+        spec.validate()?;
+        Ok(spec)
+    }
+
+    /// The spec as one line of JSON; [`Spec::from_json`] reads it back equal.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("a spec holds only strings, numbers, lists and maps")
+    }
+
+    /// Checks what types cannot say: names, numbers and combinations.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`], naming the key.
+    pub fn validate(&self) -> Result<()> {
+        let wrong = |key: &str, why: String| {
+            Err(Error::new(Kind::Invalid, format!("check spec: {key}"), why))
+        };
+        if self.image.is_empty() || self.image.contains(['\0', '\n']) {
+            return wrong("image", format!("{:?} is not a reference", self.image));
+        }
+        for (name, value) in &self.env {
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                return wrong("env", format!("{name:?} cannot be an environment variable"));
+            }
+        }
+        if let Some(dir) = &self.workdir
+            && (!dir.is_absolute() || dir.as_os_str().as_encoded_bytes().contains(&0))
+        {
+            return wrong("workdir", format!("{dir:?} is not an absolute path"));
+        }
+        if let Some(name) = &self.hostname
+            && !is_hostname(name)
+        {
+            return wrong(
+                "hostname",
+                format!(
+                    "{name:?} is not a host name of at most 64 letters, digits, dots and hyphens"
+                ),
+            );
+        }
+        for mount in &self.mounts {
+            mount.validate()?;
+        }
+        self.limits.validate()?;
+        self.security.validate()
+    }
+}
+
+/// hostname(7): letters, digits, hyphens and dots; sethostname(2): at most 64 bytes.
+fn is_hostname(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && !name.starts_with(['-', '.'])
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
+}
+
+/// Turns serde's words into one of ours; the nearest key becomes the cure.
+fn invalid(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+    let text = error.inner().to_string();
+    let path = error.path().to_string();
+    let step = match path.as_str() {
+        "." => "parse spec".to_owned(),
+        path => format!("parse spec: {path}"),
+    };
+    let quoted: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+    let made = Error::new(Kind::Invalid, step, &text);
+    match quoted.split_first() {
+        Some((given, valid)) if text.starts_with("unknown ") => {
+            let nearest = valid.iter().max_by(|a, b| {
+                strsim::jaro_winkler(given, a).total_cmp(&strsim::jaro_winkler(given, b))
+            });
+            match nearest {
+                Some(key) => made.with_cure(format!("{key:?}")),
+                None => made,
+            }
+        }
+        _ => made,
+    }
+}
+
+#[cfg(test)]
+mod tests;

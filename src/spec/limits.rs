@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The `limits` key: ceilings on what the commands of a sandbox may use.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::units::ByteSize;
+use crate::error::{Error, Kind, Result};
+
+/// Ceilings for a sandbox, all of its commands together. A limit that this
+/// machine cannot enforce is an error unless `require` lets it go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Memory, page cache and tmpfs included. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+    /// Swap on top of `memory`, not the sum of both. Default: none, so `"0"` forbids it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap: Option<ByteSize>,
+    /// Processor time, in processors: `1.5`. Default: none.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "number_or_text"
+    )]
+    pub cpus: Option<f64>,
+    /// Which processors, as in cpuset(7): `"0-2,4"`. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpuset: Option<String>,
+    /// Processes and threads. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u64>,
+    /// Share of block input and output, 1 to 10000, 100 being everybody's. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io: Option<u16>,
+    /// Size of the writable layer when it is in memory. Default: the kernel's, half of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<ByteSize>,
+    /// Size of `/dev/shm`. Default: `64m`, as Docker's.
+    pub shm: ByteSize,
+    /// Bytes captured of one command's output, stdout and stderr together; a command
+    /// that writes more is killed with the reason `output`. Default: `64m`.
+    pub output: ByteSize,
+    /// Resource limits by name as in getrlimit(2), without `RLIMIT_`, in lower case:
+    /// `{"nofile": "1024:4096"}`. Default: the caller's own, but `core` 0.
+    pub rlimits: BTreeMap<String, Rlimit>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: None,
+            swap: None,
+            cpus: None,
+            cpuset: None,
+            pids: None,
+            io: None,
+            disk: None,
+            shm: ByteSize::new(64 << 20),
+            output: ByteSize::new(64 << 20),
+            rlimits: BTreeMap::new(),
+        }
+    }
+}
+
+/// The names of `limits.rlimits` with their numbers, getrlimit(2).
+pub(crate) const RLIMITS: [(&str, u32); 16] = [
+    ("cpu", 0),
+    ("fsize", 1),
+    ("data", 2),
+    ("stack", 3),
+    ("core", 4),
+    ("rss", 5),
+    ("nproc", 6),
+    ("nofile", 7),
+    ("memlock", 8),
+    ("as", 9),
+    ("locks", 10),
+    ("sigpending", 11),
+    ("msgqueue", 12),
+    ("nice", 13),
+    ("rtprio", 14),
+    ("rttime", 15),
+];
+
+impl Limits {
+    pub(super) fn validate(&self) -> Result<()> {
+        let wrong = |key: &str, why: String| {
+            Err(Error::new(
+                Kind::Invalid,
+                format!("check spec: limits.{key}"),
+                why,
+            ))
+        };
+        if let Some(memory) = self.memory
+            && memory.bytes() < 512 << 10
+        {
+            return wrong(
+                "memory",
+                format!("{memory} is less than 512k, too little for any process"),
+            );
+        }
+        if let Some(cpus) = self.cpus
+            && !(0.01..=4096.0).contains(&cpus)
+        {
+            return wrong("cpus", format!("{cpus} is not between 0.01 and 4096"));
+        }
+        if let Some(list) = &self.cpuset
+            && !is_cpu_list(list)
+        {
+            return wrong(
+                "cpuset",
+                format!("{list:?} is not a list such as \"0-2,4\""),
+            );
+        }
+        if self.pids == Some(0) {
+            return wrong("pids", "0 leaves no process at all".into());
+        }
+        if let Some(io) = self.io
+            && !(1..=10000).contains(&io)
+        {
+            return wrong("io", format!("{io} is not between 1 and 10000"));
+        }
+        for (name, limit) in &self.rlimits {
+            if !RLIMITS.iter().any(|(known, _)| known == name) {
+                return wrong("rlimits", format!("{name:?} is not a resource limit"));
+            }
+            if limit.soft > limit.hard {
+                return wrong(
+                    "rlimits",
+                    format!("{name}: soft {} is above hard {}", limit.soft, limit.hard),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_cpu_list(list: &str) -> bool {
+    let number = |s: &str| s.parse::<u16>().ok();
+    list.split(',').all(|part| match part.split_once('-') {
+        Some((a, b)) => matches!((number(a), number(b)), (Some(a), Some(b)) if a <= b),
+        None => number(part).is_some(),
+    })
+}
+
+/// One resource limit: `1024`, `"1024:4096"` (soft, then hard) or `"unlimited"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rlimit {
+    /// What the process feels; it may raise it up to `hard`.
+    pub soft: u64,
+    /// The ceiling. `u64::MAX` is unlimited.
+    pub hard: u64,
+}
+
+impl std::str::FromStr for Rlimit {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let number = |s: &str| match s {
+            "unlimited" | "-1" => Some(u64::MAX),
+            s => s.parse().ok(),
+        };
+        let pair = match text.split_once(':') {
+            Some((soft, hard)) => number(soft).zip(number(hard)),
+            None => number(text).map(|n| (n, n)),
+        };
+        match pair {
+            Some((soft, hard)) => Ok(Self { soft, hard }),
+            None => Err(Error::new(
+                Kind::Invalid,
+                "parse rlimit",
+                format_args!("{text:?} is not a limit"),
+            )
+            .with_cure("a number, SOFT:HARD, or \"unlimited\"")),
+        }
+    }
+}
+
+impl fmt::Display for Rlimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |n: u64| match n {
+            u64::MAX => "unlimited".to_owned(),
+            n => n.to_string(),
+        };
+        write!(f, "{}:{}", part(self.soft), part(self.hard))
+    }
+}
+
+impl Serialize for Rlimit {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rlimit {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Rlimit;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, \"SOFT:HARD\" or \"unlimited\"")
+            }
+            fn visit_u64<E: de::Error>(self, n: u64) -> Result<Rlimit, E> {
+                Ok(Rlimit { soft: n, hard: n })
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Rlimit, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        d.deserialize_any(Visitor)
+    }
+}
+
+/// `1.5` and `"1.5"` are the same number of processors.
+fn number_or_text<'de, D: Deserializer<'de>>(d: D) -> Result<Option<f64>, D::Error> {
+    struct Visitor;
+    impl<'de> de::Visitor<'de> for Visitor {
+        type Value = Option<f64>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number such as 1.5 or \"1.5\"")
+        }
+        fn visit_u64<E: de::Error>(self, n: u64) -> Result<Self::Value, E> {
+            Ok(Some(n as f64))
+        }
+        fn visit_f64<E: de::Error>(self, n: f64) -> Result<Self::Value, E> {
+            Ok(Some(n))
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            text.parse()
+                .map(Some)
+                .map_err(|_| E::custom(format_args!("{text:?} is not a number")))
+        }
+        fn visit_none<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+        fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
+            d.deserialize_any(self)
+        }
+    }
+    d.deserialize_option(Visitor)
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The `mounts` key: `SOURCE:TARGET[:options]` and its table form.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::units::ByteSize;
+use crate::error::{Error, Kind, Result};
+
+/// Something of the host, or something empty, at a path inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// What is mounted.
+    pub kind: MountKind,
+    /// Absolute path inside; made if it is missing, never through a link that leaves the root.
+    pub target: PathBuf,
+    /// No writing through this mount, nor through anything mounted below it. Default: false.
+    pub read_only: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountKind {
+    /// The host's file or directory itself, with the mounts below it.
+    Bind(PathBuf),
+    /// A private copy-on-write view of a host directory: writes stay inside.
+    Cow(PathBuf),
+    /// An empty file system in memory.
+    Tmpfs {
+        /// Its size. Default: the kernel's, half of memory.
+        size: Option<ByteSize>,
+        /// Mode of its root. Default: 1777, as Docker's.
+        mode: u32,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source: Option<PathBuf>,
+    target: PathBuf,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    options: Vec<String>,
+}
+
+impl Mount {
+    fn from_table(table: Table) -> Result<Self> {
+        let wrong = |why: String| Error::new(Kind::Invalid, "parse mount", why);
+        let mut mount = Self {
+            kind: match (table.kind.as_str(), table.source) {
+                ("bind", Some(source)) => MountKind::Bind(source),
+                ("cow", Some(source)) => MountKind::Cow(source),
+                ("tmpfs", None) => MountKind::Tmpfs {
+                    size: None,
+                    mode: 0o1777,
+                },
+                ("bind" | "cow", None) => {
+                    return Err(wrong(format!("a {} needs a source", table.kind)));
+                }
+                ("tmpfs", Some(_)) => return Err(wrong("a tmpfs has no source".into())),
+                (other, _) => {
+                    return Err(wrong(format!("type {other:?} is not known"))
+                        .with_cure("bind, cow or tmpfs"));
+                }
+            },
+            target: table.target,
+            read_only: false,
+        };
+        for option in &table.options {
+            mount.option(option)?;
+        }
+        mount.validate()?;
+        Ok(mount)
+    }
+
+    fn option(&mut self, option: &str) -> Result<()> {
+        let kind = std::mem::replace(&mut self.kind, MountKind::Bind(PathBuf::new()));
+        self.kind = match (option.split_once('=').unwrap_or((option, "")), kind) {
+            (("ro", ""), kind) => {
+                self.read_only = true;
+                kind
+            }
+            (("rw", ""), kind) => {
+                self.read_only = false;
+                kind
+            }
+            (("cow", ""), MountKind::Bind(source) | MountKind::Cow(source)) => {
+                MountKind::Cow(source)
+            }
+            (("size", text), MountKind::Tmpfs { mode, .. }) => MountKind::Tmpfs {
+                size: Some(text.parse()?),
+                mode,
+            },
+            (("mode", text), MountKind::Tmpfs { size, .. }) => {
+                let mode = u32::from_str_radix(text, 8).ok().filter(|m| *m <= 0o7777);
+                let mode = mode.ok_or_else(|| {
+                    Error::new(
+                        Kind::Invalid,
+                        "parse mount",
+                        format_args!("{text:?} is not an octal mode"),
+                    )
+                })?;
+                MountKind::Tmpfs { size, mode }
+            }
+            _ => {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    "parse mount",
+                    format_args!("option {option:?} is not known here"),
+                )
+                .with_cure("ro, rw, cow; for a tmpfs also size= and mode="));
+            }
+        };
+        Ok(())
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        let wrong = |why: String| Err(Error::new(Kind::Invalid, "check spec: mounts", why));
+        let target = &self.target;
+        if !target.is_absolute() || target.components().any(|c| c == Component::ParentDir) {
+            return wrong(format!(
+                "target {target:?} is not an absolute path without \"..\""
+            ));
+        }
+        if target.components().count() == 1 {
+            return wrong("target \"/\" would hide the image".into());
+        }
+        if let MountKind::Bind(source) | MountKind::Cow(source) = &self.kind
+            && source.as_os_str().is_empty()
+        {
+            return wrong(format!("target {target:?} has an empty source"));
+        }
+        // CVE-2019-16884: a mount over a part of procfs turns restrictions off. One on /proc itself
+        // would be hidden by our own, so it is refused too.
+        if target.starts_with("/proc") || target.starts_with("/sys") || target == Path::new("/dev")
+        {
+            return wrong(format!(
+                "target {target:?} would cover a file system of the kernel"
+            ));
+        }
+        Ok(())
+    }
+
+    fn table(&self) -> Table {
+        let (kind, source, mut options) = match &self.kind {
+            MountKind::Bind(source) => ("bind", Some(source.clone()), vec![]),
+            MountKind::Cow(source) => ("cow", Some(source.clone()), vec![]),
+            MountKind::Tmpfs { size, mode } => {
+                let mut options = vec![format!("mode={mode:o}")];
+                options.extend(size.map(|s| format!("size={s}")));
+                ("tmpfs", None, options)
+            }
+        };
+        if self.read_only {
+            options.push("ro".into());
+        }
+        Table {
+            kind: kind.into(),
+            source,
+            target: self.target.clone(),
+            options,
+        }
+    }
+}
+
+/// `SOURCE:TARGET[:options]`; a colon or backslash in a path is written `\:` or `\\`.
+impl FromStr for Mount {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut parts = vec![String::new()];
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '\\' => parts.last_mut().expect("never empty").extend(chars.next()),
+                ':' => parts.push(String::new()),
+                c => parts.last_mut().expect("never empty").push(c),
+            }
+        }
+        let (source, target, options) = match parts.as_slice() {
+            [source, target] => (source, target, ""),
+            [source, target, options] => (source, target, options.as_str()),
+            _ => {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    "parse mount",
+                    format_args!("{text:?} is not a mount"),
+                )
+                .with_cure("SOURCE:TARGET[:options]"));
+            }
+        };
+        Self::from_table(Table {
+            kind: "bind".into(),
+            source: Some(source.into()),
+            target: target.into(),
+            options: options
+                .split(',')
+                .filter(|o| !o.is_empty())
+                .map(Into::into)
+                .collect(),
+        })
+    }
+}
+
+impl Serialize for Mount {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        self.table().serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mount {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Mount;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "\"SOURCE:TARGET[:options]\" or a table with type, source, target, options",
+                )
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Mount, E> {
+                text.parse().map_err(E::custom)
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Mount, A::Error> {
+                let table = Table::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Mount::from_table(table).map_err(de::Error::custom)
+            }
+        }
+        d.deserialize_any(Visitor)
+    }
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The `security` key: capabilities, seccomp, masks and devices.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, Kind, Result};
+
+/// What commands may ask of the kernel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Security {
+    /// Where the lists below start from. Default: `default`, Docker's.
+    pub profile: Profile,
+    /// Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or `ALL`. Default: none.
+    pub cap_add: Vec<String>,
+    /// Capabilities taken from the profile's, before adding. Default: none.
+    pub cap_drop: Vec<String>,
+    /// The system call filter. Default: the profile's.
+    pub seccomp: Seccomp,
+    /// Whether setuid programs gain nothing. Default: true; `privileged` turns it off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_new_privs: Option<bool>,
+    /// Paths inside that are hidden. Default: Docker's list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masked_paths: Option<Vec<PathBuf>>,
+    /// Paths inside that are read-only. Default: Docker's list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readonly_paths: Option<Vec<PathBuf>>,
+    /// Host devices that are visible, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none more than Docker's six.
+    pub devices: Vec<Device>,
+}
+
+impl Default for Security {
+    fn default() -> Self {
+        Self {
+            profile: Profile::Default,
+            cap_add: Vec::new(),
+            cap_drop: Vec::new(),
+            seccomp: Seccomp::Default,
+            no_new_privs: None,
+            masked_paths: None,
+            readonly_paths: None,
+            devices: Vec::new(),
+        }
+    }
+}
+
+/// Where the lists start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Docker's default.
+    #[default]
+    Default,
+    /// Docker's default without any capability.
+    Strict,
+    /// Nothing restricted but the namespaces: every capability and device, no filter, no mask.
+    Privileged,
+}
+
+/// The system call filter.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Seccomp {
+    /// Docker's default profile (`"default"`).
+    #[default]
+    Default,
+    /// None (`"off"`).
+    Off,
+    /// A profile in Docker's JSON form, as a table.
+    Custom(serde_json::Value),
+}
+
+impl Serialize for Seccomp {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Default => s.serialize_str("default"),
+            Self::Off => s.serialize_str("off"),
+            Self::Custom(table) => table.serialize(s),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Seccomp {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        match serde_json::Value::deserialize(d)? {
+            serde_json::Value::String(text) if text == "default" => Ok(Self::Default),
+            serde_json::Value::String(text) if text == "off" => Ok(Self::Off),
+            table @ serde_json::Value::Object(_) => Ok(Self::Custom(table)),
+            other => Err(D::Error::custom(format_args!(
+                "{other} is not \"default\", \"off\" or a profile"
+            ))),
+        }
+    }
+}
+
+/// A device of the host, `SOURCE[:TARGET[:rwm]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// The device node on the host.
+    pub source: PathBuf,
+    /// Where it is inside. Default: the same path.
+    pub target: PathBuf,
+    /// Reading allowed. Default: true.
+    pub read: bool,
+    /// Writing allowed. Default: true.
+    pub write: bool,
+    /// Making further nodes of it allowed. Default: true.
+    pub mknod: bool,
+}
+
+impl FromStr for Device {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut parts = text.splitn(3, ':');
+        let source = parts.next().unwrap_or_default();
+        let target = parts.next().unwrap_or(source);
+        let access = parts.next().unwrap_or("rwm");
+        let known = !access.is_empty() && access.chars().all(|c| "rwm".contains(c));
+        if !source.starts_with('/')
+            || !target.starts_with("/dev/")
+            || target.contains("..")
+            || !known
+        {
+            return Err(Error::new(
+                Kind::Invalid,
+                "parse device",
+                format_args!("{text:?} is not a device"),
+            )
+            .with_cure("/dev/NAME[:/dev/NAME[:rwm]]"));
+        }
+        Ok(Self {
+            source: source.into(),
+            target: target.into(),
+            read: access.contains('r'),
+            write: access.contains('w'),
+            mknod: access.contains('m'),
+        })
+    }
+}
+
+impl Serialize for Device {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let access: String = [(self.read, 'r'), (self.write, 'w'), (self.mknod, 'm')]
+            .iter()
+            .filter_map(|(on, c)| on.then_some(*c))
+            .collect();
+        s.collect_str(&format_args!(
+            "{}:{}:{access}",
+            self.source.display(),
+            self.target.display()
+        ))
+    }
+}
+
+impl<'de> Deserialize<'de> for Device {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        String::deserialize(d)?.parse().map_err(D::Error::custom)
+    }
+}
+
+impl Security {
+    pub(super) fn validate(&self) -> Result<()> {
+        for paths in [&self.masked_paths, &self.readonly_paths]
+            .into_iter()
+            .flatten()
+        {
+            if let Some(path) = paths.iter().find(|p| !p.is_absolute()) {
+                let why = format!("{path:?} is not an absolute path");
+                return Err(Error::new(Kind::Invalid, "check spec: security", why));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+use super::*;
+
+#[test]
+fn spec_empty_is_the_default_and_round_trips() {
+    let spec = Spec::from_json("{}").unwrap();
+    assert_eq!(spec, Spec::default());
+    assert_eq!(Spec::from_json(&spec.to_json()).unwrap(), spec);
+}
+
+#[test]
+fn spec_full_round_trips() {
+    let text = r#"{"image":"oci:images/debian:12","write":"disk","storage":"copy",
+        "mounts":["/src:/w:cow","/a\\:b:/c:ro",{"type":"tmpfs","target":"/t","options":["size=1m","mode=755"]}],
+        "env":{"A":"1"},"workdir":"/w","user":"nobody:users","hostname":"box","network":{"join":"/run/netns/x"},
+        "limits":{"memory":"256m","swap":0,"cpus":"1.5","cpuset":"0-1,3","pids":64,"io":200,"disk":"1g","output":"1.5k",
+        "rlimits":{"nofile":"10:20","core":"unlimited","cpu":5}},
+        "security":{"profile":"strict","cap_add":["NET_ADMIN"],"cap_drop":["ALL"],"seccomp":"off","no_new_privs":false,
+        "masked_paths":["/proc/x"],"readonly_paths":[],"devices":["/dev/fuse","/dev/a:/dev/b:r"]},
+        "namespaces":{"user":{"maps":{"uids":[{"inside":0,"outside":1000,"count":1}],"gids":[]}},"ipc":false},
+        "require":["limits.io"],"labels":{"a":"b"}}"#;
+    let spec = Spec::from_json(text).unwrap();
+    assert_eq!(spec.limits.output.bytes(), 1536);
+    assert_eq!(spec.limits.cpus, Some(1.5));
+    assert_eq!(spec.mounts[1].kind, MountKind::Bind("/a:b".into()));
+    assert_eq!(spec.limits.rlimits["core"].hard, u64::MAX);
+    assert!(spec.require.may_degrade("limits.io"));
+    assert!(!spec.require.may_degrade("limits.memory"));
+    assert_eq!(Spec::from_json(&spec.to_json()).unwrap(), spec);
+}
+
+/// Each row: text, then what the message must hold.
+#[test]
+fn spec_wrong_text_is_refused_by_name() {
+    let rows = [
+        (r#"{"imagee":"x"}"#, r#"try: "image""#),
+        (r#"{"limits":{"memroy":"1m"}}"#, r#"try: "memory""#),
+        (r#"{"limits":{"memory":"1x"}}"#, "limits.memory"),
+        (r#"{"limits":{"memory":true}}"#, "limits.memory"),
+        (r#"{"limits":{"cpus":0}}"#, "limits.cpus"),
+        (r#"{"limits":{"cpuset":"3-1"}}"#, "limits.cpuset"),
+        (r#"{"limits":{"rlimits":{"nofiles":1}}}"#, "nofiles"),
+        (
+            r#"{"limits":{"rlimits":{"nofile":"2:1"}}}"#,
+            "soft 2 is above hard 1",
+        ),
+        (r#"{"write":"memry"}"#, r#"try: "memory""#),
+        (r#"{"mounts":["/a"]}"#, "mounts[0]"),
+        (r#"{"mounts":["/a:b"]}"#, "absolute"),
+        (r#"{"mounts":["/a:/x/../y"]}"#, "absolute"),
+        (r#"{"mounts":["/a:/proc/self/attr"]}"#, "cover"),
+        (r#"{"mounts":["/a:/b:rx"]}"#, "\"rx\""),
+        (r#"{"workdir":"w"}"#, "workdir"),
+        (r#"{"hostname":"a b"}"#, "hostname"),
+        (r#"{"env":{"A=B":"1"}}"#, "env"),
+        (r#"{"require":"some"}"#, "require"),
+        (
+            r#"{"security":{"devices":["fuse"]}}"#,
+            "security.devices[0]",
+        ),
+        (r#"{"image":"x"} x"#, "trailing"),
+        (r#"{"image":"x""#, "EOF"),
+    ];
+    for (text, part) in rows {
+        let error = Spec::from_json(text).expect_err(text);
+        assert_eq!(error.kind(), Kind::Invalid, "{text}");
+        let line = error.to_string();
+        assert!(line.contains(part), "{text}: {line:?} lacks {part:?}");
+        assert!(!line.contains('\n'), "{line:?}");
+    }
+}
+
+#[test]
+fn units_usual_notations_are_read() {
+    let sizes = [
+        ("0", 0),
+        ("10", 10),
+        ("1b", 1),
+        ("1k", 1024),
+        ("1KiB", 1024),
+        ("1.5g", 3 << 29),
+        ("2T", 2 << 40),
+        (" 3 mb ", 3 << 20),
+    ];
+    for (text, bytes) in sizes {
+        assert_eq!(text.parse::<ByteSize>().unwrap().bytes(), bytes, "{text}");
+    }
+    for text in ["", "k", "-1", "1.2.3", "1 1", "99999999999t", "0x10"] {
+        assert!(text.parse::<ByteSize>().is_err(), "{text}");
+    }
+    let times = [
+        ("1", 1000),
+        ("1.5", 1500),
+        ("500ms", 500),
+        ("2m", 120_000),
+        ("1h30m", 5_400_000),
+        ("1d", 86_400_000),
+    ];
+    for (text, ms) in times {
+        assert_eq!(parse_duration(text).unwrap().as_millis(), ms, "{text}");
+    }
+    for text in ["", "s", "-1", "1y", "1m30", "1e3"] {
+        assert!(parse_duration(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn size_shown_is_read_back() {
+    for bytes in [0, 1, 1023, 1024, 1 << 20, 3 << 29, (1 << 40) + 1] {
+        let size = ByteSize::new(bytes);
+        assert_eq!(size.to_string().parse::<ByteSize>().unwrap(), size);
+    }
+}

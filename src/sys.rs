@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The system calls that nix lacks, one family per file; the only unsafe code of the library.
