@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
+#[allow(unused_imports, reason = "its user, the plan, is still to come")]
 pub(crate) use limits::RLIMITS;
 pub use limits::{Limits, Rlimit};
 pub use mount::{Mount, MountKind};
