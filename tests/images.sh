@@ -1,0 +1,212 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Builds the real images that the tests run in, once, under target/images.
+#
+#   debian/        OCI layout made by debootstrap and umoci; tags latest (one gzip layer)
+#                  and two (a second layer: whiteouts, an opaque directory, changed types)
+#   debian-zstd/   the same with zstd layers       debian-plain/  with uncompressed layers
+#   busybox/       tags latest, entrypoint, user, odd (PAX: xattrs, capabilities, devices,
+#                  long names, mode 0000), gnu (GNU tar: sparse file, long names and links;
+#                  umoci cannot read this one, GNU tar can)
+#   static/        one static program and nothing else: no shell, no /etc
+#   multi/         an index with one manifest per architecture
+#   *.docker.tar, *.oci.tar   archives of debian and busybox
+#
+# Environment: TARE_IMAGES (the directory), TARE_MIRROR (Debian's mirror).
+# Needs root; needs the network only for what is not there yet.
+set -euo pipefail
+umask 022
+
+cd "$(dirname "$0")/.."
+images=${TARE_IMAGES:-${CARGO_TARGET_DIR:-target}/images}
+mirror=${TARE_MIRROR:-http://deb.debian.org/debian}
+mkdir -p "$images/.stamps" "$images/.debs"
+images=$(cd "$images" && pwd)
+new=$images/.new
+
+say() { printf 'images: %s\n' "$*"; }
+
+die() {
+    printf 'images: %s\n' "$*" >&2
+    exit 1
+}
+
+# Runs the recipe build_NAME unless it was already run as it reads now. The
+# recipe builds in $new and prints nothing; what it leaves there is published.
+# A recipe lists the ones it is made from, so that they are rebuilt together.
+image() {
+    local name=$1 recipe="build_$1" stamp=$images/.stamps/$1 sum began=$SECONDS
+    shift
+    sum=$({ declare -f "$recipe" add_layer; for from in "$@"; do cat "$images/.stamps/$from"; done; } | sha256sum)
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ]; then
+        say "$name: cached"
+        return
+    fi
+    [ "$(id -u)" = 0 ] || die "$name is not built yet; try: sudo $0"
+    say "$name: building"
+    rm -rf "$new" && mkdir "$new"
+    (cd "$new" && "$recipe")
+    # umoci makes blobs 0600; ordinary users read these images too.
+    chmod -R a+rX "$new/out"
+    (cd "$new/out" && for made in *; do rm -rf "${images:?}/$made"; mv "$made" "$images/"; done)
+    rm -rf "$new"
+    printf '%s\n' "$sum" >"$stamp"
+    say "$name: done in $((SECONDS - began)) s"
+}
+
+# add_layer LAYOUT:TAG NEW-TAG TAR-FLAGS...: packs ./layer as one more layer.
+add_layer() {
+    local from=$1 tag=$2
+    shift 2
+    tar --numeric-owner --sort=name "$@" -C layer -cf layer.tar .
+    umoci raw add-layer --image "$from" --tag "$tag" layer.tar
+    rm -rf layer layer.tar
+}
+
+build_debian() {
+    debootstrap --variant=minbase --include=python3-minimal \
+        --cache-dir="$images/.debs" bookworm root "$mirror" >debootstrap.log 2>&1 ||
+        die "debootstrap: $(tail -n 3 debootstrap.log)"
+    rm -rf root/var/cache/apt/archives/*.deb root/var/lib/apt/lists/* root/dev
+    mkdir root/dev out
+    umoci init --layout out/debian
+    umoci new --image out/debian:latest
+    umoci insert --image out/debian:latest root /
+    umoci config --image out/debian:latest --config.cmd bash \
+        --config.env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    mkdir -p layer/etc/issue.net layer/usr/share/info layer/usr/share/zoneinfo layer/opt
+    touch layer/etc/.wh.debian_version layer/usr/share/.wh.doc layer/usr/share/zoneinfo/.wh..wh..opq
+    printf 'second layer\n' | tee layer/etc/issue layer/usr/share/zoneinfo/Only >/dev/null
+    printf 'file now directory\n' >layer/etc/issue.net/inside
+    ln -s ../etc/issue layer/opt/link
+    ln layer/etc/issue layer/opt/hard
+    printf 'directory now file\n' >layer/mnt
+    add_layer out/debian:latest two --format=pax --owner=0 --group=0
+}
+
+build_busybox() {
+    mkdir -p root/{bin,etc,home/app,root,tmp,usr/sbin,var/spool} out
+    cp "$(command -v busybox)" root/bin/busybox
+    # Hard links, as in the image everybody uses.
+    root/bin/busybox --list | while read -r applet; do
+        [ "$applet" = busybox ] || ln root/bin/busybox "root/bin/$applet"
+    done
+    chmod 1777 root/tmp
+    chmod 0700 root/root
+    chown 1000:1000 root/home/app
+    printf '%s\n' root:x:0:0:root:/root:/bin/sh daemon:x:1:1:daemon:/usr/sbin:/bin/false \
+        app:x:1000:1000:app:/home/app:/bin/sh nobody:x:65534:65534:nobody:/home:/bin/false >root/etc/passwd
+    printf '%s\n' root:x:0: daemon:x:1: tty:x:5: audio:x:29:app staff:x:50:daemon,app \
+        app:x:1000: nobody:x:65534: >root/etc/group
+    umoci init --layout out/busybox
+    umoci new --image out/busybox:latest
+    umoci insert --image out/busybox:latest root /
+    umoci config --image out/busybox:latest --config.cmd sh --config.env PATH=/bin:/usr/sbin
+    umoci config --image out/busybox:latest --tag entrypoint --config.entrypoint echo \
+        --config.entrypoint entry --config.cmd command --config.workingdir /made/by/workdir
+    umoci config --image out/busybox:latest --tag user --config.user app \
+        --config.env HOME=/home/app --config.label org.example.a=b --config.volume /data
+
+    local long
+    long=$(printf 'n%.0s' {1..200})
+    mkdir -p "layer/odd/$long/$long" layer/odd/{closed,setgid,sticky}
+    printf 'long\n' >"layer/odd/$long/$long/$long"
+    printf 'closed\n' >layer/odd/closed/file
+    printf 'pax\n' >layer/odd/xattr
+    cp "$(command -v busybox)" layer/odd/capable
+    chmod 4755 layer/odd/capable
+    ln layer/odd/xattr layer/odd/hard
+    ln -s "/$long/$long" layer/odd/longlink
+    printf 'unusual\n' >"layer/odd/"$'name\twith \xff, : \\ and newline\n'
+    mknod layer/odd/null c 1 3
+    mknod layer/odd/block b 7 200
+    mkfifo layer/odd/fifo
+    setfattr -n user.tare -v odd layer/odd/xattr
+    setfattr -n user.binary -v 0x00ff layer/odd/setgid
+    setcap cap_net_raw+ep layer/odd/capable
+    chown 12345:54321 layer/odd/fifo
+    chmod 2775 layer/odd/setgid
+    chmod 1777 layer/odd/sticky
+    chmod 0 layer/odd/closed layer/odd/closed/file
+    touch -d '1970-01-02 03:04:05.123456789' layer/odd/xattr
+    add_layer out/busybox:latest odd --format=pax --xattrs --xattrs-include='*'
+
+    mkdir -p layer/gnu
+    truncate -s 8M layer/gnu/sparse
+    printf 'in the middle' | dd of=layer/gnu/sparse bs=1 seek=4194304 conv=notrunc status=none
+    printf 'long\n' >"layer/gnu/$long"
+    ln "layer/gnu/$long" layer/gnu/hard
+    ln -s "$long/$long" layer/gnu/longlink
+    add_layer out/busybox:latest gnu --format=gnu --sparse
+}
+
+build_static() {
+    mkdir -p root out
+    printf '%s\n' '#include <stdio.h>' '#include <stdlib.h>' 'int main(int c, char **v) {' \
+        '    for (int i = 1; i < c; i++) printf("%s%c", v[i], i + 1 < c ? 32 : 10);' \
+        '    return c > 1 ? atoi(v[1]) : 0;' '}' >static.c
+    gcc -O2 -static -s -o root/static static.c
+    umoci init --layout out/static
+    umoci new --image out/static:latest
+    umoci insert --image out/static:latest root /
+    umoci config --image out/static:latest --config.entrypoint /static
+}
+
+# One index, two manifests: this machine's architecture and one it is not.
+build_multi() {
+    local arch digest ours theirs
+    mkdir out
+    cp -r "$images/static" out/multi
+    arch=$(umoci stat --image out/multi:latest --json | jq -r '.config.architecture // empty')
+    arch=${arch:-$(dpkg --print-architecture)}
+    put() { # stdin becomes a blob; prints "DIGEST SIZE"
+        cat >blob
+        digest=$(sha256sum <blob | cut -d ' ' -f 1)
+        mv blob "out/multi/blobs/sha256/$digest"
+        printf 'sha256:%s %s\n' "$digest" "$(stat -c %s "out/multi/blobs/sha256/$digest")"
+    }
+    manifest=out/multi/blobs/sha256/$(jq -r '.manifests[0].digest' out/multi/index.json | cut -d : -f 2)
+    config=out/multi/blobs/sha256/$(jq -r .config.digest "$manifest" | cut -d : -f 2)
+    of_arch() { # of_arch ARCHITECTURE: prints "DIGEST SIZE" of its manifest
+        read -r digest size < <(jq -c --arg a "$1" '.architecture = $a | .config.Labels.arch = $a' "$config" | put)
+        jq -c --arg d "$digest" --argjson s "$size" '.config.digest = $d | .config.size = $s' "$manifest" | put
+    }
+    ours=$(of_arch "$arch")
+    theirs=$(of_arch s390x)
+    read -r digest size < <(jq -nc --arg a "$arch" --arg o "$ours" --arg t "$theirs" '
+        def of($x; $a): ($x | split(" ")) as [$d, $s] | {mediaType: "application/vnd.oci.image.manifest.v1+json",
+            digest: $d, size: ($s | tonumber), platform: {architecture: $a, os: "linux"}};
+        {schemaVersion: 2, mediaType: "application/vnd.oci.image.index.v1+json",
+         manifests: [of($t; "s390x"), of($o; $a)]}' | put)
+    jq -nc --arg d "$digest" --argjson s "$size" '{schemaVersion: 2, manifests: [{
+        mediaType: "application/vnd.oci.image.index.v1+json", digest: $d, size: $s,
+        annotations: {"org.opencontainers.image.ref.name": "latest"}}]}' >out/multi/index.json
+}
+
+build_archives() {
+    mkdir out
+    for name in debian busybox; do
+        skopeo copy -q "oci:$images/$name:latest" "docker-archive:out/$name.docker.tar:$name:latest"
+        skopeo copy -q "oci:$images/$name:latest" "oci-archive:out/$name.oci.tar:latest"
+    done
+}
+
+build_compressions() {
+    mkdir out
+    for tag in latest two; do
+        skopeo copy -q --dest-compress-format zstd "oci:$images/debian:$tag" "oci:out/debian-zstd:$tag"
+        skopeo copy -q --dest-decompress "oci:$images/debian:$tag" "dir:plain"
+        skopeo copy -q --dest-oci-accept-uncompressed-layers dir:plain "oci:out/debian-plain:$tag"
+        rm -rf plain
+    done
+}
+
+exec 9>"$images/.lock"
+flock 9
+image debian
+image busybox
+image static
+image multi static
+image archives debian busybox
+image compressions debian
+say "all in $images ($SECONDS s)"
