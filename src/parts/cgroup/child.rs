@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A cgroup for one command of a sandbox, to kill that command's whole tree.
+#![forbid(unsafe_code)]
+
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::kill::kill_all;
+use super::{Cgroup, Node, is_denied};
+use crate::error::{Error, Kind, Result};
+
+/// A cgroup below a sandbox's own in v2. It gets no controllers, so the rule against processes
+/// in inner cgroups does not apply and the sandbox's limits go on to hold for all together.
+#[derive(Debug)]
+pub(crate) struct ChildCgroup(Node);
+
+impl Cgroup {
+    /// Makes a cgroup for one command; `None` where the sandbox has none in v2.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for a name that is not plain, [`Kind::Exists`] for one that is taken.
+    pub(crate) fn child(&self, name: &str) -> Result<Option<ChildCgroup>> {
+        let name = super::directory_name(name)?;
+        let Some(parent) = &self.v2 else {
+            return Ok(None);
+        };
+        match Node::create(parent.path(), &name) {
+            Ok(node) => Ok(Some(ChildCgroup(node))),
+            Err(errno) if is_denied(errno) => Ok(None),
+            Err(errno) => {
+                let path = parent.path().join(name);
+                let error = Error::os("make cgroup", path.display(), errno);
+                Err(match errno {
+                    // cgroup.max.depth or cgroup.max.descendants, not a try-again.
+                    Errno::EAGAIN => error.with_kind(Kind::Exhausted),
+                    _ => error,
+                })
+            }
+        }
+    }
+}
+
+impl ChildCgroup {
+    /// The directory, for `CLONE_INTO_CGROUP`.
+    pub(crate) fn dir(&self) -> BorrowedFd<'_> {
+        self.0.fd()
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// The processes inside, as this process' pid namespace counts them.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        // A cgroup that is gone has none.
+        self.0.processes().unwrap_or_default()
+    }
+
+    /// Kills everything inside, as [`Cgroup::kill`] does.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] if something lives on.
+    pub(crate) fn kill(&self) -> Result<()> {
+        kill_all(&self.0).map_err(|e| Error::os("kill cgroup", self.path().display(), e))
+    }
+
+    /// Removes it, as [`Cgroup::remove`] does.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] when a process is still inside.
+    pub(crate) fn remove(&self) -> Result<()> {
+        let removed = self.0.remove();
+        removed.map_err(|e| Error::os("remove cgroup", self.path().display(), e))
+    }
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Killing, freezing and thawing everything in a cgroup.
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::node::Node;
+use super::{Cgroup, V1};
+use crate::error::{Error, Kind, Result};
+
+/// How long all of a cgroup may take to stop or to die.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Cgroup {
+    /// Kills everything inside, with SIGKILL. Returns when all of it is doomed, which with
+    /// `cgroup.kill` (kernel 5.14) no fork can escape; below that, when all of it is gone.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] without any cgroup, [`Kind::Busy`] if something lives on.
+    pub(crate) fn kill(&self) -> Result<()> {
+        let tracker = self.tracker("kill cgroup")?;
+        kill_all(tracker).map_err(|e| Error::os("kill cgroup", tracker.path().display(), e))
+    }
+
+    /// Stops everything inside; returns when it has stopped.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] without a v2 hierarchy and without the v1 freezer; [`Kind::Busy`]
+    /// when a process did not stop within two seconds.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.set_frozen("freeze cgroup", true)
+    }
+
+    /// Lets everything inside go on.
+    ///
+    /// # Errors
+    /// As [`Cgroup::freeze`].
+    pub(crate) fn thaw(&self) -> Result<()> {
+        self.set_frozen("thaw cgroup", false)
+    }
+
+    /// Whether no process is inside. True also without any cgroup.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self.tracker("") {
+            Ok(node) => node.processes().is_ok_and(|list| list.is_empty()),
+            Err(_) => true,
+        }
+    }
+
+    fn set_frozen(&self, step: &'static str, frozen: bool) -> Result<()> {
+        let tracker = self.tracker(step)?;
+        set_frozen(tracker, frozen).map_err(|errno| {
+            let error = Error::os(step, tracker.path().display(), errno);
+            match errno {
+                Errno::ENOENT => error
+                    .with_kind(Kind::Unsupported)
+                    .with_cure("as root: mount -t cgroup2 none /sys/fs/cgroup"),
+                _ => error,
+            }
+        })
+    }
+
+    /// The cgroup that knows best who is inside: v2, else the freezer, else any.
+    fn tracker(&self, step: &'static str) -> Result<&Node> {
+        let any = || self.v1.first().map(|V1 { node, .. }| node);
+        let found = self
+            .v2
+            .as_ref()
+            .or_else(|| self.v1_node("freezer"))
+            .or_else(any);
+        found.ok_or_else(|| {
+            Error::new(Kind::Unsupported, step, "this sandbox has no cgroup")
+                .with_cure("as root: mount -t cgroup2 none /sys/fs/cgroup")
+        })
+    }
+}
+
+/// Kills all that is in `node` and below.
+pub(super) fn kill_all(node: &Node) -> nix::Result<()> {
+    match node.write("cgroup.kill", "1") {
+        Err(Errno::ENOENT) => kill_listed(node),
+        result => result,
+    }
+}
+
+/// KERNEL(<5.14), and v1: signal whoever is listed until nobody is. Frozen processes neither fork
+/// nor exit, so no process escapes and no number is reused; without a freezer, a number may be
+/// reused between list and signal in theory, as it may for every kill(2).
+fn kill_listed(node: &Node) -> nix::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        // Not having frozen is harmless: the next round finds who was born meanwhile.
+        let _ = set_frozen(node, true);
+        let listed = node.processes()?;
+        for pid in &listed {
+            match kill(Pid::from_raw(*pid), Signal::SIGKILL) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        // A frozen process of v1 dies only once it is thawed.
+        let _ = set_frozen(node, false);
+        if listed.is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(Errno::EBUSY)
+}
+
+/// `ENOENT` where `node` can neither freeze as v2 (kernel 5.2) nor as v1 does.
+fn set_frozen(node: &Node, frozen: bool) -> nix::Result<()> {
+    let (word, state) = if frozen {
+        ("1", "FROZEN")
+    } else {
+        ("0", "THAWED")
+    };
+    let v2 = match node.write("cgroup.freeze", word) {
+        Ok(()) => true,
+        Err(Errno::ENOENT) => node.write("freezer.state", state).map(|()| false)?,
+        Err(errno) => return Err(errno),
+    };
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_micros(50);
+    loop {
+        let done = match v2 {
+            true => node.field("cgroup.events", "frozen") == Some(u64::from(frozen)),
+            false => node.read("freezer.state")?.trim() == state,
+        };
+        if done {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(Errno::EBUSY);
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The limits that a cgroup can hold, and the words in which one is refused.
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Kind};
+use crate::spec::Limits;
+
+/// One limit that the spec asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Limit<'a> {
+    /// Bytes.
+    Memory(u64),
+    /// Bytes of swap, on top of `memory`.
+    Swap { swap: u64, memory: Option<u64> },
+    /// Processors.
+    Cpus(f64),
+    /// A list as in cpuset(7).
+    Cpuset(&'a str),
+    /// Processes and threads.
+    Pids(u64),
+    /// A share from 1 to 10000, 100 being everybody's.
+    Io(u16),
+}
+
+impl<'a> Limit<'a> {
+    /// What `limits` asks for, in the order in which it has to be written.
+    pub(super) fn asked(limits: &'a Limits) -> Vec<Self> {
+        let memory = limits.memory.map(|m| m.bytes());
+        [
+            memory.map(Self::Memory),
+            limits.swap.map(|s| Self::Swap {
+                swap: s.bytes(),
+                memory,
+            }),
+            limits.cpus.map(Self::Cpus),
+            limits.cpuset.as_deref().map(Self::Cpuset),
+            limits.pids.map(Self::Pids),
+            limits.io.map(Self::Io),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// The key in the spec.
+    pub(super) fn key(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "limits.memory",
+            Self::Swap { .. } => "limits.swap",
+            Self::Cpus(_) => "limits.cpus",
+            Self::Cpuset(_) => "limits.cpuset",
+            Self::Pids(_) => "limits.pids",
+            Self::Io(_) => "limits.io",
+        }
+    }
+
+    /// The controller's name in v1 and in v2.
+    pub(super) fn controllers(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Memory(_) | Self::Swap { .. } => ("memory", "memory"),
+            Self::Cpus(_) => ("cpu", "cpu"),
+            Self::Cpuset(_) => ("cpuset", "cpuset"),
+            Self::Pids(_) => ("pids", "pids"),
+            Self::Io(_) => ("blkio", "io"),
+        }
+    }
+}
+
+/// What to write where for one limit; more than one write is done in order.
+#[derive(Debug, PartialEq)]
+pub(super) struct Setting {
+    pub(super) file: &'static str,
+    pub(super) value: String,
+}
+
+/// Why something cannot be had on this machine, and what would change that.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    kind: Kind,
+    why: String,
+    errno: Option<Errno>,
+    cure: Option<Cow<'static, str>>,
+}
+
+impl Refusal {
+    /// No system call failed; the machine lacks something.
+    pub(super) fn new(why: impl Into<String>, cure: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind: Kind::Unsupported,
+            why: why.into(),
+            errno: None,
+            cure: Some(cure.into()),
+        }
+    }
+
+    /// A system call failed, and the cure is known.
+    pub(super) fn os(
+        why: impl Into<String>,
+        errno: Errno,
+        cure: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            errno: Some(errno),
+            ..Self::new(why, cure)
+        }
+    }
+
+    /// The caller asked for what no setting can give: not for `require` to let go.
+    pub(super) fn invalid(why: impl Into<String>, cure: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            kind: Kind::Invalid,
+            ..Self::new(why, cure)
+        }
+    }
+
+    /// Whether `require` may let it go: a wrong value stays wrong.
+    pub(super) fn may_degrade(&self) -> bool {
+        self.kind == Kind::Unsupported
+    }
+
+    /// The refusal of `key` as an error.
+    pub(super) fn of(self, key: &str) -> Error {
+        let step = format!("set {key}");
+        let error = match self.errno {
+            Some(errno) => Error::os(step, self.why, errno),
+            None => Error::new(self.kind, step, self.why),
+        };
+        match self.cure {
+            Some(cure) => error.with_kind(self.kind).with_cure(cure),
+            None => error.with_kind(self.kind),
+        }
+    }
+}
+
+/// The processors in a list as in cpuset(7); `limits.cpuset` was checked when the spec was.
+pub(super) fn cpu_list(text: &str) -> BTreeSet<u16> {
+    let mut cpus = BTreeSet::new();
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse::<u16>()) {
+            cpus.extend(first..=last);
+        }
+    }
+    cpus
+}
+
+/// Refuses a list with processors that are not in `available`: v2 would take
+/// it, and then use whatever it likes.
+pub(super) fn check_cpu_list(asked: &str, available: &str) -> Result<(), Refusal> {
+    let have = cpu_list(available);
+    match cpu_list(asked).iter().find(|cpu| !have.contains(cpu)) {
+        None => Ok(()),
+        Some(cpu) => Err(Refusal::invalid(
+            format!("processor {cpu} of {asked:?} is not available here"),
+            format!("processors of {}", available.trim()),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpuset_outside_the_machine_is_refused() {
+        assert!(check_cpu_list("0-1,3", "0-3\n").is_ok());
+        let refusal = check_cpu_list("0,8", "0-3\n").unwrap_err();
+        assert!(!refusal.may_degrade());
+        assert_eq!(
+            refusal.of("limits.cpuset").to_string(),
+            r#"set limits.cpuset: processor 8 of "0,8" is not available here; try: processors of 0-3"#
+        );
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One cgroup directory of ours: made, read, written and removed by file descriptor.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, open, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, mkdir, read, unlinkat, write};
+
+/// How long a dying cgroup may take to let go of its last process.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A cgroup directory, held open. The open descriptor carries a shared lock:
+/// whoever finds the directory locked knows that its owner lives, even across
+/// pid namespaces, where process numbers say nothing.
+#[derive(Debug)]
+pub(super) struct Node {
+    path: PathBuf,
+    dir: Flock<OwnedFd>,
+}
+
+impl Node {
+    /// Makes `parent/name`, which must not be there.
+    pub(super) fn create(parent: &Path, name: &str) -> nix::Result<Self> {
+        let path = parent.join(name);
+        mkdir(&path, Mode::from_bits_truncate(0o755))?;
+        Self::open(path.clone(), FlockArg::LockSharedNonblock).inspect_err(|_| {
+            // The failure to open is the one to tell.
+            let _ = unlinkat(AT_FDCWD, &path, UnlinkatFlags::RemoveDir);
+        })
+    }
+
+    /// Opens a stale cgroup. `EAGAIN` if its owner lives after all.
+    pub(super) fn seize(path: PathBuf) -> nix::Result<Self> {
+        Self::open(path, FlockArg::LockExclusiveNonblock)
+    }
+
+    fn open(path: PathBuf, lock: FlockArg) -> nix::Result<Self> {
+        let dir = open(&path, directory(), Mode::empty())?;
+        let dir = Flock::lock(dir, lock).map_err(|(_, errno)| errno)?;
+        Ok(Self { path, dir })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+
+    /// A control file, opened for writing and kept.
+    pub(super) fn open_for_write(&self, file: &str) -> nix::Result<OwnedFd> {
+        openat(
+            self.fd(),
+            file,
+            OFlag::O_WRONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )
+    }
+
+    /// Writes `value` to a control file in one call, as the kernel wants it.
+    pub(super) fn write(&self, file: &str, value: &str) -> nix::Result<()> {
+        write(self.open_for_write(file)?, value.as_bytes()).map(drop)
+    }
+
+    /// The text of a control file.
+    pub(super) fn read(&self, file: &str) -> nix::Result<String> {
+        let fd = openat(
+            self.fd(),
+            file,
+            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        )?;
+        let mut text = Vec::new();
+        let mut chunk = [0; 4096];
+        loop {
+            match read(&fd, &mut chunk)? {
+                0 => return Ok(String::from_utf8_lossy(&text).into_owned()),
+                n => text.extend_from_slice(&chunk[..n]),
+            }
+        }
+    }
+
+    /// The number in a control file that holds nothing else.
+    pub(super) fn number(&self, file: &str) -> Option<u64> {
+        self.read(file).ok()?.trim().parse().ok()
+    }
+
+    /// The number behind `key` in a control file of `key number` lines.
+    pub(super) fn field(&self, file: &str, key: &str) -> Option<u64> {
+        let text = self.read(file).ok()?;
+        let mut pairs = text.lines().filter_map(|l| l.split_once(' '));
+        pairs.find(|(k, _)| *k == key)?.1.trim().parse().ok()
+    }
+
+    /// The processes in this cgroup and in all below it, as our pid namespace counts them.
+    pub(super) fn processes(&self) -> nix::Result<Vec<i32>> {
+        let mut found = Vec::new();
+        list_processes(self.fd(), &mut found)?;
+        Ok(found)
+    }
+
+    /// Removes the cgroup and those below it, leaves first. Waits, at most two seconds, for
+    /// processes that were killed and still exit. A cgroup that is gone already is success.
+    ///
+    /// # Errors
+    /// `EBUSY` if a process stays in it.
+    pub(super) fn remove(&self) -> nix::Result<()> {
+        remove_tree(&self.path, Instant::now() + PATIENCE)
+    }
+}
+
+/// How every directory here is opened.
+fn directory() -> OFlag {
+    OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
+}
+
+/// The directories right below `dir`.
+fn below(dir: BorrowedFd<'_>) -> nix::Result<Vec<std::ffi::CString>> {
+    let mut listing = Dir::openat(dir, ".", directory(), Mode::empty())?;
+    let mut names = Vec::new();
+    for entry in listing.iter() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type() == Some(nix::dir::Type::Directory) && name != c"." && name != c".." {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn list_processes(dir: BorrowedFd<'_>, found: &mut Vec<i32>) -> nix::Result<()> {
+    let file = openat(
+        dir,
+        "cgroup.procs",
+        OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?;
+    let text = std::io::read_to_string(std::fs::File::from(file))
+        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    // 0 stands for a process outside our pid namespace, which we cannot name.
+    found.extend(
+        text.lines()
+            .filter_map(|l| l.parse::<i32>().ok())
+            .filter(|pid| *pid > 0),
+    );
+    for name in below(dir)? {
+        match openat(dir, name.as_c_str(), directory(), Mode::empty()) {
+            Ok(child) => list_processes(child.as_fd(), found)?,
+            Err(Errno::ENOENT) => {} // Removed meanwhile, so empty.
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// rmdir(2) without first asking whether it can work: mostly it can.
+fn remove_tree(path: &Path, deadline: Instant) -> nix::Result<()> {
+    let mut pause = Duration::from_micros(100);
+    loop {
+        match unlinkat(AT_FDCWD, path, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+            // A process inside, or a cgroup below.
+            Err(Errno::EBUSY | Errno::ENOTEMPTY) if Instant::now() < deadline => {}
+            Err(errno) => return Err(errno),
+        }
+
+        let dir = open(path, directory(), Mode::empty())?;
+        let children = below(dir.as_fd())?;
+        for name in &children {
+            use std::os::unix::ffi::OsStrExt as _;
+            remove_tree(
+                &path.join(std::ffi::OsStr::from_bytes(name.to_bytes())),
+                deadline,
+            )?;
+        }
+        if children.is_empty() {
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a cgroup's processes have used, and how many of them died for want of memory.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Cgroup, Node};
+
+/// What all processes of a sandbox have used so far. A figure that this machine does not count
+/// for it is `None`: memory, io and pids are counted only where one of their limits was set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub(crate) struct Usage {
+    /// The most memory that was in use at once, page cache and tmpfs included, in bytes; v2 from
+    /// kernel 5.19.
+    pub(crate) memory_peak: Option<u64>,
+    /// Processor time spent in programs; v1 only counts it with `limits.cpus`.
+    pub(crate) cpu_user: Option<Duration>,
+    /// Processor time spent in the kernel for them.
+    pub(crate) cpu_system: Option<Duration>,
+    /// Bytes read from block devices.
+    pub(crate) io_read: Option<u64>,
+    /// Bytes written to block devices.
+    pub(crate) io_written: Option<u64>,
+    /// The most processes and threads there were at once; kernel 6.1.
+    pub(crate) pids_peak: Option<u64>,
+}
+
+impl Cgroup {
+    /// What has been used so far. Never fails: a figure that cannot be read is `None`.
+    pub(crate) fn usage(&self) -> Usage {
+        let (cpu_user, cpu_system) = self.cpu_time();
+        let (io_read, io_written) = self.io_bytes();
+        let peak = |v1, v1_file, v2_file| match self.v1_node(v1) {
+            Some(node) => node.number(v1_file),
+            None => self.v2.as_ref()?.number(v2_file),
+        };
+        Usage {
+            memory_peak: peak("memory", "memory.max_usage_in_bytes", "memory.peak"),
+            cpu_user,
+            cpu_system,
+            io_read,
+            io_written,
+            pids_peak: peak("pids", "pids.peak", "pids.peak"),
+        }
+    }
+
+    /// How often the kernel killed a process inside because memory ran out, kernel 4.13. `None`
+    /// where that is not counted, that is without `limits.memory`.
+    pub(crate) fn oom_kills(&self) -> Option<u64> {
+        match self.v1_node("memory") {
+            Some(node) => node.field("memory.oom_control", "oom_kill"),
+            None => self.v2.as_ref()?.field("memory.events", "oom_kill"),
+        }
+    }
+
+    /// v2 counts processor time in every cgroup, with or without the controller.
+    fn cpu_time(&self) -> (Option<Duration>, Option<Duration>) {
+        let from = |node: &Node| {
+            let time = |key| node.field("cpu.stat", key).map(Duration::from_micros);
+            (time("user_usec"), time("system_usec"))
+        };
+        match (&self.v2, self.v1_node("cpuacct")) {
+            (Some(node), _) => from(node),
+            (None, Some(node)) => {
+                let time = |file| node.number(file).map(Duration::from_nanos);
+                (time("cpuacct.usage_user"), time("cpuacct.usage_sys"))
+            }
+            (None, None) => (None, None),
+        }
+    }
+
+    fn io_bytes(&self) -> (Option<u64>, Option<u64>) {
+        let text = match (self.v1_node("blkio"), &self.v2) {
+            (Some(node), _) => node.read("blkio.throttle.io_service_bytes_recursive").ok(),
+            (None, Some(node)) => node.read("io.stat").ok(),
+            (None, None) => None,
+        };
+        match text {
+            Some(text) => (
+                Some(sum_bytes(&text, "Read", "rbytes")),
+                Some(sum_bytes(&text, "Write", "wbytes")),
+            ),
+            None => (None, None),
+        }
+    }
+}
+
+/// Adds up over all devices: v1 has `8:0 Read 4096`, v2 `8:0 rbytes=4096 wbytes=0 ...`.
+fn sum_bytes(text: &str, v1_word: &str, v2_key: &str) -> u64 {
+    text.lines()
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace().skip(1);
+            let number = match words.next()? {
+                word if word == v1_word => words.next()?,
+                first => {
+                    let mut pairs = std::iter::once(first).chain(words);
+                    pairs.find_map(|p| p.strip_prefix(v2_key)?.strip_prefix('='))?
+                }
+            };
+            number.parse::<u64>().ok()
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_sums_io_over_devices() {
+        let v1 = "8:0 Read 4096\n8:0 Write 8192\n8:0 Sync 1\n8:0 Total 12288\n8:16 Read 1\nTotal 12289\n";
+        assert_eq!(sum_bytes(v1, "Read", "rbytes"), 4097);
+        assert_eq!(sum_bytes(v1, "Write", "wbytes"), 8192);
+        let v2 = "8:0 rbytes=10 wbytes=20 rios=1\n8:16 rbytes=1 wbytes=2\n7:0 \n";
+        assert_eq!(sum_bytes(v2, "Read", "rbytes"), 11);
+        assert_eq!(sum_bytes(v2, "Write", "wbytes"), 22);
+    }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Limits in the words of cgroup v1, kernel doc `admin-guide/cgroup-v1`.
+#![forbid(unsafe_code)]
+
+use std::fs;
+
+use nix::errno::Errno;
+
+use super::io;
+use super::layout::Hierarchy;
+use super::limit::{Limit, Refusal, Setting, check_cpu_list};
+
+/// The period of `cpu.cfs_quota_us` that the kernel starts with, in microseconds.
+const PERIOD: f64 = 100_000.0;
+
+/// What to write for `limit` into a cgroup right below our own of `hierarchy`.
+///
+/// # Errors
+/// When this kernel's v1 has no word for it, or the value is beyond our own cgroup's.
+pub(super) fn settings(limit: &Limit<'_>, hierarchy: &Hierarchy) -> Result<Vec<Setting>, Refusal> {
+    let one = |file, value: String| Ok(vec![Setting { file, value }]);
+    match *limit {
+        Limit::Memory(bytes) => one("memory.limit_in_bytes", bytes.to_string()),
+        Limit::Swap {
+            swap,
+            memory: Some(memory),
+        } => {
+            let sum = memory.saturating_add(swap).min(i64::MAX as u64);
+            one("memory.memsw.limit_in_bytes", sum.to_string())
+        }
+        Limit::Swap { memory: None, .. } => Err(Refusal::new(
+            "cgroup v1 can limit swap only together with memory",
+            "set limits.memory as well",
+        )),
+        Limit::Cpus(cpus) => one("cpu.cfs_quota_us", format!("{:.0}", cpus * PERIOD)),
+        Limit::Cpuset(list) => cpuset(list, hierarchy),
+        Limit::Pids(count) => one("pids.max", count.to_string()),
+        Limit::Io(weight) => Ok(vec![io::v1(weight)?]),
+    }
+}
+
+/// A new v1 cpuset has neither processors nor memory nodes and takes no process before both are
+/// written. Our own cgroup has both, since we are in it.
+fn cpuset(list: &str, hierarchy: &Hierarchy) -> Result<Vec<Setting>, Refusal> {
+    let read = |file| {
+        let path = hierarchy.own.join(file);
+        fs::read_to_string(&path).map_err(|e| {
+            let errno = Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
+            Refusal::os(path.display().to_string(), errno, "make it readable")
+        })
+    };
+    check_cpu_list(list, &read("cpuset.cpus")?)?;
+    let mems = read("cpuset.mems")?.trim().to_owned();
+    Ok(vec![
+        Setting {
+            file: "cpuset.mems",
+            value: mems,
+        },
+        Setting {
+            file: "cpuset.cpus",
+            value: list.to_owned(),
+        },
+    ])
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Limits in the words of cgroup v2, and the search for a place where they can be had.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, Uid, faccessat};
+
+use super::io;
+use super::layout::Hierarchy;
+use super::limit::{Limit, Refusal, Setting, check_cpu_list};
+
+/// The period of `cpu.max`, in microseconds.
+const PERIOD: f64 = 100_000.0;
+
+/// What to write for `limit` into a cgroup right below `parent`, kernel doc
+/// `admin-guide/cgroup-v2.rst`.
+///
+/// # Errors
+/// When this machine would take the value and not act on it.
+pub(super) fn settings(
+    limit: &Limit<'_>,
+    hierarchy: &Hierarchy,
+    parent: &Path,
+) -> Result<Vec<Setting>, Refusal> {
+    let (file, value) = match *limit {
+        Limit::Memory(bytes) => ("memory.max", bytes.to_string()),
+        Limit::Swap { swap, .. } => ("memory.swap.max", swap.to_string()),
+        Limit::Cpus(cpus) => ("cpu.max", format!("{:.0} {PERIOD}", cpus * PERIOD)),
+        Limit::Cpuset(list) => {
+            let file = parent.join("cpuset.cpus.effective");
+            let available = fs::read_to_string(&file).map_err(|e| {
+                let errno = Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
+                Refusal::os(file.display().to_string(), errno, "make it readable")
+            })?;
+            check_cpu_list(list, &available)?;
+            ("cpuset.cpus", list.to_owned())
+        }
+        Limit::Pids(count) => ("pids.max", count.to_string()),
+        Limit::Io(weight) => return Ok(vec![io::v2(weight, hierarchy)?]),
+    };
+    Ok(vec![Setting { file, value }])
+}
+
+/// The nearest cgroup, from our own upwards, that we may make children in and
+/// whose children have all of `controllers`.
+///
+/// Only our own and its ancestors qualify: the kernel lets an ordinary user start a process in a
+/// cgroup only if the common ancestor of here and there is writable too. One whose children have
+/// the controllers already is preferred over one where we have to turn them on.
+///
+/// # Errors
+/// When there is none, with the reason that the nearest candidate gave.
+pub(super) fn find_parent(hierarchy: &Hierarchy, controllers: &[&str]) -> Result<PathBuf, Refusal> {
+    let own = &hierarchy.own;
+    let mut candidates = Vec::new();
+    let mut denied = Errno::EACCES;
+    for dir in own
+        .ancestors()
+        .take_while(|d| d.starts_with(&hierarchy.mount))
+    {
+        match may_hold_children(dir) {
+            Ok(()) => candidates.push(dir),
+            Err(errno) => denied = errno,
+        }
+    }
+    let has = |dir: &Path, file: &str| {
+        // Unreadable is the same as absent: the next candidate is tried.
+        let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
+        controllers
+            .iter()
+            .all(|c| text.split_ascii_whitespace().any(|t| t == *c))
+    };
+    if let Some(dir) = candidates.iter().find(|d| has(d, "cgroup.subtree_control")) {
+        return Ok(dir.to_path_buf());
+    }
+    let mut refused = None;
+    for dir in candidates.iter().filter(|d| has(d, "cgroup.controllers")) {
+        match enable(dir, controllers) {
+            Ok(()) => return Ok(dir.to_path_buf()),
+            Err(errno) => refused = refused.or(Some((dir, errno))),
+        }
+    }
+    Err(match refused {
+        Some((dir, errno)) => refuse_enable(dir, controllers, errno),
+        None if candidates.is_empty() => refuse_place(own, denied),
+        None => refuse_delegation(candidates[0], controllers),
+    })
+}
+
+/// Whether we may make a cgroup in `dir` and start processes below it.
+fn may_hold_children(dir: &Path) -> nix::Result<()> {
+    let may = |path: &Path, how| faccessat(AT_FDCWD, path, how, AtFlags::AT_EACCESS);
+    may(dir, AccessFlags::W_OK | AccessFlags::X_OK)?;
+    may(&dir.join("cgroup.procs"), AccessFlags::W_OK)
+}
+
+/// Gives the children of `dir` these controllers. It stays so: others may have come to need it.
+fn enable(dir: &Path, controllers: &[&str]) -> nix::Result<()> {
+    let words: Vec<_> = controllers.iter().map(|c| format!("+{c}")).collect();
+    fs::write(dir.join("cgroup.subtree_control"), words.join(" "))
+        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+const DELEGATE: &str = "systemd-run --user --scope -p Delegate=yes PROGRAM, or run as root";
+
+/// EBUSY: a cgroup with processes in it cannot give controllers to its children.
+fn refuse_enable(dir: &Path, controllers: &[&str], errno: Errno) -> Refusal {
+    let why = format!("turn on {} below {}", controllers.join(" "), dir.display());
+    match errno {
+        Errno::EBUSY => Refusal::os(
+            why,
+            errno,
+            format!(
+                "run this program one level down: mkdir {0}/host; echo PID > {0}/host/cgroup.procs",
+                dir.display()
+            ),
+        ),
+        _ => Refusal::os(why, errno, DELEGATE),
+    }
+}
+
+fn refuse_place(own: &Path, errno: Errno) -> Refusal {
+    let why = format!("make a cgroup in {} or above", own.display());
+    let cure = match errno {
+        Errno::EROFS => "mount cgroup2 writable: mount -o remount,rw /sys/fs/cgroup",
+        _ => DELEGATE,
+    };
+    Refusal::os(why, errno, cure)
+}
+
+fn refuse_delegation(dir: &Path, controllers: &[&str]) -> Refusal {
+    let names = controllers.join(" ");
+    let why = format!("{} was not given the controllers {names}", dir.display());
+    let cure = match Uid::effective().is_root() {
+        true => format!(
+            "write \"+{}\" to the cgroup.subtree_control of every cgroup above",
+            controllers.join(" +")
+        ),
+        false => {
+            format!("Delegate={names} in the [Service] section of systemctl edit user@.service")
+        }
+    };
+    Refusal::new(why, cure)
+}
