@@ -1,1 +1,46 @@
-//! Oracles.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the machine looks like before and after a test, and who else it needs.
+//!
+//! ```
+//! use std::time::Duration;
+//! use tare_oracle::{Host, Victim, need};
+//!
+//! fn sandbox_closed_leaves_nothing() {
+//!     need!(root, overlay, image("debian"));
+//!     let _alone = Host::exclusive();
+//!     let dir = tempfile::tempdir().unwrap();
+//!     let victim = Victim::new(dir.path());
+//!     // ... open and close one sandbox first, so that what lives as long as
+//!     // the process (the spawner) is there on both sides ...
+//!     let before = Host::snapshot();
+//!     // ... the test ...
+//!     before.assert_unchanged(Duration::from_secs(2));
+//!     victim.assert_intact();
+//! }
+//! # sandbox_closed_leaves_nothing();
+//! ```
+//!
+//! - [`Host`]: processes, mounts, cgroups, descriptors, ... before and after.
+//! - [`Victim`]: a tree that an attack would reach, and a marker it would read.
+//! - [`tree`]: a directory tree as an mtree-like listing, and how two of them differ.
+//! - [`need!`](crate::need!): what a test needs; missing needs skip loudly or fail.
+//! - [`users`]: ordinary users with and without subordinate ids.
+//! - [`images`]: where `tests/images.sh` put the real images.
+//! - [`built`]: another program of this workspace, such as `enosys`.
+//!
+//! It does not know the library: it looks at what the kernel shows.
+
+pub mod host;
+pub mod images;
+pub mod needs;
+pub mod tree;
+pub mod users;
+pub mod victim;
+
+mod program;
+
+pub use host::Host;
+pub use images::image;
+pub use program::built;
+pub use users::{User, ordinary_user};
+pub use victim::Victim;

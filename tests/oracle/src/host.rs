@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The machine and this process before and after: whatever a library could leave behind.
+
+mod kernel;
+mod process;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What is looked at, each a list of lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Area {
+    /// `/proc/self/mountinfo` without the mount ids.
+    Mounts,
+    /// Cgroup directories of ours; every directory in a wide snapshot.
+    Cgroups,
+    /// Descendants of this process, zombies included, and orphans of ours.
+    Processes,
+    /// Network namespaces that those processes, or this one, are in.
+    NetworkNamespaces,
+    /// This process's descriptors with what they show and their flags.
+    Descriptors,
+    /// How many threads this process has more than before.
+    Threads,
+    /// `/proc/keys`: type and description, without what counts down.
+    Keyrings,
+    /// Everything below the directories that were named.
+    Directories,
+    /// Loop devices that have a backing file.
+    LoopDevices,
+    /// System settings, `core_pattern` and the host name among them.
+    Sysctls,
+    /// What the contract with the host process says we never touch: working
+    /// directory, umask, environment, signals, limits, ids, namespaces.
+    Contract,
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mounts => "mount",
+            Self::Cgroups => "cgroup",
+            Self::Processes => "process",
+            Self::NetworkNamespaces => "network namespace",
+            Self::Descriptors => "descriptor",
+            Self::Threads => "threads",
+            Self::Keyrings => "key",
+            Self::Directories => "directory",
+            Self::LoopDevices => "loop device",
+            Self::Sysctls => "sysctl",
+            Self::Contract => "host process",
+        })
+    }
+}
+
+/// Lines with how often each was seen.
+type Lines = BTreeMap<String, usize>;
+
+/// The machine and this process at one moment.
+///
+/// Other tests of the same process change its descriptors and children: take
+/// [`Host::exclusive`] first, in every test of that binary that uses the
+/// library. Other processes' containers do not show: of processes and cgroups
+/// only those are listed that descend from this process or lost their parent,
+/// unless the snapshot is wide.
+#[derive(Debug, Clone)]
+pub struct Host {
+    areas: BTreeMap<Area, Lines>,
+    threads: usize,
+    directories: Vec<PathBuf>,
+    wide: bool,
+}
+
+impl Host {
+    /// Held while a test looks at this process; other tests wait. Take it
+    /// before anything is opened.
+    pub fn exclusive() -> MutexGuard<'static, ()> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        // A test that failed under the lock says nothing about the next one.
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The machine as it is now.
+    pub fn snapshot() -> Self {
+        Self::take(&[], false)
+    }
+
+    /// The same, and everything that is below `directories`, such as a store's scratch.
+    pub fn snapshot_with(directories: &[&Path]) -> Self {
+        Self::take(directories, false)
+    }
+
+    /// Every process, cgroup and network namespace of the machine, for a soak
+    /// that has the machine to itself.
+    pub fn snapshot_wide(directories: &[&Path]) -> Self {
+        Self::take(directories, true)
+    }
+
+    fn take(directories: &[&Path], wide: bool) -> Self {
+        let directories: Vec<PathBuf> = directories.iter().map(|d| (*d).to_owned()).collect();
+        // First of all: looking opens descriptors too.
+        let descriptors = process::descriptors();
+        let processes = process::Table::read();
+        let seen = processes.of_interest(wide);
+        let below = directories.iter().flat_map(|dir| below(dir));
+        let areas = [
+            (Area::Mounts, count(kernel::mounts())),
+            (Area::Cgroups, count(kernel::cgroups(&processes, wide))),
+            (Area::Processes, count(seen.iter().map(|p| p.to_string()))),
+            (Area::NetworkNamespaces, count(process::namespaces(&seen))),
+            (Area::Descriptors, count(descriptors)),
+            (Area::Keyrings, count(kernel::keys())),
+            (Area::Directories, count(below)),
+            (Area::LoopDevices, count(kernel::loop_devices())),
+            (Area::Sysctls, count(kernel::sysctls())),
+            (Area::Contract, count(process::contract())),
+        ];
+        Self {
+            areas: areas.into(),
+            threads: process::threads(),
+            directories,
+            wide,
+        }
+    }
+
+    /// Another snapshot that looks at the same things.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let directories: Vec<&Path> = self.directories.iter().map(PathBuf::as_path).collect();
+        Self::take(&directories, self.wide)
+    }
+
+    /// The lines of one area, for tests that look for a particular one.
+    pub fn lines(&self, area: Area) -> impl Iterator<Item = &str> {
+        self.areas
+            .get(&area)
+            .into_iter()
+            .flat_map(|lines| lines.keys().map(String::as_str))
+    }
+
+    /// What is in `after` and not here (`+`), or here and not there (`-`).
+    pub fn diff(&self, after: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (area, before) in &self.areas {
+            let now = &after.areas[area];
+            for (line, times) in now {
+                for _ in before.get(line).copied().unwrap_or(0)..*times {
+                    found.push(format!("+ {area}: {line}"));
+                }
+            }
+            for (line, times) in before {
+                for _ in now.get(line).copied().unwrap_or(0)..*times {
+                    found.push(format!("- {area}: {line}"));
+                }
+            }
+        }
+        // The test harness itself ends threads; a library can only add some.
+        if after.threads > self.threads {
+            let (a, b) = (self.threads, after.threads);
+            found.push(format!("+ {}: {b}, were {a}", Area::Threads));
+        }
+        found
+    }
+
+    /// Waits until the machine is as it was: teardown is not on the caller's path.
+    ///
+    /// # Panics
+    /// When it still differs after `within`, listing the differences.
+    #[track_caller]
+    pub fn assert_unchanged(&self, within: Duration) {
+        let left = self.settle(within);
+        assert!(
+            left.is_empty(),
+            "not as before, {within:?} later:\n{}",
+            left.join("\n")
+        );
+    }
+
+    /// What still differs after at most `within`; empty as soon as nothing does.
+    pub fn settle(&self, within: Duration) -> Vec<String> {
+        let deadline = Instant::now() + within;
+        loop {
+            let left = self.diff(&self.again());
+            if left.is_empty() || Instant::now() >= deadline {
+                return left;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn count(lines: impl IntoIterator<Item = String>) -> Lines {
+    let mut counted = Lines::new();
+    for line in lines {
+        *counted.entry(line).or_default() += 1;
+    }
+    counted
+}
+
+/// Every path below `dir`. What vanishes during the walk is not there.
+fn below(dir: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        found.push(format!("{path:?}"));
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            found.extend(below(&path));
+        }
+    }
+    found
+}

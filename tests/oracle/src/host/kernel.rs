@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is seen of the machine: mounts, cgroups, keys, loop devices, settings.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::process::Table;
+
+/// Settings that a sandbox with too much power would change first.
+const SYSCTLS: [&str; 24] = [
+    "fs/binfmt_misc/status",
+    "fs/file-max",
+    "fs/mount-max",
+    "fs/protected_symlinks",
+    "fs/suid_dumpable",
+    "kernel/cap_last_cap",
+    "kernel/core_pattern",
+    "kernel/core_pipe_limit",
+    "kernel/domainname",
+    "kernel/hostname",
+    "kernel/io_uring_disabled",
+    "kernel/keys/maxkeys",
+    "kernel/kptr_restrict",
+    "kernel/modprobe",
+    "kernel/panic",
+    "kernel/pid_max",
+    "kernel/randomize_va_space",
+    "kernel/shmmax",
+    "kernel/sysrq",
+    "net/ipv4/ip_forward",
+    "user/max_net_namespaces",
+    "user/max_user_namespaces",
+    "vm/drop_caches",
+    "vm/overcommit_memory",
+];
+
+pub(super) fn sysctls() -> Vec<String> {
+    SYSCTLS
+        .iter()
+        .filter_map(|name| {
+            let value = fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
+            Some(format!("{name} = {}", value.trim()))
+        })
+        .collect()
+}
+
+/// mountinfo, proc(5), without the two ids at the front, which are reused.
+pub(super) fn mounts() -> Vec<String> {
+    fs::read_to_string("/proc/self/mountinfo")
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.splitn(3, ' ').nth(2).map(str::to_owned))
+        .collect()
+}
+
+/// Directories named `tare*` and what is below them, but those in which a
+/// living process of somebody else is; when `wide`, every directory.
+pub(super) fn cgroups(processes: &Table, wide: bool) -> Vec<String> {
+    let mut found = Vec::new();
+    collect(
+        Path::new("/sys/fs/cgroup"),
+        wide,
+        processes,
+        wide,
+        &mut found,
+    );
+    found
+}
+
+fn collect(dir: &Path, ours: bool, processes: &Table, wide: bool, found: &mut Vec<String>) {
+    for path in directories(dir) {
+        let named = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("tare"));
+        if ours || named {
+            if wide || !is_foreign(&path, processes) {
+                found.push(path.display().to_string());
+                collect(&path, true, processes, wide, found);
+            }
+        } else {
+            collect(&path, false, processes, wide, found);
+        }
+    }
+}
+
+/// Whether somebody else's living process is in `dir` or below. An empty
+/// group, or one with a process of ours, may be one that we left.
+fn is_foreign(dir: &Path, processes: &Table) -> bool {
+    let listed = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+    listed
+        .lines()
+        .filter_map(|pid| pid.parse().ok())
+        .any(|pid| processes.is_foreign(pid))
+        || directories(dir).iter().any(|d| is_foreign(d, processes))
+}
+
+fn directories(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// `/proc/keys`, proc(5): serial, type and description; not the columns that
+/// count references and seconds, nor the summary behind the colon.
+pub(super) fn keys() -> Vec<String> {
+    fs::read_to_string("/proc/keys")
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let (serial, rest) = (fields.first()?, fields.get(7..)?.join(" "));
+            let name = rest.split(':').next()?.to_owned();
+            Some(format!("{serial} {name}"))
+        })
+        .collect()
+}
+
+/// Loop devices that show a file.
+pub(super) fn loop_devices() -> Vec<String> {
+    directories_or_links(Path::new("/sys/block"))
+        .iter()
+        .filter_map(|path| {
+            let file = fs::read_to_string(path.join("loop/backing_file")).ok()?;
+            Some(format!("{} {}", path.display(), file.trim()))
+        })
+        .collect()
+}
+
+fn directories_or_links(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect()
+}

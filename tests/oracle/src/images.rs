@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where `tests/images.sh` put the real images.
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// The directory of the images: `$TARE_IMAGES`, else `images` in cargo's target directory.
+pub fn directory() -> PathBuf {
+    if let Some(dir) = env::var_os("TARE_IMAGES") {
+        return dir.into();
+    }
+    let target = env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("this crate lies two directories below the workspace");
+    workspace.join(target).join("images")
+}
+
+/// The path of an image or archive, for example `image("debian")` for an OCI
+/// layout or `image("busybox.oci.tar")`. Says nothing about whether it is
+/// there: a test begins with `need!(image("debian"))`.
+pub fn image(name: &str) -> PathBuf {
+    directory().join(name)
+}

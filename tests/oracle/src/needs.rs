@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a test needs from the machine; a missing need skips loudly, or fails where it must be there.
+//!
+//! `TARE_TESTS_REQUIRE=all` (set by `make test`) turns every skip into a
+//! failure; a list such as `root,overlay,image` turns those needs into one.
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use crate::{images, users};
+
+/// Says at a test's top what it needs: `need!(root, overlay, image("debian"))`.
+///
+/// Each need is a function of [`needs`](crate::needs). When one is missing, the test prints
+/// `SKIPPED: ...` on standard error, past the capture of the test harness, and
+/// returns; under `TARE_TESTS_REQUIRE` it panics instead.
+#[macro_export]
+macro_rules! need {
+    ($($need:ident $(($($argument:expr),*))?),+ $(,)?) => {
+        $(
+            if let Err(why) = $crate::needs::$need($($($argument),*)?) {
+                $crate::needs::missing(stringify!($need), &why);
+                return;
+            }
+        )+
+    };
+}
+
+/// Reports a need that is missing; `why` says what and how to get it.
+///
+/// # Panics
+/// When `TARE_TESTS_REQUIRE` says that it must be there.
+pub fn missing(need: &str, why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let required = env::var("TARE_TESTS_REQUIRE").unwrap_or_default();
+    assert!(
+        !is_required(&required, need),
+        "{test} needs {why} (TARE_TESTS_REQUIRE={required})"
+    );
+    // Not eprintln!, which the harness would hold back from a passing test.
+    // A closed standard error is no reason to fail a test that is skipped.
+    let _ = writeln!(io::stderr(), "SKIPPED: {test} needs {why}");
+}
+
+/// Whether `required` (`all`, or names separated by commas) has `need`.
+fn is_required(required: &str, need: &str) -> bool {
+    required.split(',').any(|r| r == "all" || r == need)
+}
+
+/// What a need answers: nothing, or what is missing.
+pub type Need = Result<(), String>;
+
+/// `found`, or the words for what is missing.
+fn found(found: bool, missing: impl FnOnce() -> String) -> Need {
+    if found { Ok(()) } else { Err(missing()) }
+}
+
+/// Effective uid 0 in the initial user namespace.
+pub fn root() -> Need {
+    let whole = fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_whitespace().eq(["0", "0", &u32::MAX.to_string()]));
+    found(nix::unistd::geteuid().is_root() && whole, || "root".into())
+}
+
+/// Any other effective uid than 0.
+pub fn not_root() -> Need {
+    found(!nix::unistd::geteuid().is_root(), || {
+        "an ordinary user's uid".into()
+    })
+}
+
+/// A file system named in `/proc/filesystems`, for example `overlay`.
+pub fn filesystem(name: &str) -> Need {
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    found(known.split_whitespace().any(|word| word == name), || {
+        format!("the file system {name} (modprobe {name})")
+    })
+}
+
+/// Overlay mounts.
+pub fn overlay() -> Need {
+    filesystem("overlay")
+}
+
+/// Ordinary users may make user namespaces.
+pub fn userns() -> Need {
+    let limit =
+        |path: &str| fs::read_to_string(path).map_or(true, |text| text.trim().parse() != Ok(0_u64));
+    found(
+        Path::new("/proc/self/ns/user").exists()
+            && limit("/proc/sys/user/max_user_namespaces")
+            && limit("/proc/sys/kernel/unprivileged_userns_clone"),
+        || "user namespaces for ordinary users (sysctl user.max_user_namespaces)".into(),
+    )
+}
+
+/// An ordinary user that tests may become: `plain` or `subids`, see [`users`].
+pub fn user(name: &str) -> Need {
+    root().map_err(|_| format!("root, to become the ordinary user {name:?}"))?;
+    let subids = users::wants_subids(name)?;
+    users::ensure(subids).map(drop)
+}
+
+/// An image or archive that `tests/images.sh` makes.
+pub fn image(name: &str) -> Need {
+    found(images::image(name).exists(), || {
+        format!("the image {name:?} (tests/images.sh)")
+    })
+}
+
+/// A program in `PATH`.
+pub fn program(name: &str) -> Need {
+    let path = env::var_os("PATH").unwrap_or_default();
+    found(
+        env::split_paths(&path).any(|dir| dir.join(name).is_file()),
+        || format!("the program {name} (scripts/setup.sh)"),
+    )
+}
+
+/// A cgroup controller, in a v1 hierarchy or in the v2 one.
+pub fn controller(name: &str) -> Need {
+    let v2 = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .iter()
+        .filter_map(|dir| fs::read_to_string(format!("{dir}/cgroup.controllers")).ok())
+        .any(|list| list.split_whitespace().any(|c| c == name));
+    let v1 = fs::read_to_string("/proc/self/mountinfo")
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.split_once(" - cgroup ")?.1.split_once(' '))
+        .any(|(_, options)| options.split(',').any(|o| o == name));
+    found(v1 || v2, || format!("the cgroup controller {name}"))
+}
+
+/// A mounted cgroup v2 hierarchy, alone or beside v1.
+pub fn cgroup_v2() -> Need {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    found(mounts.contains(" - cgroup2 "), || {
+        "a cgroup v2 hierarchy".into()
+    })
+}
+
+/// A kernel at least this new, for what cannot be asked otherwise.
+pub fn kernel(major: u32, minor: u32) -> Need {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse().ok());
+    let running = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    found(running >= (major, minor), || {
+        format!("kernel {major}.{minor}, not {}", release.trim())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn required_reads_all_and_lists() {
+        for (required, need, expected) in [
+            ("", "root", false),
+            ("all", "root", true),
+            ("image,root", "root", true),
+            ("image,rooted", "root", false),
+        ] {
+            assert_eq!(is_required(required, need), expected, "{required} {need}");
+        }
+    }
+
+    #[test]
+    fn needs_tell_present_from_missing() {
+        assert_eq!(root().is_ok(), not_root().is_err());
+        assert_eq!(filesystem("proc"), Ok(()));
+        assert!(filesystem("no-such-fs").is_err());
+        assert_eq!(program("sh"), Ok(()));
+        assert!(program("no-such-program").is_err());
+        assert_eq!(kernel(5, 10), Ok(()));
+        assert!(kernel(999, 0).is_err());
+        assert!(image("no-such-image").is_err());
+        assert!(user("no-such-kind").is_err());
+    }
+}
