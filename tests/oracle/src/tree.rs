@@ -83,6 +83,7 @@ pub fn manifest(root: impl AsRef<Path>) -> io::Result<Manifest> {
         root,
         device: fs::symlink_metadata(root)?.dev(),
         names: BTreeMap::new(),
+        hashes: BTreeMap::new(),
         entries: BTreeMap::new(),
     };
     walk.visit(Path::new(""))?;
@@ -96,6 +97,8 @@ struct Walk<'a> {
     device: u64,
     /// First path seen of each inode that has several names.
     names: BTreeMap<u64, PathBuf>,
+    /// What their contents hash to.
+    hashes: BTreeMap<u64, String>,
     entries: BTreeMap<PathBuf, Entry>,
 }
 
@@ -120,68 +123,61 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, path: &Path, full: &Path, metadata: &fs::Metadata) -> io::Result<Entry> {
+        let kind = metadata.file_type();
         let mut entry = Entry::new();
         let mut put = |field, name: &str, value: String| {
             entry.insert((field, name.to_owned()), value);
         };
-        let kind = metadata.file_type();
         put(Field::Type, "type", type_name(kind).to_owned());
-        if !kind.is_symlink() {
-            put(
-                Field::Mode,
-                "mode",
-                format!("{:04o}", metadata.mode() & 0o7777),
-            );
-        }
-        put(
-            Field::Owner,
-            "owner",
-            format!("{}:{}", metadata.uid(), metadata.gid()),
-        );
-        put(
-            Field::Mtime,
-            "mtime",
-            format!("{}.{:09}", metadata.mtime(), metadata.mtime_nsec()),
-        );
+        put(Field::Owner, "owner", pair(metadata.uid(), metadata.gid()));
+        let (seconds, nanoseconds) = (metadata.mtime(), metadata.mtime_nsec());
+        put(Field::Mtime, "mtime", format!("{seconds}.{nanoseconds:09}"));
         for (name, value) in xattrs(full)? {
-            put(
-                Field::Xattrs,
-                &format!("xattr {}", Shown(&name)),
-                hex(&value),
-            );
+            let name = format!("xattr {}", Shown(&name));
+            put(Field::Xattrs, &name, hex(&value));
+        }
+        if kind.is_symlink() {
+            put(Field::Target, "target", shown(&fs::read_link(full)?));
+        } else {
+            let mode = metadata.mode() & 0o7777;
+            put(Field::Mode, "mode", format!("{mode:04o}"));
         }
         if kind.is_file() {
             put(Field::Size, "size", metadata.len().to_string());
-            put(Field::Content, "sha256", sha256(full)?);
-        }
-        if kind.is_symlink() {
-            let target = fs::read_link(full)?;
-            put(
-                Field::Target,
-                "target",
-                Shown(target.as_os_str()).to_string(),
-            );
+            put(Field::Content, "sha256", self.hash(full, metadata)?);
         }
         if kind.is_char_device() || kind.is_block_device() {
-            let (major, minor) = (
-                rustix::fs::major(metadata.rdev()),
-                rustix::fs::minor(metadata.rdev()),
-            );
-            put(Field::Device, "device", format!("{major}:{minor}"));
+            let device = metadata.rdev();
+            let numbers = pair(rustix::fs::major(device), rustix::fs::minor(device));
+            put(Field::Device, "device", numbers);
         }
         if !kind.is_dir() && metadata.nlink() > 1 {
-            let first = self
-                .names
-                .entry(metadata.ino())
-                .or_insert_with(|| path.to_owned());
-            put(
-                Field::Hardlink,
-                "hardlink",
-                Shown(first.as_os_str()).to_string(),
-            );
+            let first = self.names.entry(metadata.ino());
+            let first = first.or_insert_with(|| path.to_owned());
+            put(Field::Hardlink, "hardlink", shown(first));
         }
         Ok(entry)
     }
+
+    /// The content's hash; a file with several names is read once.
+    fn hash(&mut self, full: &Path, metadata: &fs::Metadata) -> io::Result<String> {
+        if let Some(hash) = self.hashes.get(&metadata.ino()) {
+            return Ok(hash.clone());
+        }
+        let hash = sha256(full)?;
+        if metadata.nlink() > 1 {
+            self.hashes.insert(metadata.ino(), hash.clone());
+        }
+        Ok(hash)
+    }
+}
+
+fn pair(a: u32, b: u32) -> String {
+    format!("{a}:{b}")
+}
+
+fn shown(path: &Path) -> String {
+    Shown(path.as_os_str()).to_string()
 }
 
 fn type_name(kind: fs::FileType) -> &'static str {
