@@ -4,3 +4,4 @@
 pub(crate) mod caps;
 #[allow(unused_imports, reason = "their user, the plan, is still to come")]
 pub(crate) mod cgroup;
+pub(crate) mod seccomp;

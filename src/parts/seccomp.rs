@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The system call filter: a profile and capabilities in, BPF programs out.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod default;
+mod policy;
+mod profile;
+mod table;
+mod tree;
+
+#[cfg(test)]
+mod interpreter;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libc::sock_filter;
+
+use crate::error::{Error, Kind, Result};
+use crate::parts::caps::CapSet;
+use crate::spec::{Profile as Start, Seccomp, Security};
+use policy::Policy;
+use profile::Profile;
+
+/// What a sandbox's filter is made of.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    /// To be attached in this order, each by one seccomp(2) call. The tree is
+    /// the last: the programs before it allow whatever they are not about, so
+    /// that attaching the next one is not itself refused.
+    pub(crate) programs: Vec<Vec<sock_filter>>,
+}
+
+impl Compiled {
+    fn of(seccomp: &Seccomp, caps: CapSet) -> Result<Self> {
+        let profile = match seccomp {
+            Seccomp::Custom(json) => Profile::read(json)?,
+            Seccomp::Default | Seccomp::Off => default::profile(),
+        };
+        let policy = Policy::of(&profile, caps, kernel()?);
+        let mut programs = arguments::compile(&policy)?;
+        programs.push(tree::compile(&policy));
+        Ok(Self { programs })
+    }
+
+    /// The programs as arrays of the kernel's `struct sock_filter`, in the
+    /// machine's byte order.
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.programs.iter().map(|program| {
+            let instructions = program.iter().flat_map(|i| {
+                let [c0, c1] = i.code.to_ne_bytes();
+                let [k0, k1, k2, k3] = i.k.to_ne_bytes();
+                [c0, c1, i.jt, i.jf, k0, k1, k2, k3]
+            });
+            instructions.collect()
+        })
+    }
+}
+
+/// The filters compiled last, so that starts in a row compile once.
+#[derive(Debug, Default)]
+pub(crate) struct SeccompCache(Mutex<Vec<Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    seccomp: Seccomp,
+    caps: CapSet,
+    compiled: Arc<Compiled>,
+}
+
+impl SeccompCache {
+    /// How many filters are kept; a process rarely uses more than two.
+    const CAPACITY: usize = 8;
+
+    fn find(&self, seccomp: &Seccomp, caps: CapSet) -> Option<Arc<Compiled>> {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hit = entries
+            .iter()
+            .position(|e| e.caps == caps && e.seccomp == *seccomp)?;
+        // The front is the latest used.
+        entries[..=hit].rotate_right(1);
+        Some(Arc::clone(&entries[0].compiled))
+    }
+
+    fn insert(&self, seccomp: &Seccomp, caps: CapSet, compiled: &Arc<Compiled>) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = Entry {
+            seccomp: seccomp.clone(),
+            caps,
+            compiled: Arc::clone(compiled),
+        };
+        entries.insert(0, entry);
+        entries.truncate(Self::CAPACITY);
+    }
+}
+
+/// The filter that `security` asks for, for a command whose bounding set is
+/// `caps`; `None` if it asks for none: `seccomp` is off, or the profile is
+/// `privileged` and `seccomp` is its default. Otherwise the start must fail if
+/// the filter cannot be attached.
+///
+/// # Errors
+/// [`Kind::Invalid`] says what is wrong with a custom profile.
+pub(crate) fn programs(
+    security: &Security,
+    caps: CapSet,
+    cache: &SeccompCache,
+) -> Result<Option<Arc<Compiled>>> {
+    match (&security.seccomp, security.profile) {
+        (Seccomp::Off, _) | (Seccomp::Default, Start::Privileged) => return Ok(None),
+        (Seccomp::Default | Seccomp::Custom(_), _) => {}
+    }
+    if let Some(compiled) = cache.find(&security.seccomp, caps) {
+        return Ok(Some(compiled));
+    }
+    let compiled = Arc::new(Compiled::of(&security.seccomp, caps)?);
+    cache.insert(&security.seccomp, caps, &compiled);
+    Ok(Some(compiled))
+}
+
+/// The running kernel's version, for `minKernel`.
+fn kernel() -> Result<(u32, u32)> {
+    let step = "compile seccomp profile";
+    let name = nix::sys::utsname::uname().map_err(|errno| Error::os(step, "uname", errno))?;
+    let release = name.release().to_string_lossy();
+    profile::version(&release).map_err(|why| Error::new(Kind::Unsupported, step, why))
+}

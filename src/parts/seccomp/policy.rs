@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A profile resolved for one set of capabilities: what each call number gets.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::profile::{Condition, Gate, Profile, Rule};
+use super::table;
+use crate::parts::caps::CapSet;
+
+/// This library's architecture in the words of `includes.arches`, which are Go's.
+const ARCH: &str = "amd64";
+
+/// The answer to a call, from the least restrictive to the most, seccomp(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Allow,
+    Log,
+    Errno(u16),
+    Trap,
+    KillThread,
+    KillProcess,
+}
+
+impl Action {
+    pub(super) const ENOSYS: Self = Self::Errno(libc::ENOSYS as u16);
+
+    /// The value that a program returns for it.
+    pub(super) fn value(self) -> u32 {
+        match self {
+            Self::Allow => libc::SECCOMP_RET_ALLOW,
+            Self::Log => libc::SECCOMP_RET_LOG,
+            Self::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
+            Self::Trap => libc::SECCOMP_RET_TRAP,
+            Self::KillThread => libc::SECCOMP_RET_KILL_THREAD,
+            Self::KillProcess => libc::SECCOMP_RET_KILL_PROCESS,
+        }
+    }
+
+    /// Whether the kernel prefers `self` when two programs disagree. Two errnos
+    /// are equal to it.
+    pub(super) fn is_stricter_than(self, other: Self) -> bool {
+        self.rank() > other.rank()
+    }
+
+    fn rank(self) -> u8 {
+        match self {
+            Self::Allow => 0,
+            Self::Log => 1,
+            Self::Errno(_) => 2,
+            Self::Trap => 3,
+            Self::KillThread => 4,
+            Self::KillProcess => 5,
+        }
+    }
+}
+
+/// What each call number gets.
+#[derive(Debug)]
+pub(super) struct Policy {
+    /// The answer to a call that no rule matches.
+    pub(super) default: Action,
+    /// The newest call that any rule names. What the kernel invents after the
+    /// profile was written must look absent, not forbidden: libraries fall back
+    /// on ENOSYS. `None` if the default lets calls through or no call is named.
+    pub(super) newest: Option<u32>,
+    /// The calls that rules name, by number.
+    pub(super) calls: BTreeMap<u32, Call>,
+}
+
+/// What one call gets: of all the rules that match, the strictest; of several
+/// errnos that of the first rule without conditions, then the smallest.
+///
+/// libseccomp, and so Docker, forgets every conditional rule for a call that also
+/// has an unconditional one, even if that opens what the conditions closed.
+#[derive(Debug, Default)]
+pub(super) struct Call {
+    /// The rules without conditions, joined.
+    pub(super) always: Option<Action>,
+    /// The rules that are stricter than `always` for some arguments: one of the
+    /// lists of alternatives must hold, and all conditions of the alternative.
+    pub(super) conditional: Vec<(Vec<Condition>, Action)>,
+}
+
+impl Policy {
+    /// Picks the rules that apply to `caps` on `kernel` and joins them by number.
+    pub(super) fn of(profile: &Profile, caps: CapSet, kernel: (u32, u32)) -> Self {
+        let numbers: HashMap<_, _> = table::calls().collect();
+        let mut calls: BTreeMap<u32, Call> = BTreeMap::new();
+        for rule in profile.rules.iter().filter(|r| r.applies(caps, kernel)) {
+            let known = rule.names.iter().filter_map(|n| numbers.get(n.as_str()));
+            for number in known {
+                calls.entry(*number).or_default().join(rule);
+            }
+        }
+        calls.values_mut().for_each(Call::simplify);
+        let open = matches!(profile.default, Action::Allow | Action::Log);
+        Self {
+            default: profile.default,
+            newest: calls.keys().next_back().copied().filter(|_| !open),
+            calls,
+        }
+    }
+}
+
+impl Call {
+    fn join(&mut self, rule: &Rule) {
+        let repeated = rule
+            .args
+            .iter()
+            .enumerate()
+            .any(|(n, arg)| rule.args[..n].iter().any(|a| a.index == arg.index));
+        if rule.args.is_empty() {
+            match self.always {
+                Some(always) if !rule.action.is_stricter_than(always) => {}
+                _ => self.always = Some(rule.action),
+            }
+        } else if repeated {
+            let alone = rule.args.iter().map(|arg| (vec![*arg], rule.action));
+            self.conditional.extend(alone);
+        } else {
+            self.conditional.push((rule.args.clone(), rule.action));
+        }
+    }
+
+    fn simplify(&mut self) {
+        if let Some(always) = self.always {
+            self.conditional
+                .retain(|(_, action)| action.is_stricter_than(always));
+        }
+    }
+}
+
+impl Rule {
+    fn applies(&self, caps: CapSet, kernel: (u32, u32)) -> bool {
+        let Gate {
+            caps: needed,
+            arches,
+            min_kernel,
+        } = &self.includes;
+        let included = needed.and(caps) == *needed
+            && (arches.is_empty() || arches.iter().any(|a| a == ARCH))
+            && min_kernel.is_none_or(|min| kernel >= min);
+        let excluded = self.excludes.caps.and(caps) != CapSet::EMPTY
+            || self.excludes.arches.iter().any(|a| a == ARCH)
+            || self.excludes.min_kernel.is_some_and(|min| kernel >= min);
+        included && !excluded
+    }
+}
