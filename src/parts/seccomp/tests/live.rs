@@ -134,7 +134,7 @@ fn seccomp_allowed_calls_reach_the_kernel() {
 fn seccomp_attach_cost() {
     let security = Security::default();
     let Compiled { programs } = Compiled::of(&security.seccomp, docker_caps()).unwrap();
-    let one = vec![libc::sock_filter {
+    let one = vec![sock_filter {
         code: 0x06,
         jt: 0,
         jf: 0,
