@@ -4,4 +4,9 @@
 pub(crate) mod caps;
 #[allow(unused_imports, reason = "their user, the plan, is still to come")]
 pub(crate) mod cgroup;
+pub(crate) mod devices;
+pub(crate) mod idmap;
+pub(crate) mod mounts;
+pub(crate) mod ops;
+pub(crate) mod rlimit;
 pub(crate) mod seccomp;

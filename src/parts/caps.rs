@@ -77,6 +77,20 @@ impl CapSet {
         Ok(Self(base.0 & !dropped.0 | added.0))
     }
 
+    /// What of the set this process can give: all of it in a user namespace of its own, else what
+    /// it has itself.
+    ///
+    /// # Errors
+    /// Those of capget(2).
+    pub(crate) fn available(self, ordinary: bool) -> Result<Self> {
+        if ordinary {
+            return Ok(self);
+        }
+        let own = caps::read(None, caps::CapSet::Permitted)
+            .map_err(|e| Error::new(Kind::Os, "read capabilities", e))?;
+        Ok(self.and(own.into_iter().collect()))
+    }
+
     fn parse(key: &str, names: &[String]) -> Result<Self> {
         let mut set = Self::EMPTY;
         for name in names {

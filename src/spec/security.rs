@@ -166,6 +166,12 @@ impl<'de> Deserialize<'de> for Device {
 }
 
 impl Security {
+    /// Whether setuid programs gain nothing: as asked for, else unless `privileged`.
+    pub fn no_new_privs(&self) -> bool {
+        self.no_new_privs
+            .unwrap_or(self.profile != Profile::Privileged)
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         for paths in [&self.masked_paths, &self.readonly_paths]
             .into_iter()

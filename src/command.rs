@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A command: what to run in a sandbox, as a value.
+#![forbid(unsafe_code)]
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::{Error, Kind, Result};
+
+/// What to run: program, arguments, environment, place, user, files, time.
+///
+/// The program is looked for in the sandbox's `PATH` unless it holds a slash. No shell is involved.
+///
+/// ```
+/// use std::time::Duration;
+/// let command = tare::Command::new("make").arg("-j2").env("CI", "1").cwd("/w").timeout(Duration::from_secs(60));
+/// ```
+#[derive(Debug, Default)]
+pub struct Command {
+    pub(crate) argv: Vec<OsString>,
+    pub(crate) env: Vec<(OsString, OsString)>,
+    pub(crate) cwd: Option<PathBuf>,
+    pub(crate) user: Option<String>,
+    pub(crate) stdin: Stdin,
+    pub(crate) stdout: Stdout,
+    pub(crate) stderr: Stdout,
+    pub(crate) fds: Vec<(OwnedFd, u32)>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) tty: Option<Size>,
+    pub(crate) output: Option<u64>,
+}
+
+/// Where a command's input comes from.
+#[derive(Debug, Default)]
+pub enum Stdin {
+    /// `/dev/null`.
+    #[default]
+    Null,
+    /// These bytes, then end of file. The command sees a regular file.
+    Bytes(Vec<u8>),
+    /// A pipe, whose other end is [`crate::Process::take_stdin`].
+    Piped,
+    /// The caller's own.
+    Inherit,
+    /// A descriptor of the caller's.
+    Fd(OwnedFd),
+}
+
+/// Where a command's output goes.
+#[derive(Debug, Default)]
+pub enum Stdout {
+    /// A pipe: [`crate::Sandbox::run`] reads it, [`crate::Process`] hands out its other end.
+    #[default]
+    Piped,
+    /// `/dev/null`.
+    Null,
+    /// The caller's own.
+    Inherit,
+    /// A descriptor of the caller's.
+    Fd(OwnedFd),
+}
+
+/// Size of a terminal in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+}
+
+impl Command {
+    /// A command without arguments. Default: the sandbox's environment, directory and user,
+    /// no input, output captured, no time limit, no terminal.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self {
+            argv: vec![program.as_ref().to_owned()],
+            ..Self::default()
+        }
+    }
+
+    /// Program and arguments in one.
+    pub fn from_argv<S: AsRef<OsStr>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            argv: argv.into_iter().map(|a| a.as_ref().to_owned()).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.argv.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.argv
+            .extend(args.into_iter().map(|a| a.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable over the sandbox's environment.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.env
+            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// The working directory inside; made if it is missing. Default: the sandbox's.
+    #[must_use]
+    pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.cwd = Some(dir.into());
+        self
+    }
+
+    /// `USER[:GROUP]` by name or number, looked up inside when the command starts. Default: the sandbox's.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// Where input comes from. Default: [`Stdin::Null`].
+    #[must_use]
+    pub fn stdin(mut self, stdin: Stdin) -> Self {
+        self.stdin = stdin;
+        self
+    }
+
+    /// Where standard output goes. Default: [`Stdout::Piped`].
+    #[must_use]
+    pub fn stdout(mut self, stdout: Stdout) -> Self {
+        self.stdout = stdout;
+        self
+    }
+
+    /// Where standard error goes. Default: [`Stdout::Piped`].
+    #[must_use]
+    pub fn stderr(mut self, stderr: Stdout) -> Self {
+        self.stderr = stderr;
+        self
+    }
+
+    /// Passes one more descriptor, which the command finds under `number`, 3 or above.
+    #[must_use]
+    pub fn fd(mut self, fd: OwnedFd, number: u32) -> Self {
+        self.fds.push((fd, number));
+        self
+    }
+
+    /// After this time the command and all that it started are killed; what it wrote is kept. Default: never.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Input and output are a terminal of this size, whose master is [`crate::Process::terminal`].
+    #[must_use]
+    pub fn tty(mut self, size: Size) -> Self {
+        self.tty = Some(size);
+        self
+    }
+
+    /// Bytes of output captured by [`crate::Sandbox::run`] before the command is killed. Default: `limits.output`.
+    #[must_use]
+    pub fn output_limit(mut self, bytes: u64) -> Self {
+        self.output = Some(bytes);
+        self
+    }
+
+    /// Checks what the wire cannot carry.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let wrong = |what: &str, why: String| {
+            Err(Error::new(
+                Kind::Invalid,
+                format!("check command: {what}"),
+                why,
+            ))
+        };
+        if self.argv.first().is_none_or(|program| program.is_empty()) {
+            return wrong("argv", "there is no program".into());
+        }
+        for (name, _) in &self.env {
+            if name.is_empty() || name.as_bytes().contains(&b'=') {
+                return wrong("env", format!("{name:?} cannot be an environment variable"));
+            }
+        }
+        if let Some(cwd) = &self.cwd
+            && !cwd.is_absolute()
+        {
+            return wrong("cwd", format!("{cwd:?} is not an absolute path"));
+        }
+        if let Some((_, number)) = self
+            .fds
+            .iter()
+            .find(|(_, number)| !(3..1024).contains(number))
+        {
+            return wrong("fds", format!("{number} is not between 3 and 1023"));
+        }
+        if self.fds.len() > 240 {
+            return wrong("fds", format!("{} are more than 240", self.fds.len()));
+        }
+        Ok(())
+    }
+}
+
+/// Text for the kernel.
+pub(crate) fn c_string(what: &str, text: &OsStr) -> Result<CString> {
+    CString::new(text.as_bytes()).map_err(|_| {
+        Error::new(
+            Kind::Invalid,
+            format!("check command: {what}"),
+            format_args!("{text:?} holds a NUL"),
+        )
+    })
+}

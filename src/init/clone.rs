@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Making and reaping processes: clone3(2) both ways, wait4(2).
+
+use core::arch::asm;
+
+use crate::sys::{Errno, Result, nr, sys};
+
+/// clone3(2)'s `struct clone_args`.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct CloneArgs {
+    pub(crate) flags: u64,
+    pub(crate) pidfd: u64,
+    pub(crate) child_tid: u64,
+    pub(crate) parent_tid: u64,
+    pub(crate) exit_signal: u64,
+    pub(crate) stack: u64,
+    pub(crate) stack_size: u64,
+    pub(crate) tls: u64,
+    pub(crate) set_tid: u64,
+    pub(crate) set_tid_size: u64,
+    pub(crate) cgroup: u64,
+}
+
+pub(crate) const CLONE_VM: u64 = 0x100;
+pub(crate) const CLONE_PIDFD: u64 = 0x1000;
+pub(crate) const CLONE_VFORK: u64 = 0x4000;
+pub(crate) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// A child with a copy of the memory, as fork(2) makes: 0 in the child, its pid in the parent.
+pub(crate) fn fork(args: &CloneArgs) -> Result<i32> {
+    match sys!(nr::CLONE3, core::ptr::from_ref(args), size_of::<CloneArgs>()) {
+        // clone3 is older than our floor, but an outer filter may hide it.
+        Err(Errno::NOSYS) if args.flags & CLONE_INTO_CGROUP == 0 => {
+            let flags = args.flags | args.exit_signal;
+            sys!(nr::CLONE, flags, 0, args.pidfd, 0, 0).map(|pid| pid as i32)
+        }
+        other => other.map(|pid| pid as i32),
+    }
+}
+
+/// Starts `run(argument)` in a child that shares the memory, and waits until it has
+/// executed another program or ended. `stack` must be big enough for `run`.
+pub(crate) fn vfork(
+    mut args: CloneArgs,
+    stack: &mut [u8],
+    run: extern "C" fn(usize) -> !,
+    argument: usize,
+) -> Result<i32> {
+    args.flags |= CLONE_VM | CLONE_VFORK;
+    args.stack = stack.as_mut_ptr() as u64;
+    args.stack_size = (stack.len() & !15) as u64;
+    let modern = [&raw const args as usize, size_of::<CloneArgs>(), 0];
+    let mut ret = vfork_raw(nr::CLONE3, modern, run, argument);
+    if ret == -(Errno::NOSYS.0 as isize) && args.flags & CLONE_INTO_CGROUP == 0 {
+        let flags = args.flags | args.exit_signal;
+        let legacy = [flags as usize, (args.stack + args.stack_size) as usize, args.pidfd as usize];
+        ret = vfork_raw(nr::CLONE, legacy, run, argument);
+    }
+    match ret {
+        -4095..=-1 => Err(Errno(-ret as i32)),
+        pid => Ok(pid as i32),
+    }
+}
+
+fn vfork_raw(nr: usize, a: [usize; 3], run: extern "C" fn(usize) -> !, argument: usize) -> isize {
+    let ret: isize;
+    // SAFETY: the child has a stack of its own and never returns from `run`; CLONE_VFORK keeps this
+    // thread, the only one, suspended meanwhile, so nothing else touches the shared memory.
+    unsafe {
+        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
+             inlateout("rax") nr as isize => ret, in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") 0, in("r8") 0,
+             in("r12") run, in("r13") argument, lateout("rcx") _, lateout("r11") _);
+    }
+    ret
+}
+
+/// getrusage(2)'s structure: user and system time, then fourteen numbers.
+#[repr(C)]
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Rusage {
+    user: [u64; 2],
+    system: [u64; 2],
+    rest: [u64; 14],
+}
+
+impl Rusage {
+    pub(crate) fn user_us(&self) -> u64 {
+        self.user[0] * 1_000_000 + self.user[1]
+    }
+
+    pub(crate) fn system_us(&self) -> u64 {
+        self.system[0] * 1_000_000 + self.system[1]
+    }
+
+    pub(crate) fn max_rss_kib(&self) -> u64 {
+        self.rest[0]
+    }
+
+    pub(crate) fn blocks_in(&self) -> u64 {
+        self.rest[7]
+    }
+
+    pub(crate) fn blocks_out(&self) -> u64 {
+        self.rest[8]
+    }
+}
+
+/// A dead child.
+pub(crate) struct Dead {
+    pub(crate) pid: i32,
+    /// As wait(2) encodes it.
+    pub(crate) status: u32,
+    pub(crate) usage: Rusage,
+}
+
+/// Reaps one dead child; `None` if none is dead yet.
+pub(crate) fn reap(block: bool) -> Result<Option<Dead>> {
+    let (mut status, mut usage) = (0u32, Rusage::default());
+    // __WALL, WNOHANG
+    let flags = 0x4000_0000 | usize::from(!block);
+    match sys!(nr::WAIT4, -1i32, &raw mut status, flags, &raw mut usage)? {
+        0 => Ok(None),
+        pid => Ok(Some(Dead { pid: pid as i32, status, usage })),
+    }
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Starting one command: from a request to a process that executes it, confined.
+
+use core::ffi::CStr;
+
+use crate::clone::{CLONE_INTO_CGROUP, CLONE_PIDFD, CloneArgs, vfork};
+use crate::dir;
+use crate::exec::{self, Words};
+use crate::sys::{self, AT_FDCWD, Errno, Fd, Mapping, O_DIRECTORY, O_PATH, Result, nr, sys};
+use crate::user::{self, Identity};
+use crate::wire::{self, Confine, Reader, Run};
+
+type Outcome<T> = core::result::Result<T, (u32, Errno)>;
+
+/// Memory that every start uses again: the child's stack and the argument vectors.
+pub(crate) struct Parts {
+    stack: Mapping,
+    words: Words,
+}
+
+impl Parts {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self { stack: Mapping::anonymous(128 << 10)?, words: Words::default() })
+    }
+}
+
+/// A started command.
+pub(crate) struct Child {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: Fd,
+    /// Its terminal, to be sent to the host.
+    pub(crate) master: Option<Fd>,
+}
+
+/// What the child reads, and where it says why it failed; the memory is shared until it executes.
+struct Launch<'a> {
+    run: &'a Run<'a>,
+    confine: &'a Confine<'a>,
+    /// Status socket, stdin, stdout, stderr, extra ones.
+    fds: &'a [i32],
+    terminal: Option<&'a Fd>,
+    words: &'a mut Words,
+    failed: Option<(u32, Errno)>,
+}
+
+/// Starts a command. `dirs`: the devpts and the `/dev` mount.
+pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], dirs: (i32, i32), parts: &mut Parts) -> Outcome<Child> {
+    let extra = run.fds.len() / 4 + usize::from(run.flags & wire::INTO_CGROUP != 0);
+    if fds.len() != 4 + extra {
+        return Err((wire::AT_MESSAGE, Errno::PROTO));
+    }
+    let terminal = match run.flags & wire::TTY {
+        0 => None,
+        _ => Some(open_terminal(run, dirs).map_err(|e| (wire::AT_TERMINAL, e))?),
+    };
+    let Parts { stack, words } = parts;
+    words.fill(run).map_err(|e| (wire::AT_EXEC, e))?;
+    let mut pidfd = -1i32;
+    let mut args = CloneArgs {
+        flags: CLONE_PIDFD,
+        pidfd: &raw mut pidfd as u64,
+        exit_signal: u64::from(sys::SIGCHLD),
+        ..CloneArgs::default()
+    };
+    if run.flags & wire::INTO_CGROUP != 0 {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = fds[4] as u64;
+    }
+    let mut launch =
+        Launch { run, confine, fds, terminal: terminal.as_ref().map(|(_, slave)| slave), words, failed: None };
+    let pid = vfork(args, stack.bytes_mut(), enter, &raw mut launch as usize).map_err(|e| (wire::AT_CLONE, e))?;
+    let pidfd = Fd(pidfd);
+    match launch.failed {
+        // The child is dead already; the loop reaps it as an orphan.
+        Some(failure) => Err(failure),
+        None => Ok(Child { pid, pidfd, master: terminal.map(|(master, _)| master) }),
+    }
+}
+
+/// The child's first function, on a stack of its own.
+extern "C" fn enter(launch: usize) -> ! {
+    // SAFETY: `start` passes a live `Launch` and, being suspended, does not touch it before this child is gone.
+    let launch = unsafe { &mut *(launch as *mut Launch<'_>) };
+    if let Err(failure) = launch.steps() {
+        launch.failed = Some(failure);
+    }
+    sys::exit(127)
+}
+
+fn at(place: u32) -> impl Fn(Errno) -> (u32, Errno) {
+    move |errno| (place, errno)
+}
+
+impl Launch<'_> {
+    /// The order of a command: session, files, place, identity, restrictions, program.
+    fn steps(&mut self) -> Outcome<()> {
+        sys!(nr::SETSID).map_err(at(wire::AT_SESSION))?;
+        self.place_fds().map_err(at(wire::AT_FDS))?;
+        if self.terminal.is_some() {
+            // TIOCSCTTY
+            sys!(nr::IOCTL, 0, 0x540e, 0).map_err(at(wire::AT_SESSION))?;
+        }
+        enter_dir(self.run.cwd).map_err(at(wire::AT_CWD))?;
+        set_rlimits(self.confine.rlimits).map_err(at(wire::AT_RLIMIT))?;
+        let identity = user::find(self.run.user).map_err(at(wire::AT_USER))?;
+        if self.run.flags & wire::ADD_HOME != 0 {
+            self.words.set_home(identity.home()).map_err(at(wire::AT_USER))?;
+        }
+        if self.terminal.is_some() {
+            // The terminal belongs to whoever uses it; in a user namespace of one id it may not be given away.
+            let _ = sys!(nr::FCHOWN, 0, identity.uid, u32::MAX);
+        }
+        if self.confine.no_new_privs == 0 {
+            // Without it the filter needs a capability that goes next.
+            self.filter()?;
+        }
+        self.become_user(&identity)?;
+        if self.confine.no_new_privs == 1 {
+            // PR_SET_NO_NEW_PRIVS
+            sys::prctl(38, 1, 0).map_err(at(wire::AT_NO_NEW_PRIVS))?;
+            self.filter()?;
+        }
+        let _ = sys!(nr::UMASK, 0o022);
+        sys::block_signals(false);
+        Err((wire::AT_EXEC, exec::exec(self.run, self.words)))
+    }
+
+    /// Puts each descriptor at its number; everything else closes at the exec.
+    fn place_fds(&self) -> Result<()> {
+        const F_DUPFD_CLOEXEC: usize = 1030;
+        let skip = 4 + usize::from(self.run.flags & wire::INTO_CGROUP != 0);
+        let numbers = self.run.fds.as_chunks::<4>().0;
+        let wanted = |n: usize| u32::from_ne_bytes(numbers[n]) as i32;
+        let above = (0..numbers.len()).map(wanted).max().unwrap_or(2).max(2) + 1;
+        // First out of each other's way, then into place.
+        let mut high = [-1i32; crate::wire::MAX_FDS];
+        for n in 0..3 + numbers.len() {
+            let from = match (n, self.terminal) {
+                (0..3, Some(slave)) => slave.0,
+                (0..3, None) => self.fds[n + 1],
+                _ => self.fds[skip + n - 3],
+            };
+            high[n] = sys!(nr::FCNTL, from, F_DUPFD_CLOEXEC, above)? as i32;
+        }
+        for (n, fd) in high.iter().enumerate().take(3 + numbers.len()) {
+            let to = if n < 3 { n as i32 } else { wanted(n - 3) };
+            sys!(nr::DUP2, *fd, to)?;
+        }
+        Ok(())
+    }
+
+    /// Groups, ids, then capabilities: what is left is what was asked for, and nothing is inheritable.
+    fn become_user(&self, identity: &Identity) -> Outcome<()> {
+        let confine = self.confine;
+        if confine.single_id == 1 && (identity.uid, identity.gid) != (0, 0) {
+            return Err((wire::AT_SETUID, Errno::INVAL));
+        }
+        if confine.no_setgroups == 0 {
+            let groups = identity.groups();
+            sys!(nr::SETGROUPS, groups.len(), groups.as_ptr()).map_err(at(wire::AT_SETUID))?;
+        }
+        let (uid, gid) = (identity.uid, identity.gid);
+        sys!(nr::SETRESGID, gid, gid, gid).map_err(at(wire::AT_SETUID))?;
+        sys!(nr::SETRESUID, uid, uid, uid).map_err(at(wire::AT_SETUID))?;
+        let caps = if uid == 0 { confine.caps & self.run.caps } else { 0 };
+        sys::capset(caps).map_err(at(wire::AT_CAPS))
+    }
+
+    /// Attaches the sandbox's programs.
+    fn filter(&self) -> Outcome<()> {
+        use wire::Field as _;
+        /// seccomp(2)'s `struct sock_fprog`.
+        #[repr(C)]
+        struct Program {
+            len: u16,
+            at: *const u8,
+        }
+        let mut reader = Reader::new(self.confine.seccomp);
+        while !reader.is_empty() {
+            let code = <&[u8]>::get(&mut reader).ok_or((wire::AT_SECCOMP, Errno::PROTO))?;
+            let program = Program { len: (code.len() / 8) as u16, at: code.as_ptr() };
+            // SECCOMP_SET_MODE_FILTER
+            sys!(nr::SECCOMP, 1, 0, &raw const program).map_err(at(wire::AT_SECCOMP))?;
+        }
+        Ok(())
+    }
+}
+
+/// Changes into a directory of the root, making it if it is missing; links stay inside, magic ones are refused.
+fn enter_dir(path: &CStr) -> Result<()> {
+    let root = sys::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0)?;
+    let dir = dir::ensure_dir(root.0, path, false)?;
+    sys!(nr::FCHDIR, dir.0).map(drop)
+}
+
+fn set_rlimits(limits: &[u8]) -> Result<()> {
+    use wire::Field as _;
+    let mut reader = Reader::new(limits);
+    while !reader.is_empty() {
+        let resource = u32::get(&mut reader).ok_or(Errno::PROTO)?;
+        let soft = u64::get(&mut reader).ok_or(Errno::PROTO)?;
+        let hard = u64::get(&mut reader).ok_or(Errno::PROTO)?;
+        sys!(nr::PRLIMIT64, 0, resource, [soft, hard].as_ptr(), 0)?;
+    }
+    Ok(())
+}
+
+/// Master and slave of a new terminal of the sandbox's own devpts; the slave is opened through
+/// the master, never by a path that the sandbox could have changed.
+fn open_terminal(run: &Run<'_>, (devpts, dev): (i32, i32)) -> Result<(Fd, Fd)> {
+    const TIOCSPTLCK: usize = 0x4004_5431;
+    const TIOCGPTPEER: usize = 0x5441;
+    const TIOCSWINSZ: usize = 0x5414;
+    let flags = sys::O_RDWR | sys::O_NOCTTY | sys::O_CLOEXEC;
+    let master = sys::openat(devpts, c"ptmx", flags, 0)?;
+    let unlocked = 0u32;
+    sys!(nr::IOCTL, master.0, TIOCSPTLCK, &raw const unlocked)?;
+    let slave = Fd(sys!(nr::IOCTL, master.0, TIOCGPTPEER, flags)? as i32);
+    let size = [run.rows as u16, run.columns as u16, 0, 0];
+    sys!(nr::IOCTL, master.0, TIOCSWINSZ, size.as_ptr())?;
+    attach_console(dev, &slave)?;
+    Ok((master, slave))
+}
+
+/// The first terminal is also `/dev/console`; whoever already has something there keeps it.
+fn attach_console(dev: i32, slave: &Fd) -> Result<()> {
+    let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL | sys::O_NOFOLLOW;
+    match sys::openat(dev, c"console", flags, 0o600) {
+        Err(Errno::EXIST | Errno::BADF) => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => {
+            let target = sys::openat(dev, c"console", O_PATH | sys::O_NOFOLLOW, 0)?;
+            let clone = crate::mount::clone_tree(slave.0, c"", sys::AT_EMPTY_PATH)?;
+            crate::mount::attach(clone.0, &target)
+        }
+    }
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whole trees: removing, copying, and giving entries to other ids, by descriptors only.
+
+use core::ffi::CStr;
+
+use crate::dir::{self, PATH_MAX};
+use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, Result, S_IFDIR, S_IFLNK, S_IFREG, nr, sys};
+
+/// Deeper trees are refused rather than overflowing the stack; the kernel's own path limit is near.
+const DEPTH: usize = 2000;
+
+/// Removes a directory with all that is in it; a missing one is fine.
+pub(crate) fn remove_tree(at: i32, path: &CStr) -> Result<()> {
+    match remove_at(at, path, 0) {
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    }
+}
+
+fn remove_at(at: i32, name: &CStr, depth: usize) -> Result<()> {
+    if depth > DEPTH {
+        return Err(Errno(36));
+    }
+    match sys!(nr::UNLINKAT, at, name.as_ptr(), 0) {
+        // EISDIR; some file systems say EPERM.
+        Err(Errno(21) | Errno::PERM) => {}
+        other => return other.map(drop),
+    }
+    if sys!(nr::UNLINKAT, at, name.as_ptr(), AT_REMOVEDIR).is_ok() {
+        return Ok(());
+    }
+    let dir = open_dir(at, name)?;
+    // Deleting while reading may skip names, so it is repeated until a pass finds none.
+    loop {
+        let mut found = 0;
+        dir::for_each(dir.0, c".", |name| {
+            found += 1;
+            remove_at(dir.0, name, depth + 1)
+        })?;
+        if found == 0 {
+            break;
+        }
+    }
+    sys!(nr::UNLINKAT, at, name.as_ptr(), AT_REMOVEDIR).map(drop)
+}
+
+/// Opens a directory, if need be after taking its mode's word against it.
+fn open_dir(at: i32, name: &CStr) -> Result<Fd> {
+    let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+    match sys::openat(at, name, flags, 0) {
+        Err(Errno::ACCES) => {
+            let path = sys::openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0)?;
+            chmod(&path, 0o700)?;
+            sys::openat(at, name, flags, 0)
+        }
+        other => other,
+    }
+}
+
+/// fchmod(2) does not take an O_PATH descriptor, its entry in procfs does.
+fn chmod(path: &Fd, mode: u32) -> Result<()> {
+    let mut buffer = [0u8; 40];
+    let name = dir::join(&mut buffer, &[b"/proc/self/fd/", dir::digits(path.0 as u64, &mut [0; 20])])?;
+    const FCHMODAT: usize = 268;
+    sys!(FCHMODAT, AT_FDCWD, name.as_ptr(), mode).map(drop)
+}
+
+/// Owner, then mode (which a change of owner may have cut), then the file capability.
+pub(crate) fn chown(root: i32, path: &CStr, (uid, gid): (u32, u32), mode: u32, capability: &[u8]) -> Result<()> {
+    const BENEATH: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_MAGICLINKS | sys::RESOLVE_NO_SYMLINKS;
+    let mut buffer = [0u8; PATH_MAX];
+    let bytes = path.to_bytes();
+    let slash = bytes.iter().rposition(|b| *b == b'/');
+    let parent = match slash {
+        Some(at) => sys::openat2(root, dir::join(&mut buffer, &[&bytes[..at]])?, O_PATH | O_DIRECTORY, 0, BENEATH)?,
+        None => sys::openat(root, c".", O_PATH | O_DIRECTORY, 0)?,
+    };
+    let name = dir::join(&mut buffer, &[&bytes[slash.map_or(0, |at| at + 1)..]])?;
+    let entry = sys::openat(parent.0, name, O_PATH | O_NOFOLLOW, 0)?;
+    sys!(nr::FCHOWNAT, entry.0, c"".as_ptr(), uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)?;
+    if sys::fstatat(entry.0, c"")?.is(S_IFLNK) {
+        return Ok(());
+    }
+    chmod(&entry, mode & 0o7777)?;
+    if !capability.is_empty() {
+        let mut place = [0u8; 40];
+        let link = dir::join(&mut place, &[b"/proc/self/fd/", dir::digits(entry.0 as u64, &mut [0; 20])])?;
+        let name = c"security.capability".as_ptr();
+        sys!(nr::SETXATTR, link.as_ptr(), name, capability.as_ptr(), capability.len(), 0)?;
+    }
+    Ok(())
+}
+
+/// Copies everything in `from` into `to`. Hard links between files become separate files.
+pub(crate) fn copy_tree(from: i32, to: i32) -> Result<()> {
+    copy_dir(from, to, 0)
+}
+
+fn copy_dir(from: i32, to: i32, depth: usize) -> Result<()> {
+    if depth > DEPTH {
+        return Err(Errno(36));
+    }
+    dir::for_each(from, c".", |name| copy_entry(from, to, name, depth))
+}
+
+fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize) -> Result<()> {
+    let source = sys::openat(from, name, O_PATH | O_NOFOLLOW, 0)?;
+    let stat = sys::fstatat(source.0, c"")?;
+    let made = if stat.is(S_IFDIR) {
+        match sys!(nr::MKDIRAT, to, name.as_ptr(), 0o700) {
+            Ok(_) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+        let inner = sys::openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
+        let made = sys::openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
+        copy_dir(inner.0, made.0, depth + 1)?;
+        made
+    } else if stat.is(S_IFREG) {
+        let inner = sys::openat(from, name, O_RDONLY | O_NOFOLLOW, 0)?;
+        let made = sys::openat(to, name, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL | O_NOFOLLOW, 0o600)?;
+        copy_bytes(&inner, &made)?;
+        made
+    } else if stat.is(S_IFLNK) {
+        let mut target = [0u8; PATH_MAX];
+        let n = sys!(nr::READLINKAT, from, name.as_ptr(), target.as_mut_ptr(), target.len() - 1)?;
+        let target = CStr::from_bytes_with_nul(&target[..=n]).map_err(|_| Errno::INVAL)?;
+        sys!(nr::SYMLINKAT, target.as_ptr(), to, name.as_ptr())?;
+        sys::openat(to, name, O_PATH | O_NOFOLLOW, 0)?
+    } else {
+        match sys!(nr::MKNODAT, to, name.as_ptr(), stat.mode, stat.rdev) {
+            // Only root makes devices, and an ordinary user's tree has none that matter.
+            Err(Errno::PERM) => return Ok(()),
+            other => other?,
+        };
+        sys::openat(to, name, O_PATH | O_NOFOLLOW, 0)?
+    };
+    sys!(nr::FCHOWNAT, made.0, c"".as_ptr(), stat.uid, stat.gid, AT_EMPTY_PATH)?;
+    copy_xattrs(&source, &made, &stat)?;
+    if !stat.is(S_IFLNK) {
+        chmod(&made, stat.mode & 0o7777)?;
+    }
+    let times = [stat.times[0], stat.times[1], stat.times[2], stat.times[3]];
+    sys!(nr::UTIMENSAT, to, name.as_ptr(), times.as_ptr(), AT_SYMLINK_NOFOLLOW).map(drop)
+}
+
+fn copy_bytes(from: &Fd, to: &Fd) -> Result<()> {
+    let mut buffer = sys::Mapping::anonymous(128 << 10)?;
+    loop {
+        match sys!(nr::COPY_FILE_RANGE, from.0, 0, to.0, 0, 1 << 30, 0) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            // Not between these file systems.
+            Err(_) => break,
+        }
+    }
+    loop {
+        match sys::read(from.0, buffer.bytes_mut())? {
+            0 => return Ok(()),
+            n => sys::write(to.0, &buffer.bytes()[..n])?,
+        }
+    }
+}
+
+/// Through procfs, since the descriptors may be O_PATH; links have none that matter.
+fn copy_xattrs(from: &Fd, to: &Fd, stat: &sys::Stat) -> Result<()> {
+    if stat.is(S_IFLNK) {
+        return Ok(());
+    }
+    let (mut a, mut b) = ([0u8; 40], [0u8; 40]);
+    let from = dir::join(&mut a, &[b"/proc/self/fd/", dir::digits(from.0 as u64, &mut [0; 20])])?;
+    let to = dir::join(&mut b, &[b"/proc/self/fd/", dir::digits(to.0 as u64, &mut [0; 20])])?;
+    const LISTXATTR: usize = 194;
+    const GETXATTR: usize = 191;
+    let mut memory = sys::Mapping::anonymous(128 << 10)?;
+    let (names, value) = memory.bytes_mut().split_at_mut(64 << 10);
+    let n = match sys!(LISTXATTR, from.as_ptr(), names.as_mut_ptr(), names.len()) {
+        Err(Errno::NOTSUP) => return Ok(()),
+        other => other?,
+    };
+    let mut rest = &names[..n];
+    while let Ok(name) = CStr::from_bytes_until_nul(rest) {
+        rest = &rest[name.count_bytes() + 1..];
+        let len = sys!(GETXATTR, from.as_ptr(), name.as_ptr(), value.as_mut_ptr(), value.len())?;
+        match sys!(nr::SETXATTR, to.as_ptr(), name.as_ptr(), value.as_ptr(), len, 0) {
+            // Namespaces of the kernel that this caller may not write, such as security labels.
+            Ok(_) | Err(Errno::PERM | Errno::NOTSUP) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

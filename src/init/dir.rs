@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Paths inside a root: every one is resolved once, by the kernel, and used by descriptor from then on.
+
+use core::ffi::CStr;
+
+use crate::sys::{self, Errno, Fd, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, Result, nr, sys};
+
+/// Longest path that is handled.
+pub(crate) const PATH_MAX: usize = 4096;
+
+/// Parts put together in `buffer`, with a NUL at the end.
+pub(crate) fn join<'b>(buffer: &'b mut [u8], parts: &[&[u8]]) -> Result<&'b CStr> {
+    let mut at = 0;
+    for part in parts {
+        let place = buffer.get_mut(at..at + part.len()).ok_or(Errno(36))?;
+        place.copy_from_slice(part);
+        at += part.len();
+    }
+    *buffer.get_mut(at).ok_or(Errno(36))? = 0;
+    CStr::from_bytes_with_nul(&buffer[..=at]).map_err(|_| Errno::INVAL)
+}
+
+/// A number in decimal.
+pub(crate) fn digits(mut n: u64, buffer: &mut [u8; 20]) -> &[u8] {
+    let mut at = buffer.len();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            return &buffer[at..];
+        }
+    }
+}
+
+/// A decimal number without sign, at most `i32::MAX`; anything else is none.
+pub(crate) fn number(text: &[u8]) -> Option<i32> {
+    if text.is_empty() || text.len() > 10 {
+        return None;
+    }
+    let mut n = 0i64;
+    for byte in text {
+        n = n * 10 + i64::from(byte.checked_sub(b'0').filter(|d| *d < 10)?);
+    }
+    i32::try_from(n).ok()
+}
+
+/// How the links inside a root are treated.
+#[cfg(not(feature = "weak_no_inroot"))]
+const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
+#[cfg(feature = "weak_no_inroot")]
+const IN_ROOT: u64 = 0;
+
+/// Opens a path inside `root`; links stay inside. With `strict`, there may be none.
+pub(crate) fn open(root: i32, path: &CStr, flags: u32, strict: bool) -> Result<Fd> {
+    let links = if strict { IN_ROOT | sys::RESOLVE_NO_SYMLINKS } else { IN_ROOT };
+    sys::openat2(root, path, flags, 0, links)
+}
+
+/// Parent directory and last name of a path.
+fn split(path: &CStr) -> (&[u8], &[u8]) {
+    let mut bytes = path.to_bytes();
+    while let [head @ .., b'/'] = bytes {
+        bytes = head;
+    }
+    match bytes.iter().rposition(|b| *b == b'/') {
+        Some(at) => (&bytes[..at], &bytes[at + 1..]),
+        None => (b"", bytes),
+    }
+}
+
+/// Opens (O_PATH) the directory `path` inside `root`, making what is missing of it with mode 0755.
+pub(crate) fn ensure_dir(root: i32, path: &CStr, strict: bool) -> Result<Fd> {
+    match open(root, path, O_PATH | O_DIRECTORY, strict) {
+        Err(Errno::NOENT) => {}
+        other => return other,
+    }
+    let bytes = path.to_bytes();
+    let mut buffer = [0u8; PATH_MAX];
+    let mut at = 0;
+    // The part that exists may hold links, so each prefix is resolved from the root ...
+    let mut parent = sys::openat(root, c".", O_PATH | O_DIRECTORY, 0)?;
+    while at < bytes.len() {
+        let end = next_end(bytes, at);
+        let prefix = join(&mut buffer, &[&bytes[..end]])?;
+        match open(root, prefix, O_PATH | O_DIRECTORY, strict) {
+            Ok(fd) => parent = fd,
+            Err(Errno::NOENT) => break,
+            Err(error) => return Err(error),
+        }
+        at = end;
+    }
+    // ... and from the first missing one on everything is made below a descriptor.
+    while at < bytes.len() {
+        let end = next_end(bytes, at);
+        let name = &bytes[at..end];
+        at = end;
+        let name = name.strip_prefix(b"/").unwrap_or(name);
+        if name.is_empty() || name == b"." {
+            continue;
+        }
+        if name == b".." {
+            return Err(Errno::NOENT);
+        }
+        let name = join(&mut buffer, &[name])?;
+        match sys!(nr::MKDIRAT, parent.0, name.as_ptr(), 0o755) {
+            Err(Errno::EXIST) | Ok(_) => {}
+            Err(error) => return Err(error),
+        }
+        parent = sys::openat(parent.0, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0)?;
+    }
+    Ok(parent)
+}
+
+/// End of the component that begins at `at`, its leading slashes included.
+fn next_end(bytes: &[u8], at: usize) -> usize {
+    let name = at + bytes[at..].iter().take_while(|b| **b == b'/').count();
+    name + bytes[name..].iter().take_while(|b| **b != b'/').count()
+}
+
+/// The parent of `path` inside `root`, made if missing, and the last name in `buffer`.
+pub(crate) fn parent<'b>(root: i32, path: &CStr, buffer: &'b mut [u8]) -> Result<(Fd, &'b CStr)> {
+    let (dir, name) = split(path);
+    if name.is_empty() || name == b"." || name == b".." {
+        return Err(Errno::INVAL);
+    }
+    let fd = match dir {
+        b"" => sys::openat(root, c".", O_PATH | O_DIRECTORY, 0)?,
+        dir => {
+            let mut place = [0u8; PATH_MAX];
+            ensure_dir(root, join(&mut place, &[dir])?, false)?
+        }
+    };
+    Ok((fd, join(buffer, &[name])?))
+}
+
+/// Opens (O_PATH) the file `path` inside `root`, making an empty one if it is missing.
+pub(crate) fn ensure_file(root: i32, path: &CStr, strict: bool) -> Result<Fd> {
+    match open(root, path, O_PATH, strict) {
+        Err(Errno::NOENT) => {}
+        other => return other,
+    }
+    create(root, path, 0o644)?;
+    open(root, path, O_PATH, true)
+}
+
+/// Makes a new file inside `root`; an existing one, or a link, is an error.
+pub(crate) fn create(root: i32, path: &CStr, mode: u32) -> Result<Fd> {
+    let mut buffer = [0u8; 256];
+    let (dir, name) = parent(root, path, &mut buffer)?;
+    sys::openat(dir.0, name, sys::O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
+}
+
+/// Calls `each` with every name in the directory but `.` and `..`.
+pub(crate) fn for_each(at: i32, path: &CStr, mut each: impl FnMut(&CStr) -> Result<()>) -> Result<()> {
+    let dir = sys::openat(at, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
+    let mut buffer = [0u64; 1024];
+    loop {
+        let n = sys!(nr::GETDENTS64, dir.0, buffer.as_mut_ptr(), size_of_val(&buffer))?;
+        if n == 0 {
+            return Ok(());
+        }
+        // SAFETY: the kernel wrote `n` bytes, at most the buffer's size; any byte is a u8.
+        let bytes = unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), n) };
+        let mut at = 0;
+        // struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name.
+        while let Some(entry) = bytes.get(at..).filter(|e| e.len() > 19) {
+            let len = usize::from(u16::from_ne_bytes([entry[16], entry[17]]));
+            let name = CStr::from_bytes_until_nul(&entry[19..]).map_err(|_| Errno::IO)?;
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                each(name)?;
+            }
+            at += len.max(20);
+        }
+    }
+}

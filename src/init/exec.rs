@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The argument and environment vectors, and the search for the program.
+
+use core::ffi::CStr;
+
+use crate::dir::{self, PATH_MAX};
+use crate::sys::{Errno, Mapping, Result, nr, sys};
+use crate::wire::{ADD_HOME, Run};
+
+/// Pointers for execve(2): argv, NULL, envp, NULL.
+#[derive(Default)]
+pub(crate) struct Words {
+    memory: Mapping,
+    capacity: usize,
+    env: usize,
+    home_slot: Option<usize>,
+    home: Option<Mapping>,
+}
+
+impl Words {
+    /// Points at the strings of `run`, which must stay where they are until the exec.
+    pub(crate) fn fill(&mut self, run: &Run<'_>) -> Result<()> {
+        let wanted = run.argv.iter().count() + run.env.iter().count() + 4;
+        if wanted > self.capacity {
+            self.memory = Mapping::anonymous(wanted * size_of::<usize>())?;
+            self.capacity = wanted;
+        }
+        let words = self.memory.words_mut();
+        let mut at = 0;
+        let mut put = |word: usize| {
+            words[at] = word;
+            at += 1;
+            at
+        };
+        for arg in run.argv.iter() {
+            put(arg.as_ptr() as usize);
+        }
+        self.env = put(0);
+        for pair in run.env.iter() {
+            put(pair.as_ptr() as usize);
+        }
+        self.home_slot = match run.flags & ADD_HOME {
+            0 => None,
+            _ => Some(put(0) - 1),
+        };
+        put(0);
+        Ok(())
+    }
+
+    /// Adds `HOME`, for which [`Words::fill`] left room.
+    pub(crate) fn set_home(&mut self, home: &[u8]) -> Result<()> {
+        let Some(slot) = self.home_slot else { return Ok(()) };
+        let mut memory = Mapping::anonymous(PATH_MAX)?;
+        let text = dir::join(memory.bytes_mut(), &[b"HOME=", home])?;
+        let at = text.as_ptr() as usize;
+        self.home = Some(memory);
+        self.memory.words_mut()[slot] = at;
+        Ok(())
+    }
+
+    fn exec(&mut self, program: &CStr) -> Errno {
+        let words = self.memory.words_mut();
+        let (argv, envp) = (words.as_ptr(), words[self.env..].as_ptr());
+        match sys!(nr::EXECVE, program.as_ptr(), argv, envp) {
+            Err(errno) => errno,
+            Ok(_) => Errno::INVAL,
+        }
+    }
+}
+
+/// Executes the program; returns only with the reason why not. As execvp(3): a name without a
+/// slash is looked for in `path`, and a match without permission is remembered while the search goes on.
+pub(crate) fn exec(run: &Run<'_>, words: &mut Words) -> Errno {
+    let Some(name) = run.argv.iter().next().filter(|n| !n.is_empty()) else { return Errno::NOENT };
+    if name.to_bytes().contains(&b'/') {
+        return words.exec(name);
+    }
+    let mut found = Errno::NOENT;
+    let mut buffer = [0u8; PATH_MAX + 256];
+    for dir in run.path.to_bytes().split(|b| *b == b':') {
+        // An empty entry would be the working directory, which is no place to find programs in.
+        if dir.is_empty() {
+            continue;
+        }
+        let Ok(program) = dir::join(&mut buffer, &[dir, b"/", name.to_bytes()]) else { continue };
+        match words.exec(program) {
+            Errno::NOENT | Errno::NOTDIR => {}
+            Errno::ACCES => found = Errno::ACCES,
+            other => return other,
+        }
+    }
+    found
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The helper program: the spawner of a host process, and process 1 of each sandbox.
+//!
+//! Static, without a standard library and without an allocator: what it does, a
+//! clone of it can do at once, in any namespace, with nothing of the host in its memory.
+#![no_std]
+#![no_main]
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+
+mod clone;
+mod command;
+mod copy;
+mod dir;
+mod exec;
+mod message;
+mod mount;
+mod overlay;
+mod replay;
+mod resident;
+mod spawner;
+mod sys;
+mod tree;
+mod user;
+#[allow(dead_code, reason = "the library uses the rest")]
+#[path = "../wire.rs"]
+mod wire;
+
+core::arch::global_asm!(
+    ".globl _start",
+    "_start:",
+    "xor ebp, ebp",
+    "and rsp, -16",
+    "call {main}",
+    "ud2",
+    main = sym main,
+);
+
+/// Descriptor 0 is the host's socket. A child of ours goes on as the spawner, so
+/// that the host has no child of its own to wait for.
+extern "C" fn main() -> ! {
+    sys::block_signals(true);
+    sys::default_signals();
+    let args = clone::CloneArgs { exit_signal: u64::from(sys::SIGCHLD), ..Default::default() };
+    match clone::fork(&args) {
+        Ok(0) => spawner::run(0),
+        Ok(_) => sys::exit(0),
+        Err(error) => sys::exit(error.0),
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    sys::exit(70)
+}
+
+/// Named by the precompiled core library; with `panic=abort` nothing unwinds, so it is never called.
+// SAFETY: the symbol is the standard library's own, which this program has not.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {}
+
+/// What the compiler calls for copies; there is no C library to bring them.
+mod memory {
+    use core::arch::asm;
+
+    // SAFETY: the four symbols are the C library's own, defined nowhere else in this program.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
+        // SAFETY: the caller promises `n` bytes at both, not overlapping.
+        unsafe { asm!("rep movsb", inout("rcx") n => _, inout("rdi") to => _, inout("rsi") from => _, options(nostack, preserves_flags)) }
+        to
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
+        if (to as usize).wrapping_sub(from as usize) >= n {
+            // SAFETY: the target does not begin inside the source, so copying upwards is right.
+            return unsafe { memcpy(to, from, n) };
+        }
+        // SAFETY: the caller promises `n` bytes at both; copying downwards, with the direction flag put back.
+        unsafe { asm!("std", "rep movsb", "cld", inout("rcx") n => _, inout("rdi") to.wrapping_add(n).wrapping_sub(1) => _, inout("rsi") from.wrapping_add(n).wrapping_sub(1) => _, options(nostack)) }
+        to
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memset(to: *mut u8, byte: i32, n: usize) -> *mut u8 {
+        // SAFETY: the caller promises `n` bytes.
+        unsafe { asm!("rep stosb", inout("rcx") n => _, inout("rdi") to => _, in("al") byte as u8, options(nostack, preserves_flags)) }
+        to
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
+        for i in 0..n {
+            // SAFETY: the caller promises `n` bytes at both.
+            let (x, y) = unsafe { (a.add(i).read_volatile(), b.add(i).read_volatile()) };
+            if x != y {
+                return i32::from(x) - i32::from(y);
+            }
+        }
+        0
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
+        // SAFETY: the same contract.
+        unsafe { memcmp(a, b, n) }
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn strlen(s: *const u8) -> usize {
+        let mut n = 0;
+        // SAFETY: the caller promises a NUL at the end.
+        while unsafe { s.add(n).read_volatile() } != 0 {
+            n += 1;
+        }
+        n
+    }
+}

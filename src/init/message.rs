@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Messages in and out: one recvmsg(2) for a request with its file descriptors, one sendmsg(2) for a reply.
+
+use crate::sys::{Errno, Mapping, Result, close, nr, sys};
+use crate::wire::{Field as _, HEADER, Header, INLINE, MAGIC, MAX_FDS, REPLY, Reader, Reply};
+
+#[repr(C)]
+struct IoVec {
+    at: *mut u8,
+    len: usize,
+}
+
+/// recvmsg(2)'s `struct msghdr`.
+#[repr(C)]
+struct MsgHdr {
+    name: usize,
+    name_len: u32,
+    _pad: u32,
+    iov: *mut IoVec,
+    iov_len: usize,
+    control: *mut u8,
+    control_len: usize,
+    flags: i32,
+    _pad2: u32,
+}
+
+const CMSG_HEADER: usize = 16;
+const SOL_SOCKET: u32 = 1;
+const SCM_RIGHTS: u32 = 1;
+const MSG_TRUNC: i32 = 0x20;
+const MSG_CTRUNC: i32 = 0x8;
+const MSG_NOSIGNAL: usize = 0x4000;
+const MSG_DONTWAIT: usize = 0x40;
+const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
+
+/// Room for the largest request: header and inline body.
+pub(crate) const BUFFER: usize = HEADER + INLINE;
+
+/// A request: its kind, its body, its file descriptors (closed by whoever takes it).
+pub(crate) struct Request<'a> {
+    pub(crate) kind: u32,
+    pub(crate) fds: Fds,
+    body: Body<'a>,
+}
+
+enum Body<'a> {
+    Inline(&'a [u8]),
+    Mapped(Mapping, usize),
+}
+
+impl Request<'_> {
+    pub(crate) fn body(&self) -> &[u8] {
+        match &self.body {
+            Body::Inline(bytes) => bytes,
+            Body::Mapped(mapping, len) => &mapping.bytes()[..*len],
+        }
+    }
+}
+
+/// The file descriptors of a request; those not taken are closed.
+pub(crate) struct Fds {
+    fds: [i32; MAX_FDS],
+    len: usize,
+}
+
+impl Fds {
+    pub(crate) fn as_slice(&self) -> &[i32] {
+        &self.fds[..self.len]
+    }
+
+    /// The nth, still owned here.
+    pub(crate) fn get(&self, n: usize) -> Result<i32> {
+        self.as_slice().get(n).copied().filter(|fd| *fd >= 0).ok_or(Errno::BADF)
+    }
+
+    /// The nth, owned by the caller from now on.
+    pub(crate) fn take(&mut self, n: usize) -> Result<i32> {
+        let fd = self.get(n)?;
+        self.fds[n] = -1;
+        Ok(fd)
+    }
+
+    fn pop(&mut self) -> Option<i32> {
+        self.len = self.len.checked_sub(1)?;
+        Some(self.fds[self.len])
+    }
+}
+
+impl Drop for Fds {
+    fn drop(&mut self) {
+        for fd in self.as_slice().iter().filter(|fd| **fd >= 0) {
+            close(*fd);
+        }
+    }
+}
+
+/// Receives one request; `None` at end of file.
+pub(crate) fn receive<'a>(socket: i32, buffer: &'a mut [u8; BUFFER]) -> Result<Option<Request<'a>>> {
+    let mut control = [0u64; (CMSG_HEADER + MAX_FDS * 4).div_ceil(8)];
+    let mut iov = IoVec { at: buffer.as_mut_ptr(), len: buffer.len() };
+    let mut header = MsgHdr {
+        name: 0,
+        name_len: 0,
+        _pad: 0,
+        iov: &raw mut iov,
+        iov_len: 1,
+        control: control.as_mut_ptr().cast(),
+        control_len: size_of_val(&control),
+        flags: 0,
+        _pad2: 0,
+    };
+    let len = match sys!(nr::RECVMSG, socket, &raw mut header, MSG_CMSG_CLOEXEC) {
+        Ok(0) => return Ok(None),
+        other => other?,
+    };
+    let mut fds = descriptors(&control, header.control_len);
+    if header.flags & (MSG_TRUNC | MSG_CTRUNC) != 0 {
+        return Err(Errno::TOOBIG);
+    }
+    let mut reader = Reader::new(&buffer[..len]);
+    let head = Header::get(&mut reader).filter(|h| h.magic == MAGIC).ok_or(Errno::PROTO)?;
+    let body = if head.in_memfd == 1 {
+        let memfd = crate::sys::Fd(fds.pop().ok_or(Errno::PROTO)?);
+        Body::Mapped(Mapping::file(memfd.0, head.len as usize)?, head.len as usize)
+    } else {
+        Body::Inline(buffer.get(HEADER..len).filter(|b| b.len() == head.len as usize).ok_or(Errno::PROTO)?)
+    };
+    Ok(Some(Request { kind: head.kind, fds, body }))
+}
+
+/// Takes the descriptors out of a control buffer, cmsg(3).
+fn descriptors(control: &[u64], len: usize) -> Fds {
+    let mut fds = Fds { fds: [-1; MAX_FDS], len: 0 };
+    let word = |n: usize| (control[n / 2] >> (n % 2 * 32)) as u32;
+    if len < CMSG_HEADER || word(2) != SOL_SOCKET || word(3) != SCM_RIGHTS {
+        return fds;
+    }
+    let count = (control[0] as usize).min(len).saturating_sub(CMSG_HEADER) / 4;
+    for n in 0..count.min(MAX_FDS) {
+        fds.fds[n] = word(CMSG_HEADER / 4 + n) as i32;
+        fds.len = n + 1;
+    }
+    fds
+}
+
+/// Sends a reply with up to two file descriptors. A host that is gone or does not
+/// read is no reason to stop, so the outcome matters to nobody.
+pub(crate) fn reply(socket: i32, reply: &Reply, fds: &[i32]) {
+    let mut bytes: [u8; REPLY] = reply.to_bytes();
+    let mut control = [0u64; 3];
+    let n = fds.len().min(2);
+    control[0] = (CMSG_HEADER + 4 * n) as u64;
+    control[1] = u64::from(SOL_SOCKET) | u64::from(SCM_RIGHTS) << 32;
+    for (at, fd) in fds.iter().take(n).enumerate() {
+        control[2] |= u64::from(*fd as u32) << (32 * at);
+    }
+    let mut iov = IoVec { at: bytes.as_mut_ptr(), len: bytes.len() };
+    let header = MsgHdr {
+        name: 0,
+        name_len: 0,
+        _pad: 0,
+        iov: &raw mut iov,
+        iov_len: 1,
+        control: control.as_mut_ptr().cast(),
+        control_len: if n == 0 { 0 } else { CMSG_HEADER + 8 },
+        flags: 0,
+        _pad2: 0,
+    };
+    let _ = sys!(nr::SENDMSG, socket, &raw const header, MSG_NOSIGNAL | MSG_DONTWAIT);
+}

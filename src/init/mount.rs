@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Mounts by file descriptor: a new file system, a clone of a tree, attributes, attaching.
+
+use core::ffi::CStr;
+
+use crate::dir;
+use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, O_CLOEXEC, O_DIRECTORY, O_PATH, Result, S_IFDIR, nr, sys};
+use crate::wire::{self, List};
+
+const FSCONFIG_SET_FLAG: usize = 0;
+const FSCONFIG_SET_STRING: usize = 1;
+const FSCONFIG_CMD_CREATE: usize = 6;
+const OPEN_TREE_CLONE: u32 = 1;
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x04;
+const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
+const MOUNT_ATTR_RDONLY: u32 = 1;
+const MNT_DETACH: usize = 2;
+
+/// A file system being configured, fsopen(2).
+pub(crate) fn configure(kind: &CStr) -> Result<Fd> {
+    sys!(nr::FSOPEN, kind.as_ptr(), 1).map(|fd| Fd(fd as i32))
+}
+
+/// One option; an empty value makes it a flag.
+pub(crate) fn option(fs: &Fd, key: &CStr, value: &CStr) -> Result<()> {
+    let done = match value.is_empty() {
+        true => sys!(nr::FSCONFIG, fs.0, FSCONFIG_SET_FLAG, key.as_ptr(), 0, 0),
+        false => sys!(nr::FSCONFIG, fs.0, FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr(), 0),
+    };
+    done.map(drop)
+}
+
+/// Key and value in turn.
+pub(crate) fn options(fs: &Fd, options: List<'_>) -> Result<()> {
+    let mut each = options.iter();
+    while let (Some(key), Some(value)) = (each.next(), each.next()) {
+        option(fs, key, value)?;
+    }
+    Ok(())
+}
+
+/// The configured file system as a detached mount, fsmount(2).
+pub(crate) fn create(fs: &Fd, attrs: u32) -> Result<Fd> {
+    sys!(nr::FSCONFIG, fs.0, FSCONFIG_CMD_CREATE, 0, 0, 0)?;
+    sys!(nr::FSMOUNT, fs.0, 1, attrs).map(|fd| Fd(fd as i32))
+}
+
+/// A detached clone of what is mounted at a path, open_tree(2).
+pub(crate) fn clone_tree(base: i32, path: &CStr, flags: u32) -> Result<Fd> {
+    let mut flags = flags | OPEN_TREE_CLONE | O_CLOEXEC;
+    if flags & AT_RECURSIVE != 0 && !has_setattr() {
+        // KERNEL(5.12): what is mounted below could not be made read-only or private; it is left out.
+        flags &= !AT_RECURSIVE;
+    }
+    sys!(nr::OPEN_TREE, base, path.as_ptr(), flags).map(|fd| Fd(fd as i32))
+}
+
+fn has_setattr() -> bool {
+    sys!(nr::MOUNT_SETATTR, -1i32, c"".as_ptr(), 0, 0, 0) != Err(Errno::NOSYS)
+}
+
+/// Attaches a detached mount on an open path.
+pub(crate) fn attach(from: i32, target: &Fd) -> Result<()> {
+    attach_empty(from, target.0)
+}
+
+fn attach_empty(from: i32, target: i32) -> Result<()> {
+    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+    sys!(nr::MOVE_MOUNT, from, c"".as_ptr(), target, c"".as_ptr(), flags).map(drop)
+}
+
+/// Detaches a mount; it lives on as long as it is used.
+pub(crate) fn detach(mount: i32) -> Result<()> {
+    sys!(nr::FCHDIR, mount)?;
+    sys!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH)?;
+    sys!(nr::CHDIR, c"/".as_ptr()).map(drop)
+}
+
+/// Attaches a detached mount on top of the process's root.
+pub(crate) fn attach_root(from: i32) -> Result<()> {
+    sys!(nr::MOVE_MOUNT, from, c"".as_ptr(), AT_FDCWD, c"/".as_ptr(), MOVE_MOUNT_F_EMPTY_PATH).map(drop)
+}
+
+/// mount_setattr(2) on an attached mount.
+pub(crate) fn set_attr(mount: i32, set: u32, clear: u32, recursive: bool) -> Result<()> {
+    let attr = [u64::from(set), u64::from(clear), 0, 0];
+    let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
+    match sys!(nr::MOUNT_SETATTR, mount, c"".as_ptr(), flags, attr.as_ptr(), size_of_val(&attr)) {
+        Err(Errno::NOSYS) => remount(mount, set, clear),
+        other => other.map(drop),
+    }
+}
+
+/// KERNEL(5.12): the same by mount(2), which needs a path. There is nothing mounted below: see [`clone_tree`].
+fn remount(mount: i32, set: u32, clear: u32) -> Result<()> {
+    // read-only, nosuid, nodev, noexec have the same bits in statfs(2), mount(2) and mount_setattr(2).
+    const SAME: u64 = 15;
+    const ST: [(u64, u64); 3] = [(0x400, 0x400), (0x800, 0x800), (0x1000, 1 << 21)];
+    let mut stat = [0u64; 15];
+    sys!(nr::FSTATFS, mount, stat.as_mut_ptr())?;
+    let has = stat[10];
+    let mut flags = (has & SAME | u64::from(set) & SAME) & !(u64::from(clear) & SAME);
+    for (st, ms) in ST {
+        if has & st != 0 {
+            flags |= ms;
+        }
+    }
+    let mut path = [0u8; 40];
+    let path = dir::join(&mut path, &[b"/proc/self/fd/", dir::digits(mount as u64, &mut [0; 20])])?;
+    const MS_REMOUNT_BIND: u64 = 0x20 | 0x1000;
+    sys!(nr::MOUNT, 0, path.as_ptr(), 0, flags | MS_REMOUNT_BIND, 0).map(drop)
+}
+
+/// [`wire::Op::Attach`].
+pub(crate) fn attach_in(from: i32, root: i32, path: &CStr, flags: u32) -> Result<()> {
+    let strict = flags & wire::NO_SYMLINKS != 0;
+    if path.is_empty() {
+        return attach_empty(from, root);
+    }
+    let target = if flags & wire::MAKE_DIR != 0 {
+        dir::ensure_dir(root, path, strict)?
+    } else if flags & wire::MAKE_FILE != 0 {
+        match dir::ensure_file(root, path, strict) {
+            Err(_) if flags & wire::OR_SKIP != 0 => return Ok(()),
+            other => other?,
+        }
+    } else {
+        match dir::open(root, path, O_PATH, strict) {
+            Err(Errno::NOENT) if flags & wire::IF_PRESENT != 0 => return Ok(()),
+            other => other?,
+        }
+    };
+    attach(from, &target)
+}
+
+/// Opens a path that is to be hidden or made read-only; nothing where nothing is.
+fn present(root: i32, path: &CStr) -> Result<Option<Fd>> {
+    match dir::open(root, path, O_PATH, false) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// [`wire::Op::Mask`].
+pub(crate) fn mask(root: i32, path: &CStr, dev: i32, stage: i32) -> Result<()> {
+    const LOCKED: u32 = 1 | 2 | 4 | 8;
+    let Some(target) = present(root, path)? else { return Ok(()) };
+    if sys::fstatat(target.0, c"")?.is(S_IFDIR) {
+        let empty = clone_tree(stage, c"empty", 0)?;
+        attach(empty.0, &target)?;
+        set_attr(empty.0, LOCKED, 0, false)
+    } else {
+        attach(clone_tree(dev, c"null", 0)?.0, &target)
+    }
+}
+
+/// [`wire::Op::MakeReadOnly`]: a clone of the path, attached onto itself.
+pub(crate) fn make_read_only(root: i32, path: &CStr) -> Result<()> {
+    let Some(target) = present(root, path)? else { return Ok(()) };
+    let same = clone_tree(target.0, c"", AT_EMPTY_PATH | AT_RECURSIVE)?;
+    attach(same.0, &target)?;
+    set_attr(same.0, MOUNT_ATTR_RDONLY, 0, true)
+}
+
+/// Every mount private, mount_namespaces(7).
+pub(crate) fn make_private() -> Result<()> {
+    const MS_REC_PRIVATE: usize = 0x4000 | 1 << 18;
+    sys!(nr::MOUNT, 0, c"/".as_ptr(), 0, MS_REC_PRIVATE, 0).map(drop)
+}
+
+/// pivot_root(2) with both paths `.`: the old root, with what was stacked on it, ends up on top of
+/// the new one and is let go, mount by mount, until none is left.
+pub(crate) fn pivot_root(root: i32) -> Result<()> {
+    let own = mount_id(root, c"")?;
+    sys!(nr::FCHDIR, root)?;
+    sys!(nr::PIVOT_ROOT, c".".as_ptr(), c".".as_ptr())?;
+    for _ in 0..16 {
+        // Unlike `/`, a walk through `/..` ends on top of whatever is stacked there.
+        if mount_id(AT_FDCWD, c"/..")? == own {
+            return sys!(nr::CHDIR, c"/".as_ptr()).map(drop);
+        }
+        sys!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH)?;
+    }
+    Err(Errno(16))
+}
+
+/// The id of the mount that a path is in, statx(2) with STATX_MNT_ID.
+fn mount_id(dir: i32, path: &CStr) -> Result<u64> {
+    const STATX_MNT_ID: usize = 0x1000;
+    let mut stat = [0u64; 32];
+    sys!(nr::STATX, dir, path.as_ptr(), AT_EMPTY_PATH, STATX_MNT_ID, stat.as_mut_ptr())?;
+    Ok(stat[18])
+}
+
+/// Opens a directory of the host's view.
+pub(crate) fn open_dir(path: &CStr) -> Result<Fd> {
+    sys::openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0)
+}
+
+/// Writes to an existing file below `root`, which must lie in the same mount and hold no link.
+pub(crate) fn write_file(root: i32, path: &CStr, bytes: &[u8]) -> Result<()> {
+    const HERE: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_XDEV;
+    let file = sys::openat2(root, path, sys::O_WRONLY, 0, HERE)?;
+    sys::write(file.0, bytes)
+}
+

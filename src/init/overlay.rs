@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! An overlay of any number of layers with any names, on kernels that take one option per layer and on older ones.
+
+use core::ffi::CStr;
+
+use crate::dir;
+use crate::mount::{clone_tree, configure, create, option, options};
+use crate::sys::{Errno, Fd, Mapping, Result, nr, sys};
+use crate::wire::{List, USERXATTR};
+
+/// What [`crate::wire::Op::NewOverlay`] asks for.
+pub(crate) struct Overlay<'a> {
+    /// Attached mount below which upper and work are, and in which helper names may be made.
+    pub(crate) stage: i32,
+    /// Topmost first.
+    pub(crate) lowers: List<'a>,
+    pub(crate) upper: &'a CStr,
+    pub(crate) work: &'a CStr,
+    pub(crate) options: List<'a>,
+    pub(crate) attrs: u32,
+    pub(crate) flags: u32,
+}
+
+impl Overlay<'_> {
+    pub(crate) fn mount(&self) -> Result<Fd> {
+        // Upper and work are named relative to the stage, which has no path of its own.
+        sys!(nr::FCHDIR, self.stage)?;
+        let mounted = match self.by_option() {
+            // KERNEL(6.8): `lowerdir+` is not known, or a path is longer than an option may be.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::TOOBIG | Errno::NOTSUP) => self.by_links(),
+            other => other,
+        };
+        sys!(nr::CHDIR, c"/".as_ptr())?;
+        mounted
+    }
+
+    fn by_option(&self) -> Result<Fd> {
+        let fs = configure(c"overlay")?;
+        option(&fs, c"source", c"overlay")?;
+        for lower in self.lowers.iter() {
+            option(&fs, c"lowerdir+", lower)?;
+        }
+        option(&fs, c"upperdir", self.upper)?;
+        option(&fs, c"workdir", self.work)?;
+        if self.flags & USERXATTR != 0 {
+            option(&fs, c"userxattr", c"")?;
+        }
+        options(&fs, self.options)?;
+        create(&fs, self.attrs)
+    }
+
+    /// Short links in the stage stand for the layers, so that neither their number nor the
+    /// characters in their names matter: all options together may take no more than a page.
+    fn by_links(&self) -> Result<Fd> {
+        let mut data = Text { memory: Mapping::anonymous(4096)?, at: 0 };
+        data.add(b"lowerdir=")?;
+        for (n, lower) in self.lowers.iter().enumerate() {
+            let (mut place, mut digits) = ([0u8; 24], [0; 20]);
+            let name = dir::join(&mut place, &[b"l", dir::digits(n as u64, &mut digits)])?;
+            sys!(nr::SYMLINKAT, lower.as_ptr(), self.stage, name.as_ptr())?;
+            if n > 0 {
+                data.add(b":")?;
+            }
+            data.add(name.to_bytes())?;
+        }
+        data.add(b",upperdir=")?;
+        data.add(self.upper.to_bytes())?;
+        data.add(b",workdir=")?;
+        data.add(self.work.to_bytes())?;
+        if self.flags & USERXATTR != 0 {
+            data.add(b",userxattr")?;
+        }
+        let mut each = self.options.iter();
+        while let (Some(key), Some(value)) = (each.next(), each.next()) {
+            data.add(b",")?;
+            data.add(key.to_bytes())?;
+            if !value.is_empty() {
+                data.add(b"=")?;
+                data.add(value.to_bytes())?;
+            }
+        }
+        sys!(nr::MKDIRAT, self.stage, c"m".as_ptr(), 0o700)?;
+        // read-only, nosuid, nodev and noexec have the same bits here.
+        let flags = self.attrs & 15;
+        let text = data.memory.bytes().as_ptr();
+        sys!(nr::MOUNT, c"overlay".as_ptr(), c"m".as_ptr(), c"overlay".as_ptr(), flags, text)?;
+        clone_tree(self.stage, c"m", 0)
+    }
+}
+
+/// Option text; the mapping is zero, so it ends with a NUL.
+struct Text {
+    memory: Mapping,
+    at: usize,
+}
+
+impl Text {
+    fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        let end = self.at + bytes.len();
+        let place = self.memory.bytes_mut().get_mut(self.at..end).ok_or(Errno::TOOBIG)?;
+        place.copy_from_slice(bytes);
+        self.at = end;
+        match end < 4095 {
+            true => Ok(()),
+            false => Err(Errno::TOOBIG),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The loop over a start's operations: each is one call into the file that knows its kind.
+
+use core::ffi::CStr;
+
+use crate::copy;
+use crate::dir;
+use crate::mount;
+use crate::overlay::Overlay;
+use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, Result, nr, sys};
+use crate::wire::{Field as _, Op, Reader, SLOTS};
+
+/// The slots: descriptors that came with the request, then those that operations opened.
+pub(crate) struct Replay {
+    slots: [i32; SLOTS],
+}
+
+impl Replay {
+    pub(crate) fn new(fds: &[i32]) -> Self {
+        let mut slots = [-1; SLOTS];
+        slots[..fds.len()].copy_from_slice(fds);
+        Self { slots }
+    }
+
+    /// Runs the operations in order; on failure says which one failed, and how.
+    pub(crate) fn run(&mut self, ops: &[u8]) -> core::result::Result<(), (u32, Errno)> {
+        let mut reader = Reader::new(ops);
+        let mut index = 0;
+        while !reader.is_empty() {
+            let op = Op::get(&mut reader).ok_or((index, Errno::PROTO))?;
+            self.step(op).map_err(|errno| (index, errno))?;
+            index += 1;
+        }
+        Ok(())
+    }
+
+    /// The descriptor in a slot; -1 is the caller's own view.
+    pub(crate) fn slot(&self, slot: i32) -> Result<i32> {
+        match slot {
+            -1 => Ok(AT_FDCWD),
+            n => self.slots.get(n as usize).copied().filter(|fd| *fd >= 0).ok_or(Errno::BADF),
+        }
+    }
+
+    fn fd(&self, slot: u32) -> Result<i32> {
+        self.slot(slot as i32)
+    }
+
+    fn put(&mut self, slot: u32, fd: Fd) -> Result<()> {
+        let place = self.slots.get_mut(slot as usize).ok_or(Errno::BADF)?;
+        if *place >= 0 {
+            sys::close(*place);
+        }
+        *place = fd.keep();
+        Ok(())
+    }
+
+    fn step(&mut self, op: Op<'_>) -> Result<()> {
+        match op {
+            Op::EnterCgroup { file } => sys::write(self.fd(file)?, b"0"),
+            Op::Unshare { flags } => sys!(nr::UNSHARE, flags).map(drop),
+            Op::Setns { file, flags } => sys!(nr::SETNS, self.fd(file)?, flags).map(drop),
+            Op::MakePrivate {} => mount::make_private(),
+            Op::SetHostname { name } => sys!(nr::SETHOSTNAME, name.as_ptr(), name.count_bytes()).map(drop),
+            Op::LoopbackUp {} => loopback_up(),
+            // KEYCTL_JOIN_SESSION_KEYRING
+            Op::NewKeyring {} => sys!(nr::KEYCTL, 1, 0).map(drop),
+            Op::DropBounding { keep } => drop_bounding(keep),
+            Op::NewFs { .. } | Op::NewOverlay { .. } | Op::CloneTree { .. } | Op::OpenDir { .. } => self.make_mount(op),
+            Op::AttachRoot { from } => mount::attach_root(self.fd(from)?),
+            Op::Attach { from, root, path, flags } => mount::attach_in(self.fd(from)?, self.fd(root)?, path, flags),
+            Op::SetAttr { slot, set, clear, flags } => {
+                mount::set_attr(self.fd(slot)?, set, clear, flags & AT_RECURSIVE != 0)
+            }
+            Op::Mask { root, path, dev, stage } => mount::mask(self.fd(root)?, path, self.fd(dev)?, self.fd(stage)?),
+            Op::MakeReadOnly { root, path } => mount::make_read_only(self.fd(root)?, path),
+            Op::Detach { slot } => mount::detach(self.fd(slot)?),
+            Op::PivotRoot { slot } => mount::pivot_root(self.fd(slot)?),
+            Op::WriteFile { root, path, bytes } => mount::write_file(self.fd(root)?, path, bytes),
+            Op::CloseSlot { slot } => {
+                sys::close(self.fd(slot)?);
+                self.slots[slot as usize] = -1;
+                Ok(())
+            }
+            Op::Chown { root, path, uid, gid, mode, capability } => {
+                copy::chown(self.fd(root)?, path, (uid, gid), mode, capability)
+            }
+            Op::RemoveTree { root, path } => copy::remove_tree(self.slot(root as i32)?, path),
+            Op::CopyTree { from, to } => copy::copy_tree(self.fd(from)?, self.fd(to)?),
+            other => self.make_entry(other),
+        }
+    }
+
+    /// Operations that put a new mount or directory into a slot.
+    fn make_mount(&mut self, op: Op<'_>) -> Result<()> {
+        match op {
+            Op::NewFs { into, kind, options, attrs } => {
+                let fs = mount::configure(kind)?;
+                // What mountinfo shows as the source.
+                mount::option(&fs, c"source", kind)?;
+                mount::options(&fs, options)?;
+                self.put(into, mount::create(&fs, attrs)?)
+            }
+            Op::CloneTree { into, base, path, flags } => {
+                let empty = if path.is_empty() { AT_EMPTY_PATH } else { 0 };
+                let base = self.slot(base)?;
+                self.put(into, mount::clone_tree(base, path, flags | empty)?)
+            }
+            Op::NewOverlay { into, stage, lowers, upper, work, options, attrs, flags } => {
+                let stage = self.fd(stage)?;
+                let overlay = Overlay { stage, lowers, upper, work, options, attrs, flags };
+                self.put(into, overlay.mount()?)
+            }
+            Op::OpenDir { into, path } => self.put(into, mount::open_dir(path)?),
+            _ => Err(Errno::PROTO),
+        }
+    }
+
+    /// Operations that make one entry inside a tree.
+    fn make_entry(&mut self, op: Op<'_>) -> Result<()> {
+        let mut buffer = [0u8; 256];
+        match op {
+            Op::MakeDir { root, path, mode, uid, gid } => make_dir(self.fd(root)?, path, mode, (uid, gid)),
+            Op::MakeLink { root, path, target } => {
+                let (dir, name) = dir::parent(self.fd(root)?, path, &mut buffer)?;
+                sys!(nr::SYMLINKAT, target.as_ptr(), dir.0, name.as_ptr()).map(drop)
+            }
+            Op::MakeNode { root, path, mode, device } => {
+                let (dir, name) = dir::parent(self.fd(root)?, path, &mut buffer)?;
+                sys!(nr::MKNODAT, dir.0, name.as_ptr(), mode, device).map(drop)
+            }
+            Op::MakeFile { root, path, mode, bytes } => {
+                let file = dir::create(self.fd(root)?, path, mode)?;
+                match bytes.is_empty() {
+                    true => Ok(()),
+                    false => sys::write(file.0, bytes),
+                }
+            }
+            _ => Err(Errno::PROTO),
+        }
+    }
+}
+
+fn make_dir(root: i32, path: &CStr, mode: u32, (uid, gid): (u32, u32)) -> Result<()> {
+    let mut buffer = [0u8; 256];
+    let (dir, name) = dir::parent(root, path, &mut buffer)?;
+    match sys!(nr::MKDIRAT, dir.0, name.as_ptr(), mode) {
+        Err(Errno::EXIST) => return Ok(()),
+        other => other?,
+    };
+    if (uid, gid) != (0, 0) {
+        sys!(nr::FCHOWNAT, dir.0, name.as_ptr(), uid, gid, sys::AT_SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
+/// netdevice(7): the flags IFF_UP and IFF_RUNNING for `lo`.
+fn loopback_up() -> Result<()> {
+    const SIOCSIFFLAGS: usize = 0x8914;
+    // AF_INET, SOCK_DGRAM | SOCK_CLOEXEC
+    let socket = Fd(sys!(nr::SOCKET, 2, 0x80002, 0)? as i32);
+    let mut request = [0u8; 40];
+    request[..2].copy_from_slice(b"lo");
+    request[16] = 0x41;
+    sys!(nr::IOCTL, socket.0, SIOCSIFFLAGS, request.as_mut_ptr()).map(drop)
+}
+
+/// PR_CAPBSET_DROP for every capability that the kernel knows and `keep` does not hold.
+fn drop_bounding(keep: u64) -> Result<()> {
+    const PR_CAPBSET_READ: usize = 23;
+    const PR_CAPBSET_DROP: usize = 24;
+    for cap in 0..64 {
+        if keep & 1 << cap != 0 {
+            continue;
+        }
+        match sys::prctl(PR_CAPBSET_DROP, cap, 0) {
+            Ok(_) => {}
+            // Beyond the last one.
+            Err(Errno::INVAL) => return Ok(()),
+            // Without CAP_SETPCAP there may still be nothing to drop.
+            Err(Errno::PERM) if sys::prctl(PR_CAPBSET_READ, cap, 0) == Ok(0) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

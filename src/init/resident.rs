@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Process 1 of a sandbox: replays the start, then serves commands until it is told to end.
+
+use core::ffi::CStr;
+
+use crate::clone::{Dead, reap};
+use crate::command::{self, Parts};
+use crate::message::{BUFFER, Request, receive, reply};
+use crate::replay::Replay;
+use crate::spawner::close_from;
+use crate::sys::{self, AT_FDCWD, Errno, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
+use crate::tree;
+use crate::wire::{self, Field as _, Kill, Open, Reader, Reply, Run};
+
+/// Commands running at once in one sandbox.
+const ROWS: usize = 16384;
+
+/// Descriptors that stay open, in this order from number 3 on.
+const CONTROL: i32 = 3;
+const DEVPTS: i32 = 4;
+const DEV: i32 = 5;
+const PROC: i32 = 6;
+const SIGNALS: i32 = 7;
+
+/// One running command.
+struct Row {
+    /// 0: the row is free.
+    pid: i32,
+    status: i32,
+    id: u64,
+    started: u64,
+    /// Nanoseconds of the clock, 0 for never.
+    deadline: u64,
+    reason: u32,
+    /// cgroup v2 directory of its own plus one, 0 for none.
+    cgroup: i32,
+}
+
+// SAFETY: integers only.
+unsafe impl Zeroable for Row {}
+
+struct Resident<'a> {
+    open: &'a Open<'a>,
+    rows: Table<Row>,
+    parts: Parts,
+    /// How many commands run.
+    live: usize,
+}
+
+/// Becomes process 1 of the sandbox; the first descriptor is the control socket.
+pub(crate) fn run(open: &Open<'_>, fds: &[i32], enter_cgroup: bool) -> ! {
+    sys::set_name(c"tare-init");
+    let control = fds.first().copied().unwrap_or(-1);
+    match start(open, fds, enter_cgroup) {
+        Ok(()) => {}
+        Err((index, errno)) => {
+            reply(control, &Reply::new(wire::FAILED, wire::AT_OP, index, errno.0), &[]);
+            sys::exit(1);
+        }
+    }
+    match Resident::new(open) {
+        Ok(mut resident) => resident.serve(),
+        Err(errno) => {
+            reply(CONTROL, &Reply::new(wire::FAILED, wire::AT_MESSAGE, 0, errno.0), &[]);
+            sys::exit(1);
+        }
+    }
+}
+
+fn start(open: &Open<'_>, fds: &[i32], enter_cgroup: bool) -> core::result::Result<(), (u32, Errno)> {
+    // PR_SET_PDEATHSIG: the spawner has one thread, so this is its end and not a thread's.
+    let setup = sys::prctl(1, sys::SIGKILL as usize, 0).map(drop);
+    setup.map_err(|e| (0, e))?;
+    if !open.uid_map.is_empty() {
+        become_root().map_err(|e| (0, e))?;
+    }
+    let mut replay = Replay::new(fds);
+    if enter_cgroup {
+        let cgroup = replay.slot(open.cgroup).map_err(|e| (0, e))?;
+        let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0).map_err(|e| (0, e))?;
+        sys::write(procs.0, b"0").map_err(|e| (0, e))?;
+    }
+    replay.run(open.ops)?;
+    let kept = [replay.slot(0), keep(&replay, open.devpts), keep(&replay, open.dev), keep(&replay, open.proc)];
+    settle(kept).map_err(|e| (u32::MAX, e))
+}
+
+fn become_root() -> Result<()> {
+    sys!(nr::SETRESGID, 0, 0, 0)?;
+    sys!(nr::SETRESUID, 0, 0, 0)?;
+    // PR_SET_DUMPABLE, and the death signal that a change of ids takes back.
+    sys::prctl(4, 0, 0)?;
+    sys::prctl(1, sys::SIGKILL as usize, 0).map(drop)
+}
+
+fn keep(replay: &Replay, slot: i32) -> Result<i32> {
+    match slot {
+        -1 => Err(Errno::BADF),
+        slot => replay.slot(slot),
+    }
+}
+
+/// Moves what stays open to its place and closes everything else.
+fn settle(kept: [Result<i32>; 4]) -> Result<()> {
+    const F_DUPFD_CLOEXEC: usize = 1030;
+    let [control, devpts, dev, proc] = kept;
+    let signals = sys::signalfd_child()?;
+    let mut high = [-1i32; 5];
+    for (high, fd) in high.iter_mut().zip([control, devpts, dev, proc, Ok(signals.0)]) {
+        if let Ok(fd) = fd {
+            *high = sys!(nr::FCNTL, fd, F_DUPFD_CLOEXEC, 64)? as i32;
+        }
+    }
+    // It is closed with everything that is not in place.
+    signals.keep();
+    for (at, fd) in (CONTROL..).zip(high) {
+        match fd {
+            -1 => sys::close(at),
+            fd => drop(sys!(nr::DUP3, fd, at, sys::O_CLOEXEC)?),
+        }
+    }
+    // The spawner's socket was 0.
+    let null = sys::openat(AT_FDCWD, c"/dev/null", sys::O_RDWR, 0).map(sys::Fd::keep);
+    for fd in 0..3 {
+        match null {
+            Ok(null) => drop(sys!(nr::DUP3, null, fd, 0).or(if null == fd { Ok(0) } else { Err(Errno::BADF) })?),
+            // A tree without /dev/null: a closed descriptor serves as well.
+            Err(_) => sys::close(fd),
+        }
+    }
+    close_from(SIGNALS + 1);
+    Ok(())
+}
+
+impl<'a> Resident<'a> {
+    fn new(open: &'a Open<'a>) -> Result<Self> {
+        let pid = sys!(nr::GETPID)?;
+        let pidfd = sys!(nr::PIDFD_OPEN, pid, 0)? as i32;
+        let mut ready = Reply::new(wire::READY, 0, 0, 0);
+        ready.signal = pid as u32;
+        let resident = Self { open, rows: Table::new(ROWS)?, parts: Parts::new()?, live: 0 };
+        reply(CONTROL, &ready, &[pidfd]);
+        sys::close(pidfd);
+        Ok(resident)
+    }
+
+    fn serve(&mut self) -> ! {
+        let Ok(mut memory) = Mapping::anonymous(BUFFER) else { sys::exit(Errno::NOMEM.0) };
+        let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else { sys::exit(70) };
+        loop {
+            let mut fds = [CONTROL, SIGNALS].map(PollFd::input);
+            // An interrupted wait is repeated.
+            let _ = sys::poll(&mut fds, self.until_deadline());
+            let [control, signals] = fds.map(|f| f.revents != 0);
+            if signals {
+                self.reap();
+            }
+            self.expire();
+            if control {
+                match receive(CONTROL, buffer) {
+                    Ok(Some(request)) => self.answer(&request),
+                    // The host closed the sandbox or is gone: this namespace ends with its process 1.
+                    Ok(None) => sys::exit(0),
+                    // One malformed message is dropped; its sockets close, which its sender sees.
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, request: &Request<'_>) {
+        let body = request.body();
+        match request.kind {
+            wire::RUN_REQUEST => {
+                let status = request.fds.get(0).unwrap_or(-1);
+                let run = Run::get(&mut Reader::new(body)).ok_or((wire::AT_MESSAGE, Errno::PROTO));
+                if let Err((place, errno)) = run.and_then(|run| self.start(&run, request.fds.as_slice())) {
+                    reply(status, &Reply::new(wire::FAILED, place, 0, errno.0), &[]);
+                }
+            }
+            wire::KILL_REQUEST => {
+                if let Some(kill) = Kill::get(&mut Reader::new(body)) {
+                    self.kill(&kill);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, run: &Run<'_>, fds: &[i32]) -> core::result::Result<(), (u32, Errno)> {
+        const F_DUPFD_CLOEXEC: usize = 1030;
+        let row = self.rows.rows().iter().position(|r| r.pid == 0).ok_or((wire::AT_CLONE, Errno::AGAIN))?;
+        let status = sys!(nr::FCNTL, fds[0], F_DUPFD_CLOEXEC, SIGNALS + 1).map_err(|e| (wire::AT_MESSAGE, e))? as i32;
+        let started = sys::now_ns();
+        let done = command::start(run, &self.open.confine, fds, (DEVPTS, DEV), &mut self.parts);
+        let child = match done {
+            Ok(child) => child,
+            Err(failure) => {
+                sys::close(status);
+                return Err(failure);
+            }
+        };
+        let cgroup = match run.flags & wire::INTO_CGROUP {
+            0 => 0,
+            _ => sys!(nr::FCNTL, fds[4], F_DUPFD_CLOEXEC, SIGNALS + 1).map_or(0, |fd| fd as i32 + 1),
+        };
+        let deadline = if run.timeout_ms == 0 { 0 } else { started.saturating_add(run.timeout_ms.saturating_mul(1_000_000)) };
+        self.rows.rows()[row] =
+            Row { pid: child.pid, status, id: run.id, started, deadline, reason: wire::BY_ITSELF, cgroup };
+        self.live += 1;
+        let mut message = Reply::new(wire::STARTED, 0, 0, 0);
+        message.signal = child.pid as u32;
+        match &child.master {
+            Some(master) => reply(status, &message, &[child.pidfd.0, master.0]),
+            None => reply(status, &message, &[child.pidfd.0]),
+        }
+        Ok(())
+    }
+
+    fn kill(&mut self, kill: &Kill) {
+        let Some(row) = self.rows.rows().iter_mut().find(|r| r.pid != 0 && r.id == kill.id) else { return };
+        if kill.reason != wire::BY_ITSELF {
+            row.reason = kill.reason;
+        }
+        if kill.tree == 1 {
+            end_tree(row);
+        } else {
+            // It is our child and not yet reaped, so the pid is its own.
+            let _ = sys::kill(row.pid, kill.signal);
+        }
+    }
+
+    /// Time until the next command is due.
+    fn until_deadline(&mut self) -> Option<u64> {
+        if self.live == 0 {
+            return None;
+        }
+        let now = sys::now_ns();
+        let due = self.rows.rows().iter().take_while_live(self.live).filter(|d| *d != 0).min()?;
+        Some(due.saturating_sub(now))
+    }
+
+    fn expire(&mut self) {
+        if self.live == 0 {
+            return;
+        }
+        let now = sys::now_ns();
+        for row in self.rows.rows().iter_mut().filter(|r| r.pid != 0 && r.deadline != 0 && r.deadline <= now) {
+            row.deadline = 0;
+            row.reason = wire::BY_TIMEOUT;
+            end_tree(row);
+        }
+    }
+
+    /// Reaps every dead child: commands report, orphans just go.
+    fn reap(&mut self) {
+        // The counter of signals is of no interest, only that it is taken back.
+        let _ = sys::read(SIGNALS, &mut [0; 128]);
+        while let Ok(Some(dead)) = reap(false) {
+            let Some(row) = self.rows.rows().iter_mut().find(|r| r.pid == dead.pid) else { continue };
+            report(row, &dead);
+            sys::close(row.status);
+            if row.cgroup > 0 {
+                sys::close(row.cgroup - 1);
+            }
+            row.pid = 0;
+            self.live -= 1;
+        }
+    }
+}
+
+/// The deadlines of the rows in use; rows beyond the last one in use are not touched.
+trait TakeWhileLive {
+    fn take_while_live(self, live: usize) -> impl Iterator<Item = u64>;
+}
+
+impl<'r, I: Iterator<Item = &'r Row>> TakeWhileLive for I {
+    fn take_while_live(self, live: usize) -> impl Iterator<Item = u64> {
+        self.filter(|r| r.pid != 0).take(live).map(|r| r.deadline)
+    }
+}
+
+fn report(row: &Row, dead: &Dead) {
+    let mut exited = Reply::new(wire::EXITED, row.reason, 0, 0);
+    match dead.status & 0x7f {
+        0 => exited.code = (dead.status >> 8 & 0xff) as i32,
+        signal => {
+            exited.signal = signal;
+            exited.core = u32::from(dead.status & 0x80 != 0);
+        }
+    }
+    exited.wall_ns = sys::now_ns() - row.started;
+    exited.user_us = dead.usage.user_us();
+    exited.system_us = dead.usage.system_us();
+    exited.max_rss_kib = dead.usage.max_rss_kib();
+    exited.blocks_in = dead.usage.blocks_in();
+    exited.blocks_out = dead.usage.blocks_out();
+    reply(row.status, &exited, &[]);
+}
+
+/// Kills a command with everything that it started.
+fn end_tree(row: &Row) {
+    let killed = row.cgroup > 0 && kill_cgroup(row.cgroup - 1, c"cgroup.kill").is_ok();
+    if !killed {
+        tree::kill(row.pid, PROC);
+    }
+}
+
+/// KERNEL(5.14): cgroup.kill.
+fn kill_cgroup(cgroup: i32, file: &CStr) -> Result<()> {
+    let file = sys::openat(cgroup, file, sys::O_WRONLY, 0)?;
+    sys::write(file.0, b"1")
+}

@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The spawner: makes sandboxes for one host process, buries them, and ends with it.
+
+use core::ffi::CStr;
+
+use crate::clone::{CLONE_INTO_CGROUP, CloneArgs, Dead, fork, reap};
+use crate::copy::remove_tree;
+use crate::dir;
+use crate::message::{BUFFER, Request, receive, reply};
+use crate::replay::Replay;
+use crate::resident;
+use crate::sys::{self, AT_FDCWD, AT_REMOVEDIR, Errno, Fd, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
+use crate::wire::{self, Close, Field as _, Hello, Job, List, Open, Reader, Reply};
+
+/// Sandboxes alive at once, far above what one machine holds.
+const ROWS: usize = 16384;
+
+/// One child: a sandbox's init, or a job (whose id is 0).
+struct Row {
+    /// 0: the row is free.
+    pid: i32,
+    /// Socket that is told when all is gone, plus one; 0 for nobody.
+    told: i32,
+    id: u64,
+    /// [`Grave`], kept as address and length by `Mapping::into_raw`.
+    grave: (usize, usize),
+}
+
+// SAFETY: integers only.
+unsafe impl Zeroable for Row {}
+
+pub(crate) struct Spawner {
+    socket: i32,
+    host: i32,
+    signals: Fd,
+    rows: Table<Row>,
+}
+
+/// Serves until the host is gone.
+pub(crate) fn run(socket: i32) -> ! {
+    sys::set_name(c"tare-spawner");
+    let _ = sys!(nr::UMASK, 0);
+    // Nothing that the host left inheritable may live on here.
+    close_from(3);
+    // PR_SET_DUMPABLE: neither the caller's other processes nor a sandbox may look into this one.
+    let _ = sys::prctl(4, 0, 0);
+    match Spawner::new(socket) {
+        Ok(mut spawner) => spawner.serve(),
+        Err(error) => sys::exit(error.0),
+    }
+}
+
+/// Closes every descriptor from `first` on.
+pub(crate) fn close_from(first: i32) {
+    if sys!(nr::CLOSE_RANGE, first, u32::MAX, 0).is_err() {
+        // KERNEL(5.9): close_range may be hidden by an outer filter.
+        let _ = dir::for_each(AT_FDCWD, c"/proc/self/fd", |name| {
+            if let Some(fd) = dir::number(name.to_bytes()).filter(|fd| *fd >= first) {
+                sys::close(fd);
+            }
+            Ok(())
+        });
+    }
+}
+
+impl Spawner {
+    fn new(socket: i32) -> Result<Self> {
+        Ok(Self {
+            socket,
+            host: -1,
+            signals: sys::signalfd_child()?,
+            rows: Table::new(ROWS)?,
+        })
+    }
+
+    fn serve(&mut self) -> ! {
+        let Ok(mut memory) = Mapping::anonymous(BUFFER) else { sys::exit(Errno::NOMEM.0) };
+        let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else { sys::exit(70) };
+        loop {
+            let mut fds = [self.socket, self.host, self.signals.0].map(PollFd::input);
+            // An interrupted wait is repeated.
+            let _ = sys::poll(&mut fds, None);
+            let [socket, host, signals] = fds.map(|f| f.revents != 0);
+            if signals {
+                self.bury();
+            }
+            if host {
+                self.end();
+            }
+            if socket {
+                match receive(self.socket, buffer) {
+                    Ok(Some(request)) => self.answer(request),
+                    Ok(None) => self.end(),
+                    // One malformed message is dropped; its sockets close, which its sender sees.
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, mut request: Request<'_>) {
+        let first = request.fds.get(0).unwrap_or(-1);
+        let outcome = match request.kind {
+            wire::HELLO_REQUEST => self.hello(&mut request),
+            wire::OPEN_REQUEST => self.open(&request),
+            wire::JOB_REQUEST => self.job(&request),
+            wire::CLOSE_REQUEST => self.close(&mut request),
+            _ => Err((wire::AT_MESSAGE, Errno::PROTO)),
+        };
+        if let Err((place, errno)) = outcome {
+            reply(first, &Reply::new(wire::FAILED, place, 0, errno.0), &[]);
+        }
+    }
+
+    fn hello(&mut self, request: &mut Request<'_>) -> Outcome {
+        let hello = Hello::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
+        if hello.stage != 2 {
+            self.host = request.fds.take(1).map_err(|e| (wire::AT_MESSAGE, e))?;
+        }
+        if hello.stage == 1 {
+            // CLONE_NEWUSER: every sandbox of this host shares it, as every container of a rootless user does.
+            sys!(nr::UNSHARE, 0x1000_0000).map_err(|e| (wire::AT_USER_NAMESPACE, e))?;
+            // The id maps are written through /proc, whose owner follows dumpability.
+            let _ = sys::prctl(4, 1, 0);
+        }
+        if hello.map_self == 1 {
+            map_self(&hello).map_err(|e| (wire::AT_ID_MAP, e))?;
+        }
+        if hello.map_self == 1 || hello.stage == 2 {
+            become_root().map_err(|e| (wire::AT_ID_MAP, e))?;
+        }
+        let pid = sys!(nr::GETPID).map_err(|e| (wire::AT_MESSAGE, e))?;
+        let mut ready = Reply::new(wire::READY, 0, 0, 0);
+        ready.signal = pid as u32;
+        reply(request.fds.get(0).unwrap_or(-1), &ready, &[]);
+        Ok(())
+    }
+
+    fn open(&mut self, request: &Request<'_>) -> Outcome {
+        let open = Open::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
+        let grave = Grave::new(&open).map_err(|e| (wire::AT_MESSAGE, e))?;
+        let mapped = !open.uid_map.is_empty();
+        let gate = if mapped { Some(pipe().map_err(|e| (wire::AT_CLONE, e))?) } else { None };
+        let pid = match self.fork(&open, request) {
+            Ok((0, late)) => {
+                if let Some((read, write)) = gate {
+                    drop(write);
+                    // End of file without a byte: the maps could not be written.
+                    if sys::read(read.0, &mut [0]) != Ok(1) {
+                        sys::exit(1);
+                    }
+                }
+                resident::run(&open, request.fds.as_slice(), late)
+            }
+            Ok((pid, _)) => pid,
+            Err(errno) => {
+                grave.clear();
+                return Err((wire::AT_CLONE, errno));
+            }
+        };
+        self.remember(pid, open.id, grave.into_raw());
+        if let Some((_, write)) = gate {
+            let written = write_map(pid, c"uid_map", open.uid_map).and_then(|()| write_map(pid, c"gid_map", open.gid_map));
+            written.and_then(|()| sys::write(write.0, &[1])).map_err(|e| (wire::AT_ID_MAP, e))?;
+        }
+        Ok(())
+    }
+
+    /// The init: pid 0 in it, with whether it still has to enter its cgroup.
+    fn fork(&self, open: &Open<'_>, request: &Request<'_>) -> Result<(i32, bool)> {
+        let mut args = CloneArgs { flags: open.namespaces, exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
+        if open.cgroup >= 0 {
+            args.flags |= CLONE_INTO_CGROUP;
+            args.cgroup = request.fds.get(open.cgroup as usize)? as u64;
+        }
+        match fork(&args) {
+            Err(Errno::NOSYS) if open.cgroup >= 0 => {
+                args.flags &= !CLONE_INTO_CGROUP;
+                fork(&args).map(|pid| (pid, true))
+            }
+            other => other.map(|pid| (pid, false)),
+        }
+    }
+
+    fn job(&mut self, request: &Request<'_>) -> Outcome {
+        let job = Job::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
+        let args = CloneArgs { flags: job.namespaces, exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
+        match fork(&args).map_err(|e| (wire::AT_CLONE, e))? {
+            0 => {
+                let socket = request.fds.get(0).unwrap_or(-1);
+                match Replay::new(request.fds.as_slice()).run(job.ops) {
+                    Ok(()) => reply(socket, &Reply::new(wire::READY, 0, 0, 0), &[]),
+                    Err((index, errno)) => reply(socket, &Reply::new(wire::FAILED, wire::AT_OP, index, errno.0), &[]),
+                }
+                sys::exit(0)
+            }
+            pid => self.remember(pid, 0, (0, 0)),
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, request: &mut Request<'_>) -> Outcome {
+        let close = Close::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
+        let told = request.fds.take(0).ok();
+        let row = self.rows.rows().iter_mut().find(|r| r.pid != 0 && r.id == close.id);
+        match (row, told) {
+            (Some(row), told) => {
+                row.told = told.map_or(0, |fd| fd + 1);
+                // A dead init is not yet reaped, so the pid is still its own.
+                let _ = sys::kill(row.pid, sys::SIGKILL);
+            }
+            (None, Some(told)) => {
+                reply(told, &Reply::new(wire::CLOSED, 0, 0, 0), &[]);
+                sys::close(told);
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, pid: i32, id: u64, grave: (usize, usize)) {
+        match self.rows.rows().iter_mut().find(|r| r.pid == 0) {
+            Some(row) => *row = Row { pid, told: 0, id, grave },
+            // Without a row it could not be cleaned up after, so it may not live.
+            None => drop(sys::kill(pid, sys::SIGKILL)),
+        }
+    }
+
+    /// Reaps what is dead and removes what it leaves.
+    fn bury(&mut self) {
+        // The counter of signals is of no interest, only that it is taken back.
+        let _ = sys::read(self.signals.0, &mut [0; 128]);
+        while let Ok(Some(dead)) = reap(false) {
+            self.bury_one(&dead);
+        }
+    }
+
+    fn bury_one(&mut self, dead: &Dead) {
+        let Some(row) = self.rows.rows().iter_mut().find(|r| r.pid == dead.pid) else { return };
+        let Row { told, grave, .. } = core::mem::replace(row, Row { pid: 0, told: 0, id: 0, grave: (0, 0) });
+        let grave = Grave(Mapping::from_raw(grave));
+        let socket = told - 1;
+        grave.remove_cgroups();
+        let gone = Reply::new(wire::CLOSED, 0, 0, 0);
+        if !grave.has_scratch() {
+            reply(socket, &gone, &[]);
+        } else {
+            // Removing a big tree must not keep the next sandbox waiting.
+            let args = CloneArgs { exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
+            match fork(&args) {
+                Ok(0) => {
+                    grave.remove_scratch();
+                    reply(socket, &gone, &[]);
+                    sys::exit(0);
+                }
+                Ok(_) => {}
+                Err(_) => {
+                    grave.remove_scratch();
+                    reply(socket, &gone, &[]);
+                }
+            }
+        }
+        if told > 0 {
+            sys::close(socket);
+        }
+    }
+
+    /// The host is gone: so is everything of it.
+    fn end(&mut self) -> ! {
+        for row in self.rows.rows().iter().filter(|r| r.pid != 0) {
+            // As in `close`.
+            let _ = sys::kill(row.pid, sys::SIGKILL);
+        }
+        loop {
+            match reap(true) {
+                Ok(Some(dead)) => self.bury_one(&dead),
+                Err(Errno::INTR) | Ok(None) => {}
+                Err(_) => sys::exit(0),
+            }
+        }
+    }
+}
+
+type Outcome = core::result::Result<(), (u32, Errno)>;
+
+/// What is removed when a sandbox is dead: two lists, each behind its length.
+struct Grave(Mapping);
+
+impl Grave {
+    fn new(open: &Open<'_>) -> Result<Self> {
+        let parts = [open.cgroups.bytes(), open.scratch.bytes()];
+        let mut memory = Mapping::anonymous(8 + parts[0].len() + parts[1].len())?;
+        let mut rest = memory.bytes_mut();
+        for part in parts {
+            let (len, tail) = rest.split_at_mut(4);
+            len.copy_from_slice(&(part.len() as u32).to_ne_bytes());
+            let (body, tail) = tail.split_at_mut(part.len());
+            body.copy_from_slice(part);
+            rest = tail;
+        }
+        Ok(Self(memory))
+    }
+
+    fn into_raw(self) -> (usize, usize) {
+        self.0.into_raw()
+    }
+
+    fn lists(&self) -> Option<(List<'_>, List<'_>)> {
+        let mut reader = Reader::new(self.0.bytes());
+        Some((List::get(&mut reader)?, List::get(&mut reader)?))
+    }
+
+    fn clear(&self) {
+        self.remove_cgroups();
+        self.remove_scratch();
+    }
+
+    fn remove_cgroups(&self) {
+        for path in self.lists().iter().flat_map(|(cgroups, _)| cgroups.iter()) {
+            remove_cgroup(path);
+        }
+    }
+
+    fn has_scratch(&self) -> bool {
+        self.lists().is_some_and(|(_, scratch)| !scratch.is_empty())
+    }
+
+    fn remove_scratch(&self) {
+        for path in self.lists().iter().flat_map(|(_, scratch)| scratch.iter()) {
+            // What is left is found by the next `Store::recover`.
+            let _ = remove_tree(AT_FDCWD, path);
+        }
+    }
+}
+
+/// A cgroup with its children; it may be busy for a moment after its last process died.
+fn remove_cgroup(path: &CStr) {
+    let _ = dir::for_each(AT_FDCWD, path, |name| {
+        let parent = sys::openat(AT_FDCWD, path, sys::O_PATH | sys::O_DIRECTORY, 0)?;
+        // Only directories can be removed so; the control files refuse.
+        let _ = sys!(nr::UNLINKAT, parent.0, name.as_ptr(), AT_REMOVEDIR);
+        Ok(())
+    });
+    for _ in 0..200 {
+        match sys!(nr::UNLINKAT, AT_FDCWD, path.as_ptr(), AT_REMOVEDIR) {
+            // EBUSY
+            Err(Errno(16)) => sys::sleep_us(500),
+            _ => return,
+        }
+    }
+}
+
+fn pipe() -> Result<(Fd, Fd)> {
+    let mut ends = [0i32; 2];
+    sys!(nr::PIPE2, ends.as_mut_ptr(), sys::O_CLOEXEC)?;
+    Ok((Fd(ends[0]), Fd(ends[1])))
+}
+
+fn write_map(pid: i32, file: &CStr, map: &[u8]) -> Result<()> {
+    let mut path = [0u8; 64];
+    let path = dir::join(&mut path, &[b"/proc/", dir::digits(pid as u64, &mut [0; 20]), b"/", file.to_bytes()])?;
+    let file = sys::openat(AT_FDCWD, path, sys::O_WRONLY, 0)?;
+    sys::write(file.0, map)
+}
+
+/// The only ids an ordinary user without subordinate ones can map, user_namespaces(7);
+/// setgroups is denied first, or the kernel refuses the map.
+fn map_self(hello: &Hello) -> Result<()> {
+    for (file, id) in [(c"/proc/self/setgroups", None), (c"/proc/self/uid_map", Some(hello.uid)), (c"/proc/self/gid_map", Some(hello.gid))] {
+        let (mut text, mut digits) = ([0u8; 32], [0; 20]);
+        let bytes = match id {
+            None => &b"deny"[..],
+            Some(id) => dir::join(&mut text, &[b"0 ", dir::digits(u64::from(id), &mut digits), b" 1"])?.to_bytes(),
+        };
+        let file = sys::openat(AT_FDCWD, file, sys::O_WRONLY, 0)?;
+        sys::write(file.0, bytes)?;
+    }
+    Ok(())
+}
+
+/// Takes user and group 0 of the new user namespace, and hides from the caller's other processes again.
+fn become_root() -> Result<()> {
+    sys!(nr::SETRESGID, 0, 0, 0)?;
+    sys!(nr::SETRESUID, 0, 0, 0)?;
+    sys::prctl(4, 0, 0).map(drop)
+}

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Raw system calls for the helper program: numbers, structures, one wrapper each.
+//!
+//! Nothing here may assume more than that its pointers come from Rust references.
+
+use core::arch::asm;
+use core::ffi::CStr;
+
+/// The number of an error, errno(3).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Errno(pub(crate) i32);
+
+pub(crate) type Result<T> = core::result::Result<T, Errno>;
+
+impl Errno {
+    pub(crate) const PERM: Self = Self(1);
+    pub(crate) const NOENT: Self = Self(2);
+    pub(crate) const INTR: Self = Self(4);
+    pub(crate) const IO: Self = Self(5);
+    pub(crate) const TOOBIG: Self = Self(7);
+    pub(crate) const BADF: Self = Self(9);
+    pub(crate) const AGAIN: Self = Self(11);
+    pub(crate) const NOMEM: Self = Self(12);
+    pub(crate) const ACCES: Self = Self(13);
+    pub(crate) const EXIST: Self = Self(17);
+    pub(crate) const NOTDIR: Self = Self(20);
+    pub(crate) const INVAL: Self = Self(22);
+    pub(crate) const NOSYS: Self = Self(38);
+    pub(crate) const PROTO: Self = Self(71);
+    pub(crate) const NOTSUP: Self = Self(95);
+}
+
+/// One system call.
+///
+/// # Safety
+/// The arguments must be what the kernel expects for `nr`: every pointer valid for
+/// what that call reads or writes.
+#[inline]
+pub(crate) unsafe fn call(nr: usize, a: [usize; 6]) -> Result<usize> {
+    let ret: isize;
+    // SAFETY: the caller vouches for the arguments; the kernel clobbers rcx and r11 only.
+    unsafe {
+        asm!("syscall", inlateout("rax") nr as isize => ret, in("rdi") a[0], in("rsi") a[1], in("rdx") a[2],
+             in("r10") a[3], in("r8") a[4], in("r9") a[5], lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    match ret {
+        -4095..=-1 => Err(Errno(-ret as i32)),
+        _ => Ok(ret as usize),
+    }
+}
+
+/// A system call whose arguments are numbers, or pointers taken from references that live through it.
+macro_rules! sys {
+    ($nr:expr $(, $arg:expr)* $(,)?) => {{
+        let given: &[usize] = &[$($arg as usize),*];
+        let mut args = [0usize; 6];
+        args[..given.len()].copy_from_slice(given);
+        // SAFETY: each argument is a number or comes from a reference that outlives the call.
+        unsafe { $crate::sys::call($nr, args) }
+    }};
+}
+pub(crate) use sys;
+
+/// System call numbers of x86-64.
+pub(crate) mod nr {
+    macro_rules! numbers { ($($name:ident $n:literal)*) => { $(pub(crate) const $name: usize = $n;)* } }
+    numbers! {
+        READ 0 WRITE 1 CLOSE 3 MMAP 9 MUNMAP 11 RT_SIGACTION 13 RT_SIGPROCMASK 14 IOCTL 16
+        DUP2 33 NANOSLEEP 35 GETPID 39 SOCKET 41 SENDMSG 46 RECVMSG 47 CLONE 56 EXECVE 59 WAIT4 61 KILL 62
+        FCNTL 72 CHDIR 80 FCHDIR 81 FCHOWN 93 UMASK 95 SETSID 112 SETGROUPS 116 SETRESUID 117 SETRESGID 119 CAPSET 126
+        PIVOT_ROOT 155 PRCTL 157 MOUNT 165 UMOUNT2 166 SETHOSTNAME 170 SETXATTR 188 
+        FSTATFS 138 GETDENTS64 217 CLOCK_GETTIME 228 EXIT_GROUP 231 KEYCTL 250 OPENAT 257 MKDIRAT 258 MKNODAT 259
+        FCHOWNAT 260 NEWFSTATAT 262 UNLINKAT 263  SYMLINKAT 266 READLINKAT 267 PPOLL 271 UNSHARE 272
+        UTIMENSAT 280 SIGNALFD4 289 DUP3 292 PIPE2 293 PRLIMIT64 302 SETNS 308 SECCOMP 317 COPY_FILE_RANGE 326 STATX 332 OPEN_TREE 428 MOVE_MOUNT 429 FSOPEN 430
+        FSCONFIG 431 FSMOUNT 432 PIDFD_OPEN 434 CLONE3 435 CLOSE_RANGE 436 OPENAT2 437 MOUNT_SETATTR 442
+    }
+}
+
+pub(crate) const AT_FDCWD: i32 = -100;
+pub(crate) const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
+pub(crate) const AT_REMOVEDIR: u32 = 0x200;
+pub(crate) const AT_EMPTY_PATH: u32 = 0x1000;
+pub(crate) const AT_RECURSIVE: u32 = 0x8000;
+
+pub(crate) const O_RDONLY: u32 = 0;
+pub(crate) const O_WRONLY: u32 = 1;
+pub(crate) const O_RDWR: u32 = 2;
+pub(crate) const O_CREAT: u32 = 0o100;
+pub(crate) const O_EXCL: u32 = 0o200;
+pub(crate) const O_NOCTTY: u32 = 0o400;
+pub(crate) const O_NONBLOCK: u32 = 0o4000;
+pub(crate) const O_DIRECTORY: u32 = 0o200000;
+pub(crate) const O_NOFOLLOW: u32 = 0o400000;
+pub(crate) const O_CLOEXEC: u32 = 0o2000000;
+pub(crate) const O_PATH: u32 = 0o10000000;
+
+/// A file descriptor that is closed when it goes out of scope.
+pub(crate) struct Fd(pub(crate) i32);
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        close(self.0);
+    }
+}
+
+impl Fd {
+    /// Keeps it open; the caller owns the number from now on.
+    pub(crate) fn keep(self) -> i32 {
+        let fd = self.0;
+        core::mem::forget(self);
+        fd
+    }
+}
+
+pub(crate) fn close(fd: i32) {
+    // A descriptor is gone even when close(2) reports an error.
+    let _ = sys!(nr::CLOSE, fd);
+}
+
+/// openat2(2)'s `struct open_how`.
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+pub(crate) const RESOLVE_NO_XDEV: u64 = 0x01;
+pub(crate) const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
+pub(crate) const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+pub(crate) const RESOLVE_BENEATH: u64 = 0x08;
+pub(crate) const RESOLVE_IN_ROOT: u64 = 0x10;
+
+pub(crate) fn openat2(dir: i32, path: &CStr, flags: u32, mode: u32, resolve: u64) -> Result<Fd> {
+    let how = OpenHow {
+        flags: u64::from(flags | O_CLOEXEC),
+        mode: u64::from(mode),
+        resolve,
+    };
+    loop {
+        match sys!(nr::OPENAT2, dir, path.as_ptr(), &raw const how, size_of::<OpenHow>()) {
+            // A rename raced with the walk; the kernel asks to try again.
+            Err(Errno::AGAIN) => {}
+            other => return other.map(|fd| Fd(fd as i32)),
+        }
+    }
+}
+
+pub(crate) fn openat(dir: i32, path: &CStr, flags: u32, mode: u32) -> Result<Fd> {
+    sys!(nr::OPENAT, dir, path.as_ptr(), flags | O_CLOEXEC, mode).map(|fd| Fd(fd as i32))
+}
+
+/// `struct stat` of x86-64, as far as it is used.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Stat {
+    pub(crate) dev: u64,
+    pub(crate) ino: u64,
+    pub(crate) nlink: u64,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    _pad: u32,
+    pub(crate) rdev: u64,
+    pub(crate) size: i64,
+    _blksize: i64,
+    _blocks: i64,
+    pub(crate) times: [i64; 6],
+    _unused: [i64; 3],
+}
+
+pub(crate) const S_IFMT: u32 = 0o170000;
+pub(crate) const S_IFDIR: u32 = 0o040000;
+pub(crate) const S_IFREG: u32 = 0o100000;
+pub(crate) const S_IFLNK: u32 = 0o120000;
+
+impl Stat {
+    pub(crate) fn is(&self, kind: u32) -> bool {
+        self.mode & S_IFMT == kind
+    }
+}
+
+/// fstatat(2); with an empty path, of `dir` itself.
+pub(crate) fn fstatat(dir: i32, path: &CStr) -> Result<Stat> {
+    // SAFETY: all-zero bytes are a valid `Stat`, which holds only integers.
+    let mut stat: Stat = unsafe { core::mem::zeroed() };
+    let flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
+    sys!(nr::NEWFSTATAT, dir, path.as_ptr(), &raw mut stat, flags)?;
+    Ok(stat)
+}
+
+pub(crate) fn read(fd: i32, into: &mut [u8]) -> Result<usize> {
+    loop {
+        match sys!(nr::READ, fd, into.as_mut_ptr(), into.len()) {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// One write(2) of everything; a short one is an error.
+pub(crate) fn write(fd: i32, bytes: &[u8]) -> Result<()> {
+    match sys!(nr::WRITE, fd, bytes.as_ptr(), bytes.len())? {
+        n if n == bytes.len() => Ok(()),
+        _ => Err(Errno::IO),
+    }
+}
+
+/// Memory of its own, unmapped when it goes out of scope.
+pub(crate) struct Mapping {
+    at: *mut u8,
+    len: usize,
+}
+
+impl Mapping {
+    pub(crate) fn anonymous(len: usize) -> Result<Self> {
+        // PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS
+        Self::map(len, 3, 0x22, -1)
+    }
+
+    /// The content of a sealed memfd; a private mapping, so that it too may be written.
+    pub(crate) fn file(fd: i32, len: usize) -> Result<Self> {
+        Self::map(len, 3, 0x02, fd)
+    }
+
+    fn map(len: usize, prot: usize, flags: usize, fd: i32) -> Result<Self> {
+        let len = len.max(1);
+        let at = sys!(nr::MMAP, 0, len, prot, flags, fd, 0)?;
+        Ok(Self { at: at as *mut u8, len })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: mmap gave `len` readable bytes, which stay mapped as long as `self`.
+        unsafe { core::slice::from_raw_parts(self.at, self.len) }
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, writable; `&mut self` makes the access exclusive.
+        unsafe { core::slice::from_raw_parts_mut(self.at, self.len) }
+    }
+
+    /// Gives up ownership: address and length, for [`Mapping::from_raw`].
+    pub(crate) fn into_raw(self) -> (usize, usize) {
+        let raw = (self.at as usize, self.len);
+        core::mem::forget(self);
+        raw
+    }
+
+    /// Takes ownership back of what [`Mapping::into_raw`] gave; zeros are nothing.
+    pub(crate) fn from_raw((at, len): (usize, usize)) -> Self {
+        match at {
+            0 => Self::default(),
+            at => Self { at: at as *mut u8, len },
+        }
+    }
+
+    /// The same memory as machine words.
+    pub(crate) fn words_mut(&mut self) -> &mut [usize] {
+        // SAFETY: as above; mmap aligns to a page, and any bits are a valid usize.
+        unsafe { core::slice::from_raw_parts_mut(self.at.cast(), self.len / size_of::<usize>()) }
+    }
+}
+
+impl Default for Mapping {
+    /// Nothing.
+    fn default() -> Self {
+        Self { at: core::ptr::NonNull::dangling().as_ptr(), len: 0 }
+    }
+}
+
+/// Types for which all-zero bytes are a value.
+///
+/// # Safety
+/// Every field must be an integer.
+pub(crate) unsafe trait Zeroable {}
+
+/// A table in memory of its own: rows that were never touched cost nothing.
+pub(crate) struct Table<T> {
+    rows: Mapping,
+    _kind: core::marker::PhantomData<T>,
+}
+
+impl<T: Zeroable> Table<T> {
+    pub(crate) fn new(rows: usize) -> Result<Self> {
+        let rows = Mapping::anonymous(rows * size_of::<T>())?;
+        Ok(Self { rows, _kind: core::marker::PhantomData })
+    }
+
+    pub(crate) fn rows(&mut self) -> &mut [T] {
+        let n = self.rows.len / size_of::<T>();
+        // SAFETY: the memory is page-aligned, exclusively ours, and zero or written through this slice;
+        // `Zeroable` says that zero is a value.
+        unsafe { core::slice::from_raw_parts_mut(self.rows.at.cast(), n) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // Unmapping what we mapped cannot fail.
+            let _ = sys!(nr::MUNMAP, self.at, self.len);
+        }
+    }
+}
+
+pub(crate) const SIGKILL: u32 = 9;
+pub(crate) const SIGSTOP: u32 = 19;
+pub(crate) const SIGCHLD: u32 = 17;
+
+pub(crate) fn kill(pid: i32, signal: u32) -> Result<()> {
+    sys!(nr::KILL, pid, signal).map(drop)
+}
+
+/// Blocks every signal, or none.
+pub(crate) fn block_signals(all: bool) {
+    let set: u64 = if all { !0 } else { 0 };
+    // SIG_SETMASK of a valid set cannot fail.
+    let _ = sys!(nr::RT_SIGPROCMASK, 2, &raw const set, 0, 8);
+}
+
+/// Puts every signal back to its default action: ignored ones survive an exec.
+pub(crate) fn default_signals() {
+    let default = [0u64; 4];
+    for signal in 1..=64 {
+        // KILL and STOP cannot be set and need not be.
+        let _ = sys!(nr::RT_SIGACTION, signal, default.as_ptr(), 0, 8);
+    }
+}
+
+pub(crate) fn signalfd_child() -> Result<Fd> {
+    let set: u64 = 1 << (SIGCHLD - 1);
+    sys!(nr::SIGNALFD4, -1i32, &raw const set, 8, O_CLOEXEC | O_NONBLOCK).map(|fd| Fd(fd as i32))
+}
+
+/// poll(2)'s entry; waits for input.
+#[repr(C)]
+pub(crate) struct PollFd {
+    pub(crate) fd: i32,
+    events: i16,
+    pub(crate) revents: i16,
+}
+
+impl PollFd {
+    pub(crate) fn input(fd: i32) -> Self {
+        Self { fd, events: 1, revents: 0 }
+    }
+}
+
+/// ppoll(2); `None` waits for ever.
+pub(crate) fn poll(fds: &mut [PollFd], timeout_ns: Option<u64>) -> Result<usize> {
+    let spec = timeout_ns.map(|ns| [ns / 1_000_000_000, ns % 1_000_000_000]);
+    let at = spec.as_ref().map_or(0, |s| s.as_ptr() as usize);
+    sys!(nr::PPOLL, fds.as_mut_ptr(), fds.len(), at, 0, 8)
+}
+
+/// CLOCK_BOOTTIME.
+pub(crate) fn now_ns() -> u64 {
+    let mut time = [0u64; 2];
+    // The clock is always there.
+    let _ = sys!(nr::CLOCK_GETTIME, 7, time.as_mut_ptr());
+    time[0] * 1_000_000_000 + time[1]
+}
+
+pub(crate) fn sleep_us(us: u64) {
+    let time = [us / 1_000_000, us % 1_000_000 * 1000];
+    // Waking early is harmless: every caller is in a loop.
+    let _ = sys!(nr::NANOSLEEP, time.as_ptr(), 0);
+}
+
+pub(crate) fn exit(code: i32) -> ! {
+    loop {
+        // exit_group does not return.
+        let _ = sys!(nr::EXIT_GROUP, code);
+    }
+}
+
+pub(crate) fn prctl(option: usize, a: usize, b: usize) -> Result<usize> {
+    sys!(nr::PRCTL, option, a, b, 0, 0)
+}
+
+/// Sets the name that `ps` shows.
+pub(crate) fn set_name(name: &CStr) {
+    // PR_SET_NAME of a readable string cannot fail.
+    let _ = prctl(15, name.as_ptr() as usize, 0);
+}
+
+/// capset(2) for the caller: effective and permitted, inheritable empty.
+pub(crate) fn capset(bits: u64) -> Result<()> {
+    // _LINUX_CAPABILITY_VERSION_3
+    let header = [0x2008_0522u32, 0];
+    let (low, high) = (bits as u32, (bits >> 32) as u32);
+    let data = [low, low, 0, high, high, 0];
+    sys!(nr::CAPSET, header.as_ptr(), data.as_ptr()).map(drop)
+}

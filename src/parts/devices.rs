@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is in `/dev`: Docker's six devices, its links, and the devices that the spec asks for.
+#![forbid(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+
+use nix::sys::stat::{makedev, stat};
+
+use crate::error::{Error, Kind, Result};
+use crate::parts::ops::{Ops, Slot, c_inside, c_path};
+use crate::spec::{Device, Profile, Spec};
+use crate::wire::{MAKE_FILE, NO_SYMLINKS, Op};
+
+/// Name, major, minor; all are character devices of mode 0666.
+const NODES: [(&CStr, u64, u64); 6] = [
+    (c"null", 1, 3),
+    (c"zero", 1, 5),
+    (c"full", 1, 7),
+    (c"random", 1, 8),
+    (c"urandom", 1, 9),
+    (c"tty", 5, 0),
+];
+
+/// Name and target.
+const LINKS: [(&CStr, &CStr); 6] = [
+    (c"fd", c"/proc/self/fd"),
+    (c"stdin", c"/proc/self/fd/0"),
+    (c"stdout", c"/proc/self/fd/1"),
+    (c"stderr", c"/proc/self/fd/2"),
+    (c"core", c"/proc/kcore"),
+    (c"ptmx", c"pts/ptmx"),
+];
+
+/// Fills the `/dev` mount.
+pub(crate) fn fill(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) -> Result<()> {
+    for (name, major, minor) in NODES {
+        if ordinary {
+            bind(ops, dev, &host_path(name), name);
+        } else {
+            let mode = libc::S_IFCHR | 0o666;
+            ops.push(Op::MakeNode {
+                root: dev.number(),
+                path: name,
+                mode,
+                device: makedev(major, minor),
+            });
+        }
+    }
+    for (path, target) in LINKS {
+        ops.push(Op::MakeLink {
+            root: dev.number(),
+            path,
+            target,
+        });
+    }
+    for device in wanted(spec)? {
+        one(ops, dev, &device, ordinary)?;
+    }
+    Ok(())
+}
+
+/// What the spec asks for; `privileged` has every device of the host.
+fn wanted(spec: &Spec) -> Result<Vec<Device>> {
+    let mut devices = spec.security.devices.clone();
+    if spec.security.profile != Profile::Privileged {
+        return Ok(devices);
+    }
+    let entries = std::fs::read_dir("/dev").map_err(|e| Error::io("list devices", "/dev", e))?;
+    for entry in entries.flatten() {
+        use std::os::unix::fs::FileTypeExt as _;
+        let kind = entry
+            .file_type()
+            .map_err(|e| Error::io("list devices", "/dev", e))?;
+        let name = entry.file_name();
+        let ours = NODES.iter().map(|(n, ..)| *n).chain([c"ptmx", c"console"]);
+        if (kind.is_char_device() || kind.is_block_device())
+            && !ours
+                .clone()
+                .any(|n| n.to_bytes() == name.as_encoded_bytes())
+        {
+            let path = entry.path();
+            devices.push(Device {
+                source: path.clone(),
+                target: path,
+                read: true,
+                write: true,
+                mknod: true,
+            });
+        }
+    }
+    Ok(devices)
+}
+
+fn one(ops: &mut Ops, dev: Slot, device: &Device, ordinary: bool) -> Result<()> {
+    let wrong = |e| Error::os("add device", format_args!("{:?}", device.source), e);
+    let found = stat(&device.source).map_err(wrong)?;
+    let kind = found.st_mode & libc::S_IFMT;
+    if kind != libc::S_IFCHR && kind != libc::S_IFBLK {
+        return Err(Error::new(
+            Kind::Invalid,
+            "add device",
+            format_args!("{:?} is not a device", device.source),
+        ));
+    }
+    let inside = device.target.strip_prefix("/dev").unwrap_or(&device.target);
+    let path = c_inside(inside)?;
+    if ordinary {
+        bind(ops, dev, &c_path(&device.source)?, &path);
+    } else {
+        ops.push(Op::MakeNode {
+            root: dev.number(),
+            path: &path,
+            mode: found.st_mode,
+            device: found.st_rdev,
+        });
+    }
+    Ok(())
+}
+
+/// In a user namespace no device can be made; the host's own is bound instead.
+fn bind(ops: &mut Ops, dev: Slot, source: &CStr, path: &CStr) {
+    let slot = ops.clone_tree(source, false);
+    ops.attach(slot, dev, path, MAKE_FILE | NO_SYMLINKS);
+    ops.close(slot);
+}
+
+fn host_path(name: &CStr) -> CString {
+    let mut path = b"/dev/".to_vec();
+    path.extend_from_slice(name.to_bytes());
+    CString::new(path).expect("the names hold no NUL")
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which ids a user namespace of the caller's can hold: subordinate ones where there are any, else their own.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::unistd::{Gid, Uid, User};
+
+use crate::error::{Error, Kind, Result};
+use crate::spec::IdMap;
+
+/// How the ids of this process's sandboxes relate to those outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ids {
+    /// The same: the caller is root.
+    Host,
+    /// Only 0 exists inside; it is the caller.
+    Single,
+    /// 0 is the caller, 1 and up are subordinate ids, subuid(5).
+    Subordinate {
+        /// User ids.
+        uids: Vec<IdMap>,
+        /// Group ids.
+        gids: Vec<IdMap>,
+    },
+}
+
+/// Where the set-user-id programs are looked for; never along the caller's `PATH`.
+const PROGRAM_DIRS: [&str; 3] = ["/usr/bin", "/bin", "/usr/sbin"];
+
+impl Ids {
+    /// What the calling process can have.
+    pub(crate) fn detect() -> Self {
+        let uid = Uid::effective();
+        if uid.is_root() {
+            return Self::Host;
+        }
+        let name = User::from_uid(uid).ok().flatten().map(|u| u.name);
+        let own = |file: &str, id: u32| {
+            let text = std::fs::read_to_string(file).ok()?;
+            let ranges = ranges(&text, name.as_deref(), id);
+            (!ranges.is_empty()).then_some(ranges)
+        };
+        let uids = own("/etc/subuid", uid.as_raw());
+        let gids = own("/etc/subgid", uid.as_raw());
+        match (uids, gids) {
+            (Some(uids), Some(gids))
+                if program("newuidmap").is_some() && program("newgidmap").is_some() =>
+            {
+                Self::Subordinate {
+                    uids: map(uid.as_raw(), &uids),
+                    gids: map(Gid::effective().as_raw(), &gids),
+                }
+            }
+            _ => Self::Single,
+        }
+    }
+
+    /// Whether a user namespace is needed.
+    pub(crate) fn ordinary(&self) -> bool {
+        *self != Self::Host
+    }
+
+    /// Has the set-user-id programs write the maps of process `pid`.
+    pub(crate) fn write(&self, pid: u32) -> Result<()> {
+        let Self::Subordinate { uids, gids } = self else {
+            return Ok(());
+        };
+        run("newuidmap", pid, uids)?;
+        run("newgidmap", pid, gids)
+    }
+}
+
+/// The lines of subuid(5) that are this user's, by name or number: first id, count.
+fn ranges(text: &str, name: Option<&str>, id: u32) -> Vec<(u32, u32)> {
+    let mine = |who: &str| Some(who) == name || who.parse() == Ok(id);
+    text.lines()
+        .filter_map(|line| {
+            let mut fields = line.split(':');
+            let who = fields.next()?;
+            let first = fields.next()?.parse().ok()?;
+            let count = fields.next()?.parse().ok()?;
+            (mine(who) && count > 0).then_some((first, count))
+        })
+        .collect()
+}
+
+/// 0 is the caller; the subordinate ranges follow from 1 on.
+fn map(own: u32, ranges: &[(u32, u32)]) -> Vec<IdMap> {
+    let mut map = vec![IdMap {
+        inside: 0,
+        outside: own,
+        count: 1,
+    }];
+    let mut inside = 1u32;
+    for (outside, count) in ranges {
+        let count = (*count).min(u32::MAX - inside);
+        map.push(IdMap {
+            inside,
+            outside: *outside,
+            count,
+        });
+        inside += count;
+    }
+    map
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    PROGRAM_DIRS
+        .iter()
+        .map(|dir| Path::new(dir).join(name))
+        .find(|path| path.is_file())
+}
+
+fn run(name: &str, pid: u32, map: &[IdMap]) -> Result<()> {
+    let step = || format!("write id map with {name}");
+    let path = program(name).ok_or_else(|| {
+        Error::new(Kind::Unsupported, step(), "the program is not installed")
+            .with_cure("install the package uidmap")
+    })?;
+    let mut command = Command::new(&path);
+    command
+        .env_clear()
+        .arg(pid.to_string())
+        .stdin(Stdio::null());
+    for line in map {
+        command.args([line.inside, line.outside, line.count].map(|n| n.to_string()));
+    }
+    let output = command
+        .output()
+        .map_err(|e| Error::io(step(), path.display(), e))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(
+        Error::new(Kind::Permission, step(), said.trim().replace('\n', "; "))
+            .with_cure("give the user ranges in /etc/subuid and /etc/subgid that nobody else has"),
+    )
+}
+
+/// A map as user_namespaces(7) has it written.
+pub(crate) fn text(map: &[IdMap]) -> String {
+    map.iter()
+        .map(|line| format!("{} {} {}\n", line.inside, line.outside, line.count))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idmap_lines_of_others_are_not_ours() {
+        let text = "alice:100000:65536\nbob:1:2\n1000:300000:10\nmalformed\nalice:x:1\nalice:5:0\n";
+        assert_eq!(
+            ranges(text, Some("alice"), 1000),
+            [(100_000, 65536), (300_000, 10)]
+        );
+        assert_eq!(ranges(text, None, 7), []);
+    }
+
+    #[test]
+    fn idmap_own_id_is_root_inside() {
+        assert_eq!(
+            text(&map(1000, &[(100_000, 65536), (300_000, 10)])),
+            "0 1000 1\n1 100000 65536\n65537 300000 10\n"
+        );
+    }
+}

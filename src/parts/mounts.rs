@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is mounted inside: the kernel's file systems as Docker's default has them, and the caller's own mounts.
+#![forbid(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+use crate::parts::ops::{Ops, Slot, c_inside, c_path};
+use crate::spec::{Mount, MountKind, Network, Profile, Spec};
+use crate::wire::{ListBuf, MAKE_DIR, MAKE_FILE, NO_SYMLINKS, OR_SKIP, Op};
+
+/// Mount attributes, mount_setattr(2).
+pub(crate) const RDONLY: u32 = 0x01;
+/// No set-user-id programs.
+pub(crate) const NOSUID: u32 = 0x02;
+/// No devices.
+pub(crate) const NODEV: u32 = 0x04;
+/// No programs.
+pub(crate) const NOEXEC: u32 = 0x08;
+/// Access times always.
+const STRICTATIME: u32 = 0x20;
+
+/// Docker's masked paths, moby/profiles; per-processor thermal throttling is added by [`masked`].
+const MASKED: [&str; 12] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// Docker's read-only paths.
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+/// The mounts that later steps need.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kernel {
+    /// procfs of the new pid namespace.
+    pub(crate) proc: Slot,
+}
+
+/// Key and value in turn.
+pub(crate) fn options<const N: usize>(pairs: [&CStr; N]) -> ListBuf {
+    pairs.into_iter().collect()
+}
+
+/// `/proc` and `/sys`, neither of which may be a link in the image (CVE-2019-19921).
+pub(crate) fn kernel(
+    ops: &mut Ops,
+    root: Slot,
+    spec: &Spec,
+    ordinary: bool,
+    cgroup2: bool,
+) -> Kernel {
+    let locked = NOSUID | NODEV | NOEXEC;
+    let target = MAKE_DIR | NO_SYMLINKS;
+    let proc = ops.new_fs(c"proc", &ListBuf::default(), locked);
+    ops.attach(proc, root, c"proc", target);
+    let read_only = if spec.security.profile == Profile::Privileged {
+        0
+    } else {
+        RDONLY
+    };
+    let sys = if ordinary && spec.network != Network::None {
+        // sysfs belongs to whoever owns the network namespace: only the caller's own view of it can be had.
+        let sys = ops.clone_tree(c"/sys", true);
+        ops.attach(sys, root, c"sys", target);
+        ops.set_attr(sys, locked | RDONLY, true);
+        sys
+    } else {
+        let sys = ops.new_fs(c"sysfs", &ListBuf::default(), locked | read_only);
+        ops.attach(sys, root, c"sys", target);
+        sys
+    };
+    if cgroup2 {
+        let cgroup = ops.new_fs(c"cgroup2", &ListBuf::default(), locked | read_only);
+        ops.attach(cgroup, sys, c"fs/cgroup", NO_SYMLINKS);
+    }
+    Kernel { proc }
+}
+
+/// `/dev/pts`, `/dev/shm` and `/dev/mqueue` below the `/dev` mount; the devpts slot comes back.
+pub(crate) fn below_dev(ops: &mut Ops, dev: Slot, spec: &Spec, tty_group: bool) -> Slot {
+    let mut pts = options([c"ptmxmode", c"0666", c"mode", c"0620"]);
+    if tty_group {
+        pts.push(c"gid");
+        pts.push(c"5");
+    }
+    let pts = ops.new_fs(c"devpts", &pts, NOSUID | NOEXEC);
+    ops.attach(pts, dev, c"pts", MAKE_DIR | NO_SYMLINKS);
+    let size = CString::new(spec.limits.shm.bytes().to_string()).expect("digits hold no NUL");
+    let shm = ops.new_fs(
+        c"tmpfs",
+        &options([c"mode", c"1777", c"size", &size]),
+        NOSUID | NODEV | NOEXEC,
+    );
+    ops.attach(shm, dev, c"shm", MAKE_DIR | NO_SYMLINKS);
+    if spec.namespaces.ipc {
+        let mqueue = ops.new_fs(c"mqueue", &ListBuf::default(), NOSUID | NODEV | NOEXEC);
+        ops.attach(mqueue, dev, c"mqueue", MAKE_DIR | NO_SYMLINKS);
+    }
+    pts
+}
+
+/// The `/dev` mount itself, empty.
+pub(crate) fn dev(ops: &mut Ops) -> Slot {
+    ops.new_fs(
+        c"tmpfs",
+        &options([c"mode", c"755", c"size", c"65536k"]),
+        NOSUID | STRICTATIME,
+    )
+}
+
+/// Hides and protects what the spec says, by default what Docker does.
+pub(crate) fn restrict(
+    ops: &mut Ops,
+    root: Slot,
+    dev: Slot,
+    stage: Slot,
+    spec: &Spec,
+) -> Result<()> {
+    for path in masked(spec) {
+        ops.push(Op::Mask {
+            root: root.number(),
+            path: &c_inside(&path)?,
+            dev: dev.number(),
+            stage: stage.number(),
+        });
+    }
+    for path in read_only(spec) {
+        ops.push(Op::MakeReadOnly {
+            root: root.number(),
+            path: &c_inside(&path)?,
+        });
+    }
+    Ok(())
+}
+
+/// The paths that are hidden.
+pub(crate) fn masked(spec: &Spec) -> Vec<PathBuf> {
+    if let Some(paths) = &spec.security.masked_paths {
+        return paths.clone();
+    }
+    if spec.security.profile == Profile::Privileged {
+        return Vec::new();
+    }
+    let mut paths: Vec<PathBuf> = MASKED.iter().map(PathBuf::from).collect();
+    // Only what this machine has; the list of processors does not change under a sandbox.
+    for n in 0.. {
+        let cpu = format!("/sys/devices/system/cpu/cpu{n}");
+        if !Path::new(&cpu).exists() {
+            break;
+        }
+        let throttle = PathBuf::from(cpu + "/thermal_throttle");
+        if throttle.exists() {
+            paths.push(throttle);
+        }
+    }
+    paths
+}
+
+/// The paths that are read-only.
+pub(crate) fn read_only(spec: &Spec) -> Vec<PathBuf> {
+    match &spec.security.readonly_paths {
+        Some(paths) => paths.clone(),
+        None if spec.security.profile == Profile::Privileged => Vec::new(),
+        None => READ_ONLY.iter().map(PathBuf::from).collect(),
+    }
+}
+
+/// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, bound over the image's own as other engines
+/// do. An image in whose `/etc` they cannot be (a link, a directory) goes without.
+pub(crate) fn names(
+    ops: &mut Ops,
+    root: Slot,
+    stage: Slot,
+    spec: &Spec,
+    hostname: &str,
+) -> Result<()> {
+    let own = spec.network == Network::None;
+    let of_host = |path: &str| std::fs::read(path).unwrap_or_default();
+    let hosts =
+        format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    let files = [
+        (
+            c"hostname",
+            c"etc/hostname",
+            format!("{hostname}\n").into_bytes(),
+        ),
+        (
+            c"hosts",
+            c"etc/hosts",
+            if own {
+                hosts.into_bytes()
+            } else {
+                of_host("/etc/hosts")
+            },
+        ),
+        (
+            c"resolv.conf",
+            c"etc/resolv.conf",
+            if own {
+                Vec::new()
+            } else {
+                of_host("/etc/resolv.conf")
+            },
+        ),
+    ];
+    for (name, target, bytes) in files {
+        ops.push(Op::MakeFile {
+            root: stage.number(),
+            path: name,
+            mode: 0o644,
+            bytes: &bytes,
+        });
+        let slot = ops.slot();
+        ops.push(Op::CloneTree {
+            into: slot.number(),
+            base: stage.number() as i32,
+            path: name,
+            flags: 0,
+        });
+        ops.attach(slot, root, target, MAKE_FILE | OR_SKIP);
+        ops.close(slot);
+    }
+    Ok(())
+}
+
+/// The caller's own mounts, in order. A private view's writes go to `stage`.
+pub(crate) fn callers(
+    ops: &mut Ops,
+    root: Slot,
+    stage: Slot,
+    spec: &Spec,
+    ordinary: bool,
+) -> Result<()> {
+    for (n, mount) in spec.mounts.iter().enumerate() {
+        one(ops, root, stage, n, mount, ordinary)?;
+    }
+    Ok(())
+}
+
+fn one(
+    ops: &mut Ops,
+    root: Slot,
+    stage: Slot,
+    n: usize,
+    mount: &Mount,
+    ordinary: bool,
+) -> Result<()> {
+    let target = c_inside(&mount.target)?;
+    let read_only = if mount.read_only { RDONLY } else { 0 };
+    match &mount.kind {
+        MountKind::Bind(source) => {
+            let (source, make) = existing(source)?;
+            let slot = ops.clone_tree(&source, true);
+            ops.attach(slot, root, &target, make);
+            ops.set_attr(slot, NODEV | read_only, true);
+            ops.close(slot);
+        }
+        MountKind::Cow(source) => {
+            let (source, make) = existing(source)?;
+            if make != MAKE_DIR {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    "mount cow",
+                    format_args!("{source:?} is not a directory"),
+                )
+                .with_cure("a bind, or its directory"));
+            }
+            let slot = overlay(
+                ops,
+                stage,
+                &format!("c{n}"),
+                [source.as_c_str()].into_iter().collect(),
+                NODEV | read_only,
+                ordinary,
+            );
+            ops.attach(slot, root, &target, make);
+            ops.close(slot);
+        }
+        MountKind::Tmpfs { size, mode } => {
+            let mut list = options([c"mode"]);
+            list.push(&CString::new(format!("{mode:o}")).expect("digits hold no NUL"));
+            if let Some(size) = size {
+                list.push(c"size");
+                list.push(&CString::new(size.bytes().to_string()).expect("digits hold no NUL"));
+            }
+            let slot = ops.new_fs(c"tmpfs", &list, NOSUID | NODEV | read_only);
+            ops.attach(slot, root, &target, MAKE_DIR);
+            ops.close(slot);
+        }
+    }
+    Ok(())
+}
+
+/// An overlay whose upper layer is a directory of the stage; its root looks as the topmost layer's does.
+pub(crate) fn overlay(
+    ops: &mut Ops,
+    stage: Slot,
+    name: &str,
+    lowers: ListBuf,
+    attrs: u32,
+    ordinary: bool,
+) -> Slot {
+    use nix::sys::stat::stat;
+    let path =
+        |tail: &str| CString::new(format!("{name}{tail}")).expect("names of ours hold no NUL");
+    let (upper, work) = (path("u"), path("w"));
+    // What cannot be looked at fails when it is mounted, with its name.
+    let top = lowers
+        .as_list()
+        .iter()
+        .next()
+        .and_then(|top| stat(top).ok());
+    let (mode, uid, gid) = match top {
+        Some(stat) if ordinary => (stat.st_mode & 0o7777, 0, 0),
+        Some(stat) => (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid),
+        None => (0o755, 0, 0),
+    };
+    ops.push(Op::MakeDir {
+        root: stage.number(),
+        path: &upper,
+        mode,
+        uid,
+        gid,
+    });
+    ops.push(Op::MakeDir {
+        root: stage.number(),
+        path: &work,
+        mode: 0o700,
+        uid: 0,
+        gid: 0,
+    });
+    overlay_at(ops, stage, lowers, [&upper, &work], attrs, ordinary)
+}
+
+/// An overlay with its upper and work directories.
+pub(crate) fn overlay_at(
+    ops: &mut Ops,
+    stage: Slot,
+    lowers: ListBuf,
+    [upper, work]: [&CStr; 2],
+    attrs: u32,
+    ordinary: bool,
+) -> Slot {
+    let into = ops.slot();
+    // A layer from elsewhere may not redirect into other layers (the kernel's overlayfs documentation, "Permission model").
+    let options = if ordinary {
+        ListBuf::default()
+    } else {
+        options([
+            c"redirect_dir",
+            c"nofollow",
+            c"metacopy",
+            c"off",
+            c"index",
+            c"off",
+        ])
+    };
+    ops.push(Op::NewOverlay {
+        into: into.number(),
+        stage: stage.number(),
+        lowers: lowers.as_list(),
+        upper,
+        work,
+        options: options.as_list(),
+        attrs,
+        flags: if ordinary { crate::wire::USERXATTR } else { 0 },
+    });
+    into
+}
+
+/// A source on the host as an absolute path, and what its target must be.
+fn existing(source: &Path) -> Result<(CString, u32)> {
+    let path = std::path::absolute(source)
+        .map_err(|e| Error::io("mount", format_args!("source {source:?}"), e))?;
+    let stat = nix::sys::stat::stat(&path)
+        .map_err(|e| Error::os("mount", format_args!("source {path:?}"), e))?;
+    let make = if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
+        MAKE_DIR
+    } else {
+        MAKE_FILE
+    };
+    Ok((c_path(&path)?, make))
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A list of operations being built, and the sentence for each that can fail.
+#![forbid(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use crate::error::{Error, Kind, Result};
+use crate::wire::{Field as _, ListBuf, Op, Reader};
+
+/// A place for a descriptor in the init. Those below [`Ops::FIRST`] come with the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot(u32);
+
+impl Slot {
+    /// The nth descriptor that comes with the request; 0 is the control socket.
+    pub(crate) const fn received(n: u32) -> Self {
+        assert!(n < Ops::FIRST);
+        Self(n)
+    }
+
+    /// The number on the wire.
+    pub(crate) const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// Operations in the order in which they are run.
+#[derive(Debug)]
+pub(crate) struct Ops {
+    bytes: Vec<u8>,
+    next: u32,
+}
+
+impl Default for Ops {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            next: Self::FIRST,
+        }
+    }
+}
+
+impl Ops {
+    /// First slot that operations fill.
+    const FIRST: u32 = 64;
+
+    /// A slot that nothing uses yet.
+    pub(crate) fn slot(&mut self) -> Slot {
+        self.next += 1;
+        Slot(self.next - 1)
+    }
+
+    /// Appends one.
+    pub(crate) fn push(&mut self, op: Op<'_>) {
+        op.put(&mut self.bytes);
+    }
+
+    /// What is sent.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// A new file system in a new slot; options are key and value in turn.
+    pub(crate) fn new_fs(&mut self, kind: &CStr, options: &ListBuf, attrs: u32) -> Slot {
+        let into = self.slot();
+        self.push(Op::NewFs {
+            into: into.0,
+            kind,
+            options: options.as_list(),
+            attrs,
+        });
+        into
+    }
+
+    /// A clone of what is mounted at a path of the host, in a new slot.
+    pub(crate) fn clone_tree(&mut self, path: &CStr, recursive: bool) -> Slot {
+        let into = self.slot();
+        let flags = if recursive {
+            libc::AT_RECURSIVE as u32
+        } else {
+            0
+        };
+        self.push(Op::CloneTree {
+            into: into.0,
+            base: -1,
+            path,
+            flags,
+        });
+        into
+    }
+
+    /// Attaches a slot's mount inside another's tree.
+    pub(crate) fn attach(&mut self, from: Slot, root: Slot, path: &CStr, flags: u32) {
+        self.push(Op::Attach {
+            from: from.0,
+            root: root.0,
+            path,
+            flags,
+        });
+    }
+
+    /// Sets attributes of an attached mount, with all below it if asked for.
+    pub(crate) fn set_attr(&mut self, slot: Slot, set: u32, recursive: bool) {
+        let flags = if recursive {
+            libc::AT_RECURSIVE as u32
+        } else {
+            0
+        };
+        self.push(Op::SetAttr {
+            slot: slot.0,
+            set,
+            clear: 0,
+            flags,
+        });
+    }
+
+    /// Lets a slot go.
+    pub(crate) fn close(&mut self, slot: Slot) {
+        self.push(Op::CloseSlot { slot: slot.0 });
+    }
+
+    /// What the operation with this index is: step, subject.
+    pub(crate) fn describe(bytes: &[u8], index: u32) -> (String, String) {
+        let mut reader = Reader::new(bytes);
+        let mut op = None;
+        for _ in 0..=index {
+            op = Op::get(&mut reader);
+        }
+        op.map_or_else(|| ("start".into(), String::new()), |op| sentence(&op))
+    }
+}
+
+/// The step and the subject of an operation, as strace would show its arguments.
+fn sentence(op: &Op<'_>) -> (String, String) {
+    let step = |step: &str| (step.to_owned(), String::new());
+    let on = |step: &str, path: &CStr| (step.to_owned(), format!("{:?}", inside(path)));
+    match op {
+        Op::EnterCgroup { .. } => step("enter cgroup"),
+        Op::Unshare { .. } => step("unshare cgroup namespace"),
+        Op::Setns { .. } => step("join network namespace"),
+        Op::MakePrivate {} => step("make mounts private"),
+        Op::SetHostname { name } => ("set hostname".into(), format!("{name:?}")),
+        Op::LoopbackUp {} => step("bring loopback up"),
+        Op::NewKeyring {} => step("join a new session keyring"),
+        Op::NewFs { kind, .. } => (format!("mount {}", kind.to_string_lossy()), String::new()),
+        Op::CloneTree { path, .. } => ("bind".into(), format!("source {path:?}")),
+        Op::NewOverlay { lowers, .. } => {
+            let all: Vec<_> = lowers.iter().map(|l| format!("{l:?}")).collect();
+            (
+                "mount overlay".into(),
+                format!("lowerdir {}", all.join(", ")),
+            )
+        }
+        Op::AttachRoot { .. } => step("attach root"),
+        Op::Attach { path, .. } => on("attach mount", path),
+        Op::SetAttr { .. } => step("set mount attributes"),
+        Op::MakeDir { path, .. } => on("make directory", path),
+        Op::MakeLink { path, .. } => on("make link", path),
+        Op::MakeNode { path, .. } => on("make device", path),
+        Op::MakeFile { path, .. } => on("make file", path),
+        Op::Mask { path, .. } => on("mask", path),
+        Op::MakeReadOnly { path, .. } => on("make read-only", path),
+        Op::Detach { .. } => step("detach mount"),
+        Op::PivotRoot { .. } => step("pivot root"),
+        Op::DropBounding { .. } => step("drop bounding set"),
+        Op::WriteFile { path, .. } => on("write", path),
+        Op::CloseSlot { .. } => step("close"),
+        Op::Chown { path, .. } => on("change owner", path),
+        Op::RemoveTree { path, .. } => on("remove", path),
+        Op::CopyTree { .. } => step("copy tree"),
+        Op::OpenDir { path, .. } => on("open directory", path),
+    }
+}
+
+/// A path inside, as the user of the sandbox sees it.
+fn inside(path: &CStr) -> String {
+    let text = path.to_string_lossy();
+    if text.starts_with('/') {
+        text.into_owned()
+    } else {
+        format!("/{text}")
+    }
+}
+
+/// A path as the kernel takes it.
+///
+/// # Errors
+/// [`Kind::Invalid`] if it holds a NUL.
+pub(crate) fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| {
+        Error::new(
+            Kind::Invalid,
+            "check path",
+            format_args!("{path:?} holds a NUL"),
+        )
+    })
+}
+
+/// A path inside as it is resolved below the root's descriptor.
+pub(crate) fn c_inside(path: &Path) -> Result<CString> {
+    c_path(path.strip_prefix("/").unwrap_or(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ops_failed_one_is_named() {
+        let mut ops = Ops::default();
+        let fs = ops.new_fs(c"proc", &ListBuf::default(), 0);
+        ops.attach(fs, Slot::received(1), c"proc", 0);
+        assert_eq!(
+            Ops::describe(ops.bytes(), 0),
+            ("mount proc".into(), String::new())
+        );
+        assert_eq!(
+            Ops::describe(ops.bytes(), 1),
+            ("attach mount".into(), "\"/proc\"".into())
+        );
+        assert_eq!(Ops::describe(ops.bytes(), 9).0, "start");
+    }
+}

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The order of a start: a spec in, a flat list of operations out. The one place that knows it.
+//!
+//! Fork side, identity, tree, mounts, hiding, root; see `docs/design.md`, "In which order does a start go?".
+#![forbid(unsafe_code)]
+
+use std::ffi::CString;
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::error::{Error, Kind, Result};
+use crate::parts::caps::CapSet;
+use crate::parts::cgroup::Cgroup;
+use crate::parts::idmap::{self, Ids};
+use crate::parts::mounts::{self, RDONLY, options};
+use crate::parts::ops::{Ops, Slot, c_path};
+use crate::parts::seccomp::Compiled;
+use crate::parts::{devices, rlimit};
+use crate::spec::{Network, Spec, UserNamespace, Write};
+use crate::tree::{Backend, Lower, Request};
+use crate::wire::{Confine, Field as _, ListBuf, Op, Open};
+
+const CLONE_NEWNS: u64 = 0x0002_0000;
+const CLONE_NEWCGROUP: u32 = 0x0200_0000;
+const CLONE_NEWUTS: u64 = 0x0400_0000;
+const CLONE_NEWIPC: u64 = 0x0800_0000;
+const CLONE_NEWUSER: u64 = 0x1000_0000;
+const CLONE_NEWPID: u64 = 0x2000_0000;
+const CLONE_NEWNET: u32 = 0x4000_0000;
+
+/// What a start needs beside the spec.
+pub(crate) struct Needs<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) ids: &'a Ids,
+    pub(crate) hostname: &'a str,
+    pub(crate) backend: &'a dyn Backend,
+    pub(crate) tree: &'a Request<'a>,
+    pub(crate) cgroup: &'a Cgroup,
+    /// Whether `/sys/fs/cgroup` can show a v2 hierarchy.
+    pub(crate) cgroup2: bool,
+    pub(crate) caps: CapSet,
+    pub(crate) seccomp: Option<&'a Compiled>,
+}
+
+/// A start, ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    ops: Ops,
+    /// Slots 1 and up.
+    pub(crate) fds: Vec<OwnedFd>,
+    namespaces: u64,
+    cgroup: i32,
+    maps: [String; 2],
+    kept: [Slot; 3],
+    caps: u64,
+    no_new_privs: bool,
+    seccomp: Vec<u8>,
+    rlimits: Vec<u8>,
+    no_setgroups: bool,
+    single_id: bool,
+}
+
+impl Plan {
+    /// The message for the spawner.
+    pub(crate) fn message<'a>(
+        &'a self,
+        id: u64,
+        cgroups: &'a ListBuf,
+        scratch: &'a ListBuf,
+    ) -> Open<'a> {
+        let [devpts, dev, proc] = self.kept.map(|slot| slot.number() as i32);
+        Open {
+            id,
+            namespaces: self.namespaces,
+            cgroup: self.cgroup,
+            uid_map: self.maps[0].as_bytes(),
+            gid_map: self.maps[1].as_bytes(),
+            cgroups: cgroups.as_list(),
+            scratch: scratch.as_list(),
+            devpts,
+            dev,
+            proc,
+            ops: self.ops.bytes(),
+            confine: Confine {
+                caps: self.caps,
+                no_new_privs: u32::from(self.no_new_privs),
+                seccomp: &self.seccomp,
+                rlimits: &self.rlimits,
+                no_setgroups: u32::from(self.no_setgroups),
+                single_id: u32::from(self.single_id),
+            },
+        }
+    }
+}
+
+/// Plans the start.
+///
+/// # Errors
+/// What can be known to fail without trying: sources that are not there, combinations that cannot be.
+pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
+    let Needs { spec, ids, .. } = *needs;
+    let maps = id_maps(spec, ids)?;
+    // The devices, overlays and file systems of whoever is not root in the first user namespace.
+    let ordinary = ids.ordinary() || maps.is_some();
+    let mut ops = Ops::default();
+    let mut fds = Vec::new();
+    let cgroup = enter(&mut ops, &mut fds, needs)?;
+    ops.push(Op::MakePrivate {});
+    ops.push(Op::NewKeyring {});
+    if spec.namespaces.uts {
+        ops.push(Op::SetHostname {
+            name: &name(needs.hostname),
+        });
+    }
+    let stage = stage(&mut ops, spec);
+    let root = needs.backend.mount(&mut ops, stage, needs.tree)?;
+    let kept = fill(&mut ops, root, stage, needs, ordinary)?;
+    if spec.write == Write::None {
+        ops.set_attr(root, RDONLY, false);
+    }
+    ops.push(Op::PivotRoot {
+        slot: root.number(),
+    });
+    ops.push(Op::DropBounding {
+        keep: needs.caps.bits(),
+    });
+    Ok(Plan {
+        ops,
+        fds,
+        namespaces: namespaces(spec, maps.is_some()),
+        cgroup,
+        maps: maps.unwrap_or_default(),
+        kept,
+        caps: needs.caps.bits(),
+        no_new_privs: spec.security.no_new_privs(),
+        seccomp: encode(needs.seccomp),
+        rlimits: rlimit::encode(&spec.limits),
+        no_setgroups: *ids == Ids::Single,
+        single_id: *ids == Ids::Single,
+    })
+}
+
+/// Groups and namespaces that are entered, not made by clone3.
+fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, needs: &Needs<'_>) -> Result<i32> {
+    let Needs { spec, cgroup, .. } = *needs;
+    let mut pass = |fd: OwnedFd| {
+        fds.push(fd);
+        Slot::received(fds.len() as u32)
+    };
+    let duplicate = |e| Error::io("open sandbox", "dup", e);
+    let born = match cgroup.v2_dir() {
+        Some(dir) => pass(dir.try_clone_to_owned().map_err(duplicate)?).number() as i32,
+        None => -1,
+    };
+    for file in cgroup.tasks_files() {
+        let slot = pass(file.as_fd().try_clone_to_owned().map_err(duplicate)?);
+        ops.push(Op::EnterCgroup {
+            file: slot.number(),
+        });
+    }
+    if spec.namespaces.cgroup {
+        // Not by clone3, whose cgroup namespace would begin at the spawner's cgroup.
+        ops.push(Op::Unshare {
+            flags: CLONE_NEWCGROUP,
+        });
+    }
+    match &spec.network {
+        Network::None => ops.push(Op::LoopbackUp {}),
+        Network::Host => {}
+        Network::Join(path) => {
+            let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+            let file = open(path, flags, Mode::empty())
+                .map_err(|e| Error::os("join network namespace", format_args!("{path:?}"), e))?;
+            ops.push(Op::Setns {
+                file: pass(file).number(),
+                flags: CLONE_NEWNET,
+            });
+        }
+    }
+    Ok(born)
+}
+
+fn namespaces(spec: &Spec, user: bool) -> u64 {
+    let wanted = [
+        (true, CLONE_NEWNS | CLONE_NEWPID),
+        (spec.namespaces.uts, CLONE_NEWUTS),
+        (spec.namespaces.ipc, CLONE_NEWIPC),
+        (spec.network == Network::None, u64::from(CLONE_NEWNET)),
+        (user, CLONE_NEWUSER),
+    ];
+    wanted
+        .iter()
+        .filter(|(on, _)| *on)
+        .fold(0, |all, (_, flag)| all | flag)
+}
+
+/// The maps of a user namespace of the sandbox's own.
+fn id_maps(spec: &Spec, ids: &Ids) -> Result<Option<[String; 2]>> {
+    match &spec.namespaces.user {
+        UserNamespace::Auto => Ok(None),
+        UserNamespace::Host if ids.ordinary() => Err(Error::new(
+            Kind::Invalid,
+            "check spec: namespaces.user",
+            "an ordinary user needs a user namespace",
+        )
+        .with_cure("\"auto\"")),
+        UserNamespace::Host => Ok(None),
+        UserNamespace::Maps { uids, gids } => Ok(Some([idmap::text(uids), idmap::text(gids)])),
+    }
+}
+
+/// A tmpfs of ours on top of the old root: the writable layer in memory, files to be bound, an empty directory.
+fn stage(ops: &mut Ops, spec: &Spec) -> Slot {
+    let mut list = options([c"mode", c"755"]);
+    if let (Write::Memory, Some(size)) = (spec.write, spec.limits.disk) {
+        list.push(c"size");
+        list.push(&name(&size.bytes().to_string()));
+    }
+    let stage = ops.new_fs(c"tmpfs", &list, 0);
+    ops.push(Op::AttachRoot {
+        from: stage.number(),
+    });
+    ops.push(Op::MakeDir {
+        root: stage.number(),
+        path: c"empty",
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+    });
+    stage
+}
+
+/// Everything that is mounted inside; the devpts, `/dev` and proc mounts come back.
+fn fill(
+    ops: &mut Ops,
+    root: Slot,
+    stage: Slot,
+    needs: &Needs<'_>,
+    ordinary: bool,
+) -> Result<[Slot; 3]> {
+    let spec = needs.spec;
+    let kernel = mounts::kernel(ops, root, spec, ordinary, needs.cgroup2);
+    let dev = mounts::dev(ops);
+    ops.attach(
+        dev,
+        root,
+        c"dev",
+        crate::wire::MAKE_DIR | crate::wire::NO_SYMLINKS,
+    );
+    let tty_group = *needs.ids != Ids::Single;
+    let pts = mounts::below_dev(ops, dev, spec, tty_group);
+    devices::fill(ops, dev, spec, ordinary)?;
+    if *needs.tree.lower != Lower::Host {
+        mounts::names(ops, root, stage, spec, needs.hostname)?;
+    }
+    mounts::callers(ops, root, stage, spec, ordinary)?;
+    mounts::restrict(ops, root, dev, stage, spec)?;
+    Ok([pts, dev, kernel.proc])
+}
+
+/// The programs as the wire carries them, each behind its length.
+fn encode(seccomp: Option<&Compiled>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for program in seccomp.into_iter().flat_map(Compiled::bytes) {
+        program.as_slice().put(&mut bytes);
+    }
+    bytes
+}
+
+fn name(text: &str) -> CString {
+    // Host names and numbers were checked or made here.
+    CString::new(text).unwrap_or_default()
+}
+
+/// Operations that mount a tree on a directory of the caller's own view, without a sandbox.
+pub(crate) fn mount_tree(
+    backend: &dyn Backend,
+    tree: &Request<'_>,
+    target: &std::path::Path,
+) -> Result<Ops> {
+    let mut ops = Ops::default();
+    let place = ops.slot();
+    ops.push(Op::OpenDir {
+        into: place.number(),
+        path: &c_path(target)?,
+    });
+    let stage = ops.new_fs(c"tmpfs", &options([c"mode", c"755"]), 0);
+    ops.attach(stage, place, c"", 0);
+    let root = backend.mount_detached(&mut ops, stage, tree)?;
+    // The overlay holds on to its upper layer; the name of it in between is no longer needed.
+    ops.push(Op::Detach {
+        slot: stage.number(),
+    });
+    ops.attach(root, place, c"", 0);
+    if tree.write == Write::None {
+        ops.set_attr(root, RDONLY, false);
+    }
+    Ok(ops)
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A running command: its pipes, its status, signals for it.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::Serialize;
+
+use crate::command::Size;
+use crate::error::{Error, Kind, Result};
+use crate::sandbox::Live;
+use crate::spawner::{receive_now, request};
+use crate::sys::{pidfd, terminal};
+use crate::wire::{self, KILL_REQUEST, Kill, Reply};
+
+/// A running command. Dropping it neither waits nor kills: the sandbox's end does.
+#[derive(Debug)]
+pub struct Process {
+    pub(crate) id: u64,
+    pub(crate) live: Arc<Live>,
+    pub(crate) status: OwnedFd,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) master: Option<OwnedFd>,
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
+    /// Deaths for want of memory before it started.
+    pub(crate) oom_before: u64,
+    pub(crate) done: Mutex<Option<Status>>,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Its exit code, unless a signal ended it.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Why it ended.
+    pub reason: Reason,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// Why a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// By itself, with an exit code.
+    Exited,
+    /// By a signal from inside.
+    Signaled,
+    /// Its time was up.
+    Timeout,
+    /// The kernel killed it for want of memory.
+    Oom,
+    /// It wrote more than is captured.
+    Output,
+    /// The caller killed it, or closed the sandbox.
+    Killed,
+}
+
+/// What a command used, with the children that it waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Usage {
+    /// Nanoseconds from start to end.
+    pub wall_ns: u64,
+    /// Microseconds of processor time in programs.
+    pub user_us: u64,
+    /// Microseconds of processor time in the kernel for them.
+    pub system_us: u64,
+    /// Most memory in use at once, bytes: the sandbox's where `limits.memory` counts it, else the largest process's.
+    pub memory_peak: u64,
+    /// Bytes read from disks.
+    pub io_read: u64,
+    /// Bytes written to disks.
+    pub io_written: u64,
+}
+
+impl Status {
+    /// The exit status that a shell would show: the code, or 128 plus the signal; 124 after a timeout.
+    pub fn shell_code(&self) -> i32 {
+        match (self.reason, self.exit_code, self.signal) {
+            (Reason::Timeout, ..) => 124,
+            (_, Some(code), _) => code,
+            (_, None, signal) => 128 + signal.unwrap_or(libc::SIGKILL),
+        }
+    }
+
+    /// Whether it ended by itself with exit code 0.
+    pub fn success(&self) -> bool {
+        self.reason == Reason::Exited && self.exit_code == Some(0)
+    }
+}
+
+impl Process {
+    /// The end of its standard input to write to, if that is [`crate::Stdin::Piped`]; close it for end of file.
+    pub fn take_stdin(&mut self) -> Option<OwnedFd> {
+        self.stdin.take()
+    }
+
+    /// The end of its standard output to read from, if that is [`crate::Stdout::Piped`]. Blocking.
+    pub fn take_stdout(&mut self) -> Option<OwnedFd> {
+        self.stdout.take()
+    }
+
+    /// The end of its standard error to read from, if that is [`crate::Stdout::Piped`]. Blocking.
+    pub fn take_stderr(&mut self) -> Option<OwnedFd> {
+        self.stderr.take()
+    }
+
+    /// The master of its terminal, if it has one.
+    pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.master.as_ref().map(|fd| fd.as_fd())
+    }
+
+    /// Tells its terminal another size.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] without a terminal.
+    pub fn resize(&self, size: Size) -> Result<()> {
+        let Some(master) = &self.master else {
+            return Err(Error::new(
+                Kind::Invalid,
+                "resize terminal",
+                "the command has none",
+            ));
+        };
+        terminal::set_size(master.as_fd(), size.rows, size.columns).map_err(|e| {
+            Error::os(
+                "resize terminal",
+                format_args!("{} x {}", size.rows, size.columns),
+                e,
+            )
+        })
+    }
+
+    /// Readable when it has ended; for poll, epoll and the like, not to be read from.
+    pub fn status_fd(&self) -> BorrowedFd<'_> {
+        self.status.as_fd()
+    }
+
+    /// A pidfd, pidfd_open(2).
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Sends a signal to the command itself; nothing happens if it has ended.
+    ///
+    /// # Errors
+    /// EINVAL for a number that is no signal, EPERM where it runs as somebody else's.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        match pidfd::send_signal(self.pidfd.as_fd(), signal) {
+            Err(Errno::ESRCH) | Ok(()) => Ok(()),
+            Err(e) => Err(Error::os("signal command", signal, e)),
+        }
+    }
+
+    /// Kills the command and everything that it started; its reason is then [`Reason::Killed`].
+    ///
+    /// # Errors
+    /// [`Kind::Broken`] if the sandbox is gone, and so is the command.
+    pub fn kill(&self) -> Result<()> {
+        self.end(wire::BY_CALLER)
+    }
+
+    pub(crate) fn end(&self, reason: u32) -> Result<()> {
+        let kill = Kill {
+            id: self.id,
+            signal: libc::SIGKILL as u32,
+            tree: 1,
+            reason,
+        };
+        request(self.live.control(), KILL_REQUEST, &kill, &[])
+    }
+
+    /// Waits until it has ended. Every call gives the same answer, from any thread.
+    ///
+    /// # Errors
+    /// Those of poll(2).
+    pub fn wait(&self) -> Result<Status> {
+        self.wait_until(None)
+            .map(|status| status.expect("without a deadline it has ended"))
+    }
+
+    /// Waits at most this long; `None` if it still runs.
+    ///
+    /// # Errors
+    /// Those of poll(2).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Status>> {
+        self.wait_until(Some(Instant::now() + timeout))
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> Result<Option<Status>> {
+        loop {
+            if let Some(status) = self.try_status()? {
+                return Ok(Some(status));
+            }
+            let timeout = match deadline.map(|d| d.saturating_duration_since(Instant::now())) {
+                None => PollTimeout::NONE,
+                Some(left) if left.is_zero() => return Ok(None),
+                Some(left) => millis(left),
+            };
+            match poll(
+                &mut [PollFd::new(self.status.as_fd(), PollFlags::POLLIN)],
+                timeout,
+            ) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(e) => return Err(Error::os("wait for command", "poll", e)),
+            }
+        }
+    }
+
+    /// The status if it has ended; never waits.
+    pub(crate) fn try_status(&self) -> Result<Option<Status>> {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        if done.is_some() {
+            return Ok(*done);
+        }
+        *done = match receive_now(self.status.as_fd(), false) {
+            Err(Errno::EAGAIN | Errno::EINTR) => None,
+            Err(e) => return Err(Error::os("wait for command", "recvmsg", e)),
+            Ok((Some(reply), _)) if reply.kind == wire::EXITED => Some(self.status_of(&reply)),
+            // The init went first: the sandbox was closed, or killed from outside.
+            Ok(_) => Some(Status {
+                exit_code: None,
+                signal: Some(libc::SIGKILL),
+                reason: Reason::Killed,
+                usage: Usage::default(),
+            }),
+        };
+        Ok(*done)
+    }
+
+    fn status_of(&self, reply: &Reply) -> Status {
+        let signal = (reply.signal != 0).then_some(reply.signal as i32);
+        let killed = signal == Some(libc::SIGKILL) || reply.code == 128 + libc::SIGKILL;
+        let reason = match reply.place {
+            wire::BY_TIMEOUT => Reason::Timeout,
+            wire::BY_OUTPUT => Reason::Output,
+            wire::BY_CALLER if signal.is_some() => Reason::Killed,
+            _ if killed && self.live.oom_kills() > self.oom_before => Reason::Oom,
+            _ if signal.is_some() => Reason::Signaled,
+            _ => Reason::Exited,
+        };
+        let usage = Usage {
+            wall_ns: reply.wall_ns,
+            user_us: reply.user_us,
+            system_us: reply.system_us,
+            memory_peak: self.live.memory_peak().unwrap_or(reply.max_rss_kib * 1024),
+            io_read: reply.blocks_in * 512,
+            io_written: reply.blocks_out * 512,
+        };
+        Status {
+            exit_code: signal.is_none().then_some(reply.code),
+            signal,
+            reason,
+            usage,
+        }
+    }
+}
+
+/// Rounded up, so that a wait is never shorter than asked for.
+pub(crate) fn millis(left: Duration) -> PollTimeout {
+    let ms = left.as_nanos().div_ceil(1_000_000);
+    PollTimeout::try_from(i32::try_from(ms).unwrap_or(i32::MAX)).unwrap_or(PollTimeout::MAX)
+}

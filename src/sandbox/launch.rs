@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Starting a command in a live sandbox: its descriptors, its environment, one message there and one back.
+#![forbid(unsafe_code)]
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{Seek as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
+use super::Live;
+use crate::command::{Command, Size, Stdin, Stdout, c_string};
+use crate::error::{Error, Kind, Result};
+use crate::process::Process;
+use crate::spawner::{checked, receive_now, request};
+use crate::spec::Spec;
+use crate::store::Base;
+use crate::sys::socket;
+use crate::wire::{self, Field as _, ListBuf, RUN_REQUEST, Reply, Run};
+
+/// Where programs are looked for when nobody says otherwise; Docker's default.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The ends of a command's three streams: theirs are sent, ours are kept.
+struct Streams {
+    theirs: [OwnedFd; 3],
+    stdin: Option<OwnedFd>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+}
+
+pub(super) fn launch(
+    live: &Arc<Live>,
+    spec: &Spec,
+    base: &Base,
+    command: Command,
+) -> Result<Process> {
+    command.validate()?;
+    let user = command
+        .user
+        .as_deref()
+        .or(spec.user.as_deref())
+        .or(base.config.user.as_deref())
+        .unwrap_or("");
+    let user = c_string("user", OsStr::new(user))?;
+    let cwd = command
+        .cwd
+        .as_deref()
+        .or(spec.workdir.as_deref())
+        .or(base.config.workdir.as_deref());
+    let cwd = c_string("cwd", cwd.map_or(OsStr::new("/"), |p| p.as_os_str()))?;
+    let argv: Result<Vec<CString>> = command.argv.iter().map(|a| c_string("argv", a)).collect();
+    let argv: ListBuf = argv?.iter().collect();
+    let env = environment(live, spec, base, &command);
+    let lookup = |name: &str| env.iter().find(|(n, _)| n == name).map(|(_, value)| value);
+    let path = c_string("env", lookup("PATH").map_or(OsStr::new(PATH), |p| p))?;
+    let mut flags = if lookup("HOME").is_none() {
+        wire::ADD_HOME
+    } else {
+        0
+    };
+    if command.tty.is_some() {
+        flags |= wire::TTY;
+    }
+    let env = variables(&env)?;
+    let mut numbers = Vec::new();
+    for (_, number) in &command.fds {
+        number.put(&mut numbers);
+    }
+    let id = live.next_command();
+    let size = command.tty.unwrap_or(Size {
+        rows: 0,
+        columns: 0,
+    });
+    let run = Run {
+        id,
+        flags,
+        user: &user,
+        cwd: &cwd,
+        argv: argv.as_list(),
+        env: env.as_list(),
+        path: &path,
+        fds: &numbers,
+        timeout_ms: command.timeout.map_or(0, |t| {
+            u64::try_from(t.as_nanos().div_ceil(1_000_000))
+                .unwrap_or(u64::MAX)
+                .max(1)
+        }),
+        rows: size.rows.into(),
+        columns: size.columns.into(),
+        caps: live.caps.bits(),
+    };
+    let program = command.argv[0].clone();
+    let extra: Vec<OwnedFd> = command.fds.into_iter().map(|(fd, _)| fd).collect();
+    let streams = streams(
+        command.stdin,
+        command.stdout,
+        command.stderr,
+        command.tty.is_some(),
+    )?;
+    let oom_before = live.oom_kills();
+    let (status, fds) =
+        send(live, &run, &streams.theirs, &extra).map_err(|e| explained(e, &program, &run))?;
+    let mut fds = fds.into_iter();
+    let pidfd = fds
+        .next()
+        .ok_or_else(|| Error::new(Kind::Broken, "start command", "no pidfd came back"))?;
+    let Streams {
+        stdin,
+        stdout,
+        stderr,
+        ..
+    } = streams;
+    let done = Mutex::new(None);
+    Ok(Process {
+        id,
+        live: Arc::clone(live),
+        status,
+        pidfd,
+        master: fds.next(),
+        stdin,
+        stdout,
+        stderr,
+        oom_before,
+        done,
+    })
+}
+
+/// One message there and one back; the status socket and what came with the answer.
+fn send(
+    live: &Live,
+    run: &Run<'_>,
+    streams: &[OwnedFd; 3],
+    extra: &[OwnedFd],
+) -> Result<(OwnedFd, Vec<OwnedFd>)> {
+    let (ours, theirs) = socket::pair().map_err(|e| Error::os("start command", "socketpair", e))?;
+    let mut all: Vec<BorrowedFd<'_>> = vec![theirs.as_fd()];
+    all.extend(streams.iter().chain(extra).map(|fd| fd.as_fd()));
+    request(live.control(), RUN_REQUEST, run, &all)?;
+    drop(all);
+    drop(theirs);
+    let (reply, fds) = loop {
+        match receive_now(ours.as_fd(), true) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => break other.map_err(|e| Error::os("start command", "recvmsg", e))?,
+        }
+    };
+    let gone = || {
+        Error::new(Kind::Broken, "start command", "the sandbox is gone")
+            .with_cure("open or reset it")
+    };
+    let _started: Reply = checked(reply, &[])?.ok_or_else(gone)?;
+    Ok((ours, fds))
+}
+
+/// Says what the step was about.
+fn explained(error: Error, program: &OsString, run: &Run<'_>) -> Error {
+    let subject = match error.step() {
+        "execute" => format!("{program:?}"),
+        "look up user" | "set user and groups" => format!("{:?}", run.user),
+        "change directory" => format!("{:?}", run.cwd),
+        _ => return error,
+    };
+    let errno = error.errno().map(nix::errno::Errno::from_raw);
+    let step = error.step().to_owned();
+    match errno {
+        Some(errno) if step == "look up user" && errno == nix::errno::Errno::EINVAL => Error::new(
+            Kind::Invalid,
+            step,
+            format_args!("{subject} is not a user name or a number up to 2147483647"),
+        ),
+        Some(errno) if step == "look up user" && errno == nix::errno::Errno::ENOENT => Error::new(
+            Kind::NotFound,
+            step,
+            format_args!("{subject} is not in /etc/passwd or /etc/group of the image"),
+        ),
+        Some(errno) if step == "set user and groups" && errno == nix::errno::Errno::EINVAL => {
+            Error::os(step, subject, errno)
+                .with_cure("subordinate ids for the caller in /etc/subuid and /etc/subgid")
+        }
+        Some(errno) => {
+            let kind = error.kind();
+            let made = Error::os(step, subject, errno);
+            if made.step() == "execute" {
+                made
+            } else {
+                made.with_kind(kind)
+            }
+        }
+        None => error,
+    }
+}
+
+/// The image's variables, the spec's over them, the command's over those; and what other engines add.
+fn environment(
+    live: &Live,
+    spec: &Spec,
+    base: &Base,
+    command: &Command,
+) -> Vec<(OsString, OsString)> {
+    let mut env: Vec<(OsString, OsString)> = Vec::new();
+    let mut set = |name: &OsStr, value: &OsStr| match env.iter_mut().find(|(n, _)| n == name) {
+        Some((_, old)) => *old = value.to_owned(),
+        None => env.push((name.to_owned(), value.to_owned())),
+    };
+    set("PATH".as_ref(), PATH.as_ref());
+    set("HOSTNAME".as_ref(), live.hostname.as_ref());
+    if command.tty.is_some() {
+        set("TERM".as_ref(), "xterm".as_ref());
+    }
+    for (name, value) in &base.config.env {
+        set(name.as_ref(), value.as_ref());
+    }
+    for (name, value) in &spec.env {
+        set(name.as_ref(), value.as_ref());
+    }
+    for (name, value) in &command.env {
+        set(name, value);
+    }
+    env
+}
+
+fn variables(env: &[(OsString, OsString)]) -> Result<ListBuf> {
+    let mut list = ListBuf::default();
+    for (name, value) in env {
+        let mut pair = name.clone();
+        pair.push("=");
+        pair.push(value);
+        list.push(&c_string("env", &pair)?);
+    }
+    Ok(list)
+}
+
+fn streams(stdin: Stdin, stdout: Stdout, stderr: Stdout, tty: bool) -> Result<Streams> {
+    if tty {
+        let theirs = [null()?, null()?, null()?];
+        return Ok(Streams {
+            theirs,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+        });
+    }
+    let (in_theirs, stdin) = input(stdin)?;
+    let (out_theirs, stdout) = output(stdout, 1)?;
+    let (err_theirs, stderr) = output(stderr, 2)?;
+    Ok(Streams {
+        theirs: [in_theirs, out_theirs, err_theirs],
+        stdin,
+        stdout,
+        stderr,
+    })
+}
+
+fn input(stdin: Stdin) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    match stdin {
+        Stdin::Null => Ok((null()?, None)),
+        Stdin::Inherit => Ok((own(0)?, None)),
+        Stdin::Fd(fd) => Ok((fd, None)),
+        Stdin::Bytes(bytes) => Ok((memory(&bytes)?, None)),
+        Stdin::Piped => {
+            let (read, write) =
+                pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::os("start command", "pipe", e))?;
+            Ok((read, Some(write)))
+        }
+    }
+}
+
+fn output(stdout: Stdout, number: i32) -> Result<(OwnedFd, Option<OwnedFd>)> {
+    match stdout {
+        Stdout::Null => Ok((null()?, None)),
+        Stdout::Inherit => Ok((own(number)?, None)),
+        Stdout::Fd(fd) => Ok((fd, None)),
+        Stdout::Piped => {
+            let (read, write) =
+                pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::os("start command", "pipe", e))?;
+            Ok((write, Some(read)))
+        }
+    }
+}
+
+/// Bytes as a file at its beginning: no pipe that somebody would have to fill, no SIGPIPE in the host.
+fn memory(bytes: &[u8]) -> Result<OwnedFd> {
+    let wrong = |e| Error::io("start command", "stdin", e);
+    let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
+    let file = nix::sys::memfd::memfd_create(c"stdin", flags)
+        .map_err(|e| Error::os("start command", "memfd_create", e))?;
+    let mut file = File::from(file);
+    file.write_all(bytes).map_err(wrong)?;
+    file.rewind().map_err(wrong)?;
+    Ok(file.into())
+}
+
+fn null() -> Result<OwnedFd> {
+    let file = OpenOptions::new().read(true).write(true).open("/dev/null");
+    file.map(Into::into)
+        .map_err(|e| Error::io("start command", "/dev/null", e))
+}
+
+/// The caller's own standard stream.
+fn own(number: i32) -> Result<OwnedFd> {
+    let wrong = |e| Error::io("start command", format_args!("file descriptor {number}"), e);
+    match number {
+        0 => std::io::stdin().as_fd().try_clone_to_owned().map_err(wrong),
+        1 => std::io::stdout()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(wrong),
+        _ => std::io::stderr()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(wrong),
+    }
+}

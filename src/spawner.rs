@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The host's side of the helper program: starts it, speaks the wire, turns its replies into sentences.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::errno::Errno;
+use nix::unistd::{getegid, geteuid};
+
+use crate::error::{Error, Kind, Result};
+use crate::parts::idmap::Ids;
+use crate::parts::ops::Ops;
+use crate::sys::{memfd, pidfd, socket};
+use crate::wire::{
+    self, Close, Field, Header, Hello, INLINE, Job, MAGIC, Open, REPLY, Reader, Reply,
+};
+
+/// The helper program, built by `build.rs`.
+static HELPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tare-init"));
+
+/// One helper process, started for this process and ending with it.
+#[derive(Debug)]
+pub(crate) struct Spawner {
+    socket: OwnedFd,
+    /// The process that started it; a forked copy of that must start its own.
+    owner: u32,
+    ids: Ids,
+    next: AtomicU64,
+}
+
+impl Spawner {
+    /// Starts the helper. The host is not forked: the platform's own spawn call executes a sealed copy.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] where `vm.memfd_noexec` or a missing user namespace stand in the way.
+    pub(crate) fn start() -> Result<Self> {
+        let step = "start spawner";
+        let helper = memfd::sealed(c"tare-init", HELPER, true).map_err(|e| {
+            let error = Error::os(step, "memfd_create", e);
+            if e == Errno::EACCES {
+                error.with_cure("sysctl vm.memfd_noexec=0")
+            } else {
+                error
+            }
+        })?;
+        let (ours, theirs) = socket::pair().map_err(|e| Error::os(step, "socketpair", e))?;
+        use std::os::fd::AsRawFd as _;
+        let path = format!("/proc/self/fd/{}", helper.as_raw_fd());
+        let mut child = Command::new(path)
+            .arg0("tare")
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| Error::io(step, "execute helper", e).with_cure("mount procfs on /proc"))?;
+        // This child ends at once, leaving the spawner to process 1. A host that ignores SIGCHLD,
+        // or waits for everything, may have taken its status: that is its right, and all the same to us.
+        let _ = child.wait();
+        let spawner = Self {
+            socket: ours,
+            owner: std::process::id(),
+            ids: Ids::detect(),
+            next: AtomicU64::new(1),
+        };
+        spawner.greet()?;
+        Ok(spawner)
+    }
+
+    /// Whether it was started by this process, not by one that this process is a forked copy of.
+    pub(crate) fn is_own(&self) -> bool {
+        self.owner == std::process::id()
+    }
+
+    /// The ids that its sandboxes can hold.
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// A number that no sandbox of this spawner had before.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn greet(&self) -> Result<()> {
+        let own = pidfd::open_self().map_err(|e| Error::os("start spawner", "pidfd_open", e))?;
+        let (stage, map_self) = match self.ids {
+            Ids::Host => (0, 0),
+            Ids::Single => (1, 1),
+            Ids::Subordinate { .. } => (1, 0),
+        };
+        let mut hello = Hello {
+            stage,
+            map_self,
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+        };
+        let reply = self.ask(wire::HELLO_REQUEST, &hello, &[own.as_fd()], &[])?;
+        if let Ids::Subordinate { .. } = &self.ids {
+            self.ids.write(reply.signal)?;
+            hello.stage = 2;
+            self.ask(wire::HELLO_REQUEST, &hello, &[], &[])?;
+        }
+        Ok(())
+    }
+
+    /// Sends a request with a socket for its reply, and waits for that.
+    fn ask<'a>(
+        &self,
+        kind: u32,
+        body: &impl Field<'a>,
+        fds: &[BorrowedFd<'_>],
+        ops: &[u8],
+    ) -> Result<Reply> {
+        let (ours, theirs) =
+            socket::pair().map_err(|e| Error::os("talk to spawner", "socketpair", e))?;
+        let mut all = vec![theirs.as_fd()];
+        all.extend_from_slice(fds);
+        request(self.socket.as_fd(), kind, body, &all)?;
+        drop(theirs);
+        let (reply, _) = receive(ours.as_fd())?;
+        checked(reply, ops).map(|reply| reply.ok_or_else(gone))?
+    }
+
+    /// Makes a sandbox: its control socket, and a pidfd of its init.
+    pub(crate) fn open(
+        &self,
+        open: &Open<'_>,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(OwnedFd, OwnedFd)> {
+        let (ours, theirs) =
+            socket::pair().map_err(|e| Error::os("open sandbox", "socketpair", e))?;
+        let mut all = vec![theirs.as_fd()];
+        all.extend_from_slice(fds);
+        request(self.socket.as_fd(), wire::OPEN_REQUEST, open, &all)?;
+        drop(theirs);
+        let (reply, mut received) = receive(ours.as_fd())?;
+        checked(reply, open.ops)?.ok_or_else(gone)?;
+        let pidfd = received.pop().ok_or_else(gone)?;
+        Ok((ours, pidfd))
+    }
+
+    /// Runs operations in a child of the spawner, without a sandbox.
+    pub(crate) fn job(&self, ops: &Ops, namespaces: u64, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        let job = Job {
+            ops: ops.bytes(),
+            namespaces,
+        };
+        self.ask(wire::JOB_REQUEST, &job, fds, ops.bytes())
+            .map(drop)
+    }
+
+    /// Ends a sandbox; with `wait`, comes back when nothing of it is left.
+    pub(crate) fn close(&self, id: u64, wait: bool) -> Result<()> {
+        let close = Close { id };
+        if wait {
+            self.ask(wire::CLOSE_REQUEST, &close, &[], &[]).map(drop)
+        } else {
+            request(self.socket.as_fd(), wire::CLOSE_REQUEST, &close, &[])
+        }
+    }
+}
+
+/// Sends one request: a big body goes into a sealed memory file.
+pub(crate) fn request<'a>(
+    socket: BorrowedFd<'_>,
+    kind: u32,
+    body: &impl Field<'a>,
+    fds: &[BorrowedFd<'_>],
+) -> Result<()> {
+    let broken = |e| Error::os("talk to spawner", "sendmsg", e);
+    let mut bytes = Vec::new();
+    body.put(&mut bytes);
+    let len = u32::try_from(bytes.len())
+        .map_err(|_| Error::new(Kind::Invalid, "talk to spawner", "more than 4 GiB"))?;
+    let in_memfd = u32::from(bytes.len() > INLINE);
+    let mut header = Vec::new();
+    Header {
+        magic: MAGIC,
+        kind,
+        len,
+        in_memfd,
+    }
+    .put(&mut header);
+    if in_memfd == 0 {
+        return socket::send(socket, &[&header, &bytes], fds).map_err(broken);
+    }
+    let file = memfd::sealed(c"tare-request", &bytes, false).map_err(broken)?;
+    let mut all = fds.to_vec();
+    all.push(file.as_fd());
+    socket::send(socket, &[&header], &all).map_err(broken)
+}
+
+/// One reply, or none at end of file, with its descriptors.
+fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Reply>, Vec<OwnedFd>)> {
+    loop {
+        match receive_now(socket, true) {
+            Err(Errno::EINTR) => {}
+            other => return other.map_err(|e| Error::os("talk to spawner", "recvmsg", e)),
+        }
+    }
+}
+
+/// As [`receive`], but says EAGAIN when nothing is there and `wait` is false.
+pub(crate) fn receive_now(
+    socket: BorrowedFd<'_>,
+    wait: bool,
+) -> Result<(Option<Reply>, Vec<OwnedFd>), Errno> {
+    let mut bytes = [0u8; REPLY];
+    let (n, fds) = socket::receive(socket, &mut bytes, wait)?;
+    Ok((Reply::get(&mut Reader::new(&bytes[..n])), fds))
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Broken, "talk to spawner", "it ended")
+}
+
+/// A reply that is no failure, or the failure as an error; `ops` are those that were sent.
+pub(crate) fn checked(reply: Option<Reply>, ops: &[u8]) -> Result<Option<Reply>> {
+    match reply {
+        Some(reply) if reply.kind == wire::FAILED => Err(failure(&reply, ops)),
+        other => Ok(other),
+    }
+}
+
+fn failure(reply: &Reply, ops: &[u8]) -> Error {
+    let errno = Errno::from_raw(reply.code);
+    let (step, subject) = match reply.place {
+        wire::AT_OP => Ops::describe(ops, reply.index),
+        wire::AT_CLONE => ("clone3".into(), "namespaces".into()),
+        wire::AT_ID_MAP => ("write id map".into(), "uid_map".into()),
+        wire::AT_USER_NAMESPACE => ("make user namespace".into(), String::new()),
+        wire::AT_TERMINAL => ("make terminal".into(), String::new()),
+        wire::AT_FDS => ("place file descriptors".into(), String::new()),
+        wire::AT_SESSION => ("start session".into(), String::new()),
+        wire::AT_CWD => ("change directory".into(), String::new()),
+        wire::AT_RLIMIT => ("set resource limits".into(), String::new()),
+        wire::AT_USER => ("look up user".into(), String::new()),
+        wire::AT_SETUID => ("set user and groups".into(), String::new()),
+        wire::AT_CAPS => ("set capabilities".into(), String::new()),
+        wire::AT_NO_NEW_PRIVS => ("set no_new_privs".into(), String::new()),
+        wire::AT_SECCOMP => ("attach seccomp filter".into(), String::new()),
+        wire::AT_EXEC => ("execute".into(), String::new()),
+        _ => ("talk to spawner".into(), "malformed message".into()),
+    };
+    let error = Error::os(step, subject, errno);
+    match (reply.place, errno) {
+        (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::EPERM) if geteuid().is_root() => {
+            error.with_cure("a root with CAP_SYS_ADMIN, or an ordinary user")
+        }
+        (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::EPERM | Errno::EACCES) => {
+            error.with_cure("allow user namespaces: sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0")
+        }
+        (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::ENOSPC | Errno::EUSERS) => {
+            error.with_cure("raise user.max_user_namespaces and its siblings: sysctl user.max_user_namespaces=15000")
+        }
+        _ => error,
+    }
+}

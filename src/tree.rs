@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Copy-on-write trees: read-only layers below, one writable layer on top, on whatever back end works here.
+#![forbid(unsafe_code)]
+
+mod copy;
+mod host;
+mod overlay;
+mod plain;
+
+use std::path::PathBuf;
+
+use crate::error::Result;
+use crate::parts::ops::{Ops, Slot};
+use crate::spawner::Spawner;
+use crate::spec::{Storage, Write};
+use crate::wire::Op;
+
+/// What lies below.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Lower {
+    /// The machine's own `/`.
+    Host,
+    /// Directories, bottom first.
+    Layers(Vec<PathBuf>),
+    /// A directory that is used as it is: writes go into it.
+    Plain(PathBuf),
+}
+
+/// What a tree is made from.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    /// What lies below.
+    pub(crate) lower: &'a Lower,
+    /// Where writes go.
+    pub(crate) write: Write,
+    /// Whether the caller is an ordinary user.
+    pub(crate) ordinary: bool,
+    /// A directory of its own on disk, where the back end needs one; made by it.
+    pub(crate) scratch: PathBuf,
+    /// Runs what needs ids that the caller has not.
+    pub(crate) spawner: &'a Spawner,
+}
+
+/// A way to make a copy-on-write tree.
+pub(crate) trait Backend: Sync {
+    /// As in the spec: `overlay`, `copy`.
+    fn name(&self) -> &'static str;
+
+    /// Does what must be done outside, such as making directories on disk. True if `scratch` was made.
+    fn prepare(&self, request: &Request<'_>) -> Result<bool>;
+
+    /// Appends the operations that make the tree as a mount that is not attached yet, in a new
+    /// slot. `stage` is an attached tmpfs, empty but for names of ours.
+    fn mount_detached(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Slot>;
+
+    /// Appends the operations that make the tree and attach it on top of the root, in a new slot.
+    fn mount(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Slot> {
+        let root = self.mount_detached(ops, stage, request)?;
+        ops.push(Op::AttachRoot {
+            from: root.number(),
+        });
+        Ok(root)
+    }
+}
+
+/// The back end for a request: the one that was asked for, else the fastest that works here.
+pub(crate) fn backend(storage: Storage, lower: &Lower, ordinary: bool) -> &'static dyn Backend {
+    match (storage, lower) {
+        (_, Lower::Plain(_)) => &plain::Plain,
+        (Storage::Copy, _) => &copy::Copy,
+        (_, Lower::Host) if ordinary => &host::HostView,
+        (Storage::Auto | Storage::Overlay, _) => &overlay::Overlay,
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Trees as full copies: slow, but nothing is asked of the file system or of the kernel.
+#![forbid(unsafe_code)]
+
+use std::os::fd::AsFd as _;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use crate::error::{Error, Kind, Result};
+use crate::parts::ops::{Ops, Slot, c_path};
+use crate::tree::{Backend, Lower, Request};
+use crate::wire::Op;
+
+/// Works everywhere.
+pub(crate) struct Copy;
+
+impl Backend for Copy {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn prepare(&self, request: &Request<'_>) -> Result<bool> {
+        let Lower::Layers(layers) = request.lower else {
+            return Err(Error::new(
+                Kind::Unsupported,
+                "make tree",
+                "the whole host cannot be copied",
+            )
+            .with_cure("storage \"overlay\", or an image"));
+        };
+        let root = request.scratch.join("root");
+        for dir in [&request.scratch, &root] {
+            std::fs::create_dir(dir)
+                .map_err(|e| Error::io("make tree", format_args!("{dir:?}"), e))?;
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let opened = |dir: &std::path::Path| {
+            open(dir, flags, Mode::empty())
+                .map_err(|e| Error::os("make tree", format_args!("{dir:?}"), e))
+        };
+        let target = opened(&root)?;
+        for layer in layers {
+            let source = opened(layer)?;
+            let mut ops = Ops::default();
+            ops.push(Op::CopyTree { from: 1, to: 2 });
+            request
+                .spawner
+                .job(&ops, 0, &[source.as_fd(), target.as_fd()])?;
+        }
+        Ok(true)
+    }
+
+    fn mount_detached(&self, ops: &mut Ops, _stage: Slot, request: &Request<'_>) -> Result<Slot> {
+        Ok(ops.clone_tree(&c_path(&request.scratch.join("root"))?, false))
+    }
+}

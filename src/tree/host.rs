@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The host's own `/` for ordinary users: an overlay for each top-level directory.
+//!
+//! The kernel refuses `/` itself as a lower layer in a user namespace, since what is mounted
+//! below it is locked there, mount_namespaces(7). A directory below which nothing is mounted
+//! is taken whole; one with mounts below it is taken apart.
+#![forbid(unsafe_code)]
+
+use std::fs::{DirEntry, read_dir};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+use crate::parts::mounts::{RDONLY, options, overlay};
+use crate::parts::ops::{Ops, Slot, c_inside, c_path};
+use crate::tree::{Backend, Request};
+use crate::wire::{MAKE_DIR, MAKE_FILE, Op};
+
+/// Made anew in every sandbox, so not taken from the host.
+const OWN: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// Works for ordinary users from 5.11 on.
+pub(crate) struct HostView;
+
+impl Backend for HostView {
+    fn name(&self) -> &'static str {
+        "overlay"
+    }
+
+    fn prepare(&self, _request: &Request<'_>) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn mount_detached(&self, _ops: &mut Ops, _stage: Slot, _request: &Request<'_>) -> Result<Slot> {
+        Err(Error::new(
+            Kind::Unsupported,
+            "mount tree",
+            "an ordinary user's view of the host exists only in a sandbox",
+        ))
+    }
+
+    fn mount(&self, ops: &mut Ops, stage: Slot, _request: &Request<'_>) -> Result<Slot> {
+        let root = ops.new_fs(c"tmpfs", &options([c"mode", c"755"]), 0);
+        // Attached first: what is mounted in it can only be attached to it then.
+        ops.push(Op::AttachRoot {
+            from: root.number(),
+        });
+        let mounts = mount_points()?;
+        let mut view = View {
+            ops,
+            stage,
+            root,
+            mounts,
+            count: 0,
+        };
+        view.take_apart(Path::new("/"))?;
+        Ok(root)
+    }
+}
+
+struct View<'a> {
+    ops: &'a mut Ops,
+    stage: Slot,
+    root: Slot,
+    mounts: Vec<PathBuf>,
+    count: usize,
+}
+
+impl View<'_> {
+    /// Makes each entry of a directory on its own.
+    fn take_apart(&mut self, dir: &Path) -> Result<()> {
+        let wrong = |e| Error::io("list host directory", format_args!("{dir:?}"), e);
+        let entries: std::io::Result<Vec<DirEntry>> = read_dir(dir).map_err(wrong)?.collect();
+        for entry in entries.map_err(wrong)? {
+            self.entry(&entry)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &DirEntry) -> Result<()> {
+        let path = entry.path();
+        if OWN.iter().any(|own| path == Path::new(own)) {
+            return Ok(());
+        }
+        let wrong = |e| Error::io("read host entry", format_args!("{path:?}"), e);
+        let inside = c_inside(&path)?;
+        let kind = entry.file_type().map_err(wrong)?;
+        if kind.is_symlink() {
+            let target = c_path(&std::fs::read_link(&path).map_err(wrong)?)?;
+            self.ops.push(Op::MakeLink {
+                root: self.root.number(),
+                path: &inside,
+                target: &target,
+            });
+        } else if kind.is_dir()
+            && self
+                .mounts
+                .iter()
+                .any(|m| *m != path && m.starts_with(&path))
+        {
+            self.ops.push(Op::MakeDir {
+                root: self.root.number(),
+                path: &inside,
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+            });
+            // What may not be listed is left empty, as it would look from inside.
+            let _ = self.take_apart(&path);
+        } else if kind.is_dir() {
+            self.count += 1;
+            let lower = [c_path(&path)?].iter().collect();
+            let slot = overlay(
+                self.ops,
+                self.stage,
+                &format!("h{}", self.count),
+                lower,
+                0,
+                true,
+            );
+            self.ops.attach(slot, self.root, &inside, MAKE_DIR);
+            self.ops.close(slot);
+        } else if kind.is_file() {
+            let slot = self.ops.clone_tree(&c_path(&path)?, false);
+            self.ops.attach(slot, self.root, &inside, MAKE_FILE);
+            self.ops.set_attr(slot, RDONLY, false);
+            self.ops.close(slot);
+        }
+        Ok(())
+    }
+}
+
+/// Every mount point of this process, proc_pid_mountinfo(5).
+fn mount_points() -> Result<Vec<PathBuf>> {
+    let file = "/proc/self/mountinfo";
+    let text = std::fs::read_to_string(file).map_err(|e| Error::io("list mounts", file, e))?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(unescape)
+        .collect())
+}
+
+/// Space, tab, newline and backslash are written as octal numbers.
+fn unescape(text: &str) -> PathBuf {
+    let plain = [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ];
+    plain
+        .iter()
+        .fold(text.to_owned(), |text, (code, c)| text.replace(code, c))
+        .into()
+}

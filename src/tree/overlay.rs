@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Trees as overlay mounts: the kernel copies a file up when it is first written.
+#![forbid(unsafe_code)]
+
+use std::ffi::CString;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::parts::mounts::{overlay, overlay_at};
+use crate::parts::ops::{Ops, Slot, c_path};
+use crate::spec::Write;
+use crate::tree::{Backend, Lower, Request};
+use crate::wire::ListBuf;
+
+/// Root on any kernel, ordinary users from 5.11 on.
+pub(crate) struct Overlay;
+
+impl Backend for Overlay {
+    fn name(&self) -> &'static str {
+        "overlay"
+    }
+
+    fn prepare(&self, request: &Request<'_>) -> Result<bool> {
+        if request.write != Write::Disk {
+            return Ok(false);
+        }
+        for dir in [
+            request.scratch.clone(),
+            request.scratch.join("upper"),
+            request.scratch.join("work"),
+        ] {
+            make_dir(&dir)?;
+        }
+        Ok(true)
+    }
+
+    fn mount_detached(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Slot> {
+        let lowers = lowers(request.lower)?;
+        let root = match request.write {
+            // A read-only root, too, is made writable first: mount points may have to be made in it.
+            Write::Memory | Write::None => overlay(ops, stage, "root", lowers, 0, request.ordinary),
+            Write::Disk => {
+                let [upper, work] = ["upper", "work"].map(|dir| c_path(&request.scratch.join(dir)));
+                overlay_at(ops, stage, lowers, [&upper?, &work?], 0, request.ordinary)
+            }
+        };
+        Ok(root)
+    }
+}
+
+/// Topmost first, as the kernel takes them.
+fn lowers(lower: &Lower) -> Result<ListBuf> {
+    match lower {
+        Lower::Host => Ok([c"/"].into_iter().collect()),
+        Lower::Layers(dirs) => {
+            let paths: Result<Vec<CString>> = dirs.iter().rev().map(|dir| c_path(dir)).collect();
+            Ok(paths?.iter().collect())
+        }
+        Lower::Plain(dir) => Ok([c_path(dir)?].iter().collect()),
+    }
+}
+
+fn make_dir(dir: &Path) -> Result<()> {
+    std::fs::create_dir(dir).map_err(|e| Error::io("make tree", format_args!("{dir:?}"), e))
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! No copy-on-write at all: a directory is the root, and writes go into it.
+#![forbid(unsafe_code)]
+
+use crate::error::{Error, Kind, Result};
+use crate::parts::ops::{Ops, Slot, c_path};
+use crate::tree::{Backend, Lower, Request};
+
+/// Works everywhere; what commands write stays.
+pub(crate) struct Plain;
+
+impl Backend for Plain {
+    fn name(&self) -> &'static str {
+        "plain"
+    }
+
+    fn prepare(&self, _request: &Request<'_>) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn mount_detached(&self, ops: &mut Ops, _stage: Slot, request: &Request<'_>) -> Result<Slot> {
+        match request.lower {
+            Lower::Plain(dir) => Ok(ops.clone_tree(&c_path(dir)?, true)),
+            _ => Err(Error::new(
+                Kind::Invalid,
+                "mount tree",
+                "only a directory can be used as it is",
+            )),
+        }
+    }
+}
