@@ -12,6 +12,7 @@
 #   multi/         an index with one manifest per architecture
 #   *.docker.tar, *.oci.tar   archives of debian and busybox
 #
+# With arguments, builds only these: debian, busybox, ...
 # Environment: TARE_IMAGES (the directory), TARE_MIRROR (Debian's mirror).
 # Needs root; needs the network only for what is not there yet.
 set -euo pipefail
@@ -87,6 +88,7 @@ build_debian() {
 build_busybox() {
     mkdir -p root/{bin,etc,home/app,root,tmp,usr/sbin,var/spool} out
     cp "$(command -v busybox)" root/bin/busybox
+    ! ldd root/bin/busybox >/dev/null 2>&1 || die "busybox is not static; try: apt-get install busybox-static"
     # Hard links, as in the image everybody uses.
     root/bin/busybox --list | while read -r applet; do
         [ "$applet" = busybox ] || ln root/bin/busybox "root/bin/$applet"
@@ -203,6 +205,10 @@ build_compressions() {
 
 exec 9>"$images/.lock"
 flock 9
+if [ $# != 0 ]; then
+    for name; do image "$name"; done
+    exit
+fi
 image debian
 image busybox
 image static

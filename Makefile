@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# The few commands that do everything; `make help` lists them.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+ifndef CARGO_TARGET_DIR
+export CARGO_TARGET_DIR := $(shell scripts/target-dir.sh)
+endif
+target := $(CARGO_TARGET_DIR)
+
+# The tests make sandboxes as root and as ordinary users: for anybody else
+# cargo still builds as them, and starts the test programs through sudo.
+ifneq ($(shell id -u),0)
+root := sudo -E env PATH=$(PATH) CARGO_TARGET_DIR=$(target)
+triple := $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
+export CARGO_TARGET_$(triple)_RUNNER := $(root)
+endif
+
+.PHONY: help demo test lint bench install setup images
+
+help: ## List these commands
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+
+demo: setup ## The main job: a command in a view of the host, then one in Debian
+	$(root) tests/images.sh debian
+	scripts/demo.sh
+
+test: setup images ## Every test, on real images, as root and as ordinary users
+	TARE_TESTS_REQUIRE=all $(CARGO) test --locked --workspace --no-fail-fast
+	TARE_TESTS_REQUIRE=all tests/weakened.sh
+	TARE_TESTS_REQUIRE=all tests/enosys.sh
+
+lint: setup ## Formatting, clippy, shellcheck, documentation: exactly what CI asks
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	scripts/lint-helper.sh
+	shellcheck .ci/run scripts/*.sh tests/*.sh
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --lib --no-deps
+
+bench: setup images ## Each stage beside its floor
+	$(CARGO) bench --locked --package libtare --bench '*'
+
+install: ## The command, its manual and completions, below DESTDIR/PREFIX
+	$(CARGO) build --locked --release --package tare-cli
+	install -D -m 0755 $(target)/release/tare $(DESTDIR)$(PREFIX)/bin/tare
+	scripts/install-generated.sh $(target)/release/tare $(DESTDIR)$(PREFIX)/share
+
+setup:
+	scripts/setup.sh
+
+images: setup
+	$(root) tests/images.sh

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# The main job, shown: a command in a copy-on-write view of this machine, then one in Debian.
+# Prints what was isolated and how long each step took. Needs what `make demo` made.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-$PWD/target}
+images=${TARE_IMAGES:-$target/images}
+tare=$target/release/tare
+store=$(mktemp -d /var/tmp/tare-demo.XXXXXX)
+trap 'rm -rf "$store"' EXIT
+export TARE_STORE=$store
+
+bold() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+
+# step WORDS -- COMMAND...: runs it and says how long it took.
+step() {
+    local words=() began=$EPOCHREALTIME us
+    while [ "$1" != -- ]; do words+=("$1"); shift; done
+    shift
+    printf '$ %s\n' "${*/#$tare/tare}"
+    "$@"
+    us=$((${EPOCHREALTIME/./} - ${began/./}))
+    printf '  %s: %d.%03d ms\n' "${words[*]}" $((us / 1000)) $((us % 1000))
+}
+
+# What is on this machine and must be the same at the end.
+seen_outside() {
+    awk '{ $1 = $2 = ""; print }' /proc/self/mountinfo
+    find /sys/fs/cgroup -type d -name 'tare*' 2>/dev/null
+    grep -l '^tare' /proc/[0-9]*/comm 2>/dev/null || true
+}
+
+# Run inside; tells what a command in there sees.
+look='
+echo "  user        $(id)"
+echo "  host name   $(cat /proc/sys/kernel/hostname)"
+echo "  processes   $(ls /proc | grep -c "^[0-9]"), the first is $(cat /proc/1/comm)"
+echo "  interfaces  $(tail -n +3 /proc/net/dev | cut -d : -f 1 | xargs)"
+echo "  devices     $(ls /dev | xargs)"
+echo "  $(grep CapEff /proc/self/status)  $(grep NoNewPrivs /proc/self/status)  $(grep -w Seccomp /proc/self/status)"
+echo written inside >/etc/tare-demo && echo "  writes      /etc/tare-demo holds: $(cat /etc/tare-demo)"
+'
+
+bold "1. Build"
+step "build" -- cargo build --quiet --locked --release --package tare-cli
+before=$(seen_outside)
+
+bold "2. A command in a copy-on-write view of this machine, without any image"
+step "run" -- "$tare" run host -- id
+step "run" -- "$tare" run host -- sh -c "$look" | sed '1s/-c .*/-c .../'
+if [ -e /etc/tare-demo ]; then
+    echo "the write came through to this machine" >&2
+    exit 1
+fi
+echo "  outside     there is no /etc/tare-demo"
+
+bold "3. The same in Debian"
+step "import" -- "$tare" image import "oci:$images/debian:latest" debian
+step "run" -- "$tare" run debian -- sh -c "$look" | sed '1s/-c .*/-c .../'
+step "run" -- "$tare" run debian -- python3 -c 'import platform; print(" ", platform.freedesktop_os_release()["PRETTY_NAME"])'
+
+bold "4. A hundred more, one after the other"
+hundred() { for _ in $(seq 100); do "$tare" run debian -- true; done; }
+step "100 runs" -- hundred
+
+bold "5. What is left"
+for _ in $(seq 50); do
+    after=$(seen_outside)
+    [ "$before" != "$after" ] || break
+    sleep 0.1
+done
+if [ "$before" = "$after" ]; then
+    echo "  nothing: mounts, cgroups and processes are as before"
+else
+    diff <(echo "$before") <(echo "$after")
+fi

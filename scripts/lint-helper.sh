@@ -1,0 +1,11 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Runs clippy on the helper program, which build.rs compiles and cargo does not know.
+set -eu
+
+cd "$(dirname "$0")/.."
+[ -e src/init/main.rs ] || exit 0
+exec clippy-driver src/init/main.rs --crate-name=tare_init --crate-type=bin --edition=2024 \
+    --cfg=tare_init '--check-cfg=cfg(tare_init, test)' --emit=metadata -o /dev/null \
+    --target "$(rustc -vV | sed -n 's/^host: //p')" -Cpanic=abort \
+    -Dwarnings -Wclippy::all -Dclippy::undocumented_unsafe_blocks

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Installs what the build, the tests and the demo need, with apt, and only what is missing.
+set -euo pipefail
+
+# A program (or file), and Debian's package that has it.
+needed() {
+    cat <<'END'
+gcc                 gcc
+make                make
+jq                  jq
+xz                  xz-utils
+zstd                zstd
+python3             python3
+debootstrap         debootstrap
+umoci               umoci
+skopeo              skopeo
+busybox             busybox-static
+newuidmap           uidmap
+setpriv             util-linux
+losetup             mount
+keyctl              keyutils
+setcap              libcap2-bin
+setfattr            attr
+strace              strace
+shellcheck          shellcheck
+/usr/lib/x86_64-linux-gnu/libc.a                libc6-dev
+/usr/share/keyrings/debian-archive-keyring.gpg  debian-archive-keyring
+END
+}
+
+export PATH=$PATH:/usr/sbin:/sbin
+missing=() root=()
+while read -r file package; do
+    [ -e "$file" ] || command -v "$file" >/dev/null || missing+=("$package")
+done < <(needed)
+
+if [ ${#missing[@]} = 0 ]; then
+    echo "setup: nothing is missing"
+    exit
+fi
+
+install=(apt-get install -y --no-install-recommends "${missing[@]}")
+if [ "$(id -u)" != 0 ]; then
+    if ! sudo -n true 2>/dev/null; then
+        echo "setup: missing ${missing[*]}; try: sudo ${install[*]}" >&2
+        exit 1
+    fi
+    root=(sudo -n)
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "setup: missing ${missing[*]}, and no apt-get to install them with" >&2
+    exit 1
+fi
+echo "setup: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+"${root[@]}" apt-get update -q
+"${root[@]}" "${install[@]}"
