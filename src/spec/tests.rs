@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a spec reads, refuses and writes back.
 use super::*;
 
 #[test]

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The picture in `docs/design.md` as a test: which way imports point, where unsafe code may be, how long things get.
+//!
+//! faces (`bindings/*`) -> nouns -> plan, image, tree, spawner -> parts -> spec, error, wire -> sys
+
+#[path = "architecture/source.rs"]
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Modules from the top; each names those of its own rank or of lower ones.
+const RANKS: [&[&str]; 5] = [
+    &["sandbox", "command", "process", "pool", "store", "capture"],
+    &["plan", "image", "tree", "spawner"],
+    &["parts"],
+    &["spec", "error", "wire"],
+    &["sys"],
+];
+/// Where unsafe code may be.
+const UNSAFE: [&str; 4] = ["src/sys.rs", "src/sys/", "src/init/", "bindings/c/"];
+const FILE_LINES: usize = 500;
+const FUNCTION_LINES: usize = 80;
+const SPDX: &str = "SPDX-License-Identifier: MIT OR Apache-2.0";
+/// Kept in two pieces, or this file would be the first to fail.
+const FORBIDDEN: [[&str; 2]; 6] = [
+    ["/wo", "rk/"],
+    ["../sha", "red"],
+    ["/tmp/la", "nd"],
+    ["TO", "DO"],
+    ["FIX", "ME"],
+    ["X", "XX"],
+];
+const WRITTEN_BY_HAND: [&str; 9] = ["rs", "sh", "py", "go", "c", "h", "toml", "md", "txt"];
+
+/// One file below the workspace.
+#[derive(Clone)]
+struct File {
+    /// Relative to the workspace, with slashes.
+    path: String,
+    text: String,
+}
+
+impl File {
+    fn new(path: &str, text: &str) -> Self {
+        Self {
+            path: path.into(),
+            text: text.into(),
+        }
+    }
+
+    fn is(&self, extension: &str) -> bool {
+        Path::new(&self.path)
+            .extension()
+            .is_some_and(|e| e == extension)
+    }
+
+    /// A source file of a shipped crate.
+    fn ships(&self) -> bool {
+        self.is("rs") && (self.path.starts_with("src/") || self.path.starts_with("bindings/"))
+    }
+
+    /// `src/parts/caps.rs` is `["parts", "caps"]`; `None` for the crate's root,
+    /// for tests, and for what is not the library.
+    fn module(&self) -> Option<Vec<&str>> {
+        let inner = self.path.strip_prefix("src/")?.strip_suffix(".rs")?;
+        let module: Vec<&str> = inner.split('/').filter(|part| *part != "mod").collect();
+        let apart = ["lib", "init"].contains(&module[0]) || module.contains(&"tests");
+        (!apart).then_some(module)
+    }
+}
+
+/// Every file that people write, but what cargo, git and generators make.
+fn files() -> Vec<File> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    let mut open = vec![PathBuf::new()];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(root.join(&dir)).unwrap().flatten() {
+            let name = entry.file_name().into_string().unwrap();
+            let path = dir.join(&name);
+            let shown = path.to_str().unwrap().to_owned();
+            let hidden = name.starts_with('.') && name != ".ci";
+            if hidden || name == "target" || shown == "include/tare.h" {
+                continue;
+            }
+            let by_hand = Path::new(&name)
+                .extension()
+                .is_none_or(|e| WRITTEN_BY_HAND.iter().any(|w| e == *w));
+            if entry.file_type().unwrap().is_dir() {
+                open.push(path);
+            } else if by_hand && let Ok(text) = fs::read_to_string(root.join(&path)) {
+                found.push(File { path: shown, text });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found
+}
+
+fn rank(module: &str) -> Option<usize> {
+    RANKS.iter().position(|rank| rank.contains(&module))
+}
+
+/// Every arrow from one top module to another, with where it was seen first.
+fn arrows(files: &[File]) -> BTreeMap<(String, String), String> {
+    let mut found = BTreeMap::new();
+    for file in files {
+        let Some(module) = file.module() else {
+            continue;
+        };
+        let code = source::code(&file.text);
+        for (name, line) in source::names(source::without_tests(&code), &module) {
+            // Types and functions that the root re-exports count as what they are part of.
+            let to = match name.as_str() {
+                "Error" | "Kind" | "Result" => "error".to_owned(),
+                "Spec" => "spec".to_owned(),
+                _ => name,
+            };
+            if to != module[0] {
+                let seen = format!("{}:{line}", file.path);
+                found.entry((module[0].to_owned(), to)).or_insert(seen);
+            }
+        }
+    }
+    found
+}
+
+fn check_arrows(files: &[File]) -> Vec<String> {
+    let arrows = arrows(files);
+    let mut wrong = Vec::new();
+    for ((from, to), seen) in &arrows {
+        let unknown = [from, to].into_iter().find(|m| rank(m).is_none());
+        if let Some(module) = unknown {
+            wrong.push(format!(
+                "{seen}: {module} has no rank in tests/architecture.rs"
+            ));
+        } else if rank(from) > rank(to) {
+            wrong.push(format!("{seen}: {from} -> {to} points up"));
+        }
+    }
+    for (from, to) in arrows.keys() {
+        let level = rank(from).is_some() && rank(from) == rank(to);
+        if level && reaches(&arrows, to, from) {
+            wrong.push(format!("{from} -> {to} closes a circle"));
+        }
+    }
+    wrong
+}
+
+fn reaches(arrows: &BTreeMap<(String, String), String>, from: &str, to: &str) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![from];
+    while let Some(at) = open.pop() {
+        if at == to {
+            return true;
+        }
+        if seen.insert(at) {
+            let next = arrows.keys().filter(|(f, _)| f == at);
+            open.extend(next.map(|(_, t)| t.as_str()));
+        }
+    }
+    false
+}
+
+/// The helper takes the wire from the library and nothing else.
+fn check_helper(files: &[File]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for file in files.iter().filter(|f| f.path.starts_with("src/init/")) {
+        for (number, line) in (1..).zip(file.text.lines()) {
+            let taken = line.trim().strip_prefix("#[path = \"");
+            if taken.is_some_and(|path| !path.starts_with("../wire.rs\"")) {
+                wrong.push(format!("{}:{number}: only the wire is shared", file.path));
+            }
+        }
+    }
+    wrong
+}
+
+fn check_unsafe(files: &[File]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for file in files.iter().filter(|f| f.ships()) {
+        if UNSAFE.iter().any(|place| file.path.starts_with(place)) {
+            continue;
+        }
+        for (_, line) in source::words(&source::code(&file.text), "unsafe") {
+            wrong.push(format!("{}:{line}: unsafe code outside src/sys", file.path));
+        }
+    }
+    wrong
+}
+
+fn check_sizes(files: &[File]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for file in files.iter().filter(|f| !f.is("md") && !f.is("txt")) {
+        let lines = file.text.lines().count();
+        if lines > FILE_LINES && file.is("rs") | file.is("sh") | file.is("py") | file.is("go") {
+            wrong.push(format!("{}: {lines} lines", file.path));
+        }
+        if file.is("rs") {
+            let code = source::code(&file.text);
+            for f in source::functions(&code) {
+                if f.lines > FUNCTION_LINES {
+                    let (path, line) = (&file.path, f.line);
+                    wrong.push(format!("{path}:{line}: fn {} of {} lines", f.name, f.lines));
+                }
+            }
+        }
+    }
+    wrong
+}
+
+fn check_first_lines(files: &[File]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for file in files {
+        let mut lines = file.text.lines();
+        if file.is("rs") {
+            let licensed = lines.next() == Some(&format!("// {SPDX}"));
+            let job = lines.next().is_some_and(|l| l.starts_with("//! "));
+            if !licensed || !job {
+                wrong.push(format!(
+                    "{}: begins with SPDX, then //! and its job",
+                    file.path
+                ));
+            }
+        } else if ["sh", "py", "go", "c", "h"].iter().any(|e| file.is(e))
+            && !lines.take(3).any(|l| l.contains(SPDX))
+        {
+            wrong.push(format!("{}: no SPDX line at the top", file.path));
+        }
+    }
+    wrong
+}
+
+fn check_words(files: &[File]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for file in files.iter().filter(|f| !f.path.starts_with("tests/data/")) {
+        for (number, line) in (1..).zip(file.text.lines()) {
+            for word in FORBIDDEN.map(|pieces| pieces.concat()) {
+                if line.contains(&word) {
+                    wrong.push(format!("{}:{number}: {word:?}", file.path));
+                }
+            }
+        }
+    }
+    wrong
+}
+
+type Check = fn(&[File]) -> Vec<String>;
+
+#[track_caller]
+fn assert_clean(check: Check) {
+    let files = files();
+    assert!(files.iter().any(|f| f.path == "src/lib.rs"), "no sources");
+    let wrong = check(&files);
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn imports_point_one_way() {
+    assert_clean(check_arrows);
+}
+
+#[test]
+fn helper_shares_only_the_wire() {
+    assert_clean(check_helper);
+}
+
+#[test]
+fn unsafe_code_stays_fenced() {
+    assert_clean(check_unsafe);
+}
+
+#[test]
+fn files_and_functions_stay_short() {
+    assert_clean(check_sizes);
+}
+
+#[test]
+fn files_begin_with_license_and_job() {
+    assert_clean(check_first_lines);
+}
+
+#[test]
+fn forbidden_words_are_absent() {
+    assert_clean(check_words);
+}
+
+/// Expects `check` to refuse a file of each of the `wrong` texts, and none of the `right` ones.
+#[track_caller]
+fn assert_tells(check: Check, path: &str, wrong: &[&str], right: &[&str]) {
+    for (texts, refused) in [(wrong, true), (right, false)] {
+        for text in texts {
+            let said = check(&[File::new(path, text)]);
+            assert_eq!(!said.is_empty(), refused, "{path}: {text:.80}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn arrow_that_points_up_is_refused() {
+    let wrong = [
+        "use crate::parts::caps;",
+        "use crate::{error::{Error, Kind}, plan};",
+        "use crate::nowhere::Nothing;",
+        "fn f() { crate::image::open() }",
+    ];
+    let right = [
+        "use crate::{error::{Error, Kind}, sys::fd};",
+        "use super::limits; // crate::image",
+        "const S: &str = \"crate::image\";",
+        "#[cfg(test)]\nmod tests { use crate::image; }",
+    ];
+    assert_tells(check_arrows, "src/spec/units.rs", &wrong, &right);
+    let up = ["use super::super::image;"];
+    assert_tells(
+        check_arrows,
+        "src/spec/units.rs",
+        &up,
+        &["use super::image;"],
+    );
+    assert_tells(
+        check_arrows,
+        "src/sys/fd.rs",
+        &["use crate::error::Error;"],
+        &[],
+    );
+    assert_tells(
+        check_arrows,
+        "src/nowhere.rs",
+        &["use crate::error::Error;"],
+        &[],
+    );
+    assert_tells(
+        check_arrows,
+        "src/spec/tests.rs",
+        &[],
+        &["use crate::image;"],
+    );
+    let (wrong, right) = ("#[path = \"../error.rs\"]", "#[path = \"../wire.rs\"]");
+    assert_tells(check_helper, "src/init/main.rs", &[wrong], &[right]);
+}
+
+#[test]
+fn unsafe_code_outside_the_fence_is_refused() {
+    let wrong = ["fn f() { unsafe { g() } }", "unsafe impl Send for T {}"];
+    let right = ["#![forbid(unsafe_code)] // unsafe\nconst A: &str = r#\"unsafe\"#;"];
+    assert_tells(check_unsafe, "src/plan.rs", &wrong, &right);
+    assert_tells(check_unsafe, "bindings/python/src/lib.rs", &wrong, &right);
+    assert_tells(check_unsafe, "src/sys/fd.rs", &[], &wrong);
+}
+
+#[test]
+fn long_files_and_functions_are_refused() {
+    let long = |lines: usize| "x\n".repeat(lines);
+    let function = |lines: usize| format!("fn f() {{\n{}}}\n", long(lines - 2));
+    let wrong = [long(501), function(81)];
+    let right = [
+        long(500),
+        function(80),
+        format!("const F: fn() = g;\ntrait T {{ fn f(); }}\n{}", long(90)),
+        format!("fn f() {{ ('{{', '\\'', \"{{\") }}\n{}", long(90)),
+    ];
+    let (wrong, right) = (wrong.each_ref(), right.each_ref());
+    assert_tells(
+        check_sizes,
+        "src/plan.rs",
+        &wrong.map(String::as_str),
+        &right.map(String::as_str),
+    );
+    assert_tells(check_sizes, "tests/x.sh", &[wrong[0]], &[right[0]]);
+}
+
+#[test]
+fn missing_first_lines_and_forbidden_words_are_refused() {
+    let unlicensed = "//! Job.\n";
+    let jobless = format!("// {SPDX}\nuse std::io;\n");
+    let right = format!("// {SPDX}\n//! Job.\n");
+    assert_tells(
+        check_first_lines,
+        "src/plan.rs",
+        &[unlicensed, &jobless],
+        &[&right],
+    );
+    assert_tells(check_first_lines, "tests/x.sh", &["#!/bin/sh\necho\n"], &[]);
+    let words = [["/wo", "rk/x"].concat(), ["// TO", "DO: later"].concat()];
+    let wrong = words.each_ref().map(String::as_str);
+    assert_tells(check_words, "docs/a.md", &wrong, &["let works = 1;"]);
+}
+
+#[test]
+fn circle_between_equals_is_refused() {
+    let files = [
+        File::new("src/plan.rs", "use crate::tree::Tree;"),
+        File::new("src/tree.rs", "use crate::image::Image;"),
+        File::new("src/image.rs", "use crate::error::Error;"),
+    ];
+    assert_eq!(check_arrows(&files), Vec::<String>::new());
+    let closing = File::new("src/image/x.rs", "use crate::plan::Plan;");
+    let wrong = check_arrows(&[&files[..], &[closing]].concat());
+    assert!(
+        wrong.iter().all(|w| w.ends_with("closes a circle")) && wrong.len() == 3,
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn characters_and_lifetimes_are_told_apart() {
+    for (text, expected) in [
+        ("a '\"' b", "a     b"),
+        ("&'a str '{'", "&'a str    "),
+        ("'\\u{1b}' x", "         x"),
+        ("r#\"a\"b\"# x", "         x"),
+        ("/* a /* b */ c */ x", "                  x"),
+        ("r#type 'ü' x", "r#type      x"),
+        ("b'\\'' \"\\\"\" x", "b          x"),
+    ] {
+        assert_eq!(source::code(text), expected, "{text}");
+    }
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Reads a Rust file the way the checks need it: code alone, its functions, what it names.
+
+/// `text` with comments and the insides of strings and characters made blank;
+/// every line and column stays where it was.
+pub(crate) fn code(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = text.as_bytes().to_vec();
+    let mut at = 0;
+    while at < bytes.len() {
+        let end = match token(&bytes[at..], at.checked_sub(1).map(|b| bytes[b])) {
+            Some(length) => at + length,
+            None => {
+                at += 1;
+                continue;
+            }
+        };
+        for byte in &mut out[at..end] {
+            if *byte != b'\n' {
+                *byte = b' ';
+            }
+        }
+        at = end;
+    }
+    String::from_utf8(out).expect("only whole comments and literals became blanks")
+}
+
+/// Length of the comment or literal that begins here, if one does.
+fn token(rest: &[u8], before: Option<u8>) -> Option<usize> {
+    let inside_word = before.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+    match rest {
+        [b'/', b'/', ..] => Some(until(rest, b"\n")),
+        [b'/', b'*', ..] => Some(block_comment(rest)),
+        [b'"', ..] => Some(string(rest)),
+        [b'r', b'"' | b'#', ..] if !inside_word => raw_string(rest),
+        [b'b' | b'c', b'r', b'"' | b'#', ..] if !inside_word => {
+            raw_string(&rest[1..]).map(|length| length + 1)
+        }
+        [b'\'', ..] => character(rest),
+        _ => None,
+    }
+}
+
+fn until(rest: &[u8], end: &[u8]) -> usize {
+    rest.windows(end.len())
+        .position(|w| w == end)
+        .unwrap_or(rest.len())
+}
+
+fn block_comment(rest: &[u8]) -> usize {
+    let (mut depth, mut at) = (0, 0);
+    while at < rest.len() {
+        match &rest[at..] {
+            [b'/', b'*', ..] => (depth, at) = (depth + 1, at + 2),
+            [b'*', b'/', ..] => (depth, at) = (depth - 1, at + 2),
+            _ => at += 1,
+        }
+        if depth == 0 {
+            return at;
+        }
+    }
+    at
+}
+
+fn string(rest: &[u8]) -> usize {
+    let mut at = 1;
+    while at < rest.len() {
+        match rest[at] {
+            b'\\' => at += 2,
+            b'"' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    rest.len()
+}
+
+/// `r"..."`, `r#"..."#`, ...; a raw identifier such as `r#type` is none.
+fn raw_string(rest: &[u8]) -> Option<usize> {
+    let hashes = rest[1..].iter().take_while(|b| **b == b'#').count();
+    if rest.get(1 + hashes) != Some(&b'"') {
+        return None;
+    }
+    let begin = 2 + hashes;
+    let end = [b"\"".as_slice(), &b"#".repeat(hashes)].concat();
+    Some((begin + until(&rest[begin..], &end) + end.len()).min(rest.len()))
+}
+
+/// `'x'`, `'\n'`, `'\u{1b}'`; a lifetime is none.
+fn character(rest: &[u8]) -> Option<usize> {
+    if rest.get(1) == Some(&b'\\') {
+        return Some(3 + until(&rest[3..], b"'") + 1);
+    }
+    let text = std::str::from_utf8(&rest[1..rest.len().min(6)])
+        .unwrap_or_else(|e| std::str::from_utf8(&rest[1..1 + e.valid_up_to()]).unwrap_or(""));
+    let first = text.chars().next()?;
+    (rest.get(1 + first.len_utf8()) == Some(&b'\'')).then_some(2 + first.len_utf8())
+}
+
+/// A function's name, first line (from 1) and number of lines.
+pub(crate) struct Function<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) line: usize,
+    pub(crate) lines: usize,
+}
+
+/// The functions that have a body, in code that went through [`code`].
+pub(crate) fn functions(code: &str) -> Vec<Function<'_>> {
+    let mut found = Vec::new();
+    for (at, _) in words(code, "fn") {
+        let rest = &code[at + 2..];
+        let name = rest.trim_start();
+        let length = name.find(|c: char| !is_word(c)).unwrap_or(name.len());
+        let Some(body) = rest.find(['{', ';']) else {
+            continue;
+        };
+        // `fn(...)` is a type; one that meets its semicolon first has no body.
+        if length == 0 || rest.as_bytes()[body] == b';' {
+            continue;
+        }
+        let end = body + block(&rest[body..]);
+        found.push(Function {
+            name: &name[..length],
+            line: line_of(code, at),
+            lines: rest[..end].matches('\n').count() + 1,
+        });
+    }
+    found
+}
+
+/// Length of the block that begins at the brace that `rest` begins with.
+fn block(rest: &str) -> usize {
+    let mut depth = 0;
+    for (at, byte) in rest.bytes().enumerate() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return at + 1;
+        }
+    }
+    rest.len()
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Where `word` stands alone, with the line it is on.
+pub(crate) fn words<'a>(
+    code: &'a str,
+    word: &'a str,
+) -> impl Iterator<Item = (usize, usize)> + use<'a> {
+    code.match_indices(word).filter_map(move |(at, _)| {
+        let before = code[..at].chars().next_back();
+        let after = code[at + word.len()..].chars().next();
+        let alone = !before.is_some_and(is_word) && !after.is_some_and(is_word);
+        alone.then(|| (at, line_of(code, at)))
+    })
+}
+
+fn line_of(code: &str, at: usize) -> usize {
+    code[..at].matches('\n').count() + 1
+}
+
+/// `code` up to its own unit tests, which may look anywhere.
+pub(crate) fn without_tests(code: &str) -> &str {
+    code.find("#[cfg(test)]\nmod ")
+        .map_or(code, |begin| &code[..begin])
+}
+
+/// The crate's modules that `code` names, by `use` or in place, with their
+/// lines. `module` is the file's own path of modules, such as `["parts", "caps"]`.
+pub(crate) fn names(code: &str, module: &[&str]) -> Vec<(String, usize)> {
+    let mut found = Vec::new();
+    for (at, line) in words(code, "crate") {
+        for name in heads(&code[at + "crate".len()..]) {
+            found.push((name, line));
+        }
+    }
+    for (at, line) in words(code, "super") {
+        // The second of `super::super` was seen with the first.
+        if code[..at].trim_end().ends_with("super::") {
+            continue;
+        }
+        let mut rest = &code[at + "super".len()..];
+        let mut depth = module.len().saturating_sub(1);
+        while let Some(next) = rest.strip_prefix("::super") {
+            rest = next;
+            depth = depth.saturating_sub(1);
+        }
+        if depth == 0 {
+            found.extend(heads(rest).into_iter().map(|name| (name, line)));
+        }
+    }
+    found
+}
+
+/// The first names of the path or the group of paths that follows `::`.
+fn heads(rest: &str) -> Vec<String> {
+    let Some(rest) = rest.strip_prefix("::") else {
+        return Vec::new();
+    };
+    let rest = rest.trim_start();
+    let group = match rest.starts_with('{') {
+        true => &rest[1..block(rest) - 1],
+        false => &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())],
+    };
+    let mut depth = 0;
+    group
+        .split(|c| {
+            depth += match c {
+                '{' => 1,
+                '}' => -1,
+                _ => 0,
+            };
+            c == ',' && depth == 0
+        })
+        .map(|path| {
+            let path = path.trim();
+            path[..path.find(|c| !is_word(c)).unwrap_or(path.len())].to_owned()
+        })
+        .filter(|name| !name.is_empty())
+        .collect()
+}
