@@ -2,3 +2,4 @@
 //! Images: from bytes on disk to directories that can be mounted.
 
 pub mod digest;
+pub mod layer;

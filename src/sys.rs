@@ -6,3 +6,4 @@ pub(crate) mod memfd;
 pub(crate) mod pidfd;
 pub(crate) mod socket;
 pub(crate) mod terminal;
+pub(crate) mod xattr;

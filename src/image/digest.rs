@@ -123,7 +123,7 @@ impl Hasher {
     }
 
     /// How many bytes were seen so far.
-    pub fn bytes(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.bytes
     }
 
@@ -149,8 +149,8 @@ impl<R: Read> HashingReader<R> {
     }
 
     /// How many bytes were read so far.
-    pub fn bytes(&self) -> u64 {
-        self.hasher.bytes()
+    pub fn count(&self) -> u64 {
+        self.hasher.count()
     }
 
     /// The digest of the bytes read so far, their number, and the reader back.
@@ -184,8 +184,8 @@ impl<W: Write> HashingWriter<W> {
     }
 
     /// How many bytes were written so far.
-    pub fn bytes(&self) -> u64 {
-        self.hasher.bytes()
+    pub fn count(&self) -> u64 {
+        self.hasher.count()
     }
 
     /// The digest of the bytes written so far, their number, and the writer back.

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The archive as a sequence of entries: headers merged with their extensions,
+//! and every combination that two readers understand differently refused.
+#![forbid(unsafe_code)]
+
+use super::fault::{Fault, Step, refuse};
+use super::header::{BLOCK, Dialect, Header, text};
+use super::pax::{Overrides, SparseKeys, Time, check_global, decimal};
+use super::sparse::{Map, SEGMENTS_MAX, Segment, old_extension, old_header};
+use super::stream::Stream;
+
+/// Extended headers and long names beyond this are refused, as Go's reader does.
+const EXTENSION_MAX: u64 = 1 << 20;
+/// What a ustar size field can say in octal.
+const USTAR_SIZE_MAX: u64 = 0o77_777_777_777;
+
+/// One entry, extensions merged, nothing about its name decided yet.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: Vec<u8>,
+    pub(super) what: What,
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) mtime: Time,
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// What an entry makes.
+#[derive(Debug)]
+pub(super) enum What {
+    /// A regular file, its bytes next in the archive; the map if it has holes.
+    File(u64, Option<Map>),
+    /// Another name of an entry.
+    Link(Vec<u8>),
+    /// A symbolic link to any text.
+    Symlink(Vec<u8>),
+    /// A character device.
+    Char(u32, u32),
+    /// A block device.
+    Block(u32, u32),
+    /// A directory.
+    Directory,
+    /// A named pipe.
+    Fifo,
+}
+
+/// What stood before an entry's own header.
+#[derive(Default)]
+struct Extensions {
+    pax: Option<Overrides>,
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+}
+
+/// Reads entries off a [`Stream`].
+pub(super) struct Archive {
+    stream: Stream,
+    body: u64,
+    padding: u64,
+    at: u64,
+    name: Vec<u8>,
+}
+
+impl Archive {
+    /// An archive that begins where `stream` stands.
+    pub(super) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            body: 0,
+            padding: 0,
+            at: 0,
+            name: Vec::new(),
+        }
+    }
+
+    /// The name of the current entry, as far as known, and its header's offset.
+    pub(super) fn site(&self) -> (&[u8], u64) {
+        (&self.name, self.at)
+    }
+
+    /// The stream back, at its end.
+    pub(super) fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    /// The next bytes of the entry's body; empty when there are no more.
+    pub(super) fn peek_body(&mut self) -> Step<&[u8]> {
+        if self.body == 0 {
+            return Ok(&[]);
+        }
+        let bytes = self.stream.peek();
+        if bytes.is_empty() {
+            return refuse("archive ends within an entry");
+        }
+        let n = usize::try_from(self.body).unwrap_or(usize::MAX);
+        Ok(&bytes[..n.min(bytes.len())])
+    }
+
+    /// Moves on by `n` bytes of what [`Archive::peek_body`] showed.
+    pub(super) fn consume_body(&mut self, n: usize) {
+        self.stream.consume(n);
+        self.body -= n as u64;
+    }
+
+    /// The next entry; `None` after the end marks, when all the rest was zeros.
+    pub(super) fn next(&mut self) -> Step<Option<Entry>> {
+        let mut extensions = Extensions::default();
+        self.name.clear();
+        loop {
+            let rest = self.body + self.padding;
+            (self.body, self.padding) = (0, 0);
+            self.stream.skip(rest)?;
+            self.at = self.stream.offset();
+            let Some(block) = self.stream.block()? else {
+                return refuse("archive without end marks");
+            };
+            let Some(header) = Header::parse(&block)? else {
+                extensions.check_unused()?;
+                return self.end();
+            };
+            if self.name.is_empty() {
+                self.name.clone_from(&header.name);
+            }
+            self.body = header.size;
+            self.padding = header.size.wrapping_neg() % BLOCK as u64;
+            match header.typeflag {
+                b'x' => extensions.put_pax(Overrides::parse(&self.extension()?)?)?,
+                b'g' => {
+                    extensions.check_unused()?;
+                    check_global(&self.extension()?)?;
+                    self.name.clear();
+                }
+                b'L' => put(&mut extensions.name, long_name(self.extension()?)?)?,
+                b'K' => put(&mut extensions.link, long_name(self.extension()?)?)?,
+                _ => return self.entry(&block, header, extensions).map(Some),
+            }
+            if let Some(name) = extensions.best_name() {
+                self.name.clone_from(name);
+            }
+        }
+    }
+
+    /// After the first block of zeros.
+    fn end(&mut self) -> Step<Option<Entry>> {
+        self.name.clear();
+        match self.stream.block()? {
+            Some(block) if block.iter().all(|&b| b == 0) => {}
+            Some(_) => return refuse("data after a block of zeros"),
+            None => return refuse("archive with one end mark of two"),
+        }
+        let drained = self.stream.drain_zeros();
+        self.at = self.stream.offset();
+        drained.map(|()| None)
+    }
+
+    /// The body of an extension, whole.
+    fn extension(&mut self) -> Step<Vec<u8>> {
+        if self.body > EXTENSION_MAX {
+            return refuse("extended header above 1 MiB");
+        }
+        let mut bytes = Vec::with_capacity(self.body as usize);
+        loop {
+            let part = self.peek_body()?;
+            if part.is_empty() {
+                return Ok(bytes);
+            }
+            let n = part.len();
+            bytes.extend_from_slice(part);
+            self.consume_body(n);
+        }
+    }
+
+    fn entry(&mut self, block: &[u8; BLOCK], header: Header, more: Extensions) -> Step<Entry> {
+        let dialect = header.dialect;
+        let pax = match (more.pax, dialect) {
+            (Some(_), Dialect::V7) => return refuse("extended header before a V7 header"),
+            (pax, _) => pax.unwrap_or_default(),
+        };
+        let name = only_one(pax.path, more.name, "name")?.unwrap_or(header.name);
+        let name = match &pax.sparse.name {
+            Some(sparse) => sparse.clone(),
+            None => name,
+        };
+        self.name.clone_from(&name);
+        let linked = only_one(pax.link, more.link, "link target")?;
+        let size = match pax.size {
+            None => header.size,
+            Some(size) if size == header.size || size > USTAR_SIZE_MAX => size,
+            Some(_) => return refuse("sizes in the header and the extended header differ"),
+        };
+        self.body = size;
+        self.padding = size.wrapping_neg() % BLOCK as u64;
+        let fields = Fields {
+            typeflag: header.typeflag,
+            is_v7: dialect == Dialect::V7,
+            slash: name.ends_with(b"/"),
+            link: linked.unwrap_or(header.link),
+            device: (header.major, header.minor),
+            size,
+        };
+        let what = match fields.what()? {
+            What::File(..) if header.typeflag == b'S' => self.old_sparse(block, &pax.sparse)?,
+            What::File(..) => self.file(pax.sparse)?,
+            _ if pax.sparse.any() => return refuse("sparse map for what is not a file"),
+            what => what,
+        };
+        Ok(Entry {
+            name,
+            what,
+            mode: header.mode,
+            uid: id(pax.uid.unwrap_or(header.uid))?,
+            gid: id(pax.gid.unwrap_or(header.gid))?,
+            mtime: mtime(pax.mtime.unwrap_or(Time {
+                seconds: header.mtime,
+                nanoseconds: 0,
+            }))?,
+            xattrs: pax.xattrs,
+        })
+    }
+
+    /// A regular file, or a sparse one that PAX describes.
+    fn file(&mut self, keys: SparseKeys) -> Step<What> {
+        if !keys.any() {
+            return Ok(What::File(self.body, None));
+        }
+        let Some(real) = keys.realsize.filter(|_| !keys.broken()) else {
+            return refuse("sparse file without a size or with half a map");
+        };
+        let segments = match (keys.major, keys.minor, keys.map, &keys.name) {
+            (Some(1), Some(0), None, Some(_)) => self.map_in_body()?,
+            (None, None, Some(map), _) => {
+                if keys.numblocks.is_some_and(|n| n != map.len() as u64) {
+                    return refuse("sparse map of another length than it says");
+                }
+                map
+            }
+            _ => return refuse("sparse file of an unknown format"),
+        };
+        let map = Map::check(segments, real, self.body)?;
+        Ok(What::File(self.body, Some(map)))
+    }
+
+    /// A sparse file in GNU's own notation, its map in and after the header.
+    fn old_sparse(&mut self, block: &[u8; BLOCK], keys: &SparseKeys) -> Step<What> {
+        if keys.any() {
+            return refuse("sparse maps in the header and in the extended header");
+        }
+        let (mut segments, mut more, real) = old_header(block)?;
+        while more {
+            let Some(block) = self.stream.block()? else {
+                return refuse("archive ends within a sparse map");
+            };
+            more = old_extension(&block, &mut segments)?;
+        }
+        let map = Map::check(segments, real, self.body)?;
+        Ok(What::File(self.body, Some(map)))
+    }
+
+    /// Format 1.0: the map stands before the data, as lines, padded to a block.
+    fn map_in_body(&mut self) -> Step<Vec<Segment>> {
+        let mut lines = Lines {
+            block: [0; BLOCK],
+            at: BLOCK,
+        };
+        let count = lines.number(self)?;
+        if count > SEGMENTS_MAX as u64 {
+            return Err(Fault::Beyond("sparse_segments", SEGMENTS_MAX as u64));
+        }
+        let mut segments = Vec::new();
+        for _ in 0..count {
+            segments.push(Segment {
+                offset: lines.number(self)?,
+                length: lines.number(self)?,
+            });
+        }
+        Ok(segments)
+    }
+}
+
+/// Reads decimal lines from the body of an entry, block by block.
+struct Lines {
+    block: [u8; BLOCK],
+    at: usize,
+}
+
+impl Lines {
+    fn number(&mut self, archive: &mut Archive) -> Step<u64> {
+        let mut digits = Vec::new();
+        loop {
+            if self.at == BLOCK {
+                if archive.body < BLOCK as u64 {
+                    return refuse("entry ends within its sparse map");
+                }
+                let Some(block) = archive.stream.block()? else {
+                    return refuse("archive ends within a sparse map");
+                };
+                archive.body -= BLOCK as u64;
+                (self.block, self.at) = (block, 0);
+            }
+            let byte = self.block[self.at];
+            self.at += 1;
+            match byte {
+                b'\n' => return decimal(&digits),
+                _ if digits.len() > 20 => return refuse("malformed number in a sparse map"),
+                _ => digits.push(byte),
+            }
+        }
+    }
+}
+
+impl Extensions {
+    fn put_pax(&mut self, pax: Overrides) -> Step<()> {
+        put(&mut self.pax, pax)
+    }
+
+    fn best_name(&self) -> Option<&Vec<u8>> {
+        let path = self.pax.as_ref().and_then(|pax| pax.path.as_ref());
+        path.or(self.name.as_ref())
+    }
+
+    fn check_unused(&self) -> Step<()> {
+        match (&self.pax, &self.name, &self.link) {
+            (None, None, None) => Ok(()),
+            _ => refuse("extended header or long name without an entry"),
+        }
+    }
+}
+
+/// The fields that decide what an entry is.
+struct Fields {
+    typeflag: u8,
+    is_v7: bool,
+    slash: bool,
+    link: Vec<u8>,
+    device: (i64, i64),
+    size: u64,
+}
+
+impl Fields {
+    fn what(mut self) -> Step<What> {
+        let what = match self.typeflag {
+            // Before POSIX, a slash was the only mark of a directory.
+            0 if self.is_v7 && self.slash => What::Directory,
+            0 | b'0' | b'7' | b'S' => What::File(0, None),
+            b'1' => What::Link(self.target()?),
+            b'2' => What::Symlink(self.target()?),
+            b'3' => self.device(What::Char)?,
+            b'4' => self.device(What::Block)?,
+            b'5' => What::Directory,
+            b'6' => What::Fifo,
+            flag => {
+                return refuse(format!("unknown type flag {:?}", char::from(flag)));
+            }
+        };
+        match what {
+            What::File(..) if self.slash => refuse("a file's name ends in a slash"),
+            What::Directory if self.size != 0 => refuse("a directory with data"),
+            What::File(..) | What::Directory => Ok(what),
+            _ if self.slash => refuse("a name that is no directory's ends in a slash"),
+            _ if self.size != 0 => refuse("data for what is not a file"),
+            _ => Ok(what),
+        }
+    }
+
+    fn target(&mut self) -> Step<Vec<u8>> {
+        if self.link.is_empty() || self.link.contains(&0) {
+            return refuse("link without a target");
+        }
+        Ok(std::mem::take(&mut self.link))
+    }
+
+    fn device(&self, make: fn(u32, u32) -> What) -> Step<What> {
+        // The kernel's dev_t: 12 bits of major, 20 of minor.
+        match (u32::try_from(self.device.0), u32::try_from(self.device.1)) {
+            (Ok(major), Ok(minor)) if major < 1 << 12 && minor < 1 << 20 => Ok(make(major, minor)),
+            _ => refuse("device number out of range"),
+        }
+    }
+}
+
+fn put<T>(slot: &mut Option<T>, value: T) -> Step<()> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => refuse("the same extended header or long name twice"),
+    }
+}
+
+fn only_one(
+    pax: Option<Vec<u8>>,
+    gnu: Option<Vec<u8>>,
+    what: &'static str,
+) -> Step<Option<Vec<u8>>> {
+    match (pax, gnu) {
+        (Some(_), Some(_)) => refuse(format!("{what} given by PAX and by GNU")),
+        (pax, gnu) => Ok(pax.or(gnu)),
+    }
+}
+
+/// A GNU long name: text, then only NULs.
+fn long_name(mut bytes: Vec<u8>) -> Step<Vec<u8>> {
+    let end = text(&bytes).len();
+    if end == 0 || bytes[end..].iter().any(|&b| b != 0) {
+        return refuse("GNU long name that is empty or goes on after its end");
+    }
+    bytes.truncate(end);
+    Ok(bytes)
+}
+
+/// User and group ids: the kernel's range without the "no change" value.
+fn id(value: i64) -> Step<u32> {
+    match u32::try_from(value) {
+        Ok(id) if id != u32::MAX => Ok(id),
+        _ => refuse("user or group id out of range"),
+    }
+}
+
+/// Times that every filesystem of interest can keep: the years 1697 to 2514.
+fn mtime(time: Time) -> Step<Time> {
+    match time.seconds {
+        -0x2_0000_0000..=0x4_0000_0000 => Ok(time),
+        _ => refuse("modification time out of range"),
+    }
+}

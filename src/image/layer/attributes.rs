@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Owner, mode, times and extended attributes: what of an archive's is applied.
+#![forbid(unsafe_code)]
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::stat::{FileStat, UtimensatFlags, futimens, utimensat};
+use nix::sys::time::TimeSpec;
+
+use super::Ids;
+use super::fault::{Call, Fault, Step, refuse, shown};
+use super::pax::Time;
+use crate::sys::xattr;
+
+/// What a directory gets once it is left; `None` keeps what is there.
+#[derive(Debug, Default)]
+pub(super) struct Attributes {
+    pub(super) owner: Option<(u32, u32)>,
+    pub(super) mode: Option<u32>,
+    pub(super) times: Option<Time>,
+}
+
+impl Attributes {
+    /// Restores the modification time that `stat` saw.
+    pub(super) fn keep_times(stat: &FileStat) -> Self {
+        Self {
+            times: Some(Time {
+                seconds: stat.st_mtime,
+                nanoseconds: stat.st_mtime_nsec as u32,
+            }),
+            ..Self::default()
+        }
+    }
+}
+
+fn spec(time: Time) -> TimeSpec {
+    TimeSpec::new(time.seconds, time.nanoseconds.into())
+}
+
+/// Sets both times of an open file.
+pub(super) fn set_times(fd: impl AsFd, time: Time) -> Step<()> {
+    futimens(fd, &spec(time), &spec(time)).call("futimens")
+}
+
+/// Sets both times of `name`, of the symlink itself if it is one.
+pub(super) fn set_times_at(dir: BorrowedFd<'_>, name: &[u8], time: Time) -> Step<()> {
+    let flags = UtimensatFlags::NoFollowSymlink;
+    utimensat(dir, name, &spec(time), &spec(time), flags).call("utimensat")
+}
+
+/// What becomes of the extended attributes of one entry.
+#[derive(Debug, Default)]
+pub(super) struct Xattrs {
+    /// To be set, in this order.
+    pub(super) set: Vec<(CString, Vec<u8>)>,
+    /// `security.capability`, to be set after the owner.
+    pub(super) capability: Option<Vec<u8>>,
+    /// Names that are not unpacked.
+    pub(super) dropped: Vec<String>,
+}
+
+impl Xattrs {
+    /// Sorts an archive's attributes: `user.*` is kept, names that overlayfs would
+    /// obey are escaped as overlayfs itself does it, file capabilities are checked,
+    /// everything else is dropped.
+    pub(super) fn sort(xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Step<Self> {
+        let mut sorted = Self::default();
+        for (name, value) in xattrs {
+            if name == b"security.capability" {
+                check_capability(&value)?;
+                sorted.capability = Some(value);
+                continue;
+            }
+            let Some(rest) = name.strip_prefix(b"user.") else {
+                sorted.dropped.push(shown(&name));
+                continue;
+            };
+            let name = match rest.strip_prefix(b"overlay.") {
+                Some(rest) => [b"user.overlay.overlay.", rest].concat(),
+                None => name,
+            };
+            match CString::new(name) {
+                Ok(name) => sorted.set.push((name, value)),
+                Err(_) => return refuse("NUL in an xattr's name"),
+            }
+        }
+        Ok(sorted)
+    }
+
+    /// Sets the `user.*` attributes; true if the filesystem has none to set.
+    pub(super) fn apply(&self, fd: BorrowedFd<'_>) -> Step<bool> {
+        for (name, value) in &self.set {
+            match xattr::set(fd, name, value) {
+                Ok(()) => {}
+                Err(Errno::EOPNOTSUPP) => return Ok(true),
+                Err(errno) => {
+                    let call = format!("fsetxattr {}", shown(name.as_bytes()));
+                    return Err(Fault::Os(call.into(), errno));
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sets the file capabilities if these ids may; true if they were dropped.
+    pub(super) fn apply_capability(&self, fd: BorrowedFd<'_>, ids: Ids) -> Step<bool> {
+        match (&self.capability, ids) {
+            (None, _) | (_, Ids::Deferred) => Ok(false),
+            (Some(_), Ids::Single) => Ok(true),
+            (Some(value), Ids::Root) => xattr::set(fd, c"security.capability", value)
+                .call("fsetxattr security.capability")
+                .map(|()| false),
+        }
+    }
+}
+
+/// Revision 2 (20 bytes) or revision 3 (24 bytes) of `struct vfs_cap_data`.
+fn check_capability(value: &[u8]) -> Step<()> {
+    let revision = value.get(..4).map(|b| [b[0], b[1], b[2], b[3]]);
+    let revision = revision.map(|b| u32::from_le_bytes(b) & 0xff00_0000);
+    match (revision, value.len()) {
+        (Some(0x0200_0000), 20) | (Some(0x0300_0000), 24) => Ok(()),
+        _ => refuse("malformed security.capability"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sort(name: &str, value: &[u8]) -> Step<Xattrs> {
+        Xattrs::sort(vec![(name.into(), value.to_vec())])
+    }
+
+    #[test]
+    fn xattr_of_the_overlay_is_escaped_or_dropped() {
+        let sorted = sort("user.overlay.redirect", b"/etc").unwrap();
+        assert_eq!(sorted.set[0].0.as_c_str(), c"user.overlay.overlay.redirect");
+        for name in [
+            "trusted.overlay.opaque",
+            "security.selinux",
+            "security.ima",
+            "system.posix_acl_access",
+            "system.nfs4_acl",
+        ] {
+            let sorted = sort(name, b"y").unwrap();
+            assert!(sorted.set.is_empty(), "{name}");
+            assert_eq!(sorted.dropped.len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn xattr_capability_of_a_wrong_shape_is_refused() {
+        let v2 = [&[1, 0, 0, 2][..], &[0; 16]].concat();
+        assert!(
+            sort("security.capability", &v2)
+                .unwrap()
+                .capability
+                .is_some()
+        );
+        for value in [&b""[..], &v2[..19], &[&v2[..], &[0; 4]].concat(), &[0; 20]] {
+            assert!(sort("security.capability", value).is_err());
+        }
+    }
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! From the blob to the plain archive: gzip, zstd or nothing, told by content.
+#![forbid(unsafe_code)]
+
+use std::cell::Cell;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use flate2::bufread::MultiGzDecoder;
+use zstd::stream::raw::{DParameter, Decoder, Operation};
+
+use super::Bounds;
+use crate::error::{Error, Kind, Result};
+use crate::image::digest::{Digest, HashingReader};
+
+/// Size of the chunks handed to the writing thread, and of reads from the blob.
+pub(super) const CHUNK: usize = 256 << 10;
+/// Chunks on their way at any time.
+pub(super) const CHUNKS: usize = 4;
+
+/// 128 MiB, libzstd's own default limit for streams.
+const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// Frames without data that are passed over; `zstd:chunked` has three.
+const ZSTD_SKIPPABLE_MAX: u32 = 1024;
+
+/// Below this much output no ratio is taken for an attack.
+const RATIO_FROM: u64 = 1 << 30;
+
+const STEP: &str = "read layer";
+
+/// Reads the blob to its end and sends the archive in chunks through `full`,
+/// reusing those that come back through `spent`. `None` when nobody listens
+/// any more.
+pub(super) fn pump(
+    blob: impl Read,
+    full: SyncSender<Vec<u8>>,
+    spent: Receiver<Vec<u8>>,
+    bounds: &Bounds,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Option<(Digest, u64)>> {
+    let mut blob = HashingReader::new(blob);
+    let source = Source::default();
+    let tally = Tally {
+        blob: &mut blob,
+        source: &source,
+    };
+    let mut plain = open(tally).map_err(|error| source.error(error))?;
+    let mut sent = 0;
+    loop {
+        let mut chunk = spent.try_recv().unwrap_or_else(|_| vec![0; CHUNK]);
+        let n = fill(plain.as_mut(), &mut chunk).map_err(|error| source.error(error))?;
+        progress(source.bytes.get());
+        sent += n as u64;
+        if sent > RATIO_FROM && sent / u64::from(bounds.ratio) > source.bytes.get() {
+            return Err(Error::new(
+                Kind::Corrupt,
+                STEP,
+                format_args!("expands to more than {} times its size", bounds.ratio),
+            )
+            .with_cure("a higher bound on ratio, if the image is trusted"));
+        }
+        chunk.truncate(n);
+        let end = n < CHUNK;
+        if n > 0 && full.send(chunk).is_err() {
+            return Ok(None);
+        }
+        if end {
+            drop(plain);
+            let (digest, bytes, _) = blob.complete();
+            return Ok(Some((digest, bytes)));
+        }
+    }
+}
+
+/// What happened on the compressed side.
+#[derive(Default)]
+struct Source {
+    bytes: Cell<u64>,
+    failed: Cell<bool>,
+}
+
+impl Source {
+    fn error(&self, error: io::Error) -> Error {
+        let subject = format!("byte {} of the blob", self.bytes.get());
+        match self.failed.get() {
+            true => Error::io(STEP, subject, error),
+            false => Error::new(Kind::Corrupt, STEP, format_args!("{subject}: {error}")),
+        }
+    }
+}
+
+/// Counts what is read from the blob and remembers whether that failed.
+struct Tally<'a, R> {
+    blob: &'a mut HashingReader<R>,
+    source: &'a Source,
+}
+
+impl<R: Read> Read for Tally<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.blob.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.source.failed.set(true);
+                    return Err(error);
+                }
+                Ok(n) => {
+                    self.source.bytes.set(self.blob.count());
+                    return Ok(n);
+                }
+            }
+        }
+    }
+}
+
+/// Fills `chunk`, or as much of it as there is.
+fn fill(plain: &mut dyn Read, chunk: &mut [u8]) -> io::Result<usize> {
+    let mut n = 0;
+    while n < chunk.len() {
+        match plain.read(&mut chunk[n..])? {
+            0 => break,
+            more => n += more,
+        }
+    }
+    Ok(n)
+}
+
+/// Chooses the decoder by the first bytes.
+fn open<'a>(mut blob: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let mut magic = [0; 6];
+    let n = fill(&mut blob, &mut magic)?;
+    let rest = BufReader::with_capacity(CHUNK, blob);
+    let whole = Cursor::new(magic).take(n as u64).chain(rest);
+    let refused = |name| Err(io::Error::other(format!("compressed by {name}")));
+    Ok(match magic {
+        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(whole)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(Frames::new(whole)?),
+        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Box::new(Frames::new(whole)?),
+        [b'B', b'Z', b'h', ..] => return refused("bzip2, which layers may not be"),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => return refused("xz, which layers may not be"),
+        _ => Box::new(whole),
+    })
+}
+
+/// The frames of a zstd stream. libzstd would pass over any number of empty and
+/// skippable frames in one call; this counts them.
+struct Frames<R> {
+    input: R,
+    decoder: Decoder<'static>,
+    inside: bool,
+    skipped: u32,
+}
+
+impl<R: BufRead> Frames<R> {
+    fn new(input: R) -> io::Result<Self> {
+        let mut decoder = Decoder::new()?;
+        decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX))?;
+        Ok(Self {
+            input,
+            decoder,
+            inside: false,
+            skipped: 0,
+        })
+    }
+
+    /// Begins the next frame with data; false at the end of the stream.
+    fn begin(&mut self) -> io::Result<bool> {
+        loop {
+            let mut magic = [0; 4];
+            match fill(&mut self.input, &mut magic)? {
+                0 => return Ok(false),
+                4 => {}
+                _ => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+            if !matches!(magic, [0x50..=0x5f, 0x2a, 0x4d, 0x18]) {
+                self.decoder.reinit()?;
+                self.decoder.run_on_buffers(&magic, &mut [])?;
+                self.inside = true;
+                return Ok(true);
+            }
+            self.skipped += 1;
+            if self.skipped > ZSTD_SKIPPABLE_MAX {
+                return Err(io::Error::other("more than 1024 skippable zstd frames"));
+            }
+            let mut length = [0; 4];
+            self.input.read_exact(&mut length)?;
+            let length = u64::from(u32::from_le_bytes(length));
+            if io::copy(&mut self.input.by_ref().take(length), &mut io::sink())? != length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.inside && !self.begin()? {
+                return Ok(0);
+            }
+            let input = self.input.fill_buf()?;
+            let ended = input.is_empty();
+            let status = self.decoder.run_on_buffers(input, buffer)?;
+            self.input.consume(status.bytes_read);
+            self.inside = status.remaining != 0;
+            if status.bytes_written > 0 {
+                return Ok(status.bytes_written);
+            }
+            if ended && self.inside {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Open directories below the root: resolves the parent of every entry, once,
+//! without ever leaving the root, and settles directories when it leaves them.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat, fstatat, mkdirat};
+use nix::unistd::{Gid, Uid, fchown};
+
+use super::attributes::{Attributes, set_times};
+use super::fault::{Call, Fault, Step, refuse};
+use crate::sys::xattr;
+
+/// Directories are opened for reading: only such descriptors take new attributes.
+const DIRECTORY: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+
+/// The owner's bits, without which an ordinary user cannot work in a directory.
+pub(super) const OWNER: u32 = 0o700;
+
+/// What to do about a parent that is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Make it: mode 0755, our own ids.
+    Create,
+    /// Say so.
+    Tell,
+}
+
+/// A stack of open directories, from the root to the parent of the last entry.
+///
+/// A directory stays open only while entries come from below it, and only if no
+/// symlink led there: whatever an entry replaces is then never on the stack, and
+/// nothing is remembered by name.
+pub(super) struct Dirs {
+    root: OwnedFd,
+    root_attributes: Attributes,
+    frames: Vec<Frame>,
+    /// Whether a symlink led to the last frame.
+    aliased: bool,
+    /// Modes without the owner's bits, set when all is done.
+    late: Vec<Late>,
+    root_foreign: bool,
+    root_id: u64,
+    /// Where the root is, as the kernel prints it; read when first needed.
+    root_path: Option<Vec<u8>>,
+    depth: u32,
+}
+
+struct Frame {
+    fd: OwnedFd,
+    /// The part of the entry's name that led here.
+    name: Box<[u8]>,
+    /// Where it is below the root, free of symlinks.
+    path: Vec<u8>,
+    attributes: Attributes,
+    foreign: bool,
+    id: Option<u64>,
+}
+
+struct Late {
+    path: Vec<u8>,
+    device: u64,
+    inode: u64,
+    mode: u32,
+}
+
+impl Dirs {
+    /// Works below `root`.
+    pub(super) fn open(root: BorrowedFd<'_>, depth: u32) -> Step<Self> {
+        let root = openat(root, c".", DIRECTORY, Mode::empty()).call("openat")?;
+        // Files would get modes from a default ACL instead of the archive's.
+        match xattr::remove(root.as_fd(), c"system.posix_acl_default") {
+            Ok(()) | Err(Errno::ENODATA | Errno::EOPNOTSUPP) => {}
+            Err(errno) => return Err(errno).call("fremovexattr system.posix_acl_default"),
+        }
+        let stat = fstat(&root).call("fstat")?;
+        Ok(Self {
+            root_attributes: Attributes::default(),
+            frames: Vec::new(),
+            aliased: false,
+            late: Vec::new(),
+            root_foreign: foreign(&stat),
+            root_id: stat.st_ino,
+            root_path: None,
+            root,
+            depth,
+        })
+    }
+
+    /// The directory last entered.
+    pub(super) fn top(&self) -> BorrowedFd<'_> {
+        self.frames
+            .last()
+            .map_or(self.root.as_fd(), |f| f.fd.as_fd())
+    }
+
+    /// Whether what is made in the top may get another group than ours.
+    pub(super) fn is_foreign(&self) -> bool {
+        self.frames.last().map_or(self.root_foreign, |f| f.foreign)
+    }
+
+    /// The inode of the top.
+    pub(super) fn id(&mut self) -> Step<u64> {
+        let Some(frame) = self.frames.last_mut() else {
+            return Ok(self.root_id);
+        };
+        if let Some(id) = frame.id {
+            return Ok(id);
+        }
+        let id = fstat(&frame.fd).call("fstat")?.st_ino;
+        frame.id = Some(id);
+        Ok(id)
+    }
+
+    /// The path of `base` in the top, below the root and free of symlinks.
+    pub(super) fn path_of(&self, base: &[u8]) -> Vec<u8> {
+        match self.frames.last() {
+            Some(top) if !top.path.is_empty() => [&top.path, &b"/"[..], base].concat(),
+            _ => base.to_vec(),
+        }
+    }
+
+    /// The root's attributes, set when all is done.
+    pub(super) fn set_root_attributes(&mut self, attributes: Attributes) {
+        self.root_attributes = attributes;
+    }
+
+    /// Makes `dir` the top; false if it is missing and shall not be made.
+    pub(super) fn enter(&mut self, dir: &[u8], missing: Missing) -> Step<bool> {
+        if self.aliased {
+            self.leave_to(0)?;
+        }
+        let mut end = 0;
+        let mut depth = 0;
+        let parts = || dir.split(|&b| b == b'/').filter(|part| !part.is_empty());
+        for part in parts() {
+            match self.frames.get(depth) {
+                Some(frame) if *frame.name == *part => depth += 1,
+                _ => break,
+            }
+        }
+        self.leave_to(depth)?;
+        for (i, part) in parts().enumerate() {
+            end += part.len() + usize::from(end > 0);
+            if i >= depth && !self.descend(&dir[..end], part, missing)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Adds the part `name`, the last of `prefix`, to the stack.
+    fn descend(&mut self, prefix: &[u8], name: &[u8], missing: Missing) -> Step<bool> {
+        let mut fresh = false;
+        loop {
+            match openat(self.top(), name, DIRECTORY, Mode::empty()) {
+                Ok(fd) if fresh => {
+                    let path = self.path_of(name);
+                    self.push(fd, name, path, Attributes::default(), false);
+                    return Ok(true);
+                }
+                Ok(fd) => {
+                    let path = self.path_of(name);
+                    self.push_existing(fd, name, path)?;
+                    return Ok(true);
+                }
+                Err(Errno::ENOENT) if missing == Missing::Tell => return Ok(false),
+                Err(Errno::ENOENT) => {
+                    let mode = Mode::from_bits_truncate(0o755);
+                    mkdirat(self.top(), name, mode).call("mkdirat")?;
+                    fresh = true;
+                }
+                Err(Errno::EACCES) => self.unlock(name)?,
+                // A symlink shows as ELOOP or, asked for as a directory, ENOTDIR.
+                Err(Errno::ELOOP | Errno::ENOTDIR) => {
+                    return self.follow(prefix, name, missing);
+                }
+                Err(errno) => return Err(errno).call("openat"),
+            }
+        }
+    }
+
+    /// Goes through the symlink at the end of `prefix`, with the root as `/`.
+    fn follow(&mut self, prefix: &[u8], name: &[u8], missing: Missing) -> Step<bool> {
+        let stat = fstatat(self.top(), name, AtFlags::AT_SYMLINK_NOFOLLOW).call("fstatat")?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFLNK {
+            return match missing {
+                Missing::Tell => Ok(false),
+                Missing::Create => refuse("a parent of it is not a directory"),
+            };
+        }
+        let fd = match open_in_root(self.root.as_fd(), prefix) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT | Errno::ENOTDIR) if missing == Missing::Tell => return Ok(false),
+            Err(Errno::ENOENT) => return refuse("a parent of it is a dangling symlink"),
+            Err(Errno::ENOTDIR) => return refuse("a parent of it is a symlink to a file"),
+            Err(Errno::ELOOP) => return refuse("a parent of it is a loop of symlinks"),
+            Err(errno) => return Err(errno).call("openat2"),
+        };
+        let path = self.path_below_root(&fd)?;
+        self.push_existing(fd, name, path)?;
+        self.aliased = true;
+        Ok(true)
+    }
+
+    /// Where a directory reached through symlinks really is.
+    pub(super) fn path_below_root(&mut self, fd: &OwnedFd) -> Step<Vec<u8>> {
+        if self.root_path.is_none() {
+            self.root_path = Some(path_of_fd(&self.root)?);
+        }
+        let root = self.root_path.as_deref().unwrap_or_default();
+        let path = path_of_fd(fd)?;
+        #[cfg(feature = "weak_no_inroot")]
+        if !path.starts_with(root) {
+            return Ok(path);
+        }
+        let below = match root {
+            b"/" => path.strip_prefix(root),
+            _ if path == root => Some(&b""[..]),
+            _ => path
+                .strip_prefix(root)
+                .and_then(|rest| rest.strip_prefix(b"/")),
+        };
+        let Some(below) = below else {
+            return refuse("a parent of it is outside the root");
+        };
+        // Symlinks could make a tree deeper than any name is long.
+        if below.split(|&b| b == b'/').count() > self.depth as usize {
+            return Err(Fault::Beyond("depth", self.depth.into()));
+        }
+        Ok(below.to_vec())
+    }
+
+    /// Lets an ordinary user into a directory of theirs whose mode shuts them out;
+    /// the mode comes back when all is done.
+    fn unlock(&mut self, name: &[u8]) -> Step<()> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(self.top(), name, flags, Mode::empty()).call("openat")?;
+        let stat = fstat(&fd).call("fstat")?;
+        if stat.st_mode & OWNER == OWNER {
+            return Err(Errno::EACCES).call("openat");
+        }
+        chmod_path_fd(&fd, stat.st_mode & 0o7777 | OWNER)?;
+        self.late.push(Late {
+            path: self.path_of(name),
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            mode: stat.st_mode & 0o7777,
+        });
+        Ok(())
+    }
+
+    fn push_existing(&mut self, fd: OwnedFd, name: &[u8], path: Vec<u8>) -> Step<()> {
+        let stat = fstat(&fd).call("fstat")?;
+        let attributes = Attributes::keep_times(&stat);
+        self.push(fd, name, path, attributes, foreign(&stat));
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        fd: OwnedFd,
+        name: &[u8],
+        path: Vec<u8>,
+        attributes: Attributes,
+        foreign: bool,
+    ) {
+        self.frames.push(Frame {
+            fd,
+            name: name.into(),
+            path,
+            attributes,
+            foreign,
+            id: None,
+        });
+    }
+
+    /// Adds the directory `name` of the top, known to be one, and gives it
+    /// `attributes` once it is left; `fresh` if it was just made.
+    pub(super) fn push_listed(
+        &mut self,
+        name: &[u8],
+        attributes: Attributes,
+        fresh: bool,
+    ) -> Step<()> {
+        let fd = match openat(self.top(), name, DIRECTORY, Mode::empty()) {
+            Err(Errno::EACCES) => {
+                self.unlock(name)?;
+                openat(self.top(), name, DIRECTORY, Mode::empty())
+            }
+            opened => opened,
+        }
+        .call("openat")?;
+        let foreign = match fresh {
+            true => false,
+            false => foreign(&fstat(&fd).call("fstat")?),
+        };
+        let path = self.path_of(name);
+        self.push(fd, name, path, attributes, foreign);
+        Ok(())
+    }
+
+    /// Leaves directories until `depth` are left on the stack.
+    fn leave_to(&mut self, depth: usize) -> Step<()> {
+        while self.frames.len() > depth
+            && let Some(frame) = self.frames.pop()
+        {
+            self.settle(&frame.fd, frame.path, frame.attributes)?;
+        }
+        self.aliased &= depth > 0;
+        Ok(())
+    }
+
+    /// Gives a directory its attributes; the mode waits if it would lock us out.
+    fn settle(&mut self, fd: &OwnedFd, path: Vec<u8>, attributes: Attributes) -> Step<()> {
+        if let Some((uid, gid)) = attributes.owner {
+            fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).call("fchown")?;
+        }
+        if let Some(mode) = attributes.mode {
+            if mode & OWNER != OWNER || !self.late.is_empty() {
+                let stat = fstat(fd).call("fstat")?;
+                let same = |l: &Late| (l.device, l.inode) == (stat.st_dev, stat.st_ino);
+                self.late.retain(|late| !same(late));
+                if mode & OWNER != OWNER {
+                    self.late.push(Late {
+                        path,
+                        device: stat.st_dev,
+                        inode: stat.st_ino,
+                        mode,
+                    });
+                }
+            }
+            fchmod(fd, Mode::from_bits_truncate(mode | OWNER)).call("fchmod")?;
+        }
+        if let Some(times) = attributes.times {
+            set_times(fd, times)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves everything: the modes that lock us out come last, deepest first.
+    pub(super) fn complete(mut self) -> Step<()> {
+        self.leave_to(0)?;
+        let mut late = std::mem::take(&mut self.late);
+        late.sort_by_key(|l| std::cmp::Reverse(l.path.split(|&b| b == b'/').count()));
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        for late in late {
+            let fd = match openat2(&self.root, &late.path[..], how) {
+                // A later entry took its place.
+                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
+                opened => opened.call("openat2")?,
+            };
+            let stat = fstat(&fd).call("fstat")?;
+            if (stat.st_dev, stat.st_ino) == (late.device, late.inode) {
+                chmod_path_fd(&fd, late.mode)?;
+            }
+        }
+        let attributes = std::mem::take(&mut self.root_attributes);
+        let mode = attributes.mode;
+        let root = self.root.try_clone().map_err(|error| {
+            let errno = error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw);
+            Fault::Os("fcntl".into(), errno)
+        })?;
+        self.settle(&root, Vec::new(), attributes)?;
+        match mode {
+            Some(mode) if mode & OWNER != OWNER => {
+                fchmod(&root, Mode::from_bits_truncate(mode)).call("fchmod")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the directory that holds `dir`'s entries without making it the top.
+    pub(super) fn open_other(&self, dir: &[u8]) -> nix::Result<OwnedFd> {
+        match dir {
+            b"" => openat(&self.root, c".", DIRECTORY, Mode::empty()),
+            _ => open_in_root(self.root.as_fd(), dir),
+        }
+    }
+}
+
+/// Resolves `path` with `root` as `/`, whatever symlinks are on the way.
+#[cfg(not(feature = "weak_no_inroot"))]
+fn open_in_root(root: BorrowedFd<'_>, path: &[u8]) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    loop {
+        match openat2(root, path, how) {
+            // A rename somewhere on this machine raced with a "..".
+            Err(Errno::EAGAIN) => continue,
+            opened => return opened,
+        }
+    }
+}
+
+/// The hole that a test must see: symlinks lead anywhere.
+#[cfg(feature = "weak_no_inroot")]
+fn open_in_root(root: BorrowedFd<'_>, path: &[u8]) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    openat(root, path, flags, Mode::empty())
+}
+
+/// Whether new files in this directory may inherit its group.
+fn foreign(stat: &FileStat) -> bool {
+    stat.st_mode & libc::S_ISGID != 0 || stat.st_gid != Gid::effective().as_raw()
+}
+
+/// Sets the mode of what an `O_PATH` descriptor names, which fchmod(2) refuses.
+pub(super) fn chmod_path_fd(fd: &OwnedFd, mode: u32) -> Step<()> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let mode = Mode::from_bits_truncate(mode);
+    fchmodat(AT_FDCWD, path.as_str(), mode, FchmodatFlags::FollowSymlink).call("fchmodat")
+}
+
+fn path_of_fd(fd: &OwnedFd) -> Step<Vec<u8>> {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let path = readlinkat(AT_FDCWD, link.as_str()).call("readlinkat")?;
+    Ok(path.as_bytes().to_vec())
+}

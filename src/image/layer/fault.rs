@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Why one entry cannot be unpacked, before its name and offset are added.
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Kind};
+
+/// A failure inside one entry; [`Fault::at`] makes it an [`Error`].
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The archive is hostile, ambiguous or broken.
+    Refused(Cow<'static, str>),
+    /// One of [`super::Bounds`] is passed; the field's name and its value.
+    Beyond(&'static str, u64),
+    /// A system call failed.
+    Os(Cow<'static, str>, Errno),
+}
+
+/// The result of a step within one entry.
+pub(super) type Step<T> = Result<T, Fault>;
+
+/// Refuses the entry for `reason`.
+pub(super) fn refuse<T>(reason: impl Into<Cow<'static, str>>) -> Step<T> {
+    Err(Fault::Refused(reason.into()))
+}
+
+/// Names the system call that failed.
+pub(super) trait Call<T> {
+    /// Turns an errno into a [`Fault`] of the call `name`.
+    fn call(self, name: &'static str) -> Step<T>;
+}
+
+impl<T> Call<T> for nix::Result<T> {
+    fn call(self, name: &'static str) -> Step<T> {
+        self.map_err(|errno| Fault::Os(name.into(), errno))
+    }
+}
+
+impl Fault {
+    /// The error as users see it: with the entry's name and the byte offset of
+    /// its header in the uncompressed archive.
+    pub(super) fn at(self, name: &[u8], offset: u64) -> Error {
+        const STEP: &str = "unpack layer";
+        let site = match name {
+            b"" => format!("byte {offset}"),
+            name => format!("entry {} at byte {offset}", shown(name)),
+        };
+        match self {
+            Self::Refused(reason) => {
+                Error::new(Kind::Corrupt, STEP, format_args!("{site}: {reason}"))
+            }
+            Self::Beyond(bound, value) => Error::new(
+                Kind::Corrupt,
+                STEP,
+                format_args!("{site}: more than {value} {}", bound.replace('_', " ")),
+            )
+            .with_cure(format!(
+                "a higher bound on {bound}, if the image is trusted"
+            )),
+            Self::Os(call, errno) => Error::os(STEP, format_args!("{site}: {call}"), errno),
+        }
+    }
+}
+
+/// A name from an archive as text: quoted, and cut to a readable length.
+pub(super) fn shown(name: &[u8]) -> String {
+    const LONGEST: usize = 200;
+    let cut = &name[..name.len().min(LONGEST)];
+    let dots = if cut.len() < name.len() { "..." } else { "" };
+    format!("{:?}{dots}", String::from_utf8_lossy(cut))
+}

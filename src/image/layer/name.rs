@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Names of entries: normalised paths below the root, and the whiteout marks.
+#![forbid(unsafe_code)]
+
+use super::fault::{Fault, Step, refuse};
+
+const NAME_MAX: usize = 255;
+const PATH_MAX: usize = 4096;
+const WHITEOUT: &[u8] = b".wh.";
+
+/// A path below the root: no leading slash, no empty, `.` or `..` component,
+/// no NUL. Empty for the root itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Name(Vec<u8>);
+
+impl Name {
+    /// Normalises `raw`. A leading `/` means the archive's root, as every unpacker
+    /// has it; `..` is refused even where it would stay inside, because unpackers
+    /// disagree on whether it is taken before or after symlinks.
+    pub(super) fn parse(raw: &[u8], depth: u32) -> Step<Self> {
+        if raw.is_empty() {
+            return refuse("empty name");
+        }
+        if raw.contains(&0) {
+            return refuse("NUL in a name");
+        }
+        let mut path = Vec::with_capacity(raw.len());
+        let mut parts = 0;
+        for part in raw.split(|&b| b == b'/') {
+            match part {
+                b"" | b"." => continue,
+                b".." => return refuse("\"..\" in a name"),
+                _ if part.len() > NAME_MAX => {
+                    return refuse("a name's part is longer than 255 bytes");
+                }
+                _ => {}
+            }
+            parts += 1;
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(part);
+        }
+        if path.len() >= PATH_MAX {
+            return refuse("name of 4096 bytes or more");
+        }
+        if parts > depth {
+            return Err(Fault::Beyond("depth", depth.into()));
+        }
+        Ok(Self(path))
+    }
+
+    /// The directory and the last component; `None` for the root.
+    pub(super) fn split(&self) -> Option<(&[u8], &[u8])> {
+        match self.0.iter().rposition(|&b| b == b'/') {
+            Some(at) => Some((&self.0[..at], &self.0[at + 1..])),
+            None if self.0.is_empty() => None,
+            None => Some((b"", &self.0)),
+        }
+    }
+}
+
+/// What a last component means to an overlay.
+/// Source: OCI image spec, layer, "Whiteouts".
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Mark<'a> {
+    /// An ordinary entry.
+    Plain,
+    /// `.wh.NAME`: NAME of the layers below is gone.
+    Whiteout(&'a [u8]),
+    /// `.wh..wh..opq`: everything of the layers below is gone from this directory.
+    Opaque,
+    /// Other `.wh..wh.` names: bookkeeping of aufs, without meaning in an image.
+    Aufs,
+}
+
+impl<'a> Mark<'a> {
+    /// Reads the mark in the last component `base`; `dir` may not hold any.
+    pub(super) fn of(dir: &[u8], base: &'a [u8]) -> Step<Self> {
+        for part in dir.split(|&b| b == b'/') {
+            if part == b".wh..wh.plnk" {
+                return Ok(Self::Aufs);
+            }
+            if part.starts_with(WHITEOUT) {
+                return refuse("an entry below a whiteout");
+            }
+        }
+        match base.strip_prefix(WHITEOUT) {
+            None => Ok(Self::Plain),
+            Some(b".wh..opq") => Ok(Self::Opaque),
+            Some(rest) if rest.starts_with(WHITEOUT) => Ok(Self::Aufs),
+            Some(b"" | b"." | b"..") => refuse("a whiteout that names no file"),
+            Some(rest) => Ok(Self::Whiteout(rest)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_in_any_spelling_is_normalised() {
+        for (raw, path) in [
+            ("a/b", "a/b"),
+            ("./a//b/", "a/b"),
+            ("/a/./b", "a/b"),
+            ("./", ""),
+            ("/", ""),
+            (".", ""),
+            ("...", "..."),
+        ] {
+            let name = Name::parse(raw.as_bytes(), 9).unwrap();
+            assert_eq!(name.0, path.as_bytes(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn name_that_could_leave_or_overflow_is_refused() {
+        let long = "x".repeat(256);
+        let deep = "d/".repeat(10);
+        let path = format!("{}/", "p".repeat(250)).repeat(17);
+        for raw in ["", "..", "a/../b", "../a", "a/..", "a\0b", &long, &deep] {
+            assert!(Name::parse(raw.as_bytes(), 9).is_err(), "{raw}");
+        }
+        assert!(Name::parse(path.as_bytes(), 99).is_err());
+    }
+
+    #[test]
+    fn mark_in_a_name_is_told_from_plain_entries() {
+        let of = |name: &'static [u8]| Mark::of(b"", name).unwrap();
+        assert_eq!(of(b"a.wh.b"), Mark::Plain);
+        assert_eq!(of(b".wh.a"), Mark::Whiteout(b"a"));
+        assert_eq!(of(b".wh..hidden"), Mark::Whiteout(b".hidden"));
+        assert_eq!(of(b".wh..wh..opq"), Mark::Opaque);
+        assert_eq!(of(b".wh..wh.plnk"), Mark::Aufs);
+        for name in [&b".wh."[..], b".wh..", b".wh..."] {
+            assert!(Mark::of(b"", name).is_err());
+        }
+        assert!(Mark::of(b"x/.wh.a", b"b").is_err());
+    }
+}

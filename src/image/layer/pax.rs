@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! PAX extended headers: the records, and what they say about the next entry.
+#![forbid(unsafe_code)]
+
+use super::fault::{Step, refuse};
+use super::sparse::Segment;
+
+const XATTR: &[u8] = b"SCHILY.xattr.";
+
+/// A point in time, as the kernel takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Time {
+    pub(super) seconds: i64,
+    pub(super) nanoseconds: u32,
+}
+
+/// What the extended header of one entry overrides.
+#[derive(Debug, Default)]
+pub(super) struct Overrides {
+    pub(super) path: Option<Vec<u8>>,
+    pub(super) link: Option<Vec<u8>>,
+    pub(super) size: Option<u64>,
+    pub(super) uid: Option<i64>,
+    pub(super) gid: Option<i64>,
+    pub(super) mtime: Option<Time>,
+    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) sparse: SparseKeys,
+}
+
+/// The `GNU.sparse.*` records: formats 0.0, 0.1 and 1.0 in one.
+#[derive(Debug, Default)]
+pub(super) struct SparseKeys {
+    pub(super) major: Option<u64>,
+    pub(super) minor: Option<u64>,
+    pub(super) name: Option<Vec<u8>>,
+    pub(super) realsize: Option<u64>,
+    pub(super) numblocks: Option<u64>,
+    pub(super) map: Option<Vec<Segment>>,
+    /// Format 0.0: an offset that still waits for its length.
+    half: Option<u64>,
+}
+
+impl SparseKeys {
+    /// Whether any record of the family was there.
+    pub(super) fn any(&self) -> bool {
+        self.major.is_some()
+            || self.minor.is_some()
+            || self.name.is_some()
+            || self.realsize.is_some()
+            || self.numblocks.is_some()
+            || self.map.is_some()
+            || self.half.is_some()
+    }
+
+    /// Whether a map is only half said.
+    pub(super) fn broken(&self) -> bool {
+        self.half.is_some()
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Step<()> {
+        match key {
+            b"major" => once(&mut self.major, decimal(value)?),
+            b"minor" => once(&mut self.minor, decimal(value)?),
+            b"name" => once(&mut self.name, plain(value)?),
+            b"size" | b"realsize" => once(&mut self.realsize, decimal(value)?),
+            b"numblocks" => once(&mut self.numblocks, decimal(value)?),
+            b"map" => once(&mut self.map, segments(value)?),
+            b"offset" => once(&mut self.half, decimal(value)?),
+            b"numbytes" => {
+                let Some(offset) = self.half.take() else {
+                    return refuse("sparse length without an offset");
+                };
+                let length = decimal(value)?;
+                let map = self.map.get_or_insert_default();
+                map.push(Segment { offset, length });
+                Ok(())
+            }
+            _ => refuse("unknown record of the GNU.sparse family"),
+        }
+    }
+}
+
+impl Overrides {
+    /// Reads the extended header of one entry (typeflag `x`).
+    pub(super) fn parse(bytes: &[u8]) -> Step<Self> {
+        let mut overrides = Self::default();
+        let mut rest = bytes;
+        while let Some((key, value)) = record(&mut rest)? {
+            overrides.put(key, value)?;
+        }
+        Ok(overrides)
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Step<()> {
+        if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+            return self.sparse.put(key, value);
+        }
+        if let Some(name) = key.strip_prefix(XATTR) {
+            if self.xattrs.iter().any(|(known, _)| known == name) {
+                return refuse("the same xattr twice");
+            }
+            self.xattrs.push((plain(name)?, value.to_vec()));
+            return Ok(());
+        }
+        match key {
+            b"path" => once(&mut self.path, plain(value)?),
+            b"linkpath" => once(&mut self.link, plain(value)?),
+            b"size" => once(&mut self.size, decimal(value)?),
+            b"uid" => once(&mut self.uid, decimal(value)? as i64),
+            b"gid" => once(&mut self.gid, decimal(value)? as i64),
+            b"mtime" => once(&mut self.mtime, time(value)?),
+            b"hdrcharset" => match value {
+                b"BINARY" | b"ISO-IR 10646 2000 UTF-8" => Ok(()),
+                _ => refuse("unknown hdrcharset"),
+            },
+            b"SCHILY.realsize" => refuse("sparse file of the star dialect"),
+            // Times, names of users, comments, other vendors: no meaning to an image.
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Checks a global extended header (typeflag `g`). One that would change entries
+/// is refused: Go's reader ignores it, GNU tar obeys, so they unpack different trees.
+pub(super) fn check_global(bytes: &[u8]) -> Step<()> {
+    let mut rest = bytes;
+    while let Some((key, _)) = record(&mut rest)? {
+        let changes = matches!(
+            key,
+            b"path" | b"linkpath" | b"size" | b"uid" | b"gid" | b"mtime" | b"hdrcharset"
+        );
+        if changes || key.starts_with(b"SCHILY.") || key.starts_with(b"GNU.") {
+            return refuse("global extended header that changes entries");
+        }
+    }
+    Ok(())
+}
+
+/// Takes the next `LENGTH KEY=VALUE\n` off `rest`.
+fn record<'a>(rest: &mut &'a [u8]) -> Step<Option<(&'a [u8], &'a [u8])>> {
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    let Some(space) = rest.iter().take(20).position(|&b| b == b' ') else {
+        return refuse("extended header record without a length");
+    };
+    let length = usize::try_from(decimal(&rest[..space])?).unwrap_or(usize::MAX);
+    if length <= space + 1 || length > rest.len() || rest[length - 1] != b'\n' {
+        return refuse("extended header record of a wrong length");
+    }
+    let body = &rest[space + 1..length - 1];
+    let Some(equals) = body.iter().position(|&b| b == b'=') else {
+        return refuse("extended header record without \"=\"");
+    };
+    let (key, value) = (&body[..equals], &body[equals + 1..]);
+    if key.is_empty() || key.contains(&0) {
+        return refuse("extended header record without a key");
+    }
+    *rest = &rest[length..];
+    Ok(Some((key, value)))
+}
+
+fn once<T>(slot: &mut Option<T>, value: T) -> Step<()> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => refuse("the same extended header record twice"),
+    }
+}
+
+/// Text that must be there and free of NUL.
+fn plain(value: &[u8]) -> Step<Vec<u8>> {
+    if value.is_empty() || value.contains(&0) {
+        return refuse("empty value or NUL in an extended header record");
+    }
+    Ok(value.to_vec())
+}
+
+/// Decimal digits alone, without sign or leading zeros, below 2^63.
+pub(super) fn decimal(digits: &[u8]) -> Step<u64> {
+    let zeros = digits.len() > 1 && digits[0] == b'0';
+    if zeros || !digits.iter().all(u8::is_ascii_digit) {
+        return refuse("malformed number in an extended header");
+    }
+    let text = std::str::from_utf8(digits).unwrap_or_default();
+    match text.parse::<i64>() {
+        Ok(value) => Ok(value as u64),
+        Err(_) => refuse("missing number or one beyond 63 bits in an extended header"),
+    }
+}
+
+/// Seconds with an optional sign and fraction; digits below a nanosecond are cut,
+/// always towards the past, as other readers do.
+fn time(value: &[u8]) -> Step<Time> {
+    let (negative, digits) = match value.strip_prefix(b"-") {
+        Some(digits) => (true, digits),
+        None => (false, value),
+    };
+    let dot = digits.iter().position(|&b| b == b'.');
+    let (whole, fraction) = match dot {
+        Some(at) => (&digits[..at], &digits[at + 1..]),
+        None => (digits, &b""[..]),
+    };
+    if !fraction.iter().all(u8::is_ascii_digit) {
+        return refuse("malformed time in an extended header");
+    }
+    let seconds = decimal(whole)? as i64;
+    let digit = |i: usize| u32::from(fraction.get(i).map_or(0, |b| b - b'0'));
+    let nanoseconds = (0..9).fold(0, |sum, i| sum * 10 + digit(i));
+    Ok(match (negative, nanoseconds) {
+        (false, _) => Time {
+            seconds,
+            nanoseconds,
+        },
+        (true, 0) => Time {
+            seconds: -seconds,
+            nanoseconds,
+        },
+        (true, _) => Time {
+            seconds: -seconds - 1,
+            nanoseconds: 1_000_000_000 - nanoseconds,
+        },
+    })
+}
+
+/// Format 0.1: `offset,length,offset,length...`.
+fn segments(value: &[u8]) -> Step<Vec<Segment>> {
+    let mut numbers = value.split(|&b| b == b',').map(decimal);
+    let mut map = Vec::new();
+    while let Some(offset) = numbers.next() {
+        let Some(length) = numbers.next() else {
+            return refuse("sparse map of an odd number of numbers");
+        };
+        map.push(Segment {
+            offset: offset?,
+            length: length?,
+        });
+    }
+    Ok(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record_of(key: &str, value: &str) -> String {
+        let rest = key.len() + value.len() + 3;
+        let mut length = rest + 1;
+        while rest + length.to_string().len() != length {
+            length += 1;
+        }
+        format!("{length} {key}={value}\n")
+    }
+
+    #[test]
+    fn pax_time_keeps_nanoseconds_on_both_sides_of_the_epoch() {
+        for (text, seconds, nanoseconds) in [
+            ("1", 1, 0),
+            ("1.5", 1, 500_000_000),
+            ("1.0000000019", 1, 1),
+            ("-1", -1, 0),
+            ("-1.25", -2, 750_000_000),
+            ("0.", 0, 0),
+        ] {
+            let expected = Time {
+                seconds,
+                nanoseconds,
+            };
+            assert_eq!(time(text.as_bytes()).unwrap(), expected, "{text}");
+        }
+        for text in ["", "-", "+1", "1.2.3", "1e9", "9223372036854775808", "--1"] {
+            assert!(time(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn pax_record_that_is_malformed_or_repeated_is_refused() {
+        let path = record_of("path", "a");
+        for text in [
+            "5 a=b",
+            "6 a=bX",
+            "07 a=b\n",
+            "99 a=b\n",
+            "3 \n",
+            "a=b\n",
+            "5 ab\n",
+            "5 =b\n",
+            &path.repeat(2),
+            &record_of("path", ""),
+            &record_of("path", "a\0b"),
+            &record_of("size", "-1"),
+            &record_of("size", "0x10"),
+            &record_of("size", "9223372036854775808"),
+            &record_of("uid", "-1"),
+            &record_of("SCHILY.realsize", "1"),
+            &record_of("GNU.sparse.numbytes", "1"),
+            &record_of("GNU.sparse.map", "1,2,3"),
+            &record_of("hdrcharset", "UTF-7"),
+        ] {
+            assert!(Overrides::parse(text.as_bytes()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn pax_global_record_passes_only_without_meaning() {
+        check_global(record_of("comment", "0123abcd").as_bytes()).unwrap();
+        for key in [
+            "path",
+            "size",
+            "uid",
+            "SCHILY.xattr.user.a",
+            "GNU.sparse.map",
+        ] {
+            assert!(
+                check_global(record_of(key, "1").as_bytes()).is_err(),
+                "{key}"
+            );
+        }
+    }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Maps of sparse files: GNU's old blocks and the checks common to all formats.
+#![forbid(unsafe_code)]
+
+use super::fault::{Fault, Step, refuse};
+use super::header::{BLOCK, number};
+
+/// More segments than any honest file has; 4 MiB of memory.
+pub(super) const SEGMENTS_MAX: usize = 1 << 18;
+
+/// A run of bytes that the archive holds; between them are holes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// Where it begins in the file.
+    pub(super) offset: u64,
+    /// How long it is.
+    pub(super) length: u64,
+}
+
+/// A checked map: in order, without overlap, within the file's size.
+#[derive(Debug)]
+pub(super) struct Map {
+    /// The runs of data.
+    pub(super) segments: Vec<Segment>,
+    /// The file's apparent size.
+    pub(super) size: u64,
+}
+
+impl Map {
+    /// Checks `segments` against the apparent size and the bytes in the archive.
+    pub(super) fn check(segments: Vec<Segment>, size: u64, stored: u64) -> Step<Self> {
+        let mut end = 0;
+        let mut sum = 0;
+        for segment in &segments {
+            let next = segment.offset.checked_add(segment.length);
+            let fits = next.is_some_and(|next| next <= size);
+            if segment.offset < end || !fits {
+                return refuse("sparse map that overlaps or passes the file's end");
+            }
+            end = segment.offset + segment.length;
+            sum += segment.length;
+        }
+        if sum != stored {
+            return refuse("sparse map that disagrees with the entry's size");
+        }
+        Ok(Self { segments, size })
+    }
+}
+
+/// The first part of an old GNU map, from the header itself: segments, whether
+/// more blocks follow, the apparent size.
+pub(super) fn old_header(block: &[u8; BLOCK]) -> Step<(Vec<Segment>, bool, u64)> {
+    let mut segments = Vec::new();
+    old_segments(&block[386..482], &mut segments)?;
+    let size = length(&block[483..495])?;
+    Ok((segments, block[482] != 0, size))
+}
+
+/// A following block of an old GNU map; true if yet another follows.
+pub(super) fn old_extension(block: &[u8; BLOCK], segments: &mut Vec<Segment>) -> Step<bool> {
+    old_segments(&block[..504], segments)?;
+    if segments.len() > SEGMENTS_MAX {
+        return Err(Fault::Beyond("sparse_segments", SEGMENTS_MAX as u64));
+    }
+    Ok(block[504] != 0)
+}
+
+fn old_segments(fields: &[u8], segments: &mut Vec<Segment>) -> Step<()> {
+    for field in fields.chunks_exact(24) {
+        if field[0] == 0 {
+            if fields_left(field) {
+                return refuse("sparse map with a gap");
+            }
+            break;
+        }
+        segments.push(Segment {
+            offset: length(&field[..12])?,
+            length: length(&field[12..])?,
+        });
+    }
+    Ok(())
+}
+
+fn fields_left(field: &[u8]) -> bool {
+    field.iter().any(|&b| b != 0)
+}
+
+fn length(field: &[u8]) -> Step<u64> {
+    match u64::try_from(number(field)?) {
+        Ok(value) => Ok(value),
+        Err(_) => refuse("negative number in a sparse map"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(u64, u64)], size: u64, stored: u64) -> Step<Map> {
+        let segment = |&(offset, length)| Segment { offset, length };
+        Map::check(pairs.iter().map(segment).collect(), size, stored)
+    }
+
+    #[test]
+    fn sparse_map_in_order_is_taken() {
+        assert!(map(&[(0, 1), (1, 2), (9, 0)], 9, 3).is_ok());
+        assert!(map(&[], 1 << 40, 0).is_ok());
+    }
+
+    #[test]
+    fn sparse_map_that_overlaps_or_lies_is_refused() {
+        assert!(map(&[(0, 2), (1, 2)], 9, 4).is_err());
+        assert!(map(&[(4, 1), (0, 1)], 9, 2).is_err());
+        assert!(map(&[(8, 2)], 9, 2).is_err());
+        assert!(map(&[(u64::MAX, 2)], u64::MAX, 2).is_err());
+        assert!(map(&[(0, 2)], 9, 3).is_err());
+    }
+}

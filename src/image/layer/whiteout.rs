@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whiteouts: turned into what overlayfs understands, or carried out at once.
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::os::fd::BorrowedFd;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mknodat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::dirs::{Dirs, Missing};
+use super::fault::{Call, Fault, Step};
+use super::name::Mark;
+use super::write::Writer;
+use super::{Options, OverlayXattr, Whiteouts};
+use crate::sys::xattr;
+
+/// Directories nested deeper than any bound on names allows are not removed.
+const DEEPEST: u32 = 1024;
+
+/// What the whiteouts of a layer must not touch, or must go on hiding.
+pub(super) struct Whited {
+    /// When converting: paths that a whiteout named.
+    hidden: HashSet<Vec<u8>>,
+    /// When applying: what this layer wrote, by the parent's inode and the name.
+    written: Option<HashSet<(u64, Vec<u8>)>>,
+    /// Whether the root itself was made opaque.
+    pub(super) opaque_root: bool,
+}
+
+impl Whited {
+    /// Nothing seen yet.
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            hidden: HashSet::new(),
+            written: (options.whiteouts == Whiteouts::Apply).then(HashSet::new),
+            opaque_root: false,
+        }
+    }
+
+    /// Remembers that this layer writes `base` in the top of `dirs`.
+    pub(super) fn wrote(&mut self, dirs: &mut Dirs, base: &[u8]) -> Step<()> {
+        if let Some(written) = &mut self.written {
+            written.insert((dirs.id()?, base.to_vec()));
+        }
+        Ok(())
+    }
+
+    /// Whether a whiteout of this layer named `path`.
+    pub(super) fn hides(&self, path: &[u8]) -> bool {
+        self.hidden.contains(path)
+    }
+}
+
+impl Writer<'_> {
+    /// Carries out or converts the whiteout `mark` found in `dir`. Entries of the
+    /// same layer stay, whether they come before the whiteout or after it.
+    pub(super) fn mark(&mut self, dir: &[u8], mark: Mark<'_>) -> Step<()> {
+        match (self.options.whiteouts, mark) {
+            (Whiteouts::Convert, Mark::Whiteout(name)) => {
+                self.dirs.enter(dir, Missing::Create)?;
+                self.convert(name)
+            }
+            (Whiteouts::Convert, _) => {
+                self.dirs.enter(dir, Missing::Create)?;
+                if dir.is_empty() {
+                    self.whited.opaque_root = true;
+                }
+                self.opaque_top()
+            }
+            (Whiteouts::Apply, mark) => {
+                if !self.dirs.enter(dir, Missing::Tell)? {
+                    return Ok(());
+                }
+                let id = self.dirs.id()?;
+                let lower = Lower {
+                    kept: self.whited.written.as_ref(),
+                };
+                match mark {
+                    Mark::Whiteout(name) => lower.remove(self.dirs.top(), id, name, 0).map(drop),
+                    _ => lower.clear(self.dirs.top(), id, 0).map(drop),
+                }
+            }
+        }
+    }
+
+    /// A whiteout for overlayfs: a character device 0:0, which since Linux 5.8
+    /// anybody may make. Source: kernel, Documentation/filesystems/overlayfs.rst.
+    fn convert(&mut self, name: &[u8]) -> Step<()> {
+        let path = self.dirs.path_of(name);
+        self.whited.hidden.insert(path);
+        let top = self.dirs.top();
+        match mknodat(top, name, SFlag::S_IFCHR, Mode::empty(), 0) {
+            Err(Errno::EEXIST) => {}
+            made => return made.call("mknodat 0:0"),
+        }
+        let stat = fstatat(top, name, AtFlags::AT_SYMLINK_NOFOLLOW).call("fstatat")?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
+            return Ok(());
+        }
+        // The layer has a directory of this name: it stays, without the lower one.
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = nix::fcntl::openat(top, name, flags, Mode::empty()).call("openat")?;
+        self.set_opaque(std::os::fd::AsFd::as_fd(&fd))
+    }
+
+    /// Hides from the top what lower layers have in it.
+    pub(super) fn opaque_top(&self) -> Step<()> {
+        match self.options.whiteouts {
+            Whiteouts::Convert => self.set_opaque(self.dirs.top()),
+            Whiteouts::Apply => Ok(()),
+        }
+    }
+
+    fn set_opaque(&self, fd: BorrowedFd<'_>) -> Step<()> {
+        let name = match self.options.overlay_xattr {
+            OverlayXattr::Trusted => c"trusted.overlay.opaque",
+            OverlayXattr::User => c"user.overlay.opaque",
+        };
+        xattr::set(fd, name, b"y")
+            .map_err(|errno| Fault::Os(format!("fsetxattr {name:?}").into(), errno))
+    }
+}
+
+/// Removes `name` of `dir`, whatever it is, with everything below it.
+pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Step<()> {
+    Lower { kept: None }.remove(dir, 0, name, 0).map(drop)
+}
+
+/// Removal that spares what the current layer wrote.
+struct Lower<'a> {
+    kept: Option<&'a HashSet<(u64, Vec<u8>)>>,
+}
+
+impl Lower<'_> {
+    /// Removes `name` of the directory `dir` with inode `id`; true if it is gone.
+    fn remove(&self, dir: BorrowedFd<'_>, id: u64, name: &[u8], depth: u32) -> Step<bool> {
+        let keep = self
+            .kept
+            .is_some_and(|kept| kept.contains(&(id, name.to_vec())));
+        if !keep {
+            match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => return Ok(true),
+                Err(Errno::EISDIR | Errno::EPERM) => {}
+                Err(errno) => return Err(errno).call("unlinkat"),
+            }
+        }
+        if depth == DEEPEST {
+            return Err(Fault::Beyond("depth", DEEPEST.into()));
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let below = match Dir::openat(dir, name, flags, Mode::empty()) {
+            Err(Errno::ENOTDIR | Errno::ELOOP | Errno::ENOENT) if keep => return Ok(false),
+            opened => opened.call("openat")?,
+        };
+        let id = fstat(&below).call("fstat")?.st_ino;
+        let empty = self.clear_dir(below, id, depth + 1)?;
+        if keep || !empty {
+            return Ok(false);
+        }
+        unlinkat(dir, name, UnlinkatFlags::RemoveDir).call("unlinkat")?;
+        Ok(true)
+    }
+
+    /// Removes everything in `dir`; true if nothing was spared.
+    fn clear(&self, dir: BorrowedFd<'_>, id: u64, depth: u32) -> Step<bool> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let own = Dir::openat(dir, c".", flags, Mode::empty()).call("openat")?;
+        self.clear_dir(own, id, depth)
+    }
+
+    fn clear_dir(&self, mut dir: Dir, id: u64, depth: u32) -> Step<bool> {
+        // Names first: a directory that changes while it is read may skip some.
+        let mut names = Vec::new();
+        for entry in dir.iter() {
+            let entry = entry.call("getdents64")?;
+            match entry.file_name().to_bytes() {
+                b"." | b".." => {}
+                name => names.push(name.to_vec()),
+            }
+        }
+        let mut empty = true;
+        for name in names {
+            empty &= self.remove(std::os::fd::AsFd::as_fd(&dir), id, &name, depth)?;
+        }
+        Ok(empty)
+    }
+}

@@ -1,0 +1,461 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Entries to files: each made new, by descriptor, in a parent resolved once.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
+use nix::unistd::{Gid, Uid, fchown, fchownat, ftruncate, linkat, symlinkat, write};
+
+use super::archive::{Archive, Entry, What};
+use super::attributes::{Attributes, Xattrs, set_times, set_times_at};
+use super::dirs::{Dirs, Missing, OWNER, chmod_path_fd};
+use super::fault::{Call, Fault, Step, refuse, shown};
+use super::name::{Mark, Name};
+use super::sparse::Map;
+use super::whiteout::Whited;
+use super::{Fixup, Ids, Notes, Options};
+
+/// Writes the entries of one layer.
+pub(super) struct Writer<'a> {
+    pub(super) dirs: Dirs,
+    pub(super) whited: Whited,
+    pub(super) options: &'a Options,
+    pub(super) notes: Notes,
+    fixups: BTreeMap<Vec<u8>, Fixup>,
+    used: Used,
+    /// Whether new files get exactly the mode asked for.
+    exact_modes: bool,
+    us: (u32, u32),
+}
+
+/// What was spent of the bounds.
+#[derive(Default)]
+struct Used {
+    entries: u64,
+    apparent: u64,
+    allocated: u64,
+}
+
+/// An entry's attributes, decided.
+struct Meta {
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    time: super::pax::Time,
+    xattrs: Xattrs,
+}
+
+/// What [`Writer::complete`] reports.
+pub(super) struct Written {
+    pub(super) entries: u64,
+    pub(super) fixups: Vec<Fixup>,
+    pub(super) notes: Vec<String>,
+    pub(super) opaque_root: bool,
+}
+
+impl<'a> Writer<'a> {
+    /// Writes below `root`; `exact_modes` if the umask of this thread is zero.
+    pub(super) fn open(
+        root: BorrowedFd<'_>,
+        options: &'a Options,
+        exact_modes: bool,
+    ) -> Step<Self> {
+        Ok(Self {
+            dirs: Dirs::open(root, options.bounds.depth)?,
+            whited: Whited::new(options),
+            options,
+            notes: Notes::default(),
+            fixups: BTreeMap::new(),
+            used: Used::default(),
+            exact_modes,
+            us: (Uid::effective().as_raw(), Gid::effective().as_raw()),
+        })
+    }
+
+    /// Settles all directories.
+    pub(super) fn complete(self) -> Step<Written> {
+        self.dirs.complete()?;
+        Ok(Written {
+            entries: self.used.entries,
+            fixups: self.fixups.into_values().collect(),
+            notes: self.notes.complete(),
+            opaque_root: self.whited.opaque_root,
+        })
+    }
+
+    /// Writes one entry, its body taken from `archive`.
+    pub(super) fn entry(&mut self, entry: Entry, archive: &mut Archive) -> Step<()> {
+        let bounds = &self.options.bounds;
+        self.used.entries += 1;
+        if self.used.entries > bounds.entries {
+            return Err(Fault::Beyond("entries", bounds.entries));
+        }
+        let name = Name::parse(&entry.name, bounds.depth)?;
+        let Some((dir, base)) = name.split() else {
+            return self.root(entry);
+        };
+        match Mark::of(dir, base)? {
+            Mark::Plain => {}
+            Mark::Aufs => {
+                self.notes.add(format!("skipped {}", shown(&entry.name)));
+                return Ok(());
+            }
+            mark => {
+                // aufs linked all its whiteouts together to save inodes.
+                if !matches!(entry.what, What::File(0, None) | What::Link(_)) {
+                    return refuse("a whiteout that is not an empty file");
+                }
+                return self.mark(dir, mark);
+            }
+        }
+        let xattrs = Xattrs::sort(entry.xattrs)?;
+        for name in &xattrs.dropped {
+            self.notes.add(format!("dropped xattrs named {name}"));
+        }
+        let meta = Meta {
+            uid: entry.uid,
+            gid: entry.gid,
+            mode: entry.mode,
+            time: entry.mtime,
+            xattrs,
+        };
+        self.dirs.enter(dir, Missing::Create)?;
+        match entry.what {
+            What::File(size, map) => self.file(base, meta, size, map, archive)?,
+            What::Link(target) => self.link(base, &target)?,
+            What::Symlink(target) => self.symlink(base, meta, &target)?,
+            What::Directory => self.directory(base, meta)?,
+            What::Fifo => self.node(base, meta, SFlag::S_IFIFO, 0)?,
+            What::Char(0, 0) if !cfg!(feature = "weak_raw_whiteout") => {
+                return refuse("a character device 0:0, which is an overlay's whiteout");
+            }
+            What::Char(major, minor) => self.device(base, meta, SFlag::S_IFCHR, major, minor)?,
+            What::Block(major, minor) => self.device(base, meta, SFlag::S_IFBLK, major, minor)?,
+        }
+        Ok(())
+    }
+
+    /// The entry of the root itself: attributes only.
+    fn root(&mut self, entry: Entry) -> Step<()> {
+        if !matches!(entry.what, What::Directory) {
+            return refuse("the root is not a directory");
+        }
+        let xattrs = Xattrs::sort(entry.xattrs)?;
+        self.dirs.enter(b"", Missing::Create)?;
+        self.note_unsupported(xattrs.apply(self.dirs.top())?);
+        self.dirs.set_root_attributes(Attributes {
+            owner: self.owner(entry.uid, entry.gid, true),
+            mode: Some(entry.mode),
+            times: Some(entry.mtime),
+        });
+        self.defer(Vec::new(), entry.uid, entry.gid, entry.mode, None)
+    }
+
+    /// The owner to be set, if setting changes anything.
+    fn owner(&self, uid: u32, gid: u32, foreign: bool) -> Option<(u32, u32)> {
+        let wanted = self.options.ids == Ids::Root && (foreign || (uid, gid) != self.us);
+        wanted.then_some((uid, gid))
+    }
+
+    /// Remembers what somebody with more ids has to do to `path`.
+    fn defer(
+        &mut self,
+        path: Vec<u8>,
+        uid: u32,
+        gid: u32,
+        mode: u32,
+        capability: Option<Vec<u8>>,
+    ) -> Step<()> {
+        if self.options.ids != Ids::Deferred {
+            return Ok(());
+        }
+        if (uid, gid) == (0, 0) && capability.is_none() {
+            self.fixups.remove(&path);
+            return Ok(());
+        }
+        let Ok(name) = CString::new(match &path[..] {
+            b"" => b".".to_vec(),
+            path => path.to_vec(),
+        }) else {
+            return refuse("NUL in a name");
+        };
+        self.fixups.insert(
+            path,
+            Fixup {
+                path: name,
+                uid,
+                gid,
+                mode,
+                capability,
+            },
+        );
+        Ok(())
+    }
+
+    /// Drops what was deferred for `path` and everything below it.
+    fn forget(&mut self, path: &[u8]) {
+        if self.fixups.is_empty() {
+            return;
+        }
+        self.fixups.remove(path);
+        let below = [path, b"/"].concat();
+        let after = [path, b"0"].concat();
+        let stale: Vec<_> = self
+            .fixups
+            .range(below..after)
+            .map(|(p, _)| p.clone())
+            .collect();
+        for path in stale {
+            self.fixups.remove(&path);
+        }
+    }
+
+    fn note_unsupported(&mut self, unsupported: bool) {
+        if unsupported {
+            self.notes
+                .add("dropped user xattrs, which this filesystem cannot keep".into());
+        }
+    }
+
+    /// Makes something new under `base`; what stood there goes first.
+    fn make<T>(
+        &mut self,
+        base: &[u8],
+        call: &'static str,
+        create: impl Fn(BorrowedFd<'_>) -> nix::Result<T>,
+    ) -> Step<T> {
+        self.whited.wrote(&mut self.dirs, base)?;
+        match create(self.dirs.top()) {
+            Err(Errno::EEXIST) => {
+                let path = self.dirs.path_of(base);
+                self.forget(&path);
+                super::whiteout::remove(self.dirs.top(), base)?;
+                create(self.dirs.top()).call(call)
+            }
+            made => made.call(call),
+        }
+    }
+
+    fn file(
+        &mut self,
+        base: &[u8],
+        meta: Meta,
+        size: u64,
+        map: Option<Map>,
+        archive: &mut Archive,
+    ) -> Step<()> {
+        self.spend(size, map.as_ref().map_or(size, |map| map.size))?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
+        let mode = Mode::from_bits_truncate(meta.mode & 0o777);
+        let fd = self.make(base, "openat", |dir| {
+            openat(dir, base, flags | OFlag::O_CLOEXEC, mode)
+        })?;
+        match map {
+            None => copy(archive, &fd, u64::MAX)?,
+            Some(map) => copy_sparse(archive, &fd, &map)?,
+        }
+        if let Some((uid, gid)) = self.owner(meta.uid, meta.gid, self.dirs.is_foreign()) {
+            fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).call("fchown")?;
+        }
+        self.note_unsupported(meta.xattrs.apply(fd.as_fd())?);
+        // After the owner: changing that clears the setuid bits and the capability.
+        if meta.mode & 0o7000 != 0 || !self.exact_modes {
+            fchmod(&fd, Mode::from_bits_truncate(meta.mode)).call("fchmod")?;
+        }
+        if meta.xattrs.apply_capability(fd.as_fd(), self.options.ids)? {
+            self.notes
+                .add("dropped file capabilities, which need root".into());
+        }
+        set_times(&fd, meta.time)?;
+        let path = self.dirs.path_of(base);
+        self.defer(path, meta.uid, meta.gid, meta.mode, meta.xattrs.capability)
+    }
+
+    fn spend(&mut self, stored: u64, apparent: u64) -> Step<()> {
+        let bounds = &self.options.bounds;
+        self.used.allocated = self.used.allocated.saturating_add(stored);
+        self.used.apparent = self.used.apparent.saturating_add(apparent);
+        if self.used.allocated > bounds.allocated {
+            return Err(Fault::Beyond("allocated", bounds.allocated));
+        }
+        if self.used.apparent > bounds.apparent {
+            return Err(Fault::Beyond("apparent", bounds.apparent));
+        }
+        Ok(())
+    }
+
+    /// Another name for what an earlier entry made, or a lower layer when applying.
+    /// Its own owner, mode and times are not looked at: the first name's count.
+    fn link(&mut self, base: &[u8], target: &[u8]) -> Step<()> {
+        let target = Name::parse(target, self.options.bounds.depth)?;
+        let Some((dir, name)) = target.split() else {
+            return refuse("a hard link to the root");
+        };
+        let absent = "a hard link to what is not there";
+        let from = match self.dirs.open_other(dir) {
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return refuse(absent),
+            opened => opened.call("openat2")?,
+        };
+        let stat = match fstatat(&from, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => return refuse(absent),
+            stat => stat.call("fstatat")?,
+        };
+        match stat.st_mode & libc::S_IFMT {
+            libc::S_IFDIR => return refuse("a hard link to a directory"),
+            libc::S_IFCHR if stat.st_rdev == 0 => return refuse("a hard link to a whiteout"),
+            _ => {}
+        }
+        let there = fstatat(self.dirs.top(), base, AtFlags::AT_SYMLINK_NOFOLLOW);
+        if there.is_ok_and(|there| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino)) {
+            return match self.is_same_place(&from, name, base)? {
+                true => refuse("a hard link to itself"),
+                false => Ok(()),
+            };
+        }
+        self.make(base, "linkat", |to| {
+            linkat(&from, name, to, base, AtFlags::empty())
+        })?;
+        self.defer_like(&from, name, base)
+    }
+
+    fn is_same_place(&mut self, from: &OwnedFd, name: &[u8], base: &[u8]) -> Step<bool> {
+        let other = nix::sys::stat::fstat(from).call("fstat")?.st_ino;
+        Ok(name == base && other == self.dirs.id()?)
+    }
+
+    /// A later entry may replace the first name: the new one carries the same.
+    fn defer_like(&mut self, from: &OwnedFd, name: &[u8], base: &[u8]) -> Step<()> {
+        if self.fixups.is_empty() {
+            return Ok(());
+        }
+        let dir = self.dirs.path_below_root(from)?;
+        let first = match &dir[..] {
+            b"" => name.to_vec(),
+            dir => [dir, b"/", name].concat(),
+        };
+        let Some(fixup) = self.fixups.get(&first) else {
+            return Ok(());
+        };
+        let (uid, gid, mode) = (fixup.uid, fixup.gid, fixup.mode);
+        let capability = fixup.capability.clone();
+        let path = self.dirs.path_of(base);
+        self.defer(path, uid, gid, mode, capability)
+    }
+
+    fn symlink(&mut self, base: &[u8], meta: Meta, target: &[u8]) -> Step<()> {
+        self.make(base, "symlinkat", |dir| symlinkat(target, dir, base))?;
+        self.settle(base, &meta, 0o777)
+    }
+
+    fn node(&mut self, base: &[u8], meta: Meta, kind: SFlag, device: libc::dev_t) -> Step<()> {
+        let mode = Mode::from_bits_truncate(meta.mode);
+        self.make(base, "mknodat", |dir| {
+            mknodat(dir, base, kind, mode, device)
+        })?;
+        self.settle(base, &meta, meta.mode)?;
+        if meta.mode & 0o7000 != 0 || !self.exact_modes {
+            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let fd = openat(self.dirs.top(), base, flags, Mode::empty()).call("openat")?;
+            chmod_path_fd(&fd, meta.mode)?;
+        }
+        Ok(())
+    }
+
+    fn device(&mut self, base: &[u8], meta: Meta, kind: SFlag, major: u32, minor: u32) -> Step<()> {
+        let skipped = |path: &[u8]| format!("skipped device {}", shown(path));
+        let path = self.dirs.path_of(base);
+        if self.options.ids != Ids::Root {
+            self.notes.add(skipped(&path));
+            return Ok(());
+        }
+        match self.node(base, meta, kind, makedev(major.into(), minor.into())) {
+            // Root of a user namespace, or devices forbidden by a cgroup.
+            Err(Fault::Os(call, Errno::EPERM)) if call == "mknodat" => {
+                self.notes.add(skipped(&path));
+                Ok(())
+            }
+            made => made,
+        }
+    }
+
+    /// Owner and times of what has no descriptor of its own.
+    fn settle(&mut self, base: &[u8], meta: &Meta, mode: u32) -> Step<()> {
+        if let Some((uid, gid)) = self.owner(meta.uid, meta.gid, self.dirs.is_foreign()) {
+            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+            fchownat(self.dirs.top(), base, uid, gid, flags).call("fchownat")?;
+        }
+        set_times_at(self.dirs.top(), base, meta.time)?;
+        let path = self.dirs.path_of(base);
+        self.defer(path, meta.uid, meta.gid, mode, None)
+    }
+
+    /// Makes a directory or takes the one there is, and enters it.
+    fn directory(&mut self, base: &[u8], meta: Meta) -> Step<()> {
+        let path = self.dirs.path_of(base);
+        let first = (meta.mode & 0o777) | OWNER;
+        let create = |dir: BorrowedFd<'_>| mkdirat(dir, base, Mode::from_bits_truncate(first));
+        self.whited.wrote(&mut self.dirs, base)?;
+        let mut made = create(self.dirs.top());
+        if made == Err(Errno::EEXIST) {
+            let stat = fstatat(self.dirs.top(), base, AtFlags::AT_SYMLINK_NOFOLLOW);
+            let mode = stat.call("fstatat")?.st_mode;
+            if mode & libc::S_IFMT != libc::S_IFDIR {
+                self.forget(&path);
+                super::whiteout::remove(self.dirs.top(), base)?;
+                made = create(self.dirs.top());
+            }
+        }
+        let fresh = match made {
+            Err(Errno::EEXIST) => false,
+            made => made.call("mkdirat").map(|()| true)?,
+        };
+        let exact = fresh && self.exact_modes && meta.mode == first;
+        let attributes = Attributes {
+            owner: self.owner(meta.uid, meta.gid, !fresh || self.dirs.is_foreign()),
+            mode: (!exact).then_some(meta.mode),
+            times: Some(meta.time),
+        };
+        self.dirs.push_listed(base, attributes, fresh)?;
+        self.note_unsupported(meta.xattrs.apply(self.dirs.top())?);
+        if fresh && self.whited.hides(&path) {
+            self.opaque_top()?;
+        }
+        self.defer(path, meta.uid, meta.gid, meta.mode, None)
+    }
+}
+
+/// Copies the next `most` bytes of the body, or all of it.
+fn copy(archive: &mut Archive, fd: &OwnedFd, most: u64) -> Step<()> {
+    let mut left = most;
+    while left > 0 {
+        let bytes = archive.peek_body()?;
+        if bytes.is_empty() {
+            break;
+        }
+        let n = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let n = match write(fd, &bytes[..n]) {
+            Err(Errno::EINTR) => continue,
+            written => written.call("write")?,
+        };
+        archive.consume_body(n);
+        left -= n as u64;
+    }
+    Ok(())
+}
+
+fn copy_sparse(archive: &mut Archive, fd: &OwnedFd, map: &Map) -> Step<()> {
+    let signed =
+        |offset: u64| i64::try_from(offset).map_err(|_| Fault::Os("lseek".into(), Errno::EFBIG));
+    for segment in map.segments.iter().filter(|segment| segment.length > 0) {
+        let at = signed(segment.offset)?;
+        nix::unistd::lseek(fd, at, nix::unistd::Whence::SeekSet).call("lseek")?;
+        copy(archive, fd, segment.length)?;
+    }
+    ftruncate(fd, signed(map.size)?).call("ftruncate")
+}

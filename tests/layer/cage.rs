@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A directory to unpack into, beside a victim that no archive may reach.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+use tare::image::layer::{Bounds, Ids, Options, OverlayXattr, Unpacked, Whiteouts, unpack};
+use tare_oracle::Victim;
+use tare_oracle::tree::{Field, Manifest, manifest};
+
+/// What each test unpacks into.
+pub(crate) struct Cage {
+    temp: tempfile::TempDir,
+    pub(crate) victim: Victim,
+}
+
+impl Cage {
+    pub(crate) fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let victim = Victim::new(temp.path());
+        fs::create_dir(temp.path().join("root")).unwrap();
+        Self { temp, victim }
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.temp.path().join("root")
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root().join(name)
+    }
+
+    /// Unpacks `blob` and checks that nothing beside the root changed.
+    #[track_caller]
+    pub(crate) fn unpack_with(&self, blob: &[u8], options: &Options) -> tare::Result<Unpacked> {
+        let result = unpack_into(&self.root(), blob, options);
+        self.victim.assert_intact();
+        let beside: Vec<_> = fs::read_dir(self.temp.path()).unwrap().collect();
+        assert_eq!(beside.len(), 2, "something was made beside the root");
+        result
+    }
+
+    #[track_caller]
+    pub(crate) fn unpack(&self, blob: &[u8]) -> tare::Result<Unpacked> {
+        self.unpack_with(blob, &options())
+    }
+
+    /// Unpacks onto what is there, whiteouts carried out.
+    #[track_caller]
+    pub(crate) fn apply(&self, blob: &[u8]) -> tare::Result<Unpacked> {
+        self.unpack_with(blob, &applying())
+    }
+
+    /// Unpacks what must be refused; the message.
+    #[track_caller]
+    pub(crate) fn refused(&self, what: &str, blob: &[u8]) -> String {
+        match self.unpack(blob) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("{what}: unpacked"),
+        }
+    }
+
+    pub(crate) fn tree(&self) -> Manifest {
+        manifest(self.root()).unwrap()
+    }
+
+    /// The names below the root, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let tree = self.tree();
+        let names = tree.entries().keys().map(|path| path.display().to_string());
+        names.filter(|name| !name.is_empty()).collect()
+    }
+
+    pub(crate) fn field(&self, name: &str, field: Field) -> Option<String> {
+        self.tree().field(Path::new(name), field).map(str::to_owned)
+    }
+}
+
+pub(crate) fn unpack_into(root: &Path, blob: &[u8], options: &Options) -> tare::Result<Unpacked> {
+    let root = File::open(root).unwrap();
+    unpack(blob, root.as_fd(), options, &mut |_| ())
+}
+
+pub(crate) fn options() -> Options {
+    let root = geteuid().is_root();
+    Options {
+        ids: if root { Ids::Root } else { Ids::Single },
+        whiteouts: Whiteouts::Convert,
+        overlay_xattr: match root {
+            true => OverlayXattr::Trusted,
+            false => OverlayXattr::User,
+        },
+        bounds: Bounds::default(),
+    }
+}
+
+pub(crate) fn applying() -> Options {
+    Options {
+        whiteouts: Whiteouts::Apply,
+        ..options()
+    }
+}
