@@ -33,6 +33,7 @@ seen_outside() {
 }
 
 # Run inside; tells what a command in there sees.
+# shellcheck disable=SC2016  # expanded inside, not here
 look='
 echo "  user        $(id)"
 echo "  host name   $(cat /proc/sys/kernel/hostname)"

@@ -6,6 +6,6 @@ set -eu
 cd "$(dirname "$0")/.."
 [ -e src/init/main.rs ] || exit 0
 exec clippy-driver src/init/main.rs --crate-name=tare_init --crate-type=bin --edition=2024 \
-    --cfg=tare_init '--check-cfg=cfg(tare_init, test)' --emit=metadata -o /dev/null \
+    --cfg=tare_init '--check-cfg=cfg(tare_init, test)' '--check-cfg=cfg(feature, values(any()))' --emit=metadata -o /dev/null \
     --target "$(rustc -vV | sed -n 's/^host: //p')" -Cpanic=abort \
     -Dwarnings -Wclippy::all -Dclippy::undocumented_unsafe_blocks
