@@ -7,7 +7,7 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=src/init");
-    println!("cargo::rerun-if-changed=src/wire.rs");
+    println!("cargo::rerun-if-changed=src/wire");
     println!("cargo::rustc-check-cfg=cfg(tare_init)");
     let target = env::var("TARGET").expect("cargo sets TARGET");
     assert!(

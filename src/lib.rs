@@ -5,6 +5,7 @@ mod capture;
 mod command;
 pub mod error;
 pub mod image;
+mod live;
 #[allow(
     dead_code,
     unused_imports,

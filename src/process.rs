@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::command::Size;
 use crate::error::{Error, Kind, Result};
-use crate::sandbox::Live;
+use crate::live::Live;
 use crate::spawner::{receive_now, request};
 use crate::sys::{pidfd, terminal};
 use crate::wire::{self, KILL_REQUEST, Kill, Reply};

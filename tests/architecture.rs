@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 /// Modules from the top; each names those of its own rank or of lower ones.
 const RANKS: [&[&str]; 5] = [
-    &["sandbox", "command", "process", "pool", "store", "capture"],
+    &[
+        "sandbox", "command", "process", "pool", "store", "capture", "live",
+    ],
     &["plan", "image", "tree", "spawner"],
     &["parts"],
     &["spec", "error", "wire"],

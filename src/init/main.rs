@@ -22,7 +22,7 @@ mod sys;
 mod tree;
 mod user;
 #[allow(dead_code, reason = "the library uses the rest")]
-#[path = "../wire.rs"]
+#[path = "../wire/mod.rs"]
 mod wire;
 
 core::arch::global_asm!(

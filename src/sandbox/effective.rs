@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Live;
 use crate::error::{Error, Result};
+use crate::live::Live;
 use crate::parts::idmap::Ids;
 use crate::parts::mounts;
 use crate::spec::{Network, Spec, UserNamespace};

@@ -7,13 +7,15 @@ use std::fs::{File, OpenOptions};
 use std::io::{Seek as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-use super::Live;
 use crate::command::{Command, Size, Stdin, Stdout, c_string};
 use crate::error::{Error, Kind, Result};
+use crate::live::Live;
 use crate::process::Process;
 use crate::spawner::{checked, receive_now, request};
 use crate::spec::Spec;
@@ -32,67 +34,100 @@ struct Streams {
     stderr: Option<OwnedFd>,
 }
 
+/// A command as the wire carries it; owns what a [`Run`] borrows.
+struct Request {
+    user: CString,
+    cwd: CString,
+    argv: ListBuf,
+    env: ListBuf,
+    path: CString,
+    flags: u32,
+    fds: Vec<u8>,
+    timeout_ms: u64,
+    size: Size,
+}
+
+impl Request {
+    fn new(live: &Live, spec: &Spec, base: &Base, command: &Command) -> Result<Self> {
+        command.validate()?;
+        let config = &base.config;
+        let user = [&command.user, &spec.user, &config.user]
+            .into_iter()
+            .flatten()
+            .next();
+        let cwd = [&command.cwd, &spec.workdir, &config.workdir]
+            .into_iter()
+            .flatten()
+            .next();
+        let argv: Result<Vec<CString>> = command.argv.iter().map(|a| c_string("argv", a)).collect();
+        let env = environment(live, spec, base, command);
+        let lookup = |name: &str| {
+            env.iter()
+                .find(|(n, _)| n == name)
+                .map(|(_, value)| value.as_os_str())
+        };
+        let mut flags = if lookup("HOME").is_none() {
+            wire::ADD_HOME
+        } else {
+            0
+        };
+        if command.tty.is_some() {
+            flags |= wire::TTY;
+        }
+        let mut fds = Vec::new();
+        for (_, number) in &command.fds {
+            number.put(&mut fds);
+        }
+        // Rounded up: 0 stands for no limit.
+        let timeout = |t: Duration| {
+            u64::try_from(t.as_nanos().div_ceil(1_000_000))
+                .unwrap_or(u64::MAX)
+                .max(1)
+        };
+        Ok(Self {
+            user: c_string("user", user.map_or(OsStr::new(""), OsStr::new))?,
+            cwd: c_string("cwd", cwd.map_or(OsStr::new("/"), |dir| dir.as_os_str()))?,
+            argv: argv?.iter().collect(),
+            path: c_string("env", lookup("PATH").unwrap_or(OsStr::new(PATH)))?,
+            env: variables(&env)?,
+            flags,
+            fds,
+            timeout_ms: command.timeout.map_or(0, timeout),
+            size: command.tty.unwrap_or(Size {
+                rows: 0,
+                columns: 0,
+            }),
+        })
+    }
+
+    fn run(&self, id: u64, caps: u64) -> Run<'_> {
+        Run {
+            id,
+            flags: self.flags,
+            user: &self.user,
+            cwd: &self.cwd,
+            argv: self.argv.as_list(),
+            env: self.env.as_list(),
+            path: &self.path,
+            fds: &self.fds,
+            timeout_ms: self.timeout_ms,
+            rows: self.size.rows.into(),
+            columns: self.size.columns.into(),
+            caps,
+        }
+    }
+}
+
+/// Starts a command.
 pub(super) fn launch(
     live: &Arc<Live>,
     spec: &Spec,
     base: &Base,
     command: Command,
 ) -> Result<Process> {
-    command.validate()?;
-    let user = command
-        .user
-        .as_deref()
-        .or(spec.user.as_deref())
-        .or(base.config.user.as_deref())
-        .unwrap_or("");
-    let user = c_string("user", OsStr::new(user))?;
-    let cwd = command
-        .cwd
-        .as_deref()
-        .or(spec.workdir.as_deref())
-        .or(base.config.workdir.as_deref());
-    let cwd = c_string("cwd", cwd.map_or(OsStr::new("/"), |p| p.as_os_str()))?;
-    let argv: Result<Vec<CString>> = command.argv.iter().map(|a| c_string("argv", a)).collect();
-    let argv: ListBuf = argv?.iter().collect();
-    let env = environment(live, spec, base, &command);
-    let lookup = |name: &str| env.iter().find(|(n, _)| n == name).map(|(_, value)| value);
-    let path = c_string("env", lookup("PATH").map_or(OsStr::new(PATH), |p| p))?;
-    let mut flags = if lookup("HOME").is_none() {
-        wire::ADD_HOME
-    } else {
-        0
-    };
-    if command.tty.is_some() {
-        flags |= wire::TTY;
-    }
-    let env = variables(&env)?;
-    let mut numbers = Vec::new();
-    for (_, number) in &command.fds {
-        number.put(&mut numbers);
-    }
+    let prepared = Request::new(live, spec, base, &command)?;
     let id = live.next_command();
-    let size = command.tty.unwrap_or(Size {
-        rows: 0,
-        columns: 0,
-    });
-    let run = Run {
-        id,
-        flags,
-        user: &user,
-        cwd: &cwd,
-        argv: argv.as_list(),
-        env: env.as_list(),
-        path: &path,
-        fds: &numbers,
-        timeout_ms: command.timeout.map_or(0, |t| {
-            u64::try_from(t.as_nanos().div_ceil(1_000_000))
-                .unwrap_or(u64::MAX)
-                .max(1)
-        }),
-        rows: size.rows.into(),
-        columns: size.columns.into(),
-        caps: live.caps.bits(),
-    };
+    let run = prepared.run(id, live.caps.bits());
     let program = command.argv[0].clone();
     let extra: Vec<OwnedFd> = command.fds.into_iter().map(|(fd, _)| fd).collect();
     let streams = streams(
@@ -102,12 +137,11 @@ pub(super) fn launch(
         command.tty.is_some(),
     )?;
     let oom_before = live.oom_kills();
-    let (status, fds) =
-        send(live, &run, &streams.theirs, &extra).map_err(|e| explained(e, &program, &run))?;
+    let sent = send(live, &run, &streams.theirs, &extra);
+    let (status, fds) = sent.map_err(|e| explained(e, &program, &run))?;
     let mut fds = fds.into_iter();
-    let pidfd = fds
-        .next()
-        .ok_or_else(|| Error::new(Kind::Broken, "start command", "no pidfd came back"))?;
+    let none = || Error::new(Kind::Broken, "start command", "no pidfd came back");
+    let pidfd = fds.next().ok_or_else(none)?;
     let Streams {
         stdin,
         stdout,
@@ -115,9 +149,10 @@ pub(super) fn launch(
         ..
     } = streams;
     let done = Mutex::new(None);
+    let live = Arc::clone(live);
     Ok(Process {
         id,
-        live: Arc::clone(live),
+        live,
         status,
         pidfd,
         master: fds.next(),
@@ -144,7 +179,7 @@ fn send(
     drop(theirs);
     let (reply, fds) = loop {
         match receive_now(ours.as_fd(), true) {
-            Err(nix::errno::Errno::EINTR) => {}
+            Err(Errno::EINTR) => {}
             other => break other.map_err(|e| Error::os("start command", "recvmsg", e))?,
         }
     };
@@ -164,33 +199,22 @@ fn explained(error: Error, program: &OsString, run: &Run<'_>) -> Error {
         "change directory" => format!("{:?}", run.cwd),
         _ => return error,
     };
-    let errno = error.errno().map(nix::errno::Errno::from_raw);
+    let Some(errno) = error.errno().map(Errno::from_raw) else {
+        return error;
+    };
     let step = error.step().to_owned();
-    match errno {
-        Some(errno) if step == "look up user" && errno == nix::errno::Errno::EINVAL => Error::new(
-            Kind::Invalid,
-            step,
-            format_args!("{subject} is not a user name or a number up to 2147483647"),
-        ),
-        Some(errno) if step == "look up user" && errno == nix::errno::Errno::ENOENT => Error::new(
-            Kind::NotFound,
-            step,
-            format_args!("{subject} is not in /etc/passwd or /etc/group of the image"),
-        ),
-        Some(errno) if step == "set user and groups" && errno == nix::errno::Errno::EINVAL => {
-            Error::os(step, subject, errno)
-                .with_cure("subordinate ids for the caller in /etc/subuid and /etc/subgid")
+    match (step.as_str(), errno) {
+        ("look up user", Errno::EINVAL) => {
+            let why = format_args!("{subject} is no user name, and no number up to 2147483647");
+            Error::new(Kind::Invalid, step, why)
         }
-        Some(errno) => {
-            let kind = error.kind();
-            let made = Error::os(step, subject, errno);
-            if made.step() == "execute" {
-                made
-            } else {
-                made.with_kind(kind)
-            }
+        ("look up user", Errno::ENOENT) => {
+            let why = format_args!("{subject} is not in /etc/passwd or /etc/group of the image");
+            Error::new(Kind::NotFound, step, why)
         }
-        None => error,
+        ("set user and groups", Errno::EINVAL) => Error::os(step, subject, errno)
+            .with_cure("subordinate ids for the caller in /etc/subuid and /etc/subgid"),
+        _ => Error::os(step, subject, errno),
     }
 }
 

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The messages between host, spawner and init, and the numbers in them.
+
+use core::ffi::CStr;
+
+use super::{Field, List, Reader};
+
+/// Declares a record: its fields in the order they are sent.
+macro_rules! record {
+    ($(#[$doc:meta])* $name:ident $(<$life:lifetime>)? { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        pub(crate) struct $name $(<$life>)? { $($(#[$fdoc])* pub(crate) $field: $ty,)* }
+
+        impl<'a> Field<'a> for $name $(<$life>)? {
+            fn get(from: &mut Reader<'a>) -> Option<Self> {
+                Some(Self { $($field: Field::get(from)?,)* })
+            }
+            #[cfg(not(tare_init))]
+            fn put(&self, to: &mut Vec<u8>) {
+                $(self.$field.put(to);)*
+            }
+        }
+    };
+}
+
+record! {
+    /// Begins every message to the spawner and to the init.
+    Header {
+        /// [`MAGIC`].
+        magic: u32,
+        /// One of the `*_REQUEST` numbers.
+        kind: u32,
+        /// Bytes of the body, which follows, or lies in the last file descriptor.
+        len: u32,
+        /// 1 if the body lies in the last file descriptor.
+        in_memfd: u32,
+    }
+}
+
+/// Length of a [`Header`] on the wire.
+pub(crate) const HEADER: usize = 16;
+
+/// Host to spawner: [`Hello`]; file descriptors: reply socket, pidfd of the host.
+pub(crate) const HELLO_REQUEST: u32 = 1;
+/// Host to spawner: [`Open`]; file descriptors: control socket of the init, then the slots.
+pub(crate) const OPEN_REQUEST: u32 = 2;
+/// Host to spawner: [`Close`]; file descriptors: none, or a socket that is told when all is gone.
+pub(crate) const CLOSE_REQUEST: u32 = 3;
+/// Host to spawner: [`Job`]; file descriptors: reply socket, then the slots.
+pub(crate) const JOB_REQUEST: u32 = 4;
+/// Host to init: [`Run`]; file descriptors: status socket, stdin, stdout, stderr, then extra ones.
+pub(crate) const RUN_REQUEST: u32 = 5;
+/// Host to init: [`Kill`].
+pub(crate) const KILL_REQUEST: u32 = 6;
+
+record! {
+    /// How the spawner begins.
+    Hello {
+        /// 0: stay as it is; 1: make a user namespace and wait for [`Hello`] again with 2, once the maps are written.
+        stage: u32,
+        /// 1 if `uid` and `gid` are to be mapped by the spawner itself, as the only ids.
+        map_self: u32,
+        /// The caller's user id.
+        uid: u32,
+        /// The caller's group id.
+        gid: u32,
+    }
+}
+
+record! {
+    /// A sandbox to be made.
+    Open<'a> {
+        /// The host's number for it.
+        id: u64,
+        /// Flags of clone(2): which namespaces.
+        namespaces: u64,
+        /// Slot of a cgroup v2 directory to be born in, or -1.
+        cgroup: i32,
+        /// `uid_map` to write, or nothing.
+        uid_map: &'a [u8],
+        /// `gid_map` to write, or nothing.
+        gid_map: &'a [u8],
+        /// Directories to rmdir(2) when the sandbox is gone, in order.
+        cgroups: List<'a>,
+        /// Directories to remove with all that is in them when the sandbox is gone.
+        scratch: List<'a>,
+        /// Slot of the devpts mount that serves terminals, or -1.
+        devpts: i32,
+        /// Slot of the `/dev` mount, or -1.
+        dev: i32,
+        /// Slot of the proc mount, or -1.
+        proc: i32,
+        /// [`Op`]s, in order.
+        ops: &'a [u8],
+        /// What holds for every command.
+        confine: Confine<'a>,
+    }
+}
+
+record! {
+    /// What holds for every command of a sandbox.
+    Confine<'a> {
+        /// Effective and permitted capabilities of container root; inheritable and ambient stay empty.
+        caps: u64,
+        /// 1: no_new_privs.
+        no_new_privs: u32,
+        /// Seccomp programs, attached in order: u32 number of instructions, then the instructions.
+        seccomp: &'a [u8],
+        /// Resource limits: u32 resource, u64 soft, u64 hard, each.
+        rlimits: &'a [u8],
+        /// 1: setgroups(2) is denied by the user namespace and is left out.
+        no_setgroups: u32,
+        /// 1: only user and group 0 are mapped; every user id asked for must be 0.
+        single_id: u32,
+    }
+}
+
+record! {
+    /// Operations without a sandbox, run by a child of the spawner where the spawner is.
+    Job<'a> {
+        /// [`Op`]s, in order.
+        ops: &'a [u8],
+        /// Flags of clone(2).
+        namespaces: u64,
+    }
+}
+
+record! {
+    /// A sandbox to be ended.
+    Close {
+        /// The host's number for it.
+        id: u64,
+    }
+}
+
+record! {
+    /// A command to be started.
+    Run<'a> {
+        /// The host's number for it.
+        id: u64,
+        /// `TTY` and the like.
+        flags: u32,
+        /// `USER[:GROUP]`; empty for 0:0.
+        user: &'a CStr,
+        /// Working directory; made if it is missing.
+        cwd: &'a CStr,
+        /// Program and arguments.
+        argv: List<'a>,
+        /// `NAME=value`, each.
+        env: List<'a>,
+        /// Directories in which a program without a slash is looked for, separated by colons.
+        path: &'a CStr,
+        /// Numbers that the extra file descriptors get, u32 each.
+        fds: &'a [u8],
+        /// Milliseconds after which the command and all it started are killed; 0 for never.
+        timeout_ms: u64,
+        /// Rows and columns of the terminal.
+        rows: u32,
+        /// Columns of the terminal.
+        columns: u32,
+        /// Capabilities, at most the sandbox's own.
+        caps: u64,
+    }
+}
+
+/// [`Run`]: stdin, stdout and stderr are a new terminal, whose master is sent back.
+pub(crate) const TTY: u32 = 1;
+/// [`Run`]: the environment has no `HOME`; add the one of the user.
+pub(crate) const ADD_HOME: u32 = 2;
+/// [`Run`]: the first extra file descriptor is a cgroup v2 directory to be born in.
+pub(crate) const INTO_CGROUP: u32 = 4;
+
+record! {
+    /// A signal for a command.
+    Kill {
+        /// The host's number for the command.
+        id: u64,
+        /// Signal number.
+        signal: u32,
+        /// 1: everything that the command started, too.
+        tree: u32,
+        /// Reason to be reported, one of the `BY_*` numbers.
+        reason: u32,
+    }
+}
+
+/// Replies to the host, on the socket that came with the request.
+/// `READY` and `STARTED` bring a pidfd; `STARTED` with a terminal also its master.
+pub(crate) const READY: u32 = 1;
+/// Something failed; see [`Reply`].
+pub(crate) const FAILED: u32 = 2;
+/// The command runs.
+pub(crate) const STARTED: u32 = 3;
+/// The command ended.
+pub(crate) const EXITED: u32 = 4;
+/// All of the sandbox is gone.
+pub(crate) const CLOSED: u32 = 5;
+
+record! {
+    /// What comes back; which fields matter depends on `kind`.
+    Reply {
+        /// `READY` and so on.
+        kind: u32,
+        /// Failed: one of the `AT_*` numbers. Exited: one of the `BY_*` numbers.
+        place: u32,
+        /// Failed: index of the operation.
+        index: u32,
+        /// Failed: errno. Exited: exit code.
+        code: i32,
+        /// Exited: signal, 0 if none. Started, ready: pid as the sender sees it.
+        signal: u32,
+        /// Exited: 1 if a core was dumped.
+        core: u32,
+        /// Exited: nanoseconds from start to end.
+        wall_ns: u64,
+        /// Exited: microseconds of user time.
+        user_us: u64,
+        /// Exited: microseconds of system time.
+        system_us: u64,
+        /// Exited: largest resident set, KiB.
+        max_rss_kib: u64,
+        /// Exited: blocks of 512 bytes read.
+        blocks_in: u64,
+        /// Exited: blocks of 512 bytes written.
+        blocks_out: u64,
+    }
+}
+
+/// Length of a [`Reply`] on the wire.
+pub(crate) const REPLY: usize = 72;
+
+/// The command ended by itself, or by a signal of its own making.
+pub(crate) const BY_ITSELF: u32 = 0;
+/// Its time was up.
+pub(crate) const BY_TIMEOUT: u32 = 1;
+/// It wrote more than is captured.
+pub(crate) const BY_OUTPUT: u32 = 2;
+/// The caller killed it.
+pub(crate) const BY_CALLER: u32 = 3;
+
+/// Where a start or a command failed, beside the operations.
+pub(crate) const AT_OP: u32 = 0;
+/// clone3(2).
+pub(crate) const AT_CLONE: u32 = 1;
+/// The message itself.
+pub(crate) const AT_MESSAGE: u32 = 2;
+/// Writing `uid_map` or `gid_map`.
+pub(crate) const AT_ID_MAP: u32 = 3;
+/// unshare(2) of the user namespace.
+pub(crate) const AT_USER_NAMESPACE: u32 = 4;
+/// Making the terminal.
+pub(crate) const AT_TERMINAL: u32 = 5;
+/// dup2(2) of the command's file descriptors.
+pub(crate) const AT_FDS: u32 = 6;
+/// setsid(2) or TIOCSCTTY.
+pub(crate) const AT_SESSION: u32 = 7;
+/// The working directory.
+pub(crate) const AT_CWD: u32 = 8;
+/// A resource limit.
+pub(crate) const AT_RLIMIT: u32 = 9;
+/// Looking the user up.
+pub(crate) const AT_USER: u32 = 10;
+/// setgroups(2), setresgid(2), setresuid(2).
+pub(crate) const AT_SETUID: u32 = 11;
+/// capset(2).
+pub(crate) const AT_CAPS: u32 = 12;
+/// PR_SET_NO_NEW_PRIVS.
+pub(crate) const AT_NO_NEW_PRIVS: u32 = 13;
+/// seccomp(2).
+pub(crate) const AT_SECCOMP: u32 = 14;
+/// execve(2).
+pub(crate) const AT_EXEC: u32 = 15;
+
+impl Reply {
+    /// All fields zero but these.
+    pub(crate) const fn new(kind: u32, place: u32, index: u32, code: i32) -> Self {
+        Self {
+            kind,
+            place,
+            index,
+            code,
+            signal: 0,
+            core: 0,
+            wall_ns: 0,
+            user_us: 0,
+            system_us: 0,
+            max_rss_kib: 0,
+            blocks_in: 0,
+            blocks_out: 0,
+        }
+    }
+}
+
+/// Writes numbers one behind the other; the reply's counterpart of [`Reader`].
+struct Fixed<const N: usize> {
+    bytes: [u8; N],
+    at: usize,
+}
+
+impl<const N: usize> Fixed<N> {
+    fn add(&mut self, bytes: &[u8]) {
+        let end = self.at + bytes.len();
+        if let Some(place) = self.bytes.get_mut(self.at..end) {
+            place.copy_from_slice(bytes);
+        }
+        self.at = end;
+    }
+}
+
+impl Reply {
+    /// The reply as it is sent; needs no allocator.
+    pub(crate) fn to_bytes(self) -> [u8; REPLY] {
+        let mut out = Fixed::<REPLY> {
+            bytes: [0; REPLY],
+            at: 0,
+        };
+        for word in [
+            self.kind,
+            self.place,
+            self.index,
+            self.code as u32,
+            self.signal,
+            self.core,
+        ] {
+            out.add(&word.to_ne_bytes());
+        }
+        for long in [
+            self.wall_ns,
+            self.user_us,
+            self.system_us,
+            self.max_rss_kib,
+            self.blocks_in,
+            self.blocks_out,
+        ] {
+            out.add(&long.to_ne_bytes());
+        }
+        out.bytes
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The operations of a start.
+
+use core::ffi::CStr;
+
+use super::{Field, List, Reader};
+
+/// Declares the operations: number, name, fields.
+macro_rules! ops {
+    ($($(#[$doc:meta])* $code:literal $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)* })*) => {
+        /// One step of a start, run in order by the init; slots hold file descriptors.
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        pub(crate) enum Op<'a> { $($(#[$doc])* $name { $($(#[$fdoc])* $field: $ty,)* },)* }
+
+        impl<'a> Field<'a> for Op<'a> {
+            fn get(from: &mut Reader<'a>) -> Option<Self> {
+                match u32::get(from)? {
+                    $($code => Some(Self::$name { $($field: Field::get(from)?,)* }),)*
+                    _ => None,
+                }
+            }
+            #[cfg(not(tare_init))]
+            fn put(&self, to: &mut Vec<u8>) {
+                match self {
+                    $(Self::$name { $($field,)* } => {
+                        let code: u32 = $code;
+                        code.put(to);
+                        $($field.put(to);)*
+                    })*
+                }
+            }
+        }
+    };
+}
+
+ops! {
+    /// Writes `0` to a `tasks` file of cgroup v1: the caller joins without the lock that a pid takes.
+    1 EnterCgroup { file: u32, }
+    /// unshare(2).
+    2 Unshare { flags: u32, }
+    /// setns(2).
+    3 Setns { file: u32, flags: u32, }
+    /// Makes every mount private, so that nothing crosses in either direction.
+    4 MakePrivate { }
+    /// sethostname(2).
+    5 SetHostname { name: &'a CStr, }
+    /// Brings the loopback interface up.
+    6 LoopbackUp { }
+    /// Joins a new session keyring, so that the caller's keys are out of reach.
+    7 NewKeyring { }
+    /// A new instance of a file system, not attached yet; options are key and value in turn, an empty value for a flag.
+    8 NewFs { into: u32, kind: &'a CStr, options: List<'a>, attrs: u32, }
+    /// A clone of the mount at a path of the host (`base` -1) or inside a slot's tree.
+    9 CloneTree { into: u32, base: i32, path: &'a CStr, flags: u32, }
+    /// An overlay, not attached yet; upper and work are below the slot `stage`, which must be attached, or absolute.
+    10 NewOverlay { into: u32, stage: u32, lowers: List<'a>, upper: &'a CStr, work: &'a CStr, options: List<'a>, attrs: u32, flags: u32, }
+    /// Attaches a slot's mount on top of the process's root.
+    11 AttachRoot { from: u32, }
+    /// Attaches a slot's mount inside another's tree, making the target if flags say so.
+    12 Attach { from: u32, root: u32, path: &'a CStr, flags: u32, }
+    /// mount_setattr(2) on an attached slot.
+    13 SetAttr { slot: u32, set: u32, clear: u32, flags: u32, }
+    /// mkdir(2) inside a slot's tree; an existing directory is fine.
+    14 MakeDir { root: u32, path: &'a CStr, mode: u32, uid: u32, gid: u32, }
+    /// symlink(2) inside a slot's tree.
+    15 MakeLink { root: u32, path: &'a CStr, target: &'a CStr, }
+    /// mknod(2) inside a slot's tree.
+    16 MakeNode { root: u32, path: &'a CStr, mode: u32, device: u64, }
+    /// Creates a file with these bytes inside a slot's tree; an existing one is an error.
+    17 MakeFile { root: u32, path: &'a CStr, mode: u32, bytes: &'a [u8], }
+    /// Hides a path: `null` of the tree `dev` over a file, `empty` of the tree `stage` over a directory; nothing where nothing is.
+    18 Mask { root: u32, path: &'a CStr, dev: u32, stage: u32, }
+    /// Makes a path read-only, with all below it; nothing where nothing is.
+    19 MakeReadOnly { root: u32, path: &'a CStr, }
+    /// Makes a slot's tree the root and lets the old one go.
+    20 PivotRoot { slot: u32, }
+    /// Drops from the bounding set what is not in `keep`.
+    21 DropBounding { keep: u64, }
+    /// Writes bytes to an existing file of a slot's tree, without crossing into another mount.
+    22 WriteFile { root: u32, path: &'a CStr, bytes: &'a [u8], }
+    /// Closes a slot.
+    23 CloseSlot { slot: u32, }
+    /// Changes owner, then mode, then the file capability (if any) of an entry, following nothing.
+    24 Chown { root: u32, path: &'a CStr, uid: u32, gid: u32, mode: u32, capability: &'a [u8], }
+    /// Removes a directory with all that is in it; nothing where nothing is.
+    25 RemoveTree { root: u32, path: &'a CStr, }
+    /// Copies a directory's content, with owners, modes, times and xattrs, into an existing one.
+    26 CopyTree { from: u32, to: u32, }
+    /// Detaches an attached slot's mount.
+    28 Detach { slot: u32, }
+    /// Opens a directory of the caller's view by path.
+    27 OpenDir { into: u32, path: &'a CStr, }
+}
+
+/// [`Op::Attach`]: make a missing target a directory.
+pub(crate) const MAKE_DIR: u32 = 1;
+/// [`Op::Attach`]: make a missing target an empty file.
+pub(crate) const MAKE_FILE: u32 = 2;
+/// [`Op::Attach`]: no component of the target may be a symbolic link.
+pub(crate) const NO_SYMLINKS: u32 = 4;
+/// [`Op::Attach`]: a missing target is no error, the mount is left out.
+pub(crate) const IF_PRESENT: u32 = 8;
+/// [`Op::Attach`]: whatever stands in the way, the mount is left out; only for what restricts nothing.
+pub(crate) const OR_SKIP: u32 = 16;
+/// [`Op::NewOverlay`]: the mount belongs to a user namespace.
+pub(crate) const USERXATTR: u32 = 1;
