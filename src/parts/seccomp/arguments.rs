@@ -30,8 +30,16 @@ const FOREIGN: usize = 2;
 /// conditions, one for Docker's default.
 ///
 /// # Errors
-/// [`Kind::Invalid`] if there are more conditions than a program can hold.
+/// [`Kind::Invalid`] if there are more conditions than a program can hold, or any
+/// on the call that attaches the programs that follow.
 pub(super) fn compile(policy: &Policy) -> Result<Vec<Vec<sock_filter>>> {
+    let attach = u32::try_from(libc::SYS_seccomp).ok();
+    let attach = attach.and_then(|number| policy.calls.get(&number));
+    if attach.is_some_and(|call| !call.conditional.is_empty()) {
+        let why = "a rule with args for seccomp would refuse the filter's own parts";
+        return Err(Error::new(Kind::Invalid, "compile seccomp profile", why)
+            .with_cure("a rule for seccomp without args"));
+    }
     let mut programs = Vec::new();
     let undecided = |call: &Call| call.always.is_none();
     let matched = rules(policy, |call, _| undecided(call))?;

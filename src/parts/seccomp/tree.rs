@@ -68,24 +68,77 @@ fn answer_for(policy: &Policy, call: Option<&Call>) -> Action {
     }
 }
 
+/// The most ranges whose returns can be shared: with one fewer jumps and at most
+/// as many returns, every jump stays within the 255 instructions it can reach.
+const SHARING: usize = 128;
+
 fn branch(ranges: &[(u32, Action)]) -> Vec<sock_filter> {
-    if let [(_, action)] = ranges {
-        return vec![answer(*action)];
+    if ranges.len() <= SHARING {
+        return Cluster::compile(ranges);
     }
     let (low, high) = ranges.split_at(ranges.len() / 2);
     let start = high[0].0;
     let (low, high) = (branch(low), branch(high));
-    let mut code = match u8::try_from(low.len()) {
-        Ok(over) => vec![jump(BPF_JGE, start, over, 0)],
-        // A conditional jump reaches 255 instructions, an unconditional one any.
-        Err(_) => vec![
-            jump(BPF_JGE, start, 0, 1),
-            statement(BPF_JMP | BPF_JA, low.len() as u32),
-        ],
-    };
+    // An unconditional jump reaches any distance.
+    let over = statement(BPF_JMP | BPF_JA, low.len() as u32);
+    let mut code = vec![jump(BPF_JGE, start, 0, 1), over];
     code.extend(low);
     code.extend(high);
     code
+}
+
+/// A tree whose jumps come first, each before its low and then its high half,
+/// and whose returns, one per answer, come last: attaching costs by length too.
+struct Cluster {
+    code: Vec<sock_filter>,
+    jumps: usize,
+    answers: Vec<Action>,
+}
+
+impl Cluster {
+    fn compile(ranges: &[(u32, Action)]) -> Vec<sock_filter> {
+        let mut answers = Vec::new();
+        for (_, action) in ranges {
+            if !answers.contains(action) {
+                answers.push(*action);
+            }
+        }
+        let mut cluster = Self {
+            code: Vec::new(),
+            jumps: ranges.len() - 1,
+            answers,
+        };
+        cluster.push(ranges);
+        let returns = cluster.answers.iter().map(|action| answer(*action));
+        cluster.code.extend(returns);
+        cluster.code
+    }
+
+    /// Appends the jumps among `ranges`; there is one between any two of them.
+    fn push(&mut self, ranges: &[(u32, Action)]) {
+        if ranges.len() < 2 {
+            return;
+        }
+        let (low, high) = ranges.split_at(ranges.len() / 2);
+        let after = self.code.len() + 1;
+        let yes = self.target(high, after + low.len() - 1) - after;
+        let no = self.target(low, after) - after;
+        let reach = |distance| u8::try_from(distance).expect("a cluster is within reach");
+        let next = jump(BPF_JGE, high[0].0, reach(yes), reach(no));
+        self.code.push(next);
+        self.push(low);
+        self.push(high);
+    }
+
+    /// Where `ranges` are decided: at their own jumps, which begin at `at`, or at
+    /// a return if there is but one.
+    fn target(&self, ranges: &[(u32, Action)], at: usize) -> usize {
+        let [(_, only)] = ranges else {
+            return at;
+        };
+        let answer = self.answers.iter().position(|answer| answer == only);
+        self.jumps + answer.expect("the answers were collected from the ranges")
+    }
 }
 
 fn answer(action: Action) -> sock_filter {
