@@ -173,7 +173,7 @@ fn check_helper(files: &[File]) -> Vec<String> {
     for file in files.iter().filter(|f| f.path.starts_with("src/init/")) {
         for (number, line) in (1..).zip(file.text.lines()) {
             let taken = line.trim().strip_prefix("#[path = \"");
-            if taken.is_some_and(|path| !path.starts_with("../wire.rs\"")) {
+            if taken.is_some_and(|path| !path.starts_with("../wire/mod.rs\"")) {
                 wrong.push(format!("{}:{number}: only the wire is shared", file.path));
             }
         }
@@ -341,7 +341,7 @@ fn arrow_that_points_up_is_refused() {
         &[],
         &["use crate::image;"],
     );
-    let (wrong, right) = ("#[path = \"../error.rs\"]", "#[path = \"../wire.rs\"]");
+    let (wrong, right) = ("#[path = \"../error.rs\"]", "#[path = \"../wire/mod.rs\"]");
     assert_tells(check_helper, "src/init/main.rs", &[wrong], &[right]);
 }
 
