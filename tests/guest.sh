@@ -1,0 +1,208 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Runs a command as root in a small virtual machine with another kernel and other cgroups.
+#
+#   tests/guest.sh [OPTION]... COMMAND [ARG]...
+#   tests/guest.sh [-k PACKAGE] -p
+#
+#   -k PACKAGE   Debian's kernel package; default linux-image-cloud-amd64 (6.1 on bookworm)
+#   -o MODULE    a kernel module to load first, such as overlay or loop
+#   -f FILE      a file or directory that is there as well, at PATH; default its own absolute path
+#   -t SECONDS   how long the machine may take in all; default 120
+#   -a TEXT      more for the kernel's command line
+#   -e NAME=VAL  an environment variable of the command
+#   -c LAYOUT    cgroups: v2 (the default), v1, or hybrid (v1 with a bare v2 beside it)
+#   -p           only fetch and install what is needed
+#
+# COMMAND and every FILE bring the shared libraries they are linked with. The root of the guest is
+# a tmpfs, so pivot_root works, with busybox for everything else. The status is the command's
+# own; 125 when there is none: the guest did not start, hung, or lost its kernel.
+#
+# The kernel is fetched once, below target/guest. The machine is a plain emulation, since a
+# /dev/kvm that is there need not work inside a virtual machine; it starts in about 5 seconds.
+# Environment: TARE_GUEST (the directory of kernels).
+set -euo pipefail
+umask 022
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+package=linux-image-cloud-amd64
+modules=(overlay)
+files=()
+variables=()
+arguments=
+layout=v2
+prepare=
+seconds=120
+verdict='guest: the command ended with status'
+
+die() {
+    printf 'guest: %s\n' "$*" >&2
+    exit 125
+}
+
+while getopts k:o:f:t:a:e:c:p option; do
+    case $option in
+    k) package=$OPTARG ;;
+    o) modules+=("$OPTARG") ;;
+    f) files+=("$OPTARG") ;;
+    t) seconds=$OPTARG ;;
+    a) arguments=$OPTARG ;;
+    c) layout=$OPTARG ;;
+    p) prepare=1 ;;
+    e) variables+=("$OPTARG") ;;
+    *) die "see the head of $0" ;;
+    esac
+done
+shift $((OPTIND - 1))
+case $layout in v1 | v2 | hybrid) ;; *) die "-c $layout is not v1, v2 or hybrid" ;; esac
+[ $# -gt 0 ] || [ "$prepare" ] || die "no command; see the head of $0"
+
+kernels=${TARE_GUEST:-${CARGO_TARGET_DIR:-$top/target}/guest}
+mkdir -p "$kernels"
+kernels=$(cd "$kernels" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+root=$work/initrd/root
+
+# Installs what is missing, where that is possible.
+ensure_tools() {
+    local missing=()
+    command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
+    command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 || missing+=(busybox-static)
+    command -v cpio >/dev/null || missing+=(cpio)
+    command -v depmod >/dev/null || missing+=(kmod)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    [ "$(id -u)" = 0 ] || die "${missing[*]} missing; try: sudo apt-get install ${missing[*]}"
+    apt-get -qq update >&2
+    apt-get -qq install -y --no-install-recommends "${missing[@]}" >&2
+}
+
+# Fetches the kernel: $kernels/PACKAGE holds boot/ and lib/modules/ then.
+ensure_kernel() {
+    [ -d "$kernels/$package" ] && return
+    # A metapackage names the real one.
+    local real
+    real=$(apt-cache depends "$package" | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+    local debs=$work/debs
+    mkdir "$debs"
+    (cd "$debs" && apt-get -qq -o APT::Sandbox::User=root download "${real:-$package}") >&2 ||
+        die "cannot fetch $package; try: apt-get update"
+    dpkg -x "$debs"/*.deb "$debs/tree"
+    # Another run may have been faster; its copy is as good.
+    mv -T "$debs/tree" "$kernels/$package" 2>/dev/null || [ -d "$kernels/$package" ]
+}
+
+# add FILE [PATH]: puts a file or a directory in, with its libraries.
+add() {
+    local from to library
+    from=$(realpath "$1")
+    to=$root${2:-$from}
+    [ -e "$to" ] && return
+    mkdir -p "$(dirname "$to")"
+    cp -aL "$from" "$to"
+    [ -f "$from" ] || return 0
+    { ldd "$from" 2>/dev/null || true; } | grep -o '/[^ ]*' | while read -r library; do
+        add "$library" "$library"
+    done
+    # Debug information is most of a test binary, and all of it would be in memory.
+    if [ -x "$from" ] && command -v strip >/dev/null; then
+        strip --strip-debug "$to" 2>/dev/null || true
+    fi
+}
+
+# Modules in the order in which they can be loaded.
+add_modules() {
+    local tree=$kernels/$package release module file
+    release=$(basename "$tree"/lib/modules/*)
+    [ -e "$tree/lib/modules/$release/modules.dep" ] || depmod -b "$tree" "$release"
+    mkdir -p "$root/modules"
+    for module in "${modules[@]}"; do
+        modprobe -d "$tree" -S "$release" --show-depends "$module" | while read -r _ file _; do
+            [ -f "$file" ] || continue # built in
+            cp "$file" "$root/modules/"
+            basename "$file" >>"$root/modules/order"
+        done
+    done
+}
+
+# The guest's commands for $layout. Controllers that v1 does not get stay with v2, so hybrid
+# gives v1 all of them.
+write_cgroups() {
+    [ "$layout" = v2 ] && echo 'mount -t cgroup2 cgroup2 /sys/fs/cgroup' && return
+    cat <<'CGROUPS'
+mount -t tmpfs -o mode=755 cgroup /sys/fs/cgroup
+for controller in $(sed 1d /proc/cgroups | cut -f 1); do
+    mkdir /sys/fs/cgroup/$controller
+    mount -t cgroup -o $controller cgroup /sys/fs/cgroup/$controller
+done
+CGROUPS
+    [ "$layout" = v1 ] && return
+    echo 'mkdir /sys/fs/cgroup/unified; mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified'
+}
+
+# The first program of the guest: copies itself into a tmpfs, since an initramfs cannot be pivoted.
+write_init() {
+    cat >"$work/initrd/init" <<'INIT'
+#!/busybox sh
+/busybox mkdir /new
+/busybox mount -t tmpfs -o size=80%,mode=755 root /new
+/busybox mv /root/* /new/
+exec /busybox switch_root /new /guest
+INIT
+    {
+        cat <<'GUEST'
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root
+mkdir -p /proc /sys /dev /tmp /run /root /etc
+chmod 1777 /tmp
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts -o mode=620,gid=5,ptmxmode=666 devpts /dev/pts
+mount -t tmpfs -o mode=1777 shm /dev/shm
+ln -s /proc/self/fd /dev/fd
+ip link set lo up
+printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' >/etc/passwd
+printf 'root:x:0:\ntty:x:5:\nnogroup:x:65534:\n' >/etc/group
+[ -f /modules/order ] && while read -r module; do insmod "/modules/$module"; done </modules/order
+exec </dev/null
+GUEST
+        write_cgroups
+        [ ${#variables[@]} -eq 0 ] || printf 'export %q\n' "${variables[@]}"
+        printf '%q ' "$@"
+        printf '\nprintf "\\n%%s %%s\\n" "%s" $?\n' "$verdict"
+        printf 'poweroff -f\n'
+    } >"$root/guest"
+    chmod 755 "$work/initrd/init" "$root/guest"
+}
+
+ensure_tools
+ensure_kernel
+[ -z "$prepare" ] || exit 0
+mkdir -p "$root/bin"
+cp -L "$(command -v busybox)" "$root/bin/busybox"
+cp "$root/bin/busybox" "$work/initrd/busybox"
+command=$1
+case $command in */*) add "$command" && command=$(realpath "$command") ;; esac
+shift
+for file in "${files[@]}"; do
+    case $file in
+    *:*) add "${file%%:*}" "${file#*:}" ;;
+    *) add "$file" ;;
+    esac
+done
+add_modules
+write_init "$command" "$@"
+(cd "$work/initrd" && find . | cpio --quiet -o -H newc) >"$work/initrd.cpio"
+
+status=0
+timeout --foreground "$seconds" qemu-system-x86_64 -accel tcg -cpu max -smp 2 -m 1024 \
+    -nodefaults -no-user-config -display none -serial stdio -no-reboot \
+    -kernel "$kernels/$package"/boot/vmlinuz-* -initrd "$work/initrd.cpio" \
+    -append "console=ttyS0 quiet panic=-1 $arguments" </dev/null |
+    tr -d '\r' | tee "$work/log" || status=$?
+ended=$(sed -n "s/^$verdict \([0-9]*\)$/\1/p" "$work/log" | tail -n 1)
+[ -n "$ended" ] || die "no verdict from the guest (qemu: $status)"
+exit "$ended"
