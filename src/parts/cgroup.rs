@@ -9,7 +9,7 @@
 mod child;
 mod create;
 mod devices;
-mod io;
+
 mod kill;
 mod layout;
 mod limit;
@@ -18,6 +18,7 @@ mod recover;
 mod usage;
 mod v1;
 mod v2;
+mod weight;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};

@@ -90,7 +90,7 @@ pub(super) fn kill_all(node: &Node) -> nix::Result<()> {
 /// KERNEL(<5.14), and v1: signal whoever is listed until nobody is. Frozen processes neither fork
 /// nor exit, so no process escapes and no number is reused; without a freezer, a number may be
 /// reused between list and signal in theory, as it may for every kill(2).
-fn kill_listed(node: &Node) -> nix::Result<()> {
+pub(super) fn kill_listed(node: &Node) -> nix::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         // Not having frozen is harmless: the next round finds who was born meanwhile.

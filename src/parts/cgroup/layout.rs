@@ -107,6 +107,14 @@ impl Layout {
         }
     }
 
+    /// As if `dir` of v2 were our own cgroup, and the only one in sight.
+    #[cfg(test)]
+    pub(super) fn confine(&mut self, dir: &Path) {
+        if let Some(v2) = &mut self.v2 {
+            (v2.own, v2.mount) = (dir.to_path_buf(), dir.to_path_buf());
+        }
+    }
+
     /// `v1`, `v2`, `hybrid` (limits in v1, kill and freeze in v2) or `none`.
     pub(crate) fn version(&self) -> &'static str {
         match (&self.v2, self.v1.is_empty()) {

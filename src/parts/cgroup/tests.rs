@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the kernel does with our cgroups, as root on whatever layout this machine has.
 //!
-//! These need root and writable cgroups, and fail without them.
+//! `guest` runs them again in virtual machines with the other layouts.
 
 use std::io::Read as _;
-use std::os::fd::AsFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use tare_oracle::need;
+
 use super::*;
 use crate::spec::{Limits, Require, Security};
 
+mod cost;
+mod devices;
+mod guest;
+mod kill;
+mod limits;
 mod user;
 
 /// An id of this process that no other test has.
@@ -106,71 +112,6 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-#[test]
-fn memory_limit_kills_and_counts() {
-    let cgroup = Scratch::new(r#"{"memory": "16m", "swap": "0"}"#);
-    assert_eq!(cgroup.limit("limits.memory"), (16 << 20).to_string());
-    assert_eq!(cgroup.oom_kills(), Some(0));
-    let output = cgroup.run("exec dd if=/dev/zero of=/dev/null bs=64M count=1");
-    assert_eq!(output.status.signal(), Some(libc::SIGKILL), "{output:?}");
-    assert_eq!(cgroup.oom_kills(), Some(1));
-    let peak = cgroup.usage().memory_peak.unwrap();
-    assert!((12 << 20..=16 << 20).contains(&peak), "peak {peak}");
-}
-
-#[test]
-fn pids_limit_stops_fork_bomb() {
-    let cgroup = Scratch::new(r#"{"pids": 6}"#);
-    assert_eq!(cgroup.limit("limits.pids"), "6");
-    let output = cgroup.run("for i in 1 2 3 4 5 6 7 8 9; do sleep 60 >&- 2>&- & done; true");
-    assert!(!output.status.success(), "nine sleeps ran: {output:?}");
-    cgroup.kill().unwrap();
-    wait_until("killed", || cgroup.is_empty());
-}
-
-#[test]
-fn cpus_limit_holds_back() {
-    let cgroup = Scratch::new(r#"{"cpus": 0.2}"#);
-    assert!(cgroup.limit("limits.cpus").starts_with("20000"));
-    let started = Instant::now();
-    let mut child = cgroup.starts("while :; do :; done");
-    std::thread::sleep(Duration::from_millis(600));
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let usage = cgroup.usage();
-    if let (Some(user), Some(system)) = (usage.cpu_user, usage.cpu_system) {
-        let used = (user + system).as_secs_f64() / started.elapsed().as_secs_f64();
-        assert!((0.05..0.5).contains(&used), "{used} processors used");
-    }
-}
-
-#[test]
-fn cpuset_limit_is_felt() {
-    let cgroup = Scratch::new(r#"{"cpuset": "0"}"#);
-    let output = cgroup.run("grep Cpus_allowed_list /proc/self/status");
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout).trim(),
-        "Cpus_allowed_list:\t0"
-    );
-}
-
-#[test]
-fn cpuset_of_missing_processor_is_refused() {
-    let layout = Layout::detect().unwrap();
-    let id = new_id();
-    let asked = limits(r#"{"cpuset": "0,4000"}"#);
-    // Even where it may degrade: a wrong value is not the machine's lack.
-    let require = Require::AllBut(vec!["limits".into()]);
-    let error = Cgroup::create(&layout, &id, &asked, &require, None).unwrap_err();
-    assert_eq!(error.kind(), Kind::Invalid);
-    let text = error.to_string();
-    assert!(
-        text.contains(r#"set limits.cpuset: processor 4000 of "0,4000""#),
-        "{text}"
-    );
-    assert_nothing_left(&layout, &id);
-}
-
 /// Asserts that no directory is called after `id`, wherever it might have been made.
 fn assert_nothing_left(layout: &Layout, id: &str) {
     for hierarchy in layout.v1().iter().chain(layout.v2()) {
@@ -179,35 +120,6 @@ fn assert_nothing_left(layout: &Layout, id: &str) {
             assert!(!path.exists(), "{} is left", path.display());
         }
     }
-}
-
-#[test]
-fn io_weight_without_scheduler_is_refused_or_let_go() {
-    let layout = Layout::detect().unwrap();
-    let (id, asked) = (new_id(), limits(r#"{"io": 200}"#));
-    let Err(error) = Cgroup::create(&layout, &id, &asked, &Require::All, None) else {
-        panic!("this machine has a disk scheduled by bfq: run where it has none");
-    };
-    assert_eq!(error.kind(), Kind::Unsupported);
-    let text = error.to_string();
-    assert!(
-        text.starts_with("set limits.io: no disk is scheduled by bfq"),
-        "{text}"
-    );
-    assert!(
-        text.ends_with("; try: as root: echo bfq > /sys/block/DISK/queue/scheduler"),
-        "{text}"
-    );
-    assert_nothing_left(&layout, &id);
-
-    let require = Require::AllBut(vec!["limits.io".into()]);
-    let cgroup = Scratch(Cgroup::create(&layout, &id, &asked, &require, None).unwrap());
-    let degraded = cgroup.effective().unwrap().degraded;
-    assert_eq!(
-        degraded.iter().map(|d| d.key).collect::<Vec<_>>(),
-        ["limits.io"]
-    );
-    assert_eq!(degraded[0].why, text);
 }
 
 #[test]
@@ -240,6 +152,7 @@ fn create_refuses_ids_that_are_no_plain_names() {
 
 #[test]
 fn create_of_taken_id_leaves_the_first() {
+    need!(root);
     let layout = Layout::detect().unwrap();
     let first = Scratch::new(r#"{"pids": 9, "memory": "64m"}"#);
     let name = first.paths()[0].file_name().unwrap().to_str().unwrap();
@@ -252,6 +165,7 @@ fn create_of_taken_id_leaves_the_first() {
 
 #[test]
 fn tasks_files_let_another_process_in() {
+    need!(root);
     let cgroup = Scratch::new(r#"{"pids": 9, "memory": "64m"}"#);
     for file in cgroup.tasks_files() {
         let mut command = Command::new("sh");
@@ -268,61 +182,8 @@ fn tasks_files_let_another_process_in() {
 }
 
 #[test]
-fn kill_reaches_every_process_with_and_without_cgroup_kill() {
-    for fallback in [false, true] {
-        let mut cgroup = Scratch::new(r#"{"pids": 99}"#);
-        if fallback && !cgroup.0.v1.is_empty() {
-            // The v1 directory alone, as on a machine without cgroup2.
-            cgroup.0.v2.take().unwrap().remove().unwrap();
-        }
-        let mut child = cgroup.starts("(sleep 60 & sleep 60) & setsid sleep 60 & wait");
-        cgroup.kill().unwrap();
-        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
-        wait_until("killed", || cgroup.is_empty());
-    }
-}
-
-#[test]
-fn freeze_stops_and_thaw_lets_go_on() {
-    let cgroup = Scratch::new("{}");
-    let mut child = cgroup.starts("while :; do :; done");
-    let ticks = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-        let user: u64 = stat.split(' ').nth(13).unwrap().parse().unwrap();
-        user
-    };
-    cgroup.freeze().unwrap();
-    let frozen = ticks();
-    std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(ticks(), frozen);
-    cgroup.thaw().unwrap();
-    wait_until("running again", || ticks() > frozen + 2);
-    cgroup.freeze().unwrap();
-    cgroup.kill().unwrap();
-    child.wait().unwrap();
-}
-
-#[test]
-fn child_kill_spares_the_sandbox() {
-    let cgroup = Scratch::new(r#"{"pids": 99}"#);
-    let child = cgroup.child("1").unwrap().unwrap();
-    let mut outer = cgroup.starts("sleep 60");
-    let mut command = cgroup.shell(&format!(
-        "echo 0 > {}/cgroup.procs; sleep 60 & exec sleep 60",
-        child.path().display()
-    ));
-    let mut inner = command.spawn().unwrap();
-    wait_until("inside", || child.processes().len() == 2);
-    child.kill().unwrap();
-    assert_eq!(inner.wait().unwrap().signal(), Some(libc::SIGKILL));
-    child.remove().unwrap();
-    assert!(outer.try_wait().unwrap().is_none());
-    cgroup.kill().unwrap();
-    outer.wait().unwrap();
-}
-
-#[test]
 fn remove_takes_cgroups_below_with_it_and_is_idempotent() {
+    need!(root);
     let cgroup = Scratch::new(r#"{"pids": 99}"#);
     for path in cgroup.paths() {
         std::fs::create_dir_all(path.join("a/b")).unwrap();
@@ -334,6 +195,7 @@ fn remove_takes_cgroups_below_with_it_and_is_idempotent() {
 
 #[test]
 fn recover_removes_dead_owners_only() {
+    need!(root);
     let layout = Layout::detect().unwrap();
     let make = |id: &str| {
         let asked = limits(r#"{"pids": 99}"#);
@@ -366,132 +228,31 @@ fn recover_removes_dead_owners_only() {
     assert!(live.paths().iter().all(|p| p.exists()));
 }
 
-/// D08: what container root can open.
+/// As in a container of root, where no cgroup above is in sight.
 #[test]
-fn devices_outside_the_list_cannot_be_opened() {
-    let layout = Layout::detect().unwrap();
-    let rules = DeviceRules::of(&Security::default()).unwrap().unwrap();
-    let mut gates = vec![(DeviceGate::load(&layout, rules.clone()), "ebpf")];
-    if layout.home("devices") != layout::Home::Absent {
-        gates.push((
-            DeviceGate {
-                rules,
-                program: Err(Errno::EPERM),
-            },
-            "v1",
-        ));
+fn create_in_a_cgroup_with_processes_names_the_way_out() {
+    need!(root);
+    let mut layout = Layout::detect().unwrap();
+    if layout.home("pids") != layout::Home::V2 {
+        return tare_oracle::needs::missing("pids_v2", "the pids controller in cgroup v2");
     }
-    for (gate, way) in gates {
-        let made = Cgroup::create(
-            &layout,
-            &new_id(),
-            &Limits::default(),
-            &Require::All,
-            Some(&gate),
-        );
-        let cgroup = Scratch(made.unwrap());
-        assert_eq!(cgroup.effective().unwrap().devices, Some(way));
-        let dir = tempfile::tempdir().unwrap();
-        let script = format!(
-            "cd {}; mknod mem c 1 1 && mknod disk b 8 0 && mknod null c 1 3 || exit 9
-             echo x > null || exit 8; echo x > /dev/null || exit 7; head -c 1 /dev/urandom > null || exit 6
-             for d in mem disk /dev/kmsg; do (: < $d) 2>&1; done",
-            dir.path().display()
-        );
-        let output = cgroup.run(&script);
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.code().is_some_and(|c| c < 6), "{output:?}");
-        assert_eq!(text.matches("not permitted").count(), 3, "{way}: {text}");
-    }
-}
-
-#[test]
-fn devices_that_cannot_be_restricted_are_an_error() {
-    let rules = DeviceRules::of(&Security::default()).unwrap().unwrap();
-    let gate = DeviceGate::load(&Layout::default(), rules);
-    let create = |require| {
-        Cgroup::create(
-            &Layout::default(),
-            &new_id(),
-            &Limits::default(),
-            &require,
-            Some(&gate),
+    let outer = Scratch::new(r#"{"pids": 99}"#);
+    let mut inside = outer.starts("sleep 60");
+    layout.confine(outer.paths()[0]);
+    let asked = limits(r#"{"pids": 9}"#);
+    let error = Cgroup::create(&layout, &new_id(), &asked, &Require::All, None).unwrap_err();
+    let path = outer.paths()[0].display().to_string();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "set limits.pids: turn on pids below {path}: EBUSY (Device or resource busy); try: \
+             run this program one level down: mkdir {path}/host; echo PID > {path}/host/cgroup.procs"
         )
-    };
-    let error = create(Require::All).unwrap_err();
-    assert_eq!(
-        (error.kind(), error.step()),
-        (Kind::Unsupported, "set security.devices")
     );
-    let cgroup = create(Require::AllBut(vec!["security.devices".into()])).unwrap();
-    assert_eq!(
-        cgroup.effective().unwrap().degraded[0].key,
-        "security.devices"
-    );
-}
-
-/// `cargo test --release cgroup_cost -- --ignored --nocapture` prints a table.
-#[test]
-#[ignore = "a measurement"]
-#[allow(clippy::print_stdout, reason = "its result is the table")]
-fn cgroup_cost() {
-    let layout = Layout::detect().unwrap();
-    let rules = DeviceRules::of(&Security::default()).unwrap().unwrap();
-    let median = |mut times: Vec<Duration>| {
-        times.sort();
-        times[times.len() / 2].as_secs_f64() * 1e6
-    };
-    let loads = (0..50).map(|_| {
-        let started = Instant::now();
-        drop(DeviceGate::load(&layout, rules.clone()));
-        started.elapsed()
-    });
-    println!(
-        "{:40} {:8.1} us",
-        "load eBPF program",
-        median(loads.collect())
-    );
-    let ebpf = DeviceGate::load(&layout, rules.clone());
-    let v1 = DeviceGate {
-        rules,
-        program: Err(Errno::EPERM),
-    };
-    let all = r#"{"memory": "64m", "pids": 99, "cpus": 1, "cpuset": "0"}"#;
-    let rows = [
-        ("{}", None),
-        ("{}", Some(("ebpf", &ebpf))),
-        ("{}", Some(("v1 devices", &v1))),
-        (r#"{"memory": "64m"}"#, None),
-        (r#"{"memory": "64m", "swap": "0"}"#, None),
-        (r#"{"pids": 99}"#, None),
-        (r#"{"cpus": 1}"#, None),
-        (r#"{"cpuset": "0"}"#, None),
-        (all, None),
-        (all, Some(("ebpf", &ebpf))),
-    ];
-    for (json, gate) in rows {
-        let (mut makes, mut removes) = (Vec::new(), Vec::new());
-        for _ in 0..200 {
-            let (id, asked) = (new_id(), limits(json));
-            let started = Instant::now();
-            let made = Cgroup::create(&layout, &id, &asked, &Require::All, gate.map(|(_, g)| g));
-            makes.push(started.elapsed());
-            let Ok(cgroup) = made else { break };
-            let started = Instant::now();
-            cgroup.remove().unwrap();
-            removes.push(started.elapsed());
-        }
-        if removes.is_empty() {
-            continue;
-        }
-        let name = format!("{json} {}", gate.map_or("", |(name, _)| name));
-        println!(
-            "{name:70} create {:7.1} us, remove {:7.1} us",
-            median(makes),
-            median(removes)
-        );
-    }
-    let started = Instant::now();
-    Layout::detect().unwrap();
-    println!("detect layout {:?}", started.elapsed());
+    let none = Limits::default();
+    let inner = Cgroup::create(&layout, &new_id(), &none, &Require::All, None).unwrap();
+    assert!(inner.paths()[0].starts_with(outer.paths()[0]));
+    inner.remove().unwrap();
+    outer.kill().unwrap();
+    inside.wait().unwrap();
 }

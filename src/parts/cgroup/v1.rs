@@ -6,9 +6,9 @@ use std::fs;
 
 use nix::errno::Errno;
 
-use super::io;
 use super::layout::Hierarchy;
 use super::limit::{Limit, Refusal, Setting, check_cpu_list};
+use super::weight;
 
 /// The period of `cpu.cfs_quota_us` that the kernel starts with, in microseconds.
 const PERIOD: f64 = 100_000.0;
@@ -35,7 +35,7 @@ pub(super) fn settings(limit: &Limit<'_>, hierarchy: &Hierarchy) -> Result<Vec<S
         Limit::Cpus(cpus) => one("cpu.cfs_quota_us", format!("{:.0}", cpus * PERIOD)),
         Limit::Cpuset(list) => cpuset(list, hierarchy),
         Limit::Pids(count) => one("pids.max", count.to_string()),
-        Limit::Io(weight) => Ok(vec![io::v1(weight)?]),
+        Limit::Io(share) => Ok(vec![weight::v1(share)?]),
     }
 }
 

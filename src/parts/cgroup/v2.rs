@@ -2,16 +2,16 @@
 //! Limits in the words of cgroup v2, and the search for a place where they can be had.
 #![forbid(unsafe_code)]
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, Uid, faccessat};
 
-use super::io;
 use super::layout::Hierarchy;
 use super::limit::{Limit, Refusal, Setting, check_cpu_list};
+use super::weight;
 
 /// The period of `cpu.max`, in microseconds.
 const PERIOD: f64 = 100_000.0;
@@ -40,7 +40,7 @@ pub(super) fn settings(
             ("cpuset.cpus", list.to_owned())
         }
         Limit::Pids(count) => ("pids.max", count.to_string()),
-        Limit::Io(weight) => return Ok(vec![io::v2(weight, hierarchy)?]),
+        Limit::Io(share) => return Ok(vec![weight::v2(share, hierarchy)?]),
     };
     Ok(vec![Setting { file, value }])
 }
@@ -55,30 +55,23 @@ pub(super) fn settings(
 /// # Errors
 /// When there is none, with the reason that the nearest candidate gave.
 pub(super) fn find_parent(hierarchy: &Hierarchy, controllers: &[&str]) -> Result<PathBuf, Refusal> {
-    let own = &hierarchy.own;
+    let in_sight = |dir: &&Path| dir.starts_with(&hierarchy.mount);
     let mut candidates = Vec::new();
     let mut denied = Errno::EACCES;
-    for dir in own
-        .ancestors()
-        .take_while(|d| d.starts_with(&hierarchy.mount))
-    {
+    for dir in hierarchy.own.ancestors().take_while(in_sight) {
         match may_hold_children(dir) {
+            Ok(()) if lists(dir, "cgroup.subtree_control", controllers) => {
+                return Ok(dir.to_path_buf());
+            }
             Ok(()) => candidates.push(dir),
             Err(errno) => denied = errno,
         }
     }
-    let has = |dir: &Path, file: &str| {
-        // Unreadable is the same as absent: the next candidate is tried.
-        let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
-        controllers
-            .iter()
-            .all(|c| text.split_ascii_whitespace().any(|t| t == *c))
-    };
-    if let Some(dir) = candidates.iter().find(|d| has(d, "cgroup.subtree_control")) {
-        return Ok(dir.to_path_buf());
-    }
     let mut refused = None;
-    for dir in candidates.iter().filter(|d| has(d, "cgroup.controllers")) {
+    for dir in &candidates {
+        if !lists(dir, "cgroup.controllers", controllers) {
+            continue;
+        }
         match enable(dir, controllers) {
             Ok(()) => return Ok(dir.to_path_buf()),
             Err(errno) => refused = refused.or(Some((dir, errno))),
@@ -86,23 +79,46 @@ pub(super) fn find_parent(hierarchy: &Hierarchy, controllers: &[&str]) -> Result
     }
     Err(match refused {
         Some((dir, errno)) => refuse_enable(dir, controllers, errno),
-        None if candidates.is_empty() => refuse_place(own, denied),
+        None if candidates.is_empty() => refuse_place(&hierarchy.own, denied),
         None => refuse_delegation(candidates[0], controllers),
     })
+}
+
+/// Whether all of `controllers` are in a file that lists some.
+fn lists(dir: &Path, file: &str, controllers: &[&str]) -> bool {
+    // Unreadable is the same as absent: the next candidate is tried.
+    let read = || fs::read_to_string(dir.join(file)).unwrap_or_default();
+    controllers.is_empty() || {
+        let text = read();
+        let mut wanted = controllers.iter();
+        wanted.all(|c| text.split_ascii_whitespace().any(|t| t == *c))
+    }
 }
 
 /// Whether we may make a cgroup in `dir` and start processes below it.
 fn may_hold_children(dir: &Path) -> nix::Result<()> {
     let may = |path: &Path, how| faccessat(AT_FDCWD, path, how, AtFlags::AT_EACCESS);
     may(dir, AccessFlags::W_OK | AccessFlags::X_OK)?;
-    may(&dir.join("cgroup.procs"), AccessFlags::W_OK)
+    may(&dir.join("cgroup.procs"), AccessFlags::W_OK)?;
+    match fs::read_to_string(dir.join("cgroup.type")) {
+        // A threaded cgroup's children take threads of its own processes only.
+        Ok(kind) if kind != "domain\n" => Err(Errno::EOPNOTSUPP),
+        // The root has no such file.
+        _ => Ok(()),
+    }
 }
 
 /// Gives the children of `dir` these controllers. It stays so: others may have come to need it.
 fn enable(dir: &Path, controllers: &[&str]) -> nix::Result<()> {
+    let errno = |e: io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
+    // The kernel itself refuses memory and io in a cgroup with processes. With pids, cpu and cpuset
+    // it would turn the cgroup into a threaded one, whose children take no process at all.
+    let has_processes = || fs::read(dir.join("cgroup.procs")).is_ok_and(|list| !list.is_empty());
+    if dir.join("cgroup.type").exists() && has_processes() {
+        return Err(Errno::EBUSY);
+    }
     let words: Vec<_> = controllers.iter().map(|c| format!("+{c}")).collect();
-    fs::write(dir.join("cgroup.subtree_control"), words.join(" "))
-        .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
+    fs::write(dir.join("cgroup.subtree_control"), words.join(" ")).map_err(errno)
 }
 
 const DELEGATE: &str = "systemd-run --user --scope -p Delegate=yes PROGRAM, or run as root";

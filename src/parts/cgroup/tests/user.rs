@@ -96,6 +96,7 @@ impl Drop for Delegated {
 
 #[test]
 fn user_without_delegation_is_told_the_cure() {
+    need!(root);
     run_as_user("body_without_delegation", |_| {});
 }
 
@@ -130,6 +131,7 @@ fn body_without_delegation() {
 
 #[test]
 fn user_with_delegation_gets_limits_and_kill() {
+    need!(root);
     let delegated = Delegated::new("tare_test_delegated");
     run_as_user("body_with_delegation", |pid| delegated.take(pid));
 }
