@@ -393,6 +393,39 @@ fn enosys_refuses_what_it_names_and_nothing_else() {
 }
 
 #[test]
+fn enosys_looks_into_memory_for_keys_and_names() {
+    let _alone = Host::exclusive();
+    need!(root);
+    let enosys = built("tare-oracle", "enosys");
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("cgroup.kill"), "x").unwrap();
+    fs::write(dir.path().join("cgroup.kill2"), "y").unwrap();
+    let script = format!(
+        "cd {}; cat cgroup.kill; cat ./cgroup.kill; cat cgroup.kill2; \
+         cat /nowhere/cgroup.kill2 2>&1 | wc -l; (sleep .2; cat cgroup.kill2) & exit 7",
+        dir.path().display()
+    );
+    let words = ["file:cgroup.kill,fsconfig:lowerdir+", "sh", "-c", &script];
+    let output = Command::new(&enosys).args(words).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "y1\ny");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        said.matches("No such file or directory").count(),
+        2,
+        "{said}"
+    );
+    assert_eq!(output.status.code(), Some(7));
+
+    need!(overlay, program("python3"));
+    let script = "import ctypes; c = ctypes.CDLL(None, use_errno=True); fs = c.syscall(430, b'overlay', 0)\n\
+                  for key in b'lowerdir+', b'source': print(c.syscall(431, fs, 1, key, b'/usr', 0), ctypes.get_errno())";
+    let words = ["fsconfig:lowerdir+", "--", "python3", "-c", script];
+    let output = Command::new(&enosys).args(words).output().unwrap();
+    let expected = format!("-1 {0}\n0 {0}\n", libc::EINVAL);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+}
+
+#[test]
 fn enosys_keeps_privileges_of_root_only() {
     let _alone = Host::exclusive();
     need!(user("plain"));

@@ -1,20 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Runs a command for which some system calls do not exist, as on an older kernel.
-//!
-//! `enosys SYSCALL[,SYSCALL...] [--errno NAME] [--] COMMAND...`
-//!
-//! A system call is a name from the table below or a number; `linux-5.10`
-//! stands for everything that came after that kernel and that a filter can see:
-//! every newer call, and the newer flags of `close_range` and `memfd_create`.
-//! The filter cannot read memory: flags of `clone3` and keys of `fsconfig` go
-//! only together with the whole call.
-
-use std::env;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Command, ExitCode};
+//! Which calls are refused, as a seccomp program.
 
 use libc::{BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W};
-use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, c_long, sock_filter, sock_fprog};
+use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF};
+use libc::{c_long, sock_filter, sock_fprog};
 
 /// The first call that Linux 5.10 does not have.
 const FIRST_AFTER_5_10: c_long = libc::SYS_epoll_pwait2;
@@ -55,16 +44,19 @@ const NAMES: &[(&str, c_long)] = &[
 
 /// When a call is refused.
 #[derive(Debug, PartialEq, Eq)]
-enum Rule {
+pub(crate) enum Rule {
     /// Always.
     Call(c_long),
     /// Numbers from the first up to but not including the second.
     Range(c_long, c_long),
+    /// Never by the program itself: somebody is asked.
+    Ask(c_long),
     /// With EINVAL, when the argument of this index has one of these bits.
     Flags(c_long, u32, u32),
 }
 
-fn rules(word: &str) -> Result<Vec<Rule>, String> {
+/// What a word of the command line refuses.
+pub(crate) fn rules(word: &str) -> Result<Vec<Rule>, String> {
     if word == "linux-5.10" {
         return Ok(vec![
             Rule::Range(FIRST_AFTER_5_10, END_OF_NUMBERS),
@@ -108,7 +100,8 @@ fn argument(index: u32) -> u32 {
     16 + 8 * index
 }
 
-fn filter(rules: &[Rule], errno: i32) -> Vec<sock_filter> {
+/// The instructions that refuse what `rules` say and allow the rest.
+pub(crate) fn program(rules: &[Rule], errno: i32) -> Vec<sock_filter> {
     let load = |offset| statement(BPF_LD | BPF_W | BPF_ABS, offset);
     let fail = |errno: i32| statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | errno as u32);
     let mut program = vec![load(0)];
@@ -117,6 +110,10 @@ fn filter(rules: &[Rule], errno: i32) -> Vec<sock_filter> {
             Rule::Call(number) => {
                 program.extend([jump(BPF_JEQ, number as u32, 0, 1), fail(errno)]);
             }
+            Rule::Ask(number) => program.extend([
+                jump(BPF_JEQ, number as u32, 0, 1),
+                statement(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+            ]),
             Rule::Range(first, end) => program.extend([
                 jump(BPF_JGE, first as u32, 0, 2),
                 jump(BPF_JGE, end as u32, 1, 0),
@@ -135,76 +132,42 @@ fn filter(rules: &[Rule], errno: i32) -> Vec<sock_filter> {
     program
 }
 
-/// Installs `program` for this process and what it becomes.
-fn install(program: &mut [sock_filter]) -> Result<(), String> {
+/// seccomp(2) with these flags; the answer is 0, or a listener's descriptor.
+fn set(program: &mut [sock_filter], flags: libc::c_ulong) -> c_long {
     let program = sock_fprog {
         len: program.len() as u16,
         filter: program.as_mut_ptr(),
     };
-    let set = || {
-        // SAFETY: `program` points to `len` instructions that outlive the call.
-        unsafe {
-            libc::prctl(
-                libc::PR_SET_SECCOMP,
-                libc::SECCOMP_MODE_FILTER,
-                &raw const program,
-            )
-        }
-    };
-    if set() == 0 {
-        return Ok(());
-    }
-    // Without CAP_SYS_ADMIN the kernel wants no_new_privs; with it, tests of
-    // no_new_privs keep their meaning.
-    // SAFETY: takes numbers only.
-    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } == 0 && set() == 0 {
-        return Ok(());
-    }
-    Err(format!(
-        "install filter: {}",
-        std::io::Error::last_os_error()
-    ))
+    let mode = libc::SECCOMP_SET_MODE_FILTER;
+    // SAFETY: `program` points to `len` instructions that outlive the call.
+    unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) }
 }
 
-fn errno(name: &str) -> Result<i32, String> {
-    match name {
-        "ENOSYS" => Ok(libc::ENOSYS),
-        "EINVAL" => Ok(libc::EINVAL),
-        "EPERM" => Ok(libc::EPERM),
-        "EOPNOTSUPP" => Ok(libc::EOPNOTSUPP),
-        other => other
-            .parse()
-            .map_err(|_| format!("errno {other:?}: not a number")),
-    }
+/// Installs `program` for this process and what it becomes.
+pub(crate) fn install(program: &mut [sock_filter]) -> Result<(), String> {
+    install_with(program, 0)
+        .map(drop)
+        .map_err(|e| format!("install filter: {e}"))
 }
 
-fn run(mut words: impl Iterator<Item = String>) -> Result<(), String> {
-    let usage = || "usage: enosys SYSCALL[,SYSCALL...] [--errno NAME] [--] COMMAND...".to_owned();
-    let mut refused = Vec::new();
-    for word in words.next().ok_or_else(usage)?.split(',') {
-        refused.extend(rules(word)?);
+/// Installs `program` with flags of seccomp(2) and returns what that answers.
+/// Allocates nothing, so that it may be called between fork and exec.
+pub(crate) fn install_with(
+    program: &mut [sock_filter],
+    flags: libc::c_ulong,
+) -> std::io::Result<i32> {
+    let mut answer = set(program, flags);
+    if answer < 0 {
+        // Without CAP_SYS_ADMIN the kernel wants no_new_privs; with it, tests
+        // of no_new_privs keep their meaning.
+        // SAFETY: takes numbers only.
+        unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        answer = set(program, flags);
     }
-    let mut number = libc::ENOSYS;
-    let mut word = words.next().ok_or_else(usage)?;
-    if word == "--errno" {
-        number = errno(&words.next().ok_or_else(usage)?)?;
-        word = words.next().ok_or_else(usage)?;
+    if answer < 0 {
+        return Err(std::io::Error::last_os_error());
     }
-    if word == "--" {
-        word = words.next().ok_or_else(usage)?;
-    }
-    install(&mut filter(&refused, number))?;
-    let error = Command::new(&word).args(words).exec();
-    Err(format!("{word}: {error}"))
-}
-
-#[expect(clippy::print_stderr, reason = "a command line program")]
-fn main() -> ExitCode {
-    // Only failures come back: success is another program by then.
-    if let Err(why) = run(env::args().skip(1)) {
-        eprintln!("enosys: {why}");
-    }
-    ExitCode::from(125)
+    Ok(answer as i32)
 }
 
 #[cfg(test)]
