@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The floor: the same sandbox by a straightforward sequence of raw system calls.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::ptr::null;
+
+/// A static x86-64 program of one system call: `exit(0)`.
+pub(crate) const EXIT: &[u8] = &{
+    let mut elf = [0u8; 129];
+    let head: [u8; 64] = [
+        0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 62, 0, 1, 0, 0, 0, 0x78,
+        0, 0x40, 0, 0, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0,
+        56, 0, 1, 0, 0, 0, 0, 0, 0, 0,
+    ];
+    let program: [u8; 56] = [
+        1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0, 0x40, 0,
+        0, 0, 0, 0, 129, 0, 0, 0, 0, 0, 0, 0, 129, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0,
+    ];
+    // mov eax, 60; xor edi, edi; syscall
+    let code: [u8; 9] = [0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05];
+    let mut at = 0;
+    while at < 129 {
+        elf[at] = match at {
+            0..64 => head[at],
+            64..120 => program[at - 64],
+            _ => code[at - 120],
+        };
+        at += 1;
+    }
+    elf
+};
+
+/// Fails the whole child: a floor that skips a step is none.
+fn must(what: &CStr, ret: i64) -> i64 {
+    if ret < 0 {
+        let error = io::Error::last_os_error();
+        eprintln!("floor: {what:?}: {error}");
+        // SAFETY: ends this child without running anything of its parent's.
+        unsafe { libc::_exit(1) };
+    }
+    ret
+}
+
+fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: u64, data: &CStr) {
+    let [source, target, kind] = [source, target, kind].map(CStr::as_ptr);
+    // SAFETY: five pointers to strings that live through the call.
+    let ret = unsafe { libc::mount(source, target, kind, flags, data.as_ptr().cast()) };
+    must(c"mount", ret.into());
+}
+
+fn mkdir(path: &CStr, mode: u32) {
+    // SAFETY: one string.
+    must(c"mkdir", unsafe { libc::mkdir(path.as_ptr(), mode) }.into());
+}
+
+/// Makes the sandbox, runs `/exit` in it, waits for it.
+pub(crate) fn run(root: &Path) {
+    let root = CString::new(root.as_os_str().as_bytes()).unwrap();
+    let cgroup = c"/sys/fs/cgroup/unified/tare-floor";
+    // SAFETY: one string; it is removed below.
+    unsafe { libc::mkdir(cgroup.as_ptr(), 0o755) };
+    let flags = libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWNET
+        | libc::SIGCHLD;
+    // SAFETY: like fork; the bench has one thread, and the child only makes system calls.
+    let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    assert!(pid >= 0, "{}", io::Error::last_os_error());
+    if pid == 0 {
+        inside(&root, cgroup);
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child just made.
+    let waited = unsafe { libc::waitpid(pid as i32, &raw mut status, 0) };
+    assert_eq!((waited, status), (pid as i32, 0));
+    // SAFETY: one string.
+    unsafe { libc::rmdir(cgroup.as_ptr()) };
+}
+
+fn inside(root: &CStr, cgroup: &CStr) -> ! {
+    enter(cgroup);
+    tree(root);
+    kernel();
+    devices();
+    hide();
+    pivot();
+    confine();
+    let argv = [c"/exit".as_ptr(), null()];
+    let envp = [c"PATH=/bin".as_ptr(), null()];
+    // SAFETY: two arrays of strings that end with a null pointer.
+    must(
+        c"execve",
+        unsafe { libc::execve(argv[0], argv.as_ptr(), envp.as_ptr()) }.into(),
+    );
+    unreachable!()
+}
+
+fn enter(cgroup: &CStr) {
+    // SAFETY: strings, buffers and structures that live through each call; the descriptors are this child's own.
+    unsafe {
+        let dir = must(c"open", libc::open(cgroup.as_ptr(), libc::O_PATH).into()) as i32;
+        let procs = must(
+            c"open",
+            libc::openat(dir, c"cgroup.procs".as_ptr(), libc::O_WRONLY).into(),
+        ) as i32;
+        must(c"write", libc::write(procs, c"0".as_ptr().cast(), 1) as i64);
+        must(c"unshare", libc::unshare(libc::CLONE_NEWCGROUP).into());
+        must(
+            c"mount",
+            libc::mount(
+                null(),
+                c"/".as_ptr(),
+                null(),
+                libc::MS_REC | libc::MS_PRIVATE,
+                null(),
+            )
+            .into(),
+        );
+        must(c"keyctl", libc::syscall(libc::SYS_keyctl, 1, 0));
+        must(
+            c"sethostname",
+            libc::sethostname(c"floor".as_ptr(), 5).into(),
+        );
+        let socket = must(
+            c"socket",
+            libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0).into(),
+        ) as i32;
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[0] = b'l' as i8;
+        request.ifr_name[1] = b'o' as i8;
+        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as i16;
+        must(
+            c"ioctl",
+            libc::ioctl(socket, libc::SIOCSIFFLAGS, &raw const request).into(),
+        );
+        libc::close(socket);
+    }
+}
+
+fn tree(root: &CStr) {
+    mount(c"tmpfs", c"/mnt", c"tmpfs", 0, c"mode=755");
+    for (dir, mode) in [
+        (c"/mnt/u", 0o755),
+        (c"/mnt/w", 0o700),
+        (c"/mnt/m", 0o755),
+        (c"/mnt/empty", 0o755),
+    ] {
+        mkdir(dir, mode);
+    }
+    let options = format!(
+        "lowerdir={},upperdir=/mnt/u,workdir=/mnt/w",
+        root.to_str().unwrap()
+    );
+    mount(
+        c"overlay",
+        c"/mnt/m",
+        c"overlay",
+        0,
+        &CString::new(options).unwrap(),
+    );
+    for (file, target) in [
+        (c"/mnt/hostname", c"/mnt/m/etc/hostname"),
+        (c"/mnt/hosts", c"/mnt/m/etc/hosts"),
+        (c"/mnt/resolv.conf", c"/mnt/m/etc/resolv.conf"),
+    ] {
+        for path in [file, target] {
+            // SAFETY: one string; the descriptor is closed.
+            unsafe {
+                libc::close(libc::open(
+                    path.as_ptr(),
+                    libc::O_CREAT | libc::O_WRONLY,
+                    0o644,
+                ))
+            };
+        }
+        mount(file, target, c"", libc::MS_BIND, c"");
+    }
+}
+
+fn kernel() {
+    let locked = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    mount(c"proc", c"/mnt/m/proc", c"proc", locked, c"");
+    mount(
+        c"sysfs",
+        c"/mnt/m/sys",
+        c"sysfs",
+        locked | libc::MS_RDONLY,
+        c"",
+    );
+    mount(
+        c"cgroup",
+        c"/mnt/m/sys/fs/cgroup",
+        c"cgroup2",
+        locked | libc::MS_RDONLY,
+        c"",
+    );
+    mount(
+        c"tmpfs",
+        c"/mnt/m/dev",
+        c"tmpfs",
+        libc::MS_NOSUID | libc::MS_STRICTATIME,
+        c"mode=755,size=65536k",
+    );
+    for dir in [c"/mnt/m/dev/pts", c"/mnt/m/dev/shm", c"/mnt/m/dev/mqueue"] {
+        mkdir(dir, 0o755);
+    }
+    let pts = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
+    mount(
+        c"devpts",
+        c"/mnt/m/dev/pts",
+        c"devpts",
+        libc::MS_NOSUID | libc::MS_NOEXEC,
+        pts,
+    );
+    mount(
+        c"shm",
+        c"/mnt/m/dev/shm",
+        c"tmpfs",
+        locked,
+        c"mode=1777,size=65536k",
+    );
+    mount(c"mqueue", c"/mnt/m/dev/mqueue", c"mqueue", locked, c"");
+}
+
+fn devices() {
+    let nodes = [
+        (c"null", 3),
+        (c"zero", 5),
+        (c"full", 7),
+        (c"random", 8),
+        (c"urandom", 9),
+    ];
+    for (name, minor) in nodes {
+        node(name, libc::makedev(1, minor));
+    }
+    node(c"tty", libc::makedev(5, 0));
+    for (target, link) in [
+        (c"/proc/self/fd", c"/mnt/m/dev/fd"),
+        (c"/proc/self/fd/0", c"/mnt/m/dev/stdin"),
+        (c"/proc/self/fd/1", c"/mnt/m/dev/stdout"),
+        (c"/proc/self/fd/2", c"/mnt/m/dev/stderr"),
+        (c"/proc/kcore", c"/mnt/m/dev/core"),
+        (c"pts/ptmx", c"/mnt/m/dev/ptmx"),
+    ] {
+        // SAFETY: two strings.
+        must(
+            c"symlink",
+            unsafe { libc::symlink(target.as_ptr(), link.as_ptr()) }.into(),
+        );
+    }
+}
+
+fn node(name: &CStr, device: u64) {
+    let path = CString::new(format!("/mnt/m/dev/{}", name.to_str().unwrap())).unwrap();
+    // SAFETY: one string.
+    must(
+        c"mknod",
+        unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, device) }.into(),
+    );
+}
+
+fn hide() {
+    let exists = |path: &CStr| {
+        // SAFETY: one string.
+        unsafe { libc::access(path.as_ptr(), libc::F_OK) == 0 }
+    };
+    for file in [
+        "interrupts",
+        "kcore",
+        "keys",
+        "latency_stats",
+        "sched_debug",
+        "timer_list",
+        "timer_stats",
+    ] {
+        let path = CString::new(format!("/mnt/m/proc/{file}")).unwrap();
+        if exists(&path) {
+            mount(c"/mnt/m/dev/null", &path, c"", libc::MS_BIND, c"");
+        }
+    }
+    for dir in [
+        c"/mnt/m/proc/acpi",
+        c"/mnt/m/proc/asound",
+        c"/mnt/m/proc/scsi",
+        c"/mnt/m/sys/firmware",
+        c"/mnt/m/sys/devices/virtual/powercap",
+    ] {
+        if exists(dir) {
+            mount(c"tmpfs", dir, c"tmpfs", libc::MS_RDONLY, c"");
+        }
+    }
+    for path in [
+        c"/mnt/m/proc/bus",
+        c"/mnt/m/proc/fs",
+        c"/mnt/m/proc/irq",
+        c"/mnt/m/proc/sys",
+        c"/mnt/m/proc/sysrq-trigger",
+    ] {
+        if exists(path) {
+            let locked = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC | libc::MS_RDONLY;
+            mount(path, path, c"", libc::MS_BIND | libc::MS_REC, c"");
+            mount(
+                c"",
+                path,
+                c"",
+                libc::MS_BIND | libc::MS_REMOUNT | locked,
+                c"",
+            );
+        }
+    }
+}
+
+fn pivot() {
+    // SAFETY: strings only.
+    unsafe {
+        must(c"chdir", libc::chdir(c"/mnt/m".as_ptr()).into());
+        must(
+            c"pivot_root",
+            libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()),
+        );
+        must(
+            c"umount2",
+            libc::umount2(c".".as_ptr(), libc::MNT_DETACH).into(),
+        );
+        must(c"chdir", libc::chdir(c"/".as_ptr()).into());
+    }
+}
+
+/// Docker's fourteen capabilities, no_new_privs, and a filter that asks for each allowed number in turn.
+fn confine() {
+    const KEEP: u64 = 0xa804_25fb;
+    let statement = |code, k| libc::sock_filter {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    };
+    let mut filter = vec![statement(0x20, 0)];
+    for number in (0..361u32).filter(|n| ![165, 166, 272, 308].contains(n)) {
+        filter.push(libc::sock_filter {
+            code: 0x15,
+            jt: 0,
+            jf: 1,
+            k: number,
+        });
+        filter.push(statement(0x06, 0x7fff_0000));
+    }
+    filter.push(statement(0x06, 0x0005_0001));
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_mut_ptr(),
+    };
+    let header = [0x2008_0522u32, 0];
+    let data = [KEEP as u32, KEEP as u32, 0, 0, 0, 0];
+    // SAFETY: numbers, and structures that live through each call.
+    unsafe {
+        libc::setsid();
+        for cap in (0..41).filter(|cap| KEEP & 1 << cap == 0) {
+            must(c"prctl", libc::prctl(libc::PR_CAPBSET_DROP, cap).into());
+        }
+        must(c"setgroups", libc::setgroups(1, [0].as_ptr()).into());
+        must(c"setresgid", libc::setresgid(0, 0, 0).into());
+        must(c"setresuid", libc::setresuid(0, 0, 0).into());
+        must(
+            c"capset",
+            libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()),
+        );
+        must(
+            c"prctl",
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into(),
+        );
+        must(
+            c"seccomp",
+            libc::syscall(libc::SYS_seccomp, 1, 0, &raw const program),
+        );
+    }
+}
