@@ -24,6 +24,9 @@ setcap              libcap2-bin
 setfattr            attr
 strace              strace
 shellcheck          shellcheck
+qemu-system-x86_64  qemu-system-x86
+cpio                cpio
+depmod              kmod
 /usr/lib/x86_64-linux-gnu/libc.a                libc6-dev
 /usr/share/keyrings/debian-archive-keyring.gpg  debian-archive-keyring
 END
