@@ -1,5 +1,187 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Images: from bytes on disk to directories that can be mounted.
+#![forbid(unsafe_code)]
 
+mod config;
 pub mod digest;
 pub mod layer;
+mod oci;
+mod ownership;
+mod platform;
+mod progress;
+mod reference;
+mod remove_tree;
+mod source;
+mod store;
+mod unpack;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::{Error, Kind, Result};
+
+pub use config::{ImageConfig, LayerInfo};
+pub use digest::Digest;
+pub use ownership::Chown;
+pub use platform::Platform;
+pub use progress::Progress;
+pub use reference::Reference;
+pub use store::{Collected, ImportOptions, Problem, Recovered, Report, Scratch, Store, Stored};
+pub use unpack::{UnpackOptions, unpack};
+
+/// An image that is ready to be mounted: a configuration and a root.
+///
+/// Cheap to clone. While any clone lives, nobody removes its layers from the store.
+#[derive(Debug, Clone)]
+pub struct Image(Arc<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    reference: Reference,
+    digest: Option<Digest>,
+    config: ImageConfig,
+    layers: Vec<LayerInfo>,
+    root: Root,
+    size: u64,
+    /// Shared locks of the layers; the kernel keeps them while the files are open.
+    _locks: Arc<Vec<store::Lock>>,
+}
+
+/// The files of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    /// The machine's own `/`.
+    Host,
+    /// One directory, used in place and never written to.
+    Dir(PathBuf),
+    /// One directory per layer in the form that overlayfs stacks, bottom first,
+    /// each once; empty for an image without layers. What a later layer hides whole
+    /// is left out.
+    Layers(Vec<PathBuf>),
+}
+
+impl Image {
+    /// The reference it was opened by.
+    pub fn reference(&self) -> &Reference {
+        &self.0.reference
+    }
+
+    /// The digest of its manifest; none for a directory and the host.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.0.digest.as_ref()
+    }
+
+    /// What it says about how to run it; nothing for a directory and the host.
+    pub fn config(&self) -> &ImageConfig {
+        &self.0.config
+    }
+
+    /// Its files.
+    pub fn root(&self) -> &Root {
+        &self.0.root
+    }
+
+    /// Its layers, bottom first, as its manifest lists them; none for a directory and the host.
+    pub fn layers(&self) -> &[LayerInfo] {
+        &self.0.layers
+    }
+
+    /// When it was made, RFC 3339, as the image says it.
+    pub fn created(&self) -> Option<&str> {
+        self.0.config.created.as_deref()
+    }
+
+    /// Bytes of its layers, as kept; zero for a directory and the host.
+    pub fn size(&self) -> u64 {
+        self.0.size
+    }
+
+    fn in_place(reference: &Reference) -> Result<Self> {
+        let root = match reference {
+            Reference::Host => Root::Host,
+            Reference::Dir(path) => Root::Dir(directory(path)?),
+            other => unreachable!("{other} is not used in place"),
+        };
+        Ok(Self(Arc::new(Inner {
+            reference: reference.clone(),
+            digest: None,
+            config: ImageConfig::default(),
+            layers: Vec::new(),
+            root,
+            size: 0,
+            _locks: Arc::default(),
+        })))
+    }
+
+    /// An image whose layers are all there and held.
+    fn in_store(
+        store: &Store,
+        manifest: &source::Document,
+        parsed: &config::Parsed,
+        held: BTreeMap<Digest, store::Lock>,
+    ) -> Result<Self> {
+        let digest = manifest.descriptor.digest;
+        let subject = digest.to_string();
+        let media_type = &manifest.descriptor.media_type;
+        let listed = oci::Manifest::parse(&manifest.bytes, &subject, media_type)?.layers;
+        let layers = listed
+            .iter()
+            .zip(&parsed.diff_ids)
+            .map(|(layer, diff_id)| LayerInfo {
+                digest: layer.digest,
+                diff_id: *diff_id,
+                size: layer.size,
+            });
+        Ok(Self(Arc::new(Inner {
+            reference: Reference::Digest(digest),
+            digest: Some(digest),
+            config: parsed.config.clone(),
+            layers: layers.collect(),
+            root: Root::Layers(stack(store, &parsed.diff_ids)?),
+            size: listed
+                .iter()
+                .fold(0, |sum, layer| sum.saturating_add(layer.size)),
+            _locks: Arc::new(held.into_values().collect()),
+        })))
+    }
+
+    fn named(self, reference: &Reference) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        inner.reference = reference.clone();
+        Self(Arc::new(inner))
+    }
+}
+
+/// The directories to stack. A layer that is there twice counts where it is last:
+/// what it adds and hides there covers all it did below, and overlayfs refuses a
+/// directory given twice.
+fn stack(store: &Store, diff_ids: &[Digest]) -> Result<Vec<PathBuf>> {
+    let mut top_first: Vec<PathBuf> = Vec::with_capacity(diff_ids.len());
+    for diff_id in diff_ids.iter().rev() {
+        let tree = store.layer_tree(diff_id);
+        if top_first.contains(&tree) {
+            continue;
+        }
+        let hides = store::opaque_root(&tree)?;
+        top_first.push(tree);
+        if hides {
+            break;
+        }
+    }
+    top_first.reverse();
+    Ok(top_first)
+}
+
+fn directory(path: &std::path::Path) -> Result<PathBuf> {
+    let wrong = |e| Error::io("open image", format_args!("dir:{}", path.display()), e);
+    let path = path.canonicalize().map_err(wrong)?;
+    match path.is_dir() {
+        true => Ok(path),
+        false => Err(Error::new(
+            Kind::Invalid,
+            "open image",
+            format_args!("dir:{}: not a directory", path.display()),
+        )),
+    }
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The JSON documents of the OCI image spec and of Docker's schema 2: parsed, bounded, checked.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+use crate::image::digest::Digest;
+use crate::image::platform::Platform;
+
+/// No document above this is read; other tools use the same bound.
+pub(crate) const DOCUMENT_MAX: u64 = 4 << 20;
+/// As many layers as an overlay takes (`OVL_MAX_STACK`).
+pub(crate) const LAYERS_MAX: usize = 500;
+/// Entries of one index that are looked at.
+const MANIFESTS_MAX: usize = 10_000;
+
+pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const OCI_LAYER: &str = "application/vnd.oci.image.layer.";
+const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.";
+/// The name of an image inside a layout.
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The whole name of an image, as containerd and `docker save` write it.
+pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// Points at a blob. OCI image spec, "Content Descriptors".
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Descriptor {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) media_type: String,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) platform: Option<Platform>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
+    /// Keys of other tools, kept as they are.
+    #[serde(flatten)]
+    pub(crate) rest: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Descriptor {
+    pub(crate) fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            platform: None,
+            annotations: None,
+            rest: serde_json::Map::new(),
+        }
+    }
+
+    pub(crate) fn annotation(&self, key: &str) -> Option<&str> {
+        Some(self.annotations.as_ref()?.get(key)?.as_str())
+    }
+
+    pub(crate) fn is_index(&self) -> bool {
+        matches!(self.media_type.as_str(), OCI_INDEX | DOCKER_INDEX)
+    }
+
+    pub(crate) fn is_manifest(&self) -> bool {
+        matches!(self.media_type.as_str(), OCI_MANIFEST | DOCKER_MANIFEST)
+    }
+}
+
+/// A list of manifests. OCI image spec, "Image Index".
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Index {
+    pub(crate) schema_version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) media_type: Option<String>,
+    pub(crate) manifests: Vec<Descriptor>,
+    #[serde(flatten)]
+    pub(crate) rest: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Index {
+    /// An index that lists nothing.
+    pub(crate) fn empty() -> Self {
+        Self {
+            schema_version: 2,
+            media_type: Some(OCI_INDEX.to_owned()),
+            manifests: Vec::new(),
+            rest: serde_json::Map::new(),
+        }
+    }
+
+    /// Reads an index whose descriptor gave it `media_type`.
+    pub(crate) fn parse(json: &[u8], subject: &str, media_type: Option<&str>) -> Result<Self> {
+        let index: Self = parse(json, "parse image index", subject)?;
+        let wrong = |why: &str| wrong("parse image index", subject, why);
+        if index.schema_version != 2 {
+            return Err(wrong("schemaVersion is not 2"));
+        }
+        if ["layers", "config", "fsLayers"]
+            .iter()
+            .any(|key| index.rest.contains_key(*key))
+        {
+            return Err(wrong("both an index and a manifest"));
+        }
+        if index.manifests.len() > MANIFESTS_MAX {
+            return Err(wrong("more than 10000 manifests"));
+        }
+        same_type(index.media_type.as_deref(), media_type).map_err(|why| wrong(&why))?;
+        Ok(index)
+    }
+}
+
+/// One image. OCI image spec, "Image Manifest"; Docker's schema 2 has the same shape.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Manifest {
+    pub(crate) schema_version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) media_type: Option<String>,
+    pub(crate) config: Descriptor,
+    pub(crate) layers: Vec<Descriptor>,
+    #[serde(flatten)]
+    pub(crate) rest: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Manifest {
+    /// The manifest of an image that came without one.
+    pub(crate) fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: Some(OCI_MANIFEST.to_owned()),
+            config,
+            layers,
+            rest: serde_json::Map::new(),
+        }
+    }
+
+    /// Reads a manifest whose descriptor gave it `media_type`.
+    pub(crate) fn parse(json: &[u8], subject: &str, media_type: &str) -> Result<Self> {
+        let manifest: Self = parse(json, "parse image manifest", subject)?;
+        let wrong = |why: &str| wrong("parse image manifest", subject, why);
+        if manifest.schema_version != 2 {
+            return Err(wrong("schemaVersion is not 2"));
+        }
+        if ["manifests", "fsLayers"]
+            .iter()
+            .any(|key| manifest.rest.contains_key(*key))
+        {
+            return Err(wrong("both a manifest and an index"));
+        }
+        same_type(manifest.media_type.as_deref(), Some(media_type)).map_err(|why| wrong(&why))?;
+        if !matches!(
+            manifest.config.media_type.as_str(),
+            OCI_CONFIG | DOCKER_CONFIG
+        ) {
+            let found = &manifest.config.media_type;
+            return Err(wrong(&format!(
+                "config of type {found:?} is not an image's"
+            )));
+        }
+        if manifest.layers.len() > LAYERS_MAX {
+            return Err(wrong("more than 500 layers"));
+        }
+        for layer in &manifest.layers {
+            check_layer(layer).map_err(|why| wrong(&why))?;
+        }
+        Ok(manifest)
+    }
+}
+
+/// Reads JSON from outside: bounded in size here, in depth by the parser (128),
+/// and a key that we know given twice is an error.
+pub(crate) fn parse<T: DeserializeOwned>(
+    json: &[u8],
+    step: &'static str,
+    subject: &str,
+) -> Result<T> {
+    if json.len() as u64 > DOCUMENT_MAX {
+        return Err(wrong(step, subject, "larger than 4 MiB"));
+    }
+    serde_json::from_slice(json).map_err(|e| wrong(step, subject, &e.to_string()))
+}
+
+fn wrong(step: &'static str, subject: &str, why: &str) -> Error {
+    let why: String = why.chars().take(300).collect();
+    Error::new(Kind::Corrupt, step, format_args!("{subject}: {why}"))
+}
+
+/// CVE-2021-41190: a document that says it is something else than what its
+/// descriptor says can be read as two different images.
+fn same_type(inside: Option<&str>, outside: Option<&str>) -> Result<(), String> {
+    match (inside, outside) {
+        (Some(inside), Some(outside)) if inside != outside => Err(format!(
+            "mediaType {inside:?}, but its descriptor says {outside:?}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the layer is one that can be unpacked. The codec is told by content
+/// later, so only what is not a tar at all is refused here.
+fn check_layer(layer: &Descriptor) -> Result<(), String> {
+    let kind = layer.media_type.as_str();
+    let tar = kind.starts_with(OCI_LAYER) || kind.starts_with(DOCKER_LAYER);
+    if !tar || kind.contains("encrypted") {
+        return Err(format!("layer of type {kind:?} cannot be unpacked"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "oci/tests.rs"]
+mod tests;

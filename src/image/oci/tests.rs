@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Tests of the documents: what is read and what is refused.
+#![forbid(unsafe_code)]
+
+use super::*;
+
+const HEX: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+fn manifest(extra: &str) -> String {
+    format!(
+        r#"{{"schemaVersion":2,{extra}"config":{{"mediaType":"{OCI_CONFIG}","digest":"{HEX}","size":2}},
+            "layers":[{{"mediaType":"{OCI_LAYER}v1.tar+gzip","digest":"{HEX}","size":3}}]}}"#
+    )
+}
+
+fn read(json: &str) -> Result<Manifest> {
+    Manifest::parse(json.as_bytes(), "x", OCI_MANIFEST)
+}
+
+#[test]
+fn manifest_with_unknown_keys_is_read_and_written_back() {
+    let text = manifest(r#""subject":{"a":1},"#);
+    let read = read(&text).unwrap();
+    assert_eq!(read.layers[0].size, 3);
+    let again = serde_json::to_string(&read).unwrap();
+    assert!(again.contains(r#""subject":{"a":1}"#), "{again}");
+}
+
+#[test]
+fn manifest_that_is_two_things_at_once_is_refused() {
+    let table = [
+        (r#""manifests":[],"#, "both a manifest and an index"),
+        (r#""fsLayers":[],"#, "both"),
+        (
+            r#""mediaType":"application/vnd.docker.distribution.manifest.v2+json","#,
+            "descriptor says",
+        ),
+        (r#""layers":[],"#, "duplicate field"),
+        (r#""schemaVersion":2,"#, "duplicate field"),
+    ];
+    for (extra, why) in table {
+        let error = read(&manifest(extra)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    let both = format!(r#"{{"schemaVersion":2,"manifests":[],"layers":[{HEX:?}]}}"#);
+    assert!(Index::parse(both.as_bytes(), "x", None).is_err());
+}
+
+#[test]
+fn manifest_with_a_bad_descriptor_is_refused() {
+    let table = [
+        (HEX, "sha256:../../x"),
+        (HEX, "sha512:abc"),
+        (":3}", ":-3}"),
+        (":3}", ":1e99}"),
+        (":3}", ":18446744073709551616}"),
+        ("tar+gzip", "tar+gzip+encrypted"),
+        (OCI_LAYER, "text/plain"),
+        (OCI_CONFIG, "application/vnd.oci.empty.v1+json"),
+        ("\"schemaVersion\":2", "\"schemaVersion\":1"),
+    ];
+    for (from, to) in table {
+        let text = manifest("").replace(from, to);
+        assert!(read(&text).is_err(), "{to}");
+    }
+}
+
+#[test]
+fn document_too_deep_too_long_or_cut_is_refused() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep = manifest(&format!(r#""x":{deep},"#));
+    let long = manifest(&format!(r#""x":"{}","#, "x".repeat(5 << 20)));
+    let cut = &manifest("")[..100];
+    for text in [&deep, &long, cut, "", "null", "[]", "\u{0}"] {
+        assert!(read(text).is_err());
+    }
+    assert!(Manifest::parse(b"{\"\xff\":1}", "x", OCI_MANIFEST).is_err());
+}

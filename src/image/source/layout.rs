@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A directory in the OCI image layout as a source.
+#![forbid(unsafe_code)]
+
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use super::{Files, Member, open_regular};
+use crate::error::{Error, Kind, Result};
+
+/// A directory with `oci-layout`, `index.json` and `blobs`. OCI image spec, "Image Layout".
+#[derive(Debug)]
+pub(crate) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// Opens a layout that must be there.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let wrong = |e| Error::io("open OCI image layout", format_args!("{path:?}"), e);
+        let root = path.canonicalize().map_err(wrong)?;
+        if !root.is_dir() {
+            let why = format!("{path:?} is not a directory");
+            let error = Error::new(Kind::Invalid, "open OCI image layout", why);
+            return Err(error.with_cure(format!("archive:{}", path.display())));
+        }
+        if let Err(e) = open_regular(&root.join("oci-layout")) {
+            let file = path.join("oci-layout");
+            return Err(Error::io(
+                "open OCI image layout",
+                format_args!("{file:?}"),
+                e,
+            ));
+        }
+        Ok(Self { root })
+    }
+
+    /// The store's own blobs as a source.
+    pub(crate) fn of_store(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+}
+
+impl Files for Layout {
+    fn open(&self, name: &str) -> Result<Member<'_>> {
+        let path = self.root.join(name);
+        let (file, size) = open_regular(&path)
+            .map_err(|e| Error::io("open image", format_args!("{path:?}"), e))?;
+        Ok(Member {
+            reader: Box::new(BufReader::with_capacity(1 << 17, file)),
+            size,
+        })
+    }
+
+    fn label(&self) -> String {
+        format!("oci:{}", self.root.display())
+    }
+}

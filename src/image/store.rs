@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The store: a directory of images and unpacked layers, shared by many processes at once.
+#![forbid(unsafe_code)]
+
+mod blobs;
+mod bring;
+mod check;
+mod gc;
+mod import;
+mod index;
+mod jobs;
+mod layers;
+mod lock;
+mod lookup;
+mod open;
+mod scratch;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::Result;
+use crate::image::layer::Ids;
+use crate::image::ownership::Chown;
+
+pub use check::{Problem, Report};
+pub use gc::Collected;
+pub use import::ImportOptions;
+pub use lookup::Stored;
+pub use scratch::{Recovered, Scratch};
+
+pub(in crate::image) use jobs::{Job, run as run_jobs};
+pub(in crate::image) use layers::opaque_root;
+pub(in crate::image) use lock::Lock;
+pub(in crate::image) use scratch::nameless_file;
+
+/// A directory of images and unpacked layers.
+///
+/// It is an OCI image layout (`oci-layout`, `index.json`, `blobs/sha256`) that
+/// other tools can read, plus `layers/<diff id>.<ids>/fs` (unpacked once, then only
+/// read), `scratch` (work in progress) and `locks`. Any number of processes may
+/// use it at once; a process killed at any moment leaves nothing visible, and
+/// what it left is swept when the store is next opened.
+///
+/// Cheap to clone; every clone may be used from any thread.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    root: PathBuf,
+    ids: Ids,
+    chown: Option<Mutex<Box<dyn Chown + Send>>>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.0.root).finish()
+    }
+}
+
+impl Store {
+    /// The store's directory, absolute.
+    pub fn path(&self) -> &Path {
+        &self.0.root
+    }
+
+    /// The same store for an ordinary user who has subordinate ids: layers keep
+    /// all their owners, which `chown` sets from inside a user namespace. Layers
+    /// unpacked with one id and with subordinate ids are kept apart.
+    ///
+    /// For root this changes nothing.
+    #[must_use]
+    pub fn with_chown(&self, chown: Box<dyn Chown + Send>) -> Self {
+        let ids = match self.0.ids {
+            Ids::Root => Ids::Root,
+            _ => Ids::Deferred,
+        };
+        Self(Arc::new(Inner {
+            root: self.0.root.clone(),
+            ids,
+            chown: Some(Mutex::new(chown)),
+        }))
+    }
+
+    /// Removes what killed processes left in the store. Opening it does the same.
+    ///
+    /// # Errors
+    /// Those of reading the directory; what cannot be removed is only counted.
+    pub fn recover(&self) -> Result<Recovered> {
+        scratch::sweep(self)
+    }
+
+    /// Makes a directory for work in progress, removed when the value is dropped
+    /// or, if its maker is killed, when the store is next opened.
+    ///
+    /// # Errors
+    /// Those of mkdir(2) and flock(2).
+    pub fn scratch(&self) -> Result<Scratch> {
+        Scratch::create(self)
+    }
+
+    fn chown(&self) -> Option<MutexGuard<'_, Box<dyn Chown + Send>>> {
+        let chown = self.0.chown.as_ref()?;
+        Some(chown.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn scratch_dir(&self) -> PathBuf {
+        self.0.root.join("scratch")
+    }
+
+    fn layers_dir(&self) -> PathBuf {
+        self.0.root.join("layers")
+    }
+
+    fn blobs_dir(&self) -> PathBuf {
+        self.0.root.join("blobs/sha256")
+    }
+
+    fn lock_path(&self, name: &str) -> PathBuf {
+        self.0.root.join("locks").join(name)
+    }
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One attempt to bring an image into the store: hold, stage, verify, sync once, publish.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::syncfs;
+
+use super::Store;
+use super::import::ImportOptions;
+use super::index::is_filed;
+use super::jobs::{self, Done, Job};
+use super::layers::{Held, Metadata, staged_tree, write_metadata};
+use super::lock::Lock;
+use super::open::{make_dir, write_file};
+use super::scratch::Scratch;
+use crate::error::{Error, Result};
+use crate::image::layer::{Ids, Options, OverlayXattr, Unpacked, Whiteouts};
+use crate::image::oci::{Descriptor, Manifest, OCI_MANIFEST};
+use crate::image::progress::Progress;
+use crate::image::source::{self, Document, Files, Found};
+use crate::image::{Digest, Image};
+
+/// A layer's media type when its blob came without one; the codec is told by content.
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// One attempt.
+pub(super) struct Bring<'a> {
+    pub(super) store: &'a Store,
+    pub(super) files: &'a dyn Files,
+    pub(super) found: &'a Found,
+    pub(super) options: &'a ImportOptions,
+}
+
+/// A layer that is ours to build, and where.
+struct Building {
+    lock: Lock,
+    staged: PathBuf,
+}
+
+impl Bring<'_> {
+    /// None if a blob that was there when we began is gone.
+    pub(super) fn once(
+        &self,
+        names: &[String],
+        progress: &mut dyn Progress,
+    ) -> Result<Option<Image>> {
+        let (mut held, missing) = self.hold(progress)?;
+        if missing.is_empty()
+            && let Some(manifest) = self.nothing_to_do(names)?
+        {
+            return Image::in_store(self.store, manifest, &self.found.parsed, held).map(Some);
+        }
+        let scratch = Scratch::create(self.store)?;
+        let staged = |n| scratch.path().join(format!("layer-{n}"));
+        let building = missing.into_iter().enumerate();
+        let building: BTreeMap<Digest, Building> = building
+            .map(|(n, (id, lock))| {
+                (
+                    id,
+                    Building {
+                        lock,
+                        staged: staged(n),
+                    },
+                )
+            })
+            .collect();
+        let store_files = self.store.files();
+        let jobs = self.jobs(&store_files, &scratch, &building)?;
+        let total = self.found.layers.len();
+        let done = jobs::run(&jobs, &self.layer_options(), total, progress)?;
+        for (job, done) in jobs.iter().zip(&done) {
+            if let (Some(unpacked), Some(building)) = (&done.unpacked, building.get(&job.diff_id)) {
+                self.finish_layer(&building.staged, unpacked, done.blob.0)?;
+            }
+        }
+        let documents = self.documents(&jobs, &done)?;
+        let mut files = stage_documents(&scratch, &documents)?;
+        let kept = jobs.iter().zip(&done);
+        files.extend(kept.filter_map(|(job, done)| Some((job.keep.clone()?, done.blob.0))));
+        if self.options.sync {
+            self.sync()?;
+        }
+        if !self.publish(&files, &documents[0].descriptor, &building, names)? {
+            return Ok(None);
+        }
+        for (diff_id, building) in building {
+            match building.lock.into_shared()? {
+                Some(lock) => held.insert(diff_id, lock),
+                None => return Ok(None),
+            };
+        }
+        Image::in_store(self.store, &documents[0], &self.found.parsed, held).map(Some)
+    }
+
+    /// The manifest, if everything that it names is there and filed.
+    fn nothing_to_do(&self, names: &[String]) -> Result<Option<&Document>> {
+        let Some(manifest) = &self.found.manifest else {
+            return Ok(None);
+        };
+        let index = self.store.index()?;
+        let has = |d: &Descriptor| self.store.has_blob(&d.digest, d.size);
+        let has_layers = self.found.layers.iter().filter_map(|l| l.expected);
+        let done = has(&manifest.descriptor)
+            && has(&self.found.config.descriptor)
+            && has_layers
+                .into_iter()
+                .all(|(digest, size)| self.store.has_blob(&digest, size))
+            && is_filed(&index, &manifest.descriptor.digest, names);
+        Ok(done.then_some(manifest))
+    }
+
+    fn sync(&self) -> Result<()> {
+        let subject = format!("{:?}", self.store.path());
+        let root = File::open(self.store.path());
+        let root = root.map_err(|e| Error::io("sync store", &subject, e))?;
+        syncfs(root).map_err(|e| Error::os("sync store", &subject, e))
+    }
+
+    /// Holds each layer once, in the order of digests: see [`Store::hold_layer`].
+    fn hold(
+        &self,
+        progress: &mut dyn Progress,
+    ) -> Result<(BTreeMap<Digest, Lock>, BTreeMap<Digest, Lock>)> {
+        let mut ids: Vec<Digest> = self.found.parsed.diff_ids.clone();
+        ids.sort_unstable();
+        ids.dedup();
+        let (mut held, mut missing) = (BTreeMap::new(), BTreeMap::new());
+        let mut go_on = || match progress.keep_going() {
+            true => Ok(()),
+            false => Err(jobs::stopped()),
+        };
+        for id in ids {
+            match self
+                .store
+                .hold_layer(&id, self.options.patience, &mut go_on)?
+            {
+                Held::Present(lock) => held.insert(id, lock),
+                Held::Missing(lock) => missing.insert(id, lock),
+            };
+        }
+        Ok((held, missing))
+    }
+
+    /// What has to be read: blobs the store has not, layers that are not unpacked.
+    fn jobs<'b>(
+        &'b self,
+        store_files: &'b dyn Files,
+        scratch: &Scratch,
+        building: &BTreeMap<Digest, Building>,
+    ) -> Result<Vec<Job<'b>>> {
+        let mut jobs: Vec<Job<'b>> = Vec::new();
+        for (index, layer) in self.found.layers.iter().enumerate() {
+            let stored = layer
+                .expected
+                .is_some_and(|(digest, size)| self.store.has_blob(&digest, size));
+            let same =
+                |job: &Job<'_>| job.diff_id == layer.diff_id && job.expected == layer.expected;
+            let built = jobs
+                .iter()
+                .any(|job| job.diff_id == layer.diff_id && job.tree.is_some());
+            let build = building.get(&layer.diff_id).filter(|_| !built);
+            if jobs.iter().any(same) || stored && build.is_none() {
+                continue;
+            }
+            let (files, member) = match layer.expected {
+                Some((digest, _)) if stored => (store_files, source::blob_name(&digest)),
+                _ => (self.files, layer.member.clone()),
+            };
+            if let Some(building) = build {
+                make_dir(&building.staged, 0o700).map_err(|e| {
+                    Error::io("stage layer", format_args!("{:?}", building.staged), e)
+                })?;
+            }
+            jobs.push(Job {
+                files,
+                member,
+                expected: layer.expected,
+                diff_id: layer.diff_id,
+                index,
+                keep: (!stored).then(|| scratch.path().join(format!("blob-{index}"))),
+                tree: build.map(|b| staged_tree(&b.staged)),
+            });
+        }
+        Ok(jobs)
+    }
+
+    fn layer_options(&self) -> Options {
+        let ids = self.store.0.ids;
+        Options {
+            ids,
+            whiteouts: Whiteouts::Convert,
+            overlay_xattr: match ids {
+                Ids::Root => OverlayXattr::Trusted,
+                _ => OverlayXattr::User,
+            },
+            bounds: self.options.bounds.clone(),
+        }
+    }
+
+    /// Owners and metadata: the last two things before a layer is whole.
+    fn finish_layer(&self, staged: &Path, unpacked: &Unpacked, blob: Digest) -> Result<()> {
+        if let (false, Some(mut chown)) = (unpacked.fixups.is_empty(), self.store.chown()) {
+            let tree = staged_tree(staged);
+            let root = File::open(&tree)
+                .map_err(|e| Error::io("set owners", format_args!("{tree:?}"), e))?;
+            chown.apply(root.as_fd(), &unpacked.fixups)?;
+        }
+        let metadata = Metadata {
+            blob,
+            diff_bytes: unpacked.diff_bytes,
+            entries: unpacked.entries,
+            opaque_root: unpacked.opaque_root,
+            notes: unpacked.notes.clone(),
+        };
+        write_metadata(staged, &metadata)
+    }
+
+    /// The manifest and the config, in this order.
+    fn documents(&self, jobs: &[Job<'_>], done: &[Done]) -> Result<[Document; 2]> {
+        let config = self.found.config.clone();
+        if let Some(manifest) = &self.found.manifest {
+            return Ok([manifest.clone(), config]);
+        }
+        let blob = |diff_id: &Digest| {
+            let at = jobs.iter().position(|job| job.diff_id == *diff_id)?;
+            Some(Descriptor::new(LAYER, done[at].blob.0, done[at].blob.1))
+        };
+        let layers = self
+            .found
+            .layers
+            .iter()
+            .map(|l| blob(&l.diff_id))
+            .collect::<Option<Vec<_>>>();
+        let layers = layers.expect("a layer without a manifest is always read");
+        let manifest = Manifest::new(config.descriptor.clone(), layers);
+        let bytes = serde_json::to_vec(&manifest).expect("a manifest is plain data");
+        let descriptor = Descriptor::new(OCI_MANIFEST, Digest::of(&bytes), bytes.len() as u64);
+        Ok([Document { descriptor, bytes }, config])
+    }
+
+    /// Makes everything visible, blobs first and the name last. False if a blob that
+    /// we did not bring is gone.
+    fn publish(
+        &self,
+        files: &[(PathBuf, Digest)],
+        manifest: &Descriptor,
+        building: &BTreeMap<Digest, Building>,
+        names: &[String],
+    ) -> Result<bool> {
+        let mut index = self.store.writable_index()?;
+        for (path, digest) in files {
+            self.store.publish_blob(path, digest)?;
+        }
+        let mut blobs = self.found.layers.iter().filter_map(|l| l.expected);
+        if !blobs.all(|(digest, size)| self.store.has_blob(&digest, size)) {
+            return Ok(false);
+        }
+        for (diff_id, building) in building {
+            self.store.publish_layer(&building.staged, diff_id)?;
+        }
+        if index.add(manifest, names) {
+            index.complete()?;
+        }
+        Ok(true)
+    }
+}
+
+/// Writes the small blobs into the staging directory.
+fn stage_documents(scratch: &Scratch, documents: &[Document; 2]) -> Result<Vec<(PathBuf, Digest)>> {
+    let mut staged = Vec::new();
+    for (name, document) in ["manifest", "config"].iter().zip(documents) {
+        let path = scratch.path().join(name);
+        write_file(&path, &document.bytes, 0o644)
+            .map_err(|e| Error::io("write blob", format_args!("{path:?}"), e))?;
+        staged.push((path, document.descriptor.digest));
+    }
+    Ok(staged)
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Removes images, and then what no image needs any more.
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use super::Store;
+use super::index::Writable;
+use super::lock::Lock;
+use super::lookup::not_found;
+use super::scratch::Scratch;
+use crate::error::{Error, Kind, Result};
+use crate::image::oci::{Descriptor, Index, Manifest};
+use crate::image::{Digest, Reference, config, source};
+use crate::sys::flock::Operation;
+
+/// What a collection did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Collected {
+    /// Blobs removed.
+    pub blobs: usize,
+    /// Bytes of these blobs.
+    pub bytes: u64,
+    /// Unpacked layers removed.
+    pub layers: usize,
+    /// Unpacked layers that no image of the store needs but that are in use.
+    pub in_use: usize,
+}
+
+/// What the images of the index need.
+#[derive(Default)]
+struct Needed {
+    blobs: HashSet<Digest>,
+    diff_ids: HashSet<Digest>,
+}
+
+impl Store {
+    /// Takes a name, or with a digest the whole image, out of the store, and
+    /// removes the blobs and layers that nothing needs any more. Layers in use
+    /// stay until a later collection.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is no such image.
+    pub fn remove(&self, reference: &Reference) -> Result<Collected> {
+        let mut index = self.writable_index()?;
+        if index.remove(reference) == 0 {
+            return Err(not_found(reference, &index.index.manifests));
+        }
+        index.complete()?;
+        self.collect(&index)
+    }
+
+    /// Removes blobs and layers that no image of the store needs and nobody uses.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] if an image's own documents are damaged: then nobody knows
+    /// what it needs, and nothing is removed.
+    pub fn gc(&self) -> Result<Collected> {
+        let index = self.writable_index()?;
+        self.collect(&index)
+    }
+
+    /// The index stays locked: nothing can begin to be needed meanwhile.
+    fn collect(&self, index: &Writable<'_>) -> Result<Collected> {
+        let mut needed = Needed::default();
+        for descriptor in &index.index.manifests {
+            self.mark(descriptor, &mut needed, 0)?;
+        }
+        let mut collected = Collected::default();
+        let scratch = Scratch::create(self)?;
+        self.sweep_layers(&needed, &scratch, &mut collected)?;
+        self.sweep_blobs(&needed, &mut collected)?;
+        Ok(collected)
+    }
+
+    fn mark(&self, descriptor: &Descriptor, needed: &mut Needed, depth: usize) -> Result<()> {
+        let files = self.files();
+        let subject = descriptor.digest.to_string();
+        if !needed.blobs.insert(descriptor.digest) || depth > 8 {
+            return Ok(());
+        }
+        // Entries for other platforms of an index may never have been brought.
+        let document = match source::read_blob(&files, descriptor) {
+            Err(e) if e.kind() == Kind::NotFound => return Ok(()),
+            document => document.map_err(damaged)?,
+        };
+        if descriptor.is_index() {
+            let index = Index::parse(&document.bytes, &subject, Some(&descriptor.media_type));
+            for inner in index.map_err(damaged)?.manifests {
+                self.mark(&inner, needed, depth + 1)?;
+            }
+        } else if descriptor.is_manifest() {
+            let manifest = Manifest::parse(&document.bytes, &subject, &descriptor.media_type);
+            let manifest = manifest.map_err(damaged)?;
+            needed.blobs.insert(manifest.config.digest);
+            needed
+                .blobs
+                .extend(manifest.layers.iter().map(|layer| layer.digest));
+            let config = source::read_blob(&files, &manifest.config).map_err(damaged)?;
+            let config = config::parse(&config.bytes, &subject).map_err(damaged)?;
+            needed.diff_ids.extend(config.diff_ids);
+        }
+        Ok(())
+    }
+
+    fn sweep_blobs(&self, needed: &Needed, collected: &mut Collected) -> Result<()> {
+        for name in names(&self.blobs_dir())? {
+            let needs = |digest: &Digest| needed.blobs.contains(digest);
+            if digest_of(&name).as_ref().is_some_and(needs) {
+                continue;
+            }
+            let path = self.blobs_dir().join(name);
+            let size = fs::symlink_metadata(&path).map_or(0, |m| m.size());
+            self.remove_path(&path)?;
+            collected.blobs += 1;
+            collected.bytes += size;
+        }
+        Ok(())
+    }
+
+    fn sweep_layers(
+        &self,
+        needed: &Needed,
+        scratch: &Scratch,
+        collected: &mut Collected,
+    ) -> Result<()> {
+        for name in names(&self.layers_dir())? {
+            let needs = |digest: &Digest| needed.diff_ids.contains(digest);
+            if digest_of(&name).as_ref().is_some_and(needs) {
+                continue;
+            }
+            let lock = self.0.root.join("locks").join(&name);
+            match Lock::try_take(&lock, Operation::Exclusive)? {
+                None => collected.in_use += 1,
+                Some(lock) => {
+                    self.drop_layer(&name, scratch)?;
+                    lock.remove();
+                    collected.layers += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Away at once, so that nobody sees half of it; its files go after.
+    pub(super) fn drop_layer(&self, name: &OsString, scratch: &Scratch) -> Result<()> {
+        let (from, to) = (self.layers_dir().join(name), scratch.path().join(name));
+        // Moving a directory needs write permission on it; its root is ours.
+        fs::rename(&from, &to)
+            .map_err(|e| Error::io("remove layer", format_args!("{from:?}"), e))?;
+        self.remove_path(&to)
+    }
+}
+
+fn damaged(error: Error) -> Error {
+    error.with_cure("a check of the store, and the image again")
+}
+
+pub(super) fn names(dir: &Path) -> Result<Vec<OsString>> {
+    let wrong = |e| Error::io("read store", format_args!("{dir:?}"), e);
+    let entries = fs::read_dir(dir).map_err(wrong)?;
+    entries
+        .map(|entry| entry.map(|e| e.file_name()).map_err(wrong))
+        .collect()
+}
+
+/// The digest that a blob's or a layer's name begins with.
+pub(super) fn digest_of(name: &OsString) -> Option<Digest> {
+    let hex = name.to_str()?.split('.').next()?;
+    format!("sha256:{hex}").parse().ok()
+}

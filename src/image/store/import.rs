@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Imports images: which one, from where, and under which names.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use super::Store;
+use super::bring::Bring;
+use super::scratch::nameless_file;
+use crate::error::{Error, Kind, Result};
+use crate::image::layer::Bounds;
+use crate::image::oci::{Descriptor, Manifest};
+use crate::image::progress::Progress;
+use crate::image::source::{self, Choice, Files, Found};
+use crate::image::{Image, Platform, Reference};
+
+/// Other processes may remove a blob while we rely on it; then we begin again.
+const ATTEMPTS: usize = 5;
+
+/// How an image is brought into a store.
+#[derive(Debug, Clone)]
+pub struct ImportOptions {
+    /// Names to file the image under, [`Reference::Named`] each; taken from the
+    /// image that has them. Default: none.
+    pub names: Vec<Reference>,
+    /// Also use the names that an archive gives its image, as `docker load` does.
+    /// Default: false, since an archive could take the name of another image.
+    pub source_names: bool,
+    /// Which image of an archive that holds several, by its name there. Default: the only one.
+    pub select: Option<String>,
+    /// Which platform of an index. Default: this machine's.
+    pub platform: Option<Platform>,
+    /// How much a layer may ask for. Default: [`Bounds::default`].
+    pub bounds: Bounds,
+    /// One syncfs(2) before the image becomes visible, so that a power cut
+    /// leaves it whole or absent. Default: true.
+    pub sync: bool,
+    /// How long to wait for a process that builds the same layer. Default: 10 minutes.
+    pub patience: Duration,
+}
+
+impl Default for ImportOptions {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            source_names: false,
+            select: None,
+            platform: None,
+            bounds: Bounds::default(),
+            sync: true,
+            patience: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Store {
+    /// Brings an image from an OCI layout or an archive into the store; `dir:` and
+    /// `host` are used in place.
+    ///
+    /// Both digests of every layer are verified before anything becomes visible.
+    /// What is there already is used; many processes may import the same image at
+    /// once. After an error or a kill nothing of it is visible.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] for an image that does not hold together,
+    /// [`Kind::NotFound`] for a source or a tag that is not there,
+    /// [`Kind::Unsupported`] if nothing fits this machine,
+    /// [`Kind::Busy`] when patience ends, `ECANCELED` if `progress` stops it.
+    pub fn import(
+        &self,
+        reference: &Reference,
+        options: &ImportOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Image> {
+        let names = names(&options.names)?;
+        let mut choice = Choice {
+            tag: options.select.clone(),
+            platform: options.platform.clone(),
+        };
+        let files: Box<dyn Files> = match reference {
+            Reference::Host | Reference::Dir(_) if names.is_empty() => {
+                return Image::in_place(reference);
+            }
+            Reference::Oci { path, tag } => {
+                choice.tag = tag.clone().or(choice.tag);
+                Box::new(source::open_layout(path)?)
+            }
+            Reference::Archive(path) => Box::new(source::Archive::open(path, || {
+                nameless_file(&self.scratch_dir())
+            })?),
+            other => {
+                let why = format!("{other}: only oci: and archive: can be imported");
+                return Err(Error::new(Kind::Invalid, "import image", why));
+            }
+        };
+        let found = source::find(&*files, &choice)?;
+        self.bring(&*files, &found, names, options, progress)
+            .map(|image| image.named(reference))
+    }
+
+    /// Brings what was found into the store.
+    pub(super) fn bring(
+        &self,
+        files: &dyn Files,
+        found: &Found,
+        mut names: Vec<String>,
+        options: &ImportOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Image> {
+        if options.source_names {
+            names.extend(
+                found
+                    .names
+                    .iter()
+                    .filter_map(|n| n.parse::<Reference>().ok()?.stored_name()),
+            );
+        }
+        let found = &self.known_manifest(found)?;
+        for _ in 0..ATTEMPTS {
+            let bring = Bring {
+                store: self,
+                files,
+                found,
+                options,
+            };
+            if let Some(image) = bring.once(&names, progress)? {
+                return Ok(image);
+            }
+        }
+        let why = format!(
+            "{}: its blobs are removed as fast as they come",
+            files.label()
+        );
+        Err(Error::new(Kind::Busy, "import image", why))
+    }
+
+    /// A docker-archive has no manifest. An image of the store with the same
+    /// configuration is the same image, since that names all layers.
+    fn known_manifest(&self, found: &Found) -> Result<Found> {
+        let mut found = found.clone();
+        if found.manifest.is_some() {
+            return Ok(found);
+        }
+        for descriptor in self
+            .index()?
+            .manifests
+            .into_iter()
+            .filter(Descriptor::is_manifest)
+        {
+            let Ok(document) = source::read_blob(&self.files(), &descriptor) else {
+                continue;
+            };
+            let subject = descriptor.digest.to_string();
+            let Ok(manifest) = Manifest::parse(&document.bytes, &subject, &descriptor.media_type)
+            else {
+                continue;
+            };
+            let whole = manifest
+                .layers
+                .iter()
+                .all(|l| self.has_blob(&l.digest, l.size));
+            if whole && manifest.config.digest == found.config.descriptor.digest {
+                for (layer, known) in found.layers.iter_mut().zip(&manifest.layers) {
+                    layer.expected = Some((known.digest, known.size));
+                }
+                found.config.descriptor = manifest.config;
+                found.manifest = Some(document);
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Names in the form they are filed under.
+pub(super) fn names(names: &[Reference]) -> Result<Vec<String>> {
+    let filed = |reference: &Reference| match reference {
+        Reference::Named { digest: None, .. } => Ok(reference.stored_name().expect("it is a name")),
+        other => Err(Error::new(
+            Kind::Invalid,
+            "name image",
+            format_args!("{other} is not NAME[:TAG]"),
+        )),
+    };
+    names.iter().map(filed).collect()
+}

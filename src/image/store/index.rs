@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The store's `index.json`: which names lead to which manifests.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Store;
+use super::lock::Lock;
+use super::open::replace_file;
+use crate::error::{Error, Result};
+use crate::image::oci::{Descriptor, Index, REF_NAME};
+use crate::image::source::read_document;
+use crate::image::{Digest, Reference};
+use crate::sys::flock::Operation;
+
+/// Writers of the index hold its lock for milliseconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The index with the right to change it.
+pub(super) struct Writable<'a> {
+    store: &'a Store,
+    pub(super) index: Index,
+    _lock: Lock,
+}
+
+impl Store {
+    /// The index as it is now.
+    pub(super) fn index(&self) -> Result<Index> {
+        let files = self.files();
+        let json = read_document(&files, "index.json")?;
+        Index::parse(&json, &format!("{:?}: index.json", self.path()), None)
+    }
+
+    /// Keeps other writers out of the index.
+    pub(super) fn writable_index(&self) -> Result<Writable<'_>> {
+        let path = self.lock_path("index");
+        let lock = Lock::take(&path, Operation::Exclusive, PATIENCE, || Ok(()))?;
+        Ok(Writable {
+            index: self.index()?,
+            store: self,
+            _lock: lock,
+        })
+    }
+}
+
+impl Writable<'_> {
+    /// Writes the changed index at once.
+    pub(super) fn complete(&self) -> Result<()> {
+        let path = self.store.path().join("index.json");
+        let json = serde_json::to_vec(&self.index).expect("an index is plain data");
+        replace_file(&path, &json)
+            .map_err(|e| Error::io("write index", format_args!("{path:?}"), e))
+    }
+
+    /// Files a manifest under names, taken from others if need be, or without one.
+    /// True if that changed anything.
+    pub(super) fn add(&mut self, manifest: &Descriptor, names: &[String]) -> bool {
+        let entries = &mut self.index.manifests;
+        let before = entries.clone();
+        let known = |entries: &[Descriptor], digest| entries.iter().any(|d| d.digest == digest);
+        for name in names {
+            let all = std::mem::take(entries);
+            let has_name = |d: &Descriptor| d.annotation(REF_NAME) == Some(name);
+            let (taken, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(has_name);
+            *entries = kept;
+            // An image that lost its last name stays until it is removed by digest.
+            for old in taken {
+                if old.digest != manifest.digest && !known(entries, old.digest) {
+                    entries.push(bare(&old));
+                }
+            }
+            entries.retain(|d| d.digest != manifest.digest || d.annotation(REF_NAME).is_some());
+            let mut entry = bare(manifest);
+            entry.annotations = Some(BTreeMap::from([(REF_NAME.to_owned(), name.clone())]));
+            entries.push(entry);
+        }
+        if !known(entries, manifest.digest) {
+            entries.push(bare(manifest));
+        }
+        *entries != before
+    }
+
+    /// Takes out what a reference names; how many entries that were. With a name,
+    /// other names of the same image stay.
+    pub(super) fn remove(&mut self, reference: &Reference) -> usize {
+        let before = self.index.manifests.len();
+        self.index.manifests.retain(|d| !matches(d, reference));
+        before - self.index.manifests.len()
+    }
+}
+
+/// Without names; keys of other tools go too, since they may be names as well.
+fn bare(descriptor: &Descriptor) -> Descriptor {
+    let mut bare = Descriptor::new(&descriptor.media_type, descriptor.digest, descriptor.size);
+    bare.platform.clone_from(&descriptor.platform);
+    bare
+}
+
+/// Whether an entry is what the reference names. Other tools file `latest` images
+/// under the bare name.
+pub(super) fn matches(descriptor: &Descriptor, reference: &Reference) -> bool {
+    let named = descriptor.annotation(REF_NAME);
+    match reference {
+        Reference::Digest(digest) => descriptor.digest == *digest,
+        Reference::Named { name, tag, digest } => {
+            let full = reference.stored_name();
+            let by_name = named.is_some() && named == full.as_deref()
+                || tag.as_deref().is_none_or(|t| t == "latest") && named == Some(name);
+            match digest {
+                Some(digest) => descriptor.digest == *digest && (tag.is_none() || by_name),
+                None => by_name,
+            }
+        }
+        _ => false,
+    }
+}
+
+/// Whether the manifest is there under all the names, or under any if there are none.
+pub(super) fn is_filed(index: &Index, digest: &Digest, names: &[String]) -> bool {
+    let ours = || index.manifests.iter().filter(|d| d.digest == *digest);
+    let has = |name: &String| ours().any(|d| d.annotation(REF_NAME) == Some(name));
+    ours().next().is_some() && names.iter().all(has)
+}

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Reads blobs in parallel: each is kept, unpacked or both, in one pass, and verified.
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::os::fd::AsFd as _;
+use std::panic::resume_unwind;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::SigSet;
+
+use super::open::{make_dir, write_file};
+use crate::error::{Error, Kind, Result};
+use crate::image::digest::{Digest, HashingReader};
+use crate::image::layer::{self, Unpacked};
+use crate::image::progress::Progress;
+use crate::image::source::{Files, check_blob};
+
+/// How often a caller is asked whether to go on.
+const TICK: Duration = Duration::from_millis(50);
+/// Bytes read between two reports.
+const REPORT: u64 = 1 << 20;
+const CHUNK: usize = 256 << 10;
+
+/// One blob to read.
+pub(in crate::image) struct Job<'a> {
+    /// Where it is read from.
+    pub(in crate::image) files: &'a dyn Files,
+    pub(in crate::image) member: String,
+    /// What the manifest says about it; without one, any blob of the right diff id will do.
+    pub(in crate::image) expected: Option<(Digest, u64)>,
+    pub(in crate::image) diff_id: Digest,
+    /// Its place in the image, for the caller's eyes.
+    pub(in crate::image) index: usize,
+    /// The file that keeps it as it is.
+    pub(in crate::image) keep: Option<PathBuf>,
+    /// The directory it is unpacked into: an empty one is made.
+    pub(in crate::image) tree: Option<PathBuf>,
+}
+
+/// What a job found; all of it verified.
+pub(in crate::image) struct Done {
+    pub(in crate::image) blob: (Digest, u64),
+    pub(in crate::image) unpacked: Option<Unpacked>,
+}
+
+/// Does all jobs, some at a time; the first error ends the others. Results are in
+/// the jobs' order. Threads are gone on return.
+pub(in crate::image) fn run(
+    jobs: &[Job<'_>],
+    options: &layer::Options,
+    total: usize,
+    progress: &mut dyn Progress,
+) -> Result<Vec<Done>> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let shared = Shared {
+        next: AtomicUsize::new(0),
+        stop: AtomicBool::new(false),
+        results: Mutex::new(jobs.iter().map(|_| None).collect()),
+    };
+    let (sender, receiver) = channel();
+    let canceled = thread::scope(|scope| {
+        let mut workers = Vec::new();
+        for _ in 0..jobs.len().min(cores) {
+            let (shared, sender) = (&shared, sender.clone());
+            let worker = thread::Builder::new().name("tare-import".into());
+            let worker = worker.spawn_scoped(scope, move || work(jobs, options, shared, &sender));
+            workers.push(worker.map_err(|e| {
+                shared.stop.store(true, Ordering::Relaxed);
+                Error::io("read layers", "start a thread", e)
+            })?);
+        }
+        drop(sender);
+        let canceled = loop {
+            match receiver.recv_timeout(TICK) {
+                Ok(Report { job, done, of }) => {
+                    let job: &Job<'_> = &jobs[job];
+                    let digest = job.expected.map_or(job.diff_id, |(digest, _)| digest);
+                    progress.layer(job.index, total, &digest, done, of);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break false,
+            }
+            if !progress.keep_going() {
+                shared.stop.store(true, Ordering::Relaxed);
+                break true;
+            }
+        };
+        for worker in workers {
+            worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+        }
+        Ok::<bool, Error>(canceled)
+    })?;
+    if canceled {
+        return Err(stopped());
+    }
+    let results = shared
+        .results
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    first_error(results)
+}
+
+/// The error of a caller who did not want to go on.
+pub(in crate::image) fn stopped() -> Error {
+    Error::os("read layers", "stopped by the caller", Errno::ECANCELED)
+}
+
+struct Shared {
+    next: AtomicUsize,
+    stop: AtomicBool,
+    results: Mutex<Vec<Option<Result<Done>>>>,
+}
+
+struct Report {
+    job: usize,
+    done: u64,
+    of: u64,
+}
+
+/// A job that was stopped because of another's error must not hide that error.
+fn first_error(results: Vec<Option<Result<Done>>>) -> Result<Vec<Done>> {
+    let mut done = Vec::with_capacity(results.len());
+    let mut error = None;
+    for result in results {
+        match result {
+            Some(Ok(result)) => done.push(result),
+            Some(Err(e)) if e.errno() != Some(libc::ECANCELED) => return Err(e),
+            Some(Err(e)) => error = Some(e),
+            None => error = error.or_else(|| Some(stopped())),
+        }
+    }
+    match error {
+        Some(error) => Err(error),
+        None => Ok(done),
+    }
+}
+
+fn work(jobs: &[Job<'_>], options: &layer::Options, shared: &Shared, sender: &Sender<Report>) {
+    // The host's handlers must not run here. It cannot fail with a valid set, and
+    // if it did, a handler would merely run on this thread.
+    let _ = SigSet::all().thread_block();
+    while !shared.stop.load(Ordering::Relaxed) {
+        let at = shared.next.fetch_add(1, Ordering::Relaxed);
+        let Some(job) = jobs.get(at) else { return };
+        let done = do_one(job, options, shared, &mut |done, of| {
+            // Nobody listens any more once the caller wants to stop.
+            let _ = sender.send(Report { job: at, done, of });
+        });
+        if done.is_err() {
+            shared.stop.store(true, Ordering::Relaxed);
+        }
+        shared
+            .results
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)[at] = Some(done);
+    }
+}
+
+fn do_one(
+    job: &Job<'_>,
+    options: &layer::Options,
+    shared: &Shared,
+    report: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<Done> {
+    let label = job.files.label();
+    let member = job.files.open(&job.member)?;
+    if let Some((digest, size)) = job.expected {
+        check_blob(&label, (digest, size), (digest, member.size))?;
+    }
+    let keep = job.keep.as_ref().map(|path| {
+        write_file(path, b"", 0o644)
+            .map_err(|e| Error::io("write blob", format_args!("{path:?}"), e))
+    });
+    let mut feed = Feed {
+        from: member.reader,
+        keep: keep.transpose()?,
+        stop: &shared.stop,
+        report,
+        size: member.size,
+        done: 0,
+        reported: 0,
+        failure: None,
+    };
+    let read = match &job.tree {
+        Some(tree) => unpack(&mut feed, tree, options),
+        None => drain(&mut feed),
+    };
+    if let Some(failure) = feed.failure.take() {
+        return Err(failure);
+    }
+    feed.tell();
+    drop(feed);
+    let done = read.map_err(|e| blame_blob(job, e))?;
+    verify(job, &label, &done)?;
+    Ok(done)
+}
+
+fn unpack(feed: &mut Feed<'_>, tree: &PathBuf, options: &layer::Options) -> Result<Done> {
+    let wrong = |e| Error::io("unpack layer", format_args!("{tree:?}"), e);
+    make_dir(tree, 0o755).map_err(wrong)?;
+    let dir = File::open(tree).map_err(wrong)?;
+    let unpacked = layer::unpack(feed, dir.as_fd(), options, &mut |_| ())?;
+    Ok(Done {
+        blob: (unpacked.blob_digest, unpacked.blob_bytes),
+        unpacked: Some(unpacked),
+    })
+}
+
+fn drain(feed: &mut Feed<'_>) -> Result<Done> {
+    let mut reader = HashingReader::new(feed);
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::io("read blob", "", e)),
+        }
+    }
+    let (digest, bytes, _) = reader.complete();
+    Ok(Done {
+        blob: (digest, bytes),
+        unpacked: None,
+    })
+}
+
+fn verify(job: &Job<'_>, label: &str, done: &Done) -> Result<()> {
+    if let Some(expected) = job.expected {
+        check_blob(label, expected, done.blob)?;
+    }
+    match &done.unpacked {
+        Some(unpacked) if unpacked.diff_id != job.diff_id && !cfg!(feature = "weak_no_verify") => {
+            let (expected, found) = (job.diff_id, unpacked.diff_id);
+            let why = format!("{label}: diff id {expected}: its bytes have {found}");
+            Err(Error::new(Kind::Corrupt, "verify layer", why).with_cure("get the image again"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A blob with the wrong bytes fails in the unpacker before its digest is known;
+/// that the bytes are wrong is the better thing to say.
+fn blame_blob(job: &Job<'_>, error: Error) -> Error {
+    let Some((expected, size)) = job.expected else {
+        return error;
+    };
+    if error.kind() != Kind::Corrupt || cfg!(feature = "weak_no_verify") {
+        return error;
+    }
+    let Ok(member) = job.files.open(&job.member) else {
+        return error;
+    };
+    let mut reader = HashingReader::new(member.reader.take(size));
+    match io::copy(&mut reader, &mut io::sink()) {
+        Ok(n) => {
+            let found = reader.complete().0;
+            check_blob(&job.files.label(), (expected, size), (found, n))
+                .err()
+                .unwrap_or(error)
+        }
+        Err(_) => error,
+    }
+}
+
+/// A blob as it is read: counted, copied into its file, given up on request.
+struct Feed<'a> {
+    from: Box<dyn Read + Send + 'a>,
+    keep: Option<File>,
+    stop: &'a AtomicBool,
+    report: &'a mut (dyn FnMut(u64, u64) + Send),
+    size: u64,
+    done: u64,
+    reported: u64,
+    /// Why reading ended, if it is not the blob's own fault.
+    failure: Option<Error>,
+}
+
+impl Feed<'_> {
+    fn tell(&mut self) {
+        self.reported = self.done;
+        (self.report)(self.done, self.size);
+    }
+}
+
+impl Read for Feed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            self.failure = Some(stopped());
+            return Err(Errno::ECANCELED.into());
+        }
+        let n = self.from.read(buffer)?;
+        if let Some(keep) = &mut self.keep
+            && let Err(e) = keep.write_all(&buffer[..n])
+        {
+            let raw = e.raw_os_error();
+            self.failure = Some(Error::io("write blob", "", e));
+            return Err(
+                raw.map_or_else(|| io::ErrorKind::Other.into(), io::Error::from_raw_os_error)
+            );
+        }
+        self.done += n as u64;
+        if self.done - self.reported >= REPORT {
+            self.tell();
+        }
+        Ok(n)
+    }
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Unpacked layers: found and held while in use, or built under a lock.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use super::lock::Lock;
+use super::open::write_file;
+use crate::error::{Error, Result};
+use crate::image::digest::Digest;
+use crate::image::layer::Ids;
+use crate::sys::flock::Operation;
+
+/// The name of the tree inside a layer's directory.
+const TREE: &str = "fs";
+const METADATA: &str = "layer.json";
+
+/// What is known about an unpacked layer, kept beside its tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Metadata {
+    /// The blob it was unpacked from.
+    pub(super) blob: Digest,
+    /// Bytes of the plain tar.
+    pub(super) diff_bytes: u64,
+    /// Entries of the tar.
+    pub(super) entries: u64,
+    /// Whether the layer hides everything below it.
+    #[serde(default)]
+    pub(super) opaque_root: bool,
+    /// What the unpacker left out or changed; one sentence each.
+    #[serde(default)]
+    pub(super) notes: Vec<String>,
+}
+
+/// A layer that is held: nobody removes it, or nobody else builds it.
+pub(super) enum Held {
+    /// There, and in use by us.
+    Present(Lock),
+    /// Not there, and ours to build.
+    Missing(Lock),
+}
+
+/// How ids were set in a layer; part of its directory's name, so that a user who
+/// gets subordinate ids, or loses them, does not meet trees of the other kind.
+pub(super) fn ids_name(ids: Ids) -> &'static str {
+    match ids {
+        Ids::Root => "root",
+        Ids::Single => "single",
+        Ids::Deferred => "subids",
+    }
+}
+
+impl Store {
+    fn layer_name(&self, diff_id: &Digest) -> String {
+        format!("{}.{}", diff_id.hex(), ids_name(self.0.ids))
+    }
+
+    pub(super) fn layer_dir(&self, diff_id: &Digest) -> PathBuf {
+        self.layers_dir().join(self.layer_name(diff_id))
+    }
+
+    /// Where the layer's own files are.
+    pub(in crate::image) fn layer_tree(&self, diff_id: &Digest) -> PathBuf {
+        self.layer_dir(diff_id).join(TREE)
+    }
+
+    fn has_layer(&self, diff_id: &Digest) -> bool {
+        self.layer_tree(diff_id).is_dir()
+    }
+
+    /// Holds a layer, there or not. To hold several, go through them in the order
+    /// of their digests: then no two processes ever wait for each other.
+    pub(super) fn hold_layer(
+        &self,
+        diff_id: &Digest,
+        patience: Duration,
+        go_on: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Held> {
+        let path = self.lock_path(&self.layer_name(diff_id));
+        loop {
+            let lock = Lock::take(&path, Operation::Shared, patience, &mut *go_on)?;
+            if self.has_layer(diff_id) {
+                return Ok(Held::Present(lock));
+            }
+            drop(lock);
+            let lock = Lock::take(&path, Operation::Exclusive, patience, &mut *go_on)?;
+            if !self.has_layer(diff_id) {
+                return Ok(Held::Missing(lock));
+            }
+        }
+    }
+
+    /// Makes a verified directory visible as a layer, and holds it.
+    pub(super) fn publish_layer(&self, staged: &Path, diff_id: &Digest) -> Result<()> {
+        let dir = self.layer_dir(diff_id);
+        fs::rename(staged, &dir).map_err(|e| Error::io("publish layer", format_args!("{dir:?}"), e))
+    }
+}
+
+/// The tree of a layer that is being built.
+pub(super) fn staged_tree(staged: &Path) -> PathBuf {
+    staged.join(TREE)
+}
+
+/// Writes what is known about a layer that is being built.
+pub(super) fn write_metadata(staged: &Path, metadata: &Metadata) -> Result<()> {
+    let path = staged.join(METADATA);
+    let json = serde_json::to_vec(metadata).expect("metadata is plain data");
+    write_file(&path, &json, 0o644)
+        .map(drop)
+        .map_err(|e| Error::io("write layer metadata", format_args!("{path:?}"), e))
+}
+
+/// Reads what is known about an unpacked layer.
+pub(super) fn read_metadata(dir: &Path) -> Result<Metadata> {
+    let path = dir.join(METADATA);
+    let subject = format!("{path:?}");
+    let json = fs::read(&path).map_err(|e| Error::io("read layer metadata", &subject, e))?;
+    crate::image::oci::parse(&json, "read layer metadata", &subject)
+}
+
+/// Whether a layer hides everything below it, which an overlay does not see.
+pub(in crate::image) fn opaque_root(tree: &Path) -> Result<bool> {
+    match tree.parent() {
+        Some(dir) => Ok(read_metadata(dir)?.opaque_root),
+        None => Ok(false),
+    }
+}

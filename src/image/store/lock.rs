@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Lock files: who builds a layer, who uses it, who writes the index.
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Kind, Result};
+use crate::sys::flock::{Operation, try_flock};
+
+const PAUSE_MIN: Duration = Duration::from_micros(500);
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// A lock held on a file of the store. The kernel drops it when the last copy of
+/// the descriptor is closed, so it never outlives its holder, however that ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    file: File,
+    path: PathBuf,
+    exclusive: bool,
+    holder: u32,
+}
+
+impl Lock {
+    /// Takes the lock, or says that somebody else is in the way.
+    pub(crate) fn try_take(path: &Path, operation: Operation) -> Result<Option<Self>> {
+        let wrong = |e| Error::io("lock store", format_args!("{path:?}"), e);
+        loop {
+            let file = open(path).map_err(wrong)?;
+            if !try_flock(file.as_fd(), operation).map_err(|e| wrong(e.into()))? {
+                return Ok(None);
+            }
+            // The holder before us may have removed the file: then another one
+            // can be made under the name, and ours would exclude nobody.
+            if !is_at(&file, path).map_err(wrong)? {
+                continue;
+            }
+            let exclusive = operation == Operation::Exclusive;
+            if exclusive {
+                sign(&file);
+            }
+            return Ok(Some(Self {
+                file,
+                path: path.to_owned(),
+                exclusive,
+                holder: std::process::id(),
+            }));
+        }
+    }
+
+    /// Takes the lock, waiting for `patience` at most; `go_on` is asked in between.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`] names the process that holds it.
+    pub(crate) fn take(
+        path: &Path,
+        operation: Operation,
+        patience: Duration,
+        mut go_on: impl FnMut() -> Result<()>,
+    ) -> Result<Self> {
+        let start = Instant::now();
+        let mut pause = PAUSE_MIN;
+        loop {
+            if let Some(lock) = Self::try_take(path, operation)? {
+                return Ok(lock);
+            }
+            go_on()?;
+            if start.elapsed() >= patience {
+                return Err(busy(path, patience));
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Lets others in beside us. Not atomic: what the lock guards must be looked
+    /// at again. None if somebody was faster.
+    pub(crate) fn into_shared(mut self) -> Result<Option<Self>> {
+        let shared = try_flock(self.file.as_fd(), Operation::Shared)
+            .map_err(|e| Error::os("lock store", format_args!("{:?}", self.path), e))?;
+        self.exclusive = false;
+        let there = shared && is_at(&self.file, &self.path).unwrap_or(false);
+        Ok(there.then_some(self))
+    }
+
+    /// Lets go and removes the file; only for a lock held alone.
+    pub(crate) fn remove(self) {
+        debug_assert!(self.exclusive, "others may hold it");
+        // A file left behind is swept with the next one of its name.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl std::os::fd::AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A forked copy of the holder still has the descriptor: without the
+        // explicit unlock, others would wait for it. The copy itself must not
+        // unlock, and a lock of readers may be kept longer without harm.
+        if self.exclusive && self.holder == std::process::id() {
+            let _ = try_flock(self.file.as_fd(), Operation::Unlock);
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    match options.open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let file = options.create(true).open(path)?;
+            // The caller's umask may have taken more than it should.
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+            Ok(file)
+        }
+        opened => opened,
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Leaves the holder's process id in the file, for the error of those who wait in vain.
+fn sign(mut file: &File) {
+    // On a full disk the lock is as good without its signature.
+    let _ = file.set_len(0);
+    let _ = file.write_all(std::process::id().to_string().as_bytes());
+}
+
+fn busy(path: &Path, patience: Duration) -> Error {
+    let mut holder = String::new();
+    // A lock file that cannot be read only costs the error its detail.
+    if let Ok(file) = File::open(path) {
+        let _ = file.take(20).read_to_string(&mut holder);
+    }
+    let holder = match holder.parse::<u32>() {
+        Ok(pid) => format!("process {pid}"),
+        Err(_) => "another process".to_owned(),
+    };
+    Error::new(
+        Kind::Busy,
+        "lock store",
+        format_args!("{path:?}: {holder} held it for {} s", patience.as_secs()),
+    )
+    .with_cure("end that process")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn shared(path: &Path) -> Option<Lock> {
+        Lock::try_take(path, Operation::Shared).unwrap()
+    }
+
+    fn exclusive(path: &Path) -> Option<Lock> {
+        Lock::try_take(path, Operation::Exclusive).unwrap()
+    }
+
+    #[test]
+    fn lock_held_alone_keeps_everybody_out_until_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let lock = exclusive(&path).unwrap();
+        assert!(shared(&path).is_none());
+        let error = Lock::take(&path, Operation::Exclusive, NOW, || Ok(())).unwrap_err();
+        assert_eq!(error.kind(), Kind::Busy);
+        let pid = format!("process {}", std::process::id());
+        assert!(error.to_string().contains(&pid), "{error}");
+        drop(lock);
+        let (_a, _b) = (shared(&path).unwrap(), shared(&path).unwrap());
+        assert!(exclusive(&path).is_none());
+    }
+
+    #[test]
+    fn lock_whose_file_was_removed_is_taken_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let old = open(&path).unwrap();
+        exclusive(&path).unwrap().remove();
+        assert!(!is_at(&old, &path).unwrap());
+        let lock = exclusive(&path).unwrap();
+        assert!(is_at(&lock.file, &path).unwrap());
+        let lock = lock.into_shared().unwrap().unwrap();
+        assert!(shared(&path).is_some());
+        drop(lock);
+        assert!(exclusive(&path).is_some());
+    }
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Finds the images of a store by name, lists them, names them.
+#![forbid(unsafe_code)]
+
+use serde::Serialize;
+
+use super::Store;
+use super::import::{ImportOptions, names};
+use super::index::matches;
+use crate::error::{Error, Kind, Result};
+use crate::image::oci::{Descriptor, Manifest, REF_NAME};
+use crate::image::progress::Progress;
+use crate::image::source::{self, Found};
+use crate::image::{Digest, Image, Platform, Reference, config};
+
+/// Another process may remove and bring back an image while it is looked up.
+const ATTEMPTS: usize = 5;
+
+/// One line of the list of images.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stored {
+    /// `NAME:TAG`; none for an image without a name.
+    pub name: Option<String>,
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// Bytes of its blobs, as kept.
+    pub size: u64,
+    /// When it was made, RFC 3339, as the image says it.
+    pub created: Option<String>,
+    /// In Go's words, for example `amd64`; empty if the image does not say.
+    pub architecture: String,
+    /// How many layers it has.
+    pub layers: usize,
+    /// Why it cannot be used, if it cannot; the other fields are empty then.
+    pub damage: Option<String>,
+}
+
+impl Store {
+    /// Opens an image: by name or digest in the store; from a layout or an archive,
+    /// which is imported if it is not there yet; or a directory or the host in place.
+    ///
+    /// The image holds its layers: nobody removes them while it lives.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] with the known names as the cure, and those of [`Store::import`].
+    pub fn image(&self, reference: &Reference) -> Result<Image> {
+        self.image_with(reference, &ImportOptions::default(), &mut ())
+    }
+
+    /// The same with options and progress, for images that are imported first or
+    /// whose layers have to be unpacked again.
+    ///
+    /// # Errors
+    /// As [`Store::image`].
+    pub fn image_with(
+        &self,
+        reference: &Reference,
+        options: &ImportOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Image> {
+        match reference {
+            Reference::Host | Reference::Dir(_) => Image::in_place(reference),
+            Reference::Oci { .. } | Reference::Archive(_) => {
+                self.import(reference, options, progress)
+            }
+            Reference::Named { .. } | Reference::Digest(_) => {
+                self.stored(reference, options, progress)
+            }
+        }
+    }
+
+    fn stored(
+        &self,
+        reference: &Reference,
+        options: &ImportOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Image> {
+        let files = self.files();
+        let mut attempt = 0;
+        // A missing name is an error at once; a blob missing behind it may be a
+        // removal that has just happened.
+        let mut descriptors = self.find(reference)?;
+        loop {
+            attempt += 1;
+            let found = source::find_manifest(&files, descriptors, options.platform.as_ref());
+            let image = found.and_then(|f| self.bring(&files, &f, Vec::new(), options, progress));
+            descriptors = match &image {
+                Err(e) if e.kind() == Kind::NotFound => self.find(reference)?,
+                _ => Vec::new(),
+            };
+            match image {
+                Err(e) if e.kind() == Kind::NotFound && attempt < ATTEMPTS => {}
+                image => return image.map(|image| image.named(reference)),
+            }
+        }
+    }
+
+    /// The documents of an image of the store.
+    pub(in crate::image) fn find_stored(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+    ) -> Result<Found> {
+        source::find_manifest(&self.files(), self.find(reference)?, platform)
+    }
+
+    /// Lists the images of the store, one entry per name.
+    ///
+    /// # Errors
+    /// Those of reading the index; an image that cannot be read is listed with its damage.
+    pub fn list(&self) -> Result<Vec<Stored>> {
+        let describe = |descriptor: &Descriptor| {
+            let mut stored = Stored {
+                name: descriptor.annotation(REF_NAME).map(str::to_owned),
+                digest: descriptor.digest,
+                size: 0,
+                created: None,
+                architecture: String::new(),
+                layers: 0,
+                damage: None,
+            };
+            if let Err(e) = self.describe(descriptor, &mut stored) {
+                stored.damage = Some(e.to_string());
+            }
+            stored
+        };
+        Ok(self.index()?.manifests.iter().map(describe).collect())
+    }
+
+    fn describe(&self, descriptor: &Descriptor, stored: &mut Stored) -> Result<()> {
+        let files = self.files();
+        if descriptor.is_index() {
+            stored.size = descriptor.size;
+            return Ok(());
+        }
+        let subject = descriptor.digest.to_string();
+        let document = source::read_blob(&files, descriptor)?;
+        let manifest = Manifest::parse(&document.bytes, &subject, &descriptor.media_type)?;
+        let config = source::read_blob(&files, &manifest.config)?;
+        let config = config::parse(&config.bytes, &subject)?.config;
+        let layers = manifest.layers.iter().map(|layer| layer.size);
+        stored.size = layers.fold(descriptor.size + manifest.config.size, u64::saturating_add);
+        stored.created = config.created;
+        stored.architecture = config.architecture;
+        stored.layers = manifest.layers.len();
+        Ok(())
+    }
+
+    /// Files an image of the store under one more name, taken from the image that has it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is no such image, [`Kind::Invalid`] if `name` is
+    /// not `NAME[:TAG]`.
+    pub fn tag(&self, reference: &Reference, name: &Reference) -> Result<()> {
+        let names = names(std::slice::from_ref(name))?;
+        let mut index = self.writable_index()?;
+        let descriptor = self.find(reference)?.swap_remove(0);
+        if index.add(&descriptor, &names) {
+            index.complete()?;
+        }
+        Ok(())
+    }
+
+    /// What a reference names in the index; never empty.
+    fn find(&self, reference: &Reference) -> Result<Vec<Descriptor>> {
+        let all = self.index()?.manifests;
+        let (found, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|d| matches(d, reference));
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        Err(not_found(reference, &others))
+    }
+}
+
+pub(super) fn not_found(reference: &Reference, known: &[Descriptor]) -> Error {
+    let error = Error::new(
+        Kind::NotFound,
+        "find image",
+        format_args!("{reference}: not in the store"),
+    );
+    let names = known.iter().filter_map(|d| d.annotation(REF_NAME));
+    let wanted = reference.to_string();
+    let near = names.max_by(|a, b| {
+        strsim::jaro_winkler(&wanted, a).total_cmp(&strsim::jaro_winkler(&wanted, b))
+    });
+    match near {
+        Some(name) if strsim::jaro_winkler(&wanted, name) > 0.8 => error.with_cure(name.to_owned()),
+        _ => error.with_cure("an import of it first, from oci:PATH or archive:FILE"),
+    }
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Opens a store: finds it, makes it, refuses what is not one of ours.
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::unistd::geteuid;
+use serde::Deserialize;
+
+use super::lock::Lock;
+use super::{Inner, Store};
+use crate::error::{Error, Kind, Result};
+use crate::image::layer::Ids;
+use crate::image::oci;
+use crate::sys::flock::Operation;
+
+/// Written last when a store is made.
+const MARKER: &str = "store.json";
+const VERSION: u32 = 1;
+const DIRS: [&str; 5] = ["blobs", "blobs/sha256", "layers", "scratch", "locks"];
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Deserialize)]
+struct Marker {
+    version: u32,
+}
+
+impl Store {
+    /// Opens the store in a directory; makes it, mode 0700, if it is not there.
+    /// Then sweeps what killed processes have left.
+    ///
+    /// # Errors
+    /// [`Kind::Permission`] if it belongs to somebody else or others may write to it,
+    /// [`Kind::Invalid`] if the directory holds something else,
+    /// [`Kind::Unsupported`] if a newer version of this library made it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let wrong = |e| Error::io("open store", format_args!("{path:?}"), e);
+        ensure_dirs(path).map_err(wrong)?;
+        let root = path.canonicalize().map_err(wrong)?;
+        check_owner(&root)?;
+        match fs::read(root.join(MARKER)) {
+            Ok(marker) => check_version(&root, &marker)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => create(&root)?,
+            Err(e) => return Err(wrong(e)),
+        }
+        let ids = match geteuid().is_root() {
+            true => Ids::Root,
+            false => Ids::Single,
+        };
+        let store = Self(Arc::new(Inner {
+            root,
+            ids,
+            chown: None,
+        }));
+        store.recover()?;
+        Ok(store)
+    }
+
+    /// Opens the store that is meant when none is named: `$TARE_STORE`, else
+    /// `/var/lib/tare` for root and `$XDG_DATA_HOME/tare` or
+    /// `~/.local/share/tare` for others.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`Kind::NotFound`] if no directory is known.
+    pub fn open_default() -> Result<Self> {
+        Self::open(default_path()?)
+    }
+}
+
+fn default_path() -> Result<PathBuf> {
+    let dir = |name| {
+        env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    if let Some(path) = dir("TARE_STORE") {
+        return Ok(path);
+    }
+    if geteuid().is_root() {
+        return Ok("/var/lib/tare".into());
+    }
+    // XDG base directory spec: a relative path there is to be ignored.
+    let data = dir("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    let data = data.or_else(|| Some(dir("HOME")?.join(".local/share")));
+    let data = data.map(|data| data.join("tare"));
+    data.ok_or_else(|| {
+        Error::new(
+            Kind::NotFound,
+            "open store",
+            "neither HOME nor XDG_DATA_HOME is set",
+        )
+        .with_cure("TARE_STORE=/some/directory")
+    })
+}
+
+/// Makes the directory and its missing parents, whatever the umask.
+fn ensure_dirs(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(_) => return Ok(()),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        Err(_) => {}
+    }
+    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        ensure_dirs(parent)?;
+    }
+    make_dir(path, 0o700)
+}
+
+/// Makes one directory with exactly this mode; one that is there is fine.
+pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode)),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Makes a file with exactly this content, or leaves the old one untouched.
+pub(super) fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
+    let mut file = File::create(path)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+/// Whoever can write to a store decides what runs in the sandboxes made from it.
+fn check_owner(root: &Path) -> Result<()> {
+    let wrong = |why: String| {
+        Error::new(
+            Kind::Permission,
+            "open store",
+            format_args!("{root:?}: {why}"),
+        )
+    };
+    let metadata =
+        fs::metadata(root).map_err(|e| Error::io("open store", format_args!("{root:?}"), e))?;
+    if !metadata.is_dir() {
+        return Err(wrong("not a directory".to_owned()).with_kind(Kind::Invalid));
+    }
+    let (owner, us) = (metadata.uid(), geteuid().as_raw());
+    if owner != us {
+        let why = format!("it belongs to user {owner}, not to user {us}");
+        return Err(wrong(why).with_cure("TARE_STORE=/some/directory of your own"));
+    }
+    if metadata.mode() & 0o022 != 0 {
+        let why = "other users may write to it".to_owned();
+        return Err(wrong(why).with_cure(format!("chmod go-w {}", root.display())));
+    }
+    Ok(())
+}
+
+fn check_version(root: &Path, marker: &[u8]) -> Result<()> {
+    let marker: Marker = oci::parse(marker, "open store", &root.display().to_string())?;
+    if marker.version == VERSION {
+        return Ok(());
+    }
+    let version = marker.version;
+    let why = format!("{root:?}: version {version} of the format, this library knows {VERSION}");
+    let error = Error::new(Kind::Unsupported, "open store", why);
+    Err(error.with_cure("a newer libtare, or another TARE_STORE"))
+}
+
+/// Makes what is missing; several processes may do so at once.
+fn create(root: &Path) -> Result<()> {
+    let wrong = |e| Error::io("make store", format_args!("{root:?}"), e);
+    for entry in fs::read_dir(root).map_err(wrong)? {
+        let name = entry.map_err(wrong)?.file_name();
+        let ours = ["oci-layout", "index.json", MARKER];
+        if !name.to_str().is_some_and(|n| {
+            DIRS.contains(&n)
+                || ours.iter().any(|o| {
+                    n.strip_prefix(o)
+                        .is_some_and(|r| r.is_empty() || r == ".new")
+                })
+        }) {
+            let why = format!("{root:?}: there is {name:?} in it, so it is not a store");
+            let error = Error::new(Kind::Invalid, "open store", why);
+            return Err(error.with_cure("an empty or new directory"));
+        }
+    }
+    for dir in DIRS {
+        make_dir(&root.join(dir), 0o700).map_err(wrong)?;
+    }
+    let lock = root.join("locks/index");
+    let _lock = Lock::take(&lock, Operation::Exclusive, PATIENCE, || Ok(()))?;
+    let index = serde_json::to_vec(&oci::Index::empty()).expect("an index is plain data");
+    let marker = format!("{{\"version\":{VERSION}}}");
+    let files: [(&str, &[u8]); 3] = [
+        ("index.json", &index),
+        ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
+        (MARKER, marker.as_bytes()),
+    ];
+    for (name, bytes) in files {
+        let path = root.join(name);
+        if !path.try_exists().map_err(wrong)? {
+            replace_file(&path, bytes).map_err(wrong)?;
+        }
+    }
+    Ok(())
+}
+
+/// Replaces a file at once, for readers and for power cuts; under a lock, since
+/// all writers use the same name for the new one.
+pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    let done = write_file(&new, bytes, 0o644)
+        .and_then(|file| file.sync_data())
+        .and_then(|()| fs::rename(&new, path));
+    if done.is_err() {
+        // The next writer truncates it anyway.
+        let _ = fs::remove_file(&new);
+    }
+    done
+}

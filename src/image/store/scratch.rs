@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Directories for work in progress, swept when whoever made them is gone.
+#![forbid(unsafe_code)]
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use super::Store;
+use super::lock::Lock;
+use super::open::make_dir;
+use crate::error::{Error, Kind, Result};
+use crate::image::remove_tree::remove_tree;
+use crate::sys::flock::Operation;
+
+/// The lock of `x` is `x.lock`, beside it.
+const LOCK: &str = "lock";
+
+/// A directory of the store that is removed when this is dropped.
+///
+/// Its name holds the boot's id and a random part. Whether it is in use is told
+/// by a lock that its maker holds and by nothing else: the kernel drops that lock
+/// with the last copy of the descriptor, so a killed maker's directory is swept
+/// by the next open of the store. To hand the directory to another process, hand
+/// it [`Scratch::lock_fd`] too.
+#[derive(Debug)]
+pub struct Scratch {
+    store: Store,
+    path: PathBuf,
+    lock: Option<Lock>,
+    maker: u32,
+}
+
+impl Scratch {
+    pub(super) fn create(store: &Store) -> Result<Self> {
+        let name = format!("{}.{}", random("boot_id")?, random("uuid")?);
+        let path = store.scratch_dir().join(name);
+        // The lock is there before the directory and goes after it: a directory
+        // whose lock can be taken has no maker.
+        let lock = Lock::try_take(&path.with_extension_added(LOCK), Operation::Exclusive)?;
+        let lock = lock.ok_or_else(|| {
+            Error::new(
+                Kind::Busy,
+                "make scratch directory",
+                format_args!("{path:?}"),
+            )
+        })?;
+        make_dir(&path, 0o700)
+            .map_err(|e| Error::io("make scratch directory", format_args!("{path:?}"), e))?;
+        Ok(Self {
+            store: store.clone(),
+            path,
+            lock: Some(lock),
+            maker: std::process::id(),
+        })
+    }
+
+    /// The directory; empty when made, mode 0700.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The lock that says the directory is in use, for as long as any copy of
+    /// this descriptor is open.
+    pub fn lock_fd(&self) -> BorrowedFd<'_> {
+        self.lock.as_ref().expect("held until dropped").as_fd()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A forked copy of the maker does not own the directory.
+        if self.maker != std::process::id() {
+            return;
+        }
+        // What cannot be removed now is swept by a later open.
+        if self.store.remove_path(&self.path).is_ok()
+            && let Some(lock) = self.lock.take()
+        {
+            lock.remove();
+        }
+    }
+}
+
+/// What a sweep of the scratch directory did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recovered {
+    /// Left-over directories removed.
+    pub removed: usize,
+    /// Directories in use by living processes.
+    pub in_use: usize,
+    /// Left-over directories that this caller may not remove.
+    pub left: usize,
+}
+
+/// Removes what makers that are gone have left.
+pub(super) fn sweep(store: &Store) -> Result<Recovered> {
+    let mut recovered = Recovered::default();
+    let dir = store.scratch_dir();
+    let wrong = |e| Error::io("sweep store", format_args!("{dir:?}"), e);
+    for entry in fs::read_dir(&dir).map_err(wrong)? {
+        let path = entry.map_err(wrong)?.path();
+        let (path, lock) = match path.extension().is_some_and(|e| e == LOCK) {
+            true => (path.with_extension(""), path),
+            // Counted once, by its lock.
+            false if path.with_extension_added(LOCK).exists() => continue,
+            false => (path.clone(), path.with_extension_added(LOCK)),
+        };
+        let Some(lock) = Lock::try_take(&lock, Operation::Exclusive)? else {
+            recovered.in_use += 1;
+            continue;
+        };
+        let there = fs::symlink_metadata(&path).is_ok();
+        match store.remove_path(&path) {
+            Ok(()) => {
+                lock.remove();
+                recovered.removed += usize::from(there);
+            }
+            Err(_) => recovered.left += 1,
+        }
+    }
+    Ok(recovered)
+}
+
+impl Store {
+    /// Removes a file or tree of the store, with the help of a user namespace if
+    /// there is one and it is needed.
+    pub(super) fn remove_path(&self, path: &Path) -> Result<()> {
+        let wrong = |e: Errno| Error::os("remove", format_args!("{path:?}"), e);
+        let (parent, name) = (path.parent(), path.file_name());
+        let (Some(parent), Some(name)) = (parent, name) else {
+            return Err(wrong(Errno::EINVAL));
+        };
+        let parent = match File::open(parent) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            parent => parent.map_err(|e| Error::io("remove", format_args!("{path:?}"), e))?,
+        };
+        let name = CString::new(name.as_bytes()).map_err(|_| wrong(Errno::EINVAL))?;
+        match (remove_tree(parent.as_fd(), &name), self.chown()) {
+            (Err(Errno::EACCES | Errno::EPERM), Some(mut chown)) => {
+                chown.remove_tree(parent.as_fd(), &name)
+            }
+            (done, _) => done.map_err(wrong),
+        }
+    }
+}
+
+/// A file without a name: gone with its descriptor, however that ends.
+pub(in crate::image) fn nameless_file(dir: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600);
+    options
+        .custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC)
+        .open(dir)
+}
+
+/// `boot_id` is one value per boot, `uuid` a new one at each reading; proc_sys_kernel(5).
+fn random(which: &str) -> Result<String> {
+    let path = format!("/proc/sys/kernel/random/{which}");
+    let text =
+        fs::read_to_string(&path).map_err(|e| Error::io("make scratch directory", &path, e))?;
+    Ok(text.trim().replace('-', ""))
+}
+
+trait Added {
+    fn with_extension_added(&self, extension: &str) -> PathBuf;
+}
+
+impl Added for Path {
+    /// `with_extension` would take the part after the dot for an extension.
+    fn with_extension_added(&self, extension: &str) -> PathBuf {
+        let mut name = self.as_os_str().to_owned();
+        name.push(".");
+        name.push(extension);
+        PathBuf::from(name)
+    }
+}
