@@ -122,7 +122,7 @@ pub fn image(name: &str) -> Need {
 /// A virtual machine with another kernel, see `tests/guest.sh`.
 pub fn guest() -> Need {
     program("qemu-system-x86_64").map_err(|_| "qemu (tests/guest.sh -p)".to_owned())?;
-    let kernel = images::directory().with_file_name("guest/linux-image-cloud-amd64");
+    let kernel = images::guests().join("linux-image-cloud-amd64");
     found(kernel.is_dir(), || "a kernel (tests/guest.sh -p)".into())
 }
 

@@ -3,11 +3,12 @@
 
 use super::*;
 
-/// Runs this very program in a guest whose cgroups are as `layout` says.
-fn run_in_guest(layout: &str) {
+/// Runs this very program in a guest whose cgroups are as `layout` says, and which has `needs`.
+fn run_in_guest(layout: &str, needs: &str) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest.sh");
+    let required = format!("TARE_TESTS_REQUIRE={needs}");
     let output = Command::new(script)
-        .args(["-c", layout, "-e", "TARE_TESTS_REQUIRE=root"])
+        .args(["-c", layout, "-e", &required])
         .arg(std::env::current_exe().unwrap())
         .args(["parts::cgroup", "--skip", "tests::guest"])
         .output()
@@ -24,11 +25,11 @@ fn run_in_guest(layout: &str) {
 #[test]
 fn cgroups_of_v2_alone_pass_the_same_tests() {
     need!(guest);
-    run_in_guest("v2");
+    run_in_guest("v2", "root,cgroup_v2,pids_v2");
 }
 
 #[test]
 fn cgroups_of_v1_alone_pass_the_same_tests() {
     need!(guest);
-    run_in_guest("v1");
+    run_in_guest("v1", "root");
 }
