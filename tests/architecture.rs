@@ -32,7 +32,7 @@ const FORBIDDEN: [[&str; 2]; 6] = [
     ["/tmp/la", "nd"],
     ["TO", "DO"],
     ["FIX", "ME"],
-    ["X", "XX"],
+    ["X", "XX:"],
 ];
 const WRITTEN_BY_HAND: [&str; 9] = ["rs", "sh", "py", "go", "c", "h", "toml", "md", "txt"];
 
