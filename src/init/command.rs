@@ -134,13 +134,13 @@ impl Launch<'_> {
         let above = (0..numbers.len()).map(wanted).max().unwrap_or(2).max(2) + 1;
         // First out of each other's way, then into place.
         let mut high = [-1i32; crate::wire::MAX_FDS];
-        for n in 0..3 + numbers.len() {
+        for (n, high) in high.iter_mut().enumerate().take(3 + numbers.len()) {
             let from = match (n, self.terminal) {
                 (0..3, Some(slave)) => slave.0,
                 (0..3, None) => self.fds[n + 1],
                 _ => self.fds[skip + n - 3],
             };
-            high[n] = sys!(nr::FCNTL, from, F_DUPFD_CLOEXEC, above)? as i32;
+            *high = sys!(nr::FCNTL, from, F_DUPFD_CLOEXEC, above)? as i32;
         }
         for (n, fd) in high.iter().enumerate().take(3 + numbers.len()) {
             let to = if n < 3 { n as i32 } else { wanted(n - 3) };
