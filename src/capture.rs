@@ -69,6 +69,17 @@ impl Stream {
     }
 }
 
+impl Process {
+    /// Waits for the command's end and keeps what it writes to its pipes, or to its terminal;
+    /// its input is closed first. Output above `limit` bytes ends it with the reason `output`.
+    ///
+    /// # Errors
+    /// Those of read(2) and poll(2).
+    pub fn wait_with_output(self, limit: u64) -> Result<Output> {
+        capture(self, limit)
+    }
+}
+
 /// Reads until the command has ended and its pipes are empty. What its leftovers in the
 /// background write later is not waited for.
 pub(crate) fn capture(mut process: Process, limit: u64) -> Result<Output> {

@@ -27,7 +27,7 @@ mod wire;
 pub use capture::Output;
 pub use command::{Command, Size, Stdin, Stdout};
 pub use error::{Error, Kind, Result};
-pub use process::{Process, Reason, Status, Usage};
+pub use process::{Control, Process, Reason, Status, Usage};
 pub use sandbox::{Effective, Sandbox};
 pub use spec::Spec;
 pub use store::Store;

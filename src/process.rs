@@ -123,20 +123,7 @@ impl Process {
     /// # Errors
     /// [`Kind::Invalid`] without a terminal.
     pub fn resize(&self, size: Size) -> Result<()> {
-        let Some(master) = &self.master else {
-            return Err(Error::new(
-                Kind::Invalid,
-                "resize terminal",
-                "the command has none",
-            ));
-        };
-        terminal::set_size(master.as_fd(), size.rows, size.columns).map_err(|e| {
-            Error::os(
-                "resize terminal",
-                format_args!("{} x {}", size.rows, size.columns),
-                e,
-            )
-        })
+        resize(self.terminal(), size)
     }
 
     /// Readable when it has ended; for poll, epoll and the like, not to be read from.
@@ -152,12 +139,9 @@ impl Process {
     /// Sends a signal to the command itself; nothing happens if it has ended.
     ///
     /// # Errors
-    /// EINVAL for a number that is no signal, EPERM where it runs as somebody else's.
+    /// EINVAL for a number that is no signal.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        match pidfd::send_signal(self.pidfd.as_fd(), signal) {
-            Err(Errno::ESRCH) | Ok(()) => Ok(()),
-            Err(e) => Err(Error::os("signal command", signal, e)),
-        }
+        send_signal(&self.live, self.id, self.pidfd(), signal)
     }
 
     /// Kills the command and everything that it started; its reason is then [`Reason::Killed`].
@@ -168,14 +152,23 @@ impl Process {
         self.end(wire::BY_CALLER)
     }
 
-    pub(crate) fn end(&self, reason: u32) -> Result<()> {
-        let kill = Kill {
+    /// A second hold on it, for another thread than the one that waits for it.
+    ///
+    /// # Errors
+    /// As dup(2).
+    pub fn control(&self) -> Result<Control> {
+        let wrong = |e| Error::io("control command", "dup", e);
+        let master = self.terminal().map(|fd| fd.try_clone_to_owned());
+        Ok(Control {
             id: self.id,
-            signal: libc::SIGKILL as u32,
-            tree: 1,
-            reason,
-        };
-        request(self.live.control(), KILL_REQUEST, &kill, &[])
+            live: Arc::clone(&self.live),
+            pidfd: self.pidfd.try_clone().map_err(wrong)?,
+            master: master.transpose().map_err(wrong)?,
+        })
+    }
+
+    pub(crate) fn end(&self, reason: u32) -> Result<()> {
+        end(&self.live, self.id, reason)
     }
 
     /// Waits until it has ended. Every call gives the same answer, from any thread.
@@ -262,6 +255,87 @@ impl Process {
             usage,
         }
     }
+}
+
+/// A second hold on a running command: signals and sizes for it while somebody else waits.
+///
+/// May outlive the command; then nothing happens any more.
+#[derive(Debug)]
+pub struct Control {
+    id: u64,
+    live: Arc<Live>,
+    pidfd: OwnedFd,
+    master: Option<OwnedFd>,
+}
+
+impl Control {
+    /// As [`Process::signal`].
+    ///
+    /// # Errors
+    /// As [`Process::signal`].
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        send_signal(&self.live, self.id, self.pidfd.as_fd(), signal)
+    }
+
+    /// As [`Process::kill`].
+    ///
+    /// # Errors
+    /// As [`Process::kill`].
+    pub fn kill(&self) -> Result<()> {
+        end(&self.live, self.id, wire::BY_CALLER)
+    }
+
+    /// As [`Process::resize`].
+    ///
+    /// # Errors
+    /// As [`Process::resize`].
+    pub fn resize(&self, size: Size) -> Result<()> {
+        resize(self.master.as_ref().map(|fd| fd.as_fd()), size)
+    }
+}
+
+fn send_signal(live: &Live, id: u64, pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    match pidfd::send_signal(pidfd, signal) {
+        Err(Errno::ESRCH) | Ok(()) => Ok(()),
+        // It runs under another id than the caller's: the init may.
+        Err(Errno::EPERM) => {
+            let kill = Kill {
+                id,
+                signal: signal as u32,
+                tree: 0,
+                reason: wire::BY_ITSELF,
+            };
+            request(live.control(), KILL_REQUEST, &kill, &[])
+        }
+        Err(e) => Err(Error::os("signal command", signal, e)),
+    }
+}
+
+fn end(live: &Live, id: u64, reason: u32) -> Result<()> {
+    let kill = Kill {
+        id,
+        signal: libc::SIGKILL as u32,
+        tree: 1,
+        reason,
+    };
+    request(live.control(), KILL_REQUEST, &kill, &[])
+}
+
+fn resize(master: Option<BorrowedFd<'_>>, size: Size) -> Result<()> {
+    let Some(master) = master else {
+        return Err(Error::new(
+            Kind::Invalid,
+            "resize terminal",
+            "the command has none",
+        ));
+    };
+    terminal::set_size(master, size.rows, size.columns).map_err(|e| {
+        Error::os(
+            "resize terminal",
+            format_args!("{} x {}", size.rows, size.columns),
+            e,
+        )
+    })
 }
 
 /// Rounded up, so that a wait is never shorter than asked for.

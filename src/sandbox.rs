@@ -5,6 +5,7 @@
 mod effective;
 mod launch;
 
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -112,10 +113,14 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`Kind::Invalid`] if neither the image nor the caller names a program.
-    pub fn image_command(&self, args: &[String]) -> Result<Command> {
+    pub fn image_command<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Command> {
         let config = &self.base.config;
-        let tail = if args.is_empty() { &config.cmd } else { args };
-        let argv: Vec<&String> = config.entrypoint.iter().chain(tail).collect();
+        let mut argv: Vec<&OsStr> = config.entrypoint.iter().map(OsStr::new).collect();
+        if args.is_empty() {
+            argv.extend(config.cmd.iter().map(OsStr::new));
+        } else {
+            argv.extend(args.iter().map(AsRef::as_ref));
+        }
         if argv.is_empty() {
             return Err(
                 Error::new(Kind::Invalid, "find command", "the image names none")

@@ -310,7 +310,8 @@ fn invalid(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
     let text = error.inner().to_string();
     let path = error.path().to_string();
     let step = match path.as_str() {
-        "." => "parse spec".to_owned(),
+        // "?" is a key that the text breaks off in.
+        "." | "?" => "parse spec".to_owned(),
         path => format!("parse spec: {path}"),
     };
     let quoted: Vec<&str> = text.split('`').skip(1).step_by(2).collect();

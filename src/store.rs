@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::parts::cgroup::{Cgroup, DeviceGate, DeviceRules, Layout, Owner};
 use crate::parts::seccomp::SeccompCache;
 use crate::spawner::Spawner;
@@ -69,6 +69,15 @@ impl Store {
             layout: OnceLock::new(),
             gates: Mutex::new(Vec::new()),
         })))
+    }
+
+    /// Opens the store that is meant when none is named: `$TARE_STORE`, else `/var/lib/tare`
+    /// for root and `$XDG_DATA_HOME/tare` or `~/.local/share/tare` for others.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`Kind::NotFound`] if no directory is known.
+    pub fn open_default() -> Result<Self> {
+        Self::open(&default_dir()?)
     }
 
     pub(crate) fn base(&self, image: &str) -> Result<Base> {
@@ -158,4 +167,25 @@ impl Store {
         gates.insert(0, (security.clone(), Arc::clone(&gate)));
         Ok(Some(gate))
     }
+}
+
+/// Where the store is when nobody says.
+pub(crate) fn default_dir() -> Result<PathBuf> {
+    let dir = |name| std::env::var_os(name).filter(|v| !v.is_empty());
+    if let Some(path) = dir("TARE_STORE") {
+        return Ok(path.into());
+    }
+    if nix::unistd::geteuid().is_root() {
+        return Ok("/var/lib/tare".into());
+    }
+    // XDG base directory spec: a relative path there is to be ignored.
+    let data = dir("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    data.or_else(|| Some(Path::new(&dir("HOME")?).join(".local/share")))
+        .map(|data| data.join("tare"))
+        .ok_or_else(|| {
+            let why = "neither TARE_STORE nor HOME is set";
+            Error::new(Kind::NotFound, "find store", why).with_cure("TARE_STORE=DIR")
+        })
 }

@@ -1,3 +1,25 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The command line.
-fn main() {}
+//! The command `tare`: reads the command line, calls the library, says what came of it.
+#![forbid(unsafe_code)]
+
+mod command_line;
+mod failure;
+mod run;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use command_line::{Action, CommandLine};
+
+fn main() -> ExitCode {
+    let line = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => return failure::usage(&error),
+    };
+    let outcome = match &line.action {
+        Action::Run(flags) => run::run(&line, flags),
+    };
+    outcome.unwrap_or_else(|error| failure::report(&error))
+}

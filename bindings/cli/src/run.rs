@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `tare run`: a command in a fresh sandbox, which is gone when the command ends.
+#![forbid(unsafe_code)]
+
+mod attach;
+mod flags;
+mod result;
+mod signals;
+mod spec;
+mod terminal;
+mod value;
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::process::ExitCode;
+
+use tare::{Command, Error, Kind, Result, Sandbox, Spec, Status, Stdin, Stdout};
+
+use crate::command_line::CommandLine;
+use crate::text::print_json;
+
+pub(crate) use flags::Flags;
+
+/// Runs it; the exit status is the command's own.
+pub(crate) fn run(line: &CommandLine, flags: &Flags) -> Result<ExitCode> {
+    let ended = checked(flags).and_then(|()| in_sandbox(line, flags));
+    match ended {
+        Ok(status) => Ok(ExitCode::from(status.shell_code() as u8)),
+        Err(error) => {
+            if flags.json {
+                print_json(&result::failed(&error))?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// What clap cannot say of flags together.
+fn checked(flags: &Flags) -> Result<()> {
+    let wrong =
+        |why, cure| Err(Error::new(Kind::Invalid, "read command line", why).with_cure(cure));
+    if flags.json && flags.tty && flags.interactive {
+        return wrong(
+            "an interactive terminal has no captured result",
+            "--json without -i, or without -t",
+        );
+    }
+    let spec_from_stdin = flags.spec.as_deref().is_some_and(|path| path == "-");
+    if spec_from_stdin && flags.interactive {
+        return wrong(
+            "standard input cannot be the spec and the command's",
+            "--spec FILE",
+        );
+    }
+    Ok(())
+}
+
+fn in_sandbox(line: &CommandLine, flags: &Flags) -> Result<Status> {
+    let (spec, words) = flags.spec()?;
+    let store = line.store()?;
+    let sandbox = Sandbox::open(&store, &spec)?;
+    let ended = in_open(&sandbox, flags, &spec, words);
+    // Only now is nothing left; but what went wrong before is the news.
+    let closed = sandbox.close();
+    let status = ended?;
+    closed.map(|()| status)
+}
+
+fn in_open(sandbox: &Sandbox, flags: &Flags, spec: &Spec, words: &[OsString]) -> Result<Status> {
+    let command = flags.command(sandbox, words)?;
+    if !flags.json {
+        return attach::attach(sandbox.spawn(command)?, flags.interactive);
+    }
+    let effective = sandbox.effective()?;
+    let process = sandbox.spawn(command)?;
+    signals::forward(process.control()?, false)?;
+    let output = process.wait_with_output(spec.limits.output.bytes())?;
+    let status = output.status;
+    print_json(&result::ended(output, &effective))?;
+    Ok(status)
+}
+
+impl Flags {
+    fn command(&self, sandbox: &Sandbox, words: &[OsString]) -> Result<Command> {
+        let mut command = match &self.entrypoint {
+            None => sandbox.image_command(words)?,
+            // As with docker-run(1), an empty one takes the image's away.
+            Some(program) if program.is_empty() => Command::from_argv(words),
+            Some(program) => Command::new(program).args(words),
+        };
+        let output = || {
+            if self.json {
+                Stdout::Piped
+            } else {
+                Stdout::Inherit
+            }
+        };
+        command = command.stdout(output()).stderr(output());
+        if self.interactive {
+            command = command.stdin(Stdin::Inherit);
+        }
+        if let Some(timeout) = self.timeout {
+            command = command.timeout(timeout);
+        }
+        if self.tty {
+            command = command.tty(terminal::size());
+            if let Some(term) = std::env::var_os("TERM") {
+                command = command.env("TERM", term);
+            }
+        }
+        for word in &self.env {
+            if let Some((name, value)) = variable(word) {
+                command = command.env(name, value);
+            }
+        }
+        Ok(command)
+    }
+}
+
+/// `NAME=VALUE`, or a name alone for the caller's own value, if there is one.
+fn variable(word: &OsStr) -> Option<(OsString, OsString)> {
+    let bytes = word.as_bytes();
+    match bytes.iter().position(|b| *b == b'=') {
+        Some(at) => {
+            let part = |bytes| OsStr::from_bytes(bytes).to_owned();
+            Some((part(&bytes[..at]), part(&bytes[at + 1..])))
+        }
+        None => Some((word.to_owned(), std::env::var_os(word)?)),
+    }
+}

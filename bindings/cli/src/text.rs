@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What subcommands print: JSON, and bytes inside of JSON.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+use tare::{Error, Result};
+
+/// Prints a value as one line of JSON on standard output.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
+    let wrong = |e: io::Error| Error::io("write output", "standard output", e);
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value).map_err(|e| wrong(e.into()))?;
+    writeln!(out).and_then(|()| out.flush()).map_err(wrong)
+}
+
+/// Bytes for JSON, and how they are written: as they are where they are UTF-8, else in base64.
+pub(crate) fn encode(bytes: Vec<u8>) -> (String, &'static str) {
+    match String::from_utf8(bytes) {
+        Ok(text) => (text, "utf-8"),
+        Err(error) => (base64(error.as_bytes()), "base64"),
+    }
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let octet = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
+        let word = octet(0) << 16 | octet(1) << 8 | octet(2);
+        for digit in 0..4 {
+            text.push(match digit <= chunk.len() {
+                true => char::from(DIGITS[(word >> (18 - 6 * digit) & 63) as usize]),
+                false => '=',
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_gives_the_vectors_of_the_rfc() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xff, 0xfe]), "//4=");
+    }
+}

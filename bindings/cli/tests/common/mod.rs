@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Starts `tare` with a store of its own, as root or as an ordinary user, and looks at what it says.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use tare_oracle::User;
+use tempfile::TempDir;
+
+/// The program under test.
+pub(crate) const TARE: &str = env!("CARGO_BIN_EXE_tare");
+
+/// A store, and who uses it.
+pub(crate) struct Tare {
+    pub(crate) store: TempDir,
+    user: Option<User>,
+}
+
+/// What a finished `tare` said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Tare {
+    /// As whoever runs the tests.
+    pub(crate) fn new() -> Self {
+        Self {
+            store: TempDir::new().expect("a directory for the store"),
+            user: None,
+        }
+    }
+
+    /// As an ordinary user.
+    pub(crate) fn of(user: User) -> Self {
+        Self {
+            store: user.tempdir(),
+            user: Some(user),
+        }
+    }
+
+    /// A directory that the user can write to.
+    pub(crate) fn tempdir(&self) -> TempDir {
+        match &self.user {
+            Some(user) => user.tempdir(),
+            None => TempDir::new().expect("a directory"),
+        }
+    }
+
+    /// `tare` with these arguments, not started; no input.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = match &self.user {
+            Some(user) => user.command(TARE),
+            None => Command::new(TARE),
+        };
+        command
+            .args(args)
+            .env("TARE_STORE", self.store.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Said {
+        Said::of(self.command(args).output().expect("tare starts"))
+    }
+
+    /// The same with input.
+    pub(crate) fn run_with(&self, args: &[&str], input: &[u8]) -> Said {
+        let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        let writer = std::thread::spawn(move || {
+            // A command that does not read on is no failure of the writer's.
+            let _ = stdin.write_all(&input);
+        });
+        let said = Said::of(child.wait_with_output().unwrap());
+        writer.join().unwrap();
+        said
+    }
+
+    /// Runs `sh -c script` in a view of the host, with more flags.
+    pub(crate) fn script(&self, flags: &[&str], script: &str) -> Said {
+        let mut args = vec!["run"];
+        args.extend(flags);
+        args.extend(["host", "--", "sh", "-c", script]);
+        self.run(&args)
+    }
+
+    /// What is left in the store's scratch directory.
+    pub(crate) fn scratch(&self) -> usize {
+        std::fs::read_dir(self.store.path().join("scratch")).map_or(0, |entries| {
+            entries.flatten().filter(|e| is_dir(&e.path())).count()
+        })
+    }
+}
+
+fn is_dir(path: &Path) -> bool {
+    path.is_dir()
+}
+
+impl Said {
+    pub(crate) fn of(output: Output) -> Self {
+        use std::os::unix::process::ExitStatusExt as _;
+        Self {
+            status: output
+                .status
+                .code()
+                .unwrap_or_else(|| -output.status.signal().unwrap_or(0)),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Its output, if all went well.
+    #[track_caller]
+    pub(crate) fn ok(&self) -> &str {
+        assert_eq!(self.status, 0, "{self:?}");
+        self.stdout.trim_end()
+    }
+
+    /// One line of its own, with all of these words, and this status.
+    #[track_caller]
+    pub(crate) fn fails(&self, status: i32, words: &[&str]) {
+        assert_eq!(self.status, status, "{self:?}");
+        let lines: Vec<&str> = self.stderr.lines().collect();
+        assert_eq!(lines.len(), 1, "{self:?}");
+        assert!(lines[0].starts_with("tare: "), "{self:?}");
+        for word in words {
+            assert!(lines[0].contains(word), "{word:?} is not in {self:?}");
+        }
+    }
+
+    /// Its output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        assert_eq!(self.stdout.lines().count(), 1, "{self:?}");
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+}
+
+/// Root, and every kind of ordinary user that there is.
+pub(crate) fn everybody() -> Vec<Tare> {
+    let mut all = vec![Tare::new()];
+    for (name, subids) in [("plain", false), ("subids", true)] {
+        match tare_oracle::needs::user(name) {
+            Ok(()) => all.push(Tare::of(tare_oracle::ordinary_user(subids))),
+            Err(why) => tare_oracle::needs::missing("user", &why),
+        }
+    }
+    all
+}
