@@ -4,6 +4,7 @@
 
 mod config;
 pub mod digest;
+mod inflate;
 pub mod layer;
 mod oci;
 mod ownership;

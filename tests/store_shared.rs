@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A store that many processes use, that its users are killed in, and that is not theirs to use.
+#![forbid(unsafe_code)]
+
+mod layout;
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use layout::{Codec, Layout, assert_empty, listing, simple, tar_of};
+use serde_json::json;
+use tare::Kind;
+use tare::image::{ImportOptions, Reference, Store};
+use tare_oracle::need;
+use tempfile::tempdir;
+
+/// Runs the import of `from` into `store` in a process of its own.
+fn importer(store: &Path, from: &Path) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args(["--exact", "importer_process", "--ignored", "--quiet"])
+        .env("TARE_TEST_STORE", store)
+        .env("TARE_TEST_FROM", from)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+#[ignore = "not a test: the other end of `importer`"]
+fn importer_process() {
+    let (Some(store), Some(from)) = (
+        env::var_os("TARE_TEST_STORE"),
+        env::var_os("TARE_TEST_FROM"),
+    ) else {
+        return;
+    };
+    let store = Store::open(Path::new(&store)).unwrap();
+    let options = ImportOptions {
+        names: vec!["app".parse().unwrap()],
+        ..Default::default()
+    };
+    let from = Reference::Oci {
+        path: from.into(),
+        tag: None,
+    };
+    store.import(&from, &options, &mut ()).unwrap();
+}
+
+/// An image whose import takes some tens of milliseconds.
+fn slow(dir: &Path) -> Layout {
+    let mut layout = Layout::new(dir);
+    let noise: Vec<u8> = (0..2_000_000_u32)
+        .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+        .collect();
+    let layers: Vec<Vec<u8>> = (0..3_usize)
+        .map(|n| {
+            let names: Vec<String> = (0..300).map(|f| format!("l{n}/f{f}")).collect();
+            let chunk = |f: usize| &noise[(n * 300 + f) * 8000..][..8000];
+            let files: Vec<(&str, &[u8])> = names
+                .iter()
+                .enumerate()
+                .map(|(f, name)| (name.as_str(), chunk(f)))
+                .collect();
+            tar_of(&files)
+        })
+        .collect();
+    let image = layout.image(&layers, Codec::Gzip, json!({}));
+    layout.add(image, None).complete();
+    layout
+}
+
+#[test]
+fn eight_processes_importing_at_once_end_with_one_copy() {
+    let dir = tempdir().unwrap();
+    let layout = slow(&dir.path().join("oci"));
+    let path = dir.path().join("store");
+    for round in 0..3 {
+        let importers: Vec<Child> = (0..8).map(|_| importer(&path, &layout.dir)).collect();
+        for mut importer in importers {
+            assert!(importer.wait().unwrap().success(), "round {round}");
+        }
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.list().unwrap().len(), 1);
+        assert_eq!(fs::read_dir(path.join("layers")).unwrap().count(), 3);
+        assert_eq!(fs::read_dir(path.join("scratch")).unwrap().count(), 0);
+        assert_eq!(store.check().unwrap().problems, []);
+        store.remove(&"app".parse().unwrap()).unwrap();
+        assert_empty(&path);
+    }
+}
+
+#[test]
+fn import_killed_at_any_moment_is_invisible_and_swept() {
+    let dir = tempdir().unwrap();
+    let layout = slow(&dir.path().join("oci"));
+    let path = dir.path().join("store");
+    let (mut cut, mut whole) = (0, 0);
+    for n in 0..24 {
+        let mut importer = importer(&path, &layout.dir);
+        thread::sleep(Duration::from_millis(2 + n * 8));
+        importer.kill().unwrap();
+        importer.wait().unwrap();
+        let store = Store::open(&path).unwrap();
+        assert_eq!(
+            fs::read_dir(path.join("scratch")).unwrap().count(),
+            0,
+            "after {n}"
+        );
+        assert_eq!(store.check().unwrap().problems, [], "after {n}");
+        match store.list().unwrap().len() {
+            0 => cut += 1,
+            _ => whole += 1,
+        }
+        // What became visible without a name is whole, and goes with the next collection.
+        store.image(&layout.reference(None)).unwrap();
+        let digest = store.list().unwrap()[0].digest;
+        store.remove(&Reference::Digest(digest)).unwrap();
+        assert_empty(&path);
+    }
+    assert!(cut > 0, "no import was cut short, {whole} were whole");
+}
+
+#[test]
+fn scratch_of_the_living_is_kept_and_that_of_the_dead_swept() {
+    let dir = tempdir().unwrap();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let scratch = store.scratch().unwrap();
+    fs::write(scratch.path().join("x"), b"x").unwrap();
+    // Left by somebody who is gone: with a lock file, without, and a lock alone.
+    let left = store.path().join("scratch");
+    for name in ["boot.dead", "boot.bare"] {
+        fs::create_dir_all(left.join(name).join("a/b")).unwrap();
+        fs::set_permissions(left.join(name).join("a"), fs::Permissions::from_mode(0o0)).unwrap();
+    }
+    fs::write(left.join("boot.dead.lock"), b"").unwrap();
+    fs::write(left.join("boot.alone.lock"), b"1").unwrap();
+    let recovered = store.recover().unwrap();
+    assert_eq!(
+        (recovered.removed, recovered.in_use, recovered.left),
+        (2, 1, 0)
+    );
+    assert!(scratch.path().join("x").exists());
+    assert_eq!(listing(&left).len(), 2);
+    drop(scratch);
+    assert_eq!(fs::read_dir(&left).unwrap().count(), 0);
+}
+
+#[test]
+fn store_of_somebody_else_or_of_another_kind_is_refused() {
+    need!(root);
+    let dir = tempdir().unwrap();
+    let path = dir.path().join("store");
+    drop(Store::open(&path).unwrap());
+    let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    mode(0o770);
+    let error = Store::open(&path).unwrap_err();
+    assert_eq!(error.kind(), Kind::Permission, "{error}");
+    mode(0o700);
+    fs::write(path.join("store.json"), r#"{"version":2}"#).unwrap();
+    assert_eq!(Store::open(&path).unwrap_err().kind(), Kind::Unsupported);
+    fs::write(path.join("store.json"), r#"{"version":1}"#).unwrap();
+    chown(&path, Some(12345), None).unwrap();
+    let error = Store::open(&path).unwrap_err();
+    assert_eq!(error.kind(), Kind::Permission);
+    assert!(
+        error.to_string().contains("belongs to user 12345"),
+        "{error}"
+    );
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("thesis.txt"), b"").unwrap();
+    assert_eq!(Store::open(&other).unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(
+        Store::open(other.join("thesis.txt")).unwrap_err().kind(),
+        Kind::Invalid
+    );
+}
+
+#[test]
+fn store_without_space_refuses_and_keeps_nothing() {
+    need!(root);
+    let dir = tempdir().unwrap();
+    let layout = slow(&dir.path().join("oci"));
+    let (_, small) = simple(dir.path().join("small"), Codec::Gzip);
+    let path = dir.path().join("tiny");
+    fs::create_dir(&path).unwrap();
+    let mount = |flags: nix::mount::MsFlags| {
+        nix::mount::mount(
+            Some("tare-test"),
+            &path,
+            Some("tmpfs"),
+            flags,
+            Some("size=4m,mode=700"),
+        )
+    };
+    mount(nix::mount::MsFlags::empty()).unwrap();
+    let done = std::panic::catch_unwind(|| {
+        let store = Store::open(&path).unwrap();
+        let error = store.image(&layout.reference(None)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Exhausted, "{error}");
+        assert_eq!(error.errno(), Some(libc::ENOSPC));
+        assert_empty(&path);
+        store.image(&small).unwrap();
+        // Full to the last byte: removing still works.
+        let fill = fs::write(path.join("scratch/fill"), vec![0; 8 << 20]);
+        assert!(fill.is_err());
+        let digest = store.list().unwrap()[0].digest;
+        let removed = store.remove(&Reference::Digest(digest));
+        fs::remove_file(path.join("scratch/fill")).unwrap();
+        removed
+            .or_else(|_| store.remove(&Reference::Digest(digest)))
+            .unwrap();
+        assert_empty(&path);
+    });
+    nix::mount::umount(&path).unwrap();
+    done.unwrap();
+}
