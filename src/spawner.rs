@@ -28,7 +28,6 @@ pub(crate) struct Spawner {
     /// The process that started it; a forked copy of that must start its own.
     owner: u32,
     ids: Ids,
-    next: AtomicU64,
 }
 
 impl Spawner {
@@ -64,7 +63,6 @@ impl Spawner {
             socket: ours,
             owner: std::process::id(),
             ids: Ids::detect(),
-            next: AtomicU64::new(1),
         };
         spawner.greet()?;
         Ok(spawner)
@@ -80,9 +78,11 @@ impl Spawner {
         &self.ids
     }
 
-    /// A number that no sandbox of this spawner had before.
+    /// A number that no sandbox of this process had before, whichever store it is of: the
+    /// names of cgroups are made from it.
     pub(crate) fn next_id(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
     fn greet(&self) -> Result<()> {
