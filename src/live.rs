@@ -152,6 +152,9 @@ fn explained(error: Error, lower: &Lower) -> Error {
         ("attach mount", Some(libc::ELOOP), _) => {
             error.with_cure("an image whose /proc, /sys and /dev are directories, not links")
         }
+        ("attach mount", Some(libc::EXDEV), _) => {
+            error.with_cure("an image whose links do not lead into /proc or /sys")
+        }
         ("mount proc" | "mount sysfs", Some(libc::EPERM), _) => error.with_cure(
             "a machine, or an outer container, in which nothing covers parts of /proc and /sys",
         ),

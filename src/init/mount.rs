@@ -130,7 +130,25 @@ pub(crate) fn attach_in(from: i32, root: i32, path: &CStr, flags: u32) -> Result
             other => other?,
         }
     };
-    attach(from, &target)
+    match check_place(root, &target, flags) {
+        Err(_) if flags & wire::OR_SKIP != 0 => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => attach(from, &target),
+    }
+}
+
+/// The links of an image lead anywhere inside, also to where nothing may be covered (CVE-2019-16884).
+fn check_place(root: i32, target: &Fd, flags: u32) -> Result<()> {
+    // procfs, sysfs, cgroup v1 and v2, statfs(2).
+    const KERNEL: [u64; 4] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
+    let mut stat = [0u64; 15];
+    sys!(nr::FSTATFS, target.0, stat.as_mut_ptr())?;
+    let kernel = flags & wire::NOT_IN_KERNEL_FS != 0 && KERNEL.contains(&stat[0]);
+    let elsewhere = flags & wire::SAME_MOUNT != 0 && mount_id(target.0, c"")? != mount_id(root, c"")?;
+    match kernel || elsewhere {
+        true => Err(Errno::XDEV),
+        false => Ok(()),
+    }
 }
 
 /// Opens a path that is to be hidden or made read-only; nothing where nothing is.

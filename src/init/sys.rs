@@ -23,6 +23,7 @@ impl Errno {
     pub(crate) const NOMEM: Self = Self(12);
     pub(crate) const ACCES: Self = Self(13);
     pub(crate) const EXIST: Self = Self(17);
+    pub(crate) const XDEV: Self = Self(18);
     pub(crate) const NOTDIR: Self = Self(20);
     pub(crate) const INVAL: Self = Self(22);
     pub(crate) const NOSYS: Self = Self(38);

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Kind, Result};
 use crate::parts::ops::{Ops, Slot, c_inside, c_path};
 use crate::spec::{Mount, MountKind, Network, Profile, Spec};
-use crate::wire::{ListBuf, MAKE_DIR, MAKE_FILE, NO_SYMLINKS, OR_SKIP, Op};
+use crate::wire::{
+    ListBuf, MAKE_DIR, MAKE_FILE, NO_SYMLINKS, NOT_IN_KERNEL_FS, OR_SKIP, Op, SAME_MOUNT,
+};
 
 /// Mount attributes, mount_setattr(2).
 pub(crate) const RDONLY: u32 = 0x01;
@@ -183,7 +185,7 @@ pub(crate) fn read_only(spec: &Spec) -> Vec<PathBuf> {
 }
 
 /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, bound over the image's own as other engines
-/// do. An image in whose `/etc` they cannot be (a link, a directory) goes without.
+/// do. An image in whose `/etc` they cannot be (a directory, a link to a device) goes without.
 pub(crate) fn names(
     ops: &mut Ops,
     root: Slot,
@@ -234,7 +236,7 @@ pub(crate) fn names(
             path: name,
             flags: 0,
         });
-        ops.attach(slot, root, target, MAKE_FILE | OR_SKIP);
+        ops.attach(slot, root, target, MAKE_FILE | OR_SKIP | SAME_MOUNT);
         ops.close(slot);
     }
     Ok(())
@@ -268,7 +270,7 @@ fn one(
         MountKind::Bind(source) => {
             let (source, make) = existing(source)?;
             let slot = ops.clone_tree(&source, true);
-            ops.attach(slot, root, &target, make);
+            ops.attach(slot, root, &target, make | NOT_IN_KERNEL_FS);
             ops.set_attr(slot, NODEV | read_only, true);
             ops.close(slot);
         }
@@ -290,7 +292,7 @@ fn one(
                 NODEV | read_only,
                 ordinary,
             );
-            ops.attach(slot, root, &target, make);
+            ops.attach(slot, root, &target, make | NOT_IN_KERNEL_FS);
             ops.close(slot);
         }
         MountKind::Tmpfs { size, mode } => {
@@ -301,7 +303,7 @@ fn one(
                 list.push(&CString::new(size.bytes().to_string()).expect("digits hold no NUL"));
             }
             let slot = ops.new_fs(c"tmpfs", &list, NOSUID | NODEV | read_only);
-            ops.attach(slot, root, &target, MAKE_DIR);
+            ops.attach(slot, root, &target, MAKE_DIR | NOT_IN_KERNEL_FS);
             ops.close(slot);
         }
     }
