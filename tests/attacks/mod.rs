@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the attack tests share: a hostile image, a sandbox on it, and everybody who may open one.
+#![forbid(unsafe_code)]
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tare::{Command, Output, Sandbox, Spec, Store};
+use tare_oracle::{Victim, needs, ordinary_user};
+use tempfile::TempDir;
+
+/// Tells a copy of a test binary as whom it runs, and where the probe is.
+const AS: &str = "TARE_ATTACK_AS";
+const AGAIN: &str = "TARE_ATTACK_AGAIN";
+const PROBE: &str = "TARE_ATTACK_PROBE";
+
+/// Enough for everything here on a busy machine; what hangs is killed and fails.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// Whether this is root itself, not an ordinary user for whom root started us.
+pub(crate) fn is_root() -> bool {
+    needs::root().is_ok()
+}
+
+/// Whether only one id is there.
+pub(crate) fn is_single() -> bool {
+    std::env::var(AS).is_ok_and(|who| who == "plain")
+}
+
+/// Runs `body` as the caller and, where that is root, again as the ordinary user without and
+/// with subordinate ids: this test alone, in a copy of this binary.
+pub(crate) fn everybody<F: Fn()>(body: F) {
+    body();
+    if !is_root() {
+        return;
+    }
+    let name = std::any::type_name::<F>();
+    let name = name.split("::").nth(1).expect("a test in the root module");
+    for kind in ["plain", "subids"] {
+        if let Err(why) = needs::user(kind).and_then(|()| needs::userns()) {
+            needs::missing("user", &why);
+            continue;
+        }
+        let user = ordinary_user(kind == "subids");
+        let temporary = user.tempdir();
+        let output = user
+            .command(std::env::current_exe().expect("this program has a path"))
+            .args(["--exact", name, "--nocapture"])
+            .env(AS, kind)
+            .env(PROBE, probe())
+            .env("TMPDIR", temporary.path())
+            .output()
+            .expect("run as an ordinary user");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains(" 1 passed"),
+            "{name} as {kind}: {said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+/// Runs `body` in a copy of this binary that `wrapper` starts, this test alone, with a variable
+/// in its environment.
+pub(crate) fn again<F: Fn()>(wrapper: &[&str], (key, value): (&str, &str), body: F) {
+    if std::env::var_os(AGAIN).is_some() {
+        return body();
+    }
+    let name = std::any::type_name::<F>();
+    let name = name.split("::").nth(1).expect("a test in the root module");
+    let own = std::env::current_exe().expect("this program has a path");
+    let output = process::Command::new(wrapper[0])
+        .args(&wrapper[1..])
+        .arg(own)
+        .args(["--exact", name, "--nocapture"])
+        .env(AGAIN, "1")
+        .env(PROBE, probe())
+        .env(key, value)
+        .output()
+        .expect("run this test again");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains(" 1 passed"),
+        "{wrapper:?}: {said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// `tests/probes/attack.c`, linked statically; made once for each test binary.
+pub(crate) fn probe() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| match std::env::var_os(PROBE) {
+        Some(path) => path.into(),
+        None => compiled("attack"),
+    })
+}
+
+/// A program of `tests/probes`, linked statically.
+pub(crate) fn compiled(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let unique = directory.join(format!("{name}-{}", process::id()));
+    let path = directory.join(name);
+    let status = process::Command::new("cc")
+        .args(["-static", "-Wall", "-O1", "-o"])
+        .arg(&unique)
+        .arg(format!(
+            "{}/tests/probes/{name}.c",
+            env!("CARGO_MANIFEST_DIR")
+        ))
+        .status();
+    assert!(status.expect("run cc").success(), "cc {name}.c");
+    // Another binary's copy may be running: it is replaced, not written to.
+    fs::rename(&unique, &path).expect("put the probe in place");
+    path
+}
+
+/// A place for one test: an image with busybox and the probe, a store, a victim beside them.
+pub(crate) struct Stage {
+    dir: TempDir,
+    pub(crate) victim: Victim,
+    pub(crate) store: Store,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().expect("make a directory");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("open it");
+        let stage = Self {
+            victim: Victim::new(dir.path()),
+            store: Store::open(&dir.path().join("store")).expect("open a store"),
+            dir,
+        };
+        for name in ["bin", "etc", "tmp", "dev", "proc", "sys"] {
+            stage.dir(name);
+        }
+        stage.copy("/bin/busybox", "bin/busybox");
+        stage.copy(probe(), "bin/probe");
+        for name in [
+            "sh", "cat", "ls", "id", "true", "sleep", "stat", "mkdir", "dd", "ln",
+        ] {
+            stage.link("busybox", &format!("bin/{name}"));
+        }
+        stage.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
+        stage.file("etc/group", "root:x:0:\n");
+        stage
+    }
+
+    /// A path in the image.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join("image").join(name)
+    }
+
+    /// A path beside the image.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn dir(&self, name: &str) {
+        fs::create_dir_all(self.at(name)).expect("make a directory in the image");
+    }
+
+    pub(crate) fn file(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        fs::write(self.at(name), bytes).expect("write a file of the image");
+    }
+
+    pub(crate) fn program(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        self.file(name, bytes);
+        self.mode(name, 0o755);
+    }
+
+    pub(crate) fn mode(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.at(name), fs::Permissions::from_mode(mode)).expect("chmod");
+    }
+
+    pub(crate) fn copy(&self, from: impl AsRef<Path>, name: &str) {
+        fs::copy(from, self.at(name)).expect("copy a program");
+    }
+
+    pub(crate) fn link(&self, target: impl AsRef<Path>, name: &str) {
+        symlink(target, self.at(name)).expect("link");
+    }
+
+    /// Removes what is at `name`, whatever it is.
+    pub(crate) fn remove(&self, name: &str) {
+        let path = self.at(name);
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_dir() => fs::remove_dir_all(path).expect("remove a directory"),
+            Ok(_) => fs::remove_file(path).expect("remove a file"),
+            Err(_) => {}
+        }
+    }
+
+    /// Puts a link in the place of what is at `name`.
+    pub(crate) fn relink(&self, target: impl AsRef<Path>, name: &str) {
+        self.remove(name);
+        self.link(target, name);
+    }
+
+    /// The default spec on this image, with `json`'s keys on top.
+    pub(crate) fn spec(&self, json: &str) -> Spec {
+        let mut spec = Spec::from_json(json).expect("a spec");
+        spec.image = format!("dir:{}", self.at("").display());
+        spec
+    }
+
+    pub(crate) fn open(&self, json: &str) -> Sandbox {
+        Sandbox::open(&self.store, &self.spec(json)).expect("open a sandbox")
+    }
+
+    /// Why it cannot be opened.
+    #[track_caller]
+    pub(crate) fn refused(&self, json: &str) -> String {
+        match Sandbox::open(&self.store, &self.spec(json)) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("opened in spite of {json}"),
+        }
+    }
+}
+
+/// A command with a limit of time.
+pub(crate) fn command<S: AsRef<OsStr>>(argv: impl IntoIterator<Item = S>) -> Command {
+    Command::from_argv(argv).timeout(LONG)
+}
+
+/// The probe with `words` as arguments.
+pub(crate) fn probing(words: &str) -> Command {
+    command(["/bin/probe"].into_iter().chain(words.split(' ')))
+}
+
+/// A line for the shell.
+pub(crate) fn shell(line: &str) -> Command {
+    command(["/bin/sh", "-c", line])
+}
+
+/// Runs it; it must end by itself.
+#[track_caller]
+pub(crate) fn ran(sandbox: &Sandbox, command: Command) -> Output {
+    let output = sandbox.run(command).expect("run a command");
+    assert!(
+        output.status.exit_code.is_some() && output.status.reason == tare::Reason::Exited,
+        "{:?} {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// What it writes to standard output.
+#[track_caller]
+pub(crate) fn said(sandbox: &Sandbox, command: Command) -> String {
+    String::from_utf8(ran(sandbox, command).stdout).expect("text")
+}
+
+/// The probe's answers: what was tried, how it ended.
+#[track_caller]
+pub(crate) fn answers(sandbox: &Sandbox, words: &str) -> Vec<(String, String)> {
+    let pairs = said(sandbox, probing(words));
+    pairs
+        .lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(what, answer)| (what.to_owned(), answer.to_owned()))
+        .collect()
+}
+
+/// None of the probe's attempts may have worked, and there must have been some.
+#[track_caller]
+pub(crate) fn assert_denied(sandbox: &Sandbox, words: &str, with: &[&str]) {
+    let answers = answers(sandbox, words);
+    assert!(!answers.is_empty(), "{words}: no attempt was made");
+    for (what, answer) in answers {
+        assert!(with.contains(&answer.as_str()), "{words}: {what} {answer}");
+    }
+}
