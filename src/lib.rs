@@ -1,5 +1,33 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Containers as a library: an image in, an isolated throwaway command out.
+//!
+//! No daemon, no service: the library starts one tiny helper process, which makes sandboxes
+//! for this process and ends with it.
+//!
+//! ```no_run
+//! use tare::{Command, Sandbox, Spec, Store};
+//!
+//! let store = Store::open_default()?;
+//! let sandbox = Sandbox::open(&store, &Spec::default())?;
+//! let output = sandbox.run(Command::new("uname").arg("-n"))?;
+//! assert!(output.status.success());
+//! sandbox.close()?;
+//! # Ok::<(), tare::Error>(())
+//! ```
+//!
+//! The nouns: a [`Store`] of images, a [`Spec`] of what to make, a [`Sandbox`], a [`Command`] for it, a
+//! running [`Process`], an [`Output`]. [`image`] unpacks layers, [`spec`] holds every option.
+//!
+//! What it does not do: build images, talk to registries, publish ports; protect against the kernel's
+//! own bugs (see `docs/threat-model.md`).
+//!
+//! | needs | for |
+//! |---|---|
+//! | Linux 5.10, x86-64 | anything |
+//! | 5.11 | overlays for ordinary users |
+//! | 5.12 | read-only binds with what is mounted below them |
+//!
+//! The rest is in `docs/kernel-features.md`.
 
 mod capture;
 mod command;
