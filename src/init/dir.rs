@@ -118,20 +118,35 @@ fn next_end(bytes: &[u8], at: usize) -> usize {
     name + bytes[name..].iter().take_while(|b| **b != b'/').count()
 }
 
+/// A directory that somebody else owns, or one that was opened for this use.
+pub(crate) enum Dir {
+    Given(i32),
+    Opened(Fd),
+}
+
+impl Dir {
+    pub(crate) fn fd(&self) -> i32 {
+        match self {
+            Self::Given(fd) => *fd,
+            Self::Opened(fd) => fd.0,
+        }
+    }
+}
+
 /// The parent of `path` inside `root`, made if missing, and the last name in `buffer`.
-pub(crate) fn parent<'b>(root: i32, path: &CStr, buffer: &'b mut [u8]) -> Result<(Fd, &'b CStr)> {
+pub(crate) fn parent<'b>(root: i32, path: &CStr, buffer: &'b mut [u8]) -> Result<(Dir, &'b CStr)> {
     let (dir, name) = split(path);
     if name.is_empty() || name == b"." || name == b".." {
         return Err(Errno::INVAL);
     }
-    let fd = match dir {
-        b"" => sys::openat(root, c".", O_PATH | O_DIRECTORY, 0)?,
+    let dir = match dir {
+        b"" => Dir::Given(root),
         dir => {
             let mut place = [0u8; PATH_MAX];
-            ensure_dir(root, join(&mut place, &[dir])?, false)?
+            Dir::Opened(ensure_dir(root, join(&mut place, &[dir])?, false)?)
         }
     };
-    Ok((fd, join(buffer, &[name])?))
+    Ok((dir, join(buffer, &[name])?))
 }
 
 /// Opens (O_PATH) the file `path` inside `root`, making an empty one if it is missing.
@@ -148,7 +163,7 @@ pub(crate) fn ensure_file(root: i32, path: &CStr, strict: bool) -> Result<Fd> {
 pub(crate) fn create(root: i32, path: &CStr, mode: u32) -> Result<Fd> {
     let mut buffer = [0u8; 256];
     let (dir, name) = parent(root, path, &mut buffer)?;
-    sys::openat(dir.0, name, sys::O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
+    sys::openat(dir.fd(), name, sys::O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
 }
 
 /// Calls `each` with every name in the directory but `.` and `..`.

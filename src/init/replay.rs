@@ -123,11 +123,11 @@ impl Replay {
             Op::MakeDir { root, path, mode, uid, gid } => make_dir(self.fd(root)?, path, mode, (uid, gid)),
             Op::MakeLink { root, path, target } => {
                 let (dir, name) = dir::parent(self.fd(root)?, path, &mut buffer)?;
-                sys!(nr::SYMLINKAT, target.as_ptr(), dir.0, name.as_ptr()).map(drop)
+                sys!(nr::SYMLINKAT, target.as_ptr(), dir.fd(), name.as_ptr()).map(drop)
             }
             Op::MakeNode { root, path, mode, device } => {
                 let (dir, name) = dir::parent(self.fd(root)?, path, &mut buffer)?;
-                sys!(nr::MKNODAT, dir.0, name.as_ptr(), mode, device).map(drop)
+                sys!(nr::MKNODAT, dir.fd(), name.as_ptr(), mode, device).map(drop)
             }
             Op::MakeFile { root, path, mode, bytes } => {
                 let file = dir::create(self.fd(root)?, path, mode)?;
@@ -144,12 +144,12 @@ impl Replay {
 fn make_dir(root: i32, path: &CStr, mode: u32, (uid, gid): (u32, u32)) -> Result<()> {
     let mut buffer = [0u8; 256];
     let (dir, name) = dir::parent(root, path, &mut buffer)?;
-    match sys!(nr::MKDIRAT, dir.0, name.as_ptr(), mode) {
+    match sys!(nr::MKDIRAT, dir.fd(), name.as_ptr(), mode) {
         Err(Errno::EXIST) => return Ok(()),
         other => other?,
     };
     if (uid, gid) != (0, 0) {
-        sys!(nr::FCHOWNAT, dir.0, name.as_ptr(), uid, gid, sys::AT_SYMLINK_NOFOLLOW)?;
+        sys!(nr::FCHOWNAT, dir.fd(), name.as_ptr(), uid, gid, sys::AT_SYMLINK_NOFOLLOW)?;
     }
     Ok(())
 }
