@@ -28,6 +28,7 @@ pub use ownership::Chown;
 pub use platform::Platform;
 pub use progress::Progress;
 pub use reference::Reference;
+pub(crate) use store::HandedOver;
 pub use store::{Collected, ImportOptions, Problem, Recovered, Report, Scratch, Store, Stored};
 pub use unpack::{UnpackOptions, unpack};
 

@@ -43,6 +43,7 @@ mod parts;
 #[allow(dead_code, reason = "the mount primitive's noun is still to come")]
 mod plan;
 mod process;
+mod runtime;
 mod sandbox;
 mod spawner;
 pub mod spec;
@@ -58,4 +59,4 @@ pub use error::{Error, Kind, Result};
 pub use process::{Control, Process, Reason, Status, Usage};
 pub use sandbox::{Effective, Sandbox};
 pub use spec::Spec;
-pub use store::Store;
+pub use store::{Recovered, Store};

@@ -3,20 +3,21 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use crate::image::{HandedOver, Scratch};
 use crate::parts::caps::CapSet;
 use crate::parts::cgroup::Cgroup;
 use crate::parts::ops::c_path;
 use crate::parts::seccomp;
-use crate::plan::{self, Needs};
+use crate::plan::{self, Leaves, Needs};
 use crate::spawner::Spawner;
 use crate::spec::Spec;
 use crate::store::{Base, Store};
 use crate::tree::{self, Lower, Request};
-use crate::wire::ListBuf;
 
 /// A running init with all that belongs to it outside.
 #[derive(Debug)]
@@ -70,23 +71,28 @@ impl Live {
     /// # Errors
     /// As `Sandbox::open`; nothing is left behind then.
     pub(crate) fn start(store: &Store, spec: &Spec, base: &Base) -> Result<Self> {
-        let spawner = store.spawner()?;
+        let spawner = store.runtime().spawner()?;
         let id = spawner.next_id();
-        let name = store.sandbox_name(id)?;
+        let name = store.runtime().sandbox_name(id)?;
         let hostname = spec.hostname.clone().unwrap_or_else(|| short_name(&name));
         let ordinary = spawner.ids().ordinary();
         let caps = CapSet::of(&spec.security)?.available(ordinary)?;
-        let filter = seccomp::programs(&spec.security, caps, store.seccomp_cache())?;
+        let filter = seccomp::programs(&spec.security, caps, &store.runtime().seccomp)?;
         let backend = tree::backend(spec.storage, &base.lower, ordinary);
-        let scratch = store.scratch_path(&name);
+        let scratch = match backend.on_disk(spec.write) {
+            true => Some(store.images().scratch()?),
+            false => None,
+        };
         let request = Request {
             lower: &base.lower,
             write: spec.write,
             ordinary,
-            scratch,
+            scratch: scratch
+                .as_ref()
+                .map_or_else(PathBuf::new, |s| s.path().to_path_buf()),
             spawner: &spawner,
         };
-        let mut cgroup = store.cgroup(&name, spec, ordinary)?;
+        let mut cgroup = store.runtime().cgroup(&name, spec, ordinary)?;
         let needs = Needs {
             spec,
             ids: spawner.ids(),
@@ -94,18 +100,17 @@ impl Live {
             backend,
             tree: &request,
             cgroup: &cgroup,
-            cgroup2: store.cgroup_layout()?.v2().is_some(),
+            cgroup2: store.runtime().layout()?.v2().is_some(),
             caps,
             seccomp: filter.as_deref(),
         };
-        let (control, pidfd) = match begin(&needs, id) {
+        let (control, pidfd) = match begin(&needs, id, scratch) {
             Ok(pair) => pair,
             Err(error) => {
                 // Comes back when whatever the spawner has begun is gone; without a spawner nothing is.
                 let _ = spawner.close(id, true);
                 // The error that is told is the first one; what stays is removed by `Store::recover`.
                 let _ = cgroup.remove();
-                store.remove_scratch(&name);
                 return Err(explained(error, &base.lower));
             }
         };
@@ -127,20 +132,26 @@ impl Live {
 }
 
 /// Plans the start and has it done: the control socket and a pidfd of the init.
-fn begin(needs: &Needs<'_>, id: u64) -> Result<(OwnedFd, OwnedFd)> {
-    let on_disk = needs.backend.prepare(needs.tree)?;
-    let plan = plan::start(needs)?;
+fn begin(needs: &Needs<'_>, id: u64, scratch: Option<Scratch>) -> Result<(OwnedFd, OwnedFd)> {
+    needs.backend.prepare(needs.tree)?;
+    let mut plan = plan::start(needs)?;
     let cgroups: Result<Vec<_>> = needs.cgroup.paths().into_iter().map(c_path).collect();
-    let cgroups: ListBuf = cgroups?.iter().collect();
-    let mut scratch = ListBuf::default();
-    if on_disk {
-        scratch.push(&c_path(&needs.tree.scratch)?);
+    let mut leaves = Leaves {
+        cgroups: cgroups?.iter().collect(),
+        ..Leaves::default()
+    };
+    if let Some(scratch) = scratch {
+        // From now on it is the spawner's to remove, or a later sweep's.
+        let HandedOver {
+            path,
+            lock_path,
+            lock,
+        } = scratch.hand_over()?;
+        leaves.scratch = [c_path(&path)?, c_path(&lock_path)?].iter().collect();
+        leaves.lock = Some(plan.pass(lock));
     }
     let fds: Vec<BorrowedFd<'_>> = plan.fds.iter().map(|fd| fd.as_fd()).collect();
-    needs
-        .tree
-        .spawner
-        .open(&plan.message(id, &cgroups, &scratch), &fds)
+    needs.tree.spawner.open(&plan.message(id, &leaves), &fds)
 }
 
 /// Adds the cure where a step's errno alone does not tell what the matter is.

@@ -62,14 +62,26 @@ pub(crate) struct Plan {
     single_id: bool,
 }
 
+/// What is to be removed when the sandbox is gone.
+#[derive(Debug, Default)]
+pub(crate) struct Leaves {
+    /// Cgroup directories, in order.
+    pub(crate) cgroups: ListBuf,
+    /// Directories with all that is in them, and files.
+    pub(crate) scratch: ListBuf,
+    /// The lock that says that `scratch` is in use.
+    pub(crate) lock: Option<Slot>,
+}
+
 impl Plan {
+    /// Passes one more descriptor, which no operation uses.
+    pub(crate) fn pass(&mut self, fd: OwnedFd) -> Slot {
+        self.fds.push(fd);
+        Slot::received(self.fds.len() as u32)
+    }
+
     /// The message for the spawner.
-    pub(crate) fn message<'a>(
-        &'a self,
-        id: u64,
-        cgroups: &'a ListBuf,
-        scratch: &'a ListBuf,
-    ) -> Open<'a> {
+    pub(crate) fn message<'a>(&'a self, id: u64, leaves: &'a Leaves) -> Open<'a> {
         let [devpts, dev, proc] = self.kept.map(|slot| slot.number() as i32);
         Open {
             id,
@@ -77,8 +89,9 @@ impl Plan {
             cgroup: self.cgroup,
             uid_map: self.maps[0].as_bytes(),
             gid_map: self.maps[1].as_bytes(),
-            cgroups: cgroups.as_list(),
-            scratch: scratch.as_list(),
+            cgroups: leaves.cgroups.as_list(),
+            scratch: leaves.scratch.as_list(),
+            lock: leaves.lock.map_or(-1, |slot| slot.number() as i32),
             devpts,
             dev,
             proc,
@@ -222,6 +235,12 @@ fn stage(ops: &mut Ops, spec: &Spec) -> Slot {
     ops.push(Op::AttachRoot {
         from: stage.number(),
     });
+    empty_dir(ops, stage);
+    stage
+}
+
+/// A directory that hides others, and stands for an image without layers.
+fn empty_dir(ops: &mut Ops, stage: Slot) {
     ops.push(Op::MakeDir {
         root: stage.number(),
         path: c"empty",
@@ -229,7 +248,6 @@ fn stage(ops: &mut Ops, spec: &Spec) -> Slot {
         uid: 0,
         gid: 0,
     });
-    stage
 }
 
 /// Everything that is mounted inside; the devpts, `/dev` and proc mounts come back.
@@ -288,6 +306,7 @@ pub(crate) fn mount_tree(
     });
     let stage = ops.new_fs(c"tmpfs", &options([c"mode", c"755"]), 0);
     ops.attach(stage, place, c"", 0);
+    empty_dir(&mut ops, stage);
     let root = backend.mount_detached(&mut ops, stage, tree)?;
     // The overlay holds on to its upper layer; the name of it in between is no longer needed.
     ops.push(Op::Detach {

@@ -35,7 +35,7 @@ pub(crate) struct Request<'a> {
     pub(crate) write: Write,
     /// Whether the caller is an ordinary user.
     pub(crate) ordinary: bool,
-    /// A directory of its own on disk, where the back end needs one; made by it.
+    /// An empty directory of its own on disk; only where [`Backend::on_disk`] asks for it.
     pub(crate) scratch: PathBuf,
     /// Runs what needs ids that the caller has not.
     pub(crate) spawner: &'a Spawner,
@@ -46,8 +46,11 @@ pub(crate) trait Backend: Sync {
     /// As in the spec: `overlay`, `copy`.
     fn name(&self) -> &'static str;
 
-    /// Does what must be done outside, such as making directories on disk. True if `scratch` was made.
-    fn prepare(&self, request: &Request<'_>) -> Result<bool>;
+    /// Whether it needs a directory on disk.
+    fn on_disk(&self, write: Write) -> bool;
+
+    /// Does what must be done outside, such as making directories on disk.
+    fn prepare(&self, request: &Request<'_>) -> Result<()>;
 
     /// Appends the operations that make the tree as a mount that is not attached yet, in a new
     /// slot. `stage` is an attached tmpfs, empty but for names of ours.

@@ -15,7 +15,7 @@ const RANKS: [&[&str]; 5] = [
     &[
         "sandbox", "command", "process", "pool", "store", "capture", "live",
     ],
-    &["plan", "image", "tree", "spawner"],
+    &["plan", "image", "tree", "spawner", "runtime"],
     &["parts"],
     &["spec", "error", "wire"],
     &["sys"],

@@ -26,6 +26,7 @@ pub use check::{Problem, Report};
 pub use gc::Collected;
 pub use import::ImportOptions;
 pub use lookup::Stored;
+pub(crate) use scratch::HandedOver;
 pub use scratch::{Recovered, Scratch};
 
 pub(in crate::image) use jobs::{Job, run as run_jobs};

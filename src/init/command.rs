@@ -127,7 +127,6 @@ impl Launch<'_> {
 
     /// Puts each descriptor at its number; everything else closes at the exec.
     fn place_fds(&self) -> Result<()> {
-        const F_DUPFD_CLOEXEC: usize = 1030;
         let skip = 4 + usize::from(self.run.flags & wire::INTO_CGROUP != 0);
         let numbers = self.run.fds.as_chunks::<4>().0;
         let wanted = |n: usize| u32::from_ne_bytes(numbers[n]) as i32;
@@ -140,7 +139,7 @@ impl Launch<'_> {
                 (0..3, None) => self.fds[n + 1],
                 _ => self.fds[skip + n - 3],
             };
-            *high = sys!(nr::FCNTL, from, F_DUPFD_CLOEXEC, above)? as i32;
+            *high = sys::duplicate(from, above)?.keep();
         }
         for (n, fd) in high.iter().enumerate().take(3 + numbers.len()) {
             let to = if n < 3 { n as i32 } else { wanted(n - 3) };

@@ -4,7 +4,7 @@
 use core::ffi::CStr;
 
 use crate::dir::{self, PATH_MAX};
-use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, Result, S_IFDIR, S_IFLNK, S_IFREG, nr, sys};
+use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, Result, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, nr, sys};
 
 /// Deeper trees are refused rather than overflowing the stack; the kernel's own path limit is near.
 const DEPTH: usize = 2000;
@@ -91,9 +91,13 @@ pub(crate) fn chown(root: i32, path: &CStr, (uid, gid): (u32, u32), mode: u32, c
     Ok(())
 }
 
-/// Copies everything in `from` into `to`. Hard links between files become separate files.
+/// Copies a layer over what is in `to`: what it hides is removed, what it holds replaces what was
+/// there. Hard links between files become separate files.
 pub(crate) fn copy_tree(from: i32, to: i32) -> Result<()> {
-    copy_dir(from, to, 0)
+    copy_dir(from, to, 0)?;
+    let stat = sys::fstatat(from, c"")?;
+    sys!(nr::FCHOWNAT, to, c"".as_ptr(), stat.uid, stat.gid, AT_EMPTY_PATH)?;
+    sys!(nr::FCHMOD, to, stat.mode & 0o7777).map(drop)
 }
 
 fn copy_dir(from: i32, to: i32, depth: usize) -> Result<()> {
@@ -106,33 +110,29 @@ fn copy_dir(from: i32, to: i32, depth: usize) -> Result<()> {
 fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize) -> Result<()> {
     let source = sys::openat(from, name, O_PATH | O_NOFOLLOW, 0)?;
     let stat = sys::fstatat(source.0, c"")?;
+    let below = sys::openat(to, name, O_PATH | O_NOFOLLOW, 0);
+    let merges = stat.is(S_IFDIR) && !is_opaque(&source)? && matches!(&below, Ok(fd) if sys::fstatat(fd.0, c"")?.is(S_IFDIR));
+    if below.is_ok() && !merges {
+        remove_tree(to, name)?;
+    }
+    drop(below);
+    if stat.is(S_IFCHR) && stat.rdev == 0 {
+        // A whiteout has done its work.
+        return Ok(());
+    }
     let made = if stat.is(S_IFDIR) {
-        match sys!(nr::MKDIRAT, to, name.as_ptr(), 0o700) {
-            Ok(_) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error),
+        if !merges {
+            sys!(nr::MKDIRAT, to, name.as_ptr(), 0o700)?;
         }
         let inner = sys::openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
         let made = sys::openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
         copy_dir(inner.0, made.0, depth + 1)?;
         made
-    } else if stat.is(S_IFREG) {
-        let inner = sys::openat(from, name, O_RDONLY | O_NOFOLLOW, 0)?;
-        let made = sys::openat(to, name, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL | O_NOFOLLOW, 0o600)?;
-        copy_bytes(&inner, &made)?;
-        made
-    } else if stat.is(S_IFLNK) {
-        let mut target = [0u8; PATH_MAX];
-        let n = sys!(nr::READLINKAT, from, name.as_ptr(), target.as_mut_ptr(), target.len() - 1)?;
-        let target = CStr::from_bytes_with_nul(&target[..=n]).map_err(|_| Errno::INVAL)?;
-        sys!(nr::SYMLINKAT, target.as_ptr(), to, name.as_ptr())?;
-        sys::openat(to, name, O_PATH | O_NOFOLLOW, 0)?
     } else {
-        match sys!(nr::MKNODAT, to, name.as_ptr(), stat.mode, stat.rdev) {
-            // Only root makes devices, and an ordinary user's tree has none that matter.
-            Err(Errno::PERM) => return Ok(()),
-            other => other?,
-        };
-        sys::openat(to, name, O_PATH | O_NOFOLLOW, 0)?
+        match copy_leaf(from, to, name, &stat)? {
+            Some(made) => made,
+            None => return Ok(()),
+        }
     };
     sys!(nr::FCHOWNAT, made.0, c"".as_ptr(), stat.uid, stat.gid, AT_EMPTY_PATH)?;
     copy_xattrs(&source, &made, &stat)?;
@@ -141,6 +141,40 @@ fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize) -> Result<()> {
     }
     let times = [stat.times[0], stat.times[1], stat.times[2], stat.times[3]];
     sys!(nr::UTIMENSAT, to, name.as_ptr(), times.as_ptr(), AT_SYMLINK_NOFOLLOW).map(drop)
+}
+
+/// Anything but a directory; none where only root could make it.
+fn copy_leaf(from: i32, to: i32, name: &CStr, stat: &sys::Stat) -> Result<Option<Fd>> {
+    if stat.is(S_IFREG) {
+        let inner = sys::openat(from, name, O_RDONLY | O_NOFOLLOW, 0)?;
+        let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL | O_NOFOLLOW;
+        let made = sys::openat(to, name, flags, 0o600)?;
+        copy_bytes(&inner, &made)?;
+        return Ok(Some(made));
+    }
+    if stat.is(S_IFLNK) {
+        let mut target = [0u8; PATH_MAX];
+        let n = sys!(nr::READLINKAT, from, name.as_ptr(), target.as_mut_ptr(), target.len() - 1)?;
+        let target = CStr::from_bytes_with_nul(&target[..=n]).map_err(|_| Errno::INVAL)?;
+        sys!(nr::SYMLINKAT, target.as_ptr(), to, name.as_ptr())?;
+    } else {
+        match sys!(nr::MKNODAT, to, name.as_ptr(), stat.mode, stat.rdev) {
+            Err(Errno::PERM) => return Ok(None),
+            other => other?,
+        };
+    }
+    sys::openat(to, name, O_PATH | O_NOFOLLOW, 0).map(Some)
+}
+
+/// Whether a layer's directory hides what is below it, overlayfs's `opaque`.
+fn is_opaque(dir: &Fd) -> Result<bool> {
+    const GETXATTR: usize = 191;
+    let mut path = [0u8; 40];
+    let path = dir::join(&mut path, &[b"/proc/self/fd/", dir::digits(dir.0 as u64, &mut [0; 20])])?;
+    let mut value = [0u8; 1];
+    Ok([c"trusted.overlay.opaque", c"user.overlay.opaque"].into_iter().any(|name| {
+        sys!(GETXATTR, path.as_ptr(), name.as_ptr(), value.as_mut_ptr(), value.len()) == Ok(1) && value == *b"y"
+    }))
 }
 
 fn copy_bytes(from: &Fd, to: &Fd) -> Result<()> {
@@ -180,6 +214,9 @@ fn copy_xattrs(from: &Fd, to: &Fd, stat: &sys::Stat) -> Result<()> {
     let mut rest = &names[..n];
     while let Ok(name) = CStr::from_bytes_until_nul(rest) {
         rest = &rest[name.count_bytes() + 1..];
+        if name.to_bytes().starts_with(b"trusted.overlay.") || name.to_bytes().starts_with(b"user.overlay.") {
+            continue;
+        }
         let len = sys!(GETXATTR, from.as_ptr(), name.as_ptr(), value.as_mut_ptr(), value.len())?;
         match sys!(nr::SETXATTR, to.as_ptr(), name.as_ptr(), value.as_ptr(), len, 0) {
             // Namespaces of the kernel that this caller may not write, such as security labels.

@@ -102,13 +102,12 @@ fn keep(replay: &Replay, slot: i32) -> Result<i32> {
 
 /// Moves what stays open to its place and closes everything else.
 fn settle(kept: [Result<i32>; 4]) -> Result<()> {
-    const F_DUPFD_CLOEXEC: usize = 1030;
     let [control, devpts, dev, proc] = kept;
     let signals = sys::signalfd_child()?;
     let mut high = [-1i32; 5];
     for (high, fd) in high.iter_mut().zip([control, devpts, dev, proc, Ok(signals.0)]) {
         if let Ok(fd) = fd {
-            *high = sys!(nr::FCNTL, fd, F_DUPFD_CLOEXEC, 64)? as i32;
+            *high = sys::duplicate(fd, 64)?.keep();
         }
     }
     // It is closed with everything that is not in place.
@@ -188,28 +187,22 @@ impl<'a> Resident<'a> {
     }
 
     fn start(&mut self, run: &Run<'_>, fds: &[i32]) -> core::result::Result<(), (u32, Errno)> {
-        const F_DUPFD_CLOEXEC: usize = 1030;
         let row = self.rows.rows().iter().position(|r| r.pid == 0).ok_or((wire::AT_CLONE, Errno::AGAIN))?;
-        let status = sys!(nr::FCNTL, fds[0], F_DUPFD_CLOEXEC, SIGNALS + 1).map_err(|e| (wire::AT_MESSAGE, e))? as i32;
+        let status = sys::duplicate(fds[0], SIGNALS + 1).map_err(|e| (wire::AT_MESSAGE, e))?;
         let started = sys::now_ns();
         let done = command::start(run, &self.open.confine, fds, (DEVPTS, DEV), &mut self.parts);
-        let child = match done {
-            Ok(child) => child,
-            Err(failure) => {
-                sys::close(status);
-                return Err(failure);
-            }
-        };
+        let child = done?;
         let cgroup = match run.flags & wire::INTO_CGROUP {
             0 => 0,
-            _ => sys!(nr::FCNTL, fds[4], F_DUPFD_CLOEXEC, SIGNALS + 1).map_or(0, |fd| fd as i32 + 1),
+            _ => sys::duplicate(fds[4], SIGNALS + 1).map_or(0, |fd| fd.keep() + 1),
         };
         let deadline = if run.timeout_ms == 0 { 0 } else { started.saturating_add(run.timeout_ms.saturating_mul(1_000_000)) };
         self.rows.rows()[row] =
-            Row { pid: child.pid, status, id: run.id, started, deadline, reason: wire::BY_ITSELF, cgroup };
+            Row { pid: child.pid, status: status.keep(), id: run.id, started, deadline, reason: wire::BY_ITSELF, cgroup };
         self.live += 1;
         let mut message = Reply::new(wire::STARTED, 0, 0, 0);
         message.signal = child.pid as u32;
+        let status = self.rows.rows()[row].status;
         match &child.master {
             Some(master) => reply(status, &message, &[child.pidfd.0, master.0]),
             None => reply(status, &message, &[child.pidfd.0]),

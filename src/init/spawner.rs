@@ -22,6 +22,8 @@ struct Row {
     /// Socket that is told when all is gone, plus one; 0 for nobody.
     told: i32,
     id: u64,
+    /// Lock on what is to be removed, plus one; 0 for none.
+    lock: i32,
     /// [`Grave`], kept as address and length by `Mapping::into_raw`.
     grave: (usize, usize),
 }
@@ -158,7 +160,10 @@ impl Spawner {
                 return Err((wire::AT_CLONE, errno));
             }
         };
-        self.remember(pid, open.id, grave.into_raw());
+        let lock = usize::try_from(open.lock).ok().and_then(|slot| request.fds.get(slot).ok());
+        // The request's own copy closes with it.
+        let lock = lock.and_then(|fd| sys::duplicate(fd, 0).ok()).map_or(0, |fd| fd.keep() + 1);
+        self.remember(Row { pid, told: 0, id: open.id, lock, grave: grave.into_raw() });
         if let Some((_, write)) = gate {
             let written = write_map(pid, c"uid_map", open.uid_map).and_then(|()| write_map(pid, c"gid_map", open.gid_map));
             written.and_then(|()| sys::write(write.0, &[1])).map_err(|e| (wire::AT_ID_MAP, e))?;
@@ -194,7 +199,7 @@ impl Spawner {
                 }
                 sys::exit(0)
             }
-            pid => self.remember(pid, 0, (0, 0)),
+            pid => self.remember(Row { pid, told: 0, id: 0, lock: 0, grave: (0, 0) }),
         }
         Ok(())
     }
@@ -205,6 +210,9 @@ impl Spawner {
         let row = self.rows.rows().iter_mut().find(|r| r.pid != 0 && r.id == close.id);
         match (row, told) {
             (Some(row), told) => {
+                if row.told > 0 {
+                    sys::close(row.told - 1);
+                }
                 row.told = told.map_or(0, |fd| fd + 1);
                 // A dead init is not yet reaped, so the pid is still its own.
                 let _ = sys::kill(row.pid, sys::SIGKILL);
@@ -218,11 +226,11 @@ impl Spawner {
         Ok(())
     }
 
-    fn remember(&mut self, pid: i32, id: u64, grave: (usize, usize)) {
+    fn remember(&mut self, new: Row) {
         match self.rows.rows().iter_mut().find(|r| r.pid == 0) {
-            Some(row) => *row = Row { pid, told: 0, id, grave },
+            Some(row) => *row = new,
             // Without a row it could not be cleaned up after, so it may not live.
-            None => drop(sys::kill(pid, sys::SIGKILL)),
+            None => drop(sys::kill(new.pid, sys::SIGKILL)),
         }
     }
 
@@ -237,7 +245,7 @@ impl Spawner {
 
     fn bury_one(&mut self, dead: &Dead) {
         let Some(row) = self.rows.rows().iter_mut().find(|r| r.pid == dead.pid) else { return };
-        let Row { told, grave, .. } = core::mem::replace(row, Row { pid: 0, told: 0, id: 0, grave: (0, 0) });
+        let Row { told, grave, lock, .. } = core::mem::replace(row, Row { pid: 0, told: 0, id: 0, lock: 0, grave: (0, 0) });
         let grave = Grave(Mapping::from_raw(grave));
         let socket = told - 1;
         grave.remove_cgroups();
@@ -260,8 +268,8 @@ impl Spawner {
                 }
             }
         }
-        if told > 0 {
-            sys::close(socket);
+        for fd in [told, lock].into_iter().filter(|fd| *fd > 0) {
+            sys::close(fd - 1);
         }
     }
 

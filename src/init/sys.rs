@@ -68,7 +68,7 @@ pub(crate) mod nr {
     numbers! {
         READ 0 WRITE 1 CLOSE 3 MMAP 9 MUNMAP 11 RT_SIGACTION 13 RT_SIGPROCMASK 14 IOCTL 16
         DUP2 33 NANOSLEEP 35 GETPID 39 SOCKET 41 SENDMSG 46 RECVMSG 47 CLONE 56 EXECVE 59 WAIT4 61 KILL 62
-        FCNTL 72 CHDIR 80 FCHDIR 81 FCHOWN 93 UMASK 95 SETSID 112 SETGROUPS 116 SETRESUID 117 SETRESGID 119 CAPSET 126
+        FCNTL 72 CHDIR 80 FCHDIR 81 FCHMOD 91 FCHOWN 93 UMASK 95 SETSID 112 SETGROUPS 116 SETRESUID 117 SETRESGID 119 CAPSET 126
         PIVOT_ROOT 155 PRCTL 157 MOUNT 165 UMOUNT2 166 SETHOSTNAME 170 SETXATTR 188 
         FSTATFS 138 GETDENTS64 217 CLOCK_GETTIME 228 EXIT_GROUP 231 KEYCTL 250 OPENAT 257 MKDIRAT 258 MKNODAT 259
         FCHOWNAT 260 NEWFSTATAT 262 UNLINKAT 263  SYMLINKAT 266 READLINKAT 267 PPOLL 271 UNSHARE 272
@@ -116,6 +116,12 @@ impl Fd {
 pub(crate) fn close(fd: i32) {
     // A descriptor is gone even when close(2) reports an error.
     let _ = sys!(nr::CLOSE, fd);
+}
+
+/// A copy of a descriptor with a number of at least `from`, close-on-exec.
+pub(crate) fn duplicate(fd: i32, from: i32) -> Result<Fd> {
+    const F_DUPFD_CLOEXEC: usize = 1030;
+    sys!(nr::FCNTL, fd, F_DUPFD_CLOEXEC, from).map(|fd| Fd(fd as i32))
 }
 
 /// openat2(2)'s `struct open_how`.
@@ -172,6 +178,7 @@ pub(crate) struct Stat {
 
 pub(crate) const S_IFMT: u32 = 0o170000;
 pub(crate) const S_IFDIR: u32 = 0o040000;
+pub(crate) const S_IFCHR: u32 = 0o020000;
 pub(crate) const S_IFREG: u32 = 0o100000;
 pub(crate) const S_IFLNK: u32 = 0o120000;
 

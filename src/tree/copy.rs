@@ -9,6 +9,7 @@ use nix::sys::stat::Mode;
 
 use crate::error::{Error, Kind, Result};
 use crate::parts::ops::{Ops, Slot, c_path};
+use crate::spec::Write;
 use crate::tree::{Backend, Lower, Request};
 use crate::wire::Op;
 
@@ -20,7 +21,11 @@ impl Backend for Copy {
         "copy"
     }
 
-    fn prepare(&self, request: &Request<'_>) -> Result<bool> {
+    fn on_disk(&self, _write: Write) -> bool {
+        true
+    }
+
+    fn prepare(&self, request: &Request<'_>) -> Result<()> {
         let Lower::Layers(layers) = request.lower else {
             return Err(Error::new(
                 Kind::Unsupported,
@@ -30,10 +35,8 @@ impl Backend for Copy {
             .with_cure("storage \"overlay\", or an image"));
         };
         let root = request.scratch.join("root");
-        for dir in [&request.scratch, &root] {
-            std::fs::create_dir(dir)
-                .map_err(|e| Error::io("make tree", format_args!("{dir:?}"), e))?;
-        }
+        std::fs::create_dir(&root)
+            .map_err(|e| Error::io("make tree", format_args!("{root:?}"), e))?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let opened = |dir: &std::path::Path| {
             open(dir, flags, Mode::empty())
@@ -48,7 +51,7 @@ impl Backend for Copy {
                 .spawner
                 .job(&ops, 0, &[source.as_fd(), target.as_fd()])?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn mount_detached(&self, ops: &mut Ops, _stage: Slot, request: &Request<'_>) -> Result<Slot> {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Kind, Result};
 use crate::parts::mounts::{RDONLY, options, overlay};
 use crate::parts::ops::{Ops, Slot, c_inside, c_path};
+use crate::spec::Write;
 use crate::tree::{Backend, Request};
 use crate::wire::{MAKE_DIR, MAKE_FILE, Op};
 
@@ -26,8 +27,12 @@ impl Backend for HostView {
         "overlay"
     }
 
-    fn prepare(&self, _request: &Request<'_>) -> Result<bool> {
-        Ok(false)
+    fn on_disk(&self, _write: Write) -> bool {
+        false
+    }
+
+    fn prepare(&self, _request: &Request<'_>) -> Result<()> {
+        Ok(())
     }
 
     fn mount_detached(&self, _ops: &mut Ops, _stage: Slot, _request: &Request<'_>) -> Result<Slot> {

@@ -20,18 +20,18 @@ impl Backend for Overlay {
         "overlay"
     }
 
-    fn prepare(&self, request: &Request<'_>) -> Result<bool> {
-        if request.write != Write::Disk {
-            return Ok(false);
+    fn on_disk(&self, write: Write) -> bool {
+        write == Write::Disk
+    }
+
+    fn prepare(&self, request: &Request<'_>) -> Result<()> {
+        if !self.on_disk(request.write) {
+            return Ok(());
         }
-        for dir in [
-            request.scratch.clone(),
-            request.scratch.join("upper"),
-            request.scratch.join("work"),
-        ] {
+        for dir in [request.scratch.join("upper"), request.scratch.join("work")] {
             make_dir(&dir)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn mount_detached(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Slot> {
@@ -52,6 +52,8 @@ impl Backend for Overlay {
 fn lowers(lower: &Lower) -> Result<ListBuf> {
     match lower {
         Lower::Host => Ok([c"/"].into_iter().collect()),
+        // An image without layers: the empty directory of the stage stands for them.
+        Lower::Layers(dirs) if dirs.is_empty() => Ok([c"empty"].into_iter().collect()),
         Lower::Layers(dirs) => {
             let paths: Result<Vec<CString>> = dirs.iter().rev().map(|dir| c_path(dir)).collect();
             Ok(paths?.iter().collect())

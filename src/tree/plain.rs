@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::parts::ops::{Ops, Slot, c_path};
+use crate::spec::Write;
 use crate::tree::{Backend, Lower, Request};
 
 /// Works everywhere; what commands write stays.
@@ -14,8 +15,12 @@ impl Backend for Plain {
         "plain"
     }
 
-    fn prepare(&self, _request: &Request<'_>) -> Result<bool> {
-        Ok(false)
+    fn on_disk(&self, _write: Write) -> bool {
+        false
+    }
+
+    fn prepare(&self, _request: &Request<'_>) -> Result<()> {
+        Ok(())
     }
 
     fn mount_detached(&self, ops: &mut Ops, _stage: Slot, request: &Request<'_>) -> Result<Slot> {

@@ -85,6 +85,8 @@ record! {
         cgroups: List<'a>,
         /// Directories to remove with all that is in them when the sandbox is gone.
         scratch: List<'a>,
+        /// Slot of the lock that says that `scratch` is in use, or -1; kept until that is removed.
+        lock: i32,
         /// Slot of the devpts mount that serves terminals, or -1.
         devpts: i32,
         /// Slot of the `/dev` mount, or -1.

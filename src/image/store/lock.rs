@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -98,6 +98,15 @@ impl Lock {
 impl std::os::fd::AsFd for Lock {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+impl Lock {
+    /// The descriptor, which keeps the lock for as long as any copy of it is open.
+    pub(crate) fn into_fd(mut self) -> io::Result<OwnedFd> {
+        // The drop must not unlock what the copy is to keep.
+        self.exclusive = false;
+        self.file.as_fd().try_clone_to_owned()
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -71,6 +71,35 @@ impl Scratch {
     pub fn lock_fd(&self) -> BorrowedFd<'_> {
         self.lock.as_ref().expect("held until dropped").as_fd()
     }
+}
+
+impl Scratch {
+    /// Leaves the directory to whoever holds the lock that comes back: they remove
+    /// it and then its lock file, or a sweep does.
+    pub(crate) fn hand_over(mut self) -> Result<HandedOver> {
+        let lock = self.lock.take().expect("held until dropped").into_fd();
+        let lock =
+            lock.map_err(|e| Error::io("hand scratch over", format_args!("{:?}", self.path), e))?;
+        // Not ours to remove any more.
+        self.maker = 0;
+        let lock_path = self.path.with_extension_added(LOCK);
+        Ok(HandedOver {
+            path: self.path.clone(),
+            lock_path,
+            lock,
+        })
+    }
+}
+
+/// A scratch directory that somebody else is to remove.
+#[derive(Debug)]
+pub(crate) struct HandedOver {
+    /// The directory.
+    pub(crate) path: PathBuf,
+    /// Its lock file, to be removed last.
+    pub(crate) lock_path: PathBuf,
+    /// The lock.
+    pub(crate) lock: OwnedFd,
 }
 
 impl Drop for Scratch {

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What this process needs once to run sandboxes: the helper, compiled filters, where cgroups are.
+#![forbid(unsafe_code)]
+
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::error::Result;
+use crate::image::Chown;
+use crate::image::layer::Fixup;
+use crate::parts::cgroup::{Cgroup, DeviceGate, DeviceRules, Layout, Owner};
+use crate::parts::ops::Ops;
+use crate::parts::seccomp::SeccompCache;
+use crate::spawner::Spawner;
+use crate::spec::{Security, Spec};
+use crate::wire::Op;
+
+/// Made with a store, shared by its sandboxes.
+#[derive(Debug, Default)]
+pub(crate) struct Runtime {
+    spawner: Mutex<Option<Arc<Spawner>>>,
+    pub(crate) seccomp: SeccompCache,
+    layout: OnceLock<Layout>,
+    /// Loaded device rules, the latest used first.
+    gates: Mutex<Vec<(Security, Arc<DeviceGate>)>>,
+}
+
+impl Runtime {
+    /// The helper process, started if there is none of this process's own.
+    pub(crate) fn spawner(&self) -> Result<Arc<Spawner>> {
+        let mut slot = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(spawner) = slot.as_ref().filter(|s| s.is_own()) {
+            return Ok(Arc::clone(spawner));
+        }
+        let spawner = Arc::new(Spawner::start()?);
+        *slot = Some(Arc::clone(&spawner));
+        Ok(spawner)
+    }
+
+    /// Names what a sandbox uses outside, so that whoever finds it knows whether its owner lives.
+    pub(crate) fn sandbox_name(&self, id: u64) -> Result<String> {
+        Ok(format!("{}-{id}", Owner::current()?))
+    }
+
+    /// Where this machine's cgroups are; read once.
+    pub(crate) fn layout(&self) -> Result<&Layout> {
+        if let Some(layout) = self.layout.get() {
+            return Ok(layout);
+        }
+        let layout = Layout::detect()?;
+        Ok(self.layout.get_or_init(|| layout))
+    }
+
+    /// The cgroups of a new sandbox.
+    pub(crate) fn cgroup(&self, name: &str, spec: &Spec, ordinary: bool) -> Result<Cgroup> {
+        let layout = self.layout()?;
+        let gate = if ordinary {
+            // No device can be made in a user namespace, and none of an image's can be opened.
+            None
+        } else {
+            self.gate(layout, &spec.security)?
+        };
+        Cgroup::create(layout, name, &spec.limits, &spec.require, gate.as_deref())
+    }
+
+    /// The device rules as the kernel takes them; loaded once for each set.
+    fn gate(&self, layout: &Layout, security: &Security) -> Result<Option<Arc<DeviceGate>>> {
+        const KEPT: usize = 8;
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |s: &Security| s.profile == security.profile && s.devices == security.devices;
+        if let Some((_, gate)) = gates.iter().find(|(s, _)| same(s)) {
+            return Ok(Some(Arc::clone(gate)));
+        }
+        let Some(rules) = DeviceRules::of(security)? else {
+            return Ok(None);
+        };
+        let gate = Arc::new(DeviceGate::load(layout, rules));
+        gates.truncate(KEPT - 1);
+        gates.insert(0, (security.clone(), Arc::clone(&gate)));
+        Ok(Some(gate))
+    }
+}
+
+/// Gives files to subordinate ids by way of the helper, which is root among them.
+pub(crate) struct ByHelper(pub(crate) Arc<Runtime>);
+
+impl Chown for ByHelper {
+    fn apply(&mut self, root: BorrowedFd<'_>, fixups: &[Fixup]) -> Result<()> {
+        let mut ops = Ops::default();
+        for fixup in fixups {
+            ops.push(Op::Chown {
+                root: 1,
+                path: &fixup.path,
+                uid: fixup.uid,
+                gid: fixup.gid,
+                mode: fixup.mode,
+                capability: fixup.capability.as_deref().unwrap_or_default(),
+            });
+        }
+        self.0.spawner()?.job(&ops, 0, &[root])
+    }
+
+    fn remove_tree(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+        let mut ops = Ops::default();
+        ops.push(Op::RemoveTree {
+            root: 1,
+            path: name,
+        });
+        self.0.spawner()?.job(&ops, 0, &[parent])
+    }
+}
