@@ -5,4 +5,5 @@
 
 mod cage;
 mod codecs;
+mod real;
 mod tar;
