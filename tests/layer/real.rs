@@ -56,7 +56,12 @@ fn assert_like_umoci(name: &str) {
     let theirs = manifest(bundle.join("rootfs")).unwrap();
     let lines = compare(&theirs, &cage.tree());
     assert!(theirs.entries().len() > 10);
-    assert!(lines.is_empty(), "{} lines:\n{}", lines.len(), lines.join("\n"));
+    assert!(
+        lines.is_empty(),
+        "{} lines:\n{}",
+        lines.len(),
+        lines.join("\n")
+    );
 }
 
 #[test]
