@@ -79,7 +79,7 @@ fn eight_processes_importing_at_once_end_with_one_copy() {
     let dir = tempdir().unwrap();
     let layout = slow(&dir.path().join("oci"));
     let path = dir.path().join("store");
-    for round in 0..3 {
+    for round in 0..2 {
         let importers: Vec<Child> = (0..8).map(|_| importer(&path, &layout.dir)).collect();
         for mut importer in importers {
             assert!(importer.wait().unwrap().success(), "round {round}");
@@ -100,9 +100,9 @@ fn import_killed_at_any_moment_is_invisible_and_swept() {
     let layout = slow(&dir.path().join("oci"));
     let path = dir.path().join("store");
     let (mut cut, mut whole) = (0, 0);
-    for n in 0..24 {
+    for n in 0..16 {
         let mut importer = importer(&path, &layout.dir);
-        thread::sleep(Duration::from_millis(2 + n * 8));
+        thread::sleep(Duration::from_millis(2 + n * 12));
         importer.kill().unwrap();
         importer.wait().unwrap();
         let store = Store::open(&path).unwrap();
@@ -121,6 +121,7 @@ fn import_killed_at_any_moment_is_invisible_and_swept() {
         let digest = store.list().unwrap()[0].digest;
         store.remove(&Reference::Digest(digest)).unwrap();
         assert_empty(&path);
+        assert_eq!(fs::read_dir(path.join("locks")).unwrap().count(), 1);
     }
     assert!(cut > 0, "no import was cut short, {whole} were whole");
 }

@@ -73,6 +73,7 @@ impl Store {
         let mut collected = Collected::default();
         let scratch = Scratch::create(self)?;
         self.sweep_layers(&needed, &scratch, &mut collected)?;
+        self.sweep_locks()?;
         self.sweep_blobs(&needed, &mut collected)?;
         Ok(collected)
     }
@@ -141,6 +142,20 @@ impl Store {
                     lock.remove();
                     collected.layers += 1;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Builders that failed or were killed leave lock files of layers that never came.
+    fn sweep_locks(&self) -> Result<()> {
+        let dir = self.0.root.join("locks");
+        for name in names(&dir)? {
+            if digest_of(&name).is_some()
+                && !self.layers_dir().join(&name).exists()
+                && let Some(lock) = Lock::try_take(&dir.join(&name), Operation::Exclusive)?
+            {
+                lock.remove();
             }
         }
         Ok(())
