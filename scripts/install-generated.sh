@@ -6,7 +6,7 @@ set -eu
 tare=$1 share=$2
 mkdir -p "$share/man/man1" "$share/bash-completion/completions" \
     "$share/zsh/site-functions" "$share/fish/vendor_completions.d"
-"$tare" --generate man "$share/man/man1"
-"$tare" --generate bash >"$share/bash-completion/completions/tare"
-"$tare" --generate zsh >"$share/zsh/site-functions/_tare"
-"$tare" --generate fish >"$share/fish/vendor_completions.d/tare.fish"
+"$tare" man "$share/man/man1"
+"$tare" completion bash >"$share/bash-completion/completions/tare"
+"$tare" completion zsh >"$share/zsh/site-functions/_tare"
+"$tare" completion fish >"$share/fish/vendor_completions.d/tare.fish"

@@ -31,6 +31,7 @@
 
 mod capture;
 mod command;
+mod doctor;
 pub mod error;
 pub mod image;
 mod live;
@@ -55,8 +56,30 @@ mod wire;
 
 pub use capture::Output;
 pub use command::{Command, Size, Stdin, Stdout};
+pub use doctor::{Check, Matter, Report, doctor};
 pub use error::{Error, Kind, Result};
 pub use process::{Control, Process, Reason, Status, Usage};
 pub use sandbox::{Effective, Sandbox};
 pub use spec::Spec;
 pub use store::{Recovered, Store};
+
+/// The library's version, semver.org.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What was built in: back ends, image sources, compressions, and any defence that was switched off.
+pub const FEATURES: &[&str] = &[
+    "overlay",
+    "copy",
+    "oci",
+    "docker-archive",
+    "gzip",
+    "zstd",
+    #[cfg(feature = "weak_seccomp_allow")]
+    "weak_seccomp_allow",
+    #[cfg(feature = "weak_no_inroot")]
+    "weak_no_inroot",
+    #[cfg(feature = "weak_raw_whiteout")]
+    "weak_raw_whiteout",
+    #[cfg(feature = "weak_no_verify")]
+    "weak_no_verify",
+];

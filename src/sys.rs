@@ -5,6 +5,7 @@ pub(crate) mod bpf;
 pub(crate) mod flock;
 pub(crate) mod memfd;
 pub(crate) mod pidfd;
+pub(crate) mod probe;
 pub(crate) mod socket;
 pub(crate) mod terminal;
 pub(crate) mod xattr;

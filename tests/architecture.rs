@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Modules from the top; each names those of its own rank or of lower ones.
 const RANKS: [&[&str]; 5] = [
     &[
-        "sandbox", "command", "process", "pool", "store", "capture", "live",
+        "sandbox", "command", "process", "pool", "store", "capture", "live", "doctor", "mount",
     ],
     &["plan", "image", "tree", "spawner", "runtime"],
     &["parts"],

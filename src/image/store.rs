@@ -26,6 +26,7 @@ pub use check::{Problem, Report};
 pub use gc::Collected;
 pub use import::ImportOptions;
 pub use lookup::Stored;
+pub(crate) use open::default_path;
 pub(crate) use scratch::HandedOver;
 pub use scratch::{Recovered, Scratch};
 

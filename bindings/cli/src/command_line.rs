@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tare::{Result, Store};
 
-use crate::run;
+use crate::{doctor, generate, run, version};
 
 /// Containers as a library: an image in, an isolated throwaway command out, no daemon
 #[derive(Debug, Parser)]
@@ -32,6 +32,14 @@ pub(crate) struct CommandLine {
 pub(crate) enum Action {
     /// Run a command in a fresh sandbox, which is gone when the command ends
     Run(Box<run::Flags>),
+    /// Say what this machine can do, and what would cure what it cannot
+    Doctor(doctor::Flags),
+    /// Print the version and what was built in
+    Version(version::Flags),
+    /// Print the completion script for a shell
+    Completion(generate::Completion),
+    /// Write the manual pages
+    Man(generate::Man),
 }
 
 impl CommandLine {

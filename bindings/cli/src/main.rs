@@ -3,9 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod command_line;
+mod doctor;
 mod failure;
+mod generate;
 mod run;
 mod text;
+mod version;
 
 use std::process::ExitCode;
 
@@ -20,6 +23,10 @@ fn main() -> ExitCode {
     };
     let outcome = match &line.action {
         Action::Run(flags) => run::run(&line, flags),
+        Action::Doctor(flags) => doctor::doctor(&line, flags),
+        Action::Version(flags) => version::version(flags),
+        Action::Completion(flags) => generate::completion(flags),
+        Action::Man(flags) => generate::man(flags),
     };
     outcome.unwrap_or_else(|error| failure::report(&error))
 }

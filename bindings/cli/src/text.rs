@@ -15,6 +15,35 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     writeln!(out).and_then(|()| out.flush()).map_err(wrong)
 }
 
+/// Prints text on standard output.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|e| Error::io("write output", "standard output", e))
+}
+
+/// Rows with their columns aligned, the last one as long as it is.
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let widths: [usize; N] = std::array::from_fn(|n| {
+        rows.iter()
+            .map(|row| row[n].chars().count())
+            .max()
+            .unwrap_or(0)
+    });
+    let mut text = String::new();
+    for row in rows {
+        let line: String = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}  "))
+            .collect();
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
 /// Bytes for JSON, and how they are written: as they are where they are UTF-8, else in base64.
 pub(crate) fn encode(bytes: Vec<u8>) -> (String, &'static str) {
     match String::from_utf8(bytes) {

@@ -74,7 +74,8 @@ impl Store {
     }
 }
 
-fn default_path() -> Result<PathBuf> {
+/// Where the store is when nobody says.
+pub(crate) fn default_path() -> Result<PathBuf> {
     let dir = |name| {
         env::var_os(name)
             .filter(|v| !v.is_empty())

@@ -25,7 +25,7 @@ use super::value::{self, SecurityOption};
 pub(crate) struct Flags {
     /// `host` (this machine, copy-on-write), `dir:PATH`, `oci:PATH[:TAG]`, `archive:FILE` or
     /// `NAME[:TAG][@DIGEST]`; then the command, by default the image's own
-    #[arg(value_name = "IMAGE [--] [COMMAND [ARG]...", trailing_var_arg = true)]
+    #[arg(value_names = ["IMAGE", "COMMAND"], num_args = 0.., trailing_var_arg = true)]
     pub(super) words: Vec<OsString>,
 
     /// Print help

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the store is, on which file system, and whether the caller can write there.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::{AccessFlags, access};
+
+use super::Check;
+use crate::error::Error;
+use crate::image;
+use crate::spec::ByteSize;
+
+pub(super) fn checks(store: Option<&Path>) -> Vec<Check> {
+    let dir = match store {
+        Some(dir) => std::path::absolute(dir)
+            .map_err(|e| Error::io("find store", format_args!("{dir:?}"), e)),
+        None => image::default_path(),
+    };
+    match dir {
+        Ok(dir) => vec![writable(&dir), kind(&dir)],
+        Err(error) => vec![Check::needed("store", false).tried(Err::<(), _>(error))],
+    }
+}
+
+/// The directory itself, or the nearest above it that is there.
+fn existing(dir: &Path) -> PathBuf {
+    dir.ancestors()
+        .find(|path| path.is_dir())
+        .unwrap_or(Path::new("/"))
+        .to_path_buf()
+}
+
+fn writable(dir: &Path) -> Check {
+    let there = existing(dir);
+    let may = access(&there, AccessFlags::W_OK | AccessFlags::X_OK);
+    let said = match (may, there == dir) {
+        (Ok(()), true) => "writable".to_owned(),
+        (Ok(()), false) => "not made yet".to_owned(),
+        (Err(e), _) => format!("{there:?}: {e:?} ({})", e.desc()),
+    };
+    Check::needed("store", may.is_ok())
+        .found(format!("{}: {said}", dir.display()))
+        .cure("TARE_STORE=DIR, or --store DIR, for a directory of your own")
+}
+
+fn kind(dir: &Path) -> Check {
+    let there = existing(dir);
+    let fs = file_system(&there).unwrap_or_else(|| "unknown".into());
+    let (free, flags) = match statvfs(&there) {
+        Ok(stat) => (
+            stat.blocks_available().saturating_mul(stat.fragment_size()),
+            stat.flags(),
+        ),
+        Err(_) => (0, FsFlags::empty()),
+    };
+    // Neither can hold what an overlay's upper layer has to.
+    let poor = matches!(
+        fs.as_str(),
+        "nfs" | "nfs4" | "cifs" | "vfat" | "exfat" | "9p" | "overlay"
+    );
+    let noexec = flags.contains(FsFlags::ST_NOEXEC);
+    let mut found = format!("{fs}, {} MiB free", ByteSize::new(free).bytes() >> 20);
+    if noexec {
+        found.push_str(", mounted noexec: no program of an image would run");
+    } else if poor {
+        found.push_str(", cannot hold an overlay's writable layer");
+    }
+    Check::optional("store file system", !poor && !noexec)
+        .found(found)
+        .cure("a store on ext4, xfs, btrfs or tmpfs, mounted exec")
+}
+
+/// The type of the mount that shows a path, proc_pid_mountinfo(5): the last of the longest.
+fn file_system(path: &Path) -> Option<String> {
+    let path = path.canonicalize().ok()?;
+    let text = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    type_of(&text, &path)
+}
+
+fn type_of(mountinfo: &str, path: &Path) -> Option<String> {
+    let parsed = mountinfo.lines().filter_map(|line| {
+        let (front, back) = line.split_once(" - ")?;
+        let point = PathBuf::from(front.split(' ').nth(4)?);
+        Some((point, back.split(' ').next()?))
+    });
+    parsed
+        .filter(|(point, _)| path.starts_with(point))
+        .max_by_key(|(point, _)| point.components().count())
+        .map(|(_, kind)| kind.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_system_is_that_of_the_longest_mount() {
+        let text = "\
+1 0 8:1 / / rw - ext4 /dev/sda rw
+2 1 0:5 / /var rw shared:1 - xfs /dev/sdb rw
+3 1 0:6 / /var/lib rw - tmpfs tmpfs rw
+4 1 0:6 / /var/lib rw - btrfs /dev/sdc rw
+";
+        let kind = |path: &str| type_of(text, Path::new(path)).unwrap();
+        assert_eq!(kind("/home"), "ext4");
+        assert_eq!(kind("/variety"), "ext4");
+        assert_eq!(kind("/var/log"), "xfs");
+        assert_eq!(kind("/var/lib/tare"), "btrfs");
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Settings that only make starts slower or faster; the library never changes them itself.
+#![forbid(unsafe_code)]
+
+use super::{Check, setting};
+
+pub(super) fn checks() -> Vec<Check> {
+    let mut checks = vec![jit(), rcu()];
+    checks.extend(favordynmods());
+    checks
+}
+
+fn jit() -> Check {
+    let value = setting("/proc/sys/net/core/bpf_jit_enable");
+    // Ordinary users may not read it on every machine; without the file the kernel decides by itself.
+    let off = value.as_deref() == Some("0");
+    Check::speed("bpf jit", !off)
+        .found(match (off, value) {
+            (true, _) => "off: system call filters are interpreted",
+            (false, Some(_)) => "on",
+            (false, None) => "cannot be read",
+        })
+        .cure("sysctl net.core.bpf_jit_enable=1")
+}
+
+/// Unmounting and the end of namespaces wait for grace periods of the kernel.
+fn rcu() -> Check {
+    let on = |path| setting(path).is_some_and(|value| value != "0");
+    let expedited = on("/sys/kernel/rcu_expedited");
+    let normal = on("/sys/kernel/rcu_normal");
+    // Only a kernel that was told to be slow is a finding: expedited costs others their quiet.
+    Check::speed("rcu", !normal)
+        .found(match (normal, expedited) {
+            (true, _) => "rcu_normal: every unmount waits for tens of milliseconds",
+            (false, true) => "expedited",
+            (false, false) => "default",
+        })
+        .cure("echo 0 > /sys/kernel/rcu_normal")
+}
+
+/// Without it, moving a process between cgroups stalls every fork on the machine; sandboxes are
+/// started inside of theirs and do not move, but the kernel takes the same lock at their birth.
+fn favordynmods() -> Option<Check> {
+    let mounts = setting("/proc/self/mountinfo")?;
+    let line = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
+    let on = line.contains("favordynmods");
+    let point = line.split(' ').nth(4).unwrap_or("/sys/fs/cgroup");
+    Some(
+        Check::speed("cgroup favordynmods", on)
+            .found(if on {
+                "on"
+            } else {
+                "off: slower starts while others fork"
+            })
+            .cure(format!("mount -o remount,favordynmods {point}")),
+    )
+}

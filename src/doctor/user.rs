@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who the caller is, and what stands between an ordinary user and a sandbox.
+#![forbid(unsafe_code)]
+
+use nix::unistd::{Uid, User, geteuid};
+
+use super::{Check, setting};
+use crate::parts::idmap::Ids;
+
+pub(super) fn checks() -> Vec<Check> {
+    let ids = Ids::detect();
+    let mut checks = vec![who(&ids)];
+    if ids.ordinary() {
+        checks.push(subordinate(&ids));
+    }
+    checks.extend(switches(ids.ordinary()));
+    checks
+}
+
+fn name(uid: Uid) -> String {
+    match User::from_uid(uid) {
+        Ok(Some(user)) => user.name,
+        // Somebody whom /etc/passwd does not know, as in outer containers.
+        _ => uid.to_string(),
+    }
+}
+
+fn who(ids: &Ids) -> Check {
+    let uid = geteuid();
+    let kind = if ids.ordinary() {
+        "an ordinary user"
+    } else {
+        "root"
+    };
+    Check::needed("user", true).found(format!("{} ({uid}), {kind}", name(uid)))
+}
+
+/// Without them there is one user inside: root.
+fn subordinate(ids: &Ids) -> Check {
+    let Ids::Subordinate { uids, gids } = ids else {
+        let user = name(geteuid());
+        return Check::optional("subordinate ids", false)
+            .found("none that newuidmap and newgidmap would give: only root exists inside")
+            .cure(format!(
+                "apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
+            ));
+    };
+    let count = |map: &[crate::spec::IdMap]| map.iter().map(|m| u64::from(m.count)).sum::<u64>();
+    Check::optional("subordinate ids", true).found(format!(
+        "{} users, {} groups",
+        count(uids),
+        count(gids)
+    ))
+}
+
+/// Settings that forbid user namespaces, each absent where the kernel does not know it.
+fn switches(ordinary: bool) -> Vec<Check> {
+    let is_off = |path: &str| setting(path).is_some_and(|value| value == "0");
+    let is_on = |path: &str| setting(path).is_some_and(|value| value == "1");
+    let wrong = [
+        (
+            "user.max_user_namespaces",
+            is_off("/proc/sys/user/max_user_namespaces"),
+            "sysctl user.max_user_namespaces=15000",
+        ),
+        (
+            "kernel.unprivileged_userns_clone",
+            is_off("/proc/sys/kernel/unprivileged_userns_clone"),
+            "sysctl kernel.unprivileged_userns_clone=1",
+        ),
+        (
+            "apparmor restricts user namespaces",
+            is_on("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+            "sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+    ];
+    let found: Vec<Check> = wrong
+        .iter()
+        .filter(|(_, wrong, _)| *wrong)
+        .map(|(name, _, cure)| {
+            let check = match ordinary {
+                true => Check::needed(*name, false),
+                false => Check::optional(*name, false),
+            };
+            check
+                .found("ordinary users cannot open sandboxes")
+                .cure(*cure)
+        })
+        .collect();
+    if found.is_empty() {
+        return vec![
+            Check::optional("user namespaces", true)
+                .found("no setting forbids them to ordinary users"),
+        ];
+    }
+    found
+}
