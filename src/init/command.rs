@@ -199,7 +199,9 @@ fn set_rlimits(limits: &[u8]) -> Result<()> {
         let resource = u32::get(&mut reader).ok_or(Errno::PROTO)?;
         let soft = u64::get(&mut reader).ok_or(Errno::PROTO)?;
         let hard = u64::get(&mut reader).ok_or(Errno::PROTO)?;
-        sys!(nr::PRLIMIT64, 0, resource, [soft, hard].as_ptr(), 0)?;
+        // Named, so that it lives until the call is over.
+        let limit = [soft, hard];
+        sys!(nr::PRLIMIT64, 0, resource, limit.as_ptr(), 0)?;
     }
     Ok(())
 }

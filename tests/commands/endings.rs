@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How commands end: exit codes, signals, time limits, output limits, kills, and the end of the sandbox.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::BorrowedFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tare::{Command, Process, Reason, Sandbox, Status};
+
+use crate::harness::{Ground, line, run, sh};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// How many processes of the sandbox have this in their command line.
+fn count(sandbox: &Sandbox, what: &str) -> usize {
+    let ps = line(sandbox, "ps -o args");
+    ps.lines().filter(|l| *l == what).count()
+}
+
+/// Waits until there are so many.
+#[track_caller]
+fn await_count(sandbox: &Sandbox, what: &str, wanted: usize) {
+    let deadline = Instant::now() + LONG;
+    while count(sandbox, what) != wanted {
+        assert!(Instant::now() < deadline, "{what}: {}", line(sandbox, "ps"));
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn is_ready(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
+    let ms = PollTimeout::try_from(timeout).unwrap();
+    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], ms).unwrap() == 1
+}
+
+#[test]
+fn ending_codes_and_signals_are_told() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    for (script, code, signal, reason, shell) in [
+        ("exit 0", Some(0), None, Reason::Exited, 0),
+        ("exit 42", Some(42), None, Reason::Exited, 42),
+        ("exit 255", Some(255), None, Reason::Exited, 255),
+        ("exit 137", Some(137), None, Reason::Exited, 137),
+        ("kill -TERM $$", None, Some(15), Reason::Signaled, 143),
+        ("kill -KILL $$", None, Some(9), Reason::Signaled, 137),
+        ("kill -SEGV $$", None, Some(11), Reason::Signaled, 139),
+        ("kill -34 $$", None, Some(34), Reason::Signaled, 162),
+        (
+            "sh -c 'kill -KILL $$'; exit $?",
+            Some(137),
+            None,
+            Reason::Exited,
+            137,
+        ),
+    ] {
+        let status = run(&sandbox, sh(script)).status;
+        let seen = (
+            status.exit_code,
+            status.signal,
+            status.reason,
+            status.shell_code(),
+        );
+        assert_eq!(seen, (code, signal, reason, shell), "{script}");
+        assert!(!status.core_dumped, "{script}");
+        assert_eq!(status.success(), code == Some(0));
+        assert!(
+            status.usage.wall_ns > 0 && status.usage.memory_peak > 0,
+            "{status:?}"
+        );
+    }
+}
+
+#[test]
+fn ending_with_a_core_says_so() {
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"limits": {"rlimits": {"core": "1000000000"}}}"#);
+    let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    if pattern.starts_with('|') {
+        // A program outside would get the core.
+        return;
+    }
+    let status = run(&sandbox, sh("cd /tmp; kill -SEGV $$")).status;
+    assert_eq!((status.signal, status.core_dumped), (Some(11), true));
+}
+
+#[test]
+fn usage_counts_time_and_memory() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let script = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; dd if=/dev/zero of=/dev/null bs=32M count=1 2>/dev/null";
+    let status = run(&sandbox, sh(script)).status;
+    let usage = status.usage;
+    assert!(usage.user_us > 1000, "{usage:?}");
+    assert!(usage.wall_ns / 1000 >= usage.user_us / 2, "{usage:?}");
+    assert!(usage.memory_peak >= 32 << 20, "{usage:?}");
+}
+
+#[test]
+fn timeout_keeps_output_and_ends_the_whole_tree() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    run(
+        &sandbox,
+        sh("setsid sleep 777 </dev/null >/dev/null 2>&1 &"),
+    );
+    let script = "echo partial; echo err >&2; setsid sleep 555 & sleep 555 & sh -c 'trap \"\" TERM; sleep 555' & wait";
+    let began = Instant::now();
+    let output = run(&sandbox, sh(script).timeout(Duration::from_millis(300)));
+    let took = began.elapsed();
+    assert_eq!(output.status.reason, Reason::Timeout);
+    assert_eq!(output.status.shell_code(), 124);
+    assert_eq!(
+        (&output.stdout[..], &output.stderr[..]),
+        (&b"partial\n"[..], &b"err\n"[..])
+    );
+    assert!(
+        took >= Duration::from_millis(300) && took < LONG,
+        "{took:?}"
+    );
+    await_count(&sandbox, "sleep 555", 0);
+    // What an earlier command left behind is none of its business.
+    assert_eq!(count(&sandbox, "sleep 777"), 1);
+}
+
+#[test]
+fn timeout_not_reached_changes_nothing() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let script = "setsid sleep 555 </dev/null >/dev/null 2>&1 & exit 3";
+    for _ in 0..3 {
+        let output = run(&sandbox, sh(script).timeout(LONG));
+        assert_eq!(
+            (output.status.reason, output.status.exit_code),
+            (Reason::Exited, Some(3))
+        );
+    }
+    // Leftovers of a command that ended live on.
+    await_count(&sandbox, "sleep 555", 3);
+    sandbox.close().unwrap();
+}
+
+#[test]
+fn timeout_of_a_fork_bomb_ends_it() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    // Each generation loses its parent at once.
+    let bomb =
+        "f() { sleep 444 & if [ $1 -lt 40 ]; then f $(($1+1)) & fi; }; f 0 & f 0 & f 0; sleep 444";
+    let output = run(&sandbox, sh(bomb).timeout(Duration::from_millis(300)));
+    assert_eq!(output.status.reason, Reason::Timeout);
+    await_count(&sandbox, "sleep 444", 0);
+}
+
+#[test]
+fn timeouts_of_many_commands_come_in_their_order() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let spawn = |ms| {
+        let command = Command::from_argv(["sleep", "60"]).timeout(Duration::from_millis(ms));
+        sandbox.spawn(command).unwrap()
+    };
+    let processes = [spawn(600), spawn(150), spawn(300)];
+    let walls: Vec<u64> = processes
+        .iter()
+        .map(|p| {
+            let status = p.wait().unwrap();
+            assert_eq!(status.reason, Reason::Timeout);
+            status.usage.wall_ns / 1_000_000
+        })
+        .collect();
+    assert!(
+        walls[0] >= 600 && walls[1] >= 150 && walls[2] >= 300,
+        "{walls:?}"
+    );
+    assert!(walls[1] < walls[2] && walls[2] < walls[0], "{walls:?}");
+}
+
+#[test]
+fn output_over_the_limit_ends_the_command() {
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"limits": {"output": "1000"}}"#);
+    let output = run(&sandbox, Command::new("yes"));
+    assert_eq!(output.status.reason, Reason::Output);
+    assert_eq!(output.stdout.len(), 1000);
+    let own = run(&sandbox, Command::new("yes").output_limit(10));
+    assert_eq!((own.status.reason, own.stdout.len()), (Reason::Output, 10));
+    // Both streams count together, and all of the limit may be used.
+    let both = run(
+        &sandbox,
+        sh("head -c 400 /dev/zero; head -c 600 /dev/zero >&2"),
+    );
+    assert!(both.status.success());
+    let over = run(
+        &sandbox,
+        sh("head -c 400 /dev/zero; head -c 601 /dev/zero >&2; sleep 60"),
+    );
+    assert_eq!(over.status.reason, Reason::Output);
+    assert_eq!(over.stdout.len() + over.stderr.len(), 1000);
+}
+
+#[test]
+fn output_of_leftovers_is_not_waited_for() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let began = Instant::now();
+    let output = run(&sandbox, sh("sleep 60 & echo done"));
+    assert_eq!(output.stdout, b"done\n");
+    assert!(began.elapsed() < LONG);
+}
+
+#[test]
+fn kill_ends_the_tree_and_a_signal_only_the_command() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let killed = sandbox
+        .spawn(sh("sleep 333 & setsid sleep 333 & wait"))
+        .unwrap();
+    await_count(&sandbox, "sleep 333", 2);
+    killed.kill().unwrap();
+    let status = killed.wait().unwrap();
+    assert_eq!((status.reason, status.signal), (Reason::Killed, Some(9)));
+    await_count(&sandbox, "sleep 333", 0);
+    killed.kill().unwrap();
+
+    let signaled = sandbox.spawn(sh("sleep 222 & wait")).unwrap();
+    await_count(&sandbox, "sleep 222", 1);
+    let wrong = signaled.signal(-5).unwrap_err();
+    assert_eq!(wrong.errno(), Some(libc::EINVAL));
+    signaled.signal(libc::SIGTERM).unwrap();
+    let status = signaled.wait().unwrap();
+    assert_eq!((status.reason, status.signal), (Reason::Signaled, Some(15)));
+    assert_eq!(count(&sandbox, "sleep 222"), 1);
+    signaled.signal(libc::SIGTERM).unwrap();
+}
+
+#[test]
+fn wait_by_descriptor_by_time_and_from_many_threads() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let process = sandbox.spawn(sh("sleep 0.3; exit 9")).unwrap();
+    assert!(!is_ready(process.status_fd(), Duration::ZERO));
+    assert_eq!(
+        process.wait_timeout(Duration::from_millis(20)).unwrap(),
+        None
+    );
+    assert!(is_ready(process.status_fd(), LONG));
+    let all: Vec<Status> = thread::scope(|scope| {
+        let wait = || process.wait().unwrap();
+        let waiting: Vec<_> = (0..8).map(|_| scope.spawn(wait)).collect();
+        waiting.into_iter().map(|w| w.join().unwrap()).collect()
+    });
+    assert!(
+        all.iter().all(|s| s.exit_code == Some(9) && *s == all[0]),
+        "{all:?}"
+    );
+    assert_eq!(process.wait_timeout(Duration::MAX).unwrap(), Some(all[0]));
+    assert!(is_ready(process.pidfd(), LONG));
+}
+
+#[test]
+fn wait_without_end_of_time_waits() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let process = sandbox.spawn(sh("sleep 0.1")).unwrap();
+    let status = process.wait_timeout(Duration::MAX).unwrap().unwrap();
+    assert!(status.success());
+}
+
+fn assert_killed(process: &Process) {
+    let status = process.wait().unwrap();
+    assert_eq!((status.reason, status.signal), (Reason::Killed, Some(9)));
+    // The sandbox is gone, and so is what there was to kill.
+    let _ = process.kill();
+    process.signal(libc::SIGTERM).unwrap();
+    assert_eq!(process.wait().unwrap(), status);
+}
+
+#[test]
+fn sandbox_end_is_the_end_of_its_commands() {
+    let ground = Ground::new();
+    type End = fn(Sandbox);
+    let ends: [(&str, End); 2] = [("close", |s| s.close().unwrap()), ("drop", drop)];
+    for (name, end) in ends {
+        let sandbox = ground.open();
+        let mut process = sandbox.spawn(sh("echo before; sleep 60")).unwrap();
+        let mut out = File::from(process.take_stdout().unwrap());
+        let mut first = [0; 7];
+        out.read_exact(&mut first).unwrap();
+        let gone = sandbox.pidfd().unwrap();
+        end(sandbox);
+        assert_killed(&process);
+        use std::os::fd::AsFd as _;
+        assert!(is_ready(gone.as_fd(), LONG), "{name}");
+    }
+}
+
+#[test]
+fn reset_ends_commands_and_brings_the_image_back() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    run(
+        &sandbox,
+        sh("echo x >/new; rm /etc/group; sleep 99 </dev/null >/dev/null 2>&1 &"),
+    );
+    let process = sandbox.spawn(sh("sleep 60")).unwrap();
+    sandbox.reset().unwrap();
+    assert_killed(&process);
+    assert_eq!(
+        line(&sandbox, "ls /new 2>/dev/null; ls /etc/group"),
+        "/etc/group"
+    );
+    assert_eq!(count(&sandbox, "sleep 99"), 0);
+}
+
+#[test]
+fn reset_beside_running_commands_breaks_none() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    match sandbox.run(sh("echo $((6*7))")) {
+                        Ok(output) if output.status.success() => assert_eq!(output.stdout, b"42\n"),
+                        Ok(output) => assert_eq!(output.status.reason, Reason::Killed),
+                        Err(error) => assert_eq!(error.kind(), tare::Kind::Broken, "{error}"),
+                    }
+                }
+            });
+        }
+        for _ in 0..5 {
+            sandbox.reset().unwrap();
+        }
+    });
+    assert_eq!(line(&sandbox, "echo fine"), "fine");
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Odd hosts: their signals, masks, limits and closed descriptors are not the command's.
+
+use std::env;
+use std::process;
+
+use tare::{Command, Stdin, Stdout};
+
+use crate::harness::{Ground, line, run, sh, text};
+
+/// Runs the test of this name again, alone in a process that `shell` has prepared.
+#[track_caller]
+fn again(test: &str, shell: &str) {
+    let exe = env::current_exe().unwrap();
+    let script = format!("{shell}; exec \"$0\" --exact --nocapture {test}");
+    let output = process::Command::new("bash")
+        .args(["-c", &script])
+        .arg(exe)
+        .env("TARE_TEST_AGAIN", test)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{shown}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn is_again(test: &str) -> bool {
+    env::var("TARE_TEST_AGAIN").is_ok_and(|t| t == test)
+}
+
+/// Masks and dispositions of a process that nobody has prepared.
+fn assert_clean(sandbox: &tare::Sandbox) {
+    let shown = text(
+        sandbox,
+        Command::from_argv([
+            "grep",
+            "-E",
+            "^(SigBlk|SigIgn|SigCgt|Umask)",
+            "/proc/self/status",
+        ]),
+    );
+    let expected = "Umask:\t0022\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\nSigCgt:\t0000000000000000\n";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn host_that_ignores_signals_and_hides_files_has_clean_commands() {
+    let name = "host::host_that_ignores_signals_and_hides_files_has_clean_commands";
+    if !is_again(name) {
+        return again(name, "trap '' INT TERM HUP PIPE USR1; umask 077");
+    }
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    assert_clean(&sandbox);
+    assert_eq!(
+        line(&sandbox, "touch /f; mkdir /d; stat -c %a /f /d"),
+        "644\n755"
+    );
+    // SIGPIPE ends what writes to nobody.
+    assert_eq!(run(&sandbox, sh("yes | head -n 1")).stdout, b"y\n");
+    assert_eq!(run(&sandbox, sh("exit 7")).status.exit_code, Some(7));
+}
+
+#[test]
+fn host_that_blocks_signals_has_clean_commands() {
+    use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
+    let ground = Ground::new();
+    let mut old = SigSet::empty();
+    pthread_sigmask(
+        SigmaskHow::SIG_SETMASK,
+        Some(&SigSet::all()),
+        Some(&mut old),
+    )
+    .unwrap();
+    let sandbox = ground.open();
+    assert_clean(&sandbox);
+    let mut now = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&old), Some(&mut now)).unwrap();
+    let hidden = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGCHLD];
+    assert!(
+        hidden.iter().all(|s| now.contains(*s)),
+        "the host's mask is its own"
+    );
+}
+
+#[test]
+fn host_without_standard_streams_works() {
+    let name = "host::host_without_standard_streams_works";
+    if !is_again(name) {
+        return again(name, "exec 0<&- 2>&-");
+    }
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    assert_eq!(
+        text(&sandbox, sh("cat; ls /proc/self/fd | wc -l")).trim(),
+        "4"
+    );
+    let inherit = sandbox.run(Command::new("true").stdin(Stdin::Inherit));
+    assert!(
+        inherit.is_ok(),
+        "Rust's runtime opens /dev/null there: {inherit:?}"
+    );
+}
+
+#[test]
+fn host_with_limits_and_niceness_passes_them_on_unless_told() {
+    let name = "host::host_with_limits_and_niceness_passes_them_on_unless_told";
+    if !is_again(name) {
+        return again(name, "ulimit -Sn 300; renice -n 5 $$ >/dev/null");
+    }
+    let ground = Ground::new();
+    let script = "ulimit -Sn; ulimit -c; cut -d ' ' -f 19 /proc/self/stat";
+    assert_eq!(line(&ground.open(), script), "300\n0\n5");
+    let own = ground.open_with(r#"{"limits": {"rlimits": {"nofile": "100:200", "core": "0"}}}"#);
+    assert_eq!(line(&own, "ulimit -Sn; ulimit -Hn"), "100\n200");
+    assert_eq!(
+        nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
+            .unwrap()
+            .0,
+        300
+    );
+}
+
+#[test]
+fn host_streams_can_be_inherited() {
+    let name = "host::host_streams_can_be_inherited";
+    if !is_again(name) {
+        let exe = env::current_exe().unwrap();
+        let output = process::Command::new("sh")
+            .args([
+                "-c",
+                "echo from the host | \"$0\" --exact --nocapture \"$1\"",
+            ])
+            .arg(exe)
+            .arg(name)
+            .env("TARE_TEST_AGAIN", name)
+            .output()
+            .unwrap();
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains("from the host"),
+            "{output:?}"
+        );
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("to stderr"),
+            "{output:?}"
+        );
+        return;
+    }
+    let ground = Ground::new();
+    let command = sh("cat; echo to stderr >&2")
+        .stdin(Stdin::Inherit)
+        .stdout(Stdout::Inherit)
+        .stderr(Stdout::Inherit);
+    assert!(run(&ground.open(), command).status.success());
+}
+
+#[test]
+fn host_forked_has_no_part_in_its_parents_sandboxes() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    // SAFETY: the child only calls the library, which takes no lock that another thread could hold here, and _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let refused = sandbox
+            .run(sh("true"))
+            .is_err_and(|e| e.kind() == tare::Kind::Invalid);
+        drop(sandbox);
+        // SAFETY: ends this process without running anything of the parent's.
+        unsafe { libc::_exit(i32::from(!refused)) };
+    }
+    let mut status = -1;
+    // SAFETY: waits for the child above; `status` outlives the call.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(status, 0);
+    assert_eq!(line(&sandbox, "echo alive"), "alive");
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Many commands and many sandboxes at once; orphans and zombies.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tare::{Command, Sandbox};
+
+use crate::harness::{Ground, line, run, sh, text};
+
+#[test]
+fn commands_sixty_four_at_once_each_get_their_own_answer() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let all: Vec<_> = (0..64)
+        .map(|n| {
+            (
+                n,
+                sandbox
+                    .spawn(sh(&format!("read x </dev/null; sleep 0.2; exit {n}")))
+                    .unwrap(),
+            )
+        })
+        .collect();
+    for (n, process) in all.iter().rev() {
+        assert_eq!(process.wait().unwrap().exit_code, Some(*n));
+    }
+}
+
+#[test]
+fn commands_from_many_threads_each_get_their_own_output() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    thread::scope(|scope| {
+        for t in 0..8 {
+            let sandbox = &sandbox;
+            scope.spawn(move || {
+                for n in 0..8 {
+                    let words = format!("{t}-{n}");
+                    assert_eq!(
+                        text(sandbox, Command::from_argv(["echo", &words])).trim(),
+                        words
+                    );
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn commands_failed_and_good_ones_mix() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    for _ in 0..20 {
+        assert!(sandbox.spawn(Command::new("no-such-program")).is_err());
+        assert!(run(&sandbox, Command::new("true")).status.success());
+    }
+    assert_eq!(
+        line(&sandbox, "ps -o stat,args | grep -c '^Z' || true"),
+        "0"
+    );
+}
+
+#[test]
+fn orphans_are_reaped() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    run(
+        &sandbox,
+        sh("for i in $(seq 200); do (sleep 0.05 &) ; done >/dev/null 2>&1 </dev/null"),
+    );
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        // Process 1, the shell, and ls.
+        let left = line(&sandbox, "ls /proc | grep -c '^[0-9]'");
+        if left.parse::<usize>().unwrap() <= 4 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{left}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn process_one_cannot_be_ended_from_inside() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    run(
+        &sandbox,
+        sh("for s in 1 2 9 11 15 17 19 34; do kill -$s 1; done; kill -9 -1"),
+    );
+    assert_eq!(line(&sandbox, "echo alive"), "alive");
+}
+
+#[test]
+fn sandboxes_many_at_once_are_apart() {
+    let ground = Ground::new();
+    let all: Vec<Sandbox> = (0..24).map(|_| ground.open()).collect();
+    thread::scope(|scope| {
+        for (n, sandbox) in all.iter().enumerate() {
+            scope.spawn(move || {
+                assert_eq!(
+                    line(
+                        sandbox,
+                        &format!("echo {n} >/tmp/n; sleep 0.05; cat /tmp/n")
+                    ),
+                    n.to_string()
+                );
+            });
+        }
+    });
+    for sandbox in all {
+        sandbox.close().unwrap();
+    }
+}
+
+#[test]
+fn sandboxes_are_opened_from_many_threads() {
+    let ground = Ground::new();
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    let sandbox = ground.open();
+                    assert_eq!(line(&sandbox, "echo $$"), "2");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn sandbox_outlives_the_thread_that_made_it() {
+    let ground = Ground::new();
+    // The helper is started by that thread, too.
+    let sandbox = thread::scope(|scope| scope.spawn(|| ground.open()).join().unwrap());
+    let process = thread::scope(|s| {
+        s.spawn(|| sandbox.spawn(sh("sleep 0.2; exit 6")).unwrap())
+            .join()
+            .unwrap()
+    });
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(process.wait().unwrap().exit_code, Some(6));
+    assert_eq!(line(&sandbox, "echo alive"), "alive");
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Standard streams, extra descriptors, and what must not be inherited.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::thread;
+
+use nix::fcntl::{F_SETFD, FdFlag, fcntl};
+use tare::{Command, Kind, Stdin, Stdout};
+
+use crate::harness::{Ground, run, sh, text};
+
+fn cat() -> Command {
+    Command::new("cat")
+}
+
+#[test]
+fn stdin_bytes_of_any_size_arrive_and_end() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    for size in [0, 1, 4096, 65_537, 1 << 20] {
+        let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
+        let output = run(&sandbox, cat().stdin(Stdin::Bytes(bytes.clone())));
+        assert!(output.stdout == bytes, "{size}: {}", output.stdout.len());
+    }
+}
+
+#[test]
+fn stdin_stream_is_read_until_it_is_closed() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let mut process = sandbox.spawn(cat().stdin(Stdin::Piped)).unwrap();
+    let mut to = File::from(process.take_stdin().unwrap());
+    let mut from = File::from(process.take_stdout().unwrap());
+    to.write_all(b"ping").unwrap();
+    let mut answer = [0; 4];
+    from.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"ping");
+    let bytes = vec![7u8; 1 << 20];
+    let writer = thread::spawn(move || to.write_all(&bytes).unwrap());
+    let mut rest = Vec::new();
+    from.read_to_end(&mut rest).unwrap();
+    writer.join().unwrap();
+    assert_eq!(rest.len(), 1 << 20);
+    assert!(process.wait().unwrap().success());
+}
+
+#[test]
+fn stdin_default_and_unread_pipe_are_at_their_end() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    assert_eq!(text(&sandbox, cat()), "");
+    // `run` closes the end that it does not use.
+    assert_eq!(text(&sandbox, cat().stdin(Stdin::Piped)), "");
+}
+
+#[test]
+fn streams_stay_apart() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let output = run(&sandbox, sh("echo out; echo err >&2; echo out2"));
+    assert_eq!(output.stdout, b"out\nout2\n");
+    assert_eq!(output.stderr, b"err\n");
+    let none = run(&sandbox, sh("echo out; echo err >&2").stdout(Stdout::Null));
+    assert_eq!((none.stdout.len(), none.stderr.len()), (0, 4));
+}
+
+#[test]
+fn streams_of_the_caller_are_used_in_place() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let path = ground.path("log");
+    fs::write(ground.path("in"), "from a file").unwrap();
+    let log = File::create(&path).unwrap();
+    let command = sh("cat; echo; echo err >&2; echo out")
+        .stdin(Stdin::Fd(File::open(ground.path("in")).unwrap().into()))
+        .stdout(Stdout::Fd(log.try_clone().unwrap().into()))
+        .stderr(Stdout::Fd(log.into()));
+    let output = run(&sandbox, command);
+    assert!(output.stdout.is_empty() && output.stderr.is_empty());
+    assert_eq!(fs::read_to_string(path).unwrap(), "from a file\nerr\nout\n");
+}
+
+/// Files that hold their own index.
+fn numbered(ground: &Ground, count: usize) -> Vec<OwnedFd> {
+    let one = |n: usize| {
+        let path = ground.path(&format!("n{n}"));
+        fs::write(&path, format!("{n},")).unwrap();
+        File::open(path).unwrap().into()
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn fds_end_up_under_their_numbers_however_these_collide() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let up: Vec<u32> = (3..23).collect();
+    let down: Vec<u32> = (3..23).rev().collect();
+    let apart = vec![3, 1023, 7, 500, 4];
+    for numbers in [up, down, apart] {
+        let mut command = Command::new("cat");
+        for (fd, number) in numbered(&ground, numbers.len()).into_iter().zip(&numbers) {
+            command = command
+                .fd(fd, *number)
+                .arg(format!("/proc/self/fd/{number}"));
+        }
+        let expected: String = (0..numbers.len()).map(|n| format!("{n},")).collect();
+        assert_eq!(text(&sandbox, command), expected, "{numbers:?}");
+    }
+}
+
+#[test]
+fn fds_wrong_numbers_are_refused() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    for numbers in [&[2][..], &[0], &[1024], &[u32::MAX], &[5, 6, 5]] {
+        let mut command = Command::new("true");
+        for (fd, number) in numbered(&ground, numbers.len()).into_iter().zip(numbers) {
+            command = command.fd(fd, *number);
+        }
+        let error = sandbox.spawn(command).unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid, "{numbers:?}: {error}");
+    }
+    let many = numbered(&ground, 240).into_iter().zip(3..);
+    let all = many.fold(sh("ls /proc/self/fd | wc -l"), |c, (fd, n)| c.fd(fd, n));
+    assert_eq!(text(&sandbox, all).trim(), "244");
+}
+
+#[test]
+fn fds_of_the_host_are_not_inherited() {
+    let ground = Ground::new();
+    // One without close-on-exec, before the helper starts.
+    let leaky = File::open("/").unwrap();
+    fcntl(&leaky, F_SETFD(FdFlag::empty())).unwrap();
+    let sandbox = ground.open();
+    // The fourth is the listing itself.
+    for _ in 0..2 {
+        assert_eq!(
+            text(&sandbox, Command::from_argv(["ls", "/proc/self/fd"])),
+            "0\n1\n2\n3\n"
+        );
+    }
+    // Root may list the numbers, but see nothing of what they are.
+    let init = run(&sandbox, sh("ls -l /proc/1/fd | grep -e '->'"));
+    assert!(init.stdout.is_empty(), "{init:?}");
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who a command runs as; and the whole suite once more, run by ordinary users.
+
+use std::env;
+
+use tare::{Command, Kind};
+use tare_oracle::{need, ordinary_user};
+
+use crate::harness::{Ground, sh, text};
+
+#[test]
+fn user_words_give_ids_groups_and_home() {
+    need!(root);
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    for (user, expected) in [
+        ("", "0 0 0 /root"),
+        ("root", "0 0 0 /root"),
+        ("alice", "1000 1000 1000 10 50 /home/alice"),
+        ("1000", "1000 1000 1000 10 50 /home/alice"),
+        ("alice:staff", "1000 50 50 /home/alice"),
+        ("alice:77", "1000 77 77 /home/alice"),
+        ("bob", "1001 100 100 10 /"),
+        ("1234", "1234 0 0 /"),
+        ("1234:4321", "1234 4321 4321 /"),
+        ("0:alice", "0 1000 1000 /root"),
+        ("2147483647", "2147483647 0 0 /"),
+    ] {
+        let command = sh("echo $(id -u) $(id -g) $(id -G) $HOME").user(user);
+        assert_eq!(text(&sandbox, command).trim_end(), expected, "{user:?}");
+    }
+}
+
+#[test]
+fn user_unknown_or_malformed_is_refused() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    for (user, kind) in [
+        ("nobody-here", Kind::NotFound),
+        ("root:nobody-here", Kind::NotFound),
+        ("1000x", Kind::Invalid),
+        ("-1", Kind::Invalid),
+        ("+1", Kind::Invalid),
+        ("2147483648", Kind::Invalid),
+        ("4294967296", Kind::Invalid),
+        ("0:4294967295", Kind::Invalid),
+        ("0:", Kind::Invalid),
+    ] {
+        let error = sandbox.spawn(Command::new("true").user(user)).unwrap_err();
+        let seen = (error.step(), error.kind());
+        assert_eq!(seen, ("look up user", kind), "{user:?}: {error}");
+    }
+}
+
+#[test]
+fn user_who_is_not_root_has_no_capability() {
+    need!(root);
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let command = sh("grep Cap /proc/self/status | grep -v CapBnd").user("alice");
+    let shown = text(&sandbox, command);
+    assert_eq!(shown.matches("0000000000000000").count(), 4, "{shown}");
+}
+
+#[test]
+fn user_with_one_id_is_root_or_refused() {
+    if env::var_os("USER").is_none_or(|u| u != "tare-t-plain") {
+        // The suite below runs this again where it means something.
+        return;
+    }
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    assert_eq!(text(&sandbox, sh("id -u; id -g; id -G")), "0\n0\n0\n");
+    let error = sandbox
+        .spawn(Command::new("true").user("alice"))
+        .unwrap_err();
+    assert_eq!(error.errno(), Some(libc::EINVAL));
+    assert!(error.cure().unwrap().contains("/etc/subuid"), "{error}");
+}
+
+/// Everything else in this binary, as the user; what needs root skips itself.
+#[track_caller]
+fn all_pass_for(subids: bool) {
+    let user = ordinary_user(subids);
+    let output = user
+        .command(env::current_exe().unwrap())
+        .args(["--test-threads=2", "--skip", "ordinary_users_"])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{shown}");
+}
+
+#[test]
+fn ordinary_users_with_one_id_pass_all() {
+    need!(user("plain"), userns, overlay, kernel(5, 11));
+    all_pass_for(false);
+}
+
+#[test]
+fn ordinary_users_with_subordinate_ids_pass_all() {
+    need!(user("subids"), userns, overlay, kernel(5, 11));
+    all_pass_for(true);
+}

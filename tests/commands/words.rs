@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Arguments, environment and working directory; programs that are not there or are none.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+
+use tare::{Command, Kind, Spec};
+
+use crate::harness::{Ground, line, run, sh, text};
+
+#[test]
+fn argv_odd_words_arrive_as_they_are() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let words = ["a b", "", "*", "$HOME", "-n", "\u{fc}\n\t'\"\\"];
+    let all = text(&sandbox, Command::from_argv(["printf", "[%s]"]).args(words));
+    assert_eq!(all, words.map(|w| format!("[{w}]")).concat());
+    let raw = Command::new("printf")
+        .arg("%s")
+        .arg(OsStr::from_bytes(b"\xff\x01"));
+    assert_eq!(run(&sandbox, raw).stdout, b"\xff\x01");
+}
+
+#[test]
+fn argv_wrong_words_are_refused_by_name() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let cases = [
+        (Command::new(""), "check command: argv"),
+        (Command::from_argv([""; 0]), "check command: argv"),
+        (Command::new("a\0b"), "check command: argv"),
+        (Command::new("true").arg("a\0"), "check command: argv"),
+        (Command::new("true").env("", "x"), "check command: env"),
+        (Command::new("true").env("A=B", "x"), "check command: env"),
+        (Command::new("true").env("A", "x\0"), "check command: env"),
+        (Command::new("true").cwd("tmp"), "check command: cwd"),
+    ];
+    for (command, step) in cases {
+        let shown = format!("{command:?}");
+        let error = sandbox.spawn(command).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.step()),
+            (Kind::Invalid, step),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn env_default_is_path_hostname_and_home() {
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"hostname": "one"}"#);
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let all = format!("HOME=/root\nHOSTNAME=one\nPATH={path}");
+    assert_eq!(text(&sandbox, Command::new("env")).lines().count(), 3);
+    assert_eq!(
+        line(&sandbox, "env | grep -v -e ^PWD -e ^SHLVL -e ^_= | sort"),
+        all
+    );
+}
+
+#[test]
+fn env_later_words_win() {
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"env": {"A": "spec", "B": "spec", "HOME": "/h"}}"#);
+    let command = sh("echo $A $B $HOME $C")
+        .env("B", "first")
+        .env("B", "own")
+        .env("C", "=");
+    assert_eq!(text(&sandbox, command), "spec own /h =\n");
+    // The program is looked for in what the command will see.
+    let elsewhere = Command::new("busybox").env("PATH", "/nowhere::/etc");
+    assert_eq!(sandbox.spawn(elsewhere).unwrap_err().kind(), Kind::NotFound);
+}
+
+#[test]
+fn env_of_one_mebibyte_arrives() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let mut command = sh("env | grep ^LONG | wc -c");
+    for n in 0..16 {
+        command = command.env(format!("LONG{n:02}"), "x".repeat(64 << 10));
+    }
+    let expected = 16 * ((64 << 10) + "LONG00=\n".len());
+    assert_eq!(text(&sandbox, command).trim(), expected.to_string());
+    let huge = Command::new("true").env("A", "x".repeat(3 << 20));
+    let error = sandbox.spawn(huge).unwrap_err();
+    assert_eq!(error.errno(), Some(libc::E2BIG), "{error}");
+}
+
+#[test]
+fn cwd_cases_end_where_they_should() {
+    let ground = Ground::new();
+    fs::write(ground.root().join("etc/file"), "").unwrap();
+    let sandbox = ground.open_with(r#"{"workdir": "/of/the/spec"}"#);
+    let pwd = |dir: &str| text(&sandbox, sh("pwd -P; stat -c %a:%u .").cwd(dir));
+    assert_eq!(line(&sandbox, "pwd"), "/of/the/spec");
+    assert_eq!(pwd("/tmp"), "/tmp\n1777:0\n");
+    assert_eq!(pwd("/made/on/the way"), "/made/on/the way\n755:0\n");
+    assert_eq!(pwd("/link/new"), "/etc/new\n755:0\n");
+    assert_eq!(pwd("/../../tmp"), "/tmp\n1777:0\n");
+    let error = sandbox
+        .spawn(Command::new("true").cwd("/etc/file"))
+        .unwrap_err();
+    assert_eq!(error.step(), "change directory");
+    assert_eq!(error.errno(), Some(libc::ENOTDIR));
+    assert!(error.to_string().contains("/etc/file"), "{error}");
+}
+
+#[test]
+fn program_that_is_none_is_told_apart() {
+    let ground = Ground::new();
+    let put = |name: &str, bytes: &[u8], mode| {
+        let path = ground.root().join("bin").join(name);
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    put("plain", b"no program\n", 0o644);
+    put("headless", b"no program\n", 0o755);
+    put("orphan", b"#!/no/interpreter\n", 0o755);
+    let sandbox = ground.open();
+    for (program, kind, errno) in [
+        ("no-such-program", Kind::NotFound, libc::ENOENT),
+        ("/no/such/program", Kind::NotFound, libc::ENOENT),
+        ("/etc/passwd/program", Kind::NotFound, libc::ENOTDIR),
+        ("plain", Kind::Permission, libc::EACCES),
+        ("/bin/plain", Kind::Permission, libc::EACCES),
+        ("/etc", Kind::Permission, libc::EACCES),
+        ("headless", Kind::NotExecutable, libc::ENOEXEC),
+        ("orphan", Kind::NotFound, libc::ENOENT),
+    ] {
+        let error = sandbox.spawn(Command::new(program)).unwrap_err();
+        let seen = (error.step(), error.kind(), error.errno());
+        assert_eq!(seen, ("execute", kind, Some(errno)), "{program}");
+        assert!(error.to_string().contains(program), "{error}");
+    }
+}
+
+#[test]
+fn image_of_one_static_program_runs_it() {
+    let ground = Ground::new();
+    let bare = ground.dir("bare");
+    fs::copy(ground.root().join("bin/busybox"), bare.join("echo")).unwrap();
+    let spec = Spec {
+        image: format!("dir:{}", bare.display()),
+        ..Spec::default()
+    };
+    let sandbox = tare::Sandbox::open(&ground.store, &spec).unwrap();
+    assert_eq!(text(&sandbox, Command::from_argv(["/echo", "hi"])), "hi\n");
+}
+
+#[test]
+fn workdir_and_user_of_the_spec_give_way_to_the_command() {
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"workdir": "/tmp", "user": "0:50"}"#);
+    assert_eq!(line(&sandbox, "pwd; id -g"), "/tmp\n50");
+    let own = sh("pwd; id -g").cwd("/etc").user("0:0");
+    assert_eq!(text(&sandbox, own), "/etc\n0\n");
+}
+
+#[test]
+fn hostname_is_the_specs_or_twelve_digits() {
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"hostname": "tall-box.example"}"#);
+    let all = line(
+        &sandbox,
+        "hostname; cat /etc/hostname; grep -c tall-box.example /etc/hosts",
+    );
+    assert_eq!(all, "tall-box.example\ntall-box.example\n1");
+    let plain = ground.open();
+    let name = line(&plain, "hostname");
+    assert!(
+        name.len() == 12 && name.bytes().all(|b| b.is_ascii_hexdigit()),
+        "{name}"
+    );
+    assert_eq!(
+        line(&plain, "echo $HOSTNAME; cat /etc/hostname"),
+        format!("{name}\n{name}")
+    );
+}

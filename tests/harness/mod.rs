@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Sandboxes for tests: a store and a small busybox tree in a temporary directory, and short ways to run things in them.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use tare::{Command, Output, Sandbox, Spec, Store};
+
+/// The tree's users and groups.
+const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
+                      alice:x:1000:1000::/home/alice:/bin/sh\n\
+                      bob:x:1001:100::relative:/bin/sh\n";
+const GROUP: &str =
+    "root:x:0:\nwheel:x:10:alice,bob\nstaff:x:50:alice\nusers:x:100:\nalice:x:1000:\n";
+
+/// A store of its own, with a helper process of its own, beside a busybox tree.
+pub(crate) struct Ground {
+    temp: tempfile::TempDir,
+    pub(crate) store: Store,
+}
+
+impl Ground {
+    pub(crate) fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        busybox_tree(&temp.path().join("root"));
+        let store = Store::open(&temp.path().join("store")).unwrap();
+        Self { temp, store }
+    }
+
+    /// Whatever else a test needs goes here.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    /// A new directory here.
+    pub(crate) fn dir(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir(&path).unwrap();
+        path
+    }
+
+    /// The busybox tree.
+    pub(crate) fn root(&self) -> PathBuf {
+        self.path("root")
+    }
+
+    /// Where sandboxes keep what they write to disk.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.path("store/scratch")
+    }
+
+    /// Defaults on the busybox tree.
+    pub(crate) fn spec(&self) -> Spec {
+        Spec {
+            image: format!("dir:{}", self.root().display()),
+            ..Spec::default()
+        }
+    }
+
+    /// The defaults with these keys over them, as JSON.
+    pub(crate) fn spec_with(&self, json: &str) -> Spec {
+        let mut spec = Spec::from_json(json).unwrap_or_else(|e| panic!("{json}: {e}"));
+        if spec.image == "host" {
+            spec.image = self.spec().image;
+        }
+        spec
+    }
+
+    pub(crate) fn open(&self) -> Sandbox {
+        self.open_with("{}")
+    }
+
+    #[track_caller]
+    pub(crate) fn open_with(&self, json: &str) -> Sandbox {
+        let sandbox = Sandbox::open(&self.store, &self.spec_with(json));
+        sandbox.unwrap_or_else(|e| panic!("{json}: {e}"))
+    }
+
+    /// A sandbox that sees the machine's own programs.
+    pub(crate) fn open_host(&self) -> Sandbox {
+        Sandbox::open(&self.store, &Spec::default()).unwrap()
+    }
+}
+
+/// A root directory with busybox for everything, a few users, and links to follow.
+pub(crate) fn busybox_tree(root: &Path) {
+    for dir in ["bin", "etc", "home/alice", "root", "tmp", "usr/bin"] {
+        fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    let busybox = root.join("bin/busybox");
+    // By another process: a file that this one has open for writing, even in a child of another
+    // test's that has not executed yet, cannot be executed.
+    let copied = process::Command::new("cp")
+        .arg(busybox_path())
+        .arg(&busybox)
+        .status();
+    assert!(copied.unwrap().success());
+    let list = process::Command::new(busybox_path()).arg("--list").output();
+    for applet in String::from_utf8(list.unwrap().stdout).unwrap().lines() {
+        if applet != "busybox" {
+            symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+    }
+    fs::write(root.join("etc/passwd"), PASSWD).unwrap();
+    fs::write(root.join("etc/group"), GROUP).unwrap();
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
+    symlink("/etc", root.join("link")).unwrap();
+}
+
+/// A static busybox of this machine.
+fn busybox_path() -> PathBuf {
+    let found = ["/bin/busybox", "/usr/bin/busybox"].map(PathBuf::from);
+    let found = found.into_iter().find(|p| p.exists());
+    found.expect("busybox-static is installed (scripts/setup.sh)")
+}
+
+/// A line for the shell.
+pub(crate) fn sh(line: &str) -> Command {
+    Command::from_argv(["sh", "-c", line])
+}
+
+/// Runs it.
+#[track_caller]
+pub(crate) fn run(sandbox: &Sandbox, command: Command) -> Output {
+    sandbox.run(command).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// What it writes to standard output; it must succeed and write nothing to standard error.
+#[track_caller]
+pub(crate) fn text(sandbox: &Sandbox, command: Command) -> String {
+    let output = run(sandbox, command);
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What the line prints, without the newline at its end.
+#[track_caller]
+pub(crate) fn line(sandbox: &Sandbox, line: &str) -> String {
+    text(sandbox, sh(line)).trim_end().to_owned()
+}
