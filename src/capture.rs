@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::read;
 
 use crate::error::{Error, Result};
-use crate::process::{Process, Status};
+use crate::process::{Process, Reason, Status};
 use crate::wire::BY_OUTPUT;
 
 /// A finished command: how it ended and what it wrote, also when it was killed.
@@ -98,15 +98,18 @@ pub(crate) fn capture(mut process: Process, limit: u64) -> Result<Output> {
         let status = process.try_status()?;
         for at in 0..streams.len() {
             let used: usize = streams.iter().map(|s| s.bytes.len()).sum();
-            if streams[at].drain(limit - used as u64, &mut chunk)? && !over {
+            if !over && streams[at].drain(limit - used as u64, &mut chunk)? {
                 over = true;
-                process.end(BY_OUTPUT)?;
-            }
-            if over {
-                streams[at].fd = None;
+                // The pipes stay open, or SIGPIPE would come first. If it cannot be told, the
+                // sandbox is gone, and the status comes at once.
+                let _ = process.end(BY_OUTPUT);
             }
         }
-        if let Some(status) = status {
+        if let Some(mut status) = status {
+            if over {
+                // It may have ended by itself before it was killed, but what it wrote is cut.
+                status.reason = Reason::Output;
+            }
             let [stdout, stderr] = streams.map(|s| s.bytes);
             return Ok(Output {
                 status,
@@ -118,7 +121,7 @@ pub(crate) fn capture(mut process: Process, limit: u64) -> Result<Output> {
         fds.extend(
             streams
                 .iter()
-                .filter_map(|s| s.fd.as_ref())
+                .filter_map(|s| s.fd.as_ref().filter(|_| !over))
                 .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
         );
         match poll(&mut fds, PollTimeout::NONE) {

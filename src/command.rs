@@ -205,6 +205,11 @@ impl Command {
         {
             return wrong("fds", format!("{number} is not between 3 and 1023"));
         }
+        let mut numbers: Vec<u32> = self.fds.iter().map(|(_, number)| *number).collect();
+        numbers.sort_unstable();
+        if let Some(pair) = numbers.windows(2).find(|pair| pair[0] == pair[1]) {
+            return wrong("fds", format!("{} is asked for twice", pair[0]));
+        }
         if self.fds.len() > 240 {
             return wrong("fds", format!("{} are more than 240", self.fds.len()));
         }

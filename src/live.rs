@@ -5,7 +5,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::image::{HandedOver, Scratch};
@@ -22,7 +22,7 @@ use crate::tree::{self, Lower, Request};
 /// A running init with all that belongs to it outside.
 #[derive(Debug)]
 pub(crate) struct Live {
-    /// `<pid>-<start time>-<number>`: names the cgroups and the scratch directory.
+    /// `<pid>-<start time>-<spawner>.<number>`: names the cgroups and the scratch directory.
     pub(crate) name: String,
     pub(crate) id: u64,
     pub(crate) hostname: String,
@@ -35,14 +35,14 @@ pub(crate) struct Live {
     pub(crate) seccomp: bool,
     /// Number of the next command.
     pub(crate) commands: AtomicU64,
+    /// Whether the spawner was told to end it.
+    pub(crate) ended: AtomicBool,
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        if self.spawner.is_own() {
-            // If the spawner is gone, so is the sandbox, and `Store::recover` removes the rest.
-            let _ = self.spawner.close(self.id, false);
-        }
+        // If the spawner is gone, so is the sandbox.
+        let _ = self.end(false);
     }
 }
 
@@ -53,6 +53,18 @@ impl Live {
 
     pub(crate) fn next_command(&self) -> u64 {
         self.commands.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Ends everything inside, once; with `wait`, comes back when nothing of it is left.
+    /// In a forked copy of the process nothing happens.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Broken`] if the spawner is gone.
+    pub(crate) fn end(&self, wait: bool) -> Result<()> {
+        if !self.spawner.is_own() || self.ended.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.spawner.close(self.id, wait)
     }
 
     /// Deaths for want of memory so far.
@@ -73,7 +85,7 @@ impl Live {
     pub(crate) fn start(store: &Store, spec: &Spec, base: &Base) -> Result<Self> {
         let spawner = store.runtime().spawner()?;
         let id = spawner.next_id();
-        let name = store.runtime().sandbox_name(id)?;
+        let name = store.runtime().sandbox_name(&spawner, id)?;
         let hostname = spec.hostname.clone().unwrap_or_else(|| short_name(&name));
         let ordinary = spawner.ids().ordinary();
         let caps = CapSet::of(&spec.security)?.available(ordinary)?;
@@ -126,6 +138,7 @@ impl Live {
             caps,
             seccomp: filter.is_some(),
             commands: AtomicU64::new(1),
+            ended: AtomicBool::new(false),
             spawner,
         })
     }

@@ -40,6 +40,8 @@ pub struct Status {
     pub exit_code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
+    /// Whether it left a core file, which takes `limits.rlimits.core`.
+    pub core_dumped: bool,
     /// Why it ended.
     pub reason: Reason,
     /// What it used.
@@ -180,12 +182,12 @@ impl Process {
             .map(|status| status.expect("without a deadline it has ended"))
     }
 
-    /// Waits at most this long; `None` if it still runs.
+    /// Waits at most this long; `None` if it still runs. Longer than the clock can tell is for ever.
     ///
     /// # Errors
     /// Those of poll(2).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Status>> {
-        self.wait_until(Some(Instant::now() + timeout))
+        self.wait_until(Instant::now().checked_add(timeout))
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> Result<Option<Status>> {
@@ -222,6 +224,7 @@ impl Process {
             Ok(_) => Some(Status {
                 exit_code: None,
                 signal: Some(libc::SIGKILL),
+                core_dumped: false,
                 reason: Reason::Killed,
                 usage: Usage::default(),
             }),
@@ -251,6 +254,7 @@ impl Process {
         Status {
             exit_code: signal.is_none().then_some(reply.code),
             signal,
+            core_dumped: reply.core != 0,
             reason,
             usage,
         }

@@ -39,8 +39,8 @@ impl Runtime {
     }
 
     /// Names what a sandbox uses outside, so that whoever finds it knows whether its owner lives.
-    pub(crate) fn sandbox_name(&self, id: u64) -> Result<String> {
-        Ok(format!("{}-{id}", Owner::current()?))
+    pub(crate) fn sandbox_name(&self, spawner: &Spawner, id: u64) -> Result<String> {
+        Ok(format!("{}-{}.{id}", Owner::current()?, spawner.pid()))
     }
 
     /// Where this machine's cgroups are; read once.

@@ -42,6 +42,15 @@ pub struct Sandbox {
     live: RwLock<Arc<Live>>,
 }
 
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // A process that is still held may outlive this handle, but not the sandbox. If the
+        // spawner cannot be told, it is gone, and the sandbox with it.
+        let live = self.live.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let _ = live.end(false);
+    }
+}
+
 impl Sandbox {
     /// Opens a sandbox: about a millisecond when the image is unpacked already.
     ///
@@ -131,15 +140,17 @@ impl Sandbox {
     }
 
     /// Ends everything inside and starts again from the image; handles to old commands see them killed.
+    /// The new state is made first: for a moment there are both.
     ///
     /// # Errors
-    /// As [`Sandbox::open`]; the old state is gone then, too.
+    /// As [`Sandbox::open`]; everything is as it was then.
     pub fn reset(&self) -> Result<()> {
         self.live()?;
         let fresh = Live::start(&self.store, &self.spec, &self.base)?;
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         let old = std::mem::replace(&mut *live, Arc::new(fresh));
-        old.spawner.close(old.id, true)
+        drop(live);
+        old.end(true)
     }
 
     /// Ends everything inside and comes back when nothing of the sandbox is left.
@@ -147,8 +158,7 @@ impl Sandbox {
     /// # Errors
     /// [`Kind::Broken`] if the spawner is gone; the sandbox is gone with it.
     pub fn close(self) -> Result<()> {
-        let live = self.live()?;
-        live.spawner.close(live.id, true)
+        self.live()?.end(true)
     }
 
     /// What is really in force.

@@ -27,6 +27,8 @@ pub(crate) struct Spawner {
     socket: OwnedFd,
     /// The process that started it; a forked copy of that must start its own.
     owner: u32,
+    /// Its own process id: with it, sandboxes of two spawners of one process differ in name.
+    pid: u32,
     ids: Ids,
 }
 
@@ -59,18 +61,24 @@ impl Spawner {
         // This child ends at once, leaving the spawner to process 1. A host that ignores SIGCHLD,
         // or waits for everything, may have taken its status: that is its right, and all the same to us.
         let _ = child.wait();
-        let spawner = Self {
+        let mut spawner = Self {
             socket: ours,
             owner: std::process::id(),
+            pid: 0,
             ids: Ids::detect(),
         };
-        spawner.greet()?;
+        spawner.pid = spawner.greet()?;
         Ok(spawner)
     }
 
     /// Whether it was started by this process, not by one that this process is a forked copy of.
     pub(crate) fn is_own(&self) -> bool {
         self.owner == std::process::id()
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// The ids that its sandboxes can hold.
@@ -85,7 +93,8 @@ impl Spawner {
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn greet(&self) -> Result<()> {
+    /// Its process id.
+    fn greet(&self) -> Result<u32> {
         let own = pidfd::open_self().map_err(|e| Error::os("start spawner", "pidfd_open", e))?;
         let (stage, map_self) = match self.ids {
             Ids::Host => (0, 0),
@@ -104,7 +113,7 @@ impl Spawner {
             hello.stage = 2;
             self.ask(wire::HELLO_REQUEST, &hello, &[], &[])?;
         }
-        Ok(())
+        Ok(reply.signal)
     }
 
     /// Sends a request with a socket for its reply, and waits for that.
