@@ -4,6 +4,9 @@
 //! The kernel refuses `/` itself as a lower layer in a user namespace, since what is mounted
 //! below it is locked there, mount_namespaces(7). A directory below which nothing is mounted
 //! is taken whole; one with mounts below it is taken apart.
+//!
+//! The kernel copies up only what belongs to ids that are mapped here (EOVERFLOW otherwise): a
+//! top-level directory takes new files, one further down that belongs to another user does not.
 #![forbid(unsafe_code)]
 
 use std::fs::{DirEntry, read_dir};

@@ -7,8 +7,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use tare::{Command, Kind, Spec};
+use tare_oracle::need;
 
-use crate::harness::{Ground, line, run, sh, text};
+use crate::harness::{Ground, copy_program, line, run, sh, text};
 
 #[test]
 fn argv_odd_words_arrive_as_they_are() {
@@ -142,7 +143,7 @@ fn program_that_is_none_is_told_apart() {
 fn image_of_one_static_program_runs_it() {
     let ground = Ground::new();
     let bare = ground.dir("bare");
-    fs::copy(ground.root().join("bin/busybox"), bare.join("echo")).unwrap();
+    copy_program(&ground.root().join("bin/busybox"), &bare.join("echo"));
     let spec = Spec {
         image: format!("dir:{}", bare.display()),
         ..Spec::default()
@@ -153,6 +154,7 @@ fn image_of_one_static_program_runs_it() {
 
 #[test]
 fn workdir_and_user_of_the_spec_give_way_to_the_command() {
+    need!(root);
     let ground = Ground::new();
     let sandbox = ground.open_with(r#"{"workdir": "/tmp", "user": "0:50"}"#);
     assert_eq!(line(&sandbox, "pwd; id -g"), "/tmp\n50");

@@ -91,13 +91,7 @@ pub(crate) fn busybox_tree(root: &Path) {
         fs::create_dir_all(root.join(dir)).unwrap();
     }
     let busybox = root.join("bin/busybox");
-    // By another process: a file that this one has open for writing, even in a child of another
-    // test's that has not executed yet, cannot be executed.
-    let copied = process::Command::new("cp")
-        .arg(busybox_path())
-        .arg(&busybox)
-        .status();
-    assert!(copied.unwrap().success());
+    copy_program(&busybox_path(), &busybox);
     let list = process::Command::new(busybox_path()).arg("--list").output();
     for applet in String::from_utf8(list.unwrap().stdout).unwrap().lines() {
         if applet != "busybox" {
@@ -108,6 +102,13 @@ pub(crate) fn busybox_tree(root: &Path) {
     fs::write(root.join("etc/group"), GROUP).unwrap();
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
     symlink("/etc", root.join("link")).unwrap();
+}
+
+/// Copies by another process: a file that this one has open for writing, even in a child of
+/// another test's that has not executed yet, cannot be executed.
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let copied = process::Command::new("cp").arg(from).arg(to).status();
+    assert!(copied.unwrap().success());
 }
 
 /// A static busybox of this machine.
