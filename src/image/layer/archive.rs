@@ -108,9 +108,10 @@ impl Archive {
         let mut extensions = Extensions::default();
         self.name.clear();
         loop {
-            let rest = self.body + self.padding;
+            self.stream.skip(self.body)?;
+            // What writes no end marks (see below) pads its last entry's body neither.
+            self.stream.skip_at_most(self.padding);
             (self.body, self.padding) = (0, 0);
-            self.stream.skip(rest)?;
             self.at = self.stream.offset();
             let Some(block) = self.stream.block()? else {
                 // Layers without end marks exist: umoci's are such. Readers agree on

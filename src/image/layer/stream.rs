@@ -95,6 +95,19 @@ impl Stream {
         Ok(())
     }
 
+    /// Moves on by `n` bytes, or to the end if there are fewer.
+    pub(super) fn skip_at_most(&mut self, mut n: u64) {
+        while n > 0 {
+            let wanted = usize::try_from(n).unwrap_or(usize::MAX);
+            let have = self.peek().len().min(wanted);
+            if have == 0 {
+                return;
+            }
+            self.consume(have);
+            n -= have as u64;
+        }
+    }
+
     /// Reads the rest, which must be zeros.
     pub(super) fn drain_zeros(&mut self) -> Step<()> {
         loop {
