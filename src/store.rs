@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::image::{self, Image, ImageConfig, Root};
+use crate::image::{
+    self, Chown, Image, ImageConfig, ImportOptions, Progress, Reference, Root, UnpackOptions,
+};
 use crate::parts::cgroup::{Owner, Sweep, recover};
 use crate::parts::idmap::Ids;
 use crate::runtime::{ByHelper, Runtime};
@@ -99,6 +101,34 @@ impl Store {
     /// The images: import, list, tag, remove, check.
     pub fn images(&self) -> &image::Store {
         &self.images
+    }
+
+    /// Unpacks an image into a directory, as [`image::unpack`] does: names are looked up here, and
+    /// an ordinary user's subordinate ids own what is theirs. Of `options`, those that say
+    /// what to unpack and how much matter.
+    ///
+    /// # Errors
+    /// As [`image::unpack`].
+    pub fn unpack(
+        &self,
+        reference: &Reference,
+        dir: &Path,
+        options: &ImportOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<ImageConfig> {
+        let mut by_helper = ByHelper(Arc::clone(&self.runtime));
+        let chown: Option<&mut dyn Chown> = match Ids::detect() {
+            Ids::Subordinate { .. } => Some(&mut by_helper),
+            Ids::Host | Ids::Single => None,
+        };
+        let options = UnpackOptions {
+            store: Some(&self.images),
+            select: options.select.clone(),
+            platform: options.platform.clone(),
+            bounds: options.bounds.clone(),
+            chown,
+        };
+        image::unpack(reference, dir, options, progress)
     }
 
     /// Removes what hosts that were killed have left. Opening a store does it, too.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tare::{Result, Store};
 
-use crate::{doctor, generate, run, version};
+use crate::{doctor, generate, image, run, store, version};
 
 /// Containers as a library: an image in, an isolated throwaway command out, no daemon
 #[derive(Debug, Parser)]
@@ -32,6 +32,12 @@ pub(crate) struct CommandLine {
 pub(crate) enum Action {
     /// Run a command in a fresh sandbox, which is gone when the command ends
     Run(Box<run::Flags>),
+    /// Bring images into the store, list, name and remove them
+    #[command(subcommand)]
+    Image(Box<image::Action>),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(store::Action),
     /// Say what this machine can do, and what would cure what it cannot
     Doctor(doctor::Flags),
     /// Print the version and what was built in

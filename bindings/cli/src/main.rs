@@ -6,7 +6,9 @@ mod command_line;
 mod doctor;
 mod failure;
 mod generate;
+mod image;
 mod run;
+mod store;
 mod text;
 mod version;
 
@@ -23,6 +25,8 @@ fn main() -> ExitCode {
     };
     let outcome = match &line.action {
         Action::Run(flags) => run::run(&line, flags),
+        Action::Image(action) => image::image(&line, action),
+        Action::Store(action) => store::store(&line, action),
         Action::Doctor(flags) => doctor::doctor(&line, flags),
         Action::Version(flags) => version::version(flags),
         Action::Completion(flags) => generate::completion(flags),

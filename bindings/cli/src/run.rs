@@ -14,9 +14,11 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 
-use tare::{Command, Error, Kind, Result, Sandbox, Spec, Status, Stdin, Stdout};
+use tare::image::{Image, ImportOptions, Reference};
+use tare::{Command, Error, Kind, Result, Sandbox, Spec, Status, Stdin, Stdout, Store};
 
 use crate::command_line::CommandLine;
+use crate::image::Bars;
 use crate::text::print_json;
 
 pub(crate) use flags::Flags;
@@ -58,12 +60,28 @@ fn checked(flags: &Flags) -> Result<()> {
 fn in_sandbox(line: &CommandLine, flags: &Flags) -> Result<Status> {
     let (spec, words) = flags.spec()?;
     let store = line.store()?;
+    let _image = imported(&store, &spec.image)?;
     let sandbox = Sandbox::open(&store, &spec)?;
     let ended = in_open(&sandbox, flags, &spec, words);
     // Only now is nothing left; but what went wrong before is the news.
     let closed = sandbox.close();
     let status = ended?;
     closed.map(|()| status)
+}
+
+/// An image from outside of the store is brought in first, where somebody can see how far it is.
+fn imported(store: &Store, image: &str) -> Result<Option<Image>> {
+    let reference: Reference = image.parse()?;
+    match reference {
+        Reference::Oci { .. } | Reference::Archive(_) => {
+            let options = ImportOptions::default();
+            let image = store
+                .images()
+                .import(&reference, &options, &mut Bars::new())?;
+            Ok(Some(image))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn in_open(sandbox: &Sandbox, flags: &Flags, spec: &Spec, words: &[OsString]) -> Result<Status> {

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `tare image import`, `load` and `unpack`.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tare::image::{Image, ImportOptions, Platform, Reference};
+use tare::{Result, Store};
+
+use super::progress::Bars;
+use crate::text::print;
+
+/// What `tare image import` was told.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// `oci:PATH[:TAG]` or `archive:FILE`
+    #[arg(value_name = "REFERENCE")]
+    reference: Reference,
+    /// Name to file it under, NAME[:TAG]; taken from the image that has it
+    #[arg(value_name = "NAME")]
+    names: Vec<Reference>,
+    /// The same as a flag
+    #[arg(long = "name", value_name = "NAME")]
+    more_names: Vec<Reference>,
+    /// Which image of an archive that holds several, by its name there
+    #[arg(long, value_name = "NAME")]
+    select: Option<String>,
+    /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
+    #[arg(long)]
+    platform: Option<Platform>,
+}
+
+/// What `tare image load` was told.
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// What docker-save(1) or skopeo(1) wrote
+    #[arg(required_unless_present = "input")]
+    file: Option<PathBuf>,
+    /// The same as a flag, as docker-load(1) has it
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    input: Option<PathBuf>,
+    /// Which image of an archive that holds several, by its name there
+    #[arg(long, value_name = "NAME")]
+    select: Option<String>,
+    /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
+    #[arg(long)]
+    platform: Option<Platform>,
+}
+
+/// What `tare image unpack` was told.
+#[derive(Debug, Args)]
+pub(crate) struct Unpack {
+    /// `oci:PATH[:TAG]`, `archive:FILE`, or a name in the store
+    #[arg(value_name = "REFERENCE")]
+    reference: Reference,
+    /// Directory to unpack into; made, or empty
+    dir: PathBuf,
+    /// Which image of an archive that holds several, by its name there
+    #[arg(long, value_name = "NAME")]
+    select: Option<String>,
+    /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
+    #[arg(long)]
+    platform: Option<Platform>,
+}
+
+pub(super) fn import(store: &Store, flags: &Import) -> Result<()> {
+    let names: Vec<Reference> = [&flags.names, &flags.more_names]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    let options = ImportOptions {
+        names: names.clone(),
+        select: flags.select.clone(),
+        platform: flags.platform.clone(),
+        ..ImportOptions::default()
+    };
+    let image = store
+        .images()
+        .import(&flags.reference, &options, &mut Bars::new())?;
+    let names: Vec<String> = names.iter().filter_map(Reference::stored_name).collect();
+    told(&image, &names)
+}
+
+pub(super) fn load(store: &Store, flags: &Load) -> Result<()> {
+    let file = flags.file.iter().chain(&flags.input).next().cloned();
+    let reference = Reference::Archive(file.unwrap_or_default());
+    let options = ImportOptions {
+        source_names: true,
+        select: flags.select.clone(),
+        platform: flags.platform.clone(),
+        ..ImportOptions::default()
+    };
+    let image = store
+        .images()
+        .import(&reference, &options, &mut Bars::new())?;
+    let all = store.images().list()?;
+    let names = all
+        .into_iter()
+        .filter(|stored| Some(&stored.digest) == image.digest());
+    told(
+        &image,
+        &names.filter_map(|stored| stored.name).collect::<Vec<_>>(),
+    )
+}
+
+/// The digest, which names it for good, and its names.
+fn told(image: &Image, names: &[String]) -> Result<()> {
+    let digest = image.digest().map(ToString::to_string).unwrap_or_default();
+    let mut words = vec![digest];
+    words.extend_from_slice(names);
+    print(&format!("{}\n", words.join(" ")))
+}
+
+pub(super) fn unpack(store: &Store, flags: &Unpack) -> Result<()> {
+    let options = ImportOptions {
+        select: flags.select.clone(),
+        platform: flags.platform.clone(),
+        ..ImportOptions::default()
+    };
+    store
+        .unpack(&flags.reference, &flags.dir, &options, &mut Bars::new())
+        .map(drop)
+}

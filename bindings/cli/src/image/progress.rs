@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A bar for each layer on standard error, if that is a terminal.
+#![forbid(unsafe_code)]
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tare::image::{Digest, Progress};
+
+/// The bars; gone from the terminal when dropped.
+#[derive(Debug)]
+pub(crate) struct Bars {
+    all: MultiProgress,
+    layers: Vec<Option<ProgressBar>>,
+}
+
+impl Bars {
+    /// None yet: layers that are there already get none. Hidden without a terminal.
+    pub(crate) fn new() -> Self {
+        Self {
+            all: MultiProgress::new(),
+            layers: Vec::new(),
+        }
+    }
+}
+
+impl Progress for Bars {
+    fn layer(&mut self, index: usize, total: usize, digest: &Digest, done: u64, bytes: u64) {
+        if self.layers.len() <= index {
+            self.layers.resize(index + 1, None);
+        }
+        let bar = self.layers[index].get_or_insert_with(|| {
+            let bar = self.all.add(ProgressBar::new(bytes));
+            let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
+            if let Ok(style) = ProgressStyle::with_template(style) {
+                bar.set_style(style);
+            }
+            let short: String = digest.hex().chars().take(12).collect();
+            bar.set_message(format!("layer {}/{total} {short}", index + 1));
+            bar
+        });
+        bar.set_length(bytes);
+        bar.set_position(done);
+        if done >= bytes {
+            bar.finish();
+        }
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        // The terminal is gone, and so are the bars.
+        let _ = self.all.clear();
+    }
+}

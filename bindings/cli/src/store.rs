@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `tare store`: whether it is sound, and what is left over in it.
+#![forbid(unsafe_code)]
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use indicatif::BinaryBytes;
+use tare::error::Quoted;
+use tare::{Result, Store};
+
+use crate::command_line::CommandLine;
+use crate::image::freed;
+use crate::text::{print, print_json};
+
+/// What `tare store` was told.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Compare every blob with its digest, look whether every image has its parts
+    #[command(after_help = "Exit status: 0 for a sound store, 1 if something is wrong with it.")]
+    Check(Check),
+    /// Remove what killed processes have left
+    Recover,
+    /// Remove what no image of the store needs and nobody uses
+    Gc,
+}
+
+/// What `tare store check` was told.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Remove what is damaged, so that the next import brings it anew
+    #[arg(long)]
+    repair: bool,
+    /// Print the report as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does it.
+pub(crate) fn store(line: &CommandLine, action: &Action) -> Result<ExitCode> {
+    let store = line.store()?;
+    match action {
+        Action::Check(flags) => check(&store, flags),
+        Action::Recover => {
+            let found = store.recover()?;
+            print(&format!(
+                "removed {} scratch directories and {} cgroups; {} could not be removed\n",
+                found.scratch, found.cgroups, found.left
+            ))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::Gc => {
+            print(&format!("{}\n", freed(&store.images().gc()?)))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn check(store: &Store, flags: &Check) -> Result<ExitCode> {
+    let report = store.images().check()?;
+    if flags.json {
+        print_json(&report)?;
+    } else {
+        let mut text = String::new();
+        for problem in &report.problems {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{}: {}",
+                Quoted(&problem.subject),
+                Quoted(&problem.why)
+            );
+        }
+        let _ = writeln!(
+            text,
+            "{} images, {} blobs ({}), {} unpacked layers, {} problems",
+            report.images,
+            report.blobs,
+            BinaryBytes(report.bytes),
+            report.layers,
+            report.problems.len()
+        );
+        print(&text)?;
+    }
+    if flags.repair && !report.problems.is_empty() {
+        let removed = store.images().remove_damaged(&report)?;
+        if !flags.json {
+            print(&format!("removed {removed} damaged blobs and layers\n"))?;
+        }
+    }
+    Ok(match report.problems.is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
+}
