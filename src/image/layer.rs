@@ -16,7 +16,7 @@ mod whiteout;
 mod write;
 
 use std::collections::BTreeSet;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::panic::resume_unwind;
@@ -44,6 +44,17 @@ pub struct Options {
     pub overlay_xattr: OverlayXattr,
     /// How much an archive may ask for.
     pub bounds: Bounds,
+}
+
+impl Options {
+    /// The attribute of opaque directories, if there are to be any.
+    fn opaque_name(&self) -> Option<&'static CStr> {
+        match (self.whiteouts, self.overlay_xattr) {
+            (Whiteouts::Apply, _) => None,
+            (Whiteouts::Convert, OverlayXattr::Trusted) => Some(c"trusted.overlay.opaque"),
+            (Whiteouts::Convert, OverlayXattr::User) => Some(c"user.overlay.opaque"),
+        }
+    }
 }
 
 /// Who owns the files.
@@ -86,7 +97,7 @@ pub struct Bounds {
     pub allocated: u64,
     /// Entries of the archive. Default: 4 million.
     pub entries: u64,
-    /// Archive bytes per blob byte, looked at from 1 GiB on. Default: 200.
+    /// Archive bytes per blob byte, looked at from 256 MiB on. Default: 200.
     pub ratio: u32,
     /// Directories above one another; each needs a file descriptor. Default: 256.
     pub depth: u32,

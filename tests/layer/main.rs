@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Layer extraction against real and hostile archives.
 #![forbid(unsafe_code)]
-#![allow(dead_code)]
 
+mod archives;
 mod cage;
 mod codecs;
+mod hosts;
+mod links;
+mod metadata;
+mod paths;
 mod real;
+mod robust;
 mod tar;
+mod whiteouts;

@@ -24,7 +24,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 const ZSTD_SKIPPABLE_MAX: u32 = 1024;
 
 /// Below this much output no ratio is taken for an attack.
-const RATIO_FROM: u64 = 1 << 30;
+const RATIO_FROM: u64 = 256 << 20;
 
 const STEP: &str = "read layer";
 

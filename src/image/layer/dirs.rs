@@ -3,13 +3,14 @@
 //! without ever leaving the root, and settles directories when it leaves them.
 #![forbid(unsafe_code)]
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, fchown};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
 use super::attributes::{Attributes, set_times};
 use super::fault::{Call, Fault, Step, refuse};
@@ -51,6 +52,8 @@ pub(super) struct Dirs {
     /// Where the root is, as the kernel prints it; read when first needed.
     root_path: Option<Vec<u8>>,
     depth: u32,
+    /// The attribute that makes a directory opaque, when whiteouts are converted.
+    opaque: Option<&'static CStr>,
 }
 
 struct Frame {
@@ -73,7 +76,11 @@ struct Late {
 
 impl Dirs {
     /// Works below `root`.
-    pub(super) fn open(root: BorrowedFd<'_>, depth: u32) -> Step<Self> {
+    pub(super) fn open(
+        root: BorrowedFd<'_>,
+        depth: u32,
+        opaque: Option<&'static CStr>,
+    ) -> Step<Self> {
         let root = openat(root, c".", DIRECTORY, Mode::empty()).call("openat")?;
         // Files would get modes from a default ACL instead of the archive's.
         match xattr::remove(root.as_fd(), c"system.posix_acl_default") {
@@ -91,6 +98,7 @@ impl Dirs {
             root_path: None,
             root,
             depth,
+            opaque,
         })
     }
 
@@ -190,11 +198,11 @@ impl Dirs {
     /// Goes through the symlink at the end of `prefix`, with the root as `/`.
     fn follow(&mut self, prefix: &[u8], name: &[u8], missing: Missing) -> Step<bool> {
         let stat = fstatat(self.top(), name, AtFlags::AT_SYMLINK_NOFOLLOW).call("fstatat")?;
-        if stat.st_mode & libc::S_IFMT != libc::S_IFLNK {
-            return match missing {
-                Missing::Tell => Ok(false),
-                Missing::Create => refuse("a parent of it is not a directory"),
-            };
+        match (stat.st_mode & libc::S_IFMT, missing) {
+            (libc::S_IFLNK, _) => {}
+            (_, Missing::Tell) => return Ok(false),
+            (libc::S_IFCHR, _) if stat.st_rdev == 0 => return self.revive(name).map(|()| true),
+            _ => return refuse("a parent of it is not a directory"),
         }
         let fd = match open_in_root(self.root.as_fd(), prefix) {
             Ok(fd) => fd,
@@ -208,6 +216,24 @@ impl Dirs {
         self.push_existing(fd, name, path)?;
         self.aliased = true;
         Ok(true)
+    }
+
+    /// Puts a directory where a whiteout is: entries below it say that there is one
+    /// again, and the whiteout that the lower one is still gone.
+    fn revive(&mut self, name: &[u8]) -> Step<()> {
+        unlinkat(self.top(), name, UnlinkatFlags::NoRemoveDir).call("unlinkat")?;
+        mkdirat(self.top(), name, Mode::from_bits_truncate(0o755)).call("mkdirat")?;
+        self.push_listed(name, Attributes::default(), true)?;
+        self.set_opaque(self.top())
+    }
+
+    /// Hides from `fd` what lower layers have in it, when whiteouts are converted.
+    pub(super) fn set_opaque(&self, fd: BorrowedFd<'_>) -> Step<()> {
+        match self.opaque {
+            None => Ok(()),
+            Some(name) => xattr::set(fd, name, b"y")
+                .map_err(|errno| Fault::Os(format!("fsetxattr {name:?}").into(), errno)),
+        }
     }
 
     /// Where a directory reached through symlinks really is.
@@ -350,14 +376,12 @@ impl Dirs {
         self.leave_to(0)?;
         let mut late = std::mem::take(&mut self.late);
         late.sort_by_key(|l| std::cmp::Reverse(l.path.split(|&b| b == b'/').count()));
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         for late in late {
-            let fd = match openat2(&self.root, &late.path[..], how) {
+            let fd = match walk(self.root.as_fd(), &late.path, flags) {
                 // A later entry took its place.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
-                opened => opened.call("openat2")?,
+                opened => opened.call("openat")?,
             };
             let stat = fstat(&fd).call("fstat")?;
             if (stat.st_dev, stat.st_ino) == (late.device, late.inode) {
@@ -398,9 +422,27 @@ fn open_in_root(root: BorrowedFd<'_>, path: &[u8]) -> nix::Result<OwnedFd> {
         match openat2(root, path, how) {
             // A rename somewhere on this machine raced with a "..".
             Err(Errno::EAGAIN) => continue,
+            // Forbidden by a filter around us: good as long as no symlink is met.
+            Err(Errno::ENOSYS) => {
+                return walk(root, path, DIRECTORY).map_err(|errno| match errno {
+                    Errno::ENOTDIR | Errno::ELOOP => Errno::ENOSYS,
+                    errno => errno,
+                });
+            }
             opened => return opened,
         }
     }
+}
+
+/// Opens the directory `path`, part by part; a symlink on the way is an error.
+fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
+    let mut parts = path.split(|&b| b == b'/');
+    let first = parts.next().unwrap_or_default();
+    let mut fd = openat(root, first, flags, Mode::empty())?;
+    for part in parts {
+        fd = openat(&fd, part, flags, Mode::empty())?;
+    }
+    Ok(fd)
 }
 
 /// The hole that a test must see: symlinks lead anywhere.

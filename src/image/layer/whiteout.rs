@@ -3,11 +3,11 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mknodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -15,8 +15,7 @@ use super::dirs::{Dirs, Missing};
 use super::fault::{Call, Fault, Step};
 use super::name::Mark;
 use super::write::Writer;
-use super::{Options, OverlayXattr, Whiteouts};
-use crate::sys::xattr;
+use super::{Options, Whiteouts};
 
 /// Directories nested deeper than any bound on names allows are not removed.
 const DEEPEST: u32 = 1024;
@@ -69,7 +68,7 @@ impl Writer<'_> {
                 if dir.is_empty() {
                     self.whited.opaque_root = true;
                 }
-                self.opaque_top()
+                self.dirs.set_opaque(self.dirs.top())
             }
             (Whiteouts::Apply, mark) => {
                 if !self.dirs.enter(dir, Missing::Tell)? {
@@ -103,25 +102,8 @@ impl Writer<'_> {
         }
         // The layer has a directory of this name: it stays, without the lower one.
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = nix::fcntl::openat(top, name, flags, Mode::empty()).call("openat")?;
-        self.set_opaque(std::os::fd::AsFd::as_fd(&fd))
-    }
-
-    /// Hides from the top what lower layers have in it.
-    pub(super) fn opaque_top(&self) -> Step<()> {
-        match self.options.whiteouts {
-            Whiteouts::Convert => self.set_opaque(self.dirs.top()),
-            Whiteouts::Apply => Ok(()),
-        }
-    }
-
-    fn set_opaque(&self, fd: BorrowedFd<'_>) -> Step<()> {
-        let name = match self.options.overlay_xattr {
-            OverlayXattr::Trusted => c"trusted.overlay.opaque",
-            OverlayXattr::User => c"user.overlay.opaque",
-        };
-        xattr::set(fd, name, b"y")
-            .map_err(|errno| Fault::Os(format!("fsetxattr {name:?}").into(), errno))
+        let fd = openat(top, name, flags, Mode::empty()).call("openat")?;
+        self.dirs.set_opaque(fd.as_fd())
     }
 }
 
@@ -184,7 +166,7 @@ impl Lower<'_> {
         }
         let mut empty = true;
         for name in names {
-            empty &= self.remove(std::os::fd::AsFd::as_fd(&dir), id, &name, depth)?;
+            empty &= self.remove(dir.as_fd(), id, &name, depth)?;
         }
         Ok(empty)
     }

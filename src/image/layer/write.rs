@@ -66,7 +66,7 @@ impl<'a> Writer<'a> {
         exact_modes: bool,
     ) -> Step<Self> {
         Ok(Self {
-            dirs: Dirs::open(root, options.bounds.depth)?,
+            dirs: Dirs::open(root, options.bounds.depth, options.opaque_name())?,
             whited: Whited::new(options),
             options,
             notes: Notes::default(),
@@ -424,7 +424,7 @@ impl<'a> Writer<'a> {
         self.dirs.push_listed(base, attributes, fresh)?;
         self.note_unsupported(meta.xattrs.apply(self.dirs.top())?);
         if fresh && self.whited.hides(&path) {
-            self.opaque_top()?;
+            self.dirs.set_opaque(self.dirs.top())?;
         }
         self.defer(path, meta.uid, meta.gid, meta.mode, None)
     }

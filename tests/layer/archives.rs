@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! E11, E12, E14: what headers, extensions and maps may say.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use tare_oracle::tree::Field;
+
+use crate::cage::{Cage, options};
+use crate::tar::{GNU, Head, Tar, pax_records, sign};
+
+const X: &[u8] = b"x";
+
+/// Unpacks an archive that must be refused for `reason` at byte `offset`.
+#[track_caller]
+fn refused(blob: &[u8], offset: usize, reason: &str) {
+    let message = Cage::new().refused(reason, blob);
+    assert!(message.contains(reason), "{reason}: {message}");
+    assert!(message.contains(&format!("byte {offset}:")), "{message}");
+}
+
+#[test]
+fn e11_extended_header_that_contradicts_is_refused() {
+    let file = |tar: Tar| tar.file("f", "12345").end();
+    let long =
+        |flag: u8, name: &str| Tar::new().put(Head::new(flag, "././@LongLink").magic(GNU), name);
+    let twice = Tar::new().pax(&[("path", X)]).pax(&[("path", X)]);
+    let big: Vec<u8> = pax_records(&[("comment", &vec![b'c'; 1 << 20])]);
+    for (blob, offset, reason) in [
+        (file(Tar::new().pax(&[("size", b"4")])), 1024, "sizes"),
+        (file(Tar::new().pax(&[("size", b"0")])), 1024, "sizes"),
+        (file(Tar::new().pax(&[("size", b"1024")])), 1024, "sizes"),
+        (file(twice), 1024, "twice"),
+        (
+            file(Tar::new().pax(&[("path", X), ("path", X)])),
+            0,
+            "twice",
+        ),
+        (
+            file(Tar::new().put(Head::new(b'x', "p"), "9 path=x")),
+            0,
+            "length",
+        ),
+        (
+            file(Tar::new().put(Head::new(b'x', "p"), "99 path=x\n")),
+            0,
+            "length",
+        ),
+        (file(Tar::new().put(Head::new(b'x', "p"), big)), 0, "1 MiB"),
+        (
+            file(Tar::new().head(Head::new(b'x', "p").size(1 << 30))),
+            0,
+            "1 MiB",
+        ),
+        (file(Tar::new().pax(&[("uid", b"-1")])), 0, "number"),
+        (
+            file(Tar::new().pax(&[("uid", b"4294967295")])),
+            1024,
+            "id out of range",
+        ),
+        (
+            file(Tar::new().pax(&[("gid", b"9223372036854775807")])),
+            1024,
+            "id out of range",
+        ),
+        (
+            file(Tar::new().pax(&[("mtime", b"9223372036854775807")])),
+            1024,
+            "time",
+        ),
+        (
+            file(Tar::new().pax(&[("mtime", b"-9223372036854775807")])),
+            1024,
+            "time",
+        ),
+        (
+            file(Tar::new().pax(&[("GNU.sparse.name", X)])),
+            1024,
+            "sparse",
+        ),
+        (
+            file(Tar::new().pax(&[("GNU.sparse.major", b"1")])),
+            1024,
+            "sparse",
+        ),
+        (
+            Tar::new().pax(&[("path", X)]).end(),
+            1024,
+            "without an entry",
+        ),
+        (long(b'L', "x\0").end(), 1024, "without an entry"),
+        (
+            file(long(b'L', "x\0").pax(&[("path", X)])),
+            2048,
+            "PAX and by GNU",
+        ),
+        (file(long(b'L', "x\0y\0")), 0, "after its end"),
+        (file(long(b'L', "")), 0, "empty"),
+    ] {
+        refused(&blob, offset, reason);
+    }
+    let global = |records: &[(&str, &[u8])]| {
+        let tar = Tar::new().put(Head::new(b'g', "g"), pax_records(records));
+        tar.file("f", "12345").end()
+    };
+    for key in ["path", "size", "uid", "mtime", "SCHILY.xattr.user.a"] {
+        refused(&global(&[(key, b"1")]), 0, "global");
+    }
+    Cage::new().unpack(&global(&[("comment", b"c")])).unwrap();
+}
+
+#[test]
+fn e11_long_names_of_pax_gnu_and_ustar_are_read() {
+    let part = "n".repeat(120);
+    let (pax, gnu) = (format!("pax/{part}"), format!("gnu/{part}"));
+    let mut ustar = Head::new(b'0', "name");
+    ustar.prefix = format!("ustar/{part}").into_bytes();
+    let long = |flag: u8, text: &str| (Head::new(flag, "@").magic(GNU), format!("{text}\0"));
+    let tar = Tar::new()
+        .pax(&[("path", pax.as_bytes())])
+        .file("short", "1")
+        .put(long(b'L', &gnu).0, long(b'L', &gnu).1)
+        .put(Head::new(b'0', "cut").magic(GNU), "2")
+        .put(ustar, "3")
+        .pax(&[("path", b"l1"), ("linkpath", pax.as_bytes())])
+        .link("short", "short")
+        .put(long(b'K', &gnu).0, long(b'K', &gnu).1)
+        .head(Head::new(b'2', "l2").link("cut").magic(GNU));
+    let cage = Cage::new();
+    cage.unpack(&tar.end()).unwrap();
+    assert_eq!(fs::read(cage.path(&pax)).unwrap(), b"1");
+    assert_eq!(fs::read(cage.path(&gnu)).unwrap(), b"2");
+    assert_eq!(
+        fs::read(cage.path(&format!("ustar/{part}/name"))).unwrap(),
+        b"3"
+    );
+    assert_eq!(fs::read(cage.path("l1")).unwrap(), b"1");
+    assert_eq!(cage.field("l2", Field::Target).unwrap(), gnu);
+}
+
+#[test]
+fn e11_times_and_ids_beyond_ustar_are_kept() {
+    let cage = Cage::new();
+    let tar = Tar::new()
+        .pax(&[("mtime", b"-1.5")])
+        .file("old", "")
+        .pax(&[("mtime", b"1234567890.123456789")])
+        .symlink("exact", "old")
+        .pax(&[("mtime", b"77.5")])
+        .dir("d")
+        .file("d/f", "")
+        .pax(&[("uid", b"4294967294")])
+        .file("pax", "")
+        .put(
+            Head::new(b'0', "gnu")
+                .magic(GNU)
+                .owner(3_000_000, 4_000_000),
+            "",
+        );
+    cage.unpack(&tar.end()).unwrap();
+    assert_eq!(fs::metadata(cage.path("old")).unwrap().mtime(), -2);
+    assert_eq!(
+        fs::metadata(cage.path("old")).unwrap().mtime_nsec(),
+        500_000_000
+    );
+    assert_eq!(
+        cage.field("exact", Field::Mtime).unwrap(),
+        "1234567890.123456789"
+    );
+    assert_eq!(cage.field("d", Field::Mtime).unwrap(), "77.500000000");
+    if nix::unistd::geteuid().is_root() {
+        assert_eq!(cage.field("pax", Field::Owner).unwrap(), "4294967294:0");
+        assert_eq!(cage.field("gnu", Field::Owner).unwrap(), "3000000:4000000");
+    }
+}
+
+#[test]
+fn e12_broken_or_unknown_header_is_refused_at_its_offset() {
+    let good = Head::new(b'0', "f").size(5);
+    let broken = |at: usize, bytes: &[u8], signed: bool| {
+        let mut block = good.block();
+        block[at..at + bytes.len()].copy_from_slice(bytes);
+        if signed {
+            sign(&mut block);
+        }
+        Tar::new().dir("d").raw(block).raw("12345").pad().end()
+    };
+    for (blob, reason) in [
+        (broken(0, b"g", false), "checksum"),
+        (broken(148, b"zzzzzz", false), "malformed"),
+        (broken(257, b"ustar\x0099", true), "dialect"),
+        (broken(257, b"BSDtar!!", true), "dialect"),
+        (broken(508, b"tar\0", true), "star"),
+        (broken(124, b"0000000005x\0", true), "malformed"),
+        (
+            broken(
+                124,
+                b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+                true,
+            ),
+            "negative",
+        ),
+        (
+            broken(
+                124,
+                b"\x80\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+                true,
+            ),
+            "63 bits",
+        ),
+        (broken(100, b"rwxr-xr-", true), "malformed"),
+        (
+            broken(108, b"\xff\xff\xff\xff\xff\xff\xff\xff", true),
+            "id out of range",
+        ),
+        (broken(156, b"A", true), "unknown type flag"),
+        (broken(156, b"D", true), "unknown type flag"),
+        (broken(156, b"M", true), "unknown type flag"),
+        (broken(156, b"V", true), "unknown type flag"),
+        (broken(156, b"\xff", true), "unknown type flag"),
+        (broken(156, b"5", true), "directory with data"),
+        (broken(156, b"2", true), "without a target"),
+        (broken(156, b"6", true), "data for what"),
+        (broken(1, b"/", true), "slash"),
+    ] {
+        refused(&blob, 512, reason);
+    }
+    // The sum of the bytes taken as signed, as some old programs wrote it.
+    let mut block = Head::new(b'0', "\u{e9}").block();
+    block[148..156].fill(b' ');
+    let sum: i32 = block.iter().map(|&b| i32::from(b as i8)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    refused(&Tar::new().raw(block).end(), 0, "checksum");
+}
+
+#[test]
+fn e12_archive_cut_or_continued_is_refused() {
+    let tar = Tar::new().dir("d").file("f", vec![b'x'; 5000]);
+    let whole = tar.clone().end();
+    let body = 1024 + 5000;
+    for cut in [512 + 100, 1024, 1024 + 512, body - 1] {
+        refused(&whole[..cut], 512, "ends within");
+    }
+    let end = tar.0.len();
+    for (after, reason) in [
+        (&whole[..], "after the end"),
+        (&[0, 0, 1][..], "after the end"),
+        (&[&[0; 5000][..], b"x"].concat(), "after the end"),
+    ] {
+        let blob = [&whole[..], after].concat();
+        let message = Cage::new().refused(reason, &blob);
+        assert!(message.contains(reason), "{message}");
+    }
+    let one_zero_block = [&tar.0[..], &[0; 512], &whole[..512], &[0; 1024]].concat();
+    refused(&one_zero_block, end, "after a block of zeros");
+    refused(b"", 0, "empty");
+    refused(&[0; 100], 0, "within a block");
+}
+
+#[test]
+fn e12_archive_with_any_end_is_read_and_hashed_whole() {
+    let tar = Tar::new().file("f", "x");
+    for zeros in [0, 512, 1024, 10240, 300_000, 1024 + 7] {
+        let blob = [&tar.0[..], &vec![0; zeros]].concat();
+        let cage = Cage::new();
+        let unpacked = cage.unpack(&blob).unwrap();
+        assert_eq!(unpacked.diff_bytes, blob.len() as u64, "{zeros}");
+        assert_eq!(unpacked.diff_id, tare::image::digest::Digest::of(&blob));
+    }
+}
+
+fn old_sparse(real: u64, map: &[(u64, u64)], data: &[u8]) -> Tar {
+    let mut block = Head::new(b'S', "s")
+        .magic(GNU)
+        .size(data.len() as u64)
+        .block();
+    let mut extension = [[0; 512]; 1];
+    for (i, (offset, length)) in map.iter().enumerate() {
+        let text = format!("{offset:011o}\0{length:011o}\0");
+        match i {
+            0..4 => block[386 + 24 * i..][..24].copy_from_slice(text.as_bytes()),
+            _ => extension[0][24 * (i - 4)..][..24].copy_from_slice(text.as_bytes()),
+        }
+    }
+    block[482] = u8::from(map.len() > 4);
+    if real < 1 << 33 {
+        block[483..495].copy_from_slice(format!("{real:011o}\0").as_bytes());
+    } else {
+        block[487..495].copy_from_slice(&real.to_be_bytes());
+        block[483] = 0x80;
+    }
+    sign(&mut block);
+    let tar = Tar::new().raw(block);
+    let tar = if map.len() > 4 {
+        tar.raw(extension[0])
+    } else {
+        tar
+    };
+    tar.raw(data).pad()
+}
+
+fn pax_sparse(records: &[(&str, &[u8])], body: &[u8]) -> Tar {
+    Tar::new().pax(records).file("GNUSparseFile.0/s", body)
+}
+
+#[test]
+fn e14_sparse_file_of_each_format_is_unpacked_with_holes() {
+    let real = 10 << 20;
+    let map: Vec<(u64, u64)> = (0..5).map(|i| (i << 20, 2)).chain([(real, 0)]).collect();
+    let data = b"aabbccddee";
+    let numbers = |sep: &str| {
+        let numbers = map.iter().flat_map(|(o, n)| [o.to_string(), n.to_string()]);
+        numbers.collect::<Vec<_>>().join(sep)
+    };
+    let size = real.to_string();
+    let mut zero = vec![("GNU.sparse.size".to_owned(), size.clone())];
+    for (offset, length) in &map {
+        zero.push(("GNU.sparse.offset".into(), offset.to_string()));
+        zero.push(("GNU.sparse.numbytes".into(), length.to_string()));
+    }
+    zero.push(("path".into(), "s".into()));
+    let zero: Vec<_> = zero.iter().map(|(k, v)| (&k[..], v.as_bytes())).collect();
+    let mut inline = format!("{}\n{}\n", map.len(), numbers("\n")).into_bytes();
+    inline.resize(512, 0);
+    inline.extend_from_slice(data);
+    let one = [
+        ("GNU.sparse.name", &b"s"[..]),
+        ("GNU.sparse.realsize", size.as_bytes()),
+    ];
+    let [name, realsize] = one;
+    let list = numbers(",");
+    for (format, tar) in [
+        ("old", old_sparse(real, &map, data)),
+        ("0.0", pax_sparse(&zero, data)),
+        (
+            "0.1",
+            pax_sparse(
+                &[
+                    name,
+                    ("GNU.sparse.size", size.as_bytes()),
+                    ("GNU.sparse.map", list.as_bytes()),
+                ],
+                data,
+            ),
+        ),
+        (
+            "1.0",
+            pax_sparse(
+                &[
+                    ("GNU.sparse.major", b"1"),
+                    ("GNU.sparse.minor", b"0"),
+                    name,
+                    realsize,
+                ],
+                &inline,
+            ),
+        ),
+    ] {
+        let cage = Cage::new();
+        cage.unpack(&tar.file("after", "x").end()).unwrap();
+        assert_eq!(cage.names(), ["after", "s"], "{format}");
+        let bytes = fs::read(cage.path("s")).unwrap();
+        assert_eq!(bytes.len() as u64, real, "{format}");
+        let mut expected = vec![0; bytes.len()];
+        for (i, pair) in data.chunks(2).enumerate() {
+            expected[i << 20..][..2].copy_from_slice(pair);
+        }
+        assert!(bytes == expected, "{format}");
+        let blocks = fs::metadata(cage.path("s")).unwrap().blocks();
+        assert!(blocks * 512 < real / 4, "{format}: {blocks} blocks");
+    }
+}
+
+#[test]
+fn e14_sparse_file_that_lies_or_is_too_large_is_refused() {
+    for (map, real, data) in [
+        (&[(0, 4), (2, 4)][..], 10, &b"12345678"[..]),
+        (&[(4, 2), (0, 2)], 10, b"1234"),
+        (&[(8, 4)], 10, b"1234"),
+        (&[(0, 4)], 10, b"123"),
+        (&[(0, 2)], 10, b"123"),
+    ] {
+        refused(&old_sparse(real, map, data).end(), 0, "sparse map");
+    }
+    let huge = i64::MAX as u64;
+    refused(&old_sparse(huge, &[(0, 1)], b"x").end(), 0, "apparent");
+    let text = huge.to_string();
+    let keys = [
+        ("GNU.sparse.size", text.as_bytes()),
+        ("GNU.sparse.map", b"0,1"),
+    ];
+    refused(&pax_sparse(&keys, b"x").end(), 1024, "apparent");
+    let many = [
+        ("GNU.sparse.major", &b"1"[..]),
+        ("GNU.sparse.minor", b"0"),
+        ("GNU.sparse.name", b"s"),
+        ("GNU.sparse.realsize", b"1"),
+    ];
+    refused(
+        &pax_sparse(&many, &[&b"1000000\n"[..], &[b'0'; 600]].concat()).end(),
+        1024,
+        "sparse segments",
+    );
+    refused(
+        &pax_sparse(&many, b"1\n0\n").end(),
+        1024,
+        "ends within its sparse map",
+    );
+}
+
+#[test]
+fn e14_bytes_written_are_bounded_before_they_are_written() {
+    let mut options = options();
+    options.bounds.allocated = 1000;
+    let tar = Tar::new().file("a", vec![1; 600]).file("b", vec![2; 600]);
+    let cage = Cage::new();
+    let error = cage.unpack_with(&tar.end(), &options).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("entry \"b\" at byte 1536: more than 1000 allocated")
+    );
+    assert_eq!(cage.names(), ["a"]);
+    // A size of which nothing follows must not be reserved either.
+    let lie = Tar::new().head(Head::new(b'0', "big").magic(GNU).size(1 << 60));
+    let message = Cage::new().refused("lie", &lie.end());
+    assert!(message.contains("allocated"), "{message}");
+}

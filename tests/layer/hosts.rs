@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Unpacking in another process: as an ordinary user, under a umask, without
+//! some system calls; and what of the host's own state may change, which is nothing.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tare_oracle::tree::{Field, manifest};
+use tare_oracle::{built, need, ordinary_user};
+
+use crate::cage::{options, unpack_into};
+use crate::metadata::{assert_all_modes, of_all_modes};
+use crate::tar::{Head, Tar};
+
+const BLOB: &str = "TARE_TEST_BLOB";
+const ROOT: &str = "TARE_TEST_ROOT";
+
+/// What a process shows of itself that the library must leave alone.
+fn state() -> Vec<String> {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let keys = [
+        "Umask",
+        "SigBlk",
+        "SigIgn",
+        "SigCgt",
+        "Threads",
+        "CapEff",
+        "NoNewPrivs",
+    ];
+    let lines = status
+        .lines()
+        .filter(|l| keys.iter().any(|key| l.starts_with(key)));
+    let mut state: Vec<_> = lines.map(str::to_owned).collect();
+    let cwd = std::env::current_dir().unwrap();
+    let fds = fs::read_dir("/proc/self/fd").unwrap().count();
+    state.push(format!("{} {fds}", cwd.display()));
+    state
+}
+
+/// Not a test: the other process, told by its environment what to do.
+#[test]
+#[ignore = "run by the tests of this file"]
+#[allow(clippy::print_stdout, reason = "its parent reads it")]
+fn other_process() {
+    let (Some(blob), Some(root)) = (std::env::var_os(BLOB), std::env::var_os(ROOT)) else {
+        return;
+    };
+    let before = state();
+    let blob = fs::read(blob).unwrap();
+    let result = unpack_into(Path::new(&root), &blob, &options());
+    assert_eq!(state(), before);
+    match result {
+        Ok(unpacked) => println!("notes {:?}", unpacked.notes),
+        Err(error) => panic!("refused: {error}"),
+    }
+}
+
+/// Runs [`other_process`] through `command`, which ends in a program to run.
+fn run_through(mut command: Command, blob: &Path, root: &Path) -> (bool, String) {
+    let output = command
+        .args([
+            "--exact",
+            "hosts::other_process",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env(BLOB, blob)
+        .env(ROOT, root)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    (output.status.success(), text)
+}
+
+#[track_caller]
+fn unpack_through(command: Command, blob: &Path, root: &Path) -> String {
+    let (works, text) = run_through(command, blob, root);
+    assert!(works && text.contains("1 passed"), "{text}");
+    text
+}
+
+fn this_program() -> std::path::PathBuf {
+    std::env::current_exe().unwrap()
+}
+
+#[test]
+fn e09_umask_of_the_host_changes_no_mode_and_stays() {
+    for umask in ["000", "022", "077", "777"] {
+        let temp = tempfile::tempdir().unwrap();
+        let (blob, root) = (temp.path().join("blob"), temp.path().join("root"));
+        fs::write(&blob, of_all_modes()).unwrap();
+        fs::create_dir(&root).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")]);
+        command.arg(this_program());
+        unpack_through(command, &blob, &root);
+        assert_all_modes(&manifest(&root).unwrap());
+    }
+}
+
+#[test]
+fn e09_modes_are_exact_where_unshare_is_forbidden() {
+    need!(root);
+    let temp = tempfile::tempdir().unwrap();
+    let (blob, root) = (temp.path().join("blob"), temp.path().join("root"));
+    fs::write(&blob, of_all_modes()).unwrap();
+    fs::create_dir(&root).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077; exec \"$0\" \"$@\""]);
+    command.arg(built("tare-oracle", "enosys"));
+    command.args(["unshare", "--"]).arg(this_program());
+    unpack_through(command, &blob, &root);
+    assert_all_modes(&manifest(&root).unwrap());
+}
+
+#[test]
+fn layer_without_openat2_is_unpacked_unless_a_symlink_leads_on() {
+    need!(root);
+    let enosys = built("tare-oracle", "enosys");
+    for (tar, expected) in [
+        (Tar::new().file("d/f", "x").link("h", "d/f"), None),
+        (
+            Tar::new().dir("d").symlink("s", "d").file("s/f", "x"),
+            Some("entry \"s/f\" at byte 1024: openat2: ENOSYS"),
+        ),
+    ] {
+        let temp = tempfile::tempdir().unwrap();
+        let (blob, root) = (temp.path().join("blob"), temp.path().join("root"));
+        fs::write(&blob, tar.end()).unwrap();
+        fs::create_dir(&root).unwrap();
+        let mut command = Command::new(&enosys);
+        command.args(["openat2", "--"]).arg(this_program());
+        let (works, text) = run_through(command, &blob, &root);
+        assert_eq!(works, expected.is_none(), "{text}");
+        assert!(text.contains(expected.unwrap_or("1 passed")), "{text}");
+    }
+}
+
+#[test]
+fn e08_e09_ordinary_user_gets_exact_modes_and_no_devices() {
+    need!(root, user("plain"));
+    let user = ordinary_user(false);
+    let temp = user.tempdir();
+    let (blob, root) = (temp.path().join("blob"), temp.path().join("root"));
+    let mut modes = of_all_modes();
+    modes.truncate(modes.len() - 1024);
+    let tar = Tar(modes)
+        .head(Head::new(b'3', "null").device(1, 3))
+        .head(Head::new(b'6', "fifo"))
+        .put(Head::new(b'0', "owned").owner(12, 34), "x")
+        .head(Head::new(b'2', "l").link("d0").owner(12, 34))
+        .file("l/through", "")
+        .file(".wh.gone", "")
+        .file("opaque/.wh..wh..opq", "");
+    fs::write(&blob, tar.end()).unwrap();
+    fs::create_dir(&root).unwrap();
+    std::os::unix::fs::chown(&root, Some(user.uid), Some(user.gid)).unwrap();
+    let text = unpack_through(user.command(this_program()), &blob, &root);
+    assert!(text.contains("skipped device"), "{text}");
+    let tree = manifest(&root).unwrap();
+    assert_all_modes(&tree);
+    let owner = format!("{}:{}", user.uid, user.gid);
+    for path in tree.entries().keys() {
+        assert_eq!(tree.field(path, Field::Owner), Some(&owner[..]));
+    }
+    assert_eq!(tree.field("null", Field::Type), None);
+    assert_eq!(tree.field("fifo", Field::Type), Some("fifo"));
+    assert_eq!(tree.field("gone", Field::Device), Some("0:0"));
+    assert_eq!(tree.field("d0/through", Field::Type), Some("file"));
+    let opaque = &tree.entries()[Path::new("opaque")];
+    let key = (Field::Xattrs, "xattr user.overlay.opaque".to_owned());
+    assert_eq!(opaque.get(&key).map(String::as_str), Some("79"));
+}
