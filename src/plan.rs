@@ -19,7 +19,7 @@ use crate::parts::ops::{Ops, Slot, c_path};
 use crate::parts::seccomp::Compiled;
 use crate::parts::{devices, rlimit};
 use crate::spec::{Network, Spec, UserNamespace, Write};
-use crate::tree::{Backend, Lower, Request};
+use crate::tree::{Backend, Lower, Mounted, Request};
 use crate::wire::{Confine, Field as _, ListBuf, Op, Open};
 
 const CLONE_NEWNS: u64 = 0x0002_0000;
@@ -128,10 +128,13 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
         });
     }
     let stage = stage(&mut ops, spec);
-    let root = needs.backend.mount(&mut ops, stage, needs.tree)?;
+    let Mounted { root, parts } = needs.backend.mount(&mut ops, stage, needs.tree)?;
     let kept = fill(&mut ops, root, stage, needs, ordinary)?;
     if spec.write == Write::None {
-        ops.set_attr(root, RDONLY, false);
+        // Only now: places to mount on were made in them.
+        for slot in parts.into_iter().chain([root]) {
+            ops.set_attr(slot, RDONLY, false);
+        }
     }
     ops.push(Op::PivotRoot {
         slot: root.number(),

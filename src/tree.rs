@@ -57,13 +57,25 @@ pub(crate) trait Backend: Sync {
     fn mount_detached(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Slot>;
 
     /// Appends the operations that make the tree and attach it on top of the root, in a new slot.
-    fn mount(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Slot> {
+    fn mount(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Mounted> {
         let root = self.mount_detached(ops, stage, request)?;
         ops.push(Op::AttachRoot {
             from: root.number(),
         });
-        Ok(root)
+        Ok(Mounted {
+            root,
+            parts: Vec::new(),
+        })
     }
+}
+
+/// A tree on top of the root.
+#[derive(Debug)]
+pub(crate) struct Mounted {
+    /// Its root.
+    pub(crate) root: Slot,
+    /// Mounts below the root that belong to the tree and are still writable, if nothing is to be.
+    pub(crate) parts: Vec<Slot>,
 }
 
 /// The back end for a request: the one that was asked for, else the fastest that works here.

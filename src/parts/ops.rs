@@ -31,6 +31,8 @@ impl Slot {
 pub(crate) struct Ops {
     bytes: Vec<u8>,
     next: u32,
+    /// Slots that were closed, to be filled again: a host may have more mounts than there are slots.
+    free: Vec<u32>,
 }
 
 impl Default for Ops {
@@ -38,6 +40,7 @@ impl Default for Ops {
         Self {
             bytes: Vec::new(),
             next: Self::FIRST,
+            free: Vec::new(),
         }
     }
 }
@@ -48,6 +51,9 @@ impl Ops {
 
     /// A slot that nothing uses yet.
     pub(crate) fn slot(&mut self) -> Slot {
+        if let Some(number) = self.free.pop() {
+            return Slot(number);
+        }
         self.next += 1;
         Slot(self.next - 1)
     }
@@ -119,6 +125,7 @@ impl Ops {
     /// Lets a slot go.
     pub(crate) fn close(&mut self, slot: Slot) {
         self.push(Op::CloseSlot { slot: slot.0 });
+        self.free.push(slot.0);
     }
 
     /// What the operation with this index is: step, subject.

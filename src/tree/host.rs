@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::parts::mounts::{RDONLY, options, overlay};
 use crate::parts::ops::{Ops, Slot, c_inside, c_path};
 use crate::spec::Write;
-use crate::tree::{Backend, Request};
+use crate::tree::{Backend, Mounted, Request};
 use crate::wire::{MAKE_DIR, MAKE_FILE, Op};
 
 /// Made anew in every sandbox, so not taken from the host.
@@ -46,7 +46,7 @@ impl Backend for HostView {
         ))
     }
 
-    fn mount(&self, ops: &mut Ops, stage: Slot, _request: &Request<'_>) -> Result<Slot> {
+    fn mount(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Mounted> {
         let root = ops.new_fs(c"tmpfs", &options([c"mode", c"755"]), 0);
         // Attached first: what is mounted in it can only be attached to it then.
         ops.push(Op::AttachRoot {
@@ -59,9 +59,14 @@ impl Backend for HostView {
             root,
             mounts,
             count: 0,
+            read_only: request.write == Write::None,
+            parts: Vec::new(),
         };
         view.take_apart(Path::new("/"))?;
-        Ok(root)
+        Ok(Mounted {
+            root,
+            parts: view.parts,
+        })
     }
 }
 
@@ -71,6 +76,9 @@ struct View<'a> {
     root: Slot,
     mounts: Vec<PathBuf>,
     count: usize,
+    read_only: bool,
+    /// What is to become read-only in the end.
+    parts: Vec<Slot>,
 }
 
 impl View<'_> {
@@ -126,7 +134,11 @@ impl View<'_> {
                 true,
             );
             self.ops.attach(slot, self.root, &inside, MAKE_DIR);
-            self.ops.close(slot);
+            if self.read_only {
+                self.parts.push(slot);
+            } else {
+                self.ops.close(slot);
+            }
         } else if kind.is_file() {
             let slot = self.ops.clone_tree(&c_path(&path)?, false);
             self.ops.attach(slot, self.root, &inside, MAKE_FILE);
