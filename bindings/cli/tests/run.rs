@@ -68,3 +68,226 @@ fn run_words_after_the_image_are_the_commands() {
     tare.run(&["run", "host", "--env", "A=1"])
         .fails(127, &["--env"]);
 }
+
+#[test]
+fn run_json_has_the_result_and_what_was_in_force() {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let said = tare.script(
+            &["--json", "--label", "job=7"],
+            r"echo out; printf '\377\n' >&2; exit 3",
+        );
+        assert_eq!(said.status, 3);
+        let json = said.json();
+        assert_eq!(json["exit_code"], 3);
+        assert_eq!(json["signal"], serde_json::Value::Null);
+        assert_eq!(json["reason"], "exited");
+        assert_eq!(
+            (&json["stdout"], &json["stdout_encoding"]),
+            (&"out\n".into(), &"utf-8".into())
+        );
+        assert_eq!(
+            (&json["stderr"], &json["stderr_encoding"]),
+            (&"/wo=".into(), &"base64".into())
+        );
+        assert!(json["usage"]["wall_ns"].as_u64().unwrap() > 0, "{json}");
+        assert_eq!(json["effective"]["labels"]["job"], "7");
+        assert_eq!(json["effective"]["no_new_privs"], true);
+    }
+}
+
+#[test]
+fn run_json_has_an_error_where_no_command_ran() {
+    need!(root, overlay);
+    let said = Tare::new().run(&["run", "--json", "host", "no-such-program"]);
+    said.fails(127, &["no-such-program"]);
+    let error = &said.json()["error"];
+    assert_eq!(error["kind"], "not_found");
+    assert_eq!(error["step"], "execute");
+    assert_eq!(error["errno"], 2);
+}
+
+#[test]
+fn run_output_limit_ends_the_command() {
+    need!(root, overlay);
+    let said = Tare::new().script(&["--json", "--output-limit", "1k"], "yes");
+    assert_eq!(said.status, 137);
+    assert_eq!(said.json()["reason"], "output");
+    assert_eq!(said.json()["stdout"].as_str().unwrap().len(), 1024);
+}
+
+#[test]
+fn run_memory_limit_says_oom() {
+    need!(root, overlay, controller("memory"));
+    let said = Tare::new().script(
+        &["--json", "-m", "32m", "--memory-swap", "32m"],
+        "exec tail /dev/zero",
+    );
+    assert_eq!(said.status, 137, "{said:?}");
+    assert_eq!(said.json()["reason"], "oom");
+}
+
+#[test]
+fn run_limits_are_those_of_the_flags() {
+    need!(
+        root,
+        overlay,
+        controller("pids"),
+        controller("memory"),
+        controller("cpu")
+    );
+    let said = Tare::new().script(
+        &[
+            "--json",
+            "-m",
+            "64m",
+            "--memory-swap",
+            "80m",
+            "--cpus",
+            "0.5",
+            "--pids-limit",
+            "17",
+            "--ulimit",
+            "nofile=100:200",
+            "--shm-size",
+            "1m",
+            "--cpuset-cpus",
+            "0",
+        ],
+        "ulimit -Sn; ulimit -Hn; df -k /dev/shm | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2",
+    );
+    let json = said.json();
+    assert_eq!(json["stdout"], "100\n200\n1024\n", "{said:?}");
+    let limits = json["effective"]["cgroup"]["limits"].as_array().unwrap();
+    for (key, value) in [
+        ("limits.memory", "67108864"),
+        ("limits.pids", "17"),
+        ("limits.cpuset", "0"),
+    ] {
+        let found = limits
+            .iter()
+            .any(|l| l["key"] == key && l["value"] == value);
+        assert!(found, "{key} {value} is not in {json}");
+    }
+}
+
+#[test]
+fn run_input_is_empty_unless_asked_for() {
+    need!(root, overlay, userns);
+    let input = vec![b'x'; 1 << 20];
+    for tare in everybody() {
+        let said = tare.run_with(&["run", "host", "wc", "-c"], &input);
+        assert_eq!(said.ok(), "0");
+        let said = tare.run_with(&["run", "-i", "host", "wc", "-c"], &input);
+        assert_eq!(said.ok(), "1048576");
+        let said = tare.run_with(&["run", "-i", "host", "cat"], &input);
+        assert_eq!(said.ok().len(), input.len());
+    }
+}
+
+#[test]
+fn run_place_and_environment_are_those_of_the_flags() {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let mut command = tare.command(&[
+            "run",
+            "-e",
+            "A=1=2",
+            "-e",
+            "CALLERS",
+            "-e",
+            "UNSET",
+            "-w",
+            "/made/here",
+            "-h",
+            "box",
+            "host",
+            "sh",
+            "-c",
+            "pwd; echo $A $CALLERS ${UNSET-none}; hostname",
+        ]);
+        let said = common::Said::of(command.env("CALLERS", "own").output().unwrap());
+        assert_eq!(said.ok(), "/made/here\n1=2 own none\nbox");
+    }
+    let said = Tare::new().script(&["-u", "65534:65533"], "id -u; id -g");
+    assert_eq!(said.ok(), "65534\n65533");
+    Tare::new()
+        .run(&["run", "-u", "no-such-user", "host", "true"])
+        .fails(125, &["look up user", "no-such-user"]);
+}
+
+#[test]
+fn run_writes_stay_inside() {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let dir = tare.tempdir();
+        let path = dir.path().to_str().unwrap();
+        let mount = |options: &str| format!("{path}:/m{options}");
+        let write = "echo x > /m/f 2>/dev/null; cat /m/f 2>/dev/null || echo refused";
+        assert_eq!(tare.script(&["-v", &mount(":ro")], write).ok(), "refused");
+        assert_eq!(tare.script(&["-v", &mount(":cow")], write).ok(), "x");
+        assert!(!dir.path().join("f").exists());
+        assert_eq!(tare.script(&["-v", &mount("")], write).ok(), "x");
+        assert!(dir.path().join("f").exists());
+        let said = tare.script(&["--read-only"], "touch /tmp/f 2>/dev/null || echo refused");
+        assert_eq!(said.ok(), "refused");
+        let said = tare.script(
+            &["--tmpfs", "/tmp:size=64k"],
+            "df -k /tmp | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2",
+        );
+        assert_eq!(said.ok(), "64");
+    }
+}
+
+#[test]
+fn run_security_is_that_of_the_flags() {
+    need!(root, overlay);
+    let tare = Tare::new();
+    let status = |name: &str| format!("grep -w {name} /proc/self/status | tr -s '\\t' ' '");
+    let show = |flags: &[&str], name: &str| tare.script(flags, &status(name)).ok().to_owned();
+    assert_eq!(show(&[], "NoNewPrivs"), "NoNewPrivs: 1");
+    assert_eq!(
+        show(&["--security-opt", "no-new-privileges:false"], "NoNewPrivs"),
+        "NoNewPrivs: 0"
+    );
+    assert_eq!(show(&[], "Seccomp"), "Seccomp: 2");
+    assert_eq!(
+        show(&["--security-opt", "seccomp=unconfined"], "Seccomp"),
+        "Seccomp: 0"
+    );
+    assert_eq!(
+        show(&["--cap-drop", "ALL"], "CapEff"),
+        "CapEff: 0000000000000000"
+    );
+    assert_eq!(
+        show(&["--cap-drop", "ALL", "--cap-add", "NET_ADMIN"], "CapEff"),
+        "CapEff: 0000000000001000"
+    );
+    assert_eq!(show(&["--privileged"], "Seccomp"), "Seccomp: 0");
+    let interfaces = "tail -n +3 /proc/net/dev | wc -l";
+    assert_eq!(tare.script(&[], interfaces).ok(), "1");
+    let outside = std::fs::read_to_string("/proc/net/dev")
+        .unwrap()
+        .lines()
+        .count()
+        - 2;
+    let said = tare.script(&["--network", "host"], interfaces);
+    assert_eq!(said.ok(), outside.to_string());
+}
+
+#[test]
+fn run_spec_comes_from_a_file_and_flags_override_it() {
+    need!(root, overlay);
+    let tare = Tare::new();
+    let spec = br#"{"image": "host", "env": {"A": "spec", "B": "spec"}, "hostname": "spec"}"#;
+    let show = "echo $A $B $(hostname)";
+    let said = tare.run_with(&["run", "--spec", "-", "--", "sh", "-c", show], spec);
+    assert_eq!(said.ok(), "spec spec spec");
+    let file = tare.store.path().with_extension("json");
+    std::fs::write(&file, spec).unwrap();
+    let file = file.to_str().unwrap();
+    let flags = ["run", "--spec", file, "-e", "A=flag", "--hostname", "flag"];
+    let said = tare.run(&[&flags[..], &["host", "sh", "-c", show]].concat());
+    assert_eq!(said.ok(), "flag spec flag");
+    std::fs::remove_file(file).unwrap();
+}

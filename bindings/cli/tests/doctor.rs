@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `tare doctor`: text and JSON, for root and for ordinary users, leaving nothing behind.
+
+mod common;
+
+use common::{Tare, everybody};
+use tare_oracle::need;
+
+#[test]
+fn doctor_finds_what_sandboxes_then_do() {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let said = tare.run(&["doctor", "--json"]);
+        let report = said.json();
+        let opens = tare.script(&[], "true").status == 0;
+        assert_eq!(report["ok"], opens, "{said:?}");
+        for check in report["checks"].as_array().unwrap() {
+            // Whoever says no says why.
+            let silent = check["found"].as_str().unwrap().is_empty();
+            assert!(check["ok"] == true || !silent, "{check}");
+        }
+        let can = |name: &str| {
+            let checks = report["checks"].as_array().unwrap();
+            let check = checks.iter().find(|c| c["name"] == name);
+            check.unwrap_or_else(|| panic!("{name}: {said:?}"))["ok"] == true
+        };
+        for (name, flags) in [
+            ("limits.memory", ["-m", "64m"]),
+            ("limits.pids", ["--pids-limit", "50"]),
+            ("limits.cpus", ["--cpus", "1"]),
+            ("limits.cpuset", ["--cpuset-cpus", "0"]),
+            ("limits.io", ["--blkio-weight", "100"]),
+        ] {
+            let said = tare.script(&flags, "true");
+            assert_eq!(can(name), said.status == 0, "{name}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn doctor_leaves_no_cgroup() {
+    need!(root, cgroup_v2);
+    let child = Tare::new().command(&["doctor"]).spawn().unwrap();
+    // Cgroups are named after the process that makes them.
+    let prefix = format!("tare-{}-", child.id());
+    child.wait_with_output().unwrap();
+    let mut open = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
+    while let Some(dir) = open.pop() {
+        // What goes away meanwhile was somebody else's.
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            assert!(!name.to_string_lossy().starts_with(&prefix), "{entry:?}");
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open.push(entry.path());
+            }
+        }
+    }
+}
+
+#[test]
+fn doctor_text_is_a_table_with_cures() {
+    for tare in everybody() {
+        let said = tare.run(&["doctor"]);
+        let lines: Vec<&str> = said.stdout.lines().collect();
+        assert!(
+            lines.iter().any(|l| l.starts_with("ok    kernel ")),
+            "{said:?}"
+        );
+        assert!(lines.last().unwrap().contains("sandbox"), "{said:?}");
+    }
+}

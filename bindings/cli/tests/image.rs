@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `tare image` and `tare store` on real images, as root and as ordinary users.
+
+mod common;
+
+use common::{Tare, everybody};
+use tare_oracle::{image, need};
+
+fn reference(kind: &str, name: &str) -> String {
+    format!("{kind}:{}", image(name).display())
+}
+
+#[test]
+fn image_comes_runs_and_goes() {
+    need!(root, overlay, userns, image("busybox"));
+    let source = reference("oci", "busybox");
+    for tare in everybody() {
+        let said = tare.run(&["image", "import", &source, "box"]);
+        let digest = said.ok().split(' ').next().unwrap().to_owned();
+        assert!(said.ok().ends_with(" box:latest"), "{said:?}");
+        assert_eq!(tare.run(&["run", "box", "echo", "hi"]).ok(), "hi");
+        tare.run(&["image", "tag", "box", "again:1"]).ok();
+        let list = tare.run(&["image", "list", "--json"]).json();
+        let names: Vec<_> = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|i| &i["name"])
+            .collect();
+        assert_eq!(names, ["box:latest", "again:1"]);
+        let table = tare.run(&["image", "ls"]);
+        assert!(table.ok().starts_with("NAME ") && table.ok().contains("\nagain:1 "));
+        let json = tare.run(&["image", "inspect", "again:1"]).json();
+        assert_eq!(json["digest"], digest);
+        assert_eq!(json["config"]["cmd"][0], "sh");
+        let said = tare.run(&["store", "check"]);
+        assert!(
+            said.ok().contains("2 images") && said.ok().ends_with("0 problems"),
+            "{said:?}"
+        );
+        tare.run(&["image", "rm", "box", "again:1"]).ok();
+        tare.run(&["run", "box", "true"])
+            .fails(125, &["not in the store"]);
+        assert_eq!(tare.run(&["image", "list", "--json"]).ok(), "[]");
+        tare.run(&["store", "recover"]).ok();
+        assert_eq!(tare.scratch(), 0);
+    }
+}
+
+#[test]
+fn image_of_an_archive_has_its_names() {
+    need!(
+        root,
+        overlay,
+        image("busybox.docker.tar"),
+        image("busybox.oci.tar")
+    );
+    let tare = Tare::new();
+    let file = image("busybox.docker.tar");
+    let said = tare.run(&["image", "load", "-i", file.to_str().unwrap()]);
+    let name = said.ok().split(' ').nth(1).expect("a name").to_owned();
+    assert_eq!(tare.run(&["run", &name, "echo", "hi"]).ok(), "hi");
+    let archive = reference("archive", "busybox.oci.tar");
+    assert_eq!(tare.run(&["run", &archive, "echo", "hi"]).ok(), "hi");
+}
+
+#[test]
+fn image_own_command_and_entrypoint_are_dockers() {
+    need!(root, overlay, image("busybox"));
+    let tare = Tare::new();
+    let source = reference("oci", "busybox");
+    // CMD is `sh`, and there is no ENTRYPOINT.
+    let said = tare.run_with(&["run", "-i", &source], b"echo from sh\n");
+    assert_eq!(said.ok(), "from sh");
+    let said = tare.run(&["run", "--entrypoint", "echo", &source, "a", "b"]);
+    assert_eq!(said.ok(), "a b");
+    let said = tare.run(&["run", "--entrypoint", "", &source, "echo", "c"]);
+    assert_eq!(said.ok(), "c");
+}
+
+#[test]
+fn image_unpacks_into_an_empty_directory_only() {
+    need!(root, userns, image("busybox"));
+    let source = reference("oci", "busybox");
+    for tare in everybody() {
+        let dir = tare.tempdir();
+        let target = dir.path().join("root");
+        let target = target.to_str().unwrap();
+        tare.run(&["image", "unpack", &source, target]).ok();
+        assert!(dir.path().join("root/bin/sh").exists());
+        tare.run(&["image", "unpack", &source, target])
+            .fails(125, &["not empty"]);
+    }
+}
+
+#[test]
+fn image_that_is_none_leaves_nothing() {
+    need!(root);
+    let tare = Tare::new();
+    for (args, words) in [
+        (["image", "import", "oci:/no/such"], ["/no/such", "ENOENT"]),
+        (
+            ["image", "import", "archive:/etc/passwd"],
+            ["/etc/passwd", "archive"],
+        ),
+        (["image", "remove", "box"], ["box", "not in the store"]),
+        (["image", "inspect", "box"], ["box", "not in the store"]),
+        (["image", "import", "BOX"], ["BOX", "reference"]),
+    ] {
+        tare.run(&args).fails(125, &words);
+    }
+    assert_eq!(tare.run(&["image", "list", "--json"]).ok(), "[]");
+    assert_eq!(tare.scratch(), 0);
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Bad input: one line with the cure, exit status 125, nothing half-made. And what is no bad input: help.
+
+mod common;
+
+use common::{TARE, Tare, everybody};
+use tare_oracle::need;
+
+/// Arguments, input, and words of the one line that is said.
+type Case<'a> = (&'a [&'a str], &'a str, &'a [&'a str]);
+
+#[test]
+fn bad_input_is_one_line_and_125() {
+    need!(root, overlay, userns);
+    let cases: [Case<'_>; 24] = [
+        (&["frob"], "", &["unrecognized subcommand 'frob'"]),
+        (&["run"], "", &["IMAGE", "tare run host"]),
+        (
+            &["run", "--memroy", "1g", "host"],
+            "",
+            &["--memroy", "try: --memory"],
+        ),
+        (
+            &["run", "--memory", "5q", "host"],
+            "",
+            &["5q", "parse size", "256m"],
+        ),
+        (
+            &["run", "--memory", "1", "host", "true"],
+            "",
+            &["limits.memory", "512k"],
+        ),
+        (
+            &["run", "--memory-swap", "1m", "host", "true"],
+            "",
+            &["memory-swap", "--memory"],
+        ),
+        (
+            &["run", "--cpus", "0", "host", "true"],
+            "",
+            &["limits.cpus"],
+        ),
+        (
+            &["run", "--timeout", "soon", "host"],
+            "",
+            &["soon", "1m30s"],
+        ),
+        (
+            &["run", "--network", "bridge", "host"],
+            "",
+            &["bridge", "none, host"],
+        ),
+        (
+            &["run", "--storage", "zfs", "host"],
+            "",
+            &["zfs", "overlay"],
+        ),
+        (
+            &["run", "--write", "disk", "--read-only", "host"],
+            "",
+            &["--read-only"],
+        ),
+        (
+            &["run", "-v", "/nope", "host"],
+            "",
+            &["/nope", "SOURCE:TARGET"],
+        ),
+        (
+            &["run", "-v", "/no/such:/x", "host", "true"],
+            "",
+            &["/no/such", "ENOENT"],
+        ),
+        (
+            &["run", "-v", "/usr:/proc/x", "host", "true"],
+            "",
+            &["/proc/x"],
+        ),
+        (&["run", "--cap-add", "FLY", "host", "true"], "", &["FLY"]),
+        (
+            &["run", "--ulimit", "nofile", "host", "true"],
+            "",
+            &["nofile", "NAME=VALUE"],
+        ),
+        (
+            &["run", "--security-opt", "x", "host"],
+            "",
+            &["seccomp=FILE"],
+        ),
+        (
+            &["run", "-i", "--spec", "-", "host", "true"],
+            "",
+            &["standard input"],
+        ),
+        (
+            &["run", "--spec", "-", "--", "true"],
+            r#"{"imag": "host"}"#,
+            &["imag", r#"try: "image""#],
+        ),
+        (
+            &["run", "--spec", "-", "--", "true"],
+            r#"{"image": "host""#,
+            &["parse spec", "line 1"],
+        ),
+        (
+            &["run", "--spec", "/no/such", "--", "true"],
+            "",
+            &["read spec", "ENOENT"],
+        ),
+        (
+            &["run", "no-such-image", "true"],
+            "",
+            &["no-such-image", "not in the store", "try:"],
+        ),
+        (
+            &["run", "dir:/no/such", "true"],
+            "",
+            &["/no/such", "ENOENT"],
+        ),
+        (
+            &["run", "Not/An/Image", "true"],
+            "",
+            &["Not/An/Image", "lower case"],
+        ),
+    ];
+    for tare in everybody() {
+        for (args, input, words) in cases {
+            tare.run_with(args, input.as_bytes()).fails(125, words);
+        }
+        assert_eq!(tare.scratch(), 0);
+    }
+}
+
+#[test]
+fn store_that_cannot_be_is_125() {
+    need!(root, user("plain"));
+    let tare = Tare::of(tare_oracle::ordinary_user(false));
+    tare.run(&["--store", "/proc/nowhere", "run", "host", "true"])
+        .fails(125, &["open store", "/proc/nowhere"]);
+    tare.run(&["--store", "/etc", "run", "host", "true"])
+        .fails(125, &["/etc"]);
+    assert!(!std::path::Path::new("/etc/scratch").exists());
+}
+
+#[test]
+fn help_and_version_are_no_failure() {
+    let tare = Tare::new();
+    for args in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["image", "import", "--help"],
+        &["--version"],
+        &["version"],
+        &["completion", "bash"],
+    ] {
+        let said = tare.run(args);
+        assert!(!said.ok().is_empty() && said.stderr.is_empty(), "{said:?}");
+    }
+    let json = tare.run(&["version", "--json"]).json();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(tare.run(&[]).status, 125);
+}
+
+#[test]
+fn manual_has_a_page_for_each_subcommand() {
+    let tare = Tare::new();
+    let dir = tare.tempdir();
+    let man = dir.path().join("man1");
+    tare.run(&["man", man.to_str().unwrap()]).ok();
+    for page in [
+        "tare.1",
+        "tare-run.1",
+        "tare-doctor.1",
+        "tare-image-import.1",
+    ] {
+        let text = std::fs::read_to_string(man.join(page)).expect(page);
+        assert!(text.contains(".SH NAME"), "{page}");
+    }
+}
+
+#[test]
+fn closed_output_is_no_panic() {
+    let script = format!("{TARE} run --help | true; {TARE} doctor --json | true");
+    let output = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!said.contains("panicked"), "{said}");
+}
