@@ -27,10 +27,10 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// The helper process, started if there is none of this process's own.
+    /// The helper process, started if there is none of this process's own that still runs.
     pub(crate) fn spawner(&self) -> Result<Arc<Spawner>> {
         let mut slot = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(spawner) = slot.as_ref().filter(|s| s.is_own()) {
+        if let Some(spawner) = slot.as_ref().filter(|s| s.is_own() && s.is_alive()) {
             return Ok(Arc::clone(spawner));
         }
         let spawner = Arc::new(Spawner::start()?);

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getegid, geteuid};
 
 use crate::error::{Error, Kind, Result};
@@ -74,6 +75,13 @@ impl Spawner {
     /// Whether it was started by this process, not by one that this process is a forked copy of.
     pub(crate) fn is_own(&self) -> bool {
         self.owner == std::process::id()
+    }
+
+    /// Whether it still runs: it never ends by itself, but may be killed.
+    pub(crate) fn is_alive(&self) -> bool {
+        let mut socket = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
+        // A poll that fails says nothing; the next request will.
+        poll(&mut socket, PollTimeout::ZERO).is_err() || !socket[0].any().unwrap_or(true)
     }
 
     /// Its process id.
@@ -185,22 +193,29 @@ pub(crate) fn request<'a>(
     body.put(&mut bytes);
     let len = u32::try_from(bytes.len())
         .map_err(|_| Error::new(Kind::Invalid, "talk to spawner", "more than 4 GiB"))?;
-    let in_memfd = u32::from(bytes.len() > INLINE);
-    let mut header = Vec::new();
-    Header {
-        magic: MAGIC,
-        kind,
-        len,
-        in_memfd,
-    }
-    .put(&mut header);
-    if in_memfd == 0 {
-        return socket::send(socket, &[&header, &bytes], fds).map_err(broken);
+    let header = |in_memfd| {
+        let mut header = Vec::new();
+        let magic = MAGIC;
+        Header {
+            magic,
+            kind,
+            len,
+            in_memfd,
+        }
+        .put(&mut header);
+        header
+    };
+    if bytes.len() <= INLINE {
+        match socket::send(socket, &[&header(0), &bytes], fds) {
+            // The machine's sockets are smaller than is usual: net.core.wmem_default.
+            Err(Errno::EMSGSIZE) => {}
+            other => return other.map_err(broken),
+        }
     }
     let file = memfd::sealed(c"tare-request", &bytes, false).map_err(broken)?;
     let mut all = fds.to_vec();
     all.push(file.as_fd());
-    socket::send(socket, &[&header], &all).map_err(broken)
+    socket::send(socket, &[&header(1)], &all).map_err(broken)
 }
 
 /// One reply, or none at end of file, with its descriptors.

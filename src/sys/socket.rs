@@ -56,7 +56,6 @@ pub(crate) fn receive(
     flags.set(MsgFlags::MSG_DONTWAIT, !wait);
     let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
     let mut fds = Vec::new();
-    // Truncated control data would have been closed by the kernel; two descriptors are all that are ever sent.
     for part in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(raw) = part {
             // SAFETY: the kernel has just installed these descriptors for this message; nobody else knows them.
@@ -65,6 +64,10 @@ pub(crate) fn receive(
                     .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
             );
         }
+    }
+    if message.flags.contains(MsgFlags::MSG_CTRUNC) {
+        // This process may have no more descriptors; those that still came are closed.
+        return Err(Errno::EMFILE);
     }
     Ok((message.bytes, fds))
 }
