@@ -155,7 +155,8 @@ impl Command {
         self
     }
 
-    /// After this time the command and all that it started are killed; what it wrote is kept. Default: never.
+    /// After this time the command and all that it started are killed, see [`crate::Process::kill`];
+    /// what it wrote is kept. Default: never.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);

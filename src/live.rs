@@ -4,20 +4,21 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::image::{HandedOver, Scratch};
 use crate::parts::caps::CapSet;
-use crate::parts::cgroup::Cgroup;
+use crate::parts::cgroup::{Cgroup, ChildCgroup, remove_empty};
 use crate::parts::ops::c_path;
 use crate::parts::seccomp;
 use crate::plan::{self, Leaves, Needs};
-use crate::spawner::Spawner;
+use crate::spawner::{Spawner, request};
 use crate::spec::Spec;
 use crate::store::{Base, Store};
 use crate::tree::{self, Lower, Request};
+use crate::wire::{KILL_REQUEST, Kill};
 
 /// A running init with all that belongs to it outside.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub(crate) struct Live {
     pub(crate) seccomp: bool,
     /// Number of the next command.
     pub(crate) commands: AtomicU64,
+    /// Cgroups of commands that have ended and left something inside.
+    pub(crate) retired: Mutex<Vec<PathBuf>>,
     /// Whether the spawner was told to end it.
     pub(crate) ended: AtomicBool,
 }
@@ -64,7 +67,40 @@ impl Live {
         if !self.spawner.is_own() || self.ended.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        self.spawner.close(self.id, wait)
+        let closed = self.spawner.close(self.id, wait);
+        if closed.is_err() {
+            // All inside died with the spawner, which would have removed this. The scratch
+            // directory, no longer locked, is swept by the next open of the store.
+            let _ = self.cgroup.remove();
+        }
+        closed
+    }
+
+    /// Kills the command `id` with all that it started; `reason` is one of the `BY_*` numbers.
+    pub(crate) fn kill(&self, id: u64, reason: u32) -> Result<()> {
+        let kill = Kill {
+            id,
+            signal: libc::SIGKILL as u32,
+            tree: 1,
+            reason,
+        };
+        request(self.control(), KILL_REQUEST, &kill, &[])
+    }
+
+    /// A cgroup for one command, where there can be one.
+    pub(crate) fn command_cgroup(&self, id: u64) -> Result<Option<ChildCgroup>> {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|path| !remove_empty(path));
+        drop(retired);
+        self.cgroup.child(&format!("command-{id}"))
+    }
+
+    /// Takes a command's cgroup back.
+    pub(crate) fn retire(&self, cgroup: ChildCgroup) {
+        if let Some(path) = cgroup.retire() {
+            let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+            retired.push(path);
+        }
     }
 
     /// Deaths for want of memory so far.
@@ -138,6 +174,7 @@ impl Live {
             caps,
             seccomp: filter.is_some(),
             commands: AtomicU64::new(1),
+            retired: Mutex::default(),
             ended: AtomicBool::new(false),
             spawner,
         })

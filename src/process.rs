@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::command::Size;
 use crate::error::{Error, Kind, Result};
 use crate::live::Live;
+use crate::parts::cgroup::ChildCgroup;
 use crate::spawner::{receive_now, request};
 use crate::sys::{pidfd, terminal};
 use crate::wire::{self, KILL_REQUEST, Kill, Reply};
@@ -31,6 +32,14 @@ pub struct Process {
     /// Deaths for want of memory before it started.
     pub(crate) oom_before: u64,
     pub(crate) done: Mutex<Option<Status>>,
+    /// Its own, if it has a time limit.
+    pub(crate) cgroup: Mutex<Option<ChildCgroup>>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.retire_cgroup();
+    }
 }
 
 /// How a command ended.
@@ -148,6 +157,10 @@ impl Process {
 
     /// Kills the command and everything that it started; its reason is then [`Reason::Killed`].
     ///
+    /// A command with a time limit, however long, has a cgroup of its own where there is cgroup v2
+    /// (root, and users with a delegated one), and nothing that it started escapes. Without,
+    /// what has left its session *and* lost its parents lives on until the sandbox ends.
+    ///
     /// # Errors
     /// [`Kind::Broken`] if the sandbox is gone, and so is the command.
     pub fn kill(&self) -> Result<()> {
@@ -170,7 +183,7 @@ impl Process {
     }
 
     pub(crate) fn end(&self, reason: u32) -> Result<()> {
-        end(&self.live, self.id, reason)
+        self.live.kill(self.id, reason)
     }
 
     /// Waits until it has ended. Every call gives the same answer, from any thread.
@@ -229,7 +242,17 @@ impl Process {
                 usage: Usage::default(),
             }),
         };
+        if done.is_some() {
+            self.retire_cgroup();
+        }
         Ok(*done)
+    }
+
+    fn retire_cgroup(&self) {
+        let mut cgroup = self.cgroup.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cgroup) = cgroup.take() {
+            self.live.retire(cgroup);
+        }
     }
 
     fn status_of(&self, reply: &Reply) -> Status {
@@ -286,7 +309,7 @@ impl Control {
     /// # Errors
     /// As [`Process::kill`].
     pub fn kill(&self) -> Result<()> {
-        end(&self.live, self.id, wire::BY_CALLER)
+        self.live.kill(self.id, wire::BY_CALLER)
     }
 
     /// As [`Process::resize`].
@@ -313,16 +336,6 @@ fn send_signal(live: &Live, id: u64, pidfd: BorrowedFd<'_>, signal: i32) -> Resu
         }
         Err(e) => Err(Error::os("signal command", signal, e)),
     }
-}
-
-fn end(live: &Live, id: u64, reason: u32) -> Result<()> {
-    let kill = Kill {
-        id,
-        signal: libc::SIGKILL as u32,
-        tree: 1,
-        reason,
-    };
-    request(live.control(), KILL_REQUEST, &kill, &[])
 }
 
 fn resize(master: Option<BorrowedFd<'_>>, size: Size) -> Result<()> {

@@ -42,14 +42,17 @@ pub(crate) fn fork(args: &CloneArgs) -> Result<i32> {
 /// Starts `run(argument)` in a child that shares the memory, and waits until it has
 /// executed another program or ended. `stack` must be big enough for `run`.
 pub(crate) fn vfork(
-    mut args: CloneArgs,
+    args: &CloneArgs,
     stack: &mut [u8],
     run: extern "C" fn(usize) -> !,
     argument: usize,
 ) -> Result<i32> {
-    args.flags |= CLONE_VM | CLONE_VFORK;
-    args.stack = stack.as_mut_ptr() as u64;
-    args.stack_size = (stack.len() & !15) as u64;
+    let args = CloneArgs {
+        flags: args.flags | CLONE_VM | CLONE_VFORK,
+        stack: stack.as_mut_ptr() as u64,
+        stack_size: (stack.len() & !15) as u64,
+        ..*args
+    };
     let modern = [&raw const args as usize, size_of::<CloneArgs>(), 0];
     let mut ret = vfork_raw(nr::CLONE3, modern, run, argument);
     if ret == -(Errno::NOSYS.0 as isize) && args.flags & CLONE_INTO_CGROUP == 0 {

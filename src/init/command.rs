@@ -39,6 +39,8 @@ struct Launch<'a> {
     /// Status socket, stdin, stdout, stderr, extra ones.
     fds: &'a [i32],
     terminal: Option<&'a Fd>,
+    /// A cgroup to join, where it could not be born there.
+    join: Option<i32>,
     words: &'a mut Words,
     failed: Option<(u32, Errno)>,
 }
@@ -66,9 +68,16 @@ pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], dirs: (i3
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = fds[4] as u64;
     }
-    let mut launch =
-        Launch { run, confine, fds, terminal: terminal.as_ref().map(|(_, slave)| slave), words, failed: None };
-    let pid = vfork(args, stack.bytes_mut(), enter, &raw mut launch as usize).map_err(|e| (wire::AT_CLONE, e))?;
+    let slave = terminal.as_ref().map(|(_, slave)| slave);
+    let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, failed: None };
+    let mut started = vfork(&args, stack.bytes_mut(), enter, &raw mut launch as usize);
+    if started == Err(Errno::NOSYS) && args.flags & CLONE_INTO_CGROUP != 0 {
+        // clone3 is older than our floor, but an outer filter may hide it.
+        args.flags &= !CLONE_INTO_CGROUP;
+        launch.join = Some(fds[4]);
+        started = vfork(&args, stack.bytes_mut(), enter, &raw mut launch as usize);
+    }
+    let pid = started.map_err(|e| (wire::AT_CLONE, e))?;
     let pidfd = Fd(pidfd);
     match launch.failed {
         // The child is dead already; the loop reaps it as an orphan.
@@ -94,6 +103,9 @@ fn at(place: u32) -> impl Fn(Errno) -> (u32, Errno) {
 impl Launch<'_> {
     /// The order of a command: session, files, place, identity, restrictions, program.
     fn steps(&mut self) -> Outcome<()> {
+        if let Some(cgroup) = self.join {
+            join(cgroup).map_err(at(wire::AT_CLONE))?;
+        }
         sys!(nr::SETSID).map_err(at(wire::AT_SESSION))?;
         self.place_fds().map_err(at(wire::AT_FDS))?;
         if self.terminal.is_some() {
@@ -183,6 +195,11 @@ impl Launch<'_> {
         }
         Ok(())
     }
+}
+
+fn join(cgroup: i32) -> Result<()> {
+    let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0)?;
+    sys::write(procs.0, b"0")
 }
 
 /// Changes into a directory of the root, making it if it is missing; links stay inside, magic ones are refused.

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Process 1 of a sandbox: replays the start, then serves commands until it is told to end.
 
-use core::ffi::CStr;
-
 use crate::clone::{Dead, reap};
 use crate::command::{self, Parts};
 use crate::message::{BUFFER, Request, receive, reply};
 use crate::replay::Replay;
 use crate::spawner::close_from;
-use crate::sys::{self, AT_FDCWD, Errno, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
+use crate::sys::{self, AT_FDCWD, Errno, Fd, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
 use crate::tree;
 use crate::wire::{self, Field as _, Kill, Open, Reader, Reply, Run};
 
@@ -48,10 +46,10 @@ struct Resident<'a> {
 }
 
 /// Becomes process 1 of the sandbox; the first descriptor is the control socket.
-pub(crate) fn run(open: &Open<'_>, fds: &[i32], enter_cgroup: bool) -> ! {
+pub(crate) fn run(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, spawner: &Fd) -> ! {
     sys::set_name(c"tare-init");
     let control = fds.first().copied().unwrap_or(-1);
-    match start(open, fds, enter_cgroup) {
+    match start(open, fds, enter_cgroup, spawner) {
         Ok(()) => {}
         Err((index, errno)) => {
             reply(control, &Reply::new(wire::FAILED, wire::AT_OP, index, errno.0), &[]);
@@ -67,12 +65,16 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], enter_cgroup: bool) -> ! {
     }
 }
 
-fn start(open: &Open<'_>, fds: &[i32], enter_cgroup: bool) -> core::result::Result<(), (u32, Errno)> {
+fn start(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, spawner: &Fd) -> core::result::Result<(), (u32, Errno)> {
     // PR_SET_PDEATHSIG: the spawner has one thread, so this is its end and not a thread's.
     let setup = sys::prctl(1, sys::SIGKILL as usize, 0).map(drop);
     setup.map_err(|e| (0, e))?;
     if !open.uid_map.is_empty() {
         become_root().map_err(|e| (0, e))?;
+    }
+    // It may have ended before it could be noticed.
+    if sys::poll(&mut [PollFd::input(spawner.0)], Some(0)) != Ok(0) {
+        sys::exit(1);
     }
     let mut replay = Replay::new(fds);
     if enter_cgroup {
@@ -188,14 +190,16 @@ impl<'a> Resident<'a> {
 
     fn start(&mut self, run: &Run<'_>, fds: &[i32]) -> core::result::Result<(), (u32, Errno)> {
         let row = self.rows.rows().iter().position(|r| r.pid == 0).ok_or((wire::AT_CLONE, Errno::AGAIN))?;
-        let status = sys::duplicate(fds[0], SIGNALS + 1).map_err(|e| (wire::AT_MESSAGE, e))?;
+        let hold = |n: usize| sys::duplicate(fds.get(n).copied().unwrap_or(-1), SIGNALS + 1);
+        let status = hold(0).map_err(|e| (wire::AT_MESSAGE, e))?;
+        let cgroup = match run.flags & wire::INTO_CGROUP {
+            0 => None,
+            _ => Some(hold(4).map_err(|e| (wire::AT_MESSAGE, e))?),
+        };
         let started = sys::now_ns();
         let done = command::start(run, &self.open.confine, fds, (DEVPTS, DEV), &mut self.parts);
         let child = done?;
-        let cgroup = match run.flags & wire::INTO_CGROUP {
-            0 => 0,
-            _ => sys::duplicate(fds[4], SIGNALS + 1).map_or(0, |fd| fd.keep() + 1),
-        };
+        let cgroup = cgroup.map_or(0, |fd| fd.keep() + 1);
         let deadline = if run.timeout_ms == 0 { 0 } else { started.saturating_add(run.timeout_ms.saturating_mul(1_000_000)) };
         self.rows.rows()[row] =
             Row { pid: child.pid, status: status.keep(), id: run.id, started, deadline, reason: wire::BY_ITSELF, cgroup };
@@ -211,7 +215,7 @@ impl<'a> Resident<'a> {
     }
 
     fn kill(&mut self, kill: &Kill) {
-        let Some(row) = self.rows.rows().iter_mut().find(|r| r.pid != 0 && r.id == kill.id) else { return };
+        let Some(row) = self.used().find(|r| r.id == kill.id) else { return };
         if kill.reason != wire::BY_ITSELF {
             row.reason = kill.reason;
         }
@@ -223,13 +227,18 @@ impl<'a> Resident<'a> {
         }
     }
 
+    /// The rows in use; those beyond the last one are not touched.
+    fn used(&mut self) -> impl Iterator<Item = &mut Row> {
+        self.rows.rows().iter_mut().filter(|r| r.pid != 0).take(self.live)
+    }
+
     /// Time until the next command is due.
     fn until_deadline(&mut self) -> Option<u64> {
         if self.live == 0 {
             return None;
         }
         let now = sys::now_ns();
-        let due = self.rows.rows().iter().take_while_live(self.live).filter(|d| *d != 0).min()?;
+        let due = self.used().map(|r| r.deadline).filter(|d| *d != 0).min()?;
         Some(due.saturating_sub(now))
     }
 
@@ -238,7 +247,7 @@ impl<'a> Resident<'a> {
             return;
         }
         let now = sys::now_ns();
-        for row in self.rows.rows().iter_mut().filter(|r| r.pid != 0 && r.deadline != 0 && r.deadline <= now) {
+        for row in self.used().filter(|r| r.deadline != 0 && r.deadline <= now) {
             row.deadline = 0;
             row.reason = wire::BY_TIMEOUT;
             end_tree(row);
@@ -250,7 +259,7 @@ impl<'a> Resident<'a> {
         // The counter of signals is of no interest, only that it is taken back.
         let _ = sys::read(SIGNALS, &mut [0; 128]);
         while let Ok(Some(dead)) = reap(false) {
-            let Some(row) = self.rows.rows().iter_mut().find(|r| r.pid == dead.pid) else { continue };
+            let Some(row) = self.used().find(|r| r.pid == dead.pid) else { continue };
             report(row, &dead);
             sys::close(row.status);
             if row.cgroup > 0 {
@@ -259,17 +268,6 @@ impl<'a> Resident<'a> {
             row.pid = 0;
             self.live -= 1;
         }
-    }
-}
-
-/// The deadlines of the rows in use; rows beyond the last one in use are not touched.
-trait TakeWhileLive {
-    fn take_while_live(self, live: usize) -> impl Iterator<Item = u64>;
-}
-
-impl<'r, I: Iterator<Item = &'r Row>> TakeWhileLive for I {
-    fn take_while_live(self, live: usize) -> impl Iterator<Item = u64> {
-        self.filter(|r| r.pid != 0).take(live).map(|r| r.deadline)
     }
 }
 
@@ -293,14 +291,8 @@ fn report(row: &Row, dead: &Dead) {
 
 /// Kills a command with everything that it started.
 fn end_tree(row: &Row) {
-    let killed = row.cgroup > 0 && kill_cgroup(row.cgroup - 1, c"cgroup.kill").is_ok();
+    let killed = row.cgroup > 0 && tree::kill_cgroup(row.cgroup - 1).is_ok();
     if !killed {
         tree::kill(row.pid, PROC);
     }
-}
-
-/// KERNEL(5.14): cgroup.kill.
-fn kill_cgroup(cgroup: i32, file: &CStr) -> Result<()> {
-    let file = sys::openat(cgroup, file, sys::O_WRONLY, 0)?;
-    sys::write(file.0, b"1")
 }

@@ -35,6 +35,8 @@ pub(crate) struct Spawner {
     socket: i32,
     host: i32,
     signals: Fd,
+    /// Of this process itself: its children see by it whether it lives.
+    own: Fd,
     rows: Table<Row>,
 }
 
@@ -71,6 +73,7 @@ impl Spawner {
             socket,
             host: -1,
             signals: sys::signalfd_child()?,
+            own: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32),
             rows: Table::new(ROWS)?,
         })
     }
@@ -152,7 +155,7 @@ impl Spawner {
                         sys::exit(1);
                     }
                 }
-                resident::run(&open, request.fds.as_slice(), late)
+                resident::run(&open, request.fds.as_slice(), late, &self.own)
             }
             Ok((pid, _)) => pid,
             Err(errno) => {
@@ -343,19 +346,30 @@ impl Grave {
 
 /// A cgroup with its children; it may be busy for a moment after its last process died.
 fn remove_cgroup(path: &CStr) {
-    let _ = dir::for_each(AT_FDCWD, path, |name| {
-        let parent = sys::openat(AT_FDCWD, path, sys::O_PATH | sys::O_DIRECTORY, 0)?;
-        // Only directories can be removed so; the control files refuse.
-        let _ = sys!(nr::UNLINKAT, parent.0, name.as_ptr(), AT_REMOVEDIR);
-        Ok(())
-    });
-    for _ in 0..200 {
+    for round in 0..200 {
         match sys!(nr::UNLINKAT, AT_FDCWD, path.as_ptr(), AT_REMOVEDIR) {
             // EBUSY
-            Err(Errno(16)) => sys::sleep_us(500),
+            Err(Errno(16)) => {}
             _ => return,
         }
+        // What is left is found by the next `Store::recover`.
+        let _ = remove_children(path);
+        if round > 0 {
+            sys::sleep_us(500);
+        }
     }
+}
+
+/// The cgroups of commands.
+fn remove_children(path: &CStr) -> Result<()> {
+    let parent = sys::openat(AT_FDCWD, path, sys::O_PATH | sys::O_DIRECTORY, 0)?;
+    dir::for_each(AT_FDCWD, path, |name| {
+        if name.to_bytes().starts_with(b"tare-") {
+            // One that is busy is tried again with its parent.
+            let _ = sys!(nr::UNLINKAT, parent.0, name.as_ptr(), AT_REMOVEDIR);
+        }
+        Ok(())
+    })
 }
 
 fn pipe() -> Result<(Fd, Fd)> {

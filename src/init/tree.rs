@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Killing a command with all that it started, where it has no cgroup of its own.
+//! Killing a command with all that it started.
 //!
-//! A process belongs to the command if it is in its session or has an ancestor that does.
+//! Where the command has a cgroup of its own, that says what belongs to it. Else a process belongs to the command if it is in its session or has an ancestor that does.
 //! They are stopped first, parents before children can lose them, until no new one is
 //! found; then all are killed. What left the session and lost its parents lives on
 //! until the sandbox ends.
@@ -9,7 +9,7 @@
 use core::ffi::CStr;
 
 use crate::dir;
-use crate::sys::{self, O_RDONLY, Result, SIGKILL, SIGSTOP, Table, Zeroable};
+use crate::sys::{self, Errno, O_RDONLY, Result, SIGKILL, SIGSTOP, Table, Zeroable};
 
 /// Processes looked at; more than a pid namespace has by default.
 const ROWS: usize = 65536;
@@ -53,6 +53,46 @@ pub(crate) fn kill(leader: i32, proc: i32) {
     }
     // As above; without a procfs this is all there is.
     let _ = sys::kill(leader, SIGKILL);
+}
+
+/// Kills everything in a cgroup v2 directory.
+pub(crate) fn kill_cgroup(cgroup: i32) -> Result<()> {
+    match write(cgroup, c"cgroup.kill", b"1") {
+        Err(Errno::NOENT) => kill_listed(cgroup),
+        other => other,
+    }
+}
+
+/// KERNEL(<5.14): signals whoever is listed until nobody is. Frozen, nobody forks meanwhile, and
+/// what is frozen in v2 still dies.
+fn kill_listed(cgroup: i32) -> Result<()> {
+    const ROUNDS: usize = 400;
+    for _ in 0..ROUNDS {
+        // Unfrozen ones are found by the next round.
+        let _ = write(cgroup, c"cgroup.freeze", b"1");
+        let mut text = [0u8; 4096];
+        let file = sys::openat(cgroup, c"cgroup.procs", O_RDONLY, 0)?;
+        let n = sys::read(file.0, &mut text)?;
+        // What does not fit, or is cut, comes with the next round.
+        for line in text[..n].split_inclusive(|b| *b == b'\n') {
+            if let Some(pid) = line.strip_suffix(b"\n").and_then(dir::number) {
+                // It may have ended since; its pid is not reused before it is reaped here.
+                let _ = sys::kill(pid, SIGKILL);
+            }
+        }
+        let _ = write(cgroup, c"cgroup.freeze", b"0");
+        if n == 0 {
+            return Ok(());
+        }
+        sys::sleep_us(200);
+    }
+    // EBUSY
+    Err(Errno(16))
+}
+
+fn write(cgroup: i32, file: &CStr, bytes: &[u8]) -> Result<()> {
+    let file = sys::openat(cgroup, file, sys::O_WRONLY, 0)?;
+    sys::write(file.0, bytes)
 }
 
 fn scan(rows: &mut [Row], proc: i32) -> Result<usize> {

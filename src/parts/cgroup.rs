@@ -28,7 +28,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
 
-pub(crate) use child::ChildCgroup;
+pub(crate) use child::{ChildCgroup, remove_empty};
 pub(crate) use devices::{DeviceGate, DeviceRules};
 pub(crate) use layout::Layout;
 pub(crate) use recover::{Owner, Sweep, Swept, recover};

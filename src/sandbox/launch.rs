@@ -127,7 +127,7 @@ pub(super) fn launch(
 ) -> Result<Process> {
     let prepared = Request::new(live, spec, base, &command)?;
     let id = live.next_command();
-    let run = prepared.run(id, live.caps.bits());
+    let mut run = prepared.run(id, live.caps.bits());
     let program = command.argv[0].clone();
     let extra: Vec<OwnedFd> = command.fds.into_iter().map(|(fd, _)| fd).collect();
     let streams = streams(
@@ -136,9 +136,29 @@ pub(super) fn launch(
         command.stderr,
         command.tty.is_some(),
     )?;
+    let cgroup = match command.timeout {
+        Some(_) => live.command_cgroup(id)?,
+        // Half of what a start costs, for which there is little use without a time limit.
+        None => None,
+    };
+    let mut theirs: Vec<BorrowedFd<'_>> = streams.theirs.iter().map(|fd| fd.as_fd()).collect();
+    if let Some(cgroup) = &cgroup {
+        run.flags |= wire::INTO_CGROUP;
+        theirs.push(cgroup.dir());
+    }
+    theirs.extend(extra.iter().map(|fd| fd.as_fd()));
     let oom_before = live.oom_kills();
-    let sent = send(live, &run, &streams.theirs, &extra);
-    let (status, fds) = sent.map_err(|e| explained(e, &program, &run))?;
+    let sent = send(live, &run, &theirs);
+    drop(theirs);
+    let (status, fds) = match sent {
+        Ok(sent) => sent,
+        Err(error) => {
+            if let Some(cgroup) = cgroup {
+                live.retire(cgroup);
+            }
+            return Err(explained(error, &program, &run));
+        }
+    };
     let mut fds = fds.into_iter();
     let none = || Error::new(Kind::Broken, "start command", "no pidfd came back");
     let pidfd = fds.next().ok_or_else(none)?;
@@ -161,26 +181,27 @@ pub(super) fn launch(
         stderr,
         oom_before,
         done,
+        cgroup: Mutex::new(cgroup),
     })
 }
 
 /// One message there and one back; the status socket and what came with the answer.
-fn send(
-    live: &Live,
-    run: &Run<'_>,
-    streams: &[OwnedFd; 3],
-    extra: &[OwnedFd],
-) -> Result<(OwnedFd, Vec<OwnedFd>)> {
+fn send(live: &Live, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<(OwnedFd, Vec<OwnedFd>)> {
     let (ours, theirs) = socket::pair().map_err(|e| Error::os("start command", "socketpair", e))?;
     let mut all: Vec<BorrowedFd<'_>> = vec![theirs.as_fd()];
-    all.extend(streams.iter().chain(extra).map(|fd| fd.as_fd()));
+    all.extend(fds);
     request(live.control(), RUN_REQUEST, run, &all)?;
     drop(all);
     drop(theirs);
     let (reply, fds) = loop {
         match receive_now(ours.as_fd(), true) {
             Err(Errno::EINTR) => {}
-            other => break other.map_err(|e| Error::os("start command", "recvmsg", e))?,
+            Ok(answer) => break answer,
+            Err(e) => {
+                // It may run by now, and nobody would ever know of it. If the sandbox cannot be told, it is gone.
+                let _ = live.kill(run.id, wire::BY_CALLER);
+                return Err(Error::os("start command", "recvmsg", e));
+            }
         }
     };
     let gone = || {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare::{Command, Process, Reason, Sandbox, Status};
+use tare_oracle::need;
 
 use crate::harness::{Ground, line, run, sh};
 
@@ -123,6 +124,36 @@ fn timeout_keeps_output_and_ends_the_whole_tree() {
     await_count(&sandbox, "sleep 555", 0);
     // What an earlier command left behind is none of its business.
     assert_eq!(count(&sandbox, "sleep 777"), 1);
+}
+
+#[test]
+fn timeout_reaches_what_left_the_session_and_lost_its_parents() {
+    need!(root, cgroup_v2);
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    run(
+        &sandbox,
+        sh("setsid sleep 777 </dev/null >/dev/null 2>&1 &"),
+    );
+    // Both parents are gone before the time is up.
+    let script = "(setsid sh -c 'sleep 555 & sleep 555 &' &); sleep 0.1; echo $PPID; sleep 600";
+    let output = run(&sandbox, sh(script).timeout(Duration::from_millis(400)));
+    assert_eq!(output.status.reason, Reason::Timeout);
+    await_count(&sandbox, "sleep 555", 0);
+    assert_eq!(count(&sandbox, "sleep 777"), 1);
+}
+
+#[test]
+fn kill_reaches_what_escaped_from_a_command_with_a_time_limit() {
+    need!(root, cgroup_v2);
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let script = "(setsid sh -c 'sleep 111 &' &); sleep 600";
+    let process = sandbox.spawn(sh(script).timeout(LONG * 100)).unwrap();
+    await_count(&sandbox, "sleep 111", 1);
+    process.kill().unwrap();
+    assert_eq!(process.wait().unwrap().reason, Reason::Killed);
+    await_count(&sandbox, "sleep 111", 0);
 }
 
 #[test]

@@ -3,13 +3,15 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
 use super::kill::kill_all;
 use super::{Cgroup, Node, is_denied};
 use crate::error::{Error, Kind, Result};
+use nix::fcntl::AT_FDCWD;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// A cgroup below a sandbox's own in v2. It gets no controllers, so the rule against processes
 /// in inner cgroups does not apply and the sandbox's limits go on to hold for all together.
@@ -67,6 +69,13 @@ impl ChildCgroup {
         kill_all(&self.0).map_err(|e| Error::os("kill cgroup", self.path().display(), e))
     }
 
+    /// Removes it if nothing is inside. Else its path comes back, to be tried again with
+    /// [`remove_empty`]; it goes with the sandbox's own at the latest.
+    pub(crate) fn retire(self) -> Option<PathBuf> {
+        let path = self.0.path().to_path_buf();
+        (!remove_empty(&path)).then_some(path)
+    }
+
     /// Removes it, as [`Cgroup::remove`] does.
     ///
     /// # Errors
@@ -75,4 +84,10 @@ impl ChildCgroup {
         let removed = self.0.remove();
         removed.map_err(|e| Error::os("remove cgroup", self.path().display(), e))
     }
+}
+
+/// Removes a retired cgroup; false if something is inside.
+pub(crate) fn remove_empty(path: &Path) -> bool {
+    let removed = unlinkat(AT_FDCWD, path, UnlinkatFlags::RemoveDir);
+    matches!(removed, Ok(()) | Err(Errno::ENOENT))
 }
