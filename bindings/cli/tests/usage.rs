@@ -7,123 +7,128 @@ use common::{TARE, Tare, everybody};
 use tare_oracle::need;
 
 /// Arguments, input, and words of the one line that is said.
-type Case<'a> = (&'a [&'a str], &'a str, &'a [&'a str]);
+type Case = (
+    &'static [&'static str],
+    &'static str,
+    &'static [&'static str],
+);
+
+const CASES: [Case; 24] = [
+    (&["frob"], "", &["unrecognized subcommand 'frob'"]),
+    (&["run"], "", &["IMAGE", "tare run host"]),
+    (
+        &["run", "--memroy", "1g", "host"],
+        "",
+        &["--memroy", "try: --memory"],
+    ),
+    (
+        &["run", "--memory", "5q", "host"],
+        "",
+        &["5q", "parse size", "256m"],
+    ),
+    (
+        &["run", "--memory", "1", "host", "true"],
+        "",
+        &["limits.memory", "512k"],
+    ),
+    (
+        &["run", "--memory-swap", "1m", "host", "true"],
+        "",
+        &["memory-swap", "--memory"],
+    ),
+    (
+        &["run", "--cpus", "0", "host", "true"],
+        "",
+        &["limits.cpus"],
+    ),
+    (
+        &["run", "--timeout", "soon", "host"],
+        "",
+        &["soon", "1m30s"],
+    ),
+    (
+        &["run", "--network", "bridge", "host"],
+        "",
+        &["bridge", "none, host"],
+    ),
+    (
+        &["run", "--storage", "zfs", "host"],
+        "",
+        &["zfs", "overlay"],
+    ),
+    (
+        &["run", "--write", "disk", "--read-only", "host"],
+        "",
+        &["--read-only"],
+    ),
+    (
+        &["run", "-v", "/nope", "host"],
+        "",
+        &["/nope", "SOURCE:TARGET"],
+    ),
+    (
+        &["run", "-v", "/no/such:/x", "host", "true"],
+        "",
+        &["/no/such", "ENOENT"],
+    ),
+    (
+        &["run", "-v", "/usr:/proc/x", "host", "true"],
+        "",
+        &["/proc/x"],
+    ),
+    (&["run", "--cap-add", "FLY", "host", "true"], "", &["FLY"]),
+    (
+        &["run", "--ulimit", "nofile", "host", "true"],
+        "",
+        &["nofile", "NAME=VALUE"],
+    ),
+    (
+        &["run", "--security-opt", "x", "host"],
+        "",
+        &["seccomp=FILE"],
+    ),
+    (
+        &["run", "-i", "--spec", "-", "host", "true"],
+        "",
+        &["standard input"],
+    ),
+    (
+        &["run", "--spec", "-", "--", "true"],
+        r#"{"imag": "host"}"#,
+        &["imag", r#"try: "image""#],
+    ),
+    (
+        &["run", "--spec", "-", "--", "true"],
+        r#"{"image": "host""#,
+        &["parse spec", "line 1"],
+    ),
+    (
+        &["run", "--spec", "/no/such", "--", "true"],
+        "",
+        &["read spec", "ENOENT"],
+    ),
+    (
+        &["run", "no-such-image", "true"],
+        "",
+        &["no-such-image", "not in the store", "try:"],
+    ),
+    (
+        &["run", "dir:/no/such", "true"],
+        "",
+        &["/no/such", "ENOENT"],
+    ),
+    (
+        &["run", "Not/An/Image", "true"],
+        "",
+        &["Not/An/Image", "lower case"],
+    ),
+];
 
 #[test]
 fn bad_input_is_one_line_and_125() {
     need!(root, overlay, userns);
-    let cases: [Case<'_>; 24] = [
-        (&["frob"], "", &["unrecognized subcommand 'frob'"]),
-        (&["run"], "", &["IMAGE", "tare run host"]),
-        (
-            &["run", "--memroy", "1g", "host"],
-            "",
-            &["--memroy", "try: --memory"],
-        ),
-        (
-            &["run", "--memory", "5q", "host"],
-            "",
-            &["5q", "parse size", "256m"],
-        ),
-        (
-            &["run", "--memory", "1", "host", "true"],
-            "",
-            &["limits.memory", "512k"],
-        ),
-        (
-            &["run", "--memory-swap", "1m", "host", "true"],
-            "",
-            &["memory-swap", "--memory"],
-        ),
-        (
-            &["run", "--cpus", "0", "host", "true"],
-            "",
-            &["limits.cpus"],
-        ),
-        (
-            &["run", "--timeout", "soon", "host"],
-            "",
-            &["soon", "1m30s"],
-        ),
-        (
-            &["run", "--network", "bridge", "host"],
-            "",
-            &["bridge", "none, host"],
-        ),
-        (
-            &["run", "--storage", "zfs", "host"],
-            "",
-            &["zfs", "overlay"],
-        ),
-        (
-            &["run", "--write", "disk", "--read-only", "host"],
-            "",
-            &["--read-only"],
-        ),
-        (
-            &["run", "-v", "/nope", "host"],
-            "",
-            &["/nope", "SOURCE:TARGET"],
-        ),
-        (
-            &["run", "-v", "/no/such:/x", "host", "true"],
-            "",
-            &["/no/such", "ENOENT"],
-        ),
-        (
-            &["run", "-v", "/usr:/proc/x", "host", "true"],
-            "",
-            &["/proc/x"],
-        ),
-        (&["run", "--cap-add", "FLY", "host", "true"], "", &["FLY"]),
-        (
-            &["run", "--ulimit", "nofile", "host", "true"],
-            "",
-            &["nofile", "NAME=VALUE"],
-        ),
-        (
-            &["run", "--security-opt", "x", "host"],
-            "",
-            &["seccomp=FILE"],
-        ),
-        (
-            &["run", "-i", "--spec", "-", "host", "true"],
-            "",
-            &["standard input"],
-        ),
-        (
-            &["run", "--spec", "-", "--", "true"],
-            r#"{"imag": "host"}"#,
-            &["imag", r#"try: "image""#],
-        ),
-        (
-            &["run", "--spec", "-", "--", "true"],
-            r#"{"image": "host""#,
-            &["parse spec", "line 1"],
-        ),
-        (
-            &["run", "--spec", "/no/such", "--", "true"],
-            "",
-            &["read spec", "ENOENT"],
-        ),
-        (
-            &["run", "no-such-image", "true"],
-            "",
-            &["no-such-image", "not in the store", "try:"],
-        ),
-        (
-            &["run", "dir:/no/such", "true"],
-            "",
-            &["/no/such", "ENOENT"],
-        ),
-        (
-            &["run", "Not/An/Image", "true"],
-            "",
-            &["Not/An/Image", "lower case"],
-        ),
-    ];
     for tare in everybody() {
-        for (args, input, words) in cases {
+        for (args, input, words) in CASES {
             tare.run_with(args, input.as_bytes()).fails(125, words);
         }
         assert_eq!(tare.scratch(), 0);
