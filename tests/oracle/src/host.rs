@@ -4,7 +4,7 @@
 mod kernel;
 mod process;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,14 @@ pub enum Area {
     Mounts,
     /// Cgroup directories of ours; every directory in a wide snapshot.
     Cgroups,
-    /// Descendants of this process, zombies included, and orphans of ours.
+    /// Descendants of this process, zombies included, and orphans of the
+    /// library: those whose host is this process, or gone.
     Processes,
     /// Network namespaces that those processes, or this one, are in.
     NetworkNamespaces,
     /// This process's descriptors with what they show and their flags.
     Descriptors,
-    /// How many threads this process has more than before.
+    /// Threads that this process did not have before.
     Threads,
     /// `/proc/keys`: type and description, without what counts down.
     Keyrings,
@@ -33,7 +34,8 @@ pub enum Area {
     Directories,
     /// Loop devices that have a backing file.
     LoopDevices,
-    /// System settings, `core_pattern` and the host name among them.
+    /// System settings, `core_pattern` and the host name among them, and what
+    /// `/dev/null` and its like are.
     Sysctls,
     /// What the contract with the host process says we never touch: working
     /// directory, umask, environment, signals, limits, ids, namespaces.
@@ -48,7 +50,7 @@ impl fmt::Display for Area {
             Self::Processes => "process",
             Self::NetworkNamespaces => "network namespace",
             Self::Descriptors => "descriptor",
-            Self::Threads => "threads",
+            Self::Threads => "thread",
             Self::Keyrings => "key",
             Self::Directories => "directory",
             Self::LoopDevices => "loop device",
@@ -58,6 +60,10 @@ impl fmt::Display for Area {
     }
 }
 
+/// Threads that ever called [`Host::exclusive`]: the test harness's, which
+/// starts the next one as soon as a test ends.
+static HARNESS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
 /// Lines with how often each was seen.
 type Lines = BTreeMap<String, usize>;
 
@@ -65,13 +71,14 @@ type Lines = BTreeMap<String, usize>;
 ///
 /// Other tests of the same process change its descriptors and children: take
 /// [`Host::exclusive`] first, in every test of that binary that uses the
-/// library. Other processes' containers do not show: of processes and cgroups
-/// only those are listed that descend from this process or lost their parent,
-/// unless the snapshot is wide.
+/// library. What another process makes with the library does not show, unless
+/// the snapshot is wide: a spawner says by its pidfd whose it is. Where nobody
+/// can say it any more, what comes and goes is not held against a test, only
+/// what stays.
 #[derive(Debug, Clone)]
 pub struct Host {
     areas: BTreeMap<Area, Lines>,
-    threads: usize,
+    threads: BTreeMap<i32, String>,
     directories: Vec<PathBuf>,
     wide: bool,
 }
@@ -81,6 +88,7 @@ impl Host {
     /// before anything is opened.
     pub fn exclusive() -> MutexGuard<'static, ()> {
         static ALONE: Mutex<()> = Mutex::new(());
+        harness().insert(nix::unistd::gettid().as_raw());
         // A test that failed under the lock says nothing about the next one.
         ALONE.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -111,10 +119,13 @@ impl Host {
         let areas = [
             (Area::Mounts, count(kernel::mounts())),
             (Area::Cgroups, count(kernel::cgroups(&processes, wide))),
-            (Area::Processes, count(seen.iter().map(|p| p.to_string()))),
+            (
+                Area::Processes,
+                count(seen.iter().map(|p| processes.line(p))),
+            ),
             (Area::NetworkNamespaces, count(process::namespaces(&seen))),
             (Area::Descriptors, count(descriptors)),
-            (Area::Keyrings, count(kernel::keys())),
+            (Area::Keyrings, count(kernel::keys(wide))),
             (Area::Directories, count(below)),
             (Area::LoopDevices, count(kernel::loop_devices())),
             (Area::Sysctls, count(kernel::sysctls())),
@@ -143,7 +154,8 @@ impl Host {
             .flat_map(|lines| lines.keys().map(String::as_str))
     }
 
-    /// What is in `after` and not here (`+`), or here and not there (`-`).
+    /// What is in `after` and not here (`+`), or here and not there (`-`). Of
+    /// what may be somebody else's, only the first.
     pub fn diff(&self, after: &Self) -> Vec<String> {
         let mut found = Vec::new();
         for (area, before) in &self.areas {
@@ -154,15 +166,20 @@ impl Host {
                 }
             }
             for (line, times) in before {
+                if *area != Area::Mounts && self.may_be_foreign(*area, line) {
+                    continue;
+                }
                 for _ in now.get(line).copied().unwrap_or(0)..*times {
                     found.push(format!("- {area}: {line}"));
                 }
             }
         }
         // The test harness itself ends threads; a library can only add some.
-        if after.threads > self.threads {
-            let (a, b) = (self.threads, after.threads);
-            found.push(format!("+ {}: {b}, were {a}", Area::Threads));
+        let harness = harness();
+        for (tid, name) in &after.threads {
+            if !self.threads.contains_key(tid) && !harness.contains(tid) {
+                found.push(format!("+ {}: {tid} {name}", Area::Threads));
+            }
         }
         found
     }
@@ -184,14 +201,41 @@ impl Host {
     /// What still differs after at most `within`; empty as soon as nothing does.
     pub fn settle(&self, within: Duration) -> Vec<String> {
         let deadline = Instant::now() + within;
+        let mut lasting: Option<Vec<String>> = None;
         loop {
-            let left = self.diff(&self.again());
+            let mut left = self.diff(&self.again());
+            left.retain(|line| {
+                let mine = !Self::SHARED.iter().any(|start| line.starts_with(start));
+                let lasts = lasting.as_ref().is_none_or(|all| all.contains(line));
+                self.wide || mine || lasts
+            });
             if left.is_empty() || Instant::now() >= deadline {
                 return left;
             }
+            lasting = Some(left);
             thread::sleep(Duration::from_millis(5));
         }
     }
+
+    /// How lines of a difference begin that another process may have caused.
+    const SHARED: [&str; 7] = [
+        "+ mount: ",
+        "- mount: ",
+        "+ cgroup: ",
+        "+ process: orphan ",
+        "+ network namespace: ",
+        "+ key: ",
+        "+ loop device: ",
+    ];
+
+    fn may_be_foreign(&self, area: Area, line: &str) -> bool {
+        let start = format!("+ {area}: {line}");
+        !self.wide && Self::SHARED.iter().any(|shared| start.starts_with(shared))
+    }
+}
+
+fn harness() -> MutexGuard<'static, BTreeSet<i32>> {
+    HARNESS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn count(lines: impl IntoIterator<Item = String>) -> Lines {

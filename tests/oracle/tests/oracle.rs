@@ -124,6 +124,44 @@ fn host_sees_orphans_of_ours_and_no_others() {
     drop(foreign);
 }
 
+/// Starts what looks like a spawner: its comm is ours, its parent is gone, it
+/// holds a pidfd of `host`.
+fn fake_spawner(dir: &Path, host: u32) -> Undo {
+    let program = dir.join("tare-spawner");
+    fs::copy("/usr/bin/python3", &program).unwrap();
+    let script = format!(
+        "import os, sys, time\nif os.fork(): os._exit(0)\nfd = os.pidfd_open({host})\n\
+         print(os.getpid(), flush=True)\nos.closerange(0, 3)\ntime.sleep(60)"
+    );
+    let output = Command::new(program)
+        .args(["-c", &script])
+        .output()
+        .unwrap();
+    let pid = String::from_utf8(output.stdout).unwrap();
+    Undo(command(&format!("kill {pid}")))
+}
+
+#[test]
+fn host_tells_its_spawners_from_those_of_others() {
+    let _alone = Host::exclusive();
+    need!(root, program("python3"));
+    let dir = tempfile::tempdir().unwrap();
+    let seen = |host: u32| {
+        let before = Host::snapshot();
+        let spawner = fake_spawner(dir.path(), host);
+        let seen = before.diff(&before.again());
+        drop(spawner);
+        before.assert_unchanged(SOON);
+        seen.iter().any(|l| l.ends_with(" tare-spawner"))
+    };
+    assert!(seen(std::process::id()), "its own");
+    assert!(!seen(1), "of another process that lives");
+    let mut child = command("exec sleep 60").spawn().unwrap();
+    assert!(seen(child.id()), "of its child");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn host_sees_mounts_and_cgroups() {
     need!(root);

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::process::Table;
@@ -35,13 +36,26 @@ const SYSCTLS: [&str; 24] = [
     "vm/overcommit_memory",
 ];
 
+/// Devices that everybody relies on, and that are replaced all too easily by root.
+const DEVICES: [&str; 8] = [
+    "console", "full", "null", "ptmx", "random", "tty", "urandom", "zero",
+];
+
+/// The settings, and what the device nodes are.
 pub(super) fn sysctls() -> Vec<String> {
+    let devices = DEVICES.iter().filter_map(|name| {
+        let path = Path::new("/dev").join(name);
+        let found = fs::symlink_metadata(&path).ok()?;
+        let (mode, device) = (found.mode(), found.rdev());
+        Some(format!("{} {mode:o} {device:x}", path.display()))
+    });
     SYSCTLS
         .iter()
         .filter_map(|name| {
             let value = fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
             Some(format!("{name} = {}", value.trim()))
         })
+        .chain(devices)
         .collect()
 }
 
@@ -54,8 +68,9 @@ pub(super) fn mounts() -> Vec<String> {
         .collect()
 }
 
-/// Directories named `tare*` and what is below them, but those in which a
-/// living process of somebody else is; when `wide`, every directory.
+/// Directories named `tare*` and what is below them, but those that carry the
+/// number of somebody else's living process, or hold one; when `wide`, every
+/// directory.
 pub(super) fn cgroups(processes: &Table, wide: bool) -> Vec<String> {
     let mut found = Vec::new();
     collect(
@@ -87,6 +102,11 @@ fn collect(dir: &Path, ours: bool, processes: &Table, wide: bool, found: &mut Ve
 /// Whether somebody else's living process is in `dir` or below. An empty
 /// group, or one with a process of ours, may be one that we left.
 fn is_foreign(dir: &Path, processes: &Table) -> bool {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let host = name.split(['-', '.']).find_map(|part| part.parse().ok());
+    if host.is_some_and(|pid| processes.is_foreign(pid)) {
+        return true;
+    }
     let listed = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     listed
         .lines()
@@ -106,8 +126,10 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// `/proc/keys`, proc(5): serial, type and description; not the columns that
-/// count references and seconds, nor the summary behind the colon.
-pub(super) fn keys() -> Vec<String> {
+/// count references and seconds, nor the summary behind the colon. A session's
+/// keyring lives as long as a process that has it, so that processes tell
+/// enough of those unless the snapshot is `wide`.
+pub(super) fn keys(wide: bool) -> Vec<String> {
     fs::read_to_string("/proc/keys")
         .unwrap_or_default()
         .lines()
@@ -117,6 +139,7 @@ pub(super) fn keys() -> Vec<String> {
             let name = rest.split(':').next()?.to_owned();
             Some(format!("{serial} {name}"))
         })
+        .filter(|line| wide || !line.ends_with(" keyring _ses"))
         .collect()
 }
 

@@ -8,7 +8,6 @@ use std::fmt;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
 
 /// One process as proc(5) shows it.
 #[derive(Debug, Clone)]
@@ -56,6 +55,17 @@ impl fmt::Display for Process {
     }
 }
 
+/// Whose a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// It descends from this process.
+    Child,
+    /// It is the library's, of this host or of one that is gone.
+    Orphan,
+    /// Somebody else's.
+    Foreign,
+}
+
 /// Every process of the machine.
 pub(super) struct Table(BTreeMap<u32, Process>);
 
@@ -78,33 +88,69 @@ impl Table {
             .filter(|p| match wide {
                 // Kernel threads, children of process 2, come and go as they like.
                 true => p.pid != std::process::id() && p.parent != 2,
-                false => self.concerns_us(p.pid),
+                false => self.whose(p.pid) != Whose::Foreign,
             })
             .collect()
     }
 
-    /// Whether `pid` descends from this process, or is the library's and its
-    /// host is gone.
-    pub(super) fn concerns_us(&self, pid: u32) -> bool {
+    /// How a process is listed.
+    pub(super) fn line(&self, process: &Process) -> String {
+        match self.whose(process.pid) {
+            Whose::Orphan => format!("orphan {process}"),
+            _ => process.to_string(),
+        }
+    }
+
+    fn whose(&self, pid: u32) -> Whose {
         let mut at = pid;
         let mut ours = false;
         while let Some(process) = self.0.get(&at) {
             if process.parent == std::process::id() {
-                return true;
-            }
-            if process.parent == reaper() || process.parent == 0 {
-                return ours || process.is_ours();
+                return Whose::Child;
             }
             ours |= process.is_ours();
+            if process.parent == reaper() || process.parent == 0 {
+                // Dead and adopted, it only waits for process 1.
+                let counts = ours && process.state != "Z";
+                return match counts && !self.has_other_host(at) {
+                    true => Whose::Orphan,
+                    false => Whose::Foreign,
+                };
+            }
             at = process.parent;
         }
         // The chain broke while it was read: somebody died. Look again later.
-        ours
+        match ours {
+            true => Whose::Orphan,
+            false => Whose::Foreign,
+        }
+    }
+
+    /// Whether a living process that is not of this test holds the spawner
+    /// `pid`: the spawner watches its host by a pidfd.
+    fn has_other_host(&self, pid: u32) -> bool {
+        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else {
+            return false;
+        };
+        entries
+            .filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok())
+            .filter_map(|info| {
+                let number = info.lines().find_map(|l| l.strip_prefix("Pid:"))?;
+                number.trim().parse().ok()
+            })
+            .any(|host: u32| self.is_other_host(host))
+    }
+
+    fn is_other_host(&self, host: u32) -> bool {
+        host != std::process::id()
+            && self.0.get(&host).is_some_and(|p| !p.is_ours())
+            && self.whose(host) == Whose::Foreign
     }
 
     /// Whether `pid` is alive and none of our concern.
     pub(super) fn is_foreign(&self, pid: u32) -> bool {
-        self.0.contains_key(&pid) && pid != std::process::id() && !self.concerns_us(pid)
+        let known = self.0.contains_key(&pid) && pid != std::process::id();
+        known && self.whose(pid) == Whose::Foreign
     }
 }
 
@@ -159,13 +205,18 @@ pub(super) fn descriptors() -> Vec<String> {
         .collect()
 }
 
-/// How many threads this process has. A thread that was joined may still be
-/// on its way out, hence the second look.
-pub(super) fn threads() -> usize {
-    let now = || fs::read_dir("/proc/self/task").map_or(0, Iterator::count);
-    let first = now();
-    std::thread::sleep(Duration::from_micros(200));
-    first.min(now())
+/// This process's threads by number, with their names.
+pub(super) fn threads() -> BTreeMap<i32, String> {
+    fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let name = fs::read_to_string(path.join("comm")).ok()?;
+            let number = path.file_name()?.to_str()?.parse().ok()?;
+            Some((number, name.trim().to_owned()))
+        })
+        .collect()
 }
 
 /// What the contract with the host process forbids us to change.
