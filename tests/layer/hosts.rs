@@ -18,7 +18,7 @@ const ROOT: &str = "TARE_TEST_ROOT";
 
 /// What a process shows of itself that the library must leave alone.
 fn state() -> Vec<String> {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
     let keys = [
         "Umask",
         "SigBlk",
