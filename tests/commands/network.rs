@@ -25,7 +25,7 @@ fn network_none_is_a_loopback_that_is_up() {
         own_namespace()
     );
     assert_eq!(line(&sandbox, "ls /sys/class/net"), "lo");
-    let script = "nc -l -p 4242 & until netstat -ltn | grep -q :4242; do sleep 0.02; done; echo over lo | nc 127.0.0.1 4242; wait";
+    let script = "sleep 1 | nc -l -p 4242 & until netstat -ltn | grep -q :4242; do sleep 0.02; done; echo over lo | nc 127.0.0.1 4242; wait";
     assert_eq!(line(&sandbox, script), "over lo");
     assert_eq!(
         line(&sandbox, "ping -c 1 -w 5 127.0.0.1 | grep -c 'bytes from'"),

@@ -86,12 +86,13 @@ fn imported(store: &Store, image: &str) -> Result<Option<Image>> {
 
 fn in_open(sandbox: &Sandbox, flags: &Flags, spec: &Spec, words: &[OsString]) -> Result<Status> {
     let command = flags.command(sandbox, words)?;
+    signals::hold()?;
     if !flags.json {
         return attach::attach(sandbox.spawn(command)?, flags.interactive);
     }
     let effective = sandbox.effective()?;
     let process = sandbox.spawn(command)?;
-    signals::forward(process.control()?, false)?;
+    signals::forward(process.control()?)?;
     let output = process.wait_with_output(spec.limits.output.bytes())?;
     let status = output.status;
     print_json(&result::ended(output, &effective))?;

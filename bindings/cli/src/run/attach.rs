@@ -21,7 +21,7 @@ const END_OF_FILE: u8 = 4;
 /// Waits for its end; with a terminal, carries what is typed there and what it shows here.
 pub(super) fn attach(process: Process, interactive: bool) -> Result<Status> {
     let tty = process.terminal().is_some();
-    signals::forward(process.control()?, tty)?;
+    signals::forward(process.control()?)?;
     if !tty {
         return process.wait();
     }

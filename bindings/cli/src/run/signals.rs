@@ -20,16 +20,25 @@ const PASSED: [Signal; 6] = [
     Signal::SIGUSR2,
 ];
 
-/// From now on signals to this process go to the command, a second SIGINT kills it; with a
-/// terminal, its size follows that of the caller's. To be called while there is one thread.
-pub(super) fn forward(control: Control, tty: bool) -> Result<()> {
+/// From now on signals wait: to be called before the command starts, while there is one thread, so
+/// that none that comes with its first breath is lost. The command does not inherit this.
+pub(super) fn hold() -> Result<()> {
+    let wrong = |e| Error::os("forward signals", "sigprocmask", e);
+    passed().thread_block().map_err(wrong)
+}
+
+/// Everything that [`forward`] reads.
+fn passed() -> SigSet {
     let mut set: SigSet = PASSED.into_iter().collect();
-    if tty {
-        set.add(Signal::SIGWINCH);
-    }
+    set.add(Signal::SIGWINCH);
+    set
+}
+
+/// Signals to this process, also those that waited, go to the command; a second SIGINT kills it;
+/// with a terminal, its size follows that of the caller's.
+pub(super) fn forward(control: Control) -> Result<()> {
     let wrong = |e| Error::os("forward signals", "signalfd", e);
-    set.thread_block().map_err(wrong)?;
-    let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC).map_err(wrong)?;
+    let signals = SignalFd::with_flags(&passed(), SfdFlags::SFD_CLOEXEC).map_err(wrong)?;
     thread::Builder::new()
         .spawn(move || pass(&signals, &control))
         .map_err(|e| Error::io("forward signals", "thread", e))?;
@@ -41,7 +50,7 @@ fn pass(signals: &SignalFd, control: &Control) {
     let mut interrupted = false;
     while let Ok(Some(info)) = signals.read_signal() {
         let signal = info.ssi_signo as i32;
-        // The only thing that can go wrong is that the command, or its sandbox, has just ended.
+        // What can go wrong: the command, or its sandbox, has just ended, or has no terminal to resize.
         let _ = match Signal::try_from(signal) {
             Ok(Signal::SIGWINCH) => control.resize(terminal::size()),
             Ok(Signal::SIGINT) if interrupted => control.kill(),
