@@ -16,10 +16,12 @@ bold() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
 # step WORDS -- COMMAND...: runs it and says how long it took.
 step() {
-    local words=() began=$EPOCHREALTIME us
+    local words=() began=$EPOCHREALTIME us shown
     while [ "$1" != -- ]; do words+=("$1"); shift; done
     shift
-    printf '$ %s\n' "${*/#$tare/tare}"
+    # Of a script of several lines, the first is enough.
+    shown=${*/#$tare/tare}
+    printf '$ %s\n' "${shown%%$'\n'*}"
     "$@"
     us=$((${EPOCHREALTIME/./} - ${began/./}))
     printf '  %s: %d.%03d ms\n' "${words[*]}" $((us / 1000)) $((us % 1000))
@@ -34,7 +36,7 @@ seen_outside() {
 
 # Run inside; tells what a command in there sees.
 # shellcheck disable=SC2016  # expanded inside, not here
-look='
+look='# look around
 echo "  user        $(id)"
 echo "  host name   $(cat /proc/sys/kernel/hostname)"
 echo "  processes   $(ls /proc | grep -c "^[0-9]"), the first is $(cat /proc/1/comm)"
@@ -50,7 +52,7 @@ before=$(seen_outside)
 
 bold "2. A command in a copy-on-write view of this machine, without any image"
 step "run" -- "$tare" run host -- id
-step "run" -- "$tare" run host -- sh -c "$look" | sed '1s/-c .*/-c .../'
+step "run" -- "$tare" run host -- sh -c "$look"
 if [ -e /etc/tare-demo ]; then
     echo "the write came through to this machine" >&2
     exit 1
@@ -59,7 +61,7 @@ echo "  outside     there is no /etc/tare-demo"
 
 bold "3. The same in Debian"
 step "import" -- "$tare" image import "oci:$images/debian:latest" debian
-step "run" -- "$tare" run debian -- sh -c "$look" | sed '1s/-c .*/-c .../'
+step "run" -- "$tare" run debian -- sh -c "$look"
 step "run" -- "$tare" run debian -- python3 -c 'import platform; print(" ", platform.freedesktop_os_release()["PRETTY_NAME"])'
 
 bold "4. A hundred more, one after the other"
