@@ -53,11 +53,15 @@ pub(crate) unsafe fn call(nr: usize, a: [usize; 6]) -> Result<usize> {
 /// A system call whose arguments are numbers, or pointers taken from references that live through it.
 macro_rules! sys {
     ($nr:expr $(, $arg:expr)* $(,)?) => {{
-        let given: &[usize] = &[$($arg as usize),*];
-        let mut args = [0usize; 6];
-        args[..given.len()].copy_from_slice(given);
-        // SAFETY: each argument is a number or comes from a reference that outlives the call.
-        unsafe { $crate::sys::call($nr, args) }
+        // A match, not a let: what the arguments point to lives until its end, even if it has no name.
+        match &[$($arg as usize),*] as &[usize] {
+            given => {
+                let mut args = [0usize; 6];
+                args[..given.len()].copy_from_slice(given);
+                // SAFETY: each argument is a number or comes from a reference that outlives the call.
+                unsafe { $crate::sys::call($nr, args) }
+            }
+        }
     }};
 }
 pub(crate) use sys;
