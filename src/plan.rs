@@ -7,6 +7,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use caps::Capability;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
@@ -55,6 +56,7 @@ pub(crate) struct Plan {
     maps: [String; 2],
     kept: [Slot; 3],
     caps: u64,
+    init_caps: u64,
     no_new_privs: bool,
     seccomp: Vec<u8>,
     rlimits: Vec<u8>,
@@ -96,6 +98,7 @@ impl Plan {
             dev,
             proc,
             ops: self.ops.bytes(),
+            init_caps: self.init_caps,
             confine: Confine {
                 caps: self.caps,
                 no_new_privs: u32::from(self.no_new_privs),
@@ -150,12 +153,28 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
         maps: maps.unwrap_or_default(),
         kept,
         caps: needs.caps.bits(),
+        init_caps: init_caps(needs, ordinary)?,
         no_new_privs: spec.security.no_new_privs(),
         seccomp: encode(needs.seccomp),
         rlimits: rlimit::encode(&spec.limits),
         no_setgroups: *ids == Ids::Single,
         single_id: *ids == Ids::Single,
     })
+}
+
+/// What the init keeps to start commands with. In the caller's own user namespace, whoever has
+/// CAP_SYS_PTRACE inside can take it over, so it may have nothing then that they have not
+/// (CVE-2016-9962). In another one, the kernel asks for the capability where the helper began.
+fn init_caps(needs: &Needs<'_>, ordinary: bool) -> Result<u64> {
+    let traced = needs.caps.has(Capability::CAP_SYS_PTRACE)
+        && !needs.caps.has(Capability::CAP_SYS_ADMIN)
+        && !ordinary;
+    if traced && needs.seccomp.is_some() && !needs.spec.security.no_new_privs() {
+        let why = "without no_new_privs, SYS_PTRACE would give all that the init needs for it";
+        let error = Error::new(Kind::Invalid, "check spec: security.cap_add", why);
+        return Err(error.with_cure("no_new_privs true, or a user namespace (namespaces.user)"));
+    }
+    Ok(needs.caps.for_init(!traced).bits())
 }
 
 /// Groups and namespaces that are entered, not made by clone3.

@@ -173,6 +173,8 @@ impl Launch<'_> {
         let (uid, gid) = (identity.uid, identity.gid);
         sys!(nr::SETRESGID, gid, gid, gid).map_err(at(wire::AT_SETUID))?;
         sys!(nr::SETRESUID, uid, uid, uid).map_err(at(wire::AT_SETUID))?;
+        // PR_SET_DUMPABLE: a change of ids sets it to fs.suid_dumpable, for the init too, whose memory this is.
+        sys::prctl(4, 0, 0).map_err(at(wire::AT_SETUID))?;
         let caps = if uid == 0 { confine.caps & self.run.caps } else { 0 };
         sys::capset(caps).map_err(at(wire::AT_CAPS))
     }
@@ -242,13 +244,17 @@ fn open_terminal(run: &Run<'_>, (devpts, dev): (i32, i32)) -> Result<(Fd, Fd)> {
 
 /// The first terminal is also `/dev/console`; whoever already has something there keeps it.
 fn attach_console(dev: i32, slave: &Fd) -> Result<()> {
+    let clone = match crate::mount::clone_tree(slave.0, c"", sys::AT_EMPTY_PATH) {
+        // An init that may be traced from inside may not mount any more: see `Open::init_caps`.
+        Err(Errno::PERM) => return Ok(()),
+        other => other?,
+    };
     let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL | sys::O_NOFOLLOW;
     match sys::openat(dev, c"console", flags, 0o600) {
         Err(Errno::EXIST | Errno::BADF) => Ok(()),
         Err(error) => Err(error),
         Ok(_) => {
             let target = sys::openat(dev, c"console", O_PATH | sys::O_NOFOLLOW, 0)?;
-            let clone = crate::mount::clone_tree(slave.0, c"", sys::AT_EMPTY_PATH)?;
             crate::mount::attach(clone.0, &target)
         }
     }

@@ -84,7 +84,8 @@ fn start(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, spawner: &Fd) -> core
     }
     replay.run(open.ops)?;
     let kept = [replay.slot(0), keep(&replay, open.devpts), keep(&replay, open.dev), keep(&replay, open.proc)];
-    settle(kept).map_err(|e| (u32::MAX, e))
+    let settled = settle(kept).and_then(|()| sys::keep_caps(open.init_caps));
+    settled.map_err(|e| (u32::MAX, e))
 }
 
 fn become_root() -> Result<()> {

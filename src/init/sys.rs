@@ -72,8 +72,8 @@ pub(crate) mod nr {
     numbers! {
         READ 0 WRITE 1 CLOSE 3 MMAP 9 MUNMAP 11 RT_SIGACTION 13 RT_SIGPROCMASK 14 IOCTL 16
         DUP2 33 NANOSLEEP 35 GETPID 39 SOCKET 41 SENDMSG 46 RECVMSG 47 CLONE 56 EXECVE 59 WAIT4 61 KILL 62
-        FCNTL 72 CHDIR 80 FCHDIR 81 FCHMOD 91 FCHOWN 93 UMASK 95 SETSID 112 SETGROUPS 116 SETRESUID 117 SETRESGID 119 CAPSET 126
-        PIVOT_ROOT 155 PRCTL 157 MOUNT 165 UMOUNT2 166 SETHOSTNAME 170 SETXATTR 188 
+        FCNTL 72 CHDIR 80 FCHDIR 81 FCHMOD 91 FCHOWN 93 UMASK 95 SETSID 112 SETGROUPS 116 SETRESUID 117 SETRESGID 119 CAPGET 125 CAPSET 126
+        PIVOT_ROOT 155 PRCTL 157 FUTEX 202 MOUNT 165 UMOUNT2 166 SETHOSTNAME 170 SETXATTR 188 
         FSTATFS 138 GETDENTS64 217 CLOCK_GETTIME 228 EXIT_GROUP 231 KEYCTL 250 OPENAT 257 MKDIRAT 258 MKNODAT 259
         FCHOWNAT 260 NEWFSTATAT 262 UNLINKAT 263  SYMLINKAT 266 READLINKAT 267 PPOLL 271 UNSHARE 272
         UTIMENSAT 280 SIGNALFD4 289 DUP3 292 PIPE2 293 PRLIMIT64 302 SETNS 308 SECCOMP 317 COPY_FILE_RANGE 326 STATX 332 OPEN_TREE 428 MOVE_MOUNT 429 FSOPEN 430
@@ -394,6 +394,15 @@ pub(crate) fn prctl(option: usize, a: usize, b: usize) -> Result<usize> {
 pub(crate) fn set_name(name: &CStr) {
     // PR_SET_NAME of a readable string cannot fail.
     let _ = prctl(15, name.as_ptr() as usize, 0);
+}
+
+/// capset(2) for the caller: keeps of what it has only what is in `bits`.
+pub(crate) fn keep_caps(bits: u64) -> Result<()> {
+    let header = [0x2008_0522u32, 0];
+    // Effective, permitted, inheritable; then the same of the upper half.
+    let mut has = [0u32; 6];
+    sys!(nr::CAPGET, header.as_ptr(), has.as_mut_ptr())?;
+    capset(bits & (u64::from(has[4]) << 32 | u64::from(has[1])))
 }
 
 /// capset(2) for the caller: effective and permitted, inheritable empty.

@@ -91,6 +91,23 @@ impl CapSet {
         Ok(self.and(own.into_iter().collect()))
     }
 
+    /// What the resident init needs to start commands that have this set: to become any user, to
+    /// reach files of any user, to end what it started; `mounts`, also to mount a console, to
+    /// attach a filter without no_new_privs, and to raise limits.
+    pub(crate) fn for_init(self, mounts: bool) -> Self {
+        let needed = [
+            Capability::CAP_CHOWN,
+            Capability::CAP_DAC_OVERRIDE,
+            Capability::CAP_FOWNER,
+            Capability::CAP_KILL,
+            Capability::CAP_SETGID,
+            Capability::CAP_SETUID,
+        ];
+        let more = [Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_RESOURCE];
+        let more = more.into_iter().filter(|_| mounts);
+        Self(self.0 | needed.into_iter().chain(more).collect::<Self>().0)
+    }
+
     fn parse(key: &str, names: &[String]) -> Result<Self> {
         let mut set = Self::EMPTY;
         for name in names {

@@ -95,6 +95,8 @@ record! {
         proc: i32,
         /// [`Op`]s, in order.
         ops: &'a [u8],
+        /// Capabilities that the init keeps once it serves.
+        init_caps: u64,
         /// What holds for every command.
         confine: Confine<'a>,
     }
