@@ -268,6 +268,10 @@ fn failure(reply: &Reply, ops: &[u8]) -> Error {
         wire::AT_NO_NEW_PRIVS => ("set no_new_privs".into(), String::new()),
         wire::AT_SECCOMP => ("attach seccomp filter".into(), String::new()),
         wire::AT_EXEC => ("execute".into(), String::new()),
+        wire::AT_START => (
+            "start command".into(),
+            "something in the sandbox kept it from starting".into(),
+        ),
         _ => ("talk to spawner".into(), "malformed message".into()),
     };
     let error = Error::os(step, subject, errno);

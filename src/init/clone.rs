@@ -2,8 +2,9 @@
 //! Making and reaping processes: clone3(2) both ways, wait4(2).
 
 use core::arch::asm;
+use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::sys::{Errno, Result, nr, sys};
+use crate::sys::{self, Errno, Result, nr, sys};
 
 /// clone3(2)'s `struct clone_args`.
 #[repr(C)]
@@ -24,7 +25,7 @@ pub(crate) struct CloneArgs {
 
 pub(crate) const CLONE_VM: u64 = 0x100;
 pub(crate) const CLONE_PIDFD: u64 = 0x1000;
-pub(crate) const CLONE_VFORK: u64 = 0x4000;
+pub(crate) const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
 pub(crate) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// A child with a copy of the memory, as fork(2) makes: 0 in the child, its pid in the parent.
@@ -39,40 +40,71 @@ pub(crate) fn fork(args: &CloneArgs) -> Result<i32> {
     }
 }
 
-/// Starts `run(argument)` in a child that shares the memory, and waits until it has
-/// executed another program or ended. `stack` must be big enough for `run`.
-pub(crate) fn vfork(
+/// What became of a child that shares the memory.
+pub(crate) struct Shared {
+    pub(crate) pid: i32,
+    /// It did neither execute nor end in time, and was killed.
+    pub(crate) late: bool,
+}
+
+/// Starts `run(argument)` in a child that shares the memory, and waits until it has executed
+/// another program or ended. `stack` must be big enough for `run`.
+///
+/// As vfork(2), but for the time: a child that somebody stops from inside the sandbox would
+/// stop the caller, too, and with it every timeout.
+pub(crate) fn share(
     args: &CloneArgs,
     stack: &mut [u8],
     run: extern "C" fn(usize) -> !,
     argument: usize,
-) -> Result<i32> {
+    limit_ns: u64,
+) -> Result<Shared> {
+    // The kernel clears it when the child lets go of the memory.
+    let busy = AtomicU32::new(1);
     let args = CloneArgs {
-        flags: args.flags | CLONE_VM | CLONE_VFORK,
+        flags: args.flags | CLONE_VM | CLONE_CHILD_CLEARTID,
+        child_tid: busy.as_ptr() as u64,
         stack: stack.as_mut_ptr() as u64,
         stack_size: (stack.len() & !15) as u64,
         ..*args
     };
-    let modern = [&raw const args as usize, size_of::<CloneArgs>(), 0];
-    let mut ret = vfork_raw(nr::CLONE3, modern, run, argument);
+    let modern = [&raw const args as usize, size_of::<CloneArgs>(), 0, 0];
+    let mut ret = share_raw(nr::CLONE3, modern, run, argument);
     if ret == -(Errno::NOSYS.0 as isize) && args.flags & CLONE_INTO_CGROUP == 0 {
         let flags = args.flags | args.exit_signal;
-        let legacy = [flags as usize, (args.stack + args.stack_size) as usize, args.pidfd as usize];
-        ret = vfork_raw(nr::CLONE, legacy, run, argument);
+        let top = args.stack + args.stack_size;
+        let legacy = [flags, top, args.pidfd, args.child_tid].map(|a| a as usize);
+        ret = share_raw(nr::CLONE, legacy, run, argument);
     }
-    match ret {
-        -4095..=-1 => Err(Errno(-ret as i32)),
-        pid => Ok(pid as i32),
+    let pid = match ret {
+        -4095..=-1 => return Err(Errno(-ret as i32)),
+        pid => pid as i32,
+    };
+    let deadline = sys::now_ns().saturating_add(limit_ns);
+    let mut late = false;
+    while busy.load(Ordering::Acquire) != 0 {
+        let left = deadline.saturating_sub(sys::now_ns());
+        if left == 0 && !late {
+            late = true;
+            // It is our child and not yet reaped, so the pid is its own.
+            let _ = sys::kill(pid, sys::SIGKILL);
+        }
+        // Killed, it is gone soon, but this frame may not go before it.
+        let left = if late { 1_000_000 } else { left };
+        let time = [left / 1_000_000_000, left % 1_000_000_000];
+        // FUTEX_WAIT; why it came back, the loop finds out.
+        let _ = sys!(nr::FUTEX, busy.as_ptr(), 0, 1, time.as_ptr());
     }
+    Ok(Shared { pid, late })
 }
 
-fn vfork_raw(nr: usize, a: [usize; 3], run: extern "C" fn(usize) -> !, argument: usize) -> isize {
+fn share_raw(nr: usize, a: [usize; 4], run: extern "C" fn(usize) -> !, argument: usize) -> isize {
     let ret: isize;
-    // SAFETY: the child has a stack of its own and never returns from `run`; CLONE_VFORK keeps this
-    // thread, the only one, suspended meanwhile, so nothing else touches the shared memory.
+    // SAFETY: the child has a stack of its own and never returns from `run`. `share`, in the only other
+    // thread of this memory, touches nothing but its own frame until the child has let the memory go.
     unsafe {
         asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
-             inlateout("rax") nr as isize => ret, in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") 0, in("r8") 0,
+             inlateout("rax") nr as isize => ret, in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") 0,
              in("r12") run, in("r13") argument, lateout("rcx") _, lateout("r11") _);
     }
     ret

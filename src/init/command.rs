@@ -3,7 +3,7 @@
 
 use core::ffi::CStr;
 
-use crate::clone::{CLONE_INTO_CGROUP, CLONE_PIDFD, CloneArgs, vfork};
+use crate::clone::{CLONE_INTO_CGROUP, CLONE_PIDFD, CloneArgs, share};
 use crate::dir;
 use crate::exec::{self, Words};
 use crate::sys::{self, AT_FDCWD, Errno, Fd, Mapping, O_DIRECTORY, O_PATH, Result, nr, sys};
@@ -24,10 +24,15 @@ impl Parts {
     }
 }
 
+/// How long a command may take to its exec; only somebody inside can make it take that long.
+const START_NS: u64 = 10_000_000_000;
+
 /// A started command.
 pub(crate) struct Child {
     pub(crate) pid: i32,
     pub(crate) pidfd: Fd,
+    /// Its time was up before it executed anything; it is dead.
+    pub(crate) late: bool,
     /// Its terminal, to be sent to the host.
     pub(crate) master: Option<Fd>,
 }
@@ -69,20 +74,23 @@ pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], dirs: (i3
         args.cgroup = fds[4] as u64;
     }
     let slave = terminal.as_ref().map(|(_, slave)| slave);
+    let own = run.timeout_ms.saturating_mul(1_000_000);
+    let limit = if own == 0 { START_NS } else { own.min(START_NS) };
     let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, failed: None };
-    let mut started = vfork(&args, stack.bytes_mut(), enter, &raw mut launch as usize);
-    if started == Err(Errno::NOSYS) && args.flags & CLONE_INTO_CGROUP != 0 {
+    let mut started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, limit);
+    if matches!(started, Err(Errno::NOSYS)) && args.flags & CLONE_INTO_CGROUP != 0 {
         // clone3 is older than our floor, but an outer filter may hide it.
         args.flags &= !CLONE_INTO_CGROUP;
         launch.join = Some(fds[4]);
-        started = vfork(&args, stack.bytes_mut(), enter, &raw mut launch as usize);
+        started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, limit);
     }
-    let pid = started.map_err(|e| (wire::AT_CLONE, e))?;
+    let child = started.map_err(|e| (wire::AT_CLONE, e))?;
     let pidfd = Fd(pidfd);
     match launch.failed {
         // The child is dead already; the loop reaps it as an orphan.
         Some(failure) => Err(failure),
-        None => Ok(Child { pid, pidfd, master: terminal.map(|(master, _)| master) }),
+        None if child.late && limit == START_NS => Err((wire::AT_START, Errno::TIMEDOUT)),
+        None => Ok(Child { pid: child.pid, pidfd, late: child.late, master: terminal.map(|(master, _)| master) }),
     }
 }
 

@@ -202,8 +202,9 @@ impl<'a> Resident<'a> {
         let child = done?;
         let cgroup = cgroup.map_or(0, |fd| fd.keep() + 1);
         let deadline = if run.timeout_ms == 0 { 0 } else { started.saturating_add(run.timeout_ms.saturating_mul(1_000_000)) };
+        let reason = if child.late { wire::BY_TIMEOUT } else { wire::BY_ITSELF };
         self.rows.rows()[row] =
-            Row { pid: child.pid, status: status.keep(), id: run.id, started, deadline, reason: wire::BY_ITSELF, cgroup };
+            Row { pid: child.pid, status: status.keep(), id: run.id, started, deadline, reason, cgroup };
         self.live += 1;
         let mut message = Reply::new(wire::STARTED, 0, 0, 0);
         message.signal = child.pid as u32;

@@ -29,6 +29,7 @@ impl Errno {
     pub(crate) const NOSYS: Self = Self(38);
     pub(crate) const PROTO: Self = Self(71);
     pub(crate) const NOTSUP: Self = Self(95);
+    pub(crate) const TIMEDOUT: Self = Self(110);
 }
 
 /// One system call.

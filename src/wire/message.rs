@@ -275,6 +275,8 @@ pub(crate) const AT_NO_NEW_PRIVS: u32 = 13;
 pub(crate) const AT_SECCOMP: u32 = 14;
 /// execve(2).
 pub(crate) const AT_EXEC: u32 = 15;
+/// Getting as far as execve(2): something inside stood in the way for too long.
+pub(crate) const AT_START: u32 = 16;
 
 impl Reply {
     /// All fields zero but these.
