@@ -6,6 +6,8 @@ use core::ffi::CStr;
 use crate::clone::{CLONE_INTO_CGROUP, CLONE_PIDFD, CloneArgs, share};
 use crate::dir;
 use crate::exec::{self, Words};
+#[cfg(not(feature = "weak_no_cloexec"))]
+use crate::spawner::close_from;
 use crate::sys::{self, AT_FDCWD, Errno, Fd, Mapping, O_DIRECTORY, O_PATH, Result, nr, sys};
 use crate::user::{self, Identity};
 use crate::wire::{self, Confine, Reader, Run};
@@ -145,7 +147,8 @@ impl Launch<'_> {
         Err((wire::AT_EXEC, exec::exec(self.run, self.words)))
     }
 
-    /// Puts each descriptor at its number; everything else closes at the exec.
+    /// Puts each descriptor at its number and closes everything else: until the exec, a program
+    /// named `/proc/self/fd/N/...` would still find it (CVE-2024-21626).
     fn place_fds(&self) -> Result<()> {
         let skip = 4 + usize::from(self.run.flags & wire::INTO_CGROUP != 0);
         let numbers = self.run.fds.as_chunks::<4>().0;
@@ -164,6 +167,12 @@ impl Launch<'_> {
         for (n, fd) in high.iter().enumerate().take(3 + numbers.len()) {
             let to = if n < 3 { n as i32 } else { wanted(n - 3) };
             sys!(nr::DUP2, *fd, to)?;
+        }
+        #[cfg(not(feature = "weak_no_cloexec"))]
+        {
+            let given = |fd: i32| (0..numbers.len()).any(|n| wanted(n) == fd);
+            (3..above).filter(|fd| !given(*fd)).for_each(sys::close);
+            close_from(above);
         }
         Ok(())
     }

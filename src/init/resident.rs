@@ -20,6 +20,11 @@ const DEV: i32 = 5;
 const PROC: i32 = 6;
 const SIGNALS: i32 = 7;
 
+#[cfg(not(feature = "weak_no_cloexec"))]
+const KEEP: u32 = sys::O_CLOEXEC;
+#[cfg(feature = "weak_no_cloexec")]
+const KEEP: u32 = 0;
+
 /// One running command.
 struct Row {
     /// 0: the row is free.
@@ -118,7 +123,7 @@ fn settle(kept: [Result<i32>; 4]) -> Result<()> {
     for (at, fd) in (CONTROL..).zip(high) {
         match fd {
             -1 => sys::close(at),
-            fd => drop(sys!(nr::DUP3, fd, at, sys::O_CLOEXEC)?),
+            fd => drop(sys!(nr::DUP3, fd, at, KEEP)?),
         }
     }
     // The spawner's socket was 0.

@@ -57,13 +57,19 @@ pub(crate) fn run(socket: i32) -> ! {
 /// Closes every descriptor from `first` on.
 pub(crate) fn close_from(first: i32) {
     if sys!(nr::CLOSE_RANGE, first, u32::MAX, 0).is_err() {
-        // KERNEL(5.9): close_range may be hidden by an outer filter.
-        let _ = dir::for_each(AT_FDCWD, c"/proc/self/fd", |name| {
-            if let Some(fd) = dir::number(name.to_bytes()).filter(|fd| *fd >= first) {
-                sys::close(fd);
-            }
-            Ok(())
-        });
+        // KERNEL(5.9): close_range may be hidden by an outer filter. The listing itself is one of
+        // those closed, which ends it early; when it is the only one, none was left.
+        let mut closed = 2;
+        while closed > 1 {
+            closed = 0;
+            let _ = dir::for_each(AT_FDCWD, c"/proc/self/fd", |name| {
+                if let Some(fd) = dir::number(name.to_bytes()).filter(|fd| *fd >= first) {
+                    sys::close(fd);
+                    closed += 1;
+                }
+                Ok(())
+            });
+        }
     }
 }
 
@@ -95,7 +101,8 @@ impl Spawner {
             if socket {
                 match receive(self.socket, buffer) {
                     Ok(Some(request)) => self.answer(request),
-                    Ok(None) => self.end(),
+                    // The second: somebody runs the helper as a program, with no host to serve.
+                    Ok(None) | Err(Errno::NOTSOCK) => self.end(),
                     // One malformed message is dropped; its sockets close, which its sender sees.
                     Err(_) => {}
                 }
