@@ -412,6 +412,9 @@ pub(crate) fn capset(bits: u64) -> Result<()> {
     // _LINUX_CAPABILITY_VERSION_3
     let header = [0x2008_0522u32, 0];
     let (low, high) = (bits as u32, (bits >> 32) as u32);
+    #[cfg(not(feature = "weak_caps_inheritable"))]
     let data = [low, low, 0, high, high, 0];
+    #[cfg(feature = "weak_caps_inheritable")]
+    let data = [low, low, low, high, high, high];
     sys!(nr::CAPSET, header.as_ptr(), data.as_ptr()).map(drop)
 }

@@ -3,22 +3,22 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tare::{Command, Output, Sandbox, Spec, Store};
 use tare_oracle::{Victim, needs, ordinary_user};
 use tempfile::TempDir;
 
-/// Tells a copy of a test binary as whom it runs, and where the probe is.
+/// Tells a copy of a test binary as whom it runs, or that it is one.
 const AS: &str = "TARE_ATTACK_AS";
 const AGAIN: &str = "TARE_ATTACK_AGAIN";
-const PROBE: &str = "TARE_ATTACK_PROBE";
 
 /// Enough for everything here on a busy machine; what hangs is killed and fails.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -53,7 +53,6 @@ pub(crate) fn everybody<F: Fn()>(body: F) {
             .command(std::env::current_exe().expect("this program has a path"))
             .args(["--exact", name, "--nocapture"])
             .env(AS, kind)
-            .env(PROBE, probe())
             .env("TMPDIR", temporary.path())
             .output()
             .expect("run as an ordinary user");
@@ -80,7 +79,6 @@ pub(crate) fn again<F: Fn()>(wrapper: &[&str], (key, value): (&str, &str), body:
         .arg(own)
         .args(["--exact", name, "--nocapture"])
         .env(AGAIN, "1")
-        .env(PROBE, probe())
         .env(key, value)
         .output()
         .expect("run this test again");
@@ -92,20 +90,23 @@ pub(crate) fn again<F: Fn()>(wrapper: &[&str], (key, value): (&str, &str), body:
     );
 }
 
-/// `tests/probes/attack.c`, linked statically; made once for each test binary.
-pub(crate) fn probe() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| match std::env::var_os(PROBE) {
-        Some(path) => path.into(),
-        None => compiled("attack"),
-    })
+/// `tests/probes/attack.c`.
+pub(crate) fn probe() -> PathBuf {
+    compiled("attack")
 }
 
-/// A program of `tests/probes`, linked statically.
-pub(crate) fn compiled(name: &str) -> PathBuf {
+/// A program of `tests/probes`, linked statically; made once by each process that is not a copy
+/// of another one.
+pub(crate) fn compiled(name: &'static str) -> PathBuf {
+    static MADE: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let unique = directory.join(format!("{name}-{}", process::id()));
     let path = directory.join(name);
+    let copied = [AS, AGAIN].iter().any(|v| std::env::var_os(v).is_some());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !made.insert(name) || copied {
+        return path;
+    }
+    let unique = directory.join(format!("{name}-{}", process::id()));
     let status = process::Command::new("cc")
         .args(["-static", "-Wall", "-O1", "-o"])
         .arg(&unique)

@@ -22,6 +22,7 @@
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -88,7 +89,7 @@ static void try_node(char **arg)
 /* process PID: everything that would be a way into another process */
 static void try_process(char **arg)
 {
-	static const char *const files[] = { "mem", "environ", "maps", "auxv", "fd", "cwd/", "root/", "exe" };
+	static const char *const files[] = { "mem", "environ", "maps", "auxv", "fd/3", "cwd/", "root/", "exe" };
 	long pid = number(*arg), buffer = 0;
 	char path[64];
 	struct iovec iov = { &buffer, sizeof buffer }, far = { (void *)0x400000, sizeof buffer };
@@ -211,11 +212,6 @@ static void terminal(void)
 	say("/dev/tty", tty);
 }
 
-struct child {
-	long flags;
-	int result;
-};
-
 static int nothing(void *arg)
 {
 	(void)arg;
@@ -299,7 +295,15 @@ static void keyring(char **arg)
 	}
 }
 
-/* caps: gains by executing a file, or by asking */
+/* filecap PATH: gives a program every capability, vfs_cap_data of version 2 */
+static void filecap(char **arg)
+{
+	uint32_t data[5] = { 0x02000001, 0xa80425fb, 0, 0, 0 };
+
+	say("setxattr", setxattr(*arg, "security.capability", data, sizeof data, 0));
+}
+
+/* raise: gains by asking */
 static void raise_caps(void)
 {
 	say("setuid 0", setuid(0));
@@ -312,7 +316,6 @@ int main(int argc, char **argv)
 	const char *what = argc > 1 ? argv[1] : "";
 	char **arg = argv + 2;
 
-	/* A helper of its own under another user's id is what setuid programs are. */
 	if (!strcmp(what, "open")) try_open(arg);
 	else if (!strcmp(what, "read")) try_read(arg);
 	else if (!strcmp(what, "write")) try_write(arg);
@@ -328,6 +331,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(what, "mount")) try_mount(arg);
 	else if (!strcmp(what, "umount")) say("umount", umount2(*arg, 0));
 	else if (!strcmp(what, "keyring")) keyring(arg);
+	else if (!strcmp(what, "filecap")) filecap(arg);
 	else if (!strcmp(what, "raise")) raise_caps();
 	else if (!strcmp(what, "ids")) printf("%d %d %d %d\n", getuid(), geteuid(), getgid(), getegid());
 	else if (!strcmp(what, "crash")) raise(SIGSEGV);
