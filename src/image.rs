@@ -29,7 +29,7 @@ pub use platform::Platform;
 pub use progress::Progress;
 pub use reference::Reference;
 pub use store::{Collected, ImportOptions, Problem, Recovered, Report, Scratch, Store, Stored};
-pub(crate) use store::{HandedOver, default_path};
+pub(crate) use store::{HandedOver, Mounted, default_path};
 pub use unpack::{UnpackOptions, unpack};
 
 /// An image that is ready to be mounted: a configuration and a root.

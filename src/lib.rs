@@ -35,13 +35,13 @@ mod doctor;
 pub mod error;
 pub mod image;
 mod live;
+pub mod mount;
 #[allow(
     dead_code,
     unused_imports,
     reason = "parts of their interface have no user yet"
 )]
 mod parts;
-#[allow(dead_code, reason = "the mount primitive's noun is still to come")]
 mod plan;
 mod process;
 mod runtime;

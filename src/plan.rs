@@ -16,10 +16,10 @@ use crate::parts::caps::CapSet;
 use crate::parts::cgroup::Cgroup;
 use crate::parts::idmap::{self, Ids};
 use crate::parts::mounts::{self, RDONLY, options};
-use crate::parts::ops::{Ops, Slot, c_path};
+use crate::parts::ops::{Ops, Slot};
 use crate::parts::seccomp::Compiled;
 use crate::parts::{devices, rlimit};
-use crate::spec::{Network, Spec, UserNamespace, Write};
+use crate::spec::{ByteSize, Network, Spec, UserNamespace, Write};
 use crate::tree::{Backend, Lower, Mounted, Request};
 use crate::wire::{Confine, Field as _, ListBuf, Op, Open};
 
@@ -130,7 +130,8 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
             name: &name(needs.hostname),
         });
     }
-    let stage = stage(&mut ops, spec);
+    let size = spec.limits.disk.filter(|_| spec.write == Write::Memory);
+    let stage = stage(&mut ops, size);
     let Mounted { root, parts } = needs.backend.mount(&mut ops, stage, needs.tree)?;
     let kept = fill(&mut ops, root, stage, needs, ordinary)?;
     if spec.write == Write::None {
@@ -247,9 +248,9 @@ fn id_maps(spec: &Spec, ids: &Ids) -> Result<Option<[String; 2]>> {
 }
 
 /// A tmpfs of ours on top of the old root: the writable layer in memory, files to be bound, an empty directory.
-fn stage(ops: &mut Ops, spec: &Spec) -> Slot {
+fn stage(ops: &mut Ops, size: Option<ByteSize>) -> Slot {
     let mut list = options([c"mode", c"755"]);
-    if let (Write::Memory, Some(size)) = (spec.write, spec.limits.disk) {
+    if let Some(size) = size {
         list.push(c"size");
         list.push(&name(&size.bytes().to_string()));
     }
@@ -314,28 +315,28 @@ fn name(text: &str) -> CString {
     CString::new(text).unwrap_or_default()
 }
 
-/// Operations that mount a tree on a directory of the caller's own view, without a sandbox.
+/// The namespace that the operations of [`mount_tree`] start in.
+pub(crate) const MOUNT_NAMESPACE: u64 = CLONE_NEWNS;
+
+/// Operations that mount a tree on a directory of the caller's own view, without a sandbox: slot 1
+/// is the caller's mount namespace, slot 2 the directory. All is made where nobody sees it, and
+/// shown whole.
 pub(crate) fn mount_tree(
     backend: &dyn Backend,
     tree: &Request<'_>,
-    target: &std::path::Path,
+    size: Option<ByteSize>,
 ) -> Result<Ops> {
     let mut ops = Ops::default();
-    let place = ops.slot();
-    ops.push(Op::OpenDir {
-        into: place.number(),
-        path: &c_path(target)?,
-    });
-    let stage = ops.new_fs(c"tmpfs", &options([c"mode", c"755"]), 0);
-    ops.attach(stage, place, c"", 0);
-    empty_dir(&mut ops, stage);
+    ops.push(Op::MakePrivate {});
+    let stage = stage(&mut ops, size.filter(|_| tree.write == Write::Memory));
     let root = backend.mount_detached(&mut ops, stage, tree)?;
-    // The overlay holds on to its upper layer; the name of it in between is no longer needed.
-    ops.push(Op::Detach {
-        slot: stage.number(),
+    ops.push(Op::Setns {
+        file: Slot::received(1).number(),
+        flags: CLONE_NEWNS as u32,
     });
-    ops.attach(root, place, c"", 0);
+    ops.attach(root, Slot::received(2), c"", 0);
     if tree.write == Write::None {
+        // KERNEL(5.12): before that, only what is attached can be changed.
         ops.set_attr(root, RDONLY, false);
     }
     Ok(ops)

@@ -12,6 +12,7 @@ mod jobs;
 mod layers;
 mod lock;
 mod lookup;
+mod mounts;
 mod open;
 mod scratch;
 
@@ -26,6 +27,7 @@ pub use check::{Problem, Report};
 pub use gc::Collected;
 pub use import::ImportOptions;
 pub use lookup::Stored;
+pub(crate) use mounts::Mounted;
 pub(crate) use open::default_path;
 pub(crate) use scratch::HandedOver;
 pub use scratch::{Recovered, Scratch};
@@ -88,7 +90,11 @@ impl Store {
     /// # Errors
     /// Those of reading the directory; what cannot be removed is only counted.
     pub fn recover(&self) -> Result<Recovered> {
-        scratch::sweep(self)
+        let mut recovered = scratch::sweep(self)?;
+        let (removed, left) = self.sweep_mounts()?;
+        recovered.removed += removed;
+        recovered.left += left;
+        Ok(recovered)
     }
 
     /// Makes a directory for work in progress, removed when the value is dropped

@@ -146,6 +146,9 @@ fn sentence(op: &Op<'_>) -> (String, String) {
     match op {
         Op::EnterCgroup { .. } => step("enter cgroup"),
         Op::Unshare { .. } => step("unshare cgroup namespace"),
+        Op::Setns { flags, .. } if *flags == libc::CLONE_NEWNS as u32 => {
+            step("join mount namespace")
+        }
         Op::Setns { .. } => step("join network namespace"),
         Op::MakePrivate {} => step("make mounts private"),
         Op::SetHostname { name } => ("set hostname".into(), format!("{name:?}")),

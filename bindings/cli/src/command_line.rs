@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tare::{Result, Store};
 
-use crate::{doctor, generate, image, run, store, version};
+use crate::{doctor, generate, image, mount, run, store, version};
 
 /// Containers as a library: an image in, an isolated throwaway command out, no daemon
 #[derive(Debug, Parser)]
@@ -35,6 +35,10 @@ pub(crate) enum Action {
     /// Bring images into the store, list, name and remove them
     #[command(subcommand)]
     Image(Box<image::Action>),
+    /// Mount a copy-on-write view of an image on a directory (root)
+    Mount(mount::Mount),
+    /// Undo `tare mount`
+    Umount(mount::Umount),
     /// Look after the store
     #[command(subcommand)]
     Store(store::Action),

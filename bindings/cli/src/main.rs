@@ -7,9 +7,11 @@ mod doctor;
 mod failure;
 mod generate;
 mod image;
+mod mount;
 mod run;
 mod store;
 mod text;
+mod value;
 mod version;
 
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ fn main() -> ExitCode {
     let outcome = match &line.action {
         Action::Run(flags) => run::run(&line, flags),
         Action::Image(action) => image::image(&line, action),
+        Action::Mount(flags) => mount::mount(&line, flags),
+        Action::Umount(flags) => mount::umount(&line, flags),
         Action::Store(action) => store::store(&line, action),
         Action::Doctor(flags) => doctor::doctor(&line, flags),
         Action::Version(flags) => version::version(flags),

@@ -8,7 +8,6 @@ mod result;
 mod signals;
 mod spec;
 mod terminal;
-mod value;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;

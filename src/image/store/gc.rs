@@ -129,7 +129,12 @@ impl Store {
         scratch: &Scratch,
         collected: &mut Collected,
     ) -> Result<()> {
+        let mounted = self.mounted_layers()?;
         for name in names(&self.layers_dir())? {
+            if mounted.iter().any(|layer| *name == **layer) {
+                collected.in_use += 1;
+                continue;
+            }
             let needs = |digest: &Digest| needed.diff_ids.contains(digest);
             if digest_of(&name).as_ref().is_some_and(needs) {
                 continue;

@@ -190,7 +190,7 @@ pub(in crate::image) fn nameless_file(dir: &Path) -> io::Result<File> {
 }
 
 /// `boot_id` is one value per boot, `uuid` a new one at each reading; proc_sys_kernel(5).
-fn random(which: &str) -> Result<String> {
+pub(super) fn random(which: &str) -> Result<String> {
     let path = format!("/proc/sys/kernel/random/{which}");
     let text =
         fs::read_to_string(&path).map_err(|e| Error::io("make scratch directory", &path, e))?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use tare::spec::{ByteSize, Device, Mount, Network, Require, Rlimit, Storage, Write};
 
-use super::value::{self, SecurityOption};
+use crate::value::{self, SecurityOption};
 
 /// What `tare run` was told. Without a flag, the spec decides; without one there, its defaults.
 #[derive(Debug, Args)]

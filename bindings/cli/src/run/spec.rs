@@ -11,7 +11,7 @@ use tare::spec::{Limits, Profile, Seccomp, Security, Write};
 use tare::{Error, Kind, Result, Spec};
 
 use super::flags::Flags;
-use super::value::{self, SecurityOption};
+use crate::value::{self, SecurityOption};
 
 impl Flags {
     /// The spec, and what is to run in it; nothing for the image's own command.

@@ -15,12 +15,12 @@ fn wrong(step: &'static str, why: impl std::fmt::Display, cure: &'static str) ->
 }
 
 /// One of a list of words, which the spec knows.
-pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+pub(crate) fn word<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     serde_json::from_value(Value::from(text))
 }
 
 /// `NAME=VALUE`.
-pub(super) fn pair<T: FromStr<Err = Error>>(text: &str) -> Result<(String, T)> {
+pub(crate) fn pair<T: FromStr<Err = Error>>(text: &str) -> Result<(String, T)> {
     let Some((name, value)) = text.split_once('=') else {
         let why = format_args!("{text:?} has no \"=\"");
         return Err(wrong("parse flag", why, "NAME=VALUE"));
@@ -29,13 +29,13 @@ pub(super) fn pair<T: FromStr<Err = Error>>(text: &str) -> Result<(String, T)> {
 }
 
 /// `NAME=TEXT`, or a name for an empty text.
-pub(super) fn label(text: &str) -> Result<(String, String)> {
+pub(crate) fn label(text: &str) -> Result<(String, String)> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     Ok((name.to_owned(), value.to_owned()))
 }
 
 /// `none`, `host`, or a path, also as podman writes it.
-pub(super) fn network(text: &str) -> Result<Network> {
+pub(crate) fn network(text: &str) -> Result<Network> {
     let path = text.strip_prefix("ns:").unwrap_or(text);
     match text {
         "none" => Ok(Network::None),
@@ -50,7 +50,7 @@ pub(super) fn network(text: &str) -> Result<Network> {
 }
 
 /// `all`, or keys separated by commas.
-pub(super) fn require(text: &str) -> Result<Require> {
+pub(crate) fn require(text: &str) -> Result<Require> {
     Ok(match text {
         "all" => Require::All,
         keys => Require::AllBut(keys.split(',').map(str::to_owned).collect()),
@@ -58,14 +58,14 @@ pub(super) fn require(text: &str) -> Result<Require> {
 }
 
 /// `TARGET[:OPTIONS]`.
-pub(super) fn tmpfs(text: &str) -> Result<Mount> {
+pub(crate) fn tmpfs(text: &str) -> Result<Mount> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
     let options: Vec<&str> = options.split(',').filter(|o| !o.is_empty()).collect();
     table(json!({"type": "tmpfs", "target": target, "options": options}))
 }
 
 /// `KEY=VALUE,...` with Docker's keys.
-pub(super) fn mount(text: &str) -> Result<Mount> {
+pub(crate) fn mount(text: &str) -> Result<Mount> {
     let mut found = json!({});
     let mut options = Vec::new();
     for part in text.split(',') {
@@ -132,7 +132,7 @@ impl FromStr for SecurityOption {
 }
 
 /// Docker's sum of memory and swap as swap alone; `None` is no limit.
-pub(super) fn swap(sum: &str, memory: Option<ByteSize>) -> Result<Option<ByteSize>> {
+pub(crate) fn swap(sum: &str, memory: Option<ByteSize>) -> Result<Option<ByteSize>> {
     const STEP: &str = "parse memory-swap";
     if sum == "-1" {
         return Ok(None);

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `tare mount` and `tare umount`: a copy-on-write view of an image on a directory, without a sandbox.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use tare::Result;
+use tare::mount::Options;
+use tare::spec::{ByteSize, Storage, Write};
+
+use crate::command_line::CommandLine;
+use crate::value;
+
+/// What `tare mount` was told.
+#[derive(Debug, Args)]
+pub(crate) struct Mount {
+    /// As for `tare run`: host, dir:PATH, oci:PATH[:TAG], archive:FILE, or a name in the store
+    image: String,
+    /// Directory to mount on
+    dir: PathBuf,
+    /// Where writes go: memory, disk or none
+    #[arg(long, value_name = "WHERE", value_parser = value::word::<Write>)]
+    write: Option<Write>,
+    /// What makes the view: auto, overlay or copy
+    #[arg(long, value_name = "BACKEND", value_parser = value::word::<Storage>)]
+    storage: Option<Storage>,
+    /// Size of the writable layer when it is in memory
+    #[arg(long, value_name = "SIZE")]
+    disk: Option<ByteSize>,
+}
+
+/// What `tare umount` was told.
+#[derive(Debug, Args)]
+pub(crate) struct Umount {
+    /// Directory that `tare mount` mounted on
+    dir: PathBuf,
+    /// Out of sight at once, though somebody still uses it
+    #[arg(short, long)]
+    lazy: bool,
+}
+
+/// Mounts.
+pub(crate) fn mount(line: &CommandLine, flags: &Mount) -> Result<ExitCode> {
+    let mut options = Options::default();
+    options.write = flags.write.unwrap_or(options.write);
+    options.storage = flags.storage.unwrap_or(options.storage);
+    options.size = flags.disk;
+    tare::mount::mount(&line.store()?, &flags.image, &flags.dir, &options)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Unmounts.
+pub(crate) fn umount(line: &CommandLine, flags: &Umount) -> Result<ExitCode> {
+    tare::mount::umount(&line.store()?, &flags.dir, flags.lazy)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Records of mounts that outlive the process that made them: what they hold of the store, until they are undone.
+//!
+//! `mounts/<boot's id>.<random>/` has `record.json` and `tree`, the place for what is written. No lock
+//! says that it is in use, since nobody lives as long: a record counts until its mount is undone, or
+//! until the machine has been started anew.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use super::gc::names;
+use super::open::make_dir;
+use super::scratch::random;
+use crate::error::{Error, Result};
+
+const DIR: &str = "mounts";
+const RECORD: &str = "record.json";
+
+/// One mount, recorded.
+#[derive(Debug)]
+pub(crate) struct Mounted {
+    dir: PathBuf,
+    record: Record,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// Where it is mounted, absolute.
+    target: PathBuf,
+    /// The kernel's number of the mount; none while it is being made.
+    mount: Option<u64>,
+    /// Directories below `layers` that lie under it.
+    layers: Vec<String>,
+}
+
+impl Mounted {
+    /// A directory of its own on disk, empty when made.
+    pub(crate) fn tree(&self) -> PathBuf {
+        self.dir.join("tree")
+    }
+
+    /// Where it is mounted.
+    pub(crate) fn target(&self) -> &Path {
+        &self.record.target
+    }
+
+    /// The kernel's number of the mount; none while it is being made.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.record.mount
+    }
+
+    /// The mount is there.
+    ///
+    /// # Errors
+    /// Those of writing a file.
+    pub(crate) fn complete(&mut self, number: u64) -> Result<()> {
+        self.record.mount = Some(number);
+        self.write()
+    }
+
+    fn write(&self) -> Result<()> {
+        let path = self.dir.join(RECORD);
+        let text = serde_json::to_vec(&self.record).map_err(io::Error::from);
+        // Whole or not at all: a reader takes no lock.
+        let staged = self.dir.join("record.new");
+        text.and_then(|text| fs::write(&staged, text))
+            .and_then(|()| fs::rename(&staged, &path))
+            .map_err(|e| Error::io("record mount", format_args!("{path:?}"), e))
+    }
+}
+
+impl Store {
+    /// Records a mount that is about to be made. `layers` are those of the image, which is to be
+    /// held until this comes back.
+    ///
+    /// # Errors
+    /// Those of mkdir(2) and of writing a file.
+    pub(crate) fn record_mount(&self, target: &Path, layers: &[PathBuf]) -> Result<Mounted> {
+        let name = format!("{}.{}", random("boot_id")?, random("uuid")?);
+        let dir = self.0.root.join(DIR).join(name);
+        let layers = layers.iter().filter_map(|tree| tree.parent()?.file_name());
+        let mounted = Mounted {
+            record: Record {
+                target: target.to_path_buf(),
+                mount: None,
+                layers: layers.map(|n| n.to_string_lossy().into_owned()).collect(),
+            },
+            dir,
+        };
+        for dir in [&self.0.root.join(DIR), &mounted.dir, &mounted.tree()] {
+            make_dir(dir, 0o700)
+                .map_err(|e| Error::io("record mount", format_args!("{dir:?}"), e))?;
+        }
+        mounted.write()?;
+        Ok(mounted)
+    }
+
+    /// The mounts of this boot, made or being made.
+    ///
+    /// # Errors
+    /// Those of reading directories.
+    pub(crate) fn mounts(&self) -> Result<Vec<Mounted>> {
+        let boot = random("boot_id")?;
+        let records = self.mount_dirs()?.into_iter();
+        Ok(records
+            .filter(|dir| is_of(dir, &boot))
+            .filter_map(|dir| {
+                // One that is just coming or going has none.
+                let text = fs::read(dir.join(RECORD)).ok()?;
+                let record = serde_json::from_slice(&text).ok()?;
+                Some(Mounted { dir, record })
+            })
+            .collect())
+    }
+
+    /// Removes the record, and what was written to the tree.
+    ///
+    /// # Errors
+    /// Those of unlink(2).
+    pub(crate) fn forget_mount(&self, mounted: &Mounted) -> Result<()> {
+        self.remove_path(&mounted.dir)
+    }
+
+    /// Names below `layers` that lie under a mount.
+    pub(super) fn mounted_layers(&self) -> Result<Vec<String>> {
+        let mounts = self.mounts()?.into_iter();
+        Ok(mounts.flat_map(|mounted| mounted.record.layers).collect())
+    }
+
+    /// Removes what mounts of earlier boots have left; how many that were, and how many stay.
+    pub(super) fn sweep_mounts(&self) -> Result<(usize, usize)> {
+        let boot = random("boot_id")?;
+        let old = self.mount_dirs()?.into_iter().filter(|d| !is_of(d, &boot));
+        let (gone, left): (Vec<_>, Vec<_>) = old.partition(|dir| self.remove_path(dir).is_ok());
+        Ok((gone.len(), left.len()))
+    }
+
+    fn mount_dirs(&self) -> Result<Vec<PathBuf>> {
+        let dir = self.0.root.join(DIR);
+        // Most stores never had one.
+        if !dir.exists() {
+            return Ok(Vec::new());
+        }
+        Ok(names(&dir)?
+            .into_iter()
+            .map(|name| dir.join(name))
+            .collect())
+    }
+}
+
+fn is_of(dir: &Path, boot: &str) -> bool {
+    let name = dir.file_name().and_then(|name| name.to_str());
+    name.and_then(|name| name.split_once('.'))
+        .is_some_and(|(of, _)| of == boot)
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The mount primitive: a copy-on-write view of an image on a directory of the caller's own, without a sandbox.
+//!
+//! It outlives the process that made it. The store remembers what it holds until it is undone, or
+//! until the machine has been started anew.
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MntFlags, umount2};
+use nix::sys::stat::Mode;
+
+use crate::error::{Error, Kind, Result};
+use crate::image::{Mounted, Root};
+use crate::plan;
+use crate::spec::{ByteSize, Storage, Write};
+use crate::store::{Base, Store};
+use crate::tree::{self, Request};
+
+/// How an image is mounted.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Where writes go. Default: `memory`, a tmpfs that is gone with the mount.
+    pub write: Write,
+    /// Which back end. Default: `auto`.
+    pub storage: Storage,
+    /// Size of the writable layer when it is in memory. Default: the kernel's, half of memory.
+    pub size: Option<ByteSize>,
+}
+
+/// Mounts a view of an image on a directory that is there; [`umount`] undoes it. For root.
+///
+/// # Errors
+/// [`Kind::Permission`] for ordinary users, [`Kind::NotFound`] for a missing image or directory;
+/// nothing is left behind then.
+pub fn mount(store: &Store, image: &str, dir: &Path, options: &Options) -> Result<()> {
+    let spawner = store.runtime().spawner()?;
+    if spawner.ids().ordinary() {
+        return Err(only_root("mount image"));
+    }
+    let target = canonical("mount image", dir)?;
+    let place = directory(&target)?;
+    let image = store.images().image(&image.parse()?)?;
+    let layers = match image.root() {
+        Root::Layers(layers) => layers.clone(),
+        Root::Host | Root::Dir(_) => Vec::new(),
+    };
+    let mut mounted = store.images().record_mount(&target, &layers)?;
+    let base = Base::of(image);
+    let made = (|| {
+        let backend = tree::backend(options.storage, &base.lower, false);
+        let request = Request {
+            lower: &base.lower,
+            write: options.write,
+            ordinary: false,
+            scratch: mounted.tree(),
+            spawner: &spawner,
+        };
+        backend.prepare(&request)?;
+        let ops = plan::mount_tree(backend, &request, options.size)?;
+        let own = "/proc/self/ns/mnt";
+        let own = File::open(own).map_err(|e| Error::io("mount image", own, e))?;
+        spawner.job(&ops, plan::MOUNT_NAMESPACE, &[own.as_fd(), place.as_fd()])?;
+        mounted.complete(mount_number(&directory(&target)?)?)
+    })();
+    if made.is_err() {
+        // The first error is the one to tell; what stays is swept after the next boot.
+        let _ = store.images().forget_mount(&mounted);
+    }
+    made
+}
+
+/// Undoes [`mount`], and removes what was written if that is on disk. With `lazy` it goes out of
+/// sight at once, for good when its last user has ended.
+///
+/// # Errors
+/// [`Kind::NotFound`] if no view of this store is mounted there, [`Kind::Busy`] if it is in use,
+/// or if something else is mounted on top of it.
+pub fn umount(store: &Store, dir: &Path, lazy: bool) -> Result<()> {
+    const STEP: &str = "unmount image";
+    let target = canonical(STEP, dir)?;
+    let subject = format!("{target:?}");
+    let found = store.images().mounts()?;
+    let mut here: Vec<_> = found.into_iter().filter(|m| m.target() == target).collect();
+    if here.is_empty() {
+        let error = Error::new(
+            Kind::NotFound,
+            STEP,
+            format_args!("{subject}: nothing of this store is mounted there"),
+        );
+        return Err(error.with_cure("the store that it was mounted from, TARE_STORE=DIR"));
+    }
+    let number = mount_number(&directory(&target)?)?;
+    if let Some(at) = here.iter().position(|m| m.number() == Some(number)) {
+        let mut flags = MntFlags::UMOUNT_NOFOLLOW;
+        flags.set(MntFlags::MNT_DETACH, lazy);
+        umount2(&target, flags).map_err(|e| match e {
+            Errno::EPERM => only_root(STEP),
+            Errno::EBUSY => Error::os(STEP, &subject, e)
+                .with_cure("ending what uses it (fuser -vm DIR), or --lazy"),
+            e => Error::os(STEP, &subject, e),
+        })?;
+        return store.images().forget_mount(&here.swap_remove(at));
+    }
+    if is_mounted(&here)? {
+        let error = Error::new(
+            Kind::Busy,
+            STEP,
+            format_args!("{subject}: something else is mounted on top"),
+        );
+        return Err(error.with_cure("umount DIR first"));
+    }
+    // Somebody else has unmounted it: only what it held is left.
+    here.iter()
+        .try_for_each(|mounted| store.images().forget_mount(mounted))
+}
+
+fn only_root(step: &'static str) -> Error {
+    let why = "an ordinary user cannot change what others see at a path";
+    Error::new(Kind::Permission, step, why).with_cure("root; or a sandbox, which needs none")
+}
+
+fn canonical(step: &'static str, dir: &Path) -> Result<PathBuf> {
+    dir.canonicalize()
+        .map_err(|e| Error::io(step, format_args!("{dir:?}"), e))
+}
+
+/// Whatever is on top there now.
+fn directory(target: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    open(target, flags, Mode::empty())
+        .map_err(|e| Error::os("open directory", format_args!("{target:?}"), e))
+}
+
+/// The mount that a descriptor is on, proc_pid_fdinfo(5).
+fn mount_number(dir: &OwnedFd) -> Result<u64> {
+    let path = format!("/proc/self/fdinfo/{}", dir.as_raw_fd());
+    let text = std::fs::read_to_string(&path).map_err(|e| Error::io("find mount", &path, e))?;
+    let number = text.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    number
+        .and_then(|number| number.trim().parse().ok())
+        .ok_or_else(|| {
+            Error::new(
+                Kind::Unsupported,
+                "find mount",
+                format_args!("{path}: no mnt_id"),
+            )
+        })
+}
+
+/// Whether one of these mounts is still in this process's view, proc_pid_mountinfo(5).
+fn is_mounted(mounts: &[Mounted]) -> Result<bool> {
+    let file = "/proc/self/mountinfo";
+    let text = std::fs::read_to_string(file).map_err(|e| Error::io("find mount", file, e))?;
+    let numbers = text
+        .lines()
+        .filter_map(|l| l.split(' ').next()?.parse().ok());
+    let listed: Vec<u64> = numbers.collect();
+    Ok(mounts
+        .iter()
+        .filter_map(Mounted::number)
+        .any(|number| listed.contains(&number)))
+}
