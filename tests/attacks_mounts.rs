@@ -6,7 +6,7 @@ mod attacks;
 
 use std::fs;
 
-use attacks::{Stage, again, answers, assert_denied, everybody, said, shell};
+use attacks::{Stage, again, answers, assert_denied, everybody, probing, ran, said, shell};
 use tare_oracle::need;
 
 /// The mounts of a default sandbox; masks and read-only paths lie below the first ones.
@@ -149,5 +149,22 @@ fn a13_read_only_bind_is_so_to_its_leaves() {
         assert_eq!(seen.matches("Read-only file system").count(), 2, "{seen}");
         sandbox.close().unwrap();
         on_host("umount", &[&path("volume/leaf")]);
+    });
+}
+
+#[test]
+fn i07_deep_tree_goes_with_its_sandbox() {
+    everybody(|| {
+        let stage = Stage::new();
+        let scratch = stage.beside("store/scratch");
+        let sandbox = stage.open(r#"{"write": "disk", "workdir": "/tmp/deep"}"#);
+        assert_eq!(said(&sandbox, probing("deep 1100")), "deep ok\n");
+        let planted = "busybox mkdir -p r1/r0/r0 r2/x; echo x > r2/x/file; busybox chmod 0 r2";
+        ran(&sandbox, shell(planted));
+        assert_ne!(fs::read_dir(&scratch).unwrap().count(), 0);
+        sandbox.close().unwrap();
+        let left: Vec<_> = fs::read_dir(&scratch).unwrap().flatten().collect();
+        assert!(left.is_empty(), "{left:?}");
+        stage.victim.assert_intact();
     });
 }

@@ -9,39 +9,68 @@ use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLO
 /// Deeper trees are refused rather than overflowing the stack; the kernel's own path limit is near.
 const DEPTH: usize = 2000;
 
-/// Removes a directory with all that is in it; a missing one is fine.
+/// Removes a directory with all that is in it; a missing one is fine. Directories that hold
+/// something are moved up into it, so that depth costs neither stack nor descriptors.
 pub(crate) fn remove_tree(at: i32, path: &CStr) -> Result<()> {
-    match remove_at(at, path, 0) {
-        Err(Errno::NOENT) => Ok(()),
-        other => other,
+    match remove_entry(at, path) {
+        Err(Errno::NOTEMPTY) => {}
+        Err(Errno::NOENT) => return Ok(()),
+        other => return other,
+    }
+    let top = open_dir(at, path)?;
+    let mut moved = 0;
+    // Removing while reading may skip names, so it is repeated until a pass finds none.
+    loop {
+        let mut found = 0;
+        dir::for_each(top.0, c".", |name| {
+            found += 1;
+            match remove_entry(top.0, name) {
+                Err(Errno::NOTEMPTY) => empty(top.0, name, &mut moved),
+                other => other,
+            }
+        })?;
+        if found == 0 {
+            return remove_entry(at, path);
+        }
     }
 }
 
-fn remove_at(at: i32, name: &CStr, depth: usize) -> Result<()> {
-    if depth > DEPTH {
-        return Err(Errno(36));
-    }
-    match sys!(nr::UNLINKAT, at, name.as_ptr(), 0) {
-        // EISDIR; some file systems say EPERM.
-        Err(Errno(21) | Errno::PERM) => {}
-        other => return other.map(drop),
-    }
-    if sys!(nr::UNLINKAT, at, name.as_ptr(), AT_REMOVEDIR).is_ok() {
-        return Ok(());
-    }
-    let dir = open_dir(at, name)?;
-    // Deleting while reading may skip names, so it is repeated until a pass finds none.
+/// Empties a directory of `top`; what holds something itself goes there.
+fn empty(top: i32, name: &CStr, moved: &mut u64) -> Result<()> {
+    let dir = open_dir(top, name)?;
+    dir::for_each(dir.0, c".", |name| match remove_entry(dir.0, name) {
+        Err(Errno::NOTEMPTY) => move_up(dir.0, name, top, moved),
+        other => other,
+    })
+}
+
+/// Moves a directory to a name that nothing in `top` has.
+fn move_up(dir: i32, name: &CStr, top: i32, moved: &mut u64) -> Result<()> {
+    const RENAMEAT2: usize = 316;
+    const NOREPLACE: usize = 1;
     loop {
-        let mut found = 0;
-        dir::for_each(dir.0, c".", |name| {
-            found += 1;
-            remove_at(dir.0, name, depth + 1)
-        })?;
-        if found == 0 {
-            break;
+        let (mut place, mut digits) = ([0u8; 24], [0; 20]);
+        let fresh = dir::join(&mut place, &[b"r", dir::digits(*moved, &mut digits)])?;
+        *moved += 1;
+        match sys!(RENAMEAT2, dir, name.as_ptr(), top, fresh.as_ptr(), NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            // Its `..` changes, for which an ordinary user must be able to write to it.
+            Err(Errno::ACCES) => {
+                let closed = sys::openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0)?;
+                chmod(&closed, 0o700)?;
+            }
+            other => return other.map(drop),
         }
     }
-    sys!(nr::UNLINKAT, at, name.as_ptr(), AT_REMOVEDIR).map(drop)
+}
+
+/// Removes one file or an empty directory.
+fn remove_entry(at: i32, name: &CStr) -> Result<()> {
+    match sys!(nr::UNLINKAT, at, name.as_ptr(), 0) {
+        // EISDIR; some file systems say EPERM.
+        Err(Errno(21) | Errno::PERM) => sys!(nr::UNLINKAT, at, name.as_ptr(), AT_REMOVEDIR).map(drop),
+        other => other.map(drop),
+    }
 }
 
 /// Opens a directory, if need be after taking its mode's word against it.

@@ -27,6 +27,7 @@ impl Errno {
     pub(crate) const NOTDIR: Self = Self(20);
     pub(crate) const INVAL: Self = Self(22);
     pub(crate) const NOSYS: Self = Self(38);
+    pub(crate) const NOTEMPTY: Self = Self(39);
     pub(crate) const PROTO: Self = Self(71);
     pub(crate) const NOTSOCK: Self = Self(88);
     pub(crate) const NOTSUP: Self = Self(95);

@@ -187,6 +187,19 @@ static void swap(char **arg)
 		syscall(SYS_renameat2, AT_FDCWD, arg[0], AT_FDCWD, arg[1], 2);
 }
 
+/* deep N: directories one below the other, from the working directory down; every other one closed */
+static void deep(char **arg)
+{
+	for (long n = number(*arg); n > 0; n--) {
+		if (mkdir("r0", 0700) || chdir("r0")) {
+			say("deep", -1);
+			return;
+		}
+		chmod(".", n % 2 ? 0 : 0700);
+	}
+	say("deep", 0);
+}
+
 /* fds: number and target of every open descriptor */
 static void fds(void)
 {
@@ -324,6 +337,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(what, "spy")) spy(arg);
 	else if (!strcmp(what, "stop")) stop_all();
 	else if (!strcmp(what, "swap")) swap(arg);
+	else if (!strcmp(what, "deep")) deep(arg);
 	else if (!strcmp(what, "fds")) fds();
 	else if (!strcmp(what, "terminal")) terminal();
 	else if (!strcmp(what, "namespaces")) namespaces(arg);
