@@ -98,7 +98,7 @@ pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], dirs: (i3
 
 /// The child's first function, on a stack of its own.
 extern "C" fn enter(launch: usize) -> ! {
-    // SAFETY: `start` passes a live `Launch` and, being suspended, does not touch it before this child is gone.
+    // SAFETY: `start` passes a live `Launch` and does not touch it before `share` says that this child let the memory go.
     let launch = unsafe { &mut *(launch as *mut Launch<'_>) };
     if let Err(failure) = launch.steps() {
         launch.failed = Some(failure);
@@ -192,7 +192,8 @@ impl Launch<'_> {
         // PR_SET_DUMPABLE: a change of ids sets it to fs.suid_dumpable, for the init too, whose memory this is.
         sys::prctl(4, 0, 0).map_err(at(wire::AT_SETUID))?;
         let caps = if uid == 0 { confine.caps & self.run.caps } else { 0 };
-        sys::capset(caps).map_err(at(wire::AT_CAPS))
+        let inheritable = if cfg!(feature = "weak_caps_inheritable") { caps } else { 0 };
+        sys::capset(caps, inheritable).map_err(at(wire::AT_CAPS))
     }
 
     /// Attaches the sandbox's programs.

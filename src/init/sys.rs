@@ -405,17 +405,15 @@ pub(crate) fn keep_caps(bits: u64) -> Result<()> {
     // Effective, permitted, inheritable; then the same of the upper half.
     let mut has = [0u32; 6];
     sys!(nr::CAPGET, header.as_ptr(), has.as_mut_ptr())?;
-    capset(bits & (u64::from(has[4]) << 32 | u64::from(has[1])))
+    capset(bits & (u64::from(has[4]) << 32 | u64::from(has[1])), 0)
 }
 
-/// capset(2) for the caller: effective and permitted, inheritable empty.
-pub(crate) fn capset(bits: u64) -> Result<()> {
+/// capset(2) for the caller: effective and permitted, then inheritable.
+pub(crate) fn capset(bits: u64, inheritable: u64) -> Result<()> {
     // _LINUX_CAPABILITY_VERSION_3
     let header = [0x2008_0522u32, 0];
     let (low, high) = (bits as u32, (bits >> 32) as u32);
-    #[cfg(not(feature = "weak_caps_inheritable"))]
-    let data = [low, low, 0, high, high, 0];
-    #[cfg(feature = "weak_caps_inheritable")]
-    let data = [low, low, low, high, high, high];
+    let (low_inherit, high_inherit) = (inheritable as u32, (inheritable >> 32) as u32);
+    let data = [low, low, low_inherit, high, high, high_inherit];
     sys!(nr::CAPSET, header.as_ptr(), data.as_ptr()).map(drop)
 }
