@@ -112,3 +112,24 @@ fn image_that_is_none_leaves_nothing() {
     assert_eq!(tare.run(&["image", "list", "--json"]).ok(), "[]");
     assert_eq!(tare.scratch(), 0);
 }
+
+#[test]
+fn store_without_space_says_so_and_holds_nothing() {
+    need!(root, image("debian"));
+    let tare = Tare::new();
+    let dir = tare.tempdir();
+    let at = dir.path().to_str().unwrap();
+    let mount = |args: &[&str]| {
+        let status = std::process::Command::new(args[0])
+            .args(&args[1..])
+            .status();
+        assert!(status.unwrap().success(), "{args:?}");
+    };
+    mount(&["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "none", at]);
+    let source = reference("oci", "debian");
+    let said = tare.run(&["--store", at, "image", "import", &source, "big"]);
+    let list = tare.run(&["--store", at, "image", "list", "--json"]);
+    mount(&["umount", at]);
+    said.fails(125, &["ENOSPC"]);
+    assert_eq!(list.ok(), "[]");
+}
