@@ -31,7 +31,9 @@ step() {
 seen_outside() {
     awk '{ $1 = $2 = ""; print }' /proc/self/mountinfo
     find /sys/fs/cgroup -type d -name 'tare*' 2>/dev/null
-    grep -l '^tare' /proc/[0-9]*/comm 2>/dev/null || true
+    # Not the dead that only wait for process 1 to look at them.
+    awk '/^Name:/ { ours = $2 ~ /^tare-/ } /^State:/ && ours && $2 != "Z" { print FILENAME }' \
+        /proc/[0-9]*/status 2>/dev/null || true
 }
 
 # Run inside; tells what a command in there sees.
@@ -70,12 +72,13 @@ step "100 runs" -- hundred
 
 bold "5. What is left"
 for _ in $(seq 50); do
-    after=$(seen_outside)
-    [ "$before" != "$after" ] || break
+    left=$(comm -13 <(sort <<<"$before") <(seen_outside | sort))
+    [ -n "$left" ] || break
     sleep 0.1
 done
-if [ "$before" = "$after" ]; then
+if [ -z "$left" ]; then
     echo "  nothing: mounts, cgroups and processes are as before"
 else
-    diff <(echo "$before") <(echo "$after")
+    printf '%s\n' "$left"
+    exit 1
 fi
