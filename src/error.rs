@@ -88,16 +88,38 @@ struct Fields {
     cure: Option<Cow<'static, str>>,
 }
 
+/// Room for the longest path with every byte escaped.
+const SUBJECT_MAX: usize = 16 << 10;
+/// What is shown of one text from outside.
+const SHOWN_MAX: usize = 200;
+
+/// Text from outside in a message: quoted, escaped, and cut to a readable length.
+pub(crate) fn shown(text: &str) -> String {
+    let head = head(text, SHOWN_MAX);
+    let dots = if head.len() < text.len() { "..." } else { "" };
+    format!("{head:?}{dots}")
+}
+
+/// The longest beginning of `text` that has at most `most` bytes.
+fn head(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev();
+    &text[..end
+        .into_iter()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0)]
+}
+
 /// The result of every fallible call of the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// A failure that no system call reported; `subject` says what is wrong with what.
+    /// A subject beyond 16 KiB is cut: no message from outside may drown the others.
     pub fn new(kind: Kind, step: impl Into<Cow<'static, str>>, subject: impl fmt::Display) -> Self {
         Self(Box::new(Fields {
             kind,
             step: step.into(),
-            subject: subject.to_string(),
+            subject: head(&subject.to_string(), SUBJECT_MAX).to_owned(),
             errno: None,
             cure: None,
         }))
@@ -207,12 +229,19 @@ impl From<Error> for io::Error {
 /// escaped, so that a name in an image cannot drive the reader's terminal.
 pub struct Quoted<'a>(pub &'a str);
 
+impl Quoted<'_> {
+    /// Whether a character is shown escaped.
+    pub fn escapes(c: char) -> bool {
+        let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        c.is_control() || turns
+    }
+}
+
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write as _;
         for c in self.0.chars() {
-            let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-            if c.is_control() || turns {
+            if Self::escapes(c) {
                 write!(f, "{}", c.escape_default())?;
             } else {
                 f.write_char(c)?;
@@ -249,5 +278,18 @@ mod tests {
             error.to_string(),
             "read layer: entry \"\\u{1b}[2J\\u{202e}x\\n\""
         );
+    }
+
+    #[test]
+    fn message_from_outside_is_cut_between_characters() {
+        assert_eq!(shown("\u{9b}x"), r#""\u{9b}x""#);
+        let long = "é".repeat(200);
+        assert_eq!(shown(&long), format!("\"{}\"...", "é".repeat(100)));
+        assert_eq!(
+            shown(&format!("x{long}")),
+            format!("\"x{}\"...", "é".repeat(99))
+        );
+        let error = Error::new(Kind::Corrupt, "read", "é".repeat(1 << 20));
+        assert_eq!(error.subject().len(), SUBJECT_MAX);
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, shown};
 use crate::image::digest::Digest;
 use crate::image::oci::{self, LAYERS_MAX};
 
@@ -108,8 +108,8 @@ fn check(document: Document) -> Result<Parsed, String> {
     let diff_ids = document.rootfs.diff_ids.unwrap_or_default();
     if document.rootfs.kind != "layers" {
         return Err(format!(
-            "rootfs.type is {:?}, not layers",
-            short(&document.rootfs.kind)
+            "rootfs.type is {}, not layers",
+            shown(&document.rootfs.kind)
         ));
     }
     if diff_ids.len() > LAYERS_MAX {
@@ -133,7 +133,7 @@ fn check(document: Document) -> Result<Parsed, String> {
             .filter(|s| !s.is_empty())
             .map(|s| signal(&s))
             .transpose()?,
-        created: document.created.map(|c| short(&c)),
+        created: document.created.map(|c| c.chars().take(80).collect()),
         notes,
     };
     Ok(Parsed { config, diff_ids })
@@ -146,7 +146,7 @@ fn env(entries: Vec<String>, notes: &mut Vec<String>) -> Result<Vec<(String, Str
     let mut places = BTreeMap::new();
     for entry in entries {
         if entry.contains('\0') {
-            return Err(format!("Env {:?} holds a NUL", short(&entry)));
+            return Err(format!("Env {} holds a NUL", shown(&entry)));
         }
         match entry.split_once('=') {
             Some((name, value)) if !name.is_empty() => match places.get(name) {
@@ -156,10 +156,7 @@ fn env(entries: Vec<String>, notes: &mut Vec<String>) -> Result<Vec<(String, Str
                     env.push((name.to_owned(), value.to_owned()));
                 }
             },
-            _ => notes.push(format!(
-                "Env {:?} is not NAME=VALUE: dropped",
-                short(&entry)
-            )),
+            _ => notes.push(format!("Env {} is not NAME=VALUE: dropped", shown(&entry))),
         }
     }
     Ok(env)
@@ -168,7 +165,7 @@ fn env(entries: Vec<String>, notes: &mut Vec<String>) -> Result<Vec<(String, Str
 fn words(key: &str, words: Option<Vec<String>>) -> Result<Vec<String>, String> {
     let words = words.unwrap_or_default();
     match words.iter().find(|w| w.contains('\0')) {
-        Some(word) => Err(format!("{key} {:?} holds a NUL", short(word))),
+        Some(word) => Err(format!("{key} {} holds a NUL", shown(word))),
         None => Ok(words),
     }
 }
@@ -186,7 +183,7 @@ fn workdir(text: Option<&str>) -> Result<Option<PathBuf>, String> {
 fn user(text: Option<String>) -> Result<Option<String>, String> {
     match text.filter(|user| !user.is_empty()) {
         Some(user) if user.len() > 256 || user.contains(char::is_control) => {
-            Err(format!("User {:?} is not USER[:GROUP]", short(&user)))
+            Err(format!("User {} is not USER[:GROUP]", shown(&user)))
         }
         user => Ok(user),
     }
@@ -200,10 +197,7 @@ fn ports(ports: BTreeMap<String, serde::de::IgnoredAny>) -> Result<Vec<String>, 
         number(first) && number(last) && matches!(protocol, "tcp" | "udp" | "sctp")
     };
     match ports.keys().find(|port| !valid(port)) {
-        Some(port) => Err(format!(
-            "ExposedPorts {:?} is not PORT/PROTOCOL",
-            short(port)
-        )),
+        Some(port) => Err(format!("ExposedPorts {} is not PORT/PROTOCOL", shown(port))),
         None => Ok(ports.into_keys().collect()),
     }
 }
@@ -218,7 +212,7 @@ fn volumes(volumes: BTreeMap<String, serde::de::IgnoredAny>) -> Result<Vec<PathB
             && path.components().count() > 1
     };
     match volumes.keys().find(|path| !valid(path)) {
-        Some(path) => Err(format!("Volumes {:?} is not a path below /", short(path))),
+        Some(path) => Err(format!("Volumes {} is not a path below /", shown(path))),
         None => Ok(volumes.into_keys().map(PathBuf::from).collect()),
     }
 }
@@ -231,8 +225,8 @@ fn labels(
         let reserved = key.starts_with(RESERVED);
         if reserved {
             notes.push(format!(
-                "label {:?} is in a reserved namespace: dropped",
-                short(key)
+                "label {} is in a reserved namespace: dropped",
+                shown(key)
             ));
         }
         !reserved
@@ -244,7 +238,7 @@ fn plain(key: &str, text: Option<String>) -> Result<String, String> {
     let text = text.unwrap_or_default();
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if text.len() > 32 || !text.bytes().all(plain) {
-        return Err(format!("{key} is {:?}", short(&text)));
+        return Err(format!("{key} is {}", shown(&text)));
     }
     Ok(text)
 }
@@ -270,12 +264,7 @@ fn signal(text: &str) -> Result<i32, String> {
     };
     number
         .filter(|n| (1..=RTMAX).contains(n))
-        .ok_or_else(|| format!("StopSignal {:?} is not a signal", short(text)))
-}
-
-/// Text from outside, short enough for one line of an error.
-fn short(text: &str) -> String {
-    text.chars().take(80).collect()
+        .ok_or_else(|| format!("StopSignal {} is not a signal", shown(text)))
 }
 
 /// A layer's place in an image, as faces print it.

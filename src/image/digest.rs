@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, shown};
 
 const ALGORITHM: &str = "sha256:";
 
@@ -74,8 +74,7 @@ impl FromStr for Digest {
             Some(Self(bytes))
         };
         parse().ok_or_else(|| {
-            let shown: String = text.chars().take(100).collect();
-            Error::new(Kind::Invalid, "parse digest", format_args!("{shown:?}"))
+            Error::new(Kind::Invalid, "parse digest", shown(text))
                 .with_cure("sha256: and 64 lower-case hex digits")
         })
     }

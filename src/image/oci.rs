@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, shown};
 use crate::image::digest::Digest;
 use crate::image::platform::Platform;
 
@@ -160,9 +160,9 @@ impl Manifest {
             manifest.config.media_type.as_str(),
             OCI_CONFIG | DOCKER_CONFIG
         ) {
-            let found = &manifest.config.media_type;
             return Err(wrong(&format!(
-                "config of type {found:?} is not an image's"
+                "config of type {} is not an image's",
+                shown(&manifest.config.media_type)
             )));
         }
         if manifest.layers.len() > LAYERS_MAX {
@@ -198,7 +198,9 @@ fn wrong(step: &'static str, subject: &str, why: &str) -> Error {
 fn same_type(inside: Option<&str>, outside: Option<&str>) -> Result<(), String> {
     match (inside, outside) {
         (Some(inside), Some(outside)) if inside != outside => Err(format!(
-            "mediaType {inside:?}, but its descriptor says {outside:?}"
+            "mediaType {}, but its descriptor says {}",
+            shown(inside),
+            shown(outside)
         )),
         _ => Ok(()),
     }
@@ -210,7 +212,7 @@ fn check_layer(layer: &Descriptor) -> Result<(), String> {
     let kind = layer.media_type.as_str();
     let tar = kind.starts_with(OCI_LAYER) || kind.starts_with(DOCKER_LAYER);
     if !tar || kind.contains("encrypted") {
-        return Err(format!("layer of type {kind:?} cannot be unpacked"));
+        return Err(format!("layer of type {} cannot be unpacked", shown(kind)));
     }
     Ok(())
 }

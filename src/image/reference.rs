@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, shown};
 use crate::image::digest::Digest;
 
 /// The tag of a name that has neither a tag nor a digest.
@@ -154,12 +154,8 @@ impl fmt::Display for Reference {
 }
 
 fn wrong(text: &str, why: &str) -> Error {
-    let shown: String = text.chars().take(200).collect();
-    Error::new(
-        Kind::Invalid,
-        "parse reference",
-        format_args!("{shown:?}: {why}"),
-    )
+    let subject = format!("{}: {why}", shown(text));
+    Error::new(Kind::Invalid, "parse reference", subject)
 }
 
 /// `PATH[:TAG]`: like skopeo, the first colon ends the path and the rest is a

@@ -76,6 +76,9 @@ pub(crate) struct FoundLayer {
     pub(crate) diff_id: Digest,
 }
 
+/// How many of a source's own words one error shows.
+const NAMES_SHOWN: usize = 20;
+
 /// Opens a layout directory.
 pub(crate) fn open_layout(path: &Path) -> Result<Layout> {
     Layout::open(path)

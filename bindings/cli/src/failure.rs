@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use tare::error::Quoted;
 use tare::{Error, Kind};
 
 /// tare itself failed; as docker-run(1), so that a command's own status is told from it.
@@ -34,7 +35,7 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         let _ = error.print();
     } else {
-        say(one_line(error));
+        say(Quoted(&one_line(error)));
     }
     ExitCode::from(OURS)
 }

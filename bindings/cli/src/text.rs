@@ -5,14 +5,39 @@
 use std::io::{self, Write as _};
 
 use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
+use tare::error::Quoted;
 use tare::{Error, Result};
 
 /// Prints a value as one line of JSON on standard output.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     let wrong = |e: io::Error| Error::io("write output", "standard output", e);
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, value).map_err(|e| wrong(e.into()))?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    value
+        .serialize(&mut Serializer::with_formatter(&mut out, Tame))
+        .map_err(|e| wrong(e.into()))?;
     writeln!(out).and_then(|()| out.flush()).map_err(wrong)
+}
+
+/// Compact JSON that cannot drive a terminal: also the control characters that JSON lets pass are escaped.
+struct Tame;
+
+impl Formatter for Tame {
+    fn write_string_fragment<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some((at, c)) = rest.char_indices().find(|(_, c)| Quoted::escapes(*c)) {
+            writer.write_all(&rest.as_bytes()[..at])?;
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+            rest = &rest[at + c.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
 }
 
 /// Prints text on standard output.
@@ -85,5 +110,16 @@ mod tests {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
         assert_eq!(base64(&[0xff, 0xfe]), "//4=");
+    }
+
+    #[test]
+    fn json_of_control_characters_is_ascii_and_reads_back_the_same() {
+        let text = "é \u{9b}31m\u{202e}\u{7f}\u{feff}\n\u{1b}\"";
+        let mut json = Vec::new();
+        text.serialize(&mut Serializer::with_formatter(&mut json, Tame))
+            .unwrap();
+        let json = String::from_utf8(json).unwrap();
+        assert_eq!(json, r#""é \u009b31m\u202e\u007f\ufeff\n\u001b\"""#);
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
     }
 }

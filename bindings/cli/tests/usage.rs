@@ -136,6 +136,26 @@ fn bad_input_is_one_line_and_125() {
 }
 
 #[test]
+fn control_characters_of_arguments_are_shown_escaped() {
+    let tare = Tare::new();
+    let hostile = "X\u{1b}[31m\u{9b}2J\u{202e}\n";
+    for args in [
+        &[hostile][..],
+        &["run", &format!("--{hostile}")],
+        &["run", "--memory", hostile, "host"],
+        &["image", "import", hostile],
+        &["image", "import", &format!("archive:{hostile}")],
+        &["run", "--spec", hostile],
+        &["--store", &format!("/proc/{hostile}"), "image", "list"],
+    ] {
+        let said = tare.run(args);
+        said.fails(125, &[]);
+        let line = said.stderr.trim_end_matches('\n');
+        assert!(!line.contains(tare::error::Quoted::escapes), "{said:?}");
+    }
+}
+
+#[test]
 fn store_that_cannot_be_is_125() {
     need!(root, user("plain"));
     let tare = Tare::of(tare_oracle::ordinary_user(false));

@@ -5,8 +5,8 @@
 use serde::Deserialize;
 
 use super::resolve::check_platform;
-use super::{Choice, Document, Files, Found, FoundLayer, check_blob, read_document};
-use crate::error::{Error, Kind, Result};
+use super::{Choice, Document, Files, Found, FoundLayer, NAMES_SHOWN, check_blob, read_document};
+use crate::error::{Error, Kind, Result, shown};
 use crate::image::digest::Digest;
 use crate::image::oci::{self, Descriptor, LAYERS_MAX, OCI_CONFIG};
 use crate::image::{Reference, config};
@@ -28,7 +28,8 @@ pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
     let saved = match read_manifest(files) {
         Err(e) if e.kind() == Kind::NotFound => {
             let why = format!("{label}: neither oci-layout nor manifest.json in it");
-            return Err(Error::new(Kind::Corrupt, "find image", why));
+            let error = Error::new(Kind::Corrupt, "find image", why);
+            return Err(error.with_cure("an archive that docker save or skopeo wrote"));
         }
         saved => choose(&label, saved?, choice.tag.as_deref())?,
     };
@@ -38,7 +39,7 @@ pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
         let size = bytes.len() as u64;
         check_blob(&label, (named, size), (digest, size))?;
     }
-    let subject = format!("{label}: {}", saved.config);
+    let subject = format!("{label}: {}", shown(&saved.config));
     let parsed = config::parse(&bytes, &subject)?;
     check_platform(&subject, &parsed.config, choice.platform.as_ref())?;
     let layers = saved.layers.unwrap_or_default();
@@ -84,22 +85,29 @@ fn read_manifest(files: &dyn Files) -> Result<Vec<Saved>> {
 
 fn choose(label: &str, saved: Vec<Saved>, tag: Option<&str>) -> Result<Saved> {
     let tags = |s: &Saved| s.repo_tags.clone().unwrap_or_default();
-    let all: Vec<String> = saved.iter().flat_map(tags).take(20).collect();
+    let known = saved.iter().flat_map(tags).filter(|tag| is_named(tag));
+    let known: Vec<String> = known.take(NAMES_SHOWN).collect();
     let goes_by = |s: &Saved| tag.is_none_or(|tag| tags(s).iter().any(|t| t == tag));
     let mut fitting: Vec<Saved> = saved.into_iter().filter(goes_by).collect();
     match (fitting.pop(), fitting.is_empty()) {
         (Some(only), true) => Ok(only),
-        (None, _) => Err(Error::new(
-            Kind::NotFound,
-            "find image",
-            format_args!("{label}: no such image in it"),
-        )),
+        (None, _) => {
+            let why = match tag {
+                Some(tag) => format!("{label}: no image {}", shown(tag)),
+                None => format!("{label}: no image"),
+            };
+            let error = Error::new(Kind::NotFound, "find image", why);
+            Err(match known.is_empty() {
+                true => error,
+                false => error.with_cure(format!("one of {}", known.join(", "))),
+            })
+        }
         (Some(_), false) => Err(Error::new(
             Kind::Invalid,
             "find image",
             format_args!("{label}: several images in it"),
         )
-        .with_cure(format!("choose one of {}", all.join(", ")))),
+        .with_cure(format!("choose one of {}", known.join(", ")))),
     }
 }
 
@@ -110,12 +118,15 @@ fn digest_in(member: &str) -> Option<Digest> {
     format!("sha256:{hex}").parse().ok()
 }
 
+fn is_named(tag: &str) -> bool {
+    matches!(tag.parse(), Ok(Reference::Named { .. }))
+}
+
 fn checked_names(label: &str, tags: Option<Vec<String>>) -> Result<Vec<String>> {
     let tags = tags.unwrap_or_default();
     for tag in &tags {
-        if !matches!(tag.parse(), Ok(Reference::Named { .. })) {
-            let shown: String = tag.chars().take(100).collect();
-            let why = format!("{label}: RepoTags {shown:?} is not a name");
+        if !is_named(tag) {
+            let why = format!("{label}: RepoTags {} is not a name", shown(tag));
             return Err(Error::new(Kind::Corrupt, "parse manifest.json", why));
         }
     }

@@ -4,10 +4,13 @@
 
 use serde::Deserialize;
 
-use super::{Choice, Files, Found, FoundLayer, blob_name, docker, read_blob, read_document};
-use crate::error::{Error, Kind, Result};
+use super::{
+    Choice, Files, Found, FoundLayer, NAMES_SHOWN, blob_name, docker, read_blob, read_document,
+};
+use crate::error::{Error, Kind, Result, shown};
 use crate::image::oci::{self, Descriptor, IMAGE_NAME, Index, Manifest, REF_NAME};
 use crate::image::platform::Platform;
+use crate::image::reference::is_ref_name;
 use crate::image::{Reference, config};
 
 /// Indexes within indexes; two are in use in the field.
@@ -31,7 +34,7 @@ pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
         return Err(Error::new(
             Kind::Unsupported,
             "open OCI image layout",
-            format_args!("{label}: version {version:?}, not 1"),
+            format_args!("{label}: version {}, not 1", shown(&version)),
         ));
     }
     let index = read_document(files, "index.json")?;
@@ -91,7 +94,6 @@ fn named(label: &str, all: Vec<Descriptor>, tag: Option<&str>) -> Result<Vec<Des
         .map(str::to_owned)
         .collect();
     tags.dedup();
-    tags.truncate(20);
     let several = all.len() > 1 && tags.len() > 1;
     let wanted: Vec<Descriptor> = match tag {
         Some(tag) => all.into_iter().filter(|d| goes_by(d, tag)).collect(),
@@ -101,8 +103,11 @@ fn named(label: &str, all: Vec<Descriptor>, tag: Option<&str>) -> Result<Vec<Des
     if !wanted.is_empty() {
         return Ok(wanted);
     }
+    // Others could not be typed, and might not be fit to be seen.
+    tags.retain(|tag| is_ref_name(tag));
+    tags.truncate(NAMES_SHOWN);
     let why = match tag {
-        Some(tag) => format!("{label}: no image {tag:?}"),
+        Some(tag) => format!("{label}: no image {}", shown(tag)),
         None if several => format!("{label}: several images, none of them \"latest\""),
         None => format!("{label}: no image"),
     };
@@ -139,10 +144,10 @@ fn choose(files: &dyn Files, top: Vec<Descriptor>, wanted: &Platform) -> Result<
             match (&descriptor.platform, descriptor.is_manifest()) {
                 (Some(platform), true) if platform == wanted => return Ok(descriptor),
                 (Some(platform), true) if !platform.serves(wanted) => {
-                    others.push(platform.to_string())
+                    others.push(platform.to_string().chars().take(100).collect())
                 }
                 (_, true) => second = second.or(Some(descriptor)),
-                (_, false) => others.push(format!("{:?}", descriptor.media_type)),
+                (_, false) => others.push(shown(&descriptor.media_type)),
             }
         }
         if next.is_empty() || second.is_some() {
@@ -167,7 +172,7 @@ fn too_much(files: &dyn Files) -> Error {
 
 fn none_for(files: &dyn Files, wanted: &Platform, mut others: Vec<String>) -> Error {
     others.dedup();
-    others.truncate(20);
+    others.truncate(NAMES_SHOWN);
     let has = match others.is_empty() {
         true => String::new(),
         false => format!(", there is {}", others.join(", ")),
