@@ -14,6 +14,7 @@ mod reference;
 mod remove_tree;
 mod source;
 mod store;
+mod tar;
 mod unpack;
 
 use std::collections::BTreeMap;

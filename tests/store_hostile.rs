@@ -260,7 +260,7 @@ fn archive_with_a_dangerous_or_ambiguous_name_is_refused() {
         let mut tar = header.as_bytes().to_vec();
         tar.extend_from_slice(&[0; 1024]);
         fs::write(&path, tar).unwrap();
-        case.refused_from(&archive, Kind::Corrupt, "at offset 0");
+        case.refused_from(&archive, Kind::Corrupt, "at byte 0");
     }
     fs::write(
         &path,
@@ -269,26 +269,100 @@ fn archive_with_a_dangerous_or_ambiguous_name_is_refused() {
     .unwrap();
     case.refused_from(&archive, Kind::Corrupt, "twice");
     fs::write(&path, tar_of(&[("manifest.json", b"[]")])).unwrap();
-    case.refused_from(&archive, Kind::NotFound, "no such image");
+    case.refused_from(&archive, Kind::NotFound, "no image");
     fs::write(&path, tar_of(&[("x", b"x")])).unwrap();
     case.refused_from(
         &archive,
         Kind::Corrupt,
         "neither oci-layout nor manifest.json",
     );
-    for bytes in [
-        &b"garbage that is no tar"[..],
-        &[0x1f, 0x8b, 8, 0],
-        &[b'x'; 4096],
-    ] {
-        fs::write(&path, bytes).unwrap();
-        case.refused_from(&archive, Kind::Corrupt, "archive");
-    }
     case.refused_from(
         &Reference::Archive("/dev/zero".into()),
         Kind::Corrupt,
         "regular file",
     );
+}
+
+#[test]
+fn archive_that_is_none_is_named_and_never_quoted() {
+    let case = Case::new();
+    let path = case.dir.path().join("x.tar");
+    let secret = b"root:$y$j9T$salt$SECRET:20000:0:99999:7:::\nSECRET\n".repeat(20);
+    let binary = b"\x1b[2JSECRET\0\xff\xfe".repeat(100);
+    for (bytes, what) in [
+        (&secret[..], "plain text"),
+        (&secret[..50], "plain text"),
+        (&binary, "unknown kind"),
+        (b"", "an empty file"),
+        (b"PK\x03\x04SECRET", "a zip archive"),
+        (b"\xfd7zXZ\0SECRET", "compressed by xz"),
+        (b"BZh9SECRET", "compressed by bzip2"),
+        (b"\x7fELFSECRET", "an ELF program"),
+        (&layout::compressed(&secret, Codec::Gzip), "plain text"),
+        (&layout::compressed(&secret, Codec::Zstd), "plain text"),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let error = case.refused_from(&Reference::Archive(path.clone()), Kind::Corrupt, what);
+        let line = error.to_string();
+        assert!(line.contains("not a tar archive"), "{line}");
+        assert!(line.contains("; try: a file that docker save"), "{line}");
+        assert!(!line.contains("SECRET") && !line.contains("[2J"), "{line}");
+        // The same bytes as a layer.
+        let mut layout = Layout::new(case.dir.path().join(Digest::of(bytes).hex()));
+        let image = layout.image(&[bytes.to_vec()], Codec::Gzip, json!({}));
+        let from = layout.add(image, None).complete();
+        let line = case.store.image(&from).unwrap_err().to_string();
+        assert!(!line.contains("SECRET") && !line.contains("[2J"), "{line}");
+    }
+    fs::write(&path, [0x1f, 0x8b, 8, 0]).unwrap();
+    case.refused_from(
+        &Reference::Archive(path),
+        Kind::Corrupt,
+        "open image archive",
+    );
+}
+
+#[test]
+fn words_of_an_image_are_shown_escaped_and_cut() {
+    let hostile = format!("\u{1b}]0;x\u{7}\u{9b}2J\u{202e}{}", "long".repeat(100_000));
+    let check = |error: Error| {
+        let line = error.to_string();
+        assert_eq!(error.kind(), Kind::Corrupt, "{line}");
+        assert!(!line.contains(tare::error::Quoted::escapes), "{line:?}");
+        assert!(line.len() < 1500, "{} bytes: {line:.300}", line.len());
+    };
+    type Edit = fn(&mut Value, Value);
+    let edits: [Edit; 4] = [
+        |m, text| m["mediaType"] = text,
+        |m, text| m["config"]["mediaType"] = text,
+        |m, text| m["layers"][0]["mediaType"] = text,
+        |m, text| m["layers"][0]["digest"] = text,
+    ];
+    for edit in edits {
+        let mut case = Case::new();
+        let mut manifest = case.manifest();
+        edit(&mut manifest, json!(hostile));
+        case.set_manifest(&manifest);
+        check(case.store.image(&case.layout.reference(None)).unwrap_err());
+    }
+    let case = Case::new();
+    let path = case.dir.path().join("x.tar");
+    for manifest in [
+        json!([{"Config": hostile}]),
+        json!([{"Config": "c", "RepoTags": [hostile]}, {"Config": "d", "RepoTags": [hostile]}]),
+        json!([{"Config": 1, "RepoTags": hostile}]),
+        json!({ hostile: 1 }),
+    ] {
+        let archive = tar_of(&[("manifest.json", manifest.to_string().as_bytes())]);
+        fs::write(&path, archive).unwrap();
+        let error = case.store.image(&Reference::Archive(path.clone()));
+        let error = error.unwrap_err().with_kind(Kind::Corrupt);
+        check(error);
+    }
+    let long = format!("\u{9b}{}", "n".repeat(90));
+    let archive = tar_of(&[(&long, b""), (&long, b"")]);
+    fs::write(&path, archive).unwrap();
+    check(case.store.image(&Reference::Archive(path)).unwrap_err());
 }
 
 #[test]

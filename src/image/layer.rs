@@ -2,15 +2,10 @@
 //! Unpacks one layer: a compressed tar archive becomes a directory, in one pass.
 #![forbid(unsafe_code)]
 
-mod archive;
 mod attributes;
 mod codec;
 mod dirs;
-mod fault;
-mod header;
 mod name;
-mod pax;
-mod sparse;
 mod stream;
 mod whiteout;
 mod write;
@@ -29,7 +24,7 @@ use nix::sys::stat::{Mode, umask};
 
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
-use archive::Archive;
+use crate::image::tar::Archive;
 use stream::Stream;
 use write::{Writer, Written};
 
@@ -207,6 +202,9 @@ pub fn unpack(
     })
 }
 
+/// What fails in the writing thread.
+const STEP: (&str, &str) = ("unpack layer", "");
+
 /// The writing thread.
 fn write(
     into: BorrowedFd<'_>,
@@ -223,7 +221,7 @@ fn write(
         umask(Mode::empty());
     }
     let mut archive = Archive::new(stream);
-    let mut writer = Writer::open(into, options, exact_modes).map_err(|f| f.at(b"", 0))?;
+    let mut writer = Writer::open(into, options, exact_modes).map_err(|f| f.at(STEP, b"", 0))?;
     loop {
         let step = archive.next().and_then(|entry| match entry {
             Some(entry) => writer.entry(entry, &mut archive).map(|()| true),
@@ -234,13 +232,13 @@ fn write(
             Ok(false) => break,
             Err(fault) => {
                 let (name, offset) = archive.site();
-                return Err(fault.at(name, offset));
+                return Err(fault.at(STEP, name, offset));
             }
         }
     }
     let (_, offset) = archive.site();
-    let written = writer.complete().map_err(|f| f.at(b"", offset))?;
-    Ok((written, archive.into_stream().complete()))
+    let written = writer.complete().map_err(|f| f.at(STEP, b"", offset))?;
+    Ok((written, archive.into_input().complete()))
 }
 
 /// A bounded list of remarks, each said once.

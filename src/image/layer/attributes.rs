@@ -10,8 +10,7 @@ use nix::sys::stat::{FileStat, UtimensatFlags, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 
 use super::Ids;
-use super::fault::{Call, Fault, Step, refuse, shown};
-use super::pax::Time;
+use crate::image::tar::{Call, Fault, Step, Time, refuse, shown};
 use crate::sys::xattr;
 
 /// What a directory gets once it is left; `None` keeps what is there.

@@ -13,7 +13,7 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat, fst
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
 use super::attributes::{Attributes, set_times};
-use super::fault::{Call, Fault, Step, refuse};
+use crate::image::tar::{Call, Fault, Step, refuse};
 use crate::sys::xattr;
 
 /// Directories are opened for reading: only such descriptors take new attributes.

@@ -2,7 +2,7 @@
 //! Names of entries: normalised paths below the root, and the whiteout marks.
 #![forbid(unsafe_code)]
 
-use super::fault::{Fault, Step, refuse};
+use crate::image::tar::{Fault, Step, refuse};
 
 const NAME_MAX: usize = 255;
 const PATH_MAX: usize = 4096;

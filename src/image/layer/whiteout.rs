@@ -12,10 +12,9 @@ use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mknodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::dirs::{Dirs, Missing};
-use super::fault::{Call, Fault, Step};
 use super::name::Mark;
-use super::write::Writer;
 use super::{Options, Whiteouts};
+use crate::image::tar::{Call, Fault, Step};
 
 /// Directories nested deeper than any bound on names allows are not removed.
 const DEEPEST: u32 = 1024;
@@ -52,46 +51,38 @@ impl Whited {
     pub(super) fn hides(&self, path: &[u8]) -> bool {
         self.hidden.contains(path)
     }
-}
 
-impl Writer<'_> {
     /// Carries out or converts the whiteout `mark` found in `dir`. Entries of the
     /// same layer stay, whether they come before the whiteout or after it.
-    pub(super) fn mark(&mut self, dir: &[u8], mark: Mark<'_>) -> Step<()> {
-        match (self.options.whiteouts, mark) {
-            (Whiteouts::Convert, Mark::Whiteout(name)) => {
-                self.dirs.enter(dir, Missing::Create)?;
-                self.convert(name)
-            }
-            (Whiteouts::Convert, _) => {
-                self.dirs.enter(dir, Missing::Create)?;
-                if dir.is_empty() {
-                    self.whited.opaque_root = true;
+    pub(super) fn mark(&mut self, dirs: &mut Dirs, dir: &[u8], mark: Mark<'_>) -> Step<()> {
+        let Some(written) = &self.written else {
+            dirs.enter(dir, Missing::Create)?;
+            return match mark {
+                Mark::Whiteout(name) => self.convert(dirs, name),
+                _ => {
+                    self.opaque_root |= dir.is_empty();
+                    dirs.set_opaque(dirs.top())
                 }
-                self.dirs.set_opaque(self.dirs.top())
-            }
-            (Whiteouts::Apply, mark) => {
-                if !self.dirs.enter(dir, Missing::Tell)? {
-                    return Ok(());
-                }
-                let id = self.dirs.id()?;
-                let lower = Lower {
-                    kept: self.whited.written.as_ref(),
-                };
-                match mark {
-                    Mark::Whiteout(name) => lower.remove(self.dirs.top(), id, name, 0).map(drop),
-                    _ => lower.clear(self.dirs.top(), id, 0).map(drop),
-                }
-            }
+            };
+        };
+        if !dirs.enter(dir, Missing::Tell)? {
+            return Ok(());
+        }
+        let id = dirs.id()?;
+        let lower = Lower {
+            kept: Some(written),
+        };
+        match mark {
+            Mark::Whiteout(name) => lower.remove(dirs.top(), id, name, 0).map(drop),
+            _ => lower.clear(dirs.top(), id, 0).map(drop),
         }
     }
 
     /// A whiteout for overlayfs: a character device 0:0, which since Linux 5.8
     /// anybody may make. Source: kernel, Documentation/filesystems/overlayfs.rst.
-    fn convert(&mut self, name: &[u8]) -> Step<()> {
-        let path = self.dirs.path_of(name);
-        self.whited.hidden.insert(path);
-        let top = self.dirs.top();
+    fn convert(&mut self, dirs: &Dirs, name: &[u8]) -> Step<()> {
+        self.hidden.insert(dirs.path_of(name));
+        let top = dirs.top();
         match mknodat(top, name, SFlag::S_IFCHR, Mode::empty(), 0) {
             Err(Errno::EEXIST) => {}
             made => return made.call("mknodat 0:0"),
@@ -103,7 +94,7 @@ impl Writer<'_> {
         // The layer has a directory of this name: it stays, without the lower one.
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(top, name, flags, Mode::empty()).call("openat")?;
-        self.dirs.set_opaque(fd.as_fd())
+        dirs.set_opaque(fd.as_fd())
     }
 }
 

@@ -11,14 +11,13 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
 use nix::unistd::{Gid, Uid, fchown, fchownat, ftruncate, linkat, symlinkat, write};
 
-use super::archive::{Archive, Entry, What};
 use super::attributes::{Attributes, Xattrs, set_times, set_times_at};
 use super::dirs::{Dirs, Missing, OWNER, chmod_path_fd};
-use super::fault::{Call, Fault, Step, refuse, shown};
 use super::name::{Mark, Name};
-use super::sparse::Map;
+use super::stream::Stream;
 use super::whiteout::Whited;
 use super::{Fixup, Ids, Notes, Options};
+use crate::image::tar::{Archive, Call, Entry, Fault, Map, Step, Time, What, refuse, shown};
 
 /// Writes the entries of one layer.
 pub(super) struct Writer<'a> {
@@ -46,7 +45,7 @@ struct Meta {
     uid: u32,
     gid: u32,
     mode: u32,
-    time: super::pax::Time,
+    time: Time,
     xattrs: Xattrs,
 }
 
@@ -89,7 +88,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes one entry, its body taken from `archive`.
-    pub(super) fn entry(&mut self, entry: Entry, archive: &mut Archive) -> Step<()> {
+    pub(super) fn entry(&mut self, entry: Entry, archive: &mut Archive<Stream>) -> Step<()> {
         let bounds = &self.options.bounds;
         self.used.entries += 1;
         if self.used.entries > bounds.entries {
@@ -110,7 +109,7 @@ impl<'a> Writer<'a> {
                 if !matches!(entry.what, What::File(0, None) | What::Link(_)) {
                     return refuse("a whiteout that is not an empty file");
                 }
-                return self.mark(dir, mark);
+                return self.whited.mark(&mut self.dirs, dir, mark);
             }
         }
         let xattrs = Xattrs::sort(entry.xattrs)?;
@@ -247,7 +246,7 @@ impl<'a> Writer<'a> {
         meta: Meta,
         size: u64,
         map: Option<Map>,
-        archive: &mut Archive,
+        archive: &mut Archive<Stream>,
     ) -> Step<()> {
         self.spend(size, map.as_ref().map_or(size, |map| map.size))?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
@@ -431,7 +430,7 @@ impl<'a> Writer<'a> {
 }
 
 /// Copies the next `most` bytes of the body, or all of it.
-fn copy(archive: &mut Archive, fd: &OwnedFd, most: u64) -> Step<()> {
+fn copy(archive: &mut Archive<Stream>, fd: &OwnedFd, most: u64) -> Step<()> {
     let mut left = most;
     while left > 0 {
         let bytes = archive.peek_body()?;
@@ -449,7 +448,7 @@ fn copy(archive: &mut Archive, fd: &OwnedFd, most: u64) -> Step<()> {
     Ok(())
 }
 
-fn copy_sparse(archive: &mut Archive, fd: &OwnedFd, map: &Map) -> Step<()> {
+fn copy_sparse(archive: &mut Archive<Stream>, fd: &OwnedFd, map: &Map) -> Step<()> {
     let signed =
         |offset: u64| i64::try_from(offset).map_err(|_| Fault::Os("lseek".into(), Errno::EFBIG));
     for segment in map.segments.iter().filter(|segment| segment.length > 0) {

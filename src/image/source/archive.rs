@@ -4,21 +4,28 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use tar::EntryType;
-
 use super::{Files, Member, open_regular};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, shown};
 use crate::image::inflate::inflate;
+use crate::image::tar::{self, Entry, Input, Step, What, refuse};
 
 /// Members of one archive; images have a few per layer.
 const MEMBERS_MAX: usize = 100_000;
 const NAME_MAX: usize = 4096;
 /// Links followed from one name to the next.
 const HOPS_MAX: usize = 8;
+/// Bytes read at once where headers are.
+const READ: usize = 16 << 10;
+/// Bytes that tell what a file is: a tar archive by its first header.
+const HEAD: usize = 512;
+
+const STEP: &str = "read image archive";
+const CURE: &str =
+    "a file that docker save, podman save or skopeo wrote, plain or compressed by gzip or zstd";
 
 /// A tar file, plain or compressed, with its members by name.
 #[derive(Debug)]
@@ -39,22 +46,25 @@ impl Archive {
     /// Opens the archive and looks at every header. A compressed one is first
     /// written out to the file that `spool` makes.
     pub(crate) fn open(path: &Path, spool: impl FnOnce() -> io::Result<File>) -> Result<Self> {
-        let wrong = |e| Error::io("open image archive", format_args!("{path:?}"), e);
-        let (mut file, size) = open_regular(path).map_err(wrong)?;
+        let subject = format!("{path:?}");
+        let wrong = |e| Error::io("open image archive", &subject, e);
+        let (mut file, size) = open_regular(path).map_err(|e| match e.raw_os_error() {
+            Some(libc::EISDIR) => wrong(e).with_cure(format!("oci:{}", path.display())),
+            _ => wrong(e),
+        })?;
         if let Some(plain) = expand(&file, size, spool).map_err(wrong)? {
             file = plain;
         }
-        let members = scan(&mut file).map_err(|why| {
-            Error::new(
-                Kind::Corrupt,
-                "read image archive",
-                format_args!("{path:?}: {why}"),
-            )
-        })?;
+        let mut head = [0; HEAD];
+        let n = file.read_at(&mut head, 0).map_err(wrong)?;
+        if !tar::resembles(&head[..n]) {
+            let why = format!("{subject}: {}, not a tar archive", kind(&head[..n]));
+            return Err(Error::new(Kind::Corrupt, STEP, why).with_cure(CURE));
+        }
         Ok(Self {
             path: path.to_owned(),
+            members: scan(&file, &subject)?,
             file,
-            members,
         })
     }
 
@@ -75,7 +85,7 @@ impl Archive {
 impl Files for Archive {
     fn open(&self, name: &str) -> Result<Member<'_>> {
         let (at, size) = self.place(name).ok_or_else(|| {
-            let subject = format!("{:?}: no member {name:?}", self.path);
+            let subject = format!("{:?}: no member {}", self.path, shown(name));
             Error::new(Kind::NotFound, "read image archive", subject)
         })?;
         let window = Window {
@@ -136,50 +146,144 @@ fn expand(
     Ok(Some(plain))
 }
 
-fn scan(file: &mut File) -> Result<HashMap<String, Place>, String> {
-    let end = file.metadata().map_err(|e| e.to_string())?.len();
-    file.seek(SeekFrom::Start(0)).map_err(|e| e.to_string())?;
+/// Looks at every header; `subject` names the archive in errors.
+fn scan(file: &File, subject: &str) -> Result<HashMap<String, Place>> {
+    let wrong = |e| Error::io(STEP, subject, e);
+    let mut archive = tar::Archive::new(Headers::new(file).map_err(wrong)?);
     let mut members = HashMap::new();
-    let mut archive = tar::Archive::new(&*file);
-    let entries = archive.entries_with_seek().map_err(|e| e.to_string())?;
-    for entry in entries {
-        let entry = entry.map_err(|e| e.to_string())?;
-        let offset = entry.raw_header_position();
-        let shown = String::from_utf8_lossy(&entry.path_bytes())
-            .chars()
-            .take(200)
-            .collect::<String>();
-        let wrong = |why: &str| format!("entry {shown:?} at offset {offset}: {why}");
-        let Some(name) = plain_name(&entry.path_bytes()).map_err(wrong)? else {
-            continue;
-        };
-        let place = place(&entry, &name, end).map_err(|why| wrong(&why))?;
-        let dir = place == Place::Dir;
-        match members.insert(name, place) {
-            Some(Place::Dir) if dir => {}
-            Some(_) => return Err(wrong("its name is there twice")),
-            None => {}
-        }
-        if members.len() > MEMBERS_MAX {
-            return Err("more than 100000 entries".to_owned());
+    loop {
+        let step = archive.next().and_then(|entry| match entry {
+            Some(entry) => add(&mut members, entry, archive.body_offset()).map(|()| true),
+            None => Ok(false),
+        });
+        match step {
+            Ok(true) => {}
+            Ok(false) => return Ok(members),
+            Err(fault) => {
+                let site = format!("{subject}: ");
+                let (name, offset) = archive.site();
+                let error = fault.at((STEP, &site), name, offset);
+                return Err(archive.into_input().failure.map_or(error, wrong));
+            }
         }
     }
-    Ok(members)
 }
 
-fn place<R: Read>(entry: &tar::Entry<'_, R>, name: &str, end: u64) -> Result<Place, String> {
-    match entry.header().entry_type() {
-        EntryType::Regular | EntryType::Continuous => {
-            let (at, size) = (entry.raw_file_position(), entry.size());
-            if at.checked_add(size).is_none_or(|last| last > end) {
-                return Err("the archive is cut short".to_owned());
-            }
-            Ok(Place::Bytes { at, size })
+fn add(members: &mut HashMap<String, Place>, entry: Entry, at: u64) -> Step<()> {
+    let Some(name) = plain_name(&entry.name)? else {
+        return Ok(());
+    };
+    let place = match entry.what {
+        What::File(size, None) => Place::Bytes { at, size },
+        What::Directory => Place::Dir,
+        What::Symlink(to) => Place::Link(target(&to, parent(&name))?),
+        What::Link(to) => Place::Link(target(&to, "")?),
+        _ => {
+            return refuse("neither file, directory nor link: it has no place in an image archive");
         }
-        EntryType::Directory => Ok(Place::Dir),
-        EntryType::Symlink => Ok(Place::Link(target(entry, parent(name))?)),
-        EntryType::Link => Ok(Place::Link(target(entry, "")?)),
-        kind => Err(format!("{kind:?} has no place in an image archive")),
+    };
+    let dir = place == Place::Dir;
+    match members.insert(name, place) {
+        Some(Place::Dir) if dir => {}
+        Some(_) => return refuse("its name is there twice"),
+        None => {}
+    }
+    if members.len() > MEMBERS_MAX {
+        return refuse("more than 100000 entries");
+    }
+    Ok(())
+}
+
+/// The archive's file, of which the bodies of entries are passed over unread.
+struct Headers<'a> {
+    file: &'a File,
+    size: u64,
+    /// Where `bytes` begins in the file.
+    at: u64,
+    bytes: Vec<u8>,
+    used: usize,
+    failure: Option<io::Error>,
+}
+
+impl<'a> Headers<'a> {
+    fn new(file: &'a File) -> io::Result<Self> {
+        Ok(Self {
+            file,
+            size: file.metadata()?.len(),
+            at: 0,
+            bytes: Vec::with_capacity(READ),
+            used: 0,
+            failure: None,
+        })
+    }
+
+    fn read(&mut self) -> io::Result<usize> {
+        self.at = self.offset();
+        self.used = 0;
+        self.bytes.resize(READ, 0);
+        let n = loop {
+            match self.file.read_at(&mut self.bytes, self.at) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.bytes.truncate(*n.as_ref().unwrap_or(&0));
+        n
+    }
+}
+
+impl Input for Headers<'_> {
+    fn peek(&mut self) -> &[u8] {
+        if self.used == self.bytes.len()
+            && let Err(e) = self.read()
+        {
+            self.failure = Some(e);
+        }
+        &self.bytes[self.used..]
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.used += n;
+    }
+
+    fn offset(&self) -> u64 {
+        self.at + self.used as u64
+    }
+
+    fn skip_at_most(&mut self, n: u64) -> u64 {
+        let n = n.min(self.size.saturating_sub(self.offset()));
+        match usize::try_from(n) {
+            Ok(n) if n <= self.bytes.len() - self.used => self.used += n,
+            _ => {
+                self.at = self.offset() + n;
+                self.bytes.clear();
+                self.used = 0;
+            }
+        }
+        n
+    }
+}
+
+/// What a file is that is no tar archive, by its first bytes and never in them: they may be secret,
+/// or drive a terminal.
+fn kind(head: &[u8]) -> &'static str {
+    const KINDS: [(&[u8], &str); 8] = [
+        (b"BZh", "compressed by bzip2"),
+        (b"\xfd7zXZ\0", "compressed by xz"),
+        (b"\x04\x22\x4d\x18", "compressed by lz4"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"!<arch>\n", "an ar archive"),
+        (b"hsqs", "a squashfs image"),
+        (b"\x7fELF", "an ELF program"),
+        (b"\x1f\x8b", "compressed twice"),
+    ];
+    let known = KINDS.iter().find(|(magic, _)| head.starts_with(magic));
+    let plain = |b: &u8| b.is_ascii_graphic() || b.is_ascii_whitespace();
+    match known {
+        Some((_, name)) => name,
+        None if head.is_empty() => "an empty file",
+        None if head.iter().all(plain) => "plain text",
+        None => "bytes of an unknown kind",
     }
 }
 
@@ -188,21 +292,23 @@ fn parent(name: &str) -> &str {
 }
 
 /// Where a link leads inside the archive, by its words alone.
-fn target<R: Read>(entry: &tar::Entry<'_, R>, base: &str) -> Result<String, String> {
-    let target = entry.link_name_bytes().ok_or("a link without a target")?;
-    let target = std::str::from_utf8(&target).map_err(|_| "a link's target is not UTF-8")?;
-    if target.starts_with('/') || target.contains('\0') {
-        return Err(format!("a link to {target:?} leads out"));
+fn target(to: &[u8], base: &str) -> Step<String> {
+    let Ok(to) = std::str::from_utf8(to) else {
+        return refuse("its target is not UTF-8");
+    };
+    let leads_out = || refuse("a link that leads out of the archive");
+    if to.starts_with('/') {
+        return leads_out();
     }
     let mut parts: Vec<&str> = base.split('/').filter(|part| !part.is_empty()).collect();
-    for part in target.split('/') {
+    for part in to.split('/') {
         match part {
             "" | "." => {}
-            ".." => drop(
-                parts
-                    .pop()
-                    .ok_or_else(|| format!("a link to {target:?} leads out"))?,
-            ),
+            ".." => {
+                if parts.pop().is_none() {
+                    return leads_out();
+                }
+            }
             part => parts.push(part),
         }
     }
@@ -210,20 +316,22 @@ fn target<R: Read>(entry: &tar::Entry<'_, R>, base: &str) -> Result<String, Stri
 }
 
 /// The member's name without `./` in front; none for the root itself.
-fn plain_name(name: &[u8]) -> Result<Option<String>, &'static str> {
-    let name = std::str::from_utf8(name).map_err(|_| "its name is not UTF-8")?;
+fn plain_name(name: &[u8]) -> Step<Option<String>> {
+    let Ok(name) = std::str::from_utf8(name) else {
+        return refuse("its name is not UTF-8");
+    };
     if name.len() > NAME_MAX {
-        return Err("its name is longer than 4096 bytes");
+        return refuse("its name is longer than 4096 bytes");
     }
     if name.starts_with('/') || name.contains('\0') || name.is_empty() {
-        return Err("its name is empty, absolute or holds a NUL");
+        return refuse("its name is empty, absolute or holds a NUL");
     }
     let parts: Vec<&str> = name
         .split('/')
         .filter(|part| !matches!(*part, "" | "."))
         .collect();
     if parts.contains(&"..") {
-        return Err("its name leads out");
+        return refuse("its name leads out of the archive");
     }
     Ok((!parts.is_empty()).then(|| parts.join("/")))
 }

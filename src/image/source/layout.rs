@@ -26,11 +26,9 @@ impl Layout {
         }
         if let Err(e) = open_regular(&root.join("oci-layout")) {
             let file = path.join("oci-layout");
-            return Err(Error::io(
-                "open OCI image layout",
-                format_args!("{file:?}"),
-                e,
-            ));
+            let error = Error::io("open OCI image layout", format_args!("{file:?}"), e);
+            let cure = format!("dir:{}, if it is a root directory", path.display());
+            return Err(error.with_cure(cure));
         }
         Ok(Self { root })
     }

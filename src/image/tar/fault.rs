@@ -6,11 +6,11 @@ use std::borrow::Cow;
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Kind};
+use crate::error::{self, Error, Kind};
 
 /// A failure inside one entry; [`Fault::at`] makes it an [`Error`].
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(in crate::image) enum Fault {
     /// The archive is hostile, ambiguous or broken.
     Refused(Cow<'static, str>),
     /// One of [`super::Bounds`] is passed; the field's name and its value.
@@ -20,15 +20,15 @@ pub(super) enum Fault {
 }
 
 /// The result of a step within one entry.
-pub(super) type Step<T> = Result<T, Fault>;
+pub(in crate::image) type Step<T> = Result<T, Fault>;
 
 /// Refuses the entry for `reason`.
-pub(super) fn refuse<T>(reason: impl Into<Cow<'static, str>>) -> Step<T> {
+pub(in crate::image) fn refuse<T>(reason: impl Into<Cow<'static, str>>) -> Step<T> {
     Err(Fault::Refused(reason.into()))
 }
 
 /// Names the system call that failed.
-pub(super) trait Call<T> {
+pub(in crate::image) trait Call<T> {
     /// Turns an errno into a [`Fault`] of the call `name`.
     fn call(self, name: &'static str) -> Step<T>;
 }
@@ -41,34 +41,37 @@ impl<T> Call<T> for nix::Result<T> {
 
 impl Fault {
     /// The error as users see it: with the entry's name and the byte offset of
-    /// its header in the uncompressed archive.
-    pub(super) fn at(self, name: &[u8], offset: u64) -> Error {
-        const STEP: &str = "unpack layer";
+    /// its header in the uncompressed archive, behind whatever `subject` says.
+    pub(in crate::image) fn at(
+        self,
+        (step, subject): (&'static str, &str),
+        name: &[u8],
+        offset: u64,
+    ) -> Error {
         let site = match name {
-            b"" => format!("byte {offset}"),
-            name => format!("entry {} at byte {offset}", shown(name)),
+            b"" => format!("{subject}byte {offset}"),
+            name => format!("{subject}entry {} at byte {offset}", shown(name)),
         };
         match self {
             Self::Refused(reason) => {
-                Error::new(Kind::Corrupt, STEP, format_args!("{site}: {reason}"))
+                Error::new(Kind::Corrupt, step, format_args!("{site}: {reason}"))
             }
             Self::Beyond(bound, value) => Error::new(
                 Kind::Corrupt,
-                STEP,
+                step,
                 format_args!("{site}: more than {value} {}", bound.replace('_', " ")),
             )
             .with_cure(format!(
                 "a higher bound on {bound}, if the image is trusted"
             )),
-            Self::Os(call, errno) => Error::os(STEP, format_args!("{site}: {call}"), errno),
+            Self::Os(call, errno) => Error::os(step, format_args!("{site}: {call}"), errno),
         }
     }
 }
 
 /// A name from an archive as text: quoted, and cut to a readable length.
-pub(super) fn shown(name: &[u8]) -> String {
-    const LONGEST: usize = 200;
-    let cut = &name[..name.len().min(LONGEST)];
-    let dots = if cut.len() < name.len() { "..." } else { "" };
-    format!("{:?}{dots}", String::from_utf8_lossy(cut))
+pub(in crate::image) fn shown(name: &[u8]) -> String {
+    // More than is shown, so that it is seen to be cut.
+    let head = &name[..name.len().min(4096)];
+    error::shown(&String::from_utf8_lossy(head))
 }

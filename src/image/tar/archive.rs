@@ -4,10 +4,10 @@
 #![forbid(unsafe_code)]
 
 use super::fault::{Fault, Step, refuse};
-use super::header::{BLOCK, Dialect, Header, text};
+use super::header::{BLOCK, Dialect, Header, resembles, text};
+use super::input::Input;
 use super::pax::{Overrides, SparseKeys, Time, check_global, decimal};
 use super::sparse::{Map, SEGMENTS_MAX, Segment, old_extension, old_header};
-use super::stream::Stream;
 
 /// Extended headers and long names beyond this are refused, as Go's reader does.
 const EXTENSION_MAX: u64 = 1 << 20;
@@ -16,19 +16,19 @@ const USTAR_SIZE_MAX: u64 = 0o77_777_777_777;
 
 /// One entry, extensions merged, nothing about its name decided yet.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) name: Vec<u8>,
-    pub(super) what: What,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) mtime: Time,
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+pub(in crate::image) struct Entry {
+    pub(in crate::image) name: Vec<u8>,
+    pub(in crate::image) what: What,
+    pub(in crate::image) mode: u32,
+    pub(in crate::image) uid: u32,
+    pub(in crate::image) gid: u32,
+    pub(in crate::image) mtime: Time,
+    pub(in crate::image) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What an entry makes.
 #[derive(Debug)]
-pub(super) enum What {
+pub(in crate::image) enum What {
     /// A regular file, its bytes next in the archive; the map if it has holes.
     File(u64, Option<Map>),
     /// Another name of an entry.
@@ -53,20 +53,20 @@ struct Extensions {
     link: Option<Vec<u8>>,
 }
 
-/// Reads entries off a [`Stream`].
-pub(super) struct Archive {
-    stream: Stream,
+/// Reads entries off an [`Input`].
+pub(in crate::image) struct Archive<I> {
+    input: I,
     body: u64,
     padding: u64,
     at: u64,
     name: Vec<u8>,
 }
 
-impl Archive {
-    /// An archive that begins where `stream` stands.
-    pub(super) fn new(stream: Stream) -> Self {
+impl<I: Input> Archive<I> {
+    /// An archive that begins where `input` stands.
+    pub(in crate::image) fn new(input: I) -> Self {
         Self {
-            stream,
+            input,
             body: 0,
             padding: 0,
             at: 0,
@@ -75,21 +75,26 @@ impl Archive {
     }
 
     /// The name of the current entry, as far as known, and its header's offset.
-    pub(super) fn site(&self) -> (&[u8], u64) {
+    pub(in crate::image) fn site(&self) -> (&[u8], u64) {
         (&self.name, self.at)
     }
 
-    /// The stream back, at its end.
-    pub(super) fn into_stream(self) -> Stream {
-        self.stream
+    /// The input back, at its end unless an entry was refused.
+    pub(in crate::image) fn into_input(self) -> I {
+        self.input
+    }
+
+    /// Where the rest of the entry's body begins in the archive.
+    pub(in crate::image) fn body_offset(&self) -> u64 {
+        self.input.offset()
     }
 
     /// The next bytes of the entry's body; empty when there are no more.
-    pub(super) fn peek_body(&mut self) -> Step<&[u8]> {
+    pub(in crate::image) fn peek_body(&mut self) -> Step<&[u8]> {
         if self.body == 0 {
             return Ok(&[]);
         }
-        let bytes = self.stream.peek();
+        let bytes = self.input.peek();
         if bytes.is_empty() {
             return refuse("archive ends within an entry");
         }
@@ -98,22 +103,26 @@ impl Archive {
     }
 
     /// Moves on by `n` bytes of what [`Archive::peek_body`] showed.
-    pub(super) fn consume_body(&mut self, n: usize) {
-        self.stream.consume(n);
+    pub(in crate::image) fn consume_body(&mut self, n: usize) {
+        self.input.consume(n);
         self.body -= n as u64;
     }
 
     /// The next entry; `None` at the end, when nothing but zeros followed the last.
-    pub(super) fn next(&mut self) -> Step<Option<Entry>> {
+    pub(in crate::image) fn next(&mut self) -> Step<Option<Entry>> {
         let mut extensions = Extensions::default();
         self.name.clear();
         loop {
-            self.stream.skip(self.body)?;
+            self.input.skip(self.body)?;
             // What writes no end marks (see below) pads its last entry's body neither.
-            self.stream.skip_at_most(self.padding);
+            self.input.skip_at_most(self.padding);
             (self.body, self.padding) = (0, 0);
-            self.at = self.stream.offset();
-            let Some(block) = self.stream.block()? else {
+            self.at = self.input.offset();
+            let head = self.input.peek();
+            if self.at == 0 && !head.is_empty() && !resembles(head) {
+                return refuse("not a tar archive");
+            }
+            let Some(block) = self.input.block()? else {
                 // Layers without end marks exist: umoci's are such. Readers agree on
                 // them, and a cut one is told by its digest.
                 extensions.check_unused()?;
@@ -151,13 +160,13 @@ impl Archive {
     /// After the first block of zeros.
     fn end(&mut self) -> Step<Option<Entry>> {
         self.name.clear();
-        match self.stream.block()? {
+        match self.input.block()? {
             Some(block) if block.iter().all(|&b| b == 0) => {}
             Some(_) => return refuse("data after a block of zeros"),
             None => return Ok(None),
         }
-        let drained = self.stream.drain_zeros();
-        self.at = self.stream.offset();
+        let drained = self.input.drain_zeros();
+        self.at = self.input.offset();
         drained.map(|()| None)
     }
 
@@ -255,7 +264,7 @@ impl Archive {
         }
         let (mut segments, mut more, real) = old_header(block)?;
         while more {
-            let Some(block) = self.stream.block()? else {
+            let Some(block) = self.input.block()? else {
                 return refuse("archive ends within a sparse map");
             };
             more = old_extension(&block, &mut segments)?;
@@ -292,14 +301,14 @@ struct Lines {
 }
 
 impl Lines {
-    fn number(&mut self, archive: &mut Archive) -> Step<u64> {
+    fn number(&mut self, archive: &mut Archive<impl Input>) -> Step<u64> {
         let mut digits = Vec::new();
         loop {
             if self.at == BLOCK {
                 if archive.body < BLOCK as u64 {
                     return refuse("entry ends within its sparse map");
                 }
-                let Some(block) = archive.stream.block()? else {
+                let Some(block) = archive.input.block()? else {
                     return refuse("archive ends within a sparse map");
                 };
                 archive.body -= BLOCK as u64;

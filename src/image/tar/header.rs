@@ -79,6 +79,17 @@ impl Header {
     }
 }
 
+/// Whether an archive that begins so may be a tar archive at all.
+pub(in crate::image) fn resembles(head: &[u8]) -> bool {
+    if head.iter().all(|&b| b == 0) {
+        return !head.is_empty();
+    }
+    let Some(block) = head.first_chunk::<BLOCK>() else {
+        return false;
+    };
+    block[257..].starts_with(b"ustar") || check_sum(block).is_ok()
+}
+
 /// The sum of all bytes, with the sum's own field taken as spaces. Sums of signed
 /// bytes, which some ancient programs wrote, are refused.
 fn check_sum(block: &[u8; BLOCK]) -> Step<()> {

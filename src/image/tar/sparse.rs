@@ -10,20 +10,20 @@ pub(super) const SEGMENTS_MAX: usize = 1 << 18;
 
 /// A run of bytes that the archive holds; between them are holes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Segment {
+pub(in crate::image) struct Segment {
     /// Where it begins in the file.
-    pub(super) offset: u64,
+    pub(in crate::image) offset: u64,
     /// How long it is.
-    pub(super) length: u64,
+    pub(in crate::image) length: u64,
 }
 
 /// A checked map: in order, without overlap, within the file's size.
 #[derive(Debug)]
-pub(super) struct Map {
+pub(in crate::image) struct Map {
     /// The runs of data.
-    pub(super) segments: Vec<Segment>,
+    pub(in crate::image) segments: Vec<Segment>,
     /// The file's apparent size.
-    pub(super) size: u64,
+    pub(in crate::image) size: u64,
 }
 
 impl Map {

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the bytes of an archive come from: a stream, or a file that can be skipped through.
+#![forbid(unsafe_code)]
+
+use super::fault::{Step, refuse};
+use super::header::BLOCK;
+
+/// The archive's bytes, in order. An input that fails is at its end, and keeps its own error.
+pub(in crate::image) trait Input {
+    /// The next bytes, as many as are there; empty only at the end.
+    fn peek(&mut self) -> &[u8];
+
+    /// Moves on by `n` bytes of what [`Input::peek`] showed.
+    fn consume(&mut self, n: usize);
+
+    /// How many bytes were passed.
+    fn offset(&self) -> u64;
+
+    /// Moves on by `n` bytes, or to the end if there are fewer; how many that were.
+    fn skip_at_most(&mut self, n: u64) -> u64 {
+        let mut left = n;
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX);
+            let have = self.peek().len().min(wanted);
+            if have == 0 {
+                break;
+            }
+            self.consume(have);
+            left -= have as u64;
+        }
+        n - left
+    }
+
+    /// Passes over `n` bytes, which must be there.
+    fn skip(&mut self, n: u64) -> Step<()> {
+        match self.skip_at_most(n) == n {
+            true => Ok(()),
+            false => refuse("archive ends within an entry"),
+        }
+    }
+
+    /// The next block; `None` at the end.
+    fn block(&mut self) -> Step<Option<[u8; BLOCK]>> {
+        let mut block = [0; BLOCK];
+        let mut have = 0;
+        while have < BLOCK {
+            let bytes = self.peek();
+            let n = bytes.len().min(BLOCK - have);
+            match n {
+                0 if have == 0 => return Ok(None),
+                0 => return refuse("archive ends within a block"),
+                _ => block[have..have + n].copy_from_slice(&bytes[..n]),
+            }
+            self.consume(n);
+            have += n;
+        }
+        Ok(Some(block))
+    }
+
+    /// Reads the rest, which must be zeros.
+    fn drain_zeros(&mut self) -> Step<()> {
+        loop {
+            let bytes = self.peek();
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            let n = bytes.len();
+            let stray = bytes.iter().position(|&b| b != 0);
+            self.consume(stray.unwrap_or(n));
+            if stray.is_some() {
+                return refuse("data after the end of the archive");
+            }
+        }
+    }
+}
