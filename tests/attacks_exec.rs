@@ -15,7 +15,7 @@ use attacks::{
 };
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use tare::{Command, Sandbox};
+use tare::{Command, Sandbox, Stdin, Stdout};
 use tare_oracle::need;
 
 /// Container root that may trace what it sees.
@@ -151,6 +151,33 @@ fn pid_of(pidfd: &OwnedFd) -> String {
     let text = fs::read_to_string(path).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("Pid:"));
     line.expect("a pidfd says whose it is").trim().to_owned()
+}
+
+#[test]
+fn b03_null_device_of_the_host_is_not_handed_in() {
+    everybody(|| {
+        let stage = Stage::new();
+        let null = || OwnedFd::from(fs::File::open("/dev/null").unwrap());
+        let modes = || fs::metadata("/dev/null").unwrap().permissions();
+        let before = modes();
+        let sandbox = stage.open("{}");
+        let given = || {
+            let line = "for n in 0 1 2 7; do busybox chmod 4600 /proc/self/fd/$n; done; true";
+            let all = shell(line).stdout(Stdout::Null).stderr(Stdout::Fd(null()));
+            all.fd(null(), 7)
+        };
+        for stdin in [Stdin::Null, Stdin::Fd(null()), Stdin::Bytes(vec![])] {
+            ran(&sandbox, given().stdin(stdin));
+        }
+        let changed = modes() != before;
+        if changed {
+            fs::set_permissions("/dev/null", before).unwrap();
+        }
+        assert!(!changed);
+        // It still is one, for reading and writing.
+        let line = "cat <&0; echo gone >&7; echo gone >&2; test -c /proc/self/fd/0 && echo one";
+        assert_eq!(said(&sandbox, shell(line).fd(null(), 7)), "one\n");
+    });
 }
 
 #[test]

@@ -162,7 +162,7 @@ impl Launch<'_> {
                 (0..3, None) => self.fds[n + 1],
                 _ => self.fds[skip + n - 3],
             };
-            *high = sys::duplicate(from, above)?.keep();
+            *high = sys::duplicate(own_null(from)?, above)?.keep();
         }
         for (n, fd) in high.iter().enumerate().take(3 + numbers.len()) {
             let to = if n < 3 { n as i32 } else { wanted(n - 3) };
@@ -214,6 +214,14 @@ impl Launch<'_> {
         }
         Ok(())
     }
+}
+
+/// In the place of a `/dev/null` of the host's, which container root could give another mode or
+/// owner through its descriptor, the sandbox's own: the init has it as 0, opened before any command.
+fn own_null(fd: i32) -> Result<i32> {
+    const NULL: u64 = 1 << 8 | 3;
+    let stat = sys::fstatat(fd, c"")?;
+    Ok(if stat.is(sys::S_IFCHR) && stat.rdev == NULL { 0 } else { fd })
 }
 
 fn join(cgroup: i32) -> Result<()> {

@@ -6,7 +6,7 @@ use crate::command::{self, Parts};
 use crate::message::{BUFFER, Request, receive, reply};
 use crate::replay::Replay;
 use crate::spawner::close_from;
-use crate::sys::{self, AT_FDCWD, Errno, Fd, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
+use crate::sys::{self, Errno, Fd, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
 use crate::tree;
 use crate::wire::{self, Field as _, Kill, Open, Reader, Reply, Run};
 
@@ -126,14 +126,10 @@ fn settle(kept: [Result<i32>; 4]) -> Result<()> {
             fd => drop(sys!(nr::DUP3, fd, at, KEEP)?),
         }
     }
-    // The spawner's socket was 0.
-    let null = sys::openat(AT_FDCWD, c"/dev/null", sys::O_RDWR, 0).map(sys::Fd::keep);
+    // The spawner's socket was 0. Of our own `/dev`, whatever is mounted on it: commands get this one.
+    let null = sys::openat(DEV, c"null", sys::O_RDWR | sys::O_NOFOLLOW, 0)?.keep();
     for fd in 0..3 {
-        match null {
-            Ok(null) => drop(sys!(nr::DUP3, null, fd, 0).or(if null == fd { Ok(0) } else { Err(Errno::BADF) })?),
-            // A tree without /dev/null: a closed descriptor serves as well.
-            Err(_) => sys::close(fd),
-        }
+        sys!(nr::DUP2, null, fd)?;
     }
     close_from(SIGNALS + 1);
     Ok(())
