@@ -71,18 +71,21 @@ impl Stream {
 
 impl Process {
     /// Waits for the command's end and keeps what it writes to its pipes, or to its terminal;
-    /// its input is closed first. Output above `limit` bytes ends it with the reason `output`.
+    /// its input is closed first. Output above the command's limit
+    /// ([`crate::Command::output_limit`]) ends it with the reason `output`.
+    /// A pipe that was taken before is left to its taker.
     ///
     /// # Errors
     /// Those of read(2) and poll(2).
-    pub fn wait_with_output(self, limit: u64) -> Result<Output> {
-        capture(self, limit)
+    pub fn wait_with_output(&self) -> Result<Output> {
+        capture(self)
     }
 }
 
 /// Reads until the command has ended and its pipes are empty. What its leftovers in the
 /// background write later is not waited for.
-pub(crate) fn capture(mut process: Process, limit: u64) -> Result<Output> {
+pub(crate) fn capture(process: &Process) -> Result<Output> {
+    let limit = process.limit;
     drop(process.take_stdin());
     let master = match process.terminal() {
         Some(fd) => Some(
@@ -95,7 +98,7 @@ pub(crate) fn capture(mut process: Process, limit: u64) -> Result<Output> {
     let mut chunk = vec![0u8; 64 << 10];
     let mut over = false;
     loop {
-        let status = process.try_status()?;
+        let status = process.try_wait()?;
         for at in 0..streams.len() {
             let used: usize = streams.iter().map(|s| s.bytes.len()).sum();
             if !over && streams[at].drain(limit - used as u64, &mut chunk)? {

@@ -34,6 +34,8 @@ pub enum Kind {
     Broken,
     /// Any other error of the operating system; see [`Error::errno`].
     Os,
+    /// A bug of the library's own: a panic that a face caught on its way to the caller.
+    Internal,
 }
 
 impl Kind {
@@ -70,6 +72,7 @@ impl Kind {
             Self::NotExecutable => "not_executable",
             Self::Broken => "broken",
             Self::Os => "os",
+            Self::Internal => "internal",
         }
     }
 }

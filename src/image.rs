@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod describe;
 pub mod digest;
 mod inflate;
 pub mod layer;

@@ -59,7 +59,7 @@ pub use command::{Command, Size, Stdin, Stdout};
 pub use doctor::{Check, Matter, Report, doctor};
 pub use error::{Error, Kind, Result};
 pub use process::{Control, Process, Reason, Status, Usage};
-pub use sandbox::{Effective, Sandbox};
+pub use sandbox::{Effective, Sandbox, spawn_in};
 pub use spec::Spec;
 pub use store::{Recovered, Store};
 

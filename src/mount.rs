@@ -13,16 +13,18 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::Mode;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::{Mounted, Root};
 use crate::plan;
-use crate::spec::{ByteSize, Storage, Write};
+use crate::spec::{self, ByteSize, Storage, Write};
 use crate::store::{Base, Store};
 use crate::tree::{self, Request};
 
 /// How an image is mounted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// Where writes go. Default: `memory`, a tmpfs that is gone with the mount.
     pub write: Write,
@@ -30,6 +32,16 @@ pub struct Options {
     pub storage: Storage,
     /// Size of the writable layer when it is in memory. Default: the kernel's, half of memory.
     pub size: Option<ByteSize>,
+}
+
+impl Options {
+    /// Reads options from JSON text; the keys are the fields' names.
+    ///
+    /// # Errors
+    /// As [`crate::Spec::from_json`].
+    pub fn from_json(text: &str) -> Result<Self> {
+        spec::from_json("parse mount options", text)
+    }
 }
 
 /// Mounts a view of an image on a directory that is there; [`umount`] undoes it. For root.

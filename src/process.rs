@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -14,11 +14,13 @@ use crate::command::Size;
 use crate::error::{Error, Kind, Result};
 use crate::live::Live;
 use crate::parts::cgroup::ChildCgroup;
+use crate::sandbox::Sandbox;
 use crate::spawner::{receive_now, request};
 use crate::sys::{pidfd, terminal};
 use crate::wire::{self, KILL_REQUEST, Kill, Reply};
 
-/// A running command. Dropping it neither waits nor kills: the sandbox's end does.
+/// A running command. Dropping it neither waits nor kills: the sandbox's end does, which
+/// for a command of [`crate::spawn_in`] is this.
 #[derive(Debug)]
 pub struct Process {
     pub(crate) id: u64,
@@ -26,14 +28,25 @@ pub struct Process {
     pub(crate) status: OwnedFd,
     pub(crate) pidfd: OwnedFd,
     pub(crate) master: Option<OwnedFd>,
-    pub(crate) stdin: Option<OwnedFd>,
-    pub(crate) stdout: Option<OwnedFd>,
-    pub(crate) stderr: Option<OwnedFd>,
+    /// Our ends of its pipes, until they are taken.
+    pub(crate) pipes: Mutex<Pipes>,
+    /// Bytes of output that are captured at most.
+    pub(crate) limit: u64,
     /// Deaths for want of memory before it started.
     pub(crate) oom_before: u64,
     pub(crate) done: Mutex<Option<Status>>,
     /// Its own, if it has a time limit.
     pub(crate) cgroup: Mutex<Option<ChildCgroup>>,
+    /// The sandbox that was made for it alone, and ends with it.
+    pub(crate) sandbox: Option<Box<Sandbox>>,
+}
+
+/// The host's ends of a command's pipes.
+#[derive(Debug, Default)]
+pub(crate) struct Pipes {
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
 }
 
 impl Drop for Process {
@@ -110,18 +123,22 @@ impl Status {
 
 impl Process {
     /// The end of its standard input to write to, if that is [`crate::Stdin::Piped`]; close it for end of file.
-    pub fn take_stdin(&mut self) -> Option<OwnedFd> {
-        self.stdin.take()
+    pub fn take_stdin(&self) -> Option<OwnedFd> {
+        self.pipes().stdin.take()
     }
 
     /// The end of its standard output to read from, if that is [`crate::Stdout::Piped`]. Blocking.
-    pub fn take_stdout(&mut self) -> Option<OwnedFd> {
-        self.stdout.take()
+    pub fn take_stdout(&self) -> Option<OwnedFd> {
+        self.pipes().stdout.take()
     }
 
     /// The end of its standard error to read from, if that is [`crate::Stdout::Piped`]. Blocking.
-    pub fn take_stderr(&mut self) -> Option<OwnedFd> {
-        self.stderr.take()
+    pub fn take_stderr(&self) -> Option<OwnedFd> {
+        self.pipes().stderr.take()
+    }
+
+    fn pipes(&self) -> MutexGuard<'_, Pipes> {
+        self.pipes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The master of its terminal, if it has one.
@@ -205,7 +222,7 @@ impl Process {
 
     fn wait_until(&self, deadline: Option<Instant>) -> Result<Option<Status>> {
         loop {
-            if let Some(status) = self.try_status()? {
+            if let Some(status) = self.try_wait()? {
                 return Ok(Some(status));
             }
             let timeout = match deadline.map(|d| d.saturating_duration_since(Instant::now())) {
@@ -224,7 +241,10 @@ impl Process {
     }
 
     /// The status if it has ended; never waits.
-    pub(crate) fn try_status(&self) -> Result<Option<Status>> {
+    ///
+    /// # Errors
+    /// Those of recvmsg(2).
+    pub fn try_wait(&self) -> Result<Option<Status>> {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
         if done.is_some() {
             return Ok(*done);

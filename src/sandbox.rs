@@ -8,6 +8,7 @@ mod launch;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::capture::{Output, capture};
@@ -40,6 +41,7 @@ pub struct Sandbox {
     spec: Spec,
     base: Base,
     live: RwLock<Arc<Live>>,
+    closed: AtomicBool,
 }
 
 impl Drop for Sandbox {
@@ -83,20 +85,17 @@ impl Sandbox {
             spec: spec.clone(),
             base,
             live: RwLock::new(Arc::new(live)),
+            closed: AtomicBool::new(false),
         })
     }
 
     fn live(&self) -> Result<Arc<Live>> {
-        let live = Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner));
-        if live.spawner.is_own() {
-            return Ok(live);
+        if self.closed.load(Ordering::Acquire) {
+            return Err(closed());
         }
-        Err(Error::new(
-            Kind::Invalid,
-            "use sandbox",
-            "it belongs to the process that this one was forked from",
-        )
-        .with_cure("open one in this process"))
+        let live = Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner));
+        own(&live)?;
+        Ok(live)
     }
 
     /// Starts a command and comes back while it runs.
@@ -113,8 +112,7 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::spawn`].
     pub fn run(&self, command: Command) -> Result<Output> {
-        let limit = command.output.unwrap_or(self.spec.limits.output.bytes());
-        capture(self.spawn(command)?, limit)
+        capture(&self.spawn(command)?)
     }
 
     /// The command that the image means to run, with `args` in place of its own default ones:
@@ -148,17 +146,30 @@ impl Sandbox {
         self.live()?;
         let fresh = Live::start(&self.store, &self.spec, &self.base)?;
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        if self.closed.load(Ordering::Acquire) {
+            // Closed meanwhile, by another thread; the new state ends here.
+            return Err(closed());
+        }
         let old = std::mem::replace(&mut *live, Arc::new(fresh));
         drop(live);
         old.end(true)
     }
 
-    /// Ends everything inside and comes back when nothing of the sandbox is left.
+    /// Ends everything inside and comes back when nothing of the sandbox is left. Whatever
+    /// else is asked of it then, or waits in another thread, is an error; closing again is not.
     ///
     /// # Errors
     /// [`Kind::Broken`] if the spawner is gone; the sandbox is gone with it.
-    pub fn close(self) -> Result<()> {
-        self.live()?.end(true)
+    pub fn close(&self) -> Result<()> {
+        let last = {
+            // Under the lock, or a reset in another thread could put a new state in place.
+            let live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            if self.closed.swap(true, Ordering::AcqRel) {
+                return Ok(());
+            }
+            Arc::clone(&live)
+        };
+        own(&last)?.end(true)
     }
 
     /// What is really in force.
@@ -179,4 +190,29 @@ impl Sandbox {
             .try_clone()
             .map_err(|e| Error::io("use sandbox", "dup", e))
     }
+}
+
+/// Starts a command in a root directory of the caller's own, in a sandbox that ends when the
+/// returned [`Process`] is dropped. No image, no copy-on-write: what the command writes stays.
+///
+/// # Errors
+/// As [`Sandbox::open_in`] and [`Sandbox::spawn`].
+pub fn spawn_in(store: &Store, root: &Path, spec: &Spec, command: Command) -> Result<Process> {
+    let sandbox = Sandbox::open_in(store, root, spec)?;
+    let mut process = sandbox.spawn(command)?;
+    process.sandbox = Some(Box::new(sandbox));
+    Ok(process)
+}
+
+/// A forked copy of the process has no part in its parent's sandboxes.
+fn own(live: &Live) -> Result<&Live> {
+    if live.spawner.is_own() {
+        return Ok(live);
+    }
+    let why = "it belongs to the process that this one was forked from";
+    Err(Error::new(Kind::Invalid, "use sandbox", why).with_cure("open one in this process"))
+}
+
+fn closed() -> Error {
+    Error::new(Kind::Invalid, "use sandbox", "it was closed").with_cure("open another")
 }

@@ -10,6 +10,7 @@ mod units;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
@@ -244,10 +245,7 @@ impl Spec {
     /// # Errors
     /// [`Kind::Invalid`] names the key's path, and for an unknown key its nearest neighbour.
     pub fn from_json(text: &str) -> Result<Self> {
-        let mut json = serde_json::Deserializer::from_str(text);
-        let spec: Self = serde_path_to_error::deserialize(&mut json).map_err(|e| invalid(&e))?;
-        json.end()
-            .map_err(|e| Error::new(Kind::Invalid, "parse spec", e))?;
+        let spec: Self = from_json("parse spec", text)?;
         spec.validate()?;
         Ok(spec)
     }
@@ -305,14 +303,25 @@ fn is_hostname(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
 }
 
+/// Reads options of any kind from JSON text.
+///
+/// # Errors
+/// As [`Spec::from_json`], with this step.
+pub(crate) fn from_json<T: DeserializeOwned>(step: &'static str, text: &str) -> Result<T> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|e| invalid(step, &e))?;
+    json.end().map_err(|e| Error::new(Kind::Invalid, step, e))?;
+    Ok(read)
+}
+
 /// Turns serde's words into one of ours; the nearest key becomes the cure.
-fn invalid(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+fn invalid(step: &'static str, error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
     let text = error.inner().to_string();
     let path = error.path().to_string();
     let step = match path.as_str() {
         // "?" is a key that the text breaks off in.
-        "." | "?" => "parse spec".to_owned(),
-        path => format!("parse spec: {path}"),
+        "." | "?" => step.to_owned(),
+        path => format!("{step}: {path}"),
     };
     let quoted: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
     let made = Error::new(Kind::Invalid, step, &text);

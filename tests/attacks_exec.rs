@@ -234,7 +234,7 @@ fn b04_helper_cannot_be_looked_into() {
 }
 
 /// What a command that was started writes until it ends.
-fn output_of(mut process: tare::Process) -> (String, tare::Status) {
+fn output_of(process: tare::Process) -> (String, tare::Status) {
     use std::io::Read as _;
     let mut text = String::new();
     let mut pipe = fs::File::from(process.take_stdout().unwrap());
@@ -299,7 +299,7 @@ fn b04_stopped_commands_do_not_stop_the_init() {
     everybody(|| {
         let stage = Stage::new();
         let sandbox = stage.open("{}");
-        let mut stopping = sandbox.spawn(probing("stop")).unwrap();
+        let stopping = sandbox.spawn(probing("stop")).unwrap();
         let began = Instant::now();
         for _ in 0..30 {
             let limited = command(["/bin/true"]).timeout(Duration::from_millis(300));

@@ -21,6 +21,8 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::geteuid;
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
@@ -39,6 +41,22 @@ pub struct Options {
     pub overlay_xattr: OverlayXattr,
     /// How much an archive may ask for.
     pub bounds: Bounds,
+}
+
+impl Default for Options {
+    /// A tree of its own: whiteouts delete, root sets the archive's owners, anybody else has all files.
+    fn default() -> Self {
+        Self {
+            ids: if geteuid().is_root() {
+                Ids::Root
+            } else {
+                Ids::Single
+            },
+            whiteouts: Whiteouts::Apply,
+            overlay_xattr: OverlayXattr::Trusted,
+            bounds: Bounds::default(),
+        }
+    }
 }
 
 impl Options {
@@ -128,7 +146,7 @@ pub struct Fixup {
 
 /// What was unpacked. Nothing of it may be used before both digests are compared
 /// with those that the image names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unpacked {
     /// The digest of the blob as it was read.
     pub blob_digest: Digest,
@@ -141,6 +159,7 @@ pub struct Unpacked {
     /// The archive's entries.
     pub entries: u64,
     /// With [`Ids::Deferred`]: what is left to do, before the next layer is applied.
+    #[serde(skip)]
     pub fixups: Vec<Fixup>,
     /// Whether the root itself is opaque, which overlayfs does not look at: the
     /// layers below this one are to be left out of the mount.

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::image::layer::{self, Bounds, Ids, OverlayXattr, Whiteouts};
+use crate::image::layer::{self, Bounds, Ids};
 use crate::image::remove_tree::remove_tree;
 use crate::image::source::{self, Choice, Files, Found};
 use crate::image::store::{self, nameless_file};
@@ -133,17 +133,13 @@ fn layers(
     options: &mut UnpackOptions<'_>,
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    let ids = match (nix::unistd::geteuid().is_root(), &options.chown) {
-        (true, _) => Ids::Root,
-        (false, Some(_)) => Ids::Deferred,
-        (false, None) => Ids::Single,
-    };
-    let how = layer::Options {
-        ids,
-        whiteouts: Whiteouts::Apply,
-        overlay_xattr: OverlayXattr::Trusted,
+    let mut how = layer::Options {
         bounds: options.bounds.clone(),
+        ..layer::Options::default()
     };
+    if how.ids == Ids::Single && options.chown.is_some() {
+        how.ids = Ids::Deferred;
+    }
     for (index, layer) in found.layers.iter().enumerate() {
         let job = store::Job {
             files,

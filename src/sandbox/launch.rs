@@ -16,7 +16,7 @@ use nix::unistd::pipe2;
 use crate::command::{Command, Size, Stdin, Stdout, c_string};
 use crate::error::{Error, Kind, Result};
 use crate::live::Live;
-use crate::process::Process;
+use crate::process::{Pipes, Process};
 use crate::spawner::{checked, receive_now, request};
 use crate::spec::Spec;
 use crate::store::Base;
@@ -129,6 +129,7 @@ pub(super) fn launch(
     let id = live.next_command();
     let mut run = prepared.run(id, live.caps.bits());
     let program = command.argv[0].clone();
+    let limit = command.output.unwrap_or(spec.limits.output.bytes());
     let extra: Vec<OwnedFd> = command.fds.into_iter().map(|(fd, _)| fd).collect();
     let streams = streams(
         command.stdin,
@@ -168,6 +169,11 @@ pub(super) fn launch(
         stderr,
         ..
     } = streams;
+    let pipes = Pipes {
+        stdin,
+        stdout,
+        stderr,
+    };
     let done = Mutex::new(None);
     let live = Arc::clone(live);
     Ok(Process {
@@ -176,12 +182,12 @@ pub(super) fn launch(
         status,
         pidfd,
         master: fds.next(),
-        stdin,
-        stdout,
-        stderr,
+        pipes: Mutex::new(pipes),
+        limit,
         oom_before,
         done,
         cgroup: Mutex::new(cgroup),
+        sandbox: None,
     })
 }
 

@@ -316,7 +316,7 @@ fn sandbox_end_is_the_end_of_its_commands() {
     let ends: [(&str, End); 2] = [("close", |s| s.close().unwrap()), ("drop", drop)];
     for (name, end) in ends {
         let sandbox = ground.open();
-        let mut process = sandbox.spawn(sh("echo before; sleep 60")).unwrap();
+        let process = sandbox.spawn(sh("echo before; sleep 60")).unwrap();
         let mut out = File::from(process.take_stdout().unwrap());
         let mut first = [0; 7];
         out.read_exact(&mut first).unwrap();

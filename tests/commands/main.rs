@@ -4,6 +4,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod closing;
 mod endings;
 mod host;
 mod many;

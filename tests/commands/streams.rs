@@ -30,7 +30,7 @@ fn stdin_bytes_of_any_size_arrive_and_end() {
 fn stdin_stream_is_read_until_it_is_closed() {
     let ground = Ground::new();
     let sandbox = ground.open();
-    let mut process = sandbox.spawn(cat().stdin(Stdin::Piped)).unwrap();
+    let process = sandbox.spawn(cat().stdin(Stdin::Piped)).unwrap();
     let mut to = File::from(process.take_stdin().unwrap());
     let mut from = File::from(process.take_stdout().unwrap());
     to.write_all(b"ping").unwrap();

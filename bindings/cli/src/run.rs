@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 
 use tare::image::{Image, ImportOptions, Reference};
-use tare::{Command, Error, Kind, Result, Sandbox, Spec, Status, Stdin, Stdout, Store};
+use tare::{Command, Error, Kind, Result, Sandbox, Status, Stdin, Stdout, Store};
 
 use crate::command_line::CommandLine;
 use crate::image::Bars;
@@ -61,7 +61,7 @@ fn in_sandbox(line: &CommandLine, flags: &Flags) -> Result<Status> {
     let store = line.store()?;
     let _image = imported(&store, &spec.image)?;
     let sandbox = Sandbox::open(&store, &spec)?;
-    let ended = in_open(&sandbox, flags, &spec, words);
+    let ended = in_open(&sandbox, flags, words);
     // Only now is nothing left; but what went wrong before is the news.
     let closed = sandbox.close();
     let status = ended?;
@@ -83,7 +83,7 @@ fn imported(store: &Store, image: &str) -> Result<Option<Image>> {
     }
 }
 
-fn in_open(sandbox: &Sandbox, flags: &Flags, spec: &Spec, words: &[OsString]) -> Result<Status> {
+fn in_open(sandbox: &Sandbox, flags: &Flags, words: &[OsString]) -> Result<Status> {
     let command = flags.command(sandbox, words)?;
     signals::hold()?;
     if !flags.json {
@@ -92,7 +92,7 @@ fn in_open(sandbox: &Sandbox, flags: &Flags, spec: &Spec, words: &[OsString]) ->
     let effective = sandbox.effective()?;
     let process = sandbox.spawn(command)?;
     signals::forward(process.control()?)?;
-    let output = process.wait_with_output(spec.limits.output.bytes())?;
+    let output = process.wait_with_output()?;
     let status = output.status;
     print_json(&result::ended(output, &effective))?;
     Ok(status)

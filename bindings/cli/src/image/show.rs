@@ -4,9 +4,8 @@
 
 use clap::Args;
 use indicatif::BinaryBytes;
-use serde_json::{Value, json};
 use tare::error::Quoted;
-use tare::image::{Image, Reference, Root, Stored};
+use tare::image::{Reference, Stored};
 use tare::{Result, Store};
 
 use super::progress::Bars;
@@ -69,48 +68,5 @@ pub(super) fn inspect(store: &Store, flags: &Inspect) -> Result<()> {
     let image = store
         .images()
         .image_with(&flags.reference, &options, &mut Bars::new())?;
-    print_json(&described(&image))
-}
-
-fn described(image: &Image) -> Value {
-    let config = image.config();
-    let digest = |digest: &tare::image::Digest| digest.to_string();
-    let layers = image.layers().iter().map(|layer| {
-        json!({
-            "digest": digest(&layer.digest),
-            "diff_id": digest(&layer.diff_id),
-            "size": layer.size,
-        })
-    });
-    let root = match image.root() {
-        Root::Host => json!("/"),
-        Root::Dir(dir) => json!(dir),
-        Root::Layers(dirs) => json!(dirs),
-    };
-    let env = config
-        .env
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"));
-    json!({
-        "reference": image.reference().to_string(),
-        "digest": image.digest().map(digest),
-        "created": image.created(),
-        "size": image.size(),
-        "architecture": config.architecture,
-        "os": config.os,
-        "config": {
-            "env": env.collect::<Vec<_>>(),
-            "entrypoint": config.entrypoint,
-            "cmd": config.cmd,
-            "workdir": config.workdir,
-            "user": config.user,
-            "exposed_ports": config.exposed_ports,
-            "volumes": config.volumes,
-            "labels": config.labels,
-            "stop_signal": config.stop_signal,
-        },
-        "notes": config.notes,
-        "layers": layers.collect::<Vec<_>>(),
-        "root": root,
-    })
+    print_json(&image)
 }
