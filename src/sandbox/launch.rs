@@ -221,7 +221,7 @@ fn send(live: &Live, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<(OwnedFd, 
 /// Says what the step was about.
 fn explained(error: Error, program: &OsString, run: &Run<'_>) -> Error {
     let subject = match error.step() {
-        "execute" => format!("{program:?}"),
+        "clone3" | "execute" => format!("{program:?}"),
         "look up user" | "set user and groups" => format!("{:?}", run.user),
         "change directory" => format!("{:?}", run.cwd),
         _ => return error,
@@ -238,6 +238,9 @@ fn explained(error: Error, program: &OsString, run: &Run<'_>) -> Error {
         ("look up user", Errno::ENOENT) => {
             let why = format_args!("{subject} is not in /etc/passwd or /etc/group of the image");
             Error::new(Kind::NotFound, step, why)
+        }
+        ("clone3", Errno::EAGAIN) => {
+            Error::os(step, subject, errno).with_cure("a higher limits.pids, or fewer at once")
         }
         ("set user and groups", Errno::EINVAL) => Error::os(step, subject, errno)
             .with_cure("subordinate ids for the caller in /etc/subuid and /etc/subgid"),

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Limits of a sandbox as its commands feel them, and what is said where they cannot be had.
+
+#[path = "harness/mod.rs"]
+mod harness;
+
+use std::fs;
+use std::time::Duration;
+
+use tare::{Command, Kind, Reason, Sandbox};
+use tare_oracle::{need, ordinary_user};
+
+use harness::{Ground, line, run, sh};
+
+/// Takes 96 MiB as a program's own memory, or as a file of a tmpfs.
+const HUNGRY: [&str; 3] = [
+    "exec dd if=/dev/zero of=/dev/null bs=96M count=1",
+    "exec dd if=/dev/zero of=/big bs=1M count=96",
+    "dd if=/dev/zero of=/dev/shm/big bs=1M count=60; exec dd if=/dev/zero of=/big bs=1M count=60",
+];
+
+#[test]
+fn memory_over_the_limit_is_told_as_oom() {
+    need!(root, controller("memory"));
+    let ground = Ground::new();
+    for script in HUNGRY {
+        let sandbox = ground.open_with(r#"{"limits": {"memory": "48m", "swap": "0"}}"#);
+        let status = run(&sandbox, sh(script)).status;
+        assert_eq!(
+            (status.reason, status.signal),
+            (Reason::Oom, Some(9)),
+            "{script}"
+        );
+        let peak = status.usage.memory_peak >> 20;
+        assert!((40..=48).contains(&peak), "{script}: {peak} MiB");
+        let status = run(&sandbox, sh("rm -f /big /dev/shm/big; exit 3")).status;
+        assert_eq!(
+            (status.reason, status.exit_code),
+            (Reason::Exited, Some(3)),
+            "{script}"
+        );
+    }
+}
+
+#[test]
+fn memory_of_a_child_that_is_killed_is_told_as_oom() {
+    need!(root, controller("memory"));
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"limits": {"memory": "48m", "swap": "0"}}"#);
+    let status = run(&sandbox, sh(&format!("sh -c '{}'; exit $?", HUNGRY[0]))).status;
+    assert_eq!((status.reason, status.exit_code), (Reason::Oom, Some(137)));
+    // A kill that has nothing to do with memory is not taken for one.
+    let status = run(&sandbox, sh("kill -9 $$")).status;
+    assert_eq!(status.reason, Reason::Signaled);
+}
+
+#[test]
+fn memory_within_the_limit_is_counted() {
+    need!(root, controller("memory"));
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"limits": {"memory": "100m"}}"#);
+    let status = run(
+        &sandbox,
+        sh("dd if=/dev/zero of=/dev/null bs=32M count=1 2>/dev/null"),
+    )
+    .status;
+    assert!(status.success());
+    let peak = status.usage.memory_peak >> 20;
+    assert!((32..=60).contains(&peak), "{peak} MiB");
+}
+
+#[test]
+fn pids_limit_holds_for_all_commands_together() {
+    need!(root, controller("pids"));
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"limits": {"pids": 8}}"#);
+    let mut running = Vec::new();
+    let error = loop {
+        match sandbox.spawn(Command::from_argv(["sleep", "60"])) {
+            Ok(process) => running.push(process),
+            Err(error) => break error,
+        }
+        assert!(running.len() < 8, "the init counts, too");
+    };
+    assert_eq!(
+        (error.step(), error.errno()),
+        ("clone3", Some(libc::EAGAIN)),
+        "{error}"
+    );
+    assert_eq!(error.kind(), Kind::Exhausted);
+    let last = running.pop().unwrap();
+    last.kill().unwrap();
+    last.wait().unwrap();
+    assert!(run(&sandbox, Command::new("true")).status.success());
+    let bomb = sh("f() { f | f & }; f; sleep 60").timeout(Duration::from_secs(1));
+    run(&sandbox, bomb);
+    assert!(run(&sandbox, Command::new("true")).status.success());
+}
+
+#[test]
+fn cpus_limit_holds_back() {
+    need!(root, controller("cpu"));
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"limits": {"cpus": "0.2"}}"#);
+    let spin = sh("while :; do :; done").timeout(Duration::from_secs(1));
+    let status = run(&sandbox, spin).status;
+    assert_eq!(status.reason, Reason::Timeout);
+    let used = (status.usage.user_us + status.usage.system_us) as f64;
+    let ratio = used / (status.usage.wall_ns as f64 / 1000.0);
+    assert!((0.05..0.4).contains(&ratio), "{ratio} processors");
+}
+
+#[test]
+fn cpuset_limit_is_what_the_command_sees() {
+    need!(root, controller("cpuset"));
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"limits": {"cpuset": "0"}}"#);
+    assert_eq!(
+        line(&sandbox, "nproc; grep Cpus_allowed_list /proc/self/status"),
+        "1\nCpus_allowed_list:\t0"
+    );
+    let spec = ground.spec_with(r#"{"limits": {"cpuset": "4000"}}"#);
+    let error = Sandbox::open(&ground.store, &spec).unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid);
+    assert!(
+        error.to_string().contains("4000") && error.cure().is_some(),
+        "{error}"
+    );
+}
+
+#[test]
+fn disk_and_shm_sizes_are_felt() {
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"limits": {"disk": "2m", "shm": "1m"}}"#);
+    for (path, bytes) in [("/big", 2 << 20), ("/dev/shm/big", 1 << 20)] {
+        let full = run(
+            &sandbox,
+            sh(&format!("dd if=/dev/zero of={path} bs=64k count=64")),
+        );
+        let shown = String::from_utf8_lossy(&full.stderr).into_owned();
+        assert!(shown.contains("No space left"), "{path}: {shown}");
+        let size: u64 = line(&sandbox, &format!("stat -c %s {path}"))
+            .parse()
+            .unwrap();
+        assert!(
+            size <= bytes && size >= bytes - (128 << 10),
+            "{path}: {size}"
+        );
+    }
+}
+
+#[test]
+fn rlimits_are_set_and_the_rest_inherited() {
+    let ground = Ground::new();
+    let json = r#"{"limits": {"rlimits": {"nofile": "64:128", "fsize": "1048576", "stack": "unlimited"}}}"#;
+    let sandbox = match Sandbox::open(&ground.store, &ground.spec_with(json)) {
+        Ok(sandbox) => sandbox,
+        Err(error) => panic!("{error}"),
+    };
+    let shown = sandbox.run(Command::from_argv(["cat", "/proc/self/limits"]));
+    // Whoever has a hard limit of their own may not go above it.
+    let Ok(shown) = shown else {
+        let error = shown.unwrap_err();
+        assert_eq!(
+            (error.step(), error.kind()),
+            ("set resource limits", Kind::Permission)
+        );
+        return;
+    };
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let own = fs::read_to_string("/proc/self/limits").unwrap();
+    let row = |text: &str, name: &str| {
+        let row = text
+            .lines()
+            .find(|l| l.starts_with(name))
+            .unwrap()
+            .to_owned();
+        row.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(row(&shown, "Max open files"), "Max open files 64 128 files");
+    assert_eq!(
+        row(&shown, "Max file size"),
+        "Max file size 1048576 1048576 bytes"
+    );
+    assert_eq!(
+        row(&shown, "Max core file size"),
+        "Max core file size 0 0 bytes"
+    );
+    for name in [
+        "Max locked memory",
+        "Max processes",
+        "Max msgqueue size",
+        "Max cpu time",
+    ] {
+        assert_eq!(row(&shown, name), row(&own, name));
+    }
+}
+
+#[test]
+fn effective_tells_the_limits_as_the_kernel_has_them() {
+    need!(root, controller("memory"), controller("pids"));
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"limits": {"memory": "64m", "pids": 100}}"#);
+    let effective = serde_json::to_value(sandbox.effective().unwrap()).unwrap();
+    let limits = effective["cgroup"]["limits"].as_array().unwrap().clone();
+    let value = |key: &str| {
+        let limit = limits.iter().find(|l| l["key"] == key);
+        limit.unwrap_or_else(|| panic!("{key} in {effective}"))["value"].clone()
+    };
+    assert_eq!(value("limits.memory"), (64 << 20).to_string());
+    assert_eq!(value("limits.pids"), "100");
+    assert_eq!(effective["cgroup"]["degraded"], serde_json::json!([]));
+}
+
+/// What an ordinary user without a delegated cgroup is told; run as that user by the test below.
+#[test]
+fn limits_without_a_cgroup_are_refused_or_let_go() {
+    if nix::unistd::geteuid().is_root() {
+        need!(user("plain"), userns, overlay, kernel(5, 11));
+        let output = ordinary_user(false)
+            .command(std::env::current_exe().unwrap())
+            .args(["--exact", "limits_without_a_cgroup_are_refused_or_let_go"])
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && shown.contains("1 passed"),
+            "{shown}"
+        );
+        return;
+    }
+    let ground = Ground::new();
+    for (key, value) in [
+        ("memory", r#""64m""#),
+        ("pids", "100"),
+        ("cpus", "0.5"),
+        ("io", "50"),
+    ] {
+        let json = format!(r#"{{"limits": {{"{key}": {value}}}}}"#);
+        let error = match Sandbox::open(&ground.store, &ground.spec_with(&json)) {
+            Err(error) => error,
+            // A cgroup was delegated to the user of this test after all.
+            Ok(_) => continue,
+        };
+        assert_eq!(error.kind(), Kind::Unsupported, "{key}: {error}");
+        assert!(error.step().contains(&format!("limits.{key}")), "{error}");
+        assert!(error.cure().is_some(), "{error}");
+        let json = format!(r#"{{"limits": {{"{key}": {value}}}, "require": ["limits.{key}"]}}"#);
+        let sandbox = ground.open_with(&json);
+        assert_eq!(line(&sandbox, "echo runs"), "runs");
+        let effective = serde_json::to_value(sandbox.effective().unwrap()).unwrap();
+        let degraded = &effective["cgroup"]["degraded"][0];
+        assert_eq!(degraded["key"], format!("limits.{key}"));
+        assert_eq!(degraded["why"], error.to_string());
+        let other = ground.spec_with(&json.replace(r#"["limits."#, r#"["limits.x"#));
+        assert!(Sandbox::open(&ground.store, &other).is_err(), "{key}");
+    }
+}
