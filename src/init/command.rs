@@ -18,11 +18,13 @@ type Outcome<T> = core::result::Result<T, (u32, Errno)>;
 pub(crate) struct Parts {
     stack: Mapping,
     words: Words,
+    /// The caller's limit of descriptors; this process has a higher one.
+    files: [u64; 2],
 }
 
 impl Parts {
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self { stack: Mapping::anonymous(128 << 10)?, words: Words::default() })
+    pub(crate) fn new(files: [u64; 2]) -> Result<Self> {
+        Ok(Self { stack: Mapping::anonymous(128 << 10)?, words: Words::default(), files })
     }
 }
 
@@ -49,6 +51,7 @@ struct Launch<'a> {
     /// A cgroup to join, where it could not be born there.
     join: Option<i32>,
     words: &'a mut Words,
+    files: &'a [u64; 2],
     failed: Option<(u32, Errno)>,
 }
 
@@ -62,7 +65,7 @@ pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], dirs: (i3
         0 => None,
         _ => Some(open_terminal(run, dirs).map_err(|e| (wire::AT_TERMINAL, e))?),
     };
-    let Parts { stack, words } = parts;
+    let Parts { stack, words, files } = parts;
     words.fill(run).map_err(|e| (wire::AT_EXEC, e))?;
     let mut pidfd = -1i32;
     let mut args = CloneArgs {
@@ -78,7 +81,7 @@ pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], dirs: (i3
     let slave = terminal.as_ref().map(|(_, slave)| slave);
     let own = run.timeout_ms.saturating_mul(1_000_000);
     let limit = if own == 0 { START_NS } else { own.min(START_NS) };
-    let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, failed: None };
+    let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, files, failed: None };
     let mut started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, limit);
     if matches!(started, Err(Errno::NOSYS)) && args.flags & CLONE_INTO_CGROUP != 0 {
         // clone3 is older than our floor, but an outer filter may hide it.
@@ -111,7 +114,7 @@ fn at(place: u32) -> impl Fn(Errno) -> (u32, Errno) {
 }
 
 impl Launch<'_> {
-    /// The order of a command: session, files, place, identity, restrictions, program.
+    /// The order of a command: session, files, place, identity, limits, restrictions, program.
     fn steps(&mut self) -> Outcome<()> {
         if let Some(cgroup) = self.join {
             join(cgroup).map_err(at(wire::AT_CLONE))?;
@@ -123,7 +126,6 @@ impl Launch<'_> {
             sys!(nr::IOCTL, 0, 0x540e, 0).map_err(at(wire::AT_SESSION))?;
         }
         enter_dir(self.run.cwd).map_err(at(wire::AT_CWD))?;
-        set_rlimits(self.confine.rlimits).map_err(at(wire::AT_RLIMIT))?;
         let identity = user::find(self.run.user).map_err(at(wire::AT_USER))?;
         if self.run.flags & wire::ADD_HOME != 0 {
             self.words.set_home(identity.home()).map_err(at(wire::AT_USER))?;
@@ -132,6 +134,9 @@ impl Launch<'_> {
             // The terminal belongs to whoever uses it; in a user namespace of one id it may not be given away.
             let _ = sys!(nr::FCHOWN, 0, identity.uid, u32::MAX);
         }
+        // Behind what opens files, before what gives up the capability to raise a limit.
+        sys::restore_files(self.files).map_err(at(wire::AT_RLIMIT))?;
+        set_rlimits(self.confine.rlimits).map_err(at(wire::AT_RLIMIT))?;
         if self.confine.no_new_privs == 0 {
             // Without it the filter needs a capability that goes next.
             self.filter()?;

@@ -42,6 +42,14 @@ struct Row {
 // SAFETY: integers only.
 unsafe impl Zeroable for Row {}
 
+/// What the spawner has and every init needs.
+pub(crate) struct Parent {
+    /// Of the spawner: its children see by it whether it lives.
+    pub(crate) pidfd: Fd,
+    /// The caller's limit of descriptors, for commands.
+    pub(crate) files: [u64; 2],
+}
+
 struct Resident<'a> {
     open: &'a Open<'a>,
     rows: Table<Row>,
@@ -51,17 +59,17 @@ struct Resident<'a> {
 }
 
 /// Becomes process 1 of the sandbox; the first descriptor is the control socket.
-pub(crate) fn run(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, spawner: &Fd) -> ! {
+pub(crate) fn run(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, parent: &Parent) -> ! {
     sys::set_name(c"tare-init");
     let control = fds.first().copied().unwrap_or(-1);
-    match start(open, fds, enter_cgroup, spawner) {
+    match start(open, fds, enter_cgroup, &parent.pidfd) {
         Ok(()) => {}
         Err((index, errno)) => {
             reply(control, &Reply::new(wire::FAILED, wire::AT_OP, index, errno.0), &[]);
             sys::exit(1);
         }
     }
-    match Resident::new(open) {
+    match Resident::new(open, parent.files) {
         Ok(mut resident) => resident.serve(),
         Err(errno) => {
             reply(CONTROL, &Reply::new(wire::FAILED, wire::AT_MESSAGE, 0, errno.0), &[]);
@@ -136,12 +144,12 @@ fn settle(kept: [Result<i32>; 4]) -> Result<()> {
 }
 
 impl<'a> Resident<'a> {
-    fn new(open: &'a Open<'a>) -> Result<Self> {
+    fn new(open: &'a Open<'a>, files: [u64; 2]) -> Result<Self> {
         let pid = sys!(nr::GETPID)?;
         let pidfd = sys!(nr::PIDFD_OPEN, pid, 0)? as i32;
         let mut ready = Reply::new(wire::READY, 0, 0, 0);
         ready.signal = pid as u32;
-        let resident = Self { open, rows: Table::new(ROWS)?, parts: Parts::new()?, live: 0 };
+        let resident = Self { open, rows: Table::new(ROWS)?, parts: Parts::new(files)?, live: 0 };
         reply(CONTROL, &ready, &[pidfd]);
         sys::close(pidfd);
         Ok(resident)

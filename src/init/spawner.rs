@@ -8,7 +8,7 @@ use crate::copy::remove_tree;
 use crate::dir;
 use crate::message::{BUFFER, Request, receive, reply};
 use crate::replay::Replay;
-use crate::resident;
+use crate::resident::{self, Parent};
 use crate::sys::{self, AT_FDCWD, AT_REMOVEDIR, Errno, Fd, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
 use crate::wire::{self, Close, Field as _, Hello, Job, List, Open, Reader, Reply};
 
@@ -35,8 +35,7 @@ pub(crate) struct Spawner {
     socket: i32,
     host: i32,
     signals: Fd,
-    /// Of this process itself: its children see by it whether it lives.
-    own: Fd,
+    parent: Parent,
     rows: Table<Row>,
 }
 
@@ -79,7 +78,7 @@ impl Spawner {
             socket,
             host: -1,
             signals: sys::signalfd_child()?,
-            own: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32),
+            parent: Parent { pidfd: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32), files: sys::lift_files()? },
             rows: Table::new(ROWS)?,
         })
     }
@@ -162,7 +161,7 @@ impl Spawner {
                         sys::exit(1);
                     }
                 }
-                resident::run(&open, request.fds.as_slice(), late, &self.own)
+                resident::run(&open, request.fds.as_slice(), late, &self.parent)
             }
             Ok((pid, _)) => pid,
             Err(errno) => {

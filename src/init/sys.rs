@@ -131,6 +131,24 @@ pub(crate) fn duplicate(fd: i32, from: i32) -> Result<Fd> {
     sys!(nr::FCNTL, fd, F_DUPFD_CLOEXEC, from).map(|fd| Fd(fd as i32))
 }
 
+/// RLIMIT_NOFILE.
+const FILES: u32 = 7;
+
+/// Lifts the limit of descriptors to what is allowed at all; soft and hard limit as they were.
+/// The caller may have set it for its own needs, which are not those of this program.
+pub(crate) fn lift_files() -> Result<[u64; 2]> {
+    let mut old = [0u64; 2];
+    sys!(nr::PRLIMIT64, 0, FILES, 0, old.as_mut_ptr())?;
+    let new = [old[1], old[1]];
+    sys!(nr::PRLIMIT64, 0, FILES, new.as_ptr(), 0)?;
+    Ok(old)
+}
+
+/// Takes [`lift_files`] back.
+pub(crate) fn restore_files(old: &[u64; 2]) -> Result<()> {
+    sys!(nr::PRLIMIT64, 0, FILES, old.as_ptr(), 0).map(drop)
+}
+
 /// openat2(2)'s `struct open_how`.
 #[repr(C)]
 struct OpenHow {
