@@ -50,6 +50,7 @@ impl Kind {
             | Errno::ENOMEM
             | Errno::EMFILE
             | Errno::ENFILE
+            | Errno::ENOBUFS
             | Errno::EAGAIN => Self::Exhausted,
             Errno::EBUSY | Errno::ETXTBSY => Self::Busy,
             Errno::ENOEXEC => Self::NotExecutable,

@@ -2,6 +2,8 @@
 //! Which ids a user namespace of the caller's can hold: subordinate ones where there are any, else their own.
 #![forbid(unsafe_code)]
 
+use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -38,7 +40,7 @@ impl Ids {
         }
         let name = User::from_uid(uid).ok().flatten().map(|u| u.name);
         let own = |file: &str, id: u32| {
-            let text = std::fs::read_to_string(file).ok()?;
+            let text = fs::read_to_string(file).ok()?;
             let ranges = ranges(&text, name.as_deref(), id);
             (!ranges.is_empty()).then_some(ranges)
         };
@@ -127,13 +129,23 @@ fn run(name: &str, pid: u32, map: &[IdMap]) -> Result<()> {
     for line in map {
         command.args([line.inside, line.outside, line.count].map(|n| n.to_string()));
     }
-    let output = command
-        .output()
-        .map_err(|e| Error::io(step(), path.display(), e))?;
-    if output.status.success() {
+    let wrong = |e| Error::io(step(), path.display(), e);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+    let mut child = child.map_err(wrong)?;
+    let mut said = Vec::new();
+    if let Some(mut from) = child.stderr.take() {
+        from.read_to_end(&mut said).map_err(wrong)?;
+    }
+    // The map says how it went: a host that ignores SIGCHLD, or waits for everything, may have taken the status.
+    let _ = child.wait();
+    let file = format!(
+        "/proc/{pid}/{}",
+        name.trim_start_matches("new").replace("map", "_map")
+    );
+    if fs::read_to_string(file).is_ok_and(|map| !map.trim().is_empty()) {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&said);
     Err(
         Error::new(Kind::Permission, step(), said.trim().replace('\n', "; "))
             .with_cure("give the user ranges in /etc/subuid and /etc/subgid that nobody else has"),

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Sequenced-packet sockets that carry descriptors, unix(7).
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSlice;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr,
-    recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair,
 };
 
 /// A connected pair, close-on-exec.
@@ -45,29 +44,55 @@ pub(crate) fn send(
 }
 
 /// Receives one packet of at most `into.len()` bytes and two descriptors; 0 bytes at end of file.
+///
+/// # Errors
+/// `EMFILE` when a descriptor came that this process has no number left for; what else came is lost.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     into: &mut [u8],
     wait: bool,
 ) -> Result<(usize, Vec<OwnedFd>), Errno> {
-    let mut control = nix::cmsg_space!([RawFd; 2]);
-    let mut slices = [IoSliceMut::new(into)];
-    let mut flags = MsgFlags::MSG_CMSG_CLOEXEC;
-    flags.set(MsgFlags::MSG_DONTWAIT, !wait);
-    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
+    // A header of two words and two descriptors.
+    let mut control = [0u64; 3];
+    let mut part = libc::iovec {
+        iov_base: into.as_mut_ptr().cast(),
+        iov_len: into.len(),
+    };
+    // SAFETY: of zero bytes it is an empty message.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control);
+    let flags = libc::MSG_CMSG_CLOEXEC | if wait { 0 } else { libc::MSG_DONTWAIT };
+    // SAFETY: the message points to `into` and `control`, both exclusively borrowed, with their lengths.
+    let bytes = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
+    let bytes = Errno::result(bytes)?;
+    // Not by nix, which gives up on truncated control data and so loses what has come.
+    let fds = descriptors(&message);
+    match message.msg_flags & libc::MSG_CTRUNC {
+        0 => Ok((bytes as usize, fds)),
+        _ => Err(Errno::EMFILE),
+    }
+}
+
+/// The descriptors that came with a message, cmsg(3).
+fn descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
     let mut fds = Vec::new();
-    for part in message.cmsgs()? {
-        if let ControlMessageOwned::ScmRights(raw) = part {
-            // SAFETY: the kernel has just installed these descriptors for this message; nobody else knows them.
-            fds.extend(
-                raw.into_iter()
-                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
-            );
+    // SAFETY: the kernel has filled the control buffer, whose headers these walk; the descriptors in it
+    // were installed for this message, and nobody else knows them.
+    unsafe {
+        let mut at = libc::CMSG_FIRSTHDR(message);
+        while let Some(part) = at.as_ref() {
+            if (part.cmsg_level, part.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                let len = part.cmsg_len - libc::CMSG_LEN(0) as usize;
+                let first = libc::CMSG_DATA(at).cast::<RawFd>();
+                for n in 0..len / size_of::<RawFd>() {
+                    fds.push(OwnedFd::from_raw_fd(first.add(n).read_unaligned()));
+                }
+            }
+            at = libc::CMSG_NXTHDR(message, at);
         }
     }
-    if message.flags.contains(MsgFlags::MSG_CTRUNC) {
-        // This process may have no more descriptors; those that still came are closed.
-        return Err(Errno::EMFILE);
-    }
-    Ok((message.bytes, fds))
+    fds
 }
