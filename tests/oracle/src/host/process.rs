@@ -90,6 +90,8 @@ impl Table {
                 true => p.pid != std::process::id() && p.parent != 2,
                 false => self.whose(p.pid) != Whose::Foreign,
             })
+            // Dead, and left to whoever adopts orphans here, at whose leisure it goes.
+            .filter(|p| p.state != "Z" || p.parent != reaper())
             .collect()
     }
 

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Host processes to be killed and misused: this binary again, in one of several roles.
+#![expect(clippy::print_stdout, reason = "a host says so that it is ready")]
+
+use std::env;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{self, Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use tare::{Sandbox, Spec, Stdin, Store};
+
+use crate::harness::{Ground, run, sh};
+
+/// Starts a host in `role`, with the ground's store and tree.
+pub(crate) fn start(ground: &Ground, role: &str) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "--nocapture",
+            "--ignored",
+            "child::host_in_a_role",
+        ])
+        .env("TARE_TEST_ROLE", role)
+        .env("TARE_TEST_GROUND", ground.path(""))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until the host has said `word` and gives what follows it in the line.
+pub(crate) fn hear(host: &mut Child, word: &str) -> String {
+    let mut lines = BufReader::new(host.stdout.take().unwrap()).lines();
+    let found = lines.find_map(|l| {
+        l.unwrap()
+            .split_once(word)
+            .map(|(_, rest)| rest.trim().to_owned())
+    });
+    found.unwrap_or_else(|| panic!("the host never said {word}"))
+}
+
+/// Process id of the helper that a sandbox belongs to; it is part of the sandbox's name.
+pub(crate) fn helper_of(sandbox: &Sandbox) -> i32 {
+    let name = sandbox.effective().unwrap().name;
+    let number = name.rsplit('-').next().unwrap().split('.').next().unwrap();
+    number.parse().unwrap()
+}
+
+fn spec(ground: &Path, json: &str) -> Spec {
+    Spec {
+        image: format!("dir:{}", ground.join("root").display()),
+        ..Spec::from_json(json).unwrap()
+    }
+}
+
+#[test]
+#[ignore = "a part of other tests"]
+fn host_in_a_role() {
+    let Some(ground) = env::var_os("TARE_TEST_GROUND") else {
+        return;
+    };
+    let ground = Path::new(&ground);
+    let store = Store::open(&ground.join("store")).unwrap();
+    match env::var("TARE_TEST_ROLE").unwrap().as_str() {
+        "loop" => work_for_ever(&store, ground),
+        "fork" => fork_and_wait(&store, ground),
+        "ignore" => {
+            // SAFETY: no handler is installed; this process is ours alone.
+            unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+            exact_codes(&store, ground);
+        }
+        "greedy" => {
+            thread::spawn(|| {
+                loop {
+                    // SAFETY: a null status is allowed.
+                    unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) };
+                    thread::sleep(Duration::from_micros(50));
+                }
+            });
+            exact_codes(&store, ground);
+        }
+        "subreaper" => {
+            // SAFETY: takes numbers only.
+            unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+            exact_codes(&store, ground);
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// Everything that makes something outside, over and over, until somebody ends it.
+fn work_for_ever(store: &Store, ground: &Path) {
+    let specs = [
+        r#"{"write": "disk"}"#,
+        "{}",
+        r#"{"storage": "copy"}"#,
+        r#"{"write": "none"}"#,
+    ];
+    loop {
+        for json in specs {
+            let sandbox = Sandbox::open(store, &spec(ground, json)).unwrap();
+            // Says that there is one.
+            fs::write(ground.join(format!("begun-{}", process::id())), "").unwrap();
+            let _running = sandbox
+                .spawn(sh("sleep 60 & sleep 60").stdin(Stdin::Piped))
+                .unwrap();
+            run(
+                &sandbox,
+                sh("echo x >/tmp/x; setsid sleep 60 >&- 2>&- &").timeout(Duration::from_secs(60)),
+            );
+            sandbox.close().unwrap();
+        }
+    }
+}
+
+/// A copy of this process keeps every descriptor open.
+fn fork_and_wait(store: &Store, ground: &Path) {
+    let sandbox = Sandbox::open(store, &spec(ground, r#"{"write": "disk"}"#)).unwrap();
+    let _running = sandbox.spawn(sh("sleep 60")).unwrap();
+    // SAFETY: the child only sleeps.
+    let copy = unsafe { libc::fork() };
+    if copy != 0 {
+        println!("forked {copy} {}", helper_of(&sandbox));
+    }
+    loop {
+        // SAFETY: waits for a signal that ends the process.
+        unsafe { libc::pause() };
+    }
+}
+
+fn exact_codes(store: &Store, ground: &Path) {
+    for round in 0..3 {
+        let sandbox = Sandbox::open(store, &spec(ground, "{}")).unwrap();
+        for code in 0..20 {
+            let status = run(&sandbox, sh(&format!("exit {code}"))).status;
+            assert_eq!(status.exit_code, Some(code), "round {round}");
+        }
+        sandbox.close().unwrap();
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A host that runs out of descriptors at every step.
+
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tare::{Kind, Size};
+use tare_oracle::Host;
+
+use crate::harness::{Ground, run, sh};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Runs it while every new descriptor must be below `limit`.
+fn with_limit<T>(limit: u64, body: impl FnOnce() -> T) -> T {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
+    let result = body();
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    result
+}
+
+#[test]
+fn descriptors_that_run_out_are_told_and_nothing_is_left() {
+    let _alone = Host::exclusive();
+    let ground = Ground::new();
+    ground.open().close().unwrap();
+    let before = Host::snapshot_with(&[&ground.scratch()]);
+    for json in ["{}", r#"{"write": "disk"}"#] {
+        let spec = ground.spec_with(json);
+        let open = |limit| with_limit(limit, || tare::Sandbox::open(&ground.store, &spec));
+        let mut refused = 0;
+        let enough = (0..100).find(|limit| match open(*limit) {
+            Ok(sandbox) => {
+                sandbox.close().unwrap();
+                true
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), Kind::Exhausted, "{limit}: {error}");
+                refused += 1;
+                // Removing needs descriptors, too; the next open of the store does it.
+                ground.store.recover().unwrap();
+                before.assert_unchanged(SOON);
+                false
+            }
+        });
+        assert!(enough.is_some() && refused > 3, "{enough:?}");
+    }
+    let sandbox = ground.open();
+    let running = Host::snapshot();
+    let commands = [
+        || sh("exit 3"),
+        || sh("exit 3").timeout(SOON),
+        || {
+            sh("exit 3").tty(Size {
+                rows: 1,
+                columns: 1,
+            })
+        },
+    ];
+    for command in commands {
+        let enough = (0..100).find(
+            |limit| match with_limit(*limit, || sandbox.spawn(command())) {
+                Ok(process) => {
+                    assert_eq!(process.wait().unwrap().exit_code, Some(3));
+                    true
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), Kind::Exhausted, "{limit}: {error}");
+                    running.assert_unchanged(SOON);
+                    false
+                }
+            },
+        );
+        assert!(enough.is_some_and(|n| n > 3), "{enough:?}");
+        running.assert_unchanged(SOON);
+    }
+    assert_eq!(run(&sandbox, sh("exit 4")).status.exit_code, Some(4));
+    sandbox.close().unwrap();
+    before.assert_unchanged(SOON);
+}
+
+#[test]
+fn helper_that_cannot_start_for_want_of_descriptors_leaves_nothing() {
+    let _alone = Host::exclusive();
+    let ground = Ground::new();
+    let spec = ground.spec();
+    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let enough = (0..100).find(|limit| {
+        match with_limit(*limit, || tare::Sandbox::open(&ground.store, &spec)) {
+            Ok(sandbox) => {
+                sandbox.close().unwrap();
+                true
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), Kind::Exhausted, "{limit}: {error}");
+                false
+            }
+        }
+    });
+    assert!(enough.is_some());
+    drop(ground);
+    let left = before.settle(SOON);
+    let left: Vec<_> = left.iter().filter(|l| !l.contains("directory")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Many cycles, and many killed hosts.
+#![expect(
+    clippy::print_stdout,
+    reason = "figures for whoever asks with --nocapture"
+)]
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tare::{Command, Sandbox, Size};
+use tare_oracle::{Host, need, ordinary_user};
+
+use crate::child::{self, helper_of};
+use crate::harness::{Ground, run, sh};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Ways to open, use and end a sandbox, of which some fail.
+fn cycle(ground: &Ground, n: usize) {
+    let json = match n % 10 {
+        0 => r#"{"write": "disk"}"#,
+        1 => r#"{"storage": "copy"}"#,
+        2 => r#"{"write": "none", "mounts": [{"type": "tmpfs", "target": "/t"}]}"#,
+        3 => {
+            // A mount point that is a file: fails in the middle of the start.
+            let spec = ground.spec_with(
+                r#"{"mounts": [{"type": "tmpfs", "target": "/etc/passwd/x"}], "write": "disk"}"#,
+            );
+            Sandbox::open(&ground.store, &spec).unwrap_err();
+            return;
+        }
+        _ => "{}",
+    };
+    let sandbox = ground.open_with(json);
+    match n % 7 {
+        0 => drop(run(&sandbox, sh("true").timeout(SOON))),
+        1 => drop(run(
+            &sandbox,
+            sh("tty").tty(Size {
+                rows: 1,
+                columns: 1,
+            }),
+        )),
+        2 => drop(sandbox.spawn(Command::new("no-such-program")).unwrap_err()),
+        3 => drop(run(&sandbox, sh("sleep 60 >&- 2>&- &").timeout(SOON))),
+        4 => drop(sandbox.spawn(sh("sleep 60")).unwrap()),
+        5 => sandbox.reset().unwrap(),
+        _ => drop(run(&sandbox, sh("echo x >/tmp/x; cat /tmp/x"))),
+    }
+    match n % 3 {
+        0 => drop(sandbox),
+        _ => sandbox.close().unwrap(),
+    }
+}
+
+/// Memory in KiB and number of descriptors of a process.
+fn size(pid: i32) -> (usize, usize) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let rss = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .unwrap();
+    let rss = rss.split_whitespace().next().unwrap().parse().unwrap();
+    (
+        rss,
+        fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count),
+    )
+}
+
+/// Every part of a cycle once, so that what lives as long as the process is there.
+fn warm(ground: &Ground) -> i32 {
+    for n in 0..30 {
+        cycle(ground, n);
+    }
+    let sandbox = ground.open();
+    let helper = helper_of(&sandbox);
+    sandbox.close().unwrap();
+    helper
+}
+
+#[test]
+fn cycles_a_thousand_end_where_they_began() {
+    let _alone = Host::exclusive();
+    let ground = Ground::new();
+    let helper = warm(&ground);
+    let before = Host::snapshot_with(&[&ground.scratch()]);
+    thread::sleep(Duration::from_millis(100));
+    let small = size(helper);
+    let began = Instant::now();
+    for n in 0..1000 {
+        cycle(&ground, n);
+    }
+    let took = began.elapsed();
+    before.assert_unchanged(SOON);
+    let big = size(helper);
+    assert_eq!(small.1, big.1, "descriptors of the helper");
+    assert!(
+        big.0 <= small.0 + 256,
+        "memory of the helper: {small:?}, {big:?} KiB"
+    );
+    println!("1000 cycles in {took:?}; helper {small:?}, then {big:?}");
+}
+
+#[test]
+fn cycles_from_many_threads_end_where_they_began() {
+    let _alone = Host::exclusive();
+    let ground = Ground::new();
+    warm(&ground);
+    let before = Host::snapshot_with(&[&ground.scratch()]);
+    thread::scope(|scope| {
+        for t in 0..8 {
+            let ground = &ground;
+            scope.spawn(move || {
+                for n in 0..20 {
+                    cycle(ground, n * 8 + t);
+                }
+            });
+        }
+    });
+    before.assert_unchanged(SOON);
+}
+
+#[test]
+fn hosts_a_hundred_killed_at_random_leave_nothing() {
+    let _alone = Host::exclusive();
+    let ground = Ground::new();
+    warm(&ground);
+    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let began = Instant::now();
+    // xorshift: which moments are hit depends on the machine's mood anyway.
+    let mut random = u64::from(std::process::id()) << 20 | 1;
+    for n in 0..100 {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let mut host = child::start(&ground, "loop");
+        if n % 2 == 1 {
+            // Half of them somewhere in their work, the others perhaps before it.
+            let begun = ground.path(&format!("begun-{}", host.id()));
+            while !begun.exists() {
+                thread::sleep(Duration::from_micros(200));
+            }
+        }
+        thread::sleep(Duration::from_micros(random % 30_000));
+        host.kill().unwrap();
+        host.wait().unwrap();
+    }
+    let took = began.elapsed();
+    // What helpers do by themselves; then what the next open of the store does.
+    let left = before.settle(Duration::from_secs(2));
+    let swept = ground.store.recover().unwrap();
+    assert_eq!(swept.left, 0, "{swept:?}");
+    before.assert_unchanged(SOON);
+    println!("100 hosts in {took:?}; {left:?} was left, {swept:?} swept");
+}
+
+/// The soaks again as an ordinary user, with fewer rounds in the same time.
+#[test]
+fn ordinary_users_leave_nothing() {
+    need!(
+        user("plain"),
+        user("subids"),
+        userns,
+        overlay,
+        kernel(5, 11)
+    );
+    let _alone = Host::exclusive();
+    for subids in [false, true] {
+        let output = ordinary_user(subids)
+            .command(std::env::current_exe().unwrap())
+            .args(["--test-threads=1", "--skip", "ordinary_users_"])
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{shown}");
+    }
+}
