@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::error::Result;
 use crate::image::Chown;
 use crate::image::layer::Fixup;
-use crate::parts::cgroup::{Cgroup, DeviceGate, DeviceRules, Layout, Owner};
+use crate::parts::cgroup::{Cgroup, DeviceGate, DeviceRules, Layout, Owner, Sweep, recover};
 use crate::parts::ops::Ops;
 use crate::parts::seccomp::SeccompCache;
 use crate::spawner::Spawner;
@@ -34,8 +34,21 @@ impl Runtime {
             return Ok(Arc::clone(spawner));
         }
         let spawner = Arc::new(Spawner::start()?);
-        *slot = Some(Arc::clone(&spawner));
+        let before = slot.replace(Arc::clone(&spawner));
+        if let Some(killed) = before.filter(|s| s.is_own()) {
+            self.clean_up_after(&killed);
+        }
         Ok(spawner)
+    }
+
+    /// Removes the cgroups that a helper was told to remove and did not live to. Those of
+    /// sandboxes that are still held are locked, and go with their handles.
+    fn clean_up_after(&self, killed: &Spawner) {
+        let (Ok(layout), Ok(owner)) = (self.layout(), Owner::current()) else {
+            return;
+        };
+        let prefix = format!("{owner}-{}.", killed.pid());
+        recover(layout, Sweep::Near, |name| !name.starts_with(&prefix));
     }
 
     /// Names what a sandbox uses outside, so that whoever finds it knows whether its owner lives.

@@ -152,7 +152,9 @@ impl Sandbox {
         }
         let old = std::mem::replace(&mut *live, Arc::new(fresh));
         drop(live);
-        old.end(true)
+        // If it cannot be told to end, its spawner was killed, and it has ended.
+        let _ = old.end(true);
+        Ok(())
     }
 
     /// Ends everything inside and comes back when nothing of the sandbox is left. Whatever

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, mkdir, read, unlinkat, write};
+
+use crate::sys::flock::{Operation, try_flock};
 
 /// How long a dying cgroup may take to let go of its last process.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -21,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Node {
     path: PathBuf,
-    dir: Flock<OwnedFd>,
+    dir: OwnedFd,
 }
 
 impl Node {
@@ -29,7 +31,7 @@ impl Node {
     pub(super) fn create(parent: &Path, name: &str) -> nix::Result<Self> {
         let path = parent.join(name);
         mkdir(&path, Mode::from_bits_truncate(0o755))?;
-        Self::open(path.clone(), FlockArg::LockSharedNonblock).inspect_err(|_| {
+        Self::open(path.clone(), Operation::Shared).inspect_err(|_| {
             // The failure to open is the one to tell.
             let _ = unlinkat(AT_FDCWD, &path, UnlinkatFlags::RemoveDir);
         })
@@ -37,13 +39,15 @@ impl Node {
 
     /// Opens a stale cgroup. `EAGAIN` if its owner lives after all.
     pub(super) fn seize(path: PathBuf) -> nix::Result<Self> {
-        Self::open(path, FlockArg::LockExclusiveNonblock)
+        Self::open(path, Operation::Exclusive)
     }
 
-    fn open(path: PathBuf, lock: FlockArg) -> nix::Result<Self> {
+    fn open(path: PathBuf, lock: Operation) -> nix::Result<Self> {
         let dir = open(&path, directory(), Mode::empty())?;
-        let dir = Flock::lock(dir, lock).map_err(|(_, errno)| errno)?;
-        Ok(Self { path, dir })
+        match try_flock(dir.as_fd(), lock)? {
+            true => Ok(Self { path, dir }),
+            false => Err(Errno::EAGAIN),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
