@@ -2,7 +2,7 @@
 //! The host's side of the helper program: starts it, speaks the wire, turns its replies into sentences.
 #![forbid(unsafe_code)]
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +30,8 @@ pub(crate) struct Spawner {
     owner: u32,
     /// Its own process id: with it, sandboxes of two spawners of one process differ in name.
     pid: u32,
+    /// Of the helper: a child that it has just forked may still have the other end of the socket.
+    pidfd: Option<OwnedFd>,
     ids: Ids,
 }
 
@@ -66,9 +68,11 @@ impl Spawner {
             socket: ours,
             owner: std::process::id(),
             pid: 0,
+            pidfd: None,
             ids: Ids::detect(),
         };
-        spawner.pid = spawner.greet()?;
+        let (pid, pidfd) = spawner.greet()?;
+        (spawner.pid, spawner.pidfd) = (pid, Some(pidfd));
         Ok(spawner)
     }
 
@@ -79,9 +83,12 @@ impl Spawner {
 
     /// Whether it still runs: it never ends by itself, but may be killed.
     pub(crate) fn is_alive(&self) -> bool {
-        let mut socket = [PollFd::new(self.socket.as_fd(), PollFlags::empty())];
+        let mut ends = vec![PollFd::new(self.socket.as_fd(), PollFlags::empty())];
+        let pidfd = self.pidfd.as_ref().map(AsFd::as_fd);
+        ends.extend(pidfd.map(|pidfd| PollFd::new(pidfd, PollFlags::POLLIN)));
         // A poll that fails says nothing; the next request will.
-        poll(&mut socket, PollTimeout::ZERO).is_err() || !socket[0].any().unwrap_or(true)
+        poll(&mut ends, PollTimeout::ZERO).is_err()
+            || !ends.iter().any(|end| end.any() != Some(false))
     }
 
     /// Its process id.
@@ -101,8 +108,8 @@ impl Spawner {
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Its process id.
-    fn greet(&self) -> Result<u32> {
+    /// Its process id and a pidfd of it.
+    fn greet(&self) -> Result<(u32, OwnedFd)> {
         let own = pidfd::open_self().map_err(|e| Error::os("start spawner", "pidfd_open", e))?;
         let (stage, map_self) = match self.ids {
             Ids::Host => (0, 0),
@@ -115,31 +122,33 @@ impl Spawner {
             uid: geteuid().as_raw(),
             gid: getegid().as_raw(),
         };
-        let reply = self.ask(wire::HELLO_REQUEST, &hello, &[own.as_fd()], &[])?;
+        let (reply, mut fds) = self.ask(wire::HELLO_REQUEST, &hello, &[own.as_fd()], &[])?;
+        let pidfd = fds.pop().ok_or_else(gone)?;
         if let Ids::Subordinate { .. } = &self.ids {
             self.ids.write(reply.signal)?;
             hello.stage = 2;
             self.ask(wire::HELLO_REQUEST, &hello, &[], &[])?;
         }
-        Ok(reply.signal)
+        Ok((reply.signal, pidfd))
     }
 
-    /// Sends a request with a socket for its reply, and waits for that.
+    /// Sends a request with a socket for its reply, and waits for that, and what comes with it.
     fn ask<'a>(
         &self,
         kind: u32,
         body: &impl Field<'a>,
         fds: &[BorrowedFd<'_>],
         ops: &[u8],
-    ) -> Result<Reply> {
+    ) -> Result<(Reply, Vec<OwnedFd>)> {
         let (ours, theirs) =
             socket::pair().map_err(|e| Error::os("talk to spawner", "socketpair", e))?;
         let mut all = vec![theirs.as_fd()];
         all.extend_from_slice(fds);
         request(self.socket.as_fd(), kind, body, &all)?;
         drop(theirs);
-        let (reply, _) = receive(ours.as_fd())?;
-        checked(reply, ops).map(|reply| reply.ok_or_else(gone))?
+        let (reply, fds) = receive(ours.as_fd())?;
+        let reply = checked(reply, ops)?.ok_or_else(gone)?;
+        Ok((reply, fds))
     }
 
     /// Makes a sandbox: its control socket, and a pidfd of its init.

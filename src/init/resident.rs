@@ -134,7 +134,7 @@ fn settle(kept: [Result<i32>; 4]) -> Result<()> {
             fd => drop(sys!(nr::DUP3, fd, at, KEEP)?),
         }
     }
-    // The spawner's socket was 0. Of our own `/dev`, whatever is mounted on it: commands get this one.
+    // 0 was the spawner's socket. Of our own `/dev`, whatever is mounted on it: commands get this one.
     let null = sys::openat(DEV, c"null", sys::O_RDWR | sys::O_NOFOLLOW, 0)?.keep();
     for fd in 0..3 {
         sys!(nr::DUP2, null, fd)?;

@@ -143,7 +143,7 @@ impl Spawner {
         let pid = sys!(nr::GETPID).map_err(|e| (wire::AT_MESSAGE, e))?;
         let mut ready = Reply::new(wire::READY, 0, 0, 0);
         ready.signal = pid as u32;
-        reply(request.fds.get(0).unwrap_or(-1), &ready, &[]);
+        reply(request.fds.get(0).unwrap_or(-1), &ready, &[self.parent.pidfd.0]);
         Ok(())
     }
 
@@ -154,6 +154,7 @@ impl Spawner {
         let gate = if mapped { Some(pipe().map_err(|e| (wire::AT_CLONE, e))?) } else { None };
         let pid = match self.fork(&open, request) {
             Ok((0, late)) => {
+                self.let_go();
                 if let Some((read, write)) = gate {
                     drop(write);
                     // End of file without a byte: the maps could not be written.
@@ -201,6 +202,7 @@ impl Spawner {
         let args = CloneArgs { flags: job.namespaces, exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
         match fork(&args).map_err(|e| (wire::AT_CLONE, e))? {
             0 => {
+                self.let_go();
                 let socket = request.fds.get(0).unwrap_or(-1);
                 match Replay::new(request.fds.as_slice()).run(job.ops) {
                     Ok(()) => reply(socket, &Reply::new(wire::READY, 0, 0, 0), &[]),
@@ -266,6 +268,7 @@ impl Spawner {
             let args = CloneArgs { exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
             match fork(&args) {
                 Ok(0) => {
+                    self.let_go();
                     grave.remove_scratch();
                     reply(socket, &gone, &[]);
                     sys::exit(0);
@@ -280,6 +283,11 @@ impl Spawner {
         for fd in [told, lock].into_iter().filter(|fd| *fd > 0) {
             sys::close(fd - 1);
         }
+    }
+
+    /// In a child: what the host sends when the spawner is gone must not wait for the end of this one.
+    fn let_go(&self) {
+        sys::close(self.socket);
     }
 
     /// The host is gone: so is everything of it.
