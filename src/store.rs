@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::image::{
     self, Chown, Image, ImageConfig, ImportOptions, Progress, Reference, Root, UnpackOptions,
 };
-use crate::parts::cgroup::{Owner, Sweep, recover};
+use crate::parts::cgroup::{Sweep, may_live, recover};
 use crate::parts::idmap::Ids;
 use crate::runtime::{ByHelper, Runtime};
 use crate::tree::Lower;
@@ -150,8 +150,7 @@ impl Store {
         let Ok(layout) = self.runtime.layout() else {
             return (0, 0);
         };
-        let alive = |name: &str| Owner::of(name).is_none_or(Owner::is_alive);
-        let swept = recover(layout, Sweep::Near, alive);
+        let swept = recover(layout, Sweep::Near, may_live);
         (swept.removed.len(), swept.failed.len())
     }
 

@@ -31,7 +31,7 @@ use crate::error::{Error, Kind, Result};
 pub(crate) use child::{ChildCgroup, remove_empty};
 pub(crate) use devices::{DeviceGate, DeviceRules};
 pub(crate) use layout::Layout;
-pub(crate) use recover::{Owner, Sweep, Swept, recover};
+pub(crate) use recover::{Owner, Sweep, Swept, may_live, recover};
 pub(crate) use usage::Usage;
 
 use node::Node;

@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 use super::kill::kill_all;
 use super::layout::{Hierarchy, Layout};
@@ -31,11 +33,11 @@ impl Owner {
     pub(crate) fn current() -> Result<Self> {
         let stat = fs::read_to_string("/proc/self/stat")
             .map_err(|e| Error::io("read own start time", "/proc/self/stat", e))?;
-        let start = start_time(&stat)
+        let stat = Stat::parse(&stat)
             .ok_or_else(|| Error::new(Kind::Broken, "read own start time", "/proc/self/stat"))?;
         Ok(Self {
             pid: std::process::id(),
-            start,
+            start: stat.start,
         })
     }
 
@@ -49,11 +51,61 @@ impl Owner {
 
     /// Whether it still runs.
     pub(crate) fn is_alive(self) -> bool {
-        match fs::read_to_string(format!("/proc/{}/stat", self.pid)) {
-            Ok(stat) => start_time(&stat) == Some(self.start),
-            // Anything but its absence (hidepid, no descriptors) proves nothing.
-            Err(e) => !matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)),
+        match Stat::of(self.pid) {
+            Ok(stat) => stat.start == self.start && !stat.is_dead,
+            Err(gone) => !gone,
         }
+    }
+}
+
+/// Whether the sandbox `id` may be in use, as far as process numbers say it: its host runs, and
+/// if that is this process, so does the helper that its name goes on with (`HELPER.NUMBER`).
+/// Of a helper that was killed, only handles are left, and those hold locks.
+pub(crate) fn may_live(id: &str) -> bool {
+    let Some(owner) = Owner::of(id) else {
+        return true;
+    };
+    let helper = || id.splitn(3, '-').nth(2)?.split_once('.')?.0.parse().ok();
+    let is_own = owner.pid == std::process::id();
+    match helper().filter(|_| is_own).map(Stat::of) {
+        Some(Ok(stat)) => !stat.is_dead && owner.is_alive(),
+        Some(Err(true)) => false,
+        Some(Err(false)) | None => owner.is_alive(),
+    }
+}
+
+/// What `/proc/PID/stat` says, proc(5).
+struct Stat {
+    start: u64,
+    /// It waits for its parent to take notice, and no thread of it runs any more.
+    is_dead: bool,
+}
+
+impl Stat {
+    /// The error says whether there is no such process. That its file cannot be read (hidepid,
+    /// no descriptors) proves nothing.
+    fn of(pid: u32) -> std::result::Result<Self, bool> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat"));
+        match text.map(|text| Self::parse(&text)) {
+            Ok(stat) => stat.ok_or(false),
+            Err(_) => match i32::try_from(pid) {
+                Ok(pid @ 1..) => Err(kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)),
+                // Nobody's.
+                _ => Err(true),
+            },
+        }
+    }
+
+    /// Counted behind the name in parentheses, which may hold anything.
+    fn parse(stat: &str) -> Option<Self> {
+        let (_, rest) = stat.rsplit_once(')')?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = fields.next()?;
+        // Fields 20 and 22. A main thread that has ended before the others looks dead, too.
+        let threads: u64 = fields.nth(16)?.parse().ok()?;
+        let start = fields.nth(1)?.parse().ok()?;
+        let is_dead = matches!(state, "Z" | "X") && threads <= 1;
+        Some(Self { start, is_dead })
     }
 }
 
@@ -61,12 +113,6 @@ impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.pid, self.start)
     }
-}
-
-/// Field 22, counted behind the name in parentheses, which may hold anything.
-fn start_time(stat: &str) -> Option<u64> {
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// How far [`recover`] looks.
@@ -88,7 +134,7 @@ pub(crate) struct Swept {
 }
 
 /// Kills and removes every sandbox's cgroups whose owner is gone: `is_alive` says so of the id
-/// (mostly by [`Owner::is_alive`]), and nobody holds the directory's lock. Cgroups of other
+/// (mostly [`may_live`]), and nobody holds the directory's lock. Cgroups of other
 /// users that we may not touch are left to them.
 pub(crate) fn recover(layout: &Layout, sweep: Sweep, is_alive: impl Fn(&str) -> bool) -> Swept {
     let mut swept = Swept::default();

@@ -222,10 +222,39 @@ fn recover_removes_dead_owners_only() {
     assert!(paths.iter().all(|p| !p.exists()));
 
     let live = make(&new_id());
-    recover(&layout, Sweep::Near, |id| {
-        Owner::of(id).is_none_or(Owner::is_alive)
-    });
+    recover(&layout, Sweep::Near, may_live);
     assert!(live.paths().iter().all(|p| p.exists()));
+}
+
+#[test]
+fn may_live_knows_the_dead_that_nobody_has_reaped() {
+    let own = Owner::current().unwrap();
+    let mut child = Command::new("true").spawn().unwrap();
+    let stat = format!("/proc/{}/stat", child.id());
+    let mut text = String::new();
+    while !text.contains(") Z ") {
+        text = std::fs::read_to_string(&stat).unwrap();
+    }
+    let start = text.rsplit(')').next().unwrap().split_whitespace().nth(19);
+    let zombie = format!("{}-{}", child.id(), start.unwrap());
+    let me = std::process::id();
+    let ids = [
+        ("a-1-1", true),
+        (&format!("{own}-1"), true),
+        (&format!("{own}-{me}.1"), true),
+        // Its helper has ended.
+        (&format!("{own}-{}.1", child.id()), false),
+        (&format!("{own}-0.1"), false),
+        (&format!("{zombie}-1"), false),
+        // The helpers of others are their own affair.
+        (&format!("1-77777777-{me}.1"), false),
+    ];
+    for (id, expected) in ids {
+        assert_eq!(may_live(id), expected, "{id}");
+    }
+    child.wait().unwrap();
+    assert!(!may_live(&format!("{zombie}-1")));
+    assert!(!may_live(&format!("{own}-{}.1", child.id())));
 }
 
 /// As in a container of root, where no cgroup above is in sight.
