@@ -30,6 +30,14 @@ impl Ground {
         Self { temp, store }
     }
 
+    /// The same directory with a new handle of its store: the old one's helper ends.
+    pub(crate) fn without_helper(self) -> Self {
+        let Self { temp, store } = self;
+        drop(store);
+        let store = Store::open(&temp.path().join("store")).unwrap();
+        Self { temp, store }
+    }
+
     /// Whatever else a test needs goes here.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.temp.path().join(name)

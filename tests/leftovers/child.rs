@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Host processes to be killed and misused: this binary again, in one of several roles.
-#![expect(clippy::print_stdout, reason = "a host says so that it is ready")]
 
 use std::env;
 use std::fs;

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A host that runs out of descriptors at every step.
 
-use std::time::Duration;
-
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tare::{Kind, Size};
 use tare_oracle::Host;
 
 use crate::harness::{Ground, run, sh};
-
-const SOON: Duration = Duration::from_secs(10);
+use crate::{SOON, assert_swept};
 
 /// Runs it while every new descriptor must be below `limit`.
 fn with_limit<T>(limit: u64, body: impl FnOnce() -> T) -> T {
@@ -39,8 +36,7 @@ fn descriptors_that_run_out_are_told_and_nothing_is_left() {
                 assert_eq!(error.kind(), Kind::Exhausted, "{limit}: {error}");
                 refused += 1;
                 // Removing needs descriptors, too; the next open of the store does it.
-                ground.store.recover().unwrap();
-                before.assert_unchanged(SOON);
+                assert_swept(&before, &ground.store);
                 false
             }
         });
@@ -99,8 +95,6 @@ fn helper_that_cannot_start_for_want_of_descriptors_leaves_nothing() {
         }
     });
     assert!(enough.is_some());
-    drop(ground);
-    let left = before.settle(SOON);
-    let left: Vec<_> = left.iter().filter(|l| !l.contains("directory")).collect();
-    assert!(left.is_empty(), "{left:?}");
+    let ground = ground.without_helper();
+    assert_swept(&before, &ground.store);
 }

@@ -1,29 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Ends of every kind: of the helper, of a sandbox's process 1, of a host that was forked.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tare::{Kind, Reason};
+use tare::{Kind, Reason, Sandbox};
 use tare_oracle::Host;
 
 use crate::child::{self, hear, helper_of};
 use crate::harness::{Ground, line, run, sh};
-
-const SOON: Duration = Duration::from_secs(10);
-
-#[track_caller]
-fn await_gone(pid: i32) {
-    let began = Instant::now();
-    while Path::new(&format!("/proc/{pid}")).exists() {
-        assert!(began.elapsed() < SOON, "{pid} lives");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
+use crate::{SOON, assert_swept, await_end, is_empty};
 
 #[test]
 fn helper_killed_takes_its_sandboxes_along_and_is_replaced() {
@@ -38,7 +30,7 @@ fn helper_killed_takes_its_sandboxes_along_and_is_replaced() {
         kill(Pid::from_raw(helper), Signal::SIGKILL).unwrap();
         let status = process.wait().unwrap();
         assert_eq!((status.reason, status.signal), (Reason::Killed, Some(9)));
-        await_gone(helper);
+        await_end(helper);
         assert_eq!(sandbox.run(sh("true")).unwrap_err().kind(), Kind::Broken);
         let next = ground.open_with(json);
         assert_eq!(line(&next, "echo works"), "works");
@@ -48,11 +40,44 @@ fn helper_killed_takes_its_sandboxes_along_and_is_replaced() {
         assert_eq!(line(&sandbox, "echo works"), "works");
     }
     // With the last handle of the store goes its helper.
-    ground.store.recover().unwrap();
-    let scratch = ground.scratch();
-    assert_eq!(std::fs::read_dir(scratch).unwrap().count(), 0);
-    drop(ground);
-    before.assert_unchanged(SOON);
+    let next = ground.without_helper();
+    assert_swept(&before, &next.store);
+    assert!(is_empty(&next.scratch()));
+}
+
+/// The helper is told to end a sandbox, and does not live to do it.
+#[test]
+fn helper_killed_with_a_close_unread_leaves_nothing() {
+    let _alone = Host::exclusive();
+    let mut ground = Ground::new();
+    let before = Host::snapshot_with(&[&ground.scratch()]);
+    // By a sweep; by the next open, as far as no sweep is needed.
+    for swept in [true, false] {
+        let sandbox = ground.open_with(r#"{"write": "disk"}"#);
+        let used = locked_by(&ground, &sandbox);
+        let helper = helper_of(&sandbox);
+        kill(Pid::from_raw(helper), Signal::SIGSTOP).unwrap();
+        drop(sandbox);
+        assert!(used.iter().all(|path| path.exists()), "{used:?}");
+        kill(Pid::from_raw(helper), Signal::SIGKILL).unwrap();
+        await_end(helper);
+        let began = Instant::now();
+        let (scratch, cgroups): (Vec<_>, Vec<_>) =
+            used.iter().partition(|p| p.starts_with(ground.scratch()));
+        match swept {
+            // Its process 1 may take its time to die.
+            true => {
+                while used.iter().any(|path| path.exists()) && began.elapsed() < SOON {
+                    ground.store.recover().unwrap();
+                }
+            }
+            false => ground.open().close().unwrap(),
+        }
+        assert!(cgroups.iter().all(|path| !path.exists()), "{cgroups:?}");
+        assert!(scratch.iter().all(|path| path.exists() != swept));
+        ground = ground.without_helper();
+        assert_swept(&before, &ground.store);
+    }
 }
 
 #[test]
@@ -77,7 +102,7 @@ fn process_one_killed_from_outside_leaves_nothing() {
 /// Through the number that the descriptor shows, as anybody could.
 fn send_kill(pidfd: &std::os::fd::OwnedFd) {
     use std::os::fd::AsRawFd as _;
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
     let pid = info.lines().find_map(|l| l.strip_prefix("Pid:")).unwrap();
     kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
 }
@@ -101,7 +126,7 @@ fn host_killed_while_its_copy_lives_leaves_nothing() {
     host.kill().unwrap();
     host.wait().unwrap();
     // The copy still holds every socket; the helper has seen its host go all the same.
-    await_gone(helper);
+    await_end(helper);
     assert!(Path::new(&format!("/proc/{copy}")).exists());
     kill(Pid::from_raw(copy), Signal::SIGKILL).unwrap();
     before.assert_unchanged(SOON);
@@ -119,6 +144,23 @@ fn hosts_with_their_own_ideas_of_children_get_exact_codes() {
         assert!(output.status.success(), "{role}: {shown}");
     }
     before.assert_unchanged(SOON);
+}
+
+/// The sandbox's cgroups, and the lock of what it writes to disk.
+fn locked_by(ground: &Ground, sandbox: &Sandbox) -> Vec<PathBuf> {
+    let cgroup = sandbox.effective().unwrap().cgroup;
+    let dirs = cgroup["paths"].as_array().unwrap().iter();
+    let mut paths: Vec<PathBuf> = dirs.map(|d| d.as_str().unwrap().into()).collect();
+    let scratch = fs::read_dir(ground.scratch()).unwrap();
+    let mut scratch = scratch.map(|entry| entry.unwrap().path());
+    paths.extend(scratch.find(|path| path.extension().is_some_and(|e| e == "lock")));
+    paths
+}
+
+fn is_locked(path: &Path) -> bool {
+    let file = fs::File::open(path).unwrap();
+    let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+    matches!(lock, Err((_, Errno::EAGAIN)))
 }
 
 #[test]
@@ -146,12 +188,16 @@ fn host_that_forks_keeps_what_is_its_own() {
             unsafe { libc::waitpid(copy, std::ptr::null_mut(), 0) };
         }
     }
-    let swept = ground.store.recover().unwrap();
-    assert_eq!(
-        (swept.scratch, swept.cgroups),
-        (0, 0),
-        "its locks are not the copy's to drop"
-    );
+    let locked = locked_by(&ground, &sandbox);
+    assert!(locked.iter().any(|p| p.starts_with(ground.scratch())));
+    for path in &locked {
+        assert!(
+            is_locked(path),
+            "{path:?}: the lock is not the copy's to drop"
+        );
+    }
+    ground.store.recover().unwrap();
+    assert!(locked.iter().all(|path| path.exists()), "{locked:?}");
     assert_eq!(running.wait().unwrap().exit_code, Some(5));
     assert_eq!(run(&sandbox, sh("exit 4")).status.exit_code, Some(4));
     drop(running);

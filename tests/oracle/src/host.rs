@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// What is looked at, each a list of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Area {
-    /// `/proc/self/mountinfo` without the mount ids.
+    /// This thread's mountinfo without the mount ids.
     Mounts,
     /// Cgroup directories of ours; every directory in a wide snapshot.
     Cgroups,
@@ -86,11 +86,21 @@ pub struct Host {
 impl Host {
     /// Held while a test looks at this process; other tests wait. Take it
     /// before anything is opened.
+    ///
+    /// As root the calling thread moves into a mount namespace of its own, shared
+    /// with what it starts: others mount and unmount elsewhere.
+    ///
+    /// # Panics
+    /// When root may not make a mount namespace.
     pub fn exclusive() -> MutexGuard<'static, ()> {
         static ALONE: Mutex<()> = Mutex::new(());
         harness().insert(nix::unistd::gettid().as_raw());
         // A test that failed under the lock says nothing about the next one.
-        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        if nix::unistd::geteuid().is_root() {
+            kernel::part_from_mounts().expect("make a mount namespace");
+        }
+        alone
     }
 
     /// The machine as it is now.

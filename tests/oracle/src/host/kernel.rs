@@ -6,6 +6,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
 use super::process::Table;
 
 /// Settings that a sandbox with too much power would change first.
@@ -59,18 +62,29 @@ pub(super) fn sysctls() -> Vec<String> {
         .collect()
 }
 
+/// A mount namespace of this thread's own, whose mounts propagate within it as those of the
+/// machine do: what is mounted with too little care would still show here.
+pub(super) fn part_from_mounts() -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    for propagation in [MsFlags::MS_PRIVATE, MsFlags::MS_SHARED] {
+        let flags = propagation | MsFlags::MS_REC;
+        mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)?;
+    }
+    Ok(())
+}
+
 /// mountinfo, proc(5), without the two ids at the front, which are reused.
 pub(super) fn mounts() -> Vec<String> {
-    fs::read_to_string("/proc/self/mountinfo")
+    fs::read_to_string("/proc/thread-self/mountinfo")
         .unwrap_or_default()
         .lines()
         .filter_map(|line| line.splitn(3, ' ').nth(2).map(str::to_owned))
         .collect()
 }
 
-/// Directories named `tare*` and what is below them, but those that carry the
-/// number of somebody else's living process, or hold one; when `wide`, every
-/// directory.
+/// Directories named `tare*` and what is below them, but those of other users, and
+/// those that carry the number of somebody else's living process, or hold one;
+/// when `wide`, every directory.
 pub(super) fn cgroups(processes: &Table, wide: bool) -> Vec<String> {
     let mut found = Vec::new();
     collect(
@@ -102,6 +116,10 @@ fn collect(dir: &Path, ours: bool, processes: &Table, wide: bool, found: &mut Ve
 /// Whether somebody else's living process is in `dir` or below. An empty
 /// group, or one with a process of ours, may be one that we left.
 fn is_foreign(dir: &Path, processes: &Table) -> bool {
+    let own = nix::unistd::geteuid().as_raw();
+    if fs::metadata(dir).is_ok_and(|found| found.uid() != own) {
+        return true;
+    }
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let host = name.split(['-', '.']).find_map(|part| part.parse().ok());
     if host.is_some_and(|pid| processes.is_foreign(pid)) {

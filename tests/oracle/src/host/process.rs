@@ -14,6 +14,8 @@ use std::sync::OnceLock;
 pub(super) struct Process {
     pid: u32,
     parent: u32,
+    /// Its real user. Its files would belong to root if it may not be traced.
+    uid: Option<u32>,
     comm: String,
     state: String,
     exe: String,
@@ -29,8 +31,12 @@ impl Process {
             fs::read_link(format!("/proc/{pid}/{name}"))
                 .map_or(String::new(), |p| p.to_string_lossy().into_owned())
         };
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let uids = status.lines().find_map(|l| l.strip_prefix("Uid:"));
+        let uid = uids.and_then(|ids| ids.split_whitespace().next()?.parse().ok());
         Some(Self {
             pid,
+            uid,
             comm: head.split_once('(')?.1.to_owned(),
             state: fields.next()?.to_owned(),
             parent: fields.next()?.parse().ok()?,
@@ -112,8 +118,11 @@ impl Table {
             }
             ours |= process.is_ours();
             if process.parent == reaper() || process.parent == 0 {
-                // Dead and adopted, it only waits for process 1.
-                let counts = ours && process.state != "Z";
+                // Dead and adopted, it only waits for process 1. An ordinary user is not told
+                // whose host a helper has, but whose helper it is.
+                let own = nix::unistd::geteuid();
+                let mine = own.is_root() || process.uid == Some(own.as_raw());
+                let counts = ours && mine && process.state != "Z";
                 return match counts && !self.has_other_host(at) {
                     true => Whose::Orphan,
                     false => Whose::Foreign,
