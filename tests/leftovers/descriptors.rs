@@ -73,6 +73,7 @@ fn descriptors_that_run_out_are_told_and_nothing_is_left() {
     }
     assert_eq!(run(&sandbox, sh("exit 4")).status.exit_code, Some(4));
     sandbox.close().unwrap();
+    drop(sandbox);
     before.assert_unchanged(SOON);
 }
 

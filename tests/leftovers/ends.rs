@@ -96,6 +96,7 @@ fn process_one_killed_from_outside_leaves_nothing() {
     assert_eq!(line(&sandbox, "echo works"), "works");
     drop((fd, process));
     sandbox.close().unwrap();
+    drop(sandbox);
     before.assert_unchanged(SOON);
 }
 
@@ -202,5 +203,6 @@ fn host_that_forks_keeps_what_is_its_own() {
     assert_eq!(run(&sandbox, sh("exit 4")).status.exit_code, Some(4));
     drop(running);
     sandbox.close().unwrap();
+    drop(sandbox);
     before.assert_unchanged(SOON);
 }
