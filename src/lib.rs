@@ -33,6 +33,7 @@ mod capture;
 mod command;
 mod doctor;
 pub mod error;
+pub mod files;
 pub mod image;
 mod live;
 pub mod mount;
@@ -58,6 +59,7 @@ pub use capture::Output;
 pub use command::{Command, Size, Stdin, Stdout};
 pub use doctor::{Check, Matter, Report, doctor};
 pub use error::{Error, Kind, Result};
+pub use files::Files;
 pub use process::{Control, Process, Reason, Status, Usage};
 pub use sandbox::{Effective, Sandbox, spawn_in};
 pub use spec::Spec;
@@ -82,4 +84,6 @@ pub const FEATURES: &[&str] = &[
     "weak_raw_whiteout",
     #[cfg(feature = "weak_no_verify")]
     "weak_no_verify",
+    #[cfg(feature = "weak_files_anywhere")]
+    "weak_files_anywhere",
 ];

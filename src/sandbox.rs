@@ -14,6 +14,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::capture::{Output, capture};
 use crate::command::Command;
 use crate::error::{Error, Kind, Result};
+use crate::files::Files;
 use crate::live::Live;
 use crate::process::Process;
 use crate::spec::Spec;
@@ -89,7 +90,7 @@ impl Sandbox {
         })
     }
 
-    fn live(&self) -> Result<Arc<Live>> {
+    pub(crate) fn live(&self) -> Result<Arc<Live>> {
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
@@ -135,6 +136,11 @@ impl Sandbox {
             );
         }
         Ok(Command::from_argv(argv))
+    }
+
+    /// Its files, without a command inside.
+    pub fn files(&self) -> Files<'_> {
+        Files::new(self)
     }
 
     /// Ends everything inside and starts again from the image; handles to old commands see them killed.

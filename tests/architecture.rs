@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 const RANKS: [&[&str]; 5] = [
     &[
         "sandbox", "command", "process", "pool", "store", "capture", "live", "doctor", "mount",
+        "files",
     ],
     &["plan", "image", "tree", "spawner", "runtime"],
     &["parts"],

@@ -47,9 +47,9 @@ pub(crate) fn number(text: &[u8]) -> Option<i32> {
 
 /// How the links inside a root are treated.
 #[cfg(not(feature = "weak_no_inroot"))]
-const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
+pub(crate) const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
 #[cfg(feature = "weak_no_inroot")]
-const IN_ROOT: u64 = 0;
+pub(crate) const IN_ROOT: u64 = 0;
 
 /// Opens a path inside `root`; links stay inside. With `strict`, there may be none.
 pub(crate) fn open(root: i32, path: &CStr, flags: u32, strict: bool) -> Result<Fd> {
@@ -58,7 +58,7 @@ pub(crate) fn open(root: i32, path: &CStr, flags: u32, strict: bool) -> Result<F
 }
 
 /// Parent directory and last name of a path.
-fn split(path: &CStr) -> (&[u8], &[u8]) {
+pub(crate) fn split(path: &CStr) -> (&[u8], &[u8]) {
     let mut bytes = path.to_bytes();
     while let [head @ .., b'/'] = bytes {
         bytes = head;
@@ -169,23 +169,25 @@ pub(crate) fn create(root: i32, path: &CStr, mode: u32) -> Result<Fd> {
 /// Calls `each` with every name in the directory but `.` and `..`.
 pub(crate) fn for_each(at: i32, path: &CStr, mut each: impl FnMut(&CStr) -> Result<()>) -> Result<()> {
     let dir = sys::openat(at, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
-    let mut buffer = [0u64; 1024];
-    loop {
-        let n = sys!(nr::GETDENTS64, dir.0, buffer.as_mut_ptr(), size_of_val(&buffer))?;
-        if n == 0 {
-            return Ok(());
+    while next_entries(dir.0, &mut each)? {}
+    Ok(())
+}
+
+/// Calls `each` with some more names of an open directory, at most 171; false at its end.
+pub(crate) fn next_entries(dir: i32, mut each: impl FnMut(&CStr) -> Result<()>) -> Result<bool> {
+    let mut buffer = [0u64; 512];
+    let n = sys!(nr::GETDENTS64, dir, buffer.as_mut_ptr(), size_of_val(&buffer))?;
+    // SAFETY: the kernel wrote `n` bytes, at most the buffer's size; any byte is a u8.
+    let bytes = unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), n) };
+    let mut at = 0;
+    // struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name.
+    while let Some(entry) = bytes.get(at..).filter(|e| e.len() > 19) {
+        let len = usize::from(u16::from_ne_bytes([entry[16], entry[17]]));
+        let name = CStr::from_bytes_until_nul(&entry[19..]).map_err(|_| Errno::IO)?;
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            each(name)?;
         }
-        // SAFETY: the kernel wrote `n` bytes, at most the buffer's size; any byte is a u8.
-        let bytes = unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), n) };
-        let mut at = 0;
-        // struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name.
-        while let Some(entry) = bytes.get(at..).filter(|e| e.len() > 19) {
-            let len = usize::from(u16::from_ne_bytes([entry[16], entry[17]]));
-            let name = CStr::from_bytes_until_nul(&entry[19..]).map_err(|_| Errno::IO)?;
-            if !matches!(name.to_bytes(), b"." | b"..") {
-                each(name)?;
-            }
-            at += len.max(20);
-        }
+        at += len.max(20);
     }
+    Ok(n > 0)
 }

@@ -12,18 +12,21 @@ mod command;
 mod copy;
 mod dir;
 mod exec;
+mod files;
 mod message;
 mod mount;
 mod overlay;
 mod replay;
 mod resident;
 mod spawner;
+mod storage;
 mod sys;
 mod tree;
 mod user;
 #[allow(dead_code, reason = "the library uses the rest")]
 #[path = "../wire/mod.rs"]
 mod wire;
+mod xattrs;
 
 core::arch::global_asm!(
     ".globl _start",

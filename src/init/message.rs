@@ -2,7 +2,7 @@
 //! Messages in and out: one recvmsg(2) for a request with its file descriptors, one sendmsg(2) for a reply.
 
 use crate::sys::{Errno, Mapping, Result, close, nr, sys};
-use crate::wire::{Field as _, HEADER, Header, INLINE, MAGIC, MAX_FDS, REPLY, Reader, Reply};
+use crate::wire::{Field as _, HEADER, Header, INLINE, MAGIC, MAX_FDS, Reader, Reply};
 
 #[repr(C)]
 struct IoVec {
@@ -143,10 +143,14 @@ fn descriptors(control: &[u64], len: usize) -> Fds {
     fds
 }
 
-/// Sends a reply with up to two file descriptors. A host that is gone or does not
-/// read is no reason to stop, so the outcome matters to nobody.
+/// Sends a reply with up to two file descriptors.
 pub(crate) fn reply(socket: i32, reply: &Reply, fds: &[i32]) {
-    let mut bytes: [u8; REPLY] = reply.to_bytes();
+    send(socket, &reply.to_bytes(), fds);
+}
+
+/// Sends bytes with up to two file descriptors. A host that is gone or does not
+/// read is no reason to stop, so the outcome matters to nobody.
+pub(crate) fn send(socket: i32, bytes: &[u8], fds: &[i32]) {
     let mut control = [0u64; 3];
     let n = fds.len().min(2);
     control[0] = (CMSG_HEADER + 4 * n) as u64;
@@ -154,7 +158,8 @@ pub(crate) fn reply(socket: i32, reply: &Reply, fds: &[i32]) {
     for (at, fd) in fds.iter().take(n).enumerate() {
         control[2] |= u64::from(*fd as u32) << (32 * at);
     }
-    let mut iov = IoVec { at: bytes.as_mut_ptr(), len: bytes.len() };
+    // sendmsg(2) only reads what this points to.
+    let mut iov = IoVec { at: bytes.as_ptr().cast_mut(), len: bytes.len() };
     let header = MsgHdr {
         name: 0,
         name_len: 0,

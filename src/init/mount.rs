@@ -207,7 +207,7 @@ pub(crate) fn pivot_root(root: i32) -> Result<()> {
 }
 
 /// The id of the mount that a path is in, statx(2) with STATX_MNT_ID.
-fn mount_id(dir: i32, path: &CStr) -> Result<u64> {
+pub(crate) fn mount_id(dir: i32, path: &CStr) -> Result<u64> {
     const STATX_MNT_ID: usize = 0x1000;
     let mut stat = [0u64; 32];
     sys!(nr::STATX, dir, path.as_ptr(), AT_EMPTY_PATH, STATX_MNT_ID, stat.as_mut_ptr())?;

@@ -3,6 +3,7 @@
 
 use crate::clone::{Dead, reap};
 use crate::command::{self, Parts};
+use crate::files::Files;
 use crate::message::{BUFFER, Request, receive, reply};
 use crate::replay::Replay;
 use crate::spawner::close_from;
@@ -54,6 +55,7 @@ struct Resident<'a> {
     open: &'a Open<'a>,
     rows: Table<Row>,
     parts: Parts,
+    files: Files,
     /// How many commands run.
     live: usize,
 }
@@ -149,7 +151,7 @@ impl<'a> Resident<'a> {
         let pidfd = sys!(nr::PIDFD_OPEN, pid, 0)? as i32;
         let mut ready = Reply::new(wire::READY, 0, 0, 0);
         ready.signal = pid as u32;
-        let resident = Self { open, rows: Table::new(ROWS)?, parts: Parts::new(files)?, live: 0 };
+        let resident = Self { open, rows: Table::new(ROWS)?, parts: Parts::new(files)?, files: Files::default(), live: 0 };
         reply(CONTROL, &ready, &[pidfd]);
         sys::close(pidfd);
         Ok(resident)
@@ -194,6 +196,7 @@ impl<'a> Resident<'a> {
                     self.kill(&kill);
                 }
             }
+            wire::FILE_REQUEST => self.files.serve(body, request.fds.as_slice(), PROC),
             _ => {}
         }
     }

@@ -169,13 +169,15 @@ pub(crate) fn openat2(dir: i32, path: &CStr, flags: u32, mode: u32, resolve: u64
         mode: u64::from(mode),
         resolve,
     };
-    loop {
+    for _ in 0..1000 {
         match sys!(nr::OPENAT2, dir, path.as_ptr(), &raw const how, size_of::<OpenHow>()) {
             // A rename raced with the walk; the kernel asks to try again.
             Err(Errno::AGAIN) => {}
             other => return other.map(|fd| Fd(fd as i32)),
         }
     }
+    // Somebody renames without end.
+    Err(Errno::AGAIN)
 }
 
 pub(crate) fn openat(dir: i32, path: &CStr, flags: u32, mode: u32) -> Result<Fd> {
@@ -196,7 +198,7 @@ pub(crate) struct Stat {
     pub(crate) rdev: u64,
     pub(crate) size: i64,
     _blksize: i64,
-    _blocks: i64,
+    pub(crate) blocks: i64,
     pub(crate) times: [i64; 6],
     _unused: [i64; 3],
 }

@@ -91,14 +91,16 @@ impl CapSet {
         Ok(self.and(own.into_iter().collect()))
     }
 
-    /// What the resident init needs to start commands that have this set: to become any user, to
-    /// reach files of any user, to end what it started; `mounts`, also to mount a console, to
-    /// attach a filter without no_new_privs, and to raise limits.
+    /// What the resident init needs to start commands that have this set, and to reach files for the
+    /// host: to become any user, to reach files of any user and give them any owner and mode, to end
+    /// what it started; `mounts`, also to mount a console, to attach a filter without no_new_privs,
+    /// and to raise limits. Devices and file capabilities it makes only where commands may.
     pub(crate) fn for_init(self, mounts: bool) -> Self {
         let needed = [
             Capability::CAP_CHOWN,
             Capability::CAP_DAC_OVERRIDE,
             Capability::CAP_FOWNER,
+            Capability::CAP_FSETID,
             Capability::CAP_KILL,
             Capability::CAP_SETGID,
             Capability::CAP_SETUID,

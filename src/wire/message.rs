@@ -23,6 +23,7 @@ macro_rules! record {
         }
     };
 }
+pub(crate) use record;
 
 record! {
     /// Begins every message to the spawner and to the init.

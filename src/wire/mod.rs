@@ -8,9 +8,11 @@
 
 use core::ffi::CStr;
 
+mod files;
 mod message;
 mod op;
 
+pub(crate) use files::*;
 pub(crate) use message::*;
 pub(crate) use op::*;
 

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A directory inside from which paths go, and the requests about files below it.
+#![forbid(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
+
+use crate::error::{Error, Kind, Result};
+use crate::live::Live;
+use crate::spawner::request;
+use crate::sys::socket;
+use crate::wire::{
+    self, FILE_ANSWER, FILE_ANSWER_MAX, FILE_PATH_MAX, FILE_REQUEST, Field as _, FileAnswer,
+    FileRequest, FileStat, Reader,
+};
+
+/// How long an answer may take: many times what the slowest disk needs.
+const PATIENCE: u16 = 60_000;
+
+/// How long somebody inside may take to give up a lease, fcntl(2).
+const LEASE: Duration = Duration::from_secs(2);
+
+/// The sandbox's root, or a directory below it.
+#[derive(Debug)]
+pub(super) struct Place {
+    live: Arc<Live>,
+    dir: Option<OwnedFd>,
+    shown: PathBuf,
+}
+
+/// What came back.
+pub(super) struct Answer {
+    pub(super) stat: FileStat,
+    /// See [`FileAnswer`].
+    pub(super) count: u32,
+    /// Entries, names, attributes or a link's text.
+    pub(super) tail: Vec<u8>,
+    fd: Option<OwnedFd>,
+}
+
+impl Place {
+    /// Where absolute paths begin.
+    pub(super) fn root(live: Arc<Live>) -> Self {
+        Self {
+            live,
+            dir: None,
+            shown: PathBuf::new(),
+        }
+    }
+
+    /// The directory `path` below this one.
+    pub(super) fn enter(&self, step: &'static str, path: &Path, flags: u32) -> Result<Self> {
+        Ok(self.enter_with(step, path, flags)?.0)
+    }
+
+    /// The same, with what else came back.
+    pub(super) fn enter_with(
+        &self,
+        step: &'static str,
+        path: &Path,
+        flags: u32,
+    ) -> Result<(Self, Answer)> {
+        let asked = FileRequest {
+            flags,
+            open: OFlag::O_DIRECTORY.bits() as u32,
+            ..FileRequest::new(wire::FILE_OPEN)
+        };
+        let mut answer = self.ask(step, path, &asked)?;
+        let shown = self.shown(path);
+        let fd = answer.fd.take().ok_or_else(|| unclear(step, &shown))?;
+        let kind = fstat(&fd).map_err(|e| Error::os(step, quoted(&shown), e))?;
+        if kind.st_mode & libc::S_IFMT != libc::S_IFDIR {
+            return Err(unclear(step, &shown));
+        }
+        let place = Self {
+            live: Arc::clone(&self.live),
+            dir: Some(fd),
+            shown,
+        };
+        Ok((place, answer))
+    }
+
+    /// `path` as errors name it.
+    pub(super) fn shown(&self, path: &Path) -> PathBuf {
+        match path.as_os_str().is_empty() || path == Path::new(".") {
+            true => self.shown.clone(),
+            false => self.shown.join(path),
+        }
+    }
+
+    /// Opens a regular file; the answer's count is 1 if it was not there before.
+    pub(super) fn open(
+        &self,
+        step: &'static str,
+        path: &Path,
+        asked: &FileRequest<'_>,
+    ) -> Result<(File, Answer)> {
+        let began = Instant::now();
+        let mut answer = loop {
+            match self.ask(step, path, asked) {
+                Err(error) if error.errno() == Some(libc::EAGAIN) => {
+                    if began.elapsed() > LEASE {
+                        return Err(Error::os(step, quoted(&self.shown(path)), Errno::EAGAIN)
+                            .with_kind(Kind::Busy)
+                            .with_cure(
+                                "again, or end who holds a lease on it (fcntl F_SETLEASE)",
+                            ));
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                other => break other?,
+            }
+        };
+        let shown = self.shown(path);
+        let fd = answer.fd.take().ok_or_else(|| unclear(step, &shown))?;
+        checked(&fd, asked.open)
+            .map_err(|e| Error::os(step, quoted(&shown), e))?
+            .then(|| (File::from(fd), answer))
+            .ok_or_else(|| unclear(step, &shown))
+    }
+
+    /// One request about `path`.
+    pub(super) fn ask(
+        &self,
+        step: &'static str,
+        path: &Path,
+        asked: &FileRequest<'_>,
+    ) -> Result<Answer> {
+        let name = c_path(step, path)?;
+        let asked = FileRequest {
+            path: &name,
+            ..*asked
+        };
+        self.send(step, &self.shown(path), &asked, None)
+    }
+
+    fn send(
+        &self,
+        step: &'static str,
+        shown: &Path,
+        asked: &FileRequest<'_>,
+        base: Option<BorrowedFd<'_>>,
+    ) -> Result<Answer> {
+        let wrong = |call| move |e| Error::os(step, call, e);
+        let (ours, theirs) = socket::pair().map_err(wrong("socketpair"))?;
+        let mut fds = vec![theirs.as_fd()];
+        fds.extend(base.or(self.dir.as_ref().map(|dir| dir.as_fd())));
+        request(self.live.control(), FILE_REQUEST, asked, &fds).map_err(|error| {
+            match error.kind() {
+                Kind::Broken => gone(step),
+                _ => error,
+            }
+        })?;
+        drop(theirs);
+        wait(ours.as_fd()).map_err(wrong("poll"))?;
+        let mut bytes = vec![0; FILE_ANSWER_MAX];
+        let (n, received) = loop {
+            match socket::receive(ours.as_fd(), &mut bytes, false) {
+                Err(Errno::EINTR) => {}
+                other => break other.map_err(wrong("recvmsg"))?,
+            }
+        };
+        if n == 0 {
+            return Err(gone(step));
+        }
+        bytes.truncate(n);
+        let head = FileAnswer::get(&mut Reader::new(&bytes)).ok_or_else(|| unclear(step, shown))?;
+        if head.code != 0 {
+            return Err(refused(step, shown, &head));
+        }
+        let tail = bytes.split_off(FILE_ANSWER);
+        if tail.len() != head.len as usize {
+            return Err(unclear(step, shown));
+        }
+        Ok(Answer {
+            stat: head.stat,
+            count: head.count,
+            tail,
+            fd: received.into_iter().next(),
+        })
+    }
+}
+
+impl FileRequest<'_> {
+    /// All fields empty but this.
+    pub(super) const fn new(verb: u32) -> Self {
+        FileRequest {
+            verb,
+            flags: 0,
+            path: c"",
+            to: c"",
+            open: 0,
+            mode: 0,
+            device: 0,
+            set: wire::FileSet::NONE,
+        }
+    }
+}
+
+fn wait(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    loop {
+        let mut socket = [PollFd::new(socket, PollFlags::POLLIN)];
+        match poll(&mut socket, PollTimeout::from(PATIENCE)) {
+            Ok(0) => return Err(Errno::ETIMEDOUT),
+            Err(Errno::EINTR) => {}
+            other => return other.map(drop),
+        }
+    }
+}
+
+/// Whether what came is what was asked for: a regular file, open in that way. The flag that kept
+/// the init from waiting means nothing for one, and is taken off.
+fn checked(fd: &OwnedFd, asked: u32) -> Result<bool, Errno> {
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    let asked = OFlag::from_bits_retain(asked as i32);
+    let right = fstat(fd)?.st_mode & libc::S_IFMT == libc::S_IFREG
+        && !flags.contains(OFlag::O_PATH)
+        && flags & OFlag::O_ACCMODE == asked & OFlag::O_ACCMODE;
+    if right {
+        fcntl(fd, FcntlArg::F_SETFL(asked & OFlag::O_APPEND))?;
+    }
+    Ok(right)
+}
+
+/// A path as it is sent.
+pub(super) fn c_path(step: &'static str, path: &Path) -> Result<CString> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.len() >= FILE_PATH_MAX {
+        return Err(Error::os(step, quoted(path), Errno::ENAMETOOLONG));
+    }
+    CString::new(bytes).map_err(|_| {
+        let why = format_args!("{path:?} holds a NUL");
+        Error::new(Kind::Invalid, step, why)
+    })
+}
+
+pub(super) fn quoted(path: &Path) -> String {
+    format!("{path:?}")
+}
+
+fn gone(step: &'static str) -> Error {
+    Error::new(Kind::Broken, step, "the sandbox is gone").with_cure("open or reset it")
+}
+
+/// The init is inside, so it is not trusted to answer well.
+pub(super) fn unclear(step: &'static str, path: &Path) -> Error {
+    let why = format_args!("{path:?}: the sandbox answers nonsense");
+    Error::new(Kind::Broken, step, why)
+}
+
+fn refused(step: &'static str, path: &Path, head: &FileAnswer) -> Error {
+    let errno = Errno::from_raw(head.code);
+    match head.why {
+        wire::FILE_IS_SPECIAL => {
+            let why = format_args!("{path:?}, which is a device, a pipe or a socket");
+            Error::os(step, why, errno)
+                .with_kind(Kind::Invalid)
+                .with_cure("a command inside, such as cat")
+        }
+        wire::FILE_IS_KERNELS => {
+            let why = format_args!("{path:?}, which is on no file system that stores files");
+            Error::os(step, why, errno)
+                .with_kind(Kind::Unsupported)
+                .with_cure("a command inside, such as cat")
+        }
+        _ => Error::os(step, quoted(path), errno),
+    }
+}
+
+/// A name in a directory, if it is one.
+pub(super) fn entry_name(name: &CStr) -> Option<&[u8]> {
+    let name = name.to_bytes();
+    let wrong = matches!(name, b"" | b"." | b"..") || name.contains(&b'/');
+    (!wrong).then_some(name)
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The entries of a directory inside, some at a time.
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::ffi::{CStr, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use super::metadata::{FileType, Metadata};
+use super::place::{Place, entry_name, unclear};
+use crate::error::Result;
+use crate::wire::{self, Field as _, FileRequest, FileStat, Reader};
+
+/// An iterator over the entries of a directory, without `.` and `..`, in no order.
+///
+/// What is made or removed meanwhile may or may not be among them.
+#[derive(Debug)]
+pub struct ReadDir {
+    place: Place,
+    step: &'static str,
+    some: VecDeque<DirEntry>,
+    done: bool,
+}
+
+/// One entry of a directory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DirEntry {
+    name: OsString,
+    metadata: Metadata,
+}
+
+impl DirEntry {
+    /// Its name in the directory; any bytes but `/` and NUL.
+    pub fn file_name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// What it is; [`FileType::Unknown`] if it would not say.
+    pub fn file_type(&self) -> FileType {
+        self.metadata.file_type()
+    }
+
+    /// What is known of it; of the link itself if it is one.
+    pub fn metadata(&self) -> Metadata {
+        self.metadata
+    }
+}
+
+impl ReadDir {
+    /// The entries of `place` itself.
+    pub(super) fn new(step: &'static str, place: Place) -> Self {
+        Self {
+            place,
+            step,
+            some: VecDeque::new(),
+            done: false,
+        }
+    }
+
+    fn fetch(&mut self) -> Result<()> {
+        let asked = FileRequest::new(wire::FILE_LIST);
+        let answer = self.place.ask(self.step, Path::new(""), &asked)?;
+        self.done = answer.count == 0;
+        let mut reader = Reader::new(&answer.tail);
+        while !reader.is_empty() {
+            let entry = <&CStr>::get(&mut reader).and_then(|name| {
+                let name = OsStr::from_bytes(entry_name(name)?).to_owned();
+                let metadata = Metadata::new(FileStat::get(&mut reader)?);
+                Some(DirEntry { name, metadata })
+            });
+            let shown = || unclear(self.step, &self.place.shown(Path::new("")));
+            self.some.push_back(entry.ok_or_else(shown)?);
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for ReadDir {
+    type Item = Result<DirEntry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.some.pop_front() {
+                return Some(Ok(entry));
+            }
+            if self.done {
+                return None;
+            }
+            if let Err(error) = self.fetch() {
+                self.done = true;
+                return Some(Err(error));
+            }
+        }
+    }
+}

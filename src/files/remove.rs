@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Removes a directory inside with all that is in it.
+#![forbid(unsafe_code)]
+
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use nix::errno::Errno;
+
+use super::place::{Place, entry_name, quoted, unclear};
+use crate::error::{Error, Result};
+use crate::wire::{self, CONTENT, DIRECTORY, Field as _, FileRequest, NO_LINKS, ONE_MOUNT, Reader};
+
+/// From here on a path begins anew at a descriptor: a tree may be deeper than any path is long.
+const LONG: usize = 2000;
+
+/// Neither through links nor into what is mounted below.
+const STAY: u32 = NO_LINKS | ONE_MOUNT;
+
+/// How often one directory is read before somebody is taken to fill it for ever.
+const PASSES: u32 = 100_000;
+
+/// A directory on the way.
+struct Level {
+    place: Rc<Place>,
+    path: PathBuf,
+    passes: u32,
+}
+
+/// Removes what is at `path`, which is no link, from `root`.
+pub(super) fn remove_tree(step: &'static str, root: &Place, path: &Path) -> Result<()> {
+    let top = Rc::new(root.enter(step, path, 0)?);
+    let mut left = vec![Level {
+        place: top,
+        path: PathBuf::from("."),
+        passes: 0,
+    }];
+    while let Some(level) = left.last_mut() {
+        level.passes += 1;
+        let (place, path) = (Rc::clone(&level.place), level.path.clone());
+        if level.passes > PASSES {
+            let shown = quoted(&place.shown(&path));
+            return Err(Error::os(step, shown, Errno::ENOTEMPTY));
+        }
+        let full = clear(step, &place, &path)?;
+        match full {
+            None => {
+                left.pop();
+                if !left.is_empty() {
+                    remove_empty(step, &place, &path)?;
+                }
+            }
+            Some(names) => {
+                for name in names {
+                    let below = below(step, &place, &path, OsStr::from_bytes(&name));
+                    match below {
+                        Err(error) if error.errno() == Some(libc::ENOENT) => {}
+                        level => left.push(level?),
+                    }
+                }
+            }
+        }
+    }
+    let asked = FileRequest {
+        flags: DIRECTORY,
+        ..FileRequest::new(wire::FILE_REMOVE)
+    };
+    root.ask(step, path, &asked).map(drop)
+}
+
+/// The directory `name` of `path`.
+fn below(step: &'static str, place: &Rc<Place>, path: &Path, name: &OsStr) -> Result<Level> {
+    let path = path.join(name);
+    let (place, path) = match path.as_os_str().len() > LONG {
+        // The last part stays, so that there is a name to remove.
+        true => {
+            let parent = path.parent().unwrap_or(Path::new("."));
+            let place = place.enter(step, parent, STAY)?;
+            (Rc::new(place), PathBuf::from(name))
+        }
+        false => (Rc::clone(place), path),
+    };
+    Ok(Level {
+        place,
+        path,
+        passes: 0,
+    })
+}
+
+/// Removes the next entries; none if there was none, else the directories among them that hold something.
+fn clear(step: &'static str, place: &Place, path: &Path) -> Result<Option<Vec<Vec<u8>>>> {
+    let asked = FileRequest {
+        flags: CONTENT | STAY,
+        ..FileRequest::new(wire::FILE_REMOVE)
+    };
+    let answer = match place.ask(step, path, &asked) {
+        // Somebody else was faster.
+        Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(None),
+        other => other?,
+    };
+    let mut names = Vec::new();
+    let mut reader = Reader::new(&answer.tail);
+    while !reader.is_empty() {
+        let name = <&CStr>::get(&mut reader).and_then(entry_name);
+        let name = name.ok_or_else(|| unclear(step, &place.shown(path)))?;
+        names.push(name.to_vec());
+    }
+    Ok((answer.count > 0).then_some(names))
+}
+
+fn remove_empty(step: &'static str, place: &Place, path: &Path) -> Result<()> {
+    let asked = FileRequest {
+        flags: DIRECTORY | STAY,
+        ..FileRequest::new(wire::FILE_REMOVE)
+    };
+    match place.ask(step, path, &asked) {
+        // Filled again: the directory above is read again, too.
+        Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENOTEMPTY)) => Ok(()),
+        other => other.map(drop),
+    }
+}

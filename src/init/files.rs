@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Files of the sandbox for the host: one request is one small piece of work, and keeps nothing.
+//!
+//! The paths come from the host, the links in them from the sandbox, the powers are ours: so each
+//! path is resolved once, and nothing is opened or changed before it is known to be stored data.
+
+use core::ffi::CStr;
+
+use crate::clone::{self, CloneArgs};
+use crate::dir::{self, IN_ROOT, PATH_MAX};
+use crate::message::send;
+use crate::mount::mount_id;
+use crate::storage;
+use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, Errno, Fd, Mapping, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, Result, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, nr, sys};
+use crate::xattrs;
+use crate::wire::{self, FILE_ANSWER, FILE_ANSWER_MAX, FILE_STAT_WORDS, Field as _, FileRequest, FileSet, Reader};
+
+const S_IFBLK: u32 = 0o060000;
+const S_IFIFO: u32 = 0o010000;
+
+const ISDIR: Errno = Errno(21);
+const LOOP: Errno = Errno(40);
+
+const LINKAT: usize = 265;
+const FCHMODAT: usize = 268;
+const RENAMEAT2: usize = 316;
+
+/// Tries at something that the sandbox changes meanwhile.
+const TRIES: u32 = 8;
+
+/// Why a request is not done.
+struct Refusal {
+    why: u32,
+    errno: Errno,
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Self { why: 0, errno }
+    }
+}
+
+type Outcome<T> = core::result::Result<T, Refusal>;
+
+/// Answers file requests.
+#[derive(Default)]
+pub(crate) struct Files {
+    /// Where answers are put together, once there was one.
+    memory: Option<Mapping>,
+}
+
+impl Files {
+    /// Does what is asked and says how it went; `proc` is a procfs of this pid namespace.
+    pub(crate) fn serve(&mut self, body: &[u8], fds: &[i32], proc: i32) {
+        let Some(socket) = fds.first() else { return };
+        if self.memory.is_none() {
+            self.memory = Mapping::anonymous(FILE_ANSWER_MAX).ok();
+        }
+        // Without memory the socket closes, which the host sees.
+        let Some(memory) = &mut self.memory else { return };
+        let (head, tail) = memory.bytes_mut().split_at_mut(FILE_ANSWER);
+        let tail = Tail { bytes: tail, len: 0 };
+        let mut job = Job { base: fds.get(1).copied(), proc, tail, count: 0, stat: None };
+        let request = FileRequest::get(&mut Reader::new(body)).ok_or(Errno::PROTO);
+        let aside = request.is_ok_and(|request| job.is_long(&request)) && match fork() {
+            Ok(0) => true,
+            Ok(_) => return,
+            // Without a process to spare it is done here.
+            Err(_) => false,
+        };
+        let done = request.map_err(Refusal::from).and_then(|request| job.run(&request));
+        let (why, errno, fd) = match done {
+            Ok(fd) => (0, 0, fd),
+            Err(refusal) => (refusal.why, refusal.errno.0, None),
+        };
+        let len = if errno == 0 { job.tail.len } else { 0 };
+        for (place, word) in head.chunks_exact_mut(4).zip([errno as u32, why, job.count, len as u32]) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        let words = job.stat.as_ref().map_or([0; FILE_STAT_WORDS], words);
+        for (place, word) in head[16..].chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        let bytes = &memory.bytes()[..FILE_ANSWER + len];
+        match &fd {
+            Some(fd) => send(*socket, bytes, &[fd.0]),
+            None => send(*socket, bytes, &[]),
+        }
+        if aside {
+            sys::exit(0);
+        }
+    }
+}
+
+/// Refuses what lies on a file system that is not known to store files.
+fn check_place(fd: i32) -> Outcome<()> {
+    match storage::is_storage(fd)? {
+        true => Ok(()),
+        false => Err(Refusal { why: wire::FILE_IS_KERNELS, errno: Errno::NOTSUP }),
+    }
+}
+
+/// A copy of this process for one request; it is reaped as any orphan is.
+fn fork() -> Result<i32> {
+    clone::fork(&CloneArgs { exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() })
+}
+
+fn words(stat: &Stat) -> [u64; FILE_STAT_WORDS] {
+    let Stat { dev, ino, nlink, mode, uid, gid, rdev, size, blocks, times, .. } = *stat;
+    let [mode, uid, gid] = [mode, uid, gid].map(u64::from);
+    let [atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns] = times.map(|t| t as u64);
+    let (size, blocks) = (size as u64, blocks as u64);
+    [dev, ino, nlink, mode, uid, gid, rdev, size, blocks, atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns]
+}
+
+/// What follows the head of an answer.
+pub(crate) struct Tail<'b> {
+    bytes: &'b mut [u8],
+    pub(crate) len: usize,
+}
+
+impl Tail<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        let place = self.bytes.get_mut(self.len..self.len + bytes.len()).ok_or(Errno::TOOBIG)?;
+        place.copy_from_slice(bytes);
+        self.len += bytes.len();
+        Ok(())
+    }
+
+    pub(crate) fn put_name(&mut self, name: &CStr) -> Result<()> {
+        let bytes = name.to_bytes_with_nul();
+        self.put(&(bytes.len() as u32).to_ne_bytes())?;
+        self.put(bytes)
+    }
+
+    /// What `write` puts into the rest, behind its length.
+    pub(crate) fn put_sized(&mut self, write: impl FnOnce(&mut [u8]) -> Result<usize>) -> Result<()> {
+        let at = self.len;
+        self.put(&[0; 4])?;
+        let rest = &mut self.bytes[at + 4..];
+        let most = rest.len();
+        // Of no room at all some calls say how much they need.
+        let len = write(rest).and_then(|len| if len > most { Err(Errno::TOOBIG) } else { Ok(len) })?;
+        self.bytes[at..at + 4].copy_from_slice(&(len as u32).to_ne_bytes());
+        self.len += len;
+        Ok(())
+    }
+}
+
+/// One request and its answer.
+struct Job<'b> {
+    /// The directory, or file, that was given.
+    base: Option<i32>,
+    proc: i32,
+    tail: Tail<'b>,
+    count: u32,
+    stat: Option<Stat>,
+}
+
+impl Job<'_> {
+    fn run(&mut self, request: &FileRequest<'_>) -> Outcome<Option<Fd>> {
+        match request.verb {
+            wire::FILE_OPEN => return self.open(request).map(Some),
+            wire::FILE_LIST => self.list()?,
+            wire::FILE_STAT => self.stat(request)?,
+            wire::FILE_MAKE => self.make(request)?,
+            wire::FILE_LINK | wire::FILE_RENAME => self.rename(request)?,
+            wire::FILE_REMOVE if request.flags & wire::CONTENT != 0 => self.clear(request)?,
+            wire::FILE_REMOVE => self.remove(request)?,
+            wire::FILE_SET => self.set(request)?,
+            _ => return Err(Errno::PROTO.into()),
+        }
+        Ok(None)
+    }
+
+    /// Whether an overlay may have to copy a whole file first, which must keep nobody waiting.
+    fn is_long(&self, request: &FileRequest<'_>) -> bool {
+        const MUCH: i64 = 4 << 20;
+        let writes = request.open & (sys::O_WRONLY | sys::O_RDWR) != 0;
+        match request.verb {
+            wire::FILE_OPEN if writes => {}
+            wire::FILE_SET | wire::FILE_LINK if !request.path.is_empty() => {}
+            _ => return false,
+        }
+        let found = self.find(request.path, request.flags).and_then(|found| sys::fstatat(found.0, c""));
+        found.is_ok_and(|stat| stat.is(S_IFREG) && stat.size > MUCH)
+    }
+
+    /// The one place where a path becomes a descriptor.
+    fn resolve(&self, path: &CStr, flags: u32, how: u32) -> Result<Fd> {
+        let mut links = IN_ROOT;
+        if how & wire::NO_LINKS != 0 {
+            links |= sys::RESOLVE_NO_SYMLINKS;
+        }
+        if how & wire::ONE_MOUNT != 0 {
+            links |= sys::RESOLVE_NO_XDEV;
+        }
+        let at = |base| sys::openat2(base, path, flags, 0, links);
+        match self.base {
+            Some(base) => at(base),
+            None => at(sys::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0)?.0),
+        }
+    }
+
+    /// What `path` leads to, to be looked at: nothing is opened.
+    fn find(&self, path: &CStr, how: u32) -> Result<Fd> {
+        let last = if how & wire::FOLLOW == 0 { O_NOFOLLOW } else { 0 };
+        self.resolve(path, O_PATH | last, how)
+    }
+
+    /// The directory that `path` is or will be in, known to store files, and the last name in `buffer`.
+    fn parent<'n>(&self, path: &CStr, how: u32, buffer: &'n mut [u8]) -> Outcome<(Fd, &'n CStr)> {
+        let (parent, name) = dir::split(path);
+        match name {
+            b"" | b"." | b".." => return Err(Errno::INVAL.into()),
+            _ => {}
+        }
+        let mut place = [0u8; PATH_MAX];
+        let parent = if parent.is_empty() { &b"."[..] } else { parent };
+        let parent = self.resolve(dir::join(&mut place, &[parent])?, O_PATH | O_DIRECTORY, how)?;
+        check_place(parent.0)?;
+        Ok((parent, dir::join(buffer, &[name])?))
+    }
+
+    /// Opens a regular file, or a directory where that is asked for.
+    fn open(&mut self, request: &FileRequest<'_>) -> Outcome<Fd> {
+        let (create, new) = (request.open & O_CREAT != 0, request.open & O_EXCL != 0);
+        for _ in 0..TRIES {
+            if !(create && new) {
+                match self.find(request.path, request.flags) {
+                    Err(Errno::NOENT) if create => {}
+                    found => return self.open_found(request, &found?),
+                }
+            }
+            match self.create(request) {
+                // Made by somebody else meanwhile, or a link to nothing.
+                Err(Refusal { errno: Errno::EXIST, .. }) if !new => {}
+                other => return other,
+            }
+        }
+        Err(Errno::NOENT.into())
+    }
+
+    fn open_found(&mut self, request: &FileRequest<'_>, found: &Fd) -> Outcome<Fd> {
+        let stat = sys::fstatat(found.0, c"")?;
+        match (stat.mode & S_IFMT, request.open & O_DIRECTORY != 0) {
+            (S_IFREG, false) | (S_IFDIR, true) => {}
+            (S_IFDIR, false) => return Err(ISDIR.into()),
+            (S_IFLNK, false) => return Err(LOOP.into()),
+            (_, true) => return Err(Errno::NOTDIR.into()),
+            _ => return Err(Refusal { why: wire::FILE_IS_SPECIAL, errno: Errno::INVAL }),
+        }
+        check_place(found.0)?;
+        let fd = self.reopen(found, request.open & !(O_CREAT | O_EXCL))?;
+        self.opened(&fd, request)?;
+        Ok(fd)
+    }
+
+    fn create(&mut self, request: &FileRequest<'_>) -> Outcome<Fd> {
+        let mut name = [0u8; 256];
+        let (parent, name) = self.parent(request.path, request.flags, &mut name)?;
+        let flags = request.open | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY;
+        let fd = sys::openat(parent.0, name, flags, request.mode & 0o7777)?;
+        let stat = sys::fstatat(fd.0, c"")?;
+        self.apply(&fd, true, &stat, &request.set)?;
+        self.count = 1;
+        self.opened(&fd, request)?;
+        Ok(fd)
+    }
+
+    fn opened(&mut self, fd: &Fd, request: &FileRequest<'_>) -> Result<()> {
+        self.stat = Some(sys::fstatat(fd.0, c"")?);
+        match request.flags & wire::WANT_XATTRS {
+            0 => Ok(()),
+            _ => xattrs::read(fd.0, &mut self.tail),
+        }
+    }
+
+    /// Opens what an O_PATH descriptor stands for, without a path. It never waits, not even for who
+    /// holds a lease: see O_NONBLOCK in open(2).
+    fn reopen(&self, found: &Fd, flags: u32) -> Result<Fd> {
+        let (fds, mut digits, mut name) = (self.own_fds()?, [0; 20], [0; 21]);
+        let name = dir::join(&mut name, &[dir::digits(found.0 as u64, &mut digits)])?;
+        let fd = sys::openat(fds.0, name, flags | O_NONBLOCK | O_NOCTTY, 0)?;
+        // Whoever may mount inside could have mounted on the link.
+        match mount_id(found.0, c"")? == mount_id(fd.0, c"")? {
+            true => Ok(fd),
+            false => Err(Errno::XDEV),
+        }
+    }
+
+    /// Our own descriptors in procfs, whatever may be mounted over it.
+    fn own_fds(&self) -> Result<Fd> {
+        let strict = sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS;
+        sys::openat2(self.proc, c"self/fd", O_PATH | O_DIRECTORY, 0, strict)
+    }
+
+    /// The next entries of the given directory; its descriptor remembers how far we are.
+    fn list(&mut self) -> Outcome<()> {
+        let base = self.base.ok_or(Errno::BADF)?;
+        let (tail, count) = (&mut self.tail, &mut self.count);
+        dir::next_entries(base, |name| {
+            *count += 1;
+            match sys::fstatat(base, name) {
+                Err(Errno::NOENT) => Ok(()),
+                found => {
+                    tail.put_name(name)?;
+                    // Zeros: it is there, but says nothing about itself.
+                    let words = found.as_ref().map_or([0; FILE_STAT_WORDS], words);
+                    words.iter().try_for_each(|word| tail.put(&word.to_ne_bytes()))
+                }
+            }
+        })?;
+        Ok(())
+    }
+
+    fn stat(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
+        let found = self.find(request.path, request.flags)?;
+        let stat = sys::fstatat(found.0, c"")?;
+        if stat.is(S_IFLNK) {
+            let tail = &mut self.tail;
+            tail.len = sys!(nr::READLINKAT, found.0, c"".as_ptr(), tail.bytes.as_mut_ptr(), PATH_MAX)?;
+        }
+        self.stat = Some(stat);
+        Ok(())
+    }
+
+    fn make(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
+        let mut name = [0u8; 256];
+        let (parent, name) = self.parent(request.path, request.flags, &mut name)?;
+        let kind = request.mode & S_IFMT;
+        let made = match kind {
+            S_IFDIR => sys!(nr::MKDIRAT, parent.0, name.as_ptr(), request.mode & 0o7777),
+            S_IFLNK => sys!(nr::SYMLINKAT, request.to.as_ptr(), parent.0, name.as_ptr()),
+            // 0:0 is an overlay's whiteout.
+            S_IFCHR if request.device == 0 => Err(Errno::INVAL),
+            S_IFIFO | S_IFCHR | S_IFBLK => sys!(nr::MKNODAT, parent.0, name.as_ptr(), request.mode, request.device),
+            _ => Err(Errno::INVAL),
+        };
+        let entry = match made {
+            Err(Errno::EXIST) if kind == S_IFDIR && request.flags & wire::OR_EXISTING != 0 => {
+                let entry = sys::openat(parent.0, name, O_PATH | O_NOFOLLOW, 0)?;
+                if sys::fstatat(entry.0, c"")?.is(S_IFLNK) {
+                    // A link to a directory serves as one; what it leads to stays as it is.
+                    let there = self.resolve(request.path, O_PATH | O_DIRECTORY, request.flags)?;
+                    self.stat = Some(sys::fstatat(there.0, c"")?);
+                    return Ok(());
+                }
+                entry
+            }
+            made => {
+                made?;
+                self.count = 1;
+                sys::openat(parent.0, name, O_PATH | O_NOFOLLOW, 0)?
+            }
+        };
+        let stat = sys::fstatat(entry.0, c"")?;
+        if !stat.is(kind) {
+            return Err(Errno::EXIST.into());
+        }
+        self.apply(&entry, false, &stat, &request.set)?;
+        self.stat = Some(sys::fstatat(entry.0, c"")?);
+        Ok(())
+    }
+
+    fn rename(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
+        let (mut from, mut to) = ([0u8; 256], [0u8; 256]);
+        let (old, from) = self.parent(request.path, request.flags, &mut from)?;
+        let (new, to) = self.parent(request.to, request.flags, &mut to)?;
+        let only_new = u32::from(request.flags & wire::NO_REPLACE != 0);
+        let (call, flags) = match request.verb {
+            wire::FILE_LINK => (LINKAT, 0),
+            _ => (RENAMEAT2, only_new),
+        };
+        sys!(call, old.0, from.as_ptr(), new.0, to.as_ptr(), flags)?;
+        Ok(())
+    }
+
+    fn remove(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
+        let mut name = [0u8; 256];
+        let (parent, name) = self.parent(request.path, request.flags, &mut name)?;
+        let flags = if request.flags & wire::DIRECTORY != 0 { AT_REMOVEDIR } else { 0 };
+        sys!(nr::UNLINKAT, parent.0, name.as_ptr(), flags)?;
+        Ok(())
+    }
+
+    /// Removes the first entries of a directory; those that hold something are named.
+    fn clear(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
+        let found = self.find(request.path, request.flags)?;
+        check_place(found.0)?;
+        let dir = self.reopen(&found, O_DIRECTORY)?;
+        let (tail, count) = (&mut self.tail, &mut self.count);
+        dir::next_entries(dir.0, |name| {
+            *count += 1;
+            let done = match sys!(nr::UNLINKAT, dir.0, name.as_ptr(), 0) {
+                // Some file systems say EPERM of a directory.
+                Err(ISDIR | Errno::PERM) => sys!(nr::UNLINKAT, dir.0, name.as_ptr(), AT_REMOVEDIR),
+                done => done,
+            };
+            match done {
+                Err(Errno::NOTEMPTY | Errno::EXIST) => tail.put_name(name),
+                Ok(_) | Err(Errno::NOENT) => Ok(()),
+                Err(errno) => Err(errno),
+            }
+        })?;
+        Ok(())
+    }
+
+    fn set(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
+        let given = self.base.filter(|_| request.path.is_empty());
+        let target = match given {
+            Some(fd) => sys::duplicate(fd, 0)?,
+            None => self.find(request.path, request.flags)?,
+        };
+        let stat = sys::fstatat(target.0, c"")?;
+        if stat.is(S_IFCHR) || stat.is(S_IFBLK) {
+            return Err(Refusal { why: wire::FILE_IS_SPECIAL, errno: Errno::INVAL });
+        }
+        check_place(target.0)?;
+        self.apply(&target, given.is_some(), &stat, &request.set)?;
+        self.stat = Some(sys::fstatat(target.0, c"")?);
+        Ok(())
+    }
+
+    /// Sets attributes; `real` if the descriptor is more than O_PATH. A change of the owner clears
+    /// setuid bits and file capabilities, so that comes first; everything changes the times.
+    fn apply(&self, target: &Fd, real: bool, stat: &Stat, set: &FileSet<'_>) -> Result<()> {
+        if set.what & wire::SET_OWNER != 0 {
+            sys!(nr::FCHOWNAT, target.0, c"".as_ptr(), set.uid, set.gid, AT_EMPTY_PATH)?;
+        }
+        let (mode, xattrs) = (set.what & wire::SET_MODE != 0, !set.xattrs.is_empty());
+        if stat.is(S_IFREG) || stat.is(S_IFDIR) {
+            let opened = if real || !(mode || xattrs) { None } else { Some(self.reopen(target, 0)?) };
+            let fd = opened.as_ref().map_or(target.0, |fd| fd.0);
+            if mode {
+                sys!(nr::FCHMOD, fd, set.mode & 0o7777)?;
+            }
+            xattrs::set(fd, set.xattrs)?;
+        } else if mode && !stat.is(S_IFLNK) {
+            let (fds, mut digits, mut name) = (self.own_fds()?, [0; 20], [0; 21]);
+            let name = dir::join(&mut name, &[dir::digits(target.0 as u64, &mut digits)])?;
+            sys!(FCHMODAT, fds.0, name.as_ptr(), set.mode & 0o7777)?;
+        }
+        if set.what & wire::SET_TIMES != 0 {
+            let times = [set.atime, set.atime_ns, set.mtime, set.mtime_ns];
+            sys!(nr::UTIMENSAT, target.0, c"".as_ptr(), times.as_ptr(), AT_EMPTY_PATH)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The messages about files of a sandbox, and the numbers in them.
+
+use core::ffi::CStr;
+
+use super::message::record;
+use super::{Field, Reader};
+
+/// Host to init: [`FileRequest`]; file descriptors: answer socket, then the directory that takes
+/// the root's place, if there is one.
+pub(crate) const FILE_REQUEST: u32 = 7;
+
+record! {
+    /// Something to be done with a file; which fields matter depends on `verb`.
+    FileRequest<'a> {
+        /// `FILE_OPEN` and so on.
+        verb: u32,
+        /// `FOLLOW` and the like.
+        flags: u32,
+        /// What it is about; empty for the given descriptor itself.
+        path: &'a CStr,
+        /// Text of a symbolic link, or the other path.
+        to: &'a CStr,
+        /// Flags of open(2).
+        open: u32,
+        /// What is made, and its permission bits.
+        mode: u32,
+        /// Number of a device.
+        device: u64,
+        /// What is set, afterwards.
+        set: FileSet<'a>,
+    }
+}
+
+record! {
+    /// Attributes to be set, in this order: owner, mode, extended ones, times.
+    FileSet<'a> {
+        /// `SET_OWNER` and the like.
+        what: u32,
+        /// Owner as the sandbox sees it; `u32::MAX` leaves it.
+        uid: u32,
+        /// Group as the sandbox sees it; `u32::MAX` leaves it.
+        gid: u32,
+        /// Permission bits with setuid, setgid and sticky.
+        mode: u32,
+        /// Seconds and nanoseconds of utimensat(2): last access.
+        atime: u64,
+        /// Nanoseconds, `UTIME_OMIT` or `UTIME_NOW`.
+        atime_ns: u64,
+        /// The same of the last change.
+        mtime: u64,
+        /// As `atime_ns`.
+        mtime_ns: u64,
+        /// Extended attributes: a name and its value, each.
+        xattrs: &'a [u8],
+    }
+}
+
+/// A descriptor of a regular file, or with O_DIRECTORY of a directory, comes back.
+pub(crate) const FILE_OPEN: u32 = 1;
+/// Some entries of the given directory come back, each a name and a [`FileStat`]; none at its end.
+pub(crate) const FILE_LIST: u32 = 2;
+/// The [`FileStat`], and where a symbolic link points.
+pub(crate) const FILE_STAT: u32 = 3;
+/// Makes what `mode` says: directory, symbolic link, fifo, device.
+pub(crate) const FILE_MAKE: u32 = 4;
+/// Gives the file `path` the second name `to`.
+pub(crate) const FILE_LINK: u32 = 5;
+/// Renames `path` to `to`.
+pub(crate) const FILE_RENAME: u32 = 6;
+/// Removes a file; with `DIRECTORY` an empty directory; with `CONTENT` some of what is in a directory,
+/// and the names of those directories in it that hold something come back.
+pub(crate) const FILE_REMOVE: u32 = 7;
+/// Sets attributes.
+pub(crate) const FILE_SET: u32 = 8;
+
+/// [`FileRequest`]: a symbolic link at the end of `path` is followed.
+pub(crate) const FOLLOW: u32 = 1;
+/// [`FileRequest`]: no part of `path` may be a symbolic link.
+pub(crate) const NO_LINKS: u32 = 2;
+/// [`FileRequest`]: `path` may not lead into another mount.
+pub(crate) const ONE_MOUNT: u32 = 4;
+/// [`FILE_OPEN`]: the extended attributes come back, too.
+pub(crate) const WANT_XATTRS: u32 = 8;
+/// [`FILE_MAKE`]: a directory that is there already, or a link to one, is fine.
+pub(crate) const OR_EXISTING: u32 = 16;
+/// [`FILE_REMOVE`]: an empty directory.
+pub(crate) const DIRECTORY: u32 = 32;
+/// [`FILE_REMOVE`]: what is in a directory.
+pub(crate) const CONTENT: u32 = 64;
+/// [`FILE_RENAME`]: what is at `to` is not replaced.
+pub(crate) const NO_REPLACE: u32 = 128;
+
+/// [`FileSet`]: the owner.
+pub(crate) const SET_OWNER: u32 = 1;
+/// [`FileSet`]: the mode.
+pub(crate) const SET_MODE: u32 = 2;
+/// [`FileSet`]: the times.
+pub(crate) const SET_TIMES: u32 = 4;
+
+/// utimensat(2)'s value for a time that stays as it is.
+pub(crate) const UTIME_OMIT: u64 = (1 << 30) - 2;
+
+impl FileSet<'_> {
+    /// Nothing.
+    pub(crate) const NONE: Self = FileSet {
+        what: 0,
+        uid: u32::MAX,
+        gid: u32::MAX,
+        mode: 0,
+        atime: 0,
+        atime_ns: UTIME_OMIT,
+        mtime: 0,
+        mtime_ns: UTIME_OMIT,
+        xattrs: &[],
+    };
+}
+
+record! {
+    /// How it went. Entries, names, attributes or a link's text follow.
+    FileAnswer {
+        /// errno, 0 if all is well.
+        code: i32,
+        /// One of the `FILE_IS_*` numbers, or 0.
+        why: u32,
+        /// Opened, made: 1 if it was not there before. Listed, removed: entries that were looked at.
+        count: u32,
+        /// Bytes that follow.
+        len: u32,
+        /// The file, after what was done.
+        stat: FileStat,
+    }
+}
+
+/// It is no regular file (or directory, where that is allowed).
+pub(crate) const FILE_IS_SPECIAL: u32 = 1;
+/// It lies on a file system that does not store files: one of the kernel's, or an unknown one.
+pub(crate) const FILE_IS_KERNELS: u32 = 2;
+
+record! {
+    /// stat(2) as the sandbox sees it.
+    FileStat {
+        /// Device.
+        dev: u64,
+        /// Inode.
+        ino: u64,
+        /// Number of hard links.
+        nlink: u64,
+        /// Type and permission bits.
+        mode: u64,
+        /// Owner.
+        uid: u64,
+        /// Group.
+        gid: u64,
+        /// Number of the device that it is.
+        rdev: u64,
+        /// Bytes.
+        size: u64,
+        /// Blocks of 512 bytes.
+        blocks: u64,
+        /// Seconds of the last access.
+        atime: u64,
+        /// Its nanoseconds.
+        atime_ns: u64,
+        /// Seconds of the last change.
+        mtime: u64,
+        /// Its nanoseconds.
+        mtime_ns: u64,
+        /// Seconds of the last change of status.
+        ctime: u64,
+        /// Its nanoseconds.
+        ctime_ns: u64,
+    }
+}
+
+/// Fields of a [`FileStat`].
+pub(crate) const FILE_STAT_WORDS: usize = 15;
+/// Length of a [`FileAnswer`] on the wire.
+pub(crate) const FILE_ANSWER: usize = 16 + 8 * FILE_STAT_WORDS;
+/// Most bytes of an answer.
+pub(crate) const FILE_ANSWER_MAX: usize = 48 << 10;
+/// Most bytes of a path or a link's text, with its NUL: `PATH_MAX`.
+pub(crate) const FILE_PATH_MAX: usize = 4096;

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The whole suite once more, run by ordinary users.
+
+use std::env;
+
+use tare_oracle::{need, ordinary_user};
+
+/// Everything else in this binary, as the user; what needs root skips itself.
+#[track_caller]
+fn all_pass_for(subids: bool) {
+    let user = ordinary_user(subids);
+    let mut command = user.command(env::current_exe().unwrap());
+    command.envs(env::vars_os().filter(|(name, _)| name == "TARE_IMAGES"));
+    let output = command
+        .args(["--test-threads=2", "--skip", "ordinary_users_"])
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{shown}");
+}
+
+#[test]
+fn ordinary_users_with_one_id_pass_all() {
+    need!(user("plain"), userns, overlay, kernel(5, 11));
+    all_pass_for(false);
+}
+
+#[test]
+fn ordinary_users_with_subordinate_ids_pass_all() {
+    need!(user("subids"), userns, overlay, kernel(5, 11));
+    all_pass_for(true);
+}
