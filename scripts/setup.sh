@@ -14,6 +14,8 @@ zstd                zstd
 python3             python3
 debootstrap         debootstrap
 umoci               umoci
+go                  golang-go
+bsdtar              libarchive-tools
 skopeo              skopeo
 busybox             busybox-static
 newuidmap           uidmap

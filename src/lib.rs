@@ -80,8 +80,18 @@ pub const FEATURES: &[&str] = &[
     "weak_seccomp_allow",
     #[cfg(feature = "weak_no_inroot")]
     "weak_no_inroot",
+    #[cfg(feature = "weak_no_cloexec")]
+    "weak_no_cloexec",
+    #[cfg(feature = "weak_groups_of_host")]
+    "weak_groups_of_host",
+    #[cfg(feature = "weak_caps_inheritable")]
+    "weak_caps_inheritable",
+    #[cfg(feature = "weak_mask_nothing")]
+    "weak_mask_nothing",
     #[cfg(feature = "weak_raw_whiteout")]
     "weak_raw_whiteout",
+    #[cfg(feature = "weak_tar_dialects")]
+    "weak_tar_dialects",
     #[cfg(feature = "weak_no_verify")]
     "weak_no_verify",
     #[cfg(feature = "weak_files_anywhere")]

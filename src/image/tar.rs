@@ -15,3 +15,6 @@ pub(super) use header::resembles;
 pub(super) use input::Input;
 pub(super) use pax::Time;
 pub(super) use sparse::Map;
+
+#[cfg(test)]
+mod tests;

@@ -110,6 +110,7 @@ fn e10_only_allowed_xattrs_are_unpacked() {
             ("SCHILY.xattr.system.nfs4_acl", b"x"),
             ("SCHILY.xattr.system.posix_acl_access", b"\x02\0\0\0"),
             ("SCHILY.xattr.trusted.any", b"x"),
+            ("SCHILY.acl.access", b"user::rwx,user:7:rwx"),
         ])
         .file("f", "x")
         .pax(&[("SCHILY.xattr.user.dir", b"d")])
@@ -120,7 +121,7 @@ fn e10_only_allowed_xattrs_are_unpacked() {
     assert_eq!(names, ["xattr user.empty", "xattr user.kept"]);
     assert_eq!(kept["xattr user.kept"], "760077");
     assert_eq!(xattrs(&cage, "d").len(), 1);
-    assert_eq!(unpacked.notes.len(), 5, "{:?}", unpacked.notes);
+    assert_eq!(unpacked.notes.len(), 6, "{:?}", unpacked.notes);
 }
 
 #[test]

@@ -165,12 +165,15 @@ impl<I: Input> Archive<I> {
             Some(_) => return refuse("data after a block of zeros"),
             None => return Ok(None),
         }
-        let drained = self.input.drain_zeros();
+        let zeros = self.input.skip_zeros(u64::MAX);
         self.at = self.input.offset();
-        drained.map(|()| None)
+        match zeros {
+            true => Ok(None),
+            false => refuse("data after the end of the archive"),
+        }
     }
 
-    /// The body of an extension, whole.
+    /// The body of an extension, whole. Some readers go on into its padding.
     fn extension(&mut self) -> Step<Vec<u8>> {
         if self.body > EXTENSION_MAX {
             return refuse("extended header above 1 MiB");
@@ -179,11 +182,15 @@ impl<I: Input> Archive<I> {
         loop {
             let part = self.peek_body()?;
             if part.is_empty() {
-                return Ok(bytes);
+                break;
             }
             let n = part.len();
             bytes.extend_from_slice(part);
             self.consume_body(n);
+        }
+        match self.input.skip_zeros(std::mem::take(&mut self.padding)) {
+            true => Ok(bytes),
+            false => refuse("data behind an extended header"),
         }
     }
 
@@ -191,14 +198,25 @@ impl<I: Input> Archive<I> {
         let dialect = header.dialect;
         let pax = match (more.pax, dialect) {
             (Some(_), Dialect::V7) => return refuse("extended header before a V7 header"),
+            (Some(_), _) if header.typeflag == b'S' => {
+                return refuse("extended header before an old sparse file");
+            }
             (pax, _) => pax.unwrap_or_default(),
         };
+        let slash = header.name.ends_with(b"/");
         let name = only_one(pax.path, more.name, "name")?.unwrap_or(header.name);
         let name = match &pax.sparse.name {
             Some(sparse) => sparse.clone(),
             None => name,
         };
         self.name.clone_from(&name);
+        if header.typeflag == 0 && slash != name.ends_with(b"/") {
+            return refuse("a directory by one of its names and a file by the other");
+        }
+        // Some readers apply a long target only to a link that has a short one.
+        if more.link.is_some() && header.link.is_empty() {
+            return refuse("GNU long link target for what has none");
+        }
         let linked = only_one(pax.link, more.link, "link target")?;
         let size = match pax.size {
             None => header.size,
@@ -216,7 +234,7 @@ impl<I: Input> Archive<I> {
             size,
         };
         let what = match fields.what()? {
-            What::File(..) if header.typeflag == b'S' => self.old_sparse(block, &pax.sparse)?,
+            What::File(..) if header.typeflag == b'S' => self.old_sparse(block)?,
             What::File(..) => self.file(pax.sparse)?,
             _ if pax.sparse.any() => return refuse("sparse map for what is not a file"),
             what => what,
@@ -258,10 +276,7 @@ impl<I: Input> Archive<I> {
     }
 
     /// A sparse file in GNU's own notation, its map in and after the header.
-    fn old_sparse(&mut self, block: &[u8; BLOCK], keys: &SparseKeys) -> Step<What> {
-        if keys.any() {
-            return refuse("sparse maps in the header and in the extended header");
-        }
+    fn old_sparse(&mut self, block: &[u8; BLOCK]) -> Step<What> {
         let (mut segments, mut more, real) = old_header(block)?;
         while more {
             let Some(block) = self.input.block()? else {

@@ -50,6 +50,7 @@ impl Header {
         if dialect == Dialect::Ustar && &block[508..] == b"tar\0" {
             return refuse("header of the star dialect, whose prefix others read differently");
         }
+        check_foreign(block, dialect)?;
         let mut name = text(&block[..100]).to_vec();
         if dialect == Dialect::Ustar && block[345] != 0 {
             let prefix = text(&block[345..500]);
@@ -77,6 +78,31 @@ impl Header {
             minor: device(337)?,
         }))
     }
+}
+
+/// Some readers take in any dialect what only one has: GNU's map of a sparse file, POSIX's
+/// prefix of the name, which GNU has times in the place of, and the numbers of a device.
+fn check_foreign(block: &[u8; BLOCK], dialect: Dialect) -> Step<()> {
+    if cfg!(feature = "weak_tar_dialects") {
+        return Ok(());
+    }
+    let prefix = match (dialect, block[156]) {
+        (Dialect::Ustar, b'S') => return refuse("an old sparse file in a dialect that has none"),
+        (Dialect::Ustar, _) => return Ok(()),
+        // Behind it, an old GNU header has the map of a sparse file.
+        (Dialect::Gnu, b'S') => &block[345..386],
+        (Dialect::Gnu | Dialect::V7, _) => &block[345..500],
+    };
+    if prefix.iter().any(|&b| b != 0) {
+        return refuse("a prefix in a dialect that has none");
+    }
+    if dialect == Dialect::V7
+        && matches!(block[156], b'3' | b'4')
+        && block[329..345].iter().any(|&b| b != 0)
+    {
+        return refuse("a device in a dialect that has none");
+    }
+    Ok(())
 }
 
 /// Whether an archive that begins so may be a tar archive at all.

@@ -57,19 +57,23 @@ pub(in crate::image) trait Input {
         Ok(Some(block))
     }
 
-    /// Reads the rest, which must be zeros.
-    fn drain_zeros(&mut self) -> Step<()> {
-        loop {
+    /// Passes over zeros, at most `n` of them; false if anything else stands among these.
+    fn skip_zeros(&mut self, mut n: u64) -> bool {
+        while n > 0 {
+            let wanted = usize::try_from(n).unwrap_or(usize::MAX);
             let bytes = self.peek();
-            if bytes.is_empty() {
-                return Ok(());
-            }
-            let n = bytes.len();
+            let bytes = &bytes[..bytes.len().min(wanted)];
+            let have = bytes.len();
             let stray = bytes.iter().position(|&b| b != 0);
-            self.consume(stray.unwrap_or(n));
-            if stray.is_some() {
-                return refuse("data after the end of the archive");
+            if have == 0 {
+                break;
             }
+            self.consume(stray.unwrap_or(have));
+            if stray.is_some() {
+                return false;
+            }
+            n -= have as u64;
         }
+        true
     }
 }

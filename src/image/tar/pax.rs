@@ -114,6 +114,13 @@ impl Overrides {
                 _ => refuse("unknown hdrcharset"),
             },
             b"SCHILY.realsize" => refuse("sparse file of the star dialect"),
+            b"SUN.holesdata" => refuse("sparse file of the Solaris dialect"),
+            b"SCHILY.devmajor" | b"SCHILY.devminor" => refuse("device of the star dialect"),
+            // Not unpacked, as other attributes are not; some readers merge it into the mode.
+            _ if key.starts_with(b"SCHILY.acl.") => {
+                self.xattrs.push((plain(key)?, Vec::new()));
+                Ok(())
+            }
             // Times, names of users, comments, other vendors: no meaning to an image.
             _ => Ok(()),
         }
@@ -129,7 +136,8 @@ pub(super) fn check_global(bytes: &[u8]) -> Step<()> {
             key,
             b"path" | b"linkpath" | b"size" | b"uid" | b"gid" | b"mtime" | b"hdrcharset"
         );
-        if changes || key.starts_with(b"SCHILY.") || key.starts_with(b"GNU.") {
+        let vendors: [&[u8]; 4] = [b"SCHILY.", b"GNU.", b"SUN.", b"LIBARCHIVE."];
+        if changes || vendors.iter().any(|vendor| key.starts_with(vendor)) {
             return refuse("global extended header that changes entries");
         }
     }

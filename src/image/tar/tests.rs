@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Our reader beside others: archives of every oddity, and what each reader lists of them.
+#![forbid(unsafe_code)]
+
+// Block by block, as the tests of unpacking make theirs.
+#[allow(dead_code, reason = "the tests of unpacking use the rest")]
+#[path = "../../../tests/layer/tar.rs"]
+mod build;
+mod compose;
+mod corpus;
+mod differential;
+
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Archive, Entry, Input, Map, Step, What};
+
+/// Bytes of a file that are compared; sparse ones may claim to be huge.
+const CONTENT_MAX: u64 = 64 << 10;
+
+/// An archive in memory.
+struct Slice<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Input for Slice<'_> {
+    fn peek(&mut self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.at += n;
+    }
+
+    fn offset(&self) -> u64 {
+        self.at as u64
+    }
+}
+
+/// What our reader lists, in the form of `tests/peers/list.py`.
+fn list(bytes: &[u8]) -> Result<Vec<String>, String> {
+    let mut archive = Archive::new(Slice { bytes, at: 0 });
+    let mut lines = Vec::new();
+    loop {
+        let line = archive.next().and_then(|entry| match entry {
+            Some(entry) => line(entry, &mut archive).map(Some),
+            None => Ok(None),
+        });
+        match line {
+            Ok(Some(line)) => lines.push(line),
+            Ok(None) => return Ok(lines),
+            Err(fault) => {
+                let (name, offset) = archive.site();
+                return Err(fault.at(("list", ""), name, offset).to_string());
+            }
+        }
+    }
+}
+
+fn line(entry: Entry, archive: &mut Archive<Slice<'_>>) -> Step<String> {
+    let (mut link, mut size, mut device) = (Vec::new(), 0, (0, 0));
+    let mut content = Vec::new();
+    let kind = match entry.what {
+        What::File(stored, map) => {
+            let stored = body(archive, stored)?;
+            (content, size) = spread(stored, map);
+            "file"
+        }
+        What::Link(to) => {
+            link = to;
+            "link"
+        }
+        What::Symlink(to) => {
+            link = to;
+            "symlink"
+        }
+        What::Char(major, minor) => {
+            device = (major, minor);
+            "char"
+        }
+        What::Block(major, minor) => {
+            device = (major, minor);
+            "block"
+        }
+        What::Directory => "dir",
+        What::Fifo => "fifo",
+    };
+    let digest = hex(&Sha256::digest(content)[..8]);
+    let (name, link) = (hex(&entry.name), hex(&link));
+    let Entry { mode, uid, gid, .. } = entry;
+    let (time, (major, minor)) = (entry.mtime.seconds, device);
+    Ok(format!(
+        "{kind} x{name} x{link} {size} {mode:o} {uid} {gid} {time} {major}:{minor} {digest}"
+    ))
+}
+
+fn body(archive: &mut Archive<Slice<'_>>, size: u64) -> Step<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < size {
+        let part = archive.peek_body()?;
+        bytes.extend_from_slice(part);
+        let n = part.len();
+        archive.consume_body(n);
+    }
+    Ok(bytes)
+}
+
+/// The beginning of a file, holes filled, and the whole file's size.
+fn spread(stored: Vec<u8>, map: Option<Map>) -> (Vec<u8>, u64) {
+    let Some(map) = map else {
+        let size = stored.len() as u64;
+        let shown = stored.into_iter().take(CONTENT_MAX as usize).collect();
+        return (shown, size);
+    };
+    let mut content = vec![0; map.size.min(CONTENT_MAX) as usize];
+    let mut stored = &stored[..];
+    for segment in &map.segments {
+        let (data, rest) = stored.split_at(segment.length as usize);
+        stored = rest;
+        for (n, byte) in (segment.offset..).zip(data) {
+            if let Some(place) = usize::try_from(n).ok().and_then(|n| content.get_mut(n)) {
+                *place = *byte;
+            }
+        }
+    }
+    (content, map.size)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What we accept, every other reader that accepts it lists the same: Go's archive/tar, CPython's
+//! tarfile, and libarchive, which bsdtar is made of.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use tare_oracle::need;
+
+use super::compose::{Random, compose, damage};
+use super::corpus::cases;
+use super::list;
+
+/// Archives composed, and as many damaged ones; `TARE_FUZZ` multiplies it.
+const COMPOSED: usize = 15_000;
+const SEED: u64 = 0x7461_7265;
+
+struct Peer {
+    name: &'static str,
+    command: &'static [&'static str],
+}
+
+const PEERS: [Peer; 3] = [
+    Peer {
+        name: "archive/tar",
+        command: &["go", "run", "tests/peers/list.go"],
+    },
+    Peer {
+        name: "tarfile",
+        command: &["python3", "tests/peers/list.py", "tarfile"],
+    },
+    Peer {
+        name: "libarchive",
+        command: &["python3", "tests/peers/list.py", "libarchive"],
+    },
+];
+
+/// Where a peer goes another way.
+struct Difference {
+    peer: &'static str,
+    /// Whether an archive has what it is about.
+    has: fn(&[u8]) -> bool,
+    field: Field,
+}
+
+/// Fields that may differ, by their place in a line.
+#[derive(Clone, Copy)]
+enum Field {
+    Link = 2,
+    Mode = 4,
+    Mtime = 7,
+}
+
+const DIFFERENCES: [Difference; 3] = [
+    // It merges an access control list into the mode. We drop the list, and say so, as Go and
+    // tarfile do.
+    Difference {
+        peer: "libarchive",
+        has: |archive| holds(archive, b"SCHILY.acl."),
+        field: Field::Mode,
+    },
+    // It takes -1.25 for -1 and 0.25; everybody else for -2 and 0.75.
+    Difference {
+        peer: "libarchive",
+        has: |archive| holds(archive, b"mtime=-"),
+        field: Field::Mtime,
+    },
+    // It loses a symlink's target by PAX when there is none in the header. Go's writer makes
+    // such of a target without any ASCII.
+    Difference {
+        peer: "libarchive",
+        has: |archive| {
+            let bare = |block: &[u8]| block[156] == b'2' && block[157] == 0;
+            holds(archive, b"linkpath=") && archive.chunks_exact(512).any(bare)
+        },
+        field: Field::Link,
+    },
+];
+
+fn holds(archive: &[u8], mark: &[u8]) -> bool {
+    archive.windows(mark.len()).any(|bytes| bytes == mark)
+}
+
+type List = Result<Vec<String>, String>;
+
+impl Peer {
+    /// What it lists of each archive, or why it does not.
+    fn list(&self, archives: &[Vec<u8>]) -> Vec<List> {
+        let mut child = Command::new(self.command[0])
+            .args(&self.command[1..])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("{}: {e}", self.command[0]));
+        let mut stdin = child.stdin.take().unwrap();
+        let output = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for archive in archives {
+                    let size = (archive.len() as u64).to_be_bytes();
+                    stdin.write_all(&[&size, &archive[..]].concat()).unwrap();
+                }
+            });
+            child.wait_with_output().unwrap()
+        });
+        assert!(output.status.success(), "{}", self.name);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let (mut lists, mut lines) = (Vec::new(), Vec::new());
+        for line in text.lines() {
+            let read = std::mem::take(&mut lines);
+            match line.split_at(1) {
+                (".", "") => lists.push(Ok(read)),
+                ("!", why) => lists.push(Err(why.trim().to_owned())),
+                _ => {
+                    lines = read;
+                    lines.push(line.to_owned());
+                }
+            }
+        }
+        assert_eq!(lists.len(), archives.len(), "{}", self.name);
+        lists
+    }
+
+    /// The fields of an archive's lines that are not compared.
+    fn excused(&self, archive: &[u8]) -> Vec<Field> {
+        let known = DIFFERENCES.iter().filter(|d| d.peer == self.name);
+        known
+            .filter(|d| (d.has)(archive))
+            .map(|d| d.field)
+            .collect()
+    }
+
+    /// Compares its lists with ours; whether it accepts each archive.
+    fn compare(&self, archives: &[Vec<u8>], ours: &[Vec<String>]) -> Vec<bool> {
+        let mut accepted = Vec::new();
+        for ((archive, ours), theirs) in archives.iter().zip(ours).zip(self.list(archives)) {
+            accepted.push(theirs.is_ok());
+            let Ok(theirs) = theirs else {
+                continue;
+            };
+            let excused = self.excused(archive);
+            let plain = |lines: &[String]| -> Vec<String> {
+                lines.iter().map(|line| plain(line, &excused)).collect()
+            };
+            if plain(ours) != plain(&theirs) {
+                let file = std::env::temp_dir().join("tare-readers-disagree.tar");
+                std::fs::write(&file, archive).unwrap();
+                let name = self.name;
+                panic!("{file:?}\nours: {ours:#?}\n{name}: {theirs:#?}");
+            }
+        }
+        accepted
+    }
+}
+
+/// A line without what means nothing (slashes in a row, and at the end of a directory's
+/// name) and without the fields that are excused.
+fn plain(line: &str, excused: &[Field]) -> String {
+    let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    let dir = words[0] == "dir";
+    let name = &mut words[1];
+    while name.contains("2f2f") {
+        *name = name.replace("2f2f", "2f");
+    }
+    if dir && name.ends_with("2f") {
+        name.truncate(name.len() - 2);
+    }
+    for field in excused {
+        words[*field as usize].clear();
+    }
+    words.join(" ")
+}
+
+#[test]
+fn archive_by_hand_is_accepted_or_refused_for_its_reason() {
+    for case in cases() {
+        match (list(&case.bytes), case.refused) {
+            (Ok(_), None) => {}
+            (Err(why), Some(reason)) if why.contains(reason) => {}
+            (said, expected) => panic!("{}: {said:?}, expected {expected:?}", case.name),
+        }
+    }
+}
+
+#[test]
+fn archive_by_hand_that_is_accepted_is_listed_by_all_alike() {
+    need!(program("go"), program("python3"), program("bsdtar"));
+    let cases = cases().into_iter().filter(|case| case.refused.is_none());
+    let (names, archives): (Vec<_>, Vec<_>) = cases.map(|case| (case.name, case.bytes)).unzip();
+    let ours: Vec<_> = archives.iter().map(|bytes| list(bytes).unwrap()).collect();
+    for peer in PEERS {
+        for (name, accepted) in names.iter().zip(peer.compare(&archives, &ours)) {
+            assert!(accepted, "{} refuses {name}", peer.name);
+        }
+    }
+}
+
+#[test]
+fn archive_at_random_is_listed_alike_by_all_that_accept_it() {
+    need!(program("go"), program("python3"), program("bsdtar"));
+    let times: usize = std::env::var("TARE_FUZZ").map_or(1, |n| n.parse().unwrap());
+    let mut random = Random(SEED);
+    let (mut archives, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..COMPOSED * times {
+        let composed = compose(&mut random);
+        let damaged = damage(&composed, &mut random);
+        for bytes in [composed, damaged] {
+            if let Ok(lines) = list(&bytes) {
+                ours.push(lines);
+                archives.push(bytes);
+            }
+        }
+    }
+    assert!(archives.len() > COMPOSED * times / 3, "{}", archives.len());
+    for peer in PEERS {
+        let accepted = peer.compare(&archives, &ours);
+        let accepted = accepted.iter().filter(|&&accepted| accepted).count();
+        // Nearly everything that we accept, every reader does.
+        assert!(
+            accepted > archives.len() * 9 / 10,
+            "{}: {accepted}",
+            peer.name
+        );
+    }
+}
