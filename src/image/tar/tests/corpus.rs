@@ -68,293 +68,267 @@ fn prefixed(mut head: Head, prefix: &str) -> Head {
     head
 }
 
-fn accepted() -> Vec<(&'static str, Tar)> {
-    let hundred = "h".repeat(100);
-    let far = "f".repeat(300);
-    let nul = |text: &str| format!("{text}\0");
+type Accepted = Vec<(&'static str, Tar)>;
+type Refused = Vec<(&'static str, &'static str, Tar)>;
+
+fn accepted() -> Accepted {
+    [types(), names(), fields(), sequences()].concat()
+}
+
+fn types() -> Accepted {
+    let all = Tar::new().dir("d/").file("d/f", "content");
+    let all = all.symlink("d/s", "../f").link("h", "d/f");
+    let all = all.head(Head::new(b'6', "fifo").owner(7, 8));
+    let all = all.head(Head::new(b'3', "null").device(1, 3));
+    let old = Tar::new().put(Head::new(0, "nul"), "1");
+    let v7 = Tar::new().head(Head::new(0, "old/").magic(V7));
+    let linked = Head::new(b'1', "h").link("f").mode(0o4777).owner(1, 2);
     vec![
-        ("an entry of each type", {
-            Tar::new()
-                .dir("d/")
-                .file("d/f", "content")
-                .symlink("d/s", "../f")
-                .link("h", "d/f")
-                .head(Head::new(b'6', "fifo").owner(7, 8))
-                .head(Head::new(b'3', "null").device(1, 3))
-                .head(Head::new(b'4', "disk").device(8, 300))
-        }),
-        ("old types of files", {
-            Tar::new()
-                .put(Head::new(0, "nul"), "1")
-                .put(Head::new(b'7', "contiguous"), "2")
-        }),
-        ("a V7 directory by its slash", {
-            Tar::new()
-                .head(Head::new(0, "old/").magic(V7))
-                .put(Head::new(0, "old/f").magic(V7), "x")
-        }),
         (
-            "a name of a hundred bytes without an end",
-            Tar::new().file(&hundred, "x"),
+            "an entry of each type",
+            all.head(Head::new(b'4', "disk").device(8, 300)),
         ),
         (
-            "a ustar prefix",
-            Tar::new().put(prefixed(Head::new(b'0', "n"), "p/q"), "x"),
+            "old types of files",
+            old.put(Head::new(b'7', "contiguous"), "2"),
         ),
-        ("a path and an owner by PAX", {
-            pax(&[("path", &far), ("uid", "4294967294"), ("gid", "3000000")]).file("short", "x")
-        }),
-        ("a name beyond ASCII by PAX, none in the header", {
-            pax(&[("path", "\u{e4}\u{f6}")]).file("", "x")
-        }),
-        ("a target beyond ASCII by PAX, none in the header", {
-            pax(&[("linkpath", "\u{e4}\u{f6}")]).symlink("s", "")
-        }),
         (
-            "a size by PAX, the same in the header",
-            pax(&[("size", "5")]).file("f", "12345"),
+            "a V7 directory by its slash",
+            v7.put(Head::new(0, "old/f").magic(V7), "x"),
         ),
-        ("times by PAX", {
-            pax(&[
-                ("mtime", "1234567890.123456789"),
-                ("atime", "1.5"),
-                ("ctime", "2"),
-            ])
-            .file("f", "x")
-        }),
-        ("attributes by PAX", {
-            pax(&[
-                ("SCHILY.xattr.user.a", "v=w"),
-                ("comment", ""),
-                ("hdrcharset", "BINARY"),
-            ])
-            .file("f", "x")
-        }),
-        ("a global header with a comment", {
-            Tar::new()
-                .put(
-                    Head::new(b'g', "g"),
-                    pax_records(&[("comment", b"0123abcd")]),
-                )
-                .file("f", "x")
-        }),
-        ("a long GNU name and target", {
-            long(b'L', nul(&far))
-                .raw(long(b'K', nul(&far)).0)
-                .head(gnu(b'2', "short").link("t"))
-        }),
         (
-            "a long GNU name without its NUL",
-            long(b'L', &far).put(gnu(b'0', "short"), "x"),
+            "a hard link with a mode of its own",
+            Tar::new().file("f", "x").head(linked),
         ),
-        ("numbers in base 256", {
-            Tar::new().put(gnu(b'0', "f").owner(3_000_000, 1 << 31).mtime(1 << 33), "x")
-        }),
-        (
-            "a time before 1970 in base 256",
-            patched(gnu(b'5', "d"), &[(136, &[0xff; 12])]),
-        ),
-        ("numbers in other spellings", {
-            patched(
-                Head::new(b'5', "d"),
-                &[
-                    (100, b"   755 \0"),
-                    (108, b"00001750"),
-                    (116, b"        "),
-                    (136, b"1\0\0\0\0\0\0\0\0\0\0\0"),
-                ],
-            )
-        }),
-        ("names with and without dots and slashes", {
-            Tar::new()
-                .dir("./")
-                .file("./a//b", "x")
-                .dir("d//")
-                .file("/abs", "x")
-                .file("a/./c", "x")
-        }),
-        ("the same name again and again", {
-            Tar::new()
-                .file("f", "first")
-                .dir("f/")
-                .symlink("f", "t")
-                .file("f", "last")
-        }),
-        ("a hard link with a mode of its own", {
-            Tar::new()
-                .file("f", "x")
-                .head(Head::new(b'1', "h").link("f").mode(0o4777).owner(1, 2))
-        }),
         ("sparse files of each format", sparse()),
     ]
 }
 
-fn sparse() -> Tar {
-    let keys = [("GNU.sparse.size", "9"), ("GNU.sparse.numblocks", "2")];
-    let pairs = [("GNU.sparse.offset", "1"), ("GNU.sparse.numbytes", "2")];
-    let more = [("GNU.sparse.offset", "5"), ("GNU.sparse.numbytes", "3")];
-    let zero = pax(&[&keys[..], &pairs, &more].concat()).file("GNUSparseFile.0/z", "abcde");
-    let one = pax(&[
-        &keys[..],
-        &[("GNU.sparse.name", "o"), ("GNU.sparse.map", "1,2,5,3")],
+fn names() -> Accepted {
+    let far = "f".repeat(300);
+    let nul = format!("{far}\0");
+    let prefixed = prefixed(Head::new(b'0', "n"), "p/q");
+    let both = long(b'L', &nul).raw(long(b'K', &nul).0);
+    let wild = Tar::new().dir("./").file("./a//b", "x").dir("d//");
+    vec![
+        (
+            "a name of a hundred bytes without an end",
+            Tar::new().file("h".repeat(100), "x"),
+        ),
+        ("a ustar prefix", Tar::new().put(prefixed, "x")),
+        ("a path by PAX", pax(&[("path", &far)]).file("short", "x")),
+        (
+            "a name beyond ASCII by PAX, none in the header",
+            pax(&[("path", "\u{e4}\u{f6}")]).file("", "x"),
+        ),
+        (
+            "a target beyond ASCII by PAX, none in the header",
+            pax(&[("linkpath", "\u{e4}\u{f6}")]).symlink("s", ""),
+        ),
+        (
+            "a long GNU name and target",
+            both.head(gnu(b'2', "short").link("t")),
+        ),
+        (
+            "a long GNU name without its NUL",
+            long(b'L', &far).put(gnu(b'0', "short"), "x"),
+        ),
+        (
+            "names with and without dots and slashes",
+            wild.file("/abs", "x").file("a/./c", "x"),
+        ),
     ]
-    .concat());
-    let one = one.file("GNUSparseFile.0/o", "abcde");
-    let mut body = b"2\n1\n2\n5\n3\n".to_vec();
-    body.resize(512, 0);
-    body.extend_from_slice(b"abcde");
+}
+
+fn fields() -> Accepted {
+    let owner = [("uid", "4294967294"), ("gid", "3000000")];
+    let times = [("mtime", "1234567890.123456789"), ("atime", "1.5")];
+    let attributes = [("SCHILY.xattr.user.a", "v=w"), ("hdrcharset", "BINARY")];
+    let large = gnu(b'0', "f").owner(3_000_000, 1 << 31).mtime(1 << 33);
+    let spellings: [(usize, &[u8]); 4] = [
+        (100, b"   755 \0"),
+        (108, b"00001750"),
+        (116, b"        "),
+        (136, b"1\0\0\0\0\0\0\0\0\0\0\0"),
+    ];
+    vec![
+        ("owners by PAX", pax(&owner).file("f", "x")),
+        ("times by PAX", pax(&times).file("f", "x")),
+        ("attributes by PAX", pax(&attributes).file("f", "x")),
+        (
+            "a size by PAX, the same in the header",
+            pax(&[("size", "5")]).file("f", "12345"),
+        ),
+        ("numbers in base 256", Tar::new().put(large, "x")),
+        (
+            "a time before 1970 in base 256",
+            patched(gnu(b'5', "d"), &[(136, &[0xff; 12])]),
+        ),
+        (
+            "numbers in other spellings",
+            patched(Head::new(b'5', "d"), &spellings),
+        ),
+    ]
+}
+
+fn sequences() -> Accepted {
+    let same = Tar::new().file("f", "first").dir("f/");
+    let comment = pax_records(&[("comment", b"0123abcd")]);
+    vec![
+        (
+            "the same name again and again",
+            same.symlink("f", "t").file("f", "last"),
+        ),
+        (
+            "a global header with a comment",
+            Tar::new().put(Head::new(b'g', "g"), comment).file("f", "x"),
+        ),
+    ]
+}
+
+fn sparse() -> Tar {
+    let size = [("GNU.sparse.size", "9"), ("GNU.sparse.numblocks", "2")];
+    let first = [("GNU.sparse.offset", "1"), ("GNU.sparse.numbytes", "2")];
+    let second = [("GNU.sparse.offset", "5"), ("GNU.sparse.numbytes", "3")];
+    let zero = pax(&[size, first, second].concat()).file("GNUSparseFile.0/z", "abcde");
+    let map = [("GNU.sparse.name", "o"), ("GNU.sparse.map", "1,2,5,3")];
+    let one = pax(&[size, map].concat()).file("GNUSparseFile.0/o", "abcde");
     let ten = pax(&[
         ("GNU.sparse.major", "1"),
         ("GNU.sparse.minor", "0"),
         ("GNU.sparse.name", "t"),
         ("GNU.sparse.realsize", "9"),
     ]);
+    let mut body = b"2\n1\n2\n5\n3\n".to_vec();
+    body.resize(512, 0);
+    body.extend_from_slice(b"abcde");
     let ten = ten.file("GNUSparseFile.0/t", body);
-    let old = patched(
-        gnu(b'S', "old").size(5),
-        &[(386, OLD_MAP), (483, b"00000000011\0")],
-    );
+    let old = patched(gnu(b'S', "old").size(5), &OLD_MAP);
     zero.raw(one.0).raw(ten.0).raw(old.raw("abcde").pad().0)
 }
 
-/// Bytes 1 and 2, then 5 to 7.
-const OLD_MAP: &[u8] = b"00000000001\000000000002\000000000005\000000000003\0";
+/// The map of a sparse file of 9 bytes that has 1 and 2, and 5 to 7.
+const OLD_MAP: [(usize, &[u8]); 2] = [
+    (386, b"00000000001 00000000002 00000000005 00000000003 "),
+    (483, b"00000000011\0"),
+];
 
-fn refused() -> Vec<(&'static str, &'static str, Tar)> {
+fn refused() -> Refused {
+    [contradictions(), dialects(), remains(), kinds()].concat()
+}
+
+fn contradictions() -> Refused {
     let body = |size: &str| pax(&[("size", size)]).file("f", "12345");
-    let entry = Tar::new().file("f", "x").0;
+    let number = |at, bytes: &[u8]| patched(gnu(b'0', "f"), &[(at, bytes)]);
+    let names = long(b'L', "gnu\0").pax(&[("path", b"pax")]);
+    let twice = pax(&[("path", "a")]).pax(&[("path", b"b")]);
     let global = |key: &str| {
         let records = pax_records(&[(key, b"1")]);
-        Tar::new().put(Head::new(b'g', "g"), records).raw(&entry)
+        Tar::new().put(Head::new(b'g', "g"), records).file("f", "x")
     };
-    let old = gnu(b'S', "s").size(5);
-    let old_map: [(usize, &[u8]); 2] = [(386, OLD_MAP), (483, b"00000000011\0")];
-    let behind = |head: Head, text: &[u8]| {
-        let mut block = [0; 512];
-        block[..text.len()].copy_from_slice(text);
-        Tar::new().head(head.size(4)).raw(block).raw(&entry)
-    };
-    let star = [("SCHILY.devmajor", "9")];
-    let solaris = [("SUN.holesdata", " 0 1 2")];
+    let directory = long(b'L', "f\0").head(gnu(0, "d/"));
+    let target = long(b'K', "t\0").head(gnu(b'2', "s"));
     vec![
         ("a smaller size by PAX", "sizes", body("4")),
         ("no size by PAX", "sizes", body("0")),
         ("a size in octal by PAX", "malformed number", body("05")),
-        (
-            "a signed number",
-            "malformed number",
-            patched(gnu(b'0', "f"), &[(124, b"+5\0")]),
-        ),
+        ("a signed number", "malformed number", number(124, b"+5\0")),
         (
             "a number with a tail",
             "malformed number",
-            patched(gnu(b'0', "f"), &[(108, b"1\08")]),
+            number(108, b"1\x008"),
         ),
-        ("names by PAX and by GNU", "PAX and by GNU", {
-            long(b'L', "gnu\0").pax(&[("path", b"pax")]).file("f", "x")
-        }),
-        (
-            "two extended headers",
-            "twice",
-            pax(&[("path", "a")]).pax(&[("path", b"b")]).file("f", "x"),
-        ),
+        ("two names", "PAX and by GNU", names.file("f", "x")),
+        ("two extended headers", "twice", twice.file("f", "x")),
         ("a global path", "global", global("path")),
         ("a global size", "global", global("size")),
         ("a global map of holes", "global", global("SUN.holesdata")),
         (
-            "holes by Solaris",
-            "Solaris",
-            pax(&solaris).file("f", "12345"),
+            "a file by its long name, a directory by its short one",
+            "by one of its names",
+            directory,
         ),
         (
-            "holes by star",
-            "star",
-            pax(&[("SCHILY.realsize", "9")]).file("f", "12345"),
+            "a long target for what has no short one",
+            "target for",
+            target,
         ),
-        (
-            "device numbers by star",
-            "star",
-            pax(&star).head(Head::new(b'3', "c").device(1, 3)),
-        ),
-        (
-            "a prefix that only star has",
-            "star",
-            patched(prefixed(Head::new(b'5', "d"), "p"), &[(508, b"tar\0")]),
-        ),
+    ]
+}
+
+fn dialects() -> Refused {
+    let v7 = |flag, name| Head::new(flag, name).magic(V7);
+    let device = Head::new(b'3', "c").device(1, 3);
+    let star = patched(prefixed(Head::new(b'5', "d"), "p"), &[(508, b"tar\0")]);
+    let one = |head| Tar::new().head(head);
+    let holes = |key| pax(&[(key, " 0 1 2")]).file("f", "12345");
+    let numbered = pax(&[("SCHILY.devmajor", "9")]).head(device.clone());
+    let old = |magic| patched(gnu(b'S', "s").magic(magic).size(5), &OLD_MAP).raw("abcde");
+    let behind = pax(&[("size", "5")]).raw(old(GNU).pad().0);
+    let posix = patched(Head::new(b'S', "s").size(5), &OLD_MAP[..1]).raw("abcde");
+    vec![
+        ("holes by Solaris", "Solaris", holes("SUN.holesdata")),
+        ("holes by star", "star", holes("SCHILY.realsize")),
+        ("device numbers by star", "star", numbered),
+        ("a prefix by star", "star", star),
         (
             "a prefix in GNU's dialect",
             "prefix",
-            Tar::new().head(prefixed(gnu(b'5', "d"), "p")),
+            one(prefixed(gnu(b'5', "d"), "p")),
         ),
         (
             "a prefix before POSIX",
             "prefix",
-            Tar::new().head(prefixed(Head::new(b'5', "d").magic(V7), "p")),
+            one(prefixed(v7(b'5', "d"), "p")),
         ),
-        (
-            "a device before POSIX",
-            "device in",
-            Tar::new().head(Head::new(b'3', "c").magic(V7).device(1, 3)),
-        ),
-        ("an old sparse file in POSIX's dialect", "old sparse", {
-            patched(Head::new(b'S', "s").size(5), &old_map[..1])
-                .raw("abcde")
-                .pad()
-        }),
+        ("a device before POSIX", "device in", one(device.magic(V7))),
+        ("an old sparse file of POSIX", "old sparse", posix.pad()),
         (
             "an old sparse file behind an extended header",
             "old sparse",
-            { pax(&[("size", "5")]).raw(patched(old, &old_map).raw("abcde").pad().0) },
+            behind,
         ),
-        (
-            "a file by its long name, a directory by its short one",
-            "by one of its names",
-            { long(b'L', "f\0").head(gnu(0, "d/")) },
-        ),
-        ("a long target for an entry that has none", "target for", {
-            long(b'K', "t\0").head(gnu(b'2', "s"))
-        }),
-        (
-            "a long name that goes on in its padding",
-            "behind",
-            behind(gnu(b'L', "@"), b"name and more\0"),
-        ),
-        ("a record in the padding", "behind", {
-            Tar::new()
-                .head(Head::new(b'x', "x").size(9))
-                .raw("9 uid=77\n9 gid=77\n")
-                .pad()
-                .raw(&entry)
-        }),
+    ]
+}
+
+/// Bytes where readers stop at different places.
+fn remains() -> Refused {
+    let entry = Tar::new().file("f", "x");
+    let mut text = [0; 512];
+    text[..14].copy_from_slice(b"name and more\0");
+    let name = Tar::new().head(gnu(b'L', "@").size(4)).raw(text);
+    let records = Tar::new().head(Head::new(b'x', "x").size(9));
+    let records = records.raw("9 uid=77\n9 gid=77\n").pad();
+    let after = |zeros: usize| entry.clone().raw(vec![0; zeros]).raw(&entry.0);
+    vec![
+        ("a long name with a padding", "behind", name.raw(&entry.0)),
+        ("a record in the padding", "behind", records.raw(&entry.0)),
+        ("more behind the end", "after the end", after(1024)),
+        ("more behind a block of zeros", "after a block", after(512)),
+    ]
+}
+
+fn kinds() -> Refused {
+    let data = |head| Tar::new().put(head, "data");
+    let dump = Tar::new().put(gnu(b'D', "d/"), "Yf\0\0");
+    vec![
         ("a file with a slash", "slash", Tar::new().file("f/", "")),
         (
             "a link with data",
             "data for",
-            Tar::new().put(Head::new(b'1', "h").link("f"), "data"),
+            data(Head::new(b'1', "h").link("f")),
         ),
         (
             "a directory with data",
             "directory with data",
-            Tar::new().put(Head::new(b'5', "d"), "data"),
+            data(Head::new(b'5', "d")),
         ),
-        (
-            "an incremental dump",
-            "unknown type",
-            Tar::new().put(gnu(b'D', "d/"), "Yf\0\0"),
-        ),
+        ("an incremental dump", "unknown type", dump),
         (
             "a volume's label",
             "unknown type",
             Tar::new().head(gnu(b'V', "label")),
         ),
-        (
-            "more behind the end",
-            "after the end",
-            Tar::new().raw(&entry).raw([0; 1024]).raw(&entry),
-        ),
-        ("more behind one block of zeros", "after a block", {
-            Tar::new().raw(&entry).raw([0; 512]).raw(&entry)
-        }),
     ]
 }
 
