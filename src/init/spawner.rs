@@ -45,11 +45,28 @@ pub(crate) fn run(socket: i32) -> ! {
     let _ = sys!(nr::UMASK, 0);
     // Nothing that the host left inheritable may live on here.
     close_from(3);
+    raise_oom_score();
     // PR_SET_DUMPABLE: neither the caller's other processes nor a sandbox may look into this one.
     let _ = sys::prctl(4, 0, 0);
     match Spawner::new(socket) {
         Ok(mut spawner) => spawner.serve(),
         Err(error) => sys::exit(error.0),
+    }
+}
+
+/// A host that is protected from the kernel's search for memory (a negative `oom_score_adj`,
+/// proc(5)) does not hand that down: with memory used up, everything else would die before what
+/// a sandbox runs. While this process is dumpable, or the file would not be an ordinary user's.
+fn raise_oom_score() {
+    let flags = sys::O_RDWR | sys::O_CLOEXEC;
+    let Ok(file) = sys::openat(AT_FDCWD, c"/proc/self/oom_score_adj", flags, 0) else {
+        // A host without /proc; nothing that was asked for depends on it.
+        return;
+    };
+    let mut sign = [0];
+    if sys::read(file.0, &mut sign) == Ok(1) && sign == *b"-" {
+        // Raising takes no privilege, so it does not fail.
+        let _ = sys::write(file.0, b"0");
     }
 }
 

@@ -5,6 +5,7 @@ use std::env;
 use std::process;
 
 use tare::{Command, Stdin, Stdout};
+use tare_oracle::need;
 
 use crate::harness::{Ground, line, run, sh, text};
 
@@ -122,6 +123,23 @@ fn host_with_limits_and_niceness_passes_them_on_unless_told() {
             .0,
         300
     );
+}
+
+#[test]
+fn host_spared_when_memory_is_short_has_commands_that_are_not() {
+    let name = "host::host_spared_when_memory_is_short_has_commands_that_are_not";
+    if !is_again(name) {
+        need!(root);
+        again(name, "export SCORE=0; echo -700 >/proc/$$/oom_score_adj");
+        return again(name, "export SCORE=300; echo 300 >/proc/$$/oom_score_adj");
+    }
+    let ground = Ground::new();
+    let score = env::var("SCORE").unwrap();
+    let sandbox = ground.open();
+    for pid in ["self", "1"] {
+        let script = format!("cat /proc/{pid}/oom_score_adj");
+        assert_eq!(line(&sandbox, &script), score, "{pid}");
+    }
 }
 
 #[test]
