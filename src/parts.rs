@@ -10,3 +10,4 @@ pub(crate) mod mounts;
 pub(crate) mod ops;
 pub(crate) mod rlimit;
 pub(crate) mod seccomp;
+pub(crate) mod sysctl;

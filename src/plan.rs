@@ -18,7 +18,7 @@ use crate::parts::idmap::{self, Ids};
 use crate::parts::mounts::{self, RDONLY, options};
 use crate::parts::ops::{Ops, Slot};
 use crate::parts::seccomp::Compiled;
-use crate::parts::{devices, rlimit};
+use crate::parts::{devices, rlimit, sysctl};
 use crate::spec::{ByteSize, Network, Spec, UserNamespace, Write};
 use crate::tree::{Backend, Lower, Mounted, Request};
 use crate::wire::{Confine, Field as _, ListBuf, Op, Open};
@@ -283,6 +283,7 @@ fn fill(
 ) -> Result<[Slot; 3]> {
     let spec = needs.spec;
     let kernel = mounts::kernel(ops, root, spec, ordinary, needs.cgroup2);
+    sysctl::network(ops, kernel.proc, spec, needs.ids);
     let dev = mounts::dev(ops);
     ops.attach(
         dev,

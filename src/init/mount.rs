@@ -219,10 +219,10 @@ pub(crate) fn open_dir(path: &CStr) -> Result<Fd> {
     sys::openat(AT_FDCWD, path, O_PATH | O_DIRECTORY, 0)
 }
 
-/// Writes to an existing file below `root`, which must lie in the same mount and hold no link.
-pub(crate) fn write_file(root: i32, path: &CStr, bytes: &[u8]) -> Result<()> {
+/// Writes to an existing file below `proc`, in that mount and through no link.
+pub(crate) fn set_sysctl(proc: i32, path: &CStr, value: &[u8]) -> Result<()> {
     const HERE: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_XDEV;
-    let file = sys::openat2(root, path, sys::O_WRONLY, 0, HERE)?;
-    sys::write(file.0, bytes)
+    let file = sys::openat2(proc, path, sys::O_WRONLY, 0, HERE)?;
+    sys::write(file.0, value)
 }
 

@@ -76,7 +76,7 @@ impl Replay {
             Op::MakeReadOnly { root, path } => mount::make_read_only(self.fd(root)?, path),
             Op::Detach { slot } => mount::detach(self.fd(slot)?),
             Op::PivotRoot { slot } => mount::pivot_root(self.fd(slot)?),
-            Op::WriteFile { root, path, bytes } => mount::write_file(self.fd(root)?, path, bytes),
+            Op::SetSysctl { proc, path, value } => mount::set_sysctl(self.fd(proc)?, path, value),
             Op::CloseSlot { slot } => {
                 sys::close(self.fd(slot)?);
                 self.slots[slot as usize] = -1;

@@ -175,7 +175,10 @@ fn sentence(op: &Op<'_>) -> (String, String) {
         Op::Detach { .. } => step("detach mount"),
         Op::PivotRoot { .. } => step("pivot root"),
         Op::DropBounding { .. } => step("drop bounding set"),
-        Op::WriteFile { path, .. } => on("write", path),
+        Op::SetSysctl { path, .. } => {
+            let name = path.to_string_lossy().replacen("sys/", "", 1);
+            ("set sysctl".into(), name.replace('/', "."))
+        }
         Op::CloseSlot { .. } => step("close"),
         Op::Chown { path, .. } => on("change owner", path),
         Op::RemoveTree { path, .. } => on("remove", path),

@@ -76,8 +76,8 @@ ops! {
     20 PivotRoot { slot: u32, }
     /// Drops from the bounding set what is not in `keep`.
     21 DropBounding { keep: u64, }
-    /// Writes bytes to an existing file of a slot's tree, without crossing into another mount.
-    22 WriteFile { root: u32, path: &'a CStr, bytes: &'a [u8], }
+    /// Writes a kernel setting of the caller's namespaces: an existing file of a procfs slot.
+    22 SetSysctl { proc: u32, path: &'a CStr, value: &'a [u8], }
     /// Closes a slot.
     23 CloseSlot { slot: u32, }
     /// Changes owner, then mode, then the file capability (if any) of an entry, following nothing.

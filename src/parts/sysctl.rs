@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Settings of the sandbox's own network namespace: the two that Docker's default changes.
+//!
+//! Both are about that namespace alone, `ip-sysctl.rst` of the kernel's documentation.
+#![forbid(unsafe_code)]
+
+use std::ffi::CString;
+use std::path::Path;
+
+use crate::parts::idmap::Ids;
+use crate::parts::ops::{Ops, Slot};
+use crate::spec::{IdMap, Network, Spec, UserNamespace};
+use crate::wire::Op;
+
+/// The largest id that `ping_group_range` takes.
+const LAST: u32 = i32::MAX as u32;
+
+/// Lets every group ping without a capability, and every user listen on every port. The
+/// settings of a network that others use are theirs.
+pub(crate) fn network(ops: &mut Ops, proc: Slot, spec: &Spec, ids: &Ids) {
+    if spec.network != Network::None {
+        return;
+    }
+    let (first, last) = groups(spec, ids);
+    let range = format!("{first} {last}");
+    for (name, value) in [
+        ("ping_group_range", range.as_str()),
+        ("ip_unprivileged_port_start", "0"),
+    ] {
+        let path = format!("sys/net/ipv4/{name}");
+        // A kernel without IPv4 has none of them.
+        if Path::new("/proc").join(&path).exists() {
+            ops.push(Op::SetSysctl {
+                proc: proc.number(),
+                path: &CString::new(path).expect("the names hold no NUL"),
+                value: value.as_bytes(),
+            });
+        }
+    }
+}
+
+/// The first and the last group id inside: the kernel refuses one that is not mapped.
+fn groups(spec: &Spec, ids: &Ids) -> (u32, u32) {
+    let ends = |map: &[IdMap]| {
+        let first = map.iter().map(|line| line.inside).min().unwrap_or(0);
+        // What the caller's own map holds, the kernel judges.
+        let end = |line: &IdMap| line.inside.saturating_add(line.count.saturating_sub(1));
+        let last = map.iter().map(end).max();
+        (first.min(LAST), last.unwrap_or(0).min(LAST))
+    };
+    match (&spec.namespaces.user, ids) {
+        (UserNamespace::Maps { gids, .. }, _) => ends(gids),
+        (_, Ids::Host) => (0, LAST),
+        (_, Ids::Single) => (0, 0),
+        (_, Ids::Subordinate { gids, .. }) => ends(gids),
+    }
+}
