@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, CString};
+use std::path::Path;
 
 use nix::sys::stat::{makedev, stat};
 
@@ -22,14 +23,16 @@ const NODES: [(&CStr, u64, u64); 6] = [
 ];
 
 /// Name and target.
-const LINKS: [(&CStr, &CStr); 6] = [
+const LINKS: [(&CStr, &CStr); 5] = [
     (c"fd", c"/proc/self/fd"),
     (c"stdin", c"/proc/self/fd/0"),
     (c"stdout", c"/proc/self/fd/1"),
     (c"stderr", c"/proc/self/fd/2"),
-    (c"core", c"/proc/kcore"),
     (c"ptmx", c"pts/ptmx"),
 ];
+
+/// The same, where the kernel has the target.
+const CORE: (&CStr, &CStr) = (c"core", c"/proc/kcore");
 
 /// Fills the `/dev` mount.
 pub(crate) fn fill(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) -> Result<()> {
@@ -46,7 +49,8 @@ pub(crate) fn fill(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) -> Res
             });
         }
     }
-    for (path, target) in LINKS {
+    let core = Path::new("/proc/kcore").exists().then_some(CORE);
+    for (path, target) in LINKS.into_iter().chain(core) {
         ops.push(Op::MakeLink {
             root: dev.number(),
             path,

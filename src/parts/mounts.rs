@@ -48,6 +48,13 @@ const READ_ONLY: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
+/// What Docker writes to `/etc/hosts` below the line of `localhost`, moby's libnetwork/etchosts.
+const HOSTS_IPV6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\n\
+                          fe00::\tip6-localnet\n\
+                          ff00::\tip6-mcastprefix\n\
+                          ff02::1\tip6-allnodes\n\
+                          ff02::2\tip6-allrouters\n";
+
 /// The mounts that later steps need.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kernel {
@@ -195,8 +202,7 @@ pub(crate) fn names(
 ) -> Result<()> {
     let own = spec.network == Network::None;
     let of_host = |path: &str| std::fs::read(path).unwrap_or_default();
-    let hosts =
-        format!("127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+    let hosts = format!("127.0.0.1\tlocalhost {hostname}\n{HOSTS_IPV6}");
     let files = [
         (
             c"hostname",
