@@ -139,7 +139,7 @@ pub(super) fn launch(
     )?;
     let cgroup = match command.timeout {
         Some(_) => live.command_cgroup(id)?,
-        // Half of what a start costs, for which there is little use without a time limit.
+        // A fifth more for each start, for which there is little use without a time limit.
         None => None,
     };
     let mut theirs: Vec<BorrowedFd<'_>> = streams.theirs.iter().map(|fd| fd.as_fd()).collect();

@@ -293,13 +293,14 @@ static void try_mount(char **arg)
 	say("mount", mount(arg[1], arg[0], arg[2], number(arg[3]), NULL));
 }
 
-/* keyring: what the session keyring is called, and whether a key in it or in the user's can be found */
+/* keyring: what the session keyring is called and its number, and whether a key in it or in the user's can be found */
 static void keyring(char **arg)
 {
 	char text[256];
 	long id = syscall(SYS_keyctl, 0, -3, 0);
 
 	say("session", id);
+	printf("serial %ld\n", id);
 	if (syscall(SYS_keyctl, 6, -3, text, sizeof text) > 0)
 		printf("describes %s\n", text);
 	for (; *arg; arg++) {
