@@ -2,6 +2,7 @@
 //! The options of a sandbox, defined once for every face.
 #![forbid(unsafe_code)]
 
+mod flat;
 mod limits;
 mod mount;
 mod security;
@@ -327,16 +328,19 @@ fn invalid(step: &'static str, error: &serde_path_to_error::Error<serde_json::Er
     let made = Error::new(Kind::Invalid, step, &text);
     match quoted.split_first() {
         Some((given, valid)) if text.starts_with("unknown ") => {
-            let nearest = valid.iter().max_by(|a, b| {
-                strsim::jaro_winkler(given, a).total_cmp(&strsim::jaro_winkler(given, b))
-            });
-            match nearest {
+            match nearest(given, valid.iter().copied()) {
                 Some(key) => made.with_cure(format!("{key:?}")),
                 None => made,
             }
         }
         _ => made,
     }
+}
+
+/// The key that was probably meant.
+fn nearest<'a>(given: &str, keys: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = |key: &&str| strsim::jaro_winkler(given, key);
+    keys.max_by(|a, b| near(a).total_cmp(&near(b)))
 }
 
 #[cfg(test)]
