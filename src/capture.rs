@@ -2,7 +2,8 @@
 //! Running a command to its end with its output kept: one poll loop in the caller's own thread.
 #![forbid(unsafe_code)]
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -10,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::read;
 
 use crate::error::{Error, Result};
-use crate::process::{Process, Reason, Status};
+use crate::process::{Process, Reason, Status, millis};
 use crate::wire::BY_OUTPUT;
 
 /// A finished command: how it ended and what it wrote, also when it was killed.
@@ -25,6 +26,7 @@ pub struct Output {
 }
 
 /// One stream being read.
+#[derive(Debug)]
 struct Stream {
     fd: Option<OwnedFd>,
     bytes: Vec<u8>,
@@ -69,6 +71,136 @@ impl Stream {
     }
 }
 
+/// A command's output being read without ever waiting unasked: for callers with an event loop of
+/// their own, or with signals to look at between waits. [`crate::Sandbox::run`] is this with a loop around it.
+#[derive(Debug)]
+pub struct Capture {
+    streams: [Stream; 2],
+    chunk: Vec<u8>,
+    over: bool,
+    limit: u64,
+}
+
+/// Why [`Capture::wait`] came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// The command has ended, and its pipes are empty.
+    Ended(Status),
+    /// A signal handler has run in this thread: EINTR, signal(7).
+    Interrupted,
+    /// The deadline is there, and the command still runs.
+    TimedOut,
+}
+
+impl Capture {
+    /// Takes over the output of a command, pipes or terminal; its input is closed. More than the command's
+    /// limit ([`crate::Command::output_limit`]) in all ends it with the reason `output`. A pipe that
+    /// was taken before is left to its taker.
+    ///
+    /// # Errors
+    /// As fcntl(2).
+    pub fn of(process: &Process) -> Result<Self> {
+        drop(process.take_stdin());
+        let stdout = match process.terminal() {
+            Some(fd) => Some(
+                fd.try_clone_to_owned()
+                    .map_err(|e| Error::io("read output", "dup", e))?,
+            ),
+            None => process.take_stdout(),
+        };
+        Self::from_pipes(process, stdout, process.take_stderr())
+    }
+
+    /// The same for the ends of pipes that were taken before.
+    ///
+    /// # Errors
+    /// As fcntl(2).
+    pub fn from_pipes(
+        process: &Process,
+        stdout: Option<OwnedFd>,
+        stderr: Option<OwnedFd>,
+    ) -> Result<Self> {
+        Ok(Self {
+            streams: [Stream::new(stdout)?, Stream::new(stderr)?],
+            chunk: vec![0u8; 64 << 10],
+            over: false,
+            limit: process.limit,
+        })
+    }
+
+    /// Reads what is there; the status when the command has ended and all it wrote is read. What its
+    /// leftovers in the background write later is not waited for. Never waits itself:
+    /// [`Process::status_fd`] and [`Capture::fds`] say when there is more to do.
+    ///
+    /// # Errors
+    /// Those of read(2).
+    pub fn step(&mut self, process: &Process) -> Result<Option<Status>> {
+        let status = process.try_wait()?;
+        for at in 0..self.streams.len() {
+            let used: usize = self.streams.iter().map(|s| s.bytes.len()).sum();
+            let room = self.limit - used as u64;
+            if !self.over && self.streams[at].drain(room, &mut self.chunk)? {
+                self.over = true;
+                // The pipes stay open, or SIGPIPE would come first. If it cannot be told, the
+                // sandbox is gone, and the status comes at once.
+                let _ = process.end(BY_OUTPUT);
+            }
+        }
+        Ok(status.map(|mut status| {
+            if self.over {
+                // It may have ended by itself before it was killed, but what it wrote is cut.
+                status.reason = Reason::Output;
+            }
+            status
+        }))
+    }
+
+    /// Reads until the command has ended, the deadline is there, or a signal handler has run.
+    ///
+    /// # Errors
+    /// Those of read(2) and poll(2).
+    pub fn wait(&mut self, process: &Process, deadline: Option<Instant>) -> Result<Waited> {
+        loop {
+            if let Some(status) = self.step(process)? {
+                return Ok(Waited::Ended(status));
+            }
+            let timeout = match deadline.map(|d| d.saturating_duration_since(Instant::now())) {
+                None => PollTimeout::NONE,
+                Some(left) if left.is_zero() => return Ok(Waited::TimedOut),
+                Some(left) => millis(left),
+            };
+            let mut fds = vec![PollFd::new(process.status_fd(), PollFlags::POLLIN)];
+            fds.extend(self.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+            match poll(&mut fds, timeout) {
+                Ok(_) => {}
+                Err(Errno::EINTR) => return Ok(Waited::Interrupted),
+                Err(e) => return Err(Error::os("read output", "poll", e)),
+            }
+        }
+    }
+
+    /// The pipes that are still read from, non-blocking; readable when there is something for [`Capture::step`].
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let open = self.streams.iter().filter(|_| !self.over);
+        open.filter_map(|s| s.fd.as_ref().map(|fd| fd.as_fd()))
+    }
+
+    /// What was read so far: standard output, or the terminal's, and standard error.
+    pub fn output(&self) -> [&[u8]; 2] {
+        self.streams.each_ref().map(|s| &s.bytes[..])
+    }
+
+    /// What was read, with how the command ended.
+    pub fn complete(self, status: Status) -> Output {
+        let [stdout, stderr] = self.streams.map(|s| s.bytes);
+        Output {
+            status,
+            stdout,
+            stderr,
+        }
+    }
+}
+
 impl Process {
     /// Waits for the command's end and keeps what it writes to its pipes, or to its terminal;
     /// its input is closed first. Output above the command's limit
@@ -82,54 +214,12 @@ impl Process {
     }
 }
 
-/// Reads until the command has ended and its pipes are empty. What its leftovers in the
-/// background write later is not waited for.
+/// Reads until the command has ended, whatever signals come.
 pub(crate) fn capture(process: &Process) -> Result<Output> {
-    let limit = process.limit;
-    drop(process.take_stdin());
-    let master = match process.terminal() {
-        Some(fd) => Some(
-            fd.try_clone_to_owned()
-                .map_err(|e| Error::io("read output", "dup", e))?,
-        ),
-        None => process.take_stdout(),
-    };
-    let mut streams = [Stream::new(master)?, Stream::new(process.take_stderr())?];
-    let mut chunk = vec![0u8; 64 << 10];
-    let mut over = false;
+    let mut capture = Capture::of(process)?;
     loop {
-        let status = process.try_wait()?;
-        for at in 0..streams.len() {
-            let used: usize = streams.iter().map(|s| s.bytes.len()).sum();
-            if !over && streams[at].drain(limit - used as u64, &mut chunk)? {
-                over = true;
-                // The pipes stay open, or SIGPIPE would come first. If it cannot be told, the
-                // sandbox is gone, and the status comes at once.
-                let _ = process.end(BY_OUTPUT);
-            }
-        }
-        if let Some(mut status) = status {
-            if over {
-                // It may have ended by itself before it was killed, but what it wrote is cut.
-                status.reason = Reason::Output;
-            }
-            let [stdout, stderr] = streams.map(|s| s.bytes);
-            return Ok(Output {
-                status,
-                stdout,
-                stderr,
-            });
-        }
-        let mut fds = vec![PollFd::new(process.status_fd(), PollFlags::POLLIN)];
-        fds.extend(
-            streams
-                .iter()
-                .filter_map(|s| s.fd.as_ref().filter(|_| !over))
-                .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
-        );
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(e) => return Err(Error::os("read output", "poll", e)),
+        if let Waited::Ended(status) = capture.wait(process, None)? {
+            return Ok(capture.complete(status));
         }
     }
 }

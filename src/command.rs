@@ -3,12 +3,13 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
+use crate::sys::dup;
 
 /// What to run: program, arguments, environment, place, user, files, time.
 ///
@@ -61,6 +62,8 @@ pub enum Stdout {
     Inherit,
     /// A descriptor of the caller's.
     Fd(OwnedFd),
+    /// For standard error: wherever standard output goes.
+    Merged,
 }
 
 /// Size of a terminal in characters.
@@ -189,6 +192,9 @@ impl Command {
         if self.argv.first().is_none_or(|program| program.is_empty()) {
             return wrong("argv", "there is no program".into());
         }
+        if let Stdout::Merged = self.stdout {
+            return wrong("stdout", "only standard error can be merged".into());
+        }
         for (name, _) in &self.env {
             if name.is_empty() || name.as_bytes().contains(&b'=') {
                 return wrong("env", format!("{name:?} cannot be an environment variable"));
@@ -216,6 +222,17 @@ impl Command {
         }
         Ok(())
     }
+}
+
+/// A copy of a descriptor that the caller names by number, as languages without owned descriptors do.
+///
+/// # Errors
+/// EBADF if there is none.
+pub fn duplicate(number: RawFd) -> Result<OwnedFd> {
+    dup::duplicate(number).map_err(|e| {
+        let what = format_args!("file descriptor {number}");
+        Error::os("copy descriptor", what, e)
+    })
 }
 
 /// Text for the kernel.

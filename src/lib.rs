@@ -55,8 +55,8 @@ mod tree;
 #[allow(dead_code, reason = "the helper uses the rest")]
 mod wire;
 
-pub use capture::Output;
-pub use command::{Command, Size, Stdin, Stdout};
+pub use capture::{Capture, Output, Waited};
+pub use command::{Command, Size, Stdin, Stdout, duplicate};
 pub use doctor::{Check, Matter, Report, doctor};
 pub use error::{Error, Kind, Result};
 pub use files::Files;

@@ -15,6 +15,7 @@ use crate::capture::{Output, capture};
 use crate::command::Command;
 use crate::error::{Error, Kind, Result};
 use crate::files::Files;
+use crate::image::Image;
 use crate::live::Live;
 use crate::process::Process;
 use crate::spec::Spec;
@@ -64,6 +65,16 @@ impl Sandbox {
         spec.validate()?;
         let base = store.base(&spec.image)?;
         Self::on(store, spec, base)
+    }
+
+    /// The same on an image that was looked up before, with [`image::Store::image_with`](crate::image::Store::image_with)
+    /// for example, which tells how far it is; `spec.image` does not matter.
+    ///
+    /// # Errors
+    /// As [`Sandbox::open`].
+    pub fn open_on(store: &Store, image: &Image, spec: &Spec) -> Result<Self> {
+        spec.validate()?;
+        Self::on(store, spec, Base::of(image.clone()))
     }
 
     /// Opens a sandbox whose root is a directory as it is, without copy-on-write: what commands write stays.

@@ -87,6 +87,14 @@ impl Store {
         Self::on(image::Store::open_default()?)
     }
 
+    /// The directory that [`Store::open_default`] means now; it need not be there.
+    ///
+    /// # Errors
+    /// [`crate::Kind::NotFound`] if no directory is known.
+    pub fn default_path() -> Result<PathBuf> {
+        image::default_path()
+    }
+
     fn on(images: image::Store) -> Result<Self> {
         let runtime = Arc::new(Runtime::default());
         let images = match Ids::detect() {

@@ -2,6 +2,7 @@
 //! The system calls that nix lacks, one family per file; the only unsafe code of the library.
 
 pub(crate) mod bpf;
+pub(crate) mod dup;
 pub(crate) mod flock;
 pub(crate) mod memfd;
 pub(crate) mod pidfd;

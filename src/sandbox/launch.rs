@@ -300,7 +300,10 @@ fn streams(stdin: Stdin, stdout: Stdout, stderr: Stdout, tty: bool) -> Result<St
     }
     let (in_theirs, stdin) = input(stdin)?;
     let (out_theirs, stdout) = output(stdout, 1)?;
-    let (err_theirs, stderr) = output(stderr, 2)?;
+    let (err_theirs, stderr) = match stderr {
+        Stdout::Merged => (copy(&out_theirs)?, None),
+        other => output(other, 2)?,
+    };
     Ok(Streams {
         theirs: [in_theirs, out_theirs, err_theirs],
         stdin,
@@ -328,6 +331,7 @@ fn output(stdout: Stdout, number: i32) -> Result<(OwnedFd, Option<OwnedFd>)> {
         Stdout::Null => Ok((null()?, None)),
         Stdout::Inherit => Ok((own(number)?, None)),
         Stdout::Fd(fd) => Ok((fd, None)),
+        Stdout::Merged => unreachable!("it is no place of its own: `Command::validate`"),
         Stdout::Piped => {
             let (read, write) =
                 pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::os("start command", "pipe", e))?;
@@ -352,6 +356,11 @@ fn null() -> Result<OwnedFd> {
     let file = OpenOptions::new().read(true).write(true).open("/dev/null");
     file.map(Into::into)
         .map_err(|e| Error::io("start command", "/dev/null", e))
+}
+
+fn copy(fd: &OwnedFd) -> Result<OwnedFd> {
+    fd.try_clone()
+        .map_err(|e| Error::io("start command", "dup", e))
 }
 
 /// The caller's own standard stream.

@@ -3,11 +3,13 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{F_SETFD, FdFlag, fcntl};
-use tare::{Command, Kind, Stdin, Stdout};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use tare::{Capture, Command, Kind, Stdin, Stdout, Waited};
 
 use crate::harness::{Ground, run, sh, text};
 
@@ -145,4 +147,75 @@ fn fds_of_the_host_are_not_inherited() {
     // Root may list the numbers, but see nothing of what they are.
     let init = run(&sandbox, sh("ls -l /proc/1/fd | grep -e '->'"));
     assert!(init.stdout.is_empty(), "{init:?}");
+}
+
+#[test]
+fn stderr_merged_keeps_the_order() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let script = "echo a; echo b >&2; echo c";
+    let output = run(&sandbox, sh(script).stderr(Stdout::Merged));
+    assert_eq!(
+        (&output.stdout[..], &output.stderr[..]),
+        (&b"a\nb\nc\n"[..], &b""[..])
+    );
+    let none = sh(script).stdout(Stdout::Null).stderr(Stdout::Merged);
+    assert_eq!(text(&sandbox, none), "");
+    let wrong = sandbox
+        .spawn(sh(script).stdout(Stdout::Merged))
+        .unwrap_err();
+    assert_eq!(wrong.kind(), Kind::Invalid, "{wrong}");
+}
+
+#[test]
+fn descriptor_by_number_is_copied() {
+    let ground = Ground::new();
+    fs::write(ground.path("in"), "numbered").unwrap();
+    let file = File::open(ground.path("in")).unwrap();
+    let sandbox = ground.open();
+    let copy = tare::duplicate(file.as_raw_fd()).unwrap();
+    assert_eq!(text(&sandbox, cat().stdin(Stdin::Fd(copy))), "numbered");
+    let wrong = tare::duplicate(-1).unwrap_err();
+    assert_eq!(wrong.errno(), Some(libc::EBADF), "{wrong}");
+}
+
+#[test]
+fn capture_by_steps_tells_signals_and_deadlines() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let process = sandbox
+        .spawn(sh("echo first; sleep 0.2; echo second"))
+        .unwrap();
+    let mut capture = Capture::of(&process).unwrap();
+    assert_eq!(capture.fds().count(), 2);
+    let soon = Instant::now() + Duration::from_millis(20);
+    assert_eq!(
+        capture.wait(&process, Some(soon)).unwrap(),
+        Waited::TimedOut
+    );
+    // A handler that does nothing, for this thread alone.
+    extern "C" fn nothing(_: i32) {}
+    let action = SigAction::new(
+        SigHandler::Handler(nothing),
+        SaFlags::empty(),
+        SigSet::empty(),
+    );
+    // SAFETY: the handler touches nothing, and nobody else here uses this signal.
+    unsafe { sigaction(Signal::SIGUSR2, &action) }.unwrap();
+    // SAFETY: it is this thread, which outlives the other one.
+    let waiter = unsafe { libc::pthread_self() };
+    let waited = thread::scope(|scope| {
+        scope.spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            // SAFETY: as above.
+            assert_eq!(unsafe { libc::pthread_kill(waiter, libc::SIGUSR2) }, 0);
+        });
+        capture.wait(&process, None).unwrap()
+    });
+    assert_eq!(waited, Waited::Interrupted);
+    let Waited::Ended(status) = capture.wait(&process, None).unwrap() else {
+        panic!("{:?}", capture.output());
+    };
+    assert!(status.success());
+    assert_eq!(capture.complete(status).stdout, b"first\nsecond\n");
 }
