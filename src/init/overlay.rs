@@ -8,10 +8,12 @@ use crate::mount::{clone_tree, configure, create, option, options};
 use crate::sys::{Errno, Fd, Mapping, Result, nr, sys};
 use crate::wire::{List, USERXATTR};
 
-/// What [`crate::wire::Op::NewOverlay`] asks for.
+/// What [`crate::wire::Op::NewOverlay`] asks for. Names that are not absolute are relative to the stage.
 pub(crate) struct Overlay<'a> {
     /// Attached mount below which upper and work are, and in which helper names may be made.
     pub(crate) stage: i32,
+    /// Which overlay of this stage it is: names what is made for it there.
+    pub(crate) number: u64,
     /// Topmost first.
     pub(crate) lowers: List<'a>,
     pub(crate) upper: &'a CStr,
@@ -23,7 +25,7 @@ pub(crate) struct Overlay<'a> {
 
 impl Overlay<'_> {
     pub(crate) fn mount(&self) -> Result<Fd> {
-        // Upper and work are named relative to the stage, which has no path of its own.
+        // The stage has no path of its own.
         sys!(nr::FCHDIR, self.stage)?;
         let mounted = match self.by_option() {
             // KERNEL(6.8): `lowerdir+` is not known, or a path is longer than an option may be.
@@ -40,8 +42,10 @@ impl Overlay<'_> {
         for lower in self.lowers.iter() {
             option(&fs, c"lowerdir+", lower)?;
         }
-        option(&fs, c"upperdir", self.upper)?;
-        option(&fs, c"workdir", self.work)?;
+        let mut places = [[0u8; 24]; 2];
+        let [upper, work] = self.writable(&mut places)?;
+        option(&fs, c"upperdir", upper)?;
+        option(&fs, c"workdir", work)?;
         if self.flags & USERXATTR != 0 {
             option(&fs, c"userxattr", c"")?;
         }
@@ -49,24 +53,26 @@ impl Overlay<'_> {
         create(&fs, self.attrs)
     }
 
-    /// Short links in the stage stand for the layers, so that neither their number nor the
-    /// characters in their names matter: all options together may take no more than a page.
+    /// Short links stand for the layers, so that neither their number nor the characters in
+    /// their names matter: all options together may take no more than a page, which is enough
+    /// for as many layers as the kernel takes.
     fn by_links(&self) -> Result<Fd> {
         let mut data = Text { memory: Mapping::anonymous(4096)?, at: 0 };
         data.add(b"lowerdir=")?;
         for (n, lower) in self.lowers.iter().enumerate() {
             let (mut place, mut digits) = ([0u8; 24], [0; 20]);
-            let name = dir::join(&mut place, &[b"l", dir::digits(n as u64, &mut digits)])?;
-            sys!(nr::SYMLINKAT, lower.as_ptr(), self.stage, name.as_ptr())?;
+            let name = self.link(&mut place, dir::digits(n as u64, &mut digits), lower)?;
             if n > 0 {
                 data.add(b":")?;
             }
             data.add(name.to_bytes())?;
         }
+        let mut places = [[0u8; 24]; 2];
+        let [upper, work] = self.writable(&mut places)?;
         data.add(b",upperdir=")?;
-        data.add(self.upper.to_bytes())?;
+        data.add(upper.to_bytes())?;
         data.add(b",workdir=")?;
-        data.add(self.work.to_bytes())?;
+        data.add(work.to_bytes())?;
         if self.flags & USERXATTR != 0 {
             data.add(b",userxattr")?;
         }
@@ -79,12 +85,39 @@ impl Overlay<'_> {
                 data.add(value.to_bytes())?;
             }
         }
-        sys!(nr::MKDIRAT, self.stage, c"m".as_ptr(), 0o700)?;
+        let mut place = [0u8; 24];
+        let mount = self.name(&mut place, b"m")?;
+        sys!(nr::MKDIRAT, self.stage, mount.as_ptr(), 0o700)?;
         // read-only, nosuid, nodev and noexec have the same bits here.
         let flags = self.attrs & 15;
         let text = data.memory.bytes().as_ptr();
-        sys!(nr::MOUNT, c"overlay".as_ptr(), c"m".as_ptr(), c"overlay".as_ptr(), flags, text)?;
-        clone_tree(self.stage, c"m", 0)
+        sys!(nr::MOUNT, c"overlay".as_ptr(), mount.as_ptr(), c"overlay".as_ptr(), flags, text)?;
+        clone_tree(self.stage, mount, 0)
+    }
+
+    /// The options for upper and work: links for names that are not ours, since in these two,
+    /// unlike in a `lowerdir+`, a backslash is an escape.
+    fn writable<'p>(&'p self, [u, w]: &'p mut [[u8; 24]; 2]) -> Result<[&'p CStr; 2]> {
+        match self.upper.to_bytes() {
+            [b'/', ..] => Ok([self.link(u, b"u", self.upper)?, self.link(w, b"w", self.work)?]),
+            _ => Ok([self.upper, self.work]),
+        }
+    }
+
+    /// Makes a link of this overlay's own in the stage.
+    fn link<'p>(&self, place: &'p mut [u8; 24], what: &[u8], target: &CStr) -> Result<&'p CStr> {
+        let name = self.name(place, what)?;
+        match sys!(nr::SYMLINKAT, target.as_ptr(), self.stage, name.as_ptr()) {
+            // The first attempt got this far; it leads to the same place.
+            Err(Errno::EXIST) => Ok(name),
+            other => other.map(|_| name),
+        }
+    }
+
+    /// A name that no other overlay of this stage uses. Directly in the stage: from below it, `..` would
+    /// end on top of what is mounted over it.
+    fn name<'p>(&self, place: &'p mut [u8; 24], what: &[u8]) -> Result<&'p CStr> {
+        dir::join(place, &[what, b"o", dir::digits(self.number, &mut [0; 20])])
     }
 }
 

@@ -13,13 +13,15 @@ use crate::wire::{Field as _, Op, Reader, SLOTS};
 /// The slots: descriptors that came with the request, then those that operations opened.
 pub(crate) struct Replay {
     slots: [i32; SLOTS],
+    /// Overlays made so far.
+    overlays: u64,
 }
 
 impl Replay {
     pub(crate) fn new(fds: &[i32]) -> Self {
         let mut slots = [-1; SLOTS];
         slots[..fds.len()].copy_from_slice(fds);
-        Self { slots }
+        Self { slots, overlays: 0 }
     }
 
     /// Runs the operations in order; on failure says which one failed, and how.
@@ -108,7 +110,9 @@ impl Replay {
             }
             Op::NewOverlay { into, stage, lowers, upper, work, options, attrs, flags } => {
                 let stage = self.fd(stage)?;
-                let overlay = Overlay { stage, lowers, upper, work, options, attrs, flags };
+                let number = self.overlays;
+                self.overlays += 1;
+                let overlay = Overlay { stage, number, lowers, upper, work, options, attrs, flags };
                 self.put(into, overlay.mount()?)
             }
             Op::OpenDir { into, path } => self.put(into, mount::open_dir(path)?),

@@ -157,11 +157,14 @@ fn sentence(op: &Op<'_>) -> (String, String) {
         Op::NewFs { kind, .. } => (format!("mount {}", kind.to_string_lossy()), String::new()),
         Op::CloneTree { path, .. } => ("bind".into(), format!("source {path:?}")),
         Op::NewOverlay { lowers, .. } => {
-            let all: Vec<_> = lowers.iter().map(|l| format!("{l:?}")).collect();
-            (
-                "mount overlay".into(),
-                format!("lowerdir {}", all.join(", ")),
-            )
+            // There may be hundreds; they are the image's, whose name the caller knows.
+            let mut all = lowers.iter();
+            let top = all.next().unwrap_or_default();
+            let subject = match all.count() {
+                0 => format!("lowerdir {top:?}"),
+                n => format!("lowerdir {top:?} and {n} more"),
+            };
+            ("mount overlay".into(), subject)
         }
         Op::AttachRoot { .. } => step("attach root"),
         Op::Attach { path, .. } => on("attach mount", path),
@@ -234,5 +237,27 @@ mod tests {
             ("attach mount".into(), "\"/proc\"".into())
         );
         assert_eq!(Ops::describe(ops.bytes(), 9).0, "start");
+    }
+
+    #[test]
+    fn ops_overlay_of_many_layers_is_named_in_one_line() {
+        for (n, expected) in [
+            (1, "lowerdir \"/layers/0\""),
+            (130, "lowerdir \"/layers/0\" and 129 more"),
+        ] {
+            let lowers = (0..n).map(|n| CString::new(format!("/layers/{n}")).unwrap());
+            let mut ops = Ops::default();
+            ops.push(Op::NewOverlay {
+                into: 65,
+                stage: 64,
+                lowers: lowers.collect::<ListBuf>().as_list(),
+                upper: c"u",
+                work: c"w",
+                options: ListBuf::default().as_list(),
+                attrs: 0,
+                flags: 0,
+            });
+            assert_eq!(Ops::describe(ops.bytes(), 0).1, expected);
+        }
     }
 }

@@ -3,10 +3,13 @@
 
 #[path = "../harness/mod.rs"]
 mod harness;
+#[path = "../layout/mod.rs"]
+mod layout;
 
 mod closing;
 mod endings;
 mod host;
+mod layers;
 mod many;
 mod network;
 mod streams;

@@ -19,28 +19,34 @@ const GROUP: &str =
 /// A store of its own, with a helper process of its own, beside a busybox tree.
 pub(crate) struct Ground {
     temp: tempfile::TempDir,
+    name: &'static str,
     pub(crate) store: Store,
 }
 
 impl Ground {
     pub(crate) fn new() -> Self {
+        Self::named("ground")
+    }
+
+    /// With this as a part of every path.
+    pub(crate) fn named(name: &'static str) -> Self {
         let temp = tempfile::tempdir().unwrap();
-        busybox_tree(&temp.path().join("root"));
-        let store = Store::open(&temp.path().join("store")).unwrap();
-        Self { temp, store }
+        busybox_tree(&temp.path().join(name).join("root"));
+        let store = Store::open(&temp.path().join(name).join("store")).unwrap();
+        Self { temp, name, store }
     }
 
     /// The same directory with a new handle of its store: the old one's helper ends.
     pub(crate) fn without_helper(self) -> Self {
-        let Self { temp, store } = self;
+        let Self { temp, name, store } = self;
         drop(store);
-        let store = Store::open(&temp.path().join("store")).unwrap();
-        Self { temp, store }
+        let store = Store::open(&temp.path().join(name).join("store")).unwrap();
+        Self { temp, name, store }
     }
 
     /// Whatever else a test needs goes here.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.temp.path().join(name)
+        self.temp.path().join(self.name).join(name)
     }
 
     /// A new directory here.

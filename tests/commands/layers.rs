@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Images of many layers, and names that mean something to the kernel's option parsers.
+
+use std::fs;
+
+use serde_json::json;
+use tare::image::ImportOptions;
+use tare::{Error, Sandbox, Spec};
+
+use crate::harness::{Ground, line};
+use crate::layout::{Codec, Layout, tar_of};
+
+/// What separates, escapes or ends an option somewhere, and bytes that are no ASCII.
+const ODD: &str = "a,b:c\\d\\,e \"f'g=h%s\u{fc}+;i";
+
+/// An image whose bottom layer is the busybox tree and which has `n` in all: each writes `/top`
+/// and a file of its own, and every tenth removes the file of the one below.
+fn import(ground: &Ground, n: usize) -> Result<(), Error> {
+    let mut bottom = tar::Builder::new(Vec::new());
+    bottom.follow_symlinks(false);
+    bottom.mode(tar::HeaderMode::Deterministic);
+    bottom.append_dir_all(".", ground.root()).unwrap();
+    let mut layers = vec![bottom.into_inner().unwrap()];
+    for n in 1..n {
+        let (number, own) = (n.to_string(), format!("own/f{n}"));
+        let gone = format!("own/.wh.f{}", n - 1);
+        let mut files: Vec<(&str, &[u8])> =
+            vec![("own/", b""), (&own, b""), ("top", number.as_bytes())];
+        if n % 10 == 0 {
+            files.push((&gone, b""));
+        }
+        layers.push(tar_of(&files));
+    }
+    let mut layout = Layout::new(ground.path(&format!("oci-{n}")));
+    let image = layout.image(&layers, Codec::Plain, json!({}));
+    let from = layout.add(image, Some("many")).complete();
+    let options = ImportOptions {
+        names: vec!["many".parse().unwrap()],
+        sync: false,
+        ..ImportOptions::default()
+    };
+    let store = ground.store.images();
+    store.import(&from, &options, &mut ()).map(drop)
+}
+
+/// The image of many layers with these keys.
+fn spec(json: &str) -> Spec {
+    let mut spec = Spec::from_json(json).unwrap();
+    spec.image = "many".into();
+    spec
+}
+
+#[test]
+fn layers_of_any_number_and_name_are_all_seen() {
+    let ground = Ground::named(ODD);
+    import(&ground, 131).unwrap();
+    for json in [
+        r#"{}"#,
+        r#"{"write": "disk"}"#,
+        r#"{"write": "none"}"#,
+        r#"{"storage": "copy"}"#,
+    ] {
+        let sandbox =
+            Sandbox::open(&ground.store, &spec(json)).unwrap_or_else(|e| panic!("{json}: {e}"));
+        let seen = line(
+            &sandbox,
+            "cat /top; echo; ls /own | wc -l; ls /own/f1 /own/f130",
+        );
+        assert_eq!(seen, "130\n117\n/own/f1\n/own/f130", "{json}");
+        if !json.contains("none") {
+            assert_eq!(line(&sandbox, "rm -r /own; echo x >/top; cat /top"), "x");
+        }
+        sandbox.close().unwrap();
+        let scratch = fs::read_dir(ground.scratch()).unwrap().count();
+        assert_eq!(scratch, 0, "{json}");
+    }
+}
+
+#[test]
+fn layers_as_many_as_the_kernel_takes_work_and_more_are_refused() {
+    let ground = Ground::new();
+    let error = import(&ground, 501).unwrap_err();
+    assert!(
+        error.to_string().contains("more than 500 layers"),
+        "{error}"
+    );
+    import(&ground, 500).unwrap();
+    let sandbox = Sandbox::open(&ground.store, &spec("{}")).unwrap();
+    assert_eq!(line(&sandbox, "cat /top"), "499");
+}
+
+#[test]
+fn mount_of_any_name_is_mounted() {
+    let ground = Ground::named(ODD);
+    let work = ground.dir("work");
+    fs::write(work.join("kept"), "kept").unwrap();
+    let json = json!({"mounts": [
+        {"type": "cow", "source": work, "target": "/c"},
+        {"type": "bind", "source": work, "target": format!("/{ODD}/b")},
+        {"type": "cow", "source": work, "target": format!("/{ODD}/c")},
+    ]});
+    let sandbox = ground.open_with(&json.to_string());
+    for target in ["/c", "/*/b", "/*/c"] {
+        assert_eq!(line(&sandbox, &format!("cat {target}/kept")), "kept");
+    }
+    assert_eq!(
+        line(&sandbox, "echo x >/c/kept; cat /c/kept /*/c/kept"),
+        "x\nkept"
+    );
+    assert_eq!(line(&sandbox, "cd /*/b; echo y >kept; cat kept"), "y");
+    assert_eq!(fs::read_to_string(work.join("kept")).unwrap(), "y\n");
+}
