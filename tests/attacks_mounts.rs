@@ -138,7 +138,7 @@ fn a13_restrictions_cannot_be_unmounted() {
 
 #[test]
 fn a13_read_only_bind_is_so_to_its_leaves() {
-    need!(root, kernel(5, 12));
+    need!(root);
     again(&SHARED, ("A13", "1"), || {
         let stage = Stage::new();
         let path = |name: &str| stage.beside(name).display().to_string();

@@ -4,6 +4,7 @@
 use core::ffi::CStr;
 
 use crate::dir;
+use crate::remount;
 use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, O_CLOEXEC, O_DIRECTORY, O_PATH, Result, S_IFDIR, nr, sys};
 use crate::wire::{self, List};
 
@@ -47,16 +48,8 @@ pub(crate) fn create(fs: &Fd, attrs: u32) -> Result<Fd> {
 
 /// A detached clone of what is mounted at a path, open_tree(2).
 pub(crate) fn clone_tree(base: i32, path: &CStr, flags: u32) -> Result<Fd> {
-    let mut flags = flags | OPEN_TREE_CLONE | O_CLOEXEC;
-    if flags & AT_RECURSIVE != 0 && !has_setattr() {
-        // KERNEL(5.12): what is mounted below could not be made read-only or private; it is left out.
-        flags &= !AT_RECURSIVE;
-    }
+    let flags = flags | OPEN_TREE_CLONE | O_CLOEXEC;
     sys!(nr::OPEN_TREE, base, path.as_ptr(), flags).map(|fd| Fd(fd as i32))
-}
-
-fn has_setattr() -> bool {
-    sys!(nr::MOUNT_SETATTR, -1i32, c"".as_ptr(), 0, 0, 0) != Err(Errno::NOSYS)
 }
 
 /// Attaches a detached mount on an open path.
@@ -86,29 +79,9 @@ pub(crate) fn set_attr(mount: i32, set: u32, clear: u32, recursive: bool) -> Res
     let attr = [u64::from(set), u64::from(clear), 0, 0];
     let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     match sys!(nr::MOUNT_SETATTR, mount, c"".as_ptr(), flags, attr.as_ptr(), size_of_val(&attr)) {
-        Err(Errno::NOSYS) => remount(mount, set, clear),
+        Err(Errno::NOSYS) => remount::set_attr(mount, set, clear, recursive),
         other => other.map(drop),
     }
-}
-
-/// KERNEL(5.12): the same by mount(2), which needs a path. There is nothing mounted below: see [`clone_tree`].
-fn remount(mount: i32, set: u32, clear: u32) -> Result<()> {
-    // read-only, nosuid, nodev, noexec have the same bits in statfs(2), mount(2) and mount_setattr(2).
-    const SAME: u64 = 15;
-    const ST: [(u64, u64); 3] = [(0x400, 0x400), (0x800, 0x800), (0x1000, 1 << 21)];
-    let mut stat = [0u64; 15];
-    sys!(nr::FSTATFS, mount, stat.as_mut_ptr())?;
-    let has = stat[10];
-    let mut flags = (has & SAME | u64::from(set) & SAME) & !(u64::from(clear) & SAME);
-    for (st, ms) in ST {
-        if has & st != 0 {
-            flags |= ms;
-        }
-    }
-    let mut path = [0u8; 40];
-    let path = dir::join(&mut path, &[b"/proc/self/fd/", dir::digits(mount as u64, &mut [0; 20])])?;
-    const MS_REMOUNT_BIND: u64 = 0x20 | 0x1000;
-    sys!(nr::MOUNT, 0, path.as_ptr(), 0, flags | MS_REMOUNT_BIND, 0).map(drop)
 }
 
 /// [`wire::Op::Attach`].

@@ -43,6 +43,10 @@ fn network_host_is_the_callers() {
     );
     let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
     assert_eq!(line(&sandbox, "cat /etc/hosts"), hosts.trim_end());
+    // An ordinary user has the caller's own view of sysfs, with all that is mounted there.
+    let writable = "grep ' /sys' /proc/mounts | grep -v ' ro[ ,]'; ls /sys/class/net | grep -c .";
+    assert_ne!(line(&sandbox, writable), "0");
+    assert_eq!(line(&sandbox, writable).lines().count(), 1);
 }
 
 #[test]

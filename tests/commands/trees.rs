@@ -110,14 +110,18 @@ struct Mounted(std::path::PathBuf);
 
 impl Mounted {
     fn tmpfs(on: &Path) -> Self {
-        fs::create_dir_all(on).unwrap();
-        let done = process::Command::new("mount")
-            .args(["-t", "tmpfs", "none"])
-            .arg(on)
-            .status();
-        assert!(done.unwrap().success());
+        mount_tmpfs(on);
         Self(on.into())
     }
+}
+
+fn mount_tmpfs(on: &Path) {
+    fs::create_dir_all(on).unwrap();
+    let done = process::Command::new("mount")
+        .args(["-t", "tmpfs", "none"])
+        .arg(on)
+        .status();
+    assert!(done.unwrap().success());
 }
 
 impl Drop for Mounted {
@@ -134,16 +138,34 @@ fn mount_bind_read_only_reaches_what_is_mounted_below() {
     need!(root, program("mount"));
     let ground = Ground::new();
     let work = ground.dir("work");
-    let below = Mounted::tmpfs(&work.join("below"));
-    fs::write(below.0.join("file"), "below").unwrap();
-    let json = format!(r#"{{"mounts": ["{}:/w:ro"]}}"#, work.display());
+    // All that comes below goes with it.
+    let _mounted = Mounted::tmpfs(&work);
+    // One below another, both covered by two more; a name that proc_pid_mountinfo(5) writes in octal.
+    let odd = "be low\\\n\t";
+    for name in ["below", "below/deep", "below", "below/deep", odd] {
+        mount_tmpfs(&work.join(name));
+        fs::write(work.join(name).join("file"), name).unwrap();
+    }
+    let json = format!(
+        r#"{{"mounts": ["{0}:/w:ro", "{0}:/rw"], "security": {{"readonly_paths": ["/rw/below"]}}}}"#,
+        work.display()
+    );
     let sandbox = ground.open_with(&json);
-    let refused = run(&sandbox, sh("echo x >/w/below/new"));
-    assert!(!refused.status.success());
-    assert!(!below.0.join("new").exists());
-    // KERNEL(5.12): below that, what is mounted below is left out instead.
-    let seen = run(&sandbox, sh("cat /w/below/file")).stdout;
-    assert!(seen == b"below" || seen.is_empty());
+    for dir in [
+        "/w",
+        "/w/below",
+        "/w/below/deep",
+        "/w/be?low*",
+        "/rw/below",
+        "/rw/below/deep",
+    ] {
+        let refused = run(&sandbox, sh(&format!("cd {dir} && echo x >new")));
+        let shown = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(shown.contains("Read-only file system"), "{dir}: {shown}");
+    }
+    assert_eq!(line(&sandbox, "cat /w/below/file"), "below");
+    assert_eq!(line(&sandbox, "cat /w/be?low*/file"), odd.trim_end());
+    assert_eq!(line(&sandbox, "cd /rw/be?low*; echo x >new; cat new"), "x");
 }
 
 #[test]

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! KERNEL(5.12): mount_setattr(2) for older kernels, by mount(2) on each mount of a tree.
+
+use core::ffi::CStr;
+
+use crate::dir;
+use crate::family::{Kin, Member, gather};
+use crate::sys::{self, AT_FDCWD, Errno, Fd, Mapping, O_NOFOLLOW, O_PATH, O_RDONLY, Result, Table, nr, sys};
+
+/// More mounts than a namespace has by default, `fs.mount-max`.
+const ROWS: usize = 1 << 17;
+/// Longest listing that is read.
+const LARGEST: usize = 256 << 20;
+
+/// Sets and clears attributes of an attached mount and, if asked for, of all that is mounted below it.
+pub(crate) fn set_attr(mount: i32, set: u32, clear: u32, recursive: bool) -> Result<()> {
+    one(mount, set, clear)?;
+    match recursive {
+        true => each_below(mount, |below| one(below.0, set, clear)),
+        false => Ok(()),
+    }
+}
+
+fn one(mount: i32, set: u32, clear: u32) -> Result<()> {
+    // read-only, nosuid, nodev, noexec have the same bits in statfs(2), mount(2) and mount_setattr(2).
+    const SAME: u64 = 15;
+    // noatime, nodiratime, relatime, nosymfollow; what is not said again is lost, or refused where it is locked.
+    const ST: [(u64, u64); 4] = [(0x400, 0x400), (0x800, 0x800), (0x1000, 1 << 21), (0x2000, 0x100)];
+    const ST_NOATIME_OR_RELATIME: u64 = 0x1400;
+    const MS_STRICTATIME: u64 = 1 << 24;
+    const MS_REMOUNT_BIND: u64 = 0x20 | 0x1000;
+    let mut stat = [0u64; 15];
+    sys!(nr::FSTATFS, mount, stat.as_mut_ptr())?;
+    let has = stat[10];
+    let mut flags = (has & SAME | u64::from(set) & SAME) & !(u64::from(clear) & SAME);
+    for (st, ms) in ST {
+        if has & st != 0 {
+            flags |= ms;
+        }
+    }
+    if has & ST_NOATIME_OR_RELATIME == 0 {
+        flags |= MS_STRICTATIME;
+    }
+    let mut path = [0u8; 40];
+    let path = dir::join(&mut path, &[b"/proc/self/fd/", dir::digits(mount as u64, &mut [0; 20])])?;
+    sys!(nr::MOUNT, 0, path.as_ptr(), 0, flags | MS_REMOUNT_BIND, 0).map(drop)
+}
+
+/// Calls `each` with every mount below `mount`, as far as anybody can reach it. Nobody else changes
+/// this namespace meanwhile.
+fn each_below(mount: i32, mut each: impl FnMut(Fd) -> Result<()>) -> Result<()> {
+    let listing = read_all(c"/proc/self/mountinfo")?;
+    let text = listing.bytes();
+    let mut table = Table::<Member>::new(ROWS)?;
+    let rows = table.rows();
+    let own = mount_id(mount)?;
+    let n = parse(text, own, rows)?;
+    let rows = &mut rows[..n];
+    let point = |row: &Member| text[row.at..].split(|b| *b == b' ').next();
+    let top = rows.iter().find(|row| row.id == own).and_then(point).ok_or(Errno::INVAL)?;
+    gather(rows);
+    let mut place = Mapping::anonymous(text.len())?;
+    for row in rows.iter().filter(|row| row.kin == Kin::OURS && row.id != own) {
+        let inside = point(row).and_then(|point| point.strip_prefix(top)).ok_or(Errno::INVAL)?;
+        let path = unescape(inside, place.bytes_mut())?;
+        const HERE: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
+        match sys::openat2(mount, path, O_PATH | O_NOFOLLOW, 0, HERE) {
+            Ok(found) if mount_id(found.0)? == row.id => each(found)?,
+            // Something is mounted over it, or on the way to it, and stays there: only who may
+            // unmount that finds it, and they could change this mount as well.
+            Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+            // Nobody inside may do more than this process, which may not get there.
+            Err(Errno::ACCES) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The whole file; the rest of the memory is zero.
+fn read_all(path: &CStr) -> Result<Mapping> {
+    let mut size = 1 << 18;
+    while size <= LARGEST {
+        let mut memory = Mapping::anonymous(size)?;
+        let file = sys::openat(AT_FDCWD, path, O_RDONLY, 0)?;
+        let mut at = 0;
+        while at < size {
+            match sys::read(file.0, &mut memory.bytes_mut()[at..])? {
+                0 => return Ok(memory),
+                n => at += n,
+            }
+        }
+        size *= 4;
+    }
+    Err(Errno::TOOBIG)
+}
+
+/// Fills a row for each line: id, parent, device, root, mount point, and what does not matter here.
+fn parse(text: &[u8], own: i32, rows: &mut [Member]) -> Result<usize> {
+    let (mut n, mut start) = (0, 0);
+    for line in text.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n")) {
+        let mut fields = line.split(|b| *b == b' ');
+        let mut number = || dir::number(fields.next()?);
+        let (id, parent) = (number().ok_or(Errno::PROTO)?, number().ok_or(Errno::PROTO)?);
+        let point = fields.nth(2).ok_or(Errno::PROTO)?;
+        let at = start + (point.as_ptr() as usize - line.as_ptr() as usize);
+        *rows.get_mut(n).ok_or(Errno::TOOBIG)? = Member::new(id, parent, id == own, at);
+        n += 1;
+        start += line.len();
+    }
+    Ok(n)
+}
+
+/// A path below the mount: without the slash before it, its octal numbers as the bytes that they stand for.
+fn unescape<'b>(text: &[u8], place: &'b mut [u8]) -> Result<&'b CStr> {
+    let mut rest = text.strip_prefix(b"/").unwrap_or(text);
+    let mut n = 0;
+    while let [first, tail @ ..] = rest {
+        let octal = |digits: &[u8]| digits.iter().fold(0u8, |n, d| n.wrapping_mul(8) + (d & 7));
+        let (byte, tail) = match (first, tail) {
+            (b'\\', [a, b, c, tail @ ..]) => (octal(&[*a, *b, *c]), tail),
+            _ => (*first, tail),
+        };
+        *place.get_mut(n).ok_or(Errno::TOOBIG)? = byte;
+        n += 1;
+        rest = tail;
+    }
+    *place.get_mut(n).ok_or(Errno::TOOBIG)? = 0;
+    CStr::from_bytes_with_nul(&place[..=n]).map_err(|_| Errno::INVAL)
+}
+
+/// The mount that a descriptor is on, proc_pid_fdinfo(5): unlike statx(2), it asks no file system.
+fn mount_id(fd: i32) -> Result<i32> {
+    let (mut path, mut text) = ([0u8; 40], [0u8; 512]);
+    let path = dir::join(&mut path, &[b"/proc/self/fdinfo/", dir::digits(fd as u64, &mut [0; 20])])?;
+    let file = sys::openat(AT_FDCWD, path, O_RDONLY, 0)?;
+    let n = sys::read(file.0, &mut text)?;
+    let line = text[..n].split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"mnt_id:\t"));
+    line.and_then(dir::number).ok_or(Errno::PROTO)
+}
