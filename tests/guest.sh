@@ -101,7 +101,8 @@ add() {
     mkdir -p "$(dirname "$to")"
     cp -aL "$from" "$to"
     [ -f "$from" ] || return 0
-    { ldd "$from" 2>/dev/null || true; } | grep -o '/[^ ]*' | while read -r library; do
+    # A static program has none.
+    { ldd "$from" 2>/dev/null | grep -o '/[^ ]*' || true; } | while read -r library; do
         add "$library" "$library"
     done
     # Debug information is most of a test binary, and all of it would be in memory.

@@ -38,6 +38,11 @@ impl Overlay<'_> {
 
     fn by_option(&self) -> Result<Fd> {
         let fs = configure(c"overlay")?;
+        if option(&fs, c"tare", c"").is_ok() {
+            // KERNEL(6.5): options were only looked at when all was mounted; one that overlayfs does
+            // not know ends up in the kernel's log then.
+            return Err(Errno::NOSYS);
+        }
         option(&fs, c"source", c"overlay")?;
         for lower in self.lowers.iter() {
             option(&fs, c"lowerdir+", lower)?;
