@@ -10,11 +10,18 @@
 //! itself. See `docs/design.md`, "How are files of a sandbox read and written?".
 #![forbid(unsafe_code)]
 
+mod copied;
+mod export;
+mod holes;
+mod import;
+mod local;
 mod metadata;
 mod options;
 mod place;
 mod read_dir;
 mod remove;
+mod trees;
+mod unpack;
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -30,6 +37,7 @@ use crate::wire::{self, FileRequest, FileSet};
 use options::owned;
 use place::{Place, c_path, quoted};
 
+pub use copied::Copied;
 pub use metadata::{FileType, Metadata};
 pub use options::OpenOptions;
 pub use read_dir::{DirEntry, ReadDir};

@@ -15,7 +15,7 @@ mod reference;
 mod remove_tree;
 mod source;
 mod store;
-mod tar;
+pub(crate) mod tar;
 mod unpack;
 
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ use crate::error::{Error, Kind, Result};
 
 pub use config::{ImageConfig, LayerInfo};
 pub use digest::Digest;
+pub(crate) use inflate::inflate;
 pub use ownership::Chown;
 pub use platform::Platform;
 pub use progress::Progress;

@@ -98,6 +98,11 @@ impl Place {
         }
     }
 
+    /// Whether ids other than 0 are there to own files.
+    pub(super) fn has_ids(&self) -> bool {
+        *self.live.spawner.ids() != crate::parts::idmap::Ids::Single
+    }
+
     /// Opens a regular file; the answer's count is 1 if it was not there before.
     pub(super) fn open(
         &self,
@@ -142,6 +147,17 @@ impl Place {
             ..*asked
         };
         self.send(step, &self.shown(path), &asked, None)
+    }
+
+    /// One request about a file that is open.
+    pub(super) fn ask_of(
+        &self,
+        step: &'static str,
+        path: &Path,
+        file: BorrowedFd<'_>,
+        asked: &FileRequest<'_>,
+    ) -> Result<Answer> {
+        self.send(step, &self.shown(path), asked, Some(file))
     }
 
     fn send(

@@ -58,6 +58,11 @@ impl ReadDir {
         }
     }
 
+    /// The directory.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
     fn fetch(&mut self) -> Result<()> {
         let asked = FileRequest::new(wire::FILE_LIST);
         let answer = self.place.ask(self.step, Path::new(""), &asked)?;

@@ -27,6 +27,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
 use crate::image::tar::Archive;
+pub(crate) use name::Name;
 use stream::Stream;
 use write::{Writer, Written};
 
@@ -63,7 +64,7 @@ impl Options {
     /// The attribute of opaque directories, if there are to be any.
     fn opaque_name(&self) -> Option<&'static CStr> {
         match (self.whiteouts, self.overlay_xattr) {
-            (Whiteouts::Apply, _) => None,
+            (Whiteouts::Apply | Whiteouts::Keep, _) => None,
             (Whiteouts::Convert, OverlayXattr::Trusted) => Some(c"trusted.overlay.opaque"),
             (Whiteouts::Convert, OverlayXattr::User) => Some(c"user.overlay.opaque"),
         }
@@ -89,6 +90,8 @@ pub enum Whiteouts {
     Convert,
     /// They delete: the directory holds the layers below already.
     Apply,
+    /// They are files like any other: the archive is no layer.
+    Keep,
 }
 
 /// The namespace of the attribute that makes a directory opaque. The whiteout of

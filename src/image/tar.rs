@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Tar archives, read strictly: an archive that two programs would read differently is refused.
+//! Tar archives, written plainly and read strictly: an archive that two programs would read differently is refused.
 #![forbid(unsafe_code)]
 
 mod archive;
+mod build;
 mod fault;
 mod header;
 mod input;
 mod pax;
 mod sparse;
 
-pub(super) use archive::{Archive, Entry, What};
-pub(super) use fault::{Call, Fault, Step, refuse, shown};
-pub(super) use header::resembles;
-pub(super) use input::Input;
-pub(super) use pax::Time;
-pub(super) use sparse::Map;
+pub(crate) use archive::{Archive, Entry, What};
+pub(crate) use build::Builder;
+pub(crate) use fault::{Call, Fault, Step, refuse, shown};
+pub(crate) use header::resembles;
+pub(crate) use input::Input;
+pub(crate) use pax::Time;
+pub(crate) use sparse::{Map, SEGMENTS_MAX, Segment};
 
 #[cfg(test)]
 mod tests;

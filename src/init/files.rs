@@ -342,8 +342,9 @@ impl Job<'_> {
                 let entry = sys::openat(parent.0, name, O_PATH | O_NOFOLLOW, 0)?;
                 if sys::fstatat(entry.0, c"")?.is(S_IFLNK) {
                     // A link to a directory serves as one; what it leads to stays as it is.
-                    let there = self.resolve(request.path, O_PATH | O_DIRECTORY, request.flags)?;
-                    self.stat = Some(sys::fstatat(there.0, c"")?);
+                    let there = self.resolve(request.path, O_PATH | O_DIRECTORY, request.flags);
+                    self.stat = Some(sys::fstatat(there.map_err(|_| Errno::EXIST)?.0, c"")?);
+                    self.count = 2;
                     return Ok(());
                 }
                 entry

@@ -123,7 +123,7 @@ record! {
         code: i32,
         /// One of the `FILE_IS_*` numbers, or 0.
         why: u32,
-        /// Opened, made: 1 if it was not there before. Listed, removed: entries that were looked at.
+        /// Opened, made: 1 if it was not there before, 2 if a link to a directory was. Listed, removed: entries that were looked at.
         count: u32,
         /// Bytes that follow.
         len: u32,

@@ -7,6 +7,7 @@ mod harness;
 mod attacks;
 mod dirs;
 mod single;
+mod trees;
 mod users;
 
 use tare::{Error, Sandbox};

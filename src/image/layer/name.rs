@@ -11,13 +11,13 @@ const WHITEOUT: &[u8] = b".wh.";
 /// A path below the root: no leading slash, no empty, `.` or `..` component,
 /// no NUL. Empty for the root itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Name(Vec<u8>);
+pub(crate) struct Name(Vec<u8>);
 
 impl Name {
     /// Normalises `raw`. A leading `/` means the archive's root, as every unpacker
     /// has it; `..` is refused even where it would stay inside, because unpackers
     /// disagree on whether it is taken before or after symlinks.
-    pub(super) fn parse(raw: &[u8], depth: u32) -> Step<Self> {
+    pub(crate) fn parse(raw: &[u8], depth: u32) -> Step<Self> {
         if raw.is_empty() {
             return refuse("empty name");
         }
@@ -48,6 +48,11 @@ impl Name {
             return Err(Fault::Beyond("depth", depth.into()));
         }
         Ok(Self(path))
+    }
+
+    /// The path; empty for the root itself.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// The directory and the last component; `None` for the root.

@@ -16,7 +16,7 @@ use super::dirs::{Dirs, Missing, OWNER, chmod_path_fd};
 use super::name::{Mark, Name};
 use super::stream::Stream;
 use super::whiteout::Whited;
-use super::{Fixup, Ids, Notes, Options};
+use super::{Fixup, Ids, Notes, Options, Whiteouts};
 use crate::image::tar::{Archive, Call, Entry, Fault, Map, Step, Time, What, refuse, shown};
 
 /// Writes the entries of one layer.
@@ -98,7 +98,11 @@ impl<'a> Writer<'a> {
         let Some((dir, base)) = name.split() else {
             return self.root(entry);
         };
-        match Mark::of(dir, base)? {
+        let mark = match self.options.whiteouts {
+            Whiteouts::Keep => Mark::Plain,
+            _ => Mark::of(dir, base)?,
+        };
+        match mark {
             Mark::Plain => {}
             Mark::Aufs => {
                 self.notes.add(format!("skipped {}", shown(&entry.name)));

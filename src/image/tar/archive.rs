@@ -16,19 +16,19 @@ const USTAR_SIZE_MAX: u64 = 0o77_777_777_777;
 
 /// One entry, extensions merged, nothing about its name decided yet.
 #[derive(Debug)]
-pub(in crate::image) struct Entry {
-    pub(in crate::image) name: Vec<u8>,
-    pub(in crate::image) what: What,
-    pub(in crate::image) mode: u32,
-    pub(in crate::image) uid: u32,
-    pub(in crate::image) gid: u32,
-    pub(in crate::image) mtime: Time,
-    pub(in crate::image) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+pub(crate) struct Entry {
+    pub(crate) name: Vec<u8>,
+    pub(crate) what: What,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: Time,
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What an entry makes.
 #[derive(Debug)]
-pub(in crate::image) enum What {
+pub(crate) enum What {
     /// A regular file, its bytes next in the archive; the map if it has holes.
     File(u64, Option<Map>),
     /// Another name of an entry.
@@ -54,7 +54,7 @@ struct Extensions {
 }
 
 /// Reads entries off an [`Input`].
-pub(in crate::image) struct Archive<I> {
+pub(crate) struct Archive<I> {
     input: I,
     body: u64,
     padding: u64,
@@ -64,7 +64,7 @@ pub(in crate::image) struct Archive<I> {
 
 impl<I: Input> Archive<I> {
     /// An archive that begins where `input` stands.
-    pub(in crate::image) fn new(input: I) -> Self {
+    pub(crate) fn new(input: I) -> Self {
         Self {
             input,
             body: 0,
@@ -75,22 +75,22 @@ impl<I: Input> Archive<I> {
     }
 
     /// The name of the current entry, as far as known, and its header's offset.
-    pub(in crate::image) fn site(&self) -> (&[u8], u64) {
+    pub(crate) fn site(&self) -> (&[u8], u64) {
         (&self.name, self.at)
     }
 
     /// The input back, at its end unless an entry was refused.
-    pub(in crate::image) fn into_input(self) -> I {
+    pub(crate) fn into_input(self) -> I {
         self.input
     }
 
     /// Where the rest of the entry's body begins in the archive.
-    pub(in crate::image) fn body_offset(&self) -> u64 {
+    pub(crate) fn body_offset(&self) -> u64 {
         self.input.offset()
     }
 
     /// The next bytes of the entry's body; empty when there are no more.
-    pub(in crate::image) fn peek_body(&mut self) -> Step<&[u8]> {
+    pub(crate) fn peek_body(&mut self) -> Step<&[u8]> {
         if self.body == 0 {
             return Ok(&[]);
         }
@@ -103,13 +103,13 @@ impl<I: Input> Archive<I> {
     }
 
     /// Moves on by `n` bytes of what [`Archive::peek_body`] showed.
-    pub(in crate::image) fn consume_body(&mut self, n: usize) {
+    pub(crate) fn consume_body(&mut self, n: usize) {
         self.input.consume(n);
         self.body -= n as u64;
     }
 
     /// The next entry; `None` at the end, when nothing but zeros followed the last.
-    pub(in crate::image) fn next(&mut self) -> Step<Option<Entry>> {
+    pub(crate) fn next(&mut self) -> Step<Option<Entry>> {
         let mut extensions = Extensions::default();
         self.name.clear();
         loop {

@@ -10,7 +10,7 @@ use crate::error::{self, Error, Kind};
 
 /// A failure inside one entry; [`Fault::at`] makes it an [`Error`].
 #[derive(Debug)]
-pub(in crate::image) enum Fault {
+pub(crate) enum Fault {
     /// The archive is hostile, ambiguous or broken.
     Refused(Cow<'static, str>),
     /// One of [`super::Bounds`] is passed; the field's name and its value.
@@ -20,15 +20,15 @@ pub(in crate::image) enum Fault {
 }
 
 /// The result of a step within one entry.
-pub(in crate::image) type Step<T> = Result<T, Fault>;
+pub(crate) type Step<T> = Result<T, Fault>;
 
 /// Refuses the entry for `reason`.
-pub(in crate::image) fn refuse<T>(reason: impl Into<Cow<'static, str>>) -> Step<T> {
+pub(crate) fn refuse<T>(reason: impl Into<Cow<'static, str>>) -> Step<T> {
     Err(Fault::Refused(reason.into()))
 }
 
 /// Names the system call that failed.
-pub(in crate::image) trait Call<T> {
+pub(crate) trait Call<T> {
     /// Turns an errno into a [`Fault`] of the call `name`.
     fn call(self, name: &'static str) -> Step<T>;
 }
@@ -42,7 +42,7 @@ impl<T> Call<T> for nix::Result<T> {
 impl Fault {
     /// The error as users see it: with the entry's name and the byte offset of
     /// its header in the uncompressed archive, behind whatever `subject` says.
-    pub(in crate::image) fn at(
+    pub(crate) fn at(
         self,
         (step, subject): (&'static str, &str),
         name: &[u8],
@@ -70,7 +70,7 @@ impl Fault {
 }
 
 /// A name from an archive as text: quoted, and cut to a readable length.
-pub(in crate::image) fn shown(name: &[u8]) -> String {
+pub(crate) fn shown(name: &[u8]) -> String {
     // More than is shown, so that it is seen to be cut.
     let head = &name[..name.len().min(4096)];
     error::shown(&String::from_utf8_lossy(head))

@@ -6,7 +6,7 @@ use super::fault::{Step, refuse};
 use super::header::BLOCK;
 
 /// The archive's bytes, in order. An input that fails is at its end, and keeps its own error.
-pub(in crate::image) trait Input {
+pub(crate) trait Input {
     /// The next bytes, as many as are there; empty only at the end.
     fn peek(&mut self) -> &[u8];
 

@@ -9,9 +9,9 @@ const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// A point in time, as the kernel takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(in crate::image) struct Time {
-    pub(in crate::image) seconds: i64,
-    pub(in crate::image) nanoseconds: u32,
+pub(crate) struct Time {
+    pub(crate) seconds: i64,
+    pub(crate) nanoseconds: u32,
 }
 
 /// What the extended header of one entry overrides.

@@ -6,24 +6,24 @@ use super::fault::{Fault, Step, refuse};
 use super::header::{BLOCK, number};
 
 /// More segments than any honest file has; 4 MiB of memory.
-pub(super) const SEGMENTS_MAX: usize = 1 << 18;
+pub(crate) const SEGMENTS_MAX: usize = 1 << 18;
 
 /// A run of bytes that the archive holds; between them are holes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::image) struct Segment {
+pub(crate) struct Segment {
     /// Where it begins in the file.
-    pub(in crate::image) offset: u64,
+    pub(crate) offset: u64,
     /// How long it is.
-    pub(in crate::image) length: u64,
+    pub(crate) length: u64,
 }
 
 /// A checked map: in order, without overlap, within the file's size.
 #[derive(Debug)]
-pub(in crate::image) struct Map {
+pub(crate) struct Map {
     /// The runs of data.
-    pub(in crate::image) segments: Vec<Segment>,
+    pub(crate) segments: Vec<Segment>,
     /// The file's apparent size.
-    pub(in crate::image) size: u64,
+    pub(crate) size: u64,
 }
 
 impl Map {

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! An archive becomes files below a directory inside.
+#![forbid(unsafe_code)]
+
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::makedev;
+
+use super::copied::Copied;
+use super::import::{Attributes, Import};
+use super::place::{Place, quoted};
+use crate::error::{Error, Result};
+use crate::image::layer::{Bounds, Name};
+use crate::image::tar::{Archive, Entry, Fault, Input, Map, What, shown};
+
+/// How much of the archive is read at once.
+const CHUNK: usize = 128 << 10;
+/// Directories above one another.
+const DEPTH: u32 = 2048;
+
+/// Makes what an archive holds below `top`.
+pub(super) fn unpack(step: &'static str, top: &Place, archive: impl Read) -> Result<Copied> {
+    let plain = crate::image::inflate(archive, u64::MAX);
+    let plain = plain.map_err(|e| Error::io(step, "read archive", e))?;
+    let mut archive = Archive::new(Plain::new(plain));
+    let mut import = Import::new(step, top);
+    let mut used = Used::default();
+    let done = loop {
+        match archive.next() {
+            Ok(Some(entry)) => {
+                if let Err(wrong) = one(&mut import, &mut used, entry, &mut archive) {
+                    break Err(wrong);
+                }
+            }
+            Ok(None) => break Ok(()),
+            Err(fault) => break Err(Wrong::Archive(fault)),
+        }
+    };
+    let site = {
+        let (name, offset) = archive.site();
+        (name.to_vec(), offset)
+    };
+    // An archive that ends early because it could not be read looks cut, which is not what is wrong.
+    if let Some(error) = archive.into_input().failed {
+        return Err(Error::io(step, "read archive", error));
+    }
+    match done {
+        Ok(()) => import.complete(),
+        Err(Wrong::Archive(fault)) => Err(fault.at((step, ""), &site.0, site.1)),
+        Err(Wrong::Inside(error)) => Err(error),
+    }
+}
+
+enum Wrong {
+    Archive(Fault),
+    Inside(Error),
+}
+
+impl From<Fault> for Wrong {
+    fn from(fault: Fault) -> Self {
+        Self::Archive(fault)
+    }
+}
+
+impl From<Error> for Wrong {
+    fn from(error: Error) -> Self {
+        Self::Inside(error)
+    }
+}
+
+type Step<T> = std::result::Result<T, Wrong>;
+
+/// What was spent of the bounds.
+#[derive(Default)]
+struct Used {
+    entries: u64,
+    apparent: u64,
+    allocated: u64,
+}
+
+impl Used {
+    fn spend(&mut self, what: &What) -> Step<()> {
+        let bounds = Bounds::default();
+        let (stored, apparent) = match what {
+            What::File(size, None) => (*size, *size),
+            What::File(size, Some(map)) => (*size, map.size),
+            _ => (0, 0),
+        };
+        self.entries += 1;
+        self.allocated = self.allocated.saturating_add(stored);
+        self.apparent = self.apparent.saturating_add(apparent);
+        for (name, used, most) in [
+            ("entries", self.entries, bounds.entries),
+            ("allocated", self.allocated, bounds.allocated),
+            ("apparent", self.apparent, bounds.apparent),
+        ] {
+            if used > most {
+                return Err(Fault::Beyond(name, most).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn one<I: Input>(
+    import: &mut Import<'_>,
+    used: &mut Used,
+    entry: Entry,
+    archive: &mut Archive<I>,
+) -> Step<()> {
+    used.spend(&entry.what)?;
+    let name = path(&entry.name)?;
+    let attributes = attributes(import, &name, &entry);
+    if name.as_os_str().is_empty() {
+        let What::Directory = entry.what else {
+            return Err(import.refuse(&name, "the root is not a directory").into());
+        };
+        import.root(&attributes)?;
+        return Ok(());
+    }
+    let made = match entry.what {
+        What::File(_, map) => file(import, &name, &attributes, map, archive)?,
+        What::Link(target) => {
+            let original = path(&target)?;
+            import.link(&original, &name)
+        }
+        What::Symlink(target) => import.symlink(&name, &target, &attributes),
+        What::Directory => import.directory(&name, &attributes, true),
+        What::Fifo => import.special(&name, libc::S_IFIFO, 0, &attributes),
+        What::Char(0, 0) => {
+            let why = "a character device 0:0, which is an overlay's whiteout";
+            Err(import.refuse(&name, why))
+        }
+        What::Char(major, minor) => {
+            let device = makedev(major.into(), minor.into());
+            import.special(&name, libc::S_IFCHR, device, &attributes)
+        }
+        What::Block(major, minor) => {
+            let device = makedev(major.into(), minor.into());
+            import.special(&name, libc::S_IFBLK, device, &attributes)
+        }
+    };
+    made.map_err(|error| import.explained(error, &attributes).into())
+}
+
+/// A name of the archive, below the directory.
+fn path(name: &[u8]) -> Step<PathBuf> {
+    let name = Name::parse(name, DEPTH)?;
+    Ok(PathBuf::from(OsStr::from_bytes(name.as_bytes())))
+}
+
+/// An entry's attributes: those extended ones that anybody may set, and file capabilities, but none
+/// that an overlay would obey.
+fn attributes(import: &mut Import<'_>, path: &Path, entry: &Entry) -> Attributes {
+    let mut xattrs = Vec::new();
+    for (name, value) in &entry.xattrs {
+        let user = name.starts_with(b"user.") && !name.starts_with(b"user.overlay.");
+        match CString::new(&name[..]) {
+            Ok(known) if user || name == b"security.capability" => {
+                xattrs.push((known, value.clone()))
+            }
+            _ => {
+                let why = format!("the extended attribute {}", shown(name));
+                import.copied.leave_out(path.as_os_str().as_bytes(), &why);
+            }
+        }
+    }
+    Attributes {
+        mode: entry.mode,
+        owner: Some((entry.uid, entry.gid)),
+        mtime: entry.mtime,
+        xattrs,
+    }
+}
+
+/// A regular file; the outer result is about the archive, the inner one about the file.
+fn file<I: Input>(
+    import: &mut Import<'_>,
+    path: &Path,
+    attributes: &Attributes,
+    map: Option<Map>,
+    archive: &mut Archive<I>,
+) -> Step<Result<()>> {
+    let (step, shown) = (import.step, import.top.shown(path));
+    let mut fault = None;
+    let made = import.file(path, attributes, |file| {
+        let wrong = |e| Error::io(step, quoted(&shown), e);
+        let copied = match &map {
+            None => copy(archive, file, u64::MAX),
+            Some(map) => copy_sparse(archive, file, map),
+        };
+        match copied {
+            Ok(written) => written.map_err(wrong),
+            Err(found) => {
+                fault = Some(found);
+                Ok(())
+            }
+        }
+    });
+    match fault {
+        Some(fault) => Err(fault.into()),
+        None => Ok(made),
+    }
+}
+
+/// Copies the next `most` bytes of the body, or all of it.
+fn copy<I: Input>(
+    archive: &mut Archive<I>,
+    mut file: &File,
+    most: u64,
+) -> Result<io::Result<()>, Fault> {
+    let mut left = most;
+    while left > 0 {
+        let bytes = archive.peek_body()?;
+        if bytes.is_empty() {
+            break;
+        }
+        let n = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if let Err(error) = file.write_all(&bytes[..n]) {
+            return Ok(Err(error));
+        }
+        archive.consume_body(n);
+        left -= n as u64;
+    }
+    Ok(Ok(()))
+}
+
+fn copy_sparse<I: Input>(
+    archive: &mut Archive<I>,
+    mut file: &File,
+    map: &Map,
+) -> Result<io::Result<()>, Fault> {
+    for segment in map.segments.iter().filter(|segment| segment.length > 0) {
+        if let Err(error) = file.seek(SeekFrom::Start(segment.offset)) {
+            return Ok(Err(error));
+        }
+        if let Err(error) = copy(archive, file, segment.length)? {
+            return Ok(Err(error));
+        }
+    }
+    Ok(file.set_len(map.size))
+}
+
+/// A reader as the parser wants it.
+struct Plain<R> {
+    from: R,
+    chunk: Vec<u8>,
+    at: usize,
+    end: usize,
+    offset: u64,
+    failed: Option<io::Error>,
+}
+
+impl<R: Read> Plain<R> {
+    fn new(from: R) -> Self {
+        Self {
+            from,
+            chunk: vec![0; CHUNK],
+            at: 0,
+            end: 0,
+            offset: 0,
+            failed: None,
+        }
+    }
+}
+
+impl<R: Read> Input for Plain<R> {
+    /// A chunk is filled before it is shown: the parser tells by its beginning what an archive is.
+    fn peek(&mut self) -> &[u8] {
+        if self.at == self.end {
+            (self.at, self.end) = (0, 0);
+            while self.end < self.chunk.len() && self.failed.is_none() {
+                match self.from.read(&mut self.chunk[self.end..]) {
+                    Ok(0) => break,
+                    Ok(n) => self.end += n,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => self.failed = Some(error),
+                }
+            }
+        }
+        &self.chunk[self.at..self.end]
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.at += n;
+        self.offset += n as u64;
+    }
+
+    fn offset(&self) -> u64 {
+        self.offset
+    }
+}
