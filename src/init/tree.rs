@@ -75,7 +75,8 @@ fn kill_listed(cgroup: i32) -> Result<()> {
         let n = sys::read(file.0, &mut text)?;
         // What does not fit, or is cut, comes with the next round.
         for line in text[..n].split_inclusive(|b| *b == b'\n') {
-            if let Some(pid) = line.strip_suffix(b"\n").and_then(dir::number) {
+            // 0 is a process outside of this namespace, and for kill(2) the caller's group.
+            if let Some(pid) = line.strip_suffix(b"\n").and_then(dir::number).filter(|pid| *pid > 0) {
                 // It may have ended since; its pid is not reused before it is reaped here.
                 let _ = sys::kill(pid, SIGKILL);
             }
