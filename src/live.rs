@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::{HandedOver, Scratch};
 use crate::parts::caps::CapSet;
 use crate::parts::cgroup::{Cgroup, ChildCgroup, remove_empty};
@@ -54,6 +54,19 @@ impl Live {
         self.control.as_fd()
     }
 
+    /// Itself, unless this process is a forked copy of the one that made it: that has no part in it,
+    /// and must not take the messages that are for its parent.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Invalid`], there.
+    pub(crate) fn own(&self) -> Result<&Self> {
+        if self.spawner.is_own() {
+            return Ok(self);
+        }
+        let why = "it belongs to the process that this one was forked from";
+        Err(Error::new(Kind::Invalid, "use sandbox", why).with_cure("open one in this process"))
+    }
+
     pub(crate) fn next_command(&self) -> u64 {
         self.commands.fetch_add(1, Ordering::Relaxed)
     }
@@ -84,7 +97,7 @@ impl Live {
             tree: 1,
             reason,
         };
-        request(self.control(), KILL_REQUEST, &kill, &[])
+        request(self.own()?.control(), KILL_REQUEST, &kill, &[])
     }
 
     /// A cgroup for one command, where there can be one.

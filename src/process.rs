@@ -249,6 +249,7 @@ impl Process {
         if done.is_some() {
             return Ok(*done);
         }
+        self.live.own()?;
         *done = match receive_now(self.status.as_fd(), false) {
             Err(Errno::EAGAIN | Errno::EINTR) => None,
             Err(e) => return Err(Error::os("wait for command", "recvmsg", e)),
@@ -342,6 +343,7 @@ impl Control {
 }
 
 fn send_signal(live: &Live, id: u64, pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    live.own()?;
     match pidfd::send_signal(pidfd, signal) {
         Err(Errno::ESRCH) | Ok(()) => Ok(()),
         // It runs under another id than the caller's: the init may.

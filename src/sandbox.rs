@@ -106,7 +106,7 @@ impl Sandbox {
             return Err(closed());
         }
         let live = Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner));
-        own(&live)?;
+        live.own()?;
         Ok(live)
     }
 
@@ -188,7 +188,7 @@ impl Sandbox {
             }
             Arc::clone(&live)
         };
-        own(&last)?.end(true)
+        last.own()?.end(true)
     }
 
     /// What is really in force.
@@ -221,15 +221,6 @@ pub fn spawn_in(store: &Store, root: &Path, spec: &Spec, command: Command) -> Re
     let mut process = sandbox.spawn(command)?;
     process.sandbox = Some(Box::new(sandbox));
     Ok(process)
-}
-
-/// A forked copy of the process has no part in its parent's sandboxes.
-fn own(live: &Live) -> Result<&Live> {
-    if live.spawner.is_own() {
-        return Ok(live);
-    }
-    let why = "it belongs to the process that this one was forked from";
-    Err(Error::new(Kind::Invalid, "use sandbox", why).with_cure("open one in this process"))
 }
 
 fn closed() -> Error {

@@ -179,12 +179,16 @@ fn host_streams_can_be_inherited() {
 fn host_forked_has_no_part_in_its_parents_sandboxes() {
     let ground = Ground::new();
     let sandbox = ground.open();
+    let process = sandbox.spawn(sh("sleep 0.3; exit 6")).unwrap();
     // SAFETY: the child only calls the library, which takes no lock that another thread could hold here, and _exit.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        let refused = sandbox
-            .run(sh("true"))
-            .is_err_and(|e| e.kind() == tare::Kind::Invalid);
+        let wrong = |e: tare::Error| e.kind() == tare::Kind::Invalid;
+        let refused = sandbox.run(sh("true")).is_err_and(wrong)
+            && process.kill().is_err_and(wrong)
+            && process.signal(libc::SIGKILL).is_err_and(wrong)
+            && process.wait().is_err_and(wrong);
+        drop(process);
         drop(sandbox);
         // SAFETY: ends this process without running anything of the parent's.
         unsafe { libc::_exit(i32::from(!refused)) };
@@ -193,5 +197,6 @@ fn host_forked_has_no_part_in_its_parents_sandboxes() {
     // SAFETY: waits for the child above; `status` outlives the call.
     unsafe { libc::waitpid(child, &raw mut status, 0) };
     assert_eq!(status, 0);
+    assert_eq!(process.wait().unwrap().exit_code, Some(6));
     assert_eq!(line(&sandbox, "echo alive"), "alive");
 }
