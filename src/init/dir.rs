@@ -33,18 +33,6 @@ pub(crate) fn digits(mut n: u64, buffer: &mut [u8; 20]) -> &[u8] {
     }
 }
 
-/// A decimal number without sign, at most `i32::MAX`; anything else is none.
-pub(crate) fn number(text: &[u8]) -> Option<i32> {
-    if text.is_empty() || text.len() > 10 {
-        return None;
-    }
-    let mut n = 0i64;
-    for byte in text {
-        n = n * 10 + i64::from(byte.checked_sub(b'0').filter(|d| *d < 10)?);
-    }
-    i32::try_from(n).ok()
-}
-
 /// How the links inside a root are treated.
 #[cfg(not(feature = "weak_no_inroot"))]
 pub(crate) const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;

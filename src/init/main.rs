@@ -10,6 +10,7 @@
 mod clone;
 mod command;
 mod copy;
+mod decimal;
 mod dir;
 mod exec;
 mod family;
@@ -17,6 +18,7 @@ mod files;
 mod message;
 mod mount;
 mod overlay;
+mod passwd;
 mod remount;
 mod replay;
 mod resident;

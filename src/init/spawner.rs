@@ -5,6 +5,7 @@ use core::ffi::CStr;
 
 use crate::clone::{CLONE_INTO_CGROUP, CloneArgs, Dead, fork, reap};
 use crate::copy::remove_tree;
+use crate::decimal;
 use crate::dir;
 use crate::message::{BUFFER, Request, receive, reply};
 use crate::replay::Replay;
@@ -79,7 +80,7 @@ pub(crate) fn close_from(first: i32) {
         while closed > 1 {
             closed = 0;
             let _ = dir::for_each(AT_FDCWD, c"/proc/self/fd", |name| {
-                if let Some(fd) = dir::number(name.to_bytes()).filter(|fd| *fd >= first) {
+                if let Some(fd) = decimal::number(name.to_bytes()).filter(|fd| *fd >= first) {
                     sys::close(fd);
                     closed += 1;
                 }

@@ -8,6 +8,7 @@
 
 use core::ffi::CStr;
 
+use crate::decimal;
 use crate::dir;
 use crate::sys::{self, Errno, O_RDONLY, Result, SIGKILL, SIGSTOP, Table, Zeroable};
 
@@ -76,7 +77,7 @@ fn kill_listed(cgroup: i32) -> Result<()> {
         // What does not fit, or is cut, comes with the next round.
         for line in text[..n].split_inclusive(|b| *b == b'\n') {
             // 0 is a process outside of this namespace, and for kill(2) the caller's group.
-            if let Some(pid) = line.strip_suffix(b"\n").and_then(dir::number).filter(|pid| *pid > 0) {
+            if let Some(pid) = line.strip_suffix(b"\n").and_then(decimal::number).filter(|pid| *pid > 0) {
                 // It may have ended since; its pid is not reused before it is reaped here.
                 let _ = sys::kill(pid, SIGKILL);
             }
@@ -99,7 +100,7 @@ fn write(cgroup: i32, file: &CStr, bytes: &[u8]) -> Result<()> {
 fn scan(rows: &mut [Row], proc: i32) -> Result<usize> {
     let mut n = 0;
     dir::for_each(proc, c".", |name| {
-        let row = dir::number(name.to_bytes()).and_then(|pid| stat(proc, name, pid));
+        let row = decimal::number(name.to_bytes()).and_then(|pid| stat(proc, name, pid));
         if let (Some(row), Some(place)) = (row, rows.get_mut(n)) {
             *place = row;
             n += 1;
@@ -121,7 +122,7 @@ fn stat(proc: i32, name: &CStr, pid: i32) -> Option<Row> {
     let text = &text[..n];
     let after = text.iter().rposition(|b| *b == b')')? + 2;
     let mut fields = text.get(after..)?.split(|b| *b == b' ');
-    let mut number = |n: usize| dir::number(fields.nth(n)?);
+    let mut number = |n: usize| decimal::number(fields.nth(n)?);
     Some(Row { pid, parent: number(1)?, session: number(1)?, ours: 0 })
 }
 

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who `USER[:GROUP]` is, by the text of `/etc/passwd` and `/etc/group`, which the sandbox may have written.
+//!
+//! A number is always that number: it is never retried as a name (CVE-2024-40635,
+//! CVE-2026-30892). Nothing here makes a system call, so that the library's fuzzing can run it.
+
+use super::decimal::number;
+
+/// Longest path of a home directory.
+pub(crate) const HOME_MAX: usize = 4096 - 8;
+const GROUPS: usize = 1024;
+
+/// Ids, groups and home of a user.
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    groups: [u32; GROUPS],
+    n_groups: usize,
+    home: [u8; HOME_MAX],
+    home_len: usize,
+}
+
+/// Why there is no such user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// No line has the name.
+    Unknown,
+    /// Neither a name nor a number, or a line whose numbers are none.
+    Malformed,
+    /// More groups than are passed on.
+    TooManyGroups,
+}
+
+impl Identity {
+    /// The base group, then the supplementary ones.
+    pub(crate) fn groups(&self) -> &[u32] {
+        &self.groups[..self.n_groups]
+    }
+
+    pub(crate) fn home(&self) -> &[u8] {
+        &self.home[..self.home_len]
+    }
+
+    fn add_group(&mut self, gid: u32) -> Result<(), Refused> {
+        if self.groups().contains(&gid) {
+            return Ok(());
+        }
+        let slot = self.groups.get_mut(self.n_groups);
+        *slot.ok_or(Refused::TooManyGroups)? = gid;
+        self.n_groups += 1;
+        Ok(())
+    }
+}
+
+/// Looks `USER[:GROUP]` up; empty is 0:0.
+pub(crate) fn identify(text: &[u8], passwd: &[u8], group: &[u8]) -> Result<Identity, Refused> {
+    let mut parts = text.splitn(2, |b| *b == b':');
+    let user = parts.next().filter(|u| !u.is_empty()).unwrap_or(b"0");
+    let asked = parts.next();
+    let mut identity = Identity {
+        uid: 0,
+        gid: 0,
+        groups: [0; GROUPS],
+        n_groups: 0,
+        home: [0; HOME_MAX],
+        home_len: 0,
+    };
+    let as_number = numeric(user)?;
+    // name:password:uid:gid:comment:home:shell
+    let entry = entries::<7>(passwd).find(|e| match as_number {
+        Some(uid) => number(e[2]) == Some(uid),
+        None => e[0] == user,
+    });
+    let mut name: &[u8] = b"";
+    match (&entry, as_number) {
+        (Some(e), _) => {
+            identity.uid = number(e[2]).ok_or(Refused::Malformed)? as u32;
+            identity.gid = number(e[3]).ok_or(Refused::Malformed)? as u32;
+            name = e[0];
+        }
+        (None, Some(uid)) => identity.uid = uid as u32,
+        (None, None) => return Err(Refused::Unknown),
+    }
+    let fits = |home: &&[u8]| home.first() == Some(&b'/') && home.len() < HOME_MAX;
+    let home = entry.map(|e| e[5]).filter(fits).unwrap_or(b"/");
+    identity.home[..home.len()].copy_from_slice(home);
+    identity.home_len = home.len();
+    groups(&mut identity, name, asked, group)?;
+    Ok(identity)
+}
+
+/// A group that was asked for replaces the user's own; otherwise membership counts.
+fn groups(
+    identity: &mut Identity,
+    name: &[u8],
+    asked: Option<&[u8]>,
+    file: &[u8],
+) -> Result<(), Refused> {
+    // name:password:gid:members
+    if let Some(asked) = asked {
+        let gid = match numeric(asked)? {
+            Some(gid) => Some(gid),
+            None => entries::<4>(file)
+                .find(|e| e[0] == asked)
+                .and_then(|e| number(e[2])),
+        };
+        identity.gid = gid.ok_or(Refused::Unknown)? as u32;
+        return identity.add_group(identity.gid);
+    }
+    identity.add_group(identity.gid)?;
+    for entry in entries::<4>(file) {
+        let member = !name.is_empty() && entry[3].split(|b| *b == b',').any(|m| m == name);
+        if let Some(gid) = number(entry[2]).filter(|_| member) {
+            identity.add_group(gid as u32)?;
+        }
+    }
+    Ok(())
+}
+
+/// A number if it looks like one: digits only. What begins like a number but is none is refused.
+fn numeric(text: &[u8]) -> Result<Option<i32>, Refused> {
+    match text.first() {
+        Some(b'0'..=b'9' | b'-' | b'+' | b' ') => number(text).map(Some).ok_or(Refused::Malformed),
+        Some(_) => Ok(None),
+        None => Err(Refused::Malformed),
+    }
+}
+
+/// The lines that have exactly `N` fields; any others are skipped.
+fn entries<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [&[u8]; N]> {
+    bytes.split(|b| *b == b'\n' || *b == 0).filter_map(|line| {
+        let mut fields = [&[][..]; N];
+        let mut n = 0;
+        for field in line.split(|b| *b == b':') {
+            *fields.get_mut(n)? = field;
+            n += 1;
+        }
+        (n == N).then_some(fields)
+    })
+}
