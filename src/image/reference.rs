@@ -11,6 +11,8 @@ use crate::image::digest::Digest;
 
 /// The tag of a name that has neither a tag nor a digest.
 const LATEST: &str = "latest";
+/// What references of other forms begin with; none of it is a name.
+const SCHEMES: [&str; 4] = ["host", "dir", "oci", "archive"];
 /// The distribution spec's bound for a whole name, registry included.
 const NAME_MAX: usize = 255;
 /// The distribution spec's bound for a tag.
@@ -84,7 +86,8 @@ impl Reference {
             Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
             _ => (rest, None),
         };
-        if !is_name(name) || !tag.is_none_or(is_tag) {
+        // With its tag written out, `oci:latest` would be something else.
+        if SCHEMES.contains(&name) || !is_name(name) || !tag.is_none_or(is_tag) {
             return None;
         }
         Some(Self::Named {
@@ -346,6 +349,10 @@ mod tests {
             "reg:99999/x",
             "[::g]/x",
             "x?y",
+            "oci",
+            "archive",
+            "dir@sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            "host:12",
             "x;rm",
             "$(x)",
             &long_tag,
