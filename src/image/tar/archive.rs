@@ -218,6 +218,9 @@ impl<I: Input> Archive<I> {
             return refuse("GNU long link target for what has none");
         }
         let linked = only_one(pax.link, more.link, "link target")?;
+        if pax.size.is_some() && pax.sparse.any() {
+            return refuse("two sizes of a sparse file in one extended header");
+        }
         let size = match pax.size {
             None => header.size,
             Some(size) if size == header.size || size > USTAR_SIZE_MAX => size,

@@ -107,6 +107,7 @@ fn check_foreign(block: &[u8; BLOCK], dialect: Dialect) -> Step<()> {
 
 /// Whether an archive that begins so may be a tar archive at all.
 pub(crate) fn resembles(head: &[u8]) -> bool {
+    let head = &head[..head.len().min(BLOCK)];
     if head.iter().all(|&b| b == 0) {
         return !head.is_empty();
     }

@@ -262,6 +262,11 @@ fn dialects() -> Refused {
     let star = patched(prefixed(Head::new(b'5', "d"), "p"), &[(508, b"tar\0")]);
     let one = |head| Tar::new().head(head);
     let holes = |key| pax(&[(key, " 0 1 2")]).file("f", "12345");
+    let sized = [
+        ("GNU.sparse.size", "9"),
+        ("GNU.sparse.map", "0,5"),
+        ("size", "5"),
+    ];
     let numbered = pax(&[("SCHILY.devmajor", "9")]).head(device.clone());
     let old = |magic| patched(gnu(b'S', "s").magic(magic).size(5), &OLD_MAP).raw("abcde");
     let behind = pax(&[("size", "5")]).raw(old(GNU).pad().0);
@@ -270,6 +275,11 @@ fn dialects() -> Refused {
         ("holes by Solaris", "Solaris", holes("SUN.holesdata")),
         ("holes by star", "star", holes("SCHILY.realsize")),
         ("device numbers by star", "star", numbered),
+        (
+            "two sizes by PAX",
+            "two sizes",
+            pax(&sized).file("f", "12345"),
+        ),
         ("a prefix by star", "star", star),
         (
             "a prefix in GNU's dialect",
