@@ -233,7 +233,8 @@ mod all {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<(), D::Error> {
-        match <&str>::deserialize(d)? {
+        // Owned, since a word with an escape cannot be borrowed.
+        match String::deserialize(d)?.as_str() {
             "all" => Ok(()),
             other => Err(D::Error::custom(format_args!("{other:?} is not \"all\""))),
         }

@@ -27,6 +27,8 @@ fn spec_full_round_trips() {
     assert_eq!(spec.limits.rlimits["core"].hard, u64::MAX);
     assert!(spec.require.may_degrade("limits.io"));
     assert!(!spec.require.may_degrade("limits.memory"));
+    let all = Spec::from_json(r#"{"require":"\u0061ll"}"#).unwrap();
+    assert_eq!(all.require, Require::All);
     assert_eq!(Spec::from_json(&spec.to_json()).unwrap(), spec);
 }
 
