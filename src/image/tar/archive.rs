@@ -196,6 +196,9 @@ impl<I: Input> Archive<I> {
 
     fn entry(&mut self, block: &[u8; BLOCK], header: Header, more: Extensions) -> Step<Entry> {
         let dialect = header.dialect;
+        if more.pax.is_some() && (more.name.is_some() || more.link.is_some()) {
+            return refuse("extended headers by PAX and by GNU for one entry");
+        }
         let pax = match (more.pax, dialect) {
             (Some(_), Dialect::V7) => return refuse("extended header before a V7 header"),
             (Some(_), _) if header.typeflag == b'S' => {
@@ -204,11 +207,8 @@ impl<I: Input> Archive<I> {
             (pax, _) => pax.unwrap_or_default(),
         };
         let slash = header.name.ends_with(b"/");
-        let name = only_one(pax.path, more.name, "name")?.unwrap_or(header.name);
-        let name = match &pax.sparse.name {
-            Some(sparse) => sparse.clone(),
-            None => name,
-        };
+        let name = pax.path.or(more.name).unwrap_or(header.name);
+        let name = pax.sparse.name.clone().unwrap_or(name);
         self.name.clone_from(&name);
         if header.typeflag == 0 && slash != name.ends_with(b"/") {
             return refuse("a directory by one of its names and a file by the other");
@@ -217,7 +217,7 @@ impl<I: Input> Archive<I> {
         if more.link.is_some() && header.link.is_empty() {
             return refuse("GNU long link target for what has none");
         }
-        let linked = only_one(pax.link, more.link, "link target")?;
+        let linked = pax.link.or(more.link);
         if pax.size.is_some() && pax.sparse.any() {
             return refuse("two sizes of a sparse file in one extended header");
         }
@@ -417,17 +417,6 @@ fn put<T>(slot: &mut Option<T>, value: T) -> Step<()> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => refuse("the same extended header or long name twice"),
-    }
-}
-
-fn only_one(
-    pax: Option<Vec<u8>>,
-    gnu: Option<Vec<u8>>,
-    what: &'static str,
-) -> Step<Option<Vec<u8>>> {
-    match (pax, gnu) {
-        (Some(_), Some(_)) => refuse(format!("{what} given by PAX and by GNU")),
-        (pax, gnu) => Ok(pax.or(gnu)),
     }
 }
 
