@@ -3,6 +3,8 @@
 //!
 //! faces (`bindings/*`) -> nouns -> plan, image, tree, spawner -> parts -> spec, error, wire -> sys
 
+#[path = "architecture/circles.rs"]
+mod circles;
 #[path = "architecture/source.rs"]
 mod source;
 
@@ -13,8 +15,8 @@ use std::path::{Path, PathBuf};
 /// Modules from the top; each names those of its own rank or of lower ones.
 const RANKS: [&[&str]; 5] = [
     &[
-        "sandbox", "command", "process", "pool", "store", "capture", "live", "doctor", "mount",
-        "files",
+        "fuzz", "sandbox", "command", "process", "pool", "store", "capture", "live", "doctor",
+        "mount", "files",
     ],
     &["plan", "image", "tree", "spawner", "runtime"],
     &["parts"],
@@ -114,7 +116,10 @@ fn arrows(files: &[File]) -> BTreeMap<(String, String), String> {
             continue;
         };
         let code = source::code(&file.text);
-        for (name, line) in source::names(source::without_tests(&code), &module) {
+        for (path, line) in source::paths(source::without_tests(&code), &module) {
+            let Some(name) = path.into_iter().next() else {
+                continue;
+            };
             // Types and functions that the root re-exports count as what they are part of.
             let to = match name.as_str() {
                 "Error" | "Kind" | "Result" => "error".to_owned(),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind, Result, shown};
 use crate::image::digest::Digest;
 use crate::image::oci::{self, LAYERS_MAX};
+use crate::image::platform::Platform;
 
 /// Labels that begin so are ours; an image's are dropped, so that none can pose
 /// as something this library wrote.
@@ -265,6 +266,28 @@ fn signal(text: &str) -> Result<i32, String> {
     number
         .filter(|n| (1..=RTMAX).contains(n))
         .ok_or_else(|| format!("StopSignal {} is not a signal", shown(text)))
+}
+
+/// The configuration has the last word on what the image is for.
+pub(crate) fn check_platform(
+    subject: &str,
+    config: &ImageConfig,
+    wanted: Option<&Platform>,
+) -> Result<()> {
+    let is = Platform {
+        os: config.os.clone(),
+        architecture: config.architecture.clone(),
+        variant: String::new(),
+    };
+    let host = Platform::host();
+    let wanted = wanted.unwrap_or(&host);
+    let says = |ours: &str, wanted: &str| ours.is_empty() || ours == wanted;
+    if says(&is.os, &wanted.os) && says(&is.architecture, &wanted.architecture) {
+        return Ok(());
+    }
+    let why = format!("{subject}: the image is for {is}, not for {wanted}");
+    let error = Error::new(Kind::Unsupported, "find image", why);
+    Err(error.with_cure(format!("platform {is}, if this machine can run it")))
 }
 
 /// A layer's place in an image, as faces print it.

@@ -14,6 +14,7 @@ mod lock;
 mod lookup;
 mod mounts;
 mod open;
+mod options;
 mod scratch;
 
 use std::path::{Path, PathBuf};
@@ -25,10 +26,10 @@ use crate::image::ownership::Chown;
 
 pub use check::{Problem, Report};
 pub use gc::Collected;
-pub use import::ImportOptions;
 pub use lookup::Stored;
 pub(crate) use mounts::Mounted;
 pub(crate) use open::default_path;
+pub use options::ImportOptions;
 pub(crate) use scratch::HandedOver;
 pub use scratch::{Recovered, Scratch};
 

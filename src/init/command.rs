@@ -4,10 +4,10 @@
 use core::ffi::CStr;
 
 use crate::clone::{CLONE_INTO_CGROUP, CLONE_PIDFD, CloneArgs, share};
+#[cfg(not(feature = "weak_no_cloexec"))]
+use crate::close::close_from;
 use crate::dir;
 use crate::exec::{self, Words};
-#[cfg(not(feature = "weak_no_cloexec"))]
-use crate::spawner::close_from;
 use crate::sys::{self, AT_FDCWD, Errno, Fd, Mapping, O_DIRECTORY, O_PATH, Result, nr, sys};
 use crate::user::{self, Identity};
 use crate::wire::{self, Confine, Reader, Run};

@@ -12,6 +12,7 @@ use crate::message::send;
 use crate::mount::mount_id;
 use crate::storage;
 use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, Errno, Fd, Mapping, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, Result, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, nr, sys};
+use crate::tail::Tail;
 use crate::xattrs;
 use crate::wire::{self, FILE_ANSWER, FILE_ANSWER_MAX, FILE_STAT_WORDS, Field as _, FileRequest, FileSet, Reader};
 
@@ -59,7 +60,7 @@ impl Files {
         // Without memory the socket closes, which the host sees.
         let Some(memory) = &mut self.memory else { return };
         let (head, tail) = memory.bytes_mut().split_at_mut(FILE_ANSWER);
-        let tail = Tail { bytes: tail, len: 0 };
+        let tail = Tail::new(tail);
         let mut job = Job { base: fds.get(1).copied(), proc, tail, count: 0, stat: None };
         let request = FileRequest::get(&mut Reader::new(body)).ok_or(Errno::PROTO);
         let aside = request.is_ok_and(|request| job.is_long(&request)) && match fork() {
@@ -111,40 +112,6 @@ fn words(stat: &Stat) -> [u64; FILE_STAT_WORDS] {
     let [atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns] = times.map(|t| t as u64);
     let (size, blocks) = (size as u64, blocks as u64);
     [dev, ino, nlink, mode, uid, gid, rdev, size, blocks, atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns]
-}
-
-/// What follows the head of an answer.
-pub(crate) struct Tail<'b> {
-    bytes: &'b mut [u8],
-    pub(crate) len: usize,
-}
-
-impl Tail<'_> {
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        let place = self.bytes.get_mut(self.len..self.len + bytes.len()).ok_or(Errno::TOOBIG)?;
-        place.copy_from_slice(bytes);
-        self.len += bytes.len();
-        Ok(())
-    }
-
-    pub(crate) fn put_name(&mut self, name: &CStr) -> Result<()> {
-        let bytes = name.to_bytes_with_nul();
-        self.put(&(bytes.len() as u32).to_ne_bytes())?;
-        self.put(bytes)
-    }
-
-    /// What `write` puts into the rest, behind its length.
-    pub(crate) fn put_sized(&mut self, write: impl FnOnce(&mut [u8]) -> Result<usize>) -> Result<()> {
-        let at = self.len;
-        self.put(&[0; 4])?;
-        let rest = &mut self.bytes[at + 4..];
-        let most = rest.len();
-        // Of no room at all some calls say how much they need.
-        let len = write(rest).and_then(|len| if len > most { Err(Errno::TOOBIG) } else { Ok(len) })?;
-        self.bytes[at..at + 4].copy_from_slice(&(len as u32).to_ne_bytes());
-        self.len += len;
-        Ok(())
-    }
 }
 
 /// One request and its answer.

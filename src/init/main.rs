@@ -8,6 +8,7 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod clone;
+mod close;
 mod command;
 mod copy;
 mod decimal;
@@ -25,6 +26,7 @@ mod resident;
 mod spawner;
 mod storage;
 mod sys;
+mod tail;
 mod tree;
 mod user;
 #[allow(dead_code, reason = "the library uses the rest")]

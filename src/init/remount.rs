@@ -3,6 +3,7 @@
 
 use core::ffi::CStr;
 
+use crate::decimal;
 use crate::dir;
 use crate::family::{Kin, Member, gather};
 use crate::sys::{self, AT_FDCWD, Errno, Fd, Mapping, O_NOFOLLOW, O_PATH, O_RDONLY, Result, Table, nr, sys};
@@ -100,7 +101,7 @@ fn parse(text: &[u8], own: i32, rows: &mut [Member]) -> Result<usize> {
     let (mut n, mut start) = (0, 0);
     for line in text.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n")) {
         let mut fields = line.split(|b| *b == b' ');
-        let mut number = || dir::number(fields.next()?);
+        let mut number = || decimal::number(fields.next()?);
         let (id, parent) = (number().ok_or(Errno::PROTO)?, number().ok_or(Errno::PROTO)?);
         let point = fields.nth(2).ok_or(Errno::PROTO)?;
         let at = start + (point.as_ptr() as usize - line.as_ptr() as usize);
@@ -136,5 +137,5 @@ fn mount_id(fd: i32) -> Result<i32> {
     let file = sys::openat(AT_FDCWD, path, O_RDONLY, 0)?;
     let n = sys::read(file.0, &mut text)?;
     let line = text[..n].split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"mnt_id:\t"));
-    line.and_then(dir::number).ok_or(Errno::PROTO)
+    line.and_then(decimal::number).ok_or(Errno::PROTO)
 }

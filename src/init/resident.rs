@@ -2,11 +2,11 @@
 //! Process 1 of a sandbox: replays the start, then serves commands until it is told to end.
 
 use crate::clone::{Dead, reap};
+use crate::close::close_from;
 use crate::command::{self, Parts};
 use crate::files::Files;
 use crate::message::{BUFFER, Request, receive, reply};
 use crate::replay::Replay;
-use crate::spawner::close_from;
 use crate::sys::{self, Errno, Fd, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
 use crate::tree;
 use crate::wire::{self, Field as _, Kill, Open, Reader, Reply, Run};

@@ -4,8 +4,8 @@
 use core::ffi::CStr;
 
 use crate::clone::{CLONE_INTO_CGROUP, CloneArgs, Dead, fork, reap};
+use crate::close::close_from;
 use crate::copy::remove_tree;
-use crate::decimal;
 use crate::dir;
 use crate::message::{BUFFER, Request, receive, reply};
 use crate::replay::Replay;
@@ -68,25 +68,6 @@ fn raise_oom_score() {
     if sys::read(file.0, &mut sign) == Ok(1) && sign == *b"-" {
         // Raising takes no privilege, so it does not fail.
         let _ = sys::write(file.0, b"0");
-    }
-}
-
-/// Closes every descriptor from `first` on.
-pub(crate) fn close_from(first: i32) {
-    if sys!(nr::CLOSE_RANGE, first, u32::MAX, 0).is_err() {
-        // KERNEL(5.9): close_range may be hidden by an outer filter. The listing itself is one of
-        // those closed, which ends it early; when it is the only one, none was left.
-        let mut closed = 2;
-        while closed > 1 {
-            closed = 0;
-            let _ = dir::for_each(AT_FDCWD, c"/proc/self/fd", |name| {
-                if let Some(fd) = decimal::number(name.to_bytes()).filter(|fd| *fd >= first) {
-                    sys::close(fd);
-                    closed += 1;
-                }
-                Ok(())
-            });
-        }
     }
 }
 

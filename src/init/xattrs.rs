@@ -3,8 +3,8 @@
 
 use core::ffi::CStr;
 
-use crate::files::Tail;
 use crate::sys::{Errno, Result, sys};
+use crate::tail::Tail;
 use crate::wire::{Field as _, Reader};
 
 const FSETXATTR: usize = 190;

@@ -2,6 +2,7 @@
 //! The system call filter: a profile and capabilities in, BPF programs out.
 #![forbid(unsafe_code)]
 
+mod action;
 mod arguments;
 mod default;
 mod policy;

@@ -170,14 +170,13 @@ pub(crate) fn without_tests(code: &str) -> &str {
         .map_or(code, |begin| &code[..begin])
 }
 
-/// The crate's modules that `code` names, by `use` or in place, with their
-/// lines. `module` is the file's own path of modules, such as `["parts", "caps"]`.
-pub(crate) fn names(code: &str, module: &[&str]) -> Vec<(String, usize)> {
+/// The paths in the crate that `code` names, by `use` or in place, each whole from the crate's
+/// root, with their lines. `module` is the file's own path of modules, such as `["parts", "caps"]`.
+pub(crate) fn paths(code: &str, module: &[&str]) -> Vec<(Vec<String>, usize)> {
     let mut found = Vec::new();
     for (at, line) in words(code, "crate") {
-        for name in heads(&code[at + "crate".len()..]) {
-            found.push((name, line));
-        }
+        let below = tails(&code[at + "crate".len()..]);
+        found.extend(below.into_iter().map(|path| (path, line)));
     }
     for (at, line) in words(code, "super") {
         // The second of `super::super` was seen with the first.
@@ -190,37 +189,46 @@ pub(crate) fn names(code: &str, module: &[&str]) -> Vec<(String, usize)> {
             rest = next;
             depth = depth.saturating_sub(1);
         }
-        if depth == 0 {
-            found.extend(heads(rest).into_iter().map(|name| (name, line)));
+        let base = module[..depth].iter().map(|part| (*part).to_owned());
+        for tail in tails(rest) {
+            found.push((base.clone().chain(tail).collect(), line));
         }
     }
     found
 }
 
-/// The first names of the path or the group of paths that follows `::`.
-fn heads(rest: &str) -> Vec<String> {
+/// The paths that follow a path's beginning: `::a::{b, c::d}` is `a::b` and `a::c::d`.
+fn tails(rest: &str) -> Vec<Vec<String>> {
     let Some(rest) = rest.strip_prefix("::") else {
         return Vec::new();
     };
     let rest = rest.trim_start();
-    let group = match rest.starts_with('{') {
-        true => &rest[1..block(rest) - 1],
-        false => &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())],
+    if rest.starts_with('{') {
+        let group = &rest[1..block(rest) - 1];
+        let parts = split(group).filter(|part| !part.trim().is_empty());
+        return parts.flat_map(|part| tails(&format!("::{part}"))).collect();
+    }
+    let word = &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())];
+    let below = match tails(&rest[word.len()..]) {
+        none if none.is_empty() => vec![Vec::new()],
+        some => some,
     };
-    let mut depth = 0;
-    group
-        .split(|c| {
-            depth += match c {
-                '{' => 1,
-                '}' => -1,
-                _ => 0,
-            };
-            c == ',' && depth == 0
-        })
-        .map(|path| {
-            let path = path.trim();
-            path[..path.find(|c| !is_word(c)).unwrap_or(path.len())].to_owned()
-        })
-        .filter(|name| !name.is_empty())
+    let word = (!word.is_empty()).then(|| word.to_owned());
+    below
+        .into_iter()
+        .map(|tail| word.iter().cloned().chain(tail).collect())
         .collect()
+}
+
+/// The parts between the commas of a group, but for those of groups inside.
+fn split(group: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0;
+    group.split(move |c| {
+        depth += match c {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        };
+        c == ',' && depth == 0
+    })
 }

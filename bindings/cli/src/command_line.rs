@@ -2,11 +2,9 @@
 //! The command line's one definition: flags, help, completions and manual pages come from it.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
-
 use clap::{Parser, Subcommand};
-use tare::{Result, Store};
 
+use crate::place::Place;
 use crate::{doctor, generate, image, mount, run, store, version};
 
 /// Containers as a library: an image in, an isolated throwaway command out, no daemon
@@ -19,10 +17,8 @@ use crate::{doctor, generate, image, mount, run, store, version};
     disable_help_subcommand = true
 )]
 pub(crate) struct CommandLine {
-    /// Directory of images and scratch space [default: $TARE_STORE, else /var/lib/tare for
-    /// root and $XDG_DATA_HOME/tare for others]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub(crate) store: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
 
     #[command(subcommand)]
     pub(crate) action: Action,
@@ -50,14 +46,4 @@ pub(crate) enum Action {
     Completion(generate::Completion),
     /// Write the manual pages
     Man(generate::Man),
-}
-
-impl CommandLine {
-    /// The store that is meant.
-    pub(crate) fn store(&self) -> Result<Store> {
-        match &self.store {
-            Some(dir) => Store::open(dir),
-            None => Store::open_default(),
-        }
-    }
 }

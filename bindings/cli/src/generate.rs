@@ -5,11 +5,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use tare::{Error, Result};
 
-use crate::command_line::CommandLine;
 use crate::text::print;
 
 /// What `tare completion` was told.
@@ -26,23 +25,18 @@ pub(crate) struct Man {
     dir: PathBuf,
 }
 
-/// Prints the script that the shell is to source.
-pub(crate) fn completion(flags: &Completion) -> Result<ExitCode> {
+/// Prints the script for `line` that the shell is to source.
+pub(crate) fn completion(mut line: Command, flags: &Completion) -> Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(
-        flags.shell,
-        &mut CommandLine::command(),
-        "tare",
-        &mut script,
-    );
+    clap_complete::generate(flags.shell, &mut line, "tare", &mut script);
     print(&String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a page for tare and one for each subcommand.
-pub(crate) fn man(flags: &Man) -> Result<ExitCode> {
+/// Writes a page for `line` and one for each of its subcommands.
+pub(crate) fn man(line: Command, flags: &Man) -> Result<ExitCode> {
     let wrong = |e| Error::io("write manual", format_args!("{:?}", flags.dir), e);
     std::fs::create_dir_all(&flags.dir).map_err(wrong)?;
-    clap_mangen::generate_to(CommandLine::command(), &flags.dir).map_err(wrong)?;
+    clap_mangen::generate_to(line, &flags.dir).map_err(wrong)?;
     Ok(ExitCode::SUCCESS)
 }

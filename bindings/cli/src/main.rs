@@ -8,6 +8,7 @@ mod failure;
 mod generate;
 mod image;
 mod mount;
+mod place;
 mod run;
 mod store;
 mod text;
@@ -16,7 +17,7 @@ mod version;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use command_line::{Action, CommandLine};
 
@@ -26,15 +27,15 @@ fn main() -> ExitCode {
         Err(error) => return failure::usage(&error),
     };
     let outcome = match &line.action {
-        Action::Run(flags) => run::run(&line, flags),
-        Action::Image(action) => image::image(&line, action),
-        Action::Mount(flags) => mount::mount(&line, flags),
-        Action::Umount(flags) => mount::umount(&line, flags),
-        Action::Store(action) => store::store(&line, action),
-        Action::Doctor(flags) => doctor::doctor(&line, flags),
+        Action::Run(flags) => run::run(&line.place, flags),
+        Action::Image(action) => image::image(&line.place, action),
+        Action::Mount(flags) => mount::mount(&line.place, flags),
+        Action::Umount(flags) => mount::umount(&line.place, flags),
+        Action::Store(action) => store::store(&line.place, action),
+        Action::Doctor(flags) => doctor::doctor(&line.place, flags),
         Action::Version(flags) => version::version(flags),
-        Action::Completion(flags) => generate::completion(flags),
-        Action::Man(flags) => generate::man(flags),
+        Action::Completion(flags) => generate::completion(CommandLine::command(), flags),
+        Action::Man(flags) => generate::man(CommandLine::command(), flags),
     };
     outcome.unwrap_or_else(|error| failure::report(&error))
 }

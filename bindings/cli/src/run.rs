@@ -16,15 +16,15 @@ use std::process::ExitCode;
 use tare::image::{Image, ImportOptions, Reference};
 use tare::{Command, Error, Kind, Result, Sandbox, Status, Stdin, Stdout, Store};
 
-use crate::command_line::CommandLine;
 use crate::image::Bars;
+use crate::place::Place;
 use crate::text::print_json;
 
 pub(crate) use flags::Flags;
 
 /// Runs it; the exit status is the command's own.
-pub(crate) fn run(line: &CommandLine, flags: &Flags) -> Result<ExitCode> {
-    let ended = checked(flags).and_then(|()| in_sandbox(line, flags));
+pub(crate) fn run(place: &Place, flags: &Flags) -> Result<ExitCode> {
+    let ended = checked(flags).and_then(|()| in_sandbox(place, flags));
     match ended {
         Ok(status) => Ok(ExitCode::from(status.shell_code() as u8)),
         Err(error) => {
@@ -56,9 +56,9 @@ fn checked(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-fn in_sandbox(line: &CommandLine, flags: &Flags) -> Result<Status> {
+fn in_sandbox(place: &Place, flags: &Flags) -> Result<Status> {
     let (spec, words) = flags.spec()?;
-    let store = line.store()?;
+    let store = place.store()?;
     let _image = imported(&store, &spec.image)?;
     let sandbox = Sandbox::open(&store, &spec)?;
     let ended = in_open(&sandbox, flags, words);

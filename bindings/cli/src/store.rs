@@ -10,8 +10,8 @@ use indicatif::BinaryBytes;
 use tare::error::Quoted;
 use tare::{Result, Store};
 
-use crate::command_line::CommandLine;
 use crate::image::freed;
+use crate::place::Place;
 use crate::text::{print, print_json};
 
 /// What `tare store` was told.
@@ -38,8 +38,8 @@ pub(crate) struct Check {
 }
 
 /// Does it.
-pub(crate) fn store(line: &CommandLine, action: &Action) -> Result<ExitCode> {
-    let store = line.store()?;
+pub(crate) fn store(place: &Place, action: &Action) -> Result<ExitCode> {
+    let store = place.store()?;
     match action {
         Action::Check(flags) => check(&store, flags),
         Action::Recover => {

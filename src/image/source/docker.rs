@@ -4,7 +4,6 @@
 
 use serde::Deserialize;
 
-use super::resolve::check_platform;
 use super::{Choice, Document, Files, Found, FoundLayer, NAMES_SHOWN, check_blob, read_document};
 use crate::error::{Error, Kind, Result, shown};
 use crate::image::digest::Digest;
@@ -41,7 +40,7 @@ pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
     }
     let subject = format!("{label}: {}", shown(&saved.config));
     let parsed = config::parse(&bytes, &subject)?;
-    check_platform(&subject, &parsed.config, choice.platform.as_ref())?;
+    config::check_platform(&subject, &parsed.config, choice.platform.as_ref())?;
     let layers = saved.layers.unwrap_or_default();
     if layers.len() != parsed.diff_ids.len() || layers.len() > LAYERS_MAX {
         let (layers, diff_ids) = (layers.len(), parsed.diff_ids.len());

@@ -62,7 +62,7 @@ pub(crate) fn find_manifest(
     let manifest = Manifest::parse(&document.bytes, &subject, &descriptor.media_type)?;
     let config = read_blob(files, &manifest.config)?;
     let parsed = config::parse(&config.bytes, &subject)?;
-    check_platform(&subject, &parsed.config, platform)?;
+    config::check_platform(&subject, &parsed.config, platform)?;
     if parsed.diff_ids.len() != manifest.layers.len() {
         let (layers, diff_ids) = (manifest.layers.len(), parsed.diff_ids.len());
         let why = format!("{subject}: {layers} layers, but {diff_ids} diff ids");
@@ -179,28 +179,6 @@ fn none_for(files: &dyn Files, wanted: &Platform, mut others: Vec<String>) -> Er
     };
     let why = format!("{}: no image for {wanted}{has}", files.label());
     Error::new(Kind::Unsupported, "find image", why)
-}
-
-/// The configuration has the last word on what the image is for.
-pub(super) fn check_platform(
-    subject: &str,
-    config: &config::ImageConfig,
-    wanted: Option<&Platform>,
-) -> Result<()> {
-    let is = Platform {
-        os: config.os.clone(),
-        architecture: config.architecture.clone(),
-        variant: String::new(),
-    };
-    let host = Platform::host();
-    let wanted = wanted.unwrap_or(&host);
-    let says = |ours: &str, wanted: &str| ours.is_empty() || ours == wanted;
-    if says(&is.os, &wanted.os) && says(&is.architecture, &wanted.architecture) {
-        return Ok(());
-    }
-    let why = format!("{subject}: the image is for {is}, not for {wanted}");
-    let error = Error::new(Kind::Unsupported, "find image", why);
-    Err(error.with_cure(format!("platform {is}, if this machine can run it")))
 }
 
 /// Whole names that the layout gives the image; `latest` alone is not one.

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use nix::unistd::syncfs;
 
 use super::Store;
-use super::import::ImportOptions;
 use super::index::is_filed;
 use super::jobs::{self, Done, Job};
 use super::layers::{Held, Metadata, staged_tree, write_metadata};
 use super::lock::Lock;
 use super::open::{make_dir, write_file};
+use super::options::ImportOptions;
 use super::scratch::Scratch;
 use crate::error::{Error, Result};
 use crate::image::layer::{Ids, Options, OverlayXattr, Unpacked, Whiteouts};

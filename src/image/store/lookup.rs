@@ -5,8 +5,9 @@
 use serde::Serialize;
 
 use super::Store;
-use super::import::{ImportOptions, names};
+use super::import::names;
 use super::index::matches;
+use super::options::ImportOptions;
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::{Descriptor, Manifest, REF_NAME};
 use crate::image::progress::Progress;

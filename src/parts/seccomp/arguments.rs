@@ -15,7 +15,8 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch,
 };
 
-use super::policy::{Action, Call, Policy};
+use super::action::Action;
+use super::policy::{Call, Policy};
 use super::profile::{Condition, Operator};
 use crate::error::{Error, Kind, Result};
 

@@ -4,7 +4,7 @@
 
 use caps::Capability;
 
-use super::policy::Action;
+use super::action::Action;
 use super::profile::{Condition, Gate, Operator, Profile, Rule};
 use crate::parts::caps::CapSet;
 

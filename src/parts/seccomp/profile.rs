@@ -11,7 +11,7 @@ use caps::Capability;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
-use super::policy::Action;
+use super::action::Action;
 use crate::error::{Error, Kind, Result};
 use crate::parts::caps::CapSet;
 

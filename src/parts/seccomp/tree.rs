@@ -10,7 +10,8 @@ use libc::{BPF_ABS, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, B
 use libc::{seccomp_data, sock_filter};
 use std::mem::offset_of;
 
-use super::policy::{Action, Call, Policy};
+use super::action::Action;
+use super::policy::{Call, Policy};
 
 /// `AUDIT_ARCH_X86_64` of `linux/audit.h`: the machine, 64 bits, little endian.
 pub(super) const AUDIT_ARCH_X86_64: u32 = 62 | 0x8000_0000 | 0x4000_0000;

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the store is: the one flag that every subcommand has.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tare::{Result, Store};
+
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Directory of images and scratch space [default: $TARE_STORE, else /var/lib/tare for
+    /// root and $XDG_DATA_HOME/tare for others]
+    #[arg(long, global = true, value_name = "DIR")]
+    store: Option<PathBuf>,
+}
+
+impl Place {
+    /// The directory, if it was named.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.store.as_deref()
+    }
+
+    /// The store that is meant.
+    pub(crate) fn store(&self) -> Result<Store> {
+        match &self.store {
+            Some(dir) => Store::open(dir),
+            None => Store::open_default(),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a filter answers to a call.
+#![forbid(unsafe_code)]
+
+/// The answer to a call, from the least restrictive to the most, seccomp(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Allow,
+    Log,
+    Errno(u16),
+    Trap,
+    KillThread,
+    KillProcess,
+}
+
+impl Action {
+    pub(super) const ENOSYS: Self = Self::Errno(libc::ENOSYS as u16);
+
+    /// The value that a program returns for it.
+    pub(super) fn value(self) -> u32 {
+        match self {
+            Self::Allow => libc::SECCOMP_RET_ALLOW,
+            Self::Log => libc::SECCOMP_RET_LOG,
+            Self::Errno(errno) => libc::SECCOMP_RET_ERRNO | u32::from(errno),
+            Self::Trap => libc::SECCOMP_RET_TRAP,
+            Self::KillThread => libc::SECCOMP_RET_KILL_THREAD,
+            Self::KillProcess => libc::SECCOMP_RET_KILL_PROCESS,
+        }
+    }
+
+    /// Whether the kernel prefers `self` when two programs disagree. Two errnos
+    /// are equal to it.
+    pub(super) fn is_stricter_than(self, other: Self) -> bool {
+        self.rank() > other.rank()
+    }
+
+    fn rank(self) -> u8 {
+        match self {
+            Self::Allow => 0,
+            Self::Log => 1,
+            Self::Errno(_) => 2,
+            Self::Trap => 3,
+            Self::KillThread => 4,
+            Self::KillProcess => 5,
+        }
+    }
+}
