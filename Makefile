@@ -22,7 +22,7 @@ endif
 # tests in a guest run those.
 export TARE_TESTS_REQUIRE ?= all,-pids_v2
 
-.PHONY: help demo test lint bench install setup images guest
+.PHONY: help demo test lint fuzz bench install setup images guest
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -40,8 +40,11 @@ lint: setup ## Formatting, clippy, shellcheck, documentation: exactly what CI as
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	scripts/lint-helper.sh
-	shellcheck .ci/run scripts/*.sh tests/*.sh
+	shellcheck .ci/run scripts/*.sh tests/*.sh fuzz/*.sh
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --lib --no-deps
+
+fuzz: setup ## Every parser of foreign bytes for a minute, guided by coverage
+	fuzz/run.sh
 
 bench: setup images ## Each stage beside its floor
 	$(CARGO) bench --locked --package libtare --bench '*'

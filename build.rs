@@ -9,6 +9,7 @@ fn main() {
     println!("cargo::rerun-if-changed=src/init");
     println!("cargo::rerun-if-changed=src/wire");
     println!("cargo::rustc-check-cfg=cfg(tare_init)");
+    println!("cargo::rustc-check-cfg=cfg(fuzzing)");
     let target = env::var("TARGET").expect("cargo sets TARGET");
     assert!(
         target.starts_with("x86_64-"),
@@ -23,7 +24,7 @@ fn main() {
             "--crate-type=bin",
             "--edition=2024",
             "--cfg=tare_init",
-            "--check-cfg=cfg(tare_init, test)",
+            "--check-cfg=cfg(tare_init, test, fuzzing)",
         ])
         .args([
             "--target",

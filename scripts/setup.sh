@@ -7,6 +7,7 @@ set -euo pipefail
 needed() {
     cat <<'END'
 gcc                 gcc
+g++                 g++
 make                make
 jq                  jq
 xz                  xz-utils

@@ -5,6 +5,8 @@
 mod config;
 mod describe;
 pub mod digest;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod inflate;
 pub mod layer;
 mod oci;

@@ -34,6 +34,9 @@ mod command;
 mod doctor;
 pub mod error;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod image;
 mod live;
 pub mod mount;

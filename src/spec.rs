@@ -344,5 +344,7 @@ fn nearest<'a>(given: &str, keys: impl Iterator<Item = &'a str>) -> Option<&'a s
     keys.max_by(|a, b| near(a).total_cmp(&near(b)))
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

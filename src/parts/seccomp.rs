@@ -10,7 +10,9 @@ mod profile;
 mod table;
 mod tree;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+#[cfg(any(test, fuzzing))]
 mod interpreter;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,8 @@
 use core::ffi::CStr;
 
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod message;
 mod op;
 

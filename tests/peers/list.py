@@ -130,6 +130,8 @@ class Libarchive:
         hard, soft = self.entry_hardlink(entry), self.entry_symlink(entry)
         kind = self.KINDS.get(self.entry_filetype(entry), "?")
         kind = "link" if hard is not None else kind
+        if kind == "?":
+            raise ValueError("an entry of no type")
         content = b""
         if kind == "file":
             buffer = ctypes.create_string_buffer(CONTENT_MAX)

@@ -2,31 +2,7 @@
 //! Archives made at random: each field in one of the spellings that some writer, honest or not, has for it.
 
 use super::build::{Tar, pax_records, sign};
-
-/// xorshift64*: the same sequence everywhere.
-pub(super) struct Random(pub(super) u64);
-
-impl Random {
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    pub(super) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    /// True once in `n` times.
-    fn once(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
-        of[self.below(of.len())]
-    }
-}
+use crate::fuzz::Random;
 
 const MAGICS: [&[u8; 8]; 4] = [
     b"ustar\x0000",
@@ -228,6 +204,9 @@ fn pax_sparse(random: &mut Random, body: &[u8]) -> (Vec<(String, Vec<u8>)>, Vec<
             .join(sep)
     };
     let mut records = Vec::new();
+    if random.once(3) {
+        records.push(("path".to_owned(), b"GNUSparseFile.0/sparse".to_vec()));
+    }
     match random.below(3) {
         0 => {
             records.push(record("size", &real));

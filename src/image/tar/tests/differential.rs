@@ -7,9 +7,10 @@ use std::process::{Command, Stdio};
 
 use tare_oracle::need;
 
-use super::compose::{Random, compose, damage};
+use super::compose::{compose, damage};
 use super::corpus::cases;
 use super::list;
+use crate::fuzz::Random;
 
 /// Archives composed, and as many damaged ones; `TARE_FUZZ` multiplies it.
 const COMPOSED: usize = 15_000;

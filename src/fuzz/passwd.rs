@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `USER[:GROUP]`, a passwd file and a group file, with a byte 1 between them.
+#![forbid(unsafe_code)]
+
+// The helper's own sources, which make no system call.
+#[path = "../init/decimal.rs"]
+mod decimal;
+#[expect(clippy::module_inception, reason = "its name in the helper")]
+#[path = "../init/passwd.rs"]
+mod passwd;
+
+use passwd::{HOME_MAX, identify};
+
+pub(super) fn passwd(data: &[u8]) {
+    let mut parts = data.splitn(3, |b| *b == 1);
+    let mut part = || parts.next().unwrap_or_default();
+    let (text, passwd, group) = (part(), part(), part());
+    let Ok(identity) = identify(text, passwd, group) else {
+        return;
+    };
+    let greatest = i32::MAX as u32;
+    let groups = identity.groups();
+    assert!(identity.uid <= greatest && groups.iter().all(|gid| *gid <= greatest));
+    assert_eq!(groups.first(), Some(&identity.gid), "the base group first");
+    let mut sorted = groups.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted.len(), groups.len(), "each group once");
+    let home = identity.home();
+    assert!(home.starts_with(b"/") && home.len() < HOME_MAX && !home.contains(&0));
+    // A user that is a number is that number, whatever the file says.
+    let user = text.split(|b| *b == b':').next().unwrap_or_default();
+    match decimal::number(user) {
+        Some(uid) => assert_eq!(identity.uid, uid as u32),
+        None if user.is_empty() => assert_eq!(identity.uid, 0),
+        None => {
+            let named = |line: &[u8]| line.starts_with(&[user, b":"].concat());
+            assert!(passwd.split(|b| matches!(b, b'\n' | 0)).any(named));
+        }
+    }
+    // A group that was asked for is the only one.
+    assert!(!text.contains(&b':') || groups.len() == 1);
+}

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What comes with an image: its archives, its layers, its documents, and the words that name it.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use super::layer::{self, Bounds, Ids, Options, OverlayXattr, Whiteouts};
+use super::oci::{Index, LAYERS_MAX, Manifest};
+use super::remove_tree::remove_tree;
+use super::source::{self, Choice, Files, Found, Member};
+use super::tar::{Archive, Input, What};
+use super::{Digest, Reference, config};
+use crate::error::{Error, Kind, Quoted, Result};
+
+/// Most bytes of one input; more finds nothing more, only slower.
+const INPUT_MAX: usize = 64 << 10;
+
+/// The first byte says what is done to the others: bit 0, whether headers get a right checksum.
+fn archive_of(data: &[u8]) -> Option<(u8, Vec<u8>)> {
+    let (flags, bytes) = data.split_first()?;
+    let mut bytes = bytes[..bytes.len().min(INPUT_MAX)].to_vec();
+    if flags & 1 == 1 {
+        let headers = bytes.chunks_exact_mut(512);
+        for header in headers.filter(|block| block[257..].starts_with(b"ustar")) {
+            header[148..156].fill(b' ');
+            let sum: u32 = header.iter().map(|&b| u32::from(b)).sum();
+            header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        }
+    }
+    Some((*flags, bytes))
+}
+
+/// An archive in memory, shown in pieces.
+struct Pieces<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    piece: usize,
+}
+
+impl Input for Pieces<'_> {
+    fn peek(&mut self) -> &[u8] {
+        let end = self.bytes.len().min(self.at + self.piece);
+        &self.bytes[self.at..end]
+    }
+
+    fn consume(&mut self, n: usize) {
+        assert!(n <= self.piece, "consumed more than was shown");
+        self.at += n;
+    }
+
+    fn offset(&self) -> u64 {
+        self.at as u64
+    }
+}
+
+/// A tar archive: what is read does not depend on the pieces in which it comes.
+pub(crate) fn tar(data: &[u8]) {
+    let Some((_, bytes)) = archive_of(data) else {
+        return;
+    };
+    // The first header is looked at whole.
+    let whole = entries(&bytes, bytes.len().max(512));
+    for piece in [512, 513, 4096] {
+        assert_eq!(entries(&bytes, piece), whole, "in pieces of {piece}");
+    }
+}
+
+fn entries(bytes: &[u8], piece: usize) -> Vec<String> {
+    let input = Pieces {
+        bytes,
+        at: 0,
+        piece,
+    };
+    let mut archive = Archive::new(input);
+    let mut lines = Vec::new();
+    loop {
+        let entry = match archive.next() {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return lines,
+            Err(fault) => {
+                let (name, offset) = archive.site();
+                let error = fault.at(("fuzz", ""), name, offset);
+                check_error(&error);
+                lines.push(error.to_string());
+                return lines;
+            }
+        };
+        assert!(!entry.name.contains(&0) && entry.mode <= 0o7777);
+        if let What::Link(to) | What::Symlink(to) = &entry.what {
+            assert!(!to.is_empty() && !to.contains(&0));
+        }
+        if let What::File(stored, Some(map)) = &entry.what {
+            let sum: u64 = map.segments.iter().map(|s| s.length).sum();
+            assert!(sum == *stored && sum <= map.size);
+        }
+        let mut body = Vec::new();
+        let ended = loop {
+            match archive.peek_body() {
+                Ok([]) => break true,
+                Ok(part) => {
+                    body.extend_from_slice(part);
+                    let n = part.len();
+                    archive.consume_body(n);
+                }
+                Err(_) => break false,
+            }
+        };
+        if let (What::File(size, _), true) = (&entry.what, ended) {
+            assert_eq!(body.len() as u64, *size);
+        }
+        lines.push(format!("{entry:?} {}", Digest::of(&body)));
+    }
+}
+
+/// A layer, unpacked beside a file that must not change. Bit 1 of the first byte
+/// says whether whiteouts are carried out.
+pub(crate) fn layer(data: &[u8]) {
+    let Some((flags, bytes)) = archive_of(data) else {
+        return;
+    };
+    let cage = cage();
+    let root = cage.join("root");
+    fs::create_dir(&root).expect("a directory");
+    let fd = File::open(&root).expect("a directory");
+    let victim = cage.join("victim");
+    let before = seen(&victim);
+    let user = nix::unistd::geteuid();
+    let options = Options {
+        ids: if user.is_root() {
+            Ids::Root
+        } else {
+            Ids::Single
+        },
+        whiteouts: match flags & 2 {
+            0 => Whiteouts::Convert,
+            _ => Whiteouts::Apply,
+        },
+        overlay_xattr: OverlayXattr::User,
+        bounds: Bounds {
+            apparent: 1 << 30,
+            allocated: 1 << 20,
+            entries: 1000,
+            ratio: 200,
+            depth: 64,
+        },
+    };
+    match layer::unpack(&bytes[..], fd.as_fd(), &options, &mut |_| ()) {
+        Ok(unpacked) => {
+            assert_eq!(unpacked.blob_digest, Digest::of(&bytes));
+            assert!(unpacked.notes.iter().all(|note| note.len() < 1000));
+        }
+        Err(error) => check_error(&error),
+    }
+    assert_eq!(seen(&victim), before, "the victim changed");
+    let beside = fs::read_dir(&*cage).expect("a directory").count();
+    assert_eq!(beside, 2, "something was made outside");
+    let parent = File::open(&*cage).expect("a directory");
+    remove_tree(parent.as_fd(), c"root").expect("an empty cage");
+}
+
+/// Content and attributes of a file, but for its last access.
+fn seen(path: &Path) -> (Vec<u8>, [u64; 6]) {
+    let m = fs::symlink_metadata(path).expect("a file");
+    let numbers = [
+        m.ino(),
+        m.mode().into(),
+        m.nlink(),
+        m.uid().into(),
+        m.mtime() as u64,
+        m.ctime() as u64,
+    ];
+    (fs::read(path).expect("a file"), numbers)
+}
+
+/// A directory with nothing but a victim, for one caller at a time.
+fn cage() -> impl std::ops::Deref<Target = PathBuf> {
+    static CAGE: LazyLock<Mutex<PathBuf>> = LazyLock::new(Mutex::default);
+    let mut cage = CAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    if cage.as_os_str().is_empty() {
+        *cage = std::env::temp_dir().join(format!("tare-fuzz-{}", std::process::id()));
+        // What a run before with the same number has left.
+        let _ = fs::remove_dir_all(&*cage);
+        fs::create_dir(&*cage).expect("a directory");
+        fs::write(cage.join("victim"), "victim").expect("a file");
+    }
+    cage
+}
+
+/// The archive of an image: whatever can be found in it can be read.
+pub(crate) fn archive(data: &[u8]) {
+    let Some((_, bytes)) = archive_of(data) else {
+        return;
+    };
+    let cage = cage();
+    let path = cage.join("root");
+    fs::write(&path, &bytes).expect("a file");
+    let opened = source::Archive::open(&path, || File::create_new(cage.join("spool")));
+    match opened {
+        Ok(archive) => found(&archive),
+        Err(error) => check_error(&error),
+    }
+    for name in ["root", "spool"] {
+        // Only a compressed archive makes a spool.
+        let _ = fs::remove_file(cage.join(name));
+    }
+}
+
+fn found(files: &dyn Files) {
+    let found = match source::find(files, &Choice::default()) {
+        Ok(found) => found,
+        Err(error) => return check_error(&error),
+    };
+    check(&found);
+    for layer in &found.layers {
+        if let Ok(mut member) = files.open(&layer.member) {
+            let read = std::io::copy(&mut member.reader, &mut std::io::sink());
+            assert_eq!(read.expect("it is there"), member.size);
+        }
+    }
+}
+
+fn check(found: &Found) {
+    assert!(found.layers.len() <= LAYERS_MAX);
+    assert_eq!(found.layers.len(), found.parsed.diff_ids.len());
+    for name in &found.names {
+        let name: Reference = name.parse().expect("a checked name");
+        assert!(name.stored_name().is_some());
+    }
+    let config = &found.parsed.config;
+    let words = config.entrypoint.iter().chain(&config.cmd);
+    let pairs = config.env.iter().flat_map(|(name, value)| [name, value]);
+    assert!(words.chain(pairs).all(|text| !text.contains('\0')));
+    assert!(
+        config
+            .env
+            .iter()
+            .all(|(name, _)| !name.is_empty() && !name.contains('='))
+    );
+    assert!(
+        config
+            .workdir
+            .iter()
+            .chain(&config.volumes)
+            .all(|path| path.is_absolute())
+    );
+}
+
+/// A source in memory: an index, a manifest, a config and a `manifest.json`, with a byte 1 between
+/// them. `%C` and `%M` stand for the digest and the size of the config and the manifest.
+pub(crate) fn documents(data: &[u8]) {
+    let mut parts = data.splitn(4, |b| *b == 1).map(<[u8]>::to_vec);
+    let mut part = || parts.next().unwrap_or_default();
+    let (index, manifest, config, saved) = (part(), part(), part(), part());
+    let manifest = with_descriptor(manifest, b"%C", &config);
+    let index = with_descriptor(index, b"%M", &manifest);
+    let saved = with_descriptor(saved, b"%C", &config);
+    if let Ok(index) = Index::parse(&index, "index", None) {
+        let json = serde_json::to_vec(&index).expect("plain data");
+        let again = Index::parse(&json, "index", None).expect("what was read");
+        assert_eq!(serde_json::to_vec(&again).expect("plain data"), json);
+    }
+    if let Ok(manifest) = Manifest::parse(&manifest, "manifest", super::oci::OCI_MANIFEST) {
+        assert!(manifest.layers.len() <= LAYERS_MAX);
+    }
+    match config::parse(&config, "config") {
+        Ok(parsed) => assert!(parsed.config.notes.iter().all(|n| n.len() < 2000)),
+        Err(error) => check_error(&error),
+    }
+    let blob = |bytes: &[u8]| source::blob_name(&Digest::of(bytes));
+    let mut members = BTreeMap::from([
+        (
+            "oci-layout".to_owned(),
+            br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec(),
+        ),
+        (blob(&config), config.clone()),
+        (blob(&manifest), manifest),
+        ("index.json".to_owned(), index),
+        ("manifest.json".to_owned(), saved),
+        ("config.json".to_owned(), config),
+    ]);
+    found(&Members(&members));
+    // The same without the layout, as docker-save(1) of old.
+    members.remove("oci-layout");
+    found(&Members(&members));
+}
+
+fn with_descriptor(text: Vec<u8>, mark: &[u8], of: &[u8]) -> Vec<u8> {
+    let descriptor = format!("\"digest\":\"{}\",\"size\":{}", Digest::of(of), of.len());
+    match text.windows(mark.len()).position(|bytes| bytes == mark) {
+        Some(at) => [&text[..at], descriptor.as_bytes(), &text[at + mark.len()..]].concat(),
+        None => text,
+    }
+}
+
+struct Members<'a>(&'a BTreeMap<String, Vec<u8>>);
+
+impl Files for Members<'_> {
+    fn open(&self, name: &str) -> Result<Member<'_>> {
+        let bytes = self.0.get(name);
+        let bytes = bytes.ok_or_else(|| Error::new(Kind::NotFound, "open", ""))?;
+        Ok(Member {
+            reader: Box::new(&bytes[..]),
+            size: bytes.len() as u64,
+        })
+    }
+
+    fn label(&self) -> String {
+        "memory".to_owned()
+    }
+}
+
+/// The words that name an image: what is read is written the same.
+pub(crate) fn reference(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match text.parse::<Reference>() {
+        Ok(reference) => {
+            assert_eq!(reference.to_string(), text);
+            assert_eq!(text.parse::<Reference>().expect("as before"), reference);
+            if let Some(name) = reference.stored_name() {
+                let stored: Reference = name.parse().expect("a name");
+                assert_eq!(stored.stored_name(), Some(name.clone()));
+                let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:/[]".contains(&b);
+                assert!(name.bytes().all(plain) && !name.starts_with('/'));
+                assert!(name.split('/').all(|part| !matches!(part, "" | "." | "..")));
+            }
+        }
+        Err(error) => check_error(&error),
+    }
+    if let Ok(digest) = text.parse::<Digest>() {
+        assert_eq!(digest.to_string(), text);
+    }
+    if let Ok(platform) = text.parse::<super::Platform>() {
+        assert!(platform.serves(&platform));
+        assert_eq!(
+            platform
+                .to_string()
+                .parse::<super::Platform>()
+                .expect("as written"),
+            platform
+        );
+    }
+}
+
+/// An error is one line, of a length that can be read, and drives no terminal.
+fn check_error(error: &Error) {
+    let line = error.to_string();
+    assert!(!line.contains(Quoted::escapes), "{line:?}");
+    assert!(line.len() < 3000, "{} bytes: {line:.200}", line.len());
+}
