@@ -283,7 +283,11 @@ fn e14_sparse_file_of_each_format_is_unpacked_with_holes() {
         numbers.collect::<Vec<_>>().join(sep)
     };
     let size = real.to_string();
-    let mut zero = vec![("GNU.sparse.size".to_owned(), size.clone())];
+    let blocks = map.len().to_string();
+    let mut zero = vec![
+        ("GNU.sparse.size".to_owned(), size.clone()),
+        ("GNU.sparse.numblocks".to_owned(), blocks.clone()),
+    ];
     for (offset, length) in &map {
         zero.push(("GNU.sparse.offset".into(), offset.to_string()));
         zero.push(("GNU.sparse.numbytes".into(), length.to_string()));
@@ -308,6 +312,7 @@ fn e14_sparse_file_of_each_format_is_unpacked_with_holes() {
                 &[
                     name,
                     ("GNU.sparse.size", size.as_bytes()),
+                    ("GNU.sparse.numblocks", blocks.as_bytes()),
                     ("GNU.sparse.map", list.as_bytes()),
                 ],
                 data,
@@ -357,9 +362,12 @@ fn e14_sparse_file_that_lies_or_is_too_large_is_refused() {
     let text = huge.to_string();
     let keys = [
         ("GNU.sparse.size", text.as_bytes()),
+        ("GNU.sparse.numblocks", b"1"),
         ("GNU.sparse.map", b"0,1"),
     ];
     refused(&pax_sparse(&keys, b"x").end(), 1024, "apparent");
+    let uncounted = [("GNU.sparse.size", &b"9"[..]), ("GNU.sparse.map", b"0,1")];
+    refused(&pax_sparse(&uncounted, b"x").end(), 1024, "sparse map");
     let many = [
         ("GNU.sparse.major", &b"1"[..]),
         ("GNU.sparse.minor", b"0"),

@@ -47,7 +47,11 @@ fn rich() -> Vec<u8> {
         .file("a/.wh..wh..opq", "")
         .head(Head::new(b'6', "fifo"))
         .head(Head::new(b'3', "null").device(1, 3))
-        .pax(&[("GNU.sparse.size", b"100"), ("GNU.sparse.map", b"0,2,50,2")])
+        .pax(&[
+            ("GNU.sparse.size", b"100"),
+            ("GNU.sparse.numblocks", b"2"),
+            ("GNU.sparse.map", b"0,2,50,2"),
+        ])
         .file("sparse", "abcd")
         .end()
 }

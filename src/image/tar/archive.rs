@@ -267,8 +267,9 @@ impl<I: Input> Archive<I> {
         let segments = match (keys.major, keys.minor, keys.map, &keys.name) {
             (Some(1), Some(0), None, Some(_)) => self.map_in_body()?,
             (None, None, Some(map), _) => {
-                if keys.numblocks.is_some_and(|n| n != map.len() as u64) {
-                    return refuse("sparse map of another length than it says");
+                // Without it, libarchive takes the entry for a plain file.
+                if keys.numblocks != Some(map.len() as u64) {
+                    return refuse("sparse map of another length than it says, or of none");
                 }
                 map
             }
