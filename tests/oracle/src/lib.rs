@@ -26,13 +26,16 @@
 //! - [`need!`](crate::need!): what a test needs; missing needs skip loudly or fail.
 //! - [`users`]: ordinary users with and without subordinate ids.
 //! - [`images`]: where `tests/images.sh` put the real images.
+//! - [`filter`], [`notify`]: a command whose system calls are refused, or asked about one by one.
 //! - [`built`]: another program of this workspace, such as `enosys`.
 //!
 //! It does not know the library: it looks at what the kernel shows.
 
+pub mod filter;
 pub mod host;
 pub mod images;
 pub mod needs;
+pub mod notify;
 pub mod tree;
 pub mod users;
 pub mod victim;

@@ -3,7 +3,7 @@
 //!
 //! `enosys WORD[,WORD...] [--errno NAME] [--] COMMAND...`, where a word is
 //!
-//! - the name of a system call (see `filter.rs`) or its number: it does not exist;
+//! - the name of a system call (see `tare_oracle::filter`) or its number: it does not exist;
 //! - `linux-5.10`: what came after that kernel does not exist, every newer call
 //!   and the newer flags of `close_range` and `memfd_create`;
 //! - `fsconfig:KEY`: this option of a file system is not known (EINVAL);
@@ -12,12 +12,13 @@
 //! The last two look into the caller's memory, which a filter cannot: for them
 //! this process stays as the parent and answers, until nobody is left to ask.
 
-mod filter;
 mod supervise;
 
 use std::env;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
+
+use tare_oracle::filter;
 
 use supervise::Question;
 

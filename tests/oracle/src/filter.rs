@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which calls are refused, as a seccomp program.
+//! Which calls are refused or asked about, as a seccomp program.
 
 use libc::{BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W};
 use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF};
@@ -44,19 +44,26 @@ const NAMES: &[(&str, c_long)] = &[
 
 /// When a call is refused.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub enum Rule {
     /// Always.
     Call(c_long),
     /// Numbers from the first up to but not including the second.
     Range(c_long, c_long),
     /// Never by the program itself: somebody is asked.
     Ask(c_long),
+    /// Never, whatever later rules say.
+    Allow(c_long),
+    /// Whatever no earlier rule named: somebody is asked.
+    AskRest,
     /// With EINVAL, when the argument of this index has one of these bits.
     Flags(c_long, u32, u32),
 }
 
-/// What a word of the command line refuses.
-pub(crate) fn rules(word: &str) -> Result<Vec<Rule>, String> {
+/// What a word of the command line of `enosys` refuses.
+///
+/// # Errors
+/// For a name that is not known.
+pub fn rules(word: &str) -> Result<Vec<Rule>, String> {
     if word == "linux-5.10" {
         return Ok(vec![
             Rule::Range(FIRST_AFTER_5_10, END_OF_NUMBERS),
@@ -101,7 +108,7 @@ fn argument(index: u32) -> u32 {
 }
 
 /// The instructions that refuse what `rules` say and allow the rest.
-pub(crate) fn program(rules: &[Rule], errno: i32) -> Vec<sock_filter> {
+pub fn program(rules: &[Rule], errno: i32) -> Vec<sock_filter> {
     let load = |offset| statement(BPF_LD | BPF_W | BPF_ABS, offset);
     let fail = |errno: i32| statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | errno as u32);
     let mut program = vec![load(0)];
@@ -114,6 +121,11 @@ pub(crate) fn program(rules: &[Rule], errno: i32) -> Vec<sock_filter> {
                 jump(BPF_JEQ, number as u32, 0, 1),
                 statement(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
             ]),
+            Rule::Allow(number) => program.extend([
+                jump(BPF_JEQ, number as u32, 0, 1),
+                statement(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+            ]),
+            Rule::AskRest => program.push(statement(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF)),
             Rule::Range(first, end) => program.extend([
                 jump(BPF_JGE, first as u32, 0, 2),
                 jump(BPF_JGE, end as u32, 1, 0),
@@ -144,7 +156,10 @@ fn set(program: &mut [sock_filter], flags: libc::c_ulong) -> c_long {
 }
 
 /// Installs `program` for this process and what it becomes.
-pub(crate) fn install(program: &mut [sock_filter]) -> Result<(), String> {
+///
+/// # Errors
+/// As seccomp(2), in words.
+pub fn install(program: &mut [sock_filter]) -> Result<(), String> {
     install_with(program, 0)
         .map(drop)
         .map_err(|e| format!("install filter: {e}"))
@@ -152,10 +167,10 @@ pub(crate) fn install(program: &mut [sock_filter]) -> Result<(), String> {
 
 /// Installs `program` with flags of seccomp(2) and returns what that answers.
 /// Allocates nothing, so that it may be called between fork and exec.
-pub(crate) fn install_with(
-    program: &mut [sock_filter],
-    flags: libc::c_ulong,
-) -> std::io::Result<i32> {
+///
+/// # Errors
+/// As seccomp(2).
+pub fn install_with(program: &mut [sock_filter], flags: libc::c_ulong) -> std::io::Result<i32> {
     let mut answer = set(program, flags);
     if answer < 0 {
         // Without CAP_SYS_ADMIN the kernel wants no_new_privs; with it, tests
