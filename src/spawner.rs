@@ -122,7 +122,8 @@ impl Spawner {
             uid: geteuid().as_raw(),
             gid: getegid().as_raw(),
         };
-        let (reply, mut fds) = self.ask(wire::HELLO_REQUEST, &hello, &[own.as_fd()], &[])?;
+        let asked = self.ask(wire::HELLO_REQUEST, &hello, &[own.as_fd()], &[]);
+        let (reply, mut fds) = asked.map_err(|error| self.last_words(error))?;
         let pidfd = fds.pop().ok_or_else(gone)?;
         if let Ids::Subordinate { .. } = &self.ids {
             self.ids.write(reply.signal)?;
@@ -130,6 +131,15 @@ impl Spawner {
             self.ask(wire::HELLO_REQUEST, &hello, &[], &[])?;
         }
         Ok((reply.signal, pidfd))
+    }
+
+    /// Why it could not start, if it has lived to say so.
+    fn last_words(&self, error: Error) -> Error {
+        let said = receive_now(self.socket.as_fd(), false);
+        match said.map(|(reply, _)| checked(reply, &[])) {
+            Ok(Err(told)) => told,
+            _ => error,
+        }
     }
 
     /// Sends a request with a socket for its reply, and waits for that, and what comes with it.
@@ -197,7 +207,10 @@ pub(crate) fn request<'a>(
     body: &impl Field<'a>,
     fds: &[BorrowedFd<'_>],
 ) -> Result<()> {
-    let broken = |e| Error::os("talk to spawner", "sendmsg", e);
+    let broken = |e| match e {
+        Errno::EPIPE | Errno::ECONNRESET => gone(),
+        e => Error::os("talk to spawner", "sendmsg", e),
+    };
     let mut bytes = Vec::new();
     body.put(&mut bytes);
     let len = u32::try_from(bytes.len())
@@ -232,6 +245,8 @@ fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Reply>, Vec<OwnedFd>)> {
     loop {
         match receive_now(socket, true) {
             Err(Errno::EINTR) => {}
+            // It died with the request unread.
+            Err(Errno::ECONNRESET) => return Err(gone()),
             other => return other.map_err(|e| Error::os("talk to spawner", "recvmsg", e)),
         }
     }
@@ -265,7 +280,7 @@ fn failure(reply: &Reply, ops: &[u8]) -> Error {
         wire::AT_OP => Ops::describe(ops, reply.index),
         wire::AT_CLONE => ("clone3".into(), "namespaces".into()),
         wire::AT_ID_MAP => ("write id map".into(), "uid_map".into()),
-        wire::AT_USER_NAMESPACE => ("make user namespace".into(), String::new()),
+        wire::AT_USER_NAMESPACE => ("make user namespace".into(), "CLONE_NEWUSER".into()),
         wire::AT_TERMINAL => ("make terminal".into(), String::new()),
         wire::AT_FDS => ("place file descriptors".into(), String::new()),
         wire::AT_SESSION => ("start session".into(), String::new()),
@@ -277,6 +292,8 @@ fn failure(reply: &Reply, ops: &[u8]) -> Error {
         wire::AT_NO_NEW_PRIVS => ("set no_new_privs".into(), String::new()),
         wire::AT_SECCOMP => ("attach seccomp filter".into(), String::new()),
         wire::AT_EXEC => ("execute".into(), String::new()),
+        wire::AT_INIT => ("start init".into(), "process 1 of the sandbox".into()),
+        wire::AT_SPAWNER => ("start spawner".into(), "the helper's own start".into()),
         wire::AT_START => (
             "start command".into(),
             "something in the sandbox kept it from starting".into(),

@@ -53,7 +53,7 @@ extern "C" fn main() -> ! {
     match clone::fork(&args) {
         Ok(0) => spawner::run(0),
         Ok(_) => sys::exit(0),
-        Err(error) => sys::exit(error.0),
+        Err(errno) => spawner::give_up(0, errno),
     }
 }
 

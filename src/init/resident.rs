@@ -66,26 +66,33 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, parent: &Par
     let control = fds.first().copied().unwrap_or(-1);
     match start(open, fds, enter_cgroup, &parent.pidfd) {
         Ok(()) => {}
-        Err((index, errno)) => {
-            reply(control, &Reply::new(wire::FAILED, wire::AT_OP, index, errno.0), &[]);
+        Err((place, index, errno)) => {
+            reply(control, &Reply::new(wire::FAILED, place, index, errno.0), &[]);
             sys::exit(1);
         }
     }
-    match Resident::new(open, parent.files) {
-        Ok(mut resident) => resident.serve(),
+    let memory = Mapping::anonymous(BUFFER);
+    match memory.and_then(|memory| Ok((Resident::new(open, parent.files)?, memory))) {
+        Ok((mut resident, memory)) => resident.serve(memory),
         Err(errno) => {
-            reply(CONTROL, &Reply::new(wire::FAILED, wire::AT_MESSAGE, 0, errno.0), &[]);
+            reply(CONTROL, &Reply::new(wire::FAILED, wire::AT_INIT, 0, errno.0), &[]);
             sys::exit(1);
         }
     }
 }
 
-fn start(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, spawner: &Fd) -> core::result::Result<(), (u32, Errno)> {
+/// Where it failed, which operation it was if it was one, and how.
+type Failure = (u32, u32, Errno);
+
+fn init(errno: Errno) -> Failure {
+    (wire::AT_INIT, 0, errno)
+}
+
+fn start(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, spawner: &Fd) -> core::result::Result<(), Failure> {
     // PR_SET_PDEATHSIG: the spawner has one thread, so this is its end and not a thread's.
-    let setup = sys::prctl(1, sys::SIGKILL as usize, 0).map(drop);
-    setup.map_err(|e| (0, e))?;
+    sys::prctl(1, sys::SIGKILL as usize, 0).map_err(init)?;
     if !open.uid_map.is_empty() {
-        become_root().map_err(|e| (0, e))?;
+        become_root().map_err(init)?;
     }
     // It may have ended before it could be noticed.
     if sys::poll(&mut [PollFd::input(spawner.0)], Some(0)) != Ok(0) {
@@ -93,14 +100,14 @@ fn start(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, spawner: &Fd) -> core
     }
     let mut replay = Replay::new(fds);
     if enter_cgroup {
-        let cgroup = replay.slot(open.cgroup).map_err(|e| (0, e))?;
-        let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0).map_err(|e| (0, e))?;
-        sys::write(procs.0, b"0").map_err(|e| (0, e))?;
+        let cgroup = replay.slot(open.cgroup).map_err(init)?;
+        let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0).map_err(init)?;
+        sys::write(procs.0, b"0").map_err(init)?;
     }
-    replay.run(open.ops)?;
+    replay.run(open.ops).map_err(|(index, errno)| (wire::AT_OP, index, errno))?;
     let kept = [replay.slot(0), keep(&replay, open.devpts), keep(&replay, open.dev), keep(&replay, open.proc)];
     let settled = settle(kept).and_then(|()| sys::keep_caps(open.init_caps));
-    settled.map_err(|e| (u32::MAX, e))
+    settled.map_err(init)
 }
 
 fn become_root() -> Result<()> {
@@ -157,8 +164,7 @@ impl<'a> Resident<'a> {
         Ok(resident)
     }
 
-    fn serve(&mut self) -> ! {
-        let Ok(mut memory) = Mapping::anonymous(BUFFER) else { sys::exit(Errno::NOMEM.0) };
+    fn serve(&mut self, mut memory: Mapping) -> ! {
         let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else { sys::exit(70) };
         loop {
             let mut fds = [CONTROL, SIGNALS].map(PollFd::input);
@@ -204,10 +210,10 @@ impl<'a> Resident<'a> {
     fn start(&mut self, run: &Run<'_>, fds: &[i32]) -> core::result::Result<(), (u32, Errno)> {
         let row = self.rows.rows().iter().position(|r| r.pid == 0).ok_or((wire::AT_CLONE, Errno::AGAIN))?;
         let hold = |n: usize| sys::duplicate(fds.get(n).copied().unwrap_or(-1), SIGNALS + 1);
-        let status = hold(0).map_err(|e| (wire::AT_MESSAGE, e))?;
+        let status = hold(0).map_err(|e| (wire::AT_FDS, e))?;
         let cgroup = match run.flags & wire::INTO_CGROUP {
             0 => None,
-            _ => Some(hold(4).map_err(|e| (wire::AT_MESSAGE, e))?),
+            _ => Some(hold(4).map_err(|e| (wire::AT_FDS, e))?),
         };
         let started = sys::now_ns();
         let done = command::start(run, &self.open.confine, fds, (DEVPTS, DEV), &mut self.parts);

@@ -49,9 +49,10 @@ pub(crate) fn run(socket: i32) -> ! {
     raise_oom_score();
     // PR_SET_DUMPABLE: neither the caller's other processes nor a sandbox may look into this one.
     let _ = sys::prctl(4, 0, 0);
-    match Spawner::new(socket) {
-        Ok(mut spawner) => spawner.serve(),
-        Err(error) => sys::exit(error.0),
+    let memory = Mapping::anonymous(BUFFER);
+    match memory.and_then(|memory| Ok((Spawner::new(socket)?, memory))) {
+        Ok((mut spawner, memory)) => spawner.serve(memory),
+        Err(errno) => give_up(socket, errno),
     }
 }
 
@@ -71,6 +72,12 @@ fn raise_oom_score() {
     }
 }
 
+/// Says why there will be no spawner.
+pub(crate) fn give_up(socket: i32, errno: Errno) -> ! {
+    reply(socket, &Reply::new(wire::FAILED, wire::AT_SPAWNER, 0, errno.0), &[]);
+    sys::exit(errno.0)
+}
+
 impl Spawner {
     fn new(socket: i32) -> Result<Self> {
         Ok(Self {
@@ -82,8 +89,7 @@ impl Spawner {
         })
     }
 
-    fn serve(&mut self) -> ! {
-        let Ok(mut memory) = Mapping::anonymous(BUFFER) else { sys::exit(Errno::NOMEM.0) };
+    fn serve(&mut self, mut memory: Mapping) -> ! {
         let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else { sys::exit(70) };
         loop {
             let mut fds = [self.socket, self.host, self.signals.0].map(PollFd::input);
@@ -148,7 +154,7 @@ impl Spawner {
 
     fn open(&mut self, request: &Request<'_>) -> Outcome {
         let open = Open::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
-        let grave = Grave::new(&open).map_err(|e| (wire::AT_MESSAGE, e))?;
+        let grave = Grave::new(&open).map_err(|e| (wire::AT_INIT, e))?;
         let mapped = !open.uid_map.is_empty();
         let gate = if mapped { Some(pipe().map_err(|e| (wire::AT_CLONE, e))?) } else { None };
         let pid = match self.fork(&open, request) {

@@ -20,7 +20,6 @@ impl Errno {
     pub(crate) const TOOBIG: Self = Self(7);
     pub(crate) const BADF: Self = Self(9);
     pub(crate) const AGAIN: Self = Self(11);
-    pub(crate) const NOMEM: Self = Self(12);
     pub(crate) const ACCES: Self = Self(13);
     pub(crate) const EXIST: Self = Self(17);
     pub(crate) const XDEV: Self = Self(18);

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
-use crate::wire::{Field as _, ListBuf, Op, Reader};
+use crate::wire::{Field as _, List, ListBuf, Op, Reader};
 
 /// A place for a descriptor in the init. Those below [`Ops::FIRST`] come with the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,30 +131,34 @@ impl Ops {
     /// What the operation with this index is: step, subject.
     pub(crate) fn describe(bytes: &[u8], index: u32) -> (String, String) {
         let mut reader = Reader::new(bytes);
-        let mut op = None;
-        for _ in 0..=index {
-            op = Op::get(&mut reader);
-        }
+        let mut all = std::iter::from_fn(|| Op::get(&mut reader));
+        let op = all.nth(index as usize);
         op.map_or_else(|| ("start".into(), String::new()), |op| sentence(&op))
     }
 }
 
 /// The step and the subject of an operation, as strace would show its arguments.
 fn sentence(op: &Op<'_>) -> (String, String) {
-    let step = |step: &str| (step.to_owned(), String::new());
+    let of = |step: &str, subject: &str| (step.to_owned(), subject.to_owned());
     let on = |step: &str, path: &CStr| (step.to_owned(), format!("{:?}", inside(path)));
     match op {
-        Op::EnterCgroup { .. } => step("enter cgroup"),
-        Op::Unshare { .. } => step("unshare cgroup namespace"),
+        Op::EnterCgroup { .. } => of("enter cgroup", "tasks"),
+        Op::Unshare { .. } => of("unshare cgroup namespace", "CLONE_NEWCGROUP"),
         Op::Setns { flags, .. } if *flags == libc::CLONE_NEWNS as u32 => {
-            step("join mount namespace")
+            of("join mount namespace", "CLONE_NEWNS")
         }
-        Op::Setns { .. } => step("join network namespace"),
-        Op::MakePrivate {} => step("make mounts private"),
+        Op::Setns { .. } => of("join network namespace", "CLONE_NEWNET"),
+        Op::MakePrivate {} => of("make mounts private", "\"/\""),
         Op::SetHostname { name } => ("set hostname".into(), format!("{name:?}")),
-        Op::LoopbackUp {} => step("bring loopback up"),
-        Op::NewKeyring {} => step("join a new session keyring"),
-        Op::NewFs { kind, .. } => (format!("mount {}", kind.to_string_lossy()), String::new()),
+        Op::LoopbackUp {} => of("bring loopback up", "\"lo\""),
+        Op::NewKeyring {} => of("join a new session keyring", "KEYCTL_JOIN_SESSION_KEYRING"),
+        Op::NewFs { kind, options, .. } => {
+            let kind = kind.to_string_lossy();
+            (
+                format!("mount {kind}"),
+                format!("options {:?}", pairs(options)),
+            )
+        }
         Op::CloneTree { path, .. } => ("bind".into(), format!("source {path:?}")),
         Op::NewOverlay { lowers, .. } => {
             // There may be hundreds; they are the image's, whose name the caller knows.
@@ -166,28 +170,41 @@ fn sentence(op: &Op<'_>) -> (String, String) {
             };
             ("mount overlay".into(), subject)
         }
-        Op::AttachRoot { .. } => step("attach root"),
+        Op::AttachRoot { .. } => of("attach root", "\"/\""),
         Op::Attach { path, .. } => on("attach mount", path),
-        Op::SetAttr { .. } => step("set mount attributes"),
+        Op::SetAttr { set, clear, .. } => (
+            "set mount attributes".into(),
+            format!("attr_set {set:#x}, attr_clr {clear:#x}"),
+        ),
         Op::MakeDir { path, .. } => on("make directory", path),
         Op::MakeLink { path, .. } => on("make link", path),
         Op::MakeNode { path, .. } => on("make device", path),
         Op::MakeFile { path, .. } => on("make file", path),
         Op::Mask { path, .. } => on("mask", path),
         Op::MakeReadOnly { path, .. } => on("make read-only", path),
-        Op::Detach { .. } => step("detach mount"),
-        Op::PivotRoot { .. } => step("pivot root"),
-        Op::DropBounding { .. } => step("drop bounding set"),
+        Op::Detach { .. } => of("detach mount", "MNT_DETACH"),
+        Op::PivotRoot { .. } => of("pivot root", "\"/\""),
+        Op::DropBounding { keep } => ("drop bounding set".into(), format!("all but {keep:#x}")),
         Op::SetSysctl { path, .. } => {
             let name = path.to_string_lossy().replacen("sys/", "", 1);
             ("set sysctl".into(), name.replace('/', "."))
         }
-        Op::CloseSlot { .. } => step("close"),
+        Op::CloseSlot { slot } => ("close".into(), format!("slot {slot}")),
         Op::Chown { path, .. } => on("change owner", path),
         Op::RemoveTree { path, .. } => on("remove", path),
-        Op::CopyTree { .. } => step("copy tree"),
+        Op::CopyTree { .. } => of("copy tree", "the image"),
         Op::OpenDir { path, .. } => on("open directory", path),
     }
+}
+
+/// Options as mount(8) writes them, from key and value in turn.
+fn pairs(options: &List<'_>) -> String {
+    let words: Vec<_> = options.iter().map(CStr::to_string_lossy).collect();
+    let shown = words.chunks(2).map(|pair| match pair {
+        [key, value] if !value.is_empty() => format!("{key}={value}"),
+        pair => pair[0].to_string(),
+    });
+    shown.collect::<Vec<_>>().join(",")
 }
 
 /// A path inside, as the user of the sandbox sees it.
@@ -230,13 +247,15 @@ mod tests {
         ops.attach(fs, Slot::received(1), c"proc", 0);
         assert_eq!(
             Ops::describe(ops.bytes(), 0),
-            ("mount proc".into(), String::new())
+            ("mount proc".into(), "options \"\"".into())
         );
         assert_eq!(
             Ops::describe(ops.bytes(), 1),
             ("attach mount".into(), "\"/proc\"".into())
         );
-        assert_eq!(Ops::describe(ops.bytes(), 9).0, "start");
+        for beyond in [2, 9, u32::MAX] {
+            assert_eq!(Ops::describe(ops.bytes(), beyond).0, "start");
+        }
     }
 
     #[test]

@@ -224,6 +224,7 @@ fn explained(error: Error, program: &OsString, run: &Run<'_>) -> Error {
         "clone3" | "execute" => format!("{program:?}"),
         "look up user" | "set user and groups" => format!("{:?}", run.user),
         "change directory" => format!("{:?}", run.cwd),
+        _ if error.subject().is_empty() => format!("{program:?}"),
         _ => return error,
     };
     let Some(errno) = error.errno().map(Errno::from_raw) else {

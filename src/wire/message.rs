@@ -278,6 +278,10 @@ pub(crate) const AT_SECCOMP: u32 = 14;
 pub(crate) const AT_EXEC: u32 = 15;
 /// Getting as far as execve(2): something inside stood in the way for too long.
 pub(crate) const AT_START: u32 = 16;
+/// What a sandbox's process 1 does before and after the operations.
+pub(crate) const AT_INIT: u32 = 17;
+/// What the spawner does before it can be asked for anything.
+pub(crate) const AT_SPAWNER: u32 = 18;
 
 impl Reply {
     /// All fields zero but these.
