@@ -35,12 +35,14 @@ test: setup images guest ## Every test, on real images, as root and as ordinary 
 	$(CARGO) test --locked --workspace --no-fail-fast
 	tests/weakened.sh
 	tests/enosys.sh
+	bindings/python/test.sh
 
 lint: setup ## Formatting, clippy, shellcheck, documentation: exactly what CI asks
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	scripts/lint-helper.sh
-	shellcheck .ci/run scripts/*.sh tests/*.sh fuzz/*.sh
+	shellcheck .ci/run scripts/*.sh tests/*.sh fuzz/*.sh bindings/python/*.sh
+	bindings/python/test.sh -l
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --lib --no-deps
 
 fuzz: setup ## Every parser of foreign bytes for a minute, guided by coverage

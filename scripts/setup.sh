@@ -13,6 +13,7 @@ jq                  jq
 xz                  xz-utils
 zstd                zstd
 python3             python3
+strip               binutils
 debootstrap         debootstrap
 umoci               umoci
 go                  golang-go
@@ -31,6 +32,7 @@ qemu-system-x86_64  qemu-system-x86
 cpio                cpio
 depmod              kmod
 /usr/lib/x86_64-linux-gnu/libc.a                libc6-dev
+/var/lib/dpkg/info/python3-venv.list            python3-venv
 /usr/share/keyrings/debian-archive-keyring.gpg  debian-archive-keyring
 END
 }

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Containers as a library: an image in, an isolated throwaway command out, no daemon.
+
+```python
+import tare
+
+with tare.Sandbox("host", memory="256m") as sb:
+    print(sb.run(["id"], text=True).stdout)
+```
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from subprocess import DEVNULL, PIPE, STDOUT
+from typing import TYPE_CHECKING, Any, cast
+
+from . import _tare
+from ._call import Args, CompletedProcess
+from ._errors import CalledProcessError, Error, TimeoutExpired, Usage
+from ._process import Popen
+from ._sandbox import Sandbox
+from ._store import Collected, Image, Recovered, Store
+from ._types import RunOptions
+
+if TYPE_CHECKING:
+    from ._types import Report
+
+__all__ = [
+    "DEVNULL",
+    "FEATURES",
+    "PIPE",
+    "STDOUT",
+    "CalledProcessError",
+    "Collected",
+    "CompletedProcess",
+    "Error",
+    "Image",
+    "Popen",
+    "Recovered",
+    "Sandbox",
+    "Store",
+    "TimeoutExpired",
+    "Usage",
+    "__version__",
+    "doctor",
+    "run",
+]
+
+__version__: str = _tare.VERSION
+FEATURES: list[str] = _tare.FEATURES
+"""What was built in: back ends, image sources, compressions."""
+
+_RUN = RunOptions.__annotations__.keys() | {"text", "encoding", "errors"}
+
+
+def run(image: str | Image, args: Args | None = None, **keys: Any) -> CompletedProcess[Any]:
+    """Runs one command in a sandbox of its own, which is gone afterwards: `tare run IMAGE COMMAND`.
+
+    The keywords are those of `Sandbox.run` and of `Sandbox`.
+    """
+    how = {name: keys.pop(name) for name in _RUN & keys.keys()}
+    with Sandbox(image, **keys) as sandbox:
+        return sandbox.run(args, **how)
+
+
+def doctor(store: str | os.PathLike[str] | None = None) -> Report:
+    """What this machine can do, and for each thing it cannot, the setting or package that would cure it.
+
+    Changes nothing and leaves nothing behind. `store` is the directory that a store would be in.
+    """
+    return cast("Report", json.loads(_tare.doctor(store)))

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""What is to run, and what it came to, with the conventions of `subprocess`."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from subprocess import DEVNULL, PIPE
+from typing import IO, TYPE_CHECKING, Any, AnyStr, Protocol, Union
+
+from ._errors import CalledProcessError, TimeoutExpired, Usage
+
+if TYPE_CHECKING:
+    from ._tare import _Ended as Ended
+
+
+class HasFileno(Protocol):
+    """A file."""
+
+    def fileno(self) -> int: ...
+
+
+StrOrBytesPath = Union[str, bytes, "os.PathLike[str]", "os.PathLike[bytes]"]
+Args = Union[StrOrBytesPath, Sequence[StrOrBytesPath]]
+"""A program, or a program with its arguments."""
+Stream = Union[None, int, HasFileno]
+"""`PIPE`, `DEVNULL`, a descriptor, a file; None for the caller's own."""
+Environment = Union[Mapping[str, str], Mapping[bytes, bytes]]
+
+
+NOTHING_USED = Usage(0.0, 0.0, 0.0, 0, 0, 0)
+
+
+class CompletedProcess(subprocess.CompletedProcess[AnyStr]):
+    """A command that has ended: what `subprocess.run` returns, with the reason and what was used."""
+
+    reason: str
+    """`exited`, `signaled`, `timeout`, `oom`, `output` (it wrote more than is captured) or `killed`."""
+    usage: Usage
+    """What it used."""
+    core_dumped: bool
+    """Whether it left a core file."""
+
+    def __init__(
+        self,
+        args: Any,
+        returncode: int,
+        stdout: Any = None,
+        stderr: Any = None,
+        *,
+        reason: str = "exited",
+        usage: Usage = NOTHING_USED,
+        core_dumped: bool = False,
+    ) -> None:
+        super().__init__(args, returncode, stdout, stderr)
+        self.reason = reason
+        self.usage = usage
+        self.core_dumped = core_dumped
+
+    def check_returncode(self) -> None:
+        """Raises `CalledProcessError` unless the command succeeded."""
+        if self.returncode or self.reason != "exited":
+            error = CalledProcessError(self.returncode, self.args, self.stdout, self.stderr)
+            error.reason = self.reason
+            error.usage = self.usage
+            raise error
+
+
+class Text:
+    """How bytes become text: UTF-8 unless told otherwise. The host's locale says nothing about an image."""
+
+    def __init__(self, text: bool | None, encoding: str | None, errors: str | None) -> None:
+        self.on = bool(text or encoding or errors)
+        self.encoding = encoding or "utf-8"
+        self.errors = errors or "strict"
+        # A wrong name is to be found before anything runs.
+        codecs.lookup(self.encoding)
+
+    def read(self, data: bytes | None) -> Any:
+        """Output, with newlines as in text files."""
+        if data is None or not self.on:
+            return data
+        text = data.decode(self.encoding, self.errors)
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+    def write(self, data: Any) -> bytes | None:
+        """Input."""
+        return data.encode(self.encoding, self.errors) if isinstance(data, str) else data
+
+    def open(self, fd: int, mode: str, bufsize: int) -> IO[Any]:
+        """A pipe's end as a file."""
+        if not self.on:
+            return open(fd, mode + "b", bufsize)
+        buffered = open(fd, mode + "b", -1 if bufsize == 1 else bufsize)
+        return io.TextIOWrapper(
+            buffered,
+            encoding=self.encoding,
+            errors=self.errors,
+            line_buffering=bufsize == 1,
+            write_through=mode == "w",
+        )
+
+
+def _argv(args: Args | None, shell: bool) -> list[bytes] | None:
+    if args is None:
+        if shell:
+            raise ValueError("shell=True needs a command")
+        return None
+    words = [args] if isinstance(args, (str, bytes, os.PathLike)) else list(args)
+    argv = [os.fsencode(word) for word in words]
+    return [b"/bin/sh", b"-c", *argv] if shell else argv
+
+
+def _number(stream: Stream) -> int | None:
+    return stream if stream is None or isinstance(stream, int) else stream.fileno()
+
+
+class Call:
+    """What is to run, how its output is read, and what it came to."""
+
+    def __init__(self, args: Args | None, text: Text, options: Mapping[str, Any]) -> None:
+        self.args: Any = args
+        self.check = bool(options.get("check"))
+        self.text = text
+        self.words = self._words(**options)
+
+    def _words(
+        self,
+        *,
+        stdin: Stream = DEVNULL,
+        input: Any = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        env: Environment | None = None,
+        cwd: StrOrBytesPath | None = None,
+        user: int | str | None = None,
+        timeout: float | None = None,
+        check: bool = False,
+        shell: bool = False,
+        pass_fds: Sequence[int] = (),
+        tty: tuple[int, int] | None = None,
+        output_limit: int | str | None = None,
+    ) -> dict[str, Any]:
+        """What the extension takes."""
+        if input is not None and stdin != DEVNULL:
+            raise ValueError("stdin and input may not both be used")
+        return {
+            "argv": _argv(self.args, shell),
+            "env": [(os.fsencode(name), os.fsencode(value)) for name, value in (env or {}).items()],
+            "cwd": None if cwd is None else os.fsencode(cwd),
+            "user": None if user is None else str(user),
+            "input": self.text.write(input),
+            "stdin": _number(stdin),
+            "stdout": _number(stdout),
+            "stderr": _number(stderr),
+            "fds": [(fd, fd) for fd in pass_fds],
+            "timeout": timeout,
+            "tty": tty,
+            "output_limit": output_limit,
+        }
+
+    def completed(self, ended: Ended, out: bytes, err: bytes) -> CompletedProcess[Any]:
+        """The finished command, or what is raised for it."""
+        returncode, reason, core_dumped, usage = ended
+        stdout = out if self.words["stdout"] == PIPE or self.words["tty"] else None
+        stderr = err if self.words["stderr"] == PIPE else None
+        if reason == "timeout":
+            expired = TimeoutExpired(self.args, self.words["timeout"], stdout, stderr)
+            expired.usage = Usage(*usage)
+            raise expired
+        done: CompletedProcess[Any] = CompletedProcess(
+            self.args,
+            returncode,
+            self.text.read(stdout),
+            self.text.read(stderr),
+            reason=reason,
+            usage=Usage(*usage),
+            core_dumped=core_dumped,
+        )
+        if self.check:
+            done.check_returncode()
+        return done

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""What is raised: `OSError` where the system said no, `Error` where it was not asked."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import NamedTuple
+
+
+class Usage(NamedTuple):
+    """What a command used, with the children that it waited for."""
+
+    wall: float
+    """Seconds from start to end."""
+    user: float
+    """Seconds of processor time in programs."""
+    system: float
+    """Seconds of processor time in the kernel for them."""
+    memory_peak: int
+    """Most bytes of memory at once: the sandbox's where `memory` limits it, else the largest process's."""
+    io_read: int
+    """Bytes read from disks."""
+    io_written: int
+    """Bytes written to disks."""
+
+
+class Error(Exception):
+    """A failure that no system call reported: wrong words, a damaged image, something not supported.
+
+    Failures with an errno are `OSError`, and have the same attributes.
+    """
+
+    kind: str
+    """`invalid`, `not_found`, `exists`, `permission`, `unsupported`, `corrupt`, `exhausted`, `busy`, ..."""
+    step: str
+    """What was being done."""
+    subject: str
+    """What it was done to, or what is wrong with it."""
+    cure: str | None
+    """What would help, if that is known."""
+
+    def __init__(self, message: str, kind: str, step: str, subject: str, cure: str | None = None) -> None:
+        # All of them, or a pickled one could not be made again.
+        super().__init__(message, kind, step, subject, cure)
+        self.kind = kind
+        self.step = step
+        self.subject = subject
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class CalledProcessError(subprocess.CalledProcessError):
+    """A command did not succeed, and `check` was asked for."""
+
+    reason: str = "exited"
+    """Why it ended, as in `CompletedProcess`."""
+    usage: Usage | None = None
+    """What it used."""
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        return said if self.reason in ("exited", "signaled") else f"{said} Reason: {self.reason}."
+
+
+class TimeoutExpired(subprocess.TimeoutExpired):
+    """A command's time was up. `output` and `stderr` are what it wrote until then, as bytes."""
+
+    usage: Usage | None = None
+    """What it used, if it was ended for this."""

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The store and its images; unpacking and mounting without a sandbox."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, cast
+
+from . import _tare
+
+if TYPE_CHECKING:
+    from ._types import ImageConfig, Layer, StoredImage, StoreReport
+
+Progress = Callable[[int, int, str, int, int], object]
+
+
+class Collected(NamedTuple):
+    """What was removed from a store."""
+
+    blobs: int
+    """Blobs that were removed."""
+    bytes: int
+    """Their size."""
+    layers: int
+    """Unpacked layers that were removed."""
+    in_use: int
+    """Unpacked layers that nothing in the store needs but somebody uses: they stay for a later `gc`."""
+
+
+class Recovered(NamedTuple):
+    """What killed processes had left."""
+
+    scratch: int
+    """Directories of work in progress that were removed."""
+    cgroups: int
+    """Cgroups that were removed."""
+    left: int
+    """What should be removed and could not be."""
+
+
+class Image:
+    """An image that is ready to be used. While it is held, nobody removes its layers from the store."""
+
+    def __init__(self, store: Store, core: _tare.Image) -> None:
+        self.store = store
+        """Where it is."""
+        self._core = core
+        self._said: dict[str, Any] | None = None
+
+    def _describe(self) -> dict[str, Any]:
+        if self._said is None:
+            self._said = json.loads(self._core.describe())
+        return self._said
+
+    @property
+    def reference(self) -> str:
+        """The reference it was opened by."""
+        return cast(str, self._describe()["reference"])
+
+    @property
+    def digest(self) -> str | None:
+        """The digest of its manifest; None for a directory and the host."""
+        return cast(Optional[str], self._describe()["digest"])
+
+    @property
+    def created(self) -> str | None:
+        """When it was made, RFC 3339, as the image says it."""
+        return cast(Optional[str], self._describe()["created"])
+
+    @property
+    def size(self) -> int:
+        """Bytes of its layers, as kept; 0 for a directory and the host."""
+        return cast(int, self._describe()["size"])
+
+    @property
+    def architecture(self) -> str:
+        """In Go's words, for example `amd64`; empty if the image does not say."""
+        return cast(str, self._describe()["architecture"])
+
+    @property
+    def os(self) -> str:
+        """`linux`, or empty if the image does not say."""
+        return cast(str, self._describe()["os"])
+
+    @property
+    def config(self) -> ImageConfig:
+        """What it says about how to run it."""
+        return cast("ImageConfig", self._describe()["config"])
+
+    @property
+    def notes(self) -> list[str]:
+        """What was dropped from the image's words, and why; one sentence each."""
+        return cast("list[str]", self._describe()["notes"])
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Its layers, bottom first; none for a directory and the host."""
+        return cast("list[Layer]", self._describe()["layers"])
+
+    @property
+    def root(self) -> str | list[str]:
+        """Its directory, or that of each layer, bottom first."""
+        return cast("str | list[str]", self._describe()["root"])
+
+    def __repr__(self) -> str:
+        return f"<tare.Image {self.reference} {self.digest or ''}>"
+
+
+class Store:
+    """A directory of images and unpacked layers, shared by many processes at once.
+
+    Without a path: `$TARE_STORE`, else `/var/lib/tare` for root, else `$XDG_DATA_HOME/tare`. Made if it is not
+    there; what killed processes have left in it is removed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self._core = _tare.Store(_tare.default_store_path() if path is None else path)
+
+    @property
+    def path(self) -> str:
+        """Its directory, absolute."""
+        return os.fspath(self._core.path())
+
+    def image(
+        self,
+        reference: str,
+        *,
+        select: str | None = None,
+        platform: str | None = None,
+        progress: Progress | None = None,
+    ) -> Image:
+        """An image by reference: a name or digest in the store; `oci:` and `archive:`, imported if they are not
+        there yet; `dir:` and `host` in place.
+
+        `select` is the one of an archive that holds several, `platform` (`linux/amd64`) that of an index.
+        `progress` is told layer, of how many, digest, bytes done, of how many; it stops the work by raising.
+        """
+        which = _which((), False, select, platform)
+        return Image(self, self._core.image(reference, which, progress))
+
+    def import_image(
+        self,
+        reference: str,
+        *names: str,
+        source_names: bool = False,
+        select: str | None = None,
+        platform: str | None = None,
+        progress: Progress | None = None,
+    ) -> Image:
+        """Brings an image from `oci:PATH[:TAG]` or `archive:FILE` into the store, under `names`, and with
+        `source_names` under those that it has in an archive. Both digests of every layer are verified first."""
+        which = _which(names, source_names, select, platform)
+        return Image(self, self._core.import_image(reference, which, progress))
+
+    def images(self) -> list[StoredImage]:
+        """The images of the store, one entry for each name."""
+        return cast("list[StoredImage]", json.loads(self._core.list()))
+
+    def tag(self, reference: str, name: str) -> None:
+        """Gives an image of the store one more name, taken from the image that has it."""
+        self._core.tag(reference, name)
+
+    def remove(self, reference: str) -> Collected:
+        """Takes a name out, or by a digest the whole image, and what nothing needs any more."""
+        return Collected(*self._core.remove(reference))
+
+    def gc(self) -> Collected:
+        """Removes what no image of the store needs and nobody uses."""
+        return Collected(*self._core.gc())
+
+    def check(self, *, repair: bool = False) -> StoreReport:
+        """Compares every blob with its digest and looks for missing parts; `repair` removes what is damaged."""
+        report, removed = self._core.check(repair)
+        return cast("StoreReport", {**json.loads(report), "removed": removed})
+
+    def recover(self) -> Recovered:
+        """Removes what killed processes have left; opening a store does so, too."""
+        return Recovered(*self._core.recover())
+
+    def unpack(
+        self,
+        reference: str,
+        dir: str | os.PathLike[str],
+        *,
+        select: str | None = None,
+        platform: str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Unpacks an image into a directory that is new or empty."""
+        which = _which((), False, select, platform)
+        self._core.unpack(reference, dir, which, progress)
+
+    def mount(self, image: str, dir: str | os.PathLike[str], **options: int | str | None) -> None:
+        """Mounts a copy-on-write view of an image on a directory; for root. It outlives this process.
+
+        Options: `write` (`memory`, `disk` or `none`), `storage`, `size` of the writable layer in memory.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        _tare.mount(self._core, image, dir, json.dumps(given))
+
+    def umount(self, dir: str | os.PathLike[str], *, lazy: bool = False) -> None:
+        """Undoes `mount`; with `lazy` it goes out of sight at once, for good when its last user has ended."""
+        _tare.umount(self._core, dir, lazy)
+
+    def __repr__(self) -> str:
+        return f"tare.Store({self.path!r})"
+
+
+def _which(
+    names: tuple[str, ...], source_names: bool, select: str | None, platform: str | None
+) -> dict[str, object]:
+    return {
+        "names": list(names),
+        "source_names": source_names,
+        "select": select,
+        "platform": platform,
+    }
+
+
+_stores: dict[tuple[int, str], Store] = {}
+
+
+def default_store() -> Store:
+    """The store that is meant when none is named; one for each process, and for each value of TARE_STORE."""
+    # A forked process begins with one of its own: whatever another thread held is held for ever.
+    key = (os.getpid(), os.fspath(_tare.default_store_path()))
+    found = _stores.get(key)
+    # Two threads may both make one; both are used then, and one is kept.
+    return found or _stores.setdefault(key, Store(key[1]))

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The shapes of what is handed over: keyword arguments, reports. For type checkers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+from ._call import Environment, Stream, StrOrBytesPath
+
+
+class _Options(TypedDict, total=False):
+    stdin: Stream
+    stdout: Stream
+    stderr: Stream
+    env: Environment | None
+    cwd: StrOrBytesPath | None
+    user: int | str | None
+    timeout: float | None
+    shell: bool
+    pass_fds: Sequence[int]
+    tty: tuple[int, int] | None
+    output_limit: int | str | None
+
+
+class RunOptions(_Options, total=False):
+    """The other keyword arguments of `run`."""
+
+    input: bytes | str | None
+    check: bool
+
+
+class PopenOptions(_Options, total=False):
+    """The other keyword arguments of `popen`."""
+
+    bufsize: int
+
+
+class Effective(TypedDict):
+    """What is really in force in a sandbox."""
+
+    name: str
+    hostname: str
+    storage: str
+    namespaces: list[str]
+    ids: str
+    capabilities: list[str]
+    seccomp: bool
+    no_new_privs: bool
+    masked_paths: list[str]
+    readonly_paths: list[str]
+    cgroup: dict[str, Any]
+    labels: dict[str, str]
+
+
+class Check(TypedDict):
+    """One thing that `doctor` looked at."""
+
+    name: str
+    ok: bool
+    matter: str
+    found: str
+    cure: str | None
+
+
+class Report(TypedDict):
+    """What this machine can do."""
+
+    ok: bool
+    kernel: str
+    uid: int
+    checks: list[Check]
+
+
+class Layer(TypedDict):
+    """A layer of an image."""
+
+    digest: str
+    diff_id: str
+    size: int
+
+
+class ImageConfig(TypedDict):
+    """What an image says about how to run it."""
+
+    env: list[str]
+    entrypoint: list[str]
+    cmd: list[str]
+    workdir: str | None
+    user: str | None
+    exposed_ports: list[str]
+    volumes: list[str]
+    labels: dict[str, str]
+    stop_signal: int | None
+
+
+class StoredImage(TypedDict):
+    """One line of the list of images."""
+
+    name: str | None
+    digest: str
+    size: int
+    created: str | None
+    architecture: str
+    layers: int
+    damage: str | None
+
+
+class Problem(TypedDict):
+    """One thing that is wrong in a store."""
+
+    subject: str
+    why: str
+
+
+class StoreReport(TypedDict):
+    """What a check of a store found, and how much of that was removed."""
+
+    images: int
+    blobs: int
+    bytes: int
+    layers: int
+    problems: list[Problem]
+    removed: int

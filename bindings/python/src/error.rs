@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The library's errors as Python raises them: `OSError` where there is an errno, else `tare.Error`.
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use serde::Serialize;
+
+/// What is raised for an error of the library.
+pub(crate) fn raised(py: Python<'_>, error: &tare::Error) -> PyErr {
+    exception(py, error).unwrap_or_else(|failed| failed)
+}
+
+fn exception(py: Python<'_>, error: &tare::Error) -> PyResult<PyErr> {
+    static ERROR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let Some(errno) = error.errno() else {
+        let class = ERROR.import(py, "tare._errors", "Error")?;
+        let words = (
+            error.to_string(),
+            error.kind().as_str(),
+            error.step(),
+            error.subject(),
+            error.cure(),
+        );
+        return Ok(PyErr::from_value(class.call1(words)?));
+    };
+    let text = std::io::Error::from_raw_os_error(errno).to_string();
+    // Rust's words end in the number, which Python's begin with.
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let message = match error.cure() {
+        Some(cure) => format!("{}: {text}; try: {cure}", error.step()),
+        None => format!("{}: {text}", error.step()),
+    };
+    // OSError itself picks the class that belongs to the errno.
+    let made = match name(error.subject()) {
+        "" => PyOSError::new_err((errno, message)),
+        name => PyOSError::new_err((errno, message, name.to_owned())),
+    };
+    let value = made.value(py);
+    value.setattr("kind", error.kind().as_str())?;
+    value.setattr("step", error.step())?;
+    value.setattr("subject", error.subject())?;
+    value.setattr("cure", error.cure())?;
+    Ok(made)
+}
+
+/// The subject as a file name: without the quotes around it, if it is nothing but a plain quoted name.
+fn name(subject: &str) -> &str {
+    let inner = subject
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    match inner {
+        Some(inner) if !inner.contains(['"', '\\']) => inner,
+        _ => subject,
+    }
+}
+
+/// Shortens the way from the library's results to Python's.
+pub(crate) trait Raised<T> {
+    fn raised(self, py: Python<'_>) -> PyResult<T>;
+}
+
+impl<T> Raised<T> for tare::Result<T> {
+    fn raised(self, py: Python<'_>) -> PyResult<T> {
+        self.map_err(|error| raised(py, &error))
+    }
+}
+
+/// A value as JSON text, which the package reads.
+pub(crate) fn json(value: &impl Serialize) -> PyResult<String> {
+    serde_json::to_string(value)
+        .map_err(|e| pyo3::exceptions::PyRuntimeError::new_err(e.to_string()))
+}

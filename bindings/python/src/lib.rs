@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `tare._tare`: the library's nouns as Python objects, for the package around it.
+//!
+//! It converts, calls and converts back, and lets go of the GIL around every call that can block.
+#![deny(unsafe_code)]
+
+mod command;
+mod error;
+mod process;
+mod sandbox;
+mod store;
+mod watch;
+
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+
+/// The compiled half of the package `tare`; nothing of it is for direct use.
+#[pymodule(gil_used = false)]
+mod _tare {
+    use super::*;
+
+    #[pymodule_export]
+    use super::process::{Capture, Process};
+    #[pymodule_export]
+    use super::sandbox::Sandbox;
+    #[pymodule_export]
+    use super::store::{Image, Store, default_store_path, mount, umount};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("VERSION", tare::VERSION)?;
+        module.add("FEATURES", tare::FEATURES.to_vec())
+    }
+
+    /// What this machine can do, as JSON.
+    #[pyfunction]
+    #[pyo3(signature = (store=None))]
+    fn doctor(py: Python<'_>, store: Option<PathBuf>) -> PyResult<String> {
+        error::json(&py.detach(|| tare::doctor(store.as_deref())))
+    }
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A running command, and its output while it is read.
+
+use std::os::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use tare::{Reason, Size, Status};
+
+use crate::error::Raised as _;
+
+/// How a command ended: return code, reason, whether it left a core; then what it used: seconds of
+/// wall, user and system time, the most bytes of memory, bytes read and written.
+pub(crate) type Ended = (i32, &'static str, bool, (f64, f64, f64, u64, u64, u64));
+
+pub(crate) fn ended(status: &Status) -> Ended {
+    let code = match (status.exit_code, status.signal) {
+        (Some(code), _) => code,
+        (None, signal) => -signal.unwrap_or_default(),
+    };
+    let reason = match status.reason {
+        Reason::Exited => "exited",
+        Reason::Signaled => "signaled",
+        Reason::Timeout => "timeout",
+        Reason::Oom => "oom",
+        Reason::Output => "output",
+        Reason::Killed => "killed",
+    };
+    let usage = &status.usage;
+    let used = (
+        usage.wall_ns as f64 / 1e9,
+        usage.user_us as f64 / 1e6,
+        usage.system_us as f64 / 1e6,
+        usage.memory_peak,
+        usage.io_read,
+        usage.io_written,
+    );
+    (code, reason, status.core_dumped, used)
+}
+
+/// A running command.
+#[pyclass(frozen, module = "tare._tare")]
+pub(crate) struct Process {
+    inner: tare::Process,
+}
+
+/// A process with our ends of its pipes, then of its terminal; they are the caller's to close.
+pub(crate) type Started = (
+    Process,
+    Option<RawFd>,
+    Option<RawFd>,
+    Option<RawFd>,
+    Option<RawFd>,
+);
+
+pub(crate) fn started(py: Python<'_>, inner: tare::Process) -> PyResult<Started> {
+    let terminal = match inner.terminal() {
+        Some(fd) => Some(tare::duplicate(fd.as_raw_fd()).raised(py)?.into_raw_fd()),
+        None => None,
+    };
+    let [stdin, stdout, stderr] = [inner.take_stdin(), inner.take_stdout(), inner.take_stderr()]
+        .map(|end| end.map(OwnedFd::into_raw_fd));
+    Ok((Process { inner }, stdin, stdout, stderr, terminal))
+}
+
+#[pymethods]
+impl Process {
+    /// A descriptor that is readable when it has ended; this object's own.
+    fn status_fd(&self) -> RawFd {
+        self.inner.status_fd().as_raw_fd()
+    }
+
+    /// A pidfd; this object's own.
+    fn pidfd(&self) -> RawFd {
+        self.inner.pidfd().as_raw_fd()
+    }
+
+    /// How it ended, if it has; never waits.
+    fn poll(&self, py: Python<'_>) -> PyResult<Option<Ended>> {
+        let status = py.detach(|| self.inner.try_wait()).raised(py)?;
+        Ok(status.as_ref().map(ended))
+    }
+
+    /// Sends a signal to the command itself.
+    fn send_signal(&self, py: Python<'_>, signal: i32) -> PyResult<()> {
+        py.detach(|| self.inner.signal(signal)).raised(py)
+    }
+
+    /// Kills it and everything that it started.
+    fn kill(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.inner.kill()).raised(py)
+    }
+
+    /// Tells its terminal another size.
+    fn resize(&self, py: Python<'_>, rows: u16, columns: u16) -> PyResult<()> {
+        self.inner.resize(Size { rows, columns }).raised(py)
+    }
+
+    /// Its output being read from copies of these descriptors.
+    #[pyo3(signature = (stdout, stderr))]
+    fn capture(
+        &self,
+        py: Python<'_>,
+        stdout: Option<RawFd>,
+        stderr: Option<RawFd>,
+    ) -> PyResult<Capture> {
+        let copy = |fd: Option<RawFd>| fd.map(tare::duplicate).transpose();
+        let [stdout, stderr] = [copy(stdout).raised(py)?, copy(stderr).raised(py)?];
+        let inner = tare::Capture::from_pipes(&self.inner, stdout, stderr).raised(py)?;
+        Ok(Capture {
+            inner: Mutex::new(Some(inner)),
+        })
+    }
+}
+
+/// Output being read.
+#[pyclass(frozen, module = "tare._tare")]
+pub(crate) struct Capture {
+    inner: Mutex<Option<tare::Capture>>,
+}
+
+impl Capture {
+    /// Only ever held for as long as nothing can block.
+    fn lock(&self) -> MutexGuard<'_, Option<tare::Capture>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn over() -> PyErr {
+    PyRuntimeError::new_err("the output was taken already")
+}
+
+#[pymethods]
+impl Capture {
+    /// Reads what is there; how the command ended when that is all.
+    fn step(&self, py: Python<'_>, process: &Process) -> PyResult<Option<Ended>> {
+        let stepped = py.detach(|| self.lock().as_mut().map(|c| c.step(&process.inner)));
+        let status = stepped.ok_or_else(over)?.raised(py)?;
+        Ok(status.as_ref().map(ended))
+    }
+
+    /// The descriptors that are readable when there is more to do; this object's own.
+    fn fds(&self) -> PyResult<Vec<RawFd>> {
+        let inner = self.lock();
+        let inner = inner.as_ref().ok_or_else(over)?;
+        Ok(inner.fds().map(|fd| fd.as_raw_fd()).collect())
+    }
+
+    /// What was read so far of standard output and standard error.
+    fn output<'py>(&self, py: Python<'py>) -> PyResult<[Bound<'py, PyBytes>; 2]> {
+        let inner = self.lock();
+        let output = inner.as_ref().ok_or_else(over)?.output();
+        Ok(output.map(|bytes| PyBytes::new(py, bytes)))
+    }
+
+    /// Closes its descriptors and forgets what was read.
+    fn close(&self) {
+        self.lock().take();
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The sandbox.
+
+use std::os::fd::{IntoRawFd as _, RawFd};
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use tare::image::ImportOptions;
+use tare::{Spec, Waited};
+
+use crate::command::Words;
+use crate::error::{Raised as _, json};
+use crate::process::{Ended, Started, ended, started};
+use crate::store::{Image, Store};
+use crate::watch::Watch;
+
+/// A sandbox.
+#[pyclass(frozen, module = "tare._tare")]
+pub(crate) struct Sandbox {
+    inner: tare::Sandbox,
+}
+
+/// How a command ended, with its output.
+type Ran<'py> = (Ended, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+#[pymethods]
+impl Sandbox {
+    /// Opens one; `spec` is JSON, flat or nested. An image goes before the spec's, and a root directory
+    /// before both.
+    #[new]
+    #[pyo3(signature = (store, spec, image=None, root=None, progress=None))]
+    fn new(
+        py: Python<'_>,
+        store: &Store,
+        spec: &str,
+        image: Option<&Image>,
+        root: Option<PathBuf>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let spec = Spec::from_flat_json(spec).raised(py)?;
+        let store = &store.inner;
+        let mut watch = Watch::new(progress);
+        let opened = py.detach(|| {
+            if let Some(root) = root {
+                return tare::Sandbox::open_in(store, &root, &spec);
+            }
+            let image = match image {
+                Some(image) => image.inner.clone(),
+                None => {
+                    let options = ImportOptions::default();
+                    let reference = spec.image.parse()?;
+                    store
+                        .images()
+                        .image_with(&reference, &options, &mut watch)?
+                }
+            };
+            tare::Sandbox::open_on(store, &image, &spec)
+        });
+        let inner = watch.outcome(py, opened)?;
+        Ok(Self { inner })
+    }
+
+    /// Runs a command to its end and captures what it writes. A signal's handler that raises kills it.
+    fn run<'py>(&self, py: Python<'py>, words: Words) -> PyResult<Ran<'py>> {
+        let command = words.command(py, &self.inner)?;
+        let (process, mut capture) = py
+            .detach(|| {
+                let process = self.inner.spawn(command)?;
+                let capture = tare::Capture::of(&process)?;
+                Ok((process, capture))
+            })
+            .raised(py)?;
+        let status = loop {
+            match py.detach(|| capture.wait(&process, None)).raised(py)? {
+                Waited::Ended(status) => break status,
+                Waited::Interrupted | Waited::TimedOut => {
+                    if let Err(raised) = py.check_signals() {
+                        // If the sandbox cannot be told, it is gone, and the command with it.
+                        let _ = py.detach(|| process.kill());
+                        return Err(raised);
+                    }
+                }
+            }
+        };
+        let [stdout, stderr] = capture.output().map(|bytes| PyBytes::new(py, bytes));
+        Ok((ended(&status), stdout, stderr))
+    }
+
+    /// Starts a command.
+    fn spawn(&self, py: Python<'_>, words: Words) -> PyResult<Started> {
+        let command = words.command(py, &self.inner)?;
+        let process = py.detach(|| self.inner.spawn(command)).raised(py)?;
+        started(py, process)
+    }
+
+    /// Ends everything inside and starts again from the image.
+    fn reset(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.inner.reset()).raised(py)
+    }
+
+    /// Ends everything inside and comes back when nothing of it is left.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.inner.close()).raised(py)
+    }
+
+    /// What is in force, as JSON.
+    fn effective(&self, py: Python<'_>) -> PyResult<String> {
+        json(&py.detach(|| self.inner.effective()).raised(py)?)
+    }
+
+    /// A descriptor that is readable when the sandbox is gone; the caller's to close.
+    fn pidfd(&self, py: Python<'_>) -> PyResult<RawFd> {
+        Ok(self.inner.pidfd().raised(py)?.into_raw_fd())
+    }
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The store and its images; unpacking and mounting without a sandbox.
+
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+use tare::image::{Collected, ImportOptions, Reference};
+use tare::mount::Options;
+
+use crate::error::{Raised as _, json};
+use crate::watch::Watch;
+
+/// A store.
+#[pyclass(frozen, module = "tare._tare")]
+pub(crate) struct Store {
+    pub(crate) inner: tare::Store,
+}
+
+/// An image that is held.
+#[pyclass(frozen, module = "tare._tare")]
+pub(crate) struct Image {
+    pub(crate) inner: tare::image::Image,
+}
+
+#[pymethods]
+impl Image {
+    /// What it says of itself, as JSON.
+    fn describe(&self) -> PyResult<String> {
+        json(&self.inner)
+    }
+}
+
+/// Which image, under which names: a dictionary with all of these keys.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct Which {
+    names: Vec<String>,
+    source_names: bool,
+    select: Option<String>,
+    platform: Option<String>,
+}
+
+impl Which {
+    fn options(self) -> tare::Result<ImportOptions> {
+        let names: tare::Result<Vec<Reference>> = self.names.iter().map(|n| n.parse()).collect();
+        Ok(ImportOptions {
+            names: names?,
+            source_names: self.source_names,
+            select: self.select,
+            platform: self.platform.map(|p| p.parse()).transpose()?,
+            ..ImportOptions::default()
+        })
+    }
+}
+
+/// Blobs, their bytes, and layers that were removed; layers that are still in use.
+type Freed = (usize, u64, usize, usize);
+
+fn freed(collected: &Collected) -> Freed {
+    let Collected {
+        blobs,
+        bytes,
+        layers,
+        in_use,
+    } = *collected;
+    (blobs, bytes, layers, in_use)
+}
+
+#[pymethods]
+impl Store {
+    /// Opens the store in a directory.
+    #[new]
+    fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let inner = py.detach(|| tare::Store::open(&path)).raised(py)?;
+        Ok(Self { inner })
+    }
+
+    /// Its directory.
+    fn path(&self) -> PathBuf {
+        self.inner.images().path().to_owned()
+    }
+
+    /// Opens an image; one from outside of the store is imported first.
+    #[pyo3(signature = (reference, which, progress))]
+    fn image(
+        &self,
+        py: Python<'_>,
+        reference: &str,
+        which: Which,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Image> {
+        let mut watch = Watch::new(progress);
+        let opened = py.detach(|| {
+            let (reference, options) = (reference.parse()?, which.options()?);
+            let images = self.inner.images();
+            images.image_with(&reference, &options, &mut watch)
+        });
+        let inner = watch.outcome(py, opened)?;
+        Ok(Image { inner })
+    }
+
+    /// Brings an image from elsewhere into the store.
+    #[pyo3(signature = (reference, which, progress))]
+    fn import_image(
+        &self,
+        py: Python<'_>,
+        reference: &str,
+        which: Which,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Image> {
+        let mut watch = Watch::new(progress);
+        let imported = py.detach(|| {
+            let (reference, options) = (reference.parse()?, which.options()?);
+            let images = self.inner.images();
+            images.import(&reference, &options, &mut watch)
+        });
+        let inner = watch.outcome(py, imported)?;
+        Ok(Image { inner })
+    }
+
+    /// The images, as JSON.
+    fn list(&self, py: Python<'_>) -> PyResult<String> {
+        json(&py.detach(|| self.inner.images().list()).raised(py)?)
+    }
+
+    /// Files an image under one more name.
+    fn tag(&self, py: Python<'_>, reference: &str, name: &str) -> PyResult<()> {
+        py.detach(|| self.inner.images().tag(&reference.parse()?, &name.parse()?))
+            .raised(py)
+    }
+
+    /// Takes a name out, and what nothing needs any more.
+    fn remove(&self, py: Python<'_>, reference: &str) -> PyResult<Freed> {
+        let removed = py.detach(|| self.inner.images().remove(&reference.parse()?));
+        Ok(freed(&removed.raised(py)?))
+    }
+
+    /// Removes what no image needs and nobody uses.
+    fn gc(&self, py: Python<'_>) -> PyResult<Freed> {
+        Ok(freed(&py.detach(|| self.inner.images().gc()).raised(py)?))
+    }
+
+    /// What is wrong in it, as JSON; how much of that was removed, if `repair` asks for it.
+    fn check(&self, py: Python<'_>, repair: bool) -> PyResult<(String, usize)> {
+        let checked = py.detach(|| {
+            let images = self.inner.images();
+            let report = images.check()?;
+            let removed = match repair {
+                true => images.remove_damaged(&report)?,
+                false => 0,
+            };
+            Ok((report, removed))
+        });
+        let (report, removed) = checked.raised(py)?;
+        Ok((json(&report)?, removed))
+    }
+
+    /// Removes what killed processes have left: scratch directories, cgroups; and what could not be removed.
+    fn recover(&self, py: Python<'_>) -> PyResult<(usize, usize, usize)> {
+        let found = py.detach(|| self.inner.recover()).raised(py)?;
+        Ok((found.scratch, found.cgroups, found.left))
+    }
+
+    /// Unpacks an image into a directory.
+    #[pyo3(signature = (reference, dir, which, progress))]
+    fn unpack(
+        &self,
+        py: Python<'_>,
+        reference: &str,
+        dir: PathBuf,
+        which: Which,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let mut watch = Watch::new(progress);
+        let unpacked = py.detach(|| {
+            let (reference, options) = (reference.parse()?, which.options()?);
+            self.inner
+                .unpack(&reference, &dir, &options, &mut watch)
+                .map(drop)
+        });
+        watch.outcome(py, unpacked)
+    }
+}
+
+/// Where the store is when nobody says.
+#[pyfunction]
+pub(crate) fn default_store_path(py: Python<'_>) -> PyResult<PathBuf> {
+    tare::Store::default_path().raised(py)
+}
+
+/// Mounts a copy-on-write view of an image on a directory; `options` are JSON.
+#[pyfunction]
+pub(crate) fn mount(
+    py: Python<'_>,
+    store: &Store,
+    image: &str,
+    dir: PathBuf,
+    options: &str,
+) -> PyResult<()> {
+    let store = &store.inner;
+    py.detach(|| tare::mount::mount(store, image, &dir, &Options::from_json(options)?))
+        .raised(py)
+}
+
+/// Undoes it.
+#[pyfunction]
+pub(crate) fn umount(py: Python<'_>, store: &Store, dir: PathBuf, lazy: bool) -> PyResult<()> {
+    let store = &store.inner;
+    py.detach(|| tare::mount::umount(store, &dir, lazy))
+        .raised(py)
+}

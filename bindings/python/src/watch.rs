@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Long work seen from Python: its progress, and signals that arrive meanwhile.
+
+use pyo3::prelude::*;
+use tare::image::{Digest, Progress};
+
+/// Tells a callable how far the work is, and stops it when that, or a signal's handler, raises.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    callback: Option<Py<PyAny>>,
+    raised: Option<PyErr>,
+}
+
+impl Watch {
+    pub(crate) fn new(callback: Option<Py<PyAny>>) -> Self {
+        Self {
+            callback,
+            raised: None,
+        }
+    }
+
+    /// What the work came to; what was raised meanwhile goes before the error that stopping it made.
+    pub(crate) fn outcome<T>(self, py: Python<'_>, result: tare::Result<T>) -> PyResult<T> {
+        match (result, self.raised) {
+            (Err(_), Some(raised)) => Err(raised),
+            (result, _) => result.map_err(|error| crate::error::raised(py, &error)),
+        }
+    }
+}
+
+impl Progress for Watch {
+    fn layer(&mut self, index: usize, total: usize, digest: &Digest, done: u64, of: u64) {
+        let Some(callback) = &self.callback else {
+            return;
+        };
+        let told = Python::attach(|py| {
+            let words = (index, total, digest.to_string(), done, of);
+            callback.call1(py, words).map(drop)
+        });
+        self.raised = self.raised.take().or(told.err());
+    }
+
+    fn keep_going(&mut self) -> bool {
+        if self.raised.is_none() {
+            self.raised = Python::attach(|py| py.check_signals()).err();
+        }
+        self.raised.is_none()
+    }
+}

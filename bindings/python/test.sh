@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Builds the wheel, installs it in an environment of its own, compares it with its types, and runs the tests as
+# root and as ordinary users. What it is given are words for pytest.
+#
+#   -e   only make the environment, with the wheel in it, and print where it is
+#   -l   only what needs no wheel: format, lint, types
+#
+# Environment: TARE_IMAGES (what tests/images.sh made), TARE_PYTHON (the interpreter; default: Debian's, which
+# ordinary users can reach).
+set -euo pipefail
+umask 022
+
+cd "$(dirname "$0")"
+target=${CARGO_TARGET_DIR:-$PWD/../../target}
+export TARE_IMAGES=${TARE_IMAGES:-$target/images}
+home=$target/python
+mkdir -p "$home"
+home=$(cd "$home" && pwd)
+python=${TARE_PYTHON:-/usr/bin/python3}
+venv=$home/venv
+root=()
+[ "$(id -u)" = 0 ] || root=(sudo)
+
+# The tools, at exactly the versions that are asked for.
+environment() {
+    local stamp
+    stamp=$({ "$python" -VV && cat requirements.txt; } | sha256sum)
+    [ "$(cat "$venv/.made" 2>/dev/null)" != "$stamp" ] || return 0
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement requirements.txt
+    printf '%s\n' "$stamp" >"$venv/.made"
+}
+
+# The wheel, as anybody would install it; not optimized, since the tests of Rust have built most of that.
+wheel() {
+    rm -rf "$home/wheels"
+    mkdir "$home/wheels"
+    PATH=$venv/bin:$PATH "$venv/bin/python" - "$home/wheels" <<'PYTHON'
+import sys, build_backend
+build_backend.build_wheel(sys.argv[1], {"build-args": "--profile dev"})
+PYTHON
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall \
+        "$home"/wheels/*.whl
+}
+
+# tests_as USER WORDS...: the tests as this user.
+tests_as() {
+    local user=$1 temp status=0
+    shift
+    echo
+    echo "running the Python tests as $user"
+    temp=$(mktemp -d /tmp/tare-python.XXXXXX)
+    "${root[@]}" chown "$user" "$temp"
+    # Not from here: the package that is tested is the installed one.
+    "${root[@]}" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
+        env -i HOME="$temp" PATH="$venv/bin:/usr/bin:/bin:/usr/sbin:/sbin" LANG=C.UTF-8 TARE_IMAGES="$TARE_IMAGES" \
+        PYTHONDONTWRITEBYTECODE=1 \
+        "$venv/bin/python" -m pytest --config-file="$PWD/pyproject.toml" --rootdir="$PWD" \
+        --basetemp="$temp/pytest" "$@" || status=$?
+    "${root[@]}" rm -rf "$temp"
+    return "$status"
+}
+
+lint() {
+    "$venv/bin/ruff" format --quiet --no-cache --check .
+    "$venv/bin/ruff" check --quiet --no-cache .
+    "$venv/bin/mypy" --cache-dir="$home/mypy" python/tare tests ./*.py
+}
+
+environment
+if [ "${1-}" = -l ]; then
+    lint
+    exit
+fi
+wheel
+if [ "${1-}" = -e ]; then
+    echo "$venv"
+    exit
+fi
+(cd "$home" && "$venv/bin/python" -m mypy.stubtest --concise tare)
+[ $# != 0 ] || set -- tests
+failed=0
+tests_as root "$@" || failed=1
+for user in tare-t-plain tare-t-subids; do
+    id "$user" >/dev/null || exit
+    tests_as "$user" -m 'not root' "$@" || failed=1
+done
+exit "$failed"

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""A store of the test run's own, with real images in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tare
+
+
+@pytest.fixture(scope="session")
+def images() -> Path:
+    """Where tests/images.sh put the real images."""
+    return Path(os.environ["TARE_IMAGES"])
+
+
+@pytest.fixture(scope="session")
+def store(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tare.Store:
+    """A new store that has busybox; also the default one, here and in child processes."""
+    path = tmp_path_factory.mktemp("store")
+    os.environ["TARE_STORE"] = str(path)
+    store = tare.Store()
+    store.import_image(f"oci:{images}/busybox:latest", "busybox")
+    return store
+
+
+@pytest.fixture(scope="session")
+def shared(store: tare.Store) -> Iterator[tare.Sandbox]:
+    """A sandbox for tests that leave nothing in it."""
+    with tare.Sandbox("busybox") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def box(store: tare.Store) -> Iterator[tare.Sandbox]:
+    """A sandbox of the test's own."""
+    with tare.Sandbox("busybox") as sandbox:
+        yield sandbox

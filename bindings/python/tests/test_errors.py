@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""What is raised, and what it says."""
+
+from __future__ import annotations
+
+import errno
+import pickle
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tare
+
+
+def test_error_with_an_errno_is_the_plain_oserror(shared: tare.Sandbox) -> None:
+    with pytest.raises(OSError) as caught:
+        shared.run(["no/such"])
+    error = caught.value
+    assert type(error) is FileNotFoundError
+    assert (error.errno, error.filename) == (errno.ENOENT, "no/such")
+    assert str(error) == "[Errno 2] execute: No such file or directory: 'no/such'"
+    said = [getattr(error, name) for name in ("kind", "step", "subject", "cure")]
+    assert said == ["not_found", "execute", '"no/such"', None]
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.step) == (type(error), str(error), "execute")
+    with pytest.raises(PermissionError) as denied:
+        shared.run(["/etc/passwd"])
+    assert denied.value.errno == errno.EACCES
+
+
+def test_error_without_an_errno_is_ours(store: tare.Store) -> None:
+    with pytest.raises(tare.Error) as caught:
+        tare.Sandbox("busibox", store=store)
+    error = caught.value
+    assert (error.kind, error.step, error.cure) == ("not_found", "find image", "busybox:latest")
+    assert error.subject.startswith("busibox")
+    assert str(error).endswith("; try: busybox:latest")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.kind, again.cure) == (str(error), error.kind, error.cure)
+
+
+@pytest.mark.parametrize(
+    ("keys", "cure"),
+    [
+        ({"memroy": "1g"}, "memory"),
+        ({"cap_ad": ["ALL"]}, "cap_add"),
+        ({"host_name": "a"}, "hostname"),
+        ({"limits": {"memori": 1}}, "memory"),
+        ({"write": "memroy"}, "memory"),
+    ],
+)
+def test_error_for_unknown_words_has_the_nearest(store: tare.Store, keys: dict[str, Any], cure: str) -> None:
+    with pytest.raises(tare.Error) as caught:
+        tare.Sandbox("busybox", **keys)
+    assert (caught.value.kind, caught.value.cure) == ("invalid", f'"{cure}"')
+
+
+def test_spec_keys_may_be_flat_nested_paths_or_none(store: tare.Store, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("seen")
+    with tare.Sandbox(
+        "busybox",
+        hostname="named",
+        shm="1m",
+        limits={"output": "2m"},
+        cap_drop=["ALL"],
+        workdir=Path("/w"),
+        env={"A": "b"},
+        memory=None,
+        mounts=[{"type": "bind", "source": tmp_path, "target": "/m"}, f"{tmp_path}:/c:cow"],
+    ) as box:
+        script = "hostname; pwd; echo $A; cat /m/file; echo; df /dev/shm | tail -n 1; touch /c/new"
+        said = box.run(script, shell=True, text=True, check=True).stdout.split()
+        assert said[:4] == ["named", "/w", "b", "seen"] and said[5] == "1024"
+        effective = box.effective()
+        assert effective["capabilities"] == [] and effective["hostname"] == "named"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(TypeError, match="a spec cannot hold"):
+        tare.Sandbox("busybox", hostname=object())
+
+
+def test_sandbox_closed_says_so_and_closes_again(store: tare.Store) -> None:
+    with tare.Sandbox("busybox") as box:
+        process = box.popen(["sleep", "60"])
+        box.close()
+        assert (process.wait(20), process.reason) == (-9, "killed")
+        process.kill()
+        with pytest.raises(tare.Error, match="it was closed"):
+            box.run(["true"])
+    box.close()
+
+
+def test_sandbox_reset_brings_the_image_back(box: tare.Sandbox) -> None:
+    box.run("echo changed >/etc/passwd; touch /new", shell=True, check=True)
+    box.reset()
+    done = box.run("ls /new; grep -c root /etc/passwd", shell=True, text=True)
+    assert done.stdout == "1\n" and "/new" in done.stderr
+
+
+def test_sandbox_in_a_plain_directory_writes_there(shared: tare.Sandbox, tmp_path: Path) -> None:
+    store = tare.Store()
+    root = tmp_path / "root"
+    store.unpack("busybox", root)
+    with tare.Sandbox.open_in(root) as box:
+        assert box.run("echo written >/tmp/file", shell=True, check=True).returncode == 0
+    assert (root / "tmp/file").read_text() == "written\n"
+
+
+def test_doctor_tells_of_this_machine() -> None:
+    report = tare.doctor()
+    assert report["ok"] and report["kernel"] == subprocess.getoutput("uname -r")
+    assert {"name", "ok", "matter", "found", "cure"} == set(report["checks"][0])
+
+
+def test_version_is_that_of_the_package() -> None:
+    from importlib.metadata import version
+
+    assert tare.__version__ == version("libtare") and "overlay" in tare.FEATURES

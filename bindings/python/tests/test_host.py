@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The contract with the host process: what is never touched, forks, threads."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tare
+
+# An ordinary user has no cgroup to limit anything with, unless one was delegated.
+PIDS = 50 if os.geteuid() == 0 else None
+
+
+def status(*names: str) -> list[str]:
+    with open("/proc/self/status") as lines:
+        return [line for line in lines if line.split(":")[0] in names]
+
+
+def contract() -> dict[str, Any]:
+    """What a guest in this process leaves alone."""
+    signals = [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
+    return {
+        "cwd": os.getcwd(),
+        "environment": dict(os.environ),
+        "handlers": [signal.getsignal(s) for s in signals],
+        "status": status("Umask", "SigBlk", "SigIgn", "SigCgt", "NoNewPrivs", "Seccomp", "CapEff"),
+        "limits": [resource.getrlimit(n) for n in range(16)],
+        "namespaces": {n: os.readlink(f"/proc/self/ns/{n}") for n in os.listdir("/proc/self/ns")},
+        "blocking": [os.get_blocking(fd) for fd in (0, 1, 2)],
+        "dumpable": os.stat("/proc/self/mem").st_uid,
+    }
+
+
+def descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+def test_host_is_left_alone(store: tare.Store) -> None:
+    with tare.Sandbox("busybox") as first:
+        first.run(["true"])
+    del first
+    gc.collect()
+    before, threads, fds = contract(), threading.enumerate(), descriptors()
+    tasks = set(os.listdir("/proc/self/task"))
+    for write in ("memory", "disk"):
+        with tare.Sandbox("busybox", write=write, pids=PIDS) as box:
+            box.run(["cat"], input=b"x", timeout=20)
+            with box.popen(["cat"], stdin=tare.PIPE, stdout=tare.PIPE) as process:
+                process.communicate(b"y")
+            box.reset()
+            with pytest.raises(OSError):
+                box.run(["nonsense"])
+    del process, box
+    gc.collect()
+    assert contract() == before
+    assert threading.enumerate() == threads
+    assert set(os.listdir("/proc/self/task")) <= tasks
+    assert descriptors() <= fds
+
+
+def test_descriptors_are_closed_on_exec(shared: tare.Sandbox) -> None:
+    before = descriptors()
+    process = shared.popen(["sleep", "60"], stdin=tare.PIPE, stdout=tare.PIPE)
+    terminal = shared.popen(["sleep", "60"], tty=(1, 1))
+    pidfd = shared.pidfd()
+    inheritable = [fd for fd in map(int, descriptors() - before) if _inheritable(fd)]
+    assert inheritable == []
+    os.close(pidfd)
+    process.kill()
+    terminal.kill()
+
+
+def _inheritable(fd: int) -> bool:
+    try:
+        return os.get_inheritable(fd)
+    except OSError:
+        # The listing's own.
+        return False
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        lambda sb: sb.run(["sleep", "0.5"]),
+        lambda sb: sb.popen(["sleep", "0.5"]).wait(),
+        lambda sb: sb.popen(["sleep", "0.5"], stdout=tare.PIPE).communicate(),
+    ],
+    ids=["run", "wait", "communicate"],
+)
+def test_gil_is_free_while_something_blocks(shared: tare.Sandbox, blocks: Any) -> None:
+    counted = 0
+
+    def count() -> None:
+        nonlocal counted
+        while not done.is_set():
+            counted += 1
+            time.sleep(0.001)
+
+    done = threading.Event()
+    counter = threading.Thread(target=count)
+    counter.start()
+    blocks(shared)
+    done.set()
+    counter.join()
+    assert counted > 50
+
+
+def test_fork_child_makes_its_own_and_leaves_the_parents_alone(store: tare.Store, tmp_path: Path) -> None:
+    with tare.Sandbox("busybox") as box:
+        process = box.popen("sleep 0.5; exit 7", shell=True, timeout=60)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                for use in (lambda: box.run(["true"]), box.close, process.kill, process.poll):
+                    try:
+                        use()
+                    except tare.Error as error:
+                        assert "forked from" in str(error), error
+                    else:
+                        raise AssertionError("it worked")
+                with box:
+                    pass
+                del box, process
+                gc.collect()
+                with tare.Sandbox("busybox") as own:
+                    assert own.run(["echo", "own"]).stdout == b"own\n"
+                code = 0
+            except BaseException as error:
+                (tmp_path / "wrong").write_text(repr(error))
+            finally:
+                os._exit(code)
+        _, ended = os.waitpid(child, 0)
+        assert ended == 0, (tmp_path / "wrong").read_text()
+        assert process.wait(20) == 7
+        assert box.run(["true"]).returncode == 0
+
+
+def in_child(word: str) -> str:
+    return str(tare.run("busybox", ["echo", word], text=True).stdout)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing_works_however_it_starts(shared: tare.Sandbox, method: str) -> None:
+    words = [f"word{n}" for n in range(6)]
+    with multiprocessing.get_context(method).Pool(3) as pool:
+        assert pool.map(in_child, words) == [f"{word}\n" for word in words]
+    assert shared.run(["true"]).returncode == 0
+
+
+def test_free_threading_is_declared() -> None:
+    code = "import sys, tare; print(getattr(sys, '_is_gil_enabled', lambda: None)())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert said.stdout in ("None\n", "True\n", "False\n") and said.stderr == ""
+
+
+@pytest.mark.parametrize("ignored", [signal.SIG_IGN, signal.SIG_DFL])
+def test_host_may_ignore_its_children(store: tare.Store, ignored: signal.Handlers) -> None:
+    code = f"""if True:
+        import os, signal, tare
+        signal.signal(signal.SIGCHLD, signal.{ignored.name})
+        with tare.Sandbox("busybox") as sb:
+            assert sb.run(["sh", "-c", "exit 3"]).returncode == 3
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                print("no child")
+        """
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (said.stdout, said.stderr) == ("no child\n", "")
+
+
+def test_sigkill_leaves_nothing(store: tare.Store) -> None:
+    code = """if True:
+        import os, time, tare
+        sb = tare.Sandbox("busybox", write="disk", pids=50 if os.geteuid() == 0 else None)
+        process = sb.popen(["sh", "-c", "sleep 60 & touch /a; sleep 60"])
+        effective = sb.effective()
+        spawner = effective["name"].split("-")[-1].split(".")[0]
+        print(process.pid, spawner, *effective["cgroup"]["paths"], flush=True)
+        time.sleep(60)
+        """
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout
+    command, spawner, *cgroups = child.stdout.readline().split()
+    assert all(map(os.path.isdir, cgroups)) and (cgroups or not PIDS)
+    child.kill()
+    child.wait()
+    deadline = time.monotonic() + 20
+
+    def left() -> list[str]:
+        alive = [pid for pid in (command, spawner) if os.path.exists(f"/proc/{pid}/exe")]
+        scratch = os.listdir(os.path.join(store.path, "scratch"))
+        return alive + scratch + [path for path in cgroups if os.path.exists(path)]
+
+    while left():
+        assert time.monotonic() < deadline, left()
+        time.sleep(0.01)

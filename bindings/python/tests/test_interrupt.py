@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Ctrl-C stops every wait at once, and what was waited for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tare
+
+LONG = 30.0
+
+
+def interrupted(code: str, tmp_path: Path, number: int = signal.SIGINT) -> tuple[str, float]:
+    """Runs Python until it makes the file, then sends a signal; what it says, and how long that took."""
+    ready = tmp_path / "here"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(ready)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + LONG
+    while not ready.exists():
+        assert child.poll() is None and time.monotonic() < deadline, child.communicate()[0]
+        time.sleep(0.01)
+    # Whatever it is that blocks has begun to.
+    time.sleep(0.2)
+    began = time.monotonic()
+    child.send_signal(number)
+    said = child.communicate(timeout=LONG)[0]
+    return said, time.monotonic() - began
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "sb.run(['sleep', '60'])",
+        "sb.run(['sleep', '60'], timeout=50)",
+        "sb.popen(['sleep', '60']).wait()",
+        "sb.popen(['sleep', '60']).wait(50)",
+        "sb.popen(['sleep', '60'], stdout=tare.PIPE).communicate()",
+        "sb.popen(['sleep', '60'], stdin=tare.PIPE).communicate(b'x' * 1000000, 50)",
+        "sb.popen(['sleep', '60'], stdout=tare.PIPE).stdout.read()",
+    ],
+)
+def test_interrupt_ends_a_wait_and_its_command(store: tare.Store, tmp_path: Path, wait: str) -> None:
+    code = f"""if True:
+        import sys, time, tare
+        sb = tare.Sandbox("busybox")
+        open(sys.argv[1], "w")
+        try:
+            {wait}
+        except KeyboardInterrupt:
+            print("interrupted")
+        if "run" in {wait!r}:
+            while b"sleep" in sb.run(["ps"]).stdout:
+                time.sleep(0.01)
+        sb.close()
+        """
+    said, took = interrupted(code, tmp_path)
+    assert said == "interrupted\n" and took < 10
+
+
+def test_interrupt_whose_handler_returns_goes_on(store: tare.Store, tmp_path: Path) -> None:
+    code = """if True:
+        import signal, sys, tare
+        signal.signal(signal.SIGUSR1, lambda *_: print("handled", flush=True))
+        sb = tare.Sandbox("busybox")
+        open(sys.argv[1], "w")
+        print(sb.run(["sh", "-c", "sleep 1; echo done"], text=True).stdout, end="")
+        """
+    said, _ = interrupted(code, tmp_path, signal.SIGUSR1)
+    assert said == "handled\ndone\n"
+
+
+def test_interrupt_stops_an_import(images: Path, tmp_path: Path) -> None:
+    code = f"""if True:
+        import os, sys, tare
+        store = tare.Store({str(tmp_path / "store")!r})
+        open(sys.argv[1], "w")
+        try:
+            while True:
+                # Each of them takes a second or so.
+                store.import_image("oci:{images}/debian:latest", "debian")
+                store.remove("debian")
+        except KeyboardInterrupt:
+            print("interrupted", os.listdir(store.path + "/scratch"))
+        """
+    said, took = interrupted(code, tmp_path)
+    assert said == "interrupted []\n" and took < 10
+
+
+def test_interrupt_of_pytest_leaves_nothing(store: tare.Store, tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        """if True:
+        import os, tare
+        def test_it():
+            with tare.Sandbox("busybox") as sb:
+                pid = sb.popen(["sleep", "60"]).pid
+                with open(os.environ["READY"] + ".new", "w") as file:
+                    file.write(f"{pid} {sb.effective()['name']}")
+                os.rename(file.name, os.environ["READY"])
+                sb.run(["sleep", "61"])
+        """
+    )
+    ready = tmp_path / "ready"
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)],
+        env={**os.environ, "READY": str(ready)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + LONG
+    while not ready.exists():
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.2)
+    child.send_signal(signal.SIGINT)
+    said = child.communicate(timeout=LONG)[0]
+    assert "KeyboardInterrupt" in said and child.returncode == 2
+    pid = ready.read_text().split()[0]
+    assert not os.path.exists(f"/proc/{pid}/root/bin")

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""`Sandbox.popen` beside `subprocess.Popen`."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+import tare
+from tare import PIPE
+
+
+def test_popen_communicates_more_than_any_pipe_holds(shared: tare.Sandbox) -> None:
+    data = os.urandom(3_000_000)
+    with shared.popen(["cat"], stdin=PIPE, stdout=PIPE) as process:
+        assert process.communicate(data) == (data, None)
+        assert (process.returncode, process.reason) == (0, "exited")
+    script = "cat | tee /dev/stderr | tr a b; exit 4"
+    process = shared.popen(["sh", "-c", script], stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    out, err = process.communicate(b"a" * 500_000)
+    assert (out, err, process.returncode) == (b"b" * 500_000, b"a" * 500_000, 4)
+
+
+def test_popen_text_is_read_line_by_line(shared: tare.Sandbox) -> None:
+    with shared.popen(["cat"], stdin=PIPE, stdout=PIPE, text=True, bufsize=1) as process:
+        assert process.stdin and process.stdout
+        for line in ("one\n", "zwei \u00e4\n"):
+            process.stdin.write(line)
+            assert process.stdout.readline() == line
+        process.stdin.write("left")
+        process.stdin.close()
+        assert list(process.stdout) == ["left"]
+    assert process.returncode == 0
+
+
+def test_popen_poll_wait_and_descriptors(shared: tare.Sandbox) -> None:
+    process = shared.popen(["sleep", "0.3"])
+    assert process.poll() is None and process.returncode is None and process.usage is None
+    assert select.select([process], [], [], 0)[0] == []
+    with pytest.raises(subprocess.TimeoutExpired) as caught:
+        process.wait(0.01)
+    assert caught.value.args[1] == 0.01 or caught.value.timeout == 0.01
+    with open(f"/proc/{process.pid}/comm") as comm:
+        assert comm.read() in ("sleep\n", "busybox\n")
+    assert select.select([process], [], [], 20)[0] == [process]
+    assert select.select([process.pidfd], [], [], 20)[0]
+    assert (process.wait(0), process.poll(), process.wait()) == (0, 0, 0)
+    assert process.usage and process.usage.wall >= 0.3
+    assert "returncode: 0" in repr(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1])
+def test_popen_signals_are_negative_return_codes(shared: tare.Sandbox, number: signal.Signals) -> None:
+    process = shared.popen(["sleep", "60"])
+    process.send_signal(number)
+    assert (process.wait(20), process.reason) == (-number, "signaled")
+    process.send_signal(number)
+    process.terminate()
+    process.kill()
+
+
+def test_popen_kill_ends_what_it_started(box: tare.Sandbox) -> None:
+    with box.popen("sleep 60 & echo; wait", shell=True, stdout=PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"\n"
+        process.kill()
+        assert (process.wait(20), process.reason) == (-9, "killed")
+    deadline = time.monotonic() + 20
+    while b"sleep" in box.run(["ps"]).stdout:
+        assert time.monotonic() < deadline
+
+
+def test_popen_timeout_is_kept_without_anybody_waiting(shared: tare.Sandbox) -> None:
+    process = shared.popen(["sleep", "60"], timeout=0.1)
+    time.sleep(0.3)
+    assert process.poll() == -9 and process.reason == "timeout"
+
+
+def test_popen_communicate_goes_on_after_a_timeout(shared: tare.Sandbox) -> None:
+    script = "read a; echo $a; sleep 0.4; echo late; read b; echo $b"
+    process = shared.popen(script, shell=True, stdin=PIPE, stdout=PIPE, text=True)
+    with pytest.raises(subprocess.TimeoutExpired) as caught:
+        process.communicate("early\nlast\n", timeout=0.1)
+    assert caught.value.output == b"early\n"
+    assert process.poll() is None
+    with pytest.raises(ValueError):
+        process.communicate("more")
+    assert process.communicate() == ("early\nlate\nlast\n", None)
+    assert process.communicate() == ("early\nlate\nlast\n", None)
+
+
+def test_popen_communicate_keeps_what_was_read_ahead(shared: tare.Sandbox) -> None:
+    process = shared.popen("echo one; echo two; sleep 0.2; echo three", shell=True, stdout=PIPE)
+    assert process.stdout and process.stdout.readline() == b"one\n"
+    assert process.communicate()[0] == b"two\nthree\n"
+    script = "echo \u00e4; echo two; sleep 0.2; echo three"
+    text = shared.popen(script, shell=True, stdout=PIPE, text=True)
+    assert text.stdout and text.stdout.readline() == "\u00e4\n"
+    assert text.communicate()[0] == "two\nthree\n"
+
+
+def test_popen_command_need_not_read_its_input(shared: tare.Sandbox) -> None:
+    process = shared.popen(["true"], stdin=PIPE, stdout=PIPE)
+    assert process.communicate(b"x" * 1_000_000) == (b"", None)
+    with shared.popen(["true"], stdin=PIPE) as process:
+        assert process.stdin
+        process.wait()
+        process.stdin.write(b"x")
+    assert process.returncode == 0
+
+
+def test_popen_leftovers_are_not_waited_for(box: tare.Sandbox) -> None:
+    process = box.popen("sleep 60 & echo done", shell=True, stdout=PIPE)
+    assert process.communicate(timeout=20) == (b"done\n", None)
+
+
+def test_popen_output_limit_counts_in_communicate(shared: tare.Sandbox) -> None:
+    process = shared.popen(["yes"], stdout=PIPE, output_limit="1k")
+    assert len(process.communicate()[0]) == 1024
+    assert process.reason == "output"
+
+
+def test_popen_left_by_an_exception_is_killed(shared: tare.Sandbox) -> None:
+    with pytest.raises(KeyError):
+        with shared.popen(["sleep", "60"]) as process:
+            raise KeyError
+    assert process.returncode == -9
+
+
+def test_popen_has_a_terminal(shared: tare.Sandbox) -> None:
+    with shared.popen("read a; echo got $a; stty size", shell=True, tty=(5, 20)) as process:
+        assert process.terminal and process.stdin is None and process.stdout is None
+        process.resize(6, 21)
+        process.terminal.write(b"word\n")
+        process.wait(20)
+        assert process.communicate()[0].split() == [b"word", b"got", b"word", b"6", b"21"]
+
+
+def test_popen_many_at_once_from_many_threads(shared: tare.Sandbox) -> None:
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        for _ in range(10):
+            done = shared.run(["echo", str(number)], text=True)
+            if done.stdout != f"{number}\n":
+                wrong.append(done)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_popen_lives_as_long_as_it_is_held(store: tare.Store) -> None:
+    # Nobody else holds this sandbox.
+    process = tare.Sandbox("busybox").popen(["sleep", "0.2"])
+    assert process.wait(20) == 0

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""`Sandbox.run` beside `subprocess.run`."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tare
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"args": ["echo", "a b"]},
+        {"args": ["echo", "a b"], "text": True},
+        {"args": "echo out; echo err >&2; exit 3", "shell": True},
+        {"args": ["echo $0 $1; exit 9", "x", "y"], "shell": True, "universal_newlines": True},
+        {"args": "true"},
+        {"args": b"true"},
+        {"args": Path("true")},
+        {"args": ["sh", "-c", "kill -TERM $$"]},
+        {"args": ["printf", r"a\r\nb\rc\n"], "text": True},
+        {"args": ["printf", r"\344\n"], "encoding": "latin-1"},
+        {"args": ["printf", r"\344\n"], "errors": "replace", "encoding": "utf-8"},
+        {"args": ["cat"], "input": b"\0bytes"},
+        {"args": ["cat"], "input": "text \u00e4", "text": True},
+        {"args": ["cat"], "input": b""},
+        {"args": ["sh", "-c", "echo a; echo b >&2"], "stderr": subprocess.STDOUT},
+        {"args": ["sh", "-c", "echo a; echo b >&2"], "stdout": subprocess.DEVNULL},
+        {"args": ["sh", "-c", "echo a; echo b >&2"], "stderr": subprocess.DEVNULL},
+        {"args": ["sh", "-c", "pwd; echo $V"], "cwd": "/tmp", "env": {"V": "x y", "PATH": "/bin"}},
+    ],
+    ids=repr,
+)
+def test_run_gives_what_subprocess_gives(shared: tare.Sandbox, how: dict[str, Any]) -> None:
+    for stream in ("stdout", "stderr"):
+        how.setdefault(stream, subprocess.PIPE)
+    theirs = subprocess.run(**how)
+    if how.pop("universal_newlines", False):
+        how["text"] = True
+    ours = shared.run(**how)
+    assert isinstance(ours, subprocess.CompletedProcess)
+    seen = (ours.args, ours.returncode, ours.stdout, ours.stderr)
+    assert seen == (theirs.args, theirs.returncode, theirs.stdout, theirs.stderr)
+    assert ours.reason == ("exited" if ours.returncode >= 0 else "signaled")
+    assert ours.usage.wall > 0 and ours.usage.memory_peak > 0
+
+
+def test_run_without_words_is_the_images_command(store: tare.Store, images: Path) -> None:
+    assert tare.run(f"oci:{images}/busybox:entrypoint").stdout == b"entry command\n"
+
+
+def test_run_streams_may_be_files_and_descriptors(shared: tare.Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("from a file")
+    with open(tmp_path / "in") as stdin, open(tmp_path / "out", "wb") as stdout:
+        done = shared.run(["cat"], stdin=stdin, stdout=stdout)
+        assert done.stdout is None and done.stderr == b""
+        shared.run("echo; echo more >&2", shell=True, stdout=stdout.fileno(), stderr=tare.STDOUT)
+    assert (tmp_path / "out").read_text() == "from a file\nmore\n"
+
+
+def test_run_none_is_the_callers_own(shared: tare.Sandbox, capfd: pytest.CaptureFixture[str]) -> None:
+    done = shared.run("echo out; echo err >&2", shell=True, stdout=None, stderr=None)
+    assert done.stdout is None and done.stderr is None
+    assert capfd.readouterr() == ("out\n", "err\n")
+
+
+def test_run_input_is_empty_unless_given(shared: tare.Sandbox) -> None:
+    assert shared.run(["cat"]).stdout == b""
+    big = bytes(range(256)) * 20_000
+    assert shared.run(["cat"], input=big).stdout == big
+    with pytest.raises(ValueError, match="stdin and input"):
+        shared.run(["cat"], input=b"", stdin=tare.PIPE)
+
+
+def test_run_takes_users_descriptors_and_terminals(shared: tare.Sandbox) -> None:
+    assert shared.run(["id", "-un"], user="root").stdout == b"root\n"
+    read, write = os.pipe()
+    shared.run(f"echo through >&{write}", shell=True, pass_fds=[write])
+    os.close(write)
+    with open(read) as end:
+        assert end.read() == "through\n"
+    done = shared.run("tty; stty size; echo err >&2", shell=True, tty=(7, 33), text=True)
+    assert done.stdout.split() == ["/dev/pts/0", "7", "33", "err"]
+
+
+def test_run_timeout_keeps_what_was_written(shared: tare.Sandbox) -> None:
+    began = time.monotonic()
+    with pytest.raises(subprocess.TimeoutExpired) as caught:
+        shared.run("echo out; echo err >&2; sleep 60 & sleep 60", shell=True, timeout=0.3)
+    assert 0.3 <= time.monotonic() - began < 20
+    error = caught.value
+    assert (error.output, error.stderr, error.timeout) == (b"out\n", b"err\n", 0.3)
+    assert isinstance(error, tare.TimeoutExpired) and error.usage and error.usage.wall >= 0.3
+    assert shared.run(["true"], timeout=20).returncode == 0
+    assert shared.run(["true"], timeout=1e9).returncode == 0
+    with pytest.raises(subprocess.TimeoutExpired):
+        shared.run(["sleep", "60"], timeout=-1)
+    with pytest.raises(ValueError):
+        shared.run(["true"], timeout=float("nan"))
+
+
+def test_run_check_raises(shared: tare.Sandbox) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        shared.run("echo out; exit 3", shell=True, check=True, text=True)
+    error = caught.value
+    assert isinstance(error, tare.CalledProcessError)
+    assert (error.returncode, error.output, error.stderr) == (3, "out\n", "")
+    assert str(error) == "Command 'echo out; exit 3' returned non-zero exit status 3."
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.reason, again.usage) == ("exited", error.usage)
+    shared.run(["true"], check=True).check_returncode()
+
+
+def test_run_output_limit_is_a_reason(shared: tare.Sandbox) -> None:
+    for limit in (1000, "1000b"):
+        done = shared.run(["yes"], output_limit=limit)
+        assert (done.reason, done.returncode, len(done.stdout)) == ("output", -9, 1000)
+    with pytest.raises(subprocess.CalledProcessError, match="Reason: output"):
+        shared.run(["yes"], output_limit=10, check=True)
+
+
+def test_run_words_that_are_wrong_are_refused(shared: tare.Sandbox) -> None:
+    refused: list[dict[str, Any]] = [{"args": []}, {"args": ["true"], "cwd": "relative"}, {"args": ["a\0b"]}]
+    for words in refused:
+        with pytest.raises(tare.Error) as caught:
+            shared.run(**words)
+        assert caught.value.kind == "invalid"
+    wrongs: list[dict[str, Any]] = [{"args": [1]}, {"args": ["true"], "pass_fds": ["x"]}, {"nonsense": 1}]
+    for wrong in wrongs:
+        with pytest.raises(TypeError):
+            shared.run(**wrong)
+    with pytest.raises(LookupError):
+        shared.run(["true"], encoding="nonsense")
+    with pytest.raises(OSError) as wrong_fd:
+        shared.run(["true"], stdin=9999)
+    assert wrong_fd.value.strerror == "copy descriptor: Bad file descriptor"
+
+
+def test_run_once_leaves_nothing_open(store: tare.Store) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    done = tare.run("busybox", ["hostname"], hostname="mine", text=True, check=True)
+    assert done.stdout == "mine\n"
+    with pytest.raises(tare.Error, match='try: "hostname"'):
+        tare.run("busybox", ["true"], hostnam="mine")
+    # The helper's socket stays.
+    assert len(os.listdir("/proc/self/fd")) <= before + 1
