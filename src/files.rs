@@ -227,7 +227,8 @@ impl<'a> Files<'a> {
         self.ask(step, path, asked).map(drop)
     }
 
-    /// Makes a directory with exactly these permission bits, owner 0:0.
+    /// Makes a directory with exactly these permission bits, owner 0:0. As with mkdir(2), setuid and
+    /// setgid are not among them; [`Files::set_permissions`] sets them.
     ///
     /// # Errors
     /// Those of mkdir(2).
@@ -235,8 +236,8 @@ impl<'a> Files<'a> {
         self.make("make directory", path.as_ref(), &directory(mode, 0))
     }
 
-    /// Makes a directory and what is missing above it, all with these permission bits, owner 0:0; one
-    /// that is there already stays as it is.
+    /// Makes a directory and what is missing above it, all as [`Files::create_dir`] does; one that is
+    /// there already stays as it is.
     ///
     /// # Errors
     /// Those of mkdir(2).

@@ -27,12 +27,17 @@ fn exception(py: Python<'_>, error: &tare::Error) -> PyResult<PyErr> {
     let text = std::io::Error::from_raw_os_error(errno).to_string();
     // Rust's words end in the number, which Python's begin with.
     let text = text.split(" (os error").next().unwrap_or_default();
-    let message = match error.cure() {
-        Some(cure) => format!("{}: {text}; try: {cure}", error.step()),
-        None => format!("{}: {text}", error.step()),
+    let (name, whole) = name(error.subject());
+    let mut message = match whole {
+        true => format!("{}: {text}", error.step()),
+        false => format!("{}: {}: {text}", error.step(), error.subject()),
     };
+    if let Some(cure) = error.cure() {
+        message.push_str("; try: ");
+        message.push_str(cure);
+    }
     // OSError itself picks the class that belongs to the errno.
-    let made = match name(error.subject()) {
+    let made = match name {
         "" => PyOSError::new_err((errno, message)),
         name => PyOSError::new_err((errno, message, name.to_owned())),
     };
@@ -44,14 +49,13 @@ fn exception(py: Python<'_>, error: &tare::Error) -> PyResult<PyErr> {
     Ok(made)
 }
 
-/// The subject as a file name: without the quotes around it, if it is nothing but a plain quoted name.
-fn name(subject: &str) -> &str {
-    let inner = subject
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    match inner {
-        Some(inner) if !inner.contains(['"', '\\']) => inner,
-        _ => subject,
+/// The subject as a file name, without the quotes around it, and whether it is nothing more than that.
+fn name(subject: &str) -> (&str, bool) {
+    let quoted = subject.strip_prefix('"').and_then(|s| s.split_once('"'));
+    match quoted {
+        // What was escaped is not the name any more.
+        Some((inner, rest)) if !inner.contains('\\') => (inner, rest.is_empty()),
+        _ => (subject, true),
     }
 }
 

@@ -6,9 +6,11 @@
 
 mod command;
 mod error;
+mod files;
 mod process;
 mod sandbox;
 mod store;
+mod stream;
 mod watch;
 
 use std::path::PathBuf;
@@ -20,6 +22,8 @@ use pyo3::prelude::*;
 mod _tare {
     use super::*;
 
+    #[pymodule_export]
+    use super::files::Files;
     #[pymodule_export]
     use super::process::{Capture, Process};
     #[pymodule_export]

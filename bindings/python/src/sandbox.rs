@@ -18,7 +18,7 @@ use crate::watch::Watch;
 /// A sandbox.
 #[pyclass(frozen, module = "tare._tare")]
 pub(crate) struct Sandbox {
-    inner: tare::Sandbox,
+    pub(crate) inner: tare::Sandbox,
 }
 
 /// How a command ended, with its output.

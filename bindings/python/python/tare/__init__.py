@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from . import _tare
 from ._call import Args, CompletedProcess
 from ._errors import CalledProcessError, Error, TimeoutExpired, Usage
+from ._files import Copied, DirEntry
 from ._process import Popen
 from ._sandbox import Sandbox
 from ._store import Collected, Image, Recovered, Store
@@ -35,6 +36,8 @@ __all__ = [
     "CalledProcessError",
     "Collected",
     "CompletedProcess",
+    "Copied",
+    "DirEntry",
     "Error",
     "Image",
     "Popen",

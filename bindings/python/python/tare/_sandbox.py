@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, cast, overload
 
 from . import _tare
 from ._call import Args, Call, CompletedProcess, Text
+from ._files import Files
 from ._process import Popen
 from ._store import Image, Store, default_store
 
@@ -23,7 +24,7 @@ Progress = Callable[[int, int, str, int, int], object]
 """Told how far an import is: layer, of how many, its digest, bytes done, of how many."""
 
 
-class Sandbox:
+class Sandbox(Files):
     """A clean, isolated, throwaway environment.
 
     ```python
@@ -76,6 +77,7 @@ class Sandbox:
         store = store or default_store()
         text = json.dumps(spec, default=_plain)
         self._core = _tare.Sandbox(store._core, text, held, root, progress)
+        self._files = _tare.Files(self._core)
 
     @overload
     def run(

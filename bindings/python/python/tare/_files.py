@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Files of an open sandbox, without a command inside."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import stat
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, overload
+
+from ._call import StrOrBytesPath, Text
+
+if TYPE_CHECKING:
+    from typing_extensions import Literal
+
+    from . import _tare
+
+
+class Reads(Protocol):
+    """A binary file to read from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Writes(Protocol):
+    """A binary file to write to."""
+
+    def write(self, data: bytes, /) -> int: ...
+
+
+class DirEntry(NamedTuple):
+    """One entry of a directory inside, with the methods of `os.DirEntry`; a link is not followed."""
+
+    name: str
+    """Its name in the directory."""
+    status: os.stat_result
+    """What is known of it."""
+
+    def stat(self) -> os.stat_result:
+        """What is known of it."""
+        return self.status
+
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return stat.S_ISREG(self.status.st_mode)
+
+    def is_dir(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.status.st_mode)
+
+    def is_symlink(self) -> bool:
+        """Whether it is a symbolic link."""
+        return stat.S_ISLNK(self.status.st_mode)
+
+    def inode(self) -> int:
+        """Its inode's number."""
+        return self.status.st_ino
+
+
+class Copied(NamedTuple):
+    """What was copied, and what was not."""
+
+    entries: int
+    """Files, directories and links that were copied."""
+    left_out: list[str]
+    """What was left out and why, in words; the first 64, then how many more."""
+
+
+def _status(found: _tare._Stat) -> os.stat_result:
+    *numbers, nanoseconds, rdev, blocks = found
+    seconds = [ns // 1_000_000_000 for ns in nanoseconds]
+    named: dict[str, Any] = {"st_rdev": rdev, "st_blocks": blocks, "st_blksize": 4096}
+    for name, ns in zip(("st_atime", "st_mtime", "st_ctime"), nanoseconds):
+        named[name] = ns / 1e9
+        named[f"{name}_ns"] = ns
+    return os.stat_result((*numbers, *seconds), named)
+
+
+class Files:
+    """The files of an open sandbox: read, written, copied from outside, also in images without a shell.
+
+    Paths are absolute; `os.PathLike` and bytes will do. Links stay inside, ids are those that the sandbox
+    sees. Only regular files on file systems that store files are opened: what is in `/proc` and the like, a
+    command inside can read. What the system calls say inside is raised as `OSError`. A sandbox may change its
+    files at any time, so two calls need not see the same.
+    """
+
+    _files: _tare.Files
+
+    @overload
+    def read_file(
+        self,
+        path: StrOrBytesPath,
+        *,
+        text: Literal[False] | None = ...,
+        encoding: None = ...,
+        errors: None = ...,
+        limit: int | None = ...,
+    ) -> bytes: ...
+    @overload
+    def read_file(
+        self,
+        path: StrOrBytesPath,
+        *,
+        text: bool | None = ...,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        limit: int | None = ...,
+    ) -> str: ...
+
+    def read_file(
+        self,
+        path: StrOrBytesPath,
+        *,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        limit: int | None = None,
+    ) -> Any:
+        """The whole content of a regular file, as bytes unless one of `text`, `encoding`, `errors` is given.
+
+        One of more than `limit` bytes (default: 64 MiB) is an OSError, EFBIG.
+        """
+        how = Text(text, encoding, errors)
+        return how.read(self._files.read(os.fsencode(path), limit))
+
+    def write_file(
+        self,
+        path: StrOrBytesPath,
+        data: bytes | bytearray | memoryview | str,
+        *,
+        encoding: str = "utf-8",
+        mode: int = 0o644,
+        owner: tuple[int, int] | None = None,
+        append: bool = False,
+        exclusive: bool = False,
+        follow_symlinks: bool = True,
+    ) -> None:
+        """Makes or empties a regular file and writes `data`.
+
+        A new file has exactly these permission bits and this owner and group, 0:0 by default; setuid and setgid
+        take `chmod` afterwards, since an ordinary user's writing clears them. `append` keeps what is in it; with
+        `exclusive` it must not be there; without `follow_symlinks` a link is ELOOP.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
+        if exclusive:
+            flags = flags & ~os.O_TRUNC | os.O_EXCL
+        content = data.encode(encoding) if isinstance(data, str) else bytes(data)
+        self._files.write(os.fsencode(path), content, (flags, mode, owner, follow_symlinks))
+
+    def open_file(
+        self,
+        path: StrOrBytesPath,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        *,
+        permissions: int = 0o644,
+        owner: tuple[int, int] | None = None,
+        follow_symlinks: bool = True,
+    ) -> IO[Any]:
+        """Opens a regular file as the built-in `open` does; text is UTF-8 unless `encoding` says otherwise.
+
+        What comes back is an ordinary file of this process, which stays valid when the sandbox is gone.
+        """
+
+        def opener(name: str, flags: int) -> int:
+            return self._files.open(os.fsencode(name), (flags, permissions, owner, follow_symlinks))
+
+        if "b" not in mode:
+            encoding = encoding or "utf-8"
+        name = os.fsdecode(path)
+        return builtins.open(name, mode, buffering, encoding, errors, newline, opener=opener)
+
+    def list_dir(self, path: StrOrBytesPath) -> list[DirEntry]:
+        """The entries of a directory without `.` and `..`, by name."""
+        found = self._files.list(os.fsencode(path))
+        return sorted(DirEntry(os.fsdecode(name), _status(status)) for name, status in found)
+
+    def stat(self, path: StrOrBytesPath, *, follow_symlinks: bool = True) -> os.stat_result:
+        """What is known of a file of any kind, on any file system."""
+        return _status(self._files.stat(os.fsencode(path), follow_symlinks))
+
+    def exists(self, path: StrOrBytesPath) -> bool:
+        """Whether there is something; a symbolic link to nothing is nothing."""
+        try:
+            self.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def readlink(self, path: StrOrBytesPath) -> str:
+        """Where a symbolic link points."""
+        return os.fsdecode(self._files.readlink(os.fsencode(path)))
+
+    def mkdir(self, path: StrOrBytesPath, mode: int = 0o755, *, parents: bool = False) -> None:
+        """Makes a directory with exactly these permission bits; setuid and setgid take `chmod`, as everywhere.
+
+        With `parents` also what is missing above it, and one that is there stays as it is.
+        """
+        self._files.mkdir(os.fsencode(path), mode, parents)
+
+    def remove(self, path: StrOrBytesPath, *, recursive: bool = False, missing_ok: bool = False) -> None:
+        """Removes a file, a link or an empty directory; with `recursive` a directory with all that is in it.
+
+        Links are removed, not followed. What is mounted below a directory is an error (EBUSY), not emptied.
+        """
+        name = os.fsencode(path)
+        try:
+            try:
+                self._files.unlink(name)
+            except IsADirectoryError:
+                self._files.rmdir(name, recursive)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def rename(self, path: StrOrBytesPath, to: StrOrBytesPath) -> None:
+        """Renames a file or directory; what is at `to` is replaced."""
+        self._files.rename(os.fsencode(path), os.fsencode(to))
+
+    def link(self, original: StrOrBytesPath, path: StrOrBytesPath) -> None:
+        """Gives a file a second name; a link is not followed."""
+        self._files.link(os.fsencode(original), os.fsencode(path))
+
+    def symlink(self, target: StrOrBytesPath, path: StrOrBytesPath) -> None:
+        """Makes a symbolic link to any text."""
+        self._files.symlink(os.fsencode(target), os.fsencode(path))
+
+    def chmod(self, path: StrOrBytesPath, mode: int) -> None:
+        """Changes the permission bits, setuid, setgid and sticky among them; a link is followed."""
+        self._files.chmod(os.fsencode(path), mode)
+
+    def chown(self, path: StrOrBytesPath, uid: int, gid: int) -> None:
+        """Changes owner and group, as the sandbox sees them; a link is followed."""
+        self._files.chown(os.fsencode(path), uid, gid)
+
+    def utime(self, path: StrOrBytesPath, *, ns: int) -> None:
+        """Changes the time of the last change of its content, nanoseconds since 1970; a link is followed."""
+        self._files.utime(os.fsencode(path), ns)
+
+    def put(self, local: str | os.PathLike[str], path: StrOrBytesPath) -> Copied:
+        """Copies a file or directory of the caller's own to `path` inside, whose parent must be there.
+
+        Contents, permissions without setuid and setgid, times and symbolic links are copied; the owner is 0:0;
+        devices, pipes and sockets are left out. A directory that is there is added to.
+        """
+        return Copied(*self._files.put(local, os.fsencode(path)))
+
+    def get(self, path: StrOrBytesPath, local: str | os.PathLike[str]) -> Copied:
+        """Copies a file or directory from inside to `local`; a link at `path` is followed.
+
+        The sandbox is not trusted with what it leaves here: everything is the caller's, without setuid and
+        setgid bits, devices, pipes and sockets. Symbolic links are copied as they are, so follow none of them.
+        A file replaces what is at `local`; a directory needs a new or empty one. `get_tar` keeps more.
+        """
+        return Copied(*self._files.get(os.fsencode(path), local))
+
+    def put_tar(self, dir: StrOrBytesPath, archive: bytes | Reads) -> Copied:
+        """Makes what a tar archive holds below the directory `dir`, with owners, times, links and attributes.
+
+        The archive is bytes or a binary file; it may be compressed by gzip or zstd. Nothing is made outside of
+        `dir`. One that is broken, or that two programs would read differently, is an `Error`; a part is made
+        then.
+        """
+        return Copied(*self._files.put_tar(os.fsencode(dir), archive))
+
+    def get_tar(self, path: StrOrBytesPath, archive: Writes) -> Copied:
+        """Writes a tar archive of what is at `path` to a binary file: a directory with all below it, under
+        names relative to it; a regular file under its own name. Everything that `put_tar` makes is in it.
+        """
+        return Copied(*self._files.get_tar(os.fsencode(path), archive))

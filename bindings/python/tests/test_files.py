@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Files of a sandbox from outside."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import stat
+import tarfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tare
+
+
+def test_files_are_what_commands_see(box: tare.Sandbox) -> None:
+    box.write_file("/tmp/from outside", b"\0bytes")
+    assert box.run(["cat", "/tmp/from outside"]).stdout == b"\0bytes"
+    box.run("printf inside >/tmp/in; ln -s in /tmp/link; mkdir -m 1755 /tmp/d", shell=True, check=True)
+    assert box.read_file("/tmp/link") == b"inside"
+    assert box.readlink("/tmp/link") == "in"
+    names = {entry.name: entry for entry in box.list_dir("/tmp")}
+    assert list(names) == ["d", "from outside", "in", "link"]
+    assert names["d"].is_dir() and names["in"].is_file() and names["link"].is_symlink()
+    assert names["in"].inode() == box.stat("/tmp/link").st_ino
+    assert stat.S_IMODE(box.stat("/tmp/d").st_mode) == 0o1755
+    assert stat.S_ISLNK(box.stat("/tmp/link", follow_symlinks=False).st_mode)
+
+
+def test_files_text_is_as_with_run(box: tare.Sandbox) -> None:
+    box.write_file("/t", "\u00e4\r\nb")
+    assert box.read_file("/t") == b"\xc3\xa4\r\nb"
+    assert box.read_file("/t", text=True) == "\u00e4\nb"
+    box.write_file("/t", "\u00e4", encoding="latin-1", append=True)
+    assert box.read_file("/t", errors="replace") == "\u00e4\nb\ufffd"
+    assert box.read_file(b"/t", encoding="latin-1").endswith("\u00e4")
+    assert box.read_file(Path("/t"), limit=6) == b"\xc3\xa4\r\nb\xe4"
+    with pytest.raises(OSError, match="more than 5 bytes"):
+        box.read_file("/t", limit=5)
+
+
+def test_files_new_one_has_exactly_its_mode(box: tare.Sandbox) -> None:
+    old = os.umask(0o077)
+    try:
+        box.write_file("/default", b"")
+        box.write_file("/mine", b"", mode=0o1751, exclusive=True)
+        box.mkdir("/a/b/c", 0o1777, parents=True)
+        box.mkdir("/a/b/c", parents=True)
+    finally:
+        os.umask(old)
+    modes = [stat.S_IMODE(box.stat(name).st_mode) for name in ("/default", "/mine", "/a/b", "/a/b/c")]
+    assert modes == [0o644, 0o1751, 0o1777, 0o1777]
+    box.chmod("/default", 0o1600)
+    box.utime("/default", ns=-1_500_000_000)
+    found = box.stat("/default")
+    assert (found.st_mode, found.st_mtime_ns) == (stat.S_IFREG | 0o1600, -1_500_000_000)
+    assert (found.st_mtime, found.st_uid, found.st_gid, found.st_size) == (-1.5, 0, 0, 0)
+
+
+@pytest.mark.root
+def test_files_owners_are_those_inside(box: tare.Sandbox) -> None:
+    box.write_file("/mine", b"", owner=(7, 8))
+    box.write_file("/other", b"")
+    box.chown("/other", 9, 10)
+    assert box.run(["stat", "-c", "%u:%g", "/mine", "/other"]).stdout == b"7:8\n9:10\n"
+
+
+def test_files_open_gives_an_ordinary_file(store: tare.Store) -> None:
+    with tare.Sandbox("busybox") as box:
+        with box.open_file("/f", "w") as file:
+            file.write("one\n\u00e4\n")
+        with box.open_file("/f", "a+b") as file:
+            file.write(b"three\n")
+            file.seek(0)
+            assert file.read() == b"one\n\xc3\xa4\nthree\n"
+        with pytest.raises(FileExistsError):
+            box.open_file("/f", "x")
+        file = box.open_file("/f")
+        assert not os.get_inheritable(file.fileno())
+    with file:
+        assert list(file) == ["one\n", "\u00e4\n", "three\n"]
+
+
+def test_files_remove_rename_link(box: tare.Sandbox) -> None:
+    box.mkdir("/w")
+    box.write_file("/w/a", b"a")
+    box.link("/w/a", "/w/b")
+    assert box.stat("/w/b").st_nlink == 2
+    box.rename("/w/a", "/w/c")
+    box.symlink("/etc", "/w/l")
+    with pytest.raises(OSError, match="Directory not empty"):
+        box.remove("/w")
+    box.remove("/w/b")
+    assert not box.exists("/w/b") and box.exists("/w/l")
+    box.remove("/w", recursive=True)
+    assert not box.exists("/w") and box.exists("/etc/passwd")
+    box.remove("/w", missing_ok=True)
+    box.mkdir("/empty")
+    box.remove("/empty")
+    with pytest.raises(FileNotFoundError):
+        box.remove("/empty")
+
+
+@pytest.mark.parametrize(
+    ("ask", "error", "name"),
+    [
+        (lambda box: box.read_file("/no/such"), FileNotFoundError, "/no/such"),
+        (lambda box: box.read_file("/bin"), IsADirectoryError, "/bin"),
+        (lambda box: box.list_dir("/etc/passwd"), NotADirectoryError, "/etc/passwd"),
+        (lambda box: box.mkdir("/bin"), FileExistsError, "/bin"),
+        (lambda box: box.write_file("/no/such", b""), FileNotFoundError, "/no/such"),
+        (lambda box: box.open_file("/no/such"), FileNotFoundError, "/no/such"),
+        (lambda box: box.put("/no/such/thing", "/x"), FileNotFoundError, "/no/such/thing"),
+    ],
+)
+def test_files_errors_are_those_of_the_calls(shared: tare.Sandbox, ask: Any, error: Any, name: str) -> None:
+    with pytest.raises(error) as raised:
+        ask(shared)
+    assert raised.value.filename == name and raised.value.step
+
+
+def test_files_relative_path_is_refused(shared: tare.Sandbox) -> None:
+    with pytest.raises(tare.Error, match="not absolute") as raised:
+        shared.read_file("etc/passwd")
+    assert raised.value.kind == "invalid"
+
+
+def test_files_links_lead_nowhere_outside(store: tare.Store, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of the host")
+    up = "../" * 40
+    with tare.Sandbox("busybox") as box:
+        for target in (str(secret), f"{up}{secret}", f"/proc/1/root{secret}", f"/proc/self/root{secret}"):
+            box.symlink(target, "/link")
+            with pytest.raises((OSError, tare.Error)):
+                box.read_file("/link")
+            with pytest.raises((OSError, tare.Error)):
+                box.write_file("/link", b"changed")
+            box.remove("/link")
+        box.symlink(f"{up}{tmp_path}", "/dir")
+        with pytest.raises(OSError):
+            box.write_file("/dir/new", b"")
+        for name in ("/proc/1/mem", "/dev/zero", "/dev/null", "/proc/sys/kernel/core_pattern"):
+            with pytest.raises((OSError, tare.Error)):
+                box.write_file(name, b"x")
+        box.run(["mkfifo", "/pipe"], check=True)
+        with pytest.raises(OSError, match='"/pipe", which is a device, a pipe or a socket') as raised:
+            box.read_file("/pipe")
+        assert raised.value.filename == "/pipe"
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            link = tarfile.TarInfo("out")
+            link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+            tar.addfile(link)
+            tar.addfile(tarfile.TarInfo("out/new"))
+        with pytest.raises((OSError, tare.Error)):
+            box.put_tar("/tmp", archive.getvalue())
+    assert secret.read_text() == "of the host" and os.listdir(tmp_path) == ["secret"]
+
+
+def test_files_need_no_shell(images: Path, store: tare.Store, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    with tare.Sandbox(f"dir:{tmp_path}/root") as box:
+        with pytest.raises(FileNotFoundError):
+            box.run(["sh"])
+        box.mkdir("/w")
+        box.write_file("/w/f", b"x")
+        box.put(tmp_path, "/w/put")
+        box.get("/w", tmp_path / "got")
+        assert (tmp_path / "got/f").read_bytes() == b"x" and box.list_dir("/w/put")[0].name == "root"
+    assert os.listdir(tmp_path / "root") == []
+
+
+def test_files_trees_go_in_and_out(box: tare.Sandbox, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "sub").mkdir(parents=True)
+    (tree / "sub/script").write_text("#!/bin/sh\necho ran\n")
+    (tree / "sub/script").chmod(0o4755)
+    (tree / "link").symlink_to("sub/script")
+    os.mkfifo(tree / "pipe")
+    copied = box.put(tree, "/w")
+    assert copied.entries == 4 and len(copied.left_out) == 1 and "pipe" in copied.left_out[0]
+    assert box.run(["/w/link"]).stdout == b"ran\n"
+    assert stat.S_IMODE(box.stat("/w/sub/script").st_mode) == 0o755
+    box.chmod("/w/sub/script", 0o4755)
+    box.get("/w", tmp_path / "out")
+    assert os.readlink(tmp_path / "out/link") == "sub/script"
+    found = os.stat(tmp_path / "out/sub/script")
+    assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o755, os.getuid())
+    with pytest.raises(OSError, match="not empty"):
+        box.get("/w", tmp_path / "out")
+
+
+def test_files_archives_go_in_and_out(box: tare.Sandbox, tmp_path: Path) -> None:
+    box.mkdir("/w")
+    box.write_file("/w/big", os.urandom(3_000_000))
+    box.chmod("/w/big", 0o4711)
+    box.symlink("big", "/w/link")
+    archive = io.BytesIO()
+    assert box.get_tar("/w", archive).entries == 3
+    with tarfile.open(fileobj=io.BytesIO(archive.getvalue())) as tar:
+        assert sorted(tar.getnames()) == [".", "big", "link"]
+        assert tar.getmember("big").mode == 0o4711
+    for number, given in enumerate((archive.getvalue(), gzip.compress(archive.getvalue(), 1))):
+        (tmp_path / "a.tar").write_bytes(given)
+        box.mkdir(f"/bytes{number}")
+        box.mkdir(f"/file{number}")
+        box.put_tar(f"/bytes{number}", given)
+        with open(tmp_path / "a.tar", "rb") as file:
+            assert box.put_tar(f"/file{number}", file).entries == 3
+        for top in (f"/bytes{number}", f"/file{number}"):
+            assert box.read_file(f"{top}/link") == box.read_file("/w/big")
+            assert stat.S_IMODE(box.stat(f"{top}/big").st_mode) == 0o4711
+    with pytest.raises(tare.Error) as raised:
+        box.put_tar("/w", b"no archive" * 100)
+    assert raised.value.kind == "corrupt"
+
+
+def test_files_archive_that_raises_is_told(box: tare.Sandbox) -> None:
+    class Broken:
+        def read(self, size: int) -> bytes:
+            raise KeyboardInterrupt
+
+        def write(self, data: bytes) -> int:
+            raise ZeroDivisionError
+
+    box.mkdir("/w")
+    with pytest.raises(KeyboardInterrupt):
+        box.put_tar("/w", Broken())
+    with pytest.raises(ZeroDivisionError):
+        box.get_tar("/bin", Broken())
+    with pytest.raises(TypeError):
+        box.put_tar("/w", io.StringIO("text"))  # type: ignore[arg-type]
+    assert box.list_dir("/w") == []
+
+
+def test_files_may_be_used_from_many_threads(box: tare.Sandbox) -> None:
+    wrong: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(30):
+                box.write_file(f"/{number}", b"x" * turn)
+                assert box.read_file(f"/{number}") == b"x" * turn
+        except BaseException as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_files_end_with_the_sandbox(store: tare.Store) -> None:
+    box = tare.Sandbox("busybox")
+    box.write_file("/kept", b"")
+    box.reset()
+    assert not box.exists("/kept")
+    box.close()
+    with pytest.raises(tare.Error, match="closed"):
+        box.read_file("/etc/passwd")
