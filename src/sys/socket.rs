@@ -52,6 +52,19 @@ pub(crate) fn receive(
     into: &mut [u8],
     wait: bool,
 ) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    match receive_once(socket, into, wait)? {
+        // The kernel looks for a packet first, then whether the other end is closed. What was sent
+        // and closed in between is told as the end of the file, and the packet is still there.
+        (0, _) => receive_once(socket, into, wait),
+        received => Ok(received),
+    }
+}
+
+fn receive_once(
+    socket: BorrowedFd<'_>,
+    into: &mut [u8],
+    wait: bool,
+) -> Result<(usize, Vec<OwnedFd>), Errno> {
     // A header of two words and two descriptors.
     let mut control = [0u64; 3];
     let mut part = libc::iovec {
@@ -95,4 +108,53 @@ fn descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
         }
     }
     fds
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+    use std::sync::mpsc::sync_channel;
+    use std::thread::{scope, spawn};
+
+    use super::*;
+
+    /// Enough for the kernel to tell the end of the file too early some ten times (6.18, two
+    /// processors, more threads than those).
+    const ROUNDS: usize = 20_000;
+    const THREADS: usize = 4;
+
+    /// A command's result comes right before its socket closes.
+    #[test]
+    fn receive_last_packet_comes_before_the_end_of_the_file() {
+        scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(receive_last_packets);
+            }
+        });
+    }
+
+    fn receive_last_packets() {
+        let (hand, given) = sync_channel::<OwnedFd>(1);
+        let other_end = spawn(move || {
+            for socket in given {
+                send(socket.as_fd(), &[b"last"], &[]).unwrap();
+            }
+        });
+        for round in 0..ROUNDS {
+            let (ours, theirs) = pair().unwrap();
+            hand.send(theirs).unwrap();
+            let mut bytes = [0; 8];
+            let n = loop {
+                match receive(ours.as_fd(), &mut bytes, false) {
+                    Err(Errno::EAGAIN) => {}
+                    other => break other.unwrap().0,
+                }
+            };
+            assert_eq!(&bytes[..n], b"last", "in round {round}");
+            let end = receive(ours.as_fd(), &mut bytes, true);
+            assert!(matches!(end, Ok((0, _))), "{end:?}");
+        }
+        drop(hand);
+        other_end.join().unwrap();
+    }
 }
