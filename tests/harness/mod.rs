@@ -2,6 +2,8 @@
 //! Sandboxes for tests: a store and a small busybox tree in a temporary directory, and short ways to run things in them.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
+pub(crate) mod settle;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tare::{Sandbox, Spec, Stdin, Store};
 
 use crate::harness::{Ground, run, sh};
+use crate::helper_of;
 
 /// Starts a host in `role`, with the ground's store and tree.
 pub(crate) fn start(ground: &Ground, role: &str) -> Child {
@@ -40,13 +41,6 @@ pub(crate) fn hear(host: &mut Child, word: &str) -> String {
             .map(|(_, rest)| rest.trim().to_owned())
     });
     found.unwrap_or_else(|| panic!("the host never said {word}"))
-}
-
-/// Process id of the helper that a sandbox belongs to; it is part of the sandbox's name.
-pub(crate) fn helper_of(sandbox: &Sandbox) -> i32 {
-    let name = sandbox.effective().unwrap().name;
-    let number = name.rsplit('-').next().unwrap().split('.').next().unwrap();
-    number.parse().unwrap()
 }
 
 fn spec(ground: &Path, json: &str) -> Spec {

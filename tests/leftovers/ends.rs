@@ -13,9 +13,9 @@ use nix::unistd::Pid;
 use tare::{Kind, Reason, Sandbox};
 use tare_oracle::Host;
 
-use crate::child::{self, hear, helper_of};
+use crate::child::{self, hear};
 use crate::harness::{Ground, line, run, sh};
-use crate::{SOON, assert_swept, await_end, is_empty};
+use crate::{SOON, assert_swept, await_end, helper_of, is_empty};
 
 #[test]
 fn helper_killed_takes_its_sandboxes_along_and_is_replaced() {

@@ -9,9 +9,9 @@ use nix::fcntl::{Flock, FlockArg};
 use tare::{Command, Sandbox, Size};
 use tare_oracle::{Host, need, ordinary_user};
 
-use crate::child::{self, helper_of};
+use crate::child;
 use crate::harness::{Ground, run, sh};
-use crate::{SOON, assert_swept};
+use crate::{SOON, assert_swept, helper_of};
 
 /// Ways to open, use and end a sandbox, of which some fail.
 fn cycle(ground: &Ground, n: usize) {

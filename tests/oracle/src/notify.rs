@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A command that asks before it makes system calls, and who answers it: seccomp_unotify(2).
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use libc::{seccomp_notif, seccomp_notif_resp, sock_filter};
@@ -34,11 +37,20 @@ impl Listener {
     /// # Errors
     /// Those of the listener.
     pub fn receive(&self) -> io::Result<Option<Call>> {
+        self.wait(PollTimeout::NONE)
+    }
+
+    /// The same, but also `None` when these milliseconds have passed.
+    fn receive_within(&self, ms: u8) -> io::Result<Option<Call>> {
+        self.wait(ms.into())
+    }
+
+    fn wait(&self, patience: PollTimeout) -> io::Result<Option<Call>> {
         loop {
             let mut fds = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-            poll(&mut fds, PollTimeout::NONE)?;
+            poll(&mut fds, patience)?;
             let events = fds[0].revents().unwrap_or(PollFlags::empty());
-            if !events.contains(PollFlags::POLLIN) && events.contains(PollFlags::POLLHUP) {
+            if !events.contains(PollFlags::POLLIN) {
                 return Ok(None);
             }
             // SAFETY: plain numbers, for which zero is a value.
@@ -98,58 +110,77 @@ impl Listener {
     }
 }
 
-/// Starts `command` under `program`. The listener appears in the child, which
-/// closes it when it becomes the command; a thread fetches it from there first,
-/// while `spawn` waits for just that.
+/// Starts `command` under `program`, and answers what it asks until it is the command.
 ///
 /// # Errors
 /// Those of starting it, and of seccomp(2).
 ///
 /// # Panics
-/// Never; a thread that is waited for does not.
+/// When no thread can be made.
 pub fn start(mut command: Command, mut program: Vec<sock_filter>) -> io::Result<(Child, Listener)> {
-    let (told_read, told) = io::pipe()?;
-    let (fetched, fetched_write) = io::pipe()?;
-    let fetch = thread::spawn(move || fetch(told_read, fetched_write));
-    let (tell, wait) = (told.as_raw_fd(), fetched.as_raw_fd());
+    let (told, tell) = io::pipe()?;
+    let (wait, fetched) = io::pipe()?;
+    let (tell_raw, wait_raw) = (tell.as_raw_fd(), wait.as_raw_fd());
     // SAFETY: only system calls on memory that was there before the fork.
-    unsafe { command.pre_exec(move || offer(&mut program, tell, wait)) };
-    let child = command.spawn();
-    // The thread sees the end of the pipe when no child ever wrote to it.
-    drop(told);
-    let listener = fetch.join().expect("the thread does not panic");
-    Ok((child?, Listener(listener?)))
+    unsafe { command.pre_exec(move || offer(&mut program, tell_raw, wait_raw)) };
+    let started = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let fetch = scope.spawn(|| -> io::Result<Listener> {
+            let listener = fetch(told, fetched, &started)?;
+            // It may have to ask until it is the command, which `spawn` waits for.
+            while !started.load(Ordering::Acquire) {
+                if let Some(call) = listener.receive_within(1)? {
+                    listener.pass(&call)?;
+                }
+            }
+            Ok(listener)
+        });
+        let child = command.spawn();
+        started.store(true, Ordering::Release);
+        // The thread sees the end of the pipe when no child ever wrote to it.
+        drop(tell);
+        let listener = fetch.join().expect("the thread does not panic");
+        Ok((child?, listener?))
+    })
 }
 
-/// In the child: installs the filter, tells who has the listener as which
-/// number, waits until it was fetched.
+/// In the child: tells its number, installs the filter, waits until the listener was fetched,
+/// which closes when this becomes the command.
 fn offer(program: &mut [sock_filter], tell: RawFd, wait: RawFd) -> io::Result<()> {
-    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    let listener = install_with(program, flags)?;
     // SAFETY: takes nothing.
-    let pid = unsafe { libc::getpid() };
-    let mut message = [0; 8];
-    message[..4].copy_from_slice(&pid.to_ne_bytes());
-    message[4..].copy_from_slice(&listener.to_ne_bytes());
-    // SAFETY: both buffers have the length that is given.
-    let done = unsafe {
-        libc::write(tell, message.as_ptr().cast(), 8) == 8
-            && libc::read(wait, message.as_mut_ptr().cast(), 1) == 1
-    };
-    match done {
-        true => Ok(()),
-        false => Err(io::Error::last_os_error()),
+    let pid = unsafe { libc::getpid() }.to_ne_bytes();
+    // SAFETY: the buffer has the length that is given.
+    if unsafe { libc::write(tell, pid.as_ptr().cast(), pid.len()) } != pid.len() as isize {
+        return Err(io::Error::last_os_error());
+    }
+    install_with(program, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER)?;
+    // SAFETY: the buffer has the length that is given.
+    match unsafe { libc::read(wait, [0u8].as_mut_ptr().cast(), 1) } {
+        1 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// In the parent's thread: takes the listener out of the child.
-fn fetch(mut told: io::PipeReader, mut fetched: io::PipeWriter) -> io::Result<OwnedFd> {
+/// Takes the listener out of the child, as soon as it is there.
+fn fetch(
+    mut told: io::PipeReader,
+    mut fetched: io::PipeWriter,
+    started: &AtomicBool,
+) -> io::Result<Listener> {
     use std::io::{Read as _, Write as _};
-    let mut message = [0; 8];
-    told.read_exact(&mut message)?;
-    let (pid, number) = message.split_at(4);
-    let number_of = |bytes: &[u8]| i32::from_ne_bytes(bytes.try_into().expect("four bytes"));
-    let (pid, number) = (number_of(pid), number_of(number));
+    let mut pid = [0; 4];
+    told.read_exact(&mut pid)?;
+    let pid = i32::from_ne_bytes(pid);
+    let number = loop {
+        if let Some(number) = find(pid) {
+            break number;
+        }
+        if started.load(Ordering::Acquire) {
+            // It never was: the filter could not be installed.
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        thread::yield_now();
+    };
     let call = |call, a: i32, b: i32| {
         // SAFETY: both calls take numbers only and answer a new descriptor.
         let fd = unsafe { libc::syscall(call, a, b, 0) };
@@ -164,7 +195,17 @@ fn fetch(mut told: io::PipeReader, mut fetched: io::PipeWriter) -> io::Result<Ow
     let pidfd = call(libc::SYS_pidfd_open, pid, 0)?;
     let listener = call(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number)?;
     fetched.write_all(b"x")?;
-    Ok(listener)
+    Ok(Listener(listener))
+}
+
+/// The number that the listener has in the child.
+fn find(pid: i32) -> Option<i32> {
+    let mut entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let is_listener = |path: &Path| {
+        fs::read_link(path).is_ok_and(|to| to.as_os_str() == "anon_inode:seccomp notify")
+    };
+    let entry = entries.find(|entry| is_listener(&entry.path()))?;
+    entry.file_name().to_str()?.parse().ok()
 }
 
 /// Who asked was killed, or interrupted and asks again.

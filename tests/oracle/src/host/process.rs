@@ -45,9 +45,10 @@ impl Process {
         })
     }
 
-    /// The helper is a sealed memfd; its names begin as ours do.
+    /// The helper is a sealed memfd, which ordinary users are not shown, and has these names.
     fn is_ours(&self) -> bool {
-        self.exe.starts_with("/memfd:tare") || self.comm.starts_with("tare-")
+        let named = ["tare-spawner", "tare-init"].contains(&&*self.comm);
+        named || self.exe.starts_with("/memfd:tare-init")
     }
 }
 

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Waiting until what ends has ended, and nothing of it is left.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tare::{Sandbox, Store};
+use tare_oracle::Host;
+
+/// Long, for machines with much else to do: a test that passes waits for nothing.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// Waits until process `pid` has ended; whether its parent has taken notice of that is not its affair.
+#[track_caller]
+pub(crate) fn await_end(pid: i32) {
+    let began = Instant::now();
+    let runs = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.is_ok_and(|text| !text.contains(") Z ") && !text.contains(") X "))
+    };
+    while runs() {
+        assert!(began.elapsed() < SOON, "{pid} lives");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until the machine is as it was, sweeping as every open of the store does: helpers of hosts
+/// that are gone may still be at work when the first sweep comes by.
+#[track_caller]
+pub(crate) fn assert_swept(before: &Host, store: &Store) {
+    let began = Instant::now();
+    loop {
+        let swept = store.recover().unwrap();
+        let left = before.settle(Duration::from_millis(100));
+        if left.is_empty() && swept.left == 0 {
+            return;
+        }
+        let took = began.elapsed();
+        assert!(
+            took < SOON,
+            "{took:?} later: {swept:?}\n{}",
+            left.join("\n")
+        );
+    }
+}
+
+/// Process id of the helper that a sandbox belongs to; it is part of the sandbox's name.
+pub(crate) fn helper_of(sandbox: &Sandbox) -> i32 {
+    let name = sandbox.effective().unwrap().name;
+    let number = name.rsplit('-').next().unwrap().split('.').next().unwrap();
+    number.parse().unwrap()
+}
