@@ -2,6 +2,7 @@
 //! The rounds: a fault at each call, one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -10,15 +11,22 @@ use tare_oracle::{Host, need, ordinary_user};
 use crate::harness::settle::SOON;
 use crate::host::{self, hear, say};
 use crate::place::Place;
-use crate::supervisor::{Fault, Hit, Supervised, Whose};
+use crate::supervisor::{CANARY, Fault, Hit, Supervised, holds};
 
 /// Uses every kind of operation there is.
 const RICH: &str = r#"{"write": "disk", "hostname": "crashes", "limits": {"memory": "64m", "pids": 50, "rlimits": {"nofile": "64:128"}},
     "mounts": ["/usr:/mnt/usr:ro", "/usr:/mnt/cow:cow", {"type": "tmpfs", "target": "/mnt/tmp"}]}"#;
 /// For users who have no cgroup.
 const PLAIN: &str = r#"{"write": "disk", "hostname": "crashes", "mounts": ["/usr:/mnt/usr:ro"]}"#;
-const IN_MEMORY: &str = r#"{"hostname": "crashes"}"#;
 const COPY: &str = r#"{"hostname": "crashes", "storage": "copy"}"#;
+
+/// Each so many calls one is hit; `TARE_CRASHES=all` hits each.
+fn stride(usual: usize) -> usize {
+    match env::var_os("TARE_CRASHES") {
+        Some(all) if all == "all" => 1,
+        _ => usual,
+    }
+}
 
 /// What the rounds of one kind came to.
 #[derive(Default)]
@@ -33,21 +41,24 @@ struct Tally {
     wrong: Vec<String>,
 }
 
-/// A fault of the helper in each round, until a round has fewer calls than rounds went before.
+/// A fault of the helper in each round, until a round has no such call any more.
 #[track_caller]
-fn hit_helper(place: &Place, spec: &str, fault: Fault) -> Tally {
-    let supervised = Supervised::start(host::command(place, "rounds", spec), Whose::Helper);
+fn hit_helper(place: &Place, spec: &str, fault: Fault, stride: usize) -> Tally {
+    let supervised = Supervised::start(host::command(place, "rounds", spec));
     let rounds = Rounds::begin(place, supervised);
     let code = match fault {
         Fault::Errno(errno) => errno.into(),
         Fault::Kill => hear::KILLED,
     };
+    let host = rounds.supervised.host.id();
+    assert!(holds(host, CANARY.as_bytes()), "it would be found");
     // The first two say what is seen without a fault.
     rounds.round(hear::NOTHING, None);
     rounds.round(hear::NOTHING, None);
     let mut tally = Tally::default();
-    for nth in 1.. {
+    for nth in (1..).step_by(stride) {
         match rounds.round(code, Some((fault, nth))) {
+            Some(hit) if hit.canary => tally.wrong.push(format!("{hit:?}")),
             Some(hit) => *tally.hits.entry((hit.comm, hit.number)).or_default() += 1,
             None => break,
         }
@@ -144,13 +155,58 @@ fn descriptors(pid: u32) -> Vec<String> {
     links
 }
 
+/// Hits one call in `stride`; at least `calls` were there to be hit, and at least `steps` of the
+/// library's have failed by it.
+#[track_caller]
+fn check(place: &Place, spec: &str, fault: Fault, stride: usize, calls: usize, steps: usize) {
+    let tally = hit_helper(place, spec, fault, stride);
+    let hits: usize = tally.hits.values().sum();
+    println!("{hits} hits, {} harmless: {:?}", tally.harmless, tally.hits);
+    println!("{:?}", tally.steps);
+    assert!(tally.wrong.is_empty(), "{}", tally.wrong.join("\n"));
+    assert!(hits * stride >= calls, "only {hits} calls were hit");
+    assert!(tally.steps.len() >= steps, "{:?}", tally.steps);
+}
+
+/// As root, with every kind of operation.
 #[test]
-fn try_it() {
+fn b05_any_call_of_the_helper_may_fail() {
     need!(root);
     let _alone = Host::exclusive();
-    let place = Place::new(None);
-    let tally = hit_helper(&place, RICH, Fault::Errno(libc::EIO));
-    println!("{:?} {:?} {}", tally.hits, tally.steps, tally.harmless);
-    println!("{}", tally.wrong.join("\n"));
-    let _ = (PLAIN, COPY, IN_MEMORY, ordinary_user(true));
+    let fault = Fault::Errno(libc::EIO);
+    check(&Place::new(None), RICH, fault, stride(5), 450, 20);
+}
+
+#[test]
+fn b05_helper_may_be_killed_at_any_call() {
+    need!(root);
+    let _alone = Host::exclusive();
+    check(&Place::new(None), RICH, Fault::Kill, stride(5), 450, 1);
+}
+
+/// With a single id and with subordinate ones: one of the two faults each, since all that is
+/// particular to them is the start of the helper and the maps.
+#[test]
+fn b05_any_call_of_an_ordinary_users_helper_may_fail() {
+    need!(root, user("plain"));
+    let _alone = Host::exclusive();
+    let place = Place::new(Some(ordinary_user(false)));
+    check(&place, PLAIN, Fault::Errno(libc::EIO), stride(5), 300, 15);
+}
+
+#[test]
+fn b05_helper_of_a_user_with_subordinate_ids_may_be_killed_at_any_call() {
+    need!(root, user("subids"));
+    let _alone = Host::exclusive();
+    let place = Place::new(Some(ordinary_user(true)));
+    check(&place, PLAIN, Fault::Kill, stride(5), 300, 1);
+}
+
+/// The image is copied: some thousand calls, and a full disk at any of them.
+#[test]
+fn b05_any_call_of_a_copying_helper_may_fail() {
+    need!(root);
+    let _alone = Host::exclusive();
+    let fault = Fault::Errno(libc::ENOSPC);
+    check(&Place::new(None), COPY, fault, stride(50), 2000, 5);
 }

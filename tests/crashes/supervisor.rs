@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,9 @@ use crate::harness::settle::SOON;
 
 /// A system call that there is not: by it the host says where in its round it is. The answer is a number for it.
 pub(crate) const MARK: i64 = 4242;
+
+/// A secret of the host: in its environment, and so in its memory.
+pub(crate) const CANARY: &str = "canary-7c31-of-the-host";
 
 /// Calls without effect on anything but their own process, and those that end or free something:
 /// they cannot fail in a way that matters, and dying there is dying at the next one.
@@ -55,15 +59,6 @@ const NEVER_FAIL: [i64; 4] = [
     libc::SYS_wait4,
 ];
 
-/// Whose calls count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Whose {
-    /// The helper's: spawner, inits, and what is a command but has not executed it yet.
-    Helper,
-    /// The host's.
-    Host,
-}
-
 /// What happens at the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -78,11 +73,12 @@ pub(crate) enum Fault {
 pub(crate) struct Hit {
     pub(crate) number: i64,
     pub(crate) comm: String,
+    /// Whether its memory held the host's secret, which a core or a reader would have got.
+    pub(crate) canary: bool,
 }
 
 #[derive(Debug)]
 struct State {
-    whose: Whose,
     /// The fault and how many calls there are to it; none outside a round.
     armed: Option<(Fault, usize)>,
     hit: Option<Hit>,
@@ -97,12 +93,11 @@ pub(crate) struct Supervised {
 }
 
 impl Supervised {
-    pub(crate) fn start(command: Command, whose: Whose) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
         let allowed = OF_NO_INTEREST.map(Rule::Allow);
         let rules: Vec<Rule> = allowed.into_iter().chain([Rule::AskRest]).collect();
         let (host, listener) = notify::start(command, filter::program(&rules, 0)).unwrap();
         let state = State {
-            whose,
             armed: None,
             hit: None,
         };
@@ -188,11 +183,8 @@ impl State {
         // Threads of the host, of which there may be several.
         let is_host = fs::exists(format!("/proc/{host}/task/{}", call.pid)).unwrap_or(false);
         let comm = fs::read_to_string(format!("/proc/{}/comm", call.pid)).unwrap_or_default();
-        let counts = match self.whose {
-            Whose::Host => is_host,
-            Whose::Helper => !is_host && is_helper(host, comm.trim()),
-        };
-        if !counts {
+        let comm = comm.trim();
+        if is_host || !is_helper(host, comm) {
             return None;
         }
         *left -= 1;
@@ -203,7 +195,9 @@ impl State {
         self.armed = None;
         self.hit = Some(Hit {
             number: call.number,
-            comm: comm.trim().to_owned(),
+            comm: comm.to_owned(),
+            // Until it executes the helper, it is a part of the host.
+            canary: !is_of_host(host, comm) && holds(call.pid, CANARY.as_bytes()),
         });
         Some(fault)
     }
@@ -213,9 +207,40 @@ impl State {
 /// which spawned it. A command has its program's.
 fn is_helper(host: u32, comm: &str) -> bool {
     let numeric = !comm.is_empty() && comm.bytes().all(|b| b.is_ascii_digit());
+    numeric || comm.starts_with("tare-") || is_of_host(host, comm)
+}
+
+fn is_of_host(host: u32, comm: &str) -> bool {
     let threads = fs::read_dir(format!("/proc/{host}/task"));
-    let of_host = threads.into_iter().flatten().flatten().any(|thread| {
+    threads.into_iter().flatten().flatten().any(|thread| {
         fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name.trim() == comm)
+    })
+}
+
+/// Whether a page of a process that it can write has these bytes.
+pub(crate) fn holds(pid: u32, secret: &[u8]) -> bool {
+    const PAGE: u64 = 4096;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let open = |file: &str| fs::File::open(format!("/proc/{pid}/{file}")).unwrap();
+    let (memory, pagemap) = (open("mem"), open("pagemap"));
+    let number = |text: &str| u64::from_str_radix(text, 16).unwrap();
+    // proc_pid_pagemap(5): in memory, or in swap. Reading the others would make them.
+    let is_there = |page: &u64| {
+        let mut entry = [0; 8];
+        let read = pagemap.read_at(&mut entry, page / PAGE * 8);
+        read.is_ok_and(|n| n == 8) && u64::from_ne_bytes(entry) >> 62 != 0
+    };
+    let holds = |page: u64| {
+        let mut bytes = [0; PAGE as usize];
+        let read = memory.read_at(&mut bytes, page).unwrap_or(0);
+        let (at, len) = (secret.as_ptr().cast(), secret.len());
+        // SAFETY: both with their lengths; unlike a loop, it is fast without optimization.
+        !unsafe { libc::memmem(bytes.as_ptr().cast(), read, at, len) }.is_null()
+    };
+    let writable = maps.lines().filter(|line| line.contains(" rw"));
+    let pages = writable.flat_map(|line| {
+        let (begin, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        (number(begin)..number(end)).step_by(PAGE as usize)
     });
-    numeric || comm.starts_with("tare-") || of_host
+    pages.filter(is_there).any(holds)
 }
