@@ -17,6 +17,7 @@ use crate::plan::{self, Leaves, Needs};
 use crate::spawner::{Spawner, request};
 use crate::spec::Spec;
 use crate::store::{Base, Store};
+use crate::sys::pidfd;
 use crate::tree::{self, Lower, Request};
 use crate::wire::{KILL_REQUEST, Kill};
 
@@ -105,7 +106,15 @@ impl Live {
         let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
         retired.retain(|path| !remove_empty(path));
         drop(retired);
-        self.cgroup.child(&format!("command-{id}"))
+        self.cgroup
+            .child(&format!("command-{id}"))
+            .map_err(|error| {
+                // Its cgroup goes with it.
+                match pidfd::has_ended(self.pidfd.as_fd()) {
+                    true => gone(),
+                    false => error,
+                }
+            })
     }
 
     /// Takes a command's cgroup back.
@@ -124,6 +133,11 @@ impl Live {
     pub(crate) fn memory_peak(&self) -> Option<u64> {
         self.cgroup.usage().memory_peak
     }
+}
+
+/// What a command is told in a sandbox that has died.
+pub(crate) fn gone() -> Error {
+    Error::new(Kind::Broken, "start command", "the sandbox is gone").with_cure("open or reset it")
 }
 
 impl Live {

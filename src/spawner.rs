@@ -126,7 +126,11 @@ impl Spawner {
         let (reply, mut fds) = asked.map_err(|error| self.last_words(error))?;
         let pidfd = fds.pop().ok_or_else(gone)?;
         if let Ids::Subordinate { .. } = &self.ids {
-            self.ids.write(reply.signal)?;
+            let written = self.ids.write(reply.signal);
+            written.map_err(|error| match pidfd::has_ended(pidfd.as_fd()) {
+                true => gone(),
+                false => error,
+            })?;
             hello.stage = 2;
             self.ask(wire::HELLO_REQUEST, &hello, &[], &[])?;
         }
@@ -135,7 +139,11 @@ impl Spawner {
 
     /// Why it could not start, if it has lived to say so.
     fn last_words(&self, error: Error) -> Error {
-        let said = receive_now(self.socket.as_fd(), false);
+        let said = match receive_now(self.socket.as_fd(), false) {
+            // That it left our request unread comes before what it said, unix(7).
+            Err(Errno::ECONNRESET) => receive_now(self.socket.as_fd(), false),
+            other => other,
+        };
         match said.map(|(reply, _)| checked(reply, &[])) {
             Ok(Err(told)) => told,
             _ => error,
@@ -294,6 +302,7 @@ fn failure(reply: &Reply, ops: &[u8]) -> Error {
         wire::AT_EXEC => ("execute".into(), String::new()),
         wire::AT_INIT => ("start init".into(), "process 1 of the sandbox".into()),
         wire::AT_SPAWNER => ("start spawner".into(), "the helper's own start".into()),
+        wire::AT_KILL => ("kill sandbox".into(), "its process 1".into()),
         wire::AT_START => (
             "start command".into(),
             "something in the sandbox kept it from starting".into(),

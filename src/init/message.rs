@@ -143,14 +143,19 @@ fn descriptors(control: &[u64], len: usize) -> Fds {
     fds
 }
 
-/// Sends a reply with up to two file descriptors.
+/// Sends a reply with up to two file descriptors. A host that is gone or does not read is no
+/// reason to stop, and one that waits for what cannot be sent sees the socket close.
 pub(crate) fn reply(socket: i32, reply: &Reply, fds: &[i32]) {
-    send(socket, &reply.to_bytes(), fds);
+    let _ = tell(socket, reply, fds);
 }
 
-/// Sends bytes with up to two file descriptors. A host that is gone or does not
-/// read is no reason to stop, so the outcome matters to nobody.
-pub(crate) fn send(socket: i32, bytes: &[u8], fds: &[i32]) {
+/// The same, for whoever keeps the socket: a host would wait for what was not sent.
+pub(crate) fn tell(socket: i32, reply: &Reply, fds: &[i32]) -> Result<()> {
+    send(socket, &reply.to_bytes(), fds)
+}
+
+/// Sends bytes with up to two file descriptors.
+pub(crate) fn send(socket: i32, bytes: &[u8], fds: &[i32]) -> Result<()> {
     let mut control = [0u64; 3];
     let n = fds.len().min(2);
     control[0] = (CMSG_HEADER + 4 * n) as u64;
@@ -171,5 +176,5 @@ pub(crate) fn send(socket: i32, bytes: &[u8], fds: &[i32]) {
         flags: 0,
         _pad2: 0,
     };
-    let _ = sys!(nr::SENDMSG, socket, &raw const header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    sys!(nr::SENDMSG, socket, &raw const header, MSG_NOSIGNAL | MSG_DONTWAIT).map(drop)
 }

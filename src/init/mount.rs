@@ -94,7 +94,7 @@ pub(crate) fn attach_in(from: i32, root: i32, path: &CStr, flags: u32) -> Result
         dir::ensure_dir(root, path, strict)?
     } else if flags & wire::MAKE_FILE != 0 {
         match dir::ensure_file(root, path, strict) {
-            Err(_) if flags & wire::OR_SKIP != 0 => return Ok(()),
+            Err(errno) if flags & wire::OR_SKIP != 0 && !errno.is_of_machine() => return Ok(()),
             other => other?,
         }
     } else {
@@ -104,7 +104,7 @@ pub(crate) fn attach_in(from: i32, root: i32, path: &CStr, flags: u32) -> Result
         }
     };
     match check_place(root, &target, flags) {
-        Err(_) if flags & wire::OR_SKIP != 0 => Ok(()),
+        Err(errno) if flags & wire::OR_SKIP != 0 && !errno.is_of_machine() => Ok(()),
         Err(error) => Err(error),
         Ok(()) => attach(from, &target),
     }

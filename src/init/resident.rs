@@ -5,7 +5,7 @@ use crate::clone::{Dead, reap};
 use crate::close::close_from;
 use crate::command::{self, Parts};
 use crate::files::Files;
-use crate::message::{BUFFER, Request, receive, reply};
+use crate::message::{BUFFER, Request, receive, reply, tell};
 use crate::replay::Replay;
 use crate::sys::{self, Errno, Fd, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
 use crate::tree;
@@ -63,8 +63,9 @@ struct Resident<'a> {
 /// Becomes process 1 of the sandbox; the first descriptor is the control socket.
 pub(crate) fn run(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, parent: &Parent) -> ! {
     sys::set_name(c"tare-init");
-    let control = fds.first().copied().unwrap_or(-1);
-    match start(open, fds, enter_cgroup, &parent.pidfd) {
+    // Where the host can be told of a failure: it is moved on the way.
+    let mut control = fds.first().copied().unwrap_or(-1);
+    match start(open, fds, enter_cgroup, &parent.pidfd, &mut control) {
         Ok(()) => {}
         Err((place, index, errno)) => {
             reply(control, &Reply::new(wire::FAILED, place, index, errno.0), &[]);
@@ -88,7 +89,13 @@ fn init(errno: Errno) -> Failure {
     (wire::AT_INIT, 0, errno)
 }
 
-fn start(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, spawner: &Fd) -> core::result::Result<(), Failure> {
+fn start(
+    open: &Open<'_>,
+    fds: &[i32],
+    enter_cgroup: bool,
+    spawner: &Fd,
+    told_at: &mut i32,
+) -> core::result::Result<(), Failure> {
     // PR_SET_PDEATHSIG: the spawner has one thread, so this is its end and not a thread's.
     sys::prctl(1, sys::SIGKILL as usize, 0).map_err(init)?;
     if !open.uid_map.is_empty() {
@@ -106,7 +113,7 @@ fn start(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, spawner: &Fd) -> core
     }
     replay.run(open.ops).map_err(|(index, errno)| (wire::AT_OP, index, errno))?;
     let kept = [replay.slot(0), keep(&replay, open.devpts), keep(&replay, open.dev), keep(&replay, open.proc)];
-    let settled = settle(kept).and_then(|()| sys::keep_caps(open.init_caps));
+    let settled = settle(kept, told_at).and_then(|()| sys::keep_caps(open.init_caps));
     settled.map_err(init)
 }
 
@@ -126,7 +133,7 @@ fn keep(replay: &Replay, slot: i32) -> Result<i32> {
 }
 
 /// Moves what stays open to its place and closes everything else.
-fn settle(kept: [Result<i32>; 4]) -> Result<()> {
+fn settle(kept: [Result<i32>; 4], told_at: &mut i32) -> Result<()> {
     let [control, devpts, dev, proc] = kept;
     let signals = sys::signalfd_child()?;
     let mut high = [-1i32; 5];
@@ -137,12 +144,15 @@ fn settle(kept: [Result<i32>; 4]) -> Result<()> {
     }
     // It is closed with everything that is not in place.
     signals.keep();
+    // The first is the control socket, whose old number any of these may take.
+    *told_at = high[0];
     for (at, fd) in (CONTROL..).zip(high) {
         match fd {
             -1 => sys::close(at),
             fd => drop(sys!(nr::DUP3, fd, at, KEEP)?),
         }
     }
+    *told_at = CONTROL;
     // 0 was the spawner's socket. Of our own `/dev`, whatever is mounted on it: commands get this one.
     let null = sys::openat(DEV, c"null", sys::O_RDWR | sys::O_NOFOLLOW, 0)?.keep();
     for fd in 0..3 {
@@ -159,7 +169,7 @@ impl<'a> Resident<'a> {
         let mut ready = Reply::new(wire::READY, 0, 0, 0);
         ready.signal = pid as u32;
         let resident = Self { open, rows: Table::new(ROWS)?, parts: Parts::new(files)?, files: Files::default(), live: 0 };
-        reply(CONTROL, &ready, &[pidfd]);
+        tell(CONTROL, &ready, &[pidfd])?;
         sys::close(pidfd);
         Ok(resident)
     }
@@ -227,9 +237,16 @@ impl<'a> Resident<'a> {
         let mut message = Reply::new(wire::STARTED, 0, 0, 0);
         message.signal = child.pid as u32;
         let status = self.rows.rows()[row].status;
-        match &child.master {
-            Some(master) => reply(status, &message, &[child.pidfd.0, master.0]),
-            None => reply(status, &message, &[child.pidfd.0]),
+        let told = match &child.master {
+            Some(master) => tell(status, &message, &[child.pidfd.0, master.0]),
+            None => tell(status, &message, &[child.pidfd.0]),
+        };
+        if told.is_err() {
+            // Nobody could wait for it: it ends, and so does the host's wait for its start.
+            let row = &mut self.rows.rows()[row];
+            sys::close(row.status);
+            row.status = -1;
+            end_tree(row);
         }
         Ok(())
     }
@@ -281,7 +298,9 @@ impl<'a> Resident<'a> {
         while let Ok(Some(dead)) = reap(false) {
             let Some(row) = self.used().find(|r| r.pid == dead.pid) else { continue };
             report(row, &dead);
-            sys::close(row.status);
+            if row.status >= 0 {
+                sys::close(row.status);
+            }
             if row.cgroup > 0 {
                 sys::close(row.cgroup - 1);
             }

@@ -231,7 +231,14 @@ impl Spawner {
                 }
                 row.told = told.map_or(0, |fd| fd + 1);
                 // A dead init is not yet reaped, so the pid is still its own.
-                let _ = sys::kill(row.pid, sys::SIGKILL);
+                if let Err(errno) = sys::kill(row.pid, sys::SIGKILL) {
+                    // It will not be buried soon; whoever waits for that is told.
+                    let told = core::mem::take(&mut row.told) - 1;
+                    reply(told, &Reply::new(wire::FAILED, wire::AT_KILL, 0, errno.0), &[]);
+                    if told >= 0 {
+                        sys::close(told);
+                    }
+                }
             }
             (None, Some(told)) => {
                 reply(told, &Reply::new(wire::CLOSED, 0, 0, 0), &[]);

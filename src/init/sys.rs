@@ -31,6 +31,12 @@ impl Errno {
     pub(crate) const NOTSOCK: Self = Self(88);
     pub(crate) const NOTSUP: Self = Self(95);
     pub(crate) const TIMEDOUT: Self = Self(110);
+
+    /// Whether it speaks of the machine's state, not of what the call was asked to do:
+    /// EIO, ENOMEM, ENFILE, EMFILE, ENOSPC, EDQUOT.
+    pub(crate) fn is_of_machine(self) -> bool {
+        matches!(self.0, 5 | 12 | 23 | 24 | 28 | 122)
+    }
 }
 
 /// One system call.

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -137,13 +138,17 @@ fn run(name: &str, pid: u32, map: &[IdMap]) -> Result<()> {
         from.read_to_end(&mut said).map_err(wrong)?;
     }
     // The map says how it went: a host that ignores SIGCHLD, or waits for everything, may have taken the status.
-    let _ = child.wait();
+    let ended = child.wait().ok();
     let file = format!(
         "/proc/{pid}/{}",
         name.trim_start_matches("new").replace("map", "_map")
     );
     if fs::read_to_string(file).is_ok_and(|map| !map.trim().is_empty()) {
         return Ok(());
+    }
+    if let Some(signal) = ended.and_then(|status| status.signal()) {
+        let why = format!("{}: killed by signal {signal}", path.display());
+        return Err(Error::new(Kind::Broken, step(), why));
     }
     let said = String::from_utf8_lossy(&said);
     Err(

@@ -15,7 +15,7 @@ use nix::unistd::pipe2;
 
 use crate::command::{Command, Size, Stdin, Stdout, c_string};
 use crate::error::{Error, Kind, Result};
-use crate::live::Live;
+use crate::live::{Live, gone};
 use crate::process::{Pipes, Process};
 use crate::spawner::{checked, receive_now, request};
 use crate::spec::Spec;
@@ -196,7 +196,10 @@ fn send(live: &Live, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<(OwnedFd, 
     let (ours, theirs) = socket::pair().map_err(|e| Error::os("start command", "socketpair", e))?;
     let mut all: Vec<BorrowedFd<'_>> = vec![theirs.as_fd()];
     all.extend(fds);
-    request(live.control(), RUN_REQUEST, run, &all)?;
+    request(live.control(), RUN_REQUEST, run, &all).map_err(|error| match error.kind() {
+        Kind::Broken => gone(),
+        _ => error,
+    })?;
     drop(all);
     drop(theirs);
     let (reply, fds) = loop {
@@ -209,10 +212,6 @@ fn send(live: &Live, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<(OwnedFd, 
                 return Err(Error::os("start command", "recvmsg", e));
             }
         }
-    };
-    let gone = || {
-        Error::new(Kind::Broken, "start command", "the sandbox is gone")
-            .with_cure("open or reset it")
     };
     let _started: Reply = checked(reply, &[])?.ok_or_else(gone)?;
     Ok((ours, fds))

@@ -4,6 +4,7 @@
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// A descriptor for the calling process.
 pub(crate) fn open_self() -> Result<OwnedFd, Errno> {
@@ -12,6 +13,12 @@ pub(crate) fn open_self() -> Result<OwnedFd, Errno> {
         let fd = Errno::result(libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0))?;
         Ok(OwnedFd::from_raw_fd(fd as i32))
     }
+}
+
+/// Whether the process has ended; a poll that fails says nothing, so not then.
+pub(crate) fn has_ended(process: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(process, PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO) == Ok(1)
 }
 
 /// Sends a signal; ESRCH if the process has been waited for.

@@ -282,6 +282,8 @@ pub(crate) const AT_START: u32 = 16;
 pub(crate) const AT_INIT: u32 = 17;
 /// What the spawner does before it can be asked for anything.
 pub(crate) const AT_SPAWNER: u32 = 18;
+/// Killing a sandbox's process 1.
+pub(crate) const AT_KILL: u32 = 19;
 
 impl Reply {
     /// All fields zero but these.
