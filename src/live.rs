@@ -81,7 +81,21 @@ impl Live {
         if !self.spawner.is_own() || self.ended.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        let closed = self.spawner.close(self.id, wait);
+        self.swept(self.spawner.close(self.id, wait))
+    }
+
+    /// As [`Live::end`], but does not wait: the descriptor is readable when nothing of it is left.
+    ///
+    /// # Errors
+    /// As [`Live::end`].
+    pub(crate) fn begin_end(&self) -> Result<Option<OwnedFd>> {
+        if !self.spawner.is_own() || self.ended.swap(true, Ordering::Relaxed) {
+            return Ok(None);
+        }
+        self.swept(self.spawner.begin_close(self.id)).map(Some)
+    }
+
+    fn swept<T>(&self, closed: Result<T>) -> Result<T> {
         if closed.is_err() {
             // All inside died with the spawner, which would have removed this. The scratch
             // directory, no longer locked, is swept by the next open of the store.

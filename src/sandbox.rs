@@ -180,15 +180,32 @@ impl Sandbox {
     /// # Errors
     /// [`Kind::Broken`] if the spawner is gone; the sandbox is gone with it.
     pub fn close(&self) -> Result<()> {
-        let last = {
-            // Under the lock, or a reset in another thread could put a new state in place.
-            let live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-            if self.closed.swap(true, Ordering::AcqRel) {
-                return Ok(());
-            }
-            Arc::clone(&live)
-        };
-        last.own()?.end(true)
+        match self.last() {
+            Some(live) => live.own()?.end(true),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Sandbox::close`], for callers with an event loop: comes back at once with a descriptor that
+    /// is readable when nothing of the sandbox is left, or with none if it was closed before.
+    ///
+    /// # Errors
+    /// As [`Sandbox::close`].
+    pub fn begin_close(&self) -> Result<Option<OwnedFd>> {
+        match self.last() {
+            Some(live) => live.own()?.begin_end(),
+            None => Ok(None),
+        }
+    }
+
+    /// What is to end, for the first who asks; nobody uses it from then on.
+    fn last(&self) -> Option<Arc<Live>> {
+        // Under the lock, or a reset in another thread could put a new state in place.
+        let live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        match self.closed.swap(true, Ordering::AcqRel) {
+            true => None,
+            false => Some(Arc::clone(&live)),
+        }
     }
 
     /// What is really in force.

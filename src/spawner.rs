@@ -206,6 +206,20 @@ impl Spawner {
             request(self.socket.as_fd(), wire::CLOSE_REQUEST, &close, &[])
         }
     }
+
+    /// Ends a sandbox; the answer comes to this socket when nothing of it is left.
+    pub(crate) fn begin_close(&self, id: u64) -> Result<OwnedFd> {
+        let (ours, theirs) =
+            socket::pair().map_err(|e| Error::os("close sandbox", "socketpair", e))?;
+        let socket = self.socket.as_fd();
+        request(
+            socket,
+            wire::CLOSE_REQUEST,
+            &Close { id },
+            &[theirs.as_fd()],
+        )?;
+        Ok(ours)
+    }
 }
 
 /// Sends one request: a big body goes into a sealed memory file.

@@ -2,8 +2,11 @@
 //! Sandboxes and processes held by several threads at once; a sandbox made for one command.
 
 use std::fs;
+use std::os::fd::AsFd as _;
+use std::path::Path;
 use std::thread;
 
+use nix::poll::{PollFd, PollFlags, poll};
 use tare::{Kind, Reason, Spec, spawn_in};
 
 use crate::harness::{Ground, sh, text};
@@ -29,6 +32,25 @@ fn closed_sandbox_refuses_whoever_still_holds_it() {
         assert_eq!(error.kind(), Kind::Invalid);
         assert!(error.to_string().contains("it was closed"), "{error}");
     }
+}
+
+#[test]
+fn begun_close_says_when_nothing_is_left() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let process = sandbox.spawn(sh("sleep 60")).unwrap();
+    let cgroup = sandbox.effective().unwrap().cgroup;
+    let paths = cgroup["paths"].as_array().unwrap();
+    let cgroups: Vec<_> = paths.iter().filter_map(|path| path.as_str()).collect();
+    assert!(cgroups.iter().all(|path| Path::new(path).is_dir()));
+    let left = sandbox.begin_close().unwrap().unwrap();
+    assert!(sandbox.spawn(sh("true")).is_err());
+    let mut fds = [PollFd::new(left.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut fds, 60_000u16).unwrap(), 1);
+    assert!(!cgroups.iter().any(|path| Path::new(path).exists()));
+    assert_eq!(process.wait().unwrap().reason, Reason::Killed);
+    assert!(sandbox.begin_close().unwrap().is_none());
+    sandbox.close().unwrap();
 }
 
 #[test]

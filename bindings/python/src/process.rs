@@ -62,11 +62,22 @@ pub(crate) fn started(py: Python<'_>, inner: tare::Process) -> PyResult<Started>
     };
     let [stdin, stdout, stderr] = [inner.take_stdin(), inner.take_stdout(), inner.take_stderr()]
         .map(|end| end.map(OwnedFd::into_raw_fd));
-    Ok((Process { inner }, stdin, stdout, stderr, terminal))
+    Ok((Process::new(inner), stdin, stdout, stderr, terminal))
+}
+
+impl Process {
+    pub(crate) fn new(inner: tare::Process) -> Self {
+        Self { inner }
+    }
 }
 
 #[pymethods]
 impl Process {
+    /// Bytes of output that are captured at most.
+    fn output_limit(&self) -> u64 {
+        self.inner.output_limit()
+    }
+
     /// A descriptor that is readable when it has ended; this object's own.
     fn status_fd(&self) -> RawFd {
         self.inner.status_fd().as_raw_fd()
@@ -109,9 +120,7 @@ impl Process {
         let copy = |fd: Option<RawFd>| fd.map(tare::duplicate).transpose();
         let [stdout, stderr] = [copy(stdout).raised(py)?, copy(stderr).raised(py)?];
         let inner = tare::Capture::from_pipes(&self.inner, stdout, stderr).raised(py)?;
-        Ok(Capture {
-            inner: Mutex::new(Some(inner)),
-        })
+        Ok(Capture::new(inner))
     }
 }
 
@@ -122,6 +131,12 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
+    pub(crate) fn new(inner: tare::Capture) -> Self {
+        Self {
+            inner: Mutex::new(Some(inner)),
+        }
+    }
+
     /// Only ever held for as long as nothing can block.
     fn lock(&self) -> MutexGuard<'_, Option<tare::Capture>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

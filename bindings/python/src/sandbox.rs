@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The sandbox.
 
-use std::os::fd::{IntoRawFd as _, RawFd};
+use std::os::fd::{IntoRawFd as _, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
@@ -11,7 +11,7 @@ use tare::{Spec, Waited};
 
 use crate::command::Words;
 use crate::error::{Raised as _, json};
-use crate::process::{Ended, Started, ended, started};
+use crate::process::{Capture, Ended, Process, Started, ended, started};
 use crate::store::{Image, Store};
 use crate::watch::Watch;
 
@@ -23,6 +23,18 @@ pub(crate) struct Sandbox {
 
 /// How a command ended, with its output.
 type Ran<'py> = (Ended, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+impl Sandbox {
+    fn begin(&self, py: Python<'_>, words: &Words) -> PyResult<(tare::Process, tare::Capture)> {
+        let command = words.command(py, &self.inner)?;
+        py.detach(|| {
+            let process = self.inner.spawn(command)?;
+            let capture = tare::Capture::of(&process)?;
+            Ok((process, capture))
+        })
+        .raised(py)
+    }
+}
 
 #[pymethods]
 impl Sandbox {
@@ -63,14 +75,7 @@ impl Sandbox {
 
     /// Runs a command to its end and captures what it writes. A signal's handler that raises kills it.
     fn run<'py>(&self, py: Python<'py>, words: Words) -> PyResult<Ran<'py>> {
-        let command = words.command(py, &self.inner)?;
-        let (process, mut capture) = py
-            .detach(|| {
-                let process = self.inner.spawn(command)?;
-                let capture = tare::Capture::of(&process)?;
-                Ok((process, capture))
-            })
-            .raised(py)?;
+        let (process, mut capture) = self.begin(py, &words)?;
         let status = loop {
             match py.detach(|| capture.wait(&process, None)).raised(py)? {
                 Waited::Ended(status) => break status,
@@ -85,6 +90,12 @@ impl Sandbox {
         };
         let [stdout, stderr] = capture.output().map(|bytes| PyBytes::new(py, bytes));
         Ok((ended(&status), stdout, stderr))
+    }
+
+    /// Starts a command whose output is captured by steps.
+    fn start(&self, py: Python<'_>, words: Words) -> PyResult<(Process, Capture)> {
+        let (process, capture) = self.begin(py, &words)?;
+        Ok((Process::new(process), Capture::new(capture)))
     }
 
     /// Starts a command.
@@ -102,6 +113,12 @@ impl Sandbox {
     /// Ends everything inside and comes back when nothing of it is left.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.inner.close()).raised(py)
+    }
+
+    /// The same without waiting: a descriptor that is readable when nothing is left, the caller's to close.
+    fn begin_close(&self, py: Python<'_>) -> PyResult<Option<RawFd>> {
+        let left = py.detach(|| self.inner.begin_close()).raised(py)?;
+        Ok(left.map(OwnedFd::into_raw_fd))
     }
 
     /// What is in force, as JSON.

@@ -11,6 +11,7 @@ with tare.Sandbox("host", memory="256m") as sb:
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from subprocess import DEVNULL, PIPE, STDOUT
@@ -23,9 +24,10 @@ from ._files import Copied, DirEntry
 from ._process import Popen
 from ._sandbox import Sandbox
 from ._store import Collected, Image, Recovered, Store
-from ._types import RunOptions
+from ._types import RUN
 
 if TYPE_CHECKING:
+    from . import aio as aio
     from ._types import Report
 
 __all__ = [
@@ -55,15 +57,13 @@ __version__: str = _tare.VERSION
 FEATURES: list[str] = _tare.FEATURES
 """What was built in: back ends, image sources, compressions."""
 
-_RUN = RunOptions.__annotations__.keys() | {"text", "encoding", "errors"}
-
 
 def run(image: str | Image, args: Args | None = None, **keys: Any) -> CompletedProcess[Any]:
     """Runs one command in a sandbox of its own, which is gone afterwards: `tare run IMAGE COMMAND`.
 
     The keywords are those of `Sandbox.run` and of `Sandbox`.
     """
-    how = {name: keys.pop(name) for name in _RUN & keys.keys()}
+    how = {name: keys.pop(name) for name in RUN & keys.keys()}
     with Sandbox(image, **keys) as sandbox:
         return sandbox.run(args, **how)
 
@@ -74,3 +74,10 @@ def doctor(store: str | os.PathLike[str] | None = None) -> Report:
     Changes nothing and leaves nothing behind. `store` is the directory that a store would be in.
     """
     return cast("Report", json.loads(_tare.doctor(store)))
+
+
+def __getattr__(name: str) -> Any:
+    # Most have no use for asyncio, and importing it takes longer than all of this.
+    if name == "aio":
+        return importlib.import_module("tare.aio")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,9 @@ from typing import Any, TypedDict
 from ._call import Environment, Stream, StrOrBytesPath
 
 
-class _Options(TypedDict, total=False):
+class CommandOptions(TypedDict, total=False):
+    """The keyword arguments that all ways to start a command have."""
+
     stdin: Stream
     stdout: Stream
     stderr: Stream
@@ -23,14 +25,20 @@ class _Options(TypedDict, total=False):
     output_limit: int | str | None
 
 
-class RunOptions(_Options, total=False):
+class RunOptions(CommandOptions, total=False):
     """The other keyword arguments of `run`."""
 
     input: bytes | str | None
     check: bool
 
 
-class PopenOptions(_Options, total=False):
+RUN = (
+    RunOptions.__annotations__.keys() | CommandOptions.__annotations__.keys() | {"text", "encoding", "errors"}
+)
+"""All keyword arguments of `run`."""
+
+
+class PopenOptions(CommandOptions, total=False):
     """The other keyword arguments of `popen`."""
 
     bufsize: int

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Sandboxes in an event loop: real asyncio, no thread."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Coroutine
+from typing import Any, Callable
+
+import pytest
+import tare
+import tare.aio
+
+
+def in_loop(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs it; afterwards the loop watches nothing and the process has no more descriptors or threads."""
+
+    async def checked() -> None:
+        async with tare.aio.Sandbox("busybox") as first:
+            await first.run(["true"])
+        del first
+        before = set(os.listdir("/proc/self/fd"))
+        await main()
+        # What was closed last goes in the loop's next turn.
+        await asyncio.sleep(0.01)
+        gc.collect()
+        assert set(os.listdir("/proc/self/fd")) <= before
+        assert len(os.listdir("/proc/self/task")) == 1
+        # The loop's own is left.
+        assert len(getattr(asyncio.get_running_loop(), "_selector").get_map()) == 1  # noqa: B009
+
+    asyncio.run(checked())
+
+
+def test_aio_run_is_as_run(store: tare.Store) -> None:
+    async def main() -> None:
+        async with tare.aio.Sandbox("busybox") as sb:
+            done = await sb.run("cat; echo err >&2; exit 3", shell=True, input=b"in", env={"A": "b"})
+            assert (done.returncode, done.stdout, done.stderr) == (3, b"in", b"err\n")
+            assert done.reason == "exited" and done.usage.wall > 0
+            assert (await sb.run(["echo", "\u00e4"], text=True)).stdout == "\u00e4\n"
+            big = bytes(range(256)) * 10_000
+            assert (await sb.run(["cat"], input=big)).stdout == big
+            with pytest.raises(tare.CalledProcessError):
+                await sb.run(["false"], check=True)
+            with pytest.raises(FileNotFoundError):
+                await sb.run(["nonsense"])
+            with pytest.raises(tare.TimeoutExpired) as expired:
+                await sb.run("echo part; sleep 60", shell=True, timeout=0.3)
+            assert expired.value.output == b"part\n"
+            over = await sb.run(["yes"], output_limit=1000)
+            assert over.reason == "output" and len(over.stdout) == 1000
+            sb.write_file("/f", b"x")
+            assert (await sb.run(["cat", "/f"])).stdout == sb.read_file("/f") == b"x"
+            await sb.reset()
+            assert not sb.exists("/f") and sb.effective()["seccomp"]
+
+    in_loop(main)
+
+
+def test_aio_opens_by_await_too_and_says_when_it_is_not(store: tare.Store) -> None:
+    async def main() -> None:
+        sandbox = tare.aio.Sandbox("busybox")
+        with pytest.raises(RuntimeError, match="not open"):
+            await sandbox.run(["true"])
+        sandbox = await sandbox
+        pidfd = sandbox.pidfd()
+        assert (await sandbox.run(["true"])).returncode == 0
+        await sandbox.close()
+        os.close(pidfd)
+        await sandbox.close()
+        with pytest.raises(tare.Error, match="closed"):
+            await sandbox.run(["true"])
+        done = await tare.aio.run("busybox", ["hostname"], hostname="h", text=True)
+        assert done.stdout == "h\n"
+
+    in_loop(main)
+
+
+def test_aio_popen_streams(store: tare.Store) -> None:
+    async def main() -> None:
+        async with tare.aio.Sandbox("busybox") as sb:
+            process = await sb.popen(["cat"], stdin=tare.PIPE, stdout=tare.PIPE)
+            assert process.stdin and process.stdout and process.stderr is None
+            for line in (b"one\n", b"two\n"):
+                process.stdin.write(line)
+                await process.stdin.drain()
+                assert await process.stdout.readline() == line
+            assert process.returncode is None and process.usage is None
+            process.stdin.close()
+            await process.stdin.wait_closed()
+            assert await process.stdout.read() == b""
+            waits = [asyncio.create_task(process.wait()) for _ in range(3)]
+            assert await asyncio.gather(*waits) == [0, 0, 0]
+            assert process.reason == "exited" and process.usage and not process.core_dumped
+
+    in_loop(main)
+
+
+def test_aio_communicate(store: tare.Store) -> None:
+    async def main() -> None:
+        async with tare.aio.Sandbox("busybox") as sb:
+            pipes: Any = {"stdin": tare.PIPE, "stdout": tare.PIPE, "stderr": tare.PIPE}
+            big = bytes(range(256)) * 20_000
+            process = await sb.popen("tee /dev/stderr", shell=True, **pipes)
+            assert await process.communicate(big) == (big, big)
+            process = await sb.popen(["true"], stdin=tare.PIPE, stdout=tare.PIPE)
+            assert await process.communicate(big) == (b"", None)
+            process = await sb.popen("sleep 60 & echo x", shell=True, stdout=tare.PIPE)
+            assert await asyncio.wait_for(process.communicate(), 30) == (b"x\n", None)
+            process = await sb.popen(["yes"], stdout=tare.PIPE, output_limit=100_001)
+            out, _ = await process.communicate()
+            assert out and len(out) == 100_001 and process.reason == "output" and process.returncode == -9
+
+    in_loop(main)
+
+
+def test_aio_slow_reader_holds_the_writer_back(store: tare.Store) -> None:
+    async def main() -> None:
+        async with tare.aio.Sandbox("busybox") as sb:
+            async with await sb.popen(["yes"], stdout=tare.PIPE) as process:
+                assert process.stdout
+                await process.stdout.readexactly(10)
+                await asyncio.sleep(0.2)
+                # As much as a reader takes before it pauses its pipe, and not much more.
+                assert len(getattr(process.stdout, "_buffer")) < 500_000  # noqa: B009
+                assert len(await process.stdout.readexactly(3_000_000)) == 3_000_000
+                process.kill()
+                assert await process.wait() == -9
+            assert process.reason == "killed"
+
+    in_loop(main)
+
+
+def test_aio_terminal(store: tare.Store) -> None:
+    async def main() -> None:
+        async with tare.aio.Sandbox("busybox") as sb:
+            process = await sb.popen("stty size; read a; echo got $a; stty size", shell=True, tty=(5, 70))
+            assert process.stdin and process.stdout
+            assert await process.stdout.readline() == b"5 70\r\n"
+            process.resize(6, 71)
+            process.stdin.write(b"word\n")
+            assert (await process.communicate())[0] == b"word\r\ngot word\r\n6 71\r\n"
+
+    in_loop(main)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda sb: sb.run(["sleep", "61"]),
+        lambda sb: sb.run("sleep 61 | cat", shell=True),
+    ],
+)
+def test_aio_cancelled_run_kills_the_command(
+    store: tare.Store, begin: Callable[[tare.aio.Sandbox], Awaitable[Any]]
+) -> None:
+    async def main() -> None:
+        async with tare.aio.Sandbox("busybox") as sb:
+            task = asyncio.ensure_future(begin(sb))
+            while b"sleep 61" not in (await sb.run(["ps"])).stdout:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            while b"sleep 61" in (await sb.run(["ps"])).stdout:
+                await asyncio.sleep(0.01)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(sb.run(["sleep", "62"]), 0.1)
+            with pytest.raises(ZeroDivisionError):
+                async with await sb.popen(["sleep", "63"]) as process:
+                    raise ZeroDivisionError
+            assert process.reason == "killed"
+
+    in_loop(main)
+
+
+def test_aio_wait_that_is_cancelled_can_be_repeated(store: tare.Store) -> None:
+    async def main() -> None:
+        async with tare.aio.Sandbox("busybox") as sb:
+            process = await sb.popen("read a; exit 5", shell=True, stdin=tare.PIPE)
+            other = asyncio.create_task(process.wait())
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(process.wait(), 0.05)
+            process.send_signal(signal.SIGCONT)
+            assert process.stdin
+            process.stdin.close()
+            assert (await process.wait(), await other) == (5, 5)
+            process.terminate()
+
+    in_loop(main)
+
+
+def test_aio_closing_ends_what_others_wait_for(store: tare.Store) -> None:
+    async def main() -> None:
+        async with tare.aio.Sandbox("busybox") as sb:
+            task = asyncio.ensure_future(sb.run(["sleep", "60"]))
+            await asyncio.sleep(0.1)
+            await sb.close()
+            assert (await task).reason == "killed"
+
+    in_loop(main)
+
+
+MANY = """if True:
+    import asyncio, contextlib, os, resource, sys, tare, tare.aio
+
+    # Three descriptors or so for a sandbox, five for a command with pipes.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+    def threads():
+        return len(os.listdir("/proc/self/task"))
+
+    async def main(count):
+        image = tare.Store().image("busybox")
+        most = threads()
+        read, write = os.pipe()
+        async with contextlib.AsyncExitStack() as stack:
+            boxes = [await stack.enter_async_context(tare.aio.Sandbox(image)) for _ in range(count)]
+            tasks = [
+                asyncio.ensure_future(sb.run(f"echo ready {n} >&2; cat; echo done {n}", shell=True,
+                                             stdin=read, text=True))
+                for n, sb in enumerate(boxes)
+            ]
+            await asyncio.sleep(0.5)
+            most = max(most, threads())
+            # All of them run at once: nobody's input is at its end yet.
+            assert not any(task.done() for task in tasks)
+            os.close(read)
+            os.close(write)
+            done = await asyncio.gather(*tasks)
+            most = max(most, threads())
+        assert [d.stdout for d in done] == [f"done {n}\\n" for n in range(count)], done
+        assert [d.stderr for d in done] == [f"ready {n}\\n" for n in range(count)], done
+        print(len(done), "sandboxes,", max(most, threads()), "thread")
+
+    asyncio.run(main(int(sys.argv[1])))
+    """
+
+
+def test_aio_two_hundred_sandboxes_in_one_loop_without_a_thread(store: tare.Store) -> None:
+    said = subprocess.run([sys.executable, "-c", MANY, "200"], capture_output=True, text=True, timeout=120)
+    assert (said.stdout, said.stderr) == ("200 sandboxes, 1 thread\n", "")
