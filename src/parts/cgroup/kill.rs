@@ -53,7 +53,7 @@ impl Cgroup {
 
     fn set_frozen(&self, step: &'static str, frozen: bool) -> Result<()> {
         let tracker = self.tracker(step)?;
-        set_frozen(tracker, frozen).map_err(|errno| {
+        set_frozen(tracker, frozen, PATIENCE).map_err(|errno| {
             let error = Error::os(step, tracker.path().display(), errno);
             match errno {
                 Errno::ENOENT => error
@@ -92,9 +92,11 @@ pub(super) fn kill_all(node: &Node) -> nix::Result<()> {
 /// reused between list and signal in theory, as it may for every kill(2).
 pub(super) fn kill_listed(node: &Node) -> nix::Result<()> {
     let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
+    loop {
+        // Before the last look: on a busy machine a round may take as long as all of them should.
+        let last = Instant::now() >= deadline;
         // Not having frozen is harmless: the next round finds who was born meanwhile.
-        let _ = set_frozen(node, true);
+        let _ = set_frozen(node, true, PATIENCE / 8);
         let listed = node.processes()?;
         for pid in &listed {
             match kill(Pid::from_raw(*pid), Signal::SIGKILL) {
@@ -103,17 +105,17 @@ pub(super) fn kill_listed(node: &Node) -> nix::Result<()> {
             }
         }
         // A frozen process of v1 dies only once it is thawed.
-        let _ = set_frozen(node, false);
-        if listed.is_empty() {
-            return Ok(());
+        let _ = set_frozen(node, false, PATIENCE / 8);
+        match listed.is_empty() {
+            true => return Ok(()),
+            false if last => return Err(Errno::EBUSY),
+            false => std::thread::sleep(Duration::from_millis(1)),
         }
-        std::thread::sleep(Duration::from_millis(1));
     }
-    Err(Errno::EBUSY)
 }
 
 /// `ENOENT` where `node` can neither freeze as v2 (kernel 5.2) nor as v1 does.
-fn set_frozen(node: &Node, frozen: bool) -> nix::Result<()> {
+fn set_frozen(node: &Node, frozen: bool, patience: Duration) -> nix::Result<()> {
     let (word, state) = if frozen {
         ("1", "FROZEN")
     } else {
@@ -124,7 +126,7 @@ fn set_frozen(node: &Node, frozen: bool) -> nix::Result<()> {
         Err(Errno::ENOENT) => node.write("freezer.state", state).map(|()| false)?,
         Err(errno) => return Err(errno),
     };
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let mut pause = Duration::from_micros(50);
     loop {
         let done = match v2 {

@@ -39,17 +39,11 @@ fn kill_ends_a_fork_bomb() {
     for listed in [false, true] {
         let mut child = cgroup.starts(bomb);
         std::thread::sleep(Duration::from_millis(50));
-        let began = Instant::now();
         match listed {
             true => kill_listed(cgroup.nodes().next().unwrap()).unwrap(),
             false => cgroup.kill().unwrap(),
         }
         wait_until("killed", || cgroup.is_empty());
-        assert!(
-            began.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            began.elapsed()
-        );
         child.wait().unwrap();
     }
 }
