@@ -10,50 +10,41 @@ use core::ffi::CStr;
 
 use crate::decimal;
 use crate::dir;
-use crate::sys::{self, Errno, O_RDONLY, Result, SIGKILL, SIGSTOP, Table, Zeroable};
+use crate::family::{Kin, Member, gather};
+use crate::sys::{self, Errno, O_RDONLY, Result, SIGKILL, SIGSTOP, Table};
 
 /// Processes looked at; more than a pid namespace has by default.
 const ROWS: usize = 65536;
 const ROUNDS: usize = 100;
 
-struct Row {
-    pid: i32,
-    parent: i32,
-    session: i32,
-    /// 1: belongs to the command.
-    ours: i32,
-}
-
-// SAFETY: integers only.
-unsafe impl Zeroable for Row {}
-
 /// Kills `leader` and its own; `proc` is a procfs of this pid namespace.
 pub(crate) fn kill(leader: i32, proc: i32) {
-    let Ok(mut table) = Table::<Row>::new(ROWS) else {
+    let Ok(mut table) = Table::<Member>::new(ROWS) else {
         // Without memory, at least the command itself.
         let _ = sys::kill(leader, SIGKILL);
         return;
     };
-    let mut before = 0;
+    let (mut before, mut listed) = (0, 0);
     for _ in 0..ROUNDS {
-        let Ok(n) = scan(table.rows(), proc) else { break };
-        let rows = &mut table.rows()[..n];
-        let found = mark(rows, leader);
-        for row in rows.iter().filter(|r| r.ours == 1) {
-            // It may have ended since; its pid is not reused before it is reaped here.
-            let _ = sys::kill(row.pid, SIGSTOP);
-        }
+        let Ok(n) = scan(table.rows(), leader, proc) else { break };
+        listed = n;
+        let found = gather(&mut table.rows()[..n]);
+        signal(&table.rows()[..n], SIGSTOP);
         if found == before {
             break;
         }
         before = found;
     }
-    for row in table.rows().iter().take_while(|r| r.pid != 0).filter(|r| r.ours == 1) {
-        // As above.
-        let _ = sys::kill(row.pid, SIGKILL);
-    }
+    signal(&table.rows()[..listed], SIGKILL);
     // As above; without a procfs this is all there is.
     let _ = sys::kill(leader, SIGKILL);
+}
+
+fn signal(rows: &[Member], signal: u32) {
+    for row in rows.iter().filter(|row| row.kin == Kin::OURS) {
+        // It may have ended since; its pid is not reused before it is reaped here.
+        let _ = sys::kill(row.id, signal);
+    }
 }
 
 /// Kills everything in a cgroup v2 directory.
@@ -76,8 +67,7 @@ fn kill_listed(cgroup: i32) -> Result<()> {
         let n = sys::read(file.0, &mut text)?;
         // What does not fit, or is cut, comes with the next round.
         for line in text[..n].split_inclusive(|b| *b == b'\n') {
-            // 0 is a process outside of this namespace, and for kill(2) the caller's group.
-            if let Some(pid) = line.strip_suffix(b"\n").and_then(decimal::number).filter(|pid| *pid > 0) {
+            if let Some(pid) = line.strip_suffix(b"\n").and_then(decimal::number) {
                 // It may have ended since; its pid is not reused before it is reaped here.
                 let _ = sys::kill(pid, SIGKILL);
             }
@@ -97,24 +87,22 @@ fn write(cgroup: i32, file: &CStr, bytes: &[u8]) -> Result<()> {
     sys::write(file.0, bytes)
 }
 
-fn scan(rows: &mut [Row], proc: i32) -> Result<usize> {
+/// Fills a row for each process of the namespace; the leader and its session begin the family.
+fn scan(rows: &mut [Member], leader: i32, proc: i32) -> Result<usize> {
     let mut n = 0;
     dir::for_each(proc, c".", |name| {
-        let row = decimal::number(name.to_bytes()).and_then(|pid| stat(proc, name, pid));
+        let row = decimal::number(name.to_bytes()).and_then(|pid| stat(proc, name, pid, leader));
         if let (Some(row), Some(place)) = (row, rows.get_mut(n)) {
             *place = row;
             n += 1;
         }
         Ok(())
     })?;
-    if let Some(end) = rows.get_mut(n) {
-        *end = Row { pid: 0, parent: 0, session: 0, ours: 0 };
-    }
     Ok(n)
 }
 
 /// Parent (field 4) and session (field 6) of proc_pid_stat(5); the name before them may hold anything.
-fn stat(proc: i32, name: &CStr, pid: i32) -> Option<Row> {
+fn stat(proc: i32, name: &CStr, pid: i32, leader: i32) -> Option<Member> {
     let (mut path, mut text) = ([0u8; 32], [0u8; 512]);
     let path = dir::join(&mut path, &[name.to_bytes(), b"/stat"]).ok()?;
     let file = sys::openat(proc, path, O_RDONLY, 0).ok()?;
@@ -123,23 +111,6 @@ fn stat(proc: i32, name: &CStr, pid: i32) -> Option<Row> {
     let after = text.iter().rposition(|b| *b == b')')? + 2;
     let mut fields = text.get(after..)?.split(|b| *b == b' ');
     let mut number = |n: usize| decimal::number(fields.nth(n)?);
-    Some(Row { pid, parent: number(1)?, session: number(1)?, ours: 0 })
-}
-
-/// Marks until nothing changes; the number of marked rows.
-fn mark(rows: &mut [Row], leader: i32) -> usize {
-    let mut marked = 0;
-    loop {
-        let before = marked;
-        for at in 0..rows.len() {
-            let Row { pid, parent, session, ours } = rows[at];
-            if ours == 0 && (pid == leader || session == leader || rows.iter().any(|r| r.ours == 1 && r.pid == parent)) {
-                rows[at].ours = 1;
-                marked += 1;
-            }
-        }
-        if marked == before {
-            return marked;
-        }
-    }
+    let (parent, session) = (number(1)?, number(1)?);
+    Some(Member::new(pid, parent, pid == leader || session == leader, 0))
 }
