@@ -2,6 +2,8 @@
 //! What exists of a sandbox from open to close, or from reset to reset.
 #![forbid(unsafe_code)]
 
+mod storage;
+
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,7 +20,7 @@ use crate::spawner::{Spawner, request};
 use crate::spec::Spec;
 use crate::store::{Base, Store};
 use crate::sys::pidfd;
-use crate::tree::{self, Lower, Request};
+use crate::tree::{Backend, Lower, Request};
 use crate::wire::{KILL_REQUEST, Kill};
 
 /// A running init with all that belongs to it outside.
@@ -160,6 +162,25 @@ impl Live {
     /// # Errors
     /// As `Sandbox::open`; nothing is left behind then.
     pub(crate) fn start(store: &Store, spec: &Spec, base: &Base) -> Result<Self> {
+        let (runtime, lower) = (store.runtime(), &base.lower);
+        let spawner = runtime.spawner()?;
+        let first = storage::first(runtime, spec, lower, spawner.ids().ordinary());
+        let started =
+            Self::start_on(store, spec, base, first).or_else(|error| {
+                match storage::next(runtime, &spawner, spec, lower, &error) {
+                    Some(next) => Self::start_on(store, spec, base, next),
+                    None => Err(error),
+                }
+            });
+        started.map_err(|error| explained(error, spec, lower))
+    }
+
+    fn start_on(
+        store: &Store,
+        spec: &Spec,
+        base: &Base,
+        backend: &'static dyn Backend,
+    ) -> Result<Self> {
         let spawner = store.runtime().spawner()?;
         let id = spawner.next_id();
         let name = store.runtime().sandbox_name(&spawner, id)?;
@@ -167,7 +188,6 @@ impl Live {
         let ordinary = spawner.ids().ordinary();
         let caps = CapSet::of(&spec.security)?.available(ordinary)?;
         let filter = seccomp::programs(&spec.security, caps, &store.runtime().seccomp)?;
-        let backend = tree::backend(spec.storage, &base.lower, ordinary);
         let scratch = match backend.on_disk(spec.write) {
             true => Some(store.images().scratch()?),
             false => None,
@@ -200,7 +220,7 @@ impl Live {
                 let _ = spawner.close(id, true);
                 // The error that is told is the first one; what stays is removed by `Store::recover`.
                 let _ = cgroup.remove();
-                return Err(explained(error, &base.lower));
+                return Err(error);
             }
         };
         cgroup.close_tasks_files();
@@ -246,25 +266,32 @@ fn begin(needs: &Needs<'_>, id: u64, scratch: Option<Scratch>) -> Result<(OwnedF
 }
 
 /// Adds the cure where a step's errno alone does not tell what the matter is.
-fn explained(error: Error, lower: &Lower) -> Error {
+fn explained(error: Error, spec: &Spec, lower: &Lower) -> Error {
     if error.cure().is_some() {
         return error;
     }
-    match (error.step(), error.errno(), lower) {
-        ("attach mount", Some(libc::ELOOP), _) => {
+    if storage::is_refused(&error) {
+        let instead = match (lower, storage::has_cow(spec)) {
+            (_, true) => "a bind instead of cow",
+            (Lower::Host, false) => "an image",
+            (_, false) => "storage \"copy\"",
+        };
+        return error.with_cure(format!(
+            "{instead}; or modprobe overlay, for an ordinary user kernel 5.11 or newer"
+        ));
+    }
+    match (error.step(), error.errno()) {
+        ("attach mount", Some(libc::ELOOP)) => {
             error.with_cure("an image whose /proc, /sys and /dev are directories, not links")
         }
-        ("attach mount", Some(libc::EXDEV), _) => {
+        ("attach mount", Some(libc::EXDEV)) => {
             error.with_cure("an image whose links do not lead into /proc or /sys")
         }
-        ("mount proc" | "mount sysfs", Some(libc::EPERM), _) => error.with_cure(
+        ("mount proc" | "mount sysfs", Some(libc::EPERM)) => error.with_cure(
             "a machine, or an outer container, in which nothing covers parts of /proc and /sys",
         ),
-        ("pivot root", Some(libc::EINVAL), _) => {
+        ("pivot root", Some(libc::EINVAL)) => {
             error.with_cure("a root that is not the initial ramfs: switch_root(8)")
-        }
-        ("mount overlay", Some(libc::EINVAL | libc::EPERM), _) => {
-            error.with_cure("storage \"copy\", or for an ordinary user kernel 5.11 or newer")
         }
         _ => error,
     }

@@ -342,3 +342,12 @@ pub(crate) fn mount_tree(
     }
     Ok(ops)
 }
+
+/// Operations that make a tree where nobody sees it, to find out whether it can be made.
+pub(crate) fn try_tree(backend: &dyn Backend, tree: &Request<'_>) -> Result<Ops> {
+    let mut ops = Ops::default();
+    ops.push(Op::MakePrivate {});
+    let stage = stage(&mut ops, None);
+    backend.mount_detached(&mut ops, stage, tree)?;
+    Ok(ops)
+}

@@ -4,6 +4,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::Result;
@@ -24,6 +25,8 @@ pub(crate) struct Runtime {
     layout: OnceLock<Layout>,
     /// Loaded device rules, the latest used first.
     gates: Mutex<Vec<(Security, Arc<DeviceGate>)>>,
+    /// Whether this kernel was seen to make no overlay for this caller.
+    overlay_missing: AtomicBool,
 }
 
 impl Runtime {
@@ -49,6 +52,16 @@ impl Runtime {
         };
         let prefix = format!("{owner}-{}.", killed.pid());
         recover(layout, Sweep::Near, |name| !name.starts_with(&prefix));
+    }
+
+    /// Whether [`Runtime::set_overlay_missing`] was called.
+    pub(crate) fn overlay_is_missing(&self) -> bool {
+        self.overlay_missing.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that no overlay can be made.
+    pub(crate) fn set_overlay_missing(&self) {
+        self.overlay_missing.store(true, Ordering::Relaxed);
     }
 
     /// Names what a sandbox uses outside, so that whoever finds it knows whether its owner lives.

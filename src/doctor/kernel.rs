@@ -165,7 +165,7 @@ fn mounts(spawner: &Spawner) -> Vec<Check> {
     vec![tried, over, many_layers(spawner, ordinary)]
 }
 
-/// Layers as options of their own; else all names together have one page.
+/// Layers as options of their own; else all options together have one page.
 fn many_layers(spawner: &Spawner, ordinary: bool) -> Check {
     let mut list = options([c"lowerdir+", c"/usr", c"lowerdir+", c"/etc"]);
     if ordinary {
@@ -179,8 +179,10 @@ fn many_layers(spawner: &Spawner, ordinary: bool) -> Check {
     let check = Check::optional("overlay lowerdir+", outcome.is_ok());
     if unknown {
         return check
-            .found("not known; names of layers share one page of options")
-            .cure("Linux 6.8 or newer, for images of hundreds of layers");
+            .found("not known; short links stand for the layers")
+            .cure("Linux 6.8 or newer");
     }
-    check.found("any number of layers").tried(outcome)
+    check
+        .found("layers are options of their own")
+        .tried(outcome)
 }

@@ -110,3 +110,54 @@ fn mount_of_any_name_is_mounted() {
     assert_eq!(line(&sandbox, "cd /*/b; echo y >kept; cat kept"), "y");
     assert_eq!(fs::read_to_string(work.join("kept")).unwrap(), "y\n");
 }
+
+/// Whether overlays can be made, as a kernel says that has none; `tests/enosys.txt` has a line for it.
+fn has_overlay(ground: &Ground) -> bool {
+    let spec = ground.spec_with(r#"{"storage": "overlay"}"#);
+    match Sandbox::open(&ground.store, &spec) {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.step(), "mount overlay", "{error}");
+            assert!(error.cure().unwrap().contains("\"copy\""), "{error}");
+            false
+        }
+    }
+}
+
+#[test]
+fn storage_auto_is_overlay_or_a_copy() {
+    let ground = Ground::new();
+    let expected = if has_overlay(&ground) {
+        "overlay"
+    } else {
+        "copy"
+    };
+    // The second is made with what the first has learnt.
+    for _ in 0..2 {
+        let sandbox = ground.open();
+        assert_eq!(sandbox.effective().unwrap().storage, expected);
+        assert_eq!(line(&sandbox, "echo x >/etc/passwd; cat /etc/passwd"), "x");
+        sandbox.close().unwrap();
+    }
+    assert_ne!(fs::read(ground.root().join("etc/passwd")).unwrap(), b"x\n");
+    assert_eq!(fs::read_dir(ground.scratch()).unwrap().count(), 0);
+}
+
+#[test]
+fn storage_that_only_overlay_can_do_names_a_cure() {
+    let ground = Ground::new();
+    if has_overlay(&ground) {
+        // The other half of what `storage_auto_is_overlay_or_a_copy` says.
+        return;
+    }
+    let cow = format!(r#"{{"mounts": ["{}:/c:cow"]}}"#, ground.root().display());
+    for (spec, cure) in [
+        (ground.spec_with(&cow), "a bind instead of cow"),
+        (Spec::default(), "an image"),
+    ] {
+        let error = Sandbox::open(&ground.store, &spec).unwrap_err();
+        assert_eq!(error.step(), "mount overlay", "{error}");
+        assert!(error.cure().unwrap().starts_with(cure), "{error}");
+    }
+    assert_eq!(fs::read_dir(ground.scratch()).unwrap().count(), 0);
+}

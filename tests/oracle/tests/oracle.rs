@@ -461,6 +461,15 @@ fn enosys_looks_into_memory_for_keys_and_names() {
     let output = Command::new(&enosys).args(words).output().unwrap();
     let expected = format!("-1 {0}\n0 {0}\n", libc::EINVAL);
     assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+
+    let script = "import ctypes; c = ctypes.CDLL(None, use_errno=True)\n\
+                  for fs in b'tmpfs', b'overlay': print(min(c.syscall(430, fs, 0), 0), ctypes.get_errno())\n\
+                  print(c.mount(b'x', b'/nowhere', b'overlay', 0, None), ctypes.get_errno())\n\
+                  print(c.mount(b'x', b'/nowhere', b'tmpfs', 0, None), ctypes.get_errno())";
+    let words = ["filesystem:overlay", "--", "python3", "-c", script];
+    let output = Command::new(&enosys).args(words).output().unwrap();
+    let expected = format!("0 0\n-1 {0}\n-1 {0}\n-1 {1}\n", libc::ENODEV, libc::ENOENT);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
 }
 
 #[test]

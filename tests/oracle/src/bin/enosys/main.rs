@@ -7,9 +7,10 @@
 //! - `linux-5.10`: what came after that kernel does not exist, every newer call
 //!   and the newer flags of `close_range` and `memfd_create`;
 //! - `fsconfig:KEY`: this option of a file system is not known (EINVAL);
-//! - `file:NAME`: no file of this name is there to be opened (ENOENT).
+//! - `file:NAME`: no file of this name is there to be opened (ENOENT);
+//! - `filesystem:NAME`: no file system of this type is known (ENODEV).
 //!
-//! The last two look into the caller's memory, which a filter cannot: for them
+//! The last three look into the caller's memory, which a filter cannot: for them
 //! this process stays as the parent and answers, until nobody is left to ask.
 
 mod supervise;

@@ -17,14 +17,17 @@ pub(crate) enum Question {
     Option(Vec<u8>),
     /// The last part of a path to open.
     File(Vec<u8>),
+    /// The type given to fsopen(2) and mount(2).
+    FileSystem(Vec<u8>),
 }
 
 impl Question {
-    /// `fsconfig:KEY` or `file:NAME`.
+    /// `fsconfig:KEY`, `file:NAME` or `filesystem:NAME`.
     pub(crate) fn parse(word: &str) -> Option<Self> {
         match word.split_once(':')? {
             ("fsconfig", key) => Some(Self::Option(key.into())),
             ("file", name) => Some(Self::File(name.into())),
+            ("filesystem", name) => Some(Self::FileSystem(name.into())),
             _ => None,
         }
     }
@@ -34,23 +37,25 @@ impl Question {
         match self {
             Self::Option(_) => vec![Rule::Ask(libc::SYS_fsconfig)],
             Self::File(_) => vec![Rule::Ask(libc::SYS_openat), Rule::Ask(libc::SYS_openat2)],
+            Self::FileSystem(_) => vec![Rule::Ask(libc::SYS_fsopen), Rule::Ask(libc::SYS_mount)],
         }
     }
 
     /// The errno for this call, if it is refused.
     fn verdict(&self, asked: &Call) -> Option<i32> {
-        let (index, errno, length) = match self {
-            Self::Option(key) => (2, libc::EINVAL, key.len()),
-            Self::File(_) => (1, libc::ENOENT, libc::PATH_MAX as usize),
+        let (index, errno, length) = match (self, asked.number) {
+            (Self::Option(key), libc::SYS_fsconfig) => (2, libc::EINVAL, key.len()),
+            (Self::File(_), libc::SYS_openat | libc::SYS_openat2) => {
+                (1, libc::ENOENT, libc::PATH_MAX as usize)
+            }
+            (Self::FileSystem(name), libc::SYS_fsopen) => (0, libc::ENODEV, name.len()),
+            (Self::FileSystem(name), libc::SYS_mount) => (2, libc::ENODEV, name.len()),
+            _ => return None,
         };
-        let opens = asked.number != libc::SYS_fsconfig;
-        if opens != matches!(self, Self::File(_)) {
-            return None;
-        }
         // Who died meanwhile, or cannot be looked into, is let through.
         let seen = text(asked.pid, asked.arguments[index], length + 1).ok()?;
         let refused = match self {
-            Self::Option(key) => seen == *key,
+            Self::Option(name) | Self::FileSystem(name) => seen == *name,
             Self::File(name) => seen.rsplit(|b| *b == b'/').next() == Some(name),
         };
         refused.then_some(errno)
