@@ -57,6 +57,7 @@ impl Drop for Process {
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
     /// Its exit code, unless a signal ended it.
     pub exit_code: Option<i32>,
@@ -72,6 +73,7 @@ pub struct Status {
 
 /// Why a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
     /// By itself, with an exit code.
@@ -90,6 +92,7 @@ pub enum Reason {
 
 /// What a command used, with the children that it waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Usage {
     /// Nanoseconds from start to end.
     pub wall_ns: u64,
@@ -202,6 +205,21 @@ impl Process {
             pidfd: self.pidfd.try_clone().map_err(wrong)?,
             master: master.transpose().map_err(wrong)?,
         })
+    }
+
+    /// Bytes of output that are captured of it at most: [`crate::Command::output_limit`], else
+    /// `limits.output`.
+    pub fn output_limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// As [`Process::kill`], but its reason is then [`Reason::Output`]: for who reads its pipes and
+    /// keeps no more than so much, as [`crate::Sandbox::run`] does.
+    ///
+    /// # Errors
+    /// As [`Process::kill`].
+    pub fn kill_for_output(&self) -> Result<()> {
+        self.end(wire::BY_OUTPUT)
     }
 
     pub(crate) fn end(&self, reason: u32) -> Result<()> {

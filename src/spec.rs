@@ -3,19 +3,22 @@
 #![forbid(unsafe_code)]
 
 mod flat;
+mod json;
 mod limits;
 mod mount;
+#[cfg(feature = "schema")]
+mod schema;
 mod security;
 mod units;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
+pub use json::{from_json, nearest};
 #[allow(unused_imports, reason = "its user, the plan, is still to come")]
 pub(crate) use limits::RLIMITS;
 pub use limits::{Limits, Rlimit};
@@ -36,10 +39,15 @@ pub use units::{ByteSize, parse_duration};
 /// # Ok::<(), tare::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Spec {
     /// Image reference: `host`, `dir:PATH`, `oci:PATH[:TAG]`, `archive:FILE` or
     /// `NAME[:TAG][@DIGEST]` in the store. Default: `host`.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(length(min = 1), regex(pattern = r"^[^\u0000\n]+$"))
+    )]
     pub image: String,
     /// Where writes to the root go. Default: `memory`.
     pub write: Write,
@@ -48,15 +56,21 @@ pub struct Spec {
     /// More mounts, in order, each `SOURCE:TARGET[:options]` or a table. Default: none.
     pub mounts: Vec<Mount>,
     /// Environment over the image's own. Default: none.
+    #[cfg_attr(feature = "schema", schemars(extend("propertyNames" = {"pattern": "^[^=\\u0000]+$"})))]
     pub env: BTreeMap<String, String>,
     /// Working directory; made if it is missing. Default: the image's, else `/`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^/[^\u0000]*$")))]
     pub workdir: Option<PathBuf>,
     /// `USER[:GROUP]`, by name or number. Default: the image's, else `0:0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Host name inside. Default: the first twelve digits of the sandbox's id.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(length(max = 64), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9.-]*$"))
+    )]
     pub hostname: Option<String>,
     /// What of the network is visible. Default: `none`, a loopback of its own.
     pub network: Network,
@@ -98,6 +112,7 @@ impl Default for Spec {
 
 /// Where writes to the root go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Write {
     /// A tmpfs, gone at close; `limits.disk` bounds it.
@@ -111,6 +126,7 @@ pub enum Write {
 
 /// Which copy-on-write back end makes the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Storage {
     /// The fastest that works here.
@@ -124,6 +140,7 @@ pub enum Storage {
 
 /// What of the network is visible inside.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
     /// A namespace of its own in which only the loopback is up.
@@ -137,6 +154,7 @@ pub enum Network {
 
 /// Which namespaces are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Namespaces {
     /// Default: `auto`.
@@ -162,6 +180,7 @@ impl Default for Namespaces {
 
 /// The user namespace. The mount and pid namespaces are always made.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum UserNamespace {
     /// Made for ordinary users, not for root.
@@ -180,6 +199,7 @@ pub enum UserNamespace {
 
 /// One line of a `uid_map` or `gid_map`, user_namespaces(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct IdMap {
     /// First id inside.
@@ -192,6 +212,7 @@ pub struct IdMap {
 
 /// Who is process 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Init {
     /// The resident init: any number of commands, zombies reaped.
@@ -303,45 +324,6 @@ fn is_hostname(name: &str) -> bool {
         && name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
-}
-
-/// Reads options of any kind from JSON text.
-///
-/// # Errors
-/// As [`Spec::from_json`], with this step.
-pub(crate) fn from_json<T: DeserializeOwned>(step: &'static str, text: &str) -> Result<T> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let read = serde_path_to_error::deserialize(&mut json).map_err(|e| invalid(step, &e))?;
-    json.end().map_err(|e| Error::new(Kind::Invalid, step, e))?;
-    Ok(read)
-}
-
-/// Turns serde's words into one of ours; the nearest key becomes the cure.
-fn invalid(step: &'static str, error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
-    let text = error.inner().to_string();
-    let path = error.path().to_string();
-    let step = match path.as_str() {
-        // "?" is a key that the text breaks off in.
-        "." | "?" => step.to_owned(),
-        path => format!("{step}: {path}"),
-    };
-    let quoted: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
-    let made = Error::new(Kind::Invalid, step, &text);
-    match quoted.split_first() {
-        Some((given, valid)) if text.starts_with("unknown ") => {
-            match nearest(given, valid.iter().copied()) {
-                Some(key) => made.with_cure(format!("{key:?}")),
-                None => made,
-            }
-        }
-        _ => made,
-    }
-}
-
-/// The key that was probably meant.
-fn nearest<'a>(given: &str, keys: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = |key: &&str| strsim::jaro_winkler(given, key);
-    keys.max_by(|a, b| near(a).total_cmp(&near(b)))
 }
 
 #[cfg(any(test, fuzzing))]

@@ -15,6 +15,7 @@ use crate::store::Base;
 
 /// What is really in force, as [`crate::Sandbox::effective`] gives it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Effective {
     /// The sandbox's name: process id of the host, its start time, a number.
     pub name: String,

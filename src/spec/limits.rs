@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 /// Ceilings for a sandbox, all of its commands together. A limit that this
 /// machine cannot enforce is an error unless `require` lets it go.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Memory, page cache and tmpfs included. Default: none.
@@ -26,15 +27,22 @@ pub struct Limits {
         skip_serializing_if = "Option::is_none",
         deserialize_with = "number_or_text"
     )]
+    #[cfg_attr(feature = "schema", schemars(with = "super::schema::Cpus"))]
     pub cpus: Option<f64>,
     /// Which processors, as in cpuset(7): `"0-2,4"`. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"))
+    )]
     pub cpuset: Option<String>,
     /// Processes and threads. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub pids: Option<u64>,
     /// Share of block input and output, 1 to 10000, 100 being everybody's. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
     pub io: Option<u16>,
     /// Size of the writable layer when it is in memory. Default: the kernel's, half of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +54,7 @@ pub struct Limits {
     pub output: ByteSize,
     /// Resource limits by name as in getrlimit(2), without `RLIMIT_`, in lower case:
     /// `{"nofile": "1024:4096"}`. Default: the caller's own, but `core` 0.
+    #[cfg_attr(feature = "schema", schemars(extend("propertyNames" = super::schema::rlimit_names())))]
     pub rlimits: BTreeMap<String, Rlimit>,
 }
 

@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 
 /// What commands may ask of the kernel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Security {
     /// Where the lists below start from. Default: `default`, Docker's.
@@ -26,9 +27,11 @@ pub struct Security {
     pub no_new_privs: Option<bool>,
     /// Paths inside that are hidden. Default: Docker's list.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(inner(regex(pattern = "^/"))))]
     pub masked_paths: Option<Vec<PathBuf>>,
     /// Paths inside that are read-only. Default: Docker's list.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(inner(regex(pattern = "^/"))))]
     pub readonly_paths: Option<Vec<PathBuf>>,
     /// Host devices that are visible, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none more than Docker's six.
     pub devices: Vec<Device>,
@@ -51,6 +54,7 @@ impl Default for Security {
 
 /// Where the lists start from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// Docker's default.

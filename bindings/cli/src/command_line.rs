@@ -5,7 +5,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::place::Place;
-use crate::{doctor, generate, image, mount, run, store, version};
+use crate::{doctor, generate, image, mount, rpc, run, store, version};
 
 /// Containers as a library: an image in, an isolated throwaway command out, no daemon
 #[derive(Debug, Parser)]
@@ -38,6 +38,10 @@ pub(crate) enum Action {
     /// Look after the store
     #[command(subcommand)]
     Store(store::Action),
+    /// Speak JSON, a line each, with a program that opens sandboxes and runs commands
+    Rpc(rpc::Flags),
+    /// Print the JSON Schema of a spec or of the protocol
+    Schema(rpc::SchemaFlags),
     /// Say what this machine can do, and what would cure what it cannot
     Doctor(doctor::Flags),
     /// Print the version and what was built in

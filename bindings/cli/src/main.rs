@@ -9,6 +9,7 @@ mod generate;
 mod image;
 mod mount;
 mod place;
+mod rpc;
 mod run;
 mod store;
 mod text;
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
         Action::Umount(flags) => mount::umount(&line.place, flags),
         Action::Store(action) => store::store(&line.place, action),
         Action::Doctor(flags) => doctor::doctor(&line.place, flags),
+        Action::Rpc(flags) => rpc::rpc(&line.place, flags),
+        Action::Schema(flags) => rpc::schema(flags),
         Action::Version(flags) => version::version(flags),
         Action::Completion(flags) => generate::completion(CommandLine::command(), flags),
         Action::Man(flags) => generate::man(CommandLine::command(), flags),

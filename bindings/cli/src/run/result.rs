@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 use tare::{Effective, Error, Output};
 
+use crate::failure::Failure;
 use crate::text::encode;
 
 /// A command that ran, whatever its exit code.
@@ -27,14 +28,5 @@ pub(super) fn ended(output: Output, effective: &Effective) -> Value {
 
 /// No command ran.
 pub(super) fn failed(error: &Error) -> Value {
-    json!({
-        "error": {
-            "kind": error.kind().as_str(),
-            "step": error.step(),
-            "subject": error.subject(),
-            "errno": error.errno(),
-            "cure": error.cure(),
-            "message": error.to_string(),
-        },
-    })
+    json!({"error": Failure::of(error)})
 }

@@ -2,6 +2,8 @@
 //! Starts `tare` with a store of its own, as root or as an ordinary user, and looks at what it says.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod rpc;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

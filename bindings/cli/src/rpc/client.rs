@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What goes to the client: answers and events as lines, and which requests still wait for theirs.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd as _;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::write;
+use serde::Serialize;
+use tare::{Error, Kind, Result};
+
+use super::answer::{Answer, Event, Refusal};
+use super::data::Shown;
+use super::message::Id;
+use crate::failure::Failure;
+
+/// When so much waits to be read by the client, nothing is done that would make it more.
+pub(super) const WAITING: usize = 256 << 10;
+/// What requests without an answer may hold together.
+pub(super) const HELD: usize = 64 << 20;
+/// What one holds besides its own line.
+const OVERHEAD: usize = 1 << 10;
+/// A pipe that is writable takes so much whole, pipe(7).
+const PIECE: usize = 4096;
+
+/// The client's end of the conversation.
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    waiting: Vec<u8>,
+    written: usize,
+    /// What each request without an answer holds.
+    unanswered: HashMap<Id, usize>,
+    held: usize,
+}
+
+impl Client {
+    /// Whether the client has so much to read that it should get no more.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() - self.written >= WAITING
+    }
+
+    /// Whether it has everything.
+    pub(super) fn is_up_to_date(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Notes a request of so many bytes that will be answered later.
+    ///
+    /// # Errors
+    /// EAGAIN when requests hold too much already.
+    pub(super) fn hold(&mut self, id: &Id, bytes: usize) -> Result<()> {
+        let bytes = bytes + OVERHEAD;
+        if self.held + bytes > HELD {
+            let why = format_args!("requests without an answer hold {HELD} bytes");
+            return Err(Error::os("hold request", why, Errno::EAGAIN)
+                .with_cure("wait for answers before sending more"));
+        }
+        self.held += bytes;
+        self.unanswered.insert(id.clone(), bytes);
+        Ok(())
+    }
+
+    /// Notes a request that holds nothing and is never refused for want of room.
+    pub(super) fn note(&mut self, id: &Id) {
+        self.unanswered.insert(id.clone(), 0);
+    }
+
+    /// Whether a request of this name waits for its answer.
+    pub(super) fn awaits(&self, id: &Id) -> bool {
+        self.unanswered.contains_key(id)
+    }
+
+    /// A request holds no more than its name from now on.
+    pub(super) fn release(&mut self, id: &Id) {
+        if let Some(bytes) = self.unanswered.get_mut(id) {
+            self.held -= *bytes;
+            *bytes = 0;
+        }
+    }
+
+    /// A request's answer.
+    pub(super) fn answer(&mut self, id: &Id, result: impl Serialize) {
+        self.forget(id);
+        self.line(&Answer { id, result });
+    }
+
+    /// The same, or what went wrong.
+    pub(super) fn settle(&mut self, id: &Id, result: Result<impl Serialize>) {
+        match result {
+            Ok(result) => self.answer(id, result),
+            Err(error) => self.refuse(Some(id), &error),
+        }
+    }
+
+    /// What went wrong, with a request or with a line that is none.
+    pub(super) fn refuse(&mut self, id: Option<&Id>, error: &Error) {
+        if let Some(id) = id {
+            self.forget(id);
+        }
+        let error = Failure::of(error);
+        self.line(&Refusal { id, error });
+    }
+
+    /// Something that happened before the answer.
+    pub(super) fn event(&mut self, id: &Id, event: &'static str, data: Option<Shown<'_>>) {
+        self.line(&Event { id, event, data });
+    }
+
+    fn forget(&mut self, id: &Id) {
+        self.release(id);
+        self.unanswered.remove(id);
+    }
+
+    fn line(&mut self, value: &impl Serialize) {
+        serde_json::to_writer(&mut self.waiting, value).expect("strings, numbers, lists and maps");
+        self.waiting.push(b'\n');
+    }
+
+    /// Writes what standard output takes without waiting. Its flags stay as they are: others may share them.
+    ///
+    /// # Errors
+    /// Those of write(2); EPIPE when nobody reads any more.
+    pub(super) fn write(&mut self) -> Result<()> {
+        let stdout = io::stdout();
+        let wrong = |e| Error::os("write answers", "standard output", e);
+        while self.written < self.waiting.len() {
+            let mut fds = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
+            match poll(&mut fds, PollTimeout::ZERO) {
+                Ok(0) | Err(Errno::EINTR) => break,
+                Ok(_) => {}
+                Err(e) => return Err(wrong(e)),
+            }
+            let end = self.waiting.len().min(self.written + PIECE);
+            match write(&stdout, &self.waiting[self.written..end]) {
+                Ok(n) => self.written += n,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => break,
+                Err(e) => return Err(wrong(e)),
+            }
+        }
+        if self.written == self.waiting.len() || self.written >= WAITING {
+            self.waiting.drain(..self.written);
+            self.written = 0;
+        }
+        Ok(())
+    }
+}
+
+/// There is no such sandbox or command.
+pub(super) fn unknown(what: &str, name: impl std::fmt::Display) -> Error {
+    Error::new(Kind::NotFound, format!("find {what}"), name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn held_requests_are_bounded_until_they_are_answered() {
+        let mut client = Client::default();
+        let ids: Vec<Id> = (0..5).map(Id::Number).collect();
+        for id in &ids[..3] {
+            client.hold(id, HELD / 4).unwrap();
+        }
+        let error = client.hold(&ids[3], HELD / 4).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::EAGAIN as i32));
+        assert!(!client.awaits(&ids[3]));
+        client.answer(&ids[0], ());
+        client.hold(&ids[3], HELD / 4).unwrap();
+        assert!(client.hold(&ids[4], HELD / 4).is_err());
+        // One that runs is still to be answered, but holds nothing.
+        client.release(&ids[1]);
+        assert!(client.awaits(&ids[1]));
+        client.hold(&ids[4], HELD / 4).unwrap();
+        for id in &ids[1..] {
+            client.answer(id, ());
+        }
+        assert_eq!((client.held, client.unanswered.len()), (0, 0));
+    }
+}

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A command that was asked for: its input on the way in, its output on the way out, its end.
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags};
+use nix::unistd::{read, write};
+use serde_json::json;
+use tare::{Error, Kind, Process, Reason, Result, Size, Status};
+
+use super::client::Client;
+use super::data::{Pieces, Shown};
+use super::message::{Encoding, Id, Run, Stream};
+
+/// Read at once, so that no command keeps the others from being heard.
+const CHUNK: usize = 32 << 10;
+/// What a terminal takes for end of file, termios(3).
+const END_OF_FILE: u8 = 4;
+/// More than a terminal's buffers hold.
+const TERMINAL_HOLDS: u64 = 1 << 20;
+
+/// From its request to its end.
+pub(super) struct Command {
+    pub(super) id: Id,
+    encoding: Encoding,
+    /// Whether input may come, and is not at its end.
+    takes_input: bool,
+    input: VecDeque<Input>,
+    /// Asked for before it was there.
+    early: Vec<(Id, Order)>,
+    is_terminal: bool,
+    running: Option<Running>,
+}
+
+/// Something to do to a command at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Order {
+    Signal(i32),
+    Kill,
+    Resize(Size),
+}
+
+struct Input {
+    id: Id,
+    data: Vec<u8>,
+    written: usize,
+    eof: bool,
+}
+
+struct Running {
+    process: Process,
+    stdin: Option<OwnedFd>,
+    outputs: [Output; 2],
+    is_terminal: bool,
+    /// So many bytes of output are still allowed.
+    room: u64,
+    /// It wrote more than that, and was killed for it.
+    over: bool,
+    status: Option<Status>,
+}
+
+struct Output {
+    event: &'static str,
+    fd: Option<OwnedFd>,
+    pieces: Pieces,
+    /// After the command's end: the most that it can have left here. What its leftovers in the
+    /// background write later is not waited for.
+    left: u64,
+}
+
+impl Command {
+    pub(super) fn new(id: &Id, run: &Run) -> Result<Self> {
+        let wrong = |what, why| Err(Error::new(Kind::Invalid, what, why));
+        if run.input.is_some() && run.stdin == Stream::Pipe {
+            return wrong("check command: stdin", "input was given whole");
+        }
+        if run.tty.is_some() && run.input.is_some() {
+            return wrong("check command: input", "a terminal's input is stdin");
+        }
+        Ok(Self {
+            id: id.clone(),
+            encoding: run.encoding,
+            takes_input: run.stdin == Stream::Pipe,
+            input: VecDeque::new(),
+            early: Vec::new(),
+            is_terminal: run.tty.is_some(),
+            running: None,
+        })
+    }
+
+    /// It executes.
+    pub(super) fn started(&mut self, process: Process, client: &mut Client) -> Result<()> {
+        client.release(&self.id);
+        client.event(&self.id, "started", None);
+        let mut running = Running::new(process)?;
+        for (id, order) in self.early.drain(..) {
+            client.settle(&id, running.obey(order).map(|()| json!({})));
+        }
+        running.write(&self.id, &mut self.input, client);
+        self.running = Some(running);
+        Ok(())
+    }
+
+    /// It will never execute, or is gone: nothing that was asked of it can be done.
+    pub(super) fn abandon(&mut self, client: &mut Client) {
+        for id in self.early.drain(..).map(|(id, _)| id) {
+            client.refuse(Some(&id), &ended("find command", &self.id, Errno::ESRCH));
+        }
+        for id in self.input.drain(..).map(|input| input.id) {
+            client.refuse(Some(&id), &ended("send input", &self.id, Errno::EPIPE));
+        }
+    }
+
+    /// Does it at once, or as soon as there is a process.
+    pub(super) fn order(&mut self, id: &Id, order: Order, client: &mut Client) {
+        match &mut self.running {
+            Some(running) => client.settle(id, running.obey(order).map(|()| json!({}))),
+            None => self.early.push((id.clone(), order)),
+        }
+    }
+
+    /// Whether input can be sent to it.
+    pub(super) fn check_input(&self) -> Result<()> {
+        match self.takes_input {
+            true => Ok(()),
+            false => {
+                let why = format_args!("command {} takes none, or no more", self.id);
+                Err(Error::new(Kind::Invalid, "send input", why)
+                    .with_cure("\"stdin\": \"pipe\" when it is run"))
+            }
+        }
+    }
+
+    /// Queues input that was checked.
+    pub(super) fn send(&mut self, id: Id, data: Vec<u8>, eof: bool, client: &mut Client) {
+        // A terminal stays open after Ctrl-D.
+        self.takes_input = !eof || self.is_terminal;
+        self.input.push_back(Input {
+            id,
+            data,
+            written: 0,
+            eof,
+        });
+        if let Some(running) = &mut self.running {
+            running.write(&self.id, &mut self.input, client);
+        }
+    }
+
+    /// Whether only its answer is missing.
+    pub(super) fn is_ending(&self) -> bool {
+        self.running.as_ref().is_some_and(|r| r.status.is_some())
+    }
+
+    /// What to wait for; nothing that would make output, if `full`.
+    pub(super) fn watch<'a>(&'a self, full: bool, fds: &mut Vec<PollFd<'a>>) {
+        let Some(running) = &self.running else {
+            return;
+        };
+        if running.status.is_none() {
+            fds.push(PollFd::new(running.process.status_fd(), PollFlags::POLLIN));
+        }
+        if !full && !running.over {
+            let open = running.outputs.iter().filter_map(|o| o.fd.as_ref());
+            fds.extend(open.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        }
+        if let Some(fd) = running.input_fd()
+            && !self.input.is_empty()
+        {
+            fds.push(PollFd::new(fd, PollFlags::POLLOUT));
+        }
+    }
+
+    /// Carries on where something is ready; true when it has ended and was answered.
+    ///
+    /// # Errors
+    /// When its pipes cannot be read: what becomes of it is not known then.
+    pub(super) fn advance(&mut self, client: &mut Client) -> Result<bool> {
+        let Some(running) = &mut self.running else {
+            return Ok(false);
+        };
+        running.write(&self.id, &mut self.input, client);
+        running.notice_end()?;
+        let dry = running.read(&self.id, self.encoding, client)?;
+        let Some(mut status) = running.status.filter(|_| dry) else {
+            return Ok(false);
+        };
+        for output in &mut running.outputs {
+            output.show(&self.id, None, self.encoding, client);
+        }
+        if running.over {
+            // It may have ended by itself before it was killed, but what it wrote is cut.
+            status.reason = Reason::Output;
+        }
+        self.abandon(client);
+        client.answer(&self.id, status);
+        Ok(true)
+    }
+
+    /// Ends it without knowing more of it.
+    pub(super) fn give_up(&mut self, error: &Error, client: &mut Client) {
+        if let Some(running) = &self.running {
+            // If the sandbox cannot be told, it is gone, and the command with it.
+            let _ = running.process.kill();
+        }
+        self.abandon(client);
+        client.refuse(Some(&self.id), error);
+    }
+}
+
+fn ended(step: &'static str, id: &Id, errno: Errno) -> Error {
+    Error::os(step, format_args!("command {id} has ended"), errno)
+}
+
+impl Running {
+    fn new(process: Process) -> Result<Self> {
+        let stdin = process.take_stdin();
+        let outputs = match outputs(&process, stdin.as_ref()) {
+            Ok(outputs) => outputs,
+            Err(error) => {
+                // If the sandbox cannot be told, it is gone, and the command with it.
+                let _ = process.kill();
+                return Err(error);
+            }
+        };
+        Ok(Self {
+            is_terminal: process.terminal().is_some(),
+            room: process.output_limit(),
+            process,
+            stdin,
+            outputs,
+            over: false,
+            status: None,
+        })
+    }
+
+    fn obey(&self, order: Order) -> Result<()> {
+        match order {
+            Order::Signal(signal) => self.process.signal(signal),
+            Order::Kill => self.process.kill(),
+            Order::Resize(size) => self.process.resize(size),
+        }
+    }
+
+    /// Where its input goes.
+    fn input_fd(&self) -> Option<BorrowedFd<'_>> {
+        match self.is_terminal {
+            true => self.process.terminal(),
+            false => self.stdin.as_ref().map(|fd| fd.as_fd()),
+        }
+    }
+
+    /// Writes what its pipe takes, answers what it has taken whole.
+    fn write(&mut self, id: &Id, queue: &mut VecDeque<Input>, client: &mut Client) {
+        while let Some(input) = queue.front_mut() {
+            if input.eof && self.is_terminal {
+                input.data.push(END_OF_FILE);
+                input.eof = false;
+            }
+            let Some(fd) = self.input_fd() else {
+                return;
+            };
+            let left = &input.data[input.written..];
+            let outcome = match left.is_empty() {
+                true => Ok(()),
+                false => match write(fd, left) {
+                    Ok(n) => {
+                        input.written += n;
+                        continue;
+                    }
+                    Err(Errno::EINTR) => continue,
+                    Err(Errno::EAGAIN) => return,
+                    Err(e) => Err(Error::os("send input", format_args!("command {id}"), e)),
+                },
+            };
+            if input.eof {
+                self.stdin = None;
+            }
+            client.settle(&input.id, outcome.map(|()| json!({})));
+            queue.pop_front();
+        }
+    }
+
+    fn notice_end(&mut self) -> Result<()> {
+        if self.status.is_some() {
+            return Ok(());
+        }
+        self.status = self.process.try_wait()?;
+        if self.status.is_some() {
+            for output in &mut self.outputs {
+                output.left = output.holds();
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a chunk of each stream while it runs, all that is left once it has ended; true when
+    /// there is no more now.
+    fn read(&mut self, id: &Id, encoding: Encoding, client: &mut Client) -> Result<bool> {
+        loop {
+            let mut dry = true;
+            for at in 0..self.outputs.len() {
+                if self.over {
+                    return Ok(true);
+                }
+                if client.is_full() {
+                    return Ok(false);
+                }
+                dry &= self.read_one(at, id, encoding, client)?;
+            }
+            if dry || self.status.is_none() {
+                return Ok(dry);
+            }
+        }
+    }
+
+    fn read_one(
+        &mut self,
+        at: usize,
+        id: &Id,
+        encoding: Encoding,
+        client: &mut Client,
+    ) -> Result<bool> {
+        let output = &mut self.outputs[at];
+        let Some(fd) = &output.fd else {
+            return Ok(true);
+        };
+        if output.left == 0 {
+            return Ok(true);
+        }
+        let mut chunk = [0; CHUNK];
+        let length = match read(fd, &mut chunk) {
+            Ok(n) => n,
+            Err(Errno::EINTR) => return Ok(false),
+            Err(Errno::EAGAIN) => return Ok(true),
+            // A terminal says so when its last user is gone.
+            Err(Errno::EIO) => 0,
+            Err(e) => return Err(Error::os("read output", "read", e)),
+        };
+        if length == 0 {
+            output.fd = None;
+            return Ok(true);
+        }
+        output.left = output.left.saturating_sub(length as u64);
+        let fits = length.min(usize::try_from(self.room).unwrap_or(usize::MAX));
+        self.room -= fits as u64;
+        output.show(id, Some(&chunk[..fits]), encoding, client);
+        if fits < length {
+            self.over = true;
+            // The pipes stay open, or SIGPIPE would come first. If it cannot be told, the sandbox
+            // is gone, and the status comes at once.
+            let _ = self.process.kill_for_output();
+        }
+        Ok(false)
+    }
+}
+
+/// Its output, and its input, made ready for never waiting.
+fn outputs(process: &Process, stdin: Option<&OwnedFd>) -> Result<[Output; 2]> {
+    let master = process.terminal().map(|fd| fd.try_clone_to_owned());
+    let master = master
+        .transpose()
+        .map_err(|e| Error::io("carry terminal", "dup", e))?;
+    let stdout = master.or(process.take_stdout());
+    let stderr = process.take_stderr();
+    for fd in stdin.into_iter().chain(&stdout).chain(&stderr) {
+        // The command's end is a description of its own, so it never sees this flag.
+        fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .map_err(|e| Error::os("start command", "fcntl", e))?;
+    }
+    Ok([Output::new("stdout", stdout), Output::new("stderr", stderr)])
+}
+
+impl Output {
+    fn new(event: &'static str, fd: Option<OwnedFd>) -> Self {
+        Self {
+            event,
+            fd,
+            pieces: Pieces::default(),
+            left: u64::MAX,
+        }
+    }
+
+    /// The most that can be in the pipe, or in a terminal's buffers.
+    fn holds(&self) -> u64 {
+        let size = |fd| fcntl(fd, FcntlArg::F_GETPIPE_SZ);
+        let size = self.fd.as_ref().map_or(Ok(0), size);
+        size.map_or(TERMINAL_HOLDS, |bytes| bytes as u64)
+    }
+
+    /// Sends it, or what is held back when nothing more comes.
+    fn show(&mut self, id: &Id, chunk: Option<&[u8]>, encoding: Encoding, client: &mut Client) {
+        let bytes = match chunk {
+            Some(chunk) => self.pieces.next(chunk, encoding),
+            None => self.pieces.rest(),
+        };
+        if !bytes.is_empty() {
+            client.event(id, self.event, Some(Shown::new(&bytes, encoding)));
+        }
+    }
+}

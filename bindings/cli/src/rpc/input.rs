@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Lines from the client, of bounded length, from whatever standard input is.
+#![forbid(unsafe_code)]
+
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+use nix::unistd::read;
+use tare::{Error, Kind, Result};
+
+/// The longest line, without its end.
+pub(super) const LINE: usize = 16 << 20;
+/// Read at once.
+const CHUNK: usize = 64 << 10;
+
+/// What was read and not yet taken.
+#[derive(Debug)]
+pub(super) struct Lines {
+    bytes: Vec<u8>,
+    /// So many are known to hold no end of a line.
+    looked: usize,
+    longest: usize,
+    /// Inside of a line that is too long.
+    skipping: bool,
+    ended: bool,
+}
+
+impl Lines {
+    pub(super) fn new(longest: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            looked: 0,
+            longest,
+            skipping: false,
+            ended: false,
+        }
+    }
+
+    /// Whether nothing more will come.
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether everything that was read was taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Reads once, when there is something to read.
+    pub(super) fn read(&mut self, fd: BorrowedFd<'_>) -> Result<()> {
+        let mut chunk = [0; CHUNK];
+        match read(fd, &mut chunk) {
+            Ok(0) => {
+                self.ended = true;
+                // A last line without an end.
+                if !self.bytes.is_empty() {
+                    self.bytes.push(b'\n');
+                }
+            }
+            Ok(n) => self.bytes.extend_from_slice(&chunk[..n]),
+            Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(e) => return Err(Error::os("read requests", "standard input", e)),
+        }
+        Ok(())
+    }
+
+    /// The next line that is whole and not empty, or what is wrong with it.
+    pub(super) fn next(&mut self) -> Option<Result<Vec<u8>>> {
+        loop {
+            let end = self.bytes[self.looked..].iter().position(|b| *b == b'\n');
+            let Some(end) = end.map(|at| at + self.looked) else {
+                self.looked = self.bytes.len();
+                return self.cut().then(|| Err(self.too_long()));
+            };
+            let rest = self.bytes.split_off(end + 1);
+            let mut line = std::mem::replace(&mut self.bytes, rest);
+            self.looked = 0;
+            line.truncate(end);
+            if std::mem::take(&mut self.skipping) || line.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            return Some(match line.len() > self.longest {
+                true => Err(self.too_long()),
+                false => Ok(line),
+            });
+        }
+    }
+
+    /// Drops what is part of a line that is too long; true when that is news.
+    fn cut(&mut self) -> bool {
+        let news = !self.skipping && self.bytes.len() > self.longest;
+        if news || self.skipping {
+            self.bytes.clear();
+            self.looked = 0;
+            self.skipping = true;
+        }
+        news
+    }
+
+    fn too_long(&self) -> Error {
+        let why = format_args!("a line is longer than {} bytes", self.longest);
+        Error::new(Kind::Invalid, "read requests", why).with_cure("several requests")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::os::fd::AsFd as _;
+
+    /// What comes of these bytes, read as they come, with lines of at most 8.
+    fn lines(input: &[u8]) -> Vec<Option<String>> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(input).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        let mut lines = Lines::new(8);
+        let mut found = Vec::new();
+        while !lines.ended() {
+            lines.read(file.as_fd()).unwrap();
+            while let Some(line) = lines.next() {
+                found.push(line.ok().map(|l| String::from_utf8(l).unwrap()));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn lines_are_told_apart_and_bounded() {
+        let some = |text: &str| Some(text.to_owned());
+        for (input, expected) in [
+            ("", vec![]),
+            ("\n \n\r\n", vec![]),
+            ("a\nb", vec![some("a"), some("b")]),
+            ("12345678\n", vec![some("12345678")]),
+            ("123456789\nb\n", vec![None, some("b")]),
+            ("123456789", vec![None]),
+        ] {
+            assert_eq!(lines(input.as_bytes()), expected, "{input:?}");
+        }
+        // Longer than what is read at once.
+        let mut long = vec![b'x'; 3 * CHUNK];
+        long.extend(b"\nb\n");
+        assert_eq!(lines(&long), [None, some("b")]);
+    }
+}

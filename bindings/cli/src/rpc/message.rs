@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a client may ask: the requests, as they are read and as the schema shows them.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tare::spec::{ByteSize, from_json, nearest};
+use tare::{Error, Kind, Result, Size, Spec};
+
+use super::data::Data;
+use super::value::{Seconds, SignalNumber};
+
+/// A request's name, which its answer and its events bear: a number or a text that no other request
+/// without an answer has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Id {
+    /// A number.
+    Number(u64),
+    /// A text.
+    Text(String),
+}
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => write!(f, "{text:?}"),
+        }
+    }
+}
+
+/// The frame of every request.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Frame<'a> {
+    id: Id,
+    method: String,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+/// A request, read and checked.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) id: Id,
+    pub(super) call: Call,
+}
+
+/// A line that is no request; with its id, if that could be read.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) id: Option<Id>,
+    pub(super) error: Error,
+}
+
+/// Ties every method's name to its parameters, once for the reader and the schema.
+macro_rules! methods {
+    ($($name:literal $variant:ident $why:literal,)*) => {
+        /// What is asked for.
+        #[derive(Debug)]
+        pub(super) enum Call {
+            $(#[doc = $why] $variant($variant),)*
+        }
+
+        impl Call {
+            /// Every method.
+            pub(super) const METHODS: &[&str] = &[$($name),*];
+
+            fn read(method: &str, params: &str) -> Result<Self> {
+                match method {
+                    $($name => from_json(concat!("parse ", $name, " request"), params).map(Self::$variant),)*
+                    _ => Err(unknown(method)),
+                }
+            }
+
+            /// Name, description and the schema of the parameters of every method.
+            pub(super) fn schemas(
+                generator: &mut schemars::SchemaGenerator,
+            ) -> Vec<(&'static str, &'static str, schemars::Schema)> {
+                vec![$(($name, $why, generator.subschema_for::<$variant>())),*]
+            }
+        }
+    };
+}
+
+methods! {
+    "hello" Hello "Tells version, methods and bounds.",
+    "open" Open "Opens a sandbox.",
+    "run" Run "Runs a command: events as it goes, the answer when it has ended.",
+    "stdin" Input "Sends input to a command; answered when the command's pipe has taken it.",
+    "signal" Signal "Sends a signal to a command itself.",
+    "kill" Kill "Kills a command and everything that it started.",
+    "resize" Resize "Tells a command's terminal another size.",
+    "reset" Reset "Ends everything in a sandbox and starts again from the image.",
+    "effective" Inspect "Says what is really in force in a sandbox.",
+    "close" Close "Ends a sandbox; answered when nothing of it is left.",
+}
+
+/// Parameters of `hello`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+pub(super) struct Hello {
+    /// The version of the protocol that the client speaks. Default: not checked.
+    pub(super) protocol: Option<u32>,
+}
+
+/// Parameters of `open`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Open {
+    /// The name that it is to have here; 1 to 256 bytes.
+    #[schemars(length(min = 1, max = 256))]
+    pub(super) sandbox: String,
+    /// What to make. Default: every key's own.
+    #[serde(default)]
+    #[schemars(with = "Option<Spec>")]
+    pub(super) spec: Option<Box<RawValue>>,
+}
+
+/// Parameters of `run`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Run {
+    /// Where.
+    pub(super) sandbox: String,
+    /// Program and arguments. Default: the image's own command.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub(super) argv: Option<Vec<Data>>,
+    /// Variables over the sandbox's environment. Default: none.
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, Data>,
+    /// Working directory inside, absolute; made if it is missing. Default: the sandbox's.
+    #[serde(default)]
+    pub(super) cwd: Option<Data>,
+    /// `USER[:GROUP]`, by name or number. Default: the sandbox's.
+    #[serde(default)]
+    pub(super) user: Option<String>,
+    /// All of its input; not together with `stdin`. Default: none.
+    #[serde(default)]
+    pub(super) input: Option<Data>,
+    /// Whether input will come by `stdin` requests. Default: `null`, `/dev/null`.
+    #[serde(default)]
+    pub(super) stdin: Stream,
+    /// Whether its standard output comes as events. Default: `pipe`.
+    #[serde(default = "Stream::pipe")]
+    pub(super) stdout: Stream,
+    /// Whether its standard error comes as events, or goes where its standard output goes. Default: `pipe`.
+    #[serde(default)]
+    pub(super) stderr: Errors,
+    /// How output is written: `auto` (text where it is UTF-8) or `base64`. Default: `auto`.
+    #[serde(default)]
+    pub(super) encoding: Encoding,
+    /// After this time it is killed with everything that it started. Default: never.
+    #[serde(default)]
+    pub(super) timeout: Option<Seconds>,
+    /// Bytes of output, both streams together, after which it is killed. Default: `limits.output`.
+    #[serde(default)]
+    pub(super) output_limit: Option<ByteSize>,
+    /// Gives it a terminal of this size, whose output are the `stdout` events. Default: none.
+    #[serde(default)]
+    pub(super) tty: Option<Terminal>,
+}
+
+/// What is at the other end of a standard stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Stream {
+    /// `/dev/null`.
+    #[default]
+    Null,
+    /// The client.
+    Pipe,
+}
+
+impl Stream {
+    fn pipe() -> Self {
+        Self::Pipe
+    }
+}
+
+/// What is at the other end of standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Errors {
+    /// `/dev/null`.
+    Null,
+    /// The client.
+    #[default]
+    Pipe,
+    /// The same as of standard output.
+    Stdout,
+}
+
+/// How output is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Encoding {
+    /// Text where it is UTF-8, else base64.
+    #[default]
+    Auto,
+    /// Always base64.
+    Base64,
+}
+
+/// Size of a terminal in characters.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Terminal {
+    /// Lines.
+    rows: u16,
+    /// Characters in a line.
+    columns: u16,
+}
+
+impl From<Terminal> for Size {
+    fn from(Terminal { rows, columns }: Terminal) -> Self {
+        Self { rows, columns }
+    }
+}
+
+/// Parameters of `stdin`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Input {
+    /// The id of the `run` request.
+    pub(super) command: Id,
+    /// What to send. Default: nothing.
+    #[serde(default)]
+    pub(super) data: Data,
+    /// Whether that is the end; with a terminal, Ctrl-D is sent. Default: false.
+    #[serde(default)]
+    pub(super) eof: bool,
+}
+
+/// Parameters of `signal`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Signal {
+    /// The id of the `run` request.
+    pub(super) command: Id,
+    /// Its number, or its name as `TERM` or `SIGTERM`.
+    pub(super) signal: SignalNumber,
+}
+
+/// Parameters of `kill`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kill {
+    /// The id of the `run` request.
+    pub(super) command: Id,
+}
+
+/// Parameters of `resize`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Resize {
+    /// The id of the `run` request.
+    pub(super) command: Id,
+    /// Lines.
+    rows: u16,
+    /// Characters in a line.
+    columns: u16,
+}
+
+impl Resize {
+    pub(super) fn size(&self) -> Size {
+        Size {
+            rows: self.rows,
+            columns: self.columns,
+        }
+    }
+}
+
+/// Declares parameters that only name a sandbox.
+macro_rules! of_a_sandbox {
+    ($($name:ident $why:literal,)*) => {$(
+        #[doc = $why]
+        #[derive(Debug, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct $name {
+            /// Which.
+            pub(super) sandbox: String,
+        }
+    )*};
+}
+
+of_a_sandbox! {
+    Reset "Parameters of `reset`.",
+    Inspect "Parameters of `effective`.",
+    Close "Parameters of `close`.",
+}
+
+impl Request {
+    /// Reads a line.
+    pub(super) fn read(line: &[u8]) -> Result<Self, Refused> {
+        let refused = |id, error| Refused { id, error };
+        let text = std::str::from_utf8(line).map_err(|e| {
+            let error = Error::new(Kind::Invalid, "parse request", e);
+            refused(None, error)
+        })?;
+        let frame: Frame<'_> =
+            from_json("parse request", text).map_err(|error| refused(id_of(text), error))?;
+        let params = frame.params.map_or("{}", RawValue::get);
+        match Call::read(&frame.method, params) {
+            Ok(call) => Ok(Self { id: frame.id, call }),
+            Err(error) => Err(refused(Some(frame.id), error)),
+        }
+    }
+}
+
+/// The id of a request that is wrong otherwise.
+fn id_of(text: &str) -> Option<Id> {
+    let mut line: serde_json::Value = serde_json::from_str(text).ok()?;
+    serde_json::from_value(line.get_mut("id")?.take()).ok()
+}
+
+fn unknown(method: &str) -> Error {
+    let why = format_args!("{method:?} is no method");
+    let error = Error::new(Kind::Invalid, "parse request: method", why);
+    match nearest(method, Call::METHODS.iter().copied()) {
+        Some(name) => error.with_cure(format!("{name:?}")),
+        None => error,
+    }
+}
+
+/// A duration as the time limit of a command.
+impl From<Seconds> for Duration {
+    fn from(Seconds(duration): Seconds) -> Self {
+        duration
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_wrong_lines_are_refused_by_name() {
+        // Line, the id that the refusal bears, what it says.
+        let rows = [
+            ("", None, "EOF"),
+            ("{", None, "EOF"),
+            ("[]", None, "parse request"),
+            (r#"{"id":1}"#, Some(1), "missing field `method`"),
+            (r#"{"method":"hello"}"#, None, "missing field `id`"),
+            (r#"{"id":-1,"method":"hello"}"#, None, "parse request: id"),
+            (r#"{"id":1,"method":"opne"}"#, Some(1), r#"try: "open""#),
+            (
+                r#"{"id":1,"method":"hello","param":{}}"#,
+                Some(1),
+                r#"try: "params""#,
+            ),
+            (r#"{"id":1,"method":"hello"} 1"#, None, "trailing"),
+            (
+                r#"{"id":1,"method":"hello","id":2}"#,
+                Some(2),
+                "duplicate field",
+            ),
+            (
+                r#"{"id":1,"method":"run"}"#,
+                Some(1),
+                "missing field `sandbox`",
+            ),
+            (
+                r#"{"id":1,"method":"run","params":{"sandbox":"a","comand":"x"}}"#,
+                Some(1),
+                "parse run request",
+            ),
+            (
+                r#"{"id":1,"method":"run","params":{"sandbox":"a","time_out":1}}"#,
+                Some(1),
+                r#"try: "timeout""#,
+            ),
+            (
+                r#"{"id":1,"method":"run","params":{"sandbox":"a","timeout":-1}}"#,
+                Some(1),
+                "parse run request: timeout",
+            ),
+            (
+                r#"{"id":1,"method":"signal","params":{"command":2,"signal":"TREM"}}"#,
+                Some(1),
+                "parse signal request: signal",
+            ),
+            (
+                r#"{"id":1,"method":"run","params":{"sandbox":"a","argv":["a",{"base64":"!"}]}}"#,
+                Some(1),
+                "parse run request: argv[1]",
+            ),
+        ];
+        for (line, id, part) in rows {
+            let refused = Request::read(line.as_bytes()).expect_err(line);
+            assert_eq!(refused.id, id.map(Id::Number), "{line}");
+            let said = refused.error.to_string();
+            assert!(said.contains(part), "{line}: {said:?} lacks {part:?}");
+            assert_eq!(refused.error.kind(), Kind::Invalid, "{line}");
+        }
+        assert!(Request::read(b"\xff").is_err());
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `tare schema`: the JSON Schemas of a spec and of the protocol, from the types that are read and written.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+use tare::{Effective, Error, Kind, Result, Spec, Status};
+
+use super::answer::Greeting;
+use super::data::Data;
+use super::message::{Call, Id};
+use crate::failure::Failure;
+use crate::text::print;
+
+/// What `tare schema` was told.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// What to describe
+    #[arg(value_enum, default_value_t = Subject::Spec)]
+    subject: Subject,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Subject {
+    /// What `tare run --spec` reads
+    Spec,
+    /// What `tare rpc` reads and writes
+    Rpc,
+}
+
+/// Prints it.
+pub(crate) fn schema(flags: &Flags) -> Result<ExitCode> {
+    let schema = match flags.subject {
+        Subject::Spec => SchemaSettings::draft2020_12()
+            .into_generator()
+            .into_root_schema_for::<Spec>()
+            .to_value(),
+        Subject::Rpc => rpc(),
+    };
+    let text = serde_json::to_string_pretty(&schema)
+        .map_err(|e| Error::new(Kind::Broken, "write schema", e))?;
+    print(&(text + "\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Requests and what answers them, a line each.
+fn rpc() -> Value {
+    let mut requests = SchemaSettings::draft2020_12().into_generator();
+    let id = requests.subschema_for::<Id>().to_value();
+    let asked: Vec<Value> = Call::schemas(&mut requests)
+        .into_iter()
+        .map(|(method, why, params)| request(&id, method, why, params.to_value()))
+        .collect();
+    let mut definitions = requests.take_definitions(true);
+    // What is written has every key, what is read need not.
+    let mut replies = SchemaSettings::draft2020_12()
+        .for_serialize()
+        .into_generator();
+    let result = json!({"anyOf": [
+        replies.subschema_for::<Status>(),
+        replies.subschema_for::<Effective>(),
+        replies.subschema_for::<Greeting>(),
+        {"description": "Done.", "type": "object", "maxProperties": 0},
+    ]});
+    let failure = replies.subschema_for::<Failure<'_>>().to_value();
+    let data = replies.subschema_for::<Data>().to_value();
+    definitions.extend(replies.take_definitions(true));
+    let told = [
+        line(
+            "The one answer to a request.",
+            json!({"id": &id, "result": result}),
+        ),
+        line(
+            "The answer to a request that failed; id is null if the line had none that can be told.",
+            json!({"id": {"anyOf": [&id, {"type": "null"}]}, "error": failure}),
+        ),
+        line(
+            "A command executes.",
+            json!({"id": &id, "event": {"const": "started"}}),
+        ),
+        line(
+            "A command has written something.",
+            json!({"id": &id, "event": {"enum": ["stdout", "stderr"]}, "data": data}),
+        ),
+    ];
+    definitions.insert("Request".into(), json!({"oneOf": asked}));
+    definitions.insert("Reply".into(), json!({"oneOf": told}));
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "tare rpc",
+        "description": "A line of a conversation with tare rpc, protocol 1.",
+        "anyOf": [{"$ref": "#/$defs/Request"}, {"$ref": "#/$defs/Reply"}],
+        "$defs": definitions,
+    })
+}
+
+fn request(id: &Value, method: &str, why: &str, params: Value) -> Value {
+    let mut request = line(
+        why,
+        json!({"id": id, "method": {"const": method}, "params": params}),
+    );
+    if method == "hello" {
+        // The only one whose parameters may all be left out.
+        request["required"] = json!(["id", "method"]);
+    }
+    request
+}
+
+/// An object with just these keys.
+fn line(why: &str, properties: Value) -> Value {
+    let keys: Vec<&String> = properties
+        .as_object()
+        .map_or(Vec::new(), |p: &Map<String, Value>| p.keys().collect());
+    json!({
+        "description": why,
+        "type": "object",
+        "required": keys,
+        "properties": properties,
+        "additionalProperties": false,
+    })
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The conversation: one loop that reads requests, watches every command and writes what comes of both.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Receiver, Sender, sync_channel};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tare::{Error, Kind, Result, Spec, Store};
+
+use super::answer::Greeting;
+use super::client::{Client, unknown};
+use super::command::{Command, Order};
+use super::input::{LINE, Lines};
+use super::message::{Call, Hello, Id, Open, Refused, Request, Run};
+use super::worker::{Job, News, Task, Wire, start};
+
+/// News of workers that wait; a worker with more waits itself.
+const NEWS: usize = 64;
+/// The longest name of a sandbox or a request.
+const NAME: usize = 256;
+
+/// Everything between the first request and the last answer.
+pub(super) struct Session {
+    store: Store,
+    client: Client,
+    requests: Lines,
+    /// In the order in which they are heard.
+    commands: Vec<Command>,
+    sandboxes: HashMap<String, Sender<Job>>,
+    /// Threads that have not ended.
+    workers: usize,
+    wire: Wire,
+    news: Receiver<News>,
+    woken: UnixStream,
+}
+
+impl Session {
+    pub(super) fn new(store: Store) -> Result<Self> {
+        let wrong = |e| Error::io("begin session", "socketpair", e);
+        let (wake, woken) = UnixStream::pair().map_err(wrong)?;
+        wake.set_nonblocking(true).map_err(wrong)?;
+        woken.set_nonblocking(true).map_err(wrong)?;
+        let (sender, news) = sync_channel(NEWS);
+        Ok(Self {
+            store,
+            client: Client::default(),
+            requests: Lines::new(LINE),
+            commands: Vec::new(),
+            sandboxes: HashMap::new(),
+            workers: 0,
+            wire: Wire::new(sender, wake),
+            news,
+            woken,
+        })
+    }
+
+    /// Until the input has ended, everything is closed and every answer is read.
+    pub(super) fn speak(mut self) -> Result<()> {
+        loop {
+            // What is left undone for want of room is done when there is some.
+            let undone = [self.take_requests(), self.take_news()].contains(&false);
+            self.client.write()?;
+            if self.is_over() {
+                return Ok(());
+            }
+            let ready = self.wait(undone)?;
+            self.advance(&ready);
+        }
+    }
+
+    fn is_over(&mut self) -> bool {
+        let heard = self.requests.ended() && self.requests.is_empty();
+        if heard {
+            // Its worker does what it was asked before, then closes it, which ends its commands.
+            self.sandboxes.clear();
+        }
+        heard && self.workers == 0 && self.commands.is_empty() && self.client.is_up_to_date()
+    }
+
+    /// Waits until something can be done; the indexes of commands for which there is.
+    fn wait(&mut self, undone: bool) -> Result<Vec<usize>> {
+        let (stdin, stdout) = (io::stdin(), io::stdout());
+        let full = self.client.is_full();
+        let mut on_stdout = PollFlags::empty();
+        on_stdout.set(PollFlags::POLLOUT, !self.client.is_up_to_date());
+        let mut fds = vec![PollFd::new(stdout.as_fd(), on_stdout)];
+        if !full {
+            fds.push(PollFd::new(self.woken.as_fd(), PollFlags::POLLIN));
+        }
+        let reading = !full && !self.requests.ended();
+        if reading {
+            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+        }
+        let input = fds.len() - 1;
+        let mut ends = Vec::with_capacity(self.commands.len());
+        let first = fds.len();
+        for command in &self.commands {
+            command.watch(full, &mut fds);
+            ends.push(fds.len());
+        }
+        let ending = |command: &Command| !full && command.is_ending();
+        let timeout = match !full && (undone || self.commands.iter().any(ending)) {
+            true => PollTimeout::ZERO,
+            false => PollTimeout::NONE,
+        };
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(Error::os("wait for requests", "poll", e)),
+        }
+        let told = |fd: &PollFd<'_>| fd.any() == Some(true);
+        let broken = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
+        if fds[0]
+            .revents()
+            .is_some_and(|flags| flags.intersects(broken))
+        {
+            return Err(Error::os("write answers", "standard output", Errno::EPIPE));
+        }
+        let read = reading && told(&fds[input]);
+        let mut ready = Vec::new();
+        let mut begin = first;
+        for (at, end) in ends.into_iter().enumerate() {
+            if fds[begin..end].iter().any(told) || ending(&self.commands[at]) {
+                ready.push(at);
+            }
+            begin = end;
+        }
+        drop(fds);
+        if read {
+            self.requests.read(stdin.as_fd())?;
+        }
+        Ok(ready)
+    }
+
+    /// Lets commands carry on; those that could not, for want of room, are first the next time.
+    fn advance(&mut self, ready: &[usize]) {
+        let mut over = Vec::new();
+        let mut stuck = None;
+        for at in ready {
+            if stuck.is_none() && self.client.is_full() {
+                stuck = Some(*at);
+            }
+            let command = &mut self.commands[*at];
+            match command.advance(&mut self.client) {
+                Ok(false) => {}
+                Ok(true) => over.push(*at),
+                Err(error) => {
+                    command.give_up(&error, &mut self.client);
+                    over.push(*at);
+                }
+            }
+        }
+        if let Some(at) = stuck {
+            self.commands.rotate_left(at);
+            let length = self.commands.len();
+            over.iter_mut()
+                .for_each(|o| *o = (*o + length - at) % length);
+            over.sort_unstable();
+        }
+        for at in over.into_iter().rev() {
+            self.commands.remove(at);
+        }
+    }
+
+    /// Hears what workers tell; false if there may be more.
+    fn take_news(&mut self) -> bool {
+        let mut bytes = [0; 256];
+        // However often they woke us, once is enough.
+        while (&self.woken).read(&mut bytes).is_ok_and(|n| n > 0) {}
+        while !self.client.is_full() {
+            match self.news.try_recv() {
+                Ok(news) => self.hear(news),
+                Err(_) => return true,
+            }
+        }
+        false
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Ended => self.workers -= 1,
+            News::Gone(name) => drop(self.sandboxes.remove(&name)),
+            News::Done(id, result) => {
+                // A command that could not be started takes with it what was asked of it.
+                if let Some(at) = self.commands.iter().position(|c| c.id == id) {
+                    self.commands.remove(at).abandon(&mut self.client);
+                }
+                self.client.settle(&id, result);
+            }
+            News::Started(id, process) => {
+                let Some(at) = self.commands.iter().position(|c| c.id == id) else {
+                    return;
+                };
+                let command = &mut self.commands[at];
+                if let Err(error) = command.started(*process, &mut self.client) {
+                    command.give_up(&error, &mut self.client);
+                    self.commands.remove(at);
+                }
+            }
+        }
+    }
+
+    /// Takes the requests that were read; false if there may be more.
+    fn take_requests(&mut self) -> bool {
+        while !self.client.is_full() {
+            match self.requests.next() {
+                None => return true,
+                Some(Err(error)) => self.client.refuse(None, &error),
+                Some(Ok(line)) => self.take(&line),
+            }
+        }
+        false
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        let request = match Request::read(line) {
+            Ok(request) => request,
+            Err(Refused { id, error }) => {
+                let known = id.filter(|id| !self.client.awaits(id));
+                return self.client.refuse(known.as_ref(), &error);
+            }
+        };
+        let Request { id, call } = request;
+        if self.client.awaits(&id) {
+            let why = format_args!("a request {id} waits for its answer");
+            let error = Error::new(Kind::Exists, "check request: id", why);
+            // With the id, it would be taken for the other one's answer.
+            return self.client.refuse(None, &error.with_cure("another id"));
+        }
+        if let Err(error) = self.call(&id, call, line.len()) {
+            self.client.refuse(Some(&id), &error);
+        }
+    }
+
+    fn call(&mut self, id: &Id, call: Call, length: usize) -> Result<()> {
+        if let Id::Text(text) = id
+            && text.len() > NAME
+        {
+            let why = format_args!("{} bytes are more than {NAME}", text.len());
+            return Err(Error::new(Kind::Invalid, "check request: id", why));
+        }
+        let (sandbox, task) = match call {
+            Call::Hello(hello) => return self.hello(id, &hello),
+            Call::Open(open) => return self.open(id, open, length),
+            Call::Run(run) => return self.run(id, run, length),
+            Call::Input(input) => {
+                let at = self.find(&input.command)?;
+                self.commands[at].check_input()?;
+                self.client.hold(id, length)?;
+                let (data, eof) = (input.data.0, input.eof);
+                self.commands[at].send(id.clone(), data, eof, &mut self.client);
+                return Ok(());
+            }
+            Call::Signal(signal) => {
+                return self.order(id, &signal.command, Order::Signal(signal.signal.0));
+            }
+            Call::Kill(kill) => return self.order(id, &kill.command, Order::Kill),
+            Call::Resize(resize) => {
+                return self.order(id, &resize.command, Order::Resize(resize.size()));
+            }
+            Call::Reset(reset) => (reset.sandbox, Task::Reset),
+            Call::Inspect(inspect) => (inspect.sandbox, Task::Effective),
+            Call::Close(close) => (close.sandbox, Task::Close),
+        };
+        self.ask(&sandbox, id, length, task)
+    }
+
+    /// Gives a sandbox's worker something to do.
+    fn ask(&mut self, sandbox: &str, id: &Id, length: usize, task: Task) -> Result<()> {
+        let none = || unknown("sandbox", format_args!("{sandbox:?}"));
+        let worker = self.sandboxes.get(sandbox).ok_or_else(none)?;
+        self.client.hold(id, length)?;
+        worker.send((id.clone(), task)).map_err(|_| none())
+    }
+
+    fn hello(&mut self, id: &Id, hello: &Hello) -> Result<()> {
+        if let Some(wanted) = hello.protocol
+            && wanted != super::PROTOCOL
+        {
+            let why = format_args!("protocol {wanted}: this is {}", super::PROTOCOL);
+            return Err(Error::new(Kind::Unsupported, "greet", why));
+        }
+        self.client.answer(id, Greeting::new());
+        Ok(())
+    }
+
+    fn open(&mut self, id: &Id, open: Open, length: usize) -> Result<()> {
+        let name = open.sandbox;
+        let wrong = |kind, why: String| Err(Error::new(kind, "check request: sandbox", why));
+        if name.is_empty() || name.len() > NAME {
+            return wrong(Kind::Invalid, format!("a name has 1 to {NAME} bytes"));
+        }
+        if self.sandboxes.contains_key(&name) {
+            return wrong(Kind::Exists, format!("{name:?} is open"));
+        }
+        let spec = match &open.spec {
+            Some(text) => Spec::from_json(text.get())?,
+            None => Spec::default(),
+        };
+        self.client.hold(id, length)?;
+        let worker = start(&self.store, &name, self.wire.clone())?;
+        self.workers += 1;
+        self.sandboxes.insert(name.clone(), worker);
+        let task = Task::Open(Box::new(spec));
+        let gone = |_| unknown("sandbox", format_args!("{name:?}"));
+        self.sandboxes[&name].send((id.clone(), task)).map_err(gone)
+    }
+
+    fn run(&mut self, id: &Id, run: Run, length: usize) -> Result<()> {
+        let command = Command::new(id, &run)?;
+        let sandbox = run.sandbox.clone();
+        self.ask(&sandbox, id, length, Task::Run(Box::new(run)))?;
+        self.commands.push(command);
+        Ok(())
+    }
+
+    fn order(&mut self, id: &Id, command: &Id, order: Order) -> Result<()> {
+        let at = self.find(command)?;
+        self.client.note(id);
+        self.commands[at].order(id, order, &mut self.client);
+        Ok(())
+    }
+
+    fn find(&self, command: &Id) -> Result<usize> {
+        let at = self.commands.iter().position(|c| c.id == *command);
+        at.ok_or_else(|| Error::os("find command", command, Errno::ESRCH))
+    }
+}

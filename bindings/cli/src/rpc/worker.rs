@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A thread for each sandbox, which does what may take long, one thing after the other.
+#![forbid(unsafe_code)]
+
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::thread;
+
+use serde_json::{Value, json};
+use tare::{Command, Error, Kind, Process, Result, Sandbox, Spec, Stdin, Stdout, Store};
+
+use super::client::unknown;
+use super::message::{Errors, Id, Run, Stream};
+
+/// What a worker is to do, for the request of this id.
+pub(super) type Job = (Id, Task);
+
+/// Something that may take long.
+pub(super) enum Task {
+    Open(Box<Spec>),
+    Run(Box<Run>),
+    Reset,
+    Effective,
+    Close,
+}
+
+/// What a worker has to tell.
+pub(super) enum News {
+    /// A request's answer.
+    Done(Id, Result<Value>),
+    /// A command executes.
+    Started(Id, Box<Process>),
+    /// The sandbox is gone and its name is free.
+    Gone(String),
+    /// The thread has nothing more to do.
+    Ended,
+}
+
+/// The way from the workers to the loop.
+#[derive(Clone)]
+pub(super) struct Wire {
+    news: SyncSender<News>,
+    /// Makes the loop's poll return.
+    wake: std::sync::Arc<UnixStream>,
+}
+
+impl Wire {
+    pub(super) fn new(news: SyncSender<News>, wake: UnixStream) -> Self {
+        Self {
+            news,
+            wake: wake.into(),
+        }
+    }
+
+    fn tell(&self, news: News) {
+        // Without a loop the whole process is about to end; a full socket wakes as well as one byte.
+        let _ = self.news.send(news);
+        let _ = (&*self.wake).write(&[0]);
+    }
+}
+
+/// Starts a worker; it ends when what is returned is dropped.
+///
+/// # Errors
+/// When there can be no more threads.
+pub(super) fn start(store: &Store, name: &str, wire: Wire) -> Result<Sender<Job>> {
+    let (jobs, queue) = channel();
+    let mut worker = Worker {
+        store: store.clone(),
+        name: name.to_owned(),
+        sandbox: None,
+        gone: false,
+        wire,
+    };
+    thread::Builder::new()
+        .name("sandbox".into())
+        .spawn(move || worker.work(&queue))
+        .map_err(|e| Error::io("open sandbox", "thread", e))?;
+    Ok(jobs)
+}
+
+struct Worker {
+    store: Store,
+    name: String,
+    sandbox: Option<Sandbox>,
+    /// Whether the sandbox was closed, or never opened.
+    gone: bool,
+    wire: Wire,
+}
+
+impl Worker {
+    fn work(&mut self, queue: &Receiver<Job>) {
+        for (id, task) in queue {
+            let news = match task {
+                Task::Run(run) => match self.run(*run) {
+                    Ok(process) => News::Started(id, Box::new(process)),
+                    Err(error) => News::Done(id, Err(error)),
+                },
+                task => {
+                    let result = self.once(task);
+                    // The name is free before the client learns it; it is told once, or another
+                    // sandbox that has it by now would lose it.
+                    if self.sandbox.is_none() && !self.gone {
+                        self.gone = true;
+                        self.wire.tell(News::Gone(self.name.clone()));
+                    }
+                    News::Done(id, result)
+                }
+            };
+            self.wire.tell(news);
+        }
+        // Nobody is left to be told of a failure.
+        let _ = self.close();
+        self.wire.tell(News::Ended);
+    }
+
+    fn once(&mut self, task: Task) -> Result<Value> {
+        match task {
+            Task::Open(spec) => {
+                self.sandbox = Some(Sandbox::open(&self.store, &spec)?);
+            }
+            Task::Reset => self.sandbox()?.reset()?,
+            Task::Effective => {
+                let effective = self.sandbox()?.effective()?;
+                return serde_json::to_value(effective)
+                    .map_err(|e| Error::new(Kind::Broken, "describe sandbox", e));
+            }
+            Task::Close => {
+                self.sandbox()?;
+                self.close()?;
+            }
+            Task::Run(_) => unreachable!("has an answer of its own"),
+        }
+        Ok(json!({}))
+    }
+
+    fn sandbox(&self) -> Result<&Sandbox> {
+        let none = || unknown("sandbox", format_args!("{:?}", self.name));
+        self.sandbox.as_ref().ok_or_else(none)
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.sandbox
+            .take()
+            .map_or(Ok(()), |sandbox| sandbox.close())
+    }
+
+    fn run(&self, run: Run) -> Result<Process> {
+        let sandbox = self.sandbox()?;
+        sandbox.spawn(command(sandbox, run)?)
+    }
+}
+
+fn command(sandbox: &Sandbox, run: Run) -> Result<Command> {
+    let mut command = match run.argv {
+        Some(argv) => Command::from_argv(argv.into_iter().map(super::data::Data::into_os)),
+        None => sandbox.image_command::<&str>(&[])?,
+    };
+    for (name, value) in run.env {
+        command = command.env(name, value.into_os());
+    }
+    if let Some(cwd) = run.cwd {
+        command = command.cwd(PathBuf::from(cwd.into_os()));
+    }
+    if let Some(user) = run.user {
+        command = command.user(user);
+    }
+    if let Some(timeout) = run.timeout {
+        command = command.timeout(timeout.into());
+    }
+    if let Some(limit) = run.output_limit {
+        command = command.output_limit(limit.bytes());
+    }
+    if let Some(size) = run.tty {
+        command = command.tty(size.into());
+    }
+    let stdout = match run.stdout {
+        Stream::Null => Stdout::Null,
+        Stream::Pipe => Stdout::Piped,
+    };
+    let stderr = match run.stderr {
+        Errors::Null => Stdout::Null,
+        Errors::Pipe => Stdout::Piped,
+        Errors::Stdout => Stdout::Merged,
+    };
+    let stdin = match (run.input, run.stdin) {
+        (Some(input), _) => Stdin::Bytes(input.0),
+        (None, Stream::Pipe) => Stdin::Piped,
+        (None, Stream::Null) => Stdin::Null,
+    };
+    Ok(command.stdin(stdin).stdout(stdout).stderr(stderr))
+}

@@ -1,0 +1,535 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `tare rpc`: conversations with it, as root and as ordinary users.
+
+mod common;
+
+use std::process::Command;
+use std::time::Duration;
+
+use common::rpc::{Rpc, base64, bytes};
+use common::{TARE, Tare, everybody};
+use serde_json::{Value, json};
+use tare_oracle::need;
+
+fn none() -> Value {
+    json!({})
+}
+
+#[test]
+fn rpc_commands_get_their_words_and_tell_their_end() {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let mut rpc = Rpc::new(&tare);
+        rpc.open("a");
+        let more = json!({"env": {"A": "1"}, "cwd": "/made here", "input": "in"});
+        let script = "echo $A $PWD; cat; echo err >&2; exit 3";
+        let reply = rpc.script("a", script, more);
+        assert_eq!(reply.out(), "1 /made here\nin");
+        assert_eq!(reply.stderr, b"err\n");
+        assert_eq!(reply.events[0], "started");
+        let status = reply.ok();
+        assert_eq!(status["exit_code"], 3);
+        assert_eq!(status["reason"], "exited");
+        assert!(status["usage"]["wall_ns"].as_u64().unwrap() > 0);
+        let killed = rpc.script("a", "kill -TERM $$", none());
+        assert_eq!(killed.ok()["signal"], 15);
+        assert_eq!(killed.ok()["exit_code"], Value::Null);
+        let raw = json!({"sandbox": "a", "argv": ["printf", "%s", base64(b"\xff\x01")]});
+        assert_eq!(rpc.call("run", raw).stdout, b"\xff\x01");
+        rpc.call("close", json!({"sandbox": "a"})).ok();
+        assert_eq!(rpc.finish(), (vec![], 0));
+        assert_eq!(tare.scratch(), 0);
+    }
+}
+
+#[test]
+fn rpc_requests_for_one_sandbox_are_begun_in_their_order() {
+    need!(root, overlay);
+    let mut rpc = Rpc::new(&Tare::new());
+    // Nothing is waited for in between.
+    let ids = [
+        rpc.send("open", json!({"sandbox": "a"})),
+        rpc.send_script("a", "echo kept >/new; cat", json!({"stdin": "pipe"})),
+        rpc.send("stdin", json!({"command": 2, "data": "early", "eof": true})),
+    ];
+    assert_eq!(rpc.answer(ids[1]).out(), "early");
+    let more = [
+        rpc.send_script("a", "cat /new", none()),
+        rpc.send("reset", json!({"sandbox": "a"})),
+        rpc.send("run", json!({"sandbox": "a", "argv": ["ls", "/new"]})),
+        rpc.send("run", json!({"sandbox": "a", "argv": ["sleep", "60"]})),
+        rpc.send("close", json!({"sandbox": "a"})),
+        rpc.send("run", json!({"sandbox": "a", "argv": ["true"]})),
+    ];
+    for id in [ids[0], ids[2], more[1], more[4]] {
+        assert_eq!(*rpc.answer(id).ok(), none());
+    }
+    // `cat` was begun before the reset, and may be at its end or not.
+    let before = rpc.answer(more[0]);
+    assert!(["kept\n", ""].contains(&&*before.out()), "{before:?}");
+    assert!(["exited", "killed"].contains(&before.ok()["reason"].as_str().unwrap()));
+    let after = rpc.answer(more[2]);
+    assert_ne!(after.ok()["exit_code"], 0);
+    assert_eq!(rpc.answer(more[3]).ok()["reason"], "killed");
+    assert_eq!(
+        rpc.answer(more[5]).error(),
+        ("not_found", "find sandbox", None)
+    );
+    // The name is free again.
+    rpc.open("a");
+}
+
+#[test]
+fn rpc_output_comes_while_the_command_runs() {
+    need!(root, overlay);
+    let mut rpc = Rpc::new(&Tare::new());
+    rpc.open("a");
+    let id = rpc.send_script("a", "echo first; read x; echo $x", json!({"stdin": "pipe"}));
+    rpc.until(id, |reply| reply.stdout == b"first\n");
+    rpc.call("stdin", json!({"command": id, "data": "second\n"}))
+        .ok();
+    assert_eq!(rpc.answer(id).out(), "first\nsecond\n");
+    // A character that comes in two pieces stays one.
+    let script = "printf '\\303'; read x; printf '\\274'; printf '\\342\\202'";
+    let id = rpc.send_script("a", script, json!({"stdin": "pipe"}));
+    rpc.until(id, |reply| reply.events == ["started"]);
+    rpc.call("stdin", json!({"command": id, "data": "\n"})).ok();
+    let line = rpc.next();
+    assert_eq!(line["data"], "\u{fc}", "{line}");
+    let line = rpc.next();
+    assert_eq!(bytes(&line["data"]), b"\xe2\x82", "{line}");
+}
+
+#[test]
+fn rpc_many_sandboxes_and_commands_do_not_mix() {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let mut rpc = Rpc::new(&tare);
+        let mut asked = Vec::new();
+        for n in 0..6 {
+            let name = format!("box {n}");
+            rpc.send(
+                "open",
+                json!({"sandbox": name, "spec": {"hostname": format!("h{n}")}}),
+            );
+            for m in 0..6 {
+                let script = format!(
+                    "hostname; for i in 1 2 3; do echo {n}-{m}; sleep 0.01; done; exit {m}"
+                );
+                asked.push((n, m, rpc.send_script(&name, &script, none())));
+            }
+        }
+        for (n, m, id) in asked {
+            let reply = rpc.answer(id);
+            assert_eq!(
+                reply.out(),
+                format!("h{n}\n{}", format!("{n}-{m}\n").repeat(3))
+            );
+            assert_eq!(reply.ok()["exit_code"], m);
+        }
+        let (_, status) = rpc.finish();
+        assert_eq!(status, 0);
+        assert_eq!(tare.scratch(), 0);
+    }
+}
+
+#[test]
+fn rpc_an_image_that_is_unpacked_delays_nobody_else() {
+    need!(root, overlay, image("debian"));
+    let tare = Tare::new();
+    let mut rpc = Rpc::new(&tare);
+    let image = tare_oracle::images::image("debian");
+    let image = format!("oci:{}", image.display());
+    let slow = rpc.send("open", json!({"sandbox": "slow", "spec": {"image": image}}));
+    rpc.send("open", json!({"sandbox": "fast"}));
+    let run = rpc.send_script("fast", "echo fast", none());
+    loop {
+        let line = rpc.next();
+        assert_ne!(line["id"], slow, "the image was there first: {line}");
+        if line["id"] == run && line.get("result").is_some() {
+            break;
+        }
+    }
+    rpc.answer(slow).ok();
+}
+
+#[test]
+fn rpc_input_and_output_of_any_size_and_kind_arrive() {
+    need!(root, overlay);
+    let mut rpc = Rpc::new(&Tare::new());
+    rpc.open("a");
+    let all: Vec<u8> = (0..3 << 20)
+        .map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    for size in [0, 1, 4096, 65_537, all.len()] {
+        for encoding in ["auto", "base64"] {
+            let part = &all[..size];
+            let whole = json!({"sandbox": "a", "argv": ["cat"], "input": base64(part), "encoding": encoding});
+            assert!(rpc.call("run", whole).stdout == part, "{size}");
+            let params = json!({"sandbox": "a", "argv": ["cat"], "stdin": "pipe"});
+            let id = rpc.send("run", params);
+            let sent: Vec<u64> = part
+                .chunks(100_000)
+                .map(|chunk| rpc.send("stdin", json!({"command": id, "data": base64(chunk)})))
+                .collect();
+            rpc.send("stdin", json!({"command": id, "eof": true}));
+            let reply = rpc.answer(id);
+            assert!(reply.stdout == part, "{size}: {}", reply.stdout.len());
+            for id in sent {
+                rpc.answer(id).ok();
+            }
+        }
+    }
+}
+
+#[test]
+fn rpc_command_that_reads_no_input_can_be_killed() {
+    need!(root, overlay);
+    let mut rpc = Rpc::new(&Tare::new());
+    rpc.open("a");
+    let id = rpc.send(
+        "run",
+        json!({"sandbox": "a", "argv": ["sleep", "60"], "stdin": "pipe"}),
+    );
+    let fits = rpc.send("stdin", json!({"command": id, "data": "x".repeat(65_536)}));
+    rpc.answer(fits).ok();
+    let waits = rpc.send("stdin", json!({"command": id, "data": "x"}));
+    rpc.call("kill", json!({"command": id})).ok();
+    let reply = rpc.answer(id);
+    assert_eq!(reply.ok()["reason"], "killed");
+    assert_eq!(
+        rpc.answer(waits).error(),
+        ("broken", "send input", Some(32))
+    );
+    // One that closes its input says so to who writes.
+    let id = rpc.send_script(
+        "a",
+        "exec <&-; echo closed; sleep 60",
+        json!({"stdin": "pipe"}),
+    );
+    rpc.until(id, |reply| reply.stdout == b"closed\n");
+    let refused = rpc.call("stdin", json!({"command": id, "data": "x"}));
+    assert_eq!(refused.error(), ("broken", "send input", Some(32)));
+}
+
+#[test]
+fn rpc_ends_of_commands_have_their_reasons() {
+    need!(root, overlay);
+    let mut rpc = Rpc::new(&Tare::new());
+    rpc.open("a");
+    let limited = json!({"sandbox": "b", "spec": {"limits": {"output": "1k"}}});
+    rpc.call("open", limited).ok();
+    let out = rpc.script("a", "echo part; sleep 60", json!({"timeout": "200ms"}));
+    assert_eq!(
+        (out.ok()["reason"].as_str(), out.out()),
+        (Some("timeout"), "part\n".into())
+    );
+    for (sandbox, more, kept) in [("b", none(), 1024), ("a", json!({"output_limit": 10}), 10)] {
+        let over = rpc.script(sandbox, "yes | head -c 5000; sleep 60", more);
+        assert_eq!(over.ok()["reason"], "output");
+        assert_eq!(over.stdout.len(), kept);
+    }
+    let all = rpc.script(
+        "b",
+        "head -c 1000 /dev/zero; head -c 24 /dev/zero >&2",
+        none(),
+    );
+    assert_eq!(all.ok()["reason"], "exited");
+    let id = rpc.send_script(
+        "a",
+        "trap 'echo got; exit 7' USR1; echo on; while :; do sleep 0.01; done",
+        none(),
+    );
+    rpc.until(id, |reply| reply.stdout == b"on\n");
+    rpc.call("signal", json!({"command": id, "signal": "USR1"}))
+        .ok();
+    let reply = rpc.answer(id);
+    assert_eq!(
+        (reply.out(), &reply.ok()["exit_code"]),
+        ("on\ngot\n".into(), &json!(7))
+    );
+    // What is left in the background keeps nobody waiting.
+    let left = rpc.script("a", "sleep 60 & yes >/dev/null & echo done", none());
+    assert_eq!(left.out(), "done\n");
+    let endless = rpc.script("a", "(while :; do echo more; done) & echo done", none());
+    assert_eq!(endless.ok()["reason"], "exited");
+}
+
+#[test]
+fn rpc_terminal_has_size_input_and_end() {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let mut rpc = Rpc::new(&tare);
+        rpc.open("a");
+        let more = json!({"stdin": "pipe", "tty": {"rows": 33, "columns": 101}});
+        let script =
+            "stty size; trap 'stty size; cat' WINCH; echo ready; while :; do sleep 0.01; done";
+        let id = rpc.send_script("a", &format!("stty -echo; {script}"), more);
+        rpc.until(id, |reply| reply.stdout.ends_with(b"33 101\r\nready\r\n"));
+        rpc.call("resize", json!({"command": id, "rows": 10, "columns": 20}))
+            .ok();
+        rpc.until(id, |reply| reply.stdout.ends_with(b"10 20\r\n"));
+        rpc.call(
+            "stdin",
+            json!({"command": id, "data": "typed\n", "eof": true}),
+        )
+        .ok();
+        rpc.until(id, |reply| reply.stdout.ends_with(b"typed\r\n"));
+        rpc.call("kill", json!({"command": id})).ok();
+        assert_eq!(rpc.answer(id).ok()["reason"], "killed");
+    }
+}
+
+#[test]
+fn rpc_wrong_requests_are_refused_and_nothing_else_happens() {
+    need!(root, overlay);
+    let mut rpc = Rpc::new(&Tare::new());
+    rpc.open("a");
+    let sleeping = rpc.send_script("a", "sleep 60", none());
+    rpc.until(sleeping, |reply| reply.events == ["started"]);
+    let long = "x".repeat(257);
+    for (method, params, expected) in [
+        (
+            "hello",
+            json!({"protocol": 2}),
+            ("unsupported", "greet", None),
+        ),
+        (
+            "open",
+            json!({"sandbox": "a"}),
+            ("exists", "check request: sandbox", None),
+        ),
+        (
+            "open",
+            json!({"sandbox": ""}),
+            ("invalid", "check request: sandbox", None),
+        ),
+        (
+            "open",
+            json!({"sandbox": long}),
+            ("invalid", "check request: sandbox", None),
+        ),
+        (
+            "open",
+            json!({"sandbox": "b", "spec": {"limits": {"memroy": 1}}}),
+            ("invalid", "parse spec: limits.memroy", None),
+        ),
+        (
+            "open",
+            json!({"sandbox": "b", "spec": {"image": "dir:/none"}}),
+            ("not_found", "open image", Some(2)),
+        ),
+        (
+            "run",
+            json!({"sandbox": "b", "argv": ["true"]}),
+            ("not_found", "find sandbox", None),
+        ),
+        (
+            "run",
+            json!({"sandbox": "a"}),
+            ("invalid", "find command", None),
+        ),
+        (
+            "run",
+            json!({"sandbox": "a", "argv": []}),
+            ("invalid", "check command: argv", None),
+        ),
+        (
+            "run",
+            json!({"sandbox": "a", "argv": ["a"], "cwd": "x"}),
+            ("invalid", "check command: cwd", None),
+        ),
+        (
+            "run",
+            json!({"sandbox": "a", "argv": ["nope"]}),
+            ("not_found", "execute", Some(2)),
+        ),
+        (
+            "run",
+            json!({"sandbox": "a", "argv": ["/etc/passwd"]}),
+            ("permission", "execute", Some(13)),
+        ),
+        (
+            "run",
+            json!({"sandbox": "a", "argv": ["cat"], "input": "", "stdin": "pipe"}),
+            ("invalid", "check command: stdin", None),
+        ),
+        (
+            "stdin",
+            json!({"command": sleeping, "data": "x"}),
+            ("invalid", "send input", None),
+        ),
+        (
+            "stdin",
+            json!({"command": 999, "data": "x"}),
+            ("not_found", "find command", Some(3)),
+        ),
+        (
+            "kill",
+            json!({"command": "x"}),
+            ("not_found", "find command", Some(3)),
+        ),
+        (
+            "resize",
+            json!({"command": sleeping, "rows": 1, "columns": 1}),
+            ("invalid", "resize terminal", None),
+        ),
+        (
+            "close",
+            json!({"sandbox": "b"}),
+            ("not_found", "find sandbox", None),
+        ),
+    ] {
+        let reply = rpc.call(method, params.clone());
+        assert_eq!(reply.error(), expected, "{method} {params}");
+        assert!(reply.events.is_empty());
+    }
+    rpc.line("no json");
+    assert_eq!(rpc.next()["id"], Value::Null);
+    // An id that waits for its answer is not given another one.
+    rpc.line(&json!({"id": sleeping, "method": "hello"}).to_string());
+    let line = rpc.next();
+    assert_eq!(
+        (&line["id"], &line["error"]["kind"]),
+        (&Value::Null, &json!("exists"))
+    );
+    rpc.call("kill", json!({"command": sleeping})).ok();
+    assert_eq!(rpc.answer(sleeping).ok()["reason"], "killed");
+    assert_eq!(rpc.script("a", "echo fine", none()).out(), "fine\n");
+}
+
+#[test]
+fn rpc_too_much_at_once_is_refused_not_kept() {
+    need!(root, overlay);
+    let mut rpc = Rpc::new(&Tare::new());
+    rpc.open("a");
+    let id = rpc.send(
+        "run",
+        json!({"sandbox": "a", "argv": ["sleep", "60"], "stdin": "pipe"}),
+    );
+    let block = "x".repeat(15 << 20);
+    let sent: Vec<u64> = (0..5)
+        .map(|_| rpc.send("stdin", json!({"command": id, "data": block})))
+        .collect();
+    assert_eq!(
+        rpc.answer(sent[4]).error(),
+        ("exhausted", "hold request", Some(11))
+    );
+    rpc.line(&format!(
+        "{{\"id\": 1, \"method\": \"{}\"}}",
+        "x".repeat(17 << 20)
+    ));
+    let line = rpc.next();
+    assert_eq!(line["error"]["step"], "read requests", "{line}");
+    rpc.call("kill", json!({"command": id})).ok();
+    for id in &sent[..4] {
+        assert_eq!(rpc.answer(*id).error(), ("broken", "send input", Some(32)));
+    }
+    assert_eq!(rpc.script("a", "echo fine", none()).out(), "fine\n");
+}
+
+#[test]
+fn rpc_fast_command_waits_for_a_slow_client() {
+    need!(root, overlay);
+    let tare = Tare::new();
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let (sender, lines) = std::sync::mpsc::sync_channel(4);
+    let (first, counted) = std::sync::mpsc::channel();
+    let mut rpc = Rpc::start(&tare, move |stdout| {
+        std::thread::spawn(move || {
+            use std::io::BufRead as _;
+            let mut total = 0;
+            for line in std::io::BufReader::new(stdout).lines() {
+                let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+                if line["event"] == "stdout" {
+                    if total == 0 {
+                        gone.recv().unwrap();
+                    }
+                    total += bytes(&line["data"]).len();
+                } else if line.get("result").is_some() && total > 0 {
+                    return first.send(total).unwrap();
+                } else {
+                    sender.send(line).unwrap();
+                }
+            }
+        });
+        lines
+    });
+    rpc.open("a");
+    let pid = rpc.child.id();
+    let peak = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    let before = peak();
+    let size = 32 << 20;
+    let id = rpc.send_script("a", &format!("yes | head -c {size}"), none());
+    // The one that writes has filled its pipe, and so has tare.
+    let blocked = || {
+        let out = Command::new("ps")
+            .args(["-eo", "comm,wchan:30,args"])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&out.stdout).lines().any(|l| {
+            l.contains(&format!("head -c {size}")) && l.starts_with("head") && l.contains("pipe_w")
+        })
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !blocked() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "head is never blocked"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let grown = peak() - before;
+    assert!(grown < 4096, "{grown} KiB more");
+    go.send(()).unwrap();
+    rpc.until(id, |reply| reply.events == ["started"]);
+    assert_eq!(counted.recv_timeout(Duration::from_secs(60)).unwrap(), size);
+}
+
+#[test]
+fn rpc_standard_streams_keep_their_flags() {
+    need!(root, overlay);
+    let tare = Tare::new();
+    // The other side of the same descriptions, as a shell has them.
+    let script = "exec 3<&0 4>&1; \"$0\" rpc <&3 >&4; grep flags /proc/self/fdinfo/3 /proc/self/fdinfo/4 >&2";
+    let mut child = Command::new("sh")
+        .args(["-c", script, TARE])
+        .env("TARE_STORE", tare.store.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    use std::io::Write as _;
+    let requests = concat!(
+        r#"{"id":1,"method":"open","params":{"sandbox":"a"}}"#,
+        "\n",
+        r#"{"id":2,"method":"run","params":{"sandbox":"a","argv":["true"]}}"#,
+        "\n",
+    );
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(requests.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let flags = String::from_utf8(output.stderr).unwrap();
+    let flags: Vec<u32> = flags
+        .lines()
+        .map(|l| u32::from_str_radix(l.split_whitespace().last().unwrap(), 8).unwrap())
+        .collect();
+    assert_eq!(flags.len(), 2);
+    assert!(
+        flags.iter().all(|f| f & 0o4000 == 0),
+        "O_NONBLOCK: {flags:?}"
+    );
+}

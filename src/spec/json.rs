@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! JSON text to a value, with errors that name the key and its nearest neighbour.
+#![forbid(unsafe_code)]
+
+use serde::Deserialize;
+
+use crate::error::{Error, Kind, Result};
+
+/// Reads options of any kind from JSON text, as [`super::Spec::from_json`] does; for faces whose
+/// commands are JSON, too.
+///
+/// # Errors
+/// [`Kind::Invalid`] with this step and the key's path, and for an unknown key its nearest neighbour.
+pub fn from_json<'a, T: Deserialize<'a>>(step: &'static str, text: &'a str) -> Result<T> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|e| invalid(step, &e))?;
+    json.end().map_err(|e| Error::new(Kind::Invalid, step, e))?;
+    Ok(read)
+}
+
+/// Turns serde's words into one of ours; the nearest key becomes the cure.
+fn invalid(step: &'static str, error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+    let text = error.inner().to_string();
+    let path = error.path().to_string();
+    let step = match path.as_str() {
+        // "?" is a key that the text breaks off in.
+        "." | "?" => step.to_owned(),
+        path => format!("{step}: {path}"),
+    };
+    let quoted: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+    let made = Error::new(Kind::Invalid, step, &text);
+    match quoted.split_first() {
+        Some((given, valid)) if text.starts_with("unknown ") => {
+            match nearest(given, valid.iter().copied()) {
+                Some(key) => made.with_cure(format!("{key:?}")),
+                None => made,
+            }
+        }
+        _ => made,
+    }
+}
+
+/// The word that was probably meant.
+pub fn nearest<'a>(given: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let near = |word: &&str| strsim::jaro_winkler(given, word);
+    words.max_by(|a, b| near(a).total_cmp(&near(b)))
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! JSON Schemas of the keys with more than one notation; the others' are derived.
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::{ByteSize, Device, Mount, RLIMITS, Require, Rlimit, Seccomp};
+
+/// Gives a type its name and its schema.
+macro_rules! schema {
+    ($type:ty, $name:literal, $schema:tt) => {
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+schema!(ByteSize, "ByteSize", {
+    "description": "Bytes: a number, or one with a unit behind it, powers of 1024: \"256m\", \"1.5g\", \"512KiB\".",
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {
+            "type": "string",
+            "pattern": "^\\s*([0-9]+\\.?[0-9]*|\\.[0-9]+)\\s*([kKmMgGtT]([iI]?[bB])?|[bB])?\\s*$",
+        },
+    ],
+});
+
+schema!(Rlimit, "Rlimit", {
+    "description": "A number, \"SOFT:HARD\" or \"unlimited\".",
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {
+            "type": "string",
+            "pattern": "^(unlimited|-1|[0-9]+)(:(unlimited|-1|[0-9]+))?$",
+        },
+    ],
+});
+
+schema!(Mount, "Mount", {
+    "description": "\"SOURCE:TARGET[:options]\", or a table. A colon or backslash in a path of the \
+        text is written \\: or \\\\.",
+    "anyOf": [
+        {
+            "type": "string",
+            "pattern": "^([^:\\\\]|\\\\.)+:/([^:\\\\]|\\\\.)+(:((ro|rw|cow)(,(ro|rw|cow))*)?)?$",
+        },
+        {
+            "type": "object",
+            "properties": {
+                "type": {"enum": ["bind", "cow"]},
+                "source": {"type": "string", "minLength": 1},
+                "target": {"type": "string", "pattern": "^/."},
+                "options": {
+                    "type": "array",
+                    "items": {"enum": ["ro", "rw", "cow"]},
+                },
+            },
+            "required": ["type", "source", "target"],
+            "additionalProperties": false,
+        },
+        {
+            "type": "object",
+            "properties": {
+                "type": {"const": "tmpfs"},
+                "target": {"type": "string", "pattern": "^/."},
+                "options": {
+                    "type": "array",
+                    "items": {"type": "string", "pattern": "^(ro|rw|size=.+|mode=[0-7]{1,4})$"},
+                },
+            },
+            "required": ["type", "target"],
+            "additionalProperties": false,
+        },
+    ],
+});
+
+schema!(Device, "Device", {
+    "description": "/dev/NAME[:/dev/NAME[:rwm]]: source, target, and what is allowed of reading, writing, mknod.",
+    "type": "string",
+    "pattern": "^/[^:]*(:/dev/[^:]*(:[rwm]+)?)?$",
+});
+
+schema!(Seccomp, "Seccomp", {
+    "description": "\"default\" (Docker's), \"off\", or a profile in Docker's JSON form.",
+    "anyOf": [{"enum": ["default", "off"]}, {"type": "object"}],
+});
+
+schema!(Require, "Require", {
+    "description": "\"all\", or the keys that may be left out where the machine cannot do them, dotted: \"limits.io\".",
+    "anyOf": [
+        {"const": "all"},
+        {"type": "array", "items": {"type": "string"}},
+    ],
+});
+
+/// `limits.cpus`: a number, or one as text.
+pub(super) struct Cpus;
+
+schema!(Cpus, "Cpus", {
+    "anyOf": [
+        {"type": "number", "minimum": 0.01, "maximum": 4096},
+        {"type": "string", "pattern": "^[0-9]*\\.?[0-9]+$"},
+        {"type": "null"},
+    ],
+});
+
+/// The keys that `limits.rlimits` may have.
+pub(super) fn rlimit_names() -> serde_json::Value {
+    let names: Vec<&str> = RLIMITS.iter().map(|(name, _)| *name).collect();
+    serde_json::json!({"enum": names})
+}
