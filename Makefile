@@ -22,7 +22,7 @@ endif
 # tests in a guest run those.
 export TARE_TESTS_REQUIRE ?= all,-pids_v2
 
-.PHONY: help demo test lint fuzz bench install setup images guest
+.PHONY: help demo test lint fuzz bench schema install setup images guest
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -50,6 +50,10 @@ fuzz: setup ## Every parser of foreign bytes for a minute, guided by coverage
 
 bench: setup images ## Each stage beside its floor
 	$(CARGO) bench --locked --package libtare --bench '*'
+
+schema: ## Write docs/schema anew, from the types
+	$(CARGO) build --locked --package tare-cli
+	for s in spec rpc; do $(target)/debug/tare schema $$s >docs/schema/$$s.json || exit; done
 
 install: ## The command, its manual and completions, below DESTDIR/PREFIX
 	$(CARGO) build --locked --release --package tare-cli

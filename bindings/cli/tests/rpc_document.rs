@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The conversations in `docs/protocol.md` go as it says.
+
+mod common;
+
+use common::rpc::Rpc;
+use common::{Tare, everybody};
+use serde_json::Value;
+use tare_oracle::need;
+
+/// Whether everything that is in `part` is in `whole`, and the same there.
+fn holds(whole: &Value, part: &Value) -> bool {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => part
+            .iter()
+            .all(|(key, part)| whole.get(key).is_some_and(|whole| holds(whole, part))),
+        (whole, part) => whole == part,
+    }
+}
+
+/// Every conversation: lines with their number, and whether tare says them.
+fn sessions(text: &str) -> Vec<Vec<(usize, bool, &str)>> {
+    let mut found = Vec::new();
+    let mut open = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        match (line, &mut open) {
+            ("```session", _) => open = Some(Vec::new()),
+            ("```", session) => found.extend(session.take()),
+            (line, Some(session)) => match line.split_once(' ') {
+                Some((">", said)) => session.push((number, false, said)),
+                Some(("<", said)) => session.push((number, true, said)),
+                _ => panic!("line {number}: {line}"),
+            },
+            _ => {}
+        }
+    }
+    found
+}
+
+fn speak(tare: &Tare, session: &[(usize, bool, &str)]) {
+    let mut rpc = Rpc::new(tare);
+    for (number, answer, text) in session {
+        if !answer {
+            rpc.line(text);
+            continue;
+        }
+        let expected: Value =
+            serde_json::from_str(text).unwrap_or_else(|e| panic!("line {number}: {e}"));
+        let said = rpc.next();
+        assert!(
+            holds(&said, &expected),
+            "line {number}: {text}\nsaid: {said}"
+        );
+    }
+    assert_eq!(rpc.finish(), (vec![], 0));
+}
+
+#[test]
+fn document_conversations_go_as_it_says() {
+    need!(root, overlay, userns);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/protocol.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let sessions = sessions(&text);
+    assert!(sessions.len() >= 4, "{}", sessions.len());
+    for tare in everybody() {
+        for session in &sessions {
+            speak(&tare, session);
+        }
+    }
+}
