@@ -162,11 +162,6 @@ impl Process {
         self.status.as_fd()
     }
 
-    /// Bytes of output that [`crate::Capture`] takes at most, for callers that read it otherwise.
-    pub fn output_limit(&self) -> u64 {
-        self.limit
-    }
-
     /// A pidfd, pidfd_open(2).
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
