@@ -5,9 +5,8 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::client::HELD;
 use super::data::Shown;
-use super::input::LINE;
+use super::input::{HELD, LINE};
 use super::message::{Call, Id};
 use crate::failure::Failure;
 

@@ -14,13 +14,12 @@ use tare::{Error, Kind, Result};
 
 use super::answer::{Answer, Event, Refusal};
 use super::data::Shown;
+use super::input::HELD;
 use super::message::Id;
 use crate::failure::Failure;
 
 /// When so much waits to be read by the client, nothing is done that would make it more.
 pub(super) const WAITING: usize = 256 << 10;
-/// What requests without an answer may hold together.
-pub(super) const HELD: usize = 32 << 20;
 /// What one holds besides its own line.
 const OVERHEAD: usize = 1 << 10;
 /// A pipe that is writable takes so much whole, pipe(7).

@@ -13,8 +13,8 @@ use serde_json::json;
 use tare::{Error, Kind, Process, Reason, Result, Size, Status};
 
 use super::client::Client;
-use super::data::{Pieces, Shown};
-use super::message::{Encoding, Id, Run, Stream};
+use super::data::{Encoding, Pieces, Shown};
+use super::message::{Id, Run, Stream};
 
 /// Read at once, so that no command keeps the others from being heard.
 const CHUNK: usize = 32 << 10;

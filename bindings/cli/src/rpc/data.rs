@@ -11,7 +11,16 @@ use base64::engine::general_purpose::STANDARD;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::message::Encoding;
+/// How output is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Encoding {
+    /// Text where it is UTF-8, else base64.
+    #[default]
+    Auto,
+    /// Always base64.
+    Base64,
+}
 
 /// Bytes that were received.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

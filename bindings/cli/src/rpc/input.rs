@@ -10,6 +10,8 @@ use tare::{Error, Kind, Result};
 
 /// The longest line, without its end.
 pub(super) const LINE: usize = 16 << 20;
+/// What requests without an answer may hold together.
+pub(super) const HELD: usize = 32 << 20;
 /// Read at once.
 const CHUNK: usize = 64 << 10;
 

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tare::spec::{ByteSize, from_json, nearest};
 use tare::{Error, Kind, Result, Size, Spec};
 
-use super::data::Data;
+use super::data::{Data, Encoding};
 use super::value::{Seconds, SignalNumber};
 
 /// A request's name, which its answer and its events bear: a number or a text that no other request
@@ -196,17 +196,6 @@ pub(super) enum Errors {
     Pipe,
     /// The same as of standard output.
     Stdout,
-}
-
-/// How output is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Encoding {
-    /// Text where it is UTF-8, else base64.
-    #[default]
-    Auto,
-    /// Always base64.
-    Base64,
 }
 
 /// Size of a terminal in characters.
