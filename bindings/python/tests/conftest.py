@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import tare
 
+pytest_plugins = ["pytester"]
+
 
 @pytest.fixture(scope="session")
 def images() -> Path:

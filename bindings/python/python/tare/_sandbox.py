@@ -18,6 +18,7 @@ from ._store import Image, Store, default_store
 if TYPE_CHECKING:
     from typing_extensions import Literal, Unpack
 
+    from ._tare import _Ended as Ended
     from ._types import Effective, PopenOptions, RunOptions
 
 Progress = Callable[[int, int, str, int, int], object]
@@ -40,6 +41,9 @@ class Sandbox(Files):
     everything inside and comes back when nothing is left; so does the end of this process, however it ends. One
     that is just forgotten ends, too.
     """
+
+    # Told of every command: the call, how it ended unless it has just begun, its output.
+    _seen: Callable[[Call, Ended | None, bytes, bytes], None] | None = None
 
     def __init__(
         self,
@@ -128,6 +132,8 @@ class Sandbox(Files):
         """
         call = Call(args, Text(text, encoding, errors), {"stdout": PIPE, "stderr": PIPE, **options})
         ended, stdout, stderr = self._core.run(call.words)
+        if self._seen is not None:
+            self._seen(call, ended, stdout, stderr)
         return call.completed(ended, stdout, stderr)
 
     @overload
@@ -171,7 +177,11 @@ class Sandbox(Files):
         reason is `timeout`.
         """
         bufsize = options.pop("bufsize", -1)
-        return Popen(self, Call(args, Text(text, encoding, errors), options), bufsize)
+        call = Call(args, Text(text, encoding, errors), options)
+        process: Popen[Any] = Popen(self, call, bufsize)
+        if self._seen is not None:
+            self._seen(call, None, b"", b"")
+        return process
 
     def reset(self) -> None:
         """Ends everything inside and starts again from the image."""

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The plugin, in runs of pytest of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import tare
+
+
+@pytest.fixture(autouse=True)
+def apart(store: tare.Store, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs see nothing of the run that they are part of."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+        monkeypatch.delenv(name)
+
+
+def test_plugin_gives_each_test_a_fresh_sandbox(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os, pytest
+        seen = []
+
+        @pytest.mark.parametrize("n", range(3))
+        def test_fresh(sandbox, n):
+            assert not sandbox.exists("/mark")
+            sandbox.write_file("/mark", b"")
+            assert sandbox.run(["ls", "/bin/busybox"], check=True)
+            seen.append(sandbox)
+
+        def test_closed():
+            for box in seen:
+                with pytest.raises(Exception, match="closed"):
+                    box.run(["true"])
+        """
+    )
+    result = pytester.runpytest_subprocess("--tare-image=busybox")
+    result.assert_outcomes(passed=4)
+
+
+def test_plugin_host_is_the_default_image(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        def test_host(sandbox, sandbox_image):
+            assert sandbox_image == "host"
+            assert sandbox.read_file("/etc/hostname") == open("/etc/hostname", "rb").read()
+        """
+    )
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_plugin_options_go_over_the_ini_file_and_marks_over_both(
+    pytester: pytest.Pytester, store: tare.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeini(
+        f"""
+        [pytest]
+        tare_image = busybox
+        tare_store = {store.path}
+        tare_options =
+            hostname=ini
+            env={{"A": "ini", "B": "x y"}}
+        """
+    )
+    pytester.makepyfile(
+        """
+        import pytest
+
+        def name(sandbox):
+            return sandbox.run("hostname; echo $A $B", shell=True, text=True).stdout.split("\\n")[:2]
+
+        def test_ini(sandbox):
+            assert name(sandbox) == [NAME, "ini x y"]
+
+        @pytest.mark.sandbox(hostname="mark")
+        class TestMarks:
+            def test_class(self, sandbox):
+                assert name(sandbox) == ["mark", "ini x y"]
+
+            @pytest.mark.sandbox(hostname="inner", env={})
+            def test_nearest(self, sandbox, sandbox_factory):
+                assert name(sandbox) == ["inner", ""]
+                assert name(sandbox_factory(hostname="call")) == ["call", "ini x y"]
+
+        @pytest.mark.sandbox("host")
+        def test_image(sandbox):
+            assert sandbox.read_file("/etc/hostname") == open("/etc/hostname", "rb").read()
+        """.replace("NAME", "__import__('os').environ['NAME']")
+    )
+    monkeypatch.setenv("NAME", "ini")
+    pytester.runpytest_subprocess("--strict-markers").assert_outcomes(passed=4)
+    monkeypatch.setenv("NAME", "words")
+    result = pytester.runpytest_subprocess("-k", "test_ini", "--tare-option=hostname=words")
+    result.assert_outcomes(passed=1, deselected=3)
+    result = pytester.runpytest_subprocess("-k", "test_ini", "--tare-option=hostnam=words")
+    result.assert_outcomes(errors=1, deselected=3)
+    result.stdout.fnmatch_lines(["*Error: *hostnam*hostname*"])
+
+
+def test_plugin_image_can_be_overridden(pytester: pytest.Pytester, images: Path) -> None:
+    pytester.makeconftest(
+        f"""
+        import pytest, tare
+
+        @pytest.fixture(scope="session")
+        def sandbox_image():
+            return tare.Store().image("oci:{images}/busybox:latest")
+        """
+    )
+    pytester.makepyfile("def test_it(sandbox): assert sandbox.run(['busybox', 'true']).returncode == 0")
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+FAILING = """
+    import pytest, tare
+
+    def test_passes(sandbox):
+        sandbox.run(["echo", "not shown"])
+
+    def test_fails(sandbox, sandbox_factory):
+        sandbox.run("echo 'to stdout'; echo to stderr >&2; exit 3", shell=True)
+        sandbox.run(["seq", "100000"])
+        sandbox.popen(["true"]).wait()
+        other = sandbox_factory()
+        for n in range(60):
+            other.run(["echo", f"turn {n}"])
+        with pytest.raises(tare.TimeoutExpired):
+            other.run(["sleep", "60"], timeout=0.01)
+        assert False
+    """
+SHOWN = [
+    "*- sandbox 1: busybox -*",
+    "$ /bin/sh -c 'echo '*to stdout*; echo to stderr >&2; exit 3'  (exited, 3, 0.* s)",
+    "  stdout:",
+    "    to stdout",
+    "  stderr:",
+    "    to stderr",
+    "$ seq 100000  (exited, 0, * s)",
+    "  stdout, last 2000 of 588895 bytes:",
+    "    100000",
+    "$ true  (started)",
+    "*- sandbox 2: busybox -*",
+    "(11 more before)",
+    "    turn 59",
+    "$ sleep 60  (timeout, -9, 0.* s)",
+]
+
+
+@pytest.mark.parametrize("words", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_plugin_shows_the_log_of_a_failure(pytester: pytest.Pytester, words: tuple[str]) -> None:
+    pytester.makepyfile(FAILING)
+    result = pytester.runpytest_subprocess("--tare-image=busybox", *words)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(SHOWN)
+    result.stdout.no_fnmatch_line("*not shown*")
+
+
+def test_plugin_workers_share_one_new_store(pytester: pytest.Pytester, images: Path) -> None:
+    pytester.makepyfile(
+        """
+        import os, pytest
+
+        @pytest.mark.parametrize("n", range(24))
+        def test_many(sandbox, n):
+            sandbox.write_file("/n", str(n))
+            assert sandbox.run(["cat", "/n"], text=True).stdout == str(n)
+            print("worker", os.environ["PYTEST_XDIST_WORKER"])
+        """
+    )
+    store = pytester.path / "store"
+    image = f"--tare-image=oci:{images}/busybox:latest"
+    result = pytester.runpytest_subprocess("-n4", "-rP", image, f"--tare-store={store}")
+    result.assert_outcomes(passed=24)
+    assert len({line for line in result.outlines if line.startswith("worker ")}) > 1
+    assert os.listdir(store / "scratch") == []
+    assert len(tare.Store(store).images()) == 1
