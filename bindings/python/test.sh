@@ -4,6 +4,7 @@
 # root and as ordinary users. What it is given are words for pytest.
 #
 #   -e   only make the environment, with the wheel in it, and print where it is
+#   -b   build for speed, and run bench.py with the other words
 #   -l   only what needs no wheel: format, lint, types
 #
 # Environment: TARE_IMAGES (what tests/images.sh made), TARE_PYTHON (the interpreter; default: Debian's, which
@@ -33,13 +34,14 @@ environment() {
     printf '%s\n' "$stamp" >"$venv/.made"
 }
 
-# The wheel, as anybody would install it; not optimized, since the tests of Rust have built most of that.
+# wheel PROFILE: the wheel, as anybody would install it. Tests take one that is not optimized, since the tests of
+# Rust have built most of that.
 wheel() {
     rm -rf "$home/wheels"
     mkdir "$home/wheels"
-    PATH=$venv/bin:$PATH "$venv/bin/python" - "$home/wheels" <<'PYTHON'
+    PATH=$venv/bin:$PATH "$venv/bin/python" - "$home/wheels" "$1" <<'PYTHON'
 import sys, build_backend
-build_backend.build_wheel(sys.argv[1], {"build-args": "--profile dev"})
+build_backend.build_wheel(sys.argv[1], {"build-args": "--profile " + sys.argv[2]})
 PYTHON
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall \
         "$home"/wheels/*.whl
@@ -74,7 +76,12 @@ if [ "${1-}" = -l ]; then
     lint
     exit
 fi
-wheel
+if [ "${1-}" = -b ]; then
+    shift
+    wheel release
+    exec "$venv/bin/python" "$PWD/bench.py" "$@"
+fi
+wheel dev
 if [ "${1-}" = -e ]; then
     echo "$venv"
     exit
