@@ -120,23 +120,34 @@ pub(crate) fn chown(root: i32, path: &CStr, (uid, gid): (u32, u32), mode: u32, c
     Ok(())
 }
 
+/// Where a copy goes.
+#[derive(Clone, Copy)]
+struct Target {
+    /// The directory.
+    to: i32,
+    /// A directory beside the tree, in which each copied file that has more names than one has a
+    /// name made of its numbers: it is found there when its other names come.
+    links: i32,
+}
+
 /// Copies a layer over what is in `to`: what it hides is removed, what it holds replaces what was
-/// there. Hard links between files become separate files.
-pub(crate) fn copy_tree(from: i32, to: i32) -> Result<()> {
-    copy_dir(from, to, 0)?;
+/// there. `links` is a directory of the same file system that the caller removes after.
+pub(crate) fn copy_tree(from: i32, to: i32, links: i32) -> Result<()> {
+    copy_dir(from, Target { to, links }, 0)?;
     let stat = sys::fstatat(from, c"")?;
     sys!(nr::FCHOWNAT, to, c"".as_ptr(), stat.uid, stat.gid, AT_EMPTY_PATH)?;
     sys!(nr::FCHMOD, to, stat.mode & 0o7777).map(drop)
 }
 
-fn copy_dir(from: i32, to: i32, depth: usize) -> Result<()> {
+fn copy_dir(from: i32, target: Target, depth: usize) -> Result<()> {
     if depth > DEPTH {
         return Err(Errno(36));
     }
-    dir::for_each(from, c".", |name| copy_entry(from, to, name, depth))
+    dir::for_each(from, c".", |name| copy_entry(from, target, name, depth))
 }
 
-fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize) -> Result<()> {
+fn copy_entry(from: i32, target: Target, name: &CStr, depth: usize) -> Result<()> {
+    let Target { to, links } = target;
     let source = sys::openat(from, name, O_PATH | O_NOFOLLOW, 0)?;
     let stat = sys::fstatat(source.0, c"")?;
     let below = sys::openat(to, name, O_PATH | O_NOFOLLOW, 0);
@@ -155,10 +166,10 @@ fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize) -> Result<()> {
         }
         let inner = sys::openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
         let made = sys::openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
-        copy_dir(inner.0, made.0, depth + 1)?;
+        copy_dir(inner.0, Target { to: made.0, links }, depth + 1)?;
         made
     } else {
-        match copy_leaf(from, to, name, &stat)? {
+        match copy_leaf(from, target, name, &stat)? {
             Some(made) => made,
             None => return Ok(()),
         }
@@ -173,12 +184,21 @@ fn copy_entry(from: i32, to: i32, name: &CStr, depth: usize) -> Result<()> {
 }
 
 /// Anything but a directory; none where only root could make it.
-fn copy_leaf(from: i32, to: i32, name: &CStr, stat: &sys::Stat) -> Result<Option<Fd>> {
+fn copy_leaf(from: i32, Target { to, links }: Target, name: &CStr, stat: &sys::Stat) -> Result<Option<Fd>> {
+    let (mut place, mut dev, mut ino) = ([0u8; 48], [0; 20], [0; 20]);
+    let numbers = dir::join(&mut place, &[dir::digits(stat.dev, &mut dev), b"-", dir::digits(stat.ino, &mut ino)])?;
+    let shared = stat.is(S_IFREG) && stat.nlink > 1;
+    if shared && link(links, numbers, to, name)? {
+        return sys::openat(to, name, O_PATH | O_NOFOLLOW, 0).map(Some);
+    }
     if stat.is(S_IFREG) {
         let inner = sys::openat(from, name, O_RDONLY | O_NOFOLLOW, 0)?;
         let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL | O_NOFOLLOW;
         let made = sys::openat(to, name, flags, 0o600)?;
         copy_bytes(&inner, &made)?;
+        if shared {
+            link(to, name, links, numbers)?;
+        }
         return Ok(Some(made));
     }
     if stat.is(S_IFLNK) {
@@ -193,6 +213,17 @@ fn copy_leaf(from: i32, to: i32, name: &CStr, stat: &sys::Stat) -> Result<Option
         };
     }
     sys::openat(to, name, O_PATH | O_NOFOLLOW, 0).map(Some)
+}
+
+/// Gives a file one more name, in another directory; false if there is no such file, or it can
+/// have no more names.
+fn link(from: i32, name: &CStr, to: i32, new: &CStr) -> Result<bool> {
+    const LINKAT: usize = 265;
+    match sys!(LINKAT, from, name.as_ptr(), to, new.as_ptr(), 0) {
+        // EMLINK
+        Err(Errno::NOENT | Errno(31)) => Ok(false),
+        other => other.map(|_| true),
+    }
 }
 
 /// Whether a layer's directory hides what is below it, overlayfs's `opaque`.

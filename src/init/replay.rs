@@ -88,7 +88,7 @@ impl Replay {
                 copy::chown(self.fd(root)?, path, (uid, gid), mode, capability)
             }
             Op::RemoveTree { root, path } => copy::remove_tree(self.slot(root as i32)?, path),
-            Op::CopyTree { from, to } => copy::copy_tree(self.fd(from)?, self.fd(to)?),
+            Op::CopyTree { from, to, links } => copy::copy_tree(self.fd(from)?, self.fd(to)?, self.fd(links)?),
             other => self.make_entry(other),
         }
     }

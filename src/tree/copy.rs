@@ -2,7 +2,8 @@
 //! Trees as full copies: slow, but nothing is asked of the file system or of the kernel.
 #![forbid(unsafe_code)]
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -12,6 +13,11 @@ use crate::parts::ops::{Ops, Slot, c_path};
 use crate::spec::Write;
 use crate::tree::{Backend, Lower, Request};
 use crate::wire::Op;
+
+fn opened(dir: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(dir, flags, Mode::empty()).map_err(|e| Error::os("make tree", format_args!("{dir:?}"), e))
+}
 
 /// Works everywhere.
 pub(crate) struct Copy;
@@ -34,24 +40,27 @@ impl Backend for Copy {
             )
             .with_cure("storage \"overlay\", or an image"));
         };
-        let root = request.scratch.join("root");
-        std::fs::create_dir(&root)
-            .map_err(|e| Error::io("make tree", format_args!("{root:?}"), e))?;
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let opened = |dir: &std::path::Path| {
-            open(dir, flags, Mode::empty())
-                .map_err(|e| Error::os("make tree", format_args!("{dir:?}"), e))
+        let make = |name| {
+            let dir = request.scratch.join(name);
+            std::fs::create_dir(&dir)
+                .map_err(|e| Error::io("make tree", format_args!("{dir:?}"), e))?;
+            Ok((opened(&dir)?, dir))
         };
-        let target = opened(&root)?;
+        let (target, _) = make("root")?;
+        let (links, names) = make("links")?;
         for layer in layers {
             let source = opened(layer)?;
             let mut ops = Ops::default();
-            ops.push(Op::CopyTree { from: 1, to: 2 });
-            request
-                .spawner
-                .job(&ops, 0, &[source.as_fd(), target.as_fd()])?;
+            ops.push(Op::CopyTree {
+                from: 1,
+                to: 2,
+                links: 3,
+            });
+            let fds = [source.as_fd(), target.as_fd(), links.as_fd()];
+            request.spawner.job(&ops, 0, &fds)?;
         }
-        Ok(())
+        std::fs::remove_dir_all(&names)
+            .map_err(|e| Error::io("make tree", format_args!("{names:?}"), e))
     }
 
     fn mount_detached(&self, ops: &mut Ops, _stage: Slot, request: &Request<'_>) -> Result<Slot> {

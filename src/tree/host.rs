@@ -7,13 +7,17 @@
 //!
 //! The kernel copies up only what belongs to ids that are mapped here (EOVERFLOW otherwise): a
 //! top-level directory takes new files, one further down that belongs to another user does not.
+//!
+//! With `write: disk` each overlay's upper layer is on disk; `/` itself, and what was taken apart,
+//! is a tmpfs in any case.
 #![forbid(unsafe_code)]
 
-use std::fs::{DirEntry, read_dir};
+use std::fs::{DirEntry, Permissions, create_dir, read_dir, set_permissions, symlink_metadata};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::parts::mounts::{RDONLY, options, overlay};
+use crate::parts::mounts::{RDONLY, options, overlay, overlay_at};
 use crate::parts::ops::{Ops, Slot, c_inside, c_path};
 use crate::spec::Write;
 use crate::tree::{Backend, Mounted, Request};
@@ -30,8 +34,8 @@ impl Backend for HostView {
         "overlay"
     }
 
-    fn on_disk(&self, _write: Write) -> bool {
-        false
+    fn on_disk(&self, write: Write) -> bool {
+        write == Write::Disk
     }
 
     fn prepare(&self, _request: &Request<'_>) -> Result<()> {
@@ -59,6 +63,7 @@ impl Backend for HostView {
             root,
             mounts,
             count: 0,
+            scratch: self.on_disk(request.write).then_some(&request.scratch),
             read_only: request.write == Write::None,
             parts: Vec::new(),
         };
@@ -76,6 +81,8 @@ struct View<'a> {
     root: Slot,
     mounts: Vec<PathBuf>,
     count: usize,
+    /// Where upper layers are, if not in the stage.
+    scratch: Option<&'a PathBuf>,
     read_only: bool,
     /// What is to become read-only in the end.
     parts: Vec<Slot>,
@@ -116,23 +123,14 @@ impl View<'_> {
             self.ops.push(Op::MakeDir {
                 root: self.root.number(),
                 path: &inside,
-                mode: 0o755,
+                mode: entry.metadata().map_err(wrong)?.mode() & 0o7777,
                 uid: 0,
                 gid: 0,
             });
             // What may not be listed is left empty, as it would look from inside.
             let _ = self.take_apart(&path);
         } else if kind.is_dir() {
-            self.count += 1;
-            let lower = [c_path(&path)?].iter().collect();
-            let slot = overlay(
-                self.ops,
-                self.stage,
-                &format!("h{}", self.count),
-                lower,
-                0,
-                true,
-            );
+            let slot = self.overlay(&path)?;
             self.ops.attach(slot, self.root, &inside, MAKE_DIR);
             if self.read_only {
                 self.parts.push(slot);
@@ -147,6 +145,29 @@ impl View<'_> {
         }
         Ok(())
     }
+
+    /// A directory of the host, taken whole.
+    fn overlay(&mut self, lower: &Path) -> Result<Slot> {
+        self.count += 1;
+        let name = format!("h{}", self.count);
+        let lowers = [c_path(lower)?].iter().collect();
+        let Some(scratch) = self.scratch else {
+            return Ok(overlay(self.ops, self.stage, &name, lowers, 0, true));
+        };
+        let [upper, work] = ["u", "w"].map(|tail| scratch.join(format!("{name}{tail}")));
+        make_dirs(&upper, &work, lower)
+            .map_err(|e| Error::io("make tree", format_args!("{upper:?}"), e))?;
+        let dirs = [&*c_path(&upper)?, &*c_path(&work)?];
+        Ok(overlay_at(self.ops, self.stage, lowers, dirs, 0, true))
+    }
+}
+
+/// Makes the upper layer of one directory: with its mode, since that is what will be seen.
+fn make_dirs(upper: &Path, work: &Path, lower: &Path) -> std::io::Result<()> {
+    create_dir(work)?;
+    create_dir(upper)?;
+    let mode = symlink_metadata(lower)?.mode() & 0o7777;
+    set_permissions(upper, Permissions::from_mode(mode))
 }
 
 /// Every mount point of this process, proc_pid_mountinfo(5).

@@ -84,8 +84,9 @@ ops! {
     24 Chown { root: u32, path: &'a CStr, uid: u32, gid: u32, mode: u32, capability: &'a [u8], }
     /// Removes a directory with all that is in it; nothing where nothing is.
     25 RemoveTree { root: u32, path: &'a CStr, }
-    /// Copies a directory's content, with owners, modes, times and xattrs, into an existing one.
-    26 CopyTree { from: u32, to: u32, }
+    /// Copies a directory's content, with owners, modes, times, xattrs and hard links, into an
+    /// existing one; `links` is a directory beside it that keeps a name for each file with several.
+    26 CopyTree { from: u32, to: u32, links: u32, }
     /// Detaches an attached slot's mount.
     28 Detach { slot: u32, }
     /// Opens a directory of the caller's view by path.

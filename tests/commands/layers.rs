@@ -2,6 +2,7 @@
 //! Images of many layers, and names that mean something to the kernel's option parsers.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tare::image::ImportOptions;
@@ -160,4 +161,50 @@ fn storage_that_only_overlay_can_do_names_a_cure() {
         assert!(error.cure().unwrap().starts_with(cure), "{error}");
     }
     assert_eq!(fs::read_dir(ground.scratch()).unwrap().count(), 0);
+}
+
+#[test]
+fn storage_copy_keeps_hard_links() {
+    let ground = Ground::new();
+    let (one, two) = (ground.root().join("one"), ground.root().join("etc/two"));
+    fs::write(&one, "x\n").unwrap();
+    fs::hard_link(&one, &two).unwrap();
+    let sandbox = ground.open_with(r#"{"storage": "copy"}"#);
+    let script = "stat -c %h /one /etc/two; echo y >/one; cat /etc/two";
+    assert_eq!(line(&sandbox, script), "2\n2\ny");
+    assert_eq!(fs::read_to_string(&two).unwrap(), "x\n");
+    let in_scratch = ground.scratch().read_dir().unwrap().count();
+    assert!(in_scratch > 0, "the copy is there");
+    sandbox.close().unwrap();
+    assert_eq!(ground.scratch().read_dir().unwrap().count(), 0);
+}
+
+/// How many files below `dir` hold `x` and have this name.
+fn found(dir: &Path, name: &str) -> usize {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let count = |path: PathBuf| match path.is_dir() {
+        true => found(&path, name),
+        false => usize::from(path.ends_with(name) && fs::read(&path).is_ok_and(|b| b == b"x\n")),
+    };
+    entries.map(|entry| count(entry.path())).sum()
+}
+
+#[test]
+fn write_to_disk_is_kept_on_disk() {
+    // In front of an image, and of the host as it is: for ordinary users that is many overlays.
+    let ground = Ground::new();
+    let image = ground.spec_with(r#"{"write": "disk"}"#);
+    let host = Spec {
+        image: "host".into(),
+        ..image.clone()
+    };
+    for spec in [image, host] {
+        let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
+        let script = "d=/tmp/tare-written; mkdir -p $d; echo x >$d/f; cat $d/f";
+        assert_eq!(line(&sandbox, script), "x");
+        assert_eq!(found(&ground.scratch(), "f"), 1, "{}", spec.image);
+        assert!(!Path::new("/tmp/tare-written").exists());
+        sandbox.close().unwrap();
+        assert_eq!(ground.scratch().read_dir().unwrap().count(), 0);
+    }
 }
