@@ -2,7 +2,6 @@
 //! What a sandbox is restricted by: one file per kind of restriction.
 
 pub(crate) mod caps;
-#[allow(unused_imports, reason = "their user, the plan, is still to come")]
 pub(crate) mod cgroup;
 pub(crate) mod devices;
 pub(crate) mod idmap;

@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind, Result};
 
 pub use json::{from_json, nearest};
-#[allow(unused_imports, reason = "its user, the plan, is still to come")]
 pub(crate) use limits::RLIMITS;
 pub use limits::{Limits, Rlimit};
 pub use mount::{Mount, MountKind};
