@@ -13,6 +13,7 @@
 
 #define X32_BIT 0x40000000L
 
+/* A place for each answer: a child that fork(2) itself made may write to its own late. */
 static volatile int *result;
 
 static int native(long number)
@@ -43,7 +44,7 @@ static void ask(const char *abi, int (*call)(long), long number)
 {
 	struct itimerval soon = { { 0, 0 }, { 0, 100000 } };
 
-	*result = -1;
+	*++result = -1;
 	pid_t pid = fork();
 	if (pid == 0) {
 		setsid(); /* no terminal that vhangup could hang up */
@@ -58,7 +59,9 @@ static void ask(const char *abi, int (*call)(long), long number)
 
 int main(void)
 {
-	result = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	result = mmap(NULL, 2000 * sizeof *result, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (result == MAP_FAILED)
+		return 1;
 	for (long number = 0; number <= 600; number++) {
 		if (number != SYS_sync) /* slow and always allowed */
 			ask("native", native, number);
