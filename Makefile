@@ -35,13 +35,14 @@ test: setup images guest ## Every test, on real images, as root and as ordinary 
 	$(CARGO) test --locked --workspace --no-fail-fast
 	tests/weakened.sh
 	tests/enosys.sh
+	bindings/c/test.sh
 	bindings/python/test.sh
 
 lint: setup ## Formatting, clippy, shellcheck, documentation: exactly what CI asks
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	scripts/lint-helper.sh
-	shellcheck .ci/run scripts/*.sh tests/*.sh fuzz/*.sh bindings/python/*.sh
+	shellcheck .ci/run scripts/*.sh tests/*.sh fuzz/*.sh bindings/*/*.sh
 	bindings/python/test.sh -l
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --lib --no-deps
 
@@ -55,8 +56,9 @@ schema: ## Write docs/schema anew, from the types
 	$(CARGO) build --locked --package tare-cli
 	for s in spec rpc; do $(target)/debug/tare schema $$s >docs/schema/$$s.json || exit; done
 
-install: ## The command, its manual and completions, below DESTDIR/PREFIX
-	$(CARGO) build --locked --release --package tare-cli
+install: ## The command, its manual and completions, the C library, below DESTDIR/PREFIX
+	$(CARGO) build --locked --release --package tare-cli --package tare-c
+	bindings/c/install.sh $(target)/release/libtare.a "$(DESTDIR)" $(PREFIX)
 	install -D -m 0755 $(target)/release/tare $(DESTDIR)$(PREFIX)/bin/tare
 	scripts/install-generated.sh $(target)/release/tare $(DESTDIR)$(PREFIX)/share
 

@@ -14,6 +14,8 @@ xz                  xz-utils
 zstd                zstd
 python3             python3
 strip               binutils
+pkg-config          pkg-config
+valgrind            valgrind
 debootstrap         debootstrap
 umoci               umoci
 go                  golang-go

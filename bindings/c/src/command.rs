@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Commands: what to run in a sandbox, as a struct of the caller's.
+
+use std::ffi::{OsStr, c_char, c_void};
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
+
+use tare_core::{Command, Result, Size, Stdin, Stdout};
+
+use crate::handle::wrong;
+use crate::input::{self, Input};
+
+/// The library's default: no input, output to pipes.
+pub const TARE_STDIO_DEFAULT: u32 = 0;
+/// `/dev/null`.
+pub const TARE_STDIO_NULL: u32 = 1;
+/// A pipe: tare_sandbox_run() reads it, a process hands out its other end.
+pub const TARE_STDIO_PIPE: u32 = 2;
+/// The caller's own descriptor 0, 1 or 2.
+pub const TARE_STDIO_INHERIT: u32 = 3;
+/// The descriptor in `stdin_fd`, `stdout_fd` or `stderr_fd`.
+pub const TARE_STDIO_FD: u32 = 4;
+/// For input only: `stdin_data`, then end of file. The command sees a regular file.
+pub const TARE_STDIO_BYTES: u32 = 5;
+
+/// For standard error only: wherever standard output goes.
+pub const TARE_STDIO_STDOUT: u32 = 6;
+
+/// The command that the image means to run: its entry point, with `argv` in place of its own
+/// default arguments; without `argv`, these.
+pub const TARE_COMMAND_OF_IMAGE: u64 = 1;
+
+/// One more descriptor for a command.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_fd {
+    /// The caller's; stays the caller's.
+    pub fd: i32,
+    /// Under which number the command finds it, 3 to 1023.
+    pub number: u32,
+}
+
+/// What to run. All zeros but the size and `argv` is the default. Nothing of it is kept: all that
+/// it points to stays the caller's, and may go when the call returns.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_command {
+    /// sizeof(tare_command), set by the caller.
+    pub size: u64,
+    /// 0 or TARE_COMMAND_OF_IMAGE.
+    pub flags: u64,
+    /// Program and arguments, then NULL. The program is looked for in the sandbox's `PATH`
+    /// unless it holds a slash. No shell is involved.
+    pub argv: *const *const c_char,
+    /// `NAME=VALUE` each, over the sandbox's environment, then NULL. Default: none.
+    pub env: *const *const c_char,
+    /// The working directory inside; made if it is missing. Default: the sandbox's.
+    pub cwd: *const c_char,
+    /// `USER[:GROUP]` by name or number, looked up inside. Default: the sandbox's.
+    pub user: *const c_char,
+    /// One of TARE_STDIO_*.
+    pub stdin_mode: u32,
+    /// For TARE_STDIO_FD.
+    pub stdin_fd: i32,
+    /// For TARE_STDIO_BYTES.
+    pub stdin_data: *const c_void,
+    /// Bytes at `stdin_data`.
+    pub stdin_len: u64,
+    /// One of TARE_STDIO_*.
+    pub stdout_mode: u32,
+    /// For TARE_STDIO_FD.
+    pub stdout_fd: i32,
+    /// One of TARE_STDIO_*.
+    pub stderr_mode: u32,
+    /// For TARE_STDIO_FD.
+    pub stderr_fd: i32,
+    /// More descriptors. Default: none.
+    pub fds: *const tare_fd,
+    /// How many there are at `fds`, at most 240.
+    pub fds_len: u64,
+    /// Nanoseconds after which the command and all that it started are killed. Default: never.
+    pub timeout_ns: u64,
+    /// Bytes of output kept before the command is killed. Default: the spec's `limits.output`.
+    pub output_limit: u64,
+    /// Not both 0: input and output are a terminal of this size instead of the streams above.
+    pub tty_rows: u32,
+    /// Characters in a line of it.
+    pub tty_columns: u32,
+}
+
+// SAFETY: `repr(C)`, begins with its size, pointers and numbers only.
+unsafe impl Input for tare_command {
+    const NAME: &'static str = "tare_command";
+}
+
+impl tare_command {
+    /// The command; `of_image` makes one from the caller's arguments.
+    ///
+    /// # Safety
+    /// Pointers are as the header says, or NULL, until the call returns.
+    pub(crate) unsafe fn read(
+        &self,
+        of_image: impl FnOnce(&[&OsStr]) -> Result<Command>,
+    ) -> Result<Command> {
+        // SAFETY: this function's own.
+        let (argv, env, cwd, user, fds) = unsafe {
+            (
+                input::list(self.argv, "argv")?,
+                input::list(self.env, "env")?,
+                input::optional_path(self.cwd, "cwd")?,
+                input::optional_text(self.user, "user")?,
+                input::values(self.fds, self.fds_len, "fds")?,
+            )
+        };
+        let mut command = match self.flags {
+            0 => Command::from_argv(argv),
+            TARE_COMMAND_OF_IMAGE => of_image(&argv)?,
+            _ => return Err(wrong("flags", "is neither 0 nor TARE_COMMAND_OF_IMAGE")),
+        };
+        for word in env {
+            let bytes = word.as_bytes();
+            let Some(at) = bytes.iter().position(|b| *b == b'=') else {
+                return Err(wrong(
+                    "env",
+                    &format!("has {word:?}, which is not NAME=VALUE"),
+                ));
+            };
+            let part = OsStr::from_bytes;
+            command = command.env(part(&bytes[..at]), part(&bytes[at + 1..]));
+        }
+        if let Some(cwd) = cwd {
+            command = command.cwd(cwd);
+        }
+        if let Some(user) = user {
+            command = command.user(user);
+        }
+        for one in fds {
+            command = command.fd(input::descriptor(one.fd, "fds")?, one.number);
+        }
+        // SAFETY: this function's own.
+        self.limits(unsafe { self.streams(command)? })
+    }
+
+    /// # Safety
+    /// As [`tare_command::read`].
+    unsafe fn streams(&self, command: Command) -> Result<Command> {
+        let command = match self.stdin_mode {
+            TARE_STDIO_DEFAULT => command,
+            TARE_STDIO_NULL => command.stdin(Stdin::Null),
+            TARE_STDIO_PIPE => command.stdin(Stdin::Piped),
+            TARE_STDIO_INHERIT => command.stdin(Stdin::Inherit),
+            TARE_STDIO_FD => {
+                command.stdin(Stdin::Fd(input::descriptor(self.stdin_fd, "stdin_fd")?))
+            }
+            TARE_STDIO_BYTES => {
+                let data = self.stdin_data.cast::<u8>();
+                // SAFETY: this function's own.
+                let bytes = unsafe { input::values(data, self.stdin_len, "stdin_data")? };
+                command.stdin(Stdin::Bytes(bytes.to_vec()))
+            }
+            _ => return Err(wrong("stdin_mode", "is none of TARE_STDIO_*")),
+        };
+        let output = |mode, fd, mode_name, fd_name| {
+            Ok(Some(match mode {
+                TARE_STDIO_DEFAULT => return Ok(None),
+                TARE_STDIO_NULL => Stdout::Null,
+                TARE_STDIO_PIPE => Stdout::Piped,
+                TARE_STDIO_INHERIT => Stdout::Inherit,
+                TARE_STDIO_FD => Stdout::Fd(input::descriptor(fd, fd_name)?),
+                TARE_STDIO_STDOUT if mode_name == "stderr_mode" => Stdout::Merged,
+                _ => return Err(wrong(mode_name, "is no TARE_STDIO_* for output")),
+            }))
+        };
+        let stdout = output(self.stdout_mode, self.stdout_fd, "stdout_mode", "stdout_fd")?;
+        let stderr = output(self.stderr_mode, self.stderr_fd, "stderr_mode", "stderr_fd")?;
+        let command = match stdout {
+            Some(stdout) => command.stdout(stdout),
+            None => command,
+        };
+        Ok(match stderr {
+            Some(stderr) => command.stderr(stderr),
+            None => command,
+        })
+    }
+
+    fn limits(&self, mut command: Command) -> Result<Command> {
+        if self.timeout_ns != 0 {
+            command = command.timeout(Duration::from_nanos(self.timeout_ns));
+        }
+        if self.output_limit != 0 {
+            command = command.output_limit(self.output_limit);
+        }
+        if (self.tty_rows, self.tty_columns) != (0, 0) {
+            command = command.tty(size(self.tty_rows, self.tty_columns)?);
+        }
+        Ok(command)
+    }
+}
+
+/// A terminal's size.
+pub(crate) fn size(rows: u32, columns: u32) -> Result<Size> {
+    let short = |n: u32, name| u16::try_from(n).map_err(|_| wrong(name, "is above 65535"));
+    Ok(Size {
+        rows: short(rows, "rows")?,
+        columns: short(columns, "columns")?,
+    })
+}

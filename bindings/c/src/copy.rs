@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whole trees into a sandbox and out of it: files of the caller's, and archives.
+
+use std::ffi::c_char;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+
+use serde::Serialize;
+use tare_core::files::Copied;
+use tare_core::{Error, Result};
+
+use crate::bytes::{give_json, tare_bytes};
+use crate::call::call;
+use crate::error::tare_error;
+use crate::input;
+use crate::out::Out;
+use crate::sandbox::{get, tare_sandbox};
+
+#[derive(Serialize)]
+struct Report {
+    entries: u64,
+    left_out: Vec<String>,
+}
+
+fn report(copied: Copied, out: Option<Out<*mut tare_bytes>>) -> Result<()> {
+    let Some(out) = out else {
+        return Ok(());
+    };
+    let report = Report {
+        entries: copied.entries,
+        left_out: copied.left_out,
+    };
+    give_json(&report, out)
+}
+
+/// Copies a file or directory of the caller's own into the sandbox. Contents, permissions without setuid
+/// and setgid, times and symbolic links are copied; the owner is 0:0; devices, pipes and sockets are left
+/// out. What is at `path` and is no directory is replaced.
+///
+/// `local`: here. `path`: there; its parent is there.
+/// `report_or_null`: gets a JSON object with `entries` (how many were copied) and `left_out` (a list of
+/// texts: what was not, and why), here and in the functions below.
+///
+/// Returns: NULL, or an error: those of the calls that read here and make files there; a part is
+/// copied then.
+/// Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_file_put(
+    sandbox: *const tare_sandbox,
+    local: *const c_char,
+    path: *const c_char,
+    report_or_null: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for all of them.
+        let (local, path, out) = unsafe {
+            (
+                input::path(local, "local")?,
+                input::path(path, "path")?,
+                Out::optional(report_or_null, "report_or_null")?,
+            )
+        };
+        report(get(sandbox)?.files().put(local, path)?, out)
+    })
+}
+
+/// Copies a file or directory out of the sandbox; a link at `path` is followed. The sandbox is not
+/// trusted with what it leaves here: everything is the caller's, without setuid and setgid bits, file
+/// capabilities, devices, pipes and sockets. Symbolic links are copied as they are, so follow none of
+/// them. A file replaces what is at `local`, at once and whole; a directory needs a new or empty one.
+///
+/// `path`: there. `local`: here.
+///
+/// Returns: NULL, or an error: errno ENOTEMPTY for a directory that holds something; else those of the
+/// calls that read there and make files here. A part of a directory is copied then.
+/// Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_file_get(
+    sandbox: *const tare_sandbox,
+    path: *const c_char,
+    local: *const c_char,
+    report_or_null: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for all of them.
+        let (path, local, out) = unsafe {
+            (
+                input::path(path, "path")?,
+                input::path(local, "local")?,
+                Out::optional(report_or_null, "report_or_null")?,
+            )
+        };
+        report(get(sandbox)?.files().get(path, local)?, out)
+    })
+}
+
+/// Makes what a tar archive holds below a directory of the sandbox: contents, modes, owners, times,
+/// links, pipes, `user.*` attributes. It may be compressed by gzip or zstd. Nothing is made outside of
+/// `dir`.
+///
+/// `dir`: is there. `archive_fd`: read from where it stands to its end; stays the caller's.
+///
+/// Returns: NULL, or an error: TARE_KIND_CORRUPT with the entry and its offset for a broken archive;
+/// else those of the calls that make files. A part is made then.
+/// Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_file_put_tar(
+    sandbox: *const tare_sandbox,
+    dir: *const c_char,
+    archive_fd: i32,
+    report_or_null: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let (dir, out) = unsafe {
+            (
+                input::path(dir, "dir")?,
+                Out::optional(report_or_null, "report_or_null")?,
+            )
+        };
+        let archive = File::from(input::descriptor(archive_fd, "archive_fd")?);
+        report(get(sandbox)?.files().put_tar(dir, archive)?, out)
+    })
+}
+
+/// Writes a tar archive of what is at `path` of the sandbox: of a directory with all below it, under
+/// names relative to it; of a regular file under its own name. Everything that tare_file_put_tar()
+/// makes is in it.
+///
+/// `archive_fd`: written to where it stands; stays the caller's. If it is a pipe whose reader goes away,
+/// the caller gets SIGPIPE, as with write(2).
+///
+/// Returns: NULL, or an error: those of the calls that read there, and of write(2); the archive is cut
+/// then. TARE_KIND_BUSY if a file becomes shorter while it is read.
+/// Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_file_get_tar(
+    sandbox: *const tare_sandbox,
+    path: *const c_char,
+    archive_fd: i32,
+    report_or_null: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let (path, out) = unsafe {
+            (
+                input::path(path, "path")?,
+                Out::optional(report_or_null, "report_or_null")?,
+            )
+        };
+        let archive = File::from(input::descriptor(archive_fd, "archive_fd")?);
+        let mut parts = BufWriter::with_capacity(64 << 10, archive);
+        let copied = get(sandbox)?.files().get_tar(path, &mut parts)?;
+        let flushed = parts.flush();
+        flushed.map_err(|e| Error::io("get archive", "write archive", e))?;
+        report(copied, out)
+    })
+}

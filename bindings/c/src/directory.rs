@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Listing a directory of a sandbox, entry by entry.
+
+use std::ffi::{CString, c_char};
+use std::os::unix::ffi::OsStrExt as _;
+use std::ptr;
+use std::sync::{Mutex, PoisonError};
+
+use tare_core::files::ReadDir;
+
+use crate::call::call;
+use crate::error::tare_error;
+use crate::handle::{self, Noun};
+use crate::input;
+use crate::out::{Out, OutStruct};
+use crate::sandbox::{get, tare_sandbox};
+use crate::stat::tare_stat;
+
+/// A directory of a sandbox that is being listed. Freed with tare_dir_free().
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_dir {
+    _opaque: [u8; 0],
+}
+
+struct Listing {
+    entries: ReadDir,
+    /// The name that was told last: the caller may still read it.
+    name: CString,
+}
+
+struct Directory(Mutex<Listing>);
+
+impl Noun for Directory {
+    type Handle = tare_dir;
+    const KIND: u8 = b'D';
+}
+
+/// Begins to list a directory of the sandbox.
+///
+/// Returns: NULL, or an error: those of open(2).
+/// Ownership: `*out` is the caller's, for tare_dir_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_dir_open(
+    sandbox: *const tare_sandbox,
+    path: *const c_char,
+    out: *mut *mut tare_dir,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let (path, out) = unsafe { (input::path(path, "path")?, Out::new(out, "out")?) };
+        let entries = get(sandbox)?.files().read_dir(path)?;
+        let name = CString::default();
+        out.set(handle::give(Directory(Mutex::new(Listing {
+            entries,
+            name,
+        })))?);
+        Ok(())
+    })
+}
+
+/// The next entry, without `.` and `..`, in no order. What is made or removed meanwhile may or may not
+/// be among them.
+///
+/// `stat_or_null`: gets what is known of it; of the link itself if it is one.
+/// `name`: gets its name, any bytes but `/`; NULL after the last one.
+///
+/// Returns: NULL, or an error: those of getdents(2).
+/// Ownership: the name belongs to the directory's handle, until the next call for it or its end.
+/// Threads: any, one at a time for one directory.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_dir_next(
+    dir: *mut tare_dir,
+    stat_or_null: *mut tare_stat,
+    name: *mut *const c_char,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let (stat, out) = unsafe { (OutStruct::optional(stat_or_null)?, Out::new(name, "name")?) };
+        let dir = handle::get::<Directory>(dir, "dir")?;
+        let mut listing = dir.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = listing.entries.next().transpose()? else {
+            out.set(ptr::null());
+            return Ok(());
+        };
+        // A name came out of a list that ends each with a NUL.
+        listing.name = CString::new(entry.file_name().as_bytes()).unwrap_or_default();
+        if let Some(stat) = stat {
+            stat.set(&entry.metadata().into());
+        }
+        out.set(listing.name.as_ptr());
+        Ok(())
+    })
+}
+
+/// Ends a listing. NULL, or one that was freed already, is left alone.
+///
+/// Ownership: takes `dir`; the name read from it is gone.
+/// Threads: any; nobody may use that name then.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_dir_free(dir: *mut tare_dir) {
+    handle::free::<Directory>(dir);
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Images: bringing them in, holding them.
+
+use std::ffi::{CString, c_char, c_void};
+use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tare_core::Result;
+use tare_core::image::{Image, ImportOptions};
+
+use crate::bytes::{give_json, tare_bytes};
+use crate::call::call;
+use crate::error::{c_text, tare_error};
+use crate::handle::{self, Noun, wrong};
+use crate::input::{self, Input};
+use crate::out::Out;
+use crate::progress::{Callback, tare_progress_fn};
+use crate::store::{self, tare_store};
+use crate::value::value;
+
+/// Also use the names that an archive gives its image, as docker-load(1) does.
+pub const TARE_IMPORT_SOURCE_NAMES: u64 = 1;
+/// No syncfs(2) before the image becomes visible: faster, and a power cut may leave it broken.
+pub const TARE_IMPORT_NO_SYNC: u64 = 2;
+
+/// An image that is ready to be used, and held: nobody removes its layers from the store while
+/// there is a handle. Freed with tare_image_free().
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_image {
+    _opaque: [u8; 0],
+}
+
+pub(crate) struct ImageObject {
+    pub(crate) image: Image,
+    reference: CString,
+    digest: Option<CString>,
+}
+
+impl Noun for ImageObject {
+    type Handle = tare_image;
+    const KIND: u8 = b'I';
+}
+
+/// How an image is brought in. All zeros but the size is the default.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_import_options {
+    /// sizeof(tare_import_options), set by the caller.
+    pub size: u64,
+    /// Some of TARE_IMPORT_*.
+    pub flags: u64,
+    /// Names to file the image under, `NAME[:TAG]` each, then NULL. Default: none.
+    pub names: *const *const c_char,
+    /// Which image of an archive that holds several, by its name there. Default: the only one.
+    pub select: *const c_char,
+    /// `OS/ARCHITECTURE[/VARIANT]` of an index. Default: this machine's.
+    pub platform: *const c_char,
+    /// Nanoseconds to wait for a process that builds the same layer. Default: 10 minutes.
+    pub patience_ns: u64,
+    /// Told how far it is. Default: nobody.
+    pub progress: tare_progress_fn,
+    /// Passed to `progress`.
+    pub progress_data: *mut c_void,
+}
+
+// SAFETY: `repr(C)`, begins with its size, pointers and numbers only.
+unsafe impl Input for tare_import_options {
+    const NAME: &'static str = "tare_import_options";
+}
+
+impl tare_import_options {
+    /// The options as the core has them.
+    ///
+    /// # Safety
+    /// Pointers are as the header says, or NULL, until the call returns.
+    pub(crate) unsafe fn read(&self) -> Result<(ImportOptions, Callback)> {
+        if self.flags & !(TARE_IMPORT_SOURCE_NAMES | TARE_IMPORT_NO_SYNC) != 0 {
+            return Err(wrong("flags", "has a bit that this version does not know"));
+        }
+        // SAFETY: this function's own.
+        let (names, select, platform, callback) = unsafe {
+            (
+                input::list(self.names, "names")?,
+                input::optional_text(self.select, "select")?,
+                input::optional_text(self.platform, "platform")?,
+                Callback::new(self.progress, self.progress_data),
+            )
+        };
+        let mut options = ImportOptions::default();
+        for name in names {
+            let name = name
+                .to_str()
+                .ok_or_else(|| wrong("names", "is not UTF-8"))?;
+            options.names.push(name.parse()?);
+        }
+        options.select = select.map(str::to_owned);
+        options.platform = platform.map(str::parse).transpose()?;
+        options.source_names = self.flags & TARE_IMPORT_SOURCE_NAMES != 0;
+        if self.flags & TARE_IMPORT_NO_SYNC != 0 {
+            options.sync = false;
+        }
+        if self.patience_ns != 0 {
+            options.patience = Duration::from_nanos(self.patience_ns);
+        }
+        Ok((options, callback))
+    }
+}
+
+fn give(image: Image, out: Out<*mut tare_image>) -> Result<()> {
+    let reference = c_text(&image.reference().to_string());
+    let digest = image.digest().map(|digest| c_text(&digest.to_string()));
+    out.set(handle::give(ImageObject {
+        image,
+        reference,
+        digest,
+    })?);
+    Ok(())
+}
+
+/// The image behind a handle.
+pub(crate) fn get(image: *const tare_image) -> Result<Arc<ImageObject>> {
+    handle::get(image, "image")
+}
+
+/// Brings an image from an OCI layout (`oci:PATH[:TAG]`) or an archive (`archive:FILE`, of
+/// docker-save(1) or skopeo(1)) into the store. Both digests of every layer are verified before
+/// anything becomes visible; after an error nothing of it is.
+///
+/// `options_or_null`: NULL for the defaults.
+///
+/// Returns: NULL, or an error: TARE_KIND_CORRUPT for an image that does not hold together,
+/// TARE_KIND_NOT_FOUND for a source or a tag that is not there, TARE_KIND_UNSUPPORTED if nothing
+/// fits this machine, TARE_KIND_BUSY when patience ends, errno ECANCELED when `progress` stopped it.
+/// Ownership: `*out` is the caller's, for tare_image_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_store_import(
+    store: *const tare_store,
+    reference: *const c_char,
+    options_or_null: *const tare_import_options,
+    out: *mut *mut tare_image,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for all of them.
+        let (reference, (options, mut progress), out) = unsafe {
+            (
+                input::text(reference, "reference")?,
+                input::read_or_zero(options_or_null)?.read()?,
+                Out::new(out, "out")?,
+            )
+        };
+        let images = store::get(store)?.store.images().clone();
+        give(
+            images.import(&reference.parse()?, &options, &mut progress)?,
+            out,
+        )
+    })
+}
+
+/// Opens an image by any reference: a name or a digest in the store; `oci:` and `archive:`,
+/// imported if it is not there yet; `dir:PATH` and `host`, in place.
+///
+/// `options_or_null`: for images that are imported first, or whose layers have to be unpacked
+/// again; NULL for the defaults.
+///
+/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND with the nearest name as the cure, and those
+/// of tare_store_import().
+/// Ownership: `*out` is the caller's, for tare_image_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_store_image(
+    store: *const tare_store,
+    reference: *const c_char,
+    options_or_null: *const tare_import_options,
+    out: *mut *mut tare_image,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for all of them.
+        let (reference, (options, mut progress), out) = unsafe {
+            (
+                input::text(reference, "reference")?,
+                input::read_or_zero(options_or_null)?.read()?,
+                Out::new(out, "out")?,
+            )
+        };
+        let images = store::get(store)?.store.images().clone();
+        give(
+            images.image_with(&reference.parse()?, &options, &mut progress)?,
+            out,
+        )
+    })
+}
+
+/// Frees the handle of an image, and with it the hold on its layers. NULL, or one that was freed
+/// already, is left alone.
+///
+/// Ownership: takes `image`; texts read from it are gone.
+/// Threads: any; nobody may use those texts then.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_image_free(image: *mut tare_image) {
+    handle::free::<ImageObject>(image);
+}
+
+/// The reference that the image was opened by.
+///
+/// Returns: text; NULL for NULL or a handle that is no image.
+/// Ownership: the text belongs to the image's handle and goes with it.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_image_reference(image: *const tare_image) -> *const c_char {
+    value(ptr::null(), || Some(get(image).ok()?.reference.as_ptr()))
+}
+
+/// The digest of the image's manifest, for example `sha256:...`.
+///
+/// Returns: text; NULL for a directory, for the host, for NULL or a handle that is no image.
+/// Ownership: the text belongs to the image's handle and goes with it.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_image_digest(image: *const tare_image) -> *const c_char {
+    value(ptr::null(), || {
+        Some(get(image).ok()?.digest.as_ref()?.as_ptr())
+    })
+}
+
+/// What an image says of itself: a JSON object with `reference`, `digest`, `created`, `size`,
+/// `architecture`, `os`, `config` (`env`, `entrypoint`, `cmd`, `workdir`, `user`, `exposed_ports`,
+/// `volumes`, `labels`, `stop_signal`), `notes`, `layers` and `root`.
+///
+/// Returns: NULL, or an error.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_image_inspect(
+    image: *const tare_image,
+    out: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { Out::new(out, "out")? };
+        give_json(&get(image)?.image, out)
+    })
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The C face of libtare: converts, calls, converts back. `include/tare.h` is made from it and is its manual.
+//!
+//! A function checks what it was given ([`input`], [`handle`]), calls the library, and writes what
+//! came of it ([`out`]), all inside [`call`], where panics end.
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "the first chapter of tare.h says once what every pointer must be"
+)]
+
+// In the order of the manual, which cbindgen keeps.
+pub mod library;
+
+pub mod error;
+
+pub mod bytes;
+
+pub mod store;
+
+pub mod progress;
+
+pub mod image;
+
+pub mod unpack;
+
+pub mod tree;
+
+pub mod sandbox;
+
+pub mod command;
+
+pub mod spawn;
+
+pub mod process;
+
+pub mod status;
+
+pub mod output;
+
+pub mod stat;
+
+pub mod files;
+
+pub mod directory;
+
+pub mod copy;
+
+mod call;
+mod handle;
+mod input;
+mod out;
+mod table;
+mod value;

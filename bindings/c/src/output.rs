@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Finished commands: how they ended and what they wrote.
+
+use std::ffi::c_char;
+use std::ptr;
+use std::sync::Arc;
+
+use tare_core::{Output, Result};
+
+use crate::bytes::Bytes;
+use crate::call::call;
+use crate::error::tare_error;
+use crate::handle::{self, Noun};
+use crate::out::{Out, OutStruct};
+use crate::status::tare_status;
+use crate::value::value;
+
+/// A finished command: how it ended and what it wrote. Freed with tare_output_free().
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_output {
+    _opaque: [u8; 0],
+}
+
+struct OutputObject {
+    status: tare_status,
+    stdout: Bytes,
+    stderr: Bytes,
+}
+
+impl Noun for OutputObject {
+    type Handle = tare_output;
+    const KIND: u8 = b'O';
+}
+
+/// Hands an output over to the caller.
+pub(crate) fn give(output: Output, out: Out<*mut tare_output>) -> Result<()> {
+    out.set(handle::give(OutputObject {
+        status: Some(output.status).into(),
+        stdout: Bytes::new(output.stdout),
+        stderr: Bytes::new(output.stderr),
+    })?);
+    Ok(())
+}
+
+fn get(output: *const tare_output) -> Result<Arc<OutputObject>> {
+    handle::get(output, "output")
+}
+
+/// # Safety
+/// `len_or_null` is NULL or can be written to.
+unsafe fn bytes(
+    output: *const tare_output,
+    len_or_null: *mut usize,
+    stream: fn(&OutputObject) -> &Bytes,
+) -> *const c_char {
+    value(ptr::null(), || {
+        // SAFETY: the caller's word for `len_or_null`.
+        let len = unsafe { Out::optional(len_or_null, "len_or_null") }.ok()?;
+        let output = get(output).ok()?;
+        let bytes = stream(&output);
+        if let Some(len) = len {
+            len.set(bytes.len());
+        }
+        Some(bytes.as_ptr())
+    })
+}
+
+/// How the command ended.
+///
+/// Returns: NULL, or an error for a handle that is no output.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_output_status(
+    output: *const tare_output,
+    out: *mut tare_status,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { OutStruct::new(out)? };
+        out.set(&get(output)?.status);
+        Ok(())
+    })
+}
+
+/// What it wrote to standard output, or to its terminal, with a NUL behind the last byte.
+///
+/// `len_or_null`: gets the number of bytes, without that NUL.
+///
+/// Returns: the bytes; NULL for NULL or a handle that is no output.
+/// Ownership: they belong to the output and go with it.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_output_stdout(
+    output: *const tare_output,
+    len_or_null: *mut usize,
+) -> *const c_char {
+    // SAFETY: the caller's word for `len_or_null`.
+    unsafe { bytes(output, len_or_null, |output| &output.stdout) }
+}
+
+/// What it wrote to standard error, with a NUL behind the last byte.
+///
+/// `len_or_null`: gets the number of bytes, without that NUL.
+///
+/// Returns: the bytes; NULL for NULL or a handle that is no output.
+/// Ownership: they belong to the output and go with it.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_output_stderr(
+    output: *const tare_output,
+    len_or_null: *mut usize,
+) -> *const c_char {
+    // SAFETY: the caller's word for `len_or_null`.
+    unsafe { bytes(output, len_or_null, |output| &output.stderr) }
+}
+
+/// Frees an output. NULL, or one that was freed already, is left alone.
+///
+/// Ownership: takes `output`; its bytes are gone.
+/// Threads: any; nobody may use those bytes then.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_output_free(output: *mut tare_output) {
+    handle::free::<OutputObject>(output);
+}

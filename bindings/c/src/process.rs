@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Running commands.
+
+use std::os::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tare_core::{Process, Result};
+
+use crate::call::call;
+use crate::command::size;
+use crate::error::tare_error;
+use crate::handle::{self, Noun};
+use crate::input::Input;
+use crate::out::{Out, OutStruct};
+use crate::output::{self, tare_output};
+use crate::status::tare_status;
+use crate::value::value;
+
+/// A running command. Freed with tare_process_free(), which neither waits nor kills.
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_process {
+    _opaque: [u8; 0],
+}
+
+impl Noun for Process {
+    type Handle = tare_process;
+    const KIND: u8 = b'P';
+}
+
+/// The descriptors of a command that was started; -1 for each that there is not.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_process_fds {
+    /// sizeof(tare_process_fds), set by the caller.
+    pub size: u64,
+    /// The process's: readable when it has ended, for poll(2) and epoll(7), not to be read from.
+    pub status_fd: i32,
+    /// The process's: pidfd_open(2).
+    pub pidfd: i32,
+    /// The process's: master of its terminal.
+    pub terminal_fd: i32,
+    /// The caller's: the end of its input to write to; close it for end of file.
+    pub stdin_fd: i32,
+    /// The caller's: the end of its output to read from.
+    pub stdout_fd: i32,
+    /// The caller's: the end of its standard error to read from.
+    pub stderr_fd: i32,
+}
+
+// SAFETY: `repr(C)`, begins with its size, numbers without padding.
+unsafe impl Input for tare_process_fds {
+    const NAME: &'static str = "tare_process_fds";
+}
+
+/// Hands a process over to the caller, with its descriptors if they are wanted.
+pub(crate) fn give(
+    process: Process,
+    out: Out<*mut tare_process>,
+    fds: Option<OutStruct<tare_process_fds>>,
+) -> Result<()> {
+    let owned = |fd: Option<OwnedFd>| fd.map_or(-1, OwnedFd::into_raw_fd);
+    let mut all = tare_process_fds {
+        size: 0,
+        status_fd: process.status_fd().as_raw_fd(),
+        pidfd: process.pidfd().as_raw_fd(),
+        terminal_fd: process.terminal().map_or(-1, |fd| fd.as_raw_fd()),
+        stdin_fd: -1,
+        stdout_fd: -1,
+        stderr_fd: -1,
+    };
+    let process = Arc::new(process);
+    let handle = handle::give_shared(Arc::clone(&process)).inspect_err(|_| {
+        // Nobody could ever ask for it. If it cannot be told, the sandbox is gone, and it too.
+        let _ = process.kill();
+    })?;
+    if let Some(fds) = fds {
+        all.stdin_fd = owned(process.take_stdin());
+        all.stdout_fd = owned(process.take_stdout());
+        all.stderr_fd = owned(process.take_stderr());
+        fds.set(&all);
+    }
+    out.set(handle);
+    Ok(())
+}
+
+fn get(process: *const tare_process) -> Result<Arc<Process>> {
+    handle::get(process, "process")
+}
+
+/// A descriptor, or -1.
+fn descriptor(process: *const tare_process, fd: impl FnOnce(&Process) -> Option<i32>) -> i32 {
+    value(-1, || fd(&*get(process).ok()?))
+}
+
+/// Takes the end of the command's input to write to; close it for end of file.
+///
+/// Returns: a descriptor; -1 if its input is no pipe, if it was taken already, for NULL or a
+/// handle that is no process.
+/// Ownership: the descriptor is the caller's, for close(2).
+/// Threads: any; of two that take it, one gets it.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_process_take_stdin(process: *mut tare_process) -> i32 {
+    descriptor(process, |p| p.take_stdin().map(OwnedFd::into_raw_fd))
+}
+
+/// Takes the end of the command's output to read from. Blocking.
+///
+/// Returns: a descriptor; -1 if its output is no pipe, if it was taken already, for NULL or a
+/// handle that is no process.
+/// Ownership: the descriptor is the caller's, for close(2).
+/// Threads: any; of two that take it, one gets it.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_process_take_stdout(process: *mut tare_process) -> i32 {
+    descriptor(process, |p| p.take_stdout().map(OwnedFd::into_raw_fd))
+}
+
+/// Takes the end of the command's standard error to read from. Blocking.
+///
+/// Returns: a descriptor; -1 if that is no pipe, if it was taken already, for NULL or a handle
+/// that is no process.
+/// Ownership: the descriptor is the caller's, for close(2).
+/// Threads: any; of two that take it, one gets it.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_process_take_stderr(process: *mut tare_process) -> i32 {
+    descriptor(process, |p| p.take_stderr().map(OwnedFd::into_raw_fd))
+}
+
+/// A descriptor that is readable when the command has ended: for poll(2), epoll(7) and the like,
+/// not to be read from.
+///
+/// Returns: a descriptor; -1 for NULL or a handle that is no process.
+/// Ownership: the descriptor is the process's and goes with its handle.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_process_status_fd(process: *const tare_process) -> i32 {
+    descriptor(process, |p| Some(p.status_fd().as_raw_fd()))
+}
+
+/// A pidfd of the command, pidfd_open(2).
+///
+/// Returns: a descriptor; -1 for NULL or a handle that is no process.
+/// Ownership: the descriptor is the process's and goes with its handle.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_process_pidfd(process: *const tare_process) -> i32 {
+    descriptor(process, |p| Some(p.pidfd().as_raw_fd()))
+}
+
+/// The master of the command's terminal, pty(7).
+///
+/// Returns: a descriptor; -1 if it has no terminal, for NULL or a handle that is no process.
+/// Ownership: the descriptor is the process's and goes with its handle.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_process_terminal_fd(process: *const tare_process) -> i32 {
+    descriptor(process, |p| p.terminal().map(|fd| fd.as_raw_fd()))
+}
+
+/// Waits until the command has ended. Every call gives the same answer.
+///
+/// Returns: NULL, or an error. A command that failed is no error: see the status.
+/// Threads: any, at once; all are told.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_process_wait(
+    process: *const tare_process,
+    out: *mut tare_status,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { OutStruct::new(out)? };
+        let status = get(process)?.wait()?;
+        out.set(&Some(status).into());
+        Ok(())
+    })
+}
+
+/// Waits until the command has ended, at most so many nanoseconds; 0 does not wait at all. If it
+/// still runs then, the status has the reason TARE_REASON_RUNNING.
+///
+/// Returns: NULL, also if it still runs, or an error.
+/// Threads: any, at once; all are told.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_process_wait_timeout(
+    process: *const tare_process,
+    timeout_ns: u64,
+    out: *mut tare_status,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { OutStruct::new(out)? };
+        let status = get(process)?.wait_timeout(Duration::from_nanos(timeout_ns))?;
+        out.set(&status.into());
+        Ok(())
+    })
+}
+
+/// Waits until the command has ended and keeps what it writes to its pipes, or to its terminal;
+/// its input is closed first. Output above the command's `output_limit` ends it with
+/// TARE_REASON_OUTPUT. A pipe that was taken before is left to its taker.
+///
+/// Returns: NULL, or an error. A command that failed is no error: see the status.
+/// Ownership: `*out` is the caller's, for tare_output_free(); the process stays the caller's.
+/// Threads: any, but of two at once each gets a part of the output.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_process_output(
+    process: *mut tare_process,
+    out: *mut *mut tare_output,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { Out::new(out, "out")? };
+        output::give(get(process)?.wait_with_output()?, out)
+    })
+}
+
+/// Sends a signal to the command itself; nothing happens if it has ended.
+///
+/// Returns: NULL, or an error: errno EINVAL for a number that is no signal.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_process_signal(
+    process: *const tare_process,
+    signal: i32,
+) -> *mut tare_error {
+    call(|| get(process)?.signal(signal))
+}
+
+/// Kills the command and everything that it started; its reason is then TARE_REASON_KILLED. What
+/// has left its session and lost its parents lives on until the sandbox ends, unless the command
+/// has a time limit, however long, and there is cgroup v2.
+///
+/// Returns: NULL, or an error: TARE_KIND_BROKEN if the sandbox is gone, and so is the command.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_process_kill(process: *const tare_process) -> *mut tare_error {
+    call(|| get(process)?.kill())
+}
+
+/// Tells the command's terminal another size.
+///
+/// Returns: NULL, or an error: TARE_KIND_INVALID without a terminal.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_process_resize(
+    process: *const tare_process,
+    rows: u32,
+    columns: u32,
+) -> *mut tare_error {
+    call(|| get(process)?.resize(size(rows, columns)?))
+}
+
+/// Frees the handle of a command, which neither waits for it nor kills it: the sandbox's end
+/// does. With a command of tare_spawn_in() its sandbox ends. NULL, or one that was freed
+/// already, is left alone.
+///
+/// Ownership: takes `process`, with the descriptors that were not taken from it.
+/// Threads: any; calls that wait for it in other threads go on; nobody may use its descriptors then.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_process_free(process: *mut tare_process) {
+    handle::free::<Process>(process);
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Sandboxes: opening, running commands in them, resetting, closing.
+
+use std::ffi::c_char;
+use std::os::fd::{IntoRawFd as _, OwnedFd};
+use std::sync::Arc;
+
+use tare_core::{Result, Sandbox, Spec};
+
+use crate::bytes::{give_json, tare_bytes};
+use crate::call::call;
+use crate::error::tare_error;
+use crate::handle::{self, Noun};
+use crate::image::{self, tare_image};
+use crate::input;
+use crate::out::Out;
+use crate::store::{self, tare_store};
+
+/// A clean, isolated, throwaway environment. Ended with tare_sandbox_close(), which waits until
+/// nothing of it is left, or tare_sandbox_free(), which does not.
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_sandbox {
+    _opaque: [u8; 0],
+}
+
+impl Noun for Sandbox {
+    type Handle = tare_sandbox;
+    const KIND: u8 = b'X';
+}
+
+/// The sandbox behind a handle.
+pub(crate) fn get(sandbox: *const tare_sandbox) -> Result<Arc<Sandbox>> {
+    handle::get(sandbox, "sandbox")
+}
+
+/// Reads a spec.
+///
+/// # Safety
+/// As [`input::json`].
+pub(crate) unsafe fn spec(json: *const c_char, len: usize) -> Result<Spec> {
+    // SAFETY: this function's own.
+    Spec::from_json(unsafe { input::json(json, len, "spec_json")? })
+}
+
+/// Reads a spec, checks it and makes nothing.
+///
+/// `spec_json`, `spec_len`: a JSON object; NULL and 0 for the defaults.
+/// `out_or_null`: gets the spec with every default filled in, as a JSON object.
+///
+/// Returns: NULL, or TARE_KIND_INVALID, which names the key and, for an unknown one, its neighbour.
+/// Ownership: `*out_or_null` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_spec_check(
+    spec_json: *const c_char,
+    spec_len: usize,
+    out_or_null: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let (spec, out) = unsafe {
+            (
+                spec(spec_json, spec_len)?,
+                Out::optional(out_or_null, "out_or_null")?,
+            )
+        };
+        match out {
+            Some(out) => give_json(&spec, out),
+            None => Ok(()),
+        }
+    })
+}
+
+/// Opens a sandbox: about a millisecond when the image is unpacked already. With the defaults it
+/// is a copy-on-write view of this machine.
+///
+/// `spec_json`, `spec_len`: a JSON object, the same keys as in every face; NULL and 0 for the defaults.
+///
+/// Returns: NULL, or an error: TARE_KIND_INVALID for a wrong spec, TARE_KIND_NOT_FOUND for a missing
+/// image, TARE_KIND_UNSUPPORTED with the cure for what this machine cannot enforce. Nothing is left
+/// behind then.
+/// Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free(). If this
+/// process dies, the sandbox goes with it.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_sandbox_open(
+    store: *const tare_store,
+    spec_json: *const c_char,
+    spec_len: usize,
+    out: *mut *mut tare_sandbox,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let (spec, out) = unsafe { (spec(spec_json, spec_len)?, Out::new(out, "out")?) };
+        out.set(handle::give(Sandbox::open(
+            &store::get(store)?.store,
+            &spec,
+        )?)?);
+        Ok(())
+    })
+}
+
+/// Opens a sandbox on an image that was opened before, by tare_store_image() for example, which tells how
+/// far it is.
+///
+/// `spec_json`, `spec_len`: as for tare_sandbox_open(), but that `image` does not matter.
+///
+/// Returns: NULL, or an error: those of tare_sandbox_open().
+/// Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free(); `image` stays
+/// the caller's and may be freed while the sandbox is open.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_sandbox_open_on(
+    store: *const tare_store,
+    image: *const tare_image,
+    spec_json: *const c_char,
+    spec_len: usize,
+    out: *mut *mut tare_sandbox,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let (spec, out) = unsafe { (spec(spec_json, spec_len)?, Out::new(out, "out")?) };
+        let image = image::get(image)?;
+        out.set(handle::give(Sandbox::open_on(
+            &store::get(store)?.store,
+            &image.image,
+            &spec,
+        )?)?);
+        Ok(())
+    })
+}
+
+/// Opens a sandbox whose root is a directory as it is, without copy-on-write: what commands write stays.
+///
+/// `root`: is there. `spec_json`, `spec_len`: as for tare_sandbox_open(), but that `image` and
+/// `storage` do not matter.
+///
+/// Returns: NULL, or an error: those of tare_sandbox_open().
+/// Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_sandbox_open_in(
+    store: *const tare_store,
+    root: *const c_char,
+    spec_json: *const c_char,
+    spec_len: usize,
+    out: *mut *mut tare_sandbox,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for all of them.
+        let (root, spec, out) = unsafe {
+            (
+                input::path(root, "root")?,
+                spec(spec_json, spec_len)?,
+                Out::new(out, "out")?,
+            )
+        };
+        out.set(handle::give(Sandbox::open_in(
+            &store::get(store)?.store,
+            root,
+            &spec,
+        )?)?);
+        Ok(())
+    })
+}
+
+/// Ends everything inside and comes back when nothing of the sandbox is left. The handle is gone,
+/// whatever is returned. NULL is left alone.
+///
+/// Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no sandbox, or was closed or
+/// freed already; TARE_KIND_BROKEN if the helper process is gone, and the sandbox with it.
+/// Ownership: takes `sandbox`. Processes and outputs of it stay the caller's.
+/// Threads: any; calls that use it in other threads see their commands killed.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_sandbox_close(sandbox: *mut tare_sandbox) -> *mut tare_error {
+    call(|| match sandbox.is_null() {
+        true => Ok(()),
+        false => handle::take::<Sandbox>(sandbox, "sandbox")?.close(),
+    })
+}
+
+/// The same without waiting. NULL, or one that was closed or freed already, is left alone.
+///
+/// Ownership: takes `sandbox`. Processes and outputs of it stay the caller's.
+/// Threads: any; the sandbox ends when the last call that uses it in another thread returns.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_sandbox_free(sandbox: *mut tare_sandbox) {
+    handle::free::<Sandbox>(sandbox);
+}
+
+/// Ends everything inside and starts again from the image; old commands are seen as killed. The
+/// new state is made first: for a moment there are both.
+///
+/// Returns: NULL, or an error: those of tare_sandbox_open(); everything is as it was then.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_sandbox_reset(sandbox: *mut tare_sandbox) -> *mut tare_error {
+    call(|| get(sandbox)?.reset())
+}
+
+/// What is really in force: a JSON object with `name`, `hostname`, `storage`, `namespaces`, `ids`,
+/// `capabilities`, `seccomp`, `no_new_privs`, `masked_paths`, `readonly_paths`, `cgroup` and `labels`.
+///
+/// Returns: NULL, or an error when the kernel does not let a limit be read back.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_sandbox_effective(
+    sandbox: *const tare_sandbox,
+    out: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { Out::new(out, "out")? };
+        give_json(&get(sandbox)?.effective()?, out)
+    })
+}
+
+/// A pidfd of the sandbox's first process: readable when the sandbox is gone, for whatever reason.
+/// After tare_sandbox_reset() that is another.
+///
+/// Returns: NULL, or an error of dup(2).
+/// Ownership: `*out` is the caller's, for close(2).
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_sandbox_pidfd(
+    sandbox: *const tare_sandbox,
+    out: *mut i32,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { Out::new(out, "out")? };
+        out.set(OwnedFd::into_raw_fd(get(sandbox)?.pidfd()?));
+        Ok(())
+    })
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Commands in sandboxes, and the third primitive: a command in a plain root.
+
+use std::ffi::{OsStr, c_char};
+
+use tare_core::{Command, Error, Kind, Result, Sandbox, spawn_in};
+
+use crate::call::call;
+use crate::command::tare_command;
+use crate::error::tare_error;
+use crate::input;
+use crate::out::{Out, OutStruct};
+use crate::output::{self, tare_output};
+use crate::process::{self, tare_process, tare_process_fds};
+use crate::sandbox::{get, spec, tare_sandbox};
+use crate::store::{self, tare_store};
+
+/// # Safety
+/// As [`tare_command::read`]; `command` points to a struct that begins with its size.
+unsafe fn command(sandbox: &Sandbox, command: *const tare_command) -> Result<Command> {
+    // SAFETY: this function's own.
+    unsafe { input::read(command)?.read(|args: &[&OsStr]| sandbox.image_command(args)) }
+}
+
+/// Starts a command and comes back while it runs. Any number may run at once.
+///
+/// `fds_or_null`: gets all descriptors of the command in the same call; those of its pipes are
+/// then the caller's, as if taken with tare_process_take_stdin() and its like.
+///
+/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_NOT_EXECUTABLE or
+/// TARE_KIND_PERMISSION with the step `execute` say that the program is not there, or is none.
+/// Ownership: `*out` is the caller's, for tare_process_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_sandbox_spawn(
+    sandbox: *const tare_sandbox,
+    command: *const tare_command,
+    out: *mut *mut tare_process,
+    fds_or_null: *mut tare_process_fds,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let (out, fds) = unsafe { (Out::new(out, "out")?, OutStruct::optional(fds_or_null)?) };
+        let sandbox = get(sandbox)?;
+        // SAFETY: the caller's word for `command` and all it points to.
+        let command = unsafe { self::command(&sandbox, command)? };
+        process::give(sandbox.spawn(command)?, out, fds)
+    })
+}
+
+/// Runs a command to its end and keeps what it writes. Its failure is a result, not an error.
+///
+/// Returns: NULL, or an error: those of tare_sandbox_spawn().
+/// Ownership: `*out` is the caller's, for tare_output_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_sandbox_run(
+    sandbox: *const tare_sandbox,
+    command: *const tare_command,
+    out: *mut *mut tare_output,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { Out::new(out, "out")? };
+        let sandbox = get(sandbox)?;
+        // SAFETY: the caller's word for `command` and all it points to.
+        let command = unsafe { self::command(&sandbox, command)? };
+        output::give(sandbox.run(command)?, out)
+    })
+}
+
+/// Starts a command in a root directory of the caller's own, in a sandbox made for it alone: the
+/// third primitive, alone. No image, no copy-on-write: what the command writes stays.
+///
+/// `root`: is there. `spec_json`, `spec_len`: as for tare_sandbox_open_in().
+/// `fds_or_null`: as for tare_sandbox_spawn().
+///
+/// Returns: NULL, or an error: those of tare_sandbox_open() and tare_sandbox_spawn().
+/// Ownership: `*out` is the caller's, for tare_process_free(), with which the sandbox ends.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_spawn_in(
+    store: *const tare_store,
+    root: *const c_char,
+    spec_json: *const c_char,
+    spec_len: usize,
+    command: *const tare_command,
+    out: *mut *mut tare_process,
+    fds_or_null: *mut tare_process_fds,
+) -> *mut tare_error {
+    call(|| {
+        let no_image = |_: &[&OsStr]| {
+            let why = "a plain root has no image that could name a command";
+            Err(Error::new(Kind::Invalid, "find command", why).with_cure("argv"))
+        };
+        // SAFETY: the caller's word for all of them.
+        let (root, spec, command, out, fds) = unsafe {
+            (
+                input::path(root, "root")?,
+                spec(spec_json, spec_len)?,
+                input::read(command)?.read(no_image)?,
+                Out::new(out, "out")?,
+                OutStruct::optional(fds_or_null)?,
+            )
+        };
+        let store = store::get(store)?;
+        process::give(spawn_in(&store.store, root, &spec, command)?, out, fds)
+    })
+}

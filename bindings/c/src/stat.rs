@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is known of a file of a sandbox.
+
+use tare_core::files::Metadata;
+
+use crate::input::Input;
+
+/// What stat(2) says of a file, as the sandbox sees it: its own ids, not the machine's.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_stat {
+    /// sizeof(tare_stat), set by the caller.
+    pub size: u64,
+    /// Type and permissions, for S_ISREG() and its like, inode(7).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Nanoseconds to add to `atime`.
+    pub atime_ns: u32,
+    /// Nanoseconds to add to `mtime`.
+    pub mtime_ns: u32,
+    /// Nanoseconds to add to `ctime`.
+    pub ctime_ns: u32,
+    /// Last access, seconds since 1970.
+    pub atime: i64,
+    /// Last change of the content, seconds since 1970.
+    pub mtime: i64,
+    /// Last change of anything else, seconds since 1970.
+    pub ctime: i64,
+    /// Bytes of content: `st_size`.
+    pub bytes: u64,
+    /// The file system.
+    pub dev: u64,
+    /// The file's number in it.
+    pub ino: u64,
+    /// How many names it has.
+    pub nlink: u64,
+    /// Which device it is, if it is one.
+    pub rdev: u64,
+    /// Units of 512 bytes that it takes.
+    pub blocks: u64,
+}
+
+// SAFETY: `repr(C)`, begins with its size, numbers without padding.
+unsafe impl Input for tare_stat {
+    const NAME: &'static str = "tare_stat";
+}
+
+impl From<Metadata> for tare_stat {
+    fn from(found: Metadata) -> Self {
+        Self {
+            size: 0,
+            mode: found.mode(),
+            uid: found.uid(),
+            gid: found.gid(),
+            atime_ns: found.atime().1,
+            mtime_ns: found.mtime().1,
+            ctime_ns: found.ctime().1,
+            atime: found.atime().0,
+            mtime: found.mtime().0,
+            ctime: found.ctime().0,
+            bytes: found.len(),
+            dev: found.dev(),
+            ino: found.ino(),
+            nlink: found.nlink(),
+            rdev: found.rdev(),
+            blocks: found.blocks(),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The store: opening it, and what is in it.
+
+use std::ffi::{CString, c_char};
+use std::os::unix::ffi::OsStrExt as _;
+use std::ptr;
+use std::sync::Arc;
+
+use tare_core::Store;
+use tare_core::image::{Collected, Reference};
+
+use crate::bytes::{give_json, tare_bytes};
+use crate::call::call;
+use crate::error::tare_error;
+use crate::handle::{self, Noun};
+use crate::input::{self, Input};
+use crate::out::{Out, OutStruct};
+use crate::value::value;
+
+/// Images on disk, and the one helper process that makes sandboxes from them. Freed with
+/// tare_store_free(); sandboxes and images of it may outlive the handle.
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_store {
+    _opaque: [u8; 0],
+}
+
+pub(crate) struct StoreObject {
+    pub(crate) store: Store,
+    path: CString,
+}
+
+impl Noun for StoreObject {
+    type Handle = tare_store;
+    const KIND: u8 = b'S';
+}
+
+/// What tare_store_recover() did.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_recovered {
+    /// sizeof(tare_recovered), set by the caller.
+    pub size: u64,
+    /// Directories of work in progress that were removed.
+    pub scratch: u64,
+    /// Cgroups that were removed.
+    pub cgroups: u64,
+    /// What should be removed and could not be.
+    pub left: u64,
+}
+
+// SAFETY: `repr(C)`, begins with its size, numbers only.
+unsafe impl Input for tare_recovered {
+    const NAME: &'static str = "tare_recovered";
+}
+
+/// What tare_store_remove() and tare_store_gc() did.
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_collected {
+    /// sizeof(tare_collected), set by the caller.
+    pub size: u64,
+    /// Blobs removed.
+    pub blobs: u64,
+    /// Bytes of these blobs.
+    pub bytes: u64,
+    /// Unpacked layers removed.
+    pub layers: u64,
+    /// Unpacked layers that no image needs but that are in use; a later collection takes them.
+    pub in_use: u64,
+}
+
+// SAFETY: `repr(C)`, begins with its size, numbers only.
+unsafe impl Input for tare_collected {
+    const NAME: &'static str = "tare_collected";
+}
+
+impl From<Collected> for tare_collected {
+    fn from(collected: Collected) -> Self {
+        Self {
+            size: 0,
+            blobs: collected.blobs as u64,
+            bytes: collected.bytes,
+            layers: collected.layers as u64,
+            in_use: collected.in_use as u64,
+        }
+    }
+}
+
+/// The store behind a handle.
+pub(crate) fn get(store: *const tare_store) -> tare_core::Result<Arc<StoreObject>> {
+    handle::get(store, "store")
+}
+
+/// Opens a store; makes it if it is not there, and removes what processes that were killed have left.
+///
+/// `path_or_null`: its directory; NULL for `$TARE_STORE`, else `/var/lib/tare` for root, else
+/// `$XDG_DATA_HOME/tare`.
+///
+/// Returns: NULL, or an error: TARE_KIND_PERMISSION, TARE_KIND_EXHAUSTED, or what open(2) says.
+/// Ownership: `*out` is the caller's, for tare_store_free().
+/// Threads: any, at once; a store may be open any number of times, in any number of processes.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_store_open(
+    path_or_null: *const c_char,
+    out: *mut *mut tare_store,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let (path, out) = unsafe {
+            (
+                input::optional_path(path_or_null, "path_or_null")?,
+                Out::new(out, "out")?,
+            )
+        };
+        let store = match path {
+            Some(path) => Store::open(path)?,
+            None => Store::open_default()?,
+        };
+        let bytes = store.images().path().as_os_str().as_bytes();
+        let path = CString::new(bytes).map_err(|_| handle::wrong("path", "holds a NUL"))?;
+        out.set(handle::give(StoreObject { store, path })?);
+        Ok(())
+    })
+}
+
+/// Frees the handle of a store. The helper process ends with the last store, sandbox and process
+/// of it. NULL, or one that was freed already, is left alone.
+///
+/// Ownership: takes `store`.
+/// Threads: any; calls that use it in other threads go on.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_store_free(store: *mut tare_store) {
+    handle::free::<StoreObject>(store);
+}
+
+/// The store's directory, absolute.
+///
+/// Returns: text; NULL for NULL or a handle that is no store.
+/// Ownership: the text belongs to the store's handle and goes with it.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_store_path(store: *const tare_store) -> *const c_char {
+    value(ptr::null(), || Some(get(store).ok()?.path.as_ptr()))
+}
+
+/// Removes what processes that were killed have left: work in progress, cgroups. Opening a store
+/// does it, too.
+///
+/// Returns: NULL, or an error of reading the store; what cannot be removed is only counted.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_store_recover(
+    store: *const tare_store,
+    out_or_null: *mut tare_recovered,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out_or_null`.
+        let out = unsafe { OutStruct::optional(out_or_null)? };
+        let recovered = get(store)?.store.recover()?;
+        if let Some(out) = out {
+            out.set(&tare_recovered {
+                size: 0,
+                scratch: recovered.scratch as u64,
+                cgroups: recovered.cgroups as u64,
+                left: recovered.left as u64,
+            });
+        }
+        Ok(())
+    })
+}
+
+/// Lists the images of the store: a JSON list of `{name, digest, size, created, architecture,
+/// layers, damage}`, one entry for each name.
+///
+/// Returns: NULL, or an error of reading the index; an image that cannot be read is listed with its damage.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_store_list(
+    store: *const tare_store,
+    out: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { Out::new(out, "out")? };
+        give_json(&get(store)?.store.images().list()?, out)
+    })
+}
+
+/// Files an image of the store under one more name, taken from the image that has it.
+///
+/// `reference`: a name or a digest in the store. `name`: `NAME[:TAG]`.
+///
+/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_INVALID for what is no name.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_store_tag(
+    store: *const tare_store,
+    reference: *const c_char,
+    name: *const c_char,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let (reference, name) = unsafe {
+            (
+                input::text(reference, "reference")?,
+                input::text(name, "name")?,
+            )
+        };
+        let images = get(store)?.store.images().clone();
+        images.tag(&reference.parse::<Reference>()?, &name.parse()?)
+    })
+}
+
+/// Takes a name, or with a digest the whole image, out of the store, and removes the blobs and
+/// layers that nothing needs any more. Layers in use stay until a later collection.
+///
+/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_store_remove(
+    store: *const tare_store,
+    reference: *const c_char,
+    out_or_null: *mut tare_collected,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let (reference, out) = unsafe {
+            (
+                input::text(reference, "reference")?,
+                OutStruct::optional(out_or_null)?,
+            )
+        };
+        let collected = get(store)?.store.images().remove(&reference.parse()?)?;
+        if let Some(out) = out {
+            out.set(&collected.into());
+        }
+        Ok(())
+    })
+}
+
+/// Removes blobs and layers that no image of the store needs and nobody uses.
+///
+/// Returns: NULL, or an error: TARE_KIND_CORRUPT if nobody can know what is needed; then nothing is removed.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_store_gc(
+    store: *const tare_store,
+    out_or_null: *mut tare_collected,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out_or_null`.
+        let out = unsafe { OutStruct::optional(out_or_null)? };
+        let collected = get(store)?.store.images().gc()?;
+        if let Some(out) = out {
+            out.set(&collected.into());
+        }
+        Ok(())
+    })
+}
+
+/// Reads every blob and compares it with its digest; looks whether every image has its parts.
+/// Changes nothing. The JSON object has `images`, `blobs`, `bytes`, `layers` and `problems`, a
+/// list of `{subject, why}`, empty for a sound store.
+///
+/// Returns: NULL for a report, whatever it says, or an error of reading the index.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_store_check(
+    store: *const tare_store,
+    out: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { Out::new(out, "out")? };
+        give_json(&get(store)?.store.images().check()?, out)
+    })
+}
+
+/// Checks the store as tare_store_check() does and removes what is damaged, so that the next
+/// import brings it anew.
+///
+/// `removed_or_null`: gets the number of blobs and layers that were removed.
+///
+/// Returns: NULL, or an error of reading or changing the store.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_store_repair(
+    store: *const tare_store,
+    removed_or_null: *mut u64,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `removed_or_null`.
+        let out = unsafe { Out::optional(removed_or_null, "removed_or_null")? };
+        let images = get(store)?.store.images().clone();
+        let removed = images.remove_damaged(&images.check()?)?;
+        if let Some(out) = out {
+            out.set(removed as u64);
+        }
+        Ok(())
+    })
+}

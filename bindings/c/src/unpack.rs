@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The first primitive: images and layers into plain directories, without a store or a sandbox.
+
+use std::ffi::c_char;
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use tare_core::image::layer::{self, OverlayXattr, Whiteouts};
+use tare_core::image::{Reference, UnpackOptions, unpack};
+use tare_core::{Error, Result};
+
+use crate::bytes::{give_json, tare_bytes};
+use crate::call::call;
+use crate::error::tare_error;
+use crate::handle::wrong;
+use crate::image::tare_import_options;
+use crate::input;
+use crate::out::Out;
+use crate::store::{self, tare_store};
+
+/// Whiteouts become what overlayfs understands, so that the directory holds this layer alone;
+/// without, they delete what is in the directory already.
+pub const TARE_LAYER_OVERLAY: u64 = 1;
+/// With TARE_LAYER_OVERLAY: opaque directories as overlays mounted with `userxattr` have them.
+pub const TARE_LAYER_USER_XATTR: u64 = 2;
+
+/// Unpacks all layers of an image into a directory and verifies both digests of each: the first
+/// primitive, alone. After an error the directory is as it was.
+///
+/// `store_or_null`: where names are looked up; with it an ordinary user's subordinate ids own
+/// what is theirs. NULL needs no store, and knows `oci:` and `archive:` only.
+/// `dir`: made, or empty. `options_or_null`: of these, `select`, `platform` and `progress`
+/// matter; NULL for the defaults.
+/// `config_or_null`: gets the image's configuration, the JSON object that tare_image_inspect()
+/// has under `config`.
+///
+/// Returns: NULL, or an error: those of tare_store_import(), and TARE_KIND_EXISTS if there is
+/// something in `dir`.
+/// Ownership: `*config_or_null` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_unpack(
+    store_or_null: *const tare_store,
+    reference: *const c_char,
+    dir: *const c_char,
+    options_or_null: *const tare_import_options,
+    config_or_null: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for all of them.
+        let (reference, dir, (options, mut progress), out) = unsafe {
+            (
+                input::text(reference, "reference")?,
+                input::path(dir, "dir")?,
+                input::read_or_zero(options_or_null)?.read()?,
+                Out::optional(config_or_null, "config_or_null")?,
+            )
+        };
+        let reference: Reference = reference.parse()?;
+        let config = match store_or_null.is_null() {
+            false => {
+                store::get(store_or_null)?
+                    .store
+                    .unpack(&reference, dir, &options, &mut progress)?
+            }
+            true => {
+                let options = UnpackOptions {
+                    select: options.select,
+                    platform: options.platform,
+                    ..UnpackOptions::default()
+                };
+                unpack(&reference, dir, options, &mut progress)?
+            }
+        };
+        match out {
+            Some(out) => give_json(&config, out),
+            None => Ok(()),
+        }
+    })
+}
+
+/// Unpacks one layer, a tar archive compressed by gzip, zstd or not at all, into a directory that
+/// nobody else writes to. Nothing is made outside of it, whatever the archive holds. After an
+/// error the directory holds a part of the layer, to be thrown away.
+///
+/// `blob_fd`: read from where it stands to its end; stays the caller's. `dir`: is there.
+/// `flags`: some of TARE_LAYER_*; 0 for a tree of its own.
+/// `out`: gets a JSON object with `blob_digest`, `blob_bytes`, `diff_id`, `diff_bytes`, `entries`,
+/// `opaque_root` and `notes`. Compare both digests with what the image names before the files are used.
+///
+/// Returns: NULL, or an error: TARE_KIND_CORRUPT names the entry and its offset in the archive.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_unpack_layer(
+    blob_fd: i32,
+    dir: *const c_char,
+    flags: u64,
+    out: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let (dir, out) = unsafe { (input::path(dir, "dir")?, Out::new(out, "out")?) };
+        let blob = File::from(input::descriptor(blob_fd, "blob_fd")?);
+        let unpacked = layer::unpack(
+            blob,
+            directory(dir)?.as_fd(),
+            &layer_options(flags)?,
+            &mut |_| {},
+        )?;
+        give_json(&unpacked, out)
+    })
+}
+
+fn layer_options(flags: u64) -> Result<layer::Options> {
+    let mut options = layer::Options::default();
+    match flags {
+        0 => {}
+        TARE_LAYER_OVERLAY => options.whiteouts = Whiteouts::Convert,
+        both if both == TARE_LAYER_OVERLAY | TARE_LAYER_USER_XATTR => {
+            options.whiteouts = Whiteouts::Convert;
+            options.overlay_xattr = OverlayXattr::User;
+        }
+        _ => return Err(wrong("flags", "is no sum of TARE_LAYER_*")),
+    }
+    Ok(options)
+}
+
+fn directory(dir: &Path) -> Result<File> {
+    File::open(dir).map_err(|e| Error::io("unpack layer", format_args!("{dir:?}"), e))
+}

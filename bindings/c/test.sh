@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Installs the C face into a directory of the build, and runs the programs in tests/programs with it: by
+# pkg-config and the shared library, with the static archive, under AddressSanitizer and under valgrind; as root
+# and as ordinary users.
+set -euo pipefail
+umask 022
+
+cd "$(dirname "$0")"
+target=${CARGO_TARGET_DIR:-$PWD/../../target}
+mkdir -p "$target/c"
+target=$(cd "$target" && pwd)
+home=$target/c
+root=()
+[ "$(id -u)" = 0 ] || root=(sudo)
+
+cargo build --quiet --locked --package tare-c
+rm -rf "$home"
+./install.sh "$target/debug/libtare.a" "$home/dest" /usr/local
+lib=$home/dest/usr/local/lib
+export PKG_CONFIG_PATH=$lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$home/dest PKG_CONFIG_ALLOW_SYSTEM_LIBS=1
+
+warnings=(-std=c11 -Wall -Wextra -pedantic -Werror -Wshadow -Wstrict-prototypes -g -O1)
+sanitize=(-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all)
+read -ra flags < <(pkg-config --cflags tare)
+read -ra shared < <(pkg-config --libs tare)
+read -ra private < <(sed -n 's/^Libs.private: //p' "$lib/pkgconfig/tare.pc")
+# build NAME WORDS...: tests/programs/NAME.c
+build() {
+    gcc "${warnings[@]}" "tests/programs/$1.c" -pthread "${flags[@]}" "${@:2}"
+}
+build face -o "$home/face" "${shared[@]}"
+build face -o "$home/face-static" "$lib/libtare.a" "${private[@]}"
+build face -o "$home/face-asan" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
+build handles -o "$home/handles" "${shared[@]}"
+
+# What is exported is what the version script lists, each in its version; the soname is the major version's.
+listed=$(sed -n 's/^    \(tare_[a-z0-9_]*\);$/\1@@TARE_0.1/p' tare.map | sort)
+exported=$(nm -D --defined-only "$lib/libtare.so" | awk '$2 != "A" { print $3 }' | sort)
+diff <(echo "$listed") <(echo "$exported")
+readelf -d "$lib/libtare.so" | grep -q 'SONAME.*\[libtare.so.0\]'
+
+passed=0
+# run_as USER NAME LAST WORDS...: the words with a fresh store and LAST, which is made from a busybox tree.
+run_as() {
+    local user=$1 name=$2 last=$3 temp said status=0
+    shift 3
+    temp=$(mktemp -d /tmp/tare-c.XXXXXX)
+    mkdir -p "$temp"/root/{bin,etc,tmp,proc,sys,dev}
+    cp "$(command -v busybox)" "$temp/root/bin/busybox"
+    for applet in sh cat echo id sleep yes hostname wc true kill pwd; do
+        ln -s busybox "$temp/root/bin/$applet"
+    done
+    echo root:x:0:0::/:/bin/sh >"$temp/root/etc/passwd"
+    chmod 1777 "$temp/root/tmp"
+    tar -C "$temp/root" -cf "$temp/root.tar" .
+    "${root[@]}" chown -R "$user" "$temp"
+    said=$("${root[@]}" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
+        env -i HOME="$temp" PATH=/usr/bin:/bin LD_LIBRARY_PATH="$lib" \
+        "$@" "$temp/store" "$temp/$last" 2>&1) || status=$?
+    "${root[@]}" rm -rf "$temp"
+    if [ "$status" = 0 ] && [[ $said == *": ok"* ]]; then
+        echo "test $name as $user ... ok"
+        passed=$((passed + 1))
+    else
+        echo "test $name as $user ... FAILED"
+        printf '%s\n' "$said" | tail -n 60
+        return 1
+    fi
+}
+
+echo
+echo "running the C programs"
+failed=0
+for user in root tare-t-plain tare-t-subids; do
+    id "$user" >/dev/null || exit
+    run_as "$user" face root "$home/face" || failed=1
+    run_as "$user" handles root.tar "$home/handles" || failed=1
+done
+run_as root face-static root "$home/face-static" || failed=1
+run_as root face-asan root "$home/face-asan" || failed=1
+# Debian 12's knows no pidfd_open(2), without which no sandbox can be opened: what needs none runs in it.
+run_as root handles-valgrind root.tar valgrind --quiet --error-exitcode=9 --leak-check=full \
+    --errors-for-leak-kinds=definite "$home/handles" || failed=1
+echo "$passed passed"
+exit "$failed"

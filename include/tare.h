@@ -1,0 +1,1756 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * tare.h: containers as a library. An image in, an isolated throwaway command out, no daemon.
+ *
+ *     tare_store *store;
+ *     tare_sandbox *sandbox;
+ *     tare_output *output;
+ *     const char *argv[] = {"id", "-u", NULL};
+ *     tare_command command = {0};
+ *     command.size = sizeof command;
+ *     command.argv = argv;
+ *     tare_error *e = tare_store_open(NULL, &store);
+ *     if (!e) e = tare_sandbox_open(store, NULL, 0, &sandbox);
+ *     if (!e) e = tare_sandbox_run(sandbox, &command, &output);
+ *     if (e) fprintf(stderr, "%s\n", tare_error_message(e));
+ *     else fputs(tare_output_stdout(output, NULL), stdout);
+ *
+ * This file is generated from the library's sources and is its manual. Compile and link with
+ * `pkg-config --cflags --libs tare`. C99 and later, C++17 and later. Linux 5.10 and later, x86-64.
+ *
+ * Errors. A function that can fail returns a tare_error: NULL is success, anything else belongs to
+ * the caller and is freed with tare_error_free(). It may be read from any thread. What goes to the
+ * caller comes last among the arguments and is written on success only; `..._or_null` may be NULL.
+ *
+ * Handles. A tare_store, tare_image, tare_sandbox, tare_process, tare_output, tare_dir, tare_bytes and
+ * tare_error is named by a pointer that points to nothing: the library looks it up in a table. NULL,
+ * a handle of another type, one that was freed or closed, or any other pointer is an error of kind
+ * TARE_KIND_INVALID, or does nothing where a function returns no error; never a crash, and never
+ * another object. After fork(2) the child has the parent's handles but no part in its sandboxes:
+ * they are errors there, and it may open its own.
+ *
+ * Other pointers cannot be checked beyond NULL and alignment. Texts end with a NUL; paths hold any
+ * bytes, other texts are UTF-8. Nothing is kept of what arguments point to after a call returns.
+ *
+ * Threads. Every function may be called from any thread, and any number of calls may use the same
+ * handle at once; each is as if alone. Freeing or closing a handle does not pull it from under a
+ * call that runs in another thread, but texts, bytes and descriptors that were read from it are gone.
+ *
+ * Structs begin with their size, which the caller sets: `tare_status s; s.size = sizeof s;`. Later
+ * versions append fields. A shorter struct than the library's is as if followed by zeros, and only
+ * its own length is written; a longer one is taken if what the library does not know is zero. For
+ * structs that go in, zero all but the size first: zero is the default of every field.
+ *
+ * JSON texts come with a length. An unknown key is an error that names its nearest neighbour. The keys
+ * of a spec, the same in every language, are in docs/spec.md.
+ *
+ * The host process. The library never exits, aborts, forks or re-executes it; never changes its
+ * working directory, umask, environment, signal handlers or mask, terminal, limits, nor flags of its
+ * descriptors; never waits for a child that is not its own; starts no thread that outlives a call;
+ * runs nothing when it is loaded. Its descriptors are close-on-exec. A panic, which would be a bug,
+ * ends as an error of kind TARE_KIND_INTERNAL; its place is told on standard error. When the host
+ * ends, even by SIGKILL, so does everything that it opened. What cannot be promised: when memory
+ * runs out while the library allocates, the process is aborted.
+ *
+ * Versions. Names are only ever added, in a symbol version of the release that adds them: `Since`.
+ */
+
+
+#ifndef TARE_H
+#define TARE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+
+/**
+ * The version that this header is of.
+ */
+#define TARE_VERSION_MAJOR 0
+
+/**
+ * The version that this header is of.
+ */
+#define TARE_VERSION_MINOR 1
+
+/**
+ * The version that this header is of.
+ */
+#define TARE_VERSION_PATCH 0
+
+/**
+ * The caller's own words are wrong: a spec, a reference, an argument, a handle.
+ */
+#define TARE_KIND_INVALID 1
+
+/**
+ * The named image, file or program is not there.
+ */
+#define TARE_KIND_NOT_FOUND 2
+
+/**
+ * Something is already where a new thing was to be made.
+ */
+#define TARE_KIND_EXISTS 3
+
+/**
+ * The kernel or a file's mode says no.
+ */
+#define TARE_KIND_PERMISSION 4
+
+/**
+ * This machine cannot do it; the cure says what would change that.
+ */
+#define TARE_KIND_UNSUPPORTED 5
+
+/**
+ * Bytes from outside do not hold together: a wrong digest, a hostile archive.
+ */
+#define TARE_KIND_CORRUPT 6
+
+/**
+ * No space, no memory, no descriptors, no handles left.
+ */
+#define TARE_KIND_EXHAUSTED 7
+
+/**
+ * Somebody else holds it.
+ */
+#define TARE_KIND_BUSY 8
+
+/**
+ * The program was found but cannot be executed.
+ */
+#define TARE_KIND_NOT_EXECUTABLE 9
+
+/**
+ * The sandbox, or the helper process, went away.
+ */
+#define TARE_KIND_BROKEN 10
+
+/**
+ * Any other error of the operating system; see tare_error_errno().
+ */
+#define TARE_KIND_OS 11
+
+/**
+ * A bug of the library's own: a panic, which ended this call and nothing else.
+ */
+#define TARE_KIND_INTERNAL 12
+
+/**
+ * Also use the names that an archive gives its image, as docker-load(1) does.
+ */
+#define TARE_IMPORT_SOURCE_NAMES 1
+
+/**
+ * No syncfs(2) before the image becomes visible: faster, and a power cut may leave it broken.
+ */
+#define TARE_IMPORT_NO_SYNC 2
+
+/**
+ * Whiteouts become what overlayfs understands, so that the directory holds this layer alone;
+ * without, they delete what is in the directory already.
+ */
+#define TARE_LAYER_OVERLAY 1
+
+/**
+ * With TARE_LAYER_OVERLAY: opaque directories as overlays mounted with `userxattr` have them.
+ */
+#define TARE_LAYER_USER_XATTR 2
+
+/**
+ * Out of sight at once, though somebody still uses it; for good when its last user has ended.
+ */
+#define TARE_UNMOUNT_LAZY 1
+
+/**
+ * The library's default: no input, output to pipes.
+ */
+#define TARE_STDIO_DEFAULT 0
+
+/**
+ * `/dev/null`.
+ */
+#define TARE_STDIO_NULL 1
+
+/**
+ * A pipe: tare_sandbox_run() reads it, a process hands out its other end.
+ */
+#define TARE_STDIO_PIPE 2
+
+/**
+ * The caller's own descriptor 0, 1 or 2.
+ */
+#define TARE_STDIO_INHERIT 3
+
+/**
+ * The descriptor in `stdin_fd`, `stdout_fd` or `stderr_fd`.
+ */
+#define TARE_STDIO_FD 4
+
+/**
+ * For input only: `stdin_data`, then end of file. The command sees a regular file.
+ */
+#define TARE_STDIO_BYTES 5
+
+/**
+ * For standard error only: wherever standard output goes.
+ */
+#define TARE_STDIO_STDOUT 6
+
+/**
+ * The command that the image means to run: its entry point, with `argv` in place of its own
+ * default arguments; without `argv`, these.
+ */
+#define TARE_COMMAND_OF_IMAGE 1
+
+/**
+ * It has not ended yet.
+ */
+#define TARE_REASON_RUNNING 0
+
+/**
+ * It ended by itself, with an exit code.
+ */
+#define TARE_REASON_EXITED 1
+
+/**
+ * A signal from inside ended it.
+ */
+#define TARE_REASON_SIGNALED 2
+
+/**
+ * Its time was up.
+ */
+#define TARE_REASON_TIMEOUT 3
+
+/**
+ * The kernel killed it for want of memory.
+ */
+#define TARE_REASON_OOM 4
+
+/**
+ * It wrote more than is kept.
+ */
+#define TARE_REASON_OUTPUT 5
+
+/**
+ * The caller killed it, or closed or reset the sandbox.
+ */
+#define TARE_REASON_KILLED 6
+
+/**
+ * A symbolic link at the end of the path is looked at, not followed.
+ */
+#define TARE_FILE_NO_FOLLOW 1
+
+/**
+ * What is missing above is made too, and a directory that is there already stays as it is.
+ */
+#define TARE_FILE_PARENTS 2
+
+/**
+ * An empty directory, not a file.
+ */
+#define TARE_FILE_DIRECTORY 4
+
+/**
+ * A directory with all that is in it.
+ */
+#define TARE_FILE_TREE 8
+
+/**
+ * Bytes that a call returned, most often JSON text. Owned by the caller, freed with tare_bytes_free().
+ */
+typedef struct tare_bytes tare_bytes;
+
+/**
+ * A directory of a sandbox that is being listed. Freed with tare_dir_free().
+ */
+typedef struct tare_dir tare_dir;
+
+/**
+ * Why a call failed. Owned by the caller, readable from any thread, freed with tare_error_free().
+ */
+typedef struct tare_error tare_error;
+
+/**
+ * An image that is ready to be used, and held: nobody removes its layers from the store while
+ * there is a handle. Freed with tare_image_free().
+ */
+typedef struct tare_image tare_image;
+
+/**
+ * A finished command: how it ended and what it wrote. Freed with tare_output_free().
+ */
+typedef struct tare_output tare_output;
+
+/**
+ * A running command. Freed with tare_process_free(), which neither waits nor kills.
+ */
+typedef struct tare_process tare_process;
+
+/**
+ * A clean, isolated, throwaway environment. Ended with tare_sandbox_close(), which waits until
+ * nothing of it is left, or tare_sandbox_free(), which does not.
+ */
+typedef struct tare_sandbox tare_sandbox;
+
+/**
+ * Images on disk, and the one helper process that makes sandboxes from them. Freed with
+ * tare_store_free(); sandboxes and images of it may outlive the handle.
+ */
+typedef struct tare_store tare_store;
+
+/**
+ * What tare_store_recover() did.
+ */
+typedef struct {
+  /**
+   * sizeof(tare_recovered), set by the caller.
+   */
+  uint64_t size;
+  /**
+   * Directories of work in progress that were removed.
+   */
+  uint64_t scratch;
+  /**
+   * Cgroups that were removed.
+   */
+  uint64_t cgroups;
+  /**
+   * What should be removed and could not be.
+   */
+  uint64_t left;
+} tare_recovered;
+
+/**
+ * What tare_store_remove() and tare_store_gc() did.
+ */
+typedef struct {
+  /**
+   * sizeof(tare_collected), set by the caller.
+   */
+  uint64_t size;
+  /**
+   * Blobs removed.
+   */
+  uint64_t blobs;
+  /**
+   * Bytes of these blobs.
+   */
+  uint64_t bytes;
+  /**
+   * Unpacked layers removed.
+   */
+  uint64_t layers;
+  /**
+   * Unpacked layers that no image needs but that are in use; a later collection takes them.
+   */
+  uint64_t in_use;
+} tare_collected;
+
+/**
+ * How far one layer of an image is. Lives as long as the call that it is given to.
+ */
+typedef struct {
+  /**
+   * sizeof(tare_progress) of the library: read no field beyond it.
+   */
+  uint64_t size;
+  /**
+   * The layer's place in the image, from 0, bottom first.
+   */
+  uint64_t layer;
+  /**
+   * How many layers the image has.
+   */
+  uint64_t layers;
+  /**
+   * Bytes of the layer read so far, as kept, so usually compressed.
+   */
+  uint64_t bytes_done;
+  /**
+   * Bytes of the layer in all.
+   */
+  uint64_t bytes_total;
+  /**
+   * The layer's digest, for example `sha256:...`.
+   */
+  const char *digest;
+} tare_progress;
+
+/**
+ * Told about the work, several times a second, on the thread that asked for it. `progress` is
+ * NULL when there is nothing new to tell. Returns 0 to go on; anything else stops the work with
+ * ECANCELED and undoes it. Must return: no longjmp(3), no C++ exception. May use the library.
+ */
+typedef int32_t (*tare_progress_fn)(void *data, const tare_progress *progress);
+
+/**
+ * How an image is brought in. All zeros but the size is the default.
+ */
+typedef struct {
+  /**
+   * sizeof(tare_import_options), set by the caller.
+   */
+  uint64_t size;
+  /**
+   * Some of TARE_IMPORT_*.
+   */
+  uint64_t flags;
+  /**
+   * Names to file the image under, `NAME[:TAG]` each, then NULL. Default: none.
+   */
+  const char *const *names;
+  /**
+   * Which image of an archive that holds several, by its name there. Default: the only one.
+   */
+  const char *select;
+  /**
+   * `OS/ARCHITECTURE[/VARIANT]` of an index. Default: this machine's.
+   */
+  const char *platform;
+  /**
+   * Nanoseconds to wait for a process that builds the same layer. Default: 10 minutes.
+   */
+  uint64_t patience_ns;
+  /**
+   * Told how far it is. Default: nobody.
+   */
+  tare_progress_fn progress;
+  /**
+   * Passed to `progress`.
+   */
+  void *progress_data;
+} tare_import_options;
+
+/**
+ * One more descriptor for a command.
+ */
+typedef struct {
+  /**
+   * The caller's; stays the caller's.
+   */
+  int32_t fd;
+  /**
+   * Under which number the command finds it, 3 to 1023.
+   */
+  uint32_t number;
+} tare_fd;
+
+/**
+ * What to run. All zeros but the size and `argv` is the default. Nothing of it is kept: all that
+ * it points to stays the caller's, and may go when the call returns.
+ */
+typedef struct {
+  /**
+   * sizeof(tare_command), set by the caller.
+   */
+  uint64_t size;
+  /**
+   * 0 or TARE_COMMAND_OF_IMAGE.
+   */
+  uint64_t flags;
+  /**
+   * Program and arguments, then NULL. The program is looked for in the sandbox's `PATH`
+   * unless it holds a slash. No shell is involved.
+   */
+  const char *const *argv;
+  /**
+   * `NAME=VALUE` each, over the sandbox's environment, then NULL. Default: none.
+   */
+  const char *const *env;
+  /**
+   * The working directory inside; made if it is missing. Default: the sandbox's.
+   */
+  const char *cwd;
+  /**
+   * `USER[:GROUP]` by name or number, looked up inside. Default: the sandbox's.
+   */
+  const char *user;
+  /**
+   * One of TARE_STDIO_*.
+   */
+  uint32_t stdin_mode;
+  /**
+   * For TARE_STDIO_FD.
+   */
+  int32_t stdin_fd;
+  /**
+   * For TARE_STDIO_BYTES.
+   */
+  const void *stdin_data;
+  /**
+   * Bytes at `stdin_data`.
+   */
+  uint64_t stdin_len;
+  /**
+   * One of TARE_STDIO_*.
+   */
+  uint32_t stdout_mode;
+  /**
+   * For TARE_STDIO_FD.
+   */
+  int32_t stdout_fd;
+  /**
+   * One of TARE_STDIO_*.
+   */
+  uint32_t stderr_mode;
+  /**
+   * For TARE_STDIO_FD.
+   */
+  int32_t stderr_fd;
+  /**
+   * More descriptors. Default: none.
+   */
+  const tare_fd *fds;
+  /**
+   * How many there are at `fds`, at most 240.
+   */
+  uint64_t fds_len;
+  /**
+   * Nanoseconds after which the command and all that it started are killed. Default: never.
+   */
+  uint64_t timeout_ns;
+  /**
+   * Bytes of output kept before the command is killed. Default: the spec's `limits.output`.
+   */
+  uint64_t output_limit;
+  /**
+   * Not both 0: input and output are a terminal of this size instead of the streams above.
+   */
+  uint32_t tty_rows;
+  /**
+   * Characters in a line of it.
+   */
+  uint32_t tty_columns;
+} tare_command;
+
+/**
+ * The descriptors of a command that was started; -1 for each that there is not.
+ */
+typedef struct {
+  /**
+   * sizeof(tare_process_fds), set by the caller.
+   */
+  uint64_t size;
+  /**
+   * The process's: readable when it has ended, for poll(2) and epoll(7), not to be read from.
+   */
+  int32_t status_fd;
+  /**
+   * The process's: pidfd_open(2).
+   */
+  int32_t pidfd;
+  /**
+   * The process's: master of its terminal.
+   */
+  int32_t terminal_fd;
+  /**
+   * The caller's: the end of its input to write to; close it for end of file.
+   */
+  int32_t stdin_fd;
+  /**
+   * The caller's: the end of its output to read from.
+   */
+  int32_t stdout_fd;
+  /**
+   * The caller's: the end of its standard error to read from.
+   */
+  int32_t stderr_fd;
+} tare_process_fds;
+
+/**
+ * How a command ended, and what it used with the children that it waited for.
+ */
+typedef struct {
+  /**
+   * sizeof(tare_status), set by the caller.
+   */
+  uint64_t size;
+  /**
+   * One of TARE_REASON_*.
+   */
+  uint32_t reason;
+  /**
+   * Its exit code; -1 if a signal ended it, or if it has not ended.
+   */
+  int32_t exit_code;
+  /**
+   * The signal that ended it, else 0.
+   */
+  int32_t signal;
+  /**
+   * 1 if it left a core file, else 0.
+   */
+  uint32_t core_dumped;
+  /**
+   * Nanoseconds from start to end.
+   */
+  uint64_t wall_ns;
+  /**
+   * Microseconds of processor time in programs.
+   */
+  uint64_t user_us;
+  /**
+   * Microseconds of processor time in the kernel for them.
+   */
+  uint64_t system_us;
+  /**
+   * Most memory in use at once, bytes: the sandbox's where `limits.memory` counts it, else the
+   * largest process's.
+   */
+  uint64_t memory_peak;
+  /**
+   * Bytes read from disks.
+   */
+  uint64_t io_read;
+  /**
+   * Bytes written to disks.
+   */
+  uint64_t io_written;
+} tare_status;
+
+/**
+ * What stat(2) says of a file, as the sandbox sees it: its own ids, not the machine's.
+ */
+typedef struct {
+  /**
+   * sizeof(tare_stat), set by the caller.
+   */
+  uint64_t size;
+  /**
+   * Type and permissions, for S_ISREG() and its like, inode(7).
+   */
+  uint32_t mode;
+  /**
+   * Owner.
+   */
+  uint32_t uid;
+  /**
+   * Group.
+   */
+  uint32_t gid;
+  /**
+   * Nanoseconds to add to `atime`.
+   */
+  uint32_t atime_ns;
+  /**
+   * Nanoseconds to add to `mtime`.
+   */
+  uint32_t mtime_ns;
+  /**
+   * Nanoseconds to add to `ctime`.
+   */
+  uint32_t ctime_ns;
+  /**
+   * Last access, seconds since 1970.
+   */
+  int64_t atime;
+  /**
+   * Last change of the content, seconds since 1970.
+   */
+  int64_t mtime;
+  /**
+   * Last change of anything else, seconds since 1970.
+   */
+  int64_t ctime;
+  /**
+   * Bytes of content: `st_size`.
+   */
+  uint64_t bytes;
+  /**
+   * The file system.
+   */
+  uint64_t dev;
+  /**
+   * The file's number in it.
+   */
+  uint64_t ino;
+  /**
+   * How many names it has.
+   */
+  uint64_t nlink;
+  /**
+   * Which device it is, if it is one.
+   */
+  uint64_t rdev;
+  /**
+   * Units of 512 bytes that it takes.
+   */
+  uint64_t blocks;
+} tare_stat;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * The version of the library that is running, for example `0.1.0`. A program may run with a
+ * later one than it was compiled for: what that adds it does not miss.
+ *
+ * Returns: text.
+ * Ownership: the text is the library's and stays.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_version(void);
+
+/**
+ * What was built into the library, words with spaces between them: back ends, sources of
+ * images, compressions.
+ *
+ * Returns: text.
+ * Ownership: the text is the library's and stays.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_features(void);
+
+/**
+ * Whether a word is one of tare_features().
+ *
+ * Returns: 1 if it is, else 0, also for NULL.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+int32_t tare_has_feature(const char *feature);
+
+/**
+ * How many handles the caller holds: stores, images, sandboxes, processes, outputs, listings, bytes,
+ * errors. What was freed does not count. For tests that look for leaks: a leak checker cannot
+ * see them, because the library itself knows them all.
+ *
+ * Returns: the number.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+uint64_t tare_handle_count(void);
+
+/**
+ * Looks at what this machine can do for the calling user, which takes about 50 ms, and changes
+ * nothing. The JSON object has `ok` (whether sandboxes can be opened at all), `kernel`, `uid`
+ * and `checks`, a list of `{name, ok, matter, found, cure}`.
+ *
+ * `store_or_null`: the directory of the store; NULL for the one of tare_store_open(NULL).
+ *
+ * Returns: NULL for a report, whatever it says.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_doctor(const char *store_or_null, tare_bytes **out);
+
+/**
+ * What went wrong, coarse enough to branch on.
+ *
+ * Returns: one of TARE_KIND_*; 0 for NULL or a handle that is no error.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+uint32_t tare_error_kind(const tare_error *error);
+
+/**
+ * The kind as a word, for example `not_found`: the same word in every face.
+ *
+ * Returns: text; NULL for NULL or a handle that is no error.
+ * Ownership: the text belongs to the error and goes with it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_error_kind_name(const tare_error *error);
+
+/**
+ * The errno(3) of the system call that failed.
+ *
+ * Returns: the errno; 0 if no system call failed, for NULL or a handle that is no error.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+int32_t tare_error_errno(const tare_error *error);
+
+/**
+ * The whole error as one line: `step: subject: ERRNO (its text); try: cure`. Control characters
+ * are escaped, so that a name from an image cannot drive the terminal it is printed on.
+ *
+ * Returns: text; NULL for NULL or a handle that is no error.
+ * Ownership: the text belongs to the error and goes with it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_error_message(const tare_error *error);
+
+/**
+ * What was being done, for example `mount overlay on /`. Not escaped: use the message for terminals.
+ *
+ * Returns: text; NULL for NULL or a handle that is no error.
+ * Ownership: the text belongs to the error and goes with it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_error_step(const tare_error *error);
+
+/**
+ * What it was done to, for example `lowerdir "/x"`; may be empty. Not escaped.
+ *
+ * Returns: text; NULL for NULL or a handle that is no error.
+ * Ownership: the text belongs to the error and goes with it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_error_subject(const tare_error *error);
+
+/**
+ * The setting, package or command that would cure it. Not escaped.
+ *
+ * Returns: text; NULL if no cure is known, for NULL or a handle that is no error.
+ * Ownership: the text belongs to the error and goes with it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_error_cure(const tare_error *error);
+
+/**
+ * Frees an error. NULL, or one that was freed already, is left alone.
+ *
+ * Ownership: takes `error`; texts read from it are gone.
+ * Threads: any; nobody may use those texts then.
+ * Since: 0.1.
+ */
+void tare_error_free(tare_error *error);
+
+/**
+ * The bytes themselves, with a NUL behind the last, so that JSON can be read as a string.
+ *
+ * Returns: a pointer to tare_bytes_len() bytes; NULL for NULL or a handle that is no bytes.
+ * Ownership: they belong to `bytes` and go with it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_bytes_data(const tare_bytes *bytes);
+
+/**
+ * How many bytes there are, without the NUL behind them.
+ *
+ * Returns: the number; 0 for NULL or a handle that is no bytes.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+size_t tare_bytes_len(const tare_bytes *bytes);
+
+/**
+ * Frees bytes. NULL, or what was freed already, is left alone.
+ *
+ * Ownership: takes `bytes`; pointers into it are gone.
+ * Threads: any; nobody may use those pointers then.
+ * Since: 0.1.
+ */
+void tare_bytes_free(tare_bytes *bytes);
+
+/**
+ * Opens a store; makes it if it is not there, and removes what processes that were killed have left.
+ *
+ * `path_or_null`: its directory; NULL for `$TARE_STORE`, else `/var/lib/tare` for root, else
+ * `$XDG_DATA_HOME/tare`.
+ *
+ * Returns: NULL, or an error: TARE_KIND_PERMISSION, TARE_KIND_EXHAUSTED, or what open(2) says.
+ * Ownership: `*out` is the caller's, for tare_store_free().
+ * Threads: any, at once; a store may be open any number of times, in any number of processes.
+ * Since: 0.1.
+ */
+tare_error *tare_store_open(const char *path_or_null,
+                            tare_store **out);
+
+/**
+ * Frees the handle of a store. The helper process ends with the last store, sandbox and process
+ * of it. NULL, or one that was freed already, is left alone.
+ *
+ * Ownership: takes `store`.
+ * Threads: any; calls that use it in other threads go on.
+ * Since: 0.1.
+ */
+void tare_store_free(tare_store *store);
+
+/**
+ * The store's directory, absolute.
+ *
+ * Returns: text; NULL for NULL or a handle that is no store.
+ * Ownership: the text belongs to the store's handle and goes with it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_store_path(const tare_store *store);
+
+/**
+ * Removes what processes that were killed have left: work in progress, cgroups. Opening a store
+ * does it, too.
+ *
+ * Returns: NULL, or an error of reading the store; what cannot be removed is only counted.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_store_recover(const tare_store *store, tare_recovered *out_or_null);
+
+/**
+ * Lists the images of the store: a JSON list of `{name, digest, size, created, architecture,
+ * layers, damage}`, one entry for each name.
+ *
+ * Returns: NULL, or an error of reading the index; an image that cannot be read is listed with its damage.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_store_list(const tare_store *store,
+                            tare_bytes **out);
+
+/**
+ * Files an image of the store under one more name, taken from the image that has it.
+ *
+ * `reference`: a name or a digest in the store. `name`: `NAME[:TAG]`.
+ *
+ * Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_INVALID for what is no name.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_store_tag(const tare_store *store, const char *reference, const char *name);
+
+/**
+ * Takes a name, or with a digest the whole image, out of the store, and removes the blobs and
+ * layers that nothing needs any more. Layers in use stay until a later collection.
+ *
+ * Returns: NULL, or an error: TARE_KIND_NOT_FOUND.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_store_remove(const tare_store *store,
+                              const char *reference,
+                              tare_collected *out_or_null);
+
+/**
+ * Removes blobs and layers that no image of the store needs and nobody uses.
+ *
+ * Returns: NULL, or an error: TARE_KIND_CORRUPT if nobody can know what is needed; then nothing is removed.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_store_gc(const tare_store *store,
+                          tare_collected *out_or_null);
+
+/**
+ * Reads every blob and compares it with its digest; looks whether every image has its parts.
+ * Changes nothing. The JSON object has `images`, `blobs`, `bytes`, `layers` and `problems`, a
+ * list of `{subject, why}`, empty for a sound store.
+ *
+ * Returns: NULL for a report, whatever it says, or an error of reading the index.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_store_check(const tare_store *store, tare_bytes **out);
+
+/**
+ * Checks the store as tare_store_check() does and removes what is damaged, so that the next
+ * import brings it anew.
+ *
+ * `removed_or_null`: gets the number of blobs and layers that were removed.
+ *
+ * Returns: NULL, or an error of reading or changing the store.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_store_repair(const tare_store *store, uint64_t *removed_or_null);
+
+/**
+ * Brings an image from an OCI layout (`oci:PATH[:TAG]`) or an archive (`archive:FILE`, of
+ * docker-save(1) or skopeo(1)) into the store. Both digests of every layer are verified before
+ * anything becomes visible; after an error nothing of it is.
+ *
+ * `options_or_null`: NULL for the defaults.
+ *
+ * Returns: NULL, or an error: TARE_KIND_CORRUPT for an image that does not hold together,
+ * TARE_KIND_NOT_FOUND for a source or a tag that is not there, TARE_KIND_UNSUPPORTED if nothing
+ * fits this machine, TARE_KIND_BUSY when patience ends, errno ECANCELED when `progress` stopped it.
+ * Ownership: `*out` is the caller's, for tare_image_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_store_import(const tare_store *store,
+                              const char *reference,
+                              const tare_import_options *options_or_null,
+                              tare_image **out);
+
+/**
+ * Opens an image by any reference: a name or a digest in the store; `oci:` and `archive:`,
+ * imported if it is not there yet; `dir:PATH` and `host`, in place.
+ *
+ * `options_or_null`: for images that are imported first, or whose layers have to be unpacked
+ * again; NULL for the defaults.
+ *
+ * Returns: NULL, or an error: TARE_KIND_NOT_FOUND with the nearest name as the cure, and those
+ * of tare_store_import().
+ * Ownership: `*out` is the caller's, for tare_image_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_store_image(const tare_store *store,
+                             const char *reference,
+                             const tare_import_options *options_or_null,
+                             tare_image **out);
+
+/**
+ * Frees the handle of an image, and with it the hold on its layers. NULL, or one that was freed
+ * already, is left alone.
+ *
+ * Ownership: takes `image`; texts read from it are gone.
+ * Threads: any; nobody may use those texts then.
+ * Since: 0.1.
+ */
+void tare_image_free(tare_image *image);
+
+/**
+ * The reference that the image was opened by.
+ *
+ * Returns: text; NULL for NULL or a handle that is no image.
+ * Ownership: the text belongs to the image's handle and goes with it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_image_reference(const tare_image *image);
+
+/**
+ * The digest of the image's manifest, for example `sha256:...`.
+ *
+ * Returns: text; NULL for a directory, for the host, for NULL or a handle that is no image.
+ * Ownership: the text belongs to the image's handle and goes with it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_image_digest(const tare_image *image);
+
+/**
+ * What an image says of itself: a JSON object with `reference`, `digest`, `created`, `size`,
+ * `architecture`, `os`, `config` (`env`, `entrypoint`, `cmd`, `workdir`, `user`, `exposed_ports`,
+ * `volumes`, `labels`, `stop_signal`), `notes`, `layers` and `root`.
+ *
+ * Returns: NULL, or an error.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_image_inspect(const tare_image *image, tare_bytes **out);
+
+/**
+ * Unpacks all layers of an image into a directory and verifies both digests of each: the first
+ * primitive, alone. After an error the directory is as it was.
+ *
+ * `store_or_null`: where names are looked up; with it an ordinary user's subordinate ids own
+ * what is theirs. NULL needs no store, and knows `oci:` and `archive:` only.
+ * `dir`: made, or empty. `options_or_null`: of these, `select`, `platform` and `progress`
+ * matter; NULL for the defaults.
+ * `config_or_null`: gets the image's configuration, the JSON object that tare_image_inspect()
+ * has under `config`.
+ *
+ * Returns: NULL, or an error: those of tare_store_import(), and TARE_KIND_EXISTS if there is
+ * something in `dir`.
+ * Ownership: `*config_or_null` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_unpack(const tare_store *store_or_null,
+                        const char *reference,
+                        const char *dir,
+                        const tare_import_options *options_or_null,
+                        tare_bytes **config_or_null);
+
+/**
+ * Unpacks one layer, a tar archive compressed by gzip, zstd or not at all, into a directory that
+ * nobody else writes to. Nothing is made outside of it, whatever the archive holds. After an
+ * error the directory holds a part of the layer, to be thrown away.
+ *
+ * `blob_fd`: read from where it stands to its end; stays the caller's. `dir`: is there.
+ * `flags`: some of TARE_LAYER_*; 0 for a tree of its own.
+ * `out`: gets a JSON object with `blob_digest`, `blob_bytes`, `diff_id`, `diff_bytes`, `entries`,
+ * `opaque_root` and `notes`. Compare both digests with what the image names before the files are used.
+ *
+ * Returns: NULL, or an error: TARE_KIND_CORRUPT names the entry and its offset in the archive.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_unpack_layer(int32_t blob_fd,
+                              const char *dir,
+                              uint64_t flags,
+                              tare_bytes **out);
+
+/**
+ * Mounts a copy-on-write view of an image on a directory: the second primitive, alone. For root.
+ * It outlives this process, until tare_tree_unmount() or the next boot.
+ *
+ * `reference`: as for tare_store_image(). `dir`: is there.
+ * `options_json`, `options_len`: a JSON object with `write` (`memory`, `disk`, `none`),
+ * `storage` (`auto`, `overlay`, `copy`) and `size` (of the writable layer in memory), each with
+ * the default that the spec has; NULL and 0 for the defaults.
+ *
+ * Returns: NULL, or an error: TARE_KIND_PERMISSION for ordinary users, TARE_KIND_NOT_FOUND for
+ * a missing image or directory. Nothing is left behind then.
+ * Threads: any, at once. The mount is made in the mount namespace of the calling process.
+ * Since: 0.1.
+ */
+tare_error *tare_tree_mount(const tare_store *store,
+                            const char *reference,
+                            const char *dir,
+                            const char *options_json,
+                            size_t options_len);
+
+/**
+ * Undoes tare_tree_mount(), and removes what was written if that is on disk.
+ *
+ * `flags`: 0 or TARE_UNMOUNT_LAZY.
+ *
+ * Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no view of this store is mounted there,
+ * TARE_KIND_BUSY if it is in use, or if something else is mounted on top of it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_tree_unmount(const tare_store *store, const char *dir, uint64_t flags);
+
+/**
+ * Reads a spec, checks it and makes nothing.
+ *
+ * `spec_json`, `spec_len`: a JSON object; NULL and 0 for the defaults.
+ * `out_or_null`: gets the spec with every default filled in, as a JSON object.
+ *
+ * Returns: NULL, or TARE_KIND_INVALID, which names the key and, for an unknown one, its neighbour.
+ * Ownership: `*out_or_null` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_spec_check(const char *spec_json, size_t spec_len, tare_bytes **out_or_null);
+
+/**
+ * Opens a sandbox: about a millisecond when the image is unpacked already. With the defaults it
+ * is a copy-on-write view of this machine.
+ *
+ * `spec_json`, `spec_len`: a JSON object, the same keys as in every face; NULL and 0 for the defaults.
+ *
+ * Returns: NULL, or an error: TARE_KIND_INVALID for a wrong spec, TARE_KIND_NOT_FOUND for a missing
+ * image, TARE_KIND_UNSUPPORTED with the cure for what this machine cannot enforce. Nothing is left
+ * behind then.
+ * Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free(). If this
+ * process dies, the sandbox goes with it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_open(const tare_store *store,
+                              const char *spec_json,
+                              size_t spec_len,
+                              tare_sandbox **out);
+
+/**
+ * Opens a sandbox on an image that was opened before, by tare_store_image() for example, which tells how
+ * far it is.
+ *
+ * `spec_json`, `spec_len`: as for tare_sandbox_open(), but that `image` does not matter.
+ *
+ * Returns: NULL, or an error: those of tare_sandbox_open().
+ * Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free(); `image` stays
+ * the caller's and may be freed while the sandbox is open.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_open_on(const tare_store *store,
+                                 const tare_image *image,
+                                 const char *spec_json,
+                                 size_t spec_len,
+                                 tare_sandbox **out);
+
+/**
+ * Opens a sandbox whose root is a directory as it is, without copy-on-write: what commands write stays.
+ *
+ * `root`: is there. `spec_json`, `spec_len`: as for tare_sandbox_open(), but that `image` and
+ * `storage` do not matter.
+ *
+ * Returns: NULL, or an error: those of tare_sandbox_open().
+ * Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_open_in(const tare_store *store,
+                                 const char *root,
+                                 const char *spec_json,
+                                 size_t spec_len,
+                                 tare_sandbox **out);
+
+/**
+ * Ends everything inside and comes back when nothing of the sandbox is left. The handle is gone,
+ * whatever is returned. NULL is left alone.
+ *
+ * Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no sandbox, or was closed or
+ * freed already; TARE_KIND_BROKEN if the helper process is gone, and the sandbox with it.
+ * Ownership: takes `sandbox`. Processes and outputs of it stay the caller's.
+ * Threads: any; calls that use it in other threads see their commands killed.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_close(tare_sandbox *sandbox);
+
+/**
+ * The same without waiting. NULL, or one that was closed or freed already, is left alone.
+ *
+ * Ownership: takes `sandbox`. Processes and outputs of it stay the caller's.
+ * Threads: any; the sandbox ends when the last call that uses it in another thread returns.
+ * Since: 0.1.
+ */
+void tare_sandbox_free(tare_sandbox *sandbox);
+
+/**
+ * Ends everything inside and starts again from the image; old commands are seen as killed. The
+ * new state is made first: for a moment there are both.
+ *
+ * Returns: NULL, or an error: those of tare_sandbox_open(); everything is as it was then.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_reset(tare_sandbox *sandbox);
+
+/**
+ * What is really in force: a JSON object with `name`, `hostname`, `storage`, `namespaces`, `ids`,
+ * `capabilities`, `seccomp`, `no_new_privs`, `masked_paths`, `readonly_paths`, `cgroup` and `labels`.
+ *
+ * Returns: NULL, or an error when the kernel does not let a limit be read back.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_effective(const tare_sandbox *sandbox,
+                                   tare_bytes **out);
+
+/**
+ * A pidfd of the sandbox's first process: readable when the sandbox is gone, for whatever reason.
+ * After tare_sandbox_reset() that is another.
+ *
+ * Returns: NULL, or an error of dup(2).
+ * Ownership: `*out` is the caller's, for close(2).
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_pidfd(const tare_sandbox *sandbox, int32_t *out);
+
+/**
+ * Starts a command and comes back while it runs. Any number may run at once.
+ *
+ * `fds_or_null`: gets all descriptors of the command in the same call; those of its pipes are
+ * then the caller's, as if taken with tare_process_take_stdin() and its like.
+ *
+ * Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_NOT_EXECUTABLE or
+ * TARE_KIND_PERMISSION with the step `execute` say that the program is not there, or is none.
+ * Ownership: `*out` is the caller's, for tare_process_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_spawn(const tare_sandbox *sandbox,
+                               const tare_command *command,
+                               tare_process **out,
+                               tare_process_fds *fds_or_null);
+
+/**
+ * Runs a command to its end and keeps what it writes. Its failure is a result, not an error.
+ *
+ * Returns: NULL, or an error: those of tare_sandbox_spawn().
+ * Ownership: `*out` is the caller's, for tare_output_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_run(const tare_sandbox *sandbox,
+                             const tare_command *command,
+                             tare_output **out);
+
+/**
+ * Starts a command in a root directory of the caller's own, in a sandbox made for it alone: the
+ * third primitive, alone. No image, no copy-on-write: what the command writes stays.
+ *
+ * `root`: is there. `spec_json`, `spec_len`: as for tare_sandbox_open_in().
+ * `fds_or_null`: as for tare_sandbox_spawn().
+ *
+ * Returns: NULL, or an error: those of tare_sandbox_open() and tare_sandbox_spawn().
+ * Ownership: `*out` is the caller's, for tare_process_free(), with which the sandbox ends.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_spawn_in(const tare_store *store,
+                          const char *root,
+                          const char *spec_json,
+                          size_t spec_len,
+                          const tare_command *command,
+                          tare_process **out,
+                          tare_process_fds *fds_or_null);
+
+/**
+ * Takes the end of the command's input to write to; close it for end of file.
+ *
+ * Returns: a descriptor; -1 if its input is no pipe, if it was taken already, for NULL or a
+ * handle that is no process.
+ * Ownership: the descriptor is the caller's, for close(2).
+ * Threads: any; of two that take it, one gets it.
+ * Since: 0.1.
+ */
+int32_t tare_process_take_stdin(tare_process *process);
+
+/**
+ * Takes the end of the command's output to read from. Blocking.
+ *
+ * Returns: a descriptor; -1 if its output is no pipe, if it was taken already, for NULL or a
+ * handle that is no process.
+ * Ownership: the descriptor is the caller's, for close(2).
+ * Threads: any; of two that take it, one gets it.
+ * Since: 0.1.
+ */
+int32_t tare_process_take_stdout(tare_process *process);
+
+/**
+ * Takes the end of the command's standard error to read from. Blocking.
+ *
+ * Returns: a descriptor; -1 if that is no pipe, if it was taken already, for NULL or a handle
+ * that is no process.
+ * Ownership: the descriptor is the caller's, for close(2).
+ * Threads: any; of two that take it, one gets it.
+ * Since: 0.1.
+ */
+int32_t tare_process_take_stderr(tare_process *process);
+
+/**
+ * A descriptor that is readable when the command has ended: for poll(2), epoll(7) and the like,
+ * not to be read from.
+ *
+ * Returns: a descriptor; -1 for NULL or a handle that is no process.
+ * Ownership: the descriptor is the process's and goes with its handle.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+int32_t tare_process_status_fd(const tare_process *process);
+
+/**
+ * A pidfd of the command, pidfd_open(2).
+ *
+ * Returns: a descriptor; -1 for NULL or a handle that is no process.
+ * Ownership: the descriptor is the process's and goes with its handle.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+int32_t tare_process_pidfd(const tare_process *process);
+
+/**
+ * The master of the command's terminal, pty(7).
+ *
+ * Returns: a descriptor; -1 if it has no terminal, for NULL or a handle that is no process.
+ * Ownership: the descriptor is the process's and goes with its handle.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+int32_t tare_process_terminal_fd(const tare_process *process);
+
+/**
+ * Waits until the command has ended. Every call gives the same answer.
+ *
+ * Returns: NULL, or an error. A command that failed is no error: see the status.
+ * Threads: any, at once; all are told.
+ * Since: 0.1.
+ */
+tare_error *tare_process_wait(const tare_process *process, tare_status *out);
+
+/**
+ * Waits until the command has ended, at most so many nanoseconds; 0 does not wait at all. If it
+ * still runs then, the status has the reason TARE_REASON_RUNNING.
+ *
+ * Returns: NULL, also if it still runs, or an error.
+ * Threads: any, at once; all are told.
+ * Since: 0.1.
+ */
+tare_error *tare_process_wait_timeout(const tare_process *process,
+                                      uint64_t timeout_ns,
+                                      tare_status *out);
+
+/**
+ * Waits until the command has ended and keeps what it writes to its pipes, or to its terminal;
+ * its input is closed first. Output above the command's `output_limit` ends it with
+ * TARE_REASON_OUTPUT. A pipe that was taken before is left to its taker.
+ *
+ * Returns: NULL, or an error. A command that failed is no error: see the status.
+ * Ownership: `*out` is the caller's, for tare_output_free(); the process stays the caller's.
+ * Threads: any, but of two at once each gets a part of the output.
+ * Since: 0.1.
+ */
+tare_error *tare_process_output(tare_process *process, tare_output **out);
+
+/**
+ * Sends a signal to the command itself; nothing happens if it has ended.
+ *
+ * Returns: NULL, or an error: errno EINVAL for a number that is no signal.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_process_signal(const tare_process *process, int32_t signal);
+
+/**
+ * Kills the command and everything that it started; its reason is then TARE_REASON_KILLED. What
+ * has left its session and lost its parents lives on until the sandbox ends, unless the command
+ * has a time limit, however long, and there is cgroup v2.
+ *
+ * Returns: NULL, or an error: TARE_KIND_BROKEN if the sandbox is gone, and so is the command.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_process_kill(const tare_process *process);
+
+/**
+ * Tells the command's terminal another size.
+ *
+ * Returns: NULL, or an error: TARE_KIND_INVALID without a terminal.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_process_resize(const tare_process *process, uint32_t rows, uint32_t columns);
+
+/**
+ * Frees the handle of a command, which neither waits for it nor kills it: the sandbox's end
+ * does. With a command of tare_spawn_in() its sandbox ends. NULL, or one that was freed
+ * already, is left alone.
+ *
+ * Ownership: takes `process`, with the descriptors that were not taken from it.
+ * Threads: any; calls that wait for it in other threads go on; nobody may use its descriptors then.
+ * Since: 0.1.
+ */
+void tare_process_free(tare_process *process);
+
+/**
+ * The word for one of TARE_REASON_*, for example `timeout`: the same word in every face.
+ *
+ * Returns: text; NULL for a number that is none of them.
+ * Ownership: the text is the library's and stays.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_reason_name(uint32_t reason);
+
+/**
+ * How the command ended.
+ *
+ * Returns: NULL, or an error for a handle that is no output.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_output_status(const tare_output *output, tare_status *out);
+
+/**
+ * What it wrote to standard output, or to its terminal, with a NUL behind the last byte.
+ *
+ * `len_or_null`: gets the number of bytes, without that NUL.
+ *
+ * Returns: the bytes; NULL for NULL or a handle that is no output.
+ * Ownership: they belong to the output and go with it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_output_stdout(const tare_output *output, size_t *len_or_null);
+
+/**
+ * What it wrote to standard error, with a NUL behind the last byte.
+ *
+ * `len_or_null`: gets the number of bytes, without that NUL.
+ *
+ * Returns: the bytes; NULL for NULL or a handle that is no output.
+ * Ownership: they belong to the output and go with it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+const char *tare_output_stderr(const tare_output *output, size_t *len_or_null);
+
+/**
+ * Frees an output. NULL, or one that was freed already, is left alone.
+ *
+ * Ownership: takes `output`; its bytes are gone.
+ * Threads: any; nobody may use those bytes then.
+ * Since: 0.1.
+ */
+void tare_output_free(tare_output *output);
+
+/**
+ * Opens a regular file of the sandbox. What comes back is an ordinary descriptor of this process, which
+ * stays valid when the sandbox is gone; who maps it into memory must expect the sandbox to cut it.
+ *
+ * `path`: absolute, for this and every other function on files. Links in it stay inside. Only files on
+ * file systems that store files are opened: what is in `/proc` and the like, a command inside can read.
+ * `flags`: O_RDONLY, O_WRONLY or O_RDWR, with any of O_APPEND, O_CREAT, O_EXCL, O_TRUNC, O_NOFOLLOW.
+ * `mode`: permissions of a file that is made, exactly: no umask. It belongs to the sandbox's 0:0.
+ *
+ * Returns: NULL, or an error: those of open(2); TARE_KIND_INVALID for what is no regular file,
+ * TARE_KIND_UNSUPPORTED for what is on no file system that stores files.
+ * Ownership: `*out` is the caller's, for close(2); close-on-exec.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_open(const tare_sandbox *sandbox,
+                           const char *path,
+                           int32_t flags,
+                           uint32_t mode,
+                           int32_t *out);
+
+/**
+ * The whole content of a regular file.
+ *
+ * `limit`: bytes that it may have; 0 for 64 MiB.
+ *
+ * Returns: NULL, or an error: those of tare_file_open(); errno EFBIG for a larger one.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_read(const tare_sandbox *sandbox,
+                           const char *path,
+                           uint64_t limit,
+                           tare_bytes **out);
+
+/**
+ * Makes or empties a regular file and writes `len` bytes to it.
+ *
+ * `mode`: permissions of a file that is made, exactly.
+ *
+ * Returns: NULL, or an error: those of tare_file_open() and write(2); a part may be written then.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_write(const tare_sandbox *sandbox,
+                            const char *path,
+                            const void *data,
+                            size_t len,
+                            uint32_t mode);
+
+/**
+ * What is known of a file, on any file system.
+ *
+ * `flags`: 0 or TARE_FILE_NO_FOLLOW.
+ *
+ * Returns: NULL, or an error: those of stat(2).
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_stat(const tare_sandbox *sandbox,
+                           const char *path,
+                           uint64_t flags,
+                           tare_stat *out);
+
+/**
+ * Where a symbolic link points.
+ *
+ * Returns: NULL, or an error: those of readlink(2), EINVAL if it is none.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_readlink(const tare_sandbox *sandbox, const char *path, tare_bytes **out);
+
+/**
+ * Makes a directory with exactly these permissions, owner 0:0.
+ *
+ * `flags`: 0 or TARE_FILE_PARENTS.
+ *
+ * Returns: NULL, or an error: those of mkdir(2).
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_mkdir(const tare_sandbox *sandbox,
+                            const char *path,
+                            uint32_t mode,
+                            uint64_t flags);
+
+/**
+ * Removes anything but a directory; with a flag, a directory. Links are removed, not followed.
+ *
+ * `flags`: 0, TARE_FILE_DIRECTORY or TARE_FILE_TREE.
+ *
+ * Returns: NULL, or an error: those of unlink(2) and rmdir(2); of a tree a part may be gone then.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_remove(const tare_sandbox *sandbox, const char *path, uint64_t flags);
+
+/**
+ * Renames a file or directory; what is at `to` is replaced.
+ *
+ * Returns: NULL, or an error: those of rename(2).
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_rename(const tare_sandbox *sandbox, const char *path, const char *to);
+
+/**
+ * Gives the file at `path` a second name; a symbolic link is not followed.
+ *
+ * Returns: NULL, or an error: those of link(2).
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_link(const tare_sandbox *sandbox, const char *path, const char *to);
+
+/**
+ * Makes a symbolic link at `path` to any text.
+ *
+ * Returns: NULL, or an error: those of symlink(2).
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_symlink(const tare_sandbox *sandbox, const char *target, const char *path);
+
+/**
+ * Changes the permissions, setuid, setgid and sticky among them; a link is followed.
+ *
+ * Returns: NULL, or an error: those of chmod(2).
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_chmod(const tare_sandbox *sandbox, const char *path, uint32_t mode);
+
+/**
+ * Changes owner and group, as the sandbox sees them; a link is followed. As for anybody, that takes
+ * setuid and setgid bits away.
+ *
+ * Returns: NULL, or an error: those of chown(2), EINVAL for an id that the sandbox does not have.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_chown(const tare_sandbox *sandbox,
+                            const char *path,
+                            uint32_t uid,
+                            uint32_t gid);
+
+/**
+ * Changes the time of the last change of the content; a link is followed.
+ *
+ * `seconds`: since 1970. `nanoseconds`: to add to these, below 1000000000.
+ *
+ * Returns: NULL, or an error: those of utimensat(2).
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_set_mtime(const tare_sandbox *sandbox,
+                                const char *path,
+                                int64_t seconds,
+                                uint32_t nanoseconds);
+
+/**
+ * Begins to list a directory of the sandbox.
+ *
+ * Returns: NULL, or an error: those of open(2).
+ * Ownership: `*out` is the caller's, for tare_dir_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_dir_open(const tare_sandbox *sandbox, const char *path, tare_dir **out);
+
+/**
+ * The next entry, without `.` and `..`, in no order. What is made or removed meanwhile may or may not
+ * be among them.
+ *
+ * `stat_or_null`: gets what is known of it; of the link itself if it is one.
+ * `name`: gets its name, any bytes but `/`; NULL after the last one.
+ *
+ * Returns: NULL, or an error: those of getdents(2).
+ * Ownership: the name belongs to the directory's handle, until the next call for it or its end.
+ * Threads: any, one at a time for one directory.
+ * Since: 0.1.
+ */
+tare_error *tare_dir_next(tare_dir *dir,
+                          tare_stat *stat_or_null,
+                          const char **name);
+
+/**
+ * Ends a listing. NULL, or one that was freed already, is left alone.
+ *
+ * Ownership: takes `dir`; the name read from it is gone.
+ * Threads: any; nobody may use that name then.
+ * Since: 0.1.
+ */
+void tare_dir_free(tare_dir *dir);
+
+/**
+ * Copies a file or directory of the caller's own into the sandbox. Contents, permissions without setuid
+ * and setgid, times and symbolic links are copied; the owner is 0:0; devices, pipes and sockets are left
+ * out. What is at `path` and is no directory is replaced.
+ *
+ * `local`: here. `path`: there; its parent is there.
+ * `report_or_null`: gets a JSON object with `entries` (how many were copied) and `left_out` (a list of
+ * texts: what was not, and why), here and in the functions below.
+ *
+ * Returns: NULL, or an error: those of the calls that read here and make files there; a part is
+ * copied then.
+ * Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_put(const tare_sandbox *sandbox,
+                          const char *local,
+                          const char *path,
+                          tare_bytes **report_or_null);
+
+/**
+ * Copies a file or directory out of the sandbox; a link at `path` is followed. The sandbox is not
+ * trusted with what it leaves here: everything is the caller's, without setuid and setgid bits, file
+ * capabilities, devices, pipes and sockets. Symbolic links are copied as they are, so follow none of
+ * them. A file replaces what is at `local`, at once and whole; a directory needs a new or empty one.
+ *
+ * `path`: there. `local`: here.
+ *
+ * Returns: NULL, or an error: errno ENOTEMPTY for a directory that holds something; else those of the
+ * calls that read there and make files here. A part of a directory is copied then.
+ * Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_get(const tare_sandbox *sandbox,
+                          const char *path,
+                          const char *local,
+                          tare_bytes **report_or_null);
+
+/**
+ * Makes what a tar archive holds below a directory of the sandbox: contents, modes, owners, times,
+ * links, pipes, `user.*` attributes. It may be compressed by gzip or zstd. Nothing is made outside of
+ * `dir`.
+ *
+ * `dir`: is there. `archive_fd`: read from where it stands to its end; stays the caller's.
+ *
+ * Returns: NULL, or an error: TARE_KIND_CORRUPT with the entry and its offset for a broken archive;
+ * else those of the calls that make files. A part is made then.
+ * Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_put_tar(const tare_sandbox *sandbox,
+                              const char *dir,
+                              int32_t archive_fd,
+                              tare_bytes **report_or_null);
+
+/**
+ * Writes a tar archive of what is at `path` of the sandbox: of a directory with all below it, under
+ * names relative to it; of a regular file under its own name. Everything that tare_file_put_tar()
+ * makes is in it.
+ *
+ * `archive_fd`: written to where it stands; stays the caller's. If it is a pipe whose reader goes away,
+ * the caller gets SIGPIPE, as with write(2).
+ *
+ * Returns: NULL, or an error: those of the calls that read there, and of write(2); the archive is cut
+ * then. TARE_KIND_BUSY if a file becomes shorter while it is read.
+ * Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_file_get_tar(const tare_sandbox *sandbox,
+                              const char *path,
+                              int32_t archive_fd,
+                              tare_bytes **report_or_null);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* TARE_H */
