@@ -33,6 +33,12 @@ build face -o "$home/face" "${shared[@]}"
 build face -o "$home/face-static" "$lib/libtare.a" "${private[@]}"
 build face -o "$home/face-asan" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 build handles -o "$home/handles" "${shared[@]}"
+gcc "${warnings[@]}" ../../examples/epoll.c -o "$home/epoll" "${flags[@]}" "${shared[@]}"
+# Each program in the manual's own text.
+awk -v at="$home/page" '/^```/ { inside = $0 == "```c"; n += inside; next } inside { print >(at n ".c") }' ../../docs/c.md
+for page in "$home"/page*.c; do
+    gcc "${warnings[@]}" -Wno-missing-field-initializers "$page" -o "${page%.c}" "${flags[@]}" "${shared[@]}"
+done
 
 # What is exported is what the version script lists, each in its version; the soname is the major version's.
 listed=$(sed -n 's/^    \(tare_[a-z0-9_]*\);$/\1@@TARE_0.1/p' tare.map | sort)
@@ -77,6 +83,26 @@ for user in root tare-t-plain tare-t-subids; do
     run_as "$user" face root "$home/face" || failed=1
     run_as "$user" handles root.tar "$home/handles" || failed=1
 done
+# says NAME EXPECTED WORDS...: a program of the documentation, and what it writes.
+says() {
+    local name=$1 expected=$2 temp said
+    shift 2
+    temp=$(mktemp -d /tmp/tare-c.XXXXXX)
+    said=$("${root[@]}" env LD_LIBRARY_PATH="$lib" TARE_STORE="$temp/store" "$@" 2>&1) || said="exit $?: $said"
+    "${root[@]}" rm -rf "$temp"
+    if [ "$said" = "$expected" ]; then
+        echo "test $name ... ok"
+        passed=$((passed + 1))
+    else
+        echo "test $name ... FAILED: $said"
+        return 1
+    fi
+}
+says docs/c.md:1 0 "$home/page1" || failed=1
+says docs/c.md:2 hello "$home/page2" || failed=1
+stores=$(mktemp -d /tmp/tare-c.XXXXXX)
+says examples/epoll.c "100 sandboxes, sum 328350" "$home/epoll" "$stores/store" '{"image": "host"}' || failed=1
+"${root[@]}" rm -rf "$stores"
 run_as root face-static root "$home/face-static" || failed=1
 run_as root face-asan root "$home/face-asan" || failed=1
 # Debian 12's knows no pidfd_open(2), without which no sandbox can be opened: what needs none runs in it.
