@@ -46,8 +46,16 @@ impl<'a> Failure<'a> {
     }
 }
 
+/// Nobody reads on, as in `tare image list | head -n 1`: what SIGPIPE would have been told as, had it
+/// not been ignored.
+const UNREAD: u8 = 128 + 13;
+const EPIPE: i32 = 32;
+
 /// Prints an error; the command's not being there, or not being a program, have a status of their own.
 pub(crate) fn report(error: &Error) -> ExitCode {
+    if error.step() == "write output" && error.errno() == Some(EPIPE) {
+        return ExitCode::from(UNREAD);
+    }
     say(error);
     ExitCode::from(match (error.step(), error.kind()) {
         ("execute", Kind::NotFound) => 127,

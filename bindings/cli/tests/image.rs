@@ -133,6 +133,20 @@ fn store_without_space_says_so_and_holds_nothing() {
     let said = tare.run(&["--store", at, "image", "import", &source, "big"]);
     let list = tare.run(&["--store", at, "image", "list", "--json"]);
     mount(&["umount", at]);
-    said.fails(125, &["ENOSPC"]);
+    said.fails(125, &["ENOSPC", at, "another store"]);
     assert_eq!(list.ok(), "[]");
+}
+
+#[test]
+fn output_that_nobody_reads_ends_quietly() {
+    let tare = Tare::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let said = tare
+        .command(&["image", "list", "--json"])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(said.status.code(), Some(141));
+    assert_eq!(String::from_utf8_lossy(&said.stderr), "");
 }

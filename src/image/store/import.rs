@@ -85,7 +85,8 @@ impl Store {
                 found,
                 options,
             };
-            if let Some(image) = bring.once(&names, progress)? {
+            let once = bring.once(&names, progress);
+            if let Some(image) = once.map_err(|e| self.explained(e))? {
                 return Ok(image);
             }
         }
@@ -94,6 +95,20 @@ impl Store {
             files.label()
         );
         Err(Error::new(Kind::Busy, "import image", why))
+    }
+
+    /// Says which file system is full; the step names only what did not fit.
+    fn explained(&self, error: Error) -> Error {
+        let full = [libc::ENOSPC, libc::EDQUOT]
+            .map(Some)
+            .contains(&error.errno());
+        if !full || error.cure().is_some() {
+            return error;
+        }
+        let path = self.path();
+        error.with_cure(format!(
+            "more room below {path:?}, or another store (TARE_STORE)"
+        ))
     }
 
     /// A docker-archive has no manifest. An image of the store with the same
