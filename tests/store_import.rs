@@ -346,3 +346,35 @@ fn progress_sees_every_layer_to_its_end_and_can_stop_the_import() {
         );
     }
 }
+
+#[test]
+fn check_reports_a_lost_tree_and_a_damaged_index() {
+    let dir = tempdir().unwrap();
+    let (_, from) = simple(dir.path().join("oci"), Codec::Plain);
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let image = store
+        .import(&from, &ImportOptions::default(), &mut ())
+        .unwrap();
+    let lost = &layers(&image)[0];
+    // A layer in use is not removed.
+    drop(image);
+    fs::remove_dir_all(lost).unwrap();
+    let report = store.check().unwrap();
+    let [problem] = &report.problems[..] else {
+        panic!("{report:?}");
+    };
+    let name = lost.parent().unwrap().file_name().unwrap();
+    assert_eq!(
+        problem.subject,
+        format!("layers/{}", name.to_str().unwrap())
+    );
+    assert_eq!(store.remove_damaged(&report).unwrap(), 1);
+    store.image(&from).unwrap();
+    assert_eq!(store.check().unwrap().problems, []);
+
+    fs::write(store.path().join("index.json"), "{").unwrap();
+    let report = store.check().unwrap();
+    let subjects: Vec<_> = report.problems.iter().map(|p| p.subject.as_str()).collect();
+    assert_eq!(subjects, ["index.json"]);
+    assert_eq!(report.images, 0);
+}

@@ -110,11 +110,11 @@ fn host_without_standard_streams_works() {
 fn host_with_limits_and_niceness_passes_them_on_unless_told() {
     let name = "host::host_with_limits_and_niceness_passes_them_on_unless_told";
     if !is_again(name) {
-        return again(name, "ulimit -Sn 300; renice -n 5 $$ >/dev/null");
+        return again(name, "ulimit -Sn 300; renice -n 19 $$ >/dev/null");
     }
     let ground = Ground::new();
     let script = "ulimit -Sn; ulimit -c; cut -d ' ' -f 19 /proc/self/stat";
-    assert_eq!(line(&ground.open(), script), "300\n0\n5");
+    assert_eq!(line(&ground.open(), script), "300\n0\n19");
     let own = ground.open_with(r#"{"limits": {"rlimits": {"nofile": "100:200", "core": "0"}}}"#);
     assert_eq!(line(&own, "ulimit -Sn; ulimit -Hn"), "100\n200");
     assert_eq!(

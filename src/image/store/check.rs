@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Store;
 use super::gc::{digest_of, names};
-use super::layers::read_metadata;
+use super::layers::{read_metadata, staged_tree};
 use super::lock::Lock;
 use super::scratch::Scratch;
 use crate::error::{Error, Result};
@@ -48,7 +48,7 @@ impl Store {
     /// has its parts and every unpacked layer is whole. Changes nothing.
     ///
     /// # Errors
-    /// Those of reading the directories and the index; all else is in the report.
+    /// Those of reading the directories; all else is in the report.
     pub fn check(&self) -> Result<Report> {
         let mut report = Report::default();
         for name in names(&self.blobs_dir())? {
@@ -65,11 +65,19 @@ impl Store {
         for name in names(&self.layers_dir())? {
             report.layers += 1;
             let dir = self.layers_dir().join(&name);
+            let subject = format!("layers/{}", name.display());
             if let Err(e) = read_metadata(&dir) {
-                report.add(format!("layers/{}", name.display()), e);
+                report.add(subject, e);
+            } else if !staged_tree(&dir).is_dir() {
+                report.add(subject, "its files are not there");
             }
         }
-        for descriptor in self.index()?.manifests {
+        let index = self.index().map(|index| index.manifests);
+        let manifests = index.unwrap_or_else(|e| {
+            report.add("index.json".to_owned(), e);
+            Vec::new()
+        });
+        for descriptor in manifests {
             report.images += 1;
             if let Err(e) = self.check_image(&descriptor) {
                 report.add("index.json".to_owned(), e);

@@ -102,7 +102,7 @@ impl Store {
     }
 }
 
-/// The tree of a layer that is being built.
+/// The tree in a layer's directory, there or being built.
 pub(super) fn staged_tree(staged: &Path) -> PathBuf {
     staged.join(TREE)
 }

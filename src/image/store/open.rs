@@ -89,13 +89,14 @@ pub(crate) fn default_path() -> Result<PathBuf> {
     }
     // XDG base directory spec: a relative path there is to be ignored.
     let data = dir("XDG_DATA_HOME").filter(|path| path.is_absolute());
-    let data = data.or_else(|| Some(dir("HOME")?.join(".local/share")));
+    let home = || dir("HOME").filter(|path| path.is_absolute());
+    let data = data.or_else(|| Some(home()?.join(".local/share")));
     let data = data.map(|data| data.join("tare"));
     data.ok_or_else(|| {
         Error::new(
             Kind::NotFound,
             "open store",
-            "neither HOME nor XDG_DATA_HOME is set",
+            "neither XDG_DATA_HOME nor HOME is an absolute path",
         )
         .with_cure("TARE_STORE=/some/directory")
     })
