@@ -36,6 +36,7 @@ test: setup images guest ## Every test, on real images, as root and as ordinary 
 	tests/weakened.sh
 	tests/enosys.sh
 	bindings/c/test.sh
+	bindings/go/test.sh
 	bindings/python/test.sh
 
 lint: setup ## Formatting, clippy, shellcheck, documentation: exactly what CI asks

@@ -943,7 +943,7 @@ tare_error *tare_store_gc(const tare_store *store,
  * Changes nothing. The JSON object has `images`, `blobs`, `bytes`, `layers` and `problems`, a
  * list of `{subject, why}`, empty for a sound store.
  *
- * Returns: NULL for a report, whatever it says, or an error of reading the index.
+ * Returns: NULL for a report, whatever it says, or an error of reading the directories.
  * Ownership: `*out` is the caller's, for tare_bytes_free().
  * Threads: any, at once.
  * Since: 0.1.

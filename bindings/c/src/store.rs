@@ -273,7 +273,7 @@ pub unsafe extern "C" fn tare_store_gc(
 /// Changes nothing. The JSON object has `images`, `blobs`, `bytes`, `layers` and `problems`, a
 /// list of `{subject, why}`, empty for a sound store.
 ///
-/// Returns: NULL for a report, whatever it says, or an error of reading the index.
+/// Returns: NULL for a report, whatever it says, or an error of reading the directories.
 /// Ownership: `*out` is the caller's, for tare_bytes_free().
 /// Threads: any, at once.
 /// Since: 0.1.

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+// Package tare runs commands in fresh, isolated, throwaway environments, without a daemon: it is to
+// containers what SQLite is to databases. It feels like os/exec:
+//
+//	sb, err := tare.Open(ctx, "host", tare.Memory(256<<20))
+//	if err != nil { ... }
+//	defer sb.Close()
+//	out, err := sb.CommandContext(ctx, "id", "-u").Output()
+//
+// It calls libtare by cgo, found by pkg-config; with the build tag tare_static, CGO_CFLAGS and
+// CGO_LDFLAGS say where tare.h and libtare.a are.
+package tare
+
+// #cgo !tare_static pkg-config: tare
+// #include <stdlib.h>
+// #include <tare.h>
+import "C"
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// wrong takes over an error of the library; nil for none.
+func wrong(e *C.tare_error) error {
+	if e == nil {
+		return nil
+	}
+	defer C.tare_error_free(e)
+	return &Error{
+		Kind:    C.GoString(C.tare_error_kind_name(e)),
+		Step:    C.GoString(C.tare_error_step(e)),
+		Subject: C.GoString(C.tare_error_subject(e)),
+		Cure:    C.GoString(C.tare_error_cure(e)),
+		Errno:   syscall.Errno(C.tare_error_errno(e)),
+		message: C.GoString(C.tare_error_message(e)),
+	}
+}
+
+// arena holds C memory for the time of a call.
+type arena []unsafe.Pointer
+
+func (a *arena) free() {
+	for _, p := range *a {
+		C.free(p)
+	}
+}
+
+func (a *arena) bytes(n int) unsafe.Pointer {
+	p := C.calloc(1, C.size_t(n))
+	*a = append(*a, p)
+	return p
+}
+
+// text is NULL for an empty string. A NUL would cut it: the callers check for that.
+func (a *arena) text(s string) *C.char {
+	if s == "" {
+		return nil
+	}
+	p := C.CString(s)
+	*a = append(*a, unsafe.Pointer(p))
+	return p
+}
+
+// texts is a list with NULL behind its last.
+func (a *arena) texts(list []string) **C.char {
+	p := a.bytes((len(list) + 1) * int(unsafe.Sizeof((*C.char)(nil))))
+	slice := unsafe.Slice((**C.char)(p), len(list)+1)
+	for i, s := range list {
+		slice[i] = C.CString(s)
+		*a = append(*a, unsafe.Pointer(slice[i]))
+	}
+	return (**C.char)(p)
+}
+
+func taken(b *C.tare_bytes) []byte {
+	defer C.tare_bytes_free(b)
+	return C.GoBytes(unsafe.Pointer(C.tare_bytes_data(b)), C.int(C.tare_bytes_len(b)))
+}
+
+type storeHandle struct{ c *C.tare_store }
+type sandboxHandle struct{ c *C.tare_sandbox }
+type processHandle struct{ c *C.tare_process }
+
+// Version is the version of the library that is running.
+func Version() string { return C.GoString(C.tare_version()) }
+
+// Doctor looks at what this machine can do for the calling user: a JSON object.
+func Doctor() ([]byte, error) {
+	var out *C.tare_bytes
+	if err := wrong(C.tare_doctor(nil, &out)); err != nil {
+		return nil, err
+	}
+	return taken(out), nil
+}
+
+func openStore(path string) (storeHandle, error) {
+	var a arena
+	defer a.free()
+	var h storeHandle
+	err := wrong(C.tare_store_open(a.text(path), &h.c))
+	return h, err
+}
+
+func (h storeHandle) free() { C.tare_store_free(h.c) }
+
+func (h storeHandle) open(spec []byte) (sandboxHandle, error) {
+	var s sandboxHandle
+	text := (*C.char)(C.CBytes(spec))
+	defer C.free(unsafe.Pointer(text))
+	err := wrong(C.tare_sandbox_open(h.c, text, C.size_t(len(spec)), &s.c))
+	return s, err
+}
+
+func (h sandboxHandle) close() error { return wrong(C.tare_sandbox_close(h.c)) }
+func (h sandboxHandle) free()        { C.tare_sandbox_free(h.c) }
+func (h sandboxHandle) reset() error { return wrong(C.tare_sandbox_reset(h.c)) }
+
+func (h sandboxHandle) effective() ([]byte, error) {
+	var out *C.tare_bytes
+	if err := wrong(C.tare_sandbox_effective(h.c, &out)); err != nil {
+		return nil, err
+	}
+	return taken(out), nil
+}
+
+// stream is where a standard stream of a command goes.
+type stream struct {
+	mode uint32
+	fd   int32
+}
+
+const (
+	streamNull   = C.TARE_STDIO_NULL
+	streamFile   = C.TARE_STDIO_FD
+	streamStdout = C.TARE_STDIO_STDOUT
+)
+
+// start is a command as the library takes it.
+type start struct {
+	argv, env             []string
+	dir, user             string
+	stdin, stdout, stderr stream
+	extra                 []int
+	timeout               uint64
+}
+
+func (h sandboxHandle) spawn(s start) (processHandle, error) {
+	var a arena
+	defer a.free()
+	c := (*C.tare_command)(a.bytes(C.sizeof_tare_command))
+	c.size = C.sizeof_tare_command
+	c.argv = a.texts(s.argv)
+	if len(s.env) != 0 {
+		c.env = a.texts(s.env)
+	}
+	c.cwd, c.user = a.text(s.dir), a.text(s.user)
+	c.stdin_mode, c.stdin_fd = C.uint32_t(s.stdin.mode), C.int32_t(s.stdin.fd)
+	c.stdout_mode, c.stdout_fd = C.uint32_t(s.stdout.mode), C.int32_t(s.stdout.fd)
+	c.stderr_mode, c.stderr_fd = C.uint32_t(s.stderr.mode), C.int32_t(s.stderr.fd)
+	if len(s.extra) != 0 {
+		c.fds = (*C.tare_fd)(a.bytes(len(s.extra) * C.sizeof_tare_fd))
+		c.fds_len = C.uint64_t(len(s.extra))
+		fds := unsafe.Slice(c.fds, len(s.extra))
+		for i := range fds {
+			fds[i] = C.tare_fd{fd: C.int32_t(s.extra[i]), number: C.uint32_t(3 + i)}
+		}
+	}
+	c.timeout_ns = C.uint64_t(s.timeout)
+	var p processHandle
+	err := wrong(C.tare_sandbox_spawn(h.c, c, &p.c, nil))
+	return p, err
+}
+
+func (h processHandle) wait() (status, error) {
+	var s C.tare_status
+	s.size = C.sizeof_tare_status
+	if err := wrong(C.tare_process_wait(h.c, &s)); err != nil {
+		return status{}, err
+	}
+	return status{
+		reason:     C.GoString(C.tare_reason_name(s.reason)),
+		exitCode:   int(s.exit_code),
+		signal:     int(s.signal),
+		coreDumped: s.core_dumped != 0,
+		wall:       uint64(s.wall_ns),
+		user:       uint64(s.user_us),
+		system:     uint64(s.system_us),
+		memoryPeak: uint64(s.memory_peak),
+		ioRead:     uint64(s.io_read),
+		ioWritten:  uint64(s.io_written),
+	}, nil
+}
+
+func (h processHandle) signal(n int) error {
+	return wrong(C.tare_process_signal(h.c, C.int32_t(n)))
+}
+
+func (h processHandle) kill() error { return wrong(C.tare_process_kill(h.c)) }
+func (h processHandle) free()       { C.tare_process_free(h.c) }
+
+func (h sandboxHandle) openFile(path string, flags int, mode uint32) (int, error) {
+	var a arena
+	defer a.free()
+	var fd C.int32_t
+	err := wrong(C.tare_file_open(h.c, a.text(path), C.int32_t(flags), C.uint32_t(mode), &fd))
+	return int(fd), err
+}
+
+func statOf(s C.tare_stat) stat {
+	return stat{mode: uint32(s.mode), size: int64(s.bytes), mtime: int64(s.mtime), mtimeNs: int64(s.mtime_ns)}
+}
+
+func (h sandboxHandle) stat(path string, follow bool) (stat, error) {
+	var a arena
+	defer a.free()
+	var s C.tare_stat
+	s.size = C.sizeof_tare_stat
+	flags := C.uint64_t(C.TARE_FILE_NO_FOLLOW)
+	if follow {
+		flags = 0
+	}
+	err := wrong(C.tare_file_stat(h.c, a.text(path), flags, &s))
+	return statOf(s), err
+}
+
+func (h sandboxHandle) readlink(path string) (string, error) {
+	var a arena
+	defer a.free()
+	var out *C.tare_bytes
+	if err := wrong(C.tare_file_readlink(h.c, a.text(path), &out)); err != nil {
+		return "", err
+	}
+	return string(taken(out)), nil
+}
+
+func (h sandboxHandle) list(path string) ([]entry, error) {
+	var a arena
+	defer a.free()
+	var dir *C.tare_dir
+	if err := wrong(C.tare_dir_open(h.c, a.text(path), &dir)); err != nil {
+		return nil, err
+	}
+	defer C.tare_dir_free(dir)
+	var all []entry
+	for {
+		var s C.tare_stat
+		s.size = C.sizeof_tare_stat
+		var name *C.char
+		if err := wrong(C.tare_dir_next(dir, &s, &name)); err != nil {
+			return nil, err
+		}
+		if name == nil {
+			return all, nil
+		}
+		all = append(all, entry{name: C.GoString(name), stat: statOf(s)})
+	}
+}
+
+func (h sandboxHandle) mkdir(path string, mode uint32, parents bool) error {
+	var a arena
+	defer a.free()
+	flags := C.uint64_t(0)
+	if parents {
+		flags = C.TARE_FILE_PARENTS
+	}
+	return wrong(C.tare_file_mkdir(h.c, a.text(path), C.uint32_t(mode), flags))
+}
+
+func (h sandboxHandle) remove(path string, tree bool) error {
+	var a arena
+	defer a.free()
+	flags := C.uint64_t(0)
+	if tree {
+		flags = C.TARE_FILE_TREE
+	}
+	return wrong(C.tare_file_remove(h.c, a.text(path), flags))
+}

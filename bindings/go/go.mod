@@ -1,0 +1,3 @@
+module github.com/libtare/libtare/bindings/go
+
+go 1.19

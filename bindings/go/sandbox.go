@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//go:build cgo
+
+package tare
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// Sandbox is an isolated environment, ready for commands. It ends with Close, with the process that
+// made it however that ends, or when nobody holds it any more.
+//
+// All methods may be called from any goroutine.
+type Sandbox struct {
+	mu     sync.Mutex
+	closed bool
+	store  storeHandle
+	h      sandboxHandle
+}
+
+// Open makes a sandbox from an image: "host" (this machine, copy-on-write), "dir:PATH",
+// "oci:PATH[:TAG]", "archive:FILE", or "NAME[:TAG][@DIGEST]" in the store.
+//
+// A context that is done before the sandbox is open closes it again.
+func Open(ctx context.Context, image string, opts ...Option) (*Sandbox, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	dir, spec, err := specOf(image, opts)
+	if err != nil {
+		return nil, err
+	}
+	store, err := openStore(dir)
+	if err != nil {
+		return nil, err
+	}
+	h, err := store.open(spec)
+	if err != nil {
+		store.free()
+		return nil, err
+	}
+	sb := &Sandbox{store: store, h: h}
+	runtime.SetFinalizer(sb, (*Sandbox).drop)
+	if err := ctx.Err(); err != nil {
+		sb.Close()
+		return nil, err
+	}
+	return sb, nil
+}
+
+// drop ends a sandbox that nobody holds, without waiting for it.
+func (sb *Sandbox) drop() {
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	if !sb.closed {
+		sb.closed = true
+		sb.h.free()
+		sb.store.free()
+	}
+}
+
+// Close ends everything inside and comes back when nothing of the sandbox is left. Closing one that
+// is closed does nothing.
+func (sb *Sandbox) Close() error {
+	sb.mu.Lock()
+	if sb.closed {
+		sb.mu.Unlock()
+		return nil
+	}
+	sb.closed = true
+	sb.mu.Unlock()
+	runtime.SetFinalizer(sb, nil)
+	err := sb.h.close()
+	sb.store.free()
+	return err
+}
+
+// Reset ends everything inside and brings the image back as it was.
+func (sb *Sandbox) Reset() error { return sb.h.reset() }
+
+// Effective says what is really in force: a JSON object with storage, namespaces, cgroup, capabilities
+// and more.
+func (sb *Sandbox) Effective() (json.RawMessage, error) { return sb.h.effective() }
+
+// Command is a command that is not bound to a context. See [Sandbox.CommandContext].
+func (sb *Sandbox) Command(name string, arg ...string) *Cmd {
+	return &Cmd{Path: name, Args: append([]string{name}, arg...), sandbox: sb}
+}
+
+// CommandContext is a command that is killed, with all that it started, when the context is done
+// before it has ended. The name is looked up in the sandbox's PATH.
+func (sb *Sandbox) CommandContext(ctx context.Context, name string, arg ...string) *Cmd {
+	if ctx == nil {
+		panic("nil Context")
+	}
+	cmd := sb.Command(name, arg...)
+	cmd.ctx = ctx
+	cmd.Cancel = func() error { return cmd.Process.Kill() }
+	return cmd
+}
+
+// OpenFile opens a regular file of the sandbox, as os.OpenFile does; links lead inside. The mode is
+// exact, and a file that is made belongs to the sandbox's root.
+func (sb *Sandbox) OpenFile(name string, flag int, perm os.FileMode) (*os.File, error) {
+	if err := valid(name); err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	fd, err := sb.h.openFile(name, flag&^syscall.O_CLOEXEC, unixMode(perm))
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// ReadFile reads a whole file of the sandbox.
+func (sb *Sandbox) ReadFile(name string) ([]byte, error) {
+	file, err := sb.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(file)
+}
+
+// WriteFile makes or empties a file of the sandbox and writes the data to it.
+func (sb *Sandbox) WriteFile(name string, data []byte, perm os.FileMode) error {
+	file, err := sb.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	if closed := file.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+// MkdirAll makes a directory of the sandbox with its parents.
+func (sb *Sandbox) MkdirAll(name string, perm os.FileMode) error {
+	return sb.onPath("mkdir", name, func() error { return sb.h.mkdir(name, unixMode(perm), true) })
+}
+
+// Remove removes a file of the sandbox.
+func (sb *Sandbox) Remove(name string) error {
+	return sb.onPath("remove", name, func() error { return sb.h.remove(name, false) })
+}
+
+// RemoveAll removes a directory of the sandbox with all that is in it.
+func (sb *Sandbox) RemoveAll(name string) error {
+	return sb.onPath("remove", name, func() error { return sb.h.remove(name, true) })
+}
+
+func (sb *Sandbox) onPath(op, name string, do func() error) error {
+	err := valid(name)
+	if err == nil {
+		err = do()
+	}
+	if err != nil {
+		return &os.PathError{Op: op, Path: name, Err: err}
+	}
+	return nil
+}
+
+// valid refuses what C would cut.
+func valid(text string) error {
+	if strings.IndexByte(text, 0) >= 0 {
+		return syscall.EINVAL
+	}
+	return nil
+}

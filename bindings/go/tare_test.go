@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//go:build cgo
+
+package tare_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	tare "github.com/libtare/libtare/bindings/go"
+	"github.com/libtare/libtare/bindings/go/taretest"
+)
+
+func open(t *testing.T, opts ...tare.Option) *tare.Sandbox {
+	t.Helper()
+	return taretest.Open(t, "host", append([]tare.Option{tare.Store(t.TempDir())}, opts...)...)
+}
+
+func TestOutputAndExitError(t *testing.T) {
+	sb := open(t, tare.Env("A", "b c"), tare.Hostname("box"))
+	out, err := sb.Command("sh", "-c", "echo $A; hostname; id -u").Output()
+	if err != nil || string(out) != "b c\nbox\n0\n" {
+		t.Fatalf("%q, %v", out, err)
+	}
+	out, err = sb.Command("sh", "-c", "echo out; echo err >&2; exit 7").Output()
+	var exit *tare.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 7 || string(exit.Stderr) != "err\n" || string(out) != "out\n" {
+		t.Fatalf("%q, %v", out, err)
+	}
+	if exit.Reason() != "exited" || exit.WallTime() <= 0 || err.Error() != "exit status 7" {
+		t.Fatalf("%v", exit)
+	}
+	both, err := sb.Command("sh", "-c", "echo out; echo err >&2").CombinedOutput()
+	if err != nil || string(both) != "out\nerr\n" {
+		t.Fatalf("%q, %v", both, err)
+	}
+	err = sb.Command("sh", "-c", "kill -TERM $$").Run()
+	if !errors.As(err, &exit) || exit.Signal() != syscall.SIGTERM || exit.Reason() != "signaled" || exit.ExitCode() != -1 {
+		t.Fatalf("%v", err)
+	}
+}
+
+func TestStreamsOfEveryKind(t *testing.T) {
+	sb := open(t)
+	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	var out bytes.Buffer
+	cmd := sb.Command("cat")
+	cmd.Stdin, cmd.Stdout = bytes.NewReader(big), &out
+	if err := cmd.Run(); err != nil || !bytes.Equal(out.Bytes(), big) {
+		t.Fatalf("%d bytes, %v", out.Len(), err)
+	}
+	// Who does not read its input is no failure.
+	cmd = sb.Command("true")
+	cmd.Stdin = bytes.NewReader(big)
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	cmd = sb.Command("sh", "-c", "read x; echo got $x; cat <&3")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.ExtraFiles = []*os.File{r}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	io.WriteString(in, "it\n")
+	io.WriteString(w, "three")
+	w.Close()
+	in.Close()
+	said, err := io.ReadAll(from)
+	if err != nil || string(said) != "got it\nthree" {
+		t.Fatalf("%q, %v", said, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestContextKillsAndTimeoutKeepsOutput(t *testing.T) {
+	sb := open(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := sb.CommandContext(ctx, "sh", "-c", "sleep 1000 & echo up; wait")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 3)
+	if _, err := io.ReadFull(out, line); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := cmd.Wait(); !errors.Is(err, context.Canceled) || cmd.ProcessState.Reason() != "killed" {
+		t.Fatalf("%v, %v", err, cmd.ProcessState)
+	}
+	if err := cmd.Process.Kill(); !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+	if err := sb.CommandContext(ctx, "true").Run(); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	timed := sb.Command("sh", "-c", "echo part; sleep 1000")
+	timed.Timeout = 300 * time.Millisecond
+	part, err := timed.Output()
+	var exit *tare.ExitError
+	if !errors.As(err, &exit) || exit.Reason() != "timeout" || string(part) != "part\n" {
+		t.Fatalf("%q, %v", part, err)
+	}
+}
+
+func TestErrorsAreTheStandardLibrarys(t *testing.T) {
+	sb := open(t)
+	err := sb.Command("/no/such/program").Run()
+	var wrong *tare.Error
+	if !errors.Is(err, fs.ErrNotExist) || !errors.As(err, &wrong) || wrong.Step != "execute" {
+		t.Fatal(err)
+	}
+	if !errors.Is(err, syscall.ENOENT) {
+		t.Fatal(err)
+	}
+	if _, err := sb.ReadFile("/no/such/file"); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if _, err := sb.ReadFile("/a\x00b"); !errors.Is(err, syscall.EINVAL) {
+		t.Fatal(err)
+	}
+	_, err = tare.Open(context.Background(), "host", tare.Store(t.TempDir()), tare.Spec("memroy", 1))
+	if !errors.As(err, &wrong) || wrong.Kind != "invalid" || !errors.Is(err, fs.ErrInvalid) {
+		t.Fatal(err)
+	}
+	_, err = tare.Open(context.Background(), "no-such-image", tare.Store(t.TempDir()))
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	sb.Close()
+	if err := sb.Command("true").Run(); err == nil || sb.Close() != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFiles(t *testing.T) {
+	sb := open(t)
+	if err := sb.MkdirAll("/tmp/d/sub", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"a": "", "b.txt": "hello", "sub/c": strings.Repeat("x", 1<<17)} {
+		if err := sb.WriteFile("/tmp/d/"+name, []byte(text), 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := sb.Command("ln", "-s", "b.txt", "/tmp/d/link").Run(); err != nil {
+		t.Fatal(err)
+	}
+	below, err := fs.Sub(sb.FS(), "tmp/d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fstest.TestFS(below, "a", "b.txt", "sub/c", "link"); err != nil {
+		t.Fatal(err)
+	}
+	info, err := fs.Stat(sb.FS(), "tmp/d/b.txt")
+	if err != nil || info.Mode() != 0o640 || info.Size() != 5 {
+		t.Fatalf("%v, %v", info, err)
+	}
+	if err := sb.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fs.Stat(sb.FS(), "tmp/d"); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+}
+
+func TestManyGoroutinesShareASandbox(t *testing.T) {
+	sb := open(t)
+	var all sync.WaitGroup
+	for i := 0; i < 50; i++ {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			// Goroutines hop threads, and so do their calls.
+			runtime.Gosched()
+			if out, err := sb.Command("echo", "x").Output(); err != nil || string(out) != "x\n" {
+				t.Errorf("%q, %v", out, err)
+			}
+		}()
+	}
+	all.Wait()
+}
+
+func TestNothingIsLeft(t *testing.T) {
+	count := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	store := tare.Store(t.TempDir())
+	once := func() {
+		sb, err := tare.Open(context.Background(), "host", store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sb.Close()
+		if _, err := sb.Command("echo", "x").Output(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	once()
+	before := count()
+	for i := 0; i < 20; i++ {
+		once()
+	}
+	if after := count(); after > before {
+		t.Fatalf("%d descriptors, then %d", before, after)
+	}
+}

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Runs the Go package's tests by pkg-config and with the static archive, as root and as ordinary users. Expects
+# what bindings/c/test.sh installed below the build's directory.
+set -euo pipefail
+umask 022
+
+cd "$(dirname "$0")"
+target=${CARGO_TARGET_DIR:-$PWD/../../target}
+target=$(cd "$target" && pwd)
+prefix=$target/c/dest/usr/local
+home=$target/go
+mkdir -p "$home"
+root=()
+[ "$(id -u)" = 0 ] || root=(sudo)
+[ -e "$prefix/lib/libtare.so" ] || ../c/test.sh >/dev/null
+
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$target/c/dest PKG_CONFIG_ALLOW_SYSTEM_LIBS=1
+export GOFLAGS=-mod=mod GOTOOLCHAIN=local
+unformatted=$(gofmt -l .)
+[ -z "$unformatted" ] || { echo "gofmt: $unformatted"; exit 1; }
+go vet ./...
+go test -c -race -o "$home/shared.test" .
+private=$(sed -n 's/^Libs.private: //p' "$prefix/lib/pkgconfig/tare.pc")
+CGO_CFLAGS="-I$prefix/include" CGO_LDFLAGS="$prefix/lib/libtare.a $private" \
+    go test -c -tags tare_static -o "$home/static.test" .
+
+# The program in the documentation's own text, as a module of its own.
+page=$home/page
+rm -rf "$page"
+mkdir -p "$page"
+awk '/^```/ { inside = $0 == "```go"; next } inside' ../../docs/go.md >"$page/main.go"
+cat >"$page/go.mod" <<END
+module page
+
+go 1.19
+
+require github.com/libtare/libtare/bindings/go v0.0.0
+
+replace github.com/libtare/libtare/bindings/go => $PWD
+END
+(cd "$page" && go build -o "$home/page.bin" .)
+
+passed=0 failed=0
+tell() { echo "test go $1 ... $2"; }
+if said=$(CGO_ENABLED=0 go build ./... 2>&1); then
+    tell "without cgo" "FAILED: it builds"
+    failed=1
+elif [[ $said == *needs_cgo_set_CGO_ENABLED_1* && $(wc -l <<<"$said") == 2 ]]; then
+    tell "without cgo says why" ok
+    passed=1
+else
+    tell "without cgo" "FAILED: $said"
+    failed=1
+fi
+stores=$(mktemp -d /tmp/tare-go.XXXXXX)
+said=$("${root[@]}" env LD_LIBRARY_PATH="$prefix/lib" TARE_STORE="$stores/s" "$home/page.bin" 2>&1) || said="exit $?: $said"
+"${root[@]}" rm -rf "$stores"
+if [ "$said" = '"box\n0\n" <nil>' ]; then
+    tell docs/go.md ok
+    passed=$((passed + 1))
+else
+    tell docs/go.md "FAILED: $said"
+    failed=1
+fi
+for run in root:shared root:static tare-t-plain:shared tare-t-subids:shared; do
+    user=${run%:*} kind=${run#*:}
+    id "$user" >/dev/null || exit
+    temp=$(mktemp -d /tmp/tare-go.XXXXXX)
+    "${root[@]}" chown "$user" "$temp"
+    if said=$(cd "$temp" && "${root[@]}" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
+        env -i HOME="$temp" TMPDIR="$temp" PATH=/usr/bin:/bin LD_LIBRARY_PATH="$prefix/lib" \
+        "$home/$kind.test" -test.timeout 120s -test.v 2>&1) && [[ $said != *SKIP* ]]; then
+        tell "$kind as $user" "ok ($(grep -c '^--- PASS' <<<"$said") passed)"
+        passed=$((passed + 1))
+    else
+        tell "$kind as $user" FAILED
+        tail -n 60 <<<"$said"
+        failed=1
+    fi
+    "${root[@]}" rm -rf "$temp"
+done
+echo "$passed passed"
+exit "$failed"
