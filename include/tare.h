@@ -27,7 +27,8 @@
  * a handle of another type, one that was freed or closed, or any other pointer is an error of kind
  * TARE_KIND_INVALID, or does nothing where a function returns no error; never a crash, and never
  * another object. After fork(2) the child has the parent's handles but no part in its sandboxes:
- * they are errors there, and it may open its own.
+ * they are errors there, and it may open its own. If another thread was inside a call when the process
+ * forked, the child may only execute another program, as fork(2) says of threaded programs in general.
  *
  * Other pointers cannot be checked beyond NULL and alignment. Texts end with a NUL; paths hold any
  * bytes, other texts are UTF-8. Nothing is kept of what arguments point to after a call returns.
@@ -42,7 +43,7 @@
  * structs that go in, zero all but the size first: zero is the default of every field.
  *
  * JSON texts come with a length. An unknown key is an error that names its nearest neighbour. The keys
- * of a spec, the same in every language, are in docs/spec.md.
+ * of a spec, the same in every language, are in docs/schema/spec.json.
  *
  * The host process. The library never exits, aborts, forks or re-executes it; never changes its
  * working directory, umask, environment, signal handlers or mask, terminal, limits, nor flags of its

@@ -11,6 +11,7 @@ target=${CARGO_TARGET_DIR:-$PWD/../../target}
 mkdir -p "$target/c"
 target=$(cd "$target" && pwd)
 home=$target/c
+images=${TARE_IMAGES:-$target/images}
 root=()
 [ "$(id -u)" = 0 ] || root=(sudo)
 
@@ -33,9 +34,11 @@ build face -o "$home/face" "${shared[@]}"
 build face -o "$home/face-static" "$lib/libtare.a" "${private[@]}"
 build face -o "$home/face-asan" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 build handles -o "$home/handles" "${shared[@]}"
+build primitives -o "$home/primitives" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 gcc "${warnings[@]}" ../../examples/epoll.c -o "$home/epoll" "${flags[@]}" "${shared[@]}"
-# Each program in the manual's own text.
-awk -v at="$home/page" '/^```/ { inside = $0 == "```c"; n += inside; next } inside { print >(at n ".c") }' ../../docs/c.md
+# Each program in the documentation's own text; README's comes first.
+awk -v at="$home/page" '/^```/ { inside = $0 == "```c"; n += inside; next } inside { print >(at n ".c") }' \
+    ../../README.md ../../docs/c.md
 for page in "$home"/page*.c; do
     gcc "${warnings[@]}" -Wno-missing-field-initializers "$page" -o "${page%.c}" "${flags[@]}" "${shared[@]}"
 done
@@ -62,7 +65,7 @@ run_as() {
     tar -C "$temp/root" -cf "$temp/root.tar" .
     "${root[@]}" chown -R "$user" "$temp"
     said=$("${root[@]}" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
-        env -i HOME="$temp" PATH=/usr/bin:/bin LD_LIBRARY_PATH="$lib" \
+        env -i HOME="$temp" PATH=/usr/bin:/bin LD_LIBRARY_PATH="$lib" IMAGE="oci:$images/busybox" \
         "$@" "$temp/store" "$temp/$last" 2>&1) || status=$?
     "${root[@]}" rm -rf "$temp"
     if [ "$status" = 0 ] && [[ $said == *": ok"* ]]; then
@@ -98,13 +101,15 @@ says() {
         return 1
     fi
 }
-says docs/c.md:1 0 "$home/page1" || failed=1
-says docs/c.md:2 hello "$home/page2" || failed=1
+says README.md 0 "$home/page1" || failed=1
+says docs/c.md:1 0 "$home/page2" || failed=1
+says docs/c.md:2 hello "$home/page3" || failed=1
 stores=$(mktemp -d /tmp/tare-c.XXXXXX)
 says examples/epoll.c "100 sandboxes, sum 328350" "$home/epoll" "$stores/store" '{"image": "host"}' || failed=1
 "${root[@]}" rm -rf "$stores"
 run_as root face-static root "$home/face-static" || failed=1
 run_as root face-asan root "$home/face-asan" || failed=1
+run_as root primitives-asan root "$home/primitives" || failed=1
 # Debian 12's knows no pidfd_open(2), without which no sandbox can be opened: what needs none runs in it.
 run_as root handles-valgrind root.tar valgrind --quiet --error-exitcode=9 --leak-check=full \
     --errors-for-leak-kinds=definite "$home/handles" || failed=1

@@ -25,12 +25,13 @@ private=$(sed -n 's/^Libs.private: //p' "$prefix/lib/pkgconfig/tare.pc")
 CGO_CFLAGS="-I$prefix/include" CGO_LDFLAGS="$prefix/lib/libtare.a $private" \
     go test -c -tags tare_static -o "$home/static.test" .
 
-# The program in the documentation's own text, as a module of its own.
-page=$home/page
-rm -rf "$page"
-mkdir -p "$page"
-awk '/^```/ { inside = $0 == "```go"; next } inside' ../../docs/go.md >"$page/main.go"
-cat >"$page/go.mod" <<END
+# The program in a page's own text, as a module of its own.
+program() { # program PAGE NAME
+    local page=$home/$2
+    rm -rf "$page"
+    mkdir -p "$page"
+    awk '/^```/ { inside = $0 == "```go"; next } inside' "../../$1" >"$page/main.go"
+    cat >"$page/go.mod" <<END
 module page
 
 go 1.19
@@ -39,7 +40,10 @@ require github.com/libtare/libtare/bindings/go v0.0.0
 
 replace github.com/libtare/libtare/bindings/go => $PWD
 END
-(cd "$page" && go build -o "$home/page.bin" .)
+    (cd "$page" && go build -o "$home/$2.bin" .)
+}
+program README.md readme
+program docs/go.md manual
 
 passed=0 failed=0
 tell() { echo "test go $1 ... $2"; }
@@ -53,16 +57,23 @@ else
     tell "without cgo" "FAILED: $said"
     failed=1
 fi
-stores=$(mktemp -d /tmp/tare-go.XXXXXX)
-said=$("${root[@]}" env LD_LIBRARY_PATH="$prefix/lib" TARE_STORE="$stores/s" "$home/page.bin" 2>&1) || said="exit $?: $said"
-"${root[@]}" rm -rf "$stores"
-if [ "$said" = '"box\n0\n" <nil>' ]; then
-    tell docs/go.md ok
-    passed=$((passed + 1))
-else
-    tell docs/go.md "FAILED: $said"
-    failed=1
-fi
+# says PAGE NAME EXPECTED: what its program prints.
+says() {
+    local stores said
+    stores=$(mktemp -d /tmp/tare-go.XXXXXX)
+    said=$("${root[@]}" env LD_LIBRARY_PATH="$prefix/lib" TARE_STORE="$stores/s" "$home/$2.bin" 2>&1) ||
+        said="exit $?: $said"
+    "${root[@]}" rm -rf "$stores"
+    if [ "$said" = "$3" ]; then
+        tell "$1" ok
+        passed=$((passed + 1))
+    else
+        tell "$1" "FAILED: $said"
+        failed=1
+    fi
+}
+says README.md readme '"0\n" <nil>'
+says docs/go.md manual '"box\n0\n" <nil>'
 for run in root:shared root:static tare-t-plain:shared tare-t-subids:shared; do
     user=${run%:*} kind=${run#*:}
     id "$user" >/dev/null || exit

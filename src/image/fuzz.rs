@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::layer::{self, Bounds, Ids, Options, OverlayXattr, Whiteouts};
 use super::oci::{Index, LAYERS_MAX, Manifest};
@@ -123,7 +123,7 @@ pub(crate) fn layer(data: &[u8]) {
     let Some((flags, bytes)) = archive_of(data) else {
         return;
     };
-    let cage = cage();
+    let cage = Cage::new();
     let root = cage.join("root");
     fs::create_dir(&root).expect("a directory");
     let fd = File::open(&root).expect("a directory");
@@ -157,9 +157,9 @@ pub(crate) fn layer(data: &[u8]) {
         Err(error) => check_error(&error),
     }
     assert_eq!(seen(&victim), before, "the victim changed");
-    let beside = fs::read_dir(&*cage).expect("a directory").count();
+    let beside = fs::read_dir(&cage.path).expect("a directory").count();
     assert_eq!(beside, 2, "something was made outside");
-    let parent = File::open(&*cage).expect("a directory");
+    let parent = File::open(&cage.path).expect("a directory");
     remove_tree(parent.as_fd(), c"root").expect("an empty cage");
 }
 
@@ -177,18 +177,37 @@ fn seen(path: &Path) -> (Vec<u8>, [u64; 6]) {
     (fs::read(path).expect("a file"), numbers)
 }
 
-/// A directory with nothing but a victim, for one caller at a time.
-fn cage() -> impl std::ops::Deref<Target = PathBuf> {
-    static CAGE: LazyLock<Mutex<PathBuf>> = LazyLock::new(Mutex::default);
-    let mut cage = CAGE.lock().unwrap_or_else(PoisonError::into_inner);
-    if cage.as_os_str().is_empty() {
-        *cage = std::env::temp_dir().join(format!("tare-fuzz-{}", std::process::id()));
+/// A directory with nothing but a victim, for one caller at a time; goes with it.
+struct Cage {
+    path: PathBuf,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Cage {
+    fn new() -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = std::env::temp_dir().join(format!("tare-fuzz-{}", std::process::id()));
         // What a run before with the same number has left.
-        let _ = fs::remove_dir_all(&*cage);
-        fs::create_dir(&*cage).expect("a directory");
-        fs::write(cage.join("victim"), "victim").expect("a file");
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).expect("a directory");
+        fs::write(path.join("victim"), "victim").expect("a file");
+        Self {
+            path,
+            _alone: alone,
+        }
     }
-    cage
+
+    fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+impl Drop for Cage {
+    fn drop(&mut self) {
+        // If it cannot be removed, the next one tells.
+        let _ = fs::remove_dir_all(&self.path);
+    }
 }
 
 /// The archive of an image: whatever can be found in it can be read.
@@ -196,7 +215,7 @@ pub(crate) fn archive(data: &[u8]) {
     let Some((_, bytes)) = archive_of(data) else {
         return;
     };
-    let cage = cage();
+    let cage = Cage::new();
     let path = cage.join("root");
     fs::write(&path, &bytes).expect("a file");
     let opened = source::Archive::open(&path, || File::create_new(cage.join("spool")));

@@ -101,15 +101,6 @@ pub unsafe extern "C" fn tare_doctor(
     })
 }
 
-/// Panics inside the library, for its own tests; no release has it.
-///
-/// Returns: an error of kind TARE_KIND_INTERNAL.
-#[cfg(feature = "test_hooks")]
-#[unsafe(no_mangle)]
-pub extern "C" fn tare_test_panic() -> *mut tare_error {
-    call(|| panic!("on purpose"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * primitives STORE ROOT: for root. What stands alone: an image unpacked and imported (the environment's IMAGE),
+ * a tree mounted, a command in a plain root; and whole trees in and out of a sandbox.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "check.h"
+
+static tare_store *store;
+static char base[4096];
+
+static const char *in_base(const char *name) {
+    static char paths[4][4200];
+    static int next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", base, name);
+    return path;
+}
+
+static int exists(const char *path) {
+    struct stat found;
+    return lstat(path, &found) == 0;
+}
+
+struct seen {
+    int calls, stop;
+    uint64_t layers;
+};
+
+static int32_t progress(void *data, const tare_progress *progress) {
+    struct seen *seen = data;
+    seen->calls++;
+    if (progress) {
+        CHECK(progress->size >= sizeof *progress && progress->layer < progress->layers);
+        CHECK(progress->bytes_done <= progress->bytes_total);
+        CHECK(!strncmp(progress->digest, "sha256:", 7));
+        seen->layers = progress->layers;
+    }
+    return seen->stop;
+}
+
+static void images(const char *reference) {
+    struct seen seen = {0, 1, 0};
+    tare_import_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    options.progress = progress;
+    options.progress_data = &seen;
+    const char *names[] = {"box", NULL};
+    options.names = names;
+    tare_image *image = NULL;
+    tare_bytes *bytes;
+    tare_error *error = tare_store_import(store, reference, &options, &image);
+    CHECK(error && tare_error_errno(error) == ECANCELED && !image && seen.calls == 1);
+    tare_error_free(error);
+    OK(tare_store_list(store, &bytes));
+    CHECK(!strcmp(tare_bytes_data(bytes), "[]"));
+    tare_bytes_free(bytes);
+
+    seen.stop = 0;
+    OK(tare_store_import(store, reference, &options, &image));
+    CHECK(seen.layers > 0 && !strncmp(tare_image_digest(image), "sha256:", 7));
+    tare_image_free(image);
+    OK(tare_store_image(store, "box", NULL, &image));
+    OK(tare_image_inspect(image, &bytes));
+    CHECK(tare_bytes_len(bytes) > 2);
+    tare_bytes_free(bytes);
+    tare_image_free(image);
+
+    CHECK(mkdir(in_base("unpacked"), 0755) == 0);
+    OK(tare_unpack(NULL, reference, in_base("unpacked"), NULL, &bytes));
+    CHECK(exists(in_base("unpacked/bin/busybox")) && tare_bytes_data(bytes)[0] == '{');
+    tare_bytes_free(bytes);
+}
+
+static void a_tree(void) {
+    CHECK(mkdir(in_base("view"), 0755) == 0);
+    OK(tare_tree_mount(store, "box", in_base("view"), NULL, 0));
+    CHECK(exists(in_base("view/bin/busybox")));
+    int fd = open(in_base("view/new"), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+    CHECK(fd >= 0);
+    FAILS(TARE_KIND_BUSY, tare_tree_unmount(store, in_base("view"), 0));
+    CHECK(close(fd) == 0);
+    OK(tare_tree_unmount(store, in_base("view"), 0));
+    CHECK(!exists(in_base("view/bin")) && !exists(in_base("view/new")));
+    FAILS(TARE_KIND_NOT_FOUND, tare_tree_unmount(store, in_base("view"), 0));
+}
+
+static void a_plain_root(const char *root) {
+    const char *argv[] = {"sh", "-c", "echo here >/tmp/written; cat", NULL};
+    tare_command command;
+    memset(&command, 0, sizeof command);
+    command.size = sizeof command;
+    command.argv = argv;
+    command.stdin_mode = TARE_STDIO_BYTES;
+    command.stdin_data = "in";
+    command.stdin_len = 2;
+    tare_process *process;
+    tare_output *output;
+    tare_process_fds fds;
+    fds.size = sizeof fds;
+    OK(tare_spawn_in(store, root, NULL, 0, &command, &process, &fds));
+    CHECK(fds.pidfd >= 0 && fds.status_fd >= 0 && fds.stdin_fd == -1 && fds.terminal_fd == -1);
+    char text[8];
+    CHECK(read(fds.stdout_fd, text, sizeof text) == 2 && !memcmp(text, "in", 2));
+    CHECK(close(fds.stdout_fd) == 0 && close(fds.stderr_fd) == 0);
+    OK(tare_process_output(process, &output));
+    tare_output_free(output);
+    tare_process_free(process);
+    char written[4200];
+    snprintf(written, sizeof written, "%s/tmp/written", root);
+    CHECK(exists(written));
+}
+
+static void trees_in_and_out(void) {
+    tare_sandbox *sandbox;
+    tare_bytes *bytes, *report;
+    const char *spec = "{\"image\": \"box\"}";
+    OK(tare_sandbox_open(store, spec, strlen(spec), &sandbox));
+    OK(tare_file_write(sandbox, "/tmp/one", "1", 1, 0600));
+    OK(tare_file_get(sandbox, "/tmp", in_base("out"), NULL));
+    CHECK(exists(in_base("out/one")));
+    OK(tare_file_put(sandbox, in_base("out"), "/put", &report));
+    CHECK(strstr(tare_bytes_data(report), "\"entries\""));
+    tare_bytes_free(report);
+    int tar = open(in_base("out.tar"), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+    CHECK(tar >= 0);
+    OK(tare_file_get_tar(sandbox, "/put", tar, NULL));
+    CHECK(lseek(tar, 0, SEEK_SET) == 0);
+    OK(tare_file_mkdir(sandbox, "/tarred", 0755, 0));
+    OK(tare_file_put_tar(sandbox, "/tarred", tar, NULL));
+    CHECK(close(tar) == 0);
+    OK(tare_file_read(sandbox, "/tarred/one", 0, &bytes));
+    CHECK(!strcmp(tare_bytes_data(bytes), "1"));
+    tare_bytes_free(bytes);
+    OK(tare_sandbox_close(sandbox));
+}
+
+int main(int argc, char **argv) {
+    CHECK(argc == 3 && getenv("IMAGE"));
+    snprintf(base, sizeof base, "%s.work", argv[1]);
+    CHECK(mkdir(base, 0755) == 0);
+    OK(tare_store_open(argv[1], &store));
+    images(getenv("IMAGE"));
+    a_tree();
+    a_plain_root(argv[2]);
+    trees_in_and_out();
+    tare_store_free(store);
+    CHECK(tare_handle_count() == 0);
+    puts("primitives: ok");
+    return 0;
+}
