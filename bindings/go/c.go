@@ -135,6 +135,7 @@ const (
 	streamNull   = C.TARE_STDIO_NULL
 	streamFile   = C.TARE_STDIO_FD
 	streamStdout = C.TARE_STDIO_STDOUT
+	streamPipe   = C.TARE_STDIO_PIPE
 )
 
 // start is a command as the library takes it.
@@ -176,9 +177,29 @@ func (h sandboxHandle) spawn(s start) (processHandle, error) {
 func (h processHandle) wait() (status, error) {
 	var s C.tare_status
 	s.size = C.sizeof_tare_status
-	if err := wrong(C.tare_process_wait(h.c, &s)); err != nil {
-		return status{}, err
+	err := wrong(C.tare_process_wait(h.c, &s))
+	return endOf(s), err
+}
+
+// output waits, too, and gives what was written to the pipes that nobody took.
+func (h processHandle) output() (s status, out, errs []byte, err error) {
+	var o *C.tare_output
+	if err = wrong(C.tare_process_output(h.c, &o)); err != nil {
+		return
 	}
+	defer C.tare_output_free(o)
+	var ended C.tare_status
+	ended.size = C.sizeof_tare_status
+	err = wrong(C.tare_output_status(o, &ended))
+	var n C.size_t
+	data := C.tare_output_stdout(o, &n)
+	out = C.GoBytes(unsafe.Pointer(data), C.int(n))
+	data = C.tare_output_stderr(o, &n)
+	errs = C.GoBytes(unsafe.Pointer(data), C.int(n))
+	return endOf(ended), out, errs, err
+}
+
+func endOf(s C.tare_status) status {
 	return status{
 		reason:     C.GoString(C.tare_reason_name(s.reason)),
 		exitCode:   int(s.exit_code),
@@ -190,7 +211,7 @@ func (h processHandle) wait() (status, error) {
 		memoryPeak: uint64(s.memory_peak),
 		ioRead:     uint64(s.io_read),
 		ioWritten:  uint64(s.io_written),
-	}, nil
+	}
 }
 
 func (h processHandle) signal(n int) error {
@@ -206,6 +227,16 @@ func (h sandboxHandle) openFile(path string, flags int, mode uint32) (int, error
 	var fd C.int32_t
 	err := wrong(C.tare_file_open(h.c, a.text(path), C.int32_t(flags), C.uint32_t(mode), &fd))
 	return int(fd), err
+}
+
+func (h sandboxHandle) readFile(path string) ([]byte, error) {
+	var a arena
+	defer a.free()
+	var out *C.tare_bytes
+	if err := wrong(C.tare_file_read(h.c, a.text(path), 0, &out)); err != nil {
+		return nil, err
+	}
+	return taken(out), nil
 }
 
 func statOf(s C.tare_stat) stat {
@@ -268,12 +299,15 @@ func (h sandboxHandle) mkdir(path string, mode uint32, parents bool) error {
 	return wrong(C.tare_file_mkdir(h.c, a.text(path), C.uint32_t(mode), flags))
 }
 
-func (h sandboxHandle) remove(path string, tree bool) error {
+// What may be removed.
+const (
+	removeFile      = 0
+	removeDirectory = C.TARE_FILE_DIRECTORY
+	removeTree      = C.TARE_FILE_TREE
+)
+
+func (h sandboxHandle) remove(path string, flags uint64) error {
 	var a arena
 	defer a.free()
-	flags := C.uint64_t(0)
-	if tree {
-		flags = C.TARE_FILE_TREE
-	}
-	return wrong(C.tare_file_remove(h.c, a.text(path), flags))
+	return wrong(C.tare_file_remove(h.c, a.text(path), C.uint64_t(flags)))
 }

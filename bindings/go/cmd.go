@@ -37,6 +37,10 @@ type Cmd struct {
 
 	// Stdin, Stdout and Stderr are as for exec.Cmd: nil is /dev/null, an *os.File is used as it
 	// is, all else is copied by a goroutine. Where Stderr is Stdout, both are one stream.
+	//
+	// What goes to a *bytes.Buffer or a *strings.Builder is kept by the library and is there after Wait:
+	// a command that writes more than the limit of output is killed with the reason "output", and
+	// what it left in the background is not waited for.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	// ExtraFiles become descriptors 3 and up.
@@ -56,6 +60,7 @@ type Cmd struct {
 	ctx     context.Context
 	started bool
 	waited  bool
+	kept    bool           // whether the library keeps what is written
 	theirs  []io.Closer    // to close once it has started
 	ours    []io.Closer    // to close once it has ended
 	copies  []func() error // goroutines to run
@@ -237,11 +242,14 @@ func (c *Cmd) input() (stream, error) {
 }
 
 func (c *Cmd) output(to io.Writer) (stream, error) {
-	if to == nil {
+	switch to := to.(type) {
+	case nil:
 		return stream{mode: streamNull}, nil
-	}
-	if file, ok := to.(*os.File); ok {
-		return stream{mode: streamFile, fd: int32(file.Fd())}, nil
+	case *os.File:
+		return stream{mode: streamFile, fd: int32(to.Fd())}, nil
+	case *bytes.Buffer, *strings.Builder, *tail:
+		c.kept = true
+		return stream{mode: streamPipe}, nil
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -294,7 +302,7 @@ func (c *Cmd) Wait() error {
 		return errors.New("tare: Wait was already called")
 	}
 	c.waited = true
-	state, err := c.Process.h.wait()
+	state, err := c.end()
 	interrupted := c.stop()
 	if err == nil {
 		c.ProcessState = &ProcessState{state}
@@ -314,6 +322,27 @@ func (c *Cmd) Wait() error {
 		return &ExitError{ProcessState: c.ProcessState}
 	}
 	return copied
+}
+
+// end waits for the command's end, and hands out what was kept of its output.
+func (c *Cmd) end() (status, error) {
+	if !c.kept {
+		return c.Process.h.wait()
+	}
+	state, out, errs, err := c.Process.h.output()
+	for _, part := range []struct {
+		to   io.Writer
+		data []byte
+	}{{c.Stdout, out}, {c.Stderr, errs}} {
+		if len(part.data) == 0 {
+			continue
+		}
+		// Memory takes everything.
+		if _, failed := part.to.Write(part.data); err == nil {
+			err = failed
+		}
+	}
+	return state, err
 }
 
 // await waits for the copies, at most as long as WaitDelay says.

@@ -95,12 +95,15 @@ func (f files) ReadLink(name string) (string, error) {
 }
 
 func (f files) ReadFile(name string) ([]byte, error) {
-	file, err := f.Open(name)
+	at, err := inside("read", name)
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	return io.ReadAll(file)
+	data, err := f.sb.h.readFile(at)
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+	}
+	return data, nil
 }
 
 func (f files) ReadDir(name string) ([]fs.DirEntry, error) {

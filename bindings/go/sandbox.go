@@ -7,7 +7,7 @@ package tare
 import (
 	"context"
 	"encoding/json"
-	"io"
+	"errors"
 	"os"
 	"runtime"
 	"strings"
@@ -120,14 +120,13 @@ func (sb *Sandbox) OpenFile(name string, flag int, perm os.FileMode) (*os.File, 
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// ReadFile reads a whole file of the sandbox.
-func (sb *Sandbox) ReadFile(name string) ([]byte, error) {
-	file, err := sb.OpenFile(name, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return io.ReadAll(file)
+// ReadFile reads a whole file of the sandbox. One of more than 64 MiB is EFBIG: OpenFile reads it in pieces.
+func (sb *Sandbox) ReadFile(name string) (data []byte, err error) {
+	err = sb.onPath("read", name, func() (err error) {
+		data, err = sb.h.readFile(name)
+		return err
+	})
+	return data, err
 }
 
 // WriteFile makes or empties a file of the sandbox and writes the data to it.
@@ -143,19 +142,30 @@ func (sb *Sandbox) WriteFile(name string, data []byte, perm os.FileMode) error {
 	return err
 }
 
+// Mkdir makes a directory of the sandbox. The mode is exact.
+func (sb *Sandbox) Mkdir(name string, perm os.FileMode) error {
+	return sb.onPath("mkdir", name, func() error { return sb.h.mkdir(name, unixMode(perm), false) })
+}
+
 // MkdirAll makes a directory of the sandbox with its parents.
 func (sb *Sandbox) MkdirAll(name string, perm os.FileMode) error {
 	return sb.onPath("mkdir", name, func() error { return sb.h.mkdir(name, unixMode(perm), true) })
 }
 
-// Remove removes a file of the sandbox.
+// Remove removes a file or an empty directory of the sandbox.
 func (sb *Sandbox) Remove(name string) error {
-	return sb.onPath("remove", name, func() error { return sb.h.remove(name, false) })
+	return sb.onPath("remove", name, func() error {
+		err := sb.h.remove(name, removeFile)
+		if errors.Is(err, syscall.EISDIR) {
+			err = sb.h.remove(name, removeDirectory)
+		}
+		return err
+	})
 }
 
 // RemoveAll removes a directory of the sandbox with all that is in it.
 func (sb *Sandbox) RemoveAll(name string) error {
-	return sb.onPath("remove", name, func() error { return sb.h.remove(name, true) })
+	return sb.onPath("remove", name, func() error { return sb.h.remove(name, removeTree) })
 }
 
 func (sb *Sandbox) onPath(op, name string, do func() error) error {

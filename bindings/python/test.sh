@@ -68,6 +68,8 @@ tests_as() {
 lint() {
     "$venv/bin/ruff" format --quiet --no-cache --check .
     "$venv/bin/ruff" check --quiet --no-cache .
+    "$venv/bin/ruff" format --quiet --no-cache --config pyproject.toml --check ../../tests/faces/python
+    "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml ../../tests/faces/python
     "$venv/bin/mypy" --cache-dir="$home/mypy" python/tare tests ./*.py
 }
 

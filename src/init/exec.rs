@@ -14,7 +14,9 @@ pub(crate) struct Words {
     capacity: usize,
     env: usize,
     home_slot: Option<usize>,
-    home: Option<Mapping>,
+    /// Room for `HOME=...`. Made before there is a child: one that shares this memory and is killed while it changes
+    /// what is mapped would leave us with what is mapped no more.
+    home: Mapping,
 }
 
 impl Words {
@@ -24,6 +26,9 @@ impl Words {
         if wanted > self.capacity {
             self.memory = Mapping::anonymous(wanted * size_of::<usize>())?;
             self.capacity = wanted;
+        }
+        if self.home.bytes().is_empty() {
+            self.home = Mapping::anonymous(PATH_MAX)?;
         }
         let words = self.memory.words_mut();
         let mut at = 0;
@@ -50,10 +55,7 @@ impl Words {
     /// Adds `HOME`, for which [`Words::fill`] left room.
     pub(crate) fn set_home(&mut self, home: &[u8]) -> Result<()> {
         let Some(slot) = self.home_slot else { return Ok(()) };
-        let mut memory = Mapping::anonymous(PATH_MAX)?;
-        let text = dir::join(memory.bytes_mut(), &[b"HOME=", home])?;
-        let at = text.as_ptr() as usize;
-        self.home = Some(memory);
+        let at = dir::join(self.home.bytes_mut(), &[b"HOME=", home])?.as_ptr() as usize;
         self.memory.words_mut()[slot] = at;
         Ok(())
     }

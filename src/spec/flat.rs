@@ -60,7 +60,8 @@ impl Spec {
 }
 
 fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let error = Error::new(Kind::Invalid, STEP, format_args!("unknown key {key:?}"));
+    let step = format!("{STEP}: {key}");
+    let error = Error::new(Kind::Invalid, step, format_args!("unknown key {key:?}"));
     match nearest(key, known) {
         Some(near) => error.with_cure(format!("{near:?}")),
         None => error,

@@ -6,6 +6,7 @@ mod answer;
 mod client;
 mod command;
 mod data;
+mod files;
 mod input;
 mod message;
 mod schema;

@@ -12,6 +12,7 @@ use tare::spec::{ByteSize, from_json, nearest};
 use tare::{Error, Kind, Result, Size, Spec};
 
 use super::data::{Data, Encoding};
+use super::files::{Get, GetTar, ListDir, Mkdir, Put, PutTar, ReadFile, Remove, Stat, WriteFile};
 use super::value::{Seconds, SignalNumber};
 
 /// A request's name, which its answer and its events bear: a number or a text that no other request
@@ -98,6 +99,16 @@ methods! {
     "resize" Resize "Tells a command's terminal another size.",
     "reset" Reset "Ends everything in a sandbox and starts again from the image.",
     "effective" Inspect "Says what is really in force in a sandbox.",
+    "read_file" ReadFile "Reads a regular file inside.",
+    "write_file" WriteFile "Makes or empties a regular file inside and writes to it.",
+    "list_dir" ListDir "Lists a directory inside.",
+    "stat" Stat "Says what is known of a file inside.",
+    "mkdir" Mkdir "Makes a directory inside.",
+    "remove" Remove "Removes a file or directory inside.",
+    "put" Put "Copies a file or directory of the host to the inside.",
+    "get" Get "Copies a file or directory from inside to the host.",
+    "put_tar" PutTar "Makes inside what a tar archive of the host holds.",
+    "get_tar" GetTar "Makes a tar archive on the host of what is inside.",
     "close" Close "Ends a sandbox; answered when nothing of it is left.",
 }
 

@@ -11,6 +11,7 @@ use tare::{Effective, Error, Kind, Result, Spec, Status};
 
 use super::answer::Greeting;
 use super::data::Data;
+use super::files::{Content, Entries, Found, Report};
 use super::message::{Call, Id};
 use crate::failure::Failure;
 use crate::text::print;
@@ -63,6 +64,10 @@ fn rpc() -> Value {
         replies.subschema_for::<Status>(),
         replies.subschema_for::<Effective>(),
         replies.subschema_for::<Greeting>(),
+        replies.subschema_for::<Content<'_>>(),
+        replies.subschema_for::<Found>(),
+        replies.subschema_for::<Entries<'_>>(),
+        replies.subschema_for::<Report>(),
         {"description": "Done.", "type": "object", "maxProperties": 0},
     ]});
     let failure = replies.subschema_for::<Failure<'_>>().to_value();

@@ -15,6 +15,7 @@ use tare::{Error, Kind, Result, Spec, Store};
 use super::answer::Greeting;
 use super::client::{Client, unknown};
 use super::command::{Command, Order};
+use super::files::Ask;
 use super::input::{LINE, Lines};
 use super::message::{Call, Hello, Id, Open, Refused, Request, Run};
 use super::worker::{Job, News, Task, Wire, start};
@@ -262,6 +263,16 @@ impl Session {
             Call::Resize(resize) => {
                 return self.order(id, &resize.command, Order::Resize(resize.size()));
             }
+            Call::ReadFile(ask) => return self.ask_files(id, length, Ask::Read(ask)),
+            Call::WriteFile(ask) => return self.ask_files(id, length, Ask::Write(ask)),
+            Call::ListDir(ask) => return self.ask_files(id, length, Ask::List(ask)),
+            Call::Stat(ask) => return self.ask_files(id, length, Ask::Stat(ask)),
+            Call::Mkdir(ask) => return self.ask_files(id, length, Ask::Mkdir(ask)),
+            Call::Remove(ask) => return self.ask_files(id, length, Ask::Remove(ask)),
+            Call::Put(ask) => return self.ask_files(id, length, Ask::Put(ask)),
+            Call::Get(ask) => return self.ask_files(id, length, Ask::Get(ask)),
+            Call::PutTar(ask) => return self.ask_files(id, length, Ask::PutTar(ask)),
+            Call::GetTar(ask) => return self.ask_files(id, length, Ask::GetTar(ask)),
             Call::Reset(reset) => (reset.sandbox, Task::Reset),
             Call::Inspect(inspect) => (inspect.sandbox, Task::Effective),
             Call::Close(close) => (close.sandbox, Task::Close),
@@ -275,6 +286,11 @@ impl Session {
         let worker = self.sandboxes.get(sandbox).ok_or_else(none)?;
         self.client.hold(id, length)?;
         worker.send((id.clone(), task)).map_err(|_| none())
+    }
+
+    fn ask_files(&mut self, id: &Id, length: usize, ask: Ask) -> Result<()> {
+        let sandbox = ask.sandbox().to_owned();
+        self.ask(&sandbox, id, length, Task::Files(Box::new(ask)))
     }
 
     fn hello(&mut self, id: &Id, hello: &Hello) -> Result<()> {

@@ -57,6 +57,50 @@ impl JsonSchema for Seconds {
     }
 }
 
+/// Permission bits: `"644"`, octal as in chmod(1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mode(pub(super) u32);
+
+impl Mode {
+    /// What a new file has.
+    pub(super) fn of_file() -> Self {
+        Self(0o644)
+    }
+
+    /// What a new directory has.
+    pub(super) fn of_directory() -> Self {
+        Self(0o755)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mode {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = <Cow<'de, str>>::deserialize(d)?;
+        let octal =
+            |text: &str| !text.is_empty() && text.bytes().all(|b| (b'0'..b'8').contains(&b));
+        match u32::from_str_radix(&text, 8) {
+            Ok(mode @ 0..=0o7777) if octal(&text) => Ok(Self(mode)),
+            _ => Err(de::Error::custom(format_args!(
+                "{text:?} is no mode such as \"644\""
+            ))),
+        }
+    }
+}
+
+impl JsonSchema for Mode {
+    fn schema_name() -> Cow<'static, str> {
+        "Mode".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Permission bits in octal, chmod(1): \"644\".",
+            "type": "string",
+            "pattern": "^0*[0-7]{1,4}$",
+        })
+    }
+}
+
 /// A signal, signal(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SignalNumber(pub(super) i32);

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tare::{Command, Error, Kind, Process, Result, Sandbox, Spec, Stdin, Stdout, Store};
 
 use super::client::unknown;
+use super::files::Ask;
 use super::message::{Errors, Id, Run, Stream};
 
 /// What a worker is to do, for the request of this id.
@@ -23,6 +24,7 @@ pub(super) enum Task {
     Run(Box<Run>),
     Reset,
     Effective,
+    Files(Box<Ask>),
     Close,
 }
 
@@ -127,6 +129,7 @@ impl Worker {
                 return serde_json::to_value(effective)
                     .map_err(|e| Error::new(Kind::Broken, "describe sandbox", e));
             }
+            Task::Files(ask) => return ask.apply(&self.sandbox()?.files()),
             Task::Close => {
                 self.sandbox()?;
                 self.close()?;

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Files of an open sandbox: what may be asked for, and what is answered.
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tare::files::{Copied, Metadata, OpenOptions};
+use tare::spec::ByteSize;
+use tare::{Error, Files, Kind, Result};
+
+use super::data::{Data, Encoding, Shown};
+use super::value::Mode;
+
+/// Bytes that `read_file` answers with at most: with base64 around them an answer is no longer than a request.
+const READ: u64 = 8 << 20;
+
+/// Something to do with the files of a sandbox.
+#[derive(Debug)]
+pub(super) enum Ask {
+    Read(ReadFile),
+    Write(WriteFile),
+    List(ListDir),
+    Stat(Stat),
+    Mkdir(Mkdir),
+    Remove(Remove),
+    Put(Put),
+    Get(Get),
+    PutTar(PutTar),
+    GetTar(GetTar),
+}
+
+/// Parameters of `read_file`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReadFile {
+    /// Which.
+    pub(super) sandbox: String,
+    /// The file, absolute.
+    path: Data,
+    /// A larger one is refused, EFBIG. Default and most: 8 MiB.
+    #[serde(default)]
+    limit: Option<ByteSize>,
+    /// How its content is written: `auto` (text where it is UTF-8) or `base64`. Default: `auto`.
+    #[serde(default)]
+    encoding: Encoding,
+}
+
+/// Parameters of `write_file`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WriteFile {
+    /// Which.
+    pub(super) sandbox: String,
+    /// The file, absolute; made, or emptied.
+    path: Data,
+    /// What to write.
+    data: Data,
+    /// Permissions of a new one, exactly. Default: `644`.
+    #[serde(default = "Mode::of_file")]
+    mode: Mode,
+    /// Whether to keep what is in it. Default: false.
+    #[serde(default)]
+    append: bool,
+    /// Whether one that is there is an error, EEXIST. Default: false.
+    #[serde(default)]
+    exclusive: bool,
+}
+
+/// Parameters of `list_dir`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListDir {
+    /// Which.
+    pub(super) sandbox: String,
+    /// The directory, absolute.
+    path: Data,
+}
+
+/// Parameters of `stat`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stat {
+    /// Which.
+    pub(super) sandbox: String,
+    /// The file, absolute.
+    path: Data,
+    /// Whether a link at its end is followed. Default: true.
+    #[serde(default = "yes")]
+    follow_symlinks: bool,
+}
+
+/// Parameters of `mkdir`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mkdir {
+    /// Which.
+    pub(super) sandbox: String,
+    /// The directory, absolute.
+    path: Data,
+    /// Its permissions, exactly. Default: `755`.
+    #[serde(default = "Mode::of_directory")]
+    mode: Mode,
+    /// Whether what is missing above is made too, and one that is there stays as it is. Default: false.
+    #[serde(default)]
+    parents: bool,
+}
+
+/// Parameters of `remove`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Remove {
+    /// Which.
+    pub(super) sandbox: String,
+    /// A file, a link or an empty directory, absolute.
+    path: Data,
+    /// Whether a directory goes with all that is in it. Default: false.
+    #[serde(default)]
+    recursive: bool,
+}
+
+/// Parameters of `put`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Put {
+    /// Which.
+    pub(super) sandbox: String,
+    /// A file or directory of the host.
+    local: Data,
+    /// Where it is to be inside, absolute; the directory above must be there.
+    path: Data,
+}
+
+/// Parameters of `get`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Get {
+    /// Which.
+    pub(super) sandbox: String,
+    /// A file or directory inside, absolute.
+    path: Data,
+    /// Where it is to be on the host; for a directory new or empty.
+    local: Data,
+}
+
+/// Parameters of `put_tar`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PutTar {
+    /// Which.
+    pub(super) sandbox: String,
+    /// The directory inside, absolute, below which everything is made.
+    dir: Data,
+    /// A tar archive of the host, compressed by gzip, zstd or not at all.
+    archive: Data,
+}
+
+/// Parameters of `get_tar`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GetTar {
+    /// Which.
+    pub(super) sandbox: String,
+    /// A file or directory inside, absolute.
+    path: Data,
+    /// The archive to make on the host; one that is there is an error, EEXIST.
+    archive: Data,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The answer to `read_file`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Content<'a> {
+    /// All that is in it.
+    #[schemars(with = "Data")]
+    data: Shown<'a>,
+}
+
+/// The answer to `stat`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Found {
+    /// `file`, `directory`, `symlink`, `fifo`, `socket`, `char_device`, `block_device` or `unknown`.
+    r#type: &'static str,
+    /// Permissions, in octal.
+    mode: String,
+    /// Owner, as the sandbox sees it.
+    uid: u32,
+    /// Group, as the sandbox sees it.
+    gid: u32,
+    /// Bytes.
+    size: u64,
+    /// Names.
+    nlink: u64,
+    /// When its content was changed, nanoseconds since 1970.
+    mtime_ns: i64,
+}
+
+impl From<&Metadata> for Found {
+    fn from(found: &Metadata) -> Self {
+        let (seconds, nanoseconds) = found.mtime();
+        Self {
+            r#type: found.file_type().as_str(),
+            mode: format!("{:03o}", found.permissions()),
+            uid: found.uid(),
+            gid: found.gid(),
+            size: found.len(),
+            nlink: found.nlink(),
+            mtime_ns: seconds
+                .saturating_mul(1_000_000_000)
+                .saturating_add(nanoseconds.into()),
+        }
+    }
+}
+
+/// The answer to `list_dir`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Entries<'a> {
+    /// Without `.` and `..`, by name.
+    entries: Vec<Entry<'a>>,
+}
+
+/// One entry of a directory; a link is not followed.
+#[derive(Serialize, JsonSchema)]
+struct Entry<'a> {
+    /// Its name in the directory.
+    #[schemars(with = "Data")]
+    name: Shown<'a>,
+    /// What is known of it.
+    #[serde(flatten)]
+    found: Found,
+}
+
+/// The answer to `put`, `get`, `put_tar` and `get_tar`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    /// Files, directories and links that were copied.
+    entries: u64,
+    /// What was left out and why, in words; the first 64, then how many more.
+    left_out: Vec<String>,
+}
+
+impl From<Copied> for Report {
+    fn from(copied: Copied) -> Self {
+        Self {
+            entries: copied.entries,
+            left_out: copied.left_out,
+        }
+    }
+}
+
+fn path(data: Data) -> PathBuf {
+    PathBuf::from(data.into_os())
+}
+
+fn value(answer: impl Serialize) -> Result<Value> {
+    serde_json::to_value(answer).map_err(|e| Error::new(Kind::Broken, "write answer", e))
+}
+
+impl Ask {
+    /// The sandbox that it is about.
+    pub(super) fn sandbox(&self) -> &str {
+        match self {
+            Self::Read(ask) => &ask.sandbox,
+            Self::Write(ask) => &ask.sandbox,
+            Self::List(ask) => &ask.sandbox,
+            Self::Stat(ask) => &ask.sandbox,
+            Self::Mkdir(ask) => &ask.sandbox,
+            Self::Remove(ask) => &ask.sandbox,
+            Self::Put(ask) => &ask.sandbox,
+            Self::Get(ask) => &ask.sandbox,
+            Self::PutTar(ask) => &ask.sandbox,
+            Self::GetTar(ask) => &ask.sandbox,
+        }
+    }
+
+    /// Does it: the answer's result.
+    pub(super) fn apply(self, files: &Files<'_>) -> Result<Value> {
+        match self {
+            Self::Read(ask) => read(files, ask),
+            Self::Write(ask) => {
+                let mut options = OpenOptions::new();
+                options
+                    .write(!ask.append)
+                    .append(ask.append)
+                    .truncate(!ask.append && !ask.exclusive)
+                    .create(!ask.exclusive)
+                    .create_new(ask.exclusive)
+                    .mode(ask.mode.0);
+                files.write_with(path(ask.path), ask.data.0, &options)?;
+                Ok(json!({}))
+            }
+            Self::List(ask) => list(files, &path(ask.path)),
+            Self::Stat(ask) => {
+                let found = match ask.follow_symlinks {
+                    true => files.metadata(path(ask.path)),
+                    false => files.symlink_metadata(path(ask.path)),
+                };
+                value(Found::from(&found?))
+            }
+            Self::Mkdir(ask) => {
+                match ask.parents {
+                    true => files.create_dir_all(path(ask.path), ask.mode.0)?,
+                    false => files.create_dir(path(ask.path), ask.mode.0)?,
+                }
+                Ok(json!({}))
+            }
+            Self::Remove(ask) => remove(files, &path(ask.path), ask.recursive),
+            Self::Put(ask) => value(Report::from(files.put(path(ask.local), path(ask.path))?)),
+            Self::Get(ask) => value(Report::from(files.get(path(ask.path), path(ask.local))?)),
+            Self::PutTar(ask) => {
+                let name = path(ask.archive);
+                let archive = File::open(&name).map_err(|e| wrong("open archive", &name, e))?;
+                value(Report::from(files.put_tar(path(ask.dir), archive)?))
+            }
+            Self::GetTar(ask) => get_tar(files, &path(ask.path), &path(ask.archive)),
+        }
+    }
+}
+
+fn wrong(step: &'static str, name: &Path, error: io::Error) -> Error {
+    Error::io(
+        step,
+        format_args!("{:?}", name.display().to_string()),
+        error,
+    )
+}
+
+fn read(files: &Files<'_>, ask: ReadFile) -> Result<Value> {
+    let limit = ask.limit.map_or(READ, |limit| limit.bytes());
+    if limit > READ {
+        let why = format_args!("{limit} bytes are more than {READ}");
+        return Err(Error::new(Kind::Invalid, "check request: limit", why).with_cure("\"get\""));
+    }
+    let content = files.read_at_most(path(ask.path), limit);
+    let content = content.map_err(|error| match error.errno() {
+        Some(errno) if errno == Errno::EFBIG as i32 => error.with_cure("\"get\""),
+        _ => error,
+    })?;
+    value(Content {
+        data: Shown::new(&content, ask.encoding),
+    })
+}
+
+fn list(files: &Files<'_>, path: &Path) -> Result<Value> {
+    let mut entries = files.read_dir(path)?.collect::<Result<Vec<_>>>()?;
+    entries.sort_by(|a, b| a.file_name().cmp(b.file_name()));
+    let entry = |entry| {
+        let entry: &tare::files::DirEntry = entry;
+        Entry {
+            name: Shown::new(entry.file_name().as_bytes(), Encoding::Auto),
+            found: Found::from(&entry.metadata()),
+        }
+    };
+    value(Entries {
+        entries: entries.iter().map(entry).collect(),
+    })
+}
+
+fn remove(files: &Files<'_>, path: &Path, recursive: bool) -> Result<Value> {
+    match files.remove_file(path) {
+        Err(error) if error.errno() == Some(Errno::EISDIR as i32) => match recursive {
+            true => files.remove_dir_all(path),
+            false => files.remove_dir(path),
+        },
+        other => other,
+    }?;
+    Ok(json!({}))
+}
+
+fn get_tar(files: &Files<'_>, path: &Path, name: &Path) -> Result<Value> {
+    let archive = File::create_new(name).map_err(|e| wrong("make archive", name, e))?;
+    match files.get_tar(path, archive) {
+        Ok(copied) => value(Report::from(copied)),
+        Err(error) => {
+            // Half an archive is none. If it cannot go, the first error is the one to tell.
+            let _ = std::fs::remove_file(name);
+            Err(error)
+        }
+    }
+}

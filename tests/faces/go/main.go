@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+// The cases through the Go package: go STORE.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	tare "github.com/libtare/libtare/bindings/go"
+)
+
+// wanted is the next command, as the lines before it say.
+type wanted struct {
+	argv, env []string
+	cwd, user string
+	timeout   time.Duration
+	input     []byte
+	pipe      bool
+	merged    bool
+}
+
+// running is a command that was started, and where it writes.
+type running struct {
+	cmd      *tare.Cmd
+	input    io.WriteCloser
+	out, err bytes.Buffer
+}
+
+type face struct {
+	store     string
+	sandbox   *tare.Sandbox
+	next      wanted
+	processes map[string]*running
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func unescape(text string) string {
+	var to strings.Builder
+	for i := 0; i < len(text); i++ {
+		if text[i] != '\\' {
+			to.WriteByte(text[i])
+			continue
+		}
+		i++
+		switch text[i] {
+		case 'n':
+			to.WriteByte('\n')
+		case 'x':
+			b, err := strconv.ParseUint(text[i+1:i+3], 16, 8)
+			check(err)
+			to.WriteByte(byte(b))
+			i += 2
+		default:
+			to.WriteByte(text[i])
+		}
+	}
+	return to.String()
+}
+
+func escape(data []byte) string {
+	var to strings.Builder
+	for _, b := range data {
+		switch {
+		case b == '\n':
+			to.WriteString(`\n`)
+		case b == '\\':
+			to.WriteString(`\\`)
+		case b >= 32 && b < 127:
+			to.WriteByte(b)
+		default:
+			fmt.Fprintf(&to, `\x%02x`, b)
+		}
+	}
+	return to.String()
+}
+
+// wentWell says whether it did; an error is told.
+func wentWell(err error) bool {
+	var failure *tare.Error
+	if err == nil {
+		return true
+	}
+	if !errors.As(err, &failure) {
+		fmt.Println("> error", err)
+		return false
+	}
+	fmt.Printf("> error %s %d %s\n", failure.Kind, int(failure.Errno), failure.Step)
+	return false
+}
+
+func (f *face) take(word, text string) bool {
+	n := &f.next
+	switch word {
+	case "sh":
+		n.argv = []string{"sh", "-c", unescape(text)}
+	case "arg":
+		n.argv = append(n.argv, unescape(text))
+	case "env":
+		n.env = append(n.env, unescape(text))
+	case "cwd":
+		n.cwd = text
+	case "user":
+		n.user = text
+	case "timeout":
+		seconds, err := strconv.ParseFloat(text, 64)
+		check(err)
+		n.timeout = time.Duration(seconds * float64(time.Second))
+	case "input":
+		n.input = []byte(unescape(text))
+	case "input_size":
+		size, err := strconv.Atoi(text)
+		check(err)
+		n.input = bytes.Repeat([]byte("x"), size)
+	case "stdin":
+		n.pipe = true
+	case "stderr":
+		n.merged = true
+	default:
+		return false
+	}
+	return true
+}
+
+// start starts the next command.
+func (f *face) start() (*running, error) {
+	n := f.next
+	r := &running{cmd: f.sandbox.Command(n.argv[0], n.argv[1:]...)}
+	r.cmd.Env, r.cmd.Dir, r.cmd.User, r.cmd.Timeout = n.env, n.cwd, n.user, n.timeout
+	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.err
+	if n.merged {
+		r.cmd.Stderr = &r.out
+	}
+	if n.input != nil {
+		r.cmd.Stdin = bytes.NewReader(n.input)
+	}
+	if n.pipe {
+		input, err := r.cmd.StdinPipe()
+		check(err)
+		r.input = input
+	}
+	return r, r.cmd.Start()
+}
+
+func sayStream(name string, data []byte) {
+	sum := 0
+	for _, b := range data {
+		sum += int(b)
+	}
+	if len(data) > 200 {
+		fmt.Printf("> %s %d bytes, sum %d\n", name, len(data), sum)
+	} else if len(data) > 0 {
+		fmt.Printf("> %s %s\n", name, escape(data))
+	}
+}
+
+func (r *running) wait() {
+	err := r.cmd.Wait()
+	var exit *tare.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		wentWell(err)
+		return
+	}
+	state := r.cmd.ProcessState
+	switch state.Reason() {
+	case "exited":
+		fmt.Println("> exited", state.ExitCode())
+	case "signaled":
+		fmt.Println("> signaled", int(state.Signal()))
+	default:
+		fmt.Println(">", state.Reason())
+	}
+	sayStream("stdout", r.out.Bytes())
+	sayStream("stderr", r.err.Bytes())
+}
+
+func (f *face) open(text string) {
+	if f.sandbox != nil {
+		wentWell(f.sandbox.Close())
+		f.sandbox = nil
+	}
+	var keys map[string]any
+	check(json.Unmarshal([]byte(text), &keys))
+	options := []tare.Option{tare.Store(f.store)}
+	for key, value := range keys {
+		if key != "image" {
+			options = append(options, tare.Spec(key, value))
+		}
+	}
+	sandbox, err := tare.Open(context.Background(), keys["image"].(string), options...)
+	if wentWell(err) {
+		f.sandbox = sandbox
+	}
+}
+
+func (f *face) ofCommand(word, name, rest string) bool {
+	r := f.processes[name]
+	switch word {
+	case "run":
+		started, err := f.start()
+		if wentWell(err) {
+			started.wait()
+		}
+	case "spawn":
+		started, err := f.start()
+		if wentWell(err) {
+			f.processes[name] = started
+			fmt.Println("> spawned")
+		}
+	case "wait":
+		r.wait()
+	case "send":
+		_, err := io.WriteString(r.input, unescape(rest))
+		check(err)
+	case "eof":
+		check(r.input.Close())
+	case "signal":
+		number, err := strconv.Atoi(rest)
+		check(err)
+		wentWell(r.cmd.Process.Signal(syscall.Signal(number)))
+	case "kill":
+		wentWell(r.cmd.Process.Kill())
+	default:
+		return false
+	}
+	return true
+}
+
+func sayStat(info fs.FileInfo, err error) {
+	if !wentWell(err) {
+		return
+	}
+	kind := map[fs.FileMode]string{0: "file", fs.ModeDir: "directory", fs.ModeSymlink: "symlink"}[info.Mode().Type()]
+	fmt.Printf("> stat %s %o", kind, info.Mode().Perm())
+	if info.Mode().IsRegular() {
+		fmt.Printf(" %d", info.Size())
+	}
+	fmt.Println()
+}
+
+func (f *face) ofFile(word, path, rest string) bool {
+	files := f.sandbox.FS()
+	name := strings.TrimPrefix(path, "/")
+	switch word {
+	case "read":
+		data, err := fs.ReadFile(files, name)
+		if wentWell(err) {
+			fmt.Println("> data " + escape(data))
+		}
+	case "write":
+		mode, data, _ := strings.Cut(rest, " ")
+		bits, err := strconv.ParseUint(mode, 8, 32)
+		check(err)
+		if wentWell(f.sandbox.WriteFile(path, []byte(unescape(data)), os.FileMode(bits))) {
+			fmt.Println("> wrote")
+		}
+	case "mkdir":
+		bits, err := strconv.ParseUint(rest, 8, 32)
+		check(err)
+		if wentWell(f.sandbox.Mkdir(path, os.FileMode(bits))) {
+			fmt.Println("> made")
+		}
+	case "list":
+		entries, err := fs.ReadDir(files, name)
+		if wentWell(err) {
+			fmt.Print("> list")
+			for _, entry := range entries {
+				fmt.Print(" ", entry.Name())
+			}
+			fmt.Println()
+		}
+	case "stat":
+		sayStat(fs.Stat(files, name))
+	case "lstat":
+		links := files.(interface {
+			Lstat(string) (fs.FileInfo, error)
+		})
+		sayStat(links.Lstat(name))
+	case "remove":
+		if wentWell(f.sandbox.Remove(path)) {
+			fmt.Println("> removed")
+		}
+	case "remove_all":
+		if wentWell(f.sandbox.RemoveAll(path)) {
+			fmt.Println("> removed")
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+func (f *face) step(word, text string) {
+	name, rest, _ := strings.Cut(text, " ")
+	switch {
+	case word == "open":
+		f.open(text)
+	case word == "reset":
+		if wentWell(f.sandbox.Reset()) {
+			fmt.Println("> reset")
+		}
+	case word == "close":
+		if wentWell(f.sandbox.Close()) {
+			fmt.Println("> closed")
+		}
+		f.sandbox = nil
+	case f.ofCommand(word, name, rest), f.ofFile(word, name, rest):
+	default:
+		check(fmt.Errorf("no such word: %s", word))
+	}
+}
+
+func main() {
+	f := face{store: os.Args[1], processes: map[string]*running{}}
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		word, text, _ := strings.Cut(lines.Text(), " ")
+		switch {
+		case word == "case":
+			f.next = wanted{}
+			fmt.Println("case", text)
+		case word == "" || word[0] == '#' || word[0] == '>' || f.take(word, text):
+		default:
+			f.step(word, text)
+			if word == "run" || word == "spawn" {
+				f.next = wanted{}
+			}
+		}
+	}
+	check(lines.Err())
+	if f.sandbox != nil {
+		check(f.sandbox.Close())
+	}
+}

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The cases through `tare.aio.Sandbox`, on one event loop: aio.py STORE."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import face
+import tare
+import tare.aio
+from face import Outcome, Wanted
+from of_tare import FilesOf, expired, options, outcome, refusals, spec
+
+T = TypeVar("T")
+
+
+class Aio(FilesOf):
+    sandbox: tare.aio.Sandbox
+
+    def __init__(self, store: str) -> None:
+        self.store = tare.Store(store)
+        self.loop = asyncio.new_event_loop()
+        self.processes: dict[str, tare.aio.Process] = {}
+
+    def do(self, what: Awaitable[T]) -> T:
+        with refusals():
+            return self.loop.run_until_complete(what)
+
+    def open(self, text: str) -> None:
+        self.end()
+
+        async def opened() -> tare.aio.Sandbox:
+            return await tare.aio.Sandbox(store=self.store, **spec(text))
+
+        self.sandbox = self.do(opened())
+
+    def run(self, wanted: Wanted) -> Outcome:
+        try:
+            done = self.do(self.sandbox.run(wanted.argv, input=wanted.input, **options(wanted)))
+        except tare.TimeoutExpired as error:
+            return expired(error)
+        return outcome(done.reason, done.returncode, done.stdout, done.stderr)
+
+    def spawn(self, name: str, wanted: Wanted) -> None:
+        stdin = tare.PIPE if wanted.pipe else tare.DEVNULL
+        self.processes[name] = self.do(self.sandbox.popen(wanted.argv, stdin=stdin, **options(wanted)))
+
+    def send(self, name: str, data: bytes) -> None:
+        pipe = self.processes[name].stdin
+        assert pipe
+        pipe.write(data)
+        self.do(pipe.drain())
+
+    def eof(self, name: str) -> None:
+        pipe = self.processes[name].stdin
+        assert pipe
+        pipe.close()
+
+    def signal(self, name: str, number: int) -> None:
+        with refusals():
+            self.processes[name].send_signal(number)
+
+    def kill(self, name: str) -> None:
+        with refusals():
+            self.processes[name].kill()
+
+    def wait(self, name: str) -> Outcome:
+        process = self.processes.pop(name)
+        out, err = self.do(process.communicate())
+        assert process.reason is not None and process.returncode is not None
+        return outcome(process.reason, process.returncode, out, err)
+
+    def reset(self) -> None:
+        self.do(self.sandbox.reset())
+
+    def close(self) -> None:
+        self.do(self.sandbox.close())
+
+    def end(self) -> None:
+        if hasattr(self, "sandbox"):
+            self.close()
+            del self.sandbox
+
+
+if __name__ == "__main__":
+    face.main(Aio(sys.argv[1]))

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Reads cases, has a face do them, writes what it saw: what the runners in Python share."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Any, NamedTuple
+
+
+class Outcome(NamedTuple):
+    """How a command ended: `number` is its exit code, or the signal that ended it."""
+
+    reason: str
+    number: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Refused(Exception):
+    """An error, with what is compared of it."""
+
+    def __init__(self, kind: str, errno: int | None, step: str) -> None:
+        super().__init__(kind, errno, step)
+        self.words = f"error {kind} {errno or 0} {step}"
+
+
+class Wanted:
+    """The next command, as the lines before it say."""
+
+    def __init__(self) -> None:
+        self.argv: list[bytes] = []
+        self.env: dict[bytes, bytes] = {}
+        self.cwd: str | None = None
+        self.user: str | None = None
+        self.timeout: float | None = None
+        self.input: bytes | None = None
+        self.pipe = False
+        self.merged = False
+
+    def take(self, word: str, text: bytes) -> bool:
+        """Whether the line was about the command."""
+        if word == "sh":
+            self.argv = [b"sh", b"-c", text]
+        elif word == "arg":
+            self.argv.append(text)
+        elif word == "env":
+            name, _, value = text.partition(b"=")
+            self.env[name] = value
+        elif word in ("cwd", "user"):
+            setattr(self, word, text.decode())
+        elif word == "timeout":
+            self.timeout = float(text)
+        elif word == "input":
+            self.input = text
+        elif word == "input_size":
+            self.input = b"x" * int(text)
+        elif word == "stdin":
+            self.pipe = True
+        elif word == "stderr":
+            self.merged = True
+        else:
+            return False
+        return True
+
+
+_ESCAPE = re.compile(rb"\\(n|\\|x[0-9a-f]{2})")
+
+
+def unescape(text: bytes) -> bytes:
+    """The bytes that a text stands for."""
+    known = {b"n": b"\n", b"\\": b"\\"}
+    return _ESCAPE.sub(lambda m: known.get(m[1]) or bytes.fromhex(m[1][1:].decode()), text)
+
+
+def escape(data: bytes) -> str:
+    """The text that stands for bytes."""
+    known = {10: "\\n", 92: "\\\\"}
+    return "".join(known.get(b) or (chr(b) if 32 <= b < 127 else f"\\x{b:02x}") for b in data)
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _say_outcome(outcome: Outcome) -> None:
+    ended = outcome.reason in ("exited", "signaled")
+    say(f"> {outcome.reason} {outcome.number}" if ended else f"> {outcome.reason}")
+    for name in ("stdout", "stderr"):
+        data = getattr(outcome, name)
+        if len(data) > 200:
+            say(f"> {name} {len(data)} bytes, sum {sum(data)}")
+        elif data:
+            say(f"> {name} {escape(data)}")
+
+
+def _step(face: Any, word: str, text: bytes, wanted: Wanted) -> None:
+    name, _, rest = text.partition(b" ")
+    path, more = name.decode(), unescape(rest)
+    if word == "run":
+        _say_outcome(face.run(wanted))
+    elif word == "spawn":
+        face.spawn(path, wanted)
+        say("> spawned")
+    elif word == "wait":
+        _say_outcome(face.wait(path))
+    elif word == "send":
+        face.send(path, more)
+    elif word == "signal":
+        face.signal(path, int(more))
+    elif word in ("eof", "kill"):
+        getattr(face, word)(path)
+    elif word in ("reset", "close"):
+        getattr(face, word)()
+        say("> reset" if word == "reset" else "> closed")
+    elif word == "read":
+        say(f"> data {escape(face.read(path))}")
+    elif word == "write":
+        mode, _, data = rest.partition(b" ")
+        face.write(path, int(mode, 8), unescape(data))
+        say("> wrote")
+    elif word == "mkdir":
+        face.mkdir(path, int(more, 8))
+        say("> made")
+    elif word == "list":
+        say(" ".join(["> list", *sorted(face.list(path))]))
+    elif word in ("stat", "lstat"):
+        kind, mode, size = face.stat(path, word == "stat")
+        say(f"> stat {kind} {mode:o}" + (f" {size}" if kind == "file" else ""))
+    elif word in ("remove", "remove_all"):
+        face.remove(path, word == "remove_all")
+        say("> removed")
+    else:
+        raise SystemExit(f"no such word: {word}")
+
+
+def main(face: Any) -> None:
+    """Does what standard input says."""
+    wanted = Wanted()
+    for line in sys.stdin.buffer:
+        word, _, text = line.rstrip(b"\n").partition(b" ")
+        name = word.decode()
+        if name == "case":
+            wanted = Wanted()
+            say(f"case {text.decode()}")
+        elif not name or name[0] in "#>" or wanted.take(name, unescape(text)):
+            continue
+        else:
+            try:
+                if name == "open":
+                    face.open(text.decode())
+                else:
+                    _step(face, name, text, wanted)
+            except Refused as refused:
+                say(f"> {refused.words}")
+            if name in ("run", "spawn"):
+                wanted = Wanted()
+    face.end()

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""What the faces of the Python package share: its options, its exceptions, its files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+import tare
+from face import Outcome, Refused, Wanted
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """What is raised, as the cases name it."""
+    try:
+        yield
+    except tare.Error as error:
+        raise Refused(error.kind, None, error.step) from error
+    except OSError as error:
+        raise Refused(getattr(error, "kind", "none"), error.errno, getattr(error, "step", "none")) from error
+
+
+def options(wanted: Wanted) -> dict[str, Any]:
+    """What a command is given, as keywords."""
+    how: dict[str, Any] = {
+        "env": wanted.env,
+        "cwd": wanted.cwd,
+        "user": wanted.user,
+        "timeout": wanted.timeout,
+    }
+    how["stdout"] = tare.PIPE
+    how["stderr"] = tare.STDOUT if wanted.merged else tare.PIPE
+    return how
+
+
+def outcome(reason: str, returncode: int, stdout: bytes | None, stderr: bytes | None) -> Outcome:
+    """What `run` and `communicate` give."""
+    return Outcome(reason, abs(returncode), stdout or b"", stderr or b"")
+
+
+def expired(error: tare.TimeoutExpired) -> Outcome:
+    """The exception for a command whose time was up."""
+    return Outcome("timeout", 9, error.output or b"", error.stderr or b"")
+
+
+def spec(text: str) -> dict[str, Any]:
+    """A spec as keywords."""
+    keys = json.loads(text)
+    return {"image": keys.pop("image"), **keys}
+
+
+class FilesOf:
+    """The file API, which both have."""
+
+    sandbox: Any
+
+    def read(self, path: str) -> bytes:
+        with refusals():
+            return self.sandbox.read_file(path)
+
+    def write(self, path: str, mode: int, data: bytes) -> None:
+        with refusals():
+            self.sandbox.write_file(path, data, mode=mode)
+
+    def mkdir(self, path: str, mode: int) -> None:
+        with refusals():
+            self.sandbox.mkdir(path, mode)
+
+    def list(self, path: str) -> list[str]:
+        with refusals():
+            return [entry.name for entry in self.sandbox.list_dir(path)]
+
+    def stat(self, path: str, follow: bool) -> tuple[str, int, int]:
+        with refusals():
+            found: os.stat_result = self.sandbox.stat(path, follow_symlinks=follow)
+        kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
+        return kinds[stat.S_IFMT(found.st_mode)], stat.S_IMODE(found.st_mode), found.st_size
+
+    def remove(self, path: str, recursive: bool) -> None:
+        with refusals():
+            self.sandbox.remove(path, recursive=recursive)

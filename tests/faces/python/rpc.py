@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The cases through the protocol of `tare rpc`: rpc.py STORE TARE."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import face
+from face import Outcome, Refused, Wanted
+
+
+def said(data: bytes) -> str | dict[str, str]:
+    """Bytes as the protocol has them."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(data).decode()}
+
+
+def heard(data: str | dict[str, str]) -> bytes:
+    """Bytes that came."""
+    return data.encode() if isinstance(data, str) else base64.b64decode(data["base64"])
+
+
+class Command:
+    """What has come of a `run`."""
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.out = {"stdout": b"", "stderr": b""}
+
+
+class Rpc:
+    """A client that waits for each answer, but for those of commands that were only started."""
+
+    def __init__(self, store: str, tare: str) -> None:
+        self.tare = subprocess.Popen(
+            [tare, "--store", store, "rpc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self.id = 0
+        self.running: dict[int, Command] = {}
+        self.answers: dict[int, dict[str, Any]] = {}
+        self.started: set[int] = set()
+        self.processes: dict[str, Command] = {}
+        self.is_open = False
+
+    def ask(self, method: str, **params: Any) -> int:
+        assert self.tare.stdin
+        self.id += 1
+        request = {"id": self.id, "method": method, "params": params}
+        self.tare.stdin.write(json.dumps(request).encode() + b"\n")
+        self.tare.stdin.flush()
+        return self.id
+
+    def hear(self) -> None:
+        """Takes one line in."""
+        assert self.tare.stdout
+        line = json.loads(self.tare.stdout.readline())
+        id = line["id"]
+        if line.get("event") == "started":
+            self.started.add(id)
+        elif "event" in line:
+            self.running[id].out[line["event"]] += heard(line["data"])
+        else:
+            self.answers[id] = line
+
+    def answer(self, id: int) -> Any:
+        while id not in self.answers:
+            self.hear()
+        line = self.answers.pop(id)
+        if "error" in line:
+            error = line["error"]
+            raise Refused(error["kind"], error["errno"], error["step"])
+        return line["result"]
+
+    def call(self, method: str, **params: Any) -> Any:
+        return self.answer(self.ask(method, sandbox="it", **params))
+
+    def open(self, text: str) -> None:
+        self.end()
+        self.call("open", spec=json.loads(text))
+        self.is_open = True
+
+    def start(self, wanted: Wanted) -> Command:
+        params: dict[str, Any] = {
+            "argv": [said(word) for word in wanted.argv],
+            "env": {name.decode(): said(value) for name, value in wanted.env.items()},
+            "cwd": wanted.cwd,
+            "user": wanted.user,
+            "timeout": wanted.timeout,
+            "input": None if wanted.input is None else said(wanted.input),
+            "stdin": "pipe" if wanted.pipe else None,
+            "stderr": "stdout" if wanted.merged else None,
+        }
+        given = {name: value for name, value in params.items() if value is not None}
+        command = Command(self.ask("run", sandbox="it", **given))
+        self.running[command.id] = command
+        return command
+
+    def end_of(self, command: Command) -> Outcome:
+        result = self.answer(command.id)
+        number = result["signal"] if result["exit_code"] is None else result["exit_code"]
+        return Outcome(result["reason"], number, command.out["stdout"], command.out["stderr"])
+
+    def run(self, wanted: Wanted) -> Outcome:
+        return self.end_of(self.start(wanted))
+
+    def spawn(self, name: str, wanted: Wanted) -> None:
+        command = self.start(wanted)
+        while command.id not in self.started and command.id not in self.answers:
+            self.hear()
+        if "error" in self.answers.get(command.id, ()):
+            self.answer(command.id)
+        self.processes[name] = command
+
+    def order(self, method: str, name: str, **params: Any) -> None:
+        self.answer(self.ask(method, command=self.processes[name].id, **params))
+
+    def send(self, name: str, data: bytes) -> None:
+        self.order("stdin", name, data=said(data))
+
+    def eof(self, name: str) -> None:
+        self.order("stdin", name, eof=True)
+
+    def signal(self, name: str, number: int) -> None:
+        self.order("signal", name, signal=number)
+
+    def kill(self, name: str) -> None:
+        self.order("kill", name)
+
+    def wait(self, name: str) -> Outcome:
+        return self.end_of(self.processes.pop(name))
+
+    def reset(self) -> None:
+        self.call("reset")
+
+    def close(self) -> None:
+        self.is_open = False
+        self.call("close")
+
+    def read(self, path: str) -> bytes:
+        return heard(self.call("read_file", path=path)["data"])
+
+    def write(self, path: str, mode: int, data: bytes) -> None:
+        self.call("write_file", path=path, mode=f"{mode:o}", data=said(data))
+
+    def mkdir(self, path: str, mode: int) -> None:
+        self.call("mkdir", path=path, mode=f"{mode:o}")
+
+    def list(self, path: str) -> list[str]:
+        return [heard(entry["name"]).decode() for entry in self.call("list_dir", path=path)["entries"]]
+
+    def stat(self, path: str, follow: bool) -> tuple[str, int, int]:
+        found = self.call("stat", path=path, follow_symlinks=follow)
+        return found["type"], int(found["mode"], 8), found["size"]
+
+    def remove(self, path: str, recursive: bool) -> None:
+        self.call("remove", path=path, recursive=recursive)
+
+    def end(self) -> None:
+        if self.is_open:
+            self.close()
+
+    def finish(self) -> int:
+        assert self.tare.stdin
+        self.tare.stdin.close()
+        return self.tare.wait()
+
+
+if __name__ == "__main__":
+    os.environ.pop("TARE_STORE", None)
+    runner = Rpc(*sys.argv[1:])
+    face.main(runner)
+    sys.exit(runner.finish())

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The cases through `tare.Sandbox`: sync.py STORE."""
+
+from __future__ import annotations
+
+import sys
+
+import face
+import tare
+from face import Outcome, Wanted
+from of_tare import FilesOf, expired, options, outcome, refusals, spec
+
+
+class Sync(FilesOf):
+    sandbox: tare.Sandbox
+
+    def __init__(self, store: str) -> None:
+        self.store = tare.Store(store)
+        self.processes: dict[str, tare.Popen[bytes]] = {}
+
+    def open(self, text: str) -> None:
+        self.end()
+        with refusals():
+            self.sandbox = tare.Sandbox(store=self.store, **spec(text))
+
+    def run(self, wanted: Wanted) -> Outcome:
+        try:
+            with refusals():
+                done = self.sandbox.run(wanted.argv, input=wanted.input, **options(wanted))
+        except tare.TimeoutExpired as error:
+            return expired(error)
+        return outcome(done.reason, done.returncode, done.stdout, done.stderr)
+
+    def spawn(self, name: str, wanted: Wanted) -> None:
+        stdin = tare.PIPE if wanted.pipe else tare.DEVNULL
+        with refusals():
+            self.processes[name] = self.sandbox.popen(wanted.argv, stdin=stdin, **options(wanted))
+
+    def send(self, name: str, data: bytes) -> None:
+        pipe = self.processes[name].stdin
+        assert pipe
+        pipe.write(data)
+        pipe.flush()
+
+    def eof(self, name: str) -> None:
+        pipe = self.processes[name].stdin
+        assert pipe
+        pipe.close()
+
+    def signal(self, name: str, number: int) -> None:
+        with refusals():
+            self.processes[name].send_signal(number)
+
+    def kill(self, name: str) -> None:
+        with refusals():
+            self.processes[name].kill()
+
+    def wait(self, name: str) -> Outcome:
+        process = self.processes.pop(name)
+        with refusals():
+            out, err = process.communicate()
+        assert process.reason is not None and process.returncode is not None
+        return outcome(process.reason, process.returncode, out, err)
+
+    def reset(self) -> None:
+        with refusals():
+            self.sandbox.reset()
+
+    def close(self) -> None:
+        with refusals():
+            self.sandbox.close()
+
+    def end(self) -> None:
+        if hasattr(self, "sandbox"):
+            self.close()
+            del self.sandbox
+
+
+if __name__ == "__main__":
+    face.main(Sync(sys.argv[1]))

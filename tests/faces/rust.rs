@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The cases through the Rust API: face STORE.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a program for run.sh, which reads what it prints"
+)]
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead as _, Write as _};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use tare::files::{FileType, Metadata, OpenOptions};
+use tare::{Command, Error, Output, Process, Reason, Result, Sandbox, Spec, Stdin, Stdout, Store};
+
+/// A command that was started, and where its input goes.
+struct Running {
+    process: Process,
+    input: Option<File>,
+}
+
+struct Face {
+    store: Store,
+    sandbox: Option<Sandbox>,
+    /// The next command, as the lines before it say.
+    next: Command,
+    argv: Vec<OsString>,
+    running: HashMap<String, Running>,
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'\\' => match rest.next() {
+                Some(b'n') => b'\n',
+                Some(b'x') => {
+                    let mut digit = || char::from(rest.next().unwrap()).to_digit(16).unwrap() as u8;
+                    digit() << 4 | digit()
+                }
+                other => other.unwrap(),
+            },
+            byte => byte,
+        });
+    }
+    bytes
+}
+
+fn escape(bytes: &[u8]) -> String {
+    let one = |byte: &u8| match byte {
+        b'\n' => "\\n".to_owned(),
+        b'\\' => "\\\\".to_owned(),
+        32..127 => char::from(*byte).to_string(),
+        byte => format!("\\x{byte:02x}"),
+    };
+    bytes.iter().map(one).collect()
+}
+
+/// What came of a step; an error is told.
+fn told<T>(result: Result<T>) -> Option<T> {
+    let tell = |error: &Error| {
+        let errno = error.errno().unwrap_or(0);
+        println!("> error {} {errno} {}", error.kind().as_str(), error.step());
+    };
+    result.inspect_err(tell).ok()
+}
+
+fn tell_stream(name: &str, bytes: &[u8]) {
+    let sum: u64 = bytes.iter().copied().map(u64::from).sum();
+    match bytes.len() {
+        0 => {}
+        1..=200 => println!("> {name} {}", escape(bytes)),
+        len => println!("> {name} {len} bytes, sum {sum}"),
+    }
+}
+
+fn tell_output(output: &Output) {
+    let status = output.status;
+    match status.reason {
+        Reason::Exited => println!("> exited {}", status.exit_code.unwrap()),
+        Reason::Signaled => println!("> signaled {}", status.signal.unwrap()),
+        // As the other faces write it.
+        reason => println!("> {}", format!("{reason:?}").to_lowercase()),
+    }
+    tell_stream("stdout", &output.stdout);
+    tell_stream("stderr", &output.stderr);
+}
+
+fn tell_metadata(found: &Metadata) {
+    print!(
+        "> stat {} {:o}",
+        found.file_type().as_str(),
+        found.permissions()
+    );
+    match found.file_type() {
+        FileType::File => println!(" {}", found.len()),
+        _ => println!(),
+    }
+}
+
+impl Face {
+    /// Whether the line was about the next command.
+    fn take(&mut self, word: &str, text: &str) -> bool {
+        let bytes = || OsString::from_vec(unescape(text));
+        let next = std::mem::replace(&mut self.next, Command::from_argv([""; 0]));
+        let (taken, next) = match word {
+            "sh" => {
+                self.argv = vec!["sh".into(), "-c".into(), bytes()];
+                (true, next)
+            }
+            "arg" => {
+                self.argv.push(bytes());
+                (true, next)
+            }
+            "env" => {
+                let whole = unescape(text);
+                let at = whole.iter().position(|b| *b == b'=').unwrap();
+                let [name, value] =
+                    [&whole[..at], &whole[at + 1..]].map(|b| OsString::from_vec(b.into()));
+                (true, next.env(name, value))
+            }
+            "cwd" => (true, next.cwd(text)),
+            "user" => (true, next.user(text)),
+            "timeout" => {
+                let seconds = Duration::from_secs_f64(text.parse().unwrap());
+                (true, next.timeout(seconds))
+            }
+            "input" => (true, next.stdin(Stdin::Bytes(unescape(text)))),
+            "input_size" => {
+                let input = vec![b'x'; text.parse().unwrap()];
+                (true, next.stdin(Stdin::Bytes(input)))
+            }
+            "stdin" => (true, next.stdin(Stdin::Piped)),
+            "stderr" => (true, next.stderr(Stdout::Merged)),
+            _ => (false, next),
+        };
+        self.next = next;
+        taken
+    }
+
+    fn sandbox(&self) -> &Sandbox {
+        self.sandbox.as_ref().expect("the case opens one first")
+    }
+
+    /// The command that the lines before have said.
+    fn command(&mut self) -> Command {
+        let said = std::mem::replace(&mut self.next, Command::from_argv([""; 0]));
+        said.args(std::mem::take(&mut self.argv))
+    }
+
+    fn open(&mut self, spec: &str) {
+        if let Some(old) = self.sandbox.take() {
+            told(old.close());
+        }
+        let opened = Spec::from_json(spec).and_then(|spec| Sandbox::open(&self.store, &spec));
+        self.sandbox = told(opened);
+    }
+
+    fn of_command(&mut self, word: &str, name: &str, text: &str) -> bool {
+        match word {
+            "run" => {
+                let command = self.command();
+                if let Some(output) = told(self.sandbox().run(command)) {
+                    tell_output(&output);
+                }
+            }
+            "spawn" => {
+                let command = self.command();
+                if let Some(process) = told(self.sandbox().spawn(command)) {
+                    let input = process.take_stdin().map(File::from);
+                    self.running
+                        .insert(name.to_owned(), Running { process, input });
+                    println!("> spawned");
+                }
+            }
+            "wait" => {
+                let running = self.running.remove(name).unwrap();
+                if let Some(output) = told(running.process.wait_with_output()) {
+                    tell_output(&output);
+                }
+            }
+            "send" => {
+                let input = self.running.get_mut(name).unwrap().input.as_mut();
+                input.unwrap().write_all(&unescape(text)).unwrap();
+            }
+            "eof" => self.running.get_mut(name).unwrap().input = None,
+            "signal" => {
+                told(self.running[name].process.signal(text.parse().unwrap()));
+            }
+            "kill" => {
+                told(self.running[name].process.kill());
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn of_file(&mut self, word: &str, path: &str, text: &str) {
+        let files = self.sandbox().files();
+        match word {
+            "read" => {
+                if let Some(data) = told(files.read(path)) {
+                    println!("> data {}", escape(&data));
+                }
+            }
+            "write" => {
+                let (mode, data) = text.split_once(' ').unwrap();
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).truncate(true);
+                options.mode(u32::from_str_radix(mode, 8).unwrap());
+                if told(files.write_with(path, unescape(data), &options)).is_some() {
+                    println!("> wrote");
+                }
+            }
+            "mkdir" => {
+                let mode = u32::from_str_radix(text, 8).unwrap();
+                if told(files.create_dir(path, mode)).is_some() {
+                    println!("> made");
+                }
+            }
+            "list" => {
+                let entries = files.read_dir(path).and_then(|dir| {
+                    let name =
+                        |e: tare::files::DirEntry| e.file_name().to_str().unwrap().to_owned();
+                    dir.map(|entry| entry.map(name)).collect::<Result<Vec<_>>>()
+                });
+                if let Some(mut names) = told(entries) {
+                    names.sort();
+                    let words: String = names.iter().map(|name| format!(" {name}")).collect();
+                    println!("> list{words}");
+                }
+            }
+            "stat" => {
+                told(files.metadata(path)).iter().for_each(tell_metadata);
+            }
+            "lstat" => {
+                told(files.symlink_metadata(path))
+                    .iter()
+                    .for_each(tell_metadata);
+            }
+            "remove" => {
+                let removed = files.remove_file(path);
+                let removed = match removed {
+                    // As remove(3) does.
+                    Err(error) if error.errno() == Some(21) => files.remove_dir(path),
+                    other => other,
+                };
+                if told(removed).is_some() {
+                    println!("> removed");
+                }
+            }
+            "remove_all" => {
+                if told(files.remove_dir_all(path)).is_some() {
+                    println!("> removed");
+                }
+            }
+            _ => panic!("no such word: {word}"),
+        }
+    }
+
+    fn step(&mut self, word: &str, text: &str) {
+        let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
+        match word {
+            "open" => self.open(text),
+            "reset" => {
+                if told(self.sandbox().reset()).is_some() {
+                    println!("> reset");
+                }
+            }
+            "close" => {
+                if told(self.sandbox.take().unwrap().close()).is_some() {
+                    println!("> closed");
+                }
+            }
+            _ if self.of_command(word, name, rest) => {}
+            _ => self.of_file(word, name, rest),
+        }
+    }
+}
+
+fn main() {
+    let store = std::env::args_os().nth(1).expect("face STORE");
+    let mut face = Face {
+        store: Store::open(Path::new(&store)).unwrap(),
+        sandbox: None,
+        next: Command::from_argv([""; 0]),
+        argv: Vec::new(),
+        running: HashMap::new(),
+    };
+    for line in std::io::stdin().lock().lines() {
+        let line = line.unwrap();
+        let (word, text) = line.split_once(' ').unwrap_or((&line, ""));
+        match word {
+            "case" => println!("case {text}"),
+            _ if word.is_empty() || word.starts_with(['#', '>']) || face.take(word, text) => {}
+            _ => face.step(word, text),
+        }
+    }
+    if let Some(last) = face.sandbox.take() {
+        last.close().unwrap();
+    }
+}
