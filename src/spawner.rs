@@ -14,6 +14,7 @@ use nix::unistd::{getegid, geteuid};
 use crate::error::{Error, Kind, Result};
 use crate::parts::idmap::Ids;
 use crate::parts::ops::Ops;
+use crate::sys::dup::duplicate;
 use crate::sys::{memfd, pidfd, socket};
 use crate::wire::{
     self, Close, Field, Header, Hello, INLINE, Job, MAGIC, Open, REPLY, Reader, Reply,
@@ -52,6 +53,10 @@ impl Spawner {
         })?;
         let (ours, theirs) = socket::pair().map_err(|e| Error::os(step, "socketpair", e))?;
         use std::os::fd::AsRawFd as _;
+        // In a host without standard streams they could be where the child's, or the host's next ones, will be.
+        let above =
+            |fd: OwnedFd| duplicate(fd.as_raw_fd()).map_err(|e| Error::os(step, "fcntl", e));
+        let (helper, ours) = (above(helper)?, above(ours)?);
         let path = format!("/proc/self/fd/{}", helper.as_raw_fd());
         let mut child = Command::new(path)
             .arg0("tare")

@@ -34,6 +34,8 @@ build face -o "$home/face" "${shared[@]}"
 build face -o "$home/face-static" "$lib/libtare.a" "${private[@]}"
 build face -o "$home/face-asan" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 build handles -o "$home/handles" "${shared[@]}"
+build hosts -o "$home/hosts" "${shared[@]}"
+build hosts -o "$home/hosts-asan" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 build primitives -o "$home/primitives" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 gcc "${warnings[@]}" ../../examples/epoll.c -o "$home/epoll" "${flags[@]}" "${shared[@]}"
 # Each program in the documentation's own text; README's comes first.
@@ -63,7 +65,7 @@ run_as() {
     echo root:x:0:0::/:/bin/sh >"$temp/root/etc/passwd"
     chmod 1777 "$temp/root/tmp"
     tar -C "$temp/root" -cf "$temp/root.tar" .
-    "${root[@]}" chown -R "$user" "$temp"
+    "${root[@]}" chown -R "$user:" "$temp"
     said=$("${root[@]}" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
         env -i HOME="$temp" PATH=/usr/bin:/bin LD_LIBRARY_PATH="$lib" IMAGE="oci:$images/busybox" \
         "$@" "$temp/store" "$temp/$last" 2>&1) || status=$?
@@ -85,6 +87,7 @@ for user in root tare-t-plain tare-t-subids; do
     id "$user" >/dev/null || exit
     run_as "$user" face root "$home/face" || failed=1
     run_as "$user" handles root.tar "$home/handles" || failed=1
+    run_as "$user" hosts root "$home/hosts" || failed=1
 done
 # says NAME EXPECTED WORDS...: a program of the documentation, and what it writes.
 says() {
@@ -109,6 +112,7 @@ says examples/epoll.c "100 sandboxes, sum 328350" "$home/epoll" "$stores/store" 
 "${root[@]}" rm -rf "$stores"
 run_as root face-static root "$home/face-static" || failed=1
 run_as root face-asan root "$home/face-asan" || failed=1
+run_as root hosts-asan root "$home/hosts-asan" || failed=1
 run_as root primitives-asan root "$home/primitives" || failed=1
 # Debian 12's knows no pidfd_open(2), without which no sandbox can be opened: what needs none runs in it.
 run_as root handles-valgrind root.tar valgrind --quiet --error-exitcode=9 --leak-check=full \

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from pathlib import Path
@@ -119,6 +120,24 @@ def unmounted(store: tare.Store, path: Path) -> None:
         with contextlib.suppress(OSError):
             return store.umount(path)
     store.umount(path)
+
+
+@pytest.mark.root
+def test_tree_is_there_as_long_as_the_block(store: tare.Store, tmp_path: Path) -> None:
+    tree = tare.Tree("busybox", tmp_path, store=store)
+    assert tree.path == str(tmp_path)
+    (tmp_path / "etc/new").write_text("written")
+    with open(tmp_path / "etc/new"), pytest.raises(OSError) as busy:
+        tree.unmount()
+    assert busy.value.errno == errno.EBUSY
+    # The block's own end meets, now and then, a program that copies all mounts of the machine.
+    with contextlib.suppress(OSError), tree:
+        pass
+    if any(tmp_path.iterdir()):
+        unmounted(store, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError):
+        tare.Tree("busybox", tmp_path / "missing", store=store)
 
 
 @pytest.mark.root

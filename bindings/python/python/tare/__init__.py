@@ -23,7 +23,7 @@ from ._errors import CalledProcessError, Error, TimeoutExpired, Usage
 from ._files import Copied, DirEntry
 from ._process import Popen
 from ._sandbox import Sandbox
-from ._store import Collected, Image, Recovered, Store
+from ._store import Collected, Image, Recovered, Store, Tree
 from ._types import RUN
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ __all__ = [
     "Sandbox",
     "Store",
     "TimeoutExpired",
+    "Tree",
     "Usage",
     "__version__",
     "doctor",

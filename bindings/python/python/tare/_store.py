@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, cast
 
 from . import _tare
@@ -228,3 +229,56 @@ def default_store() -> Store:
     found = _stores.get(key)
     # Two threads may both make one; both are used then, and one is kept.
     return found or _stores.setdefault(key, Store(key[1]))
+
+
+class Tree:
+    """A copy-on-write view of an image on a directory, without a sandbox; for root.
+
+    ```python
+    with tare.Tree("debian", "/mnt") as tree:
+        print(os.listdir(tree.path))
+    ```
+
+    It is mounted when this is made, and outlives this process: `unmount`, or the end of the `with`, undoes it and
+    throws away what was written. Keywords: `write` (`memory`, `disk` or `none`), `storage`, `size` of the
+    writable layer in memory, each with the spec's default.
+    """
+
+    def __init__(
+        self,
+        image: str | Image,
+        dir: str | os.PathLike[str],
+        *,
+        store: Store | None = None,
+        **options: int | str | None,
+    ) -> None:
+        if isinstance(image, Image):
+            store = store or image.store
+            image = image.reference
+        self.path = os.path.abspath(os.fspath(dir))
+        """The directory, absolute."""
+        self.store = store or default_store()
+        """Where the image is."""
+        self.store.mount(image, self.path, **options)
+        self._mounted = True
+
+    def unmount(self, *, lazy: bool = False) -> None:
+        """Undoes it; again is no mistake. With `lazy` it goes out of sight at once, for good when its last user
+        has ended; without, one that is in use is an OSError, EBUSY."""
+        if self._mounted:
+            self.store.umount(self.path, lazy=lazy)
+            self._mounted = False
+
+    def __enter__(self) -> Tree:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.unmount()
+
+    def __repr__(self) -> str:
+        return f"<tare.Tree {self.path!r}>"
