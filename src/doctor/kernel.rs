@@ -147,7 +147,14 @@ fn mounts(spawner: &Spawner) -> Vec<Check> {
         from: stage.number(),
     });
     let lowers = [c"/usr"].into_iter().collect();
-    crate::parts::mounts::overlay(&mut overlay, stage, "probe", lowers, 0, ordinary);
+    crate::parts::mounts::overlay(
+        &mut overlay,
+        stage,
+        "probe",
+        lowers,
+        0,
+        crate::parts::mounts::overlay_flags(ordinary),
+    );
     let kind = if ordinary { "userxattr" } else { "root" };
     let cure = match ordinary {
         true => "Linux 5.11 or newer and modprobe overlay; or --storage copy",

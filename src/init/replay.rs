@@ -8,7 +8,10 @@ use crate::dir;
 use crate::mount;
 use crate::overlay::Overlay;
 use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, Result, nr, sys};
-use crate::wire::{Field as _, Op, Reader, SLOTS};
+use crate::wire::{Field as _, MAY_BE_GONE, Op, Reader, SLOTS};
+
+/// In a slot: what it was to hold is gone ([`MAY_BE_GONE`]).
+const GONE: i32 = -2;
 
 /// The slots: descriptors that came with the request, then those that operations opened.
 pub(crate) struct Replay {
@@ -57,8 +60,28 @@ impl Replay {
         Ok(())
     }
 
+    /// Puts a mount into a slot, or, if flags allow it, that there is nothing to mount any more.
+    fn put_unless_gone(&mut self, slot: u32, mounted: Result<Fd>, flags: u32) -> Result<()> {
+        match mounted {
+            Err(Errno::NOENT) if flags & MAY_BE_GONE != 0 => {
+                *self.slots.get_mut(slot as usize).ok_or(Errno::BADF)? = GONE;
+                Ok(())
+            }
+            other => self.put(slot, other?),
+        }
+    }
+
+    fn is_gone(&self, slot: u32) -> bool {
+        self.slots.get(slot as usize) == Some(&GONE)
+    }
+
     fn step(&mut self, op: Op<'_>) -> Result<()> {
         match op {
+            Op::Attach { from: slot, .. } | Op::SetAttr { slot, .. } if self.is_gone(slot) => Ok(()),
+            Op::CloseSlot { slot } if self.is_gone(slot) => {
+                self.slots[slot as usize] = -1;
+                Ok(())
+            }
             Op::EnterCgroup { file } => sys::write(self.fd(file)?, b"0"),
             Op::Unshare { flags } => sys!(nr::UNSHARE, flags).map(drop),
             Op::Setns { file, flags } => sys!(nr::SETNS, self.fd(file)?, flags).map(drop),
@@ -70,7 +93,17 @@ impl Replay {
             Op::DropBounding { keep } => drop_bounding(keep),
             Op::NewFs { .. } | Op::NewOverlay { .. } | Op::CloneTree { .. } | Op::OpenDir { .. } => self.make_mount(op),
             Op::AttachRoot { from } => mount::attach_root(self.fd(from)?),
-            Op::Attach { from, root, path, flags } => mount::attach_in(self.fd(from)?, self.fd(root)?, path, flags),
+            Op::Attach { from, root, path, flags } => {
+                match mount::attach_in(self.fd(from)?, self.fd(root)?, path, flags) {
+                    // The kernel attaches nothing whose root was removed.
+                    Err(Errno::NOENT) if flags & MAY_BE_GONE != 0 => {
+                        sys::close(self.fd(from)?);
+                        self.slots[from as usize] = GONE;
+                        Ok(())
+                    }
+                    other => other,
+                }
+            }
             Op::SetAttr { slot, set, clear, flags } => {
                 mount::set_attr(self.fd(slot)?, set, clear, flags & AT_RECURSIVE != 0)
             }
@@ -106,14 +139,15 @@ impl Replay {
             Op::CloneTree { into, base, path, flags } => {
                 let empty = if path.is_empty() { AT_EMPTY_PATH } else { 0 };
                 let base = self.slot(base)?;
-                self.put(into, mount::clone_tree(base, path, flags | empty)?)
+                let tree = mount::clone_tree(base, path, flags & !MAY_BE_GONE | empty);
+                self.put_unless_gone(into, tree, flags)
             }
             Op::NewOverlay { into, stage, lowers, upper, work, options, attrs, flags } => {
                 let stage = self.fd(stage)?;
                 let number = self.overlays;
                 self.overlays += 1;
                 let overlay = Overlay { stage, number, lowers, upper, work, options, attrs, flags };
-                self.put(into, overlay.mount()?)
+                self.put_unless_gone(into, overlay.mount(), flags)
             }
             Op::OpenDir { into, path } => self.put(into, mount::open_dir(path)?),
             _ => Err(Errno::PROTO),

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::parts::ops::{Ops, Slot, c_inside, c_path};
 use crate::spec::{Mount, MountKind, Network, Profile, Spec};
 use crate::wire::{
-    ListBuf, MAKE_DIR, MAKE_FILE, NO_SYMLINKS, NOT_IN_KERNEL_FS, OR_SKIP, Op, SAME_MOUNT,
+    ListBuf, MAKE_DIR, MAKE_FILE, NO_SYMLINKS, NOT_IN_KERNEL_FS, OR_SKIP, Op, SAME_MOUNT, USERXATTR,
 };
 
 /// Mount attributes, mount_setattr(2).
@@ -296,7 +296,7 @@ fn one(
                 &format!("c{n}"),
                 [source.as_c_str()].into_iter().collect(),
                 NODEV | read_only,
-                ordinary,
+                overlay_flags(ordinary),
             );
             ops.attach(slot, root, &target, make | NOT_IN_KERNEL_FS);
             ops.close(slot);
@@ -316,6 +316,11 @@ fn one(
     Ok(())
 }
 
+/// Whether the overlay belongs to a user namespace, as [`Op::NewOverlay`] is told.
+pub(crate) const fn overlay_flags(ordinary: bool) -> u32 {
+    if ordinary { USERXATTR } else { 0 }
+}
+
 /// An overlay whose upper layer is a directory of the stage; its root looks as the topmost layer's does.
 pub(crate) fn overlay(
     ops: &mut Ops,
@@ -323,7 +328,7 @@ pub(crate) fn overlay(
     name: &str,
     lowers: ListBuf,
     attrs: u32,
-    ordinary: bool,
+    flags: u32,
 ) -> Slot {
     use nix::sys::stat::stat;
     let path =
@@ -336,7 +341,7 @@ pub(crate) fn overlay(
         .next()
         .and_then(|top| stat(top).ok());
     let (mode, uid, gid) = match top {
-        Some(stat) if ordinary => (stat.st_mode & 0o7777, 0, 0),
+        Some(stat) if flags & USERXATTR != 0 => (stat.st_mode & 0o7777, 0, 0),
         Some(stat) => (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid),
         None => (0o755, 0, 0),
     };
@@ -354,7 +359,7 @@ pub(crate) fn overlay(
         uid: 0,
         gid: 0,
     });
-    overlay_at(ops, stage, lowers, [&upper, &work], attrs, ordinary)
+    overlay_at(ops, stage, lowers, [&upper, &work], attrs, flags)
 }
 
 /// An overlay with its upper and work directories.
@@ -364,11 +369,11 @@ pub(crate) fn overlay_at(
     lowers: ListBuf,
     [upper, work]: [&CStr; 2],
     attrs: u32,
-    ordinary: bool,
+    flags: u32,
 ) -> Slot {
     let into = ops.slot();
     // A layer from elsewhere may not redirect into other layers (the kernel's overlayfs documentation, "Permission model").
-    let options = if ordinary {
+    let options = if flags & USERXATTR != 0 {
         ListBuf::default()
     } else {
         options([
@@ -388,7 +393,7 @@ pub(crate) fn overlay_at(
         work,
         options: options.as_list(),
         attrs,
-        flags: if ordinary { crate::wire::USERXATTR } else { 0 },
+        flags,
     });
     into
 }

@@ -21,10 +21,13 @@ use crate::parts::mounts::{RDONLY, options, overlay, overlay_at};
 use crate::parts::ops::{Ops, Slot, c_inside, c_path};
 use crate::spec::Write;
 use crate::tree::{Backend, Mounted, Request};
-use crate::wire::{MAKE_DIR, MAKE_FILE, Op};
+use crate::wire::{MAKE_DIR, MAKE_FILE, MAY_BE_GONE, Op, USERXATTR};
 
 /// Made anew in every sandbox, so not taken from the host.
 const OWN: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// An overlay of a user namespace, over what others may remove at any time.
+const FLAGS: u32 = USERXATTR | MAY_BE_GONE;
 
 /// Works for ordinary users from 5.11 on.
 pub(crate) struct HostView;
@@ -99,16 +102,21 @@ impl View<'_> {
         Ok(())
     }
 
+    /// One that was removed since it was listed is left out.
     fn entry(&mut self, entry: &DirEntry) -> Result<()> {
         let path = entry.path();
         if OWN.iter().any(|own| path == Path::new(own)) {
             return Ok(());
         }
-        let wrong = |e| Error::io("read host entry", format_args!("{path:?}"), e);
         let inside = c_inside(&path)?;
-        let kind = entry.file_type().map_err(wrong)?;
+        let Some(kind) = unless_gone(&path, entry.file_type())? else {
+            return Ok(());
+        };
         if kind.is_symlink() {
-            let target = c_path(&std::fs::read_link(&path).map_err(wrong)?)?;
+            let Some(target) = unless_gone(&path, std::fs::read_link(&path))? else {
+                return Ok(());
+            };
+            let target = c_path(&target)?;
             self.ops.push(Op::MakeLink {
                 root: self.root.number(),
                 path: &inside,
@@ -120,17 +128,22 @@ impl View<'_> {
                 .iter()
                 .any(|m| *m != path && m.starts_with(&path))
         {
+            let Some(metadata) = unless_gone(&path, entry.metadata())? else {
+                return Ok(());
+            };
             self.ops.push(Op::MakeDir {
                 root: self.root.number(),
                 path: &inside,
-                mode: entry.metadata().map_err(wrong)?.mode() & 0o7777,
+                mode: metadata.mode() & 0o7777,
                 uid: 0,
                 gid: 0,
             });
             // What may not be listed is left empty, as it would look from inside.
             let _ = self.take_apart(&path);
         } else if kind.is_dir() {
-            let slot = self.overlay(&path)?;
+            let Some(slot) = self.overlay(&path)? else {
+                return Ok(());
+            };
             self.ops.attach(slot, self.root, &inside, MAKE_DIR);
             if self.read_only {
                 self.parts.push(slot);
@@ -138,8 +151,15 @@ impl View<'_> {
                 self.ops.close(slot);
             }
         } else if kind.is_file() {
-            let slot = self.ops.clone_tree(&c_path(&path)?, false);
-            self.ops.attach(slot, self.root, &inside, MAKE_FILE);
+            let slot = self.ops.slot();
+            self.ops.push(Op::CloneTree {
+                into: slot.number(),
+                base: -1,
+                path: &c_path(&path)?,
+                flags: MAY_BE_GONE,
+            });
+            self.ops
+                .attach(slot, self.root, &inside, MAKE_FILE | MAY_BE_GONE);
             self.ops.set_attr(slot, RDONLY, false);
             self.ops.close(slot);
         }
@@ -147,26 +167,40 @@ impl View<'_> {
     }
 
     /// A directory of the host, taken whole.
-    fn overlay(&mut self, lower: &Path) -> Result<Slot> {
+    fn overlay(&mut self, lower: &Path) -> Result<Option<Slot>> {
         self.count += 1;
         let name = format!("h{}", self.count);
         let lowers = [c_path(lower)?].iter().collect();
         let Some(scratch) = self.scratch else {
-            return Ok(overlay(self.ops, self.stage, &name, lowers, 0, true));
+            return Ok(Some(overlay(self.ops, self.stage, &name, lowers, 0, FLAGS)));
+        };
+        let Some(metadata) = unless_gone(lower, symlink_metadata(lower))? else {
+            return Ok(None);
         };
         let [upper, work] = ["u", "w"].map(|tail| scratch.join(format!("{name}{tail}")));
-        make_dirs(&upper, &work, lower)
+        make_dirs(&upper, &work, metadata.mode() & 0o7777)
             .map_err(|e| Error::io("make tree", format_args!("{upper:?}"), e))?;
         let dirs = [&*c_path(&upper)?, &*c_path(&work)?];
-        Ok(overlay_at(self.ops, self.stage, lowers, dirs, 0, true))
+        Ok(Some(overlay_at(
+            self.ops, self.stage, lowers, dirs, 0, FLAGS,
+        )))
+    }
+}
+
+/// What was read of a host's entry; nothing if there is no such entry any more.
+fn unless_gone<T>(path: &Path, read: std::io::Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        other => other
+            .map(Some)
+            .map_err(|e| Error::io("read host entry", format_args!("{path:?}"), e)),
     }
 }
 
 /// Makes the upper layer of one directory: with its mode, since that is what will be seen.
-fn make_dirs(upper: &Path, work: &Path, lower: &Path) -> std::io::Result<()> {
+fn make_dirs(upper: &Path, work: &Path, mode: u32) -> std::io::Result<()> {
     create_dir(work)?;
     create_dir(upper)?;
-    let mode = symlink_metadata(lower)?.mode() & 0o7777;
     set_permissions(upper, Permissions::from_mode(mode))
 }
 

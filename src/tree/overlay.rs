@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::parts::mounts::{overlay, overlay_at};
+use crate::parts::mounts::{overlay, overlay_at, overlay_flags};
 use crate::parts::ops::{Ops, Slot, c_path};
 use crate::spec::Write;
 use crate::tree::{Backend, Lower, Request};
@@ -38,10 +38,24 @@ impl Backend for Overlay {
         let lowers = lowers(request.lower)?;
         let root = match request.write {
             // A read-only root, too, is made writable first: mount points may have to be made in it.
-            Write::Memory | Write::None => overlay(ops, stage, "root", lowers, 0, request.ordinary),
+            Write::Memory | Write::None => overlay(
+                ops,
+                stage,
+                "root",
+                lowers,
+                0,
+                overlay_flags(request.ordinary),
+            ),
             Write::Disk => {
                 let [upper, work] = ["upper", "work"].map(|dir| c_path(&request.scratch.join(dir)));
-                overlay_at(ops, stage, lowers, [&upper?, &work?], 0, request.ordinary)
+                overlay_at(
+                    ops,
+                    stage,
+                    lowers,
+                    [&upper?, &work?],
+                    0,
+                    overlay_flags(request.ordinary),
+                )
             }
         };
         Ok(root)

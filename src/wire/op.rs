@@ -109,3 +109,6 @@ pub(crate) const NOT_IN_KERNEL_FS: u32 = 32;
 pub(crate) const SAME_MOUNT: u32 = 64;
 /// [`Op::NewOverlay`]: the mount belongs to a user namespace.
 pub(crate) const USERXATTR: u32 = 1;
+/// [`Op::NewOverlay`], [`Op::CloneTree`] and [`Op::Attach`]: what was removed since it was listed is no error; the slot then
+/// stands for nothing, and so does what is done with it.
+pub(crate) const MAY_BE_GONE: u32 = 1 << 31;

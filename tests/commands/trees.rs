@@ -106,10 +106,10 @@ fn mount_bind_of_a_directory_and_of_a_file_is_the_hosts() {
 }
 
 /// A mount of the test's own, gone when the test is.
-struct Mounted(std::path::PathBuf);
+pub(crate) struct Mounted(std::path::PathBuf);
 
 impl Mounted {
-    fn tmpfs(on: &Path) -> Self {
+    pub(crate) fn tmpfs(on: &Path) -> Self {
         mount_tmpfs(on);
         Self(on.into())
     }

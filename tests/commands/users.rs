@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who a command runs as; and the whole suite once more, run by ordinary users.
 
-use std::env;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{env, fs};
 
-use tare::{Command, Kind};
+use tare::{Command, Kind, Sandbox, Spec};
 use tare_oracle::{need, ordinary_user};
 
 use crate::harness::{Ground, sh, text};
+use crate::trees::Mounted;
 
 #[test]
 fn user_words_give_ids_groups_and_home() {
@@ -76,6 +79,78 @@ fn user_with_one_id_is_root_or_refused() {
         .unwrap_err();
     assert_eq!(error.errno(), Some(libc::EINVAL));
     assert!(error.cure().unwrap().contains("/etc/subuid"), "{error}");
+}
+
+/// The directory that [`ordinary_users_see_a_host_whose_entries_vanish`] changes all the time.
+const CHANGING: &str = "TARE_TEST_CHANGING";
+
+#[test]
+fn user_opens_a_changing_host_again_and_again() {
+    let Some(dir) = env::var_os(CHANGING) else {
+        // The test below runs this where it means something.
+        return;
+    };
+    let ground = Ground::new();
+    for write in ["memory", "disk", "none"] {
+        for _ in 0..100 {
+            let spec = Spec::from_json(&format!(r#"{{"write": {write:?}}}"#)).unwrap();
+            let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
+            let shown = text(&sandbox, Command::new("ls").arg(&dir));
+            assert!(shown.contains("stays\n"), "{write}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn ordinary_users_see_a_host_whose_entries_vanish() {
+    need!(
+        root,
+        user("plain"),
+        userns,
+        overlay,
+        kernel(5, 11),
+        program("mount")
+    );
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(dir.path().join("stays")).unwrap();
+    // What is below a mount is taken as it is; what is around one, entry by entry.
+    let _mounted = Mounted::tmpfs(&dir.path().join("mounted"));
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Relaxed) {
+                for n in 0..20 {
+                    let path = dir.path().join(n.to_string());
+                    match n % 3 {
+                        0 => fs::create_dir(path),
+                        1 => fs::write(path, ""),
+                        _ => symlink("stays", path),
+                    }
+                    .unwrap();
+                }
+                for n in 0..20 {
+                    let path = dir.path().join(n.to_string());
+                    let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir(&path));
+                }
+            }
+        });
+        let output = ordinary_user(false)
+            .command(env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "users::user_opens_a_changing_host_again_and_again",
+            ])
+            .env(CHANGING, dir.path())
+            .output();
+        stop.store(true, Relaxed);
+        let output = output.unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && shown.contains("1 passed"),
+            "{shown}"
+        );
+    });
 }
 
 /// Everything else in this binary, as the user; what needs root skips itself.
