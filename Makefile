@@ -39,12 +39,13 @@ test: setup images guest ## Every test, on real images, as root and as ordinary 
 	bindings/go/test.sh
 	bindings/python/test.sh
 	tests/faces/run.sh
+	examples/postgres/test.sh
 
 lint: setup ## Formatting, clippy, shellcheck, documentation: exactly what CI asks
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	scripts/lint-helper.sh
-	shellcheck .ci/run scripts/*.sh tests/*.sh tests/*/*.sh fuzz/*.sh bindings/*/*.sh
+	shellcheck .ci/run scripts/*.sh tests/*.sh tests/*/*.sh fuzz/*.sh bindings/*/*.sh examples/*/*.sh
 	bindings/python/test.sh -l
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --exclude tare-c --lib --no-deps
 

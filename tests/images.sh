@@ -10,6 +10,7 @@
 #                  umoci cannot read this one, GNU tar can)
 #   static/        one static program and nothing else: no shell, no /etc
 #   multi/         an index with one manifest per architecture
+#   postgres/      the Debian layer and one more with PostgreSQL and a new database cluster
 #   *.docker.tar, *.oci.tar   archives of debian and busybox
 #
 # With arguments, builds only these: debian, busybox, ...
@@ -203,6 +204,36 @@ build_compressions() {
     done
 }
 
+build_postgres() {
+    local root=bundle/rootfs bin=/usr/lib/postgresql/15/bin data=/var/lib/postgresql/data
+    mkdir out
+    umoci unpack --image "$images/debian:latest" bundle >/dev/null
+    # Only while this is built: what apt and initdb want of a running system.
+    cp --remove-destination /etc/resolv.conf "$root/etc/resolv.conf"
+    mkdir "$root/dev/shm"
+    mknod -m 666 "$root/dev/null" c 1 3
+    mknod -m 666 "$root/dev/urandom" c 1 9
+    printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+    chmod 755 "$root/usr/sbin/policy-rc.d"
+    {
+        printf 'deb %s bookworm main\n' "$mirror" >"$root/etc/apt/sources.list"
+        mkdir "$root/etc/postgresql-common"
+        echo 'create_main_cluster = false' >"$root/etc/postgresql-common/createcluster.conf"
+        chroot "$root" apt-get update -q
+        DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -qy --no-install-recommends postgresql-15
+        chroot "$root" setpriv --reuid=postgres --regid=postgres --clear-groups \
+            "$bin/initdb" --no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C.UTF-8 "$data"
+    } >postgres.log 2>&1 || die "postgres: $(tail -n 3 postgres.log)"
+    rm -rf "$root"/dev/{shm,null,urandom} "$root"/usr/sbin/policy-rc.d "$root"/var/cache/apt/*.bin \
+        "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/etc/resolv.conf
+    cp -r "$images/debian" out/postgres
+    umoci repack --image out/postgres:latest bundle >/dev/null
+    umoci config --image out/postgres:latest --config.user postgres --config.cmd "$bin/postgres" \
+        --config.cmd -D --config.cmd "$data" --config.volume /run/postgresql
+    umoci rm --image out/postgres:two
+    umoci gc --layout out/postgres >/dev/null
+}
+
 exec 9>"$images/.lock"
 flock 9
 if [ $# != 0 ]; then
@@ -213,6 +244,7 @@ image debian
 image busybox
 image static
 image multi static
+image postgres debian
 image archives debian busybox
 image compressions debian
 say "all in $images ($SECONDS s)"

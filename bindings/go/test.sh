@@ -72,6 +72,15 @@ says() {
         failed=1
     fi
 }
+if said=$(cd ../../examples/go && gofmt -l . && go vet . && "${root[@]}" env LD_LIBRARY_PATH="$prefix/lib" \
+    TARE_STORE="$home/example.store" go test -count=1 -v . 2>&1) && [[ $said == *"--- PASS: TestPrune/odd"* ]]; then
+    tell examples/go ok
+    passed=$((passed + 1))
+else
+    tell examples/go "FAILED: $said"
+    failed=1
+fi
+"${root[@]}" rm -rf "$home/example.store"
 says README.md readme '"0\n" <nil>'
 says docs/go.md manual '"box\n0\n" <nil>'
 for run in root:shared root:static tare-t-plain:shared tare-t-subids:shared; do
