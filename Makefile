@@ -22,7 +22,7 @@ endif
 # tests in a guest run those.
 export TARE_TESTS_REQUIRE ?= all,-pids_v2
 
-.PHONY: help demo test lint fuzz bench schema install setup images guest
+.PHONY: help demo test lint fuzz bench schema install wheel setup images guest
 
 help: ## List these commands
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
@@ -64,6 +64,10 @@ install: ## The command, its manual and completions, the C library, below DESTDI
 	bindings/c/install.sh $(target)/release/libtare.a "$(DESTDIR)" $(PREFIX)
 	install -D -m 0755 $(target)/release/tare $(DESTDIR)$(PREFIX)/bin/tare
 	scripts/install-generated.sh $(target)/release/tare $(DESTDIR)$(PREFIX)/share
+
+wheel: setup ## The Python wheel, as it may be given to others; its last line says where it is
+	$(root) tests/images.sh oldest
+	bindings/python/test.sh -w
 
 setup:
 	scripts/setup.sh

@@ -10,6 +10,7 @@
 #                  umoci cannot read this one, GNU tar can)
 #   static/        one static program and nothing else: no shell, no /etc
 #   multi/         an index with one manifest per architecture
+#   oldest/        no image but a root directory: the oldest Debian that the Python wheel is for
 #   postgres/      the Debian layer and one more with PostgreSQL and a new database cluster
 #   *.docker.tar, *.oci.tar   archives of debian and busybox
 #
@@ -234,6 +235,26 @@ build_postgres() {
     umoci gc --layout out/postgres >/dev/null
 }
 
+build_oldest() {
+    mkdir out
+    local suite made=
+    # The oldest one goes to another archive some day.
+    for suite in bullseye bookworm; do
+        rm -rf out/oldest
+        if debootstrap --variant=minbase --include=python3-venv,libc6-dev "$suite" out/oldest "$mirror" >debootstrap.log 2>&1; then
+            made=$suite
+            break
+        fi
+    done
+    [ -n "$made" ] || die "debootstrap: $(tail -n 3 debootstrap.log)"
+    rm -rf out/oldest/var/cache/apt/archives/*.deb out/oldest/var/lib/apt/lists/* out/oldest/dev
+    mkdir out/oldest/dev
+    # A linker that is told to look here must not look elsewhere.
+    find out/oldest/usr/lib out/oldest/usr/lib64 -lname '/*' -print | while read -r link; do
+        ln -snf "$(realpath -m --relative-to="$(dirname "$link")" "out/oldest$(readlink "$link")")" "$link"
+    done
+}
+
 exec 9>"$images/.lock"
 flock 9
 if [ $# != 0 ]; then
@@ -245,6 +266,7 @@ image busybox
 image static
 image multi static
 image postgres debian
+image oldest
 image archives debian busybox
 image compressions debian
 say "all in $images ($SECONDS s)"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shlex
 import shutil
 import subprocess
@@ -34,20 +35,35 @@ def build_wheel(
     settings: dict[str, Any] | None = None,
     metadata_directory: str | None = None,
 ) -> str:
-    """Settings are maturin's; `build-args="--profile dev"` builds without optimization."""
-    arguments = (settings or {}).get("build-args") or []
+    """Settings are maturin's; `build-args="--profile dev"` builds without optimization.
+
+    With `sysroot`, the root directory of an older distribution that has its C library's development files, the
+    wheel is linked against that library: it runs wherever there is one at least as old, and its name says so.
+    """
+    settings = dict(settings or {})
+    arguments = settings.pop("build-args", None) or []
     words = shlex.split(arguments) if isinstance(arguments, str) else list(arguments)
     profile = words[words.index("--profile") + 1] if "--profile" in words else "release"
+    sysroot = settings.pop("sysroot", None)
+    linking = []
+    if sysroot:
+        root = Path(sysroot).resolve()
+        libraries = f"{root}/usr/lib/{platform.machine()}-linux-gnu/"
+        # The compiler's own idea of where libraries are goes before the sysroot's; -B before both.
+        linking = ["--", f"-Clink-args=--sysroot={root} -B{libraries} -L{libraries}"]
+        # What was linked is looked at, and the wheel refused if it wants a newer library than that.
+        words += ["--compatibility", "pypi"]
     shutil.rmtree(SCRIPTS, ignore_errors=True)
     SCRIPTS.mkdir(parents=True)
-    subprocess.run(["strip", "-o", SCRIPTS / "tare", _command_line(profile)], check=True)
+    subprocess.run(["strip", "-o", SCRIPTS / "tare", _command_line(profile, linking)], check=True)
+    settings["build-args"] = shlex.join(words + linking)
     return str(maturin.build_wheel(directory, settings, metadata_directory))
 
 
-def _command_line(profile: str) -> str:
+def _command_line(profile: str, linking: list[str]) -> str:
     """Builds it; where it is then."""
-    build = "cargo build --locked --package tare-cli --message-format json-render-diagnostics"
-    command = [*build.split(), "--profile", profile]
+    build = "cargo rustc --locked --package tare-cli --bin tare --message-format json-render-diagnostics"
+    command = [*build.split(), "--profile", profile, *linking]
     built = subprocess.run(command, cwd=HERE, check=True, stdout=subprocess.PIPE)
     messages = [json.loads(line) for line in built.stdout.splitlines()]
     return next(str(m["executable"]) for m in reversed(messages) if m.get("executable"))

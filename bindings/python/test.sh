@@ -4,6 +4,7 @@
 # root and as ordinary users. What it is given are words for pytest.
 #
 #   -e   only make the environment, with the wheel in it, and print where it is
+#   -w   only make the wheel, for speed, and print where it is
 #   -b   build for speed, and run bench.py with the other words
 #   -l   only what needs no wheel: format, lint, types
 #
@@ -39,9 +40,9 @@ environment() {
 wheel() {
     rm -rf "$home/wheels"
     mkdir "$home/wheels"
-    PATH=$venv/bin:$PATH "$venv/bin/python" - "$home/wheels" "$1" <<'PYTHON'
+    PATH=$venv/bin:$PATH "$venv/bin/python" - "$home/wheels" "$1" "$TARE_IMAGES/oldest" <<'PYTHON'
 import sys, build_backend
-build_backend.build_wheel(sys.argv[1], {"build-args": "--profile " + sys.argv[2]})
+build_backend.build_wheel(sys.argv[1], {"build-args": "--profile " + sys.argv[2], "sysroot": sys.argv[3]})
 PYTHON
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall \
         "$home"/wheels/*.whl
@@ -80,6 +81,11 @@ if [ "${1-}" = -l ]; then
     lint
     exit
 fi
+if [ "${1-}" = -w ]; then
+    wheel release >&2
+    echo "$home"/wheels/*.whl
+    exit
+fi
 if [ "${1-}" = -b ]; then
     shift
     wheel release
@@ -91,9 +97,12 @@ if [ "${1-}" = -e ]; then
     exit
 fi
 (cd "$home" && "$venv/bin/python" -m mypy.stubtest --concise tare)
-# Most of them wait for something.
-[ $# != 0 ] || set -- -n 4 tests
 failed=0
+if [ $# = 0 ]; then
+    "${root[@]}" ./wheel.sh "$home"/wheels/*.whl "$TARE_IMAGES/oldest" || failed=1
+    # Most of them wait for something.
+    set -- -n 4 tests
+fi
 tests_as root "$@" || failed=1
 for user in tare-t-plain tare-t-subids; do
     id "$user" >/dev/null || exit
