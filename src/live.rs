@@ -147,7 +147,7 @@ impl Live {
     }
 
     pub(crate) fn memory_peak(&self) -> Option<u64> {
-        self.cgroup.usage().memory_peak
+        self.cgroup.memory_peak()
     }
 }
 
@@ -187,7 +187,7 @@ impl Live {
         let hostname = spec.hostname.clone().unwrap_or_else(|| short_name(&name));
         let ordinary = spawner.ids().ordinary();
         let caps = CapSet::of(&spec.security)?.available(ordinary)?;
-        let filter = seccomp::programs(&spec.security, caps, &store.runtime().seccomp)?;
+        let filter = seccomp::program(&spec.security, caps, &store.runtime().seccomp)?;
         let scratch = match backend.on_disk(spec.write) {
             true => Some(store.images().scratch()?),
             false => None,

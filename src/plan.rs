@@ -21,7 +21,7 @@ use crate::parts::seccomp::Compiled;
 use crate::parts::{devices, rlimit, sysctl};
 use crate::spec::{ByteSize, Network, Spec, UserNamespace, Write};
 use crate::tree::{Backend, Lower, Mounted, Request};
-use crate::wire::{Confine, Field as _, ListBuf, Op, Open};
+use crate::wire::{Confine, ListBuf, Op, Open};
 
 const CLONE_NEWNS: u64 = 0x0002_0000;
 const CLONE_NEWCGROUP: u32 = 0x0200_0000;
@@ -156,7 +156,7 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
         caps: needs.caps.bits(),
         init_caps: init_caps(needs, ordinary)?,
         no_new_privs: spec.security.no_new_privs(),
-        seccomp: encode(needs.seccomp),
+        seccomp: needs.seccomp.map(Compiled::bytes).unwrap_or_default(),
         rlimits: rlimit::encode(&spec.limits),
         no_setgroups: *ids == Ids::Single,
         single_id: *ids == Ids::Single,
@@ -300,15 +300,6 @@ fn fill(
     mounts::callers(ops, root, stage, spec, ordinary)?;
     mounts::restrict(ops, root, dev, stage, spec)?;
     Ok([pts, dev, kernel.proc])
-}
-
-/// The programs as the wire carries them, each behind its length.
-fn encode(seccomp: Option<&Compiled>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for program in seccomp.into_iter().flat_map(Compiled::bytes) {
-        program.as_slice().put(&mut bytes);
-    }
-    bytes
 }
 
 fn name(text: &str) -> CString {

@@ -14,17 +14,20 @@ use crate::wire::{self, Confine, Reader, Run};
 
 type Outcome<T> = core::result::Result<T, (u32, Errno)>;
 
-/// Memory that every start uses again: the child's stack and the argument vectors.
+/// Memory that every start uses again: the child's stack, the argument vectors, and what the child reads of
+/// the sandbox's users and groups.
 pub(crate) struct Parts {
     stack: Mapping,
     words: Words,
+    users: Mapping,
     /// The caller's limit of descriptors; this process has a higher one.
     files: [u64; 2],
 }
 
 impl Parts {
     pub(crate) fn new(files: [u64; 2]) -> Result<Self> {
-        Ok(Self { stack: Mapping::anonymous(128 << 10)?, words: Words::default(), files })
+        let [stack, users] = [Mapping::anonymous(128 << 10)?, Mapping::anonymous(128 << 10)?];
+        Ok(Self { stack, words: Words::default(), users, files })
     }
 }
 
@@ -51,6 +54,7 @@ struct Launch<'a> {
     /// A cgroup to join, where it could not be born there.
     join: Option<i32>,
     words: &'a mut Words,
+    users: &'a mut [u8],
     files: &'a [u64; 2],
     failed: Option<(u32, Errno)>,
 }
@@ -65,7 +69,7 @@ pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], dirs: (i3
         0 => None,
         _ => Some(open_terminal(run, dirs).map_err(|e| (wire::AT_TERMINAL, e))?),
     };
-    let Parts { stack, words, files } = parts;
+    let Parts { stack, words, users, files } = parts;
     words.fill(run).map_err(|e| (wire::AT_EXEC, e))?;
     let mut pidfd = -1i32;
     let mut args = CloneArgs {
@@ -81,7 +85,8 @@ pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], dirs: (i3
     let slave = terminal.as_ref().map(|(_, slave)| slave);
     let own = run.timeout_ms.saturating_mul(1_000_000);
     let limit = if own == 0 { START_NS } else { own.min(START_NS) };
-    let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, files, failed: None };
+    let users = users.bytes_mut();
+    let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, users, files, failed: None };
     let mut started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, limit);
     if matches!(started, Err(Errno::NOSYS)) && args.flags & CLONE_INTO_CGROUP != 0 {
         // clone3 is older than our floor, but an outer filter may hide it.
@@ -125,8 +130,10 @@ impl Launch<'_> {
             // TIOCSCTTY
             sys!(nr::IOCTL, 0, 0x540e, 0).map_err(at(wire::AT_SESSION))?;
         }
-        enter_dir(self.run.cwd).map_err(at(wire::AT_CWD))?;
-        let identity = user::find(self.run.user).map_err(at(wire::AT_USER))?;
+        let root = sys::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0).map_err(at(wire::AT_CWD))?;
+        enter_dir(&root, self.run.cwd).map_err(at(wire::AT_CWD))?;
+        let identity = user::find(root.0, self.run.user, self.users).map_err(at(wire::AT_USER))?;
+        drop(root);
         if self.run.flags & wire::ADD_HOME != 0 {
             self.words.set_home(identity.home()).map_err(at(wire::AT_USER))?;
         }
@@ -159,7 +166,7 @@ impl Launch<'_> {
         let numbers = self.run.fds.as_chunks::<4>().0;
         let wanted = |n: usize| u32::from_ne_bytes(numbers[n]) as i32;
         let above = (0..numbers.len()).map(wanted).max().unwrap_or(2).max(2) + 1;
-        // First out of each other's way, then into place.
+        // First out of each other's way, where they are in it, then into place.
         let mut high = [-1i32; crate::wire::MAX_FDS];
         for (n, high) in high.iter_mut().enumerate().take(3 + numbers.len()) {
             let from = match (n, self.terminal) {
@@ -167,7 +174,8 @@ impl Launch<'_> {
                 (0..3, None) => self.fds[n + 1],
                 _ => self.fds[skip + n - 3],
             };
-            *high = sys::duplicate(own_null(from)?, above)?.keep();
+            let from = own_null(from)?;
+            *high = if from < above { sys::duplicate(from, above)?.keep() } else { from };
         }
         for (n, fd) in high.iter().enumerate().take(3 + numbers.len()) {
             let to = if n < 3 { n as i32 } else { wanted(n - 3) };
@@ -201,23 +209,21 @@ impl Launch<'_> {
         sys::capset(caps, inheritable).map_err(at(wire::AT_CAPS))
     }
 
-    /// Attaches the sandbox's programs.
+    /// Attaches the sandbox's program.
     fn filter(&self) -> Outcome<()> {
-        use wire::Field as _;
         /// seccomp(2)'s `struct sock_fprog`.
         #[repr(C)]
         struct Program {
             len: u16,
             at: *const u8,
         }
-        let mut reader = Reader::new(self.confine.seccomp);
-        while !reader.is_empty() {
-            let code = <&[u8]>::get(&mut reader).ok_or((wire::AT_SECCOMP, Errno::PROTO))?;
-            let program = Program { len: (code.len() / 8) as u16, at: code.as_ptr() };
-            // SECCOMP_SET_MODE_FILTER
-            sys!(nr::SECCOMP, 1, 0, &raw const program).map_err(at(wire::AT_SECCOMP))?;
+        let code = self.confine.seccomp;
+        if code.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let program = Program { len: (code.len() / 8) as u16, at: code.as_ptr() };
+        // SECCOMP_SET_MODE_FILTER
+        sys!(nr::SECCOMP, 1, 0, &raw const program).map(drop).map_err(at(wire::AT_SECCOMP))
     }
 }
 
@@ -242,8 +248,7 @@ fn set_groups(groups: &[u32]) -> Result<()> {
 }
 
 /// Changes into a directory of the root, making it if it is missing; links stay inside, magic ones are refused.
-fn enter_dir(path: &CStr) -> Result<()> {
-    let root = sys::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0)?;
+fn enter_dir(root: &Fd, path: &CStr) -> Result<()> {
     let dir = dir::ensure_dir(root.0, path, false)?;
     sys!(nr::FCHDIR, dir.0).map(drop)
 }

@@ -187,7 +187,7 @@ impl<'a> Resident<'a> {
             self.expire();
             if control {
                 match receive(CONTROL, buffer) {
-                    Ok(Some(request)) => self.answer(&request),
+                    Ok(Some(request)) => self.answer(request),
                     // The host closed the sandbox or is gone: this namespace ends with its process 1.
                     Ok(None) => sys::exit(0),
                     // One malformed message is dropped; its sockets close, which its sender sees.
@@ -197,14 +197,16 @@ impl<'a> Resident<'a> {
         }
     }
 
-    fn answer(&mut self, request: &Request<'_>) {
+    fn answer(&mut self, mut request: Request<'_>) {
         let body = request.body();
         match request.kind {
             wire::RUN_REQUEST => {
                 let status = request.fds.get(0).unwrap_or(-1);
                 let run = Run::get(&mut Reader::new(body)).ok_or((wire::AT_MESSAGE, Errno::PROTO));
-                if let Err((place, errno)) = run.and_then(|run| self.start(&run, request.fds.as_slice())) {
-                    reply(status, &Reply::new(wire::FAILED, place, 0, errno.0), &[]);
+                match run.and_then(|run| self.start(&run, request.fds.as_slice())) {
+                    // The row has them.
+                    Ok(kept) => kept.iter().for_each(|n| drop(request.fds.take(*n))),
+                    Err((place, errno)) => reply(status, &Reply::new(wire::FAILED, place, 0, errno.0), &[]),
                 }
             }
             wire::KILL_REQUEST => {
@@ -217,26 +219,25 @@ impl<'a> Resident<'a> {
         }
     }
 
-    fn start(&mut self, run: &Run<'_>, fds: &[i32]) -> core::result::Result<(), (u32, Errno)> {
+    /// Which of the request's descriptors the command's row keeps comes back.
+    fn start(&mut self, run: &Run<'_>, fds: &[i32]) -> core::result::Result<&'static [usize], (u32, Errno)> {
         let row = self.rows.rows().iter().position(|r| r.pid == 0).ok_or((wire::AT_CLONE, Errno::AGAIN))?;
-        let hold = |n: usize| sys::duplicate(fds.get(n).copied().unwrap_or(-1), SIGNALS + 1);
-        let status = hold(0).map_err(|e| (wire::AT_FDS, e))?;
-        let cgroup = match run.flags & wire::INTO_CGROUP {
-            0 => None,
-            _ => Some(hold(4).map_err(|e| (wire::AT_FDS, e))?),
-        };
         let started = sys::now_ns();
         let done = command::start(run, &self.open.confine, fds, (DEVPTS, DEV), &mut self.parts);
         let child = done?;
-        let cgroup = cgroup.map_or(0, |fd| fd.keep() + 1);
+        // How many descriptors there are, `command::start` has seen to.
+        let (kept, cgroup): (&[usize], _) = match run.flags & wire::INTO_CGROUP {
+            0 => (&[0], 0),
+            _ => (&[0, 4], fds[4] + 1),
+        };
+        let status = fds[0];
         let deadline = if run.timeout_ms == 0 { 0 } else { started.saturating_add(run.timeout_ms.saturating_mul(1_000_000)) };
         let reason = if child.late { wire::BY_TIMEOUT } else { wire::BY_ITSELF };
         self.rows.rows()[row] =
-            Row { pid: child.pid, status: status.keep(), id: run.id, started, deadline, reason, cgroup };
+            Row { pid: child.pid, status, id: run.id, started, deadline, reason, cgroup };
         self.live += 1;
         let mut message = Reply::new(wire::STARTED, 0, 0, 0);
         message.signal = child.pid as u32;
-        let status = self.rows.rows()[row].status;
         let told = match &child.master {
             Some(master) => tell(status, &message, &[child.pidfd.0, master.0]),
             None => tell(status, &message, &[child.pidfd.0]),
@@ -248,7 +249,7 @@ impl<'a> Resident<'a> {
             row.status = -1;
             end_tree(row);
         }
-        Ok(())
+        Ok(kept)
     }
 
     fn kill(&mut self, kill: &Kill) {

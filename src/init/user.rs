@@ -8,16 +8,17 @@ use core::ffi::CStr;
 
 use crate::dir;
 use crate::passwd::{self, Refused};
-use crate::sys::{self, AT_FDCWD, Errno, Mapping, O_DIRECTORY, O_NONBLOCK, O_PATH, O_RDONLY, Result, S_IFREG};
+use crate::sys::{self, Errno, Fd, Mapping, O_NONBLOCK, O_RDONLY, Result, S_IFREG};
 
 pub(crate) use crate::passwd::Identity;
 
 /// Largest file that is read, as other engines do.
 const LARGEST: usize = 10 << 20;
 
-/// Looks `USER[:GROUP]` up; empty is 0:0.
-pub(crate) fn find(text: &CStr) -> Result<Identity> {
-    let (passwd, group) = (file(c"etc/passwd")?, file(c"etc/group")?);
+/// Looks `USER[:GROUP]` up in the files below `root`; empty is 0:0. `room` is memory to read into.
+pub(crate) fn find(root: i32, text: &CStr, room: &mut [u8]) -> Result<Identity> {
+    let (first, second) = room.split_at_mut(room.len() / 2);
+    let (passwd, group) = (file(root, c"etc/passwd", first)?, file(root, c"etc/group", second)?);
     passwd::identify(text.to_bytes(), passwd.bytes(), group.bytes()).map_err(|refused| match refused {
         Refused::Unknown => Errno::NOENT,
         Refused::Malformed => Errno::INVAL,
@@ -25,11 +26,25 @@ pub(crate) fn find(text: &CStr) -> Result<Identity> {
     })
 }
 
-/// The file's bytes; a missing file is an empty one.
-fn file(path: &CStr) -> Result<Mapping> {
-    let root = sys::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0)?;
-    let file = match dir::open(root.0, path, O_RDONLY | O_NONBLOCK | sys::O_NOCTTY, false) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Mapping::default()),
+/// A file's bytes: in the memory that was given, or in more if they do not fit.
+enum Text<'a> {
+    Given(&'a [u8]),
+    Own(Mapping, usize),
+}
+
+impl Text<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Given(bytes) => bytes,
+            Self::Own(mapping, len) => &mapping.bytes()[..*len],
+        }
+    }
+}
+
+/// Reads a file; a missing one is an empty one.
+fn file<'a>(root: i32, path: &CStr, room: &'a mut [u8]) -> Result<Text<'a>> {
+    let file = match dir::open(root, path, O_RDONLY | O_NONBLOCK | sys::O_NOCTTY, false) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Text::Given(&[])),
         other => other?,
     };
     let stat = sys::fstatat(file.0, c"")?;
@@ -40,14 +55,23 @@ fn file(path: &CStr) -> Result<Mapping> {
     if size > LARGEST {
         return Err(Errno(27));
     }
+    if size <= room.len() {
+        let len = fill(&file, &mut room[..size])?;
+        return Ok(Text::Given(&room[..len]));
+    }
     let mut memory = Mapping::anonymous(size)?;
+    let len = fill(&file, memory.bytes_mut())?;
+    Ok(Text::Own(memory, len))
+}
+
+/// Read, not mapped: a file that shrinks under a mapping kills its reader.
+fn fill(file: &Fd, into: &mut [u8]) -> Result<usize> {
     let mut at = 0;
-    // Read, not mapped: a file that shrinks under a mapping kills its reader.
-    while at < size {
-        match sys::read(file.0, &mut memory.bytes_mut()[at..size])? {
+    while at < into.len() {
+        match sys::read(file.0, &mut into[at..])? {
             0 => break,
             n => at += n,
         }
     }
-    Ok(memory)
+    Ok(at)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The system call filter: a profile and capabilities in, BPF programs out.
+//! The system call filter: a profile and capabilities in, a BPF program out.
 #![forbid(unsafe_code)]
 
 mod action;
@@ -27,13 +27,10 @@ use crate::spec::{Profile as Start, Seccomp, Security};
 use policy::Policy;
 use profile::Profile;
 
-/// What a sandbox's filter is made of.
+/// A sandbox's filter.
 #[derive(Debug)]
 pub(crate) struct Compiled {
-    /// To be attached in this order, each by one seccomp(2) call. The tree is
-    /// the last: the programs before it allow whatever they are not about, so
-    /// that attaching the next one is not itself refused.
-    pub(crate) programs: Vec<Vec<sock_filter>>,
+    pub(crate) program: Vec<sock_filter>,
 }
 
 impl Compiled {
@@ -43,22 +40,19 @@ impl Compiled {
             Seccomp::Default | Seccomp::Off => default::profile(),
         };
         let policy = Policy::of(&profile, caps, kernel()?);
-        let mut programs = arguments::compile(&policy)?;
-        programs.push(tree::compile(&policy));
-        Ok(Self { programs })
+        let program = tree::compile(&policy)?;
+        Ok(Self { program })
     }
 
-    /// The programs as arrays of the kernel's `struct sock_filter`, in the
+    /// The program as an array of the kernel's `struct sock_filter`, in the
     /// machine's byte order.
-    pub(crate) fn bytes(&self) -> impl Iterator<Item = Vec<u8>> {
-        self.programs.iter().map(|program| {
-            let instructions = program.iter().flat_map(|i| {
-                let [c0, c1] = i.code.to_ne_bytes();
-                let [k0, k1, k2, k3] = i.k.to_ne_bytes();
-                [c0, c1, i.jt, i.jf, k0, k1, k2, k3]
-            });
-            instructions.collect()
-        })
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let instructions = self.program.iter().flat_map(|i| {
+            let [c0, c1] = i.code.to_ne_bytes();
+            let [k0, k1, k2, k3] = i.k.to_ne_bytes();
+            [c0, c1, i.jt, i.jf, k0, k1, k2, k3]
+        });
+        instructions.collect()
     }
 }
 
@@ -106,7 +100,7 @@ impl SeccompCache {
 ///
 /// # Errors
 /// [`Kind::Invalid`] says what is wrong with a custom profile.
-pub(crate) fn programs(
+pub(crate) fn program(
     security: &Security,
     caps: CapSet,
     cache: &SeccompCache,

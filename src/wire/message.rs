@@ -110,7 +110,7 @@ record! {
         caps: u64,
         /// 1: no_new_privs.
         no_new_privs: u32,
-        /// Seccomp programs, attached in order: u32 number of instructions, then the instructions.
+        /// The seccomp program's instructions; none, no program.
         seccomp: &'a [u8],
         /// Resource limits: u32 resource, u64 soft, u64 hard, each.
         rlimits: &'a [u8],

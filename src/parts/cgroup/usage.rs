@@ -32,17 +32,25 @@ impl Cgroup {
     pub(crate) fn usage(&self) -> Usage {
         let (cpu_user, cpu_system) = self.cpu_time();
         let (io_read, io_written) = self.io_bytes();
-        let peak = |v1, v1_file, v2_file| match self.v1_node(v1) {
-            Some(node) => node.number(v1_file),
-            None => self.v2.as_ref()?.number(v2_file),
-        };
         Usage {
-            memory_peak: peak("memory", "memory.max_usage_in_bytes", "memory.peak"),
+            memory_peak: self.memory_peak(),
             cpu_user,
             cpu_system,
             io_read,
             io_written,
-            pids_peak: peak("pids", "pids.peak", "pids.peak"),
+            pids_peak: self.peak("pids", "pids.peak", "pids.peak"),
+        }
+    }
+
+    /// [`Usage::memory_peak`] alone.
+    pub(crate) fn memory_peak(&self) -> Option<u64> {
+        self.peak("memory", "memory.max_usage_in_bytes", "memory.peak")
+    }
+
+    fn peak(&self, v1: &str, v1_file: &str, v2_file: &str) -> Option<u64> {
+        match self.v1_node(v1) {
+            Some(node) => node.number(v1_file),
+            None => self.v2.as_ref()?.number(v2_file),
         }
     }
 

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::action::Action;
-use super::interpreter::{Data, verdict};
+use super::interpreter::{Data, run};
 use super::policy::Policy;
 use super::profile::{Condition, Operator};
 use super::tree::AUDIT_ARCH_X86_64;
@@ -23,13 +23,8 @@ pub(crate) fn seccomp(data: &[u8]) {
         let Ok(compiled) = Compiled::of(&Seccomp::Custom(json.clone()), caps) else {
             continue;
         };
-        for program in &compiled.programs {
-            assert!(
-                program.len() <= PROGRAM_MAX,
-                "{} instructions",
-                program.len()
-            );
-        }
+        let length = compiled.program.len();
+        assert!(length <= PROGRAM_MAX, "{length} instructions");
         let policy = Policy::of(&profile, caps, kernel().expect("a version"));
         let numbers = policy
             .calls
@@ -38,7 +33,7 @@ pub(crate) fn seccomp(data: &[u8]) {
         for number in numbers.chain([0, 500, u32::MAX]) {
             for args in arguments(&policy, number) {
                 let arch = AUDIT_ARCH_X86_64;
-                let found = verdict(&compiled.programs, &Data { number, arch, args });
+                let found = run(&compiled.program, &Data { number, arch, args });
                 let expected = answer(&policy, number, &args);
                 assert!(
                     expected.contains(&found),

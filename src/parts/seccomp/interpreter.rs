@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Runs filter programs as the kernel does, for the tests.
+//! Runs a filter program as the kernel does, for the tests.
 #![forbid(unsafe_code)]
 
 use libc::sock_filter;
@@ -12,23 +12,7 @@ pub(super) struct Data {
     pub(super) args: [u64; 6],
 }
 
-/// The verdict of all programs together: the most restrictive action wins, and
-/// of equal ones that of the program attached last.
-pub(super) fn verdict(programs: &[Vec<sock_filter>], data: &Data) -> u32 {
-    let verdicts = programs.iter().rev().map(|program| run(program, data));
-    verdicts.reduce(stricter).expect("there is a program")
-}
-
-/// The kernel's order compares the action's bits as a signed number.
-fn stricter(first: u32, second: u32) -> u32 {
-    let order = |value: u32| (value & libc::SECCOMP_RET_ACTION_FULL).cast_signed();
-    match order(second) < order(first) {
-        true => second,
-        false => first,
-    }
-}
-
-/// Runs one program.
+/// Runs a program.
 ///
 /// # Panics
 /// On any instruction that the kernel cannot emulate when it is attached, on a

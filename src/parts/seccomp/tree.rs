@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The program that answers by call number alone: a balanced tree of ranges.
+//! The program: a tree of ranges of call numbers, and behind it what answers by arguments.
 //!
-//! It uses only the instructions that the kernel can emulate when a filter is
+//! The tree uses only the instructions that the kernel can emulate when a filter is
 //! attached (`seccomp_is_const_allow`, since 5.11), so allowed calls cost a bit
 //! test and attaching costs the tree's depth, not its length, per number.
 #![forbid(unsafe_code)]
@@ -11,7 +11,9 @@ use libc::{seccomp_data, sock_filter};
 use std::mem::offset_of;
 
 use super::action::Action;
+use super::arguments;
 use super::policy::{Call, Policy};
+use crate::error::{Error, Kind, Result};
 
 /// `AUDIT_ARCH_X86_64` of `linux/audit.h`: the machine, 64 bits, little endian.
 pub(super) const AUDIT_ARCH_X86_64: u32 = 62 | 0x8000_0000 | 0x4000_0000;
@@ -19,13 +21,25 @@ pub(super) const AUDIT_ARCH_X86_64: u32 = 62 | 0x8000_0000 | 0x4000_0000;
 /// Set in the numbers of the x32 ABI.
 pub(super) const X32_BIT: u32 = 0x4000_0000;
 
-/// Compiles everything in `policy` that does not depend on arguments. Calls
-/// whose rules have conditions get what holds without them, or `ALLOW` where
-/// the argument programs decide alone.
+/// Instructions of a program at most: the kernel's `BPF_MAXINSNS`.
+const LONGEST: usize = 4096;
+
+/// What a range of numbers gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaf {
+    Answer(Action),
+    /// What the nth block of instructions behind the tree says.
+    Block(usize),
+}
+
+/// Compiles `policy`.
 ///
 /// The machine's other ABIs, i386 and x32, answer `ENOSYS` to every call:
 /// their own tables of names and numbers are a second way into the kernel.
-pub(super) fn compile(policy: &Policy) -> Vec<sock_filter> {
+///
+/// # Errors
+/// [`Kind::Invalid`] if there are more conditions than a program can hold.
+pub(super) fn compile(policy: &Policy) -> Result<Vec<sock_filter>> {
     let mut code = vec![
         statement(
             BPF_LD | BPF_W | BPF_ABS,
@@ -38,42 +52,77 @@ pub(super) fn compile(policy: &Policy) -> Vec<sock_filter> {
             offset_of!(seccomp_data, nr) as u32,
         ),
     ];
-    code.extend(branch(&ranges(policy)));
-    code
+    let mut blocks = Vec::new();
+    code.extend(branch(&ranges(policy, &mut blocks)));
+    let tree = code.len();
+    let mut starts = Vec::new();
+    for block in blocks {
+        starts.push(code.len());
+        code.extend(block);
+    }
+    for (after, instruction) in (1..=tree).zip(&mut code) {
+        if instruction.jt == TO_BLOCK && instruction.code == TO_BLOCK_CODE {
+            let distance = starts[instruction.k as usize] - after;
+            *instruction = statement(BPF_JMP | BPF_JA, distance as u32);
+        }
+    }
+    if code.len() > LONGEST {
+        let why = format!(
+            "{} instructions, and the kernel takes {LONGEST}",
+            code.len()
+        );
+        return Err(Error::new(Kind::Invalid, "compile seccomp profile", why)
+            .with_cure("fewer rules with args in security.seccomp"));
+    }
+    Ok(code)
 }
 
-/// The answers, each with the first number that gets it.
-fn ranges(policy: &Policy) -> Vec<(u32, Action)> {
+/// The leaves, each with the first number that gets it; blocks are added to `blocks`.
+fn ranges(policy: &Policy, blocks: &mut Vec<Vec<sock_filter>>) -> Vec<(u32, Leaf)> {
     let mut ranges = Vec::new();
-    let mut push = |start, action| match ranges.last() {
-        Some((_, last)) if *last == action => {}
-        _ => ranges.push((start, action)),
+    let mut push = |start, leaf| match ranges.last() {
+        Some((_, last)) if *last == leaf => {}
+        _ => ranges.push((start, leaf)),
     };
     let end = policy.calls.keys().next_back().map_or(0, |last| last + 1);
     for number in 0..end {
-        push(number, answer_for(policy, policy.calls.get(&number)));
+        let leaf = match policy.calls.get(&number) {
+            Some(call) if !call.conditional.is_empty() => block(policy, call, blocks),
+            Some(call) => Leaf::Answer(call.always.unwrap_or(policy.default)),
+            None => Leaf::Answer(policy.default),
+        };
+        push(number, leaf);
     }
     match policy.newest {
-        Some(newest) => push(newest + 1, Action::ENOSYS),
-        None => push(end, policy.default),
+        Some(newest) => push(newest + 1, Leaf::Answer(Action::ENOSYS)),
+        None => push(end, Leaf::Answer(policy.default)),
     }
-    push(X32_BIT, Action::ENOSYS);
+    push(X32_BIT, Leaf::Answer(Action::ENOSYS));
     ranges
 }
 
-fn answer_for(policy: &Policy, call: Option<&Call>) -> Action {
-    match call {
-        Some(call) if !call.conditional.is_empty() => call.always.unwrap_or(Action::Allow),
-        Some(call) => call.always.unwrap_or(policy.default),
-        None => policy.default,
-    }
+/// Calls with the same rules share a block.
+fn block(policy: &Policy, call: &Call, blocks: &mut Vec<Vec<sock_filter>>) -> Leaf {
+    let new = arguments::compile(call, policy.default);
+    let known = blocks.iter().position(|block| *block == new);
+    Leaf::Block(known.unwrap_or_else(|| {
+        blocks.push(new);
+        blocks.len() - 1
+    }))
 }
+
+/// A little more than there are calls.
+const CALLS: u32 = 512;
+
+/// Marks, in an unconditional jump, that `k` is the number of a block and not yet a distance.
+const TO_BLOCK: u8 = 1;
+const TO_BLOCK_CODE: u16 = (BPF_JMP | BPF_JA) as u16;
 
 /// The most ranges whose returns can be shared: with one fewer jumps and at most
 /// as many returns, every jump stays within the 255 instructions it can reach.
 const SHARING: usize = 128;
 
-fn branch(ranges: &[(u32, Action)]) -> Vec<sock_filter> {
+fn branch(ranges: &[(u32, Leaf)]) -> Vec<sock_filter> {
     if ranges.len() <= SHARING {
         return Cluster::compile(ranges);
     }
@@ -93,64 +142,77 @@ fn branch(ranges: &[(u32, Action)]) -> Vec<sock_filter> {
 struct Cluster {
     code: Vec<sock_filter>,
     jumps: usize,
-    answers: Vec<Action>,
+    leaves: Vec<Leaf>,
 }
 
 impl Cluster {
-    fn compile(ranges: &[(u32, Action)]) -> Vec<sock_filter> {
-        let mut answers = Vec::new();
-        for (_, action) in ranges {
-            if !answers.contains(action) {
-                answers.push(*action);
+    fn compile(ranges: &[(u32, Leaf)]) -> Vec<sock_filter> {
+        let mut leaves = Vec::new();
+        for (_, leaf) in ranges {
+            if !leaves.contains(leaf) {
+                leaves.push(*leaf);
             }
         }
         let mut cluster = Self {
             code: Vec::new(),
             jumps: ranges.len() - 1,
-            answers,
+            leaves,
         };
-        cluster.push(ranges);
-        let returns = cluster.answers.iter().map(|action| answer(*action));
-        cluster.code.extend(returns);
+        cluster.push(ranges, CALLS);
+        let ends = cluster.leaves.iter().map(|leaf| match *leaf {
+            Leaf::Answer(action) => answer(action),
+            // Where it is will be known when all of the tree is.
+            Leaf::Block(n) => instruction(BPF_JMP | BPF_JA, n as u32, TO_BLOCK, 0),
+        });
+        cluster.code.extend(ends);
         cluster.code
     }
 
-    /// Appends the jumps among `ranges`; there is one between any two of them.
-    fn push(&mut self, ranges: &[(u32, Action)]) {
+    /// Appends the jumps among `ranges`, which reach to `end`; there is one between any two of them.
+    fn push(&mut self, ranges: &[(u32, Leaf)], end: u32) {
         if ranges.len() < 2 {
             return;
         }
-        let (low, high) = ranges.split_at(ranges.len() / 2);
+        let (low, high) = ranges.split_at(middle(ranges, end));
         let after = self.code.len() + 1;
         let yes = self.target(high, after + low.len() - 1) - after;
         let no = self.target(low, after) - after;
         let reach = |distance| u8::try_from(distance).expect("a cluster is within reach");
         let next = jump(BPF_JGE, high[0].0, reach(yes), reach(no));
         self.code.push(next);
-        self.push(low);
-        self.push(high);
+        self.push(low, high[0].0);
+        self.push(high, end);
     }
 
     /// Where `ranges` are decided: at their own jumps, which begin at `at`, or at
     /// a return if there is but one.
-    fn target(&self, ranges: &[(u32, Action)], at: usize) -> usize {
+    fn target(&self, ranges: &[(u32, Leaf)], at: usize) -> usize {
         let [(_, only)] = ranges else {
             return at;
         };
-        let answer = self.answers.iter().position(|answer| answer == only);
-        self.jumps + answer.expect("the answers were collected from the ranges")
+        let leaf = self.leaves.iter().position(|leaf| leaf == only);
+        self.jumps + leaf.expect("the leaves were collected from the ranges")
     }
 }
 
-fn answer(action: Action) -> sock_filter {
+/// Where to split at least two ranges, which reach to `end`, so that about as many numbers are on both sides: the
+/// kernel walks the tree once for each number.
+fn middle(ranges: &[(u32, Leaf)], end: u32) -> usize {
+    let first = ranges[0].0;
+    let half = first + end.saturating_sub(first) / 2;
+    let nearest = (1..ranges.len()).min_by_key(|n| ranges[*n].0.abs_diff(half));
+    nearest.expect("there are two ranges")
+}
+
+pub(super) fn answer(action: Action) -> sock_filter {
     statement(BPF_RET | BPF_K, action.value())
 }
 
-fn statement(code: u32, k: u32) -> sock_filter {
+pub(super) fn statement(code: u32, k: u32) -> sock_filter {
     instruction(code, k, 0, 0)
 }
 
-fn jump(condition: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
+pub(super) fn jump(condition: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
     instruction(BPF_JMP | condition | BPF_K, k, jt, jf)
 }
 

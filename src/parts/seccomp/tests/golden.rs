@@ -4,7 +4,7 @@
 
 use super::docker::Docker;
 use super::*;
-use interpreter::{is_constantly_allowed, run};
+use interpreter::is_constantly_allowed;
 use tree::X32_BIT;
 
 /// Where this library means to differ from Docker's JSON, and why.
@@ -72,7 +72,7 @@ fn seccomp_default_gives_dockers_verdicts() {
                 Some((verdict, _)) => verdict,
                 None => docker.verdict(name, &data.args, caps),
             };
-            let ours = verdict(&compiled.programs, data);
+            let ours = run(&compiled.program, data);
             assert_eq!(ours, expected, "{name:?} {data:x?} {:?}", caps.names());
         });
     }
@@ -84,7 +84,7 @@ fn seccomp_dockers_json_compiles_to_the_same_programs() {
     for caps in capability_sets(&docker) {
         let ours = Compiled::of(&Seccomp::Default, caps).unwrap();
         let theirs = Compiled::of(&Seccomp::Custom(docker.json().clone()), caps).unwrap();
-        assert!(ours.bytes().eq(theirs.bytes()), "{:?}", caps.names());
+        assert_eq!(ours.bytes(), theirs.bytes(), "{:?}", caps.names());
     }
 }
 
@@ -94,7 +94,7 @@ fn seccomp_answers_follow_the_capabilities() {
     let open = |caps: &[caps::Capability], name| {
         let caps = caps.iter().copied().collect();
         let compiled = Compiled::of(&Seccomp::Default, caps).unwrap();
-        verdict(&compiled.programs, &native(number(name), [0; 6]))
+        run(&compiled.program, &native(number(name), [0; 6]))
     };
     let admin = [caps::Capability::CAP_SYS_ADMIN];
     assert_eq!(open(&[], "mount"), EPERM);
@@ -121,27 +121,10 @@ fn seccomp_tree_is_known_to_the_kernel_at_attach() {
     let by_arguments = ["clone", "socket", "personality"];
     for (name, n) in table::calls() {
         let data = native(n, [0; 6]);
-        let constant = compiled
-            .programs
-            .iter()
-            .all(|p| is_constantly_allowed(p, &data));
+        let constant = is_constantly_allowed(&compiled.program, &data);
         let expected = n <= docker.newest
             && docker.verdict(Some(name), &data.args, caps) == ALLOW
             && !by_arguments.contains(&name);
         assert_eq!(constant, expected, "{name}");
     }
-}
-
-#[test]
-fn seccomp_argument_program_leaves_other_abis_to_the_tree() {
-    let compiled = Compiled::of(&Seccomp::Default, CapSet::EMPTY).unwrap();
-    let [arguments, _tree] = &compiled.programs[..] else {
-        panic!("two programs");
-    };
-    let data = Data {
-        arch: AUDIT_ARCH_I386,
-        ..native(1, [0; 6])
-    };
-    assert_eq!(run(arguments, &data), ALLOW);
-    assert_eq!(verdict(&compiled.programs, &data), ENOSYS);
 }

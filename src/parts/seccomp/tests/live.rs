@@ -27,16 +27,14 @@ fn docker_caps() -> CapSet {
 
 /// Attaches `compiled` to the calling thread, for good.
 fn attach(compiled: &Compiled) {
-    for program in &compiled.programs {
-        let convert = |i: &sock_filter| seccompiler::sock_filter {
-            code: i.code,
-            jt: i.jt,
-            jf: i.jf,
-            k: i.k,
-        };
-        let program: Vec<_> = program.iter().map(convert).collect();
-        seccompiler::apply_filter(&program).unwrap();
-    }
+    let convert = |i: &sock_filter| seccompiler::sock_filter {
+        code: i.code,
+        jt: i.jt,
+        jf: i.jf,
+        k: i.k,
+    };
+    let program: Vec<_> = compiled.program.iter().map(convert).collect();
+    seccompiler::apply_filter(&program).unwrap();
 }
 
 /// Builds the probe with the linker's driver, which every Rust toolchain needs anyway.
@@ -133,22 +131,19 @@ fn seccomp_allowed_calls_reach_the_kernel() {
 #[expect(clippy::print_stderr, reason = "figures are what it is for")]
 fn seccomp_attach_cost() {
     let security = Security::default();
-    let Compiled { programs } = Compiled::of(&security.seccomp, docker_caps()).unwrap();
+    let whole = Compiled::of(&security.seccomp, docker_caps()).unwrap();
     let one = vec![sock_filter {
         code: 0x06,
         jt: 0,
         jf: 0,
         k: ALLOW,
     }];
-    let sets = [
-        ("one instruction", vec![one]),
-        ("argument program", programs[..1].to_vec()),
-        ("tree", programs[1..].to_vec()),
-        ("both", programs),
-    ];
-    for (name, programs) in sets {
-        let instructions: usize = programs.iter().map(Vec::len).sum();
-        let compiled = Arc::new(Compiled { programs });
+    for (name, compiled) in [
+        ("one instruction", Compiled { program: one }),
+        ("the program", whole),
+    ] {
+        let instructions = compiled.program.len();
+        let compiled = Arc::new(compiled);
         let mut costs: Vec<_> = (0..400).map(|_| cost_of(&compiled)).collect();
         costs.sort_unstable();
         eprintln!(
