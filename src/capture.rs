@@ -25,6 +25,10 @@ pub struct Output {
     pub stderr: Vec<u8>,
 }
 
+/// Bytes that are read at once: at first, and of a stream that has more.
+const FIRST: usize = 4 << 10;
+const LARGEST: usize = 64 << 10;
+
 /// One stream being read.
 #[derive(Debug)]
 struct Stream {
@@ -46,18 +50,23 @@ impl Stream {
     }
 
     /// Reads what is there, at most `room` bytes and one more; true if that many were.
-    fn drain(&mut self, room: u64, chunk: &mut [u8]) -> Result<bool> {
+    fn drain(&mut self, room: u64, chunk: &mut Vec<u8>) -> Result<bool> {
         let limit = usize::try_from(room).unwrap_or(usize::MAX);
         let mut taken = 0;
         while let Some(fd) = &self.fd {
             match read(fd, chunk) {
                 Ok(0) => self.fd = None,
                 Ok(n) => {
+                    let full = n == chunk.len();
                     let fits = n.min(limit - taken);
                     self.bytes.extend_from_slice(&chunk[..fits]);
                     taken += fits;
                     if fits < n {
                         return Ok(true);
+                    }
+                    if full {
+                        // There is more to come than fits into the first piece.
+                        chunk.resize(LARGEST, 0);
                     }
                 }
                 Err(Errno::EAGAIN) => return Ok(false),
@@ -122,7 +131,7 @@ impl Capture {
     ) -> Result<Self> {
         Ok(Self {
             streams: [Stream::new(stdout)?, Stream::new(stderr)?],
-            chunk: vec![0u8; 64 << 10],
+            chunk: vec![0u8; FIRST],
             over: false,
             limit: process.limit,
         })

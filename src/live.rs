@@ -37,6 +37,8 @@ pub(crate) struct Live {
     pub(crate) backend: &'static str,
     pub(crate) caps: CapSet,
     pub(crate) seccomp: bool,
+    /// Whether `limits.memory` is set: what it takes is asked for only then.
+    pub(crate) counts_memory: bool,
     /// Number of the next command.
     pub(crate) commands: AtomicU64,
     /// Cgroups of commands that have ended and left something inside.
@@ -143,11 +145,17 @@ impl Live {
 
     /// Deaths for want of memory so far.
     pub(crate) fn oom_kills(&self) -> u64 {
-        self.cgroup.oom_kills().unwrap_or(0)
+        match self.counts_memory {
+            true => self.cgroup.oom_kills().unwrap_or(0),
+            false => 0,
+        }
     }
 
     pub(crate) fn memory_peak(&self) -> Option<u64> {
-        self.cgroup.memory_peak()
+        match self.counts_memory {
+            true => self.cgroup.memory_peak(),
+            false => None,
+        }
     }
 }
 
@@ -234,6 +242,7 @@ impl Live {
             backend: backend.name(),
             caps,
             seccomp: filter.is_some(),
+            counts_memory: spec.limits.memory.is_some(),
             commands: AtomicU64::new(1),
             retired: Mutex::default(),
             ended: AtomicBool::new(false),

@@ -211,6 +211,44 @@ func TestManyGoroutinesShareASandbox(t *testing.T) {
 	all.Wait()
 }
 
+// Goroutines that are locked to their threads and end so: the threads end with them, also those that opened what others
+// use.
+func TestThreadsThatEndTakeNothingWithThem(t *testing.T) {
+	store := tare.Store(t.TempDir())
+	opened := make(chan *tare.Sandbox)
+	const openers = 8
+	for i := 0; i < openers; i++ {
+		go func() {
+			runtime.LockOSThread()
+			sb, err := tare.Open(context.Background(), "host", store)
+			if err != nil {
+				t.Errorf("open: %v", err)
+			}
+			opened <- sb
+		}()
+	}
+	var all sync.WaitGroup
+	for i := 0; i < openers; i++ {
+		sb := <-opened
+		if sb == nil {
+			continue
+		}
+		defer sb.Close()
+		for j := 0; j < 4; j++ {
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				runtime.LockOSThread()
+				runtime.GC()
+				if out, err := sb.Command("echo", "x").Output(); err != nil || string(out) != "x\n" {
+					t.Errorf("%q, %v", out, err)
+				}
+			}()
+		}
+	}
+	all.Wait()
+}
+
 func TestNothingIsLeft(t *testing.T) {
 	count := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")

@@ -96,22 +96,29 @@ def test_interrupt_stops_an_import(images: Path, tmp_path: Path) -> None:
     assert said == "interrupted []\n" and took < 10
 
 
-def test_interrupt_of_pytest_leaves_nothing(store: tare.Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fixture", "opened"),
+    [("", 'tare.Sandbox("busybox")'), ("sandbox", "contextlib.nullcontext(sandbox)")],
+    ids=["with", "fixture"],
+)
+def test_interrupt_of_pytest_leaves_nothing(
+    store: tare.Store, tmp_path: Path, fixture: str, opened: str
+) -> None:
     (tmp_path / "test_it.py").write_text(
-        """if True:
-        import os, tare
-        def test_it():
-            with tare.Sandbox("busybox") as sb:
+        f"""if True:
+        import contextlib, os, tare
+        def test_it({fixture}):
+            with {opened} as sb:
                 pid = sb.popen(["sleep", "60"]).pid
                 with open(os.environ["READY"] + ".new", "w") as file:
-                    file.write(f"{pid} {sb.effective()['name']}")
+                    file.write(f"{{pid}} {{sb.effective()['name']}}")
                 os.rename(file.name, os.environ["READY"])
                 sb.run(["sleep", "61"])
         """
     )
     ready = tmp_path / "ready"
     child = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--tare-image=busybox", str(tmp_path)],
         env={**os.environ, "READY": str(ready)},
         stdout=subprocess.PIPE,
         text=True,
@@ -124,5 +131,6 @@ def test_interrupt_of_pytest_leaves_nothing(store: tare.Store, tmp_path: Path) -
     child.send_signal(signal.SIGINT)
     said = child.communicate(timeout=LONG)[0]
     assert "KeyboardInterrupt" in said and child.returncode == 2
-    pid = ready.read_text().split()[0]
+    pid, name = ready.read_text().split()
     assert not os.path.exists(f"/proc/{pid}/root/bin")
+    assert name not in os.listdir(f"{store.path}/scratch")
