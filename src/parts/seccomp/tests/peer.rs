@@ -33,7 +33,7 @@ fn of_seccompiler(conditions: &[(u8, Operator, u64)]) -> Vec<sock_filter> {
     let rules = [(i64::from(number("dup")), vec![rule])].into();
     let (no, yes) = (SeccompAction::Errno(1), SeccompAction::Allow);
     let filter = SeccompFilter::new(rules, no, yes, TargetArch::x86_64).unwrap();
-    let convert = |i: &seccompiler::sock_filter| libc::sock_filter {
+    let convert = |i: &seccompiler::sock_filter| sock_filter {
         code: i.code,
         jt: i.jt,
         jf: i.jf,
