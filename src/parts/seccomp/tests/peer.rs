@@ -16,7 +16,10 @@ fn of_ours(conditions: &[(u8, Operator, u64)]) -> Compiled {
 
 /// The program of seccompiler for one rule, to compare with.
 fn of_seccompiler(conditions: &[(u8, Operator, u64)]) -> Vec<sock_filter> {
-    use seccompiler::*;
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+        SeccompRule, TargetArch,
+    };
     let conditions = conditions.iter().map(|(index, operator, value)| {
         let operator = match operator {
             Ne => SeccompCmpOp::Ne,
