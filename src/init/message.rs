@@ -80,6 +80,11 @@ impl Fds {
         Ok(fd)
     }
 
+    /// Leaves the nth open: somebody has noted its number.
+    pub(crate) fn keep(&mut self, n: usize) {
+        self.fds[n] = -1;
+    }
+
     fn pop(&mut self) -> Option<i32> {
         self.len = self.len.checked_sub(1)?;
         Some(self.fds[self.len])

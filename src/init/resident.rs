@@ -205,7 +205,7 @@ impl<'a> Resident<'a> {
                 let run = Run::get(&mut Reader::new(body)).ok_or((wire::AT_MESSAGE, Errno::PROTO));
                 match run.and_then(|run| self.start(&run, request.fds.as_slice())) {
                     // The row has them.
-                    Ok(kept) => kept.iter().for_each(|n| drop(request.fds.take(*n))),
+                    Ok(kept) => kept.iter().for_each(|n| request.fds.keep(*n)),
                     Err((place, errno)) => reply(status, &Reply::new(wire::FAILED, place, 0, errno.0), &[]),
                 }
             }
