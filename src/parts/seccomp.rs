@@ -5,6 +5,7 @@
 mod action;
 mod arguments;
 mod default;
+mod instruction;
 mod policy;
 mod profile;
 mod table;

@@ -12,9 +12,9 @@ use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_K, BPF_LD, 
 use libc::{seccomp_data, sock_filter};
 
 use super::action::Action;
+use super::instruction::{answer, jump, statement};
 use super::policy::Call;
 use super::profile::{Condition, Operator};
-use super::tree::{answer, jump, statement};
 
 /// Where a test leads.
 #[derive(Debug, Clone, Copy)]

@@ -6,12 +6,13 @@
 //! test and attaching costs the tree's depth, not its length, per number.
 #![forbid(unsafe_code)]
 
-use libc::{BPF_ABS, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
+use libc::{BPF_ABS, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_LD, BPF_W};
 use libc::{seccomp_data, sock_filter};
 use std::mem::offset_of;
 
 use super::action::Action;
 use super::arguments;
+use super::instruction::{answer, instruction, jump, statement};
 use super::policy::{Call, Policy};
 use crate::error::{Error, Kind, Result};
 
@@ -202,22 +203,4 @@ fn middle(ranges: &[(u32, Leaf)], end: u32) -> usize {
     let half = first + end.saturating_sub(first) / 2;
     let nearest = (1..ranges.len()).min_by_key(|n| ranges[*n].0.abs_diff(half));
     nearest.expect("there are two ranges")
-}
-
-pub(super) fn answer(action: Action) -> sock_filter {
-    statement(BPF_RET | BPF_K, action.value())
-}
-
-pub(super) fn statement(code: u32, k: u32) -> sock_filter {
-    instruction(code, k, 0, 0)
-}
-
-pub(super) fn jump(condition: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
-    instruction(BPF_JMP | condition | BPF_K, k, jt, jf)
-}
-
-fn instruction(code: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
-    // An instruction's code is below 0x100 by construction.
-    let code = code as u16;
-    sock_filter { code, jt, jf, k }
 }
