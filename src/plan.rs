@@ -59,6 +59,7 @@ pub(crate) struct Plan {
     init_caps: u64,
     no_new_privs: bool,
     seccomp: Vec<u8>,
+    seccomp_at_birth: bool,
     rlimits: Vec<u8>,
     no_setgroups: bool,
     single_id: bool,
@@ -103,6 +104,7 @@ impl Plan {
                 caps: self.caps,
                 no_new_privs: u32::from(self.no_new_privs),
                 seccomp: &self.seccomp,
+                seccomp_at_birth: u32::from(self.seccomp_at_birth),
                 rlimits: &self.rlimits,
                 no_setgroups: u32::from(self.no_setgroups),
                 single_id: u32::from(self.single_id),
@@ -110,6 +112,9 @@ impl Plan {
         }
     }
 }
+
+/// From this many processes and threads on that a sandbox may have, process 1 takes a second one: see `src/init/confined.rs`.
+const MANY: u64 = 64;
 
 /// Plans the start.
 ///
@@ -157,6 +162,8 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
         init_caps: init_caps(needs, ordinary)?,
         no_new_privs: spec.security.no_new_privs(),
         seccomp: needs.seccomp.map(Compiled::bytes).unwrap_or_default(),
+        seccomp_at_birth: needs.seccomp.is_some_and(|compiled| compiled.at_birth)
+            && spec.limits.pids.is_none_or(|pids| pids >= MANY),
         rlimits: rlimit::encode(&spec.limits),
         no_setgroups: *ids == Ids::Single,
         single_id: *ids == Ids::Single,

@@ -98,10 +98,11 @@ pub(crate) fn share(
     Ok(Shared { pid, late })
 }
 
-fn share_raw(nr: usize, a: [usize; 4], run: extern "C" fn(usize) -> !, argument: usize) -> isize {
+/// clone(2) or clone3(2) with shared memory: `run(argument)` in the child, its pid or an error here.
+pub(crate) fn share_raw(nr: usize, a: [usize; 4], run: extern "C" fn(usize) -> !, argument: usize) -> isize {
     let ret: isize;
-    // SAFETY: the child has a stack of its own and never returns from `run`. `share`, in the only other
-    // thread of this memory, touches nothing but its own frame until the child has let the memory go.
+    // SAFETY: the child has a stack of its own and never returns from `run`. While it has this memory, nobody else
+    // touches what it uses: `share` waits until it lets the memory go, and the threads of `confined` take turns.
     unsafe {
         asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
              inlateout("rax") nr as isize => ret, in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") 0,

@@ -6,6 +6,7 @@ use core::ffi::CStr;
 use crate::clone::{CLONE_INTO_CGROUP, CLONE_PIDFD, CloneArgs, share};
 #[cfg(not(feature = "weak_no_cloexec"))]
 use crate::close::close_from;
+use crate::confined::attach;
 use crate::dir;
 use crate::exec::{self, Words};
 use crate::sys::{self, AT_FDCWD, Errno, Fd, Mapping, O_DIRECTORY, O_PATH, Result, nr, sys};
@@ -56,18 +57,28 @@ struct Launch<'a> {
     words: &'a mut Words,
     users: &'a mut [u8],
     files: &'a [u64; 2],
+    /// Whether the caller is behind the sandbox's program already, and so is the child.
+    born_confined: bool,
     failed: Option<(u32, Errno)>,
 }
 
-/// Starts a command. `dirs`: the devpts and the `/dev` mount.
-pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], dirs: (i32, i32), parts: &mut Parts) -> Outcome<Child> {
+/// Where commands are started.
+pub(crate) struct Place {
+    pub(crate) devpts: i32,
+    pub(crate) dev: i32,
+    /// Whether the calling thread is behind the sandbox's program; it can do without terminals and cgroups then.
+    pub(crate) confined: bool,
+}
+
+/// Starts a command.
+pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], place: &Place, parts: &mut Parts) -> Outcome<Child> {
     let extra = run.fds.len() / 4 + usize::from(run.flags & wire::INTO_CGROUP != 0);
     if fds.len() != 4 + extra {
         return Err((wire::AT_MESSAGE, Errno::PROTO));
     }
     let terminal = match run.flags & wire::TTY {
         0 => None,
-        _ => Some(open_terminal(run, dirs).map_err(|e| (wire::AT_TERMINAL, e))?),
+        _ => Some(open_terminal(run, place).map_err(|e| (wire::AT_TERMINAL, e))?),
     };
     let Parts { stack, words, users, files } = parts;
     words.fill(run).map_err(|e| (wire::AT_EXEC, e))?;
@@ -86,7 +97,7 @@ pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], dirs: (i3
     let own = run.timeout_ms.saturating_mul(1_000_000);
     let limit = if own == 0 { START_NS } else { own.min(START_NS) };
     let users = users.bytes_mut();
-    let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, users, files, failed: None };
+    let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, users, files, born_confined: place.confined, failed: None };
     let mut started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, limit);
     if matches!(started, Err(Errno::NOSYS)) && args.flags & CLONE_INTO_CGROUP != 0 {
         // clone3 is older than our floor, but an outer filter may hide it.
@@ -209,21 +220,13 @@ impl Launch<'_> {
         sys::capset(caps, inheritable).map_err(at(wire::AT_CAPS))
     }
 
-    /// Attaches the sandbox's program.
+    /// Attaches the sandbox's program, unless it was there at birth.
     fn filter(&self) -> Outcome<()> {
-        /// seccomp(2)'s `struct sock_fprog`.
-        #[repr(C)]
-        struct Program {
-            len: u16,
-            at: *const u8,
+        match self.confine.seccomp {
+            [] => Ok(()),
+            _ if self.born_confined => Ok(()),
+            program => attach(program).map_err(at(wire::AT_SECCOMP)),
         }
-        let code = self.confine.seccomp;
-        if code.is_empty() {
-            return Ok(());
-        }
-        let program = Program { len: (code.len() / 8) as u16, at: code.as_ptr() };
-        // SECCOMP_SET_MODE_FILTER
-        sys!(nr::SECCOMP, 1, 0, &raw const program).map(drop).map_err(at(wire::AT_SECCOMP))
     }
 }
 
@@ -269,18 +272,18 @@ fn set_rlimits(limits: &[u8]) -> Result<()> {
 
 /// Master and slave of a new terminal of the sandbox's own devpts; the slave is opened through
 /// the master, never by a path that the sandbox could have changed.
-fn open_terminal(run: &Run<'_>, (devpts, dev): (i32, i32)) -> Result<(Fd, Fd)> {
+fn open_terminal(run: &Run<'_>, place: &Place) -> Result<(Fd, Fd)> {
     const TIOCSPTLCK: usize = 0x4004_5431;
     const TIOCGPTPEER: usize = 0x5441;
     const TIOCSWINSZ: usize = 0x5414;
     let flags = sys::O_RDWR | sys::O_NOCTTY | sys::O_CLOEXEC;
-    let master = sys::openat(devpts, c"ptmx", flags, 0)?;
+    let master = sys::openat(place.devpts, c"ptmx", flags, 0)?;
     let unlocked = 0u32;
     sys!(nr::IOCTL, master.0, TIOCSPTLCK, &raw const unlocked)?;
     let slave = Fd(sys!(nr::IOCTL, master.0, TIOCGPTPEER, flags)? as i32);
     let size = [run.rows as u16, run.columns as u16, 0, 0];
     sys!(nr::IOCTL, master.0, TIOCSWINSZ, size.as_ptr())?;
-    attach_console(dev, &slave)?;
+    attach_console(place.dev, &slave)?;
     Ok((master, slave))
 }
 

@@ -10,6 +10,7 @@
 mod clone;
 mod close;
 mod command;
+mod confined;
 mod copy;
 mod decimal;
 mod dir;

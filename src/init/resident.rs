@@ -3,7 +3,8 @@
 
 use crate::clone::{Dead, reap};
 use crate::close::close_from;
-use crate::command::{self, Parts};
+use crate::command::{self, Parts, Place};
+use crate::confined::Confined;
 use crate::files::Files;
 use crate::message::{BUFFER, Request, receive, reply, tell};
 use crate::replay::Replay;
@@ -58,6 +59,19 @@ struct Resident<'a> {
     files: Files,
     /// How many commands run.
     live: usize,
+    /// How many were started, up to the one from which on they are started behind the seccomp program.
+    started: u32,
+    /// In the thread that is behind it.
+    confined: Option<&'a Confined<'a>>,
+}
+
+/// Commands that attach the program themselves: a sandbox for one command needs no second thread.
+const ALONE: u32 = 2;
+
+/// What one thread hands to the other.
+struct Handed<'r, 'a> {
+    resident: &'r mut Resident<'a>,
+    memory: &'r mut Mapping,
 }
 
 /// Becomes process 1 of the sandbox; the first descriptor is the control socket.
@@ -74,7 +88,7 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, parent: &Par
     }
     let memory = Mapping::anonymous(BUFFER);
     match memory.and_then(|memory| Ok((Resident::new(open, parent.files)?, memory))) {
-        Ok((mut resident, memory)) => resident.serve(memory),
+        Ok((mut resident, mut memory)) => resident.serve(&mut memory),
         Err(errno) => {
             reply(CONTROL, &Reply::new(wire::FAILED, wire::AT_INIT, 0, errno.0), &[]);
             sys::exit(1);
@@ -168,15 +182,19 @@ impl<'a> Resident<'a> {
         let pidfd = sys!(nr::PIDFD_OPEN, pid, 0)? as i32;
         let mut ready = Reply::new(wire::READY, 0, 0, 0);
         ready.signal = pid as u32;
-        let resident = Self { open, rows: Table::new(ROWS)?, parts: Parts::new(files)?, files: Files::default(), live: 0 };
+        let resident = Self { open, rows: Table::new(ROWS)?, parts: Parts::new(files)?, files: Files::default(), live: 0, started: 0, confined: None };
         tell(CONTROL, &ready, &[pidfd])?;
         sys::close(pidfd);
         Ok(resident)
     }
 
-    fn serve(&mut self, mut memory: Mapping) -> ! {
-        let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else { sys::exit(70) };
+    fn serve(&mut self, memory: &mut Mapping) -> ! {
         loop {
+            if self.started == ALONE && self.confined.is_none() {
+                self.started += 1;
+                self.hand_over(memory);
+            }
+            let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else { sys::exit(70) };
             let mut fds = [CONTROL, SIGNALS].map(PollFd::input);
             // An interrupted wait is repeated.
             let _ = sys::poll(&mut fds, self.until_deadline());
@@ -197,13 +215,46 @@ impl<'a> Resident<'a> {
         }
     }
 
+    /// Goes on in a thread behind the seccomp program, if it lets that be; comes back if not.
+    fn hand_over(&mut self, memory: &mut Mapping) {
+        fn serve(handed: usize, confined: &Confined<'_>) -> ! {
+            // SAFETY: `hand_over` passes its own `Handed`, and does not come back once this runs: the first thread
+            // only does what this one asks for, and waits otherwise. So do `confined` and what `handed` points to live on.
+            let (handed, confined) = unsafe { (&mut *(handed as *mut Handed<'_, '_>), &*core::ptr::from_ref(confined)) };
+            handed.resident.confined = Some(confined);
+            handed.resident.serve(handed.memory)
+        }
+        let confine = &self.open.confine;
+        if confine.seccomp_at_birth == 1 && confine.no_new_privs == 1 && !confine.seccomp.is_empty() {
+            let mut handed = Handed { resident: self, memory };
+            Confined::hand_over(confine.seccomp, serve, &raw mut handed as usize);
+        }
+    }
+
+    /// Does something in the first thread, which nothing is refused.
+    fn first<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let Some(confined) = self.confined.take() else { return work(self) };
+        let mut result = None;
+        confined.by_first(|| result = Some(work(self)));
+        self.confined = Some(confined);
+        match result {
+            Some(result) => result,
+            None => sys::exit(70),
+        }
+    }
+
     fn answer(&mut self, mut request: Request<'_>) {
         let body = request.body();
         match request.kind {
             wire::RUN_REQUEST => {
                 let status = request.fds.get(0).unwrap_or(-1);
                 let run = Run::get(&mut Reader::new(body)).ok_or((wire::AT_MESSAGE, Errno::PROTO));
-                match run.and_then(|run| self.start(&run, request.fds.as_slice())) {
+                let fds = request.fds.as_slice();
+                let started = run.and_then(|run| match run.flags & (wire::TTY | wire::INTO_CGROUP) {
+                    0 => self.start(&run, fds),
+                    _ => self.first(|this| this.start(&run, fds)),
+                });
+                match started {
                     // The row has them.
                     Ok(kept) => kept.iter().for_each(|n| request.fds.keep(*n)),
                     Err((place, errno)) => reply(status, &Reply::new(wire::FAILED, place, 0, errno.0), &[]),
@@ -211,10 +262,10 @@ impl<'a> Resident<'a> {
             }
             wire::KILL_REQUEST => {
                 if let Some(kill) = Kill::get(&mut Reader::new(body)) {
-                    self.kill(&kill);
+                    self.first(|this| this.kill(&kill));
                 }
             }
-            wire::FILE_REQUEST => self.files.serve(body, request.fds.as_slice(), PROC),
+            wire::FILE_REQUEST => self.first(|this| this.files.serve(body, request.fds.as_slice(), PROC)),
             _ => {}
         }
     }
@@ -223,8 +274,9 @@ impl<'a> Resident<'a> {
     fn start(&mut self, run: &Run<'_>, fds: &[i32]) -> core::result::Result<&'static [usize], (u32, Errno)> {
         let row = self.rows.rows().iter().position(|r| r.pid == 0).ok_or((wire::AT_CLONE, Errno::AGAIN))?;
         let started = sys::now_ns();
-        let done = command::start(run, &self.open.confine, fds, (DEVPTS, DEV), &mut self.parts);
-        let child = done?;
+        let place = Place { devpts: DEVPTS, dev: DEV, confined: self.confined.is_some() };
+        let child = command::start(run, &self.open.confine, fds, &place, &mut self.parts)?;
+        self.started = self.started.saturating_add(u32::from(self.started < ALONE));
         // How many descriptors there are, `command::start` has seen to.
         let (kept, cgroup): (&[usize], _) = match run.flags & wire::INTO_CGROUP {
             0 => (&[0], 0),
@@ -244,10 +296,12 @@ impl<'a> Resident<'a> {
         };
         if told.is_err() {
             // Nobody could wait for it: it ends, and so does the host's wait for its start.
-            let row = &mut self.rows.rows()[row];
-            sys::close(row.status);
-            row.status = -1;
-            end_tree(row);
+            self.first(|this| {
+                let row = &mut this.rows.rows()[row];
+                sys::close(row.status);
+                row.status = -1;
+                end_tree(row);
+            });
         }
         Ok(kept)
     }
@@ -285,10 +339,15 @@ impl<'a> Resident<'a> {
             return;
         }
         let now = sys::now_ns();
-        for row in self.used().filter(|r| r.deadline != 0 && r.deadline <= now) {
-            row.deadline = 0;
-            row.reason = wire::BY_TIMEOUT;
-            end_tree(row);
+        let due = |r: &Row| r.deadline != 0 && r.deadline <= now;
+        if self.used().any(|r| due(r)) {
+            self.first(|this| {
+                for row in this.used().filter(|r| due(r)) {
+                    row.deadline = 0;
+                    row.reason = wire::BY_TIMEOUT;
+                    end_tree(row);
+                }
+            });
         }
     }
 
@@ -298,12 +357,13 @@ impl<'a> Resident<'a> {
         let _ = sys::read(SIGNALS, &mut [0; 128]);
         while let Ok(Some(dead)) = reap(false) {
             let Some(row) = self.used().find(|r| r.pid == dead.pid) else { continue };
+            // Before the host knows, which removes it.
+            if row.cgroup > 0 {
+                sys::close(row.cgroup - 1);
+            }
             report(row, &dead);
             if row.status >= 0 {
                 sys::close(row.status);
-            }
-            if row.cgroup > 0 {
-                sys::close(row.cgroup - 1);
             }
             row.pid = 0;
             self.live -= 1;

@@ -18,6 +18,7 @@ mod interpreter;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libc::sock_filter;
@@ -32,6 +33,8 @@ use profile::Profile;
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) program: Vec<sock_filter>,
+    /// Whether process 1 can do what it takes to start commands from behind the program.
+    pub(crate) at_birth: bool,
 }
 
 impl Compiled {
@@ -41,8 +44,10 @@ impl Compiled {
             Seccomp::Default | Seccomp::Off => default::profile(),
         };
         let policy = Policy::of(&profile, caps, kernel()?);
-        let program = tree::compile(&policy)?;
-        Ok(Self { program })
+        Ok(Self {
+            program: tree::compile(&policy)?,
+            at_birth: starts_commands(&policy),
+        })
     }
 
     /// The program as an array of the kernel's `struct sock_filter`, in the
@@ -55,6 +60,54 @@ impl Compiled {
         });
         instructions.collect()
     }
+}
+
+/// What process 1 calls to serve, to start a command from behind the program, and to reap it: `src/init/resident.rs`,
+/// `src/init/command.rs`.
+const OF_INIT: [&str; 33] = [
+    "capset",
+    "clock_gettime",
+    "close",
+    "close_range",
+    "dup2",
+    "execve",
+    "exit_group",
+    "fchdir",
+    "fcntl",
+    "fstat",
+    "futex",
+    "getdents64",
+    "kill",
+    "mkdirat",
+    "mmap",
+    "munmap",
+    "newfstatat",
+    "openat",
+    "openat2",
+    "ppoll",
+    "prctl",
+    "prlimit64",
+    "read",
+    "recvmsg",
+    "rt_sigprocmask",
+    "sendmsg",
+    "setgroups",
+    "setresgid",
+    "setresuid",
+    "setsid",
+    "umask",
+    "wait4",
+    "write",
+];
+
+fn starts_commands(policy: &Policy) -> bool {
+    let numbers: HashMap<_, _> = table::calls().collect();
+    let flags = libc::CLONE_VM | libc::CLONE_PIDFD | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD;
+    let clone = [flags as u64, 0, 0, 0, 0, 0];
+    OF_INIT
+        .iter()
+        .all(|name| policy.allows(numbers[name], None))
+        && policy.allows(numbers["clone"], Some(&clone))
 }
 
 /// The filters compiled last, so that starts in a row compile once.

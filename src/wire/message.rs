@@ -112,6 +112,8 @@ record! {
         no_new_privs: u32,
         /// The seccomp program's instructions; none, no program.
         seccomp: &'a [u8],
+        /// 1: the program lets process 1 start commands from behind it.
+        seccomp_at_birth: u32,
         /// Resource limits: u32 resource, u64 soft, u64 hard, each.
         rlimits: &'a [u8],
         /// 1: setgroups(2) is denied by the user namespace and is left out.

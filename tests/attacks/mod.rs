@@ -210,8 +210,17 @@ impl Stage {
         spec
     }
 
+    /// A sandbox that has run some commands, so that what follows is started by process 1's second thread; with
+    /// `TARE_COLD` set, a new one.
     pub(crate) fn open(&self, json: &str) -> Sandbox {
-        Sandbox::open(&self.store, &self.spec(json)).expect("open a sandbox")
+        let sandbox = Sandbox::open(&self.store, &self.spec(json)).expect("open a sandbox");
+        if std::env::var_os("TARE_COLD").is_none() {
+            for _ in 0..3 {
+                // Where nothing can be run, what follows says so.
+                let _ = sandbox.run(Command::new("/bin/true"));
+            }
+        }
+        sandbox
     }
 
     /// Why it cannot be opened.

@@ -7,6 +7,7 @@ mod harness;
 mod layout;
 
 mod closing;
+mod confined;
 mod endings;
 mod host;
 mod layers;

@@ -5,7 +5,7 @@
 use super::action::Action;
 use super::interpreter::{Data, run};
 use super::policy::Policy;
-use super::profile::{Condition, Operator};
+use super::profile::Condition;
 use super::tree::AUDIT_ARCH_X86_64;
 use super::*;
 
@@ -65,7 +65,7 @@ fn answer(policy: &Policy, number: u32, args: &[u64; 6]) -> Vec<u32> {
     let mut actions = Vec::new();
     if let Some(call) = policy.calls.get(&number) {
         actions.extend(call.always);
-        let holds = |conditions: &[Condition]| conditions.iter().all(|c| matches(c, args));
+        let holds = |conditions: &[Condition]| conditions.iter().all(|c| c.holds(args));
         let met = call
             .conditional
             .iter()
@@ -87,17 +87,4 @@ fn answer(policy: &Policy, number: u32, args: &[u64; 6]) -> Vec<u32> {
         .filter(strictest)
         .map(|a| a.value())
         .collect()
-}
-
-fn matches(condition: &Condition, args: &[u64; 6]) -> bool {
-    let (arg, value) = (args[usize::from(condition.index)], condition.value);
-    match condition.operator {
-        Operator::Ne => arg != value,
-        Operator::Lt => arg < value,
-        Operator::Le => arg <= value,
-        Operator::Eq => arg == value,
-        Operator::Ge => arg >= value,
-        Operator::Gt => arg > value,
-        Operator::MaskedEq(mask) => arg & mask == value & mask,
-    }
 }

@@ -60,6 +60,26 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Whether a call is let through with these arguments, or with any.
+    pub(super) fn allows(&self, number: u32, args: Option<&[u64; 6]>) -> bool {
+        let Some(call) = self.calls.get(&number) else {
+            let absent = self.newest.is_some_and(|newest| number > newest);
+            return self.default == Action::Allow && !absent;
+        };
+        let Some(args) = args else {
+            return call.conditional.is_empty() && call.always == Some(Action::Allow);
+        };
+        let holds = |conditions: &[Condition]| conditions.iter().all(|c| c.holds(args));
+        let met = call.conditional.iter().filter(|rule| holds(&rule.0));
+        let mut actions = met.map(|rule| rule.1).chain(call.always).peekable();
+        match actions.peek() {
+            None => self.default == Action::Allow,
+            Some(_) => actions.all(|action| action == Action::Allow),
+        }
+    }
+}
+
 impl Call {
     fn join(&mut self, rule: &Rule) {
         let repeated = rule

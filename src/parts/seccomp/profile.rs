@@ -76,6 +76,22 @@ pub(super) enum Operator {
     MaskedEq(u64),
 }
 
+impl Condition {
+    /// Whether these arguments meet it.
+    pub(super) fn holds(&self, args: &[u64; 6]) -> bool {
+        let (arg, value) = (args[usize::from(self.index)], self.value);
+        match self.operator {
+            Operator::Ne => arg != value,
+            Operator::Lt => arg < value,
+            Operator::Le => arg <= value,
+            Operator::Eq => arg == value,
+            Operator::Ge => arg >= value,
+            Operator::Gt => arg > value,
+            Operator::MaskedEq(mask) => arg & mask == value & mask,
+        }
+    }
+}
+
 impl Profile {
     /// Reads a profile from the value of `security.seccomp`.
     ///

@@ -139,7 +139,13 @@ fn seccomp_attach_cost() {
         k: ALLOW,
     }];
     for (name, compiled) in [
-        ("one instruction", Compiled { program: one }),
+        (
+            "one instruction",
+            Compiled {
+                program: one,
+                at_birth: false,
+            },
+        ),
         ("the program", whole),
     ] {
         let instructions = compiled.program.len();
