@@ -359,6 +359,9 @@ impl<'a> Resident<'a> {
             let Some(row) = self.used().find(|r| r.pid == dead.pid) else { continue };
             // Before the host knows, which removes it.
             if row.cgroup > 0 {
+                if row.reason != wire::BY_ITSELF {
+                    tree::wait_empty(row.cgroup - 1);
+                }
                 sys::close(row.cgroup - 1);
             }
             report(row, &dead);

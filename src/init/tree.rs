@@ -82,6 +82,21 @@ fn kill_listed(cgroup: i32) -> Result<()> {
     Err(Errno(16))
 }
 
+/// Waits until everything that was killed in a cgroup v2 directory is dead: a signal that was sent is not yet a death.
+/// Not for long, since somebody is in disk sleep now and then.
+pub(crate) fn wait_empty(cgroup: i32) {
+    const ROUNDS: usize = 100;
+    for _ in 0..ROUNDS {
+        let mut text = [0u8; 256];
+        let events = sys::openat(cgroup, c"cgroup.events", O_RDONLY, 0);
+        let Ok(n) = events.and_then(|file| sys::read(file.0, &mut text)) else { return };
+        if text[..n].starts_with(b"populated 0") {
+            return;
+        }
+        sys::sleep_us(100);
+    }
+}
+
 fn write(cgroup: i32, file: &CStr, bytes: &[u8]) -> Result<()> {
     let file = sys::openat(cgroup, file, sys::O_WRONLY, 0)?;
     sys::write(file.0, bytes)

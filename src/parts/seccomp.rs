@@ -64,7 +64,7 @@ impl Compiled {
 
 /// What process 1 calls to serve, to start a command from behind the program, and to reap it: `src/init/resident.rs`,
 /// `src/init/command.rs`.
-const OF_INIT: [&str; 33] = [
+const OF_INIT: [&str; 34] = [
     "capset",
     "clock_gettime",
     "close",
@@ -81,6 +81,7 @@ const OF_INIT: [&str; 33] = [
     "mkdirat",
     "mmap",
     "munmap",
+    "nanosleep",
     "newfstatat",
     "openat",
     "openat2",

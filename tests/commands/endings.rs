@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare::{Command, Process, Reason, Sandbox, Status};
 use tare_oracle::need;
 
-use crate::harness::{Ground, line, run, sh};
+use crate::harness::{Ground, line, run, sh, text};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -367,4 +367,22 @@ fn reset_beside_running_commands_breaks_none() {
         }
     });
     assert_eq!(line(&sandbox, "echo fine"), "fine");
+}
+
+#[test]
+fn timeout_is_told_when_all_that_it_killed_is_dead() {
+    // Where commands have cgroups of their own.
+    need!(root);
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    for _ in 0..10 {
+        let script = "trap '' TERM; for i in $(seq 50); do sleep 60 & done; wait";
+        let late = sandbox.run(sh(script).timeout(Duration::from_millis(100)));
+        assert_eq!(late.unwrap().status.reason, Reason::Timeout);
+        let alive = text(
+            &sandbox,
+            sh("ps -o stat,comm | grep -v ^Z | grep -c sleep; true"),
+        );
+        assert_eq!(alive, "0\n");
+    }
 }
