@@ -77,7 +77,7 @@ def test_a_backend_that_is_killed_ends_all_connections(
         victim = one(other, "SELECT pg_backend_pid()")
         with pytest.raises(psycopg.OperationalError):
             # Crashes the backend itself: a signal from inside is what PostgreSQL cannot survive in good order.
-            database.execute(f"COPY (SELECT 1) TO PROGRAM 'kill -9 {victim}'")
+            database.execute(f"COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; kill -9 {victim}'")
             one(database, "SELECT pg_sleep(10)")
     with connect(server, sockets, dbname="postgres") as again:
         assert one(again, "SELECT 1") == 1
