@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fmt;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -198,6 +199,10 @@ pub(super) fn namespaces(processes: &[&Process]) -> Vec<String> {
     found
 }
 
+/// What glibc's allocator opens for a moment when it gives back memory of a
+/// thread that ends (`check_may_shrink_heap`), at a moment that nobody chooses.
+const ALLOCATOR: &str = "/proc/sys/vm/overcommit_memory";
+
 /// This process's descriptors: number, what it is, flags of fdinfo.
 pub(super) fn descriptors() -> Vec<String> {
     let numbers: Vec<String> = fs::read_dir("/proc/self/fd")
@@ -210,6 +215,9 @@ pub(super) fn descriptors() -> Vec<String> {
         .iter()
         .filter_map(|n| {
             let target = fs::read_link(format!("/proc/self/fd/{n}")).ok()?;
+            if target == Path::new(ALLOCATOR) {
+                return None;
+            }
             let info = fs::read_to_string(format!("/proc/self/fdinfo/{n}")).ok()?;
             let flags = info.lines().find_map(|l| l.strip_prefix("flags:"))?;
             Some(format!("{n} {target:?} {}", flags.trim()))
