@@ -50,7 +50,18 @@ enum Body<'a> {
 
 impl Request<'_> {
     pub(crate) fn body(&self) -> &[u8] {
-        match &self.body {
+        self.body.bytes()
+    }
+
+    /// The body, and the descriptors to be taken or closed.
+    pub(crate) fn parts(&mut self) -> (&[u8], &mut Fds) {
+        (self.body.bytes(), &mut self.fds)
+    }
+}
+
+impl Body<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
             Body::Inline(bytes) => bytes,
             Body::Mapped(mapping, len) => &mapping.bytes()[..*len],
         }
@@ -80,9 +91,12 @@ impl Fds {
         Ok(fd)
     }
 
-    /// Leaves the nth open: somebody has noted its number.
-    pub(crate) fn keep(&mut self, n: usize) {
-        self.fds[n] = -1;
+    /// Closes those that nobody has taken.
+    pub(crate) fn clear(&mut self) {
+        for fd in self.as_slice().iter().filter(|fd| **fd >= 0) {
+            close(*fd);
+        }
+        self.len = 0;
     }
 
     fn pop(&mut self) -> Option<i32> {
@@ -93,9 +107,7 @@ impl Fds {
 
 impl Drop for Fds {
     fn drop(&mut self) {
-        for fd in self.as_slice().iter().filter(|fd| **fd >= 0) {
-            close(*fd);
-        }
+        self.clear();
     }
 }
 

@@ -6,7 +6,7 @@ use crate::close::close_from;
 use crate::command::{self, Parts, Place};
 use crate::confined::Confined;
 use crate::files::Files;
-use crate::message::{BUFFER, Request, receive, reply, tell};
+use crate::message::{BUFFER, Fds, Request, receive, reply, tell};
 use crate::replay::Replay;
 use crate::sys::{self, Errno, Fd, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
 use crate::tree;
@@ -244,20 +244,18 @@ impl<'a> Resident<'a> {
     }
 
     fn answer(&mut self, mut request: Request<'_>) {
-        let body = request.body();
-        match request.kind {
+        let kind = request.kind;
+        let (body, fds) = request.parts();
+        match kind {
             wire::RUN_REQUEST => {
-                let status = request.fds.get(0).unwrap_or(-1);
+                let status = fds.get(0).unwrap_or(-1);
                 let run = Run::get(&mut Reader::new(body)).ok_or((wire::AT_MESSAGE, Errno::PROTO));
-                let fds = request.fds.as_slice();
                 let started = run.and_then(|run| match run.flags & (wire::TTY | wire::INTO_CGROUP) {
                     0 => self.start(&run, fds),
                     _ => self.first(|this| this.start(&run, fds)),
                 });
-                match started {
-                    // The row has them.
-                    Ok(kept) => kept.iter().for_each(|n| request.fds.keep(*n)),
-                    Err((place, errno)) => reply(status, &Reply::new(wire::FAILED, place, 0, errno.0), &[]),
+                if let Err((place, errno)) = started {
+                    reply(status, &Reply::new(wire::FAILED, place, 0, errno.0), &[]);
                 }
             }
             wire::KILL_REQUEST => {
@@ -265,24 +263,25 @@ impl<'a> Resident<'a> {
                     self.first(|this| this.kill(&kill));
                 }
             }
-            wire::FILE_REQUEST => self.first(|this| this.files.serve(body, request.fds.as_slice(), PROC)),
+            wire::FILE_REQUEST => self.first(|this| this.files.serve(body, fds.as_slice(), PROC)),
             _ => {}
         }
     }
 
-    /// Which of the request's descriptors the command's row keeps comes back.
-    fn start(&mut self, run: &Run<'_>, fds: &[i32]) -> core::result::Result<&'static [usize], (u32, Errno)> {
+    fn start(&mut self, run: &Run<'_>, fds: &mut Fds) -> core::result::Result<(), (u32, Errno)> {
         let row = self.rows.rows().iter().position(|r| r.pid == 0).ok_or((wire::AT_CLONE, Errno::AGAIN))?;
         let started = sys::now_ns();
         let place = Place { devpts: DEVPTS, dev: DEV, confined: self.confined.is_some() };
-        let child = command::start(run, &self.open.confine, fds, &place, &mut self.parts)?;
+        let child = command::start(run, &self.open.confine, fds.as_slice(), &place, &mut self.parts)?;
         self.started = self.started.saturating_add(u32::from(self.started < ALONE));
-        // How many descriptors there are, `command::start` has seen to.
-        let (kept, cgroup): (&[usize], _) = match run.flags & wire::INTO_CGROUP {
-            0 => (&[0], 0),
-            _ => (&[0, 4], fds[4] + 1),
+        let take = |fds: &mut Fds, n| fds.take(n).map_err(|e| (wire::AT_MESSAGE, e));
+        let status = take(fds, 0)?;
+        let cgroup = match run.flags & wire::INTO_CGROUP {
+            0 => 0,
+            _ => take(fds, 4)? + 1,
         };
-        let status = fds[0];
+        // Before the host is told: from then on, who closes its end of a pipe was the last to have it.
+        fds.clear();
         let deadline = if run.timeout_ms == 0 { 0 } else { started.saturating_add(run.timeout_ms.saturating_mul(1_000_000)) };
         let reason = if child.late { wire::BY_TIMEOUT } else { wire::BY_ITSELF };
         self.rows.rows()[row] =
@@ -303,7 +302,7 @@ impl<'a> Resident<'a> {
                 end_tree(row);
             });
         }
-        Ok(kept)
+        Ok(())
     }
 
     fn kill(&mut self, kill: &Kill) {
