@@ -16,7 +16,7 @@
 //! ```
 //!
 //! The nouns: a [`Store`] of images, a [`Spec`] of what to make, a [`Sandbox`], a [`Command`] for it, a
-//! running [`Process`], an [`Output`]. [`image`] unpacks layers, [`spec`] holds every option.
+//! running [`Process`], an [`Output`]; a [`Pool`] of sandboxes made ahead. [`image`] unpacks layers, [`spec`] holds every option.
 //!
 //! What it does not do: build images, talk to registries, publish ports; protect against the kernel's
 //! own bugs (see `docs/threat-model.md`).
@@ -47,6 +47,7 @@ pub mod mount;
 )]
 mod parts;
 mod plan;
+mod pool;
 mod process;
 mod runtime;
 mod sandbox;
@@ -63,6 +64,7 @@ pub use command::{Command, Size, Stdin, Stdout, duplicate};
 pub use doctor::{Check, Matter, Report, doctor};
 pub use error::{Error, Kind, Result};
 pub use files::Files;
+pub use pool::{Pool, PoolSize};
 pub use process::{Control, Process, Reason, Status, Usage};
 pub use sandbox::{Effective, Sandbox, spawn_in};
 pub use spec::Spec;

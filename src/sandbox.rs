@@ -40,8 +40,8 @@ pub use effective::Effective;
 #[derive(Debug)]
 pub struct Sandbox {
     store: Store,
-    spec: Spec,
-    base: Base,
+    spec: Arc<Spec>,
+    base: Arc<Base>,
     live: RwLock<Arc<Live>>,
     closed: AtomicBool,
 }
@@ -92,13 +92,23 @@ impl Sandbox {
 
     fn on(store: &Store, spec: &Spec, base: Base) -> Result<Self> {
         let live = Live::start(store, spec, &base)?;
-        Ok(Self {
-            store: store.clone(),
-            spec: spec.clone(),
+        Ok(Self::of(
+            store.clone(),
+            Arc::new(spec.clone()),
+            Arc::new(base),
+            live,
+        ))
+    }
+
+    /// The handle of one that was started.
+    pub(crate) fn of(store: Store, spec: Arc<Spec>, base: Arc<Base>, live: Live) -> Self {
+        Self {
+            store,
+            spec,
             base,
             live: RwLock::new(Arc::new(live)),
             closed: AtomicBool::new(false),
-        })
+        }
     }
 
     pub(crate) fn live(&self) -> Result<Arc<Live>> {

@@ -174,22 +174,15 @@ impl Spawner {
         Ok((reply, fds))
     }
 
-    /// Makes a sandbox: its control socket, and a pidfd of its init.
-    pub(crate) fn open(
-        &self,
-        open: &Open<'_>,
-        fds: &[BorrowedFd<'_>],
-    ) -> Result<(OwnedFd, OwnedFd)> {
-        let (ours, theirs) =
+    /// Asks for a sandbox, and comes back while it is being made.
+    pub(crate) fn begin_open(&self, open: &Open<'_>, fds: &[BorrowedFd<'_>]) -> Result<Start> {
+        let (control, theirs) =
             socket::pair().map_err(|e| Error::os("open sandbox", "socketpair", e))?;
         let mut all = vec![theirs.as_fd()];
         all.extend_from_slice(fds);
         request(self.socket.as_fd(), wire::OPEN_REQUEST, open, &all)?;
-        drop(theirs);
-        let (reply, mut received) = receive(ours.as_fd())?;
-        checked(reply, open.ops)?.ok_or_else(gone)?;
-        let pidfd = received.pop().ok_or_else(gone)?;
-        Ok((ours, pidfd))
+        let ops = open.ops.to_vec();
+        Ok(Start { control, ops })
     }
 
     /// Runs operations in a child of the spawner, without a sandbox.
@@ -224,6 +217,40 @@ impl Spawner {
             &[theirs.as_fd()],
         )?;
         Ok(ours)
+    }
+
+    /// Waits for the answer to [`Spawner::begin_close`].
+    pub(crate) fn closed(told: BorrowedFd<'_>) -> Result<()> {
+        let (reply, _) = receive(told)?;
+        checked(reply, &[])?.ok_or_else(gone).map(drop)
+    }
+}
+
+/// A sandbox that was asked for: its control socket, on which its init says that it is ready.
+#[derive(Debug)]
+pub(crate) struct Start {
+    control: OwnedFd,
+    /// What was sent, to say which of it failed.
+    ops: Vec<u8>,
+}
+
+impl Start {
+    /// The control socket.
+    pub(crate) fn control(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+
+    /// Whether [`Start::wait`] would come back at once.
+    pub(crate) fn is_over(&self) -> bool {
+        let mut control = [PollFd::new(self.control(), PollFlags::POLLIN)];
+        poll(&mut control, PollTimeout::ZERO).is_ok_and(|n| n > 0)
+    }
+
+    /// Waits until the init is ready: a pidfd of it. To be called once.
+    pub(crate) fn wait(&self) -> Result<OwnedFd> {
+        let (reply, mut received) = receive(self.control())?;
+        checked(reply, &self.ops)?.ok_or_else(gone)?;
+        received.pop().ok_or_else(gone)
     }
 }
 

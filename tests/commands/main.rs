@@ -13,6 +13,7 @@ mod host;
 mod layers;
 mod many;
 mod network;
+mod pools;
 mod streams;
 mod terminal;
 mod trees;

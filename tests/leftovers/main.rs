@@ -17,6 +17,7 @@ use harness::settle::{SOON, assert_swept, await_end, helper_of};
 mod child;
 mod descriptors;
 mod ends;
+mod pools;
 mod soak;
 
 /// Whether `dir` holds nothing.

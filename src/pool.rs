@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Sandboxes made ahead, each used once: taken by the caller, replaced by the spawner meanwhile.
+#![forbid(unsafe_code)]
+
+mod demand;
+
+use std::collections::VecDeque;
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::error::{Error, Kind, Result};
+use crate::image::Image;
+use crate::live::{Asked, Live};
+use crate::sandbox::Sandbox;
+use crate::spec::Spec;
+use crate::store::{Base, Store};
+use crate::sys::pidfd;
+use demand::Demand;
+
+pub use demand::PoolSize;
+
+/// Sandboxes of one spec that wait to be taken.
+///
+/// A sandbox that was taken is its taker's, like one of [`Sandbox::open`], and never comes back: every
+/// taker gets one that nobody has used. Taking one has the next begun, which the helper process makes while
+/// the caller goes on; there is no thread in this process. How many wait follows the demand between the bounds
+/// of [`PoolSize`]: twice as many after a take that had to wait, fewer when some were left over for a second.
+/// That is decided when one is taken; what waits and is not taken costs memory and nothing else.
+///
+/// Every method may be called from any thread. Dropping it ends what waits, without waiting for that.
+///
+/// ```no_run
+/// use tare::{Command, Pool, PoolSize, Spec, Store};
+/// let pool = Pool::open(&Store::open_default()?, &Spec::default(), PoolSize::default())?;
+/// let sandbox = pool.take()?;
+/// assert!(sandbox.run(Command::new("true"))?.status.success());
+/// # Ok::<(), tare::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Pool {
+    store: Store,
+    spec: Arc<Spec>,
+    base: Arc<Base>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The oldest first.
+    parked: VecDeque<Parked>,
+    /// How many are being begun, outside of the lock.
+    beginning: usize,
+    demand: Demand,
+    closed: bool,
+}
+
+/// One that nobody has taken.
+#[derive(Debug)]
+enum Parked {
+    Asked(Asked),
+    Ready(Live),
+}
+
+impl Parked {
+    fn is_ready(&self) -> bool {
+        match self {
+            Self::Asked(asked) => asked.is_over(),
+            Self::Ready(_) => true,
+        }
+    }
+
+    fn asked(&self) -> &Asked {
+        match self {
+            Self::Asked(asked) => asked,
+            Self::Ready(live) => live,
+        }
+    }
+
+    /// It, when it is ready; none if it failed or died while it waited.
+    fn complete(self) -> Option<Live> {
+        let live = match self {
+            Self::Asked(asked) => Live::complete(asked).ok()?,
+            Self::Ready(live) => live,
+        };
+        (!pidfd::has_ended(live.pidfd.as_fd())).then_some(live)
+    }
+}
+
+impl Pool {
+    /// Opens a pool, and comes back when the first sandbox is ready; the others are being made.
+    ///
+    /// # Errors
+    /// As [`Sandbox::open`]; [`Kind::Invalid`] for bounds that cannot be.
+    pub fn open(store: &Store, spec: &Spec, size: PoolSize) -> Result<Self> {
+        spec.validate()?;
+        let base = store.base(&spec.image)?;
+        Self::on(store, spec, base, size)
+    }
+
+    /// The same on an image that was looked up before; `spec.image` does not matter.
+    ///
+    /// # Errors
+    /// As [`Pool::open`].
+    pub fn open_on(store: &Store, image: &Image, spec: &Spec, size: PoolSize) -> Result<Self> {
+        spec.validate()?;
+        Self::on(store, spec, Base::of(image.clone()), size)
+    }
+
+    fn on(store: &Store, spec: &Spec, base: Base, size: PoolSize) -> Result<Self> {
+        let pool = Self {
+            store: store.clone(),
+            spec: Arc::new(spec.clone()),
+            base: Arc::new(base),
+            state: Mutex::new(State {
+                parked: VecDeque::new(),
+                beginning: 0,
+                demand: Demand::new(size, Instant::now())?,
+                closed: false,
+            }),
+        };
+        // Whatever is wrong with the spec is told here, by a sandbox that is wanted in any case.
+        let first = Live::start(store, spec, &pool.base)?;
+        pool.state().parked.push_back(Parked::Ready(first));
+        pool.refill();
+        Ok(pool)
+    }
+
+    /// Takes a sandbox that nobody has used: one that waits, else one that is opened now. Its replacement is begun.
+    ///
+    /// In a forked copy of the process what waits is left to the parent, and one is opened.
+    ///
+    /// # Errors
+    /// As [`Sandbox::open`]; [`Kind::Invalid`] after [`Pool::close`].
+    pub fn take(&self) -> Result<Sandbox> {
+        let (parked, surplus) = {
+            let mut state = self.state();
+            if state.closed {
+                let error = Error::new(Kind::Invalid, "take from pool", "it was closed");
+                return Err(error.with_cure("open another"));
+            }
+            let parked = state.next_own();
+            let waited = !parked.as_ref().is_some_and(Parked::is_ready);
+            let left = state.parked.len();
+            state.demand.taken(waited, left, Instant::now());
+            (parked, state.surplus())
+        };
+        // They end, without anybody waiting for that.
+        drop(surplus);
+        self.refill();
+        let live = match parked.and_then(Parked::complete) {
+            Some(live) => live,
+            None => Live::start(&self.store, &self.spec, &self.base)?,
+        };
+        let (spec, base) = (Arc::clone(&self.spec), Arc::clone(&self.base));
+        Ok(Sandbox::of(self.store.clone(), spec, base, live))
+    }
+
+    /// How many could be taken now without waiting.
+    pub fn ready(&self) -> usize {
+        self.state().parked.iter().filter(|p| p.is_ready()).count()
+    }
+
+    /// Ends all that wait and comes back when nothing of them is left; sandboxes that were taken live on. Taking one
+    /// is an error from then on, closing again is not.
+    ///
+    /// # Errors
+    /// [`Kind::Broken`] if the spawner is gone; what waited is gone with it.
+    pub fn close(&self) -> Result<()> {
+        let parked = {
+            let mut state = self.state();
+            state.closed = true;
+            std::mem::take(&mut state.parked)
+        };
+        // All at once, then each in turn.
+        let ending: Vec<_> = parked.iter().map(|p| p.asked().begin_end()).collect();
+        let mut result = Ok(());
+        for (parked, ending) in parked.iter().zip(ending) {
+            let ended = ending.and_then(|fd| fd.map_or(Ok(()), |fd| parked.asked().ended(&fd)));
+            result = result.and(ended);
+        }
+        result
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has begun what is missing.
+    fn refill(&self) {
+        loop {
+            {
+                let mut state = self.state();
+                if state.closed || state.parked.len() + state.beginning >= state.demand.wanted() {
+                    return;
+                }
+                state.beginning += 1;
+            }
+            // Outside of the lock: other takers go on.
+            let begun = Live::begin(&self.store, &self.spec, &self.base);
+            let mut state = self.state();
+            state.beginning -= 1;
+            match begun {
+                Ok(asked) if !state.closed => state.parked.push_back(Parked::Asked(asked)),
+                // Closed meanwhile: it ends as it is dropped.
+                Ok(_) => return,
+                // The next take tries again, and says why if none waits then.
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl State {
+    /// The oldest that belongs to this process; those of a process that this one was forked from are let go.
+    fn next_own(&mut self) -> Option<Parked> {
+        std::iter::from_fn(|| self.parked.pop_front()).find(|p| p.asked().own().is_ok())
+    }
+
+    /// Those above what is wanted, the youngest first.
+    fn surplus(&mut self) -> Vec<Parked> {
+        let wanted = self.demand.wanted().min(self.parked.len());
+        self.parked.split_off(wanted).into()
+    }
+}

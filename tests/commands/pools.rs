@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Sandboxes made ahead: each is used once, whoever takes how many at a time.
+
+use std::collections::BTreeSet;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tare::{Kind, Pool, PoolSize, Spec};
+
+use crate::harness::{Ground, line, run, sh};
+
+/// Waits until so many are ready.
+#[track_caller]
+fn await_ready(pool: &Pool, count: usize) {
+    let began = Instant::now();
+    while pool.ready() != count {
+        let took = began.elapsed();
+        assert!(
+            took < Duration::from_secs(30),
+            "{} are ready, not {count}",
+            pool.ready()
+        );
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn pool(ground: &Ground, min: usize, max: usize) -> Pool {
+    Pool::open(&ground.store, &ground.spec(), PoolSize { min, max }).unwrap()
+}
+
+#[test]
+fn pool_gives_each_taker_one_that_nobody_has_used() {
+    let ground = Ground::new();
+    let pool = pool(&ground, 2, 4);
+    let mut names = BTreeSet::new();
+    for _ in 0..12 {
+        let sandbox = pool.take().unwrap();
+        assert_eq!(line(&sandbox, "ls /tmp | wc -l"), "0");
+        run(&sandbox, sh("touch /tmp/used"));
+        let effective = sandbox.effective().unwrap();
+        assert_eq!(line(&sandbox, "hostname"), effective.hostname);
+        assert!(names.insert(effective.name));
+        sandbox.close().unwrap();
+    }
+    pool.close().unwrap();
+}
+
+#[test]
+fn pool_is_full_again_after_each_take() {
+    let ground = Ground::new();
+    let pool = pool(&ground, 3, 3);
+    let taken: Vec<_> = (0..5)
+        .map(|_| {
+            await_ready(&pool, 3);
+            pool.take().unwrap()
+        })
+        .collect();
+    await_ready(&pool, 3);
+    // What was taken is its taker's, whatever becomes of the pool.
+    pool.close().unwrap();
+    for sandbox in taken {
+        assert_eq!(line(&sandbox, "echo lives"), "lives");
+    }
+}
+
+#[test]
+fn pool_serves_eight_takers_at_once_and_grows() {
+    let ground = Ground::new();
+    let pool = pool(&ground, 1, 6);
+    let together = Barrier::new(8);
+    let names: BTreeSet<String> = thread::scope(|scope| {
+        let takers: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    together.wait();
+                    let of_one = |_| {
+                        let sandbox = pool.take().unwrap();
+                        assert_eq!(line(&sandbox, "ls /tmp | wc -l; touch /tmp/used"), "0");
+                        sandbox.effective().unwrap().name
+                    };
+                    (0..4).map(of_one).collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        let taken = takers.into_iter().flat_map(|t| t.join().unwrap());
+        taken.collect()
+    });
+    assert_eq!(names.len(), 32);
+    await_ready(&pool, 6);
+}
+
+#[test]
+fn pool_shrinks_when_nobody_needs_as_many() {
+    let ground = Ground::new();
+    let pool = pool(&ground, 1, 4);
+    let burst: Vec<_> = (0..6).map(|_| pool.take().unwrap()).collect();
+    drop(burst);
+    let began = Instant::now();
+    let mut ready = usize::MAX;
+    while ready > 2 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{ready} wait");
+        thread::sleep(Duration::from_millis(400));
+        drop(pool.take().unwrap());
+        thread::sleep(Duration::from_millis(400));
+        ready = pool.ready();
+    }
+}
+
+#[test]
+fn pool_tells_what_is_wrong_with_its_spec_when_it_is_opened() {
+    let ground = Ground::new();
+    let missing = Spec {
+        image: "dir:/not/there".into(),
+        ..Spec::default()
+    };
+    let error = Pool::open(&ground.store, &missing, PoolSize::default()).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{error}");
+    let no_file = ground.spec_with(r#"{"mounts": ["/not/there:/w"]}"#);
+    let error = Pool::open(&ground.store, &no_file, PoolSize::default()).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{error}");
+    let bounds = PoolSize { min: 2, max: 1 };
+    let error = Pool::open(&ground.store, &ground.spec(), bounds).unwrap_err();
+    assert_eq!((error.kind(), error.step()), (Kind::Invalid, "open pool"));
+}
+
+#[test]
+fn pool_tells_the_taker_what_no_longer_works() {
+    let ground = Ground::new();
+    let source = ground.dir("source");
+    let json = format!(r#"{{"mounts": ["{}:/w"]}}"#, source.display());
+    let size = PoolSize { min: 1, max: 1 };
+    let pool = Pool::open(&ground.store, &ground.spec_with(&json), size).unwrap();
+    std::fs::remove_dir(&source).unwrap();
+    // The one that was made before has it still.
+    drop(pool.take().unwrap());
+    let error = pool.take().unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{error}");
+    std::fs::create_dir(&source).unwrap();
+    assert_eq!(line(&pool.take().unwrap(), "ls /w | wc -l"), "0");
+}
+
+#[test]
+fn pool_that_was_closed_gives_none() {
+    let ground = Ground::new();
+    let pool = pool(&ground, 2, 2);
+    pool.close().unwrap();
+    pool.close().unwrap();
+    assert_eq!(pool.ready(), 0);
+    let error = pool.take().unwrap_err();
+    assert_eq!(
+        (error.kind(), error.step()),
+        (Kind::Invalid, "take from pool")
+    );
+}
