@@ -17,7 +17,7 @@ use crate::spawner::request;
 use crate::spec::Spec;
 use crate::store::{Base, Store};
 use crate::sys::pidfd;
-use crate::tree::Lower;
+use crate::tree::{Backend, Lower};
 use crate::wire::{KILL_REQUEST, Kill};
 
 pub(crate) use asked::Asked;
@@ -109,16 +109,37 @@ impl Live {
     /// As `Sandbox::open`; nothing is left behind then.
     pub(crate) fn start(store: &Store, spec: &Spec, base: &Base) -> Result<Self> {
         let (runtime, lower) = (store.runtime(), &base.lower);
-        let started = Self::begin(store, spec, base)
-            .and_then(Self::complete)
-            .or_else(|error| {
-                let spawner = runtime.spawner()?;
-                match storage::next(runtime, &spawner, spec, lower, &error) {
-                    Some(next) => Asked::begin(store, spec, base, next).and_then(Self::complete),
-                    None => Err(error),
-                }
-            });
+        let spawner = runtime.spawner()?;
+        let first = storage::first(runtime, spec, lower, spawner.ids().ordinary());
+        let started = Self::start_on(store, spec, base, first).or_else(|error| {
+            let spawner = runtime.spawner()?;
+            match storage::next(runtime, &spawner, spec, lower, &error) {
+                Some(next) => Self::start_on(store, spec, base, next),
+                None => Err(error),
+            }
+        });
         started.map_err(|error| explained(error, spec, lower))
+    }
+
+    /// Without a copy of the host's mount namespace, unless that is known not to work here, or now seen.
+    fn start_on(
+        store: &Store,
+        spec: &Spec,
+        base: &Base,
+        backend: &'static dyn Backend,
+    ) -> Result<Self> {
+        let runtime = store.runtime();
+        let bare = !runtime.bare_is_missing();
+        let start = |bare| Asked::begin(store, spec, base, backend, bare).and_then(Self::complete);
+        match start(bare) {
+            Err(error) if bare && may_need_copy(&error) => {
+                let live = start(false)?;
+                // Nothing was wrong with the sandbox, so it is this kernel, or where this process is in it.
+                runtime.set_bare_missing();
+                Ok(live)
+            }
+            other => other,
+        }
     }
 
     /// Has one begun. Where its back end turns out not to work, it fails; [`Live::start`] tries another.
@@ -129,7 +150,7 @@ impl Live {
         let runtime = store.runtime();
         let ordinary = runtime.spawner()?.ids().ordinary();
         let first = storage::first(runtime, spec, &base.lower, ordinary);
-        Asked::begin(store, spec, base, first)
+        Asked::begin(store, spec, base, first, !runtime.bare_is_missing())
     }
 
     /// Waits for one to be ready.
@@ -145,6 +166,23 @@ impl Live {
             retired: Mutex::default(),
         })
     }
+}
+
+/// Whether an init may have failed so for want of a copy of the host's mount namespace. KERNEL(6.15): overlays take no layer
+/// that is attached nowhere. In a user namespace a procfs must be there for another one to be mounted.
+fn may_need_copy(error: &Error) -> bool {
+    const STEPS: [&str; 8] = [
+        "make bare mount namespace",
+        "enter bare mount namespace",
+        "mount overlay",
+        "bind",
+        "attach root",
+        "change root",
+        "mount proc",
+        "mount sysfs",
+    ];
+    const ERRNOS: [i32; 4] = [libc::EINVAL, libc::ENOSYS, libc::EPERM, libc::EOPNOTSUPP];
+    STEPS.contains(&error.step()) && error.errno().is_some_and(|e| ERRNOS.contains(&e))
 }
 
 /// Adds the cure where a step's errno alone does not tell what the matter is.

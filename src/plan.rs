@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::parts::caps::CapSet;
 use crate::parts::cgroup::Cgroup;
 use crate::parts::idmap::{self, Ids};
-use crate::parts::mounts::{self, RDONLY, options};
+use crate::parts::mounts::{self, Placed, RDONLY, options};
 use crate::parts::ops::{Ops, Slot};
 use crate::parts::seccomp::Compiled;
 use crate::parts::{devices, rlimit, sysctl};
@@ -43,6 +43,20 @@ pub(crate) struct Needs<'a> {
     pub(crate) cgroup2: bool,
     pub(crate) caps: CapSet,
     pub(crate) seccomp: Option<&'a Compiled>,
+    /// Whether to do without a copy of the host's mount namespace, where that can be.
+    pub(crate) bare: bool,
+}
+
+/// More of the caller's mounts than this are made one by one, not ahead: there are only so many slots.
+const AHEAD: usize = 128;
+
+impl Needs<'_> {
+    /// Whether the init makes its tree in the host's mount namespace and takes it into an empty one: for root, who may
+    /// do that. In a user namespace the kernel wants to see a whole procfs already, mount_too_revealing().
+    fn is_bare(&self, own_user_namespace: bool) -> bool {
+        let ordinary = self.ids.ordinary() || own_user_namespace;
+        self.bare && !ordinary && self.backend.is_portable() && self.spec.mounts.len() <= AHEAD
+    }
 }
 
 /// A start, ready to be sent.
@@ -52,6 +66,8 @@ pub(crate) struct Plan {
     /// Slots 1 and up.
     pub(crate) fds: Vec<OwnedFd>,
     namespaces: u64,
+    bare: bool,
+    stage: Slot,
     cgroup: i32,
     maps: [String; 2],
     kept: [Slot; 3],
@@ -89,6 +105,7 @@ impl Plan {
         Open {
             id,
             namespaces: self.namespaces,
+            bare: u32::from(self.bare),
             cgroup: self.cgroup,
             uid_map: self.maps[0].as_bytes(),
             gid_map: self.maps[1].as_bytes(),
@@ -98,6 +115,11 @@ impl Plan {
             devpts,
             dev,
             proc,
+            stage: if self.bare {
+                self.stage.number() as i32
+            } else {
+                -1
+            },
             ops: self.ops.bytes(),
             init_caps: self.init_caps,
             confine: Confine {
@@ -125,28 +147,40 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
     let maps = id_maps(spec, ids)?;
     // The devices, overlays and file systems of whoever is not root in the first user namespace.
     let ordinary = ids.ordinary() || maps.is_some();
-    let mut ops = Ops::default();
+    let bare = needs.is_bare(maps.is_some());
+    let mut ops = if bare {
+        Ops::for_bare()
+    } else {
+        Ops::default()
+    };
     let mut fds = Vec::new();
     let cgroup = enter(&mut ops, &mut fds, needs)?;
-    ops.push(Op::MakePrivate {});
+    if !bare {
+        ops.push(Op::MakePrivate {});
+    }
     ops.push(Op::NewKeyring {});
     if spec.namespaces.uts {
         ops.push(Op::SetHostname {
             name: &name(needs.hostname),
         });
     }
-    let size = spec.limits.disk.filter(|_| spec.write == Write::Memory);
-    let stage = stage(&mut ops, size);
-    let Mounted { root, parts } = needs.backend.mount(&mut ops, stage, needs.tree)?;
-    let kept = fill(&mut ops, root, stage, needs, ordinary)?;
+    let stage = stage(&mut ops, spec, bare);
+    let (Mounted { root, parts }, ahead) = match bare {
+        true => take_along(&mut ops, stage, needs)?,
+        false => (needs.backend.mount(&mut ops, stage, needs.tree)?, None),
+    };
+    let kept = fill(&mut ops, root, stage, ahead, needs, ordinary)?;
     if spec.write == Write::None {
         // Only now: places to mount on were made in them.
         for slot in parts.into_iter().chain([root]) {
             ops.set_attr(slot, RDONLY, false);
         }
     }
-    ops.push(Op::PivotRoot {
-        slot: root.number(),
+    let slot = root.number();
+    ops.push(if bare {
+        Op::ChangeRoot { slot }
+    } else {
+        Op::PivotRoot { slot }
     });
     ops.push(Op::DropBounding {
         keep: needs.caps.bits(),
@@ -154,7 +188,9 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
     Ok(Plan {
         ops,
         fds,
-        namespaces: namespaces(spec, maps.is_some()),
+        namespaces: namespaces(spec, maps.is_some(), bare),
+        bare,
+        stage,
         cgroup,
         maps: maps.unwrap_or_default(),
         kept,
@@ -225,9 +261,26 @@ fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, needs: &Needs<'_>) -> Result<i32
     Ok(born)
 }
 
-fn namespaces(spec: &Spec, user: bool) -> u64 {
+/// Everything that is made in the host's mount namespace, then the way out of it, with the tree as the root.
+fn take_along(
+    ops: &mut Ops,
+    stage: Slot,
+    needs: &Needs<'_>,
+) -> Result<(Mounted, Option<Vec<Placed>>)> {
+    let root = needs.backend.mount_detached(ops, stage, needs.tree)?;
+    let ahead = mounts::callers_ahead(ops, stage, needs.spec)?;
+    ops.push(Op::EnterBare {});
+    ops.push(Op::AttachRoot {
+        from: root.number(),
+    });
+    let parts = Vec::new();
+    Ok((Mounted { root, parts }, Some(ahead)))
+}
+
+fn namespaces(spec: &Spec, user: bool, bare: bool) -> u64 {
     let wanted = [
-        (true, CLONE_NEWNS | CLONE_NEWPID),
+        (true, CLONE_NEWPID),
+        (!bare, CLONE_NEWNS),
         (spec.namespaces.uts, CLONE_NEWUTS),
         (spec.namespaces.ipc, CLONE_NEWIPC),
         (spec.network == Network::None, u64::from(CLONE_NEWNET)),
@@ -254,18 +307,36 @@ fn id_maps(spec: &Spec, ids: &Ids) -> Result<Option<[String; 2]>> {
     }
 }
 
-/// A tmpfs of ours on top of the old root: the writable layer in memory, files to be bound, an empty directory.
-fn stage(ops: &mut Ops, size: Option<ByteSize>) -> Slot {
+/// A tmpfs of ours: the writable layer in memory, files to be bound, an empty directory. On top of the old root, but for a
+/// bare start, which needs it nowhere.
+fn stage(ops: &mut Ops, spec: &Spec, bare: bool) -> Slot {
+    let size = spec.limits.disk.filter(|_| spec.write == Write::Memory);
+    let stage = new_stage(ops, size);
+    if !bare {
+        ops.push(Op::AttachRoot {
+            from: stage.number(),
+        });
+    }
+    stage
+}
+
+fn new_stage(ops: &mut Ops, size: Option<ByteSize>) -> Slot {
     let mut list = options([c"mode", c"755"]);
     if let Some(size) = size {
         list.push(c"size");
         list.push(&name(&size.bytes().to_string()));
     }
     let stage = ops.new_fs(c"tmpfs", &list, 0);
+    empty_dir(ops, stage);
+    stage
+}
+
+/// The same, where a tree is made without a sandbox.
+fn attached_stage(ops: &mut Ops, size: Option<ByteSize>) -> Slot {
+    let stage = new_stage(ops, size);
     ops.push(Op::AttachRoot {
         from: stage.number(),
     });
-    empty_dir(ops, stage);
     stage
 }
 
@@ -285,6 +356,7 @@ fn fill(
     ops: &mut Ops,
     root: Slot,
     stage: Slot,
+    ahead: Option<Vec<Placed>>,
     needs: &Needs<'_>,
     ordinary: bool,
 ) -> Result<[Slot; 3]> {
@@ -304,7 +376,10 @@ fn fill(
     if *needs.tree.lower != Lower::Host {
         mounts::names(ops, root, stage, spec, needs.hostname)?;
     }
-    mounts::callers(ops, root, stage, spec, ordinary)?;
+    match ahead {
+        Some(placed) => placed.iter().for_each(|one| one.attach(ops, root)),
+        None => mounts::callers(ops, root, stage, spec, ordinary)?,
+    }
     mounts::restrict(ops, root, dev, stage, spec)?;
     Ok([pts, dev, kernel.proc])
 }
@@ -327,7 +402,7 @@ pub(crate) fn mount_tree(
 ) -> Result<Ops> {
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
-    let stage = stage(&mut ops, size.filter(|_| tree.write == Write::Memory));
+    let stage = attached_stage(&mut ops, size.filter(|_| tree.write == Write::Memory));
     let root = backend.mount_detached(&mut ops, stage, tree)?;
     ops.push(Op::Setns {
         file: Slot::received(1).number(),
@@ -345,7 +420,7 @@ pub(crate) fn mount_tree(
 pub(crate) fn try_tree(backend: &dyn Backend, tree: &Request<'_>) -> Result<Ops> {
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
-    let stage = stage(&mut ops, None);
+    let stage = attached_stage(&mut ops, None);
     backend.mount_detached(&mut ops, stage, tree)?;
     Ok(ops)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sandboxes made ahead, each used once: taken by the caller, replaced by the spawner meanwhile.
+//! Sandboxes made ahead, each used once: taken by the caller, replaced by the spawner.
 #![forbid(unsafe_code)]
 
 mod demand;
@@ -12,7 +12,7 @@ use std::time::Instant;
 use crate::error::{Error, Kind, Result};
 use crate::image::Image;
 use crate::live::{Asked, Live};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Home, Sandbox};
 use crate::spec::Spec;
 use crate::store::{Base, Store};
 use crate::sys::pidfd;
@@ -23,10 +23,10 @@ pub use demand::PoolSize;
 /// Sandboxes of one spec that wait to be taken.
 ///
 /// A sandbox that was taken is its taker's, like one of [`Sandbox::open`], and never comes back: every
-/// taker gets one that nobody has used. Taking one has the next begun, which the helper process makes while
-/// the caller goes on; there is no thread in this process. How many wait follows the demand between the bounds
-/// of [`PoolSize`]: twice as many after a take that had to wait, fewer when some were left over for a second.
-/// That is decided when one is taken; what waits and is not taken costs memory and nothing else.
+/// taker gets one that nobody has used. Closing it has the next begun, which the helper process makes while
+/// the caller goes on; so has taking one, when fewer than half wait. There is no thread in this process. How many wait
+/// follows the demand between the bounds of [`PoolSize`]: twice as many after a take that had to wait, fewer when some
+/// were left over for a second. That is decided when one is taken; what waits and is not taken costs memory and nothing else.
 ///
 /// Every method may be called from any thread. Dropping it ends what waits, without waiting for that.
 ///
@@ -39,6 +39,12 @@ pub use demand::PoolSize;
 /// ```
 #[derive(Debug)]
 pub struct Pool {
+    stock: Arc<Stock>,
+}
+
+/// What a pool's sandboxes know of it.
+#[derive(Debug)]
+struct Stock {
     store: Store,
     spec: Arc<Spec>,
     base: Arc<Base>,
@@ -108,7 +114,7 @@ impl Pool {
     }
 
     fn on(store: &Store, spec: &Spec, base: Base, size: PoolSize) -> Result<Self> {
-        let pool = Self {
+        let stock = Stock {
             store: store.clone(),
             spec: Arc::new(spec.clone()),
             base: Arc::new(base),
@@ -120,21 +126,23 @@ impl Pool {
             }),
         };
         // Whatever is wrong with the spec is told here, by a sandbox that is wanted in any case.
-        let first = Live::start(store, spec, &pool.base)?;
-        pool.state().parked.push_back(Parked::Ready(first));
-        pool.refill();
-        Ok(pool)
+        let first = Live::start(store, spec, &stock.base)?;
+        stock.state().parked.push_back(Parked::Ready(first));
+        stock.refill(usize::MAX);
+        let stock = Arc::new(stock);
+        Ok(Self { stock })
     }
 
-    /// Takes a sandbox that nobody has used: one that waits, else one that is opened now. Its replacement is begun.
+    /// Takes a sandbox that nobody has used: one that waits, else one that is opened now.
     ///
     /// In a forked copy of the process what waits is left to the parent, and one is opened.
     ///
     /// # Errors
     /// As [`Sandbox::open`]; [`Kind::Invalid`] after [`Pool::close`].
     pub fn take(&self) -> Result<Sandbox> {
-        let (parked, surplus) = {
-            let mut state = self.state();
+        let stock = &self.stock;
+        let (parked, surplus, is_short) = {
+            let mut state = stock.state();
             if state.closed {
                 let error = Error::new(Kind::Invalid, "take from pool", "it was closed");
                 return Err(error.with_cure("open another"));
@@ -143,22 +151,33 @@ impl Pool {
             let waited = !parked.as_ref().is_some_and(Parked::is_ready);
             let left = state.parked.len();
             state.demand.taken(waited, left, Instant::now());
-            (parked, state.surplus())
+            (parked, state.surplus(), state.is_short())
         };
         // They end, without anybody waiting for that.
         drop(surplus);
-        self.refill();
+        if is_short {
+            // It may be long until those that were taken are closed. One for this, and one to catch up.
+            stock.refill(2);
+        }
         let live = match parked.and_then(Parked::complete) {
             Some(live) => live,
-            None => Live::start(&self.store, &self.spec, &self.base)?,
+            None => Live::start(&stock.store, &stock.spec, &stock.base)?,
         };
-        let (spec, base) = (Arc::clone(&self.spec), Arc::clone(&self.base));
-        Ok(Sandbox::of(self.store.clone(), spec, base, live))
+        let (spec, base) = (Arc::clone(&stock.spec), Arc::clone(&stock.base));
+        let home: Arc<dyn Home> = Arc::clone(stock) as _;
+        Ok(Sandbox::of(
+            stock.store.clone(),
+            spec,
+            base,
+            live,
+            Some(home),
+        ))
     }
 
     /// How many could be taken now without waiting.
     pub fn ready(&self) -> usize {
-        self.state().parked.iter().filter(|p| p.is_ready()).count()
+        let state = self.stock.state();
+        state.parked.iter().filter(|p| p.is_ready()).count()
     }
 
     /// Ends all that wait and comes back when nothing of them is left; sandboxes that were taken live on. Taking one
@@ -167,11 +186,7 @@ impl Pool {
     /// # Errors
     /// [`Kind::Broken`] if the spawner is gone; what waited is gone with it.
     pub fn close(&self) -> Result<()> {
-        let parked = {
-            let mut state = self.state();
-            state.closed = true;
-            std::mem::take(&mut state.parked)
-        };
+        let parked = self.stock.shut();
         // All at once, then each in turn.
         let ending: Vec<_> = parked.iter().map(|p| p.asked().begin_end()).collect();
         let mut result = Ok(());
@@ -181,14 +196,36 @@ impl Pool {
         }
         result
     }
+}
 
+impl Drop for Pool {
+    fn drop(&mut self) {
+        // Sandboxes that were taken keep the stock, but are nothing's replacement any more.
+        drop(self.stock.shut());
+    }
+}
+
+impl Home for Stock {
+    fn ended(&self) {
+        self.refill(2);
+    }
+}
+
+impl Stock {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has begun what is missing.
-    fn refill(&self) {
-        loop {
+    /// Makes nothing more, and gives away what waits.
+    fn shut(&self) -> VecDeque<Parked> {
+        let mut state = self.state();
+        state.closed = true;
+        std::mem::take(&mut state.parked)
+    }
+
+    /// Has begun what is missing, at most so many.
+    fn refill(&self, most: usize) {
+        for _ in 0..most {
             {
                 let mut state = self.state();
                 if state.closed || state.parked.len() + state.beginning >= state.demand.wanted() {
@@ -215,6 +252,11 @@ impl State {
     /// The oldest that belongs to this process; those of a process that this one was forked from are let go.
     fn next_own(&mut self) -> Option<Parked> {
         std::iter::from_fn(|| self.parked.pop_front()).find(|p| p.asked().own().is_ok())
+    }
+
+    /// Whether fewer than half of what is wanted waits, or will soon.
+    fn is_short(&self) -> bool {
+        2 * (self.parked.len() + self.beginning) < self.demand.wanted()
     }
 
     /// Those above what is wanted, the youngest first.

@@ -27,6 +27,8 @@ pub(crate) struct Runtime {
     gates: Mutex<Vec<(Security, Arc<DeviceGate>)>>,
     /// Whether this kernel was seen to make no overlay for this caller.
     overlay_missing: AtomicBool,
+    /// Whether starts were seen to need a copy of the host's mount namespace.
+    bare_missing: AtomicBool,
 }
 
 impl Runtime {
@@ -62,6 +64,16 @@ impl Runtime {
     /// Remembers that no overlay can be made.
     pub(crate) fn set_overlay_missing(&self) {
         self.overlay_missing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Runtime::set_bare_missing`] was called.
+    pub(crate) fn bare_is_missing(&self) -> bool {
+        self.bare_missing.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that every start needs a copy of the host's mount namespace.
+    pub(crate) fn set_bare_missing(&self) {
+        self.bare_missing.store(true, Ordering::Relaxed);
     }
 
     /// Names what a sandbox uses outside, so that whoever finds it knows whether its owner lives.

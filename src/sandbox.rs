@@ -44,6 +44,15 @@ pub struct Sandbox {
     base: Arc<Base>,
     live: RwLock<Arc<Live>>,
     closed: AtomicBool,
+    /// Who is told when it has ended, and whether that was.
+    home: Option<Arc<dyn Home>>,
+    told: AtomicBool,
+}
+
+/// Where a sandbox was taken from.
+pub(crate) trait Home: std::fmt::Debug + Send + Sync {
+    /// It was closed, or dropped.
+    fn ended(&self);
 }
 
 impl Drop for Sandbox {
@@ -52,6 +61,9 @@ impl Drop for Sandbox {
         // spawner cannot be told, it is gone, and the sandbox with it.
         let live = self.live.get_mut().unwrap_or_else(PoisonError::into_inner);
         let _ = live.end(false);
+        if live.own().is_ok() {
+            self.tell_home();
+        }
     }
 }
 
@@ -92,22 +104,33 @@ impl Sandbox {
 
     fn on(store: &Store, spec: &Spec, base: Base) -> Result<Self> {
         let live = Live::start(store, spec, &base)?;
-        Ok(Self::of(
-            store.clone(),
-            Arc::new(spec.clone()),
-            Arc::new(base),
-            live,
-        ))
+        let (spec, base) = (Arc::new(spec.clone()), Arc::new(base));
+        Ok(Self::of(store.clone(), spec, base, live, None))
     }
 
     /// The handle of one that was started.
-    pub(crate) fn of(store: Store, spec: Arc<Spec>, base: Arc<Base>, live: Live) -> Self {
+    pub(crate) fn of(
+        store: Store,
+        spec: Arc<Spec>,
+        base: Arc<Base>,
+        live: Live,
+        home: Option<Arc<dyn Home>>,
+    ) -> Self {
         Self {
             store,
             spec,
             base,
             live: RwLock::new(Arc::new(live)),
             closed: AtomicBool::new(false),
+            home,
+            told: AtomicBool::new(false),
+        }
+    }
+
+    /// Once: what is ended twice is told once.
+    fn tell_home(&self) {
+        if let (Some(home), false) = (&self.home, self.told.swap(true, Ordering::Relaxed)) {
+            home.ended();
         }
     }
 
@@ -190,10 +213,12 @@ impl Sandbox {
     /// # Errors
     /// [`Kind::Broken`] if the spawner is gone; the sandbox is gone with it.
     pub fn close(&self) -> Result<()> {
-        match self.last() {
+        let ended = match self.last() {
             Some(live) => live.own()?.end(true),
-            None => Ok(()),
-        }
+            None => return Ok(()),
+        };
+        self.tell_home();
+        ended
     }
 
     /// As [`Sandbox::close`], for callers with an event loop: comes back at once with a descriptor that
@@ -202,10 +227,12 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::close`].
     pub fn begin_close(&self) -> Result<Option<OwnedFd>> {
-        match self.last() {
+        let begun = match self.last() {
             Some(live) => live.own()?.begin_end(),
-            None => Ok(None),
-        }
+            None => return Ok(None),
+        };
+        self.tell_home();
+        begun
     }
 
     /// What is to end, for the first who asks; nobody uses it from then on.

@@ -46,6 +46,11 @@ pub(crate) trait Backend: Sync {
     /// As in the spec: `overlay`, `copy`.
     fn name(&self) -> &'static str;
 
+    /// Whether its tree needs the host's mount namespace only until it is made, and nothing that is attached there.
+    fn is_portable(&self) -> bool {
+        true
+    }
+
     /// Whether it needs a directory on disk.
     fn on_disk(&self, write: Write) -> bool;
 

@@ -7,7 +7,9 @@ mod attacks;
 use std::fs;
 
 use attacks::{Stage, again, answers, assert_denied, everybody, probing, ran, said, shell};
+use nix::unistd::geteuid;
 use tare_oracle::need;
+use tare_oracle::needs::kernel;
 
 /// The mounts of a default sandbox; masks and read-only paths lie below the first ones.
 const MOUNTS: [&str; 6] = [
@@ -96,6 +98,42 @@ fn a12_old_root_is_gone() {
             shell("cd /; cd ..; ls -a; cd /proc/1/root; cat ../../../etc/hostname"),
         );
         stage.victim.assert_unread(&seen);
+    });
+}
+
+#[test]
+fn a12_nothing_lies_above_or_below_the_root() {
+    everybody(|| {
+        let stage = Stage::new();
+        let sandbox = stage.open("{}");
+        // A way out of a chroot, CAP_SYS_CHROOT being one of Docker's default capabilities.
+        let top = answers(&sandbox, "escape");
+        let inside = said(&sandbox, shell("ls -A /"));
+        let mut seen: Vec<_> = top
+            .iter()
+            .filter(|(what, _)| what == "top has")
+            .map(|(_, name)| name.as_str())
+            .collect();
+        seen.sort_unstable();
+        assert_eq!(seen, inside.lines().collect::<Vec<_>>());
+        if kernel(6, 15).is_err() || top[1] != ("chroot".into(), "ok".into()) {
+            // Where pivot_root serves, the kernel's first root (rootfs) lies below, as in every mount namespace.
+            return;
+        }
+        // Who may unmount the root finds nothing of the host's, and nowhere to write.
+        let json = r#"{"security": {"cap_add": ["SYS_ADMIN"], "seccomp": "off"}}"#;
+        let sandbox = stage.open(json);
+        let bottom = answers(&sandbox, "bottom");
+        if bottom[0] != ("umount".into(), "ok".into()) {
+            // In a user namespace the root is locked.
+            assert!(!geteuid().is_root(), "{bottom:?}");
+            return;
+        }
+        for (what, answer) in &bottom {
+            assert_ne!(what, "bottom has", "{bottom:?}");
+            let written = ["write", "mkdir"].contains(&what.as_str()) && answer == "ok";
+            assert!(!written, "{bottom:?}");
+        }
     });
 }
 

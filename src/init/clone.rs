@@ -150,6 +150,20 @@ pub(crate) struct Dead {
     pub(crate) usage: Rusage,
 }
 
+/// Waits for this child's end: its exit code, or 128 and the signal that ended it.
+pub(crate) fn reap_one(pid: i32) -> Result<i32> {
+    let mut status = 0u32;
+    while let Err(errno) = sys!(nr::WAIT4, pid, &raw mut status, 0, 0) {
+        if errno != Errno::INTR {
+            return Err(errno);
+        }
+    }
+    Ok(match status & 0x7f {
+        0 => (status >> 8 & 0xff) as i32,
+        signal => 128 + signal as i32,
+    })
+}
+
 /// Reaps one dead child; `None` if none is dead yet.
 pub(crate) fn reap(block: bool) -> Result<Option<Dead>> {
     let (mut status, mut usage) = (0u32, Rusage::default());

@@ -252,7 +252,7 @@ fn set_groups(groups: &[u32]) -> Result<()> {
 
 /// Changes into a directory of the root, making it if it is missing; links stay inside, magic ones are refused.
 fn enter_dir(root: &Fd, path: &CStr) -> Result<()> {
-    let dir = dir::ensure_dir(root.0, path, false)?;
+    let dir = dir::ensure_dir(root.0, path, dir::ANY)?;
     sys!(nr::FCHDIR, dir.0).map(drop)
 }
 

@@ -39,10 +39,16 @@ pub(crate) const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINK
 #[cfg(feature = "weak_no_inroot")]
 pub(crate) const IN_ROOT: u64 = 0;
 
-/// Opens a path inside `root`; links stay inside. With `strict`, there may be none.
-pub(crate) fn open(root: i32, path: &CStr, flags: u32, strict: bool) -> Result<Fd> {
-    let links = if strict { IN_ROOT | sys::RESOLVE_NO_SYMLINKS } else { IN_ROOT };
-    sys::openat2(root, path, flags, 0, links)
+/// What else holds for a path: nothing.
+pub(crate) const ANY: u64 = 0;
+/// No part of it is a link.
+pub(crate) const STRICT: u64 = sys::RESOLVE_NO_SYMLINKS;
+/// It stays in the root's own mount.
+pub(crate) const HERE: u64 = sys::RESOLVE_NO_XDEV;
+
+/// Opens a path inside `root`; links stay inside. `how` is made of [`STRICT`] and [`HERE`].
+pub(crate) fn open(root: i32, path: &CStr, flags: u32, how: u64) -> Result<Fd> {
+    sys::openat2(root, path, flags, 0, IN_ROOT | how)
 }
 
 /// Parent directory and last name of a path.
@@ -58,12 +64,15 @@ pub(crate) fn split(path: &CStr) -> (&[u8], &[u8]) {
 }
 
 /// Opens (O_PATH) the directory `path` inside `root`, making what is missing of it with mode 0755.
-pub(crate) fn ensure_dir(root: i32, path: &CStr, strict: bool) -> Result<Fd> {
-    match open(root, path, O_PATH | O_DIRECTORY, strict) {
+pub(crate) fn ensure_dir(root: i32, path: &CStr, how: u64) -> Result<Fd> {
+    match open(root, path, O_PATH | O_DIRECTORY, how) {
         Err(Errno::NOENT) => {}
         other => return other,
     }
     let bytes = path.to_bytes();
+    if !matches!(bytes, b"" | b"." | b"..") && !bytes.contains(&b'/') {
+        return make_below(root, path);
+    }
     let mut buffer = [0u8; PATH_MAX];
     let mut at = 0;
     // The part that exists may hold links, so each prefix is resolved from the root ...
@@ -71,7 +80,7 @@ pub(crate) fn ensure_dir(root: i32, path: &CStr, strict: bool) -> Result<Fd> {
     while at < bytes.len() {
         let end = next_end(bytes, at);
         let prefix = join(&mut buffer, &[&bytes[..end]])?;
-        match open(root, prefix, O_PATH | O_DIRECTORY, strict) {
+        match open(root, prefix, O_PATH | O_DIRECTORY, how) {
             Ok(fd) => parent = fd,
             Err(Errno::NOENT) => break,
             Err(error) => return Err(error),
@@ -90,14 +99,18 @@ pub(crate) fn ensure_dir(root: i32, path: &CStr, strict: bool) -> Result<Fd> {
         if name == b".." {
             return Err(Errno::NOENT);
         }
-        let name = join(&mut buffer, &[name])?;
-        match sys!(nr::MKDIRAT, parent.0, name.as_ptr(), 0o755) {
-            Err(Errno::EXIST) | Ok(_) => {}
-            Err(error) => return Err(error),
-        }
-        parent = sys::openat(parent.0, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0)?;
+        parent = make_below(parent.0, join(&mut buffer, &[name])?)?;
     }
     Ok(parent)
+}
+
+/// Makes a directory of this name, unless it is there already, and opens it.
+fn make_below(parent: i32, name: &CStr) -> Result<Fd> {
+    match sys!(nr::MKDIRAT, parent, name.as_ptr(), 0o755) {
+        Err(Errno::EXIST) | Ok(_) => {}
+        Err(error) => return Err(error),
+    }
+    sys::openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0)
 }
 
 /// End of the component that begins at `at`, its leading slashes included.
@@ -122,7 +135,7 @@ impl Dir {
 }
 
 /// The parent of `path` inside `root`, made if missing, and the last name in `buffer`.
-pub(crate) fn parent<'b>(root: i32, path: &CStr, buffer: &'b mut [u8]) -> Result<(Dir, &'b CStr)> {
+pub(crate) fn parent<'b>(root: i32, path: &CStr, how: u64, buffer: &'b mut [u8]) -> Result<(Dir, &'b CStr)> {
     let (dir, name) = split(path);
     if name.is_empty() || name == b"." || name == b".." {
         return Err(Errno::INVAL);
@@ -131,26 +144,24 @@ pub(crate) fn parent<'b>(root: i32, path: &CStr, buffer: &'b mut [u8]) -> Result
         b"" => Dir::Given(root),
         dir => {
             let mut place = [0u8; PATH_MAX];
-            Dir::Opened(ensure_dir(root, join(&mut place, &[dir])?, false)?)
+            Dir::Opened(ensure_dir(root, join(&mut place, &[dir])?, how)?)
         }
     };
     Ok((dir, join(buffer, &[name])?))
 }
 
-/// Opens (O_PATH) the file `path` inside `root`, making an empty one if it is missing.
-pub(crate) fn ensure_file(root: i32, path: &CStr, strict: bool) -> Result<Fd> {
-    match open(root, path, O_PATH, strict) {
-        Err(Errno::NOENT) => {}
-        other => return other,
+/// The file `path` inside `root`: opened (O_PATH), or made, and empty, if it is missing.
+pub(crate) fn ensure_file(root: i32, path: &CStr, how: u64) -> Result<Fd> {
+    match open(root, path, O_PATH, how) {
+        Err(Errno::NOENT) => create(root, path, 0o644, how),
+        other => other,
     }
-    create(root, path, 0o644)?;
-    open(root, path, O_PATH, true)
 }
 
 /// Makes a new file inside `root`; an existing one, or a link, is an error.
-pub(crate) fn create(root: i32, path: &CStr, mode: u32) -> Result<Fd> {
+pub(crate) fn create(root: i32, path: &CStr, mode: u32, how: u64) -> Result<Fd> {
     let mut buffer = [0u8; 256];
-    let (dir, name) = parent(root, path, &mut buffer)?;
+    let (dir, name) = parent(root, path, how, &mut buffer)?;
     sys::openat(dir.fd(), name, sys::O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
 }
 

@@ -7,6 +7,7 @@
 #![no_main]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+mod bare;
 mod clone;
 mod close;
 mod command;

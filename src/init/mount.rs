@@ -86,47 +86,46 @@ pub(crate) fn set_attr(mount: i32, set: u32, clear: u32, recursive: bool) -> Res
 
 /// [`wire::Op::Attach`].
 pub(crate) fn attach_in(from: i32, root: i32, path: &CStr, flags: u32) -> Result<()> {
-    let strict = flags & wire::NO_SYMLINKS != 0;
     if path.is_empty() {
         return attach_empty(from, root);
     }
-    let target = if flags & wire::MAKE_DIR != 0 {
-        dir::ensure_dir(root, path, strict)?
-    } else if flags & wire::MAKE_FILE != 0 {
-        match dir::ensure_file(root, path, strict) {
-            Err(errno) if flags & wire::OR_SKIP != 0 && !errno.is_of_machine() => return Ok(()),
-            other => other?,
-        }
-    } else {
-        match dir::open(root, path, O_PATH, strict) {
-            Err(Errno::NOENT) if flags & wire::IF_PRESENT != 0 => return Ok(()),
-            other => other?,
-        }
-    };
-    match check_place(root, &target, flags) {
+    match target(root, path, flags) {
+        Ok(target) => attach(from, &target),
+        Err(Errno::NOENT) if flags & wire::IF_PRESENT != 0 => Ok(()),
         Err(errno) if flags & wire::OR_SKIP != 0 && !errno.is_of_machine() => Ok(()),
         Err(error) => Err(error),
-        Ok(()) => attach(from, &target),
     }
 }
 
-/// The links of an image lead anywhere inside, also to where nothing may be covered (CVE-2019-16884).
-fn check_place(root: i32, target: &Fd, flags: u32) -> Result<()> {
+/// Where something is attached.
+fn target(root: i32, path: &CStr, flags: u32) -> Result<Fd> {
+    let with = |flag, how| if flags & flag != 0 { how } else { dir::ANY };
+    // The links of an image lead anywhere inside, also to where nothing may be covered (CVE-2019-16884).
+    let how = with(wire::NO_SYMLINKS, dir::STRICT) | with(wire::SAME_MOUNT, dir::HERE);
+    let target = if flags & wire::MAKE_DIR != 0 {
+        dir::ensure_dir(root, path, how)?
+    } else if flags & wire::MAKE_FILE != 0 {
+        dir::ensure_file(root, path, how)?
+    } else {
+        dir::open(root, path, O_PATH, how)?
+    };
+    match flags & wire::NOT_IN_KERNEL_FS != 0 && is_in_kernel_fs(&target)? {
+        true => Err(Errno::XDEV),
+        false => Ok(target),
+    }
+}
+
+fn is_in_kernel_fs(target: &Fd) -> Result<bool> {
     // procfs, sysfs, cgroup v1 and v2, statfs(2).
     const KERNEL: [u64; 4] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
     let mut stat = [0u64; 15];
     sys!(nr::FSTATFS, target.0, stat.as_mut_ptr())?;
-    let kernel = flags & wire::NOT_IN_KERNEL_FS != 0 && KERNEL.contains(&stat[0]);
-    let elsewhere = flags & wire::SAME_MOUNT != 0 && mount_id(target.0, c"")? != mount_id(root, c"")?;
-    match kernel || elsewhere {
-        true => Err(Errno::XDEV),
-        false => Ok(()),
-    }
+    Ok(KERNEL.contains(&stat[0]))
 }
 
 /// Opens a path that is to be hidden or made read-only; nothing where nothing is.
 fn present(root: i32, path: &CStr) -> Result<Option<Fd>> {
-    match dir::open(root, path, O_PATH, false) {
+    match dir::open(root, path, O_PATH, dir::ANY) {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(error),
@@ -161,6 +160,24 @@ pub(crate) fn make_read_only(root: i32, path: &CStr) -> Result<()> {
 pub(crate) fn make_private() -> Result<()> {
     const MS_REC_PRIVATE: usize = 0x4000 | 1 << 18;
     sys!(nr::MOUNT, 0, c"/".as_ptr(), 0, MS_REC_PRIVATE, 0).map(drop)
+}
+
+/// A detached mount, with all below it, private: [`make_private`] does not reach it.
+pub(crate) fn set_private(mount: i32) -> Result<()> {
+    // attr_set, attr_clr, propagation (MS_PRIVATE), userns_fd
+    let attr = [0u64, 0, 1 << 18, 0];
+    sys!(nr::MOUNT_SETATTR, mount, c"".as_ptr(), AT_EMPTY_PATH | AT_RECURSIVE, attr.as_ptr(), size_of_val(&attr)).map(drop)
+}
+
+/// Makes what is attached on top of a bare root the process's root. What lies below cannot be walked to, since it is
+/// covered at its root, and is empty. A root that is the namespace's topmost one is no chroot(2) to the kernel.
+pub(crate) fn change_root(root: i32) -> Result<()> {
+    sys!(nr::FCHDIR, root)?;
+    sys!(nr::CHROOT, c".".as_ptr())?;
+    match mount_id(AT_FDCWD, c"/..")? == mount_id(root, c"")? {
+        true => Ok(()),
+        false => Err(Errno(16)),
+    }
 }
 
 /// pivot_root(2) with both paths `.`: the old root, with what was stacked on it, ends up on top of

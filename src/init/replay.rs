@@ -3,12 +3,13 @@
 
 use core::ffi::CStr;
 
+use crate::bare;
 use crate::copy;
 use crate::dir;
 use crate::mount;
 use crate::overlay::Overlay;
 use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, Result, nr, sys};
-use crate::wire::{Field as _, MAY_BE_GONE, Op, Reader, SLOTS};
+use crate::wire::{Field as _, MAY_BE_GONE, Op, PRIVATE, Reader, SLOTS};
 
 /// In a slot: what it was to hold is gone ([`MAY_BE_GONE`]).
 const GONE: i32 = -2;
@@ -18,13 +19,15 @@ pub(crate) struct Replay {
     slots: [i32; SLOTS],
     /// Overlays made so far.
     overlays: u64,
+    /// The bare mount namespace, or -1.
+    bare: i32,
 }
 
 impl Replay {
-    pub(crate) fn new(fds: &[i32]) -> Self {
+    pub(crate) fn new(fds: &[i32], bare: i32) -> Self {
         let mut slots = [-1; SLOTS];
         slots[..fds.len()].copy_from_slice(fds);
-        Self { slots, overlays: 0 }
+        Self { slots, overlays: 0, bare }
     }
 
     /// Runs the operations in order; on failure says which one failed, and how.
@@ -110,6 +113,8 @@ impl Replay {
             Op::Mask { root, path, dev, stage } => mount::mask(self.fd(root)?, path, self.fd(dev)?, self.fd(stage)?),
             Op::MakeReadOnly { root, path } => mount::make_read_only(self.fd(root)?, path),
             Op::Detach { slot } => mount::detach(self.fd(slot)?),
+            Op::EnterBare {} => bare::enter(self.bare),
+            Op::ChangeRoot { slot } => mount::change_root(self.fd(slot)?),
             Op::PivotRoot { slot } => mount::pivot_root(self.fd(slot)?),
             Op::SetSysctl { proc, path, value } => mount::set_sysctl(self.fd(proc)?, path, value),
             Op::CloseSlot { slot } => {
@@ -139,7 +144,11 @@ impl Replay {
             Op::CloneTree { into, base, path, flags } => {
                 let empty = if path.is_empty() { AT_EMPTY_PATH } else { 0 };
                 let base = self.slot(base)?;
-                let tree = mount::clone_tree(base, path, flags & !MAY_BE_GONE | empty);
+                let tree = mount::clone_tree(base, path, flags & !(MAY_BE_GONE | PRIVATE) | empty);
+                let tree = match flags & PRIVATE {
+                    0 => tree,
+                    _ => tree.and_then(|tree| mount::set_private(tree.0).map(|()| tree)),
+                };
                 self.put_unless_gone(into, tree, flags)
             }
             Op::NewOverlay { into, stage, lowers, upper, work, options, attrs, flags } => {
@@ -160,15 +169,15 @@ impl Replay {
         match op {
             Op::MakeDir { root, path, mode, uid, gid } => make_dir(self.fd(root)?, path, mode, (uid, gid)),
             Op::MakeLink { root, path, target } => {
-                let (dir, name) = dir::parent(self.fd(root)?, path, &mut buffer)?;
+                let (dir, name) = dir::parent(self.fd(root)?, path, dir::ANY, &mut buffer)?;
                 sys!(nr::SYMLINKAT, target.as_ptr(), dir.fd(), name.as_ptr()).map(drop)
             }
             Op::MakeNode { root, path, mode, device } => {
-                let (dir, name) = dir::parent(self.fd(root)?, path, &mut buffer)?;
+                let (dir, name) = dir::parent(self.fd(root)?, path, dir::ANY, &mut buffer)?;
                 sys!(nr::MKNODAT, dir.fd(), name.as_ptr(), mode, device).map(drop)
             }
             Op::MakeFile { root, path, mode, bytes } => {
-                let file = dir::create(self.fd(root)?, path, mode)?;
+                let file = dir::create(self.fd(root)?, path, mode, dir::ANY)?;
                 match bytes.is_empty() {
                     true => Ok(()),
                     false => sys::write(file.0, bytes),
@@ -181,7 +190,7 @@ impl Replay {
 
 fn make_dir(root: i32, path: &CStr, mode: u32, (uid, gid): (u32, u32)) -> Result<()> {
     let mut buffer = [0u8; 256];
-    let (dir, name) = dir::parent(root, path, &mut buffer)?;
+    let (dir, name) = dir::parent(root, path, dir::ANY, &mut buffer)?;
     match sys!(nr::MKDIRAT, dir.fd(), name.as_ptr(), mode) {
         Err(Errno::EXIST) => return Ok(()),
         other => other?,

@@ -20,7 +20,8 @@ const CONTROL: i32 = 3;
 const DEVPTS: i32 = 4;
 const DEV: i32 = 5;
 const PROC: i32 = 6;
-const SIGNALS: i32 = 7;
+/// Behind the stage, which nobody needs by number.
+const SIGNALS: i32 = 8;
 
 #[cfg(not(feature = "weak_no_cloexec"))]
 const KEEP: u32 = sys::O_CLOEXEC;
@@ -48,6 +49,8 @@ unsafe impl Zeroable for Row {}
 pub(crate) struct Parent {
     /// Of the spawner: its children see by it whether it lives.
     pub(crate) pidfd: Fd,
+    /// A mount namespace with nothing in it, once one was asked for.
+    pub(crate) bare: Option<Fd>,
     /// The caller's limit of descriptors, for commands.
     pub(crate) files: [u64; 2],
 }
@@ -59,14 +62,9 @@ struct Resident<'a> {
     files: Files,
     /// How many commands run.
     live: usize,
-    /// How many were started, up to the one from which on they are started behind the seccomp program.
-    started: u32,
     /// In the thread that is behind it.
     confined: Option<&'a Confined<'a>>,
 }
-
-/// Commands that attach the program themselves: a sandbox for one command needs no second thread.
-const ALONE: u32 = 2;
 
 /// What one thread hands to the other.
 struct Handed<'r, 'a> {
@@ -79,7 +77,7 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, parent: &Par
     sys::set_name(c"tare-init");
     // Where the host can be told of a failure: it is moved on the way.
     let mut control = fds.first().copied().unwrap_or(-1);
-    match start(open, fds, enter_cgroup, &parent.pidfd, &mut control) {
+    match start(open, fds, enter_cgroup, parent, &mut control) {
         Ok(()) => {}
         Err((place, index, errno)) => {
             reply(control, &Reply::new(wire::FAILED, place, index, errno.0), &[]);
@@ -88,7 +86,11 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, parent: &Par
     }
     let memory = Mapping::anonymous(BUFFER);
     match memory.and_then(|memory| Ok((Resident::new(open, parent.files)?, memory))) {
-        Ok((mut resident, mut memory)) => resident.serve(&mut memory),
+        Ok((mut resident, mut memory)) => {
+            // While the host makes up its first request.
+            resident.hand_over(&mut memory);
+            resident.serve(&mut memory)
+        }
         Err(errno) => {
             reply(CONTROL, &Reply::new(wire::FAILED, wire::AT_INIT, 0, errno.0), &[]);
             sys::exit(1);
@@ -107,7 +109,7 @@ fn start(
     open: &Open<'_>,
     fds: &[i32],
     enter_cgroup: bool,
-    spawner: &Fd,
+    parent: &Parent,
     told_at: &mut i32,
 ) -> core::result::Result<(), Failure> {
     // PR_SET_PDEATHSIG: the spawner has one thread, so this is its end and not a thread's.
@@ -116,17 +118,17 @@ fn start(
         become_root().map_err(init)?;
     }
     // It may have ended before it could be noticed.
-    if sys::poll(&mut [PollFd::input(spawner.0)], Some(0)) != Ok(0) {
+    if sys::poll(&mut [PollFd::input(parent.pidfd.0)], Some(0)) != Ok(0) {
         sys::exit(1);
     }
-    let mut replay = Replay::new(fds);
+    let mut replay = Replay::new(fds, parent.bare.as_ref().map_or(-1, |fd| fd.0));
     if enter_cgroup {
         let cgroup = replay.slot(open.cgroup).map_err(init)?;
         let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0).map_err(init)?;
         sys::write(procs.0, b"0").map_err(init)?;
     }
     replay.run(open.ops).map_err(|(index, errno)| (wire::AT_OP, index, errno))?;
-    let kept = [replay.slot(0), keep(&replay, open.devpts), keep(&replay, open.dev), keep(&replay, open.proc)];
+    let kept = [replay.slot(0), keep(&replay, open.devpts), keep(&replay, open.dev), keep(&replay, open.proc), keep(&replay, open.stage)];
     let settled = settle(kept, told_at).and_then(|()| sys::keep_caps(open.init_caps));
     settled.map_err(init)
 }
@@ -147,11 +149,11 @@ fn keep(replay: &Replay, slot: i32) -> Result<i32> {
 }
 
 /// Moves what stays open to its place and closes everything else.
-fn settle(kept: [Result<i32>; 4], told_at: &mut i32) -> Result<()> {
-    let [control, devpts, dev, proc] = kept;
+fn settle(kept: [Result<i32>; 5], told_at: &mut i32) -> Result<()> {
+    let [control, devpts, dev, proc, stage] = kept;
     let signals = sys::signalfd_child()?;
-    let mut high = [-1i32; 5];
-    for (high, fd) in high.iter_mut().zip([control, devpts, dev, proc, Ok(signals.0)]) {
+    let mut high = [-1i32; 6];
+    for (high, fd) in high.iter_mut().zip([control, devpts, dev, proc, stage, Ok(signals.0)]) {
         if let Ok(fd) = fd {
             *high = sys::duplicate(fd, 64)?.keep();
         }
@@ -182,7 +184,7 @@ impl<'a> Resident<'a> {
         let pidfd = sys!(nr::PIDFD_OPEN, pid, 0)? as i32;
         let mut ready = Reply::new(wire::READY, 0, 0, 0);
         ready.signal = pid as u32;
-        let resident = Self { open, rows: Table::new(ROWS)?, parts: Parts::new(files)?, files: Files::default(), live: 0, started: 0, confined: None };
+        let resident = Self { open, rows: Table::new(ROWS)?, parts: Parts::new(files)?, files: Files::default(), live: 0, confined: None };
         tell(CONTROL, &ready, &[pidfd])?;
         sys::close(pidfd);
         Ok(resident)
@@ -190,10 +192,6 @@ impl<'a> Resident<'a> {
 
     fn serve(&mut self, memory: &mut Mapping) -> ! {
         loop {
-            if self.started == ALONE && self.confined.is_none() {
-                self.started += 1;
-                self.hand_over(memory);
-            }
             let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else { sys::exit(70) };
             let mut fds = [CONTROL, SIGNALS].map(PollFd::input);
             // An interrupted wait is repeated.
@@ -273,7 +271,6 @@ impl<'a> Resident<'a> {
         let started = sys::now_ns();
         let place = Place { devpts: DEVPTS, dev: DEV, confined: self.confined.is_some() };
         let child = command::start(run, &self.open.confine, fds.as_slice(), &place, &mut self.parts)?;
-        self.started = self.started.saturating_add(u32::from(self.started < ALONE));
         let take = |fds: &mut Fds, n| fds.take(n).map_err(|e| (wire::AT_MESSAGE, e));
         let status = take(fds, 0)?;
         let cgroup = match run.flags & wire::INTO_CGROUP {

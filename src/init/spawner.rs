@@ -3,6 +3,7 @@
 
 use core::ffi::CStr;
 
+use crate::bare;
 use crate::clone::{CLONE_INTO_CGROUP, CloneArgs, Dead, fork, reap};
 use crate::close::close_from;
 use crate::copy::remove_tree;
@@ -84,7 +85,7 @@ impl Spawner {
             socket,
             host: -1,
             signals: sys::signalfd_child()?,
-            parent: Parent { pidfd: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32), files: sys::lift_files()? },
+            parent: Parent { pidfd: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32), bare: None, files: sys::lift_files()? },
             rows: Table::new(ROWS)?,
         })
     }
@@ -154,6 +155,9 @@ impl Spawner {
 
     fn open(&mut self, request: &Request<'_>) -> Outcome {
         let open = Open::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
+        if open.bare == 1 && self.parent.bare.is_none() {
+            self.parent.bare = Some(bare::make().map_err(|e| (wire::AT_BARE, e))?);
+        }
         let grave = Grave::new(&open).map_err(|e| (wire::AT_INIT, e))?;
         let mapped = !open.uid_map.is_empty();
         let gate = if mapped { Some(pipe().map_err(|e| (wire::AT_CLONE, e))?) } else { None };
@@ -209,7 +213,7 @@ impl Spawner {
             0 => {
                 self.let_go();
                 let socket = request.fds.get(0).unwrap_or(-1);
-                match Replay::new(request.fds.as_slice()).run(job.ops) {
+                match Replay::new(request.fds.as_slice(), -1).run(job.ops) {
                     Ok(()) => reply(socket, &Reply::new(wire::READY, 0, 0, 0), &[]),
                     Err((index, errno)) => reply(socket, &Reply::new(wire::FAILED, wire::AT_OP, index, errno.0), &[]),
                 }

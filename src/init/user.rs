@@ -43,7 +43,7 @@ impl Text<'_> {
 
 /// Reads a file; a missing one is an empty one.
 fn file<'a>(root: i32, path: &CStr, room: &'a mut [u8]) -> Result<Text<'a>> {
-    let file = match dir::open(root, path, O_RDONLY | O_NONBLOCK | sys::O_NOCTTY, false) {
+    let file = match dir::open(root, path, O_RDONLY | O_NONBLOCK | sys::O_NOCTTY, dir::ANY) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Text::Given(&[])),
         other => other?,
     };

@@ -13,7 +13,7 @@ use crate::parts::caps::CapSet;
 use crate::parts::cgroup::Cgroup;
 use crate::parts::ops::c_path;
 use crate::parts::seccomp;
-use crate::plan::{self, Leaves, Needs, Plan};
+use crate::plan::{self, Leaves, Needs};
 use crate::spawner::{Spawner, Start};
 use crate::spec::Spec;
 use crate::store::{Base, Store};
@@ -55,6 +55,7 @@ impl Asked {
         spec: &Spec,
         base: &Base,
         backend: &'static dyn Backend,
+        bare: bool,
     ) -> Result<Self> {
         let spawner = store.runtime().spawner()?;
         let id = spawner.next_id();
@@ -87,6 +88,7 @@ impl Asked {
             cgroup2: store.runtime().layout()?.v2().is_some(),
             caps,
             seccomp: filter.as_deref(),
+            bare,
         };
         let start = match send(&needs, id, scratch) {
             Ok(start) => start,
@@ -200,7 +202,7 @@ fn abandon(spawner: &Spawner, id: u64, cgroup: &Cgroup) {
 /// Plans the start and asks for it.
 fn send(needs: &Needs<'_>, id: u64, scratch: Option<Scratch>) -> Result<Start> {
     needs.backend.prepare(needs.tree)?;
-    let mut plan: Plan = plan::start(needs)?;
+    let mut plan = plan::start(needs)?;
     let cgroups: Result<Vec<_>> = needs.cgroup.paths().into_iter().map(c_path).collect();
     let mut leaves = Leaves {
         cgroups: cgroups?.iter().collect(),
@@ -217,10 +219,8 @@ fn send(needs: &Needs<'_>, id: u64, scratch: Option<Scratch>) -> Result<Start> {
         leaves.lock = Some(plan.pass(lock));
     }
     let fds: Vec<BorrowedFd<'_>> = plan.fds.iter().map(|fd| fd.as_fd()).collect();
-    needs
-        .tree
-        .spawner
-        .begin_open(&plan.message(id, &leaves), &fds)
+    let message = plan.message(id, &leaves);
+    needs.tree.spawner.begin_open(&message, &fds)
 }
 
 /// The first twelve digits that stand for a name, as other engines name their hosts.

@@ -248,6 +248,28 @@ pub(crate) fn names(
     Ok(())
 }
 
+/// One of the caller's mounts, made and not attached yet.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    slot: Slot,
+    target: CString,
+    /// How it is attached: [`Op::Attach`].
+    flags: u32,
+    /// Attributes that it gets with all that is mounted below it.
+    attrs: u32,
+}
+
+impl Placed {
+    /// Attaches it inside, and lets it go.
+    pub(crate) fn attach(&self, ops: &mut Ops, root: Slot) {
+        ops.attach(self.slot, root, &self.target, self.flags | NOT_IN_KERNEL_FS);
+        if self.attrs != 0 {
+            ops.set_attr(self.slot, self.attrs, true);
+        }
+        ops.close(self.slot);
+    }
+}
+
 /// The caller's own mounts, in order. A private view's writes go to `stage`.
 pub(crate) fn callers(
     ops: &mut Ops,
@@ -257,28 +279,25 @@ pub(crate) fn callers(
     ordinary: bool,
 ) -> Result<()> {
     for (n, mount) in spec.mounts.iter().enumerate() {
-        one(ops, root, stage, n, mount, ordinary)?;
+        placed(ops, stage, n, mount, ordinary)?.attach(ops, root);
     }
     Ok(())
 }
 
-fn one(
-    ops: &mut Ops,
-    root: Slot,
-    stage: Slot,
-    n: usize,
-    mount: &Mount,
-    ordinary: bool,
-) -> Result<()> {
+/// Root's own mounts, all made before any is attached.
+pub(crate) fn callers_ahead(ops: &mut Ops, stage: Slot, spec: &Spec) -> Result<Vec<Placed>> {
+    let each = spec.mounts.iter().enumerate();
+    each.map(|(n, mount)| placed(ops, stage, n, mount, false))
+        .collect()
+}
+
+fn placed(ops: &mut Ops, stage: Slot, n: usize, mount: &Mount, ordinary: bool) -> Result<Placed> {
     let target = c_inside(&mount.target)?;
     let read_only = if mount.read_only { RDONLY } else { 0 };
-    match &mount.kind {
+    let (slot, flags, attrs) = match &mount.kind {
         MountKind::Bind(source) => {
             let (source, make) = existing(source)?;
-            let slot = ops.clone_tree(&source, true);
-            ops.attach(slot, root, &target, make | NOT_IN_KERNEL_FS);
-            ops.set_attr(slot, NODEV | read_only, true);
-            ops.close(slot);
+            (ops.clone_tree(&source, true), make, NODEV | read_only)
         }
         MountKind::Cow(source) => {
             let (source, make) = existing(source)?;
@@ -298,8 +317,7 @@ fn one(
                 NODEV | read_only,
                 overlay_flags(ordinary),
             );
-            ops.attach(slot, root, &target, make | NOT_IN_KERNEL_FS);
-            ops.close(slot);
+            (slot, make, 0)
         }
         MountKind::Tmpfs { size, mode } => {
             let mut list = options([c"mode"]);
@@ -309,11 +327,15 @@ fn one(
                 list.push(&CString::new(size.bytes().to_string()).expect("digits hold no NUL"));
             }
             let slot = ops.new_fs(c"tmpfs", &list, NOSUID | NODEV | read_only);
-            ops.attach(slot, root, &target, MAKE_DIR | NOT_IN_KERNEL_FS);
-            ops.close(slot);
+            (slot, MAKE_DIR, 0)
         }
-    }
-    Ok(())
+    };
+    Ok(Placed {
+        slot,
+        target,
+        flags,
+        attrs,
+    })
 }
 
 /// Whether the overlay belongs to a user namespace, as [`Op::NewOverlay`] is told.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
-use crate::wire::{Field as _, List, ListBuf, Op, Reader};
+use crate::wire::{Field as _, List, ListBuf, Op, PRIVATE, Reader};
 
 /// A place for a descriptor in the init. Those below [`Ops::FIRST`] come with the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(crate) struct Ops {
     next: u32,
     /// Slots that were closed, to be filled again: a host may have more mounts than there are slots.
     free: Vec<u32>,
+    /// Whether clones of the host's mounts are private by themselves, not by the namespace they are made in.
+    private: bool,
 }
 
 impl Default for Ops {
@@ -41,6 +43,7 @@ impl Default for Ops {
             bytes: Vec::new(),
             next: Self::FIRST,
             free: Vec::new(),
+            private: false,
         }
     }
 }
@@ -48,6 +51,14 @@ impl Default for Ops {
 impl Ops {
     /// First slot that operations fill.
     const FIRST: u32 = 64;
+
+    /// For an init that takes what it needs out of the host's mount namespace and leaves that.
+    pub(crate) fn for_bare() -> Self {
+        Self {
+            private: true,
+            ..Self::default()
+        }
+    }
 
     /// A slot that nothing uses yet.
     pub(crate) fn slot(&mut self) -> Slot {
@@ -83,16 +94,17 @@ impl Ops {
     /// A clone of what is mounted at a path of the host, in a new slot.
     pub(crate) fn clone_tree(&mut self, path: &CStr, recursive: bool) -> Slot {
         let into = self.slot();
-        let flags = if recursive {
+        let recursive = if recursive {
             libc::AT_RECURSIVE as u32
         } else {
             0
         };
+        let private = if self.private { PRIVATE } else { 0 };
         self.push(Op::CloneTree {
             into: into.0,
             base: -1,
             path,
-            flags,
+            flags: recursive | private,
         });
         into
     }
@@ -183,6 +195,8 @@ fn sentence(op: &Op<'_>) -> (String, String) {
         Op::Mask { path, .. } => on("mask", path),
         Op::MakeReadOnly { path, .. } => on("make read-only", path),
         Op::Detach { .. } => of("detach mount", "MNT_DETACH"),
+        Op::EnterBare {} => of("enter bare mount namespace", "CLONE_NEWNS"),
+        Op::ChangeRoot { .. } => of("change root", "\"/\""),
         Op::PivotRoot { .. } => of("pivot root", "\"/\""),
         Op::DropBounding { keep } => ("drop bounding set".into(), format!("all but {keep:#x}")),
         Op::SetSysctl { path, .. } => {

@@ -37,6 +37,10 @@ impl Backend for HostView {
         "overlay"
     }
 
+    fn is_portable(&self) -> bool {
+        false
+    }
+
     fn on_disk(&self, write: Write) -> bool {
         write == Write::Disk
     }

@@ -76,6 +76,8 @@ record! {
         id: u64,
         /// Flags of clone(2): which namespaces.
         namespaces: u64,
+        /// Whether the init needs the bare mount namespace ([`Op::EnterBare`]).
+        bare: u32,
         /// Slot of a cgroup v2 directory to be born in, or -1.
         cgroup: i32,
         /// `uid_map` to write, or nothing.
@@ -94,6 +96,8 @@ record! {
         dev: i32,
         /// Slot of the proc mount, or -1.
         proc: i32,
+        /// Slot of the stage, where it is attached nowhere, or -1: to let go of it is to unmount it, which takes a while.
+        stage: i32,
         /// [`Op`]s, in order.
         ops: &'a [u8],
         /// Capabilities that the init keeps once it serves.
@@ -286,6 +290,8 @@ pub(crate) const AT_INIT: u32 = 17;
 pub(crate) const AT_SPAWNER: u32 = 18;
 /// Killing a sandbox's process 1.
 pub(crate) const AT_KILL: u32 = 19;
+/// Making the bare mount namespace.
+pub(crate) const AT_BARE: u32 = 20;
 
 impl Reply {
     /// All fields zero but these.

@@ -91,6 +91,10 @@ ops! {
     28 Detach { slot: u32, }
     /// Opens a directory of the caller's view by path.
     27 OpenDir { into: u32, path: &'a CStr, }
+    /// Goes on in a mount namespace of its own in which there is nothing; from then on no path of the host's leads anywhere.
+    29 EnterBare { }
+    /// Makes a slot's tree, attached on top of a bare root, the process's root.
+    30 ChangeRoot { slot: u32, }
 }
 
 /// [`Op::Attach`]: make a missing target a directory.
@@ -109,6 +113,8 @@ pub(crate) const NOT_IN_KERNEL_FS: u32 = 32;
 pub(crate) const SAME_MOUNT: u32 = 64;
 /// [`Op::NewOverlay`]: the mount belongs to a user namespace.
 pub(crate) const USERXATTR: u32 = 1;
+/// [`Op::CloneTree`]: what is mounted there later does not appear in the clone, nor the other way round.
+pub(crate) const PRIVATE: u32 = 1 << 30;
 /// [`Op::NewOverlay`], [`Op::CloneTree`] and [`Op::Attach`]: what was removed since it was listed is no error; the slot then
 /// stands for nothing, and so does what is done with it.
 pub(crate) const MAY_BE_GONE: u32 = 1 << 31;

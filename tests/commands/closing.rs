@@ -100,7 +100,8 @@ fn spawn_in_writes_to_the_root_and_ends_with_its_handle() {
     fs::File::from(process.take_stdout().unwrap())
         .read_exact(&mut first)
         .unwrap();
-    assert_eq!(&first, b"2\n");
+    // The first number behind those of process 1's two threads.
+    assert_eq!(&first, b"3\n");
     assert_eq!(
         fs::read_to_string(ground.root().join("made")).unwrap(),
         "stays\n"

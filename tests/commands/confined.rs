@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! From a sandbox's third command on, commands are born behind its seccomp program: nothing else may be different.
+//! Commands are born behind their sandbox's seccomp program, but those that need process 1's first thread: nothing else
+//! may be different.
 
 use std::time::{Duration, Instant};
 

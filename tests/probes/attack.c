@@ -287,6 +287,45 @@ static void surface(void)
 	say("keyctl", syscall(SYS_keyctl, 0, -3, 0));
 }
 
+/* what is in the root directory, a line each */
+static void list_root(const char *what)
+{
+	DIR *root = opendir("/");
+	struct dirent *entry;
+
+	while (root && (entry = readdir(root)))
+		if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+			printf("%s has %s\n", what, entry->d_name);
+	if (root)
+		closedir(root);
+}
+
+/* escape: the way out of a chroot, as far up as it leads */
+static void escape(void)
+{
+	int here = open("/", O_RDONLY | O_DIRECTORY);
+
+	say("mkdir", mkdir("/tmp/cell", 0755));
+	say("chroot", chroot("/tmp/cell"));
+	say("fchdir", fchdir(here));
+	for (int n = 0; n < 100; n++)
+		chdir("..");
+	say("out", chroot("."));
+	list_root("top");
+}
+
+/* bottom: what is left when the root is unmounted, for who may do that */
+static void bottom(void)
+{
+	int own = open("/proc/self/ns/mnt", O_RDONLY);
+
+	say("umount", umount2("/", MNT_DETACH));
+	say("setns", setns(own, CLONE_NEWNS));
+	list_root("bottom");
+	say("write", open("/made", O_WRONLY | O_CREAT, 0600));
+	say("mkdir", mkdir("/made", 0755));
+}
+
 /* mount TARGET SOURCE TYPE FLAGS */
 static void try_mount(char **arg)
 {
@@ -344,6 +383,8 @@ int main(int argc, char **argv)
 	else if (!strcmp(what, "namespaces")) namespaces(arg);
 	else if (!strcmp(what, "surface")) surface();
 	else if (!strcmp(what, "mount")) try_mount(arg);
+	else if (!strcmp(what, "escape")) escape();
+	else if (!strcmp(what, "bottom")) bottom();
 	else if (!strcmp(what, "umount")) say("umount", umount2(*arg, 0));
 	else if (!strcmp(what, "keyring")) keyring(arg);
 	else if (!strcmp(what, "filecap")) filecap(arg);

@@ -12,6 +12,7 @@ const END_OF_NUMBERS: c_long = 512;
 
 const NAMES: &[(&str, c_long)] = &[
     ("cachestat", 451),
+    ("chroot", libc::SYS_chroot),
     ("clone3", libc::SYS_clone3),
     ("close_range", libc::SYS_close_range),
     ("copy_file_range", libc::SYS_copy_file_range),
