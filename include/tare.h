@@ -22,8 +22,8 @@
  * the caller and is freed with tare_error_free(). It may be read from any thread. What goes to the
  * caller comes last among the arguments and is written on success only; `..._or_null` may be NULL.
  *
- * Handles. A tare_store, tare_image, tare_sandbox, tare_process, tare_output, tare_dir, tare_bytes and
- * tare_error is named by a pointer that points to nothing: the library looks it up in a table. NULL,
+ * Handles. A tare_store, tare_image, tare_sandbox, tare_pool, tare_process, tare_output, tare_dir, tare_bytes
+ * and tare_error is named by a pointer that points to nothing: the library looks it up in a table. NULL,
  * a handle of another type, one that was freed or closed, or any other pointer is an error of kind
  * TARE_KIND_INVALID, or does nothing where a function returns no error; never a crash, and never
  * another object. After fork(2) the child has the parent's handles but no part in its sandboxes:
@@ -286,6 +286,12 @@ typedef struct tare_image tare_image;
  * A finished command: how it ended and what it wrote. Freed with tare_output_free().
  */
 typedef struct tare_output tare_output;
+
+/**
+ * Sandboxes of one spec that wait to be taken, each used once. Ended with tare_pool_close(), which waits until
+ * nothing of those that wait is left, or tare_pool_free(), which does not.
+ */
+typedef struct tare_pool tare_pool;
 
 /**
  * A running command. Freed with tare_process_free(), which neither waits nor kills.
@@ -1237,6 +1243,70 @@ tare_error *tare_sandbox_effective(const tare_sandbox *sandbox,
  * Since: 0.1.
  */
 tare_error *tare_sandbox_pidfd(const tare_sandbox *sandbox, int32_t *out);
+
+/**
+ * Opens a pool, and comes back when its first sandbox is ready. The helper process makes the others meanwhile; there
+ * is no thread in this one. How many wait follows the demand, between `min` and `max`.
+ *
+ * `image_or_null`: goes before the spec's own image. `spec_json`, `spec_len`: as for tare_sandbox_open().
+ * `min`: so many wait even if none is taken. `max`: no more wait, whatever the demand; 0 for the defaults of both, 2
+ * and 16.
+ *
+ * Returns: NULL, or an error: those of tare_sandbox_open(); TARE_KIND_INVALID for bounds that cannot be.
+ * Ownership: `*out` is the caller's, for tare_pool_close() or tare_pool_free(); `image_or_null` stays the
+ * caller's. If this process dies, what waits goes with it.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_pool_open(const tare_store *store,
+                           const tare_image *image_or_null,
+                           const char *spec_json,
+                           size_t spec_len,
+                           uint64_t min,
+                           uint64_t max,
+                           tare_pool **out);
+
+/**
+ * Takes a sandbox that nobody has used: one that waits, else one that is opened now. It never comes back to the pool.
+ * When it is closed or freed, the next one is begun.
+ *
+ * Returns: NULL, or an error: those of tare_sandbox_open().
+ * Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free(); it may outlive the pool.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_pool_take(const tare_pool *pool,
+                           tare_sandbox **out);
+
+/**
+ * How many could be taken now without waiting.
+ *
+ * Returns: NULL, or TARE_KIND_INVALID for a handle that is no pool.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_pool_ready(const tare_pool *pool, uint64_t *out);
+
+/**
+ * Ends all that wait and comes back when nothing of them is left; sandboxes that were taken live on. The handle
+ * is gone, whatever is returned. NULL is left alone.
+ *
+ * Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no pool, or was closed or freed already;
+ * TARE_KIND_BROKEN if the helper process is gone, and what waited with it.
+ * Ownership: takes `pool`.
+ * Threads: any; a tare_pool_take() in another thread is refused or served.
+ * Since: 0.1.
+ */
+tare_error *tare_pool_close(tare_pool *pool);
+
+/**
+ * The same without waiting. NULL, or one that was closed or freed already, is left alone.
+ *
+ * Ownership: takes `pool`.
+ * Threads: any.
+ * Since: 0.1.
+ */
+void tare_pool_free(tare_pool *pool);
 
 /**
  * Starts a command and comes back while it runs. Any number may run at once.

@@ -14,11 +14,12 @@ use crate::value::value;
 static TABLE: Table = Table::new();
 
 /// The letter of each type in its handles, and its name in C.
-const KINDS: [(u8, &str); 8] = [
+const KINDS: [(u8, &str); 9] = [
     (b'B', "tare_bytes"),
     (b'D', "tare_dir"),
     (b'E', "tare_error"),
     (b'I', "tare_image"),
+    (b'L', "tare_pool"),
     (b'O', "tare_output"),
     (b'P', "tare_process"),
     (b'S', "tare_store"),

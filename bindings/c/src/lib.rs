@@ -27,6 +27,8 @@ pub mod tree;
 
 pub mod sandbox;
 
+pub mod pool;
+
 pub mod command;
 
 pub mod spawn;

@@ -125,6 +125,40 @@ static void a_plain_root(const char *root) {
     CHECK(exists(written));
 }
 
+static void a_pool(void) {
+    const char *spec = "{\"image\": \"box\"}", *argv[] = {"sh", "-c", "ls /tmp | wc -l; touch /tmp/used", NULL};
+    tare_command command;
+    memset(&command, 0, sizeof command);
+    command.size = sizeof command;
+    command.argv = argv;
+    tare_pool *pool;
+    tare_sandbox *sandbox;
+    tare_output *output;
+    uint64_t ready;
+    FAILS(TARE_KIND_INVALID, tare_pool_open(store, NULL, spec, strlen(spec), 3, 2, &pool));
+    OK(tare_pool_open(store, NULL, spec, strlen(spec), 2, 4, &pool));
+    OK(tare_pool_ready(pool, &ready));
+    CHECK(ready >= 1 && ready <= 2);
+    for (int n = 0; n < 6; n++) {
+        OK(tare_pool_take(pool, &sandbox));
+        OK(tare_sandbox_run(sandbox, &command, &output));
+        CHECK(!strcmp(tare_output_stdout(output, NULL), "0\n"));
+        tare_output_free(output);
+        OK(tare_sandbox_close(sandbox));
+    }
+    OK(tare_pool_take(pool, &sandbox));
+    OK(tare_pool_close(pool));
+    FAILS(TARE_KIND_INVALID, tare_pool_close(pool));
+    FAILS(TARE_KIND_INVALID, tare_pool_ready(pool, &ready));
+    /* It outlives its pool. */
+    OK(tare_sandbox_run(sandbox, &command, &output));
+    tare_output_free(output);
+    tare_sandbox_free(sandbox);
+    OK(tare_pool_open(store, NULL, spec, strlen(spec), 0, 0, &pool));
+    tare_pool_free(pool);
+    tare_pool_free(pool);
+}
+
 static void trees_in_and_out(void) {
     tare_sandbox *sandbox;
     tare_bytes *bytes, *report;
@@ -158,6 +192,7 @@ int main(int argc, char **argv) {
     a_tree();
     a_plain_root(argv[2]);
     trees_in_and_out();
+    a_pool();
     tare_store_free(store);
     CHECK(tare_handle_count() == 0);
     puts("primitives: ok");

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Pools: sandboxes made ahead, each used once.
+
+use std::ffi::c_char;
+
+use tare_core::{Pool, PoolSize};
+
+use crate::call::call;
+use crate::error::tare_error;
+use crate::handle::{self, Noun, wrong};
+use crate::image::{self, tare_image};
+use crate::out::Out;
+use crate::sandbox::{self, tare_sandbox};
+use crate::store::{self, tare_store};
+
+/// Sandboxes of one spec that wait to be taken, each used once. Ended with tare_pool_close(), which waits until
+/// nothing of those that wait is left, or tare_pool_free(), which does not.
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_pool {
+    _opaque: [u8; 0],
+}
+
+impl Noun for Pool {
+    type Handle = tare_pool;
+    const KIND: u8 = b'L';
+}
+
+/// Opens a pool, and comes back when its first sandbox is ready. The helper process makes the others meanwhile; there
+/// is no thread in this one. How many wait follows the demand, between `min` and `max`.
+///
+/// `image_or_null`: goes before the spec's own image. `spec_json`, `spec_len`: as for tare_sandbox_open().
+/// `min`: so many wait even if none is taken. `max`: no more wait, whatever the demand; 0 for the defaults of both, 2
+/// and 16.
+///
+/// Returns: NULL, or an error: those of tare_sandbox_open(); TARE_KIND_INVALID for bounds that cannot be.
+/// Ownership: `*out` is the caller's, for tare_pool_close() or tare_pool_free(); `image_or_null` stays the
+/// caller's. If this process dies, what waits goes with it.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_pool_open(
+    store: *const tare_store,
+    image_or_null: *const tare_image,
+    spec_json: *const c_char,
+    spec_len: usize,
+    min: u64,
+    max: u64,
+    out: *mut *mut tare_pool,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let (spec, out) = unsafe { (sandbox::spec(spec_json, spec_len)?, Out::new(out, "out")?) };
+        let bound = |n| usize::try_from(n).map_err(|_| wrong("max", "is no number of sandboxes"));
+        let size = match (min, max) {
+            (0, 0) => PoolSize::default(),
+            (min, max) => PoolSize {
+                min: bound(min)?,
+                max: bound(max)?,
+            },
+        };
+        let store = &store::get(store)?.store;
+        let pool = match image_or_null.is_null() {
+            true => Pool::open(store, &spec, size)?,
+            false => Pool::open_on(store, &image::get(image_or_null)?.image, &spec, size)?,
+        };
+        out.set(handle::give(pool)?);
+        Ok(())
+    })
+}
+
+/// Takes a sandbox that nobody has used: one that waits, else one that is opened now. It never comes back to the pool.
+/// When it is closed or freed, the next one is begun.
+///
+/// Returns: NULL, or an error: those of tare_sandbox_open().
+/// Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free(); it may outlive the pool.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_pool_take(
+    pool: *const tare_pool,
+    out: *mut *mut tare_sandbox,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { Out::new(out, "out")? };
+        out.set(handle::give(handle::get::<Pool>(pool, "pool")?.take()?)?);
+        Ok(())
+    })
+}
+
+/// How many could be taken now without waiting.
+///
+/// Returns: NULL, or TARE_KIND_INVALID for a handle that is no pool.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tare_pool_ready(pool: *const tare_pool, out: *mut u64) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { Out::new(out, "out")? };
+        out.set(handle::get::<Pool>(pool, "pool")?.ready() as u64);
+        Ok(())
+    })
+}
+
+/// Ends all that wait and comes back when nothing of them is left; sandboxes that were taken live on. The handle
+/// is gone, whatever is returned. NULL is left alone.
+///
+/// Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no pool, or was closed or freed already;
+/// TARE_KIND_BROKEN if the helper process is gone, and what waited with it.
+/// Ownership: takes `pool`.
+/// Threads: any; a tare_pool_take() in another thread is refused or served.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_pool_close(pool: *mut tare_pool) -> *mut tare_error {
+    call(|| match pool.is_null() {
+        true => Ok(()),
+        false => handle::take::<Pool>(pool, "pool")?.close(),
+    })
+}
+
+/// The same without waiting. NULL, or one that was closed or freed already, is left alone.
+///
+/// Ownership: takes `pool`.
+/// Threads: any.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C" fn tare_pool_free(pool: *mut tare_pool) {
+    handle::free::<Pool>(pool);
+}
