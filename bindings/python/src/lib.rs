@@ -7,6 +7,7 @@
 mod command;
 mod error;
 mod files;
+mod pool;
 mod process;
 mod sandbox;
 mod store;
@@ -24,6 +25,8 @@ mod _tare {
 
     #[pymodule_export]
     use super::files::Files;
+    #[pymodule_export]
+    use super::pool::Pool;
     #[pymodule_export]
     use super::process::{Capture, Process};
     #[pymodule_export]

@@ -21,6 +21,7 @@ from . import _tare
 from ._call import Args, CompletedProcess
 from ._errors import CalledProcessError, Error, TimeoutExpired, Usage
 from ._files import Copied, DirEntry
+from ._pool import Pool
 from ._process import Popen
 from ._sandbox import Sandbox
 from ._store import Collected, Image, Recovered, Store, Tree
@@ -42,6 +43,7 @@ __all__ = [
     "DirEntry",
     "Error",
     "Image",
+    "Pool",
     "Popen",
     "Recovered",
     "Sandbox",

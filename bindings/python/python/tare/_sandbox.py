@@ -70,18 +70,20 @@ class Sandbox(Files):
         progress: Progress | None,
         keys: dict[str, Any],
     ) -> None:
+        core, text, held = spec_of(image, store, keys)
+        self._hold(_tare.Sandbox(core, text, held, root, progress))
+
+    @classmethod
+    def _of(cls, core: _tare.Sandbox) -> Sandbox:
+        """One that is open already."""
+        sandbox = cls.__new__(cls)
+        sandbox._hold(core)
+        return sandbox
+
+    def _hold(self, core: _tare.Sandbox) -> None:
         self._owner = os.getpid()
-        spec = {name: value for name, value in keys.items() if value is not None}
-        held = None
-        if isinstance(image, Image):
-            held = image._core
-            store = store or image.store
-        else:
-            spec["image"] = image
-        store = store or default_store()
-        text = json.dumps(spec, default=_plain)
-        self._core = _tare.Sandbox(store._core, text, held, root, progress)
-        self._files = _tare.Files(self._core)
+        self._core = core
+        self._files = _tare.Files(core)
 
     @overload
     def run(
@@ -211,6 +213,21 @@ class Sandbox(Files):
         # A forked copy of this process that leaves the block has no part in it.
         if os.getpid() == self._owner:
             self.close()
+
+
+def spec_of(
+    image: str | Image, store: Store | None, keys: dict[str, Any]
+) -> tuple[_tare.Store, str, _tare.Image | None]:
+    """Store, spec as JSON, and the image if it was looked up before."""
+    spec = {name: value for name, value in keys.items() if value is not None}
+    held = None
+    if isinstance(image, Image):
+        held = image._core
+        store = store or image.store
+    else:
+        spec["image"] = image
+    store = store or default_store()
+    return store._core, json.dumps(spec, default=_plain), held
 
 
 def _plain(value: object) -> object:

@@ -9,6 +9,7 @@ __all__ = [
     "Capture",
     "Files",
     "Image",
+    "Pool",
     "Process",
     "Sandbox",
     "Store",
@@ -93,6 +94,21 @@ class Sandbox:
     def begin_close(self) -> int | None: ...
     def effective(self) -> str: ...
     def pidfd(self) -> int: ...
+
+@final
+class Pool:
+    def __new__(
+        cls,
+        store: Store,
+        spec: str,
+        min: int,
+        max: int,
+        image: Image | None = None,
+        progress: _Progress | None = None,
+    ) -> Pool: ...
+    def take(self) -> Sandbox: ...
+    def ready(self) -> int: ...
+    def close(self) -> None: ...
 
 @final
 class Image:

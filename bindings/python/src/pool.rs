@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The pool.
+
+use pyo3::prelude::*;
+use tare::image::ImportOptions;
+use tare::{PoolSize, Spec};
+
+use crate::error::Raised as _;
+use crate::sandbox::Sandbox;
+use crate::store::{Image, Store};
+use crate::watch::Watch;
+
+/// A pool.
+#[pyclass(frozen, module = "tare._tare")]
+pub(crate) struct Pool {
+    inner: tare::Pool,
+}
+
+#[pymethods]
+impl Pool {
+    /// Opens one; `spec` is JSON, flat or nested. An image goes before the spec's.
+    #[new]
+    #[pyo3(signature = (store, spec, min, max, image=None, progress=None))]
+    fn new(
+        py: Python<'_>,
+        store: &Store,
+        spec: &str,
+        min: usize,
+        max: usize,
+        image: Option<&Image>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let spec = Spec::from_flat_json(spec).raised(py)?;
+        let store = &store.inner;
+        let mut watch = Watch::new(progress);
+        let opened = py.detach(|| {
+            let image = match image {
+                Some(image) => image.inner.clone(),
+                None => {
+                    let options = ImportOptions::default();
+                    let reference = spec.image.parse()?;
+                    store
+                        .images()
+                        .image_with(&reference, &options, &mut watch)?
+                }
+            };
+            tare::Pool::open_on(store, &image, &spec, PoolSize { min, max })
+        });
+        let inner = watch.outcome(py, opened)?;
+        Ok(Self { inner })
+    }
+
+    /// Takes a sandbox that nobody has used.
+    fn take(&self, py: Python<'_>) -> PyResult<Sandbox> {
+        let inner = py.detach(|| self.inner.take()).raised(py)?;
+        Ok(Sandbox { inner })
+    }
+
+    /// How many could be taken now without waiting.
+    fn ready(&self, py: Python<'_>) -> usize {
+        py.detach(|| self.inner.ready())
+    }
+
+    /// Ends all that wait and comes back when nothing of them is left.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.inner.close()).raised(py)
+    }
+}
