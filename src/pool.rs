@@ -89,7 +89,9 @@ impl Parked {
             Self::Asked(asked) => Live::complete(asked).ok()?,
             Self::Ready(live) => live,
         };
-        (!pidfd::has_ended(live.pidfd.as_fd())).then_some(live)
+        // With the spawner goes whatever it made, if not at once.
+        let lives = live.spawner.is_alive() && !pidfd::has_ended(live.pidfd.as_fd());
+        lives.then_some(live)
     }
 }
 

@@ -15,6 +15,34 @@ package tare
 // #cgo !tare_static pkg-config: tare
 // #include <stdlib.h>
 // #include <tare.h>
+//
+// /* The text at *at, NULL if it is empty; goes on to the next. */
+// static const char *tare_go_text(const char **at) {
+//     const char *text = *at;
+//     while (*(*at)++) {}
+//     return *text ? text : NULL;
+// }
+//
+// /* Starts a command whose words are one piece of memory, each with its NUL: argv, env, directory, user. So all of it
+//    is one call from Go, which may pass no pointers to pointers. */
+// static tare_error *tare_go_spawn(const tare_sandbox *sandbox, tare_command *command, const char *words,
+//                                  uint64_t argc, uint64_t envc, const tare_fd *fds, tare_process **out) {
+//     const char **list = calloc(argc + envc + 2, sizeof *list);
+//     for (uint64_t n = 0; list && n < argc + envc; n++) {
+//         list[n < argc ? n : n + 1] = words;
+//         tare_go_text(&words);
+//     }
+//     if (list) {
+//         command->argv = list;
+//         command->env = envc ? list + argc + 1 : NULL;
+//         command->cwd = tare_go_text(&words);
+//         command->user = tare_go_text(&words);
+//     }
+//     command->fds = fds;
+//     tare_error *error = tare_sandbox_spawn(sandbox, command, out, NULL);
+//     free(list);
+//     return error;
+// }
 import "C"
 
 import (
@@ -47,12 +75,6 @@ func (a *arena) free() {
 	}
 }
 
-func (a *arena) bytes(n int) unsafe.Pointer {
-	p := C.calloc(1, C.size_t(n))
-	*a = append(*a, p)
-	return p
-}
-
 // text is NULL for an empty string. A NUL would cut it: the callers check for that.
 func (a *arena) text(s string) *C.char {
 	if s == "" {
@@ -63,17 +85,6 @@ func (a *arena) text(s string) *C.char {
 	return p
 }
 
-// texts is a list with NULL behind its last.
-func (a *arena) texts(list []string) **C.char {
-	p := a.bytes((len(list) + 1) * int(unsafe.Sizeof((*C.char)(nil))))
-	slice := unsafe.Slice((**C.char)(p), len(list)+1)
-	for i, s := range list {
-		slice[i] = C.CString(s)
-		*a = append(*a, unsafe.Pointer(slice[i]))
-	}
-	return (**C.char)(p)
-}
-
 func taken(b *C.tare_bytes) []byte {
 	defer C.tare_bytes_free(b)
 	return C.GoBytes(unsafe.Pointer(C.tare_bytes_data(b)), C.int(C.tare_bytes_len(b)))
@@ -81,6 +92,7 @@ func taken(b *C.tare_bytes) []byte {
 
 type storeHandle struct{ c *C.tare_store }
 type sandboxHandle struct{ c *C.tare_sandbox }
+type poolHandle struct{ c *C.tare_pool }
 type processHandle struct{ c *C.tare_process }
 
 // Version is the version of the library that is running.
@@ -112,6 +124,29 @@ func (h storeHandle) open(spec []byte) (sandboxHandle, error) {
 	err := wrong(C.tare_sandbox_open(h.c, text, C.size_t(len(spec)), &s.c))
 	return s, err
 }
+
+func (h storeHandle) openPool(spec []byte, size PoolSize) (poolHandle, error) {
+	var p poolHandle
+	text := (*C.char)(C.CBytes(spec))
+	defer C.free(unsafe.Pointer(text))
+	err := wrong(C.tare_pool_open(h.c, nil, text, C.size_t(len(spec)), C.uint64_t(size.Min), C.uint64_t(size.Max), &p.c))
+	return p, err
+}
+
+func (h poolHandle) take() (sandboxHandle, error) {
+	var s sandboxHandle
+	err := wrong(C.tare_pool_take(h.c, &s.c))
+	return s, err
+}
+
+func (h poolHandle) ready() (int, error) {
+	var n C.uint64_t
+	err := wrong(C.tare_pool_ready(h.c, &n))
+	return int(n), err
+}
+
+func (h poolHandle) close() error { return wrong(C.tare_pool_close(h.c)) }
+func (h poolHandle) free()        { C.tare_pool_free(h.c) }
 
 func (h sandboxHandle) close() error { return wrong(C.tare_sandbox_close(h.c)) }
 func (h sandboxHandle) free()        { C.tare_sandbox_free(h.c) }
@@ -148,29 +183,27 @@ type start struct {
 }
 
 func (h sandboxHandle) spawn(s start) (processHandle, error) {
-	var a arena
-	defer a.free()
-	c := (*C.tare_command)(a.bytes(C.sizeof_tare_command))
-	c.size = C.sizeof_tare_command
-	c.argv = a.texts(s.argv)
-	if len(s.env) != 0 {
-		c.env = a.texts(s.env)
+	c := C.tare_command{size: C.sizeof_tare_command}
+	var words []byte
+	for _, list := range [][]string{s.argv, s.env, {s.dir, s.user}} {
+		for _, word := range list {
+			words = append(append(words, word...), 0)
+		}
 	}
-	c.cwd, c.user = a.text(s.dir), a.text(s.user)
 	c.stdin_mode, c.stdin_fd = C.uint32_t(s.stdin.mode), C.int32_t(s.stdin.fd)
 	c.stdout_mode, c.stdout_fd = C.uint32_t(s.stdout.mode), C.int32_t(s.stdout.fd)
 	c.stderr_mode, c.stderr_fd = C.uint32_t(s.stderr.mode), C.int32_t(s.stderr.fd)
-	if len(s.extra) != 0 {
-		c.fds = (*C.tare_fd)(a.bytes(len(s.extra) * C.sizeof_tare_fd))
-		c.fds_len = C.uint64_t(len(s.extra))
-		fds := unsafe.Slice(c.fds, len(s.extra))
-		for i := range fds {
-			fds[i] = C.tare_fd{fd: C.int32_t(s.extra[i]), number: C.uint32_t(3 + i)}
-		}
+	// One more, for there to be a first.
+	fds := make([]C.tare_fd, len(s.extra)+1)
+	for i, fd := range s.extra {
+		fds[i] = C.tare_fd{fd: C.int32_t(fd), number: C.uint32_t(3 + i)}
 	}
+	c.fds_len = C.uint64_t(len(s.extra))
 	c.timeout_ns = C.uint64_t(s.timeout)
 	var p processHandle
-	err := wrong(C.tare_sandbox_spawn(h.c, c, &p.c, nil))
+	argc, envc := C.uint64_t(len(s.argv)), C.uint64_t(len(s.env))
+	text := (*C.char)(unsafe.Pointer(&words[0]))
+	err := wrong(C.tare_go_spawn(h.c, &c, text, argc, envc, &fds[0], &p.c))
 	return p, err
 }
 

@@ -22,7 +22,7 @@ import (
 type Sandbox struct {
 	mu     sync.Mutex
 	closed bool
-	store  storeHandle
+	store  *heldStore
 	h      sandboxHandle
 }
 
@@ -38,22 +38,28 @@ func Open(ctx context.Context, image string, opts ...Option) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := openStore(dir)
+	store, err := holdStore(dir)
 	if err != nil {
 		return nil, err
 	}
 	h, err := store.open(spec)
 	if err != nil {
-		store.free()
+		store.release()
 		return nil, err
 	}
-	sb := &Sandbox{store: store, h: h}
-	runtime.SetFinalizer(sb, (*Sandbox).drop)
+	sb := newSandbox(store, h)
 	if err := ctx.Err(); err != nil {
 		sb.Close()
 		return nil, err
 	}
 	return sb, nil
+}
+
+// newSandbox takes over both.
+func newSandbox(store *heldStore, h sandboxHandle) *Sandbox {
+	sb := &Sandbox{store: store, h: h}
+	runtime.SetFinalizer(sb, (*Sandbox).drop)
+	return sb
 }
 
 // drop ends a sandbox that nobody holds, without waiting for it.
@@ -63,7 +69,7 @@ func (sb *Sandbox) drop() {
 	if !sb.closed {
 		sb.closed = true
 		sb.h.free()
-		sb.store.free()
+		sb.store.release()
 	}
 }
 
@@ -79,7 +85,7 @@ func (sb *Sandbox) Close() error {
 	sb.mu.Unlock()
 	runtime.SetFinalizer(sb, nil)
 	err := sb.h.close()
-	sb.store.free()
+	sb.store.release()
 	return err
 }
 

@@ -277,3 +277,85 @@ func TestNothingIsLeft(t *testing.T) {
 		t.Fatalf("%d descriptors, then %d", before, after)
 	}
 }
+
+func TestPoolGivesWhatNobodyHasUsed(t *testing.T) {
+	ctx := context.Background()
+	store := tare.Store(t.TempDir())
+	if _, err := tare.OpenPool(ctx, "host", tare.PoolSize{Min: 3, Max: 2}, store); err == nil {
+		t.Fatal("bounds that cannot be")
+	}
+	pool, err := tare.OpenPool(ctx, "host", tare.PoolSize{Min: 2, Max: 4}, store, tare.Hostname("box"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		ready, err := pool.Ready()
+		if err != nil || time.Now().After(deadline) {
+			t.Fatal(ready, err)
+		}
+		if ready == 2 {
+			break
+		}
+	}
+	var takers sync.WaitGroup
+	for n := 0; n < 8; n++ {
+		takers.Add(1)
+		go func() {
+			defer takers.Done()
+			for n := 0; n < 3; n++ {
+				sb, err := pool.Take(ctx)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				out, err := sb.Command("sh", "-c", "hostname; ls /dev/shm; echo >/dev/shm/used").Output()
+				if err != nil || string(out) != "box\n" {
+					t.Errorf("%q, %v", out, err)
+				}
+				if err := sb.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	takers.Wait()
+	kept, err := pool.Take(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pool.Close() != nil || pool.Close() != nil {
+		t.Fatal("close")
+	}
+	if _, err := pool.Take(ctx); err == nil {
+		t.Fatal("taken from a closed pool")
+	}
+	if err := kept.Command("true").Run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := kept.Close(); err != nil {
+		t.Fatal(err)
+	}
+	done, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := tare.OpenPool(done, "host", tare.PoolSize{}, store); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
+func TestACommandIsOneCallIntoC(t *testing.T) {
+	sb := open(t)
+	for _, arg := range [][]string{nil, {"a"}, {"a", "b", strings.Repeat("c", 100000)}} {
+		cmd := sb.Command("true", arg...)
+		cmd.Env, cmd.Dir = []string{"A=b", "C=d"}, "/tmp"
+		before := runtime.NumCgoCall()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if calls := runtime.NumCgoCall() - before; calls != 1 {
+			t.Errorf("%d calls to start it with %d arguments", calls, len(arg))
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

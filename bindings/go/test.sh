@@ -21,6 +21,12 @@ unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || { echo "gofmt: $unformatted"; exit 1; }
 go vet ./...
 go test -c -race -o "$home/shared.test" .
+# What is passed to C is looked at: by the build since Go 1.21, before that when it runs.
+checks=()
+GOEXPERIMENT=cgocheck2 go test -c -o "$home/checked.test" . 2>"$home/checked.log" || {
+    go test -c -o "$home/checked.test" .
+    checks=(GODEBUG=cgocheck=2)
+}
 private=$(sed -n 's/^Libs.private: //p' "$prefix/lib/pkgconfig/tare.pc")
 CGO_CFLAGS="-I$prefix/include" CGO_LDFLAGS="$prefix/lib/libtare.a $private" \
     go test -c -tags tare_static -o "$home/static.test" .
@@ -83,13 +89,13 @@ fi
 "${root[@]}" rm -rf "$home/example.store"
 says README.md readme '"0\n" <nil>'
 says docs/go.md manual '"box\n0\n" <nil>'
-for run in root:shared root:static tare-t-plain:shared tare-t-subids:shared; do
+for run in root:shared root:static root:checked tare-t-plain:shared tare-t-subids:shared; do
     user=${run%:*} kind=${run#*:}
     id "$user" >/dev/null || exit
     temp=$(mktemp -d /tmp/tare-go.XXXXXX)
     "${root[@]}" chown "$user" "$temp"
     if said=$(cd "$temp" && "${root[@]}" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
-        env -i HOME="$temp" TMPDIR="$temp" PATH=/usr/bin:/bin LD_LIBRARY_PATH="$prefix/lib" \
+        env -i HOME="$temp" TMPDIR="$temp" PATH=/usr/bin:/bin LD_LIBRARY_PATH="$prefix/lib" "${checks[@]}" \
         "$home/$kind.test" -test.timeout 120s -test.v 2>&1) && [[ $said != *SKIP* ]]; then
         tell "$kind as $user" "ok ($(grep -c '^--- PASS' <<<"$said") passed)"
         passed=$((passed + 1))

@@ -150,7 +150,7 @@ pub(crate) struct Dead {
     pub(crate) usage: Rusage,
 }
 
-/// Waits for this child's end: its exit code, or 128 and the signal that ended it.
+/// Waits for this child's end: its exit code; EOWNERDEAD if a signal ended it.
 pub(crate) fn reap_one(pid: i32) -> Result<i32> {
     let mut status = 0u32;
     while let Err(errno) = sys!(nr::WAIT4, pid, &raw mut status, 0, 0) {
@@ -158,10 +158,10 @@ pub(crate) fn reap_one(pid: i32) -> Result<i32> {
             return Err(errno);
         }
     }
-    Ok(match status & 0x7f {
-        0 => (status >> 8 & 0xff) as i32,
-        signal => 128 + signal as i32,
-    })
+    match status & 0x7f {
+        0 => Ok((status >> 8 & 0xff) as i32),
+        _ => Err(Errno(130)),
+    }
 }
 
 /// Reaps one dead child; `None` if none is dead yet.

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//go:build cgo
+
+package tare
+
+import (
+	"context"
+	"runtime"
+	"sync"
+)
+
+// PoolSize is between which numbers of waiting sandboxes a pool stays, depending on how they are taken. The
+// zero value stands for 2 and 16.
+type PoolSize struct {
+	// So many wait even if none is taken.
+	Min int
+	// No more than so many wait, whatever the demand.
+	Max int
+}
+
+// Pool is sandboxes made ahead, each used once. The library's helper process makes them; there is no goroutine or
+// thread for it. A sandbox that was taken never comes back: when it is closed, the next one is begun.
+//
+// All methods may be called from any goroutine.
+type Pool struct {
+	mu     sync.Mutex
+	closed bool
+	store  *heldStore
+	h      poolHandle
+}
+
+// OpenPool opens a pool of sandboxes as Open makes them, and comes back when the first is ready.
+func OpenPool(ctx context.Context, image string, size PoolSize, opts ...Option) (*Pool, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	dir, spec, err := specOf(image, opts)
+	if err != nil {
+		return nil, err
+	}
+	store, err := holdStore(dir)
+	if err != nil {
+		return nil, err
+	}
+	h, err := store.openPool(spec, size)
+	if err != nil {
+		store.release()
+		return nil, err
+	}
+	pool := &Pool{store: store, h: h}
+	runtime.SetFinalizer(pool, (*Pool).drop)
+	if err := ctx.Err(); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return pool, nil
+}
+
+// Take gives a sandbox that nobody has used: one that waits, else one that is opened now. It may outlive the pool.
+func (pool *Pool) Take(ctx context.Context) (*Sandbox, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	h, err := pool.h.take()
+	if err != nil {
+		return nil, err
+	}
+	sb := newSandbox(pool.store.again(), h)
+	// Until here the pool's finalizer, which lets go of the store, may not run.
+	runtime.KeepAlive(pool)
+	return sb, nil
+}
+
+// Ready says how many could be taken now without waiting.
+func (pool *Pool) Ready() (int, error) {
+	ready, err := pool.h.ready()
+	runtime.KeepAlive(pool)
+	return ready, err
+}
+
+// Close ends all that wait and comes back when nothing of them is left; what was taken lives on. Closing one that is
+// closed does nothing.
+func (pool *Pool) Close() error {
+	pool.mu.Lock()
+	if pool.closed {
+		pool.mu.Unlock()
+		return nil
+	}
+	pool.closed = true
+	pool.mu.Unlock()
+	runtime.SetFinalizer(pool, nil)
+	err := pool.h.close()
+	pool.store.release()
+	return err
+}
+
+// drop ends a pool that nobody holds, without waiting for it.
+func (pool *Pool) drop() {
+	pool.mu.Lock()
+	defer pool.mu.Unlock()
+	if !pool.closed {
+		pool.closed = true
+		pool.h.free()
+		pool.store.release()
+	}
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//go:build cgo
+
+package tare
+
+import (
+	"os"
+	"sync"
+)
+
+// heldStore is an open store with the one helper process that makes its sandboxes: whoever uses the same
+// directory at a time shares it. The one that was used last stays open, for those who open one sandbox after another.
+type heldStore struct {
+	storeHandle
+	key   string
+	users int
+}
+
+var stores struct {
+	sync.Mutex
+	open map[string]*heldStore
+	idle *heldStore
+}
+
+// holdStore opens the store in a directory, or the default one, unless somebody has it open.
+func holdStore(dir string) (*heldStore, error) {
+	key := dir
+	if key == "" {
+		// Which one that is may change.
+		for _, name := range []string{"TARE_STORE", "XDG_DATA_HOME", "HOME"} {
+			key += "\x00" + os.Getenv(name)
+		}
+	}
+	stores.Lock()
+	defer stores.Unlock()
+	if held := stores.open[key]; held != nil {
+		held.users++
+		if stores.idle == held {
+			stores.idle = nil
+		}
+		return held, nil
+	}
+	store, err := openStore(dir)
+	if err != nil {
+		return nil, err
+	}
+	if stores.open == nil {
+		stores.open = map[string]*heldStore{}
+	}
+	held := &heldStore{storeHandle: store, key: key, users: 1}
+	stores.open[key] = held
+	return held, nil
+}
+
+// again is for one more who uses it.
+func (held *heldStore) again() *heldStore {
+	stores.Lock()
+	defer stores.Unlock()
+	held.users++
+	return held
+}
+
+// release is for each holdStore and each again.
+func (held *heldStore) release() {
+	stores.Lock()
+	defer stores.Unlock()
+	if held.users--; held.users > 0 {
+		return
+	}
+	if last := stores.idle; last != nil {
+		delete(stores.open, last.key)
+		last.free()
+	}
+	stores.idle = held
+}
