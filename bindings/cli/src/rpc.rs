@@ -9,6 +9,7 @@ mod data;
 mod files;
 mod input;
 mod message;
+mod pool;
 mod schema;
 mod session;
 mod value;

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tare::spec::{ByteSize, from_json, nearest};
-use tare::{Error, Kind, Result, Size, Spec};
+use tare::{Error, Kind, PoolSize, Result, Size, Spec};
 
 use super::data::{Data, Encoding};
 use super::files::{Get, GetTar, ListDir, Mkdir, Put, PutTar, ReadFile, Remove, Stat, WriteFile};
@@ -92,6 +92,8 @@ macro_rules! methods {
 methods! {
     "hello" Hello "Tells version, methods and bounds.",
     "open" Open "Opens a sandbox.",
+    "open_pool" OpenPool "Has sandboxes made ahead, for `open` to take.",
+    "close_pool" ClosePool "Ends a pool's waiting sandboxes; answered when nothing of them is left.",
     "run" Run "Runs a command: events as it goes, the answer when it has ended.",
     "stdin" Input "Sends input to a command; answered when the command's pipe has taken it.",
     "signal" Signal "Sends a signal to a command itself.",
@@ -132,6 +134,46 @@ pub(super) struct Open {
     #[serde(default)]
     #[schemars(with = "Option<Spec>")]
     pub(super) spec: Option<Box<RawValue>>,
+    /// The pool to take it from; not together with `spec`. Default: none, it is made now.
+    #[serde(default)]
+    pub(super) pool: Option<String>,
+}
+
+/// Parameters of `open_pool`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OpenPool {
+    /// The name that it is to have here; 1 to 256 bytes.
+    #[schemars(length(min = 1, max = 256))]
+    pub(super) pool: String,
+    /// What to make. Default: every key's own.
+    #[serde(default)]
+    #[schemars(with = "Option<Spec>")]
+    pub(super) spec: Option<Box<RawValue>>,
+    /// So many wait even if none is taken. Default: 2.
+    #[serde(default = "OpenPool::min")]
+    pub(super) min: usize,
+    /// No more than so many wait, whatever the demand. Default: 16.
+    #[serde(default = "OpenPool::max")]
+    pub(super) max: usize,
+}
+
+impl OpenPool {
+    fn min() -> usize {
+        PoolSize::default().min
+    }
+
+    fn max() -> usize {
+        PoolSize::default().max
+    }
+}
+
+/// Parameters of `close_pool`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClosePool {
+    /// Which.
+    pub(super) pool: String,
 }
 
 /// Parameters of `run`.

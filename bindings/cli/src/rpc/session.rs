@@ -6,18 +6,21 @@ use std::collections::HashMap;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, sync_channel};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tare::{Error, Kind, Result, Spec, Store};
+use serde_json::value::RawValue;
+use tare::{Error, Kind, PoolSize, Result, Spec, Store};
 
 use super::answer::Greeting;
 use super::client::{Client, unknown};
 use super::command::{Command, Order};
 use super::files::Ask;
 use super::input::{LINE, Lines};
-use super::message::{Call, Hello, Id, Open, Refused, Request, Run};
+use super::message::{Call, Hello, Id, Open, OpenPool, Refused, Request, Run};
+use super::pool::{self, PoolHandle};
 use super::worker::{Job, News, Task, Wire, start};
 
 /// News of workers that wait; a worker with more waits itself.
@@ -33,6 +36,7 @@ pub(super) struct Session {
     /// In the order in which they are heard.
     commands: Vec<Command>,
     sandboxes: HashMap<String, Sender<Job>>,
+    pools: HashMap<String, PoolHandle>,
     /// Threads that have not ended.
     workers: usize,
     wire: Wire,
@@ -53,6 +57,7 @@ impl Session {
             requests: Lines::new(LINE),
             commands: Vec::new(),
             sandboxes: HashMap::new(),
+            pools: HashMap::new(),
             workers: 0,
             wire: Wire::new(sender, wake),
             news,
@@ -79,6 +84,7 @@ impl Session {
         if heard {
             // Its worker does what it was asked before, then closes it, which ends its commands.
             self.sandboxes.clear();
+            self.pools.clear();
         }
         heard && self.workers == 0 && self.commands.is_empty() && self.client.is_up_to_date()
     }
@@ -185,6 +191,7 @@ impl Session {
         match news {
             News::Ended => self.workers -= 1,
             News::Gone(name) => drop(self.sandboxes.remove(&name)),
+            News::PoolGone(shelf) => self.pools.retain(|_, p| !Arc::ptr_eq(&p.shelf, &shelf)),
             News::Done(id, result) => {
                 // A command that could not be started takes with it what was asked of it.
                 if let Some(at) = self.commands.iter().position(|c| c.id == id) {
@@ -247,6 +254,8 @@ impl Session {
         let (sandbox, task) = match call {
             Call::Hello(hello) => return self.hello(id, &hello),
             Call::Open(open) => return self.open(id, open, length),
+            Call::OpenPool(open) => return self.open_pool(id, open, length),
+            Call::ClosePool(close) => return self.close_pool(id, &close.pool, length),
             Call::Run(run) => return self.run(id, run, length),
             Call::Input(input) => {
                 let at = self.find(&input.command)?;
@@ -306,24 +315,49 @@ impl Session {
 
     fn open(&mut self, id: &Id, open: Open, length: usize) -> Result<()> {
         let name = open.sandbox;
-        let wrong = |kind, why: String| Err(Error::new(kind, "check request: sandbox", why));
-        if name.is_empty() || name.len() > NAME {
-            return wrong(Kind::Invalid, format!("a name has 1 to {NAME} bytes"));
-        }
-        if self.sandboxes.contains_key(&name) {
-            return wrong(Kind::Exists, format!("{name:?} is open"));
-        }
-        let spec = match &open.spec {
-            Some(text) => Spec::from_json(text.get())?,
-            None => Spec::default(),
+        check_name("sandbox", &name, self.sandboxes.contains_key(&name))?;
+        let task = match (&open.spec, &open.pool) {
+            (Some(_), Some(_)) => {
+                let why = "a sandbox of a pool is as the pool's spec says";
+                return Err(Error::new(Kind::Invalid, "check request: spec", why));
+            }
+            (None, Some(pool)) => Task::Take(Arc::clone(&self.pool(pool)?.shelf)),
+            (spec, None) => Task::Open(Box::new(spec_of(spec.as_deref())?)),
         };
         self.client.hold(id, length)?;
         let worker = start(&self.store, &name, self.wire.clone())?;
         self.workers += 1;
         self.sandboxes.insert(name.clone(), worker);
-        let task = Task::Open(Box::new(spec));
         let gone = |_| unknown("sandbox", format_args!("{name:?}"));
         self.sandboxes[&name].send((id.clone(), task)).map_err(gone)
+    }
+
+    fn open_pool(&mut self, id: &Id, open: OpenPool, length: usize) -> Result<()> {
+        let name = open.pool;
+        check_name("pool", &name, self.pools.contains_key(&name))?;
+        let spec = spec_of(open.spec.as_deref())?;
+        let (min, max) = (open.min, open.max);
+        let size = PoolSize { min, max };
+        self.client.hold(id, length)?;
+        let wire = self.wire.clone();
+        let handle = pool::start(&self.store, &name, id.clone(), spec, size, wire)?;
+        self.workers += 1;
+        self.pools.insert(name, handle);
+        Ok(())
+    }
+
+    fn close_pool(&mut self, id: &Id, name: &str, length: usize) -> Result<()> {
+        let none = || unknown("pool", format_args!("{name:?}"));
+        self.pool(name)?;
+        self.client.hold(id, length)?;
+        // Its name is free from now on; what was begun to be taken from it is answered as it comes.
+        let pool = self.pools.remove(name).ok_or_else(none)?;
+        pool.closes.send(id.clone()).map_err(|_| none())
+    }
+
+    fn pool(&self, name: &str) -> Result<&PoolHandle> {
+        let none = || unknown("pool", format_args!("{name:?}"));
+        self.pools.get(name).ok_or_else(none)
     }
 
     fn run(&mut self, id: &Id, run: Run, length: usize) -> Result<()> {
@@ -345,4 +379,18 @@ impl Session {
         let at = self.commands.iter().position(|c| c.id == *command);
         at.ok_or_else(|| Error::os("find command", command, Errno::ESRCH))
     }
+}
+
+/// A new name is one, and not taken.
+fn check_name(what: &str, name: &str, taken: bool) -> Result<()> {
+    let wrong = |kind, why| Err(Error::new(kind, format!("check request: {what}"), why));
+    match (1..=NAME).contains(&name.len()) {
+        false => wrong(Kind::Invalid, format!("a name has 1 to {NAME} bytes")),
+        true if taken => wrong(Kind::Exists, format!("{name:?} is open")),
+        true => Ok(()),
+    }
+}
+
+fn spec_of(text: Option<&RawValue>) -> Result<Spec> {
+    text.map_or_else(|| Ok(Spec::default()), |text| Spec::from_json(text.get()))
 }

@@ -5,6 +5,7 @@
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::thread;
 
@@ -14,6 +15,7 @@ use tare::{Command, Error, Kind, Process, Result, Sandbox, Spec, Stdin, Stdout, 
 use super::client::unknown;
 use super::files::Ask;
 use super::message::{Errors, Id, Run, Stream};
+use super::pool::Shelf;
 
 /// What a worker is to do, for the request of this id.
 pub(super) type Job = (Id, Task);
@@ -21,6 +23,7 @@ pub(super) type Job = (Id, Task);
 /// Something that may take long.
 pub(super) enum Task {
     Open(Box<Spec>),
+    Take(Arc<Shelf>),
     Run(Box<Run>),
     Reset,
     Effective,
@@ -36,6 +39,8 @@ pub(super) enum News {
     Started(Id, Box<Process>),
     /// The sandbox is gone and its name is free.
     Gone(String),
+    /// A pool could not be opened.
+    PoolGone(Arc<Shelf>),
     /// The thread has nothing more to do.
     Ended,
 }
@@ -45,7 +50,7 @@ pub(super) enum News {
 pub(super) struct Wire {
     news: SyncSender<News>,
     /// Makes the loop's poll return.
-    wake: std::sync::Arc<UnixStream>,
+    wake: Arc<UnixStream>,
 }
 
 impl Wire {
@@ -56,7 +61,7 @@ impl Wire {
         }
     }
 
-    fn tell(&self, news: News) {
+    pub(super) fn tell(&self, news: News) {
         // Without a loop the whole process is about to end; a full socket wakes as well as one byte.
         let _ = self.news.send(news);
         let _ = (&*self.wake).write(&[0]);
@@ -123,6 +128,7 @@ impl Worker {
             Task::Open(spec) => {
                 self.sandbox = Some(Sandbox::open(&self.store, &spec)?);
             }
+            Task::Take(shelf) => self.sandbox = Some(shelf.pool()?.take()?),
             Task::Reset => self.sandbox()?.reset()?,
             Task::Effective => {
                 let effective = self.sandbox()?.effective()?;
