@@ -43,17 +43,16 @@ trap clean EXIT
 
 # peer GROUP NAME ROUNDS ARGV...: one line of the list, benches/figures/peers.rs, if it works here.
 peer() {
-    local line try=("${@:4}")
+    local line new try=("${@:4}")
+    new=$(mktemp -d "$work/new.XXXXXX")
     try=("${try[@]//'{id}'/tare-bench-try}")
-    mkdir "$work/new"
-    if "${try[@]//'{new}'/$work/new}" >/dev/null 2>"$work/said"; then
+    if "${try[@]//'{new}'/$new}" >/dev/null 2>"$work/said"; then
         printf -v line '%s\t' "$@"
         printf '%s\n' "${line%$'\t'}" >>"$list"
         printf 'peers: %s at %s\n' "$2" "$1"
     else
         printf 'peers: %s does not work here: %s\n' "$2" "$(tail -n 1 "$work/said")"
     fi
-    rm -rf "$work/new"
 }
 
 has() {
