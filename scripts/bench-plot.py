@@ -37,7 +37,7 @@ PANELS: list[tuple[str, list[Line]]] = [
         ],
     ),
     (
-        "Beside others, each a process of its own: create, start, exit, delete",
+        "Beside others, which are a process each: create, start, exit, delete",
         [
             ("peers-start", "start_cold", "libtare in a process: open, run", OURS),
             ("peers-start", "start_whole", "libtare in a process: open, run, close", OURS),

@@ -57,6 +57,7 @@ TOLD: list[tuple[str, str, Ratio]] = [
     ("start", "start_cold / floor_naive without its filter", over("start_cold", "floor_nofilter")),
     ("start", "start_cold and close / floor_naive", over("start_whole", "floor_naive")),
     ("start", "start_pool, takes in a row / spawn_std", over("start_pool_rushed", "spawn_std")),
+    ("peers-start", "start_cold / floor_naive, after a pause", over("start_cold", "floor_naive")),
     ("peers-start", "start_cold and close / bwrap", over("start_whole", "bwrap")),
     ("peers-start", "tare run / bwrap", over("tare run", "bwrap")),
     ("peers-start", "tare run / crun", over("tare run", "crun")),
