@@ -22,10 +22,10 @@ endif
 # tests in a guest run those.
 export TARE_TESTS_REQUIRE ?= all,-pids_v2
 
-.PHONY: help demo test lint fuzz bench schema install wheel setup images guest
+.PHONY: help demo test lint fuzz bench bench-peers bench-docs schema install wheel setup images guest
 
 help: ## List these commands
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
 
 demo: setup ## The main job: a command in a view of the host, then one in Debian
 	$(root) tests/images.sh debian
@@ -52,8 +52,17 @@ lint: setup ## Formatting, clippy, shellcheck, documentation: exactly what CI as
 fuzz: setup ## Every parser of foreign bytes for a minute, guided by coverage
 	fuzz/run.sh
 
-bench: setup images ## Each stage beside its floor
+bench: setup images ## Each stage beside its floor, and the figures that are promised
 	$(CARGO) bench --locked --package libtare --bench '*'
+	scripts/bench-report.py $(target)/bench
+
+bench-peers: setup images ## The same beside what is installed of bwrap, crun, runc, podman, docker, umoci, skopeo
+	$(root) scripts/bench-peers.sh
+	scripts/bench-report.py $(target)/bench
+
+bench-docs: ## What was measured last into docs/performance.md
+	scripts/bench-report.py $(target)/bench -m docs/performance.md
+	scripts/bench-plot.py $(target)/bench docs/performance.svg
 
 schema: ## Write docs/schema anew, from the types
 	$(CARGO) build --locked --package tare-cli

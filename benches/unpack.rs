@@ -1,114 +1,128 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Unpacking the Debian layer, beside its floors: the same inflater writing to
-//! nothing, and `tar xf` of the plain archive. Judged by the ratio it prints.
-#![allow(clippy::print_stdout, reason = "the ratio is the result")]
+//! Unpacking and importing: the Debian layer in each compression, many small files, few big ones; beside
+//! each its floors. Figures to be held are in `figures.rs`, which measures in turn; these are distributions.
 #![allow(missing_docs, reason = "criterion makes an undocumented function")]
 
-use std::cell::RefCell;
-use std::fs::{self, File};
-use std::io::{self, BufReader};
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+#[path = "unpack/layers.rs"]
+mod layers;
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use flate2::bufread::MultiGzDecoder;
-use tare::image::layer::{Bounds, Ids, Options, OverlayXattr, Whiteouts, unpack};
+use layers::{biggest, inflate, unpack, untar};
+use tare::image::{ImportOptions, Reference};
 use tare_oracle::image;
 
-/// The largest blob of the image is its layer.
-fn layer() -> Option<PathBuf> {
-    let blobs = fs::read_dir(image("debian").join("blobs/sha256")).ok()?;
-    let blobs = blobs.map(|entry| entry.unwrap().path());
-    blobs.max_by_key(|path| fs::metadata(path).unwrap().len())
-}
-
-fn inflate(blob: &Path, to: &mut impl io::Write) {
-    let blob = BufReader::with_capacity(256 << 10, File::open(blob).unwrap());
-    let mut plain = MultiGzDecoder::new(blob);
-    let mut chunk = vec![0; 256 << 10];
-    loop {
-        let n = io::Read::read(&mut plain, &mut chunk).unwrap();
-        if n == 0 {
-            break;
-        }
-        to.write_all(&chunk[..n]).unwrap();
-    }
-}
-
-fn ours(blob: &Path, into: &Path) {
-    let root = nix::unistd::geteuid().is_root();
-    let options = Options {
-        ids: if root { Ids::Root } else { Ids::Single },
-        whiteouts: Whiteouts::Convert,
-        overlay_xattr: OverlayXattr::Trusted,
-        bounds: Bounds::default(),
-    };
-    let blob = File::open(blob).unwrap();
-    let into = File::open(into).unwrap();
-    unpack(blob, into.as_fd(), &options, &mut |_| ()).unwrap();
-}
-
-fn untar(plain: &Path, into: &Path) {
-    let mut tar = Command::new("tar");
-    tar.args(["--numeric-owner", "--xattrs", "-xpf"]).arg(plain);
-    let status = tar.arg("-C").arg(into).stderr(Stdio::null()).status();
-    assert!(status.unwrap().success());
-}
-
-/// Times `work` in a new directory each, whose removal is not counted.
-fn timed(times: &RefCell<Vec<Duration>>, count: u64, work: impl Fn(&Path)) -> Duration {
+/// Times `work` in a new directory each. They are removed together, which is not counted.
+fn timed(count: u64, work: impl Fn(&Path)) -> Duration {
+    let temp = tempfile::tempdir().unwrap();
     let mut sum = Duration::ZERO;
     for _ in 0..count {
-        let into = tempfile::tempdir().unwrap();
+        let into = tempfile::tempdir_in(temp.path()).unwrap().keep();
         // What earlier runs left to the disk is not to be paid by this one.
         nix::unistd::sync();
         let start = Instant::now();
-        work(into.path());
-        let took = start.elapsed();
-        times.borrow_mut().push(took);
-        sum += took;
+        work(&into);
+        sum += start.elapsed();
     }
     sum
 }
 
-fn median(times: &RefCell<Vec<Duration>>) -> f64 {
-    let mut times = times.borrow_mut();
-    times.sort();
-    times[times.len() / 2].as_secs_f64()
+/// An archive of files with bytes that do not repeat.
+fn archive(to: &Path, count: usize, size: usize) {
+    let mut tar = tar::Builder::new(File::create(to).unwrap());
+    let mut state = 1u64;
+    for number in 0..count {
+        let bytes: Vec<u8> = (0..size)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state as u8
+            })
+            .collect();
+        let mut header = tar::Header::new_gnu();
+        header.set_size(size as u64);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        let name = format!("{:02}/{number:05}", number % 100);
+        tar.append_data(&mut header, name, &bytes[..]).unwrap();
+    }
+    tar.finish().unwrap();
 }
 
-fn benches(c: &mut Criterion) {
-    let Some(blob) = layer() else {
-        println!("unpack: needs the image debian (tests/images.sh)");
-        return;
-    };
+fn codecs(c: &mut Criterion) {
     let temp = tempfile::tempdir().unwrap();
     let plain = temp.path().join("layer.tar");
-    inflate(&blob, &mut File::create(&plain).unwrap());
+    let [gzip, zstd] = ["debian", "debian-zstd"].map(biggest);
+    inflate(&gzip, &mut File::create(&plain).unwrap());
     let mut group = c.benchmark_group("unpack");
     group.sample_size(10);
-    let all: [RefCell<Vec<Duration>>; 3] = Default::default();
-    let [floor_inflate, floor_untar, unpacked] = &all;
-    group.bench_function("floor_inflate", |b| {
-        b.iter_custom(|n| timed(floor_inflate, n, |_| inflate(&blob, &mut io::sink())));
+    group.bench_function("floor_inflate_gzip", |b| {
+        b.iter(|| inflate(&gzip, &mut io::sink()));
+    });
+    group.bench_function("floor_inflate_gzip_program", |b| {
+        b.iter(|| {
+            let mut program = Command::new("gzip");
+            program.arg("-dc").stdin(File::open(&gzip).unwrap());
+            assert!(program.stdout(Stdio::null()).status().unwrap().success());
+        });
+    });
+    group.bench_function("floor_inflate_zstd", |b| {
+        b.iter(|| zstd::stream::copy_decode(File::open(&zstd).unwrap(), io::sink()).unwrap());
     });
     group.bench_function("floor_untar", |b| {
-        b.iter_custom(|n| timed(floor_untar, n, |into| untar(&plain, into)));
+        b.iter_custom(|n| timed(n, |into| untar(&plain, into)));
     });
-    group.bench_function("layer", |b| {
-        b.iter_custom(|n| timed(unpacked, n, |into| ours(&blob, into)));
-    });
+    for (name, blob) in [("gzip", &gzip), ("zstd", &zstd), ("plain", &plain)] {
+        group.bench_function(name, |b| {
+            b.iter_custom(|n| timed(n, |into| unpack(blob, into)));
+        });
+    }
     group.finish();
-    let [inflate, untar, ours] = all.each_ref().map(median);
-    println!(
-        "unpack: ours {ours:.3} s, inflate {inflate:.3} s, untar {untar:.3} s: \
-         {:.2} x their sum, {:.2} x the longer",
-        ours / (inflate + untar),
-        ours / inflate.max(untar)
-    );
 }
 
-criterion_group!(group, benches);
+fn shapes(c: &mut Criterion) {
+    let temp = tempfile::tempdir().unwrap();
+    let mut group = c.benchmark_group("unpack");
+    group.sample_size(10);
+    for (name, count, size) in [("many_small", 20_000, 1 << 10), ("few_big", 4, 64 << 20)] {
+        let plain = temp.path().join(name);
+        archive(&plain, count, size);
+        group.bench_function(format!("{name}_floor_untar"), |b| {
+            b.iter_custom(|n| timed(n, |into| untar(&plain, into)));
+        });
+        group.bench_function(name, |b| {
+            b.iter_custom(|n| timed(n, |into| unpack(&plain, into)));
+        });
+    }
+    group.finish();
+}
+
+/// The image into a new store, synced as it is meant to be.
+fn import(c: &mut Criterion) {
+    let reference: Reference = format!("oci:{}:latest", image("debian").display())
+        .parse()
+        .unwrap();
+    let mut group = c.benchmark_group("import");
+    group.sample_size(10);
+    group.bench_function("debian", |b| {
+        b.iter_custom(|n| {
+            timed(n, |into| {
+                let store = tare::Store::open(into).unwrap();
+                let options = ImportOptions::default();
+                let images = store.images();
+                images.import(&reference, &options, &mut ()).unwrap();
+            })
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(group, codecs, shapes, import);
 criterion_main!(group);

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The floor: the same sandbox by a straightforward sequence of raw system calls.
+//!
+//! What a start asks of the kernel is the same as ours: namespaces, a cgroup, an overlay on a tmpfs, devices,
+//! masks, capabilities, a filter. How is what anybody would write down: one clone, mounts by path, one wait.
 
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr::null;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 /// A static x86-64 program of one system call: `exit(0)`.
 pub(crate) const EXIT: &[u8] = &{
@@ -56,10 +61,21 @@ fn mkdir(path: &CStr, mode: u32) {
     must(c"mkdir", unsafe { libc::mkdir(path.as_ptr(), mode) }.into());
 }
 
-/// Makes the sandbox, runs `/exit` in it, waits for it.
-pub(crate) fn run(root: &Path) {
+/// A cgroup for it, where this machine has the second version mounted.
+static CGROUP: LazyLock<CString> = LazyLock::new(|| {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = mounts.lines().find(|line| line.contains(" - cgroup2 "));
+    let line = line.expect("a mounted cgroup2");
+    let path = line.split(' ').nth(4).unwrap();
+    CString::new(format!("{path}/tare-floor")).unwrap()
+});
+
+/// Makes the sandbox, runs `/exit` in it, waits for it; says how long that took, without the removal of its cgroup.
+/// Without `filter` it is no sandbox: the difference is what a filter of that shape costs.
+pub(crate) fn run(root: &Path, filter: bool) -> Duration {
     let root = CString::new(root.as_os_str().as_bytes()).unwrap();
-    let cgroup = c"/sys/fs/cgroup/unified/tare-floor";
+    let cgroup = CGROUP.as_c_str();
+    let began = Instant::now();
     // SAFETY: one string; it is removed below.
     unsafe { libc::mkdir(cgroup.as_ptr(), 0o755) };
     let flags = libc::CLONE_NEWNS
@@ -72,24 +88,30 @@ pub(crate) fn run(root: &Path) {
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
     assert!(pid >= 0, "{}", io::Error::last_os_error());
     if pid == 0 {
-        inside(&root, cgroup);
+        inside(&root, cgroup, filter);
     }
     let mut status = 0;
     // SAFETY: waits for the child just made.
     let waited = unsafe { libc::waitpid(pid as i32, &raw mut status, 0) };
     assert_eq!((waited, status), (pid as i32, 0));
+    let took = began.elapsed();
     // SAFETY: one string.
     unsafe { libc::rmdir(cgroup.as_ptr()) };
+    took
 }
 
-fn inside(root: &CStr, cgroup: &CStr) -> ! {
+fn inside(root: &CStr, cgroup: &CStr, filter: bool) -> ! {
     enter(cgroup);
     tree(root);
     kernel();
+    network();
     devices();
     hide();
     pivot();
     confine();
+    if filter {
+        attach();
+    }
     let argv = [c"/exit".as_ptr(), null()];
     let envp = [c"PATH=/bin".as_ptr(), null()];
     // SAFETY: two arrays of strings that end with a null pointer.
@@ -227,6 +249,22 @@ fn kernel() {
     mount(c"mqueue", c"/mnt/m/dev/mqueue", c"mqueue", locked, c"");
 }
 
+/// What Docker's default changes in the sandbox's own network.
+fn network() {
+    for (setting, value) in [
+        (c"/mnt/m/proc/sys/net/ipv4/ping_group_range", "0 2147483647"),
+        (c"/mnt/m/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
+    ] {
+        // SAFETY: a string and a buffer with its length; the descriptor is this child's own.
+        unsafe {
+            let fd = must(c"open", libc::open(setting.as_ptr(), libc::O_WRONLY).into()) as i32;
+            let wrote = libc::write(fd, value.as_ptr().cast(), value.len());
+            must(c"write", wrote as i64);
+            libc::close(fd);
+        }
+    }
+}
+
 fn devices() {
     let nodes = [
         (c"null", 3),
@@ -331,9 +369,33 @@ fn pivot() {
     }
 }
 
-/// Docker's fourteen capabilities, no_new_privs, and a filter that asks for each allowed number in turn.
+/// Docker's fourteen capabilities and no_new_privs.
 fn confine() {
     const KEEP: u64 = 0xa804_25fb;
+    let header = [0x2008_0522u32, 0];
+    let data = [KEEP as u32, KEEP as u32, 0, 0, 0, 0];
+    // SAFETY: numbers, and structures that live through each call.
+    unsafe {
+        libc::setsid();
+        for cap in (0..41).filter(|cap| KEEP & 1 << cap == 0) {
+            must(c"prctl", libc::prctl(libc::PR_CAPBSET_DROP, cap).into());
+        }
+        must(c"setgroups", libc::setgroups(1, [0].as_ptr()).into());
+        must(c"setresgid", libc::setresgid(0, 0, 0).into());
+        must(c"setresuid", libc::setresuid(0, 0, 0).into());
+        must(
+            c"capset",
+            libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()),
+        );
+        must(
+            c"prctl",
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into(),
+        );
+    }
+}
+
+/// A filter that asks for each allowed number in turn, as libseccomp emits it.
+fn attach() {
     let statement = |code, k| libc::sock_filter {
         code,
         jt: 0,
@@ -355,28 +417,7 @@ fn confine() {
         len: filter.len() as u16,
         filter: filter.as_mut_ptr(),
     };
-    let header = [0x2008_0522u32, 0];
-    let data = [KEEP as u32, KEEP as u32, 0, 0, 0, 0];
-    // SAFETY: numbers, and structures that live through each call.
-    unsafe {
-        libc::setsid();
-        for cap in (0..41).filter(|cap| KEEP & 1 << cap == 0) {
-            must(c"prctl", libc::prctl(libc::PR_CAPBSET_DROP, cap).into());
-        }
-        must(c"setgroups", libc::setgroups(1, [0].as_ptr()).into());
-        must(c"setresgid", libc::setresgid(0, 0, 0).into());
-        must(c"setresuid", libc::setresuid(0, 0, 0).into());
-        must(
-            c"capset",
-            libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()),
-        );
-        must(
-            c"prctl",
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into(),
-        );
-        must(
-            c"seccomp",
-            libc::syscall(libc::SYS_seccomp, 1, 0, &raw const program),
-        );
-    }
+    // SAFETY: a program with its length, which lives through the call.
+    let ret = unsafe { libc::syscall(libc::SYS_seccomp, 1, 0, &raw const program) };
+    must(c"seccomp", ret);
 }

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Measuring several things in turn, so that a change of the machine's mood meets all of them.
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+/// One of the things that are measured against each other.
+pub(crate) struct Arm<'a> {
+    name: String,
+    /// Runs in each such round only.
+    every: usize,
+    /// Does it once and says how long that took, without what is not to be counted.
+    once: Box<dyn FnMut() -> Duration + 'a>,
+    times: Vec<Duration>,
+}
+
+impl<'a> Arm<'a> {
+    pub(crate) fn new(name: &str, once: impl FnMut() -> Duration + 'a) -> Self {
+        Self {
+            name: name.into(),
+            every: 1,
+            once: Box::new(once),
+            times: Vec::new(),
+        }
+    }
+
+    /// What takes all of its time.
+    pub(crate) fn whole(name: &str, mut work: impl FnMut() + 'a) -> Self {
+        Self::new(name, move || timed(&mut work))
+    }
+
+    /// Left out but in each `n`th round, for what takes long.
+    pub(crate) fn every(mut self, n: usize) -> Self {
+        self.every = n;
+        self
+    }
+
+    fn summary(mut self) -> (String, Value) {
+        self.times.sort();
+        let at = |percent: usize| {
+            let last = self.times.len() - 1;
+            self.times[(self.times.len() * percent / 100).min(last)].as_secs_f64()
+        };
+        let summary = json!({
+            "n": self.times.len(),
+            "p20": at(20),
+            "p50": at(50),
+            "p99": at(99),
+        });
+        (self.name, summary)
+    }
+}
+
+pub(crate) fn timed(work: impl FnOnce()) -> Duration {
+    let began = Instant::now();
+    work();
+    began.elapsed()
+}
+
+/// In each of `rounds`, every arm `block` times in a row, the arms in an order that is new each time.
+/// What each does once before is not counted.
+pub(crate) fn interleave(mut arms: Vec<Arm<'_>>, rounds: usize, block: usize) -> Value {
+    let mut order: Vec<usize> = (0..arms.len()).collect();
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for arm in &mut arms {
+        (arm.once)();
+    }
+    for round in 0..rounds {
+        for last in (1..order.len()).rev() {
+            order.swap(last, random.below(last + 1));
+        }
+        for &at in &order {
+            let arm = &mut arms[at];
+            if round % arm.every == 0 {
+                arm.times.extend((0..block).map(|_| (arm.once)()));
+            }
+        }
+    }
+    Value::Object(arms.into_iter().map(Arm::summary).collect::<Map<_, _>>())
+}
+
+/// Xorshift, the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n as u64) as usize
+    }
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What every start needs: an image of one tiny program, a store, the default spec.
+#![forbid(unsafe_code)]
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tare::{Command, Sandbox, Spec, Store};
+
+use super::floor;
+
+/// An image of one program, `exit(0)`, and a store.
+pub(crate) struct Bed {
+    pub(crate) root: PathBuf,
+    pub(crate) store: Store,
+    pub(crate) spec: Spec,
+}
+
+impl Bed {
+    /// Makes them below `dir`, which is the caller's to remove.
+    pub(crate) fn new(dir: &Path) -> Self {
+        let root = dir.join("image");
+        // And the directories that things are mounted on.
+        for name in ["proc", "sys", "dev", "etc"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        let program = root.join("exit");
+        std::fs::write(&program, floor::EXIT).unwrap();
+        std::fs::set_permissions(program, PermissionsExt::from_mode(0o755)).unwrap();
+        Self {
+            store: Store::open(&dir.join("store")).unwrap(),
+            spec: Spec {
+                image: format!("dir:{}", root.display()),
+                ..Spec::default()
+            },
+            root,
+        }
+    }
+
+    pub(crate) fn open(&self) -> Sandbox {
+        Sandbox::open(&self.store, &self.spec).unwrap()
+    }
+
+    /// The program on the host, where it is as small as inside.
+    pub(crate) fn spawn(&self) {
+        let mut program = std::process::Command::new(self.root.join("exit"));
+        assert!(program.status().unwrap().success());
+    }
+}
+
+/// Runs the program in an open sandbox, to its status.
+pub(crate) fn run(sandbox: &Sandbox) {
+    let process = sandbox.spawn(Command::new("/exit")).unwrap();
+    assert!(process.wait().unwrap().success());
+}
