@@ -313,6 +313,15 @@ static void of_sandbox(const char *word, const char *rest) {
             went_well(tare_sandbox_close(sandbox));
         sandbox = NULL;
         went_well(tare_sandbox_open(store, rest, strlen(rest), &sandbox));
+    } else if (!strcmp(word, "take")) {
+        tare_pool *pool;
+        if (sandbox)
+            went_well(tare_sandbox_close(sandbox));
+        sandbox = NULL;
+        if (went_well(tare_pool_open(store, NULL, rest, strlen(rest), 1, 2, &pool))) {
+            went_well(tare_pool_take(pool, &sandbox));
+            went_well(tare_pool_close(pool));
+        }
     } else if (!strcmp(word, "run")) {
         if (went_well(tare_sandbox_run(sandbox, command(), &output)))
             say_output(output);

@@ -16,7 +16,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use tare::files::{FileType, Metadata, OpenOptions};
-use tare::{Command, Error, Output, Process, Reason, Result, Sandbox, Spec, Stdin, Stdout, Store};
+use tare::{
+    Command, Error, Output, Pool, PoolSize, Process, Reason, Result, Sandbox, Spec, Stdin, Stdout,
+    Store,
+};
 
 /// A command that was started, and where its input goes.
 struct Running {
@@ -162,6 +165,18 @@ impl Face {
         self.sandbox = told(opened);
     }
 
+    fn open_from_pool(&mut self, spec: &str) {
+        if let Some(old) = self.sandbox.take() {
+            told(old.close());
+        }
+        let size = PoolSize { min: 1, max: 2 };
+        let opened = Spec::from_json(spec).and_then(|spec| Pool::open(&self.store, &spec, size));
+        if let Some(pool) = told(opened) {
+            self.sandbox = told(pool.take());
+            told(pool.close());
+        }
+    }
+
     fn of_command(&mut self, word: &str, name: &str, text: &str) -> bool {
         match word {
             "run" => {
@@ -268,6 +283,7 @@ impl Face {
         let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {
             "open" => self.open(text),
+            "take" => self.open_from_pool(text),
             "reset" => {
                 if told(self.sandbox().reset()).is_some() {
                     println!("> reset");

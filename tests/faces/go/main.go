@@ -196,6 +196,14 @@ func (f *face) open(text string) {
 		wentWell(f.sandbox.Close())
 		f.sandbox = nil
 	}
+	image, options := f.options(text)
+	sandbox, err := tare.Open(context.Background(), image, options...)
+	if wentWell(err) {
+		f.sandbox = sandbox
+	}
+}
+
+func (f *face) options(text string) (string, []tare.Option) {
 	var keys map[string]any
 	check(json.Unmarshal([]byte(text), &keys))
 	options := []tare.Option{tare.Store(f.store)}
@@ -204,10 +212,24 @@ func (f *face) open(text string) {
 			options = append(options, tare.Spec(key, value))
 		}
 	}
-	sandbox, err := tare.Open(context.Background(), keys["image"].(string), options...)
+	return keys["image"].(string), options
+}
+
+func (f *face) openFromPool(text string) {
+	if f.sandbox != nil {
+		wentWell(f.sandbox.Close())
+		f.sandbox = nil
+	}
+	image, options := f.options(text)
+	pool, err := tare.OpenPool(context.Background(), image, tare.PoolSize{Min: 1, Max: 2}, options...)
+	if !wentWell(err) {
+		return
+	}
+	sandbox, err := pool.Take(context.Background())
 	if wentWell(err) {
 		f.sandbox = sandbox
 	}
+	wentWell(pool.Close())
 }
 
 func (f *face) ofCommand(word, name, rest string) bool {
@@ -312,6 +334,8 @@ func (f *face) step(word, text string) {
 	switch {
 	case word == "open":
 		f.open(text)
+	case word == "take":
+		f.openFromPool(text)
 	case word == "reset":
 		if wentWell(f.sandbox.Reset()) {
 			fmt.Println("> reset")

@@ -37,6 +37,15 @@ class Aio(FilesOf):
 
         self.sandbox = self.do(opened())
 
+    def take(self, text: str) -> None:
+        self.end()
+
+        async def taken() -> tare.aio.Sandbox:
+            async with tare.aio.Pool(store=self.store, min=1, max=2, **spec(text)) as pool:
+                return pool.take()
+
+        self.sandbox = self.do(taken())
+
     def run(self, wanted: Wanted) -> Outcome:
         try:
             done = self.do(self.sandbox.run(wanted.argv, input=wanted.input, **options(wanted)))

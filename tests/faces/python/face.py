@@ -147,8 +147,8 @@ def main(face: Any) -> None:
             continue
         else:
             try:
-                if name == "open":
-                    face.open(text.decode())
+                if name in ("open", "take"):
+                    getattr(face, name)(text.decode())
                 else:
                     _step(face, name, text, wanted)
             except Refused as refused:

@@ -86,6 +86,13 @@ class Rpc:
         self.call("open", spec=json.loads(text))
         self.is_open = True
 
+    def take(self, text: str) -> None:
+        self.end()
+        self.answer(self.ask("open_pool", pool="p", spec=json.loads(text), min=1, max=2))
+        self.call("open", pool="p")
+        self.is_open = True
+        self.answer(self.ask("close_pool", pool="p"))
+
     def start(self, wanted: Wanted) -> Command:
         params: dict[str, Any] = {
             "argv": [said(word) for word in wanted.argv],

@@ -23,6 +23,11 @@ class Sync(FilesOf):
         with refusals():
             self.sandbox = tare.Sandbox(store=self.store, **spec(text))
 
+    def take(self, text: str) -> None:
+        self.end()
+        with refusals(), tare.Pool(store=self.store, min=1, max=2, **spec(text)) as pool:
+            self.sandbox = pool.take()
+
     def run(self, wanted: Wanted) -> Outcome:
         try:
             with refusals():
