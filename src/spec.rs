@@ -6,6 +6,7 @@ mod flat;
 mod json;
 mod limits;
 mod mount;
+mod objects;
 #[cfg(feature = "schema")]
 mod schema;
 mod security;
@@ -222,7 +223,10 @@ pub enum Init {
 /// Which keys must be enforced. What is named here may be left out where the
 /// machine cannot do it; everything else is an error then.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(untagged, expecting = "\"all\", or {\"may_degrade\": [keys]}")]
+#[serde(
+    untagged,
+    expecting = "\"all\", or a list of keys such as \"limits.io\""
+)]
 pub enum Require {
     /// Every key (`"all"`).
     #[default]

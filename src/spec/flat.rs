@@ -139,7 +139,7 @@ mod tests {
             ),
             (
                 r#"{"pids": 1, "limits": 3}"#,
-                "invalid type: integer `3`, expected struct Limits",
+                "invalid type: integer `3`, expected an object",
             ),
             (r#"{"pids": "x"}"#, "parse spec: limits.pids"),
             (r#"{"memory": "1x"}"#, "not a size"),

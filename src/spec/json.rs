@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 
+use super::objects::Objects;
 use crate::error::{Error, Kind, Result};
 
 /// Reads options of any kind from JSON text, as [`super::Spec::from_json`] does; for faces whose
@@ -13,7 +14,8 @@ use crate::error::{Error, Kind, Result};
 /// [`Kind::Invalid`] with this step and the key's path, and for an unknown key its nearest neighbour.
 pub fn from_json<'a, T: Deserialize<'a>>(step: &'static str, text: &'a str) -> Result<T> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let read = serde_path_to_error::deserialize(&mut json).map_err(|e| invalid(step, &e))?;
+    let read = serde_path_to_error::deserialize(Objects(&mut json));
+    let read = read.map_err(|e| invalid(step, &e))?;
     json.end().map_err(|e| Error::new(Kind::Invalid, step, e))?;
     Ok(read)
 }

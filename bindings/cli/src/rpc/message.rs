@@ -18,7 +18,7 @@ use super::value::{Seconds, SignalNumber};
 /// A request's name, which its answer and its events bear: a number or a text that no other request
 /// without an answer has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, serde::Serialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a number from 0 up, or a text")]
 pub(super) enum Id {
     /// A number.
     Number(u64),
@@ -389,10 +389,16 @@ mod tests {
         let rows = [
             ("", None, "EOF"),
             ("{", None, "EOF"),
-            ("[]", None, "parse request"),
+            ("[]", None, "expected an object"),
+            (r#"[1,"hello",null]"#, None, "expected an object"),
+            (
+                r#"{"id":1,"method":"stat","params":["a","/",true]}"#,
+                Some(1),
+                "expected an object",
+            ),
             (r#"{"id":1}"#, Some(1), "missing field `method`"),
             (r#"{"method":"hello"}"#, None, "missing field `id`"),
-            (r#"{"id":-1,"method":"hello"}"#, None, "parse request: id"),
+            (r#"{"id":-1,"method":"hello"}"#, None, "a number from 0 up"),
             (r#"{"id":1,"method":"opne"}"#, Some(1), r#"try: "open""#),
             (
                 r#"{"id":1,"method":"hello","param":{}}"#,
