@@ -11,8 +11,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::read;
 
 use crate::error::{Error, Result};
-use crate::process::{Process, Reason, Status, millis};
-use crate::wire::BY_OUTPUT;
+use crate::process::{Pipes, Process, Reason, Running, Status, millis};
+use crate::wire::{BY_CALLER, BY_OUTPUT};
 
 /// A finished command: how it ended and what it wrote, also when it was killed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Capture {
             ),
             None => process.take_stdout(),
         };
-        Self::from_pipes(process, stdout, process.take_stderr())
+        Self::over(process.running.limit, stdout, process.take_stderr())
     }
 
     /// The same for the ends of pipes that were taken before.
@@ -129,11 +129,15 @@ impl Capture {
         stdout: Option<OwnedFd>,
         stderr: Option<OwnedFd>,
     ) -> Result<Self> {
+        Self::over(process.running.limit, stdout, stderr)
+    }
+
+    fn over(limit: u64, stdout: Option<OwnedFd>, stderr: Option<OwnedFd>) -> Result<Self> {
         Ok(Self {
             streams: [Stream::new(stdout)?, Stream::new(stderr)?],
             chunk: vec![0u8; FIRST],
             over: false,
-            limit: process.limit,
+            limit,
         })
     }
 
@@ -145,6 +149,12 @@ impl Capture {
     /// Those of read(2).
     pub fn step(&mut self, process: &Process) -> Result<Option<Status>> {
         let status = process.try_wait()?;
+        self.drain(&process.running)?;
+        Ok(status.map(|status| self.judged(status)))
+    }
+
+    /// Reads what is there.
+    fn drain(&mut self, running: &Running) -> Result<()> {
         for at in 0..self.streams.len() {
             let used: usize = self.streams.iter().map(|s| s.bytes.len()).sum();
             let room = self.limit - used as u64;
@@ -152,16 +162,18 @@ impl Capture {
                 self.over = true;
                 // The pipes stay open, or SIGPIPE would come first. If it cannot be told, the
                 // sandbox is gone, and the status comes at once.
-                let _ = process.end(BY_OUTPUT);
+                let _ = running.end(BY_OUTPUT);
             }
         }
-        Ok(status.map(|mut status| {
-            if self.over {
-                // It may have ended by itself before it was killed, but what it wrote is cut.
-                status.reason = Reason::Output;
-            }
-            status
-        }))
+        Ok(())
+    }
+
+    /// It may have ended by itself before it was killed, but what it wrote is cut.
+    fn judged(&self, mut status: Status) -> Status {
+        if self.over {
+            status.reason = Reason::Output;
+        }
+        status
     }
 
     /// Reads until the command has ended, the deadline is there, or a signal handler has run.
@@ -173,18 +185,44 @@ impl Capture {
             if let Some(status) = self.step(process)? {
                 return Ok(Waited::Ended(status));
             }
-            let timeout = match deadline.map(|d| d.saturating_duration_since(Instant::now())) {
-                None => PollTimeout::NONE,
-                Some(left) if left.is_zero() => return Ok(Waited::TimedOut),
-                Some(left) => millis(left),
-            };
-            let mut fds = vec![PollFd::new(process.status_fd(), PollFlags::POLLIN)];
-            fds.extend(self.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-            match poll(&mut fds, timeout) {
-                Ok(_) => {}
-                Err(Errno::EINTR) => return Ok(Waited::Interrupted),
-                Err(e) => return Err(Error::os("read output", "poll", e)),
+            if let Some(why) = self.poll(process.status_fd(), deadline)? {
+                return Ok(why);
             }
+        }
+    }
+
+    /// The same for a command that has only just begun, without a deadline.
+    fn wait_from_start(&mut self, running: &Running) -> Result<Waited> {
+        // With the last pipe closed only its end can come: no need to ask whether it is there.
+        while self.fds().next().is_some() {
+            if let Some(why) = self.poll(running.status_fd(), None)? {
+                return Ok(why);
+            }
+            let status = running.status(false)?;
+            self.drain(running)?;
+            if let Some(status) = status {
+                return Ok(Waited::Ended(self.judged(status)));
+            }
+        }
+        let status = running.status(true)?;
+        Ok(status.map_or(Waited::Interrupted, |status| {
+            Waited::Ended(self.judged(status))
+        }))
+    }
+
+    /// Waits until there is something to do; says why, if there is nothing.
+    fn poll(&self, status: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Option<Waited>> {
+        let timeout = match deadline.map(|d| d.saturating_duration_since(Instant::now())) {
+            None => PollTimeout::NONE,
+            Some(left) if left.is_zero() => return Ok(Some(Waited::TimedOut)),
+            Some(left) => millis(left),
+        };
+        let mut fds = vec![PollFd::new(status, PollFlags::POLLIN)];
+        fds.extend(self.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        match poll(&mut fds, timeout) {
+            Ok(_) => Ok(None),
+            Err(Errno::EINTR) => Ok(Some(Waited::Interrupted)),
+            Err(e) => Err(Error::os("read output", "poll", e)),
         }
     }
 
@@ -219,16 +257,50 @@ impl Process {
     /// # Errors
     /// Those of read(2) and poll(2).
     pub fn wait_with_output(&self) -> Result<Output> {
-        capture(self)
+        let output = capture(self, &mut || false)?;
+        Ok(output.expect("nobody interrupts it"))
     }
 }
 
-/// Reads until the command has ended, whatever signals come.
-pub(crate) fn capture(process: &Process) -> Result<Output> {
+/// Reads until the command has ended; `interrupted` as for [`capture_begun`].
+pub(crate) fn capture(
+    process: &Process,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> Result<Option<Output>> {
     let mut capture = Capture::of(process)?;
     loop {
-        if let Waited::Ended(status) = capture.wait(process, None)? {
-            return Ok(capture.complete(status));
+        match capture.wait(process, None)? {
+            Waited::Ended(status) => return Ok(Some(capture.complete(status))),
+            Waited::Interrupted | Waited::TimedOut => {
+                if interrupted() {
+                    // As below.
+                    let _ = process.kill();
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+/// The same for a command that has only just begun. `interrupted` is asked whenever a signal handler has run
+/// in this thread: if it says so, the command is killed and none comes back.
+pub(crate) fn capture_begun(
+    running: &Running,
+    pipes: Pipes,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> Result<Option<Output>> {
+    drop(pipes.stdin);
+    let mut capture = Capture::over(running.limit, pipes.stdout, pipes.stderr)?;
+    loop {
+        match capture.wait_from_start(running)? {
+            Waited::Ended(status) => return Ok(Some(capture.complete(status))),
+            Waited::Interrupted | Waited::TimedOut => {
+                if interrupted() {
+                    // If the sandbox cannot be told, it is gone, and the command with it.
+                    let _ = running.end(BY_CALLER);
+                    return Ok(None);
+                }
+            }
         }
     }
 }

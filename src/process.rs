@@ -2,6 +2,8 @@
 //! A running command: its pipes, its status, signals for it.
 #![forbid(unsafe_code)]
 
+mod running;
+
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,30 +15,22 @@ use serde::Serialize;
 use crate::command::Size;
 use crate::error::{Error, Kind, Result};
 use crate::live::Live;
-use crate::parts::cgroup::ChildCgroup;
 use crate::sandbox::Sandbox;
-use crate::spawner::{receive_now, request};
+use crate::spawner::request;
 use crate::sys::{pidfd, terminal};
-use crate::wire::{self, KILL_REQUEST, Kill, Reply};
+use crate::wire::{self, KILL_REQUEST, Kill};
+
+pub(crate) use running::{Attempt, Running};
 
 /// A running command. Dropping it neither waits nor kills: the sandbox's end does, which
 /// for a command of [`crate::spawn_in`] is this.
 #[derive(Debug)]
 pub struct Process {
-    pub(crate) id: u64,
-    pub(crate) live: Arc<Live>,
-    pub(crate) status: OwnedFd,
+    pub(crate) running: Running,
     pub(crate) pidfd: OwnedFd,
     pub(crate) master: Option<OwnedFd>,
     /// Our ends of its pipes, until they are taken.
     pub(crate) pipes: Mutex<Pipes>,
-    /// Bytes of output that are captured at most.
-    pub(crate) limit: u64,
-    /// Deaths for want of memory before it started.
-    pub(crate) oom_before: u64,
-    pub(crate) done: Mutex<Option<Status>>,
-    /// Its own, if it has a time limit.
-    pub(crate) cgroup: Mutex<Option<ChildCgroup>>,
     /// The sandbox that was made for it alone, and ends with it.
     pub(crate) sandbox: Option<Box<Sandbox>>,
 }
@@ -47,12 +41,6 @@ pub(crate) struct Pipes {
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.retire_cgroup();
-    }
 }
 
 /// How a command ended.
@@ -159,7 +147,7 @@ impl Process {
 
     /// Readable when it has ended; for poll, epoll and the like, not to be read from.
     pub fn status_fd(&self) -> BorrowedFd<'_> {
-        self.status.as_fd()
+        self.running.status_fd()
     }
 
     /// A pidfd, pidfd_open(2).
@@ -172,7 +160,8 @@ impl Process {
     /// # Errors
     /// EINVAL for a number that is no signal.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        send_signal(&self.live, self.id, self.pidfd(), signal)
+        let Running { live, id, .. } = &self.running;
+        send_signal(live, *id, self.pidfd(), signal)
     }
 
     /// Kills the command and everything that it started; its reason is then [`Reason::Killed`].
@@ -184,7 +173,7 @@ impl Process {
     /// # Errors
     /// [`Kind::Broken`] if the sandbox is gone, and so is the command.
     pub fn kill(&self) -> Result<()> {
-        self.end(wire::BY_CALLER)
+        self.running.end(wire::BY_CALLER)
     }
 
     /// A second hold on it, for another thread than the one that waits for it.
@@ -195,8 +184,8 @@ impl Process {
         let wrong = |e| Error::io("control command", "dup", e);
         let master = self.terminal().map(|fd| fd.try_clone_to_owned());
         Ok(Control {
-            id: self.id,
-            live: Arc::clone(&self.live),
+            id: self.running.id,
+            live: Arc::clone(&self.running.live),
             pidfd: self.pidfd.try_clone().map_err(wrong)?,
             master: master.transpose().map_err(wrong)?,
         })
@@ -205,7 +194,7 @@ impl Process {
     /// Bytes of output that are captured of it at most: [`crate::Command::output_limit`], else
     /// `limits.output`.
     pub fn output_limit(&self) -> u64 {
-        self.limit
+        self.running.limit
     }
 
     /// As [`Process::kill`], but its reason is then [`Reason::Output`]: for who reads its pipes and
@@ -214,11 +203,7 @@ impl Process {
     /// # Errors
     /// As [`Process::kill`].
     pub fn kill_for_output(&self) -> Result<()> {
-        self.end(wire::BY_OUTPUT)
-    }
-
-    pub(crate) fn end(&self, reason: u32) -> Result<()> {
-        self.live.kill(self.id, reason)
+        self.running.end(wire::BY_OUTPUT)
     }
 
     /// Waits until it has ended. Every call gives the same answer, from any thread.
@@ -249,7 +234,7 @@ impl Process {
                 Some(left) => millis(left),
             };
             match poll(
-                &mut [PollFd::new(self.status.as_fd(), PollFlags::POLLIN)],
+                &mut [PollFd::new(self.status_fd(), PollFlags::POLLIN)],
                 timeout,
             ) {
                 Ok(_) | Err(Errno::EINTR) => {}
@@ -263,63 +248,7 @@ impl Process {
     /// # Errors
     /// Those of recvmsg(2).
     pub fn try_wait(&self) -> Result<Option<Status>> {
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        if done.is_some() {
-            return Ok(*done);
-        }
-        self.live.own()?;
-        *done = match receive_now(self.status.as_fd(), false) {
-            Err(Errno::EAGAIN | Errno::EINTR) => None,
-            Err(e) => return Err(Error::os("wait for command", "recvmsg", e)),
-            Ok((Some(reply), _)) if reply.kind == wire::EXITED => Some(self.status_of(&reply)),
-            // The init went first: the sandbox was closed, or killed from outside.
-            Ok(_) => Some(Status {
-                exit_code: None,
-                signal: Some(libc::SIGKILL),
-                core_dumped: false,
-                reason: Reason::Killed,
-                usage: Usage::default(),
-            }),
-        };
-        if done.is_some() {
-            self.retire_cgroup();
-        }
-        Ok(*done)
-    }
-
-    fn retire_cgroup(&self) {
-        let mut cgroup = self.cgroup.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cgroup) = cgroup.take() {
-            self.live.retire(cgroup);
-        }
-    }
-
-    fn status_of(&self, reply: &Reply) -> Status {
-        let signal = (reply.signal != 0).then_some(reply.signal as i32);
-        let killed = signal == Some(libc::SIGKILL) || reply.code == 128 + libc::SIGKILL;
-        let reason = match reply.place {
-            wire::BY_TIMEOUT => Reason::Timeout,
-            wire::BY_OUTPUT => Reason::Output,
-            wire::BY_CALLER if signal.is_some() => Reason::Killed,
-            _ if killed && self.live.oom_kills() > self.oom_before => Reason::Oom,
-            _ if signal.is_some() => Reason::Signaled,
-            _ => Reason::Exited,
-        };
-        let usage = Usage {
-            wall_ns: reply.wall_ns,
-            user_us: reply.user_us,
-            system_us: reply.system_us,
-            memory_peak: self.live.memory_peak().unwrap_or(reply.max_rss_kib * 1024),
-            io_read: reply.blocks_in * 512,
-            io_written: reply.blocks_out * 512,
-        };
-        Status {
-            exit_code: signal.is_none().then_some(reply.code),
-            signal,
-            core_dumped: reply.core != 0,
-            reason,
-            usage,
-        }
+        self.running.status(false)
     }
 }
 

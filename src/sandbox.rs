@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::capture::{Output, capture};
+use crate::capture::{Output, capture, capture_begun};
 use crate::command::Command;
 use crate::error::{Error, Kind, Result};
 use crate::files::Files;
@@ -157,7 +157,27 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::spawn`].
     pub fn run(&self, command: Command) -> Result<Output> {
-        capture(&self.spawn(command)?)
+        let output = self.run_interruptible(command, &mut || false)?;
+        Ok(output.expect("nobody interrupts it"))
+    }
+
+    /// The same for callers with signals to look at: `interrupted` is asked whenever a signal handler has run in this
+    /// thread while it waits, signal(7). If it says so, the command is killed with everything that it started, and
+    /// none comes back.
+    ///
+    /// # Errors
+    /// As [`Sandbox::spawn`].
+    pub fn run_interruptible(
+        &self,
+        command: Command,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Output>> {
+        let live = self.live()?;
+        if command.tty.is_some() {
+            return capture(&self.spawn(command)?, interrupted);
+        }
+        let (running, pipes) = launch::begin(&live, &self.spec, &self.base, command)?;
+        capture_begun(&running, pipes, interrupted)
     }
 
     /// The command that the image means to run, with `args` in place of its own default ones:

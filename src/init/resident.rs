@@ -287,6 +287,7 @@ impl<'a> Resident<'a> {
         let mut message = Reply::new(wire::STARTED, 0, 0, 0);
         message.signal = child.pid as u32;
         let told = match &child.master {
+            _ if run.flags & wire::UNTOLD != 0 => Ok(()),
             Some(master) => tell(status, &message, &[child.pidfd.0, master.0]),
             None => tell(status, &message, &[child.pidfd.0]),
         };

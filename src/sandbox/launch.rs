@@ -16,7 +16,7 @@ use nix::unistd::pipe2;
 use crate::command::{Command, Size, Stdin, Stdout, c_string};
 use crate::error::{Error, Kind, Result};
 use crate::live::{Live, gone};
-use crate::process::{Pipes, Process};
+use crate::process::{Attempt, Pipes, Process, Running};
 use crate::spawner::{checked, receive_now, request};
 use crate::spec::Spec;
 use crate::store::Base;
@@ -118,16 +118,50 @@ impl Request {
     }
 }
 
-/// Starts a command.
+/// Starts a command, and comes back when it executes.
 pub(super) fn launch(
     live: &Arc<Live>,
     spec: &Spec,
     base: &Base,
     command: Command,
 ) -> Result<Process> {
+    let (mut running, pipes) = ask(live, spec, base, command, 0)?;
+    let (pidfd, master) = started(&running)?;
+    // From now on no word of a start can come.
+    running.attempt = None;
+    let pipes = Mutex::new(pipes);
+    Ok(Process {
+        running,
+        pidfd,
+        master,
+        pipes,
+        sandbox: None,
+    })
+}
+
+/// Has a command started whose start is not waited for: what kept it from that is told where its end would be. It can
+/// have no terminal, since that would come with the word of its start.
+pub(super) fn begin(
+    live: &Arc<Live>,
+    spec: &Spec,
+    base: &Base,
+    command: Command,
+) -> Result<(Running, Pipes)> {
+    ask(live, spec, base, command, wire::UNTOLD)
+}
+
+/// Sends the one message that it takes.
+fn ask(
+    live: &Arc<Live>,
+    spec: &Spec,
+    base: &Base,
+    command: Command,
+    flags: u32,
+) -> Result<(Running, Pipes)> {
     let prepared = Request::new(live, spec, base, &command)?;
     let id = live.next_command();
     let mut run = prepared.run(id, live.caps.bits());
+    run.flags |= flags;
     let program = command.argv[0].clone();
     let limit = command.output.unwrap_or(spec.limits.output.bytes());
     let extra: Vec<OwnedFd> = command.fds.into_iter().map(|(fd, _)| fd).collect();
@@ -150,49 +184,36 @@ pub(super) fn launch(
     theirs.extend(extra.iter().map(|fd| fd.as_fd()));
     let oom_before = live.oom_kills();
     let sent = send(live, &run, &theirs);
-    drop(theirs);
-    let (status, fds) = match sent {
-        Ok(sent) => sent,
+    let status = match sent {
+        Ok(status) => status,
         Err(error) => {
             if let Some(cgroup) = cgroup {
                 live.retire(cgroup);
             }
-            return Err(explained(error, &program, &run));
+            return Err(error);
         }
     };
-    let mut fds = fds.into_iter();
-    let none = || Error::new(Kind::Broken, "start command", "no pidfd came back");
-    let pidfd = fds.next().ok_or_else(none)?;
-    let Streams {
-        stdin,
-        stdout,
-        stderr,
-        ..
-    } = streams;
     let pipes = Pipes {
-        stdin,
-        stdout,
-        stderr,
+        stdin: streams.stdin,
+        stdout: streams.stdout,
+        stderr: streams.stderr,
     };
-    let done = Mutex::new(None);
-    let live = Arc::clone(live);
-    Ok(Process {
+    let Request { user, cwd, .. } = prepared;
+    let running = Running {
         id,
-        live,
+        live: Arc::clone(live),
         status,
-        pidfd,
-        master: fds.next(),
-        pipes: Mutex::new(pipes),
         limit,
         oom_before,
-        done,
+        done: Mutex::new(None),
         cgroup: Mutex::new(cgroup),
-        sandbox: None,
-    })
+        attempt: Some(Attempt { program, user, cwd }),
+    };
+    Ok((running, pipes))
 }
 
-/// One message there and one back; the status socket and what came with the answer.
-fn send(live: &Live, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<(OwnedFd, Vec<OwnedFd>)> {
+/// Sends a command; the socket that it is told of by.
+fn send(live: &Live, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<OwnedFd> {
     let (ours, theirs) = socket::pair().map_err(|e| Error::os("start command", "socketpair", e))?;
     let mut all: Vec<BorrowedFd<'_>> = vec![theirs.as_fd()];
     all.extend(fds);
@@ -200,52 +221,30 @@ fn send(live: &Live, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<(OwnedFd, 
         Kind::Broken => gone(),
         _ => error,
     })?;
-    drop(all);
-    drop(theirs);
+    Ok(ours)
+}
+
+/// Waits for the word of a command's start: its pidfd, and its terminal if it has one.
+fn started(running: &Running) -> Result<(OwnedFd, Option<OwnedFd>)> {
     let (reply, fds) = loop {
-        match receive_now(ours.as_fd(), true) {
+        match receive_now(running.status_fd(), true) {
             Err(Errno::EINTR) => {}
             Ok(answer) => break answer,
             Err(e) => {
                 // It may run by now, and nobody would ever know of it. If the sandbox cannot be told, it is gone.
-                let _ = live.kill(run.id, wire::BY_CALLER);
+                let _ = running.end(wire::BY_CALLER);
                 return Err(Error::os("start command", "recvmsg", e));
             }
         }
     };
-    let _started: Reply = checked(reply, &[])?.ok_or_else(gone)?;
-    Ok((ours, fds))
-}
-
-/// Says what the step was about.
-fn explained(error: Error, program: &OsString, run: &Run<'_>) -> Error {
-    let subject = match error.step() {
-        "clone3" | "execute" => format!("{program:?}"),
-        "look up user" | "set user and groups" => format!("{:?}", run.user),
-        "change directory" => format!("{:?}", run.cwd),
-        _ if error.subject().is_empty() => format!("{program:?}"),
-        _ => return error,
+    let explained = |error| match &running.attempt {
+        Some(attempt) => attempt.explain(error),
+        None => error,
     };
-    let Some(errno) = error.errno().map(Errno::from_raw) else {
-        return error;
-    };
-    let step = error.step().to_owned();
-    match (step.as_str(), errno) {
-        ("look up user", Errno::EINVAL) => {
-            let why = format_args!("{subject} is no user name, and no number up to 2147483647");
-            Error::new(Kind::Invalid, step, why)
-        }
-        ("look up user", Errno::ENOENT) => {
-            let why = format_args!("{subject} is not in /etc/passwd or /etc/group of the image");
-            Error::new(Kind::NotFound, step, why)
-        }
-        ("clone3", Errno::EAGAIN) => {
-            Error::os(step, subject, errno).with_cure("a higher limits.pids, or fewer at once")
-        }
-        ("set user and groups", Errno::EINVAL) => Error::os(step, subject, errno)
-            .with_cure("subordinate ids for the caller in /etc/subuid and /etc/subgid"),
-        _ => Error::os(step, subject, errno),
-    }
+    let _started: Reply = checked(reply, &[]).map_err(explained)?.ok_or_else(gone)?;
+    let mut fds = fds.into_iter();
+    let none = || Error::new(Kind::Broken, "start command", "no pidfd came back");
+    Ok((fds.next().ok_or_else(none)?, fds.next()))
 }
 
 /// The image's variables, the spec's over them, the command's over those; and what other engines add.

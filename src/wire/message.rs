@@ -181,6 +181,8 @@ pub(crate) const TTY: u32 = 1;
 pub(crate) const ADD_HOME: u32 = 2;
 /// [`Run`]: the first extra file descriptor is a cgroup v2 directory to be born in.
 pub(crate) const INTO_CGROUP: u32 = 4;
+/// Flag of [`Run`]: nobody waits for the word of its start.
+pub(crate) const UNTOLD: u32 = 8;
 
 record! {
     /// A signal for a command.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use tare::Spec;
 use tare::image::ImportOptions;
-use tare::{Spec, Waited};
 
 use crate::command::Words;
 use crate::error::{Raised as _, json};
@@ -75,20 +75,23 @@ impl Sandbox {
 
     /// Runs a command to its end and captures what it writes. A signal's handler that raises kills it.
     fn run<'py>(&self, py: Python<'py>, words: Words) -> PyResult<Ran<'py>> {
-        let (process, mut capture) = self.begin(py, &words)?;
-        let status = loop {
-            match py.detach(|| capture.wait(&process, None)).raised(py)? {
-                Waited::Ended(status) => break status,
-                Waited::Interrupted | Waited::TimedOut => {
-                    if let Err(raised) = py.check_signals() {
-                        // If the sandbox cannot be told, it is gone, and the command with it.
-                        let _ = py.detach(|| process.kill());
-                        return Err(raised);
-                    }
-                }
-            }
-        };
-        let [stdout, stderr] = capture.output().map(|bytes| PyBytes::new(py, bytes));
+        let command = words.command(py, &self.inner)?;
+        let mut raised = None;
+        let output = py.detach(|| {
+            self.inner.run_interruptible(command, &mut || {
+                raised = Python::attach(|py| py.check_signals().err());
+                raised.is_some()
+            })
+        });
+        if let Some(raised) = raised {
+            return Err(raised);
+        }
+        let tare::Output {
+            status,
+            stdout,
+            stderr,
+        } = output.raised(py)?.expect("nobody interrupted it");
+        let [stdout, stderr] = [stdout, stderr].map(|bytes| PyBytes::new(py, &bytes));
         Ok((ended(&status), stdout, stderr))
     }
 

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A command from the moment it is asked for, as the host holds it: its status, and the way to end it.
+#![forbid(unsafe_code)]
+
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::errno::Errno;
+
+use super::{Reason, Status, Usage};
+use crate::error::{Error, Kind, Result};
+use crate::live::{Live, gone};
+use crate::parts::cgroup::ChildCgroup;
+use crate::spawner::{checked, receive_now};
+use crate::wire::{self, Reply};
+
+/// What is known of a command at the host.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) id: u64,
+    pub(crate) live: Arc<Live>,
+    pub(crate) status: OwnedFd,
+    /// Bytes of output that are captured at most.
+    pub(crate) limit: u64,
+    /// Deaths for want of memory before it started.
+    pub(crate) oom_before: u64,
+    pub(crate) done: Mutex<Option<Status>>,
+    /// Its own, if it has a time limit.
+    pub(crate) cgroup: Mutex<Option<ChildCgroup>>,
+    /// What was asked for, as long as it may turn out that it could not be started.
+    pub(crate) attempt: Option<Attempt>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.retire_cgroup();
+    }
+}
+
+impl Running {
+    /// Kills it with everything that it started; `reason` is one of the `BY_*` numbers.
+    pub(crate) fn end(&self, reason: u32) -> Result<()> {
+        self.live.kill(self.id, reason)
+    }
+
+    /// Readable when it has ended.
+    pub(crate) fn status_fd(&self) -> BorrowedFd<'_> {
+        self.status.as_fd()
+    }
+
+    /// The status if it has ended; waits for that only with `wait`, and then not through signals.
+    pub(crate) fn status(&self, wait: bool) -> Result<Option<Status>> {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        if done.is_some() {
+            return Ok(*done);
+        }
+        self.live.own()?;
+        *done = match receive_now(self.status_fd(), wait) {
+            Err(Errno::EAGAIN | Errno::EINTR) => None,
+            Err(e) => return Err(Error::os("wait for command", "recvmsg", e)),
+            Ok((reply, _)) => self.heard(reply)?,
+        };
+        if done.is_some() {
+            self.retire_cgroup();
+        }
+        Ok(*done)
+    }
+
+    fn heard(&self, reply: Option<Reply>) -> Result<Option<Status>> {
+        match (reply, &self.attempt) {
+            (Some(reply), _) if reply.kind == wire::EXITED => Ok(Some(self.status_of(&reply))),
+            (Some(reply), Some(attempt)) => match checked(Some(reply), &[]) {
+                Err(error) => Err(attempt.explain(error)),
+                Ok(_) => Err(gone()),
+            },
+            (None, Some(_)) => Err(gone()),
+            // The init went first: the sandbox was closed, or killed from outside.
+            (_, None) => Ok(Some(Status {
+                exit_code: None,
+                signal: Some(libc::SIGKILL),
+                core_dumped: false,
+                reason: Reason::Killed,
+                usage: Usage::default(),
+            })),
+        }
+    }
+
+    fn retire_cgroup(&self) {
+        let mut cgroup = self.cgroup.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cgroup) = cgroup.take() {
+            self.live.retire(cgroup);
+        }
+    }
+
+    fn status_of(&self, reply: &Reply) -> Status {
+        let signal = (reply.signal != 0).then_some(reply.signal as i32);
+        let killed = signal == Some(libc::SIGKILL) || reply.code == 128 + libc::SIGKILL;
+        let reason = match reply.place {
+            wire::BY_TIMEOUT => Reason::Timeout,
+            wire::BY_OUTPUT => Reason::Output,
+            wire::BY_CALLER if signal.is_some() => Reason::Killed,
+            _ if killed && self.live.oom_kills() > self.oom_before => Reason::Oom,
+            _ if signal.is_some() => Reason::Signaled,
+            _ => Reason::Exited,
+        };
+        let usage = Usage {
+            wall_ns: reply.wall_ns,
+            user_us: reply.user_us,
+            system_us: reply.system_us,
+            memory_peak: self.live.memory_peak().unwrap_or(reply.max_rss_kib * 1024),
+            io_read: reply.blocks_in * 512,
+            io_written: reply.blocks_out * 512,
+        };
+        Status {
+            exit_code: signal.is_none().then_some(reply.code),
+            signal,
+            core_dumped: reply.core != 0,
+            reason,
+            usage,
+        }
+    }
+}
+
+/// What a start was about, for the sentence that says why it failed.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) program: OsString,
+    pub(crate) user: CString,
+    pub(crate) cwd: CString,
+}
+
+impl Attempt {
+    /// Says what the step was about.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        let subject = match error.step() {
+            "clone3" | "execute" => format!("{:?}", self.program),
+            "look up user" | "set user and groups" => format!("{:?}", self.user),
+            "change directory" => format!("{:?}", self.cwd),
+            _ if error.subject().is_empty() => format!("{:?}", self.program),
+            _ => return error,
+        };
+        let Some(errno) = error.errno().map(Errno::from_raw) else {
+            return error;
+        };
+        let step = error.step().to_owned();
+        match (step.as_str(), errno) {
+            ("look up user", Errno::EINVAL) => {
+                let why = format_args!("{subject} is no user name, and no number up to 2147483647");
+                Error::new(Kind::Invalid, step, why)
+            }
+            ("look up user", Errno::ENOENT) => {
+                let why =
+                    format_args!("{subject} is not in /etc/passwd or /etc/group of the image");
+                Error::new(Kind::NotFound, step, why)
+            }
+            ("clone3", Errno::EAGAIN) => {
+                Error::os(step, subject, errno).with_cure("a higher limits.pids, or fewer at once")
+            }
+            ("set user and groups", Errno::EINVAL) => Error::os(step, subject, errno)
+                .with_cure("subordinate ids for the caller in /etc/subuid and /etc/subgid"),
+            _ => Error::os(step, subject, errno),
+        }
+    }
+}
