@@ -9,7 +9,7 @@ const SPEC: &str = r#"{
     "image": "debian:12", "write": "memory", "hostname": "box", "user": "1000:1000", "workdir": "/w",
     "env": {"CI": "1", "LANG": "C.UTF-8"},
     "mounts": ["/srv:/w:cow", "/etc/ssl:/etc/ssl:ro", {"type": "tmpfs", "target": "/scratch"}],
-    "limits": {"memory": "256m", "cpus": "1.5", "pids": 512, "nofile": "1024:4096"},
+    "limits": {"memory": "256m", "cpus": "1.5", "pids": 512, "rlimits": {"nofile": "1024:4096"}},
     "security": {"cap_drop": ["NET_RAW"], "readonly_paths": ["/usr"]}
 }"#;
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Measures what is installed of bwrap, crun, runc, podman, docker, umoci and skopeo beside tare: the same
 # program, the same layer, each as a process, in turn. With -i installs what is missing first, with apt.
-# Groups named behind it (peers-start, peers-unpack) are measured alone. Needs root. Whatever they make is below one temporary directory, and goes with it.
+# Groups named behind it (peers-start, peers-unpack) are measured alone. Needs root. Whatever they make is
+# below one temporary directory, and goes with it.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -127,7 +128,9 @@ starts() {
         local podman=(podman --root "$work/podman" --runroot "$work/podman-run" --tmpdir "$work/podman-tmp"
             --runtime runc --cgroup-manager cgroupfs --events-backend none)
         tar -C "$root" -c . | "${podman[@]}" import -q - tare-bench >/dev/null
-        peer start "podman run" 2 "${podman[@]}" run --rm --network none --log-driver none --ulimit nofile=1024:1024 tare-bench /exit
+        # With limits that a root without CAP_SYS_RESOURCE can set, too.
+        peer start "podman run" 2 "${podman[@]}" run --rm --network none --log-driver none \
+            --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 tare-bench /exit
     fi
     if has dockerd && start_docker; then
         peer start "docker run" 2 "$docker" -H "unix://$work/docker.sock" run --rm --network none tare-bench /exit

@@ -104,7 +104,8 @@ def panel(title: str, lines: list[tuple[dict[str, Any], Line]], top: int) -> tup
     for power in range(low, high + 1):
         at = x(10.0**power)
         out.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{top + HEAD - 8}" y2="{bottom}"/>')
-        out.append(f'<text class="tick" text-anchor="middle" x="{at:.1f}" y="{top + HEAD - 14}">{shown(10.0**power)}</text>')
+        label = f'<text class="tick" text-anchor="middle" x="{at:.1f}" y="{top + HEAD - 14}">'
+        out.append(f"{label}{shown(10.0**power)}</text>")
     for i, (arm, (_, _, name, whose)) in enumerate(lines):
         y = top + HEAD + ROW * i + ROW // 2
         p20, p50, p99 = (x(arm[point]) for point in ("p20", "p50", "p99"))
@@ -121,7 +122,8 @@ def legend(top: int) -> list[str]:
         out.append(f'<circle class="{whose} legend" cx="{x + 5}" cy="{top - 4}" r="4.5"/>')
         out.append(f'<text x="{x + 16}" y="{top}">{words}</text>')
         x += 90
-    out.append(f'<text x="{x}" y="{top}">dot and number: p50; line: p20 to p99; logarithmic, less is better</text>')
+    words = "dot and number: p50; line: p20 to p99; logarithmic, less is better"
+    out.append(f'<text x="{x}" y="{top}">{words}</text>')
     return out
 
 
@@ -139,7 +141,14 @@ def main() -> None:
     height = y - GAP + 12
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"'
     title = "<title>Times of libtare, of its floors and of others</title>"
-    svg = [f'{head} width="{WIDTH}" height="{height}">', title, f"<style>{STYLE}</style>", *body, "</svg>", ""]
+    svg = [
+        f'{head} width="{WIDTH}" height="{height}">',
+        title,
+        f"<style>{STYLE}</style>",
+        *body,
+        "</svg>",
+        "",
+    ]
     file.write_text("\n".join(svg))
 
 

@@ -24,13 +24,23 @@ def over(above: str, below: str, point: str = "p50") -> Ratio:
     return lambda arms: arms[above][point] / arms[below][point]
 
 
+def spread(name: str) -> Ratio:
+    return lambda arms: arms[name]["p99"] / arms[name]["p50"]
+
+
 # Group, figure, how it is found, what is allowed, and whether that is the most or the least.
 PROMISED: list[tuple[str, str, Ratio, float, str]] = [
     ("start", "start_cold / floor_naive", over("start_cold", "floor_naive"), 0.7, "most"),
-    ("start", "start_cold: p99 / p50", lambda a: a["start_cold"]["p99"] / a["start_cold"]["p50"], 3, "most"),
+    ("start", "start_cold in a row: p99 / p50", spread("start_cold_in_a_row"), 3, "most"),
     ("start", "run_warm / spawn_std", over("run_warm", "spawn_std"), 1.5, "most"),
     ("start", "start_pool / spawn_std", over("start_pool", "spawn_std"), 2.5, "most"),
-    ("start", "start_cold, user with subordinate ids / root", over("start_subids", "start_cold"), 1.5, "most"),
+    (
+        "start",
+        "start_cold, user with subordinate ids / root",
+        over("start_subids", "start_cold"),
+        1.5,
+        "most",
+    ),
     ("start", "start_cold, user without / root", over("start_plain", "start_cold"), 1.5, "most"),
     ("peers-start", "start_cold / bwrap", over("start_cold", "bwrap"), 1 / 3, "most"),
     ("peers-start", "start_cold / crun", over("start_cold", "crun"), 1 / 6, "most"),
@@ -47,7 +57,13 @@ PROMISED: list[tuple[str, str, Ratio, float, str]] = [
     ("peers-unpack", "tare image import / skopeo", over("tare image import", "skopeo"), 1 / 4, "most"),
     ("scale", "sandboxes a second, 4 callers / 1", lambda v: v["closed_4"] / v["closed_1"], 1.7, "least"),
     ("density", "memory of an idle sandbox, KiB", lambda v: v["kib_each"], 512, "most"),
-    ("density", "open, last 100 of 1000 / first 100", lambda v: v["open_last"] / v["open_first"], 1.25, "most"),
+    (
+        "density",
+        "open, last 100 of 1000 / first 100",
+        lambda v: v["open_last"] / v["open_first"],
+        1.25,
+        "most",
+    ),
     ("density", "closing 1000 sandboxes, s", lambda v: v["close_all"], 5, "most"),
 ]
 
@@ -56,6 +72,7 @@ TOLD: list[tuple[str, str, Ratio]] = [
     ("start", "floor_naive without its filter / with it", over("floor_nofilter", "floor_naive")),
     ("start", "start_cold / floor_naive without its filter", over("start_cold", "floor_nofilter")),
     ("start", "start_cold and close / floor_naive", over("start_whole", "floor_naive")),
+    ("start", "start_cold among the others: p99 / p50", spread("start_cold")),
     ("start", "start_pool, takes in a row / spawn_std", over("start_pool_rushed", "spawn_std")),
     ("peers-start", "start_cold / floor_naive, after a pause", over("start_cold", "floor_naive")),
     ("peers-start", "start_cold and close / bwrap", over("start_whole", "bwrap")),
@@ -67,7 +84,11 @@ TOLD: list[tuple[str, str, Ratio]] = [
     ("scale", "sandboxes a second, 1 caller", lambda v: v["closed_1"]),
     ("scale", "sandboxes a second, 2 callers", lambda v: v["closed_2"]),
     ("scale", "sandboxes a second, 4 callers", lambda v: v["closed_4"]),
-    ("scale", "the same without waiting for the close, 4 callers / 1", lambda v: v["dropped_4"] / v["dropped_1"]),
+    (
+        "scale",
+        "the same without waiting for the close, 4 callers / 1",
+        lambda v: v["dropped_4"] / v["dropped_1"],
+    ),
     ("density", "KiB of the host process", lambda v: v["kib_each_host"]),
     ("density", "KiB of its init", lambda v: v["kib_each_inits"]),
     ("density", "KiB of the kernel's slabs", lambda v: v["kib_each_by_part"]["Slab"]),
@@ -94,9 +115,7 @@ def value(results: Results, group: str, ratio: Ratio) -> Optional[float]:
 
 
 def number(x: float) -> str:
-    if x >= 100:
-        return f"{x:.0f}"
-    return f"{x:.2f}" if x >= 0.1 else f"{x:.4f}"
+    return f"{x:.0f}" if x >= 100 else f"{x:.3g}"
 
 
 def time(seconds: float) -> str:
@@ -153,8 +172,8 @@ def machine(results: Results) -> str:
     found = next(iter(results.values()))["machine"]
     gib = found["memory_kib"] / (1 << 20)
     return (
-        f"Measured on {found['processors']} processors ({found['model']}), {gib:.0f} GiB, kernel {found['kernel']}, "
-        f"HZ {found['hz']}, cgroups: {found['cgroups']}, {found['file_system']}.\n"
+        f"Measured on {found['processors']} processors ({found['model']}), {gib:.0f} GiB, "
+        f"kernel {found['kernel']}, HZ {found['hz']}, cgroups: {found['cgroups']}, {found['file_system']}.\n"
     )
 
 
