@@ -356,6 +356,9 @@ fn failure(reply: &Reply, ops: &[u8]) -> Error {
         ),
         _ => ("talk to spawner".into(), "malformed message".into()),
     };
+    if (reply.place, errno) == (wire::AT_BARE, Errno::EOWNERDEAD) {
+        return Error::new(Kind::Broken, step, "who made it was killed");
+    }
     let error = Error::os(step, subject, errno);
     match (reply.place, errno) {
         (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::EPERM) if geteuid().is_root() => {

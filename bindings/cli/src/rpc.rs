@@ -9,9 +9,11 @@ mod data;
 mod files;
 mod input;
 mod message;
+mod news;
 mod pool;
 mod schema;
 mod session;
+mod shelf;
 mod value;
 mod worker;
 

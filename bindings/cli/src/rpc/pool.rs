@@ -2,63 +2,21 @@
 //! A thread for each pool: it opens the pool, and closes it when nobody can ask for it any more.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use serde_json::json;
 use tare::{Error, Pool, PoolSize, Result, Spec, Store};
 
-use super::client::unknown;
 use super::message::Id;
-use super::worker::{News, Wire};
+use super::news::{News, Wire};
+use super::shelf::{Shelf, State};
 
 /// A pool of the session: the request that closes it goes to its thread.
 pub(super) struct PoolHandle {
     pub(super) shelf: Arc<Shelf>,
     pub(super) closes: Sender<Id>,
-}
-
-/// Where a pool is found once it is open; who wants a sandbox of it waits until then.
-pub(super) struct Shelf {
-    name: String,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-enum State {
-    Opening,
-    Open(Arc<Pool>),
-    Gone,
-}
-
-impl Shelf {
-    /// The pool.
-    ///
-    /// # Errors
-    /// If it could not be opened, or was closed.
-    pub(super) fn pool(&self) -> Result<Arc<Pool>> {
-        let mut state = self.state();
-        loop {
-            match &*state {
-                State::Open(pool) => return Ok(Arc::clone(pool)),
-                State::Gone => return Err(unknown("pool", format_args!("{:?}", self.name))),
-                State::Opening => {
-                    let waited = self.changed.wait(state);
-                    state = waited.unwrap_or_else(PoisonError::into_inner);
-                }
-            }
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, state: State) {
-        *self.state() = state;
-        self.changed.notify_all();
-    }
 }
 
 /// Has a pool opened, for the request `id`; it is closed when its handle goes, or is asked to.
@@ -73,11 +31,7 @@ pub(super) fn start(
     size: PoolSize,
     wire: Wire,
 ) -> Result<PoolHandle> {
-    let shelf = Arc::new(Shelf {
-        name: name.to_owned(),
-        state: Mutex::new(State::Opening),
-        changed: Condvar::new(),
-    });
+    let shelf = Arc::new(Shelf::new(name));
     let (closes, asked) = channel();
     let (store, of_thread) = (store.clone(), Arc::clone(&shelf));
     thread::Builder::new()
@@ -106,8 +60,7 @@ fn keep(opened: Result<Pool>, shelf: &Arc<Shelf>, id: Id, asked: &Receiver<Id>, 
             wire.tell(News::Done(id, Err(error)));
             // Asked to close it before that was known.
             for id in asked {
-                let none = unknown("pool", format_args!("{:?}", shelf.name));
-                wire.tell(News::Done(id, Err(none)));
+                wire.tell(News::Done(id, Err(shelf.gone())));
             }
             return;
         }

@@ -20,8 +20,9 @@ use super::command::{Command, Order};
 use super::files::Ask;
 use super::input::{LINE, Lines};
 use super::message::{Call, Hello, Id, Open, OpenPool, Refused, Request, Run};
+use super::news::{News, Wire};
 use super::pool::{self, PoolHandle};
-use super::worker::{Job, News, Task, Wire, start};
+use super::worker::{Job, Task, start};
 
 /// News of workers that wait; a worker with more waits itself.
 const NEWS: usize = 64;

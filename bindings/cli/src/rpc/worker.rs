@@ -2,11 +2,9 @@
 //! A thread for each sandbox, which does what may take long, one thing after the other.
 #![forbid(unsafe_code)]
 
-use std::io::Write as _;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -15,7 +13,8 @@ use tare::{Command, Error, Kind, Process, Result, Sandbox, Spec, Stdin, Stdout, 
 use super::client::unknown;
 use super::files::Ask;
 use super::message::{Errors, Id, Run, Stream};
-use super::pool::Shelf;
+use super::news::{News, Wire};
+use super::shelf::Shelf;
 
 /// What a worker is to do, for the request of this id.
 pub(super) type Job = (Id, Task);
@@ -29,43 +28,6 @@ pub(super) enum Task {
     Effective,
     Files(Box<Ask>),
     Close,
-}
-
-/// What a worker has to tell.
-pub(super) enum News {
-    /// A request's answer.
-    Done(Id, Result<Value>),
-    /// A command executes.
-    Started(Id, Box<Process>),
-    /// The sandbox is gone and its name is free.
-    Gone(String),
-    /// A pool could not be opened.
-    PoolGone(Arc<Shelf>),
-    /// The thread has nothing more to do.
-    Ended,
-}
-
-/// The way from the workers to the loop.
-#[derive(Clone)]
-pub(super) struct Wire {
-    news: SyncSender<News>,
-    /// Makes the loop's poll return.
-    wake: Arc<UnixStream>,
-}
-
-impl Wire {
-    pub(super) fn new(news: SyncSender<News>, wake: UnixStream) -> Self {
-        Self {
-            news,
-            wake: wake.into(),
-        }
-    }
-
-    pub(super) fn tell(&self, news: News) {
-        // Without a loop the whole process is about to end; a full socket wakes as well as one byte.
-        let _ = self.news.send(news);
-        let _ = (&*self.wake).write(&[0]);
-    }
 }
 
 /// Starts a worker; it ends when what is returned is dropped.

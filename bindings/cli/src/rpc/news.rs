@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the threads of sandboxes and pools tell the loop.
+#![forbid(unsafe_code)]
+
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use serde_json::Value;
+use tare::{Process, Result};
+
+use super::message::Id;
+use super::shelf::Shelf;
+
+/// What a worker has to tell.
+pub(super) enum News {
+    /// A request's answer.
+    Done(Id, Result<Value>),
+    /// A command executes.
+    Started(Id, Box<Process>),
+    /// The sandbox is gone and its name is free.
+    Gone(String),
+    /// A pool could not be opened.
+    PoolGone(Arc<Shelf>),
+    /// The thread has nothing more to do.
+    Ended,
+}
+
+/// The way from the workers to the loop.
+#[derive(Clone)]
+pub(super) struct Wire {
+    news: SyncSender<News>,
+    /// Makes the loop's poll return.
+    wake: Arc<UnixStream>,
+}
+
+impl Wire {
+    pub(super) fn new(news: SyncSender<News>, wake: UnixStream) -> Self {
+        Self {
+            news,
+            wake: wake.into(),
+        }
+    }
+
+    pub(super) fn tell(&self, news: News) {
+        // Without a loop the whole process is about to end; a full socket wakes as well as one byte.
+        let _ = self.news.send(news);
+        let _ = (&*self.wake).write(&[0]);
+    }
+}
