@@ -394,22 +394,31 @@ fn confine() {
     }
 }
 
-/// A filter that asks for each allowed number in turn, as libseccomp emits it.
+/// A filter that asks for each allowed number in turn, behind one question for the architecture and one for x32:
+/// as many instructions as libseccomp emits for x86-64. Without the first question the kernel would ask
+/// all the others for each number of i386 as well.
 fn attach() {
-    let statement = |code, k| libc::sock_filter {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
-    };
-    let mut filter = vec![statement(0x20, 0)];
-    for number in (0..361u32).filter(|n| ![165, 166, 272, 308].contains(n)) {
-        filter.push(libc::sock_filter {
-            code: 0x15,
-            jt: 0,
-            jf: 1,
-            k: number,
-        });
+    const ARCH_X86_64: u32 = 0xc000_003e;
+    const X32: u32 = 0x4000_0000;
+    const NO_SUCH_CALL: u32 = 0x0005_0026;
+    let instruction = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let statement = |code, k| instruction(code, 0, 0, k);
+    let mut filter = vec![
+        statement(0x20, 4),
+        instruction(0x15, 1, 0, ARCH_X86_64),
+        statement(0x06, NO_SUCH_CALL),
+        statement(0x20, 0),
+        instruction(0x35, 0, 1, X32),
+        statement(0x06, NO_SUCH_CALL),
+    ];
+    let allowed = (0..361u32).filter(|n| ![165, 166, 272, 308].contains(n));
+    // A conditional jump reaches 255 instructions.
+    for numbers in allowed.collect::<Vec<_>>().chunks(200) {
+        for (at, &number) in numbers.iter().enumerate() {
+            let to_allow = (numbers.len() - at) as u8;
+            filter.push(instruction(0x15, to_allow, 0, number));
+        }
+        filter.push(statement(0x05, 1));
         filter.push(statement(0x06, 0x7fff_0000));
     }
     filter.push(statement(0x06, 0x0005_0001));
