@@ -5,6 +5,7 @@
 mod attributes;
 mod codec;
 mod dirs;
+mod hash;
 mod name;
 mod stream;
 mod whiteout;
@@ -16,7 +17,7 @@ use std::io::Read;
 use std::os::fd::BorrowedFd;
 use std::panic::resume_unwind;
 use std::sync::mpsc::sync_channel;
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::SigSet;
@@ -175,7 +176,7 @@ pub struct Unpacked {
 /// directory `into`, which nobody else may write to meanwhile.
 ///
 /// Reads the blob once, to its end; `progress` is told the bytes read so far.
-/// A second thread writes the files; it has ended when the call returns. Nothing
+/// A second thread writes the files, a third one hashes; both have ended when the call returns. Nothing
 /// is made outside `into` whatever the archive holds, and archives that two
 /// programs would read differently are refused with the entry's name and the
 /// offset of its header in the uncompressed archive. Nothing is synced.
@@ -192,28 +193,24 @@ pub fn unpack(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Unpacked> {
     let (full, chunks) = sync_channel(codec::CHUNKS);
-    let (back, spent) = sync_channel(codec::CHUNKS + 2);
+    let (back, spent) = sync_channel(2 * codec::CHUNKS + 2);
+    let (feed, pieces) = hash::channel(codec::CHUNKS, back.clone());
     thread::scope(|scope| {
+        let hasher = start(scope, "tare-hash", move || pieces.hash())?;
         let write = move || write(into, options, Stream::new(chunks, back));
-        let writer = thread::Builder::new()
-            .name("tare-unpack".into())
-            .spawn_scoped(scope, write)
-            .map_err(|error| Error::io("unpack layer", "start a thread", error))?;
-        let pumped = codec::pump(blob, full, spent, &options.bounds, progress);
-        let (written, diff) = match writer.join() {
-            // A broken blob ends the archive early: its own error comes first.
-            Ok(written) => match pumped {
-                Err(error) => return Err(error),
-                Ok(_) => written?,
-            },
-            Err(panic) => resume_unwind(panic),
-        };
-        let Some((blob_digest, blob_bytes)) = pumped? else {
+        let writer = start(scope, "tare-unpack", write)?;
+        let pumped = codec::pump(blob, full, spent, feed, &options.bounds, progress);
+        let written = writer.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let (blob, diff) = hasher.join().unwrap_or_else(|panic| resume_unwind(panic));
+        // A broken blob ends the archive early: its own error comes first.
+        let whole = pumped?;
+        let written = written?;
+        if !whole {
             unreachable!("the writer reads to the end unless it fails");
-        };
+        }
         Ok(Unpacked {
-            blob_digest,
-            blob_bytes,
+            blob_digest: blob.0,
+            blob_bytes: blob.1,
             diff_id: diff.0,
             diff_bytes: diff.1,
             entries: written.entries,
@@ -224,15 +221,22 @@ pub fn unpack(
     })
 }
 
+/// Starts a thread of this unpacking.
+fn start<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    let thread = thread::Builder::new().name(name.into());
+    let started = thread.spawn_scoped(scope, work);
+    started.map_err(|error| Error::io("unpack layer", "start a thread", error))
+}
+
 /// What fails in the writing thread.
 const STEP: (&str, &str) = ("unpack layer", "");
 
 /// The writing thread.
-fn write(
-    into: BorrowedFd<'_>,
-    options: &Options,
-    stream: Stream,
-) -> Result<(Written, (Digest, u64))> {
+fn write(into: BorrowedFd<'_>, options: &Options, stream: Stream) -> Result<Written> {
     // The host's handlers must not run here. It cannot fail with a valid set, and
     // if it did, a handler would merely run on this thread.
     let _ = SigSet::all().thread_block();
@@ -259,8 +263,7 @@ fn write(
         }
     }
     let (_, offset) = archive.site();
-    let written = writer.complete().map_err(|f| f.at(STEP, b"", offset))?;
-    Ok((written, archive.into_input().complete()))
+    writer.complete().map_err(|f| f.at(STEP, b"", offset))
 }
 
 /// A bounded list of remarks, each said once.

@@ -69,7 +69,10 @@ fn e09_setuid_survives_the_change_of_owner() {
         .head(Head::new(b'5', "d/sub").mode(0o755))
         .head(Head::new(b'2', "s").link("f").owner(12, 34))
         .head(Head::new(b'5', "other"))
-        .put(Head::new(b'0', "d/again"), "x");
+        .put(Head::new(b'0', "d/again"), "x")
+        .head(Head::new(b'5', "d/late").mode(0o755))
+        .head(Head::new(b'5', "d/late/sub").mode(0o755))
+        .put(Head::new(b'0', "d/late/f"), "x");
     cage.unpack(&tar.end()).unwrap();
     for (name, owner, mode) in [
         ("f", "12:34", Some("6755")),
@@ -78,6 +81,9 @@ fn e09_setuid_survives_the_change_of_owner() {
         ("d/root", "0:0", Some("0644")),
         ("d/sub", "0:0", Some("0755")),
         ("d/again", "0:0", Some("0644")),
+        ("d/late", "0:0", Some("0755")),
+        ("d/late/sub", "0:0", Some("0755")),
+        ("d/late/f", "0:0", Some("0644")),
     ] {
         assert_eq!(cage.field(name, Field::Owner).unwrap(), owner, "{name}");
         if let Some(mode) = mode {

@@ -6,8 +6,10 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::AtFlags;
 use nix::sys::stat::{FileStat, UtimensatFlags, futimens, utimensat};
 use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, fchownat};
 
 use super::Ids;
 use crate::image::tar::{Call, Fault, Step, Time, refuse, shown};
@@ -32,6 +34,19 @@ impl Attributes {
             ..Self::default()
         }
     }
+
+    /// Gives owner and times to what was just made as `name` in `dir`.
+    pub(super) fn settle_at(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Step<()> {
+        if let Some((uid, gid)) = self.owner {
+            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
+            fchownat(dir, name, uid, gid, flags).call("fchownat")?;
+        }
+        match self.times {
+            Some(time) => set_times_at(dir, name, time),
+            None => Ok(()),
+        }
+    }
 }
 
 fn spec(time: Time) -> TimeSpec {
@@ -44,7 +59,7 @@ pub(super) fn set_times(fd: impl AsFd, time: Time) -> Step<()> {
 }
 
 /// Sets both times of `name`, of the symlink itself if it is one.
-pub(super) fn set_times_at(dir: BorrowedFd<'_>, name: &[u8], time: Time) -> Step<()> {
+fn set_times_at(dir: BorrowedFd<'_>, name: &[u8], time: Time) -> Step<()> {
     let flags = UtimensatFlags::NoFollowSymlink;
     utimensat(dir, name, &spec(time), &spec(time), flags).call("utimensat")
 }

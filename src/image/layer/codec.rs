@@ -3,15 +3,15 @@
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use flate2::bufread::MultiGzDecoder;
 use zstd::stream::raw::{DParameter, Decoder, Operation};
 
 use super::Bounds;
+use super::hash::{Chunk, Feed};
 use crate::error::{Error, Kind, Result};
-use crate::image::digest::{Digest, HashingReader};
 
 /// Size of the chunks handed to the writing thread, and of reads from the blob.
 pub(super) const CHUNK: usize = 256 << 10;
@@ -28,26 +28,24 @@ const RATIO_FROM: u64 = 256 << 20;
 
 const STEP: &str = "read layer";
 
-/// Reads the blob to its end and sends the archive in chunks through `full`,
-/// reusing those that come back through `spent`. `None` when nobody listens
-/// any more.
+/// Reads the blob to its end and sends the archive in chunks through `full`, all of
+/// it and all of the blob to `hashed` as well, reusing what comes back through
+/// `spent`. False when nobody listens any more.
 pub(super) fn pump(
     blob: impl Read,
-    full: SyncSender<Vec<u8>>,
+    full: SyncSender<Chunk>,
     spent: Receiver<Vec<u8>>,
+    hashed: Feed,
     bounds: &Bounds,
     progress: &mut dyn FnMut(u64),
-) -> Result<Option<(Digest, u64)>> {
-    let mut blob = HashingReader::new(blob);
+) -> Result<bool> {
     let source = Source::default();
-    let tally = Tally {
-        blob: &mut blob,
-        source: &source,
-    };
-    let mut plain = open(tally).map_err(|error| source.error(error))?;
+    let intake = Intake::new(blob, hashed.clone(), &source);
+    let mut plain = open(intake).map_err(|error| source.error(error))?;
     let mut sent = 0;
     loop {
-        let mut chunk = spent.try_recv().unwrap_or_else(|_| vec![0; CHUNK]);
+        let mut chunk = spent.try_recv().unwrap_or_default();
+        chunk.resize(CHUNK, 0);
         let n = fill(plain.as_mut(), &mut chunk).map_err(|error| source.error(error))?;
         progress(source.bytes.get());
         sent += n as u64;
@@ -61,13 +59,15 @@ pub(super) fn pump(
         }
         chunk.truncate(n);
         let end = n < CHUNK;
-        if n > 0 && full.send(chunk).is_err() {
-            return Ok(None);
+        if n > 0 {
+            let chunk = Chunk::new(chunk);
+            hashed.diff(&chunk);
+            if full.send(chunk).is_err() {
+                return Ok(false);
+            }
         }
         if end {
-            drop(plain);
-            let (digest, bytes, _) = blob.complete();
-            return Ok(Some((digest, bytes)));
+            return Ok(true);
         }
     }
 }
@@ -89,55 +89,94 @@ impl Source {
     }
 }
 
-/// Counts what is read from the blob and remembers whether that failed.
-struct Tally<'a, R> {
-    blob: &'a mut HashingReader<R>,
+/// The blob in chunks that the hashing thread sees, too; counts what is read and
+/// remembers whether that failed.
+struct Intake<'a, R> {
+    blob: R,
+    hashed: Feed,
     source: &'a Source,
+    chunk: Chunk,
+    at: usize,
 }
 
-impl<R: Read> Read for Tally<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.blob.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.source.failed.set(true);
-                    return Err(error);
-                }
-                Ok(n) => {
-                    self.source.bytes.set(self.blob.count());
-                    return Ok(n);
-                }
-            }
+impl<'a, R: Read> Intake<'a, R> {
+    fn new(blob: R, hashed: Feed, source: &'a Source) -> Self {
+        Self {
+            blob,
+            hashed,
+            source,
+            chunk: Chunk::default(),
+            at: 0,
         }
+    }
+
+    /// Whole chunks, but for the last: the first one has all of the magic.
+    fn next(&mut self) -> io::Result<()> {
+        let spent = Chunk::into_inner(std::mem::take(&mut self.chunk));
+        let mut chunk = spent.unwrap_or_else(|| self.hashed.spent());
+        chunk.resize(CHUNK, 0);
+        let n = match fill(&mut self.blob, &mut chunk) {
+            Ok(n) => n,
+            Err(error) => {
+                self.source.failed.set(true);
+                return Err(error);
+            }
+        };
+        chunk.truncate(n);
+        self.source.bytes.set(self.source.bytes.get() + n as u64);
+        (self.chunk, self.at) = (Chunk::new(chunk), 0);
+        if n > 0 {
+            self.hashed.blob(&self.chunk);
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Read for Intake<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.fill_buf()?.read(buffer)?;
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+impl<R: Read> BufRead for Intake<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at == self.chunk.len() {
+            self.next()?;
+        }
+        Ok(&self.chunk[self.at..])
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.at += n;
     }
 }
 
 /// Fills `chunk`, or as much of it as there is.
-fn fill(plain: &mut dyn Read, chunk: &mut [u8]) -> io::Result<usize> {
+fn fill(from: &mut (impl Read + ?Sized), chunk: &mut [u8]) -> io::Result<usize> {
     let mut n = 0;
     while n < chunk.len() {
-        match plain.read(&mut chunk[n..])? {
-            0 => break,
-            more => n += more,
+        match from.read(&mut chunk[n..]) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(n)
 }
 
 /// Chooses the decoder by the first bytes.
-fn open<'a>(mut blob: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    let mut magic = [0; 6];
-    let n = fill(&mut blob, &mut magic)?;
-    let rest = BufReader::with_capacity(CHUNK, blob);
-    let whole = Cursor::new(magic).take(n as u64).chain(rest);
+fn open<'a>(mut whole: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let magic = whole.fill_buf()?;
     let refused = |name| Err(io::Error::other(format!("compressed by {name}")));
     Ok(match magic {
         [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(whole)),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(Frames::new(whole)?),
         [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Box::new(Frames::new(whole)?),
         [b'B', b'Z', b'h', ..] => return refused("bzip2, which layers may not be"),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => return refused("xz, which layers may not be"),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => return refused("xz, which layers may not be"),
         _ => Box::new(whole),
     })
 }

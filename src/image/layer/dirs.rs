@@ -43,6 +43,9 @@ pub(super) struct Dirs {
     root: OwnedFd,
     root_attributes: Attributes,
     frames: Vec<Frame>,
+    /// A directory just made in the top. It is opened only if the next entry is below
+    /// it, and else settled by its name, before anything else is done in the top.
+    made: Option<(Box<[u8]>, Attributes)>,
     /// Whether a symlink led to the last frame.
     aliased: bool,
     /// Modes without the owner's bits, set when all is done.
@@ -91,6 +94,7 @@ impl Dirs {
         Ok(Self {
             root_attributes: Attributes::default(),
             frames: Vec::new(),
+            made: None,
             aliased: false,
             late: Vec::new(),
             root_foreign: foreign(&stat),
@@ -154,6 +158,13 @@ impl Dirs {
                 _ => break,
             }
         }
+        if depth == self.frames.len()
+            && let Some((name, attributes)) =
+                self.made.take_if(|m| parts().nth(depth) == Some(&m.0))
+        {
+            self.push_listed(&name, attributes, true)?;
+            depth += 1;
+        }
         self.leave_to(depth)?;
         for (i, part) in parts().enumerate() {
             end += part.len() + usize::from(end > 0);
@@ -171,7 +182,8 @@ impl Dirs {
             match openat(self.top(), name, DIRECTORY, Mode::empty()) {
                 Ok(fd) if fresh => {
                     let path = self.path_of(name);
-                    self.push(fd, name, path, Attributes::default(), false);
+                    let foreign = self.is_foreign();
+                    self.push(fd, name, path, Attributes::default(), foreign);
                     return Ok(true);
                 }
                 Ok(fd) => {
@@ -325,7 +337,7 @@ impl Dirs {
         }
         .call("openat")?;
         let foreign = match fresh {
-            true => false,
+            true => self.is_foreign(),
             false => foreign(&fstat(&fd).call("fstat")?),
         };
         let path = self.path_of(name);
@@ -333,8 +345,16 @@ impl Dirs {
         Ok(())
     }
 
+    /// Puts off the opening of the directory `name`, just made in the top with its own mode.
+    pub(super) fn set_made(&mut self, name: &[u8], attributes: Attributes) {
+        self.made = Some((name.into(), attributes));
+    }
+
     /// Leaves directories until `depth` are left on the stack.
     fn leave_to(&mut self, depth: usize) -> Step<()> {
+        if let Some((name, attributes)) = self.made.take() {
+            attributes.settle_at(self.top(), &name)?;
+        }
         while self.frames.len() > depth
             && let Some(frame) = self.frames.pop()
         {

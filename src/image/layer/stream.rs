@@ -1,39 +1,32 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The uncompressed archive as the writing thread sees it: chunks handed over by
-//! the inflating thread, hashed as they come.
+//! the inflating thread.
 #![forbid(unsafe_code)]
 
 use std::sync::mpsc::{Receiver, SyncSender};
 
-use crate::image::digest::{Digest, Hasher};
+use super::hash::{Chunk, give_back};
 use crate::image::tar::Input;
 
 /// The archive's bytes, in order, from a bounded number of recycled chunks.
 pub(super) struct Stream {
-    full: Receiver<Vec<u8>>,
+    full: Receiver<Chunk>,
     spent: SyncSender<Vec<u8>>,
-    chunk: Vec<u8>,
+    chunk: Chunk,
     at: usize,
     offset: u64,
-    hasher: Hasher,
 }
 
 impl Stream {
     /// Takes chunks from `full` and gives them back through `spent`.
-    pub(super) fn new(full: Receiver<Vec<u8>>, spent: SyncSender<Vec<u8>>) -> Self {
+    pub(super) fn new(full: Receiver<Chunk>, spent: SyncSender<Vec<u8>>) -> Self {
         Self {
             full,
             spent,
-            chunk: Vec::new(),
+            chunk: Chunk::default(),
             at: 0,
             offset: 0,
-            hasher: Hasher::new(),
         }
-    }
-
-    /// The digest and the number of all bytes.
-    pub(super) fn complete(self) -> (Digest, u64) {
-        self.hasher.complete()
     }
 }
 
@@ -46,11 +39,7 @@ impl Input for Stream {
             };
             let spent = std::mem::replace(&mut self.chunk, next);
             self.at = 0;
-            if spent.capacity() != 0 {
-                // Nobody is left to want it back: it is freed.
-                let _ = self.spent.try_send(spent);
-            }
-            self.hasher.update(&self.chunk);
+            give_back(spent, &self.spent);
         }
         &self.chunk[self.at..]
     }

@@ -9,9 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
-use nix::unistd::{Gid, Uid, fchown, fchownat, ftruncate, linkat, symlinkat, write};
+use nix::unistd::{Gid, Uid, fchown, ftruncate, linkat, symlinkat, write};
 
-use super::attributes::{Attributes, Xattrs, set_times, set_times_at};
+use super::attributes::{Attributes, Xattrs, set_times};
 use super::dirs::{Dirs, Missing, OWNER, chmod_path_fd};
 use super::name::{Mark, Name};
 use super::stream::Stream;
@@ -388,12 +388,12 @@ impl<'a> Writer<'a> {
 
     /// Owner and times of what has no descriptor of its own.
     fn settle(&mut self, base: &[u8], meta: &Meta, mode: u32) -> Step<()> {
-        if let Some((uid, gid)) = self.owner(meta.uid, meta.gid, self.dirs.is_foreign()) {
-            let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-            let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
-            fchownat(self.dirs.top(), base, uid, gid, flags).call("fchownat")?;
-        }
-        set_times_at(self.dirs.top(), base, meta.time)?;
+        let attributes = Attributes {
+            owner: self.owner(meta.uid, meta.gid, self.dirs.is_foreign()),
+            mode: None,
+            times: Some(meta.time),
+        };
+        attributes.settle_at(self.dirs.top(), base)?;
         let path = self.dirs.path_of(base);
         self.defer(path, meta.uid, meta.gid, mode, None)
     }
@@ -418,16 +418,23 @@ impl<'a> Writer<'a> {
             Err(Errno::EEXIST) => false,
             made => made.call("mkdirat").map(|()| true)?,
         };
-        let exact = fresh && self.exact_modes && meta.mode == first;
+        // What is made below a directory with the setgid bit gets that bit, too.
+        let inherits = self.dirs.is_foreign();
+        let exact = fresh && self.exact_modes && !inherits && meta.mode == first;
         let attributes = Attributes {
-            owner: self.owner(meta.uid, meta.gid, !fresh || self.dirs.is_foreign()),
+            owner: self.owner(meta.uid, meta.gid, !fresh || inherits),
             mode: (!exact).then_some(meta.mode),
             times: Some(meta.time),
         };
-        self.dirs.push_listed(base, attributes, fresh)?;
-        self.note_unsupported(meta.xattrs.apply(self.dirs.top())?);
-        if fresh && self.whited.hides(&path) {
-            self.dirs.set_opaque(self.dirs.top())?;
+        let hides = fresh && self.whited.hides(&path);
+        if exact && !hides && meta.xattrs.set.is_empty() {
+            self.dirs.set_made(base, attributes);
+        } else {
+            self.dirs.push_listed(base, attributes, fresh)?;
+            self.note_unsupported(meta.xattrs.apply(self.dirs.top())?);
+            if hides {
+                self.dirs.set_opaque(self.dirs.top())?;
+            }
         }
         self.defer(path, meta.uid, meta.gid, meta.mode, None)
     }
