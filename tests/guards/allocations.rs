@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How often a run in an open sandbox allocates in the thread that asks for it.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use crate::alone;
+use crate::golden::{self, Counts};
+use crate::harness::Ground;
+use crate::host::succeed;
+
+thread_local! {
+    /// Blocks that this thread asked for, grown ones included.
+    static BLOCKS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn count() {
+    // A thread that ends may allocate when its counter is gone.
+    let _ = BLOCKS.try_with(|blocks| blocks.set(blocks.get() + 1));
+}
+
+// SAFETY: hands everything to the system's allocator as it came; counting does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is what this call asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is what this call asks for.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is what this call asks for.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+const TIMES: usize = 200;
+
+/// The fewest of many times: one that has to wait for its output allocates more.
+fn fewest(work: impl Fn()) -> usize {
+    let once = || {
+        let before = BLOCKS.get();
+        work();
+        BLOCKS.get() - before
+    };
+    (0..TIMES).map(|_| once()).min().unwrap()
+}
+
+#[test]
+fn allocations_of_a_warm_run_do_not_rise() {
+    let _alone = alone();
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    for _ in 0..4 {
+        succeed(&sandbox);
+    }
+    let run = fewest(|| succeed(&sandbox));
+    let open = fewest(|| ground.open().close().unwrap());
+    println!("allocations: {run} a warm run, {open} an open and close");
+    let counts = [("allocations warm", run), ("allocations open", open)];
+    golden::hold(
+        "allocations",
+        &counts
+            .map(|(name, n)| (name.to_owned(), n))
+            .into_iter()
+            .collect(),
+        &Counts::new(),
+    );
+}

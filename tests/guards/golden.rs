@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The golden file: a name and a count on each line; what rises is an error, what falls a hint.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Counts by name; words of a name are separated by blanks.
+pub(crate) type Counts = BTreeMap<String, usize>;
+
+const HEAD: &str =
+    "# What the guards count: TARE_GOLDEN=write cargo test -p libtare --test guards\n";
+
+fn path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/guards.golden")
+}
+
+fn parse(text: &str) -> Counts {
+    let lines = text
+        .lines()
+        .filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let pair = |line: &str| {
+        let (name, count) = line.rsplit_once(' ')?;
+        Some((name.to_owned(), count.parse().ok()?))
+    };
+    lines
+        .map(|line| pair(line).unwrap_or_else(|| panic!("{line:?}")))
+        .collect()
+}
+
+/// What rose and what fell; a name that is not there counts as zero.
+fn compare(golden: &Counts, seen: &Counts) -> (Vec<String>, Vec<String>) {
+    let mut names: Vec<&String> = golden.keys().chain(seen.keys()).collect();
+    names.sort();
+    names.dedup();
+    let (mut rises, mut falls) = (Vec::new(), Vec::new());
+    for name in names {
+        let [was, is] = [golden, seen].map(|of| of.get(name).copied().unwrap_or(0));
+        let line = format!("{name}: {is}, golden {was}");
+        if is > was {
+            rises.push(line);
+        } else if is < was {
+            falls.push(line);
+        }
+    }
+    (rises, falls)
+}
+
+/// Holds the counts against those golden ones whose names begin with `prefix`, or writes them there.
+/// Those in `most` are recorded as they are there. The caller is alone.
+#[track_caller]
+pub(crate) fn hold(prefix: &str, seen: &Counts, most: &Counts) {
+    assert!(!seen.is_empty(), "{prefix}: nothing was counted");
+    let of_prefix = |name: &String| name.starts_with(&format!("{prefix} "));
+    assert!(seen.keys().all(of_prefix), "{prefix}: {seen:?}");
+    let mut golden = parse(&fs::read_to_string(path()).unwrap_or_default());
+    if env::var_os("TARE_GOLDEN").is_some_and(|what| what == "write") {
+        golden.retain(|name, _| !of_prefix(name));
+        golden.extend(seen.clone());
+        golden.extend(most.clone());
+        let lines = golden
+            .iter()
+            .map(|(name, count)| format!("{name} {count}\n"));
+        fs::write(path(), HEAD.to_owned() + &lines.collect::<String>()).unwrap();
+        return;
+    }
+    golden.retain(|name, _| of_prefix(name));
+    if golden.is_empty() {
+        println!(
+            "SKIPPED {prefix}: nothing is recorded for this kind of machine; try: TARE_GOLDEN=write"
+        );
+        let strict = env::var("TARE_TESTS_REQUIRE").is_ok_and(|all| all.starts_with("all"));
+        assert!(!strict, "{prefix}: nothing is recorded");
+        return;
+    }
+    let (rises, mut falls) = compare(&golden, seen);
+    falls.retain(|line| {
+        !most
+            .keys()
+            .any(|name| line.starts_with(&format!("{name}:")))
+    });
+    if !falls.is_empty() {
+        println!(
+            "fewer than recorded, to be kept by TARE_GOLDEN=write:\n{}",
+            falls.join("\n")
+        );
+    }
+    assert!(
+        rises.is_empty(),
+        "more than recorded:\n{}",
+        rises.join("\n")
+    );
+}
+
+#[test]
+fn golden_rise_is_told_from_fall() {
+    let golden = parse("# comment\n\na b 2\na c 1\na d 3\n");
+    let seen = parse("a b 3\na d 2\na e 1\n");
+    let (rises, falls) = compare(&golden, &seen);
+    assert_eq!(rises, ["a b: 3, golden 2", "a e: 1, golden 0"]);
+    assert_eq!(falls, ["a c: 0, golden 1", "a d: 2, golden 3"]);
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The host: this binary again, doing one thing after the other and marking where each begins.
+
+use std::env;
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use tare::image::layer;
+use tare::{Command as Inside, Sandbox, Spec, Store};
+
+use crate::place::Place;
+use crate::slopes;
+
+/// How many sandboxes a trace has, after those that warm up.
+pub(crate) const ROUNDS: usize = 8;
+/// From the fourth command on they are born behind the filter.
+const BEFORE_WARM: usize = 3;
+/// Paths that every kernel has, for counts that do not depend on the machine.
+const SPEC: &str = r#"{"security": {"masked_paths": ["/proc/keys", "/proc/timer_list", "/sys/firmware"],
+    "readonly_paths": ["/proc/bus", "/proc/sys"]}}"#;
+
+/// The host's command line in one of its roles.
+pub(crate) fn command(place: &Place, role: &str) -> Command {
+    let program = env::current_exe().unwrap();
+    let mut command = match &place.user {
+        None => Command::new(program),
+        Some(user) => user.command(program),
+    };
+    command
+        .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .arg("host::host_in_a_role")
+        .env("TARE_TEST_PLACE", place.path(""))
+        .env("TARE_TEST_ROLE", role)
+        .stdin(Stdio::null());
+    command
+}
+
+/// A call that fails and does nothing, for whoever traces this.
+fn mark(stage: &str) {
+    // SAFETY: a buffer with its length; there is no descriptor -1.
+    unsafe { libc::write(-1, stage.as_ptr().cast(), stage.len()) };
+}
+
+/// The stage: what this process does is of `work` only, what others do is theirs until the next one.
+fn stage<T>(name: &str, work: impl FnOnce() -> T) -> T {
+    mark(&format!("begin {name}"));
+    let done = work();
+    mark("end");
+    sleep(Duration::from_millis(20));
+    done
+}
+
+#[test]
+#[ignore = "a part of other tests"]
+fn host_in_a_role() {
+    let Some(place) = env::var_os("TARE_TEST_PLACE") else {
+        return;
+    };
+    let place = Path::new(&place);
+    let role = env::var("TARE_TEST_ROLE").unwrap();
+    match role.as_str() {
+        "rounds" => rounds(place),
+        "unpack" => unpack(place),
+        "mounts" => slopes::mounts(place),
+        other => panic!("{other}"),
+    }
+}
+
+/// The default spec on the place's tree, but for [`SPEC`].
+pub(crate) fn spec(place: &Path) -> Spec {
+    Spec {
+        image: format!("dir:{}", place.join("root").display()),
+        ..Spec::from_json(SPEC).unwrap()
+    }
+}
+
+pub(crate) fn succeed(sandbox: &Sandbox) {
+    let output = sandbox.run(Inside::new("/bin/true")).unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+fn rounds(place: &Path) {
+    let store = Store::open(&place.join("store")).unwrap();
+    let spec = spec(place);
+    for round in 0..ROUNDS + 2 {
+        let of = |name| if round < 2 { "warm-up" } else { name };
+        let sandbox = stage(of("start"), || Sandbox::open(&store, &spec).unwrap());
+        stage(of("first"), || succeed(&sandbox));
+        for _ in 1..BEFORE_WARM {
+            stage("warm-up", || succeed(&sandbox));
+        }
+        stage(of("warm"), || succeed(&sandbox));
+        stage(of("close"), || sandbox.close().unwrap());
+    }
+}
+
+/// Each archive of the place into a directory of its own.
+fn unpack(place: &Path) {
+    for name in ["warm-up", "files-64", "files-128", "dirs-64", "dirs-128"] {
+        let target = place.join(format!("{name}.d"));
+        fs::create_dir(&target).unwrap();
+        let blob = File::open(place.join(name)).unwrap();
+        let into = File::open(&target).unwrap();
+        let options = layer::Options::default();
+        stage(name, || {
+            layer::unpack(blob, into.as_fd(), &options, &mut |_| ()).unwrap()
+        });
+    }
+}

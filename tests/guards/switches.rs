@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How often who takes part in a start waits: waits for the kernel's own grace periods show here, and nowhere else.
+#![forbid(unsafe_code)]
+
+use std::fs;
+
+use crate::alone;
+use crate::golden::{self, Counts};
+use crate::harness::Ground;
+use crate::harness::settle::helper_of;
+
+const STARTS: usize = 50;
+
+/// `voluntary_ctxt_switches` of proc_pid_status(5).
+fn switches(of: &str) -> usize {
+    let status = fs::read_to_string(format!("/proc/{of}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+/// The only child: a helper has one for each sandbox, and no threads.
+fn child_of(helper: i32) -> Option<String> {
+    let children = fs::read_to_string(format!("/proc/{helper}/task/{helper}/children")).unwrap();
+    let mut children = children.split_whitespace();
+    let child = children.next()?.to_owned();
+    children.next().is_none().then_some(child)
+}
+
+fn median(mut counts: Vec<usize>) -> usize {
+    assert!(!counts.is_empty(), "nothing was counted");
+    counts.sort_unstable();
+    counts[counts.len() / 2]
+}
+
+#[test]
+fn voluntary_switches_of_a_start_do_not_rise() {
+    let _alone = alone();
+    let ground = Ground::new();
+    let first = ground.open();
+    let helper = helper_of(&first);
+    first.close().unwrap();
+    let (mut host, mut spawner, mut init) = (vec![], vec![], vec![]);
+    for _ in 0..STARTS {
+        while child_of(helper).is_some() {
+            std::thread::yield_now();
+        }
+        let [own, theirs] = [switches("thread-self"), switches(&helper.to_string())];
+        let sandbox = ground.open();
+        host.push(switches("thread-self") - own);
+        spawner.push(switches(&helper.to_string()) - theirs);
+        if let Some(child) = child_of(helper) {
+            init.push(switches(&child));
+        }
+        sandbox.close().unwrap();
+    }
+    let [host, spawner, init] = [host, spawner, init].map(median);
+    println!("voluntary switches of a start: host {host}, spawner {spawner}, init {init}");
+    let counts = [("host", host), ("spawner", spawner), ("init", init)];
+    let named = counts.map(|(who, n)| (format!("switches {who}"), n));
+    golden::hold("switches", &named.into_iter().collect(), &Counts::new());
+}
