@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How many instructions the host spends, counted by valgrind(1) beside `tests/data/instructions.golden`.
+//!
+//! Each work is done so many times and twice as many: the difference is without what starts and ends a process.
+//! The build is that of the tests, unoptimized: a count is worth comparing with itself only, and needs no
+//! second build. A start itself is not counted: valgrind 3.19 answers pidfd_open(2) with ENOSYS.
+//! `TARE_GOLDEN=write cargo test -p libtare --test instructions` records them anew.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    reason = "figures for whoever asks with --nocapture"
+)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use harness::Ground;
+use tare::Spec;
+use tare::image::layer;
+use tare_oracle::need;
+
+/// How much more, in percent, is taken for chance: hash tables are seeded anew in each process.
+const BAND: u64 = 2;
+
+/// A work and how many times it is done.
+const WORKS: [(&str, u64); 2] = [("spec", 100), ("unpack", 200)];
+
+const HEAD: &str =
+    "# Instructions each: TARE_GOLDEN=write cargo test -p libtare --test instructions\n";
+
+const SPEC: &str = r#"{"hostname": "counted", "env": {"CI": "1"}, "mounts": ["tmpfs:/tmp"],
+    "limits": {"memory": "256m", "pids": 64}, "security": {"cap_drop": ["NET_RAW"]}}"#;
+
+fn path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/instructions.golden")
+}
+
+#[test]
+#[ignore = "a part of another test"]
+fn host_does_its_work() {
+    let Some(place) = env::var_os("TARE_TEST_PLACE") else {
+        return;
+    };
+    let place = Path::new(&place);
+    let times: u64 = env::var("TARE_TEST_TIMES").unwrap().parse().unwrap();
+    match env::var("TARE_TEST_ROLE").unwrap().as_str() {
+        "spec" => (0..times).for_each(|_| drop(black_box(Spec::from_json(SPEC).unwrap()))),
+        "unpack" => unpack(place, times),
+        other => panic!("{other}"),
+    }
+}
+
+/// An archive of so many small files.
+fn unpack(place: &Path, times: u64) {
+    let mut tar = tar::Builder::new(Vec::new());
+    for number in 0..times {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(512);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        tar.append_data(&mut header, format!("{number:05}"), &[7; 512][..])
+            .unwrap();
+    }
+    let blob = tar.into_inner().unwrap();
+    let target = place.join(format!("unpacked-{times}"));
+    fs::create_dir_all(&target).unwrap();
+    let into = File::open(&target).unwrap();
+    let options = layer::Options::default();
+    layer::unpack(&blob[..], into.as_fd(), &options, &mut |_| ()).unwrap();
+    fs::remove_dir_all(&target).unwrap();
+}
+
+/// What cachegrind counts in this binary doing that; what it starts is not counted.
+fn counted(place: &Path, work: &str, times: u64) -> u64 {
+    let out = place.join("cachegrind");
+    let output = Command::new("valgrind")
+        .args(["--tool=cachegrind", "--cache-sim=no"])
+        .arg(format!("--cachegrind-out-file={}", out.display()))
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--test-threads=1"])
+        .arg("host_does_its_work")
+        .env("TARE_TEST_PLACE", place)
+        .env("TARE_TEST_ROLE", work)
+        .env("TARE_TEST_TIMES", times.to_string())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{work}: {output:?}");
+    let text = fs::read_to_string(&out).unwrap();
+    let sum = text.lines().find_map(|line| line.strip_prefix("summary: "));
+    sum.unwrap_or_else(|| panic!("{work}: no sum"))
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+fn golden() -> BTreeMap<String, u64> {
+    let text = fs::read_to_string(path()).unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (work, count) = line.split_once(' ').unwrap();
+            (work.to_owned(), count.parse().unwrap())
+        })
+        .collect()
+}
+
+/// What is wrong with this count, or could be better about the golden one.
+fn judge(work: &str, is: u64, was: Option<&u64>) -> Result<Option<String>, String> {
+    let line = format!(
+        "{work}: {is} instructions each, golden {}",
+        was.unwrap_or(&0)
+    );
+    match was {
+        None => Err(line),
+        Some(was) if is * 100 > was * (100 + BAND) => Err(line),
+        Some(was) if is * 100 < was * (100 - BAND) => Ok(Some(line)),
+        Some(_) => Ok(None),
+    }
+}
+
+#[test]
+fn instructions_of_the_host_do_not_rise() {
+    need!(root, program("valgrind"));
+    let ground = Ground::new();
+    let place = ground.path("");
+    let mut seen = BTreeMap::new();
+    for (work, times) in WORKS {
+        let [one, two] = [times, 2 * times].map(|times| counted(&place, work, times));
+        assert!(two > one, "{work}: {one} once, {two} twice");
+        let each = (two - one) / times;
+        println!("{work}: {each} instructions each");
+        assert!(each > 0, "{work}: nothing was counted");
+        seen.insert(work.to_owned(), each);
+    }
+    if env::var_os("TARE_GOLDEN").is_some_and(|what| what == "write") {
+        let lines = seen.iter().map(|(work, count)| format!("{work} {count}\n"));
+        fs::write(path(), HEAD.to_owned() + &lines.collect::<String>()).unwrap();
+        return;
+    }
+    let golden = golden();
+    let mut rises = Vec::new();
+    for (work, count) in &seen {
+        match judge(work, *count, golden.get(work)) {
+            Ok(None) => {}
+            Ok(Some(fall)) => println!("{fall}: fewer, to be kept by TARE_GOLDEN=write"),
+            Err(rise) => rises.push(rise),
+        }
+    }
+    assert!(
+        rises.is_empty(),
+        "more than recorded:\n{}",
+        rises.join("\n")
+    );
+}
+
+#[test]
+fn instructions_within_the_band_are_chance() {
+    assert_eq!(judge("a", 102, Some(&100)), Ok(None));
+    assert_eq!(judge("a", 98, Some(&100)), Ok(None));
+    assert!(judge("a", 103, Some(&100)).is_err());
+    assert!(judge("a", 97, Some(&100)).unwrap().is_some());
+    assert!(judge("a", 1, None).is_err());
+}
