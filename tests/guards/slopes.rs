@@ -36,7 +36,7 @@ const BOUND_LAYERS_UNTIL_THEN: f64 = 4.5;
 
 const BLOCKS: usize = 8;
 const STARTS: usize = 6;
-const TRIES: usize = 3;
+const TRIES: usize = 8;
 
 /// A store and what is started from it.
 struct Side<'a> {
