@@ -101,6 +101,16 @@ pub enum Waited {
     TimedOut,
 }
 
+/// What there is to do.
+enum Ready {
+    /// The command's end, and maybe output.
+    End,
+    /// Output.
+    Output,
+    /// Nothing, for this reason.
+    Gave(Waited),
+}
+
 impl Capture {
     /// Takes over the output of a command, pipes or terminal; its input is closed. More than the command's
     /// limit ([`crate::Command::output_limit`]) in all ends it with the reason `output`. A pipe that
@@ -185,7 +195,7 @@ impl Capture {
             if let Some(status) = self.step(process)? {
                 return Ok(Waited::Ended(status));
             }
-            if let Some(why) = self.poll(process.status_fd(), deadline)? {
+            if let Ready::Gave(why) = self.poll(process.status_fd(), deadline)? {
                 return Ok(why);
             }
         }
@@ -195,10 +205,11 @@ impl Capture {
     fn wait_from_start(&mut self, running: &Running) -> Result<Waited> {
         // With the last pipe closed only its end can come: no need to ask whether it is there.
         while self.fds().next().is_some() {
-            if let Some(why) = self.poll(running.status_fd(), None)? {
-                return Ok(why);
-            }
-            let status = running.status(false)?;
+            let status = match self.poll(running.status_fd(), None)? {
+                Ready::Gave(why) => return Ok(why),
+                Ready::End => running.status(false)?,
+                Ready::Output => None,
+            };
             self.drain(running)?;
             if let Some(status) = status {
                 return Ok(Waited::Ended(self.judged(status)));
@@ -210,18 +221,19 @@ impl Capture {
         }))
     }
 
-    /// Waits until there is something to do; says why, if there is nothing.
-    fn poll(&self, status: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Option<Waited>> {
+    /// Waits until there is something to do.
+    fn poll(&self, status: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Ready> {
         let timeout = match deadline.map(|d| d.saturating_duration_since(Instant::now())) {
             None => PollTimeout::NONE,
-            Some(left) if left.is_zero() => return Ok(Some(Waited::TimedOut)),
+            Some(left) if left.is_zero() => return Ok(Ready::Gave(Waited::TimedOut)),
             Some(left) => millis(left),
         };
         let mut fds = vec![PollFd::new(status, PollFlags::POLLIN)];
         fds.extend(self.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut fds, timeout) {
-            Ok(_) => Ok(None),
-            Err(Errno::EINTR) => Ok(Some(Waited::Interrupted)),
+            Ok(_) if fds[0].any() == Some(true) => Ok(Ready::End),
+            Ok(_) => Ok(Ready::Output),
+            Err(Errno::EINTR) => Ok(Ready::Gave(Waited::Interrupted)),
             Err(e) => Err(Error::os("read output", "poll", e)),
         }
     }

@@ -49,7 +49,7 @@ pub(crate) struct Child {
 struct Launch<'a> {
     run: &'a Run<'a>,
     confine: &'a Confine<'a>,
-    /// Status socket, stdin, stdout, stderr, extra ones.
+    /// Status socket, those standard streams that are not `/dev/null`, extra ones.
     fds: &'a [i32],
     terminal: Option<&'a Fd>,
     /// A cgroup to join, where it could not be born there.
@@ -73,7 +73,7 @@ pub(crate) struct Place {
 /// Starts a command.
 pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], place: &Place, parts: &mut Parts) -> Outcome<Child> {
     let extra = run.fds.len() / 4 + usize::from(run.flags & wire::INTO_CGROUP != 0);
-    if fds.len() != 4 + extra {
+    if fds.len() != cgroup_at(run) + extra {
         return Err((wire::AT_MESSAGE, Errno::PROTO));
     }
     let terminal = match run.flags & wire::TTY {
@@ -91,7 +91,7 @@ pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], place: &P
     };
     if run.flags & wire::INTO_CGROUP != 0 {
         args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = fds[4] as u64;
+        args.cgroup = fds[cgroup_at(run)] as u64;
     }
     let slave = terminal.as_ref().map(|(_, slave)| slave);
     let own = run.timeout_ms.saturating_mul(1_000_000);
@@ -102,7 +102,7 @@ pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], place: &P
     if matches!(started, Err(Errno::NOSYS)) && args.flags & CLONE_INTO_CGROUP != 0 {
         // clone3 is older than our floor, but an outer filter may hide it.
         args.flags &= !CLONE_INTO_CGROUP;
-        launch.join = Some(fds[4]);
+        launch.join = Some(fds[cgroup_at(run)]);
         started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, limit);
     }
     let child = started.map_err(|e| (wire::AT_CLONE, e))?;
@@ -113,6 +113,16 @@ pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], place: &P
         None if child.late && limit == START_NS => Err((wire::AT_START, Errno::TIMEDOUT)),
         None => Ok(Child { pid: child.pid, pidfd, late: child.late, master: terminal.map(|(master, _)| master) }),
     }
+}
+
+/// Whether a standard stream is `/dev/null`.
+fn is_null(run: &Run<'_>, stream: usize) -> bool {
+    run.flags & wire::NULL_STREAM << stream != 0
+}
+
+/// Where the cgroup is among a command's descriptors, if there is one: behind the status socket and the streams.
+pub(crate) fn cgroup_at(run: &Run<'_>) -> usize {
+    1 + (0..3).filter(|n| !is_null(run, *n)).count()
 }
 
 /// The child's first function, on a stack of its own.
@@ -161,8 +171,10 @@ impl Launch<'_> {
         }
         self.become_user(&identity)?;
         if self.confine.no_new_privs == 1 {
-            // PR_SET_NO_NEW_PRIVS
-            sys::prctl(38, 1, 0).map_err(at(wire::AT_NO_NEW_PRIVS))?;
+            if !self.born_confined {
+                // PR_SET_NO_NEW_PRIVS, which the thread behind the program has, too.
+                sys::prctl(38, 1, 0).map_err(at(wire::AT_NO_NEW_PRIVS))?;
+            }
             self.filter()?;
         }
         let _ = sys!(nr::UMASK, 0o022);
@@ -173,7 +185,8 @@ impl Launch<'_> {
     /// Puts each descriptor at its number and closes everything else: until the exec, a program
     /// named `/proc/self/fd/N/...` would still find it (CVE-2024-21626).
     fn place_fds(&self) -> Result<()> {
-        let skip = 4 + usize::from(self.run.flags & wire::INTO_CGROUP != 0);
+        let skip = cgroup_at(self.run) + usize::from(self.run.flags & wire::INTO_CGROUP != 0);
+        let mut given = self.fds[1..].iter().copied();
         let numbers = self.run.fds.as_chunks::<4>().0;
         let wanted = |n: usize| u32::from_ne_bytes(numbers[n]) as i32;
         let above = (0..numbers.len()).map(wanted).max().unwrap_or(2).max(2) + 1;
@@ -182,10 +195,12 @@ impl Launch<'_> {
         for (n, high) in high.iter_mut().enumerate().take(3 + numbers.len()) {
             let from = match (n, self.terminal) {
                 (0..3, Some(slave)) => slave.0,
-                (0..3, None) => self.fds[n + 1],
+                // The sandbox's own, which the init has as 0.
+                (0..3, None) if is_null(self.run, n) => 0,
+                (0..3, None) => given.next().ok_or(Errno::BADF)?,
                 _ => self.fds[skip + n - 3],
             };
-            let from = own_null(from)?;
+            let from = if from == 0 { from } else { own_null(from)? };
             *high = if from < above { sys::duplicate(from, above)?.keep() } else { from };
         }
         for (n, fd) in high.iter().enumerate().take(3 + numbers.len()) {

@@ -275,7 +275,7 @@ impl<'a> Resident<'a> {
         let status = take(fds, 0)?;
         let cgroup = match run.flags & wire::INTO_CGROUP {
             0 => 0,
-            _ => take(fds, 4)? + 1,
+            _ => take(fds, command::cgroup_at(run))? + 1,
         };
         // Before the host is told: from then on, who closes its end of a pipe was the last to have it.
         fds.clear();

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Seek as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
@@ -26,9 +26,9 @@ use crate::wire::{self, Field as _, ListBuf, RUN_REQUEST, Reply, Run};
 /// Where programs are looked for when nobody says otherwise; Docker's default.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The ends of a command's three streams: theirs are sent, ours are kept.
+/// The ends of a command's three streams: theirs are sent, none for `/dev/null`; ours are kept.
 struct Streams {
-    theirs: [OwnedFd; 3],
+    theirs: [Option<OwnedFd>; 3],
     stdin: Option<OwnedFd>,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
@@ -176,7 +176,13 @@ fn ask(
         // A fifth more for each start, for which there is little use without a time limit.
         None => None,
     };
-    let mut theirs: Vec<BorrowedFd<'_>> = streams.theirs.iter().map(|fd| fd.as_fd()).collect();
+    for (stream, fd) in streams.theirs.iter().enumerate() {
+        if fd.is_none() {
+            run.flags |= wire::NULL_STREAM << stream;
+        }
+    }
+    let given = streams.theirs.iter().flatten();
+    let mut theirs: Vec<BorrowedFd<'_>> = given.map(|fd| fd.as_fd()).collect();
     if let Some(cgroup) = &cgroup {
         run.flags |= wire::INTO_CGROUP;
         theirs.push(cgroup.dir());
@@ -289,9 +295,8 @@ fn variables(env: &[(OsString, OsString)]) -> Result<ListBuf> {
 
 fn streams(stdin: Stdin, stdout: Stdout, stderr: Stdout, tty: bool) -> Result<Streams> {
     if tty {
-        let theirs = [null()?, null()?, null()?];
         return Ok(Streams {
-            theirs,
+            theirs: [None, None, None],
             stdin: None,
             stdout: None,
             stderr: None,
@@ -300,7 +305,7 @@ fn streams(stdin: Stdin, stdout: Stdout, stderr: Stdout, tty: bool) -> Result<St
     let (in_theirs, stdin) = input(stdin)?;
     let (out_theirs, stdout) = output(stdout, 1)?;
     let (err_theirs, stderr) = match stderr {
-        Stdout::Merged => (copy(&out_theirs)?, None),
+        Stdout::Merged => (out_theirs.as_ref().map(copy).transpose()?, None),
         other => output(other, 2)?,
     };
     Ok(Streams {
@@ -311,30 +316,33 @@ fn streams(stdin: Stdin, stdout: Stdout, stderr: Stdout, tty: bool) -> Result<St
     })
 }
 
-fn input(stdin: Stdin) -> Result<(OwnedFd, Option<OwnedFd>)> {
+/// Theirs and ours.
+type Ends = (Option<OwnedFd>, Option<OwnedFd>);
+
+fn input(stdin: Stdin) -> Result<Ends> {
     match stdin {
-        Stdin::Null => Ok((null()?, None)),
-        Stdin::Inherit => Ok((own(0)?, None)),
-        Stdin::Fd(fd) => Ok((fd, None)),
-        Stdin::Bytes(bytes) => Ok((memory(&bytes)?, None)),
+        Stdin::Null => Ok((None, None)),
+        Stdin::Inherit => Ok((Some(own(0)?), None)),
+        Stdin::Fd(fd) => Ok((Some(fd), None)),
+        Stdin::Bytes(bytes) => Ok((Some(memory(&bytes)?), None)),
         Stdin::Piped => {
             let (read, write) =
                 pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::os("start command", "pipe", e))?;
-            Ok((read, Some(write)))
+            Ok((Some(read), Some(write)))
         }
     }
 }
 
-fn output(stdout: Stdout, number: i32) -> Result<(OwnedFd, Option<OwnedFd>)> {
+fn output(stdout: Stdout, number: i32) -> Result<Ends> {
     match stdout {
-        Stdout::Null => Ok((null()?, None)),
-        Stdout::Inherit => Ok((own(number)?, None)),
-        Stdout::Fd(fd) => Ok((fd, None)),
+        Stdout::Null => Ok((None, None)),
+        Stdout::Inherit => Ok((Some(own(number)?), None)),
+        Stdout::Fd(fd) => Ok((Some(fd), None)),
         Stdout::Merged => unreachable!("it is no place of its own: `Command::validate`"),
         Stdout::Piped => {
             let (read, write) =
                 pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::os("start command", "pipe", e))?;
-            Ok((write, Some(read)))
+            Ok((Some(write), Some(read)))
         }
     }
 }
@@ -349,12 +357,6 @@ fn memory(bytes: &[u8]) -> Result<OwnedFd> {
     file.write_all(bytes).map_err(wrong)?;
     file.rewind().map_err(wrong)?;
     Ok(file.into())
-}
-
-fn null() -> Result<OwnedFd> {
-    let file = OpenOptions::new().read(true).write(true).open("/dev/null");
-    file.map(Into::into)
-        .map_err(|e| Error::io("start command", "/dev/null", e))
 }
 
 fn copy(fd: &OwnedFd) -> Result<OwnedFd> {

@@ -16,22 +16,20 @@ mod harness;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::hint::black_box;
-use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use harness::Ground;
 use tare::Spec;
-use tare::image::layer;
 use tare_oracle::need;
 
 /// How much more, in percent, is taken for chance: hash tables are seeded anew in each process.
 const BAND: u64 = 2;
 
 /// A work and how many times it is done.
-const WORKS: [(&str, u64); 2] = [("spec", 100), ("unpack", 200)];
+const WORKS: [(&str, u64); 1] = [("spec", 100)];
 
 const HEAD: &str =
     "# Instructions each: TARE_GOLDEN=write cargo test -p libtare --test instructions\n";
@@ -46,37 +44,14 @@ fn path() -> PathBuf {
 #[test]
 #[ignore = "a part of another test"]
 fn host_does_its_work() {
-    let Some(place) = env::var_os("TARE_TEST_PLACE") else {
+    let Ok(role) = env::var("TARE_TEST_ROLE") else {
         return;
     };
-    let place = Path::new(&place);
     let times: u64 = env::var("TARE_TEST_TIMES").unwrap().parse().unwrap();
-    match env::var("TARE_TEST_ROLE").unwrap().as_str() {
+    match role.as_str() {
         "spec" => (0..times).for_each(|_| drop(black_box(Spec::from_json(SPEC).unwrap()))),
-        "unpack" => unpack(place, times),
         other => panic!("{other}"),
     }
-}
-
-/// An archive of so many small files.
-fn unpack(place: &Path, times: u64) {
-    let mut tar = tar::Builder::new(Vec::new());
-    for number in 0..times {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(512);
-        header.set_mode(0o644);
-        header.set_uid(0);
-        header.set_gid(0);
-        tar.append_data(&mut header, format!("{number:05}"), &[7; 512][..])
-            .unwrap();
-    }
-    let blob = tar.into_inner().unwrap();
-    let target = place.join(format!("unpacked-{times}"));
-    fs::create_dir_all(&target).unwrap();
-    let into = File::open(&target).unwrap();
-    let options = layer::Options::default();
-    layer::unpack(&blob[..], into.as_fd(), &options, &mut |_| ()).unwrap();
-    fs::remove_dir_all(&target).unwrap();
 }
 
 /// What cachegrind counts in this binary doing that; what it starts is not counted.
@@ -88,7 +63,6 @@ fn counted(place: &Path, work: &str, times: u64) -> u64 {
         .arg(env::current_exe().unwrap())
         .args(["--exact", "--ignored", "--test-threads=1"])
         .arg("host_does_its_work")
-        .env("TARE_TEST_PLACE", place)
         .env("TARE_TEST_ROLE", work)
         .env("TARE_TEST_TIMES", times.to_string())
         .output()
