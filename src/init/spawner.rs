@@ -155,10 +155,16 @@ impl Spawner {
 
     fn open(&mut self, request: &Request<'_>) -> Outcome {
         let open = Open::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
-        if open.bare == 1 && self.parent.bare.is_none() {
-            self.parent.bare = Some(bare::make().map_err(|e| (wire::AT_BARE, e))?);
-        }
         let grave = Grave::new(&open).map_err(|e| (wire::AT_INIT, e))?;
+        if open.bare == 1 && self.parent.bare.is_none() {
+            match bare::make() {
+                Ok(bare) => self.parent.bare = Some(bare),
+                Err(errno) => {
+                    grave.clear();
+                    return Err((wire::AT_BARE, errno));
+                }
+            }
+        }
         let mapped = !open.uid_map.is_empty();
         let gate = if mapped { Some(pipe().map_err(|e| (wire::AT_CLONE, e))?) } else { None };
         let pid = match self.fork(&open, request) {
