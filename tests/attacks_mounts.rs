@@ -116,7 +116,9 @@ fn a12_nothing_lies_above_or_below_the_root() {
             .collect();
         seen.sort_unstable();
         assert_eq!(seen, inside.lines().collect::<Vec<_>>());
-        if kernel(6, 15).is_err() || top[1] != ("chroot".into(), "ok".into()) {
+        // Under a filter, this kernel may be as an older one.
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        if kernel(6, 15).is_err() || !status.contains("Seccomp:\t0\n") {
             // Where pivot_root serves, the kernel's first root (rootfs) lies below, as in every mount namespace.
             return;
         }
