@@ -274,37 +274,37 @@ impl Process {
     }
 }
 
-/// Reads until the command has ended; `interrupted` as for [`capture_begun`].
+/// Reads until the command has ended. `interrupted` is asked whenever a signal handler has run in this thread: if it
+/// says so, the command is killed and none comes back.
 pub(crate) fn capture(
     process: &Process,
     interrupted: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Output>> {
-    let mut capture = Capture::of(process)?;
-    loop {
-        match capture.wait(process, None)? {
-            Waited::Ended(status) => return Ok(Some(capture.complete(status))),
-            Waited::Interrupted | Waited::TimedOut => {
-                if interrupted() {
-                    // As below.
-                    let _ = process.kill();
-                    return Ok(None);
-                }
-            }
-        }
-    }
+    let capture = Capture::of(process)?;
+    let wait = |capture: &mut Capture| capture.wait(process, None);
+    until_ended(capture, &process.running, wait, interrupted)
 }
 
-/// The same for a command that has only just begun. `interrupted` is asked whenever a signal handler has run
-/// in this thread: if it says so, the command is killed and none comes back.
+/// The same for a command that has only just begun.
 pub(crate) fn capture_begun(
     running: &Running,
     pipes: Pipes,
     interrupted: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Output>> {
     drop(pipes.stdin);
-    let mut capture = Capture::over(running.limit, pipes.stdout, pipes.stderr)?;
+    let capture = Capture::over(running.limit, pipes.stdout, pipes.stderr)?;
+    let wait = |capture: &mut Capture| capture.wait_from_start(running);
+    until_ended(capture, running, wait, interrupted)
+}
+
+fn until_ended(
+    mut capture: Capture,
+    running: &Running,
+    wait: impl Fn(&mut Capture) -> Result<Waited>,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> Result<Option<Output>> {
     loop {
-        match capture.wait_from_start(running)? {
+        match wait(&mut capture)? {
             Waited::Ended(status) => return Ok(Some(capture.complete(status))),
             Waited::Interrupted | Waited::TimedOut => {
                 if interrupted() {

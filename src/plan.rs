@@ -164,7 +164,8 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
             name: &name(needs.hostname),
         });
     }
-    let stage = stage(&mut ops, spec, bare);
+    let size = spec.limits.disk.filter(|_| spec.write == Write::Memory);
+    let stage = stage(&mut ops, size, !bare);
     let (Mounted { root, parts }, ahead) = match bare {
         true => take_along(&mut ops, stage, needs)?,
         false => (needs.backend.mount(&mut ops, stage, needs.tree)?, None),
@@ -307,20 +308,9 @@ fn id_maps(spec: &Spec, ids: &Ids) -> Result<Option<[String; 2]>> {
     }
 }
 
-/// A tmpfs of ours: the writable layer in memory, files to be bound, an empty directory. On top of the old root, but for a
-/// bare start, which needs it nowhere.
-fn stage(ops: &mut Ops, spec: &Spec, bare: bool) -> Slot {
-    let size = spec.limits.disk.filter(|_| spec.write == Write::Memory);
-    let stage = new_stage(ops, size);
-    if !bare {
-        ops.push(Op::AttachRoot {
-            from: stage.number(),
-        });
-    }
-    stage
-}
-
-fn new_stage(ops: &mut Ops, size: Option<ByteSize>) -> Slot {
+/// A tmpfs of ours: the writable layer in memory, files to be bound, an empty directory. Attached on top of the root, but
+/// for a bare start, which needs it nowhere.
+fn stage(ops: &mut Ops, size: Option<ByteSize>, attached: bool) -> Slot {
     let mut list = options([c"mode", c"755"]);
     if let Some(size) = size {
         list.push(c"size");
@@ -328,15 +318,11 @@ fn new_stage(ops: &mut Ops, size: Option<ByteSize>) -> Slot {
     }
     let stage = ops.new_fs(c"tmpfs", &list, 0);
     empty_dir(ops, stage);
-    stage
-}
-
-/// The same, where a tree is made without a sandbox.
-fn attached_stage(ops: &mut Ops, size: Option<ByteSize>) -> Slot {
-    let stage = new_stage(ops, size);
-    ops.push(Op::AttachRoot {
-        from: stage.number(),
-    });
+    if attached {
+        ops.push(Op::AttachRoot {
+            from: stage.number(),
+        });
+    }
     stage
 }
 
@@ -402,7 +388,8 @@ pub(crate) fn mount_tree(
 ) -> Result<Ops> {
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
-    let stage = attached_stage(&mut ops, size.filter(|_| tree.write == Write::Memory));
+    let size = size.filter(|_| tree.write == Write::Memory);
+    let stage = stage(&mut ops, size, true);
     let root = backend.mount_detached(&mut ops, stage, tree)?;
     ops.push(Op::Setns {
         file: Slot::received(1).number(),
@@ -420,7 +407,7 @@ pub(crate) fn mount_tree(
 pub(crate) fn try_tree(backend: &dyn Backend, tree: &Request<'_>) -> Result<Ops> {
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
-    let stage = attached_stage(&mut ops, None);
+    let stage = stage(&mut ops, None, true);
     backend.mount_detached(&mut ops, stage, tree)?;
     Ok(ops)
 }

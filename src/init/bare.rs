@@ -2,11 +2,10 @@
 //! A mount namespace with nothing in it but an empty, read-only root: inits copy this one instead of the host's, whose
 //! mounts they would only have to get rid of again.
 
-use crate::clone::{CloneArgs, fork, reap_one};
+use crate::clone::{CLONE_FILES, CloneArgs, fork, reap_one};
 use crate::mount;
 use crate::sys::{self, AT_FDCWD, Errno, Fd, Result, nr, sys};
 
-const CLONE_FILES: u64 = 0x400;
 const CLONE_NEWNS: u64 = 0x2_0000;
 
 /// Makes one; the descriptor keeps it.
@@ -32,15 +31,13 @@ pub(crate) fn make() -> Result<Fd> {
 
 /// In the child: takes everything out of its namespace, and puts that in the descriptor's place.
 fn empty(place: &Fd) -> Result<()> {
-    // MOUNT_ATTR_RDONLY, _NOSUID, _NODEV, _NOEXEC
-    const LOCKED: u32 = 1 | 2 | 4 | 8;
     let namespace = sys::openat(AT_FDCWD, c"/proc/thread-self/ns/mnt", sys::O_RDONLY, 0)?;
     mount::make_private()?;
     let fs = mount::configure(c"tmpfs")?;
     mount::option(&fs, c"source", c"tmpfs")?;
     mount::option(&fs, c"mode", c"555")?;
     mount::option(&fs, c"nr_inodes", c"1")?;
-    let root = mount::create(&fs, LOCKED)?;
+    let root = mount::create(&fs, mount::LOCKED)?;
     mount::attach_root(root.0)?;
     mount::pivot_root(root.0)?;
     sys!(nr::DUP3, namespace.0, place.0, sys::O_CLOEXEC).map(drop)

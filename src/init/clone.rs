@@ -24,6 +24,7 @@ pub(crate) struct CloneArgs {
 }
 
 pub(crate) const CLONE_VM: u64 = 0x100;
+pub(crate) const CLONE_FILES: u64 = 0x400;
 pub(crate) const CLONE_PIDFD: u64 = 0x1000;
 pub(crate) const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
 pub(crate) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;

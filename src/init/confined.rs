@@ -9,7 +9,7 @@
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::clone::{CLONE_VM, share_raw};
+use crate::clone::{CLONE_FILES, CLONE_VM, share_raw};
 use crate::sys::{self, Errno, Mapping, Result, nr, sys};
 
 /// Whose turn it is.
@@ -21,7 +21,6 @@ const NOBODY: u32 = 2;
 const STACK: usize = 128 << 10;
 
 const CLONE_FS: u64 = 0x200;
-const CLONE_FILES: u64 = 0x400;
 const CLONE_SIGHAND: u64 = 0x800;
 const CLONE_THREAD: u64 = 0x1_0000;
 const CLONE_SYSVSEM: u64 = 0x4_0000;

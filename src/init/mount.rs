@@ -15,6 +15,8 @@ const OPEN_TREE_CLONE: u32 = 1;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x04;
 const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 const MOUNT_ATTR_RDONLY: u32 = 1;
+/// MOUNT_ATTR_RDONLY, _NOSUID, _NODEV, _NOEXEC.
+pub(crate) const LOCKED: u32 = 1 | 2 | 4 | 8;
 const MNT_DETACH: usize = 2;
 
 /// A file system being configured, fsopen(2).
@@ -134,7 +136,6 @@ fn present(root: i32, path: &CStr) -> Result<Option<Fd>> {
 
 /// [`wire::Op::Mask`].
 pub(crate) fn mask(root: i32, path: &CStr, dev: i32, stage: i32) -> Result<()> {
-    const LOCKED: u32 = 1 | 2 | 4 | 8;
     if cfg!(feature = "weak_mask_nothing") {
         return Ok(());
     }

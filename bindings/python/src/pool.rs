@@ -2,12 +2,11 @@
 //! The pool.
 
 use pyo3::prelude::*;
-use tare::image::ImportOptions;
 use tare::{PoolSize, Spec};
 
 use crate::error::Raised as _;
 use crate::sandbox::Sandbox;
-use crate::store::{Image, Store};
+use crate::store::{Image, Store, image_of};
 use crate::watch::Watch;
 
 /// A pool.
@@ -34,16 +33,7 @@ impl Pool {
         let store = &store.inner;
         let mut watch = Watch::new(progress);
         let opened = py.detach(|| {
-            let image = match image {
-                Some(image) => image.inner.clone(),
-                None => {
-                    let options = ImportOptions::default();
-                    let reference = spec.image.parse()?;
-                    store
-                        .images()
-                        .image_with(&reference, &options, &mut watch)?
-                }
-            };
+            let image = image_of(store, image, &spec, &mut watch)?;
             tare::Pool::open_on(store, &image, &spec, PoolSize { min, max })
         });
         let inner = watch.outcome(py, opened)?;

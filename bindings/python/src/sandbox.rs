@@ -7,12 +7,11 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tare::Spec;
-use tare::image::ImportOptions;
 
 use crate::command::Words;
 use crate::error::{Raised as _, json};
 use crate::process::{Capture, Ended, Process, Started, ended, started};
-use crate::store::{Image, Store};
+use crate::store::{Image, Store, image_of};
 use crate::watch::Watch;
 
 /// A sandbox.
@@ -57,16 +56,7 @@ impl Sandbox {
             if let Some(root) = root {
                 return tare::Sandbox::open_in(store, &root, &spec);
             }
-            let image = match image {
-                Some(image) => image.inner.clone(),
-                None => {
-                    let options = ImportOptions::default();
-                    let reference = spec.image.parse()?;
-                    store
-                        .images()
-                        .image_with(&reference, &options, &mut watch)?
-                }
-            };
+            let image = image_of(store, image, &spec, &mut watch)?;
             tare::Sandbox::open_on(store, &image, &spec)
         });
         let inner = watch.outcome(py, opened)?;

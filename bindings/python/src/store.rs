@@ -10,6 +10,22 @@ use tare::mount::Options;
 use crate::error::{Raised as _, json};
 use crate::watch::Watch;
 
+/// The image that was looked up before, or the one that a spec names.
+pub(crate) fn image_of(
+    store: &tare::Store,
+    image: Option<&Image>,
+    spec: &tare::Spec,
+    watch: &mut Watch,
+) -> tare::Result<tare::image::Image> {
+    match image {
+        Some(image) => Ok(image.inner.clone()),
+        None => {
+            let (reference, options) = (spec.image.parse()?, ImportOptions::default());
+            store.images().image_with(&reference, &options, watch)
+        }
+    }
+}
+
 /// A store.
 #[pyclass(frozen, module = "tare._tare")]
 pub(crate) struct Store {
