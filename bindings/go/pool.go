@@ -7,7 +7,6 @@ package tare
 import (
 	"context"
 	"runtime"
-	"sync"
 )
 
 // PoolSize is between which numbers of waiting sandboxes a pool stays, depending on how they are taken. The
@@ -24,22 +23,13 @@ type PoolSize struct {
 //
 // All methods may be called from any goroutine.
 type Pool struct {
-	mu     sync.Mutex
-	closed bool
-	store  *heldStore
-	h      poolHandle
+	holder
+	h poolHandle
 }
 
 // OpenPool opens a pool of sandboxes as Open makes them, and comes back when the first is ready.
 func OpenPool(ctx context.Context, image string, size PoolSize, opts ...Option) (*Pool, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	dir, spec, err := specOf(image, opts)
-	if err != nil {
-		return nil, err
-	}
-	store, err := holdStore(dir)
+	store, spec, err := ask(ctx, image, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +38,7 @@ func OpenPool(ctx context.Context, image string, size PoolSize, opts ...Option) 
 		store.release()
 		return nil, err
 	}
-	pool := &Pool{store: store, h: h}
+	pool := &Pool{holder: holder{store: store}, h: h}
 	runtime.SetFinalizer(pool, (*Pool).drop)
 	if err := ctx.Err(); err != nil {
 		pool.Close()
@@ -82,26 +72,14 @@ func (pool *Pool) Ready() (int, error) {
 // Close ends all that wait and comes back when nothing of them is left; what was taken lives on. Closing one that is
 // closed does nothing.
 func (pool *Pool) Close() error {
-	pool.mu.Lock()
-	if pool.closed {
-		pool.mu.Unlock()
-		return nil
-	}
-	pool.closed = true
-	pool.mu.Unlock()
 	runtime.SetFinalizer(pool, nil)
-	err := pool.h.close()
-	pool.store.release()
-	return err
+	return pool.end(pool.h.close)
 }
 
 // drop ends a pool that nobody holds, without waiting for it.
 func (pool *Pool) drop() {
-	pool.mu.Lock()
-	defer pool.mu.Unlock()
-	if !pool.closed {
-		pool.closed = true
+	_ = pool.end(func() error {
 		pool.h.free()
-		pool.store.release()
-	}
+		return nil
+	})
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 )
 
@@ -20,10 +19,8 @@ import (
 //
 // All methods may be called from any goroutine.
 type Sandbox struct {
-	mu     sync.Mutex
-	closed bool
-	store  *heldStore
-	h      sandboxHandle
+	holder
+	h sandboxHandle
 }
 
 // Open makes a sandbox from an image: "host" (this machine, copy-on-write), "dir:PATH",
@@ -31,14 +28,7 @@ type Sandbox struct {
 //
 // A context that is done before the sandbox is open closes it again.
 func Open(ctx context.Context, image string, opts ...Option) (*Sandbox, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	dir, spec, err := specOf(image, opts)
-	if err != nil {
-		return nil, err
-	}
-	store, err := holdStore(dir)
+	store, spec, err := ask(ctx, image, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -57,36 +47,24 @@ func Open(ctx context.Context, image string, opts ...Option) (*Sandbox, error) {
 
 // newSandbox takes over both.
 func newSandbox(store *heldStore, h sandboxHandle) *Sandbox {
-	sb := &Sandbox{store: store, h: h}
+	sb := &Sandbox{holder: holder{store: store}, h: h}
 	runtime.SetFinalizer(sb, (*Sandbox).drop)
 	return sb
 }
 
 // drop ends a sandbox that nobody holds, without waiting for it.
 func (sb *Sandbox) drop() {
-	sb.mu.Lock()
-	defer sb.mu.Unlock()
-	if !sb.closed {
-		sb.closed = true
+	_ = sb.end(func() error {
 		sb.h.free()
-		sb.store.release()
-	}
+		return nil
+	})
 }
 
 // Close ends everything inside and comes back when nothing of the sandbox is left. Closing one that
 // is closed does nothing.
 func (sb *Sandbox) Close() error {
-	sb.mu.Lock()
-	if sb.closed {
-		sb.mu.Unlock()
-		return nil
-	}
-	sb.closed = true
-	sb.mu.Unlock()
 	runtime.SetFinalizer(sb, nil)
-	err := sb.h.close()
-	sb.store.release()
-	return err
+	return sb.end(sb.h.close)
 }
 
 // Reset ends everything inside and brings the image back as it was.

@@ -5,6 +5,7 @@
 package tare
 
 import (
+	"context"
 	"os"
 	"sync"
 )
@@ -73,4 +74,38 @@ func (held *heldStore) release() {
 		last.free()
 	}
 	stores.idle = held
+}
+
+// holder is what has a store open until it ends, which it does once.
+type holder struct {
+	mu     sync.Mutex
+	closed bool
+	store  *heldStore
+}
+
+// end ends it in this way, unless it has ended.
+func (held *holder) end(how func() error) error {
+	held.mu.Lock()
+	ended := held.closed
+	held.closed = true
+	held.mu.Unlock()
+	if ended {
+		return nil
+	}
+	err := how()
+	held.store.release()
+	return err
+}
+
+// ask is what Open and OpenPool begin with: the store in use, and the specification.
+func ask(ctx context.Context, image string, opts []Option) (*heldStore, []byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	dir, spec, err := specOf(image, opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := holdStore(dir)
+	return store, spec, err
 }
