@@ -207,7 +207,7 @@ impl Capture {
         while self.fds().next().is_some() {
             let status = match self.poll(running.status_fd(), None)? {
                 Ready::Gave(why) => return Ok(why),
-                Ready::End => running.status(false)?,
+                Ready::End => running.status(true)?,
                 Ready::Output => None,
             };
             self.drain(running)?;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{getegid, geteuid, read};
 
 use crate::error::{Error, Kind, Result};
 use crate::parts::idmap::Ids;
@@ -314,6 +314,17 @@ pub(crate) fn receive_now(
     let mut bytes = [0u8; REPLY];
     let (n, fds) = socket::receive(socket, &mut bytes, wait)?;
     Ok((Reply::get(&mut Reader::new(&bytes[..n])), fds))
+}
+
+/// The same from a pipe, into which replies are written whole, pipe(7).
+pub(crate) fn read_now(pipe: BorrowedFd<'_>, wait: bool) -> Result<Option<Reply>, Errno> {
+    let mut fds = [PollFd::new(pipe, PollFlags::POLLIN)];
+    if !wait && poll(&mut fds, PollTimeout::ZERO)? == 0 {
+        return Err(Errno::EAGAIN);
+    }
+    let mut bytes = [0u8; REPLY];
+    let n = read(pipe, &mut bytes)?;
+    Ok(Reply::get(&mut Reader::new(&bytes[..n])))
 }
 
 fn gone() -> Error {

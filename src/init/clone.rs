@@ -2,7 +2,7 @@
 //! Making and reaping processes: clone3(2) both ways, wait4(2).
 
 use core::arch::asm;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::sys::{self, Errno, Result, nr, sys};
 
@@ -52,13 +52,15 @@ pub(crate) struct Shared {
 /// another program or ended. `stack` must be big enough for `run`.
 ///
 /// As vfork(2), but for the time: a child that somebody stops from inside the sandbox would
-/// stop the caller, too, and with it every timeout.
+/// stop the caller, too, and with it every timeout. `meanwhile` is called once, as soon as there is a child: where
+/// the caller sleeps until something else wants it, the exec need not wake it.
 pub(crate) fn share(
     args: &CloneArgs,
     stack: &mut [u8],
     run: extern "C" fn(usize) -> !,
     argument: usize,
-    limit_ns: u64,
+    deadline_ns: u64,
+    meanwhile: impl FnOnce(),
 ) -> Result<Shared> {
     // The kernel clears it when the child lets go of the memory.
     let busy = AtomicU32::new(1);
@@ -69,9 +71,17 @@ pub(crate) fn share(
         stack_size: (stack.len() & !15) as u64,
         ..*args
     };
+    const NOSYS: isize = -(Errno::NOSYS.0 as isize);
+    /// Whether some clone3 was refused: the sandboxes' own program does that, as other engines' do.
+    static REFUSED: AtomicBool = AtomicBool::new(false);
+    let legacy = args.flags & CLONE_INTO_CGROUP == 0;
     let modern = [&raw const args as usize, size_of::<CloneArgs>(), 0, 0];
-    let mut ret = share_raw(nr::CLONE3, modern, run, argument);
-    if ret == -(Errno::NOSYS.0 as isize) && args.flags & CLONE_INTO_CGROUP == 0 {
+    let mut ret = NOSYS;
+    if !legacy || !REFUSED.load(Ordering::Relaxed) {
+        ret = share_raw(nr::CLONE3, modern, run, argument);
+    }
+    if ret == NOSYS && legacy {
+        REFUSED.store(true, Ordering::Relaxed);
         let flags = args.flags | args.exit_signal;
         let top = args.stack + args.stack_size;
         let legacy = [flags, top, args.pidfd, args.child_tid].map(|a| a as usize);
@@ -81,10 +91,10 @@ pub(crate) fn share(
         -4095..=-1 => return Err(Errno(-ret as i32)),
         pid => pid as i32,
     };
-    let deadline = sys::now_ns().saturating_add(limit_ns);
+    meanwhile();
     let mut late = false;
     while busy.load(Ordering::Acquire) != 0 {
-        let left = deadline.saturating_sub(sys::now_ns());
+        let left = deadline_ns.saturating_sub(sys::now_ns());
         if left == 0 && !late {
             late = true;
             // It is our child and not yet reaped, so the pid is its own.

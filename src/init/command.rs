@@ -9,8 +9,8 @@ use crate::close::close_from;
 use crate::confined::attach;
 use crate::dir;
 use crate::exec::{self, Words};
-use crate::sys::{self, AT_FDCWD, Errno, Fd, Mapping, O_DIRECTORY, O_PATH, Result, nr, sys};
-use crate::user::{self, Identity};
+use crate::sys::{self, AT_FDCWD, Errno, Fd, Mapping, O_PATH, Result, nr, sys};
+use crate::user::{Identity, Users};
 use crate::wire::{self, Confine, Reader, Run};
 
 type Outcome<T> = core::result::Result<T, (u32, Errno)>;
@@ -20,25 +20,22 @@ type Outcome<T> = core::result::Result<T, (u32, Errno)>;
 pub(crate) struct Parts {
     stack: Mapping,
     words: Words,
-    users: Mapping,
+    users: Users,
     /// The caller's limit of descriptors; this process has a higher one.
     files: [u64; 2],
 }
 
 impl Parts {
     pub(crate) fn new(files: [u64; 2]) -> Result<Self> {
-        let [stack, users] = [Mapping::anonymous(128 << 10)?, Mapping::anonymous(128 << 10)?];
-        Ok(Self { stack, words: Words::default(), users, files })
+        Ok(Self { stack: Mapping::anonymous(128 << 10)?, words: Words::default(), users: Users::new()?, files })
     }
 }
-
-/// How long a command may take to its exec; only somebody inside can make it take that long.
-const START_NS: u64 = 10_000_000_000;
 
 /// A started command.
 pub(crate) struct Child {
     pub(crate) pid: i32,
-    pub(crate) pidfd: Fd,
+    /// If somebody is told of its start.
+    pub(crate) pidfd: Option<Fd>,
     /// Its time was up before it executed anything; it is dead.
     pub(crate) late: bool,
     /// Its terminal, to be sent to the host.
@@ -55,7 +52,7 @@ struct Launch<'a> {
     /// A cgroup to join, where it could not be born there.
     join: Option<i32>,
     words: &'a mut Words,
-    users: &'a mut [u8],
+    users: &'a mut Users,
     files: &'a [u64; 2],
     /// Whether the caller is behind the sandbox's program already, and so is the child.
     born_confined: bool,
@@ -70,8 +67,16 @@ pub(crate) struct Place {
     pub(crate) confined: bool,
 }
 
-/// Starts a command.
-pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], place: &Place, parts: &mut Parts) -> Outcome<Child> {
+/// Starts a command that may take until `start_by`; `meanwhile` as in [`share`].
+pub(crate) fn start(
+    run: &Run<'_>,
+    confine: &Confine<'_>,
+    fds: &[i32],
+    place: &Place,
+    parts: &mut Parts,
+    start_by: u64,
+    meanwhile: impl Fn(),
+) -> Outcome<Child> {
     let extra = run.fds.len() / 4 + usize::from(run.flags & wire::INTO_CGROUP != 0);
     if fds.len() != cgroup_at(run) + extra {
         return Err((wire::AT_MESSAGE, Errno::PROTO));
@@ -84,33 +89,31 @@ pub(crate) fn start(run: &Run<'_>, confine: &Confine<'_>, fds: &[i32], place: &P
     words.fill(run).map_err(|e| (wire::AT_EXEC, e))?;
     let mut pidfd = -1i32;
     let mut args = CloneArgs {
-        flags: CLONE_PIDFD,
-        pidfd: &raw mut pidfd as u64,
         exit_signal: u64::from(sys::SIGCHLD),
         ..CloneArgs::default()
     };
+    if run.flags & wire::UNTOLD == 0 {
+        args.flags |= CLONE_PIDFD;
+        args.pidfd = &raw mut pidfd as u64;
+    }
     if run.flags & wire::INTO_CGROUP != 0 {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = fds[cgroup_at(run)] as u64;
     }
     let slave = terminal.as_ref().map(|(_, slave)| slave);
-    let own = run.timeout_ms.saturating_mul(1_000_000);
-    let limit = if own == 0 { START_NS } else { own.min(START_NS) };
-    let users = users.bytes_mut();
     let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, users, files, born_confined: place.confined, failed: None };
-    let mut started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, limit);
+    let mut started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, start_by, &meanwhile);
     if matches!(started, Err(Errno::NOSYS)) && args.flags & CLONE_INTO_CGROUP != 0 {
         // clone3 is older than our floor, but an outer filter may hide it.
         args.flags &= !CLONE_INTO_CGROUP;
         launch.join = Some(fds[cgroup_at(run)]);
-        started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, limit);
+        started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, start_by, &meanwhile);
     }
     let child = started.map_err(|e| (wire::AT_CLONE, e))?;
-    let pidfd = Fd(pidfd);
+    let pidfd = (pidfd >= 0).then(|| Fd(pidfd));
     match launch.failed {
         // The child is dead already; the loop reaps it as an orphan.
         Some(failure) => Err(failure),
-        None if child.late && limit == START_NS => Err((wire::AT_START, Errno::TIMEDOUT)),
         None => Ok(Child { pid: child.pid, pidfd, late: child.late, master: terminal.map(|(master, _)| master) }),
     }
 }
@@ -151,10 +154,12 @@ impl Launch<'_> {
             // TIOCSCTTY
             sys!(nr::IOCTL, 0, 0x540e, 0).map_err(at(wire::AT_SESSION))?;
         }
-        let root = sys::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0).map_err(at(wire::AT_CWD))?;
-        enter_dir(&root, self.run.cwd).map_err(at(wire::AT_CWD))?;
-        let identity = user::find(root.0, self.run.user, self.users).map_err(at(wire::AT_USER))?;
-        drop(root);
+        // Where the init is.
+        let root = AT_FDCWD;
+        let identity = self.users.find(root, self.run.user).map_err(at(wire::AT_USER))?;
+        if self.run.cwd != c"/" {
+            enter_dir(root, self.run.cwd).map_err(at(wire::AT_CWD))?;
+        }
         if self.run.flags & wire::ADD_HOME != 0 {
             self.words.set_home(identity.home()).map_err(at(wire::AT_USER))?;
         }
@@ -167,15 +172,15 @@ impl Launch<'_> {
         set_rlimits(self.confine.rlimits).map_err(at(wire::AT_RLIMIT))?;
         if self.confine.no_new_privs == 0 {
             // Without it the filter needs a capability that goes next.
-            self.filter()?;
+            filter(self.confine, self.born_confined)?;
         }
-        self.become_user(&identity)?;
+        become_user(identity, self.confine, self.run.caps)?;
         if self.confine.no_new_privs == 1 {
             if !self.born_confined {
                 // PR_SET_NO_NEW_PRIVS, which the thread behind the program has, too.
                 sys::prctl(38, 1, 0).map_err(at(wire::AT_NO_NEW_PRIVS))?;
             }
-            self.filter()?;
+            filter(self.confine, self.born_confined)?;
         }
         let _ = sys!(nr::UMASK, 0o022);
         sys::block_signals(false);
@@ -195,15 +200,14 @@ impl Launch<'_> {
         for (n, high) in high.iter_mut().enumerate().take(3 + numbers.len()) {
             let from = match (n, self.terminal) {
                 (0..3, Some(slave)) => slave.0,
-                // The sandbox's own, which the init has as 0.
-                (0..3, None) if is_null(self.run, n) => 0,
+                // The sandbox's own, which the init has there.
+                (0..3, None) if is_null(self.run, n) => continue,
                 (0..3, None) => given.next().ok_or(Errno::BADF)?,
-                _ => self.fds[skip + n - 3],
+                _ => own_null(self.fds[skip + n - 3])?,
             };
-            let from = if from == 0 { from } else { own_null(from)? };
             *high = if from < above { sys::duplicate(from, above)?.keep() } else { from };
         }
-        for (n, fd) in high.iter().enumerate().take(3 + numbers.len()) {
+        for (n, fd) in high.iter().enumerate().filter(|(_, fd)| **fd >= 0) {
             let to = if n < 3 { n as i32 } else { wanted(n - 3) };
             sys!(nr::DUP2, *fd, to)?;
         }
@@ -215,47 +219,46 @@ impl Launch<'_> {
         }
         Ok(())
     }
-
-    /// Groups, ids, then capabilities: what is left is what was asked for, and nothing is inheritable.
-    fn become_user(&self, identity: &Identity) -> Outcome<()> {
-        let confine = self.confine;
-        if confine.single_id == 1 && (identity.uid, identity.gid) != (0, 0) {
-            return Err((wire::AT_SETUID, Errno::INVAL));
-        }
-        if confine.no_setgroups == 0 {
-            set_groups(identity.groups()).map_err(at(wire::AT_SETUID))?;
-        }
-        let (uid, gid) = (identity.uid, identity.gid);
-        sys!(nr::SETRESGID, gid, gid, gid).map_err(at(wire::AT_SETUID))?;
-        sys!(nr::SETRESUID, uid, uid, uid).map_err(at(wire::AT_SETUID))?;
-        // PR_SET_DUMPABLE: a change of ids sets it to fs.suid_dumpable, for the init too, whose memory this is.
-        sys::prctl(4, 0, 0).map_err(at(wire::AT_SETUID))?;
-        let caps = if uid == 0 { confine.caps & self.run.caps } else { 0 };
-        let inheritable = if cfg!(feature = "weak_caps_inheritable") { caps } else { 0 };
-        sys::capset(caps, inheritable).map_err(at(wire::AT_CAPS))
-    }
-
-    /// Attaches the sandbox's program, unless it was there at birth.
-    fn filter(&self) -> Outcome<()> {
-        match self.confine.seccomp {
-            [] => Ok(()),
-            _ if self.born_confined => Ok(()),
-            program => attach(program).map_err(at(wire::AT_SECCOMP)),
-        }
-    }
 }
 
 /// In the place of a `/dev/null` of the host's, which container root could give another mode or
 /// owner through its descriptor, the sandbox's own: the init has it as 0, opened before any command.
+/// For the standard streams, the host says which are.
 fn own_null(fd: i32) -> Result<i32> {
-    const NULL: u64 = 1 << 8 | 3;
     let stat = sys::fstatat(fd, c"")?;
-    Ok(if stat.is(sys::S_IFCHR) && stat.rdev == NULL { 0 } else { fd })
+    Ok(if stat.is(sys::S_IFCHR) && stat.rdev == wire::NULL { 0 } else { fd })
 }
 
 fn join(cgroup: i32) -> Result<()> {
     let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0)?;
     sys::write(procs.0, b"0")
+}
+
+/// Groups, ids, then capabilities: what is left is what was asked for, and nothing is inheritable.
+fn become_user(identity: &Identity, confine: &Confine<'_>, caps: u64) -> Outcome<()> {
+    if confine.single_id == 1 && (identity.uid, identity.gid) != (0, 0) {
+        return Err((wire::AT_SETUID, Errno::INVAL));
+    }
+    if confine.no_setgroups == 0 {
+        set_groups(identity.groups()).map_err(at(wire::AT_SETUID))?;
+    }
+    let (uid, gid) = (identity.uid, identity.gid);
+    sys!(nr::SETRESGID, gid, gid, gid).map_err(at(wire::AT_SETUID))?;
+    sys!(nr::SETRESUID, uid, uid, uid).map_err(at(wire::AT_SETUID))?;
+    // PR_SET_DUMPABLE: a change of ids sets it to fs.suid_dumpable, for the init too, whose memory this is.
+    sys::prctl(4, 0, 0).map_err(at(wire::AT_SETUID))?;
+    let caps = if uid == 0 { confine.caps & caps } else { 0 };
+    let inheritable = if cfg!(feature = "weak_caps_inheritable") { caps } else { 0 };
+    sys::capset(caps, inheritable).map_err(at(wire::AT_CAPS))
+}
+
+/// Attaches the sandbox's program, unless it was there at birth.
+fn filter(confine: &Confine<'_>, born_confined: bool) -> Outcome<()> {
+    match confine.seccomp {
+        [] => Ok(()),
+        _ if born_confined => Ok(()),
+        program => attach(program).map_err(at(wire::AT_SECCOMP)),
+    }
 }
 
 fn set_groups(groups: &[u32]) -> Result<()> {
@@ -266,8 +269,8 @@ fn set_groups(groups: &[u32]) -> Result<()> {
 }
 
 /// Changes into a directory of the root, making it if it is missing; links stay inside, magic ones are refused.
-fn enter_dir(root: &Fd, path: &CStr) -> Result<()> {
-    let dir = dir::ensure_dir(root.0, path, dir::ANY)?;
+fn enter_dir(root: i32, path: &CStr) -> Result<()> {
+    let dir = dir::ensure_dir(root, path, dir::ANY)?;
     sys!(nr::FCHDIR, dir.0).map(drop)
 }
 

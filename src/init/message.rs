@@ -91,6 +91,11 @@ impl Fds {
         Ok(fd)
     }
 
+    /// Forgets all but the first `len`, which are closed already.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Closes those that nobody has taken.
     pub(crate) fn clear(&mut self) {
         for fd in self.as_slice().iter().filter(|fd| **fd >= 0) {
@@ -164,6 +169,12 @@ fn descriptors(control: &[u64], len: usize) -> Fds {
 /// reason to stop, and one that waits for what cannot be sent sees the socket close.
 pub(crate) fn reply(socket: i32, reply: &Reply, fds: &[i32]) {
     let _ = tell(socket, reply, fds);
+}
+
+/// Writes a reply to where the host hears of a command: a socket, or a pipe. There is always room: it holds two.
+pub(crate) fn note(status: i32, reply: &Reply) {
+    // As in `reply`.
+    let _ = crate::sys::write(status, &reply.to_bytes());
 }
 
 /// The same, for whoever keeps the socket: a host would wait for what was not sent.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Process 1 of a sandbox: replays the start, then serves commands until it is told to end.
 
+use core::cell::Cell;
+
 use crate::clone::{Dead, reap};
 use crate::close::close_from;
 use crate::command::{self, Parts, Place};
 use crate::confined::Confined;
 use crate::files::Files;
-use crate::message::{BUFFER, Fds, Request, receive, reply, tell};
+use crate::message::{BUFFER, Fds, Request, note, receive, reply, tell};
 use crate::replay::Replay;
 use crate::sys::{self, Errno, Fd, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
 use crate::tree;
@@ -14,6 +16,9 @@ use crate::wire::{self, Field as _, Kill, Open, Reader, Reply, Run};
 
 /// Commands running at once in one sandbox.
 const ROWS: usize = 16384;
+
+/// How long a command may take to its exec; only somebody inside can make it take that long.
+const START_NS: u64 = 10_000_000_000;
 
 /// Descriptors that stay open, in this order from number 3 on.
 const CONTROL: i32 = 3;
@@ -253,7 +258,7 @@ impl<'a> Resident<'a> {
                     _ => self.first(|this| this.start(&run, fds)),
                 });
                 if let Err((place, errno)) = started {
-                    reply(status, &Reply::new(wire::FAILED, place, 0, errno.0), &[]);
+                    note(status, &Reply::new(wire::FAILED, place, 0, errno.0));
                 }
             }
             wire::KILL_REQUEST => {
@@ -270,7 +275,29 @@ impl<'a> Resident<'a> {
         let row = self.rows.rows().iter().position(|r| r.pid == 0).ok_or((wire::AT_CLONE, Errno::AGAIN))?;
         let started = sys::now_ns();
         let place = Place { devpts: DEVPTS, dev: DEV, confined: self.confined.is_some() };
-        let child = command::start(run, &self.open.confine, fds.as_slice(), &place, &mut self.parts)?;
+        let deadline = if run.timeout_ms == 0 { 0 } else { started.saturating_add(run.timeout_ms.saturating_mul(1_000_000)) };
+        let latest = started.saturating_add(START_NS);
+        let start_by = if deadline == 0 { latest } else { deadline.min(latest) };
+        let own = start_by - started;
+        let rest = self.until_deadline().map_or(own, |others| others.min(own));
+        let (given, closed) = (fds.as_slice(), Cell::new(false));
+        let meanwhile = || {
+            if run.flags & (wire::UNTOLD | wire::INTO_CGROUP) == wire::UNTOLD {
+                // The child has copies.
+                given[1..].iter().for_each(|fd| sys::close(*fd));
+                closed.set(true);
+                // Mostly until it is dead; what else it may be, the loop finds out.
+                let _ = sys::poll(&mut [CONTROL, SIGNALS].map(PollFd::input), Some(rest));
+            }
+        };
+        let child = command::start(run, &self.open.confine, given, &place, &mut self.parts, start_by, meanwhile);
+        if closed.get() {
+            fds.truncate(1);
+        }
+        let child = child?;
+        if child.late && start_by == latest {
+            return Err((wire::AT_START, Errno::TIMEDOUT));
+        }
         let take = |fds: &mut Fds, n| fds.take(n).map_err(|e| (wire::AT_MESSAGE, e));
         let status = take(fds, 0)?;
         let cgroup = match run.flags & wire::INTO_CGROUP {
@@ -279,17 +306,16 @@ impl<'a> Resident<'a> {
         };
         // Before the host is told: from then on, who closes its end of a pipe was the last to have it.
         fds.clear();
-        let deadline = if run.timeout_ms == 0 { 0 } else { started.saturating_add(run.timeout_ms.saturating_mul(1_000_000)) };
         let reason = if child.late { wire::BY_TIMEOUT } else { wire::BY_ITSELF };
         self.rows.rows()[row] =
             Row { pid: child.pid, status, id: run.id, started, deadline, reason, cgroup };
         self.live += 1;
         let mut message = Reply::new(wire::STARTED, 0, 0, 0);
         message.signal = child.pid as u32;
-        let told = match &child.master {
-            _ if run.flags & wire::UNTOLD != 0 => Ok(()),
-            Some(master) => tell(status, &message, &[child.pidfd.0, master.0]),
-            None => tell(status, &message, &[child.pidfd.0]),
+        let told = match (&child.pidfd, &child.master) {
+            (None, _) => Ok(()),
+            (Some(pidfd), Some(master)) => tell(status, &message, &[pidfd.0, master.0]),
+            (Some(pidfd), None) => tell(status, &message, &[pidfd.0]),
         };
         if told.is_err() {
             // Nobody could wait for it: it ends, and so does the host's wait for its start.
@@ -323,21 +349,14 @@ impl<'a> Resident<'a> {
 
     /// Time until the next command is due.
     fn until_deadline(&mut self) -> Option<u64> {
-        if self.live == 0 {
-            return None;
-        }
-        let now = sys::now_ns();
         let due = self.used().map(|r| r.deadline).filter(|d| *d != 0).min()?;
-        Some(due.saturating_sub(now))
+        Some(due.saturating_sub(sys::now_ns()))
     }
 
     fn expire(&mut self) {
-        if self.live == 0 {
-            return;
-        }
-        let now = sys::now_ns();
-        let due = |r: &Row| r.deadline != 0 && r.deadline <= now;
-        if self.used().any(|r| due(r)) {
+        if self.until_deadline() == Some(0) {
+            let now = sys::now_ns();
+            let due = |r: &Row| r.deadline != 0 && r.deadline <= now;
             self.first(|this| {
                 for row in this.used().filter(|r| due(r)) {
                     row.deadline = 0;
@@ -386,7 +405,7 @@ fn report(row: &Row, dead: &Dead) {
     exited.max_rss_kib = dead.usage.max_rss_kib();
     exited.blocks_in = dead.usage.blocks_in();
     exited.blocks_out = dead.usage.blocks_out();
-    reply(row.status, &exited, &[]);
+    note(row.status, &exited);
 }
 
 /// Kills a command with everything that it started.

@@ -222,9 +222,17 @@ impl Stat {
 
 /// fstatat(2); with an empty path, of `dir` itself.
 pub(crate) fn fstatat(dir: i32, path: &CStr) -> Result<Stat> {
+    stat_with(dir, path, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)
+}
+
+/// What a path leads to, through whatever links.
+pub(crate) fn stat(dir: i32, path: &CStr) -> Result<Stat> {
+    stat_with(dir, path, 0)
+}
+
+fn stat_with(dir: i32, path: &CStr, flags: u32) -> Result<Stat> {
     // SAFETY: all-zero bytes are a valid `Stat`, which holds only integers.
     let mut stat: Stat = unsafe { core::mem::zeroed() };
-    let flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
     sys!(nr::NEWFSTATAT, dir, path.as_ptr(), &raw mut stat, flags)?;
     Ok(stat)
 }
@@ -395,10 +403,22 @@ pub(crate) fn poll(fds: &mut [PollFd], timeout_ns: Option<u64>) -> Result<usize>
 
 /// CLOCK_BOOTTIME.
 pub(crate) fn now_ns() -> u64 {
-    let mut time = [0u64; 2];
-    // The clock is always there.
-    let _ = sys!(nr::CLOCK_GETTIME, 7, time.as_mut_ptr());
+    // CLOCK_BOOTTIME
+    let time = clock(7);
     time[0] * 1_000_000_000 + time[1]
+}
+
+/// Seconds of the clock that files are stamped with.
+pub(crate) fn realtime_s() -> u64 {
+    // CLOCK_REALTIME
+    clock(0)[0]
+}
+
+fn clock(id: u32) -> [u64; 2] {
+    let mut time = [0u64; 2];
+    // These clocks are always there.
+    let _ = sys!(nr::CLOCK_GETTIME, id, time.as_mut_ptr());
+    time
 }
 
 pub(crate) fn sleep_us(us: u64) {

@@ -5,25 +5,81 @@
 //! files of bounded size, resolved inside the root.
 
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::dir;
 use crate::passwd::{self, Refused};
-use crate::sys::{self, Errno, Fd, Mapping, O_NONBLOCK, O_RDONLY, Result, S_IFREG};
+use crate::sys::{self, Errno, Fd, Mapping, O_NONBLOCK, O_RDONLY, Result, S_IFREG, Stat, Table, Zeroable};
 
 pub(crate) use crate::passwd::Identity;
 
 /// Largest file that is read, as other engines do.
 const LARGEST: usize = 10 << 20;
 
-/// Looks `USER[:GROUP]` up in the files below `root`; empty is 0:0. `room` is memory to read into.
-pub(crate) fn find(root: i32, text: &CStr, room: &mut [u8]) -> Result<Identity> {
-    let (first, second) = room.split_at_mut(room.len() / 2);
-    let (passwd, group) = (file(root, c"etc/passwd", first)?, file(root, c"etc/group", second)?);
-    passwd::identify(text.to_bytes(), passwd.bytes(), group.bytes()).map_err(|refused| match refused {
-        Refused::Unknown => Errno::NOENT,
-        Refused::Malformed => Errno::INVAL,
-        Refused::TooManyGroups => Errno::TOOBIG,
-    })
+const FILES: [&CStr; 2] = [c"etc/passwd", c"etc/group"];
+
+/// Whoever was looked up last, as long as the files are what they were.
+pub(crate) struct Users {
+    /// Memory to read into.
+    room: Mapping,
+    /// One row.
+    known: Table<Known>,
+}
+
+struct Known {
+    /// Whether the rest is whole. A child that is killed while it writes, in memory that is the init's, too, leaves it
+    /// at 0: it goes there before the system calls that read the files, and back when all else is written.
+    full: AtomicU32,
+    name: [u8; 64],
+    name_len: usize,
+    files: [Stamp; 2],
+    identity: Identity,
+}
+
+// SAFETY: integers only.
+unsafe impl Zeroable for Known {}
+
+/// A file and its state: device, inode, size, and the times of its last change and its last change of status; zero for
+/// one that is missing.
+type Stamp = [u64; 7];
+
+impl Users {
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self { room: Mapping::anonymous(128 << 10)?, known: Table::new(1)? })
+    }
+
+    /// Looks `USER[:GROUP]` up in the files below `root`; empty is 0:0.
+    pub(crate) fn find(&mut self, root: i32, text: &CStr) -> Result<&Identity> {
+        let [known] = self.known.rows() else { return Err(Errno::INVAL) };
+        let text = text.to_bytes();
+        // A walk that is not kept inside is no danger: it decides nothing but whether these are the files of last time.
+        let same = || FILES.iter().zip(&known.files).all(|(path, was)| sys::stat(root, path).map_or([0; 7], stamp) == *was);
+        if known.full.load(Ordering::Acquire) == 1 && known.name.get(..known.name_len) == Some(text) && same() {
+            return Ok(&known.identity);
+        }
+        known.full.store(0, Ordering::Release);
+        let (first, second) = self.room.bytes_mut().split_at_mut(64 << 10);
+        let [passwd, group] = [file(root, FILES[0], first)?, file(root, FILES[1], second)?];
+        known.identity = passwd::identify(text, passwd.0.bytes(), group.0.bytes()).map_err(|refused| match refused {
+            Refused::Unknown => Errno::NOENT,
+            Refused::Malformed => Errno::INVAL,
+            Refused::TooManyGroups => Errno::TOOBIG,
+        })?;
+        known.files = [passwd.1, group.1];
+        // The times are no finer than a tick: a file that has just changed may do so once more and look the same.
+        let settled = sys::realtime_s().saturating_sub(2);
+        if text.len() <= known.name.len() && known.files.iter().all(|stamp| stamp[5] < settled) {
+            known.name[..text.len()].copy_from_slice(text);
+            known.name_len = text.len();
+            known.full.store(1, Ordering::Release);
+        }
+        Ok(&known.identity)
+    }
+}
+
+fn stamp(stat: Stat) -> Stamp {
+    let [_, _, mtime, mtime_ns, ctime, ctime_ns] = stat.times.map(|n| n as u64);
+    [stat.dev, stat.ino, stat.size as u64, mtime, mtime_ns, ctime, ctime_ns]
 }
 
 /// A file's bytes: in the memory that was given, or in more if they do not fit.
@@ -41,10 +97,10 @@ impl Text<'_> {
     }
 }
 
-/// Reads a file; a missing one is an empty one.
-fn file<'a>(root: i32, path: &CStr, room: &'a mut [u8]) -> Result<Text<'a>> {
+/// Reads a file, and what state it was in before; a missing one is an empty one.
+fn file<'a>(root: i32, path: &CStr, room: &'a mut [u8]) -> Result<(Text<'a>, Stamp)> {
     let file = match dir::open(root, path, O_RDONLY | O_NONBLOCK | sys::O_NOCTTY, dir::ANY) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Text::Given(&[])),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok((Text::Given(&[]), [0; 7])),
         other => other?,
     };
     let stat = sys::fstatat(file.0, c"")?;
@@ -57,11 +113,11 @@ fn file<'a>(root: i32, path: &CStr, room: &'a mut [u8]) -> Result<Text<'a>> {
     }
     if size <= room.len() {
         let len = fill(&file, &mut room[..size])?;
-        return Ok(Text::Given(&room[..len]));
+        return Ok((Text::Given(&room[..len]), stamp(stat)));
     }
     let mut memory = Mapping::anonymous(size)?;
     let len = fill(&file, memory.bytes_mut())?;
-    Ok(Text::Own(memory, len))
+    Ok((Text::Own(memory, len), stamp(stat)))
 }
 
 /// Read, not mapped: a file that shrinks under a mapping kills its reader.

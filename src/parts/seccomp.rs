@@ -103,12 +103,18 @@ const OF_INIT: [&str; 34] = [
 
 fn starts_commands(policy: &Policy) -> bool {
     let numbers: HashMap<_, _> = table::calls().collect();
-    let flags = libc::CLONE_VM | libc::CLONE_PIDFD | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD;
-    let clone = [flags as u64, 0, 0, 0, 0, 0];
+    let flags = libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID | libc::SIGCHLD;
+    let clone = |more| {
+        policy.allows(
+            numbers["clone"],
+            Some(&[(flags | more) as u64, 0, 0, 0, 0, 0]),
+        )
+    };
     OF_INIT
         .iter()
         .all(|name| policy.allows(numbers[name], None))
-        && policy.allows(numbers["clone"], Some(&clone))
+        && clone(0)
+        && clone(libc::CLONE_PIDFD)
 }
 
 /// The filters compiled last, so that starts in a row compile once.

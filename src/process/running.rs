@@ -12,7 +12,7 @@ use super::{Reason, Status, Usage};
 use crate::error::{Error, Kind, Result};
 use crate::live::{Live, gone};
 use crate::parts::cgroup::ChildCgroup;
-use crate::spawner::{checked, receive_now};
+use crate::spawner::{checked, read_now, receive_now};
 use crate::wire::{self, Reply};
 
 /// What is known of a command at the host.
@@ -20,6 +20,7 @@ use crate::wire::{self, Reply};
 pub(crate) struct Running {
     pub(crate) id: u64,
     pub(crate) live: Arc<Live>,
+    /// A socket, or a pipe if nobody is told of its start.
     pub(crate) status: OwnedFd,
     /// Bytes of output that are captured at most.
     pub(crate) limit: u64,
@@ -56,10 +57,14 @@ impl Running {
             return Ok(*done);
         }
         self.live.own()?;
-        *done = match receive_now(self.status_fd(), wait) {
+        let said = match self.attempt {
+            None => receive_now(self.status_fd(), wait).map(|(reply, _)| reply),
+            Some(_) => read_now(self.status_fd(), wait),
+        };
+        *done = match said {
             Err(Errno::EAGAIN | Errno::EINTR) => None,
-            Err(e) => return Err(Error::os("wait for command", "recvmsg", e)),
-            Ok((reply, _)) => self.heard(reply)?,
+            Err(e) => return Err(Error::os("wait for command", "status", e)),
+            Ok(reply) => self.heard(reply)?,
         };
         if done.is_some() {
             self.retire_cgroup();

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::pipe2;
 
 use crate::command::{Command, Size, Stdin, Stdout, c_string};
@@ -218,9 +219,14 @@ fn ask(
     Ok((running, pipes))
 }
 
-/// Sends a command; the socket that it is told of by.
+/// Sends a command; where it is told of.
 fn send(live: &Live, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<OwnedFd> {
-    let (ours, theirs) = socket::pair().map_err(|e| Error::os("start command", "socketpair", e))?;
+    let (ours, theirs) = if run.flags & wire::UNTOLD == 0 {
+        socket::pair().map_err(|e| Error::os("start command", "socketpair", e))?
+    } else {
+        // Half the price, where nothing but bytes comes back.
+        pipe()?
+    };
     let mut all: Vec<BorrowedFd<'_>> = vec![theirs.as_fd()];
     all.extend(fds);
     request(live.control(), RUN_REQUEST, run, &all).map_err(|error| match error.kind() {
@@ -322,12 +328,11 @@ type Ends = (Option<OwnedFd>, Option<OwnedFd>);
 fn input(stdin: Stdin) -> Result<Ends> {
     match stdin {
         Stdin::Null => Ok((None, None)),
-        Stdin::Inherit => Ok((Some(own(0)?), None)),
-        Stdin::Fd(fd) => Ok((Some(fd), None)),
+        Stdin::Inherit => Ok((not_null(own(0)?)?, None)),
+        Stdin::Fd(fd) => Ok((not_null(fd)?, None)),
         Stdin::Bytes(bytes) => Ok((Some(memory(&bytes)?), None)),
         Stdin::Piped => {
-            let (read, write) =
-                pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::os("start command", "pipe", e))?;
+            let (read, write) = pipe()?;
             Ok((Some(read), Some(write)))
         }
     }
@@ -336,15 +341,26 @@ fn input(stdin: Stdin) -> Result<Ends> {
 fn output(stdout: Stdout, number: i32) -> Result<Ends> {
     match stdout {
         Stdout::Null => Ok((None, None)),
-        Stdout::Inherit => Ok((Some(own(number)?), None)),
-        Stdout::Fd(fd) => Ok((Some(fd), None)),
+        Stdout::Inherit => Ok((not_null(own(number)?)?, None)),
+        Stdout::Fd(fd) => Ok((not_null(fd)?, None)),
         Stdout::Merged => unreachable!("it is no place of its own: `Command::validate`"),
         Stdout::Piped => {
-            let (read, write) =
-                pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::os("start command", "pipe", e))?;
+            let (read, write) = pipe()?;
             Ok((Some(write), Some(read)))
         }
     }
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::os("start command", "pipe", e))
+}
+
+/// What is sent of it: nothing of the host's `/dev/null`, which container root could give another mode or owner
+/// through its descriptor. The sandbox has its own.
+fn not_null(fd: OwnedFd) -> Result<Option<OwnedFd>> {
+    let stat = fstat(&fd).map_err(|e| Error::os("start command", "fstat", e))?;
+    let device = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR;
+    Ok((!device || stat.st_rdev != wire::NULL).then_some(fd))
 }
 
 /// Bytes as a file at its beginning: no pipe that somebody would have to fill, no SIGPIPE in the host.

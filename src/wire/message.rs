@@ -179,11 +179,13 @@ record! {
 pub(crate) const TTY: u32 = 1;
 /// [`Run`]: the environment has no `HOME`; add the one of the user.
 pub(crate) const ADD_HOME: u32 = 2;
+/// The device number of `/dev/null`, null(4).
+pub(crate) const NULL: u64 = 1 << 8 | 3;
 /// [`Run`], shifted by a standard stream's number: that is `/dev/null`, and no file descriptor comes for it.
 pub(crate) const NULL_STREAM: u32 = 16;
 /// [`Run`]: the first extra file descriptor is a cgroup v2 directory to be born in.
 pub(crate) const INTO_CGROUP: u32 = 4;
-/// [`Run`]: nobody waits for the word of its start.
+/// [`Run`]: nobody waits for the word of its start, and that of its end goes into a pipe.
 pub(crate) const UNTOLD: u32 = 8;
 
 record! {

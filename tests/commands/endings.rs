@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tare::{Command, Process, Reason, Sandbox, Status};
+use tare::{Command, Process, Reason, Sandbox, Status, Stdout};
 use tare_oracle::need;
 
 use crate::harness::{Ground, line, run, sh, text};
@@ -124,6 +124,22 @@ fn timeout_keeps_output_and_ends_the_whole_tree() {
     await_count(&sandbox, "sleep 555", 0);
     // What an earlier command left behind is none of its business.
     assert_eq!(count(&sandbox, "sleep 777"), 1);
+}
+
+#[test]
+fn timeout_of_a_command_alone_comes_in_time() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    for capture in [false, true] {
+        let mut alone = Command::from_argv(["sleep", "60"]).timeout(Duration::from_millis(300));
+        if !capture {
+            alone = alone.stdout(Stdout::Null).stderr(Stdout::Null);
+        }
+        let output = run(&sandbox, alone);
+        assert_eq!(output.status.reason, Reason::Timeout);
+        let took = Duration::from_nanos(output.status.usage.wall_ns);
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
 }
 
 #[test]
