@@ -7,6 +7,7 @@ import codecs
 import io
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from subprocess import DEVNULL, PIPE
 from typing import IO, TYPE_CHECKING, Any, AnyStr, Protocol, Union
@@ -79,6 +80,11 @@ class Text:
         # A wrong name is to be found before anything runs.
         codecs.lookup(self.encoding)
 
+    @classmethod
+    def of(cls, text: bool | None, encoding: str | None, errors: str | None) -> Text:
+        """The same, without the price of another one where nothing was asked for."""
+        return cls(text, encoding, errors) if text or encoding or errors else BYTES
+
     def read(self, data: bytes | None) -> Any:
         """Output, with newlines as in text files."""
         if data is None or not self.on:
@@ -104,13 +110,25 @@ class Text:
         )
 
 
+BYTES = Text(None, None, None)
+"""Nothing becomes text."""
+
+
+# What `os.fsencode` does to a string.
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+
+
 def _argv(args: Args | None, shell: bool) -> list[bytes] | None:
     if args is None:
         if shell:
             raise ValueError("shell=True needs a command")
         return None
-    words = [args] if isinstance(args, (str, bytes, os.PathLike)) else list(args)
-    argv = [os.fsencode(word) for word in words]
+    # Most are lists of strings, and those are asked for first.
+    one = type(args) is not list and isinstance(args, (str, bytes, os.PathLike))
+    words: Any = [args] if one else args
+    argv = [
+        word.encode(_ENCODING, _ERRORS) if type(word) is str else os.fsencode(word) for word in words
+    ]
     return [b"/bin/sh", b"-c", *argv] if shell else argv
 
 
@@ -149,14 +167,14 @@ class Call:
             raise ValueError("stdin and input may not both be used")
         return {
             "argv": _argv(self.args, shell),
-            "env": [(os.fsencode(name), os.fsencode(value)) for name, value in (env or {}).items()],
+            "env": [(os.fsencode(name), os.fsencode(value)) for name, value in env.items()] if env else (),
             "cwd": None if cwd is None else os.fsencode(cwd),
             "user": None if user is None else str(user),
             "input": self.text.write(input),
             "stdin": _number(stdin),
             "stdout": _number(stdout),
             "stderr": _number(stderr),
-            "fds": [(fd, fd) for fd in pass_fds],
+            "fds": [(fd, fd) for fd in pass_fds] if pass_fds else (),
             "timeout": timeout,
             "tty": tty,
             "output_limit": output_limit,
@@ -165,10 +183,11 @@ class Call:
     def completed(self, ended: Ended, out: bytes, err: bytes) -> CompletedProcess[Any]:
         """The finished command, or what is raised for it."""
         returncode, reason, core_dumped, usage = ended
-        stdout = out if self.words["stdout"] == PIPE or self.words["tty"] else None
-        stderr = err if self.words["stderr"] == PIPE else None
+        words = self.words
+        stdout = out if words["stdout"] == PIPE or words["tty"] else None
+        stderr = err if words["stderr"] == PIPE else None
         if reason == "timeout":
-            expired = TimeoutExpired(self.args, self.words["timeout"], stdout, stderr)
+            expired = TimeoutExpired(self.args, words["timeout"], stdout, stderr)
             expired.usage = Usage(*usage)
             raise expired
         done: CompletedProcess[Any] = CompletedProcess(

@@ -121,7 +121,7 @@ class Files:
 
         One of more than `limit` bytes (default: 64 MiB) is an OSError, EFBIG.
         """
-        how = Text(text, encoding, errors)
+        how = Text.of(text, encoding, errors)
         return how.read(self._files.read(os.fsencode(path), limit))
 
     def write_file(

@@ -132,7 +132,7 @@ class Sandbox(Files):
         did not succeed; `FileNotFoundError` if the program is not there, `PermissionError` if it is not
         executable.
         """
-        call = Call(args, Text(text, encoding, errors), {"stdout": PIPE, "stderr": PIPE, **options})
+        call = Call(args, Text.of(text, encoding, errors), {"stdout": PIPE, "stderr": PIPE, **options})
         ended, stdout, stderr = self._core.run(call.words)
         if self._seen is not None:
             self._seen(call, ended, stdout, stderr)
@@ -179,7 +179,7 @@ class Sandbox(Files):
         reason is `timeout`.
         """
         bufsize = options.pop("bufsize", -1)
-        call = Call(args, Text(text, encoding, errors), options)
+        call = Call(args, Text.of(text, encoding, errors), options)
         process: Popen[Any] = Popen(self, call, bufsize)
         if self._seen is not None:
             self._seen(call, None, b"", b"")

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from . import _pool, _sandbox
-from ._call import Args, Call, CompletedProcess, Text
+from ._call import BYTES, Args, Call, CompletedProcess, Text
 from ._errors import Error, Usage
 from ._files import Files
 from ._pipes import ReadPipe, captured, readable, writer
@@ -271,7 +271,7 @@ class Sandbox(Files):
 
         When this is cancelled, the command is killed with everything that it started.
         """
-        call = Call(args, Text(text, encoding, errors), {"stdout": PIPE, "stderr": PIPE, **options})
+        call = Call(args, Text.of(text, encoding, errors), {"stdout": PIPE, "stderr": PIPE, **options})
         process, capture = self._open._core.start(call.words)
         return call.completed(*await captured(process, capture))
 
@@ -280,7 +280,7 @@ class Sandbox(Files):
 
         With `tty` its `stdin` and `stdout` are the terminal.
         """
-        call = Call(args, Text(None, None, None), options)
+        call = Call(args, BYTES, options)
         core, stdin, stdout, stderr, terminal = self._open._core.spawn(call.words)
         if terminal is not None:
             stdin, stdout = terminal, os.dup(terminal)
