@@ -126,9 +126,7 @@ def _argv(args: Args | None, shell: bool) -> list[bytes] | None:
     # Most are lists of strings, and those are asked for first.
     one = type(args) is not list and isinstance(args, (str, bytes, os.PathLike))
     words: Any = [args] if one else args
-    argv = [
-        word.encode(_ENCODING, _ERRORS) if type(word) is str else os.fsencode(word) for word in words
-    ]
+    argv = [word.encode(_ENCODING, _ERRORS) if type(word) is str else os.fsencode(word) for word in words]
     return [b"/bin/sh", b"-c", *argv] if shell else argv
 
 
