@@ -18,7 +18,7 @@ use crate::supervisor::{CANARY, MARK};
 pub(crate) mod say {
     /// May a round begin? The answer is one of [`super::hear`].
     pub(crate) const NEXT: u64 = 1;
-    /// The library has done what it was to do.
+    /// The library has done what it was to do. The answer is the number of the call that was hit.
     pub(crate) const DONE: u64 = 2;
     /// Everything is dropped and swept. If it is not, the answer is 1, and the host sweeps again.
     pub(crate) const SWEPT: u64 = 3;
@@ -32,6 +32,8 @@ pub(crate) mod hear {
     pub(crate) const KILLED: i64 = END + 1;
     /// Nothing happens in this round.
     pub(crate) const NOTHING: i64 = 0;
+    /// After a round, for the number of the call that was hit: the helper would have spoken by it.
+    pub(crate) const SPEECH: i64 = END + 2;
 }
 
 /// What a command sees of its sandbox: all that a skipped step would change.
@@ -175,9 +177,6 @@ fn without_names(text: &str) -> String {
     plain.collect()
 }
 
-/// Calls whose failure nobody can be told of by the helper, which says everything by them.
-const SPEECHLESS: [i64; 2] = [libc::SYS_sendmsg, libc::SYS_recvmsg];
-
 /// A fault is an error that says what failed and why, or makes no difference at all.
 fn check(
     fault: i64,
@@ -201,14 +200,12 @@ fn check(
         }
         (hear::KILLED, Err(error)) if error.kind() == Kind::Broken => Ok(()),
         // A status that cannot be told is that of a sandbox which is gone.
-        (_, Ok(seen)) if SPEECHLESS.contains(&hit) && seen.contains("Killed None Some(9)") => {
-            Ok(())
-        }
+        (_, Ok(seen)) if hit == hear::SPEECH && seen.contains("Killed None Some(9)") => Ok(()),
         (_, Ok(seen)) => same(sound, seen),
         (hear::NOTHING | hear::KILLED, Err(error)) => Err(error.to_string()),
         (errno, Err(error)) => {
             let told = error.errno() == Some(errno as i32) && !error.subject().is_empty();
-            let broken = SPEECHLESS.contains(&hit) && error.kind() == Kind::Broken;
+            let broken = hit == hear::SPEECH && error.kind() == Kind::Broken;
             let line = !error.to_string().contains('\n') && !error.step().is_empty();
             if line && (told || broken) {
                 Ok(())

@@ -108,8 +108,11 @@ impl<'a> Rounds<'a> {
         self.supervised.answer(&self.next.get(), code);
         let done = self.expect(say::DONE, fault);
         let hit = self.supervised.disarm();
-        let number = hit.as_ref().map_or(0, |hit| hit.number);
-        self.supervised.answer(&done, number);
+        let answer = hit.as_ref().map_or(0, |hit| match hit.speech {
+            true => hear::SPEECH,
+            false => hit.number,
+        });
+        self.supervised.answer(&done, answer);
         let began = Instant::now();
         loop {
             let swept = self.expect(say::SWEPT, fault);

@@ -72,6 +72,8 @@ pub(crate) enum Fault {
 #[derive(Debug, Clone)]
 pub(crate) struct Hit {
     pub(crate) number: i64,
+    /// Whether the helper talks by it to the host: of the failure of such a call nobody can be told.
+    pub(crate) speech: bool,
     pub(crate) comm: String,
     /// Whether its memory held the host's secret, which a core or a reader would have got.
     pub(crate) canary: bool,
@@ -193,8 +195,18 @@ impl State {
         }
         let fault = *fault;
         self.armed = None;
+        let into = fs::read_link(format!("/proc/{}/fd/{}", call.pid, call.arguments[0]));
+        let speech = match call.number {
+            libc::SYS_sendmsg | libc::SYS_recvmsg => true,
+            libc::SYS_write => into.is_ok_and(|path| {
+                let path = path.to_string_lossy();
+                path.starts_with("pipe:") || path.starts_with("socket:")
+            }),
+            _ => false,
+        };
         self.hit = Some(Hit {
             number: call.number,
+            speech,
             comm: comm.to_owned(),
             // Until it executes the helper, it is a part of the host.
             canary: !is_of_host(host, comm) && holds(call.pid, CANARY.as_bytes()),
