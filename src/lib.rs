@@ -31,6 +31,8 @@
 
 mod capture;
 mod command;
+#[cfg(test)]
+mod counted;
 mod doctor;
 pub mod error;
 pub mod files;

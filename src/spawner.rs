@@ -37,6 +37,18 @@ pub(crate) struct Spawner {
 }
 
 impl Spawner {
+    /// One that nobody answers for.
+    #[cfg(test)]
+    pub(crate) fn absent() -> Self {
+        Self {
+            socket: socket::pair().unwrap().0,
+            owner: std::process::id(),
+            pid: 0,
+            pidfd: None,
+            ids: Ids::Host,
+        }
+    }
+
     /// Starts the helper. The host is not forked: the platform's own spawn call executes a sealed copy.
     ///
     /// # Errors

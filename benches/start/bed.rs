@@ -5,7 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tare::{Command, Sandbox, Spec, Store};
+use tare::{Command, Sandbox, Spec, Stdout, Store};
 
 use super::floor;
 
@@ -50,6 +50,8 @@ impl Bed {
 
 /// Runs the program in an open sandbox, to its status.
 pub(crate) fn run(sandbox: &Sandbox) {
-    let process = sandbox.spawn(Command::new("/exit")).unwrap();
-    assert!(process.wait().unwrap().success());
+    let exit = Command::new("/exit")
+        .stdout(Stdout::Null)
+        .stderr(Stdout::Null);
+    assert!(sandbox.run(exit).unwrap().status.success());
 }

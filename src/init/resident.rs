@@ -199,8 +199,7 @@ impl<'a> Resident<'a> {
         loop {
             let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else { sys::exit(70) };
             let mut fds = [CONTROL, SIGNALS].map(PollFd::input);
-            // An interrupted wait is repeated.
-            let _ = sys::poll(&mut fds, self.until_deadline());
+            sys::await_input(&mut fds, self.until_deadline());
             let [control, signals] = fds.map(|f| f.revents != 0);
             if signals {
                 self.reap();

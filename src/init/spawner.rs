@@ -94,8 +94,7 @@ impl Spawner {
         let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else { sys::exit(70) };
         loop {
             let mut fds = [self.socket, self.host, self.signals.0].map(PollFd::input);
-            // An interrupted wait is repeated.
-            let _ = sys::poll(&mut fds, None);
+            sys::await_input(&mut fds, None);
             let [socket, host, signals] = fds.map(|f| f.revents != 0);
             if signals {
                 self.bury();

@@ -394,6 +394,15 @@ impl PollFd {
     }
 }
 
+/// Waits for input, for as long as it takes; who sees none may have been interrupted. Where an outer filter refuses to
+/// wait there is nothing that this process could do but spin, so it ends.
+pub(crate) fn await_input(fds: &mut [PollFd], timeout_ns: Option<u64>) {
+    match poll(fds, timeout_ns) {
+        Err(errno) if errno != Errno::INTR && !errno.is_of_machine() => exit(errno.0),
+        _ => {}
+    }
+}
+
 /// ppoll(2); `None` waits for ever.
 pub(crate) fn poll(fds: &mut [PollFd], timeout_ns: Option<u64>) -> Result<usize> {
     let spec = timeout_ns.map(|ns| [ns / 1_000_000_000, ns % 1_000_000_000]);

@@ -13,7 +13,7 @@ use tare::image::layer;
 use tare::{Command as Inside, Sandbox, Spec, Store};
 
 use crate::place::Place;
-use crate::slopes;
+use crate::{floors, slopes};
 
 /// How many sandboxes a trace has, after those that warm up.
 pub(crate) const ROUNDS: usize = 8;
@@ -66,6 +66,7 @@ fn host_in_a_role() {
         "rounds" => rounds(place),
         "unpack" => unpack(place),
         "mounts" => slopes::mounts(place),
+        "floors" => floors::measure(place),
         other => panic!("{other}"),
     }
 }

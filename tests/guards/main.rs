@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Guards against losing speed silently, none of which reads a clock in absolute terms: counts beside
-//! `tests/data/guards.golden`, and slopes as ratios within one process.
+//! `tests/data/guards.golden`, slopes as ratios within one process, and loose gates to floors.
 //!
 //! `TARE_GOLDEN=write cargo test -p libtare --test guards` records the counts anew.
 #![allow(
@@ -16,11 +16,18 @@ mod layout;
 #[path = "../crashes/place.rs"]
 mod place;
 
+#[path = "../../benches/start/bed.rs"]
+mod bed;
+#[path = "../../benches/start/floor.rs"]
+mod floor;
+
 mod allocations;
 mod calls;
+mod floors;
 mod forbidden;
 mod golden;
 mod host;
+mod ratio;
 mod slopes;
 mod switches;
 mod trace;

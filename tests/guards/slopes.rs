@@ -24,6 +24,7 @@ use crate::harness::settle::helper_of;
 use crate::host::{self, succeed};
 use crate::layout::{Codec, Layout, tar_of};
 use crate::place::Place;
+use crate::ratio;
 
 /// How much more the second side may take.
 const BOUND: f64 = 1.25;
@@ -34,9 +35,7 @@ const LAYERS_ARE_HELD: bool = false;
 /// Until then: what keeps it from getting worse.
 const BOUND_LAYERS_UNTIL_THEN: f64 = 4.5;
 
-const BLOCKS: usize = 8;
 const STARTS: usize = 6;
-const TRIES: usize = 8;
 
 /// A store and what is started from it.
 struct Side<'a> {
@@ -47,47 +46,23 @@ struct Side<'a> {
 impl Side<'_> {
     /// The median of a block's starts, each with a command.
     fn block(&self) -> f64 {
-        let mut took: Vec<f64> = (0..STARTS)
-            .map(|_| {
-                let began = Instant::now();
-                let sandbox = Sandbox::open(self.store, self.spec).unwrap();
-                succeed(&sandbox);
-                let took = began.elapsed().as_secs_f64();
-                // What ends late would be in the way of the next one.
-                sandbox.close().unwrap();
-                took
-            })
-            .collect();
-        took.sort_by(f64::total_cmp);
-        took[STARTS / 2]
+        ratio::block(STARTS, || {
+            let began = Instant::now();
+            let sandbox = Sandbox::open(self.store, self.spec).unwrap();
+            succeed(&sandbox);
+            let took = began.elapsed();
+            // What ends late would be in the way of the next one.
+            sandbox.close().unwrap();
+            took
+        })
     }
 }
 
-/// The ratio of the best blocks, of `TRIES` the first that holds; `grow` makes the second side and undoes
-/// it when what it answers is dropped.
+/// [`ratio::hold`] of two sides.
 #[track_caller]
 fn hold<G>(what: &str, bound: f64, [one, other]: [Side<'_>; 2], grow: impl Fn() -> G) {
-    let mut ratios = Vec::new();
-    for _ in 0..TRIES {
-        let (mut small, mut large) = (f64::MAX, f64::MAX);
-        for _ in 0..BLOCKS {
-            small = small.min(one.block());
-            let grown = grow();
-            large = large.min(other.block());
-            drop(grown);
-        }
-        let ratio = large / small;
-        println!(
-            "slope {what}: {ratio:.2} ({:.0} us to {:.0} us), at most {bound}",
-            small * 1e6,
-            large * 1e6
-        );
-        if ratio <= bound {
-            return;
-        }
-        ratios.push(ratio);
-    }
-    panic!("{what}: {ratios:.2?} times as long, at most {bound}");
+    let blocks: [&dyn Fn() -> f64; 2] = [&|| one.block(), &|| other.block()];
+    ratio::hold(&format!("slope {what}"), bound, blocks, grow);
 }
 
 /// The same sandbox on both sides; the host changes.

@@ -4,54 +4,27 @@
 //! Each work is done so many times and twice as many: the difference is without what starts and ends a process.
 //! The build is that of the tests, unoptimized: a count is worth comparing with itself only, and needs no
 //! second build. A start itself is not counted: valgrind 3.19 answers pidfd_open(2) with ENOSYS.
-//! `TARE_GOLDEN=write cargo test -p libtare --test instructions` records them anew.
+//! `TARE_GOLDEN=write cargo test -p libtare --lib instructions` records them anew.
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::print_stdout,
-    reason = "figures for whoever asks with --nocapture"
-)]
 
-#[path = "../harness/mod.rs"]
-mod harness;
+mod works;
 
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::Ground;
-use tare::Spec;
 use tare_oracle::need;
 
 /// How much more, in percent, is taken for chance: hash tables are seeded anew in each process.
 const BAND: u64 = 2;
 
-/// A work and how many times it is done.
-const WORKS: [(&str, u64); 1] = [("spec", 100)];
-
 const HEAD: &str =
-    "# Instructions each: TARE_GOLDEN=write cargo test -p libtare --test instructions\n";
-
-const SPEC: &str = r#"{"hostname": "counted", "env": {"CI": "1"}, "mounts": ["tmpfs:/tmp"],
-    "limits": {"memory": "256m", "pids": 64}, "security": {"cap_drop": ["NET_RAW"]}}"#;
+    "# Instructions each: TARE_GOLDEN=write cargo test -p libtare --lib instructions\n";
 
 fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/instructions.golden")
-}
-
-#[test]
-#[ignore = "a part of another test"]
-fn host_does_its_work() {
-    let Ok(role) = env::var("TARE_TEST_ROLE") else {
-        return;
-    };
-    let times: u64 = env::var("TARE_TEST_TIMES").unwrap().parse().unwrap();
-    match role.as_str() {
-        "spec" => (0..times).for_each(|_| drop(black_box(Spec::from_json(SPEC).unwrap()))),
-        other => panic!("{other}"),
-    }
 }
 
 /// What cachegrind counts in this binary doing that; what it starts is not counted.
@@ -62,7 +35,7 @@ fn counted(place: &Path, work: &str, times: u64) -> u64 {
         .arg(format!("--cachegrind-out-file={}", out.display()))
         .arg(env::current_exe().unwrap())
         .args(["--exact", "--ignored", "--test-threads=1"])
-        .arg("host_does_its_work")
+        .arg("counted::works::work_is_done")
         .env("TARE_TEST_ROLE", work)
         .env("TARE_TEST_TIMES", times.to_string())
         .output()
@@ -104,11 +77,10 @@ fn judge(work: &str, is: u64, was: Option<&u64>) -> Result<Option<String>, Strin
 #[test]
 fn instructions_of_the_host_do_not_rise() {
     need!(root, program("valgrind"));
-    let ground = Ground::new();
-    let place = ground.path("");
+    let place = tempfile::tempdir().unwrap();
     let mut seen = BTreeMap::new();
-    for (work, times) in WORKS {
-        let [one, two] = [times, 2 * times].map(|times| counted(&place, work, times));
+    for (work, times) in works::WORKS {
+        let [one, two] = [times, 2 * times].map(|times| counted(place.path(), work, times));
         assert!(two > one, "{work}: {one} once, {two} twice");
         let each = (two - one) / times;
         println!("{work}: {each} instructions each");

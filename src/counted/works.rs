@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is counted: the pure code that a start or an unpacking goes through.
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::hint::black_box;
+use std::path::PathBuf;
+
+use crate::image::tar::{Archive, Input};
+use crate::parts::caps::CapSet;
+use crate::parts::cgroup::Cgroup;
+use crate::parts::idmap::Ids;
+use crate::parts::seccomp::{self, SeccompCache};
+use crate::plan::{self, Needs};
+use crate::spawner::Spawner;
+use crate::spec::Spec;
+use crate::tree::{self, Lower, Request};
+
+/// A work, and how many times it is done.
+pub(super) const WORKS: [(&str, u64); 4] =
+    [("spec", 100), ("plan", 20), ("filter", 2), ("tar", 20)];
+
+const SPEC: &str = r#"{"hostname": "counted", "env": {"CI": "1"}, "mounts": ["tmpfs:/tmp"],
+    "limits": {"memory": "256m", "pids": 64}, "security": {"cap_drop": ["NET_RAW"]}}"#;
+
+/// The role of this binary under valgrind.
+#[test]
+#[ignore = "a part of another test"]
+fn work_is_done() {
+    let Ok(role) = env::var("TARE_TEST_ROLE") else {
+        return;
+    };
+    let times: u64 = env::var("TARE_TEST_TIMES").unwrap().parse().unwrap();
+    match role.as_str() {
+        "spec" => (0..times).for_each(|_| drop(black_box(Spec::from_json(SPEC).unwrap()))),
+        "plan" => plans(times),
+        "filter" => filters(times),
+        "tar" => entries(times),
+        other => panic!("{other}"),
+    }
+}
+
+/// The default start of an image, as root.
+fn plans(times: u64) {
+    let spec = Spec::default();
+    let lower = Lower::Layers(vec![PathBuf::from("/usr"), PathBuf::from("/etc")]);
+    let caps = CapSet::of(&spec.security).unwrap();
+    let filter = seccomp::program(&spec.security, caps, &SeccompCache::default()).unwrap();
+    let spawner = Spawner::absent();
+    let request = Request {
+        lower: &lower,
+        write: spec.write,
+        ordinary: false,
+        scratch: PathBuf::new(),
+        spawner: &spawner,
+    };
+    let needs = Needs {
+        spec: &spec,
+        ids: &Ids::Host,
+        hostname: "counted",
+        backend: tree::backend(spec.storage, &lower, false),
+        tree: &request,
+        cgroup: &Cgroup::default(),
+        cgroup2: false,
+        caps,
+        seccomp: filter.as_deref(),
+        bare: true,
+    };
+    for _ in 0..times {
+        let plan = plan::start(&needs).unwrap();
+        assert!(
+            !black_box(plan.message(1, &plan::Leaves::default()))
+                .ops
+                .is_empty()
+        );
+    }
+}
+
+/// The default filter, which is compiled once for many starts.
+fn filters(times: u64) {
+    let security = Spec::default().security;
+    let caps = CapSet::of(&security).unwrap();
+    for _ in 0..times {
+        let filter = seccomp::program(&security, caps, &SeccompCache::default());
+        assert!(filter.unwrap().is_some());
+    }
+}
+
+/// A hundred entries of an archive are read.
+fn entries(times: u64) {
+    let bytes = archive();
+    for _ in 0..times {
+        let mut archive = Archive::new(Whole {
+            bytes: &bytes,
+            at: 0,
+        });
+        let mut seen = 0;
+        while let Some(entry) = archive.next().map_err(|_| archive.site().1).unwrap() {
+            black_box(entry);
+            seen += 1;
+        }
+        assert_eq!(seen, ENTRIES);
+    }
+}
+
+const ENTRIES: u64 = 100;
+
+fn archive() -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for n in 0..ENTRIES {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_size(0);
+        header.set_entry_type(match n % 4 {
+            0 => tar::EntryType::Directory,
+            _ => tar::EntryType::Regular,
+        });
+        // Some have a long name, which is an entry of its own in front.
+        let len = if n % 8 == 7 { 120 } else { 10 };
+        let name = format!("usr/share/{n}/{}", "n".repeat(len));
+        builder.append_data(&mut header, name, &[][..]).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+struct Whole<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Input for Whole<'_> {
+    fn peek(&mut self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.at += n;
+    }
+
+    fn offset(&self) -> u64 {
+        self.at as u64
+    }
+}
