@@ -6,6 +6,10 @@
 //! second build. A start itself is not counted: valgrind 3.19 answers pidfd_open(2) with ENOSYS.
 //! `TARE_GOLDEN=write cargo test -p libtare --lib instructions` records them anew.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    reason = "figures for whoever asks with --nocapture"
+)]
 
 mod works;
 

@@ -103,4 +103,6 @@ pub const FEATURES: &[&str] = &[
     "weak_no_verify",
     #[cfg(feature = "weak_files_anywhere")]
     "weak_files_anywhere",
+    #[cfg(feature = "weak_network_again")]
+    "weak_network_again",
 ];

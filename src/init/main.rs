@@ -25,6 +25,7 @@ mod passwd;
 mod remount;
 mod replay;
 mod resident;
+mod spare;
 mod spawner;
 mod storage;
 mod sys;

@@ -10,6 +10,7 @@ use crate::confined::Confined;
 use crate::files::Files;
 use crate::message::{BUFFER, Fds, Request, note, receive, reply, tell};
 use crate::replay::Replay;
+use crate::spare;
 use crate::sys::{self, Errno, Fd, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
 use crate::tree;
 use crate::wire::{self, Field as _, Kill, Open, Reader, Reply, Run};
@@ -60,6 +61,14 @@ pub(crate) struct Parent {
     pub(crate) files: [u64; 2],
 }
 
+/// How an init was born.
+pub(crate) struct Birth {
+    /// It has yet to enter its cgroup.
+    pub(crate) late: bool,
+    /// A network namespace that was made ahead, to be entered.
+    pub(crate) network: Option<Fd>,
+}
+
 struct Resident<'a> {
     open: &'a Open<'a>,
     rows: Table<Row>,
@@ -78,11 +87,11 @@ struct Handed<'r, 'a> {
 }
 
 /// Becomes process 1 of the sandbox; the first descriptor is the control socket.
-pub(crate) fn run(open: &Open<'_>, fds: &[i32], enter_cgroup: bool, parent: &Parent) -> ! {
+pub(crate) fn run(open: &Open<'_>, fds: &[i32], birth: Birth, parent: &Parent) -> ! {
     sys::set_name(c"tare-init");
     // Where the host can be told of a failure: it is moved on the way.
     let mut control = fds.first().copied().unwrap_or(-1);
-    match start(open, fds, enter_cgroup, parent, &mut control) {
+    match start(open, fds, birth, parent, &mut control) {
         Ok(()) => {}
         Err((place, index, errno)) => {
             reply(control, &Reply::new(wire::FAILED, place, index, errno.0), &[]);
@@ -113,7 +122,7 @@ fn init(errno: Errno) -> Failure {
 fn start(
     open: &Open<'_>,
     fds: &[i32],
-    enter_cgroup: bool,
+    birth: Birth,
     parent: &Parent,
     told_at: &mut i32,
 ) -> core::result::Result<(), Failure> {
@@ -126,8 +135,12 @@ fn start(
     if sys::poll(&mut [PollFd::input(parent.pidfd.0)], Some(0)) != Ok(0) {
         sys::exit(1);
     }
+    if let Some(network) = birth.network {
+        // It is closed with everything that is not in place.
+        spare::enter(network.keep()).map_err(init)?;
+    }
     let mut replay = Replay::new(fds, parent.bare.as_ref().map_or(-1, |fd| fd.0));
-    if enter_cgroup {
+    if birth.late {
         let cgroup = replay.slot(open.cgroup).map_err(init)?;
         let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0).map_err(init)?;
         sys::write(procs.0, b"0").map_err(init)?;

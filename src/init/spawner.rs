@@ -10,7 +10,8 @@ use crate::copy::remove_tree;
 use crate::dir;
 use crate::message::{BUFFER, Request, receive, reply};
 use crate::replay::Replay;
-use crate::resident::{self, Parent};
+use crate::resident::{self, Birth, Parent};
+use crate::spare::Spare;
 use crate::sys::{self, AT_FDCWD, AT_REMOVEDIR, Errno, Fd, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
 use crate::wire::{self, Close, Field as _, Hello, Job, List, Open, Reader, Reply};
 
@@ -38,6 +39,7 @@ pub(crate) struct Spawner {
     host: i32,
     signals: Fd,
     parent: Parent,
+    spare: Spare,
     rows: Table<Row>,
 }
 
@@ -86,6 +88,7 @@ impl Spawner {
             host: -1,
             signals: sys::signalfd_child()?,
             parent: Parent { pidfd: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32), bare: None, files: sys::lift_files()? },
+            spare: Spare::default(),
             rows: Table::new(ROWS)?,
         })
     }
@@ -166,7 +169,9 @@ impl Spawner {
         }
         let mapped = !open.uid_map.is_empty();
         let gate = if mapped { Some(pipe().map_err(|e| (wire::AT_CLONE, e))?) } else { None };
-        let pid = match self.fork(&open, request) {
+        let mut namespaces = open.namespaces;
+        let network = self.spare.take(&mut namespaces);
+        let pid = match self.fork(&open, namespaces, request) {
             Ok((0, late)) => {
                 self.let_go();
                 if let Some((read, write)) = gate {
@@ -176,7 +181,7 @@ impl Spawner {
                         sys::exit(1);
                     }
                 }
-                resident::run(&open, request.fds.as_slice(), late, &self.parent)
+                resident::run(&open, request.fds.as_slice(), Birth { late, network }, &self.parent)
             }
             Ok((pid, _)) => pid,
             Err(errno) => {
@@ -192,12 +197,13 @@ impl Spawner {
             let written = write_map(pid, c"uid_map", open.uid_map).and_then(|()| write_map(pid, c"gid_map", open.gid_map));
             written.and_then(|()| sys::write(write.0, &[1])).map_err(|e| (wire::AT_ID_MAP, e))?;
         }
+        self.spare.follow(open.namespaces);
         Ok(())
     }
 
     /// The init: pid 0 in it, with whether it still has to enter its cgroup.
-    fn fork(&self, open: &Open<'_>, request: &Request<'_>) -> Result<(i32, bool)> {
-        let mut args = CloneArgs { flags: open.namespaces, exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
+    fn fork(&self, open: &Open<'_>, namespaces: u64, request: &Request<'_>) -> Result<(i32, bool)> {
+        let mut args = CloneArgs { flags: namespaces, exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
         if open.cgroup >= 0 {
             args.flags |= CLONE_INTO_CGROUP;
             args.cgroup = request.fds.get(open.cgroup as usize)? as u64;
@@ -271,6 +277,7 @@ impl Spawner {
         // The counter of signals is of no interest, only that it is taken back.
         let _ = sys::read(self.signals.0, &mut [0; 128]);
         while let Ok(Some(dead)) = reap(false) {
+            self.spare.hear(&dead);
             self.bury_one(&dead);
         }
     }

@@ -49,6 +49,40 @@ fn network_host_is_the_callers() {
     assert_eq!(line(&sandbox, writable).lines().count(), 1);
 }
 
+/// From the second on they may be made ahead.
+#[test]
+fn network_of_each_in_a_row_is_its_own_and_new() {
+    let ground = Ground::new();
+    let mut seen = vec![own_namespace()];
+    for _ in 0..6 {
+        let sandbox = ground.open();
+        seen.push(line(&sandbox, "readlink /proc/self/ns/net"));
+        assert_eq!(
+            line(&sandbox, "ls /sys/class/net; grep -c . /proc/net/route"),
+            "lo\n1"
+        );
+        // What a command leaves in it is gone with it: the next one has nobody on this port.
+        let script = "ping -c 1 -w 5 127.0.0.1 >/dev/null && netstat -ltn | grep -c :4242; nc -l -p 4242 >/dev/null 2>&1 &";
+        assert_eq!(line(&sandbox, script), "0");
+        // The one that makes them ahead stays where it is.
+        let joins = ground.open_with(r#"{"network": "host"}"#);
+        assert_eq!(line(&joins, "readlink /proc/self/ns/net"), seen[0]);
+        joins.close().unwrap();
+        sandbox.close().unwrap();
+    }
+    // Numbers are given out anew when nothing has them any more, but not among those that live.
+    let live: Vec<_> = (0..4).map(|_| ground.open()).collect();
+    let mut names: Vec<_> = live
+        .iter()
+        .map(|sandbox| line(sandbox, "readlink /proc/self/ns/net"))
+        .collect();
+    names.push(own_namespace());
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), 5, "{names:?}");
+    assert!(seen[1..].iter().all(|name| *name != seen[0]), "{seen:?}");
+}
+
 #[test]
 fn network_join_is_the_named_one() {
     need!(root, program("unshare"));

@@ -5,6 +5,7 @@
 //! `TARE_GOLDEN=write cargo test -p libtare --test guards` records the counts anew.
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "figures for whoever asks with --nocapture"
 )]
 
