@@ -78,7 +78,7 @@ impl Runtime {
 
     /// Names what a sandbox uses outside, so that whoever finds it knows whether its owner lives.
     pub(crate) fn sandbox_name(&self, spawner: &Spawner, id: u64) -> Result<String> {
-        Ok(format!("{}-{}.{id}", Owner::current()?, spawner.pid()))
+        Ok(format!("{}-{}.{id}", spawner.owner()?, spawner.pid()))
     }
 
     /// Where this machine's cgroups are; read once.

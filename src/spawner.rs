@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
@@ -12,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getegid, geteuid, read};
 
 use crate::error::{Error, Kind, Result};
+use crate::parts::cgroup::Owner;
 use crate::parts::idmap::Ids;
 use crate::parts::ops::Ops;
 use crate::sys::dup::duplicate;
@@ -29,6 +31,8 @@ pub(crate) struct Spawner {
     socket: OwnedFd,
     /// The process that started it; a forked copy of that must start its own.
     owner: u32,
+    /// The same with its time of start, read when it is first asked for.
+    begun: OnceLock<Owner>,
     /// Its own process id: with it, sandboxes of two spawners of one process differ in name.
     pid: u32,
     /// Of the helper: a child that it has just forked may still have the other end of the socket.
@@ -43,6 +47,7 @@ impl Spawner {
         Self {
             socket: socket::pair().unwrap().0,
             owner: std::process::id(),
+            begun: OnceLock::new(),
             pid: 0,
             pidfd: None,
             ids: Ids::Host,
@@ -84,6 +89,7 @@ impl Spawner {
         let mut spawner = Self {
             socket: ours,
             owner: std::process::id(),
+            begun: OnceLock::new(),
             pid: 0,
             pidfd: None,
             ids: Ids::detect(),
@@ -106,6 +112,18 @@ impl Spawner {
         // A poll that fails says nothing; the next request will.
         poll(&mut ends, PollTimeout::ZERO).is_err()
             || !ends.iter().any(|end| end.any() != Some(false))
+    }
+
+    /// The process that started it, which must be this one.
+    ///
+    /// # Errors
+    /// When `/proc/self/stat` cannot be read.
+    pub(crate) fn owner(&self) -> Result<Owner> {
+        if let Some(owner) = self.begun.get() {
+            return Ok(*owner);
+        }
+        let owner = Owner::current()?;
+        Ok(*self.begun.get_or_init(|| owner))
     }
 
     /// Its process id.

@@ -24,6 +24,10 @@ pub(crate) struct CloneArgs {
 }
 
 pub(crate) const CLONE_VM: u64 = 0x100;
+pub(crate) const CLONE_FS: u64 = 0x200;
+pub(crate) const CLONE_SIGHAND: u64 = 0x800;
+pub(crate) const CLONE_THREAD: u64 = 0x1_0000;
+pub(crate) const CLONE_SYSVSEM: u64 = 0x4_0000;
 pub(crate) const CLONE_FILES: u64 = 0x400;
 pub(crate) const CLONE_PIDFD: u64 = 0x1000;
 pub(crate) const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
@@ -113,7 +117,8 @@ pub(crate) fn share(
 pub(crate) fn share_raw(nr: usize, a: [usize; 4], run: extern "C" fn(usize) -> !, argument: usize) -> isize {
     let ret: isize;
     // SAFETY: the child has a stack of its own and never returns from `run`. While it has this memory, nobody else
-    // touches what it uses: `share` waits until it lets the memory go, and the threads of `confined` take turns.
+    // touches what it uses: `share` waits until it lets the memory go, the threads of `confined` take turns, and that of
+    // `spare` has its stack and atomics.
     unsafe {
         asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
              inlateout("rax") nr as isize => ret, in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") 0,

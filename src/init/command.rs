@@ -9,7 +9,8 @@ use crate::close::close_from;
 use crate::confined::attach;
 use crate::dir;
 use crate::exec::{self, Words};
-use crate::sys::{self, AT_FDCWD, Errno, Fd, Mapping, O_PATH, Result, nr, sys};
+use crate::mapping::Mapping;
+use crate::sys::{self, AT_FDCWD, Errno, Fd, O_PATH, Result, nr, sys};
 use crate::user::{Identity, Users};
 use crate::wire::{self, Confine, Reader, Run};
 
@@ -27,7 +28,7 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub(crate) fn new(files: [u64; 2]) -> Result<Self> {
-        Ok(Self { stack: Mapping::anonymous(128 << 10)?, words: Words::default(), users: Users::new()?, files })
+        Ok(Self { stack: Mapping::lasting(128 << 10)?, words: Words::default(), users: Users::new()?, files })
     }
 }
 

@@ -9,8 +9,9 @@
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::clone::{CLONE_FILES, CLONE_VM, share_raw};
-use crate::sys::{self, Errno, Mapping, Result, nr, sys};
+use crate::clone::{CLONE_FILES, CLONE_FS, CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_VM, share_raw};
+use crate::mapping::Mapping;
+use crate::sys::{self, Errno, Result, nr, sys};
 
 /// Whose turn it is.
 const FIRST: u32 = 0;
@@ -20,10 +21,6 @@ const NOBODY: u32 = 2;
 
 const STACK: usize = 128 << 10;
 
-const CLONE_FS: u64 = 0x200;
-const CLONE_SIGHAND: u64 = 0x800;
-const CLONE_THREAD: u64 = 0x1_0000;
-const CLONE_SYSVSEM: u64 = 0x4_0000;
 
 /// What the first thread is to do.
 #[derive(Clone, Copy)]
@@ -46,7 +43,7 @@ impl Confined<'_> {
     /// Runs `serve(argument, ...)` in a thread behind the program, and does here what that asks for. Comes back only if
     /// there cannot be such a thread.
     pub(crate) fn hand_over(program: &[u8], serve: fn(usize, &Confined<'_>) -> !, argument: usize) {
-        let Ok(stack) = Mapping::anonymous(STACK) else { return };
+        let Ok(stack) = Mapping::lasting(STACK) else { return };
         let this = Confined { turn: AtomicU32::new(CONFINED), job: Cell::new(None), program, serve, argument };
         // The thread's from now on, also while it ends.
         let (at, len) = stack.into_raw();

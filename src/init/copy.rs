@@ -4,6 +4,7 @@
 use core::ffi::CStr;
 
 use crate::dir::{self, PATH_MAX};
+use crate::mapping::Mapping;
 use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, Result, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, nr, sys};
 
 /// Deeper trees are refused rather than overflowing the stack; the kernel's own path limit is near.
@@ -238,7 +239,7 @@ fn is_opaque(dir: &Fd) -> Result<bool> {
 }
 
 fn copy_bytes(from: &Fd, to: &Fd) -> Result<()> {
-    let mut buffer = sys::Mapping::anonymous(128 << 10)?;
+    let mut buffer = Mapping::anonymous(128 << 10)?;
     loop {
         match sys!(nr::COPY_FILE_RANGE, from.0, 0, to.0, 0, 1 << 30, 0) {
             Ok(0) => return Ok(()),
@@ -265,7 +266,7 @@ fn copy_xattrs(from: &Fd, to: &Fd, stat: &sys::Stat) -> Result<()> {
     let to = dir::join(&mut b, &[b"/proc/self/fd/", dir::digits(to.0 as u64, &mut [0; 20])])?;
     const LISTXATTR: usize = 194;
     const GETXATTR: usize = 191;
-    let mut memory = sys::Mapping::anonymous(128 << 10)?;
+    let mut memory = Mapping::anonymous(128 << 10)?;
     let (names, value) = memory.bytes_mut().split_at_mut(64 << 10);
     let n = match sys!(LISTXATTR, from.as_ptr(), names.as_mut_ptr(), names.len()) {
         Err(Errno::NOTSUP) => return Ok(()),

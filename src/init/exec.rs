@@ -4,7 +4,8 @@
 use core::ffi::CStr;
 
 use crate::dir::{self, PATH_MAX};
-use crate::sys::{Errno, Mapping, Result, nr, sys};
+use crate::mapping::Mapping;
+use crate::sys::{Errno, Result, nr, sys};
 use crate::wire::{ADD_HOME, Run};
 
 /// Pointers for execve(2): argv, NULL, envp, NULL.

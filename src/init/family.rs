@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who descends from whom, in a table of processes or of mounts.
 
-use crate::sys::Zeroable;
+use crate::mapping::Zeroable;
 
 /// What is known of a member's descent.
 #[derive(Clone, Copy, PartialEq, Eq)]

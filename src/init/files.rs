@@ -8,10 +8,11 @@ use core::ffi::CStr;
 
 use crate::clone::{self, CloneArgs};
 use crate::dir::{self, IN_ROOT, PATH_MAX};
+use crate::mapping::Mapping;
 use crate::message::send;
 use crate::mount::mount_id;
 use crate::storage;
-use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, Errno, Fd, Mapping, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, Result, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, nr, sys};
+use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, Errno, Fd, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, Result, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, nr, sys};
 use crate::tail::Tail;
 use crate::xattrs;
 use crate::wire::{self, FILE_ANSWER, FILE_ANSWER_MAX, FILE_STAT_WORDS, Field as _, FileRequest, FileSet, Reader};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Messages in and out: one recvmsg(2) for a request with its file descriptors, one sendmsg(2) for a reply.
 
-use crate::sys::{Errno, Mapping, Result, close, nr, sys};
+use crate::mapping::Mapping;
+use crate::sys::{Errno, Result, close, nr, sys};
 use crate::wire::{Field as _, HEADER, Header, INLINE, MAGIC, MAX_FDS, Reader, Reply};
 
 #[repr(C)]

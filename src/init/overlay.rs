@@ -4,8 +4,9 @@
 use core::ffi::CStr;
 
 use crate::dir;
+use crate::mapping::Mapping;
 use crate::mount::{clone_tree, configure, create, option, options};
-use crate::sys::{Errno, Fd, Mapping, Result, nr, sys};
+use crate::sys::{Errno, Fd, Result, nr, sys};
 use crate::wire::{List, USERXATTR};
 
 /// What [`crate::wire::Op::NewOverlay`] asks for. Names that are not absolute are relative to the stage.

@@ -6,7 +6,8 @@ use core::ffi::CStr;
 use crate::decimal;
 use crate::dir;
 use crate::family::{Kin, Member, gather};
-use crate::sys::{self, AT_FDCWD, Errno, Fd, Mapping, O_NOFOLLOW, O_PATH, O_RDONLY, Result, Table, nr, sys};
+use crate::mapping::{Mapping, Table};
+use crate::sys::{self, AT_FDCWD, Errno, Fd, O_NOFOLLOW, O_PATH, O_RDONLY, Result, nr, sys};
 
 /// More mounts than a namespace has by default, `fs.mount-max`.
 const ROWS: usize = 1 << 17;

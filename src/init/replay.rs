@@ -7,6 +7,7 @@ use crate::bare;
 use crate::copy;
 use crate::dir;
 use crate::mount;
+use crate::network;
 use crate::overlay::Overlay;
 use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, Result, nr, sys};
 use crate::wire::{Field as _, MAY_BE_GONE, Op, PRIVATE, Reader, SLOTS};
@@ -21,13 +22,15 @@ pub(crate) struct Replay {
     overlays: u64,
     /// The bare mount namespace, or -1.
     bare: i32,
+    /// Whether its network namespace was made ahead.
+    network_is_up: bool,
 }
 
 impl Replay {
-    pub(crate) fn new(fds: &[i32], bare: i32) -> Self {
+    pub(crate) fn new(fds: &[i32], bare: i32, network_is_up: bool) -> Self {
         let mut slots = [-1; SLOTS];
         slots[..fds.len()].copy_from_slice(fds);
-        Self { slots, overlays: 0, bare }
+        Self { slots, overlays: 0, bare, network_is_up }
     }
 
     /// Runs the operations in order; on failure says which one failed, and how.
@@ -90,7 +93,8 @@ impl Replay {
             Op::Setns { file, flags } => sys!(nr::SETNS, self.fd(file)?, flags).map(drop),
             Op::MakePrivate {} => mount::make_private(),
             Op::SetHostname { name } => sys!(nr::SETHOSTNAME, name.as_ptr(), name.count_bytes()).map(drop),
-            Op::LoopbackUp {} => loopback_up(),
+            Op::LoopbackUp {} if self.network_is_up => Ok(()),
+            Op::LoopbackUp {} => network::loopback_up(),
             // KEYCTL_JOIN_SESSION_KEYRING
             Op::NewKeyring {} => sys!(nr::KEYCTL, 1, 0).map(drop),
             Op::DropBounding { keep } => drop_bounding(keep),
@@ -199,17 +203,6 @@ fn make_dir(root: i32, path: &CStr, mode: u32, (uid, gid): (u32, u32)) -> Result
         sys!(nr::FCHOWNAT, dir.fd(), name.as_ptr(), uid, gid, sys::AT_SYMLINK_NOFOLLOW)?;
     }
     Ok(())
-}
-
-/// netdevice(7): the flags IFF_UP and IFF_RUNNING for `lo`.
-fn loopback_up() -> Result<()> {
-    const SIOCSIFFLAGS: usize = 0x8914;
-    // AF_INET, SOCK_DGRAM | SOCK_CLOEXEC
-    let socket = Fd(sys!(nr::SOCKET, 2, 0x80002, 0)? as i32);
-    let mut request = [0u8; 40];
-    request[..2].copy_from_slice(b"lo");
-    request[16] = 0x41;
-    sys!(nr::IOCTL, socket.0, SIOCSIFFLAGS, request.as_mut_ptr()).map(drop)
 }
 
 /// PR_CAPBSET_DROP for every capability that the kernel knows and `keep` does not hold.

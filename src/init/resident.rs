@@ -8,10 +8,11 @@ use crate::close::close_from;
 use crate::command::{self, Parts, Place};
 use crate::confined::Confined;
 use crate::files::Files;
+use crate::mapping::{self, Mapping, Table, Zeroable};
 use crate::message::{BUFFER, Fds, Request, note, receive, reply, tell};
 use crate::replay::Replay;
 use crate::spare;
-use crate::sys::{self, Errno, Fd, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
+use crate::sys::{self, Errno, Fd, PollFd, Result, nr, sys};
 use crate::tree;
 use crate::wire::{self, Field as _, Kill, Open, Reader, Reply, Run};
 
@@ -65,8 +66,8 @@ pub(crate) struct Parent {
 pub(crate) struct Birth {
     /// It has yet to enter its cgroup.
     pub(crate) late: bool,
-    /// A network namespace that was made ahead, to be entered.
-    pub(crate) network: Option<Fd>,
+    /// Namespaces that were made ahead, to be entered.
+    pub(crate) spare: Option<spare::Pair>,
 }
 
 struct Resident<'a> {
@@ -98,7 +99,9 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], birth: Birth, parent: &Parent) -
             sys::exit(1);
         }
     }
-    let memory = Mapping::anonymous(BUFFER);
+    // What the operations needed of it is more than all that comes.
+    mapping::release_stack();
+    let memory = Mapping::lasting(BUFFER);
     match memory.and_then(|memory| Ok((Resident::new(open, parent.files)?, memory))) {
         Ok((mut resident, mut memory)) => {
             // While the host makes up its first request.
@@ -126,7 +129,7 @@ fn start(
     parent: &Parent,
     told_at: &mut i32,
 ) -> core::result::Result<(), Failure> {
-    // PR_SET_PDEATHSIG: the spawner has one thread, so this is its end and not a thread's.
+    // PR_SET_PDEATHSIG: the thread that clones ends with the spawner.
     sys::prctl(1, sys::SIGKILL as usize, 0).map_err(init)?;
     if !open.uid_map.is_empty() {
         become_root().map_err(init)?;
@@ -135,11 +138,11 @@ fn start(
     if sys::poll(&mut [PollFd::input(parent.pidfd.0)], Some(0)) != Ok(0) {
         sys::exit(1);
     }
-    if let Some(network) = birth.network {
-        // It is closed with everything that is not in place.
-        spare::enter(network.keep()).map_err(init)?;
+    let network_is_up = birth.spare.is_some();
+    if let Some(spare) = birth.spare {
+        spare.enter().map_err(init)?;
     }
-    let mut replay = Replay::new(fds, parent.bare.as_ref().map_or(-1, |fd| fd.0));
+    let mut replay = Replay::new(fds, parent.bare.as_ref().map_or(-1, |fd| fd.0), network_is_up);
     if birth.late {
         let cgroup = replay.slot(open.cgroup).map_err(init)?;
         let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0).map_err(init)?;

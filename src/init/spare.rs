@@ -1,80 +1,110 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A network namespace made ahead, for one sandbox: making one takes a third of a start, joining one next to nothing.
+//! Namespaces made ahead, for one sandbox: the network's and that of IPC take a third of a start to make, and next to nothing
+//! to join.
 //!
-//! A child makes it, while the sandbox before it is being set up, and leaves its descriptor in the table that it shares
-//! with the spawner. Whoever comes before it is ready, and whoever takes another user namespace, makes its own. Only a host
-//! that has opened a sandbox before gets one: who opens but one has no use for it.
+//! A thread of the spawner makes them, while the sandbox before is being set up. Whoever comes before they are ready, and
+//! whoever takes another user namespace, makes its own. Only a host that has opened a sandbox before gets them: who opens
+//! but one has no use for them.
 
-use crate::clone::{CLONE_FILES, CloneArgs, Dead, fork};
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use crate::clone::{CLONE_CHILD_CLEARTID, CLONE_FILES, CLONE_FS, CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_VM, share_raw};
+use crate::mapping::Mapping;
+use crate::network;
 use crate::sys::{self, AT_FDCWD, Fd, Result, nr, sys};
 
-pub(crate) const CLONE_NEWNET: u64 = 0x4000_0000;
+const CLONE_NEWIPC: u64 = 0x0800_0000;
 const CLONE_NEWUSER: u64 = 0x1000_0000;
+const CLONE_NEWNET: u64 = 0x4000_0000;
+const KINDS: u64 = CLONE_NEWNET | CLONE_NEWIPC;
+
+const STACK: usize = 32 << 10;
+
+/// Not 0 as long as the thread has its stack: the kernel clears it, CLONE_CHILD_CLEARTID.
+static BUSY: AtomicU32 = AtomicU32::new(0);
+/// What it has made; -1 for nothing.
+static MADE: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
+
+/// A network namespace, whose loopback is up, and one of IPC.
+pub(crate) struct Pair([Fd; 2]);
+
+/// Whether a sandbox of these namespaces can take them.
+fn serves(namespaces: u64) -> bool {
+    namespaces & (KINDS | CLONE_NEWUSER) == KINDS
+}
 
 #[derive(Default)]
 pub(crate) struct Spare {
-    /// The one that waits, or the place where one is being put.
-    at: Option<Fd>,
-    /// Who makes it; 0 for nobody.
-    maker: i32,
-    /// Sandboxes with a network namespace of their own have been made before.
+    /// Of the thread: address and length. No child has a copy.
+    stack: (usize, usize),
+    /// Sandboxes with both kinds of their own have been made before.
     wanted: bool,
 }
 
 impl Spare {
-    /// The one that waits, for a sandbox of these `namespaces`: without CLONE_NEWNET then.
-    pub(crate) fn take(&mut self, namespaces: &mut u64) -> Option<Fd> {
-        if self.maker != 0 || *namespaces & (CLONE_NEWNET | CLONE_NEWUSER) != CLONE_NEWNET {
+    /// What waits, for a sandbox of these `namespaces`, which are without them then.
+    pub(crate) fn take(&mut self, namespaces: &mut u64) -> Option<Pair> {
+        if !serves(*namespaces) || BUSY.load(Ordering::Acquire) != 0 {
             return None;
         }
-        let spare = match self.at.take()? {
-            spare if cfg!(feature = "weak_network_again") => {
-                let again = sys::duplicate(spare.0, 0).ok();
-                self.at = Some(spare);
-                again?
-            }
-            spare => spare,
-        };
-        *namespaces &= !CLONE_NEWNET;
-        Some(spare)
+        let [network, ipc] = MADE.each_ref().map(|fd| match cfg!(feature = "weak_network_again") {
+            true => sys::duplicate(fd.load(Ordering::Relaxed), 0).map_or(-1, Fd::keep),
+            false => fd.swap(-1, Ordering::Relaxed),
+        });
+        if network < 0 || ipc < 0 {
+            return None;
+        }
+        *namespaces &= !KINDS;
+        Some(Pair([Fd(network), Fd(ipc)]))
     }
 
-    /// Has the next one made, if this sandbox is not the first of its kind.
+    /// Has the next made, if this sandbox is not the first of its kind and none waits.
     pub(crate) fn follow(&mut self, namespaces: u64) {
-        if namespaces & CLONE_NEWNET == 0 || !core::mem::replace(&mut self.wanted, true) || self.at.is_some() {
+        let first = serves(namespaces) && !core::mem::replace(&mut self.wanted, true);
+        if first || !serves(namespaces) || BUSY.load(Ordering::Acquire) != 0 || MADE[1].load(Ordering::Relaxed) >= 0 {
             return;
         }
-        // Where it cannot be had, sandboxes make their own, and say what is wrong.
-        let Ok(place) = sys::openat(AT_FDCWD, c"/", sys::O_PATH | sys::O_DIRECTORY, 0) else { return };
-        let args = CloneArgs { flags: CLONE_FILES, exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
-        match fork(&args) {
-            Ok(0) => sys::exit(make(&place).err().map_or(0, |errno| errno.0)),
-            Ok(pid) => (self.at, self.maker) = (Some(place), pid),
-            Err(_) => {}
+        // Where they cannot be had, sandboxes make their own, and say what is wrong.
+        if self.stack.0 == 0 {
+            let Ok(stack) = Mapping::anonymous(STACK) else { return };
+            let _ = stack.for_children(false);
+            self.stack = stack.into_raw();
         }
-    }
-
-    /// Hears of a dead child.
-    pub(crate) fn hear(&mut self, dead: &Dead) {
-        if dead.pid == self.maker {
-            self.maker = 0;
-            if dead.status != 0 {
-                self.at = None;
-            }
+        let flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
+        BUSY.store(1, Ordering::Relaxed);
+        let top = self.stack.0 + self.stack.1;
+        if share_raw(nr::CLONE, [flags as usize, top, 0, BUSY.as_ptr() as usize], enter, 0) < 0 {
+            BUSY.store(0, Ordering::Relaxed);
         }
     }
 }
 
-fn make(place: &Fd) -> Result<()> {
-    sys!(nr::UNSHARE, CLONE_NEWNET)?;
-    let made = sys::openat(AT_FDCWD, c"/proc/thread-self/ns/net", sys::O_RDONLY, 0)?;
-    let put = sys!(nr::DUP3, made.0, place.0, sys::O_CLOEXEC).map(drop);
-    // The table is the spawner's, too.
-    drop(made);
-    put
+/// The thread, on a stack of its own: what it shares with the first one are descriptors and the statics above.
+extern "C" fn enter(_: usize) -> ! {
+    if let Ok(Pair(made)) = make() {
+        for (place, fd) in MADE.iter().zip(made) {
+            place.store(fd.keep(), Ordering::Relaxed);
+        }
+    }
+    loop {
+        // This thread alone.
+        let _ = sys!(nr::EXIT, 0);
+    }
 }
 
-/// The caller goes on in it.
-pub(crate) fn enter(spare: i32) -> Result<()> {
-    sys!(nr::SETNS, spare, CLONE_NEWNET).map(drop)
+fn make() -> Result<Pair> {
+    sys!(nr::UNSHARE, KINDS)?;
+    network::loopback_up()?;
+    let open = |file: &CStr| sys::openat(AT_FDCWD, file, sys::O_RDONLY | sys::O_CLOEXEC, 0);
+    Ok(Pair([open(c"/proc/thread-self/ns/net")?, open(c"/proc/thread-self/ns/ipc")?]))
+}
+
+impl Pair {
+    /// The caller goes on in them; they are closed with everything that is not in place.
+    pub(crate) fn enter(self) -> Result<()> {
+        let [network, ipc] = self.0.map(Fd::keep);
+        sys!(nr::SETNS, network, CLONE_NEWNET)?;
+        sys!(nr::SETNS, ipc, CLONE_NEWIPC).map(drop)
+    }
 }

@@ -8,11 +8,12 @@ use crate::clone::{CLONE_INTO_CGROUP, CloneArgs, Dead, fork, reap};
 use crate::close::close_from;
 use crate::copy::remove_tree;
 use crate::dir;
+use crate::mapping::{Mapping, Table, Zeroable};
 use crate::message::{BUFFER, Request, receive, reply};
 use crate::replay::Replay;
 use crate::resident::{self, Birth, Parent};
 use crate::spare::Spare;
-use crate::sys::{self, AT_FDCWD, AT_REMOVEDIR, Errno, Fd, Mapping, PollFd, Result, Table, Zeroable, nr, sys};
+use crate::sys::{self, AT_FDCWD, AT_REMOVEDIR, Errno, Fd, PollFd, Result, nr, sys};
 use crate::wire::{self, Close, Field as _, Hello, Job, List, Open, Reader, Reply};
 
 /// Sandboxes alive at once, far above what one machine holds.
@@ -52,7 +53,7 @@ pub(crate) fn run(socket: i32) -> ! {
     raise_oom_score();
     // PR_SET_DUMPABLE: neither the caller's other processes nor a sandbox may look into this one.
     let _ = sys::prctl(4, 0, 0);
-    let memory = Mapping::anonymous(BUFFER);
+    let memory = Mapping::lasting(BUFFER);
     match memory.and_then(|memory| Ok((Spawner::new(socket)?, memory))) {
         Ok((mut spawner, memory)) => spawner.serve(memory),
         Err(errno) => give_up(socket, errno),
@@ -89,7 +90,7 @@ impl Spawner {
             signals: sys::signalfd_child()?,
             parent: Parent { pidfd: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32), bare: None, files: sys::lift_files()? },
             spare: Spare::default(),
-            rows: Table::new(ROWS)?,
+            rows: Table::own(ROWS)?,
         })
     }
 
@@ -170,7 +171,7 @@ impl Spawner {
         let mapped = !open.uid_map.is_empty();
         let gate = if mapped { Some(pipe().map_err(|e| (wire::AT_CLONE, e))?) } else { None };
         let mut namespaces = open.namespaces;
-        let network = self.spare.take(&mut namespaces);
+        let spare = self.spare.take(&mut namespaces);
         let pid = match self.fork(&open, namespaces, request) {
             Ok((0, late)) => {
                 self.let_go();
@@ -181,7 +182,7 @@ impl Spawner {
                         sys::exit(1);
                     }
                 }
-                resident::run(&open, request.fds.as_slice(), Birth { late, network }, &self.parent)
+                resident::run(&open, request.fds.as_slice(), Birth { late, spare }, &self.parent)
             }
             Ok((pid, _)) => pid,
             Err(errno) => {
@@ -224,7 +225,7 @@ impl Spawner {
             0 => {
                 self.let_go();
                 let socket = request.fds.get(0).unwrap_or(-1);
-                match Replay::new(request.fds.as_slice(), -1).run(job.ops) {
+                match Replay::new(request.fds.as_slice(), -1, false).run(job.ops) {
                     Ok(()) => reply(socket, &Reply::new(wire::READY, 0, 0, 0), &[]),
                     Err((index, errno)) => reply(socket, &Reply::new(wire::FAILED, wire::AT_OP, index, errno.0), &[]),
                 }
@@ -277,7 +278,6 @@ impl Spawner {
         // The counter of signals is of no interest, only that it is taken back.
         let _ = sys::read(self.signals.0, &mut [0; 128]);
         while let Ok(Some(dead)) = reap(false) {
-            self.spare.hear(&dead);
             self.bury_one(&dead);
         }
     }
@@ -294,7 +294,7 @@ impl Spawner {
         } else {
             // Removing a big tree must not keep the next sandbox waiting.
             let args = CloneArgs { exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
-            match fork(&args) {
+            match grave.0.for_children(true).and_then(|()| fork(&args)) {
                 Ok(0) => {
                     self.let_go();
                     grave.remove_scratch();
@@ -343,6 +343,9 @@ impl Grave {
     fn new(open: &Open<'_>) -> Result<Self> {
         let parts = [open.cgroups.bytes(), open.scratch.bytes()];
         let mut memory = Mapping::anonymous(8 + parts[0].len() + parts[1].len())?;
+        // No init has anything to do with it, nor with those of the sandboxes before. Said before anything is in it: the
+        // kernel makes one area of all that are next to each other then.
+        memory.for_children(false)?;
         let mut rest = memory.bytes_mut();
         for part in parts {
             let (len, tail) = rest.split_at_mut(4);

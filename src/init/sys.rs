@@ -78,7 +78,7 @@ pub(crate) use sys;
 pub(crate) mod nr {
     macro_rules! numbers { ($($name:ident $n:literal)*) => { $(pub(crate) const $name: usize = $n;)* } }
     numbers! {
-        READ 0 WRITE 1 CLOSE 3 MMAP 9 MUNMAP 11 RT_SIGACTION 13 RT_SIGPROCMASK 14 IOCTL 16
+        READ 0 WRITE 1 CLOSE 3 MMAP 9 MUNMAP 11 MADVISE 28 RT_SIGACTION 13 RT_SIGPROCMASK 14 IOCTL 16
         DUP2 33 NANOSLEEP 35 GETPID 39 SOCKET 41 SENDMSG 46 RECVMSG 47 CLONE 56 EXECVE 59 EXIT 60 WAIT4 61 KILL 62
         FCNTL 72 CHDIR 80 FCHDIR 81 FCHMOD 91 FCHOWN 93 UMASK 95 SETSID 112 SETGROUPS 116 SETRESUID 117 SETRESGID 119 CAPGET 125 CAPSET 126
         PIVOT_ROOT 155 PRCTL 157 CHROOT 161 FUTEX 202 MOUNT 165 UMOUNT2 166 SETHOSTNAME 170 SETXATTR 188 
@@ -251,103 +251,6 @@ pub(crate) fn write(fd: i32, bytes: &[u8]) -> Result<()> {
     match sys!(nr::WRITE, fd, bytes.as_ptr(), bytes.len())? {
         n if n == bytes.len() => Ok(()),
         _ => Err(Errno::IO),
-    }
-}
-
-/// Memory of its own, unmapped when it goes out of scope.
-pub(crate) struct Mapping {
-    at: *mut u8,
-    len: usize,
-}
-
-impl Mapping {
-    pub(crate) fn anonymous(len: usize) -> Result<Self> {
-        // PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS
-        Self::map(len, 3, 0x22, -1)
-    }
-
-    /// The content of a sealed memfd; a private mapping, so that it too may be written.
-    pub(crate) fn file(fd: i32, len: usize) -> Result<Self> {
-        Self::map(len, 3, 0x02, fd)
-    }
-
-    fn map(len: usize, prot: usize, flags: usize, fd: i32) -> Result<Self> {
-        let len = len.max(1);
-        let at = sys!(nr::MMAP, 0, len, prot, flags, fd, 0)?;
-        Ok(Self { at: at as *mut u8, len })
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: mmap gave `len` readable bytes, which stay mapped as long as `self`.
-        unsafe { core::slice::from_raw_parts(self.at, self.len) }
-    }
-
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, writable; `&mut self` makes the access exclusive.
-        unsafe { core::slice::from_raw_parts_mut(self.at, self.len) }
-    }
-
-    /// Gives up ownership: address and length, for [`Mapping::from_raw`].
-    pub(crate) fn into_raw(self) -> (usize, usize) {
-        let raw = (self.at as usize, self.len);
-        core::mem::forget(self);
-        raw
-    }
-
-    /// Takes ownership back of what [`Mapping::into_raw`] gave; zeros are nothing.
-    pub(crate) fn from_raw((at, len): (usize, usize)) -> Self {
-        match at {
-            0 => Self::default(),
-            at => Self { at: at as *mut u8, len },
-        }
-    }
-
-    /// The same memory as machine words.
-    pub(crate) fn words_mut(&mut self) -> &mut [usize] {
-        // SAFETY: as above; mmap aligns to a page, and any bits are a valid usize.
-        unsafe { core::slice::from_raw_parts_mut(self.at.cast(), self.len / size_of::<usize>()) }
-    }
-}
-
-impl Default for Mapping {
-    /// Nothing.
-    fn default() -> Self {
-        Self { at: core::ptr::NonNull::dangling().as_ptr(), len: 0 }
-    }
-}
-
-/// Types for which all-zero bytes are a value.
-///
-/// # Safety
-/// Every field must be an integer.
-pub(crate) unsafe trait Zeroable {}
-
-/// A table in memory of its own: rows that were never touched cost nothing.
-pub(crate) struct Table<T> {
-    rows: Mapping,
-    _kind: core::marker::PhantomData<T>,
-}
-
-impl<T: Zeroable> Table<T> {
-    pub(crate) fn new(rows: usize) -> Result<Self> {
-        let rows = Mapping::anonymous(rows * size_of::<T>())?;
-        Ok(Self { rows, _kind: core::marker::PhantomData })
-    }
-
-    pub(crate) fn rows(&mut self) -> &mut [T] {
-        let n = self.rows.len / size_of::<T>();
-        // SAFETY: the memory is page-aligned, exclusively ours, and zero or written through this slice;
-        // `Zeroable` says that zero is a value.
-        unsafe { core::slice::from_raw_parts_mut(self.rows.at.cast(), n) }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        if self.len > 0 {
-            // Unmapping what we mapped cannot fail.
-            let _ = sys!(nr::MUNMAP, self.at, self.len);
-        }
     }
 }
 

@@ -11,7 +11,8 @@ use core::ffi::CStr;
 use crate::decimal;
 use crate::dir;
 use crate::family::{Kin, Member, gather};
-use crate::sys::{self, Errno, O_RDONLY, Result, SIGKILL, SIGSTOP, Table};
+use crate::mapping::Table;
+use crate::sys::{self, Errno, O_RDONLY, Result, SIGKILL, SIGSTOP};
 
 /// Processes looked at; more than a pid namespace has by default.
 const ROWS: usize = 65536;

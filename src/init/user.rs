@@ -8,8 +8,9 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::dir;
+use crate::mapping::{Mapping, Table, Zeroable};
 use crate::passwd::{self, Refused};
-use crate::sys::{self, Errno, Fd, Mapping, O_NONBLOCK, O_RDONLY, Result, S_IFREG, Stat, Table, Zeroable};
+use crate::sys::{self, Errno, Fd, O_NONBLOCK, O_RDONLY, Result, S_IFREG, Stat};
 
 pub(crate) use crate::passwd::Identity;
 
@@ -45,7 +46,7 @@ type Stamp = [u64; 7];
 
 impl Users {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self { room: Mapping::anonymous(128 << 10)?, known: Table::new(1)? })
+        Ok(Self { room: Mapping::lasting(128 << 10)?, known: Table::new(1)? })
     }
 
     /// Looks `USER[:GROUP]` up in the files below `root`; empty is 0:0.

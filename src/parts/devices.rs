@@ -4,6 +4,7 @@
 
 use std::ffi::{CStr, CString};
 use std::path::Path;
+use std::sync::LazyLock;
 
 use nix::sys::stat::{makedev, stat};
 
@@ -33,6 +34,8 @@ const LINKS: [(&CStr, &CStr); 5] = [
 
 /// The same, where the kernel has the target.
 const CORE: (&CStr, &CStr) = (c"core", c"/proc/kcore");
+/// Whether this kernel was built with it.
+static CORE_IS_THERE: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/kcore").exists());
 
 /// Fills the `/dev` mount.
 pub(crate) fn fill(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) -> Result<()> {
@@ -49,7 +52,7 @@ pub(crate) fn fill(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) -> Res
             });
         }
     }
-    let core = Path::new("/proc/kcore").exists().then_some(CORE);
+    let core = CORE_IS_THERE.then_some(CORE);
     for (path, target) in LINKS.into_iter().chain(core) {
         ops.push(Op::MakeLink {
             root: dev.number(),

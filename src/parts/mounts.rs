@@ -4,6 +4,7 @@
 
 use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use crate::error::{Error, Kind, Result};
 use crate::parts::ops::{Ops, Slot, c_inside, c_path};
@@ -168,19 +169,21 @@ pub(crate) fn masked(spec: &Spec) -> Vec<PathBuf> {
         return Vec::new();
     }
     let mut paths: Vec<PathBuf> = MASKED.iter().map(PathBuf::from).collect();
-    // Only what this machine has; the list of processors does not change under a sandbox.
-    for n in 0.. {
-        let cpu = format!("/sys/devices/system/cpu/cpu{n}");
-        if !Path::new(&cpu).exists() {
-            break;
-        }
-        let throttle = PathBuf::from(cpu + "/thermal_throttle");
-        if throttle.exists() {
-            paths.push(throttle);
-        }
-    }
+    paths.extend_from_slice(&THROTTLES);
     paths
 }
+
+/// The thermal throttling of each processor that there is, where any has it: one that is off now may be on later.
+static THROTTLES: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
+    let cpus = (0..).map(|n| PathBuf::from(format!("/sys/devices/system/cpu/cpu{n}")));
+    let cpus = cpus.take_while(|cpu| cpu.exists());
+    let all: Vec<PathBuf> = cpus.map(|cpu| cpu.join("thermal_throttle")).collect();
+    if all.iter().any(|path| path.exists()) {
+        all
+    } else {
+        Vec::new()
+    }
+});
 
 /// The paths that are read-only.
 pub(crate) fn read_only(spec: &Spec) -> Vec<PathBuf> {

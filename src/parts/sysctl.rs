@@ -6,11 +6,16 @@
 
 use std::ffi::CString;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use crate::parts::idmap::Ids;
 use crate::parts::ops::{Ops, Slot};
 use crate::spec::{IdMap, Network, Spec, UserNamespace};
 use crate::wire::Op;
+
+/// Whether this kernel has IPv4, and so both.
+static IPV4: LazyLock<bool> =
+    LazyLock::new(|| Path::new("/proc/sys/net/ipv4/ip_unprivileged_port_start").exists());
 
 /// The largest id that `ping_group_range` takes.
 const LAST: u32 = i32::MAX as u32;
@@ -28,8 +33,7 @@ pub(crate) fn network(ops: &mut Ops, proc: Slot, spec: &Spec, ids: &Ids) {
         ("ip_unprivileged_port_start", "0"),
     ] {
         let path = format!("sys/net/ipv4/{name}");
-        // A kernel without IPv4 has none of them.
-        if Path::new("/proc").join(&path).exists() {
+        if *IPV4 {
             ops.push(Op::SetSysctl {
                 proc: proc.number(),
                 path: &CString::new(path).expect("the names hold no NUL"),
