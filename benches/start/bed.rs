@@ -20,9 +20,12 @@ impl Bed {
     /// Makes them below `dir`, which is the caller's to remove.
     pub(crate) fn new(dir: &Path) -> Self {
         let root = dir.join("image");
-        // And the directories that things are mounted on.
+        // And what things are mounted on, files as well.
         for name in ["proc", "sys", "dev", "etc"] {
             std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        for name in ["hostname", "hosts", "resolv.conf"] {
+            std::fs::write(root.join("etc").join(name), "").unwrap();
         }
         let program = root.join("exit");
         std::fs::write(&program, floor::EXIT).unwrap();

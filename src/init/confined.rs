@@ -40,15 +40,17 @@ pub(crate) struct Confined<'a> {
 }
 
 impl Confined<'_> {
-    /// Runs `serve(argument, ...)` in a thread behind the program, and does here what that asks for. Comes back only if
-    /// there cannot be such a thread.
-    pub(crate) fn hand_over(program: &[u8], serve: fn(usize, &Confined<'_>) -> !, argument: usize) {
-        let Ok(stack) = Mapping::lasting(STACK) else { return };
+    /// Runs `serve(argument, ...)` in a thread behind the program, and does here what that asks for, after `meanwhile`, which is
+    /// done in any case. Comes back only if there cannot be such a thread.
+    pub(crate) fn hand_over(program: &[u8], serve: fn(usize, &Confined<'_>) -> !, argument: usize, meanwhile: fn()) {
+        let Ok(stack) = Mapping::lasting(STACK) else { return meanwhile() };
         let this = Confined { turn: AtomicU32::new(CONFINED), job: Cell::new(None), program, serve, argument };
         // The thread's from now on, also while it ends.
         let (at, len) = stack.into_raw();
         let flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
-        if share_raw(nr::CLONE, [flags as usize, at + len, 0, 0], enter, &raw const this as usize) < 0 {
+        let thread = share_raw(nr::CLONE, [flags as usize, at + len, 0, 0], enter, &raw const this as usize);
+        meanwhile();
+        if thread < 0 {
             return;
         }
         loop {

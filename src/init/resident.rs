@@ -104,7 +104,6 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], birth: Birth, parent: &Parent) -
     let memory = Mapping::lasting(BUFFER);
     match memory.and_then(|memory| Ok((Resident::new(open, parent.files)?, memory))) {
         Ok((mut resident, mut memory)) => {
-            // While the host makes up its first request.
             resident.hand_over(&mut memory);
             resident.serve(&mut memory)
         }
@@ -112,6 +111,20 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], birth: Birth, parent: &Parent) -
             reply(CONTROL, &Reply::new(wire::FAILED, wire::AT_INIT, 0, errno.0), &[]);
             sys::exit(1);
         }
+    }
+}
+
+/// Tells the host that the sandbox is ready.
+fn announce() {
+    let told = sys!(nr::GETPID).and_then(|pid| {
+        let pidfd = Fd(sys!(nr::PIDFD_OPEN, pid, 0)? as i32);
+        let mut ready = Reply::new(wire::READY, 0, 0, 0);
+        ready.signal = pid as u32;
+        tell(CONTROL, &ready, &[pidfd.0])
+    });
+    if let Err(errno) = told {
+        reply(CONTROL, &Reply::new(wire::FAILED, wire::AT_INIT, 0, errno.0), &[]);
+        sys::exit(1);
     }
 }
 
@@ -201,14 +214,7 @@ fn settle(kept: [Result<i32>; 5], told_at: &mut i32) -> Result<()> {
 
 impl<'a> Resident<'a> {
     fn new(open: &'a Open<'a>, files: [u64; 2]) -> Result<Self> {
-        let pid = sys!(nr::GETPID)?;
-        let pidfd = sys!(nr::PIDFD_OPEN, pid, 0)? as i32;
-        let mut ready = Reply::new(wire::READY, 0, 0, 0);
-        ready.signal = pid as u32;
-        let resident = Self { open, rows: Table::new(ROWS)?, parts: Parts::new(files)?, files: Files::default(), live: 0, confined: None };
-        tell(CONTROL, &ready, &[pidfd])?;
-        sys::close(pidfd);
-        Ok(resident)
+        Ok(Self { open, rows: Table::new(ROWS)?, parts: Parts::new(files)?, files: Files::default(), live: 0, confined: None })
     }
 
     fn serve(&mut self, memory: &mut Mapping) -> ! {
@@ -233,11 +239,12 @@ impl<'a> Resident<'a> {
         }
     }
 
-    /// Goes on in a thread behind the seccomp program, if it lets that be; comes back if not.
+    /// Tells the host that the sandbox is ready, and goes on in a thread behind the seccomp program, if it lets that be;
+    /// comes back if not. The thread attaches the program while the host hears of it and makes up its first request.
     fn hand_over(&mut self, memory: &mut Mapping) {
         fn serve(handed: usize, confined: &Confined<'_>) -> ! {
-            // SAFETY: `hand_over` passes its own `Handed`, and does not come back once this runs: the first thread
-            // only does what this one asks for, and waits otherwise. So do `confined` and what `handed` points to live on.
+            // SAFETY: `hand_over` passes its own `Handed`, and does not come back once this runs: the first thread tells the
+            // host, touching nothing of that, does what this one asks for, and waits otherwise. So do `confined` and what `handed` points to live on.
             let (handed, confined) = unsafe { (&mut *(handed as *mut Handed<'_, '_>), &*core::ptr::from_ref(confined)) };
             handed.resident.confined = Some(confined);
             handed.resident.serve(handed.memory)
@@ -245,7 +252,9 @@ impl<'a> Resident<'a> {
         let confine = &self.open.confine;
         if confine.seccomp_at_birth == 1 && confine.no_new_privs == 1 && !confine.seccomp.is_empty() {
             let mut handed = Handed { resident: self, memory };
-            Confined::hand_over(confine.seccomp, serve, &raw mut handed as usize);
+            Confined::hand_over(confine.seccomp, serve, &raw mut handed as usize, announce);
+        } else {
+            announce();
         }
     }
 
