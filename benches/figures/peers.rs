@@ -112,5 +112,5 @@ pub(crate) fn unpacks() -> Value {
         into_new(within, |into| timed(|| unpack(&layer, into)))
     })];
     arms.extend(peers.iter().map(|peer| peer.arm(Some(within))));
-    json!({ "arms": interleave(arms, 4, 1) })
+    json!({ "arms": interleave(arms, 9, 1) })
 }
