@@ -106,15 +106,23 @@ pub(crate) struct Table<T> {
 
 impl<T: Zeroable> Table<T> {
     pub(crate) fn new(rows: usize) -> Result<Self> {
-        let rows = Mapping::lasting(rows * size_of::<T>())?;
-        Ok(Self { rows, _kind: core::marker::PhantomData })
+        Mapping::anonymous(rows * size_of::<T>()).map(Self::within)
+    }
+
+    /// The same, as [`Mapping::lasting`].
+    pub(crate) fn lasting(rows: usize) -> Result<Self> {
+        Mapping::lasting(rows * size_of::<T>()).map(Self::within)
     }
 
     /// The same, of which no child has a copy.
     pub(crate) fn own(rows: usize) -> Result<Self> {
-        let rows = Mapping::anonymous(rows * size_of::<T>())?;
-        rows.for_children(false)?;
-        Ok(Self { rows, _kind: core::marker::PhantomData })
+        let table = Self::new(rows)?;
+        table.rows.for_children(false)?;
+        Ok(table)
+    }
+
+    fn within(rows: Mapping) -> Self {
+        Self { rows, _kind: core::marker::PhantomData }
     }
 
     pub(crate) fn rows(&mut self) -> &mut [T] {

@@ -214,7 +214,7 @@ fn settle(kept: [Result<i32>; 5], told_at: &mut i32) -> Result<()> {
 
 impl<'a> Resident<'a> {
     fn new(open: &'a Open<'a>, files: [u64; 2]) -> Result<Self> {
-        Ok(Self { open, rows: Table::new(ROWS)?, parts: Parts::new(files)?, files: Files::default(), live: 0, confined: None })
+        Ok(Self { open, rows: Table::lasting(ROWS)?, parts: Parts::new(files)?, files: Files::default(), live: 0, confined: None })
     }
 
     fn serve(&mut self, memory: &mut Mapping) -> ! {

@@ -46,7 +46,7 @@ type Stamp = [u64; 7];
 
 impl Users {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self { room: Mapping::lasting(128 << 10)?, known: Table::new(1)? })
+        Ok(Self { room: Mapping::lasting(128 << 10)?, known: Table::lasting(1)? })
     }
 
     /// Looks `USER[:GROUP]` up in the files below `root`; empty is 0:0.
