@@ -24,10 +24,6 @@ pub(crate) struct CloneArgs {
 }
 
 pub(crate) const CLONE_VM: u64 = 0x100;
-pub(crate) const CLONE_FS: u64 = 0x200;
-pub(crate) const CLONE_SIGHAND: u64 = 0x800;
-pub(crate) const CLONE_THREAD: u64 = 0x1_0000;
-pub(crate) const CLONE_SYSVSEM: u64 = 0x4_0000;
 pub(crate) const CLONE_FILES: u64 = 0x400;
 pub(crate) const CLONE_PIDFD: u64 = 0x1000;
 pub(crate) const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
@@ -113,8 +109,25 @@ pub(crate) fn share(
     Ok(Shared { pid, late })
 }
 
+/// Runs `run(argument)` in a thread on this stack, address and length, which is the thread's until `gone` is 0: the kernel clears
+/// that. Whether there is one.
+pub(crate) fn thread((at, len): (usize, usize), gone: Option<&AtomicU32>, run: extern "C" fn(usize) -> !, argument: usize) -> bool {
+    // CLONE_FS, CLONE_SIGHAND, CLONE_THREAD, CLONE_SYSVSEM
+    let flags = CLONE_VM | CLONE_FILES | 0x200 | 0x800 | 0x1_0000 | 0x4_0000;
+    let (flags, gone) = gone.map_or((flags, 0), |gone| (flags | CLONE_CHILD_CLEARTID, gone.as_ptr() as usize));
+    share_raw(nr::CLONE, [flags as usize, at + len, 0, gone], run, argument) >= 0
+}
+
+/// The end of such a thread.
+pub(crate) fn end_thread() -> ! {
+    loop {
+        // This thread alone.
+        let _ = sys!(nr::EXIT, 0);
+    }
+}
+
 /// clone(2) or clone3(2) with shared memory: `run(argument)` in the child, its pid or an error here.
-pub(crate) fn share_raw(nr: usize, a: [usize; 4], run: extern "C" fn(usize) -> !, argument: usize) -> isize {
+fn share_raw(nr: usize, a: [usize; 4], run: extern "C" fn(usize) -> !, argument: usize) -> isize {
     let ret: isize;
     // SAFETY: the child has a stack of its own and never returns from `run`. While it has this memory, nobody else
     // touches what it uses: `share` waits until it lets the memory go, the threads of `confined` take turns, and that of

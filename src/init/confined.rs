@@ -9,7 +9,7 @@
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::clone::{CLONE_FILES, CLONE_FS, CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_VM, share_raw};
+use crate::clone::{end_thread, thread};
 use crate::mapping::Mapping;
 use crate::sys::{self, Errno, Result, nr, sys};
 
@@ -20,7 +20,6 @@ const CONFINED: u32 = 1;
 const NOBODY: u32 = 2;
 
 const STACK: usize = 128 << 10;
-
 
 /// What the first thread is to do.
 #[derive(Clone, Copy)]
@@ -46,11 +45,9 @@ impl Confined<'_> {
         let Ok(stack) = Mapping::lasting(STACK) else { return meanwhile() };
         let this = Confined { turn: AtomicU32::new(CONFINED), job: Cell::new(None), program, serve, argument };
         // The thread's from now on, also while it ends.
-        let (at, len) = stack.into_raw();
-        let flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
-        let thread = share_raw(nr::CLONE, [flags as usize, at + len, 0, 0], enter, &raw const this as usize);
+        let begun = thread(stack.into_raw(), None, enter, &raw const this as usize);
         meanwhile();
-        if thread < 0 {
+        if !begun {
             return;
         }
         loop {
@@ -102,10 +99,7 @@ extern "C" fn enter(this: usize) -> ! {
         Ok(()) => (this.serve)(this.argument, this),
         Err(_) => this.pass_to(NOBODY),
     }
-    loop {
-        // This thread alone.
-        let _ = sys!(nr::EXIT, 0);
-    }
+    end_thread()
 }
 
 /// no_new_privs, then the program, for the calling thread.

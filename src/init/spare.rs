@@ -9,7 +9,7 @@
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
-use crate::clone::{CLONE_CHILD_CLEARTID, CLONE_FILES, CLONE_FS, CLONE_SIGHAND, CLONE_SYSVSEM, CLONE_THREAD, CLONE_VM, share_raw};
+use crate::clone::{end_thread, thread};
 use crate::mapping::Mapping;
 use crate::network;
 use crate::sys::{self, AT_FDCWD, Fd, Result, nr, sys};
@@ -21,7 +21,7 @@ const KINDS: u64 = CLONE_NEWNET | CLONE_NEWIPC;
 
 const STACK: usize = 32 << 10;
 
-/// Not 0 as long as the thread has its stack: the kernel clears it, CLONE_CHILD_CLEARTID.
+/// Not 0 as long as the thread has its stack.
 static BUSY: AtomicU32 = AtomicU32::new(0);
 /// What it has made; -1 for nothing.
 static MADE: [AtomicI32; 2] = [AtomicI32::new(-1), AtomicI32::new(-1)];
@@ -61,8 +61,10 @@ impl Spare {
 
     /// Has the next made, if this sandbox is not the first of its kind and none waits.
     pub(crate) fn follow(&mut self, namespaces: u64) {
-        let first = serves(namespaces) && !core::mem::replace(&mut self.wanted, true);
-        if first || !serves(namespaces) || BUSY.load(Ordering::Acquire) != 0 || MADE[1].load(Ordering::Relaxed) >= 0 {
+        if !serves(namespaces) || !core::mem::replace(&mut self.wanted, true) {
+            return;
+        }
+        if BUSY.load(Ordering::Acquire) != 0 || MADE[1].load(Ordering::Relaxed) >= 0 {
             return;
         }
         // Where they cannot be had, sandboxes make their own, and say what is wrong.
@@ -71,10 +73,8 @@ impl Spare {
             let _ = stack.for_children(false);
             self.stack = stack.into_raw();
         }
-        let flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
         BUSY.store(1, Ordering::Relaxed);
-        let top = self.stack.0 + self.stack.1;
-        if share_raw(nr::CLONE, [flags as usize, top, 0, BUSY.as_ptr() as usize], enter, 0) < 0 {
+        if !thread(self.stack, Some(&BUSY), enter, 0) {
             BUSY.store(0, Ordering::Relaxed);
         }
     }
@@ -87,10 +87,7 @@ extern "C" fn enter(_: usize) -> ! {
             place.store(fd.keep(), Ordering::Relaxed);
         }
     }
-    loop {
-        // This thread alone.
-        let _ = sys!(nr::EXIT, 0);
-    }
+    end_thread()
 }
 
 fn make() -> Result<Pair> {
