@@ -10,27 +10,14 @@ mod bed;
 #[path = "start/floor.rs"]
 mod floor;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bed::Bed;
 use criterion::Criterion;
 use tare::{Pool, PoolSize, Sandbox};
 
-/// Times what gives an open sandbox; closing it, which nobody waits for, is not counted.
 fn opened(count: u64, make: impl Fn() -> Sandbox) -> Duration {
-    let mut total = Duration::ZERO;
-    for _ in 0..count {
-        let began = Instant::now();
-        let sandbox = make();
-        total += began.elapsed();
-        sandbox.close().unwrap();
-    }
-    total
-}
-
-fn ran(sandbox: Sandbox) -> Sandbox {
-    bed::run(&sandbox);
-    sandbox
+    (0..count).map(|_| bed::opened(&make)).sum()
 }
 
 fn starts(criterion: &mut Criterion, bed: &Bed) {
@@ -38,12 +25,12 @@ fn starts(criterion: &mut Criterion, bed: &Bed) {
         b.iter_custom(|n| opened(n, || bed.open()));
     });
     criterion.bench_function("start_cold", |b| {
-        b.iter_custom(|n| opened(n, || ran(bed.open())));
+        b.iter_custom(|n| opened(n, || bed::ran(bed.open())));
     });
     // Taken as fast as they come: what waits is used up, and the helper makes one while another is used.
     let pool = Pool::open(&bed.store, &bed.spec, PoolSize::default()).unwrap();
     criterion.bench_function("start_pool", |b| {
-        b.iter_custom(|n| opened(n, || ran(pool.take().unwrap())));
+        b.iter_custom(|n| opened(n, || bed::ran(pool.take().unwrap())));
     });
     for (name, filter) in [("floor_naive", true), ("floor_nofilter", false)] {
         criterion.bench_function(name, |b| {

@@ -8,38 +8,25 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tare::{Pool, PoolSize, Sandbox};
+use tare::{Pool, PoolSize};
 use tare_oracle::ordinary_user;
 
 use super::bed::{self, Bed};
 use super::floor;
 use super::sample::{Arm, interleave, timed};
 
-/// Opens, runs, learns the status; closing, which nobody has to wait for, is not counted.
+/// Opens, runs, learns the status.
 pub(crate) fn cold(bed: &Bed) -> Duration {
-    let began = Instant::now();
-    let sandbox = bed.open();
-    bed::run(&sandbox);
-    closed(began.elapsed(), &sandbox)
-}
-
-fn closed(took: Duration, sandbox: &Sandbox) -> Duration {
-    sandbox.close().unwrap();
-    took
+    bed::opened(|| bed::ran(bed.open()))
 }
 
 /// The same, closed, with nothing left.
 pub(crate) fn whole(bed: &Bed) {
-    let sandbox = bed.open();
-    bed::run(&sandbox);
-    sandbox.close().unwrap();
+    bed::ran(bed.open()).close().unwrap();
 }
 
 fn pooled(pool: &Pool) -> Duration {
-    let began = Instant::now();
-    let sandbox = pool.take().unwrap();
-    bed::run(&sandbox);
-    closed(began.elapsed(), &sandbox)
+    bed::opened(|| bed::ran(pool.take().unwrap()))
 }
 
 /// Until the helper makes no more of them. Without sleeping: a processor that has slept wakes up slowly.
@@ -76,11 +63,7 @@ pub(crate) fn measure() -> Value {
         Arm::whole("spawn_std", || bed.spawn()),
         Arm::new("floor_naive", || floor::run(&bed.root, true)),
         Arm::new("floor_nofilter", || floor::run(&bed.root, false)),
-        Arm::new("open_only", || {
-            let began = Instant::now();
-            let sandbox = bed.open();
-            closed(began.elapsed(), &sandbox)
-        }),
+        Arm::new("open_only", || bed::opened(|| bed.open())),
         Arm::new("start_cold", || cold(&bed)),
         Arm::whole("start_whole", || whole(&bed)),
         Arm::new("start_pool", || {

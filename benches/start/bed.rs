@@ -4,6 +4,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use tare::{Command, Sandbox, Spec, Stdout, Store};
 
@@ -57,4 +58,19 @@ pub(crate) fn run(sandbox: &Sandbox) {
         .stdout(Stdout::Null)
         .stderr(Stdout::Null);
     assert!(sandbox.run(exit).unwrap().status.success());
+}
+
+/// The same, for whoever goes on with the sandbox.
+pub(crate) fn ran(sandbox: Sandbox) -> Sandbox {
+    run(&sandbox);
+    sandbox
+}
+
+/// Times what gives an open sandbox; closing it, which nobody has to wait for, is not counted.
+pub(crate) fn opened(make: impl FnOnce() -> Sandbox) -> Duration {
+    let began = Instant::now();
+    let sandbox = make();
+    let took = began.elapsed();
+    sandbox.close().unwrap();
+    took
 }

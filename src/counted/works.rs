@@ -6,7 +6,7 @@ use std::env;
 use std::hint::black_box;
 use std::path::PathBuf;
 
-use crate::image::tar::{Archive, Input};
+use crate::image::tar::{Archive, Slice};
 use crate::parts::caps::CapSet;
 use crate::parts::cgroup::Cgroup;
 use crate::parts::idmap::Ids;
@@ -90,10 +90,7 @@ fn filters(times: u64) {
 fn entries(times: u64) {
     let bytes = archive();
     for _ in 0..times {
-        let mut archive = Archive::new(Whole {
-            bytes: &bytes,
-            at: 0,
-        });
+        let mut archive = Archive::new(Slice::new(&bytes));
         let mut seen = 0;
         while let Some(entry) = archive.next().map_err(|_| archive.site().1).unwrap() {
             black_box(entry);
@@ -121,23 +118,4 @@ fn archive() -> Vec<u8> {
         builder.append_data(&mut header, name, &[][..]).unwrap();
     }
     builder.into_inner().unwrap()
-}
-
-struct Whole<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Input for Whole<'_> {
-    fn peek(&mut self) -> &[u8] {
-        &self.bytes[self.at..]
-    }
-
-    fn consume(&mut self, n: usize) {
-        self.at += n;
-    }
-
-    fn offset(&self) -> u64 {
-        self.at as u64
-    }
 }

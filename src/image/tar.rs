@@ -15,6 +15,8 @@ pub(crate) use build::Builder;
 pub(crate) use fault::{Call, Fault, Step, refuse, shown};
 pub(crate) use header::resembles;
 pub(crate) use input::Input;
+#[cfg(test)]
+pub(crate) use input::Slice;
 pub(crate) use pax::Time;
 pub(crate) use sparse::{Map, SEGMENTS_MAX, Segment};
 

@@ -195,23 +195,27 @@ impl State {
         }
         let fault = *fault;
         self.armed = None;
-        let into = fs::read_link(format!("/proc/{}/fd/{}", call.pid, call.arguments[0]));
-        let speech = match call.number {
-            libc::SYS_sendmsg | libc::SYS_recvmsg => true,
-            libc::SYS_write => into.is_ok_and(|path| {
-                let path = path.to_string_lossy();
-                path.starts_with("pipe:") || path.starts_with("socket:")
-            }),
-            _ => false,
-        };
         self.hit = Some(Hit {
             number: call.number,
-            speech,
+            speech: is_speech(call),
             comm: comm.to_owned(),
             // Until it executes the helper, it is a part of the host.
             canary: !is_of_host(host, comm) && holds(call.pid, CANARY.as_bytes()),
         });
         Some(fault)
+    }
+}
+
+/// Messages, and what is written to a pipe or a socket.
+fn is_speech(call: &Call) -> bool {
+    match call.number {
+        libc::SYS_sendmsg | libc::SYS_recvmsg => true,
+        libc::SYS_write => fs::read_link(format!("/proc/{}/fd/{}", call.pid, call.arguments[0]))
+            .is_ok_and(|path| {
+                let path = path.to_string_lossy();
+                path.starts_with("pipe:") || path.starts_with("socket:")
+            }),
+        _ => false,
     }
 }
 

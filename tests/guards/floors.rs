@@ -41,14 +41,7 @@ fn timed(work: impl FnOnce()) -> Duration {
 pub(crate) fn measure(place: &Path) {
     let bed = Bed::new(&place.join("bed"));
     let floor = || ratio::block(STARTS, || floor::run(&bed.root, true));
-    let cold = || {
-        ratio::block(STARTS, || {
-            let mut sandbox = None;
-            let took = timed(|| bed::run(sandbox.insert(bed.open())));
-            sandbox.unwrap().close().unwrap();
-            took
-        })
-    };
+    let cold = || ratio::block(STARTS, || bed::opened(|| bed::ran(bed.open())));
     ratio::hold("gate of start_cold", BOUND_COLD, [&floor, &cold], || ());
     let sandbox = bed.open();
     let spawn = || ratio::block(STARTS, || timed(|| bed.spawn()));

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -18,13 +18,13 @@ use tare::image::ImportOptions;
 use tare::{Sandbox, Spec, Store};
 use tare_oracle::need;
 
-use crate::alone;
 use crate::harness::Ground;
 use crate::harness::settle::helper_of;
 use crate::host::{self, succeed};
 use crate::layout::{Codec, Layout, tar_of};
 use crate::place::Place;
 use crate::ratio;
+use crate::{alone, bed};
 
 /// How much more the second side may take.
 const BOUND: f64 = 1.25;
@@ -46,15 +46,13 @@ struct Side<'a> {
 impl Side<'_> {
     /// The median of a block's starts, each with a command.
     fn block(&self) -> f64 {
-        ratio::block(STARTS, || {
-            let began = Instant::now();
+        // Closed each time: what ends late would be in the way of the next one.
+        let started = || {
             let sandbox = Sandbox::open(self.store, self.spec).unwrap();
             succeed(&sandbox);
-            let took = began.elapsed();
-            // What ends late would be in the way of the next one.
-            sandbox.close().unwrap();
-            took
-        })
+            sandbox
+        };
+        ratio::block(STARTS, || bed::opened(started))
     }
 }
 

@@ -227,22 +227,8 @@ impl Records {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Archive, Input, Segment};
+    use super::super::{Archive, Segment, Slice};
     use super::*;
-
-    struct Bytes(Vec<u8>, usize);
-
-    impl Input for Bytes {
-        fn peek(&mut self) -> &[u8] {
-            &self.0[self.1..]
-        }
-        fn consume(&mut self, n: usize) {
-            self.1 += n;
-        }
-        fn offset(&self) -> u64 {
-            self.1 as u64
-        }
-    }
 
     fn entry(name: &[u8], what: What) -> Entry {
         Entry {
@@ -263,7 +249,7 @@ mod tests {
         builder.data(body).unwrap();
         let bytes = builder.complete().unwrap();
         assert_eq!(bytes.len() % BLOCK, 0);
-        let mut archive = Archive::new(Bytes(bytes, 0));
+        let mut archive = Archive::new(Slice::new(&bytes));
         let Ok(Some(read)) = archive.next() else {
             panic!("{entry:?} is not read back");
         };

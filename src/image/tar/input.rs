@@ -77,3 +77,32 @@ pub(crate) trait Input {
         true
     }
 }
+
+/// An archive in memory, shown whole.
+#[cfg(test)]
+pub(crate) struct Slice<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+#[cfg(test)]
+impl<'a> Slice<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+}
+
+#[cfg(test)]
+impl Input for Slice<'_> {
+    fn peek(&mut self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.at += n;
+    }
+
+    fn offset(&self) -> u64 {
+        self.at as u64
+    }
+}

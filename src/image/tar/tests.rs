@@ -14,34 +14,14 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Archive, Entry, Input, Map, Step, What};
+use super::{Archive, Entry, Map, Slice, Step, What};
 
 /// Bytes of a file that are compared; sparse ones may claim to be huge.
 const CONTENT_MAX: u64 = 64 << 10;
 
-/// An archive in memory.
-struct Slice<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Input for Slice<'_> {
-    fn peek(&mut self) -> &[u8] {
-        &self.bytes[self.at..]
-    }
-
-    fn consume(&mut self, n: usize) {
-        self.at += n;
-    }
-
-    fn offset(&self) -> u64 {
-        self.at as u64
-    }
-}
-
 /// What our reader lists, in the form of `tests/peers/list.py`.
 fn list(bytes: &[u8]) -> Result<Vec<String>, String> {
-    let mut archive = Archive::new(Slice { bytes, at: 0 });
+    let mut archive = Archive::new(Slice::new(bytes));
     let mut lines = Vec::new();
     loop {
         let line = archive.next().and_then(|entry| match entry {
