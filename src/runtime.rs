@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::error::Result;
 use crate::image::Chown;
 use crate::image::layer::Fixup;
-use crate::parts::cgroup::{Cgroup, DeviceGate, DeviceRules, Layout, Owner, Sweep, recover};
+use crate::parts::cgroup::{Cgroup, DeviceGate, DeviceRules, Layout, Sweep, recover};
 use crate::parts::ops::Ops;
 use crate::parts::seccomp::SeccompCache;
 use crate::spawner::Spawner;
@@ -49,11 +49,10 @@ impl Runtime {
     /// Removes the cgroups that a helper was told to remove and did not live to. Those of
     /// sandboxes that are still held are locked, and go with their handles.
     fn clean_up_after(&self, killed: &Spawner) {
-        let (Ok(layout), Ok(owner)) = (self.layout(), Owner::current()) else {
+        let (Ok(layout), Ok(prefix)) = (self.layout(), killed.prefix()) else {
             return;
         };
-        let prefix = format!("{owner}-{}.", killed.pid());
-        recover(layout, Sweep::Near, |name| !name.starts_with(&prefix));
+        recover(layout, Sweep::Near, |name| !name.starts_with(prefix));
     }
 
     /// Whether [`Runtime::set_overlay_missing`] was called.
@@ -78,7 +77,7 @@ impl Runtime {
 
     /// Names what a sandbox uses outside, so that whoever finds it knows whether its owner lives.
     pub(crate) fn sandbox_name(&self, spawner: &Spawner, id: u64) -> Result<String> {
-        Ok(format!("{}-{}.{id}", spawner.owner()?, spawner.pid()))
+        Ok(format!("{}{id}", spawner.prefix()?))
     }
 
     /// Where this machine's cgroups are; read once.

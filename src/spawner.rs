@@ -31,8 +31,8 @@ pub(crate) struct Spawner {
     socket: OwnedFd,
     /// The process that started it; a forked copy of that must start its own.
     owner: u32,
-    /// The same with its time of start, read when it is first asked for.
-    begun: OnceLock<Owner>,
+    /// [`Spawner::prefix`], once it was asked for.
+    prefix: OnceLock<String>,
     /// Its own process id: with it, sandboxes of two spawners of one process differ in name.
     pid: u32,
     /// Of the helper: a child that it has just forked may still have the other end of the socket.
@@ -47,7 +47,7 @@ impl Spawner {
         Self {
             socket: socket::pair().unwrap().0,
             owner: std::process::id(),
-            begun: OnceLock::new(),
+            prefix: OnceLock::new(),
             pid: 0,
             pidfd: None,
             ids: Ids::Host,
@@ -89,7 +89,7 @@ impl Spawner {
         let mut spawner = Self {
             socket: ours,
             owner: std::process::id(),
-            begun: OnceLock::new(),
+            prefix: OnceLock::new(),
             pid: 0,
             pidfd: None,
             ids: Ids::detect(),
@@ -114,21 +114,16 @@ impl Spawner {
             || !ends.iter().any(|end| end.any() != Some(false))
     }
 
-    /// The process that started it, which must be this one.
+    /// How the names of its sandboxes begin: the process that started it, which must be this one, and its own process id.
     ///
     /// # Errors
     /// When `/proc/self/stat` cannot be read.
-    pub(crate) fn owner(&self) -> Result<Owner> {
-        if let Some(owner) = self.begun.get() {
-            return Ok(*owner);
+    pub(crate) fn prefix(&self) -> Result<&str> {
+        if let Some(prefix) = self.prefix.get() {
+            return Ok(prefix);
         }
         let owner = Owner::current()?;
-        Ok(*self.begun.get_or_init(|| owner))
-    }
-
-    /// Its process id.
-    pub(crate) fn pid(&self) -> u32 {
-        self.pid
+        Ok(self.prefix.get_or_init(|| format!("{owner}-{}.", self.pid)))
     }
 
     /// The ids that its sandboxes can hold.
