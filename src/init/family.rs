@@ -21,8 +21,8 @@ pub(crate) struct Member {
     pub(crate) id: i32,
     pub(crate) parent: i32,
     pub(crate) kin: Kin,
-    /// Where the table's owner finds the rest.
-    pub(crate) at: usize,
+    /// The table's owner's: what else it knows, or where to find it.
+    pub(crate) own: usize,
 }
 
 // SAFETY: integers only.
@@ -30,9 +30,9 @@ unsafe impl Zeroable for Member {}
 
 impl Member {
     /// One of whom nothing is known but its parent, unless it `begins` the family.
-    pub(crate) fn new(id: i32, parent: i32, begins: bool, at: usize) -> Self {
+    pub(crate) fn new(id: i32, parent: i32, begins: bool, own: usize) -> Self {
         let kin = if begins { Kin::OURS } else { Kin::UNKNOWN };
-        Self { id, parent, kin, at }
+        Self { id, parent, kin, own }
     }
 }
 

@@ -58,7 +58,7 @@ fn each_below(mount: i32, mut each: impl FnMut(Fd) -> Result<()>) -> Result<()> 
     let own = mount_id(mount)?;
     let n = parse(text, own, rows)?;
     let rows = &mut rows[..n];
-    let point = |row: &Member| text[row.at..].split(|b| *b == b' ').next();
+    let point = |row: &Member| text[row.own..].split(|b| *b == b' ').next();
     let top = rows.iter().find(|row| row.id == own).and_then(point).ok_or(Errno::INVAL)?;
     gather(rows);
     let mut place = Mapping::anonymous(text.len())?;

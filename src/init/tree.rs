@@ -2,7 +2,7 @@
 //! Killing a command with all that it started.
 //!
 //! Where the command has a cgroup of its own, that says what belongs to it. Else a process belongs to the command if it is in its session or has an ancestor that does.
-//! They are stopped first, parents before children can lose them, until no new one is
+//! They are stopped first, parents before children can lose them, until all have stopped and no new one is
 //! found; then all are killed. What left the session and lost its parents lives on
 //! until the sandbox ends.
 
@@ -16,7 +16,12 @@ use crate::sys::{self, Errno, O_RDONLY, Result, SIGKILL, SIGSTOP};
 
 /// Processes looked at; more than a pid namespace has by default.
 const ROWS: usize = 65536;
+/// Somebody may never stop: who waits for its vfork's child, or is woken again and again.
 const ROUNDS: usize = 100;
+/// Of them those without a pause: to stop takes less than that.
+const BUSY_ROUNDS: usize = 8;
+/// Of a member: it makes no more processes, since all its threads have stopped or ended.
+const STOPPED: usize = 1;
 
 /// Kills `leader` and its own; `proc` is a procfs of this pid namespace.
 pub(crate) fn kill(leader: i32, proc: i32) {
@@ -25,16 +30,23 @@ pub(crate) fn kill(leader: i32, proc: i32) {
         let _ = sys::kill(leader, SIGKILL);
         return;
     };
-    let (mut before, mut listed) = (0, 0);
-    for _ in 0..ROUNDS {
+    // How many the last round found, if all of them had stopped.
+    let (mut before, mut listed) = (None, 0);
+    for round in 0..ROUNDS {
         let Ok(n) = scan(table.rows(), leader, proc) else { break };
         listed = n;
-        let found = gather(&mut table.rows()[..n]);
-        signal(&table.rows()[..n], SIGSTOP);
-        if found == before {
+        let rows = &mut table.rows()[..n];
+        let found = gather(rows);
+        // A fork that had begun goes on when its process is told to stop: only who has stopped makes no more.
+        let stopped = rows.iter().filter(|row| row.kin == Kin::OURS).all(|row| row.own == STOPPED);
+        if stopped && before == Some(found) {
             break;
         }
-        before = found;
+        before = stopped.then_some(found);
+        signal(rows, SIGSTOP);
+        if round >= BUSY_ROUNDS {
+            sys::sleep_us(200);
+        }
     }
     signal(&table.rows()[..listed], SIGKILL);
     // As above; without a procfs this is all there is.
@@ -117,16 +129,51 @@ fn scan(rows: &mut [Member], leader: i32, proc: i32) -> Result<usize> {
     Ok(n)
 }
 
-/// Parent (field 4) and session (field 6) of proc_pid_stat(5); the name before them may hold anything.
+/// A member from its proc_pid_stat(5).
 fn stat(proc: i32, name: &CStr, pid: i32, leader: i32) -> Option<Member> {
-    let (mut path, mut text) = ([0u8; 32], [0u8; 512]);
+    let mut path = [0u8; 32];
     let path = dir::join(&mut path, &[name.to_bytes(), b"/stat"]).ok()?;
-    let file = sys::openat(proc, path, O_RDONLY, 0).ok()?;
-    let n = sys::read(file.0, &mut text).ok()?;
-    let text = &text[..n];
-    let after = text.iter().rposition(|b| *b == b')')? + 2;
-    let mut fields = text.get(after..)?.split(|b| *b == b' ');
-    let mut number = |n: usize| decimal::number(fields.nth(n)?);
-    let (parent, session) = (number(1)?, number(1)?);
-    Some(Member::new(pid, parent, pid == leader || session == leader, 0))
+    let Stat { stopped, parent, session, threads } = Stat::read(proc, path)?;
+    let stopped = match threads {
+        0 | 1 => stopped,
+        _ => threads_stopped(proc, name).unwrap_or(false),
+    };
+    Some(Member::new(pid, parent, pid == leader || session == leader, if stopped { STOPPED } else { 0 }))
+}
+
+fn threads_stopped(proc: i32, name: &CStr) -> Result<bool> {
+    let mut path = [0u8; 32];
+    let tasks = sys::openat(proc, dir::join(&mut path, &[name.to_bytes(), b"/task"])?, O_RDONLY | sys::O_DIRECTORY, 0)?;
+    let mut all = true;
+    dir::for_each(tasks.0, c".", |thread| {
+        let mut path = [0u8; 32];
+        // One that cannot be read has ended.
+        all &= Stat::read(tasks.0, dir::join(&mut path, &[thread.to_bytes(), b"/stat"])?).is_none_or(|stat| stat.stopped);
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// State (field 3), parent (4), session (6) and number of threads (20) of proc_pid_stat(5).
+struct Stat {
+    /// Or dead.
+    stopped: bool,
+    parent: i32,
+    session: i32,
+    threads: i32,
+}
+
+impl Stat {
+    fn read(dir: i32, path: &CStr) -> Option<Self> {
+        let mut text = [0u8; 512];
+        let file = sys::openat(dir, path, O_RDONLY, 0).ok()?;
+        let n = sys::read(file.0, &mut text).ok()?;
+        let text = &text[..n];
+        // The name before them may hold anything.
+        let after = text.iter().rposition(|b| *b == b')')? + 2;
+        let mut fields = text.get(after..)?.split(|b| *b == b' ');
+        let stopped = matches!(fields.next()?, b"T" | b"t" | b"Z" | b"X");
+        let mut number = |n: usize| decimal::number(fields.nth(n)?);
+        Some(Self { stopped, parent: number(0)?, session: number(1)?, threads: number(13)? })
+    }
 }

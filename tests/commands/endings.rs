@@ -284,6 +284,20 @@ fn kill_ends_the_tree_and_a_signal_only_the_command() {
 }
 
 #[test]
+fn kill_reaches_what_is_just_being_forked() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    for n in 0..600u64 {
+        let killed = sandbox.spawn(sh("sleep 444 & sleep 444")).unwrap();
+        // The shell gets as far as its forks, a little earlier or later.
+        thread::sleep(Duration::from_micros(n % 40 * 25));
+        killed.kill().unwrap();
+        assert_eq!(killed.wait().unwrap().reason, Reason::Killed);
+    }
+    await_count(&sandbox, "sleep 444", 0);
+}
+
+#[test]
 fn wait_by_descriptor_by_time_and_from_many_threads() {
     let ground = Ground::new();
     let sandbox = ground.open();
