@@ -43,7 +43,7 @@ test: setup images guest ## Every test, on real images, as root and as ordinary 
 
 lint: setup ## Formatting, clippy, shellcheck, documentation: exactly what CI asks
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --features libtare/bench -- -D warnings
 	scripts/lint-helper.sh
 	shellcheck .ci/run scripts/*.sh tests/*.sh tests/*/*.sh fuzz/*.sh bindings/*/*.sh examples/*/*.sh
 	bindings/python/test.sh -l
@@ -53,7 +53,7 @@ fuzz: setup ## Every parser of foreign bytes for a minute, guided by coverage
 	fuzz/run.sh
 
 bench: setup images ## Each stage beside its floor, and the figures that are promised
-	$(CARGO) bench --locked --package libtare --bench '*'
+	$(CARGO) bench --locked --package libtare --features bench --bench '*'
 	scripts/bench-report.py $(target)/bench
 
 bench-peers: setup images ## The same beside what is installed of bwrap, crun, runc, podman, docker, umoci, skopeo

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The spec: read from JSON and validated, beside the JSON alone.
+//! The spec: read from JSON and validated, beside the JSON alone, and the plan of a start.
 #![allow(missing_docs, reason = "criterion makes an undocumented function")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -23,6 +23,9 @@ fn benches(c: &mut Criterion) {
     });
     let spec = Spec::from_json(SPEC).unwrap();
     group.bench_function("validate", |b| b.iter(|| spec.validate().unwrap()));
+    tare::bench::with_plan(|mut plan| {
+        group.bench_function("plan", |b| b.iter(&mut plan));
+    });
     group.finish();
 }
 

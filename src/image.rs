@@ -39,9 +39,13 @@ pub use unpack::{UnpackOptions, unpack};
 
 /// An image that is ready to be mounted: a configuration and a root.
 ///
-/// Cheap to clone. While any clone lives, nobody removes its layers from the store.
+/// Cheap to clone. While any clone lives in the process that opened it, nobody removes its layers
+/// from the store.
 #[derive(Debug, Clone)]
-pub struct Image(Arc<Inner>);
+pub struct Image {
+    of: Arc<Inner>,
+    hold: Arc<store::Hold>,
+}
 
 #[derive(Debug, Clone)]
 struct Inner {
@@ -51,8 +55,6 @@ struct Inner {
     layers: Vec<LayerInfo>,
     root: Root,
     size: u64,
-    /// Shared locks of the layers; the kernel keeps them while the files are open.
-    _locks: Arc<Vec<store::Lock>>,
 }
 
 /// The files of an image.
@@ -71,37 +73,37 @@ pub enum Root {
 impl Image {
     /// The reference it was opened by.
     pub fn reference(&self) -> &Reference {
-        &self.0.reference
+        &self.of.reference
     }
 
     /// The digest of its manifest; none for a directory and the host.
     pub fn digest(&self) -> Option<&Digest> {
-        self.0.digest.as_ref()
+        self.of.digest.as_ref()
     }
 
     /// What it says about how to run it; nothing for a directory and the host.
     pub fn config(&self) -> &ImageConfig {
-        &self.0.config
+        &self.of.config
     }
 
     /// Its files.
     pub fn root(&self) -> &Root {
-        &self.0.root
+        &self.of.root
     }
 
     /// Its layers, bottom first, as its manifest lists them; none for a directory and the host.
     pub fn layers(&self) -> &[LayerInfo] {
-        &self.0.layers
+        &self.of.layers
     }
 
     /// When it was made, RFC 3339, as the image says it.
     pub fn created(&self) -> Option<&str> {
-        self.0.config.created.as_deref()
+        self.of.config.created.as_deref()
     }
 
     /// Bytes of its layers, as kept; zero for a directory and the host.
     pub fn size(&self) -> u64 {
-        self.0.size
+        self.of.size
     }
 
     fn in_place(reference: &Reference) -> Result<Self> {
@@ -110,15 +112,22 @@ impl Image {
             Reference::Dir(path) => Root::Dir(directory(path)?),
             other => unreachable!("{other} is not used in place"),
         };
-        Ok(Self(Arc::new(Inner {
+        let of = Inner {
             reference: reference.clone(),
             digest: None,
             config: ImageConfig::default(),
             layers: Vec::new(),
             root,
             size: 0,
-            _locks: Arc::default(),
-        })))
+        };
+        Ok(Self::held(Arc::new(of), store::Hold::new(Vec::new())))
+    }
+
+    fn held(of: Arc<Inner>, hold: store::Hold) -> Self {
+        Self {
+            of,
+            hold: Arc::new(hold),
+        }
     }
 
     /// An image whose layers are all there and held.
@@ -140,7 +149,7 @@ impl Image {
                 diff_id: *diff_id,
                 size: layer.size,
             });
-        Ok(Self(Arc::new(Inner {
+        let of = Inner {
             reference: Reference::Digest(digest),
             digest: Some(digest),
             config: parsed.config.clone(),
@@ -149,14 +158,18 @@ impl Image {
             size: listed
                 .iter()
                 .fold(0, |sum, layer| sum.saturating_add(layer.size)),
-            _locks: Arc::new(held.into_values().collect()),
-        })))
+        };
+        let hold = store::Hold::new(held.into_values().collect());
+        Ok(Self::held(Arc::new(of), hold))
     }
 
     fn named(self, reference: &Reference) -> Self {
-        let mut inner = Arc::unwrap_or_clone(self.0);
-        inner.reference = reference.clone();
-        Self(Arc::new(inner))
+        let mut of = Arc::unwrap_or_clone(self.of);
+        of.reference = reference.clone();
+        Self {
+            of: Arc::new(of),
+            hold: self.hold,
+        }
     }
 }
 

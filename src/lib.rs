@@ -29,6 +29,9 @@
 //!
 //! The rest is in `docs/kernel-features.md`.
 
+#[cfg(any(test, feature = "bench"))]
+#[doc(hidden)]
+pub mod bench;
 mod capture;
 mod command;
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub(crate) struct Spawner {
 
 impl Spawner {
     /// One that nobody answers for.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn absent() -> Self {
         Self {
             socket: socket::pair().unwrap().0,

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 /// Modules from the top; each names those of its own rank or of lower ones.
 const RANKS: [&[&str]; 5] = [
     &[
-        "fuzz", "counted", "sandbox", "command", "process", "pool", "store", "capture", "live",
-        "doctor", "mount", "files",
+        "fuzz", "counted", "bench", "sandbox", "command", "process", "pool", "store", "capture",
+        "live", "doctor", "mount", "files",
     ],
     &["plan", "image", "tree", "spawner", "runtime"],
     &["parts"],

@@ -225,3 +225,77 @@ fn store_without_space_refuses_and_keeps_nothing() {
     nix::mount::umount(&path).unwrap();
     done.unwrap();
 }
+
+#[test]
+fn image_opened_again_is_found_without_its_documents_and_held() {
+    let dir = tempdir().unwrap();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let (_, from) = simple(dir.path().join("oci"), Codec::Plain);
+    let name: Reference = "app".parse().unwrap();
+    let options = ImportOptions {
+        names: vec![name.clone()],
+        ..Default::default()
+    };
+    let digest = *store
+        .import(&from, &options, &mut ())
+        .unwrap()
+        .digest()
+        .unwrap();
+    let first = store.image(&name).unwrap();
+    fs::write(store.path().join("blobs/sha256").join(digest.hex()), "no").unwrap();
+    let again = store.image(&name).unwrap();
+    assert_eq!(
+        (again.digest(), again.root(), again.reference()),
+        (Some(&digest), first.root(), &name)
+    );
+    // Somebody else, who remembers nothing.
+    let other = Store::open(store.path()).unwrap();
+    assert_eq!(other.image(&name).unwrap_err().kind(), Kind::Corrupt);
+    // Either of the two holds the layers, and nobody who only remembers them.
+    drop(first);
+    assert_eq!(other.remove(&name).unwrap().in_use, 2);
+    drop(again);
+    assert_eq!(other.gc().unwrap().layers, 2);
+    assert_eq!(store.image(&name).unwrap_err().kind(), Kind::NotFound);
+    assert_empty(store.path());
+}
+
+#[test]
+fn image_changed_since_it_was_opened_is_looked_up() {
+    let dir = tempdir().unwrap();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let other = Store::open(store.path()).unwrap();
+    let name: Reference = "app".parse().unwrap();
+    let options = ImportOptions {
+        names: vec![name.clone()],
+        ..Default::default()
+    };
+    let (_, from) = simple(dir.path().join("1"), Codec::Plain);
+    let old = *other
+        .import(&from, &options, &mut ())
+        .unwrap()
+        .digest()
+        .unwrap();
+    assert_eq!(store.image(&name).unwrap().digest(), Some(&old));
+    // Without its layers: they are unpacked again.
+    let layers = store.path().join("layers");
+    fs::remove_dir_all(&layers).unwrap();
+    fs::create_dir(&layers).unwrap();
+    store.image(&name).unwrap();
+    assert_eq!(fs::read_dir(&layers).unwrap().count(), 2);
+    // By another's name.
+    let mut layout = Layout::new(dir.path().join("2"));
+    let image = layout.image(&[tar_of(&[("x", b"")])], Codec::Plain, json!({}));
+    let from = layout.add(image, None).complete();
+    let new = *other
+        .import(&from, &options, &mut ())
+        .unwrap()
+        .digest()
+        .unwrap();
+    assert_ne!(old, new);
+    assert_eq!(store.image(&name).unwrap().digest(), Some(&new));
+    assert_eq!(
+        store.image(&Reference::Digest(old)).unwrap().digest(),
+        Some(&old)
+    );
+}

@@ -4,17 +4,12 @@
 
 use std::env;
 use std::hint::black_box;
-use std::path::PathBuf;
 
+use crate::bench;
 use crate::image::tar::{Archive, Slice};
 use crate::parts::caps::CapSet;
-use crate::parts::cgroup::Cgroup;
-use crate::parts::idmap::Ids;
 use crate::parts::seccomp::{self, SeccompCache};
-use crate::plan::{self, Needs};
-use crate::spawner::Spawner;
 use crate::spec::Spec;
-use crate::tree::{self, Lower, Request};
 
 /// A work, and how many times it is done.
 pub(super) const WORKS: [(&str, u64); 4] =
@@ -33,46 +28,10 @@ fn work_is_done() {
     let times: u64 = env::var("TARE_TEST_TIMES").unwrap().parse().unwrap();
     match role.as_str() {
         "spec" => (0..times).for_each(|_| drop(black_box(Spec::from_json(SPEC).unwrap()))),
-        "plan" => plans(times),
+        "plan" => bench::with_plan(|plan| (0..times).for_each(|_| plan())),
         "filter" => filters(times),
         "tar" => entries(times),
         other => panic!("{other}"),
-    }
-}
-
-/// The default start of an image, as root.
-fn plans(times: u64) {
-    let spec = Spec::default();
-    let lower = Lower::Layers(vec![PathBuf::from("/usr"), PathBuf::from("/etc")]);
-    let caps = CapSet::of(&spec.security).unwrap();
-    let filter = seccomp::program(&spec.security, caps, &SeccompCache::default()).unwrap();
-    let spawner = Spawner::absent();
-    let request = Request {
-        lower: &lower,
-        write: spec.write,
-        ordinary: false,
-        scratch: PathBuf::new(),
-        spawner: &spawner,
-    };
-    let needs = Needs {
-        spec: &spec,
-        ids: &Ids::Host,
-        hostname: "counted",
-        backend: tree::backend(spec.storage, &lower, false),
-        tree: &request,
-        cgroup: &Cgroup::default(),
-        cgroup2: false,
-        caps,
-        seccomp: filter.as_deref(),
-        bare: true,
-    };
-    for _ in 0..times {
-        let plan = plan::start(&needs).unwrap();
-        assert!(
-            !black_box(plan.message(1, &plan::Leaves::default()))
-                .ops
-                .is_empty()
-        );
     }
 }
 

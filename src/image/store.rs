@@ -6,6 +6,7 @@ mod blobs;
 mod bring;
 mod check;
 mod gc;
+mod hold;
 mod import;
 mod index;
 mod jobs;
@@ -15,6 +16,7 @@ mod lookup;
 mod mounts;
 mod open;
 mod options;
+mod remembered;
 mod scratch;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +25,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::error::Result;
 use crate::image::layer::Ids;
 use crate::image::ownership::Chown;
+
+use remembered::Remembered;
 
 pub use check::{Problem, Report};
 pub use gc::Collected;
@@ -33,6 +37,7 @@ pub use options::ImportOptions;
 pub(crate) use scratch::HandedOver;
 pub use scratch::{Recovered, Scratch};
 
+pub(in crate::image) use hold::Hold;
 pub(in crate::image) use jobs::{Job, run as run_jobs};
 pub(in crate::image) use layers::opaque_root;
 pub(in crate::image) use lock::Lock;
@@ -54,6 +59,7 @@ struct Inner {
     root: PathBuf,
     ids: Ids,
     chown: Option<Mutex<Box<dyn Chown + Send>>>,
+    remembered: Mutex<Remembered>,
 }
 
 impl std::fmt::Debug for Store {
@@ -83,6 +89,7 @@ impl Store {
             root: self.0.root.clone(),
             ids,
             chown: Some(Mutex::new(chown)),
+            remembered: Mutex::default(),
         }))
     }
 

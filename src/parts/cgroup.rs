@@ -43,7 +43,7 @@ const PREFIX: &str = "tare-";
 ///
 /// Dropping it removes nothing: [`Cgroup::remove`] does, or whoever got [`Cgroup::paths`].
 #[derive(Debug)]
-#[cfg_attr(test, derive(Default))]
+#[cfg_attr(any(test, feature = "bench"), derive(Default))]
 pub(crate) struct Cgroup {
     version: &'static str,
     v2: Option<Node>,

@@ -4,10 +4,12 @@
 use std::env;
 use std::process;
 
-use tare::{Command, Stdin, Stdout};
+use tare::image::{ImportOptions, Reference};
+use tare::{Command, Stdin, Stdout, Store};
 use tare_oracle::need;
 
 use crate::harness::{Ground, line, run, sh, text};
+use crate::layout;
 
 /// Runs the test of this name again, alone in a process that `shell` has prepared.
 #[track_caller]
@@ -199,4 +201,39 @@ fn host_forked_has_no_part_in_its_parents_sandboxes() {
     assert_eq!(status, 0);
     assert_eq!(process.wait().unwrap().exit_code, Some(6));
     assert_eq!(line(&sandbox, "echo alive"), "alive");
+}
+
+#[test]
+fn host_forked_keeps_and_lets_go_no_layer_of_its_parents() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, from) = layout::simple(dir.path().join("oci"), layout::Codec::Plain);
+    let store = Store::open(&dir.path().join("store")).unwrap();
+    let name: Reference = "app".parse().unwrap();
+    let options = ImportOptions {
+        names: vec![name.clone()],
+        ..ImportOptions::default()
+    };
+    drop(store.images().import(&from, &options, &mut ()).unwrap());
+    let image = store.images().image(&name).unwrap();
+    // SAFETY: the child only calls the library, which takes no lock that another thread could hold here, and _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let copy = image.clone();
+        let own = store
+            .images()
+            .image(&name)
+            .is_ok_and(|own| own.root() == image.root());
+        drop(copy);
+        drop(image);
+        // SAFETY: ends this process without running anything of the parent's.
+        unsafe { libc::_exit(i32::from(!own)) };
+    }
+    let mut status = -1;
+    // SAFETY: waits for the child above; `status` outlives the call.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(status, 0);
+    let other = Store::open(store.images().path()).unwrap();
+    assert_eq!(other.images().remove(&name).unwrap().in_use, 2);
+    drop(image);
+    assert_eq!(other.images().gc().unwrap().layers, 2);
 }

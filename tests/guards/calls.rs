@@ -9,7 +9,7 @@ use tare_oracle::{need, ordinary_user};
 use crate::golden::{self, Counts};
 use crate::place::Place;
 use crate::trace::{self, Call};
-use crate::{alone, forbidden};
+use crate::{alone, forbidden, host};
 
 /// Which cgroups the machine has: they are made in different ways.
 fn cgroups() -> &'static str {
@@ -108,15 +108,13 @@ fn calls_of_an_entry_do_not_rise() {
     let (stages, _) = trace::counts("unpack", &calls);
     let mut counts = Counts::new();
     for kind in ["files", "dirs"] {
-        let more = stages.iter().filter_map(|(name, count)| {
-            let call = name.strip_prefix(&format!("unpack {kind}-128 host "))?;
-            let fewer = stages.get(&format!("unpack {kind}-64 host {call}"));
-            let more = count.saturating_sub(fewer.copied().unwrap_or(0));
-            Some((call, (more + 32) / 64))
-        });
+        let more = per_each(
+            &stages,
+            [64, 128].map(|n| format!("unpack {kind}-{n} host ")),
+            64,
+        );
         // How often the two threads wait for one another is chance.
-        let more = more.filter(|(call, more)| *more > 0 && *call != "futex");
-        for (call, more) in more {
+        for (call, more) in more.filter(|(call, _)| *call != "futex") {
             counts.insert(format!("unpack {kind} {call}"), more);
         }
         let syncs = stages.get(&format!("unpack {kind}-128 host syncfs"));
@@ -127,4 +125,37 @@ fn calls_of_an_entry_do_not_rise() {
     }
     println!("{counts:?}");
     golden::hold("unpack", &counts, &Counts::new());
+}
+
+/// How many more calls the second stage has than the first, for each of so many things that it has more.
+fn per_each<'s>(
+    stages: &'s Counts,
+    [fewer, more]: [String; 2],
+    things: usize,
+) -> impl Iterator<Item = (&'s str, usize)> {
+    stages.iter().filter_map(move |(name, count)| {
+        let call = name.strip_prefix(&more)?;
+        let before = stages.get(&format!("{fewer}{call}")).copied();
+        let each = (count.saturating_sub(before.unwrap_or(0)) + things / 2) / things;
+        (each > 0).then_some((call, each))
+    })
+}
+
+#[test]
+fn calls_of_a_layer_do_not_rise() {
+    need!(root, program("strace"));
+    let _alone = alone();
+    let calls = trace::of(&Place::new(None), "layers");
+    assert_allowed(&calls);
+    let (stages, _) = trace::counts("layers", &calls);
+    let mut counts = Counts::new();
+    for who in ["host", "child"] {
+        let stage = |n| format!("layers layers-{n} {who} ");
+        let [few, many] = host::LAYERS;
+        for (call, each) in per_each(&stages, [stage(few), stage(many)], many - few) {
+            counts.insert(format!("layers {who} {call}"), each);
+        }
+    }
+    println!("{counts:?}");
+    golden::hold("layers", &counts, &Counts::new());
 }

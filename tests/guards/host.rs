@@ -17,6 +17,8 @@ use crate::{floors, slopes};
 
 /// How many sandboxes a trace has, after those that warm up.
 pub(crate) const ROUNDS: usize = 8;
+/// How many layers the images of a trace have.
+pub(crate) const LAYERS: [usize; 2] = [8, 40];
 /// From the fourth command on they are born behind the filter.
 const BEFORE_WARM: usize = 3;
 /// Paths that every kernel has, for counts that do not depend on the machine.
@@ -65,6 +67,7 @@ fn host_in_a_role() {
     match role.as_str() {
         "rounds" => rounds(place),
         "unpack" => unpack(place),
+        "layers" => layers(place),
         "mounts" => slopes::mounts(place),
         "floors" => floors::measure(place),
         other => panic!("{other}"),
@@ -112,5 +115,23 @@ fn unpack(place: &Path) {
         stage(name, || {
             layer::unpack(blob, into.as_fd(), &options, &mut |_| ()).unwrap()
         });
+    }
+}
+
+/// Images of [`LAYERS`], opened for the third time.
+fn layers(place: &Path) {
+    let store = Store::open(&place.join("store")).unwrap();
+    for count in LAYERS {
+        let image = slopes::import(&store, &place.join("root"), count);
+        let spec = Spec {
+            image: image.image,
+            ..spec(place)
+        };
+        let open = || {
+            let sandbox = Sandbox::open(&store, &spec).unwrap();
+            sandbox.close().unwrap();
+        };
+        (0..2).for_each(|_| stage("warm-up", open));
+        stage(&format!("layers-{count}"), open);
     }
 }

@@ -87,6 +87,20 @@ impl Lock {
         Ok(there.then_some(self))
     }
 
+    /// Lets go of a shared lock, which [`Lock::retake`] may take again.
+    pub(super) fn let_go(&self) {
+        debug_assert!(!self.exclusive, "it would be signed and known as held");
+        // The kernel does the same when the descriptor is closed.
+        let _ = try_flock(self.file.as_fd(), Operation::Unlock);
+    }
+
+    /// Takes a lock again that was shared and let go; false if somebody holds it alone, or did and
+    /// removed the file, as whoever removes what the lock guards does.
+    pub(super) fn retake(&self) -> bool {
+        try_flock(self.file.as_fd(), Operation::Shared) == Ok(true)
+            && self.file.metadata().is_ok_and(|file| file.nlink() > 0)
+    }
+
     /// Lets go and removes the file; only for a lock held alone.
     pub(crate) fn remove(self) {
         debug_assert!(self.exclusive, "others may hold it");

@@ -8,6 +8,7 @@ use super::Store;
 use super::import::names;
 use super::index::matches;
 use super::options::ImportOptions;
+use super::remembered::{Asked, Seen};
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::{Descriptor, Manifest, REF_NAME};
 use crate::image::progress::Progress;
@@ -71,6 +72,24 @@ impl Store {
     }
 
     fn stored(
+        &self,
+        reference: &Reference,
+        options: &ImportOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Image> {
+        let asked = Asked::new(reference, options.platform.as_ref());
+        let seen = Seen::now(self);
+        if let Some(image) = seen.and_then(|seen| self.recall(&asked, &seen)) {
+            return Ok(image);
+        }
+        let image = self.looked_up(reference, options, progress)?;
+        if let Some(seen) = seen {
+            self.remember(asked, seen, &image);
+        }
+        Ok(image)
+    }
+
+    fn looked_up(
         &self,
         reference: &Reference,
         options: &ImportOptions,

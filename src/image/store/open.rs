@@ -7,7 +7,7 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::unistd::geteuid;
@@ -58,6 +58,7 @@ impl Store {
             root,
             ids,
             chown: None,
+            remembered: Mutex::default(),
         }));
         store.recover()?;
         Ok(store)

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What benches and counts need from inside. No part of the interface: it may change or go at any time.
+#![forbid(unsafe_code)]
+
+use std::hint::black_box;
+use std::path::PathBuf;
+
+use crate::parts::caps::CapSet;
+use crate::parts::cgroup::Cgroup;
+use crate::parts::idmap::Ids;
+use crate::parts::seccomp::{self, SeccompCache};
+use crate::plan::{self, Needs};
+use crate::spawner::Spawner;
+use crate::spec::Spec;
+use crate::tree::{self, Lower, Request};
+
+/// Calls `work` with what makes the plan of a default start of an image, as root, and the message that
+/// its spawner gets.
+///
+/// # Panics
+/// If that fails.
+pub fn with_plan(work: impl FnOnce(&mut dyn FnMut())) {
+    let spec = Spec::default();
+    let lower = Lower::Layers(vec![PathBuf::from("/usr"), PathBuf::from("/etc")]);
+    let caps = CapSet::of(&spec.security).expect("known capabilities");
+    let filter = seccomp::program(&spec.security, caps, &SeccompCache::default());
+    let filter = filter.expect("a known profile");
+    let spawner = Spawner::absent();
+    let request = Request {
+        lower: &lower,
+        write: spec.write,
+        ordinary: false,
+        scratch: PathBuf::new(),
+        spawner: &spawner,
+    };
+    let needs = Needs {
+        spec: &spec,
+        ids: &Ids::Host,
+        hostname: "counted",
+        backend: tree::backend(spec.storage, &lower, false),
+        tree: &request,
+        cgroup: &Cgroup::default(),
+        cgroup2: false,
+        caps,
+        seccomp: filter.as_deref(),
+        bare: true,
+    };
+    work(&mut || {
+        let plan = plan::start(&needs).expect("a default start");
+        assert!(
+            !black_box(plan.message(1, &plan::Leaves::default()))
+                .ops
+                .is_empty()
+        );
+    });
+}

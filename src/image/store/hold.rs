@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The layers of an image, held while it is used; afterwards let go, but soon held again.
+#![forbid(unsafe_code)]
+
+use std::process;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::lock::Lock;
+
+/// The locks of an image's layers: all shared while anybody has a [`Hold`], else none.
+#[derive(Debug)]
+pub(super) struct Locks {
+    all: Vec<Lock>,
+    users: Mutex<usize>,
+    /// A fork's copies are the same open file descriptions: they are neither let go nor taken there.
+    process: u32,
+}
+
+/// While it lives, nobody removes the layers.
+#[derive(Debug)]
+pub(in crate::image) struct Hold(Arc<Locks>);
+
+impl Hold {
+    /// Takes over shared locks.
+    pub(in crate::image) fn new(all: Vec<Lock>) -> Self {
+        Self(Arc::new(Locks {
+            all,
+            users: Mutex::new(1),
+            process: process::id(),
+        }))
+    }
+
+    /// The locks, to be held again.
+    pub(super) fn locks(&self) -> &Arc<Locks> {
+        &self.0
+    }
+}
+
+impl Locks {
+    /// Holds the layers, unless one of them was removed, somebody is about to, or this is a fork's copy.
+    pub(super) fn hold(self: &Arc<Self>) -> Option<Hold> {
+        if self.process != process::id() {
+            return None;
+        }
+        let mut users = self.users();
+        if *users == 0 && !self.all.iter().all(Lock::retake) {
+            self.all.iter().for_each(Lock::let_go);
+            return None;
+        }
+        *users += 1;
+        Some(Hold(Arc::clone(self)))
+    }
+
+    /// How many descriptors they are.
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    fn users(&self) -> MutexGuard<'_, usize> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.0.process != process::id() {
+            return;
+        }
+        let mut users = self.0.users();
+        *users -= 1;
+        if *users == 0 {
+            self.0.all.iter().for_each(Lock::let_go);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Images that were opened last, found again without reading a document or looking for a layer.
+#![forbid(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::{Arc, MutexGuard, TryLockError};
+
+use super::Store;
+use super::hold::Locks;
+use crate::image::{Image, Inner, Platform, Reference};
+
+/// Locks of layers kept open, whatever the number of images; each is a descriptor.
+const MAX_LOCKS: usize = 128;
+
+/// Images of one store, the one opened last in front. None is held by being here.
+#[derive(Default)]
+pub(super) struct Remembered(VecDeque<Known>);
+
+struct Known {
+    asked: Asked,
+    seen: Seen,
+    image: Arc<Inner>,
+    locks: Arc<Locks>,
+}
+
+/// What an image was looked up by.
+#[derive(PartialEq, Eq)]
+pub(super) struct Asked {
+    reference: Reference,
+    platform: Option<Platform>,
+}
+
+/// What it was found by: the index and the directory of the layers, each as stat(2) told them apart from any other state.
+/// That a layer is gone its lock tells, too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen([State; 2]);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct State {
+    file: (u64, u64),
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Seen {
+    /// None if there is nothing to be seen.
+    pub(super) fn now(store: &Store) -> Option<Self> {
+        let state = |path: &Path| {
+            let file = fs::metadata(path).ok()?;
+            Some(State {
+                file: (file.dev(), file.ino()),
+                size: file.size(),
+                changed: (file.ctime(), file.ctime_nsec()),
+            })
+        };
+        let index = state(&store.path().join("index.json"))?;
+        Some(Self([index, state(&store.layers_dir())?]))
+    }
+}
+
+impl Asked {
+    pub(super) fn new(reference: &Reference, platform: Option<&Platform>) -> Self {
+        Self {
+            reference: reference.clone(),
+            platform: platform.cloned(),
+        }
+    }
+}
+
+impl Store {
+    /// An image that was asked for before, in the same state of the store.
+    pub(super) fn recall(&self, asked: &Asked, seen: &Seen) -> Option<Image> {
+        let mut all = self.remembered()?;
+        let at = all.0.iter().position(|known| known.asked == *asked)?;
+        let known = all.0.remove(at)?;
+        if known.seen != *seen {
+            return None;
+        }
+        let image = Image::held(Arc::clone(&known.image), known.locks.hold()?);
+        all.0.push_front(known);
+        Some(image)
+    }
+
+    /// Keeps what was found, for the next time; `seen` is from before it was looked for.
+    pub(super) fn remember(&self, asked: Asked, seen: Seen, image: &Image) {
+        let Some(mut all) = self.remembered() else {
+            return;
+        };
+        all.0.retain(|known| known.asked != asked);
+        all.0.push_front(Known {
+            asked,
+            seen,
+            image: Arc::clone(&image.of),
+            locks: Arc::clone(image.hold.locks()),
+        });
+        let mut locks = 0;
+        let fits = |known: &Known| {
+            locks += known.locks.count().max(1);
+            locks <= MAX_LOCKS
+        };
+        let kept = all.0.iter().map(fits).take_while(|fits| *fits).count();
+        all.0.truncate(kept);
+    }
+
+    /// None while another thread has it, who in a fork of this process never gives it back.
+    fn remembered(&self) -> Option<MutexGuard<'_, Remembered>> {
+        match self.0.remembered.try_lock() {
+            Ok(all) => Some(all),
+            Err(TryLockError::Poisoned(all)) => Some(all.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
