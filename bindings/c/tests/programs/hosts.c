@@ -69,8 +69,22 @@ static void add_file(FILE *to, const char *path, int of_status) {
     fclose(from);
 }
 
+/* Waits for threads that were joined: the kernel counts them until it is done with them. */
+static void await_the_last_thread(void) {
+    struct stat tasks;
+    for (int n = 0; n < 20000; n++) {
+        CHECK(!stat("/proc/self/task", &tasks));
+        /* Itself, its parent, and one for each thread. */
+        if (tasks.st_nlink == 3)
+            return;
+        usleep(500);
+    }
+    CHECK(!"one thread is left");
+}
+
 static struct state look(void) {
     struct state state;
+    await_the_last_thread();
     FILE *to = open_memstream(&state.text, &state.len);
     CHECK(to);
     add_links(to, "/proc/self/fd");
