@@ -128,11 +128,11 @@ fn calls_of_an_entry_do_not_rise() {
 }
 
 /// How many more calls the second stage has than the first, for each of so many things that it has more.
-fn per_each<'s>(
-    stages: &'s Counts,
+fn per_each(
+    stages: &Counts,
     [fewer, more]: [String; 2],
     things: usize,
-) -> impl Iterator<Item = (&'s str, usize)> {
+) -> impl Iterator<Item = (&str, usize)> {
     stages.iter().filter_map(move |(name, count)| {
         let call = name.strip_prefix(&more)?;
         let before = stages.get(&format!("{fewer}{call}")).copied();
