@@ -12,7 +12,7 @@ use super::lock::Lock;
 pub(super) struct Locks {
     all: Vec<Lock>,
     users: Mutex<usize>,
-    /// A fork's copies are the same open file descriptions: they are neither let go nor taken there.
+    /// A fork's copies are the same open file descriptions: they are neither let go nor taken there. Not asked without a lock.
     process: u32,
 }
 
@@ -23,10 +23,11 @@ pub(in crate::image) struct Hold(Arc<Locks>);
 impl Hold {
     /// Takes over shared locks.
     pub(in crate::image) fn new(all: Vec<Lock>) -> Self {
+        let process = if all.is_empty() { 0 } else { process::id() };
         Self(Arc::new(Locks {
             all,
             users: Mutex::new(1),
-            process: process::id(),
+            process,
         }))
     }
 
@@ -39,7 +40,7 @@ impl Hold {
 impl Locks {
     /// Holds the layers, unless one of them was removed, somebody is about to, or this is a fork's copy.
     pub(super) fn hold(self: &Arc<Self>) -> Option<Hold> {
-        if self.process != process::id() {
+        if !self.all.is_empty() && self.process != process::id() {
             return None;
         }
         let mut users = self.users();
@@ -63,7 +64,7 @@ impl Locks {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if self.0.process != process::id() {
+        if self.0.all.is_empty() || self.0.process != process::id() {
             return;
         }
         let mut users = self.0.users();
