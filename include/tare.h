@@ -892,13 +892,15 @@ const char *tare_store_path(const tare_store *store);
 
 /**
  * Removes what processes that were killed have left: work in progress, cgroups. Opening a store
- * does it, too.
+ * does it, too. Ends what was begun for the next sandbox of this store, which otherwise waits for ten
+ * seconds.
  *
  * Returns: NULL, or an error of reading the store; what cannot be removed is only counted.
  * Threads: any, at once.
  * Since: 0.1.
  */
-tare_error *tare_store_recover(const tare_store *store, tare_recovered *out_or_null);
+tare_error *tare_store_recover(const tare_store *store,
+                               tare_recovered *out_or_null);
 
 /**
  * Lists the images of the store: a JSON list of `{name, digest, size, created, architecture,

@@ -29,6 +29,7 @@
 //!
 //! The rest is in `docs/kernel-features.md`.
 
+mod ahead;
 #[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]
 pub mod bench;
@@ -106,6 +107,6 @@ pub const FEATURES: &[&str] = &[
     "weak_no_verify",
     #[cfg(feature = "weak_files_anywhere")]
     "weak_files_anywhere",
-    #[cfg(feature = "weak_network_again")]
-    "weak_network_again",
+    #[cfg(feature = "weak_network_of_host")]
+    "weak_network_of_host",
 ];

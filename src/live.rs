@@ -21,6 +21,7 @@ use crate::tree::{Backend, Lower};
 use crate::wire::{KILL_REQUEST, Kill};
 
 pub(crate) use asked::Asked;
+use asked::How;
 
 /// A running init with all that belongs to it outside.
 #[derive(Debug)]
@@ -130,7 +131,16 @@ impl Live {
     ) -> Result<Self> {
         let runtime = store.runtime();
         let bare = !runtime.bare_is_missing();
-        let start = |bare| Asked::begin(store, spec, base, backend, bare).and_then(Self::complete);
+        let start = |bare| {
+            let how = How {
+                store,
+                spec,
+                base,
+                backend,
+                bare,
+            };
+            Self::start_as(&how)
+        };
         match start(bare) {
             Err(error) if bare && may_need_copy(&error) => {
                 let live = start(false)?;
@@ -138,6 +148,17 @@ impl Live {
                 runtime.set_bare_missing();
                 Ok(live)
             }
+            other => other,
+        }
+    }
+
+    /// If what goes on from what was made ahead fails, whyever, all is made anew.
+    fn start_as(how: &How<'_>) -> Result<Self> {
+        let mut asked = Asked::begin(how, true)?;
+        asked.have_next_begun(how.store, how.spec);
+        let went_on = asked.went_on;
+        match Self::complete(asked) {
+            Err(_) if went_on => Asked::begin(how, false).and_then(Self::complete),
             other => other,
         }
     }
@@ -150,7 +171,14 @@ impl Live {
         let runtime = store.runtime();
         let ordinary = runtime.spawner()?.ids().ordinary();
         let first = storage::first(runtime, spec, &base.lower, ordinary);
-        Asked::begin(store, spec, base, first, !runtime.bare_is_missing())
+        let how = How {
+            store,
+            spec,
+            base,
+            backend: first,
+            bare: !runtime.bare_is_missing(),
+        };
+        Asked::begin(&how, false)
     }
 
     /// Waits for one to be ready.

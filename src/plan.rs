@@ -4,8 +4,10 @@
 //! Fork side, identity, tree, mounts, hiding, root; see `docs/design.md`, "In which order does a start go?".
 #![forbid(unsafe_code)]
 
+mod early;
+
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use caps::Capability;
 use nix::fcntl::{OFlag, open};
@@ -21,7 +23,9 @@ use crate::parts::seccomp::Compiled;
 use crate::parts::{devices, rlimit, sysctl};
 use crate::spec::{ByteSize, Network, Spec, UserNamespace, Write};
 use crate::tree::{Backend, Lower, Mounted, Request};
-use crate::wire::{Confine, ListBuf, Op, Open};
+use crate::wire::{Confine, List, ListBuf, Op, Open};
+
+use early::Divided;
 
 const CLONE_NEWNS: u64 = 0x0002_0000;
 const CLONE_NEWCGROUP: u32 = 0x0200_0000;
@@ -99,12 +103,34 @@ impl Plan {
         Slot::received(self.fds.len() as u32)
     }
 
+    /// What of it can be done before it is asked for, and the rest; none if that takes more than cgroups and the spawner's own
+    /// user namespace.
+    pub(crate) fn divided(&self, cgroup: &Cgroup) -> Option<(Early, Vec<u8>)> {
+        let Divided { early, rest } = early::divide(self.ops.bytes());
+        let own_users = self.maps.iter().any(|map| !map.is_empty());
+        let early = Early {
+            ops: early,
+            namespaces: self.namespaces,
+            bare: self.bare,
+        };
+        (!own_users && self.fds.len() == cgroup_fds(cgroup).count()).then_some((early, rest))
+    }
+
+    /// The message for an init that has done the rest of `ops` early.
+    pub(crate) fn rest<'a>(&'a self, id: u64, leaves: &'a Leaves, ops: &'a [u8]) -> Open<'a> {
+        Open {
+            ops,
+            ..self.message(id, leaves)
+        }
+    }
+
     /// The message for the spawner.
     pub(crate) fn message<'a>(&'a self, id: u64, leaves: &'a Leaves) -> Open<'a> {
         let [devpts, dev, proc] = self.kept.map(|slot| slot.number() as i32);
         Open {
             id,
             namespaces: self.namespaces,
+            ahead: 0,
             bare: u32::from(self.bare),
             cgroup: self.cgroup,
             uid_map: self.maps[0].as_bytes(),
@@ -130,6 +156,53 @@ impl Plan {
                 rlimits: &self.rlimits,
                 no_setgroups: u32::from(self.no_setgroups),
                 single_id: u32::from(self.single_id),
+            },
+        }
+    }
+}
+
+/// What of a start was, or can be, done before it is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Early {
+    ops: Vec<u8>,
+    namespaces: u64,
+    pub(crate) bare: bool,
+}
+
+impl Early {
+    /// The message for the spawner: an init that does this, and waits for the rest.
+    pub(crate) fn message<'a>(
+        &'a self,
+        id: u64,
+        cgroups: &'a ListBuf,
+        cgroup: &Cgroup,
+    ) -> Open<'a> {
+        Open {
+            id,
+            namespaces: self.namespaces,
+            ahead: 1,
+            bare: u32::from(self.bare),
+            // As `cgroup_fds` has it.
+            cgroup: cgroup.v2_dir().map_or(-1, |_| 1),
+            uid_map: &[],
+            gid_map: &[],
+            cgroups: cgroups.as_list(),
+            scratch: List::EMPTY,
+            lock: -1,
+            devpts: -1,
+            dev: -1,
+            proc: -1,
+            stage: -1,
+            ops: &self.ops,
+            init_caps: 0,
+            confine: Confine {
+                caps: 0,
+                no_new_privs: 0,
+                seccomp: &[],
+                seccomp_at_birth: 0,
+                rlimits: &[],
+                no_setgroups: 0,
+                single_id: 0,
             },
         }
     }
@@ -230,15 +303,14 @@ fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, needs: &Needs<'_>) -> Result<i32
         Slot::received(fds.len() as u32)
     };
     let duplicate = |e| Error::io("open sandbox", "dup", e);
-    let born = match cgroup.v2_dir() {
-        Some(dir) => pass(dir.try_clone_to_owned().map_err(duplicate)?).number() as i32,
-        None => -1,
-    };
-    for file in cgroup.tasks_files() {
-        let slot = pass(file.as_fd().try_clone_to_owned().map_err(duplicate)?);
-        ops.push(Op::EnterCgroup {
-            file: slot.number(),
-        });
+    let born = cgroup.v2_dir().map_or(-1, |_| 1);
+    for (n, fd) in cgroup_fds(cgroup).enumerate() {
+        let slot = pass(fd.try_clone_to_owned().map_err(duplicate)?);
+        if n > 0 || born < 0 {
+            ops.push(Op::EnterCgroup {
+                file: slot.number(),
+            });
+        }
     }
     if spec.namespaces.cgroup {
         // Not by clone3, whose cgroup namespace would begin at the spawner's cgroup.
@@ -260,6 +332,12 @@ fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, needs: &Needs<'_>) -> Result<i32
         }
     }
     Ok(born)
+}
+
+/// What enters a cgroup, in the order of the slots from 1 on: the v2 directory, if there is one, and the `tasks` of v1.
+pub(crate) fn cgroup_fds(cgroup: &Cgroup) -> impl Iterator<Item = BorrowedFd<'_>> {
+    let tasks = cgroup.tasks_files().iter().map(|file| file.as_fd());
+    cgroup.v2_dir().into_iter().chain(tasks)
 }
 
 /// Everything that is made in the host's mount namespace, then the way out of it, with the tree as the root.
@@ -350,6 +428,8 @@ fn fill(
     let kernel = mounts::kernel(ops, root, spec, ordinary, needs.cgroup2);
     sysctl::network(ops, kernel.proc, spec, needs.ids);
     let dev = mounts::dev(ops);
+    // Before anything is mounted in it: the next start may have this made ahead.
+    devices::standard(ops, dev, spec, ordinary);
     ops.attach(
         dev,
         root,
@@ -358,7 +438,7 @@ fn fill(
     );
     let tty_group = *needs.ids != Ids::Single;
     let pts = mounts::below_dev(ops, dev, spec, tty_group);
-    devices::fill(ops, dev, spec, ordinary)?;
+    devices::of_spec(ops, dev, spec, ordinary)?;
     if *needs.tree.lower != Lower::Host {
         mounts::names(ops, root, stage, spec, needs.hostname)?;
     }

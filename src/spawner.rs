@@ -265,6 +265,12 @@ impl Start {
         self.control.as_fd()
     }
 
+    /// Asks an init that waits for the rest of a start, see [`Open::ahead`].
+    pub(crate) fn go_on(&mut self, rest: &Open<'_>) -> Result<()> {
+        self.ops = rest.ops.to_vec();
+        request(self.control(), wire::OPEN_REQUEST, rest, &[])
+    }
+
     /// Whether [`Start::wait`] would come back at once.
     pub(crate) fn is_over(&self) -> bool {
         let mut control = [PollFd::new(self.control(), PollFlags::POLLIN)];

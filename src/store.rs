@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::ahead::Waiting;
 use crate::error::Result;
 use crate::image::{
     self, Chown, Image, ImageConfig, ImportOptions, Progress, Reference, Root, UnpackOptions,
@@ -22,6 +23,7 @@ use crate::tree::Lower;
 pub struct Store {
     images: image::Store,
     runtime: Arc<Runtime>,
+    waiting: Arc<Waiting>,
 }
 
 /// What a sandbox starts from.
@@ -101,7 +103,11 @@ impl Store {
             Ids::Subordinate { .. } => images.with_chown(Box::new(ByHelper(Arc::clone(&runtime)))),
             Ids::Host | Ids::Single => images,
         };
-        let store = Self { images, runtime };
+        let store = Self {
+            images,
+            runtime,
+            waiting: Arc::default(),
+        };
         store.sweep_cgroups();
         Ok(store)
     }
@@ -139,11 +145,13 @@ impl Store {
         image::unpack(reference, dir, options, progress)
     }
 
-    /// Removes what hosts that were killed have left. Opening a store does it, too.
+    /// Removes what hosts that were killed have left. Opening a store does it, too. Lets go of what was begun for the next
+    /// sandbox, which otherwise waits for ten seconds.
     ///
     /// # Errors
     /// Those of reading the store.
     pub fn recover(&self) -> Result<Recovered> {
+        self.waiting.let_go();
         let scratch = self.images.recover()?;
         let (cgroups, left) = self.sweep_cgroups();
         Ok(Recovered {
@@ -164,6 +172,11 @@ impl Store {
 
     pub(crate) fn base(&self, reference: &str) -> Result<Base> {
         Ok(Base::of(self.images.image(&reference.parse()?)?))
+    }
+
+    /// The next sandbox, if it was begun.
+    pub(crate) fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     pub(crate) fn runtime(&self) -> &Arc<Runtime> {

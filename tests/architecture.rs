@@ -18,7 +18,7 @@ const RANKS: [&[&str]; 5] = [
         "fuzz", "counted", "bench", "sandbox", "command", "process", "pool", "store", "capture",
         "live", "doctor", "mount", "files",
     ],
-    &["plan", "image", "tree", "spawner", "runtime"],
+    &["plan", "image", "tree", "spawner", "runtime", "ahead"],
     &["parts"],
     &["spec", "error", "wire"],
     &["sys"],

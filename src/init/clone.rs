@@ -109,13 +109,11 @@ pub(crate) fn share(
     Ok(Shared { pid, late })
 }
 
-/// Runs `run(argument)` in a thread on this stack, address and length, which is the thread's until `gone` is 0: the kernel clears
-/// that. Whether there is one.
-pub(crate) fn thread((at, len): (usize, usize), gone: Option<&AtomicU32>, run: extern "C" fn(usize) -> !, argument: usize) -> bool {
+/// Runs `run(argument)` in a thread on this stack, address and length, which is the thread's from then on. Whether there is one.
+pub(crate) fn thread((at, len): (usize, usize), run: extern "C" fn(usize) -> !, argument: usize) -> bool {
     // CLONE_FS, CLONE_SIGHAND, CLONE_THREAD, CLONE_SYSVSEM
     let flags = CLONE_VM | CLONE_FILES | 0x200 | 0x800 | 0x1_0000 | 0x4_0000;
-    let (flags, gone) = gone.map_or((flags, 0), |gone| (flags | CLONE_CHILD_CLEARTID, gone.as_ptr() as usize));
-    share_raw(nr::CLONE, [flags as usize, at + len, 0, gone], run, argument) >= 0
+    share_raw(nr::CLONE, [flags as usize, at + len, 0, 0], run, argument) >= 0
 }
 
 /// The end of such a thread.
@@ -130,8 +128,7 @@ pub(crate) fn end_thread() -> ! {
 fn share_raw(nr: usize, a: [usize; 4], run: extern "C" fn(usize) -> !, argument: usize) -> isize {
     let ret: isize;
     // SAFETY: the child has a stack of its own and never returns from `run`. While it has this memory, nobody else
-    // touches what it uses: `share` waits until it lets the memory go, the threads of `confined` take turns, and that of
-    // `spare` has its stack and atomics.
+    // touches what it uses: `share` waits until it lets the memory go, and the threads of `confined` take turns.
     unsafe {
         asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
              inlateout("rax") nr as isize => ret, in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") 0,

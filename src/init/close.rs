@@ -23,3 +23,17 @@ pub(crate) fn close_from(first: i32) {
         }
     }
 }
+
+/// Closes every descriptor that is none of the standard streams and not among these.
+pub(crate) fn close_but(kept: &mut [i32]) {
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept.iter().copied().filter(|fd| *fd >= 3) {
+        // As above; there are few.
+        if first < fd && sys!(nr::CLOSE_RANGE, first, fd - 1, 0).is_err() {
+            (first..fd).for_each(sys::close);
+        }
+        first = fd + 1;
+    }
+    close_from(first);
+}

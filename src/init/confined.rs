@@ -45,7 +45,7 @@ impl Confined<'_> {
         let Ok(stack) = Mapping::lasting(STACK) else { return meanwhile() };
         let this = Confined { turn: AtomicU32::new(CONFINED), job: Cell::new(None), program, serve, argument };
         // The thread's from now on, also while it ends.
-        let begun = thread(stack.into_raw(), None, enter, &raw const this as usize);
+        let begun = thread(stack.into_raw(), enter, &raw const this as usize);
         meanwhile();
         if !begun {
             return;

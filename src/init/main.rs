@@ -27,7 +27,6 @@ mod passwd;
 mod remount;
 mod replay;
 mod resident;
-mod spare;
 mod spawner;
 mod storage;
 mod sys;

@@ -159,8 +159,17 @@ pub(crate) fn make_read_only(root: i32, path: &CStr) -> Result<()> {
 
 /// Every mount private, mount_namespaces(7).
 pub(crate) fn make_private() -> Result<()> {
-    const MS_REC_PRIVATE: usize = 0x4000 | 1 << 18;
-    sys!(nr::MOUNT, 0, c"/".as_ptr(), 0, MS_REC_PRIVATE, 0).map(drop)
+    propagate(1 << 18)
+}
+
+/// Every mount a slave, mount_namespaces(7).
+pub(crate) fn make_slave() -> Result<()> {
+    propagate(1 << 19)
+}
+
+fn propagate(how: usize) -> Result<()> {
+    const MS_REC: usize = 0x4000;
+    sys!(nr::MOUNT, 0, c"/".as_ptr(), 0, MS_REC | how, 0).map(drop)
 }
 
 /// A detached mount, with all below it, private: [`make_private`] does not reach it.

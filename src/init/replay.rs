@@ -22,15 +22,13 @@ pub(crate) struct Replay {
     overlays: u64,
     /// The bare mount namespace, or -1.
     bare: i32,
-    /// Whether its network namespace was made ahead.
-    network_is_up: bool,
 }
 
 impl Replay {
-    pub(crate) fn new(fds: &[i32], bare: i32, network_is_up: bool) -> Self {
+    pub(crate) fn new(fds: &[i32], bare: i32) -> Self {
         let mut slots = [-1; SLOTS];
         slots[..fds.len()].copy_from_slice(fds);
-        Self { slots, overlays: 0, bare, network_is_up }
+        Self { slots, overlays: 0, bare }
     }
 
     /// Runs the operations in order; on failure says which one failed, and how.
@@ -92,8 +90,8 @@ impl Replay {
             Op::Unshare { flags } => sys!(nr::UNSHARE, flags).map(drop),
             Op::Setns { file, flags } => sys!(nr::SETNS, self.fd(file)?, flags).map(drop),
             Op::MakePrivate {} => mount::make_private(),
+            Op::MakeSlave {} => mount::make_slave(),
             Op::SetHostname { name } => sys!(nr::SETHOSTNAME, name.as_ptr(), name.count_bytes()).map(drop),
-            Op::LoopbackUp {} if self.network_is_up => Ok(()),
             Op::LoopbackUp {} => network::loopback_up(),
             // KEYCTL_JOIN_SESSION_KEYRING
             Op::NewKeyring {} => sys!(nr::KEYCTL, 1, 0).map(drop),

@@ -4,14 +4,13 @@
 use core::cell::Cell;
 
 use crate::clone::{Dead, reap};
-use crate::close::close_from;
+use crate::close::{close_but, close_from};
 use crate::command::{self, Parts, Place};
 use crate::confined::Confined;
 use crate::files::Files;
 use crate::mapping::{self, Mapping, Table, Zeroable};
 use crate::message::{BUFFER, Fds, Request, note, receive, reply, tell};
 use crate::replay::Replay;
-use crate::spare;
 use crate::sys::{self, Errno, Fd, PollFd, Result, nr, sys};
 use crate::tree;
 use crate::wire::{self, Field as _, Kill, Open, Reader, Reply, Run};
@@ -62,14 +61,6 @@ pub(crate) struct Parent {
     pub(crate) files: [u64; 2],
 }
 
-/// How an init was born.
-pub(crate) struct Birth {
-    /// It has yet to enter its cgroup.
-    pub(crate) late: bool,
-    /// Namespaces that were made ahead, to be entered.
-    pub(crate) spare: Option<spare::Pair>,
-}
-
 struct Resident<'a> {
     open: &'a Open<'a>,
     rows: Table<Row>,
@@ -87,17 +78,47 @@ struct Handed<'r, 'a> {
     memory: &'r mut Mapping,
 }
 
-/// Becomes process 1 of the sandbox; the first descriptor is the control socket.
-pub(crate) fn run(open: &Open<'_>, fds: &[i32], birth: Birth, parent: &Parent) -> ! {
-    sys::set_name(c"tare-init");
+/// CLONE_NEWIPC, CLONE_NEWNET: of all namespaces, those that take long to make.
+pub(crate) const SLOW: u64 = 0x0800_0000 | 0x4000_0000;
+
+/// How long one that was made ahead waits: who opens none for so long needs none at once.
+const PATIENCE_NS: u64 = 10_000_000_000;
+
+/// Becomes process 1 of the sandbox, `late` if it has yet to enter its cgroup; the first descriptor is the control socket.
+pub(crate) fn run(open: &Open<'_>, fds: &[i32], late: bool, parent: &Parent) -> ! {
     // Where the host can be told of a failure: it is moved on the way.
     let mut control = fds.first().copied().unwrap_or(-1);
-    match start(open, fds, birth, parent, &mut control) {
-        Ok(()) => {}
-        Err((place, index, errno)) => {
-            reply(control, &Reply::new(wire::FAILED, place, index, errno.0), &[]);
-            sys::exit(1);
-        }
+    let mut replay = Replay::new(fds, parent.bare.as_ref().map_or(-1, |fd| fd.0));
+    if open.ahead == 1 {
+        sys::set_name(c"tare-ahead");
+    } else {
+        sys::set_name(c"tare-init");
+    }
+    if let Err(failure) = begin(open, fds, &mut replay, late, parent) {
+        give_up(control, failure);
+    }
+    if open.ahead == 0 {
+        serve(open, &mut replay, &mut control, parent);
+    }
+    let Ok(mut memory) = Mapping::lasting(BUFFER) else { sys::exit(1) };
+    let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else { sys::exit(70) };
+    let mut asked = [PollFd::input(control)];
+    sys::await_input(&mut asked, Some(PATIENCE_NS));
+    // Nobody has come for long. An interrupted wait is taken for that: only a debugger interrupts it.
+    if asked[0].revents == 0 {
+        sys::exit(0);
+    }
+    // End of file: nobody has a use for it.
+    let Ok(Some(request)) = receive(control, buffer) else { sys::exit(0) };
+    let Some(rest) = Open::get(&mut Reader::new(request.body())).filter(|_| request.kind == wire::OPEN_REQUEST) else { sys::exit(1) };
+    sys::set_name(c"tare-init");
+    serve(&rest, &mut replay, &mut control, parent)
+}
+
+/// Does the operations, and serves.
+fn serve(open: &Open<'_>, replay: &mut Replay, control: &mut i32, parent: &Parent) -> ! {
+    if let Err(failure) = start(open, replay, control) {
+        give_up(*control, failure);
     }
     // What the operations needed of it is more than all that comes.
     mapping::release_stack();
@@ -107,11 +128,13 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], birth: Birth, parent: &Parent) -
             resident.hand_over(&mut memory);
             resident.serve(&mut memory)
         }
-        Err(errno) => {
-            reply(CONTROL, &Reply::new(wire::FAILED, wire::AT_INIT, 0, errno.0), &[]);
-            sys::exit(1);
-        }
+        Err(errno) => give_up(CONTROL, init(errno)),
     }
+}
+
+fn give_up(control: i32, (place, index, errno): Failure) -> ! {
+    reply(control, &Reply::new(wire::FAILED, place, index, errno.0), &[]);
+    sys::exit(1)
 }
 
 /// Tells the host that the sandbox is ready.
@@ -123,8 +146,7 @@ fn announce() {
         tell(CONTROL, &ready, &[pidfd.0])
     });
     if let Err(errno) = told {
-        reply(CONTROL, &Reply::new(wire::FAILED, wire::AT_INIT, 0, errno.0), &[]);
-        sys::exit(1);
+        give_up(CONTROL, init(errno));
     }
 }
 
@@ -135,14 +157,9 @@ fn init(errno: Errno) -> Failure {
     (wire::AT_INIT, 0, errno)
 }
 
-fn start(
-    open: &Open<'_>,
-    fds: &[i32],
-    birth: Birth,
-    parent: &Parent,
-    told_at: &mut i32,
-) -> core::result::Result<(), Failure> {
-    // PR_SET_PDEATHSIG: the thread that clones ends with the spawner.
+/// What comes before anything that a sandbox of its own would want.
+fn begin(open: &Open<'_>, fds: &[i32], replay: &mut Replay, late: bool, parent: &Parent) -> core::result::Result<(), Failure> {
+    // PR_SET_PDEATHSIG: the spawner has one thread, so this is its end and not a thread's.
     sys::prctl(1, sys::SIGKILL as usize, 0).map_err(init)?;
     if !open.uid_map.is_empty() {
         become_root().map_err(init)?;
@@ -151,18 +168,32 @@ fn start(
     if sys::poll(&mut [PollFd::input(parent.pidfd.0)], Some(0)) != Ok(0) {
         sys::exit(1);
     }
-    let network_is_up = birth.spare.is_some();
-    if let Some(spare) = birth.spare {
-        spare.enter().map_err(init)?;
-    }
-    let mut replay = Replay::new(fds, parent.bare.as_ref().map_or(-1, |fd| fd.0), network_is_up);
-    if birth.late {
+    if late {
         let cgroup = replay.slot(open.cgroup).map_err(init)?;
         let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0).map_err(init)?;
         sys::write(procs.0, b"0").map_err(init)?;
     }
-    replay.run(open.ops).map_err(|(index, errno)| (wire::AT_OP, index, errno))?;
-    let kept = [replay.slot(0), keep(&replay, open.devpts), keep(&replay, open.dev), keep(&replay, open.proc), keep(&replay, open.stage)];
+    if open.ahead == 1 {
+        // It may wait for long, and what the spawner holds for other sandboxes, as their locks, would be held by it, too.
+        let mut kept = [-1; wire::MAX_FDS + 2];
+        let all = fds.iter().copied().chain([parent.pidfd.0]).chain(parent.bare.as_ref().map(|fd| fd.0));
+        kept.iter_mut().zip(all).for_each(|(kept, fd)| *kept = fd);
+        close_but(&mut kept);
+        if !cfg!(feature = "weak_network_of_host") {
+            sys!(nr::UNSHARE, open.namespaces & SLOW).map_err(init)?;
+        }
+        run_all(open, replay)?;
+    }
+    Ok(())
+}
+
+fn run_all(open: &Open<'_>, replay: &mut Replay) -> core::result::Result<(), Failure> {
+    replay.run(open.ops).map_err(|(index, errno)| (wire::AT_OP, index, errno))
+}
+
+fn start(open: &Open<'_>, replay: &mut Replay, told_at: &mut i32) -> core::result::Result<(), Failure> {
+    run_all(open, replay)?;
+    let kept = [replay.slot(0), keep(replay, open.devpts), keep(replay, open.dev), keep(replay, open.proc), keep(replay, open.stage)];
     let settled = settle(kept, told_at).and_then(|()| sys::keep_caps(open.init_caps));
     settled.map_err(init)
 }

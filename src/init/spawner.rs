@@ -11,8 +11,7 @@ use crate::dir;
 use crate::mapping::{Mapping, Table, Zeroable};
 use crate::message::{BUFFER, Request, receive, reply};
 use crate::replay::Replay;
-use crate::resident::{self, Birth, Parent};
-use crate::spare::Spare;
+use crate::resident::{self, Parent};
 use crate::sys::{self, AT_FDCWD, AT_REMOVEDIR, Errno, Fd, PollFd, Result, nr, sys};
 use crate::wire::{self, Close, Field as _, Hello, Job, List, Open, Reader, Reply};
 
@@ -40,7 +39,6 @@ pub(crate) struct Spawner {
     host: i32,
     signals: Fd,
     parent: Parent,
-    spare: Spare,
     rows: Table<Row>,
 }
 
@@ -89,7 +87,6 @@ impl Spawner {
             host: -1,
             signals: sys::signalfd_child()?,
             parent: Parent { pidfd: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32), bare: None, files: sys::lift_files()? },
-            spare: Spare::default(),
             rows: Table::own(ROWS)?,
         })
     }
@@ -170,9 +167,7 @@ impl Spawner {
         }
         let mapped = !open.uid_map.is_empty();
         let gate = if mapped { Some(pipe().map_err(|e| (wire::AT_CLONE, e))?) } else { None };
-        let mut namespaces = open.namespaces;
-        let spare = self.spare.take(&mut namespaces);
-        let pid = match self.fork(&open, namespaces, request) {
+        let pid = match self.fork(&open, request) {
             Ok((0, late)) => {
                 self.let_go();
                 if let Some((read, write)) = gate {
@@ -182,7 +177,7 @@ impl Spawner {
                         sys::exit(1);
                     }
                 }
-                resident::run(&open, request.fds.as_slice(), Birth { late, spare }, &self.parent)
+                resident::run(&open, request.fds.as_slice(), late, &self.parent)
             }
             Ok((pid, _)) => pid,
             Err(errno) => {
@@ -198,13 +193,14 @@ impl Spawner {
             let written = write_map(pid, c"uid_map", open.uid_map).and_then(|()| write_map(pid, c"gid_map", open.gid_map));
             written.and_then(|()| sys::write(write.0, &[1])).map_err(|e| (wire::AT_ID_MAP, e))?;
         }
-        self.spare.follow(open.namespaces);
         Ok(())
     }
 
     /// The init: pid 0 in it, with whether it still has to enter its cgroup.
-    fn fork(&self, open: &Open<'_>, namespaces: u64, request: &Request<'_>) -> Result<(i32, bool)> {
-        let mut args = CloneArgs { flags: namespaces, exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
+    fn fork(&self, open: &Open<'_>, request: &Request<'_>) -> Result<(i32, bool)> {
+        // What takes long of one that nobody waits for is done by itself, not here, where somebody else may wait.
+        let flags = open.namespaces & if open.ahead == 1 { !resident::SLOW } else { !0 };
+        let mut args = CloneArgs { flags, exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
         if open.cgroup >= 0 {
             args.flags |= CLONE_INTO_CGROUP;
             args.cgroup = request.fds.get(open.cgroup as usize)? as u64;
@@ -225,7 +221,7 @@ impl Spawner {
             0 => {
                 self.let_go();
                 let socket = request.fds.get(0).unwrap_or(-1);
-                match Replay::new(request.fds.as_slice(), -1, false).run(job.ops) {
+                match Replay::new(request.fds.as_slice(), -1).run(job.ops) {
                     Ok(()) => reply(socket, &Reply::new(wire::READY, 0, 0, 0), &[]),
                     Err((index, errno)) => reply(socket, &Reply::new(wire::FAILED, wire::AT_OP, index, errno.0), &[]),
                 }

@@ -2,18 +2,18 @@
 //! A sandbox from the moment it is asked for: what the host holds of it, ready or not.
 #![forbid(unsafe_code)]
 
+use std::ops::Deref;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::ahead::{Ahead, Seat};
 use crate::error::{Error, Kind, Result};
 use crate::image::{HandedOver, Scratch};
 use crate::parts::caps::CapSet;
-use crate::parts::cgroup::Cgroup;
 use crate::parts::ops::c_path;
-use crate::parts::seccomp;
-use crate::plan::{self, Leaves, Needs};
+use crate::parts::seccomp::{self, Compiled};
+use crate::plan::{self, Early, Leaves, Needs, Plan};
 use crate::spawner::{Spawner, Start};
 use crate::spec::Spec;
 use crate::store::{Base, Store};
@@ -22,20 +22,28 @@ use crate::tree::{Backend, Request};
 /// What the spawner was asked for. Dropping it ends it, without waiting.
 #[derive(Debug)]
 pub(crate) struct Asked {
-    /// `<pid>-<start time>-<spawner>.<number>`: names the cgroups and the scratch directory.
-    pub(crate) name: String,
-    pub(crate) id: u64,
+    seat: Seat,
     pub(crate) hostname: String,
-    pub(crate) spawner: Arc<Spawner>,
-    pub(crate) cgroup: Cgroup,
     pub(crate) backend: &'static str,
     pub(crate) caps: CapSet,
     pub(crate) seccomp: bool,
     /// Whether `limits.memory` is set: what it takes is asked for only then.
     pub(crate) counts_memory: bool,
+    /// Whether it goes on from what was made ahead.
+    pub(super) went_on: bool,
+    /// What can be made ahead for the next one like it.
+    early: Option<Early>,
     /// Whether the spawner was told to end it.
     ended: AtomicBool,
     start: Start,
+}
+
+impl Deref for Asked {
+    type Target = Seat;
+
+    fn deref(&self) -> &Seat {
+        &self.seat
+    }
 }
 
 impl Drop for Asked {
@@ -46,70 +54,39 @@ impl Drop for Asked {
 }
 
 impl Asked {
-    /// Has a sandbox begun on a back end.
+    /// Has a sandbox begun on a back end; from what was made ahead, if it may be and there is something.
     ///
     /// # Errors
     /// What can be known to fail without trying; nothing is left behind then.
-    pub(super) fn begin(
-        store: &Store,
-        spec: &Spec,
-        base: &Base,
-        backend: &'static dyn Backend,
-        bare: bool,
-    ) -> Result<Self> {
+    pub(super) fn begin(how: &How<'_>, may_go_on: bool) -> Result<Self> {
+        let How { store, spec, .. } = *how;
         let spawner = store.runtime().spawner()?;
-        let id = spawner.next_id();
-        let name = store.runtime().sandbox_name(&spawner, id)?;
-        let hostname = spec.hostname.clone().unwrap_or_else(|| short_name(&name));
-        let ordinary = spawner.ids().ordinary();
-        let caps = CapSet::of(&spec.security)?.available(ordinary)?;
+        let caps = CapSet::of(&spec.security)?.available(spawner.ids().ordinary())?;
         let filter = seccomp::program(&spec.security, caps, &store.runtime().seccomp)?;
-        let scratch = match backend.on_disk(spec.write) {
+        let confined = (caps, filter.as_deref());
+        let scratch = match how.backend.on_disk(spec.write) {
             true => Some(store.images().scratch()?),
             false => None,
         };
-        let request = Request {
-            lower: &base.lower,
-            write: spec.write,
-            ordinary,
-            scratch: scratch
-                .as_ref()
-                .map_or_else(PathBuf::new, |s| s.path().to_path_buf()),
-            spawner: &spawner,
-        };
-        let cgroup = store.runtime().cgroup(&name, spec, ordinary)?;
-        let needs = Needs {
-            spec,
-            ids: spawner.ids(),
-            hostname: &hostname,
-            backend,
-            tree: &request,
-            cgroup: &cgroup,
-            cgroup2: store.runtime().layout()?.v2().is_some(),
-            caps,
-            seccomp: filter.as_deref(),
-            bare,
-        };
-        let start = match send(&needs, id, scratch) {
-            Ok(start) => start,
-            Err(error) => {
-                abandon(&spawner, id, &cgroup);
-                return Err(error);
-            }
-        };
-        Ok(Self {
-            name,
-            id,
-            hostname,
-            cgroup,
-            backend: backend.name(),
-            caps,
-            seccomp: filter.is_some(),
-            counts_memory: spec.limits.memory.is_some(),
-            ended: AtomicBool::new(false),
-            spawner,
-            start,
-        })
+        if may_go_on
+            && scratch.is_none()
+            && let Some(ahead) = store.waiting().take(&spawner, spec)
+            && let Some(asked) = how.go_on(ahead, confined)
+        {
+            return Ok(asked);
+        }
+        let seat = Seat::new(store.runtime(), &spawner, spec)?;
+        how.start(seat, confined, scratch)
+    }
+
+    /// Has the next sandbox begun like this one, which is not yet ready: that is the time for it.
+    pub(super) fn have_next_begun(&mut self, store: &Store, spec: &Spec) {
+        if let Some(early) = self.early.take() {
+            let spawner = &self.seat.spawner;
+            store
+                .waiting()
+                .follow(store.runtime(), spawner, spec, early);
+        }
     }
 
     /// Whether [`Asked::wait`] would come back at once.
@@ -124,10 +101,10 @@ impl Asked {
     pub(super) fn wait(&mut self) -> Result<OwnedFd> {
         let ready = self.start.wait();
         match ready {
-            Ok(_) => self.cgroup.close_tasks_files(),
+            Ok(_) => self.seat.cgroup.close_tasks_files(),
             Err(_) => {
                 self.ended.store(true, Ordering::Relaxed);
-                abandon(&self.spawner, self.id, &self.cgroup);
+                self.seat.abandon();
             }
         }
         ready
@@ -191,36 +168,129 @@ impl Asked {
     }
 }
 
-/// Ends what may have begun of a sandbox, and removes what was made for it.
-fn abandon(spawner: &Spawner, id: u64, cgroup: &Cgroup) {
-    // Comes back when whatever the spawner has begun is gone; without a spawner nothing is.
-    let _ = spawner.close(id, true);
-    // The error that is told is the first one; what stays is removed by `Store::recover`.
-    let _ = cgroup.remove();
+/// What is begun, and how.
+#[derive(Clone, Copy)]
+pub(super) struct How<'a> {
+    pub(super) store: &'a Store,
+    pub(super) spec: &'a Spec,
+    pub(super) base: &'a Base,
+    pub(super) backend: &'static dyn Backend,
+    pub(super) bare: bool,
 }
 
-/// Plans the start and asks for it.
-fn send(needs: &Needs<'_>, id: u64, scratch: Option<Scratch>) -> Result<Start> {
-    needs.backend.prepare(needs.tree)?;
-    let mut plan = plan::start(needs)?;
-    let cgroups: Result<Vec<_>> = needs.cgroup.paths().into_iter().map(c_path).collect();
-    let mut leaves = Leaves {
-        cgroups: cgroups?.iter().collect(),
-        ..Leaves::default()
-    };
-    if let Some(scratch) = scratch {
-        // From now on it is the spawner's to remove, or a later sweep's.
-        let HandedOver {
-            path,
-            lock_path,
-            lock,
-        } = scratch.hand_over()?;
-        leaves.scratch = [c_path(&path)?, c_path(&lock_path)?].iter().collect();
-        leaves.lock = Some(plan.pass(lock));
+/// Capabilities and filter of its commands.
+type Confined<'a> = (CapSet, Option<&'a Compiled>);
+
+impl How<'_> {
+    fn start(&self, seat: Seat, confined: Confined<'_>, scratch: Option<Scratch>) -> Result<Asked> {
+        match self.send(&seat, confined, scratch) {
+            Ok((start, early)) => Ok(self.asked(seat, confined, start, early)),
+            Err(error) => {
+                seat.abandon();
+                Err(error)
+            }
+        }
     }
-    let fds: Vec<BorrowedFd<'_>> = plan.fds.iter().map(|fd| fd.as_fd()).collect();
-    let message = plan.message(id, &leaves);
-    needs.tree.spawner.begin_open(&message, &fds)
+
+    /// Plans the start and asks for it.
+    fn send(
+        &self,
+        seat: &Seat,
+        confined: Confined<'_>,
+        scratch: Option<Scratch>,
+    ) -> Result<(Start, Option<Early>)> {
+        let dir = scratch.as_ref().map(|s| s.path().to_path_buf());
+        let mut plan = self.plan(seat, confined, dir.unwrap_or_default())?;
+        // What is on disk is made anew each time.
+        let early = match scratch {
+            None => plan.divided(&seat.cgroup).map(|(early, _)| early),
+            Some(_) => None,
+        };
+        let mut leaves = Leaves {
+            cgroups: seat.leaves()?,
+            ..Leaves::default()
+        };
+        if let Some(scratch) = scratch {
+            // From now on it is the spawner's to remove, or a later sweep's.
+            let HandedOver {
+                path,
+                lock_path,
+                lock,
+            } = scratch.hand_over()?;
+            leaves.scratch = [c_path(&path)?, c_path(&lock_path)?].iter().collect();
+            leaves.lock = Some(plan.pass(lock));
+        }
+        let fds: Vec<BorrowedFd<'_>> = plan.fds.iter().map(|fd| fd.as_fd()).collect();
+        let start = seat
+            .spawner
+            .begin_open(&plan.message(seat.id, &leaves), &fds)?;
+        Ok((start, early))
+    }
+
+    /// The same from what was made ahead, if that is the beginning of it; nothing has happened if not.
+    fn go_on(&self, ahead: Ahead, confined: Confined<'_>) -> Option<Asked> {
+        let plan = self.plan(ahead.seat()?, confined, PathBuf::new()).ok()?;
+        let (early, rest) = plan.divided(&ahead.seat()?.cgroup)?;
+        if early != *ahead.early() {
+            return None;
+        }
+        let (seat, mut start) = ahead.into_parts()?;
+        let leaves = Leaves::default();
+        let gone_on = start.go_on(&plan.rest(seat.id, &leaves, &rest));
+        let mut asked = self.asked(seat, confined, start, Some(early));
+        asked.went_on = true;
+        // It is ended if not.
+        gone_on.is_ok().then_some(asked)
+    }
+
+    fn plan(&self, seat: &Seat, (caps, seccomp): Confined<'_>, scratch: PathBuf) -> Result<Plan> {
+        let request = Request {
+            lower: &self.base.lower,
+            write: self.spec.write,
+            ordinary: seat.spawner.ids().ordinary(),
+            scratch,
+            spawner: &seat.spawner,
+        };
+        self.backend.prepare(&request)?;
+        plan::start(&Needs {
+            spec: self.spec,
+            ids: seat.spawner.ids(),
+            hostname: &self.hostname(seat),
+            backend: self.backend,
+            tree: &request,
+            cgroup: &seat.cgroup,
+            cgroup2: self.store.runtime().layout()?.v2().is_some(),
+            caps,
+            seccomp,
+            bare: self.bare,
+        })
+    }
+
+    fn hostname(&self, seat: &Seat) -> String {
+        let own = self.spec.hostname.clone();
+        own.unwrap_or_else(|| short_name(&seat.name))
+    }
+
+    fn asked(
+        &self,
+        seat: Seat,
+        (caps, seccomp): Confined<'_>,
+        start: Start,
+        early: Option<Early>,
+    ) -> Asked {
+        Asked {
+            hostname: self.hostname(&seat),
+            seat,
+            backend: self.backend.name(),
+            caps,
+            seccomp: seccomp.is_some(),
+            counts_memory: self.spec.limits.memory.is_some(),
+            went_on: false,
+            early,
+            ended: AtomicBool::new(false),
+            start,
+        }
+    }
 }
 
 /// The first twelve digits that stand for a name, as other engines name their hosts.

@@ -37,20 +37,15 @@ const CORE: (&CStr, &CStr) = (c"core", c"/proc/kcore");
 /// Whether this kernel was built with it.
 static CORE_IS_THERE: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/kcore").exists());
 
-/// Fills the `/dev` mount.
-pub(crate) fn fill(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) -> Result<()> {
-    for (name, major, minor) in NODES {
-        if ordinary {
-            bind(ops, dev, &host_path(name), name);
-        } else {
-            let mode = libc::S_IFCHR | 0o666;
-            ops.push(Op::MakeNode {
-                root: dev.number(),
-                path: name,
-                mode,
-                device: makedev(major, minor),
-            });
-        }
+/// What every `/dev` has and that is no mount: it need not be attached.
+pub(crate) fn standard(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) {
+    for (name, major, minor) in NODES.into_iter().filter(|_| !ordinary) {
+        ops.push(Op::MakeNode {
+            root: dev.number(),
+            path: name,
+            mode: libc::S_IFCHR | 0o666,
+            device: makedev(major, minor),
+        });
     }
     let core = CORE_IS_THERE.then_some(CORE);
     for (path, target) in LINKS.into_iter().chain(core) {
@@ -59,6 +54,24 @@ pub(crate) fn fill(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) -> Res
             path,
             target,
         });
+    }
+    // Places to mount on.
+    let mqueue = spec.namespaces.ipc.then_some(c"mqueue");
+    for path in [c"pts", c"shm"].into_iter().chain(mqueue) {
+        ops.push(Op::MakeDir {
+            root: dev.number(),
+            path,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+        });
+    }
+}
+
+/// The rest, in the attached `/dev`: mounts of the host's devices, where none can be made, and what the spec asks for.
+pub(crate) fn of_spec(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) -> Result<()> {
+    for (name, ..) in NODES.into_iter().filter(|_| ordinary) {
+        bind(ops, dev, &host_path(name), name);
     }
     for device in wanted(spec)? {
         one(ops, dev, &device, ordinary)?;

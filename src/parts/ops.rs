@@ -161,6 +161,7 @@ fn sentence(op: &Op<'_>) -> (String, String) {
         }
         Op::Setns { .. } => of("join network namespace", "CLONE_NEWNET"),
         Op::MakePrivate {} => of("make mounts private", "\"/\""),
+        Op::MakeSlave {} => of("make mounts slaves", "\"/\""),
         Op::SetHostname { name } => ("set hostname".into(), format!("{name:?}")),
         Op::LoopbackUp {} => of("bring loopback up", "\"lo\""),
         Op::NewKeyring {} => of("join a new session keyring", "KEYCTL_JOIN_SESSION_KEYRING"),

@@ -44,7 +44,8 @@ pub(crate) const HEADER: usize = 16;
 
 /// Host to spawner: [`Hello`]; file descriptors: reply socket, pidfd of the host.
 pub(crate) const HELLO_REQUEST: u32 = 1;
-/// Host to spawner: [`Open`]; file descriptors: control socket of the init, then the slots.
+/// Host to spawner: [`Open`]; file descriptors: control socket of the init, then the slots. With [`Open::ahead`], once more from the
+/// host to the init, without descriptors.
 pub(crate) const OPEN_REQUEST: u32 = 2;
 /// Host to spawner: [`Close`]; file descriptors: none, or a socket that is told when all is gone.
 pub(crate) const CLOSE_REQUEST: u32 = 3;
@@ -76,6 +77,9 @@ record! {
         id: u64,
         /// Flags of clone(2): which namespaces.
         namespaces: u64,
+        /// 1: the init does the operations, and then waits on its control socket for the rest of them in another such message,
+        /// of which only the slots, the operations and what follows them count.
+        ahead: u32,
         /// Whether the init needs the bare mount namespace ([`Op::EnterBare`]).
         bare: u32,
         /// Slot of a cgroup v2 directory to be born in, or -1.

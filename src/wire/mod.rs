@@ -107,6 +107,10 @@ impl<'a> Field<'a> for &'a CStr {
 pub(crate) struct List<'a>(&'a [u8]);
 
 impl<'a> List<'a> {
+    /// No string.
+    #[cfg(not(tare_init))]
+    pub(crate) const EMPTY: Self = Self(&[]);
+
     /// The strings in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'a CStr> + use<'a> {
         let mut rest = self.0;

@@ -95,6 +95,8 @@ ops! {
     29 EnterBare { }
     /// Makes a slot's tree, attached on top of a bare root, the process's root.
     30 ChangeRoot { slot: u32, }
+    /// Makes every mount a slave: what is unmounted outside goes here, too, and nothing crosses in the other direction.
+    31 MakeSlave { }
 }
 
 /// [`Op::Attach`]: make a missing target a directory.

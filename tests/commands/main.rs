@@ -6,6 +6,7 @@ mod harness;
 #[path = "../layout/mod.rs"]
 mod layout;
 
+mod ahead;
 mod closing;
 mod confined;
 mod endings;

@@ -54,7 +54,7 @@ fn network_host_is_the_callers() {
 fn network_of_each_in_a_row_is_its_own_and_new() {
     let ground = Ground::new();
     let mut seen = vec![own_namespace()];
-    for _ in 0..6 {
+    for round in 0..8 {
         let sandbox = ground.open();
         seen.push(line(&sandbox, "readlink /proc/self/ns/net"));
         assert_eq!(
@@ -64,10 +64,12 @@ fn network_of_each_in_a_row_is_its_own_and_new() {
         // What a command leaves in it is gone with it: the next one has nobody on this port.
         let script = "ping -c 1 -w 5 127.0.0.1 >/dev/null && netstat -ltn | grep -c :4242; nc -l -p 4242 >/dev/null 2>&1 &";
         assert_eq!(line(&sandbox, script), "0");
-        // The one that makes them ahead stays where it is.
-        let joins = ground.open_with(r#"{"network": "host"}"#);
-        assert_eq!(line(&joins, "readlink /proc/self/ns/net"), seen[0]);
-        joins.close().unwrap();
+        // What was made ahead for one like the last is nothing for one that wants the host's.
+        if round >= 4 {
+            let joins = ground.open_with(r#"{"network": "host"}"#);
+            assert_eq!(line(&joins, "readlink /proc/self/ns/net"), seen[0]);
+            joins.close().unwrap();
+        }
         sandbox.close().unwrap();
     }
     // Numbers are given out anew when nothing has them any more, but not among those that live.

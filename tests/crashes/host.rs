@@ -37,7 +37,7 @@ pub(crate) mod hear {
 }
 
 /// What a command sees of its sandbox: all that a skipped step would change.
-const LOOK: &str = "cut -d' ' -f4- /proc/self/mountinfo; cat /proc/self/limits /proc/self/cgroup /proc/1/cgroup; \
+const LOOK: &str = "cut -d' ' -f4- /proc/self/mountinfo | sort; cat /proc/self/limits /proc/self/cgroup /proc/1/cgroup; \
     grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|SigBlk|SigIgn|SigCgt|Umask|Cpus_allowed_list)' /proc/self/status /proc/1/status; \
     stat -c '%n %F %a %u %g %t %T' / /dev /dev/* /dev/pts /etc /tmp; ls -C /proc/self/fd; ls -C /; hostname; \
     cat /sys/class/net/lo/flags; env | sort; pwd; umask; readlink /dev/fd /dev/stdin; \
@@ -124,9 +124,13 @@ fn rounds(store: &Path, spec: &Spec) {
     }
 }
 
-/// One sandbox from open to close; what its commands saw.
+/// One sandbox from open to close; what its commands saw. If the spec's label says so, not the first in a row.
 fn round(store: &Path, spec: &Spec) -> Result<String, Error> {
     let store = Store::open(store)?;
+    let before = spec.labels.get("before").map_or(0, |n| n.parse().unwrap());
+    for _ in 0..before {
+        Sandbox::open(&store, spec)?.close()?;
+    }
     let sandbox = Sandbox::open(&store, spec)?;
     let helper = helper_of(&sandbox);
     let seen = look(&sandbox);

@@ -20,6 +20,9 @@ const RICH: &str = r#"{"write": "disk", "hostname": "crashes", "limits": {"memor
 const PLAIN: &str = r#"{"write": "disk", "hostname": "crashes", "mounts": ["/usr:/mnt/usr:ro"]}"#;
 const COPY: &str = r#"{"hostname": "crashes", "storage": "copy"}"#;
 
+/// The third in a row, which is begun while the second is set up.
+const AHEAD: &str = r#"{"hostname": "crashes", "limits": {"pids": 50}, "labels": {"before": "2"}}"#;
+
 /// Each so many calls one is hit; `TARE_CRASHES=all` hits each.
 fn stride(usual: usize) -> usize {
     match env::var_os("TARE_CRASHES") {
@@ -185,6 +188,21 @@ fn b05_helper_may_be_killed_at_any_call() {
     need!(root);
     let _alone = Host::exclusive();
     check(&Place::new(None), RICH, Fault::Kill, stride(5), 450, 1);
+}
+
+#[test]
+fn b05_any_call_of_a_helper_that_works_ahead_may_fail() {
+    need!(root);
+    let _alone = Host::exclusive();
+    let fault = Fault::Errno(libc::EIO);
+    check(&Place::new(None), AHEAD, fault, stride(9), 900, 20);
+}
+
+#[test]
+fn b05_helper_that_works_ahead_may_be_killed_at_any_call() {
+    need!(root);
+    let _alone = Host::exclusive();
+    check(&Place::new(None), AHEAD, Fault::Kill, stride(9), 900, 1);
 }
 
 /// With a single id and with subordinate ones: one of the two faults each, since all that is

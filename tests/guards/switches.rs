@@ -20,12 +20,16 @@ fn switches(of: &str) -> usize {
     line.unwrap().trim().parse().unwrap()
 }
 
-/// The only child: a helper has one for each sandbox, and no threads.
+/// The only sandbox's init; beside it, the helper may have one that was made ahead.
 fn child_of(helper: i32) -> Option<String> {
     let children = fs::read_to_string(format!("/proc/{helper}/task/{helper}/children")).unwrap();
-    let mut children = children.split_whitespace();
-    let child = children.next()?.to_owned();
-    children.next().is_none().then_some(child)
+    let is_init = |pid: &&str| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.is_ok_and(|name| name == "tare-init\n")
+    };
+    let mut inits = children.split_whitespace().filter(is_init);
+    let init = inits.next()?.to_owned();
+    inits.next().is_none().then_some(init)
 }
 
 fn median(mut counts: Vec<usize>) -> usize {

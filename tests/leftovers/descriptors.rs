@@ -6,7 +6,7 @@ use tare::{Kind, Size};
 use tare_oracle::Host;
 
 use crate::harness::{Ground, run, sh};
-use crate::{SOON, assert_swept};
+use crate::{SOON, assert_rested, assert_swept, at_rest};
 
 /// Runs it while every new descriptor must be below `limit`.
 fn with_limit<T>(limit: u64, body: impl FnOnce() -> T) -> T {
@@ -22,7 +22,7 @@ fn descriptors_that_run_out_are_told_and_nothing_is_left() {
     let _alone = Host::exclusive();
     let ground = Ground::new();
     ground.open().close().unwrap();
-    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let before = at_rest(&ground);
     for json in ["{}", r#"{"write": "disk"}"#] {
         let spec = ground.spec_with(json);
         let open = |limit| with_limit(limit, || tare::Sandbox::open(&ground.store, &spec));
@@ -43,7 +43,7 @@ fn descriptors_that_run_out_are_told_and_nothing_is_left() {
         assert!(enough.is_some() && refused > 3, "{enough:?}");
     }
     let sandbox = ground.open();
-    let running = Host::snapshot();
+    let running = at_rest(&ground);
     let commands = [
         || sh("exit 3"),
         || sh("exit 3").timeout(SOON),
@@ -74,7 +74,7 @@ fn descriptors_that_run_out_are_told_and_nothing_is_left() {
     assert_eq!(run(&sandbox, sh("exit 4")).status.exit_code, Some(4));
     sandbox.close().unwrap();
     drop(sandbox);
-    before.assert_unchanged(SOON);
+    assert_rested(&before, &ground);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn helper_that_cannot_start_for_want_of_descriptors_leaves_nothing() {
     let _alone = Host::exclusive();
     let ground = Ground::new();
     let spec = ground.spec();
-    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let before = at_rest(&ground);
     let enough = (0..100).find(|limit| {
         match with_limit(*limit, || tare::Sandbox::open(&ground.store, &spec)) {
             Ok(sandbox) => {

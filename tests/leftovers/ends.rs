@@ -15,14 +15,14 @@ use tare_oracle::Host;
 
 use crate::child::{self, hear};
 use crate::harness::{Ground, line, run, sh};
-use crate::{SOON, assert_swept, await_end, helper_of, is_empty};
+use crate::{SOON, assert_rested, assert_swept, at_rest, await_end, helper_of, is_empty};
 
 #[test]
 fn helper_killed_takes_its_sandboxes_along_and_is_replaced() {
     let _alone = Host::exclusive();
     let ground = Ground::new();
     // One helper is here on both sides; its number is not compared.
-    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let before = at_rest(&ground);
     for json in [r#"{"write": "disk"}"#, "{}"] {
         let sandbox = ground.open_with(json);
         let process = sandbox.spawn(sh("sleep 60").timeout(SOON * 10)).unwrap();
@@ -50,7 +50,7 @@ fn helper_killed_takes_its_sandboxes_along_and_is_replaced() {
 fn helper_killed_with_a_close_unread_leaves_nothing() {
     let _alone = Host::exclusive();
     let mut ground = Ground::new();
-    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let before = at_rest(&ground);
     // By a sweep; by the next open, as far as no sweep is needed.
     for swept in [true, false] {
         let sandbox = ground.open_with(r#"{"write": "disk"}"#);
@@ -85,7 +85,7 @@ fn process_one_killed_from_outside_leaves_nothing() {
     let _alone = Host::exclusive();
     let ground = Ground::new();
     ground.open().close().unwrap();
-    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let before = at_rest(&ground);
     let sandbox = ground.open_with(r#"{"write": "disk"}"#);
     let process = sandbox.spawn(sh("sleep 60").timeout(SOON * 10)).unwrap();
     let fd = sandbox.pidfd().unwrap();
@@ -97,7 +97,7 @@ fn process_one_killed_from_outside_leaves_nothing() {
     drop((fd, process));
     sandbox.close().unwrap();
     drop(sandbox);
-    before.assert_unchanged(SOON);
+    assert_rested(&before, &ground);
 }
 
 /// Through the number that the descriptor shows, as anybody could.
@@ -113,7 +113,7 @@ fn host_killed_while_its_copy_lives_leaves_nothing() {
     let _alone = Host::exclusive();
     let ground = Ground::new();
     ground.open().close().unwrap();
-    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let before = at_rest(&ground);
     let mut host = child::start(&ground, "fork");
     let said = hear(&mut host, "forked ");
     let [copy, helper] = *said
@@ -130,7 +130,7 @@ fn host_killed_while_its_copy_lives_leaves_nothing() {
     await_end(helper);
     assert!(Path::new(&format!("/proc/{copy}")).exists());
     kill(Pid::from_raw(copy), Signal::SIGKILL).unwrap();
-    before.assert_unchanged(SOON);
+    assert_rested(&before, &ground);
 }
 
 #[test]
@@ -138,13 +138,13 @@ fn hosts_with_their_own_ideas_of_children_get_exact_codes() {
     let _alone = Host::exclusive();
     let ground = Ground::new();
     ground.open().close().unwrap();
-    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let before = at_rest(&ground);
     for role in ["ignore", "greedy", "subreaper"] {
         let output = child::start(&ground, role).wait_with_output().unwrap();
         let shown = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{role}: {shown}");
     }
-    before.assert_unchanged(SOON);
+    assert_rested(&before, &ground);
 }
 
 /// The sandbox's cgroups, and the lock of what it writes to disk.
@@ -169,7 +169,7 @@ fn host_that_forks_keeps_what_is_its_own() {
     let _alone = Host::exclusive();
     let ground = Ground::new();
     ground.open().close().unwrap();
-    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let before = at_rest(&ground);
     let sandbox = ground.open_with(r#"{"write": "disk"}"#);
     let running = sandbox
         .spawn(sh("sleep 0.5; exit 5").timeout(SOON))
@@ -204,5 +204,5 @@ fn host_that_forks_keeps_what_is_its_own() {
     drop(running);
     sandbox.close().unwrap();
     drop(sandbox);
-    before.assert_unchanged(SOON);
+    assert_rested(&before, &ground);
 }

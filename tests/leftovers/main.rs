@@ -12,13 +12,29 @@ mod harness;
 
 use std::path::Path;
 
+use harness::Ground;
 use harness::settle::{SOON, assert_swept, await_end, helper_of};
+use tare_oracle::Host;
 
 mod child;
 mod descriptors;
 mod ends;
 mod pools;
 mod soak;
+
+/// The machine while the ground's store has a helper, if it ever had one, and nothing else.
+fn at_rest(ground: &Ground) -> Host {
+    // It lets go of what was begun for the next sandbox.
+    ground.store.recover().unwrap();
+    Host::snapshot_with(&[&ground.scratch()])
+}
+
+/// The machine is as it was then, and nothing has to be swept for that.
+#[track_caller]
+fn assert_rested(before: &Host, ground: &Ground) {
+    assert_eq!(ground.store.recover().unwrap().scratch, 0);
+    before.assert_unchanged(SOON);
+}
 
 /// Whether `dir` holds nothing.
 fn is_empty(dir: &Path) -> bool {

@@ -7,7 +7,7 @@ use tare::{Pool, PoolSize, Store};
 use tare_oracle::Host;
 
 use crate::harness::{Ground, line};
-use crate::{SOON, assert_swept, await_end, helper_of, is_empty};
+use crate::{assert_rested, assert_swept, at_rest, await_end, helper_of, is_empty};
 
 const SIZE: PoolSize = PoolSize { min: 4, max: 4 };
 
@@ -22,7 +22,7 @@ fn pool_closed_or_dropped_leaves_nothing() {
     let ground = Ground::new();
     for close in [true, false] {
         let store = Store::open(&ground.path("store")).unwrap();
-        let before = Host::snapshot_with(&[&ground.scratch()]);
+        let before = at_rest(&ground);
         let pool = pool(&ground, &store);
         pool.take().unwrap().close().unwrap();
         if close {
@@ -30,7 +30,7 @@ fn pool_closed_or_dropped_leaves_nothing() {
             assert!(is_empty(&ground.scratch()));
         }
         drop((pool, store));
-        before.assert_unchanged(SOON);
+        assert_rested(&before, &ground);
     }
 }
 
@@ -57,7 +57,7 @@ fn pool_adds_no_thread_to_the_host() {
 fn pool_outlives_its_helper() {
     let _alone = Host::exclusive();
     let ground = Ground::new();
-    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let before = at_rest(&ground);
     let pool = pool(&ground, &ground.store);
     let taken = pool.take().unwrap();
     let helper = helper_of(&taken);

@@ -11,7 +11,7 @@ use tare_oracle::{Host, need, ordinary_user};
 
 use crate::child;
 use crate::harness::{Ground, run, sh};
-use crate::{SOON, assert_swept, helper_of};
+use crate::{SOON, assert_rested, assert_swept, at_rest, helper_of};
 
 /// Ways to open, use and end a sandbox, of which some fail.
 fn cycle(ground: &Ground, n: usize) {
@@ -90,7 +90,7 @@ fn cycles_a_thousand_end_where_they_began() {
     let _alone = Host::exclusive();
     let ground = Ground::new();
     let helper = warm(&ground);
-    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let before = at_rest(&ground);
     thread::sleep(Duration::from_millis(100));
     let (small, few) = (size(helper), keys());
     let began = Instant::now();
@@ -98,7 +98,7 @@ fn cycles_a_thousand_end_where_they_began() {
         cycle(&ground, n);
     }
     let took = began.elapsed();
-    before.assert_unchanged(SOON);
+    assert_rested(&before, &ground);
     let big = size(helper);
     // The kernel collects them when it likes, and root has others' hosts beside it.
     let ended = Instant::now();
@@ -119,7 +119,7 @@ fn cycles_from_many_threads_end_where_they_began() {
     let _alone = Host::exclusive();
     let ground = Ground::new();
     warm(&ground);
-    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let before = at_rest(&ground);
     thread::scope(|scope| {
         for t in 0..8 {
             let ground = &ground;
@@ -130,7 +130,7 @@ fn cycles_from_many_threads_end_where_they_began() {
             });
         }
     });
-    before.assert_unchanged(SOON);
+    assert_rested(&before, &ground);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn hosts_a_hundred_killed_at_random_leave_nothing() {
     let _alone = Host::exclusive();
     let ground = Ground::new();
     warm(&ground);
-    let before = Host::snapshot_with(&[&ground.scratch()]);
+    let before = at_rest(&ground);
     let began = Instant::now();
     // xorshift: which moments are hit depends on the machine's mood anyway.
     let mut random = u64::from(std::process::id()) << 20 | 1;

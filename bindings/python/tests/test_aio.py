@@ -15,6 +15,7 @@ from typing import Any, Callable
 import pytest
 import tare
 import tare.aio
+from tare._store import default_store
 
 
 def in_loop(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -24,11 +25,14 @@ def in_loop(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         async with tare.aio.Sandbox("busybox") as first:
             await first.run(["true"])
         del first
+        default_store().recover()
         before, tasks = set(os.listdir("/proc/self/fd")), set(os.listdir("/proc/self/task"))
         await main()
         # What was closed last goes in the loop's next turn.
         await asyncio.sleep(0.01)
         gc.collect()
+        # What was begun for the next sandbox goes, too.
+        default_store().recover()
         assert set(os.listdir("/proc/self/fd")) <= before
         assert set(os.listdir("/proc/self/task")) <= tasks
         # The loop's own is left.

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import tare
+from tare._store import default_store
 
 # An ordinary user has no cgroup to limit anything with, unless one was delegated.
 PIDS = 50 if os.geteuid() == 0 else None
@@ -52,6 +53,7 @@ def test_host_is_left_alone(store: tare.Store) -> None:
         first.run(["true"])
     del first
     gc.collect()
+    default_store().recover()
     before, threads, fds = contract(), threading.enumerate(), descriptors()
     tasks = set(os.listdir("/proc/self/task"))
     for write in ("memory", "disk"):
@@ -64,6 +66,8 @@ def test_host_is_left_alone(store: tare.Store) -> None:
                 box.run(["nonsense"])
     del process, box
     gc.collect()
+    # What was begun for the next sandbox goes, too.
+    default_store().recover()
     assert contract() == before
     assert threading.enumerate() == threads
     assert set(os.listdir("/proc/self/task")) <= tasks

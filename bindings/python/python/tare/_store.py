@@ -176,7 +176,7 @@ class Store:
         return cast("StoreReport", {**json.loads(report), "removed": removed})
 
     def recover(self) -> Recovered:
-        """Removes what killed processes have left; opening a store does so, too."""
+        """Removes what killed processes have left, as opening a store does; ends what was begun ahead."""
         return Recovered(*self._core.recover())
 
     def unpack(

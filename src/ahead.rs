@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The next sandbox, begun while the one before is being set up: its cgroups, and an init that has done what needs to know
+//! neither image nor name. See `docs/design.md`, "What is made ahead?".
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::Result;
+use crate::parts::cgroup::Cgroup;
+use crate::parts::ops::c_path;
+use crate::plan::{self, Early};
+use crate::runtime::Runtime;
+use crate::spawner::{Spawner, Start};
+use crate::spec::{Device, Limits, Profile, Require, Spec};
+use crate::wire::ListBuf;
+
+/// What a sandbox has outside before there is an init. Whoever holds it removes it: dropping does not.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    /// `<pid>-<start time>-<spawner>.<number>`: names the cgroups and the scratch directory.
+    pub(crate) name: String,
+    pub(crate) id: u64,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) spawner: Arc<Spawner>,
+}
+
+impl Seat {
+    /// A new one for this spec.
+    ///
+    /// # Errors
+    /// Limits that cannot be had; nothing is left behind then.
+    pub(crate) fn new(runtime: &Runtime, spawner: &Arc<Spawner>, spec: &Spec) -> Result<Self> {
+        let id = spawner.next_id();
+        let name = runtime.sandbox_name(spawner, id)?;
+        let cgroup = runtime.cgroup(&name, spec, spawner.ids().ordinary())?;
+        Ok(Self {
+            name,
+            id,
+            cgroup,
+            spawner: Arc::clone(spawner),
+        })
+    }
+
+    /// Ends what may have begun in it, and removes it.
+    pub(crate) fn abandon(&self) {
+        // Comes back when whatever the spawner has begun is gone; without a spawner nothing is.
+        let _ = self.spawner.close(self.id, true);
+        // The error that is told is the first one; what stays is removed by `Store::recover`.
+        let _ = self.cgroup.remove();
+    }
+
+    /// Its cgroups' directories, as the spawner removes them.
+    pub(crate) fn leaves(&self) -> Result<ListBuf> {
+        let paths: Result<Vec<_>> = self.cgroup.paths().into_iter().map(c_path).collect();
+        Ok(paths?.iter().collect())
+    }
+}
+
+/// What sandboxes that can take each other's place until one is asked for have in common.
+#[derive(Debug)]
+struct Kind {
+    /// Of the spec, what cgroups are made from.
+    limits: Limits,
+    require: Require,
+    profile: Profile,
+    devices: Vec<Device>,
+    early: Early,
+}
+
+impl Kind {
+    fn new(spec: &Spec, early: Early) -> Self {
+        Self {
+            limits: spec.limits.clone(),
+            require: spec.require.clone(),
+            profile: spec.security.profile,
+            devices: spec.security.devices.clone(),
+            early,
+        }
+    }
+
+    /// Whether cgroups for this spec would be the same.
+    fn has_cgroups_of(&self, spec: &Spec) -> bool {
+        self.limits == spec.limits
+            && self.require == spec.require
+            && self.profile == spec.security.profile
+            && self.devices == spec.security.devices
+    }
+}
+
+/// Tells whether the host's mounts are as they were: an init may have a copy of them.
+#[derive(Debug, Default)]
+struct Watch(Option<File>);
+
+impl Watch {
+    /// Whether nothing was mounted or unmounted since it was asked last; proc_pid_mountinfo(5) says so to poll(2), and is not
+    /// read. Without a procfs nobody knows.
+    fn is_quiet(&mut self) -> bool {
+        let Some(file) = &self.0 else {
+            self.0 = File::open("/proc/self/mountinfo").ok();
+            return false;
+        };
+        let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLPRI)];
+        poll(&mut fds, PollTimeout::ZERO) == Ok(0)
+    }
+}
+
+/// One that waits. Dropping it ends it, without waiting.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    /// None once it was taken.
+    seat: Option<(Seat, Start)>,
+    kind: Arc<Kind>,
+}
+
+impl Ahead {
+    fn begin(
+        runtime: &Runtime,
+        spawner: &Arc<Spawner>,
+        spec: &Spec,
+        kind: Arc<Kind>,
+    ) -> Result<Self> {
+        let seat = Seat::new(runtime, spawner, spec)?;
+        let leaves = seat.leaves();
+        let begun = leaves.and_then(|leaves| {
+            let fds: Vec<BorrowedFd<'_>> = plan::cgroup_fds(&seat.cgroup).collect();
+            spawner.begin_open(&kind.early.message(seat.id, &leaves, &seat.cgroup), &fds)
+        });
+        match begun {
+            Ok(start) => Ok(Self {
+                seat: Some((seat, start)),
+                kind,
+            }),
+            Err(error) => {
+                seat.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn seat(&self) -> Option<&Seat> {
+        self.seat.as_ref().map(|(seat, _)| seat)
+    }
+
+    /// What it has done.
+    pub(crate) fn early(&self) -> &Early {
+        &self.kind.early
+    }
+
+    /// What is there to go on from.
+    pub(crate) fn into_parts(mut self) -> Option<(Seat, Start)> {
+        self.seat.take()
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        let Some((seat, _)) = &self.seat else { return };
+        // A forked copy of the process has no part in it.
+        if seat.spawner.is_own() && seat.spawner.close(seat.id, false).is_err() {
+            // It died with the spawner, which would have removed this.
+            let _ = seat.cgroup.remove();
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Next {
+    ahead: Option<Ahead>,
+    /// Of the latest sandbox.
+    last: Option<Arc<Kind>>,
+    mounts: Watch,
+}
+
+/// Where one waits, at most.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    next: Mutex<Next>,
+}
+
+impl Waiting {
+    /// The one that waits, if it is of this spawner and has cgroups as this spec wants them.
+    pub(crate) fn take(&self, spawner: &Arc<Spawner>, spec: &Spec) -> Option<Ahead> {
+        let mut next = self.next()?;
+        let ahead = next.ahead.take()?;
+        let (seat, start) = ahead.seat.as_ref()?;
+        let waits = Arc::ptr_eq(&seat.spawner, spawner) && !start.is_over();
+        // Where it has no copy of the host's mounts yet, it will see those of then.
+        let sees_all = ahead.kind.early.bare || next.mounts.is_quiet();
+        (waits && sees_all && ahead.kind.has_cgroups_of(spec)).then_some(ahead)
+    }
+
+    /// Begins the next one, if two of a kind came in a row, and none waits: who opens but one has no use for a second. Nobody is
+    /// told of an error: whoever comes next begins from the beginning.
+    pub(crate) fn follow(
+        &self,
+        runtime: &Runtime,
+        spawner: &Arc<Spawner>,
+        spec: &Spec,
+        early: Early,
+    ) {
+        let Some(mut next) = self.next() else { return };
+        let is_same = |last: &&Arc<Kind>| last.early == early && last.has_cgroups_of(spec);
+        let Some(kind) = next.last.as_ref().filter(is_same).cloned() else {
+            next.last = Some(Arc::new(Kind::new(spec, early)));
+            return;
+        };
+        if next.ahead.is_none() {
+            if !kind.early.bare {
+                next.mounts.is_quiet();
+            }
+            next.ahead = Ahead::begin(runtime, spawner, spec, kind).ok();
+        }
+    }
+
+    /// Ends the one that waits, and comes back when nothing of it is left; the next sandbox but one has one again.
+    pub(crate) fn let_go(&self) {
+        let ended = self.next().and_then(|mut next| {
+            next.mounts = Watch::default();
+            next.ahead.take()
+        });
+        if let Some((seat, _)) = ended.and_then(Ahead::into_parts)
+            && seat.spawner.is_own()
+        {
+            seat.abandon();
+        }
+    }
+
+    /// None while another thread has it, who in a fork of this process never gives it back.
+    fn next(&self) -> Option<MutexGuard<'_, Next>> {
+        match self.next.try_lock() {
+            Ok(next) => Some(next),
+            Err(TryLockError::Poisoned(next)) => Some(next.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which operations of a start need to know neither its image nor its name: they can be done before anybody asks for it.
+#![forbid(unsafe_code)]
+
+use crate::wire::{Field as _, Op, Reader, SLOTS};
+
+/// Operations, divided. Each part in its order; all of the first before any of the second come to the same as all in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Divided {
+    pub(crate) early: Vec<u8>,
+    pub(crate) rest: Vec<u8>,
+}
+
+/// Divides the operations of a start.
+pub(super) fn divide(ops: &[u8]) -> Divided {
+    let (mut reader, mut slots) = (Reader::new(ops), Slots::default());
+    let mut divided = Divided::default();
+    while let Some(op) = Op::get(&mut reader) {
+        if op == (Op::MakePrivate {}) {
+            // Until it is asked for, an init with a copy of the host's mounts keeps none of them busy that is unmounted.
+            Op::MakeSlave {}.put(&mut divided.early);
+        }
+        let to = match slots.is_early(&op) {
+            true => &mut divided.early,
+            false => &mut divided.rest,
+        };
+        op.put(to);
+    }
+    divided
+}
+
+#[derive(Default)]
+struct Slots {
+    /// File systems that are made early, and to which nothing else has been done.
+    early: Bits,
+    /// Those that hold, or have held, anything.
+    used: Bits,
+}
+
+/// A set of slots.
+#[derive(Default)]
+struct Bits([u64; SLOTS.div_ceil(64)]);
+
+impl Bits {
+    fn contains(&self, slot: u32) -> bool {
+        self.0[slot as usize / 64] & 1 << (slot % 64) != 0
+    }
+
+    /// Whether it was not in it.
+    fn insert(&mut self, slot: u32) -> bool {
+        let new = !self.contains(slot);
+        self.0[slot as usize / 64] |= 1 << (slot % 64);
+        new
+    }
+
+    fn remove(&mut self, slot: u32) {
+        self.0[slot as usize / 64] &= !(1 << (slot % 64));
+    }
+}
+
+impl Slots {
+    fn is_early(&mut self, op: &Op<'_>) -> bool {
+        match *op {
+            Op::NewFs { into, kind, .. } => {
+                // Not an overlay, which is of an image.
+                let kinds = [
+                    c"tmpfs", c"devpts", c"mqueue", c"sysfs", c"proc", c"cgroup2",
+                ];
+                let early = self.used.insert(into) && kinds.contains(&kind);
+                early && self.early.insert(into)
+            }
+            Op::MakeDir { root, .. } | Op::MakeLink { root, .. } | Op::MakeNode { root, .. } => {
+                self.early.contains(root)
+            }
+            Op::SetSysctl { proc, .. } => self.early.contains(proc),
+            // The stage, in a mount namespace of the sandbox's own.
+            Op::AttachRoot { from } => self.early.contains(from),
+            Op::EnterCgroup { .. }
+            | Op::Unshare { .. }
+            | Op::MakeSlave {}
+            | Op::LoopbackUp {}
+            | Op::NewKeyring {}
+            | Op::DropBounding { .. } => true,
+            // Whatever is made in these from now on may depend on what this does.
+            Op::Attach { root, .. }
+            | Op::MakeFile { root, .. }
+            | Op::Mask { root, .. }
+            | Op::MakeReadOnly { root, .. }
+            | Op::Chown { root, .. }
+            | Op::RemoveTree { root, .. } => self.touch(&[root]),
+            Op::SetAttr { slot, .. } | Op::CloseSlot { slot } | Op::Detach { slot } => {
+                self.touch(&[slot])
+            }
+            Op::CopyTree { to, links, .. } => self.touch(&[to, links]),
+            Op::NewOverlay { into, stage, .. } => {
+                self.used.insert(into);
+                self.touch(&[into, stage])
+            }
+            Op::CloneTree { into, .. } | Op::OpenDir { into, .. } => {
+                self.used.insert(into);
+                self.touch(&[into])
+            }
+            Op::Setns { .. }
+            | Op::MakePrivate {}
+            | Op::SetHostname { .. }
+            | Op::PivotRoot { .. }
+            | Op::EnterBare {}
+            | Op::ChangeRoot { .. } => false,
+        }
+    }
+
+    fn touch(&mut self, slots: &[u32]) -> bool {
+        for slot in slots {
+            self.early.remove(*slot);
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parts::mounts::options;
+    use crate::parts::ops::{Ops, Slot};
+
+    fn names(ops: &[u8]) -> Vec<String> {
+        let mut reader = Reader::new(ops);
+        let all = std::iter::from_fn(|| Op::get(&mut reader));
+        let name = |op| {
+            format!("{op:?}")
+                .split([' ', '{'])
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        all.map(name).collect()
+    }
+
+    fn dir(ops: &mut Ops, root: Slot) {
+        ops.push(Op::MakeDir {
+            root: root.number(),
+            path: c"x",
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+        });
+    }
+
+    #[test]
+    fn early_is_what_is_made_in_a_file_system_before_anything_else_is_done_to_it() {
+        let mut ops = Ops::default();
+        ops.push(Op::MakePrivate {});
+        ops.push(Op::LoopbackUp {});
+        ops.push(Op::SetHostname { name: c"n" });
+        let one = ops.new_fs(c"tmpfs", &options([c"mode", c"755"]), 0);
+        dir(&mut ops, one);
+        let other = ops.new_fs(c"devpts", &options([]), 0);
+        ops.attach(other, one, c"x", 0);
+        // It would be made below what is mounted there.
+        dir(&mut ops, one);
+        dir(&mut ops, other);
+        let divided = divide(ops.bytes());
+        assert_eq!(
+            names(&divided.early),
+            [
+                "MakeSlave",
+                "LoopbackUp",
+                "NewFs",
+                "MakeDir",
+                "NewFs",
+                "MakeDir"
+            ]
+        );
+        assert_eq!(
+            names(&divided.rest),
+            ["MakePrivate", "SetHostname", "Attach", "MakeDir"]
+        );
+    }
+
+    #[test]
+    fn early_is_no_file_system_in_a_slot_that_was_used() {
+        let mut ops = Ops::default();
+        let clone = ops.clone_tree(c"/x", false);
+        ops.close(clone);
+        let again = ops.new_fs(c"tmpfs", &options([]), 0);
+        assert_eq!(again, clone);
+        dir(&mut ops, again);
+        ops.close(again);
+        ops.new_fs(c"tmpfs", &options([]), 0);
+        let divided = divide(ops.bytes());
+        assert_eq!(names(&divided.early), [""; 0]);
+        assert_eq!(divided.rest, ops.bytes());
+    }
+}
