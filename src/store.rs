@@ -146,7 +146,7 @@ impl Store {
     }
 
     /// Removes what hosts that were killed have left. Opening a store does it, too. Lets go of what was begun for the next
-    /// sandbox, which otherwise waits for ten seconds.
+    /// sandbox, which otherwise waits for five seconds.
     ///
     /// # Errors
     /// Those of reading the store.

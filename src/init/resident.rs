@@ -82,7 +82,7 @@ struct Handed<'r, 'a> {
 pub(crate) const SLOW: u64 = 0x0800_0000 | 0x4000_0000;
 
 /// How long one that was made ahead waits: who opens none for so long needs none at once.
-const PATIENCE_NS: u64 = 10_000_000_000;
+const PATIENCE_NS: u64 = 5_000_000_000;
 
 /// Becomes process 1 of the sandbox, `late` if it has yet to enter its cgroup; the first descriptor is the control socket.
 pub(crate) fn run(open: &Open<'_>, fds: &[i32], late: bool, parent: &Parent) -> ! {

@@ -149,7 +149,7 @@ pub extern "C" fn tare_store_path(store: *const tare_store) -> *const c_char {
 }
 
 /// Removes what processes that were killed have left: work in progress, cgroups. Opening a store
-/// does it, too. Ends what was begun for the next sandbox of this store, which otherwise waits for ten
+/// does it, too. Ends what was begun for the next sandbox of this store, which otherwise waits for five
 /// seconds.
 ///
 /// Returns: NULL, or an error of reading the store; what cannot be removed is only counted.
