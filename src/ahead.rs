@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -16,6 +16,7 @@ use crate::plan::{self, Early};
 use crate::runtime::Runtime;
 use crate::spawner::{Spawner, Start};
 use crate::spec::{Device, Limits, Profile, Require, Spec};
+use crate::sys::lock::try_lock;
 use crate::wire::ListBuf;
 
 /// What a sandbox has outside before there is an init. Whoever holds it removes it: dropping does not.
@@ -51,6 +52,27 @@ impl Seat {
         let _ = self.spawner.close(self.id, true);
         // The error that is told is the first one; what stays is removed by `Store::recover`.
         let _ = self.cgroup.remove();
+    }
+
+    /// Itself with what was begun in it; abandoned if that failed.
+    pub(crate) fn with<T>(self, begun: Result<T>) -> Result<(Self, T)> {
+        match begun {
+            Ok(begun) => Ok((self, begun)),
+            Err(error) => {
+                self.abandon();
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes what the spawner has not, if it could not be told, or did not say, that all is closed.
+    pub(crate) fn swept<T>(&self, closed: Result<T>) -> Result<T> {
+        if closed.is_err() {
+            // All inside died with the spawner, which would have removed this. The scratch
+            // directory, no longer locked, is swept by the next open of the store.
+            let _ = self.cgroup.remove();
+        }
+        closed
     }
 
     /// Its cgroups' directories, as the spawner removes them.
@@ -124,21 +146,12 @@ impl Ahead {
         kind: Arc<Kind>,
     ) -> Result<Self> {
         let seat = Seat::new(runtime, spawner, spec)?;
-        let leaves = seat.leaves();
-        let begun = leaves.and_then(|leaves| {
+        let begun = seat.leaves().and_then(|leaves| {
             let fds: Vec<BorrowedFd<'_>> = plan::cgroup_fds(&seat.cgroup).collect();
             spawner.begin_open(&kind.early.message(seat.id, &leaves, &seat.cgroup), &fds)
         });
-        match begun {
-            Ok(start) => Ok(Self {
-                seat: Some((seat, start)),
-                kind,
-            }),
-            Err(error) => {
-                seat.abandon();
-                Err(error)
-            }
-        }
+        let seat = Some(seat.with(begun)?);
+        Ok(Self { seat, kind })
     }
 
     pub(crate) fn seat(&self) -> Option<&Seat> {
@@ -160,9 +173,9 @@ impl Drop for Ahead {
     fn drop(&mut self) {
         let Some((seat, _)) = &self.seat else { return };
         // A forked copy of the process has no part in it.
-        if seat.spawner.is_own() && seat.spawner.close(seat.id, false).is_err() {
-            // It died with the spawner, which would have removed this.
-            let _ = seat.cgroup.remove();
+        if seat.spawner.is_own() {
+            // If the spawner is gone, so is this.
+            let _ = seat.swept(seat.spawner.close(seat.id, false));
         }
     }
 }
@@ -184,7 +197,7 @@ pub(crate) struct Waiting {
 impl Waiting {
     /// The one that waits, if it is of this spawner and has cgroups as this spec wants them.
     pub(crate) fn take(&self, spawner: &Arc<Spawner>, spec: &Spec) -> Option<Ahead> {
-        let mut next = self.next()?;
+        let mut next = try_lock(&self.next)?;
         let ahead = next.ahead.take()?;
         let (seat, start) = ahead.seat.as_ref()?;
         let waits = Arc::ptr_eq(&seat.spawner, spawner) && !start.is_over();
@@ -202,7 +215,9 @@ impl Waiting {
         spec: &Spec,
         early: Early,
     ) {
-        let Some(mut next) = self.next() else { return };
+        let Some(mut next) = try_lock(&self.next) else {
+            return;
+        };
         let is_same = |last: &&Arc<Kind>| last.early == early && last.has_cgroups_of(spec);
         let Some(kind) = next.last.as_ref().filter(is_same).cloned() else {
             next.last = Some(Arc::new(Kind::new(spec, early)));
@@ -218,7 +233,7 @@ impl Waiting {
 
     /// Ends the one that waits, and comes back when nothing of it is left; the next sandbox but one has one again.
     pub(crate) fn let_go(&self) {
-        let ended = self.next().and_then(|mut next| {
+        let ended = try_lock(&self.next).and_then(|mut next| {
             next.mounts = Watch::default();
             next.ahead.take()
         });
@@ -226,15 +241,6 @@ impl Waiting {
             && seat.spawner.is_own()
         {
             seat.abandon();
-        }
-    }
-
-    /// None while another thread has it, who in a fork of this process never gives it back.
-    fn next(&self) -> Option<MutexGuard<'_, Next>> {
-        match self.next.try_lock() {
-            Ok(next) => Some(next),
-            Err(TryLockError::Poisoned(next)) => Some(next.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
         }
     }
 }

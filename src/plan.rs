@@ -182,12 +182,11 @@ impl Early {
             namespaces: self.namespaces,
             ahead: 1,
             bare: u32::from(self.bare),
-            // As `cgroup_fds` has it.
-            cgroup: cgroup.v2_dir().map_or(-1, |_| 1),
+            cgroup: born_in(cgroup),
             uid_map: &[],
             gid_map: &[],
             cgroups: cgroups.as_list(),
-            scratch: List::EMPTY,
+            scratch: List::default(),
             lock: -1,
             devpts: -1,
             dev: -1,
@@ -195,15 +194,7 @@ impl Early {
             stage: -1,
             ops: &self.ops,
             init_caps: 0,
-            confine: Confine {
-                caps: 0,
-                no_new_privs: 0,
-                seccomp: &[],
-                seccomp_at_birth: 0,
-                rlimits: &[],
-                no_setgroups: 0,
-                single_id: 0,
-            },
+            confine: Confine::default(),
         }
     }
 }
@@ -303,13 +294,11 @@ fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, needs: &Needs<'_>) -> Result<i32
         Slot::received(fds.len() as u32)
     };
     let duplicate = |e| Error::io("open sandbox", "dup", e);
-    let born = cgroup.v2_dir().map_or(-1, |_| 1);
-    for (n, fd) in cgroup_fds(cgroup).enumerate() {
-        let slot = pass(fd.try_clone_to_owned().map_err(duplicate)?);
-        if n > 0 || born < 0 {
-            ops.push(Op::EnterCgroup {
-                file: slot.number(),
-            });
+    let born = born_in(cgroup);
+    for fd in cgroup_fds(cgroup) {
+        let file = pass(fd.try_clone_to_owned().map_err(duplicate)?).number();
+        if file as i32 != born {
+            ops.push(Op::EnterCgroup { file });
         }
     }
     if spec.namespaces.cgroup {
@@ -338,6 +327,11 @@ fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, needs: &Needs<'_>) -> Result<i32
 pub(crate) fn cgroup_fds(cgroup: &Cgroup) -> impl Iterator<Item = BorrowedFd<'_>> {
     let tasks = cgroup.tasks_files().iter().map(|file| file.as_fd());
     cgroup.v2_dir().into_iter().chain(tasks)
+}
+
+/// The slot of the v2 directory among them; -1 for none.
+fn born_in(cgroup: &Cgroup) -> i32 {
+    cgroup.v2_dir().map_or(-1, |_| 1)
 }
 
 /// Everything that is made in the host's mount namespace, then the way out of it, with the tree as the root.
@@ -406,13 +400,7 @@ fn stage(ops: &mut Ops, size: Option<ByteSize>, attached: bool) -> Slot {
 
 /// A directory that hides others, and stands for an image without layers.
 fn empty_dir(ops: &mut Ops, stage: Slot) {
-    ops.push(Op::MakeDir {
-        root: stage.number(),
-        path: c"empty",
-        mode: 0o755,
-        uid: 0,
-        gid: 0,
-    });
+    ops.make_dir(stage, c"empty", 0o755);
 }
 
 /// Everything that is mounted inside; the devpts, `/dev` and proc mounts come back.

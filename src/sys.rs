@@ -4,6 +4,7 @@
 pub(crate) mod bpf;
 pub(crate) mod dup;
 pub(crate) mod flock;
+pub(crate) mod lock;
 pub(crate) mod memfd;
 pub(crate) mod pidfd;
 pub(crate) mod probe;

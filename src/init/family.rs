@@ -63,7 +63,12 @@ pub(crate) fn gather(rows: &mut [Member]) -> usize {
             }
         }
     }
-    rows.iter().filter(|row| row.kin == Kin::OURS).count()
+    ours(rows).count()
+}
+
+/// Those that are `OURS`.
+pub(crate) fn ours(rows: &[Member]) -> impl Iterator<Item = &Member> {
+    rows.iter().filter(|row| row.kin == Kin::OURS)
 }
 
 fn parent(rows: &[Member], of: usize) -> Option<usize> {

@@ -89,11 +89,7 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], late: bool, parent: &Parent) -> 
     // Where the host can be told of a failure: it is moved on the way.
     let mut control = fds.first().copied().unwrap_or(-1);
     let mut replay = Replay::new(fds, parent.bare.as_ref().map_or(-1, |fd| fd.0));
-    if open.ahead == 1 {
-        sys::set_name(c"tare-ahead");
-    } else {
-        sys::set_name(c"tare-init");
-    }
+    sys::set_name(if open.ahead == 1 { c"tare-ahead" } else { c"tare-init" });
     if let Err(failure) = begin(open, fds, &mut replay, late, parent) {
         give_up(control, failure);
     }

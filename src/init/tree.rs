@@ -10,7 +10,7 @@ use core::ffi::CStr;
 
 use crate::decimal;
 use crate::dir;
-use crate::family::{Kin, Member, gather};
+use crate::family::{Member, gather, ours};
 use crate::mapping::Table;
 use crate::sys::{self, Errno, O_RDONLY, Result, SIGKILL, SIGSTOP};
 
@@ -38,7 +38,7 @@ pub(crate) fn kill(leader: i32, proc: i32) {
         let rows = &mut table.rows()[..n];
         let found = gather(rows);
         // A fork that had begun goes on when its process is told to stop: only who has stopped makes no more.
-        let stopped = rows.iter().filter(|row| row.kin == Kin::OURS).all(|row| row.own == STOPPED);
+        let stopped = ours(rows).all(|row| row.own == STOPPED);
         if stopped && before == Some(found) {
             break;
         }
@@ -54,7 +54,7 @@ pub(crate) fn kill(leader: i32, proc: i32) {
 }
 
 fn signal(rows: &[Member], signal: u32) {
-    for row in rows.iter().filter(|row| row.kin == Kin::OURS) {
+    for row in ours(rows) {
         // It may have ended since; its pid is not reused before it is reaped here.
         let _ = sys::kill(row.id, signal);
     }

@@ -157,15 +157,6 @@ impl Asked {
     pub(crate) fn ended(&self, told: &OwnedFd) -> Result<()> {
         self.swept(Spawner::closed(told.as_fd()))
     }
-
-    fn swept<T>(&self, closed: Result<T>) -> Result<T> {
-        if closed.is_err() {
-            // All inside died with the spawner, which would have removed this. The scratch
-            // directory, no longer locked, is swept by the next open of the store.
-            let _ = self.cgroup.remove();
-        }
-        closed
-    }
 }
 
 /// What is begun, and how.
@@ -183,13 +174,9 @@ type Confined<'a> = (CapSet, Option<&'a Compiled>);
 
 impl How<'_> {
     fn start(&self, seat: Seat, confined: Confined<'_>, scratch: Option<Scratch>) -> Result<Asked> {
-        match self.send(&seat, confined, scratch) {
-            Ok((start, early)) => Ok(self.asked(seat, confined, start, early)),
-            Err(error) => {
-                seat.abandon();
-                Err(error)
-            }
-        }
+        let begun = self.send(&seat, confined, scratch);
+        let (seat, (start, early)) = seat.with(begun)?;
+        Ok(self.asked(seat, confined, start, early))
     }
 
     /// Plans the start and asks for it.
@@ -201,11 +188,7 @@ impl How<'_> {
     ) -> Result<(Start, Option<Early>)> {
         let dir = scratch.as_ref().map(|s| s.path().to_path_buf());
         let mut plan = self.plan(seat, confined, dir.unwrap_or_default())?;
-        // What is on disk is made anew each time.
-        let early = match scratch {
-            None => plan.divided(&seat.cgroup).map(|(early, _)| early),
-            Some(_) => None,
-        };
+        let on_disk = scratch.is_some();
         let mut leaves = Leaves {
             cgroups: seat.leaves()?,
             ..Leaves::default()
@@ -224,7 +207,9 @@ impl How<'_> {
         let start = seat
             .spawner
             .begin_open(&plan.message(seat.id, &leaves), &fds)?;
-        Ok((start, early))
+        // What is on disk is made anew each time.
+        let divided = plan.divided(&seat.cgroup).filter(|_| !on_disk);
+        Ok((start, divided.map(|(early, _)| early)))
     }
 
     /// The same from what was made ahead, if that is the beginning of it; nothing has happened if not.

@@ -58,13 +58,7 @@ pub(crate) fn standard(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) {
     // Places to mount on.
     let mqueue = spec.namespaces.ipc.then_some(c"mqueue");
     for path in [c"pts", c"shm"].into_iter().chain(mqueue) {
-        ops.push(Op::MakeDir {
-            root: dev.number(),
-            path,
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
-        });
+        ops.make_dir(dev, path, 0o755);
     }
 }
 

@@ -377,13 +377,7 @@ pub(crate) fn overlay(
         uid,
         gid,
     });
-    ops.push(Op::MakeDir {
-        root: stage.number(),
-        path: &work,
-        mode: 0o700,
-        uid: 0,
-        gid: 0,
-    });
+    ops.make_dir(stage, &work, 0o700);
     overlay_at(ops, stage, lowers, [&upper, &work], attrs, flags)
 }
 

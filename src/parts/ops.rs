@@ -109,6 +109,17 @@ impl Ops {
         into
     }
 
+    /// A directory of root's inside a slot's tree.
+    pub(crate) fn make_dir(&mut self, root: Slot, path: &CStr, mode: u32) {
+        self.push(Op::MakeDir {
+            root: root.0,
+            path,
+            mode,
+            uid: 0,
+            gid: 0,
+        });
+    }
+
     /// Attaches a slot's mount inside another's tree.
     pub(crate) fn attach(&mut self, from: Slot, root: Slot, path: &CStr, flags: u32) {
         self.push(Op::Attach {

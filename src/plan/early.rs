@@ -5,10 +5,10 @@
 use crate::wire::{Field as _, Op, Reader, SLOTS};
 
 /// Operations, divided. Each part in its order; all of the first before any of the second come to the same as all in their order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Divided {
-    pub(crate) early: Vec<u8>,
-    pub(crate) rest: Vec<u8>,
+#[derive(Default)]
+pub(super) struct Divided {
+    pub(super) early: Vec<u8>,
+    pub(super) rest: Vec<u8>,
 }
 
 /// Divides the operations of a start.
@@ -121,7 +121,7 @@ impl Slots {
 mod tests {
     use super::*;
     use crate::parts::mounts::options;
-    use crate::parts::ops::{Ops, Slot};
+    use crate::parts::ops::Ops;
 
     fn names(ops: &[u8]) -> Vec<String> {
         let mut reader = Reader::new(ops);
@@ -136,16 +136,6 @@ mod tests {
         all.map(name).collect()
     }
 
-    fn dir(ops: &mut Ops, root: Slot) {
-        ops.push(Op::MakeDir {
-            root: root.number(),
-            path: c"x",
-            mode: 0o755,
-            uid: 0,
-            gid: 0,
-        });
-    }
-
     #[test]
     fn early_is_what_is_made_in_a_file_system_before_anything_else_is_done_to_it() {
         let mut ops = Ops::default();
@@ -153,12 +143,12 @@ mod tests {
         ops.push(Op::LoopbackUp {});
         ops.push(Op::SetHostname { name: c"n" });
         let one = ops.new_fs(c"tmpfs", &options([c"mode", c"755"]), 0);
-        dir(&mut ops, one);
+        ops.make_dir(one, c"x", 0o755);
         let other = ops.new_fs(c"devpts", &options([]), 0);
         ops.attach(other, one, c"x", 0);
         // It would be made below what is mounted there.
-        dir(&mut ops, one);
-        dir(&mut ops, other);
+        ops.make_dir(one, c"x", 0o755);
+        ops.make_dir(other, c"x", 0o755);
         let divided = divide(ops.bytes());
         assert_eq!(
             names(&divided.early),
@@ -184,7 +174,7 @@ mod tests {
         ops.close(clone);
         let again = ops.new_fs(c"tmpfs", &options([]), 0);
         assert_eq!(again, clone);
-        dir(&mut ops, again);
+        ops.make_dir(again, c"x", 0o755);
         ops.close(again);
         ops.new_fs(c"tmpfs", &options([]), 0);
         let divided = divide(ops.bytes());

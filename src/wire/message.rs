@@ -9,7 +9,7 @@ use super::{Field, List, Reader};
 macro_rules! record {
     ($(#[$doc:meta])* $name:ident $(<$life:lifetime>)? { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Default)]
         pub(crate) struct $name $(<$life>)? { $($(#[$fdoc])* pub(crate) $field: $ty,)* }
 
         impl<'a> Field<'a> for $name $(<$life>)? {

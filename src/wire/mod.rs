@@ -103,14 +103,10 @@ impl<'a> Field<'a> for &'a CStr {
 }
 
 /// Any number of strings, one behind the other, each with its NUL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct List<'a>(&'a [u8]);
 
 impl<'a> List<'a> {
-    /// No string.
-    #[cfg(not(tare_init))]
-    pub(crate) const EMPTY: Self = Self(&[]);
-
     /// The strings in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &'a CStr> + use<'a> {
         let mut rest = self.0;

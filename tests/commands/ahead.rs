@@ -11,19 +11,8 @@ use nix::unistd::Pid;
 use tare::Sandbox;
 use tare_oracle::{Host, need};
 
-use crate::harness::settle::{await_end, helper_of};
+use crate::harness::settle::{await_end, children, helper_of};
 use crate::harness::{Ground, line};
-
-/// Process ids of the helper's children of this name.
-fn children(helper: i32, name: &str) -> Vec<i32> {
-    let children = fs::read_to_string(format!("/proc/{helper}/task/{helper}/children")).unwrap();
-    let has_name = |pid: &&str| {
-        let comm = fs::read_to_string(format!("/proc/{pid}/comm"));
-        comm.is_ok_and(|comm| comm.trim_end() == name)
-    };
-    let found = children.split_whitespace().filter(has_name);
-    found.map(|pid| pid.parse().unwrap()).collect()
-}
 
 /// The helper of a store that has had two sandboxes, and the third, which waits.
 fn third(ground: &Ground, json: &str) -> (i32, i32) {

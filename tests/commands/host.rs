@@ -177,6 +177,15 @@ fn host_streams_can_be_inherited() {
     assert!(run(&ground.open(), command).status.success());
 }
 
+/// Waits for a child of this process's own, which says by its exit code whether all was well.
+#[track_caller]
+fn assert_success(child: libc::pid_t) {
+    let mut status = -1;
+    // SAFETY: `status` outlives the call.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(status, 0);
+}
+
 #[test]
 fn host_forked_has_no_part_in_its_parents_sandboxes() {
     let ground = Ground::new();
@@ -195,10 +204,7 @@ fn host_forked_has_no_part_in_its_parents_sandboxes() {
         // SAFETY: ends this process without running anything of the parent's.
         unsafe { libc::_exit(i32::from(!refused)) };
     }
-    let mut status = -1;
-    // SAFETY: waits for the child above; `status` outlives the call.
-    unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!(status, 0);
+    assert_success(child);
     assert_eq!(process.wait().unwrap().exit_code, Some(6));
     assert_eq!(line(&sandbox, "echo alive"), "alive");
 }
@@ -228,10 +234,7 @@ fn host_forked_keeps_and_lets_go_no_layer_of_its_parents() {
         // SAFETY: ends this process without running anything of the parent's.
         unsafe { libc::_exit(i32::from(!own)) };
     }
-    let mut status = -1;
-    // SAFETY: waits for the child above; `status` outlives the call.
-    unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!(status, 0);
+    assert_success(child);
     let other = Store::open(store.images().path()).unwrap();
     assert_eq!(other.images().remove(&name).unwrap().in_use, 2);
     drop(image);

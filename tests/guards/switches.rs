@@ -7,7 +7,7 @@ use std::fs;
 use crate::alone;
 use crate::golden::{self, Counts};
 use crate::harness::Ground;
-use crate::harness::settle::helper_of;
+use crate::harness::settle::{children, helper_of};
 
 const STARTS: usize = 50;
 
@@ -22,14 +22,10 @@ fn switches(of: &str) -> usize {
 
 /// The only sandbox's init; beside it, the helper may have one that was made ahead.
 fn child_of(helper: i32) -> Option<String> {
-    let children = fs::read_to_string(format!("/proc/{helper}/task/{helper}/children")).unwrap();
-    let is_init = |pid: &&str| {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm"));
-        name.is_ok_and(|name| name == "tare-init\n")
-    };
-    let mut inits = children.split_whitespace().filter(is_init);
-    let init = inits.next()?.to_owned();
-    inits.next().is_none().then_some(init)
+    match children(helper, "tare-init")[..] {
+        [init] => Some(init.to_string()),
+        _ => None,
+    }
 }
 
 fn median(mut counts: Vec<usize>) -> usize {

@@ -50,3 +50,15 @@ pub(crate) fn helper_of(sandbox: &Sandbox) -> i32 {
     let number = name.rsplit('-').next().unwrap().split('.').next().unwrap();
     number.parse().unwrap()
 }
+
+/// Process ids of a helper's children of this name: `tare-init`, or `tare-ahead` for one that waits.
+pub(crate) fn children(helper: i32, name: &str) -> Vec<i32> {
+    let path = format!("/proc/{helper}/task/{helper}/children");
+    let children = std::fs::read_to_string(path).unwrap();
+    let has_name = |pid: &&str| {
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        comm.is_ok_and(|comm| comm.trim_end() == name)
+    };
+    let found = children.split_whitespace().filter(has_name);
+    found.map(|pid| pid.parse().unwrap()).collect()
+}

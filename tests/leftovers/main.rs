@@ -13,7 +13,7 @@ mod harness;
 use std::path::Path;
 
 use harness::Ground;
-use harness::settle::{SOON, assert_swept, await_end, helper_of};
+use harness::settle::{SOON, assert_swept, await_end, children, helper_of};
 use tare_oracle::Host;
 
 mod child;

@@ -7,7 +7,7 @@ use tare::{Pool, PoolSize, Store};
 use tare_oracle::Host;
 
 use crate::harness::{Ground, line};
-use crate::{assert_rested, assert_swept, at_rest, await_end, helper_of, is_empty};
+use crate::{assert_rested, assert_swept, at_rest, await_end, children, helper_of, is_empty};
 
 const SIZE: PoolSize = PoolSize { min: 4, max: 4 };
 
@@ -61,14 +61,11 @@ fn pool_outlives_its_helper() {
     let pool = pool(&ground, &ground.store);
     let taken = pool.take().unwrap();
     let helper = helper_of(&taken);
-    let of_helper = format!("/proc/{helper}/task/{helper}/children");
-    let inits = std::fs::read_to_string(of_helper).unwrap();
+    let inits = children(helper, "tare-init");
     kill(Pid::from_raw(helper), Signal::SIGKILL).unwrap();
     await_end(helper);
     // Until they have died of it, too, they can be taken.
-    for init in inits.split_whitespace() {
-        await_end(init.parse().unwrap());
-    }
+    inits.into_iter().for_each(await_end);
     for _ in 0..2 * SIZE.max {
         let fresh = pool.take().unwrap();
         assert_eq!(line(&fresh, "echo works"), "works");

@@ -40,7 +40,7 @@ impl Hold {
 impl Locks {
     /// Holds the layers, unless one of them was removed, somebody is about to, or this is a fork's copy.
     pub(super) fn hold(self: &Arc<Self>) -> Option<Hold> {
-        if !self.all.is_empty() && self.process != process::id() {
+        if !self.are_own() {
             return None;
         }
         let mut users = self.users();
@@ -50,6 +50,10 @@ impl Locks {
         }
         *users += 1;
         Some(Hold(Arc::clone(self)))
+    }
+
+    fn are_own(&self) -> bool {
+        self.all.is_empty() || self.process == process::id()
     }
 
     /// How many descriptors they are.
@@ -64,7 +68,7 @@ impl Locks {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if self.0.all.is_empty() || self.0.process != process::id() {
+        if !self.0.are_own() {
             return;
         }
         let mut users = self.0.users();

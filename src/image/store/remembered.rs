@@ -6,11 +6,12 @@ use std::collections::VecDeque;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::{Arc, MutexGuard, TryLockError};
+use std::sync::Arc;
 
 use super::Store;
 use super::hold::Locks;
 use crate::image::{Image, Inner, Platform, Reference};
+use crate::sys::lock::try_lock;
 
 /// Locks of layers kept open, whatever the number of images; each is a descriptor.
 const MAX_LOCKS: usize = 128;
@@ -73,7 +74,7 @@ impl Asked {
 impl Store {
     /// An image that was asked for before, in the same state of the store.
     pub(super) fn recall(&self, asked: &Asked, seen: &Seen) -> Option<Image> {
-        let mut all = self.remembered()?;
+        let mut all = try_lock(&self.0.remembered)?;
         let at = all.0.iter().position(|known| known.asked == *asked)?;
         let known = all.0.remove(at)?;
         if known.seen != *seen {
@@ -86,7 +87,7 @@ impl Store {
 
     /// Keeps what was found, for the next time; `seen` is from before it was looked for.
     pub(super) fn remember(&self, asked: Asked, seen: Seen, image: &Image) {
-        let Some(mut all) = self.remembered() else {
+        let Some(mut all) = try_lock(&self.0.remembered) else {
             return;
         };
         all.0.retain(|known| known.asked != asked);
@@ -103,14 +104,5 @@ impl Store {
         };
         let kept = all.0.iter().map(fits).take_while(|fits| *fits).count();
         all.0.truncate(kept);
-    }
-
-    /// None while another thread has it, who in a fork of this process never gives it back.
-    fn remembered(&self) -> Option<MutexGuard<'_, Remembered>> {
-        match self.0.remembered.try_lock() {
-            Ok(all) => Some(all),
-            Err(TryLockError::Poisoned(all)) => Some(all.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
     }
 }
