@@ -20,6 +20,20 @@ use crate::tree::{self, Lower, Request};
 /// # Panics
 /// If that fails.
 pub fn with_plan(work: impl FnOnce(&mut dyn FnMut())) {
+    with_default(|needs| {
+        work(&mut || {
+            let plan = plan::start(needs).expect("a default start");
+            assert!(
+                !black_box(plan.message(1, &plan::Leaves::default()))
+                    .ops
+                    .is_empty()
+            );
+        });
+    });
+}
+
+/// Calls `work` with what a default start of an image needs, as root.
+pub(crate) fn with_default(work: impl FnOnce(&Needs<'_>)) {
     let spec = Spec::default();
     let lower = Lower::Layers(vec![PathBuf::from("/usr"), PathBuf::from("/etc")]);
     let caps = CapSet::of(&spec.security).expect("known capabilities");
@@ -33,7 +47,7 @@ pub fn with_plan(work: impl FnOnce(&mut dyn FnMut())) {
         scratch: PathBuf::new(),
         spawner: &spawner,
     };
-    let needs = Needs {
+    work(&Needs {
         spec: &spec,
         ids: &Ids::Host,
         hostname: "counted",
@@ -44,13 +58,5 @@ pub fn with_plan(work: impl FnOnce(&mut dyn FnMut())) {
         caps,
         seccomp: filter.as_deref(),
         bare: true,
-    };
-    work(&mut || {
-        let plan = plan::start(&needs).expect("a default start");
-        assert!(
-            !black_box(plan.message(1, &plan::Leaves::default()))
-                .ops
-                .is_empty()
-        );
     });
 }

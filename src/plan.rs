@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod early;
+mod needs;
+mod tree;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -14,18 +16,20 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use crate::error::{Error, Kind, Result};
-use crate::parts::caps::CapSet;
 use crate::parts::cgroup::Cgroup;
 use crate::parts::idmap::{self, Ids};
-use crate::parts::mounts::{self, Placed, RDONLY, options};
+use crate::parts::mounts::RDONLY;
 use crate::parts::ops::{Ops, Slot};
+use crate::parts::rlimit;
 use crate::parts::seccomp::Compiled;
-use crate::parts::{devices, rlimit, sysctl};
 use crate::spec::{ByteSize, Network, Spec, UserNamespace, Write};
-use crate::tree::{Backend, Lower, Mounted, Request};
+use crate::tree::{Backend, Request};
 use crate::wire::{Confine, List, ListBuf, Op, Open};
 
 use early::Divided;
+use tree::{Tree, stage};
+
+pub(crate) use needs::Needs;
 
 const CLONE_NEWNS: u64 = 0x0002_0000;
 const CLONE_NEWCGROUP: u32 = 0x0200_0000;
@@ -34,34 +38,6 @@ const CLONE_NEWIPC: u64 = 0x0800_0000;
 const CLONE_NEWUSER: u64 = 0x1000_0000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
 const CLONE_NEWNET: u32 = 0x4000_0000;
-
-/// What a start needs beside the spec.
-pub(crate) struct Needs<'a> {
-    pub(crate) spec: &'a Spec,
-    pub(crate) ids: &'a Ids,
-    pub(crate) hostname: &'a str,
-    pub(crate) backend: &'a dyn Backend,
-    pub(crate) tree: &'a Request<'a>,
-    pub(crate) cgroup: &'a Cgroup,
-    /// Whether `/sys/fs/cgroup` can show a v2 hierarchy.
-    pub(crate) cgroup2: bool,
-    pub(crate) caps: CapSet,
-    pub(crate) seccomp: Option<&'a Compiled>,
-    /// Whether to do without a copy of the host's mount namespace, where that can be.
-    pub(crate) bare: bool,
-}
-
-/// More of the caller's mounts than this are made one by one, not ahead: there are only so many slots.
-const AHEAD: usize = 128;
-
-impl Needs<'_> {
-    /// Whether the init makes its tree in the host's mount namespace and takes it into an empty one: for root, who may
-    /// do that. In a user namespace the kernel wants to see a whole procfs already, mount_too_revealing().
-    fn is_bare(&self, own_user_namespace: bool) -> bool {
-        let ordinary = self.ids.ordinary() || own_user_namespace;
-        self.bare && !ordinary && self.backend.is_portable() && self.spec.mounts.len() <= AHEAD
-    }
-}
 
 /// A start, ready to be sent.
 #[derive(Debug)]
@@ -230,11 +206,15 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
     }
     let size = spec.limits.disk.filter(|_| spec.write == Write::Memory);
     let stage = stage(&mut ops, size, !bare);
-    let (Mounted { root, parts }, ahead) = match bare {
-        true => take_along(&mut ops, stage, needs)?,
-        false => (needs.backend.mount(&mut ops, stage, needs.tree)?, None),
+    let Tree {
+        root,
+        parts,
+        kernel,
+        pts,
+    } = match bare {
+        true => tree::bare(&mut ops, stage, needs)?,
+        false => tree::attached(&mut ops, stage, needs, ordinary)?,
     };
-    let kept = fill(&mut ops, root, stage, ahead, needs, ordinary)?;
     if spec.write == Write::None {
         // Only now: places to mount on were made in them.
         for slot in parts.into_iter().chain([root]) {
@@ -258,7 +238,7 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
         stage,
         cgroup,
         maps: maps.unwrap_or_default(),
-        kept,
+        kept: [pts, kernel.dev, kernel.proc],
         caps: needs.caps.bits(),
         init_caps: init_caps(needs, ordinary)?,
         no_new_privs: spec.security.no_new_privs(),
@@ -334,22 +314,6 @@ fn born_in(cgroup: &Cgroup) -> i32 {
     cgroup.v2_dir().map_or(-1, |_| 1)
 }
 
-/// Everything that is made in the host's mount namespace, then the way out of it, with the tree as the root.
-fn take_along(
-    ops: &mut Ops,
-    stage: Slot,
-    needs: &Needs<'_>,
-) -> Result<(Mounted, Option<Vec<Placed>>)> {
-    let root = needs.backend.mount_detached(ops, stage, needs.tree)?;
-    let ahead = mounts::callers_ahead(ops, stage, needs.spec)?;
-    ops.push(Op::EnterBare {});
-    ops.push(Op::AttachRoot {
-        from: root.number(),
-    });
-    let parts = Vec::new();
-    Ok((Mounted { root, parts }, Some(ahead)))
-}
-
 fn namespaces(spec: &Spec, user: bool, bare: bool) -> u64 {
     let wanted = [
         (true, CLONE_NEWPID),
@@ -378,64 +342,6 @@ fn id_maps(spec: &Spec, ids: &Ids) -> Result<Option<[String; 2]>> {
         UserNamespace::Host => Ok(None),
         UserNamespace::Maps { uids, gids } => Ok(Some([idmap::text(uids), idmap::text(gids)])),
     }
-}
-
-/// A tmpfs of ours: the writable layer in memory, files to be bound, an empty directory. Attached on top of the root, but
-/// for a bare start, which needs it nowhere.
-fn stage(ops: &mut Ops, size: Option<ByteSize>, attached: bool) -> Slot {
-    let mut list = options([c"mode", c"755"]);
-    if let Some(size) = size {
-        list.push(c"size");
-        list.push(&name(&size.bytes().to_string()));
-    }
-    let stage = ops.new_fs(c"tmpfs", &list, 0);
-    empty_dir(ops, stage);
-    if attached {
-        ops.push(Op::AttachRoot {
-            from: stage.number(),
-        });
-    }
-    stage
-}
-
-/// A directory that hides others, and stands for an image without layers.
-fn empty_dir(ops: &mut Ops, stage: Slot) {
-    ops.make_dir(stage, c"empty", 0o755);
-}
-
-/// Everything that is mounted inside; the devpts, `/dev` and proc mounts come back.
-fn fill(
-    ops: &mut Ops,
-    root: Slot,
-    stage: Slot,
-    ahead: Option<Vec<Placed>>,
-    needs: &Needs<'_>,
-    ordinary: bool,
-) -> Result<[Slot; 3]> {
-    let spec = needs.spec;
-    let kernel = mounts::kernel(ops, root, spec, ordinary, needs.cgroup2);
-    sysctl::network(ops, kernel.proc, spec, needs.ids);
-    let dev = mounts::dev(ops);
-    // Before anything is mounted in it: the next start may have this made ahead.
-    devices::standard(ops, dev, spec, ordinary);
-    ops.attach(
-        dev,
-        root,
-        c"dev",
-        crate::wire::MAKE_DIR | crate::wire::NO_SYMLINKS,
-    );
-    let tty_group = *needs.ids != Ids::Single;
-    let pts = mounts::below_dev(ops, dev, spec, tty_group);
-    devices::of_spec(ops, dev, spec, ordinary)?;
-    if *needs.tree.lower != Lower::Host {
-        mounts::names(ops, root, stage, spec, needs.hostname)?;
-    }
-    match ahead {
-        Some(placed) => placed.iter().for_each(|one| one.attach(ops, root)),
-        None => mounts::callers(ops, root, stage, spec, ordinary)?,
-    }
-    mounts::restrict(ops, root, dev, stage, spec)?;
-    Ok([pts, dev, kernel.proc])
 }
 
 fn name(text: &str) -> CString {

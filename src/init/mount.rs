@@ -76,13 +76,29 @@ pub(crate) fn attach_root(from: i32) -> Result<()> {
     sys!(nr::MOVE_MOUNT, from, c"".as_ptr(), AT_FDCWD, c"/".as_ptr(), MOVE_MOUNT_F_EMPTY_PATH).map(drop)
 }
 
-/// mount_setattr(2) on an attached mount.
+/// Attributes of an attached mount, with all below it if asked for.
 pub(crate) fn set_attr(mount: i32, set: u32, clear: u32, recursive: bool) -> Result<()> {
+    match mount_setattr(mount, set, clear, recursive) {
+        Err(Errno::NOSYS) => remount::set_attr(mount, set, clear, recursive),
+        other => other,
+    }
+}
+
+fn mount_setattr(mount: i32, set: u32, clear: u32, recursive: bool) -> Result<()> {
     let attr = [u64::from(set), u64::from(clear), 0, 0];
     let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
-    match sys!(nr::MOUNT_SETATTR, mount, c"".as_ptr(), flags, attr.as_ptr(), size_of_val(&attr)) {
-        Err(Errno::NOSYS) => remount::set_attr(mount, set, clear, recursive),
-        other => other.map(drop),
+    sys!(nr::MOUNT_SETATTR, mount, c"".as_ptr(), flags, attr.as_ptr(), size_of_val(&attr)).map(drop)
+}
+
+/// Attaches a detached clone that is to have these attributes, with all below it. It has them before it is attached, since what is
+/// attached to a tree that is attached nowhere itself cannot be changed. KERNEL(5.12): else after that.
+fn attach_with(clone: &Fd, target: &Fd, set: u32) -> Result<()> {
+    match mount_setattr(clone.0, set, 0, true) {
+        Err(Errno::NOSYS) => {
+            attach(clone.0, target)?;
+            remount::set_attr(clone.0, set, 0, true)
+        }
+        other => other.and_then(|()| attach(clone.0, target)),
     }
 }
 
@@ -141,9 +157,7 @@ pub(crate) fn mask(root: i32, path: &CStr, dev: i32, stage: i32) -> Result<()> {
     }
     let Some(target) = present(root, path)? else { return Ok(()) };
     if sys::fstatat(target.0, c"")?.is(S_IFDIR) {
-        let empty = clone_tree(stage, c"empty", 0)?;
-        attach(empty.0, &target)?;
-        set_attr(empty.0, LOCKED, 0, false)
+        attach_with(&clone_tree(stage, c"empty", 0)?, &target, LOCKED)
     } else {
         attach(clone_tree(dev, c"null", 0)?.0, &target)
     }
@@ -153,8 +167,7 @@ pub(crate) fn mask(root: i32, path: &CStr, dev: i32, stage: i32) -> Result<()> {
 pub(crate) fn make_read_only(root: i32, path: &CStr) -> Result<()> {
     let Some(target) = present(root, path)? else { return Ok(()) };
     let same = clone_tree(target.0, c"", AT_EMPTY_PATH | AT_RECURSIVE)?;
-    attach(same.0, &target)?;
-    set_attr(same.0, MOUNT_ATTR_RDONLY, 0, true)
+    attach_with(&same, &target, MOUNT_ATTR_RDONLY)
 }
 
 /// Every mount private, mount_namespaces(7).

@@ -56,105 +56,153 @@ const HOSTS_IPV6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\n\
                           ff02::1\tip6-allnodes\n\
                           ff02::2\tip6-allrouters\n";
 
-/// The mounts that later steps need.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Kernel {
-    /// procfs of the new pid namespace.
-    pub(crate) proc: Slot,
-}
-
 /// Key and value in turn.
 pub(crate) fn options<const N: usize>(pairs: [&CStr; N]) -> ListBuf {
     pairs.into_iter().collect()
 }
 
-/// `/proc` and `/sys`, neither of which may be a link in the image (CVE-2019-19921).
-pub(crate) fn kernel(
-    ops: &mut Ops,
-    root: Slot,
-    spec: &Spec,
-    ordinary: bool,
-    cgroup2: bool,
-) -> Kernel {
-    let locked = NOSUID | NODEV | NOEXEC;
-    let target = MAKE_DIR | NO_SYMLINKS;
-    let proc = ops.new_fs(c"proc", &ListBuf::default(), locked);
-    ops.attach(proc, root, c"proc", target);
-    let read_only = if spec.security.profile == Profile::Privileged {
-        0
-    } else {
-        RDONLY
-    };
-    let sys = if ordinary && spec.network != Network::None {
+/// The kernel's file systems and `/dev`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kernel {
+    /// procfs of the new pid namespace.
+    pub(crate) proc: Slot,
+    sys: Slot,
+    /// A tmpfs.
+    pub(crate) dev: Slot,
+    /// What `sys` gets when it is attached, with all below it, if it is the caller's own view.
+    sys_attrs: u32,
+}
+
+impl Kernel {
+    /// All three, with nothing in them, attached nowhere yet.
+    pub(crate) fn new(ops: &mut Ops, spec: &Spec, ordinary: bool) -> Self {
+        let locked = NOSUID | NODEV | NOEXEC;
+        let proc = ops.new_fs(c"proc", &ListBuf::default(), locked);
         // sysfs belongs to whoever owns the network namespace: only the caller's own view of it can be had.
-        let sys = ops.clone_tree(c"/sys", true);
-        ops.attach(sys, root, c"sys", target);
-        ops.set_attr(sys, locked | RDONLY, true);
-        sys
-    } else {
-        let sys = ops.new_fs(c"sysfs", &ListBuf::default(), locked | read_only);
-        ops.attach(sys, root, c"sys", target);
-        sys
-    };
-    if cgroup2 {
-        let cgroup = ops.new_fs(c"cgroup2", &ListBuf::default(), locked | read_only);
-        ops.attach(cgroup, sys, c"fs/cgroup", NO_SYMLINKS);
+        let (sys, sys_attrs) = match ordinary && spec.network != Network::None {
+            true => (ops.clone_tree(c"/sys", true), locked | RDONLY),
+            false => (
+                ops.new_fs(c"sysfs", &ListBuf::default(), locked | read_only_fs(spec)),
+                0,
+            ),
+        };
+        let dev = ops.new_fs(
+            c"tmpfs",
+            &options([c"mode", c"755", c"size", c"65536k"]),
+            NOSUID | STRICTATIME,
+        );
+        Self {
+            proc,
+            sys,
+            dev,
+            sys_attrs,
+        }
     }
-    Kernel { proc }
+
+    /// Attaches them inside. None of the places may be a link in the image (CVE-2019-19921).
+    pub(crate) fn attach(self, ops: &mut Ops, root: Slot) {
+        for (slot, path) in [(self.proc, c"proc"), (self.sys, c"sys"), (self.dev, c"dev")] {
+            ops.attach(slot, root, path, MAKE_DIR | NO_SYMLINKS);
+        }
+        if self.sys_attrs != 0 {
+            ops.set_attr(self.sys, self.sys_attrs, true);
+        }
+    }
+
+    /// `/sys/fs/cgroup`, `/dev/pts`, `/dev/shm` and `/dev/mqueue`; the devpts comes back.
+    pub(crate) fn fill(self, ops: &mut Ops, spec: &Spec, cgroup2: bool, tty_group: bool) -> Slot {
+        let locked = NOSUID | NODEV | NOEXEC;
+        if cgroup2 {
+            let attrs = locked | read_only_fs(spec);
+            let cgroup = ops.new_fs(c"cgroup2", &ListBuf::default(), attrs);
+            ops.attach(cgroup, self.sys, c"fs/cgroup", NO_SYMLINKS);
+        }
+        let mut pts = options([c"ptmxmode", c"0666", c"mode", c"0620"]);
+        if tty_group {
+            pts.push(c"gid");
+            pts.push(c"5");
+        }
+        let pts = ops.new_fs(c"devpts", &pts, NOSUID | NOEXEC);
+        ops.attach(pts, self.dev, c"pts", MAKE_DIR | NO_SYMLINKS);
+        let size = CString::new(spec.limits.shm.bytes().to_string()).expect("digits hold no NUL");
+        let shm = options([c"mode", c"1777", c"size", &size]);
+        let shm = ops.new_fs(c"tmpfs", &shm, locked);
+        ops.attach(shm, self.dev, c"shm", MAKE_DIR | NO_SYMLINKS);
+        if spec.namespaces.ipc {
+            let mqueue = ops.new_fs(c"mqueue", &ListBuf::default(), locked);
+            ops.attach(mqueue, self.dev, c"mqueue", MAKE_DIR | NO_SYMLINKS);
+        }
+        pts
+    }
+
+    /// Hides and protects what the spec says and the kernel has. To be done when `null` is in `/dev`.
+    pub(crate) fn restrict(self, ops: &mut Ops, stage: Slot, spec: &Spec) -> Result<()> {
+        restrict(ops, self.dev, stage, spec, |path| self.of_default(path))
+    }
+
+    /// The same with all other paths, wherever they are inside.
+    pub(crate) fn restrict_rest(
+        self,
+        ops: &mut Ops,
+        root: Slot,
+        stage: Slot,
+        spec: &Spec,
+    ) -> Result<()> {
+        let security = &spec.security;
+        if security.masked_paths.is_none() && security.readonly_paths.is_none() {
+            // Docker's are all in the kernel's.
+            return Ok(());
+        }
+        restrict(ops, self.dev, stage, spec, |path| {
+            match self.of_default(path) {
+                Some(_) => None,
+                None => Some((root, path)),
+            }
+        })
+    }
+
+    /// Where a path of Docker's defaults is in these. Others may be links, which lead anywhere: those are resolved in the root.
+    fn of_default(self, path: &Path) -> Option<(Slot, &Path)> {
+        let text = path.to_str()?;
+        let (slot, rest) = match text.strip_prefix("/proc/") {
+            Some(rest) => (self.proc, rest),
+            None => (self.sys, text.strip_prefix("/sys/")?),
+        };
+        let is_one = |all: &[&str]| all.contains(&text);
+        let is_throttle = || THROTTLES.iter().any(|one| one.as_os_str() == text);
+        let is_default = is_one(&READ_ONLY) || is_one(&MASKED) || is_throttle();
+        is_default.then(|| (slot, Path::new(rest)))
+    }
 }
 
-/// `/dev/pts`, `/dev/shm` and `/dev/mqueue` below the `/dev` mount; the devpts slot comes back.
-pub(crate) fn below_dev(ops: &mut Ops, dev: Slot, spec: &Spec, tty_group: bool) -> Slot {
-    let mut pts = options([c"ptmxmode", c"0666", c"mode", c"0620"]);
-    if tty_group {
-        pts.push(c"gid");
-        pts.push(c"5");
+/// Whether kernel file systems are read-only.
+fn read_only_fs(spec: &Spec) -> u32 {
+    match spec.security.profile {
+        Profile::Privileged => 0,
+        _ => RDONLY,
     }
-    let pts = ops.new_fs(c"devpts", &pts, NOSUID | NOEXEC);
-    ops.attach(pts, dev, c"pts", MAKE_DIR | NO_SYMLINKS);
-    let size = CString::new(spec.limits.shm.bytes().to_string()).expect("digits hold no NUL");
-    let shm = ops.new_fs(
-        c"tmpfs",
-        &options([c"mode", c"1777", c"size", &size]),
-        NOSUID | NODEV | NOEXEC,
-    );
-    ops.attach(shm, dev, c"shm", MAKE_DIR | NO_SYMLINKS);
-    if spec.namespaces.ipc {
-        let mqueue = ops.new_fs(c"mqueue", &ListBuf::default(), NOSUID | NODEV | NOEXEC);
-        ops.attach(mqueue, dev, c"mqueue", MAKE_DIR | NO_SYMLINKS);
-    }
-    pts
 }
 
-/// The `/dev` mount itself, empty.
-pub(crate) fn dev(ops: &mut Ops) -> Slot {
-    ops.new_fs(
-        c"tmpfs",
-        &options([c"mode", c"755", c"size", c"65536k"]),
-        NOSUID | STRICTATIME,
-    )
-}
-
-/// Hides and protects what the spec says, by default what Docker does.
-pub(crate) fn restrict(
+/// Hides and protects, where a place is given for it, what the spec says, by default what Docker does.
+fn restrict(
     ops: &mut Ops,
-    root: Slot,
     dev: Slot,
     stage: Slot,
     spec: &Spec,
+    place: impl Fn(&Path) -> Option<(Slot, &Path)>,
 ) -> Result<()> {
-    for path in masked(spec) {
+    for (root, path) in masked(spec).iter().filter_map(|path| place(path)) {
         ops.push(Op::Mask {
             root: root.number(),
-            path: &c_inside(&path)?,
+            path: &c_inside(path)?,
             dev: dev.number(),
             stage: stage.number(),
         });
     }
-    for path in read_only(spec) {
+    for (root, path) in read_only(spec).iter().filter_map(|path| place(path)) {
         ops.push(Op::MakeReadOnly {
             root: root.number(),
-            path: &c_inside(&path)?,
+            path: &c_inside(path)?,
         });
     }
     Ok(())

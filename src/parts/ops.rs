@@ -153,17 +153,44 @@ impl Ops {
 
     /// What the operation with this index is: step, subject.
     pub(crate) fn describe(bytes: &[u8], index: u32) -> (String, String) {
-        let mut reader = Reader::new(bytes);
-        let mut all = std::iter::from_fn(|| Op::get(&mut reader));
-        let op = all.nth(index as usize);
-        op.map_or_else(|| ("start".into(), String::new()), |op| sentence(&op))
+        let op = all(bytes).nth(index as usize);
+        op.map_or_else(
+            || ("start".into(), String::new()),
+            |op| sentence(&op, |slot| place(bytes, slot, 4)),
+        )
     }
 }
 
-/// The step and the subject of an operation, as strace would show its arguments.
-fn sentence(op: &Op<'_>) -> (String, String) {
+fn all(bytes: &[u8]) -> impl Iterator<Item = Op<'_>> {
+    let mut reader = Reader::new(bytes);
+    std::iter::from_fn(move || Op::get(&mut reader))
+}
+
+/// Where a slot's tree is inside, once all is done: what is mounted in it may be there before it is.
+fn place(bytes: &[u8], slot: u32, depth: u32) -> String {
+    let attached = all(bytes).find_map(|op| match op {
+        Op::Attach {
+            from, root, path, ..
+        } if from == slot => Some((root, path)),
+        _ => None,
+    });
+    match attached {
+        Some((root, path)) if depth > 0 => {
+            let parent = place(bytes, root, depth - 1);
+            format!("{parent}{}", inside(path))
+        }
+        _ => String::new(),
+    }
+}
+
+/// The step and the subject of an operation, as strace would show its arguments; `place` is where a slot's tree is inside.
+fn sentence(op: &Op<'_>, place: impl Fn(u32) -> String) -> (String, String) {
     let of = |step: &str, subject: &str| (step.to_owned(), subject.to_owned());
     let on = |step: &str, path: &CStr| (step.to_owned(), format!("{:?}", inside(path)));
+    let at = |step: &str, root: u32, path: &CStr| {
+        let path = format!("{}{}", place(root), inside(path));
+        (step.to_owned(), format!("{path:?}"))
+    };
     match op {
         Op::EnterCgroup { .. } => of("enter cgroup", "tasks"),
         Op::Unshare { .. } => of("unshare cgroup namespace", "CLONE_NEWCGROUP"),
@@ -195,17 +222,17 @@ fn sentence(op: &Op<'_>) -> (String, String) {
             ("mount overlay".into(), subject)
         }
         Op::AttachRoot { .. } => of("attach root", "\"/\""),
-        Op::Attach { path, .. } => on("attach mount", path),
+        Op::Attach { root, path, .. } => at("attach mount", *root, path),
         Op::SetAttr { set, clear, .. } => (
             "set mount attributes".into(),
             format!("attr_set {set:#x}, attr_clr {clear:#x}"),
         ),
-        Op::MakeDir { path, .. } => on("make directory", path),
-        Op::MakeLink { path, .. } => on("make link", path),
-        Op::MakeNode { path, .. } => on("make device", path),
-        Op::MakeFile { path, .. } => on("make file", path),
-        Op::Mask { path, .. } => on("mask", path),
-        Op::MakeReadOnly { path, .. } => on("make read-only", path),
+        Op::MakeDir { root, path, .. } => at("make directory", *root, path),
+        Op::MakeLink { root, path, .. } => at("make link", *root, path),
+        Op::MakeNode { root, path, .. } => at("make device", *root, path),
+        Op::MakeFile { root, path, .. } => at("make file", *root, path),
+        Op::Mask { root, path, .. } => at("mask", *root, path),
+        Op::MakeReadOnly { root, path, .. } => at("make read-only", *root, path),
         Op::Detach { .. } => of("detach mount", "MNT_DETACH"),
         Op::EnterBare {} => of("enter bare mount namespace", "CLONE_NEWNS"),
         Op::ChangeRoot { .. } => of("change root", "\"/\""),
@@ -271,6 +298,8 @@ mod tests {
         let mut ops = Ops::default();
         let fs = ops.new_fs(c"proc", &ListBuf::default(), 0);
         ops.attach(fs, Slot::received(1), c"proc", 0);
+        ops.attach(fs, Slot::received(1), c"elsewhere", 0);
+        ops.make_dir(fs, c"x", 0o755);
         assert_eq!(
             Ops::describe(ops.bytes(), 0),
             ("mount proc".into(), "options \"\"".into())
@@ -279,7 +308,12 @@ mod tests {
             Ops::describe(ops.bytes(), 1),
             ("attach mount".into(), "\"/proc\"".into())
         );
-        for beyond in [2, 9, u32::MAX] {
+        // In what is attached somewhere, by its place there.
+        assert_eq!(
+            Ops::describe(ops.bytes(), 3),
+            ("make directory".into(), "\"/proc/x\"".into())
+        );
+        for beyond in [4, 9, u32::MAX] {
             assert_eq!(Ops::describe(ops.bytes(), beyond).0, "start");
         }
     }

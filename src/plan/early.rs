@@ -31,7 +31,7 @@ pub(super) fn divide(ops: &[u8]) -> Divided {
 
 #[derive(Default)]
 struct Slots {
-    /// File systems that are made early, and to which nothing else has been done.
+    /// File systems that are made early, and to which nothing has been done that was not early.
     early: Bits,
     /// Those that hold, or have held, anything.
     used: Bits,
@@ -81,13 +81,16 @@ impl Slots {
             | Op::LoopbackUp {}
             | Op::NewKeyring {}
             | Op::DropBounding { .. } => true,
+            // On 6.15 and newer, before anything is attached to the root; else what is attached has been touched.
+            Op::Attach { from, root, .. } => self.all(&[from, root]),
+            Op::Mask {
+                root, dev, stage, ..
+            } => self.all(&[root, dev, stage]),
+            Op::MakeReadOnly { root, .. } => self.all(&[root]),
             // Whatever is made in these from now on may depend on what this does.
-            Op::Attach { root, .. }
-            | Op::MakeFile { root, .. }
-            | Op::Mask { root, .. }
-            | Op::MakeReadOnly { root, .. }
-            | Op::Chown { root, .. }
-            | Op::RemoveTree { root, .. } => self.touch(&[root]),
+            Op::MakeFile { root, .. } | Op::Chown { root, .. } | Op::RemoveTree { root, .. } => {
+                self.touch(&[root])
+            }
             Op::SetAttr { slot, .. } | Op::CloseSlot { slot } | Op::Detach { slot } => {
                 self.touch(&[slot])
             }
@@ -109,6 +112,11 @@ impl Slots {
         }
     }
 
+    /// Whether it is all done to what is early. If not, it is done late, and whatever follows it may depend on it.
+    fn all(&mut self, slots: &[u32]) -> bool {
+        slots.iter().all(|slot| self.early.contains(*slot)) || self.touch(slots)
+    }
+
     fn touch(&mut self, slots: &[u32]) -> bool {
         for slot in slots {
             self.early.remove(*slot);
@@ -120,8 +128,10 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::with_default;
     use crate::parts::mounts::options;
     use crate::parts::ops::Ops;
+    use crate::plan;
 
     fn names(ops: &[u8]) -> Vec<String> {
         let mut reader = Reader::new(ops);
@@ -146,9 +156,13 @@ mod tests {
         ops.make_dir(one, c"x", 0o755);
         let other = ops.new_fs(c"devpts", &options([]), 0);
         ops.attach(other, one, c"x", 0);
-        // It would be made below what is mounted there.
         ops.make_dir(one, c"x", 0o755);
-        ops.make_dir(other, c"x", 0o755);
+        let clone = ops.clone_tree(c"/", false);
+        ops.attach(one, clone, c"y", 0);
+        // They would be made below what is mounted there.
+        ops.make_dir(one, c"y", 0o755);
+        ops.attach(other, one, c"y", 0);
+        ops.make_dir(other, c"y", 0o755);
         let divided = divide(ops.bytes());
         assert_eq!(
             names(&divided.early),
@@ -158,12 +172,21 @@ mod tests {
                 "NewFs",
                 "MakeDir",
                 "NewFs",
+                "Attach",
                 "MakeDir"
             ]
         );
         assert_eq!(
             names(&divided.rest),
-            ["MakePrivate", "SetHostname", "Attach", "MakeDir"]
+            [
+                "MakePrivate",
+                "SetHostname",
+                "CloneTree",
+                "Attach",
+                "MakeDir",
+                "Attach",
+                "MakeDir"
+            ]
         );
     }
 
@@ -180,5 +203,24 @@ mod tests {
         let divided = divide(ops.bytes());
         assert_eq!(names(&divided.early), [""; 0]);
         assert_eq!(divided.rest, ops.bytes());
+    }
+
+    #[test]
+    fn early_is_all_but_the_image_the_names_and_their_places() {
+        with_default(|needs| {
+            let plan = plan::start(needs).unwrap();
+            let (_, rest) = plan.divided(needs.cgroup).unwrap();
+            let name_of_etc = ["MakeFile", "CloneTree", "Attach", "CloseSlot"];
+            let expected = [
+                &["SetHostname", "NewOverlay", "EnterBare", "AttachRoot"][..],
+                // The kernel's file systems, whole.
+                &["Attach", "Attach", "Attach"],
+                &name_of_etc,
+                &name_of_etc,
+                &name_of_etc,
+                &["ChangeRoot"],
+            ];
+            assert_eq!(names(&rest), expected.concat());
+        });
     }
 }
