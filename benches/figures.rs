@@ -66,6 +66,7 @@ fn main() -> ExitCode {
     let groups: Vec<&str> = groups.into_iter().filter(|g| *g != "--bench").collect();
     match groups[..] {
         ["serve", dir] => starts::serve(Path::new(dir)),
+        ["floor", root] => scale::floor(Path::new(root)),
         // The image that peers are given, too.
         ["image", dir] => drop(bed::Bed::new(Path::new(dir))),
         ["alone", group] => measure(group),

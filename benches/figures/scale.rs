@@ -2,6 +2,8 @@
 //! How many sandboxes a second several callers make together, beside one alone.
 #![forbid(unsafe_code)]
 
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::bed::{self, Bed};
-use super::starts;
+use super::{floor, starts};
 
 /// How long callers are watched at a time.
 const WINDOW: Duration = Duration::from_millis(400);
@@ -36,6 +38,32 @@ fn rate(callers: usize, work: impl Fn() + Sync) -> f64 {
     done.into_inner() as f64 / began.elapsed().as_secs_f64()
 }
 
+/// The same of the floor, whose callers are processes: what the kernel alone has to do.
+fn floor_rate(callers: usize, root: &Path) -> f64 {
+    let this = std::env::current_exe().unwrap();
+    let caller = |_| {
+        let mut caller = Command::new(&this);
+        caller.arg("floor").arg(root).stdout(Stdio::piped());
+        caller.spawn().unwrap()
+    };
+    let callers: Vec<Child> = (0..callers).map(caller).collect();
+    let rate = |caller: Child| -> f64 {
+        let said = caller.wait_with_output().unwrap().stdout;
+        String::from_utf8(said).unwrap().trim().parse().unwrap()
+    };
+    callers.into_iter().map(rate).sum()
+}
+
+/// One of its callers: says how many a second it made.
+pub(crate) fn floor(root: &Path) {
+    let (began, mut done) = (Instant::now(), 0);
+    while began.elapsed() < WINDOW {
+        floor::run(root, true);
+        done += 1;
+    }
+    println!("{}", f64::from(done) / began.elapsed().as_secs_f64());
+}
+
 fn median(mut rates: Vec<f64>) -> f64 {
     rates.sort_by(f64::total_cmp);
     rates[rates.len() / 2]
@@ -48,17 +76,21 @@ pub(crate) fn measure() -> Value {
     let closed = || starts::whole(&bed);
     // Closed in passing: what has ended may still be on its way out.
     let dropped = || bed::run(&bed.open());
-    let mut rates: [Vec<f64>; 2 * CALLERS.len()] = Default::default();
+    const KINDS: [&str; 3] = ["closed", "dropped", "floor"];
+    let mut rates: [[Vec<f64>; KINDS.len()]; CALLERS.len()] = Default::default();
     for _ in 0..ROUNDS {
         for (at, callers) in CALLERS.into_iter().enumerate() {
-            rates[2 * at].push(rate(callers, closed));
-            rates[2 * at + 1].push(rate(callers, dropped));
+            let [of_closed, of_dropped, of_floor] = &mut rates[at];
+            of_closed.push(rate(callers, closed));
+            of_dropped.push(rate(callers, dropped));
+            of_floor.push(floor_rate(callers, &bed.root));
         }
     }
     let mut values = Map::new();
-    for (at, rates) in rates.into_iter().enumerate() {
-        let how = if at % 2 == 0 { "closed" } else { "dropped" };
-        values.insert(format!("{how}_{}", CALLERS[at / 2]), json!(median(rates)));
+    for (callers, rates) in CALLERS.into_iter().zip(rates) {
+        for (kind, rates) in KINDS.into_iter().zip(rates) {
+            values.insert(format!("{kind}_{callers}"), json!(median(rates)));
+        }
     }
     json!({ "values": values })
 }

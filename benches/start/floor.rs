@@ -61,13 +61,13 @@ fn mkdir(path: &CStr, mode: u32) {
     must(c"mkdir", unsafe { libc::mkdir(path.as_ptr(), mode) }.into());
 }
 
-/// A cgroup for it, where this machine has the second version mounted.
+/// A cgroup for this process's, where this machine has the second version mounted.
 static CGROUP: LazyLock<CString> = LazyLock::new(|| {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let line = mounts.lines().find(|line| line.contains(" - cgroup2 "));
     let line = line.expect("a mounted cgroup2");
     let path = line.split(' ').nth(4).unwrap();
-    CString::new(format!("{path}/tare-floor")).unwrap()
+    CString::new(format!("{path}/tare-floor-{}", std::process::id())).unwrap()
 });
 
 /// Makes the sandbox, runs `/exit` in it, waits for it; says how long that took, without the removal of its cgroup.
