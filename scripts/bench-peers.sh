@@ -143,6 +143,9 @@ unpacks() {
     peer unpack "tare image unpack" 1 "$target/release/tare" image unpack --store {new}/store \
         "oci:$layout:latest" {new}/root
     # shellcheck disable=SC1083
+    peer unpack "tare image import --no-sync" 1 "$target/release/tare" image import --no-sync --store {new}/store \
+        "oci:$layout:latest" x
+    # shellcheck disable=SC1083
     peer unpack "tare image import" 1 "$target/release/tare" image import --store {new}/store "oci:$layout:latest" x
     if has umoci; then
         # shellcheck disable=SC1083

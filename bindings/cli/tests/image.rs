@@ -65,6 +65,24 @@ fn image_of_an_archive_has_its_names() {
 }
 
 #[test]
+fn image_is_on_the_disk_unless_told_otherwise() {
+    need!(root, image("busybox"));
+    let source = reference("oci", "busybox");
+    for (flags, syncs) in [(&["x"][..], 1), (&["x", "--no-sync"], 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, store) = (dir.path().join("log"), dir.path().join("store"));
+        let mut strace = std::process::Command::new("strace");
+        strace.args(["-f", "-qq", "--trace=syncfs", "-o"]).arg(&log);
+        strace.args([env!("CARGO_BIN_EXE_tare"), "image", "import", "--store"]);
+        strace.arg(&store).arg(&source).args(flags);
+        assert!(strace.status().expect("strace(1)").success());
+        let said = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(said.matches("syncfs(").count(), syncs, "{flags:?}: {said}");
+        assert!(store.join("index.json").exists());
+    }
+}
+
+#[test]
 fn image_own_command_and_entrypoint_are_dockers() {
     need!(root, overlay, image("busybox"));
     let tare = Tare::new();

@@ -29,6 +29,9 @@ pub(crate) struct Import {
     /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
+    /// Come back before it is on the disk: a power cut may leave it damaged
+    #[arg(long)]
+    no_sync: bool,
 }
 
 /// What `tare image load` was told.
@@ -46,6 +49,9 @@ pub(crate) struct Load {
     /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
+    /// Come back before it is on the disk: a power cut may leave it damaged
+    #[arg(long)]
+    no_sync: bool,
 }
 
 /// What `tare image unpack` was told.
@@ -74,6 +80,7 @@ pub(super) fn import(store: &Store, flags: &Import) -> Result<()> {
         names: names.clone(),
         select: flags.select.clone(),
         platform: flags.platform.clone(),
+        sync: !flags.no_sync,
         ..ImportOptions::default()
     };
     let image = store
@@ -90,6 +97,7 @@ pub(super) fn load(store: &Store, flags: &Load) -> Result<()> {
         source_names: true,
         select: flags.select.clone(),
         platform: flags.platform.clone(),
+        sync: !flags.no_sync,
         ..ImportOptions::default()
     };
     let image = store
