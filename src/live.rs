@@ -197,7 +197,8 @@ impl Live {
 }
 
 /// Whether an init may have failed so for want of a copy of the host's mount namespace. KERNEL(6.15): overlays take no layer
-/// that is attached nowhere, and nothing is attached to what is. In a user namespace a procfs must be there for another one to be mounted.
+/// that is attached nowhere, and nothing is attached to what is. In a user namespace a procfs must be there for another one to be
+/// mounted.
 fn may_need_copy(error: &Error) -> bool {
     const STEPS: [&str; 9] = [
         "make bare mount namespace",

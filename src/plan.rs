@@ -201,7 +201,8 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
     ops.push(Op::NewKeyring {});
     if spec.namespaces.uts {
         ops.push(Op::SetHostname {
-            name: &name(needs.hostname),
+            // It was checked, or made here.
+            name: &CString::new(needs.hostname).unwrap_or_default(),
         });
     }
     let size = spec.limits.disk.filter(|_| spec.write == Write::Memory);
@@ -342,11 +343,6 @@ fn id_maps(spec: &Spec, ids: &Ids) -> Result<Option<[String; 2]>> {
         UserNamespace::Host => Ok(None),
         UserNamespace::Maps { uids, gids } => Ok(Some([idmap::text(uids), idmap::text(gids)])),
     }
-}
-
-fn name(text: &str) -> CString {
-    // Host names and numbers were checked or made here.
-    CString::new(text).unwrap_or_default()
 }
 
 /// The namespace that the operations of [`mount_tree`] start in.

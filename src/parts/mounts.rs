@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use crate::error::{Error, Kind, Result};
 use crate::parts::ops::{Ops, Slot, c_inside, c_path};
-use crate::spec::{Mount, MountKind, Network, Profile, Spec};
+use crate::spec::{ByteSize, Mount, MountKind, Network, Profile, Spec};
 use crate::wire::{
     ListBuf, MAKE_DIR, MAKE_FILE, NO_SYMLINKS, NOT_IN_KERNEL_FS, OR_SKIP, Op, SAME_MOUNT, USERXATTR,
 };
@@ -21,6 +21,8 @@ pub(crate) const NOSUID: u32 = 0x02;
 pub(crate) const NODEV: u32 = 0x04;
 /// No programs.
 pub(crate) const NOEXEC: u32 = 0x08;
+/// Where nothing is to be run, gained or opened as a device.
+const LOCKED: u32 = NOSUID | NODEV | NOEXEC;
 /// Access times always.
 const STRICTATIME: u32 = 0x20;
 
@@ -61,6 +63,12 @@ pub(crate) fn options<const N: usize>(pairs: [&CStr; N]) -> ListBuf {
     pairs.into_iter().collect()
 }
 
+/// A tmpfs's bound, tmpfs(5).
+pub(crate) fn push_size(options: &mut ListBuf, size: ByteSize) {
+    options.push(c"size");
+    options.push(&CString::new(size.bytes().to_string()).expect("digits hold no NUL"));
+}
+
 /// The kernel's file systems and `/dev`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kernel {
@@ -76,13 +84,12 @@ pub(crate) struct Kernel {
 impl Kernel {
     /// All three, with nothing in them, attached nowhere yet.
     pub(crate) fn new(ops: &mut Ops, spec: &Spec, ordinary: bool) -> Self {
-        let locked = NOSUID | NODEV | NOEXEC;
-        let proc = ops.new_fs(c"proc", &ListBuf::default(), locked);
+        let proc = ops.new_fs(c"proc", &ListBuf::default(), LOCKED);
         // sysfs belongs to whoever owns the network namespace: only the caller's own view of it can be had.
         let (sys, sys_attrs) = match ordinary && spec.network != Network::None {
-            true => (ops.clone_tree(c"/sys", true), locked | RDONLY),
+            true => (ops.clone_tree(c"/sys", true), LOCKED | RDONLY),
             false => (
-                ops.new_fs(c"sysfs", &ListBuf::default(), locked | read_only_fs(spec)),
+                ops.new_fs(c"sysfs", &ListBuf::default(), LOCKED | read_only_fs(spec)),
                 0,
             ),
         };
@@ -111,9 +118,8 @@ impl Kernel {
 
     /// `/sys/fs/cgroup`, `/dev/pts`, `/dev/shm` and `/dev/mqueue`; the devpts comes back.
     pub(crate) fn fill(self, ops: &mut Ops, spec: &Spec, cgroup2: bool, tty_group: bool) -> Slot {
-        let locked = NOSUID | NODEV | NOEXEC;
         if cgroup2 {
-            let attrs = locked | read_only_fs(spec);
+            let attrs = LOCKED | read_only_fs(spec);
             let cgroup = ops.new_fs(c"cgroup2", &ListBuf::default(), attrs);
             ops.attach(cgroup, self.sys, c"fs/cgroup", NO_SYMLINKS);
         }
@@ -124,12 +130,12 @@ impl Kernel {
         }
         let pts = ops.new_fs(c"devpts", &pts, NOSUID | NOEXEC);
         ops.attach(pts, self.dev, c"pts", MAKE_DIR | NO_SYMLINKS);
-        let size = CString::new(spec.limits.shm.bytes().to_string()).expect("digits hold no NUL");
-        let shm = options([c"mode", c"1777", c"size", &size]);
-        let shm = ops.new_fs(c"tmpfs", &shm, locked);
+        let mut shm = options([c"mode", c"1777"]);
+        push_size(&mut shm, spec.limits.shm);
+        let shm = ops.new_fs(c"tmpfs", &shm, LOCKED);
         ops.attach(shm, self.dev, c"shm", MAKE_DIR | NO_SYMLINKS);
         if spec.namespaces.ipc {
-            let mqueue = ops.new_fs(c"mqueue", &ListBuf::default(), locked);
+            let mqueue = ops.new_fs(c"mqueue", &ListBuf::default(), LOCKED);
             ops.attach(mqueue, self.dev, c"mqueue", MAKE_DIR | NO_SYMLINKS);
         }
         pts
@@ -175,7 +181,7 @@ impl Kernel {
     }
 }
 
-/// Whether kernel file systems are read-only.
+/// The attribute of kernel file systems that are read-only; none where they are not.
 fn read_only_fs(spec: &Spec) -> u32 {
     match spec.security.profile {
         Profile::Privileged => 0,
@@ -374,8 +380,7 @@ fn placed(ops: &mut Ops, stage: Slot, n: usize, mount: &Mount, ordinary: bool) -
             let mut list = options([c"mode"]);
             list.push(&CString::new(format!("{mode:o}")).expect("digits hold no NUL"));
             if let Some(size) = size {
-                list.push(c"size");
-                list.push(&CString::new(size.bytes().to_string()).expect("digits hold no NUL"));
+                push_size(&mut list, *size);
             }
             let slot = ops.new_fs(c"tmpfs", &list, NOSUID | NODEV | read_only);
             (slot, MAKE_DIR, 0)

@@ -2,12 +2,10 @@
 //! What is seen inside: root, kernel file systems, the caller's mounts, and what is hidden of them.
 #![forbid(unsafe_code)]
 
-use std::ffi::CString;
-
 use super::needs::Needs;
 use crate::error::Result;
 use crate::parts::idmap::Ids;
-use crate::parts::mounts::{self, Kernel, options};
+use crate::parts::mounts::{self, Kernel, options, push_size};
 use crate::parts::ops::{Ops, Slot};
 use crate::parts::{devices, sysctl};
 use crate::spec::ByteSize;
@@ -23,6 +21,25 @@ pub(super) struct Tree {
     pub(super) pts: Slot,
 }
 
+impl Tree {
+    /// Whatever is put over the image's own, by `callers` what the caller wants, then what is to be hidden of all that.
+    fn finish(
+        self,
+        ops: &mut Ops,
+        stage: Slot,
+        needs: &Needs<'_>,
+        callers: impl FnOnce(&mut Ops) -> Result<()>,
+    ) -> Result<Self> {
+        if *needs.tree.lower != Lower::Host {
+            mounts::names(ops, self.root, stage, needs.spec, needs.hostname)?;
+        }
+        callers(ops)?;
+        self.kernel
+            .restrict_rest(ops, self.root, stage, needs.spec)?;
+        Ok(self)
+    }
+}
+
 /// Everything is made in the host's mount namespace, attached nowhere. Then the way out of it, with the tree as the root.
 pub(super) fn bare(ops: &mut Ops, stage: Slot, needs: &Needs<'_>) -> Result<Tree> {
     // First, and whole: the next start may have it made ahead.
@@ -34,15 +51,15 @@ pub(super) fn bare(ops: &mut Ops, stage: Slot, needs: &Needs<'_>) -> Result<Tree
         from: root.number(),
     });
     kernel.attach(ops, root);
-    names(ops, root, stage, needs)?;
-    callers.iter().for_each(|one| one.attach(ops, root));
-    kernel.restrict_rest(ops, root, stage, needs.spec)?;
-    let parts = Vec::new();
-    Ok(Tree {
+    let tree = Tree {
         root,
-        parts,
+        parts: Vec::new(),
         kernel,
         pts,
+    };
+    tree.finish(ops, stage, needs, |ops| {
+        callers.iter().for_each(|one| one.attach(ops, root));
+        Ok(())
     })
 }
 
@@ -55,14 +72,14 @@ pub(super) fn attached(
 ) -> Result<Tree> {
     let Mounted { root, parts } = needs.backend.mount(ops, stage, needs.tree)?;
     let (kernel, pts) = kernel(ops, Some(root), stage, needs, ordinary)?;
-    names(ops, root, stage, needs)?;
-    mounts::callers(ops, root, stage, needs.spec, ordinary)?;
-    kernel.restrict_rest(ops, root, stage, needs.spec)?;
-    Ok(Tree {
+    let tree = Tree {
         root,
         parts,
         kernel,
         pts,
+    };
+    tree.finish(ops, stage, needs, |ops| {
+        mounts::callers(ops, root, stage, needs.spec, ordinary)
     })
 }
 
@@ -79,7 +96,7 @@ fn kernel(
     let spec = needs.spec;
     let kernel = Kernel::new(ops, spec, ordinary);
     sysctl::network(ops, kernel.proc, spec, needs.ids);
-    // Before anything is mounted in it: the next start may have this made ahead.
+    // Before it is attached: the next start may have this made ahead, whoever the user is.
     devices::standard(ops, kernel.dev, spec, ordinary);
     if let Some(root) = root {
         kernel.attach(ops, root);
@@ -91,33 +108,20 @@ fn kernel(
     Ok((kernel, pts))
 }
 
-/// What other engines bind over the image's own `/etc`; not over the host's.
-fn names(ops: &mut Ops, root: Slot, stage: Slot, needs: &Needs<'_>) -> Result<()> {
-    match needs.tree.lower {
-        Lower::Host => Ok(()),
-        _ => mounts::names(ops, root, stage, needs.spec, needs.hostname),
-    }
-}
-
 /// A tmpfs of ours: the writable layer in memory, files to be bound, an empty directory. Attached on top of the root, but
 /// for a bare start, which needs it nowhere.
 pub(super) fn stage(ops: &mut Ops, size: Option<ByteSize>, attached: bool) -> Slot {
     let mut list = options([c"mode", c"755"]);
     if let Some(size) = size {
-        list.push(c"size");
-        list.push(&CString::new(size.bytes().to_string()).expect("digits hold no NUL"));
+        push_size(&mut list, size);
     }
     let stage = ops.new_fs(c"tmpfs", &list, 0);
-    empty_dir(ops, stage);
+    // It hides others, and stands for an image without layers.
+    ops.make_dir(stage, c"empty", 0o755);
     if attached {
         ops.push(Op::AttachRoot {
             from: stage.number(),
         });
     }
     stage
-}
-
-/// A directory that hides others, and stands for an image without layers.
-fn empty_dir(ops: &mut Ops, stage: Slot) {
-    ops.make_dir(stage, c"empty", 0o755);
 }
