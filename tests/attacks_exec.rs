@@ -180,6 +180,23 @@ fn b03_null_device_of_the_host_is_not_handed_in() {
     });
 }
 
+/// What a process has open, by number: its target and its mount.
+fn opened(pid: &str) -> Vec<(String, String, String)> {
+    let mut all = vec![];
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
+        let number = entry.file_name().into_string().unwrap();
+        let target = fs::read_link(entry.path());
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}"));
+        // One of them may be closed meanwhile.
+        if let (Ok(target), Ok(info)) = (target, info) {
+            let mount = info.lines().find_map(|l| l.strip_prefix("mnt_id:"));
+            let target = target.into_os_string().into_string().unwrap();
+            all.push((number, target, mount.unwrap().trim().to_owned()));
+        }
+    }
+    all
+}
+
 #[test]
 fn b03_init_holds_nothing_of_the_host() {
     need!(root);
@@ -188,30 +205,28 @@ fn b03_init_holds_nothing_of_the_host() {
     let sandbox = stage.open("{}");
     ran(&sandbox, shell("true"));
     let pid = pid_of(&sandbox.pidfd().unwrap());
-    let mut seen = 0;
-    for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
-        let number = entry.file_name().into_string().unwrap();
-        let target = fs::read_link(entry.path());
-        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}"));
-        let (Ok(target), Ok(info)) = (target, info) else {
-            // What it had for the command; that it ended is told before this is closed.
-            continue;
-        };
-        seen += 1;
-        let target = target.to_str().unwrap();
+    let is_own = |target: &str| {
         let own = ["socket:", "anon_inode:[signalfd]", "/dev/null", "/"];
-        assert!(own.iter().any(|o| target.starts_with(o)), "{target}");
-        // What it holds of directories are mounts of the sandbox.
-        let mount = info
-            .lines()
-            .find_map(|l| l.strip_prefix("mnt_id:"))
-            .unwrap();
-        let host = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let is_host = |line: &str| line.split(' ').next() == Some(mount.trim());
-        assert!(!host.lines().any(is_host), "{number} {target}");
+        own.iter().any(|o| target.starts_with(o))
+    };
+    // It tells that a command ended before it closes the pipe that it told it through.
+    let began = Instant::now();
+    let mut held = opened(&pid);
+    while !held.iter().all(|(_, target, _)| is_own(target))
+        && began.elapsed() < Duration::from_secs(20)
+    {
+        std::thread::sleep(Duration::from_millis(10));
+        held = opened(&pid);
     }
     // Standard streams, the control socket, its signals, the sandbox's devpts, dev and proc.
-    assert!(seen >= 8, "{seen}");
+    assert!(held.len() >= 8, "{held:?}");
+    let host = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    for (number, target, mount) in &held {
+        assert!(is_own(target), "{held:?}");
+        // What it holds of directories are mounts of the sandbox.
+        let is_host = |line: &str| line.split(' ').next() == Some(mount);
+        assert!(!host.lines().any(is_host), "{number} {target}");
+    }
 }
 
 #[test]
