@@ -235,7 +235,7 @@ fn explained(error: Error, spec: &Spec, lower: &Lower) -> Error {
             error.with_cure("an image whose /proc, /sys and /dev are directories, not links")
         }
         ("attach mount", Some(libc::EXDEV)) => {
-            error.with_cure("an image whose links do not lead into /proc or /sys")
+            error.with_cure("an image whose links do not lead into /proc or /sys, nor to /dev/null")
         }
         ("mount proc" | "mount sysfs", Some(libc::EPERM)) => error.with_cure(
             "a machine, or an outer container, in which nothing covers parts of /proc and /sys",

@@ -5,6 +5,7 @@
 mod attacks;
 
 use std::fs;
+use std::path::Path;
 
 use attacks::{Stage, everybody, is_root, probing, ran, said, shell};
 use tare::{Sandbox, Size};
@@ -118,6 +119,33 @@ fn a02_mount_through_a_link_into_a_kernel_file_system_is_refused() {
             }
             let table = format!(r#"{{"mounts": [{{"type": "tmpfs", "target": {target:?}}}]}}"#);
             stage.refused(&table);
+        }
+    });
+}
+
+#[test]
+fn a02_mount_through_a_link_onto_what_is_hidden_is_refused() {
+    everybody(|| {
+        let stage = Stage::new();
+        let (dir, file) = (stage.beside("volume"), stage.beside("file"));
+        fs::create_dir(&dir).unwrap();
+        fs::write(&file, "volume").unwrap();
+        let masked = stage.open("{}").effective().unwrap().masked_paths;
+        let there: Vec<_> = masked.iter().filter(|p| Path::new(p).exists()).collect();
+        assert!(!there.is_empty(), "{masked:?}");
+        // The last one hides other things yet.
+        for path in there.into_iter().map(String::as_str).chain(["/dev/null"]) {
+            stage.relink(path, "data");
+            let source = if Path::new(path).is_dir() {
+                &dir
+            } else {
+                &file
+            };
+            for options in ["", ":ro"] {
+                let text = format!("{}:/data{options}", source.display());
+                let why = stage.refused(&format!(r#"{{"mounts": [{text:?}]}}"#));
+                assert!(why.contains("EXDEV"), "{path} {text}: {why}");
+            }
         }
     });
 }

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 
 use crate::dir;
 use crate::remount;
-use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, O_CLOEXEC, O_DIRECTORY, O_PATH, Result, S_IFDIR, nr, sys};
+use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, O_CLOEXEC, O_DIRECTORY, O_PATH, Result, S_IFCHR, S_IFDIR, nr, sys};
 use crate::wire::{self, List};
 
 const FSCONFIG_SET_FLAG: usize = 0;
@@ -127,7 +127,7 @@ fn target(root: i32, path: &CStr, flags: u32) -> Result<Fd> {
     } else {
         dir::open(root, path, O_PATH, how)?
     };
-    match flags & wire::NOT_IN_KERNEL_FS != 0 && is_in_kernel_fs(&target)? {
+    match flags & wire::NOT_IN_KERNEL_FS != 0 && (is_in_kernel_fs(&target)? || hides(&target)?) {
         true => Err(Errno::XDEV),
         false => Ok(target),
     }
@@ -139,6 +139,20 @@ fn is_in_kernel_fs(target: &Fd) -> Result<bool> {
     let mut stat = [0u64; 15];
     sys!(nr::FSTATFS, target.0, stat.as_mut_ptr())?;
     Ok(KERNEL.contains(&stat[0]))
+}
+
+/// Whether a part of such a file system is hidden there, by what is none itself: [`mask`]. The null device may have to hide more.
+fn hides(target: &Fd) -> Result<bool> {
+    let stat = sys::fstatat(target.0, c"")?;
+    if !stat.is(S_IFDIR) {
+        return Ok(stat.is(S_IFCHR) && stat.rdev == wire::NULL);
+    }
+    match sys::openat(target.0, c"..", O_PATH | O_DIRECTORY, 0) {
+        Ok(parent) => is_in_kernel_fs(&parent),
+        // What hides lets everybody pass.
+        Err(Errno::ACCES) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Opens a path that is to be hidden or made read-only; nothing where nothing is.

@@ -109,7 +109,7 @@ pub(crate) const NO_SYMLINKS: u32 = 4;
 pub(crate) const IF_PRESENT: u32 = 8;
 /// [`Op::Attach`]: whatever stands in the way, the mount is left out; only for what restricts nothing.
 pub(crate) const OR_SKIP: u32 = 16;
-/// [`Op::Attach`]: the target may not lie in procfs, sysfs or a cgroup file system, wherever links led.
+/// [`Op::Attach`]: the target may not lie in procfs, sysfs or a cgroup file system, nor be what hides a part of one, wherever links led.
 pub(crate) const NOT_IN_KERNEL_FS: u32 = 32;
 /// [`Op::Attach`]: the target must lie in the root's own mount.
 pub(crate) const SAME_MOUNT: u32 = 64;
