@@ -240,6 +240,9 @@ fn explained(error: Error, spec: &Spec, lower: &Lower) -> Error {
         ("mount proc" | "mount sysfs", Some(libc::EPERM)) => error.with_cure(
             "a machine, or an outer container, in which nothing covers parts of /proc and /sys",
         ),
+        ("change root" | "pivot root", Some(libc::EBUSY)) => {
+            error.with_cure("an image whose links do not lead to its own root")
+        }
         ("pivot root", Some(libc::EINVAL)) => {
             error.with_cure("a root that is not the initial ramfs: switch_root(8)")
         }

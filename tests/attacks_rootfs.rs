@@ -150,6 +150,25 @@ fn a02_mount_through_a_link_onto_what_is_hidden_is_refused() {
     });
 }
 
+#[test]
+fn a02_link_to_the_root_does_not_lose_what_was_asked_for() {
+    everybody(|| {
+        let stage = Stage::new();
+        let source = stage.beside("volume");
+        fs::create_dir(&source).unwrap();
+        stage.relink("/", "data");
+        for json in [
+            format!(r#"{{"mounts": ["{}:/data:ro"]}}"#, source.display()),
+            r#"{"mounts": [{"type": "tmpfs", "target": "/data"}]}"#.to_owned(),
+            r#"{"security": {"readonly_paths": ["/data"]}}"#.to_owned(),
+            r#"{"security": {"masked_paths": ["/data"]}}"#.to_owned(),
+        ] {
+            let why = stage.refused(&json);
+            assert!(why.contains("EBUSY"), "{json}: {why}");
+        }
+    });
+}
+
 /// Every mask is the null device or an empty directory that stays empty.
 #[track_caller]
 fn assert_masked(sandbox: &Sandbox) {

@@ -218,17 +218,21 @@ pub(crate) fn change_root(root: i32) -> Result<()> {
 }
 
 /// pivot_root(2) with both paths `.`: the old root, with what was stacked on it, ends up on top of
-/// the new one and is let go, mount by mount, until none is left.
+/// the new one and is let go, mount by mount, until none is left. So would be what covers the new one, where a link of the image
+/// led there: EBUSY, as from [`change_root`].
 pub(crate) fn pivot_root(root: i32) -> Result<()> {
     let own = mount_id(root, c"")?;
+    // Unlike `/`, a walk through `/..` ends on top of whatever is stacked there.
+    if mount_id(AT_FDCWD, c"/..")? != own {
+        return Err(Errno(16));
+    }
     sys!(nr::FCHDIR, root)?;
     sys!(nr::PIVOT_ROOT, c".".as_ptr(), c".".as_ptr())?;
     for _ in 0..16 {
-        // Unlike `/`, a walk through `/..` ends on top of whatever is stacked there.
+        sys!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH)?;
         if mount_id(AT_FDCWD, c"/..")? == own {
             return sys!(nr::CHDIR, c"/".as_ptr()).map(drop);
         }
-        sys!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH)?;
     }
     Err(Errno(16))
 }
