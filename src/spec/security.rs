@@ -185,6 +185,12 @@ impl Security {
                 let why = format!("{path:?} is not an absolute path");
                 return Err(Error::new(Kind::Invalid, "check spec: security", why));
             }
+            // It has no name to resolve, so would be taken for one that is not there.
+            if let Some(path) = paths.iter().find(|p| p.components().count() == 1) {
+                let why = format!("{path:?} is the whole root");
+                return Err(Error::new(Kind::Invalid, "check spec: security", why)
+                    .with_cure("write \"none\" for one that is read-only"));
+            }
         }
         Ok(())
     }
