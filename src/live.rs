@@ -212,7 +212,11 @@ fn may_need_copy(error: &Error) -> bool {
         "mount sysfs",
     ];
     const ERRNOS: [i32; 4] = [libc::EINVAL, libc::ENOSYS, libc::EPERM, libc::EOPNOTSUPP];
-    STEPS.contains(&error.step()) && error.errno().is_some_and(|e| ERRNOS.contains(&e))
+    // The first that are attached to what is attached nowhere. What stands in the way of another is the image's, and may be
+    // something else the next time.
+    const DETACHED: [&str; 2] = ["\"/sys/fs/cgroup\"", "\"/dev/pts\""];
+    let by_kernel = error.step() != "attach mount" || DETACHED.contains(&error.subject());
+    by_kernel && STEPS.contains(&error.step()) && error.errno().is_some_and(|e| ERRNOS.contains(&e))
 }
 
 /// Adds the cure where a step's errno alone does not tell what the matter is.
@@ -247,5 +251,27 @@ fn explained(error: Error, spec: &Spec, lower: &Lower) -> Error {
             error.with_cure("a root that is not the initial ramfs: switch_root(8)")
         }
         _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn bare_is_not_missing_because_of_what_the_image_has_at_a_target() {
+        let failed = |step: &'static str, path: &str, errno| {
+            may_need_copy(&Error::os(step, format_args!("{path:?}"), errno))
+        };
+        for path in ["/dev/pts", "/sys/fs/cgroup"] {
+            assert!(failed("attach mount", path, Errno::EINVAL), "{path}");
+        }
+        assert!(failed("attach root", "/", Errno::EINVAL));
+        for path in ["/data", "/proc", "/etc/hosts"] {
+            assert!(!failed("attach mount", path, Errno::EINVAL), "{path}");
+        }
+        assert!(!failed("attach mount", "/dev/pts", Errno::ENOMEM));
     }
 }
