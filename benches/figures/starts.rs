@@ -43,16 +43,21 @@ fn rest(pool: &Pool) {
     }
 }
 
-/// Starts in a row, for the tail: among others it is theirs, too.
-fn in_a_row(bed: &Bed) -> Value {
-    let arms = vec![Arm::new("start_cold_in_a_row", || cold(bed))];
-    interleave(arms, 1, 1000)
+/// Starts for the tail, which among others is theirs, too: in a row, beside the end of the one before; and with that behind them.
+fn alone(bed: &Bed) -> Value {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let row = Arm::new("start_cold_in_a_row", || cold(bed));
+    let paused = Arm::new("start_cold_paused", || {
+        std::thread::sleep(PAUSE);
+        cold(bed)
+    });
+    interleave(vec![row, paused], 2, 500)
 }
 
 pub(crate) fn measure() -> Value {
     let dir = tempfile::tempdir().unwrap();
     let bed = Bed::new(dir.path());
-    let mut row = in_a_row(&bed);
+    let mut alone = alone(&bed);
     let warmed = bed.open();
     let again = bed.open();
     let pool = Pool::open(&bed.store, &bed.spec, PoolSize::default()).unwrap();
@@ -83,7 +88,7 @@ pub(crate) fn measure() -> Value {
         Arm::new("start_plain", || plain.cold()),
     ];
     let mut arms = interleave(arms, 30, 20);
-    for (name, arm) in row.as_object_mut().into_iter().flatten() {
+    for (name, arm) in alone.as_object_mut().into_iter().flatten() {
         arms[name] = arm.take();
     }
     json!({ "arms": arms })
