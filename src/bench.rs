@@ -43,6 +43,7 @@ pub(crate) fn with_default(work: impl FnOnce(&Needs<'_>)) {
     let request = Request {
         lower: &lower,
         write: spec.write,
+        size: None,
         ordinary: false,
         scratch: PathBuf::new(),
         spawner: &spawner,

@@ -30,7 +30,7 @@ pub struct Options {
     pub write: Write,
     /// Which back end. Default: `auto`.
     pub storage: Storage,
-    /// Size of the writable layer when it is in memory. Default: the kernel's, half of memory.
+    /// Size of the writable layer, which must be in memory: an error with another one. Default: the kernel's, half of memory.
     pub size: Option<ByteSize>,
 }
 
@@ -68,12 +68,13 @@ pub fn mount(store: &Store, image: &str, dir: &Path, options: &Options) -> Resul
         let request = Request {
             lower: &base.lower,
             write: options.write,
+            size: tree::size(backend, options.write, options.size)?,
             ordinary: false,
             scratch: mounted.tree(),
             spawner: &spawner,
         };
         backend.prepare(&request)?;
-        let ops = plan::mount_tree(backend, &request, options.size)?;
+        let ops = plan::mount_tree(backend, &request)?;
         let own = "/proc/self/ns/mnt";
         let own = File::open(own).map_err(|e| Error::io("mount image", own, e))?;
         spawner.job(&ops, plan::MOUNT_NAMESPACE, &[own.as_fd(), place.as_fd()])?;

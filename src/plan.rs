@@ -22,7 +22,7 @@ use crate::parts::mounts::RDONLY;
 use crate::parts::ops::{Ops, Slot};
 use crate::parts::rlimit;
 use crate::parts::seccomp::Compiled;
-use crate::spec::{ByteSize, Network, Spec, UserNamespace, Write};
+use crate::spec::{Network, Spec, UserNamespace, Write};
 use crate::tree::{Backend, Request};
 use crate::wire::{Confine, List, ListBuf, Op, Open};
 
@@ -205,8 +205,7 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
             name: &CString::new(needs.hostname).unwrap_or_default(),
         });
     }
-    let size = spec.limits.disk.filter(|_| spec.write == Write::Memory);
-    let stage = stage(&mut ops, size, !bare);
+    let stage = stage(&mut ops, needs.tree.size, !bare);
     let Tree {
         root,
         parts,
@@ -351,15 +350,10 @@ pub(crate) const MOUNT_NAMESPACE: u64 = CLONE_NEWNS;
 /// Operations that mount a tree on a directory of the caller's own view, without a sandbox: slot 1
 /// is the caller's mount namespace, slot 2 the directory. All is made where nobody sees it, and
 /// shown whole.
-pub(crate) fn mount_tree(
-    backend: &dyn Backend,
-    tree: &Request<'_>,
-    size: Option<ByteSize>,
-) -> Result<Ops> {
+pub(crate) fn mount_tree(backend: &dyn Backend, tree: &Request<'_>) -> Result<Ops> {
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
-    let size = size.filter(|_| tree.write == Write::Memory);
-    let stage = stage(&mut ops, size, true);
+    let stage = stage(&mut ops, tree.size, true);
     let root = backend.mount_detached(&mut ops, stage, tree)?;
     ops.push(Op::Setns {
         file: Slot::received(1).number(),

@@ -236,15 +236,45 @@ pub enum Require {
     AllBut(Vec<String>),
 }
 
+/// What [`Require`] can name, or the beginning of.
+const MAY_DEGRADE: [&str; 8] = [
+    "limits.memory",
+    "limits.swap",
+    "limits.cpus",
+    "limits.cpuset",
+    "limits.pids",
+    "limits.io",
+    "limits.disk",
+    "security.devices",
+];
+
+/// Whether a dotted key is `whole` or in it: `limits.io` is in `limits`.
+fn is_part(key: &str, whole: &str) -> bool {
+    let rest = key.strip_prefix(whole);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 impl Require {
+    fn validate(&self) -> Result<()> {
+        let Self::AllBut(keys) = self else {
+            return Ok(());
+        };
+        let is_one = |key: &String| MAY_DEGRADE.iter().any(|one| is_part(one, key));
+        match keys.iter().find(|key| !is_one(key)) {
+            None => Ok(()),
+            Some(key) => {
+                let why = format!("{key:?} is nothing that can be left out");
+                let error = Error::new(Kind::Invalid, "check spec: require", why);
+                Err(error.with_cure(MAY_DEGRADE.join(", ")))
+            }
+        }
+    }
+
     /// Whether `key` (dotted, `limits.memory`) may be left out on this machine.
     pub fn may_degrade(&self, key: &str) -> bool {
         match self {
             Self::All => false,
-            Self::AllBut(keys) => keys.iter().any(|k| {
-                key.strip_prefix(k.as_str())
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            }),
+            Self::AllBut(keys) => keys.iter().any(|whole| is_part(key, whole)),
         }
     }
 }
@@ -316,6 +346,7 @@ impl Spec {
             mount.validate()?;
         }
         self.limits.validate()?;
+        self.require.validate()?;
         self.security.validate()
     }
 }

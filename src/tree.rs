@@ -9,10 +9,10 @@ mod plain;
 
 use std::path::PathBuf;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::parts::ops::{Ops, Slot};
 use crate::spawner::Spawner;
-use crate::spec::{Storage, Write};
+use crate::spec::{ByteSize, Storage, Write};
 use crate::wire::Op;
 
 /// What lies below.
@@ -33,6 +33,8 @@ pub(crate) struct Request<'a> {
     pub(crate) lower: &'a Lower,
     /// Where writes go.
     pub(crate) write: Write,
+    /// Size of the writable layer, which only one [in memory](Backend::in_memory) has.
+    pub(crate) size: Option<ByteSize>,
     /// Whether the caller is an ordinary user.
     pub(crate) ordinary: bool,
     /// An empty directory of its own on disk; only where [`Backend::on_disk`] asks for it.
@@ -53,6 +55,11 @@ pub(crate) trait Backend: Sync {
 
     /// Whether it needs a directory on disk.
     fn on_disk(&self, write: Write) -> bool;
+
+    /// Whether what is written is in a tmpfs of ours, whose size can be set.
+    fn in_memory(&self, write: Write) -> bool {
+        write == Write::Memory && !self.on_disk(write)
+    }
 
     /// Does what must be done outside, such as making directories on disk.
     fn prepare(&self, request: &Request<'_>) -> Result<()>;
@@ -81,6 +88,26 @@ pub(crate) struct Mounted {
     pub(crate) root: Slot,
     /// Mounts below the root that belong to the tree and are still writable, if nothing is to be.
     pub(crate) parts: Vec<Slot>,
+}
+
+/// The size of a writable layer, if it is to have one.
+///
+/// # Errors
+/// [`Kind::Unsupported`] where nothing would hold it to that.
+pub(crate) fn size(
+    backend: &dyn Backend,
+    write: Write,
+    asked: Option<ByteSize>,
+) -> Result<Option<ByteSize>> {
+    match asked {
+        Some(_) if write == Write::None => Ok(None),
+        Some(_) if !backend.in_memory(write) => {
+            let why = "only a writable layer in memory has a size";
+            let error = Error::new(Kind::Unsupported, "set limits.disk", why);
+            Err(error.with_cure("write \"memory\" with storage \"overlay\""))
+        }
+        asked => Ok(asked),
+    }
 }
 
 /// The back end for a request: the one that was asked for, else the fastest that works here.

@@ -149,6 +149,32 @@ fn disk_and_shm_sizes_are_felt() {
     }
 }
 
+/// What holds no size is refused, or let go where that is said.
+#[test]
+fn disk_size_that_nothing_holds_is_refused() {
+    let ground = Ground::new();
+    for how in [r#""write": "disk""#, r#""storage": "copy""#] {
+        let asked = |rest| format!(r#"{{{how}, "limits": {{"disk": "2m"}}{rest}}}"#);
+        let error = Sandbox::open(&ground.store, &ground.spec_with(&asked("")));
+        let error = error.expect_err("nothing holds that");
+        assert_eq!(
+            (error.kind(), error.step()),
+            (Kind::Unsupported, "set limits.disk")
+        );
+        let sandbox = ground.open_with(&asked(r#", "require": ["limits.disk"]"#));
+        let degraded = &sandbox.effective().unwrap().cgroup["degraded"];
+        assert_eq!(degraded[0]["key"], "limits.disk");
+        assert_eq!(degraded[0]["why"], error.to_string());
+        run(&sandbox, sh("dd if=/dev/zero of=/big bs=64k count=64"));
+        assert_eq!(line(&sandbox, "stat -c %s /big"), "4194304");
+    }
+    let nowhere = ground.open_with(r#"{"write": "none", "limits": {"disk": "2m"}}"#);
+    assert_eq!(
+        nowhere.effective().unwrap().cgroup["degraded"].to_string(),
+        "[]"
+    );
+}
+
 #[test]
 fn rlimits_are_set_and_the_rest_inherited() {
     let ground = Ground::new();
@@ -255,7 +281,8 @@ fn limits_without_a_cgroup_are_refused_or_let_go() {
         let degraded = &effective["cgroup"]["degraded"][0];
         assert_eq!(degraded["key"], format!("limits.{key}"));
         assert_eq!(degraded["why"], error.to_string());
-        let other = ground.spec_with(&json.replace(r#"["limits."#, r#"["limits.x"#));
+        let other = json.replace(&format!(r#"["limits.{key}"]"#), r#"["limits.swap"]"#);
+        let other = ground.spec_with(&other);
         assert!(Sandbox::open(&ground.store, &other).is_err(), "{key}");
     }
 }

@@ -15,9 +15,9 @@ use crate::parts::ops::c_path;
 use crate::parts::seccomp::{self, Compiled};
 use crate::plan::{self, Early, Leaves, Needs, Plan};
 use crate::spawner::{Spawner, Start};
-use crate::spec::Spec;
+use crate::spec::{ByteSize, Spec};
 use crate::store::{Base, Store};
-use crate::tree::{Backend, Request};
+use crate::tree::{self, Backend, Request};
 
 /// What the spawner was asked for. Dropping it ends it, without waiting.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Asked {
     seat: Seat,
     pub(crate) hostname: String,
     pub(crate) backend: &'static str,
+    /// Why `limits.disk` is not in force, where it was let go.
+    pub(crate) unbounded: Option<Error>,
     pub(crate) caps: CapSet,
     pub(crate) seccomp: bool,
     /// Whether `limits.memory` is set: what it takes is asked for only then.
@@ -229,9 +231,14 @@ impl How<'_> {
     }
 
     fn plan(&self, seat: &Seat, (caps, seccomp): Confined<'_>, scratch: PathBuf) -> Result<Plan> {
+        let size = match self.size() {
+            Err(_) if self.spec.require.may_degrade("limits.disk") => None,
+            size => size?,
+        };
         let request = Request {
             lower: &self.base.lower,
             write: self.spec.write,
+            size,
             ordinary: seat.spawner.ids().ordinary(),
             scratch,
             spawner: &seat.spawner,
@@ -251,6 +258,10 @@ impl How<'_> {
         })
     }
 
+    fn size(&self) -> Result<Option<ByteSize>> {
+        tree::size(self.backend, self.spec.write, self.spec.limits.disk)
+    }
+
     fn hostname(&self, seat: &Seat) -> String {
         let own = self.spec.hostname.clone();
         own.unwrap_or_else(|| short_name(&seat.name))
@@ -267,6 +278,7 @@ impl How<'_> {
             hostname: self.hostname(&seat),
             seat,
             backend: self.backend.name(),
+            unbounded: self.size().err(),
             caps,
             seccomp: seccomp.is_some(),
             counts_memory: self.spec.limits.memory.is_some(),

@@ -38,6 +38,7 @@ pub(super) fn next(
     let request = Request {
         lower: &nothing,
         write: Write::Memory,
+        size: None,
         ordinary,
         scratch: "".into(),
         spawner,

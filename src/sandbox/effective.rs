@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::live::Live;
+use crate::parts::cgroup::Degraded;
 use crate::parts::idmap::Ids;
 use crate::parts::mounts;
 use crate::spec::{Network, Spec, UserNamespace};
@@ -60,7 +61,14 @@ impl Effective {
         let text = |paths: Vec<std::path::PathBuf>| {
             paths.iter().map(|p| p.display().to_string()).collect()
         };
-        let cgroup = serde_json::to_value(live.cgroup.effective()?)
+        let mut cgroup = live.cgroup.effective()?;
+        cgroup
+            .degraded
+            .extend(live.unbounded.iter().map(|error| Degraded {
+                key: "limits.disk",
+                why: error.to_string(),
+            }));
+        let cgroup = serde_json::to_value(cgroup)
             .map_err(|e| Error::new(crate::Kind::Broken, "describe cgroup", e))?;
         Ok(Self {
             name: live.name.clone(),

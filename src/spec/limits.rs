@@ -44,7 +44,7 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
     pub io: Option<u16>,
-    /// Size of the writable layer when it is in memory. Default: the kernel's, half of memory.
+    /// Size of the writable layer, which must be in memory: an error with another one. Default: the kernel's, half of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<ByteSize>,
     /// Size of `/dev/shm`. Default: `64m`, as Docker's.
@@ -124,6 +124,13 @@ impl Limits {
                 "cpuset",
                 format!("{list:?} is not a list such as \"0-2,4\""),
             );
+        }
+        // tmpfs(5): a size of 0 is none.
+        if self.disk.is_some_and(|size| size.bytes() == 0) {
+            return wrong("disk", "0 leaves no room at all".into());
+        }
+        if self.shm.bytes() == 0 {
+            return wrong("shm", "0 leaves no room at all".into());
         }
         if self.pids == Some(0) {
             return wrong("pids", "0 leaves no process at all".into());

@@ -137,6 +137,14 @@ impl Mount {
         {
             return wrong(format!("target {target:?} has an empty source"));
         }
+        // tmpfs(5): that is a size without end.
+        if let MountKind::Tmpfs {
+            size: Some(size), ..
+        } = &self.kind
+            && size.bytes() == 0
+        {
+            return wrong(format!("target {target:?}: size 0 leaves no room at all"));
+        }
         // CVE-2019-16884: a mount over a part of procfs turns restrictions off. One on /proc itself
         // would be hidden by our own, so it is refused too.
         if target.starts_with("/proc") || target.starts_with("/sys") || target == Path::new("/dev")

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{ByteSize, Device, Mount, RLIMITS, Require, Rlimit, Seccomp};
+use super::{ByteSize, Device, MAY_DEGRADE, Mount, RLIMITS, Require, Rlimit, Seccomp};
 
 /// Gives a type its name and its schema.
 macro_rules! schema {
@@ -98,9 +98,17 @@ schema!(Require, "Require", {
     "description": "\"all\", or the keys that may be left out where the machine cannot do them, dotted: \"limits.io\".",
     "anyOf": [
         {"const": "all"},
-        {"type": "array", "items": {"type": "string"}},
+        {"type": "array", "items": {"enum": may_degrade()}},
     ],
 });
+
+/// What `require` may name: a key, or all of those in one.
+fn may_degrade() -> Vec<&'static str> {
+    ["limits", "security"]
+        .into_iter()
+        .chain(MAY_DEGRADE)
+        .collect()
+}
 
 /// `limits.cpus`: a number, or one as text.
 pub(super) struct Cpus;

@@ -17,7 +17,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::parts::mounts::{RDONLY, options, overlay, overlay_at};
+use crate::parts::mounts::{RDONLY, options, overlay, overlay_at, push_size};
 use crate::parts::ops::{Ops, Slot, c_inside, c_path};
 use crate::spec::Write;
 use crate::tree::{Backend, Mounted, Request};
@@ -58,7 +58,11 @@ impl Backend for HostView {
     }
 
     fn mount(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Mounted> {
-        let root = ops.new_fs(c"tmpfs", &options([c"mode", c"755"]), 0);
+        let mut list = options([c"mode", c"755"]);
+        if let Some(size) = request.size {
+            push_size(&mut list, size);
+        }
+        let root = ops.new_fs(c"tmpfs", &list, 0);
         // Attached first: what is mounted in it can only be attached to it then.
         ops.push(Op::AttachRoot {
             from: root.number(),

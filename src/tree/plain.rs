@@ -19,6 +19,10 @@ impl Backend for Plain {
         false
     }
 
+    fn in_memory(&self, _write: Write) -> bool {
+        false
+    }
+
     fn prepare(&self, _request: &Request<'_>) -> Result<()> {
         Ok(())
     }

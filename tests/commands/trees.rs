@@ -236,3 +236,17 @@ fn host_view_runs_its_programs_and_keeps_its_files() {
     assert_eq!(line(&sandbox, &script), "inside");
     assert_eq!(fs::read_to_string(marker.path()).unwrap(), "outside");
 }
+
+/// For an ordinary user it is more than one file system.
+#[test]
+fn host_view_is_held_to_its_size() {
+    let ground = Ground::new();
+    let spec = Spec::from_json(r#"{"limits": {"disk": "2m"}}"#).unwrap();
+    let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
+    for dir in ["", "/tmp"] {
+        let script = format!("dd if=/dev/zero of={dir}/big bs=64k count=64");
+        let full = run(&sandbox, sh(&script));
+        let shown = String::from_utf8_lossy(&full.stderr);
+        assert!(shown.contains("No space left"), "{dir}: {shown}");
+    }
+}
