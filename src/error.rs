@@ -129,7 +129,7 @@ impl Error {
         }))
     }
 
-    /// A failed system call; the kind follows from the errno.
+    /// A failed system call; the kind follows from the errno, and the cure where there is only one.
     pub fn os(
         step: impl Into<Cow<'static, str>>,
         subject: impl fmt::Display,
@@ -137,7 +137,10 @@ impl Error {
     ) -> Self {
         let mut error = Self::new(Kind::of(errno), step, subject);
         error.0.errno = Some(errno);
-        error
+        match errno {
+            Errno::EMFILE => error.with_cure("a higher limit of open files: ulimit -n 1024"),
+            _ => error,
+        }
     }
 
     /// A failed call of the standard library; keeps its errno when it has one.

@@ -23,6 +23,8 @@ use crate::wire::{
 };
 
 /// The helper program, built by `build.rs`.
+const MORE_PROCESSES: &str = "a higher limit of processes: ulimit -u";
+
 static HELPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tare-init"));
 
 /// One helper process, started for this process and ending with it.
@@ -82,7 +84,14 @@ impl Spawner {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(|e| Error::io(step, "execute helper", e).with_cure("mount procfs on /proc"))?;
+            .map_err(|e| {
+                let error = Error::io(step, "execute helper", e);
+                match error.errno().map(Errno::from_raw) {
+                    Some(Errno::ENOENT) => error.with_cure("mount procfs on /proc"),
+                    Some(Errno::EAGAIN) => error.with_cure(MORE_PROCESSES),
+                    _ => error,
+                }
+            })?;
         // This child ends at once, leaving the spawner to process 1. A host that ignores SIGCHLD,
         // or waits for everything, may have taken its status: that is its right, and all the same to us.
         let _ = child.wait();
@@ -408,6 +417,9 @@ fn failure(reply: &Reply, ops: &[u8]) -> Error {
         }
         (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::EPERM | Errno::EACCES) => {
             error.with_cure("allow user namespaces: sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0")
+        }
+        (wire::AT_CLONE | wire::AT_USER_NAMESPACE | wire::AT_SPAWNER, Errno::EAGAIN) => {
+            error.with_cure(MORE_PROCESSES)
         }
         (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::ENOSPC | Errno::EUSERS) => {
             error.with_cure("raise user.max_user_namespaces and its siblings: sysctl user.max_user_namespaces=15000")

@@ -2,10 +2,11 @@
 //! Who the caller is, and what stands between an ordinary user and a sandbox.
 #![forbid(unsafe_code)]
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{Uid, User, geteuid};
 
 use super::{Check, setting};
-use crate::parts::idmap::Ids;
+use crate::parts::idmap::{Ids, free_range};
 
 pub(super) fn checks() -> Vec<Check> {
     let ids = Ids::detect();
@@ -14,6 +15,7 @@ pub(super) fn checks() -> Vec<Check> {
         checks.push(subordinate(&ids));
     }
     checks.extend(switches(ids.ordinary()));
+    checks.extend(open_files());
     checks
 }
 
@@ -39,10 +41,16 @@ fn who(ids: &Ids) -> Check {
 fn subordinate(ids: &Ids) -> Check {
     let Ids::Subordinate { uids, gids } = ids else {
         let user = name(geteuid());
+        let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+        let texts = [read("/etc/subuid"), read("/etc/subgid")];
+        let free = match free_range(texts.iter().map(String::as_str)) {
+            Some((first, last)) => format!("{first}-{last}"),
+            None => "FIRST-LAST".into(),
+        };
         return Check::optional("subordinate ids", false)
             .found("none that newuidmap and newgidmap would give: only root exists inside")
             .cure(format!(
-                "apt-get install uidmap; usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
+                "apt-get install uidmap; usermod --add-subuids {free} --add-subgids {free} {user}"
             ));
     };
     let count = |map: &[crate::spec::IdMap]| map.iter().map(|m| u64::from(m.count)).sum::<u64>();
@@ -51,6 +59,17 @@ fn subordinate(ids: &Ids) -> Check {
         count(uids),
         count(gids)
     ))
+}
+
+/// What one sandbox takes of a hard limit: its process 1 keeps its own descriptors above 64.
+fn open_files() -> Option<Check> {
+    const NEEDED: u64 = 96;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    (hard < NEEDED).then(|| {
+        Check::needed("open files", false)
+            .found(format!("{hard}, where one sandbox needs {NEEDED}"))
+            .cure("ulimit -n 1024")
+    })
 }
 
 /// Settings that forbid user namespaces, each absent where the kernel does not know it.

@@ -25,6 +25,7 @@ impl Errno {
     pub(crate) const XDEV: Self = Self(18);
     pub(crate) const NOTDIR: Self = Self(20);
     pub(crate) const INVAL: Self = Self(22);
+    pub(crate) const MFILE: Self = Self(24);
     pub(crate) const NOSYS: Self = Self(38);
     pub(crate) const NOTEMPTY: Self = Self(39);
     pub(crate) const PROTO: Self = Self(71);
@@ -133,7 +134,11 @@ pub(crate) fn close(fd: i32) {
 /// A copy of a descriptor with a number of at least `from`, close-on-exec.
 pub(crate) fn duplicate(fd: i32, from: i32) -> Result<Fd> {
     const F_DUPFD_CLOEXEC: usize = 1030;
-    sys!(nr::FCNTL, fd, F_DUPFD_CLOEXEC, from).map(|fd| Fd(fd as i32))
+    match sys!(nr::FCNTL, fd, F_DUPFD_CLOEXEC, from) {
+        // `from` is above RLIMIT_NOFILE.
+        Err(Errno::INVAL) => Err(Errno::MFILE),
+        done => done.map(|fd| Fd(fd as i32)),
+    }
 }
 
 /// RLIMIT_NOFILE.

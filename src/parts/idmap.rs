@@ -89,6 +89,21 @@ fn ranges(text: &str, name: Option<&str>, id: u32) -> Vec<(u32, u32)> {
         .collect()
 }
 
+/// As many ids as a user is mostly given, from 100000 on, that nobody has in any of these subuid(5) texts: first and last.
+pub(crate) fn free_range<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<(u32, u32)> {
+    const COUNT: u64 = 65536;
+    let end = |line: &str| -> Option<u64> {
+        let mut numbers = line.split(':').skip(1).map(|n| n.parse::<u64>().ok());
+        Some(numbers.next()??.saturating_add(numbers.next()??))
+    };
+    let ends = texts.into_iter().flat_map(str::lines).filter_map(end);
+    let first = ends.fold(100_000, u64::max);
+    let last = first.checked_add(COUNT - 1)?;
+    // The last one is no id, setreuid(2).
+    let last = u32::try_from(last).ok().filter(|last| *last < u32::MAX)?;
+    Some((u32::try_from(first).ok()?, last))
+}
+
 /// 0 is the caller; the subordinate ranges follow from 1 on.
 fn map(own: u32, ranges: &[(u32, u32)]) -> Vec<IdMap> {
     let mut map = vec![IdMap {
@@ -176,6 +191,24 @@ mod tests {
             [(100_000, 65536), (300_000, 10)]
         );
         assert_eq!(ranges(text, None, 7), []);
+    }
+
+    #[test]
+    fn idmap_range_that_is_free_is_nobodys() {
+        let (uids, gids) = (
+            "alice:100000:65536\nmalformed\nx:y\n",
+            "bob:300000:10\n1:2:3",
+        );
+        assert_eq!(free_range([""]), Some((100_000, 165_535)));
+        assert_eq!(free_range([uids]), Some((165_536, 231_071)));
+        assert_eq!(free_range([uids, gids]), Some((300_010, 365_545)));
+        for full in [
+            "a:4294900000:65536",
+            "a:0:18446744073709551615",
+            "a:18446744073709551615:1",
+        ] {
+            assert_eq!(free_range([full]), None, "{full}");
+        }
     }
 
     #[test]

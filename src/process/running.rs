@@ -150,6 +150,10 @@ impl Attempt {
         };
         let step = error.step().to_owned();
         match (step.as_str(), errno) {
+            ("look up user", Errno::EINVAL) if self.user.is_empty() => {
+                let why = "/etc/passwd or /etc/group of the image is no regular file";
+                Error::os(step, why, errno)
+            }
             ("look up user", Errno::EINVAL) => {
                 let why = format_args!("{subject} is no user name, and no number up to 2147483647");
                 Error::new(Kind::Invalid, step, why)
@@ -160,10 +164,11 @@ impl Attempt {
                 Error::new(Kind::NotFound, step, why)
             }
             ("clone3", Errno::EAGAIN) => {
-                Error::os(step, subject, errno).with_cure("a higher limits.pids, or fewer at once")
+                let cure = "a higher limits.pids or ulimit -u, or fewer at once";
+                Error::os(step, subject, errno).with_cure(cure)
             }
             ("set user and groups", Errno::EINVAL) => Error::os(step, subject, errno)
-                .with_cure("subordinate ids for the caller in /etc/subuid and /etc/subgid"),
+                .with_cure("subordinate ids for the caller (tare doctor says how)"),
             _ => Error::os(step, subject, errno),
         }
     }

@@ -215,10 +215,10 @@ impl Cgroup {
             let why = format!("make a cgroup in {}", hierarchy.own.display());
             let cure = match errno {
                 Errno::EROFS => "mount -o remount,rw on it".to_owned(),
-                _ => format!(
-                    "run as root, or as root: chown -R USER {}",
-                    hierarchy.own.display()
-                ),
+                // Not the caller's own: it may be everybody's.
+                _ => "run as root, or as root give the user one there: \
+                      mkdir USER; chown -R USER USER; echo PID >USER/tasks"
+                    .to_owned(),
             };
             Failure::Refused(Refusal::os(why, errno, cure))
         })?;
