@@ -83,7 +83,7 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// A line on standard error; there is nobody to tell when that cannot be written.
-fn say(what: impl std::fmt::Display) {
+pub(crate) fn say(what: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "tare: {what}");
 }
 

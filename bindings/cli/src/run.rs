@@ -10,12 +10,14 @@ mod spec;
 mod terminal;
 
 use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 
 use tare::image::{Image, ImportOptions, Reference};
-use tare::{Command, Error, Kind, Result, Sandbox, Status, Stdin, Stdout, Store};
+use tare::{Command, Error, Kind, Reason, Result, Sandbox, Status, Stdin, Stdout, Store};
 
+use crate::failure::say;
 use crate::image::Bars;
 use crate::place::Place;
 use crate::text::print_json;
@@ -26,13 +28,27 @@ pub(crate) use flags::Flags;
 pub(crate) fn run(place: &Place, flags: &Flags) -> Result<ExitCode> {
     let ended = checked(flags).and_then(|()| in_sandbox(place, flags));
     match ended {
-        Ok(status) => Ok(ExitCode::from(status.shell_code() as u8)),
+        Ok(status) => {
+            if let Some(why) = why_killed(status.reason).filter(|_| !flags.json) {
+                say(format_args!("the command was killed: {why}"));
+            }
+            Ok(ExitCode::from(status.shell_code() as u8))
+        }
         Err(error) => {
             if flags.json {
                 print_json(&result::failed(&error))?;
             }
             Err(error)
         }
+    }
+}
+
+/// What its exit status alone does not tell.
+fn why_killed(reason: Reason) -> Option<&'static str> {
+    match reason {
+        Reason::Timeout => Some("its time was up (--timeout)"),
+        Reason::Oom => Some("out of memory (limits.memory, or the machine's)"),
+        Reason::Exited | Reason::Signaled | Reason::Output | Reason::Killed => None,
     }
 }
 
@@ -44,6 +60,13 @@ fn checked(flags: &Flags) -> Result<()> {
         return wrong(
             "an interactive terminal has no captured result",
             "--json without -i, or without -t",
+        );
+    }
+    // A shell throws away what was typed before it was ready, the end of a file too, and would wait for ever.
+    if flags.tty && flags.interactive && !std::io::stdin().is_terminal() {
+        return wrong(
+            "standard input is no terminal",
+            "-i without -t, or -t without -i",
         );
     }
     let spec_from_stdin = flags.spec.as_deref().is_some_and(|path| path == "-");

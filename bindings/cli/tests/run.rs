@@ -43,6 +43,8 @@ fn run_timeout_is_124_and_keeps_the_output() {
     let tare = Tare::new();
     let said = tare.script(&["--timeout", "300ms"], "echo begun; sleep 60");
     assert_eq!((said.status, said.stdout.as_str()), (124, "begun\n"));
+    let why = "tare: the command was killed: its time was up (--timeout)\n";
+    assert_eq!(said.stderr, why);
     let said = tare.script(
         &["--timeout", "300ms", "--json"],
         "echo begun; sleep 60 & wait",
@@ -125,6 +127,12 @@ fn run_memory_limit_says_oom() {
     );
     assert_eq!(said.status, 137, "{said:?}");
     assert_eq!(said.json()["reason"], "oom");
+    let said = Tare::new().script(
+        &["-m", "32m", "--memory-swap", "32m"],
+        "exec tail /dev/zero",
+    );
+    assert_eq!(said.status, 137, "{said:?}");
+    assert!(said.stderr.contains("out of memory"), "{said:?}");
 }
 
 #[test]

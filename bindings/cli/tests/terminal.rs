@@ -146,6 +146,14 @@ fn terminal_is_put_back_however_it_ends() {
 }
 
 #[test]
+fn terminal_that_is_none_carries_no_keys() {
+    need!(root, overlay);
+    let tare = Tare::new();
+    tare.run(&["run", "-it", "host", "cat"])
+        .fails(125, &["standard input is no terminal", "without -t"]);
+}
+
+#[test]
 fn terminal_takes_a_megabyte_of_output() {
     need!(root, overlay);
     let tare = Tare::new();
