@@ -19,6 +19,9 @@ use crate::image::oci::{Descriptor, Index, Manifest};
 use crate::image::source::{self, Files as _};
 use crate::sys::flock::Operation;
 
+/// What brings back what is damaged: an import alone takes what it has for what it should be.
+const AGAIN: &str = "tare store check --repair, then import the image again";
+
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Report {
@@ -123,7 +126,8 @@ impl Store {
         let subject = digest.to_string();
         io::copy(&mut reader, &mut io::sink()).map_err(|e| Error::io("read blob", subject, e))?;
         let (found, bytes, _) = reader.complete();
-        source::check_blob("store", (*digest, bytes), (found, bytes))?;
+        source::check_blob("store", (*digest, bytes), (found, bytes))
+            .map_err(|e| e.with_cure(AGAIN))?;
         Ok(bytes)
     }
 
@@ -138,9 +142,12 @@ impl Store {
         let manifest = Manifest::parse(&document.bytes, &subject, &descriptor.media_type)?;
         source::read_blob(&files, &manifest.config)?;
         for layer in &manifest.layers {
-            let member = files.open(&source::blob_name(&layer.digest))?;
+            let member = files
+                .open(&source::blob_name(&layer.digest))
+                .map_err(|e| e.with_cure("import the image again"))?;
             let expected = (layer.digest, layer.size);
-            source::check_blob("store", expected, (layer.digest, member.size))?;
+            source::check_blob("store", expected, (layer.digest, member.size))
+                .map_err(|e| e.with_cure(AGAIN))?;
         }
         Ok(())
     }

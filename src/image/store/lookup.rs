@@ -110,6 +110,9 @@ impl Store {
             };
             match image {
                 Err(e) if e.kind() == Kind::NotFound && attempt < ATTEMPTS => {}
+                Err(e) if e.kind() == Kind::NotFound && e.cure().is_none() => {
+                    return Err(e.with_cure("import the image again"));
+                }
                 image => return image.map(|image| image.named(reference)),
             }
         }

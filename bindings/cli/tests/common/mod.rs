@@ -5,7 +5,7 @@
 pub(crate) mod rpc;
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tare_oracle::User;
@@ -51,6 +51,11 @@ impl Tare {
             Some(user) => user.tempdir(),
             None => TempDir::new().expect("a directory"),
         }
+    }
+
+    /// A file of the store.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.store.path().join(name)
     }
 
     /// `tare` with these arguments, not started; no input.
