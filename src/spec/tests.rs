@@ -100,3 +100,26 @@ fn size_shown_is_read_back() {
         assert_eq!(size.to_string().parse::<ByteSize>().unwrap(), size);
     }
 }
+
+#[test]
+fn json_errors_say_what_and_where_and_keep_the_cure() {
+    let said = |text: &str| Spec::from_json(text).unwrap_err().to_string();
+    assert_eq!(
+        said(r#"{"limits":{"memory":"1e9"}}"#),
+        r#"parse spec: limits.memory: parse size: "1e9" is not a size; try: a number with b, k, m, g or t behind it, such as "256m""#
+    );
+    // In a text of one line nobody looks for a column.
+    let wrong = said("{\n \"limits\": {\"pids\": \"5\"}}");
+    assert!(
+        wrong.contains("limits.pids: invalid type: string \"5\"") && wrong.contains("line 2"),
+        "{wrong}"
+    );
+    assert!(!said(r#"{"limits":{"pids":"5"}}"#).contains("line"));
+    assert_eq!(
+        said("root:x:0:0"),
+        "parse spec: not JSON: expected value at line 1 column 1"
+    );
+    assert!(said(r#"{"imge":"host"}"#).ends_with("; try: \"image\""));
+    // What is near nothing is not taken for the next best.
+    assert!(!said(r#"{"frob":1}"#).contains("try:"));
+}
