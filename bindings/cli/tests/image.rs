@@ -67,6 +67,13 @@ fn image_of_an_archive_has_its_names() {
 }
 
 #[test]
+fn image_that_is_used_in_place_is_not_imported() {
+    let tare = Tare::new();
+    tare.run(&["image", "import", "host"])
+        .fails(125, &["host is used in place", "tare run host"]);
+}
+
+#[test]
 fn image_that_is_damaged_is_repaired_as_the_check_says() {
     need!(root, image("busybox"));
     let tare = Tare::new();

@@ -28,7 +28,15 @@ pub(crate) struct Lock {
 impl Lock {
     /// Takes the lock, or says that somebody else is in the way.
     pub(crate) fn try_take(path: &Path, operation: Operation) -> Result<Option<Self>> {
-        let wrong = |e| Error::io("lock store", format_args!("{path:?}"), e);
+        let wrong = |e| {
+            let error = Error::io("lock store", format_args!("{path:?}"), e);
+            match error.errno() {
+                Some(libc::EROFS | libc::EACCES) => {
+                    error.with_cure("a store that you may write to (TARE_STORE)")
+                }
+                _ => error,
+            }
+        };
         loop {
             let file = open(path).map_err(wrong)?;
             if !try_flock(file.as_fd(), operation).map_err(|e| wrong(e.into()))? {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tare::image::{Image, ImportOptions, Platform, Reference};
-use tare::{Result, Store};
+use tare::{Error, Kind, Result, Store};
 
 use super::progress::Bars;
 use crate::text::print;
@@ -71,6 +71,12 @@ pub(crate) struct Unpack {
 }
 
 pub(super) fn import(store: &Store, flags: &Import) -> Result<()> {
+    let what = &flags.reference;
+    if let Reference::Host | Reference::Dir(_) = what {
+        let why = format!("{what} is used in place: there is nothing to import");
+        let error = Error::new(Kind::Invalid, "import image", why);
+        return Err(error.with_cure(format!("tare run {what}")));
+    }
     let names: Vec<Reference> = [&flags.names, &flags.more_names]
         .into_iter()
         .flatten()
@@ -83,9 +89,7 @@ pub(super) fn import(store: &Store, flags: &Import) -> Result<()> {
         sync: !flags.no_sync,
         ..ImportOptions::default()
     };
-    let image = store
-        .images()
-        .import(&flags.reference, &options, &mut Bars::new())?;
+    let image = store.images().import(what, &options, &mut Bars::new())?;
     let names: Vec<String> = names.iter().filter_map(Reference::stored_name).collect();
     told(&image, &names)
 }
