@@ -5,39 +5,74 @@
 package tare
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
 // Option changes one key of the specification that a sandbox is made from, the same in every language.
+//
+// None takes away what another one gave: what is in limits (and in its rlimits), security, namespaces, env and labels is
+// put together key by key, and mounts are added to those before. Where one key is given twice the last one stands.
 type Option func(*options)
 
 type options struct {
 	store string
 	spec  map[string]any
+	err   error
 }
 
-// table is the object under a key, made if it is not there.
-func (o *options) table(key string) map[string]any {
-	inner, ok := o.spec[key].(map[string]any)
-	if !ok {
-		inner = map[string]any{}
-		o.spec[key] = inner
+// tables are the keys whose values are put together key by key.
+var tables = map[string]bool{
+	"env": true, "labels": true, "limits": true, "limits.rlimits": true, "namespaces": true, "security": true,
+}
+
+// put puts a value under a key, of which path says where in the specification it is. What is no table where one belongs
+// stays, for Open to refuse it by name.
+func put(at map[string]any, path, key string, value any) {
+	old, given := at[key]
+	switch value := value.(type) {
+	case map[string]any:
+		if !tables[path] {
+			break
+		}
+		if !given {
+			old = map[string]any{}
+			at[key] = old
+		}
+		if inner, ok := old.(map[string]any); ok {
+			for name, one := range value {
+				put(inner, path+"."+name, name, one)
+			}
+		}
+		return
+	case []any:
+		if list, ok := old.([]any); path == "mounts" && given {
+			if ok {
+				at[key] = append(list, value...)
+			}
+			return
+		}
 	}
-	return inner
+	at[key] = value
 }
 
-func (o *options) append(key string, value any) {
-	list, _ := o.spec[key].([]any)
-	o.spec[key] = append(list, value)
-}
-
-func set(key string, value any) Option {
-	return func(o *options) { o.spec[key] = value }
+// plain is a value as JSON has it: the caller's own is not shared, and may be of any type.
+func plain(value any) (any, error) {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return nil, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var read any
+	err = decoder.Decode(&read)
+	return read, err
 }
 
 func limit(key string, value any) Option {
-	return func(o *options) { o.table("limits")[key] = value }
+	return Spec("limits", map[string]any{key: value})
 }
 
 // Store says which directory holds images and scratch. Default: $TARE_STORE, else /var/lib/tare for
@@ -47,49 +82,70 @@ func Store(dir string) Option { return func(o *options) { o.store = dir } }
 // Memory limits memory, in bytes.
 func Memory(bytes int64) Option { return limit("memory", bytes) }
 
+// Swap limits swap beside memory, in bytes.
+func Swap(bytes int64) Option { return limit("swap", bytes) }
+
 // CPUs limits processor time, in processors.
 func CPUs(n float64) Option { return limit("cpus", n) }
 
 // Pids limits how many processes and threads there are at once.
 func Pids(n int64) Option { return limit("pids", n) }
 
+// Shm is the size of /dev/shm, in bytes.
+func Shm(bytes int64) Option { return limit("shm", bytes) }
+
+// Disk limits the root where that is in memory, in bytes.
+func Disk(bytes int64) Option { return limit("disk", bytes) }
+
 // Output limits how many bytes of a command's output are kept, in bytes.
 func Output(bytes int64) Option { return limit("output", bytes) }
 
 // Env adds an environment variable over the image's own.
-func Env(name, value string) Option {
-	return func(o *options) { o.table("env")[name] = value }
-}
+func Env(name, value string) Option { return Spec("env", map[string]string{name: value}) }
 
 // Workdir is the directory in which commands start; made if it is missing.
-func Workdir(dir string) Option { return set("workdir", dir) }
+func Workdir(dir string) Option { return Spec("workdir", dir) }
 
 // User is who commands run as, "NAME|UID[:GROUP|GID]".
-func User(user string) Option { return set("user", user) }
+func User(user string) Option { return Spec("user", user) }
 
 // Hostname is the name of the host inside.
-func Hostname(name string) Option { return set("hostname", name) }
+func Hostname(name string) Option { return Spec("hostname", name) }
 
 // Mount adds one, "SOURCE:TARGET[:ro|rw|cow]".
-func Mount(mount string) Option { return func(o *options) { o.append("mounts", mount) } }
+func Mount(mount string) Option { return Spec("mounts", []string{mount}) }
 
 // Network is "none" (the default) or "host".
-func Network(network string) Option { return set("network", network) }
+func Network(network string) Option { return Spec("network", network) }
 
 // Write says where writes to the root go: "memory" (the default), "disk" or "none".
-func Write(where string) Option { return set("write", where) }
+func Write(where string) Option { return Spec("write", where) }
 
 // Storage is the copy-on-write back end: "auto" (the default), "overlay" or "copy".
-func Storage(backend string) Option { return set("storage", backend) }
+func Storage(backend string) Option { return Spec("storage", backend) }
 
-// Spec sets any key of the specification, as encoding/json writes the value. A key that does not
-// exist is refused by Open, with the nearest one that does.
-func Spec(key string, value any) Option { return set(key, value) }
+// Label adds a free text for the caller's own use, which Effective shows.
+func Label(name, value string) Option { return Spec("labels", map[string]string{name: value}) }
+
+// Spec gives any key of the specification, as encoding/json writes the value: the way to all keys that have no option
+// of their own. A key that does not exist is refused by Open, with the nearest one that does.
+func Spec(key string, value any) Option {
+	return func(o *options) {
+		value, err := plain(value)
+		if err != nil && o.err == nil {
+			o.err = fmt.Errorf("tare: option %s: %w", key, err)
+		}
+		put(o.spec, key, key, value)
+	}
+}
 
 func specOf(image string, more []Option) (string, []byte, error) {
 	o := options{spec: map[string]any{"image": image}}
 	for _, option := range more {
 		option(&o)
+	}
+	if o.err != nil {
+		return "", nil, o.err
 	}
 	text, err := json.Marshal(o.spec)
 	return o.store, text, err
