@@ -202,7 +202,7 @@ func (c *Cmd) begin() error {
 	}
 	h, err := c.sandbox.h.spawn(s)
 	if err != nil {
-		return err
+		return c.sandbox.told(err)
 	}
 	c.Process = &Process{h: h}
 	return nil

@@ -12,7 +12,7 @@ import (
 // Error is a failure of libtare: what was being done to what, and what would cure it.
 //
 // It unwraps to a [syscall.Errno] where a system call failed, so that errors.Is(err, fs.ErrNotExist)
-// and the like hold. A command that failed is no Error but an [ExitError].
+// and the like hold; what was closed is fs.ErrClosed. A command that failed is no Error but an [ExitError].
 type Error struct {
 	// Kind is coarse enough to branch on: invalid, not_found, exists, permission, unsupported,
 	// corrupt, exhausted, busy, not_executable, broken, os, internal.
@@ -27,6 +27,7 @@ type Error struct {
 	Errno syscall.Errno
 
 	message string
+	closed  bool
 }
 
 // Error is all of it in one line.
@@ -43,6 +44,8 @@ func (e *Error) Unwrap() error {
 // Is tells kinds as the standard library's errors, also where no system call failed.
 func (e *Error) Is(target error) bool {
 	switch target {
+	case fs.ErrClosed:
+		return e.closed
 	case fs.ErrNotExist:
 		return e.Kind == "not_found"
 	case fs.ErrExist:

@@ -51,7 +51,7 @@ func (f files) Open(name string) (fs.File, error) {
 		return nil, err
 	}
 	failed := func(err error) (fs.File, error) {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: f.sb.told(err)}
 	}
 	s, err := f.sb.h.stat(at, true)
 	if err != nil {
@@ -77,7 +77,7 @@ func (f files) info(op, name string, follow bool) (fs.FileInfo, error) {
 	}
 	s, err := f.sb.h.stat(at, follow)
 	if err != nil {
-		return nil, &fs.PathError{Op: op, Path: name, Err: err}
+		return nil, &fs.PathError{Op: op, Path: name, Err: f.sb.told(err)}
 	}
 	return info{path.Base(name), s}, nil
 }
@@ -89,7 +89,7 @@ func (f files) ReadLink(name string) (string, error) {
 	}
 	target, err := f.sb.h.readlink(at)
 	if err != nil {
-		return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: f.sb.told(err)}
 	}
 	return target, nil
 }
@@ -101,7 +101,7 @@ func (f files) ReadFile(name string) ([]byte, error) {
 	}
 	data, err := f.sb.h.readFile(at)
 	if err != nil {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+		return nil, &fs.PathError{Op: "read", Path: name, Err: f.sb.told(err)}
 	}
 	return data, nil
 }
@@ -113,7 +113,7 @@ func (f files) ReadDir(name string) ([]fs.DirEntry, error) {
 	}
 	all, err := f.sb.h.list(at)
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: f.sb.told(err)}
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
 	entries := make([]fs.DirEntry, 0, len(all))

@@ -14,7 +14,7 @@ import (
 type PoolSize struct {
 	// So many wait even if none is taken.
 	Min int
-	// No more than so many wait, whatever the demand.
+	// No more than so many wait, whatever the demand. 0 stands for 16, or for Min if that is more.
 	Max int
 }
 
@@ -32,6 +32,12 @@ func OpenPool(ctx context.Context, image string, size PoolSize, opts ...Option) 
 	store, spec, err := ask(ctx, image, opts)
 	if err != nil {
 		return nil, err
+	}
+	if size.Max == 0 && size.Min > 0 {
+		size.Max = 16
+		if size.Min > size.Max {
+			size.Max = size.Min
+		}
 	}
 	h, err := store.openPool(spec, size)
 	if err != nil {
@@ -54,7 +60,7 @@ func (pool *Pool) Take(ctx context.Context) (*Sandbox, error) {
 	}
 	h, err := pool.h.take()
 	if err != nil {
-		return nil, err
+		return nil, pool.told("take from pool", err)
 	}
 	sb := newSandbox(pool.store.again(), h)
 	// Until here the pool's finalizer, which lets go of the store, may not run.
@@ -65,6 +71,7 @@ func (pool *Pool) Take(ctx context.Context) (*Sandbox, error) {
 // Ready says how many could be taken now without waiting.
 func (pool *Pool) Ready() (int, error) {
 	ready, err := pool.h.ready()
+	err = pool.told("use pool", err)
 	runtime.KeepAlive(pool)
 	return ready, err
 }

@@ -68,11 +68,17 @@ func (sb *Sandbox) Close() error {
 }
 
 // Reset ends everything inside and brings the image back as it was.
-func (sb *Sandbox) Reset() error { return sb.h.reset() }
+func (sb *Sandbox) Reset() error { return sb.told(sb.h.reset()) }
 
 // Effective says what is really in force: a JSON object with storage, namespaces, cgroup, capabilities
 // and more.
-func (sb *Sandbox) Effective() (json.RawMessage, error) { return sb.h.effective() }
+func (sb *Sandbox) Effective() (json.RawMessage, error) {
+	said, err := sb.h.effective()
+	return said, sb.told(err)
+}
+
+// told is an error of the library, for whoever uses the sandbox.
+func (sb *Sandbox) told(err error) error { return sb.holder.told("use sandbox", err) }
 
 // Command is a command that is not bound to a context. See [Sandbox.CommandContext].
 func (sb *Sandbox) Command(name string, arg ...string) *Cmd {
@@ -99,7 +105,7 @@ func (sb *Sandbox) OpenFile(name string, flag int, perm os.FileMode) (*os.File, 
 	}
 	fd, err := sb.h.openFile(name, flag&^syscall.O_CLOEXEC, unixMode(perm))
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+		return nil, &os.PathError{Op: "open", Path: name, Err: sb.told(err)}
 	}
 	return os.NewFile(uintptr(fd), name), nil
 }
@@ -158,7 +164,7 @@ func (sb *Sandbox) onPath(op, name string, do func() error) error {
 		err = do()
 	}
 	if err != nil {
-		return &os.PathError{Op: op, Path: name, Err: err}
+		return &os.PathError{Op: op, Path: name, Err: sb.told(err)}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ package tare
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 )
@@ -95,6 +96,22 @@ func (held *holder) end(how func() error) error {
 	err := how()
 	held.store.release()
 	return err
+}
+
+// told is an error of something that may have been closed, which says so. The library only sees a handle that is stale.
+func (held *holder) told(step string, err error) error {
+	var wrong *Error
+	if !errors.As(err, &wrong) || wrong.Kind != "invalid" {
+		return err
+	}
+	held.mu.Lock()
+	defer held.mu.Unlock()
+	if !held.closed {
+		return err
+	}
+	const subject, cure = "it was closed", "open another"
+	message := step + ": " + subject + "; try: " + cure
+	return &Error{Kind: wrong.Kind, Step: step, Subject: subject, Cure: cure, message: message, closed: true}
 }
 
 // ask is what Open and OpenPool begin with: the store in use, and the specification.

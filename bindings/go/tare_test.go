@@ -156,8 +156,31 @@ func TestErrorsAreTheStandardLibrarys(t *testing.T) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
+}
+
+func TestWhatIsClosedSaysSo(t *testing.T) {
+	sb := open(t)
+	files := sb.FS()
 	sb.Close()
-	if err := sb.Command("true").Run(); err == nil || sb.Close() != nil {
+	if err := sb.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, read := sb.ReadFile("/etc/passwd")
+	_, opened := sb.OpenFile("/etc/passwd", os.O_RDONLY, 0)
+	_, seen := fs.Stat(files, "etc")
+	_, effective := sb.Effective()
+	for _, err := range []error{
+		sb.Command("true").Run(), sb.Reset(), sb.Remove("/etc/passwd"), read, opened, seen, effective,
+	} {
+		var wrong *tare.Error
+		if !errors.Is(err, fs.ErrClosed) || !errors.Is(err, os.ErrClosed) || !errors.As(err, &wrong) ||
+			wrong.Error() != "tare: use sandbox: it was closed; try: open another" {
+			t.Error(err)
+		}
+	}
+	// What is wrong with one that is open is something else.
+	_, err := open(t).ReadFile("")
+	if err == nil || errors.Is(err, fs.ErrClosed) {
 		t.Fatal(err)
 	}
 }
@@ -286,6 +309,10 @@ func TestPoolGivesWhatNobodyHasUsed(t *testing.T) {
 	if _, err := tare.OpenPool(ctx, "host", tare.PoolSize{Min: 3, Max: 2}, store); err == nil {
 		t.Fatal("bounds that cannot be")
 	}
+	small, err := tare.OpenPool(ctx, "host", tare.PoolSize{Min: 1}, store)
+	if err != nil || small.Close() != nil {
+		t.Fatal(err)
+	}
 	pool, err := tare.OpenPool(ctx, "host", tare.PoolSize{Min: 2, Max: 4}, store, tare.Hostname("box"))
 	if err != nil {
 		t.Fatal(err)
@@ -328,8 +355,9 @@ func TestPoolGivesWhatNobodyHasUsed(t *testing.T) {
 	if pool.Close() != nil || pool.Close() != nil {
 		t.Fatal("close")
 	}
-	if _, err := pool.Take(ctx); err == nil {
-		t.Fatal("taken from a closed pool")
+	_, err = pool.Ready()
+	if _, taken := pool.Take(ctx); !errors.Is(taken, fs.ErrClosed) || !errors.Is(err, fs.ErrClosed) {
+		t.Fatal(taken, err)
 	}
 	if err := kept.Command("true").Run(); err != nil {
 		t.Fatal(err)
