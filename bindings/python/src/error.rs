@@ -27,10 +27,11 @@ fn exception(py: Python<'_>, error: &tare::Error) -> PyResult<PyErr> {
     let text = std::io::Error::from_raw_os_error(errno).to_string();
     // Rust's words end in the number, which Python's begin with.
     let text = text.split(" (os error").next().unwrap_or_default();
-    let (name, whole) = name(error.subject());
-    let mut message = match whole {
-        true => format!("{}: {text}", error.step()),
-        false => format!("{}: {}: {text}", error.step(), error.subject()),
+    let name = name(error.subject());
+    // What OSError itself puts last is not said twice.
+    let mut message = match (error.subject(), name) {
+        ("", _) | (_, Some((_, true))) => format!("{}: {text}", error.step()),
+        (subject, _) => format!("{}: {subject}: {text}", error.step()),
     };
     if let Some(cure) = error.cure() {
         message.push_str("; try: ");
@@ -38,8 +39,8 @@ fn exception(py: Python<'_>, error: &tare::Error) -> PyResult<PyErr> {
     }
     // OSError itself picks the class that belongs to the errno.
     let made = match name {
-        "" => PyOSError::new_err((errno, message)),
-        name => PyOSError::new_err((errno, message, name.to_owned())),
+        None => PyOSError::new_err((errno, message)),
+        Some((name, _)) => PyOSError::new_err((errno, message, name.to_owned())),
     };
     let value = made.value(py);
     value.setattr("kind", error.kind().as_str())?;
@@ -49,13 +50,16 @@ fn exception(py: Python<'_>, error: &tare::Error) -> PyResult<PyErr> {
     Ok(made)
 }
 
-/// The subject as a file name, without the quotes around it, and whether it is nothing more than that.
-fn name(subject: &str) -> (&str, bool) {
-    let quoted = subject.strip_prefix('"').and_then(|s| s.split_once('"'));
-    match quoted {
+/// The file that the subject names, without the quotes around it, and whether the subject is nothing more than that.
+fn name(subject: &str) -> Option<(&str, bool)> {
+    match subject.strip_prefix('"') {
         // What was escaped is not the name any more.
-        Some((inner, rest)) if !inner.contains('\\') => (inner, rest.is_empty()),
-        _ => (subject, true),
+        Some(quoted) => match quoted.split_once('"')? {
+            (inner, _) if inner.contains('\\') => None,
+            (inner, rest) => Some((inner, rest.is_empty())),
+        },
+        // Cgroups have no quotes.
+        None => (subject.starts_with('/') && !subject.contains(' ')).then_some((subject, true)),
     }
 }
 

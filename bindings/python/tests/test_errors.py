@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import pickle
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,29 @@ def test_error_with_an_errno_is_the_plain_oserror(shared: tare.Sandbox) -> None:
     with pytest.raises(PermissionError) as denied:
         shared.run(["/etc/passwd"])
     assert denied.value.errno == errno.EACCES
+
+
+@pytest.mark.root
+def test_error_about_what_is_no_file_has_no_file_name() -> None:
+    script = """
+import tare
+try:
+    tare.Sandbox(memory="64m")
+except OSError as error:
+    print(error.errno, error.filename, error.subject, error, sep="\\n")
+"""
+    with tempfile.TemporaryDirectory(dir="/tmp") as home:
+        os.chown(home, 65534, 65534)
+        # Somebody who may make no cgroup.
+        someone: list[str] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        command = [*someone, sys.executable, "-c", script]
+        words = {"TARE_STORE": f"{home}/store", "PYTHONDONTWRITEBYTECODE": "1"}
+        said = subprocess.run(command, env=words, text=True, stdout=subprocess.PIPE, check=True).stdout
+    number, name, subject, message = said.splitlines()
+    assert (int(number), name) == (errno.EACCES, "None") and subject.startswith("make a cgroup in /")
+    assert message.startswith(
+        f"[Errno 13] set limits.memory: {subject}: Permission denied; try: run as root, or"
+    )
 
 
 def test_error_without_an_errno_is_ours(store: tare.Store) -> None:

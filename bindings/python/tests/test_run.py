@@ -140,7 +140,8 @@ def test_run_words_that_are_wrong_are_refused(shared: tare.Sandbox) -> None:
         shared.run(["true"], encoding="nonsense")
     with pytest.raises(OSError) as wrong_fd:
         shared.run(["true"], stdin=9999)
-    assert wrong_fd.value.strerror == "copy descriptor: Bad file descriptor"
+    assert wrong_fd.value.strerror == "copy descriptor: file descriptor 9999: Bad file descriptor"
+    assert wrong_fd.value.filename is None
 
 
 def test_run_once_leaves_nothing_open(store: tare.Store) -> None:
