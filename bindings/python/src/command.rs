@@ -6,10 +6,10 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
-use tare::spec::ByteSize;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use tare::spec::{ByteSize, parse_duration};
 use tare::{Command, Sandbox, Size, Stdin, Stdout};
 
 use crate::error::Raised as _;
@@ -19,9 +19,7 @@ const PIPE: RawFd = -1;
 const STDOUT: RawFd = -2;
 const DEVNULL: RawFd = -3;
 
-/// What to run: a dictionary with all of these keys.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
+/// What to run: a dictionary with all of these keys, which are the keywords of `run` as far as it has them.
 pub(crate) struct Words {
     /// None for the image's own command.
     argv: Option<Vec<PyBackedBytes>>,
@@ -35,7 +33,7 @@ pub(crate) struct Words {
     stdout: Option<RawFd>,
     stderr: Option<RawFd>,
     /// The caller's number, and the command's.
-    fds: Vec<(RawFd, u32)>,
+    pass_fds: Vec<(RawFd, u32)>,
     /// Seconds.
     timeout: Option<f64>,
     /// Rows and columns.
@@ -48,6 +46,37 @@ pub(crate) struct Words {
 enum Limit {
     Bytes(u64),
     Size(String),
+}
+
+/// A value of the dictionary; one that cannot be used is told by its name.
+fn word<'py, T: FromPyObjectOwned<'py>>(words: &Bound<'py, PyAny>, name: &str) -> PyResult<T> {
+    let value = words.get_item(name)?;
+    let read: Result<T, PyErr> = value.extract().map_err(Into::into);
+    read.map_err(|error| {
+        let py = words.py();
+        PyErr::from_type(error.get_type(py), format!("{name}: {}", error.value(py)))
+    })
+}
+
+impl<'py> FromPyObject<'_, 'py> for Words {
+    type Error = PyErr;
+
+    fn extract(words: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self {
+            argv: word(&words, "argv")?,
+            env: word(&words, "env")?,
+            cwd: word(&words, "cwd")?,
+            user: word(&words, "user")?,
+            input: word(&words, "input")?,
+            stdin: word(&words, "stdin")?,
+            stdout: word(&words, "stdout")?,
+            stderr: word(&words, "stderr")?,
+            pass_fds: word(&words, "pass_fds")?,
+            timeout: word(&words, "timeout")?,
+            tty: word(&words, "tty")?,
+            output_limit: word(&words, "output_limit")?,
+        })
+    }
 }
 
 impl Words {
@@ -70,13 +99,11 @@ impl Words {
         if let Some(user) = &self.user {
             command = command.user(user);
         }
-        for (fd, number) in &self.fds {
+        for (fd, number) in &self.pass_fds {
             command = command.fd(tare::duplicate(*fd).raised(py)?, *number);
         }
         if let Some(seconds) = &self.timeout {
-            // As with subprocess, time that is up already is no mistake.
-            let timeout = Duration::try_from_secs_f64(if *seconds < 0.0 { 0.0 } else { *seconds });
-            command = command.timeout(timeout.map_err(|e| PyValueError::new_err(e.to_string()))?);
+            command = command.timeout(duration(*seconds)?);
         }
         if let Some((rows, columns)) = self.tty {
             command = command.tty(Size { rows, columns });
@@ -103,6 +130,40 @@ impl Words {
             Some(fd) => Stdin::Fd(tare::duplicate(fd)?),
         })
     }
+}
+
+/// As with subprocess, time that is up already is no mistake.
+fn duration(seconds: f64) -> PyResult<Duration> {
+    let cut = if seconds < 0.0 { 0.0 } else { seconds };
+    Duration::try_from_secs_f64(cut).map_err(|_| {
+        let why = format!(
+            "timeout: {seconds:?} is no number of seconds that can be waited; try: None for ever"
+        );
+        PyValueError::new_err(why)
+    })
+}
+
+/// A time limit in seconds, from a number of them or from a duration as people write it.
+#[pyfunction]
+pub(crate) fn seconds(timeout: &Bound<'_, PyAny>) -> PyResult<f64> {
+    if let Ok(text) = timeout.extract::<PyBackedStr>() {
+        let limit = parse_duration(&text).map_err(|e| {
+            let cure = e.cure().unwrap_or_default();
+            PyValueError::new_err(format!("timeout: {}; try: {cure}", e.subject()))
+        })?;
+        return Ok(limit.as_secs_f64());
+    }
+    let number = timeout.extract::<f64>().map_err(|error| {
+        let py = timeout.py();
+        if error.is_instance_of::<PyOverflowError>(py) {
+            return duration(f64::INFINITY).expect_err("it is too long");
+        }
+        let given = timeout.get_type();
+        PyTypeError::new_err(format!(
+            "timeout: seconds or a duration such as \"1m30s\", not {given}"
+        ))
+    })?;
+    duration(number).map(|_| number)
 }
 
 fn output(stream: Option<RawFd>) -> tare::Result<Stdout> {

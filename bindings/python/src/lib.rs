@@ -18,11 +18,15 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
+use crate::error::Raised as _;
+
 /// The compiled half of the package `tare`; nothing of it is for direct use.
 #[pymodule(gil_used = false)]
 mod _tare {
     use super::*;
 
+    #[pymodule_export]
+    use super::command::seconds;
     #[pymodule_export]
     use super::files::Files;
     #[pymodule_export]
@@ -38,6 +42,12 @@ mod _tare {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("VERSION", tare::VERSION)?;
         module.add("FEATURES", tare::FEATURES.to_vec())
+    }
+
+    /// Looks at a spec, JSON, flat or nested, as opening a sandbox does first.
+    #[pyfunction]
+    fn check_spec(py: Python<'_>, spec: &str) -> PyResult<()> {
+        tare::Spec::from_flat_json(spec).map(drop).raised(py)
     }
 
     /// What this machine can do, as JSON.

@@ -48,6 +48,14 @@ def test_aio_run_is_as_run(store: tare.Store) -> None:
             assert (done.returncode, done.stdout, done.stderr) == (3, b"in", b"err\n")
             assert done.reason == "exited" and done.usage.wall > 0
             assert (await sb.run(["echo", "\u00e4"], text=True)).stdout == "\u00e4\n"
+            assert (await sb.run(["echo", "x"], capture_output=True)).stdout == b"x\n"
+            assert (await sb.run(["true"], capture_output=False)).stdout is None
+            with pytest.raises(ValueError, match="may not be used with capture_output"):
+                await sb.run(["true"], capture_output=True, stdout=tare.DEVNULL)
+            with pytest.raises(TypeError, match=r"^run\(\) got .* 'close_fds'; try: "):
+                await sb.run(["true"], close_fds=True)  # type: ignore[call-overload]
+            with pytest.raises(TypeError, match=r"^popen\(\) got .* 'text'; try: decoding what was read"):
+                await sb.popen(["true"], text=True)  # type: ignore[call-arg]
             big = bytes(range(256)) * 10_000
             assert (await sb.run(["cat"], input=big)).stdout == big
             with pytest.raises(tare.CalledProcessError):
@@ -55,7 +63,7 @@ def test_aio_run_is_as_run(store: tare.Store) -> None:
             with pytest.raises(FileNotFoundError):
                 await sb.run(["nonsense"])
             with pytest.raises(tare.TimeoutExpired) as expired:
-                await sb.run("echo part; sleep 60", shell=True, timeout=0.3)
+                await sb.run("echo part; sleep 60", shell=True, timeout="300ms")
             assert expired.value.output == b"part\n"
             over = await sb.run(["yes"], output_limit=1000)
             assert over.reason == "output" and len(over.stdout) == 1000

@@ -71,6 +71,65 @@ def test_run_none_is_the_callers_own(shared: tare.Sandbox, capfd: pytest.Capture
     assert capfd.readouterr() == ("out\n", "err\n")
 
 
+def test_run_capture_output_is_that_of_subprocess(
+    shared: tare.Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words: Any = {"args": "echo out; echo err >&2", "shell": True, "text": True}
+    runs: list[Any] = [subprocess.run, shared.run]
+    for how in ({"capture_output": True}, {"capture_output": True, "stdout": None, "stderr": None}):
+        theirs, ours = (run(**words, **how) for run in runs)
+        assert (ours.stdout, ours.stderr) == (theirs.stdout, theirs.stderr) == ("out\n", "err\n")
+    for stream in ("stdout", "stderr"):
+        for run in runs:
+            with pytest.raises(ValueError, match="may not be used with capture_output"):
+                run(**words, capture_output=True, **{stream: tare.PIPE})
+    for run in runs:
+        done = run(**words, capture_output=False)
+        assert (done.stdout, done.stderr) == (None, None)
+        assert capfd.readouterr() == ("out\n", "err\n")
+        done = run(**words, capture_output=False, stderr=tare.PIPE)
+        assert (done.stdout, done.stderr) == (None, "err\n")
+        assert capfd.readouterr() == ("out\n", "")
+    assert tare.run("busybox", ["echo", "x"], capture_output=True).stdout == b"x\n"
+
+
+def test_run_unknown_keywords_are_told_with_what_does_the_same(shared: tare.Sandbox) -> None:
+    wrong: Any
+    for name, cure in {
+        "universal_newlines": "; try: text, which is the same",
+        "preexec_fn": "; try: shell=True with what has to come first: nothing of this process runs inside",
+        "executable": "; try: the program as the first of args",
+        "bufsize": "; try: popen(), which has it",
+        "timeot": "; try: timeout",
+        "nonsense": "",
+    }.items():
+        wrong = {name: True}
+        said = f"run() got an unexpected keyword argument '{name}'{cure}"
+        with pytest.raises(TypeError) as caught:
+            shared.run(["true"], **wrong)
+        assert str(caught.value) == said
+    with pytest.raises(
+        TypeError, match=r"^run\(\) got an unexpected keyword argument 'start_new_session'; try: "
+    ):
+        tare.run("busybox", ["true"], start_new_session=True)
+    for name, cure in {
+        "check": "run",
+        "input": "stdin=PIPE",
+        "capture_output": "stdout=PIPE",
+        "umask": "shell",
+    }.items():
+        wrong = {name: True}
+        with pytest.raises(TypeError, match=rf"^popen\(\) got an .*'{name}'; try: {cure}"):
+            shared.popen(["true"], **wrong)
+
+
+def test_run_every_command_has_a_session_and_the_defaults_of_signals(shared: tare.Sandbox) -> None:
+    pid, group, session = shared.run(["cut", "-d ", "-f1,5,6", "/proc/self/stat"], text=True).stdout.split()
+    assert pid == group == session
+    done = shared.run(["grep", "SigIgn", "/proc/self/status"], text=True)
+    assert int(done.stdout.split()[1], 16) == 0
+
+
 def test_run_input_is_empty_unless_given(shared: tare.Sandbox) -> None:
     assert shared.run(["cat"]).stdout == b""
     big = bytes(range(256)) * 20_000
@@ -102,8 +161,40 @@ def test_run_timeout_keeps_what_was_written(shared: tare.Sandbox) -> None:
     assert shared.run(["true"], timeout=1e9).returncode == 0
     with pytest.raises(subprocess.TimeoutExpired):
         shared.run(["sleep", "60"], timeout=-1)
-    with pytest.raises(ValueError):
-        shared.run(["true"], timeout=float("nan"))
+
+
+def test_run_timeout_may_be_a_duration(shared: tare.Sandbox) -> None:
+    for text in ("1m30s", "20", "1.5h"):
+        assert shared.run(["true"], timeout=text).returncode == 0
+    with pytest.raises(subprocess.TimeoutExpired) as caught:
+        shared.run(["sleep", "60"], timeout="50ms")
+    assert caught.value.timeout == 0.05 and "after 0.05 seconds" in str(caught.value)
+    with shared.popen(["sleep", "60"]) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait("10ms")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate(timeout="10ms")
+        process.kill()
+    assert shared.run(["true"], timeout=1e18).returncode == 0
+
+
+def test_run_timeout_that_is_none_is_told_by_its_name(shared: tare.Sandbox) -> None:
+    wrong: Any
+    with shared.popen(["true"]) as process:
+        for wrong in (float("nan"), float("inf"), 1e30, 10**400):
+            for use in (lambda: shared.run(["true"], timeout=wrong), lambda: process.wait(wrong)):  # noqa: B023
+                with pytest.raises(
+                    ValueError, match=r"^timeout: .* is no number of seconds that can be waited; try: "
+                ):
+                    use()
+    for wrong in ("", "soon", "1x", "-1s"):
+        with pytest.raises(
+            ValueError, match=rf'^timeout: "{wrong}" is not a duration; try: seconds, or .* "1m30s"$'
+        ):
+            shared.run(["true"], timeout=wrong)
+    for wrong in ([1], b"1s", object()):
+        with pytest.raises(TypeError, match=r'^timeout: seconds or a duration such as "1m30s", not '):
+            shared.run(["true"], timeout=wrong)
 
 
 def test_run_check_raises(shared: tare.Sandbox) -> None:
@@ -134,8 +225,11 @@ def test_run_words_that_are_wrong_are_refused(shared: tare.Sandbox) -> None:
         assert caught.value.kind == "invalid"
     wrongs: list[dict[str, Any]] = [{"args": [1]}, {"args": ["true"], "pass_fds": ["x"]}, {"nonsense": 1}]
     for wrong in wrongs:
-        with pytest.raises(TypeError):
+        with pytest.raises(TypeError) as mistaken:
             shared.run(**wrong)
+        assert "Words" not in str(mistaken.value)
+    with pytest.raises(TypeError, match=r"^tty: "):
+        shared.run(["true"], tty=5)  # type: ignore[call-overload]
     with pytest.raises(LookupError):
         shared.run(["true"], encoding="nonsense")
     with pytest.raises(OSError) as wrong_fd:

@@ -21,6 +21,7 @@ from . import _tare
 from ._call import Args, CompletedProcess
 from ._errors import CalledProcessError, Error, TimeoutExpired, Usage
 from ._files import Copied, DirEntry
+from ._keywords import SUBPROCESS
 from ._pool import Pool
 from ._process import Popen
 from ._sandbox import Sandbox
@@ -66,7 +67,7 @@ def run(image: str | Image, args: Args | None = None, **keys: Any) -> CompletedP
 
     The keywords are those of `Sandbox.run` and of `Sandbox`.
     """
-    how = {name: keys.pop(name) for name in RUN & keys.keys()}
+    how = {name: keys.pop(name) for name in (RUN | SUBPROCESS) & keys.keys()}
     with Sandbox(image, **keys) as sandbox:
         return sandbox.run(args, **how)
 

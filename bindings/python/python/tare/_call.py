@@ -8,14 +8,18 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from subprocess import DEVNULL, PIPE
 from typing import IO, TYPE_CHECKING, Any, AnyStr, Protocol, Union
 
+from . import _tare
 from ._errors import CalledProcessError, TimeoutExpired, Usage
 
 if TYPE_CHECKING:
     from ._tare import _Ended as Ended
+
+
+_RUN_ALONE = frozenset({"input", "check"})
 
 
 class HasFileno(Protocol):
@@ -130,21 +134,54 @@ def _argv(args: Args | None, shell: bool) -> list[bytes] | None:
     return [b"/bin/sh", b"-c", *argv] if shell else argv
 
 
+def _unknown(of: str, names: Iterable[str]) -> TypeError:
+    # Only who is wrong pays for this.
+    from . import _keywords, _types
+
+    known = _types.RUN if of == "run" else _types.POPEN
+    return _keywords.unknown(of, min(names), known)
+
+
 def _number(stream: Stream) -> int | None:
     return stream if stream is None or isinstance(stream, int) else stream.fileno()
+
+
+def seconds(timeout: float | str | None) -> float | None:
+    """A time limit in seconds: a number as it is, a duration such as "1m30s" read."""
+    if timeout is None:
+        return None
+    read = _tare.seconds(timeout)
+    return read if isinstance(timeout, str) else timeout
 
 
 class Call:
     """What is to run, how its output is read, and what it came to."""
 
-    def __init__(self, args: Args | None, text: Text, options: Mapping[str, Any]) -> None:
+    def __init__(self, args: Args | None, text: Text, options: Mapping[str, Any], of: str = "popen") -> None:
+        """`of` is the name of the call that has these options: `run` or `popen`."""
         self.args: Any = args
         self.check = bool(options.get("check"))
         self.text = text
-        self.words = self._words(**options)
+        if of == "popen" and not _RUN_ALONE.isdisjoint(options):
+            raise _unknown(of, _RUN_ALONE & options.keys())
+        self.words = self._words(of, **options)
+
+    @classmethod
+    def of_run(cls, args: Args | None, text: Text, options: Mapping[str, Any]) -> Call:
+        """One whose output is captured unless the options say otherwise."""
+        if "capture_output" not in options:
+            return cls(args, text, {"stdout": PIPE, "stderr": PIPE, **options}, "run")
+        rest = dict(options)
+        if rest.pop("capture_output"):
+            if rest.get("stdout") is not None or rest.get("stderr") is not None:
+                raise ValueError("stdout and stderr arguments may not be used with capture_output.")
+            rest.update(stdout=PIPE, stderr=PIPE)
+        return cls(args, text, rest, "run")
 
     def _words(
         self,
+        of: str,
+        /,
         *,
         stdin: Stream = DEVNULL,
         input: Any = None,
@@ -153,14 +190,17 @@ class Call:
         env: Environment | None = None,
         cwd: StrOrBytesPath | None = None,
         user: int | str | None = None,
-        timeout: float | None = None,
+        timeout: float | str | None = None,
         check: bool = False,
         shell: bool = False,
         pass_fds: Sequence[int] = (),
         tty: tuple[int, int] | None = None,
         output_limit: int | str | None = None,
+        **unknown: Any,
     ) -> dict[str, Any]:
         """What the extension takes."""
+        if unknown:
+            raise _unknown(of, unknown)
         if input is not None and stdin != DEVNULL:
             raise ValueError("stdin and input may not both be used")
         return {
@@ -172,8 +212,8 @@ class Call:
             "stdin": _number(stdin),
             "stdout": _number(stdout),
             "stderr": _number(stderr),
-            "fds": [(fd, fd) for fd in pass_fds] if pass_fds else (),
-            "timeout": timeout,
+            "pass_fds": [(fd, fd) for fd in pass_fds] if pass_fds else (),
+            "timeout": seconds(timeout),
             "tty": tty,
             "output_limit": output_limit,
         }

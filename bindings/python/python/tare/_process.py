@@ -11,7 +11,7 @@ import time
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, AnyStr, Generic
 
-from ._call import Call, Text
+from ._call import Call, Text, seconds
 from ._errors import TimeoutExpired, Usage
 
 if TYPE_CHECKING:
@@ -101,8 +101,9 @@ class Popen(Generic[AnyStr]):
             self._ended = self._process.poll()
         return self.returncode
 
-    def wait(self, timeout: float | None = None) -> int:
+    def wait(self, timeout: float | str | None = None) -> int:
         """Waits until it has ended. After `timeout` seconds raises `TimeoutExpired`, and it lives on."""
+        timeout = seconds(timeout)
         if self.poll() is None:
             poller = select.poll()
             poller.register(self._process.status_fd(), select.POLLIN)
@@ -113,13 +114,14 @@ class Popen(Generic[AnyStr]):
         assert self._ended is not None
         return self._ended[0]
 
-    def communicate(self, input: AnyStr | None = None, timeout: float | None = None) -> tuple[Any, Any]:
+    def communicate(self, input: AnyStr | None = None, timeout: float | str | None = None) -> tuple[Any, Any]:
         """Writes `input`, reads to the end, waits: its output and errors, None for what is no pipe.
 
         What its leftovers in the background write later is not waited for. Output over the limit ends it
         with the reason `output`. After `timeout` seconds raises `TimeoutExpired` with what there is; it
         lives on, nothing is lost, and the call can be repeated.
         """
+        timeout = seconds(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._capture is None:
             self._begin(input)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-from subprocess import PIPE
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, cast, overload
 
@@ -119,12 +118,14 @@ class Sandbox(Files):
     ) -> CompletedProcess[Any]:
         """Runs a command to its end, as `subprocess.run` does.
 
-        Options: stdin, input, stdout, stderr, env, cwd, user, timeout, check, shell, pass_fds, tty, output_limit.
+        Options: stdin, input, stdout, stderr, capture_output, env, cwd, user, timeout, check, shell, pass_fds,
+        tty, output_limit.
 
         What differs from there: without `args` it is the image's own command; input is empty and output is
-        captured unless told otherwise; `env` is added to the sandbox's environment; text is UTF-8 unless
-        `encoding` says otherwise; `tty` gives it a terminal of (rows, columns); `output_limit` replaces the
-        spec's `output`. What it leaves in the background lives on and is not waited for.
+        captured unless told otherwise (`capture_output=False`: the caller's own); `env` is added to the
+        sandbox's environment; text is UTF-8 unless `encoding` says otherwise; `timeout` may be a duration such
+        as "1m30s", too; `tty` gives it a terminal of (rows, columns); `output_limit` replaces the spec's
+        `output`. What it leaves in the background lives on and is not waited for.
 
         After `timeout` seconds, or when this call is interrupted, it is killed with everything that it started.
 
@@ -132,7 +133,7 @@ class Sandbox(Files):
         did not succeed; `FileNotFoundError` if the program is not there, `PermissionError` if it is not
         executable.
         """
-        call = Call(args, Text.of(text, encoding, errors), {"stdout": PIPE, "stderr": PIPE, **options})
+        call = Call.of_run(args, Text.of(text, encoding, errors), options)
         ended, stdout, stderr = self._core.run(call.words)
         if self._seen is not None:
             self._seen(call, ended, stdout, stderr)

@@ -13,9 +13,11 @@ __all__ = [
     "Process",
     "Sandbox",
     "Store",
+    "check_spec",
     "default_store_path",
     "doctor",
     "mount",
+    "seconds",
     "umount",
 ]
 VERSION: str
@@ -136,6 +138,8 @@ class Store:
         progress: _Progress | None,
     ) -> None: ...
 
+def seconds(timeout: object) -> float: ...
+def check_spec(spec: str) -> None: ...
 def default_store_path() -> os.PathLike[str]: ...
 def mount(store: Store, image: str, dir: _Path, options: str) -> None: ...
 def umount(store: Store, dir: _Path, lazy: bool) -> None: ...

@@ -18,7 +18,7 @@ class CommandOptions(TypedDict, total=False):
     env: Environment | None
     cwd: StrOrBytesPath | None
     user: int | str | None
-    timeout: float | None
+    timeout: float | str | None
     shell: bool
     pass_fds: Sequence[int]
     tty: tuple[int, int] | None
@@ -30,6 +30,7 @@ class RunOptions(CommandOptions, total=False):
 
     input: bytes | str | None
     check: bool
+    capture_output: bool
 
 
 RUN = (
@@ -42,6 +43,14 @@ class PopenOptions(CommandOptions, total=False):
     """The other keyword arguments of `popen`."""
 
     bufsize: int
+
+
+POPEN = (
+    PopenOptions.__annotations__.keys()
+    | CommandOptions.__annotations__.keys()
+    | {"text", "encoding", "errors"}
+)
+"""All keyword arguments of `popen`."""
 
 
 class Effective(TypedDict):

@@ -26,6 +26,7 @@ from . import _pool, _sandbox
 from ._call import BYTES, Args, Call, CompletedProcess, Text
 from ._errors import Error, Usage
 from ._files import Files
+from ._keywords import SUBPROCESS
 from ._pipes import ReadPipe, captured, readable, writer
 from ._types import RUN
 
@@ -271,7 +272,7 @@ class Sandbox(Files):
 
         When this is cancelled, the command is killed with everything that it started.
         """
-        call = Call(args, Text.of(text, encoding, errors), {"stdout": PIPE, "stderr": PIPE, **options})
+        call = Call.of_run(args, Text.of(text, encoding, errors), options)
         process, capture = self._open._core.start(call.words)
         return call.completed(*await captured(process, capture))
 
@@ -401,7 +402,7 @@ async def run(image: str | Image, args: Args | None = None, **keys: Any) -> Comp
 
     The keywords are those of `Sandbox.run` and of `Sandbox`.
     """
-    how = {name: keys.pop(name) for name in RUN & keys.keys()}
+    how = {name: keys.pop(name) for name in (RUN | SUBPROCESS) & keys.keys()}
     async with Sandbox(image, **keys) as sandbox:
         done: CompletedProcess[Any] = await sandbox.run(args, **how)
         return done
