@@ -95,9 +95,65 @@ def test_plugin_options_go_over_the_ini_file_and_marks_over_both(
     monkeypatch.setenv("NAME", "words")
     result = pytester.runpytest_subprocess("-k", "test_ini", "--tare-option=hostname=words")
     result.assert_outcomes(passed=1, deselected=3)
-    result = pytester.runpytest_subprocess("-k", "test_ini", "--tare-option=hostnam=words")
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("hostnam=words", 'parse spec: hostnam: unknown key "hostnam"; try: "hostname"'),
+        ("memory=lots", 'parse spec: limits.memory: *"lots" is not a size; try: *'),
+        ("memory", "it is no KEY=VALUE"),
+        ("image=busybox", "it has an option of its own; try: --tare-image"),
+        ("store=/tmp", "it has an option of its own; try: --tare-store"),
+    ],
+)
+@pytest.mark.parametrize("words", [(), ("-n2",)], ids=["alone", "xdist"])
+def test_plugin_wrong_options_are_told_once_and_before_all_tests(
+    pytester: pytest.Pytester, option: str, said: str, words: tuple[str]
+) -> None:
+    pytester.makepyfile("def test_a(sandbox): pass\ndef test_b(sandbox): pass")
+    result = pytester.runpytest_subprocess(f"--tare-option={option}", *words)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR and "test_a" not in result.stdout.str()
+    result.stderr.fnmatch_lines([f"ERROR: --tare-option {option}: {said}"])
+    assert "Traceback" not in result.stderr.str()
+    pytester.makeini(f"[pytest]\ntare_options =\n    pids=1\n    {option}")
+    result = pytester.runpytest_subprocess(*words)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: tare_options {option}: {said}"])
+    pytester.makeini("[pytest]\ntare_options =\n    pids=1")
+    result = pytester.runpytest_subprocess('--tare-option=limits={"pids": 2}', *words)
+    result.stderr.fnmatch_lines(
+        ['ERROR: tare_options and --tare-option: parse spec: pids: it is in "limits", too']
+    )
+
+
+def test_plugin_image_or_store_that_cannot_be_used_is_one_line(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest, tare
+
+        def test_fixture(sandbox): pass
+        def test_factory(sandbox_factory): sandbox_factory()
+
+        @pytest.mark.sandbox("nosuch:1")
+        def test_mark(sandbox): pass
+
+        def test_expects(sandbox_factory):
+            with pytest.raises(tare.Error, match="nosuch"):
+                sandbox_factory("nosuch:2")
+        """
+    )
+    result = pytester.runpytest_subprocess("--tare-image=busibox")
+    result.assert_outcomes(passed=1, failed=1, errors=2)
+    refused = "find image: busibox: not in the store; try: busybox:latest"
+    result.stdout.fnmatch_lines([f"sandbox of busibox: {refused}", "sandbox of nosuch:1: find image: *"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*_sandbox.py*")
+    pytester.path.joinpath("file").touch()
+    result = pytester.runpytest_subprocess(f"--tare-store={pytester.path}/file/store", "-k", "fixture")
     result.assert_outcomes(errors=1, deselected=3)
-    result.stdout.fnmatch_lines(["*Error: *hostnam*hostname*"])
+    result.stdout.fnmatch_lines([f"store {pytester.path}/file/store: *Not a directory*"])
+    result.stdout.no_fnmatch_line("*_store.py*")
 
 
 def test_plugin_image_can_be_overridden(pytester: pytest.Pytester, images: Path) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Protocol, TypeVar
 
 import pytest
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ._sandbox import Sandbox
     from ._store import Image, Store
     from ._tare import _Ended as Ended
+
+_T = TypeVar("_T")
 
 # What is shown of each stream, and of how many commands.
 _TAIL = 2000
@@ -86,22 +88,70 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("tare_options", f"one each line: {option}", type="linelist")
 
 
+_OPTIONS = pytest.StashKey[dict[str, Any]]()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "sandbox(image=..., **keys): what the fixture `sandbox` is made of")
+    # Once and before all tests, not in each of them.
+    config.stash[_OPTIONS] = _options(config)
 
 
 def _setting(config: pytest.Config, name: str) -> str | None:
     return config.getoption(name) or config.getini(name) or None
 
 
-def _option(text: str) -> tuple[str, Any]:
+def _options(config: pytest.Config) -> dict[str, Any]:
+    """The keys of the spec for every sandbox: those of the ini file, and over them those of the command line."""
+    given = [("tare_options", text) for text in config.getini("tare_options")]
+    given += [("--tare-option", text) for text in config.getoption("tare_option")]
+    spec: dict[str, Any] = {}
+    for source, text in given:
+        said = f"{source} {text}"
+        key, value = _option(said, text)
+        _check(said, {key: value})
+        spec[key] = value
+    _check("tare_options and --tare-option", spec)
+    return spec
+
+
+def _option(said: str, text: str) -> tuple[str, Any]:
     key, is_pair, value = text.partition("=")
+    key = key.strip()
     if not is_pair:
-        raise pytest.UsageError(f"--tare-option {text}: it is no KEY=VALUE")
+        raise pytest.UsageError(f"{said}: it is no KEY=VALUE")
+    if key in ("image", "store"):
+        raise pytest.UsageError(f"{said}: it has an option of its own; try: --tare-{key}")
     try:
-        return key.strip(), json.loads(value)
+        return key, json.loads(value)
     except ValueError:
-        return key.strip(), value.strip()
+        return key, value.strip()
+
+
+def _check(said: str, spec: dict[str, Any]) -> None:
+    if not spec:
+        return
+    # Who gives no options has no use for it yet.
+    from . import _tare
+    from ._errors import Error
+
+    # None means the default, as with `Sandbox`.
+    given = {key: value for key, value in spec.items() if value is not None}
+    try:
+        _tare.check_spec(json.dumps(given))
+    except Error as error:
+        raise pytest.UsageError(f"{said}: {error}") from None
+
+
+def _opened(said: str, opener: Callable[[], _T]) -> _T:
+    """What the settings are to blame for is one line: nothing in a traceback would help."""
+    from ._errors import Error
+
+    try:
+        return opener()
+    except (Error, OSError) as error:
+        wrong = f"{said}: {error}"
+    pytest.fail(wrong, pytrace=False)
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +169,9 @@ def sandbox_store(pytestconfig: pytest.Config) -> Store | None:
     from ._store import Store
 
     path = _setting(pytestconfig, "tare_store")
-    return Store(path) if path else None
+    if path is None:
+        return None
+    return _opened(f"store {path}", lambda: Store(path))
 
 
 @pytest.fixture
@@ -133,17 +185,22 @@ def sandbox_factory(
     """
     from ._sandbox import Sandbox
 
-    config = request.config
-    settings = [*config.getini("tare_options"), *config.getoption("tare_option")]
+    options = request.config.stash[_OPTIONS]
     logs: list[_Log] = request.node.stash.setdefault(_LOGS, [])
     opened: list[Sandbox] = []
 
     def make(image: str | Image | None = None, **keys: Any) -> Sandbox:
+        # What a test itself asks for it may expect to be refused.
+        asked = image is not None or keys
         image = sandbox_image if image is None else image
-        spec = {**dict(map(_option, settings)), **keys}
+        spec = {**options, **keys}
         if sandbox_store is not None:
             spec.setdefault("store", sandbox_store)
-        sandbox = Sandbox(image, **spec)
+        sandbox = (
+            Sandbox(image, **spec)
+            if asked
+            else _opened(f"sandbox of {image}", lambda: Sandbox(image, **spec))
+        )
         opened.append(sandbox)
         log = _Log(f"sandbox {len(logs) + 1}: {image}")
         logs.append(log)
@@ -156,15 +213,19 @@ def sandbox_factory(
 
 
 @pytest.fixture
-def sandbox(request: pytest.FixtureRequest, sandbox_factory: SandboxFactory) -> Sandbox:
+def sandbox(
+    request: pytest.FixtureRequest, sandbox_image: str | Image, sandbox_factory: SandboxFactory
+) -> Sandbox:
     """A fresh sandbox, closed when the test is over; `@pytest.mark.sandbox(...)` says of what it is made."""
     spec: dict[str, Any] = {}
-    image = None
+    image = sandbox_image
     # The nearest goes over those around it.
     for mark in reversed(list(request.node.iter_markers("sandbox"))):
         spec.update(mark.kwargs)
         image = mark.args[0] if mark.args else image
-    return sandbox_factory(spec.pop("image", image), **spec)
+    image = spec.pop("image", image)
+    # Nobody else could be told.
+    return _opened(f"sandbox of {image}", lambda: sandbox_factory(image, **spec))
 
 
 @pytest.hookimpl(hookwrapper=True)
