@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# install.sh ARCHIVE DESTDIR PREFIX: the C face below DESTDIR/PREFIX: header, archive, shared library, tare.pc.
+# install.sh ARCHIVE DESTDIR PREFIX: the C face below DESTDIR/PREFIX: header, archive, shared library, tare.pc. As root
+# and without a DESTDIR it is made known to this machine by ldconfig(8), too.
 set -eu
 
 archive=$1 root=$2$3 prefix=$3
@@ -12,3 +13,11 @@ install -D -m 0644 "$archive" "$root/lib/libtare.a"
 install -d "$root/lib/pkgconfig"
 sed -e "s|@prefix@|$prefix|" -e "s|@version@|$version|" tare.pc.in >"$root/lib/pkgconfig/tare.pc"
 chmod 0644 "$root/lib/pkgconfig/tare.pc"
+# Programs find a library by the cache of ld.so(8). A tree for a package has no part in this machine's.
+if [ -z "$2" ] && PATH=$PATH:/usr/sbin:/sbin && command -v ldconfig >/dev/null; then
+    [ "$(id -u)" != 0 ] || ldconfig
+    case $(ldconfig -p) in
+    *" $root/lib/libtare.so.0"*) ;;
+    *) echo "programs do not find $root/lib/libtare.so.0 by themselves: docs/c.md says what to do" >&2 ;;
+    esac
+fi

@@ -107,6 +107,7 @@ says() {
 says README.md 0 "$home/page1" || failed=1
 says docs/c.md:1 0 "$home/page2" || failed=1
 says docs/c.md:2 hello "$home/page3" || failed=1
+says "make install" $'0\n0\n0' ./installed.sh "$target/debug/libtare.a" "$home/page2.c" || failed=1
 stores=$(mktemp -d /tmp/tare-c.XXXXXX)
 says examples/epoll.c "100 sandboxes, sum 328350" "$home/epoll" "$stores/store" '{"image": "host"}' || failed=1
 "${root[@]}" rm -rf "$stores"
