@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Containers as a library: an image in, an isolated throwaway command out.
 //!
+//! The package is `libtare`: `libtare = { path = "../libtare" }` among the dependencies, then `use tare::...`.
+//!
 //! No daemon, no service: the library starts one tiny helper process, which makes sandboxes
 //! for this process and ends with it.
 //!
