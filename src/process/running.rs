@@ -168,7 +168,7 @@ impl Attempt {
                 Error::os(step, subject, errno).with_cure(cure)
             }
             ("set user and groups", Errno::EINVAL) => Error::os(step, subject, errno)
-                .with_cure("subordinate ids for the caller (tare doctor says how)"),
+                .with_cure("subordinate ids for the caller in /etc/subuid and /etc/subgid: tare doctor says how"),
             _ => Error::os(step, subject, errno),
         }
     }
