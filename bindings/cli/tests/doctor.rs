@@ -40,7 +40,8 @@ fn doctor_finds_what_sandboxes_then_do() {
 #[test]
 fn doctor_leaves_no_cgroup() {
     need!(root, cgroup_v2);
-    let child = Tare::new().command(&["doctor"]).spawn().unwrap();
+    let tare = Tare::new();
+    let child = tare.command(&["doctor"]).spawn().unwrap();
     // Cgroups are named after the process that makes them.
     let prefix = format!("tare-{}-", child.id());
     child.wait_with_output().unwrap();

@@ -45,7 +45,8 @@ fn rpc_commands_get_their_words_and_tell_their_end() {
 #[test]
 fn rpc_requests_for_one_sandbox_are_begun_in_their_order() {
     need!(root, overlay);
-    let mut rpc = Rpc::new(&Tare::new());
+    let tare = Tare::new();
+    let mut rpc = Rpc::new(&tare);
     // Nothing is waited for in between.
     let ids = [
         rpc.send("open", json!({"sandbox": "a"})),
@@ -82,7 +83,8 @@ fn rpc_requests_for_one_sandbox_are_begun_in_their_order() {
 #[test]
 fn rpc_output_comes_while_the_command_runs() {
     need!(root, overlay);
-    let mut rpc = Rpc::new(&Tare::new());
+    let tare = Tare::new();
+    let mut rpc = Rpc::new(&tare);
     rpc.open("a");
     let id = rpc.send_script("a", "echo first; read x; echo $x", json!({"stdin": "pipe"}));
     rpc.until(id, |reply| reply.stdout == b"first\n");
@@ -156,7 +158,8 @@ fn rpc_an_image_that_is_unpacked_delays_nobody_else() {
 #[test]
 fn rpc_input_and_output_of_any_size_and_kind_arrive() {
     need!(root, overlay);
-    let mut rpc = Rpc::new(&Tare::new());
+    let tare = Tare::new();
+    let mut rpc = Rpc::new(&tare);
     rpc.open("a");
     let all: Vec<u8> = (0..3 << 20)
         .map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
@@ -185,7 +188,8 @@ fn rpc_input_and_output_of_any_size_and_kind_arrive() {
 #[test]
 fn rpc_command_that_reads_no_input_can_be_killed() {
     need!(root, overlay);
-    let mut rpc = Rpc::new(&Tare::new());
+    let tare = Tare::new();
+    let mut rpc = Rpc::new(&tare);
     rpc.open("a");
     let id = rpc.send(
         "run",
@@ -215,7 +219,8 @@ fn rpc_command_that_reads_no_input_can_be_killed() {
 #[test]
 fn rpc_ends_of_commands_have_their_reasons() {
     need!(root, overlay);
-    let mut rpc = Rpc::new(&Tare::new());
+    let tare = Tare::new();
+    let mut rpc = Rpc::new(&tare);
     rpc.open("a");
     let limited = json!({"sandbox": "b", "spec": {"limits": {"output": "1k"}}});
     rpc.call("open", limited).ok();

@@ -18,14 +18,14 @@ fn binary() -> Vec<u8> {
 }
 
 /// A conversation with the sandbox `a` open, and a directory of the host's.
-fn opened(tare: &Tare) -> (Rpc, tempfile::TempDir) {
+fn opened(tare: &Tare) -> (Rpc<'_>, tempfile::TempDir) {
     let mut rpc = Rpc::new(tare);
     rpc.open("a");
     (rpc, tare.tempdir())
 }
 
 /// Asks for something of the sandbox `a`.
-fn ask(rpc: &mut Rpc, method: &str, mut params: Value) -> common::rpc::Reply {
+fn ask(rpc: &mut Rpc<'_>, method: &str, mut params: Value) -> common::rpc::Reply {
     params["sandbox"] = "a".into();
     rpc.call(method, params)
 }

@@ -47,7 +47,8 @@ fn rpc_pool_gives_what_nobody_has_used() {
 #[test]
 fn rpc_pool_that_cannot_be_is_refused_and_its_name_stays_free() {
     need!(root, overlay);
-    let mut rpc = Rpc::new(&Tare::new());
+    let tare = Tare::new();
+    let mut rpc = Rpc::new(&tare);
     let bad = json!({"pool": "p", "spec": {"image": "dir:/not/there"}});
     let opened = rpc.send("open_pool", bad);
     let taken = rpc.send("open", json!({"sandbox": "a", "pool": "p"}));

@@ -40,7 +40,8 @@ close {"sandbox": "b"} => not_found; find sandbox
 #[test]
 fn rpc_wrong_requests_are_refused_and_nothing_else_happens() {
     need!(root, overlay);
-    let mut rpc = Rpc::new(&Tare::new());
+    let tare = Tare::new();
+    let mut rpc = Rpc::new(&tare);
     rpc.open("a");
     let sleeping = rpc.send_script("a", "sleep 60", none());
     rpc.until(sleeping, |reply| reply.events == ["started"]);
@@ -73,7 +74,8 @@ fn rpc_wrong_requests_are_refused_and_nothing_else_happens() {
 #[test]
 fn rpc_too_much_at_once_is_refused_not_kept() {
     need!(root, overlay);
-    let mut rpc = Rpc::new(&Tare::new());
+    let tare = Tare::new();
+    let mut rpc = Rpc::new(&tare);
     rpc.open("a");
     let id = rpc.send(
         "run",

@@ -118,7 +118,8 @@ fn schema_of_requests_judges_as_the_parser() {
 fn schema_of_replies_is_true() {
     need!(root, overlay);
     let validator = validator("rpc");
-    let mut rpc = Rpc::new(&Tare::new());
+    let tare = Tare::new();
+    let mut rpc = Rpc::new(&tare);
     rpc.send("hello", json!({}));
     rpc.send("open", json!({"sandbox": "a"}));
     rpc.send("effective", json!({"sandbox": "a"}));

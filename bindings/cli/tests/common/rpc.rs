@@ -17,7 +17,9 @@ use super::Tare;
 const LONG: Duration = Duration::from_secs(60);
 
 /// A conversation.
-pub(crate) struct Rpc {
+pub(crate) struct Rpc<'a> {
+    /// Its store is there until this has ended.
+    _tare: &'a Tare,
     pub(crate) child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<Value>,
@@ -26,7 +28,7 @@ pub(crate) struct Rpc {
     kept: HashMap<u64, Reply>,
 }
 
-impl Drop for Rpc {
+impl Drop for Rpc<'_> {
     fn drop(&mut self) {
         // Nothing of a failed test may be found by the next one.
         let _ = self.child.kill();
@@ -95,13 +97,16 @@ pub(crate) fn base64(bytes: &[u8]) -> Value {
     json!({"base64": STANDARD.encode(bytes)})
 }
 
-impl Rpc {
-    pub(crate) fn new(tare: &Tare) -> Self {
+impl<'a> Rpc<'a> {
+    pub(crate) fn new(tare: &'a Tare) -> Self {
         Self::start(tare, read)
     }
 
     /// Starts it; `reader` gets its output and passes lines on.
-    pub(crate) fn start(tare: &Tare, reader: impl FnOnce(ChildStdout) -> Receiver<Value>) -> Self {
+    pub(crate) fn start(
+        tare: &'a Tare,
+        reader: impl FnOnce(ChildStdout) -> Receiver<Value>,
+    ) -> Self {
         let mut command = tare.command(&["rpc"]);
         let mut child = command
             .stdin(Stdio::piped())
@@ -111,6 +116,7 @@ impl Rpc {
         let stdin = child.stdin.take();
         let lines = reader(child.stdout.take().unwrap());
         Self {
+            _tare: tare,
             child,
             stdin,
             lines,
