@@ -297,5 +297,9 @@ fn run_spec_comes_from_a_file_and_flags_override_it() {
     let flags = ["run", "--spec", file, "-e", "A=flag", "--hostname", "flag"];
     let said = tare.run(&[&flags[..], &["host", "sh", "-c", show]].concat());
     assert_eq!(said.ok(), "flag spec flag");
+    // What is wrong is wrong in a file, with what would cure it.
+    std::fs::write(file, r#"{"image": "host", "netwrk": "none"}"#).unwrap();
+    let wrong = tare.run(&["run", "--spec", file, "--", "true"]);
+    wrong.fails(125, &[file, "netwrk", r#"try: "network""#]);
     std::fs::remove_file(file).unwrap();
 }

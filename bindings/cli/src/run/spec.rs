@@ -68,7 +68,15 @@ impl Flags {
             }
             false => fs::read_to_string(path),
         };
-        Spec::from_json(&read.map_err(|e| Error::io("read spec", format_args!("{path:?}"), e))?)
+        let json = read.map_err(|e| Error::io("read spec", format_args!("{path:?}"), e))?;
+        Spec::from_json(&json).map_err(|e| {
+            let why = format_args!("{path:?}: {}", e.subject());
+            let named = Error::new(e.kind(), e.step().to_owned(), why);
+            match e.cure() {
+                Some(cure) => named.with_cure(cure.to_owned()),
+                None => named,
+            }
+        })
     }
 
     fn limit(&self, limits: &mut Limits) -> Result<()> {
