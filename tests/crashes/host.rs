@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tare::{Error, Kind, Sandbox, Size, Spec, Store};
 
-use crate::harness::settle::{await_end, helper_of};
+use crate::harness::settle::{await_end, helper_of_any};
 use crate::harness::sh;
 use crate::place::Place;
 use crate::supervisor::{CANARY, MARK};
@@ -132,7 +132,8 @@ fn round(store: &Path, spec: &Spec) -> Result<String, Error> {
         Sandbox::open(&store, spec)?.close()?;
     }
     let sandbox = Sandbox::open(&store, spec)?;
-    let helper = helper_of(&sandbox);
+    // What was hit may be its init, just after it was open.
+    let helper = helper_of_any(&sandbox)?;
     let seen = look(&sandbox);
     // Told by the first error, and dropped all the same.
     let closed = seen.and_then(|seen| sandbox.close().map(|()| seen));

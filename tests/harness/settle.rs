@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tare::{Sandbox, Store};
+use tare::{Error, Sandbox, Store};
 use tare_oracle::Host;
 
 /// Long, for machines with much else to do: a test that passes waits for nothing.
@@ -46,9 +46,14 @@ pub(crate) fn assert_swept(before: &Host, store: &Store) {
 
 /// Process id of the helper that a sandbox belongs to; it is part of the sandbox's name.
 pub(crate) fn helper_of(sandbox: &Sandbox) -> i32 {
-    let name = sandbox.effective().unwrap().name;
+    helper_of_any(sandbox).unwrap()
+}
+
+/// The same for a sandbox that may have ended by now.
+pub(crate) fn helper_of_any(sandbox: &Sandbox) -> Result<i32, Error> {
+    let name = sandbox.effective()?.name;
     let number = name.rsplit('-').next().unwrap().split('.').next().unwrap();
-    number.parse().unwrap()
+    Ok(number.parse().unwrap())
 }
 
 /// Process ids of a helper's children of this name: `tare-init`, or `tare-ahead` for one that waits.
