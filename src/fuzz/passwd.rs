@@ -9,15 +9,16 @@ mod decimal;
 #[path = "../init/passwd.rs"]
 mod passwd;
 
-use passwd::{HOME_MAX, identify};
+use passwd::{HOME_MAX, Identity, identify};
 
 pub(super) fn passwd(data: &[u8]) {
     let mut parts = data.splitn(3, |b| *b == 1);
     let mut part = || parts.next().unwrap_or_default();
     let (text, passwd, group) = (part(), part(), part());
-    let Ok(identity) = identify(text, passwd, group) else {
+    let mut identity = Identity::room();
+    if identify(text, passwd, group, &mut identity).is_err() {
         return;
-    };
+    }
     let greatest = i32::MAX as u32;
     let groups = identity.groups();
     assert!(identity.uid <= greatest && groups.iter().all(|gid| *gid <= greatest));
@@ -26,8 +27,8 @@ pub(super) fn passwd(data: &[u8]) {
     sorted.sort_unstable();
     sorted.dedup();
     assert_eq!(sorted.len(), groups.len(), "each group once");
-    let home = identity.home();
-    assert!(home.starts_with(b"/") && home.len() < HOME_MAX && !home.contains(&0));
+    let home = identity.home().to_bytes().strip_prefix(b"HOME=");
+    assert!(home.is_some_and(|home| home.starts_with(b"/") && home.len() < HOME_MAX));
     // A user that is a number is that number, whatever the file says.
     let user = text.split(|b| *b == b':').next().unwrap_or_default();
     match decimal::number(user) {

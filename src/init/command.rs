@@ -28,7 +28,7 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub(crate) fn new(files: [u64; 2]) -> Result<Self> {
-        Ok(Self { stack: Mapping::lasting(128 << 10)?, words: Words::default(), users: Users::new()?, files })
+        Ok(Self { stack: Mapping::lasting(128 << 10)?, words: Words::new()?, users: Users::new()?, files })
     }
 }
 
@@ -162,7 +162,7 @@ impl Launch<'_> {
             enter_dir(root, self.run.cwd).map_err(at(wire::AT_CWD))?;
         }
         if self.run.flags & wire::ADD_HOME != 0 {
-            self.words.set_home(identity.home()).map_err(at(wire::AT_USER))?;
+            self.words.set_home(identity.home());
         }
         if self.terminal.is_some() {
             // The terminal belongs to whoever uses it; in a user namespace of one id it may not be given away.

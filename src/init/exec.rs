@@ -9,27 +9,27 @@ use crate::sys::{Errno, Result, nr, sys};
 use crate::wire::{ADD_HOME, Run};
 
 /// Pointers for execve(2): argv, NULL, envp, NULL.
-#[derive(Default)]
 pub(crate) struct Words {
     memory: Mapping,
     capacity: usize,
     env: usize,
     home_slot: Option<usize>,
-    /// Room for `HOME=...`. Made before there is a child: one that shares this memory and is killed while it changes
-    /// what is mapped would leave us with what is mapped no more.
-    home: Mapping,
 }
 
 impl Words {
+    /// Room for the usual number; a command touches as much of it as it needs.
+    pub(crate) fn new() -> Result<Self> {
+        const USUAL: usize = 4096;
+        let memory = Mapping::lasting(USUAL * size_of::<usize>())?;
+        Ok(Self { memory, capacity: USUAL, env: 0, home_slot: None })
+    }
+
     /// Points at the strings of `run`, which must stay where they are until the exec.
     pub(crate) fn fill(&mut self, run: &Run<'_>) -> Result<()> {
         let wanted = run.argv.iter().count() + run.env.iter().count() + 4;
         if wanted > self.capacity {
             self.memory = Mapping::anonymous(wanted * size_of::<usize>())?;
             self.capacity = wanted;
-        }
-        if self.home.bytes().is_empty() {
-            self.home = Mapping::anonymous(PATH_MAX)?;
         }
         let words = self.memory.words_mut();
         let mut at = 0;
@@ -53,12 +53,11 @@ impl Words {
         Ok(())
     }
 
-    /// Adds `HOME`, for which [`Words::fill`] left room.
-    pub(crate) fn set_home(&mut self, home: &[u8]) -> Result<()> {
-        let Some(slot) = self.home_slot else { return Ok(()) };
-        let at = dir::join(self.home.bytes_mut(), &[b"HOME=", home])?.as_ptr() as usize;
-        self.memory.words_mut()[slot] = at;
-        Ok(())
+    /// Adds `HOME=...`, for which [`Words::fill`] left room; it must stay where it is until the exec.
+    pub(crate) fn set_home(&mut self, home: &CStr) {
+        if let Some(slot) = self.home_slot {
+            self.memory.words_mut()[slot] = home.as_ptr() as usize;
+        }
     }
 
     fn exec(&mut self, program: &CStr) -> Errno {
@@ -78,9 +77,15 @@ pub(crate) fn exec(run: &Run<'_>, words: &mut Words) -> Errno {
     if name.to_bytes().contains(&b'/') {
         return words.exec(name);
     }
+    search(name, run.path.to_bytes(), words)
+}
+
+/// Apart, for the two pages that it takes of a stack.
+#[inline(never)]
+fn search(name: &CStr, path: &[u8], words: &mut Words) -> Errno {
     let mut found = Errno::NOENT;
     let mut buffer = [0u8; PATH_MAX + 256];
-    for dir in run.path.to_bytes().split(|b| *b == b':') {
+    for dir in path.split(|b| *b == b':') {
         // An empty entry would be the working directory, which is no place to find programs in.
         if dir.is_empty() {
             continue;

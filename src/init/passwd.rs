@@ -4,20 +4,24 @@
 //! A number is always that number: it is never retried as a name (CVE-2024-40635,
 //! CVE-2026-30892). Nothing here makes a system call, so that the library's fuzzing can run it.
 
+use core::ffi::CStr;
+
 use super::decimal::number;
 
 /// Longest path of a home directory.
 pub(crate) const HOME_MAX: usize = 4096 - 8;
+const HOME: &[u8] = b"HOME=";
 const GROUPS: usize = 1024;
 
-/// Ids, groups and home of a user.
+/// Ids, groups and home of a user. In this order what is mostly used of it is on two pages.
+#[repr(C)]
 pub(crate) struct Identity {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    groups: [u32; GROUPS],
     n_groups: usize,
-    home: [u8; HOME_MAX],
-    home_len: usize,
+    /// As an environment has it, and a zero.
+    home: [u8; HOME.len() + HOME_MAX],
+    groups: [u32; GROUPS],
 }
 
 /// Why there is no such user.
@@ -32,13 +36,26 @@ pub(crate) enum Refused {
 }
 
 impl Identity {
+    /// Room for one.
+    #[cfg(not(tare_init))]
+    pub(crate) fn room() -> Self {
+        Self {
+            uid: 0,
+            gid: 0,
+            n_groups: 0,
+            home: [0; HOME.len() + HOME_MAX],
+            groups: [0; GROUPS],
+        }
+    }
+
     /// The base group, then the supplementary ones.
     pub(crate) fn groups(&self) -> &[u32] {
         &self.groups[..self.n_groups]
     }
 
-    pub(crate) fn home(&self) -> &[u8] {
-        &self.home[..self.home_len]
+    /// `HOME=` and the home directory.
+    pub(crate) fn home(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.home).unwrap_or(c"HOME=/")
     }
 
     fn add_group(&mut self, gid: u32) -> Result<(), Refused> {
@@ -52,19 +69,18 @@ impl Identity {
     }
 }
 
-/// Looks `USER[:GROUP]` up; empty is 0:0.
-pub(crate) fn identify(text: &[u8], passwd: &[u8], group: &[u8]) -> Result<Identity, Refused> {
+/// Looks `USER[:GROUP]` up; empty is 0:0. Who it is goes to where it is to be, whatever was there: three pages that would
+/// be on a stack first. It is worth nothing after an error.
+pub(crate) fn identify(
+    text: &[u8],
+    passwd: &[u8],
+    group: &[u8],
+    identity: &mut Identity,
+) -> Result<(), Refused> {
     let mut parts = text.splitn(2, |b| *b == b':');
     let user = parts.next().filter(|u| !u.is_empty()).unwrap_or(b"0");
     let asked = parts.next();
-    let mut identity = Identity {
-        uid: 0,
-        gid: 0,
-        groups: [0; GROUPS],
-        n_groups: 0,
-        home: [0; HOME_MAX],
-        home_len: 0,
-    };
+    (identity.uid, identity.gid, identity.n_groups) = (0, 0, 0);
     let as_number = numeric(user)?;
     // name:password:uid:gid:comment:home:shell
     let entry = entries::<7>(passwd).find(|e| match as_number {
@@ -83,10 +99,11 @@ pub(crate) fn identify(text: &[u8], passwd: &[u8], group: &[u8]) -> Result<Ident
     }
     let fits = |home: &&[u8]| home.first() == Some(&b'/') && home.len() < HOME_MAX;
     let home = entry.map(|e| e[5]).filter(fits).unwrap_or(b"/");
-    identity.home[..home.len()].copy_from_slice(home);
-    identity.home_len = home.len();
-    groups(&mut identity, name, asked, group)?;
-    Ok(identity)
+    let (variable, path) = identity.home.split_at_mut(HOME.len());
+    variable.copy_from_slice(HOME);
+    path[..home.len()].copy_from_slice(home);
+    path[home.len()] = 0;
+    groups(identity, name, asked, group)
 }
 
 /// A group that was asked for replaces the user's own; otherwise membership counts.

@@ -323,7 +323,9 @@ impl<'a> Resident<'a> {
     }
 
     fn start(&mut self, run: &Run<'_>, fds: &mut Fds) -> core::result::Result<(), (u32, Errno)> {
-        let row = self.rows.rows().iter().position(|r| r.pid == 0).ok_or((wire::AT_CLONE, Errno::AGAIN))?;
+        // Of an empty table nothing is read: a page that is first read and then written is given twice.
+        let free = if self.live == 0 { Some(0) } else { self.rows.rows().iter().position(|r| r.pid == 0) };
+        let row = free.ok_or((wire::AT_CLONE, Errno::AGAIN))?;
         let started = sys::now_ns();
         let place = Place { devpts: DEVPTS, dev: DEV, confined: self.confined.is_some() };
         let deadline = if run.timeout_ms == 0 { 0 } else { started.saturating_add(run.timeout_ms.saturating_mul(1_000_000)) };

@@ -24,6 +24,7 @@ mod floor;
 
 mod allocations;
 mod calls;
+mod faults;
 mod floors;
 mod forbidden;
 mod golden;

@@ -21,7 +21,7 @@ fn switches(of: &str) -> usize {
 }
 
 /// The only sandbox's init; beside it, the helper may have one that was made ahead.
-fn child_of(helper: i32) -> Option<String> {
+pub(crate) fn child_of(helper: i32) -> Option<String> {
     match children(helper, "tare-init")[..] {
         [init] => Some(init.to_string()),
         _ => None,

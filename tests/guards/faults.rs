@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How many pages a sandbox's init and its commands touch for the first time: each is a fault, a page of memory, and time.
+#![forbid(unsafe_code)]
+
+use std::fs;
+
+use tare_oracle::need;
+
+use crate::alone;
+use crate::bed::{self, Bed};
+use crate::golden::{self, Counts};
+use crate::harness::settle::helper_of;
+use crate::switches::child_of;
+
+const SANDBOXES: usize = 30;
+
+/// minflt and cminflt of proc_pid_stat(5), its own and those of children it has waited for.
+fn faults(of: &str) -> usize {
+    let stat = fs::read_to_string(format!("/proc/{of}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    let field = |n: usize| fields[n - 3].parse::<usize>().unwrap();
+    field(10) + field(11)
+}
+
+#[test]
+fn page_faults_of_a_command_do_not_rise() {
+    need!(root);
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let bed = Bed::new(dir.path());
+    let first = bed.open();
+    let helper = helper_of(&first);
+    first.close().unwrap();
+    let (mut cold, mut warm) = (vec![], vec![]);
+    for _ in 0..SANDBOXES {
+        while child_of(helper).is_some() {
+            std::thread::yield_now();
+        }
+        let sandbox = bed.open();
+        let init = child_of(helper).expect("an open sandbox has an init");
+        let ran = || {
+            let before = faults(&init);
+            bed::run(&sandbox);
+            faults(&init) - before
+        };
+        cold.push(ran());
+        for _ in 0..4 {
+            ran();
+        }
+        warm.push(ran());
+        sandbox.close().unwrap();
+    }
+    // Where a stack begins is chance, and with it whether one page is touched more.
+    let [cold, warm] = [cold, warm].map(|all| all.into_iter().min().unwrap());
+    println!("page faults of a command: {cold} the first, {warm} a later one");
+    let counts = [("faults first", cold), ("faults warm", warm)];
+    golden::hold(
+        "faults",
+        &counts
+            .map(|(name, n)| (name.to_owned(), n))
+            .into_iter()
+            .collect(),
+        &Counts::new(),
+    );
+}
