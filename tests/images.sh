@@ -25,7 +25,6 @@ images=${TARE_IMAGES:-${CARGO_TARGET_DIR:-target}/images}
 mirror=${TARE_MIRROR:-http://deb.debian.org/debian}
 mkdir -p "$images/.stamps" "$images/.debs"
 images=$(cd "$images" && pwd)
-new=$images/.new
 
 say() { printf 'images: %s\n' "$*"; }
 
@@ -34,11 +33,11 @@ die() {
     exit 1
 }
 
-# Runs the recipe build_NAME unless it was already run as it reads now. The
-# recipe builds in $new and prints nothing; what it leaves there is published.
+# Runs the recipe build_NAME unless it was already run as it reads now. The recipe
+# builds in a directory of its own and prints nothing; what it leaves in out/ is published.
 # A recipe lists the ones it is made from, so that they are rebuilt together.
 image() {
-    local name=$1 recipe="build_$1" stamp=$images/.stamps/$1 sum began=$SECONDS
+    local name=$1 recipe="build_$1" stamp=$images/.stamps/$1 new=$images/.new.$1 sum began=$SECONDS
     shift
     sum=$({ declare -f "$recipe" add_layer; for from in "$@"; do cat "$images/.stamps/$from"; done; } | sha256sum)
     if [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ]; then
@@ -261,12 +260,16 @@ if [ $# != 0 ]; then
     for name; do image "$name"; done
     exit
 fi
+# Beside the others, since nothing else is made from it, and a debootstrap keeps one processor busy.
+image oldest &
+oldest=$!
+trap wait EXIT
 image debian
 image busybox
 image static
 image multi static
 image postgres debian
-image oldest
 image archives debian busybox
 image compressions debian
+wait "$oldest"
 say "all in $images ($SECONDS s)"
