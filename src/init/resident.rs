@@ -21,6 +21,10 @@ const ROWS: usize = 16384;
 /// How long a command may take to its exec; only somebody inside can make it take that long.
 const START_NS: u64 = 10_000_000_000;
 
+/// How long a command's ends of pipes are ours, too, where the host waits for its end alone: of most, until they are dead. The
+/// host is then woken once, by all at once, instead of by the last end that a dying command closes and by its status.
+const BRIEF_NS: u64 = 10_000_000;
+
 /// Descriptors that stay open, in this order from number 3 on.
 const CONTROL: i32 = 3;
 const DEVPTS: i32 = 4;
@@ -335,12 +339,16 @@ impl<'a> Resident<'a> {
         let rest = self.until_deadline().map_or(own, |others| others.min(own));
         let (given, closed) = (fds.as_slice(), Cell::new(false));
         let meanwhile = || {
-            if run.flags & (wire::UNTOLD | wire::INTO_CGROUP) == wire::UNTOLD {
+            if run.flags & (wire::UNTOLD | wire::INTO_CGROUP) != wire::UNTOLD {
+                return;
+            }
+            // Mostly until it is dead; what else it may be, the loop finds out.
+            let wait = |ns| sys::poll(&mut [CONTROL, SIGNALS].map(PollFd::input), Some(ns));
+            if wait(rest.min(BRIEF_NS)) == Ok(0) && rest > BRIEF_NS {
                 // The child has copies.
                 given[1..].iter().for_each(|fd| sys::close(*fd));
                 closed.set(true);
-                // Mostly until it is dead; what else it may be, the loop finds out.
-                let _ = sys::poll(&mut [CONTROL, SIGNALS].map(PollFd::input), Some(rest));
+                let _ = wait(rest - BRIEF_NS);
             }
         };
         let child = command::start(run, &self.open.confine, given, &place, &mut self.parts, start_by, meanwhile);

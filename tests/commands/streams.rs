@@ -84,6 +84,28 @@ fn streams_of_the_caller_are_used_in_place() {
     assert_eq!(fs::read_to_string(path).unwrap(), "from a file\nerr\nout\n");
 }
 
+/// A moment after it began, nobody else has a command's end of a pipe, also where the caller waits for its end alone.
+#[test]
+fn stream_that_a_command_closes_is_at_its_end() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let (mut from, to) = std::io::pipe().unwrap();
+    let reader = thread::spawn(move || {
+        let mut read = Vec::new();
+        from.read_to_end(&mut read).unwrap();
+        (read, Instant::now())
+    });
+    run(
+        &sandbox,
+        sh("echo out; exec >&-; sleep 2").stdout(Stdout::Fd(to.into())),
+    );
+    let ended = Instant::now();
+    let (read, at_its_end) = reader.join().unwrap();
+    assert_eq!(read, b"out\n");
+    let earlier = ended.saturating_duration_since(at_its_end);
+    assert!(earlier > Duration::from_secs(1), "{earlier:?}");
+}
+
 /// Files that hold their own index.
 fn numbered(ground: &Ground, count: usize) -> Vec<OwnedFd> {
     let one = |n: usize| {
