@@ -113,6 +113,10 @@ fn head(text: &str, most: usize) -> &str {
         .unwrap_or(0)]
 }
 
+fn cut(subject: impl fmt::Display) -> String {
+    head(&subject.to_string(), SUBJECT_MAX).to_owned()
+}
+
 /// The result of every fallible call of the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -123,7 +127,7 @@ impl Error {
         Self(Box::new(Fields {
             kind,
             step: step.into(),
-            subject: head(&subject.to_string(), SUBJECT_MAX).to_owned(),
+            subject: cut(subject),
             errno: None,
             cure: None,
         }))
@@ -175,6 +179,13 @@ impl Error {
     #[must_use]
     pub fn with_kind(mut self, kind: Kind) -> Self {
         self.0.kind = kind;
+        self
+    }
+
+    /// Replaces what it was done to, where the caller knows more of it; cut as in [`Error::new`].
+    #[must_use]
+    pub fn with_subject(mut self, subject: impl fmt::Display) -> Self {
+        self.0.subject = cut(subject);
         self
     }
 

@@ -70,12 +70,8 @@ impl Flags {
         };
         let json = read.map_err(|e| Error::io("read spec", format_args!("{path:?}"), e))?;
         Spec::from_json(&json).map_err(|e| {
-            let why = format_args!("{path:?}: {}", e.subject());
-            let named = Error::new(e.kind(), e.step().to_owned(), why);
-            match e.cure() {
-                Some(cure) => named.with_cure(cure.to_owned()),
-                None => named,
-            }
+            let why = format!("{path:?}: {}", e.subject());
+            e.with_subject(why)
         })
     }
 
