@@ -11,7 +11,6 @@ use crate::wire::{ADD_HOME, Run};
 /// Pointers for execve(2): argv, NULL, envp, NULL.
 pub(crate) struct Words {
     memory: Mapping,
-    capacity: usize,
     env: usize,
     home_slot: Option<usize>,
 }
@@ -20,16 +19,14 @@ impl Words {
     /// Room for the usual number; a command touches as much of it as it needs.
     pub(crate) fn new() -> Result<Self> {
         const USUAL: usize = 4096;
-        let memory = Mapping::lasting(USUAL * size_of::<usize>())?;
-        Ok(Self { memory, capacity: USUAL, env: 0, home_slot: None })
+        Ok(Self { memory: Mapping::lasting(USUAL * size_of::<usize>())?, env: 0, home_slot: None })
     }
 
     /// Points at the strings of `run`, which must stay where they are until the exec.
     pub(crate) fn fill(&mut self, run: &Run<'_>) -> Result<()> {
         let wanted = run.argv.iter().count() + run.env.iter().count() + 4;
-        if wanted > self.capacity {
+        if wanted > self.memory.words_mut().len() {
             self.memory = Mapping::anonymous(wanted * size_of::<usize>())?;
-            self.capacity = wanted;
         }
         let words = self.memory.words_mut();
         let mut at = 0;
