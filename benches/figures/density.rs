@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tare::Sandbox;
 
 use super::bed::{self, Bed};
+use super::sample::median;
 
 const COUNT: usize = 1000;
 /// How many at either end are compared.
@@ -66,9 +67,7 @@ fn settle() {
 }
 
 fn middle(times: &[Duration]) -> f64 {
-    let mut times = times.to_vec();
-    times.sort_unstable();
-    times[times.len() / 2].as_secs_f64()
+    median(times.iter().map(Duration::as_secs_f64).collect())
 }
 
 fn close_all(sandboxes: &[Sandbox]) -> Duration {

@@ -53,6 +53,12 @@ impl<'a> Arm<'a> {
     }
 }
 
+/// The middle one.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 pub(crate) fn timed(work: impl FnOnce()) -> Duration {
     let began = Instant::now();
     work();

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use super::bed::{self, Bed};
+use super::sample::median;
 use super::{floor, starts};
 
 /// How long callers are watched at a time.
@@ -62,11 +63,6 @@ pub(crate) fn floor(root: &Path) {
         done += 1;
     }
     println!("{}", f64::from(done) / began.elapsed().as_secs_f64());
-}
-
-fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
 }
 
 pub(crate) fn measure() -> Value {
