@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tare::{Error, Kind, Sandbox, Size, Spec, Store};
 
-use crate::harness::settle::{await_end, helper_of_any};
+use crate::harness::settle::{await_end, try_helper_of};
 use crate::harness::sh;
 use crate::place::Place;
 use crate::supervisor::{CANARY, MARK};
@@ -133,7 +133,7 @@ fn round(store: &Path, spec: &Spec) -> Result<String, Error> {
     }
     let sandbox = Sandbox::open(&store, spec)?;
     // What was hit may be its init, just after it was open.
-    let helper = helper_of_any(&sandbox)?;
+    let helper = try_helper_of(&sandbox)?;
     let seen = look(&sandbox);
     // Told by the first error, and dropped all the same.
     let closed = seen.and_then(|seen| sandbox.close().map(|()| seen));

@@ -5,7 +5,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use crate::alone;
-use crate::golden::{self, Counts};
+use crate::golden;
 use crate::harness::Ground;
 use crate::host::succeed;
 
@@ -67,13 +67,5 @@ fn allocations_of_a_warm_run_do_not_rise() {
     let run = fewest(|| succeed(&sandbox));
     let open = fewest(|| ground.open().close().unwrap());
     println!("allocations: {run} a warm run, {open} an open and close");
-    let counts = [("allocations warm", run), ("allocations open", open)];
-    golden::hold(
-        "allocations",
-        &counts
-            .map(|(name, n)| (name.to_owned(), n))
-            .into_iter()
-            .collect(),
-        &Counts::new(),
-    );
+    golden::hold_each("allocations", [("warm", run), ("open", open)]);
 }

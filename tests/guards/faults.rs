@@ -8,9 +8,9 @@ use tare_oracle::need;
 
 use crate::alone;
 use crate::bed::{self, Bed};
-use crate::golden::{self, Counts};
+use crate::golden;
 use crate::harness::settle::helper_of;
-use crate::switches::child_of;
+use crate::switches::{await_none, child_of};
 
 const SANDBOXES: usize = 30;
 
@@ -33,9 +33,7 @@ fn page_faults_of_a_command_do_not_rise() {
     first.close().unwrap();
     let (mut cold, mut warm) = (vec![], vec![]);
     for _ in 0..SANDBOXES {
-        while child_of(helper).is_some() {
-            std::thread::yield_now();
-        }
+        await_none(helper);
         let sandbox = bed.open();
         let init = child_of(helper).expect("an open sandbox has an init");
         let ran = || {
@@ -53,13 +51,5 @@ fn page_faults_of_a_command_do_not_rise() {
     // Where a stack begins is chance, and with it whether one page is touched more.
     let [cold, warm] = [cold, warm].map(|all| all.into_iter().min().unwrap());
     println!("page faults of a command: {cold} the first, {warm} a later one");
-    let counts = [("faults first", cold), ("faults warm", warm)];
-    golden::hold(
-        "faults",
-        &counts
-            .map(|(name, n)| (name.to_owned(), n))
-            .into_iter()
-            .collect(),
-        &Counts::new(),
-    );
+    golden::hold_each("faults", [("first", cold), ("warm", warm)]);
 }

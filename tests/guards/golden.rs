@@ -94,6 +94,13 @@ pub(crate) fn hold(prefix: &str, seen: &Counts, most: &Counts) {
     );
 }
 
+/// The same for a few that were counted one by one, each under its name behind the prefix.
+#[track_caller]
+pub(crate) fn hold_each<const N: usize>(prefix: &str, seen: [(&str, usize); N]) {
+    let named = seen.map(|(name, n)| (format!("{prefix} {name}"), n));
+    hold(prefix, &named.into_iter().collect(), &Counts::new());
+}
+
 #[test]
 fn golden_rise_is_told_from_fall() {
     let golden = parse("# comment\n\na b 2\na c 1\na d 3\n");

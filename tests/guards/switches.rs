@@ -5,7 +5,7 @@
 use std::fs;
 
 use crate::alone;
-use crate::golden::{self, Counts};
+use crate::golden;
 use crate::harness::Ground;
 use crate::harness::settle::{children, helper_of};
 
@@ -28,6 +28,13 @@ pub(crate) fn child_of(helper: i32) -> Option<String> {
     }
 }
 
+/// Waits until the sandbox before has ended.
+pub(crate) fn await_none(helper: i32) {
+    while child_of(helper).is_some() {
+        std::thread::yield_now();
+    }
+}
+
 fn median(mut counts: Vec<usize>) -> usize {
     assert!(!counts.is_empty(), "nothing was counted");
     counts.sort_unstable();
@@ -43,9 +50,7 @@ fn voluntary_switches_of_a_start_do_not_rise() {
     first.close().unwrap();
     let (mut host, mut spawner, mut init) = (vec![], vec![], vec![]);
     for _ in 0..STARTS {
-        while child_of(helper).is_some() {
-            std::thread::yield_now();
-        }
+        await_none(helper);
         let [own, theirs] = [switches("thread-self"), switches(&helper.to_string())];
         let sandbox = ground.open();
         host.push(switches("thread-self") - own);
@@ -58,6 +63,5 @@ fn voluntary_switches_of_a_start_do_not_rise() {
     let [host, spawner, init] = [host, spawner, init].map(median);
     println!("voluntary switches of a start: host {host}, spawner {spawner}, init {init}");
     let counts = [("host", host), ("spawner", spawner), ("init", init)];
-    let named = counts.map(|(who, n)| (format!("switches {who}"), n));
-    golden::hold("switches", &named.into_iter().collect(), &Counts::new());
+    golden::hold_each("switches", counts);
 }

@@ -46,11 +46,11 @@ pub(crate) fn assert_swept(before: &Host, store: &Store) {
 
 /// Process id of the helper that a sandbox belongs to; it is part of the sandbox's name.
 pub(crate) fn helper_of(sandbox: &Sandbox) -> i32 {
-    helper_of_any(sandbox).unwrap()
+    try_helper_of(sandbox).unwrap()
 }
 
 /// The same for a sandbox that may have ended by now.
-pub(crate) fn helper_of_any(sandbox: &Sandbox) -> Result<i32, Error> {
+pub(crate) fn try_helper_of(sandbox: &Sandbox) -> Result<i32, Error> {
     let name = sandbox.effective()?.name;
     let number = name.rsplit('-').next().unwrap().split('.').next().unwrap();
     Ok(number.parse().unwrap())
