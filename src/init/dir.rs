@@ -90,9 +90,10 @@ pub(crate) fn ensure_dir(root: i32, path: &CStr, how: u64) -> Result<Fd> {
     // ... and from the first missing one on everything is made below a descriptor.
     while at < bytes.len() {
         let end = next_end(bytes, at);
-        let name = &bytes[at..end];
+        // Without all of its slashes, because one that is left makes a name absolute.
+        let slashes = bytes[at..end].iter().take_while(|b| **b == b'/').count();
+        let name = &bytes[at + slashes..end];
         at = end;
-        let name = name.strip_prefix(b"/").unwrap_or(name);
         if name.is_empty() || name == b"." {
             continue;
         }
