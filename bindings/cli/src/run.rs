@@ -4,6 +4,7 @@
 
 mod attach;
 mod flags;
+mod mounts;
 mod result;
 mod signals;
 mod spec;

@@ -248,6 +248,55 @@ fn run_writes_stay_inside() {
 }
 
 #[test]
+fn run_mounts_the_shorter_target_first() {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let dir = tare.tempdir();
+        let path = dir.path().to_str().unwrap();
+        std::fs::write(dir.path().join("f"), "").unwrap();
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        let deep = &format!("{path}:/tmp/data/a");
+        let flat = &format!("{path}:/tmp/data");
+        let table = &format!("type=bind,source={path},target=/tmp/data/a/");
+        for flags in [
+            ["--tmpfs", "/tmp/data", "-v", deep],
+            ["-v", deep, "--tmpfs", "/tmp/data"],
+            ["-v", deep, "--mount", "type=tmpfs,target=/tmp//data"],
+            ["--mount", table, "--tmpfs", "/tmp/data/"],
+        ] {
+            let said = tare.script(&flags, "ls /tmp/data /tmp/data/a");
+            let seen = "/tmp/data:\na\n\n/tmp/data/a:\nf\nsub";
+            assert_eq!(said.ok(), seen, "{flags:?}");
+        }
+        // Of one depth the later covers the earlier.
+        let both = ["--tmpfs", "/tmp/data", "-v", flat];
+        assert_eq!(tare.script(&both, "ls /tmp/data").ok(), "f\nsub");
+        let both = ["-v", flat, "--tmpfs", "/tmp/data"];
+        assert_eq!(tare.script(&both, "ls /tmp/data").ok(), "");
+    }
+}
+
+#[test]
+fn run_mounts_of_a_spec_keep_their_order() {
+    need!(root, overlay);
+    let tare = Tare::new();
+    let dir = tare.tempdir();
+    let path = dir.path().to_str().unwrap();
+    let spec = dir.path().join("f");
+    let text = format!(
+        r#"{{"image": "host", "mounts": ["{path}:/tmp/data/a", {{"type": "tmpfs", "target": "/tmp/data"}}]}}"#
+    );
+    std::fs::write(&spec, text).unwrap();
+    let mut args = vec!["run", "--spec", spec.to_str().unwrap()];
+    args.extend(["--", "ls", "/tmp/data"]);
+    assert_eq!(tare.run(&args).ok(), "");
+    // Flags come behind all of the spec's.
+    let flag = format!("{path}:/tmp/data");
+    let with_flag = [&args[..3], &["-v", &flag], &args[3..]].concat();
+    assert_eq!(tare.run(&with_flag).ok(), "f");
+}
+
+#[test]
 fn run_security_is_that_of_the_flags() {
     need!(root, overlay);
     let tare = Tare::new();

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tare::spec::{ByteSize, Device, Mount, Network, Require, Rlimit, Storage, Write};
+use tare::spec::{ByteSize, Device, Network, Require, Rlimit, Storage, Write};
 
+use super::mounts::Mounts;
 use crate::value::{self, SecurityOption};
 
 /// What `tare run` was told. Without a flag, the spec decides; without one there, its defaults.
@@ -36,18 +37,8 @@ pub(crate) struct Flags {
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(super) env: Vec<OsString>,
 
-    /// Show a host file or directory inside; options are ro, rw and cow (a private
-    /// copy-on-write view)
-    #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]")]
-    pub(super) volume: Vec<Mount>,
-
-    /// Mount by keys: type=bind|cow|tmpfs, source, target, readonly, tmpfs-size, tmpfs-mode
-    #[arg(long, value_name = "KEY=VALUE,...", value_parser = value::mount)]
-    pub(super) mount: Vec<Mount>,
-
-    /// Mount an empty file system in memory; options are size=, mode=, ro
-    #[arg(long, value_name = "TARGET[:OPTIONS]", value_parser = value::tmpfs)]
-    pub(super) tmpfs: Vec<Mount>,
+    #[command(flatten)]
+    pub(super) mounts: Mounts,
 
     /// Working directory inside; made if it is missing
     #[arg(short, long, value_name = "DIR")]

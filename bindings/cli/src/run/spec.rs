@@ -34,12 +34,7 @@ impl Flags {
                     .with_cure("tare run host, or tare run --help"));
             }
         };
-        spec.mounts.extend(
-            [&self.volume, &self.mount, &self.tmpfs]
-                .into_iter()
-                .flatten()
-                .cloned(),
-        );
+        spec.mounts.extend(self.mounts.iter().cloned());
         spec.labels.extend(self.label.iter().cloned());
         over(&mut spec.workdir, &self.workdir);
         over(&mut spec.user, &self.user);

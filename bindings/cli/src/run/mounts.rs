@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The flags that mount, in the order in which Docker mounts them.
+#![forbid(unsafe_code)]
+
+use clap::{ArgMatches, Args, FromArgMatches};
+use tare::spec::Mount;
+
+use crate::value;
+
+/// The mounts of `--volume`, `--mount` and `--tmpfs` together: those with a
+/// shorter target first, and those of one depth as they were written.
+#[derive(Debug, Clone)]
+pub(super) struct Mounts(Vec<Mount>);
+
+impl Mounts {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Mount> {
+        self.0.iter()
+    }
+}
+
+/// Declares the three flags for clap.
+#[derive(Debug, Args)]
+struct Written {
+    /// Show a host file or directory inside; options are ro, rw and cow (a private
+    /// copy-on-write view)
+    #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]")]
+    volume: Vec<Mount>,
+
+    /// Mount by keys: type=bind|cow|tmpfs, source, target, readonly, tmpfs-size, tmpfs-mode
+    #[arg(long, value_name = "KEY=VALUE,...", value_parser = value::mount)]
+    mount: Vec<Mount>,
+
+    /// Mount an empty file system in memory; options are size=, mode=, ro
+    #[arg(long, value_name = "TARGET[:OPTIONS]", value_parser = value::tmpfs)]
+    tmpfs: Vec<Mount>,
+}
+
+impl Args for Mounts {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        Written::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Written::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for Mounts {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut placed: Vec<(usize, usize, Mount)> = Vec::new();
+        for flag in ["volume", "mount", "tmpfs"] {
+            let written = matches.indices_of(flag).into_iter().flatten();
+            let mounts = matches.get_many::<Mount>(flag).into_iter().flatten();
+            placed.extend(written.zip(mounts).map(|(at, mount)| {
+                let depth = mount.target.components().count();
+                (depth, at, mount.clone())
+            }));
+        }
+        placed.sort_by_key(|(depth, at, _)| (*depth, *at));
+        let mounts = placed.into_iter().map(|(_, _, mount)| mount);
+        Ok(Self(mounts.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
