@@ -145,7 +145,7 @@
 #define TARE_IMPORT_SOURCE_NAMES 1
 
 /**
- * No syncfs(2) before the image becomes visible: faster, and a power cut may leave it broken.
+ * No sync(2) of what is written: faster, and a power cut may leave the image broken or absent.
  */
 #define TARE_IMPORT_NO_SYNC 2
 
@@ -1056,8 +1056,8 @@ tare_error *tare_image_inspect(const tare_image *image, tare_bytes **out);
  *
  * `store_or_null`: where names are looked up; with it an ordinary user's subordinate ids own
  * what is theirs. NULL needs no store, and knows `oci:` and `archive:` only.
- * `dir`: made, or empty. `options_or_null`: of these, `select`, `platform` and `progress`
- * matter; NULL for the defaults.
+ * `dir`: made, or empty. `options_or_null`: of these, `select`, `platform`, `progress` and
+ * TARE_IMPORT_NO_SYNC matter; NULL for the defaults.
  * `config_or_null`: gets the image's configuration, the JSON object that tare_image_inspect()
  * has under `config`.
  *

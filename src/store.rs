@@ -119,7 +119,7 @@ impl Store {
 
     /// Unpacks an image into a directory, as [`image::unpack`] does: names are looked up here, and
     /// an ordinary user's subordinate ids own what is theirs. Of `options`, those that say
-    /// what to unpack and how much matter.
+    /// what to unpack, how much, and whether it is synced matter.
     ///
     /// # Errors
     /// As [`image::unpack`].
@@ -141,6 +141,7 @@ impl Store {
             platform: options.platform.clone(),
             bounds: options.bounds.clone(),
             chown,
+            sync: options.sync,
         };
         image::unpack(reference, dir, options, progress)
     }

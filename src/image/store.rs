@@ -18,6 +18,7 @@ mod open;
 mod options;
 mod remembered;
 mod scratch;
+mod sync;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +43,7 @@ pub(in crate::image) use jobs::{Job, run as run_jobs};
 pub(in crate::image) use layers::opaque_root;
 pub(in crate::image) use lock::Lock;
 pub(in crate::image) use scratch::nameless_file;
+pub(in crate::image) use sync::FileSystem;
 
 /// A directory of images and unpacked layers.
 ///

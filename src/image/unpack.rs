@@ -14,11 +14,10 @@ use crate::error::{Error, Kind, Result};
 use crate::image::layer::{self, Bounds, Ids};
 use crate::image::remove_tree::remove_tree;
 use crate::image::source::{self, Choice, Files, Found};
-use crate::image::store::{self, nameless_file};
+use crate::image::store::{self, FileSystem, nameless_file};
 use crate::image::{Chown, ImageConfig, Platform, Progress, Reference, Store};
 
 /// How an image is unpacked into a directory.
-#[derive(Default)]
 pub struct UnpackOptions<'a> {
     /// Where names are looked up. Default: none, so that only `oci:` and `archive:` work.
     pub store: Option<&'a Store>,
@@ -31,6 +30,22 @@ pub struct UnpackOptions<'a> {
     /// Gives files to subordinate ids. Default: none; then an ordinary user's files
     /// are all the user's own. Root needs none.
     pub chown: Option<&'a mut dyn Chown>,
+    /// One syncfs(2) of the directory's file system at the end, so that a power cut
+    /// takes nothing of an image whose unpacking returned. Default: true.
+    pub sync: bool,
+}
+
+impl Default for UnpackOptions<'_> {
+    fn default() -> Self {
+        Self {
+            store: None,
+            select: None,
+            platform: None,
+            bounds: Bounds::default(),
+            chown: None,
+            sync: true,
+        }
+    }
 }
 
 /// Unpacks all layers of an image into `dir`, which is made or must be empty, and
@@ -49,7 +64,13 @@ pub fn unpack(
     let dir = dir.as_ref();
     let (files, found) = find(reference, dir, &options)?;
     let made = ensure_empty(dir)?;
-    let done = layers(&*files, &found, dir, &mut options, progress);
+    let done = match options.sync {
+        true => FileSystem::of(dir).and_then(|file_system| {
+            layers(&*files, &found, dir, &mut options, progress)?;
+            file_system.sync()
+        }),
+        false => layers(&*files, &found, dir, &mut options, progress),
+    };
     match done {
         Ok(()) => Ok(found.parsed.config),
         Err(e) => {

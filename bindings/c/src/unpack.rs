@@ -30,8 +30,8 @@ pub const TARE_LAYER_USER_XATTR: u64 = 2;
 ///
 /// `store_or_null`: where names are looked up; with it an ordinary user's subordinate ids own
 /// what is theirs. NULL needs no store, and knows `oci:` and `archive:` only.
-/// `dir`: made, or empty. `options_or_null`: of these, `select`, `platform` and `progress`
-/// matter; NULL for the defaults.
+/// `dir`: made, or empty. `options_or_null`: of these, `select`, `platform`, `progress` and
+/// TARE_IMPORT_NO_SYNC matter; NULL for the defaults.
 /// `config_or_null`: gets the image's configuration, the JSON object that tare_image_inspect()
 /// has under `config`.
 ///
@@ -69,6 +69,7 @@ pub unsafe extern "C" fn tare_unpack(
                 let options = UnpackOptions {
                     select: options.select,
                     platform: options.platform,
+                    sync: options.sync,
                     ..UnpackOptions::default()
                 };
                 unpack(&reference, dir, options, &mut progress)?

@@ -109,14 +109,24 @@ fn image_is_on_the_disk_unless_told_otherwise() {
     for (flags, syncs) in [(&["x"][..], 1), (&["x", "--no-sync"], 0)] {
         let dir = tempfile::tempdir().unwrap();
         let (log, store) = (dir.path().join("log"), dir.path().join("store"));
-        let mut strace = std::process::Command::new("strace");
-        strace.args(["-f", "-qq", "--trace=syncfs", "-o"]).arg(&log);
-        strace.args([env!("CARGO_BIN_EXE_tare"), "image", "import", "--store"]);
-        strace.arg(&store).arg(&source).args(flags);
-        assert!(strace.status().expect("strace(1)").success());
-        let said = std::fs::read_to_string(&log).unwrap();
+        let import = |flags: &[&str]| {
+            let mut strace = std::process::Command::new("strace");
+            strace.args(["-f", "-y", "-qq", "-o"]).arg(&log);
+            strace.arg("--trace=syncfs,fsync,fdatasync,/rename");
+            strace.args([env!("CARGO_BIN_EXE_tare"), "image", "import", "--store"]);
+            strace.arg(&store).arg(&source).args(flags);
+            assert!(strace.status().expect("strace(1)").success());
+            std::fs::read_to_string(&log).unwrap()
+        };
+        let said = import(flags);
         assert_eq!(said.matches("syncfs(").count(), syncs, "{flags:?}: {said}");
         assert!(store.join("index.json").exists());
+        let last = said.lines().rfind(|l| l.contains("sync(")).unwrap();
+        let root = format!("<{}>)", store.canonicalize().unwrap().display());
+        assert_eq!(last.contains(&root), syncs > 0, "{flags:?}: {said}");
+        // What is there already another process may have brought without a sync.
+        let again = import(flags);
+        assert_eq!(again.matches("sync").count(), syncs, "{flags:?}: {again}");
     }
 }
 

@@ -7,8 +7,6 @@ use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::syncfs;
-
 use super::Store;
 use super::index::is_filed;
 use super::jobs::{self, Done, Job};
@@ -17,6 +15,7 @@ use super::lock::Lock;
 use super::open::{make_dir, write_file};
 use super::options::ImportOptions;
 use super::scratch::Scratch;
+use super::sync::{self, FileSystem};
 use crate::error::{Error, Result};
 use crate::image::layer::{Ids, Options, OverlayXattr, Unpacked, Whiteouts};
 use crate::image::oci::{Descriptor, Manifest, OCI_MANIFEST};
@@ -27,12 +26,22 @@ use crate::image::{Digest, Image};
 /// A layer's media type when its blob came without one; the codec is told by content.
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
+/// What an image is brought for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be on the disk when the call returns, whichever process brought it.
+    Import,
+    /// To be used now.
+    Open,
+}
+
 /// One attempt.
 pub(super) struct Bring<'a> {
     pub(super) store: &'a Store,
     pub(super) files: &'a dyn Files,
     pub(super) found: &'a Found,
     pub(super) options: &'a ImportOptions,
+    pub(super) purpose: Purpose,
 }
 
 /// A layer that is ours to build, and where.
@@ -52,8 +61,13 @@ impl Bring<'_> {
         if missing.is_empty()
             && let Some(manifest) = self.nothing_to_do(names)?
         {
+            // Another process may have brought it without a sync, or be about to sync.
+            if self.purpose == Purpose::Import && self.options.sync {
+                FileSystem::of(self.store.path())?.sync()?;
+            }
             return Image::in_store(self.store, manifest, &self.found.parsed, held).map(Some);
         }
+        let file_system = FileSystem::of(self.store.path())?;
         let scratch = Scratch::create(self.store)?;
         let staged = |n| scratch.path().join(format!("layer-{n}"));
         let building = missing.into_iter().enumerate();
@@ -82,7 +96,7 @@ impl Bring<'_> {
         let kept = jobs.iter().zip(&done);
         files.extend(kept.filter_map(|(job, done)| Some((job.keep.clone()?, done.blob.0))));
         if self.options.sync {
-            self.sync()?;
+            file_system.sync()?;
         }
         if !self.publish(&files, &documents[0].descriptor, &building, names)? {
             return Ok(None);
@@ -111,13 +125,6 @@ impl Bring<'_> {
                 .all(|(digest, size)| self.store.has_blob(&digest, size))
             && is_filed(&index, &manifest.descriptor.digest, names);
         Ok(done.then_some(manifest))
-    }
-
-    fn sync(&self) -> Result<()> {
-        let subject = format!("{:?}", self.store.path());
-        let root = File::open(self.store.path());
-        let root = root.map_err(|e| Error::io("sync store", &subject, e))?;
-        syncfs(root).map_err(|e| Error::os("sync store", &subject, e))
     }
 
     /// Holds each layer once, in the order of digests: see [`Store::hold_layer`].
@@ -262,8 +269,16 @@ impl Bring<'_> {
         for (diff_id, building) in building {
             self.store.publish_layer(&building.staged, diff_id)?;
         }
+        // Their content is on the disk; their names must be before the index leads to them.
+        if self.options.sync {
+            sync::entries_of_store(&self.store.blobs_dir())?;
+            sync::entries_of_store(&self.store.layers_dir())?;
+        }
         if index.add(manifest, names) {
-            index.complete()?;
+            index.complete_unsynced()?;
+        }
+        if self.options.sync {
+            index.sync()?;
         }
         Ok(true)
     }

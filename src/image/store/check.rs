@@ -12,6 +12,7 @@ use super::gc::{digest_of, names};
 use super::layers::{read_metadata, staged_tree};
 use super::lock::Lock;
 use super::scratch::Scratch;
+use super::sync;
 use crate::error::{Error, Result};
 use crate::image::Digest;
 use crate::image::digest::HashingReader;
@@ -104,6 +105,9 @@ impl Store {
                 self.remove_path(&self.blobs_dir().join(name))?;
                 removed += 1;
             }
+        }
+        if removed > 0 {
+            sync::entries_of_store(&self.blobs_dir())?;
         }
         for name in names(&self.layers_dir())? {
             if !damaged.contains(format!("layers/{}", name.display()).as_str()) {

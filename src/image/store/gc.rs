@@ -13,6 +13,7 @@ use super::index::Writable;
 use super::lock::Lock;
 use super::lookup::not_found;
 use super::scratch::Scratch;
+use super::sync;
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::{Descriptor, Index, Manifest};
 use crate::image::{Digest, Reference, config, source};
@@ -61,6 +62,8 @@ impl Store {
     /// what it needs, and nothing is removed.
     pub fn gc(&self) -> Result<Collected> {
         let index = self.writable_index()?;
+        // A power cut must not bring back an index that leads to what is removed here.
+        index.sync()?;
         self.collect(&index)
     }
 
@@ -75,6 +78,9 @@ impl Store {
         self.sweep_layers(&needed, &scratch, &mut collected)?;
         self.sweep_locks()?;
         self.sweep_blobs(&needed, &mut collected)?;
+        if collected.blobs > 0 {
+            sync::entries_of_store(&self.blobs_dir())?;
+        }
         Ok(collected)
     }
 
@@ -166,12 +172,14 @@ impl Store {
         Ok(())
     }
 
-    /// Away at once, so that nobody sees half of it; its files go after.
+    /// Away at once, so that nobody sees half of it; its files go after. The move is
+    /// on the disk before: a power cut leaves the layer whole or absent.
     pub(super) fn drop_layer(&self, name: &OsString, scratch: &Scratch) -> Result<()> {
         let (from, to) = (self.layers_dir().join(name), scratch.path().join(name));
         // Moving a directory needs write permission on it; its root is ours.
         fs::rename(&from, &to)
             .map_err(|e| Error::io("remove layer", format_args!("{from:?}"), e))?;
+        sync::entries_of_store(&self.layers_dir())?;
         self.remove_path(&to)
     }
 }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::Store;
-use super::bring::Bring;
+use super::bring::{Bring, Purpose};
 use super::options::ImportOptions;
 use super::scratch::nameless_file;
 use crate::error::{Error, Kind, Result};
@@ -21,7 +21,8 @@ impl Store {
     ///
     /// Both digests of every layer are verified before anything becomes visible.
     /// What is there already is used; many processes may import the same image at
-    /// once. After an error or a kill nothing of it is visible.
+    /// once. After an error or a kill nothing of it is visible. When this returns, the
+    /// image is on the disk, unless [`ImportOptions::sync`] is false.
     ///
     /// # Errors
     /// [`Kind::Corrupt`] for an image that does not hold together,
@@ -30,6 +31,17 @@ impl Store {
     /// [`Kind::Busy`] when patience ends, `ECANCELED` if `progress` stops it.
     pub fn import(
         &self,
+        reference: &Reference,
+        options: &ImportOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Image> {
+        self.import_for(Purpose::Import, reference, options, progress)
+    }
+
+    /// [`Store::import`]; opening an image does not wait for what is there to be on the disk.
+    pub(super) fn import_for(
+        &self,
+        purpose: Purpose,
         reference: &Reference,
         options: &ImportOptions,
         progress: &mut dyn Progress,
@@ -56,15 +68,15 @@ impl Store {
             }
         };
         let found = source::find(&*files, &choice)?;
-        self.bring(&*files, &found, names, options, progress)
+        self.bring(purpose, (&*files, &found), names, options, progress)
             .map(|image| image.named(reference))
     }
 
     /// Brings what was found into the store.
     pub(super) fn bring(
         &self,
-        files: &dyn Files,
-        found: &Found,
+        purpose: Purpose,
+        (files, found): (&dyn Files, &Found),
         mut names: Vec<String>,
         options: &ImportOptions,
         progress: &mut dyn Progress,
@@ -84,6 +96,7 @@ impl Store {
                 files,
                 found,
                 options,
+                purpose,
             };
             let once = bring.once(&names, progress);
             if let Some(image) = once.map_err(|e| self.explained(e))? {

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Store;
 use super::lock::Lock;
 use super::open::replace_file;
+use super::{Store, sync};
 use crate::error::{Error, Result};
 use crate::image::oci::{Descriptor, Index, REF_NAME};
 use crate::image::source::read_document;
@@ -45,8 +45,19 @@ impl Store {
 }
 
 impl Writable<'_> {
-    /// Writes the changed index at once.
+    /// Writes the changed index at once, and to the disk.
     pub(super) fn complete(&self) -> Result<()> {
+        self.complete_unsynced()?;
+        self.sync()
+    }
+
+    /// Brings the index to the disk as it was last completed, by any process.
+    pub(super) fn sync(&self) -> Result<()> {
+        sync::entries_of_store(self.store.path())
+    }
+
+    /// Writes the changed index at once; a power cut may bring the old one back.
+    pub(super) fn complete_unsynced(&self) -> Result<()> {
         let path = self.store.path().join("index.json");
         let json = serde_json::to_vec(&self.index).expect("an index is plain data");
         replace_file(&path, &json)

@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use super::Store;
+use super::bring::Purpose;
 use super::import::names;
 use super::index::matches;
 use super::options::ImportOptions;
@@ -63,7 +64,7 @@ impl Store {
         match reference {
             Reference::Host | Reference::Dir(_) => Image::in_place(reference),
             Reference::Oci { .. } | Reference::Archive(_) => {
-                self.import(reference, options, progress)
+                self.import_for(Purpose::Open, reference, options, progress)
             }
             Reference::Named { .. } | Reference::Digest(_) => {
                 self.stored(reference, options, progress)
@@ -103,7 +104,9 @@ impl Store {
         loop {
             attempt += 1;
             let found = source::find_manifest(&files, descriptors, options.platform.as_ref());
-            let image = found.and_then(|f| self.bring(&files, &f, Vec::new(), options, progress));
+            let image = found.and_then(|f| {
+                self.bring(Purpose::Open, (&files, &f), Vec::new(), options, progress)
+            });
             descriptors = match &image {
                 Err(e) if e.kind() == Kind::NotFound => self.find(reference)?,
                 _ => Vec::new(),
@@ -179,9 +182,9 @@ impl Store {
         let mut index = self.writable_index()?;
         let descriptor = self.find(reference)?.swap_remove(0);
         if index.add(&descriptor, &names) {
-            index.complete()?;
+            index.complete_unsynced()?;
         }
-        Ok(())
+        index.sync()
     }
 
     /// What a reference names in the index; never empty.

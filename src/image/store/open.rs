@@ -14,7 +14,7 @@ use nix::unistd::geteuid;
 use serde::Deserialize;
 
 use super::lock::Lock;
-use super::{Inner, Store};
+use super::{Inner, Store, sync};
 use crate::error::{Error, Kind, Result};
 use crate::image::layer::Ids;
 use crate::image::oci;
@@ -113,7 +113,8 @@ fn ensure_dirs(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         ensure_dirs(parent)?;
     }
-    make_dir(path, 0o700)
+    make_dir(path, 0o700)?;
+    sync::entry(path)
 }
 
 /// Makes one directory with exactly this mode; one that is there is fine.
@@ -191,6 +192,7 @@ fn create(root: &Path) -> Result<()> {
     for dir in DIRS {
         make_dir(&root.join(dir), 0o700).map_err(wrong)?;
     }
+    sync::entries(&root.join("blobs")).map_err(wrong)?;
     let lock = root.join("locks/index");
     let _lock = Lock::take(&lock, Operation::Exclusive, PATIENCE, || Ok(()))?;
     let index = serde_json::to_vec(&oci::Index::empty()).expect("an index is plain data");
@@ -202,15 +204,20 @@ fn create(root: &Path) -> Result<()> {
     ];
     for (name, bytes) in files {
         let path = root.join(name);
+        if name == MARKER {
+            // After a power cut, a store with a marker must have the rest.
+            sync::entries(root).map_err(wrong)?;
+        }
         if !path.try_exists().map_err(wrong)? {
             replace_file(&path, bytes).map_err(wrong)?;
         }
     }
-    Ok(())
+    sync::entries(root).map_err(wrong)
 }
 
 /// Replaces a file at once, for readers and for power cuts; under a lock, since
-/// all writers use the same name for the new one.
+/// all writers use the same name for the new one. Until [`sync::entries`] of its
+/// directory, a power cut may bring the old one back.
 pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");

@@ -29,7 +29,7 @@ pub(crate) struct Import {
     /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
-    /// Come back before it is on the disk: a power cut may leave it damaged
+    /// Return before it is on the disk: a power cut may leave it damaged or absent
     #[arg(long)]
     no_sync: bool,
 }
@@ -49,7 +49,7 @@ pub(crate) struct Load {
     /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
-    /// Come back before it is on the disk: a power cut may leave it damaged
+    /// Return before it is on the disk: a power cut may leave it damaged or absent
     #[arg(long)]
     no_sync: bool,
 }
@@ -68,6 +68,9 @@ pub(crate) struct Unpack {
     /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
+    /// Return before it is on the disk: a power cut may leave it damaged or absent
+    #[arg(long)]
+    no_sync: bool,
 }
 
 pub(super) fn import(store: &Store, flags: &Import) -> Result<()> {
@@ -129,6 +132,7 @@ pub(super) fn unpack(store: &Store, flags: &Unpack) -> Result<()> {
     let options = ImportOptions {
         select: flags.select.clone(),
         platform: flags.platform.clone(),
+        sync: !flags.no_sync,
         ..ImportOptions::default()
     };
     store

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Brings what was written onto the disk: the entries of a directory, or a whole file system.
+//!
+//! fsync(2) of a file does not bring the entry that leads to it; only one of the directory does.
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use nix::unistd::syncfs;
+
+use crate::error::{Error, Result};
+
+/// Syncs the entries of a directory: names made, renamed and removed in it.
+pub(super) fn entries(dir: &Path) -> io::Result<()> {
+    let opened = File::open(dir)?;
+    match opened.sync_all() {
+        // fsync(2): this file system does not sync a directory alone.
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => Ok(syncfs(opened)?),
+        done => done,
+    }
+}
+
+/// The same for an error of the store's.
+pub(super) fn entries_of_store(dir: &Path) -> Result<()> {
+    entries(dir).map_err(|e| Error::io("sync", format_args!("{dir:?}"), e))
+}
+
+/// Syncs the entry of a directory that was just made in its parent.
+pub(super) fn entry(made: &Path) -> io::Result<()> {
+    let parent = match made.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => made,
+    };
+    match entries(parent) {
+        // Search and write permission are enough to make a directory, not to open its parent.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(syncfs(File::open(made)?)?),
+        done => done,
+    }
+}
+
+/// The file system that a directory is on, opened before anything is written there:
+/// syncfs(2) tells of write errors since then.
+pub(in crate::image) struct FileSystem<'a>(File, &'a Path);
+
+impl<'a> FileSystem<'a> {
+    /// The one of `dir`.
+    pub(in crate::image) fn of(dir: &'a Path) -> Result<Self> {
+        let opened = File::open(dir);
+        let opened = opened.map_err(|e| Error::io("sync", format_args!("{dir:?}"), e))?;
+        Ok(Self(opened, dir))
+    }
+
+    /// Brings all of it onto the disk.
+    pub(in crate::image) fn sync(&self) -> Result<()> {
+        syncfs(&self.0).map_err(|e| Error::os("sync", format_args!("{:?}", self.1), e))
+    }
+}
