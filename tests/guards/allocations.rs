@@ -64,8 +64,10 @@ fn allocations_of_a_warm_run_do_not_rise() {
     for _ in 0..4 {
         succeed(&sandbox);
     }
-    let run = fewest(|| succeed(&sandbox));
-    let open = fewest(|| ground.open().close().unwrap());
-    println!("allocations: {run} a warm run, {open} an open and close");
-    golden::hold_each("allocations", [("warm", run), ("open", open)]);
+    golden::hold_each("allocations", || {
+        let run = fewest(|| succeed(&sandbox));
+        let open = fewest(|| ground.open().close().unwrap());
+        println!("allocations: {run} a warm run, {open} an open and close");
+        [("warm", run), ("open", open)]
+    });
 }

@@ -18,7 +18,7 @@ pub(crate) fn reason(call: &Call) -> Option<&'static str> {
     if ["fsync", "fdatasync", "sync", "sync_file_range"].contains(&name) {
         return Some("waits for the disk");
     }
-    if name == "write" && call.who != Who::Child && is_pid_of_another(rest) {
+    if name == "write" && call.who != Who::Command && is_pid_of_another(rest) {
         return Some("moves another process between cgroups, which waits for a grace period");
     }
     None

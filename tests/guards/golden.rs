@@ -13,6 +13,14 @@ pub(crate) type Counts = BTreeMap<String, usize>;
 const HEAD: &str =
     "# What the guards count: TARE_GOLDEN=write cargo test -p libtare --test guards\n";
 
+/// The name of a row that is a bound.
+pub(crate) const WAITS: &str = "waits";
+/// How many times as many as were counted pass then: on a busy machine who is waited for comes late more often.
+const BOUND: usize = 2;
+
+/// How often what rises is counted.
+const TRIES: usize = 4;
+
 fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/guards.golden")
 }
@@ -41,25 +49,44 @@ fn compare(golden: &Counts, seen: &Counts) -> (Vec<String>, Vec<String>) {
         let line = format!("{name}: {is}, golden {was}");
         if is > was {
             rises.push(line);
-        } else if is < was {
+        } else if is < was && !is_bound(name) {
             falls.push(line);
         }
     }
     (rises, falls)
 }
 
-/// Holds the counts against those golden ones whose names begin with `prefix`, or writes them there.
-/// Those in `most` are recorded as they are there. The caller is alone.
+/// Whether a row is a bound: how often somebody waits depends on who is scheduled.
+fn is_bound(name: &str) -> bool {
+    name.rsplit(' ').next() == Some(WAITS)
+}
+
+/// The fewest of both for each name that both have: one that is missing counts as zero.
+fn fewest(one: Counts, other: &Counts) -> Counts {
+    let both = one
+        .into_iter()
+        .filter_map(|(name, n)| Some((n.min(*other.get(&name)?), name)));
+    both.map(|(n, name)| (name, n)).collect()
+}
+
+/// Holds what is counted against those golden counts whose names begin with `prefix`, or writes them
+/// there. What rises is counted again: chance adds, and takes nothing away. The caller is alone.
 #[track_caller]
-pub(crate) fn hold(prefix: &str, seen: &Counts, most: &Counts) {
-    assert!(!seen.is_empty(), "{prefix}: nothing was counted");
+pub(crate) fn hold(prefix: &str, mut count: impl FnMut() -> Counts) {
     let of_prefix = |name: &String| name.starts_with(&format!("{prefix} "));
-    assert!(seen.keys().all(of_prefix), "{prefix}: {seen:?}");
+    let mut counted = || {
+        let seen = count();
+        assert!(!seen.is_empty(), "{prefix}: nothing was counted");
+        assert!(seen.keys().all(of_prefix), "{prefix}: {seen:?}");
+        seen
+    };
     let mut golden = parse(&fs::read_to_string(path()).unwrap_or_default());
     if env::var_os("TARE_GOLDEN").is_some_and(|what| what == "write") {
         golden.retain(|name, _| !of_prefix(name));
-        golden.extend(seen.clone());
-        golden.extend(most.clone());
+        golden.extend(counted().into_iter().map(|(name, n)| {
+            let most = if is_bound(&name) { BOUND * n } else { n };
+            (name, most)
+        }));
         let lines = golden
             .iter()
             .map(|(name, count)| format!("{name} {count}\n"));
@@ -75,12 +102,16 @@ pub(crate) fn hold(prefix: &str, seen: &Counts, most: &Counts) {
         assert!(!strict, "{prefix}: nothing is recorded");
         return;
     }
-    let (rises, mut falls) = compare(&golden, seen);
-    falls.retain(|line| {
-        !most
-            .keys()
-            .any(|name| line.starts_with(&format!("{name}:")))
-    });
+    let mut seen = counted();
+    for _ in 1..TRIES {
+        let (rises, _) = compare(&golden, &seen);
+        if rises.is_empty() {
+            break;
+        }
+        println!("more than recorded, counted again:\n{}", rises.join("\n"));
+        seen = fewest(seen, &counted());
+    }
+    let (rises, falls) = compare(&golden, &seen);
     if !falls.is_empty() {
         println!(
             "fewer than recorded, to be kept by TARE_GOLDEN=write:\n{}",
@@ -89,23 +120,34 @@ pub(crate) fn hold(prefix: &str, seen: &Counts, most: &Counts) {
     }
     assert!(
         rises.is_empty(),
-        "more than recorded:\n{}",
+        "more than recorded, {TRIES} times:\n{}",
         rises.join("\n")
     );
 }
 
-/// The same for a few that were counted one by one, each under its name behind the prefix.
+/// The same for a few that are counted one by one, each under its name behind the prefix.
 #[track_caller]
-pub(crate) fn hold_each<const N: usize>(prefix: &str, seen: [(&str, usize); N]) {
-    let named = seen.map(|(name, n)| (format!("{prefix} {name}"), n));
-    hold(prefix, &named.into_iter().collect(), &Counts::new());
+pub(crate) fn hold_each<const N: usize>(
+    prefix: &str,
+    mut count: impl FnMut() -> [(&'static str, usize); N],
+) {
+    hold(prefix, || {
+        let named = count().map(|(name, n)| (format!("{prefix} {name}"), n));
+        named.into_iter().collect()
+    });
 }
 
 #[test]
 fn golden_rise_is_told_from_fall() {
-    let golden = parse("# comment\n\na b 2\na c 1\na d 3\n");
-    let seen = parse("a b 3\na d 2\na e 1\n");
+    let golden = parse("# comment\n\na b 2\na c 1\na d 3\na waits 4\n");
+    let seen = parse("a b 3\na d 2\na e 1\na waits 1\n");
     let (rises, falls) = compare(&golden, &seen);
     assert_eq!(rises, ["a b: 3, golden 2", "a e: 1, golden 0"]);
     assert_eq!(falls, ["a c: 0, golden 1", "a d: 2, golden 3"]);
+}
+
+#[test]
+fn golden_rise_is_counted_again() {
+    let seen = fewest(parse("a b 3\na c 1\na d 1\n"), &parse("a b 2\na c 1\n"));
+    assert_eq!(seen, parse("a b 2\na c 1\n"));
 }

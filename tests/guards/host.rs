@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host: this binary again, doing one thing after the other and marking where each begins.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::Duration;
 
 use tare::image::layer;
 use tare::{Command as Inside, Sandbox, Spec, Store};
 
+use crate::harness::settle::{children, helper_of};
 use crate::place::Place;
 use crate::{floors, slopes};
 
@@ -19,8 +22,10 @@ use crate::{floors, slopes};
 pub(crate) const ROUNDS: usize = 8;
 /// How many layers the images of a trace have.
 pub(crate) const LAYERS: [usize; 2] = [8, 40];
-/// From the fourth command on they are born behind the filter.
-const BEFORE_WARM: usize = 3;
+/// How often each is opened, after two that warm up.
+const LAYER_ROUNDS: usize = 3;
+/// From this command on they are born behind the filter.
+const WARM: usize = 4;
 /// Paths that every kernel has, for counts that do not depend on the machine.
 const SPEC: &str = r#"{"security": {"masked_paths": ["/proc/keys", "/proc/timer_list", "/sys/firmware"],
     "readonly_paths": ["/proc/bus", "/proc/sys"]}}"#;
@@ -41,7 +46,21 @@ pub(crate) fn command(place: &Place, role: &str) -> Command {
     command
 }
 
-/// A call that fails and does nothing, for whoever traces this.
+/// Of the spawner, whose rounds cannot be told apart.
+pub(crate) const ALL: &str = "all";
+/// A stage that is not counted.
+pub(crate) const WARM_UP: &str = "warm-up";
+
+/// The stage of a sandbox's command, by its number.
+pub(crate) fn command_stage(number: usize) -> Option<&'static str> {
+    match number {
+        1 => Some("first"),
+        WARM => Some("warm"),
+        _ => None,
+    }
+}
+
+/// A call that fails and does nothing, for strace(1) to see.
 fn mark(stage: &str) {
     // SAFETY: a buffer with its length; there is no descriptor -1.
     unsafe { libc::write(-1, stage.as_ptr().cast(), stage.len()) };
@@ -87,17 +106,31 @@ pub(crate) fn succeed(sandbox: &Sandbox) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// Says which init the sandbox has, and what its calls count as.
+fn mark_init(sandbox: &Sandbox, stage: &str) {
+    static SEEN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+    let mut seen = SEEN.lock().unwrap();
+    // The one before may not have ended yet.
+    let inits = children(helper_of(sandbox), "tare-init");
+    let new: Vec<i32> = inits.into_iter().filter(|pid| seen.insert(*pid)).collect();
+    let [init] = new[..] else {
+        panic!("{new:?}: one sandbox, one init");
+    };
+    mark(&format!("init {init} {stage}"));
+}
+
 fn rounds(place: &Path) {
     let store = Store::open(&place.join("store")).unwrap();
     let spec = spec(place);
     // Users are looked up once where their files are older than two seconds, and these were just made.
     sleep(Duration::from_secs(3));
     for round in 0..ROUNDS + 2 {
-        let of = |name| if round < 2 { "warm-up" } else { name };
+        let of = |name| if round < 2 { WARM_UP } else { name };
         let sandbox = stage(of("start"), || Sandbox::open(&store, &spec).unwrap());
+        mark_init(&sandbox, of("life"));
         stage(of("first"), || succeed(&sandbox));
-        for _ in 1..BEFORE_WARM {
-            stage("warm-up", || succeed(&sandbox));
+        for _ in 2..WARM {
+            stage(WARM_UP, || succeed(&sandbox));
         }
         stage(of("warm"), || succeed(&sandbox));
         stage(of("close"), || sandbox.close().unwrap());
@@ -118,7 +151,7 @@ fn unpack(place: &Path) {
     }
 }
 
-/// Images of [`LAYERS`], opened for the third time.
+/// Images of [`LAYERS`], opened for the third time and later.
 fn layers(place: &Path) {
     let store = Store::open(&place.join("store")).unwrap();
     for count in LAYERS {
@@ -127,11 +160,14 @@ fn layers(place: &Path) {
             image: image.image,
             ..spec(place)
         };
-        let open = || {
-            let sandbox = Sandbox::open(&store, &spec).unwrap();
-            sandbox.close().unwrap();
-        };
-        (0..2).for_each(|_| stage("warm-up", open));
-        stage(&format!("layers-{count}"), open);
+        for round in 0..LAYER_ROUNDS + 2 {
+            let name = format!("layers-{count}");
+            let name = if round < 2 { WARM_UP } else { &name };
+            let sandbox = stage(name, || Sandbox::open(&store, &spec).unwrap());
+            mark_init(&sandbox, name);
+            let closes = format!("closes-{count}");
+            let closes = if round < 2 { WARM_UP } else { &closes };
+            stage(closes, || sandbox.close().unwrap());
+        }
     }
 }

@@ -24,6 +24,7 @@ mod floor;
 
 mod allocations;
 mod calls;
+mod counts;
 mod faults;
 mod floors;
 mod forbidden;

@@ -48,6 +48,10 @@ fn voluntary_switches_of_a_start_do_not_rise() {
     let first = ground.open();
     let helper = helper_of(&first);
     first.close().unwrap();
+    golden::hold_each("switches", || of_a_start(&ground, helper));
+}
+
+fn of_a_start(ground: &Ground, helper: i32) -> [(&'static str, usize); 3] {
     let (mut host, mut spawner, mut init) = (vec![], vec![], vec![]);
     for _ in 0..STARTS {
         await_none(helper);
@@ -62,6 +66,5 @@ fn voluntary_switches_of_a_start_do_not_rise() {
     }
     let [host, spawner, init] = [host, spawner, init].map(median);
     println!("voluntary switches of a start: host {host}, spawner {spawner}, init {init}");
-    let counts = [("host", host), ("spawner", spawner), ("init", init)];
-    golden::hold_each("switches", counts);
+    [("host", host), ("spawner", spawner), ("init", init)]
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A host under strace(1), and whose calls those are.
+//! A host under strace(1): each call with its caller and the stage of its caller's life.
+//!
+//! The host says where its stages begin. A helper works on two sandboxes at once, and when it does
+//! is the scheduler's choice: calls of an init and of its commands belong to that sandbox, whenever they come.
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::process::Command;
 
-use crate::golden::Counts;
 use crate::host;
 use crate::place::Place;
 
@@ -16,18 +18,18 @@ pub(crate) enum Who {
     Host,
     Spawner,
     Init,
-    /// A command, from its birth.
-    Child,
+    /// A command, until it executes its program.
+    Command,
 }
 
-/// One call, in the stage in which it began.
+/// One call.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) who: Who,
-    /// Number and name of the stage; none when nothing is counted.
-    pub(crate) stage: Option<(usize, String)>,
+    /// Name of the stage, and which of its rounds; none when nothing is counted.
+    pub(crate) stage: Option<(String, usize)>,
     pub(crate) name: String,
-    /// The rest of the line, arguments and result.
+    /// Arguments and result.
     pub(crate) rest: String,
 }
 
@@ -36,7 +38,8 @@ pub(crate) fn of(place: &Place, role: &str) -> Vec<Call> {
     let log = place.path("trace");
     let traced = host::command(place, role);
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-y", "-qq", "-s", "64", "--signal=none", "-o"]);
+    strace.args(["-f", "-y", "-qq", "-s", "64", "--signal=none"]);
+    strace.args(["--decode-pids=pidns", "-o"]);
     strace.arg(&log).arg("--").arg(traced.get_program());
     strace.args(traced.get_args());
     for (key, value) in traced.get_envs() {
@@ -53,140 +56,211 @@ pub(crate) fn of(place: &Place, role: &str) -> Vec<Call> {
     calls
 }
 
-/// Lines of `PID name(arguments) = result`; what takes long is told of twice, `PID <... name resumed>` is the second.
-fn parse(text: &str) -> Vec<Call> {
-    let mut calls = Vec::new();
-    let mut born = Born::new(text);
-    let (mut stage, mut counted, mut host_counts) = (0, None, false);
+/// A call as strace tells it.
+struct Line<'a> {
+    pid: &'a str,
+    name: &'a str,
+    rest: String,
+}
+
+impl Line<'_> {
+    /// What the host marks, see [`host::mark`].
+    fn mark(&self) -> Option<&str> {
+        let mark = self
+            .rest
+            .strip_prefix("-1, \"")
+            .filter(|_| self.name == "write")?;
+        mark.split('"').next()
+    }
+
+    /// The process or thread that the call made, as strace numbers it: a child of another pid
+    /// namespace is told as `= 3 /* 9769 in strace's PID NS */`.
+    fn child(&self) -> Option<&str> {
+        let births = ["clone", "clone3", "fork", "vfork"];
+        let (_, result) = self.rest.rsplit_once(" = ")?;
+        let number = match result.split_once("/* ") {
+            Some((_, outside)) => outside.split(' ').next()?,
+            None => result.trim(),
+        };
+        let born = births.contains(&self.name) && number.parse::<u32>().is_ok();
+        born.then_some(number)
+    }
+
+    fn makes_a_thread(&self) -> bool {
+        self.rest.contains("CLONE_THREAD")
+    }
+}
+
+/// Lines of `PID name(arguments) = result`; the end of a call beside which others began comes later,
+/// as `PID <... name resumed>arguments) = result`.
+fn lines(text: &str) -> Vec<Line<'_>> {
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    let mut unfinished = HashMap::new();
     for line in text.lines() {
         let (pid, call) = line.split_once(' ').unwrap_or_else(|| panic!("{line:?}"));
         let call = call.trim_start();
-        let Some((name, rest)) = call.split_once('(').filter(|_| !call.starts_with('<')) else {
+        if let Some((_, end)) = call
+            .strip_prefix("<... ")
+            .and_then(|c| c.split_once(" resumed>"))
+        {
+            if let Some(begun) = unfinished.remove(pid) {
+                let begun: &mut Line<'_> = &mut lines[begun];
+                begun.rest.push_str(end);
+            }
+        } else if let Some((name, rest)) = call.split_once('(') {
+            let begun = rest.strip_suffix(" <unfinished ...>");
+            if begun.is_some() {
+                unfinished.insert(pid, lines.len());
+            }
+            let rest = begun.unwrap_or(rest).to_owned();
+            lines.push(Line { pid, name, rest });
+        }
+    }
+    lines
+}
+
+/// A process or thread: whose calls its own are, and which sandbox it belongs to.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    who: Who,
+    /// The init's process id.
+    sandbox: &'a str,
+    /// Which command of its sandbox; 0 for all others.
+    command: usize,
+}
+
+/// Tasks by number. Programs that commands execute, and what these make, are left out.
+fn tasks<'a>(lines: &'a [Line<'a>]) -> HashMap<&'a str, Task<'a>> {
+    let mut tasks = HashMap::new();
+    let host = lines.iter().find(|line| line.mark().is_some());
+    let host = host.expect("the host marks its stages").pid;
+    let task = |who, sandbox, command| Task {
+        who,
+        sandbox,
+        command,
+    };
+    tasks.insert(host, task(Who::Host, "", 0));
+    // A child of the host ends at once; the spawner is its child.
+    let mut starters = Vec::new();
+    let mut commands = BTreeMap::new();
+    for line in lines {
+        let (Some(child), parent) = (line.child(), line.pid) else {
             continue;
         };
-        if let Some(mark) = rest.strip_prefix("-1, \"").filter(|_| name == "write") {
-            let mark = mark.split('"').next().unwrap_or_default();
-            host_counts = mark != "end";
+        if starters.contains(&parent) {
+            tasks.insert(child, task(Who::Spawner, "", 0));
+        }
+        let Some(parent) = tasks.get(parent).copied() else {
+            continue;
+        };
+        let born = match parent.who {
+            _ if line.makes_a_thread() => parent,
+            Who::Host => {
+                starters.push(child);
+                continue;
+            }
+            Who::Spawner if line.rest.contains("CLONE_NEWPID") => task(Who::Init, child, 0),
+            Who::Spawner => parent,
+            Who::Init => {
+                let before = commands.entry(parent.sandbox).or_insert(0);
+                *before += 1;
+                task(Who::Command, parent.sandbox, *before)
+            }
+            Who::Command => continue,
+        };
+        tasks.insert(child, born);
+    }
+    tasks
+}
+
+fn parse(text: &str) -> Vec<Call> {
+    let lines = lines(text);
+    let mut tasks = tasks(&lines);
+    let marks = || lines.iter().filter_map(Line::mark);
+    // Stages of inits and their commands, see `host::mark_init`.
+    let lives: HashMap<&str, &str> = marks()
+        .filter_map(|mark| mark.strip_prefix("init ")?.split_once(' '))
+        .collect();
+    let mut calls = Vec::new();
+    let (mut round, mut stage, mut counted) = (0, None, false);
+    for line in &lines {
+        if let Some(mark) = line.mark() {
             if let Some(begins) = mark.strip_prefix("begin ") {
-                stage += 1;
-                counted = (begins != "warm-up").then(|| (stage, begins.to_owned()));
+                round += 1;
+                stage = Some(begins.to_owned());
+            }
+            if !mark.starts_with("init ") {
+                counted = mark != "end";
             }
             continue;
         }
-        let Some(who) = born.who(pid) else {
+        let Some(task) = tasks.get(line.pid).copied() else {
             continue;
         };
-        let in_stage = who != Who::Host || host_counts;
+        let life = lives.get(task.sandbox);
+        let of_life = |name: String| (name, task.sandbox.parse().unwrap_or(0));
+        let at = match task.who {
+            Who::Host => stage.clone().filter(|_| counted).map(|name| (name, round)),
+            // One round after the other: the sums are shared out.
+            Who::Spawner => Some((host::ALL.to_owned(), 0)).filter(|_| {
+                let warm_up = host::WARM_UP;
+                stage.as_deref().is_some_and(|name| name != warm_up)
+            }),
+            Who::Init => life.map(|name| of_life((*name).to_owned())),
+            Who::Command => life
+                .and_then(|_| host::command_stage(task.command))
+                .map(|name| of_life(name.to_owned())),
+        };
         calls.push(Call {
-            who,
-            stage: counted.clone().filter(|_| in_stage),
-            name: name.to_owned(),
-            rest: rest.to_owned(),
+            who: task.who,
+            stage: at.filter(|(name, _)| name != host::WARM_UP),
+            name: line.name.to_owned(),
+            rest: line.rest.clone(),
         });
+        let executes = line.name.starts_with("execve") && line.rest.ends_with("= 0");
+        if task.who == Who::Command && executes {
+            tasks.remove(line.pid);
+        }
     }
     calls
 }
 
-/// Who is who, by who made whom.
-struct Born<'a> {
-    host: BTreeSet<&'a str>,
-    spawner: BTreeSet<&'a str>,
-    init: BTreeSet<&'a str>,
-}
-
-impl<'a> Born<'a> {
-    fn new(text: &'a str) -> Self {
-        let pid = |line: &'a str| line.split(' ').next().unwrap_or_default();
-        let marks = text.lines().filter(|line| line.contains(" write(-1, \""));
-        let host = marks.map(pid).collect();
-        let mut of = Self {
-            host,
-            spawner: BTreeSet::new(),
-            init: BTreeSet::new(),
-        };
-        // Who is making a thread: the flags are in the first of two lines, the result in the second.
-        let mut threading = BTreeSet::new();
-        for line in text.lines().filter(|line| is_birth(line)) {
-            let parent = pid(line);
-            if line.contains("CLONE_THREAD") {
-                threading.insert(parent);
-            }
-            if line.contains("<unfinished") {
-                continue;
-            }
-            let is_thread = threading.remove(parent);
-            let Some((_, child)) = line.rsplit_once(" = ") else {
-                continue;
-            };
-            if of.host.contains(parent) && is_thread {
-                of.host.insert(child);
-            } else if of.host.contains(parent) {
-                of.spawner.insert(child);
-            } else if of.spawner.contains(parent) {
-                of.init.insert(child);
-            }
-        }
-        of
-    }
-
-    fn who(&mut self, pid: &'a str) -> Option<Who> {
-        if self.host.contains(pid) {
-            Some(Who::Host)
-        } else if self.spawner.contains(pid) {
-            Some(Who::Spawner)
-        } else if self.init.contains(pid) {
-            Some(Who::Init)
-        } else {
-            // Their numbers are told by init as it sees them: all that is left are its children.
-            (!self.init.is_empty()).then_some(Who::Child)
-        }
-    }
-}
-
-/// A call that makes a process or a thread, its end included.
-fn is_birth(line: &str) -> bool {
-    ["clone", "clone3", "fork", "vfork"].iter().any(|call| {
-        line.contains(&format!(" {call}(")) || line.contains(&format!("<... {call} resumed>"))
-    })
-}
-
-/// Calls of the host that depend on who is first, the command's end or the host that asks for it: one that is not
-/// there yet is polled for and asked for again.
-const BY_CHANCE: [&str; 4] = ["getpid", "poll", "read", "recvmsg"];
-
-/// For each stage, caller and call the fewest that any of its rounds had, and the most of those that
-/// chance decides on.
-pub(crate) fn counts(prefix: &str, calls: &[Call]) -> (Counts, Counts) {
-    let mut rounds: BTreeMap<&str, BTreeMap<usize, Counts>> = BTreeMap::new();
-    for call in calls {
-        let Some((number, stage)) = &call.stage else {
-            continue;
-        };
-        let round = rounds.entry(stage).or_default().entry(*number).or_default();
-        let who = format!("{:?}", call.who).to_lowercase();
-        *round
-            .entry(format!("{prefix} {stage} {who} {}", call.name))
-            .or_default() += 1;
-    }
-    let (mut fewest, mut most) = (Counts::new(), Counts::new());
-    for (stage, rounds) in rounds {
-        let names: BTreeSet<&String> = rounds.values().flat_map(BTreeMap::keys).collect();
-        for name in names {
-            let counts = rounds
-                .values()
-                .map(|round| round.get(name).copied().unwrap_or(0));
-            let counts: Vec<usize> = counts.collect();
-            let least = counts.iter().copied().min().unwrap_or(0);
-            let by_chance = BY_CHANCE
-                .iter()
-                .any(|call| *name == format!("{prefix} {stage} host {call}"));
-            if by_chance && ["first", "warm"].contains(&stage) {
-                most.insert(name.clone(), counts.into_iter().max().unwrap_or(0));
-            }
-            if least > 0 {
-                fewest.insert(name.clone(), least);
-            }
-        }
-    }
-    (fewest, most)
+#[test]
+fn trace_tells_whose_calls_are_whose() {
+    let text = "\
+1 write(-1, \"begin start\", 11) = -1 EBADF (Bad file descriptor)
+1 clone3({flags=CLONE_VM|CLONE_VFORK}, 88 <unfinished ...>
+2 clone3({flags=0}, 88) = 3
+1 <... clone3 resumed>) = 2
+3 clone3({flags=CLONE_NEWPID}, 88 <unfinished ...>
+1 sendmsg(3, {}, 0) = 1
+4 mount(\"x\") = 0
+3 <... clone3 resumed>) = 4
+1 write(-1, \"end\", 3) = -1 EBADF (Bad file descriptor)
+1 getpid() = 1
+1 write(-1, \"init 4 life\", 11) = -1 EBADF (Bad file descriptor)
+4 clone(flags=CLONE_VM|CLONE_THREAD) = 2 /* 5 in strace's PID NS */
+5 clone(flags=CLONE_VM|SIGCHLD <unfinished ...>
+6 setsid( <unfinished ...>
+5 <... clone resumed>) = 3 /* 6 in strace's PID NS */
+6 <... setsid resumed>) = 3
+6 execve(\"/bin/true\", [], 0x1) = 0
+6 brk(NULL) = 0x1
+";
+    let calls = parse(text);
+    let told = calls.iter().filter_map(|call| {
+        let (stage, round) = call.stage.as_ref()?;
+        Some(format!("{:?} {stage} {round} {}", call.who, call.name))
+    });
+    let expected = [
+        "Host start 1 clone3",
+        "Spawner all 0 clone3",
+        "Host start 1 sendmsg",
+        "Init life 4 mount",
+        "Init life 4 clone",
+        "Init life 4 clone",
+        "Command first 4 setsid",
+        "Command first 4 execve",
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
 }
