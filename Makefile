@@ -31,15 +31,8 @@ demo: setup ## The main job: a command in a view of the host, then one in Debian
 	$(root) tests/images.sh debian
 	scripts/demo.sh
 
-test: setup images guest ## Every test, on real images, as root and as ordinary users
-	$(CARGO) test --locked --workspace --no-fail-fast
-	tests/weakened.sh
-	tests/enosys.sh
-	bindings/c/test.sh
-	bindings/go/test.sh
-	bindings/python/test.sh
-	tests/faces/run.sh
-	examples/postgres/test.sh
+test: setup images guest ## Every test, on real images, as root and as ordinary users; PARTS="rust c" only those
+	CARGO="$(CARGO)" tests/run.sh $(PARTS)
 
 lint: setup ## Formatting, clippy, shellcheck, documentation: exactly what CI asks
 	$(CARGO) fmt --all --check

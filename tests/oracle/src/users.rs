@@ -62,8 +62,8 @@ impl User {
 }
 
 /// Makes, if need be, the ordinary user without (`tare-t-plain`) or with
-/// (`tare-t-subids`) ranges in `/etc/subuid` and `/etc/subgid`. They stay when
-/// the tests are over.
+/// (`tare-t-subids`) ranges in `/etc/subuid` and `/etc/subgid`. `make test`
+/// removes them at its end if it made them (`tests/machine.sh`).
 ///
 /// # Panics
 /// When that fails; a test says `need!(user("plain"))` or `need!(user("subids"))` first.
