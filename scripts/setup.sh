@@ -33,6 +33,10 @@ shellcheck          shellcheck
 qemu-system-x86_64  qemu-system-x86
 cpio                cpio
 depmod              kmod
+qemu-storage-daemon qemu-system-common
+mkfs.ext4           e2fsprogs
+mkfs.xfs            xfsprogs
+mkfs.btrfs          btrfs-progs
 /usr/lib/x86_64-linux-gnu/libc.a                libc6-dev
 /var/lib/dpkg/info/python3-venv.list            python3-venv
 /usr/share/keyrings/debian-archive-keyring.gpg  debian-archive-keyring

@@ -71,9 +71,11 @@ lint() {
     "$venv/bin/ruff" check --quiet --no-cache .
     "$venv/bin/ruff" format --quiet --no-cache --config pyproject.toml --check ../../tests/faces/python
     "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml ../../tests/faces/python
+    "$venv/bin/ruff" format --quiet --no-cache --config pyproject.toml --check ../../tests/power
+    "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml ../../tests/power
     "$venv/bin/ruff" format --quiet --no-cache --config pyproject.toml --check ../../examples/postgres
     "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml ../../examples/postgres
-    "$venv/bin/mypy" --cache-dir="$home/mypy" python/tare tests ./*.py
+    "$venv/bin/mypy" --cache-dir="$home/mypy" python/tare tests ./*.py ../../tests/power/cuts.py
 }
 
 environment
