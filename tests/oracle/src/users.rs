@@ -46,6 +46,20 @@ impl User {
         command
     }
 
+    /// A command that runs `program` as [`User::command`] does, but as uid 0 of
+    /// a new user namespace, unshare(1). All capabilities count only there.
+    /// The namespace has the subordinate ids too, where the user has any:
+    /// rootless podman and userns-remap look so; else the one id.
+    pub fn root_command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = self.command("/usr/bin/unshare");
+        command.arg("--map-root-user");
+        if has_range("/etc/subuid", &self.name) {
+            command.arg("--map-auto");
+        }
+        command.arg("--").arg(program.as_ref());
+        command
+    }
+
     /// A new temporary directory that belongs to this user.
     ///
     /// # Panics

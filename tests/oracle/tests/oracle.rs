@@ -386,6 +386,28 @@ fn user_is_ordinary_with_and_without_subids() {
 }
 
 #[test]
+fn user_may_be_root_of_a_user_namespace() {
+    let _alone = Host::exclusive();
+    need!(user("plain"), user("subids"), userns, program("newuidmap"));
+    for subids in [false, true] {
+        let output = ordinary_user(subids)
+            .root_command("/bin/sh")
+            .args([
+                "-c",
+                "id -u; cat /proc/self/uid_map; readlink /proc/self/ns/user",
+            ])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines[0], "0", "{said}");
+        assert_eq!(lines.len(), if subids { 4 } else { 3 }, "{said}");
+        let first = fs::read_link("/proc/self/ns/user").unwrap();
+        assert_ne!(lines.last().copied(), first.to_str(), "{said}");
+    }
+}
+
+#[test]
 fn user_cannot_read_what_is_roots() {
     let _alone = Host::exclusive();
     need!(user("plain"));
