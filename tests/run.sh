@@ -105,13 +105,12 @@ tell() {
     awk -F '\t' '
         BEGIN { printf "%-40s %7s %7s %7s %8s\n", "part", "passed", "failed", "skipped", "seconds" }
         { printf "%-40s %7d %7d %7d %8d%s\n", $1, $2, $3, $4, $5, $3 ? "  FAILED" : "" }
-        { p += $2; f += $3; s += $4 }
-        END { printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }' "$table"
+        { p += $2; f += $3; s += $4; t += $5 }
+        END { printf "%-40s %7d %7d %7d %8d\n", "all", p, f, s, t; printf "%d passed, %d failed, %d skipped\n", p, f, s; exit f > 0 }' "$table"
 }
 
 before=$(mktemp -d)
 trap 'rm -rf "$before"' EXIT
-began=$SECONDS
 tests/machine.sh before "$before" || exit
 while read -r name command <&3; do
     [ $# = 0 ] || [[ " $* " == *" $name "* ]] || continue
@@ -125,6 +124,3 @@ for wanted; do
 done
 run machine "tests/machine.sh after '$before'"
 tell
-status=$?
-printf '%d seconds\n' $((SECONDS - began)) >&2
-exit "$status"

@@ -55,7 +55,9 @@ fn table(output: &Output) -> Vec<String> {
         .lines()
         .skip(1)
         .map(|l| l.split_whitespace().collect::<Vec<_>>().join(" "));
-    lines.filter(|l| !l.starts_with("machine ")).collect()
+    lines
+        .filter(|l| !l.starts_with("machine ") && !l.starts_with("all "))
+        .collect()
 }
 
 #[test]

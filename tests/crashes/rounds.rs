@@ -23,11 +23,12 @@ const COPY: &str = r#"{"hostname": "crashes", "storage": "copy"}"#;
 /// The third in a row, which is begun while the second is set up.
 const AHEAD: &str = r#"{"hostname": "crashes", "limits": {"pids": 50}, "labels": {"before": "2"}}"#;
 
-/// Each so many calls one is hit; `TARE_CRASHES=all` hits each.
+/// Each so many calls one is hit; `TARE_CRASHES=all` hits each, a number each so many.
 fn stride(usual: usize) -> usize {
-    match env::var_os("TARE_CRASHES") {
-        Some(all) if all == "all" => 1,
-        _ => usual,
+    match env::var("TARE_CRASHES").as_deref() {
+        Ok("all") => 1,
+        Ok(each) => each.parse().expect("TARE_CRASHES is `all` or a number"),
+        Err(_) => usual,
     }
 }
 

@@ -29,6 +29,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECTOR = 512
+# Disks write a physical sector whole, and ext4 and btrfs rely on it: nothing else protects their superblocks.
+PHYSICAL = 4096
 FLUSH, FUA, DISCARD = 1, 2, 4
 
 # Sizes are the smallest that the mkfs of Debian 12 take.
@@ -245,8 +247,12 @@ def survivors(writes: list[Write], cut: Cut, chance: random.Random) -> tuple[int
     if cut.rest == "torn" and rest:
         at = chance.randrange(len(rest))
         torn = rest[at]
-        middle = SECTOR * chance.randrange(max(1, len(torn.data) // SECTOR))
-        return flushed, [*rest[:at], Write(torn.at, torn.data[:middle], torn.flags)]
+        end = torn.at + len(torn.data)
+        middles = [torn.at, *range(torn.at // PHYSICAL * PHYSICAL + PHYSICAL, end, PHYSICAL)]
+        return flushed, [
+            *rest[:at],
+            Write(torn.at, torn.data[: chance.choice(middles) - torn.at], torn.flags),
+        ]
     survives = {"all": 1.0, "torn": 1.0, "none": 0.0, "half": 0.5}[cut.rest]
     return flushed, [write for write in rest if write.flags & FUA or chance.random() < survives]
 
@@ -286,7 +292,8 @@ def problems(
     )
     if mounted.returncode != 0:
         kernel = subprocess.run(["dmesg"], capture_output=True, text=True).stdout.splitlines()[-12:]
-        return [f"{kind}, {cut}, {old.what} acknowledged: {mounted.stderr.strip()}", *kernel]
+        said = "\n    ".join([mounted.stderr.strip(), *kernel])
+        return [f"{kind}, {cut}, {old.what} acknowledged: {said}"]
     try:
         store = at / "store"
         checked = subprocess.run([tare, "store", "check", "--store", store], capture_output=True, text=True)

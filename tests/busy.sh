@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# Runs what waits for others, or counts, three times in a row beside scripts/busy.sh: guards, commands, crashes,
+# leftovers, faces. A test that fails here now and then is wrong, or what it tests is.
+#
+#   tests/busy.sh [-a]
+#
+#   -a   all of these, for an hour by hand; without, a part of each, for the four minutes that CI has
+#
+# Expects what bindings/{c,python}/test.sh have built. What failed is in $CARGO_TARGET_DIR/busy.
+set -euo pipefail
+
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-$PWD/target}
+logs=$target/busy
+mkdir -p "$logs"
+passed=0 failed=0
+
+# Built first: a compiler is no test, and needs no company.
+cargo test --quiet --locked --package libtare --test guards --test commands --test crashes --test leftovers --no-run
+
+# beside NAME COMMAND...: one test of this script.
+beside() {
+    local name=$1 log=$logs/$1.log began=$SECONDS
+    shift
+    if scripts/busy.sh "$@" >"$log" 2>&1; then
+        echo "test $name beside other work, $((SECONDS - began)) s ... ok"
+        passed=$((passed + 1))
+    else
+        echo "test $name beside other work, $((SECONDS - began)) s ... FAILED"
+        sed 's/^/    /' "$log"
+        cp "$log" "$log.$round"
+        failed=$((failed + 1))
+    fi
+}
+
+# rust NAME FILTERS...: a program of tests.
+rust() {
+    beside "$1" cargo test --quiet --locked --package libtare --test "$1" -- "${@:2}"
+}
+
+echo
+for round in 1 2 3; do
+    if [ "${1-}" = -a ]; then
+        rust guards
+        rust commands
+        rust crashes
+        rust leftovers
+        beside faces tests/faces/run.sh
+    else
+        rust guards calls_of_root voluntary allocations page_faults
+        rust commands endings terminal
+        # One call in 25.
+        TARE_CRASHES=25 rust crashes b05_helper_may_be_killed_at_any_call
+        rust leftovers ends descriptors pools
+        beside faces tests/faces/run.sh rust aio
+    fi
+done
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
