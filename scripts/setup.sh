@@ -41,14 +41,24 @@ mkfs.btrfs          btrfs-progs
 /var/lib/dpkg/info/python3-venv.list            python3-venv
 /usr/share/keyrings/debian-archive-keyring.gpg  debian-archive-keyring
 END
+    # CPython's own tests, of the version that Debian's python3 is.
+    if [ -x /usr/bin/python3 ]; then
+        python=$(/usr/bin/python3 -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+        echo "/usr/lib/$python/test/test_os.py lib$python-testsuite"
+    fi
 }
 
 export PATH=$PATH:/usr/sbin:/sbin
 missing=() root=()
-while read -r file package; do
-    [ -e "$file" ] || command -v "$file" >/dev/null || missing+=("$package")
-done < <(needed)
+find_missing() {
+    local file package
+    missing=()
+    while read -r file package; do
+        [ -e "$file" ] || command -v "$file" >/dev/null || missing+=("$package")
+    done < <(needed)
+}
 
+find_missing
 if [ ${#missing[@]} = 0 ]; then
     echo "setup: nothing is missing"
     exit
@@ -70,3 +80,6 @@ echo "setup: installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 "${root[@]}" apt-get update -q
 "${root[@]}" "${install[@]}"
+# What depends on the version of something that was missing.
+find_missing
+[ ${#missing[@]} = 0 ] || "${root[@]}" apt-get install -y --no-install-recommends "${missing[@]}"

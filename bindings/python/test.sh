@@ -75,7 +75,10 @@ lint() {
     "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml ../../tests/power
     "$venv/bin/ruff" format --quiet --no-cache --config pyproject.toml --check ../../examples/postgres
     "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml ../../examples/postgres
-    "$venv/bin/mypy" --cache-dir="$home/mypy" python/tare tests ./*.py ../../tests/power/cuts.py
+    "$venv/bin/ruff" format --quiet --no-cache --config pyproject.toml --check ../../tests/suites
+    "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml ../../tests/suites
+    "$venv/bin/mypy" --cache-dir="$home/mypy" python/tare tests ./*.py ../../tests/power/cuts.py \
+        ../../tests/suites/compare.py
 }
 
 environment
