@@ -2,8 +2,10 @@
 //! Starting a command in a live sandbox: its descriptors, its environment, one message there and one back.
 #![forbid(unsafe_code)]
 
-use std::ffi::{CString, OsStr, OsString};
+use std::collections::HashMap;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
+use std::hash::Hash;
 use std::io::{Seek as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
@@ -64,8 +66,8 @@ impl Request {
         let env = environment(live, spec, base, command);
         let lookup = |name: &str| {
             env.iter()
-                .find(|(n, _)| n == name)
-                .map(|(_, value)| value.as_os_str())
+                .find(|(n, _)| *n == name)
+                .map(|(_, value)| *value)
         };
         let mut flags = if lookup("HOME").is_none() {
             wire::ADD_HOME
@@ -259,39 +261,61 @@ fn started(running: &Running) -> Result<(OwnedFd, Option<OwnedFd>)> {
     Ok((fds.next().ok_or_else(none)?, fds.next()))
 }
 
-/// The image's variables, the spec's over them, the command's over those; and what other engines add.
-fn environment(
-    live: &Live,
-    spec: &Spec,
-    base: &Base,
-    command: &Command,
-) -> Vec<(OsString, OsString)> {
-    let mut env: Vec<(OsString, OsString)> = Vec::new();
-    let mut set = |name: &OsStr, value: &OsStr| match env.iter_mut().find(|(n, _)| n == name) {
-        Some((_, old)) => *old = value.to_owned(),
-        None => env.push((name.to_owned(), value.to_owned())),
-    };
-    set("PATH".as_ref(), PATH.as_ref());
-    set("HOSTNAME".as_ref(), live.hostname.as_ref());
-    if command.tty.is_some() {
-        set("TERM".as_ref(), "xterm".as_ref());
-    }
-    for (name, value) in &base.config.env {
-        set(name.as_ref(), value.as_ref());
-    }
-    for (name, value) in &spec.env {
-        set(name.as_ref(), value.as_ref());
-    }
-    for (name, value) in &command.env {
-        set(name, value);
-    }
-    env
+/// The variables of a command: the image's, the spec's over them, the command's
+/// over those, and the ones that other engines add. The last value of a name
+/// wins, in the place of the first.
+fn environment<'a>(
+    live: &'a Live,
+    spec: &'a Spec,
+    base: &'a Base,
+    command: &'a Command,
+) -> Vec<(&'a OsStr, &'a OsStr)> {
+    let term = command.tty.map(|_| ("TERM", "xterm"));
+    let added = [("PATH", PATH), ("HOSTNAME", &live.hostname)];
+    let added = added.into_iter().chain(term);
+    let image = base.config.env.iter().map(|(n, v)| (&**n, &**v));
+    let spec = spec.env.iter().map(|(n, v)| (&**n, &**v));
+    let texts = added.chain(image).chain(spec);
+    let texts = texts.map(|(n, v)| (OsStr::new(n), OsStr::new(v)));
+    let command = command.env.iter().map(|(n, v)| (&**n, &**v));
+    merge(texts.chain(command))
 }
 
-fn variables(env: &[(OsString, OsString)]) -> Result<ListBuf> {
+/// Names up to which comparing with each is cheaper than a table.
+const FEW: usize = 32;
+
+/// Keeps each name once. An image may bring as many names as it likes, so above
+/// [`FEW`] a table finds them.
+fn merge<'a, N: Copy + Eq + Hash>(
+    variables: impl Iterator<Item = (N, &'a OsStr)>,
+) -> Vec<(N, &'a OsStr)> {
+    let mut merged: Vec<(N, &OsStr)> = Vec::new();
+    let mut places: HashMap<N, usize> = HashMap::new();
+    for (name, value) in variables {
+        if merged.len() == FEW && places.is_empty() {
+            places.extend(merged.iter().enumerate().map(|(at, (n, _))| (*n, at)));
+        }
+        let place = match merged.len() < FEW {
+            true => merged.iter().position(|(n, _)| *n == name),
+            false => places.get(&name).copied(),
+        };
+        match place {
+            Some(at) => merged[at].1 = value,
+            None => {
+                if merged.len() >= FEW {
+                    places.insert(name, merged.len());
+                }
+                merged.push((name, value));
+            }
+        }
+    }
+    merged
+}
+
+fn variables(env: &[(&OsStr, &OsStr)]) -> Result<ListBuf> {
     let mut list = ListBuf::default();
     for (name, value) in env {
-        let mut pair = name.clone();
+        let mut pair = name.to_os_string();
         pair.push("=");
         pair.push(value);
         list.push(&c_string("env", &pair)?);
@@ -393,5 +417,69 @@ fn own(number: i32) -> Result<OwnedFd> {
             .as_fd()
             .try_clone_to_owned()
             .map_err(wrong),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::hash::Hasher;
+
+    use super::*;
+
+    fn texts(count: usize) -> Vec<(String, String)> {
+        (0..count).map(|n| (format!("V{n}"), "x".into())).collect()
+    }
+
+    fn of(texts: &[(String, String)]) -> Vec<(&OsStr, &OsStr)> {
+        let pairs = texts.iter().map(|(n, v)| (n.as_ref(), v.as_ref()));
+        merge(pairs)
+    }
+
+    #[test]
+    fn environment_last_value_wins_in_the_first_place() {
+        for count in [3, FEW - 1, FEW, FEW + 1, 3 * FEW] {
+            let mut all = texts(count);
+            for at in 0..count {
+                all.push((format!("V{at}"), format!("new{at}")));
+            }
+            all.push(("LAST".into(), "z".into()));
+            let merged = of(&all);
+            assert_eq!(merged.len(), count + 1);
+            for (at, (name, value)) in merged[..count].iter().enumerate() {
+                assert_eq!(*name, OsStr::new(&format!("V{at}")));
+                assert_eq!(*value, OsStr::new(&format!("new{at}")));
+            }
+            assert_eq!(merged[count].0, "LAST");
+        }
+    }
+
+    /// A name that counts how often it is compared.
+    #[derive(Clone, Copy)]
+    struct Counted<'a>(usize, &'a Cell<usize>);
+
+    impl PartialEq for Counted<'_> {
+        fn eq(&self, other: &Self) -> bool {
+            self.1.set(self.1.get() + 1);
+            self.0 == other.0
+        }
+    }
+
+    impl Eq for Counted<'_> {}
+
+    impl Hash for Counted<'_> {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            self.0.hash(state);
+        }
+    }
+
+    #[test]
+    fn environment_of_any_size_is_compared_a_few_times_each() {
+        const MANY: usize = 20_000;
+        let count = Cell::new(0);
+        let twice = (0..MANY).chain(0..MANY);
+        let merged = merge(twice.map(|n| (Counted(n, &count), OsStr::new("x"))));
+        assert_eq!(merged.len(), MANY);
+        assert!(count.get() < MANY * 4, "{} comparisons", count.get());
     }
 }

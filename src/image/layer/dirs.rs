@@ -3,6 +3,7 @@
 //! without ever leaving the root, and settles directories when it leaves them.
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -48,8 +49,8 @@ pub(super) struct Dirs {
     made: Option<(Box<[u8]>, Attributes)>,
     /// Whether a symlink led to the last frame.
     aliased: bool,
-    /// Modes without the owner's bits, set when all is done.
-    late: Vec<Late>,
+    /// Modes without the owner's bits, by device and inode; set when all is done.
+    late: HashMap<(u64, u64), Late>,
     root_foreign: bool,
     root_id: u64,
     /// Where the root is, as the kernel prints it; read when first needed.
@@ -72,8 +73,6 @@ struct Frame {
 
 struct Late {
     path: Vec<u8>,
-    device: u64,
-    inode: u64,
     mode: u32,
 }
 
@@ -96,7 +95,7 @@ impl Dirs {
             frames: Vec::new(),
             made: None,
             aliased: false,
-            late: Vec::new(),
+            late: HashMap::new(),
             root_foreign: foreign(&stat),
             root_id: stat.st_ino,
             root_path: None,
@@ -286,12 +285,11 @@ impl Dirs {
             return Err(Errno::EACCES).call("openat");
         }
         chmod_path_fd(&fd, stat.st_mode & 0o7777 | OWNER)?;
-        self.late.push(Late {
+        let late = Late {
             path: self.path_of(name),
-            device: stat.st_dev,
-            inode: stat.st_ino,
             mode: stat.st_mode & 0o7777,
-        });
+        };
+        self.late.insert((stat.st_dev, stat.st_ino), late);
         Ok(())
     }
 
@@ -372,16 +370,11 @@ impl Dirs {
         if let Some(mode) = attributes.mode {
             if mode & OWNER != OWNER || !self.late.is_empty() {
                 let stat = fstat(fd).call("fstat")?;
-                let same = |l: &Late| (l.device, l.inode) == (stat.st_dev, stat.st_ino);
-                self.late.retain(|late| !same(late));
-                if mode & OWNER != OWNER {
-                    self.late.push(Late {
-                        path,
-                        device: stat.st_dev,
-                        inode: stat.st_ino,
-                        mode,
-                    });
-                }
+                let place = (stat.st_dev, stat.st_ino);
+                match mode & OWNER != OWNER {
+                    true => self.late.insert(place, Late { path, mode }),
+                    false => self.late.remove(&place),
+                };
             }
             fchmod(fd, Mode::from_bits_truncate(mode | OWNER)).call("fchmod")?;
         }
@@ -394,17 +387,17 @@ impl Dirs {
     /// Leaves everything: the modes that lock us out come last, deepest first.
     pub(super) fn complete(mut self) -> Step<()> {
         self.leave_to(0)?;
-        let mut late = std::mem::take(&mut self.late);
-        late.sort_by_key(|l| std::cmp::Reverse(l.path.split(|&b| b == b'/').count()));
+        let mut late: Vec<_> = std::mem::take(&mut self.late).into_iter().collect();
+        late.sort_by_key(|(_, l)| std::cmp::Reverse(l.path.split(|&b| b == b'/').count()));
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        for late in late {
+        for (place, late) in late {
             let fd = match walk(self.root.as_fd(), &late.path, flags) {
                 // A later entry took its place.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
                 opened => opened.call("openat")?,
             };
             let stat = fstat(&fd).call("fstat")?;
-            if (stat.st_dev, stat.st_ino) == (late.device, late.inode) {
+            if (stat.st_dev, stat.st_ino) == place {
                 chmod_path_fd(&fd, late.mode)?;
             }
         }

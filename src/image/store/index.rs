@@ -2,7 +2,7 @@
 //! The store's `index.json`: which names lead to which manifests.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::lock::Lock;
@@ -69,24 +69,29 @@ impl Writable<'_> {
     pub(super) fn add(&mut self, manifest: &Descriptor, names: &[String]) -> bool {
         let entries = &mut self.index.manifests;
         let before = entries.clone();
-        let known = |entries: &[Descriptor], digest| entries.iter().any(|d| d.digest == digest);
-        for name in names {
-            let all = std::mem::take(entries);
-            let has_name = |d: &Descriptor| d.annotation(REF_NAME) == Some(name);
-            let (taken, kept): (Vec<_>, Vec<_>) = all.into_iter().partition(has_name);
-            *entries = kept;
-            // An image that lost its last name stays until it is removed by digest.
-            for old in taken {
-                if old.digest != manifest.digest && !known(entries, old.digest) {
-                    entries.push(bare(&old));
-                }
+        let ours: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let is_taken = |d: &Descriptor| d.annotation(REF_NAME).is_some_and(|n| ours.contains(n));
+        let (taken, mut kept): (Vec<_>, Vec<_>) =
+            std::mem::take(entries).into_iter().partition(is_taken);
+        let is_bare = |d: &Descriptor| d.annotation(REF_NAME).is_none();
+        if !names.is_empty() {
+            kept.retain(|d| d.digest != manifest.digest || !is_bare(d));
+        }
+        *entries = kept;
+        let mut known: HashSet<Digest> = entries.iter().map(|d| d.digest).collect();
+        // An image that lost its last name stays until it is removed by digest.
+        for old in taken {
+            if old.digest != manifest.digest && known.insert(old.digest) {
+                entries.push(bare(&old));
             }
-            entries.retain(|d| d.digest != manifest.digest || d.annotation(REF_NAME).is_some());
+        }
+        let mut filed = HashSet::new();
+        for name in names.iter().filter(|name| filed.insert(*name)) {
             let mut entry = bare(manifest);
             entry.annotations = Some(BTreeMap::from([(REF_NAME.to_owned(), name.clone())]));
             entries.push(entry);
         }
-        if !known(entries, manifest.digest) {
+        if names.is_empty() && !known.contains(&manifest.digest) {
             entries.push(bare(manifest));
         }
         *entries != before
@@ -129,7 +134,7 @@ pub(super) fn matches(descriptor: &Descriptor, reference: &Reference) -> bool {
 
 /// Whether the manifest is there under all the names, or under any if there are none.
 pub(super) fn is_filed(index: &Index, digest: &Digest, names: &[String]) -> bool {
-    let ours = || index.manifests.iter().filter(|d| d.digest == *digest);
-    let has = |name: &String| ours().any(|d| d.annotation(REF_NAME) == Some(name));
-    ours().next().is_some() && names.iter().all(has)
+    let ours = index.manifests.iter().filter(|d| d.digest == *digest);
+    let filed: HashSet<Option<&str>> = ours.map(|d| d.annotation(REF_NAME)).collect();
+    !filed.is_empty() && names.iter().all(|name| filed.contains(&Some(name)))
 }
