@@ -861,6 +861,7 @@ void tare_bytes_free(tare_bytes *bytes);
  *
  * `path_or_null`: its directory; NULL for `$TARE_STORE`, else `/var/lib/tare` for root, else
  * `$XDG_DATA_HOME/tare`.
+ * In a set-user-id program the environment does not count: others than root name one.
  *
  * Returns: NULL, or an error: TARE_KIND_PERMISSION, TARE_KIND_EXHAUSTED, or what open(2) says.
  * Ownership: `*out` is the caller's, for tare_store_free().

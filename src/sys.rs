@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The system calls that nix lacks, one family per file; the only unsafe code of the library.
 
+pub(crate) mod auxv;
 pub(crate) mod bpf;
 pub(crate) mod dup;
 pub(crate) mod flock;

@@ -3,8 +3,11 @@
 
 mod common;
 
-use common::{Tare, everybody};
-use tare_oracle::need;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+
+use common::{Said, Tare, everybody};
+use tare_oracle::{need, ordinary_user};
 
 #[test]
 fn doctor_finds_what_sandboxes_then_do() {
@@ -48,7 +51,7 @@ fn doctor_leaves_no_cgroup() {
     let mut open = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
     while let Some(dir) = open.pop() {
         // What goes away meanwhile was somebody else's.
-        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
             assert!(!name.to_string_lossy().starts_with(&prefix), "{entry:?}");
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -69,4 +72,33 @@ fn doctor_text_is_a_table_with_cures() {
         );
         assert!(lines.last().unwrap().contains("sandbox"), "{said:?}");
     }
+}
+
+#[test]
+fn doctor_in_a_setuid_program_ignores_the_callers_environment() {
+    need!(root, user("plain"), user("subids"));
+    let (caller, other) = (ordinary_user(false), ordinary_user(true));
+    let dir = caller.tempdir();
+    let program = dir.path().join("tare");
+    fs::copy(env!("CARGO_BIN_EXE_tare"), &program).unwrap();
+    let found = |owner: u32, mode| {
+        // A change of the owner drops the set-user-id bit.
+        chown(&program, Some(owner), None).unwrap();
+        fs::set_permissions(&program, Permissions::from_mode(mode)).unwrap();
+        let mut command = caller.command(&program);
+        let command = command
+            .args(["doctor", "--json"])
+            .env("TARE_STORE", dir.path());
+        let said = Said::of(command.env("XDG_DATA_HOME", dir.path()).output().unwrap());
+        let report = said.json();
+        let checks = report["checks"].as_array().unwrap();
+        let store = checks.iter().find(|check| check["name"] == "store");
+        store.unwrap()["found"].as_str().unwrap().to_owned()
+    };
+    let named = format!("{}: writable", dir.path().display());
+    assert_eq!(found(caller.uid, 0o755), named);
+    let of_root = found(0, 0o4755);
+    assert!(of_root.starts_with("/var/lib/tare: "), "{of_root}");
+    let of_other = found(other.uid, 0o4755);
+    assert!(of_other.contains("set-user-id program"), "{of_other}");
 }

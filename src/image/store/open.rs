@@ -18,6 +18,7 @@ use super::{Inner, Store, sync};
 use crate::error::{Error, Kind, Result};
 use crate::image::layer::Ids;
 use crate::image::oci;
+use crate::sys::auxv;
 use crate::sys::flock::Operation;
 
 /// Written last when a store is made.
@@ -66,7 +67,8 @@ impl Store {
 
     /// Opens the store that is meant when none is named: `$TARE_STORE`, else
     /// `/var/lib/tare` for root and `$XDG_DATA_HOME/tare` or
-    /// `~/.local/share/tare` for others.
+    /// `~/.local/share/tare` for others. In a set-user-id program the environment
+    /// does not count, as for secure_getenv(3): there, only root has a default.
     ///
     /// # Errors
     /// As [`Store::open`]; [`Kind::NotFound`] if no directory is known.
@@ -77,9 +79,10 @@ impl Store {
 
 /// Where the store is when nobody says.
 pub(crate) fn default_path() -> Result<PathBuf> {
+    let secure = auxv::is_secure();
     let dir = |name| {
         env::var_os(name)
-            .filter(|v| !v.is_empty())
+            .filter(|v| !v.is_empty() && !secure)
             .map(PathBuf::from)
     };
     if let Some(path) = dir("TARE_STORE") {
@@ -94,6 +97,11 @@ pub(crate) fn default_path() -> Result<PathBuf> {
     let data = data.or_else(|| Some(home()?.join(".local/share")));
     let data = data.map(|data| data.join("tare"));
     data.ok_or_else(|| {
+        if secure {
+            let why = "the environment of a set-user-id program does not count";
+            let error = Error::new(Kind::NotFound, "open store", why);
+            return error.with_cure("a directory that the program names, tare --store DIR");
+        }
         Error::new(
             Kind::NotFound,
             "open store",
