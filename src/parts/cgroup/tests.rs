@@ -230,6 +230,45 @@ fn recover_removes_dead_owners_only() {
 }
 
 #[test]
+fn recover_cannot_be_kept_away_by_another_user() {
+    need!(root, user("plain"));
+    let layout = Layout::detect().unwrap();
+    let id = format!("0-{}-7", std::process::id());
+    let asked = limits(r#"{"pids": 99}"#);
+    let mut cgroup = Scratch(Cgroup::create(&layout, &id, &asked, &Require::All, None).unwrap());
+    let paths: Vec<_> = cgroup.paths().iter().map(|p| p.to_path_buf()).collect();
+    let user = tare_oracle::ordinary_user(false);
+    for path in &paths {
+        let mut attack = user.command("flock");
+        let attack = attack.args(["-s", "-n"]).arg(path).arg("true");
+        assert!(!attack.output().unwrap().status.success(), "{path:?}");
+        let file = path.join("cgroup.procs");
+        assert!(
+            user.command("cat")
+                .arg(file)
+                .output()
+                .unwrap()
+                .status
+                .success()
+        );
+    }
+    let hold = "for dir; do flock -s $dir sleep 60 & done; wait";
+    let mut attack = user.command("sh");
+    let mut attack = attack
+        .args(["-c", hold, "sh"])
+        .args(&paths)
+        .spawn()
+        .unwrap();
+    (cgroup.0.v2, cgroup.0.v1) = (None, Vec::new());
+    wait_until("swept", || {
+        recover(&layout, Sweep::Everywhere, |found| found != id);
+        paths.iter().all(|p| !p.exists())
+    });
+    attack.kill().unwrap();
+    attack.wait().unwrap();
+}
+
+#[test]
 fn may_live_knows_the_dead_that_nobody_has_reaped() {
     let own = Owner::current().unwrap();
     let mut child = Command::new("true").spawn().unwrap();
