@@ -232,7 +232,7 @@
 #define TARE_REASON_OOM 4
 
 /**
- * It wrote more than is kept.
+ * Wrote more than is kept. No success, also where the command ended by itself first.
  */
 #define TARE_REASON_OUTPUT 5
 
@@ -582,7 +582,7 @@ typedef struct {
    */
   uint32_t reason;
   /**
-   * Its exit code; -1 if a signal ended it, or if it has not ended.
+   * Its exit code; -1 if a signal ended it, its output was cut, or it has not ended.
    */
   int32_t exit_code;
   /**

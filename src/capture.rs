@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::read;
 
 use crate::error::{Error, Result};
-use crate::process::{Pipes, Process, Reason, Running, Status, millis};
+use crate::process::{Pipes, Process, Running, Status, millis};
 use crate::wire::{BY_CALLER, BY_OUTPUT};
 
 /// A finished command: how it ended and what it wrote, also when it was killed.
@@ -178,12 +178,12 @@ impl Capture {
         Ok(())
     }
 
-    /// It may have ended by itself before it was killed, but what it wrote is cut.
-    fn judged(&self, mut status: Status) -> Status {
-        if self.over {
-            status.reason = Reason::Output;
+    /// Cut output is no success, even if the command ended before the kill.
+    fn judged(&self, status: Status) -> Status {
+        match self.over {
+            true => status.with_output_cut(),
+            false => status,
         }
-        status
     }
 
     /// Reads until the command has ended, the deadline is there, or a signal handler has run.

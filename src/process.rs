@@ -47,7 +47,7 @@ pub(crate) struct Pipes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Status {
-    /// Its exit code, unless a signal ended it.
+    /// Its exit code, unless a signal ended it or its output was cut.
     pub exit_code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
@@ -72,7 +72,7 @@ pub enum Reason {
     Timeout,
     /// The kernel killed it for want of memory.
     Oom,
-    /// It wrote more than is captured.
+    /// Wrote more than is captured; the rest of its output is lost.
     Output,
     /// The caller killed it, or closed the sandbox.
     Killed,
@@ -97,12 +97,26 @@ pub struct Usage {
 }
 
 impl Status {
-    /// The exit status that a shell would show: the code, or 128 plus the signal; 124 after a timeout.
+    /// Exit status as a shell shows it: the code, or 128 plus the signal; 123
+    /// where output was cut, 124 after a timeout.
     pub fn shell_code(&self) -> i32 {
         match (self.reason, self.exit_code, self.signal) {
+            (Reason::Output, ..) => 123,
             (Reason::Timeout, ..) => 124,
             (_, Some(code), _) => code,
             (_, None, signal) => 128 + signal.unwrap_or(libc::SIGKILL),
+        }
+    }
+
+    /// Marks the output as cut: the reason is [`Reason::Output`], there is no
+    /// exit code, and the signal is SIGKILL, also where the command ended first.
+    #[must_use]
+    pub fn with_output_cut(self) -> Self {
+        Self {
+            exit_code: None,
+            signal: Some(libc::SIGKILL),
+            reason: Reason::Output,
+            ..self
         }
     }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, CString};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -58,15 +59,31 @@ const HOSTS_IPV6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\n\
                           ff02::1\tip6-allnodes\n\
                           ff02::2\tip6-allrouters\n";
 
+/// Size of `/dev`, as Docker's.
+const DEV_SIZE: ByteSize = ByteSize::new(64 << 20);
+
 /// Key and value in turn.
 pub(crate) fn options<const N: usize>(pairs: [&CStr; N]) -> ListBuf {
     pairs.into_iter().collect()
 }
 
-/// A tmpfs's bound, tmpfs(5).
+/// Bytes of a tmpfs for each inode that it may have: the kernel's own ratio
+/// where a tmpfs has no options, one inode a page.
+const BYTES_PER_INODE: u64 = 4096;
+/// Inodes that any tmpfs may have, so that small ones stay usable.
+const LEAST_INODES: u64 = 1024;
+
+/// Adds a tmpfs's bounds, tmpfs(5): bytes, and inodes in proportion. Empty files
+/// take kernel memory, which no size counts.
 pub(crate) fn push_size(options: &mut ListBuf, size: ByteSize) {
-    options.push(c"size");
-    options.push(&CString::new(size.bytes().to_string()).expect("digits hold no NUL"));
+    let inodes = (size.bytes() / BYTES_PER_INODE).max(LEAST_INODES);
+    for (name, bound) in [(c"size", size.bytes()), (c"nr_inodes", inodes)] {
+        // The digits of the largest number, and the NUL that is left behind them.
+        let mut text = [0; 21];
+        write!(&mut text[..20], "{bound}").expect("a u64 has 20 digits at most");
+        options.push(name);
+        options.push(CStr::from_bytes_until_nul(&text).expect("the last byte is a NUL"));
+    }
 }
 
 /// The kernel's file systems and `/dev`.
@@ -93,11 +110,9 @@ impl Kernel {
                 0,
             ),
         };
-        let dev = ops.new_fs(
-            c"tmpfs",
-            &options([c"mode", c"755", c"size", c"65536k"]),
-            NOSUID | STRICTATIME,
-        );
+        let mut bounds = options([c"mode", c"755"]);
+        push_size(&mut bounds, DEV_SIZE);
+        let dev = ops.new_fs(c"tmpfs", &bounds, NOSUID | STRICTATIME);
         Self {
             proc,
             sys,

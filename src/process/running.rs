@@ -79,9 +79,8 @@ impl Running {
                 Err(error) => Err(attempt.explain(error)),
                 Ok(_) => Err(gone()),
             },
-            (None, Some(_)) => Err(gone()),
-            // The init went first: the sandbox was closed, or killed from outside.
-            (_, None) => Ok(Some(Status {
+            // The init went first: the sandbox was closed, reset, or killed from outside.
+            (None, Some(_)) | (_, None) => Ok(Some(Status {
                 exit_code: None,
                 signal: Some(libc::SIGKILL),
                 core_dumped: false,

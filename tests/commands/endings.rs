@@ -249,6 +249,76 @@ fn output_over_the_limit_ends_the_command() {
 }
 
 #[test]
+fn output_that_is_cut_is_no_success_even_if_the_command_ended_first() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    for _ in 0..10 {
+        let cut = run(&sandbox, sh("head -c 11 /dev/zero").output_limit(10)).status;
+        assert_eq!(
+            (cut.reason, cut.exit_code, cut.signal, cut.shell_code()),
+            (Reason::Output, None, Some(9), 123)
+        );
+        assert!(!cut.success());
+    }
+}
+
+#[test]
+fn run_whose_sandbox_ends_is_killed_and_keeps_its_output() {
+    let ground = Ground::new();
+    let script = "echo begun; : >/tmp/begun; sleep 666";
+    type End = fn(&Sandbox) -> tare::Result<()>;
+    let ends: [End; 2] = [Sandbox::reset, Sandbox::close];
+    for end in ends {
+        let sandbox = ground.open();
+        let output = thread::scope(|scope| {
+            let running = scope.spawn(|| run(&sandbox, sh(script)));
+            await_count(&sandbox, "sleep 666", 1);
+            end(&sandbox).unwrap();
+            running.join().unwrap()
+        });
+        assert_eq!(
+            (output.status.reason, output.status.signal),
+            (Reason::Killed, Some(9))
+        );
+        assert_eq!(output.stdout, b"begun\n");
+    }
+}
+
+#[test]
+fn stop_of_a_child_that_asked_to_be_traced_is_no_end() {
+    need!(program("python3"));
+    let ground = Ground::new();
+    let sandbox = ground.open_host();
+    let script = r#"
+import ctypes, signal, threading, time
+
+def go_on(first):
+    time.sleep(0.1)
+    signal.pthread_kill(first, signal.SIGSTOP)
+    time.sleep(0.1)
+    print("alive", flush=True)
+    time.sleep(600)
+
+libc = ctypes.CDLL(None)
+assert libc.ptrace(0, 0, 0, 0) == 0
+threading.Thread(target=go_on, args=[threading.get_ident()]).start()
+libc.pause()
+"#;
+    let traced = || Command::from_argv(["python3", "-c", script]);
+    let output = run(&sandbox, traced().timeout(Duration::from_secs(1)));
+    assert_eq!(
+        (output.status.reason, &output.stdout[..]),
+        (Reason::Timeout, &b"alive\n"[..])
+    );
+    let killed = sandbox.spawn(traced().stdout(Stdout::Piped)).unwrap();
+    let mut out = File::from(killed.take_stdout().unwrap());
+    out.read_exact(&mut [0; 6]).unwrap();
+    assert_eq!(killed.try_wait().unwrap(), None);
+    killed.kill().unwrap();
+    assert_eq!(killed.wait().unwrap().reason, Reason::Killed);
+}
+
+#[test]
 fn output_of_leftovers_is_not_waited_for() {
     let ground = Ground::new();
     let sandbox = ground.open();

@@ -25,6 +25,7 @@ cargo build --quiet --locked --package tare-cli
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$target/c/dest PKG_CONFIG_ALLOW_SYSTEM_LIBS=1
 read -ra flags < <(pkg-config --cflags --libs tare)
 gcc -std=c11 -Wall -Wextra -pedantic -Werror -Wshadow -Wstrict-prototypes -D_GNU_SOURCE -O1 c.c -o "$home/c" "${flags[@]}"
+gcc -static -std=c11 -Wall -Wextra -Werror -D_GNU_SOURCE -O1 -pthread ../probes/traced.c -o "$home/traced"
 unformatted=$(gofmt -l go)
 [ -z "$unformatted" ] || { echo "gofmt: $unformatted"; exit 1; }
 (cd go && GOFLAGS=-mod=mod GOTOOLCHAIN=local go vet . && GOFLAGS=-mod=mod GOTOOLCHAIN=local go build -race -o "$home/go" .)
@@ -48,6 +49,7 @@ program() {
 ground() {
     mkdir -p "$1"/root/{bin,etc,home/alice,tmp,proc,sys,dev} "$1/data"
     cp "$(command -v busybox)" "$1/root/bin/busybox"
+    cp "$home/traced" "$1/root/bin/traced"
     for applet in $(busybox --list); do
         [ "$applet" = busybox ] || ln -s busybox "$1/root/bin/$applet"
     done

@@ -18,7 +18,7 @@ pub const TARE_REASON_SIGNALED: u32 = 2;
 pub const TARE_REASON_TIMEOUT: u32 = 3;
 /// The kernel killed it for want of memory.
 pub const TARE_REASON_OOM: u32 = 4;
-/// It wrote more than is kept.
+/// Wrote more than is kept. No success, also where the command ended by itself first.
 pub const TARE_REASON_OUTPUT: u32 = 5;
 /// The caller killed it, or closed or reset the sandbox.
 pub const TARE_REASON_KILLED: u32 = 6;
@@ -32,7 +32,7 @@ pub struct tare_status {
     pub size: u64,
     /// One of TARE_REASON_*.
     pub reason: u32,
-    /// Its exit code; -1 if a signal ended it, or if it has not ended.
+    /// Its exit code; -1 if a signal ended it, its output was cut, or it has not ended.
     pub exit_code: i32,
     /// The signal that ended it, else 0.
     pub signal: i32,

@@ -49,7 +49,8 @@ fn why_killed(reason: Reason) -> Option<&'static str> {
     match reason {
         Reason::Timeout => Some("its time was up (--timeout)"),
         Reason::Oom => Some("out of memory (limits.memory, or the machine's)"),
-        Reason::Exited | Reason::Signaled | Reason::Output | Reason::Killed => None,
+        Reason::Output => Some("its output was over the limit (--output-limit)"),
+        Reason::Exited | Reason::Signaled | Reason::Killed => None,
     }
 }
 

@@ -65,8 +65,9 @@ def test_aio_run_is_as_run(store: tare.Store) -> None:
             with pytest.raises(tare.TimeoutExpired) as expired:
                 await sb.run("echo part; sleep 60", shell=True, timeout="300ms")
             assert expired.value.output == b"part\n"
-            over = await sb.run(["yes"], output_limit=1000)
-            assert over.reason == "output" and len(over.stdout) == 1000
+            with pytest.raises(tare.OutputLimitExceeded) as over:
+                await sb.run(["yes"], output_limit=1000)
+            assert over.value.limit == len(over.value.output or b"") == 1000
             sb.write_file("/f", b"x")
             assert (await sb.run(["cat", "/f"])).stdout == sb.read_file("/f") == b"x"
             await sb.reset()
@@ -126,8 +127,10 @@ def test_aio_communicate(store: tare.Store) -> None:
             process = await sb.popen("sleep 60 & echo x", shell=True, stdout=tare.PIPE)
             assert await asyncio.wait_for(process.communicate(), 30) == (b"x\n", None)
             process = await sb.popen(["yes"], stdout=tare.PIPE, output_limit=100_001)
-            out, _ = await process.communicate()
-            assert out and len(out) == 100_001 and process.reason == "output" and process.returncode == -9
+            with pytest.raises(tare.OutputLimitExceeded) as over:
+                await process.communicate()
+            assert over.value.limit == len(over.value.output or b"") == 100_001
+            assert process.reason == "output" and process.returncode == -9
 
     in_loop(main)
 

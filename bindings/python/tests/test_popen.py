@@ -120,8 +120,10 @@ def test_popen_leftovers_are_not_waited_for(box: tare.Sandbox) -> None:
 
 def test_popen_output_limit_counts_in_communicate(shared: tare.Sandbox) -> None:
     process = shared.popen(["yes"], stdout=PIPE, output_limit="1k")
-    assert len(process.communicate()[0]) == 1024
-    assert process.reason == "output"
+    with pytest.raises(tare.OutputLimitExceeded) as over:
+        process.communicate()
+    assert over.value.limit == len(over.value.output or b"") == 1024
+    assert (process.reason, process.returncode) == ("output", -9)
 
 
 def test_popen_left_by_an_exception_is_killed(shared: tare.Sandbox) -> None:

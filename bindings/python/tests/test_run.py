@@ -209,12 +209,20 @@ def test_run_check_raises(shared: tare.Sandbox) -> None:
     shared.run(["true"], check=True).check_returncode()
 
 
-def test_run_output_limit_is_a_reason(shared: tare.Sandbox) -> None:
+def test_run_output_over_the_limit_raises(shared: tare.Sandbox) -> None:
     for limit in (1000, "1000b"):
-        done = shared.run(["yes"], output_limit=limit)
-        assert (done.reason, done.returncode, len(done.stdout)) == ("output", -9, 1000)
-    with pytest.raises(subprocess.CalledProcessError, match="Reason: output"):
-        shared.run(["yes"], output_limit=10, check=True)
+        # The second ends with 0 before anything can kill it.
+        for argv in (["yes"], ["head", "-c", "1001", "/dev/zero"]):
+            for check in (False, True):
+                with pytest.raises(tare.OutputLimitExceeded) as caught:
+                    shared.run(argv, output_limit=limit, check=check)
+                error = caught.value
+                assert isinstance(error, subprocess.SubprocessError)
+                assert (error.cmd, error.limit, error.stderr) == (argv, 1000, b"")
+                assert len(error.output or b"") == 1000 and error.stdout == error.output
+    assert "wrote more than 1000 bytes" in str(error) and error.usage
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.limit, again.output, again.usage) == (1000, error.output, error.usage)
 
 
 def test_run_words_that_are_wrong_are_refused(shared: tare.Sandbox) -> None:

@@ -12,7 +12,7 @@ import face
 import tare
 import tare.aio
 from face import Outcome, Wanted
-from of_tare import FilesOf, expired, options, outcome, refusals, spec
+from of_tare import FilesOf, exceeded, expired, options, outcome, refusals, spec
 
 T = TypeVar("T")
 
@@ -51,6 +51,8 @@ class Aio(FilesOf):
             done = self.do(self.sandbox.run(wanted.argv, input=wanted.input, **options(wanted)))
         except tare.TimeoutExpired as error:
             return expired(error)
+        except tare.OutputLimitExceeded as error:
+            return exceeded(error)
         return outcome(done.reason, done.returncode, done.stdout, done.stderr)
 
     def spawn(self, name: str, wanted: Wanted) -> None:
@@ -78,7 +80,10 @@ class Aio(FilesOf):
 
     def wait(self, name: str) -> Outcome:
         process = self.processes.pop(name)
-        out, err = self.do(process.communicate())
+        try:
+            out, err = self.do(process.communicate())
+        except tare.OutputLimitExceeded as error:
+            return exceeded(error)
         assert process.reason is not None and process.returncode is not None
         return outcome(process.reason, process.returncode, out, err)
 

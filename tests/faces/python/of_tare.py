@@ -43,6 +43,11 @@ def outcome(reason: str, returncode: int, stdout: bytes | None, stderr: bytes | 
     return Outcome(reason, abs(returncode), stdout or b"", stderr or b"")
 
 
+def exceeded(error: tare.OutputLimitExceeded) -> Outcome:
+    """The exception for a command whose output was cut."""
+    return Outcome("output", 9, error.output or b"", error.stderr or b"")
+
+
 def expired(error: tare.TimeoutExpired) -> Outcome:
     """The exception for a command whose time was up."""
     return Outcome("timeout", 9, error.output or b"", error.stderr or b"")

@@ -8,7 +8,7 @@ import sys
 import face
 import tare
 from face import Outcome, Wanted
-from of_tare import FilesOf, expired, options, outcome, refusals, spec
+from of_tare import FilesOf, exceeded, expired, options, outcome, refusals, spec
 
 
 class Sync(FilesOf):
@@ -34,6 +34,8 @@ class Sync(FilesOf):
                 done = self.sandbox.run(wanted.argv, input=wanted.input, **options(wanted))
         except tare.TimeoutExpired as error:
             return expired(error)
+        except tare.OutputLimitExceeded as error:
+            return exceeded(error)
         return outcome(done.reason, done.returncode, done.stdout, done.stderr)
 
     def spawn(self, name: str, wanted: Wanted) -> None:
@@ -62,8 +64,11 @@ class Sync(FilesOf):
 
     def wait(self, name: str) -> Outcome:
         process = self.processes.pop(name)
-        with refusals():
-            out, err = process.communicate()
+        try:
+            with refusals():
+                out, err = process.communicate()
+        except tare.OutputLimitExceeded as error:
+            return exceeded(error)
         assert process.reason is not None and process.returncode is not None
         return outcome(process.reason, process.returncode, out, err)
 

@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
 use nix::unistd::{read, write};
 use serde_json::json;
-use tare::{Error, Kind, Process, Reason, Result, Size, Status};
+use tare::{Error, Kind, Process, Result, Size, Status};
 
 use super::client::Client;
 use super::data::{Encoding, Pieces, Shown};
@@ -185,16 +185,17 @@ impl Command {
         running.write(&self.id, &mut self.input, client);
         running.notice_end()?;
         let dry = running.read(&self.id, self.encoding, client)?;
-        let Some(mut status) = running.status.filter(|_| dry) else {
+        let Some(status) = running.status.filter(|_| dry) else {
             return Ok(false);
         };
         for output in &mut running.outputs {
             output.show(&self.id, None, self.encoding, client);
         }
-        if running.over {
-            // It may have ended by itself before it was killed, but what it wrote is cut.
-            status.reason = Reason::Output;
-        }
+        // Cut output is no success, even if the command ended before the kill.
+        let status = match running.over {
+            true => status.with_output_cut(),
+            false => status,
+        };
         self.abandon(client);
         client.answer(&self.id, status);
         Ok(true)

@@ -19,8 +19,8 @@ use crate::value::{self, SecurityOption};
     override_usage = "tare run [OPTIONS] IMAGE [--] [COMMAND [ARG]...]\n       \
                       tare run [OPTIONS] --spec FILE -- [COMMAND [ARG]...]",
     after_help = "Exit status: the command's own; 128 and the signal's number if a signal ended it; \
-                  124 after the timeout; 125 when tare itself failed; 126 if the command cannot be \
-                  executed; 127 if it is not there.\n\nSizes are in bytes, or have k, m, g or t behind \
+                  123 if output was over the limit; 124 after the timeout; 125 when tare itself \
+                  failed; 126 if the command cannot be executed; 127 if it is not there.\n\nSizes are in bytes, or have k, m, g or t behind \
                   them. Durations are in seconds, or have ms, s, m, h or d behind them."
 )]
 pub(crate) struct Flags {

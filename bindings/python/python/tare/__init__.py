@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from . import _tare
 from ._call import Args, CompletedProcess
-from ._errors import CalledProcessError, Error, TimeoutExpired, Usage
+from ._errors import CalledProcessError, Error, OutputLimitExceeded, TimeoutExpired, Usage
 from ._files import Copied, DirEntry
 from ._keywords import SUBPROCESS
 from ._pool import Pool
@@ -44,6 +44,7 @@ __all__ = [
     "DirEntry",
     "Error",
     "Image",
+    "OutputLimitExceeded",
     "Pool",
     "Popen",
     "Recovered",

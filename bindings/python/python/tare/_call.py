@@ -13,7 +13,7 @@ from subprocess import DEVNULL, PIPE
 from typing import IO, TYPE_CHECKING, Any, AnyStr, Protocol, Union
 
 from . import _tare
-from ._errors import CalledProcessError, TimeoutExpired, Usage
+from ._errors import CalledProcessError, OutputLimitExceeded, TimeoutExpired, Usage
 
 if TYPE_CHECKING:
     from ._tare import _Ended as Ended
@@ -43,7 +43,7 @@ class CompletedProcess(subprocess.CompletedProcess[AnyStr]):
     """A command that has ended: what `subprocess.run` returns, with the reason and what was used."""
 
     reason: str
-    """`exited`, `signaled`, `timeout`, `oom`, `output` (it wrote more than is captured) or `killed`."""
+    """`exited`, `signaled`, `oom` or `killed`; what ended for `timeout` or `output` is raised instead."""
     usage: Usage
     """What it used."""
     core_dumped: bool
@@ -146,6 +146,15 @@ def _number(stream: Stream) -> int | None:
     return stream if stream is None or isinstance(stream, int) else stream.fileno()
 
 
+def output_limit_exceeded(
+    args: Any, stdout: bytes | None, stderr: bytes | None, usage: tuple[float, float, float, int, int, int]
+) -> OutputLimitExceeded:
+    """What is raised for cut output, which is as long as the limit."""
+    exceeded = OutputLimitExceeded(args, len(stdout or b"") + len(stderr or b""), stdout, stderr)
+    exceeded.usage = Usage(*usage)
+    return exceeded
+
+
 def seconds(timeout: float | str | None) -> float | None:
     """A time limit in seconds: a number as it is, a duration such as "1m30s" read."""
     if timeout is None:
@@ -228,6 +237,8 @@ class Call:
             expired = TimeoutExpired(self.args, words["timeout"], stdout, stderr)
             expired.usage = Usage(*usage)
             raise expired
+        if reason == "output":
+            raise output_limit_exceeded(self.args, stdout, stderr, usage)
         done: CompletedProcess[Any] = CompletedProcess(
             self.args,
             returncode,

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Usage(NamedTuple):
@@ -62,6 +62,43 @@ class CalledProcessError(subprocess.CalledProcessError):
     def __str__(self) -> str:
         said = super().__str__()
         return said if self.reason in ("exited", "signaled") else f"{said} Reason: {self.reason}."
+
+
+class OutputLimitExceeded(subprocess.SubprocessError):
+    """A command wrote more than `output_limit`, so it was killed and its output is cut.
+
+    Raised with or without `check`. `stdout` and `stderr` are the bytes that were kept, as with
+    `TimeoutExpired`.
+    """
+
+    cmd: Any
+    """The command, as it was given."""
+    limit: int
+    """Bytes that were kept at most, of both streams together."""
+    output: bytes | None
+    """Bytes of standard output that were kept; None if it was not captured."""
+    stderr: bytes | None
+    """Bytes of standard error that were kept; None if it was not captured."""
+    usage: Usage | None = None
+    """What it used."""
+
+    def __init__(
+        self, cmd: Any, limit: int, output: bytes | None = None, stderr: bytes | None = None
+    ) -> None:
+        # All of them, or a pickled one could not be made again.
+        super().__init__(cmd, limit, output, stderr)
+        self.cmd = cmd
+        self.limit = limit
+        self.output = output
+        self.stderr = stderr
+
+    @property
+    def stdout(self) -> bytes | None:
+        """The same as `output`."""
+        return self.output
+
+    def __str__(self) -> str:
+        return f"Command {self.cmd!r} wrote more than {self.limit} bytes; raise output_limit to keep more."
 
 
 class TimeoutExpired(subprocess.TimeoutExpired):

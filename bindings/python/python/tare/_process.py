@@ -11,7 +11,7 @@ import time
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, AnyStr, Generic
 
-from ._call import Call, Text, seconds
+from ._call import Call, Text, output_limit_exceeded, seconds
 from ._errors import TimeoutExpired, Usage
 
 if TYPE_CHECKING:
@@ -117,9 +117,9 @@ class Popen(Generic[AnyStr]):
     def communicate(self, input: AnyStr | None = None, timeout: float | str | None = None) -> tuple[Any, Any]:
         """Writes `input`, reads to the end, waits: its output and errors, None for what is no pipe.
 
-        What its leftovers in the background write later is not waited for. Output over the limit ends it
-        with the reason `output`. After `timeout` seconds raises `TimeoutExpired` with what there is; it
-        lives on, nothing is lost, and the call can be repeated.
+        What its leftovers in the background write later is not waited for. Output over the limit kills it
+        and raises `OutputLimitExceeded` with what was kept. After `timeout` seconds raises `TimeoutExpired`
+        with what there is; it lives on, nothing is lost, and the call can be repeated.
         """
         timeout = seconds(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -138,6 +138,8 @@ class Popen(Generic[AnyStr]):
         if self.stdin is not None:
             self.stdin.close()
         out, err = self._read_so_far(capture)
+        if ended[1] == "output":
+            raise output_limit_exceeded(self.args, out, err, ended[3])
         return self._text.read(out), self._text.read(err)
 
     def _begin(self, input: AnyStr | None) -> None:

@@ -129,8 +129,9 @@ class Sandbox(Files):
 
         After `timeout` seconds, or when this call is interrupted, it is killed with everything that it started.
 
-        Raises `TimeoutExpired` with what it wrote until then; `CalledProcessError` if `check` is true and it
-        did not succeed; `FileNotFoundError` if the program is not there, `PermissionError` if it is not
+        Raises `TimeoutExpired` with what it wrote until then; `OutputLimitExceeded` with what was kept if it
+        wrote more than `output_limit`; `CalledProcessError` if `check` is true and it did not succeed;
+        `FileNotFoundError` if the program is not there, `PermissionError` if it is not
         executable.
         """
         call = Call.of_run(args, Text.of(text, encoding, errors), options)

@@ -17,13 +17,13 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Generator
-from signal import SIGTERM
+from signal import SIGKILL, SIGTERM
 from subprocess import DEVNULL, PIPE, STDOUT
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from . import _pool, _sandbox
-from ._call import BYTES, Args, Call, CompletedProcess, Text
+from ._call import BYTES, Args, Call, CompletedProcess, Text, output_limit_exceeded
 from ._errors import Error, Usage
 from ._files import Files
 from ._keywords import SUBPROCESS
@@ -76,9 +76,9 @@ class Process:
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, minus a signal's number, or None while it runs."""
+        """Its exit code, minus a signal's number, or None while it runs; -9 if its output was cut."""
         ended = self._poll()
-        return None if ended is None else ended[0]
+        return None if ended is None else -SIGKILL if self._room < 0 else ended[0]
 
     @property
     def reason(self) -> str | None:
@@ -120,8 +120,8 @@ class Process:
     async def communicate(self, input: bytes | None = None) -> tuple[bytes | None, bytes | None]:
         """Writes `input`, reads to the end, waits: its output and errors, None for what is no pipe.
 
-        What its leftovers in the background write later is not waited for. Output over the limit ends it with the
-        reason `output`.
+        What its leftovers in the background write later is not waited for. Output over the limit kills it and
+        raises `tare.OutputLimitExceeded` with what was kept.
         """
         reads = asyncio.gather(self._read(self.stdout), self._read(self.stderr))
         try:
@@ -130,6 +130,10 @@ class Process:
             for pipe in self._pipes:
                 pipe.finish()
             out, err = await reads
+            if self._room < 0:
+                ended = self._poll()
+                assert ended is not None
+                raise output_limit_exceeded(self.args, out, err, ended[3])
             return out, err
         finally:
             reads.cancel()
