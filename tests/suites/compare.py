@@ -213,6 +213,13 @@ def top_level(suite: Suite, cases: set[str]) -> list[str]:
 
 
 def read_python(text: str) -> tuple[Results, bool]:
+    """Returns the results of unittests.py, and whether it came to its end.
+
+    >>> read_python("a\\n\\x16RUN t.a\\n\\x16PASS t.a\\n\\x16RUN t.b\\n\\x16SKIP t.b why\\n\\x16RUN t.c\\n")
+    ({'t.a': 'PASS', 't.b': 'SKIP', 't.c': 'DIED'}, False)
+    >>> read_python("\\x16RUN t.a\\n\\x16FAIL t.a\\n\\x16PASS t.a\\n\\x16END\\n")
+    ({'t.a': 'FAIL'}, True)
+    """
     results: Results = {}
     ended = False
     for line in re.findall(r"\x16(.*)", text):
@@ -229,6 +236,14 @@ def read_python(text: str) -> tuple[Results, bool]:
 
 
 def read_go(suite: Suite, text: str) -> tuple[Results, bool]:
+    """Returns the results of a test program of Go, and whether it came to its end.
+
+    >>> text = "=== RUN   TestA\\n=== RUN   TestA/b\\nx    --- FAIL: TestA/b (0.00s)\\n--- FAIL: TestA (0.00s)\\n"
+    >>> read_go(Suite("go:os", ()), text + "FAIL\\n")
+    ({'go:os:TestA': 'FAIL', 'go:os:TestA/b': 'FAIL'}, True)
+    >>> read_go(Suite("go:os", ()), "=== RUN   TestA\\npanic: x\\n")
+    ({'go:os:TestA': 'DIED'}, False)
+    """
     results: Results = {}
     for kind, case in re.findall(r"(=== RUN|--- PASS:|--- FAIL:|--- SKIP:) +(\S+)", text):
         word = kind.strip("=-: ")
@@ -268,37 +283,53 @@ def matches(line: Line, cases: Iterable[str]) -> set[str]:
     return {line.case}.intersection(cases)
 
 
+def differing(out: Results, within: Results) -> set[str]:
+    """Returns the cases that pass outside only."""
+    return {case for case in out if out[case] == "PASS" and within.get(case) != "PASS"}
+
+
+def judge(lines: list[Line], out: Results, within: Results) -> Iterator[str]:
+    """Yields what is not as the lines of expected.txt say.
+
+    >>> out = {"a": "PASS", "b": "PASS", "c": "FAIL", "d/1": "PASS", "d/2": "PASS"}
+    >>> list(judge([], out, {**out, "b": "SKIP"}))
+    ['b: PASS outside, SKIP inside']
+    >>> lines = [Line(["all"], case, "why", False) for case in ("b", "c", "d/*", "e")]
+    >>> list(judge(lines, out, {"a": "PASS", "d/1": "PASS"}))
+    []
+    >>> list(judge(lines, out, out))
+    ['b: passes inside, expected.txt says `why`', 'd/*: passes inside, expected.txt says `why`']
+    >>> list(judge([Line(["all"], "b", "why", True)], out, out))
+    []
+    """
+    differ = differing(out, within)
+    named = {case for line in lines for case in matches(line, out)}
+    for case in sorted(differ - named):
+        yield f"{case}: PASS outside, {within.get(case, 'MISSING')} inside"
+    passing = {case for case in out if out[case] == "PASS"}
+    for line in lines:
+        compared = matches(line, passing)
+        if compared and not line.varies and not compared & differ:
+            yield f"{line.case}: passes inside, expected.txt says `{line.reason}`"
+
+
 def compare(suite: Suite, user: str, outside: Runner, inside: Runner) -> tuple[int, list[str]]:
     """Returns how many cases pass on both sides, and a line for each that is not as expected."""
     out, within = outside.run(), inside.run()
-
-    def passing() -> set[str]:
-        return {case for case in out if out[case] == "PASS"}
-
-    def differing() -> set[str]:
-        return {case for case in passing() if within.get(case) != "PASS"}
-
     for runner, results in ((outside, out), (inside, within)):
         if "PASS" not in results.values():
-            return 0, [f"{suite.name} as {user}: no case passes, see {runner.log}"]
+            return 0, [f"{suite.name}: no case passes, see {runner.log}"]
     lines = [line for line in expected() if user in line.users or "all" in line.users]
     named = {case for line in lines for case in matches(line, out)}
     for _ in range(TRIES - 1):
-        again = differing() - named
+        again = differing(out, within) - named
         if not again:
             break
         # Both sides alike: a case that fails outside at one of its tries is not compared.
         within.update({case: word for case, word in inside.run(again).items() if word == "PASS"})
         out.update({case: word for case, word in outside.run(again).items() if word != "PASS"})
-    wrong = [
-        f"{case} as {user}: PASS outside, {within.get(case, 'MISSING')} inside"
-        for case in sorted(differing() - named)
-    ]
-    for line in lines:
-        compared = matches(line, passing())
-        if compared and not line.varies and not compared & differing():
-            wrong.append(f"{line.case} as {user}: passes inside, although expected.txt says `{line.reason}`")
-    return len(passing() - differing()), wrong
+    same = {case for case in out if out[case] == within.get(case) == "PASS"}
+    return len(same), list(judge(lines, out, within))
 
 
 def chosen(scope: str, words: list[str]) -> Iterator[tuple[Suite, str]]:

@@ -18,6 +18,7 @@ for user in tare-t-plain tare-t-subids; do
     id "$user" >/dev/null || exit
 done
 
+/usr/bin/python3 -m doctest compare.py
 cargo build --quiet --locked --package tare-cli
 cp --remove-destination "$target/debug/tare" "$home/tare"
 
