@@ -50,7 +50,11 @@
  * descriptors; never waits for a child that is not its own; starts no thread that outlives a call;
  * runs nothing when it is loaded. Its descriptors are close-on-exec. A panic, which would be a bug,
  * ends as an error of kind TARE_KIND_INTERNAL; its place is told on standard error. When the host
- * ends, even by SIGKILL, so does everything that it opened. What cannot be promised: when memory
+ * ends, even by SIGKILL, so does everything that it opened. The helper process stands in `/`, in a session
+ * of its own: signals for the host's process group do not reach it. It is no child of the host, unless the
+ * host is process 1 or a subreaper (PR_SET_CHILD_SUBREAPER): there the kernel makes it one, and a wait for
+ * all children does not end while a store with a sandbox is open. The helper ends with the last handle of
+ * its store and of its sandboxes, whose free or close takes its status. What cannot be promised: when memory
  * runs out while the library allocates, the process is aborted.
  *
  * Versions. Names are only ever added, in a symbol version of the release that adds them: `Since`.

@@ -37,6 +37,7 @@ impl Seat {
     pub(crate) fn new(runtime: &Runtime, spawner: &Arc<Spawner>, spec: &Spec) -> Result<Self> {
         let id = spawner.next_id();
         let name = runtime.sandbox_name(spawner, id)?;
+        runtime.watch_cgroups(spawner)?;
         let cgroup = runtime.cgroup(&name, spec, spawner.ids().ordinary())?;
         Ok(Self {
             name,

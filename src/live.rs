@@ -42,6 +42,15 @@ impl Deref for Live {
     }
 }
 
+impl Drop for Live {
+    fn drop(&mut self) {
+        // A process 1 without a helper is the child of a host that is a subreaper.
+        if self.spawner.left_children() {
+            pidfd::reap_ended(self.pidfd.as_fd());
+        }
+    }
+}
+
 impl Live {
     pub(crate) fn next_command(&self) -> u64 {
         self.commands.fetch_add(1, Ordering::Relaxed)

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use crate::error::Result;
 use crate::image::Chown;
 use crate::image::layer::Fixup;
-use crate::parts::cgroup::{Cgroup, DeviceGate, DeviceRules, Layout, Sweep, recover};
+use crate::parts::cgroup::{Cgroup, DeviceGate, DeviceRules, Layout, PREFIX, Sweep, recover};
 use crate::parts::ops::Ops;
 use crate::parts::seccomp::SeccompCache;
-use crate::spawner::Spawner;
+use crate::spawner::{Spawner, Watched};
 use crate::spec::{Security, Spec};
 use crate::wire::Op;
 
@@ -78,6 +78,13 @@ impl Runtime {
     /// Names what a sandbox uses outside, so that whoever finds it knows whether its owner lives.
     pub(crate) fn sandbox_name(&self, spawner: &Spawner, id: u64) -> Result<String> {
         Ok(format!("{}{id}", spawner.prefix()?))
+    }
+
+    /// Has the helper remove every cgroup that this process makes, even if the
+    /// process is killed between making one and saying so.
+    pub(crate) fn watch_cgroups(&self, spawner: &Spawner) -> Result<()> {
+        let prefix = format!("{PREFIX}{}", spawner.prefix()?);
+        spawner.watch(Watched::Cgroups, &prefix, &self.layout()?.parents())
     }
 
     /// Where this machine's cgroups are; read once.

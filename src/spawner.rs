@@ -2,8 +2,11 @@
 //! The host's side of the helper program: starts it, speaks the wire, turns its replies into sentences.
 #![forbid(unsafe_code)]
 
+mod failure;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,17 +18,31 @@ use nix::unistd::{getegid, geteuid, read};
 use crate::error::{Error, Kind, Result};
 use crate::parts::cgroup::Owner;
 use crate::parts::idmap::Ids;
-use crate::parts::ops::Ops;
+use crate::parts::ops::{Ops, c_path};
 use crate::sys::dup::duplicate;
 use crate::sys::{memfd, pidfd, socket};
 use crate::wire::{
-    self, Close, Field, Header, Hello, INLINE, Job, MAGIC, Open, REPLY, Reader, Reply,
+    self, Close, Field, Header, Hello, INLINE, Job, ListBuf, MAGIC, Open, REPLY, Reader, Reply,
+    Watch,
 };
 
 /// The helper program, built by `build.rs`.
 const MORE_PROCESSES: &str = "a higher limit of processes: ulimit -u";
 
 static HELPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tare-init"));
+
+use failure::failure;
+
+/// How long the end of a helper that is this process's child is waited for.
+const REAP_MS: u16 = 2000;
+
+/// What a helper removes by name when it ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Watched {
+    Cgroups,
+    /// Directories with all that is in them.
+    Trees,
+}
 
 /// One helper process, started for this process and ending with it.
 #[derive(Debug)]
@@ -35,6 +52,10 @@ pub(crate) struct Spawner {
     owner: u32,
     /// [`Spawner::prefix`], once it was asked for.
     prefix: OnceLock<String>,
+    /// Whether it knows where the host makes cgroups, and scratch directories.
+    watches: [OnceLock<()>; 2],
+    /// Whether this process, as process 1 or a subreaper, is its parent.
+    is_child: bool,
     /// Its own process id: with it, sandboxes of two spawners of one process differ in name.
     pid: u32,
     /// Of the helper: a child that it has just forked may still have the other end of the socket.
@@ -50,6 +71,8 @@ impl Spawner {
             socket: socket::pair().unwrap().0,
             owner: std::process::id(),
             prefix: OnceLock::new(),
+            watches: Default::default(),
+            is_child: false,
             pid: 0,
             pidfd: None,
             ids: Ids::Host,
@@ -99,11 +122,14 @@ impl Spawner {
             socket: ours,
             owner: std::process::id(),
             prefix: OnceLock::new(),
+            watches: Default::default(),
+            is_child: false,
             pid: 0,
             pidfd: None,
             ids: Ids::detect(),
         };
         let (pid, pidfd) = spawner.greet()?;
+        spawner.is_child = pidfd::is_child(pid);
         (spawner.pid, spawner.pidfd) = (pid, Some(pidfd));
         Ok(spawner)
     }
@@ -123,6 +149,11 @@ impl Spawner {
             || !ends.iter().any(|end| end.any() != Some(false))
     }
 
+    /// Whether it was killed and its children are now this process's own.
+    pub(crate) fn left_children(&self) -> bool {
+        self.is_child && self.is_own() && !self.is_alive()
+    }
+
     /// How the names of its sandboxes begin: the process that started it, which must be this one, and its own process id.
     ///
     /// # Errors
@@ -135,6 +166,30 @@ impl Spawner {
         Ok(self.prefix.get_or_init(|| format!("{owner}-{}.", self.pid)))
     }
 
+    /// Has it remove what lies below `parents` and begins with `prefix` when it ends.
+    /// Called before the first such directory is made, so that a host which is
+    /// killed at any moment leaves none.
+    pub(crate) fn watch(&self, kind: Watched, prefix: &str, parents: &[&Path]) -> Result<()> {
+        let told = &self.watches[kind as usize];
+        if told.get().is_some() {
+            return Ok(());
+        }
+        let prefix = c_path(Path::new(prefix))?;
+        let paths: Result<Vec<_>> = parents.iter().map(|path| c_path(path)).collect();
+        let parents: ListBuf = paths?.iter().collect();
+        let watch = Watch {
+            prefix: &prefix,
+            parents: parents.as_list(),
+            trees: kind as u32,
+        };
+        // A thread that comes second waits until the request is sent.
+        told.get_or_init(|| {
+            // If the helper is gone, the next request says so.
+            let _ = request(self.socket.as_fd(), wire::WATCH_REQUEST, &watch, &[]);
+        });
+        Ok(())
+    }
+
     /// The ids that its sandboxes can hold.
     pub(crate) fn ids(&self) -> &Ids {
         &self.ids
@@ -145,6 +200,16 @@ impl Spawner {
     pub(crate) fn next_id(&self) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Takes note of its end where this process is its parent, or it would stay a
+    /// zombie. Waits for at most two seconds; afterwards the host's own wait finds it.
+    fn reap(&self) {
+        let Some(pidfd) = self.pidfd.as_ref().filter(|_| self.is_child) else {
+            return;
+        };
+        pidfd::await_end(pidfd.as_fd(), REAP_MS);
+        pidfd::reap(self.pid);
     }
 
     /// Its process id and a pidfd of it.
@@ -257,6 +322,18 @@ impl Spawner {
     pub(crate) fn closed(told: BorrowedFd<'_>) -> Result<()> {
         let (reply, _) = receive(told)?;
         checked(reply, &[])?.ok_or_else(gone).map(drop)
+    }
+}
+
+impl Drop for Spawner {
+    fn drop(&mut self) {
+        // A forked copy of the host has no part in it.
+        if !self.is_own() {
+            return;
+        }
+        // A forked copy may keep this socket open, so closing it is not enough.
+        let _ = socket::shut_down(self.socket.as_fd());
+        self.reap();
     }
 }
 
@@ -376,54 +453,5 @@ pub(crate) fn checked(reply: Option<Reply>, ops: &[u8]) -> Result<Option<Reply>>
     match reply {
         Some(reply) if reply.kind == wire::FAILED => Err(failure(&reply, ops)),
         other => Ok(other),
-    }
-}
-
-fn failure(reply: &Reply, ops: &[u8]) -> Error {
-    let errno = Errno::from_raw(reply.code);
-    let (step, subject) = match reply.place {
-        wire::AT_OP => Ops::describe(ops, reply.index),
-        wire::AT_CLONE => ("clone3".into(), "namespaces".into()),
-        wire::AT_ID_MAP => ("write id map".into(), "uid_map".into()),
-        wire::AT_USER_NAMESPACE => ("make user namespace".into(), "CLONE_NEWUSER".into()),
-        wire::AT_TERMINAL => ("make terminal".into(), String::new()),
-        wire::AT_FDS => ("place file descriptors".into(), String::new()),
-        wire::AT_SESSION => ("start session".into(), String::new()),
-        wire::AT_CWD => ("change directory".into(), String::new()),
-        wire::AT_RLIMIT => ("set resource limits".into(), String::new()),
-        wire::AT_USER => ("look up user".into(), String::new()),
-        wire::AT_SETUID => ("set user and groups".into(), String::new()),
-        wire::AT_CAPS => ("set capabilities".into(), String::new()),
-        wire::AT_NO_NEW_PRIVS => ("set no_new_privs".into(), String::new()),
-        wire::AT_SECCOMP => ("attach seccomp filter".into(), String::new()),
-        wire::AT_EXEC => ("execute".into(), String::new()),
-        wire::AT_INIT => ("start init".into(), "process 1 of the sandbox".into()),
-        wire::AT_SPAWNER => ("start spawner".into(), "the helper's own start".into()),
-        wire::AT_BARE => ("make bare mount namespace".into(), "CLONE_NEWNS".into()),
-        wire::AT_KILL => ("kill sandbox".into(), "its process 1".into()),
-        wire::AT_START => (
-            "start command".into(),
-            "something in the sandbox kept it from starting".into(),
-        ),
-        _ => ("talk to spawner".into(), "malformed message".into()),
-    };
-    if (reply.place, errno) == (wire::AT_BARE, Errno::EOWNERDEAD) {
-        return Error::new(Kind::Broken, step, "who made it was killed");
-    }
-    let error = Error::os(step, subject, errno);
-    match (reply.place, errno) {
-        (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::EPERM) if geteuid().is_root() => {
-            error.with_cure("a root with CAP_SYS_ADMIN, or an ordinary user")
-        }
-        (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::EPERM | Errno::EACCES) => {
-            error.with_cure("allow user namespaces: sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0")
-        }
-        (wire::AT_CLONE | wire::AT_USER_NAMESPACE | wire::AT_SPAWNER, Errno::EAGAIN) => {
-            error.with_cure(MORE_PROCESSES)
-        }
-        (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::ENOSPC | Errno::EUSERS) => {
-            error.with_cure("raise user.max_user_namespaces and its siblings: sysctl user.max_user_namespaces=15000")
-        }
-        _ => error,
     }
 }

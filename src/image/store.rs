@@ -113,7 +113,17 @@ impl Store {
     /// # Errors
     /// Those of mkdir(2) and flock(2).
     pub fn scratch(&self) -> Result<Scratch> {
-        Scratch::create(self)
+        self.scratch_named(&self.scratch_prefix("")?)
+    }
+
+    /// As [`Store::scratch`], with a name that begins so.
+    pub(crate) fn scratch_named(&self, prefix: &str) -> Result<Scratch> {
+        Scratch::create(self, prefix)
+    }
+
+    /// How scratch directories of one maker are called: by the boot, then the maker.
+    pub(crate) fn scratch_prefix(&self, maker: &str) -> Result<String> {
+        Ok(format!("{}.{maker}", scratch::random("boot_id")?))
     }
 
     fn chown(&self) -> Option<MutexGuard<'_, Box<dyn Chown + Send>>> {
@@ -121,7 +131,7 @@ impl Store {
         Some(chown.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn scratch_dir(&self) -> PathBuf {
+    pub(crate) fn scratch_dir(&self) -> PathBuf {
         self.0.root.join("scratch")
     }
 

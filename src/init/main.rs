@@ -8,6 +8,7 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod bare;
+mod cgroup;
 mod clone;
 mod close;
 mod command;
@@ -33,6 +34,7 @@ mod sys;
 mod tail;
 mod tree;
 mod user;
+mod watch;
 #[allow(dead_code, reason = "the library uses the rest")]
 #[path = "../wire/mod.rs"]
 mod wire;
@@ -55,10 +57,21 @@ extern "C" fn main() -> ! {
     sys::default_signals();
     let args = clone::CloneArgs { exit_signal: u64::from(sys::SIGCHLD), ..Default::default() };
     match clone::fork(&args) {
-        Ok(0) => spawner::run(0),
+        Ok(0) => match stand_apart() {
+            Ok(()) => spawner::run(0),
+            Err(errno) => spawner::give_up(0, errno),
+        },
         Ok(_) => sys::exit(0),
         Err(errno) => spawner::give_up(0, errno),
     }
+}
+
+/// Leaves the host's session, process group and working directory: a signal
+/// for the host's group must not keep this process from cleaning up, and the
+/// host's directory must not stay busy.
+fn stand_apart() -> sys::Result<()> {
+    sys::sys!(sys::nr::SETSID)?;
+    sys::sys!(sys::nr::CHDIR, c"/".as_ptr()).map(drop)
 }
 
 #[panic_handler]

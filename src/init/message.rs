@@ -119,6 +119,15 @@ impl Drop for Fds {
 
 /// Receives one request; `None` at end of file.
 pub(crate) fn receive<'a>(socket: i32, buffer: &'a mut [u8; BUFFER]) -> Result<Option<Request<'a>>> {
+    receive_with(socket, buffer, 0)
+}
+
+/// As [`receive`], but EAGAIN if there is no request yet.
+pub(crate) fn receive_now<'a>(socket: i32, buffer: &'a mut [u8; BUFFER]) -> Result<Option<Request<'a>>> {
+    receive_with(socket, buffer, MSG_DONTWAIT)
+}
+
+fn receive_with<'a>(socket: i32, buffer: &'a mut [u8; BUFFER], flags: usize) -> Result<Option<Request<'a>>> {
     let mut control = [0u64; (CMSG_HEADER + MAX_FDS * 4).div_ceil(8)];
     let mut iov = IoVec { at: buffer.as_mut_ptr(), len: buffer.len() };
     let mut header = MsgHdr {
@@ -132,7 +141,7 @@ pub(crate) fn receive<'a>(socket: i32, buffer: &'a mut [u8; BUFFER]) -> Result<O
         flags: 0,
         _pad2: 0,
     };
-    let len = match sys!(nr::RECVMSG, socket, &raw mut header, MSG_CMSG_CLOEXEC) {
+    let len = match sys!(nr::RECVMSG, socket, &raw mut header, MSG_CMSG_CLOEXEC | flags) {
         Ok(0) => return Ok(None),
         other => other?,
     };

@@ -5,14 +5,16 @@ use core::ffi::CStr;
 
 use crate::bare;
 use crate::clone::{CLONE_INTO_CGROUP, CloneArgs, Dead, fork, reap};
+use crate::cgroup::remove_cgroup;
 use crate::close::close_from;
 use crate::copy::remove_tree;
 use crate::dir;
 use crate::mapping::{Mapping, Table, Zeroable};
-use crate::message::{BUFFER, Request, receive, reply};
+use crate::message::{BUFFER, Request, receive, receive_now, reply};
 use crate::replay::Replay;
 use crate::resident::{self, Parent};
-use crate::sys::{self, AT_FDCWD, AT_REMOVEDIR, Errno, Fd, PollFd, Result, nr, sys};
+use crate::sys::{self, AT_FDCWD, Errno, Fd, PollFd, Result, nr, sys};
+use crate::watch::Watched;
 use crate::wire::{self, Close, Field as _, Hello, Job, List, Open, Reader, Reply};
 
 /// Sandboxes alive at once, far above what one machine holds.
@@ -40,6 +42,7 @@ pub(crate) struct Spawner {
     signals: Fd,
     parent: Parent,
     rows: Table<Row>,
+    watched: Watched,
 }
 
 /// Serves until the host is gone.
@@ -88,11 +91,19 @@ impl Spawner {
             signals: sys::signalfd_child()?,
             parent: Parent { pidfd: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32), bare: None, files: sys::lift_files()? },
             rows: Table::own(ROWS)?,
+            watched: Watched::default(),
         })
     }
 
     fn serve(&mut self, mut memory: Mapping) -> ! {
         let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else { sys::exit(70) };
+        self.serve_until_alone(buffer);
+        self.hear_the_rest(buffer);
+        self.end()
+    }
+
+    /// Returns when the host is gone, or needs no spawner any more.
+    fn serve_until_alone(&mut self, buffer: &mut [u8; BUFFER]) {
         loop {
             let mut fds = [self.socket, self.host, self.signals.0].map(PollFd::input);
             sys::await_input(&mut fds, None);
@@ -101,18 +112,41 @@ impl Spawner {
                 self.bury();
             }
             if host {
-                self.end();
+                return;
             }
             if socket {
                 match receive(self.socket, buffer) {
                     Ok(Some(request)) => self.answer(request),
                     // The second: somebody runs the helper as a program, with no host to serve.
-                    Ok(None) | Err(Errno::NOTSOCK) => self.end(),
+                    Ok(None) | Err(Errno::NOTSOCK) => return,
                     // One malformed message is dropped; its sockets close, which its sender sees.
                     Err(_) => {}
                 }
             }
         }
+    }
+
+    /// Takes note of what the host sent before it died, and makes nothing of it.
+    /// A forked copy of the host may keep the socket open, so this never waits.
+    fn hear_the_rest(&mut self, buffer: &mut [u8; BUFFER]) {
+        loop {
+            match receive_now(self.socket, buffer) {
+                Ok(Some(request)) if request.kind == wire::WATCH_REQUEST => drop(self.watch(&request)),
+                Ok(Some(request)) if request.kind == wire::OPEN_REQUEST => {
+                    let open = Open::get(&mut Reader::new(request.body()));
+                    // What `watch` knows is removed without it.
+                    if let Some(grave) = open.and_then(|open| Grave::new(&open).ok()) {
+                        grave.clear();
+                    }
+                }
+                Ok(Some(_)) | Err(Errno::INTR | Errno::PROTO | Errno::TOOBIG) => {}
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    fn watch(&mut self, request: &Request<'_>) -> Outcome {
+        self.watched.add(request.body()).map_err(|e| (wire::AT_MESSAGE, e))
     }
 
     fn answer(&mut self, mut request: Request<'_>) {
@@ -122,6 +156,7 @@ impl Spawner {
             wire::OPEN_REQUEST => self.open(&request),
             wire::JOB_REQUEST => self.job(&request),
             wire::CLOSE_REQUEST => self.close(&mut request),
+            wire::WATCH_REQUEST => self.watch(&request),
             _ => Err((wire::AT_MESSAGE, Errno::PROTO)),
         };
         if let Err((place, errno)) = outcome {
@@ -324,7 +359,10 @@ impl Spawner {
             match reap(true) {
                 Ok(Some(dead)) => self.bury_one(&dead),
                 Err(Errno::INTR) | Ok(None) => {}
-                Err(_) => sys::exit(0),
+                Err(_) => {
+                    self.watched.remove();
+                    sys::exit(0)
+                }
             }
         }
     }
@@ -369,7 +407,7 @@ impl Grave {
 
     fn remove_cgroups(&self) {
         for path in self.lists().iter().flat_map(|(cgroups, _)| cgroups.iter()) {
-            remove_cgroup(path);
+            remove_cgroup(AT_FDCWD, path);
         }
     }
 
@@ -383,34 +421,6 @@ impl Grave {
             let _ = remove_tree(AT_FDCWD, path);
         }
     }
-}
-
-/// A cgroup with its children; it may be busy for a moment after its last process died.
-fn remove_cgroup(path: &CStr) {
-    for round in 0..200 {
-        match sys!(nr::UNLINKAT, AT_FDCWD, path.as_ptr(), AT_REMOVEDIR) {
-            // EBUSY
-            Err(Errno(16)) => {}
-            _ => return,
-        }
-        // What is left is found by the next `Store::recover`.
-        let _ = remove_children(path);
-        if round > 0 {
-            sys::sleep_us(500);
-        }
-    }
-}
-
-/// The cgroups of commands.
-fn remove_children(path: &CStr) -> Result<()> {
-    let parent = sys::openat(AT_FDCWD, path, sys::O_PATH | sys::O_DIRECTORY, 0)?;
-    dir::for_each(AT_FDCWD, path, |name| {
-        if name.to_bytes().starts_with(b"tare-") {
-            // One that is busy is tried again with its parent.
-            let _ = sys!(nr::UNLINKAT, parent.0, name.as_ptr(), AT_REMOVEDIR);
-        }
-        Ok(())
-    })
 }
 
 fn pipe() -> Result<(Fd, Fd)> {

@@ -14,7 +14,7 @@ use crate::parts::caps::CapSet;
 use crate::parts::ops::c_path;
 use crate::parts::seccomp::{self, Compiled};
 use crate::plan::{self, Early, Leaves, Needs, Plan};
-use crate::spawner::{Spawner, Start};
+use crate::spawner::{Spawner, Start, Watched};
 use crate::spec::{ByteSize, Spec};
 use crate::store::{Base, Store};
 use crate::tree::{self, Backend, Request};
@@ -67,7 +67,7 @@ impl Asked {
         let filter = seccomp::program(&spec.security, caps, &store.runtime().seccomp)?;
         let confined = (caps, filter.as_deref());
         let scratch = match how.backend.on_disk(spec.write) {
-            true => Some(store.images().scratch()?),
+            true => Some(spawner_scratch(store, &spawner)?),
             false => None,
         };
         if may_go_on
@@ -159,6 +159,15 @@ impl Asked {
     pub(crate) fn ended(&self, told: &OwnedFd) -> Result<()> {
         self.swept(Spawner::closed(told.as_fd()))
     }
+}
+
+/// A scratch directory that the helper removes when it ends, even if this process
+/// is killed before it hands the directory over.
+fn spawner_scratch(store: &Store, spawner: &Spawner) -> Result<Scratch> {
+    let (images, prefix) = (store.images(), spawner.prefix()?);
+    let prefix = images.scratch_prefix(prefix)?;
+    spawner.watch(Watched::Trees, &prefix, &[&images.scratch_dir()])?;
+    images.scratch_named(&prefix)
 }
 
 /// What is begun, and how.

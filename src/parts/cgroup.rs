@@ -37,7 +37,7 @@ pub(crate) use usage::Usage;
 use node::Node;
 
 /// What every cgroup of ours is called, before its id.
-const PREFIX: &str = "tare-";
+pub(crate) const PREFIX: &str = "tare-";
 
 /// The cgroups of one sandbox, one per hierarchy that is needed; perhaps none.
 ///

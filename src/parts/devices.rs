@@ -119,7 +119,10 @@ fn one(ops: &mut Ops, dev: Slot, device: &Device, ordinary: bool) -> Result<()> 
     let inside = device.target.strip_prefix("/dev").unwrap_or(&device.target);
     let path = c_inside(inside)?;
     if ordinary {
-        bind(ops, dev, &c_path(&device.source)?, &path);
+        // The helper stands in another directory.
+        let source = std::path::absolute(&device.source)
+            .map_err(|e| Error::io("add device", format_args!("{:?}", device.source), e))?;
+        bind(ops, dev, &c_path(&source)?, &path);
     } else {
         ops.push(Op::MakeNode {
             root: dev.number(),

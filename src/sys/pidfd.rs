@@ -36,3 +36,43 @@ pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<(), Er
     };
     Errno::result(done).map(drop)
 }
+
+/// Waits until the process has ended, for at most this many milliseconds.
+pub(crate) fn await_end(process: BorrowedFd<'_>, most_ms: u16) {
+    let mut fds = [PollFd::new(process, PollFlags::POLLIN)];
+    // Interrupted or too late: the caller looks for itself.
+    let _ = poll(&mut fds, PollTimeout::from(most_ms));
+}
+
+/// Whether the living process `pid` is a child of this one.
+pub(crate) fn is_child(pid: u32) -> bool {
+    look(
+        libc::P_PID,
+        pid,
+        libc::WEXITED | libc::WNOHANG | libc::WNOWAIT,
+    )
+    .is_ok()
+}
+
+/// Takes the status of the child `pid` if it has ended; of no other child.
+pub(crate) fn reap(pid: u32) {
+    // ECHILD: the host has done so itself.
+    let _ = look(libc::P_PID, pid, libc::WEXITED | libc::WNOHANG);
+}
+
+fn look(kind: libc::idtype_t, id: u32, options: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: of zero bytes it is an empty `siginfo_t`, which the call may fill in and which outlives it.
+    let done = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(kind, id, &raw mut info, options)
+    };
+    Errno::result(done).map(drop)
+}
+
+/// Takes the status of a child that is about to end, as [`await_end`] and [`reap`].
+pub(crate) fn reap_ended(process: BorrowedFd<'_>) {
+    await_end(process, 2000);
+    let number = process.as_raw_fd() as u32;
+    // ECHILD: it is no child of this process.
+    let _ = look(libc::P_PIDFD, number, libc::WEXITED | libc::WNOHANG);
+}

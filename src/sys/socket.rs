@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, sendmsg,
+    shutdown, socketpair,
 };
 
 /// A connected pair, close-on-exec.
@@ -17,6 +18,11 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
         None,
         SockFlag::SOCK_CLOEXEC,
     )
+}
+
+/// Ends the connection in both directions, whoever else holds a descriptor of it.
+pub(crate) fn shut_down(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    shutdown(socket.as_raw_fd(), Shutdown::Both)
 }
 
 /// Sends one packet.

@@ -9,7 +9,7 @@ pub(crate) fn wire(data: &[u8]) {
     let Some((kind, body)) = data.split_first() else {
         return;
     };
-    match kind % 13 {
+    match kind % 14 {
         0 => same::<Header>(body),
         1 => same::<Hello>(body),
         2 => same::<Open<'_>>(body),
@@ -22,6 +22,7 @@ pub(crate) fn wire(data: &[u8]) {
         9 => same::<FileRequest<'_>>(body),
         10 => same::<FileSet<'_>>(body),
         11 => same::<FileStat>(body),
+        12 => same::<Watch<'_>>(body),
         _ => operations(body),
     }
 }

@@ -56,6 +56,22 @@ pub(crate) const RUN_REQUEST: u32 = 5;
 /// Host to init: [`Kill`].
 pub(crate) const KILL_REQUEST: u32 = 6;
 
+/// Host to spawner: [`Watch`]; no file descriptors and no reply.
+pub(crate) const WATCH_REQUEST: u32 = 8;
+
+record! {
+    /// Names that the host will give to directories. The spawner removes them
+    /// when it ends, even if the host died before it could say more.
+    Watch<'a> {
+        /// How these names begin; never empty.
+        prefix: &'a CStr,
+        /// Directories in which they will lie, absolute.
+        parents: List<'a>,
+        /// 0: cgroups; 1: trees, removed with all that is in them.
+        trees: u32,
+    }
+}
+
 record! {
     /// How the spawner begins.
     Hello {

@@ -4,19 +4,45 @@
 use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{self, Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tare::{Sandbox, Spec, Stdin, Store};
 
 use crate::harness::{Ground, run, sh};
-use crate::helper_of;
+use crate::{await_end, helper_of};
 
 /// Starts a host in `role`, with the ground's store and tree.
 pub(crate) fn start(ground: &Ground, role: &str) -> Child {
-    Command::new(env::current_exe().unwrap())
+    host(ground, role, Command::new(env::current_exe().unwrap()))
+        .spawn()
+        .unwrap()
+}
+
+/// The same in a process group of its own.
+pub(crate) fn start_in_group(ground: &Ground, role: &str) -> Child {
+    host(ground, role, Command::new(env::current_exe().unwrap()))
+        .process_group(0)
+        .spawn()
+        .unwrap()
+}
+
+/// The same as process 1 of a new pid namespace.
+pub(crate) fn start_as_first(ground: &Ground, role: &str) -> Child {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--pid", "--fork", "--mount-proc"]);
+    unshare.arg(env::current_exe().unwrap());
+    host(ground, role, unshare).spawn().unwrap()
+}
+
+fn host(ground: &Ground, role: &str, mut command: Command) -> Command {
+    command
         .args([
             "--exact",
             "--nocapture",
@@ -27,9 +53,8 @@ pub(crate) fn start(ground: &Ground, role: &str) -> Child {
         .env("TARE_TEST_GROUND", ground.path(""))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap()
+        .stderr(Stdio::inherit());
+    command
 }
 
 /// Waits until the host has said `word` and gives what follows it in the line.
@@ -81,6 +106,23 @@ fn host_in_a_role() {
             unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
             exact_codes(&store, ground);
         }
+        "childless" => {
+            // SAFETY: takes numbers only.
+            unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+            exact_codes(&store, ground);
+            drop(store);
+            assert_childless();
+        }
+        "bereaved" => {
+            // SAFETY: takes numbers only.
+            unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+            let sandbox = Sandbox::open(&store, &spec(ground, "{}")).unwrap();
+            let helper = Pid::from_raw(helper_of(&sandbox));
+            kill(helper, Signal::SIGKILL).unwrap();
+            await_end(helper.as_raw());
+            drop((sandbox, store));
+            assert_childless();
+        }
         other => panic!("{other}"),
     }
 }
@@ -123,6 +165,13 @@ fn fork_and_wait(store: &Store, ground: &Path) {
         // SAFETY: waits for a signal that ends the process.
         unsafe { libc::pause() };
     }
+}
+
+/// A wait for everything ends: there is no child, not even a dead one.
+fn assert_childless() {
+    // SAFETY: a null status is allowed.
+    let waited = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
+    assert_eq!((waited, Errno::last()), (-1, Errno::ECHILD));
 }
 
 fn exact_codes(store: &Store, ground: &Path) {

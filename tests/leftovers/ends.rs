@@ -147,6 +147,27 @@ fn hosts_with_their_own_ideas_of_children_get_exact_codes() {
     assert_rested(&before, &ground);
 }
 
+#[test]
+fn hosts_that_inherit_the_helper_have_no_child_once_the_store_is_closed() {
+    let _alone = Host::exclusive();
+    let ground = Ground::new();
+    ground.open().close().unwrap();
+    let before = at_rest(&ground);
+    let mut hosts = vec![
+        child::start(&ground, "childless"),
+        child::start(&ground, "bereaved"),
+    ];
+    if nix::unistd::geteuid().is_root() {
+        hosts.push(child::start_as_first(&ground, "childless"));
+    }
+    for host in hosts {
+        let output = host.wait_with_output().unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{shown}");
+    }
+    assert_swept(&before, &ground.store);
+}
+
 /// The sandbox's cgroups, and the lock of what it writes to disk.
 fn locked_by(ground: &Ground, sandbox: &Sandbox) -> Vec<PathBuf> {
     let cgroup = sandbox.effective().unwrap().cgroup;

@@ -19,6 +19,7 @@ use tare_oracle::Host;
 mod child;
 mod descriptors;
 mod ends;
+mod killed;
 mod pools;
 mod soak;
 

@@ -68,7 +68,7 @@ impl Bring<'_> {
             return Image::in_store(self.store, manifest, &self.found.parsed, held).map(Some);
         }
         let file_system = FileSystem::of(self.store.path())?;
-        let scratch = Scratch::create(self.store)?;
+        let scratch = self.store.scratch()?;
         let staged = |n| scratch.path().join(format!("layer-{n}"));
         let building = missing.into_iter().enumerate();
         let building: BTreeMap<Digest, Building> = building

@@ -11,7 +11,6 @@ use super::Store;
 use super::gc::{digest_of, names};
 use super::layers::{read_metadata, staged_tree};
 use super::lock::Lock;
-use super::scratch::Scratch;
 use super::sync;
 use crate::error::{Error, Result};
 use crate::image::Digest;
@@ -97,7 +96,7 @@ impl Store {
     /// Those of removing files.
     pub fn remove_damaged(&self, report: &Report) -> Result<usize> {
         let _index = self.writable_index()?;
-        let scratch = Scratch::create(self)?;
+        let scratch = self.scratch()?;
         let mut removed = 0;
         let damaged: HashSet<&str> = report.problems.iter().map(|p| p.subject.as_str()).collect();
         for name in names(&self.blobs_dir())? {

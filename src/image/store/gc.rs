@@ -74,7 +74,7 @@ impl Store {
             self.mark(descriptor, &mut needed, 0)?;
         }
         let mut collected = Collected::default();
-        let scratch = Scratch::create(self)?;
+        let scratch = self.scratch()?;
         self.sweep_layers(&needed, &scratch, &mut collected)?;
         self.sweep_locks()?;
         self.sweep_blobs(&needed, &mut collected)?;

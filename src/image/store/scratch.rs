@@ -38,8 +38,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    pub(super) fn create(store: &Store) -> Result<Self> {
-        let name = format!("{}.{}", random("boot_id")?, random("uuid")?);
+    pub(super) fn create(store: &Store, prefix: &str) -> Result<Self> {
+        let name = format!("{prefix}{}", random("uuid")?);
         let path = store.scratch_dir().join(name);
         // The lock is there before the directory and goes after it: a directory
         // whose lock can be taken has no maker.

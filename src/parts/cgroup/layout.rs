@@ -97,6 +97,16 @@ impl Layout {
         self.v2.as_ref()
     }
 
+    /// Every directory in which a sandbox's cgroup may be made.
+    pub(crate) fn parents(&self) -> Vec<&Path> {
+        let v1 = self.v1.iter().map(|hierarchy| hierarchy.own.as_path());
+        let v2 = self.v2.iter().flat_map(|hierarchy| {
+            let in_sight = |dir: &&Path| dir.starts_with(&hierarchy.mount);
+            hierarchy.own.ancestors().take_while(in_sight)
+        });
+        v1.chain(v2).collect()
+    }
+
     /// Where `controller` is; a controller is never in v1 and v2 at once.
     pub(crate) fn home(&self, controller: &str) -> Home {
         let holds = |h: &Hierarchy| h.controllers.iter().any(|c| c == controller);

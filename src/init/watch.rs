@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Directories that the host may have made before it could ask for anything: found by their names, removed at the end.
+
+use core::ffi::CStr;
+
+use crate::cgroup::remove_cgroup;
+use crate::copy::remove_tree;
+use crate::dir;
+use crate::mapping::Mapping;
+use crate::sys::{self, AT_FDCWD, Errno, O_DIRECTORY, O_NOFOLLOW, O_PATH, Result};
+use crate::wire::{Field as _, Reader, Watch};
+
+/// Cgroups, and the store's scratch directory.
+const MOST: usize = 2;
+/// How often the end looks again, because a cgroup stays busy for a while after
+/// its last process died: ten seconds on a machine with much else to do.
+const ROUNDS: usize = 2000;
+const PAUSE_US: u64 = 5000;
+
+/// Bodies of [`Watch`] requests.
+#[derive(Default)]
+pub(crate) struct Watched([Mapping; MOST]);
+
+impl Watched {
+    /// Keeps a copy of a request's body.
+    pub(crate) fn add(&mut self, body: &[u8]) -> Result<()> {
+        let watch = Watch::get(&mut Reader::new(body)).ok_or(Errno::PROTO)?;
+        if watch.prefix.is_empty() {
+            // Everything would be removed.
+            return Err(Errno::PROTO);
+        }
+        let mut copy = Mapping::anonymous(body.len())?;
+        // No init has anything to do with it.
+        copy.for_children(false)?;
+        copy.bytes_mut().copy_from_slice(body);
+        let free = self.0.iter_mut().find(|held| held.bytes().is_empty());
+        *free.ok_or(Errno::TOOBIG)? = copy;
+        Ok(())
+    }
+
+    /// Removes what is there, for as long as it is reasonable to try.
+    pub(crate) fn remove(&self) {
+        for held in &self.0 {
+            let Some(watch) = Watch::get(&mut Reader::new(held.bytes())) else { continue };
+            for round in 0..ROUNDS {
+                let found: usize = watch.parents.iter().map(|parent| remove_below(parent, &watch)).sum();
+                if found == 0 {
+                    break;
+                }
+                if round > 0 {
+                    sys::sleep_us(PAUSE_US);
+                }
+            }
+        }
+    }
+}
+
+/// Removes the directories below `parent` whose names begin so; how many there were.
+fn remove_below(parent: &CStr, watch: &Watch<'_>) -> usize {
+    let mut found = 0;
+    let flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
+    // A parent that is gone holds none.
+    let Ok(top) = sys::openat(AT_FDCWD, parent, flags, 0) else { return 0 };
+    // What cannot be read is left to the next `Store::recover`.
+    let _ = dir::for_each(top.0, c".", |name| {
+        if !name.to_bytes().starts_with(watch.prefix.to_bytes()) {
+            return Ok(());
+        }
+        found += 1;
+        if watch.trees == 1 {
+            // As above; the next round tries again.
+            let _ = remove_tree(top.0, name);
+        } else {
+            remove_cgroup(top.0, name);
+        }
+        Ok(())
+    });
+    found
+}

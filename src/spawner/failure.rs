@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Turns the helper's numbers into a sentence and a cure.
+#![forbid(unsafe_code)]
+
+use nix::errno::Errno;
+use nix::unistd::geteuid;
+
+use super::MORE_PROCESSES;
+use crate::error::{Error, Kind};
+use crate::parts::ops::Ops;
+use crate::wire::{self, Reply};
+
+/// What a failed reply means, given the operations that were sent.
+pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
+    let errno = Errno::from_raw(reply.code);
+    let (step, subject) = match reply.place {
+        wire::AT_OP => Ops::describe(ops, reply.index),
+        wire::AT_CLONE => ("clone3".into(), "namespaces".into()),
+        wire::AT_ID_MAP => ("write id map".into(), "uid_map".into()),
+        wire::AT_USER_NAMESPACE => ("make user namespace".into(), "CLONE_NEWUSER".into()),
+        wire::AT_TERMINAL => ("make terminal".into(), String::new()),
+        wire::AT_FDS => ("place file descriptors".into(), String::new()),
+        wire::AT_SESSION => ("start session".into(), String::new()),
+        wire::AT_CWD => ("change directory".into(), String::new()),
+        wire::AT_RLIMIT => ("set resource limits".into(), String::new()),
+        wire::AT_USER => ("look up user".into(), String::new()),
+        wire::AT_SETUID => ("set user and groups".into(), String::new()),
+        wire::AT_CAPS => ("set capabilities".into(), String::new()),
+        wire::AT_NO_NEW_PRIVS => ("set no_new_privs".into(), String::new()),
+        wire::AT_SECCOMP => ("attach seccomp filter".into(), String::new()),
+        wire::AT_EXEC => ("execute".into(), String::new()),
+        wire::AT_INIT => ("start init".into(), "process 1 of the sandbox".into()),
+        wire::AT_SPAWNER => ("start spawner".into(), "the helper's own start".into()),
+        wire::AT_BARE => ("make bare mount namespace".into(), "CLONE_NEWNS".into()),
+        wire::AT_KILL => ("kill sandbox".into(), "its process 1".into()),
+        wire::AT_START => (
+            "start command".into(),
+            "something in the sandbox kept it from starting".into(),
+        ),
+        _ => ("talk to spawner".into(), "malformed message".into()),
+    };
+    if (reply.place, errno) == (wire::AT_BARE, Errno::EOWNERDEAD) {
+        return Error::new(Kind::Broken, step, "who made it was killed");
+    }
+    let error = Error::os(step, subject, errno);
+    match (reply.place, errno) {
+        (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::EPERM) if geteuid().is_root() => {
+            error.with_cure("a root with CAP_SYS_ADMIN, or an ordinary user")
+        }
+        (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::EPERM | Errno::EACCES) => {
+            error.with_cure("allow user namespaces: sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0")
+        }
+        (wire::AT_CLONE | wire::AT_USER_NAMESPACE | wire::AT_SPAWNER, Errno::EAGAIN) => {
+            error.with_cure(MORE_PROCESSES)
+        }
+        (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::ENOSPC | Errno::EUSERS) => {
+            error.with_cure("raise user.max_user_namespaces and its siblings: sysctl user.max_user_namespaces=15000")
+        }
+        _ => error,
+    }
+}

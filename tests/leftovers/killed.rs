@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Hosts killed at random moments, alone and with their process group: nothing is left, and no sweep was needed.
+
+use std::env;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{Pid, getpgid, getsid};
+use tare_oracle::{Host, need};
+
+use crate::child;
+use crate::harness::{Ground, run, sh};
+use crate::{SOON, at_rest, helper_of};
+
+/// Rounds of each kind; `TARE_KILLS=200` for more.
+fn rounds(usual: u32) -> u32 {
+    match env::var("TARE_KILLS") {
+        Ok(count) => count.parse().unwrap(),
+        Err(_) => usual,
+    }
+}
+
+/// Processes that keep the machine busy until this is dropped.
+struct Busy(Vec<Child>);
+
+impl Busy {
+    fn new() -> Self {
+        let spin = || {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "while :; do :; done"]).spawn().unwrap()
+        };
+        Self((0..4).map(|_| spin()).collect())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+/// Kills `count` working hosts with `end`; what is left when their helpers are done.
+fn kill_hosts(ground: &Ground, before: &Host, count: u32, end: fn(&mut Child)) {
+    // xorshift: which moments are hit depends on the machine's mood anyway.
+    let mut random = u64::from(std::process::id()) << 20 | 1;
+    for round in 0..count {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let mut host = child::start_in_group(ground, "loop");
+        let begun = ground.path(&format!("begun-{}", host.id()));
+        let began = Instant::now();
+        while !begun.exists() {
+            assert_eq!(host.try_wait().unwrap(), None, "it ended by itself");
+            assert!(began.elapsed() < SOON);
+            thread::sleep(Duration::from_micros(200));
+        }
+        thread::sleep(Duration::from_micros(random % 30_000));
+        end(&mut host);
+        host.wait().unwrap();
+        drop(host);
+        std::fs::remove_file(begun).unwrap();
+        // The store is opened by the next host, which would sweep.
+        let left = before.settle(SOON);
+        assert!(left.is_empty(), "round {round}: {}", left.join("\n"));
+    }
+}
+
+fn killed(count: u32, end: fn(&mut Child)) {
+    let _alone = Host::exclusive();
+    let ground = Ground::new();
+    // Every part of the work once, so that what lives as long as the process is there.
+    let sandbox = ground.open_with(r#"{"write": "disk"}"#);
+    run(&sandbox, sh("true"));
+    sandbox.close().unwrap();
+    drop(sandbox);
+    let before = at_rest(&ground);
+    kill_hosts(&ground, &before, count, end);
+    let busy = Busy::new();
+    let before = at_rest(&ground);
+    kill_hosts(&ground, &before, count.div_ceil(4), end);
+    drop(busy);
+}
+
+#[test]
+fn hosts_killed_alone_leave_nothing_to_sweep() {
+    killed(rounds(40), |host| host.kill().unwrap());
+}
+
+#[test]
+fn hosts_killed_with_their_group_leave_nothing_to_sweep() {
+    killed(rounds(12), |host| {
+        killpg(Pid::from_raw(host.id() as i32), Signal::SIGKILL).unwrap();
+    });
+}
+
+#[test]
+fn helper_is_in_no_group_and_no_session_of_the_hosts() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let helper = Some(Pid::from_raw(helper_of(&sandbox)));
+    assert_ne!(getpgid(helper).unwrap(), getpgid(None).unwrap());
+    assert_ne!(getsid(helper).unwrap(), getsid(None).unwrap());
+}
+
+/// What the host mounted and left can be unmounted while its helper runs.
+#[test]
+fn helper_keeps_no_directory_of_the_hosts_busy() {
+    need!(root);
+    let name = "killed::helper_keeps_no_directory_of_the_hosts_busy";
+    if env::var("TARE_TEST_AGAIN").is_ok_and(|test| test == name) {
+        let ground = Ground::new();
+        let here = env::current_dir().unwrap();
+        let sandbox = ground.open();
+        env::set_current_dir("/").unwrap();
+        let done = Command::new("umount").arg(&here).status().unwrap();
+        assert!(done.success(), "{here:?}");
+        assert!(Path::new(&format!("/proc/{}", helper_of(&sandbox))).exists());
+        return;
+    }
+    let script = "mount -t tmpfs x /mnt && cd /mnt && exec \"$0\" --exact --nocapture \"$1\"";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", script])
+        .arg(env::current_exe().unwrap())
+        .arg(name)
+        .env("TARE_TEST_AGAIN", name)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{shown}");
+}
