@@ -2,13 +2,15 @@
 //! Unpacks a whole image into one directory: the primitive alone, no store needed.
 #![forbid(unsafe_code)]
 
-use std::ffi::CString;
-use std::fs::{self, File, Permissions};
-use std::io;
-use std::os::fd::AsFd as _;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::layer::{self, Bounds, Ids};
@@ -16,6 +18,12 @@ use crate::image::remove_tree::remove_tree;
 use crate::image::source::{self, Choice, Files, Found};
 use crate::image::store::{self, FileSystem, nameless_file};
 use crate::image::{Chown, ImageConfig, Platform, Progress, Reference, Store};
+
+/// How the directory is opened: a link would be somebody else's choice of it.
+const DIRECTORY: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
 
 /// How an image is unpacked into a directory.
 pub struct UnpackOptions<'a> {
@@ -63,20 +71,20 @@ pub fn unpack(
 ) -> Result<ImageConfig> {
     let dir = dir.as_ref();
     let (files, found) = find(reference, dir, &options)?;
-    let made = ensure_empty(dir)?;
+    let target = Target::open(dir)?;
     let done = match options.sync {
-        true => FileSystem::of(dir).and_then(|file_system| {
-            layers(&*files, &found, dir, &mut options, progress)?;
+        true => FileSystem::of_open(target.dir.as_fd(), dir).and_then(|file_system| {
+            layers(&*files, &found, &target, &mut options, progress)?;
             file_system.sync()
         }),
-        false => layers(&*files, &found, dir, &mut options, progress),
+        false => layers(&*files, &found, &target, &mut options, progress),
     };
     match done {
         Ok(()) => Ok(found.parsed.config),
         Err(e) => {
             // The first error is the one to tell; what stays after a second one is
             // in a directory that the caller named.
-            let _ = clear(dir, made, &mut options);
+            let _ = target.clear(&mut options);
             Err(e)
         }
     }
@@ -122,27 +130,97 @@ fn nearest(dir: &Path) -> PathBuf {
     there.unwrap_or(Path::new(".")).to_owned()
 }
 
-/// True if the directory was not there.
-fn ensure_empty(dir: &Path) -> Result<bool> {
-    let wrong = |e| Error::io("unpack image", format_args!("{dir:?}"), e);
-    match fs::create_dir(dir) {
-        // Exact whatever the umask; the image's own entry for its root goes over it.
-        Ok(()) => {
-            return fs::set_permissions(dir, Permissions::from_mode(0o755))
-                .map(|()| true)
-                .map_err(wrong);
+/// The directory that an image is unpacked into. Its path is resolved once,
+/// because others may be able to move a part of it: all work is by descriptor.
+struct Target<'a> {
+    path: &'a Path,
+    dir: OwnedFd,
+    /// The parent and the name there, if the directory was made.
+    made: Option<(OwnedFd, &'a OsStr)>,
+}
+
+impl<'a> Target<'a> {
+    /// Makes the directory, or opens an empty one.
+    fn open(path: &'a Path) -> Result<Self> {
+        let wrong = |e| Error::os("unpack image", format_args!("{path:?}"), e);
+        let Some(name) = path.file_name() else {
+            // `/` and `..` are there.
+            let dir = open(path, DIRECTORY, Mode::empty()).map_err(wrong)?;
+            return Self::empty(path, dir);
+        };
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let parent = open(parent, flags, Mode::empty()).map_err(wrong)?;
+        let made = match mkdirat(&parent, name, Mode::S_IRWXU) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) => false,
+            Err(errno) => return Err(wrong(errno)),
+        };
+        let dir = openat(&parent, name, DIRECTORY, Mode::empty()).map_err(|errno| {
+            let error = wrong(errno);
+            match errno {
+                Errno::ELOOP | Errno::ENOTDIR => error.with_cure("a directory, not a link to one"),
+                _ => error,
+            }
+        })?;
+        if !made {
+            return Self::empty(path, dir);
         }
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(e) => return Err(wrong(e)),
+        let owner = fstat(&dir).map_err(wrong)?.st_uid;
+        if owner != geteuid().as_raw() {
+            let why = format!("{path:?}: user {owner} put another directory there");
+            return Err(Error::new(Kind::Permission, "unpack image", why));
+        }
+        // Exact whatever the umask; the image's own entry for its root goes over it.
+        fchmod(&dir, Mode::from_bits_truncate(0o755)).map_err(wrong)?;
+        let made = Some((parent, name));
+        Ok(Self { path, dir, made })
     }
-    match fs::read_dir(dir).map_err(wrong)?.next() {
-        None => Ok(false),
-        Some(_) => Err(Error::new(
-            Kind::Exists,
-            "unpack image",
-            format_args!("{dir:?}: not empty"),
-        )
-        .with_cure("a new or empty directory")),
+
+    fn empty(path: &'a Path, dir: OwnedFd) -> Result<Self> {
+        let target = Self {
+            path,
+            dir,
+            made: None,
+        };
+        match target.names()?.is_empty() {
+            true => Ok(target),
+            false => Err(Error::new(
+                Kind::Exists,
+                "unpack image",
+                format_args!("{path:?}: not empty"),
+            )
+            .with_cure("a new or empty directory")),
+        }
+    }
+
+    fn names(&self) -> Result<Vec<CString>> {
+        let wrong = |e| Error::os("read directory", format_args!("{:?}", self.path), e);
+        let mut names = Vec::new();
+        let mut listing = Dir::openat(&self.dir, c".", DIRECTORY, Mode::empty()).map_err(wrong)?;
+        for entry in listing.iter() {
+            let entry = entry.map_err(wrong)?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                names.push(entry.file_name().to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Empties the directory again, and removes it if it was made.
+    fn clear(&self, options: &mut UnpackOptions<'_>) -> Result<()> {
+        let dir = self.dir.as_fd();
+        for name in self.names()? {
+            if let (Err(_), Some(chown)) = (remove_tree(dir, &name), &mut options.chown) {
+                chown.remove_tree(dir, &name)?;
+            }
+        }
+        let Some((parent, name)) = &self.made else {
+            return Ok(());
+        };
+        unlinkat(parent, *name, UnlinkatFlags::RemoveDir)
+            .map_err(|e| Error::os("clear directory", format_args!("{:?}", self.path), e))
     }
 }
 
@@ -150,7 +228,7 @@ fn ensure_empty(dir: &Path) -> Result<bool> {
 fn layers(
     files: &dyn Files,
     found: &Found,
-    dir: &Path,
+    target: &Target<'_>,
     options: &mut UnpackOptions<'_>,
     progress: &mut dyn Progress,
 ) -> Result<()> {
@@ -169,7 +247,7 @@ fn layers(
             diff_id: layer.diff_id,
             index,
             keep: None,
-            tree: Some(dir.to_owned()),
+            tree: Some(store::Tree::Open(target.dir.as_fd())),
         };
         let done = store::run_jobs(&[job], &how, found.layers.len(), progress)?;
         let fixups = done
@@ -177,29 +255,8 @@ fn layers(
             .filter_map(|done| Some(done.unpacked?.fixups));
         let fixups: Vec<_> = fixups.flatten().collect();
         if let (false, Some(chown)) = (fixups.is_empty(), &mut options.chown) {
-            let root =
-                File::open(dir).map_err(|e| Error::io("set owners", format_args!("{dir:?}"), e))?;
-            chown.apply(root.as_fd(), &fixups)?;
+            chown.apply(target.dir.as_fd(), &fixups)?;
         }
     }
     Ok(())
-}
-
-/// Empties the directory again, and removes it if we made it.
-fn clear(dir: &Path, made: bool, options: &mut UnpackOptions<'_>) -> Result<()> {
-    let wrong = |e| Error::io("clear directory", format_args!("{dir:?}"), e);
-    let fd = File::open(dir).map_err(wrong)?;
-    for entry in fs::read_dir(dir).map_err(wrong)? {
-        let name = entry.map_err(wrong)?.file_name();
-        let Ok(name) = CString::new(name.as_bytes()) else {
-            continue;
-        };
-        if let (Err(_), Some(chown)) = (remove_tree(fd.as_fd(), &name), &mut options.chown) {
-            chown.remove_tree(fd.as_fd(), &name)?;
-        }
-    }
-    match made {
-        true => fs::remove_dir(dir).map_err(wrong),
-        false => Ok(()),
-    }
 }

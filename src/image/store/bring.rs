@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::Store;
 use super::index::is_filed;
-use super::jobs::{self, Done, Job};
+use super::jobs::{self, Done, Job, Tree};
 use super::layers::{Held, Metadata, staged_tree, write_metadata};
 use super::lock::Lock;
 use super::open::{make_dir, write_file};
@@ -189,7 +189,7 @@ impl Bring<'_> {
                 diff_id: layer.diff_id,
                 index,
                 keep: (!stored).then(|| scratch.path().join(format!("blob-{index}"))),
-                tree: build.map(|b| staged_tree(&b.staged)),
+                tree: build.map(|b| Tree::New(staged_tree(&b.staged))),
             });
         }
         Ok(jobs)

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -41,8 +41,16 @@ pub(in crate::image) struct Job<'a> {
     pub(in crate::image) index: usize,
     /// The file that keeps it as it is.
     pub(in crate::image) keep: Option<PathBuf>,
-    /// The directory it is unpacked into: an empty one is made.
-    pub(in crate::image) tree: Option<PathBuf>,
+    /// Where it is unpacked.
+    pub(in crate::image) tree: Option<Tree<'a>>,
+}
+
+/// The directory that a layer is unpacked into.
+pub(in crate::image) enum Tree<'a> {
+    /// Made there, in a directory of the store.
+    New(PathBuf),
+    /// Opened before.
+    Open(BorrowedFd<'a>),
 }
 
 /// What a job found; all of it verified.
@@ -204,11 +212,18 @@ fn do_one(
     Ok(done)
 }
 
-fn unpack(feed: &mut Feed<'_>, tree: &PathBuf, options: &layer::Options) -> Result<Done> {
-    let wrong = |e| Error::io("unpack layer", format_args!("{tree:?}"), e);
-    make_dir(tree, 0o755).map_err(wrong)?;
-    let dir = File::open(tree).map_err(wrong)?;
-    let unpacked = layer::unpack(feed, dir.as_fd(), options, &mut |_| ())?;
+fn unpack(feed: &mut Feed<'_>, tree: &Tree<'_>, options: &layer::Options) -> Result<Done> {
+    let made;
+    let dir = match tree {
+        Tree::Open(dir) => *dir,
+        Tree::New(path) => {
+            let wrong = |e| Error::io("unpack layer", format_args!("{path:?}"), e);
+            make_dir(path, 0o755).map_err(wrong)?;
+            made = File::open(path).map_err(wrong)?;
+            made.as_fd()
+        }
+    };
+    let unpacked = layer::unpack(feed, dir, options, &mut |_| ())?;
     Ok(Done {
         blob: (unpacked.blob_digest, unpacked.blob_bytes),
         diff_id: unpacked.diff_id,

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use nix::unistd::syncfs;
@@ -51,6 +52,13 @@ impl<'a> FileSystem<'a> {
         let opened = File::open(dir);
         let opened = opened.map_err(|e| Error::io("sync", format_args!("{dir:?}"), e))?;
         Ok(Self(opened, dir))
+    }
+
+    /// The one of an open directory, which `path` names in errors.
+    pub(in crate::image) fn of_open(dir: BorrowedFd<'_>, path: &'a Path) -> Result<Self> {
+        let copy = dir.try_clone_to_owned();
+        let copy = copy.map_err(|e| Error::io("sync", format_args!("{path:?}"), e))?;
+        Ok(Self(copy.into(), path))
     }
 
     /// Brings all of it onto the disk.
