@@ -4,17 +4,13 @@
 
 mod layout;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::path::Path;
 
 use layout::{
     CONFIG, Codec, INDEX, Layout, MANIFEST, assert_empty, docker_archive, simple, tar_of,
 };
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde_json::{Value, json};
 use tare::image::{Digest, ImportOptions, Reference, Store, UnpackOptions, unpack};
 use tare::{Error, Kind};
@@ -453,65 +449,4 @@ fn unpack_that_fails_leaves_the_directory_as_it_was() {
     let from = case.layout.reference(None);
     unpack(&from, &to, UnpackOptions::default(), &mut ()).unwrap_err();
     assert_eq!(fs::read_dir(&to).unwrap().count(), 0);
-}
-
-/// The owner of a parent moves it all the time: what is unpacked stays together.
-#[test]
-fn unpack_while_a_parent_is_swapped_stays_in_one_directory() {
-    let case = Case::new();
-    let place = case.dir.path().join("place");
-    let (mine, other) = (place.join("mine"), place.join("other"));
-    fs::create_dir_all(&mine).unwrap();
-    fs::create_dir(&other).unwrap();
-    let stop = AtomicBool::new(false);
-    let from = case.layout.reference(None);
-    let expected = {
-        let to = case.dir.path().join("expected");
-        unpack(&from, &to, UnpackOptions::default(), &mut ()).unwrap();
-        names_below(&to)
-    };
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                let flags = RenameFlags::RENAME_EXCHANGE;
-                renameat2(AT_FDCWD, &mine, AT_FDCWD, &other, flags).unwrap();
-            }
-        });
-        let options = || UnpackOptions {
-            sync: false,
-            ..UnpackOptions::default()
-        };
-        for round in 0..200 {
-            let to = mine.join(format!("root{round}"));
-            if let Err(error) = unpack(&from, &to, options(), &mut ()) {
-                stop.store(true, Ordering::Relaxed);
-                panic!("round {round}: {error}");
-            }
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
-    let trees = [&mine, &other].map(|dir| fs::read_dir(dir).unwrap().count());
-    assert_eq!(trees.iter().sum::<usize>(), 200, "{trees:?}");
-    for dir in [&mine, &other] {
-        for tree in fs::read_dir(dir).unwrap() {
-            assert_eq!(names_below(&tree.unwrap().path()), expected);
-        }
-    }
-}
-
-fn names_below(dir: &Path) -> BTreeSet<PathBuf> {
-    let listing = layout::listing(dir).into_iter();
-    let below = |path: PathBuf| path.strip_prefix(dir).unwrap().to_owned();
-    listing.map(|(path, _)| below(path)).collect()
-}
-
-#[test]
-fn unpack_into_a_link_is_refused() {
-    let case = Case::new();
-    let (to, victim) = (case.dir.path().join("link"), case.dir.path().join("victim"));
-    fs::create_dir(&victim).unwrap();
-    symlink(&victim, &to).unwrap();
-    let from = case.layout.reference(None);
-    unpack(&from, &to, UnpackOptions::default(), &mut ()).unwrap_err();
-    assert_eq!(fs::read_dir(&victim).unwrap().count(), 0);
 }

@@ -4,6 +4,7 @@
 
 mod blobs;
 mod bring;
+mod chase;
 mod check;
 mod gc;
 mod hold;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use nix::unistd::geteuid;
 use serde::Deserialize;
 
+use super::chase::chase;
 use super::lock::Lock;
 use super::{Inner, Store, sync};
 use crate::error::{Error, Kind, Result};
@@ -37,14 +38,14 @@ impl Store {
     /// Then sweeps what killed processes have left.
     ///
     /// # Errors
-    /// [`Kind::Permission`] if it belongs to somebody else or others may write to it,
+    /// [`Kind::Permission`] if the directory or one above it belongs to somebody else
+    /// than root and the caller, or if others may write to it and it is not sticky,
     /// [`Kind::Invalid`] if the directory holds something else,
     /// [`Kind::Unsupported`] if a newer version of this library made it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let wrong = |e| Error::io("open store", format_args!("{path:?}"), e);
-        ensure_dirs(path).map_err(wrong)?;
-        let root = path.canonicalize().map_err(wrong)?;
+        let root = chase(path)?;
         check_owner(&root)?;
         match fs::read(root.join(MARKER)) {
             Ok(marker) => check_version(&root, &marker)?,
@@ -109,20 +110,6 @@ pub(crate) fn default_path() -> Result<PathBuf> {
         )
         .with_cure("TARE_STORE=/some/directory")
     })
-}
-
-/// Makes the directory and its missing parents, whatever the umask.
-fn ensure_dirs(path: &Path) -> io::Result<()> {
-    match path.symlink_metadata() {
-        Ok(_) => return Ok(()),
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        Err(_) => {}
-    }
-    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        ensure_dirs(parent)?;
-    }
-    make_dir(path, 0o700)?;
-    sync::entry(path)
 }
 
 /// Makes one directory with exactly this mode; one that is there is fine.
