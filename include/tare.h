@@ -522,7 +522,7 @@ typedef struct {
    */
   uint64_t fds_len;
   /**
-   * Nanoseconds after which the command and all that it started are killed. Default: never.
+   * Nanoseconds after which the command and all that it started are killed. Default: 0, for never.
    */
   uint64_t timeout_ns;
   /**

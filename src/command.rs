@@ -159,7 +159,7 @@ impl Command {
     }
 
     /// After this time the command and all that it started are killed, see [`crate::Process::kill`];
-    /// what it wrote is kept. Default: never.
+    /// what it wrote is kept. A time of 0 is refused. Default: never.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -199,6 +199,11 @@ impl Command {
             if name.is_empty() || name.as_bytes().contains(&b'=') {
                 return wrong("env", format!("{name:?} cannot be an environment variable"));
             }
+        }
+        if self.timeout == Some(Duration::ZERO) {
+            let why = "0 leaves a command no time";
+            return Err(Error::new(Kind::Invalid, "check command: timeout", why)
+                .with_cure("no timeout, for no limit"));
         }
         if let Some(cwd) = &self.cwd
             && !cwd.is_absolute()

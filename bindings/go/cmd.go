@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -32,7 +33,7 @@ type Cmd struct {
 	Dir string
 	// User is who it runs as, "NAME|UID[:GROUP|GID]". Default: the sandbox's.
 	User string
-	// Timeout kills it with all that it started. Default: never.
+	// Timeout kills it with all that it started; a negative one is refused. Default: 0, for never.
 	Timeout time.Duration
 
 	// Stdin, Stdout and Stderr are as for exec.Cmd: nil is /dev/null, an *os.File is used as it
@@ -182,9 +183,10 @@ func (c *Cmd) begin() error {
 			}
 		}
 	}
-	if c.Timeout != 0 {
-		s.timeout = nanoseconds(c.Timeout)
+	if c.Timeout < 0 {
+		return fmt.Errorf("tare: Timeout: %v leaves a command no time: %w", c.Timeout, syscall.EINVAL)
 	}
+	s.timeout = uint64(c.Timeout)
 	for _, file := range c.ExtraFiles {
 		s.extra = append(s.extra, int(file.Fd()))
 	}

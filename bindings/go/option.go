@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"time"
 )
 
 // Option changes one key of the specification that a sandbox is made from, the same in every language.
@@ -149,12 +148,4 @@ func specOf(image string, more []Option) (string, []byte, error) {
 	}
 	text, err := json.Marshal(o.spec)
 	return o.store, text, err
-}
-
-// nanoseconds is a time limit as the library takes it; one that is over already is the shortest.
-func nanoseconds(d time.Duration) uint64 {
-	if d < 0 {
-		return 1
-	}
-	return uint64(d)
 }

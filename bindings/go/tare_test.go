@@ -132,6 +132,20 @@ func TestContextKillsAndTimeoutKeepsOutput(t *testing.T) {
 	}
 }
 
+func TestTimeoutOf0IsNoLimitAndANegativeOneIsRefused(t *testing.T) {
+	sb := open(t)
+	cmd := sb.Command("true")
+	cmd.Timeout = 0
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	cmd = sb.Command("true")
+	cmd.Timeout = -time.Second
+	if err := cmd.Run(); !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), "leaves a command no time") {
+		t.Fatal(err)
+	}
+}
+
 func TestErrorsAreTheStandardLibrarys(t *testing.T) {
 	sb := open(t)
 	err := sb.Command("/no/such/program").Run()

@@ -37,6 +37,10 @@ fn argv_wrong_words_are_refused_by_name() {
         (Command::new("true").env("A=B", "x"), "check command: env"),
         (Command::new("true").env("A", "x\0"), "check command: env"),
         (Command::new("true").cwd("tmp"), "check command: cwd"),
+        (
+            Command::new("true").timeout(std::time::Duration::ZERO),
+            "check command: timeout",
+        ),
     ];
     for (command, step) in cases {
         let shown = format!("{command:?}");

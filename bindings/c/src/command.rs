@@ -80,7 +80,7 @@ pub struct tare_command {
     pub fds: *const tare_fd,
     /// How many there are at `fds`, at most 240.
     pub fds_len: u64,
-    /// Nanoseconds after which the command and all that it started are killed. Default: never.
+    /// Nanoseconds after which the command and all that it started are killed. Default: 0, for never.
     pub timeout_ns: u64,
     /// Bytes of output kept before the command is killed. Default: the spec's `limits.output`.
     pub output_limit: u64,

@@ -4,10 +4,11 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tare::spec::{ByteSize, Mount, Network, Require};
+use tare::spec::{ByteSize, Mount, Network, Require, parse_duration};
 use tare::{Error, Kind, Result};
 
 fn wrong(step: &'static str, why: impl std::fmt::Display, cure: &'static str) -> Error {
@@ -46,6 +47,17 @@ pub(crate) fn network(text: &str) -> Result<Network> {
             format_args!("{text:?} is not a network"),
             "none, host, or the path of a namespace",
         )),
+    }
+}
+
+/// A time limit of a command.
+pub(crate) fn timeout(text: &str) -> Result<Duration> {
+    match parse_duration(text)? {
+        Duration::ZERO => {
+            let why = format_args!("{text:?} leaves a command no time");
+            Err(wrong("parse timeout", why, "no --timeout, for no limit"))
+        }
+        limit => Ok(limit),
     }
 }
 

@@ -13,7 +13,7 @@ type Case = (
     &'static [&'static str],
 );
 
-const CASES: [Case; 24] = [
+const CASES: [Case; 26] = [
     (&["frob"], "", &["unrecognized subcommand 'frob'"]),
     (&["run"], "", &["IMAGE", "tare run host"]),
     (
@@ -45,6 +45,16 @@ const CASES: [Case; 24] = [
         &["run", "--timeout", "soon", "host"],
         "",
         &["soon", "1m30s"],
+    ),
+    (
+        &["run", "--timeout", "0", "host", "true"],
+        "",
+        &["--timeout", "no time", "for no limit"],
+    ),
+    (
+        &["run", "--timeout", "0ms", "host", "true"],
+        "",
+        &["--timeout", "no time", "for no limit"],
     ),
     (
         &["run", "--network", "bridge", "host"],

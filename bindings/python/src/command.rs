@@ -103,7 +103,7 @@ impl Words {
             command = command.fd(tare::duplicate(*fd).raised(py)?, *number);
         }
         if let Some(seconds) = &self.timeout {
-            command = command.timeout(duration(*seconds)?);
+            command = command.timeout(limit(*seconds)?);
         }
         if let Some((rows, columns)) = self.tty {
             command = command.tty(Size { rows, columns });
@@ -132,7 +132,18 @@ impl Words {
     }
 }
 
-/// As with subprocess, time that is up already is no mistake.
+/// A command's time limit. Unlike a wait, which may look once, a command needs
+/// some time: as in every face, no limit is said by leaving it out.
+fn limit(seconds: f64) -> PyResult<Duration> {
+    if seconds <= 0.0 {
+        let why = format!("timeout: {seconds:?} leaves a command no time; try: None, for no limit");
+        return Err(PyValueError::new_err(why));
+    }
+    // A time below a nanosecond is still more than none.
+    Ok(duration(seconds)?.max(Duration::from_nanos(1)))
+}
+
+/// As with subprocess, a wait whose time is up already is no mistake.
 fn duration(seconds: f64) -> PyResult<Duration> {
     let cut = if seconds < 0.0 { 0.0 } else { seconds };
     Duration::try_from_secs_f64(cut).map_err(|_| {

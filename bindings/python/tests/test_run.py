@@ -159,8 +159,20 @@ def test_run_timeout_keeps_what_was_written(shared: tare.Sandbox) -> None:
     assert isinstance(error, tare.TimeoutExpired) and error.usage and error.usage.wall >= 0.3
     assert shared.run(["true"], timeout=20).returncode == 0
     assert shared.run(["true"], timeout=1e9).returncode == 0
-    with pytest.raises(subprocess.TimeoutExpired):
-        shared.run(["sleep", "60"], timeout=-1)
+
+
+def test_run_timeout_of_0_is_refused(shared: tare.Sandbox) -> None:
+    for none in (0, 0.0, -1, "0", "0ms"):
+        for start in (shared.run, shared.popen):
+            with pytest.raises(ValueError, match=r"^timeout: .* leaves a command no time; try: None, for no limit$"):
+                start(["true"], timeout=none)
+    # A wait of 0 looks once, as with subprocess.
+    with shared.popen(["sleep", "60"]) as process:
+        for wait in (process.wait, lambda timeout: process.communicate(timeout=timeout)):  # noqa: B023
+            for none in (0, -1):
+                with pytest.raises(subprocess.TimeoutExpired):
+                    wait(none)
+        process.kill()
 
 
 def test_run_timeout_may_be_a_duration(shared: tare.Sandbox) -> None:

@@ -14,6 +14,17 @@ use tare::spec::parse_duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Seconds(pub(super) Duration);
 
+impl Seconds {
+    fn limit<E: de::Error>(limit: Duration) -> Result<Self, E> {
+        match limit {
+            Duration::ZERO => Err(E::custom(
+                "0 leaves a command no time; try: no timeout, for no limit",
+            )),
+            limit => Ok(Self(limit)),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -23,15 +34,13 @@ impl<'de> Deserialize<'de> for Seconds {
                 f.write_str("seconds or a duration such as \"1m30s\"")
             }
             fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Seconds, E> {
-                Ok(Seconds(Duration::from_secs(seconds)))
+                Seconds::limit(Duration::from_secs(seconds))
             }
             fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Seconds, E> {
-                Duration::try_from_secs_f64(seconds)
-                    .map(Seconds)
-                    .map_err(E::custom)
+                Seconds::limit(Duration::try_from_secs_f64(seconds).map_err(E::custom)?)
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Seconds, E> {
-                parse_duration(text).map(Seconds).map_err(E::custom)
+                Seconds::limit(parse_duration(text).map_err(E::custom)?)
             }
         }
         d.deserialize_any(Visitor)
@@ -47,7 +56,7 @@ impl JsonSchema for Seconds {
         json_schema!({
             "description": "Seconds, or a text with units: \"500ms\", \"30s\", \"2m\", \"1h30m\", \"1d\".",
             "anyOf": [
-                {"type": "number", "minimum": 0},
+                {"type": "number", "exclusiveMinimum": 0},
                 {
                     "type": "string",
                     "pattern": "^\\s*([0-9.]+|([0-9.]+(ms|s|m|min|h|d))+)\\s*$",
@@ -168,12 +177,13 @@ mod tests {
             ("0.25", 250),
             ("\"1m30s\"", 90_000),
             ("\"5ms\"", 5),
-            ("0", 0),
         ] {
             let read: Seconds = serde_json::from_str(text).unwrap();
             assert_eq!(read.0.as_millis(), ms, "{text}");
         }
-        for text in ["-1", "-0.5", "1e300", "\"\"", "\"1y\"", "true", "null"] {
+        for text in [
+            "-1", "-0.5", "0", "0.0", "\"0\"", "\"0ms\"", "1e300", "\"\"", "\"1y\"", "true", "null",
+        ] {
             assert!(serde_json::from_str::<Seconds>(text).is_err(), "{text}");
         }
         for (text, number) in [("15", 15), ("\"TERM\"", 15), ("\"SIGKILL\"", 9), ("64", 64)] {

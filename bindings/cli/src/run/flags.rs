@@ -106,8 +106,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub(super) output_limit: Option<ByteSize>,
 
-    /// After this time the command and all that it started are killed
-    #[arg(long, value_name = "DURATION", help_heading = "Limits", value_parser = tare::spec::parse_duration)]
+    /// After this time, more than 0, the command and all that it started are killed
+    #[arg(long, value_name = "DURATION", help_heading = "Limits", value_parser = value::timeout)]
     pub(super) timeout: Option<Duration>,
 
     /// Make the root read-only; the same as --write none
