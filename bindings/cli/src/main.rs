@@ -13,6 +13,7 @@ mod rpc;
 mod run;
 mod store;
 mod text;
+mod typed;
 mod value;
 mod version;
 

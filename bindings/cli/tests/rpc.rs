@@ -286,6 +286,38 @@ fn rpc_terminal_has_size_input_and_end() {
 }
 
 #[test]
+fn rpc_terminal_input_ends_behind_a_partial_line() {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let mut rpc = Rpc::new(&tare);
+        rpc.open("a");
+        for (modes, data, seen) in [
+            ("-echo", "part", "part[end]got-next\r\n"),
+            ("-echo", "line\n", "line\r\n[end]got-next\r\n"),
+            ("-echo", "", "[end]got-next\r\n"),
+            // Other than a line, a key of raw mode is the program's at once.
+            ("-echo raw", "x", "x\u{4}next\n"),
+        ] {
+            let script = match modes {
+                "-echo" => "cat; printf '[end]'; read x; echo got-$x",
+                _ => "head -c 7",
+            };
+            let script = format!("stty {modes}; echo ready >&2; {script}");
+            let more = json!({"stdin": "pipe", "tty": {"rows": 1, "columns": 80}});
+            let id = rpc.send_script("a", &script, more);
+            rpc.until(id, |reply| reply.out().contains("ready"));
+            let first = json!({"command": id, "data": data, "eof": true});
+            rpc.call("stdin", first).ok();
+            let next = json!({"command": id, "data": "next\n"});
+            rpc.call("stdin", next).ok();
+            let reply = rpc.answer(id);
+            let out = reply.out().replacen("ready", "", 1);
+            assert_eq!(out.trim_start(), seen, "{modes}, {data:?}");
+        }
+    }
+}
+
+#[test]
 fn rpc_fast_command_waits_for_a_slow_client() {
     need!(root, overlay);
     let tare = Tare::new();

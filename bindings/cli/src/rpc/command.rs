@@ -15,11 +15,10 @@ use tare::{Error, Kind, Process, Result, Size, Status};
 use super::client::Client;
 use super::data::{Encoding, Pieces, Shown};
 use super::message::{Id, Run, Stream};
+use crate::typed::Line;
 
 /// Read at once, so that no command keeps the others from being heard.
 const CHUNK: usize = 32 << 10;
-/// What a terminal takes for end of file, termios(3).
-const END_OF_FILE: u8 = 4;
 /// More than a terminal's buffers hold.
 const TERMINAL_HOLDS: u64 = 1 << 20;
 
@@ -56,6 +55,7 @@ struct Running {
     stdin: Option<OwnedFd>,
     outputs: [Output; 2],
     is_terminal: bool,
+    line: Line,
     /// So many bytes of output are still allowed.
     room: u64,
     /// It wrote more than that, and was killed for it.
@@ -229,6 +229,7 @@ impl Running {
         };
         Ok(Self {
             is_terminal: process.terminal().is_some(),
+            line: Line::default(),
             room: process.output_limit(),
             process,
             stdin,
@@ -257,18 +258,25 @@ impl Running {
     /// Writes what its pipe takes, answers what it has taken whole.
     fn write(&mut self, id: &Id, queue: &mut VecDeque<Input>, client: &mut Client) {
         while let Some(input) = queue.front_mut() {
-            if input.eof && self.is_terminal {
-                input.data.push(END_OF_FILE);
-                input.eof = false;
-            }
-            let Some(fd) = self.input_fd() else {
+            let fd = match self.is_terminal {
+                true => self.process.terminal(),
+                false => self.stdin.as_ref().map(|fd| fd.as_fd()),
+            };
+            let Some(fd) = fd else {
                 return;
             };
+            if input.eof && self.is_terminal && input.written == input.data.len() {
+                input.data.extend(self.line.end(fd));
+                input.eof = false;
+            }
             let left = &input.data[input.written..];
             let outcome = match left.is_empty() {
                 true => Ok(()),
                 false => match write(fd, left) {
                     Ok(n) => {
+                        if self.is_terminal {
+                            self.line.follow(&left[..n], fd);
+                        }
                         input.written += n;
                         continue;
                     }

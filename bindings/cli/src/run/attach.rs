@@ -12,11 +12,10 @@ use nix::unistd::{read, write};
 use tare::{Error, Process, Result, Status};
 
 use super::{signals, terminal::Raw};
+use crate::typed::Line;
 
 /// Keys typed ahead, beyond which tare stops reading.
 const TYPED_AHEAD: usize = 64 << 10;
-/// What a terminal takes for end of file, termios(3).
-const END_OF_FILE: u8 = 4;
 
 /// Waits for its end; with a terminal, carries what is typed there and what it shows here.
 pub(super) fn attach(process: Process, interactive: bool) -> Result<Status> {
@@ -60,7 +59,7 @@ fn carry(process: &Process, interactive: bool) -> Result<()> {
         }
         let ended = fds[0].any() == Some(true);
         if typing && fds.last().is_some_and(|fd| fd.any() == Some(true)) {
-            input.read(stdin.as_fd());
+            input.read(stdin.as_fd(), master);
         }
         input.write(master);
         shown = shown && show(master)?;
@@ -78,6 +77,7 @@ fn carry(process: &Process, interactive: bool) -> Result<()> {
 struct Input {
     typed: Vec<u8>,
     open: bool,
+    line: Line,
 }
 
 impl Input {
@@ -85,19 +85,23 @@ impl Input {
         Self {
             typed: Vec::new(),
             open,
+            line: Line::default(),
         }
     }
 
-    fn read(&mut self, stdin: BorrowedFd<'_>) {
+    fn read(&mut self, stdin: BorrowedFd<'_>, master: BorrowedFd<'_>) {
         let mut chunk = [0; 4096];
         match read(stdin, &mut chunk) {
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             // The end, or a terminal that hung up, which is the same to the command.
             Ok(0) | Err(_) => {
                 self.open = false;
-                self.typed.push(END_OF_FILE);
+                self.typed.extend(self.line.end(master));
             }
-            Ok(n) => self.typed.extend_from_slice(&chunk[..n]),
+            Ok(n) => {
+                self.line.follow(&chunk[..n], master);
+                self.typed.extend_from_slice(&chunk[..n]);
+            }
         }
     }
 

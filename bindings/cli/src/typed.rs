@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The line that a terminal's line discipline holds back, and the keys that end input, termios(3).
+#![forbid(unsafe_code)]
+
+use std::os::fd::BorrowedFd;
+
+use nix::sys::termios::{
+    InputFlags, LocalFlags, SpecialCharacterIndices as Key, Termios, tcgetattr,
+};
+
+/// VEOF where a terminal cannot be asked.
+const END_OF_FILE: u8 = 4;
+/// The longest line that the kernel edits, N_TTY_BUF_SIZE.
+const LONGEST: usize = 4096;
+/// `_POSIX_VDISABLE`: a special character that is switched off.
+const OFF: u8 = 0;
+
+/// Follows the keys written to a terminal's master, up to the last that handed
+/// a line to its reader.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    waiting: Vec<u8>,
+    quoted: bool,
+}
+
+impl Line {
+    /// Follows `keys`, which have just been written to `master`.
+    pub(crate) fn follow(&mut self, keys: &[u8], master: BorrowedFd<'_>) {
+        match tcgetattr(master) {
+            Ok(modes) => keys.iter().for_each(|key| self.key(*key, &modes)),
+            // A terminal without modes is gone, and so is its line.
+            Err(_) => self.waiting.clear(),
+        }
+    }
+
+    /// Returns the keys that end the input of the program that reads `master`'s
+    /// terminal. The first VEOF behind a partial line only hands that line over,
+    /// so it takes a second.
+    pub(crate) fn end(&self, master: BorrowedFd<'_>) -> Vec<u8> {
+        let Ok(modes) = tcgetattr(master) else {
+            return vec![END_OF_FILE];
+        };
+        let set = modes.control_chars[Key::VEOF as usize];
+        let key = if set == OFF { END_OF_FILE } else { set };
+        let partial = is_canonical(&modes) && (self.quoted || !self.waiting.is_empty());
+        // What is quoted is no end: it completes the quotation first.
+        vec![key; 1 + usize::from(partial) + usize::from(partial && self.quoted)]
+    }
+
+    fn key(&mut self, key: u8, modes: &Termios) {
+        if !is_canonical(modes) {
+            // Each key is its reader's at once.
+            *self = Self::default();
+            return;
+        }
+        let extended = modes.local_flags.contains(LocalFlags::IEXTEN);
+        let is = |name: Key| {
+            let set = modes.control_chars[name as usize];
+            set != OFF && set == key
+        };
+        if std::mem::take(&mut self.quoted) {
+            return self.add(key);
+        }
+        let key = match key {
+            b'\r' if modes.input_flags.contains(InputFlags::IGNCR) => return,
+            b'\r' if modes.input_flags.contains(InputFlags::ICRNL) => b'\n',
+            b'\n' if modes.input_flags.contains(InputFlags::INLCR) => b'\r',
+            key => key,
+        };
+        let flow = modes.input_flags.contains(InputFlags::IXON);
+        let signals = modes.local_flags.contains(LocalFlags::ISIG);
+        if flow && (is(Key::VSTART) || is(Key::VSTOP)) {
+        } else if signals && (is(Key::VINTR) || is(Key::VQUIT) || is(Key::VSUSP)) {
+            if !modes.local_flags.contains(LocalFlags::NOFLSH) {
+                self.waiting.clear();
+            }
+        } else if extended && is(Key::VLNEXT) {
+            self.quoted = true;
+        } else if is(Key::VERASE) {
+            self.erase(modes.input_flags.contains(InputFlags::IUTF8));
+        } else if extended && is(Key::VWERASE) {
+            self.erase_word();
+        } else if key == b'\n'
+            || is(Key::VKILL)
+            || is(Key::VEOF)
+            || is(Key::VEOL)
+            || extended && is(Key::VEOL2)
+        {
+            self.waiting.clear();
+        } else {
+            self.add(key);
+        }
+    }
+
+    fn add(&mut self, key: u8) {
+        if self.waiting.len() < LONGEST {
+            self.waiting.push(key);
+        }
+    }
+
+    fn erase(&mut self, utf8: bool) {
+        while let Some(byte) = self.waiting.pop() {
+            if !utf8 || byte & 0xc0 != 0x80 {
+                break;
+            }
+        }
+    }
+
+    /// As the kernel: trailing separators, then the word before them.
+    fn erase_word(&mut self) {
+        let in_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let end = self.waiting.iter().rposition(|b| in_word(*b));
+        let begin = end.and_then(|end| self.waiting[..end].iter().rposition(|b| !in_word(*b)));
+        self.waiting.truncate(begin.map_or(0, |at| at + 1));
+    }
+}
+
+fn is_canonical(modes: &Termios) -> bool {
+    modes.local_flags.contains(LocalFlags::ICANON)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::pty::openpty;
+    use nix::sys::termios::{SetArg, tcsetattr};
+    use std::io::{Read as _, Write as _};
+    use std::os::fd::AsFd as _;
+
+    /// Whether input ends for a reader, as the kernel has it, after `keys` and
+    /// the keys that `Line` ends them with; with what else it read.
+    fn read_to_the_end(keys: &[u8]) -> Vec<u8> {
+        let pty = openpty(None, None).unwrap();
+        let mut modes = tcgetattr(&pty.slave).unwrap();
+        modes.local_flags.remove(LocalFlags::ECHO);
+        modes.input_flags.insert(InputFlags::IUTF8);
+        tcsetattr(&pty.slave, SetArg::TCSANOW, &modes).unwrap();
+        let (mut master, mut slave) = (
+            std::fs::File::from(pty.master),
+            std::fs::File::from(pty.slave),
+        );
+        let mut line = Line::default();
+        master.write_all(keys).unwrap();
+        line.follow(keys, master.as_fd());
+        master.write_all(&line.end(master.as_fd())).unwrap();
+        // What one end of file too many, or too few, would cut.
+        master.write_all(b"next\n").unwrap();
+        let mut seen = Vec::new();
+        let mut chunk = [0; 1024];
+        loop {
+            match slave.read(&mut chunk).unwrap() {
+                0 => break,
+                n => seen.extend_from_slice(&chunk[..n]),
+            }
+        }
+        let n = slave.read(&mut chunk).unwrap();
+        assert_eq!(&chunk[..n], b"next\n", "after {keys:?} and {seen:?}");
+        seen
+    }
+
+    #[test]
+    fn input_ends_once_behind_whole_and_partial_lines() {
+        for (keys, seen) in [
+            (&b""[..], &b""[..]),
+            (b"a", b"a"),
+            (b"a\n", b"a\n"),
+            (b"a\r", b"a\n"),
+            (b"a\nbc", b"a\nbc"),
+            (b"a\x04", b"a"),
+            (b"a\x7f", b""),
+            (b"ab\x7f", b"a"),
+            ("\u{e9}\x7f".as_bytes(), b""),
+            (b"a b\x17", b"a "),
+            (b"ab  \x17", b""),
+            (b"ab\x15", b""),
+            (b"ab\x16\x04", b"ab\x04"),
+            (b"\x16\x04", b"\x04"),
+            (b"\x16\n", b"\n"),
+            (b"ab\x03", b""),
+            (b"\x13\x11", b""),
+        ] {
+            assert_eq!(read_to_the_end(keys), seen, "{keys:?}");
+        }
+    }
+}
