@@ -216,6 +216,21 @@ func same(a, b io.Writer) (equal bool) {
 	return a == b
 }
 
+// pipe makes one whose ends the command may open by name, as /dev/stdout, whatever its user is. Its inode has no name but
+// in /proc/PID/fd, which opens only for who may trace that process.
+func (c *Cmd) pipe() (r, w *os.File, err error) {
+	r, w, err = os.Pipe()
+	if err != nil || c.User == "0" || c.User == "0:0" {
+		return r, w, err
+	}
+	if err := r.Chmod(0o666); err != nil {
+		r.Close()
+		w.Close()
+		return nil, nil, err
+	}
+	return r, w, nil
+}
+
 func (c *Cmd) input() (stream, error) {
 	if c.Stdin == nil {
 		return stream{mode: streamNull}, nil
@@ -223,7 +238,7 @@ func (c *Cmd) input() (stream, error) {
 	if file, ok := c.Stdin.(*os.File); ok {
 		return stream{mode: streamFile, fd: int32(file.Fd())}, nil
 	}
-	r, w, err := os.Pipe()
+	r, w, err := c.pipe()
 	if err != nil {
 		return stream{}, err
 	}
@@ -253,7 +268,7 @@ func (c *Cmd) output(to io.Writer) (stream, error) {
 		c.kept = true
 		return stream{mode: streamPipe}, nil
 	}
-	r, w, err := os.Pipe()
+	r, w, err := c.pipe()
 	if err != nil {
 		return stream{}, err
 	}
@@ -389,7 +404,7 @@ func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
 	if c.Stdin != nil || c.started {
 		return nil, errors.New("tare: Stdin already set, or command started")
 	}
-	r, w, err := os.Pipe()
+	r, w, err := c.pipe()
 	if err != nil {
 		return nil, err
 	}
@@ -408,7 +423,7 @@ func (c *Cmd) outputPipe(to *io.Writer) (io.ReadCloser, error) {
 	if *to != nil || c.started {
 		return nil, errors.New("tare: output already set, or command started")
 	}
-	r, w, err := os.Pipe()
+	r, w, err := c.pipe()
 	if err != nil {
 		return nil, err
 	}

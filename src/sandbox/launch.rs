@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::hash::Hash;
 use std::io::{Seek as _, Write as _};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::unistd::pipe2;
 
 use crate::command::{Command, Size, Stdin, Stdout, c_string};
@@ -30,6 +30,7 @@ use crate::wire::{self, Field as _, ListBuf, RUN_REQUEST, Reply, Run};
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The ends of a command's three streams: theirs are sent, none for `/dev/null`; ours are kept.
+#[derive(Default)]
 struct Streams {
     theirs: [Option<OwnedFd>; 3],
     stdin: Option<OwnedFd>,
@@ -168,12 +169,11 @@ fn ask(
     let program = command.argv[0].clone();
     let limit = command.output.unwrap_or(spec.limits.output.bytes());
     let extra: Vec<OwnedFd> = command.fds.into_iter().map(|(fd, _)| fd).collect();
-    let streams = streams(
-        command.stdin,
-        command.stdout,
-        command.stderr,
-        command.tty.is_some(),
-    )?;
+    let end = Ends::of_user(&prepared.user);
+    let streams = match command.tty {
+        Some(_) => Streams::default(),
+        None => streams(command.stdin, command.stdout, command.stderr, end)?,
+    };
     let cgroup = match command.timeout {
         Some(_) => live.command_cgroup(id)?,
         // A fifth more for each start, for which there is little use without a time limit.
@@ -227,7 +227,7 @@ fn send(live: &Live, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<OwnedFd> {
         socket::pair().map_err(|e| Error::os("start command", "socketpair", e))?
     } else {
         // Half the price, where nothing but bytes comes back.
-        pipe()?
+        Ends::Private.pipe()?
     };
     let mut all: Vec<BorrowedFd<'_>> = vec![theirs.as_fd()];
     all.extend(fds);
@@ -323,20 +323,12 @@ fn variables(env: &[(&OsStr, &OsStr)]) -> Result<ListBuf> {
     Ok(list)
 }
 
-fn streams(stdin: Stdin, stdout: Stdout, stderr: Stdout, tty: bool) -> Result<Streams> {
-    if tty {
-        return Ok(Streams {
-            theirs: [None, None, None],
-            stdin: None,
-            stdout: None,
-            stderr: None,
-        });
-    }
-    let (in_theirs, stdin) = input(stdin)?;
-    let (out_theirs, stdout) = output(stdout, 1)?;
+fn streams(stdin: Stdin, stdout: Stdout, stderr: Stdout, ends: Ends) -> Result<Streams> {
+    let (in_theirs, stdin) = input(stdin, ends)?;
+    let (out_theirs, stdout) = output(stdout, 1, ends)?;
     let (err_theirs, stderr) = match stderr {
         Stdout::Merged => (out_theirs.as_ref().map(copy).transpose()?, None),
-        other => output(other, 2)?,
+        other => output(other, 2, ends)?,
     };
     Ok(Streams {
         theirs: [in_theirs, out_theirs, err_theirs],
@@ -346,37 +338,66 @@ fn streams(stdin: Stdin, stdout: Stdout, stderr: Stdout, tty: bool) -> Result<St
     })
 }
 
-/// Theirs and ours.
-type Ends = (Option<OwnedFd>, Option<OwnedFd>);
+/// Whose `open` of a pipe's ends, as `/dev/stdout`, must succeed.
+#[derive(Clone, Copy)]
+enum Ends {
+    /// The maker's, who is user 0 inside: a new pipe has mode 0600.
+    Private,
+    /// Any user's.
+    Open,
+}
 
-fn input(stdin: Stdin) -> Result<Ends> {
+impl Ends {
+    /// Those of a command's pipes. A name may be any user's, since the image
+    /// says whose, but a number says so itself.
+    fn of_user(user: &CStr) -> Self {
+        match user.to_bytes() {
+            b"" | b"0" | b"0:0" => Self::Private,
+            _ => Self::Open,
+        }
+    }
+
+    /// Makes a pipe: the end to read from, and the one to write to.
+    fn pipe(self) -> Result<(OwnedFd, OwnedFd)> {
+        let wrong = |call| move |e| Error::os("start command", call, e);
+        let ends = pipe2(OFlag::O_CLOEXEC).map_err(wrong("pipe"))?;
+        if let Self::Open = self {
+            // One inode for both ends. It has no name but /proc/PID/fd/N, which
+            // opens only for who may trace process PID, proc_pid_fd(5).
+            let anybody = Mode::from_bits_truncate(0o666);
+            fchmod(&ends.0, anybody).map_err(wrong("fchmod"))?;
+        }
+        Ok(ends)
+    }
+}
+
+/// Theirs and ours.
+type Pair = (Option<OwnedFd>, Option<OwnedFd>);
+
+fn input(stdin: Stdin, ends: Ends) -> Result<Pair> {
     match stdin {
         Stdin::Null => Ok((None, None)),
         Stdin::Inherit => Ok((not_null(own(0)?)?, None)),
         Stdin::Fd(fd) => Ok((not_null(fd)?, None)),
         Stdin::Bytes(bytes) => Ok((Some(memory(&bytes)?), None)),
         Stdin::Piped => {
-            let (read, write) = pipe()?;
+            let (read, write) = ends.pipe()?;
             Ok((Some(read), Some(write)))
         }
     }
 }
 
-fn output(stdout: Stdout, number: i32) -> Result<Ends> {
+fn output(stdout: Stdout, number: i32, ends: Ends) -> Result<Pair> {
     match stdout {
         Stdout::Null => Ok((None, None)),
         Stdout::Inherit => Ok((not_null(own(number)?)?, None)),
         Stdout::Fd(fd) => Ok((not_null(fd)?, None)),
         Stdout::Merged => unreachable!("it is no place of its own: `Command::validate`"),
         Stdout::Piped => {
-            let (read, write) = pipe()?;
+            let (read, write) = ends.pipe()?;
             Ok((Some(write), Some(read)))
         }
     }
-}
-
-fn pipe() -> Result<(OwnedFd, OwnedFd)> {
-    pipe2(OFlag::O_CLOEXEC).map_err(|e| Error::os("start command", "pipe", e))
 }
 
 /// What is sent of it: nothing of the host's `/dev/null`, which container root could give another mode or owner
