@@ -15,6 +15,9 @@ use crate::sys::dup;
 ///
 /// The program is looked for in the sandbox's `PATH` unless it holds a slash. No shell is involved.
 ///
+/// As with execve(2), it ignores the signals that this process ignored when the store was opened, but not SIGPIPE and
+/// SIGXFSZ, which runtimes ignore for themselves. No signal is blocked.
+///
 /// ```
 /// use std::time::Duration;
 /// let command = tare::Command::new("make").arg("-j2").env("CI", "1").cwd("/w").timeout(Duration::from_secs(60));

@@ -18,7 +18,7 @@ use crate::spec::Spec;
 use crate::store::{Base, Store};
 use crate::sys::pidfd;
 use crate::tree::{Backend, Lower};
-use crate::wire::{KILL_REQUEST, Kill};
+use crate::wire::{self, KILL_REQUEST, Kill};
 
 pub(crate) use asked::Asked;
 use asked::How;
@@ -61,7 +61,7 @@ impl Live {
         let kill = Kill {
             id,
             signal: libc::SIGKILL as u32,
-            tree: 1,
+            tree: wire::TO_TREE,
             reason,
         };
         request(self.own()?.control(), KILL_REQUEST, &kill, &[])

@@ -178,6 +178,22 @@ impl Process {
         send_signal(live, *id, self.pidfd(), signal)
     }
 
+    /// Sends a signal to the command's process group, as a terminal does; nothing happens if the command has ended.
+    ///
+    /// # Errors
+    /// [`Kind::Broken`] if the sandbox is gone.
+    pub fn signal_group(&self, signal: i32) -> Result<()> {
+        let Running { live, id, .. } = &self.running;
+        live.own()?;
+        let kill = Kill {
+            id: *id,
+            signal: signal as u32,
+            tree: wire::TO_GROUP,
+            reason: wire::BY_ITSELF,
+        };
+        request(live.control(), KILL_REQUEST, &kill, &[])
+    }
+
     /// Kills the command and everything that it started; its reason is then [`Reason::Killed`].
     ///
     /// A command with a time limit, however long, has a cgroup of its own where there is cgroup v2
@@ -312,7 +328,7 @@ fn send_signal(live: &Live, id: u64, pidfd: BorrowedFd<'_>, signal: i32) -> Resu
             let kill = Kill {
                 id,
                 signal: signal as u32,
-                tree: 0,
+                tree: wire::TO_COMMAND,
                 reason: wire::BY_ITSELF,
             };
             request(live.control(), KILL_REQUEST, &kill, &[])

@@ -22,13 +22,31 @@ pub(crate) struct Parts {
     stack: Mapping,
     words: Words,
     users: Users,
-    /// The caller's limit of descriptors; this process has a higher one.
+    inherited: Inherited,
+}
+
+/// State of the caller's process that its commands inherit and this process has not, as it was when the helper started.
+#[derive(Clone, Copy)]
+pub(crate) struct Inherited {
+    /// The limit of descriptors, which is higher here.
     files: [u64; 2],
+    /// Ignored signals, of which this process has none; signal 1 as bit 0.
+    ignored: u64,
+}
+
+impl Inherited {
+    /// SIGPIPE and SIGXFSZ, which language runtimes ignore for themselves and put back for each child; and the C library's own
+    /// two, 32 and 33, which posix_spawn(3) ignores in the helper.
+    const RUNTIMES: u64 = 1 << (13 - 1) | 1 << (25 - 1) | 1 << (32 - 1) | 1 << (33 - 1);
+
+    pub(crate) fn new(ignored: u64) -> Result<Self> {
+        Ok(Self { files: sys::lift_files()?, ignored: ignored & !Self::RUNTIMES })
+    }
 }
 
 impl Parts {
-    pub(crate) fn new(files: [u64; 2]) -> Result<Self> {
-        Ok(Self { stack: Mapping::lasting(128 << 10)?, words: Words::new()?, users: Users::new()?, files })
+    pub(crate) fn new(inherited: Inherited) -> Result<Self> {
+        Ok(Self { stack: Mapping::lasting(128 << 10)?, words: Words::new()?, users: Users::new()?, inherited })
     }
 }
 
@@ -54,7 +72,7 @@ struct Launch<'a> {
     join: Option<i32>,
     words: &'a mut Words,
     users: &'a mut Users,
-    files: &'a [u64; 2],
+    inherited: Inherited,
     /// Whether the caller is behind the sandbox's program already, and so is the child.
     born_confined: bool,
     failed: Option<(u32, Errno)>,
@@ -86,7 +104,7 @@ pub(crate) fn start(
         0 => None,
         _ => Some(open_terminal(run, place).map_err(|e| (wire::AT_TERMINAL, e))?),
     };
-    let Parts { stack, words, users, files } = parts;
+    let Parts { stack, words, users, inherited } = parts;
     words.fill(run).map_err(|e| (wire::AT_EXEC, e))?;
     let mut pidfd = -1i32;
     let mut args = CloneArgs {
@@ -102,7 +120,7 @@ pub(crate) fn start(
         args.cgroup = fds[cgroup_at(run)] as u64;
     }
     let slave = terminal.as_ref().map(|(_, slave)| slave);
-    let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, users, files, born_confined: place.confined, failed: None };
+    let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, users, inherited: *inherited, born_confined: place.confined, failed: None };
     let mut started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, start_by, &meanwhile);
     if matches!(started, Err(Errno::NOSYS)) && args.flags & CLONE_INTO_CGROUP != 0 {
         // clone3 is older than our floor, but an outer filter may hide it.
@@ -169,7 +187,7 @@ impl Launch<'_> {
             let _ = sys!(nr::FCHOWN, 0, identity.uid, u32::MAX);
         }
         // Behind what opens files, before what gives up the capability to raise a limit.
-        sys::restore_files(self.files).map_err(at(wire::AT_RLIMIT))?;
+        sys::restore_files(&self.inherited.files).map_err(at(wire::AT_RLIMIT))?;
         set_rlimits(self.confine.rlimits).map_err(at(wire::AT_RLIMIT))?;
         if self.confine.no_new_privs == 0 {
             // Without it the filter needs a capability that goes next.
@@ -184,6 +202,7 @@ impl Launch<'_> {
             filter(self.confine, self.born_confined)?;
         }
         let _ = sys!(nr::UMASK, 0o022);
+        sys::ignore_signals(self.inherited.ignored);
         sys::block_signals(false);
         Err((wire::AT_EXEC, exec::exec(self.run, self.words)))
     }

@@ -54,11 +54,11 @@ core::arch::global_asm!(
 /// that the host has no child of its own to wait for.
 extern "C" fn main() -> ! {
     sys::block_signals(true);
-    sys::default_signals();
+    let ignored = sys::default_signals();
     let args = clone::CloneArgs { exit_signal: u64::from(sys::SIGCHLD), ..Default::default() };
     match clone::fork(&args) {
         Ok(0) => match stand_apart() {
-            Ok(()) => spawner::run(0),
+            Ok(()) => spawner::run(0, ignored),
             Err(errno) => spawner::give_up(0, errno),
         },
         Ok(_) => sys::exit(0),

@@ -5,7 +5,7 @@ use core::cell::Cell;
 
 use crate::clone::{Dead, reap};
 use crate::close::{close_but, close_from};
-use crate::command::{self, Parts, Place};
+use crate::command::{self, Inherited, Parts, Place};
 use crate::confined::Confined;
 use crate::files::Files;
 use crate::mapping::{self, Mapping, Table, Zeroable};
@@ -61,8 +61,8 @@ pub(crate) struct Parent {
     pub(crate) pidfd: Fd,
     /// A mount namespace with nothing in it, once one was asked for.
     pub(crate) bare: Option<Fd>,
-    /// The caller's limit of descriptors, for commands.
-    pub(crate) files: [u64; 2],
+    /// For commands.
+    pub(crate) inherited: Inherited,
 }
 
 struct Resident<'a> {
@@ -123,7 +123,7 @@ fn serve(open: &Open<'_>, replay: &mut Replay, control: &mut i32, parent: &Paren
     // What the operations needed of it is more than all that comes.
     mapping::release_stack();
     let memory = Mapping::lasting(BUFFER);
-    match memory.and_then(|memory| Ok((Resident::new(open, parent.files)?, memory))) {
+    match memory.and_then(|memory| Ok((Resident::new(open, parent.inherited)?, memory))) {
         Ok((mut resident, mut memory)) => {
             resident.hand_over(&mut memory);
             resident.serve(&mut memory)
@@ -244,8 +244,8 @@ fn settle(kept: [Result<i32>; 5], told_at: &mut i32) -> Result<()> {
 }
 
 impl<'a> Resident<'a> {
-    fn new(open: &'a Open<'a>, files: [u64; 2]) -> Result<Self> {
-        Ok(Self { open, rows: Table::lasting(ROWS)?, parts: Parts::new(files)?, files: Files::default(), live: 0, confined: None })
+    fn new(open: &'a Open<'a>, inherited: Inherited) -> Result<Self> {
+        Ok(Self { open, rows: Table::lasting(ROWS)?, parts: Parts::new(inherited)?, files: Files::default(), live: 0, confined: None })
     }
 
     fn serve(&mut self, memory: &mut Mapping) -> ! {
@@ -395,11 +395,11 @@ impl<'a> Resident<'a> {
         if kill.reason != wire::BY_ITSELF {
             row.reason = kill.reason;
         }
-        if kill.tree == 1 {
-            end_tree(row);
-        } else {
-            // It is our child and not yet reaped, so the pid is its own.
-            let _ = sys::kill(row.pid, kill.signal);
+        // It is our child and not yet reaped, so the pid is its own, and its group's.
+        match kill.tree {
+            wire::TO_TREE => end_tree(row),
+            wire::TO_GROUP => drop(sys::kill(-row.pid, kill.signal)),
+            _ => drop(sys::kill(row.pid, kill.signal)),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::bare;
 use crate::clone::{CLONE_INTO_CGROUP, CloneArgs, Dead, fork, reap};
 use crate::cgroup::remove_cgroup;
 use crate::close::close_from;
+use crate::command::Inherited;
 use crate::copy::remove_tree;
 use crate::dir;
 use crate::mapping::{Mapping, Table, Zeroable};
@@ -46,7 +47,7 @@ pub(crate) struct Spawner {
 }
 
 /// Serves until the host is gone.
-pub(crate) fn run(socket: i32) -> ! {
+pub(crate) fn run(socket: i32, ignored: u64) -> ! {
     sys::set_name(c"tare-spawner");
     let _ = sys!(nr::UMASK, 0);
     // Nothing that the host left inheritable may live on here.
@@ -55,7 +56,7 @@ pub(crate) fn run(socket: i32) -> ! {
     // PR_SET_DUMPABLE: neither the caller's other processes nor a sandbox may look into this one.
     let _ = sys::prctl(4, 0, 0);
     let memory = Mapping::lasting(BUFFER);
-    match memory.and_then(|memory| Ok((Spawner::new(socket)?, memory))) {
+    match memory.and_then(|memory| Ok((Spawner::new(socket, ignored)?, memory))) {
         Ok((mut spawner, memory)) => spawner.serve(memory),
         Err(errno) => give_up(socket, errno),
     }
@@ -84,12 +85,12 @@ pub(crate) fn give_up(socket: i32, errno: Errno) -> ! {
 }
 
 impl Spawner {
-    fn new(socket: i32) -> Result<Self> {
+    fn new(socket: i32, ignored: u64) -> Result<Self> {
         Ok(Self {
             socket,
             host: -1,
             signals: sys::signalfd_child()?,
-            parent: Parent { pidfd: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32), bare: None, files: sys::lift_files()? },
+            parent: Parent { pidfd: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32), bare: None, inherited: Inherited::new(ignored)? },
             rows: Table::own(ROWS)?,
             watched: Watched::default(),
         })

@@ -274,12 +274,32 @@ pub(crate) fn block_signals(all: bool) {
     let _ = sys!(nr::RT_SIGPROCMASK, 2, &raw const set, 0, 8);
 }
 
-/// Puts every signal back to its default action: ignored ones survive an exec.
-pub(crate) fn default_signals() {
+/// SIG_IGN.
+const IGNORE: u64 = 1;
+
+/// Puts every signal back to its default action, because ignored ones survive an
+/// exec; returns those that were ignored, signal 1 as bit 0.
+pub(crate) fn default_signals() -> u64 {
     let default = [0u64; 4];
+    let mut ignored = 0;
     for signal in 1..=64 {
+        let mut old = [0u64; 4];
         // KILL and STOP cannot be set and need not be.
-        let _ = sys!(nr::RT_SIGACTION, signal, default.as_ptr(), 0, 8);
+        let _ = sys!(nr::RT_SIGACTION, signal, default.as_ptr(), old.as_mut_ptr(), 8);
+        if old[0] == IGNORE {
+            ignored |= 1 << (signal - 1);
+        }
+    }
+    ignored
+}
+
+/// Ignores these signals, as [`default_signals`] returns them.
+pub(crate) fn ignore_signals(mut set: u64) {
+    let ignore = [IGNORE, 0, 0, 0];
+    while set != 0 {
+        // The set has what could be ignored before.
+        let _ = sys!(nr::RT_SIGACTION, set.trailing_zeros() + 1, ignore.as_ptr(), 0, 8);
+        set &= set - 1;
     }
 }
 

@@ -215,12 +215,19 @@ record! {
         id: u64,
         /// Signal number.
         signal: u32,
-        /// 1: everything that the command started, too.
+        /// [`TO_COMMAND`], [`TO_TREE`] or [`TO_GROUP`].
         tree: u32,
         /// Reason to be reported, one of the `BY_*` numbers.
         reason: u32,
     }
 }
+
+/// [`Kill`]: the command alone.
+pub(crate) const TO_COMMAND: u32 = 0;
+/// [`Kill`]: everything that the command started, too.
+pub(crate) const TO_TREE: u32 = 1;
+/// [`Kill`]: the process group that the command leads.
+pub(crate) const TO_GROUP: u32 = 2;
 
 /// Replies to the host, on the socket that came with the request.
 /// `READY` and `STARTED` bring a pidfd; `STARTED` with a terminal also its master.

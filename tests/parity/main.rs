@@ -69,6 +69,7 @@ fn of_calls(stage: &Stage, facts: &mut seen::Facts) {
 #[test]
 fn default_is_dockers_but_for_what_is_explained() {
     need!(program("cc"), program("keyctl"));
+    tare_oracle::foreground();
     let golden = golden();
     everybody(|| {
         let stage = Stage::new();

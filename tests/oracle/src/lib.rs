@@ -40,8 +40,10 @@ pub mod tree;
 pub mod users;
 pub mod victim;
 
+mod foreground;
 mod program;
 
+pub use foreground::foreground;
 pub use host::Host;
 pub use images::image;
 pub use program::built;

@@ -31,6 +31,7 @@ pub(crate) struct Said {
 impl Tare {
     /// As whoever runs the tests.
     pub(crate) fn new() -> Self {
+        tare_oracle::foreground();
         Self {
             store: TempDir::new().expect("a directory for the store"),
             user: None,
@@ -39,6 +40,7 @@ impl Tare {
 
     /// As an ordinary user.
     pub(crate) fn of(user: User) -> Self {
+        tare_oracle::foreground();
         Self {
             store: user.tempdir(),
             user: Some(user),
