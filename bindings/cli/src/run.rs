@@ -4,10 +4,13 @@
 
 mod attach;
 mod flags;
+mod input;
 mod mounts;
+mod relay;
 mod result;
 mod signals;
 mod spec;
+mod streams;
 mod terminal;
 
 use std::ffi::{OsStr, OsString};
@@ -16,12 +19,16 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 
 use tare::image::{Image, ImportOptions, Reference};
-use tare::{Command, Error, Kind, Reason, Result, Sandbox, Status, Stdin, Stdout, Store};
+use tare::{Command, Error, Kind, Reason, Result, Sandbox, Status, Store};
 
 use crate::failure::say;
 use crate::image::Bars;
 use crate::place::Place;
 use crate::text::print_json;
+
+use attach::Attached;
+use signals::Signals;
+use streams::Streams;
 
 pub(crate) use flags::Flags;
 
@@ -89,8 +96,10 @@ fn in_sandbox(place: &Place, flags: &Flags) -> Result<Status> {
     let ended = in_open(&sandbox, flags, words);
     // Only now is nothing left; but what went wrong before is the news.
     let closed = sandbox.close();
-    let status = ended?;
-    closed.map(|()| status)
+    let (attached, status) = ended?;
+    closed?;
+    attached.finish()?;
+    Ok(status)
 }
 
 /// An image from outside of the store is brought in first, where somebody can see how far it is.
@@ -108,19 +117,21 @@ fn imported(store: &Store, image: &str) -> Result<Option<Image>> {
     }
 }
 
-fn in_open(sandbox: &Sandbox, flags: &Flags, words: &[OsString]) -> Result<Status> {
+/// How the command ended, and what still carries its output.
+fn in_open(sandbox: &Sandbox, flags: &Flags, words: &[OsString]) -> Result<(Attached, Status)> {
     let command = flags.command(sandbox, words)?;
-    signals::hold()?;
-    if !flags.json {
-        return attach::attach(sandbox.spawn(command)?, flags.interactive);
-    }
-    let effective = sandbox.effective()?;
+    let effective = match flags.json {
+        true => Some(sandbox.effective()?),
+        false => None,
+    };
+    let signals = Signals::hold()?;
     let process = sandbox.spawn(command)?;
-    signals::forward(process.control()?)?;
-    let output = process.wait_with_output()?;
-    let status = output.status;
-    print_json(&result::ended(output, &effective))?;
-    Ok(status)
+    let mut attached = Attached::new(process, signals, flags.interactive, flags.json)?;
+    let status = attached.wait()?;
+    if let (Some(effective), Some(output)) = (effective, attached.output(status)) {
+        print_json(&result::ended(output, &effective))?;
+    }
+    Ok((attached, status))
 }
 
 impl Flags {
@@ -131,16 +142,13 @@ impl Flags {
             Some(program) if program.is_empty() => Command::from_argv(words),
             Some(program) => Command::new(program).args(words),
         };
-        let output = || {
-            if self.json {
-                Stdout::Piped
-            } else {
-                Stdout::Inherit
-            }
-        };
-        command = command.stdout(output()).stderr(output());
+        // `-u` is in the spec, too.
+        let streams = Streams::of(sandbox.default_user());
+        if !self.json {
+            command = streams.output(command);
+        }
         if self.interactive {
-            command = command.stdin(Stdin::Inherit);
+            command = streams.input(command);
         }
         if let Some(timeout) = self.timeout {
             command = command.timeout(timeout);

@@ -1,143 +1,166 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Waiting for a command whose output is the caller's own, or that has a terminal.
+//! Waiting for a command: one loop for its streams, its end and signals.
 #![forbid(unsafe_code)]
 
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::io;
+use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{read, write};
-use tare::{Error, Process, Result, Status};
+use tare::{Capture, Error, Output, Process, Result, Status};
 
-use super::{signals, terminal::Raw};
-use crate::typed::Line;
+use super::input::Input;
+use super::relay::Relay;
+use super::signals::Signals;
+use super::terminal::Raw;
 
-/// Keys typed ahead, beyond which tare stops reading.
-const TYPED_AHEAD: usize = 64 << 10;
-
-/// Waits for its end; with a terminal, carries what is typed there and what it shows here.
-pub(super) fn attach(process: Process, interactive: bool) -> Result<Status> {
-    let tty = process.terminal().is_some();
-    signals::forward(process.control()?)?;
-    if !tty {
-        return process.wait();
-    }
-    let _raw = if interactive { Raw::enter()? } else { None };
-    carry(&process, interactive)?;
-    process.wait()
+/// A running command, and what carries its streams.
+pub(super) struct Attached {
+    process: Process,
+    signals: Signals,
+    raw: Option<Raw>,
+    input: Option<Input>,
+    outputs: Vec<Relay>,
+    capture: Option<Capture>,
 }
 
-/// Until the command has ended and all it wrote is shown.
-fn carry(process: &Process, interactive: bool) -> Result<()> {
-    let Some(master) = process.terminal() else {
-        return Ok(());
-    };
-    let wrong = |e| Error::os("carry terminal", "poll", e);
-    // The command's end is a description of its own, so it never sees this flag.
-    fcntl(master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(wrong)?;
-    let stdin = io::stdin();
-    let mut input = Input::new(interactive);
-    let mut shown = true;
-    loop {
-        let mut on_master = PollFlags::empty();
-        on_master.set(PollFlags::POLLIN, shown);
-        on_master.set(PollFlags::POLLOUT, !input.typed.is_empty());
-        let mut fds = vec![PollFd::new(process.status_fd(), PollFlags::POLLIN)];
-        // A terminal without a user would be reported again and again.
-        if shown {
-            fds.push(PollFd::new(master, on_master));
+impl Attached {
+    /// Output goes to the caller, or is kept if `captured`.
+    pub(super) fn new(
+        process: Process,
+        signals: Signals,
+        interactive: bool,
+        captured: bool,
+    ) -> Result<Self> {
+        let tty = process.terminal().is_some();
+        let raw = match tty && interactive {
+            true => Raw::enter()?,
+            false => None,
+        };
+        let input = match interactive {
+            true => Input::new(&process)?,
+            false => None,
+        };
+        let capture = captured.then(|| Capture::of(&process)).transpose()?;
+        let master = process
+            .terminal()
+            .filter(|_| !captured)
+            .map(|fd| fd.try_clone_to_owned())
+            .transpose()
+            .map_err(|e| Error::io("carry terminal", "dup", e))?;
+        let mut outputs = Vec::new();
+        if let Some(from) = master.or_else(|| process.take_stdout()) {
+            let to = io::stdout();
+            outputs.push(Relay::new(from, to.as_fd(), "standard output")?);
         }
-        let typing = input.open && input.typed.len() < TYPED_AHEAD;
-        if typing {
-            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+        if let Some(from) = process.take_stderr() {
+            let to = io::stderr();
+            outputs.push(Relay::new(from, to.as_fd(), "standard error")?);
         }
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(e) => return Err(wrong(e)),
-        }
-        let ended = fds[0].any() == Some(true);
-        if typing && fds.last().is_some_and(|fd| fd.any() == Some(true)) {
-            input.read(stdin.as_fd(), master);
-        }
-        input.write(master);
-        shown = shown && show(master)?;
-        // What the kernel still holds of its output is shown, too.
-        while ended && shown && poll_now(master) {
-            shown = show(master)?;
-        }
-        if ended {
-            return Ok(());
-        }
-    }
-}
-
-/// What was typed and is still to be passed on.
-struct Input {
-    typed: Vec<u8>,
-    open: bool,
-    line: Line,
-}
-
-impl Input {
-    fn new(open: bool) -> Self {
-        Self {
-            typed: Vec::new(),
-            open,
-            line: Line::default(),
-        }
+        Ok(Self {
+            process,
+            signals,
+            raw,
+            input,
+            outputs,
+            capture,
+        })
     }
 
-    fn read(&mut self, stdin: BorrowedFd<'_>, master: BorrowedFd<'_>) {
-        let mut chunk = [0; 4096];
-        match read(stdin, &mut chunk) {
-            Err(Errno::EINTR | Errno::EAGAIN) => {}
-            // The end, or a terminal that hung up, which is the same to the command.
-            Ok(0) | Err(_) => {
-                self.open = false;
-                self.typed.extend(self.line.end(master));
+    /// Returns when the command has ended; what it wrote may still be on its way.
+    pub(super) fn wait(&mut self) -> Result<Status> {
+        loop {
+            let ended = match &mut self.capture {
+                Some(capture) => capture.step(&self.process)?,
+                None => self.process.try_wait()?,
+            };
+            if let Some(status) = ended {
+                return Ok(status);
             }
-            Ok(n) => {
-                self.line.follow(&chunk[..n], master);
-                self.typed.extend_from_slice(&chunk[..n]);
-            }
+            self.signals.pass(&self.process, self.raw.as_ref())?;
+            while !self.turn()? {}
         }
     }
 
-    fn write(&mut self, master: BorrowedFd<'_>) {
-        while !self.typed.is_empty() {
-            match write(master, &self.typed) {
-                Ok(n) => drop(self.typed.drain(..n)),
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return,
-                // Nobody has it open any more.
-                Err(_) => self.typed.clear(),
-            }
+    /// Carries what is ready; true when there is something else to look at.
+    fn turn(&mut self) -> Result<bool> {
+        if let Some(input) = &mut self.input {
+            input.claim();
         }
+        let mut fds = vec![
+            PollFd::new(self.process.status_fd(), PollFlags::POLLIN),
+            PollFd::new(self.signals.fd(), PollFlags::POLLIN),
+        ];
+        let captured = self.capture.iter().flat_map(|capture| capture.fds());
+        fds.extend(captured.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let input_at = fds.len();
+        if let Some(input) = &self.input {
+            input.watch(&mut fds);
+        }
+        let outputs_at = fds.len();
+        fds.extend(self.outputs.iter().filter_map(Relay::watch));
+        let ready = ready(&mut fds)?;
+        if let Some(input) = &mut self.input {
+            input.step(&ready[input_at..outputs_at]);
+        }
+        carry(&mut self.outputs, &ready[outputs_at..]);
+        let other = ready[..input_at].iter().any(|r| !r.is_empty());
+        Ok(other)
+    }
+
+    /// The output that was kept.
+    pub(super) fn output(&mut self, status: Status) -> Option<Output> {
+        Some(self.capture.take()?.complete(status))
+    }
+
+    /// Returns when the caller has taken all that the command wrote; to be called
+    /// when the sandbox is closed, because whatever the command left in the
+    /// background holds its pipes until then.
+    pub(super) fn finish(self) -> Result<()> {
+        let Self {
+            mut signals,
+            mut outputs,
+            process,
+            raw,
+            input,
+            ..
+        } = self;
+        // Ends of its terminal and pipe that would keep a reader waiting.
+        drop((process, input));
+        while !signals.end() {
+            let mut fds: Vec<PollFd<'_>> = outputs.iter().filter_map(Relay::watch).collect();
+            if fds.is_empty() {
+                break;
+            }
+            fds.push(PollFd::new(signals.fd(), PollFlags::POLLIN));
+            let ready = ready(&mut fds)?;
+            carry(&mut outputs, &ready);
+        }
+        drop(raw);
+        outputs.iter().try_for_each(Relay::outcome)
     }
 }
 
-/// Whether there is something to show.
-fn poll_now(master: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::new(master, PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+/// What each is ready for; nothing if a signal came in between.
+fn ready(fds: &mut [PollFd<'_>]) -> Result<Vec<PollFlags>> {
+    match poll(fds, PollTimeout::NONE) {
+        Ok(_) => {}
+        Err(Errno::EINTR) => return Ok(vec![PollFlags::empty(); fds.len()]),
+        Err(e) => return Err(Error::os("wait for command", "poll", e)),
+    }
+    let answers = fds.iter().map(|fd| fd.revents());
+    Ok(answers
+        .map(|ready| ready.unwrap_or(PollFlags::empty()))
+        .collect())
 }
 
-/// Shows some of what is there, so that keys are never kept waiting; false when nothing can
-/// come any more.
-fn show(master: BorrowedFd<'_>) -> Result<bool> {
-    let mut chunk = [0; 16 << 10];
-    match read(master, &mut chunk) {
-        Ok(0) | Err(Errno::EIO) => Ok(false),
-        Ok(n) => {
-            let mut out = io::stdout().lock();
-            out.write_all(&chunk[..n])
-                .and_then(|()| out.flush())
-                .map_err(|e| Error::io("write output", "standard output", e))?;
-            Ok(true)
+/// Has those relays carry on that are ready; `ready` has an answer for each that
+/// was watched.
+fn carry(outputs: &mut [Relay], ready: &[PollFlags]) {
+    let watched = outputs.iter_mut().filter(|relay| relay.watch().is_some());
+    for (relay, ready) in watched.zip(ready) {
+        if !ready.is_empty() {
+            relay.step();
         }
-        Err(Errno::EAGAIN | Errno::EINTR) => Ok(true),
-        Err(e) => Err(Error::os("carry terminal", "read", e)),
     }
 }

@@ -2,60 +2,148 @@
 //! Signals to tare, passed on to the command.
 #![forbid(unsafe_code)]
 
-use std::thread;
+use std::fs;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use tare::{Control, Error, Result};
+use tare::{Error, Process, Result};
 
-use super::terminal;
+use super::terminal::{self, Raw};
 
-/// Those that would end tare; the kernel's other ones are about tare itself.
-const PASSED: [Signal; 6] = [
-    Signal::SIGINT,
-    Signal::SIGTERM,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
+/// Not passed on: those about tare itself, as Docker has it; those that cannot
+/// be caught; and those by which the kernel keeps a background job from the
+/// terminal, which are to stop tare.
+const OWN: [Signal; 7] = [
+    Signal::SIGCHLD,
+    Signal::SIGPIPE,
+    Signal::SIGURG,
+    Signal::SIGKILL,
+    Signal::SIGSTOP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
 ];
 
-/// From now on signals wait: to be called before the command starts, while there is one thread, so
-/// that none that comes with its first breath is lost. The command does not inherit this.
-pub(super) fn hold() -> Result<()> {
-    let wrong = |e| Error::os("forward signals", "sigprocmask", e);
-    passed().thread_block().map_err(wrong)
+/// `ssi_code` of what a terminal sends, sigaction(2).
+const SI_KERNEL: i32 = 0x80;
+
+/// Signals that wait for [`Signals::pass`].
+pub(super) struct Signals {
+    fd: SignalFd,
+    /// Signals that tare's caller ignores, signal 1 as bit 0.
+    ignored: u64,
+    interrupted: bool,
+    /// The command was told to go on already.
+    continued: bool,
 }
 
-/// Everything that [`forward`] reads.
-fn passed() -> SigSet {
-    let mut set: SigSet = PASSED.into_iter().collect();
-    set.add(Signal::SIGWINCH);
-    set
-}
-
-/// Signals to this process, also those that waited, go to the command; a second SIGINT kills it;
-/// with a terminal, its size follows that of the caller's.
-pub(super) fn forward(control: Control) -> Result<()> {
-    let wrong = |e| Error::os("forward signals", "signalfd", e);
-    let signals = SignalFd::with_flags(&passed(), SfdFlags::SFD_CLOEXEC).map_err(wrong)?;
-    thread::Builder::new()
-        .spawn(move || pass(&signals, &control))
-        .map_err(|e| Error::io("forward signals", "thread", e))?;
-    Ok(())
-}
-
-/// Until the process ends, and this thread with it.
-fn pass(signals: &SignalFd, control: &Control) {
-    let mut interrupted = false;
-    while let Ok(Some(info)) = signals.read_signal() {
-        let signal = info.ssi_signo as i32;
-        // What can go wrong: the command, or its sandbox, has just ended, or has no terminal to resize.
-        let _ = match Signal::try_from(signal) {
-            Ok(Signal::SIGWINCH) => control.resize(terminal::size()),
-            Ok(Signal::SIGINT) if interrupted => control.kill(),
-            _ => control.signal(signal),
-        };
-        interrupted |= signal == Signal::SIGINT as i32;
+impl Signals {
+    /// Has signals wait from now on: to be called before the command starts, so
+    /// that none that comes with its first breath is lost. The command does not
+    /// inherit this.
+    pub(super) fn hold() -> Result<Self> {
+        let wrong = |call| move |e| Error::os("forward signals", call, e);
+        let ignored = ignored();
+        let mut set = SigSet::all();
+        OWN.into_iter().for_each(|own| set.remove(own));
+        let ignores = |signal: &Signal| ignored >> (*signal as i32 - 1) & 1 == 1;
+        Signal::iterator()
+            .filter(ignores)
+            .for_each(|signal| set.remove(signal));
+        set.thread_block().map_err(wrong("sigprocmask"))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Self {
+            fd: SignalFd::with_flags(&set, flags).map_err(wrong("signalfd"))?,
+            ignored,
+            interrupted: false,
+            continued: false,
+        })
     }
+
+    /// Readable when there is something to pass on.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Passes on what has come. A second SIGINT kills. From a terminal, signals
+    /// are for the command's whole group; and one that stops tare stops the
+    /// command until both go on.
+    pub(super) fn pass(&mut self, process: &Process, raw: Option<&Raw>) -> Result<()> {
+        while let Some((number, from_terminal)) = self.next() {
+            let signal = Signal::try_from(number).ok();
+            // What can go wrong: the command, or its sandbox, has just ended.
+            let _ = match signal {
+                Some(Signal::SIGTSTP) => {
+                    self.stop(process, raw)?;
+                    Ok(())
+                }
+                Some(Signal::SIGCONT) if self.continued => {
+                    self.continued = false;
+                    Ok(())
+                }
+                Some(Signal::SIGCONT) => process.signal_group(number),
+                Some(Signal::SIGWINCH) if process.terminal().is_some() => {
+                    process.resize(terminal::size())
+                }
+                Some(Signal::SIGINT) if self.interrupted => process.kill(),
+                _ if from_terminal => process.signal_group(number),
+                _ => process.signal(number),
+            };
+            self.interrupted |= signal == Some(Signal::SIGINT);
+        }
+        Ok(())
+    }
+
+    /// Whether one has come that would end tare, now that there is no command.
+    pub(super) fn end(&mut self) -> bool {
+        let harmless = [Signal::SIGCONT, Signal::SIGWINCH, Signal::SIGTSTP].map(|s| s as i32);
+        while let Some((number, _)) = self.next() {
+            if !harmless.contains(&number) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Its number, and whether a terminal sent it.
+    fn next(&self) -> Option<(i32, bool)> {
+        loop {
+            let info = self.fd.read_signal().ok().flatten()?;
+            let number = info.ssi_signo as i32;
+            // Of real-time signals all are held, because a set cannot name them.
+            if self.ignored >> (number - 1) & 1 == 0 {
+                return Some((number, info.ssi_code == SI_KERNEL));
+            }
+        }
+    }
+
+    /// Stops the command's group, then tare itself; returns when both go on.
+    fn stop(&mut self, process: &Process, raw: Option<&Raw>) -> Result<()> {
+        let wrong = |e| Error::os("forward signals", "SIGTSTP", e);
+        // SIGTSTP stops no group whose session is its own, as each command's is.
+        let _ = process.signal_group(Signal::SIGSTOP as i32);
+        if let Some(raw) = raw {
+            raw.leave();
+        }
+        let stop: SigSet = [Signal::SIGTSTP].into_iter().collect();
+        raise(Signal::SIGTSTP).map_err(wrong)?;
+        stop.thread_unblock().map_err(wrong)?;
+        // Here tare was stopped, until somebody let it go on.
+        stop.thread_block().map_err(wrong)?;
+        if let Some(raw) = raw {
+            raw.enter_again()?;
+        }
+        let _ = process.signal_group(Signal::SIGCONT as i32);
+        self.continued = true;
+        Ok(())
+    }
+}
+
+/// What the caller ignores: the kernel tells it in one go. Without procfs a
+/// caller is taken for one that ignores nothing.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }

@@ -5,6 +5,7 @@
 use std::io::{self, IsTerminal as _};
 
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::{getpgrp, tcgetpgrp};
 use tare::{Error, Result, Size};
 
 /// The size of the terminal that tare runs on; 0 x 0, the kernel's own, without one.
@@ -23,7 +24,10 @@ pub(super) fn size() -> Size {
 }
 
 /// The caller's terminal passing every key on; as it was when this is dropped.
-pub(super) struct Raw(Termios);
+pub(super) struct Raw {
+    before: Termios,
+    raw: Termios,
+}
 
 impl Raw {
     /// Nothing if standard input is no terminal.
@@ -36,13 +40,29 @@ impl Raw {
         let mut raw = before.clone();
         cfmakeraw(&mut raw);
         tcsetattr(io::stdin(), SetArg::TCSANOW, &raw).map_err(wrong)?;
-        Ok(Some(Self(before)))
+        Ok(Some(Self { before, raw }))
+    }
+}
+
+impl Raw {
+    /// Puts the terminal back, as long as it is this process's.
+    pub(super) fn leave(&self) {
+        let others = tcgetpgrp(io::stdin()).is_ok_and(|group| group != getpgrp());
+        if !others {
+            // The terminal may be gone by now.
+            let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.before);
+        }
+    }
+
+    /// Takes the terminal again after [`Raw::leave`].
+    pub(super) fn enter_again(&self) -> Result<()> {
+        tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.raw)
+            .map_err(|e| Error::os("set terminal to raw mode", "standard input", e))
     }
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // The terminal may be gone by now.
-        let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.0);
+        self.leave();
     }
 }

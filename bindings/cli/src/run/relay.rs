@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One stream of a command's output, copied to one of the caller's descriptors.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, open, splice};
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{isatty, read, write};
+use tare::{Error, Result};
+
+/// Read, or moved, at once.
+const CHUNK: usize = 64 << 10;
+/// Written at once where a longer write could wait for a slow reader, and
+/// signals with it.
+const BRIEF: usize = 512;
+
+/// Copies what comes, in its order, as fast as it is taken.
+pub(super) struct Relay {
+    /// None at the end of the output, or when it is not wanted any more.
+    from: Option<OwnedFd>,
+    to: OwnedFd,
+    name: &'static str,
+    held: Vec<u8>,
+    written: usize,
+    /// Bytes move between pipes without a copy.
+    splices: bool,
+    /// The caller's pipe is full.
+    full: bool,
+    most: usize,
+    failed: Option<Errno>,
+}
+
+impl Relay {
+    /// From a command's pipe, or its terminal's master, of which this is made
+    /// non-blocking; the command's end is a description of its own.
+    pub(super) fn new(from: OwnedFd, to: BorrowedFd<'_>, name: &'static str) -> Result<Self> {
+        let wrong = |e| Error::os("copy output", name, e);
+        fcntl(&from, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(wrong)?;
+        let kind = |fd: BorrowedFd<'_>| fstat(fd).map(|s| s.st_mode & SFlag::S_IFMT.bits());
+        let is_pipe = |fd| kind(fd).map(|kind| kind == SFlag::S_IFIFO.bits());
+        let splices = is_pipe(to).map_err(wrong)? && is_pipe(from.as_fd()).map_err(wrong)?;
+        let regular = kind(to).map_err(wrong)? == SFlag::S_IFREG.bits();
+        let again = match isatty(to) {
+            Ok(true) => reopened(to, OFlag::O_WRONLY),
+            _ => None,
+        };
+        let flags = OFlag::from_bits_truncate(fcntl(to, FcntlArg::F_GETFL).map_err(wrong)?);
+        let waits = again.is_none() && !regular && !flags.contains(OFlag::O_NONBLOCK);
+        let own = || to.try_clone_to_owned();
+        Ok(Self {
+            from: Some(from),
+            to: match again {
+                Some(again) => again,
+                None => own().map_err(|e| Error::io("copy output", name, e))?,
+            },
+            name,
+            held: Vec::new(),
+            written: 0,
+            splices,
+            full: false,
+            most: if waits { BRIEF } else { CHUNK },
+            failed: None,
+        })
+    }
+
+    /// What to wait for; nothing at the end.
+    pub(super) fn watch(&self) -> Option<PollFd<'_>> {
+        if self.full || !self.held.is_empty() {
+            return Some(PollFd::new(self.to.as_fd(), PollFlags::POLLOUT));
+        }
+        let from = self.from.as_ref()?;
+        Some(PollFd::new(from.as_fd(), PollFlags::POLLIN))
+    }
+
+    /// Carries on, after [`Relay::watch`] was ready.
+    pub(super) fn step(&mut self) {
+        if self.full {
+            self.full = false;
+        } else if self.held.is_empty() {
+            self.take();
+        } else {
+            self.give();
+        }
+    }
+
+    /// # Errors
+    /// The first that kept output from the caller, but a reader's being gone:
+    /// the command itself hears of that by SIGPIPE.
+    pub(super) fn outcome(&self) -> Result<()> {
+        match self.failed {
+            None | Some(Errno::EPIPE | Errno::EIO) => Ok(()),
+            Some(errno) => Err(Error::os("write output", self.name, errno)),
+        }
+    }
+
+    fn take(&mut self) {
+        let Some(from) = &self.from else { return };
+        if self.splices {
+            let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
+            match splice(from, None, &self.to, None, CHUNK, flags) {
+                Ok(0) => self.from = None,
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => self.full = true,
+                // Some pipes take no spliced pages.
+                Err(Errno::EINVAL) => self.splices = false,
+                Err(errno) => self.fail(errno),
+            }
+            return;
+        }
+        self.held.resize(CHUNK, 0);
+        match read(from, &mut self.held) {
+            // A terminal's master says EIO when its last user is gone.
+            Ok(0) | Err(Errno::EIO) => {
+                self.held.clear();
+                self.from = None;
+            }
+            Ok(n) => {
+                self.held.truncate(n);
+                self.written = 0;
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => self.held.clear(),
+            Err(errno) => self.fail(errno),
+        }
+    }
+
+    fn give(&mut self) {
+        let end = self.held.len().min(self.written + self.most);
+        match write(&self.to, &self.held[self.written..end]) {
+            Ok(n) => self.written += n,
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(errno) => return self.fail(errno),
+        }
+        if self.written == self.held.len() {
+            self.held.clear();
+        }
+    }
+
+    /// Takes no more, so that the command's next write fails.
+    fn fail(&mut self, errno: Errno) {
+        self.failed = Some(errno);
+        self.held.clear();
+        self.from = None;
+    }
+}
+
+/// The same terminal, non-blocking without the caller's seeing it; none where it
+/// may not be opened.
+pub(super) fn reopened(fd: BorrowedFd<'_>, access: OFlag) -> Option<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open(path.as_str(), flags, Mode::empty()).ok()
+}
