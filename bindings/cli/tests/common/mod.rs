@@ -31,7 +31,6 @@ pub(crate) struct Said {
 impl Tare {
     /// As whoever runs the tests.
     pub(crate) fn new() -> Self {
-        tare_oracle::foreground();
         Self {
             store: TempDir::new().expect("a directory for the store"),
             user: None,
@@ -40,7 +39,6 @@ impl Tare {
 
     /// As an ordinary user.
     pub(crate) fn of(user: User) -> Self {
-        tare_oracle::foreground();
         Self {
             store: user.tempdir(),
             user: Some(user),
@@ -62,9 +60,18 @@ impl Tare {
 
     /// `tare` with these arguments, not started; no input.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.program(TARE, args)
+    }
+
+    /// A shell's line in the place of `tare`, which it may start.
+    pub(crate) fn shell(&self, script: &str) -> Command {
+        self.program("sh", &["-c", script])
+    }
+
+    fn program(&self, program: &str, args: &[&str]) -> Command {
         let mut command = match &self.user {
-            Some(user) => user.command(TARE),
-            None => Command::new(TARE),
+            Some(user) => user.command(program),
+            None => Command::new(program),
         };
         command
             .args(args)
