@@ -4,6 +4,7 @@
 
 mod effective;
 mod launch;
+mod streams;
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
