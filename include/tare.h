@@ -246,6 +246,11 @@
 #define TARE_REASON_KILLED 6
 
 /**
+ * In a tare_status, a figure that is not known.
+ */
+#define TARE_UNKNOWN UINT64_MAX
+
+/**
  * A symbolic link at the end of the path is looked at, not followed.
  */
 #define TARE_FILE_NO_FOLLOW 1
@@ -610,8 +615,10 @@ typedef struct {
    */
   uint64_t system_us;
   /**
-   * Most memory in use at once, bytes: the sandbox's where `limits.memory` counts it, else the
-   * largest process's.
+   * Most memory in use at once while it ran, bytes: the sandbox's where `limits.memory` counts
+   * it, else the largest process's. TARE_UNKNOWN where that is not known of this command alone:
+   * another ran in the sandbox at the same time, or the kernel cannot start the count anew
+   * (cgroup v2 before Linux 6.12) and it was not the first.
    */
   uint64_t memory_peak;
   /**
@@ -622,6 +629,11 @@ typedef struct {
    * Bytes written to disks.
    */
   uint64_t io_written;
+  /**
+   * Processes of the sandbox that the kernel killed for want of memory while it ran, its
+   * children included; TARE_UNKNOWN without `limits.memory`, which counts them.
+   */
+  uint64_t oom_kills;
 } tare_status;
 
 /**

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod asked;
+mod memory;
 mod storage;
 
 use std::ops::Deref;
@@ -22,6 +23,8 @@ use crate::wire::{self, KILL_REQUEST, Kill};
 
 pub(crate) use asked::Asked;
 use asked::How;
+pub(crate) use memory::MemoryMark;
+use memory::MemoryUse;
 
 /// A running init with all that belongs to it outside.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub(crate) struct Live {
     commands: AtomicU64,
     /// Cgroups of commands that have ended and left something inside.
     retired: Mutex<Vec<PathBuf>>,
+    /// Which commands share its memory's count.
+    pub(crate) memory: MemoryUse,
 }
 
 impl Deref for Live {
@@ -88,21 +93,6 @@ impl Live {
         if let Some(path) = cgroup.retire() {
             let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
             retired.push(path);
-        }
-    }
-
-    /// Deaths for want of memory so far.
-    pub(crate) fn oom_kills(&self) -> u64 {
-        match self.counts_memory {
-            true => self.cgroup.oom_kills().unwrap_or(0),
-            false => 0,
-        }
-    }
-
-    pub(crate) fn memory_peak(&self) -> Option<u64> {
-        match self.counts_memory {
-            true => self.cgroup.memory_peak(),
-            false => None,
         }
     }
 }
@@ -201,6 +191,7 @@ impl Live {
             pidfd,
             commands: AtomicU64::new(1),
             retired: Mutex::default(),
+            memory: MemoryUse::default(),
         })
     }
 }

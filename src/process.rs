@@ -88,12 +88,17 @@ pub struct Usage {
     pub user_us: u64,
     /// Microseconds of processor time in the kernel for them.
     pub system_us: u64,
-    /// Most memory in use at once, bytes: the sandbox's where `limits.memory` counts it, else the largest process's.
-    pub memory_peak: u64,
+    /// Most memory in use at once while it ran, bytes: the sandbox's where `limits.memory` counts it, else the
+    /// largest process's. `None` where that is not known of this command alone: another ran in the sandbox at the
+    /// same time, or the kernel cannot start the count anew (v2 before 6.12) and it was not the first.
+    pub memory_peak: Option<u64>,
     /// Bytes read from disks.
     pub io_read: u64,
     /// Bytes written to disks.
     pub io_written: u64,
+    /// Processes of the sandbox that the kernel killed for want of memory while it ran, its children included.
+    /// `None` without `limits.memory`, which counts them.
+    pub oom_kills: Option<u64>,
 }
 
 impl Status {

@@ -7,7 +7,7 @@ mod harness;
 use std::fs;
 use std::time::Duration;
 
-use tare::{Command, Kind, Reason, Sandbox};
+use tare::{Command, Kind, Reason, Sandbox, Stdin};
 use tare_oracle::{need, ordinary_user};
 
 use harness::{Ground, line, run, sh};
@@ -31,7 +31,7 @@ fn memory_over_the_limit_is_told_as_oom() {
             (Reason::Oom, Some(9)),
             "{script}"
         );
-        let peak = status.usage.memory_peak >> 20;
+        let peak = status.usage.memory_peak.unwrap() >> 20;
         assert!((40..=48).contains(&peak), "{script}: {peak} MiB");
         let status = run(&sandbox, sh("rm -f /big /dev/shm/big; exit 3")).status;
         assert_eq!(
@@ -49,9 +49,14 @@ fn memory_of_a_child_that_is_killed_is_told_as_oom() {
     let sandbox = ground.open_with(r#"{"limits": {"memory": "48m", "swap": "0"}}"#);
     let status = run(&sandbox, sh(&format!("sh -c '{}'; exit $?", HUNGRY[0]))).status;
     assert_eq!((status.reason, status.exit_code), (Reason::Oom, Some(137)));
+    assert_eq!(status.usage.oom_kills, Some(1));
+    let status = run(&sandbox, sh(&format!("sh -c '{}'; exit 1", HUNGRY[0]))).status;
+    assert_eq!((status.reason, status.exit_code), (Reason::Exited, Some(1)));
+    assert_eq!(status.usage.oom_kills, Some(1), "of this command alone");
     // A kill that has nothing to do with memory is not taken for one.
     let status = run(&sandbox, sh("kill -9 $$")).status;
     assert_eq!(status.reason, Reason::Signaled);
+    assert_eq!(status.usage.oom_kills, Some(0));
 }
 
 #[test]
@@ -65,8 +70,34 @@ fn memory_within_the_limit_is_counted() {
     )
     .status;
     assert!(status.success());
-    let peak = status.usage.memory_peak >> 20;
+    let peak = status.usage.memory_peak.unwrap() >> 20;
     assert!((32..=60).contains(&peak), "{peak} MiB");
+}
+
+#[test]
+fn memory_peak_is_of_one_command() {
+    need!(root, controller("memory"));
+    let ground = Ground::new();
+    let sandbox = ground.open_with(r#"{"limits": {"memory": "100m"}}"#);
+    let hungry = "dd if=/dev/zero of=/dev/null bs=48M count=1 2>/dev/null";
+    let peak = |script| run(&sandbox, sh(script)).status.usage.memory_peak;
+    assert!(peak(hungry).unwrap() >> 20 >= 48);
+    let after = peak("true").unwrap() >> 20;
+    assert!(after < 40, "{after} MiB");
+    // What two commands use at once is known of neither.
+    let other = sandbox.spawn(sh("read line").stdin(Stdin::Piped)).unwrap();
+    assert_eq!(peak(hungry), None);
+    drop(other.take_stdin());
+    assert_eq!(other.wait().unwrap().usage.memory_peak, None);
+    assert!(peak("true").is_some());
+}
+
+#[test]
+fn memory_peak_without_a_limit_is_of_the_largest_process() {
+    let ground = Ground::new();
+    let usage = run(&ground.open_with("{}"), sh("true")).status.usage;
+    assert!(usage.memory_peak.unwrap() > 0);
+    assert_eq!(usage.oom_kills, None);
 }
 
 #[test]

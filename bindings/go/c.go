@@ -244,6 +244,7 @@ func endOf(s C.tare_status) status {
 		memoryPeak: uint64(s.memory_peak),
 		ioRead:     uint64(s.io_read),
 		ioWritten:  uint64(s.io_written),
+		oomKills:   uint64(s.oom_kills),
 	}
 }
 

@@ -17,6 +17,7 @@ type status struct {
 	wall, user, system uint64
 	memoryPeak         uint64
 	ioRead, ioWritten  uint64
+	oomKills           uint64
 }
 
 // ProcessState is how a command ended, and what it used.
@@ -50,8 +51,28 @@ func (p *ProcessState) SystemTime() time.Duration {
 	return time.Duration(p.s.system) * time.Microsecond
 }
 
-// MemoryPeak is the most memory that one of them used, in bytes.
-func (p *ProcessState) MemoryPeak() uint64 { return p.s.memoryPeak }
+// unknown stands for a figure that is not known, as TARE_UNKNOWN does.
+const unknown = ^uint64(0)
+
+// MemoryPeak is the most memory in use at once while the command ran, in bytes: the sandbox's where a limit of memory
+// counts it, else the largest process's. It is 0 where that is not known of this command alone: another ran in the
+// sandbox at the same time, or the kernel cannot start the count anew (cgroup v2 before Linux 6.12) and it was not the
+// first.
+func (p *ProcessState) MemoryPeak() uint64 {
+	if p.s.memoryPeak == unknown {
+		return 0
+	}
+	return p.s.memoryPeak
+}
+
+// OOMKills is how many processes of the sandbox the kernel killed for want of memory while the command ran, its children
+// included; -1 without a limit of memory, which counts them.
+func (p *ProcessState) OOMKills() int {
+	if p.s.oomKills == unknown {
+		return -1
+	}
+	return int(p.s.oomKills)
+}
 
 // String is for example "exit status 1" or "signal: killed (timeout)".
 func (p *ProcessState) String() string {

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::{Reason, Status, Usage};
 use crate::error::{Error, Kind, Result};
-use crate::live::{Live, gone};
+use crate::live::{Live, MemoryMark, gone};
 use crate::parts::cgroup::ChildCgroup;
 use crate::spawner::{checked, read_now, receive_now};
 use crate::wire::{self, Reply};
@@ -24,8 +24,8 @@ pub(crate) struct Running {
     pub(crate) status: OwnedFd,
     /// Bytes of output that are captured at most.
     pub(crate) limit: u64,
-    /// Deaths for want of memory before it started.
-    pub(crate) oom_before: u64,
+    /// What the sandbox's memory was at before it started.
+    pub(crate) memory: MemoryMark,
     pub(crate) done: Mutex<Option<Status>>,
     /// Its own, if it has a time limit.
     pub(crate) cgroup: Mutex<Option<ChildCgroup>>,
@@ -36,6 +36,7 @@ pub(crate) struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.retire_cgroup();
+        self.live.memory.leave(&self.memory);
     }
 }
 
@@ -67,6 +68,7 @@ impl Running {
             Ok(reply) => self.heard(reply)?,
         };
         if done.is_some() {
+            self.live.memory.leave(&self.memory);
             self.retire_cgroup();
         }
         Ok(*done)
@@ -99,12 +101,13 @@ impl Running {
 
     fn status_of(&self, reply: &Reply) -> Status {
         let signal = (reply.signal != 0).then_some(reply.signal as i32);
+        let oom_kills = self.live.oom_kills_since(&self.memory);
         let killed = signal == Some(libc::SIGKILL) || reply.code == 128 + libc::SIGKILL;
         let reason = match reply.place {
             wire::BY_TIMEOUT => Reason::Timeout,
             wire::BY_OUTPUT => Reason::Output,
             wire::BY_CALLER if signal.is_some() => Reason::Killed,
-            _ if killed && self.live.oom_kills() > self.oom_before => Reason::Oom,
+            _ if killed && oom_kills > Some(0) => Reason::Oom,
             _ if signal.is_some() => Reason::Signaled,
             _ => Reason::Exited,
         };
@@ -112,9 +115,13 @@ impl Running {
             wall_ns: reply.wall_ns,
             user_us: reply.user_us,
             system_us: reply.system_us,
-            memory_peak: self.live.memory_peak().unwrap_or(reply.max_rss_kib * 1024),
+            memory_peak: match self.live.counts_memory {
+                true => self.live.memory_peak_since(&self.memory),
+                false => Some(reply.max_rss_kib * 1024),
+            },
             io_read: reply.blocks_in * 512,
             io_written: reply.blocks_out * 512,
+            oom_kills,
         };
         Status {
             exit_code: signal.is_none().then_some(reply.code),

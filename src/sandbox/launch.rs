@@ -178,11 +178,12 @@ fn ask(
         theirs.push(cgroup.dir());
     }
     theirs.extend(extra.iter().map(|fd| fd.as_fd()));
-    let oom_before = live.oom_kills();
+    let memory = live.mark_memory();
     let sent = send(live, &run, &theirs);
     let status = match sent {
         Ok(status) => status,
         Err(error) => {
+            live.memory.leave(&memory);
             if let Some(cgroup) = cgroup {
                 live.retire(cgroup);
             }
@@ -200,7 +201,7 @@ fn ask(
         live: Arc::clone(live),
         status,
         limit,
-        oom_before,
+        memory,
         done: Mutex::new(None),
         cgroup: Mutex::new(cgroup),
         attempt: Some(Attempt { program, user, cwd }),

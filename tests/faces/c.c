@@ -183,6 +183,8 @@ static void say_output(tare_output *output) {
     say_stream("stdout", data, len);
     data = tare_output_stderr(output, &len);
     say_stream("stderr", data, len);
+    if (status.oom_kills && status.oom_kills != TARE_UNKNOWN)
+        printf("> oom_kills %llu\n", (unsigned long long)status.oom_kills);
     tare_output_free(output);
 }
 

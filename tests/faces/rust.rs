@@ -93,6 +93,9 @@ fn tell_output(output: &Output) {
     }
     tell_stream("stdout", &output.stdout);
     tell_stream("stderr", &output.stderr);
+    if let Some(kills @ 1..) = status.usage.oom_kills {
+        println!("> oom_kills {kills}");
+    }
 }
 
 fn tell_metadata(found: &Metadata) {

@@ -23,6 +23,9 @@ pub const TARE_REASON_OUTPUT: u32 = 5;
 /// The caller killed it, or closed or reset the sandbox.
 pub const TARE_REASON_KILLED: u32 = 6;
 
+/// In a tare_status, a figure that is not known.
+pub const TARE_UNKNOWN: u64 = u64::MAX;
+
 /// How a command ended, and what it used with the children that it waited for.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -44,13 +47,18 @@ pub struct tare_status {
     pub user_us: u64,
     /// Microseconds of processor time in the kernel for them.
     pub system_us: u64,
-    /// Most memory in use at once, bytes: the sandbox's where `limits.memory` counts it, else the
-    /// largest process's.
+    /// Most memory in use at once while it ran, bytes: the sandbox's where `limits.memory` counts
+    /// it, else the largest process's. TARE_UNKNOWN where that is not known of this command alone:
+    /// another ran in the sandbox at the same time, or the kernel cannot start the count anew
+    /// (cgroup v2 before Linux 6.12) and it was not the first.
     pub memory_peak: u64,
     /// Bytes read from disks.
     pub io_read: u64,
     /// Bytes written to disks.
     pub io_written: u64,
+    /// Processes of the sandbox that the kernel killed for want of memory while it ran, its
+    /// children included; TARE_UNKNOWN without `limits.memory`, which counts them.
+    pub oom_kills: u64,
 }
 
 // SAFETY: `repr(C)`, begins with its size, numbers without padding.
@@ -82,9 +90,10 @@ impl From<Option<Status>> for tare_status {
             wall_ns: usage.wall_ns,
             user_us: usage.user_us,
             system_us: usage.system_us,
-            memory_peak: usage.memory_peak,
+            memory_peak: usage.memory_peak.unwrap_or(TARE_UNKNOWN),
             io_read: usage.io_read,
             io_written: usage.io_written,
+            oom_kills: usage.oom_kills.unwrap_or(TARE_UNKNOWN),
         }
     }
 }

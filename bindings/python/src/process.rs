@@ -13,7 +13,10 @@ use crate::error::Raised as _;
 
 /// How a command ended: return code, reason, whether it left a core; then what it used: seconds of
 /// wall, user and system time, the most bytes of memory, bytes read and written.
-pub(crate) type Ended = (i32, &'static str, bool, (f64, f64, f64, u64, u64, u64));
+pub(crate) type Ended = (i32, &'static str, bool, Used);
+
+/// As `Usage` in Python.
+type Used = (f64, f64, f64, Option<u64>, u64, u64, Option<u64>);
 
 pub(crate) fn ended(status: &Status) -> Ended {
     let code = match (status.exit_code, status.signal) {
@@ -36,6 +39,7 @@ pub(crate) fn ended(status: &Status) -> Ended {
         usage.memory_peak,
         usage.io_read,
         usage.io_written,
+        usage.oom_kills,
     );
     (code, reason, status.core_dumped, used)
 }

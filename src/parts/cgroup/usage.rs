@@ -2,8 +2,14 @@
 //! What a cgroup's processes have used, and how many of them died for want of memory.
 #![forbid(unsafe_code)]
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use nix::sys::uio::pread;
+use nix::unistd::write;
 use serde::Serialize;
 
 use super::{Cgroup, Node};
@@ -45,6 +51,31 @@ impl Cgroup {
     /// [`Usage::memory_peak`] alone.
     pub(crate) fn memory_peak(&self) -> Option<u64> {
         self.peak("memory", "memory.max_usage_in_bytes", "memory.peak")
+    }
+
+    /// Starts the peak of memory anew. v1 has one watermark for all; v2 one for each descriptor that wrote, which
+    /// returns: [`Cgroup::memory_peak_of`] reads the peak there.
+    ///
+    /// # Errors
+    /// KERNEL(<6.12): v2 cannot, nor where memory is not counted.
+    pub(crate) fn reset_memory_peak(&self) -> nix::Result<Option<OwnedFd>> {
+        match self.v1_node("memory") {
+            Some(node) => node.write("memory.max_usage_in_bytes", "0").map(|()| None),
+            None => {
+                let node = self.v2.as_ref().ok_or(Errno::ENOENT)?;
+                let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
+                let file = openat(node.fd(), "memory.peak", flags, Mode::empty())?;
+                write(&file, b"reset")?;
+                Ok(Some(file))
+            }
+        }
+    }
+
+    /// Peak of memory since [`Cgroup::reset_memory_peak`] returned `file`.
+    pub(crate) fn memory_peak_of(&self, file: &OwnedFd) -> Option<u64> {
+        let mut text = [0; 32];
+        let n = pread(file, &mut text, 0).ok()?;
+        std::str::from_utf8(&text[..n]).ok()?.trim().parse().ok()
     }
 
     fn peak(&self, v1: &str, v1_file: &str, v2_file: &str) -> Option<u64> {

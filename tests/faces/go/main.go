@@ -189,6 +189,9 @@ func (r *running) wait() {
 	}
 	sayStream("stdout", r.out.Bytes())
 	sayStream("stderr", r.err.Bytes())
+	if kills := state.OOMKills(); kills > 0 {
+		fmt.Println("> oom_kills", kills)
+	}
 }
 
 func (f *face) open(text string) {

@@ -53,7 +53,7 @@ class Aio(FilesOf):
             return expired(error)
         except tare.OutputLimitExceeded as error:
             return exceeded(error)
-        return outcome(done.reason, done.returncode, done.stdout, done.stderr)
+        return outcome(done.reason, done.returncode, done.stdout, done.stderr, done.usage)
 
     def spawn(self, name: str, wanted: Wanted) -> None:
         stdin = tare.PIPE if wanted.pipe else tare.DEVNULL
@@ -85,7 +85,7 @@ class Aio(FilesOf):
         except tare.OutputLimitExceeded as error:
             return exceeded(error)
         assert process.reason is not None and process.returncode is not None
-        return outcome(process.reason, process.returncode, out, err)
+        return outcome(process.reason, process.returncode, out, err, process.usage)
 
     def reset(self) -> None:
         self.do(self.sandbox.reset())

@@ -15,6 +15,7 @@ class Outcome(NamedTuple):
     number: int
     stdout: bytes
     stderr: bytes
+    oom_kills: int = 0
 
 
 class Refused(Exception):
@@ -92,6 +93,8 @@ def _say_outcome(outcome: Outcome) -> None:
             say(f"> {name} {len(data)} bytes, sum {sum(data)}")
         elif data:
             say(f"> {name} {escape(data)}")
+    if outcome.oom_kills:
+        say(f"> oom_kills {outcome.oom_kills}")
 
 
 def _step(face: Any, word: str, text: bytes, wanted: Wanted) -> None:

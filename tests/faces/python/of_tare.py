@@ -38,9 +38,12 @@ def options(wanted: Wanted) -> dict[str, Any]:
     return how
 
 
-def outcome(reason: str, returncode: int, stdout: bytes | None, stderr: bytes | None) -> Outcome:
+def outcome(
+    reason: str, returncode: int, stdout: bytes | None, stderr: bytes | None, usage: tare.Usage | None
+) -> Outcome:
     """What `run` and `communicate` give."""
-    return Outcome(reason, abs(returncode), stdout or b"", stderr or b"")
+    assert usage is not None
+    return Outcome(reason, abs(returncode), stdout or b"", stderr or b"", usage.oom_kills or 0)
 
 
 def exceeded(error: tare.OutputLimitExceeded) -> Outcome:

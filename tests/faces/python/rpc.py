@@ -112,7 +112,8 @@ class Rpc:
     def end_of(self, command: Command) -> Outcome:
         result = self.answer(command.id)
         number = result["signal"] if result["exit_code"] is None else result["exit_code"]
-        return Outcome(result["reason"], number, command.out["stdout"], command.out["stderr"])
+        kills = result["usage"]["oom_kills"] or 0
+        return Outcome(result["reason"], number, command.out["stdout"], command.out["stderr"], kills)
 
     def run(self, wanted: Wanted) -> Outcome:
         return self.end_of(self.start(wanted))

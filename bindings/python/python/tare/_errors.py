@@ -16,12 +16,21 @@ class Usage(NamedTuple):
     """Seconds of processor time in programs."""
     system: float
     """Seconds of processor time in the kernel for them."""
-    memory_peak: int
-    """Most bytes of memory at once: the sandbox's where `memory` limits it, else the largest process's."""
+    memory_peak: int | None
+    """Most bytes of memory at once while it ran: the sandbox's where `memory` limits it, else the largest process's.
+
+    `None` where that is not known of this command alone: another ran in the sandbox at the same time, or the kernel
+    cannot start the count anew (cgroup v2 before Linux 6.12) and it was not the first.
+    """
     io_read: int
     """Bytes read from disks."""
     io_written: int
     """Bytes written to disks."""
+    oom_kills: int | None = None
+    """Processes of the sandbox that the kernel killed for want of memory while it ran, its children included.
+
+    `None` without `memory`, which counts them.
+    """
 
 
 class Error(Exception):

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Memory that one command of a sandbox used: marks its start, measures at its end.
+#![forbid(unsafe_code)]
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Live;
+
+/// Commands that share the count of the sandbox's memory.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryUse(Mutex<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Commands whose end is not yet known.
+    running: u64,
+    /// Commands started so far.
+    started: u64,
+}
+
+/// Start of one command in the count of its sandbox's memory.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryMark {
+    /// Kills for want of memory before the start; `None` without `limits.memory`.
+    oom_kills: Option<u64>,
+    /// Number of the command if the peak is of this one alone until the next starts.
+    alone: Option<u64>,
+    /// KERNEL(6.12): descriptor of `memory.peak` whose peak began with the command.
+    peak: Option<OwnedFd>,
+    /// Whether the command counts as running.
+    counted: AtomicBool,
+}
+
+impl MemoryUse {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a command as ended; a second call for the same one does nothing.
+    pub(crate) fn leave(&self, mark: &MemoryMark) {
+        if mark.counted.swap(false, Ordering::Relaxed) {
+            self.counts().running -= 1;
+        }
+    }
+}
+
+impl Live {
+    /// Marks the start of a command; makes no system call without `limits.memory`.
+    pub(crate) fn mark_memory(&self) -> MemoryMark {
+        if !self.counts_memory {
+            return MemoryMark::default();
+        }
+        let mut mark = MemoryMark {
+            oom_kills: self.cgroup.oom_kills(),
+            counted: AtomicBool::new(true),
+            ..MemoryMark::default()
+        };
+        let mut counts = self.memory.counts();
+        counts.started += 1;
+        counts.running += 1;
+        if counts.running == 1 {
+            // Held locked, so that no later command resets what this one begins.
+            let reset = self.cgroup.reset_memory_peak();
+            // A watermark that cannot be reset is the first command's own.
+            let own = reset.is_ok() || counts.started == 1;
+            mark.alone = own.then_some(counts.started);
+            mark.peak = reset.unwrap_or_default();
+        }
+        mark
+    }
+
+    /// Kills for want of memory since `mark`.
+    pub(crate) fn oom_kills_since(&self, mark: &MemoryMark) -> Option<u64> {
+        let before = mark.oom_kills?;
+        Some(self.cgroup.oom_kills()?.saturating_sub(before))
+    }
+
+    /// Most memory in use at once since `mark`; `None` if other commands ran meanwhile.
+    pub(crate) fn memory_peak_since(&self, mark: &MemoryMark) -> Option<u64> {
+        let number = mark.alone?;
+        let peak = match &mark.peak {
+            Some(file) => self.cgroup.memory_peak_of(file),
+            None => self.cgroup.memory_peak(),
+        };
+        // Read after the peak: a command that started before then may be part of the peak.
+        (self.memory.counts().started == number).then_some(peak)?
+    }
+}
