@@ -18,6 +18,8 @@ passed=0 failed=0
 
 # Built first: a compiler is no test, and needs no company.
 cargo test --quiet --locked --package libtare --test guards --test commands --test crashes --test leftovers --no-run
+cargo build --quiet --locked --package libtare --example face
+cargo build --quiet --locked --package tare-cli
 
 # beside NAME COMMAND...: one test of this script.
 beside() {
@@ -53,7 +55,7 @@ for round in 1 2 3; do
         # One call in 25.
         TARE_CRASHES=25 rust crashes b05_helper_may_be_killed_at_any_call
         rust leftovers ends descriptors pools
-        beside faces tests/faces/run.sh rust aio
+        beside faces tests/faces/run.sh aio
     fi
 done
 echo "$passed passed, $failed failed"
