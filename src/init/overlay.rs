@@ -9,6 +9,12 @@ use crate::mount::{clone_tree, configure, create, option, options};
 use crate::sys::{Errno, Fd, Result, nr, sys};
 use crate::wire::{List, USERXATTR};
 
+/// Makes inode numbers unique in the whole mount, so that there is one st_dev, and
+/// d_ino is st_ino, though the layers are of several file systems (the kernel's
+/// overlayfs documentation, "Inode properties"). Where a layer has no file
+/// handles, the kernel goes on without.
+const XINO: [&CStr; 2] = [c"xino", c"on"];
+
 /// What [`crate::wire::Op::NewOverlay`] asks for. Names that are not absolute are relative to the stage.
 pub(crate) struct Overlay<'a> {
     /// Attached mount below which upper and work are, and in which helper names may be made.
@@ -55,6 +61,7 @@ impl Overlay<'_> {
         if self.flags & USERXATTR != 0 {
             option(&fs, c"userxattr", c"")?;
         }
+        option(&fs, XINO[0], XINO[1])?;
         options(&fs, self.options)?;
         create(&fs, self.attrs)
     }
@@ -82,6 +89,7 @@ impl Overlay<'_> {
         if self.flags & USERXATTR != 0 {
             data.add(b",userxattr")?;
         }
+        data.add(b",xino=on")?;
         let mut each = self.options.iter();
         while let (Some(key), Some(value)) = (each.next(), each.next()) {
             data.add(b",")?;

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::process;
 
-use tare::{Sandbox, Spec};
+use tare::{Command, Sandbox, Spec};
 use tare_oracle::need;
 use tare_oracle::tree::manifest;
 
-use crate::harness::{Ground, busybox_tree, line, run, sh};
+use crate::harness::{Ground, busybox_tree, line, run, sh, text};
 
 #[test]
 fn write_memory_and_disk_leave_the_image_alone() {
@@ -248,5 +248,31 @@ fn host_view_is_held_to_its_size() {
         let full = run(&sandbox, sh(&script));
         let shown = String::from_utf8_lossy(&full.stderr);
         assert!(shown.contains("No space left"), "{dir}: {shown}");
+    }
+}
+
+/// Prints each entry below a few directories whose numbers do not agree.
+const NUMBERS: &str = r#"
+import os, sys
+try:
+    open("/etc/new", "w").close()
+except PermissionError:
+    pass
+for top in sys.argv[1:]:
+    for entry in os.scandir(top):
+        said = os.lstat(entry.path)
+        if entry.inode() != said.st_ino or said.st_dev != os.lstat(top).st_dev:
+            print(entry.path, entry.inode(), said.st_ino, said.st_dev)
+"#;
+
+#[test]
+fn host_has_one_device_and_one_number_for_each_file() {
+    need!(overlay, program("python3"));
+    let ground = Ground::new();
+    for write in ["memory", "disk"] {
+        let spec = Spec::from_json(&format!(r#"{{"write": "{write}"}}"#)).unwrap();
+        let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
+        let argv = ["python3", "-c", NUMBERS, "/etc", "/usr/share", "/usr/bin"];
+        assert_eq!(text(&sandbox, Command::from_argv(argv)), "", "{write}");
     }
 }
