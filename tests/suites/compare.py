@@ -176,7 +176,11 @@ class Runner:
                 (ground.top / name).mkdir()
             (ground.top / "skip").write_text("\n".join(sorted(done)))
             (ground.top / "only").write_text("\n".join(sorted(only or ())))
-            for path in (ground.top, *ground.top.iterdir()):
+            # A store may lie below directories of its owner's and of root's only. And an ordinary user can
+            # copy up no directory whose owner is not mapped, so all is the user's there.
+            ground.top.chmod(0o755)
+            mine = [ground.top] if self.side.user != "user" else []
+            for path in (*mine, *ground.top.iterdir()):
                 if self.side.user != "user" or path.name != "store":
                     os.chown(path, account.pw_uid, account.pw_gid)
             command = self.go if self.suite.is_go else self.python
