@@ -165,7 +165,9 @@ def test_run_timeout_keeps_what_was_written(shared: tare.Sandbox) -> None:
 def test_run_timeout_of_0_is_refused(shared: tare.Sandbox) -> None:
     for none in (0, 0.0, -1, "0", "0ms"):
         for start in (shared.run, shared.popen):
-            with pytest.raises(ValueError, match=r"^timeout: .* leaves a command no time; try: None, for no limit$"):
+            with pytest.raises(
+                ValueError, match=r"^timeout: .* leaves a command no time; try: None, for no limit$"
+            ):
                 start(["true"], timeout=none)
     # A wait of 0 looks once, as with subprocess.
     with shared.popen(["sleep", "60"]) as process:
