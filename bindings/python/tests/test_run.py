@@ -171,7 +171,7 @@ def test_run_timeout_of_0_is_refused(shared: tare.Sandbox) -> None:
                 start(["true"], timeout=none)
     # A wait of 0 looks once, as with subprocess.
     with shared.popen(["sleep", "60"]) as process:
-        for wait in (process.wait, lambda timeout: process.communicate(timeout=timeout)):  # noqa: B023
+        for wait in (process.wait, lambda timeout: process.communicate(timeout=timeout)):
             for none in (0, -1):
                 with pytest.raises(subprocess.TimeoutExpired):
                     wait(none)

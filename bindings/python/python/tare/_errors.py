@@ -17,10 +17,11 @@ class Usage(NamedTuple):
     system: float
     """Seconds of processor time in the kernel for them."""
     memory_peak: int | None
-    """Most bytes of memory at once while it ran: the sandbox's where `memory` limits it, else the largest process's.
+    """Most bytes of memory at once while it ran: the sandbox's where `memory` limits it, else the largest
+    process's.
 
-    `None` where that is not known of this command alone: another ran in the sandbox at the same time, or the kernel
-    cannot start the count anew (cgroup v2 before Linux 6.12) and it was not the first.
+    `None` where that is not known of this command alone: another ran in the sandbox at the same time, or the
+    kernel cannot start the count anew (cgroup v2 before Linux 6.12) and it was not the first.
     """
     io_read: int
     """Bytes read from disks."""
