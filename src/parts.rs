@@ -9,4 +9,5 @@ pub(crate) mod mounts;
 pub(crate) mod ops;
 pub(crate) mod rlimit;
 pub(crate) mod seccomp;
+pub(crate) mod shown;
 pub(crate) mod sysctl;

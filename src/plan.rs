@@ -10,6 +10,7 @@ mod tree;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use caps::Capability;
 use nix::fcntl::{OFlag, open};
@@ -22,6 +23,7 @@ use crate::parts::mounts::RDONLY;
 use crate::parts::ops::{Ops, Slot};
 use crate::parts::rlimit;
 use crate::parts::seccomp::Compiled;
+use crate::parts::shown::ShownAs;
 use crate::spec::{Network, Spec, UserNamespace, Write};
 use crate::tree::{Backend, Request};
 use crate::wire::{Confine, List, ListBuf, Op, Open};
@@ -48,6 +50,8 @@ pub(crate) struct Plan {
     namespaces: u64,
     bare: bool,
     stage: Slot,
+    /// How mounts of the host are shown.
+    pub(crate) shown: Vec<(PathBuf, ShownAs)>,
     cgroup: i32,
     maps: [String; 2],
     kept: [Slot; 3],
@@ -209,6 +213,7 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
     let Tree {
         root,
         parts,
+        shown,
         kernel,
         pts,
     } = match bare {
@@ -236,6 +241,7 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
         namespaces: namespaces(spec, maps.is_some(), bare),
         bare,
         stage,
+        shown,
         cgroup,
         maps: maps.unwrap_or_default(),
         kept: [pts, kernel.dev, kernel.proc],

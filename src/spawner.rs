@@ -3,13 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod failure;
+mod trial;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -19,6 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::parts::cgroup::Owner;
 use crate::parts::idmap::Ids;
 use crate::parts::ops::{Ops, c_path};
+use crate::parts::shown::Verdicts;
 use crate::sys::dup::duplicate;
 use crate::sys::{memfd, pidfd, socket};
 use crate::wire::{
@@ -61,6 +63,8 @@ pub(crate) struct Spawner {
     /// Of the helper: a child that it has just forked may still have the other end of the socket.
     pidfd: Option<OwnedFd>,
     ids: Ids,
+    /// Of mounts of the host.
+    pub(crate) verdicts: Mutex<Verdicts>,
 }
 
 impl Spawner {
@@ -76,6 +80,7 @@ impl Spawner {
             pid: 0,
             pidfd: None,
             ids: Ids::Host,
+            verdicts: Mutex::default(),
         }
     }
 
@@ -127,6 +132,7 @@ impl Spawner {
             pid: 0,
             pidfd: None,
             ids: Ids::detect(),
+            verdicts: Mutex::default(),
         };
         let (pid, pidfd) = spawner.greet()?;
         spawner.is_child = pidfd::is_child(pid);
@@ -287,6 +293,7 @@ impl Spawner {
     /// Runs operations in a child of the spawner, without a sandbox.
     pub(crate) fn job(&self, ops: &Ops, namespaces: u64, fds: &[BorrowedFd<'_>]) -> Result<()> {
         let job = Job {
+            id: 0,
             ops: ops.bytes(),
             namespaces,
         };

@@ -7,6 +7,7 @@ pub(crate) mod dup;
 pub(crate) mod flock;
 pub(crate) mod lock;
 pub(crate) mod memfd;
+pub(crate) mod mountinfo;
 pub(crate) mod pidfd;
 pub(crate) mod probe;
 pub(crate) mod socket;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::parts::ops::{Ops, Slot};
+use crate::parts::shown::ShownAs;
 use crate::spawner::Spawner;
 use crate::spec::{ByteSize, Storage, Write};
 use crate::wire::Op;
@@ -77,6 +78,7 @@ pub(crate) trait Backend: Sync {
         Ok(Mounted {
             root,
             parts: Vec::new(),
+            shown: Vec::new(),
         })
     }
 }
@@ -88,6 +90,8 @@ pub(crate) struct Mounted {
     pub(crate) root: Slot,
     /// Mounts below the root that belong to the tree and are still writable, if nothing is to be.
     pub(crate) parts: Vec<Slot>,
+    /// Mounts and files of the host, and how each is shown.
+    pub(crate) shown: Vec<(PathBuf, ShownAs)>,
 }
 
 /// The size of a writable layer, if it is to have one.

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 
 use crate::dir::{self, PATH_MAX};
 use crate::mapping::Mapping;
-use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_RDONLY, Result, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, nr, sys};
+use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, Result, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, nr, sys};
 
 /// Deeper trees are refused rather than overflowing the stack; the kernel's own path limit is near.
 const DEPTH: usize = 2000;
@@ -236,6 +236,25 @@ fn is_opaque(dir: &Fd) -> Result<bool> {
     Ok([c"trusted.overlay.opaque", c"user.overlay.opaque"].into_iter().any(|name| {
         sys!(GETXATTR, path.as_ptr(), name.as_ptr(), value.as_mut_ptr(), value.len()) == Ok(1) && value == *b"y"
     }))
+}
+
+/// Copies a regular file of the caller's view, reached through no link, to a new place in `root`.
+pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
+    // A FIFO that took its place does not block.
+    let source = sys::openat2(AT_FDCWD, from, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, sys::RESOLVE_NO_SYMLINKS)?;
+    let stat = sys::fstatat(source.0, c"")?;
+    if !stat.is(S_IFREG) {
+        return Err(Errno::INVAL);
+    }
+    let made = dir::create(root, path, 0o600, dir::ANY)?;
+    copy_bytes(&source, &made)?;
+    // An owner who has no id here stays user 0 of the sandbox, who gains nothing by that.
+    let _ = sys!(nr::FCHOWNAT, made.0, c"".as_ptr(), stat.uid, stat.gid, AT_EMPTY_PATH);
+    let _ = copy_xattrs(&source, &made, &stat);
+    let mode = if stat.uid == 0 { 0o7777 } else { 0o1777 };
+    sys!(nr::FCHMOD, made.0, stat.mode & mode)?;
+    let times = [stat.times[0], stat.times[1], stat.times[2], stat.times[3]];
+    sys!(nr::UTIMENSAT, made.0, 0, times.as_ptr(), 0).map(drop)
 }
 
 fn copy_bytes(from: &Fd, to: &Fd) -> Result<()> {

@@ -9,8 +9,8 @@ use crate::dir;
 use crate::mount;
 use crate::network;
 use crate::overlay::Overlay;
-use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, Result, nr, sys};
-use crate::wire::{Field as _, MAY_BE_GONE, Op, PRIVATE, Reader, SLOTS};
+use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, Errno, Fd, Result, nr, sys};
+use crate::wire::{Field as _, MAKE_FILE, MAY_BE_GONE, Op, PRIVATE, Reader, SLOTS};
 
 /// In a slot: what it was to hold is gone ([`MAY_BE_GONE`]).
 const GONE: i32 = -2;
@@ -185,8 +185,27 @@ impl Replay {
                     false => sys::write(file.0, bytes),
                 }
             }
+            Op::CopyFile { root, path, from } => copy_file(self.fd(root)?, path, from),
             _ => Err(Errno::PROTO),
         }
+    }
+}
+
+/// Copies a file of the host, else binds it read-only, else leaves it out.
+fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
+    match copy::copy_file(root, path, from) {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        // A part of a copy is no copy; there may be none at all.
+        Err(_) => copy::remove_tree(root, path)?,
+    }
+    let bound = mount::clone_tree(AT_FDCWD, from, AT_SYMLINK_NOFOLLOW).and_then(|file| {
+        mount::attach_in(file.0, root, path, MAKE_FILE)?;
+        mount::set_attr(file.0, 1, 0, false)
+    });
+    match bound {
+        // Left out: it was removed meanwhile, or there are too many mounts.
+        Err(errno) if errno != Errno(12) => Ok(()),
+        other => other,
     }
 }
 

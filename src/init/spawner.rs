@@ -21,7 +21,7 @@ use crate::wire::{self, Close, Field as _, Hello, Job, List, Open, Reader, Reply
 /// Sandboxes alive at once, far above what one machine holds.
 const ROWS: usize = 16384;
 
-/// One child: a sandbox's init, or a job (whose id is 0).
+/// One child: a sandbox's init, or a job (whose id may be 0).
 struct Row {
     /// 0: the row is free.
     pid: i32,
@@ -263,7 +263,7 @@ impl Spawner {
                 }
                 sys::exit(0)
             }
-            pid => self.remember(Row { pid, told: 0, id: 0, lock: 0, grave: (0, 0) }),
+            pid => self.remember(Row { pid, told: 0, id: job.id, lock: 0, grave: (0, 0) }),
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::image::{HandedOver, Scratch};
 use crate::parts::caps::CapSet;
 use crate::parts::ops::c_path;
 use crate::parts::seccomp::{self, Compiled};
+use crate::parts::shown::ShownAs;
 use crate::plan::{self, Early, Leaves, Needs, Plan};
 use crate::spawner::{Spawner, Start, Watched};
 use crate::spec::{ByteSize, Spec};
@@ -27,6 +28,8 @@ pub(crate) struct Asked {
     pub(crate) backend: &'static str,
     /// Why `limits.disk` is not in force, where it was let go.
     pub(crate) unbounded: Option<Error>,
+    /// How mounts of the host are shown.
+    pub(crate) shown: Vec<(PathBuf, ShownAs)>,
     pub(crate) caps: CapSet,
     pub(crate) seccomp: bool,
     /// Whether `limits.memory` is set: what it takes is asked for only then.
@@ -183,20 +186,20 @@ pub(super) struct How<'a> {
 /// Capabilities and filter of its commands.
 type Confined<'a> = (CapSet, Option<&'a Compiled>);
 
+/// A start that was asked for, what of it can be made ahead, how mounts are shown.
+type Sent = (Start, Option<Early>, Vec<(PathBuf, ShownAs)>);
+
 impl How<'_> {
     fn start(&self, seat: Seat, confined: Confined<'_>, scratch: Option<Scratch>) -> Result<Asked> {
         let begun = self.send(&seat, confined, scratch);
-        let (seat, (start, early)) = seat.with(begun)?;
-        Ok(self.asked(seat, confined, start, early))
+        let (seat, (start, early, shown)) = seat.with(begun)?;
+        let mut asked = self.asked(seat, confined, start, early);
+        asked.shown = shown;
+        Ok(asked)
     }
 
     /// Plans the start and asks for it.
-    fn send(
-        &self,
-        seat: &Seat,
-        confined: Confined<'_>,
-        scratch: Option<Scratch>,
-    ) -> Result<(Start, Option<Early>)> {
+    fn send(&self, seat: &Seat, confined: Confined<'_>, scratch: Option<Scratch>) -> Result<Sent> {
         let dir = scratch.as_ref().map(|s| s.path().to_path_buf());
         let mut plan = self.plan(seat, confined, dir.unwrap_or_default())?;
         let on_disk = scratch.is_some();
@@ -220,7 +223,7 @@ impl How<'_> {
             .begin_open(&plan.message(seat.id, &leaves), &fds)?;
         // What is on disk is made anew each time.
         let divided = plan.divided(&seat.cgroup).filter(|_| !on_disk);
-        Ok((start, divided.map(|(early, _)| early)))
+        Ok((start, divided.map(|(early, _)| early), plan.shown))
     }
 
     /// The same from what was made ahead, if that is the beginning of it; nothing has happened if not.
@@ -234,6 +237,7 @@ impl How<'_> {
         let leaves = Leaves::default();
         let gone_on = start.go_on(&plan.rest(seat.id, &leaves, &rest));
         let mut asked = self.asked(seat, confined, start, Some(early));
+        asked.shown = plan.shown;
         asked.went_on = true;
         // It is ended if not.
         gone_on.is_ok().then_some(asked)
@@ -288,6 +292,7 @@ impl How<'_> {
             seat,
             backend: self.backend.name(),
             unbounded: self.size().err(),
+            shown: Vec::new(),
             caps,
             seccomp: seccomp.is_some(),
             counts_memory: self.spec.limits.memory.is_some(),

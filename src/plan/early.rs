@@ -88,9 +88,10 @@ impl Slots {
             } => self.all(&[root, dev, stage]),
             Op::MakeReadOnly { root, .. } => self.all(&[root]),
             // Whatever is made in these from now on may depend on what this does.
-            Op::MakeFile { root, .. } | Op::Chown { root, .. } | Op::RemoveTree { root, .. } => {
-                self.touch(&[root])
-            }
+            Op::MakeFile { root, .. }
+            | Op::CopyFile { root, .. }
+            | Op::Chown { root, .. }
+            | Op::RemoveTree { root, .. } => self.touch(&[root]),
             Op::SetAttr { slot, .. } | Op::CloseSlot { slot } | Op::Detach { slot } => {
                 self.touch(&[slot])
             }

@@ -2,11 +2,14 @@
 //! What is seen inside: root, kernel file systems, the caller's mounts, and what is hidden of them.
 #![forbid(unsafe_code)]
 
+use std::path::PathBuf;
+
 use super::needs::Needs;
 use crate::error::Result;
 use crate::parts::idmap::Ids;
 use crate::parts::mounts::{self, Kernel, options, push_size};
 use crate::parts::ops::{Ops, Slot};
+use crate::parts::shown::ShownAs;
 use crate::parts::{devices, sysctl};
 use crate::spec::ByteSize;
 use crate::tree::{Lower, Mounted};
@@ -17,6 +20,8 @@ pub(super) struct Tree {
     pub(super) root: Slot,
     /// Of the root, what is made read-only beside it.
     pub(super) parts: Vec<Slot>,
+    /// How mounts of the host are shown.
+    pub(super) shown: Vec<(PathBuf, ShownAs)>,
     pub(super) kernel: Kernel,
     pub(super) pts: Slot,
 }
@@ -54,6 +59,7 @@ pub(super) fn bare(ops: &mut Ops, stage: Slot, needs: &Needs<'_>) -> Result<Tree
     let tree = Tree {
         root,
         parts: Vec::new(),
+        shown: Vec::new(),
         kernel,
         pts,
     };
@@ -70,11 +76,12 @@ pub(super) fn attached(
     needs: &Needs<'_>,
     ordinary: bool,
 ) -> Result<Tree> {
-    let Mounted { root, parts } = needs.backend.mount(ops, stage, needs.tree)?;
+    let Mounted { root, parts, shown } = needs.backend.mount(ops, stage, needs.tree)?;
     let (kernel, pts) = kernel(ops, Some(root), stage, needs, ordinary)?;
     let tree = Tree {
         root,
         parts,
+        shown,
         kernel,
         pts,
     };

@@ -11,6 +11,7 @@ use crate::live::Live;
 use crate::parts::cgroup::Degraded;
 use crate::parts::idmap::Ids;
 use crate::parts::mounts;
+use crate::parts::shown::ShownMount;
 use crate::spec::{Network, Spec, UserNamespace};
 use crate::store::Base;
 
@@ -34,6 +35,8 @@ pub struct Effective {
     pub seccomp: bool,
     /// Whether setuid programs gain nothing.
     pub no_new_privs: bool,
+    /// Mounts of the machine in its view `host`, and how each is shown; empty for images.
+    pub mounts: Vec<ShownMount>,
     /// Paths that are hidden where they exist.
     pub masked_paths: Vec<String>,
     /// Paths that are read-only where they exist.
@@ -88,6 +91,7 @@ impl Effective {
             capabilities: live.caps.names(),
             seccomp: live.seccomp,
             no_new_privs: spec.security.no_new_privs(),
+            mounts: live.shown.iter().map(ShownMount::new).collect(),
             masked_paths: text(mounts::masked(spec)),
             readonly_paths: text(mounts::read_only(spec)),
             cgroup,

@@ -150,6 +150,8 @@ record! {
 record! {
     /// Operations without a sandbox, run by a child of the spawner where the spawner is.
     Job<'a> {
+        /// The host's number for it, by which it can be ended; 0 for none.
+        id: u64,
         /// [`Op`]s, in order.
         ops: &'a [u8],
         /// Flags of clone(2).

@@ -95,6 +95,9 @@ ops! {
     29 EnterBare { }
     /// Makes a slot's tree, attached on top of a bare root, the process's root.
     30 ChangeRoot { slot: u32, }
+    /// Copies a regular file of the host, which no link may lead to, into a slot's tree: mode, times, and owner where it can be
+    /// had. What cannot be copied is bound read-only, or left out.
+    32 CopyFile { root: u32, path: &'a CStr, from: &'a CStr, }
     /// Makes every mount a slave: what is unmounted outside goes here, too, and nothing crosses in the other direction.
     31 MakeSlave { }
 }

@@ -19,4 +19,5 @@ mod streams;
 mod terminal;
 mod trees;
 mod users;
+mod view;
 mod words;

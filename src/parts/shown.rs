@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How mounts of the machine are shown, and what trials of them have found.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// How something of the machine is shown in a view of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ShownAs {
+    /// Copy-on-write.
+    Cow,
+    /// Overlayfs refuses it, or there is too much beside a mount to be copied.
+    ReadOnly,
+    /// Its mount point is empty, because of this.
+    LeftOut(String),
+}
+
+/// A mount or file of the machine in the view of it that a sandbox has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct ShownMount {
+    /// Where it is, inside and outside.
+    pub path: String,
+    /// `cow`, `read-only` or `left out`.
+    pub shown: String,
+    /// Why it is left out; empty if it is not.
+    pub why: String,
+}
+
+impl ShownMount {
+    pub(crate) fn new((path, shown): &(PathBuf, ShownAs)) -> Self {
+        let (word, why) = match shown {
+            ShownAs::Cow => ("cow", ""),
+            ShownAs::ReadOnly => ("read-only", ""),
+            ShownAs::LeftOut(why) => ("left out", why.as_str()),
+        };
+        Self {
+            path: path.display().to_string(),
+            shown: word.into(),
+            why: why.into(),
+        }
+    }
+}
+
+/// Results of trials, by mount id, while the table of mounts stays the same.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts {
+    table: Vec<u8>,
+    known: HashMap<u64, ShownAs>,
+}
+
+impl Verdicts {
+    /// Forgets all if the table has changed.
+    pub(crate) fn follow(&mut self, table: Vec<u8>) {
+        if self.table != table {
+            self.known.clear();
+            self.table = table;
+        }
+    }
+
+    pub(crate) fn get(&self, mount: u64) -> Option<&ShownAs> {
+        self.known.get(&mount)
+    }
+
+    pub(crate) fn insert(&mut self, mount: u64, shown: &ShownAs) {
+        self.known.insert(mount, shown.clone());
+    }
+}

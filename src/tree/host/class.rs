@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a mount of the machine is, by its file-system type and place alone.
+#![forbid(unsafe_code)]
+
+use crate::sys::mountinfo::Mount;
+
+/// What can be known of a mount without touching its mount point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Holds no files of anybody: not shown.
+    Pseudo,
+    /// Mounts others when it is walked into: not shown, never touched.
+    Trigger,
+    /// A root of another container engine: not shown.
+    Container,
+    /// Overlayfs takes it as a lower layer.
+    Local,
+    /// On this machine, but overlayfs may refuse it.
+    Refusable,
+    /// Answered by another machine or process, which may be dead.
+    Remote,
+}
+
+const PSEUDO: [&str; 25] = [
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "cpuset",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "fusectl",
+    "hugetlbfs",
+    "mqueue",
+    "nfsd",
+    "nsfs",
+    "proc",
+    "pstore",
+    "resctrl",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "smackfs",
+    "sysfs",
+    "tracefs",
+    "xenfs",
+];
+
+const LOCAL: [&str; 14] = [
+    "bcachefs", "btrfs", "erofs", "ext2", "ext3", "ext4", "f2fs", "iso9660", "jfs", "ramfs",
+    "squashfs", "tmpfs", "xfs", "zfs",
+];
+
+const REFUSABLE: [&str; 9] = [
+    "exfat", "hfsplus", "msdos", "ntfs", "ntfs3", "overlay", "rootfs", "udf", "vfat",
+];
+
+/// Directories in which container engines mount the roots of their containers.
+const ENGINES: [&str; 5] = [
+    "/var/lib/docker/",
+    "/var/lib/containers/",
+    "/run/containerd/",
+    "/share/containers/storage/",
+    "/share/docker/",
+];
+
+impl Class {
+    /// Classifies a mount; a type that is not listed may be remote.
+    pub(super) fn of(mount: &Mount) -> Self {
+        let kind = mount.kind.as_str();
+        if kind == "autofs" {
+            return Self::Trigger;
+        }
+        if PSEUDO.contains(&kind) {
+            return Self::Pseudo;
+        }
+        let place = mount.point.to_string_lossy();
+        // Users' engines are below ~/.local; the system's at these very places.
+        let is_engines = |dir: &str| match dir.starts_with("/share/") {
+            true => place.contains(dir),
+            false => place.starts_with(dir),
+        };
+        match kind {
+            "overlay" | "fuse.fuse-overlayfs" if ENGINES.iter().any(|dir| is_engines(dir)) => {
+                Self::Container
+            }
+            _ if LOCAL.contains(&kind) => Self::Local,
+            _ if REFUSABLE.contains(&kind) => Self::Refusable,
+            _ => Self::Remote,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn class_is_told_by_type_and_place() {
+        for (kind, point, expected) in [
+            ("proc", "/srv/chroot/proc", Class::Pseudo),
+            ("autofs", "/net", Class::Trigger),
+            (
+                "overlay",
+                "/var/lib/docker/overlay2/1/merged",
+                Class::Container,
+            ),
+            (
+                "overlay",
+                "/home/u/.local/share/containers/storage/overlay/1/merged",
+                Class::Container,
+            ),
+            ("overlay", "/home/u/merged", Class::Refusable),
+            ("vfat", "/boot/efi", Class::Refusable),
+            ("ext4", "/home", Class::Local),
+            ("nfs4", "/home", Class::Remote),
+            ("fuse.sshfs", "/home/u/there", Class::Remote),
+            ("new-in-7.0", "/x", Class::Remote),
+        ] {
+            let mount = Mount {
+                id: 1,
+                parent: 0,
+                point: point.into(),
+                kind: kind.into(),
+            };
+            assert_eq!(Class::of(&mount), expected, "{kind} {point}");
+        }
+    }
+}

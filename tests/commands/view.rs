@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Views of a host on which more than one file system is mounted.
+
+use std::fs::{self, File, Permissions};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+use std::{env, process};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tare::{Command, Sandbox, ShownMount, Spec};
+use tare_oracle::{need, ordinary_user};
+
+use crate::harness::{Ground, sh, text};
+
+/// Whether the user of the test below has subordinate ids.
+const SUBIDS: &str = "TARE_TEST_VIEW_SUBIDS";
+/// The directory with mounts in it.
+const DIR: &str = "TARE_TEST_VIEW_DIR";
+/// Files in `DIR/many`: more than are copied and bound.
+const MANY: usize = 5500;
+
+#[test]
+fn ordinary_users_see_a_host_with_other_mounts() {
+    need!(
+        root,
+        user("plain"),
+        user("subids"),
+        userns,
+        overlay,
+        kernel(5, 11),
+        program("mount"),
+        program("unshare")
+    );
+    for subids in ["", "subids"] {
+        again("root_mounts_for_a_user", "/usr/bin/unshare", |command| {
+            command.arg("-m").env(SUBIDS, subids)
+        });
+    }
+}
+
+/// Runs one test of this file once more, behind another program.
+#[track_caller]
+fn again(
+    test: &str,
+    program: &str,
+    with: impl FnOnce(&mut process::Command) -> &mut process::Command,
+) {
+    let mut command = process::Command::new(program);
+    let output = with(&mut command)
+        .arg(env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", &format!("view::{test}")])
+        .output()
+        .unwrap();
+    let [shown, errors] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(
+        output.status.success() && shown.contains("1 passed"),
+        "{shown}{errors}"
+    );
+}
+
+fn mount(kind: &str, options: &str, on: &Path) -> bool {
+    fs::create_dir_all(on).unwrap();
+    let options = format!("rw,{options}");
+    let mut mount = process::Command::new("mount");
+    mount.args(["-t", kind, "-o", &options, "none"]).arg(on);
+    mount
+        .stderr(process::Stdio::null())
+        .status()
+        .unwrap()
+        .success()
+}
+
+/// A FUSE file system that never answers, as long as its device is open.
+fn mount_dead(on: &Path) -> File {
+    fs::create_dir_all(on).unwrap();
+    let device = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .unwrap();
+    let options = format!(
+        "fd={},rootmode=40000,user_id=0,group_id=0,allow_other",
+        device.as_raw_fd()
+    );
+    let (flags, data) = (nix::mount::MsFlags::empty(), Some(options.as_str()));
+    nix::mount::mount(Some("dead"), on, Some("fuse"), flags, data).unwrap();
+    device
+}
+
+/// An autofs trigger; what is read from the pipe is a request to mount.
+fn mount_trigger(on: &Path) -> std::io::PipeReader {
+    fs::create_dir_all(on).unwrap();
+    let (read, write) = std::io::pipe().unwrap();
+    let options = format!(
+        "fd={},pgrp={},minproto=5,maxproto=5,direct",
+        write.as_raw_fd(),
+        nix::unistd::getpgrp()
+    );
+    let (flags, data) = (nix::mount::MsFlags::empty(), Some(options.as_str()));
+    nix::mount::mount(Some("trigger"), on, Some("autofs"), flags, data).unwrap();
+    read
+}
+
+/// In a mount namespace of its own.
+#[test]
+fn root_mounts_for_a_user() {
+    let Ok(subids) = env::var(SUBIDS) else {
+        // The test above runs this.
+        return;
+    };
+    let user = ordinary_user(!subids.is_empty());
+    let temp = user.tempdir();
+    let dir = temp.path();
+    assert!(mount("tmpfs", "mode=777", &dir.join("mnt")));
+    fs::write(dir.join("mnt/file"), "mounted").unwrap();
+    assert!(mount("tmpfs", "mode=777", &dir.join("mnt/deeper/mnt")));
+    fs::write(dir.join("mnt/deeper/mnt/file"), "deeper").unwrap();
+    assert!(mount("proc", "nosuid", &dir.join("chroot/proc")));
+    assert!(mount("tmpfs", "mode=777", &dir.join("many/mnt")));
+    for n in 0..MANY {
+        fs::write(dir.join(format!("many/{n}")), "").unwrap();
+    }
+    // The kernel refuses a third layer of overlays.
+    let layers = dir.join("layers");
+    assert!(mount("tmpfs", "mode=777", &layers));
+    let mut lower = dir.join("mnt");
+    for depth in ["1", "2"] {
+        let [upper, work, on] = ["u", "w", "m"].map(|name| layers.join(format!("{name}{depth}")));
+        fs::create_dir_all(&upper).unwrap();
+        fs::create_dir_all(&work).unwrap();
+        let options = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            lower.display(),
+            upper.display(),
+            work.display()
+        );
+        assert!(mount("overlay", &options, &on));
+        lower = on;
+    }
+    let known = |kind: &str| {
+        let all = fs::read_to_string("/proc/filesystems").unwrap();
+        all.split_whitespace().any(|word| word == kind)
+    };
+    for kind in ["hugetlbfs", "binfmt_misc"] {
+        assert!(!known(kind) || mount(kind, "nosuid", &dir.join(kind)));
+    }
+    let dead = known("fuse").then(|| mount_dead(&dir.join("dead")));
+    let trigger = known("autofs").then(|| mount_trigger(&dir.join("trigger")));
+    let output = user
+        .command(env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", "view::user_finds_the_mounts"])
+        .env(DIR, dir)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if let Some(trigger) = &trigger {
+        let mut fds = [PollFd::new(trigger.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, PollTimeout::ZERO), Ok(0), "it was triggered");
+    }
+    drop(dead);
+    assert!(
+        output.status.success() && shown.contains("1 passed"),
+        "{shown}{errors}"
+    );
+}
+
+/// What has an effect on the view of a directory, beside its mounts.
+fn make_entries(dir: &Path) -> UnixListener {
+    fs::write(dir.join("file"), "content").unwrap();
+    fs::set_permissions(dir.join("file"), Permissions::from_mode(0o640)).unwrap();
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let file = File::options().write(true).open(dir.join("file")).unwrap();
+    file.set_modified(time).unwrap();
+    fs::write(dir.join("other"), "").unwrap();
+    symlink("file", dir.join("link")).unwrap();
+    fs::create_dir(dir.join("plain")).unwrap();
+    fs::write(dir.join("plain/file"), "below").unwrap();
+    nix::unistd::mkfifo(&dir.join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    UnixListener::bind(dir.join("socket")).unwrap()
+}
+
+#[test]
+fn user_finds_the_mounts() {
+    let Some(dir) = env::var_os(DIR).map(PathBuf::from) else {
+        // The test above runs this.
+        return;
+    };
+    // Root made it in this user's home.
+    let _listener = make_entries(&dir);
+    let ground = Ground::new();
+    for write in ["memory", "disk"] {
+        let spec = Spec::from_json(&format!(r#"{{"write": {write:?}}}"#)).unwrap();
+        let begun = Instant::now();
+        let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        assert_seen(&sandbox, &dir);
+        assert_told(&sandbox, &dir);
+        sandbox.reset().unwrap();
+        let script = format!("cat {}/file", dir.display());
+        assert_eq!(text(&sandbox, sh(&script)), "content", "{write}");
+    }
+    assert_eq!(fs::read(dir.join("file")).unwrap(), b"content");
+    assert!(dir.join("other").exists() && !dir.join("mnt/new").exists());
+    let spec = Spec::from_json(r#"{"write": "none"}"#).unwrap();
+    let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
+    let script = "cd $1; cat mnt/file; for d in . mnt plain; do touch $d/new 2>/dev/null && echo $d; done; true";
+    let command = Command::from_argv(["sh", "-c", script, "sh"]).arg(&dir);
+    assert_eq!(text(&sandbox, command), "mounted");
+}
+
+#[track_caller]
+fn assert_seen(sandbox: &Sandbox, dir: &Path) {
+    let script = r#"cd "$1" || exit
+        stat -c '%u %a %Y %F' file; stat -c %F fifo socket; readlink link
+        cat mnt/file mnt/deeper/mnt/file plain/file layers/m1/file layers/m2/file; echo
+        echo more >>file && mv file renamed && cat renamed && rm other && echo written
+        echo new >mnt/new && echo new >mnt/deeper/mnt/new && echo new >plain/new && echo new
+        ls chroot/proc hugetlbfs binfmt_misc dead trigger 2>/dev/null | grep -v :$ | tr -d '\n'
+        n=$(ls many | wc -l); test $n -gt 5000 -a $n -le 5121 && echo many
+        perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, sockaddr_un("socket")) or die $!; print "connected\n"'
+        "#;
+    let command = Command::from_argv(["sh", "-c", script, "sh"]).arg(dir);
+    let expected = "0 640 1000000000 regular file\nfifo\nsocket\nfile\n\
+        mounteddeeperbelowmountedmounted\ncontentmore\nwritten\nnew\nmany\nconnected\n";
+    assert_eq!(text(sandbox, command), expected);
+}
+
+#[track_caller]
+fn assert_told(sandbox: &Sandbox, dir: &Path) {
+    let mounts = sandbox.effective().unwrap().mounts;
+    let told = |name: &str| {
+        let path = dir.join(name).display().to_string();
+        let found = mounts.iter().find(|mount: &&ShownMount| mount.path == path);
+        found.map_or(("", ""), |mount| (&*mount.shown, &*mount.why))
+    };
+    for (name, shown) in [
+        ("mnt", "cow"),
+        ("mnt/deeper/mnt", "cow"),
+        ("layers/m2", "read-only"),
+        ("chroot/proc", ""),
+        ("plain", ""),
+        ("file", ""),
+    ] {
+        assert_eq!(told(name).0, shown, "{name}");
+    }
+    if fs::read_to_string("/proc/self/mountinfo")
+        .unwrap()
+        .contains("/dead ")
+    {
+        assert_eq!(told("dead"), ("left out", "no answer within 1 s"));
+    }
+    let count = |shown: &str| {
+        let many = dir.join("many/").display().to_string();
+        let of = mounts
+            .iter()
+            .filter(|m| m.path.starts_with(&many) && m.shown == shown);
+        of.count()
+    };
+    assert!(
+        count("read-only") <= 1024 && count("left out") > 300,
+        "{mounts:?}"
+    );
+}
