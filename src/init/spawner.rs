@@ -174,7 +174,7 @@ impl Spawner {
             // CLONE_NEWUSER: every sandbox of this host shares it, as every container of a rootless user does.
             sys!(nr::UNSHARE, 0x1000_0000).map_err(|e| (wire::AT_USER_NAMESPACE, e))?;
             // The id maps are written through /proc, whose owner follows dumpability.
-            let _ = sys::prctl(4, 1, 0);
+            sys::prctl(4, 1, 0).map_err(|e| (wire::AT_USER_NAMESPACE, e))?;
         }
         if hello.map_self == 1 {
             map_self(&hello).map_err(|e| (wire::AT_ID_MAP, e))?;
