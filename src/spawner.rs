@@ -224,7 +224,7 @@ impl Spawner {
         let (stage, map_self) = match self.ids {
             Ids::Host => (0, 0),
             Ids::Single => (1, 1),
-            Ids::Subordinate { .. } => (1, 0),
+            Ids::Many { .. } => (1, 0),
         };
         let mut hello = Hello {
             stage,
@@ -235,7 +235,7 @@ impl Spawner {
         let asked = self.ask(wire::HELLO_REQUEST, &hello, &[own.as_fd()], &[]);
         let (reply, mut fds) = asked.map_err(|error| self.last_words(error))?;
         let pidfd = fds.pop().ok_or_else(gone)?;
-        if let Ids::Subordinate { .. } = &self.ids {
+        if let Ids::Many { .. } = &self.ids {
             let written = self.ids.write(reply.signal);
             written.map_err(|error| match pidfd::has_ended(pidfd.as_fd()) {
                 true => gone(),

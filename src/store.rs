@@ -11,7 +11,7 @@ use crate::image::{
     self, Chown, Image, ImageConfig, ImportOptions, Progress, Reference, Root, UnpackOptions,
 };
 use crate::parts::cgroup::{Sweep, may_live, recover};
-use crate::parts::idmap::Ids;
+use crate::parts::idmap::{Ids, Source};
 use crate::runtime::{ByHelper, Runtime};
 use crate::tree::Lower;
 
@@ -100,7 +100,7 @@ impl Store {
     fn on(images: image::Store) -> Result<Self> {
         let runtime = Arc::new(Runtime::default());
         let images = match Ids::detect() {
-            Ids::Subordinate { .. } => images.with_chown(Box::new(ByHelper(Arc::clone(&runtime)))),
+            Ids::Many { .. } => images.with_chown(Box::new(ByHelper(Arc::clone(&runtime)))),
             Ids::Host | Ids::Single => images,
         };
         let store = Self {
@@ -132,8 +132,11 @@ impl Store {
     ) -> Result<ImageConfig> {
         let mut by_helper = ByHelper(Arc::clone(&self.runtime));
         let chown: Option<&mut dyn Chown> = match Ids::detect() {
-            Ids::Subordinate { .. } => Some(&mut by_helper),
-            Ids::Host | Ids::Single => None,
+            Ids::Many {
+                from: Source::Ranges,
+                ..
+            } => Some(&mut by_helper),
+            _ => None,
         };
         let options = UnpackOptions {
             store: Some(&self.images),

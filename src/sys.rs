@@ -12,4 +12,5 @@ pub(crate) mod pidfd;
 pub(crate) mod probe;
 pub(crate) mod socket;
 pub(crate) mod terminal;
+pub(crate) mod user;
 pub(crate) mod xattr;

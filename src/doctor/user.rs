@@ -6,7 +6,8 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{Uid, User, geteuid};
 
 use super::{Check, setting};
-use crate::parts::idmap::{Ids, free_range};
+use crate::parts::idmap::{Ids, free_range, own_ranges, useless_programs};
+use crate::sys::user;
 
 pub(super) fn checks() -> Vec<Check> {
     let ids = Ids::detect();
@@ -29,29 +30,19 @@ fn name(uid: Uid) -> String {
 
 fn who(ids: &Ids) -> Check {
     let uid = geteuid();
-    let kind = if ids.ordinary() {
-        "an ordinary user"
-    } else {
-        "root"
+    let kind = match (ids.ordinary(), uid.is_root(), user::owns_system()) {
+        (false, ..) => "root",
+        (true, true, true) => "root without CAP_SYS_ADMIN: an ordinary user",
+        (true, true, false) => "root of a user namespace: an ordinary user",
+        (true, false, _) => "an ordinary user",
     };
     Check::needed("user", true).found(format!("{} ({uid}), {kind}", name(uid)))
 }
 
 /// Without them there is one user inside: root.
 fn subordinate(ids: &Ids) -> Check {
-    let Ids::Subordinate { uids, gids } = ids else {
-        let user = name(geteuid());
-        let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
-        let texts = [read("/etc/subuid"), read("/etc/subgid")];
-        let free = match free_range(texts.iter().map(String::as_str)) {
-            Some((first, last)) => format!("{first}-{last}"),
-            None => "FIRST-LAST".into(),
-        };
-        return Check::optional("subordinate ids", false)
-            .found("none that newuidmap and newgidmap would give: only root exists inside")
-            .cure(format!(
-                "apt-get install uidmap; usermod --add-subuids {free} --add-subgids {free} {user}"
-            ));
+    let Ids::Many { uids, gids, .. } = ids else {
+        return none_subordinate();
     };
     let count = |map: &[crate::spec::IdMap]| map.iter().map(|m| u64::from(m.count)).sum::<u64>();
     Check::optional("subordinate ids", true).found(format!(
@@ -59,6 +50,33 @@ fn subordinate(ids: &Ids) -> Check {
         count(uids),
         count(gids)
     ))
+}
+
+fn none_subordinate() -> Check {
+    let check = Check::optional("subordinate ids", false);
+    if geteuid().is_root() {
+        return check
+            .found(
+                "this user namespace has one id, or denies setgroups(2): only root exists inside",
+            )
+            .cure("unshare --map-root-user --map-auto, as a user with ranges in /etc/subuid");
+    }
+    let user = name(geteuid());
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let texts = [read("/etc/subuid"), read("/etc/subgid")];
+    let free = match free_range(texts.iter().map(String::as_str)) {
+        Some((first, last)) => format!("{first}-{last}"),
+        None => "FIRST-LAST".into(),
+    };
+    let none = own_ranges().is_none().then(|| {
+        let cure = format!("usermod --add-subuids {free} --add-subgids {free} {user}");
+        ("/etc/subuid and /etc/subgid give none", cure)
+    });
+    let useless = useless_programs().map(|(why, cure)| (why, cure.to_owned()));
+    let (why, cures): (Vec<_>, Vec<_>) = useless.into_iter().chain(none).unzip();
+    check
+        .found(format!("{}: only root exists inside", why.join(", ")))
+        .cure(cures.join("; "))
 }
 
 /// What one sandbox takes of a hard limit: its process 1 keeps its own descriptors above 64.

@@ -22,12 +22,12 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::geteuid;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
 use crate::image::tar::Archive;
+use crate::parts::idmap;
 pub(crate) use name::Name;
 use stream::Stream;
 use write::{Writer, Written};
@@ -49,10 +49,9 @@ impl Default for Options {
     /// A tree of its own: whiteouts delete, root sets the archive's owners, anybody else has all files.
     fn default() -> Self {
         Self {
-            ids: if geteuid().is_root() {
-                Ids::Root
-            } else {
-                Ids::Single
+            ids: match idmap::Ids::detect().gives_files_away() {
+                true => Ids::Root,
+                false => Ids::Single,
             },
             whiteouts: Whiteouts::Apply,
             overlay_xattr: OverlayXattr::Trusted,

@@ -8,56 +8,57 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use caps::Capability;
+use nix::sys::prctl;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{Gid, Uid, User};
 
 use crate::error::{Error, Kind, Result};
 use crate::spec::IdMap;
+use crate::sys::user;
 
 /// How the ids of this process's sandboxes relate to those outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ids {
-    /// The same: the caller is root.
+    /// The same: the caller is root of the machine.
     Host,
     /// Only 0 exists inside; it is the caller.
     Single,
-    /// 0 is the caller, 1 and up are subordinate ids, subuid(5).
-    Subordinate {
+    /// 0 is the caller; others follow.
+    Many {
         /// User ids.
         uids: Vec<IdMap>,
         /// Group ids.
         gids: Vec<IdMap>,
+        /// Where they come from.
+        from: Source,
     },
+}
+
+/// What gives a caller more ids than its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Ranges of subuid(5); newuidmap(1) and newgidmap(1) map them.
+    Ranges,
+    /// The ids of the namespace that the caller is user 0 of, each as itself; the
+    /// caller maps them.
+    Own,
 }
 
 /// Where the set-user-id programs are looked for; never along the caller's `PATH`.
 const PROGRAM_DIRS: [&str; 3] = ["/usr/bin", "/bin", "/usr/sbin"];
 
 impl Ids {
-    /// What the calling process can have.
+    /// What the calling thread can have.
     pub(crate) fn detect() -> Self {
-        let uid = Uid::effective();
-        if uid.is_root() {
+        if user::is_machine_root() {
             return Self::Host;
         }
-        let name = User::from_uid(uid).ok().flatten().map(|u| u.name);
-        let own = |file: &str, id: u32| {
-            let text = fs::read_to_string(file).ok()?;
-            let ranges = ranges(&text, name.as_deref(), id);
-            (!ranges.is_empty()).then_some(ranges)
+        let many = match Uid::effective().is_root() {
+            true => own_ids(),
+            false => subordinate_ids(),
         };
-        let uids = own("/etc/subuid", uid.as_raw());
-        let gids = own("/etc/subgid", uid.as_raw());
-        match (uids, gids) {
-            (Some(uids), Some(gids))
-                if program("newuidmap").is_some() && program("newgidmap").is_some() =>
-            {
-                Self::Subordinate {
-                    uids: map(uid.as_raw(), &uids),
-                    gids: map(Gid::effective().as_raw(), &gids),
-                }
-            }
-            _ => Self::Single,
-        }
+        many.unwrap_or(Self::Single)
     }
 
     /// Whether a user namespace is needed.
@@ -65,14 +66,116 @@ impl Ids {
         *self != Self::Host
     }
 
-    /// Has the set-user-id programs write the maps of process `pid`.
+    /// Whether the caller itself may give files to other ids.
+    pub(crate) fn gives_files_away(&self) -> bool {
+        let own = matches!(
+            self,
+            Self::Many {
+                from: Source::Own,
+                ..
+            }
+        );
+        own || !self.ordinary()
+    }
+
+    /// Writes the maps of process `pid`.
+    ///
+    /// # Errors
+    /// [`Kind::Permission`] if the kernel or the set-user-id programs refuse one.
     pub(crate) fn write(&self, pid: u32) -> Result<()> {
-        let Self::Subordinate { uids, gids } = self else {
+        let Self::Many { uids, gids, from } = self else {
             return Ok(());
         };
-        run("newuidmap", pid, uids)?;
-        run("newgidmap", pid, gids)
+        let write = match from {
+            Source::Ranges => run,
+            Source::Own => write_own,
+        };
+        write("uid", pid, uids)?;
+        write("gid", pid, gids)
     }
+}
+
+/// Returns the ids of user 0 of a user namespace, or of the machine without
+/// CAP_SYS_ADMIN: those that are mapped where it is, if it may hand them on.
+fn own_ids() -> Option<Ids> {
+    // The kernel asks for these where the caller is, user_namespaces(7).
+    let may = [Capability::CAP_SETUID, Capability::CAP_SETGID];
+    if !may.into_iter().all(user::has) {
+        return None;
+    }
+    let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/{name}")).ok();
+    if read("setgroups")?.trim() == "deny" {
+        // A command could not be given groups.
+        return None;
+    }
+    let (uids, gids) = (as_itself(&read("uid_map")?), as_itself(&read("gid_map")?));
+    let count = |map: &[IdMap]| map.iter().map(|line| u64::from(line.count)).sum::<u64>();
+    (count(&uids) > 1 || count(&gids) > 1).then_some(Ids::Many {
+        uids,
+        gids,
+        from: Source::Own,
+    })
+}
+
+/// Maps each id of a uid_map to itself, for a child of that namespace.
+fn as_itself(text: &str) -> Vec<IdMap> {
+    let lines = text.lines().filter_map(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse);
+        let (inside, count) = (numbers.next()?.ok()?, numbers.nth(1)?.ok()?);
+        Some(IdMap {
+            inside,
+            outside: inside,
+            count,
+        })
+    });
+    lines.collect()
+}
+
+/// Returns the subordinate ids of an ordinary user, if something can map them.
+fn subordinate_ids() -> Option<Ids> {
+    let [uids, gids] = own_ranges()?;
+    useless_programs().is_none().then(|| Ids::Many {
+        uids: map(Uid::effective().as_raw(), &uids),
+        gids: map(Gid::effective().as_raw(), &gids),
+        from: Source::Ranges,
+    })
+}
+
+/// Returns the caller's ranges of subuid(5) and subgid(5), if both files have some.
+pub(crate) fn own_ranges() -> Option<[Vec<(u32, u32)>; 2]> {
+    let uid = Uid::effective();
+    let name = User::from_uid(uid).ok().flatten().map(|u| u.name);
+    let own = |file: &str| {
+        let text = fs::read_to_string(file).ok()?;
+        let ranges = ranges(&text, name.as_deref(), uid.as_raw());
+        (!ranges.is_empty()).then_some(ranges)
+    };
+    Some([own("/etc/subuid")?, own("/etc/subgid")?])
+}
+
+/// Returns why newuidmap(1) and newgidmap(1) would map no subordinate id, and
+/// the cure; none if they would.
+pub(crate) fn useless_programs() -> Option<(&'static str, &'static str)> {
+    let programs = ["newuidmap", "newgidmap"].map(program);
+    let [Some(first), Some(second)] = programs else {
+        return Some((
+            "newuidmap and newgidmap are not installed",
+            "apt-get install uidmap",
+        ));
+    };
+    if prctl::get_no_new_privs().unwrap_or(false) {
+        return Some((
+            "no_new_privs is set, so newuidmap and newgidmap gain no right",
+            "NoNewPrivileges=no in the unit, or --security-opt no-new-privileges=false \
+             for the outer sandbox",
+        ));
+    }
+    let has_nosuid =
+        |path: &PathBuf| statvfs(path).is_ok_and(|fs| fs.flags().contains(FsFlags::ST_NOSUID));
+    [first, second].iter().any(has_nosuid).then_some((
+        "newuidmap and newgidmap are on a file system that is mounted nosuid",
+        "mount -o remount,suid on it, as root",
+    ))
 }
 
 /// The lines of subuid(5) that are this user's, by name or number: first id, count.
@@ -131,7 +234,18 @@ fn program(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn run(name: &str, pid: u32, map: &[IdMap]) -> Result<()> {
+/// Writes a map that the kernel takes from the caller itself.
+fn write_own(kind: &str, pid: u32, map: &[IdMap]) -> Result<()> {
+    let file = format!("/proc/{pid}/{kind}_map");
+    fs::write(&file, text(map)).map_err(|e| {
+        Error::io(format!("write {kind} map"), &file, e)
+            .with_cure("a user 0 with CAP_SETUID, CAP_SETGID and CAP_SETFCAP, or an ordinary user")
+    })
+}
+
+/// Has a set-user-id program write a map.
+fn run(kind: &str, pid: u32, map: &[IdMap]) -> Result<()> {
+    let name = &format!("new{kind}map");
     let step = || format!("write id map with {name}");
     let path = program(name).ok_or_else(|| {
         Error::new(Kind::Unsupported, step(), "the program is not installed")
@@ -154,10 +268,7 @@ fn run(name: &str, pid: u32, map: &[IdMap]) -> Result<()> {
     }
     // The map says how it went: a host that ignores SIGCHLD, or waits for everything, may have taken the status.
     let ended = child.wait().ok();
-    let file = format!(
-        "/proc/{pid}/{}",
-        name.trim_start_matches("new").replace("map", "_map")
-    );
+    let file = format!("/proc/{pid}/{kind}_map");
     if fs::read_to_string(file).is_ok_and(|map| !map.trim().is_empty()) {
         return Ok(());
     }
@@ -209,6 +320,14 @@ mod tests {
         ] {
             assert_eq!(free_range([full]), None, "{full}");
         }
+    }
+
+    #[test]
+    fn idmap_of_a_namespace_is_kept_as_it_is() {
+        let shown =
+            "         0       1000          1\n         1     100000      65536\nmalformed\n";
+        assert_eq!(text(&as_itself(shown)), "0 0 1\n1 1 65536\n");
+        assert_eq!(as_itself(""), []);
     }
 
     #[test]

@@ -56,6 +56,6 @@ fn groups(spec: &Spec, ids: &Ids) -> (u32, u32) {
         (UserNamespace::Maps { gids, .. }, _) => ends(gids),
         (_, Ids::Host) => (0, LAST),
         (_, Ids::Single) => (0, 0),
-        (_, Ids::Subordinate { gids, .. }) => ends(gids),
+        (_, Ids::Many { gids, .. }) => ends(gids),
     }
 }

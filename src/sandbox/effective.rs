@@ -27,7 +27,8 @@ pub struct Effective {
     pub storage: String,
     /// The namespaces that are the sandbox's own.
     pub namespaces: Vec<String>,
-    /// `host` (root), `single` (only the caller's id) or `subordinate`.
+    /// `host` (root of the machine), `single` (only the caller's id) or `subordinate` (more than
+    /// that: its subordinate ids, or all of the user namespace that it is root of).
     pub ids: String,
     /// Capabilities of container root.
     pub capabilities: Vec<String>,
@@ -85,7 +86,7 @@ impl Effective {
             ids: match ids {
                 Ids::Host => "host",
                 Ids::Single => "single",
-                Ids::Subordinate { .. } => "subordinate",
+                Ids::Many { .. } => "subordinate",
             }
             .into(),
             capabilities: live.caps.names(),

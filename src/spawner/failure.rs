@@ -2,12 +2,15 @@
 //! Turns the helper's numbers into a sentence and a cure.
 #![forbid(unsafe_code)]
 
+use std::path::Path;
+
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use super::MORE_PROCESSES;
 use crate::error::{Error, Kind};
 use crate::parts::ops::Ops;
+use crate::sys::mountinfo::Mounts;
 use crate::wire::{self, Reply};
 
 /// What a failed reply means, given the operations that were sent.
@@ -44,11 +47,11 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
     }
     let error = Error::os(step, subject, errno);
     match (reply.place, errno) {
-        (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::EPERM) if geteuid().is_root() => {
-            error.with_cure("a root with CAP_SYS_ADMIN, or an ordinary user")
-        }
+        (wire::AT_ID_MAP, Errno::EPERM) if geteuid().is_root() => error.with_cure(
+            "a user 0 with CAP_SETFCAP, or an ordinary user: the kernel maps user 0 for no other",
+        ),
         (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::EPERM | Errno::EACCES) => {
-            error.with_cure("allow user namespaces: sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0")
+            error.with_cure(what_forbids_namespaces())
         }
         (wire::AT_CLONE | wire::AT_USER_NAMESPACE | wire::AT_SPAWNER, Errno::EAGAIN) => {
             error.with_cure(MORE_PROCESSES)
@@ -57,5 +60,21 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
             error.with_cure("raise user.max_user_namespaces and its siblings: sysctl user.max_user_namespaces=15000")
         }
         _ => error,
+    }
+}
+
+/// Returns the cure where the kernel makes no namespaces for this process,
+/// user_namespaces(7).
+fn what_forbids_namespaces() -> &'static str {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let in_chroot =
+        Mounts::read().is_ok_and(|(mounts, _)| mounts.showing(Path::new("/")).is_none());
+    if status.lines().any(|line| line == "Seccomp:\t2") {
+        "an outer sandbox or container that allows namespaces: --security-opt seccomp=unconfined"
+    } else if in_chroot {
+        "a root that is a mount of its own, not a chroot(2): unshare -rm, mount --rbind, pivot_root(8)"
+    } else {
+        "allow user namespaces, which a chroot(2) never may make: \
+         sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"
     }
 }

@@ -11,6 +11,7 @@ mod closing;
 mod confined;
 mod endings;
 mod host;
+mod identity;
 mod layers;
 mod many;
 mod network;

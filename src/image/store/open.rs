@@ -19,8 +19,8 @@ use super::{Inner, Store, sync};
 use crate::error::{Error, Kind, Result};
 use crate::image::layer::Ids;
 use crate::image::oci;
-use crate::sys::auxv;
 use crate::sys::flock::Operation;
+use crate::sys::{auxv, user};
 
 /// Written last when a store is made.
 const MARKER: &str = "store.json";
@@ -52,7 +52,7 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => create(&root)?,
             Err(e) => return Err(wrong(e)),
         }
-        let ids = match geteuid().is_root() {
+        let ids = match user::is_machine_root() {
             true => Ids::Root,
             false => Ids::Single,
         };
@@ -89,7 +89,7 @@ pub(crate) fn default_path() -> Result<PathBuf> {
     if let Some(path) = dir("TARE_STORE") {
         return Ok(path);
     }
-    if geteuid().is_root() {
+    if user::owns_system() {
         return Ok("/var/lib/tare".into());
     }
     // XDG base directory spec: a relative path there is to be ignored.

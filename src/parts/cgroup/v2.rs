@@ -7,11 +7,12 @@ use std::{fs, io};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{AccessFlags, Uid, faccessat};
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::layout::Hierarchy;
 use super::limit::{Limit, Refusal, Setting, check_cpu_list};
 use super::weight;
+use crate::sys::user;
 
 /// The period of `cpu.max`, in microseconds.
 const PERIOD: f64 = 100_000.0;
@@ -151,7 +152,7 @@ fn refuse_place(own: &Path, errno: Errno) -> Refusal {
 fn refuse_delegation(dir: &Path, controllers: &[&str]) -> Refusal {
     let names = controllers.join(" ");
     let why = format!("{} was not given the controllers {names}", dir.display());
-    let cure = match Uid::effective().is_root() {
+    let cure = match user::is_machine_root() {
         true => format!(
             "write \"+{}\" to the cgroup.subtree_control of every cgroup above",
             controllers.join(" +")

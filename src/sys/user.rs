@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the calling thread is to the kernel: the machine's root, root of a
+//! user namespace, or an ordinary user; user_namespaces(7).
+#![forbid(unsafe_code)]
+
+use std::os::unix::fs::MetadataExt as _;
+
+use caps::Capability;
+use nix::unistd::geteuid;
+
+/// Inode of the user namespace that the kernel begins with: `PROC_USER_INIT_INO`,
+/// part of the interface since Linux 3.8.
+const INITIAL: u64 = 0xEFFF_FFFD;
+
+/// Returns whether the calling thread is root of the machine: user 0 with
+/// CAP_SYS_ADMIN in the initial user namespace. Every other user 0 is an ordinary
+/// user, which can neither make devices nor mount without a user namespace.
+pub(crate) fn is_machine_root() -> bool {
+    geteuid().is_root() && has(Capability::CAP_SYS_ADMIN) && in_initial_namespace()
+}
+
+/// Returns whether the calling thread is user 0 in the initial user namespace,
+/// so that the system's directories are its own.
+pub(crate) fn owns_system() -> bool {
+    geteuid().is_root() && in_initial_namespace()
+}
+
+/// Returns whether a capability is in effect, in whichever user namespace.
+pub(crate) fn has(capability: Capability) -> bool {
+    caps::has_cap(None, caps::CapSet::Effective, capability).unwrap_or(false)
+}
+
+/// Assumes so without a procfs: no sandbox opens there, and root's images keep
+/// their owners.
+fn in_initial_namespace() -> bool {
+    std::fs::metadata("/proc/thread-self/ns/user").map_or(true, |file| file.ino() == INITIAL)
+}

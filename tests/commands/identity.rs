@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who the caller is to the kernel, and who a command is in a view of the host.
+
+use std::os::unix::process::CommandExt as _;
+use std::{env, process};
+
+use tare::{Command, Sandbox, Spec, Store};
+use tare_oracle::{need, ordinary_user};
+
+use crate::harness::{Ground, line, run, sh, text};
+
+/// Which caller a test process stands for.
+const CALLER: &str = "TARE_TEST_CALLER";
+
+/// Every kind of caller: root of the machine, ordinary users, and user 0 of a
+/// user namespace with one id and with many.
+const CALLERS: [&str; 5] = ["root", "plain", "subids", "root-of-one", "root-of-many"];
+
+/// A command that runs this test program as a caller.
+fn as_caller(caller: &str) -> process::Command {
+    let exe = env::current_exe().unwrap();
+    let user = ordinary_user(matches!(caller, "subids" | "root-of-many"));
+    match caller {
+        "root" => process::Command::new(exe),
+        "plain" | "subids" => user.command(exe),
+        _ => user.root_command(exe),
+    }
+}
+
+/// Runs one test of this program, in a process that `prepare` may change.
+#[track_caller]
+fn again(test: &str, caller: &str, prepare: impl FnOnce(&mut process::Command)) {
+    let mut command = as_caller(caller);
+    command
+        .args(["--exact", "--nocapture", test])
+        .env(CALLER, caller);
+    prepare(&mut command);
+    let output = command.output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && shown.contains("1 passed"),
+        "{caller}: {shown}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Runs a test for every caller, each in a process of its own.
+#[track_caller]
+fn for_each_caller(test: &str, check: fn(&str)) {
+    if let Ok(caller) = env::var(CALLER) {
+        return check(&caller);
+    }
+    need!(
+        root,
+        user("plain"),
+        user("subids"),
+        userns,
+        overlay,
+        kernel(5, 11)
+    );
+    CALLERS
+        .iter()
+        .for_each(|caller| again(test, caller, |_| ()));
+}
+
+fn is_again() -> bool {
+    env::var_os(CALLER).is_some()
+}
+
+fn open_host(ground: &Ground, json: &str) -> Sandbox {
+    let spec = Spec::from_json(json).unwrap();
+    Sandbox::open(&ground.store, &spec).unwrap_or_else(|e| panic!("{json}: {e}"))
+}
+
+#[test]
+fn caller_of_any_kind_opens_the_default() {
+    for_each_caller("identity::caller_of_any_kind_opens_the_default", |caller| {
+        let ground = Ground::new();
+        let report = tare::doctor(Some(&ground.path("store")));
+        assert!(report.ok, "{report:?}");
+        for sandbox in [open_host(&ground, "{}"), ground.open()] {
+            let effective = sandbox.effective().unwrap();
+            let ids = match caller {
+                "root" => "host",
+                "plain" | "root-of-one" => "single",
+                _ => "subordinate",
+            };
+            assert_eq!(effective.ids, ids);
+            let has_users = effective.namespaces.iter().any(|kind| kind == "user");
+            assert_eq!(has_users, caller != "root");
+            assert_eq!(effective.cgroup["devices"].is_null(), caller != "root");
+            let script = "id -u; echo x >/dev/null; head -c 1 /dev/zero | wc -c; : >/made";
+            assert_eq!(line(&sandbox, script), "0\n1");
+        }
+        if ids_are_many(caller) {
+            let command = sh("id -u; id -g").user("1000:50");
+            assert_eq!(text(&ground.open(), command), "1000\n50\n");
+        }
+    });
+}
+
+fn ids_are_many(caller: &str) -> bool {
+    matches!(caller, "root" | "subids" | "root-of-many")
+}
+
+/// What an image's files belong to is the same for every caller with many ids.
+#[test]
+fn caller_with_many_ids_keeps_the_owners_of_files() {
+    for_each_caller(
+        "identity::caller_with_many_ids_keeps_the_owners_of_files",
+        |caller| {
+            let ground = Ground::new();
+            let sandbox = ground.open();
+            let script = "touch /f && chown 7:8 /f 2>/dev/null; stat -c %u:%g /f";
+            let owner = if ids_are_many(caller) { "7:8" } else { "0:0" };
+            assert_eq!(line(&sandbox, script), owner);
+        },
+    );
+}
+
+#[test]
+fn caller_who_is_root_without_sys_admin_has_a_user_namespace() {
+    let name = "identity::caller_who_is_root_without_sys_admin_has_a_user_namespace";
+    if !is_again() {
+        need!(root, userns, overlay, kernel(5, 11));
+        return again(name, "root", |command| {
+            let exe = env::current_exe().unwrap();
+            let lacks = ["--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--"];
+            let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+            let mut prepared = process::Command::new("setpriv");
+            prepared.args(lacks).arg(exe).args(arguments);
+            prepared.env(CALLER, "root");
+            *command = prepared;
+        });
+    }
+    let ground = Ground::new();
+    let sandbox = open_host(&ground, "{}");
+    assert_eq!(sandbox.effective().unwrap().ids, "subordinate");
+    assert_eq!(line(&sandbox, "id -u; echo x >/dev/null"), "0");
+    assert!(tare::doctor(Some(&ground.path("store"))).ok);
+    let made = run(&sandbox, sh("mknod /dev/here c 1 3"));
+    assert!(!made.status.success(), "a device");
+}
+
+#[test]
+fn caller_with_no_new_privs_has_one_id() {
+    let name = "identity::caller_with_no_new_privs_has_one_id";
+    if !is_again() {
+        need!(user("subids"), userns, overlay, kernel(5, 11));
+        return again(name, "subids", |command| {
+            // SAFETY: prctl is async-signal-safe and takes numbers only.
+            unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_no_new_privs()?)) };
+        });
+    }
+    let ground = Ground::new();
+    for sandbox in [open_host(&ground, "{}"), ground.open()] {
+        assert_eq!(sandbox.effective().unwrap().ids, "single");
+        assert_eq!(line(&sandbox, "id -u"), "0");
+        let error = sandbox
+            .spawn(Command::new("true").user("1000"))
+            .unwrap_err();
+        assert_eq!(error.errno(), Some(libc::EINVAL), "{error}");
+    }
+    let report = tare::doctor(Some(&ground.path("store")));
+    let check = report
+        .checks
+        .iter()
+        .find(|c| c.name == "subordinate ids")
+        .unwrap();
+    assert!(report.ok && !check.ok, "{report:?}");
+    assert!(check.found.contains("no_new_privs"), "{check:?}");
+}
+
+/// Users of a namespace keep images where they may write.
+#[test]
+fn caller_who_is_root_of_a_namespace_has_a_store_of_its_own() {
+    let name = "identity::caller_who_is_root_of_a_namespace_has_a_store_of_its_own";
+    for_each_caller(name, |caller| {
+        let path = Store::default_path().unwrap();
+        let home = env::var("HOME").unwrap();
+        let expected = match caller {
+            "root" => "/var/lib/tare".to_owned(),
+            _ => format!("{home}/.local/share/tare"),
+        };
+        assert_eq!(path.display().to_string(), expected);
+    });
+}
