@@ -37,6 +37,11 @@
  * handle at once; each is as if alone. Freeing or closing a handle does not pull it from under a
  * call that runs in another thread, but texts, bytes and descriptors that were read from it are gone.
  *
+ * Cancellation. pthread_cancel(3) does not interrupt a call, and no call is a cancellation point, nor is a progress
+ * function inside of one: the call ends as usual, and the cancellation takes effect behind it. With the asynchronous
+ * type that is before the caller sees the result; what went to `*out` is there. To end a call early, end what it
+ * waits for: tare_process_kill(), tare_sandbox_close().
+ *
  * Structs begin with their size, which the caller sets: `tare_status s; s.size = sizeof s;`. Later
  * versions append fields. A shorter struct than the library's is as if followed by zeros, and only
  * its own length is written; a longer one is taken if what the library does not know is zero. For

@@ -36,6 +36,8 @@ build face -o "$home/face-asan" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}
 build handles -o "$home/handles" "${shared[@]}"
 build hosts -o "$home/hosts" "${shared[@]}"
 build hosts -o "$home/hosts-asan" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
+build cancels -o "$home/cancels" "${shared[@]}"
+build cancels -o "$home/cancels-static" "$lib/libtare.a" "${private[@]}"
 build primitives -o "$home/primitives" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 gcc "${warnings[@]}" ../../examples/epoll.c -o "$home/epoll" "${flags[@]}" "${shared[@]}"
 # Each program in the documentation's own text; README's comes first.
@@ -88,6 +90,7 @@ for user in root tare-t-plain tare-t-subids; do
     run_as "$user" face root "$home/face" || failed=1
     run_as "$user" handles root.tar "$home/handles" || failed=1
     run_as "$user" hosts root "$home/hosts" || failed=1
+    run_as "$user" cancels root "$home/cancels" || failed=1
 done
 # says NAME EXPECTED WORDS...: a program of the documentation, and what it writes.
 says() {
@@ -112,6 +115,7 @@ stores=$(mktemp -d /tmp/tare-c.XXXXXX)
 says examples/epoll.c "100 sandboxes, sum 328350" "$home/epoll" "$stores/store" '{"image": "host"}' || failed=1
 "${root[@]}" rm -rf "$stores"
 run_as root face-static root "$home/face-static" || failed=1
+run_as root cancels-static root "$home/cancels-static" || failed=1
 run_as root face-asan root "$home/face-asan" || failed=1
 run_as root hosts-asan root "$home/hosts-asan" || failed=1
 run_as root primitives-asan root "$home/primitives" || failed=1

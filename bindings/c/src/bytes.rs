@@ -55,7 +55,7 @@ pub(crate) fn give_json(json: &impl Serialize, out: Out<*mut tare_bytes>) -> Res
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_bytes_data(bytes: *const tare_bytes) -> *const c_char {
+pub extern "C-unwind" fn tare_bytes_data(bytes: *const tare_bytes) -> *const c_char {
     value(ptr::null(), || {
         let bytes = handle::get::<Bytes>(bytes, "bytes").ok()?;
         Some(bytes.as_ptr())
@@ -68,7 +68,7 @@ pub extern "C" fn tare_bytes_data(bytes: *const tare_bytes) -> *const c_char {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_bytes_len(bytes: *const tare_bytes) -> usize {
+pub extern "C-unwind" fn tare_bytes_len(bytes: *const tare_bytes) -> usize {
     value(0, || {
         let bytes = handle::get::<Bytes>(bytes, "bytes").ok()?;
         Some(bytes.len())
@@ -81,6 +81,6 @@ pub extern "C" fn tare_bytes_len(bytes: *const tare_bytes) -> usize {
 /// Threads: any; nobody may use those pointers then.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_bytes_free(bytes: *mut tare_bytes) {
+pub extern "C-unwind" fn tare_bytes_free(bytes: *mut tare_bytes) {
     handle::free::<Bytes>(bytes);
 }

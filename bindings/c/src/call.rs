@@ -8,16 +8,17 @@ use std::ptr;
 
 use tare_core::{Error, Kind, Result};
 
+use crate::cancel::uncancelled;
 use crate::error::{self, tare_error};
 
 /// Runs the body of a fallible function. Nothing that a body shares with other calls is left
 /// half changed by a panic: locks are taken past their poison.
 pub(crate) fn call(body: impl FnOnce() -> Result<()>) -> *mut tare_error {
-    match catch_unwind(AssertUnwindSafe(body)) {
+    uncancelled(|| match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => ptr::null_mut(),
         Ok(Err(error)) => error::give(&error),
         Err(panic) => error::give(&panicked(&*panic)),
-    }
+    })
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Error {

@@ -47,7 +47,7 @@ fn report(copied: Copied, out: Option<Out<*mut tare_bytes>>) -> Result<()> {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_put(
+pub unsafe extern "C-unwind" fn tare_file_put(
     sandbox: *const tare_sandbox,
     local: *const c_char,
     path: *const c_char,
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn tare_file_put(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_get(
+pub unsafe extern "C-unwind" fn tare_file_get(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     local: *const c_char,
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn tare_file_get(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_put_tar(
+pub unsafe extern "C-unwind" fn tare_file_put_tar(
     sandbox: *const tare_sandbox,
     dir: *const c_char,
     archive_fd: i32,
@@ -142,7 +142,7 @@ pub unsafe extern "C" fn tare_file_put_tar(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_get_tar(
+pub unsafe extern "C-unwind" fn tare_file_get_tar(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     archive_fd: i32,

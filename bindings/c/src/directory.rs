@@ -42,7 +42,7 @@ impl Noun for Directory {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_dir_open(
+pub unsafe extern "C-unwind" fn tare_dir_open(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     out: *mut *mut tare_dir,
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn tare_dir_open(
 /// Threads: any, one at a time for one directory.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_dir_next(
+pub unsafe extern "C-unwind" fn tare_dir_next(
     dir: *mut tare_dir,
     stat_or_null: *mut tare_stat,
     name: *mut *const c_char,
@@ -101,6 +101,6 @@ pub unsafe extern "C" fn tare_dir_next(
 /// Threads: any; nobody may use that name then.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_dir_free(dir: *mut tare_dir) {
+pub extern "C-unwind" fn tare_dir_free(dir: *mut tare_dir) {
     handle::free::<Directory>(dir);
 }

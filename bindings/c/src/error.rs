@@ -110,7 +110,7 @@ fn last_resort() -> &'static ErrorText {
 }
 
 /// One field of an error. Pointers into it stay good until the error is freed: it never moves.
-fn field<T>(error: *const tare_error, none: T, read: impl FnOnce(&ErrorText) -> T) -> T {
+fn field<T: Copy>(error: *const tare_error, none: T, read: impl FnOnce(&ErrorText) -> T) -> T {
     value(none, || {
         if error.addr() as u64 == LAST_RESORT.bits() {
             return Some(read(last_resort()));
@@ -126,7 +126,7 @@ fn field<T>(error: *const tare_error, none: T, read: impl FnOnce(&ErrorText) -> 
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_error_kind(error: *const tare_error) -> u32 {
+pub extern "C-unwind" fn tare_error_kind(error: *const tare_error) -> u32 {
     field(error, 0, |e| e.kind)
 }
 
@@ -137,7 +137,7 @@ pub extern "C" fn tare_error_kind(error: *const tare_error) -> u32 {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_error_kind_name(error: *const tare_error) -> *const c_char {
+pub extern "C-unwind" fn tare_error_kind_name(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| e.kind_name.as_ptr())
 }
 
@@ -147,7 +147,7 @@ pub extern "C" fn tare_error_kind_name(error: *const tare_error) -> *const c_cha
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_error_errno(error: *const tare_error) -> i32 {
+pub extern "C-unwind" fn tare_error_errno(error: *const tare_error) -> i32 {
     field(error, 0, |e| e.errno)
 }
 
@@ -159,7 +159,7 @@ pub extern "C" fn tare_error_errno(error: *const tare_error) -> i32 {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_error_message(error: *const tare_error) -> *const c_char {
+pub extern "C-unwind" fn tare_error_message(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| e.message.as_ptr())
 }
 
@@ -170,7 +170,7 @@ pub extern "C" fn tare_error_message(error: *const tare_error) -> *const c_char 
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_error_step(error: *const tare_error) -> *const c_char {
+pub extern "C-unwind" fn tare_error_step(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| e.step.as_ptr())
 }
 
@@ -181,7 +181,7 @@ pub extern "C" fn tare_error_step(error: *const tare_error) -> *const c_char {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_error_subject(error: *const tare_error) -> *const c_char {
+pub extern "C-unwind" fn tare_error_subject(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| e.subject.as_ptr())
 }
 
@@ -192,7 +192,7 @@ pub extern "C" fn tare_error_subject(error: *const tare_error) -> *const c_char 
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_error_cure(error: *const tare_error) -> *const c_char {
+pub extern "C-unwind" fn tare_error_cure(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| {
         e.cure.as_ref().map_or(ptr::null(), |cure| cure.as_ptr())
     })
@@ -204,6 +204,6 @@ pub extern "C" fn tare_error_cure(error: *const tare_error) -> *const c_char {
 /// Threads: any; nobody may use those texts then.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_error_free(error: *mut tare_error) {
+pub extern "C-unwind" fn tare_error_free(error: *mut tare_error) {
     handle::free::<ErrorText>(error);
 }

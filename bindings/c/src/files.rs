@@ -97,7 +97,7 @@ fn options(flags: i32, mode: u32) -> Result<OpenOptions> {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_open(
+pub unsafe extern "C-unwind" fn tare_file_open(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     flags: i32,
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn tare_file_open(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_read(
+pub unsafe extern "C-unwind" fn tare_file_read(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     limit: u64,
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn tare_file_read(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_write(
+pub unsafe extern "C-unwind" fn tare_file_write(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     data: *const c_void,
@@ -175,7 +175,7 @@ pub unsafe extern "C" fn tare_file_write(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_stat(
+pub unsafe extern "C-unwind" fn tare_file_stat(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     flags: u64,
@@ -203,7 +203,7 @@ pub unsafe extern "C" fn tare_file_stat(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_readlink(
+pub unsafe extern "C-unwind" fn tare_file_readlink(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     out: *mut *mut tare_bytes,
@@ -229,7 +229,7 @@ pub unsafe extern "C" fn tare_file_readlink(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_mkdir(
+pub unsafe extern "C-unwind" fn tare_file_mkdir(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     mode: u32,
@@ -255,7 +255,7 @@ pub unsafe extern "C" fn tare_file_mkdir(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_remove(
+pub unsafe extern "C-unwind" fn tare_file_remove(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     flags: u64,
@@ -280,7 +280,7 @@ pub unsafe extern "C" fn tare_file_remove(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_rename(
+pub unsafe extern "C-unwind" fn tare_file_rename(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     to: *const c_char,
@@ -299,7 +299,7 @@ pub unsafe extern "C" fn tare_file_rename(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_link(
+pub unsafe extern "C-unwind" fn tare_file_link(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     to: *const c_char,
@@ -318,7 +318,7 @@ pub unsafe extern "C" fn tare_file_link(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_symlink(
+pub unsafe extern "C-unwind" fn tare_file_symlink(
     sandbox: *const tare_sandbox,
     target: *const c_char,
     path: *const c_char,
@@ -337,7 +337,7 @@ pub unsafe extern "C" fn tare_file_symlink(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_chmod(
+pub unsafe extern "C-unwind" fn tare_file_chmod(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     mode: u32,
@@ -357,7 +357,7 @@ pub unsafe extern "C" fn tare_file_chmod(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_chown(
+pub unsafe extern "C-unwind" fn tare_file_chown(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     uid: u32,
@@ -375,7 +375,7 @@ pub unsafe extern "C" fn tare_file_chown(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_file_set_mtime(
+pub unsafe extern "C-unwind" fn tare_file_set_mtime(
     sandbox: *const tare_sandbox,
     path: *const c_char,
     seconds: i64,

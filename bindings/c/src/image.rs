@@ -137,7 +137,7 @@ pub(crate) fn get(image: *const tare_image) -> Result<Arc<ImageObject>> {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_store_import(
+pub unsafe extern "C-unwind" fn tare_store_import(
     store: *const tare_store,
     reference: *const c_char,
     options_or_null: *const tare_import_options,
@@ -172,7 +172,7 @@ pub unsafe extern "C" fn tare_store_import(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_store_image(
+pub unsafe extern "C-unwind" fn tare_store_image(
     store: *const tare_store,
     reference: *const c_char,
     options_or_null: *const tare_import_options,
@@ -202,7 +202,7 @@ pub unsafe extern "C" fn tare_store_image(
 /// Threads: any; nobody may use those texts then.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_image_free(image: *mut tare_image) {
+pub extern "C-unwind" fn tare_image_free(image: *mut tare_image) {
     handle::free::<ImageObject>(image);
 }
 
@@ -213,7 +213,7 @@ pub extern "C" fn tare_image_free(image: *mut tare_image) {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_image_reference(image: *const tare_image) -> *const c_char {
+pub extern "C-unwind" fn tare_image_reference(image: *const tare_image) -> *const c_char {
     value(ptr::null(), || Some(get(image).ok()?.reference.as_ptr()))
 }
 
@@ -224,7 +224,7 @@ pub extern "C" fn tare_image_reference(image: *const tare_image) -> *const c_cha
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_image_digest(image: *const tare_image) -> *const c_char {
+pub extern "C-unwind" fn tare_image_digest(image: *const tare_image) -> *const c_char {
     value(ptr::null(), || {
         Some(get(image).ok()?.digest.as_ref()?.as_ptr())
     })
@@ -239,7 +239,7 @@ pub extern "C" fn tare_image_digest(image: *const tare_image) -> *const c_char {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_image_inspect(
+pub unsafe extern "C-unwind" fn tare_image_inspect(
     image: *const tare_image,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {

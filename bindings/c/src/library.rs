@@ -28,7 +28,7 @@ pub const TARE_VERSION_PATCH: u32 = 0;
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_version() -> *const c_char {
+pub extern "C-unwind" fn tare_version() -> *const c_char {
     static TEXT: OnceLock<CString> = OnceLock::new();
     let text = || Some(TEXT.get_or_init(|| c_text(tare_core::VERSION)).as_ptr());
     value(ptr::null(), text)
@@ -42,7 +42,7 @@ pub extern "C" fn tare_version() -> *const c_char {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_features() -> *const c_char {
+pub extern "C-unwind" fn tare_features() -> *const c_char {
     static TEXT: OnceLock<CString> = OnceLock::new();
     let make = || c_text(&tare_core::FEATURES.join(" "));
     value(ptr::null(), || Some(TEXT.get_or_init(make).as_ptr()))
@@ -54,7 +54,7 @@ pub extern "C" fn tare_features() -> *const c_char {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_has_feature(feature: *const c_char) -> i32 {
+pub unsafe extern "C-unwind" fn tare_has_feature(feature: *const c_char) -> i32 {
     value(0, || {
         // SAFETY: the caller's word for `feature`.
         let word = unsafe { input::text(feature, "feature") }.ok()?;
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn tare_has_feature(feature: *const c_char) -> i32 {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_handle_count() -> u64 {
+pub extern "C-unwind" fn tare_handle_count() -> u64 {
     value(0, || Some(handle::live() as u64))
 }
 
@@ -85,7 +85,7 @@ pub extern "C" fn tare_handle_count() -> u64 {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_doctor(
+pub unsafe extern "C-unwind" fn tare_doctor(
     store_or_null: *const c_char,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {

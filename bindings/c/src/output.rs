@@ -71,7 +71,7 @@ unsafe fn bytes(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_output_status(
+pub unsafe extern "C-unwind" fn tare_output_status(
     output: *const tare_output,
     out: *mut tare_status,
 ) -> *mut tare_error {
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn tare_output_status(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_output_stdout(
+pub unsafe extern "C-unwind" fn tare_output_stdout(
     output: *const tare_output,
     len_or_null: *mut usize,
 ) -> *const c_char {
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn tare_output_stdout(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_output_stderr(
+pub unsafe extern "C-unwind" fn tare_output_stderr(
     output: *const tare_output,
     len_or_null: *mut usize,
 ) -> *const c_char {
@@ -123,6 +123,6 @@ pub unsafe extern "C" fn tare_output_stderr(
 /// Threads: any; nobody may use those bytes then.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_output_free(output: *mut tare_output) {
+pub extern "C-unwind" fn tare_output_free(output: *mut tare_output) {
     handle::free::<OutputObject>(output);
 }

@@ -38,7 +38,7 @@ impl Noun for Pool {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_pool_open(
+pub unsafe extern "C-unwind" fn tare_pool_open(
     store: *const tare_store,
     image_or_null: *const tare_image,
     spec_json: *const c_char,
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn tare_pool_open(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_pool_take(
+pub unsafe extern "C-unwind" fn tare_pool_take(
     pool: *const tare_pool,
     out: *mut *mut tare_sandbox,
 ) -> *mut tare_error {
@@ -94,7 +94,10 @@ pub unsafe extern "C" fn tare_pool_take(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_pool_ready(pool: *const tare_pool, out: *mut u64) -> *mut tare_error {
+pub unsafe extern "C-unwind" fn tare_pool_ready(
+    pool: *const tare_pool,
+    out: *mut u64,
+) -> *mut tare_error {
     call(|| {
         // SAFETY: the caller's word for `out`.
         let out = unsafe { Out::new(out, "out")? };
@@ -112,7 +115,7 @@ pub unsafe extern "C" fn tare_pool_ready(pool: *const tare_pool, out: *mut u64) 
 /// Threads: any; a tare_pool_take() in another thread is refused or served.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_pool_close(pool: *mut tare_pool) -> *mut tare_error {
+pub extern "C-unwind" fn tare_pool_close(pool: *mut tare_pool) -> *mut tare_error {
     call(|| match pool.is_null() {
         true => Ok(()),
         false => handle::take::<Pool>(pool, "pool")?.close(),
@@ -125,6 +128,6 @@ pub extern "C" fn tare_pool_close(pool: *mut tare_pool) -> *mut tare_error {
 /// Threads: any.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_pool_free(pool: *mut tare_pool) {
+pub extern "C-unwind" fn tare_pool_free(pool: *mut tare_pool) {
     handle::free::<Pool>(pool);
 }

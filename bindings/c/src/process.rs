@@ -102,7 +102,7 @@ fn descriptor(process: *const tare_process, fd: impl FnOnce(&Process) -> Option<
 /// Threads: any; of two that take it, one gets it.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_process_take_stdin(process: *mut tare_process) -> i32 {
+pub extern "C-unwind" fn tare_process_take_stdin(process: *mut tare_process) -> i32 {
     descriptor(process, |p| p.take_stdin().map(OwnedFd::into_raw_fd))
 }
 
@@ -114,7 +114,7 @@ pub extern "C" fn tare_process_take_stdin(process: *mut tare_process) -> i32 {
 /// Threads: any; of two that take it, one gets it.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_process_take_stdout(process: *mut tare_process) -> i32 {
+pub extern "C-unwind" fn tare_process_take_stdout(process: *mut tare_process) -> i32 {
     descriptor(process, |p| p.take_stdout().map(OwnedFd::into_raw_fd))
 }
 
@@ -126,7 +126,7 @@ pub extern "C" fn tare_process_take_stdout(process: *mut tare_process) -> i32 {
 /// Threads: any; of two that take it, one gets it.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_process_take_stderr(process: *mut tare_process) -> i32 {
+pub extern "C-unwind" fn tare_process_take_stderr(process: *mut tare_process) -> i32 {
     descriptor(process, |p| p.take_stderr().map(OwnedFd::into_raw_fd))
 }
 
@@ -138,7 +138,7 @@ pub extern "C" fn tare_process_take_stderr(process: *mut tare_process) -> i32 {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_process_status_fd(process: *const tare_process) -> i32 {
+pub extern "C-unwind" fn tare_process_status_fd(process: *const tare_process) -> i32 {
     descriptor(process, |p| Some(p.status_fd().as_raw_fd()))
 }
 
@@ -149,7 +149,7 @@ pub extern "C" fn tare_process_status_fd(process: *const tare_process) -> i32 {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_process_pidfd(process: *const tare_process) -> i32 {
+pub extern "C-unwind" fn tare_process_pidfd(process: *const tare_process) -> i32 {
     descriptor(process, |p| Some(p.pidfd().as_raw_fd()))
 }
 
@@ -160,7 +160,7 @@ pub extern "C" fn tare_process_pidfd(process: *const tare_process) -> i32 {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_process_terminal_fd(process: *const tare_process) -> i32 {
+pub extern "C-unwind" fn tare_process_terminal_fd(process: *const tare_process) -> i32 {
     descriptor(process, |p| p.terminal().map(|fd| fd.as_raw_fd()))
 }
 
@@ -170,7 +170,7 @@ pub extern "C" fn tare_process_terminal_fd(process: *const tare_process) -> i32 
 /// Threads: any, at once; all are told.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_process_wait(
+pub unsafe extern "C-unwind" fn tare_process_wait(
     process: *const tare_process,
     out: *mut tare_status,
 ) -> *mut tare_error {
@@ -190,7 +190,7 @@ pub unsafe extern "C" fn tare_process_wait(
 /// Threads: any, at once; all are told.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_process_wait_timeout(
+pub unsafe extern "C-unwind" fn tare_process_wait_timeout(
     process: *const tare_process,
     timeout_ns: u64,
     out: *mut tare_status,
@@ -213,7 +213,7 @@ pub unsafe extern "C" fn tare_process_wait_timeout(
 /// Threads: any, but of two at once each gets a part of the output.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_process_output(
+pub unsafe extern "C-unwind" fn tare_process_output(
     process: *mut tare_process,
     out: *mut *mut tare_output,
 ) -> *mut tare_error {
@@ -230,7 +230,7 @@ pub unsafe extern "C" fn tare_process_output(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_process_signal(
+pub extern "C-unwind" fn tare_process_signal(
     process: *const tare_process,
     signal: i32,
 ) -> *mut tare_error {
@@ -245,7 +245,7 @@ pub extern "C" fn tare_process_signal(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_process_kill(process: *const tare_process) -> *mut tare_error {
+pub extern "C-unwind" fn tare_process_kill(process: *const tare_process) -> *mut tare_error {
     call(|| get(process)?.kill())
 }
 
@@ -255,7 +255,7 @@ pub extern "C" fn tare_process_kill(process: *const tare_process) -> *mut tare_e
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_process_resize(
+pub extern "C-unwind" fn tare_process_resize(
     process: *const tare_process,
     rows: u32,
     columns: u32,
@@ -271,6 +271,6 @@ pub extern "C" fn tare_process_resize(
 /// Threads: any; calls that wait for it in other threads go on; nobody may use its descriptors then.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_process_free(process: *mut tare_process) {
+pub extern "C-unwind" fn tare_process_free(process: *mut tare_process) {
     handle::free::<Process>(process);
 }

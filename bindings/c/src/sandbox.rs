@@ -52,7 +52,7 @@ pub(crate) unsafe fn spec(json: *const c_char, len: usize) -> Result<Spec> {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_spec_check(
+pub unsafe extern "C-unwind" fn tare_spec_check(
     spec_json: *const c_char,
     spec_len: usize,
     out_or_null: *mut *mut tare_bytes,
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn tare_spec_check(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_sandbox_open(
+pub unsafe extern "C-unwind" fn tare_sandbox_open(
     store: *const tare_store,
     spec_json: *const c_char,
     spec_len: usize,
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn tare_sandbox_open(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_sandbox_open_on(
+pub unsafe extern "C-unwind" fn tare_sandbox_open_on(
     store: *const tare_store,
     image: *const tare_image,
     spec_json: *const c_char,
@@ -143,7 +143,7 @@ pub unsafe extern "C" fn tare_sandbox_open_on(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_sandbox_open_in(
+pub unsafe extern "C-unwind" fn tare_sandbox_open_in(
     store: *const tare_store,
     root: *const c_char,
     spec_json: *const c_char,
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn tare_sandbox_open_in(
 /// Threads: any; calls that use it in other threads see their commands killed.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_sandbox_close(sandbox: *mut tare_sandbox) -> *mut tare_error {
+pub extern "C-unwind" fn tare_sandbox_close(sandbox: *mut tare_sandbox) -> *mut tare_error {
     call(|| match sandbox.is_null() {
         true => Ok(()),
         false => handle::take::<Sandbox>(sandbox, "sandbox")?.close(),
@@ -190,7 +190,7 @@ pub extern "C" fn tare_sandbox_close(sandbox: *mut tare_sandbox) -> *mut tare_er
 /// Threads: any; the sandbox ends when the last call that uses it in another thread returns.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_sandbox_free(sandbox: *mut tare_sandbox) {
+pub extern "C-unwind" fn tare_sandbox_free(sandbox: *mut tare_sandbox) {
     handle::free::<Sandbox>(sandbox);
 }
 
@@ -201,7 +201,7 @@ pub extern "C" fn tare_sandbox_free(sandbox: *mut tare_sandbox) {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_sandbox_reset(sandbox: *mut tare_sandbox) -> *mut tare_error {
+pub extern "C-unwind" fn tare_sandbox_reset(sandbox: *mut tare_sandbox) -> *mut tare_error {
     call(|| get(sandbox)?.reset())
 }
 
@@ -213,7 +213,7 @@ pub extern "C" fn tare_sandbox_reset(sandbox: *mut tare_sandbox) -> *mut tare_er
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_sandbox_effective(
+pub unsafe extern "C-unwind" fn tare_sandbox_effective(
     sandbox: *const tare_sandbox,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {
@@ -232,7 +232,7 @@ pub unsafe extern "C" fn tare_sandbox_effective(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_sandbox_pidfd(
+pub unsafe extern "C-unwind" fn tare_sandbox_pidfd(
     sandbox: *const tare_sandbox,
     out: *mut i32,
 ) -> *mut tare_error {

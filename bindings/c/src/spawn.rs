@@ -33,7 +33,7 @@ unsafe fn command(sandbox: &Sandbox, command: *const tare_command) -> Result<Com
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_sandbox_spawn(
+pub unsafe extern "C-unwind" fn tare_sandbox_spawn(
     sandbox: *const tare_sandbox,
     command: *const tare_command,
     out: *mut *mut tare_process,
@@ -56,7 +56,7 @@ pub unsafe extern "C" fn tare_sandbox_spawn(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_sandbox_run(
+pub unsafe extern "C-unwind" fn tare_sandbox_run(
     sandbox: *const tare_sandbox,
     command: *const tare_command,
     out: *mut *mut tare_output,
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn tare_sandbox_run(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_spawn_in(
+pub unsafe extern "C-unwind" fn tare_spawn_in(
     store: *const tare_store,
     root: *const c_char,
     spec_json: *const c_char,

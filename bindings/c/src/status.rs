@@ -105,7 +105,7 @@ impl From<Option<Status>> for tare_status {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_reason_name(reason: u32) -> *const c_char {
+pub extern "C-unwind" fn tare_reason_name(reason: u32) -> *const c_char {
     let word = match reason {
         TARE_REASON_RUNNING => c"running",
         TARE_REASON_EXITED => c"exited",

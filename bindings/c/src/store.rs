@@ -104,7 +104,7 @@ pub(crate) fn get(store: *const tare_store) -> tare_core::Result<Arc<StoreObject
 /// Threads: any, at once; a store may be open any number of times, in any number of processes.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_store_open(
+pub unsafe extern "C-unwind" fn tare_store_open(
     path_or_null: *const c_char,
     out: *mut *mut tare_store,
 ) -> *mut tare_error {
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn tare_store_open(
 /// Threads: any; calls that use it in other threads go on.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_store_free(store: *mut tare_store) {
+pub extern "C-unwind" fn tare_store_free(store: *mut tare_store) {
     handle::free::<StoreObject>(store);
 }
 
@@ -145,7 +145,7 @@ pub extern "C" fn tare_store_free(store: *mut tare_store) {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub extern "C" fn tare_store_path(store: *const tare_store) -> *const c_char {
+pub extern "C-unwind" fn tare_store_path(store: *const tare_store) -> *const c_char {
     value(ptr::null(), || Some(get(store).ok()?.path.as_ptr()))
 }
 
@@ -157,7 +157,7 @@ pub extern "C" fn tare_store_path(store: *const tare_store) -> *const c_char {
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_store_recover(
+pub unsafe extern "C-unwind" fn tare_store_recover(
     store: *const tare_store,
     out_or_null: *mut tare_recovered,
 ) -> *mut tare_error {
@@ -185,7 +185,7 @@ pub unsafe extern "C" fn tare_store_recover(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_store_list(
+pub unsafe extern "C-unwind" fn tare_store_list(
     store: *const tare_store,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {
@@ -204,7 +204,7 @@ pub unsafe extern "C" fn tare_store_list(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_store_tag(
+pub unsafe extern "C-unwind" fn tare_store_tag(
     store: *const tare_store,
     reference: *const c_char,
     name: *const c_char,
@@ -229,7 +229,7 @@ pub unsafe extern "C" fn tare_store_tag(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_store_remove(
+pub unsafe extern "C-unwind" fn tare_store_remove(
     store: *const tare_store,
     reference: *const c_char,
     out_or_null: *mut tare_collected,
@@ -256,7 +256,7 @@ pub unsafe extern "C" fn tare_store_remove(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_store_gc(
+pub unsafe extern "C-unwind" fn tare_store_gc(
     store: *const tare_store,
     out_or_null: *mut tare_collected,
 ) -> *mut tare_error {
@@ -280,7 +280,7 @@ pub unsafe extern "C" fn tare_store_gc(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_store_check(
+pub unsafe extern "C-unwind" fn tare_store_check(
     store: *const tare_store,
     out: *mut *mut tare_bytes,
 ) -> *mut tare_error {
@@ -300,7 +300,7 @@ pub unsafe extern "C" fn tare_store_check(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_store_repair(
+pub unsafe extern "C-unwind" fn tare_store_repair(
     store: *const tare_store,
     removed_or_null: *mut u64,
 ) -> *mut tare_error {

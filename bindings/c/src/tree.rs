@@ -27,7 +27,7 @@ pub const TARE_UNMOUNT_LAZY: u64 = 1;
 /// Threads: any, at once. The mount is made in the mount namespace of the calling process.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_tree_mount(
+pub unsafe extern "C-unwind" fn tare_tree_mount(
     store: *const tare_store,
     reference: *const c_char,
     dir: *const c_char,
@@ -57,7 +57,7 @@ pub unsafe extern "C" fn tare_tree_mount(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_tree_unmount(
+pub unsafe extern "C-unwind" fn tare_tree_unmount(
     store: *const tare_store,
     dir: *const c_char,
     flags: u64,

@@ -41,7 +41,7 @@ pub const TARE_LAYER_USER_XATTR: u64 = 2;
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_unpack(
+pub unsafe extern "C-unwind" fn tare_unpack(
     store_or_null: *const tare_store,
     reference: *const c_char,
     dir: *const c_char,
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn tare_unpack(
 /// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn tare_unpack_layer(
+pub unsafe extern "C-unwind" fn tare_unpack_layer(
     blob_fd: i32,
     dir: *const c_char,
     flags: u64,

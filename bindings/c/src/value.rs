@@ -4,10 +4,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::cancel::uncancelled;
+
 /// Runs the body of a function that has no error to return.
-pub(crate) fn value<T>(otherwise: T, body: impl FnOnce() -> Option<T>) -> T {
-    let done = catch_unwind(AssertUnwindSafe(body));
-    done.ok().flatten().unwrap_or(otherwise)
+pub(crate) fn value<T: Copy>(otherwise: T, body: impl FnOnce() -> Option<T>) -> T {
+    uncancelled(|| {
+        let done = catch_unwind(AssertUnwindSafe(body));
+        done.ok().flatten().unwrap_or(otherwise)
+    })
 }
 
 #[cfg(test)]
