@@ -4,7 +4,8 @@
 
     unittests.py MODULE SECONDS SKIPPED [ONLY]
 
-SKIPPED and ONLY are files with the id of a case per line: the cases to leave out, and the only ones to run.
+SKIPPED and ONLY are files with the id of a case per line: the cases to leave out, and the only ones to run. SKIPPED
+may have names of methods, too, to leave out in each class.
 SECONDS bounds a case; a slower one ends the process. Lines on standard output are `RUN ID`, then `PASS ID`,
 `FAIL ID` or `SKIP ID REASON`, with a `\\x16` before them, and a last `\\x16END`. All that a test prints goes
 to standard error.
@@ -102,7 +103,11 @@ def main() -> None:
     os.chdir(tempfile.mkdtemp())
     faulthandler.enable()
     loaded = unittest.defaultTestLoader.loadTestsFromModule(importlib.import_module(module))
-    wanted = [c for c in cases(loaded) if c.id() not in leave_out and (keep is None or c.id() in keep)]
+    wanted = [
+        c
+        for c in cases(loaded)
+        if not leave_out & {c.id(), c.id().rpartition(".")[2]} and (keep is None or c.id() in keep)
+    ]
     unittest.TestSuite(wanted).run(Lines(out, float(seconds)))
     os.write(out, b"\n\x16END\n")
     sys.stdout.flush()
