@@ -200,10 +200,12 @@ impl Process {
     }
 
     /// Kills the command and everything that it started; its reason is then [`Reason::Killed`].
+    /// What a command that has ended left behind stays.
     ///
-    /// A command with a time limit, however long, has a cgroup of its own where there is cgroup v2
-    /// (root, and users with a delegated one), and nothing that it started escapes. Without,
-    /// what has left its session *and* lost its parents lives on until the sandbox ends.
+    /// Its end is told when all of that is dead, also what left its session and lost its parents.
+    /// Two things can outlive it: a process in disk sleep, for which its end waits ten seconds at
+    /// most; and, beside other commands and without cgroup v2, a process that made itself look like
+    /// another command's (docs/threat-model.md).
     ///
     /// # Errors
     /// [`Kind::Broken`] if the sandbox is gone, and so is the command.

@@ -10,6 +10,7 @@ use crate::confined::attach;
 use crate::dir;
 use crate::exec::{self, Words};
 use crate::mapping::Mapping;
+use crate::owner;
 use crate::sys::{self, AT_FDCWD, Errno, Fd, O_PATH, Result, nr, sys};
 use crate::user::{Identity, Users};
 use crate::wire::{self, Confine, Reader, Run};
@@ -59,6 +60,8 @@ pub(crate) struct Child {
     pub(crate) late: bool,
     /// Its terminal, to be sent to the host.
     pub(crate) master: Option<Fd>,
+    /// The tag that it was given.
+    pub(crate) tag: Option<u64>,
 }
 
 /// What the child reads, and where it says why it failed; the memory is shared until it executes.
@@ -75,6 +78,9 @@ struct Launch<'a> {
     inherited: Inherited,
     /// Whether the caller is behind the sandbox's program already, and so is the child.
     born_confined: bool,
+    /// Whether it needs a tag, and then which it has.
+    tagged: bool,
+    tag: Option<u64>,
     failed: Option<(u32, Errno)>,
 }
 
@@ -84,6 +90,8 @@ pub(crate) struct Place {
     pub(crate) dev: i32,
     /// Whether the calling thread is behind the sandbox's program; it can do without terminals and cgroups then.
     pub(crate) confined: bool,
+    /// Whether the command needs a tag (`owner.rs`).
+    pub(crate) tagged: bool,
 }
 
 /// Starts a command that may take until `start_by`; `meanwhile` as in [`share`].
@@ -120,7 +128,7 @@ pub(crate) fn start(
         args.cgroup = fds[cgroup_at(run)] as u64;
     }
     let slave = terminal.as_ref().map(|(_, slave)| slave);
-    let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, users, inherited: *inherited, born_confined: place.confined, failed: None };
+    let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, users, inherited: *inherited, born_confined: place.confined, tagged: place.tagged, tag: None, failed: None };
     let mut started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, start_by, &meanwhile);
     if matches!(started, Err(Errno::NOSYS)) && args.flags & CLONE_INTO_CGROUP != 0 {
         // clone3 is older than our floor, but an outer filter may hide it.
@@ -130,10 +138,11 @@ pub(crate) fn start(
     }
     let child = started.map_err(|e| (wire::AT_CLONE, e))?;
     let pidfd = (pidfd >= 0).then(|| Fd(pidfd));
-    match launch.failed {
+    let Launch { failed, tag, .. } = launch;
+    match failed {
         // The child is dead already; the loop reaps it as an orphan.
         Some(failure) => Err(failure),
-        None => Ok(Child { pid: child.pid, pidfd, late: child.late, master: terminal.map(|(master, _)| master) }),
+        None => Ok(Child { pid: child.pid, pidfd, late: child.late, master: terminal.map(|(master, _)| master), tag }),
     }
 }
 
@@ -189,6 +198,9 @@ impl Launch<'_> {
         // Behind what opens files, before what gives up the capability to raise a limit.
         sys::restore_files(&self.inherited.files).map_err(at(wire::AT_RLIMIT))?;
         set_rlimits(self.confine.rlimits).map_err(at(wire::AT_RLIMIT))?;
+        if self.tagged {
+            self.tag = owner::tag(self.run.id);
+        }
         if self.confine.no_new_privs == 0 {
             // Without it the filter needs a capability that goes next.
             filter(self.confine, self.born_confined)?;

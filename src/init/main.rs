@@ -24,6 +24,7 @@ mod message;
 mod mount;
 mod network;
 mod overlay;
+mod owner;
 mod passwd;
 mod remount;
 mod replay;

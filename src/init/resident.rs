@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Process 1 of a sandbox: replays the start, then serves commands until it is told to end.
 
+mod ends;
+
 use core::cell::Cell;
 
-use crate::clone::{Dead, reap};
 use crate::close::{close_but, close_from};
 use crate::command::{self, Inherited, Parts, Place};
 use crate::confined::Confined;
 use crate::files::Files;
-use crate::mapping::{self, Mapping, Table, Zeroable};
+use crate::mapping::{self, Mapping, Table};
 use crate::message::{BUFFER, Fds, Request, note, receive, reply, tell};
+use crate::owner::Marks;
 use crate::replay::Replay;
 use crate::sys::{self, Errno, Fd, PollFd, Result, nr, sys};
-use crate::tree;
 use crate::wire::{self, Field as _, Kill, Open, Reader, Reply, Run};
+use ends::Row;
 
 /// Commands running at once in one sandbox.
 const ROWS: usize = 16384;
@@ -38,23 +40,6 @@ const KEEP: u32 = sys::O_CLOEXEC;
 #[cfg(feature = "weak_no_cloexec")]
 const KEEP: u32 = 0;
 
-/// One running command.
-struct Row {
-    /// 0: the row is free.
-    pid: i32,
-    status: i32,
-    id: u64,
-    started: u64,
-    /// Nanoseconds of the clock, 0 for never.
-    deadline: u64,
-    reason: u32,
-    /// cgroup v2 directory of its own plus one, 0 for none.
-    cgroup: i32,
-}
-
-// SAFETY: integers only.
-unsafe impl Zeroable for Row {}
-
 /// What the spawner has and every init needs.
 pub(crate) struct Parent {
     /// Of the spawner: its children see by it whether it lives.
@@ -72,6 +57,10 @@ struct Resident<'a> {
     files: Files,
     /// How many commands run.
     live: usize,
+    /// Whether process 1 has no child at all, as far as it knows: then nothing else is in the sandbox.
+    empty: bool,
+    /// Which processes are whose.
+    marks: Marks,
     /// In the thread that is behind it.
     confined: Option<&'a Confined<'a>>,
 }
@@ -245,7 +234,7 @@ fn settle(kept: [Result<i32>; 5], told_at: &mut i32) -> Result<()> {
 
 impl<'a> Resident<'a> {
     fn new(open: &'a Open<'a>, inherited: Inherited) -> Result<Self> {
-        Ok(Self { open, rows: Table::lasting(ROWS)?, parts: Parts::new(inherited)?, files: Files::default(), live: 0, confined: None })
+        Ok(Self { open, rows: Table::lasting(ROWS)?, parts: Parts::new(inherited)?, files: Files::default(), live: 0, empty: true, marks: Marks::default(), confined: None })
     }
 
     fn serve(&mut self, memory: &mut Mapping) -> ! {
@@ -331,7 +320,8 @@ impl<'a> Resident<'a> {
         let free = if self.live == 0 { Some(0) } else { self.rows.rows().iter().position(|r| r.pid == 0) };
         let row = free.ok_or((wire::AT_CLONE, Errno::AGAIN))?;
         let started = sys::now_ns();
-        let place = Place { devpts: DEVPTS, dev: DEV, confined: self.confined.is_some() };
+        let tagged = run.flags & wire::INTO_CGROUP == 0 && self.marks.begin(run.id, self.empty);
+        let place = Place { devpts: DEVPTS, dev: DEV, confined: self.confined.is_some(), tagged };
         let deadline = if run.timeout_ms == 0 { 0 } else { started.saturating_add(run.timeout_ms.saturating_mul(1_000_000)) };
         let latest = started.saturating_add(START_NS);
         let start_by = if deadline == 0 { latest } else { deadline.min(latest) };
@@ -351,6 +341,7 @@ impl<'a> Resident<'a> {
                 let _ = wait(rest - BRIEF_NS);
             }
         };
+        self.empty = false;
         let child = command::start(run, &self.open.confine, given, &place, &mut self.parts, start_by, meanwhile);
         if closed.get() {
             fds.truncate(1);
@@ -358,6 +349,9 @@ impl<'a> Resident<'a> {
         let child = child?;
         if child.late && start_by == latest {
             return Err((wire::AT_START, Errno::TIMEDOUT));
+        }
+        if tagged {
+            self.marks.tagged(run.id, child.tag);
         }
         let take = |fds: &mut Fds, n| fds.take(n).map_err(|e| (wire::AT_MESSAGE, e));
         let status = take(fds, 0)?;
@@ -369,7 +363,7 @@ impl<'a> Resident<'a> {
         fds.clear();
         let reason = if child.late { wire::BY_TIMEOUT } else { wire::BY_ITSELF };
         self.rows.rows()[row] =
-            Row { pid: child.pid, status, id: run.id, started, deadline, reason, cgroup };
+            Row { pid: child.pid, status, id: run.id, started, deadline, reason, cgroup, ..Row::default() };
         self.live += 1;
         let mut message = Reply::new(wire::STARTED, 0, 0, 0);
         message.signal = child.pid as u32;
@@ -383,24 +377,12 @@ impl<'a> Resident<'a> {
             self.first(|this| {
                 let row = &mut this.rows.rows()[row];
                 sys::close(row.status);
-                row.status = -1;
-                end_tree(row);
+                (row.status, row.reason) = (-1, wire::BY_CALLER);
+                let owner = this.marks.owner(row.id);
+                row.kill(&owner);
             });
         }
         Ok(())
-    }
-
-    fn kill(&mut self, kill: &Kill) {
-        let Some(row) = self.used().find(|r| r.id == kill.id) else { return };
-        if kill.reason != wire::BY_ITSELF {
-            row.reason = kill.reason;
-        }
-        // It is our child and not yet reaped, so the pid is its own, and its group's.
-        match kill.tree {
-            wire::TO_TREE => end_tree(row),
-            wire::TO_GROUP => drop(sys::kill(-row.pid, kill.signal)),
-            _ => drop(sys::kill(row.pid, kill.signal)),
-        }
     }
 
     /// The rows in use; those beyond the last one are not touched.
@@ -412,67 +394,5 @@ impl<'a> Resident<'a> {
     fn until_deadline(&mut self) -> Option<u64> {
         let due = self.used().map(|r| r.deadline).filter(|d| *d != 0).min()?;
         Some(due.saturating_sub(sys::now_ns()))
-    }
-
-    fn expire(&mut self) {
-        if self.until_deadline() == Some(0) {
-            let now = sys::now_ns();
-            let due = |r: &Row| r.deadline != 0 && r.deadline <= now;
-            self.first(|this| {
-                for row in this.used().filter(|r| due(r)) {
-                    row.deadline = 0;
-                    row.reason = wire::BY_TIMEOUT;
-                    end_tree(row);
-                }
-            });
-        }
-    }
-
-    /// Reaps every dead child: commands report, orphans just go.
-    fn reap(&mut self) {
-        // The counter of signals is of no interest, only that it is taken back.
-        let _ = sys::read(SIGNALS, &mut [0; 128]);
-        while let Ok(Some(dead)) = reap(false) {
-            let Some(row) = self.used().find(|r| r.pid == dead.pid) else { continue };
-            // Before the host knows, which removes it.
-            if row.cgroup > 0 {
-                if row.reason != wire::BY_ITSELF {
-                    tree::wait_empty(row.cgroup - 1);
-                }
-                sys::close(row.cgroup - 1);
-            }
-            report(row, &dead);
-            if row.status >= 0 {
-                sys::close(row.status);
-            }
-            row.pid = 0;
-            self.live -= 1;
-        }
-    }
-}
-
-fn report(row: &Row, dead: &Dead) {
-    let mut exited = Reply::new(wire::EXITED, row.reason, 0, 0);
-    match dead.status & 0x7f {
-        0 => exited.code = (dead.status >> 8 & 0xff) as i32,
-        signal => {
-            exited.signal = signal;
-            exited.core = u32::from(dead.status & 0x80 != 0);
-        }
-    }
-    exited.wall_ns = sys::now_ns() - row.started;
-    exited.user_us = dead.usage.user_us();
-    exited.system_us = dead.usage.system_us();
-    exited.max_rss_kib = dead.usage.max_rss_kib();
-    exited.blocks_in = dead.usage.blocks_in();
-    exited.blocks_out = dead.usage.blocks_out();
-    note(row.status, &exited);
-}
-
-/// Kills a command with everything that it started.
-fn end_tree(row: &Row) {
-    let killed = row.cgroup > 0 && tree::kill_cgroup(row.cgroup - 1).is_ok();
-    if !killed {
-        tree::kill(row.pid, PROC);
     }
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Killing a command with all that it started.
 //!
-//! Where the command has a cgroup of its own, that says what belongs to it. Else a process belongs to the command if it is in its session or has an ancestor that does.
-//! They are stopped first, parents before children can lose them, until all have stopped and no new one is
-//! found; then all are killed. What left the session and lost its parents lives on
-//! until the sandbox ends.
+//! A process belongs to the command if it is in its session, has an ancestor that does,
+//! or was adopted by process 1 and is the command's by its marks (`owner.rs`). All are
+//! stopped first, parents before children can lose them, until all have stopped and no
+//! new one is found; then all are killed. Where the command has a cgroup of its own, the
+//! kernel kills all in it at once.
 
 use core::ffi::CStr;
 
@@ -12,6 +13,7 @@ use crate::decimal;
 use crate::dir;
 use crate::family::{Member, gather, ours};
 use crate::mapping::Table;
+use crate::owner::{Cgroup, Owner};
 use crate::sys::{self, Errno, O_RDONLY, Result, SIGKILL, SIGSTOP};
 
 /// Processes looked at; more than a pid namespace has by default.
@@ -23,34 +25,90 @@ const BUSY_ROUNDS: usize = 8;
 /// Of a member: it makes no more processes, since all its threads have stopped or ended.
 const STOPPED: usize = 1;
 
-/// Kills `leader` and its own; `proc` is a procfs of this pid namespace.
-pub(crate) fn kill(leader: i32, proc: i32) {
-    let Ok(mut table) = Table::<Member>::new(ROWS) else {
-        // Without memory, at least the command itself.
-        let _ = sys::kill(leader, SIGKILL);
-        return;
-    };
-    // How many the last round found, if all of them had stopped.
-    let (mut before, mut listed) = (None, 0);
-    for round in 0..ROUNDS {
-        let Ok(n) = scan(table.rows(), leader, proc) else { break };
-        listed = n;
-        let rows = &mut table.rows()[..n];
-        let found = gather(rows);
-        // A fork that had begun goes on when its process is told to stop: only who has stopped makes no more.
-        let stopped = ours(rows).all(|row| row.own == STOPPED);
-        if stopped && before == Some(found) {
-            break;
+/// A command whose processes are looked for.
+pub(crate) struct Tree<'a> {
+    /// Its first process; 0 once that is reaped, when its number may be another's.
+    pub(crate) leader: i32,
+    pub(crate) owner: &'a Owner,
+    /// A procfs of this pid namespace.
+    pub(crate) proc: i32,
+}
+
+impl Tree<'_> {
+    /// Kills all of it.
+    pub(crate) fn kill(&self) {
+        let Ok(mut table) = Table::<Member>::new(ROWS) else {
+            // Without memory, at least the command itself.
+            return self.kill_leader();
+        };
+        // How many the last round found, if all of them had stopped.
+        let (mut before, mut listed) = (None, 0);
+        for round in 0..ROUNDS {
+            let Ok(n) = self.scan(table.rows()) else { break };
+            listed = n;
+            let rows = &mut table.rows()[..n];
+            let found = gather(rows);
+            // A fork that had begun goes on when its process is told to stop: only who has stopped makes no more.
+            let stopped = ours(rows).all(|row| row.own == STOPPED);
+            if stopped && before == Some(found) {
+                break;
+            }
+            before = stopped.then_some(found);
+            signal(rows, SIGSTOP);
+            if round >= BUSY_ROUNDS {
+                sys::sleep_us(200);
+            }
         }
-        before = stopped.then_some(found);
-        signal(rows, SIGSTOP);
-        if round >= BUSY_ROUNDS {
-            sys::sleep_us(200);
+        signal(&table.rows()[..listed], SIGKILL);
+        // As above; without a procfs this is all there is.
+        self.kill_leader();
+    }
+
+    fn kill_leader(&self) {
+        if self.leader > 0 {
+            let _ = sys::kill(self.leader, SIGKILL);
         }
     }
-    signal(&table.rows()[..listed], SIGKILL);
-    // As above; without a procfs this is all there is.
-    let _ = sys::kill(leader, SIGKILL);
+
+    /// Kills what is left of it, dead processes that are not reaped included; how many there are.
+    pub(crate) fn kill_left(&self) -> usize {
+        let Ok(mut table) = Table::<Member>::new(ROWS) else { return 0 };
+        let Ok(n) = self.scan(table.rows()) else { return 0 };
+        let rows = &mut table.rows()[..n];
+        let found = gather(rows);
+        signal(rows, SIGKILL);
+        found
+    }
+
+    /// Fills a row for each process of the namespace; those that are surely of the command begin the family.
+    fn scan(&self, rows: &mut [Member]) -> Result<usize> {
+        let home = Cgroup::of(self.proc, b"1")?;
+        let mut n = 0;
+        dir::for_each(self.proc, c".", |name| {
+            let row = decimal::number(name.to_bytes()).and_then(|pid| self.member(name, pid, &home));
+            if let (Some(row), Some(place)) = (row, rows.get_mut(n)) {
+                *place = row;
+                n += 1;
+            }
+            Ok(())
+        })?;
+        Ok(n)
+    }
+
+    /// A member from its proc_pid_stat(5).
+    fn member(&self, name: &CStr, pid: i32, home: &Cgroup) -> Option<Member> {
+        let mut path = [0u8; 32];
+        let path = dir::join(&mut path, &[name.to_bytes(), b"/stat"]).ok()?;
+        let Stat { stopped, parent, session, threads } = Stat::read(self.proc, path)?;
+        let stopped = match threads {
+            0 | 1 => stopped,
+            _ => threads_stopped(self.proc, name).unwrap_or(false),
+        };
+        // Copies of process 1 that work on files are in its own session, which is 0 or 1.
+        let adopted = || parent == 1 && session > 1 && self.owner.owns(self.proc, name, home);
+        let begins = self.leader > 0 && (pid == self.leader || session == self.leader) || adopted();
+        Some(Member::new(pid, parent, begins, if stopped { STOPPED } else { 0 }))
+    }
 }
 
 fn signal(rows: &[Member], signal: u32) {
@@ -95,50 +153,9 @@ fn kill_listed(cgroup: i32) -> Result<()> {
     Err(Errno(16))
 }
 
-/// Waits until everything that was killed in a cgroup v2 directory is dead: a signal that was sent is not yet a death.
-/// Not for long, since somebody is in disk sleep now and then.
-pub(crate) fn wait_empty(cgroup: i32) {
-    const ROUNDS: usize = 100;
-    for _ in 0..ROUNDS {
-        let mut text = [0u8; 256];
-        let events = sys::openat(cgroup, c"cgroup.events", O_RDONLY, 0);
-        let Ok(n) = events.and_then(|file| sys::read(file.0, &mut text)) else { return };
-        if text[..n].starts_with(b"populated 0") {
-            return;
-        }
-        sys::sleep_us(100);
-    }
-}
-
 fn write(cgroup: i32, file: &CStr, bytes: &[u8]) -> Result<()> {
     let file = sys::openat(cgroup, file, sys::O_WRONLY, 0)?;
     sys::write(file.0, bytes)
-}
-
-/// Fills a row for each process of the namespace; the leader and its session begin the family.
-fn scan(rows: &mut [Member], leader: i32, proc: i32) -> Result<usize> {
-    let mut n = 0;
-    dir::for_each(proc, c".", |name| {
-        let row = decimal::number(name.to_bytes()).and_then(|pid| stat(proc, name, pid, leader));
-        if let (Some(row), Some(place)) = (row, rows.get_mut(n)) {
-            *place = row;
-            n += 1;
-        }
-        Ok(())
-    })?;
-    Ok(n)
-}
-
-/// A member from its proc_pid_stat(5).
-fn stat(proc: i32, name: &CStr, pid: i32, leader: i32) -> Option<Member> {
-    let mut path = [0u8; 32];
-    let path = dir::join(&mut path, &[name.to_bytes(), b"/stat"]).ok()?;
-    let Stat { stopped, parent, session, threads } = Stat::read(proc, path)?;
-    let stopped = match threads {
-        0 | 1 => stopped,
-        _ => threads_stopped(proc, name).unwrap_or(false),
-    };
-    Some(Member::new(pid, parent, pid == leader || session == leader, if stopped { STOPPED } else { 0 }))
 }
 
 fn threads_stopped(proc: i32, name: &CStr) -> Result<bool> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Memory that one command of a sandbox used: marks its start, measures at its end.
+//! Commands that run at once in a sandbox, and the memory that one of them used: marks its start, measures at its end.
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Live;
 
-/// Commands that share the count of the sandbox's memory.
+/// Commands that run at once, which share the count of the sandbox's memory.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryUse(Mutex<Counts>);
 
@@ -18,6 +18,8 @@ struct Counts {
     running: u64,
     /// Commands started so far.
     started: u64,
+    /// Some process may be left of commands that ended.
+    left: bool,
 }
 
 /// Start of one command in the count of its sandbox's memory.
@@ -25,6 +27,8 @@ struct Counts {
 pub(crate) struct MemoryMark {
     /// Kills for want of memory before the start; `None` without `limits.memory`.
     oom_kills: Option<u64>,
+    /// Whether the command began beside others, or beside what others left.
+    beside: bool,
     /// Number of the command if the peak is of this one alone until the next starts.
     alone: Option<u64>,
     /// KERNEL(6.12): descriptor of `memory.peak` whose peak began with the command.
@@ -38,29 +42,39 @@ impl MemoryUse {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a command as ended; a second call for the same one does nothing.
-    pub(crate) fn leave(&self, mark: &MemoryMark) {
+    /// Counts a command as ended; a second call for the same one does nothing. `left` tells whether processes
+    /// may be left in the sandbox, `None` if that is as before.
+    pub(crate) fn leave(&self, mark: &MemoryMark, left: Option<bool>) {
         if mark.counted.swap(false, Ordering::Relaxed) {
-            self.counts().running -= 1;
+            let mut counts = self.counts();
+            counts.running -= 1;
+            counts.left = left.unwrap_or(counts.left);
         }
+    }
+}
+
+impl MemoryMark {
+    /// Whether the command began beside others, or beside what others left.
+    pub(crate) fn is_beside_others(&self) -> bool {
+        self.beside
     }
 }
 
 impl Live {
     /// Marks the start of a command; makes no system call without `limits.memory`.
     pub(crate) fn mark_memory(&self) -> MemoryMark {
-        if !self.counts_memory {
-            return MemoryMark::default();
-        }
-        let mut mark = MemoryMark {
-            oom_kills: self.cgroup.oom_kills(),
-            counted: AtomicBool::new(true),
-            ..MemoryMark::default()
-        };
+        // Outside of the lock, which other starts wait for.
+        let oom_kills = self.counts_memory.then(|| self.cgroup.oom_kills());
         let mut counts = self.memory.counts();
         counts.started += 1;
         counts.running += 1;
-        if counts.running == 1 {
+        let mut mark = MemoryMark {
+            oom_kills: oom_kills.flatten(),
+            counted: AtomicBool::new(true),
+            beside: counts.running > 1 || counts.left,
+            ..MemoryMark::default()
+        };
+        if self.counts_memory && counts.running == 1 {
             // Held locked, so that no later command resets what this one begins.
             let reset = self.cgroup.reset_memory_peak();
             // A watermark that cannot be reset is the first command's own.

@@ -27,7 +27,7 @@ pub(crate) struct Running {
     /// What the sandbox's memory was at before it started.
     pub(crate) memory: MemoryMark,
     pub(crate) done: Mutex<Option<Status>>,
-    /// Its own, if it has a time limit.
+    /// Its own, if it has a time limit or began beside others.
     pub(crate) cgroup: Mutex<Option<ChildCgroup>>,
     /// What was asked for, as long as it may turn out that it could not be started.
     pub(crate) attempt: Option<Attempt>,
@@ -36,7 +36,8 @@ pub(crate) struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.retire_cgroup();
-        self.live.memory.leave(&self.memory);
+        // It may run on, unknown to this process.
+        self.live.memory.leave(&self.memory, Some(true));
     }
 }
 
@@ -68,17 +69,26 @@ impl Running {
             Ok(reply) => self.heard(reply)?,
         };
         if done.is_some() {
-            self.live.memory.leave(&self.memory);
             self.retire_cgroup();
+            // Counted already where the reply told what was left.
+            self.live.memory.leave(&self.memory, Some(true));
         }
         Ok(*done)
     }
 
     fn heard(&self, reply: Option<Reply>) -> Result<Option<Status>> {
         match (reply, &self.attempt) {
-            (Some(reply), _) if reply.kind == wire::EXITED => Ok(Some(self.status_of(&reply))),
+            (Some(reply), _) if reply.kind == wire::EXITED => {
+                let status = self.status_of(&reply);
+                let left = reply.index != 0;
+                self.live.memory.leave(&self.memory, Some(left));
+                Ok(Some(status))
+            }
             (Some(reply), Some(attempt)) => match checked(Some(reply), &[]) {
-                Err(error) => Err(attempt.explain(error)),
+                Err(error) => {
+                    self.live.memory.leave(&self.memory, None);
+                    Err(attempt.explain(error))
+                }
                 Ok(_) => Err(gone()),
             },
             // The init went first: the sandbox was closed, reset, or killed from outside.

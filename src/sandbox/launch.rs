@@ -161,16 +161,21 @@ fn ask(
         Some(_) => Streams::default(),
         None => streams(command.stdin, command.stdout, command.stderr, end)?,
     };
-    let cgroup = match command.timeout {
-        Some(_) => live.command_cgroup(id)?,
-        // A fifth more for each start, for which there is little use without a time limit.
-        None => None,
-    };
     for (stream, fd) in streams.theirs.iter().enumerate() {
         if fd.is_none() {
             run.flags |= wire::NULL_STREAM << stream;
         }
     }
+    let memory = live.mark_memory();
+    let leave = |error| {
+        live.memory.leave(&memory, None);
+        error
+    };
+    // A fifth more for each start. Alone in its sandbox, all that it starts is known to be its own without.
+    let cgroup = match command.timeout.is_some() || memory.is_beside_others() {
+        true => live.command_cgroup(id).map_err(leave)?,
+        false => None,
+    };
     let given = streams.theirs.iter().flatten();
     let mut theirs: Vec<BorrowedFd<'_>> = given.map(|fd| fd.as_fd()).collect();
     if let Some(cgroup) = &cgroup {
@@ -178,16 +183,13 @@ fn ask(
         theirs.push(cgroup.dir());
     }
     theirs.extend(extra.iter().map(|fd| fd.as_fd()));
-    let memory = live.mark_memory();
-    let sent = send(live, &run, &theirs);
-    let status = match sent {
+    let status = match send(live, &run, &theirs) {
         Ok(status) => status,
         Err(error) => {
-            live.memory.leave(&memory);
             if let Some(cgroup) = cgroup {
                 live.retire(cgroup);
             }
-            return Err(error);
+            return Err(leave(error));
         }
     };
     let pipes = Pipes {
@@ -239,9 +241,12 @@ fn started(running: &Running) -> Result<(OwnedFd, Option<OwnedFd>)> {
             }
         }
     };
-    let explained = |error| match &running.attempt {
-        Some(attempt) => attempt.explain(error),
-        None => error,
+    let explained = |error| {
+        running.live.memory.leave(&running.memory, None);
+        match &running.attempt {
+            Some(attempt) => attempt.explain(error),
+            None => error,
+        }
     };
     let _started: Reply = checked(reply, &[]).map_err(explained)?.ok_or_else(gone)?;
     let mut fds = fds.into_iter();

@@ -226,7 +226,7 @@ record! {
 
 /// [`Kill`]: the command alone.
 pub(crate) const TO_COMMAND: u32 = 0;
-/// [`Kill`]: everything that the command started, too.
+/// [`Kill`]: everything that the command started, too; for [`BY_OUTPUT`], also once the command has ended.
 pub(crate) const TO_TREE: u32 = 1;
 /// [`Kill`]: the process group that the command leads.
 pub(crate) const TO_GROUP: u32 = 2;
@@ -250,7 +250,7 @@ record! {
         kind: u32,
         /// Failed: one of the `AT_*` numbers. Exited: one of the `BY_*` numbers.
         place: u32,
-        /// Failed: index of the operation.
+        /// Failed: index of the operation. Exited: 1 if other processes may be left in the sandbox.
         index: u32,
         /// Failed: errno. Exited: exit code.
         code: i32,

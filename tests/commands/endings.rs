@@ -11,19 +11,19 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare::{Command, Process, Reason, Sandbox, Status, Stdout};
 use tare_oracle::need;
 
-use crate::harness::{Ground, line, run, sh, text};
+use crate::harness::{Ground, line, run, sh};
 
 const LONG: Duration = Duration::from_secs(20);
 
 /// How many processes of the sandbox have this in their command line.
-fn count(sandbox: &Sandbox, what: &str) -> usize {
+pub(crate) fn count(sandbox: &Sandbox, what: &str) -> usize {
     let ps = line(sandbox, "ps -o args");
     ps.lines().filter(|l| *l == what).count()
 }
 
 /// Waits until there are so many.
 #[track_caller]
-fn await_count(sandbox: &Sandbox, what: &str, wanted: usize) {
+pub(crate) fn await_count(sandbox: &Sandbox, what: &str, wanted: usize) {
     let deadline = Instant::now() + LONG;
     while count(sandbox, what) != wanted {
         assert!(Instant::now() < deadline, "{what}: {}", line(sandbox, "ps"));
@@ -140,36 +140,6 @@ fn timeout_of_a_command_alone_comes_in_time() {
         let took = Duration::from_nanos(output.status.usage.wall_ns);
         assert!(took < Duration::from_secs(5), "{took:?}");
     }
-}
-
-#[test]
-fn timeout_reaches_what_left_the_session_and_lost_its_parents() {
-    need!(root, cgroup_v2);
-    let ground = Ground::new();
-    let sandbox = ground.open();
-    run(
-        &sandbox,
-        sh("setsid sleep 777 </dev/null >/dev/null 2>&1 &"),
-    );
-    // Both parents are gone before the time is up.
-    let script = "(setsid sh -c 'sleep 555 & sleep 555 &' &); sleep 0.1; echo $PPID; sleep 600";
-    let output = run(&sandbox, sh(script).timeout(Duration::from_millis(400)));
-    assert_eq!(output.status.reason, Reason::Timeout);
-    await_count(&sandbox, "sleep 555", 0);
-    assert_eq!(count(&sandbox, "sleep 777"), 1);
-}
-
-#[test]
-fn kill_reaches_what_escaped_from_a_command_with_a_time_limit() {
-    need!(root, cgroup_v2);
-    let ground = Ground::new();
-    let sandbox = ground.open();
-    let script = "(setsid sh -c 'sleep 111 &' &); sleep 600";
-    let process = sandbox.spawn(sh(script).timeout(LONG * 100)).unwrap();
-    await_count(&sandbox, "sleep 111", 1);
-    process.kill().unwrap();
-    assert_eq!(process.wait().unwrap().reason, Reason::Killed);
-    await_count(&sandbox, "sleep 111", 0);
 }
 
 #[test]
@@ -329,45 +299,6 @@ fn output_of_leftovers_is_not_waited_for() {
 }
 
 #[test]
-fn kill_ends_the_tree_and_a_signal_only_the_command() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
-    let killed = sandbox
-        .spawn(sh("sleep 333 & setsid sleep 333 & wait"))
-        .unwrap();
-    await_count(&sandbox, "sleep 333", 2);
-    killed.kill().unwrap();
-    let status = killed.wait().unwrap();
-    assert_eq!((status.reason, status.signal), (Reason::Killed, Some(9)));
-    await_count(&sandbox, "sleep 333", 0);
-    killed.kill().unwrap();
-
-    let signaled = sandbox.spawn(sh("sleep 222 & wait")).unwrap();
-    await_count(&sandbox, "sleep 222", 1);
-    let wrong = signaled.signal(-5).unwrap_err();
-    assert_eq!(wrong.errno(), Some(libc::EINVAL));
-    signaled.signal(libc::SIGTERM).unwrap();
-    let status = signaled.wait().unwrap();
-    assert_eq!((status.reason, status.signal), (Reason::Signaled, Some(15)));
-    assert_eq!(count(&sandbox, "sleep 222"), 1);
-    signaled.signal(libc::SIGTERM).unwrap();
-}
-
-#[test]
-fn kill_reaches_what_is_just_being_forked() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
-    for n in 0..600u64 {
-        let killed = sandbox.spawn(sh("sleep 444 & sleep 444")).unwrap();
-        // The shell gets as far as its forks, a little earlier or later.
-        thread::sleep(Duration::from_micros(n % 40 * 25));
-        killed.kill().unwrap();
-        assert_eq!(killed.wait().unwrap().reason, Reason::Killed);
-    }
-    await_count(&sandbox, "sleep 444", 0);
-}
-
-#[test]
 fn wait_by_descriptor_by_time_and_from_many_threads() {
     let ground = Ground::new();
     let sandbox = ground.open();
@@ -467,22 +398,4 @@ fn reset_beside_running_commands_breaks_none() {
         }
     });
     assert_eq!(line(&sandbox, "echo fine"), "fine");
-}
-
-#[test]
-fn timeout_is_told_when_all_that_it_killed_is_dead() {
-    // Where commands have cgroups of their own.
-    need!(root);
-    let ground = Ground::new();
-    let sandbox = ground.open();
-    for _ in 0..10 {
-        let script = "trap '' TERM; for i in $(seq 50); do sleep 60 & done; wait";
-        let late = sandbox.run(sh(script).timeout(Duration::from_millis(100)));
-        assert_eq!(late.unwrap().status.reason, Reason::Timeout);
-        let alive = text(
-            &sandbox,
-            sh("ps -o stat,comm | grep -v ^Z | grep -c sleep; true"),
-        );
-        assert_eq!(alive, "0\n");
-    }
 }

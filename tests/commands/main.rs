@@ -12,6 +12,7 @@ mod confined;
 mod endings;
 mod host;
 mod identity;
+mod kills;
 mod layers;
 mod many;
 mod network;
