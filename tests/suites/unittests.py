@@ -4,8 +4,8 @@
 
     unittests.py MODULE SECONDS SKIPPED [ONLY]
 
-SKIPPED and ONLY are files with the id of a case per line: the cases to leave out, and the only ones to run. SKIPPED
-may have names of methods, too, to leave out in each class.
+SKIPPED and ONLY are files with the id of a case per line: the cases to leave out, and the only ones to run.
+SKIPPED may have names of methods, too, to leave out in each class.
 SECONDS bounds a case; a slower one ends the process. Lines on standard output are `RUN ID`, then `PASS ID`,
 `FAIL ID` or `SKIP ID REASON`, with a `\\x16` before them, and a last `\\x16END`. All that a test prints goes
 to standard error.
