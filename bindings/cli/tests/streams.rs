@@ -34,16 +34,16 @@ impl Shell {
     fn start(tare: &Tare) -> Self {
         let pty = openpty(None, None).unwrap();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
-        let child = Command::new("setsid")
-            .args([
-                "--ctty",
-                "bash",
-                "--norc",
-                "--noprofile",
-                "--noediting",
-                "-i",
-            ])
-            .env("TARE_STORE", tare.store.path())
+        let bash = [
+            "--ctty",
+            "bash",
+            "--norc",
+            "--noprofile",
+            "--noediting",
+            "-i",
+        ];
+        let child = tare
+            .program("/usr/bin/setsid", &bash)
             .env("T", format!("{TARE} run"))
             .env("PS1", "$ ")
             .stdin(end())
@@ -108,130 +108,135 @@ fn signal(child: &Child, signal: Signal) {
 
 #[test]
 fn terminal_of_the_caller_does_not_go_in() {
-    need!(root, overlay);
-    let tare = Tare::new();
-    let mut shell = Shell::start(&tare);
-    let before = tcgetattr(shell.slave.as_fd()).unwrap();
-    assert!(before.local_flags.contains(LocalFlags::ECHO));
-    // Of all three streams, by the modes and by the device.
-    shell.send("$T host -- sh -c 'for n in 0 1 2; do test -t $n && echo is-$n; readlink /proc/self/fd/$n; stty -echo rows 5 <&$n; done; echo e-nd' 2>&1; echo s-tatus-$?\n");
-    let shown = shell.expect("s-tatus-0\r\n");
-    let lines: Vec<&str> = shown
-        .lines()
-        .filter(|l| !l.contains("echo s-tatus"))
-        .collect();
-    assert!(
-        !shown.contains("is-0\r") && !shown.contains("is-1\r") && !shown.contains("is-2\r"),
-        "{lines:?}"
-    );
-    assert!(!lines.iter().any(|l| l.contains("pts")), "{lines:?}");
-    let after = tcgetattr(shell.slave.as_fd()).unwrap();
-    assert_eq!(before, after);
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let mut shell = Shell::start(&tare);
+        let before = tcgetattr(shell.slave.as_fd()).unwrap();
+        assert!(before.local_flags.contains(LocalFlags::ECHO));
+        // Of all three streams, by the modes and by the device.
+        shell.send("$T host -- sh -c 'for n in 0 1 2; do test -t $n && echo is-$n; readlink /proc/self/fd/$n; stty -echo rows 5 <&$n; done; (: </dev/tty) && echo is-0; echo e-nd' 2>&1; echo s-tatus-$?\n");
+        let shown = shell.expect("s-tatus-0\r\n");
+        let lines: Vec<&str> = shown
+            .lines()
+            .filter(|l| !l.contains("echo s-tatus"))
+            .collect();
+        assert!(
+            !shown.contains("is-0\r") && !shown.contains("is-1\r") && !shown.contains("is-2\r"),
+            "{lines:?}"
+        );
+        assert!(!lines.iter().any(|l| l.contains("pts")), "{lines:?}");
+        let after = tcgetattr(shell.slave.as_fd()).unwrap();
+        assert_eq!(before, after);
+    }
 }
 
 #[test]
 fn terminal_is_read_with_i_alone() {
-    need!(root, overlay);
-    let tare = Tare::new();
-    let mut shell = Shell::start(&tare);
-    shell.send("$T host -- sh -c 'cat; cat <&1; echo r-ead' 2>/dev/null; echo s-tatus-$?\n");
-    shell.expect("s-tatus-0\r\n");
-    shell.send("$T -i host -- sh -c 'echo r-eady; read x; echo got-$x'; echo s-tatus-$?\n");
-    shell.expect("r-eady\r\n");
-    shell.send("typed\n");
-    shell.expect("got-typed\r\n");
-    shell.expect("s-tatus-0\r\n");
-    // The end of input, behind a part of a line as well.
-    shell.send("$T -i host -- sh -c 'echo r-eady; wc -c'; echo s-tatus-$?\n");
-    shell.expect("r-eady\r\n");
-    shell.send("part\x04\x04");
-    shell.expect("4\r\n");
-    shell.expect("s-tatus-0\r\n");
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let mut shell = Shell::start(&tare);
+        shell.send("$T host -- sh -c 'cat; cat <&1; echo r-ead' 2>/dev/null; echo s-tatus-$?\n");
+        shell.expect("s-tatus-0\r\n");
+        shell.send("$T -i host -- sh -c 'echo r-eady; read x; echo got-$x'; echo s-tatus-$?\n");
+        shell.expect("r-eady\r\n");
+        shell.send("typed\n");
+        shell.expect("got-typed\r\n");
+        shell.expect("s-tatus-0\r\n");
+        // The end of input, behind a part of a line as well.
+        shell.send("$T -i host -- sh -c 'echo r-eady; wc -c'; echo s-tatus-$?\n");
+        shell.expect("r-eady\r\n");
+        shell.send("part\x04\x04");
+        shell.expect("4\r\n");
+        shell.expect("s-tatus-0\r\n");
+    }
 }
 
 #[test]
 fn job_in_the_background_stops_when_it_reads() {
-    need!(root, overlay);
-    let tare = Tare::new();
-    let mut shell = Shell::start(&tare);
-    shell.send("$T -i host -- cat &\n");
-    shell.expect("$ ");
-    shell.send("until jobs -s | grep -q Stopped; do sleep 0.1; done; echo h-alted\n");
-    shell.expect("h-alted\r\n");
-    shell.send("fg\n");
-    shell.send("typed\n");
-    shell.expect("typed\r\n");
-    shell.expect("typed\r\n");
-    shell.send("\x04");
-    shell.expect("$ ");
-    // Without -i nothing is read.
-    shell.send("$T host -- cat & wait $!; echo s-tatus-$?\n");
-    shell.expect("s-tatus-0\r\n");
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let mut shell = Shell::start(&tare);
+        shell.send("$T -i host -- cat &\n");
+        shell.expect("$ ");
+        shell.send("until jobs -s | grep -q Stopped; do sleep 0.1; done; echo h-alted\n");
+        shell.expect("h-alted\r\n");
+        shell.send("fg\n");
+        shell.send("typed\n");
+        shell.expect("typed\r\n");
+        shell.expect("typed\r\n");
+        shell.send("\x04");
+        shell.expect("$ ");
+        // Without -i nothing is read.
+        shell.send("$T host -- cat & wait $!; echo s-tatus-$?\n");
+        shell.expect("s-tatus-0\r\n");
+    }
 }
 
 #[test]
 fn job_that_is_stopped_stops_the_command() {
-    need!(root, overlay);
-    let tare = Tare::new();
-    let dir = tare.tempdir();
-    let file = dir.path().join("count");
-    let path = dir.path().display();
-    let mut shell = Shell::start(&tare);
-    shell.send(&format!(
-        "$T -v {path}:/m host -- sh -c 'while :; do echo x >>/m/count; sleep 0.01; done'\n"
-    ));
-    let count = || std::fs::metadata(&file).map_or(0, |m| m.len());
-    let grows_from = |from: u64| {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let dir = tare.tempdir();
+        let file = dir.path().join("count");
+        let path = dir.path().display();
+        let mut shell = Shell::start(&tare);
+        shell.send(&format!(
+            "$T -v {path}:/m host -- sh -c 'while :; do echo x >>/m/count; sleep 0.01; done'\n"
+        ));
+        let count = || std::fs::metadata(&file).map_or(0, |m| m.len());
+        let grows_from = |from: u64| {
+            let began = Instant::now();
+            while count() <= from {
+                assert!(began.elapsed() < LONG, "it does not go on");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        grows_from(3);
+        shell.send("\x1a");
+        shell.expect("Stopped");
+        shell.expect("$ ");
+        // One that still ran would write a hundred lines.
         let began = Instant::now();
-        while count() <= from {
-            assert!(began.elapsed() < LONG, "it does not go on");
-            std::thread::sleep(Duration::from_millis(10));
+        loop {
+            let before = count();
+            std::thread::sleep(Duration::from_secs(1));
+            if count() == before {
+                break;
+            }
+            assert!(began.elapsed() < LONG, "it goes on");
         }
-    };
-    grows_from(3);
-    shell.send("\x1a");
-    shell.expect("Stopped");
-    shell.expect("$ ");
-    // One that still ran would write a hundred lines.
-    let began = Instant::now();
-    loop {
-        let before = count();
-        std::thread::sleep(Duration::from_secs(1));
-        if count() == before {
-            break;
-        }
-        assert!(began.elapsed() < LONG, "it goes on");
+        let stopped = count();
+        shell.send("fg\n");
+        grows_from(stopped);
+        shell.send("\x03");
+        shell.expect("$ ");
+        shell.send("echo s-tatus-$?\n");
+        shell.expect("s-tatus-130\r\n");
     }
-    let stopped = count();
-    shell.send("fg\n");
-    grows_from(stopped);
-    shell.send("\x03");
-    shell.expect("$ ");
-    shell.send("echo s-tatus-$?\n");
-    shell.expect("s-tatus-130\r\n");
 }
 
 #[test]
 fn interrupt_key_reaches_the_whole_group() {
-    need!(root, overlay);
-    let tare = Tare::new();
-    let mut shell = Shell::start(&tare);
-    let dir = tare.tempdir();
-    let child = "trap 'echo c-hild; exit' INT; echo r-eady; while :; do sleep 0.05; done\n";
-    std::fs::write(dir.path().join("child"), child).unwrap();
-    // A shell runs its trap when the command that it waits for has ended.
-    let parent = "trap 'echo p-arent; exit 3' INT; sh /m/child\n";
-    std::fs::write(dir.path().join("parent"), parent).unwrap();
-    let path = dir.path().display();
-    shell.send(&format!(
-        "$T -v {path}:/m host sh /m/parent; echo s-tatus-$?\n"
-    ));
-    shell.expect("r-eady\r\n");
-    shell.send("\x03");
-    shell.expect("c-hild\r\n");
-    shell.expect("p-arent\r\n");
-    shell.send("echo s-tatus-$?\n");
-    shell.expect("s-tatus-3\r\n");
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let mut shell = Shell::start(&tare);
+        let dir = tare.tempdir();
+        let child = "trap 'echo c-hild; exit' INT; echo r-eady; while :; do sleep 0.05; done\n";
+        std::fs::write(dir.path().join("child"), child).unwrap();
+        // A shell runs its trap when the command that it waits for has ended.
+        let parent = "trap 'echo p-arent; exit 3' INT; sh /m/child\n";
+        std::fs::write(dir.path().join("parent"), parent).unwrap();
+        let path = dir.path().display();
+        shell.send(&format!(
+            "$T -v {path}:/m host sh /m/parent; echo s-tatus-$?\n"
+        ));
+        shell.expect("r-eady\r\n");
+        shell.send("\x03");
+        shell.expect("c-hild\r\n");
+        shell.expect("p-arent\r\n");
+        shell.send("echo s-tatus-$?\n");
+        shell.expect("s-tatus-3\r\n");
+    }
 }
 
 #[test]
@@ -272,34 +277,36 @@ fn signals_that_the_caller_ignores_stay_ignored() {
 
 #[test]
 fn signals_are_all_passed_on() {
-    need!(root, overlay);
-    let tare = Tare::new();
-    for number in [
-        Signal::SIGALRM,
-        Signal::SIGVTALRM,
-        Signal::SIGIO,
-        Signal::SIGWINCH,
-        Signal::SIGCONT,
-        Signal::SIGABRT,
-    ] {
-        let name = number.as_str().trim_start_matches("SIG");
-        let script =
-            format!("trap 'echo caught; exit 7' {name}; echo ready; while :; do sleep 0.05; done");
-        let mut child = tare
-            .command(&["run", "host", "sh", "-c", &script])
-            .spawn()
-            .unwrap();
-        let mut out = child.stdout.take().unwrap();
-        let mut ready = [0; 6];
-        out.read_exact(&mut ready).unwrap();
-        signal(&child, number);
-        let mut rest = String::new();
-        out.read_to_string(&mut rest).unwrap();
-        assert_eq!(
-            (rest.as_str(), child.wait().unwrap().code()),
-            ("caught\n", Some(7)),
-            "{name}"
-        );
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        for number in [
+            Signal::SIGALRM,
+            Signal::SIGVTALRM,
+            Signal::SIGIO,
+            Signal::SIGWINCH,
+            Signal::SIGCONT,
+            Signal::SIGABRT,
+        ] {
+            let name = number.as_str().trim_start_matches("SIG");
+            let script = format!(
+                "trap 'echo caught; exit 7' {name}; echo ready; while :; do sleep 0.05; done"
+            );
+            let mut child = tare
+                .command(&["run", "host", "sh", "-c", &script])
+                .spawn()
+                .unwrap();
+            let mut out = child.stdout.take().unwrap();
+            let mut ready = [0; 6];
+            out.read_exact(&mut ready).unwrap();
+            signal(&child, number);
+            let mut rest = String::new();
+            out.read_to_string(&mut rest).unwrap();
+            assert_eq!(
+                (rest.as_str(), child.wait().unwrap().code()),
+                ("caught\n", Some(7)),
+                "{name}"
+            );
+        }
     }
 }
 
@@ -347,50 +354,53 @@ fn streams_open_by_name_for_any_user() {
 
 #[test]
 fn output_is_whole_for_a_slow_and_non_blocking_reader() {
-    need!(root, overlay);
-    let tare = Tare::new();
-    let script = "head -c 1000000 /dev/zero | tr '\\0' x; sleep 60 & yes >&2 & exit 5";
-    for flags in [&["-t"][..], &["-u", "1000"]] {
-        let (read, write) = nix::unistd::pipe().unwrap();
-        let nonblocking = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
-        nix::fcntl::fcntl(&write, nonblocking).unwrap();
-        let script = if flags == ["-t"] {
-            script.replace("yes >&2 & ", "")
-        } else {
-            script.to_owned()
-        };
-        let args = [&["run"][..], flags, &["host", "--", "sh", "-c", &script]].concat();
-        let mut child = tare
-            .command(&args)
-            .stdout(write)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let (mut file, mut total) = (File::from(read), 0);
-        let mut chunk = [0; 9000];
-        loop {
-            match file.read(&mut chunk).unwrap() {
-                0 => break,
-                n => total += n,
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let script = "head -c 1000000 /dev/zero | tr '\\0' x; sleep 60 & yes >&2 & exit 5";
+        let flags = [&["-t"][..], &["-u", "1000"]];
+        for flags in flags.into_iter().take(tare.ids().len()) {
+            let (read, write) = nix::unistd::pipe().unwrap();
+            let nonblocking = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
+            nix::fcntl::fcntl(&write, nonblocking).unwrap();
+            let script = if flags == ["-t"] {
+                script.replace("yes >&2 & ", "")
+            } else {
+                script.to_owned()
+            };
+            let args = [&["run"][..], flags, &["host", "--", "sh", "-c", &script]].concat();
+            let mut child = tare
+                .command(&args)
+                .stdout(write)
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let (mut file, mut total) = (File::from(read), 0);
+            let mut chunk = [0; 9000];
+            loop {
+                match file.read(&mut chunk).unwrap() {
+                    0 => break,
+                    n => total += n,
+                }
+                std::thread::sleep(Duration::from_millis(1));
             }
-            std::thread::sleep(Duration::from_millis(1));
+            assert_eq!(total, 1_000_000, "{flags:?}");
+            assert_eq!(child.wait().unwrap().code(), Some(5), "{flags:?}");
         }
-        assert_eq!(total, 1_000_000, "{flags:?}");
-        assert_eq!(child.wait().unwrap().code(), Some(5), "{flags:?}");
     }
 }
 
 #[test]
 fn output_whose_reader_is_gone_ends_the_command() {
-    need!(root, overlay);
-    let tare = Tare::new();
-    for user in ["0", "1000"] {
-        let args = ["run", "-u", user, "host", "yes"];
-        let mut child = tare.command(&args).spawn().unwrap();
-        let mut out = child.stdout.take().unwrap();
-        out.read_exact(&mut [0; 2]).unwrap();
-        drop(out);
-        let said = Said::of(child.wait_with_output().unwrap());
-        assert_eq!((said.status, said.stderr.as_str()), (141, ""), "{user}");
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        for user in tare.ids() {
+            let args = ["run", "-u", user, "host", "yes"];
+            let mut child = tare.command(&args).spawn().unwrap();
+            let mut out = child.stdout.take().unwrap();
+            out.read_exact(&mut [0; 2]).unwrap();
+            drop(out);
+            let said = Said::of(child.wait_with_output().unwrap());
+            assert_eq!((said.status, said.stderr.as_str()), (141, ""), "{user}");
+        }
     }
 }

@@ -53,6 +53,14 @@ impl Tare {
         }
     }
 
+    /// Ids that a command can have inside: with one id alone, only its own.
+    pub(crate) fn ids(&self) -> &'static [&'static str] {
+        match &self.user {
+            Some(user) if user.name == tare_oracle::ordinary_user(false).name => &["0"],
+            _ => &["0", "1000"],
+        }
+    }
+
     /// A file of the store.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.store.path().join(name)
@@ -68,7 +76,8 @@ impl Tare {
         self.program("sh", &["-c", script])
     }
 
-    fn program(&self, program: &str, args: &[&str]) -> Command {
+    /// Another program with these arguments, not started; no input.
+    pub(crate) fn program(&self, program: &str, args: &[&str]) -> Command {
         let mut command = match &self.user {
             Some(user) => user.command(program),
             None => Command::new(program),
