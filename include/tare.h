@@ -484,7 +484,7 @@ typedef struct {
    */
   const char *const *env;
   /**
-   * The working directory inside; made if it is missing. Default: the sandbox's.
+   * The working directory inside, which must be there. Default: the sandbox's.
    */
   const char *cwd;
   /**

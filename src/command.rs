@@ -119,7 +119,7 @@ impl Command {
         self
     }
 
-    /// The working directory inside; made if it is missing. Default: the sandbox's.
+    /// The working directory inside, which must be there. Default: the sandbox's.
     #[must_use]
     pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cwd = Some(dir.into());

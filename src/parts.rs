@@ -4,8 +4,10 @@
 pub(crate) mod caps;
 pub(crate) mod cgroup;
 pub(crate) mod devices;
+pub(crate) mod home;
 pub(crate) mod idmap;
 pub(crate) mod mounts;
+pub(crate) mod names;
 pub(crate) mod ops;
 pub(crate) mod rlimit;
 pub(crate) mod seccomp;

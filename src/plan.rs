@@ -10,6 +10,7 @@ mod tree;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use caps::Capability;
@@ -25,7 +26,7 @@ use crate::parts::rlimit;
 use crate::parts::seccomp::Compiled;
 use crate::parts::shown::ShownAs;
 use crate::spec::{Network, Spec, UserNamespace, Write};
-use crate::tree::{Backend, Request};
+use crate::tree::{Backend, Lower, Request};
 use crate::wire::{Confine, List, ListBuf, Op, Open};
 
 use early::Divided;
@@ -63,6 +64,7 @@ pub(crate) struct Plan {
     rlimits: Vec<u8>,
     no_setgroups: bool,
     single_id: bool,
+    home: CString,
 }
 
 /// What is to be removed when the sandbox is gone.
@@ -136,6 +138,7 @@ impl Plan {
                 rlimits: &self.rlimits,
                 no_setgroups: u32::from(self.no_setgroups),
                 single_id: u32::from(self.single_id),
+                home: &self.home,
             },
         }
     }
@@ -254,7 +257,18 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
         rlimits: rlimit::encode(&spec.limits),
         no_setgroups: *ids == Ids::Single,
         single_id: *ids == Ids::Single,
+        home: home(needs),
     })
+}
+
+/// The home of user 0, where the sandbox's `/etc/passwd` has another user's: in a view of the host its files are those
+/// of the user of the machine that it stands for.
+fn home(needs: &Needs<'_>) -> CString {
+    let is_own = *needs.tree.lower == Lower::Host && needs.ids.ordinary();
+    let home = is_own.then(|| needs.tree.spawner.home()).flatten();
+    let variable = home.map(|home| [b"HOME=", home.as_os_str().as_bytes()].concat());
+    // Neither a path of the environment nor one of passwd(5) holds a NUL.
+    CString::new(variable.unwrap_or_default()).unwrap_or_default()
 }
 
 /// What the init keeps to start commands with. In the caller's own user namespace, whoever has

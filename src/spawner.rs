@@ -7,7 +7,7 @@ mod trial;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -18,6 +18,7 @@ use nix::unistd::{getegid, geteuid, read};
 
 use crate::error::{Error, Kind, Result};
 use crate::parts::cgroup::Owner;
+use crate::parts::home;
 use crate::parts::idmap::Ids;
 use crate::parts::ops::{Ops, c_path};
 use crate::parts::shown::Verdicts;
@@ -65,6 +66,8 @@ pub(crate) struct Spawner {
     ids: Ids,
     /// Of mounts of the host.
     pub(crate) verdicts: Mutex<Verdicts>,
+    /// [`Spawner::home`], once it was asked for.
+    home: OnceLock<Option<PathBuf>>,
 }
 
 impl Spawner {
@@ -81,6 +84,7 @@ impl Spawner {
             pidfd: None,
             ids: Ids::Host,
             verdicts: Mutex::default(),
+            home: OnceLock::new(),
         }
     }
 
@@ -133,6 +137,7 @@ impl Spawner {
             pidfd: None,
             ids: Ids::detect(),
             verdicts: Mutex::default(),
+            home: OnceLock::new(),
         };
         let (pid, pidfd) = spawner.greet()?;
         spawner.is_child = pidfd::is_child(pid);
@@ -199,6 +204,11 @@ impl Spawner {
     /// The ids that its sandboxes can hold.
     pub(crate) fn ids(&self) -> &Ids {
         &self.ids
+    }
+
+    /// The home of the caller, which a view of the host shows.
+    pub(crate) fn home(&self) -> Option<&Path> {
+        self.home.get_or_init(home::of_caller).as_deref()
     }
 
     /// A number that no sandbox of this process had before, whichever store it is of: the

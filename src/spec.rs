@@ -58,7 +58,7 @@ pub struct Spec {
     /// Environment over the image's own. Default: none.
     #[cfg_attr(feature = "schema", schemars(extend("propertyNames" = {"pattern": "^[^=\\u0000]+$"})))]
     pub env: BTreeMap<String, String>,
-    /// Working directory; made if it is missing. Default: the image's, else `/`.
+    /// Working directory; a missing one is made in an image, but not in `host` or below a mount. Default: the image's, else `/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^/[^\u0000]*$")))]
     pub workdir: Option<PathBuf>,

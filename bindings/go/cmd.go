@@ -29,7 +29,7 @@ type Cmd struct {
 	Args []string
 	// Env is added to the environment of the sandbox, "NAME=VALUE".
 	Env []string
-	// Dir is where it starts; made if it is missing. Default: the sandbox's.
+	// Dir is where it starts, which must be there. Default: the sandbox's.
 	Dir string
 	// User is who it runs as, "NAME|UID[:GROUP|GID]". Default: the sandbox's.
 	User string

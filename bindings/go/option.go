@@ -102,7 +102,7 @@ func Output(bytes int64) Option { return limit("output", bytes) }
 // Env adds an environment variable over the image's own.
 func Env(name, value string) Option { return Spec("env", map[string]string{name: value}) }
 
-// Workdir is the directory in which commands start; made if it is missing.
+// Workdir is the directory in which commands start; a missing one is made in an image, not in "host".
 func Workdir(dir string) Option { return Spec("workdir", dir) }
 
 // User is who commands run as, "NAME|UID[:GROUP|GID]".

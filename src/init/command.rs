@@ -186,10 +186,13 @@ impl Launch<'_> {
         let root = AT_FDCWD;
         let identity = self.users.find(root, self.run.user).map_err(at(wire::AT_USER))?;
         if self.run.cwd != c"/" {
-            enter_dir(root, self.run.cwd).map_err(at(wire::AT_CWD))?;
+            enter_dir(root, self.run.cwd, self.run.flags & wire::MAKE_CWD != 0).map_err(at(wire::AT_CWD))?;
         }
         if self.run.flags & wire::ADD_HOME != 0 {
-            self.words.set_home(identity.home());
+            self.words.set_home(match identity.uid {
+                0 if !self.confine.home.is_empty() => self.confine.home,
+                _ => identity.home(),
+            });
         }
         if self.terminal.is_some() {
             // The terminal belongs to whoever uses it; in a user namespace of one id it may not be given away.
@@ -300,9 +303,16 @@ fn set_groups(groups: &[u32]) -> Result<()> {
     sys!(nr::SETGROUPS, groups.len(), groups.as_ptr()).map(drop)
 }
 
-/// Changes into a directory of the root, making it if it is missing; links stay inside, magic ones are refused.
-fn enter_dir(root: i32, path: &CStr) -> Result<()> {
-    let dir = dir::ensure_dir(root, path, dir::ANY)?;
+/// Changes into a directory of the root; links stay inside, magic ones are refused. A missing one may be made, but not in
+/// what is mounted there.
+fn enter_dir(root: i32, path: &CStr, make: bool) -> Result<()> {
+    let dir = match dir::open(root, path, O_PATH | sys::O_DIRECTORY, dir::ANY) {
+        Err(Errno::NOENT) if make => match dir::ensure_dir(root, path, dir::HERE) {
+            Err(Errno::XDEV) => Err(Errno::NOENT),
+            other => other,
+        },
+        other => other,
+    }?;
     sys!(nr::FCHDIR, dir.0).map(drop)
 }
 

@@ -257,7 +257,7 @@ pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     sys!(nr::UTIMENSAT, made.0, 0, times.as_ptr(), 0).map(drop)
 }
 
-fn copy_bytes(from: &Fd, to: &Fd) -> Result<()> {
+pub(crate) fn copy_bytes(from: &Fd, to: &Fd) -> Result<()> {
     let mut buffer = Mapping::anonymous(128 << 10)?;
     loop {
         match sys!(nr::COPY_FILE_RANGE, from.0, 0, to.0, 0, 1 << 30, 0) {

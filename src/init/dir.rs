@@ -151,12 +151,40 @@ pub(crate) fn parent<'b>(root: i32, path: &CStr, how: u64, buffer: &'b mut [u8])
     Ok((dir, join(buffer, &[name])?))
 }
 
-/// The file `path` inside `root`: opened (O_PATH), or made, and empty, if it is missing.
+/// Links to nothing that are followed one after the other, as path_resolution(7) has it.
+const LINKS: u32 = 40;
+
+/// The file `path` inside `root`: opened (O_PATH), or made, and empty, if it is missing. Where a
+/// link leads to nothing, its target is made.
 pub(crate) fn ensure_file(root: i32, path: &CStr, how: u64) -> Result<Fd> {
     match open(root, path, O_PATH, how) {
-        Err(Errno::NOENT) => create(root, path, 0o644, how),
-        other => other,
+        Err(Errno::NOENT) => {}
+        other => return other,
     }
+    let (mut from, mut to) = ([0u8; PATH_MAX], [0u8; PATH_MAX]);
+    let mut len = join(&mut from, &[path.to_bytes()])?.count_bytes();
+    for _ in 0..LINKS {
+        let path = CStr::from_bytes_with_nul(&from[..=len]).map_err(|_| Errno::INVAL)?;
+        match create(root, path, 0o644, how) {
+            Err(Errno::EXIST) if how & STRICT == 0 => len = target(root, path, how, &mut to)?,
+            other => return other,
+        }
+        (from, to) = (to, from);
+    }
+    Err(Errno::LOOP)
+}
+
+/// The length of the path in `buffer` that a link inside `root` leads to, resolved no further.
+fn target(root: i32, path: &CStr, how: u64, buffer: &mut [u8; PATH_MAX]) -> Result<usize> {
+    let mut place = [0u8; 256];
+    let (dir, name) = parent(root, path, how, &mut place)?;
+    let mut text = [0u8; PATH_MAX];
+    let n = sys!(nr::READLINKAT, dir.fd(), name.as_ptr(), text.as_mut_ptr(), text.len() - 1)?;
+    let parts: &[&[u8]] = match &text[..n] {
+        absolute @ [b'/', ..] => &[absolute],
+        relative => &[split(path).0, b"/", relative],
+    };
+    join(buffer, parts).map(CStr::count_bytes)
 }
 
 /// Makes a new file inside `root`; an existing one, or a link, is an error.

@@ -22,6 +22,7 @@ mod files;
 mod mapping;
 mod message;
 mod mount;
+mod names;
 mod network;
 mod overlay;
 mod owner;

@@ -107,11 +107,10 @@ pub(crate) fn attach_in(from: i32, root: i32, path: &CStr, flags: u32) -> Result
     if path.is_empty() {
         return attach_empty(from, root);
     }
-    match target(root, path, flags) {
-        Ok(target) => attach(from, &target),
+    match target(root, path, flags).and_then(|target| attach(from, &target)) {
         Err(Errno::NOENT) if flags & wire::IF_PRESENT != 0 => Ok(()),
         Err(errno) if flags & wire::OR_SKIP != 0 && !errno.is_of_machine() => Ok(()),
-        Err(error) => Err(error),
+        other => other,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::bare;
 use crate::copy;
 use crate::dir;
 use crate::mount;
+use crate::names;
 use crate::network;
 use crate::overlay::Overlay;
 use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, Errno, Fd, Result, nr, sys};
@@ -186,6 +187,7 @@ impl Replay {
                 }
             }
             Op::CopyFile { root, path, from } => copy_file(self.fd(root)?, path, from),
+            Op::AddLine { root, path, stage, line } => names::add_line(self.fd(root)?, path, self.fd(stage)?, line),
             _ => Err(Errno::PROTO),
         }
     }

@@ -28,6 +28,7 @@ impl Errno {
     pub(crate) const MFILE: Self = Self(24);
     pub(crate) const NOSYS: Self = Self(38);
     pub(crate) const NOTEMPTY: Self = Self(39);
+    pub(crate) const LOOP: Self = Self(40);
     pub(crate) const PROTO: Self = Self(71);
     pub(crate) const NOTSOCK: Self = Self(88);
     pub(crate) const NOTSUP: Self = Self(95);

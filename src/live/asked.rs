@@ -276,6 +276,11 @@ impl How<'_> {
     }
 
     fn hostname(&self, seat: &Seat) -> String {
+        if !self.spec.namespaces.uts {
+            // The caller's own, which no one here sets.
+            let name = nix::unistd::gethostname().unwrap_or_default();
+            return name.to_string_lossy().into_owned();
+        }
         let own = self.spec.hostname.clone();
         own.unwrap_or_else(|| short_name(&seat.name))
     }

@@ -52,13 +52,6 @@ const READ_ONLY: [&str; 5] = [
     "/proc/sysrq-trigger",
 ];
 
-/// What Docker writes to `/etc/hosts` below the line of `localhost`, moby's libnetwork/etchosts.
-const HOSTS_IPV6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\n\
-                          fe00::\tip6-localnet\n\
-                          ff00::\tip6-mcastprefix\n\
-                          ff02::1\tip6-allnodes\n\
-                          ff02::2\tip6-allrouters\n";
-
 /// Size of `/dev`, as Docker's.
 const DEV_SIZE: ByteSize = ByteSize::new(64 << 20);
 
@@ -261,63 +254,6 @@ pub(crate) fn read_only(spec: &Spec) -> Vec<PathBuf> {
         None if spec.security.profile == Profile::Privileged => Vec::new(),
         None => READ_ONLY.iter().map(PathBuf::from).collect(),
     }
-}
-
-/// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, bound over the image's own as other engines
-/// do. An image in whose `/etc` they cannot be (a directory, a link to a device) goes without.
-pub(crate) fn names(
-    ops: &mut Ops,
-    root: Slot,
-    stage: Slot,
-    spec: &Spec,
-    hostname: &str,
-) -> Result<()> {
-    let own = spec.network == Network::None;
-    let of_host = |path: &str| std::fs::read(path).unwrap_or_default();
-    let hosts = format!("127.0.0.1\tlocalhost {hostname}\n{HOSTS_IPV6}");
-    let files = [
-        (
-            c"hostname",
-            c"etc/hostname",
-            format!("{hostname}\n").into_bytes(),
-        ),
-        (
-            c"hosts",
-            c"etc/hosts",
-            if own {
-                hosts.into_bytes()
-            } else {
-                of_host("/etc/hosts")
-            },
-        ),
-        (
-            c"resolv.conf",
-            c"etc/resolv.conf",
-            if own {
-                Vec::new()
-            } else {
-                of_host("/etc/resolv.conf")
-            },
-        ),
-    ];
-    for (name, target, bytes) in files {
-        ops.push(Op::MakeFile {
-            root: stage.number(),
-            path: name,
-            mode: 0o644,
-            bytes: &bytes,
-        });
-        let slot = ops.slot();
-        ops.push(Op::CloneTree {
-            into: slot.number(),
-            base: stage.number() as i32,
-            path: name,
-            flags: 0,
-        });
-        ops.attach(slot, root, target, MAKE_FILE | OR_SKIP | SAME_MOUNT);
-        ops.close(slot);
-    }
-    Ok(())
 }
 
 /// One of the caller's mounts, made and not attached yet.

@@ -232,6 +232,7 @@ fn sentence(op: &Op<'_>, place: impl Fn(u32) -> String) -> (String, String) {
         Op::MakeNode { root, path, .. } => at("make device", *root, path),
         Op::MakeFile { root, path, .. } => at("make file", *root, path),
         Op::CopyFile { root, path, .. } => at("copy file", *root, path),
+        Op::AddLine { root, path, .. } => at("add line", *root, path),
         Op::Mask { root, path, .. } => at("mask", *root, path),
         Op::MakeReadOnly { root, path, .. } => at("make read-only", *root, path),
         Op::Detach { .. } => of("detach mount", "MNT_DETACH"),

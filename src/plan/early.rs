@@ -90,6 +90,7 @@ impl Slots {
             // Whatever is made in these from now on may depend on what this does.
             Op::MakeFile { root, .. }
             | Op::CopyFile { root, .. }
+            | Op::AddLine { root, .. }
             | Op::Chown { root, .. }
             | Op::RemoveTree { root, .. } => self.touch(&[root]),
             Op::SetAttr { slot, .. } | Op::CloseSlot { slot } | Op::Detach { slot } => {

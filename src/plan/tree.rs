@@ -10,7 +10,7 @@ use crate::parts::idmap::Ids;
 use crate::parts::mounts::{self, Kernel, options, push_size};
 use crate::parts::ops::{Ops, Slot};
 use crate::parts::shown::ShownAs;
-use crate::parts::{devices, sysctl};
+use crate::parts::{devices, names, sysctl};
 use crate::spec::ByteSize;
 use crate::tree::{Lower, Mounted};
 use crate::wire::Op;
@@ -35,8 +35,9 @@ impl Tree {
         needs: &Needs<'_>,
         callers: impl FnOnce(&mut Ops) -> Result<()>,
     ) -> Result<Self> {
-        if *needs.tree.lower != Lower::Host {
-            mounts::names(ops, self.root, stage, needs.spec, needs.hostname)?;
+        match needs.tree.lower {
+            Lower::Host => names::own(ops, self.root, stage, needs.hostname),
+            _ => names::files(ops, self.root, stage, needs.spec, needs.hostname),
         }
         callers(ops)?;
         self.kernel

@@ -183,6 +183,8 @@ impl Attempt {
                 let cure = "a higher limits.pids or ulimit -u, or fewer at once";
                 Error::os(step, subject, errno).with_cure(cure)
             }
+            ("change directory", Errno::ENOENT) => Error::os(step, subject, errno)
+                .with_cure("a directory that is there; one of an image is made by workdir: tare run -w"),
             ("set user and groups", Errno::EINVAL) => Error::os(step, subject, errno)
                 .with_cure("subordinate ids for the caller in /etc/subuid and /etc/subgid: tare doctor says how"),
             _ => Error::os(step, subject, errno),

@@ -20,6 +20,7 @@ use crate::spawner::{checked, receive_now, request};
 use crate::spec::Spec;
 use crate::store::Base;
 use crate::sys::socket;
+use crate::tree::Lower;
 use crate::wire::{self, Field as _, ListBuf, RUN_REQUEST, Reply, Run};
 
 /// Where programs are looked for when nobody says otherwise; Docker's default.
@@ -64,6 +65,10 @@ impl Request {
         };
         if command.tty.is_some() {
             flags |= wire::TTY;
+        }
+        // The host's directories are as they are, and a caller that names one for a command means one that is there.
+        if command.cwd.is_none() && base.lower != Lower::Host {
+            flags |= wire::MAKE_CWD;
         }
         let mut fds = Vec::new();
         for (_, number) in &command.fds {

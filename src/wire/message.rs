@@ -144,6 +144,8 @@ record! {
         no_setgroups: u32,
         /// 1: only user and group 0 are mapped; every user id asked for must be 0.
         single_id: u32,
+        /// `HOME=` and the home of user 0, whatever `/etc/passwd` says; empty for what that says.
+        home: &'a CStr,
     }
 }
 
@@ -176,7 +178,7 @@ record! {
         flags: u32,
         /// `USER[:GROUP]`; empty for 0:0.
         user: &'a CStr,
-        /// Working directory; made if it is missing.
+        /// Working directory.
         cwd: &'a CStr,
         /// Program and arguments.
         argv: List<'a>,
@@ -207,6 +209,8 @@ pub(crate) const NULL: u64 = 1 << 8 | 3;
 pub(crate) const NULL_STREAM: u32 = 16;
 /// [`Run`]: the first extra file descriptor is a cgroup v2 directory to be born in.
 pub(crate) const INTO_CGROUP: u32 = 4;
+/// [`Run`]: a working directory that is missing is made, but below no mount.
+pub(crate) const MAKE_CWD: u32 = 128;
 /// [`Run`]: nobody waits for the word of its start, and that of its end goes into a pipe.
 pub(crate) const UNTOLD: u32 = 8;
 

@@ -98,6 +98,9 @@ ops! {
     /// Copies a regular file of the host, which no link may lead to, into a slot's tree: mode, times, and owner where it can be
     /// had. What cannot be copied is bound read-only, or left out.
     32 CopyFile { root: u32, path: &'a CStr, from: &'a CStr, }
+    /// Adds a line to a file of the tree, or to a copy of it that takes its place; made below `stage` where it can only be
+    /// covered. What stands in the way of all three leaves the file as it is.
+    33 AddLine { root: u32, path: &'a CStr, stage: u32, line: &'a [u8], }
     /// Makes every mount a slave: what is unmounted outside goes here, too, and nothing crosses in the other direction.
     31 MakeSlave { }
 }

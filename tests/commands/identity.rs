@@ -46,7 +46,7 @@ fn again(test: &str, caller: &str, prepare: impl FnOnce(&mut process::Command)) 
 
 /// Runs a test for every caller, each in a process of its own.
 #[track_caller]
-fn for_each_caller(test: &str, check: fn(&str)) {
+pub(crate) fn for_each_caller(test: &str, check: fn(&str)) {
     if let Ok(caller) = env::var(CALLER) {
         return check(&caller);
     }
@@ -183,5 +183,120 @@ fn caller_who_is_root_of_a_namespace_has_a_store_of_its_own() {
             _ => format!("{home}/.local/share/tare"),
         };
         assert_eq!(path.display().to_string(), expected);
+    });
+}
+
+/// The home of each caller, whose files its user 0 inside owns.
+#[test]
+fn home_in_the_view_of_the_host_is_the_callers_own() {
+    let name = "identity::home_in_the_view_of_the_host_is_the_callers_own";
+    for_each_caller(name, |caller| {
+        let ground = Ground::new();
+        let sandbox = open_host(&ground, "{}");
+        let own = match caller {
+            "root" => "/root".to_owned(),
+            _ => env::var("HOME").unwrap(),
+        };
+        let script = "echo $HOME; cd; pwd; : >made-inside";
+        assert_eq!(line(&sandbox, script), format!("{own}\n{own}"));
+        for user in ["root", "0:0"] {
+            assert_eq!(
+                text(&sandbox, sh("echo $HOME").user(user)),
+                format!("{own}\n")
+            );
+        }
+        if ids_are_many(caller) {
+            let command = sh("echo $HOME").user("tare-t-plain");
+            let other = ordinary_home("tare-t-plain");
+            assert_eq!(text(&sandbox, command), format!("{other}\n"));
+        }
+        let set = sh("echo $HOME").env("HOME", "/elsewhere");
+        assert_eq!(text(&sandbox, set), "/elsewhere\n");
+        // An image has users of its own.
+        assert_eq!(line(&ground.open(), "echo $HOME"), "/root");
+        assert!(!std::path::Path::new(&own).join("made-inside").exists());
+    });
+}
+
+fn ordinary_home(name: &str) -> String {
+    let user = nix::unistd::User::from_name(name).unwrap().unwrap();
+    user.dir.display().to_string()
+}
+
+#[test]
+fn home_that_the_environment_names_counts_if_it_is_the_callers() {
+    let name = "identity::home_that_the_environment_names_counts_if_it_is_the_callers";
+    let Ok(_) = env::var(CALLER) else {
+        need!(
+            user("plain"),
+            user("subids"),
+            userns,
+            overlay,
+            kernel(5, 11)
+        );
+        for (home, caller) in [
+            ("/", "plain"),
+            ("relative", "subids"),
+            ("/nowhere", "plain"),
+        ] {
+            again(name, caller, |command| {
+                command.env("HOME", home);
+            });
+        }
+        let own = ordinary_user(false).tempdir();
+        return again(name, "plain", |command| {
+            command.env("HOME", own.path()).env("EXPECTED", own.path());
+        });
+    };
+    let ground = Ground::new();
+    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
+        .unwrap()
+        .unwrap();
+    let expected = env::var("EXPECTED").unwrap_or(user.dir.display().to_string());
+    assert_eq!(line(&open_host(&ground, "{}"), "echo $HOME"), expected);
+}
+
+/// A directory of the host that is missing stays so; one of an image is made.
+#[test]
+fn workdir_is_made_in_images_only() {
+    for_each_caller("identity::workdir_is_made_in_images_only", |_| {
+        let ground = Ground::new();
+        let missing = |json: &str, dir: Option<&str>, sandbox: &Sandbox| {
+            let mut command = Command::new("pwd");
+            if let Some(dir) = dir {
+                command = command.cwd(dir);
+            }
+            let error = sandbox.spawn(command).expect_err(json);
+            let seen = (error.step(), error.errno());
+            assert_eq!(
+                seen,
+                ("change directory", Some(libc::ENOENT)),
+                "{json}: {error}"
+            );
+        };
+        for write in ["memory", "disk", "none"] {
+            let json = format!(r#"{{"workdir": "/tmp/not/there", "write": {write:?}}}"#);
+            let sandbox = open_host(&ground, &json);
+            missing(&json, None, &sandbox);
+            let looked = text(
+                &sandbox,
+                sh("pwd; ls -d /tmp/not 2>&1 | wc -l; test ! -e /tmp/not").cwd("/"),
+            );
+            assert_eq!(looked, "/\n1\n");
+        }
+        let json = r#"{"workdir": "/data/new", "mounts": [{"type": "tmpfs", "target": "/data"}]}"#;
+        for image in [ground.spec_with(json), Spec::from_json(json).unwrap()] {
+            let sandbox = Sandbox::open(&ground.store, &image).unwrap();
+            missing(json, None, &sandbox);
+            assert_eq!(text(&sandbox, sh("ls -A /data").cwd("/")), "");
+        }
+        let json = r#"{"workdir": "/of/the/spec"}"#;
+        let sandbox = ground.open_with(json);
+        assert_eq!(
+            line(&sandbox, "pwd; stat -c %a:%u ."),
+            "/of/the/spec\n755:0"
+        );
+        missing(json, Some("/of/a/command"), &sandbox);
+        assert_eq!(line(&sandbox, "ls /of"), "the");
     });
 }

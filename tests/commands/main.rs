@@ -15,6 +15,7 @@ mod identity;
 mod kills;
 mod layers;
 mod many;
+mod names;
 mod network;
 mod pools;
 mod streams;

@@ -103,9 +103,14 @@ fn cwd_cases_end_where_they_should() {
     let pwd = |dir: &str| text(&sandbox, sh("pwd -P; stat -c %a:%u .").cwd(dir));
     assert_eq!(line(&sandbox, "pwd"), "/of/the/spec");
     assert_eq!(pwd("/tmp"), "/tmp\n1777:0\n");
+    line(&sandbox, "mkdir -p '/made/on/the way'");
     assert_eq!(pwd("/made/on/the way"), "/made/on/the way\n755:0\n");
-    assert_eq!(pwd("/link/new"), "/etc/new\n755:0\n");
     assert_eq!(pwd("/../../tmp"), "/tmp\n1777:0\n");
+    let through = ground.open_with(r#"{"workdir": "/link/new"}"#);
+    assert_eq!(line(&through, "pwd -P; stat -c %a:%u ."), "/etc/new\n755:0");
+    let error = sandbox.spawn(Command::new("true").cwd("/new")).unwrap_err();
+    assert_eq!(error.errno(), Some(libc::ENOENT));
+    assert!(error.to_string().contains("\"/new\""), "{error}");
     let error = sandbox
         .spawn(Command::new("true").cwd("/etc/file"))
         .unwrap_err();

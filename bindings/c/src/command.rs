@@ -56,7 +56,7 @@ pub struct tare_command {
     pub argv: *const *const c_char,
     /// `NAME=VALUE` each, over the sandbox's environment, then NULL. Default: none.
     pub env: *const *const c_char,
-    /// The working directory inside; made if it is missing. Default: the sandbox's.
+    /// The working directory inside, which must be there. Default: the sandbox's.
     pub cwd: *const c_char,
     /// `USER[:GROUP]` by name or number, looked up inside. Default: the sandbox's.
     pub user: *const c_char,

@@ -40,7 +40,7 @@ pub(crate) struct Flags {
     #[command(flatten)]
     pub(super) mounts: Mounts,
 
-    /// Working directory inside; made if it is missing
+    /// Working directory inside; a missing one is made in an image, not in `host`
     #[arg(short, long, value_name = "DIR")]
     pub(super) workdir: Option<PathBuf>,
 

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A line more in a file of the host's view, so that the sandbox's own name is found in `/etc/hosts`.
+
+use core::ffi::CStr;
+
+use crate::copy::copy_bytes;
+use crate::dir;
+use crate::mount;
+use crate::sys::{self, Errno, Fd, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY, Result, S_IFREG, nr, sys};
+
+const O_APPEND: u32 = 0o2000;
+/// Of a copy, until it has the file's name.
+const NEW: &CStr = c".tare-new";
+/// A bigger file is left as it is.
+const LARGEST: i64 = 1 << 20;
+
+/// [`crate::wire::Op::AddLine`].
+pub(crate) fn add_line(root: i32, path: &CStr, stage: i32, line: &[u8]) -> Result<()> {
+    // Each is tried only if the one before changed nothing.
+    let added = append(root, path, line)
+        .or_else(|_| replace(root, path, line))
+        .or_else(|_| cover(root, path, stage, line));
+    match added {
+        Err(errno) if errno.is_of_machine() => Err(errno),
+        _ => Ok(()),
+    }
+}
+
+/// Adds the line to the file itself, which overlayfs copies up: its device stays that of the tree.
+fn append(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
+    let flags = O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY;
+    let (file, _) = regular(dir::open(root, path, flags, dir::ANY)?)?;
+    is_copy(&file)?;
+    sys::write(file.0, line)
+}
+
+/// Puts a copy with the line in the file's place. Overlayfs copies up no file whose owner has no id here (EOVERFLOW).
+fn replace(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
+    const RENAMEAT: usize = 264;
+    let mut buffer = [0u8; 256];
+    let (old, mode) = source(root, path)?;
+    let (dir, name) = dir::parent(root, path, dir::ANY, &mut buffer)?;
+    let new = sys::openat(dir.fd(), NEW, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)?;
+    let renamed = is_copy(&new)
+        .and_then(|()| copy_bytes(&old, &new))
+        .and_then(|()| sys::write(new.0, line))
+        .and_then(|()| sys!(RENAMEAT, dir.fd(), NEW.as_ptr(), dir.fd(), name.as_ptr()));
+    if renamed.is_err() {
+        sys!(nr::UNLINKAT, dir.fd(), NEW.as_ptr(), 0)?;
+    }
+    renamed.map(drop)
+}
+
+/// Attaches a copy with the line over the file, where it can be neither written nor replaced.
+fn cover(root: i32, path: &CStr, stage: i32, line: &[u8]) -> Result<()> {
+    let (old, mode) = source(root, path)?;
+    let new = dir::create(stage, NEW, mode, dir::ANY)?;
+    copy_bytes(&old, &new)?;
+    sys::write(new.0, line)?;
+    let target = dir::open(root, path, sys::O_PATH, dir::ANY)?;
+    mount::attach(mount::clone_tree(stage, NEW, 0)?.0, &target)
+}
+
+fn source(root: i32, path: &CStr) -> Result<(Fd, u32)> {
+    regular(dir::open(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, dir::ANY)?)
+}
+
+/// A regular file and its mode.
+fn regular(file: Fd) -> Result<(Fd, u32)> {
+    let stat = sys::fstatat(file.0, c"")?;
+    match stat.is(S_IFREG) && stat.size <= LARGEST {
+        true => Ok((file, stat.mode & 0o777)),
+        false => Err(Errno::INVAL),
+    }
+}
+
+/// Refuses what may be the host's own: copies are on overlayfs, or in the tree's tmpfs.
+fn is_copy(file: &Fd) -> Result<()> {
+    const COPIES: [u64; 2] = [0x794c_7630, 0x0102_1994];
+    let mut stat = [0u64; 15];
+    sys!(nr::FSTATFS, file.0, stat.as_mut_ptr())?;
+    match COPIES.contains(&stat[0]) {
+        true => Ok(()),
+        false => Err(Errno::PERM),
+    }
+}

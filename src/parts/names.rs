@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The files of a sandbox that hold names: its own, those of hosts, where to ask for others.
+#![forbid(unsafe_code)]
+
+use crate::parts::ops::{Ops, Slot};
+use crate::spec::{Network, Spec};
+use crate::wire::{MAKE_FILE, OR_SKIP, Op, SAME_MOUNT};
+
+/// What Docker writes to `/etc/hosts` below the line of `localhost`, moby's libnetwork/etchosts.
+const HOSTS_IPV6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\n\
+                          fe00::\tip6-localnet\n\
+                          ff00::\tip6-mcastprefix\n\
+                          ff02::1\tip6-allnodes\n\
+                          ff02::2\tip6-allrouters\n";
+
+/// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, bound over the image's own as other engines
+/// do. An image in whose `/etc` they cannot be (a directory, a link to a device) goes without.
+pub(crate) fn files(ops: &mut Ops, root: Slot, stage: Slot, spec: &Spec, hostname: &str) {
+    let own = spec.network == Network::None;
+    let of_host = |path: &str| std::fs::read(path).unwrap_or_default();
+    let hosts = || format!("127.0.0.1\tlocalhost {hostname}\n{HOSTS_IPV6}");
+    let files = [
+        (
+            c"hostname",
+            c"etc/hostname",
+            format!("{hostname}\n").into_bytes(),
+        ),
+        (
+            c"hosts",
+            c"etc/hosts",
+            if own {
+                hosts().into_bytes()
+            } else {
+                with_own(of_host("/etc/hosts"), hostname)
+            },
+        ),
+        (
+            c"resolv.conf",
+            c"etc/resolv.conf",
+            if own {
+                Vec::new()
+            } else {
+                of_host("/etc/resolv.conf")
+            },
+        ),
+    ];
+    for (name, target, bytes) in files {
+        ops.push(Op::MakeFile {
+            root: stage.number(),
+            path: name,
+            mode: 0o644,
+            bytes: &bytes,
+        });
+        let slot = ops.slot();
+        ops.push(Op::CloneTree {
+            into: slot.number(),
+            base: stage.number() as i32,
+            path: name,
+            flags: 0,
+        });
+        ops.attach(slot, root, target, MAKE_FILE | OR_SKIP | SAME_MOUNT);
+        ops.close(slot);
+    }
+}
+
+/// Text of hosts(5) with a line for a sandbox's name.
+fn with_own(mut hosts: Vec<u8>, hostname: &str) -> Vec<u8> {
+    if hosts.last().is_some_and(|last| *last != b'\n') {
+        hosts.push(b'\n');
+    }
+    hosts.extend_from_slice(format!("127.0.0.1\t{hostname}\n").as_bytes());
+    hosts
+}
+
+/// Adds the sandbox's own name to `/etc/hosts` of the host's view: in its copy-on-write tree, since a mount would be
+/// another device.
+pub(crate) fn own(ops: &mut Ops, root: Slot, stage: Slot, hostname: &str) {
+    ops.push(Op::AddLine {
+        root: root.number(),
+        path: c"etc/hosts",
+        stage: stage.number(),
+        // The file may lack the newline at its end.
+        line: format!("\n127.0.0.1\t{hostname}\n").as_bytes(),
+    });
+}
