@@ -118,6 +118,14 @@ impl Live {
                 None => Err(error),
             }
         });
+        let started = match started {
+            // One of the machine's mounts: from now on each is tried before.
+            Err(error) if storage::is_of_a_view(&error, spec, lower) => {
+                runtime.spawner()?.distrust_mounts();
+                Self::start_on(store, spec, base, first)
+            }
+            other => other,
+        };
         started.map_err(|error| explained(error, spec, lower))
     }
 

@@ -4,6 +4,7 @@
 //! Fork side, identity, tree, mounts, hiding, root; see `docs/design.md`, "In which order does a start go?".
 #![forbid(unsafe_code)]
 
+mod callers;
 mod early;
 mod needs;
 mod tree;
@@ -26,7 +27,7 @@ use crate::parts::rlimit;
 use crate::parts::seccomp::Compiled;
 use crate::parts::shown::ShownAs;
 use crate::spec::{Network, Spec, UserNamespace, Write};
-use crate::tree::{Backend, Lower, Request};
+use crate::tree::{Backend, Filled, Lower, Request};
 use crate::wire::{Confine, List, ListBuf, Op, Open};
 
 use early::Divided;
@@ -215,8 +216,7 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
     let stage = stage(&mut ops, needs.tree.size, !bare);
     let Tree {
         root,
-        parts,
-        shown,
+        filled: Filled { parts, shown },
         kernel,
         pts,
     } = match bare {

@@ -43,7 +43,7 @@ pub use units::{ByteSize, parse_duration};
 #[serde(deny_unknown_fields, default)]
 pub struct Spec {
     /// Image reference: `host`, `dir:PATH`, `oci:PATH[:TAG]`, `archive:FILE` or
-    /// `NAME[:TAG][@DIGEST]` in the store. Default: `host`.
+    /// `NAME[:TAG][@DIGEST]` in the store. Default: `host`, the machine with all that is mounted.
     #[cfg_attr(
         feature = "schema",
         schemars(length(min = 1), regex(pattern = r"^[^\u0000\n]+$"))

@@ -11,10 +11,11 @@ use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 use crate::parts::ops::{Ops, Slot};
-use crate::parts::shown::ShownAs;
 use crate::spawner::Spawner;
 use crate::spec::{ByteSize, Storage, Write};
 use crate::wire::Op;
+
+pub(crate) use host::{Filled, Place, Survey, aliases, fill_directory, tmpfs};
 
 /// What lies below.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,17 +70,27 @@ pub(crate) trait Backend: Sync {
     /// slot. `stage` is an attached tmpfs, empty but for names of ours.
     fn mount_detached(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Slot>;
 
+    /// Appends the operations that attach what else belongs to the tree to its root.
+    ///
+    /// KERNEL(6.15): before that the root must be attached itself.
+    fn fill(
+        &self,
+        _ops: &mut Ops,
+        _stage: Slot,
+        _root: Slot,
+        _request: &Request<'_>,
+    ) -> Result<Filled> {
+        Ok(Filled::default())
+    }
+
     /// Appends the operations that make the tree and attach it on top of the root, in a new slot.
     fn mount(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Mounted> {
         let root = self.mount_detached(ops, stage, request)?;
         ops.push(Op::AttachRoot {
             from: root.number(),
         });
-        Ok(Mounted {
-            root,
-            parts: Vec::new(),
-            shown: Vec::new(),
-        })
+        let filled = self.fill(ops, stage, root, request)?;
+        Ok(Mounted { root, filled })
     }
 }
 
@@ -88,10 +99,8 @@ pub(crate) trait Backend: Sync {
 pub(crate) struct Mounted {
     /// Its root.
     pub(crate) root: Slot,
-    /// Mounts below the root that belong to the tree and are still writable, if nothing is to be.
-    pub(crate) parts: Vec<Slot>,
-    /// Mounts and files of the host, and how each is shown.
-    pub(crate) shown: Vec<(PathBuf, ShownAs)>,
+    /// What is attached to the root.
+    pub(crate) filled: Filled,
 }
 
 /// The size of a writable layer, if it is to have one.

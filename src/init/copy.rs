@@ -91,8 +91,7 @@ fn open_dir(at: i32, name: &CStr) -> Result<Fd> {
 fn chmod(path: &Fd, mode: u32) -> Result<()> {
     let mut buffer = [0u8; 40];
     let name = dir::join(&mut buffer, &[b"/proc/self/fd/", dir::digits(path.0 as u64, &mut [0; 20])])?;
-    const FCHMODAT: usize = 268;
-    sys!(FCHMODAT, AT_FDCWD, name.as_ptr(), mode).map(drop)
+    sys!(nr::FCHMODAT, AT_FDCWD, name.as_ptr(), mode).map(drop)
 }
 
 /// Owner, then mode (which a change of owner may have cut), then the file capability.

@@ -24,7 +24,6 @@ const ISDIR: Errno = Errno(21);
 const LOOP: Errno = Errno(40);
 
 const LINKAT: usize = 265;
-const FCHMODAT: usize = 268;
 const RENAMEAT2: usize = 316;
 
 /// Tries at something that the sandbox changes meanwhile.
@@ -409,7 +408,7 @@ impl Job<'_> {
         } else if mode && !stat.is(S_IFLNK) {
             let (fds, mut digits, mut name) = (self.own_fds()?, [0; 20], [0; 21]);
             let name = dir::join(&mut name, &[dir::digits(target.0 as u64, &mut digits)])?;
-            sys!(FCHMODAT, fds.0, name.as_ptr(), set.mode & 0o7777)?;
+            sys!(nr::FCHMODAT, fds.0, name.as_ptr(), set.mode & 0o7777)?;
         }
         if set.what & wire::SET_TIMES != 0 {
             let times = [set.atime, set.atime_ns, set.mtime, set.mtime_ns];

@@ -10,6 +10,7 @@ use crate::wire::{self, List};
 
 const FSCONFIG_SET_FLAG: usize = 0;
 const FSCONFIG_SET_STRING: usize = 1;
+const FSCONFIG_SET_FD: usize = 5;
 const FSCONFIG_CMD_CREATE: usize = 6;
 const OPEN_TREE_CLONE: u32 = 1;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x04;
@@ -33,6 +34,11 @@ pub(crate) fn option(fs: &Fd, key: &CStr, value: &CStr) -> Result<()> {
     done.map(drop)
 }
 
+/// One option whose value is a descriptor.
+pub(crate) fn option_fd(fs: &Fd, key: &CStr, value: &Fd) -> Result<()> {
+    sys!(nr::FSCONFIG, fs.0, FSCONFIG_SET_FD, key.as_ptr(), 0, value.0).map(drop)
+}
+
 /// Key and value in turn.
 pub(crate) fn options(fs: &Fd, options: List<'_>) -> Result<()> {
     let mut each = options.iter();
@@ -52,6 +58,15 @@ pub(crate) fn create(fs: &Fd, attrs: u32) -> Result<Fd> {
 pub(crate) fn clone_tree(base: i32, path: &CStr, flags: u32) -> Result<Fd> {
     let flags = flags | OPEN_TREE_CLONE | O_CLOEXEC;
     sys!(nr::OPEN_TREE, base, path.as_ptr(), flags).map(|fd| Fd(fd as i32))
+}
+
+/// Opens a mount of the machine, through no link: what others have moved since it was listed is gone.
+pub(crate) fn open_of_machine(path: &CStr, flags: u32) -> Result<Fd> {
+    const HERE: u64 = sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
+    match sys::openat2(AT_FDCWD, path, O_PATH | O_CLOEXEC | flags, 0, HERE) {
+        Err(Errno::LOOP | Errno::NOTDIR) => Err(Errno::NOENT),
+        other => other,
+    }
 }
 
 /// Attaches a detached mount on an open path.
@@ -100,6 +115,17 @@ fn attach_with(clone: &Fd, target: &Fd, set: u32) -> Result<()> {
         }
         other => other.and_then(|()| attach(clone.0, target)),
     }
+}
+
+/// Binds a file of the machine, read-only, to a name in a directory, where it is made if it is missing.
+pub(crate) fn bind_read_only(path: &CStr, dir: i32, name: &CStr) -> Result<()> {
+    let file = clone_tree(open_of_machine(path, 0)?.0, c"", AT_EMPTY_PATH)?;
+    match set_private(file.0) {
+        // KERNEL(5.12): it is attached where all is private.
+        Ok(()) | Err(Errno::NOSYS) => {}
+        Err(error) => return Err(error),
+    }
+    attach_with(&file, &dir::ensure_file(dir, name, dir::STRICT)?, MOUNT_ATTR_RDONLY)
 }
 
 /// [`wire::Op::Attach`].

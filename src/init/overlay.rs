@@ -5,9 +5,12 @@ use core::ffi::CStr;
 
 use crate::dir;
 use crate::mapping::Mapping;
-use crate::mount::{clone_tree, configure, create, option, options};
-use crate::sys::{Errno, Fd, Result, nr, sys};
-use crate::wire::{List, USERXATTR};
+use crate::mount::{clone_tree, configure, create, open_of_machine, option, option_fd, options};
+use crate::sys::{self, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_DIRECTORY, Result, nr, sys};
+use crate::wire::{List, OF_MACHINE, USERXATTR};
+
+/// Opened layer of the machine, as a path.
+type Name = [u8; 40];
 
 /// Makes inode numbers unique in the whole mount, so that there is one st_dev, and
 /// d_ino is st_ino, though the layers are of several file systems (the kernel's
@@ -34,16 +37,29 @@ impl Overlay<'_> {
     pub(crate) fn mount(&self) -> Result<Fd> {
         // The stage has no path of its own.
         sys!(nr::FCHDIR, self.stage)?;
-        let mounted = match self.by_option() {
+        let opened = match self.flags & OF_MACHINE {
+            0 => None,
+            _ => Some(self.open_lower()?),
+        };
+        let mounted = match self.by_option(opened.as_ref()) {
             // KERNEL(6.8): `lowerdir+` is not known, or a path is longer than an option may be.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::TOOBIG | Errno::NOTSUP) => self.by_links(),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::TOOBIG | Errno::NOTSUP) => self.by_links(opened.as_ref()),
             other => other,
         };
         sys!(nr::CHDIR, c"/".as_ptr())?;
         mounted
     }
 
-    fn by_option(&self) -> Result<Fd> {
+    /// Opens the one layer, after which the upper directory is to look.
+    fn open_lower(&self) -> Result<Fd> {
+        let lower = open_of_machine(self.lowers.iter().next().ok_or(Errno::INVAL)?, O_DIRECTORY)?;
+        let stat = sys::fstatat(lower.0, c"")?;
+        sys!(nr::FCHOWNAT, self.stage, self.upper.as_ptr(), stat.uid, stat.gid, AT_SYMLINK_NOFOLLOW)?;
+        sys!(nr::FCHMODAT, self.stage, self.upper.as_ptr(), stat.mode & 0o7777)?;
+        Ok(lower)
+    }
+
+    fn by_option(&self, opened: Option<&Fd>) -> Result<Fd> {
         let fs = configure(c"overlay")?;
         if option(&fs, c"tare", c"").is_ok() {
             // KERNEL(6.5): options were only looked at when all was mounted; one that overlayfs does
@@ -51,8 +67,13 @@ impl Overlay<'_> {
             return Err(Errno::NOSYS);
         }
         option(&fs, c"source", c"overlay")?;
-        for lower in self.lowers.iter() {
-            option(&fs, c"lowerdir+", lower)?;
+        match opened {
+            Some(lower) => match option_fd(&fs, c"lowerdir+", lower) {
+                // KERNEL(6.14): overlayfs takes paths only, then no descriptors of O_PATH.
+                Err(Errno::INVAL | Errno::BADF) => option(&fs, c"lowerdir+", path_of(lower, &mut [0; 40])?)?,
+                other => other?,
+            },
+            None => self.lowers.iter().try_for_each(|lower| option(&fs, c"lowerdir+", lower))?,
         }
         let mut places = [[0u8; 24]; 2];
         let [upper, work] = self.writable(&mut places)?;
@@ -69,11 +90,15 @@ impl Overlay<'_> {
     /// Short links stand for the layers, so that neither their number nor the characters in
     /// their names matter: all options together may take no more than a page, which is enough
     /// for as many layers as the kernel takes.
-    fn by_links(&self) -> Result<Fd> {
+    fn by_links(&self, opened: Option<&Fd>) -> Result<Fd> {
         let mut data = Text { memory: Mapping::anonymous(4096)?, at: 0 };
         data.add(b"lowerdir=")?;
         for (n, lower) in self.lowers.iter().enumerate() {
-            let (mut place, mut digits) = ([0u8; 24], [0; 20]);
+            let (mut place, mut digits, mut path) = ([0u8; 24], [0; 20], [0; 40]);
+            let lower = match opened {
+                Some(opened) => path_of(opened, &mut path)?,
+                None => lower,
+            };
             let name = self.link(&mut place, dir::digits(n as u64, &mut digits), lower)?;
             if n > 0 {
                 data.add(b":")?;
@@ -133,6 +158,11 @@ impl Overlay<'_> {
     fn name<'p>(&self, place: &'p mut [u8; 24], what: &[u8]) -> Result<&'p CStr> {
         dir::join(place, &[what, b"o", dir::digits(self.number, &mut [0; 20])])
     }
+}
+
+/// A path that leads to an open file, whatever is moved.
+fn path_of<'p>(opened: &Fd, place: &'p mut Name) -> Result<&'p CStr> {
+    dir::join(place, &[b"/proc/self/fd/", dir::digits(opened.0 as u64, &mut [0; 20])])
 }
 
 /// Option text; the mapping is zero, so it ends with a NUL.

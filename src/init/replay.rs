@@ -10,8 +10,8 @@ use crate::mount;
 use crate::names;
 use crate::network;
 use crate::overlay::Overlay;
-use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, AT_SYMLINK_NOFOLLOW, Errno, Fd, Result, nr, sys};
-use crate::wire::{Field as _, MAKE_FILE, MAY_BE_GONE, Op, PRIVATE, Reader, SLOTS};
+use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, Result, nr, sys};
+use crate::wire::{Field as _, MAY_BE_GONE, OF_MACHINE, Op, PRIVATE, Reader, SLOTS};
 
 /// In a slot: what it was to hold is gone ([`MAY_BE_GONE`]).
 const GONE: i32 = -2;
@@ -146,8 +146,12 @@ impl Replay {
             }
             Op::CloneTree { into, base, path, flags } => {
                 let empty = if path.is_empty() { AT_EMPTY_PATH } else { 0 };
-                let base = self.slot(base)?;
-                let tree = mount::clone_tree(base, path, flags & !(MAY_BE_GONE | PRIVATE) | empty);
+                let how = flags & !(MAY_BE_GONE | PRIVATE | OF_MACHINE) | empty;
+                let tree = match flags & OF_MACHINE {
+                    0 => mount::clone_tree(self.slot(base)?, path, how),
+                    _ => mount::open_of_machine(path, 0)
+                        .and_then(|opened| mount::clone_tree(opened.0, c"", how | AT_EMPTY_PATH)),
+                };
                 let tree = match flags & PRIVATE {
                     0 => tree,
                     _ => tree.and_then(|tree| mount::set_private(tree.0).map(|()| tree)),
@@ -193,18 +197,22 @@ impl Replay {
     }
 }
 
-/// Copies a file of the host, else binds it read-only, else leaves it out.
+/// Copies a file of the host in place of one that is there, else binds it read-only, else leaves it out.
 fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
-    match copy::copy_file(root, path, from) {
-        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+    let mut buffer = [0u8; 256];
+    // A directory on the way may belong to others, who could have made it a link.
+    let (dir, name) = match dir::parent(root, path, dir::STRICT, &mut buffer) {
+        Err(Errno::LOOP | Errno::NOTDIR) => return Ok(()),
+        other => other?,
+    };
+    let remove = || sys!(nr::UNLINKAT, dir.fd(), name.as_ptr(), 0);
+    let _ = remove();
+    match copy::copy_file(dir.fd(), name, from) {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
         // A part of a copy is no copy; there may be none at all.
-        Err(_) => copy::remove_tree(root, path)?,
+        Err(_) => drop(remove()),
     }
-    let bound = mount::clone_tree(AT_FDCWD, from, AT_SYMLINK_NOFOLLOW).and_then(|file| {
-        mount::attach_in(file.0, root, path, MAKE_FILE)?;
-        mount::set_attr(file.0, 1, 0, false)
-    });
-    match bound {
+    match mount::bind_read_only(from, dir.fd(), name) {
         // Left out: it was removed meanwhile, or there are too many mounts.
         Err(errno) if errno != Errno(12) => Ok(()),
         other => other,

@@ -192,10 +192,8 @@ type Sent = (Start, Option<Early>, Vec<(PathBuf, ShownAs)>);
 impl How<'_> {
     fn start(&self, seat: Seat, confined: Confined<'_>, scratch: Option<Scratch>) -> Result<Asked> {
         let begun = self.send(&seat, confined, scratch);
-        let (seat, (start, early, shown)) = seat.with(begun)?;
-        let mut asked = self.asked(seat, confined, start, early);
-        asked.shown = shown;
-        Ok(asked)
+        let (seat, sent) = seat.with(begun)?;
+        Ok(self.asked(seat, confined, sent))
     }
 
     /// Plans the start and asks for it.
@@ -236,8 +234,7 @@ impl How<'_> {
         let (seat, mut start) = ahead.into_parts()?;
         let leaves = Leaves::default();
         let gone_on = start.go_on(&plan.rest(seat.id, &leaves, &rest));
-        let mut asked = self.asked(seat, confined, start, Some(early));
-        asked.shown = plan.shown;
+        let mut asked = self.asked(seat, confined, (start, Some(early), plan.shown));
         asked.went_on = true;
         // It is ended if not.
         gone_on.is_ok().then_some(asked)
@@ -289,15 +286,14 @@ impl How<'_> {
         &self,
         seat: Seat,
         (caps, seccomp): Confined<'_>,
-        start: Start,
-        early: Option<Early>,
+        (start, early, shown): Sent,
     ) -> Asked {
         Asked {
             hostname: self.hostname(&seat),
             seat,
             backend: self.backend.name(),
             unbounded: self.size().err(),
-            shown: Vec::new(),
+            shown,
             caps,
             seccomp: seccomp.is_some(),
             counts_memory: self.spec.limits.memory.is_some(),

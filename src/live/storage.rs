@@ -65,6 +65,11 @@ pub(super) fn has_cow(spec: &Spec) -> bool {
         .any(|m| matches!(m.kind, MountKind::Cow(_)))
 }
 
+/// Returns whether a mount of the machine may not be as its type promises.
+pub(super) fn is_of_a_view(error: &Error, spec: &Spec, lower: &Lower) -> bool {
+    error.step() == "mount overlay" && (*lower == Lower::Host || has_cow(spec))
+}
+
 /// Whether the kernel does not make such an overlay, as opposed to a lack of memory or of a layer.
 pub(super) fn is_refused(error: &Error) -> bool {
     const ERRNOS: [i32; 5] = [

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is mounted inside: the kernel's file systems as Docker's default has them, and the caller's own mounts.
+//! What is mounted inside: the kernel's file systems as Docker's default has them, files of names, overlays.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -7,12 +7,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use crate::error::{Error, Kind, Result};
-use crate::parts::ops::{Ops, Slot, c_inside, c_path};
-use crate::spec::{ByteSize, Mount, MountKind, Network, Profile, Spec};
-use crate::wire::{
-    ListBuf, MAKE_DIR, MAKE_FILE, NO_SYMLINKS, NOT_IN_KERNEL_FS, OR_SKIP, Op, SAME_MOUNT, USERXATTR,
-};
+use crate::error::Result;
+use crate::parts::ops::{Ops, Slot, c_inside};
+use crate::spec::{ByteSize, Network, Profile, Spec};
+use crate::wire::{ListBuf, MAKE_DIR, NO_SYMLINKS, Op, USERXATTR};
 
 /// Mount attributes, mount_setattr(2).
 pub(crate) const RDONLY: u32 = 0x01;
@@ -23,7 +21,7 @@ pub(crate) const NODEV: u32 = 0x04;
 /// No programs.
 pub(crate) const NOEXEC: u32 = 0x08;
 /// Where nothing is to be run, gained or opened as a device.
-const LOCKED: u32 = NOSUID | NODEV | NOEXEC;
+pub(crate) const LOCKED: u32 = NOSUID | NODEV | NOEXEC;
 /// Access times always.
 const STRICTATIME: u32 = 0x20;
 
@@ -151,28 +149,32 @@ impl Kernel {
 
     /// Hides and protects what the spec says and the kernel has. To be done when `null` is in `/dev`.
     pub(crate) fn restrict(self, ops: &mut Ops, stage: Slot, spec: &Spec) -> Result<()> {
-        restrict(ops, self.dev, stage, spec, |path| self.of_default(path))
+        let paths = [&*masked(spec), &*read_only(spec)];
+        restrict(ops, self.dev, stage, paths, |path| self.of_default(path))
     }
 
-    /// The same with all other paths, wherever they are inside.
+    /// The same with all other paths, wherever they are inside; `hidden` are the spec's and their
+    /// other names. Docker's defaults are all in the kernel's.
     pub(crate) fn restrict_rest(
         self,
         ops: &mut Ops,
         root: Slot,
         stage: Slot,
         spec: &Spec,
+        hidden: Option<&[PathBuf]>,
     ) -> Result<()> {
-        let security = &spec.security;
-        if security.masked_paths.is_none() && security.readonly_paths.is_none() {
-            // Docker's are all in the kernel's.
-            return Ok(());
-        }
-        restrict(ops, self.dev, stage, spec, |path| {
-            match self.of_default(path) {
+        let read_only = spec.security.readonly_paths.as_deref();
+        let [hidden, read_only] = [hidden, read_only].map(Option::unwrap_or_default);
+        restrict(
+            ops,
+            self.dev,
+            stage,
+            [hidden, read_only],
+            |path| match self.of_default(path) {
                 Some(_) => None,
                 None => Some((root, path)),
-            }
-        })
+            },
+        )
     }
 
     /// Where a path of Docker's defaults is in these. Others may be links, which lead anywhere: those are resolved in the root.
@@ -197,15 +199,15 @@ fn read_only_fs(spec: &Spec) -> u32 {
     }
 }
 
-/// Hides and protects, where a place is given for it, what the spec says, by default what Docker does.
+/// Hides the first and protects the second, where a place is given for it.
 fn restrict(
     ops: &mut Ops,
     dev: Slot,
     stage: Slot,
-    spec: &Spec,
+    [hidden, protected]: [&[PathBuf]; 2],
     place: impl Fn(&Path) -> Option<(Slot, &Path)>,
 ) -> Result<()> {
-    for (root, path) in masked(spec).iter().filter_map(|path| place(path)) {
+    for (root, path) in hidden.iter().filter_map(|path| place(path)) {
         ops.push(Op::Mask {
             root: root.number(),
             path: &c_inside(path)?,
@@ -213,7 +215,7 @@ fn restrict(
             stage: stage.number(),
         });
     }
-    for (root, path) in read_only(spec).iter().filter_map(|path| place(path)) {
+    for (root, path) in protected.iter().filter_map(|path| place(path)) {
         ops.push(Op::MakeReadOnly {
             root: root.number(),
             path: &c_inside(path)?,
@@ -254,95 +256,6 @@ pub(crate) fn read_only(spec: &Spec) -> Vec<PathBuf> {
         None if spec.security.profile == Profile::Privileged => Vec::new(),
         None => READ_ONLY.iter().map(PathBuf::from).collect(),
     }
-}
-
-/// One of the caller's mounts, made and not attached yet.
-#[derive(Debug)]
-pub(crate) struct Placed {
-    slot: Slot,
-    target: CString,
-    /// How it is attached: [`Op::Attach`].
-    flags: u32,
-    /// Attributes that it gets with all that is mounted below it.
-    attrs: u32,
-}
-
-impl Placed {
-    /// Attaches it inside, and lets it go.
-    pub(crate) fn attach(&self, ops: &mut Ops, root: Slot) {
-        ops.attach(self.slot, root, &self.target, self.flags | NOT_IN_KERNEL_FS);
-        if self.attrs != 0 {
-            ops.set_attr(self.slot, self.attrs, true);
-        }
-        ops.close(self.slot);
-    }
-}
-
-/// The caller's own mounts, in order. A private view's writes go to `stage`.
-pub(crate) fn callers(
-    ops: &mut Ops,
-    root: Slot,
-    stage: Slot,
-    spec: &Spec,
-    ordinary: bool,
-) -> Result<()> {
-    for (n, mount) in spec.mounts.iter().enumerate() {
-        placed(ops, stage, n, mount, ordinary)?.attach(ops, root);
-    }
-    Ok(())
-}
-
-/// Root's own mounts, all made before any is attached.
-pub(crate) fn callers_ahead(ops: &mut Ops, stage: Slot, spec: &Spec) -> Result<Vec<Placed>> {
-    let each = spec.mounts.iter().enumerate();
-    each.map(|(n, mount)| placed(ops, stage, n, mount, false))
-        .collect()
-}
-
-fn placed(ops: &mut Ops, stage: Slot, n: usize, mount: &Mount, ordinary: bool) -> Result<Placed> {
-    let target = c_inside(&mount.target)?;
-    let read_only = if mount.read_only { RDONLY } else { 0 };
-    let (slot, flags, attrs) = match &mount.kind {
-        MountKind::Bind(source) => {
-            let (source, make) = existing(source)?;
-            (ops.clone_tree(&source, true), make, NODEV | read_only)
-        }
-        MountKind::Cow(source) => {
-            let (source, make) = existing(source)?;
-            if make != MAKE_DIR {
-                return Err(Error::new(
-                    Kind::Invalid,
-                    "mount cow",
-                    format_args!("{source:?} is not a directory"),
-                )
-                .with_cure("a bind, or its directory"));
-            }
-            let slot = overlay(
-                ops,
-                stage,
-                &format!("c{n}"),
-                [source.as_c_str()].into_iter().collect(),
-                NODEV | read_only,
-                overlay_flags(ordinary),
-            );
-            (slot, make, 0)
-        }
-        MountKind::Tmpfs { size, mode } => {
-            let mut list = options([c"mode"]);
-            list.push(&CString::new(format!("{mode:o}")).expect("digits hold no NUL"));
-            if let Some(size) = size {
-                push_size(&mut list, *size);
-            }
-            let slot = ops.new_fs(c"tmpfs", &list, NOSUID | NODEV | read_only);
-            (slot, MAKE_DIR, 0)
-        }
-    };
-    Ok(Placed {
-        slot,
-        target,
-        flags,
-        attrs,
-    })
 }
 
 /// Whether the overlay belongs to a user namespace, as [`Op::NewOverlay`] is told.
@@ -419,18 +332,4 @@ pub(crate) fn overlay_at(
         flags,
     });
     into
-}
-
-/// A source on the host as an absolute path, and what its target must be.
-fn existing(source: &Path) -> Result<(CString, u32)> {
-    let path = std::path::absolute(source)
-        .map_err(|e| Error::io("mount", format_args!("source {source:?}"), e))?;
-    let stat = nix::sys::stat::stat(&path)
-        .map_err(|e| Error::os("mount", format_args!("source {path:?}"), e))?;
-    let make = if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
-        MAKE_DIR
-    } else {
-        MAKE_FILE
-    };
-    Ok((c_path(&path)?, make))
 }

@@ -109,6 +109,40 @@ impl Ops {
         into
     }
 
+    /// A clone of what is mounted at a path of the host (`base` -1) or in a slot's tree, without what
+    /// is mounted below, in a new slot.
+    pub(crate) fn bind(&mut self, base: i32, path: &CStr, flags: u32) -> Slot {
+        let into = self.slot();
+        let private = if self.private { PRIVATE } else { 0 };
+        self.push(Op::CloneTree {
+            into: into.0,
+            base,
+            path,
+            flags: flags | private,
+        });
+        into
+    }
+
+    /// Attaches a slot's mount, which gets attributes, and lets it go. Where nothing is attached yet they come first, since a
+    /// mount below one that is attached nowhere cannot be changed. KERNEL(5.12): else last, since only what is attached can.
+    pub(crate) fn attach_with(
+        &mut self,
+        from: Slot,
+        root: Slot,
+        path: &CStr,
+        flags: u32,
+        attrs: u32,
+    ) {
+        if self.private {
+            self.set_attr(from, attrs, false);
+        }
+        self.attach(from, root, path, flags);
+        if !self.private {
+            self.set_attr(from, attrs, false);
+        }
+        self.close(from);
+    }
+
     /// A directory of root's inside a slot's tree.
     pub(crate) fn make_dir(&mut self, root: Slot, path: &CStr, mode: u32) {
         self.push(Op::MakeDir {

@@ -4,8 +4,11 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
+
+use crate::sys::mountinfo::Mounts;
 
 /// How something of the machine is shown in a view of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub(crate) enum ShownAs {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ShownMount {
-    /// Where it is, inside and outside.
+    /// Where it is inside.
     pub path: String,
     /// `cow`, `read-only` or `left out`.
     pub shown: String,
@@ -46,20 +49,25 @@ impl ShownMount {
     }
 }
 
-/// Results of trials, by mount id, while the table of mounts stays the same.
+/// The table of mounts that was read last, and results of trials while it stays the same.
 #[derive(Debug, Default)]
 pub(crate) struct Verdicts {
     table: Vec<u8>,
+    mounts: Arc<Mounts>,
     known: HashMap<u64, ShownAs>,
+    /// Whether overlayfs has refused a file system whose type it takes.
+    distrusts: bool,
 }
 
 impl Verdicts {
-    /// Forgets all if the table has changed.
-    pub(crate) fn follow(&mut self, table: Vec<u8>) {
+    /// Returns the mounts of a table; forgets all trials if it has changed.
+    pub(crate) fn follow(&mut self, table: Vec<u8>) -> Arc<Mounts> {
         if self.table != table {
             self.known.clear();
+            self.mounts = Arc::new(Mounts::parse(&table));
             self.table = table;
         }
+        Arc::clone(&self.mounts)
     }
 
     pub(crate) fn get(&self, mount: u64) -> Option<&ShownAs> {
@@ -68,5 +76,15 @@ impl Verdicts {
 
     pub(crate) fn insert(&mut self, mount: u64, shown: &ShownAs) {
         self.known.insert(mount, shown.clone());
+    }
+
+    /// Has every file system tried from now on.
+    pub(crate) fn distrust(&mut self) {
+        self.known.clear();
+        self.distrusts = true;
+    }
+
+    pub(crate) fn distrusts(&self) -> bool {
+        self.distrusts
     }
 }

@@ -2,26 +2,22 @@
 //! What is seen inside: root, kernel file systems, the caller's mounts, and what is hidden of them.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
-
+use super::callers::Callers;
 use super::needs::Needs;
 use crate::error::Result;
 use crate::parts::idmap::Ids;
-use crate::parts::mounts::{self, Kernel, options, push_size};
+use crate::parts::mounts::{Kernel, options, push_size};
 use crate::parts::ops::{Ops, Slot};
-use crate::parts::shown::ShownAs;
 use crate::parts::{devices, names, sysctl};
 use crate::spec::ByteSize;
-use crate::tree::{Lower, Mounted};
+use crate::tree::{Filled, Lower, Mounted, Survey, aliases};
 use crate::wire::Op;
 
 /// What is seen inside, whole.
 pub(super) struct Tree {
     pub(super) root: Slot,
-    /// Of the root, what is made read-only beside it.
-    pub(super) parts: Vec<Slot>,
-    /// How mounts of the host are shown.
-    pub(super) shown: Vec<(PathBuf, ShownAs)>,
+    /// What is attached to the root, and how mounts of the host are shown.
+    pub(super) filled: Filled,
     pub(super) kernel: Kernel,
     pub(super) pts: Slot,
 }
@@ -35,13 +31,21 @@ impl Tree {
         needs: &Needs<'_>,
         callers: impl FnOnce(&mut Ops) -> Result<()>,
     ) -> Result<Self> {
-        match needs.tree.lower {
-            Lower::Host => names::own(ops, self.root, stage, needs.hostname),
-            _ => names::files(ops, self.root, stage, needs.spec, needs.hostname),
+        let is_host = *needs.tree.lower == Lower::Host;
+        match is_host {
+            true => names::own(ops, self.root, stage, needs.hostname),
+            false => names::files(ops, self.root, stage, needs.spec, needs.hostname),
         }
         callers(ops)?;
+        let mut hidden = needs.spec.security.masked_paths.clone();
+        if let Some(paths) = &mut hidden
+            && is_host
+        {
+            let survey = Survey::new(needs.tree.spawner, needs.tree.ordinary)?;
+            paths.extend(aliases(&survey, paths));
+        }
         self.kernel
-            .restrict_rest(ops, self.root, stage, needs.spec)?;
+            .restrict_rest(ops, self.root, stage, needs.spec, hidden.as_deref())?;
         Ok(self)
     }
 }
@@ -51,7 +55,10 @@ pub(super) fn bare(ops: &mut Ops, stage: Slot, needs: &Needs<'_>) -> Result<Tree
     // First, and whole: the next start may have it made ahead.
     let (kernel, pts) = kernel(ops, None, stage, needs, false)?;
     let root = needs.backend.mount_detached(ops, stage, needs.tree)?;
-    let callers = mounts::callers_ahead(ops, stage, needs.spec)?;
+    let mut filled = needs.backend.fill(ops, stage, root, needs.tree)?;
+    let mut callers = Callers::new(needs, stage, false);
+    let placed = callers.ahead(ops)?;
+    filled.shown.extend(callers.shown);
     ops.push(Op::EnterBare {});
     ops.push(Op::AttachRoot {
         from: root.number(),
@@ -59,13 +66,14 @@ pub(super) fn bare(ops: &mut Ops, stage: Slot, needs: &Needs<'_>) -> Result<Tree
     kernel.attach(ops, root);
     let tree = Tree {
         root,
-        parts: Vec::new(),
-        shown: Vec::new(),
+        filled,
         kernel,
         pts,
     };
     tree.finish(ops, stage, needs, |ops| {
-        callers.iter().for_each(|one| one.attach(ops, root));
+        for one in placed {
+            one.attach_whole(ops, root);
+        }
         Ok(())
     })
 }
@@ -77,18 +85,18 @@ pub(super) fn attached(
     needs: &Needs<'_>,
     ordinary: bool,
 ) -> Result<Tree> {
-    let Mounted { root, parts, shown } = needs.backend.mount(ops, stage, needs.tree)?;
+    let Mounted { root, filled } = needs.backend.mount(ops, stage, needs.tree)?;
     let (kernel, pts) = kernel(ops, Some(root), stage, needs, ordinary)?;
+    let mut callers = Callers::new(needs, stage, ordinary);
     let tree = Tree {
         root,
-        parts,
-        shown,
+        filled,
         kernel,
         pts,
     };
-    tree.finish(ops, stage, needs, |ops| {
-        mounts::callers(ops, root, stage, needs.spec, ordinary)
-    })
+    let mut tree = tree.finish(ops, stage, needs, |ops| callers.attached(ops, root))?;
+    tree.filled.shown.extend(callers.shown);
+    Ok(tree)
 }
 
 /// `/proc`, `/sys` and `/dev` with all that is in them, attached to `root` if there is one already; the devpts comes back, too.

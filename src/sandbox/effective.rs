@@ -36,7 +36,7 @@ pub struct Effective {
     pub seccomp: bool,
     /// Whether setuid programs gain nothing.
     pub no_new_privs: bool,
-    /// Mounts of the machine in its view `host`, and how each is shown; empty for images.
+    /// Mounts of the machine in its view `host` and in `cow` mounts, and how each is shown.
     pub mounts: Vec<ShownMount>,
     /// Paths that are hidden where they exist.
     pub masked_paths: Vec<String>,

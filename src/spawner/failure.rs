@@ -68,7 +68,7 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
 fn what_forbids_namespaces() -> &'static str {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let in_chroot =
-        Mounts::read().is_ok_and(|(mounts, _)| mounts.showing(Path::new("/")).is_none());
+        Mounts::read().is_ok_and(|table| Mounts::parse(&table).showing(Path::new("/")).is_none());
     if status.lines().any(|line| line == "Seccomp:\t2") {
         "an outer sandbox or container that allows namespaces: --security-opt seccomp=unconfined"
     } else if in_chroot {

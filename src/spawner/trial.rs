@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -15,6 +16,12 @@ use crate::sys::socket;
 use crate::wire::{self, Job};
 
 impl Spawner {
+    /// Has each mount of the machine tried before it is shown, whatever its type.
+    pub(crate) fn distrust_mounts(&self) {
+        let verdicts = self.verdicts.lock();
+        verdicts.unwrap_or_else(PoisonError::into_inner).distrust();
+    }
+
     /// Tries operations in a child of the spawner, which is killed if they take
     /// longer: what failed, or ETIMEDOUT; none if all is well.
     ///

@@ -2,8 +2,9 @@
 //! The mounts that this process sees, proc_pid_mountinfo(5).
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::ops::Bound;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,10 +13,20 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Mount {
     pub(crate) id: u64,
     pub(crate) parent: u64,
+    /// Device number of the file system, as text.
+    pub(crate) device: String,
+    /// Directory or file of the file system that is mounted.
+    pub(crate) root: PathBuf,
     /// Mount point, as this process sees it.
     pub(crate) point: PathBuf,
     /// File-system type, with a subtype behind a dot: `fuse.sshfs`.
     pub(crate) kind: String,
+    /// MOUNT_ATTR_* bits that restrict what is done there, mount_setattr(2).
+    pub(crate) attrs: u32,
+    /// Whether it maps owners, which not every kernel allows for a layer.
+    pub(crate) idmapped: bool,
+    /// Whether it may be cloned nowhere, mount_namespaces(7).
+    pub(crate) unbindable: bool,
 }
 
 impl Mount {
@@ -23,17 +34,44 @@ impl Mount {
         let mut fields = line.split(|byte| *byte == b' ');
         let mut number = || str::from_utf8(fields.next()?).ok()?.parse().ok();
         let (id, parent) = (number()?, number()?);
-        let point = unescape(fields.nth(2)?);
+        let device = String::from_utf8_lossy(fields.next()?).into_owned();
+        let (root, point) = (unescape(fields.next()?), unescape(fields.next()?));
+        let (mut attrs, mut idmapped, mut unbindable) = (0, false, false);
+        for word in fields.next()?.split(|byte| *byte == b',') {
+            attrs |= attr(word);
+            idmapped |= word == b"idmapped";
+        }
         // Optional fields end with a dash.
-        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        let kind = String::from_utf8_lossy(kind).into_owned();
+        let mut rest = fields.skip_while(|field| {
+            unbindable |= *field == b"unbindable";
+            *field != b"-"
+        });
+        let kind = String::from_utf8_lossy(rest.nth(1)?).into_owned();
+        drop(rest);
         Some(Self {
             id,
             parent,
+            device,
+            root,
             point,
             kind,
+            attrs,
+            idmapped,
+            unbindable,
         })
     }
+}
+
+/// The attribute that an option of a mount stands for.
+fn attr(option: &[u8]) -> u32 {
+    let attr = match option {
+        b"ro" => libc::MOUNT_ATTR_RDONLY,
+        b"nosuid" => libc::MOUNT_ATTR_NOSUID,
+        b"nodev" => libc::MOUNT_ATTR_NODEV,
+        b"noexec" => libc::MOUNT_ATTR_NOEXEC,
+        _ => 0,
+    };
+    attr as u32
 }
 
 /// Undoes the octal escapes of mountinfo: `\040` is a space.
@@ -60,6 +98,8 @@ const OUTSIDE: u64 = u64::MAX;
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
     children: HashMap<u64, HashMap<PathBuf, Mount>>,
+    /// Those that no other one covers, by mount point; what is below a directory follows it.
+    visible: BTreeMap<PathBuf, Mount>,
 }
 
 impl Mounts {
@@ -67,22 +107,29 @@ impl Mounts {
     ///
     /// # Errors
     /// As open(2) and read(2): there may be no procfs.
-    pub(crate) fn read() -> std::io::Result<(Self, Vec<u8>)> {
-        let bytes = std::fs::read("/proc/self/mountinfo")?;
-        Ok((Self::parse(&bytes), bytes))
+    pub(crate) fn read() -> std::io::Result<Vec<u8>> {
+        std::fs::read("/proc/self/mountinfo")
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         let lines = bytes.split(|byte| *byte == b'\n').filter_map(Mount::parse);
         let all: HashMap<u64, Mount> = lines.map(|mount| (mount.id, mount)).collect();
-        let mut children: HashMap<u64, HashMap<PathBuf, Mount>> = HashMap::new();
+        let mut mounts = Self::default();
         for mount in all.values() {
             let is_seen = mount.parent != mount.id && all.contains_key(&mount.parent);
             let parent = if is_seen { mount.parent } else { OUTSIDE };
-            let siblings = children.entry(parent).or_default();
+            let siblings = mounts.children.entry(parent).or_default();
             siblings.insert(mount.point.clone(), mount.clone());
         }
-        Self { children }
+        for mount in all.into_values() {
+            if mounts
+                .showing(&mount.point)
+                .is_some_and(|m| m.id == mount.id)
+            {
+                mounts.visible.insert(mount.point.clone(), mount);
+            }
+        }
+        mounts
     }
 
     /// Returns the mount that an absolute path ends in, on top of what it covers;
@@ -105,10 +152,21 @@ impl Mounts {
     }
 
     /// Returns each mount that no other one covers.
-    pub(crate) fn visible(&self) -> Vec<&Mount> {
-        let all = self.children.values().flat_map(HashMap::values);
-        all.filter(|mount| self.showing(&mount.point).is_some_and(|m| m.id == mount.id))
-            .collect()
+    pub(crate) fn visible(&self) -> impl Iterator<Item = &Mount> {
+        self.visible.values()
+    }
+
+    /// Returns the visible mount with this mount point.
+    pub(crate) fn at(&self, point: &Path) -> Option<&Mount> {
+        self.visible.get(point)
+    }
+
+    /// Returns the visible mounts below a directory, each before those below it.
+    pub(crate) fn below<'s>(&'s self, dir: &'s Path) -> impl Iterator<Item = &'s Mount> {
+        let from = (Bound::Excluded(dir), Bound::Unbounded);
+        let after = self.visible.range::<Path, _>(from);
+        let below = after.take_while(move |(point, _)| point.starts_with(dir));
+        below.map(|(_, mount)| mount)
     }
 }
 
@@ -117,7 +175,7 @@ mod tests {
     use super::*;
 
     const TABLE: &[u8] = b"20 1 8:1 / / rw shared:1 - ext4 /dev/sda1 rw\n\
-        21 20 0:20 / /mnt rw,nosuid shared:2 master:1 - tmpfs x rw\n\
+        21 20 0:20 / /mnt rw,nosuid,relatime shared:2 master:1 - tmpfs x rw\n\
         22 21 0:21 / /mnt/a\\040b rw - fuse.sshfs me@there:/ rw\n\
         23 20 0:22 / /srv/deep rw - tmpfs y rw\n\
         24 20 0:23 / /srv rw - tmpfs z rw\n\
@@ -142,9 +200,36 @@ mod tests {
     #[test]
     fn mountinfo_covered_mounts_are_invisible() {
         let mounts = Mounts::parse(TABLE);
-        let mut ids: Vec<u64> = mounts.visible().iter().map(|m| m.id).collect();
-        ids.sort_unstable();
-        assert_eq!(ids, [20, 21, 22, 25]);
+        let ids = |mounts: &mut dyn Iterator<Item = &Mount>| mounts.map(|m| m.id).collect();
+        let visible: Vec<u64> = ids(&mut mounts.visible());
+        assert_eq!(visible, [20, 21, 22, 25]);
+        for (dir, expected) in [
+            ("/", &[21, 22, 25][..]),
+            ("/mnt", &[22]),
+            ("/mn", &[]),
+            ("/srv", &[]),
+        ] {
+            let below: Vec<u64> = ids(&mut mounts.below(Path::new(dir)));
+            assert_eq!(below, expected, "{dir}");
+        }
+        assert_eq!(mounts.at(Path::new("/srv")).unwrap().id, 25);
+        assert_eq!(mounts.at(Path::new("/srv/deep")), None);
+    }
+
+    #[test]
+    fn mountinfo_options_and_optional_fields_are_told() {
+        let line = |options: &str| {
+            let text = format!("30 20 0:40 /sub\\040dir /x {options} - tmpfs none rw,size=1k");
+            Mount::parse(text.as_bytes()).unwrap()
+        };
+        let mount = line("ro,nosuid,nodev,noexec,relatime shared:4");
+        assert_eq!((mount.attrs, mount.idmapped), (15, false));
+        assert_eq!(
+            (&*mount.device, &*mount.root),
+            ("0:40", Path::new("/sub dir"))
+        );
+        assert_eq!((line("rw").attrs, line("rw").unbindable), (0, false));
+        assert!(line("rw,idmapped").idmapped && line("rw unbindable").unbindable);
     }
 
     #[test]

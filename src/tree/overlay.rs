@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::parts::mounts::{overlay, overlay_at, overlay_flags};
 use crate::parts::ops::{Ops, Slot, c_path};
 use crate::spec::Write;
+use crate::tree::host::{self, Filled};
 use crate::tree::{Backend, Lower, Request};
 use crate::wire::ListBuf;
 
@@ -59,6 +60,19 @@ impl Backend for Overlay {
             }
         };
         Ok(root)
+    }
+
+    fn fill(
+        &self,
+        ops: &mut Ops,
+        stage: Slot,
+        root: Slot,
+        request: &Request<'_>,
+    ) -> Result<Filled> {
+        match request.lower {
+            Lower::Host => host::fill(ops, root, stage, request, self.on_disk(request.write)),
+            Lower::Layers(_) | Lower::Plain(_) => Ok(Filled::default()),
+        }
     }
 }
 

@@ -23,4 +23,5 @@ mod terminal;
 mod trees;
 mod users;
 mod view;
+mod view_root;
 mod words;

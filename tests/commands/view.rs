@@ -35,15 +35,17 @@ fn ordinary_users_see_a_host_with_other_mounts() {
         program("unshare")
     );
     for subids in ["", "subids"] {
-        again("root_mounts_for_a_user", "/usr/bin/unshare", |command| {
-            command.arg("-m").env(SUBIDS, subids)
-        });
+        again(
+            "view::root_mounts_for_a_user",
+            "/usr/bin/unshare",
+            |command| command.arg("-m").env(SUBIDS, subids),
+        );
     }
 }
 
 /// Runs one test of this file once more, behind another program.
 #[track_caller]
-fn again(
+pub(crate) fn again(
     test: &str,
     program: &str,
     with: impl FnOnce(&mut process::Command) -> &mut process::Command,
@@ -51,7 +53,7 @@ fn again(
     let mut command = process::Command::new(program);
     let output = with(&mut command)
         .arg(env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", &format!("view::{test}")])
+        .args(["--exact", "--nocapture", test])
         .output()
         .unwrap();
     let [shown, errors] =
@@ -62,7 +64,7 @@ fn again(
     );
 }
 
-fn mount(kind: &str, options: &str, on: &Path) -> bool {
+pub(crate) fn mount(kind: &str, options: &str, on: &Path) -> bool {
     fs::create_dir_all(on).unwrap();
     let options = format!("rw,{options}");
     let mut mount = process::Command::new("mount");
@@ -75,7 +77,7 @@ fn mount(kind: &str, options: &str, on: &Path) -> bool {
 }
 
 /// A FUSE file system that never answers, as long as its device is open.
-fn mount_dead(on: &Path) -> File {
+pub(crate) fn mount_dead(on: &Path) -> File {
     fs::create_dir_all(on).unwrap();
     let device = File::options()
         .read(true)
@@ -92,7 +94,7 @@ fn mount_dead(on: &Path) -> File {
 }
 
 /// An autofs trigger; what is read from the pipe is a request to mount.
-fn mount_trigger(on: &Path) -> std::io::PipeReader {
+pub(crate) fn mount_trigger(on: &Path) -> std::io::PipeReader {
     fs::create_dir_all(on).unwrap();
     let (read, write) = std::io::pipe().unwrap();
     let options = format!(

@@ -87,7 +87,8 @@ impl Class {
             "overlay" | "fuse.fuse-overlayfs" if ENGINES.iter().any(|dir| is_engines(dir)) => {
                 Self::Container
             }
-            _ if LOCAL.contains(&kind) => Self::Local,
+            _ if LOCAL.contains(&kind) && !mount.idmapped => Self::Local,
+            _ if LOCAL.contains(&kind) => Self::Refusable,
             _ if REFUSABLE.contains(&kind) => Self::Refusable,
             _ => Self::Remote,
         }
@@ -120,13 +121,26 @@ mod tests {
             ("fuse.sshfs", "/home/u/there", Class::Remote),
             ("new-in-7.0", "/x", Class::Remote),
         ] {
-            let mount = Mount {
-                id: 1,
-                parent: 0,
-                point: point.into(),
-                kind: kind.into(),
-            };
-            assert_eq!(Class::of(&mount), expected, "{kind} {point}");
+            assert_eq!(Class::of(&mount(kind, point)), expected, "{kind} {point}");
+        }
+        let idmapped = Mount {
+            idmapped: true,
+            ..mount("ext4", "/home")
+        };
+        assert_eq!(Class::of(&idmapped), Class::Refusable);
+    }
+
+    fn mount(kind: &str, point: &str) -> Mount {
+        Mount {
+            id: 1,
+            parent: 0,
+            device: "8:1".into(),
+            root: "/".into(),
+            point: point.into(),
+            kind: kind.into(),
+            attrs: 0,
+            idmapped: false,
+            unbindable: false,
         }
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::FLAGS;
 use crate::error::Result;
 use crate::parts::mounts::{options, overlay_at};
 use crate::parts::ops::{Ops, c_path};
@@ -20,11 +19,11 @@ const CLONE_NEWNS: u64 = libc::CLONE_NEWNS as u64;
 /// A file system that answers later than this is left out.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Finds out how a directory of the host can be shown.
+/// Finds out how a directory of the host can be shown, by an overlay with these flags.
 ///
 /// # Errors
 /// When no child can be made: the helper is gone.
-pub(super) fn of(spawner: &Spawner, dir: &Path) -> Result<ShownAs> {
+pub(super) fn of(spawner: &Spawner, dir: &Path, flags: u32) -> Result<ShownAs> {
     let path = c_path(dir)?;
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
@@ -36,7 +35,7 @@ pub(super) fn of(spawner: &Spawner, dir: &Path) -> Result<ShownAs> {
         ops.make_dir(stage, name, 0o755);
     }
     let lowers = [path.as_c_str()].into_iter().collect();
-    overlay_at(&mut ops, stage, lowers, [c"u", c"w"], 0, FLAGS);
+    overlay_at(&mut ops, stage, lowers, [c"u", c"w"], 0, flags);
     let left_out = |errno| {
         ShownAs::LeftOut(match errno {
             Errno::ETIMEDOUT => format!("no answer within {} s", PATIENCE.as_secs()),

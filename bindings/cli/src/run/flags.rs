@@ -24,7 +24,7 @@ use crate::value::{self, SecurityOption};
                   them. Durations are in seconds, or have ms, s, m, h or d behind them."
 )]
 pub(crate) struct Flags {
-    /// `host` (this machine, copy-on-write), `dir:PATH`, `oci:PATH[:TAG]`, `archive:FILE` or
+    /// `host` (this machine with all that is mounted, copy-on-write), `dir:PATH`, `oci:PATH[:TAG]`, `archive:FILE` or
     /// `NAME[:TAG][@DIGEST]`; then the command, by default the image's own
     #[arg(value_names = ["IMAGE", "COMMAND"], num_args = 0.., trailing_var_arg = true)]
     pub(super) words: Vec<OsString>,

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The caller's own mounts: binds, copy-on-write views of directories, and file systems in memory.
+#![forbid(unsafe_code)]
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::stat;
+
+use super::needs::Needs;
+use crate::error::{Error, Kind, Result};
+use crate::parts::mounts::{NODEV, NOSUID, RDONLY, options, overlay, overlay_flags, push_size};
+use crate::parts::ops::{Ops, Slot, c_inside, c_path};
+use crate::parts::shown::ShownAs;
+use crate::spec::{Mount, MountKind};
+use crate::tree::{Place, Survey, fill_directory, tmpfs};
+use crate::wire::{MAKE_DIR, MAKE_FILE, NOT_IN_KERNEL_FS, OF_MACHINE};
+
+/// Makes the caller's mounts, in order.
+pub(super) struct Callers<'a> {
+    needs: &'a Needs<'a>,
+    stage: Slot,
+    ordinary: bool,
+    /// The machine's mounts, once they were asked for.
+    survey: Option<Survey<'a>>,
+    /// How mounts of the machine are shown in copy-on-write views.
+    pub(super) shown: Vec<(PathBuf, ShownAs)>,
+}
+
+/// One that is made and not attached yet.
+#[derive(Debug)]
+pub(super) struct Placed {
+    /// Its number in the spec.
+    n: usize,
+    slot: Slot,
+    target: CString,
+    /// How it is attached: [`crate::wire::Op::Attach`].
+    flags: u32,
+    /// Attributes that it gets with all that is mounted below it.
+    attrs: u32,
+    /// Directory of the machine below which there are mounts to be shown.
+    dir: Option<PathBuf>,
+}
+
+impl<'a> Callers<'a> {
+    /// A private view's writes go to `stage`.
+    pub(super) fn new(needs: &'a Needs<'a>, stage: Slot, ordinary: bool) -> Self {
+        Self {
+            needs,
+            stage,
+            ordinary,
+            survey: None,
+            shown: Vec::new(),
+        }
+    }
+
+    /// Makes each one and attaches it inside.
+    pub(super) fn attached(&mut self, ops: &mut Ops, root: Slot) -> Result<()> {
+        for (n, mount) in self.needs.spec.mounts.iter().enumerate() {
+            let mut placed = self.placed(ops, n, mount)?;
+            placed.attach(ops, root);
+            self.fill(ops, &mut placed)?;
+            ops.close(placed.slot);
+        }
+        Ok(())
+    }
+
+    /// Makes root's own mounts, whole, before any is attached.
+    pub(super) fn ahead(&mut self, ops: &mut Ops) -> Result<Vec<Placed>> {
+        let each = self.needs.spec.mounts.iter().enumerate();
+        each.map(|(n, mount)| {
+            let mut placed = self.placed(ops, n, mount)?;
+            self.fill(ops, &mut placed)?;
+            Ok(placed)
+        })
+        .collect()
+    }
+
+    fn placed(&mut self, ops: &mut Ops, n: usize, mount: &Mount) -> Result<Placed> {
+        let target = c_inside(&mount.target)?;
+        let read_only = if mount.read_only { RDONLY } else { 0 };
+        let mut dir = None;
+        let (slot, flags, attrs) = match &mount.kind {
+            MountKind::Bind(source) => {
+                let (source, make) = existing(source)?;
+                (ops.clone_tree(&source, true), make, NODEV | read_only)
+            }
+            MountKind::Cow(source) => {
+                let (slot, below) = self.cow(ops, n, source, read_only)?;
+                dir = below;
+                (slot, MAKE_DIR, 0)
+            }
+            MountKind::Tmpfs { size, mode } => {
+                let mut list = options([c"mode"]);
+                list.push(&CString::new(format!("{mode:o}")).expect("digits hold no NUL"));
+                if let Some(size) = size {
+                    push_size(&mut list, *size);
+                }
+                let slot = ops.new_fs(c"tmpfs", &list, NOSUID | NODEV | read_only);
+                (slot, MAKE_DIR, 0)
+            }
+        };
+        Ok(Placed {
+            n,
+            slot,
+            target,
+            flags,
+            attrs,
+            dir,
+        })
+    }
+
+    /// Makes a copy-on-write view; returns its directory, too, if mounts below that are to be shown.
+    fn cow(
+        &mut self,
+        ops: &mut Ops,
+        n: usize,
+        source: &Path,
+        read_only: u32,
+    ) -> Result<(Slot, Option<PathBuf>)> {
+        let (path, make) = existing(source)?;
+        if make != MAKE_DIR {
+            let why = format_args!("{path:?} is not a directory");
+            let error = Error::new(Kind::Invalid, "mount cow", why);
+            return Err(error.with_cure("a bind, or its directory"));
+        }
+        let dir = std::fs::canonicalize(source)
+            .map_err(|e| Error::io("mount", format_args!("source {source:?}"), e))?;
+        let (stage, ordinary, size) = (self.stage, self.ordinary, self.needs.tree.size);
+        let survey = self.survey()?;
+        let below = survey.has_mounts_below(&dir);
+        let attrs = NODEV | survey.attrs(&dir, &dir);
+        if below && ordinary {
+            let mode = stat(&dir).map_or(0o755, |stat| stat.st_mode & 0o7777);
+            return Ok((tmpfs(ops, mode, size, attrs), Some(dir)));
+        }
+        let lowers = [c_path(&dir)?].iter().collect();
+        let flags = match ordinary {
+            true => overlay_flags(true),
+            false => OF_MACHINE,
+        };
+        let name = format!("c{n}");
+        let slot = overlay(ops, stage, &name, lowers, attrs | read_only, flags);
+        Ok((slot, below.then_some(dir)))
+    }
+
+    fn survey(&mut self) -> Result<&Survey<'a>> {
+        if self.survey.is_none() {
+            self.survey = Some(Survey::new(self.needs.tree.spawner, self.ordinary)?);
+        }
+        Ok(self.survey.as_ref().expect("it was made above"))
+    }
+
+    /// Shows the mounts below a directory.
+    fn fill(&mut self, ops: &mut Ops, placed: &mut Placed) -> Result<()> {
+        let Some(dir) = placed.dir.take() else {
+            return Ok(());
+        };
+        let mount = &self.needs.spec.mounts[placed.n];
+        let read_only = if mount.read_only { RDONLY } else { 0 };
+        let (stage, size) = (self.stage, self.needs.tree.size);
+        let place = Place {
+            root: placed.slot,
+            stage,
+            dir: &dir,
+            inside: &mount.target,
+            names: &format!("c{}h", placed.n),
+            scratch: None,
+            attrs: NODEV | read_only,
+            read_only: false,
+        };
+        let filled = fill_directory(ops, self.survey()?, &place, size)?;
+        self.shown.extend(filled.shown);
+        if self.ordinary && mount.read_only {
+            // Only now: places to mount on were made in it.
+            ops.set_attr(placed.slot, RDONLY, false);
+        }
+        Ok(())
+    }
+}
+
+impl Placed {
+    /// Attaches it inside.
+    fn attach(&self, ops: &mut Ops, root: Slot) {
+        ops.attach(self.slot, root, &self.target, self.flags | NOT_IN_KERNEL_FS);
+        if self.attrs != 0 {
+            ops.set_attr(self.slot, self.attrs, true);
+        }
+    }
+
+    /// Attaches it inside, and lets it go.
+    pub(super) fn attach_whole(self, ops: &mut Ops, root: Slot) {
+        self.attach(ops, root);
+        ops.close(self.slot);
+    }
+}
+
+/// A source on the host as an absolute path, and what its target must be.
+fn existing(source: &Path) -> Result<(CString, u32)> {
+    let path = std::path::absolute(source)
+        .map_err(|e| Error::io("mount", format_args!("source {source:?}"), e))?;
+    let stat = stat(&path).map_err(|e| Error::os("mount", format_args!("source {path:?}"), e))?;
+    let make = if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
+        MAKE_DIR
+    } else {
+        MAKE_FILE
+    };
+    Ok((c_path(&path)?, make))
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Root's view: what is mounted below a directory, each part in its place on top of an overlay of the directory.
+#![forbid(unsafe_code)]
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use super::class::Class;
+use super::copies::Budget;
+use super::part::{Filled, Parts, Place};
+use super::survey::{Survey, is_own};
+use crate::error::Result;
+use crate::parts::mounts::RDONLY;
+use crate::parts::ops::{Ops, c_path};
+use crate::parts::shown::ShownAs;
+use crate::spec::ByteSize;
+use crate::sys::mountinfo::Mount;
+use crate::wire::{MAKE_DIR, Op};
+
+/// Appends what shows the mounts below a directory whose own overlay is there already.
+///
+/// # Errors
+/// When the helper is gone, or a writable layer cannot be made.
+pub(super) fn fill(
+    ops: &mut Ops,
+    survey: &Survey<'_>,
+    place: &Place<'_>,
+    size: Option<ByteSize>,
+) -> Result<Filled> {
+    let mut over = Over {
+        parts: Parts::new(ops, survey, place),
+        budget: Budget::new(size),
+        frozen: Vec::new(),
+    };
+    // With all that is below it.
+    let mut hidden: Option<PathBuf> = None;
+    for mount in survey.mounts.below(place.dir) {
+        let point = &mount.point;
+        if is_own(point) || hidden.as_ref().is_some_and(|dir| point.starts_with(dir)) {
+            continue;
+        }
+        if !over.mount(mount)? {
+            hidden = Some(point.clone());
+        }
+    }
+    Ok(over.parts.filled)
+}
+
+struct Over<'a> {
+    parts: Parts<'a>,
+    /// For copies of files.
+    budget: Budget,
+    /// Mount points at which nothing can be made.
+    frozen: Vec<PathBuf>,
+}
+
+impl Over<'_> {
+    /// Shows one mount; returns false if what is below it is not to be shown either.
+    fn mount(&mut self, mount: &Mount) -> Result<bool> {
+        let point = &mount.point;
+        let class = self.parts.survey.class(mount);
+        match class {
+            Class::Pseudo | Class::Container => return Ok(false),
+            // What it has mounted so far is in the table, too.
+            Class::Trigger => return Ok(true),
+            Class::Local | Class::Refusable => match std::fs::symlink_metadata(point) {
+                Ok(metadata) if metadata.is_dir() => {}
+                Ok(metadata) => {
+                    let size = metadata.is_file().then(|| metadata.size());
+                    return self.file(mount, size).map(|()| true);
+                }
+                Err(error) => {
+                    self.parts.left_out(point, &error.to_string());
+                    return Ok(false);
+                }
+            },
+            Class::Remote => {}
+        }
+        let shown = self.parts.survey.verdict(point)?;
+        match &shown {
+            ShownAs::Cow => self.parts.overlay(point, None)?,
+            ShownAs::ReadOnly if class == Class::Remote => self.parts.bind(point, 0)?,
+            ShownAs::ReadOnly => self.parts.bind(point, MAKE_DIR)?,
+            ShownAs::LeftOut(_) => self.parts.cover(point)?,
+        }
+        if shown != ShownAs::Cow || mount.attrs & RDONLY != 0 {
+            self.frozen.push(point.clone());
+        }
+        let goes_on = !matches!(shown, ShownAs::LeftOut(_));
+        self.parts.tell(point, shown);
+        Ok(goes_on)
+    }
+
+    /// Shows what is mounted on a file: a copy of a regular one, else a bind.
+    fn file(&mut self, mount: &Mount, size: Option<u64>) -> Result<()> {
+        let point = &mount.point;
+        let place = self.parts.place;
+        let above = point.parent().unwrap_or(point);
+        let around = self.parts.survey.mounts.showing(above);
+        let is_frozen = around.is_some_and(|around| self.frozen.contains(&around.point));
+        let writable = (place.attrs | mount.attrs) & RDONLY == 0 && !is_frozen;
+        if writable && size.is_some_and(|size| self.budget.copy(size)) {
+            let target = self.parts.target(point)?;
+            self.parts.ops.push(Op::CopyFile {
+                root: place.root.number(),
+                path: &target,
+                from: &c_path(point)?,
+            });
+            self.parts.tell(point, ShownAs::Cow);
+        } else {
+            self.parts.bind(point, 0)?;
+            self.parts.tell(point, ShownAs::ReadOnly);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The mounts of the machine at the time of one start, and how each can be shown.
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use super::class::Class;
+use super::trial;
+use crate::error::{Error, Result};
+use crate::parts::mounts::{RDONLY, overlay_flags};
+use crate::parts::shown::{ShownAs, Verdicts};
+use crate::spawner::Spawner;
+use crate::sys::mountinfo::{Mount, Mounts};
+use crate::wire::OF_MACHINE;
+
+/// Made anew in every sandbox, so not taken from the host.
+const OWN: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// Returns whether the sandbox has its own in this place, or above it.
+pub(super) fn is_own(path: &Path) -> bool {
+    OWN.iter().any(|own| path.starts_with(own))
+}
+
+/// The mounts of the machine.
+pub(crate) struct Survey<'a> {
+    spawner: &'a Spawner,
+    pub(super) mounts: Arc<Mounts>,
+    pub(super) ordinary: bool,
+}
+
+impl<'a> Survey<'a> {
+    /// Reads the table of mounts.
+    ///
+    /// # Errors
+    /// When there is no procfs.
+    pub(crate) fn new(spawner: &'a Spawner, ordinary: bool) -> Result<Self> {
+        let file = "/proc/self/mountinfo";
+        let table = Mounts::read().map_err(|e| Error::io("list mounts", file, e))?;
+        let mut survey = Self {
+            spawner,
+            mounts: Arc::default(),
+            ordinary,
+        };
+        let mounts = survey.verdicts().follow(table);
+        survey.mounts = mounts;
+        Ok(survey)
+    }
+
+    fn verdicts(&self) -> MutexGuard<'a, Verdicts> {
+        let verdicts = self.spawner.verdicts.lock();
+        verdicts.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the MOUNT_ATTR_* bits of the mount that shows a path. The mount of `dir`, a
+    /// directory that is shown, can be written to even if it is read-only outside.
+    pub(crate) fn attrs(&self, path: &Path, dir: &Path) -> u32 {
+        let Some(mount) = self.mounts.showing(path) else {
+            return 0;
+        };
+        match self.mounts.showing(dir) {
+            Some(top) if top.id == mount.id => mount.attrs & !RDONLY,
+            _ => mount.attrs,
+        }
+    }
+
+    pub(crate) fn is_ordinary(&self) -> bool {
+        self.ordinary
+    }
+
+    /// Returns whether anything is mounted below a directory.
+    pub(crate) fn has_mounts_below(&self, dir: &Path) -> bool {
+        self.mounts.below(dir).next().is_some()
+    }
+
+    /// Classifies a mount; what is below a remote one takes that to be reached.
+    pub(super) fn class(&self, mount: &Mount) -> Class {
+        let class = Class::of(mount);
+        let is_reached_by_remote = || {
+            let above = mount.point.ancestors().skip(1);
+            // Without an answer from the root itself there is no machine.
+            let above = above.take_while(|dir| *dir != Path::new("/"));
+            above
+                .filter_map(|dir| self.mounts.at(dir))
+                .any(|mount| Class::of(mount) == Class::Remote)
+        };
+        match class {
+            Class::Local | Class::Refusable if is_reached_by_remote() => Class::Remote,
+            class => class,
+        }
+    }
+
+    /// Returns how a directory can be shown, from what is mounted there; tries it
+    /// where that does not tell.
+    ///
+    /// # Errors
+    /// When the helper is gone.
+    pub(super) fn verdict(&self, path: &Path) -> Result<ShownAs> {
+        let Some(mount) = self.mounts.showing(path) else {
+            return Ok(ShownAs::Cow);
+        };
+        let class = self.class(mount);
+        let is_local = class == Class::Local && !mount.unbindable;
+        let is_sure = is_local && !self.verdicts().distrusts();
+        // Without the root's own file system there is no view.
+        if is_sure || mount.point == Path::new("/") {
+            return Ok(ShownAs::Cow);
+        }
+        if mount.unbindable && !self.ordinary {
+            // Nor does the kernel let it be a layer, unless its copy was made private.
+            return Ok(ShownAs::LeftOut("unbindable".into()));
+        }
+        if let Some(known) = self.verdicts().get(mount.id) {
+            return Ok(known.clone());
+        }
+        let flags = match self.ordinary {
+            true => overlay_flags(true),
+            false => OF_MACHINE,
+        };
+        let found = trial::of(self.spawner, path, flags)?;
+        // What answers now may be dead at the next open.
+        if class != Class::Remote || matches!(found, ShownAs::LeftOut(_)) {
+            self.verdicts().insert(mount.id, &found);
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! An ordinary user's view: a directory taken apart, because overlayfs refuses one with mounts below it there.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::fs::{DirEntry, read_dir, symlink_metadata};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use super::class::Class;
+use super::copies::Budget;
+use super::part::{Filled, Parts, Place};
+use super::survey::{Survey, is_own};
+use crate::error::{Error, Result};
+use crate::parts::ops::{Ops, c_path};
+use crate::parts::shown::ShownAs;
+use crate::spec::ByteSize;
+use crate::sys::mountinfo::Mount;
+use crate::wire::{MAKE_DIR, MAKE_FILE, Op};
+
+/// Appends what shows a directory of the machine in an empty tmpfs.
+///
+/// # Errors
+/// When the directory cannot be listed, or a writable layer cannot be made.
+pub(super) fn fill(
+    ops: &mut Ops,
+    survey: &Survey<'_>,
+    place: &Place<'_>,
+    size: Option<ByteSize>,
+) -> Result<Filled> {
+    let mut view = View {
+        parts: Parts::new(ops, survey, place),
+        files: Vec::new(),
+    };
+    view.take_apart(place.dir)?;
+    view.copy_files(size)?;
+    Ok(view.parts.filled)
+}
+
+/// A directory of the host, taken apart into a tmpfs.
+struct View<'a> {
+    parts: Parts<'a>,
+    /// Files beside mounts.
+    files: Vec<(u64, PathBuf)>,
+}
+
+impl View<'_> {
+    /// Makes each entry of a directory on its own.
+    fn take_apart(&mut self, dir: &Path) -> Result<()> {
+        let wrong = |e| Error::io("list host directory", format_args!("{dir:?}"), e);
+        let entries: std::io::Result<Vec<DirEntry>> = read_dir(dir).map_err(wrong)?.collect();
+        for entry in entries.map_err(wrong)? {
+            let path = entry.path();
+            if is_own(&path) {
+                continue;
+            }
+            match self.parts.survey.mounts.at(&path) {
+                Some(mount) => self.mount_point(mount, &entry)?,
+                None => self.entry(&entry)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes one entry on which something is mounted.
+    fn mount_point(&mut self, mount: &Mount, entry: &DirEntry) -> Result<()> {
+        let path = mount.point.as_path();
+        let kind = Class::of(mount);
+        // Of what lies below: d_type of getdents64(2) asks no file system that is mounted.
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        match kind {
+            Class::Pseudo | Class::Container if is_dir => self.empty(path),
+            Class::Trigger => {
+                self.empty(path)?;
+                self.mounted_by_trigger(path)
+            }
+            Class::Pseudo | Class::Container => Ok(()),
+            Class::Local | Class::Refusable if !is_dir => self.entry(entry),
+            Class::Remote if !is_dir => {
+                self.parts
+                    .left_out(path, "a file of a file system that may not answer");
+                Ok(())
+            }
+            Class::Local | Class::Refusable if self.has_mounts_below(path) => {
+                self.parts.tell(path, ShownAs::Cow);
+                self.directory(path, || entry.metadata().map(|m| m.mode()))
+            }
+            Class::Remote if self.has_mounts_below(path) => {
+                self.parts.left_out(path, "others are mounted below it");
+                self.empty(path)
+            }
+            Class::Remote => self.whole(path, || Ok(0o755)),
+            Class::Local | Class::Refusable => {
+                self.whole(path, || symlink_metadata(path).map(|m| m.mode()))
+            }
+        }
+    }
+
+    /// Makes what a trigger has mounted so far.
+    fn mounted_by_trigger(&mut self, trigger: &Path) -> Result<()> {
+        let survey = self.parts.survey;
+        for mount in survey.mounts.below(trigger) {
+            let kind = Class::of(mount);
+            if matches!(kind, Class::Local | Class::Refusable | Class::Remote)
+                && !self.has_mounts_below(&mount.point)
+            {
+                self.whole(&mount.point, || Ok(0o755))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn has_mounts_below(&self, path: &Path) -> bool {
+        self.parts.survey.mounts.below(path).next().is_some()
+    }
+
+    /// Makes an empty directory.
+    fn empty(&mut self, path: &Path) -> Result<()> {
+        let target = self.parts.target(path)?;
+        self.parts
+            .ops
+            .make_dir(self.parts.place.root, &target, 0o755);
+        Ok(())
+    }
+
+    /// Makes one entry; what was removed since it was listed is left out.
+    fn entry(&mut self, entry: &DirEntry) -> Result<()> {
+        let path = entry.path();
+        let Some(kind) = unless_gone(&path, entry.file_type())? else {
+            return Ok(());
+        };
+        let mode = || entry.metadata().map(|m| m.mode());
+        if kind.is_dir() {
+            return match self.has_mounts_below(&path) {
+                true => self.directory(&path, mode),
+                false => self.whole(&path, mode),
+            };
+        }
+        let inside = self.parts.target(&path)?;
+        let root = self.parts.place.root.number();
+        if kind.is_symlink() {
+            let Some(target) = unless_gone(&path, std::fs::read_link(&path))? else {
+                return Ok(());
+            };
+            let target = c_path(&target)?;
+            self.parts.ops.push(Op::MakeLink {
+                root,
+                path: &inside,
+                target: &target,
+            });
+        } else if kind.is_file() {
+            if let Some(metadata) = unless_gone(&path, entry.metadata())? {
+                self.files.push((metadata.len(), path));
+            }
+        } else if kind.is_socket() {
+            self.parts.bind(&path, MAKE_FILE)?;
+        } else if kind.is_fifo() {
+            let Some(mode) = unless_gone(&path, mode())? else {
+                return Ok(());
+            };
+            self.parts.ops.push(Op::MakeNode {
+                root,
+                path: &inside,
+                mode: libc::S_IFIFO | mode & 0o777,
+                device: 0,
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes a directory with mounts below it, entry by entry.
+    fn directory(
+        &mut self,
+        path: &Path,
+        mode: impl FnOnce() -> std::io::Result<u32>,
+    ) -> Result<()> {
+        let Some(mode) = unless_gone(path, mode())? else {
+            return Ok(());
+        };
+        let target = self.parts.target(path)?;
+        let root = self.parts.place.root;
+        self.parts.ops.make_dir(root, &target, mode & 0o7777);
+        // What may not be listed is left empty, as it would look from inside.
+        let _ = self.take_apart(path);
+        Ok(())
+    }
+
+    /// Makes a directory without mounts below it.
+    fn whole(&mut self, path: &Path, mode: impl FnOnce() -> std::io::Result<u32>) -> Result<()> {
+        let shown = self.parts.survey.verdict(path)?;
+        let Some(mode) = unless_gone(path, mode())? else {
+            return Ok(());
+        };
+        match &shown {
+            ShownAs::Cow => self.parts.overlay(path, Some(mode & 0o7777))?,
+            ShownAs::ReadOnly => self.parts.bind(path, MAKE_DIR)?,
+            ShownAs::LeftOut(_) => self.empty(path)?,
+        }
+        if shown != ShownAs::Cow || self.parts.survey.mounts.at(path).is_some() {
+            self.parts.tell(path, shown);
+        }
+        Ok(())
+    }
+
+    /// Copies files beside mounts, so that they can be written, renamed and removed;
+    /// binds the others.
+    fn copy_files(&mut self, size: Option<ByteSize>) -> Result<()> {
+        let mut budget = Budget::new(size);
+        for (size, path) in in_turn(std::mem::take(&mut self.files)) {
+            if budget.copy(size) {
+                let target = self.parts.target(&path)?;
+                self.parts.ops.push(Op::CopyFile {
+                    root: self.parts.place.root.number(),
+                    path: &target,
+                    from: &c_path(&path)?,
+                });
+            } else if budget.bind() {
+                self.parts.bind(&path, MAKE_FILE)?;
+                self.parts.tell(&path, ShownAs::ReadOnly);
+            } else {
+                self.parts.left_out(&path, "too many files beside a mount");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Orders files so that each directory's smallest comes first, then each one's next:
+/// a directory of very many leaves room for those of the others.
+fn in_turn(mut files: Vec<(u64, PathBuf)>) -> Vec<(u64, PathBuf)> {
+    files.sort();
+    let mut turns: HashMap<PathBuf, usize> = HashMap::new();
+    let each = files.into_iter().map(|(size, path)| {
+        let turn = turns
+            .entry(path.parent().unwrap_or(&path).into())
+            .or_default();
+        *turn += 1;
+        (*turn, size, path)
+    });
+    let mut all: Vec<_> = each.collect();
+    all.sort();
+    all.into_iter()
+        .map(|(_, size, path)| (size, path))
+        .collect()
+}
+
+/// What was read of a host's entry; nothing if there is no such entry any more.
+fn unless_gone<T>(path: &Path, read: std::io::Result<T>) -> Result<Option<T>> {
+    match read {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        other => other
+            .map(Some)
+            .map_err(|e| Error::io("read host entry", format_args!("{path:?}"), e)),
+    }
+}
