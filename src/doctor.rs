@@ -7,6 +7,7 @@
 mod kernel;
 mod limits;
 mod place;
+mod sandbox;
 mod speed;
 mod user;
 
@@ -44,6 +45,15 @@ pub struct Check {
     pub found: String,
     /// The setting, package or command that would change it; none where all is well, or where none is known.
     pub cure: Option<String>,
+}
+
+impl Matter {
+    fn at_most_optional(self) -> Self {
+        match self {
+            Self::Needed => Self::Optional,
+            other => other,
+        }
+    }
 }
 
 impl Check {
@@ -111,8 +121,8 @@ pub struct Report {
     pub checks: Vec<Check>,
 }
 
-/// Looks at this machine as the calling user meets it: about 50 ms. Nothing of it is changed, nothing
-/// is left behind. `store` is the directory of the store, by default the one of
+/// Looks at this machine as the calling user meets it: about 80 ms. Nothing of it is changed, nothing
+/// is left behind. The last check opens a sandbox of the default spec, so `ok` is what opening one would find. `store` is the directory of the store, by default the one of
 /// [`Store::open_default`](crate::Store::open_default); it is not made.
 pub fn doctor(store: Option<&Path>) -> Report {
     let started = Spawner::start();
@@ -122,6 +132,13 @@ pub fn doctor(store: Option<&Path>) -> Report {
     checks.extend(limits::checks());
     checks.extend(place::checks(store));
     checks.extend(speed::checks());
+    let sandbox = sandbox::check(store);
+    if sandbox.ok {
+        // What seemed to be in the way of one is not.
+        let others = checks.iter_mut().filter(|c| !c.ok && c.name != "store");
+        others.for_each(|c| c.matter = c.matter.at_most_optional());
+    }
+    checks.push(sandbox);
     Report {
         ok: checks.iter().all(|c| c.ok || c.matter != Matter::Needed),
         kernel: kernel::release(),

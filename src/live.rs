@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
+
 use crate::error::{Error, Kind, Result};
 use crate::parts::cgroup::{ChildCgroup, remove_empty};
 use crate::spawner::request;
@@ -227,14 +229,23 @@ fn may_need_copy(error: &Error) -> bool {
     by_kernel && STEPS.contains(&error.step()) && error.errno().is_some_and(|e| ERRNOS.contains(&e))
 }
 
+fn is_overlay(path: &str) -> bool {
+    statfs(path).is_ok_and(|fs| fs.filesystem_type() == OVERLAYFS_SUPER_MAGIC)
+}
+
 /// Adds the cure where a step's errno alone does not tell what the matter is.
 fn explained(error: Error, spec: &Spec, lower: &Lower) -> Error {
     if error.cure().is_some() {
         return error;
     }
     if storage::is_refused(&error) {
+        let is_stacked = *lower == Lower::Host && is_overlay("/");
         let instead = match (lower, storage::has_cow(spec)) {
             (_, true) => "a bind instead of cow",
+            (Lower::Host, false) if is_stacked => {
+                return error
+                    .with_cure("an image: the kernel stacks overlays two deep, and / is one");
+            }
             (Lower::Host, false) => "an image",
             (_, false) => "storage \"copy\"",
         };
@@ -250,7 +261,8 @@ fn explained(error: Error, spec: &Spec, lower: &Lower) -> Error {
             error.with_cure("an image whose links do not lead into /proc or /sys, nor to /dev/null")
         }
         ("mount proc" | "mount sysfs", Some(libc::EPERM)) => error.with_cure(
-            "a machine, or an outer container, in which nothing covers parts of /proc and /sys",
+            "nothing that covers parts of /proc and /sys: \
+             --security-opt systempaths=unconfined for the outer sandbox or container",
         ),
         ("change root" | "pivot root", Some(libc::EBUSY)) => {
             error.with_cure("an image whose links do not lead to its own root")

@@ -65,7 +65,7 @@ pub(crate) struct Plan {
     rlimits: Vec<u8>,
     no_setgroups: bool,
     single_id: bool,
-    home: CString,
+    home: Option<CString>,
 }
 
 /// What is to be removed when the sandbox is gone.
@@ -139,7 +139,7 @@ impl Plan {
                 rlimits: &self.rlimits,
                 no_setgroups: u32::from(self.no_setgroups),
                 single_id: u32::from(self.single_id),
-                home: &self.home,
+                home: self.home.as_deref().unwrap_or_default(),
             },
         }
     }
@@ -263,12 +263,11 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
 
 /// The home of user 0, where the sandbox's `/etc/passwd` has another user's: in a view of the host its files are those
 /// of the user of the machine that it stands for.
-fn home(needs: &Needs<'_>) -> CString {
+fn home(needs: &Needs<'_>) -> Option<CString> {
     let is_own = *needs.tree.lower == Lower::Host && needs.ids.ordinary();
-    let home = is_own.then(|| needs.tree.spawner.home()).flatten();
-    let variable = home.map(|home| [b"HOME=", home.as_os_str().as_bytes()].concat());
+    let home = is_own.then(|| needs.tree.spawner.home()).flatten()?;
     // Neither a path of the environment nor one of passwd(5) holds a NUL.
-    CString::new(variable.unwrap_or_default()).unwrap_or_default()
+    CString::new([b"HOME=", home.as_os_str().as_bytes()].concat()).ok()
 }
 
 /// What the init keeps to start commands with. In the caller's own user namespace, whoever has

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use nix::errno::Errno;
+use nix::sys::utsname::uname;
 
 use super::{Check, setting};
 use crate::error::Error;
@@ -16,7 +17,8 @@ const NEWNS: u64 = 0x0002_0000;
 const NEWCGROUP: u32 = 0x0200_0000;
 
 pub(super) fn release() -> String {
-    setting("/proc/sys/kernel/osrelease").unwrap_or_default()
+    let names = uname().map(|names| names.release().to_string_lossy().into_owned());
+    names.unwrap_or_default()
 }
 
 pub(super) fn version() -> Check {
@@ -54,10 +56,18 @@ fn helper(started: &Result<Spawner, Error>) -> Check {
 
 fn seccomp() -> Check {
     let actions = setting("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
-    Check::needed("seccomp", actions.split(' ').any(|a| a == "errno"))
-        .found(match actions.is_empty() {
-            true => "the kernel has no filters".to_owned(),
-            false => actions,
+    // A procfs with processes only (`subset=pid`) has no settings.
+    let status = setting("/proc/thread-self/status").unwrap_or_default();
+    let has_filters = status.lines().any(|line| line.starts_with("Seccomp:"));
+    let ok = match actions.is_empty() {
+        true => has_filters,
+        false => actions.split(' ').any(|a| a == "errno"),
+    };
+    Check::needed("seccomp", ok)
+        .found(match (actions.is_empty(), ok) {
+            (true, true) => "the kernel has filters".to_owned(),
+            (true, false) => "the kernel has no filters".to_owned(),
+            (false, _) => actions,
         })
         .cure("a kernel with CONFIG_SECCOMP_FILTER=y")
 }

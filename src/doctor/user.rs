@@ -32,7 +32,9 @@ fn who(ids: &Ids) -> Check {
     let uid = geteuid();
     let kind = match (ids.ordinary(), uid.is_root(), user::owns_system()) {
         (false, ..) => "root",
-        (true, true, true) => "root without CAP_SYS_ADMIN: an ordinary user",
+        (true, true, true) => {
+            "root without all of SYS_ADMIN, NET_ADMIN, MKNOD and SYS_CHROOT: an ordinary user"
+        }
         (true, true, false) => "root of a user namespace: an ordinary user",
         (true, false, _) => "an ordinary user",
     };

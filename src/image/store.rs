@@ -124,7 +124,9 @@ impl Store {
 
     /// How scratch directories of one maker are called: by the boot, then the maker.
     pub(crate) fn scratch_prefix(&self, maker: &str) -> Result<String> {
-        Ok(format!("{}.{maker}", scratch::random("boot_id")?))
+        // The lock tells what is in use. A procfs with processes only (`subset=pid`) has no boot_id.
+        let boot = scratch::random("boot_id").unwrap_or_else(|_| "0".repeat(32));
+        Ok(format!("{boot}.{maker}"))
     }
 
     fn chown(&self) -> Option<MutexGuard<'_, Box<dyn Chown + Send>>> {

@@ -32,6 +32,8 @@ pub(crate) fn make() -> Result<Fd> {
 /// In the child: takes everything out of its namespace, and puts that in the descriptor's place.
 fn empty(place: &Fd) -> Result<()> {
     let namespace = sys::openat(AT_FDCWD, c"/proc/thread-self/ns/mnt", sys::O_RDONLY, 0)?;
+    // To its root: what a chroot(2) hides would stay in it.
+    sys!(nr::SETNS, namespace.0, CLONE_NEWNS)?;
     mount::make_private()?;
     let fs = mount::configure(c"tmpfs")?;
     mount::option(&fs, c"source", c"tmpfs")?;

@@ -9,6 +9,7 @@
 
 mod bare;
 mod cgroup;
+mod chroot;
 mod clone;
 mod close;
 mod command;

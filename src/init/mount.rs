@@ -3,6 +3,7 @@
 
 use core::ffi::CStr;
 
+use crate::chroot;
 use crate::dir;
 use crate::remount;
 use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, O_CLOEXEC, O_DIRECTORY, O_PATH, Result, S_IFCHR, S_IFDIR, nr, sys};
@@ -221,7 +222,18 @@ pub(crate) fn make_slave() -> Result<()> {
 
 fn propagate(how: usize) -> Result<()> {
     const MS_REC: usize = 0x4000;
-    sys!(nr::MOUNT, 0, c"/".as_ptr(), 0, MS_REC | how, 0).map(drop)
+    let change = || sys!(nr::MOUNT, 0, c"/".as_ptr(), 0, MS_REC | how, 0).map(drop);
+    match change() {
+        // The root is no mount point.
+        Err(Errno::INVAL) => {
+            chroot::change_all(change)?;
+            // A mount of its own from now on. Nothing of it appears outside, since all is private or a slave.
+            let root = clone_tree(AT_FDCWD, c"/", AT_RECURSIVE)?;
+            attach_root(root.0)?;
+            chroot::enter(root.0)
+        }
+        other => other,
+    }
 }
 
 /// A detached mount, with all below it, private: [`make_private`] does not reach it.

@@ -277,10 +277,12 @@ fn run(kind: &str, pid: u32, map: &[IdMap]) -> Result<()> {
         return Err(Error::new(Kind::Broken, step(), why));
     }
     let said = String::from_utf8_lossy(&said);
-    Err(
-        Error::new(Kind::Permission, step(), said.trim().replace('\n', "; "))
-            .with_cure("give the user ranges in /etc/subuid and /etc/subgid that nobody else has"),
-    )
+    let error = Error::new(Kind::Permission, step(), said.trim().replace('\n', "; "));
+    let is_read_only = statvfs("/proc").is_ok_and(|fs| fs.flags().contains(FsFlags::ST_RDONLY));
+    Err(error.with_cure(match is_read_only {
+        true => "mount -o remount,rw /proc",
+        false => "give the user ranges in /etc/subuid and /etc/subgid that nobody else has",
+    }))
 }
 
 /// A map as user_namespaces(7) has it written.

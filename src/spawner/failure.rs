@@ -13,6 +13,9 @@ use crate::parts::ops::Ops;
 use crate::sys::mountinfo::Mounts;
 use crate::wire::{self, Reply};
 
+const KEYRING: &str = "join a new session keyring";
+const UNCONFINED: &str = "--security-opt seccomp=unconfined for the outer sandbox or container";
+
 /// What a failed reply means, given the operations that were sent.
 pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
     let errno = Errno::from_raw(reply.code);
@@ -47,6 +50,17 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
     }
     let error = Error::os(step, subject, errno);
     match (reply.place, errno) {
+        (wire::AT_OP, Errno::EPERM | Errno::EACCES) if error.step() == "make mounts private" => {
+            error.with_cure(
+                "a process that no security module keeps from mounting, \
+                 as Landlock does: open sandboxes before landlock_restrict_self(2)",
+            )
+        }
+        // keyctl(2) is not in Docker's default filter, whatever the capabilities.
+        (wire::AT_OP, Errno::EPERM) if error.step() == KEYRING && has_filter() => {
+            error.with_cure(UNCONFINED)
+        }
+        (wire::AT_ID_MAP, Errno::EROFS) => error.with_cure("mount -o remount,rw /proc"),
         (wire::AT_ID_MAP, Errno::EPERM) if geteuid().is_root() => error.with_cure(
             "a user 0 with CAP_SETFCAP, or an ordinary user: the kernel maps user 0 for no other",
         ),
@@ -66,15 +80,20 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
 /// Returns the cure where the kernel makes no namespaces for this process,
 /// user_namespaces(7).
 fn what_forbids_namespaces() -> &'static str {
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let in_chroot =
         Mounts::read().is_ok_and(|table| Mounts::parse(&table).showing(Path::new("/")).is_none());
-    if status.lines().any(|line| line == "Seccomp:\t2") {
-        "an outer sandbox or container that allows namespaces: --security-opt seccomp=unconfined"
+    if has_filter() {
+        UNCONFINED
     } else if in_chroot {
-        "a root that is a mount of its own, not a chroot(2): unshare -rm, mount --rbind, pivot_root(8)"
+        "pivot_root(8) or systemd-nspawn in place of chroot(8), in which no user namespace is made"
     } else {
         "allow user namespaces, which a chroot(2) never may make: \
          sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"
     }
+}
+
+/// Returns whether a seccomp filter is attached, as to all that an outer sandbox runs.
+fn has_filter() -> bool {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    status.lines().any(|line| line == "Seccomp:\t2")
 }

@@ -12,11 +12,20 @@ use nix::unistd::geteuid;
 /// part of the interface since Linux 3.8.
 const INITIAL: u64 = 0xEFFF_FFFD;
 
-/// Returns whether the calling thread is root of the machine: user 0 with
-/// CAP_SYS_ADMIN in the initial user namespace. Every other user 0 is an ordinary
-/// user, which can neither make devices nor mount without a user namespace.
+/// What a sandbox without a user namespace takes: mounts and cgroups, a network
+/// with a loopback, devices, a root of its own.
+const NEEDED: [Capability; 4] = [
+    Capability::CAP_SYS_ADMIN,
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_MKNOD,
+    Capability::CAP_SYS_CHROOT,
+];
+
+/// Returns whether the calling thread is root of the machine: user 0 with these
+/// capabilities in the initial user namespace. Every other user 0 is an ordinary
+/// user: in a user namespace of its own it has them all.
 pub(crate) fn is_machine_root() -> bool {
-    geteuid().is_root() && has(Capability::CAP_SYS_ADMIN) && in_initial_namespace()
+    geteuid().is_root() && NEEDED.into_iter().all(has) && in_initial_namespace()
 }
 
 /// Returns whether the calling thread is user 0 in the initial user namespace,

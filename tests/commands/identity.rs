@@ -10,11 +10,11 @@ use tare_oracle::{need, ordinary_user};
 use crate::harness::{Ground, line, run, sh, text};
 
 /// Which caller a test process stands for.
-const CALLER: &str = "TARE_TEST_CALLER";
+pub(crate) const CALLER: &str = "TARE_TEST_CALLER";
 
 /// Every kind of caller: root of the machine, ordinary users, and user 0 of a
 /// user namespace with one id and with many.
-const CALLERS: [&str; 5] = ["root", "plain", "subids", "root-of-one", "root-of-many"];
+pub(crate) const CALLERS: [&str; 5] = ["root", "plain", "subids", "root-of-one", "root-of-many"];
 
 /// A command that runs this test program as a caller.
 fn as_caller(caller: &str) -> process::Command {
@@ -29,7 +29,7 @@ fn as_caller(caller: &str) -> process::Command {
 
 /// Runs one test of this program, in a process that `prepare` may change.
 #[track_caller]
-fn again(test: &str, caller: &str, prepare: impl FnOnce(&mut process::Command)) {
+pub(crate) fn again(test: &str, caller: &str, prepare: impl FnOnce(&mut process::Command)) {
     let mut command = as_caller(caller);
     command
         .args(["--exact", "--nocapture", test])
@@ -63,7 +63,7 @@ pub(crate) fn for_each_caller(test: &str, check: fn(&str)) {
         .for_each(|caller| again(test, caller, |_| ()));
 }
 
-fn is_again() -> bool {
+pub(crate) fn is_again() -> bool {
     env::var_os(CALLER).is_some()
 }
 

@@ -17,6 +17,7 @@ mod layers;
 mod many;
 mod names;
 mod network;
+mod odd;
 mod pools;
 mod streams;
 mod terminal;

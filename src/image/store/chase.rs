@@ -141,8 +141,11 @@ fn is_trusted(uid: u32) -> bool {
 /// In a user namespace, root of the machine and everybody else who has no id there
 /// look the same; the first is needed and the second cannot be told from it.
 fn is_unmapped(uid: u32) -> bool {
+    // DEFAULT_OVERFLOWUID, where procfs has processes only (`subset=pid`).
+    const DEFAULT: u32 = 65534;
     let read = |path| fs::read_to_string(path).unwrap_or_default();
-    read("/proc/sys/kernel/overflowuid").trim().parse() == Ok(uid)
+    let overflow = read("/proc/sys/kernel/overflowuid").trim().parse();
+    overflow.unwrap_or(DEFAULT) == uid
         && read("/proc/self/uid_map").split_whitespace().next_back() != Some("4294967295")
 }
 

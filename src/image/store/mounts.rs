@@ -105,10 +105,11 @@ impl Store {
     /// # Errors
     /// Those of reading directories.
     pub(crate) fn mounts(&self) -> Result<Vec<Mounted>> {
-        let boot = random("boot_id")?;
+        let boot = random("boot_id").ok();
         let records = self.mount_dirs()?.into_iter();
         Ok(records
-            .filter(|dir| is_of(dir, &boot))
+            // What may be of this boot is kept.
+            .filter(|dir| boot.as_ref().is_none_or(|boot| is_of(dir, boot)))
             .filter_map(|dir| {
                 // One that is just coming or going has none.
                 let text = fs::read(dir.join(RECORD)).ok()?;
@@ -134,8 +135,12 @@ impl Store {
 
     /// Removes what mounts of earlier boots have left; how many that were, and how many stay.
     pub(super) fn sweep_mounts(&self) -> Result<(usize, usize)> {
-        let boot = random("boot_id")?;
-        let old = self.mount_dirs()?.into_iter().filter(|d| !is_of(d, &boot));
+        let dirs = self.mount_dirs()?;
+        let boot = random("boot_id");
+        let Some(boot) = boot.ok().filter(|_| !dirs.is_empty()) else {
+            return Ok((0, 0));
+        };
+        let old = dirs.into_iter().filter(|d| !is_of(d, &boot));
         let (gone, left): (Vec<_>, Vec<_>) = old.partition(|dir| self.remove_path(dir).is_ok());
         Ok((gone.len(), left.len()))
     }

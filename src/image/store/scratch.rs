@@ -4,7 +4,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -39,7 +39,7 @@ pub struct Scratch {
 
 impl Scratch {
     pub(super) fn create(store: &Store, prefix: &str) -> Result<Self> {
-        let name = format!("{prefix}{}", random("uuid")?);
+        let name = format!("{prefix}{}", fresh()?);
         let path = store.scratch_dir().join(name);
         // The lock is there before the directory and goes after it: a directory
         // whose lock can be taken has no maker.
@@ -192,9 +192,21 @@ pub(in crate::image) fn nameless_file(dir: &Path) -> io::Result<File> {
 /// `boot_id` is one value per boot, `uuid` a new one at each reading; proc_sys_kernel(5).
 pub(super) fn random(which: &str) -> Result<String> {
     let path = format!("/proc/sys/kernel/random/{which}");
-    let text =
-        fs::read_to_string(&path).map_err(|e| Error::io("make scratch directory", &path, e))?;
+    let text = fs::read_to_string(&path).map_err(|e| {
+        let error = Error::io("read random number", &path, e);
+        error.with_cure("a whole procfs: mount -t proc proc /proc")
+    })?;
     Ok(text.trim().replace('-', ""))
+}
+
+/// A new number, also where procfs has processes only (`subset=pid`).
+pub(super) fn fresh() -> Result<String> {
+    random("uuid").or_else(|error| {
+        let mut bytes = [0; 16];
+        let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+        read.map_err(|_| error)?;
+        Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+    })
 }
 
 trait Added {

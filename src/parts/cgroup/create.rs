@@ -24,6 +24,8 @@ struct Request<'a> {
     name: String,
     limits: Vec<Limit<'a>>,
     require: &'a Require,
+    /// Why there is no cgroup in v2, though it is mounted.
+    no_v2: Option<Refusal>,
 }
 
 impl Cgroup {
@@ -48,6 +50,7 @@ impl Cgroup {
             name: directory_name(id)?,
             limits: Limit::asked(limits),
             require,
+            no_v2: None,
         };
         let mut cgroup = Self {
             version: layout.version(),
@@ -148,10 +151,19 @@ impl Cgroup {
             }
         }
         // Without a place in v2 there is nothing to kill and freeze by; no limit was lost.
-        let Ok(parent) = parent else { return Ok(None) };
+        let parent = match parent {
+            Ok(parent) => parent,
+            Err(refusal) => {
+                request.no_v2 = Some(refusal);
+                return Ok(None);
+            }
+        };
         match Node::create(&parent, &request.name) {
             Ok(node) => self.v2 = Some(node),
-            Err(errno) if is_denied(errno) && wanted.is_empty() => return Ok(None),
+            Err(errno) if is_denied(errno) && wanted.is_empty() => {
+                request.no_v2 = Some(v2::refuse_place(hierarchy, errno));
+                return Ok(None);
+            }
             Err(errno) => return Err(make_error(&parent, &request.name, errno)),
         }
         Ok(Some(parent))
@@ -214,7 +226,7 @@ impl Cgroup {
             }
             let why = format!("make a cgroup in {}", hierarchy.own.display());
             let cure = match errno {
-                Errno::EROFS => "mount -o remount,rw on it".to_owned(),
+                Errno::EROFS => format!("mount -o remount,rw {}", hierarchy.mount.display()),
                 // Not the caller's own: it may be everybody's.
                 _ => "run as root, or as root give the user one there: \
                       mkdir USER; chown -R USER USER; echo PID >USER/tasks"
@@ -249,6 +261,9 @@ impl Cgroup {
             return Ok(());
         };
         let Home::V1(index) = request.layout.home("devices") else {
+            if let Some(refusal) = &request.no_v2 {
+                return Err(Failure::Refused(refusal.clone()));
+            }
             let why = "no eBPF program on a cgroup2 directory, and no v1 devices controller";
             let cure =
                 "as root: mount -t cgroup2 none /sys/fs/cgroup, on a kernel with CONFIG_CGROUP_BPF";

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::sys::mountinfo::Mounts;
 
 /// The cgroup hierarchies that this process can see, cgroups(7).
 ///
@@ -61,10 +62,17 @@ impl Layout {
     }
 
     /// The layout that these two texts show, proc_pid_mountinfo(5) and cgroups(7);
-    /// the controllers of v2 are not in them and stay empty.
+    /// the controllers of v2 are not in them and stay empty. A hierarchy that another mount
+    /// covers cannot be reached by its path.
     pub(crate) fn parse(mountinfo: &str, membership: &str) -> Self {
         let mut layout = Self::default();
-        for mount in mountinfo.lines().filter_map(Mount::parse) {
+        let table = Mounts::parse(mountinfo.as_bytes());
+        let is_seen = |mount: &Mount| {
+            table
+                .showing(&mount.point)
+                .is_some_and(|m| m.id == mount.id)
+        };
+        for mount in mountinfo.lines().filter_map(Mount::parse).filter(is_seen) {
             let Some(membership) = membership.lines().find_map(|l| mount.matches(l)) else {
                 continue;
             };
@@ -138,6 +146,7 @@ impl Layout {
 
 /// One cgroup line of mountinfo.
 struct Mount {
+    id: u64,
     v2: bool,
     /// The directory of the hierarchy that is mounted: `/` but in containers.
     root: String,
@@ -155,6 +164,7 @@ impl Mount {
             _ => return None,
         };
         let options = back.nth(1)?;
+        let id = front.split(' ').next()?.parse().ok()?;
         let mut front = front.split(' ').skip(3);
         let root = unescape(front.next()?);
         let point = PathBuf::from(unescape(front.next()?));
@@ -176,6 +186,7 @@ impl Mount {
                 .collect::<Vec<_>>(),
         };
         (v2 || !controllers.is_empty()).then_some(Self {
+            id,
             v2,
             root,
             point,
@@ -274,6 +285,23 @@ mod tests {
         // Out of sight: another container's, or above the namespace's root.
         assert_eq!(own("0::/docker/c12"), Path::new("/sys/fs/cgroup"));
         assert_eq!(own("0::/../../x"), Path::new("/sys/fs/cgroup"));
+    }
+
+    #[test]
+    fn layout_leaves_out_what_is_covered() {
+        let membership = "4:memory:/\n2:cpu,cpuacct:/\n0::/\n";
+        let memory = "90 35 0:50 / /sys/fs/cgroup/memory rw - tmpfs none rw\n";
+        let layout = Layout::parse(&format!("{HYBRID}{memory}"), membership);
+        assert_eq!(layout.home("memory"), Home::Absent);
+        assert_eq!(layout.home("cpu"), Home::V1(0));
+        let all = "90 31 0:50 / /sys/fs/cgroup rw - tmpfs none rw\n";
+        let layout = Layout::parse(&format!("{HYBRID}{all}"), membership);
+        assert_eq!(layout, Layout::default());
+        // One on top of all that is seen again.
+        let again = "91 90 0:38 / /sys/fs/cgroup rw - cgroup2 none rw\n";
+        let layout = Layout::parse(&format!("{HYBRID}{all}{again}"), membership);
+        assert_eq!(layout.version(), "v2");
+        assert_eq!(layout.v2().unwrap().own, Path::new("/sys/fs/cgroup"));
     }
 
     #[test]

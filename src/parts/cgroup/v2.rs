@@ -80,7 +80,7 @@ pub(super) fn find_parent(hierarchy: &Hierarchy, controllers: &[&str]) -> Result
     }
     Err(match refused {
         Some((dir, errno)) => refuse_enable(dir, controllers, errno),
-        None if candidates.is_empty() => refuse_place(&hierarchy.own, denied),
+        None if candidates.is_empty() => refuse_place(hierarchy, denied),
         None => refuse_delegation(candidates[0], controllers),
     })
 }
@@ -140,11 +140,11 @@ fn refuse_enable(dir: &Path, controllers: &[&str], errno: Errno) -> Refusal {
     }
 }
 
-fn refuse_place(own: &Path, errno: Errno) -> Refusal {
-    let why = format!("make a cgroup in {} or above", own.display());
+pub(super) fn refuse_place(hierarchy: &Hierarchy, errno: Errno) -> Refusal {
+    let why = format!("make a cgroup in {} or above", hierarchy.own.display());
     let cure = match errno {
-        Errno::EROFS => "mount cgroup2 writable: mount -o remount,rw /sys/fs/cgroup",
-        _ => DELEGATE,
+        Errno::EROFS => format!("mount -o remount,rw {}", hierarchy.mount.display()),
+        _ => DELEGATE.to_owned(),
     };
     Refusal::os(why, errno, cure)
 }

@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Machines as they are: parts of procfs and cgroups are missing, a root that is no mount, a host
+//! that is confined itself. A sandbox opens, or says why not and what helps there.
+
+use std::os::unix::process::CommandExt as _;
+use std::{env, process};
+
+use tare::{Command, Error, Sandbox, Spec};
+use tare_oracle::need;
+
+use crate::harness::{Ground, sh, text};
+use crate::identity::{CALLER, CALLERS, again, is_again};
+
+/// Has `command` run behind other words, such as unshare(1).
+fn behind(command: &mut process::Command, words: &[&str]) {
+    let mut new = process::Command::new(words[0]);
+    new.args(&words[1..])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        new.env(name, value.unwrap_or_default());
+    }
+    if let Some(dir) = command.get_current_dir() {
+        new.current_dir(dir);
+    }
+    *command = new;
+}
+
+/// Runs a test for callers, each in a mount namespace that `script` has changed.
+#[track_caller]
+fn on_machine(test: &str, callers: &[&str], script: &str) {
+    let script = format!("set -e; {script}; exec \"$@\"");
+    for caller in callers {
+        again(test, caller, |command| {
+            behind(command, &["unshare", "-m", "sh", "-c", &script, "sh"]);
+        });
+    }
+}
+
+fn caller() -> String {
+    env::var(CALLER).unwrap()
+}
+
+/// Opens a view of the host, which `doctor` must know before.
+fn open(ground: &Ground) -> Result<Sandbox, Error> {
+    let opened = Sandbox::open(&ground.store, &Spec::default());
+    let report = tare::doctor(Some(&ground.path("store")));
+    assert_eq!(report.ok, opened.is_ok(), "{report:?} {opened:?}");
+    let last = report.checks.last().unwrap();
+    assert_eq!((&*last.name, last.ok), ("sandbox", opened.is_ok()));
+    if let Err(error) = &opened {
+        assert_eq!(last.cure.as_deref(), error.cure());
+    }
+    opened
+}
+
+#[track_caller]
+fn assert_works(ground: &Ground) {
+    let host = open(ground).unwrap();
+    assert_eq!(text(&host, sh("id -u; ls -d /proc/1")), "0\n/proc/1\n");
+    for write in ["memory", "disk"] {
+        let image = ground.open_with(&format!(r#"{{"write": {write:?}}}"#));
+        assert_eq!(text(&image, sh("id -u; : >/new")), "0\n");
+    }
+}
+
+/// The error of an open, whose cure must have these words.
+#[track_caller]
+fn assert_refused(ground: &Ground, words: &[&str]) {
+    let error = open(ground).expect_err("refused");
+    for word in words {
+        assert!(error.to_string().contains(word), "{word}: {error}");
+    }
+    assert!(error.cure().is_some(), "{error}");
+}
+
+#[test]
+fn odd_procfs_of_processes_only_is_enough() {
+    if is_again() {
+        return assert_works(&Ground::new());
+    }
+    need!(
+        root,
+        user("plain"),
+        user("subids"),
+        userns,
+        overlay,
+        kernel(5, 11)
+    );
+    let script = "mount -t proc -o subset=pid proc /proc";
+    on_machine(
+        "odd::odd_procfs_of_processes_only_is_enough",
+        &CALLERS,
+        script,
+    );
+}
+
+#[test]
+fn odd_procfs_that_hides_others_is_enough() {
+    if is_again() {
+        return assert_works(&Ground::new());
+    }
+    need!(
+        root,
+        user("plain"),
+        user("subids"),
+        userns,
+        overlay,
+        kernel(5, 11)
+    );
+    let script = "mount -t proc -o hidepid=2 proc /proc";
+    on_machine(
+        "odd::odd_procfs_that_hides_others_is_enough",
+        &CALLERS,
+        script,
+    );
+}
+
+#[test]
+fn odd_machine_without_procfs_is_told() {
+    if is_again() {
+        return assert_refused(&Ground::new(), &["/proc", "procfs"]);
+    }
+    need!(root, user("plain"), user("subids"), userns);
+    // unshare(1) itself needs one.
+    let callers = ["root", "plain", "subids"];
+    on_machine(
+        "odd::odd_machine_without_procfs_is_told",
+        &callers,
+        "umount -l /proc",
+    );
+}
+
+#[test]
+fn odd_procfs_that_is_read_only_is_told() {
+    if is_again() {
+        return match caller().as_str() {
+            // It writes to a procfs of its own only.
+            "root" => assert_works(&Ground::new()),
+            _ => assert_refused(&Ground::new(), &["map", "mount -o remount,rw /proc"]),
+        };
+    }
+    need!(root, user("plain"), user("subids"), userns);
+    let script = "mount --bind /proc /proc; mount -o remount,bind,ro /proc";
+    let callers = ["root", "plain", "subids"];
+    on_machine(
+        "odd::odd_procfs_that_is_read_only_is_told",
+        &callers,
+        script,
+    );
+}
+
+#[test]
+fn odd_sysfs_that_is_covered_is_told() {
+    if is_again() {
+        return match caller().as_str() {
+            "root" => assert_refused(&Ground::new(), &["mount -t cgroup2"]),
+            _ => assert_refused(&Ground::new(), &["mount sysfs", "systempaths=unconfined"]),
+        };
+    }
+    need!(root, user("plain"), user("subids"), userns);
+    let script = "mount -t tmpfs none /sys";
+    on_machine("odd::odd_sysfs_that_is_covered_is_told", &CALLERS, script);
+}
+
+#[test]
+fn odd_cgroups_that_are_covered_are_none() {
+    if is_again() {
+        return match caller().as_str() {
+            "root" => assert_refused(&Ground::new(), &["security.devices", "mount -t cgroup2"]),
+            _ => assert_works(&Ground::new()),
+        };
+    }
+    need!(
+        root,
+        user("plain"),
+        user("subids"),
+        userns,
+        overlay,
+        kernel(5, 11)
+    );
+    let name = "odd::odd_cgroups_that_are_covered_are_none";
+    on_machine(name, &CALLERS, "mount -t tmpfs none /sys/fs/cgroup");
+}
+
+/// What the cure of the one above says.
+#[test]
+fn odd_cgroups_that_cover_others_are_used() {
+    if is_again() {
+        let ground = Ground::new();
+        let sandbox = open(&ground).unwrap();
+        let cgroup = sandbox.effective().unwrap().cgroup;
+        assert_eq!(cgroup["version"], "v2");
+        assert!(
+            cgroup["paths"][0]
+                .as_str()
+                .unwrap()
+                .starts_with("/sys/fs/cgroup/")
+        );
+        return;
+    }
+    need!(root);
+    let script = "mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup";
+    on_machine(
+        "odd::odd_cgroups_that_cover_others_are_used",
+        &["root"],
+        script,
+    );
+}
+
+#[test]
+fn odd_cgroups_that_are_read_only_are_told() {
+    if is_again() {
+        return match caller().as_str() {
+            "root" => assert_refused(
+                &Ground::new(),
+                &["EROFS", "mount -o remount,rw /sys/fs/cgroup"],
+            ),
+            _ => assert_works(&Ground::new()),
+        };
+    }
+    need!(
+        root,
+        user("plain"),
+        user("subids"),
+        userns,
+        overlay,
+        kernel(5, 11)
+    );
+    let script = "for m in $(awk '$9 ~ /^cgroup/ || $8 ~ /^cgroup/ {print $5}' /proc/self/mountinfo); do \
+                  mount --bind $m $m; mount -o remount,bind,ro $m; done";
+    let name = "odd::odd_cgroups_that_are_read_only_are_told";
+    on_machine(name, &CALLERS, script);
+}
+
+/// A root that is a directory of a file system, in which the machine's directories are mounted.
+const CHROOT: &str = "dir=$(mktemp -d); for name in $(ls -A /); do \
+    if [ -L /$name ]; then cp -d /$name $dir; \
+    elif [ -d /$name ]; then mkdir $dir/$name; mount --rbind /$name $dir/$name; fi; done; \
+    chmod 755 $dir; set -- chroot $dir \"$@\"";
+
+#[test]
+fn odd_chroot_that_is_no_mount_serves_root() {
+    if is_again() {
+        let ground = Ground::new();
+        return match caller().as_str() {
+            "root" => assert_works(&ground),
+            _ => assert_refused(&ground, &["make user namespace", "pivot_root(8)"]),
+        };
+    }
+    need!(root, user("plain"), user("subids"), userns, overlay);
+    let name = "odd::odd_chroot_that_is_no_mount_serves_root";
+    let before = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    on_machine(name, &["root", "plain", "subids"], CHROOT);
+    let after = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert_eq!(before.lines().count(), after.lines().count(), "{after}");
+}
+
+/// Confines the calling process as a host that has all of `/` and may still mount nothing.
+fn landlock() -> std::io::Result<()> {
+    const ALL: u64 = (1 << 13) - 1;
+    let call = |number, args: [libc::c_long; 4]| {
+        // SAFETY: numbers, and pointers to what outlives the call.
+        match unsafe { libc::syscall(number, args[0], args[1], args[2], args[3]) } {
+            -1 => Err(std::io::Error::last_os_error()),
+            done => Ok(done),
+        }
+    };
+    let handled = ALL;
+    let set = call(
+        libc::SYS_landlock_create_ruleset,
+        [&raw const handled as libc::c_long, 8, 0, 0],
+    )?;
+    // struct landlock_path_beneath_attr: u64 and i32, packed.
+    // SAFETY: a literal that ends with a NUL.
+    let root = unsafe { libc::open(c"/".as_ptr(), libc::O_PATH) };
+    let mut rule = [0u8; 12];
+    rule[..8].copy_from_slice(&ALL.to_ne_bytes());
+    rule[8..].copy_from_slice(&root.to_ne_bytes());
+    let rule = rule.as_ptr() as libc::c_long;
+    call(libc::SYS_landlock_add_rule, [set, 1, rule, 0])?;
+    nix::sys::prctl::set_no_new_privs()?;
+    call(libc::SYS_landlock_restrict_self, [set, 0, 0, 0]).map(drop)
+}
+
+#[test]
+fn odd_host_under_landlock_is_told() {
+    if is_again() {
+        return assert_refused(&Ground::new(), &["make mounts private", "Landlock"]);
+    }
+    need!(root, user("plain"), user("subids"), userns, kernel(5, 13));
+    let enabled = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    if !enabled.is_empty() && !enabled.contains("landlock") {
+        return tare_oracle::needs::missing("landlock", "a kernel with Landlock");
+    }
+    for caller in ["root", "plain", "subids"] {
+        again("odd::odd_host_under_landlock_is_told", caller, |command| {
+            // SAFETY: system calls alone, nothing is allocated.
+            unsafe { command.pre_exec(landlock) };
+        });
+    }
+}
+
+/// How many sandboxes are around the test process.
+const DEPTH: &str = "TARE_TEST_DEPTH";
+
+/// What an outer sandbox must let through for another one inside.
+const OUTER: &str = r#"{"security": {"seccomp": "off", "masked_paths": [], "readonly_paths": []}}"#;
+
+#[test]
+fn odd_sandbox_in_a_sandbox_in_a_sandbox_opens() {
+    let name = "odd::odd_sandbox_in_a_sandbox_in_a_sandbox_opens";
+    let Ok(caller) = env::var(CALLER) else {
+        need!(
+            root,
+            user("plain"),
+            user("subids"),
+            userns,
+            overlay,
+            kernel(5, 11)
+        );
+        return CALLERS
+            .iter()
+            .for_each(|caller| again(name, caller, |_| ()));
+    };
+    let ground = Ground::new();
+    let depth: u32 = env::var(DEPTH).map_or(0, |depth| depth.parse().unwrap());
+    if depth == 2 {
+        assert_eq!(text(&open(&ground).unwrap(), sh("id -u")), "0\n");
+        assert_eq!(text(&ground.open(), sh("id -u; : >/new")), "0\n");
+        return;
+    }
+    let outer = Sandbox::open(&ground.store, &Spec::from_json(OUTER).unwrap()).unwrap();
+    let exe = env::current_exe().unwrap();
+    // As user 0 of the sandbox, then as one of another user namespace in it.
+    for words in [vec![], vec!["unshare", "-r"]] {
+        let words = words.into_iter().map(Into::into);
+        let argv = words.chain([exe.clone().into_os_string()]);
+        let command = Command::from_argv(argv)
+            .args(["--exact", "--nocapture", name])
+            .env(CALLER, &caller)
+            .env(DEPTH, (depth + 1).to_string());
+        let output = outer.run(command).unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && shown.contains("1 passed"),
+            "{depth} {shown}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn odd_default_sandbox_says_what_keeps_another_one_out() {
+    let name = "odd::odd_default_sandbox_says_what_keeps_another_one_out";
+    let Ok(caller) = env::var(CALLER) else {
+        need!(
+            root,
+            user("plain"),
+            user("subids"),
+            userns,
+            overlay,
+            kernel(5, 11)
+        );
+        return CALLERS
+            .iter()
+            .for_each(|caller| again(name, caller, |_| ()));
+    };
+    let ground = Ground::new();
+    if let Ok(cure) = env::var(DEPTH) {
+        return assert_refused(&ground, &[&cure]);
+    }
+    for (json, cure) in [
+        ("{}", "--security-opt seccomp=unconfined"),
+        (
+            r#"{"security": {"seccomp": "off"}}"#,
+            "--security-opt systempaths=unconfined",
+        ),
+    ] {
+        let outer = Sandbox::open(&ground.store, &Spec::from_json(json).unwrap()).unwrap();
+        let command = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", name])
+            .env(CALLER, &caller)
+            .env(DEPTH, cure);
+        let output = outer.run(command).unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success(),
+            "{json}: {shown}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
