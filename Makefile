@@ -79,3 +79,4 @@ images: setup
 
 guest: setup
 	$(root) tests/guest.sh -p
+	$(root) tests/guest.sh -r bookworm-backports -p

@@ -126,6 +126,18 @@ pub fn guest() -> Need {
     found(kernel.is_dir(), || "a kernel (tests/guest.sh -p)".into())
 }
 
+/// The same with the kernel of another Debian release.
+pub fn guest_of(release: &str) -> Need {
+    guest()?;
+    let kernel = format!("linux-image-cloud-amd64.{release}");
+    let found_both = [kernel, format!("qemu.{release}")]
+        .iter()
+        .all(|dir| images::guests().join(dir).is_dir());
+    found(found_both, || {
+        format!("a kernel (tests/guest.sh -r {release} -p)")
+    })
+}
+
 /// A program in `PATH`.
 pub fn program(name: &str) -> Need {
     let path = env::var_os("PATH").unwrap_or_default();
