@@ -62,6 +62,11 @@
  * its store and of its sandboxes, whose free or close takes its status. What cannot be promised: when memory
  * runs out while the library allocates, the process is aborted.
  *
+ * Authority. A sandbox is made with what the calling thread is: its ids, groups, capabilities, namespaces and root
+ * directory. A host that gives something up, by setresuid(2), capset(2), unshare(2) or in one thread alone, opens the next
+ * sandbox with what is left, or gets an error; tare_pool_take() and tare_sandbox_reset() open, too. What is open stays
+ * what it was. Landlock and seccomp filters are not seen: apply them before the first sandbox of a store is opened.
+ *
  * Versions. Names are only ever added, in a symbol version of the release that adds them: `Since`.
  */
 

@@ -224,6 +224,15 @@ impl Waiting {
             next.last = Some(Arc::new(Kind::new(spec, early)));
             return;
         };
+        let of_other = |ahead: &Ahead| {
+            ahead
+                .seat()
+                .is_some_and(|seat| !Arc::ptr_eq(&seat.spawner, spawner))
+        };
+        if next.ahead.as_ref().is_some_and(of_other) {
+            // It keeps a helper that this caller may have nothing to do with.
+            next.ahead = None;
+        }
         if next.ahead.is_none() {
             if !kind.early.bare {
                 next.mounts.is_quiet();

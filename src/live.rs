@@ -10,13 +10,13 @@ use std::ops::Deref;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 
 use crate::error::{Error, Kind, Result};
 use crate::parts::cgroup::{ChildCgroup, remove_empty};
-use crate::spawner::request;
+use crate::spawner::{Spawner, request};
 use crate::spec::Spec;
 use crate::store::{Base, Store};
 use crate::sys::pidfd;
@@ -111,20 +111,22 @@ impl Live {
     /// As `Sandbox::open`; nothing is left behind then.
     pub(crate) fn start(store: &Store, spec: &Spec, base: &Base) -> Result<Self> {
         let (runtime, lower) = (store.runtime(), &base.lower);
-        let spawner = runtime.spawner()?;
+        let spawner = runtime.spawner_for(spec)?;
         let first = storage::first(runtime, spec, lower, spawner.ids().ordinary());
-        let started = Self::start_on(store, spec, base, first).or_else(|error| {
-            let spawner = runtime.spawner()?;
+        let started = Self::start_on(store, &spawner, spec, base, first).or_else(|error| {
+            // It may have died of it.
+            let spawner = runtime.spawner_for(spec)?;
             match storage::next(runtime, &spawner, spec, lower, &error) {
-                Some(next) => Self::start_on(store, spec, base, next),
+                Some(next) => Self::start_on(store, &spawner, spec, base, next),
                 None => Err(error),
             }
         });
         let started = match started {
             // One of the machine's mounts: from now on each is tried before.
             Err(error) if storage::is_of_a_view(&error, spec, lower) => {
-                runtime.spawner()?.distrust_mounts();
-                Self::start_on(store, spec, base, first)
+                let spawner = runtime.spawner_for(spec)?;
+                spawner.distrust_mounts();
+                Self::start_on(store, &spawner, spec, base, first)
             }
             other => other,
         };
@@ -134,6 +136,7 @@ impl Live {
     /// Without a copy of the host's mount namespace, unless that is known not to work here, or now seen.
     fn start_on(
         store: &Store,
+        spawner: &Arc<Spawner>,
         spec: &Spec,
         base: &Base,
         backend: &'static dyn Backend,
@@ -143,6 +146,7 @@ impl Live {
         let start = |bare| {
             let how = How {
                 store,
+                spawner,
                 spec,
                 base,
                 backend,
@@ -167,7 +171,11 @@ impl Live {
         asked.have_next_begun(how.store, how.spec);
         let went_on = asked.went_on;
         match Self::complete(asked) {
-            Err(_) if went_on => Asked::begin(how, false).and_then(Self::complete),
+            Err(_) if went_on => {
+                // It may have failed because the helper died.
+                let spawner = &how.store.runtime().spawner_for(how.spec)?;
+                Asked::begin(&How { spawner, ..*how }, false).and_then(Self::complete)
+            }
             other => other,
         }
     }
@@ -178,10 +186,11 @@ impl Live {
     /// What can be known to fail without trying; nothing is left behind then.
     pub(crate) fn begin(store: &Store, spec: &Spec, base: &Base) -> Result<Asked> {
         let runtime = store.runtime();
-        let ordinary = runtime.spawner()?.ids().ordinary();
-        let first = storage::first(runtime, spec, &base.lower, ordinary);
+        let spawner = runtime.spawner_for(spec)?;
+        let first = storage::first(runtime, spec, &base.lower, spawner.ids().ordinary());
         let how = How {
             store,
+            spawner: &spawner,
             spec,
             base,
             backend: first,

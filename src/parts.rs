@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a sandbox is restricted by: one file per kind of restriction.
 
+pub(crate) mod authority;
 pub(crate) mod caps;
 pub(crate) mod cgroup;
 pub(crate) mod devices;

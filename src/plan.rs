@@ -47,7 +47,9 @@ const CLONE_NEWNET: u32 = 0x4000_0000;
 #[derive(Debug)]
 pub(crate) struct Plan {
     ops: Ops,
-    /// Slots 1 and up.
+    /// How many slots, from 1 on, are what [`cgroup_fds`] gives; it is passed as it is.
+    cgroup_fds: usize,
+    /// The slots that follow.
     pub(crate) fds: Vec<OwnedFd>,
     namespaces: u64,
     bare: bool,
@@ -83,12 +85,12 @@ impl Plan {
     /// Passes one more descriptor, which no operation uses.
     pub(crate) fn pass(&mut self, fd: OwnedFd) -> Slot {
         self.fds.push(fd);
-        Slot::received(self.fds.len() as u32)
+        Slot::received((self.cgroup_fds + self.fds.len()) as u32)
     }
 
     /// What of it can be done before it is asked for, and the rest; none if that takes more than cgroups and the spawner's own
     /// user namespace.
-    pub(crate) fn divided(&self, cgroup: &Cgroup) -> Option<(Early, Vec<u8>)> {
+    pub(crate) fn divided(&self) -> Option<(Early, Vec<u8>)> {
         let Divided { early, rest } = early::divide(self.ops.bytes());
         let own_users = self.maps.iter().any(|map| !map.is_empty());
         let early = Early {
@@ -96,7 +98,7 @@ impl Plan {
             namespaces: self.namespaces,
             bare: self.bare,
         };
-        (!own_users && self.fds.len() == cgroup_fds(cgroup).count()).then_some((early, rest))
+        (!own_users && self.fds.is_empty()).then_some((early, rest))
     }
 
     /// The message for an init that has done the rest of `ops` early.
@@ -240,6 +242,7 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
     });
     Ok(Plan {
         ops,
+        cgroup_fds: cgroup_fds(needs.cgroup).count(),
         fds,
         namespaces: namespaces(spec, maps.is_some(), bare),
         bare,
@@ -288,14 +291,9 @@ fn init_caps(needs: &Needs<'_>, ordinary: bool) -> Result<u64> {
 /// Groups and namespaces that are entered, not made by clone3.
 fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, needs: &Needs<'_>) -> Result<i32> {
     let Needs { spec, cgroup, .. } = *needs;
-    let mut pass = |fd: OwnedFd| {
-        fds.push(fd);
-        Slot::received(fds.len() as u32)
-    };
-    let duplicate = |e| Error::io("open sandbox", "dup", e);
     let born = born_in(cgroup);
-    for fd in cgroup_fds(cgroup) {
-        let file = pass(fd.try_clone_to_owned().map_err(duplicate)?).number();
+    let count = cgroup_fds(cgroup).count() as u32;
+    for file in (1..=count).map(|n| Slot::received(n).number()) {
         if file as i32 != born {
             ops.push(Op::EnterCgroup { file });
         }
@@ -313,8 +311,9 @@ fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, needs: &Needs<'_>) -> Result<i32
             let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
             let file = open(path, flags, Mode::empty())
                 .map_err(|e| Error::os("join network namespace", format_args!("{path:?}"), e))?;
+            fds.push(file);
             ops.push(Op::Setns {
-                file: pass(file).number(),
+                file: Slot::received(count + 1).number(),
                 flags: CLONE_NEWNET,
             });
         }

@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::Image;
 use crate::live::{Asked, Live};
 use crate::sandbox::{Home, Sandbox};
+use crate::spawner::Spawner;
 use crate::spec::Spec;
 use crate::store::{Base, Store};
 use crate::sys::pidfd;
@@ -143,13 +144,14 @@ impl Pool {
     /// As [`Sandbox::open`]; [`Kind::Invalid`] after [`Pool::close`].
     pub fn take(&self) -> Result<Sandbox> {
         let stock = &self.stock;
+        let spawner = stock.store.runtime().spawner_for(&stock.spec)?;
         let (parked, surplus, is_short) = {
             let mut state = stock.state();
             if state.closed {
                 let error = Error::new(Kind::Invalid, "take from pool", "it was closed");
                 return Err(error.with_cure("open another"));
             }
-            let parked = state.next_own();
+            let parked = state.next_of(&spawner);
             let waited = !parked.as_ref().is_some_and(Parked::is_ready);
             let left = state.parked.len();
             state.demand.taken(waited, left, Instant::now());
@@ -251,9 +253,11 @@ impl Stock {
 }
 
 impl State {
-    /// The oldest that belongs to this process; those of a process that this one was forked from are let go.
-    fn next_own(&mut self) -> Option<Parked> {
-        std::iter::from_fn(|| self.parked.pop_front()).find(|p| p.asked().own().is_ok())
+    /// Takes the oldest that this helper has made. Lets those of others go: one that has died, one of a
+    /// caller with another authority, one of the process that this one was forked from.
+    fn next_of(&mut self, spawner: &Arc<Spawner>) -> Option<Parked> {
+        std::iter::from_fn(|| self.parked.pop_front())
+            .find(|p| Arc::ptr_eq(&p.asked().spawner, spawner))
     }
 
     /// Whether fewer than half of what is wanted waits, or will soon.

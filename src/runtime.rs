@@ -32,15 +32,39 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// The helper process, started if there is none of this process's own that still runs.
+    /// The helper process; started if there is none of this process's own that still runs and works with
+    /// the calling thread's authority.
+    ///
+    /// One with another authority ends with the last sandbox that it has made.
+    ///
+    /// # Errors
+    /// As [`Spawner::start`].
     pub(crate) fn spawner(&self) -> Result<Arc<Spawner>> {
+        self.spawner_that(|_| true)
+    }
+
+    /// The same for a sandbox, which may share more with the helper.
+    ///
+    /// # Errors
+    /// As [`Spawner::start`].
+    pub(crate) fn spawner_for(&self, spec: &Spec) -> Result<Arc<Spawner>> {
+        self.spawner_that(|spawner| spawner.authority().shares(spec))
+    }
+
+    fn spawner_that(&self, fits: impl FnOnce(&Spawner) -> bool) -> Result<Arc<Spawner>> {
         let mut slot = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(spawner) = slot.as_ref().filter(|s| s.is_own() && s.is_alive()) {
+        let own = slot.as_ref().filter(|s| s.is_own() && s.is_alive());
+        if let Some(spawner) = own.filter(|s| s.authority().is_callers() && fits(s)) {
             return Ok(Arc::clone(spawner));
         }
+        let lives = own.is_some();
         let spawner = Arc::new(Spawner::start()?);
         let before = slot.replace(Arc::clone(&spawner));
-        if let Some(killed) = before.filter(|s| s.is_own()) {
+        if lives {
+            // Another caller may get what this one did not, and the other way round.
+            self.overlay_missing.store(false, Ordering::Relaxed);
+            self.bare_missing.store(false, Ordering::Relaxed);
+        } else if let Some(killed) = before.filter(|s| s.is_own()) {
             self.clean_up_after(&killed);
         }
         Ok(spawner)

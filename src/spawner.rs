@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod failure;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,6 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getegid, geteuid, read};
 
 use crate::error::{Error, Kind, Result};
+use crate::parts::authority::Authority;
 use crate::parts::cgroup::Owner;
 use crate::parts::home;
 use crate::parts::idmap::Ids;
@@ -64,6 +67,8 @@ pub(crate) struct Spawner {
     /// Of the helper: a child that it has just forked may still have the other end of the socket.
     pidfd: Option<OwnedFd>,
     ids: Ids,
+    /// Of the thread that started it.
+    authority: Authority,
     /// Of mounts of the host.
     pub(crate) verdicts: Mutex<Verdicts>,
     /// [`Spawner::home`], once it was asked for.
@@ -83,6 +88,7 @@ impl Spawner {
             pid: 0,
             pidfd: None,
             ids: Ids::Host,
+            authority: Authority::of_caller().unwrap(),
             verdicts: Mutex::default(),
             home: OnceLock::new(),
         }
@@ -94,6 +100,7 @@ impl Spawner {
     /// [`Kind::Unsupported`] where `vm.memfd_noexec` or a missing user namespace stand in the way.
     pub(crate) fn start() -> Result<Self> {
         let step = "start spawner";
+        let authority = Authority::of_caller()?;
         let helper = memfd::sealed(c"tare-init", HELPER, true).map_err(|e| {
             let error = Error::os(step, "memfd_create", e);
             if e == Errno::EACCES {
@@ -103,6 +110,7 @@ impl Spawner {
             }
         })?;
         let (ours, theirs) = socket::pair().map_err(|e| Error::os(step, "socketpair", e))?;
+        socket::tell_senders(theirs.as_fd()).map_err(|e| Error::os(step, "SO_PASSCRED", e))?;
         use std::os::fd::AsRawFd as _;
         // In a host without standard streams they could be where the child's, or the host's next ones, will be.
         let above =
@@ -136,6 +144,7 @@ impl Spawner {
             pid: 0,
             pidfd: None,
             ids: Ids::detect(),
+            authority,
             verdicts: Mutex::default(),
             home: OnceLock::new(),
         };
@@ -158,6 +167,11 @@ impl Spawner {
         // A poll that fails says nothing; the next request will.
         poll(&mut ends, PollTimeout::ZERO).is_err()
             || !ends.iter().any(|end| end.any() != Some(false))
+    }
+
+    /// The authority that it works with.
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// Whether it was killed and its children are now this process's own.
@@ -241,6 +255,7 @@ impl Spawner {
             map_self,
             uid: geteuid().as_raw(),
             gid: getegid().as_raw(),
+            caps: self.authority.effective(),
         };
         let asked = self.ask(wire::HELLO_REQUEST, &hello, &[own.as_fd()], &[]);
         let (reply, mut fds) = asked.map_err(|error| self.last_words(error))?;

@@ -3,6 +3,7 @@
 
 pub(crate) mod auxv;
 pub(crate) mod bpf;
+pub(crate) mod caller;
 pub(crate) mod dup;
 pub(crate) mod flock;
 pub(crate) mod lock;

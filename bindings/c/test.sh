@@ -36,6 +36,7 @@ build face -o "$home/face-asan" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}
 build handles -o "$home/handles" "${shared[@]}"
 build hosts -o "$home/hosts" "${shared[@]}"
 build hosts -o "$home/hosts-asan" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
+build authority -o "$home/authority" "${shared[@]}"
 build cancels -o "$home/cancels" "${shared[@]}"
 build cancels -o "$home/cancels-static" "$lib/libtare.a" "${private[@]}"
 build primitives -o "$home/primitives" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
@@ -90,6 +91,7 @@ for user in root tare-t-plain tare-t-subids; do
     run_as "$user" face root "$home/face" || failed=1
     run_as "$user" handles root.tar "$home/handles" || failed=1
     run_as "$user" hosts root "$home/hosts" || failed=1
+    run_as "$user" authority root "$home/authority" || failed=1
     run_as "$user" cancels root "$home/cancels" || failed=1
 done
 # says NAME EXPECTED WORDS...: a program of the documentation, and what it writes.

@@ -28,6 +28,9 @@ struct MsgHdr {
 const CMSG_HEADER: usize = 16;
 const SOL_SOCKET: u32 = 1;
 const SCM_RIGHTS: u32 = 1;
+const SCM_CREDENTIALS: u32 = 2;
+/// Of `struct ucred`, unix(7): process, real user and group.
+const UCRED: usize = 12;
 const MSG_TRUNC: i32 = 0x20;
 const MSG_CTRUNC: i32 = 0x8;
 const MSG_NOSIGNAL: usize = 0x4000;
@@ -37,10 +40,16 @@ const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
 /// Room for the largest request: header and inline body.
 pub(crate) const BUFFER: usize = HEADER + INLINE;
 
+/// Who sent a request, as the kernel has it: process, real user and real group; zeros where the socket is
+/// not told.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sender([u32; 3]);
+
 /// A request: its kind, its body, its file descriptors (closed by whoever takes it).
 pub(crate) struct Request<'a> {
     pub(crate) kind: u32,
     pub(crate) fds: Fds,
+    pub(crate) sender: Sender,
     body: Body<'a>,
 }
 
@@ -128,7 +137,7 @@ pub(crate) fn receive_now<'a>(socket: i32, buffer: &'a mut [u8; BUFFER]) -> Resu
 }
 
 fn receive_with<'a>(socket: i32, buffer: &'a mut [u8; BUFFER], flags: usize) -> Result<Option<Request<'a>>> {
-    let mut control = [0u64; (CMSG_HEADER + MAX_FDS * 4).div_ceil(8)];
+    let mut control = [0u64; (CMSG_HEADER + UCRED).div_ceil(8) + (CMSG_HEADER + MAX_FDS * 4).div_ceil(8)];
     let mut iov = IoVec { at: buffer.as_mut_ptr(), len: buffer.len() };
     let mut header = MsgHdr {
         name: 0,
@@ -145,7 +154,7 @@ fn receive_with<'a>(socket: i32, buffer: &'a mut [u8; BUFFER], flags: usize) -> 
         Ok(0) => return Ok(None),
         other => other?,
     };
-    let mut fds = descriptors(&control, header.control_len);
+    let (mut fds, sender) = attached(&control, header.control_len);
     if header.flags & (MSG_TRUNC | MSG_CTRUNC) != 0 {
         return Err(Errno::TOOBIG);
     }
@@ -157,22 +166,34 @@ fn receive_with<'a>(socket: i32, buffer: &'a mut [u8; BUFFER], flags: usize) -> 
     } else {
         Body::Inline(buffer.get(HEADER..len).filter(|b| b.len() == head.len as usize).ok_or(Errno::PROTO)?)
     };
-    Ok(Some(Request { kind: head.kind, fds, body }))
+    Ok(Some(Request { kind: head.kind, fds, sender, body }))
 }
 
-/// Takes the descriptors out of a control buffer, cmsg(3).
-fn descriptors(control: &[u64], len: usize) -> Fds {
-    let mut fds = Fds { fds: [-1; MAX_FDS], len: 0 };
+/// Takes descriptors and sender out of a control buffer, cmsg(3).
+fn attached(control: &[u64], len: usize) -> (Fds, Sender) {
+    let (mut fds, mut sender) = (Fds { fds: [-1; MAX_FDS], len: 0 }, Sender::default());
     let word = |n: usize| (control[n / 2] >> (n % 2 * 32)) as u32;
-    if len < CMSG_HEADER || word(2) != SOL_SOCKET || word(3) != SCM_RIGHTS {
-        return fds;
+    let mut at = 0;
+    while len >= at + CMSG_HEADER {
+        // Eight bytes of length, level, type, then the data.
+        let first = at / 4;
+        let size = (control[at / 8] as usize).min(len - at);
+        let words = size.saturating_sub(CMSG_HEADER) / 4;
+        match (word(first + 2), word(first + 3)) {
+            (SOL_SOCKET, SCM_RIGHTS) => {
+                for n in 0..words.min(MAX_FDS) {
+                    fds.fds[n] = word(first + CMSG_HEADER / 4 + n) as i32;
+                    fds.len = n + 1;
+                }
+            }
+            (SOL_SOCKET, SCM_CREDENTIALS) if words == UCRED / 4 => {
+                sender = Sender(core::array::from_fn(|n| word(first + CMSG_HEADER / 4 + n)));
+            }
+            _ => {}
+        }
+        at += size.next_multiple_of(8).max(CMSG_HEADER);
     }
-    let count = (control[0] as usize).min(len).saturating_sub(CMSG_HEADER) / 4;
-    for n in 0..count.min(MAX_FDS) {
-        fds.fds[n] = word(CMSG_HEADER / 4 + n) as i32;
-        fds.len = n + 1;
-    }
-    fds
+    (fds, sender)
 }
 
 /// Sends a reply with up to two file descriptors. A host that is gone or does not read is no

@@ -11,7 +11,7 @@ use crate::command::Inherited;
 use crate::copy::remove_tree;
 use crate::dir;
 use crate::mapping::{Mapping, Table, Zeroable};
-use crate::message::{BUFFER, Request, receive, receive_now, reply};
+use crate::message::{BUFFER, Request, Sender, receive, receive_now, reply};
 use crate::replay::Replay;
 use crate::resident::{self, Parent};
 use crate::sys::{self, AT_FDCWD, Errno, Fd, PollFd, Result, nr, sys};
@@ -39,6 +39,8 @@ unsafe impl Zeroable for Row {}
 
 pub(crate) struct Spawner {
     socket: i32,
+    /// Of the first request behind the greeting, which sets the user namespace that its ids are told in.
+    sender: Option<Sender>,
     host: i32,
     signals: Fd,
     parent: Parent,
@@ -88,6 +90,7 @@ impl Spawner {
     fn new(socket: i32, ignored: u64) -> Result<Self> {
         Ok(Self {
             socket,
+            sender: None,
             host: -1,
             signals: sys::signalfd_child()?,
             parent: Parent { pidfd: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32), bare: None, inherited: Inherited::new(ignored)? },
@@ -153,6 +156,9 @@ impl Spawner {
     fn answer(&mut self, mut request: Request<'_>) {
         let first = request.fds.get(0).unwrap_or(-1);
         let outcome = match request.kind {
+            wire::OPEN_REQUEST | wire::JOB_REQUEST | wire::WATCH_REQUEST if !self.is_from_host(&request) => {
+                Err((wire::AT_AUTHORITY, Errno::PERM))
+            }
             wire::HELLO_REQUEST => self.hello(&mut request),
             wire::OPEN_REQUEST => self.open(&request),
             wire::JOB_REQUEST => self.job(&request),
@@ -165,10 +171,19 @@ impl Spawner {
         }
     }
 
+    /// Whether the kernel names the sender as it named that of the first request: process, real user and
+    /// group. A forked copy of the host, or a host that has dropped its ids, may hold the socket still.
+    fn is_from_host(&mut self, request: &Request<'_>) -> bool {
+        let known = *self.sender.get_or_insert(request.sender);
+        known == request.sender
+    }
+
     fn hello(&mut self, request: &mut Request<'_>) -> Outcome {
         let hello = Hello::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
         if hello.stage != 2 {
             self.host = request.fds.take(1).map_err(|e| (wire::AT_MESSAGE, e))?;
+            // Executing this program gave user 0 all that the bounding set allows.
+            sys::drop_caps_beyond(hello.caps).map_err(|e| (wire::AT_CAPS, e))?;
         }
         if hello.stage == 1 {
             // CLONE_NEWUSER: every sandbox of this host shares it, as every container of a rootless user does.

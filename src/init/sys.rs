@@ -390,6 +390,20 @@ pub(crate) fn keep_caps(bits: u64) -> Result<()> {
     capset(bits & (u64::from(has[4]) << 32 | u64::from(has[1])), 0)
 }
 
+/// capset(2) for the caller: gives up what is not in `bits`, for good. Nothing is asked for where that is nothing.
+pub(crate) fn drop_caps_beyond(bits: u64) -> Result<()> {
+    let header = [0x2008_0522u32, 0];
+    // As in `keep_caps`.
+    let mut has = [0u32; 6];
+    sys!(nr::CAPGET, header.as_ptr(), has.as_mut_ptr())?;
+    let set = |n: usize| u64::from(has[n + 3]) << 32 | u64::from(has[n]);
+    let (permitted, inheritable) = (set(1), set(2));
+    if permitted & !bits == 0 {
+        return Ok(());
+    }
+    capset(permitted & bits, inheritable & bits)
+}
+
 /// capset(2) for the caller: effective and permitted, then inheritable.
 pub(crate) fn capset(bits: u64, inheritable: u64) -> Result<()> {
     // _LINUX_CAPABILITY_VERSION_3

@@ -5,6 +5,7 @@
 use std::ops::Deref;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::ahead::{Ahead, Seat};
@@ -64,23 +65,28 @@ impl Asked {
     /// # Errors
     /// What can be known to fail without trying; nothing is left behind then.
     pub(super) fn begin(how: &How<'_>, may_go_on: bool) -> Result<Self> {
-        let How { store, spec, .. } = *how;
-        let spawner = store.runtime().spawner()?;
-        let caps = CapSet::of(&spec.security)?.available(spawner.ids().ordinary())?;
+        let How {
+            store,
+            spec,
+            spawner,
+            ..
+        } = *how;
+        let own = spawner.authority().effective();
+        let caps = CapSet::of(&spec.security)?.available(spawner.ids().ordinary(), own);
         let filter = seccomp::program(&spec.security, caps, &store.runtime().seccomp)?;
         let confined = (caps, filter.as_deref());
         let scratch = match how.backend.on_disk(spec.write) {
-            true => Some(spawner_scratch(store, &spawner)?),
+            true => Some(spawner_scratch(store, spawner)?),
             false => None,
         };
         if may_go_on
             && scratch.is_none()
-            && let Some(ahead) = store.waiting().take(&spawner, spec)
+            && let Some(ahead) = store.waiting().take(spawner, spec)
             && let Some(asked) = how.go_on(ahead, confined)
         {
             return Ok(asked);
         }
-        let seat = Seat::new(store.runtime(), &spawner, spec)?;
+        let seat = Seat::new(store.runtime(), spawner, spec)?;
         how.start(seat, confined, scratch)
     }
 
@@ -177,6 +183,7 @@ fn spawner_scratch(store: &Store, spawner: &Spawner) -> Result<Scratch> {
 #[derive(Clone, Copy)]
 pub(super) struct How<'a> {
     pub(super) store: &'a Store,
+    pub(super) spawner: &'a Arc<Spawner>,
     pub(super) spec: &'a Spec,
     pub(super) base: &'a Base,
     pub(super) backend: &'static dyn Backend,
@@ -215,19 +222,20 @@ impl How<'_> {
             leaves.scratch = [c_path(&path)?, c_path(&lock_path)?].iter().collect();
             leaves.lock = Some(plan.pass(lock));
         }
-        let fds: Vec<BorrowedFd<'_>> = plan.fds.iter().map(|fd| fd.as_fd()).collect();
+        let passed = plan.fds.iter().map(|fd| fd.as_fd());
+        let fds: Vec<BorrowedFd<'_>> = plan::cgroup_fds(&seat.cgroup).chain(passed).collect();
         let start = seat
             .spawner
             .begin_open(&plan.message(seat.id, &leaves), &fds)?;
         // What is on disk is made anew each time.
-        let divided = plan.divided(&seat.cgroup).filter(|_| !on_disk);
+        let divided = plan.divided().filter(|_| !on_disk);
         Ok((start, divided.map(|(early, _)| early), plan.shown))
     }
 
     /// The same from what was made ahead, if that is the beginning of it; nothing has happened if not.
     fn go_on(&self, ahead: Ahead, confined: Confined<'_>) -> Option<Asked> {
         let plan = self.plan(ahead.seat()?, confined, PathBuf::new()).ok()?;
-        let (early, rest) = plan.divided(&ahead.seat()?.cgroup)?;
+        let (early, rest) = plan.divided()?;
         if early != *ahead.early() {
             return None;
         }

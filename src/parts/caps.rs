@@ -77,18 +77,13 @@ impl CapSet {
         Ok(Self(base.0 & !dropped.0 | added.0))
     }
 
-    /// What of the set this process can give: all of it in a user namespace of its own, else what
-    /// it has itself.
-    ///
-    /// # Errors
-    /// Those of capget(2).
-    pub(crate) fn available(self, ordinary: bool) -> Result<Self> {
-        if ordinary {
-            return Ok(self);
+    /// Returns what of the set a helper can give: all of it in a user namespace of its own, else what
+    /// the helper has, as bits.
+    pub(crate) fn available(self, ordinary: bool, own: u64) -> Self {
+        match ordinary {
+            true => self,
+            false => Self(self.0 & own),
         }
-        let own = caps::read(None, caps::CapSet::Permitted)
-            .map_err(|e| Error::new(Kind::Os, "read capabilities", e))?;
-        Ok(self.and(own.into_iter().collect()))
     }
 
     /// What the resident init needs to start commands that have this set, and to reach files for the

@@ -211,7 +211,7 @@ mod tests {
     fn early_is_all_but_the_image_the_names_and_their_places() {
         with_default(|needs| {
             let plan = plan::start(needs).unwrap();
-            let (_, rest) = plan.divided(needs.cgroup).unwrap();
+            let (_, rest) = plan.divided().unwrap();
             let name_of_etc = ["MakeFile", "CloneTree", "Attach", "CloseSlot"];
             let expected = [
                 &["SetHostname", "NewOverlay", "EnterBare", "AttachRoot"][..],

@@ -38,6 +38,10 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
         wire::AT_INIT => ("start init".into(), "process 1 of the sandbox".into()),
         wire::AT_SPAWNER => ("start spawner".into(), "the helper's own start".into()),
         wire::AT_BARE => ("make bare mount namespace".into(), "CLONE_NEWNS".into()),
+        wire::AT_AUTHORITY => (
+            "talk to spawner".into(),
+            "it works for the process, user and group that started it".into(),
+        ),
         wire::AT_KILL => ("kill sandbox".into(), "its process 1".into()),
         wire::AT_START => (
             "start command".into(),

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, UnixAddr, sendmsg,
-    shutdown, socketpair,
+    setsockopt, shutdown, socketpair, sockopt,
 };
 
 /// A connected pair, close-on-exec.
@@ -18,6 +18,11 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
         None,
         SockFlag::SOCK_CLOEXEC,
     )
+}
+
+/// Has the kernel say with each packet that arrives here who has sent it, unix(7).
+pub(crate) fn tell_senders(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    setsockopt(&socket, sockopt::PassCred, &true)
 }
 
 /// Ends the connection in both directions, whoever else holds a descriptor of it.

@@ -83,6 +83,8 @@ record! {
         uid: u32,
         /// The caller's group id.
         gid: u32,
+        /// The caller's effective capabilities: executing a program gives user 0 more than that.
+        caps: u64,
     }
 }
 
@@ -331,6 +333,8 @@ pub(crate) const AT_SPAWNER: u32 = 18;
 pub(crate) const AT_KILL: u32 = 19;
 /// Making the bare mount namespace.
 pub(crate) const AT_BARE: u32 = 20;
+/// Comparing the sender of a request with the host, as the kernel names both.
+pub(crate) const AT_AUTHORITY: u32 = 21;
 
 impl Reply {
     /// All fields zero but these.

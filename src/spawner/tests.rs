@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The helper against senders that are not its host.
+
+#![forbid(unsafe_code)]
+
+use std::os::fd::AsFd as _;
+use std::thread::scope;
+
+use nix::errno::Errno;
+use tare_oracle::need;
+
+use super::*;
+use crate::sys::caller::testing::{drop_ids, in_a_fork};
+
+#[test]
+fn spawner_refuses_a_sender_of_other_ids() {
+    need!(root, userns);
+    let spawner = Spawner::start().unwrap();
+    spawner.job(&Ops::default(), 0, &[]).unwrap();
+    scope(|scope| {
+        scope.spawn(|| {
+            drop_ids();
+            assert!(!spawner.authority().is_callers());
+            // A host that was taken over would not ask itself.
+            let error = spawner.job(&Ops::default(), 0, &[]).unwrap_err();
+            assert_eq!(error.errno(), Some(Errno::EPERM as i32), "{error}");
+            assert!(error.to_string().contains("that started it"), "{error}");
+        });
+    });
+    assert!(spawner.authority().is_callers());
+    spawner.job(&Ops::default(), 0, &[]).unwrap();
+}
+
+#[test]
+fn spawner_refuses_a_forked_copy_of_its_host() {
+    let spawner = Spawner::start().unwrap();
+    spawner.job(&Ops::default(), 0, &[]).unwrap();
+    let (told, tells) = socket::pair().unwrap();
+    let job = Job {
+        id: 0,
+        ops: &[],
+        namespaces: 0,
+    };
+    in_a_fork(|| {
+        let _ = request(
+            spawner.socket.as_fd(),
+            wire::JOB_REQUEST,
+            &job,
+            &[tells.as_fd()],
+        );
+    });
+    drop(tells);
+    let reply = receive(told.as_fd()).unwrap().0.unwrap();
+    let refused = (wire::FAILED, wire::AT_AUTHORITY, Errno::EPERM as i32);
+    assert_eq!((reply.kind, reply.place, reply.code), refused);
+    spawner.job(&Ops::default(), 0, &[]).unwrap();
+}
