@@ -117,10 +117,12 @@ static void commands(void) {
     const char *env[] = {"A=b c", NULL};
     c = shell("echo $A; pwd");
     c.env = env;
-    c.cwd = "/made/for/it";
+    c.cwd = "/etc";
     OK(tare_sandbox_run(sandbox, &c, &output));
-    CHECK(!strcmp(tare_output_stdout(output, NULL), "b c\n/made/for/it\n"));
+    CHECK(!strcmp(tare_output_stdout(output, NULL), "b c\n/etc\n"));
     tare_output_free(output);
+    c.cwd = "/not/there";
+    FAILS(TARE_KIND_NOT_FOUND, tare_sandbox_run(sandbox, &c, &output));
 
     const char *missing[] = {"/no/such/program", NULL};
     c = command(missing);
