@@ -94,31 +94,35 @@ def _inheritable(fd: int) -> bool:
         return False
 
 
+def _communicates(sandbox: tare.Sandbox, stdin: int) -> Any:
+    process = sandbox.popen(["cat"], stdin=stdin, stdout=tare.PIPE, timeout=60)
+    process.communicate()
+    return process.returncode
+
+
 @pytest.mark.parametrize(
     "blocks",
     [
-        lambda sb: sb.run(["sleep", "0.5"]),
-        lambda sb: sb.popen(["sleep", "0.5"]).wait(),
-        lambda sb: sb.popen(["sleep", "0.5"], stdout=tare.PIPE).communicate(),
+        lambda sb, stdin: sb.run(["cat"], stdin=stdin, timeout=60).returncode,
+        lambda sb, stdin: sb.popen(["cat"], stdin=stdin, timeout=60).wait(),
+        _communicates,
     ],
     ids=["run", "wait", "communicate"],
 )
 def test_gil_is_free_while_something_blocks(shared: tare.Sandbox, blocks: Any) -> None:
-    counted = 0
+    reader, writer = os.pipe()
 
-    def count() -> None:
-        nonlocal counted
-        while not done.is_set():
-            counted += 1
-            time.sleep(0.001)
+    def end() -> None:
+        # By then the call below blocks.
+        time.sleep(0.1)
+        os.close(writer)
 
-    done = threading.Event()
-    counter = threading.Thread(target=count)
-    counter.start()
-    blocks(shared)
-    done.set()
-    counter.join()
-    assert counted > 50
+    # Only this thread ends the command: with the lock held it would never run.
+    ender = threading.Thread(target=end)
+    ender.start()
+    assert blocks(shared, reader) == 0
+    ender.join()
+    os.close(reader)
 
 
 def test_fork_child_makes_its_own_and_leaves_the_parents_alone(store: tare.Store, tmp_path: Path) -> None:
