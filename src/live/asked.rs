@@ -313,11 +313,27 @@ impl How<'_> {
     }
 }
 
-/// The first twelve digits that stand for a name, as other engines name their hosts.
+/// Returns twelve hexadecimal digits for a name, as other engines name their hosts. The first is
+/// a letter, because inet_aton(3) takes a name of decimal digits for an address.
 fn short_name(name: &str) -> String {
     // FNV-1a: nothing depends on its strength.
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
         (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
     });
-    format!("{hash:016x}")[..12].to_owned()
+    format!("{:016x}", hash | 0xa << 60)[..12].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short_name;
+
+    #[test]
+    fn short_name_is_never_an_address() {
+        for n in 0..100_000 {
+            let name = short_name(&format!("tare-{n}"));
+            assert_eq!(name.len(), 12, "{name}");
+            assert!(name.bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
+            assert!(!name.bytes().all(|b| b.is_ascii_digit()), "{name}");
+        }
+    }
 }
