@@ -21,10 +21,10 @@ fn rpc_commands_get_their_words_and_tell_their_end() {
     for tare in everybody() {
         let mut rpc = Rpc::new(&tare);
         rpc.open("a");
-        let more = json!({"env": {"A": "1"}, "cwd": "/made here", "input": "in"});
+        let more = json!({"env": {"A": "1"}, "cwd": "/tmp", "input": "in"});
         let script = "echo $A $PWD; cat; echo err >&2; exit 3";
         let reply = rpc.script("a", script, more);
-        assert_eq!(reply.out(), "1 /made here\nin");
+        assert_eq!(reply.out(), "1 /tmp\nin");
         assert_eq!(reply.stderr, b"err\n");
         assert_eq!(reply.events[0], "started");
         let status = reply.ok();

@@ -210,7 +210,7 @@ fn run_place_and_environment_are_those_of_the_flags() {
             "-e",
             "UNSET",
             "-w",
-            "/made/here",
+            "/tmp",
             "-h",
             "box",
             "host",
@@ -219,8 +219,11 @@ fn run_place_and_environment_are_those_of_the_flags() {
             "pwd; echo $A $CALLERS ${UNSET-none}; hostname",
         ]);
         let said = common::Said::of(command.env("CALLERS", "own").output().unwrap());
-        assert_eq!(said.ok(), "/made/here\n1=2 own none\nbox");
+        assert_eq!(said.ok(), "/tmp\n1=2 own none\nbox");
     }
+    Tare::new()
+        .run(&["run", "-w", "/made/here", "host", "pwd"])
+        .fails(125, &["change directory", "/made/here", "ENOENT"]);
     let said = Tare::new().script(&["-u", "65534:65533"], "id -u; id -g");
     assert_eq!(said.ok(), "65534\n65533");
     Tare::new()
