@@ -39,6 +39,8 @@ build hosts -o "$home/hosts-asan" "${sanitize[@]}" "$lib/libtare.a" "${private[@
 build authority -o "$home/authority" "${shared[@]}"
 build cancels -o "$home/cancels" "${shared[@]}"
 build cancels -o "$home/cancels-static" "$lib/libtare.a" "${private[@]}"
+# The loader ignores LD_LIBRARY_PATH for it.
+build setuid -o "$home/setuid" "$lib/libtare.a" "${private[@]}"
 build primitives -o "$home/primitives" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 gcc "${warnings[@]}" ../../examples/epoll.c -o "$home/epoll" "${flags[@]}" "${shared[@]}"
 # Each program in the documentation's own text; README's comes first.
@@ -117,6 +119,29 @@ stores=$(mktemp -d /tmp/tare-c.XXXXXX)
 says examples/epoll.c "100 sandboxes, sum 328350" "$home/epoll" "$stores/store" '{"image": "host"}' || failed=1
 "${root[@]}" rm -rf "$stores"
 run_as root face-static root "$home/face-static" || failed=1
+# set_user_id OWNER EXPECTED: the program belongs to OWNER, an ordinary user runs it. Root's default store is of
+# this test alone.
+set_user_id() {
+    local temp said
+    temp=$(mktemp -d /tmp/tare-c.XXXXXX)
+    chmod 755 "$temp"
+    "${root[@]}" install -o "$1" -m 4755 "$home/setuid" "$temp/setuid"
+    said=$("${root[@]}" unshare --mount sh -c 'mount -t tmpfs none /var/lib && exec "$@"' sh \
+        setpriv --reuid=tare-t-plain --regid="$(id -g tare-t-plain)" --clear-groups \
+        env -i HOME="$temp/home" XDG_DATA_HOME="$temp/data" TARE_STORE="$temp/store" "$temp/setuid" "$2" 2>&1) ||
+        said="exit $?: $said"
+    [ ! -e "$temp/store" ] && [ ! -e "$temp/home" ] && [ ! -e "$temp/data" ] || said="$said; a store was made"
+    "${root[@]}" rm -rf "$temp"
+    if [ "$said" = "setuid: ok" ]; then
+        echo "test setuid to $1 ... ok"
+        passed=$((passed + 1))
+    else
+        echo "test setuid to $1 ... FAILED: $said"
+        return 1
+    fi
+}
+set_user_id root /var/lib/tare || failed=1
+set_user_id tare-t-subids none || failed=1
 run_as root cancels-static root "$home/cancels-static" || failed=1
 run_as root face-asan root "$home/face-asan" || failed=1
 run_as root hosts-asan root "$home/hosts-asan" || failed=1

@@ -52,7 +52,9 @@ impl Store {
             return Err(not_found(reference, &index.index.manifests));
         }
         index.complete()?;
-        self.collect(&index)
+        let collected = self.collect(&index);
+        index.reserve();
+        collected
     }
 
     /// Removes blobs and layers that no image of the store needs and nobody uses.
@@ -74,13 +76,13 @@ impl Store {
             self.mark(descriptor, &mut needed, 0)?;
         }
         let mut collected = Collected::default();
-        let scratch = self.scratch()?;
-        self.sweep_layers(&needed, &scratch, &mut collected)?;
-        self.sweep_locks()?;
+        // First, because that takes no room on the disk, and the rest does: a scratch directory, lock files.
         self.sweep_blobs(&needed, &mut collected)?;
         if collected.blobs > 0 {
             sync::entries_of_store(&self.blobs_dir())?;
         }
+        self.sweep_layers(&needed, &mut collected)?;
+        self.sweep_locks()?;
         Ok(collected)
     }
 
@@ -129,12 +131,8 @@ impl Store {
         Ok(())
     }
 
-    fn sweep_layers(
-        &self,
-        needed: &Needed,
-        scratch: &Scratch,
-        collected: &mut Collected,
-    ) -> Result<()> {
+    fn sweep_layers(&self, needed: &Needed, collected: &mut Collected) -> Result<()> {
+        let mut scratch = None;
         let mounted = self.mounted_layers()?;
         for name in names(&self.layers_dir())? {
             if mounted.iter().any(|layer| *name == **layer) {
@@ -149,6 +147,10 @@ impl Store {
             match Lock::try_take(&lock, Operation::Exclusive)? {
                 None => collected.in_use += 1,
                 Some(lock) => {
+                    let scratch = match &mut scratch {
+                        Some(scratch) => scratch,
+                        none => none.insert(self.scratch()?),
+                    };
                     self.drop_layer(&name, scratch)?;
                     lock.remove();
                     collected.layers += 1;

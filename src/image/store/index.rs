@@ -3,10 +3,11 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::time::Duration;
 
 use super::lock::Lock;
-use super::open::replace_file;
+use super::open::{replace_file, reserve};
 use super::{Store, sync};
 use crate::error::{Error, Result};
 use crate::image::oci::{Descriptor, Index, REF_NAME};
@@ -61,7 +62,17 @@ impl Writable<'_> {
         let path = self.store.path().join("index.json");
         let json = serde_json::to_vec(&self.index).expect("an index is plain data");
         replace_file(&path, &json)
-            .map_err(|e| Error::io("write index", format_args!("{path:?}"), e))
+            .map_err(|e| Error::io("write index", format_args!("{path:?}"), e))?;
+        reserve(&path, json.len());
+        Ok(())
+    }
+
+    /// Takes room for a smaller index, now that there may be some.
+    pub(super) fn reserve(&self) {
+        let path = self.store.path().join("index.json");
+        if let Ok(file) = fs::metadata(&path) {
+            reserve(&path, file.len() as usize);
+        }
     }
 
     /// Files a manifest under names, taken from others if need be, or without one.

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::env;
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -213,16 +213,50 @@ fn create(root: &Path) -> Result<()> {
 /// Replaces a file at once, for readers and for power cuts; under a lock, since
 /// all writers use the same name for the new one. Until [`sync::entries`] of its
 /// directory, a power cut may bring the old one back.
+///
+/// Writes over what [`reserve`] left under the name of the new one, so that it
+/// needs no room on a full disk.
 pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let done = write_file(&new, bytes, 0o644)
-        .and_then(|file| file.sync_data())
-        .and_then(|()| fs::rename(&new, path));
-    if done.is_err() {
-        // The next writer truncates it anyway.
+    let new = named_new(path);
+    let done = overwrite(&new, bytes).and_then(|()| fs::rename(&new, path));
+    if done.is_err() && !path.exists() {
+        // There is nothing yet that would have to be replaced on a full disk.
         let _ = fs::remove_file(&new);
     }
     done
+}
+
+/// Takes the room that the next [`replace_file`] with as many bytes needs, if
+/// there is some; under the same lock.
+pub(super) fn reserve(path: &Path, len: usize) {
+    let new = named_new(path);
+    let has = fs::metadata(&new).is_ok_and(|file| file.len() >= len as u64);
+    if !has && overwrite_unsynced(&new, &vec![0; len]).is_err() {
+        // A part of it is of no use to anything.
+        let _ = fs::remove_file(&new);
+    }
+}
+
+fn named_new(path: &Path) -> PathBuf {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    new.into()
+}
+
+fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    overwrite_unsynced(path, bytes)?.sync_data()
+}
+
+/// Writes in place, so that the blocks which are there serve again, then cuts.
+fn overwrite_unsynced(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)?;
+    Ok(file)
 }

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * setuid PATH|none: a set-user-id program, whose caller's environment names stores. None of them counts: the default
+ * is root's own, and there is none for other users.
+ */
+#define _GNU_SOURCE
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include "check.h"
+
+int main(int argc, char **argv) {
+    CHECK(argc == 2);
+    CHECK(getenv("TARE_STORE") && getenv("HOME") && getenv("XDG_DATA_HOME"));
+    /* Without this, the test would show nothing. */
+    CHECK(getuid() != geteuid() && getauxval(AT_SECURE));
+    tare_store *store = NULL;
+    if (!strcmp(argv[1], "none")) {
+        tare_error *error = tare_store_open(NULL, &store);
+        CHECK(error && tare_error_kind(error) == TARE_KIND_NOT_FOUND);
+        CHECK(strstr(tare_error_message(error), "set-user-id") && tare_error_cure(error));
+        tare_error_free(error);
+    } else {
+        OK(tare_store_open(NULL, &store));
+        CHECK(!strcmp(tare_store_path(store), argv[1]));
+        tare_store_free(store);
+    }
+    printf("setuid: ok\n");
+    return 0;
+}
