@@ -27,7 +27,7 @@ use crate::parts::rlimit;
 use crate::parts::seccomp::Compiled;
 use crate::parts::shown::ShownAs;
 use crate::spec::{Network, Spec, UserNamespace, Write};
-use crate::tree::{Backend, Filled, Lower, Request};
+use crate::tree::{Backend, Lower, Request};
 use crate::wire::{Confine, List, ListBuf, Op, Open};
 
 use early::Divided;
@@ -56,6 +56,8 @@ pub(crate) struct Plan {
     stage: Slot,
     /// How mounts of the host are shown.
     pub(crate) shown: Vec<(PathBuf, ShownAs)>,
+    /// Whether a file system of the host may not answer.
+    pub(crate) is_remote: bool,
     cgroup: i32,
     maps: [String; 2],
     kept: [Slot; 3],
@@ -218,7 +220,7 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
     let stage = stage(&mut ops, needs.tree.size, !bare);
     let Tree {
         root,
-        filled: Filled { parts, shown },
+        filled,
         kernel,
         pts,
     } = match bare {
@@ -227,7 +229,7 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
     };
     if spec.write == Write::None {
         // Only now: places to mount on were made in them.
-        for slot in parts.into_iter().chain([root]) {
+        for slot in filled.parts.into_iter().chain([root]) {
             ops.set_attr(slot, RDONLY, false);
         }
     }
@@ -247,7 +249,8 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
         namespaces: namespaces(spec, maps.is_some(), bare),
         bare,
         stage,
-        shown,
+        shown: filled.shown,
+        is_remote: filled.is_remote,
         cgroup,
         maps: maps.unwrap_or_default(),
         kept: [pts, kernel.dev, kernel.proc],

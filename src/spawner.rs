@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -395,8 +396,12 @@ impl Start {
         poll(&mut control, PollTimeout::ZERO).is_ok_and(|n| n > 0)
     }
 
-    /// Waits until the init is ready: a pidfd of it. To be called once.
-    pub(crate) fn wait(&self) -> Result<OwnedFd> {
+    /// Waits until the init is ready, for so long at most: a pidfd of it. To be called once.
+    pub(crate) fn wait(&self, limit: Option<Duration>) -> Result<OwnedFd> {
+        if limit.is_some_and(|limit| !trial::is_readable_within(self.control(), limit)) {
+            let subject = "a mounted file system does not answer";
+            return Err(Error::os("open sandbox", subject, Errno::ETIMEDOUT));
+        }
         let (reply, mut received) = receive(self.control())?;
         checked(reply, &self.ops)?.ok_or_else(gone)?;
         received.pop().ok_or_else(gone)

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::ahead::{Ahead, Seat};
 use crate::error::{Error, Kind, Result};
@@ -31,6 +32,8 @@ pub(crate) struct Asked {
     pub(crate) unbounded: Option<Error>,
     /// How mounts of the host are shown.
     pub(crate) shown: Vec<(PathBuf, ShownAs)>,
+    /// How long its start may take, where that depends on others.
+    patience: Option<Duration>,
     pub(crate) caps: CapSet,
     pub(crate) seccomp: bool,
     /// Whether `limits.memory` is set: what it takes is asked for only then.
@@ -110,9 +113,13 @@ impl Asked {
     /// # Errors
     /// The step that failed; nothing is left behind then.
     pub(super) fn wait(&mut self) -> Result<OwnedFd> {
-        let ready = self.start.wait();
-        match ready {
+        let ready = self.start.wait(self.patience);
+        match &ready {
             Ok(_) => self.seat.cgroup.close_tasks_files(),
+            // What it waits for may not even let it be killed.
+            Err(error) if error.errno() == Some(libc::ETIMEDOUT) => {
+                let _ = self.end(false);
+            }
             Err(_) => {
                 self.ended.store(true, Ordering::Relaxed);
                 self.seat.abandon();
@@ -194,7 +201,13 @@ pub(super) struct How<'a> {
 type Confined<'a> = (CapSet, Option<&'a Compiled>);
 
 /// A start that was asked for, what of it can be made ahead, how mounts are shown.
-type Sent = (Start, Option<Early>, Vec<(PathBuf, ShownAs)>);
+type Sent = (Start, Option<Early>, Shown);
+
+/// How mounts of the host are shown, and whether one of them may not answer.
+type Shown = (Vec<(PathBuf, ShownAs)>, bool);
+
+/// How long mounts of the host have to answer, those that may not.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl How<'_> {
     fn start(&self, seat: Seat, confined: Confined<'_>, scratch: Option<Scratch>) -> Result<Asked> {
@@ -229,7 +242,11 @@ impl How<'_> {
             .begin_open(&plan.message(seat.id, &leaves), &fds)?;
         // What is on disk is made anew each time.
         let divided = plan.divided().filter(|_| !on_disk);
-        Ok((start, divided.map(|(early, _)| early), plan.shown))
+        Ok((
+            start,
+            divided.map(|(early, _)| early),
+            (plan.shown, plan.is_remote),
+        ))
     }
 
     /// The same from what was made ahead, if that is the beginning of it; nothing has happened if not.
@@ -242,7 +259,11 @@ impl How<'_> {
         let (seat, mut start) = ahead.into_parts()?;
         let leaves = Leaves::default();
         let gone_on = start.go_on(&plan.rest(seat.id, &leaves, &rest));
-        let mut asked = self.asked(seat, confined, (start, Some(early), plan.shown));
+        let mut asked = self.asked(
+            seat,
+            confined,
+            (start, Some(early), (plan.shown, plan.is_remote)),
+        );
         asked.went_on = true;
         // It is ended if not.
         gone_on.is_ok().then_some(asked)
@@ -294,7 +315,7 @@ impl How<'_> {
         &self,
         seat: Seat,
         (caps, seccomp): Confined<'_>,
-        (start, early, shown): Sent,
+        (start, early, (shown, is_remote)): Sent,
     ) -> Asked {
         Asked {
             hostname: self.hostname(&seat),
@@ -302,6 +323,7 @@ impl How<'_> {
             backend: self.backend.name(),
             unbounded: self.size().err(),
             shown,
+            patience: is_remote.then_some(PATIENCE),
             caps,
             seccomp: seccomp.is_some(),
             counts_memory: self.spec.limits.memory.is_some(),

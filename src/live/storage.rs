@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::plan;
 use crate::runtime::Runtime;
 use crate::spawner::Spawner;
-use crate::spec::{MountKind, Spec, Storage, Write};
+use crate::spec::{MountKind, Spec, Storage, UserNamespace, Write};
 use crate::tree::{self, Backend, Lower, Request};
 
 /// The back end to begin with.
@@ -16,6 +16,9 @@ pub(super) fn first(
     lower: &Lower,
     ordinary: bool,
 ) -> &'static dyn Backend {
+    // In a user namespace of the sandbox's own the kernel refuses what it refuses ordinary users.
+    let own_users = matches!(spec.namespaces.user, UserNamespace::Maps { .. });
+    let ordinary = ordinary || (own_users && *lower == Lower::Host);
     match may_copy(spec, lower) && runtime.overlay_is_missing() {
         true => tree::backend(Storage::Copy, lower, ordinary),
         false => tree::backend(spec.storage, lower, ordinary),
@@ -67,7 +70,8 @@ pub(super) fn has_cow(spec: &Spec) -> bool {
 
 /// Returns whether a mount of the machine may not be as its type promises.
 pub(super) fn is_of_a_view(error: &Error, spec: &Spec, lower: &Lower) -> bool {
-    error.step() == "mount overlay" && (*lower == Lower::Host || has_cow(spec))
+    let is_view = *lower == Lower::Host || has_cow(spec);
+    is_view && (error.step() == "mount overlay" || error.errno() == Some(libc::ETIMEDOUT))
 }
 
 /// Whether the kernel does not make such an overlay, as opposed to a lack of memory or of a layer.

@@ -5,10 +5,11 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::sys::mountinfo::Mounts;
+use crate::sys::mountinfo::{Mount, Mounts};
 
 /// How something of the machine is shown in a view of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,12 +50,18 @@ impl ShownMount {
     }
 }
 
+/// How long a mount that did not answer is not asked again.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// The table of mounts that was read last, and results of trials while it stays the same.
 #[derive(Debug, Default)]
 pub(crate) struct Verdicts {
     table: Vec<u8>,
     mounts: Arc<Mounts>,
     known: HashMap<u64, ShownAs>,
+    /// Mounts that did not answer, whatever happens to others. Each trial of one leaves
+    /// a process that cannot be killed before the file system lets it go.
+    silent: Vec<(Mount, ShownAs, Instant)>,
     /// Whether overlayfs has refused a file system whose type it takes.
     distrusts: bool,
 }
@@ -70,12 +77,24 @@ impl Verdicts {
         Arc::clone(&self.mounts)
     }
 
-    pub(crate) fn get(&self, mount: u64) -> Option<&ShownAs> {
-        self.known.get(&mount)
+    pub(crate) fn get(&self, mount: &Mount) -> Option<&ShownAs> {
+        let silent = self.silent.iter().find(|(known, ..)| known == mount);
+        silent
+            .filter(|(_, _, since)| since.elapsed() < SILENCE)
+            .map(|(_, shown, _)| shown)
+            .or_else(|| self.known.get(&mount.id))
     }
 
-    pub(crate) fn insert(&mut self, mount: u64, shown: &ShownAs) {
-        self.known.insert(mount, shown.clone());
+    pub(crate) fn insert(&mut self, mount: &Mount, shown: &ShownAs) {
+        self.known.insert(mount.id, shown.clone());
+    }
+
+    /// Remembers that a mount did not answer.
+    pub(crate) fn insert_silent(&mut self, mount: &Mount, shown: &ShownAs) {
+        self.silent
+            .retain(|(known, _, since)| known != mount && since.elapsed() < SILENCE);
+        self.silent
+            .push((mount.clone(), shown.clone(), Instant::now()));
     }
 
     /// Has every file system tried from now on.

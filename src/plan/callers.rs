@@ -13,7 +13,7 @@ use crate::parts::mounts::{NODEV, NOSUID, RDONLY, options, overlay, overlay_flag
 use crate::parts::ops::{Ops, Slot, c_inside, c_path};
 use crate::parts::shown::ShownAs;
 use crate::spec::{Mount, MountKind};
-use crate::tree::{Place, Survey, fill_directory, tmpfs};
+use crate::tree::{Filled, Place, Survey, fill_directory, tmpfs};
 use crate::wire::{MAKE_DIR, MAKE_FILE, NOT_IN_KERNEL_FS, OF_MACHINE};
 
 /// Makes the caller's mounts, in order.
@@ -24,7 +24,8 @@ pub(super) struct Callers<'a> {
     /// The machine's mounts, once they were asked for.
     survey: Option<Survey<'a>>,
     /// How mounts of the machine are shown in copy-on-write views.
-    pub(super) shown: Vec<(PathBuf, ShownAs)>,
+    shown: Vec<(PathBuf, ShownAs)>,
+    is_remote: bool,
 }
 
 /// One that is made and not attached yet.
@@ -51,6 +52,7 @@ impl<'a> Callers<'a> {
             ordinary,
             survey: None,
             shown: Vec::new(),
+            is_remote: false,
         }
     }
 
@@ -74,6 +76,12 @@ impl<'a> Callers<'a> {
             Ok(placed)
         })
         .collect()
+    }
+
+    /// Adds how mounts of the machine are shown.
+    pub(super) fn tell(self, filled: &mut Filled) {
+        filled.shown.extend(self.shown);
+        filled.is_remote |= self.is_remote;
     }
 
     fn placed(&mut self, ops: &mut Ops, n: usize, mount: &Mount) -> Result<Placed> {
@@ -171,6 +179,7 @@ impl<'a> Callers<'a> {
         };
         let filled = fill_directory(ops, self.survey()?, &place, size)?;
         self.shown.extend(filled.shown);
+        self.is_remote |= filled.is_remote;
         if self.ordinary && mount.read_only {
             // Only now: places to mount on were made in it.
             ops.set_attr(placed.slot, RDONLY, false);

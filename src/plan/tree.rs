@@ -58,7 +58,7 @@ pub(super) fn bare(ops: &mut Ops, stage: Slot, needs: &Needs<'_>) -> Result<Tree
     let mut filled = needs.backend.fill(ops, stage, root, needs.tree)?;
     let mut callers = Callers::new(needs, stage, false);
     let placed = callers.ahead(ops)?;
-    filled.shown.extend(callers.shown);
+    callers.tell(&mut filled);
     ops.push(Op::EnterBare {});
     ops.push(Op::AttachRoot {
         from: root.number(),
@@ -95,7 +95,7 @@ pub(super) fn attached(
         pts,
     };
     let mut tree = tree.finish(ops, stage, needs, |ops| callers.attached(ops, root))?;
-    tree.filled.shown.extend(callers.shown);
+    callers.tell(&mut tree.filled);
     Ok(tree)
 }
 

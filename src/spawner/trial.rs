@@ -57,7 +57,7 @@ impl Spawner {
 }
 
 /// Waits for input or end of file, at most so long.
-fn is_readable_within(socket: BorrowedFd<'_>, timeout: Duration) -> bool {
+pub(super) fn is_readable_within(socket: BorrowedFd<'_>, timeout: Duration) -> bool {
     let end = Instant::now() + timeout;
     loop {
         let left = end.saturating_duration_since(Instant::now());

@@ -8,7 +8,8 @@
 //! See `docs/design.md`, "What is seen of the machine?".
 //!
 //! The kernel copies up only what belongs to ids that are mapped here (EOVERFLOW otherwise): a
-//! top-level directory takes new files, one further down that belongs to another user does not.
+//! top-level directory takes new files, one further down that belongs to another user does not. So the caller's
+//! home and working directory have overlays of their own where a directory above them is another user's.
 //!
 //! With `write: disk` each overlay's upper layer is on disk; what was taken apart is a tmpfs in any case.
 #![forbid(unsafe_code)]
@@ -22,8 +23,9 @@ mod survey;
 mod trial;
 mod view;
 
+use std::env::current_dir;
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::parts::mounts::{options, push_size};
@@ -72,7 +74,9 @@ impl Backend for HostView {
         });
         let survey = Survey::new(request.spawner, true)?;
         let place = whole(root, stage, request, self.on_disk(request.write));
-        let filled = view::fill(ops, &survey, &place, request.size)?;
+        let home = request.spawner.home().map(Path::to_path_buf);
+        let own: Vec<PathBuf> = home.into_iter().chain(current_dir().ok()).collect();
+        let filled = view::fill(ops, &survey, &place, request.size, &own)?;
         Ok(Mounted { root, filled })
     }
 }
@@ -120,7 +124,7 @@ pub(crate) fn fill_directory(
     size: Option<ByteSize>,
 ) -> Result<Filled> {
     match survey.is_ordinary() {
-        true => view::fill(ops, survey, place, size),
+        true => view::fill(ops, survey, place, size, &[]),
         false => over::fill(ops, survey, place, size),
     }
 }

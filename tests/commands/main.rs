@@ -24,5 +24,7 @@ mod terminal;
 mod trees;
 mod users;
 mod view;
+mod view_cow;
+mod view_dying;
 mod view_root;
 mod words;

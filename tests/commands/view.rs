@@ -123,6 +123,8 @@ fn root_mounts_for_a_user() {
     fs::write(dir.join("mnt/deeper/mnt/file"), "deeper").unwrap();
     assert!(mount("proc", "nosuid", &dir.join("chroot/proc")));
     assert!(mount("tmpfs", "mode=777", &dir.join("many/mnt")));
+    fs::write(dir.join("unread"), "").unwrap();
+    fs::set_permissions(dir.join("unread"), Permissions::from_mode(0o600)).unwrap();
     for n in 0..MANY {
         fs::write(dir.join(format!("many/{n}")), "").unwrap();
     }
@@ -247,6 +249,8 @@ fn assert_told(sandbox: &Sandbox, dir: &Path) {
         ("chroot/proc", ""),
         ("plain", ""),
         ("file", ""),
+        // It cannot be copied, either.
+        ("unread", "read-only"),
     ] {
         assert_eq!(told(name).0, shown, "{name}");
     }

@@ -1,37 +1,33 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Root's view of a machine with more than one file system, and copy-on-write views of directories with mounts below.
+//! Root's view of a machine with more than one file system.
 
 use std::fs::{self, File, Permissions};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{env, process};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare::{Command, Sandbox, Spec};
-use tare_oracle::{need, ordinary_user};
+use tare_oracle::need;
 
 use crate::harness::{Ground, run, sh, text};
 use crate::view::{again, mount, mount_dead, mount_trigger};
 
 /// Says that a test has a mount namespace of its own.
 const OWN: &str = "TARE_TEST_VIEW_OWN";
-/// The directory with mounts below it, for an ordinary user.
-const DIR: &str = "TARE_TEST_VIEW_COW";
 
-/// Runs a test of this file once more, in a mount namespace of its own.
+/// Runs a test once more, in a mount namespace of its own.
 #[track_caller]
-fn again_alone(test: &str) {
-    again(
-        &format!("view_root::{test}"),
-        "/usr/bin/unshare",
-        |command| command.arg("-m").env(OWN, "1"),
-    );
+pub(crate) fn again_alone(test: &str) {
+    again(test, "/usr/bin/unshare", |command| {
+        command.arg("-m").env(OWN, "1")
+    });
 }
 
-fn is_alone() -> bool {
+pub(crate) fn is_alone() -> bool {
     env::var_os(OWN).is_some()
 }
 
@@ -47,12 +43,12 @@ fn bind(from: &Path, to: &Path) {
     mount_with(["--bind", from.to_str().unwrap(), to.to_str().unwrap()]);
 }
 
-fn spec(json: &str) -> Spec {
+pub(crate) fn spec(json: &str) -> Spec {
     Spec::from_json(json).unwrap()
 }
 
 /// How the sandbox says that it shows a path.
-fn told(sandbox: &Sandbox, path: &Path) -> String {
+pub(crate) fn told(sandbox: &Sandbox, path: &Path) -> String {
     let mounts = sandbox.effective().unwrap().mounts;
     let path = path.display().to_string();
     let found = mounts.iter().find(|mount| mount.path == path);
@@ -61,7 +57,7 @@ fn told(sandbox: &Sandbox, path: &Path) -> String {
 
 /// Runs a script with the directory as its `$1`.
 #[track_caller]
-fn script(sandbox: &Sandbox, script: &str, dir: &Path) -> String {
+pub(crate) fn script(sandbox: &Sandbox, script: &str, dir: &Path) -> String {
     let command = Command::from_argv(["sh", "-c", script, "sh"]).arg(dir);
     text(sandbox, command).trim_end().to_owned()
 }
@@ -69,7 +65,7 @@ fn script(sandbox: &Sandbox, script: &str, dir: &Path) -> String {
 #[test]
 fn root_sees_other_mounts() {
     need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("root_in_a_namespace_sees_other_mounts");
+    again_alone("view_root::root_in_a_namespace_sees_other_mounts");
 }
 
 /// Mounts of many kinds below a directory.
@@ -174,7 +170,7 @@ fn assert_seen(sandbox: &Sandbox, dir: &Path) {
 #[test]
 fn root_starts_beside_mounts_that_do_not_answer() {
     need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("root_in_a_namespace_is_not_held_up");
+    again_alone("view_root::root_in_a_namespace_is_not_held_up");
 }
 
 #[test]
@@ -209,7 +205,7 @@ fn root_in_a_namespace_is_not_held_up() {
 #[test]
 fn root_sees_refused_mounts_read_only() {
     need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("root_in_a_namespace_sees_refused_mounts");
+    again_alone("view_root::root_in_a_namespace_sees_refused_mounts");
 }
 
 #[test]
@@ -250,7 +246,7 @@ fn root_in_a_namespace_sees_refused_mounts() {
 #[test]
 fn hidden_paths_are_hidden_on_every_mount() {
     need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("hidden_paths_in_a_namespace");
+    again_alone("view_root::hidden_paths_in_a_namespace");
 }
 
 #[test]
@@ -287,122 +283,34 @@ fn hidden_paths_in_a_namespace() {
 }
 
 #[test]
-fn cow_shows_the_mounts_below_a_directory() {
+fn root_with_a_user_namespace_sees_other_mounts() {
     need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("cow_in_a_namespace");
+    again_alone("view_root::root_with_ids_in_a_namespace");
 }
 
 #[test]
-fn cow_in_a_namespace() {
+fn root_with_ids_in_a_namespace() {
     if !is_alone() {
         return;
     }
     let ground = Ground::new();
-    let dir = &ground.dir("machine");
-    let project = dir.join("project");
-    mount_project(&project, (0, 0));
-    fs::set_permissions(&project, Permissions::from_mode(0o2775)).unwrap();
-    chown(&project, Some(1234), Some(4321)).unwrap();
-    assert_cows(&ground, &project, "1234 4321 2775");
-}
-
-/// A directory with files and mounts.
-fn mount_project(project: &Path, (uid, gid): (u32, u32)) {
-    assert!(mount("tmpfs", "mode=777", &project.join("mnt")));
-    fs::write(project.join("mnt/file"), "mounted").unwrap();
-    assert!(mount("tmpfs", "mode=777", &project.join("mnt/deeper")));
-    fs::write(project.join("mnt/deeper/file"), "deeper").unwrap();
-    fs::write(project.join("file"), "beside").unwrap();
-    for path in ["", "file", "mnt/file", "mnt/deeper/file"] {
-        chown(project.join(path), Some(uid), Some(gid)).unwrap();
-    }
-}
-
-/// The directory is shown with its mounts, in images and views of the host, and nothing reaches it.
-fn assert_cows(ground: &Ground, project: &Path, owner: &str) {
-    let image = ground.spec().image;
-    for (image, write) in [
-        (image.as_str(), "memory"),
-        ("host", "memory"),
-        ("host", "disk"),
-    ] {
-        let mount = |options: &str| {
-            spec(&format!(
-                r#"{{"image": {image:?}, "write": {write:?}, "mounts": [{{"type": "cow", "source": {project:?}, "target": "/tmp/x y", "options": [{options}]}}]}}"#
-            ))
-        };
-        let sandbox = Sandbox::open(&ground.store, &mount("")).unwrap();
-        let seen = "cd '/tmp/x y'; stat -c '%u %g %a' .; cat file mnt/file mnt/deeper/file; echo; \
-            for d in . mnt mnt/deeper; do echo new >$d/new && mv $d/new $d/newer && echo more >>$d/file; done; cat file";
-        let expected = format!("{owner}\nbesidemounteddeeper\nbesidemore");
-        assert_eq!(script(&sandbox, seen, project), expected, "{image}");
-        for path in ["/tmp/x y/mnt", "/tmp/x y/mnt/deeper"] {
-            assert_eq!(told(&sandbox, Path::new(path)), "cow", "{image} {path}");
-        }
-        let sandbox = Sandbox::open(&ground.store, &mount(r#""ro""#)).unwrap();
-        let written = "cd '/tmp/x y'; cat mnt/deeper/file; for d in . mnt mnt/deeper; do touch $d/new 2>/dev/null && echo $d; done; true";
-        assert_eq!(script(&sandbox, written, project), "deeper", "{image}");
-    }
-    assert_eq!(fs::read(project.join("mnt/file")).unwrap(), b"mounted");
-    assert!(!project.join("newer").exists() && !project.join("mnt/deeper/newer").exists());
-}
-
-#[test]
-fn cow_of_ordinary_users_shows_the_mounts_below_a_directory() {
-    need!(
-        root,
-        user("plain"),
-        user("subids"),
-        userns,
-        overlay,
-        kernel(5, 11),
-        program("mount"),
-        program("unshare")
-    );
-    again_alone("cow_in_a_namespace_for_users");
-}
-
-#[test]
-fn cow_in_a_namespace_for_users() {
-    if !is_alone() {
-        return;
-    }
-    for subids in [false, true] {
-        let user = ordinary_user(subids);
-        let temp = user.tempdir();
-        let metadata = fs::metadata(temp.path()).unwrap();
-        let owner = (metadata.uid(), metadata.gid());
-        mount_project(&temp.path().join("project"), owner);
-        let output = user
-            .command(env::current_exe().unwrap())
-            .args(["--exact", "--nocapture", "view_root::user_has_a_cow"])
-            .env(DIR, temp.path())
-            .output()
-            .unwrap();
-        let shown = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success() && shown.contains("1 passed"),
-            "{shown}{errors}"
-        );
-    }
-}
-
-#[test]
-fn user_has_a_cow() {
-    let Some(dir) = env::var_os(DIR).map(PathBuf::from) else {
-        // The test above runs this.
-        return;
-    };
-    let mode = fs::metadata(dir.join("project")).unwrap().mode() & 0o7777;
-    let owner = format!("0 0 {mode:o}");
-    assert_cows(&Ground::new(), &dir.join("project"), &owner);
+    let dir = Path::new("/mnt");
+    assert!(mount("tmpfs", "mode=777", dir));
+    fs::write(dir.join("file"), "mounted").unwrap();
+    let ids = r#"[{"inside": 0, "outside": 100000, "count": 65536}]"#;
+    let json =
+        format!(r#"{{"namespaces": {{"user": {{"maps": {{"uids": {ids}, "gids": {ids}}}}}}}}}"#);
+    let sandbox = Sandbox::open(&ground.store, &spec(&json)).unwrap();
+    let seen = "cat $1/file; echo; echo new >$1/new && cat $1/new";
+    assert_eq!(script(&sandbox, seen, dir), "mounted\nnew");
+    assert_eq!(told(&sandbox, dir), "cow");
+    assert!(!dir.join("new").exists());
 }
 
 #[test]
 fn workdir_on_another_mount_is_the_machines() {
     need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("workdir_in_a_namespace");
+    again_alone("view_root::workdir_in_a_namespace");
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub(crate) struct Filled {
     pub(crate) parts: Vec<Slot>,
     /// Mounts and files of the host, and how each is shown.
     pub(crate) shown: Vec<(PathBuf, ShownAs)>,
+    /// Whether any of it may not answer when it is mounted.
+    pub(crate) is_remote: bool,
 }
 
 /// Makes the parts of one place.
@@ -93,6 +95,7 @@ impl<'a> Parts<'a> {
 
     /// Binds a file or directory of the host, read-only.
     pub(super) fn bind(&mut self, path: &Path, make: u32) -> Result<()> {
+        self.filled.is_remote |= self.survey.is_remote(path);
         let flags = match self.survey.ordinary {
             true => MAY_BE_GONE,
             false => MAY_BE_GONE | OF_MACHINE,
@@ -118,6 +121,7 @@ impl<'a> Parts<'a> {
 
     /// Makes an overlay over a directory of the host; without a mode it looks as that does.
     pub(super) fn overlay(&mut self, lower: &Path, mode: Option<u32>) -> Result<()> {
+        self.filled.is_remote |= self.survey.is_remote(lower);
         self.count += 1;
         let name = format!("{}{}", self.place.names, self.count);
         let first = mode.unwrap_or(0o700);

@@ -90,6 +90,12 @@ impl<'a> Survey<'a> {
         }
     }
 
+    /// Returns whether what is at a path may not answer.
+    pub(super) fn is_remote(&self, path: &Path) -> bool {
+        let mount = self.mounts.showing(path);
+        mount.is_some_and(|mount| self.class(mount) == Class::Remote)
+    }
+
     /// Returns how a directory can be shown, from what is mounted there; tries it
     /// where that does not tell.
     ///
@@ -110,17 +116,20 @@ impl<'a> Survey<'a> {
             // Nor does the kernel let it be a layer, unless its copy was made private.
             return Ok(ShownAs::LeftOut("unbindable".into()));
         }
-        if let Some(known) = self.verdicts().get(mount.id) {
+        if let Some(known) = self.verdicts().get(mount) {
             return Ok(known.clone());
         }
         let flags = match self.ordinary {
             true => overlay_flags(true),
             false => OF_MACHINE,
         };
-        let found = trial::of(self.spawner, path, flags)?;
+        let (found, is_silent) = trial::of(self.spawner, path, flags)?;
+        if is_silent {
+            self.verdicts().insert_silent(mount, &found);
+        }
         // What answers now may be dead at the next open.
         if class != Class::Remote || matches!(found, ShownAs::LeftOut(_)) {
-            self.verdicts().insert(mount.id, &found);
+            self.verdicts().insert(mount, &found);
         }
         Ok(found)
     }

@@ -19,11 +19,12 @@ const CLONE_NEWNS: u64 = libc::CLONE_NEWNS as u64;
 /// A file system that answers later than this is left out.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Finds out how a directory of the host can be shown, by an overlay with these flags.
+/// Finds out how a directory of the host can be shown, by an overlay with these flags; and whether
+/// nothing answered.
 ///
 /// # Errors
 /// When no child can be made: the helper is gone.
-pub(super) fn of(spawner: &Spawner, dir: &Path, flags: u32) -> Result<ShownAs> {
+pub(super) fn of(spawner: &Spawner, dir: &Path, flags: u32) -> Result<(ShownAs, bool)> {
     let path = c_path(dir)?;
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
@@ -43,14 +44,15 @@ pub(super) fn of(spawner: &Spawner, dir: &Path, flags: u32) -> Result<ShownAs> {
         })
     };
     match spawner.job_within(&ops, CLONE_NEWNS, PATIENCE)? {
-        None => return Ok(ShownAs::Cow),
+        None => return Ok((ShownAs::Cow, false)),
         // A bind would succeed, and hang what looks into it.
-        Some(Errno::ETIMEDOUT) => return Ok(left_out(Errno::ETIMEDOUT)),
+        Some(Errno::ETIMEDOUT) => return Ok((left_out(Errno::ETIMEDOUT), true)),
         Some(_) => {}
     }
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
     ops.clone_tree(&path, false);
     let bound = spawner.job_within(&ops, CLONE_NEWNS, PATIENCE)?;
-    Ok(bound.map_or(ShownAs::ReadOnly, left_out))
+    let is_silent = bound == Some(Errno::ETIMEDOUT);
+    Ok((bound.map_or(ShownAs::ReadOnly, left_out), is_silent))
 }

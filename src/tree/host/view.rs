@@ -7,6 +7,8 @@ use std::fs::{DirEntry, read_dir, symlink_metadata};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{AccessFlags, access, getegid, geteuid};
+
 use super::class::Class;
 use super::copies::Budget;
 use super::part::{Filled, Parts, Place};
@@ -18,7 +20,8 @@ use crate::spec::ByteSize;
 use crate::sys::mountinfo::Mount;
 use crate::wire::{MAKE_DIR, MAKE_FILE, Op};
 
-/// Appends what shows a directory of the machine in an empty tmpfs.
+/// Appends what shows a directory of the machine in an empty tmpfs; in the caller's `own`
+/// directories everything is to be written.
 ///
 /// # Errors
 /// When the directory cannot be listed, or a writable layer cannot be made.
@@ -27,12 +30,17 @@ pub(super) fn fill(
     survey: &Survey<'_>,
     place: &Place<'_>,
     size: Option<ByteSize>,
+    own: &[PathBuf],
 ) -> Result<Filled> {
     let mut view = View {
         parts: Parts::new(ops, survey, place),
         files: Vec::new(),
+        own: Vec::new(),
     };
     view.take_apart(place.dir)?;
+    for dir in own {
+        view.own_directory(dir)?;
+    }
     view.copy_files(size)?;
     Ok(view.parts.filled)
 }
@@ -42,6 +50,8 @@ struct View<'a> {
     parts: Parts<'a>,
     /// Files beside mounts.
     files: Vec<(u64, PathBuf)>,
+    /// Directories of the caller with overlays of their own.
+    own: Vec<PathBuf>,
 }
 
 impl View<'_> {
@@ -202,12 +212,53 @@ impl View<'_> {
         Ok(())
     }
 
+    /// Gives a directory of the caller an overlay of its own, where one is needed to write in it: the
+    /// kernel copies up none whose parent belongs to an id that is not mapped here (EOVERFLOW).
+    fn own_directory(&mut self, dir: &Path) -> Result<()> {
+        let survey = self.parts.survey;
+        let is_local = |path: &Path| {
+            let mount = survey.mounts.showing(path);
+            mount.is_some_and(|mount| Class::of(mount) == Class::Local)
+        };
+        // What links lead to is not asked of a file system that may not answer.
+        if !dir.is_absolute() || is_own(dir) || !is_local(dir) {
+            return Ok(());
+        }
+        let Some(dir) = dir.canonicalize().ok().filter(|dir| is_local(dir)) else {
+            return Ok(());
+        };
+        if self.own.iter().any(|own| dir.starts_with(own)) {
+            return Ok(());
+        }
+        let mut above: Vec<&Path> = dir.ancestors().collect();
+        above.reverse();
+        // The first directory that is taken whole has an overlay; its own upper directory is the caller's.
+        let mut whole = above
+            .into_iter()
+            .skip_while(|path| *path == self.parts.place.dir || survey.has_mounts_below(path));
+        whole.next();
+        let mut is_reached = true;
+        for path in whole {
+            let Some(metadata) = unless_gone(path, symlink_metadata(path))? else {
+                return Ok(());
+            };
+            let is_callers = metadata.uid() == geteuid().as_raw();
+            if is_callers && !is_reached {
+                self.own.push(path.into());
+                return self.parts.overlay(path, Some(metadata.mode() & 0o7777));
+            }
+            is_reached &= is_callers && metadata.gid() == getegid().as_raw();
+        }
+        Ok(())
+    }
+
     /// Copies files beside mounts, so that they can be written, renamed and removed;
     /// binds the others.
     fn copy_files(&mut self, size: Option<ByteSize>) -> Result<()> {
         let mut budget = Budget::new(size);
         for (size, path) in in_turn(std::mem::take(&mut self.files)) {
-            if budget.copy(size) {
+            // The helper can read no more than this process.
+            if access(&path, AccessFlags::R_OK).is_ok() && budget.copy(size) {
                 let target = self.parts.target(&path)?;
                 self.parts.ops.push(Op::CopyFile {
                     root: self.parts.place.root.number(),

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Copy-on-write views of directories with mounts below, and directories of users in those of others.
+
+use std::env;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use tare::Sandbox;
+use tare_oracle::{need, ordinary_user};
+
+use crate::harness::Ground;
+use crate::view::mount;
+use crate::view_root::{again_alone, is_alone, script, spec, told};
+
+/// The directory of an ordinary user's that a test is about.
+const DIR: &str = "TARE_TEST_VIEW_COW";
+
+#[test]
+fn cow_shows_the_mounts_below_a_directory() {
+    need!(root, overlay, program("mount"), program("unshare"));
+    again_alone("view_cow::cow_in_a_namespace");
+}
+
+#[test]
+fn cow_in_a_namespace() {
+    if !is_alone() {
+        return;
+    }
+    let ground = Ground::new();
+    let dir = &ground.dir("machine");
+    let project = dir.join("project");
+    mount_project(&project, (0, 0));
+    fs::set_permissions(&project, Permissions::from_mode(0o2775)).unwrap();
+    chown(&project, Some(1234), Some(4321)).unwrap();
+    assert_cows(&ground, &project, "1234 4321 2775");
+}
+
+/// A directory with files and mounts.
+fn mount_project(project: &Path, (uid, gid): (u32, u32)) {
+    assert!(mount("tmpfs", "mode=777", &project.join("mnt")));
+    fs::write(project.join("mnt/file"), "mounted").unwrap();
+    assert!(mount("tmpfs", "mode=777", &project.join("mnt/deeper")));
+    fs::write(project.join("mnt/deeper/file"), "deeper").unwrap();
+    fs::write(project.join("file"), "beside").unwrap();
+    for path in ["", "file", "mnt/file", "mnt/deeper/file"] {
+        chown(project.join(path), Some(uid), Some(gid)).unwrap();
+    }
+}
+
+/// The directory is shown with its mounts, in images and views of the host, and nothing reaches it.
+fn assert_cows(ground: &Ground, project: &Path, owner: &str) {
+    let image = ground.spec().image;
+    for (image, write) in [
+        (image.as_str(), "memory"),
+        ("host", "memory"),
+        ("host", "disk"),
+    ] {
+        let mount = |options: &str| {
+            spec(&format!(
+                r#"{{"image": {image:?}, "write": {write:?}, "mounts": [{{"type": "cow", "source": {project:?}, "target": "/tmp/x y", "options": [{options}]}}]}}"#
+            ))
+        };
+        let sandbox = Sandbox::open(&ground.store, &mount("")).unwrap();
+        let seen = "cd '/tmp/x y'; stat -c '%u %g %a' .; cat file mnt/file mnt/deeper/file; echo; \
+            for d in . mnt mnt/deeper; do echo new >$d/new && mv $d/new $d/newer && echo more >>$d/file; done; cat file";
+        let expected = format!("{owner}\nbesidemounteddeeper\nbesidemore");
+        assert_eq!(script(&sandbox, seen, project), expected, "{image}");
+        for path in ["/tmp/x y/mnt", "/tmp/x y/mnt/deeper"] {
+            assert_eq!(told(&sandbox, Path::new(path)), "cow", "{image} {path}");
+        }
+        let sandbox = Sandbox::open(&ground.store, &mount(r#""ro""#)).unwrap();
+        let written = "cd '/tmp/x y'; cat mnt/deeper/file; for d in . mnt mnt/deeper; do touch $d/new 2>/dev/null && echo $d; done; true";
+        assert_eq!(script(&sandbox, written, project), "deeper", "{image}");
+    }
+    assert_eq!(fs::read(project.join("mnt/file")).unwrap(), b"mounted");
+    assert!(!project.join("newer").exists() && !project.join("mnt/deeper/newer").exists());
+}
+
+#[test]
+fn cow_of_ordinary_users_shows_the_mounts_below_a_directory() {
+    need!(
+        root,
+        user("plain"),
+        user("subids"),
+        userns,
+        overlay,
+        kernel(5, 11),
+        program("mount"),
+        program("unshare")
+    );
+    again_alone("view_cow::cow_in_a_namespace_for_users");
+}
+
+#[test]
+fn cow_in_a_namespace_for_users() {
+    if !is_alone() {
+        return;
+    }
+    for subids in [false, true] {
+        let user = ordinary_user(subids);
+        let temp = user.tempdir();
+        let metadata = fs::metadata(temp.path()).unwrap();
+        let owner = (metadata.uid(), metadata.gid());
+        mount_project(&temp.path().join("project"), owner);
+        let output = user
+            .command(env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", "view_cow::user_has_a_cow"])
+            .env(DIR, temp.path())
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && shown.contains("1 passed"),
+            "{shown}{errors}"
+        );
+    }
+}
+
+#[test]
+fn user_has_a_cow() {
+    let Some(dir) = env::var_os(DIR).map(PathBuf::from) else {
+        // The test above runs this.
+        return;
+    };
+    let mode = fs::metadata(dir.join("project")).unwrap().mode() & 0o7777;
+    let owner = format!("0 0 {mode:o}");
+    assert_cows(&Ground::new(), &dir.join("project"), &owner);
+}
+
+/// A user's directory, in one of root's, in one that is taken whole.
+#[test]
+fn own_directories_of_users_are_written_wherever_they_are() {
+    need!(
+        root,
+        user("plain"),
+        user("subids"),
+        userns,
+        overlay,
+        kernel(5, 11)
+    );
+    for subids in [false, true] {
+        let user = ordinary_user(subids);
+        let temp = user.tempdir();
+        let owner = fs::metadata(temp.path()).unwrap();
+        let own = temp.path().join("department/own");
+        fs::create_dir_all(own.join("below")).unwrap();
+        fs::write(own.join("below/file"), "old").unwrap();
+        for path in ["", "below", "below/file"] {
+            chown(own.join(path), Some(owner.uid()), Some(owner.gid())).unwrap();
+        }
+        let output = user
+            .command(env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "--nocapture",
+                "view_cow::user_writes_in_the_working_directory",
+            ])
+            .env(DIR, &own)
+            .current_dir(&own)
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && shown.contains("1 passed"),
+            "{shown}{errors}"
+        );
+        assert_eq!(fs::read(own.join("below/file")).unwrap(), b"old");
+        assert!(!own.join("new").exists());
+    }
+}
+
+#[test]
+fn user_writes_in_the_working_directory() {
+    let Some(dir) = env::var_os(DIR).map(PathBuf::from) else {
+        // The test above runs this.
+        return;
+    };
+    for write in ["memory", "disk"] {
+        let ground = Ground::new();
+        let sandbox =
+            Sandbox::open(&ground.store, &spec(&format!(r#"{{"write": {write:?}}}"#))).unwrap();
+        let seen = "cd $1 && echo new >new && echo new >>below/file && mv new below && cat below/file below/new";
+        assert_eq!(script(&sandbox, seen, &dir), "oldnew\nnew", "{write}");
+    }
+}
