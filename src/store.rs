@@ -100,7 +100,11 @@ impl Store {
     fn on(images: image::Store) -> Result<Self> {
         let runtime = Arc::new(Runtime::default());
         let images = match Ids::detect() {
-            Ids::Many { .. } => images.with_chown(Box::new(ByHelper(Arc::clone(&runtime)))),
+            Ids::Many {
+                from: Source::Ranges,
+                ..
+            } => images.with_chown(Box::new(ByHelper(Arc::clone(&runtime)))),
+            Ids::Many { .. } => images.with_own_ids(),
             Ids::Host | Ids::Single => images,
         };
         let store = Self {

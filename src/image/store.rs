@@ -61,6 +61,8 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     root: PathBuf,
     ids: Ids,
+    /// Whether the caller itself may give files away, though it is not root of the machine.
+    gives_away: bool,
     chown: Option<Mutex<Box<dyn Chown + Send>>>,
     remembered: Mutex<Remembered>,
 }
@@ -91,7 +93,21 @@ impl Store {
         Self(Arc::new(Inner {
             root: self.0.root.clone(),
             ids,
+            gives_away: false,
             chown: Some(Mutex::new(chown)),
+            remembered: Mutex::default(),
+        }))
+    }
+
+    /// The same store for user 0 of a user namespace, which sets all owners itself. Layers are
+    /// those of an ordinary user with many ids.
+    #[must_use]
+    pub(crate) fn with_own_ids(&self) -> Self {
+        Self(Arc::new(Inner {
+            root: self.0.root.clone(),
+            ids: Ids::Deferred,
+            gives_away: true,
+            chown: None,
             remembered: Mutex::default(),
         }))
     }

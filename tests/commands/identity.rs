@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who the caller is to the kernel, and who a command is in a view of the host.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::{env, process};
+use std::{env, fs, process};
 
+use tare::image::{ImportOptions, Root};
 use tare::{Command, Sandbox, Spec, Store};
-use tare_oracle::{need, ordinary_user};
+use tare_oracle::{image, need, ordinary_user};
 
 use crate::harness::{Ground, line, run, sh, text};
 
@@ -299,4 +301,40 @@ fn workdir_is_made_in_images_only() {
         missing(json, Some("/of/a/command"), &sandbox);
         assert_eq!(line(&sandbox, "ls /of"), "the");
     });
+}
+
+/// Importing makes no user namespace, which an outer sandbox or container forbids.
+#[test]
+fn image_in_a_default_sandbox_of_root_keeps_its_owners() {
+    let name = "identity::image_in_a_default_sandbox_of_root_keeps_its_owners";
+    let (ground, debian) = (Ground::new(), image("debian"));
+    if !is_again() {
+        need!(root, overlay, image("debian"));
+        let sandbox = open_host(&ground, "{}");
+        let command = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", name])
+            .env(CALLER, "root")
+            .env("TARE_IMAGES", debian.parent().unwrap());
+        assert!(text(&sandbox, command).contains("1 passed"));
+        return;
+    }
+    let reference = format!("oci:{}", debian.display()).parse().unwrap();
+    let options = ImportOptions::default();
+    let images = ground.store.images();
+    let image = images.import(&reference, &options, &mut ()).unwrap();
+    let dir = ground.dir("unpacked");
+    ground
+        .store
+        .unpack(&reference, &dir, &options, &mut ())
+        .unwrap();
+    let Root::Layers(layers) = image.root() else {
+        panic!("{image:?}")
+    };
+    for root in layers.iter().chain([&dir]) {
+        let shadow = fs::metadata(root.join("etc/shadow"));
+        if let Ok(shadow) = shadow {
+            assert_eq!((shadow.uid(), shadow.gid()), (0, 42), "{root:?}");
+        }
+    }
+    assert!(dir.join("etc/shadow").exists());
 }

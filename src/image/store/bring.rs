@@ -198,7 +198,10 @@ impl Bring<'_> {
     fn layer_options(&self) -> Options {
         let ids = self.store.0.ids;
         Options {
-            ids,
+            ids: match self.store.0.gives_away {
+                true => Ids::Root,
+                false => ids,
+            },
             whiteouts: Whiteouts::Convert,
             overlay_xattr: match ids {
                 Ids::Root => OverlayXattr::Trusted,

@@ -59,6 +59,7 @@ impl Store {
         let store = Self(Arc::new(Inner {
             root,
             ids,
+            gives_away: false,
             chown: None,
             remembered: Mutex::default(),
         }));
