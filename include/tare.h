@@ -1251,16 +1251,16 @@ void tare_sandbox_free(tare_sandbox *sandbox);
 tare_error *tare_sandbox_reset(tare_sandbox *sandbox);
 
 /**
- * What is really in force: a JSON object with `name`, `hostname`, `storage`, `namespaces`, `ids`,
- * `capabilities`, `seccomp`, `no_new_privs`, `masked_paths`, `readonly_paths`, `cgroup` and `labels`.
+ * What is really in force: a JSON object with `name`, `hostname`, `storage`, `unique_inodes`,
+ * `namespaces`, `ids`, `capabilities`, `seccomp`, `no_new_privs`, `mounts`, `masked_paths`,
+ * `readonly_paths`, `cgroup` and `labels`.
  *
  * Returns: NULL, or an error when the kernel does not let a limit be read back.
  * Ownership: `*out` is the caller's, for tare_bytes_free().
  * Threads: any, at once.
  * Since: 0.1.
  */
-tare_error *tare_sandbox_effective(const tare_sandbox *sandbox,
-                                   tare_bytes **out);
+tare_error *tare_sandbox_effective(const tare_sandbox *sandbox, tare_bytes **out);
 
 /**
  * A pidfd of the sandbox's first process: readable when the sandbox is gone, for whatever reason.

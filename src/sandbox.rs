@@ -278,7 +278,7 @@ impl Sandbox {
     /// # Errors
     /// When the kernel does not let a limit be read back.
     pub fn effective(&self) -> Result<Effective> {
-        Effective::of(&*self.live()?, &self.spec, &self.base)
+        Effective::of(&*self.live()?, &self.store, &self.spec, &self.base)
     }
 
     /// Readable when the sandbox is gone, for whatever reason; a pidfd of its init.

@@ -7,7 +7,8 @@ mod host;
 mod overlay;
 mod plain;
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::parts::ops::{Ops, Slot};
@@ -26,6 +27,20 @@ pub(crate) enum Lower {
     Layers(Vec<PathBuf>),
     /// A directory that is used as it is: writes go into it.
     Plain(PathBuf),
+}
+
+impl Lower {
+    /// Whether all of it is on the device that `dir` is on; not if that cannot be told.
+    pub(crate) fn is_on_device_of(&self, dir: &Path) -> bool {
+        let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
+        let wanted = device(dir);
+        let is_there = |path: &Path| wanted.is_some() && device(path) == wanted;
+        match self {
+            Self::Host => is_there(Path::new("/")),
+            Self::Layers(layers) => layers.iter().all(|layer| is_there(layer)),
+            Self::Plain(path) => is_there(path),
+        }
+    }
 }
 
 /// What a tree is made from.

@@ -14,8 +14,8 @@ type Name = [u8; 40];
 
 /// Makes inode numbers unique in the whole mount, so that there is one st_dev, and
 /// d_ino is st_ino, though the layers are of several file systems (the kernel's
-/// overlayfs documentation, "Inode properties"). Where a layer has no file
-/// handles, the kernel goes on without.
+/// overlayfs documentation, "Inode properties"). A kernel that cannot goes on
+/// without; `effective` tells.
 const XINO: [&CStr; 2] = [c"xino", c"on"];
 
 /// What [`crate::wire::Op::NewOverlay`] asks for. Names that are not absolute are relative to the stage.
@@ -114,15 +114,10 @@ impl Overlay<'_> {
         if self.flags & USERXATTR != 0 {
             data.add(b",userxattr")?;
         }
-        data.add(b",xino=on")?;
+        data.option(XINO)?;
         let mut each = self.options.iter();
         while let (Some(key), Some(value)) = (each.next(), each.next()) {
-            data.add(b",")?;
-            data.add(key.to_bytes())?;
-            if !value.is_empty() {
-                data.add(b"=")?;
-                data.add(value.to_bytes())?;
-            }
+            data.option([key, value])?;
         }
         let mut place = [0u8; 24];
         let mount = self.name(&mut place, b"m")?;
@@ -172,6 +167,17 @@ struct Text {
 }
 
 impl Text {
+    /// Adds an option behind others; an empty value is none.
+    fn option(&mut self, [key, value]: [&CStr; 2]) -> Result<()> {
+        self.add(b",")?;
+        self.add(key.to_bytes())?;
+        if value.is_empty() {
+            return Ok(());
+        }
+        self.add(b"=")?;
+        self.add(value.to_bytes())
+    }
+
     fn add(&mut self, bytes: &[u8]) -> Result<()> {
         let end = self.at + bytes.len();
         let place = self.memory.bytes_mut().get_mut(self.at..end).ok_or(Errno::TOOBIG)?;

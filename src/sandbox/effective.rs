@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
 
 use serde::Serialize;
 
@@ -12,8 +13,11 @@ use crate::parts::cgroup::Degraded;
 use crate::parts::idmap::Ids;
 use crate::parts::mounts;
 use crate::parts::shown::ShownMount;
-use crate::spec::{Network, Spec, UserNamespace};
-use crate::store::Base;
+use crate::spec::{Network, Spec, UserNamespace, Write};
+use crate::store::{Base, Store};
+use crate::sys::mountinfo::overlays;
+use crate::sys::pidfd;
+use crate::tree::Lower;
 
 /// What is really in force, as [`crate::Sandbox::effective`] gives it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,6 +29,9 @@ pub struct Effective {
     pub hostname: String,
     /// The back end of the root: `overlay`, `copy`, `plain`.
     pub storage: String,
+    /// Whether each overlay has one device, and an inode number of its own for each file (`xino=on`, or all of it on
+    /// one file system). Null for other back ends, and without `/proc`.
+    pub unique_inodes: Option<bool>,
     /// The namespaces that are the sandbox's own.
     pub namespaces: Vec<String>,
     /// `host` (root of the machine), `single` (only the caller's id) or `subordinate` (more than
@@ -49,7 +56,7 @@ pub struct Effective {
 }
 
 impl Effective {
-    pub(super) fn of(live: &Live, spec: &Spec, _base: &Base) -> Result<Self> {
+    pub(super) fn of(live: &Live, store: &Store, spec: &Spec, base: &Base) -> Result<Self> {
         let ids = live.spawner.ids();
         let own_users =
             ids.ordinary() || matches!(spec.namespaces.user, UserNamespace::Maps { .. });
@@ -78,6 +85,7 @@ impl Effective {
             name: live.name.clone(),
             hostname: live.hostname.clone(),
             storage: live.backend.into(),
+            unique_inodes: unique_inodes(live, store, spec, &base.lower),
             namespaces: namespaces
                 .iter()
                 .filter(|(on, _)| *on)
@@ -99,4 +107,33 @@ impl Effective {
             labels: spec.labels.clone(),
         })
     }
+}
+
+/// Reads the mount table of process 1: the kernel may go on without `xino=on`, and does where it is of no use.
+fn unique_inodes(live: &Live, store: &Store, spec: &Spec, lower: &Lower) -> Option<bool> {
+    let init = pidfd::number(live.pidfd.as_fd())?;
+    let table = std::fs::read(format!("/proc/{init}/mountinfo")).ok()?;
+    let writes = store.images().scratch_dir();
+    let on_one = spec.write == Write::Disk && lower.is_on_device_of(&writes);
+    let mut overlays = overlays(&table)
+        .filter(|options| is_ours(options))
+        .peekable();
+    overlays.peek()?;
+    Some(overlays.all(|options| on_one || has_option(options, b"xino=on")))
+}
+
+fn has_option(options: &[u8], wanted: &[u8]) -> bool {
+    options
+        .split(|byte| *byte == b',')
+        .any(|option| option == wanted)
+}
+
+/// Layers of the machine's own overlays have absolute paths; those of a sandbox lie in its stage.
+fn is_ours(options: &[u8]) -> bool {
+    let mut options = options.split(|byte| *byte == b',');
+    options.any(|option| {
+        option
+            .strip_prefix(b"upperdir=")
+            .is_some_and(|path| !path.starts_with(b"/"))
+    })
 }

@@ -91,6 +91,16 @@ pub(crate) fn unescape(field: &[u8]) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
+/// Returns the options of the file system of each overlay in a table of mounts.
+pub(crate) fn overlays(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|byte| *byte == b'\n').filter_map(|line| {
+        let fields = line.split(|byte| *byte == b' ');
+        let mut rest = fields.skip_while(|field| *field != b"-");
+        // Behind type and source.
+        (rest.nth(1)? == b"overlay").then(|| rest.nth(1))?
+    })
+}
+
 /// Parent of every mount whose own parent is out of sight: no mount has this id.
 const OUTSIDE: u64 = u64::MAX;
 
@@ -237,6 +247,15 @@ mod tests {
         let mounts = Mounts::parse(b"22 21 0:21 / /data rw - tmpfs x rw\n");
         assert_eq!(mounts.showing(Path::new("/etc")), None);
         assert_eq!(mounts.showing(Path::new("/data/x")).unwrap().id, 22);
+    }
+
+    #[test]
+    fn mountinfo_tells_the_options_of_overlays() {
+        let text = b"21 1 0:20 / / rw - tmpfs tmpfs ro,size=4k\n\
+            22 21 0:47 / /etc rw shared:1 - overlay overlay rw,lowerdir=l,xino=on\n\
+            23 22 0:48 / /overlay rw - proc proc rw\nnot a table -";
+        let found: Vec<&[u8]> = overlays(text).collect();
+        assert_eq!(found, [b"rw,lowerdir=l,xino=on"]);
     }
 
     #[test]

@@ -15,6 +15,14 @@ pub(crate) fn open_self() -> Result<OwnedFd, Errno> {
     }
 }
 
+/// Returns the process's number in this pid namespace, proc_pid_fdinfo(5); none once it is reaped.
+pub(crate) fn number(process: BorrowedFd<'_>) -> Option<u32> {
+    let path = format!("/proc/self/fdinfo/{}", process.as_raw_fd());
+    let text = std::fs::read_to_string(path).ok()?;
+    let number = text.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    number.trim().parse().ok()
+}
+
 /// Whether the process has ended; a poll that fails says nothing, so not then.
 pub(crate) fn has_ended(process: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(process, PollFlags::POLLIN)];

@@ -203,7 +203,11 @@ fn plain_directory_keeps_what_is_written() {
     let root = ground.path("plain");
     busybox_tree(&root);
     let sandbox = Sandbox::open_in(&ground.store, &root, &Spec::default()).unwrap();
-    assert_eq!(sandbox.effective().unwrap().storage, "plain");
+    let effective = sandbox.effective().unwrap();
+    assert_eq!(
+        (&*effective.storage, effective.unique_inodes),
+        ("plain", None)
+    );
     line(&sandbox, "echo kept >/kept");
     sandbox.close().unwrap();
     assert_eq!(fs::read_to_string(root.join("kept")).unwrap(), "kept\n");
@@ -274,5 +278,7 @@ fn host_has_one_device_and_one_number_for_each_file() {
         let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
         let argv = ["python3", "-c", NUMBERS, "/etc", "/usr/share", "/usr/bin"];
         assert_eq!(text(&sandbox, Command::from_argv(argv)), "", "{write}");
+        let unique = sandbox.effective().unwrap().unique_inodes;
+        assert_eq!(unique, Some(true), "{write}");
     }
 }

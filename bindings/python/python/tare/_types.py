@@ -59,11 +59,13 @@ class Effective(TypedDict):
     name: str
     hostname: str
     storage: str
+    unique_inodes: bool | None
     namespaces: list[str]
     ids: str
     capabilities: list[str]
     seccomp: bool
     no_new_privs: bool
+    mounts: list[dict[str, Any]]
     masked_paths: list[str]
     readonly_paths: list[str]
     cgroup: dict[str, Any]
