@@ -7,7 +7,7 @@ mod harness;
 use std::fs;
 use std::time::Duration;
 
-use tare::{Command, Kind, Reason, Sandbox, Stdin};
+use tare::{Command, Kind, Reason, Sandbox, Spec, Stdin};
 use tare_oracle::{need, ordinary_user};
 
 use harness::{Ground, line, run, sh};
@@ -292,6 +292,43 @@ fn rlimits_are_set_and_the_rest_inherited() {
     ] {
         assert_eq!(row(&shown, name), row(&own, name));
     }
+}
+
+/// Takes what it can of message queues and pending signals; one line each.
+const TAKER: &str = r#"
+import ctypes, os, signal
+
+libc = ctypes.CDLL(None, use_errno=True)
+queues = 0
+while queues < 100 and libc.mq_open(b"/taken%d" % queues, os.O_CREAT | os.O_RDWR, 0o600, None) >= 0:
+    queues += 1
+print(queues, ctypes.get_errno())
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGRTMIN])
+pending = 0
+while pending < 100_000 and libc.sigqueue(os.getpid(), signal.SIGRTMIN, None) == 0:
+    pending += 1
+print(pending, ctypes.get_errno())
+"#;
+
+#[test]
+fn rlimits_bound_message_queues_and_pending_signals() {
+    need!(program("python3"));
+    let ground = Ground::new();
+    let json = r#"{"limits": {"rlimits": {"msgqueue": "200000", "sigpending": "50"}}}"#;
+    let spec = Spec::from_json(json).unwrap();
+    let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
+    let taker = Command::from_argv(["python3", "-c", TAKER]);
+    let taken = run(&sandbox, taker);
+    let taken = String::from_utf8(taken.stdout).unwrap();
+    // Others of the user may have some already; the kernel counts all together.
+    let line = |n: usize, most: u32, errno: i32| {
+        let words = taken.lines().nth(n).and_then(|l| l.split_once(' '));
+        let (count, why) = words.unwrap_or_else(|| panic!("{taken}"));
+        assert!(count.parse::<u32>().unwrap() <= most, "{taken}");
+        assert_eq!(why, errno.to_string(), "{taken}");
+    };
+    line(0, 2, libc::EMFILE);
+    line(1, 50, libc::EAGAIN);
 }
 
 #[test]
