@@ -54,10 +54,12 @@ impl ShownMount {
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// The table of mounts that was read last, and results of trials while it stays the same.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Verdicts {
     table: Vec<u8>,
     mounts: Arc<Mounts>,
+    /// Those of the mounts that may be shown.
+    others: Arc<[Mount]>,
     known: HashMap<u64, ShownAs>,
     /// Mounts that did not answer, whatever happens to others. Each trial of one leaves
     /// a process that cannot be killed before the file system lets it go.
@@ -66,15 +68,34 @@ pub(crate) struct Verdicts {
     distrusts: bool,
 }
 
+impl Default for Verdicts {
+    fn default() -> Self {
+        Self {
+            table: Vec::new(),
+            mounts: Arc::default(),
+            others: Arc::new([]),
+            known: HashMap::new(),
+            silent: Vec::new(),
+            distrusts: false,
+        }
+    }
+}
+
 impl Verdicts {
-    /// Returns the mounts of a table; forgets all trials if it has changed.
-    pub(crate) fn follow(&mut self, table: Vec<u8>) -> Arc<Mounts> {
+    /// Returns the mounts of a table, and those that `select` takes of them; forgets all trials if
+    /// it has changed.
+    pub(crate) fn follow(
+        &mut self,
+        table: Vec<u8>,
+        select: impl FnOnce(&Mounts) -> Vec<Mount>,
+    ) -> (Arc<Mounts>, Arc<[Mount]>) {
         if self.table != table {
             self.known.clear();
             self.mounts = Arc::new(Mounts::parse(&table));
+            self.others = select(&self.mounts).into();
             self.table = table;
         }
-        Arc::clone(&self.mounts)
+        (Arc::clone(&self.mounts), Arc::clone(&self.others))
     }
 
     pub(crate) fn get(&self, mount: &Mount) -> Option<&ShownAs> {

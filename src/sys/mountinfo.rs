@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
 use std::ops::Bound;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -118,7 +120,10 @@ impl Mounts {
     /// # Errors
     /// As open(2) and read(2): there may be no procfs.
     pub(crate) fn read() -> std::io::Result<Vec<u8>> {
-        std::fs::read("/proc/self/mountinfo")
+        // Otherwise a few bytes are read first: no size is known.
+        let mut bytes = Vec::with_capacity(1 << 14);
+        File::open("/proc/self/mountinfo")?.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Self {

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use tare::Sandbox;
-use tare_oracle::{need, ordinary_user};
+use tare_oracle::{User, need, ordinary_user};
 
 use crate::harness::Ground;
 use crate::view::mount;
@@ -28,12 +28,15 @@ fn cow_in_a_namespace() {
         return;
     }
     let ground = Ground::new();
-    let dir = &ground.dir("machine");
-    let project = dir.join("project");
-    mount_project(&project, (0, 0));
-    fs::set_permissions(&project, Permissions::from_mode(0o2775)).unwrap();
-    chown(&project, Some(1234), Some(4321)).unwrap();
-    assert_cows(&ground, &project, "1234 4321 2775");
+    // Elsewhere, and in what a sandbox has for itself.
+    assert!(mount("tmpfs", "mode=1777", Path::new("/dev/shm")));
+    for dir in [ground.dir("machine").as_path(), Path::new("/dev/shm")] {
+        let project = dir.join("project");
+        mount_project(&project, (0, 0));
+        fs::set_permissions(&project, Permissions::from_mode(0o2775)).unwrap();
+        chown(&project, Some(1234), Some(4321)).unwrap();
+        assert_cows(&ground, &project, "1234 4321 2775");
+    }
 }
 
 /// A directory with files and mounts.
@@ -102,20 +105,28 @@ fn cow_in_a_namespace_for_users() {
         let temp = user.tempdir();
         let metadata = fs::metadata(temp.path()).unwrap();
         let owner = (metadata.uid(), metadata.gid());
-        mount_project(&temp.path().join("project"), owner);
-        let output = user
-            .command(env::current_exe().unwrap())
-            .args(["--exact", "--nocapture", "view_cow::user_has_a_cow"])
-            .env(DIR, temp.path())
-            .output()
-            .unwrap();
-        let shown = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success() && shown.contains("1 passed"),
-            "{shown}{errors}"
-        );
+        let shm = Path::new("/dev/shm");
+        assert!(mount("tmpfs", "mode=1777", shm));
+        for dir in [temp.path(), shm] {
+            mount_project(&dir.join("project"), owner);
+            user_finds_a_cow(&user, dir);
+        }
     }
+}
+
+fn user_finds_a_cow(user: &User, dir: &Path) {
+    let output = user
+        .command(env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", "view_cow::user_has_a_cow"])
+        .env(DIR, dir)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && shown.contains("1 passed"),
+        "{shown}{errors}"
+    );
 }
 
 #[test]

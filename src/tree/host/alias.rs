@@ -10,7 +10,7 @@ use crate::sys::mountinfo::Mounts;
 
 /// Returns where else on the machine what lies at these paths can be seen.
 pub(crate) fn aliases(survey: &Survey<'_>, hidden: &[PathBuf]) -> Vec<PathBuf> {
-    let mounts = &survey.mounts;
+    let (mounts, root) = (&survey.mounts, Path::new("/"));
     let real = |path: &PathBuf| {
         let mount = mounts.showing(path)?;
         // A link may lead elsewhere; a file system that may not answer is not asked for it.
@@ -18,7 +18,7 @@ pub(crate) fn aliases(survey: &Survey<'_>, hidden: &[PathBuf]) -> Vec<PathBuf> {
         let real = path.canonicalize().ok().filter(|_| answers);
         Some(real.unwrap_or_else(|| path.clone()))
     };
-    let paths = hidden.iter().filter(|path| !is_own(path));
+    let paths = hidden.iter().filter(|path| !is_own(path, root));
     let all = paths.filter_map(real).flat_map(|path| of(mounts, &path));
     all.filter(|alias| !hidden.contains(alias)).collect()
 }
@@ -39,7 +39,7 @@ fn of(mounts: &Mounts, path: &Path) -> Vec<PathBuf> {
         Err(_) => None,
     });
     places
-        .filter(|place: &PathBuf| !is_own(place) && !path.starts_with(place))
+        .filter(|place: &PathBuf| !is_own(place, Path::new("/")) && !path.starts_with(place))
         .collect()
 }
 

@@ -3,12 +3,12 @@
 #![forbid(unsafe_code)]
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::class::Class;
 use super::copies::Budget;
 use super::part::{Filled, Parts, Place};
-use super::survey::{Survey, is_own};
+use super::survey::Survey;
 use crate::error::Result;
 use crate::parts::mounts::RDONLY;
 use crate::parts::ops::{Ops, c_path};
@@ -33,14 +33,14 @@ pub(super) fn fill(
         frozen: Vec::new(),
     };
     // With all that is below it.
-    let mut hidden: Option<PathBuf> = None;
-    for mount in survey.mounts.below(place.dir) {
-        let point = &mount.point;
-        if is_own(point) || hidden.as_ref().is_some_and(|dir| point.starts_with(dir)) {
+    let mut hidden: Option<&Path> = None;
+    let others = survey.others(place.dir);
+    for mount in others.iter() {
+        if hidden.is_some_and(|dir| mount.point.starts_with(dir)) {
             continue;
         }
         if !over.mount(mount)? {
-            hidden = Some(point.clone());
+            hidden = Some(&mount.point);
         }
     }
     Ok(over.parts.filled)
@@ -60,6 +60,7 @@ impl Over<'_> {
         let point = &mount.point;
         let class = self.parts.survey.class(mount);
         match class {
+            // They are not among the others.
             Class::Pseudo | Class::Container => return Ok(false),
             // What it has mounted so far is in the table, too.
             Class::Trigger => return Ok(true),

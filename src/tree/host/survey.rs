@@ -17,15 +17,34 @@ use crate::wire::OF_MACHINE;
 /// Made anew in every sandbox, so not taken from the host.
 const OWN: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Returns whether the sandbox has its own in this place, or above it.
-pub(super) fn is_own(path: &Path) -> bool {
-    OWN.iter().any(|own| path.starts_with(own))
+/// Returns whether the sandbox has its own in this place, or above it, in a view of a directory.
+pub(super) fn is_own(path: &Path, dir: &Path) -> bool {
+    dir == Path::new("/") && OWN.iter().any(|own| path.starts_with(own))
+}
+
+/// Returns the mounts below a directory that may be shown, each before those below it: not pseudo file
+/// systems, roots of other containers, what is mounted below one of these, nor what the sandbox has for itself.
+fn others(mounts: &Mounts, dir: &Path) -> Vec<Mount> {
+    let mut hidden: Option<&Path> = None;
+    let each = mounts.below(dir).filter(|mount| {
+        if is_own(&mount.point, dir) || hidden.is_some_and(|dir| mount.point.starts_with(dir)) {
+            return false;
+        }
+        let is_shown = !matches!(Class::of(mount), Class::Pseudo | Class::Container);
+        if !is_shown {
+            hidden = Some(&mount.point);
+        }
+        is_shown
+    });
+    each.cloned().collect()
 }
 
 /// The mounts of the machine.
 pub(crate) struct Survey<'a> {
     spawner: &'a Spawner,
     pub(super) mounts: Arc<Mounts>,
+    /// Those that may be shown in a view of `/`.
+    others: Arc<[Mount]>,
     pub(super) ordinary: bool,
 }
 
@@ -40,16 +59,27 @@ impl<'a> Survey<'a> {
         let mut survey = Self {
             spawner,
             mounts: Arc::default(),
+            others: Arc::new([]),
             ordinary,
         };
-        let mounts = survey.verdicts().follow(table);
-        survey.mounts = mounts;
+        let followed = survey
+            .verdicts()
+            .follow(table, |mounts| others(mounts, Path::new("/")));
+        (survey.mounts, survey.others) = followed;
         Ok(survey)
     }
 
     fn verdicts(&self) -> MutexGuard<'a, Verdicts> {
         let verdicts = self.spawner.verdicts.lock();
         verdicts.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the mounts below a directory that may be shown, each before those below it.
+    pub(super) fn others(&self, dir: &Path) -> Arc<[Mount]> {
+        match dir == Path::new("/") {
+            true => Arc::clone(&self.others),
+            false => others(&self.mounts, dir).into(),
+        }
     }
 
     /// Returns the MOUNT_ATTR_* bits of the mount that shows a path. The mount of `dir`, a

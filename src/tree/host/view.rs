@@ -61,7 +61,7 @@ impl View<'_> {
         let entries: std::io::Result<Vec<DirEntry>> = read_dir(dir).map_err(wrong)?.collect();
         for entry in entries.map_err(wrong)? {
             let path = entry.path();
-            if is_own(&path) {
+            if is_own(&path, self.parts.place.dir) {
                 continue;
             }
             match self.parts.survey.mounts.at(&path) {
@@ -221,7 +221,7 @@ impl View<'_> {
             mount.is_some_and(|mount| Class::of(mount) == Class::Local)
         };
         // What links lead to is not asked of a file system that may not answer.
-        if !dir.is_absolute() || is_own(dir) || !is_local(dir) {
+        if !dir.is_absolute() || is_own(dir, self.parts.place.dir) || !is_local(dir) {
             return Ok(());
         }
         let Some(dir) = dir.canonicalize().ok().filter(|dir| is_local(dir)) else {
