@@ -20,6 +20,7 @@ use crate::image::{Mounted, Root};
 use crate::plan;
 use crate::spec::{self, ByteSize, Storage, Write};
 use crate::store::{Base, Store};
+use crate::sys::mountinfo::Mounts;
 use crate::tree::{self, Request};
 
 /// How an image is mounted.
@@ -165,16 +166,11 @@ fn mount_number(dir: &OwnedFd) -> Result<u64> {
         })
 }
 
-/// Whether one of these mounts is still in this process's view, proc_pid_mountinfo(5).
+/// Returns whether one of these mounts is still in this process's view.
 fn is_mounted(mounts: &[Mounted]) -> Result<bool> {
     let file = "/proc/self/mountinfo";
-    let text = std::fs::read_to_string(file).map_err(|e| Error::io("find mount", file, e))?;
-    let numbers = text
-        .lines()
-        .filter_map(|l| l.split(' ').next()?.parse().ok());
-    let listed: Vec<u64> = numbers.collect();
-    Ok(mounts
-        .iter()
-        .filter_map(Mounted::number)
-        .any(|number| listed.contains(&number)))
+    let table = Mounts::read().map_err(|e| Error::io("find mount", file, e))?;
+    let all = Mounts::parse(&table);
+    let mut numbers = mounts.iter().filter_map(Mounted::number);
+    Ok(numbers.any(|number| all.contains(number)))
 }

@@ -11,6 +11,7 @@ use super::Check;
 use crate::error::Error;
 use crate::image;
 use crate::spec::ByteSize;
+use crate::sys::mountinfo::Mounts;
 
 pub(super) fn checks(store: Option<&Path>) -> Vec<Check> {
     let dir = match store {
@@ -72,41 +73,9 @@ fn kind(dir: &Path) -> Check {
         .cure("a store on ext4, xfs, btrfs or tmpfs, mounted exec")
 }
 
-/// The type of the mount that shows a path, proc_pid_mountinfo(5): the last of the longest.
+/// The type of the mount that shows a path.
 fn file_system(path: &Path) -> Option<String> {
     let path = path.canonicalize().ok()?;
-    let text = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    type_of(&text, &path)
-}
-
-fn type_of(mountinfo: &str, path: &Path) -> Option<String> {
-    let parsed = mountinfo.lines().filter_map(|line| {
-        let (front, back) = line.split_once(" - ")?;
-        let point = PathBuf::from(front.split(' ').nth(4)?);
-        Some((point, back.split(' ').next()?))
-    });
-    parsed
-        .filter(|(point, _)| path.starts_with(point))
-        .max_by_key(|(point, _)| point.components().count())
-        .map(|(_, kind)| kind.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn file_system_is_that_of_the_longest_mount() {
-        let text = "\
-1 0 8:1 / / rw - ext4 /dev/sda rw
-2 1 0:5 / /var rw shared:1 - xfs /dev/sdb rw
-3 1 0:6 / /var/lib rw - tmpfs tmpfs rw
-4 1 0:6 / /var/lib rw - btrfs /dev/sdc rw
-";
-        let kind = |path: &str| type_of(text, Path::new(path)).unwrap();
-        assert_eq!(kind("/home"), "ext4");
-        assert_eq!(kind("/variety"), "ext4");
-        assert_eq!(kind("/var/log"), "xfs");
-        assert_eq!(kind("/var/lib/tare"), "btrfs");
-    }
+    let mounts = Mounts::parse(&Mounts::read().ok()?);
+    mounts.showing(&path).map(|mount| mount.kind.clone())
 }

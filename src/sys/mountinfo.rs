@@ -166,6 +166,12 @@ impl Mounts {
         self.children.get(&of)?.get(place)
     }
 
+    /// Returns whether there is a mount of this id, covered or not.
+    pub(crate) fn contains(&self, id: u64) -> bool {
+        let mut all = self.children.values().flat_map(HashMap::values);
+        all.any(|mount| mount.id == id)
+    }
+
     /// Returns each mount that no other one covers.
     pub(crate) fn visible(&self) -> impl Iterator<Item = &Mount> {
         self.visible.values()
@@ -229,6 +235,7 @@ mod tests {
         }
         assert_eq!(mounts.at(Path::new("/srv")).unwrap().id, 25);
         assert_eq!(mounts.at(Path::new("/srv/deep")), None);
+        assert!(mounts.contains(23) && !mounts.contains(26));
     }
 
     #[test]
