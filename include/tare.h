@@ -67,6 +67,9 @@
  * sandbox with what is left, or gets an error; tare_pool_take() and tare_sandbox_reset() open, too. What is open stays
  * what it was. Landlock and seccomp filters are not seen: apply them before the first sandbox of a store is opened.
  *
+ * File sizes. Under RLIMIT_FSIZE, a call that would have to write beyond fails with EFBIG. SIGXFSZ is kept from the
+ * calling thread meanwhile.
+ *
  * Versions. Names are only ever added, in a symbol version of the release that adds them: `Since`.
  */
 

@@ -47,6 +47,7 @@ impl Kind {
             Errno::ENOSYS | Errno::EOPNOTSUPP | Errno::ENODEV => Self::Unsupported,
             Errno::ENOSPC
             | Errno::EDQUOT
+            | Errno::EFBIG
             | Errno::ENOMEM
             | Errno::EMFILE
             | Errno::ENFILE
@@ -143,6 +144,7 @@ impl Error {
         error.0.errno = Some(errno);
         match errno {
             Errno::EMFILE => error.with_cure("a higher limit of open files: ulimit -n 1024"),
+            Errno::EFBIG => error.with_cure("a higher limit of file sizes: ulimit -f unlimited"),
             _ => error,
         }
     }

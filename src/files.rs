@@ -33,6 +33,7 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Kind, Result};
 use crate::sandbox::Sandbox;
+use crate::sys::file_size::WithoutSignal;
 use crate::wire::{self, FileRequest, FileSet};
 use options::owned;
 use place::{Place, c_path, quoted};
@@ -159,6 +160,7 @@ impl<'a> Files<'a> {
         options: &OpenOptions,
     ) -> Result<()> {
         let mut file = self.open(&path, options)?;
+        let _without = WithoutSignal::begin();
         let written = file.write_all(bytes.as_ref());
         written.map_err(|e| Error::io("write file", quoted(path.as_ref()), e))
     }

@@ -78,6 +78,8 @@ pub use process::{Control, Process, Reason, Status, Usage};
 pub use sandbox::{Effective, Sandbox, spawn_in};
 pub use spec::Spec;
 pub use store::{Recovered, Store};
+#[doc(hidden)]
+pub use sys::file_size::WithoutSignal;
 
 /// The library's version, semver.org.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -5,6 +5,7 @@ pub(crate) mod auxv;
 pub(crate) mod bpf;
 pub(crate) mod caller;
 pub(crate) mod dup;
+pub(crate) mod file_size;
 pub(crate) mod flock;
 pub(crate) mod lock;
 pub(crate) mod memfd;

@@ -41,6 +41,7 @@ build cancels -o "$home/cancels" "${shared[@]}"
 build cancels -o "$home/cancels-static" "$lib/libtare.a" "${private[@]}"
 # The loader ignores LD_LIBRARY_PATH for it.
 build setuid -o "$home/setuid" "$lib/libtare.a" "${private[@]}"
+build sizes -o "$home/sizes" "${shared[@]}"
 build primitives -o "$home/primitives" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 gcc "${warnings[@]}" ../../examples/epoll.c -o "$home/epoll" "${flags[@]}" "${shared[@]}"
 # Each program in the documentation's own text; README's comes first.
@@ -94,6 +95,7 @@ for user in root tare-t-plain tare-t-subids; do
     run_as "$user" handles root.tar "$home/handles" || failed=1
     run_as "$user" hosts root "$home/hosts" || failed=1
     run_as "$user" authority root "$home/authority" || failed=1
+    run_as "$user" sizes root "$home/sizes" || failed=1
     run_as "$user" cancels root "$home/cancels" || failed=1
 done
 # says NAME EXPECTED WORDS...: a program of the documentation, and what it writes.

@@ -9,6 +9,7 @@ use super::copied::Copied;
 use super::export::{self, Fidelity};
 use super::{Files, local, unpack};
 use crate::error::Result;
+use crate::sys::file_size::WithoutSignal;
 use crate::wire;
 
 impl Files<'_> {
@@ -25,6 +26,7 @@ impl Files<'_> {
     /// would read differently; else those of the calls that make files. A part is made then.
     pub fn put_tar(&self, dir: impl AsRef<Path>, archive: impl Read) -> Result<Copied> {
         let (step, path) = ("put archive", dir.as_ref());
+        let _without = WithoutSignal::begin();
         let top = self.root(step, path)?.enter(step, path, wire::FOLLOW)?;
         unpack::unpack(step, &top, archive)
     }
@@ -41,6 +43,7 @@ impl Files<'_> {
     /// [`crate::Kind::Busy`] if a file becomes shorter while it is read.
     pub fn get_tar(&self, path: impl AsRef<Path>, archive: impl Write) -> Result<Copied> {
         let (step, path) = ("get archive", path.as_ref());
+        let _without = WithoutSignal::begin();
         export::export(
             step,
             &self.root(step, path)?,
@@ -61,6 +64,7 @@ impl Files<'_> {
     /// Those of the calls that read here and make files inside; a part is copied then.
     pub fn put(&self, local: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<Copied> {
         let (step, path) = ("put files", path.as_ref());
+        let _without = WithoutSignal::begin();
         local::put(step, &self.root(step, path)?, local.as_ref(), path)
     }
 
@@ -77,6 +81,7 @@ impl Files<'_> {
     /// and make files here. A part of a directory is copied then.
     pub fn get(&self, path: impl AsRef<Path>, local: impl AsRef<Path>) -> Result<Copied> {
         let (step, path) = ("get files", path.as_ref());
+        let _without = WithoutSignal::begin();
         local::get(step, &self.root(step, path)?, path, local.as_ref())
     }
 }

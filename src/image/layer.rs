@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::image::digest::Digest;
 use crate::image::tar::Archive;
 use crate::parts::idmap;
+use crate::sys::file_size::WithoutSignal;
 pub(crate) use name::Name;
 use stream::Stream;
 use write::{Writer, Written};
@@ -191,6 +192,8 @@ pub fn unpack(
     options: &Options,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Unpacked> {
+    // The threads have the mask from here.
+    let _without = WithoutSignal::begin();
     let (full, chunks) = sync_channel(codec::CHUNKS);
     let (back, spent) = sync_channel(2 * codec::CHUNKS + 2);
     let (feed, pieces) = hash::channel(codec::CHUNKS, back.clone());

@@ -13,6 +13,7 @@ use nix::unistd::pipe2;
 
 use crate::command::{Stdin, Stdout};
 use crate::error::{Error, Result};
+use crate::sys::file_size::WithoutSignal;
 use crate::wire;
 
 /// The ends of a command's three streams: theirs are sent, none for `/dev/null`; ours are kept.
@@ -116,6 +117,7 @@ fn memory(bytes: &[u8]) -> Result<OwnedFd> {
     let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
     let file = nix::sys::memfd::memfd_create(c"stdin", flags)
         .map_err(|e| Error::os("start command", "memfd_create", e))?;
+    let _without = WithoutSignal::begin();
     let mut file = File::from(file);
     file.write_all(bytes).map_err(wrong)?;
     file.rewind().map_err(wrong)?;

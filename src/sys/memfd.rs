@@ -10,9 +10,12 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::write;
 
+use super::file_size::WithoutSignal;
+
 /// A memory file with these bytes, sealed against every change; executable if asked for.
 pub(crate) fn sealed(name: &CStr, bytes: &[u8], executable: bool) -> Result<OwnedFd, Errno> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let _without = WithoutSignal::begin();
     // KERNEL(6.3): MFD_EXEC and MFD_NOEXEC_SEAL say what earlier kernels took for granted.
     let wish = MFdFlags::from_bits_retain(if executable { 0x10 } else { 0x8 });
     let file = match memfd_create(name, flags | wish) {

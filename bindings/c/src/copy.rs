@@ -7,7 +7,7 @@ use std::io::{BufWriter, Write as _};
 
 use serde::Serialize;
 use tare_core::files::Copied;
-use tare_core::{Error, Result};
+use tare_core::{Error, Result, WithoutSignal};
 
 use crate::bytes::{give_json, tare_bytes};
 use crate::call::call;
@@ -157,6 +157,8 @@ pub unsafe extern "C-unwind" fn tare_file_get_tar(
             )
         };
         let archive = File::from(input::descriptor(archive_fd, "archive_fd")?);
+        // Dropping the writer writes once more after an error.
+        let _without = WithoutSignal::begin();
         let mut parts = BufWriter::with_capacity(64 << 10, archive);
         let copied = get(sandbox)?.files().get_tar(path, &mut parts)?;
         let flushed = parts.flush();

@@ -20,10 +20,15 @@ mod version;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use nix::sys::signal::{SigSet, Signal};
 
 use command_line::{Action, CommandLine};
 
 fn main() -> ExitCode {
+    // What is written to a file beyond RLIMIT_FSIZE fails with an error of its own, which is told.
+    let sizes: SigSet = [Signal::SIGXFSZ].into_iter().collect();
+    // Blocking a signal that can be blocked does not fail.
+    let _ = sizes.thread_block();
     let line = match CommandLine::try_parse() {
         Ok(line) => line,
         Err(error) => return failure::usage(&error),

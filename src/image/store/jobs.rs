@@ -23,6 +23,7 @@ use crate::image::inflate::inflate;
 use crate::image::layer::{self, Unpacked};
 use crate::image::progress::Progress;
 use crate::image::source::{Files, check_blob};
+use crate::sys::file_size::WithoutSignal;
 
 /// How often a caller is asked whether to go on.
 const TICK: Duration = Duration::from_millis(50);
@@ -68,6 +69,8 @@ pub(in crate::image) fn run(
     total: usize,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Done>> {
+    // The threads have the mask from here.
+    let _without = WithoutSignal::begin();
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let shared = Shared {
         next: AtomicUsize::new(0),

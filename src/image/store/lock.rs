@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
+use crate::sys::file_size::WithoutSignal;
 use crate::sys::flock::{Operation, try_flock};
 
 const PAUSE_MIN: Duration = Duration::from_micros(500);
@@ -169,6 +170,7 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 
 /// Leaves the holder's process id in the file, for the error of those who wait in vain.
 fn sign(mut file: &File) {
+    let _without = WithoutSignal::begin();
     // On a full disk the lock is as good without its signature.
     let _ = file.set_len(0);
     let _ = file.write_all(std::process::id().to_string().as_bytes());

@@ -19,6 +19,7 @@ use super::{Inner, Store, sync};
 use crate::error::{Error, Kind, Result};
 use crate::image::layer::Ids;
 use crate::image::oci;
+use crate::sys::file_size::WithoutSignal;
 use crate::sys::flock::Operation;
 use crate::sys::{auxv, user};
 
@@ -124,6 +125,7 @@ pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
 
 /// Makes a file with exactly this content, or leaves the old one untouched.
 pub(super) fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
+    let _without = WithoutSignal::begin();
     let mut file = File::create(path)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
@@ -250,6 +252,7 @@ fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Writes in place, so that the blocks which are there serve again, then cuts.
 fn overwrite_unsynced(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let _without = WithoutSignal::begin();
     let mut options = OpenOptions::new();
     let mut file = options
         .write(true)

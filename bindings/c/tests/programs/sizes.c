@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * sizes STORE ROOT: hosts whose files may not grow, RLIMIT_FSIZE. What has to write fails with EFBIG and says what
+ * helps; no signal comes, and none is left pending. The image to import is in $IMAGE.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+
+static const char *store_path;
+static char spec[4096], here[PATH_MAX];
+static rlim_t most;
+static tare_store *store;
+
+static void limit(void) {
+    struct rlimit now;
+    CHECK(!getrlimit(RLIMIT_FSIZE, &now));
+    now.rlim_cur = most;
+    CHECK(!setrlimit(RLIMIT_FSIZE, &now));
+}
+
+/* An error that names the errno and the cure. */
+static void refused(const char *what, tare_error *error) {
+    if (!error || tare_error_errno(error) != EFBIG || !tare_error_cure(error) ||
+        !strstr(tare_error_cure(error), "ulimit -f")) {
+        fprintf(stderr, "%s: %s\n", what, error ? tare_error_message(error) : "succeeded");
+        exit(1);
+    }
+    CHECK(tare_error_kind(error) == TARE_KIND_EXHAUSTED);
+    tare_error_free(error);
+}
+#define REFUSED(call) refused(#call, call)
+
+static tare_sandbox *opened(void) {
+    tare_sandbox *sandbox;
+    OK(tare_sandbox_open(store, spec, strlen(spec), &sandbox));
+    return sandbox;
+}
+
+static tare_error *ran(const tare_sandbox *sandbox, const void *input, size_t len) {
+    const char *argv[] = {"cat", NULL};
+    tare_command command;
+    tare_output *output = NULL;
+    memset(&command, 0, sizeof command);
+    command.size = sizeof command;
+    command.argv = argv;
+    if (len) {
+        command.stdin_mode = TARE_STDIO_BYTES;
+        command.stdin_data = input;
+        command.stdin_len = len;
+    }
+    tare_error *error = tare_sandbox_run(sandbox, &command, &output);
+    if (!error)
+        tare_output_free(output);
+    return error;
+}
+
+/* ---- the hosts ---- */
+
+static void opens_a_new_store(void) {
+    char path[PATH_MAX + 16];
+    tare_store *made;
+    snprintf(path, sizeof path, "%s/new", here);
+    limit();
+    /* Its first files are some tens of bytes long. */
+    if (most == 0)
+        REFUSED(tare_store_open(path, &made));
+}
+
+static void opens_a_sandbox(void) {
+    tare_sandbox *sandbox;
+    tare_pool *pool;
+    limit();
+    REFUSED(tare_sandbox_open(store, spec, strlen(spec), &sandbox));
+    REFUSED(tare_pool_open(store, NULL, spec, strlen(spec), 1, 1, &pool));
+}
+
+static void uses_a_sandbox(void) {
+    static char much[100000];
+    char local[PATH_MAX + 16];
+    tare_sandbox *sandbox = opened(), *taken;
+    tare_pool *pool;
+    OK(tare_pool_open(store, NULL, spec, strlen(spec), 2, 2, &pool));
+    OK(tare_file_write(sandbox, "/tmp/much", much, sizeof much, 0600));
+    snprintf(local, sizeof local, "%s/local", here);
+    int fd = open(local, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    CHECK(fd >= 0);
+    limit();
+    /* What needs no file works: output comes through pipes, a pool's sandboxes are made by the helper. */
+    OK(ran(sandbox, NULL, 0));
+    OK(tare_pool_take(pool, &taken));
+    OK(ran(taken, NULL, 0));
+    REFUSED(ran(sandbox, much, sizeof much));
+    REFUSED(tare_file_write(sandbox, "/tmp/more", much, sizeof much, 0600));
+    REFUSED(tare_file_get_tar(sandbox, "/tmp", fd, NULL));
+    snprintf(local, sizeof local, "%s/got", here);
+    REFUSED(tare_file_get(sandbox, "/tmp/much", local, NULL));
+    CHECK(access(local, F_OK));
+    OK(tare_sandbox_close(taken));
+    OK(tare_pool_close(pool));
+    OK(tare_sandbox_close(sandbox));
+    close(fd);
+}
+
+static void uses_images(void) {
+    const char *from = getenv("IMAGE");
+    char dir[PATH_MAX + 16];
+    tare_image *image;
+    CHECK(from);
+    snprintf(dir, sizeof dir, "%s/unpacked", here);
+    limit();
+    REFUSED(tare_store_import(store, from, NULL, &image));
+    REFUSED(tare_unpack(store, from, dir, NULL, NULL));
+}
+
+static void changes_the_index(void) {
+    const char *from = getenv("IMAGE");
+    tare_image *image;
+    CHECK(from);
+    OK(tare_store_import(store, from, NULL, &image));
+    char *digest = strdup(tare_image_digest(image));
+    tare_image_free(image);
+    limit();
+    if (most == 0) {
+        REFUSED(tare_store_tag(store, digest, "name"));
+        REFUSED(tare_store_remove(store, digest, NULL));
+    }
+    /* Nothing is lost by it. */
+    OK(tare_store_image(store, digest, NULL, &image));
+    tare_image_free(image);
+    free(digest);
+}
+
+static int failed;
+
+static void host(const char *name, void (*run)(void)) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        sigset_t set;
+        OK(tare_store_open(store_path, &store));
+        run();
+        tare_store_free(store);
+        CHECK(tare_handle_count() == 0);
+        CHECK(!sigpending(&set) && !sigismember(&set, SIGXFSZ));
+        CHECK(!pthread_sigmask(SIG_BLOCK, NULL, &set) && !sigismember(&set, SIGXFSZ));
+        _exit(0);
+    }
+    int status;
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+    if (status) {
+        printf("%s below %lu bytes: %s %d\n", name, (unsigned long)most, WIFSIGNALED(status) ? "signal" : "FAILED",
+               WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+        failed = 1;
+    }
+}
+
+int main(int argc, char **argv) {
+    static const rlim_t limits[] = {0, 1024};
+    CHECK(argc == 3);
+    store_path = argv[1];
+    snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", argv[2]);
+    snprintf(here, sizeof here, "%s/..", argv[2]);
+    tare_store *made;
+    OK(tare_store_open(store_path, &made));
+    tare_store_free(made);
+    for (size_t n = 0; n < sizeof limits / sizeof *limits; n++) {
+        most = limits[n];
+        host("opens a new store", opens_a_new_store);
+        host("opens a sandbox", opens_a_sandbox);
+        host("uses a sandbox", uses_a_sandbox);
+        host("uses images", uses_images);
+    }
+    for (size_t n = 0; n < sizeof limits / sizeof *limits; n++) {
+        most = limits[n];
+        host("changes the index", changes_the_index);
+    }
+    fflush(stdout);
+    CHECK(!failed);
+    printf("sizes: ok\n");
+    return 0;
+}
