@@ -69,7 +69,7 @@ impl Overlay<'_> {
         option(&fs, c"source", c"overlay")?;
         match opened {
             Some(lower) => match option_fd(&fs, c"lowerdir+", lower) {
-                // KERNEL(6.14): overlayfs takes paths only, then no descriptors of O_PATH.
+                // KERNEL(6.15): overlayfs takes paths only, or no descriptors of O_PATH.
                 Err(Errno::INVAL | Errno::BADF) => option(&fs, c"lowerdir+", path_of(lower, &mut [0; 40])?)?,
                 other => other?,
             },
