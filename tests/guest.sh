@@ -117,7 +117,7 @@ fetch() {
 }
 
 # The kernel: $kernel holds boot/ and lib/modules/ then. With one of another release comes its QEMU: under QEMU 7.2,
-# Linux 6.12 died in 14 of 21 starts within seconds of patching its own text.
+# Linux 6.12 mostly died within seconds, while it patched its own text.
 ensure_kernel() {
     [ -d "$kernel" ] || fetch "$kernel" "$package"
     [ -n "$release" ] || return 0
