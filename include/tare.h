@@ -162,7 +162,8 @@
 #define TARE_IMPORT_SOURCE_NAMES 1
 
 /**
- * No sync(2) of what is written: faster, and a power cut may leave the image broken or absent.
+ * No sync(2) of what is written: faster, and a power cut may leave the image
+ * broken or absent.
  */
 #define TARE_IMPORT_NO_SYNC 2
 
@@ -249,7 +250,8 @@
 #define TARE_REASON_OOM 4
 
 /**
- * Wrote more than is kept. No success, also where the command ended by itself first.
+ * Wrote more than is kept. No success, also where the command ended by itself
+ * first.
  */
 #define TARE_REASON_OUTPUT 5
 
@@ -492,7 +494,8 @@ typedef struct {
    */
   const char *const *env;
   /**
-   * The working directory inside, which must be there. Default: the sandbox's.
+   * The working directory inside, which must be there. Default: the
+   * sandbox's.
    */
   const char *cwd;
   /**
@@ -540,7 +543,8 @@ typedef struct {
    */
   uint64_t fds_len;
   /**
-   * Nanoseconds after which the command and all that it started are killed. Default: 0, for never.
+   * Nanoseconds after which the command and all that it started are killed.
+   * Default: 0, for never.
    */
   uint64_t timeout_ns;
   /**
@@ -604,7 +608,8 @@ typedef struct {
    */
   uint32_t reason;
   /**
-   * Its exit code; -1 if a signal ended it, its output was cut, or it has not ended.
+   * Its exit code; -1 if a signal ended it, its output was cut, or it has
+   * not ended.
    */
   int32_t exit_code;
   /**
@@ -628,9 +633,10 @@ typedef struct {
    */
   uint64_t system_us;
   /**
-   * Most memory in use at once while it ran, bytes: the sandbox's where `limits.memory` counts
-   * it, else the largest process's. TARE_UNKNOWN where that is not known of this command alone:
-   * another ran in the sandbox at the same time, or the kernel cannot start the count anew
+   * Most memory in use at once while it ran, bytes: the sandbox's where
+   * `limits.memory` counts it, else the largest process's. TARE_UNKNOWN
+   * where that is not known of this command alone: another ran in the
+   * sandbox at the same time, or the kernel cannot start the count anew
    * (cgroup v2 before Linux 6.12) and it was not the first.
    */
   uint64_t memory_peak;
@@ -643,8 +649,9 @@ typedef struct {
    */
   uint64_t io_written;
   /**
-   * Processes of the sandbox that the kernel killed for want of memory while it ran, its
-   * children included; TARE_UNKNOWN without `limits.memory`, which counts them.
+   * Processes of the sandbox that the kernel killed for want of memory while
+   * it ran, its children included; TARE_UNKNOWN without `limits.memory`,
+   * which counts them.
    */
   uint64_t oom_kills;
 } tare_status;
@@ -888,9 +895,9 @@ void tare_bytes_free(tare_bytes *bytes);
 /**
  * Opens a store; makes it if it is not there, and removes what processes that were killed have left.
  *
- * `path_or_null`: its directory; NULL for `$TARE_STORE`, else `/var/lib/tare` for root, else
- * `$XDG_DATA_HOME/tare`.
- * In a set-user-id program the environment does not count: others than root name one.
+ * `path_or_null`: its directory; NULL for `$TARE_STORE`, else `/var/lib/tare`
+ * for root, else `$XDG_DATA_HOME/tare`. In a set-user-id program the
+ * environment does not count: others than root name one.
  *
  * Returns: NULL, or an error: TARE_KIND_PERMISSION, TARE_KIND_EXHAUSTED, or what open(2) says.
  * Ownership: `*out` is the caller's, for tare_store_free().
@@ -1084,12 +1091,12 @@ tare_error *tare_image_inspect(const tare_image *image, tare_bytes **out);
  * Unpacks all layers of an image into a directory and verifies both digests of each: the first
  * primitive, alone. After an error the directory is as it was.
  *
- * `store_or_null`: where names are looked up; with it an ordinary user's subordinate ids own
- * what is theirs. NULL needs no store, and knows `oci:` and `archive:` only.
- * `dir`: made, or empty. `options_or_null`: of these, `select`, `platform`, `progress` and
- * TARE_IMPORT_NO_SYNC matter; NULL for the defaults.
- * `config_or_null`: gets the image's configuration, the JSON object that tare_image_inspect()
- * has under `config`.
+ * `store_or_null`: where names are looked up; with it an ordinary user's
+ * subordinate ids own what is theirs. NULL needs no store, and knows `oci:`
+ * and `archive:` only. `dir`: made, or empty. `options_or_null`: of these,
+ * `select`, `platform`, `progress` and TARE_IMPORT_NO_SYNC matter; NULL for
+ * the defaults. `config_or_null`: gets the image's configuration, the JSON
+ * object that tare_image_inspect() has under `config`.
  *
  * Returns: NULL, or an error: those of tare_store_import(), and TARE_KIND_EXISTS if there is
  * something in `dir`.
@@ -1254,9 +1261,10 @@ void tare_sandbox_free(tare_sandbox *sandbox);
 tare_error *tare_sandbox_reset(tare_sandbox *sandbox);
 
 /**
- * What is really in force: a JSON object with `name`, `hostname`, `storage`, `unique_inodes`,
- * `namespaces`, `ids`, `capabilities`, `seccomp`, `no_new_privs`, `mounts`, `masked_paths`,
- * `readonly_paths`, `cgroup` and `labels`.
+ * What is really in force: a JSON object with `name`, `hostname`, `storage`,
+ * `unique_inodes`, `namespaces`, `ids`, `capabilities`, `seccomp`,
+ * `no_new_privs`, `mounts`, `masked_paths`, `readonly_paths`, `cgroup` and
+ * `labels`.
  *
  * Returns: NULL, or an error when the kernel does not let a limit be read back.
  * Ownership: `*out` is the caller's, for tare_bytes_free().
@@ -1496,11 +1504,12 @@ tare_error *tare_process_output(tare_process *process, tare_output **out);
 tare_error *tare_process_signal(const tare_process *process, int32_t signal);
 
 /**
- * Kills the command and everything that it started; its reason is then TARE_REASON_KILLED. What a
- * command that has ended left behind stays. The end is told when all is dead, also what left its
- * session and lost its parents. Two things can outlive it: a process in disk sleep, for which the
- * end waits ten seconds at most; and, beside other commands and without cgroup v2, a process that
- * made itself look like another command's (docs/threat-model.md).
+ * Kills the command and everything that it started; its reason is then
+ * TARE_REASON_KILLED. What a command that has ended left behind stays. The end
+ * is told when all is dead, also what left its session and lost its parents.
+ * Two things can outlive it: a process in disk sleep, for which the end waits
+ * ten seconds at most; and, beside other commands and without cgroup v2, a
+ * process that made itself look like another command's (docs/threat-model.md).
  *
  * Returns: NULL, or an error: TARE_KIND_BROKEN if the sandbox is gone, and so is the command.
  * Threads: any, at once.

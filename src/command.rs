@@ -15,8 +15,9 @@ use crate::sys::dup;
 ///
 /// The program is looked for in the sandbox's `PATH` unless it holds a slash. No shell is involved.
 ///
-/// As with execve(2), it ignores the signals that this process ignored when the store was opened, but not SIGPIPE and
-/// SIGXFSZ, which runtimes ignore for themselves. No signal is blocked.
+/// As with execve(2), it ignores the signals that this process ignored when the
+/// store was opened, but not SIGPIPE and SIGXFSZ, which runtimes ignore for
+/// themselves. No signal is blocked.
 ///
 /// ```
 /// use std::time::Duration;
@@ -119,7 +120,8 @@ impl Command {
         self
     }
 
-    /// The working directory inside, which must be there. Default: the sandbox's.
+    /// The working directory inside, which must be there. Default: the
+    /// sandbox's.
     #[must_use]
     pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cwd = Some(dir.into());

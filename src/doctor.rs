@@ -121,8 +121,10 @@ pub struct Report {
     pub checks: Vec<Check>,
 }
 
-/// Looks at this machine as the calling user meets it: about 80 ms. Nothing of it is changed, nothing
-/// is left behind. The last check opens a sandbox of the default spec, so `ok` is what opening one would find. `store` is the directory of the store, by default the one of
+/// Looks at this machine as the calling user meets it: about 80 ms. Nothing of
+/// it is changed, nothing is left behind. The last check opens a sandbox of the
+/// default spec, so `ok` is what opening one would find. `store` is the
+/// directory of the store, by default the one of
 /// [`Store::open_default`](crate::Store::open_default); it is not made.
 pub fn doctor(store: Option<&Path>) -> Report {
     let started = Spawner::start();

@@ -51,7 +51,8 @@ impl Deref for Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        // A process 1 without a helper is the child of a host that is a subreaper.
+        // A process 1 without a helper is the child of a host that is a
+        // subreaper.
         if self.spawner.left_children() {
             pidfd::reap_ended(self.pidfd.as_fd());
         }

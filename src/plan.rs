@@ -47,7 +47,8 @@ const CLONE_NEWNET: u32 = 0x4000_0000;
 #[derive(Debug)]
 pub(crate) struct Plan {
     ops: Ops,
-    /// How many slots, from 1 on, are what [`cgroup_fds`] gives; it is passed as it is.
+    /// How many slots, from 1 on, are what [`cgroup_fds`] gives; it is passed
+    /// as it is.
     cgroup_fds: usize,
     /// The slots that follow.
     pub(crate) fds: Vec<OwnedFd>,
@@ -267,8 +268,9 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
     })
 }
 
-/// The home of user 0, where the sandbox's `/etc/passwd` has another user's: in a view of the host its files are those
-/// of the user of the machine that it stands for.
+/// The home of user 0, where the sandbox's `/etc/passwd` has another user's: in
+/// a view of the host its files are those of the user of the machine that it
+/// stands for.
 fn home(needs: &Needs<'_>) -> Option<CString> {
     let is_own = *needs.tree.lower == Lower::Host && needs.ids.ordinary();
     let home = is_own.then(|| needs.tree.spawner.home()).flatten()?;

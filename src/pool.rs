@@ -253,8 +253,9 @@ impl Stock {
 }
 
 impl State {
-    /// Takes the oldest that this helper has made. Lets those of others go: one that has died, one of a
-    /// caller with another authority, one of the process that this one was forked from.
+    /// Takes the oldest that this helper has made. Lets those of others go: one
+    /// that has died, one of a caller with another authority, one of the
+    /// process that this one was forked from.
     fn next_of(&mut self, spawner: &Arc<Spawner>) -> Option<Parked> {
         std::iter::from_fn(|| self.parked.pop_front())
             .find(|p| Arc::ptr_eq(&p.asked().spawner, spawner))

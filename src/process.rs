@@ -88,16 +88,19 @@ pub struct Usage {
     pub user_us: u64,
     /// Microseconds of processor time in the kernel for them.
     pub system_us: u64,
-    /// Most memory in use at once while it ran, bytes: the sandbox's where `limits.memory` counts it, else the
-    /// largest process's. `None` where that is not known of this command alone: another ran in the sandbox at the
-    /// same time, or the kernel cannot start the count anew (v2 before 6.12) and it was not the first.
+    /// Most memory in use at once while it ran, bytes: the sandbox's where
+    /// `limits.memory` counts it, else the largest process's. `None` where that
+    /// is not known of this command alone: another ran in the sandbox at the
+    /// same time, or the kernel cannot start the count anew (v2 before 6.12)
+    /// and it was not the first.
     pub memory_peak: Option<u64>,
     /// Bytes read from disks.
     pub io_read: u64,
     /// Bytes written to disks.
     pub io_written: u64,
-    /// Processes of the sandbox that the kernel killed for want of memory while it ran, its children included.
-    /// `None` without `limits.memory`, which counts them.
+    /// Processes of the sandbox that the kernel killed for want of memory while
+    /// it ran, its children included. `None` without `limits.memory`, which
+    /// counts them.
     pub oom_kills: Option<u64>,
 }
 
@@ -114,7 +117,8 @@ impl Status {
     }
 
     /// Marks the output as cut: the reason is [`Reason::Output`], there is no
-    /// exit code, and the signal is SIGKILL, also where the command ended first.
+    /// exit code, and the signal is SIGKILL, also where the command ended
+    /// first.
     #[must_use]
     pub fn with_output_cut(self) -> Self {
         Self {
@@ -183,7 +187,8 @@ impl Process {
         send_signal(live, *id, self.pidfd(), signal)
     }
 
-    /// Sends a signal to the command's process group, as a terminal does; nothing happens if the command has ended.
+    /// Sends a signal to the command's process group, as a terminal does;
+    /// nothing happens if the command has ended.
     ///
     /// # Errors
     /// [`Kind::Broken`] if the sandbox is gone.
@@ -202,10 +207,11 @@ impl Process {
     /// Kills the command and everything that it started; its reason is then [`Reason::Killed`].
     /// What a command that has ended left behind stays.
     ///
-    /// Its end is told when all of that is dead, also what left its session and lost its parents.
-    /// Two things can outlive it: a process in disk sleep, for which its end waits ten seconds at
-    /// most; and, beside other commands and without cgroup v2, a process that made itself look like
-    /// another command's (docs/threat-model.md).
+    /// Its end is told when all of that is dead, also what left its session and
+    /// lost its parents. Two things can outlive it: a process in disk sleep,
+    /// for which its end waits ten seconds at most; and, beside other commands
+    /// and without cgroup v2, a process that made itself look like another
+    /// command's (docs/threat-model.md).
     ///
     /// # Errors
     /// [`Kind::Broken`] if the sandbox is gone, and so is the command.

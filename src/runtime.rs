@@ -32,8 +32,8 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// The helper process; started if there is none of this process's own that still runs and works with
-    /// the calling thread's authority.
+    /// The helper process; started if there is none of this process's own that
+    /// still runs and works with the calling thread's authority.
     ///
     /// One with another authority ends with the last sandbox that it has made.
     ///
@@ -61,7 +61,8 @@ impl Runtime {
         let spawner = Arc::new(Spawner::start()?);
         let before = slot.replace(Arc::clone(&spawner));
         if lives {
-            // Another caller may get what this one did not, and the other way round.
+            // Another caller may get what this one did not, and the other way
+            // round.
             self.overlay_missing.store(false, Ordering::Relaxed);
             self.bare_missing.store(false, Ordering::Relaxed);
         } else if let Some(killed) = before.filter(|s| s.is_own()) {

@@ -144,8 +144,8 @@ impl Sandbox {
         Ok(live)
     }
 
-    /// The user that a command runs as unless it names another, `USER[:GROUP]`: the spec's, else the image's, else none,
-    /// which is 0:0.
+    /// The user that a command runs as unless it names another, `USER[:GROUP]`:
+    /// the spec's, else the image's, else none, which is 0:0.
     pub fn default_user(&self) -> &str {
         let own = self.spec.user.as_deref();
         own.or(self.base.config.user.as_deref()).unwrap_or_default()

@@ -192,9 +192,9 @@ impl Spawner {
         Ok(self.prefix.get_or_init(|| format!("{owner}-{}.", self.pid)))
     }
 
-    /// Has it remove what lies below `parents` and begins with `prefix` when it ends.
-    /// Called before the first such directory is made, so that a host which is
-    /// killed at any moment leaves none.
+    /// Has it remove what lies below `parents` and begins with `prefix` when it
+    /// ends. Called before the first such directory is made, so that a host
+    /// which is killed at any moment leaves none.
     pub(crate) fn watch(&self, kind: Watched, prefix: &str, parents: &[&Path]) -> Result<()> {
         let told = &self.watches[kind as usize];
         if told.get().is_some() {
@@ -233,8 +233,9 @@ impl Spawner {
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Takes note of its end where this process is its parent, or it would stay a
-    /// zombie. Waits for at most two seconds; afterwards the host's own wait finds it.
+    /// Takes note of its end where this process is its parent, or it would stay
+    /// a zombie. Waits for at most two seconds; afterwards the host's own wait
+    /// finds it.
     fn reap(&self) {
         let Some(pidfd) = self.pidfd.as_ref().filter(|_| self.is_child) else {
             return;
@@ -396,7 +397,8 @@ impl Start {
         poll(&mut control, PollTimeout::ZERO).is_ok_and(|n| n > 0)
     }
 
-    /// Waits until the init is ready, for so long at most: a pidfd of it. To be called once.
+    /// Waits until the init is ready, for so long at most: a pidfd of it. To be
+    /// called once.
     pub(crate) fn wait(&self, limit: Option<Duration>) -> Result<OwnedFd> {
         if limit.is_some_and(|limit| !trial::is_readable_within(self.control(), limit)) {
             let subject = "a mounted file system does not answer";

@@ -43,7 +43,8 @@ pub use units::{ByteSize, parse_duration};
 #[serde(deny_unknown_fields, default)]
 pub struct Spec {
     /// Image reference: `host`, `dir:PATH`, `oci:PATH[:TAG]`, `archive:FILE` or
-    /// `NAME[:TAG][@DIGEST]` in the store. Default: `host`, the machine with all that is mounted.
+    /// `NAME[:TAG][@DIGEST]` in the store. Default: `host`, the machine with
+    /// all that is mounted.
     #[cfg_attr(
         feature = "schema",
         schemars(length(min = 1), regex(pattern = r"^[^\u0000\n]+$"))
@@ -58,7 +59,8 @@ pub struct Spec {
     /// Environment over the image's own. Default: none.
     #[cfg_attr(feature = "schema", schemars(extend("propertyNames" = {"pattern": "^[^=\\u0000]+$"})))]
     pub env: BTreeMap<String, String>,
-    /// Working directory; a missing one is made in an image, but not in `host` or below a mount. Default: the image's, else `/`.
+    /// Working directory; a missing one is made in an image, but not in `host`
+    /// or below a mount. Default: the image's, else `/`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(regex(pattern = r"^/[^\u0000]*$")))]
     pub workdir: Option<PathBuf>,

@@ -30,7 +30,8 @@ pub(crate) enum Lower {
 }
 
 impl Lower {
-    /// Whether all of it is on the device that `dir` is on; not if that cannot be told.
+    /// Whether all of it is on the device that `dir` is on; not if that cannot
+    /// be told.
     pub(crate) fn is_on_device_of(&self, dir: &Path) -> bool {
         let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
         let wanted = device(dir);
@@ -85,7 +86,8 @@ pub(crate) trait Backend: Sync {
     /// slot. `stage` is an attached tmpfs, empty but for names of ours.
     fn mount_detached(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Slot>;
 
-    /// Appends the operations that attach what else belongs to the tree to its root.
+    /// Appends the operations that attach what else belongs to the tree to its
+    /// root.
     ///
     /// KERNEL(6.15): before that the root must be attached itself.
     fn fill(

@@ -88,7 +88,8 @@ fn memory_peak_is_of_one_command() {
     let hungry = "dd if=/dev/zero of=/dev/null bs=48M count=1 2>/dev/null";
     let peak = |script| run(&sandbox, sh(script)).status.usage.memory_peak;
     assert!(peak(hungry).unwrap() >> 20 >= 48);
-    // It is not of an earlier command; where the kernel keeps it, it is not known.
+    // It is not of an earlier command; where the kernel keeps it, it is not
+    // known.
     let after = peak("true");
     assert_eq!(after.is_some(), peak_is_reset());
     assert!(after.is_none_or(|bytes| bytes >> 20 < 40), "{after:?}");

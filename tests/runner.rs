@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The runner of the suite: no part hides another, its table tells what the parts told, and the machine is looked at.
+//! The runner of the suite: no part hides another, its table tells what the
+//! parts told, and the machine is looked at.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -33,7 +34,8 @@ fn run(parts: &[(&str, &str)], words: &[&str]) -> Output {
     fs::write(&file, list).unwrap();
     let mut runner = Command::new(script("run.sh"));
     runner.args(words).env("TARE_PARTS", &file);
-    // What others on this machine do to its users and mounts meanwhile is not looked at here.
+    // What others on this machine do to its users and mounts meanwhile is not
+    // looked at here.
     runner.env("TARE_KEEP_USERS", "1");
     runner.env("CARGO_TARGET_DIR", dir.path());
     runner.output().unwrap()
@@ -45,7 +47,8 @@ fn script(name: &str) -> std::path::PathBuf {
         .join(name)
 }
 
-/// The rows of the table, their words joined by one blank each, but for that of the machine.
+/// The rows of the table, their words joined by one blank each, but for that of
+/// the machine.
 fn table(output: &Output) -> Vec<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     let (_, table) = text

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A store whose disk is full: removing an image is what helps then, so it must not need room itself.
+//! A store whose disk is full: removing an image is what helps then, so it must
+//! not need room itself.
 #![forbid(unsafe_code)]
 
 mod layout;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Paths that other users own a part of: a store is refused there, an unpacked image stays together.
+//! Paths that other users own a part of: a store is refused there, an unpacked
+//! image stays together.
 #![forbid(unsafe_code)]
 
 mod layout;
@@ -18,7 +19,8 @@ use tare::image::{Store, UnpackOptions, unpack};
 use tare_oracle::need;
 use tempfile::tempdir;
 
-/// The owner of a parent moves it all the time: what is unpacked stays together.
+/// The owner of a parent moves it all the time: what is unpacked stays
+/// together.
 #[test]
 fn unpack_while_a_parent_is_swapped_stays_in_one_directory() {
     let dir = tempdir().unwrap();
@@ -119,7 +121,8 @@ fn store_that_others_could_redirect_is_refused() {
     assert_eq!(store.path(), at("shared/dir/store").canonicalize().unwrap());
 }
 
-/// The user of a parent swaps a store of root's for another directory all the time.
+/// The user of a parent swaps a store of root's for another directory all the
+/// time.
 #[test]
 fn store_open_while_a_parent_is_swapped_sweeps_nothing_else() {
     need!(root, user("plain"));

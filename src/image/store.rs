@@ -61,7 +61,8 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     root: PathBuf,
     ids: Ids,
-    /// Whether the caller itself may give files away, though it is not root of the machine.
+    /// Whether the caller itself may give files away, though it is not root of
+    /// the machine.
     gives_away: bool,
     chown: Option<Mutex<Box<dyn Chown + Send>>>,
     remembered: Mutex<Remembered>,
@@ -99,8 +100,8 @@ impl Store {
         }))
     }
 
-    /// The same store for user 0 of a user namespace, which sets all owners itself. Layers are
-    /// those of an ordinary user with many ids.
+    /// The same store for user 0 of a user namespace, which sets all owners
+    /// itself. Layers are those of an ordinary user with many ids.
     #[must_use]
     pub(crate) fn with_own_ids(&self) -> Self {
         Self(Arc::new(Inner {
@@ -138,9 +139,11 @@ impl Store {
         Scratch::create(self, prefix)
     }
 
-    /// How scratch directories of one maker are called: by the boot, then the maker.
+    /// How scratch directories of one maker are called: by the boot, then the
+    /// maker.
     pub(crate) fn scratch_prefix(&self, maker: &str) -> Result<String> {
-        // The lock tells what is in use. A procfs with processes only (`subset=pid`) has no boot_id.
+        // The lock tells what is in use. A procfs with processes only
+        // (`subset=pid`) has no boot_id.
         let boot = scratch::random("boot_id").unwrap_or_else(|_| "0".repeat(32));
         Ok(format!("{boot}.{maker}"))
     }

@@ -38,8 +38,8 @@ pub struct UnpackOptions<'a> {
     /// Gives files to subordinate ids. Default: none; then an ordinary user's files
     /// are all the user's own. Root needs none.
     pub chown: Option<&'a mut dyn Chown>,
-    /// One syncfs(2) of the directory's file system at the end, so that a power cut
-    /// takes nothing of an image whose unpacking returned. Default: true.
+    /// One syncfs(2) of the directory's file system at the end, so that a power
+    /// cut takes nothing of an image whose unpacking returned. Default: true.
     pub sync: bool,
 }
 

@@ -6,7 +6,8 @@ use core::ffi::CStr;
 use crate::dir;
 use crate::sys::{self, AT_REMOVEDIR, Errno, Result, nr, sys};
 
-/// A cgroup with its children; it may be busy for a moment after its last process died.
+/// A cgroup with its children; it may be busy for a moment after its last
+/// process died.
 pub(crate) fn remove_cgroup(at: i32, path: &CStr) {
     for round in 0..200 {
         match sys!(nr::UNLINKAT, at, path.as_ptr(), AT_REMOVEDIR) {

@@ -168,7 +168,8 @@ impl Rusage {
     }
 }
 
-/// Low byte of a wait status that tells a stop, not an end: WIFSTOPPED of wait(2).
+/// Low byte of a wait status that tells a stop, not an end: WIFSTOPPED of
+/// wait(2).
 const STOPPED: u32 = 0x7f;
 
 /// A dead child.
@@ -182,7 +183,8 @@ pub(crate) struct Dead {
 /// Waits for this child's end: its exit code; EOWNERDEAD if a signal ended it.
 pub(crate) fn reap_one(pid: i32) -> Result<i32> {
     let mut status = 0u32;
-    // A child of the spawner runs no program of others, so never reports a stop.
+    // A child of the spawner runs no program of others, so never reports a
+    // stop.
     while let Err(errno) = sys!(nr::WAIT4, pid, &raw mut status, 0, 0) {
         if errno != Errno::INTR {
             return Err(errno);
@@ -202,7 +204,8 @@ pub(crate) fn reap(block: bool) -> Result<Option<Dead>> {
     loop {
         match sys!(nr::WAIT4, -1i32, &raw mut status, flags, &raw mut usage)? {
             0 => return Ok(None),
-            // Skips a stop: a child that called PTRACE_TRACEME reports stops to its parent, ptrace(2).
+            // Skips a stop: a child that called PTRACE_TRACEME reports stops to
+            // its parent, ptrace(2).
             _ if status & 0xff == STOPPED => {}
             pid => return Ok(Some(Dead { pid: pid as i32, status, usage })),
         }

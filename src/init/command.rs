@@ -26,7 +26,8 @@ pub(crate) struct Parts {
     inherited: Inherited,
 }
 
-/// State of the caller's process that its commands inherit and this process has not, as it was when the helper started.
+/// State of the caller's process that its commands inherit and this process has
+/// not, as it was when the helper started.
 #[derive(Clone, Copy)]
 pub(crate) struct Inherited {
     /// The limit of descriptors, which is higher here.
@@ -36,8 +37,9 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
-    /// SIGPIPE and SIGXFSZ, which language runtimes ignore for themselves and put back for each child; and the C library's own
-    /// two, 32 and 33, which posix_spawn(3) ignores in the helper.
+    /// SIGPIPE and SIGXFSZ, which language runtimes ignore for themselves and
+    /// put back for each child; and the C library's own two, 32 and 33, which
+    /// posix_spawn(3) ignores in the helper.
     const RUNTIMES: u64 = 1 << (13 - 1) | 1 << (25 - 1) | 1 << (32 - 1) | 1 << (33 - 1);
 
     pub(crate) fn new(ignored: u64) -> Result<Self> {
@@ -303,8 +305,8 @@ fn set_groups(groups: &[u32]) -> Result<()> {
     sys!(nr::SETGROUPS, groups.len(), groups.as_ptr()).map(drop)
 }
 
-/// Changes into a directory of the root; links stay inside, magic ones are refused. A missing one may be made, but not in
-/// what is mounted there.
+/// Changes into a directory of the root; links stay inside, magic ones are
+/// refused. A missing one may be made, but not in what is mounted there.
 fn enter_dir(root: i32, path: &CStr, make: bool) -> Result<()> {
     let dir = match dir::open(root, path, O_PATH | sys::O_DIRECTORY, dir::ANY) {
         Err(Errno::NOENT) if make => match dir::ensure_dir(root, path, dir::HERE) {

@@ -237,7 +237,8 @@ fn is_opaque(dir: &Fd) -> Result<bool> {
     }))
 }
 
-/// Copies a regular file of the caller's view, reached through no link, to a new place in `root`.
+/// Copies a regular file of the caller's view, reached through no link, to a
+/// new place in `root`.
 pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     // A FIFO that took its place does not block.
     let source = sys::openat2(AT_FDCWD, from, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, sys::RESOLVE_NO_SYMLINKS)?;
@@ -247,7 +248,8 @@ pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     }
     let made = dir::create(root, path, 0o600, dir::ANY)?;
     copy_bytes(&source, &made)?;
-    // An owner who has no id here stays user 0 of the sandbox, who gains nothing by that.
+    // An owner who has no id here stays user 0 of the sandbox, who gains
+    // nothing by that.
     let _ = sys!(nr::FCHOWNAT, made.0, c"".as_ptr(), stat.uid, stat.gid, AT_EMPTY_PATH);
     let _ = copy_xattrs(&source, &made, &stat);
     let mode = if stat.uid == 0 { 0o7777 } else { 0o1777 };

@@ -90,7 +90,8 @@ pub(crate) fn ensure_dir(root: i32, path: &CStr, how: u64) -> Result<Fd> {
     // ... and from the first missing one on everything is made below a descriptor.
     while at < bytes.len() {
         let end = next_end(bytes, at);
-        // Without all of its slashes, because one that is left makes a name absolute.
+        // Without all of its slashes, because one that is left makes a name
+        // absolute.
         let slashes = bytes[at..end].iter().take_while(|b| **b == b'/').count();
         let name = &bytes[at + slashes..end];
         at = end;
@@ -151,11 +152,12 @@ pub(crate) fn parent<'b>(root: i32, path: &CStr, how: u64, buffer: &'b mut [u8])
     Ok((dir, join(buffer, &[name])?))
 }
 
-/// Links to nothing that are followed one after the other, as path_resolution(7) has it.
+/// Links to nothing that are followed one after the other, as
+/// path_resolution(7) has it.
 const LINKS: u32 = 40;
 
-/// The file `path` inside `root`: opened (O_PATH), or made, and empty, if it is missing. Where a
-/// link leads to nothing, its target is made.
+/// The file `path` inside `root`: opened (O_PATH), or made, and empty, if it is
+/// missing. Where a link leads to nothing, its target is made.
 pub(crate) fn ensure_file(root: i32, path: &CStr, how: u64) -> Result<Fd> {
     match open(root, path, O_PATH, how) {
         Err(Errno::NOENT) => {}
@@ -174,7 +176,8 @@ pub(crate) fn ensure_file(root: i32, path: &CStr, how: u64) -> Result<Fd> {
     Err(Errno::LOOP)
 }
 
-/// The length of the path in `buffer` that a link inside `root` leads to, resolved no further.
+/// The length of the path in `buffer` that a link inside `root` leads to,
+/// resolved no further.
 fn target(root: i32, path: &CStr, how: u64, buffer: &mut [u8; PATH_MAX]) -> Result<usize> {
     let mut place = [0u8; 256];
     let (dir, name) = parent(root, path, how, &mut place)?;

@@ -40,8 +40,8 @@ const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
 /// Room for the largest request: header and inline body.
 pub(crate) const BUFFER: usize = HEADER + INLINE;
 
-/// Who sent a request, as the kernel has it: process, real user and real group; zeros where the socket is
-/// not told.
+/// Who sent a request, as the kernel has it: process, real user and real group;
+/// zeros where the socket is not told.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sender([u32; 3]);
 

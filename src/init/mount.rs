@@ -61,7 +61,8 @@ pub(crate) fn clone_tree(base: i32, path: &CStr, flags: u32) -> Result<Fd> {
     sys!(nr::OPEN_TREE, base, path.as_ptr(), flags).map(|fd| Fd(fd as i32))
 }
 
-/// Opens a mount of the machine, through no link: what others have moved since it was listed is gone.
+/// Opens a mount of the machine, through no link: what others have moved since
+/// it was listed is gone.
 pub(crate) fn open_of_machine(path: &CStr, flags: u32) -> Result<Fd> {
     const HERE: u64 = sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
     match sys::openat2(AT_FDCWD, path, O_PATH | O_CLOEXEC | flags, 0, HERE) {
@@ -118,7 +119,8 @@ fn attach_with(clone: &Fd, target: &Fd, set: u32) -> Result<()> {
     }
 }
 
-/// Binds a file of the machine, read-only, to a name in a directory, where it is made if it is missing.
+/// Binds a file of the machine, read-only, to a name in a directory, where it
+/// is made if it is missing.
 pub(crate) fn bind_read_only(path: &CStr, dir: i32, name: &CStr) -> Result<()> {
     let file = clone_tree(open_of_machine(path, 0)?.0, c"", AT_EMPTY_PATH)?;
     match set_private(file.0) {
@@ -227,7 +229,8 @@ fn propagate(how: usize) -> Result<()> {
         // The root is no mount point.
         Err(Errno::INVAL) => {
             chroot::change_all(change)?;
-            // A mount of its own from now on. Nothing of it appears outside, since all is private or a slave.
+            // A mount of its own from now on. Nothing of it appears outside,
+            // since all is private or a slave.
             let root = clone_tree(AT_FDCWD, c"/", AT_RECURSIVE)?;
             attach_root(root.0)?;
             chroot::enter(root.0)

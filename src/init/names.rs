@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A line more in a file of the host's view, so that the sandbox's own name is found in `/etc/hosts`.
+//! A line more in a file of the host's view, so that the sandbox's own name is
+//! found in `/etc/hosts`.
 
 use core::ffi::CStr;
 
@@ -26,7 +27,8 @@ pub(crate) fn add_line(root: i32, path: &CStr, stage: i32, line: &[u8]) -> Resul
     }
 }
 
-/// Adds the line to the file itself, which overlayfs copies up: its device stays that of the tree.
+/// Adds the line to the file itself, which overlayfs copies up: its device
+/// stays that of the tree.
 fn append(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
     let flags = O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY;
     let (file, _) = regular(dir::open(root, path, flags, dir::ANY)?)?;
@@ -34,7 +36,8 @@ fn append(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
     sys::write(file.0, line)
 }
 
-/// Puts a copy with the line in the file's place. Overlayfs copies up no file whose owner has no id here (EOVERFLOW).
+/// Puts a copy with the line in the file's place. Overlayfs copies up no file
+/// whose owner has no id here (EOVERFLOW).
 fn replace(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
     const RENAMEAT: usize = 264;
     let mut buffer = [0u8; 256];
@@ -51,7 +54,8 @@ fn replace(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
     renamed.map(drop)
 }
 
-/// Attaches a copy with the line over the file, where it can be neither written nor replaced.
+/// Attaches a copy with the line over the file, where it can be neither written
+/// nor replaced.
 fn cover(root: i32, path: &CStr, stage: i32, line: &[u8]) -> Result<()> {
     let (old, mode) = source(root, path)?;
     let new = dir::create(stage, NEW, mode, dir::ANY)?;
@@ -74,7 +78,8 @@ fn regular(file: Fd) -> Result<(Fd, u32)> {
     }
 }
 
-/// Refuses what may be the host's own: copies are on overlayfs, or in the tree's tmpfs.
+/// Refuses what may be the host's own: copies are on overlayfs, or in the
+/// tree's tmpfs.
 fn is_copy(file: &Fd) -> Result<()> {
     const COPIES: [u64; 2] = [0x794c_7630, 0x0102_1994];
     let mut stat = [0u64; 15];

@@ -12,10 +12,10 @@ use crate::wire::{List, OF_MACHINE, USERXATTR};
 /// Opened layer of the machine, as a path.
 type Name = [u8; 40];
 
-/// Makes inode numbers unique in the whole mount, so that there is one st_dev, and
-/// d_ino is st_ino, though the layers are of several file systems (the kernel's
-/// overlayfs documentation, "Inode properties"). A kernel that cannot goes on
-/// without; `effective` tells.
+/// Makes inode numbers unique in the whole mount, so that there is one st_dev,
+/// and d_ino is st_ino, though the layers are of several file systems (the
+/// kernel's overlayfs documentation, "Inode properties"). A kernel that cannot
+/// goes on without; `effective` tells.
 const XINO: [&CStr; 2] = [c"xino", c"on"];
 
 /// What [`crate::wire::Op::NewOverlay`] asks for. Names that are not absolute are relative to the stage.

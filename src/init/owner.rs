@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Tells whose a process is that left its command's session and lost its parents.
+//! Tells whose a process is that left its command's session and lost its
+//! parents.
 //!
-//! Process 1 adopts each such process, and its descent is lost. Three marks remain:
+//! Process 1 adopts each such process, and its descent is lost. Three marks
+//! remain:
 //!
 //! - A command may have a cgroup v2 of its own, which nothing inside leaves.
-//! - A command that began in an empty sandbox owns all in the sandbox's own cgroup,
-//!   as long as no other one began there.
-//! - Each other command gets a hard RLIMIT_LOCKS of its own, which it inherits to all
-//!   that it starts. The kernel enforces no such limit since 2.4.25. Raising it takes
-//!   CAP_SYS_RESOURCE; a process may lower it, and so pass for another command's.
+//! - A command that began in an empty sandbox owns all in the sandbox's own
+//!   cgroup, as long as no other one began there.
+//! - Each other command gets a hard RLIMIT_LOCKS of its own, which it inherits
+//!   to all that it starts. The kernel enforces no such limit since 2.4.25.
+//!   Raising it takes CAP_SYS_RESOURCE; a process may lower it, and so pass for
+//!   another command's.
 
 use core::ffi::CStr;
 
@@ -22,7 +25,8 @@ const LOCKS: u32 = 10;
 /// Marks that the commands of a sandbox were given since it was last empty.
 #[derive(Default)]
 pub(crate) struct Marks {
-    /// Number of the command that began in the empty sandbox, 0 for none; it has no tag.
+    /// Number of the command that began in the empty sandbox, 0 for none; it
+    /// has no tag.
     first: u64,
     /// Some command began in the sandbox's own cgroup beside what was there.
     shared: bool,
@@ -35,7 +39,8 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// Notes a command that begins in the sandbox's own cgroup; true if it needs a tag.
+    /// Notes a command that begins in the sandbox's own cgroup; true if it
+    /// needs a tag.
     pub(crate) fn begin(&mut self, id: u64, empty: bool) -> bool {
         if empty {
             *self = Self { first: id, ..Self::default() };
@@ -64,7 +69,8 @@ impl Marks {
     }
 }
 
-/// Gives the calling process the tag of a command: its hard limit, less the command's number.
+/// Gives the calling process the tag of a command: its hard limit, less the
+/// command's number.
 pub(crate) fn tag(id: u64) -> Option<u64> {
     let mut limit = [0u64; 2];
     sys!(nr::PRLIMIT64, 0, LOCKS, 0, limit.as_mut_ptr()).ok()?;
@@ -91,7 +97,8 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// Whether the command owns this process; `proc` is a procfs, `home` the cgroup of process 1 in it.
+    /// Whether the command owns this process; `proc` is a procfs, `home` the
+    /// cgroup of process 1 in it.
     pub(crate) fn owns(&self, proc: i32, name: &CStr, home: &Cgroup) -> bool {
         // A process that cannot be read has ended.
         let Ok(cgroup) = Cgroup::of(proc, name.to_bytes()) else { return false };
@@ -105,7 +112,8 @@ impl Owner {
     }
 }
 
-/// The path of a process in the cgroup v2 hierarchy, cgroups(7); empty without one.
+/// The path of a process in the cgroup v2 hierarchy, cgroups(7); empty without
+/// one.
 pub(crate) struct Cgroup {
     text: [u8; Self::SIZE],
     path: (usize, usize),
@@ -135,7 +143,8 @@ impl Cgroup {
         &self.text[self.path.0..self.path.1]
     }
 
-    /// The number of the command whose cgroup, a child of `home`, this is, or is below.
+    /// The number of the command whose cgroup, a child of `home`, this is, or
+    /// is below.
     fn command_below(&self, home: &Self) -> Option<u64> {
         let home = home.path();
         let below = self.path().strip_prefix(home.strip_suffix(b"/").unwrap_or(home))?;

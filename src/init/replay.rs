@@ -197,10 +197,12 @@ impl Replay {
     }
 }
 
-/// Copies a file of the host in place of one that is there, else binds it read-only, else leaves it out.
+/// Copies a file of the host in place of one that is there, else binds it
+/// read-only, else leaves it out.
 fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     let mut buffer = [0u8; 256];
-    // A directory on the way may belong to others, who could have made it a link.
+    // A directory on the way may belong to others, who could have made it a
+    // link.
     let (dir, name) = match dir::parent(root, path, dir::STRICT, &mut buffer) {
         Err(Errno::LOOP | Errno::NOTDIR) => return Ok(()),
         other => other?,

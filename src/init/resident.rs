@@ -57,7 +57,8 @@ struct Resident<'a> {
     files: Files,
     /// How many commands run.
     live: usize,
-    /// Whether process 1 has no child at all, as far as it knows: then nothing else is in the sandbox.
+    /// Whether process 1 has no child at all, as far as it knows: then nothing
+    /// else is in the sandbox.
     empty: bool,
     /// Which processes are whose.
     marks: Marks,

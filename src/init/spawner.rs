@@ -39,7 +39,8 @@ unsafe impl Zeroable for Row {}
 
 pub(crate) struct Spawner {
     socket: i32,
-    /// Of the first request behind the greeting, which sets the user namespace that its ids are told in.
+    /// Of the first request behind the greeting, which sets the user namespace
+    /// that its ids are told in.
     sender: Option<Sender>,
     host: i32,
     signals: Fd,
@@ -130,8 +131,9 @@ impl Spawner {
         }
     }
 
-    /// Takes note of what the host sent before it died, and makes nothing of it.
-    /// A forked copy of the host may keep the socket open, so this never waits.
+    /// Takes note of what the host sent before it died, and makes nothing of
+    /// it. A forked copy of the host may keep the socket open, so this never
+    /// waits.
     fn hear_the_rest(&mut self, buffer: &mut [u8; BUFFER]) {
         loop {
             match receive_now(self.socket, buffer) {
@@ -171,8 +173,9 @@ impl Spawner {
         }
     }
 
-    /// Whether the kernel names the sender as it named that of the first request: process, real user and
-    /// group. A forked copy of the host, or a host that has dropped its ids, may hold the socket still.
+    /// Whether the kernel names the sender as it named that of the first
+    /// request: process, real user and group. A forked copy of the host, or a
+    /// host that has dropped its ids, may hold the socket still.
     fn is_from_host(&mut self, request: &Request<'_>) -> bool {
         let known = *self.sender.get_or_insert(request.sender);
         known == request.sender
@@ -182,7 +185,8 @@ impl Spawner {
         let hello = Hello::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
         if hello.stage != 2 {
             self.host = request.fds.take(1).map_err(|e| (wire::AT_MESSAGE, e))?;
-            // Executing this program gave user 0 all that the bounding set allows.
+            // Executing this program gave user 0 all that the bounding set
+            // allows.
             sys::drop_caps_beyond(hello.caps).map_err(|e| (wire::AT_CAPS, e))?;
         }
         if hello.stage == 1 {

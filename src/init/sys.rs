@@ -278,8 +278,8 @@ pub(crate) fn block_signals(all: bool) {
 /// SIG_IGN.
 const IGNORE: u64 = 1;
 
-/// Puts every signal back to its default action, because ignored ones survive an
-/// exec; returns those that were ignored, signal 1 as bit 0.
+/// Puts every signal back to its default action, because ignored ones survive
+/// an exec; returns those that were ignored, signal 1 as bit 0.
 pub(crate) fn default_signals() -> u64 {
     let default = [0u64; 4];
     let mut ignored = 0;
@@ -390,7 +390,8 @@ pub(crate) fn keep_caps(bits: u64) -> Result<()> {
     capset(bits & (u64::from(has[4]) << 32 | u64::from(has[1])), 0)
 }
 
-/// capset(2) for the caller: gives up what is not in `bits`, for good. Nothing is asked for where that is nothing.
+/// capset(2) for the caller: gives up what is not in `bits`, for good. Nothing
+/// is asked for where that is nothing.
 pub(crate) fn drop_caps_beyond(bits: u64) -> Result<()> {
     let header = [0x2008_0522u32, 0];
     // As in `keep_caps`.

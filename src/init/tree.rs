@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Killing a command with all that it started.
 //!
-//! A process belongs to the command if it is in its session, has an ancestor that does,
-//! or was adopted by process 1 and is the command's by its marks (`owner.rs`). All are
-//! stopped first, parents before children can lose them, until all have stopped and no
-//! new one is found; then all are killed. Where the command has a cgroup of its own, the
-//! kernel kills all in it at once.
+//! A process belongs to the command if it is in its session, has an ancestor
+//! that does, or was adopted by process 1 and is the command's by its marks
+//! (`owner.rs`). All are stopped first, parents before children can lose them,
+//! until all have stopped and no new one is found; then all are killed. Where
+//! the command has a cgroup of its own, the kernel kills all in it at once.
 
 use core::ffi::CStr;
 
@@ -27,7 +27,8 @@ const STOPPED: usize = 1;
 
 /// A command whose processes are looked for.
 pub(crate) struct Tree<'a> {
-    /// Its first process; 0 once that is reaped, when its number may be another's.
+    /// Its first process; 0 once that is reaped, when its number may be
+    /// another's.
     pub(crate) leader: i32,
     pub(crate) owner: &'a Owner,
     /// A procfs of this pid namespace.
@@ -48,7 +49,8 @@ impl Tree<'_> {
             listed = n;
             let rows = &mut table.rows()[..n];
             let found = gather(rows);
-            // A fork that had begun goes on when its process is told to stop: only who has stopped makes no more.
+            // A fork that had begun goes on when its process is told to stop:
+            // only who has stopped makes no more.
             let stopped = ours(rows).all(|row| row.own == STOPPED);
             if stopped && before == Some(found) {
                 break;
@@ -70,7 +72,8 @@ impl Tree<'_> {
         }
     }
 
-    /// Kills what is left of it, dead processes that are not reaped included; how many there are.
+    /// Kills what is left of it, dead processes that are not reaped included;
+    /// how many there are.
     pub(crate) fn kill_left(&self) -> usize {
         let Ok(mut table) = Table::<Member>::new(ROWS) else { return 0 };
         let Ok(n) = self.scan(table.rows()) else { return 0 };
@@ -80,7 +83,8 @@ impl Tree<'_> {
         found
     }
 
-    /// Fills a row for each process of the namespace; those that are surely of the command begin the family.
+    /// Fills a row for each process of the namespace; those that are surely of
+    /// the command begin the family.
     fn scan(&self, rows: &mut [Member]) -> Result<usize> {
         let home = Cgroup::of(self.proc, b"1")?;
         let mut n = 0;
@@ -104,7 +108,8 @@ impl Tree<'_> {
             0 | 1 => stopped,
             _ => threads_stopped(self.proc, name).unwrap_or(false),
         };
-        // Copies of process 1 that work on files are in its own session, which is 0 or 1.
+        // Copies of process 1 that work on files are in its own session, which
+        // is 0 or 1.
         let adopted = || parent == 1 && session > 1 && self.owner.owns(self.proc, name, home);
         let begins = self.leader > 0 && (pid == self.leader || session == self.leader) || adopted();
         Some(Member::new(pid, parent, begins, if stopped { STOPPED } else { 0 }))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Directories that the host may have made before it could ask for anything: found by their names, removed at the end.
+//! Directories that the host may have made before it could ask for anything:
+//! found by their names, removed at the end.
 
 use core::ffi::CStr;
 
@@ -55,7 +56,8 @@ impl Watched {
     }
 }
 
-/// Removes the directories below `parent` whose names begin so; how many there were.
+/// Removes the directories below `parent` whose names begin so; how many there
+/// were.
 fn remove_below(parent: &CStr, watch: &Watch<'_>) -> usize {
     let mut found = 0;
     let flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;

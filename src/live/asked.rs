@@ -177,8 +177,8 @@ impl Asked {
     }
 }
 
-/// A scratch directory that the helper removes when it ends, even if this process
-/// is killed before it hands the directory over.
+/// A scratch directory that the helper removes when it ends, even if this
+/// process is killed before it hands the directory over.
 fn spawner_scratch(store: &Store, spawner: &Spawner) -> Result<Scratch> {
     let (images, prefix) = (store.images(), spawner.prefix()?);
     let prefix = images.scratch_prefix(prefix)?;
@@ -200,7 +200,8 @@ pub(super) struct How<'a> {
 /// Capabilities and filter of its commands.
 type Confined<'a> = (CapSet, Option<&'a Compiled>);
 
-/// A start that was asked for, what of it can be made ahead, how mounts are shown.
+/// A start that was asked for, what of it can be made ahead, how mounts are
+/// shown.
 type Sent = (Start, Option<Early>, Shown);
 
 /// How mounts of the host are shown, and whether one of them may not answer.
@@ -335,8 +336,9 @@ impl How<'_> {
     }
 }
 
-/// Returns twelve hexadecimal digits for a name, as other engines name their hosts. The first is
-/// a letter, because inet_aton(3) takes a name of decimal digits for an address.
+/// Returns twelve hexadecimal digits for a name, as other engines name their
+/// hosts. The first is a letter, because inet_aton(3) takes a name of decimal
+/// digits for an address.
 fn short_name(name: &str) -> String {
     // FNV-1a: nothing depends on its strength.
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commands that run at once in a sandbox, and the memory that one of them used: marks its start, measures at its end.
+//! Commands that run at once in a sandbox, and the memory that one of them
+//! used: marks its start, measures at its end.
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
@@ -25,11 +26,13 @@ struct Counts {
 /// Start of one command in the count of its sandbox's memory.
 #[derive(Debug, Default)]
 pub(crate) struct MemoryMark {
-    /// Kills for want of memory before the start; `None` without `limits.memory`.
+    /// Kills for want of memory before the start; `None` without
+    /// `limits.memory`.
     oom_kills: Option<u64>,
     /// Whether the command began beside others, or beside what others left.
     beside: bool,
-    /// Number of the command if the peak is of this one alone until the next starts.
+    /// Number of the command if the peak is of this one alone until the next
+    /// starts.
     alone: Option<u64>,
     /// KERNEL(6.12): descriptor of `memory.peak` whose peak began with the command.
     peak: Option<OwnedFd>,
@@ -42,8 +45,9 @@ impl MemoryUse {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a command as ended; a second call for the same one does nothing. `left` tells whether processes
-    /// may be left in the sandbox, `None` if that is as before.
+    /// Counts a command as ended; a second call for the same one does nothing.
+    /// `left` tells whether processes may be left in the sandbox, `None` if
+    /// that is as before.
     pub(crate) fn leave(&self, mark: &MemoryMark, left: Option<bool>) {
         if mark.counted.swap(false, Ordering::Relaxed) {
             let mut counts = self.counts();
@@ -61,7 +65,8 @@ impl MemoryMark {
 }
 
 impl Live {
-    /// Marks the start of a command; makes no system call without `limits.memory`.
+    /// Marks the start of a command; makes no system call without
+    /// `limits.memory`.
     pub(crate) fn mark_memory(&self) -> MemoryMark {
         // Outside of the lock, which other starts wait for.
         let oom_kills = self.counts_memory.then(|| self.cgroup.oom_kills());
@@ -75,7 +80,8 @@ impl Live {
             ..MemoryMark::default()
         };
         if self.counts_memory && counts.running == 1 {
-            // Held locked, so that no later command resets what this one begins.
+            // Held locked, so that no later command resets what this one
+            // begins.
             let reset = self.cgroup.reset_memory_peak();
             // A watermark that cannot be reset is the first command's own.
             let own = reset.is_ok() || counts.started == 1;
@@ -91,14 +97,16 @@ impl Live {
         Some(self.cgroup.oom_kills()?.saturating_sub(before))
     }
 
-    /// Most memory in use at once since `mark`; `None` if other commands ran meanwhile.
+    /// Most memory in use at once since `mark`; `None` if other commands ran
+    /// meanwhile.
     pub(crate) fn memory_peak_since(&self, mark: &MemoryMark) -> Option<u64> {
         let number = mark.alone?;
         let peak = match &mark.peak {
             Some(file) => self.cgroup.memory_peak_of(file),
             None => self.cgroup.memory_peak(),
         };
-        // Read after the peak: a command that started before then may be part of the peak.
+        // Read after the peak: a command that started before then may be part
+        // of the peak.
         (self.memory.counts().started == number).then_some(peak)?
     }
 }

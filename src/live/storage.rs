@@ -16,7 +16,8 @@ pub(super) fn first(
     lower: &Lower,
     ordinary: bool,
 ) -> &'static dyn Backend {
-    // In a user namespace of the sandbox's own the kernel refuses what it refuses ordinary users.
+    // In a user namespace of the sandbox's own the kernel refuses what it
+    // refuses ordinary users.
     let own_users = matches!(spec.namespaces.user, UserNamespace::Maps { .. });
     let ordinary = ordinary || (own_users && *lower == Lower::Host);
     match may_copy(spec, lower) && runtime.overlay_is_missing() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a thread may do, to be compared with what it might do earlier: a helper that was started with
-//! more must not work for a thread that has given something up. See `docs/design.md`.
+//! What a thread may do, to be compared with what it might do earlier: a helper
+//! that was started with more must not work for a thread that has given
+//! something up. See `docs/design.md`.
 #![forbid(unsafe_code)]
 
 use nix::errno::Errno;
@@ -23,7 +24,8 @@ pub(crate) struct Authority {
     root: Place,
 }
 
-/// Namespaces that a sandbox may share with the helper, by their names in `/proc`.
+/// Namespaces that a sandbox may share with the helper, by their names in
+/// `/proc`.
 const SHARED: [&str; 4] = ["net", "uts", "ipc", "cgroup"];
 
 /// NGROUPS_MAX, the most groups that a process has, setgroups(2).
@@ -64,10 +66,12 @@ impl Authority {
         })
     }
 
-    /// Whether the calling thread has this authority, no less and no more. What cannot be read has changed.
+    /// Whether the calling thread has this authority, no less and no more. What
+    /// cannot be read has changed.
     ///
-    /// Asks for no more than can have changed. A thread without capabilities gets some in another user
-    /// namespace only, and cannot change its groups, root directory and other namespaces without.
+    /// Asks for no more than can have changed. A thread without capabilities
+    /// gets some in another user namespace only, and cannot change its groups,
+    /// root directory and other namespaces without.
     pub(crate) fn is_callers(&self) -> bool {
         self.has_ids() == Ok(true) && (self.capabilities.are_none() || self.has_rest() == Ok(true))
     }
@@ -84,7 +88,8 @@ impl Authority {
             && caller::groups(self.supplementary.len())?.as_ref() == Some(&self.supplementary))
     }
 
-    /// Whether the calling thread is in the same namespaces, of those that a sandbox for this spec shares.
+    /// Whether the calling thread is in the same namespaces, of those that a
+    /// sandbox for this spec shares.
     pub(crate) fn shares(&self, spec: &Spec) -> bool {
         let shared = [
             spec.network == Network::Host,

@@ -77,8 +77,8 @@ impl CapSet {
         Ok(Self(base.0 & !dropped.0 | added.0))
     }
 
-    /// Returns what of the set a helper can give: all of it in a user namespace of its own, else what
-    /// the helper has, as bits.
+    /// Returns what of the set a helper can give: all of it in a user namespace
+    /// of its own, else what the helper has, as bits.
     pub(crate) fn available(self, ordinary: bool, own: u64) -> Self {
         match ordinary {
             true => self,

@@ -40,8 +40,8 @@ pub(crate) enum Ids {
 pub(crate) enum Source {
     /// Ranges of subuid(5); newuidmap(1) and newgidmap(1) map them.
     Ranges,
-    /// The ids of the namespace that the caller is user 0 of, each as itself; the
-    /// caller maps them.
+    /// The ids of the namespace that the caller is user 0 of, each as itself;
+    /// the caller maps them.
     Own,
 }
 
@@ -81,7 +81,8 @@ impl Ids {
     /// Writes the maps of process `pid`.
     ///
     /// # Errors
-    /// [`Kind::Permission`] if the kernel or the set-user-id programs refuse one.
+    /// [`Kind::Permission`] if the kernel or the set-user-id programs refuse
+    /// one.
     pub(crate) fn write(&self, pid: u32) -> Result<()> {
         let Self::Many { uids, gids, from } = self else {
             return Ok(());
@@ -141,7 +142,8 @@ fn subordinate_ids() -> Option<Ids> {
     })
 }
 
-/// Returns the caller's ranges of subuid(5) and subgid(5), if both files have some.
+/// Returns the caller's ranges of subuid(5) and subgid(5), if both files have
+/// some.
 pub(crate) fn own_ranges() -> Option<[Vec<(u32, u32)>; 2]> {
     let uid = Uid::effective();
     let name = User::from_uid(uid).ok().flatten().map(|u| u.name);

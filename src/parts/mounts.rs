@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is mounted inside: the kernel's file systems as Docker's default has them, files of names, overlays.
+//! What is mounted inside: the kernel's file systems as Docker's default has
+//! them, files of names, overlays.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -64,12 +65,13 @@ const BYTES_PER_INODE: u64 = 4096;
 /// Inodes that any tmpfs may have, so that small ones stay usable.
 const LEAST_INODES: u64 = 1024;
 
-/// Adds a tmpfs's bounds, tmpfs(5): bytes, and inodes in proportion. Empty files
-/// take kernel memory, which no size counts.
+/// Adds a tmpfs's bounds, tmpfs(5): bytes, and inodes in proportion. Empty
+/// files take kernel memory, which no size counts.
 pub(crate) fn push_size(options: &mut ListBuf, size: ByteSize) {
     let inodes = (size.bytes() / BYTES_PER_INODE).max(LEAST_INODES);
     for (name, bound) in [(c"size", size.bytes()), (c"nr_inodes", inodes)] {
-        // The digits of the largest number, and the NUL that is left behind them.
+        // The digits of the largest number, and the NUL that is left behind
+        // them.
         let mut text = [0; 21];
         write!(&mut text[..20], "{bound}").expect("a u64 has 20 digits at most");
         options.push(name);
@@ -153,8 +155,9 @@ impl Kernel {
         restrict(ops, self.dev, stage, paths, |path| self.of_default(path))
     }
 
-    /// The same with all other paths, wherever they are inside; `hidden` are the spec's and their
-    /// other names. Docker's defaults are all in the kernel's.
+    /// The same with all other paths, wherever they are inside; `hidden` are
+    /// the spec's and their other names. Docker's defaults are all in the
+    /// kernel's.
     pub(crate) fn restrict_rest(
         self,
         ops: &mut Ops,

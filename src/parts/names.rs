@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The files of a sandbox that hold names: its own, those of hosts, where to ask for others.
+//! The files of a sandbox that hold names: its own, those of hosts, where to
+//! ask for others.
 #![forbid(unsafe_code)]
 
 use crate::parts::ops::{Ops, Slot};
 use crate::spec::{Network, Spec};
 use crate::wire::{MAKE_FILE, OR_SKIP, Op, SAME_MOUNT};
 
-/// What Docker writes to `/etc/hosts` below the line of `localhost`, moby's libnetwork/etchosts.
+/// What Docker writes to `/etc/hosts` below the line of `localhost`, moby's
+/// libnetwork/etchosts.
 const HOSTS_IPV6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\n\
                           fe00::\tip6-localnet\n\
                           ff00::\tip6-mcastprefix\n\
                           ff02::1\tip6-allnodes\n\
                           ff02::2\tip6-allrouters\n";
 
-/// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, bound over the image's own as other engines
-/// do. An image in whose `/etc` they cannot be (a directory, a link to a device) goes without.
+/// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, bound over the image's
+/// own as other engines do. An image in whose `/etc` they cannot be (a
+/// directory, a link to a device) goes without.
 pub(crate) fn files(ops: &mut Ops, root: Slot, stage: Slot, spec: &Spec, hostname: &str) {
     let own = spec.network == Network::None;
     let of_host = |path: &str| std::fs::read(path).unwrap_or_default();
@@ -72,8 +75,8 @@ fn with_own(mut hosts: Vec<u8>, hostname: &str) -> Vec<u8> {
     hosts
 }
 
-/// Adds the sandbox's own name to `/etc/hosts` of the host's view: in its copy-on-write tree, since a mount would be
-/// another device.
+/// Adds the sandbox's own name to `/etc/hosts` of the host's view: in its
+/// copy-on-write tree, since a mount would be another device.
 pub(crate) fn own(ops: &mut Ops, root: Slot, stage: Slot, hostname: &str) {
     ops.push(Op::AddLine {
         root: root.number(),

@@ -109,8 +109,8 @@ impl Ops {
         into
     }
 
-    /// A clone of what is mounted at a path of the host (`base` -1) or in a slot's tree, without what
-    /// is mounted below, in a new slot.
+    /// A clone of what is mounted at a path of the host (`base` -1) or in a
+    /// slot's tree, without what is mounted below, in a new slot.
     pub(crate) fn bind(&mut self, base: i32, path: &CStr, flags: u32) -> Slot {
         let into = self.slot();
         let private = if self.private { PRIVATE } else { 0 };
@@ -123,8 +123,10 @@ impl Ops {
         into
     }
 
-    /// Attaches a slot's mount, which gets attributes, and lets it go. Where nothing is attached yet they come first, since a
-    /// mount below one that is attached nowhere cannot be changed. KERNEL(5.12): else last, since only what is attached can.
+    /// Attaches a slot's mount, which gets attributes, and lets it go. Where
+    /// nothing is attached yet they come first, since a mount below one that is
+    /// attached nowhere cannot be changed. KERNEL(5.12): else last, since only
+    /// what is attached can.
     pub(crate) fn attach_with(
         &mut self,
         from: Slot,

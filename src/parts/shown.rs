@@ -53,7 +53,8 @@ impl ShownMount {
 /// How long a mount that did not answer is not asked again.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// The table of mounts that was read last, and results of trials while it stays the same.
+/// The table of mounts that was read last, and results of trials while it stays
+/// the same.
 #[derive(Debug)]
 pub(crate) struct Verdicts {
     table: Vec<u8>,
@@ -61,8 +62,9 @@ pub(crate) struct Verdicts {
     /// Those of the mounts that may be shown.
     others: Arc<[Mount]>,
     known: HashMap<u64, ShownAs>,
-    /// Mounts that did not answer, whatever happens to others. Each trial of one leaves
-    /// a process that cannot be killed before the file system lets it go.
+    /// Mounts that did not answer, whatever happens to others. Each trial of
+    /// one leaves a process that cannot be killed before the file system lets
+    /// it go.
     silent: Vec<(Mount, ShownAs, Instant)>,
     /// Whether overlayfs has refused a file system whose type it takes.
     distrusts: bool,
@@ -82,8 +84,8 @@ impl Default for Verdicts {
 }
 
 impl Verdicts {
-    /// Returns the mounts of a table, and those that `select` takes of them; forgets all trials if
-    /// it has changed.
+    /// Returns the mounts of a table, and those that `select` takes of them;
+    /// forgets all trials if it has changed.
     pub(crate) fn follow(
         &mut self,
         table: Vec<u8>,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The caller's own mounts: binds, copy-on-write views of directories, and file systems in memory.
+//! The caller's own mounts: binds, copy-on-write views of directories, and file
+//! systems in memory.
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
@@ -118,7 +119,8 @@ impl<'a> Callers<'a> {
         })
     }
 
-    /// Makes a copy-on-write view; returns its directory, too, if mounts below that are to be shown.
+    /// Makes a copy-on-write view; returns its directory, too, if mounts below
+    /// that are to be shown.
     fn cow(
         &mut self,
         ops: &mut Ops,

@@ -91,7 +91,8 @@ impl Running {
                 }
                 Ok(_) => Err(gone()),
             },
-            // The init went first: the sandbox was closed, reset, or killed from outside.
+            // The init went first: the sandbox was closed, reset, or killed
+            // from outside.
             (None, Some(_)) | (_, None) => Ok(Some(Status {
                 exit_code: None,
                 signal: Some(libc::SIGKILL),

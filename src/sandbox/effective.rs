@@ -29,13 +29,15 @@ pub struct Effective {
     pub hostname: String,
     /// The back end of the root: `overlay`, `copy`, `plain`.
     pub storage: String,
-    /// Whether each overlay has one device, and an inode number of its own for each file (`xino=on`, or all of it on
-    /// one file system). Null for other back ends, and without `/proc`.
+    /// Whether each overlay has one device, and an inode number of its own for
+    /// each file (`xino=on`, or all of it on one file system). Null for other
+    /// back ends, and without `/proc`.
     pub unique_inodes: Option<bool>,
     /// The namespaces that are the sandbox's own.
     pub namespaces: Vec<String>,
-    /// `host` (root of the machine), `single` (only the caller's id) or `subordinate` (more than
-    /// that: its subordinate ids, or all of the user namespace that it is root of).
+    /// `host` (root of the machine), `single` (only the caller's id) or
+    /// `subordinate` (more than that: its subordinate ids, or all of the user
+    /// namespace that it is root of).
     pub ids: String,
     /// Capabilities of container root.
     pub capabilities: Vec<String>,
@@ -43,7 +45,8 @@ pub struct Effective {
     pub seccomp: bool,
     /// Whether setuid programs gain nothing.
     pub no_new_privs: bool,
-    /// Mounts of the machine in its view `host` and in `cow` mounts, and how each is shown.
+    /// Mounts of the machine in its view `host` and in `cow` mounts, and how
+    /// each is shown.
     pub mounts: Vec<ShownMount>,
     /// Paths that are hidden where they exist.
     pub masked_paths: Vec<String>,
@@ -109,7 +112,8 @@ impl Effective {
     }
 }
 
-/// Reads the mount table of process 1: the kernel may go on without `xino=on`, and does where it is of no use.
+/// Reads the mount table of process 1: the kernel may go on without `xino=on`,
+/// and does where it is of no use.
 fn unique_inodes(live: &Live, store: &Store, spec: &Spec, lower: &Lower) -> Option<bool> {
     let init = pidfd::number(live.pidfd.as_fd())?;
     let table = std::fs::read(format!("/proc/{init}/mountinfo")).ok()?;
@@ -128,7 +132,8 @@ fn has_option(options: &[u8], wanted: &[u8]) -> bool {
         .any(|option| option == wanted)
 }
 
-/// Layers of the machine's own overlays have absolute paths; those of a sandbox lie in its stage.
+/// Layers of the machine's own overlays have absolute paths; those of a sandbox
+/// lie in its stage.
 fn is_ours(options: &[u8]) -> bool {
     let mut options = options.split(|byte| *byte == b',');
     options.any(|option| {

@@ -66,7 +66,8 @@ impl Request {
         if command.tty.is_some() {
             flags |= wire::TTY;
         }
-        // The host's directories are as they are, and a caller that names one for a command means one that is there.
+        // The host's directories are as they are, and a caller that names one
+        // for a command means one that is there.
         if command.cwd.is_none() && base.lower != Lower::Host {
             flags |= wire::MAKE_CWD;
         }
@@ -176,7 +177,8 @@ fn ask(
         live.memory.leave(&memory, None);
         error
     };
-    // A fifth more for each start. Alone in its sandbox, all that it starts is known to be its own without.
+    // A fifth more for each start. Alone in its sandbox, all that it starts is
+    // known to be its own without.
     let cgroup = match command.timeout.is_some() || memory.is_beside_others() {
         true => live.command_cgroup(id).map_err(leave)?,
         false => None,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The standard streams of a command: the ends that it gets, and those that the host keeps.
+//! The standard streams of a command: the ends that it gets, and those that the
+//! host keeps.
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
@@ -16,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::sys::file_size::WithoutSignal;
 use crate::wire;
 
-/// The ends of a command's three streams: theirs are sent, none for `/dev/null`; ours are kept.
+/// The ends of a command's three streams: theirs are sent, none for
+/// `/dev/null`; ours are kept.
 #[derive(Default)]
 pub(super) struct Streams {
     pub(super) theirs: [Option<OwnedFd>; 3],
@@ -103,15 +105,17 @@ fn output(stdout: Stdout, number: i32, ends: Ends) -> Result<Pair> {
     }
 }
 
-/// What is sent of it: nothing of the host's `/dev/null`, which container root could give another mode or owner
-/// through its descriptor. The sandbox has its own.
+/// What is sent of it: nothing of the host's `/dev/null`, which container root
+/// could give another mode or owner through its descriptor. The sandbox has its
+/// own.
 fn not_null(fd: OwnedFd) -> Result<Option<OwnedFd>> {
     let stat = fstat(&fd).map_err(|e| Error::os("start command", "fstat", e))?;
     let device = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR;
     Ok((!device || stat.st_rdev != wire::NULL).then_some(fd))
 }
 
-/// Bytes as a file at its beginning: no pipe that somebody would have to fill, no SIGPIPE in the host.
+/// Bytes as a file at its beginning: no pipe that somebody would have to fill,
+/// no SIGPIPE in the host.
 fn memory(bytes: &[u8]) -> Result<OwnedFd> {
     let wrong = |e| Error::io("start command", "stdin", e);
     let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;

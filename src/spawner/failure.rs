@@ -60,7 +60,8 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
                  as Landlock does: open sandboxes before landlock_restrict_self(2)",
             )
         }
-        // keyctl(2) is not in Docker's default filter, whatever the capabilities.
+        // keyctl(2) is not in Docker's default filter, whatever the
+        // capabilities.
         (wire::AT_OP, Errno::EPERM) if error.step() == KEYRING && has_filter() => {
             error.with_cure(UNCONFINED)
         }
@@ -96,7 +97,8 @@ fn what_forbids_namespaces() -> &'static str {
     }
 }
 
-/// Returns whether a seccomp filter is attached, as to all that an outer sandbox runs.
+/// Returns whether a seccomp filter is attached, as to all that an outer
+/// sandbox runs.
 fn has_filter() -> bool {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     status.lines().any(|line| line == "Seccomp:\t2")

@@ -16,7 +16,8 @@ use crate::sys::socket;
 use crate::wire::{self, Job};
 
 impl Spawner {
-    /// Has each mount of the machine tried before it is shown, whatever its type.
+    /// Has each mount of the machine tried before it is shown, whatever its
+    /// type.
     pub(crate) fn distrust_mounts(&self) {
         let verdicts = self.verdicts.lock();
         verdicts.unwrap_or_else(PoisonError::into_inner).distrust();

@@ -44,11 +44,13 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
     pub io: Option<u16>,
-    /// Size of the writable layer, which must be in memory: an error with another one. One file, directory or link
-    /// is allowed for each 4 KiB, but never fewer than 1,024. Default: the kernel's, half of memory.
+    /// Size of the writable layer, which must be in memory: an error with
+    /// another one. One file, directory or link is allowed for each 4 KiB, but
+    /// never fewer than 1,024. Default: the kernel's, half of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<ByteSize>,
-    /// Size of `/dev/shm`, which bounds its files as `disk` does. Default: `64m`, as Docker's.
+    /// Size of `/dev/shm`, which bounds its files as `disk` does. Default:
+    /// `64m`, as Docker's.
     pub shm: ByteSize,
     /// Bytes captured of one command's output, stdout and stderr together; a command
     /// that writes more is killed with the reason `output`. Default: `64m`.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Credentials of the calling thread as the kernel keeps them: credentials(7). Each differs from
-//! thread to thread; the C library's functions for a whole process are made of calls for one thread.
+//! Credentials of the calling thread as the kernel keeps them: credentials(7).
+//! Each differs from thread to thread; the C library's functions for a whole
+//! process are made of calls for one thread.
 
 use std::path::Path;
 
@@ -19,9 +20,11 @@ impl Capabilities {
     pub(crate) fn read() -> Result<Self, Errno> {
         // _LINUX_CAPABILITY_VERSION_3, and the calling thread.
         let mut header = [0x2008_0522u32, 0];
-        // Effective, permitted, inheritable of the lower half; then of the upper half.
+        // Effective, permitted, inheritable of the lower half; then of the
+        // upper half.
         let mut sets = [0u32; 6];
-        // SAFETY: capget(2) takes a header of two words and fills two records of three words.
+        // SAFETY: capget(2) takes a header of two words and fills two records
+        // of three words.
         let done =
             unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
         Errno::result(done)?;
@@ -43,7 +46,8 @@ impl Capabilities {
 pub(crate) fn groups(most: usize) -> Result<Option<Vec<u32>>, Errno> {
     // A length of 0 would ask for their number.
     let mut groups = vec![0; most + 1];
-    // SAFETY: the call fills at most `most + 1` entries, and fails with EINVAL if there are more.
+    // SAFETY: the call fills at most `most + 1` entries, and fails with EINVAL
+    // if there are more.
     let count = unsafe { libc::getgroups(most as i32 + 1, groups.as_mut_ptr()) };
     match Errno::result(count) {
         Ok(count) if count as usize <= most => {
@@ -64,11 +68,12 @@ pub(crate) struct Place {
     inode: u64,
 }
 
-/// Reads which directory the thread has for its root, which also tells its mount namespace.
+/// Reads which directory the thread has for its root, which also tells its
+/// mount namespace.
 pub(crate) fn root() -> Result<Place, Errno> {
     let mask = libc::STATX_INO | libc::STATX_MNT_ID;
-    // SAFETY: of zero bytes it is an empty record, which the call fills and which outlives it; the
-    // path ends with a NUL.
+    // SAFETY: of zero bytes it is an empty record, which the call fills and
+    // which outlives it; the path ends with a NUL.
     let (done, file) = unsafe {
         let mut file: libc::statx = std::mem::zeroed();
         let flags = libc::AT_NO_AUTOMOUNT | libc::AT_STATX_DONT_SYNC;
@@ -99,10 +104,12 @@ pub(crate) mod testing {
     use nix::sys::wait::{WaitStatus, waitpid};
     use nix::unistd::{ForkResult, fork};
 
-    /// Gives up root in the calling thread alone, which the C library's functions do not.
+    /// Gives up root in the calling thread alone, which the C library's
+    /// functions do not.
     pub(crate) fn drop_ids() {
         const OTHER: libc::c_long = 12345;
-        // SAFETY: both calls take numbers only, and change nothing but this thread's ids.
+        // SAFETY: both calls take numbers only, and change nothing but this
+        // thread's ids.
         let done = unsafe {
             libc::syscall(libc::SYS_setresgid, OTHER, OTHER, OTHER)
                 | libc::syscall(libc::SYS_setresuid, OTHER, OTHER, OTHER)
@@ -110,9 +117,11 @@ pub(crate) mod testing {
         assert_eq!(done, 0);
     }
 
-    /// Runs `work` in a forked copy of this process. It may allocate, but take no lock of this crate's.
+    /// Runs `work` in a forked copy of this process. It may allocate, but take
+    /// no lock of this crate's.
     pub(crate) fn in_a_fork(work: impl FnOnce()) {
-        // SAFETY: the C library makes its allocator usable in the child; nothing else is locked there.
+        // SAFETY: the C library makes its allocator usable in the child;
+        // nothing else is locked there.
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {
                 work();

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Writing under RLIMIT_FSIZE, setrlimit(2): a write beyond it fails with EFBIG, and also sends a
-//! signal to the thread, which ends a process that does not expect it.
+//! Writing under RLIMIT_FSIZE, setrlimit(2): a write beyond it fails with
+//! EFBIG, and also sends a signal to the thread, which ends a process that does
+//! not expect it.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-/// Keeps SIGXFSZ from the calling thread, and from those that it starts meanwhile, until dropped.
-/// Where there is no limit, nothing is done but to look.
+/// Keeps SIGXFSZ from the calling thread, and from those that it starts
+/// meanwhile, until dropped. Where there is no limit, nothing is done but to
+/// look.
 #[must_use = "dropping it ends it"]
 pub struct WithoutSignal {
     /// The mask of before, where it was changed.
@@ -18,8 +20,9 @@ pub struct WithoutSignal {
 impl WithoutSignal {
     /// Begins it.
     pub fn begin() -> Self {
-        // SAFETY: the calls fill what they are given, which outlives them, and read sets that are made
-        // here. None of them fails with these arguments.
+        // SAFETY: the calls fill what they are given, which outlives them, and
+        // read sets that are made here. None of them fails with these
+        // arguments.
         let before = unsafe {
             let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
             libc::getrlimit(libc::RLIMIT_FSIZE, limit.as_mut_ptr());
@@ -43,8 +46,9 @@ impl Drop for WithoutSignal {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // SAFETY: the sets and the time are valid, and no information is asked for. The signal is taken
-        // only if it is pending, which it was not before; then the mask of before comes back.
+        // SAFETY: the sets and the time are valid, and no information is asked
+        // for. The signal is taken only if it is pending, which it was not
+        // before; then the mask of before comes back.
         unsafe {
             libc::sigtimedwait(&only(), std::ptr::null_mut(), &raw const now);
             libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut());
@@ -69,7 +73,8 @@ fn only() -> libc::sigset_t {
     }
 }
 
-/// Whether the thread blocks the signal and has one: the host's affair, which stays as it is.
+/// Whether the thread blocks the signal and has one: the host's affair, which
+/// stays as it is.
 fn is_pending() -> bool {
     // SAFETY: the first call fills a set that outlives both.
     unsafe {
@@ -103,7 +108,8 @@ mod tests {
 
     #[test]
     fn signal_does_not_come_and_nothing_of_it_stays() {
-        // A child, because the limit is the whole process's; a failed check there ends it otherwise.
+        // A child, because the limit is the whole process's; a failed check
+        // there ends it otherwise.
         in_a_fork(|| {
             let hard = getrlimit(Resource::RLIMIT_FSIZE).unwrap().1;
             drop(WithoutSignal::begin());

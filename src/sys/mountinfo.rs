@@ -103,14 +103,16 @@ pub(crate) fn overlays(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Parent of every mount whose own parent is out of sight: no mount has this id.
+/// Parent of every mount whose own parent is out of sight: no mount has this
+/// id.
 const OUTSIDE: u64 = u64::MAX;
 
 /// All mounts, by the mount that each is attached to.
 #[derive(Debug, Default)]
 pub(crate) struct Mounts {
     children: HashMap<u64, HashMap<PathBuf, Mount>>,
-    /// Those that no other one covers, by mount point; what is below a directory follows it.
+    /// Those that no other one covers, by mount point; what is below a
+    /// directory follows it.
     visible: BTreeMap<PathBuf, Mount>,
 }
 
@@ -147,8 +149,8 @@ impl Mounts {
         mounts
     }
 
-    /// Returns the mount that an absolute path ends in, on top of what it covers;
-    /// none in a chroot(2) that is no mount point.
+    /// Returns the mount that an absolute path ends in, on top of what it
+    /// covers; none in a chroot(2) that is no mount point.
     pub(crate) fn showing(&self, path: &Path) -> Option<&Mount> {
         let mut ancestors: Vec<&Path> = path.ancestors().collect();
         ancestors.reverse();
@@ -182,7 +184,8 @@ impl Mounts {
         self.visible.get(point)
     }
 
-    /// Returns the visible mounts below a directory, each before those below it.
+    /// Returns the visible mounts below a directory, each before those below
+    /// it.
     pub(crate) fn below<'s>(&'s self, dir: &'s Path) -> impl Iterator<Item = &'s Mount> {
         let from = (Bound::Excluded(dir), Bound::Unbounded);
         let after = self.visible.range::<Path, _>(from);

@@ -15,7 +15,8 @@ pub(crate) fn open_self() -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Returns the process's number in this pid namespace, proc_pid_fdinfo(5); none once it is reaped.
+/// Returns the process's number in this pid namespace, proc_pid_fdinfo(5); none
+/// once it is reaped.
 pub(crate) fn number(process: BorrowedFd<'_>) -> Option<u32> {
     let path = format!("/proc/self/fdinfo/{}", process.as_raw_fd());
     let text = std::fs::read_to_string(path).ok()?;
@@ -69,7 +70,8 @@ pub(crate) fn reap(pid: u32) {
 }
 
 fn look(kind: libc::idtype_t, id: u32, options: libc::c_int) -> Result<(), Errno> {
-    // SAFETY: of zero bytes it is an empty `siginfo_t`, which the call may fill in and which outlives it.
+    // SAFETY: of zero bytes it is an empty `siginfo_t`, which the call may fill
+    // in and which outlives it.
     let done = unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         libc::waitid(kind, id, &raw mut info, options)
@@ -77,7 +79,8 @@ fn look(kind: libc::idtype_t, id: u32, options: libc::c_int) -> Result<(), Errno
     Errno::result(done).map(drop)
 }
 
-/// Takes the status of a child that is about to end, as [`await_end`] and [`reap`].
+/// Takes the status of a child that is about to end, as [`await_end`] and
+/// [`reap`].
 pub(crate) fn reap_ended(process: BorrowedFd<'_>) {
     await_end(process, 2000);
     let number = process.as_raw_fd() as u32;

@@ -20,12 +20,14 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     )
 }
 
-/// Has the kernel say with each packet that arrives here who has sent it, unix(7).
+/// Has the kernel say with each packet that arrives here who has sent it,
+/// unix(7).
 pub(crate) fn tell_senders(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     setsockopt(&socket, sockopt::PassCred, &true)
 }
 
-/// Ends the connection in both directions, whoever else holds a descriptor of it.
+/// Ends the connection in both directions, whoever else holds a descriptor of
+/// it.
 pub(crate) fn shut_down(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     shutdown(socket.as_raw_fd(), Shutdown::Both)
 }

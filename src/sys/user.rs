@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt as _;
 use caps::Capability;
 use nix::unistd::geteuid;
 
-/// Inode of the user namespace that the kernel begins with: `PROC_USER_INIT_INO`,
-/// part of the interface since Linux 3.8.
+/// Inode of the user namespace that the kernel begins with:
+/// `PROC_USER_INIT_INO`, part of the interface since Linux 3.8.
 const INITIAL: u64 = 0xEFFF_FFFD;
 
 /// What a sandbox without a user namespace takes: mounts and cgroups, a network
@@ -22,8 +22,8 @@ const NEEDED: [Capability; 4] = [
 ];
 
 /// Returns whether the calling thread is root of the machine: user 0 with these
-/// capabilities in the initial user namespace. Every other user 0 is an ordinary
-/// user: in a user namespace of its own it has them all.
+/// capabilities in the initial user namespace. Every other user 0 is an
+/// ordinary user: in a user namespace of its own it has them all.
 pub(crate) fn is_machine_root() -> bool {
     geteuid().is_root() && NEEDED.into_iter().all(has) && in_initial_namespace()
 }

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The machine's own `/`, with what else is mounted on it.
 //!
-//! Root's is an overlay of `/`, on which each other mount has one of its own. An ordinary user's is
-//! a tmpfs with an overlay for each top-level directory, because the kernel refuses `/` itself as a lower layer in
-//! a user namespace: what is mounted below it is locked there, mount_namespaces(7). A directory below which nothing is mounted
-//! is taken whole; one with mounts below it is taken apart: its files are copied, its sockets bound.
-//! See `docs/design.md`, "What is seen of the machine?".
+//! Root's is an overlay of `/`, on which each other mount has one of its own.
+//! An ordinary user's is a tmpfs with an overlay for each top-level directory,
+//! because the kernel refuses `/` itself as a lower layer in a user namespace:
+//! what is mounted below it is locked there, mount_namespaces(7). A directory
+//! below which nothing is mounted is taken whole; one with mounts below it is
+//! taken apart: its files are copied, its sockets bound. See `docs/design.md`,
+//! "What is seen of the machine?".
 //!
-//! The kernel copies up only what belongs to ids that are mapped here (EOVERFLOW otherwise): a
-//! top-level directory takes new files, one further down that belongs to another user does not. So the caller's
-//! home and working directory have overlays of their own where a directory above them is another user's.
+//! The kernel copies up only what belongs to ids that are mapped here
+//! (EOVERFLOW otherwise): a top-level directory takes new files, one further
+//! down that belongs to another user does not. So the caller's home and working
+//! directory have overlays of their own where a directory above them is another
+//! user's.
 //!
-//! With `write: disk` each overlay's upper layer is on disk; what was taken apart is a tmpfs in any case.
+//! With `write: disk` each overlay's upper layer is on disk; what was taken
+//! apart is a tmpfs in any case.
 #![forbid(unsafe_code)]
 
 mod alias;
@@ -81,7 +86,8 @@ impl Backend for HostView {
     }
 }
 
-/// Appends the operations that show what is mounted on the machine in root's overlay of `/`.
+/// Appends the operations that show what is mounted on the machine in root's
+/// overlay of `/`.
 pub(super) fn fill(
     ops: &mut Ops,
     root: Slot,
@@ -112,8 +118,9 @@ fn whole<'a>(root: Slot, stage: Slot, request: &'a Request<'_>, on_disk: bool) -
     }
 }
 
-/// Appends the operations that show what is mounted below a directory in its copy-on-write view,
-/// for an ordinary user everything in it: the view is a [`tmpfs`] then.
+/// Appends the operations that show what is mounted below a directory in its
+/// copy-on-write view, for an ordinary user everything in it: the view is a
+/// [`tmpfs`] then.
 ///
 /// # Errors
 /// When the directory cannot be listed, or the helper is gone.

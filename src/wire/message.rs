@@ -83,7 +83,8 @@ record! {
         uid: u32,
         /// The caller's group id.
         gid: u32,
-        /// The caller's effective capabilities: executing a program gives user 0 more than that.
+        /// The caller's effective capabilities: executing a program gives user
+        /// 0 more than that.
         caps: u64,
     }
 }
@@ -146,7 +147,8 @@ record! {
         no_setgroups: u32,
         /// 1: only user and group 0 are mapped; every user id asked for must be 0.
         single_id: u32,
-        /// `HOME=` and the home of user 0, whatever `/etc/passwd` says; empty for what that says.
+        /// `HOME=` and the home of user 0, whatever `/etc/passwd` says; empty
+        /// for what that says.
         home: &'a CStr,
     }
 }
@@ -232,7 +234,8 @@ record! {
 
 /// [`Kill`]: the command alone.
 pub(crate) const TO_COMMAND: u32 = 0;
-/// [`Kill`]: everything that the command started, too; for [`BY_OUTPUT`], also once the command has ended.
+/// [`Kill`]: everything that the command started, too; for [`BY_OUTPUT`], also
+/// once the command has ended.
 pub(crate) const TO_TREE: u32 = 1;
 /// [`Kill`]: the process group that the command leads.
 pub(crate) const TO_GROUP: u32 = 2;
@@ -256,7 +259,8 @@ record! {
         kind: u32,
         /// Failed: one of the `AT_*` numbers. Exited: one of the `BY_*` numbers.
         place: u32,
-        /// Failed: index of the operation. Exited: 1 if other processes may be left in the sandbox.
+        /// Failed: index of the operation. Exited: 1 if other processes may be
+        /// left in the sandbox.
         index: u32,
         /// Failed: errno. Exited: exit code.
         code: i32,

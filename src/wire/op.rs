@@ -95,11 +95,14 @@ ops! {
     29 EnterBare { }
     /// Makes a slot's tree, attached on top of a bare root, the process's root.
     30 ChangeRoot { slot: u32, }
-    /// Copies a regular file of the host, which no link may lead to, into a slot's tree, in place of a file that is there: mode,
-    /// times, and owner where it can be had. What cannot be copied is bound read-only, or left out.
+    /// Copies a regular file of the host, which no link may lead to, into a
+    /// slot's tree, in place of a file that is there: mode, times, and owner
+    /// where it can be had. What cannot be copied is bound read-only, or left
+    /// out.
     32 CopyFile { root: u32, path: &'a CStr, from: &'a CStr, }
-    /// Adds a line to a file of the tree, or to a copy of it that takes its place; made below `stage` where it can only be
-    /// covered. What stands in the way of all three leaves the file as it is.
+    /// Adds a line to a file of the tree, or to a copy of it that takes its
+    /// place; made below `stage` where it can only be covered. What stands in
+    /// the way of all three leaves the file as it is.
     33 AddLine { root: u32, path: &'a CStr, stage: u32, line: &'a [u8], }
     /// Makes every mount a slave: what is unmounted outside goes here, too, and nothing crosses in the other direction.
     31 MakeSlave { }
@@ -123,8 +126,9 @@ pub(crate) const SAME_MOUNT: u32 = 64;
 pub(crate) const USERXATTR: u32 = 1;
 /// [`Op::CloneTree`]: what is mounted there later does not appear in the clone, nor the other way round.
 pub(crate) const PRIVATE: u32 = 1 << 30;
-/// [`Op::NewOverlay`] and [`Op::CloneTree`]: a mount of the machine, which others may move meanwhile. It is opened once, and
-/// through no link. An overlay's upper directory gets its owner and mode.
+/// [`Op::NewOverlay`] and [`Op::CloneTree`]: a mount of the machine, which
+/// others may move meanwhile. It is opened once, and through no link. An
+/// overlay's upper directory gets its owner and mode.
 pub(crate) const OF_MACHINE: u32 = 1 << 29;
 /// [`Op::NewOverlay`], [`Op::CloneTree`] and [`Op::Attach`]: what was removed since it was listed is no error; the slot then
 /// stands for nothing, and so does what is done with it.

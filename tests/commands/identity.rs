@@ -303,7 +303,8 @@ fn workdir_is_made_in_images_only() {
     });
 }
 
-/// Importing makes no user namespace, which an outer sandbox or container forbids.
+/// Importing makes no user namespace, which an outer sandbox or container
+/// forbids.
 #[test]
 fn image_in_a_default_sandbox_of_root_keeps_its_owners() {
     let name = "identity::image_in_a_default_sandbox_of_root_keeps_its_owners";

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commands that are killed, with everything that they started, whatever it did to get away.
+//! Commands that are killed, with everything that they started, whatever it did
+//! to get away.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -15,7 +16,8 @@ const LONG: Duration = Duration::from_secs(2000);
 /// Leaves a process with a session of its own and no parents.
 const ESCAPE: &str = "(setsid sleep 555 </dev/null >/dev/null 2>&1 &); ";
 
-/// Processes with this in their command line, and dead ones that nothing reaped.
+/// Processes with this in their command line, and dead ones that nothing
+/// reaped.
 fn left(sandbox: &Sandbox, what: &str) -> usize {
     let ps = line(sandbox, "ps -o args");
     let is_left = |l: &&str| *l == what || l.starts_with('[');
@@ -78,7 +80,8 @@ fn kill_reaches_what_escaped_beside_another_command() {
     assert_ends(&sandbox, "beside another");
     assert_eq!(other.try_wait().unwrap(), None);
     assert_eq!(count(&sandbox, "sleep 777"), 1);
-    // The first, whose processes have no mark, leaves those of the second alone.
+    // The first, whose processes have no mark, leaves those of the second
+    // alone.
     let second = spawn_escape(&sandbox);
     other.kill().unwrap();
     assert_eq!(other.wait().unwrap().reason, Reason::Killed);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Names of hosts: a sandbox finds its own, whatever it sees and of which network it is.
+//! Names of hosts: a sandbox finds its own, whatever it sees and of which
+//! network it is.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -46,7 +47,8 @@ fn own_name_is_found_by_every_caller() {
     });
 }
 
-/// A file of the view, not a mount over it: its device is that of its directory.
+/// A file of the view, not a mount over it: its device is that of its
+/// directory.
 #[test]
 fn own_name_takes_no_mount() {
     for_each_caller("names::own_name_takes_no_mount", |_| {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Machines as they are: parts of procfs and cgroups are missing, a root that is no mount, a host
-//! that is confined itself. A sandbox opens, or says why not and what helps there.
+//! Machines as they are: parts of procfs and cgroups are missing, a root that
+//! is no mount, a host that is confined itself. A sandbox opens, or says why
+//! not and what helps there.
 
 use std::os::unix::process::CommandExt as _;
 use std::{env, process};
@@ -26,7 +27,8 @@ fn behind(command: &mut process::Command, words: &[&str]) {
     *command = new;
 }
 
-/// Runs a test for callers, each in a mount namespace that `script` has changed.
+/// Runs a test for callers, each in a mount namespace that `script` has
+/// changed.
 #[track_caller]
 fn on_machine(test: &str, callers: &[&str], script: &str) {
     let script = format!("set -e; {script}; exec \"$@\"");
@@ -233,7 +235,8 @@ fn odd_cgroups_that_are_read_only_are_told() {
     on_machine(name, &CALLERS, script);
 }
 
-/// A root that is a directory of a file system, in which the machine's directories are mounted.
+/// A root that is a directory of a file system, in which the machine's
+/// directories are mounted.
 const CHROOT: &str = "dir=$(mktemp -d); for name in $(ls -A /); do \
     if [ -L /$name ]; then cp -d /$name $dir; \
     elif [ -d /$name ]; then mkdir $dir/$name; mount --rbind /$name $dir/$name; fi; done; \
@@ -256,7 +259,8 @@ fn odd_chroot_that_is_no_mount_serves_root() {
     assert_eq!(before.lines().count(), after.lines().count(), "{after}");
 }
 
-/// Confines the calling process as a host that has all of `/` and may still mount nothing.
+/// Confines the calling process as a host that has all of `/` and may still
+/// mount nothing.
 fn landlock() -> std::io::Result<()> {
     const ALL: u64 = (1 << 13) - 1;
     let call = |number, args: [libc::c_long; 4]| {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Copy-on-write views of directories with mounts below, and directories of users in those of others.
+//! Copy-on-write views of directories with mounts below, and directories of
+//! users in those of others.
 
 use std::env;
 use std::fs::{self, Permissions};
@@ -51,7 +52,8 @@ fn mount_project(project: &Path, (uid, gid): (u32, u32)) {
     }
 }
 
-/// The directory is shown with its mounts, in images and views of the host, and nothing reaches it.
+/// The directory is shown with its mounts, in images and views of the host, and
+/// nothing reaches it.
 fn assert_cows(ground: &Ground, project: &Path, owner: &str) {
     let image = ground.spec().image;
     for (image, write) in [

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A file system that answers whoever asks first, and nobody else: it dies between its trial and a start.
+//! A file system that answers whoever asks first, and nobody else: it dies
+//! between its trial and a start.
 
 use std::env;
 use std::fs::File;

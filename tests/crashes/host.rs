@@ -170,7 +170,8 @@ fn without_names(text: &str) -> String {
     let words = text.split_inclusive([' ', '/', ',', '=', '.', '\n']);
     let is_name = |word: &str| {
         let hex = word.len() >= 32 && word.bytes().all(|b| b.is_ascii_hexdigit());
-        // Host, its start and the helper, as in the name of a scratch directory.
+        // Host, its start and the helper, as in the name of a scratch
+        // directory.
         let numbers = word.split('-').filter(|part| part.parse::<u64>().is_ok());
         hex || word.starts_with("tare-") || (numbers.count() == 3 && word.matches('-').count() == 2)
     };

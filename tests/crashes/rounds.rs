@@ -23,7 +23,8 @@ const COPY: &str = r#"{"hostname": "crashes", "storage": "copy"}"#;
 /// The third in a row, which is begun while the second is set up.
 const AHEAD: &str = r#"{"hostname": "crashes", "limits": {"pids": 50}, "labels": {"before": "2"}}"#;
 
-/// Each so many calls one is hit; `TARE_CRASHES=all` hits each, a number each so many.
+/// Each so many calls one is hit; `TARE_CRASHES=all` hits each, a number each
+/// so many.
 fn stride(usual: usize) -> usize {
     match env::var("TARE_CRASHES").as_deref() {
         Ok("all") => 1,

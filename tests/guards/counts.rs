@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The calls of a trace, counted: what does not depend on the scheduler exactly, what does as a bound.
+//! The calls of a trace, counted: what does not depend on the scheduler
+//! exactly, what does as a bound.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,8 @@ use crate::golden::{Counts, WAITS};
 use crate::host;
 use crate::trace::{Call, Who};
 
-/// Calls with a row of their own: a process, a mount, a file or a message more is worth a name.
+/// Calls with a row of their own: a process, a mount, a file or a message more
+/// is worth a name.
 const DEAR: [&str; 30] = [
     "bpf",
     "clone",
@@ -45,8 +47,9 @@ const DEAR: [&str; 30] = [
 /// The row of all calls together but those that chance decides on.
 const SUM: &str = "sum";
 
-/// Whether the scheduler decides how often the call is made: a wait, an attempt that came too early,
-/// and the look at what woke the caller, which tells one end or several.
+/// Whether the scheduler decides how often the call is made: a wait, an attempt
+/// that came too early, and the look at what woke the caller, which tells one
+/// end or several.
 fn waits(call: &Call) -> bool {
     let (name, rest) = (call.name.as_str(), call.rest.as_str());
     let wakes = ["poll", "ppoll", "futex", "wait4", "restart_syscall"];
@@ -55,11 +58,13 @@ fn waits(call: &Call) -> bool {
     wakes.contains(&name)
         || early.iter().any(|errno| result.contains(errno))
         || name == "read" && rest.contains("<anon_inode:[signalfd]>")
-        // A host makes sure that it is no fork each time that it asks for the end.
+        // A host makes sure that it is no fork each time that it asks for the
+        // end.
         || name == "getpid" && call.who == Who::Host
 }
 
-/// For each caller and stage the fewest that any of its rounds had; of the spawner, its share of a round.
+/// For each caller and stage the fewest that any of its rounds had; of the
+/// spawner, its share of a round.
 pub(crate) fn of(prefix: &str, calls: &[Call]) -> Counts {
     let mut rounds: BTreeMap<(Who, &str), BTreeMap<usize, Counts>> = BTreeMap::new();
     for call in calls {
@@ -92,7 +97,8 @@ pub(crate) fn of(prefix: &str, calls: &[Call]) -> Counts {
     rows
 }
 
-/// The rows that are held: a sum for each caller and stage, its waits, and its dear calls by name.
+/// The rows that are held: a sum for each caller and stage, its waits, and its
+/// dear calls by name.
 pub(crate) fn summed(rows: &Counts) -> Counts {
     let mut held = Counts::new();
     for (row, count) in rows {

@@ -15,7 +15,8 @@ const HEAD: &str =
 
 /// The name of a row that is a bound.
 pub(crate) const WAITS: &str = "waits";
-/// How many times as many as were counted pass then: on a busy machine who is waited for comes late more often.
+/// How many times as many as were counted pass then: on a busy machine who is
+/// waited for comes late more often.
 const BOUND: usize = 2;
 
 /// How often what rises is counted.
@@ -56,12 +57,14 @@ fn compare(golden: &Counts, seen: &Counts) -> (Vec<String>, Vec<String>) {
     (rises, falls)
 }
 
-/// Whether a row is a bound: how often somebody waits depends on who is scheduled.
+/// Whether a row is a bound: how often somebody waits depends on who is
+/// scheduled.
 fn is_bound(name: &str) -> bool {
     name.rsplit(' ').next() == Some(WAITS)
 }
 
-/// The fewest of both for each name that both have: one that is missing counts as zero.
+/// The fewest of both for each name that both have: one that is missing counts
+/// as zero.
 fn fewest(one: Counts, other: &Counts) -> Counts {
     let both = one
         .into_iter()
@@ -69,8 +72,9 @@ fn fewest(one: Counts, other: &Counts) -> Counts {
     both.map(|(n, name)| (name, n)).collect()
 }
 
-/// Holds what is counted against those golden counts whose names begin with `prefix`, or writes them
-/// there. What rises is counted again: chance adds, and takes nothing away. The caller is alone.
+/// Holds what is counted against those golden counts whose names begin with
+/// `prefix`, or writes them there. What rises is counted again: chance adds,
+/// and takes nothing away. The caller is alone.
 #[track_caller]
 pub(crate) fn hold(prefix: &str, mut count: impl FnMut() -> Counts) {
     let of_prefix = |name: &String| name.starts_with(&format!("{prefix} "));
@@ -125,7 +129,8 @@ pub(crate) fn hold(prefix: &str, mut count: impl FnMut() -> Counts) {
     );
 }
 
-/// The same for a few that are counted one by one, each under its name behind the prefix.
+/// The same for a few that are counted one by one, each under its name behind
+/// the prefix.
 #[track_caller]
 pub(crate) fn hold_each<const N: usize>(
     prefix: &str,

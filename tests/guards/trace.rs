@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A host under strace(1): each call with its caller and the stage of its caller's life.
+//! A host under strace(1): each call with its caller and the stage of its
+//! caller's life.
 //!
-//! The host says where its stages begin. A helper works on two sandboxes at once, and when it does
-//! is the scheduler's choice: calls of an init and of its commands belong to that sandbox, whenever they come.
+//! The host says where its stages begin. A helper works on two sandboxes at
+//! once, and when it does is the scheduler's choice: calls of an init and of
+//! its commands belong to that sandbox, whenever they come.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,7 +28,8 @@ pub(crate) enum Who {
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) who: Who,
-    /// Name of the stage, and which of its rounds; none when nothing is counted.
+    /// Name of the stage, and which of its rounds; none when nothing is
+    /// counted.
     pub(crate) stage: Option<(String, usize)>,
     pub(crate) name: String,
     /// Arguments and result.
@@ -73,8 +76,8 @@ impl Line<'_> {
         mark.split('"').next()
     }
 
-    /// The process or thread that the call made, as strace numbers it: a child of another pid
-    /// namespace is told as `= 3 /* 9769 in strace's PID NS */`.
+    /// The process or thread that the call made, as strace numbers it: a child
+    /// of another pid namespace is told as `= 3 /* 9769 in strace's PID NS */`.
     fn child(&self) -> Option<&str> {
         let births = ["clone", "clone3", "fork", "vfork"];
         let (_, result) = self.rest.rsplit_once(" = ")?;
@@ -91,8 +94,8 @@ impl Line<'_> {
     }
 }
 
-/// Lines of `PID name(arguments) = result`; the end of a call beside which others began comes later,
-/// as `PID <... name resumed>arguments) = result`.
+/// Lines of `PID name(arguments) = result`; the end of a call beside which
+/// others began comes later, as `PID <... name resumed>arguments) = result`.
 fn lines(text: &str) -> Vec<Line<'_>> {
     let mut lines: Vec<Line<'_>> = Vec::new();
     let mut unfinished = HashMap::new();
@@ -119,7 +122,8 @@ fn lines(text: &str) -> Vec<Line<'_>> {
     lines
 }
 
-/// A process or thread: whose calls its own are, and which sandbox it belongs to.
+/// A process or thread: whose calls its own are, and which sandbox it belongs
+/// to.
 #[derive(Clone, Copy)]
 struct Task<'a> {
     who: Who,
@@ -129,7 +133,8 @@ struct Task<'a> {
     command: usize,
 }
 
-/// Tasks by number. Programs that commands execute, and what these make, are left out.
+/// Tasks by number. Programs that commands execute, and what these make, are
+/// left out.
 fn tasks<'a>(lines: &'a [Line<'a>]) -> HashMap<&'a str, Task<'a>> {
     let mut tasks = HashMap::new();
     let host = lines.iter().find(|line| line.mark().is_some());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Hosts killed at random moments, alone and with their process group: nothing is left, and no sweep was needed.
+//! Hosts killed at random moments, alone and with their process group: nothing
+//! is left, and no sweep was needed.
 
 use std::env;
 use std::path::Path;
@@ -45,7 +46,8 @@ impl Drop for Busy {
     }
 }
 
-/// Kills `count` working hosts with `end`; what is left when their helpers are done.
+/// Kills `count` working hosts with `end`; what is left when their helpers are
+/// done.
 fn kill_hosts(ground: &Ground, before: &Host, count: u32, end: fn(&mut Child)) {
     // xorshift: which moments are hit depends on the machine's mood anyway.
     let mut random = u64::from(std::process::id()) << 20 | 1;
@@ -75,7 +77,8 @@ fn kill_hosts(ground: &Ground, before: &Host, count: u32, end: fn(&mut Child)) {
 fn killed(count: u32, end: fn(&mut Child)) {
     let _alone = Host::exclusive();
     let ground = Ground::new();
-    // Every part of the work once, so that what lives as long as the process is there.
+    // Every part of the work once, so that what lives as long as the process is
+    // there.
     let sandbox = ground.open_with(r#"{"write": "disk"}"#);
     run(&sandbox, sh("true"));
     sandbox.close().unwrap();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Keeps pthread_cancel(3) out of the library: the C library ends a cancelled thread by unwinding its
-//! stack. That would skip half of a call, and Rust answers it with an abort.
+//! Keeps pthread_cancel(3) out of the library: the C library ends a cancelled
+//! thread by unwinding its stack. That would skip half of a call, and Rust
+//! answers it with an abort.
 
 use std::ffi::c_int;
 use std::ptr;
@@ -37,12 +38,13 @@ struct Cancelability {
     kind: c_int,
 }
 
-/// Runs a body during which the thread cannot be cancelled. A cancellation that is asked for meanwhile
-/// takes effect behind it.
+/// Runs a body during which the thread cannot be cancelled. A cancellation that
+/// is asked for meanwhile takes effect behind it.
 ///
-/// A thread of the asynchronous type may unwind in the first instructions, or inside of `restore`. So no
-/// frame that is there then may need a cleanup, for which Rust would have an abort: `T` has no
-/// destructor, the body is moved first of all, and all but `restore` cannot unwind by its ABI.
+/// A thread of the asynchronous type may unwind in the first instructions, or
+/// inside of `restore`. So no frame that is there then may need a cleanup, for
+/// which Rust would have an abort: `T` has no destructor, the body is moved
+/// first of all, and all but `restore` cannot unwind by its ABI.
 pub(crate) fn uncancelled<T: Copy>(body: impl FnOnce() -> T) -> T {
     let (done, before) = disabled(body);
     restore(before);
@@ -71,12 +73,14 @@ extern "C" fn contained<T: Copy, F: FnOnce() -> T>(body: F) -> T {
 
 /// Disables cancellation and returns what was before.
 ///
-/// The type is set as well, and first: glibc decides to interrupt a thread before the signal arrives,
-/// and the handler of some versions looks at the type alone.
+/// The type is set as well, and first: glibc decides to interrupt a thread
+/// before the signal arrives, and the handler of some versions looks at the
+/// type alone.
 extern "C" fn disable() -> Cancelability {
     let (mut state, mut kind) = (PTHREAD_CANCEL_DISABLE, PTHREAD_CANCEL_DEFERRED);
-    // SAFETY: both values are valid, and the pointers are locals'. Neither call unwinds: a thread of
-    // the deferred type is cancelled nowhere but at a cancellation point, and these are none.
+    // SAFETY: both values are valid, and the pointers are locals'. Neither call
+    // unwinds: a thread of the deferred type is cancelled nowhere but at a
+    // cancellation point, and these are none.
     unsafe {
         c::pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &raw mut kind);
         c::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut state);
@@ -84,10 +88,12 @@ extern "C" fn disable() -> Cancelability {
     Cancelability { state, kind }
 }
 
-/// Undoes [`disable`]. The type comes last: a thread with a pending cancellation ends there.
+/// Undoes [`disable`]. The type comes last: a thread with a pending
+/// cancellation ends there.
 fn restore(before: Cancelability) {
-    // SAFETY: both values come from `disable`, and a null pointer asks for nothing. Where the second
-    // call unwinds, this frame and those of its callers have nothing to clean up.
+    // SAFETY: both values come from `disable`, and a null pointer asks for
+    // nothing. Where the second call unwinds, this frame and those of its
+    // callers have nothing to clean up.
     unsafe {
         c::pthread_setcancelstate(before.state, ptr::null_mut());
         c::set_cancel_type_and_unwind(before.kind, ptr::null_mut());

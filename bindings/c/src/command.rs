@@ -56,7 +56,8 @@ pub struct tare_command {
     pub argv: *const *const c_char,
     /// `NAME=VALUE` each, over the sandbox's environment, then NULL. Default: none.
     pub env: *const *const c_char,
-    /// The working directory inside, which must be there. Default: the sandbox's.
+    /// The working directory inside, which must be there. Default: the
+    /// sandbox's.
     pub cwd: *const c_char,
     /// `USER[:GROUP]` by name or number, looked up inside. Default: the sandbox's.
     pub user: *const c_char,
@@ -80,7 +81,8 @@ pub struct tare_command {
     pub fds: *const tare_fd,
     /// How many there are at `fds`, at most 240.
     pub fds_len: u64,
-    /// Nanoseconds after which the command and all that it started are killed. Default: 0, for never.
+    /// Nanoseconds after which the command and all that it started are killed.
+    /// Default: 0, for never.
     pub timeout_ns: u64,
     /// Bytes of output kept before the command is killed. Default: the spec's `limits.output`.
     pub output_limit: u64,

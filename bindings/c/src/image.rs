@@ -21,7 +21,8 @@ use crate::value::value;
 
 /// Also use the names that an archive gives its image, as docker-load(1) does.
 pub const TARE_IMPORT_SOURCE_NAMES: u64 = 1;
-/// No sync(2) of what is written: faster, and a power cut may leave the image broken or absent.
+/// No sync(2) of what is written: faster, and a power cut may leave the image
+/// broken or absent.
 pub const TARE_IMPORT_NO_SYNC: u64 = 2;
 
 /// An image that is ready to be used, and held: nobody removes its layers from the store while

@@ -237,11 +237,12 @@ pub extern "C-unwind" fn tare_process_signal(
     call(|| get(process)?.signal(signal))
 }
 
-/// Kills the command and everything that it started; its reason is then TARE_REASON_KILLED. What a
-/// command that has ended left behind stays. The end is told when all is dead, also what left its
-/// session and lost its parents. Two things can outlive it: a process in disk sleep, for which the
-/// end waits ten seconds at most; and, beside other commands and without cgroup v2, a process that
-/// made itself look like another command's (docs/threat-model.md).
+/// Kills the command and everything that it started; its reason is then
+/// TARE_REASON_KILLED. What a command that has ended left behind stays. The end
+/// is told when all is dead, also what left its session and lost its parents.
+/// Two things can outlive it: a process in disk sleep, for which the end waits
+/// ten seconds at most; and, beside other commands and without cgroup v2, a
+/// process that made itself look like another command's (docs/threat-model.md).
 ///
 /// Returns: NULL, or an error: TARE_KIND_BROKEN if the sandbox is gone, and so is the command.
 /// Threads: any, at once.

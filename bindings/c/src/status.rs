@@ -18,7 +18,8 @@ pub const TARE_REASON_SIGNALED: u32 = 2;
 pub const TARE_REASON_TIMEOUT: u32 = 3;
 /// The kernel killed it for want of memory.
 pub const TARE_REASON_OOM: u32 = 4;
-/// Wrote more than is kept. No success, also where the command ended by itself first.
+/// Wrote more than is kept. No success, also where the command ended by itself
+/// first.
 pub const TARE_REASON_OUTPUT: u32 = 5;
 /// The caller killed it, or closed or reset the sandbox.
 pub const TARE_REASON_KILLED: u32 = 6;
@@ -35,7 +36,8 @@ pub struct tare_status {
     pub size: u64,
     /// One of TARE_REASON_*.
     pub reason: u32,
-    /// Its exit code; -1 if a signal ended it, its output was cut, or it has not ended.
+    /// Its exit code; -1 if a signal ended it, its output was cut, or it has
+    /// not ended.
     pub exit_code: i32,
     /// The signal that ended it, else 0.
     pub signal: i32,
@@ -47,17 +49,19 @@ pub struct tare_status {
     pub user_us: u64,
     /// Microseconds of processor time in the kernel for them.
     pub system_us: u64,
-    /// Most memory in use at once while it ran, bytes: the sandbox's where `limits.memory` counts
-    /// it, else the largest process's. TARE_UNKNOWN where that is not known of this command alone:
-    /// another ran in the sandbox at the same time, or the kernel cannot start the count anew
+    /// Most memory in use at once while it ran, bytes: the sandbox's where
+    /// `limits.memory` counts it, else the largest process's. TARE_UNKNOWN
+    /// where that is not known of this command alone: another ran in the
+    /// sandbox at the same time, or the kernel cannot start the count anew
     /// (cgroup v2 before Linux 6.12) and it was not the first.
     pub memory_peak: u64,
     /// Bytes read from disks.
     pub io_read: u64,
     /// Bytes written to disks.
     pub io_written: u64,
-    /// Processes of the sandbox that the kernel killed for want of memory while it ran, its
-    /// children included; TARE_UNKNOWN without `limits.memory`, which counts them.
+    /// Processes of the sandbox that the kernel killed for want of memory while
+    /// it ran, its children included; TARE_UNKNOWN without `limits.memory`,
+    /// which counts them.
     pub oom_kills: u64,
 }
 

@@ -95,9 +95,9 @@ pub(crate) fn get(store: *const tare_store) -> tare_core::Result<Arc<StoreObject
 
 /// Opens a store; makes it if it is not there, and removes what processes that were killed have left.
 ///
-/// `path_or_null`: its directory; NULL for `$TARE_STORE`, else `/var/lib/tare` for root, else
-/// `$XDG_DATA_HOME/tare`.
-/// In a set-user-id program the environment does not count: others than root name one.
+/// `path_or_null`: its directory; NULL for `$TARE_STORE`, else `/var/lib/tare`
+/// for root, else `$XDG_DATA_HOME/tare`. In a set-user-id program the
+/// environment does not count: others than root name one.
 ///
 /// Returns: NULL, or an error: TARE_KIND_PERMISSION, TARE_KIND_EXHAUSTED, or what open(2) says.
 /// Ownership: `*out` is the caller's, for tare_store_free().

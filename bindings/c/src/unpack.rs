@@ -28,12 +28,12 @@ pub const TARE_LAYER_USER_XATTR: u64 = 2;
 /// Unpacks all layers of an image into a directory and verifies both digests of each: the first
 /// primitive, alone. After an error the directory is as it was.
 ///
-/// `store_or_null`: where names are looked up; with it an ordinary user's subordinate ids own
-/// what is theirs. NULL needs no store, and knows `oci:` and `archive:` only.
-/// `dir`: made, or empty. `options_or_null`: of these, `select`, `platform`, `progress` and
-/// TARE_IMPORT_NO_SYNC matter; NULL for the defaults.
-/// `config_or_null`: gets the image's configuration, the JSON object that tare_image_inspect()
-/// has under `config`.
+/// `store_or_null`: where names are looked up; with it an ordinary user's
+/// subordinate ids own what is theirs. NULL needs no store, and knows `oci:`
+/// and `archive:` only. `dir`: made, or empty. `options_or_null`: of these,
+/// `select`, `platform`, `progress` and TARE_IMPORT_NO_SYNC matter; NULL for
+/// the defaults. `config_or_null`: gets the image's configuration, the JSON
+/// object that tare_image_inspect() has under `config`.
 ///
 /// Returns: NULL, or an error: those of tare_store_import(), and TARE_KIND_EXISTS if there is
 /// something in `dir`.

@@ -25,7 +25,8 @@ use nix::sys::signal::{SigSet, Signal};
 use command_line::{Action, CommandLine};
 
 fn main() -> ExitCode {
-    // What is written to a file beyond RLIMIT_FSIZE fails with an error of its own, which is told.
+    // What is written to a file beyond RLIMIT_FSIZE fails with an error of its
+    // own, which is told.
     let sizes: SigSet = [Signal::SIGXFSZ].into_iter().collect();
     // Blocking a signal that can be blocked does not fail.
     let _ = sizes.thread_block();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The line that a terminal's line discipline holds back, and the keys that end input, termios(3).
+//! The line that a terminal's line discipline holds back, and the keys that end
+//! input, termios(3).
 #![forbid(unsafe_code)]
 
 use std::os::fd::BorrowedFd;
@@ -34,8 +35,8 @@ impl Line {
     }
 
     /// Returns the keys that end the input of the program that reads `master`'s
-    /// terminal. The first VEOF behind a partial line only hands that line over,
-    /// so it takes a second.
+    /// terminal. The first VEOF behind a partial line only hands that line
+    /// over, so it takes a second.
     pub(crate) fn end(&self, master: BorrowedFd<'_>) -> Vec<u8> {
         let Ok(modes) = tcgetattr(master) else {
             return vec![END_OF_FILE];

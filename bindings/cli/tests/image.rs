@@ -124,7 +124,8 @@ fn image_is_on_the_disk_unless_told_otherwise() {
         let last = said.lines().rfind(|l| l.contains("sync(")).unwrap();
         let root = format!("<{}>)", store.canonicalize().unwrap().display());
         assert_eq!(last.contains(&root), syncs > 0, "{flags:?}: {said}");
-        // What is there already another process may have brought without a sync.
+        // What is there already another process may have brought without a
+        // sync.
         let again = import(flags);
         assert_eq!(again.matches("sync").count(), syncs, "{flags:?}: {again}");
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare` whose files may not grow, RLIMIT_FSIZE: it says so, and no signal ends it.
+//! `tare` whose files may not grow, RLIMIT_FSIZE: it says so, and no signal
+//! ends it.
 
 mod common;
 
@@ -33,7 +34,8 @@ fn sizes_that_may_not_grow_are_told() {
         for blocks in [0, 2] {
             assert_refused(&below(&tare, blocks, "run host -- true"));
         }
-        // Into a file of the caller's: with the limit it has, for whoever writes there.
+        // Into a file of the caller's: with the limit it has, for whoever
+        // writes there.
         let file = dir.path().join("out");
         let words = format!("run host -- head -c 1000000 /dev/zero >{}", file.display());
         let said = below(&tare, 400, &words);

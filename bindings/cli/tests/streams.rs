@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The caller's streams, its terminal and its signals, as `tare run` treats them.
+//! The caller's streams, its terminal and its signals, as `tare run` treats
+//! them.
 
 mod common;
 

@@ -49,7 +49,8 @@ pub(super) struct Dirs {
     made: Option<(Box<[u8]>, Attributes)>,
     /// Whether a symlink led to the last frame.
     aliased: bool,
-    /// Modes without the owner's bits, by device and inode; set when all is done.
+    /// Modes without the owner's bits, by device and inode; set when all is
+    /// done.
     late: HashMap<(u64, u64), Late>,
     root_foreign: bool,
     root_id: u64,

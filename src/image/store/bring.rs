@@ -61,7 +61,8 @@ impl Bring<'_> {
         if missing.is_empty()
             && let Some(manifest) = self.nothing_to_do(names)?
         {
-            // Another process may have brought it without a sync, or be about to sync.
+            // Another process may have brought it without a sync, or be about
+            // to sync.
             if self.purpose == Purpose::Import && self.options.sync {
                 FileSystem::of(self.store.path())?.sync()?;
             }
@@ -272,7 +273,8 @@ impl Bring<'_> {
         for (diff_id, building) in building {
             self.store.publish_layer(&building.staged, diff_id)?;
         }
-        // Their content is on the disk; their names must be before the index leads to them.
+        // Their content is on the disk; their names must be before the index
+        // leads to them.
         if self.options.sync {
             sync::entries_of_store(&self.store.blobs_dir())?;
             sync::entries_of_store(&self.store.layers_dir())?;

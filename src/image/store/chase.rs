@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Resolves the path of a store, and refuses one that other users could redirect.
+//! Resolves the path of a store, and refuses one that other users could
+//! redirect.
 //!
-//! Each part is opened below the one before it. A directory that only root and the
-//! caller can change keeps its entries, so what was checked stays true, and the
-//! path that is returned always leads to the same store.
+//! Each part is opened below the one before it. A directory that only root and
+//! the caller can change keeps its entries, so what was checked stays true, and
+//! the path that is returned always leads to the same store.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -88,8 +89,8 @@ fn open_or_make(dir: &OwnedFd, name: &OsStr, at: &Path) -> nix::Result<OwnedFd> 
     }
     match mkdirat(dir, name, Mode::S_IRWXU) {
         Ok(()) => {
-            // The caller's umask may have taken more than it should. Only root and
-            // the caller can have put something else there.
+            // The caller's umask may have taken more than it should. Only root
+            // and the caller can have put something else there.
             fchmodat(dir, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
             let errno = |e: std::io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
             sync::entry(at).map_err(errno)?;
@@ -116,7 +117,8 @@ fn check_parent(path: &Path, stat: &FileStat) -> Result<()> {
         ));
     }
     let shared = stat.st_mode & SHARED;
-    // In a sticky directory, only the owner of an entry and its own can replace it.
+    // In a sticky directory, only the owner of an entry and its own can replace
+    // it.
     if shared == 0 || stat.st_mode & STICKY != 0 {
         return Ok(());
     }
@@ -138,8 +140,9 @@ fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == geteuid().as_raw() || is_unmapped(uid)
 }
 
-/// In a user namespace, root of the machine and everybody else who has no id there
-/// look the same; the first is needed and the second cannot be told from it.
+/// In a user namespace, root of the machine and everybody else who has no id
+/// there look the same; the first is needed and the second cannot be told from
+/// it.
 fn is_unmapped(uid: u32) -> bool {
     // DEFAULT_OVERFLOWUID, where procfs has processes only (`subset=pid`).
     const DEFAULT: u32 = 65534;
@@ -149,8 +152,8 @@ fn is_unmapped(uid: u32) -> bool {
         && read("/proc/self/uid_map").split_whitespace().next_back() != Some("4294967295")
 }
 
-/// Whether a group is the caller's alone, as user-private groups are: of the user's
-/// name, the user's login group, and without other members.
+/// Whether a group is the caller's alone, as user-private groups are: of the
+/// user's name, the user's login group, and without other members.
 fn is_private(gid: u32) -> bool {
     let user = User::from_uid(geteuid()).ok().flatten();
     let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();

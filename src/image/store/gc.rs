@@ -64,7 +64,8 @@ impl Store {
     /// what it needs, and nothing is removed.
     pub fn gc(&self) -> Result<Collected> {
         let index = self.writable_index()?;
-        // A power cut must not bring back an index that leads to what is removed here.
+        // A power cut must not bring back an index that leads to what is
+        // removed here.
         index.sync()?;
         self.collect(&index)
     }
@@ -76,7 +77,8 @@ impl Store {
             self.mark(descriptor, &mut needed, 0)?;
         }
         let mut collected = Collected::default();
-        // First, because that takes no room on the disk, and the rest does: a scratch directory, lock files.
+        // First, because that takes no room on the disk, and the rest does: a
+        // scratch directory, lock files.
         self.sweep_blobs(&needed, &mut collected)?;
         if collected.blobs > 0 {
             sync::entries_of_store(&self.blobs_dir())?;
@@ -174,8 +176,9 @@ impl Store {
         Ok(())
     }
 
-    /// Away at once, so that nobody sees half of it; its files go after. The move is
-    /// on the disk before: a power cut leaves the layer whole or absent.
+    /// Away at once, so that nobody sees half of it; its files go after. The
+    /// move is on the disk before: a power cut leaves the layer whole or
+    /// absent.
     pub(super) fn drop_layer(&self, name: &OsString, scratch: &Scratch) -> Result<()> {
         let (from, to) = (self.layers_dir().join(name), scratch.path().join(name));
         // Moving a directory needs write permission on it; its root is ours.

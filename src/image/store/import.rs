@@ -19,10 +19,11 @@ impl Store {
     /// Brings an image from an OCI layout or an archive into the store; `dir:` and
     /// `host` are used in place.
     ///
-    /// Both digests of every layer are verified before anything becomes visible.
-    /// What is there already is used; many processes may import the same image at
-    /// once. After an error or a kill nothing of it is visible. When this returns, the
-    /// image is on the disk, unless [`ImportOptions::sync`] is false.
+    /// Both digests of every layer are verified before anything becomes
+    /// visible. What is there already is used; many processes may import the
+    /// same image at once. After an error or a kill nothing of it is visible.
+    /// When this returns, the image is on the disk, unless
+    /// [`ImportOptions::sync`] is false.
     ///
     /// # Errors
     /// [`Kind::Corrupt`] for an image that does not hold together,
@@ -38,7 +39,8 @@ impl Store {
         self.import_for(Purpose::Import, reference, options, progress)
     }
 
-    /// [`Store::import`]; opening an image does not wait for what is there to be on the disk.
+    /// [`Store::import`]; opening an image does not wait for what is there to
+    /// be on the disk.
     pub(super) fn import_for(
         &self,
         purpose: Purpose,

@@ -57,7 +57,8 @@ impl Writable<'_> {
         sync::entries_of_store(self.store.path())
     }
 
-    /// Writes the changed index at once; a power cut may bring the old one back.
+    /// Writes the changed index at once; a power cut may bring the old one
+    /// back.
     pub(super) fn complete_unsynced(&self) -> Result<()> {
         let path = self.store.path().join("index.json");
         let json = serde_json::to_vec(&self.index).expect("an index is plain data");

@@ -39,10 +39,10 @@ impl Store {
     /// Then sweeps what killed processes have left.
     ///
     /// # Errors
-    /// [`Kind::Permission`] if the directory or one above it belongs to somebody else
-    /// than root and the caller, or if others may write to it and it is not sticky,
-    /// [`Kind::Invalid`] if the directory holds something else,
-    /// [`Kind::Unsupported`] if a newer version of this library made it.
+    /// [`Kind::Permission`] if the directory or one above it belongs to
+    /// somebody else than root and the caller, or if others may write to it and
+    /// it is not sticky, [`Kind::Invalid`] if the directory holds something
+    /// else, [`Kind::Unsupported`] if a newer version of this library made it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let wrong = |e| Error::io("open store", format_args!("{path:?}"), e);
@@ -70,8 +70,9 @@ impl Store {
 
     /// Opens the store that is meant when none is named: `$TARE_STORE`, else
     /// `/var/lib/tare` for root and `$XDG_DATA_HOME/tare` or
-    /// `~/.local/share/tare` for others. In a set-user-id program the environment
-    /// does not count, as for secure_getenv(3): there, only root has a default.
+    /// `~/.local/share/tare` for others. In a set-user-id program the
+    /// environment does not count, as for secure_getenv(3): there, only root
+    /// has a default.
     ///
     /// # Errors
     /// As [`Store::open`]; [`Kind::NotFound`] if no directory is known.
@@ -214,8 +215,8 @@ fn create(root: &Path) -> Result<()> {
 }
 
 /// Replaces a file at once, for readers and for power cuts; under a lock, since
-/// all writers use the same name for the new one. Until [`sync::entries`] of its
-/// directory, a power cut may bring the old one back.
+/// all writers use the same name for the new one. Until [`sync::entries`] of
+/// its directory, a power cut may bring the old one back.
 ///
 /// Writes over what [`reserve`] left under the name of the new one, so that it
 /// needs no room on a full disk.

@@ -23,8 +23,8 @@ pub struct ImportOptions {
     /// How much a layer may ask for. Default: [`Bounds::default`].
     pub bounds: Bounds,
     /// One syncfs(2) before the image becomes visible and one fsync(2) of each
-    /// directory that leads to it: a power cut leaves the image whole or absent,
-    /// and whole once the call has returned. Default: true.
+    /// directory that leads to it: a power cut leaves the image whole or
+    /// absent, and whole once the call has returned. Default: true.
     pub sync: bool,
     /// How long to wait for a process that builds the same layer. Default: 10 minutes.
     pub patience: Duration,

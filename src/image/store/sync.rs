@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Brings what was written onto the disk: the entries of a directory, or a whole file system.
+//! Brings what was written onto the disk: the entries of a directory, or a
+//! whole file system.
 //!
-//! fsync(2) of a file does not bring the entry that leads to it; only one of the directory does.
+//! fsync(2) of a file does not bring the entry that leads to it; only one of
+//! the directory does.
 #![forbid(unsafe_code)]
 
 use std::fs::File;
@@ -36,14 +38,15 @@ pub(super) fn entry(made: &Path) -> io::Result<()> {
         None => made,
     };
     match entries(parent) {
-        // Search and write permission are enough to make a directory, not to open its parent.
+        // Search and write permission are enough to make a directory, not to
+        // open its parent.
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(syncfs(File::open(made)?)?),
         done => done,
     }
 }
 
-/// The file system that a directory is on, opened before anything is written there:
-/// syncfs(2) tells of write errors since then.
+/// The file system that a directory is on, opened before anything is written
+/// there: syncfs(2) tells of write errors since then.
 pub(in crate::image) struct FileSystem<'a>(File, &'a Path);
 
 impl<'a> FileSystem<'a> {

@@ -92,8 +92,8 @@ impl Overrides {
         Ok(overrides)
     }
 
-    /// Refuses names that repeat: at the end, because a header may bring as many
-    /// names as fit into it.
+    /// Refuses names that repeat: at the end, because a header may bring as
+    /// many names as fit into it.
     fn check_xattrs(&self) -> Step<()> {
         if self.xattrs.len() < 2 {
             return Ok(());

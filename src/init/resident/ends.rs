@@ -10,8 +10,8 @@ use crate::sys;
 use crate::tree::{Tree, kill_cgroup};
 use crate::wire::{self, Kill, Reply};
 
-/// How long the end of a killed command waits for the last of what it started: a
-/// process in disk sleep dies when the kernel lets it.
+/// How long the end of a killed command waits for the last of what it started:
+/// a process in disk sleep dies when the kernel lets it.
 const PATIENCE_NS: u64 = 10_000_000_000;
 
 /// How long a look at what is left is put off: at first, and at most.
@@ -26,12 +26,14 @@ pub(super) struct Row {
     pub(super) status: i32,
     pub(super) id: u64,
     pub(super) started: u64,
-    /// Nanoseconds of the clock, 0 for never: when its time is up; once it is dead, when to look for what it left.
+    /// Nanoseconds of the clock, 0 for never: when its time is up; once it is
+    /// dead, when to look for what it left.
     pub(super) deadline: u64,
     pub(super) reason: u32,
     /// cgroup v2 directory of its own plus one, 0 for none.
     pub(super) cgroup: i32,
-    /// What the host will be told; its kind is 0 until the first process is dead.
+    /// What the host will be told; its kind is 0 until the first process is
+    /// dead.
     pub(super) end: Reply,
     /// When its end is told, whatever is left.
     pub(super) give_up: u64,
@@ -80,7 +82,8 @@ impl Row {
         (self.give_up, self.pause) = (now + PATIENCE_NS, FIRST_PAUSE_NS);
     }
 
-    /// Whether nothing is left of it, or the wait for that is over; what is left is killed.
+    /// Whether nothing is left of it, or the wait for that is over; what is
+    /// left is killed.
     fn is_over(&mut self, owner: &Owner, now: u64) -> bool {
         if now >= self.give_up || self.tree(owner).kill_left() == 0 {
             return true;
@@ -114,14 +117,16 @@ impl Resident<'_> {
             }
             return;
         };
-        // Its process is reaped, so the number may be another's; what is left is being killed.
+        // Its process is reaped, so the number may be another's; what is left
+        // is being killed.
         if row.is_dead() {
             return;
         }
         if kill.reason != wire::BY_ITSELF {
             row.reason = kill.reason;
         }
-        // It is our child and not yet reaped, so the pid is its own, and its group's.
+        // It is our child and not yet reaped, so the pid is its own, and its
+        // group's.
         match kill.tree {
             wire::TO_TREE => row.kill(&owner),
             wire::TO_GROUP => drop(sys::kill(-row.pid, kill.signal)),
@@ -129,8 +134,8 @@ impl Resident<'_> {
         }
     }
 
-    /// Kills what a command left that ended before the host saw that it wrote too much; for a second at most,
-    /// because others wait.
+    /// Kills what a command left that ended before the host saw that it wrote
+    /// too much; for a second at most, because others wait.
     fn kill_left_of_ended(&mut self, owner: &Owner) {
         const ROUNDS: usize = 1000;
         let tree = Tree { leader: 0, owner, proc: PROC };
@@ -144,7 +149,8 @@ impl Resident<'_> {
         }
     }
 
-    /// Does what is due: kills commands whose time is up, and looks for what is left of those that were killed.
+    /// Does what is due: kills commands whose time is up, and looks for what is
+    /// left of those that were killed.
     pub(super) fn expire(&mut self) {
         if self.until_deadline() != Some(0) {
             return;
@@ -178,7 +184,8 @@ impl Resident<'_> {
         }
     }
 
-    /// Reaps every dead child: orphans just go, and commands report once all that was killed with them is dead.
+    /// Reaps every dead child: orphans just go, and commands report once all
+    /// that was killed with them is dead.
     pub(super) fn reap(&mut self) {
         // The counter of signals is of no interest, only that it is taken back.
         let _ = sys::read(SIGNALS, &mut [0; 128]);

@@ -61,9 +61,9 @@ impl Layout {
         Ok(layout)
     }
 
-    /// The layout that these two texts show, proc_pid_mountinfo(5) and cgroups(7);
-    /// the controllers of v2 are not in them and stay empty. A hierarchy that another mount
-    /// covers cannot be reached by its path.
+    /// The layout that these two texts show, proc_pid_mountinfo(5) and
+    /// cgroups(7); the controllers of v2 are not in them and stay empty. A
+    /// hierarchy that another mount covers cannot be reached by its path.
     pub(crate) fn parse(mountinfo: &str, membership: &str) -> Self {
         let mut layout = Self::default();
         let table = Mounts::parse(mountinfo.as_bytes());

@@ -30,8 +30,8 @@ impl Node {
     /// Makes `parent/name`, which must not be there.
     pub(super) fn create(parent: &Path, name: &str) -> nix::Result<Self> {
         let path = parent.join(name);
-        // Files inside can be read by name. The directory cannot be opened by other
-        // users, who could otherwise hold its lock.
+        // Files inside can be read by name. The directory cannot be opened by
+        // other users, who could otherwise hold its lock.
         mkdir(&path, Mode::from_bits_truncate(0o711))?;
         Self::open(path.clone(), Operation::Shared).inspect_err(|_| {
             // The failure to open is the one to tell.

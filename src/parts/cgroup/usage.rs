@@ -53,8 +53,9 @@ impl Cgroup {
         self.peak("memory", "memory.max_usage_in_bytes", "memory.peak")
     }
 
-    /// Starts the peak of memory anew. v1 has one watermark for all; v2 one for each descriptor that wrote, which
-    /// returns: [`Cgroup::memory_peak_of`] reads the peak there.
+    /// Starts the peak of memory anew. v1 has one watermark for all; v2 one for
+    /// each descriptor that wrote, which returns: [`Cgroup::memory_peak_of`]
+    /// reads the peak there.
     ///
     /// # Errors
     /// KERNEL(<6.12): v2 cannot, nor where memory is not counted.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Other names of hidden paths: one directory of a file system may be mounted in several places.
+//! Other names of hidden paths: one directory of a file system may be mounted
+//! in several places.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ pub(crate) fn aliases(survey: &Survey<'_>, hidden: &[PathBuf]) -> Vec<PathBuf> {
     let (mounts, root) = (&survey.mounts, Path::new("/"));
     let real = |path: &PathBuf| {
         let mount = mounts.showing(path)?;
-        // A link may lead elsewhere; a file system that may not answer is not asked for it.
+        // A link may lead elsewhere; a file system that may not answer is not
+        // asked for it.
         let answers = matches!(Class::of(mount), Class::Local | Class::Refusable);
         let real = path.canonicalize().ok().filter(|_| answers);
         Some(real.unwrap_or_else(|| path.clone()))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Root's view: what is mounted below a directory, each part in its place on top of an overlay of the directory.
+//! Root's view: what is mounted below a directory, each part in its place on
+//! top of an overlay of the directory.
 #![forbid(unsafe_code)]
 
 use std::os::unix::fs::MetadataExt as _;
@@ -17,7 +18,8 @@ use crate::spec::ByteSize;
 use crate::sys::mountinfo::Mount;
 use crate::wire::{MAKE_DIR, Op};
 
-/// Appends what shows the mounts below a directory whose own overlay is there already.
+/// Appends what shows the mounts below a directory whose own overlay is there
+/// already.
 ///
 /// # Errors
 /// When the helper is gone, or a writable layer cannot be made.
@@ -55,7 +57,8 @@ struct Over<'a> {
 }
 
 impl Over<'_> {
-    /// Shows one mount; returns false if what is below it is not to be shown either.
+    /// Shows one mount; returns false if what is below it is not to be shown
+    /// either.
     fn mount(&mut self, mount: &Mount) -> Result<bool> {
         let point = &mount.point;
         let class = self.parts.survey.class(mount);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Parts of a view of the machine: an overlay, a bind, or nothing, each in its place.
+//! Parts of a view of the machine: an overlay, a bind, or nothing, each in its
+//! place.
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
@@ -14,13 +15,16 @@ use crate::parts::ops::{Ops, Slot, c_inside, c_path};
 use crate::parts::shown::ShownAs;
 use crate::wire::{MAKE_DIR, MAY_BE_GONE, NO_SYMLINKS, OF_MACHINE, OR_SKIP};
 
-/// Overlays that become read-only last, because mount points may be made in them.
+/// Overlays that become read-only last, because mount points may be made in
+/// them.
 const LATE: usize = 128;
 
-/// Where a directory of the machine is shown, and what its writable layers are made of.
+/// Where a directory of the machine is shown, and what its writable layers are
+/// made of.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
-    /// Mount in which the parts are attached; attached itself, unless the start is a bare one.
+    /// Mount in which the parts are attached; attached itself, unless the start
+    /// is a bare one.
     pub(crate) root: Slot,
     pub(crate) stage: Slot,
     /// Directory of the machine that `root` stands for, without links.
@@ -85,7 +89,8 @@ impl<'a> Parts<'a> {
         self.tell(path, ShownAs::LeftOut(why.into()));
     }
 
-    /// How a part is attached: others may have changed the way to a mount of the machine.
+    /// How a part is attached: others may have changed the way to a mount of
+    /// the machine.
     fn how(&self) -> u32 {
         match self.survey.ordinary {
             true => 0,
@@ -119,7 +124,8 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    /// Makes an overlay over a directory of the host; without a mode it looks as that does.
+    /// Makes an overlay over a directory of the host; without a mode it looks
+    /// as that does.
     pub(super) fn overlay(&mut self, lower: &Path, mode: Option<u32>) -> Result<()> {
         self.filled.is_remote |= self.survey.is_remote(lower);
         self.count += 1;
@@ -165,7 +171,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Makes the upper layer of one directory: with its mode, since that is what will be seen.
+/// Makes the upper layer of one directory: with its mode, since that is what
+/// will be seen.
 fn make_dirs(upper: &Path, work: &Path, mode: u32) -> std::io::Result<()> {
     create_dir(work)?;
     create_dir(upper)?;

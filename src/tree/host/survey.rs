@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The mounts of the machine at the time of one start, and how each can be shown.
+//! The mounts of the machine at the time of one start, and how each can be
+//! shown.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
@@ -17,13 +18,15 @@ use crate::wire::OF_MACHINE;
 /// Made anew in every sandbox, so not taken from the host.
 const OWN: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Returns whether the sandbox has its own in this place, or above it, in a view of a directory.
+/// Returns whether the sandbox has its own in this place, or above it, in a
+/// view of a directory.
 pub(super) fn is_own(path: &Path, dir: &Path) -> bool {
     dir == Path::new("/") && OWN.iter().any(|own| path.starts_with(own))
 }
 
-/// Returns the mounts below a directory that may be shown, each before those below it: not pseudo file
-/// systems, roots of other containers, what is mounted below one of these, nor what the sandbox has for itself.
+/// Returns the mounts below a directory that may be shown, each before those
+/// below it: not pseudo file systems, roots of other containers, what is
+/// mounted below one of these, nor what the sandbox has for itself.
 fn others(mounts: &Mounts, dir: &Path) -> Vec<Mount> {
     let mut hidden: Option<&Path> = None;
     let each = mounts.below(dir).filter(|mount| {
@@ -74,7 +77,8 @@ impl<'a> Survey<'a> {
         verdicts.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the mounts below a directory that may be shown, each before those below it.
+    /// Returns the mounts below a directory that may be shown, each before
+    /// those below it.
     pub(super) fn others(&self, dir: &Path) -> Arc<[Mount]> {
         match dir == Path::new("/") {
             true => Arc::clone(&self.others),
@@ -82,8 +86,9 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Returns the MOUNT_ATTR_* bits of the mount that shows a path. The mount of `dir`, a
-    /// directory that is shown, can be written to even if it is read-only outside.
+    /// Returns the MOUNT_ATTR_* bits of the mount that shows a path. The mount
+    /// of `dir`, a directory that is shown, can be written to even if it is
+    /// read-only outside.
     pub(crate) fn attrs(&self, path: &Path, dir: &Path) -> u32 {
         let Some(mount) = self.mounts.showing(path) else {
             return 0;
@@ -126,8 +131,8 @@ impl<'a> Survey<'a> {
         mount.is_some_and(|mount| self.class(mount) == Class::Remote)
     }
 
-    /// Returns how a directory can be shown, from what is mounted there; tries it
-    /// where that does not tell.
+    /// Returns how a directory can be shown, from what is mounted there; tries
+    /// it where that does not tell.
     ///
     /// # Errors
     /// When the helper is gone.
@@ -143,7 +148,8 @@ impl<'a> Survey<'a> {
             return Ok(ShownAs::Cow);
         }
         if mount.unbindable && !self.ordinary {
-            // Nor does the kernel let it be a layer, unless its copy was made private.
+            // Nor does the kernel let it be a layer, unless its copy was made
+            // private.
             return Ok(ShownAs::LeftOut("unbindable".into()));
         }
         if let Some(known) = self.verdicts().get(mount) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Trials of mounts that may be refused, or never answer: made in a child, for a bounded time.
+//! Trials of mounts that may be refused, or never answer: made in a child, for
+//! a bounded time.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
@@ -19,8 +20,8 @@ const CLONE_NEWNS: u64 = libc::CLONE_NEWNS as u64;
 /// A file system that answers later than this is left out.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Finds out how a directory of the host can be shown, by an overlay with these flags; and whether
-/// nothing answered.
+/// Finds out how a directory of the host can be shown, by an overlay with these
+/// flags; and whether nothing answered.
 ///
 /// # Errors
 /// When no child can be made: the helper is gone.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An ordinary user's view: a directory taken apart, because overlayfs refuses one with mounts below it there.
+//! An ordinary user's view: a directory taken apart, because overlayfs refuses
+//! one with mounts below it there.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -20,8 +21,8 @@ use crate::spec::ByteSize;
 use crate::sys::mountinfo::Mount;
 use crate::wire::{MAKE_DIR, MAKE_FILE, Op};
 
-/// Appends what shows a directory of the machine in an empty tmpfs; in the caller's `own`
-/// directories everything is to be written.
+/// Appends what shows a directory of the machine in an empty tmpfs; in the
+/// caller's `own` directories everything is to be written.
 ///
 /// # Errors
 /// When the directory cannot be listed, or a writable layer cannot be made.
@@ -76,7 +77,8 @@ impl View<'_> {
     fn mount_point(&mut self, mount: &Mount, entry: &DirEntry) -> Result<()> {
         let path = mount.point.as_path();
         let kind = Class::of(mount);
-        // Of what lies below: d_type of getdents64(2) asks no file system that is mounted.
+        // Of what lies below: d_type of getdents64(2) asks no file system that
+        // is mounted.
         let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
         match kind {
             Class::Pseudo | Class::Container if is_dir => self.empty(path),
@@ -212,8 +214,9 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Gives a directory of the caller an overlay of its own, where one is needed to write in it: the
-    /// kernel copies up none whose parent belongs to an id that is not mapped here (EOVERFLOW).
+    /// Gives a directory of the caller an overlay of its own, where one is
+    /// needed to write in it: the kernel copies up none whose parent belongs to
+    /// an id that is not mapped here (EOVERFLOW).
     fn own_directory(&mut self, dir: &Path) -> Result<()> {
         let survey = self.parts.survey;
         let is_local = |path: &Path| {
@@ -232,7 +235,8 @@ impl View<'_> {
         }
         let mut above: Vec<&Path> = dir.ancestors().collect();
         above.reverse();
-        // The first directory that is taken whole has an overlay; its own upper directory is the caller's.
+        // The first directory that is taken whole has an overlay; its own upper
+        // directory is the caller's.
         let mut whole = above
             .into_iter()
             .skip_while(|path| *path == self.parts.place.dir || survey.has_mounts_below(path));
@@ -252,8 +256,8 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Copies files beside mounts, so that they can be written, renamed and removed;
-    /// binds the others.
+    /// Copies files beside mounts, so that they can be written, renamed and
+    /// removed; binds the others.
     fn copy_files(&mut self, size: Option<ByteSize>) -> Result<()> {
         let mut budget = Budget::new(size);
         for (size, path) in in_turn(std::mem::take(&mut self.files)) {
@@ -276,8 +280,8 @@ impl View<'_> {
     }
 }
 
-/// Orders files so that each directory's smallest comes first, then each one's next:
-/// a directory of very many leaves room for those of the others.
+/// Orders files so that each directory's smallest comes first, then each one's
+/// next: a directory of very many leaves room for those of the others.
 fn in_turn(mut files: Vec<(u64, PathBuf)>) -> Vec<(u64, PathBuf)> {
     files.sort();
     let mut turns: HashMap<PathBuf, usize> = HashMap::new();

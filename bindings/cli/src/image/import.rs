@@ -29,7 +29,8 @@ pub(crate) struct Import {
     /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
-    /// Return before it is on the disk: a power cut may leave it damaged or absent
+    /// Return before it is on the disk: a power cut may leave it damaged or
+    /// absent
     #[arg(long)]
     no_sync: bool,
 }
@@ -49,7 +50,8 @@ pub(crate) struct Load {
     /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
-    /// Return before it is on the disk: a power cut may leave it damaged or absent
+    /// Return before it is on the disk: a power cut may leave it damaged or
+    /// absent
     #[arg(long)]
     no_sync: bool,
 }
@@ -68,7 +70,8 @@ pub(crate) struct Unpack {
     /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
-    /// Return before it is on the disk: a power cut may leave it damaged or absent
+    /// Return before it is on the disk: a power cut may leave it damaged or
+    /// absent
     #[arg(long)]
     no_sync: bool,
 }

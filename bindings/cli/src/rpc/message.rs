@@ -189,7 +189,8 @@ pub(super) struct Run {
     /// Variables over the sandbox's environment. Default: none.
     #[serde(default)]
     pub(super) env: BTreeMap<String, Data>,
-    /// Working directory inside, absolute, which must be there. Default: the sandbox's.
+    /// Working directory inside, absolute, which must be there. Default: the
+    /// sandbox's.
     #[serde(default)]
     pub(super) cwd: Option<Data>,
     /// `USER[:GROUP]`, by name or number. Default: the sandbox's.

@@ -67,7 +67,8 @@ impl Attached {
         })
     }
 
-    /// Returns when the command has ended; what it wrote may still be on its way.
+    /// Returns when the command has ended; what it wrote may still be on its
+    /// way.
     pub(super) fn wait(&mut self) -> Result<Status> {
         loop {
             let ended = match &mut self.capture {
@@ -113,9 +114,9 @@ impl Attached {
         Some(self.capture.take()?.complete(status))
     }
 
-    /// Returns when the caller has taken all that the command wrote; to be called
-    /// when the sandbox is closed, because whatever the command left in the
-    /// background holds its pipes until then.
+    /// Returns when the caller has taken all that the command wrote; to be
+    /// called when the sandbox is closed, because whatever the command left in
+    /// the background holds its pipes until then.
     pub(super) fn finish(self) -> Result<()> {
         let Self {
             mut signals,
@@ -154,8 +155,8 @@ fn ready(fds: &mut [PollFd<'_>]) -> Result<Vec<PollFlags>> {
         .collect())
 }
 
-/// Has those relays carry on that are ready; `ready` has an answer for each that
-/// was watched.
+/// Has those relays carry on that are ready; `ready` has an answer for each
+/// that was watched.
 fn carry(outputs: &mut [Relay], ready: &[PollFlags]) {
     let watched = outputs.iter_mut().filter(|relay| relay.watch().is_some());
     for (relay, ready) in watched.zip(ready) {

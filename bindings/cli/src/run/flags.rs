@@ -24,8 +24,9 @@ use crate::value::{self, SecurityOption};
                   them. Durations are in seconds, or have ms, s, m, h or d behind them."
 )]
 pub(crate) struct Flags {
-    /// `host` (this machine with all that is mounted, copy-on-write), `dir:PATH`, `oci:PATH[:TAG]`, `archive:FILE` or
-    /// `NAME[:TAG][@DIGEST]`; then the command, by default the image's own
+    /// `host` (this machine with all that is mounted, copy-on-write),
+    /// `dir:PATH`, `oci:PATH[:TAG]`, `archive:FILE` or `NAME[:TAG][@DIGEST]`;
+    /// then the command, by default the image's own
     #[arg(value_names = ["IMAGE", "COMMAND"], num_args = 0.., trailing_var_arg = true)]
     pub(super) words: Vec<OsString>,
 
@@ -40,7 +41,8 @@ pub(crate) struct Flags {
     #[command(flatten)]
     pub(super) mounts: Mounts,
 
-    /// Working directory inside; a missing one is made in an image, not in `host`
+    /// Working directory inside; a missing one is made in an image, not in
+    /// `host`
     #[arg(short, long, value_name = "DIR")]
     pub(super) workdir: Option<PathBuf>,
 
@@ -106,7 +108,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub(super) output_limit: Option<ByteSize>,
 
-    /// After this time, more than 0, the command and all that it started are killed
+    /// After this time, more than 0, the command and all that it started are
+    /// killed
     #[arg(long, value_name = "DURATION", help_heading = "Limits", value_parser = value::timeout)]
     pub(super) timeout: Option<Duration>,
 

@@ -14,7 +14,8 @@ use tare::{Error, Process, Result};
 use super::relay::reopened;
 use crate::typed::Line;
 
-/// Read at once; what is typed ahead of a command stays in the caller's terminal.
+/// Read at once; what is typed ahead of a command stays in the caller's
+/// terminal.
 const CHUNK: usize = 16 << 10;
 
 /// Copies what comes, while the command takes it.
@@ -104,8 +105,8 @@ impl Input {
         }
     }
 
-    /// Reads at once, if tare is a background job: the kernel stops it then, as it
-    /// does every program that reads there.
+    /// Reads at once, if tare is a background job: the kernel stops it then, as
+    /// it does every program that reads there.
     pub(super) fn claim(&mut self) {
         if self.open && self.from_terminal && self.held.is_empty() && self.is_background() {
             self.take();
@@ -128,7 +129,8 @@ impl Input {
         self.written = 0;
         match read(&self.from, &mut self.held) {
             Err(Errno::EINTR | Errno::EAGAIN) => self.held.clear(),
-            // The end, or a terminal that hung up, which is the same to the command.
+            // The end, or a terminal that hung up, which is the same to the
+            // command.
             Ok(0) | Err(_) => {
                 self.held.clear();
                 self.open = false;

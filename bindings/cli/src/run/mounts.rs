@@ -21,12 +21,13 @@ impl Mounts {
 /// Declares the three flags for clap.
 #[derive(Debug, Args)]
 struct Written {
-    /// Show a host file or directory inside; options are ro, rw and cow (a private
-    /// copy-on-write view)
+    /// Show a host file or directory inside; options are ro, rw and cow (a
+    /// private copy-on-write view)
     #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]")]
     volume: Vec<Mount>,
 
-    /// Mount by keys: type=bind|cow|tmpfs, source, target, readonly, tmpfs-size, tmpfs-mode
+    /// Mount by keys: type=bind|cow|tmpfs, source, target, readonly,
+    /// tmpfs-size, tmpfs-mode
     #[arg(long, value_name = "KEY=VALUE,...", value_parser = value::mount)]
     mount: Vec<Mount>,
 

@@ -146,8 +146,8 @@ impl Relay {
     }
 }
 
-/// The same terminal, non-blocking without the caller's seeing it; none where it
-/// may not be opened.
+/// The same terminal, non-blocking without the caller's seeing it; none where
+/// it may not be opened.
 pub(super) fn reopened(fd: BorrowedFd<'_>, access: OFlag) -> Option<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;

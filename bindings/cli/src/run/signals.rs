@@ -110,7 +110,8 @@ impl Signals {
         loop {
             let info = self.fd.read_signal().ok().flatten()?;
             let number = info.ssi_signo as i32;
-            // Of real-time signals all are held, because a set cannot name them.
+            // Of real-time signals all are held, because a set cannot name
+            // them.
             if self.ignored >> (number - 1) & 1 == 0 {
                 return Some((number, info.ssi_code == SI_KERNEL));
             }
@@ -120,7 +121,8 @@ impl Signals {
     /// Stops the command's group, then tare itself; returns when both go on.
     fn stop(&mut self, process: &Process, raw: Option<&Raw>) -> Result<()> {
         let wrong = |e| Error::os("forward signals", "SIGTSTP", e);
-        // SIGTSTP stops no group whose session is its own, as each command's is.
+        // SIGTSTP stops no group whose session is its own, as each command's
+        // is.
         let _ = process.signal_group(Signal::SIGSTOP as i32);
         if let Some(raw) = raw {
             raw.leave();
