@@ -105,6 +105,7 @@ fn hosts_killed_with_their_group_leave_nothing_to_sweep() {
 
 #[test]
 fn helper_is_in_no_group_and_no_session_of_the_hosts() {
+    let _alone = Host::exclusive();
     let ground = Ground::new();
     let sandbox = ground.open();
     let helper = Some(Pid::from_raw(helper_of(&sandbox)));
@@ -127,6 +128,7 @@ fn helper_keeps_no_directory_of_the_hosts_busy() {
         assert!(Path::new(&format!("/proc/{}", helper_of(&sandbox))).exists());
         return;
     }
+    let _alone = Host::exclusive();
     let script = "mount -t tmpfs x /mnt && cd /mnt && exec \"$0\" --exact --nocapture \"$1\"";
     let output = Command::new("unshare")
         .args(["-m", "sh", "-c", script])
