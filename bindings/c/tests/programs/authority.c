@@ -29,25 +29,6 @@ static tare_store *store;
 
 /* ---- what a sandbox is ---- */
 
-static char *output_of(const tare_sandbox *sandbox, const char *line) {
-    const char *argv[] = {"sh", "-c", line, NULL};
-    tare_command command;
-    memset(&command, 0, sizeof command);
-    command.size = sizeof command;
-    command.argv = argv;
-    tare_output *output;
-    tare_status status;
-    status.size = sizeof status;
-    OK(tare_sandbox_run(sandbox, &command, &output));
-    OK(tare_output_status(output, &status));
-    if (status.exit_code != 0)
-        fprintf(stderr, "%s: %s\n", line, tare_output_stderr(output, NULL));
-    CHECK(status.reason == TARE_REASON_EXITED && status.exit_code == 0);
-    char *text = strdup(tare_output_stdout(output, NULL));
-    tare_output_free(output);
-    return text;
-}
-
 /* A line of a file of /proc, behind its key. */
 static void line_of(const char *path, const char *key, char *into, size_t size) {
     char line[4096];
@@ -88,7 +69,7 @@ static void helper_is(const char *what, const tare_sandbox *sandbox, const char 
 
 /* Inside of a sandbox, /proc/self/NAME is this. */
 static void inside_is(const char *what, const tare_sandbox *sandbox, const char *line, const char *expected) {
-    char *seen = output_of(sandbox, line);
+    char *seen = said(sandbox, line);
     if (strcmp(seen, expected)) {
         fprintf(stderr, "%s: %s is \"%s\", not \"%s\"\n", what, line, seen, expected);
         exit(1);
@@ -238,7 +219,7 @@ static void one_capability(void) {
     sandbox = opened(privileged);
     helper_status(sandbox, "CapPrm:\t", after, sizeof after);
     CHECK(strtoull(after, NULL, 16) == (strtoull(before, NULL, 16) & ~(1ull << CAP_SYS_BOOT)));
-    char *inside = output_of(sandbox, "while read k v; do [ $k != CapPrm: ] || echo $v; done </proc/self/status");
+    char *inside = said(sandbox, "while read k v; do [ $k != CapPrm: ] || echo $v; done </proc/self/status");
     CHECK(!(strtoull(inside, NULL, 16) & 1ull << CAP_SYS_BOOT));
     free(inside);
     OK(tare_sandbox_close(sandbox));
@@ -321,7 +302,7 @@ static void own_user_namespace(void) {
     tare_pool *pool;
     tare_sandbox *before = opened(spec), *after, *taken;
     OK(tare_pool_open(store, NULL, spec, strlen(spec), 2, 2, &pool));
-    char *map = output_of(before, "cat /proc/self/uid_map");
+    char *map = said(before, "cat /proc/self/uid_map");
     CHECK(strstr(map, map_of(geteuid(), 1)) == map);
     free(map);
     have_one_ahead();

@@ -73,14 +73,6 @@ static void cancel(struct held *held, void *(*work)(void *), unsigned after_us) 
 
 /* ---- one long command ---- */
 
-static tare_command command_of(const char *const *argv) {
-    tare_command command;
-    memset(&command, 0, sizeof command);
-    command.size = sizeof command;
-    command.argv = argv;
-    return command;
-}
-
 static void *sleeps(void *data) {
     struct held *held = data;
     const char *argv[] = {"sh", "-c", "sleep 1; echo slept", NULL};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* What the test programs share: a check that says where it failed, with the library's own words. */
+/* What the test programs share: checks that say where they failed, with the library's own words; commands. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -41,5 +41,37 @@
         CHECK(!strchr(tare_error_message(error_), '\n'));                                          \
         tare_error_free(error_);                                                                   \
     } while (0)
+
+static inline tare_command command_of(const char *const *argv) {
+    tare_command command;
+    memset(&command, 0, sizeof command);
+    command.size = sizeof command;
+    command.argv = argv;
+    return command;
+}
+
+/* Runs a command, which must succeed; its output is the caller's to free. */
+static inline char *output_of(const tare_sandbox *sandbox, const char *const *argv) {
+    tare_command command = command_of(argv);
+    tare_output *output;
+    tare_status status;
+    status.size = sizeof status;
+    OK(tare_sandbox_run(sandbox, &command, &output));
+    OK(tare_output_status(output, &status));
+    if (status.reason != TARE_REASON_EXITED || status.exit_code != 0) {
+        fprintf(stderr, "%s: %s %d: %s\n", argv[0], tare_reason_name(status.reason), status.exit_code,
+                tare_output_stderr(output, NULL));
+        exit(1);
+    }
+    char *text = strdup(tare_output_stdout(output, NULL));
+    tare_output_free(output);
+    return text;
+}
+
+/* The same with a shell's line. */
+static inline char *said(const tare_sandbox *sandbox, const char *line) {
+    const char *argv[] = {"sh", "-c", line, NULL};
+    return output_of(sandbox, argv);
+}
 
 #endif

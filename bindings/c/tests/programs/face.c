@@ -20,18 +20,10 @@
 static tare_store *store;
 static tare_sandbox *sandbox;
 
-static tare_command command(const char *const *argv) {
-    tare_command command;
-    memset(&command, 0, sizeof command);
-    command.size = sizeof command;
-    command.argv = argv;
-    return command;
-}
-
 static tare_command shell(const char *script) {
     static _Thread_local const char *argv[] = {"sh", "-c", NULL, NULL};
     argv[2] = script;
-    return command(argv);
+    return command_of(argv);
 }
 
 static tare_status status_of(const tare_output *output) {
@@ -125,10 +117,10 @@ static void commands(void) {
     FAILS(TARE_KIND_NOT_FOUND, tare_sandbox_run(sandbox, &c, &output));
 
     const char *missing[] = {"/no/such/program", NULL};
-    c = command(missing);
+    c = command_of(missing);
     FAILS(TARE_KIND_NOT_FOUND, tare_sandbox_run(sandbox, &c, &output));
     const char *nothing[] = {NULL};
-    c = command(nothing);
+    c = command_of(nothing);
     FAILS(TARE_KIND_INVALID, tare_sandbox_run(sandbox, &c, &output));
 }
 

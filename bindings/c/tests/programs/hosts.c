@@ -132,33 +132,6 @@ static void same(const char *where, struct state before) {
 
 /* ---- the work ---- */
 
-/* Runs a command, which must succeed; its output is the caller's to free. */
-static char *output_of(const tare_sandbox *sandbox, const char *const *argv) {
-    tare_command command;
-    memset(&command, 0, sizeof command);
-    command.size = sizeof command;
-    command.argv = argv;
-    tare_output *output;
-    tare_status status;
-    status.size = sizeof status;
-    OK(tare_sandbox_run(sandbox, &command, &output));
-    OK(tare_output_status(output, &status));
-    if (status.reason != TARE_REASON_EXITED || status.exit_code != 0) {
-        fprintf(stderr, "%s: %s %d: %s\n", argv[0], tare_reason_name(status.reason), status.exit_code,
-                tare_output_stderr(output, NULL));
-        exit(1);
-    }
-    char *text = strdup(tare_output_stdout(output, NULL));
-    tare_output_free(output);
-    return text;
-}
-
-/* The same with a shell's line. */
-static char *said(const tare_sandbox *sandbox, const char *line) {
-    const char *argv[] = {"sh", "-c", line, NULL};
-    return output_of(sandbox, argv);
-}
-
 static tare_sandbox *opened(const tare_store *store) {
     tare_sandbox *sandbox;
     OK(tare_sandbox_open(store, spec, strlen(spec), &sandbox));

@@ -101,10 +101,7 @@ static void a_tree(void) {
 
 static void a_plain_root(const char *root) {
     const char *argv[] = {"sh", "-c", "echo here >/tmp/written; cat", NULL};
-    tare_command command;
-    memset(&command, 0, sizeof command);
-    command.size = sizeof command;
-    command.argv = argv;
+    tare_command command = command_of(argv);
     command.stdin_mode = TARE_STDIO_BYTES;
     command.stdin_data = "in";
     command.stdin_len = 2;
@@ -127,10 +124,7 @@ static void a_plain_root(const char *root) {
 
 static void a_pool(void) {
     const char *spec = "{\"image\": \"box\"}", *argv[] = {"sh", "-c", "ls /tmp | wc -l; touch /tmp/used", NULL};
-    tare_command command;
-    memset(&command, 0, sizeof command);
-    command.size = sizeof command;
-    command.argv = argv;
+    tare_command command = command_of(argv);
     tare_pool *pool;
     tare_sandbox *sandbox;
     tare_output *output;

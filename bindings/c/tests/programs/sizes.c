@@ -46,11 +46,8 @@ static tare_sandbox *opened(void) {
 
 static tare_error *ran(const tare_sandbox *sandbox, const void *input, size_t len) {
     const char *argv[] = {"cat", NULL};
-    tare_command command;
+    tare_command command = command_of(argv);
     tare_output *output = NULL;
-    memset(&command, 0, sizeof command);
-    command.size = sizeof command;
-    command.argv = argv;
     if (len) {
         command.stdin_mode = TARE_STDIO_BYTES;
         command.stdin_data = input;
