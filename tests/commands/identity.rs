@@ -9,7 +9,7 @@ use tare::image::{ImportOptions, Root};
 use tare::{Command, Sandbox, Spec, Store};
 use tare_oracle::{image, need, ordinary_user};
 
-use crate::harness::{Ground, line, run, sh, text};
+use crate::harness::{Ground, line, passes_again, run, sh, text};
 
 /// Which caller a test process stands for.
 pub(crate) const CALLER: &str = "TARE_TEST_CALLER";
@@ -33,22 +33,24 @@ fn as_caller(caller: &str) -> process::Command {
 #[track_caller]
 pub(crate) fn again(test: &str, caller: &str, prepare: impl FnOnce(&mut process::Command)) {
     let mut command = as_caller(caller);
-    command
-        .args(["--exact", "--nocapture", test])
-        .env(CALLER, caller);
+    command.env(CALLER, caller);
     prepare(&mut command);
-    let output = command.output().unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && shown.contains("1 passed"),
-        "{caller}: {shown}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    passes_again(&mut command, test);
 }
 
 /// Runs a test for every caller, each in a process of its own.
 #[track_caller]
-pub(crate) fn for_each_caller(test: &str, check: fn(&str)) {
+pub(crate) fn for_each_caller(test: &str, check: impl FnOnce(&str)) {
+    for_each_prepared(test, |_| (), check);
+}
+
+/// Runs a test for every caller, each in a process that `prepare` may change.
+#[track_caller]
+pub(crate) fn for_each_prepared(
+    test: &str,
+    prepare: impl Fn(&mut process::Command),
+    check: impl FnOnce(&str),
+) {
     if let Ok(caller) = env::var(CALLER) {
         return check(&caller);
     }
@@ -62,7 +64,7 @@ pub(crate) fn for_each_caller(test: &str, check: fn(&str)) {
     );
     CALLERS
         .iter()
-        .for_each(|caller| again(test, caller, |_| ()));
+        .for_each(|caller| again(test, caller, &prepare));
 }
 
 pub(crate) fn is_again() -> bool {

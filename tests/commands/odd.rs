@@ -10,7 +10,7 @@ use tare::{Command, Error, Sandbox, Spec};
 use tare_oracle::need;
 
 use crate::harness::{Ground, sh, text};
-use crate::identity::{CALLER, CALLERS, again, is_again};
+use crate::identity::{CALLER, CALLERS, again, for_each_caller, for_each_prepared, is_again};
 
 /// Has `command` run behind other words, such as unshare(1).
 fn behind(command: &mut process::Command, words: &[&str]) {
@@ -27,15 +27,18 @@ fn behind(command: &mut process::Command, words: &[&str]) {
     *command = new;
 }
 
-/// Runs a test for callers, each in a mount namespace that `script` has
-/// changed.
+/// Has a command run in a mount namespace that `script` has changed.
+fn on(script: &str) -> impl Fn(&mut process::Command) + use<> {
+    let script = format!("set -e; {script}; exec \"$@\"");
+    move |command| behind(command, &["unshare", "-m", "sh", "-c", &script, "sh"])
+}
+
+/// Runs a test for some callers, each on a machine that `script` has changed.
 #[track_caller]
 fn on_machine(test: &str, callers: &[&str], script: &str) {
-    let script = format!("set -e; {script}; exec \"$@\"");
+    let prepare = on(script);
     for caller in callers {
-        again(test, caller, |command| {
-            behind(command, &["unshare", "-m", "sh", "-c", &script, "sh"]);
-        });
+        again(test, caller, &prepare);
     }
 }
 
@@ -78,44 +81,16 @@ fn assert_refused(ground: &Ground, words: &[&str]) {
 
 #[test]
 fn odd_procfs_of_processes_only_is_enough() {
-    if is_again() {
-        return assert_works(&Ground::new());
-    }
-    need!(
-        root,
-        user("plain"),
-        user("subids"),
-        userns,
-        overlay,
-        kernel(5, 11)
-    );
-    let script = "mount -t proc -o subset=pid proc /proc";
-    on_machine(
-        "odd::odd_procfs_of_processes_only_is_enough",
-        &CALLERS,
-        script,
-    );
+    let name = "odd::odd_procfs_of_processes_only_is_enough";
+    let prepare = on("mount -t proc -o subset=pid proc /proc");
+    for_each_prepared(name, prepare, |_| assert_works(&Ground::new()));
 }
 
 #[test]
 fn odd_procfs_that_hides_others_is_enough() {
-    if is_again() {
-        return assert_works(&Ground::new());
-    }
-    need!(
-        root,
-        user("plain"),
-        user("subids"),
-        userns,
-        overlay,
-        kernel(5, 11)
-    );
-    let script = "mount -t proc -o hidepid=2 proc /proc";
-    on_machine(
-        "odd::odd_procfs_that_hides_others_is_enough",
-        &CALLERS,
-        script,
-    );
+    let name = "odd::odd_procfs_that_hides_others_is_enough";
+    let prepare = on("mount -t proc -o hidepid=2 proc /proc");
+    for_each_prepared(name, prepare, |_| assert_works(&Ground::new()));
 }
 
 #[test]
@@ -167,22 +142,12 @@ fn odd_sysfs_that_is_covered_is_told() {
 
 #[test]
 fn odd_cgroups_that_are_covered_are_none() {
-    if is_again() {
-        return match caller().as_str() {
-            "root" => assert_refused(&Ground::new(), &["security.devices", "mount -t cgroup2"]),
-            _ => assert_works(&Ground::new()),
-        };
-    }
-    need!(
-        root,
-        user("plain"),
-        user("subids"),
-        userns,
-        overlay,
-        kernel(5, 11)
-    );
     let name = "odd::odd_cgroups_that_are_covered_are_none";
-    on_machine(name, &CALLERS, "mount -t tmpfs none /sys/fs/cgroup");
+    let prepare = on("mount -t tmpfs none /sys/fs/cgroup");
+    for_each_prepared(name, prepare, |caller| match caller {
+        "root" => assert_refused(&Ground::new(), &["security.devices", "mount -t cgroup2"]),
+        _ => assert_works(&Ground::new()),
+    });
 }
 
 /// What the cure of the one above says.
@@ -212,27 +177,14 @@ fn odd_cgroups_that_cover_others_are_used() {
 
 #[test]
 fn odd_cgroups_that_are_read_only_are_told() {
-    if is_again() {
-        return match caller().as_str() {
-            "root" => assert_refused(
-                &Ground::new(),
-                &["EROFS", "mount -o remount,rw /sys/fs/cgroup"],
-            ),
-            _ => assert_works(&Ground::new()),
-        };
-    }
-    need!(
-        root,
-        user("plain"),
-        user("subids"),
-        userns,
-        overlay,
-        kernel(5, 11)
-    );
     let script = "for m in $(awk '$9 ~ /^cgroup/ || $8 ~ /^cgroup/ {print $5}' /proc/self/mountinfo); do \
                   mount --bind $m $m; mount -o remount,bind,ro $m; done";
     let name = "odd::odd_cgroups_that_are_read_only_are_told";
-    on_machine(name, &CALLERS, script);
+    let words = ["EROFS", "mount -o remount,rw /sys/fs/cgroup"];
+    for_each_prepared(name, on(script), |caller| match caller {
+        "root" => assert_refused(&Ground::new(), &words),
+        _ => assert_works(&Ground::new()),
+    });
 }
 
 /// A root that is a directory of a file system, in which the machine's
@@ -311,87 +263,61 @@ const DEPTH: &str = "TARE_TEST_DEPTH";
 /// What an outer sandbox must let through for another one inside.
 const OUTER: &str = r#"{"security": {"seccomp": "off", "masked_paths": [], "readonly_paths": []}}"#;
 
+/// Runs a test of this program once more as a caller, in a sandbox and behind
+/// other words. It finds `depth` in [`DEPTH`].
+#[track_caller]
+fn passes_inside(outer: &Sandbox, words: &[&str], test: &str, caller: &str, depth: &str) {
+    let exe = env::current_exe().unwrap().into_os_string();
+    let argv = words.iter().map(Into::into).chain([exe]);
+    let command = Command::from_argv(argv)
+        .args(["--exact", "--nocapture", test])
+        .env(CALLER, caller)
+        .env(DEPTH, depth);
+    let output = outer.run(command).unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && shown.contains("1 passed"),
+        "{depth}: {shown}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 #[test]
 fn odd_sandbox_in_a_sandbox_in_a_sandbox_opens() {
     let name = "odd::odd_sandbox_in_a_sandbox_in_a_sandbox_opens";
-    let Ok(caller) = env::var(CALLER) else {
-        need!(
-            root,
-            user("plain"),
-            user("subids"),
-            userns,
-            overlay,
-            kernel(5, 11)
-        );
-        return CALLERS
-            .iter()
-            .for_each(|caller| again(name, caller, |_| ()));
-    };
-    let ground = Ground::new();
-    let depth: u32 = env::var(DEPTH).map_or(0, |depth| depth.parse().unwrap());
-    if depth == 2 {
-        assert_eq!(text(&open(&ground).unwrap(), sh("id -u")), "0\n");
-        assert_eq!(text(&ground.open(), sh("id -u; : >/new")), "0\n");
-        return;
-    }
-    let outer = Sandbox::open(&ground.store, &Spec::from_json(OUTER).unwrap()).unwrap();
-    let exe = env::current_exe().unwrap();
-    // As user 0 of the sandbox, then as one of another user namespace in it.
-    for words in [vec![], vec!["unshare", "-r"]] {
-        let words = words.into_iter().map(Into::into);
-        let argv = words.chain([exe.clone().into_os_string()]);
-        let command = Command::from_argv(argv)
-            .args(["--exact", "--nocapture", name])
-            .env(CALLER, &caller)
-            .env(DEPTH, (depth + 1).to_string());
-        let output = outer.run(command).unwrap();
-        let shown = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && shown.contains("1 passed"),
-            "{depth} {shown}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
+    for_each_caller(name, |caller| {
+        let ground = Ground::new();
+        let depth: u32 = env::var(DEPTH).map_or(0, |depth| depth.parse().unwrap());
+        if depth == 2 {
+            assert_eq!(text(&open(&ground).unwrap(), sh("id -u")), "0\n");
+            assert_eq!(text(&ground.open(), sh("id -u; : >/new")), "0\n");
+            return;
+        }
+        let outer = Sandbox::open(&ground.store, &Spec::from_json(OUTER).unwrap()).unwrap();
+        // As user 0 of the sandbox, then as one of another user namespace in it.
+        for words in [&[][..], &["unshare", "-r"]] {
+            passes_inside(&outer, words, name, caller, &(depth + 1).to_string());
+        }
+    });
 }
 
 #[test]
 fn odd_default_sandbox_says_what_keeps_another_one_out() {
     let name = "odd::odd_default_sandbox_says_what_keeps_another_one_out";
-    let Ok(caller) = env::var(CALLER) else {
-        need!(
-            root,
-            user("plain"),
-            user("subids"),
-            userns,
-            overlay,
-            kernel(5, 11)
-        );
-        return CALLERS
-            .iter()
-            .for_each(|caller| again(name, caller, |_| ()));
-    };
-    let ground = Ground::new();
-    if let Ok(cure) = env::var(DEPTH) {
-        return assert_refused(&ground, &[&cure]);
-    }
-    for (json, cure) in [
-        ("{}", "--security-opt seccomp=unconfined"),
-        (
-            r#"{"security": {"seccomp": "off"}}"#,
-            "--security-opt systempaths=unconfined",
-        ),
-    ] {
-        let outer = Sandbox::open(&ground.store, &Spec::from_json(json).unwrap()).unwrap();
-        let command = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "--nocapture", name])
-            .env(CALLER, &caller)
-            .env(DEPTH, cure);
-        let output = outer.run(command).unwrap();
-        let shown = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success(),
-            "{json}: {shown}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
+    for_each_caller(name, |caller| {
+        let ground = Ground::new();
+        if let Ok(cure) = env::var(DEPTH) {
+            return assert_refused(&ground, &[&cure]);
+        }
+        for (json, cure) in [
+            ("{}", "--security-opt seccomp=unconfined"),
+            (
+                r#"{"security": {"seccomp": "off"}}"#,
+                "--security-opt systempaths=unconfined",
+            ),
+        ] {
+            let outer = Sandbox::open(&ground.store, &Spec::from_json(json).unwrap()).unwrap();
+            passes_inside(&outer, &[], name, caller, cure);
+        }
+    });
 }

@@ -13,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare::{Command, Sandbox, ShownMount, Spec};
 use tare_oracle::{need, ordinary_user};
 
-use crate::harness::{Ground, sh, text};
+use crate::harness::{Ground, passes_again, sh, text};
 
 /// Whether the user of the test below has subordinate ids.
 const SUBIDS: &str = "TARE_TEST_VIEW_SUBIDS";
@@ -51,17 +51,7 @@ pub(crate) fn again(
     with: impl FnOnce(&mut process::Command) -> &mut process::Command,
 ) {
     let mut command = process::Command::new(program);
-    let output = with(&mut command)
-        .arg(env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", test])
-        .output()
-        .unwrap();
-    let [shown, errors] =
-        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    assert!(
-        output.status.success() && shown.contains("1 passed"),
-        "{shown}{errors}"
-    );
+    passes_again(with(&mut command).arg(env::current_exe().unwrap()), test);
 }
 
 pub(crate) fn mount(kind: &str, options: &str, on: &Path) -> bool {
@@ -154,23 +144,13 @@ fn root_mounts_for_a_user() {
     }
     let dead = known("fuse").then(|| mount_dead(&dir.join("dead")));
     let trigger = known("autofs").then(|| mount_trigger(&dir.join("trigger")));
-    let output = user
-        .command(env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", "view::user_finds_the_mounts"])
-        .env(DIR, dir)
-        .output()
-        .unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let mut command = user.command(env::current_exe().unwrap());
+    passes_again(command.env(DIR, dir), "view::user_finds_the_mounts");
     if let Some(trigger) = &trigger {
         let mut fds = [PollFd::new(trigger.as_fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut fds, PollTimeout::ZERO), Ok(0), "it was triggered");
     }
     drop(dead);
-    assert!(
-        output.status.success() && shown.contains("1 passed"),
-        "{shown}{errors}"
-    );
 }
 
 /// What has an effect on the view of a directory, beside its mounts.

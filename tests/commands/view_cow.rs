@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tare::Sandbox;
 use tare_oracle::{User, need, ordinary_user};
 
-use crate::harness::Ground;
+use crate::harness::{Ground, passes_again};
 use crate::view::mount;
 use crate::view_root::{again_alone, is_alone, script, spec, told};
 
@@ -117,18 +117,8 @@ fn cow_in_a_namespace_for_users() {
 }
 
 fn user_finds_a_cow(user: &User, dir: &Path) {
-    let output = user
-        .command(env::current_exe().unwrap())
-        .args(["--exact", "--nocapture", "view_cow::user_has_a_cow"])
-        .env(DIR, dir)
-        .output()
-        .unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && shown.contains("1 passed"),
-        "{shown}{errors}"
-    );
+    let mut command = user.command(env::current_exe().unwrap());
+    passes_again(command.env(DIR, dir), "view_cow::user_has_a_cow");
 }
 
 #[test]
@@ -163,22 +153,10 @@ fn own_directories_of_users_are_written_wherever_they_are() {
         for path in ["", "below", "below/file"] {
             chown(own.join(path), Some(owner.uid()), Some(owner.gid())).unwrap();
         }
-        let output = user
-            .command(env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "--nocapture",
-                "view_cow::user_writes_in_the_working_directory",
-            ])
-            .env(DIR, &own)
-            .current_dir(&own)
-            .output()
-            .unwrap();
-        let shown = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success() && shown.contains("1 passed"),
-            "{shown}{errors}"
+        let mut command = user.command(env::current_exe().unwrap());
+        passes_again(
+            command.env(DIR, &own).current_dir(&own),
+            "view_cow::user_writes_in_the_working_directory",
         );
         assert_eq!(fs::read(own.join("below/file")).unwrap(), b"old");
         assert!(!own.join("new").exists());

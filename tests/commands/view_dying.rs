@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A file system that answers whoever asks first, and nobody else: it dies
-//! between its trial and a start.
+//! A file system that answers the first process that asks, and no other: it
+//! dies between its trial and a start.
 
-use std::env;
-use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, umount2};
 use tare::{Command, Sandbox, Spec};
 use tare_oracle::need;
 
 use crate::harness::{Ground, text};
-use crate::view::again;
-
-/// Says that a test has a mount namespace of its own.
-const OWN: &str = "TARE_TEST_VIEW_DYING";
+use crate::view::mount_dead;
+use crate::view_root::{again_alone, is_alone, told};
 
 const GETATTR: u32 = 3;
 const STATFS: u32 = 17;
@@ -50,17 +45,7 @@ fn body(opcode: u32) -> Option<Vec<u8>> {
 
 /// Mounts it; it is served until the process ends.
 fn mount_dying(on: &Path) {
-    let mut device = File::options()
-        .read(true)
-        .write(true)
-        .open("/dev/fuse")
-        .unwrap();
-    let options = format!(
-        "fd={},rootmode=40000,user_id=0,group_id=0,allow_other",
-        device.as_raw_fd()
-    );
-    let data = Some(options.as_str());
-    mount(Some("dying"), on, Some("fuse"), MsFlags::empty(), data).unwrap();
+    let mut device = mount_dead(on);
     thread::spawn(move || {
         let mut first = None;
         let mut request = vec![0; 1 << 17];
@@ -94,17 +79,14 @@ fn mount_dying(on: &Path) {
 fn view_opens_beside_a_file_system_that_dies() {
     need!(root, overlay, program("unshare"));
     if !Path::new("/dev/fuse").exists() {
-        return;
+        return tare_oracle::needs::missing("fuse", "/dev/fuse: modprobe fuse");
     }
-    let test = "view_dying::view_in_a_namespace_beside_a_dying_file_system";
-    again(test, "/usr/bin/unshare", |command| {
-        command.arg("-m").env(OWN, "1")
-    });
+    again_alone("view_dying::view_in_a_namespace_beside_a_dying_file_system");
 }
 
 #[test]
 fn view_in_a_namespace_beside_a_dying_file_system() {
-    if env::var_os(OWN).is_none() {
+    if !is_alone() {
         // The test above runs this.
         return;
     }
@@ -116,10 +98,7 @@ fn view_in_a_namespace_beside_a_dying_file_system() {
     assert!(begun.elapsed() < Duration::from_secs(30));
     let listed = text(&sandbox, Command::from_argv(["ls", "-A"]).arg(&dir));
     assert_eq!(listed, "");
-    let mounts = sandbox.effective().unwrap().mounts;
-    let path = dir.display().to_string();
-    let shown = mounts.iter().find(|mount| mount.path == path).unwrap();
-    assert_eq!(shown.shown, "left out");
+    assert_eq!(told(&sandbox, &dir), "left out");
     sandbox.close().unwrap();
     // The directory is removed now.
     umount2(&dir, MntFlags::MNT_DETACH).unwrap();

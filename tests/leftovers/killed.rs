@@ -13,7 +13,7 @@ use nix::unistd::{Pid, getpgid, getsid};
 use tare_oracle::{Host, need};
 
 use crate::child;
-use crate::harness::{Ground, run, sh};
+use crate::harness::{Ground, passes_again, run, sh};
 use crate::{SOON, at_rest, helper_of};
 
 /// Rounds of each kind; `TARE_KILLS=200` for more.
@@ -129,14 +129,11 @@ fn helper_keeps_no_directory_of_the_hosts_busy() {
         return;
     }
     let _alone = Host::exclusive();
-    let script = "mount -t tmpfs x /mnt && cd /mnt && exec \"$0\" --exact --nocapture \"$1\"";
-    let output = Command::new("unshare")
-        .args(["-m", "sh", "-c", script])
+    let script = "mount -t tmpfs x /mnt && cd /mnt && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command
+        .args(["-m", "sh", "-c", script, "sh"])
         .arg(env::current_exe().unwrap())
-        .arg(name)
-        .env("TARE_TEST_AGAIN", name)
-        .output()
-        .unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{shown}");
+        .env("TARE_TEST_AGAIN", name);
+    passes_again(&mut command, name);
 }
