@@ -126,7 +126,7 @@ impl Live {
             // One of the machine's mounts: from now on each is tried before.
             Err(error) if storage::is_of_a_view(&error, spec, lower) => {
                 let spawner = runtime.spawner_for(spec)?;
-                spawner.distrust_mounts();
+                spawner.verdicts().distrust();
                 Self::start_on(store, &spawner, spec, base, first)
             }
             other => other,

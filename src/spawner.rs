@@ -71,7 +71,7 @@ pub(crate) struct Spawner {
     /// Of the thread that started it.
     authority: Authority,
     /// Of mounts of the host.
-    pub(crate) verdicts: Mutex<Verdicts>,
+    verdicts: Mutex<Verdicts>,
     /// [`Spawner::home`], once it was asked for.
     home: OnceLock<Option<PathBuf>>,
 }

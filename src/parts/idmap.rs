@@ -100,8 +100,7 @@ impl Ids {
 /// CAP_SYS_ADMIN: those that are mapped where it is, if it may hand them on.
 fn own_ids() -> Option<Ids> {
     // The kernel asks for these where the caller is, user_namespaces(7).
-    let may = [Capability::CAP_SETUID, Capability::CAP_SETGID];
-    if !may.into_iter().all(user::has) {
+    if !user::has_all(&[Capability::CAP_SETUID, Capability::CAP_SETGID]) {
         return None;
     }
     let read = |name: &str| fs::read_to_string(format!("/proc/thread-self/{name}")).ok();

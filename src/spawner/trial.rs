@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, BorrowedFd};
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -12,15 +12,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::{Spawner, gone, receive, request};
 use crate::error::{Error, Result};
 use crate::parts::ops::Ops;
+use crate::parts::shown::Verdicts;
 use crate::sys::socket;
 use crate::wire::{self, Job};
 
 impl Spawner {
-    /// Has each mount of the machine tried before it is shown, whatever its
-    /// type.
-    pub(crate) fn distrust_mounts(&self) {
-        let verdicts = self.verdicts.lock();
-        verdicts.unwrap_or_else(PoisonError::into_inner).distrust();
+    /// Returns what is known of mounts of the host.
+    pub(crate) fn verdicts(&self) -> MutexGuard<'_, Verdicts> {
+        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tries operations in a child of the spawner, which is killed if they take

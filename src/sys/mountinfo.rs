@@ -32,7 +32,8 @@ pub(crate) struct Mount {
 }
 
 impl Mount {
-    fn parse(line: &[u8]) -> Option<Self> {
+    /// Reads one line of the table.
+    pub(crate) fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|byte| *byte == b' ');
         let mut number = || str::from_utf8(fields.next()?).ok()?.parse().ok();
         let (id, parent) = (number()?, number()?);
@@ -77,7 +78,7 @@ fn attr(option: &[u8]) -> u32 {
 }
 
 /// Undoes the octal escapes of mountinfo: `\040` is a space.
-pub(crate) fn unescape(field: &[u8]) -> PathBuf {
+fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, tail)) = rest.split_first() {

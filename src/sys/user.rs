@@ -3,10 +3,10 @@
 //! user namespace, or an ordinary user; user_namespaces(7).
 #![forbid(unsafe_code)]
 
-use std::os::unix::fs::MetadataExt as _;
-
 use caps::Capability;
 use nix::unistd::geteuid;
+
+use super::caller::{self, Capabilities};
 
 /// Inode of the user namespace that the kernel begins with:
 /// `PROC_USER_INIT_INO`, part of the interface since Linux 3.8.
@@ -25,7 +25,7 @@ const NEEDED: [Capability; 4] = [
 /// capabilities in the initial user namespace. Every other user 0 is an
 /// ordinary user: in a user namespace of its own it has them all.
 pub(crate) fn is_machine_root() -> bool {
-    geteuid().is_root() && NEEDED.into_iter().all(has) && in_initial_namespace()
+    geteuid().is_root() && has_all(&NEEDED) && in_initial_namespace()
 }
 
 /// Returns whether the calling thread is user 0 in the initial user namespace,
@@ -34,13 +34,17 @@ pub(crate) fn owns_system() -> bool {
     geteuid().is_root() && in_initial_namespace()
 }
 
-/// Returns whether a capability is in effect, in whichever user namespace.
-pub(crate) fn has(capability: Capability) -> bool {
-    caps::has_cap(None, caps::CapSet::Effective, capability).unwrap_or(false)
+/// Returns whether capabilities are in effect, in the thread's own user
+/// namespace.
+pub(crate) fn has_all(wanted: &[Capability]) -> bool {
+    Capabilities::read().is_ok_and(|own| {
+        let mut wanted = wanted.iter();
+        wanted.all(|capability| own.effective & capability.bitmask() != 0)
+    })
 }
 
 /// Assumes so without a procfs: no sandbox opens there, and root's images keep
 /// their owners.
 fn in_initial_namespace() -> bool {
-    std::fs::metadata("/proc/thread-self/ns/user").map_or(true, |file| file.ino() == INITIAL)
+    caller::namespace("user").map_or(true, |(_, inode)| inode == INITIAL)
 }

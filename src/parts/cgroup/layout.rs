@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::sys::mountinfo::Mounts;
+use crate::sys::mountinfo::{self, Mounts};
 
 /// The cgroup hierarchies that this process can see, cgroups(7).
 ///
@@ -149,14 +149,14 @@ struct Mount {
     id: u64,
     v2: bool,
     /// The directory of the hierarchy that is mounted: `/` but in containers.
-    root: String,
+    root: PathBuf,
     point: PathBuf,
     controllers: Vec<String>,
 }
 
 impl Mount {
     fn parse(line: &str) -> Option<Self> {
-        let (front, back) = line.split_once(" - ")?;
+        let (_, back) = line.split_once(" - ")?;
         let mut back = back.split(' ');
         let v2 = match back.next()? {
             "cgroup2" => true,
@@ -164,10 +164,7 @@ impl Mount {
             _ => return None,
         };
         let options = back.nth(1)?;
-        let id = front.split(' ').next()?.parse().ok()?;
-        let mut front = front.split(' ').skip(3);
-        let root = unescape(front.next()?);
-        let point = PathBuf::from(unescape(front.next()?));
+        let mount = mountinfo::Mount::parse(line.as_bytes())?;
         const NOT_CONTROLLERS: [&str; 7] = [
             "rw",
             "ro",
@@ -186,10 +183,10 @@ impl Mount {
                 .collect::<Vec<_>>(),
         };
         (v2 || !controllers.is_empty()).then_some(Self {
-            id,
+            id: mount.id,
             v2,
-            root,
-            point,
+            root: mount.root,
+            point: mount.point,
             controllers,
         })
     }
@@ -220,26 +217,6 @@ impl Mount {
             _ => self.point.clone(),
         }
     }
-}
-
-/// Undoes mountinfo's octal escapes: `\040` is a space.
-fn unescape(text: &str) -> String {
-    let mut parts = text.split('\\');
-    let mut plain = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let code = part.get(..3).and_then(|o| u8::from_str_radix(o, 8).ok());
-        match code.filter(u8::is_ascii) {
-            Some(byte) => {
-                plain.push(char::from(byte));
-                plain.push_str(&part[3..]);
-            }
-            None => {
-                plain.push('\\');
-                plain.push_str(part);
-            }
-        }
-    }
-    plain
 }
 
 #[cfg(test)]

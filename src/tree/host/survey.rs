@@ -4,13 +4,13 @@
 #![forbid(unsafe_code)]
 
 use std::path::Path;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::class::Class;
 use super::trial;
 use crate::error::{Error, Result};
 use crate::parts::mounts::{RDONLY, overlay_flags};
-use crate::parts::shown::{ShownAs, Verdicts};
+use crate::parts::shown::ShownAs;
 use crate::spawner::Spawner;
 use crate::sys::mountinfo::{Mount, Mounts};
 use crate::wire::OF_MACHINE;
@@ -59,22 +59,15 @@ impl<'a> Survey<'a> {
     pub(crate) fn new(spawner: &'a Spawner, ordinary: bool) -> Result<Self> {
         let file = "/proc/self/mountinfo";
         let table = Mounts::read().map_err(|e| Error::io("list mounts", file, e))?;
-        let mut survey = Self {
-            spawner,
-            mounts: Arc::default(),
-            others: Arc::new([]),
-            ordinary,
-        };
-        let followed = survey
+        let (mounts, others) = spawner
             .verdicts()
             .follow(table, |mounts| others(mounts, Path::new("/")));
-        (survey.mounts, survey.others) = followed;
-        Ok(survey)
-    }
-
-    fn verdicts(&self) -> MutexGuard<'a, Verdicts> {
-        let verdicts = self.spawner.verdicts.lock();
-        verdicts.unwrap_or_else(PoisonError::into_inner)
+        Ok(Self {
+            spawner,
+            mounts,
+            others,
+            ordinary,
+        })
     }
 
     /// Returns the mounts below a directory that may be shown, each before
@@ -142,7 +135,7 @@ impl<'a> Survey<'a> {
         };
         let class = self.class(mount);
         let is_local = class == Class::Local && !mount.unbindable;
-        let is_sure = is_local && !self.verdicts().distrusts();
+        let is_sure = is_local && !self.spawner.verdicts().distrusts();
         // Without the root's own file system there is no view.
         if is_sure || mount.point == Path::new("/") {
             return Ok(ShownAs::Cow);
@@ -152,7 +145,7 @@ impl<'a> Survey<'a> {
             // private.
             return Ok(ShownAs::LeftOut("unbindable".into()));
         }
-        if let Some(known) = self.verdicts().get(mount) {
+        if let Some(known) = self.spawner.verdicts().get(mount) {
             return Ok(known.clone());
         }
         let flags = match self.ordinary {
@@ -161,11 +154,11 @@ impl<'a> Survey<'a> {
         };
         let (found, is_silent) = trial::of(self.spawner, path, flags)?;
         if is_silent {
-            self.verdicts().insert_silent(mount, &found);
+            self.spawner.verdicts().insert_silent(mount, &found);
         }
         // What answers now may be dead at the next open.
         if class != Class::Remote || matches!(found, ShownAs::LeftOut(_)) {
-            self.verdicts().insert(mount, &found);
+            self.spawner.verdicts().insert(mount, &found);
         }
         Ok(found)
     }
