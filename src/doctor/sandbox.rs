@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A sandbox of the default spec, opened as everybody opens one: whatever else
-//! was found, this decides.
+//! A sandbox of the default spec, opened as users open one: it decides, also
+//! against the other checks.
 #![forbid(unsafe_code)]
 
 use std::env;

@@ -155,7 +155,7 @@ impl Overlay<'_> {
     }
 }
 
-/// A path that leads to an open file, whatever is moved.
+/// A path that leads to an open file, also after a rename.
 fn path_of<'p>(opened: &Fd, place: &'p mut Name) -> Result<&'p CStr> {
     dir::join(place, &[b"/proc/self/fd/", dir::digits(opened.0 as u64, &mut [0; 20])])
 }

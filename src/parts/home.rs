@@ -11,7 +11,7 @@ use nix::unistd::{User, geteuid};
 use crate::sys::auxv;
 
 /// Returns the caller's home: `$HOME` if that directory is its own, as in
-/// `unshare -r`, where the passwd(5) line of user 0 is somebody else's; else
+/// `unshare -r`, where the passwd(5) line of user 0 is another user's; else
 /// that of its line.
 pub(crate) fn of_caller() -> Option<PathBuf> {
     let user = geteuid();

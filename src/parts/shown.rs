@@ -62,7 +62,7 @@ pub(crate) struct Verdicts {
     /// Those of the mounts that may be shown.
     others: Arc<[Mount]>,
     known: HashMap<u64, ShownAs>,
-    /// Mounts that did not answer, whatever happens to others. Each trial of
+    /// Mounts that did not answer, kept when others change. Each trial of
     /// one leaves a process that cannot be killed before the file system lets
     /// it go.
     silent: Vec<(Mount, ShownAs, Instant)>,

@@ -114,7 +114,7 @@ fn not_null(fd: OwnedFd) -> Result<Option<OwnedFd>> {
     Ok((!device || stat.st_rdev != wire::NULL).then_some(fd))
 }
 
-/// Bytes as a file at its beginning: no pipe that somebody would have to fill,
+/// Bytes as a file at its beginning: no pipe that a thread would have to fill,
 /// no SIGPIPE in the host.
 fn memory(bytes: &[u8]) -> Result<OwnedFd> {
     let wrong = |e| Error::io("start command", "stdin", e);

@@ -60,8 +60,7 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
                  as Landlock does: open sandboxes before landlock_restrict_self(2)",
             )
         }
-        // keyctl(2) is not in Docker's default filter, whatever the
-        // capabilities.
+        // keyctl(2) is not in Docker's default filter, with any capabilities.
         (wire::AT_OP, Errno::EPERM) if error.step() == KEYRING && has_filter() => {
             error.with_cure(UNCONFINED)
         }

@@ -26,8 +26,8 @@ pub(crate) fn tell_senders(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     setsockopt(&socket, sockopt::PassCred, &true)
 }
 
-/// Ends the connection in both directions, whoever else holds a descriptor of
-/// it.
+/// Ends the connection in both directions, also for other processes that hold
+/// a descriptor of it.
 pub(crate) fn shut_down(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     shutdown(socket.as_raw_fd(), Shutdown::Both)
 }

@@ -147,8 +147,8 @@ record! {
         no_setgroups: u32,
         /// 1: only user and group 0 are mapped; every user id asked for must be 0.
         single_id: u32,
-        /// `HOME=` and the home of user 0, whatever `/etc/passwd` says; empty
-        /// for what that says.
+        /// `HOME=` and the home of user 0 in the place of that in `/etc/passwd`;
+        /// empty for that one.
         home: &'a CStr,
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commands that are killed, with everything that they started, whatever it did
+//! Commands that are killed, with everything that they started, also what tried
 //! to get away.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Names of hosts: a sandbox finds its own, whatever it sees and of which
-//! network it is.
+//! Names of hosts: a sandbox finds its own, in each view and on each network.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -27,7 +26,7 @@ fn own_name_is_found_by_every_caller() {
         for json in SPECS {
             let spec = Spec::from_json(json).unwrap();
             let host = Sandbox::open(&ground.store, &spec).unwrap();
-            // As gethostbyname(3), whatever addresses the network has.
+            // As gethostbyname(3), with any addresses of the network.
             let found = line(&host, "getent hosts $(hostname)");
             assert!(found.starts_with("127.0."), "{json}: {found}");
             let hosts = line(&host, "cat /etc/hosts");

@@ -57,7 +57,7 @@ fn compare(golden: &Counts, seen: &Counts) -> (Vec<String>, Vec<String>) {
     (rises, falls)
 }
 
-/// Whether a row is a bound: how often somebody waits depends on who is
+/// Whether a row is a bound: how often a process waits depends on who is
 /// scheduled.
 fn is_bound(name: &str) -> bool {
     name.rsplit(' ').next() == Some(WAITS)

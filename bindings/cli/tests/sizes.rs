@@ -34,8 +34,8 @@ fn sizes_that_may_not_grow_are_told() {
         for blocks in [0, 2] {
             assert_refused(&below(&tare, blocks, "run host -- true"));
         }
-        // Into a file of the caller's: with the limit it has, for whoever
-        // writes there.
+        // Into a file of the caller's: with the limit that it has, for every
+        // process that writes there.
         let file = dir.path().join("out");
         let words = format!("run host -- head -c 1000000 /dev/zero >{}", file.display());
         let said = below(&tare, 400, &words);

@@ -140,7 +140,7 @@ fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == geteuid().as_raw() || is_unmapped(uid)
 }
 
-/// In a user namespace, root of the machine and everybody else who has no id
+/// In a user namespace, root of the machine and each other user without an id
 /// there look the same; the first is needed and the second cannot be told from
 /// it.
 fn is_unmapped(uid: u32) -> bool {

@@ -176,9 +176,9 @@ impl Store {
         Ok(())
     }
 
-    /// Away at once, so that nobody sees half of it; its files go after. The
-    /// move is on the disk before: a power cut leaves the layer whole or
-    /// absent.
+    /// Moves a layer away at once, so that no process sees half of it; its
+    /// files go after. The move is on the disk before: a power cut leaves the
+    /// layer whole or absent.
     pub(super) fn drop_layer(&self, name: &OsString, scratch: &Scratch) -> Result<()> {
         let (from, to) = (self.layers_dir().join(name), scratch.path().join(name));
         // Moving a directory needs write permission on it; its root is ours.

@@ -40,7 +40,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Kind::Permission`] if the directory or one above it belongs to
-    /// somebody else than root and the caller, or if others may write to it and
+    /// a user other than root and the caller, or if others may write to it and
     /// it is not sticky, [`Kind::Invalid`] if the directory holds something
     /// else, [`Kind::Unsupported`] if a newer version of this library made it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {

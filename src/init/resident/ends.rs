@@ -35,7 +35,7 @@ pub(super) struct Row {
     /// What the host will be told; its kind is 0 until the first process is
     /// dead.
     pub(super) end: Reply,
-    /// When its end is told, whatever is left.
+    /// When its end is told, even if something is left.
     pub(super) give_up: u64,
     pub(super) pause: u64,
 }

@@ -115,7 +115,7 @@ impl Attached {
     }
 
     /// Returns when the caller has taken all that the command wrote; to be
-    /// called when the sandbox is closed, because whatever the command left in
+    /// called when the sandbox is closed, because what the command left in
     /// the background holds its pipes until then.
     pub(super) fn finish(self) -> Result<()> {
         let Self {
