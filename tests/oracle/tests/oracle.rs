@@ -5,13 +5,14 @@
 //! `Host::exclusive`.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tare_oracle::host::Area;
 use tare_oracle::tree::{Field, compare, manifest};
@@ -19,18 +20,26 @@ use tare_oracle::{Host, Victim, image, need, ordinary_user};
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// Runs `leave` and expects a line of `area` that was not there; then
-/// undoes it by dropping what `leave` returned, and expects no difference.
+/// Runs `leave` and expects a line of `area` that was not there, within
+/// `SOON`, since a child may not be yet what it will be; then undoes it by
+/// dropping what `leave` returned, and expects no difference.
 #[track_caller]
 fn must_see<T>(area: Area, watched: &[&Path], leave: impl FnOnce() -> T) {
     let before = Host::snapshot_with(watched);
     let left = leave();
-    let seen = before.diff(&before.again());
     let wanted = format!("+ {area}: ");
-    assert!(
-        seen.iter().any(|line| line.starts_with(&wanted)),
-        "nothing of {wanted:?} in {seen:?}"
-    );
+    let deadline = Instant::now() + SOON;
+    loop {
+        let seen = before.diff(&before.again());
+        if seen.iter().any(|line| line.starts_with(&wanted)) {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "nothing of {wanted:?} in {seen:?}"
+        );
+        thread::sleep(Duration::from_millis(5));
+    }
     drop(left);
     before.assert_unchanged(SOON);
 }
@@ -98,9 +107,7 @@ fn host_sees_children_zombies_and_their_namespaces() {
     });
     need!(root);
     must_see(Area::NetworkNamespaces, &[], || {
-        let child = Child(command("exec unshare -n sleep 60").spawn().unwrap());
-        thread::sleep(Duration::from_millis(300));
-        child
+        Child(command("exec unshare -n sleep 60").spawn().unwrap())
     });
 }
 
@@ -156,7 +163,15 @@ fn host_tells_its_spawners_from_those_of_others() {
     };
     assert!(seen(std::process::id()), "its own");
     assert!(!seen(1), "of another process that lives");
-    let mut child = command("exec sleep 60").spawn().unwrap();
+    // It says so when it is what it stays: a snapshot amid its exec(2) shows a name that goes.
+    let script = "import os, time\nos.write(1, b'x')\ntime.sleep(60)";
+    let mut child = Command::new("python3")
+        .args(["-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0];
+    child.stdout.take().unwrap().read_exact(&mut said).unwrap();
     assert!(seen(child.id()), "of its child");
     child.kill().unwrap();
     child.wait().unwrap();
