@@ -6,7 +6,9 @@ mod attributes;
 mod codec;
 mod dirs;
 mod hash;
+mod lookup;
 mod name;
+mod pending;
 mod stream;
 mod whiteout;
 mod write;
@@ -30,6 +32,7 @@ use crate::image::tar::Archive;
 use crate::parts::idmap;
 use crate::sys::file_size::WithoutSignal;
 pub(crate) use name::Name;
+pub(crate) use pending::Pending;
 use stream::Stream;
 use write::{Writer, Written};
 
@@ -192,6 +195,25 @@ pub fn unpack(
     options: &Options,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Unpacked> {
+    let mut pending = Pending::default();
+    let unpacked = unpack_onto(blob, into, options, &mut pending, progress)?;
+    Ok(Unpacked {
+        fixups: pending.into_fixups(),
+        ..unpacked
+    })
+}
+
+/// The same as one layer of several, whose owners are set after the last: until
+/// then every file is ours, so that a later layer may change any directory.
+/// `pending` is what the layers below put off; `fixups` stays empty.
+pub(crate) fn unpack_onto(
+    blob: impl Read + Send,
+    into: BorrowedFd<'_>,
+    options: &Options,
+    pending: &mut Pending,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Unpacked> {
+    let before = std::mem::take(pending);
     // The threads have the mask from here.
     let _without = WithoutSignal::begin();
     let (full, chunks) = sync_channel(codec::CHUNKS);
@@ -199,7 +221,7 @@ pub fn unpack(
     let (feed, pieces) = hash::channel(codec::CHUNKS, back.clone());
     thread::scope(|scope| {
         let hasher = start(scope, "tare-hash", move || pieces.hash())?;
-        let write = move || write(into, options, Stream::new(chunks, back));
+        let write = move || write(into, options, before, Stream::new(chunks, back));
         let writer = start(scope, "tare-unpack", write)?;
         let pumped = codec::pump(blob, full, spent, feed, &options.bounds, progress);
         let written = writer.join().unwrap_or_else(|panic| resume_unwind(panic));
@@ -210,13 +232,14 @@ pub fn unpack(
         if !whole {
             unreachable!("the writer reads to the end unless it fails");
         }
+        *pending = written.pending;
         Ok(Unpacked {
             blob_digest: blob.0,
             blob_bytes: blob.1,
             diff_id: diff.0,
             diff_bytes: diff.1,
             entries: written.entries,
-            fixups: written.fixups,
+            fixups: Vec::new(),
             opaque_root: written.opaque_root,
             notes: written.notes,
         })
@@ -238,7 +261,12 @@ fn start<'scope, T: Send + 'scope>(
 const STEP: (&str, &str) = ("unpack layer", "");
 
 /// The writing thread.
-fn write(into: BorrowedFd<'_>, options: &Options, stream: Stream) -> Result<Written> {
+fn write(
+    into: BorrowedFd<'_>,
+    options: &Options,
+    pending: Pending,
+    stream: Stream,
+) -> Result<Written> {
     // The host's handlers must not run here. It cannot fail with a valid set, and
     // if it did, a handler would merely run on this thread.
     let _ = SigSet::all().thread_block();
@@ -249,7 +277,8 @@ fn write(into: BorrowedFd<'_>, options: &Options, stream: Stream) -> Result<Writ
         umask(Mode::empty());
     }
     let mut archive = Archive::new(stream);
-    let mut writer = Writer::open(into, options, exact_modes).map_err(|f| f.at(STEP, b"", 0))?;
+    let writer = Writer::open(into, options, exact_modes, pending);
+    let mut writer = writer.map_err(|f| f.at(STEP, b"", 0))?;
     loop {
         let step = archive.next().and_then(|entry| match entry {
             Some(entry) => writer.entry(entry, &mut archive).map(|()| true),

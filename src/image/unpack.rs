@@ -5,6 +5,7 @@
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -13,7 +14,7 @@ use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use crate::error::{Error, Kind, Result};
-use crate::image::layer::{self, Bounds, Ids};
+use crate::image::layer::{self, Bounds, Ids, Pending};
 use crate::image::remove_tree::remove_tree;
 use crate::image::source::{self, Choice, Files, Found};
 use crate::image::store::{self, FileSystem, nameless_file};
@@ -239,6 +240,7 @@ fn layers(
     if how.ids == Ids::Single && options.chown.is_some() {
         how.ids = Ids::Deferred;
     }
+    let pending = Mutex::new(Pending::default());
     for (index, layer) in found.layers.iter().enumerate() {
         let job = store::Job {
             files,
@@ -247,16 +249,14 @@ fn layers(
             diff_id: layer.diff_id,
             index,
             keep: None,
-            tree: Some(store::Tree::Open(target.dir.as_fd())),
+            tree: Some(store::Tree::Onto(target.dir.as_fd(), &pending)),
         };
-        let done = store::run_jobs(&[job], &how, found.layers.len(), progress)?;
-        let fixups = done
-            .into_iter()
-            .filter_map(|done| Some(done.unpacked?.fixups));
-        let fixups: Vec<_> = fixups.flatten().collect();
-        if let (false, Some(chown)) = (fixups.is_empty(), &mut options.chown) {
-            chown.apply(target.dir.as_fd(), &fixups)?;
-        }
+        store::run_jobs(&[job], &how, found.layers.len(), progress)?;
     }
-    Ok(())
+    let pending = pending.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let fixups = pending.into_fixups();
+    match (fixups.is_empty(), &mut options.chown) {
+        (false, Some(chown)) => chown.apply(target.dir.as_fd(), &fixups),
+        _ => Ok(()),
+    }
 }

@@ -103,7 +103,7 @@ fn caller_of_any_kind_opens_the_default() {
     });
 }
 
-fn ids_are_many(caller: &str) -> bool {
+pub(crate) fn ids_are_many(caller: &str) -> bool {
     matches!(caller, "root" | "subids" | "root-of-many")
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Commands in a sandbox: what they get, how they run, how they end, and what they see of the machine.
 
+#[allow(dead_code, reason = "the tests of unpacking use the rest")]
+#[path = "../layer/tar.rs"]
+mod blocks;
 #[path = "../harness/mod.rs"]
 mod harness;
 #[path = "../layout/mod.rs"]
@@ -12,6 +15,7 @@ mod confined;
 mod endings;
 mod host;
 mod identity;
+mod image_trees;
 mod kills;
 mod layers;
 mod many;

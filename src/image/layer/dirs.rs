@@ -3,25 +3,19 @@
 //! without ever leaving the root, and settles directories when it leaves them.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmod, fchmodat, fstat, fstatat, mkdirat};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
 use super::attributes::{Attributes, set_times};
+use super::lookup::{DIRECTORY, chmod_path_fd, open_in_root, path_of_fd, walk};
+use super::pending::ByPath;
 use crate::image::tar::{Call, Fault, Step, refuse};
 use crate::sys::xattr;
-
-/// Directories are opened for reading: only such descriptors take new attributes.
-const DIRECTORY: OFlag = OFlag::O_RDONLY
-    .union(OFlag::O_DIRECTORY)
-    .union(OFlag::O_NOFOLLOW)
-    .union(OFlag::O_CLOEXEC);
 
 /// The owner's bits, without which an ordinary user cannot work in a directory.
 pub(super) const OWNER: u32 = 0o700;
@@ -49,9 +43,8 @@ pub(super) struct Dirs {
     made: Option<(Box<[u8]>, Attributes)>,
     /// Whether a symlink led to the last frame.
     aliased: bool,
-    /// Modes without the owner's bits, by device and inode; set when all is
-    /// done.
-    late: HashMap<(u64, u64), Late>,
+    /// Modes without the owner's bits; set when all is done.
+    late: ByPath<u32>,
     root_foreign: bool,
     root_id: u64,
     /// Where the root is, as the kernel prints it; read when first needed.
@@ -72,11 +65,6 @@ struct Frame {
     id: Option<u64>,
 }
 
-struct Late {
-    path: Vec<u8>,
-    mode: u32,
-}
-
 impl Dirs {
     /// Works below `root`.
     pub(super) fn open(
@@ -91,12 +79,16 @@ impl Dirs {
             Err(errno) => return Err(errno).call("fremovexattr system.posix_acl_default"),
         }
         let stat = fstat(&root).call("fstat")?;
+        let locked = open_up(&root, &stat)?;
         Ok(Self {
-            root_attributes: Attributes::default(),
+            root_attributes: Attributes {
+                mode: locked,
+                ..Attributes::default()
+            },
             frames: Vec::new(),
             made: None,
             aliased: false,
-            late: HashMap::new(),
+            late: ByPath::default(),
             root_foreign: foreign(&stat),
             root_id: stat.st_ino,
             root_path: None,
@@ -137,6 +129,11 @@ impl Dirs {
             Some(top) if !top.path.is_empty() => [&top.path, &b"/"[..], base].concat(),
             _ => base.to_vec(),
         }
+    }
+
+    /// The path of the top, below the root and free of symlinks.
+    pub(super) fn path_of_top(&self) -> &[u8] {
+        self.frames.last().map_or(b"", |top| &top.path)
     }
 
     /// The root's attributes, set when all is done.
@@ -286,16 +283,31 @@ impl Dirs {
             return Err(Errno::EACCES).call("openat");
         }
         chmod_path_fd(&fd, stat.st_mode & 0o7777 | OWNER)?;
-        let late = Late {
-            path: self.path_of(name),
-            mode: stat.st_mode & 0o7777,
-        };
-        self.late.insert((stat.st_dev, stat.st_ino), late);
+        let path = self.path_of(name);
+        self.late.insert_first(path, stat.st_mode & 0o7777);
         Ok(())
+    }
+
+    /// Forgets the modes of `path` and of what is below it, because it goes.
+    pub(super) fn forget(&mut self, path: &[u8]) {
+        self.late.forget(path);
+    }
+
+    /// Forgets the modes of what is gone of `path` and of what was below it.
+    pub(super) fn forget_removed(&mut self, path: &[u8]) {
+        self.late.forget_removed(self.root.as_fd(), path);
+    }
+
+    /// The directory that stands for `/`.
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
     }
 
     fn push_existing(&mut self, fd: OwnedFd, name: &[u8], path: Vec<u8>) -> Step<()> {
         let stat = fstat(&fd).call("fstat")?;
+        if let Some(mode) = open_up(&fd, &stat)? {
+            self.late.insert_first(path.clone(), mode);
+        }
         let attributes = Attributes::keep_times(&stat);
         self.push(fd, name, path, attributes, foreign(&stat));
         Ok(())
@@ -335,11 +347,17 @@ impl Dirs {
             opened => opened,
         }
         .call("openat")?;
+        let path = self.path_of(name);
         let foreign = match fresh {
             true => self.is_foreign(),
-            false => foreign(&fstat(&fd).call("fstat")?),
+            false => {
+                let stat = fstat(&fd).call("fstat")?;
+                if let Some(mode) = open_up(&fd, &stat)? {
+                    self.late.insert_first(path.clone(), mode);
+                }
+                foreign(&stat)
+            }
         };
-        let path = self.path_of(name);
         self.push(fd, name, path, attributes, foreign);
         Ok(())
     }
@@ -369,13 +387,9 @@ impl Dirs {
             fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).call("fchown")?;
         }
         if let Some(mode) = attributes.mode {
-            if mode & OWNER != OWNER || !self.late.is_empty() {
-                let stat = fstat(fd).call("fstat")?;
-                let place = (stat.st_dev, stat.st_ino);
-                match mode & OWNER != OWNER {
-                    true => self.late.insert(place, Late { path, mode }),
-                    false => self.late.remove(&place),
-                };
+            match mode & OWNER != OWNER {
+                true => self.late.insert(path, mode),
+                false => self.late.remove(&path),
             }
             fchmod(fd, Mode::from_bits_truncate(mode | OWNER)).call("fchmod")?;
         }
@@ -388,19 +402,10 @@ impl Dirs {
     /// Leaves everything: the modes that lock us out come last, deepest first.
     pub(super) fn complete(mut self) -> Step<()> {
         self.leave_to(0)?;
-        let mut late: Vec<_> = std::mem::take(&mut self.late).into_iter().collect();
-        late.sort_by_key(|(_, l)| std::cmp::Reverse(l.path.split(|&b| b == b'/').count()));
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        for (place, late) in late {
-            let fd = match walk(self.root.as_fd(), &late.path, flags) {
-                // A later entry took its place.
-                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
-                opened => opened.call("openat")?,
-            };
-            let stat = fstat(&fd).call("fstat")?;
-            if (stat.st_dev, stat.st_ino) == place {
-                chmod_path_fd(&fd, late.mode)?;
-            }
+        for (path, mode) in std::mem::take(&mut self.late).into_deepest_first() {
+            let fd = walk(self.root.as_fd(), &path, flags).call("openat")?;
+            chmod_path_fd(&fd, mode)?;
         }
         let attributes = std::mem::take(&mut self.root_attributes);
         let mode = attributes.mode;
@@ -426,60 +431,18 @@ impl Dirs {
     }
 }
 
-/// Resolves `path` with `root` as `/`, whatever symlinks are on the way.
-#[cfg(not(feature = "weak_no_inroot"))]
-fn open_in_root(root: BorrowedFd<'_>, path: &[u8]) -> nix::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    loop {
-        match openat2(root, path, how) {
-            // A rename somewhere on this machine raced with a "..".
-            Err(Errno::EAGAIN) => continue,
-            // Forbidden by a filter around us: good as long as no symlink is met.
-            Err(Errno::ENOSYS) => {
-                return walk(root, path, DIRECTORY).map_err(|errno| match errno {
-                    Errno::ENOTDIR | Errno::ELOOP => Errno::ENOSYS,
-                    errno => errno,
-                });
-            }
-            opened => return opened,
-        }
+/// Gives the owner of a directory all of the owner's rights, and returns the mode
+/// that the directory is to get back; none if nothing was in the way.
+pub(super) fn open_up(fd: impl AsFd, stat: &FileStat) -> Step<Option<u32>> {
+    let mode = stat.st_mode & 0o7777;
+    if mode & OWNER == OWNER || stat.st_uid != Uid::effective().as_raw() {
+        return Ok(None);
     }
-}
-
-/// Opens the directory `path`, part by part; a symlink on the way is an error.
-fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
-    let mut parts = path.split(|&b| b == b'/');
-    let first = parts.next().unwrap_or_default();
-    let mut fd = openat(root, first, flags, Mode::empty())?;
-    for part in parts {
-        fd = openat(&fd, part, flags, Mode::empty())?;
-    }
-    Ok(fd)
-}
-
-/// The hole that a test must see: symlinks lead anywhere.
-#[cfg(feature = "weak_no_inroot")]
-fn open_in_root(root: BorrowedFd<'_>, path: &[u8]) -> nix::Result<OwnedFd> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    openat(root, path, flags, Mode::empty())
+    fchmod(fd, Mode::from_bits_truncate(mode | OWNER)).call("fchmod")?;
+    Ok(Some(mode))
 }
 
 /// Whether new files in this directory may inherit its group.
 fn foreign(stat: &FileStat) -> bool {
     stat.st_mode & libc::S_ISGID != 0 || stat.st_gid != Gid::effective().as_raw()
-}
-
-/// Sets the mode of what an `O_PATH` descriptor names, which fchmod(2) refuses.
-pub(super) fn chmod_path_fd(fd: &OwnedFd, mode: u32) -> Step<()> {
-    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let mode = Mode::from_bits_truncate(mode);
-    fchmodat(AT_FDCWD, path.as_str(), mode, FchmodatFlags::FollowSymlink).call("fchmodat")
-}
-
-fn path_of_fd(fd: &OwnedFd) -> Step<Vec<u8>> {
-    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let path = readlinkat(AT_FDCWD, link.as_str()).call("readlinkat")?;
-    Ok(path.as_bytes().to_vec())
 }

@@ -8,10 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstat, fstatat, mknodat};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mknodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::dirs::{Dirs, Missing};
+use super::dirs::{Dirs, Missing, open_up};
+use super::lookup::DIRECTORY;
 use super::name::Mark;
 use super::{Options, Whiteouts};
 use crate::image::tar::{Call, Fault, Step};
@@ -53,28 +54,41 @@ impl Whited {
     }
 
     /// Carries out or converts the whiteout `mark` found in `dir`. Entries of the
-    /// same layer stay, whether they come before the whiteout or after it.
-    pub(super) fn mark(&mut self, dirs: &mut Dirs, dir: &[u8], mark: Mark<'_>) -> Step<()> {
+    /// same layer stay, whether they come before the whiteout or after it. Returns
+    /// the path where files may be gone now, there or below.
+    pub(super) fn mark(
+        &mut self,
+        dirs: &mut Dirs,
+        dir: &[u8],
+        mark: Mark<'_>,
+    ) -> Step<Option<Vec<u8>>> {
         let Some(written) = &self.written else {
             dirs.enter(dir, Missing::Create)?;
-            return match mark {
-                Mark::Whiteout(name) => self.convert(dirs, name),
+            match mark {
+                Mark::Whiteout(name) => self.convert(dirs, name)?,
                 _ => {
                     self.opaque_root |= dir.is_empty();
-                    dirs.set_opaque(dirs.top())
+                    dirs.set_opaque(dirs.top())?;
                 }
-            };
+            }
+            return Ok(None);
         };
         if !dirs.enter(dir, Missing::Tell)? {
-            return Ok(());
+            return Ok(None);
         }
         let id = dirs.id()?;
         let lower = Lower {
             kept: Some(written),
         };
         match mark {
-            Mark::Whiteout(name) => lower.remove(dirs.top(), id, name, 0).map(drop),
-            _ => lower.clear(dirs.top(), id, 0).map(drop),
+            Mark::Whiteout(name) => {
+                lower.remove(dirs.top(), id, name, 0)?;
+                Ok(Some(dirs.path_of(name)))
+            }
+            _ => {
+                lower.clear(dirs.top(), id, 0)?;
+                Ok(Some(dirs.path_of_top().to_vec()))
+            }
         }
     }
 
@@ -92,8 +106,7 @@ impl Whited {
             return Ok(());
         }
         // The layer has a directory of this name: it stays, without the lower one.
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(top, name, flags, Mode::empty()).call("openat")?;
+        let fd = openat(top, name, DIRECTORY, Mode::empty()).call("openat")?;
         dirs.set_opaque(fd.as_fd())
     }
 }
@@ -101,6 +114,17 @@ impl Whited {
 /// Removes `name` of `dir`, whatever it is, with everything below it.
 pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Step<()> {
     Lower { kept: None }.remove(dir, 0, name, 0).map(drop)
+}
+
+/// Opens a directory to remove what is in it, whatever its mode.
+fn open_dir(dir: BorrowedFd<'_>, name: &[u8]) -> nix::Result<Dir> {
+    match Dir::openat(dir, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::EACCES) => {}
+        opened => return opened,
+    }
+    // A symlink would have shown as one, and no other process writes here.
+    fchmodat(dir, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
+    Dir::openat(dir, name, DIRECTORY, Mode::empty())
 }
 
 /// Removal that spares what the current layer wrote.
@@ -124,14 +148,20 @@ impl Lower<'_> {
         if depth == DEEPEST {
             return Err(Fault::Beyond("depth", DEEPEST.into()));
         }
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let below = match Dir::openat(dir, name, flags, Mode::empty()) {
+        let below = match open_dir(dir, name) {
             Err(Errno::ENOTDIR | Errno::ELOOP | Errno::ENOENT) if keep => return Ok(false),
             opened => opened.call("openat")?,
         };
-        let id = fstat(&below).call("fstat")?.st_ino;
-        let empty = self.clear_dir(below, id, depth + 1)?;
+        let stat = fstat(&below).call("fstat")?;
+        let locked = open_up(&below, &stat)?;
+        // To set the mode of what is spared.
+        let again = locked.map(|_| openat(&below, c".", DIRECTORY, Mode::empty()));
+        let empty = self.clear_dir(below, stat.st_ino, depth + 1)?;
         if keep || !empty {
+            if let (Some(mode), Some(fd)) = (locked, again) {
+                let fd = fd.call("openat")?;
+                fchmod(&fd, Mode::from_bits_truncate(mode)).call("fchmod")?;
+            }
             return Ok(false);
         }
         unlinkat(dir, name, UnlinkatFlags::RemoveDir).call("unlinkat")?;

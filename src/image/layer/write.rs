@@ -2,7 +2,6 @@
 //! Entries to files: each made new, by descriptor, in a parent resolved once.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -12,8 +11,10 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
 use nix::unistd::{Gid, Uid, fchown, ftruncate, linkat, symlinkat, write};
 
 use super::attributes::{Attributes, Xattrs, set_times};
-use super::dirs::{Dirs, Missing, OWNER, chmod_path_fd};
+use super::dirs::{Dirs, Missing, OWNER};
+use super::lookup::chmod_path_fd;
 use super::name::{Mark, Name};
+use super::pending::Pending;
 use super::stream::Stream;
 use super::whiteout::Whited;
 use super::{Fixup, Ids, Notes, Options, Whiteouts};
@@ -25,7 +26,7 @@ pub(super) struct Writer<'a> {
     pub(super) whited: Whited,
     pub(super) options: &'a Options,
     pub(super) notes: Notes,
-    fixups: BTreeMap<Vec<u8>, Fixup>,
+    pending: Pending,
     used: Used,
     /// Whether new files get exactly the mode asked for.
     exact_modes: bool,
@@ -52,7 +53,7 @@ struct Meta {
 /// What [`Writer::complete`] reports.
 pub(super) struct Written {
     pub(super) entries: u64,
-    pub(super) fixups: Vec<Fixup>,
+    pub(super) pending: Pending,
     pub(super) notes: Vec<String>,
     pub(super) opaque_root: bool,
 }
@@ -63,13 +64,14 @@ impl<'a> Writer<'a> {
         root: BorrowedFd<'_>,
         options: &'a Options,
         exact_modes: bool,
+        pending: Pending,
     ) -> Step<Self> {
         Ok(Self {
             dirs: Dirs::open(root, options.bounds.depth, options.opaque_name())?,
             whited: Whited::new(options),
             options,
             notes: Notes::default(),
-            fixups: BTreeMap::new(),
+            pending,
             used: Used::default(),
             exact_modes,
             us: (Uid::effective().as_raw(), Gid::effective().as_raw()),
@@ -81,7 +83,7 @@ impl<'a> Writer<'a> {
         self.dirs.complete()?;
         Ok(Written {
             entries: self.used.entries,
-            fixups: self.fixups.into_values().collect(),
+            pending: self.pending,
             notes: self.notes.complete(),
             opaque_root: self.whited.opaque_root,
         })
@@ -113,7 +115,11 @@ impl<'a> Writer<'a> {
                 if !matches!(entry.what, What::File(0, None) | What::Link(_)) {
                     return refuse("a whiteout that is not an empty file");
                 }
-                return self.whited.mark(&mut self.dirs, dir, mark);
+                if let Some(path) = self.whited.mark(&mut self.dirs, dir, mark)? {
+                    self.pending.forget_removed(self.dirs.root(), &path);
+                    self.dirs.forget_removed(&path);
+                }
+                return Ok(());
             }
         }
         let xattrs = Xattrs::sort(entry.xattrs)?;
@@ -178,7 +184,7 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         if (uid, gid) == (0, 0) && capability.is_none() {
-            self.fixups.remove(&path);
+            self.pending.fixups.remove(&path);
             return Ok(());
         }
         let Ok(name) = CString::new(match &path[..] {
@@ -187,7 +193,7 @@ impl<'a> Writer<'a> {
         }) else {
             return refuse("NUL in a name");
         };
-        self.fixups.insert(
+        self.pending.fixups.insert(
             path,
             Fixup {
                 path: name,
@@ -200,22 +206,10 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Drops what was deferred for `path` and everything below it.
+    /// Drops what was put off for `path` and everything below it.
     fn forget(&mut self, path: &[u8]) {
-        if self.fixups.is_empty() {
-            return;
-        }
-        self.fixups.remove(path);
-        let below = [path, b"/"].concat();
-        let after = [path, b"0"].concat();
-        let stale: Vec<_> = self
-            .fixups
-            .range(below..after)
-            .map(|(p, _)| p.clone())
-            .collect();
-        for path in stale {
-            self.fixups.remove(&path);
-        }
+        self.pending.forget(path);
+        self.dirs.forget(path);
     }
 
     fn note_unsupported(&mut self, unsupported: bool) {
@@ -254,7 +248,10 @@ impl<'a> Writer<'a> {
     ) -> Step<()> {
         self.spend(size, map.as_ref().map_or(size, |map| map.size))?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-        let mode = Mode::from_bits_truncate(meta.mode & 0o777);
+        // Attributes of a file are set only by those who may write to it.
+        let writable = !meta.xattrs.set.is_empty() && meta.mode & 0o200 == 0;
+        let first = (meta.mode & 0o777) | if writable { 0o200 } else { 0 };
+        let mode = Mode::from_bits_truncate(first);
         let fd = self.make(base, "openat", |dir| {
             openat(dir, base, flags | OFlag::O_CLOEXEC, mode)
         })?;
@@ -262,12 +259,12 @@ impl<'a> Writer<'a> {
             None => copy(archive, &fd, u64::MAX)?,
             Some(map) => copy_sparse(archive, &fd, &map)?,
         }
+        self.note_unsupported(meta.xattrs.apply(fd.as_fd())?);
         if let Some((uid, gid)) = self.owner(meta.uid, meta.gid, self.dirs.is_foreign()) {
             fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).call("fchown")?;
         }
-        self.note_unsupported(meta.xattrs.apply(fd.as_fd())?);
         // After the owner: changing that clears the setuid bits and the capability.
-        if meta.mode & 0o7000 != 0 || !self.exact_modes {
+        if meta.mode != first || !self.exact_modes {
             fchmod(&fd, Mode::from_bits_truncate(meta.mode)).call("fchmod")?;
         }
         if meta.xattrs.apply_capability(fd.as_fd(), self.options.ids)? {
@@ -333,7 +330,7 @@ impl<'a> Writer<'a> {
 
     /// A later entry may replace the first name: the new one carries the same.
     fn defer_like(&mut self, from: &OwnedFd, name: &[u8], base: &[u8]) -> Step<()> {
-        if self.fixups.is_empty() {
+        if self.pending.fixups.is_empty() {
             return Ok(());
         }
         let dir = self.dirs.path_below_root(from)?;
@@ -341,7 +338,7 @@ impl<'a> Writer<'a> {
             b"" => name.to_vec(),
             dir => [dir, b"/", name].concat(),
         };
-        let Some(fixup) = self.fixups.get(&first) else {
+        let Some(fixup) = self.pending.fixups.get(&first) else {
             return Ok(());
         };
         let (uid, gid, mode) = (fixup.uid, fixup.gid, fixup.mode);

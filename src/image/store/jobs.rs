@@ -20,7 +20,7 @@ use super::open::{make_dir, write_file};
 use crate::error::{Error, Kind, Result};
 use crate::image::digest::{Digest, HashingReader};
 use crate::image::inflate::inflate;
-use crate::image::layer::{self, Unpacked};
+use crate::image::layer::{self, Pending, Unpacked};
 use crate::image::progress::Progress;
 use crate::image::source::{Files, check_blob};
 use crate::sys::file_size::WithoutSignal;
@@ -50,8 +50,8 @@ pub(in crate::image) struct Job<'a> {
 pub(in crate::image) enum Tree<'a> {
     /// Made there, in a directory of the store.
     New(PathBuf),
-    /// Opened before.
-    Open(BorrowedFd<'a>),
+    /// Opened before, and what the layers in it put off.
+    Onto(BorrowedFd<'a>, &'a Mutex<Pending>),
 }
 
 /// What a job found; all of it verified.
@@ -216,17 +216,18 @@ fn do_one(
 }
 
 fn unpack(feed: &mut Feed<'_>, tree: &Tree<'_>, options: &layer::Options) -> Result<Done> {
-    let made;
-    let dir = match tree {
-        Tree::Open(dir) => *dir,
+    let unpacked = match tree {
+        Tree::Onto(dir, pending) => {
+            let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
+            layer::unpack_onto(feed, *dir, options, &mut pending, &mut |_| ())?
+        }
         Tree::New(path) => {
             let wrong = |e| Error::io("unpack layer", format_args!("{path:?}"), e);
             make_dir(path, 0o755).map_err(wrong)?;
-            made = File::open(path).map_err(wrong)?;
-            made.as_fd()
+            let made = File::open(path).map_err(wrong)?;
+            layer::unpack(feed, made.as_fd(), options, &mut |_| ())?
         }
     };
-    let unpacked = layer::unpack(feed, dir, options, &mut |_| ())?;
     Ok(Done {
         blob: (unpacked.blob_digest, unpacked.blob_bytes),
         diff_id: unpacked.diff_id,

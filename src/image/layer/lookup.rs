@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Finds directories below a root, which no symlink leads out of.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+
+use crate::image::tar::{Call, Step};
+
+/// Directories are opened for reading: only such descriptors take new attributes.
+pub(super) const DIRECTORY: OFlag = OFlag::O_RDONLY
+    .union(OFlag::O_DIRECTORY)
+    .union(OFlag::O_NOFOLLOW)
+    .union(OFlag::O_CLOEXEC);
+
+/// Resolves `path` with `root` as `/`, whatever symlinks are on the way.
+#[cfg(not(feature = "weak_no_inroot"))]
+pub(super) fn open_in_root(root: BorrowedFd<'_>, path: &[u8]) -> nix::Result<OwnedFd> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    loop {
+        match openat2(root, path, how) {
+            // A rename somewhere on this machine raced with a "..".
+            Err(Errno::EAGAIN) => continue,
+            // Forbidden by a filter around us: good as long as no symlink is met.
+            Err(Errno::ENOSYS) => {
+                return walk(root, path, DIRECTORY).map_err(|errno| match errno {
+                    Errno::ENOTDIR | Errno::ELOOP => Errno::ENOSYS,
+                    errno => errno,
+                });
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// The hole that a test must see: symlinks lead anywhere.
+#[cfg(feature = "weak_no_inroot")]
+pub(super) fn open_in_root(root: BorrowedFd<'_>, path: &[u8]) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    openat(root, path, flags, Mode::empty())
+}
+
+/// Opens `path`, part by part; a symlink on the way is an error.
+pub(super) fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> nix::Result<OwnedFd> {
+    let mut parts = path.split(|&b| b == b'/');
+    let first = parts.next().unwrap_or_default();
+    let mut fd = openat(root, first, flags, Mode::empty())?;
+    for part in parts {
+        fd = openat(&fd, part, flags, Mode::empty())?;
+    }
+    Ok(fd)
+}
+
+/// Sets the mode of what an `O_PATH` descriptor names, which fchmod(2) refuses.
+pub(super) fn chmod_path_fd(fd: &OwnedFd, mode: u32) -> Step<()> {
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let mode = Mode::from_bits_truncate(mode);
+    fchmodat(AT_FDCWD, path.as_str(), mode, FchmodatFlags::FollowSymlink).call("fchmodat")
+}
+
+/// Returns the path of an open file, as the kernel prints it.
+pub(super) fn path_of_fd(fd: &OwnedFd) -> Step<Vec<u8>> {
+    let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let path = readlinkat(AT_FDCWD, link.as_str()).call("readlinkat")?;
+    Ok(path.as_bytes().to_vec())
+}

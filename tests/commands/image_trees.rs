@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Trees of images of several layers: `run` shows what `unpack` makes, for every caller.
+
+use serde_json::json;
+use tare::image::{ImportOptions, Reference};
+use tare::{Error, Sandbox, Spec};
+
+use crate::blocks::{Head, Tar};
+use crate::harness::{Ground, line};
+use crate::identity::{for_each_caller, ids_are_many};
+use crate::layout::{Codec, Layout};
+
+/// Layers above a busybox tree, and what a shell sees of them.
+struct Case {
+    name: &'static str,
+    layers: Vec<Tar>,
+    script: &'static str,
+    /// What callers with many ids see.
+    many: &'static str,
+    /// What callers with one id see; as `many` if empty.
+    single: &'static str,
+}
+
+/// The busybox tree as a layer.
+fn bottom(ground: &Ground) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.follow_symlinks(false);
+    tar.mode(tar::HeaderMode::Deterministic);
+    tar.append_dir_all(".", ground.root()).unwrap();
+    tar.into_inner().unwrap()
+}
+
+/// An image with these layers above the busybox tree.
+fn image(ground: &Ground, name: &str, layers: &[Tar]) -> Reference {
+    let above = layers.iter().map(|tar| tar.clone().end());
+    let all: Vec<_> = [bottom(ground)].into_iter().chain(above).collect();
+    let mut layout = Layout::new(ground.path(name));
+    let image = layout.image(&all, Codec::Plain, json!({}));
+    layout.add(image, None).complete()
+}
+
+fn seen(ground: &Ground, image: String, script: &str) -> Result<String, Error> {
+    let spec = Spec {
+        image,
+        ..Spec::default()
+    };
+    let sandbox = Sandbox::open(&ground.store, &spec)?;
+    Ok(line(&sandbox, script))
+}
+
+/// Unpacks the image and looks at it, which removes it.
+fn seen_unpacked(
+    ground: &Ground,
+    image: &Reference,
+    dir: &str,
+    script: &str,
+) -> Result<String, Error> {
+    let options = ImportOptions {
+        sync: false,
+        ..ImportOptions::default()
+    };
+    let root = ground.path(dir);
+    ground.store.unpack(image, &root, &options, &mut ())?;
+    let seen = seen(ground, format!("dir:{}", root.display()), script);
+    // What other ids own only a sandbox removes.
+    let parent = root.parent().unwrap().display();
+    let mounts = format!(r#"{{"mounts": ["{parent}:/ground"]}}"#);
+    line(&ground.open_with(&mounts), &format!("rm -r /ground/{dir}"));
+    seen
+}
+
+#[track_caller]
+fn check(caller: &str, cases: Vec<Case>) {
+    let ground = Ground::new();
+    for (n, case) in cases.into_iter().enumerate() {
+        let expected = match ids_are_many(caller) || case.single.is_empty() {
+            true => case.many,
+            false => case.single,
+        };
+        let image = image(&ground, &format!("oci-{n}"), &case.layers);
+        let unpacked = seen_unpacked(&ground, &image, &format!("tree-{n}"), case.script);
+        let shown = |seen: Result<String, Error>| seen.unwrap_or_else(|e| e.to_string());
+        assert_eq!(shown(unpacked), expected, "{}, unpacked", case.name);
+        let run = seen(&ground, image.to_string(), case.script);
+        assert_eq!(shown(run), expected, "{}, run", case.name);
+    }
+}
+
+fn dir(tar: Tar, name: &str, mode: u32, owner: u64) -> Tar {
+    tar.head(Head::new(b'5', name).mode(mode).owner(owner, owner))
+}
+
+fn file(tar: Tar, name: &str, owner: u64) -> Tar {
+    tar.put(Head::new(b'0', name).mode(0o644).owner(owner, owner), "x")
+}
+
+/// Fedora's and UBI's `/usr/bin` and `/` are such.
+fn read_only_directories() -> Vec<Case> {
+    let lower = || {
+        let tar = dir(dir(Tar::new(), "ro", 0o555, 0), "ro/no", 0, 0);
+        file(file(tar, "ro/old", 0), "ro/no/old", 0)
+    };
+    let case = |name, above: Tar, script, many| Case {
+        name,
+        layers: vec![lower(), above],
+        script,
+        many,
+        single: "",
+    };
+    let listed = || dir(Tar::new(), "ro", 0o555, 0);
+    vec![
+        case(
+            "adds to a read-only directory",
+            file(listed(), "ro/new", 0),
+            "stat -c %a /ro /ro/no /ro/new; ls /ro",
+            "555\n0\n644\nnew\nno\nold",
+        ),
+        case(
+            "replaces in a read-only directory",
+            listed().symlink("ro/old", "new"),
+            "stat -c %a /ro; readlink /ro/old",
+            "555\nnew",
+        ),
+        case(
+            "whites out in a read-only directory",
+            listed().file("ro/.wh.old", ""),
+            "stat -c %a /ro; ls /ro",
+            "555\nno",
+        ),
+        case(
+            "whites out a read-only directory",
+            Tar::new().file(".wh.ro", ""),
+            "test -e /ro || echo gone",
+            "gone",
+        ),
+        case(
+            "replaces a read-only directory",
+            file(Tar::new(), "ro", 0),
+            "cat /ro",
+            "x",
+        ),
+        case(
+            "empties a read-only directory",
+            file(listed().file("ro/.wh..wh..opq", ""), "ro/new", 0),
+            "stat -c %a /ro; ls /ro",
+            "555\nnew",
+        ),
+        Case {
+            name: "a read-only root",
+            layers: vec![
+                file(dir(Tar::new(), "./", 0o555, 0), "a", 0),
+                file(dir(Tar::new(), "./", 0o555, 0), "b", 0),
+            ],
+            script: "stat -c %a /; cat /a /b",
+            many: "555\nxx",
+            single: "",
+        },
+    ]
+}
+
+/// What `COPY --chown` makes.
+fn directories_of_others() -> Vec<Case> {
+    let lower = || {
+        let tar = dir(Tar::new(), "app", 0o700, 1000);
+        file(file(tar, "app/a", 1000), "app/b", 5)
+    };
+    let listed = || dir(Tar::new(), "app", 0o700, 1000);
+    let script = "stat -c '%n %a %u:%g' /app /app/*";
+    let case = |name, above, many, single| Case {
+        name,
+        layers: vec![lower(), above],
+        script,
+        many,
+        single,
+    };
+    vec![
+        case(
+            "adds to another's directory",
+            file(listed(), "app/c", 7).link("app/d", "app/c"),
+            "/app 700 1000:1000\n/app/a 644 1000:1000\n/app/b 644 5:5\n/app/c 644 7:7\n/app/d 644 7:7",
+            "/app 700 0:0\n/app/a 644 0:0\n/app/b 644 0:0\n/app/c 644 0:0\n/app/d 644 0:0",
+        ),
+        case(
+            "replaces in another's directory",
+            file(listed().file("app/.wh.b", ""), "app/a", 0),
+            "/app 700 1000:1000\n/app/a 644 0:0",
+            "/app 700 0:0\n/app/a 644 0:0",
+        ),
+        case(
+            "another's directory gone and made again",
+            file(listed().file("app/.wh..wh..opq", ""), "app/b", 0),
+            "/app 700 1000:1000\n/app/b 644 0:0",
+            "/app 700 0:0\n/app/b 644 0:0",
+        ),
+    ]
+}
+
+#[test]
+fn layer_changes_what_a_lower_one_shut() {
+    for_each_caller(
+        "image_trees::layer_changes_what_a_lower_one_shut",
+        |caller| {
+            check(caller, read_only_directories());
+            check(caller, directories_of_others());
+        },
+    );
+}
+
+/// The kernel has a user.* attribute set only by those who may write to the file.
+#[test]
+fn layer_sets_attributes_of_read_only_files() {
+    for_each_caller(
+        "image_trees::layer_sets_attributes_of_read_only_files",
+        |caller| {
+            let marked = |tar: Tar| tar.pax(&[("SCHILY.xattr.user.a", b"b")]);
+            let layer = marked(Tar::new()).put(Head::new(b'0', "f").mode(0o444), "x");
+            let layer = marked(layer).put(Head::new(b'0', "s").mode(0o4555), "x");
+            let layer = dir(marked(layer), "d", 0o555, 0);
+            let cases = vec![Case {
+                name: "attributes of read-only files",
+                layers: vec![layer.clone(), layer],
+                script: "stat -c %a /f /s /d",
+                many: "444\n4555\n555",
+                single: "",
+            }];
+            check(caller, cases);
+        },
+    );
+}
