@@ -7,10 +7,11 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::image::Chown;
 use crate::image::layer::Fixup;
 use crate::parts::cgroup::{Cgroup, DeviceGate, DeviceRules, Layout, PREFIX, Sweep, recover};
+use crate::parts::idmap::{Ids, USUAL, more_ids};
 use crate::parts::ops::Ops;
 use crate::parts::seccomp::SeccompCache;
 use crate::spawner::{Spawner, Watched};
@@ -156,6 +157,7 @@ pub(crate) struct ByHelper(pub(crate) Arc<Runtime>);
 
 impl Chown for ByHelper {
     fn apply(&mut self, root: BorrowedFd<'_>, fixups: &[Fixup]) -> Result<()> {
+        check_ids(&Ids::detect(), fixups)?;
         let mut ops = Ops::default();
         for fixup in fixups {
             ops.push(Op::Chown {
@@ -178,4 +180,24 @@ impl Chown for ByHelper {
         });
         self.0.spawner()?.job(&ops, 0, &[parent])
     }
+}
+
+/// Refuses owners that the caller has no ids for, before the first file is given away.
+fn check_ids(ids: &Ids, fixups: &[Fixup]) -> Result<()> {
+    let missing = fixups.iter().map(|fixup| ids.missing(fixup.uid, fixup.gid));
+    let Some((missing, fixup)) = missing.zip(fixups).max_by_key(|(missing, _)| *missing) else {
+        return Ok(());
+    };
+    if missing == 0 {
+        return Ok(());
+    }
+    let (uid, gid) = (fixup.uid, fixup.gid);
+    let why = format!(
+        "{:?}: owner {uid}:{gid} is beyond the caller's subordinate ids",
+        fixup.path
+    );
+    let error = Error::new(Kind::Permission, "change owner", why);
+    // Ranges are given as whole ones.
+    let more = missing.div_ceil(USUAL).saturating_mul(USUAL);
+    Err(error.with_cure(more_ids(more)))
 }

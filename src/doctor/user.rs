@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{Uid, User, geteuid};
 
 use super::{Check, setting};
-use crate::parts::idmap::{Ids, free_range, own_ranges, useless_programs};
+use crate::parts::idmap::{Ids, USUAL, more_ids, own_ranges, useless_programs};
 use crate::sys::user;
 
 pub(super) fn checks() -> Vec<Check> {
@@ -63,17 +63,9 @@ fn none_subordinate() -> Check {
             )
             .cure("unshare --map-root-user --map-auto, as a user with ranges in /etc/subuid");
     }
-    let user = name(geteuid());
-    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
-    let texts = [read("/etc/subuid"), read("/etc/subgid")];
-    let free = match free_range(texts.iter().map(String::as_str)) {
-        Some((first, last)) => format!("{first}-{last}"),
-        None => "FIRST-LAST".into(),
-    };
-    let none = own_ranges().is_none().then(|| {
-        let cure = format!("usermod --add-subuids {free} --add-subgids {free} {user}");
-        ("/etc/subuid and /etc/subgid give none", cure)
-    });
+    let none = own_ranges()
+        .is_none()
+        .then(|| ("/etc/subuid and /etc/subgid give none", more_ids(USUAL)));
     let useless = useless_programs().map(|(why, cure)| (why, cure.to_owned()));
     let (why, cures): (Vec<_>, Vec<_>) = useless.into_iter().chain(none).unzip();
     check

@@ -78,6 +78,22 @@ impl Ids {
         own || !self.ordinary()
     }
 
+    /// Returns how many ids the maps have to grow by to hold a user and a group;
+    /// 0 if these are in them.
+    pub(crate) fn missing(&self, uid: u32, gid: u32) -> u32 {
+        // The maps of Source::Ranges have no gap.
+        let missing = |map: &[IdMap], id: u32| {
+            let end = map
+                .iter()
+                .map(|line| line.inside.saturating_add(line.count));
+            id.saturating_add(1).saturating_sub(end.max().unwrap_or(0))
+        };
+        match self {
+            Self::Host | Self::Single => 0,
+            Self::Many { uids, gids, .. } => missing(uids, uid).max(missing(gids, gid)),
+        }
+    }
+
     /// Writes the maps of process `pid`.
     ///
     /// # Errors
@@ -193,16 +209,34 @@ fn ranges(text: &str, name: Option<&str>, id: u32) -> Vec<(u32, u32)> {
         .collect()
 }
 
-/// As many ids as a user is mostly given, from 100000 on, that nobody has in any of these subuid(5) texts: first and last.
-pub(crate) fn free_range<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<(u32, u32)> {
-    const COUNT: u64 = 65536;
+/// As many ids as a user is mostly given.
+pub(crate) const USUAL: u32 = 65536;
+
+/// The command that gives a user `count` more subordinate ids which no user has.
+/// Without room for so many, FIRST-LAST stands for them.
+pub(crate) fn more_ids(count: u32) -> String {
+    let uid = Uid::effective();
+    let name = User::from_uid(uid).ok().flatten();
+    let user = name.map_or_else(|| uid.to_string(), |user| user.name);
+    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+    let texts = [read("/etc/subuid"), read("/etc/subgid")];
+    let free = match free_range(texts.iter().map(String::as_str), count) {
+        Some((first, last)) => format!("{first}-{last}"),
+        None => "FIRST-LAST".into(),
+    };
+    format!("usermod --add-subuids {free} --add-subgids {free} {user}")
+}
+
+/// `count` ids from 100000 on that no user has in any of these subuid(5) texts:
+/// first and last.
+fn free_range<'a>(texts: impl IntoIterator<Item = &'a str>, count: u32) -> Option<(u32, u32)> {
     let end = |line: &str| -> Option<u64> {
         let mut numbers = line.split(':').skip(1).map(|n| n.parse::<u64>().ok());
         Some(numbers.next()??.saturating_add(numbers.next()??))
     };
     let ends = texts.into_iter().flat_map(str::lines).filter_map(end);
     let first = ends.fold(100_000, u64::max);
-    let last = first.checked_add(COUNT - 1)?;
+    let last = first.checked_add(u64::from(count) - 1)?;
     // The last one is no id, setreuid(2).
     let last = u32::try_from(last).ok().filter(|last| *last < u32::MAX)?;
     Some((u32::try_from(first).ok()?, last))
@@ -313,16 +347,37 @@ mod tests {
             "alice:100000:65536\nmalformed\nx:y\n",
             "bob:300000:10\n1:2:3",
         );
-        assert_eq!(free_range([""]), Some((100_000, 165_535)));
-        assert_eq!(free_range([uids]), Some((165_536, 231_071)));
-        assert_eq!(free_range([uids, gids]), Some((300_010, 365_545)));
+        assert_eq!(free_range([""], USUAL), Some((100_000, 165_535)));
+        assert_eq!(free_range([uids], USUAL), Some((165_536, 231_071)));
+        assert_eq!(free_range([uids, gids], USUAL), Some((300_010, 365_545)));
         for full in [
             "a:4294900000:65536",
             "a:0:18446744073709551615",
             "a:18446744073709551615:1",
         ] {
-            assert_eq!(free_range([full]), None, "{full}");
+            assert_eq!(free_range([full], USUAL), None, "{full}");
         }
+    }
+
+    #[test]
+    fn idmap_without_an_id_tells_how_many_are_missing() {
+        let map = |count| map(1000, &[(100_000, count)]);
+        let ids = Ids::Many {
+            uids: map(65_536),
+            gids: map(10),
+            from: Source::Ranges,
+        };
+        for (uid, gid, missing) in [
+            (0, 10, 0),
+            (65_536, 0, 0),
+            (65_537, 0, 1),
+            (0, 11, 1),
+            (70_000, 100, 4_464),
+            (u32::MAX - 1, 0, u32::MAX - 65_537),
+        ] {
+            assert_eq!(ids.missing(uid, gid), missing, "{uid}:{gid}");
+        }
+        assert_eq!(Ids::Single.missing(7, 7), 0);
     }
 
     #[test]

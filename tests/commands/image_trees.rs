@@ -227,3 +227,32 @@ fn layer_sets_attributes_of_read_only_files() {
         },
     );
 }
+
+/// The kernel would say EINVAL, which helps no caller on.
+#[test]
+fn layer_of_an_id_beyond_the_callers_names_a_cure() {
+    for_each_caller(
+        "image_trees::layer_of_an_id_beyond_the_callers_names_a_cure",
+        |caller| {
+            let cure = match caller {
+                "subids" => Some("usermod --add-subuids "),
+                "root-of-many" => Some("larger range in /etc/subuid"),
+                _ => None,
+            };
+            let ground = Ground::new();
+            let image = image(&ground, "oci", &[file(Tar::new(), "f", 20_000_000)]);
+            let unpacked = seen_unpacked(&ground, &image, "tree", "cat /f");
+            let run = seen(&ground, image.to_string(), "cat /f");
+            for seen in [unpacked, run] {
+                match (seen, cure) {
+                    (Ok(seen), None) => assert_eq!(seen, "x"),
+                    (Err(error), Some(cure)) => {
+                        assert!(error.cure().is_some_and(|c| c.contains(cure)), "{error}");
+                    }
+                    (seen, _) => panic!("{seen:?}, expected {cure:?}"),
+                }
+            }
+            assert!(!ground.path("tree").exists());
+        },
+    );
+}

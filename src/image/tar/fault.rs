@@ -64,7 +64,17 @@ impl Fault {
             .with_cure(format!(
                 "a higher bound on {bound}, if the image is trusted"
             )),
-            Self::Os(call, errno) => Error::os(step, format_args!("{site}: {call}"), errno),
+            Self::Os(call, errno) => {
+                let error = Error::os(step, format_args!("{site}: {call}"), errno);
+                match (&*call, errno) {
+                    // The kernel has it so for ids that a user namespace has not.
+                    ("fchown" | "fchownat", Errno::EINVAL) => error.with_cure(
+                        "more ids for this user namespace, by a larger range in /etc/subuid \
+                         and /etc/subgid and: unshare --map-root-user --map-auto",
+                    ),
+                    _ => error,
+                }
+            }
         }
     }
 }
