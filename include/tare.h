@@ -1263,8 +1263,8 @@ tare_error *tare_sandbox_reset(tare_sandbox *sandbox);
 /**
  * What is really in force: a JSON object with `name`, `hostname`, `storage`,
  * `unique_inodes`, `namespaces`, `ids`, `capabilities`, `seccomp`,
- * `no_new_privs`, `mounts`, `masked_paths`, `readonly_paths`, `cgroup` and
- * `labels`.
+ * `no_new_privs`, `mounts`, `masked_paths`, `readonly_paths`, `cgroup`,
+ * `labels` and `notes`.
  *
  * Returns: NULL, or an error when the kernel does not let a limit be read back.
  * Ownership: `*out` is the caller's, for tare_bytes_free().

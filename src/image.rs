@@ -55,6 +55,7 @@ struct Inner {
     layers: Vec<LayerInfo>,
     root: Root,
     size: u64,
+    notes: Vec<String>,
 }
 
 /// The files of an image.
@@ -101,6 +102,13 @@ impl Image {
         self.of.config.created.as_deref()
     }
 
+    /// What was passed over, dropped or changed of its index, its configuration
+    /// and its layers, and why; one sentence each. Of its index, only where the
+    /// image was opened from outside of the store.
+    pub fn notes(&self) -> &[String] {
+        &self.of.notes
+    }
+
     /// Bytes of its layers, as kept; zero for a directory and the host.
     pub fn size(&self) -> u64 {
         self.of.size
@@ -119,6 +127,7 @@ impl Image {
             layers: Vec::new(),
             root,
             size: 0,
+            notes: Vec::new(),
         };
         Ok(Self::held(Arc::new(of), store::Hold::new(Vec::new())))
     }
@@ -149,23 +158,38 @@ impl Image {
                 diff_id: *diff_id,
                 size: layer.size,
             });
+        let mut notes = parsed.config.notes.clone();
+        let stacked = stack(store, &parsed.diff_ids, &mut notes)?;
         let of = Inner {
             reference: Reference::Digest(digest),
             digest: Some(digest),
             config: parsed.config.clone(),
             layers: layers.collect(),
-            root: Root::Layers(stack(store, &parsed.diff_ids)?),
+            root: Root::Layers(stacked),
             size: listed
                 .iter()
                 .fold(0, |sum, layer| sum.saturating_add(layer.size)),
+            notes,
         };
         let hold = store::Hold::new(held.into_values().collect());
         Ok(Self::held(Arc::new(of), hold))
     }
 
     fn named(self, reference: &Reference) -> Self {
+        self.with(|of| of.reference = reference.clone())
+    }
+
+    /// Puts the notes of the image's source before its own.
+    fn noted(self, notes: &[String]) -> Self {
+        match notes {
+            [] => self,
+            notes => self.with(|of| drop(of.notes.splice(..0, notes.iter().cloned()))),
+        }
+    }
+
+    fn with(self, change: impl FnOnce(&mut Inner)) -> Self {
         let mut of = Arc::unwrap_or_clone(self.of);
-        of.reference = reference.clone();
+        change(&mut of);
         Self {
             of: Arc::new(of),
             hold: self.hold,
@@ -175,15 +199,17 @@ impl Image {
 
 /// The directories to stack. A layer that is there twice counts where it is last:
 /// what it adds and hides there covers all it did below, and overlayfs refuses a
-/// directory given twice.
-fn stack(store: &Store, diff_ids: &[Digest]) -> Result<Vec<PathBuf>> {
+/// directory given twice. Adds what the layers' unpacker noted.
+fn stack(store: &Store, diff_ids: &[Digest], notes: &mut Vec<String>) -> Result<Vec<PathBuf>> {
     let mut top_first: Vec<PathBuf> = Vec::with_capacity(diff_ids.len());
     for diff_id in diff_ids.iter().rev() {
         let tree = store.layer_tree(diff_id);
         if top_first.contains(&tree) {
             continue;
         }
-        let hides = store::opaque_root(&tree)?;
+        let (hides, noted) = store::opaque_root(&tree)?;
+        let noted = noted.into_iter().filter(|note| !notes.contains(note));
+        notes.extend(noted.collect::<Vec<_>>());
         top_first.push(tree);
         if hides {
             break;

@@ -32,7 +32,7 @@ pub(crate) struct Base {
     pub(crate) lower: Lower,
     pub(crate) config: ImageConfig,
     /// Keeps the layers in the store.
-    _image: Option<Image>,
+    image: Option<Image>,
 }
 
 impl Base {
@@ -41,8 +41,13 @@ impl Base {
         Self {
             lower: Lower::Plain(root),
             config: ImageConfig::default(),
-            _image: None,
+            image: None,
         }
+    }
+
+    /// What was dropped of the image, and why.
+    pub(crate) fn notes(&self) -> &[String] {
+        self.image.as_ref().map_or(&[], Image::notes)
     }
 
     /// An image, with its configuration.
@@ -55,7 +60,7 @@ impl Base {
         Self {
             lower,
             config: image.config().clone(),
-            _image: Some(image),
+            image: Some(image),
         }
     }
 }

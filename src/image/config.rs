@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What an image says about how to run it: read strictly, and never from the host.
+//! What an image says about how to run it: read never from the host, and
+//! strictly where something acts on it.
 #![forbid(unsafe_code)]
 
+mod remarks;
+
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::{Error, Kind, Result, shown};
 use crate::image::digest::Digest;
+use crate::image::layer::Notes;
 use crate::image::oci::{self, LAYERS_MAX};
-use crate::image::platform::Platform;
-
-/// Labels that begin so are ours; an image's are dropped, so that none can pose
-/// as something this library wrote.
-const RESERVED: &str = "libtare.";
+use crate::image::platform::{self, Platform};
 
 /// The run-time half of an image's configuration, checked.
 ///
@@ -32,7 +33,7 @@ pub struct ImageConfig {
     pub workdir: Option<PathBuf>,
     /// `USER[:GROUP]`, as written. Default: none, which means `0:0`.
     pub user: Option<String>,
-    /// Ports as `80/tcp`; a remark, nothing is opened. Default: empty.
+    /// Ports as `80/tcp`; a remark: nothing is opened. Default: empty.
     pub exposed_ports: Vec<String>,
     /// Directories meant to outlive a container; a remark. Default: empty.
     pub volumes: Vec<PathBuf>,
@@ -42,11 +43,13 @@ pub struct ImageConfig {
     pub architecture: String,
     /// `linux`, or empty if the image does not say.
     pub os: String,
-    /// The signal that asks for an end. Default: none, which means 15 (`SIGTERM`).
+    /// The signal that asks for an end; a remark: nothing sends it. Default:
+    /// none, which means 15 (`SIGTERM`).
     pub stop_signal: Option<i32>,
     /// When the image was made, RFC 3339, as written. Default: none.
     pub created: Option<String>,
-    /// What was dropped from the image's words, and why; one sentence each.
+    /// What was dropped from the image's words, and why; one sentence each. No
+    /// note has a value of a variable or of a label.
     pub notes: Vec<String>,
 }
 
@@ -65,7 +68,7 @@ struct Document {
     #[serde(default)]
     os: Option<String>,
     #[serde(default)]
-    created: Option<String>,
+    created: Value,
     #[serde(default)]
     config: Option<Run>,
     rootfs: Rootfs,
@@ -79,18 +82,27 @@ struct Rootfs {
     diff_ids: Option<Vec<Digest>>,
 }
 
+/// Remarks are kept as they come: no type of theirs refuses an image.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 struct Run {
-    env: Option<Vec<String>>,
-    entrypoint: Option<Vec<String>>,
-    cmd: Option<Vec<String>>,
+    env: Option<Vec<Option<String>>>,
+    entrypoint: Option<Words>,
+    cmd: Option<Words>,
     working_dir: Option<String>,
     user: Option<String>,
-    exposed_ports: Option<BTreeMap<String, serde::de::IgnoredAny>>,
-    volumes: Option<BTreeMap<String, serde::de::IgnoredAny>>,
-    labels: Option<BTreeMap<String, String>>,
-    stop_signal: Option<String>,
+    exposed_ports: Value,
+    volumes: Value,
+    labels: Value,
+    stop_signal: Value,
+}
+
+/// Docker reads one text as a list of one, and Go reads null as an empty text.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "neither a text nor a list of texts")]
+enum Words {
+    One(String),
+    Several(Vec<Option<String>>),
 }
 
 /// Reads and checks a configuration; `subject` names it in errors.
@@ -117,37 +129,35 @@ fn check(document: Document) -> Result<Parsed, String> {
         return Err("more than 500 layers".to_owned());
     }
     let run = document.config.unwrap_or_default();
-    let mut notes = Vec::new();
+    let mut notes = Notes::default();
+    let notes_of = &mut notes;
     let config = ImageConfig {
-        env: env(run.env.unwrap_or_default(), &mut notes)?,
-        entrypoint: words("Entrypoint", run.entrypoint)?,
-        cmd: words("Cmd", run.cmd)?,
+        env: env(run.env.unwrap_or_default(), notes_of)?,
+        entrypoint: entrypoint(words("Entrypoint", run.entrypoint, notes_of)?),
+        cmd: words("Cmd", run.cmd, notes_of)?,
         workdir: workdir(run.working_dir.as_deref())?,
         user: user(run.user)?,
-        exposed_ports: ports(run.exposed_ports.unwrap_or_default())?,
-        volumes: volumes(run.volumes.unwrap_or_default())?,
-        labels: labels(run.labels.unwrap_or_default(), &mut notes),
-        architecture: plain("architecture", document.architecture)?,
-        os: plain("os", document.os)?,
-        stop_signal: run
-            .stop_signal
-            .filter(|s| !s.is_empty())
-            .map(|s| signal(&s))
-            .transpose()?,
-        created: document.created.map(|c| c.chars().take(80).collect()),
-        notes,
+        exposed_ports: remarks::ports(run.exposed_ports, notes_of),
+        volumes: remarks::volumes(run.volumes, notes_of),
+        labels: remarks::labels(run.labels, notes_of),
+        architecture: architecture(plain("architecture", document.architecture)?),
+        os: plain("os", document.os)?.to_ascii_lowercase(),
+        stop_signal: remarks::stop_signal(run.stop_signal, notes_of),
+        created: remarks::created(document.created, notes_of),
+        notes: notes.complete(),
     };
     Ok(Parsed { config, diff_ids })
 }
 
 /// An entry without `=` asks some tools to copy the host's variable into the
-/// container; here it is dropped and said.
-fn env(entries: Vec<String>, notes: &mut Vec<String>) -> Result<Vec<(String, String)>, String> {
+/// container; here it is dropped and said. No value is ever shown.
+fn env(entries: Vec<Option<String>>, notes: &mut Notes) -> Result<Vec<(String, String)>, String> {
     let mut env: Vec<(String, String)> = Vec::with_capacity(entries.len());
     let mut places = BTreeMap::new();
-    for entry in entries {
+    for (n, entry) in (1..).zip(entries) {
+        let entry = entry.unwrap_or_default();
         if entry.contains('\0') {
-            return Err(format!("Env {} holds a NUL", shown(&entry)));
+            return Err(format!("Env, entry {n}, holds a NUL"));
         }
         match entry.split_once('=') {
             Some((name, value)) if !name.is_empty() => match places.get(name) {
@@ -157,17 +167,33 @@ fn env(entries: Vec<String>, notes: &mut Vec<String>) -> Result<Vec<(String, Str
                     env.push((name.to_owned(), value.to_owned()));
                 }
             },
-            _ => notes.push(format!("Env {} is not NAME=VALUE: dropped", shown(&entry))),
+            _ => notes.add(format!("Env, entry {n}, is not NAME=VALUE: dropped")),
         }
     }
     Ok(env)
 }
 
-fn words(key: &str, words: Option<Vec<String>>) -> Result<Vec<String>, String> {
-    let words = words.unwrap_or_default();
-    match words.iter().find(|w| w.contains('\0')) {
-        Some(word) => Err(format!("{key} {} holds a NUL", shown(word))),
+/// Arguments may be secret: an error says which word, and not the word.
+fn words(key: &str, words: Option<Words>, notes: &mut Notes) -> Result<Vec<String>, String> {
+    let words: Vec<String> = match words {
+        None => Vec::new(),
+        Some(Words::Several(words)) => words.into_iter().map(Option::unwrap_or_default).collect(),
+        Some(Words::One(word)) => {
+            notes.add(format!("{key} is a text, not a list: read as one word"));
+            vec![word]
+        }
+    };
+    match words.iter().position(|w| w.contains('\0')) {
+        Some(n) => Err(format!("{key}, word {}, holds a NUL", n + 1)),
         None => Ok(words),
+    }
+}
+
+/// `ENTRYPOINT [""]` resets that of a base image, as Docker and podman have it.
+fn entrypoint(words: Vec<String>) -> Vec<String> {
+    match &words[..] {
+        [word] if word.is_empty() => Vec::new(),
+        _ => words,
     }
 }
 
@@ -190,49 +216,9 @@ fn user(text: Option<String>) -> Result<Option<String>, String> {
     }
 }
 
-fn ports(ports: BTreeMap<String, serde::de::IgnoredAny>) -> Result<Vec<String>, String> {
-    let number = |n: &str| n.parse::<u16>().is_ok_and(|_| !n.starts_with('+'));
-    let valid = |port: &String| {
-        let (range, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        number(first) && number(last) && matches!(protocol, "tcp" | "udp" | "sctp")
-    };
-    match ports.keys().find(|port| !valid(port)) {
-        Some(port) => Err(format!("ExposedPorts {} is not PORT/PROTOCOL", shown(port))),
-        None => Ok(ports.into_keys().collect()),
-    }
-}
-
-/// CVE-2022-23648: a volume's path is used later, so it must not lead out.
-fn volumes(volumes: BTreeMap<String, serde::de::IgnoredAny>) -> Result<Vec<PathBuf>, String> {
-    let valid = |path: &String| {
-        let path = Path::new(path);
-        path.is_absolute()
-            && !path.as_os_str().as_encoded_bytes().contains(&0)
-            && path.components().all(|c| c != Component::ParentDir)
-            && path.components().count() > 1
-    };
-    match volumes.keys().find(|path| !valid(path)) {
-        Some(path) => Err(format!("Volumes {} is not a path below /", shown(path))),
-        None => Ok(volumes.into_keys().map(PathBuf::from).collect()),
-    }
-}
-
-fn labels(
-    mut labels: BTreeMap<String, String>,
-    notes: &mut Vec<String>,
-) -> BTreeMap<String, String> {
-    labels.retain(|key, _| {
-        let reserved = key.starts_with(RESERVED);
-        if reserved {
-            notes.push(format!(
-                "label {} is in a reserved namespace: dropped",
-                shown(key)
-            ));
-        }
-        !reserved
-    });
-    labels
+fn architecture(text: String) -> String {
+    let (architecture, _) = platform::canonical(&text);
+    architecture
 }
 
 fn plain(key: &str, text: Option<String>) -> Result<String, String> {
@@ -242,30 +228,6 @@ fn plain(key: &str, text: Option<String>) -> Result<String, String> {
         return Err(format!("{key} is {}", shown(&text)));
     }
     Ok(text)
-}
-
-/// `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3` or `SIGRTMAX-1`, signal(7).
-fn signal(text: &str) -> Result<i32, String> {
-    const RTMIN: i32 = 34;
-    const RTMAX: i32 = 64;
-    let name = text.strip_prefix("SIG").unwrap_or(text);
-    let offset = |rest: &str, sign: char| match rest {
-        "" => Some(0),
-        rest => rest.strip_prefix(sign)?.parse::<u8>().ok().map(i32::from),
-    };
-    let number = if let Ok(number) = text.parse::<u8>() {
-        Some(i32::from(number))
-    } else if let Some(rest) = name.strip_prefix("RTMIN") {
-        offset(rest, '+').map(|n| RTMIN + n)
-    } else if let Some(rest) = name.strip_prefix("RTMAX") {
-        offset(rest, '-').map(|n| RTMAX - n)
-    } else {
-        let signal = format!("SIG{name}").parse::<nix::sys::signal::Signal>();
-        signal.ok().map(|signal| signal as i32)
-    };
-    number
-        .filter(|n| (1..=RTMAX).contains(n))
-        .ok_or_else(|| format!("StopSignal {} is not a signal", shown(text)))
 }
 
 /// The configuration has the last word on what the image is for.
@@ -281,6 +243,7 @@ pub(crate) fn check_platform(
     };
     let host = Platform::host();
     let wanted = wanted.unwrap_or(&host);
+    let wanted = wanted.clone().canonical();
     let says = |ours: &str, wanted: &str| ours.is_empty() || ours == wanted;
     if says(&is.os, &wanted.os) && says(&is.architecture, &wanted.architecture) {
         return Ok(());

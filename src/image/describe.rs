@@ -20,7 +20,7 @@ impl Serialize for Image {
         image.serialize_field("architecture", &config.architecture)?;
         image.serialize_field("os", &config.os)?;
         image.serialize_field("config", config)?;
-        image.serialize_field("notes", &config.notes)?;
+        image.serialize_field("notes", self.notes())?;
         image.serialize_field("layers", self.layers())?;
         match self.root() {
             Root::Host => image.serialize_field("root", "/")?,

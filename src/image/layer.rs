@@ -299,7 +299,7 @@ fn write(
 
 /// A bounded list of remarks, each said once.
 #[derive(Debug, Default)]
-struct Notes {
+pub(in crate::image) struct Notes {
     texts: BTreeSet<String>,
     more: u64,
 }
@@ -307,7 +307,7 @@ struct Notes {
 impl Notes {
     const MOST: usize = 64;
 
-    fn add(&mut self, text: String) {
+    pub(in crate::image) fn add(&mut self, text: String) {
         if self.texts.contains(&text) {
             return;
         }
@@ -317,7 +317,7 @@ impl Notes {
         }
     }
 
-    fn complete(self) -> Vec<String> {
+    pub(in crate::image) fn complete(self) -> Vec<String> {
         let mut texts: Vec<_> = self.texts.into_iter().collect();
         if self.more > 0 {
             texts.push(format!("and {} more", self.more));

@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use crate::error::{Error, Kind, Result, shown};
 use crate::image::digest::Digest;
-use crate::image::platform::Platform;
+use crate::image::platform::{Platform, nullable};
 
 /// No document above this is read; other tools use the same bound.
 pub(crate) const DOCUMENT_MAX: u64 = 4 << 20;
@@ -35,13 +36,21 @@ pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Descriptor {
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub(crate) media_type: String,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) platform: Option<Platform>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "texts",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub(crate) annotations: Option<BTreeMap<String, String>>,
     /// Keys of other tools, kept as they are.
     #[serde(flatten)]
@@ -65,24 +74,71 @@ impl Descriptor {
     }
 
     pub(crate) fn is_index(&self) -> bool {
-        matches!(self.media_type.as_str(), OCI_INDEX | DOCKER_INDEX)
+        is_index(&self.media_type)
     }
 
     pub(crate) fn is_manifest(&self) -> bool {
-        matches!(self.media_type.as_str(), OCI_MANIFEST | DOCKER_MANIFEST)
+        is_manifest(&self.media_type)
     }
+}
+
+fn is_index(media_type: &str) -> bool {
+    matches!(media_type, OCI_INDEX | DOCKER_INDEX)
+}
+
+fn is_manifest(media_type: &str) -> bool {
+    matches!(media_type, OCI_MANIFEST | DOCKER_MANIFEST)
+}
+
+fn is_image(media_type: &str) -> bool {
+    is_index(media_type) || is_manifest(media_type)
 }
 
 /// A list of manifests. OCI image spec, "Image Index".
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Index {
+pub(crate) struct Index<Entry = Descriptor> {
     pub(crate) schema_version: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) media_type: Option<String>,
-    pub(crate) manifests: Vec<Descriptor>,
+    pub(crate) manifests: Vec<Entry>,
     #[serde(flatten)]
     pub(crate) rest: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The entries of an index that another program wrote.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Listed {
+    pub(crate) entries: Vec<Descriptor>,
+    pub(crate) strange: Vec<Strange>,
+}
+
+/// An entry of an index that is no descriptor.
+#[derive(Debug, Clone)]
+pub(crate) struct Strange {
+    /// What the entry is for, as far as that can be read.
+    pub(crate) platform: Option<Platform>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Whether its words are those of an image or an index: what another
+    /// reader could choose.
+    pub(crate) image: bool,
+    /// The entry's place, and why it cannot be read.
+    pub(crate) why: String,
+}
+
+impl Strange {
+    fn new(place: usize, json: &str, error: &serde_json::Error) -> Self {
+        let read: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+        let platform = Platform::deserialize(&read["platform"]).ok();
+        let annotations = texts(&read["annotations"]).ok().flatten();
+        let kind = read["mediaType"].as_str();
+        Self {
+            platform,
+            image: read["artifactType"].is_null() && kind.is_some_and(is_image),
+            annotations: annotations.unwrap_or_default(),
+            why: format!("index entry {place}: {}", reason(error)),
+        }
+    }
 }
 
 impl Index {
@@ -98,6 +154,30 @@ impl Index {
 
     /// Reads an index whose descriptor gave it `media_type`.
     pub(crate) fn parse(json: &[u8], subject: &str, media_type: Option<&str>) -> Result<Self> {
+        Self::read(json, subject, media_type)
+    }
+
+    /// Reads an index of another program: an entry that is no descriptor does
+    /// not spoil the others.
+    pub(crate) fn parse_each(
+        json: &[u8],
+        subject: &str,
+        media_type: Option<&str>,
+    ) -> Result<Listed> {
+        let index: Index<Box<RawValue>> = Index::read(json, subject, media_type)?;
+        let mut listed = Listed::default();
+        for (place, json) in (1..).zip(index.manifests) {
+            match serde_json::from_str(json.get()) {
+                Ok(descriptor) => listed.entries.push(descriptor),
+                Err(e) => listed.strange.push(Strange::new(place, json.get(), &e)),
+            }
+        }
+        Ok(listed)
+    }
+}
+
+impl<Entry: DeserializeOwned> Index<Entry> {
+    fn read(json: &[u8], subject: &str, media_type: Option<&str>) -> Result<Self> {
         let index: Self = parse(json, "parse image index", subject)?;
         let wrong = |why: &str| wrong("parse image index", subject, why);
         if index.schema_version != 2 {
@@ -185,7 +265,28 @@ pub(crate) fn parse<T: DeserializeOwned>(
     if json.len() as u64 > DOCUMENT_MAX {
         return Err(wrong(step, subject, "larger than 4 MiB"));
     }
-    serde_json::from_slice(json).map_err(|e| wrong(step, subject, &e.to_string()))
+    serde_json::from_slice(json).map_err(|e| wrong(step, subject, &reason(&e)))
+}
+
+/// An error of the parser, without the text that it quotes: a value that is out
+/// of place may be a secret.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let quoted = text.split_once(": string \"");
+    match (quoted, text.rsplit_once("\", expected ")) {
+        (Some((kind, _)), Some((_, expected))) => format!("{kind}: a text, expected {expected}"),
+        _ => text,
+    }
+}
+
+/// Reads annotations; null is the empty text.
+fn texts<'de, D>(deserializer: D) -> Result<Option<BTreeMap<String, String>>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let texts: Option<BTreeMap<String, Option<String>>> = Option::deserialize(deserializer)?;
+    let text = |(key, text): (String, Option<String>)| (key, text.unwrap_or_default());
+    Ok(texts.map(|texts| texts.into_iter().map(text).collect()))
 }
 
 fn wrong(step: &'static str, subject: &str, why: &str) -> Error {

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
@@ -14,11 +14,17 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
     /// Always `linux` for images that can run here.
+    #[serde(default, deserialize_with = "nullable")]
     pub os: String,
     /// For example `amd64` or `arm64`.
+    #[serde(default, deserialize_with = "nullable")]
     pub architecture: String,
     /// For example `v7`; empty if there is only one.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub variant: String,
 }
 
@@ -41,21 +47,63 @@ impl Platform {
         }
     }
 
-    /// Whether an image for `self` is one for `wanted`. A variant counts only if
-    /// both name one.
+    /// Whether an image for `self` is one for `wanted`, whichever names the two
+    /// have for one architecture. A variant counts only if both name one.
     pub fn serves(&self, wanted: &Self) -> bool {
-        self.os == wanted.os
-            && self.architecture == wanted.architecture
-            && (self.variant == wanted.variant
-                || self.variant.is_empty()
+        let (own, wanted) = (self.clone().canonical(), wanted.clone().canonical());
+        own.os == wanted.os
+            && own.architecture == wanted.architecture
+            && (own.variant == wanted.variant
+                || own.variant.is_empty()
                 || wanted.variant.is_empty())
     }
+
+    /// The platform in Go's words.
+    pub(crate) fn canonical(mut self) -> Self {
+        let (architecture, variant) = canonical(&self.architecture);
+        if self.variant.is_empty() {
+            self.variant = variant.to_owned();
+        }
+        let number = |v: &str| v.len() == 1 && v.as_bytes()[0].is_ascii_digit();
+        self.variant.make_ascii_lowercase();
+        if architecture.starts_with("arm") && number(&self.variant) {
+            self.variant.insert(0, 'v');
+        }
+        self.architecture = architecture;
+        self.os.make_ascii_lowercase();
+        self
+    }
+}
+
+/// Reads null as Go does: as the zero value.
+pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// An architecture in Go's words, and the variant that its other name implies.
+/// The names are those that containerd, which Docker and podman follow, reads.
+pub(crate) fn canonical(architecture: &str) -> (String, &'static str) {
+    let lower = architecture.to_ascii_lowercase();
+    let (name, variant) = match lower.as_str() {
+        "x86_64" | "x86-64" => ("amd64", ""),
+        "i386" => ("386", ""),
+        "aarch64" => ("arm64", ""),
+        "armhf" => ("arm", "v7"),
+        "armel" => ("arm", "v6"),
+        name => (name, ""),
+    };
+    (name.to_owned(), variant)
 }
 
 impl FromStr for Platform {
     type Err = Error;
 
-    /// Reads `[linux/]ARCH[/VARIANT]`; `x86_64` and `aarch64` are understood too.
+    /// Reads `[linux/]ARCH[/VARIANT]`; also other names of an architecture, such
+    /// as `x86_64` and `aarch64`.
     ///
     /// # Errors
     /// [`Kind::Invalid`].
@@ -78,16 +126,12 @@ impl FromStr for Platform {
                     .with_cure("linux/amd64 or linux/arm64/v8"),
             );
         }
-        let architecture = match architecture {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        Ok(Self {
+        let written = Self {
             os: os.to_owned(),
             architecture: architecture.to_owned(),
             variant: variant.to_owned(),
-        })
+        };
+        Ok(written.canonical())
     }
 }
 
@@ -113,6 +157,31 @@ mod tests {
         assert!(parse("linux/arm/v7").serves(&parse("arm")));
         assert!(!parse("linux/arm/v6").serves(&parse("linux/arm/v7")));
         assert!(!parse("arm64").serves(&parse("amd64")));
+        let written = |architecture: &str, variant: &str| Platform {
+            os: "Linux".to_owned(),
+            architecture: architecture.to_owned(),
+            variant: variant.to_owned(),
+        };
+        for (architecture, variant, wanted) in [
+            ("x86_64", "", "amd64"),
+            ("x86-64", "", "amd64"),
+            ("AMD64", "", "x86_64"),
+            ("i386", "", "386"),
+            ("aarch64", "8", "arm64/v8"),
+            ("armhf", "", "arm/v7"),
+            ("armel", "", "arm/v6"),
+            ("arm", "7", "armhf"),
+        ] {
+            let wanted = match wanted.contains('/') {
+                true => parse(&format!("linux/{wanted}")),
+                false => parse(wanted),
+            };
+            assert!(
+                written(architecture, variant).serves(&wanted),
+                "{architecture}"
+            );
+            assert!(!written(architecture, variant).serves(&parse("s390x")));
+        }
         for text in [
             "",
             "/",

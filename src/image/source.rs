@@ -54,6 +54,8 @@ pub(crate) struct Found {
     pub(crate) layers: Vec<FoundLayer>,
     /// Names that the source gives the image.
     pub(crate) names: Vec<String>,
+    /// What of the source was passed over, and why; one sentence each.
+    pub(crate) notes: Vec<String>,
     /// Checked configuration.
     pub(crate) parsed: super::config::Parsed,
 }

@@ -79,7 +79,8 @@ pub(crate) fn identify(
 ) -> Result<(), Refused> {
     let mut parts = text.splitn(2, |b| *b == b':');
     let user = parts.next().filter(|u| !u.is_empty()).unwrap_or(b"0");
-    let asked = parts.next();
+    // `USER:` names no group, as libcontainer, and so Docker, has it.
+    let asked = parts.next().filter(|group| !group.is_empty());
     (identity.uid, identity.gid, identity.n_groups) = (0, 0, 0);
     let as_number = numeric(user)?;
     // name:password:uid:gid:comment:home:shell

@@ -56,6 +56,9 @@ pub struct Effective {
     pub cgroup: serde_json::Value,
     /// The caller's own text.
     pub labels: BTreeMap<String, String>,
+    /// What was dropped or changed of the image's words and files, and why; one
+    /// sentence each.
+    pub notes: Vec<String>,
 }
 
 impl Effective {
@@ -108,6 +111,7 @@ impl Effective {
             readonly_paths: text(mounts::read_only(spec)),
             cgroup,
             labels: spec.labels.clone(),
+            notes: base.notes().to_vec(),
         })
     }
 }

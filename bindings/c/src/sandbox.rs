@@ -207,8 +207,8 @@ pub extern "C-unwind" fn tare_sandbox_reset(sandbox: *mut tare_sandbox) -> *mut 
 
 /// What is really in force: a JSON object with `name`, `hostname`, `storage`,
 /// `unique_inodes`, `namespaces`, `ids`, `capabilities`, `seccomp`,
-/// `no_new_privs`, `mounts`, `masked_paths`, `readonly_paths`, `cgroup` and
-/// `labels`.
+/// `no_new_privs`, `mounts`, `masked_paths`, `readonly_paths`, `cgroup`,
+/// `labels` and `notes`.
 ///
 /// Returns: NULL, or an error when the kernel does not let a limit be read back.
 /// Ownership: `*out` is the caller's, for tare_bytes_free().

@@ -77,3 +77,49 @@ fn document_too_deep_too_long_or_cut_is_refused() {
     }
     assert!(Manifest::parse(b"{\"\xff\":1}", "x", OCI_MANIFEST).is_err());
 }
+
+#[test]
+fn index_entry_that_cannot_be_read_is_apart() {
+    let good = format!(r#"{{"mediaType":"{OCI_MANIFEST}","digest":"{HEX}","size":3}}"#);
+    let table = [
+        (r#"null"#, false),
+        (r#"5"#, false),
+        (r#"{"digest":"sha512:abc","size":3}"#, false),
+        (r#"{"mediaType":"M","digest":"sha512:abc","size":3}"#, true),
+        (r#"{"mediaType":"M","digest":"H"}"#, true),
+        (r#"{"mediaType":"M","digest":"H","size":-1}"#, true),
+        (
+            r#"{"mediaType":"M","digest":"H","digest":"H","size":3}"#,
+            true,
+        ),
+        (
+            r#"{"mediaType":"M","digest":"H","size":3,"platform":5}"#,
+            true,
+        ),
+        (
+            r#"{"mediaType":"M","digest":"x","size":3,"artifactType":"a"}"#,
+            false,
+        ),
+    ];
+    let filled = |text: &str| text.replace("\"M\"", &format!("{OCI_MANIFEST:?}"));
+    for (entry, image) in table {
+        let entry = filled(entry).replace("\"H\"", &format!("{HEX:?}"));
+        let json = format!(r#"{{"schemaVersion":2,"manifests":[{entry},{good}]}}"#);
+        let listed = Index::parse_each(json.as_bytes(), "x", None).unwrap();
+        let [strange] = &listed.strange[..] else {
+            panic!("{entry}")
+        };
+        assert_eq!(strange.image, image, "{entry}");
+        assert!(
+            strange.why.starts_with("index entry 1: "),
+            "{}",
+            strange.why
+        );
+        assert_eq!(listed.entries.len(), 1);
+        assert!(Index::parse(json.as_bytes(), "x", None).is_err());
+    }
+    let nulls = good.replace('}', r#","platform":{"os":null},"annotations":{"a":null}}"#);
+    let json = format!(r#"{{"schemaVersion":2,"manifests":[{nulls}]}}"#);
+    let read = Index::parse(json.as_bytes(), "x", None).unwrap();
+    assert_eq!(read.manifests[0].annotation("a"), Some(""));
+}

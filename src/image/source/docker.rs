@@ -61,6 +61,7 @@ pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
             bytes,
         },
         names: checked_names(&label, saved.repo_tags)?,
+        notes: Vec::new(),
         parsed,
     })
 }

@@ -8,7 +8,7 @@ use super::{
     Choice, Files, Found, FoundLayer, NAMES_SHOWN, blob_name, docker, read_blob, read_document,
 };
 use crate::error::{Error, Kind, Result, shown};
-use crate::image::oci::{self, Descriptor, IMAGE_NAME, Index, Manifest, REF_NAME};
+use crate::image::oci::{self, Descriptor, IMAGE_NAME, Index, Listed, Manifest, REF_NAME, Strange};
 use crate::image::platform::Platform;
 use crate::image::reference::is_ref_name;
 use crate::image::{Reference, config};
@@ -38,9 +38,21 @@ pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
         ));
     }
     let index = read_document(files, "index.json")?;
-    let index = Index::parse(&index, &format!("{label}: index.json"), None)?;
-    let top = named(&label, index.manifests, choice.tag.as_deref())?;
-    let names = names(&top);
+    let mut listed = Index::parse_each(&index, &format!("{label}: index.json"), None)?;
+    if let Some(tag) = choice.tag.as_deref() {
+        let goes_by = |name: &String| *name == tag;
+        listed
+            .strange
+            .retain(|s| s.annotations.values().any(goes_by));
+    }
+    if listed.entries.is_empty()
+        && let Some(strange) = listed.strange.first()
+    {
+        return Err(unreadable(files, strange));
+    }
+    let entries = named(&label, listed.entries, choice.tag.as_deref())?;
+    let names = names(&entries);
+    let top = Listed { entries, ..listed };
     let mut found = find_manifest(files, top, choice.platform.as_ref())?;
     found.names = match docker::names(files, &found)? {
         given if given.is_empty() => names,
@@ -52,11 +64,13 @@ pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
 /// Reads the image behind some descriptors of which one is for the platform.
 pub(crate) fn find_manifest(
     files: &dyn Files,
-    top: Vec<Descriptor>,
+    top: Listed,
     platform: Option<&Platform>,
 ) -> Result<Found> {
     let host = Platform::host();
-    let descriptor = choose(files, top, platform.unwrap_or(&host))?;
+    let wanted = platform.unwrap_or(&host).clone().canonical();
+    let mut notes = Vec::new();
+    let descriptor = choose(files, top, &wanted, &mut notes)?;
     let document = read_blob(files, &descriptor)?;
     let subject = format!("{}: {}", files.label(), descriptor.digest);
     let manifest = Manifest::parse(&document.bytes, &subject, &descriptor.media_type)?;
@@ -79,6 +93,7 @@ pub(crate) fn find_manifest(
         manifest: Some(document),
         config,
         names: Vec::new(),
+        notes,
         parsed,
     })
 }
@@ -125,14 +140,23 @@ fn named(label: &str, all: Vec<Descriptor>, tag: Option<&str>) -> Result<Vec<Des
 
 /// Walks indexes breadth first, and takes the first manifest for the platform;
 /// one that names the very variant goes before one that leaves it open.
-fn choose(files: &dyn Files, top: Vec<Descriptor>, wanted: &Platform) -> Result<Descriptor> {
+///
+/// An entry that cannot be read is passed over with a note, unless another
+/// reader could choose it: the two would run different images.
+fn choose(
+    files: &dyn Files,
+    top: Listed,
+    wanted: &Platform,
+    notes: &mut Vec<String>,
+) -> Result<Descriptor> {
     let mut others = Vec::new();
     let mut second = None;
     let mut level = top;
     let mut indexes = 0;
     for _ in 0..=DEPTH_MAX {
         let mut next = Vec::new();
-        for descriptor in level {
+        let open = passed_over(files, level.strange, wanted, notes)?;
+        for descriptor in level.entries {
             if descriptor.is_index() {
                 indexes += 1;
                 if indexes > INDEXES_MAX {
@@ -141,8 +165,9 @@ fn choose(files: &dyn Files, top: Vec<Descriptor>, wanted: &Platform) -> Result<
                 next.push(descriptor);
                 continue;
             }
-            match (&descriptor.platform, descriptor.is_manifest()) {
-                (Some(platform), true) if platform == wanted => return Ok(descriptor),
+            let platform = descriptor.platform.clone().map(Platform::canonical);
+            match (platform, descriptor.is_manifest()) {
+                (Some(platform), true) if platform == *wanted => return Ok(descriptor),
                 (Some(platform), true) if !platform.serves(wanted) => {
                     others.push(platform.to_string().chars().take(100).collect())
                 }
@@ -150,19 +175,55 @@ fn choose(files: &dyn Files, top: Vec<Descriptor>, wanted: &Platform) -> Result<
                 (_, false) => others.push(shown(&descriptor.media_type)),
             }
         }
+        if let Some(strange) = open
+            && second.as_ref().is_none_or(|d| d.platform.is_none())
+        {
+            return Err(unreadable(files, &strange));
+        }
         if next.is_empty() || second.is_some() {
             return second.ok_or_else(|| none_for(files, wanted, others));
         }
-        level = Vec::new();
+        level = Listed::default();
         for index in next {
             let document = read_blob(files, &index)?;
             let subject = format!("{}: {}", files.label(), index.digest);
-            level.extend(
-                Index::parse(&document.bytes, &subject, Some(&index.media_type))?.manifests,
-            );
+            let media_type = Some(index.media_type.as_str());
+            let mut listed = Index::parse_each(&document.bytes, &subject, media_type)?;
+            level.entries.append(&mut listed.entries);
+            level.strange.append(&mut listed.strange);
         }
     }
     Err(too_much(files))
+}
+
+/// Notes entries for other platforms, and returns the first that names none:
+/// readers choose such an entry only where no other names the platform.
+fn passed_over(
+    files: &dyn Files,
+    strange: Vec<Strange>,
+    wanted: &Platform,
+    notes: &mut Vec<String>,
+) -> Result<Option<Strange>> {
+    let mut open = None;
+    for entry in strange {
+        let serves = |platform: &Platform| platform.serves(wanted);
+        if entry.image && entry.platform.as_ref().is_some_and(serves) {
+            return Err(unreadable(files, &entry));
+        }
+        if notes.len() < NAMES_SHOWN {
+            notes.push(format!("{}: passed over", entry.why));
+        }
+        if entry.image && entry.platform.is_none() {
+            open = open.or(Some(entry));
+        }
+    }
+    Ok(open)
+}
+
+fn unreadable(files: &dyn Files, entry: &Strange) -> Error {
+    let why: String = entry.why.chars().take(300).collect();
+    let why = format!("{}: {why}", files.label());
+    Error::new(Kind::Corrupt, "parse image index", why)
 }
 
 fn too_much(files: &dyn Files) -> Error {

@@ -71,7 +71,7 @@ impl Store {
         };
         let found = source::find(&*files, &choice)?;
         self.bring(purpose, (&*files, &found), names, options, progress)
-            .map(|image| image.named(reference))
+            .map(|image| image.named(reference).noted(&found.notes))
     }
 
     /// Brings what was found into the store.

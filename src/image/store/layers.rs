@@ -124,10 +124,12 @@ pub(super) fn read_metadata(dir: &Path) -> Result<Metadata> {
     crate::image::oci::parse(&json, "read layer metadata", &subject)
 }
 
-/// Whether a layer hides everything below it, which an overlay does not see.
-pub(in crate::image) fn opaque_root(tree: &Path) -> Result<bool> {
-    match tree.parent() {
-        Some(dir) => Ok(read_metadata(dir)?.opaque_root),
-        None => Ok(false),
-    }
+/// Whether a layer hides everything below it, which an overlay does not see; and
+/// what its unpacker noted.
+pub(in crate::image) fn opaque_root(tree: &Path) -> Result<(bool, Vec<String>)> {
+    let Some(dir) = tree.parent() else {
+        return Ok((false, Vec::new()));
+    };
+    let metadata = read_metadata(dir)?;
+    Ok((metadata.opaque_root, metadata.notes))
 }

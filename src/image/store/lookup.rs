@@ -11,7 +11,7 @@ use super::index::matches;
 use super::options::ImportOptions;
 use super::remembered::{Asked, Seen};
 use crate::error::{Error, Kind, Result};
-use crate::image::oci::{Descriptor, Manifest, REF_NAME};
+use crate::image::oci::{Descriptor, Listed, Manifest, REF_NAME};
 use crate::image::progress::Progress;
 use crate::image::source::{self, Found};
 use crate::image::{Digest, Image, Platform, Reference, config};
@@ -103,7 +103,7 @@ impl Store {
         let mut descriptors = self.find(reference)?;
         loop {
             attempt += 1;
-            let found = source::find_manifest(&files, descriptors, options.platform.as_ref());
+            let found = self.found(descriptors, options.platform.as_ref());
             let image = found.and_then(|f| {
                 self.bring(Purpose::Open, (&files, &f), Vec::new(), options, progress)
             });
@@ -127,7 +127,15 @@ impl Store {
         reference: &Reference,
         platform: Option<&Platform>,
     ) -> Result<Found> {
-        source::find_manifest(&self.files(), self.find(reference)?, platform)
+        self.found(self.find(reference)?, platform)
+    }
+
+    fn found(&self, entries: Vec<Descriptor>, platform: Option<&Platform>) -> Result<Found> {
+        let top = Listed {
+            entries,
+            ..Listed::default()
+        };
+        source::find_manifest(&self.files(), top, platform)
     }
 
     /// Lists the images of the store, one entry per name.

@@ -5,10 +5,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use tare::error::Quoted;
 use tare::image::{Image, ImportOptions, Platform, Reference};
 use tare::{Error, Kind, Result, Store};
 
 use super::progress::Bars;
+use crate::failure::say;
 use crate::text::print;
 
 /// What `tare image import` was told.
@@ -123,8 +125,10 @@ pub(super) fn load(store: &Store, flags: &Load) -> Result<()> {
     )
 }
 
-/// The digest, which names it for good, and its names.
+/// The digest, which names it for good, and its names; notes go to standard
+/// error.
 fn told(image: &Image, names: &[String]) -> Result<()> {
+    noted(image.notes());
     let digest = image.digest().map(ToString::to_string).unwrap_or_default();
     let mut words = vec![digest];
     words.extend_from_slice(names);
@@ -140,5 +144,11 @@ pub(super) fn unpack(store: &Store, flags: &Unpack) -> Result<()> {
     };
     store
         .unpack(&flags.reference, &flags.dir, &options, &mut Bars::new())
-        .map(drop)
+        .map(|config| noted(&config.notes))
+}
+
+fn noted(notes: &[String]) {
+    for note in notes {
+        say(format_args!("note: {}", Quoted(note)));
+    }
 }

@@ -91,7 +91,7 @@ class Image:
 
     @property
     def notes(self) -> list[str]:
-        """What was dropped from the image's words, and why; one sentence each."""
+        """What was dropped or changed of the image's words and files, and why; one sentence each."""
         return cast("list[str]", self._describe()["notes"])
 
     @property

@@ -70,6 +70,7 @@ class Effective(TypedDict):
     readonly_paths: list[str]
     cgroup: dict[str, Any]
     labels: dict[str, str]
+    notes: list[str]
 
 
 class Check(TypedDict):
