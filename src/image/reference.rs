@@ -11,6 +11,10 @@ use crate::image::digest::Digest;
 
 /// The tag of a name that has neither a tag nor a digest.
 const LATEST: &str = "latest";
+/// The registry of a name that says none, and its own other name.
+const HUB: [&str; 2] = ["docker.io", "index.docker.io"];
+/// Where that registry keeps what has no path.
+const HUB_PATH: &str = "library";
 /// What references of other forms begin with; none of it is a name.
 const SCHEMES: [&str; 4] = ["host", "dir", "oci", "archive"];
 /// The distribution spec's bound for a whole name, registry included.
@@ -51,9 +55,10 @@ pub enum Reference {
     },
     /// A docker-archive (`docker save`) or an oci-archive (a tar of an OCI image layout).
     Archive(PathBuf),
-    /// An image of the store, by name.
+    /// An image of the store, by name. `debian` finds what is filed as
+    /// `docker.io/library/debian`, and the other way round.
     Named {
-        /// Registry and repository, as written; no registry is ever added.
+        /// Registry and repository, as written.
         name: String,
         /// Default: `latest`, unless there is a digest.
         tag: Option<String>,
@@ -74,6 +79,24 @@ impl Reference {
             }
             _ => None,
         }
+    }
+
+    /// The name with its registry and path written out, as Docker does:
+    /// `debian` is `docker.io/library/debian:latest`.
+    fn whole_name(&self) -> Option<String> {
+        let Self::Named { name, tag, .. } = self else {
+            return None;
+        };
+        let tag = tag.as_deref().unwrap_or(LATEST);
+        let (registry, path) = match name.split_once('/') {
+            Some((first, rest)) if says_registry(first) => (first, rest),
+            _ => (HUB[0], name.as_str()),
+        };
+        Some(match HUB.contains(&registry) {
+            true if path.contains('/') => format!("{}/{path}:{tag}", HUB[0]),
+            true => format!("{}/{HUB_PATH}/{path}:{tag}", HUB[0]),
+            false => format!("{registry}/{path}:{tag}"),
+        })
     }
 
     fn named(text: &str) -> Option<Self> {
@@ -156,6 +179,21 @@ impl fmt::Display for Reference {
     }
 }
 
+/// Whether two texts name one image: `debian`, `docker.io/debian` and
+/// `docker.io/library/debian:latest` do. Texts that are no names are equal if
+/// they are the same.
+pub(crate) fn same_name(a: &str, b: &str) -> bool {
+    a == b || whole_name(a) == whole_name(b)
+}
+
+/// The name with its registry, path and tag written out; the text itself if
+/// that is no name.
+pub(crate) fn whole_name(text: &str) -> String {
+    let reference = text.parse::<Reference>().ok();
+    let whole = reference.and_then(|reference| reference.whole_name());
+    whole.unwrap_or_else(|| text.to_owned())
+}
+
 fn wrong(text: &str, why: &str) -> Error {
     let subject = format!("{}: {why}", shown(text));
     Error::new(Kind::Invalid, "parse reference", subject)
@@ -188,6 +226,11 @@ pub(crate) fn is_ref_name(text: &str) -> bool {
         && !text
             .split(['/', ':'])
             .any(|part| matches!(part, "" | "." | ".."))
+}
+
+/// Whether the first part of a name is a registry, by Docker's rule.
+fn says_registry(first: &str) -> bool {
+    first.contains(['.', ':']) || first == "localhost" || first.contains(char::is_uppercase)
 }
 
 /// `[host[:port]/]component[/component]...`
@@ -362,6 +405,30 @@ mod tests {
             let error = text.parse::<Reference>().expect_err(text);
             assert_eq!(error.kind(), Kind::Invalid, "{text:?}");
             assert!(error.to_string().len() < 600);
+        }
+    }
+
+    #[test]
+    fn reference_of_docker_s_registry_has_several_spellings() {
+        let table: [(&str, &str, bool); 13] = [
+            ("debian", "docker.io/library/debian", true),
+            ("debian", "docker.io/debian:latest", true),
+            ("debian:12", "index.docker.io/library/debian:12", true),
+            ("a/b", "docker.io/a/b", true),
+            ("docker.io/library/debian", "docker.io/debian", true),
+            ("debian", "debian:12", false),
+            ("debian", "library/debian", true),
+            ("debian", "localhost/debian", false),
+            ("debian", "quay.io/library/debian", false),
+            ("localhost:5000/a", "a", false),
+            ("localhost/a", "localhost/a:latest", true),
+            ("Not A Name", "Not A Name", true),
+            ("Not A Name", "not a name", false),
+        ];
+        for (a, b, same) in table {
+            assert_eq!(same_name(a, b), same, "{a} {b}");
+            assert_eq!(same_name(b, a), same, "{b} {a}");
+            assert_eq!(whole_name(a) == whole_name(b), same);
         }
     }
 

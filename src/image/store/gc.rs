@@ -48,7 +48,7 @@ impl Store {
     /// [`Kind::NotFound`] if there is no such image.
     pub fn remove(&self, reference: &Reference) -> Result<Collected> {
         let mut index = self.writable_index()?;
-        if index.remove(reference) == 0 {
+        if index.remove(reference)? == 0 {
             return Err(not_found(reference, &index.index.manifests));
         }
         index.complete()?;

@@ -9,14 +9,17 @@ use std::time::Duration;
 use super::lock::Lock;
 use super::open::{replace_file, reserve};
 use super::{Store, sync};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::oci::{Descriptor, Index, REF_NAME};
+use crate::image::reference::{same_name, whole_name};
 use crate::image::source::read_document;
 use crate::image::{Digest, Reference};
 use crate::sys::flock::Operation;
 
 /// Writers of the index hold its lock for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Spellings that one error shows.
+const NAMES_SHOWN: usize = 20;
 
 /// The index with the right to change it.
 pub(super) struct Writable<'a> {
@@ -81,8 +84,12 @@ impl Writable<'_> {
     pub(super) fn add(&mut self, manifest: &Descriptor, names: &[String]) -> bool {
         let entries = &mut self.index.manifests;
         let before = entries.clone();
-        let ours: HashSet<&str> = names.iter().map(String::as_str).collect();
-        let is_taken = |d: &Descriptor| d.annotation(REF_NAME).is_some_and(|n| ours.contains(n));
+        // One image has a name, however that is spelled.
+        let ours: HashSet<String> = names.iter().map(|name| whole_name(name)).collect();
+        let is_taken = |d: &Descriptor| {
+            let named = d.annotation(REF_NAME).map(whole_name);
+            named.is_some_and(|name| ours.contains(&name))
+        };
         let (taken, mut kept): (Vec<_>, Vec<_>) =
             std::mem::take(entries).into_iter().partition(is_taken);
         let is_bare = |d: &Descriptor| d.annotation(REF_NAME).is_none();
@@ -98,7 +105,7 @@ impl Writable<'_> {
             }
         }
         let mut filed = HashSet::new();
-        for name in names.iter().filter(|name| filed.insert(*name)) {
+        for name in names.iter().filter(|name| filed.insert(whole_name(name))) {
             let mut entry = bare(manifest);
             entry.annotations = Some(BTreeMap::from([(REF_NAME.to_owned(), name.clone())]));
             entries.push(entry);
@@ -111,10 +118,13 @@ impl Writable<'_> {
 
     /// Takes out what a reference names; how many entries that were. With a name,
     /// other names of the same image stay.
-    pub(super) fn remove(&mut self, reference: &Reference) -> usize {
-        let before = self.index.manifests.len();
-        self.index.manifests.retain(|d| !matches(d, reference));
-        before - self.index.manifests.len()
+    ///
+    /// # Errors
+    /// As [`select`].
+    pub(super) fn remove(&mut self, reference: &Reference) -> Result<usize> {
+        let (found, others) = select(self.index.manifests.clone(), reference)?;
+        self.index.manifests = others;
+        Ok(found.len())
     }
 }
 
@@ -125,16 +135,50 @@ fn bare(descriptor: &Descriptor) -> Descriptor {
     bare
 }
 
+/// The entries that a reference names, and the others. An entry of the very
+/// spelling goes before others of the same name: other tools may file both.
+///
+/// # Errors
+/// [`Kind::Invalid`] if different images have other spellings of the name.
+pub(super) fn select(
+    all: Vec<Descriptor>,
+    reference: &Reference,
+) -> Result<(Vec<Descriptor>, Vec<Descriptor>)> {
+    let very = |d: &Descriptor| matches(d, reference, |named, full| named == full);
+    if all.iter().any(very) {
+        return Ok(all.into_iter().partition(very));
+    }
+    let named = |d: &Descriptor| matches(d, reference, same_name);
+    let (found, others): (Vec<_>, Vec<_>) = all.into_iter().partition(named);
+    let spellings: HashSet<&str> = found
+        .iter()
+        .filter_map(|d| d.annotation(REF_NAME))
+        .collect();
+    let digests: HashSet<Digest> = found.iter().map(|d| d.digest).collect();
+    if spellings.len() < 2 || digests.len() < 2 {
+        return Ok((found, others));
+    }
+    let why = format!("{reference}: different images have other spellings of this name");
+    let mut spellings: Vec<&str> = spellings.into_iter().collect();
+    spellings.sort_unstable();
+    spellings.truncate(NAMES_SHOWN);
+    let error = Error::new(Kind::Invalid, "find image", why);
+    Err(error.with_cure(format!("one of {}", spellings.join(", "))))
+}
+
 /// Whether an entry is what the reference names. Other tools file `latest` images
 /// under the bare name.
-pub(super) fn matches(descriptor: &Descriptor, reference: &Reference) -> bool {
+fn matches(
+    descriptor: &Descriptor,
+    reference: &Reference,
+    same: impl Fn(&str, &str) -> bool,
+) -> bool {
     let named = descriptor.annotation(REF_NAME);
     match reference {
         Reference::Digest(digest) => descriptor.digest == *digest,
-        Reference::Named { name, tag, digest } => {
+        Reference::Named { tag, digest, .. } => {
             let full = reference.stored_name();
-            let by_name = named.is_some() && named == full.as_deref()
-                || tag.as_deref().is_none_or(|t| t == "latest") && named == Some(name);
+            let by_name = named.zip(full.as_deref()).is_some_and(|(n, f)| same(n, f));
             match digest {
                 Some(digest) => descriptor.digest == *digest && (tag.is_none() || by_name),
                 None => by_name,
@@ -147,6 +191,9 @@ pub(super) fn matches(descriptor: &Descriptor, reference: &Reference) -> bool {
 /// Whether the manifest is there under all the names, or under any if there are none.
 pub(super) fn is_filed(index: &Index, digest: &Digest, names: &[String]) -> bool {
     let ours = index.manifests.iter().filter(|d| d.digest == *digest);
-    let filed: HashSet<Option<&str>> = ours.map(|d| d.annotation(REF_NAME)).collect();
-    !filed.is_empty() && names.iter().all(|name| filed.contains(&Some(name)))
+    let filed: HashSet<Option<String>> = ours
+        .map(|d| d.annotation(REF_NAME).map(whole_name))
+        .collect();
+    let is_name = |name: &String| filed.contains(&Some(whole_name(name)));
+    !filed.is_empty() && names.iter().all(is_name)
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Store;
 use super::bring::Purpose;
 use super::import::names;
-use super::index::matches;
+use super::index::select;
 use super::options::ImportOptions;
 use super::remembered::{Asked, Seen};
 use crate::error::{Error, Kind, Result};
@@ -198,8 +198,7 @@ impl Store {
     /// What a reference names in the index; never empty.
     fn find(&self, reference: &Reference) -> Result<Vec<Descriptor>> {
         let all = self.index()?.manifests;
-        let (found, others): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|d| matches(d, reference));
+        let (found, others) = select(all, reference)?;
         if !found.is_empty() {
             return Ok(found);
         }
