@@ -202,6 +202,7 @@ impl Command {
         }
         for (name, _) in &self.env {
             if name.is_empty() || name.as_bytes().contains(&b'=') {
+                let name = variable_name(name);
                 return wrong("env", format!("{name:?} cannot be an environment variable"));
             }
         }
@@ -248,10 +249,20 @@ pub fn duplicate(number: RawFd) -> Result<OwnedFd> {
 /// Text for the kernel.
 pub(crate) fn c_string(what: &str, text: &OsStr) -> Result<CString> {
     CString::new(text.as_bytes()).map_err(|_| {
+        let shown = match what {
+            "env" => variable_name(text),
+            _ => text,
+        };
         Error::new(
             Kind::Invalid,
             format!("check command: {what}"),
-            format_args!("{text:?} holds a NUL"),
+            format_args!("{shown:?} holds a NUL"),
         )
     })
+}
+
+/// `NAME` of `NAME=VALUE`, for messages: a value may be a secret.
+fn variable_name(text: &OsStr) -> &OsStr {
+    let name = text.as_bytes().split(|byte| *byte == b'=').next();
+    OsStr::from_bytes(name.unwrap_or_default())
 }

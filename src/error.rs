@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 
 /// What went wrong, coarse enough to branch on.
 #[non_exhaustive]
@@ -118,6 +119,22 @@ fn cut(subject: impl fmt::Display) -> String {
     head(&subject.to_string(), SUBJECT_MAX).to_owned()
 }
 
+/// The cure for too few descriptors: a number above the limit that was met.
+fn more_files() -> String {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    let twice = soft.saturating_mul(2).max(1024);
+    match soft < hard {
+        true => format!(
+            "a higher limit of open files: ulimit -n {}",
+            twice.min(hard)
+        ),
+        false => format!(
+            "a higher limit of open files, as root: prlimit --pid {} --nofile={twice}",
+            std::process::id(),
+        ),
+    }
+}
+
 /// The result of every fallible call of the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -143,7 +160,7 @@ impl Error {
         let mut error = Self::new(Kind::of(errno), step, subject);
         error.0.errno = Some(errno);
         match errno {
-            Errno::EMFILE => error.with_cure("a higher limit of open files: ulimit -n 1024"),
+            Errno::EMFILE => error.with_cure(more_files()),
             Errno::EFBIG => error.with_cure("a higher limit of file sizes: ulimit -f unlimited"),
             _ => error,
         }
@@ -285,6 +302,15 @@ mod tests {
         );
         assert_eq!(error.kind(), Kind::NotFound);
         assert_eq!(error.errno(), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn message_for_too_few_descriptors_names_more_than_there_are() {
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        let error = Error::os("open sandbox", "socketpair", Errno::EMFILE);
+        let cure = error.cure().unwrap();
+        let number = cure.rsplit([' ', '=']).next().unwrap();
+        assert!(number.parse::<u64>().unwrap() > soft, "{cure}");
     }
 
     #[test]

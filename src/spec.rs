@@ -326,6 +326,8 @@ impl Spec {
         }
         for (name, value) in &self.env {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                // What is behind a "=" may be a secret.
+                let name = name.split('=').next().unwrap_or_default();
                 return wrong("env", format!("{name:?} cannot be an environment variable"));
             }
         }

@@ -5,6 +5,7 @@
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor, value};
 use serde_json::{Map, Value};
 
+use super::json::renamed;
 use super::{Limits, Security, Spec, nearest};
 use crate::error::{Error, Kind, Result};
 
@@ -62,7 +63,9 @@ impl Spec {
 fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Error {
     let step = format!("{STEP}: {key}");
     let error = Error::new(Kind::Invalid, step, format_args!("unknown key {key:?}"));
-    match nearest(key, known) {
+    // A key of a table stands beside the others, without the table's name.
+    let renamed = renamed(key).and_then(|dotted| dotted.rsplit('.').next());
+    match renamed.or_else(|| nearest(key, known)) {
         Some(near) => error.with_cure(format!("{near:?}")),
         None => error,
     }
@@ -133,6 +136,9 @@ mod tests {
             (r#"{"memroy": 1}"#, r#"unknown key "memroy"; try: "memory""#),
             (r#"{"cap_ad": []}"#, r#"try: "cap_add""#),
             (r#"{"host_name": "a"}"#, r#"try: "hostname""#),
+            (r#"{"volumes": []}"#, r#"try: "mounts""#),
+            (r#"{"mem_limit": 1}"#, r#"try: "memory""#),
+            (r#"{"cwd": "/"}"#, r#"try: "workdir""#),
             (
                 r#"{"pids": 1, "limits": {"pids": 2}}"#,
                 r#"parse spec: pids: it is in "limits", too"#,

@@ -3,7 +3,10 @@
 #![forbid(unsafe_code)]
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_path_to_error::Segment;
 
+use super::is_part;
 use super::objects::Objects;
 use crate::error::{Error, Kind, Result};
 
@@ -40,10 +43,14 @@ fn invalid(
         "." | "?" => step.to_owned(),
         path => format!("{step}: {path}"),
     };
-    let quoted: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
     if !inner.is_data() {
-        return Error::new(Kind::Invalid, step, format_args!("not JSON: {text}{place}"));
+        return no_json(step, json, &text, &place);
     }
+    let text = match error.path().iter().any(is_environment) {
+        true => without_value(&text),
+        false => text,
+    };
+    let quoted: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
     // The path says it, but for who has a file before them; others may never have seen the text.
     let place = if json.contains('\n') { &place } else { "" };
     let (why, cure) = match text.split_once("; try: ") {
@@ -56,13 +63,80 @@ fn invalid(
     }
     match quoted.split_first() {
         Some((given, valid)) if text.starts_with("unknown ") => {
-            match nearest(given, valid.iter().copied()) {
+            let renamed = renamed(given).filter(|key| valid.iter().any(|v| is_part(key, v)));
+            match renamed.or_else(|| nearest(given, valid.iter().copied())) {
                 Some(key) => made.with_cure(format!("{key:?}")),
                 None => made,
             }
         }
         _ => made,
     }
+}
+
+/// A failure that serde_json takes for one of syntax. It also calls a number so
+/// that stands where a word of a list has to.
+fn no_json(step: String, json: &str, text: &str, place: &str) -> Error {
+    if serde_json::from_str::<IgnoredAny>(json).is_err() {
+        return Error::new(Kind::Invalid, step, format_args!("not JSON: {text}{place}"));
+    }
+    let cure = step
+        .ends_with(": network")
+        .then_some("\"none\" or \"host\"");
+    let made = Error::new(Kind::Invalid, step, "neither a word nor a table");
+    match cure {
+        Some(cure) => made.with_cure(cure),
+        None => made,
+    }
+}
+
+/// Whether a part of a value's path is an environment, which holds secrets.
+fn is_environment(part: &Segment) -> bool {
+    matches!(part, Segment::Map { key } if key == "env")
+}
+
+/// serde's words without the value that they quote: its type is enough.
+fn without_value(text: &str) -> String {
+    let parts = text
+        .strip_prefix("invalid type: ")
+        .and_then(|rest| rest.rsplit_once(", expected "));
+    match parts {
+        Some((value, expected)) => {
+            let kind = value.split(['`', '"']).next().unwrap_or_default();
+            format!("invalid type: {}, expected {expected}", kind.trim_end())
+        }
+        None if text.contains(['`', '"']) => "cannot be read".to_owned(),
+        None => text.to_owned(),
+    }
+}
+
+/// Keys that other container tools have, and the key that does the same here.
+const RENAMED: [(&str, &str); 20] = [
+    ("binds", "mounts"),
+    ("cap_del", "cap_drop"),
+    ("cpu_count", "limits.cpus"),
+    ("cpuset_cpus", "limits.cpuset"),
+    ("cwd", "workdir"),
+    ("environment", "env"),
+    ("mem", "limits.memory"),
+    ("mem_limit", "limits.memory"),
+    ("memswap_limit", "limits.swap"),
+    ("name", "labels"),
+    ("nano_cpus", "limits.cpus"),
+    ("net", "network"),
+    ("network_mode", "network"),
+    ("pids_limit", "limits.pids"),
+    ("privileged", "security.profile"),
+    ("read_only", "write"),
+    ("security_opt", "security"),
+    ("shm_size", "limits.shm"),
+    ("ulimits", "limits.rlimits"),
+    ("volumes", "mounts"),
+];
+
+/// The dotted key that does here what `given` does in other tools.
+pub(super) fn renamed(given: &str) -> Option<&'static str> {
+    let found = RENAMED.iter().find(|(theirs, _)| *theirs == given);
+    found.map(|(_, key)| *key)
 }
 
 /// The word that was probably meant, if one is near.

@@ -123,3 +123,26 @@ fn json_errors_say_what_and_where_and_keep_the_cure() {
     // What is near nothing is not taken for the next best.
     assert!(!said(r#"{"frob":1}"#).contains("try:"));
 }
+
+#[test]
+fn spec_errors_print_no_value_of_the_environment() {
+    for text in [
+        r#"{"env": "SECRET"}"#,
+        r#"{"env": {"A": ["SECRET"]}}"#,
+        r#"{"env": {"A": 5318008}}"#,
+        r#"{"env": ["A=SECRET"]}"#,
+        r#"{"env": {"A": "SECRET\u0000"}}"#,
+        r#"{"env": {"A=SECRET": "x"}}"#,
+        r#"{"env": {"A": "SECRET"}, "memroy": 1}"#,
+        r#"{"env": {"A": "SECRET", }"#,
+    ] {
+        for read in [Spec::from_json, Spec::from_flat_json] {
+            let line = read(text).expect_err(text).to_string();
+            let tells = line.contains("SECRET") || line.contains("5318008");
+            assert!(!tells, "{text}: {line:?}");
+        }
+    }
+    let error = Spec::from_json(r#"{"env": {"A": 5}}"#).unwrap_err();
+    let said = "parse spec: env.A: invalid type: integer, expected a string";
+    assert_eq!(error.to_string(), said);
+}

@@ -121,12 +121,13 @@ impl tare_command {
             TARE_COMMAND_OF_IMAGE => of_image(&argv)?,
             _ => return Err(wrong("flags", "is neither 0 nor TARE_COMMAND_OF_IMAGE")),
         };
-        for word in env {
+        for (place, word) in env.iter().enumerate() {
             let bytes = word.as_bytes();
             let Some(at) = bytes.iter().position(|b| *b == b'=') else {
                 return Err(wrong(
                     "env",
-                    &format!("has {word:?}, which is not NAME=VALUE"),
+                    // Not the word, which may be a secret.
+                    &format!("has entry {place}, which is not NAME=VALUE"),
                 ));
             };
             let part = OsStr::from_bytes;
