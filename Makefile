@@ -57,9 +57,10 @@ bench-docs: ## What was measured last into docs/performance.md
 	scripts/bench-report.py $(target)/bench -m docs/performance.md
 	scripts/bench-plot.py $(target)/bench docs/performance.svg
 
-schema: ## Write docs/schema anew, from the types
+schema: ## Write docs/schema and Python's types of the spec anew, from the types of Rust
 	$(CARGO) build --locked --package tare-cli
 	for s in spec rpc; do $(target)/debug/tare schema $$s >docs/schema/$$s.json || exit; done
+	python="$$(bindings/python/test.sh -v)/bin/python" && $$python bindings/python/spec_types.py
 
 install: ## The command, its manual and completions, the C library, below DESTDIR/PREFIX
 	$(CARGO) build --locked --release --package tare-cli --package tare-c

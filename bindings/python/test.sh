@@ -7,6 +7,7 @@
 #   -w   only make the wheel, for speed, and print where it is
 #   -b   build for speed, and run bench.py with the other words
 #   -l   only what needs no wheel: format, lint, types
+#   -v   only make the environment, without the wheel, and print where it is
 #
 # Environment: TARE_IMAGES (what tests/images.sh made), TARE_PYTHON (the interpreter; default: Debian's, which
 # ordinary users can reach).
@@ -67,6 +68,7 @@ tests_as() {
 }
 
 lint() {
+    "$venv/bin/python" spec_types.py --check
     "$venv/bin/ruff" format --quiet --no-cache --check .
     "$venv/bin/ruff" check --quiet --no-cache .
     "$venv/bin/ruff" format --quiet --no-cache --config pyproject.toml --check ../../tests/faces/python
@@ -82,6 +84,10 @@ lint() {
 }
 
 environment
+if [ "${1-}" = -v ]; then
+    echo "$venv"
+    exit
+fi
 if [ "${1-}" = -l ]; then
     lint
     exit

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The library's errors as Python raises them: `OSError` where there is an errno, else `tare.Error`.
+//! The library's errors as Python raises them: `OSError` where there is an errno, else `tare.Error`, and of that
+//! `tare.InvalidError`, a `ValueError`, where the caller's own words are wrong.
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use serde::Serialize;
+use tare::Kind;
 
 /// What is raised for an error of the library.
 pub(crate) fn raised(py: Python<'_>, error: &tare::Error) -> PyErr {
@@ -13,8 +15,12 @@ pub(crate) fn raised(py: Python<'_>, error: &tare::Error) -> PyErr {
 
 fn exception(py: Python<'_>, error: &tare::Error) -> PyResult<PyErr> {
     static ERROR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static INVALID: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let Some(errno) = error.errno() else {
-        let class = ERROR.import(py, "tare._errors", "Error")?;
+        let class = match error.kind() {
+            Kind::Invalid => INVALID.import(py, "tare._errors", "InvalidError")?,
+            _ => ERROR.import(py, "tare._errors", "Error")?,
+        };
         let words = (
             error.to_string(),
             error.kind().as_str(),

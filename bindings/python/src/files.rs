@@ -84,7 +84,7 @@ impl Files {
         py: Python<'_>,
         question: impl FnOnce(tare::Files<'_>) -> tare::Result<T> + Send,
     ) -> PyResult<T> {
-        let sandbox = &self.sandbox.get().inner;
+        let sandbox = self.sandbox.get().open(py)?;
         py.detach(|| question(sandbox.files())).raised(py)
     }
 }
@@ -252,7 +252,7 @@ impl Files {
             return Ok(report(copied));
         }
         let mut stream = Stream::new(archive.unbind());
-        let sandbox = &self.sandbox.get().inner;
+        let sandbox = self.sandbox.get().open(py)?;
         let copied = py.detach(|| sandbox.files().put_tar(path(&dir), &mut stream));
         Ok(report(stream.outcome(py, copied)?))
     }
@@ -260,7 +260,7 @@ impl Files {
     /// Writes an archive to what has a method `write`.
     fn get_tar(&self, py: Python<'_>, name: PyBackedBytes, archive: Py<PyAny>) -> PyResult<Report> {
         let mut stream = Stream::new(archive);
-        let sandbox = &self.sandbox.get().inner;
+        let sandbox = self.sandbox.get().open(py)?;
         let copied = py.detach(|| {
             let mut parts = BufWriter::with_capacity(PART, &mut stream);
             let copied = sandbox.files().get_tar(path(&name), &mut parts)?;

@@ -43,7 +43,7 @@ impl Pool {
     /// Takes a sandbox that nobody has used.
     fn take(&self, py: Python<'_>) -> PyResult<Sandbox> {
         let inner = py.detach(|| self.inner.take()).raised(py)?;
-        Ok(Sandbox { inner })
+        Ok(Sandbox::of(inner))
     }
 
     /// How many could be taken now without waiting.

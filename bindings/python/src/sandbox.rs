@@ -3,13 +3,14 @@
 
 use std::os::fd::{IntoRawFd as _, OwnedFd, RawFd};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tare::Spec;
 
 use crate::command::Words;
-use crate::error::{Raised as _, json};
+use crate::error::{Raised as _, json, raised};
 use crate::process::{Capture, Ended, Process, Started, ended, started};
 use crate::store::{Image, Store, image_of};
 use crate::watch::Watch;
@@ -17,22 +18,47 @@ use crate::watch::Watch;
 /// A sandbox.
 #[pyclass(frozen, module = "tare._tare")]
 pub(crate) struct Sandbox {
-    pub(crate) inner: tare::Sandbox,
+    /// None once closed, because an object that is kept must hold no descriptors. A call that began before has a
+    /// reference of its own.
+    inner: Mutex<Option<Arc<tare::Sandbox>>>,
 }
 
 /// How a command ended, with its output.
 type Ran<'py> = (Ended, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
 impl Sandbox {
+    pub(crate) fn of(inner: tare::Sandbox) -> Self {
+        Self {
+            inner: Mutex::new(Some(Arc::new(inner))),
+        }
+    }
+
+    /// The sandbox, unless it was closed.
+    pub(crate) fn open(&self, py: Python<'_>) -> PyResult<Arc<tare::Sandbox>> {
+        self.lock().clone().ok_or_else(|| closed(py))
+    }
+
+    /// Only ever held for as long as nothing can block.
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<tare::Sandbox>>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn begin(&self, py: Python<'_>, words: &Words) -> PyResult<(tare::Process, tare::Capture)> {
-        let command = words.command(py, &self.inner)?;
+        let sandbox = self.open(py)?;
+        let command = words.command(py, &sandbox)?;
         py.detach(|| {
-            let process = self.inner.spawn(command)?;
+            let process = sandbox.spawn(command)?;
             let capture = tare::Capture::of(&process)?;
             Ok((process, capture))
         })
         .raised(py)
     }
+}
+
+/// As the library itself says it.
+fn closed(py: Python<'_>) -> PyErr {
+    let error = tare::Error::new(tare::Kind::Invalid, "use sandbox", "it was closed");
+    raised(py, &error.with_cure("open another"))
 }
 
 #[pymethods]
@@ -59,16 +85,16 @@ impl Sandbox {
             let image = image_of(store, image, &spec, &mut watch)?;
             tare::Sandbox::open_on(store, &image, &spec)
         });
-        let inner = watch.outcome(py, opened)?;
-        Ok(Self { inner })
+        Ok(Self::of(watch.outcome(py, opened)?))
     }
 
     /// Runs a command to its end and captures what it writes. A signal's handler that raises kills it.
     fn run<'py>(&self, py: Python<'py>, words: Words) -> PyResult<Ran<'py>> {
-        let command = words.command(py, &self.inner)?;
+        let sandbox = self.open(py)?;
+        let command = words.command(py, &sandbox)?;
         let mut raised = None;
         let output = py.detach(|| {
-            self.inner.run_interruptible(command, &mut || {
+            sandbox.run_interruptible(command, &mut || {
                 raised = Python::attach(|py| py.check_signals().err());
                 raised.is_some()
             })
@@ -93,34 +119,43 @@ impl Sandbox {
 
     /// Starts a command.
     fn spawn(&self, py: Python<'_>, words: Words) -> PyResult<Started> {
-        let command = words.command(py, &self.inner)?;
-        let process = py.detach(|| self.inner.spawn(command)).raised(py)?;
+        let sandbox = self.open(py)?;
+        let command = words.command(py, &sandbox)?;
+        let process = py.detach(|| sandbox.spawn(command)).raised(py)?;
         started(py, process)
     }
 
     /// Ends everything inside and starts again from the image.
     fn reset(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.inner.reset()).raised(py)
+        let sandbox = self.open(py)?;
+        py.detach(|| sandbox.reset()).raised(py)
     }
 
     /// Ends everything inside and comes back when nothing of it is left.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        py.detach(|| self.inner.close()).raised(py)
+        let Some(sandbox) = self.lock().take() else {
+            return Ok(());
+        };
+        py.detach(|| sandbox.close()).raised(py)
     }
 
     /// The same without waiting: a descriptor that is readable when nothing is left, the caller's to close.
     fn begin_close(&self, py: Python<'_>) -> PyResult<Option<RawFd>> {
-        let left = py.detach(|| self.inner.begin_close()).raised(py)?;
+        let Some(sandbox) = self.lock().take() else {
+            return Ok(None);
+        };
+        let left = py.detach(|| sandbox.begin_close()).raised(py)?;
         Ok(left.map(OwnedFd::into_raw_fd))
     }
 
     /// What is in force, as JSON.
     fn effective(&self, py: Python<'_>) -> PyResult<String> {
-        json(&py.detach(|| self.inner.effective()).raised(py)?)
+        let sandbox = self.open(py)?;
+        json(&py.detach(|| sandbox.effective()).raised(py)?)
     }
 
     /// A descriptor that is readable when the sandbox is gone; the caller's to close.
     fn pidfd(&self, py: Python<'_>) -> PyResult<RawFd> {
-        Ok(self.inner.pidfd().raised(py)?.into_raw_fd())
+        Ok(self.open(py)?.pidfd().raised(py)?.into_raw_fd())
     }
 }

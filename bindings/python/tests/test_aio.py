@@ -9,7 +9,9 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Awaitable, Coroutine
+from pathlib import Path
 from typing import Any, Callable
 
 import pytest
@@ -255,6 +257,12 @@ MANY = """if True:
         assert [d.stderr for d in done] == [f"ready {n}\\n" for n in range(count)], done
         print(len(done), "sandboxes,", max(most, threads()), "thread")
 
+    async def first():
+        async with tare.aio.Sandbox(tare.Store().image("busybox")):
+            pass
+
+    # The first of an image may take a thread, which goes with its loop.
+    asyncio.run(first())
     asyncio.run(main(int(sys.argv[1])))
     """
 
@@ -262,3 +270,105 @@ MANY = """if True:
 def test_aio_two_hundred_sandboxes_in_one_loop_without_a_thread(store: tare.Store) -> None:
     said = subprocess.run([sys.executable, "-c", MANY, "200"], capture_output=True, text=True, timeout=120)
     assert (said.stdout, said.stderr) == ("200 sandboxes, 1 thread\n", "")
+
+
+class Ticks:
+    """Counts the turns of the loop: a turn that takes long is one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def __aenter__(self) -> Ticks:
+        self._task = asyncio.ensure_future(self._tick())
+        await asyncio.sleep(0)
+        return self
+
+    async def _tick(self) -> None:
+        while True:
+            self.count += 1
+            await asyncio.sleep(0)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+
+def test_aio_first_import_and_a_copy_do_not_stop_the_loop(images: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        store = tare.Store(tmp_path / "store")
+        reference = f"oci:{images}/busybox:latest"
+        async with Ticks() as ticks:
+            told: list[tuple[int, asyncio.AbstractEventLoop]] = []
+            tell: Any = lambda *_: told.append((ticks.count, asyncio.get_running_loop()))  # noqa: E731
+            async with tare.aio.Sandbox(reference, store=store, progress=tell) as box:
+                assert (await box.run(["true"])).returncode == 0
+            turns = [turn for turn, loop in told if loop is asyncio.get_running_loop()]
+            assert len(turns) == len(told) > 1 and turns == sorted(set(turns))
+            opens: list[Any] = [{"storage": "copy"}, {"storage": "copy"}, {}]
+            for keys in opens:
+                before = ticks.count
+                box = await tare.aio.Sandbox(reference, store=store, **keys)
+                assert ticks.count > before
+                if keys:
+                    before = ticks.count
+                    await box.reset()
+                    assert ticks.count > before
+                await box.close()
+            before = ticks.count
+            async with tare.aio.Pool(reference, min=1, max=1, store=store):
+                assert ticks.count > before
+
+    asyncio.run(main())
+
+
+def test_aio_progress_that_raises_stops_the_import(images: Path, tmp_path: Path) -> None:
+    def refuse(*_: object) -> None:
+        raise LookupError("enough")
+
+    async def main() -> None:
+        reference = f"oci:{images}/busybox:latest"
+        for kind in (tare.aio.Sandbox, tare.aio.Pool):
+            with pytest.raises(LookupError, match="enough"):
+                await kind(reference, store=tmp_path / "store", progress=refuse)
+
+    asyncio.run(main())
+    assert tare.Store(tmp_path / "store").images() == []
+
+
+def test_aio_open_that_is_cancelled_leaves_nothing(images: Path, tmp_path: Path) -> None:
+    async def main() -> None:
+        reference = f"oci:{images}/busybox:latest"
+        opening: asyncio.Future[Any]
+        box = tare.aio.Sandbox(reference, store=tmp_path / "store", progress=lambda *_: opening.cancel())
+        opening = asyncio.ensure_future(box._opened())
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        # A sandbox that a thread is about to hand over is closed.
+        copy = tare.aio.Sandbox("busybox", storage="copy")
+        opening = asyncio.ensure_future(copy._opened())
+        await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        tare.Store(tmp_path / "store")
+        asyncio.run(main())
+        gc.collect()
+    assert caught == [] and tare.Store(tmp_path / "store").images() == []
+
+
+def test_aio_streams_have_a_limit_for_a_line(store: tare.Store) -> None:
+    async def main() -> None:
+        async with tare.aio.Sandbox("busybox") as sb:
+            script = "head -c 100000 /dev/zero | tr '\\0' x; echo"
+            async with await sb.popen(["sh", "-c", script], stdout=tare.PIPE, limit=1 << 20) as process:
+                assert process.stdout is not None
+                assert len(await process.stdout.readline()) == 100_001
+            async with await sb.popen(["sh", "-c", script], stdout=tare.PIPE) as process:
+                assert process.stdout is not None
+                with pytest.raises(ValueError):
+                    await process.stdout.readline()
+
+    asyncio.run(main())

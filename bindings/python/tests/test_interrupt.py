@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -134,3 +135,38 @@ def test_interrupt_of_pytest_leaves_nothing(
     pid, name = ready.read_text().split()
     assert not os.path.exists(f"/proc/{pid}/root/bin")
     assert name not in os.listdir(f"{store.path}/scratch")
+
+
+@pytest.mark.parametrize("wait", ["wait()", "wait(50)", "communicate()", "communicate(timeout=50)"])
+def test_interrupt_of_a_wait_kills_the_command(box: tare.Sandbox, wait: str) -> None:
+    process = box.popen(["sh", "-c", "echo; sleep 60 & exec sleep 60"], stdout=tare.PIPE)
+    reader = process.stdout
+    assert reader is not None and reader.readline() == b"\n"
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        eval(f"process.{wait}", {"process": process})
+    assert process.wait(LONG) == -9 and process.reason == "killed"
+    # Also what it had started: its pipe is at its end.
+    assert process.communicate() == (b"", None)
+
+
+def test_interrupt_by_another_handler_leaves_the_command(box: tare.Sandbox) -> None:
+    class Alarm(Exception):
+        pass
+
+    def ring(*_: object) -> None:
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        process = box.popen(["sleep", "60"])
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(Alarm):
+            process.wait()
+        assert process.poll() is None
+        process.kill()
+        assert process.wait(LONG) == -9
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

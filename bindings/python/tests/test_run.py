@@ -112,7 +112,7 @@ def test_run_unknown_keywords_are_told_with_what_does_the_same(shared: tare.Sand
     with pytest.raises(
         TypeError, match=r"^run\(\) got an unexpected keyword argument 'start_new_session'; try: "
     ):
-        tare.run("busybox", ["true"], start_new_session=True)
+        tare.run("busybox", ["true"], start_new_session=True)  # type: ignore[call-overload]
     for name, cure in {
         "check": "run",
         "input": "stdin=PIPE",
@@ -266,6 +266,6 @@ def test_run_once_leaves_nothing_open(store: tare.Store) -> None:
     done = tare.run("busybox", ["hostname"], hostname="mine", text=True, check=True)
     assert done.stdout == "mine\n"
     with pytest.raises(tare.Error, match='try: "hostname"'):
-        tare.run("busybox", ["true"], hostnam="mine")
+        tare.run("busybox", ["true"], hostnam="mine")  # type: ignore[call-overload]
     # The helper's socket stays.
     assert len(os.listdir("/proc/self/fd")) <= before + 1

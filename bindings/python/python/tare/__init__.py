@@ -15,20 +15,31 @@ import importlib
 import json
 import os
 from subprocess import DEVNULL, PIPE, STDOUT
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from . import _tare
 from ._call import Args, CompletedProcess
-from ._errors import CalledProcessError, Error, OutputLimitExceeded, TimeoutExpired, Usage
+from ._errors import (
+    CalledProcessError,
+    Error,
+    InvalidError,
+    OutputLimitExceeded,
+    TimeoutExpired,
+    UnknownKeywordError,
+    Usage,
+)
 from ._files import Copied, DirEntry
 from ._keywords import SUBPROCESS
 from ._pool import Pool
 from ._process import Popen
-from ._sandbox import Sandbox
-from ._store import Collected, Image, Recovered, Store, Tree
-from ._types import RUN
+from ._sandbox import Progress, Sandbox, unknown
+from ._store import AnyStore, Collected, Image, Recovered, Store, Tree
+from ._types import KEYS, RUN, OneRunOptions, PopenOptions, RunOptions
+from .spec import SandboxOptions
 
 if TYPE_CHECKING:
+    from typing_extensions import Literal, Unpack
+
     from . import aio as aio
     from ._types import Report
 
@@ -44,14 +55,20 @@ __all__ = [
     "DirEntry",
     "Error",
     "Image",
+    "InvalidError",
+    "OneRunOptions",
     "OutputLimitExceeded",
     "Pool",
     "Popen",
+    "PopenOptions",
     "Recovered",
+    "RunOptions",
     "Sandbox",
+    "SandboxOptions",
     "Store",
     "TimeoutExpired",
     "Tree",
+    "UnknownKeywordError",
     "Usage",
     "__version__",
     "doctor",
@@ -63,14 +80,78 @@ FEATURES: list[str] = _tare.FEATURES
 """What was built in: back ends, image sources, compressions."""
 
 
-def run(image: str | Image, args: Args | None = None, **keys: Any) -> CompletedProcess[Any]:
+@overload
+def run(
+    image: str | Image,
+    args: Args | None = ...,
+    *,
+    store: AnyStore | None = ...,
+    progress: Progress | None = ...,
+    text: Literal[True],
+    **keys: Unpack[OneRunOptions],
+) -> CompletedProcess[str]: ...
+@overload
+def run(
+    image: str | Image,
+    args: Args | None = ...,
+    *,
+    store: AnyStore | None = ...,
+    progress: Progress | None = ...,
+    encoding: str,
+    **keys: Unpack[OneRunOptions],
+) -> CompletedProcess[str]: ...
+@overload
+def run(
+    image: str | Image,
+    args: Args | None = ...,
+    *,
+    store: AnyStore | None = ...,
+    progress: Progress | None = ...,
+    errors: str,
+    **keys: Unpack[OneRunOptions],
+) -> CompletedProcess[str]: ...
+@overload
+def run(
+    image: str | Image,
+    args: Args | None = ...,
+    *,
+    store: AnyStore | None = ...,
+    progress: Progress | None = ...,
+    text: Literal[False] | None = ...,
+    encoding: None = ...,
+    errors: None = ...,
+    **keys: Unpack[OneRunOptions],
+) -> CompletedProcess[bytes]: ...
+@overload
+def run(
+    image: str | Image,
+    args: Args | None = ...,
+    *,
+    store: AnyStore | None = ...,
+    progress: Progress | None = ...,
+    text: bool | None = ...,
+    encoding: str | None = ...,
+    errors: str | None = ...,
+    **keys: Unpack[OneRunOptions],
+) -> CompletedProcess[Any]: ...
+def run(
+    image: str | Image,
+    args: Args | None = None,
+    *,
+    store: AnyStore | None = None,
+    progress: Progress | None = None,
+    **keys: Any,
+) -> CompletedProcess[Any]:
     """Runs one command in a sandbox of its own, which is gone afterwards: `tare run IMAGE COMMAND`.
 
-    The keywords are those of `Sandbox.run` and of `Sandbox`.
+    The keywords are those of `Sandbox.run` and of `Sandbox`; `env` and `user` are the command's.
     """
     how = {name: keys.pop(name) for name in (RUN | SUBPROCESS) & keys.keys()}
-    with Sandbox(image, **keys) as sandbox:
-        return sandbox.run(args, **how)
+    if not keys.keys() <= KEYS:
+        raise unknown("tare.run", keys, RUN)
+    with Sandbox(image, store=store, progress=progress, **keys) as sandbox:
+        done: CompletedProcess[Any] = sandbox.run(args, **how)
+        return done
 
 
 def doctor(store: str | os.PathLike[str] | None = None) -> Report:
@@ -86,3 +167,7 @@ def __getattr__(name: str) -> Any:
     if name == "aio":
         return importlib.import_module("tare.aio")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "aio"])

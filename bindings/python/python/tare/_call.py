@@ -17,6 +17,7 @@ from ._errors import CalledProcessError, OutputLimitExceeded, TimeoutExpired, Us
 
 if TYPE_CHECKING:
     from ._tare import _Ended as Ended
+    from ._tare import _Used
 
 
 _RUN_ALONE = frozenset({"input", "check"})
@@ -64,6 +65,13 @@ class CompletedProcess(subprocess.CompletedProcess[AnyStr]):
         self.reason = reason
         self.usage = usage
         self.core_dumped = core_dumped
+
+    def __repr__(self) -> str:
+        said = super().__repr__()
+        if self.reason == "exited":
+            return said
+        code = f"returncode={self.returncode!r}"
+        return said.replace(code, f"{code}, reason={self.reason!r}", 1)
 
     def check_returncode(self) -> None:
         """Raises `CalledProcessError` unless the command succeeded."""
@@ -147,7 +155,7 @@ def _number(stream: Stream) -> int | None:
 
 
 def output_limit_exceeded(
-    args: Any, stdout: bytes | None, stderr: bytes | None, usage: tuple[float, float, float, int, int, int]
+    args: Any, stdout: bytes | None, stderr: bytes | None, usage: _Used
 ) -> OutputLimitExceeded:
     """What is raised for cut output, which is as long as the limit."""
     exceeded = OutputLimitExceeded(args, len(stdout or b"") + len(stderr or b""), stdout, stderr)

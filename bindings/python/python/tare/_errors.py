@@ -61,6 +61,14 @@ class Error(Exception):
         return str(self.args[0])
 
 
+class InvalidError(Error, ValueError):
+    """The caller's own words are wrong: a value of a keyword, a reference, a sandbox that was closed."""
+
+
+class UnknownKeywordError(Error, TypeError):
+    """A keyword that the call does not have; the cure is the one that was probably meant."""
+
+
 class CalledProcessError(subprocess.CalledProcessError):
     """A command did not succeed, and `check` was asked for."""
 

@@ -76,6 +76,14 @@ def _status(found: _tare._Stat) -> os.stat_result:
     return os.stat_result((*numbers, *seconds), named)
 
 
+def _bytes(data: object) -> bytes:
+    """What a buffer holds. `bytes` itself would take a number for a length."""
+    try:
+        return bytes(memoryview(data))  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"data: bytes or str, not {type(data).__name__}") from None
+
+
 class Files:
     """The files of an open sandbox: read, written, copied from outside, also in images without a shell.
 
@@ -145,7 +153,7 @@ class Files:
         flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
         if exclusive:
             flags = flags & ~os.O_TRUNC | os.O_EXCL
-        content = data.encode(encoding) if isinstance(data, str) else bytes(data)
+        content = data.encode(encoding) if isinstance(data, str) else _bytes(data)
         self._files.write(os.fsencode(path), content, (flags, mode, owner, follow_symlinks))
 
     def open_file(

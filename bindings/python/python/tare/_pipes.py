@@ -67,9 +67,9 @@ async def captured(process: Process, capture: Capture) -> tuple[Ended, bytes, by
 class ReadPipe(asyncio.ReadTransport):
     """Feeds a stream reader from a descriptor, which it owns."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, limit: int) -> None:
         super().__init__()
-        self.reader = asyncio.StreamReader(_PART)
+        self.reader = asyncio.StreamReader(limit)
         self._loop = asyncio.get_running_loop()
         self._fd = fd
         self._reading = False

@@ -4,26 +4,30 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import select
 import signal
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, AnyStr, Generic
 
+from . import _log
 from ._call import Call, Text, output_limit_exceeded, seconds
-from ._errors import TimeoutExpired, Usage
+from ._errors import Error, TimeoutExpired, Usage
 
 if TYPE_CHECKING:
     from ._sandbox import Sandbox
-    from ._tare import Capture
+    from ._tare import Capture, Process
     from ._tare import _Ended as Ended
 
 
 class Popen(Generic[AnyStr]):
     """A running command: what `Sandbox.popen` returns, with the feel of `subprocess.Popen`.
 
-    Its end leaves nothing to be waited for; nothing happens to it when this object goes.
+    Its end leaves nothing to be waited for; nothing happens to it when this object goes. Once its end was seen, no
+    descriptor is held but those of `stdin`, `stdout`, `stderr` and `terminal`.
     """
 
     args: Any
@@ -52,9 +56,16 @@ class Popen(Generic[AnyStr]):
         # The sandbox lives at least as long as its command is held.
         self._sandbox = sandbox
         self._ended: Ended | None = None
-        self._capture: Capture | None = None
+        # What reads its output for `communicate`, and of what.
+        self._capture: tuple[Capture, Process] | None = None
+        # What `communicate` has read to the end.
+        self._output: tuple[bytes | None, bytes | None] | None = None
         self._input = memoryview(b"")
+        # None once its end was seen: a thread that waits has a reference of its own, so no descriptor
+        # is closed under it.
+        self._process: Process | None
         self._process, stdin, stdout, stderr, terminal = sandbox._core.spawn(call.words)
+        self._limit = self._process.output_limit()
         self.stdin = None if stdin is None else text.open(stdin, "w", bufsize)
         self.stdout = None if stdout is None else text.open(stdout, "r", bufsize)
         self.stderr = None if stderr is None else text.open(stderr, "r", bufsize)
@@ -82,67 +93,118 @@ class Popen(Generic[AnyStr]):
 
     @property
     def pidfd(self) -> int:
-        """A pidfd, pidfd_open(2); this object's own."""
-        return self._process.pidfd()
+        """A pidfd, pidfd_open(2); this object's own. ValueError once its end was seen."""
+        return self._running().pidfd()
 
     def fileno(self) -> int:
-        """A descriptor that is readable when it has ended, so that it can be handed to `select`."""
-        return self._process.status_fd()
+        """A descriptor that is readable when it has ended, for `select`. ValueError once its end was seen."""
+        return self._running().status_fd()
+
+    def _running(self) -> Process:
+        process = self._process
+        if process is None:
+            raise ValueError("the command has ended, and its descriptors are closed")
+        return process
 
     @property
     def pid(self) -> int:
         """Its process id outside, or -1 when it is gone."""
-        with open(f"/proc/self/fdinfo/{self.pidfd}") as info:
+        process = self._process
+        if process is None:
+            return -1
+        with open(f"/proc/self/fdinfo/{process.pidfd()}") as info:
             return next(int(line[4:]) for line in info if line.startswith("Pid:"))
 
     def poll(self) -> int | None:
         """Its return code, if it has ended."""
-        if self._ended is None:
-            self._ended = self._process.poll()
+        process = self._process
+        if process is not None and self._ended is None:
+            ended = process.poll()
+            if ended is not None:
+                self._see(ended)
         return self.returncode
 
+    def _see(self, ended: Ended) -> None:
+        self._ended = ended
+        self._process = None
+
     def wait(self, timeout: float | str | None = None) -> int:
-        """Waits until it has ended. After `timeout` seconds raises `TimeoutExpired`, and it lives on."""
-        timeout = seconds(timeout)
-        if self.poll() is None:
+        """Waits until it has ended. After `timeout` seconds raises `TimeoutExpired`, and it lives on.
+
+        Ctrl-C kills it with everything that it started.
+        """
+        with self._killed_by_interrupt():
+            return self._wait(seconds(timeout))
+
+    def _wait(self, timeout: float | None) -> int:
+        process = self._process
+        if process is not None and self.poll() is None:
             poller = select.poll()
-            poller.register(self._process.status_fd(), select.POLLIN)
+            poller.register(process.status_fd(), select.POLLIN)
             if not poller.poll(_milliseconds(timeout)):
                 assert timeout is not None
                 raise TimeoutExpired(self.args, timeout)
             self.poll()
-        assert self._ended is not None
-        return self._ended[0]
+        ended = self._ended
+        assert ended is not None
+        return ended[0]
+
+    @contextlib.contextmanager
+    def _killed_by_interrupt(self) -> Iterator[None]:
+        """Its end goes with a wait that Ctrl-C ends: from the terminal it gets no signal of its own."""
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            try:
+                self.kill()
+            except (Error, OSError) as error:
+                _log.set_aside(f"kill {self!r}", error, interrupt)
+            raise
 
     def communicate(self, input: AnyStr | None = None, timeout: float | str | None = None) -> tuple[Any, Any]:
         """Writes `input`, reads to the end, waits: its output and errors, None for what is no pipe.
 
         What its leftovers in the background write later is not waited for. Output over the limit kills it
         and raises `OutputLimitExceeded` with what was kept. After `timeout` seconds raises `TimeoutExpired`
-        with what there is; it lives on, nothing is lost, and the call can be repeated.
+        with what there is; it lives on, nothing is lost, and the call can be repeated. Ctrl-C kills it with
+        everything that it started.
         """
         timeout = seconds(timeout)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        if self._capture is None:
-            self._begin(input)
-        elif input:
-            raise ValueError("Cannot send input after starting communication")
-        capture = self._capture
-        assert capture is not None
-        while True:
-            ended = capture.step(self._process)
-            if ended is not None:
-                break
-            self._wait_for_pipes(capture, deadline, timeout)
-        self._ended = ended
-        if self.stdin is not None:
-            self.stdin.close()
-        out, err = self._read_so_far(capture)
+        with self._killed_by_interrupt():
+            if self._output is None:
+                self._output = self._communicate(input, timeout)
+        out, err = self._output
+        ended = self._ended
+        assert ended is not None
         if ended[1] == "output":
             raise output_limit_exceeded(self.args, out, err, ended[3])
         return self._text.read(out), self._text.read(err)
 
-    def _begin(self, input: AnyStr | None) -> None:
+    def _communicate(self, input: AnyStr | None, timeout: float | None) -> tuple[bytes | None, bytes | None]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._capture is None:
+            process = self._process
+            if process is None:
+                return self._read_left()
+            self._begin(process, input)
+        elif input:
+            raise ValueError("Cannot send input after starting communication")
+        assert self._capture is not None
+        capture, process = self._capture
+        while True:
+            ended = capture.step(process)
+            if ended is not None:
+                break
+            self._wait_for_pipes(capture, process, deadline, timeout)
+        if self.stdin is not None:
+            self.stdin.close()
+        out, err = self._read_so_far(capture)
+        capture.close()
+        self._capture = None
+        self._see(ended)
+        return out, err
+
+    def _begin(self, process: Process, input: AnyStr | None) -> None:
         """Hands the pipes over; what their files have read ahead comes first."""
         self._input = memoryview(self._text.write(input) or b"")
         if self.stdin is not None and not self.stdin.closed:
@@ -154,8 +216,34 @@ class Popen(Generic[AnyStr]):
         source: IO[Any] | None = self.stdout or self.terminal
         files = [None if f is None or f.closed else f for f in (source, self.stderr)]
         out, err = (None if f is None else f.fileno() for f in files)
-        self._capture = self._process.capture(out, err)
+        self._capture = process.capture(out, err), process
         self._read_before = [b"" if f is None else self._drain(f) for f in files]
+
+    def _read_left(self) -> tuple[bytes | None, bytes | None]:
+        """What a command whose end was seen has left in its pipes, and what their files have read ahead."""
+        if self.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.stdin.close()
+        found: list[bytes | None] = []
+        room = self._limit
+        source: IO[Any] | None = self.stdout or self.terminal
+        for file in (source, self.stderr):
+            if file is None or file.closed:
+                found.append(None if file is None else b"")
+                continue
+            fd = os.dup(file.fileno())
+            with open(fd, "rb", 0) as left:
+                before = self._drain(file)
+                after = _read_now(left.fileno(), room + 1)
+            found.append(before + after[:room])
+            room -= len(after)
+            if room < 0:
+                # As the library has it: cut output has no exit code.
+                assert self._ended is not None
+                _, _, core, usage = self._ended
+                self._ended = (-signal.SIGKILL, "output", core, usage)
+                room = 0
+        return found[0], found[1]
 
     def _drain(self, file: IO[Any]) -> bytes:
         """Closes a pipe's file; gives what that has read ahead and nobody has seen."""
@@ -165,9 +253,11 @@ class Popen(Generic[AnyStr]):
         file.close()
         return self._text.write(held) or b""
 
-    def _wait_for_pipes(self, capture: Capture, deadline: float | None, timeout: float | None) -> None:
+    def _wait_for_pipes(
+        self, capture: Capture, process: Process, deadline: float | None, timeout: float | None
+    ) -> None:
         poller = select.poll()
-        poller.register(self._process.status_fd(), select.POLLIN)
+        poller.register(process.status_fd(), select.POLLIN)
         for fd in capture.fds():
             poller.register(fd, select.POLLIN)
         writing = self.stdin is not None and not self.stdin.closed
@@ -193,15 +283,18 @@ class Popen(Generic[AnyStr]):
         if not self._input:
             stdin.close()
 
-    def _read_so_far(self, capture: Capture) -> list[bytes | None]:
+    def _read_so_far(self, capture: Capture) -> tuple[bytes | None, bytes | None]:
         is_pipe = [self.stdout is not None or self.terminal is not None, self.stderr is not None]
         read = zip(is_pipe, self._read_before, capture.output())
-        return [before + after if pipe else None for pipe, before, after in read]
+        out, err = (before + after if pipe else None for pipe, before, after in read)
+        return out, err
 
     def send_signal(self, sig: int) -> None:
         """Sends it a signal; nothing happens if it has ended."""
-        if self.poll() is None:
-            self._process.send_signal(int(sig))
+        number = signal_number(sig)
+        process = self._process
+        if process is not None and self.poll() is None:
+            process.send_signal(number)
 
     def terminate(self) -> None:
         """Asks it to end: SIGTERM, to the command itself."""
@@ -209,12 +302,15 @@ class Popen(Generic[AnyStr]):
 
     def kill(self) -> None:
         """Kills it and everything that it started."""
-        if self.poll() is None:
-            self._process.kill()
+        process = self._process
+        if process is not None and self.poll() is None:
+            process.kill()
 
     def resize(self, rows: int, columns: int) -> None:
         """Tells its terminal another size."""
-        self._process.resize(rows, columns)
+        process = self._process
+        if process is not None:
+            process.resize(rows, columns)
 
     def __enter__(self) -> Popen[AnyStr]:
         return self
@@ -225,18 +321,52 @@ class Popen(Generic[AnyStr]):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if exc_type is not None:
-            # Nobody is left who could end it: it does not see the terminal's Ctrl-C.
+        if value is None:
+            self._close()
+            return
+        try:
+            # The block can end it no more, and from the terminal it gets no Ctrl-C.
             self.kill()
+            self._close()
+        except (Error, OSError) as error:
+            _log.set_aside(f"end {self!r}", error, value)
+
+    def _close(self) -> None:
         for file in (self.stdout, self.stderr, self.stdin, self.terminal):
             if file is not None:
-                # Input that was still buffered may find nobody who wants it.
+                # A command need not read the input that was still buffered.
                 with contextlib.suppress(BrokenPipeError):
                     file.close()
         self.wait()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: returncode: {self.returncode} args: {self.args!r}>"
+        reason = "" if self.reason is None else f" reason: {self.reason}"
+        return f"<{type(self).__name__}: returncode: {self.returncode}{reason} args: {self.args!r}>"
+
+
+def signal_number(sig: object) -> int:
+    """A signal's number."""
+    try:
+        return operator.index(sig)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"signal: a number such as signal.SIGTERM, not {sig!r}") from None
+
+
+def _read_now(fd: int, limit: int) -> bytes:
+    """What can be read without waiting, at most `limit` bytes."""
+    os.set_blocking(fd, False)
+    parts: list[bytes] = []
+    while limit > 0:
+        try:
+            part = os.read(fd, min(limit, 1 << 16))
+        except OSError:
+            # Nothing is there now; or the last user of a terminal is gone (EIO).
+            break
+        if not part:
+            break
+        parts.append(part)
+        limit -= len(part)
+    return b"".join(parts)
 
 
 def _milliseconds(seconds: float | None) -> int | None:

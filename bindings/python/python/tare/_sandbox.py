@@ -5,20 +5,27 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, cast, overload
 
-from . import _tare
+from . import _log, _tare
 from ._call import Args, Call, CompletedProcess, Text
+from ._errors import Error, InvalidError
 from ._files import Files
 from ._process import Popen
-from ._store import Image, Store, default_store
+from ._store import AnyStore, Image, opened
+from ._types import KEYS
 
 if TYPE_CHECKING:
+    from collections.abc import Set
+
     from typing_extensions import Literal, Unpack
 
     from ._tare import _Ended as Ended
     from ._types import Effective, PopenOptions, RunOptions
+    from .spec import SandboxOptions, StrPath
 
 Progress = Callable[[int, int, str, int, int], object]
 """Told how far an import is: layer, of how many, its digest, bytes done, of how many."""
@@ -38,9 +45,17 @@ class Sandbox(Files):
 
     May be used from any thread, with any number of commands at once. `close`, or the end of the `with`, ends
     everything inside and comes back when nothing is left; so does the end of this process, however it ends. One
-    that is just forgotten ends, too.
+    that is just forgotten ends, too, with a ResourceWarning. A closed sandbox holds no descriptors.
+
+    A keyword that does not exist is an `UnknownKeywordError`, which is a TypeError; a value that is wrong is an
+    `InvalidError`, which is a ValueError.
     """
 
+    # Until it is open, and when it was closed.
+    closed: bool = True
+    """Whether `close` was called."""
+    _image: str = ""
+    _owner: int = 0
     # Told of every command: the call, how it ended unless it has just begun, its output.
     _seen: Callable[[Call, Ended | None, bytes, bytes], None] | None = None
 
@@ -48,41 +63,35 @@ class Sandbox(Files):
         self,
         image: str | Image = "host",
         *,
-        store: Store | None = None,
+        store: AnyStore | None = None,
         progress: Progress | None = None,
-        **keys: Any,
-    ) -> None:
-        self._open(image, None, store, progress, keys)
-
-    @classmethod
-    def open_in(cls, root: str | os.PathLike[str], *, store: Store | None = None, **keys: Any) -> Sandbox:
-        """One whose root is a directory as it is, without copy-on-write: what commands write stays."""
-        sandbox = cls.__new__(cls)
-        sandbox._open("host", root, store, None, keys)
-        return sandbox
-
-    def _open(
-        self,
-        image: str | Image,
-        root: str | os.PathLike[str] | None,
-        store: Store | None,
-        progress: Progress | None,
-        keys: dict[str, Any],
+        **keys: Unpack[SandboxOptions],
     ) -> None:
         core, text, held = spec_of(image, store, keys)
-        self._hold(_tare.Sandbox(core, text, held, root, progress))
+        self._hold(_tare.Sandbox(core, text, held, None, progress), shown(image))
 
     @classmethod
-    def _of(cls, core: _tare.Sandbox) -> Sandbox:
+    def open_in(
+        cls, root: StrPath, *, store: AnyStore | None = None, **keys: Unpack[SandboxOptions]
+    ) -> Sandbox:
+        """One whose root is a directory as it is, without copy-on-write: what commands write stays."""
+        core, text, held = spec_of("host", store, keys, "Sandbox.open_in")
+        return cls._of(_tare.Sandbox(core, text, held, root), f"dir:{os.fspath(root)}")
+
+    @classmethod
+    def _of(cls, core: _tare.Sandbox, image: str) -> Sandbox:
         """One that is open already."""
         sandbox = cls.__new__(cls)
-        sandbox._hold(core)
+        sandbox._hold(core, image)
         return sandbox
 
-    def _hold(self, core: _tare.Sandbox) -> None:
+    def _hold(self, core: _tare.Sandbox, image: str) -> None:
         self._owner = os.getpid()
+        self._image = image
         self._core = core
         self._files = _tare.Files(core)
+        self.closed = False
+        _log.debug("%r opened", self)
 
     @overload
     def run(
@@ -106,6 +115,16 @@ class Sandbox(Files):
         errors: None = ...,
         **options: Unpack[RunOptions],
     ) -> CompletedProcess[bytes]: ...
+    @overload
+    def run(
+        self,
+        args: Args | None = ...,
+        *,
+        text: bool | None = ...,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        **options: Unpack[RunOptions],
+    ) -> CompletedProcess[Any]: ...
 
     def run(
         self,
@@ -136,8 +155,7 @@ class Sandbox(Files):
         """
         call = Call.of_run(args, Text.of(text, encoding, errors), options)
         ended, stdout, stderr = self._core.run(call.words)
-        if self._seen is not None:
-            self._seen(call, ended, stdout, stderr)
+        self._saw(call, ended, stdout, stderr)
         return call.completed(ended, stdout, stderr)
 
     @overload
@@ -162,6 +180,16 @@ class Sandbox(Files):
         errors: None = ...,
         **options: Unpack[PopenOptions],
     ) -> Popen[bytes]: ...
+    @overload
+    def popen(
+        self,
+        args: Args | None = ...,
+        *,
+        text: bool | None = ...,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        **options: Unpack[PopenOptions],
+    ) -> Popen[Any]: ...
 
     def popen(
         self,
@@ -183,13 +211,21 @@ class Sandbox(Files):
         bufsize = options.pop("bufsize", -1)
         call = Call(args, Text.of(text, encoding, errors), options)
         process: Popen[Any] = Popen(self, call, bufsize)
-        if self._seen is not None:
-            self._seen(call, None, b"", b"")
+        self._saw(call, None, b"", b"")
         return process
+
+    def _saw(self, call: Call, ended: Ended | None, stdout: bytes, stderr: bytes) -> None:
+        """Tells the log of a command that has ended, or has just begun."""
+        if _log.enabled():
+            how = "started" if ended is None else f"{ended[1]}, {ended[0]}"
+            _log.debug("%r: %s: %s", self, _log.argv(call.words), how)
+        if self._seen is not None:
+            self._seen(call, ended, stdout, stderr)
 
     def reset(self) -> None:
         """Ends everything inside and starts again from the image."""
         self._core.reset()
+        _log.debug("%r reset", self)
 
     def effective(self) -> Effective:
         """What is really in force: back end, namespaces, cgroup and limits, capabilities, filter, masks."""
@@ -201,7 +237,9 @@ class Sandbox(Files):
 
     def close(self) -> None:
         """Ends everything inside and comes back when nothing of it is left. Again is no mistake."""
+        self.closed = True
         self._core.close()
+        _log.debug("%r", self)
 
     def __enter__(self) -> Sandbox:
         return self
@@ -213,27 +251,85 @@ class Sandbox(Files):
         traceback: TracebackType | None,
     ) -> None:
         # A forked copy of this process that leaves the block has no part in it.
-        if os.getpid() == self._owner:
+        if os.getpid() != self._owner:
+            return
+        try:
             self.close()
+        except (Error, OSError) as error:
+            if value is None:
+                raise
+            _log.set_aside(f"close {self!r}", error, value)
+
+    def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
+        if not self.closed and os.getpid() == self._owner:
+            warn(f"never closed: {self!r}", ResourceWarning, source=self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._image!r} {'closed' if self.closed else 'open'}>"
+
+
+def shown(image: str | Image) -> str:
+    """An image as messages have it."""
+    return image.reference if isinstance(image, Image) else image
 
 
 def spec_of(
-    image: str | Image, store: Store | None, keys: dict[str, Any]
+    image: str | Image, store: AnyStore | None, keys: Mapping[str, Any], call: str = "Sandbox"
 ) -> tuple[_tare.Store, str, _tare.Image | None]:
-    """Store, spec as JSON, and the image if it was looked up before."""
+    """Store, spec as JSON, and the image if it was looked up before. `call` names who has these keywords."""
+    if not keys.keys() <= KEYS:
+        raise unknown(call, keys)
     spec = {name: value for name, value in keys.items() if value is not None}
+    if "env" in spec:
+        spec["env"] = _environment(spec["env"])
+    if isinstance(spec.get("user"), int):
+        spec["user"] = str(spec["user"])
     held = None
     if isinstance(image, Image):
         held = image._core
         store = store or image.store
     else:
         spec["image"] = image
-    store = store or default_store()
-    return store._core, json.dumps(spec, default=_plain), held
+    return opened(store)._core, json.dumps(spec, default=_plain), held
+
+
+def unknown(call: str, keys: Mapping[str, Any], of_command: Set[str] = frozenset()) -> Error:
+    """The error for the first of `keys` that is none of the spec's, and not of `of_command`."""
+    from . import _keywords
+
+    return _keywords.unknown_key(call, min(keys.keys() - KEYS - of_command), of_command)
+
+
+def _environment(env: object) -> dict[str, str]:
+    """Names and values as text. Messages have the name alone: a value may be a secret."""
+    if not isinstance(env, Mapping):
+        raise _wrong_env("", f"a mapping of names to values is needed, not {type(env).__name__}")
+    return {_text(name, "", "a name"): _text(value, name, "the value") for name, value in env.items()}
+
+
+def _text(word: object, name: object, what: str) -> str:
+    if not isinstance(word, (str, bytes, os.PathLike)):
+        raise _wrong_env(name, f"{what} is {type(word).__name__}, not a text")
+    text = os.fsdecode(word)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        cure = "env of run() and popen(), which takes any bytes"
+        raise _wrong_env(name, f"{what} is not UTF-8", cure) from None
+    return text
+
+
+def _wrong_env(name: Any, why: str, cure: str | None = None) -> InvalidError:
+    step = f"parse spec: env.{os.fsdecode(name)}" if name else "parse spec: env"
+    said = f"{step}: {why}" if cure is None else f"{step}: {why}; try: {cure}"
+    return InvalidError(said, "invalid", step, why, cure)
 
 
 def _plain(value: object) -> object:
-    """What JSON does not know: paths."""
+    """What JSON does not know: paths and mappings."""
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
-    raise TypeError(f"a spec cannot hold {value!r}")
+    if isinstance(value, Mapping):
+        return dict(value)
+    # Not the value, which may hold a secret.
+    raise TypeError(f"a spec cannot hold a value of the type {type(value).__name__}")

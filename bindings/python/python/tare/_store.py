@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, cast
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Union, cast
 
 from . import _tare
 
@@ -219,16 +219,35 @@ def _which(
     }
 
 
+AnyStore = Union[Store, str, "os.PathLike[str]"]
+"""A store, or its directory."""
+
 _stores: dict[tuple[int, str], Store] = {}
 
 
 def default_store() -> Store:
     """The store that is meant when none is named; one for each process, and for each value of TARE_STORE."""
-    # A forked process begins with one of its own: whatever another thread held is held for ever.
-    key = (os.getpid(), os.fspath(_tare.default_store_path()))
+    return store_at(os.fspath(_tare.default_store_path()))
+
+
+def store_at(path: str) -> Store:
+    """The store in a directory; one for each process."""
+    # A forked process begins with one of its own: a lock of another thread stays held in it for ever.
+    key = (os.getpid(), path)
     found = _stores.get(key)
     # Two threads may both make one; both are used then, and one is kept.
     return found or _stores.setdefault(key, Store(key[1]))
+
+
+def opened(store: AnyStore | None) -> Store:
+    """The store that a keyword `store` means."""
+    if store is None:
+        return default_store()
+    if isinstance(store, Store):
+        return store
+    if isinstance(store, (str, os.PathLike)):
+        return store_at(os.fspath(store))
+    raise TypeError(f"store: a tare.Store, or its directory, not {type(store).__name__}")
 
 
 class Tree:
@@ -249,7 +268,7 @@ class Tree:
         image: str | Image,
         dir: str | os.PathLike[str],
         *,
-        store: Store | None = None,
+        store: AnyStore | None = None,
         **options: int | str | None,
     ) -> None:
         if isinstance(image, Image):
@@ -257,7 +276,7 @@ class Tree:
             image = image.reference
         self.path = os.path.abspath(os.fspath(dir))
         """The directory, absolute."""
-        self.store = store or default_store()
+        self.store = opened(store)
         """Where the image is."""
         self.store.mount(image, self.path, **options)
         self._mounted = True

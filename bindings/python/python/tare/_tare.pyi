@@ -26,8 +26,10 @@ FEATURES: list[str]
 _Path = str | os.PathLike[str]
 _Progress = Callable[[int, int, str, int, int], object]
 _Freed = tuple[int, int, int, int]
-# Return code, reason, core; then seconds of wall, user and system time, memory, bytes read and written.
-_Ended = tuple[int, str, bool, tuple[float, float, float, int, int, int]]
+# Seconds of wall, user and system time, most memory, bytes read and written, processes killed for want of memory.
+_Used = tuple[float, float, float, int | None, int, int, int | None]
+# Return code, reason, core, what it used.
+_Ended = tuple[int, str, bool, _Used]
 _Fd = int | None
 
 # Mode, inode, device, links, owner, group, bytes; nanoseconds of access, content, status; device, blocks.

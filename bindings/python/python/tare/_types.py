@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from ._call import Environment, Stream, StrOrBytesPath
+from .spec import CommonOptions, SandboxOptions
 
 
 class CommandOptions(TypedDict, total=False):
@@ -51,6 +52,14 @@ POPEN = (
     | {"text", "encoding", "errors"}
 )
 """All keyword arguments of `popen`."""
+
+
+KEYS = SandboxOptions.__annotations__.keys() | CommonOptions.__annotations__.keys()
+"""All keywords of a sandbox but `image`, `store` and `progress`."""
+
+
+class OneRunOptions(RunOptions, CommonOptions, total=False):
+    """The keyword arguments of `tare.run`."""
 
 
 class Effective(TypedDict):

@@ -6,206 +6,45 @@ async with tare.aio.Sandbox("debian") as sb:
     done = await sb.run(["make"], timeout=60)
 ```
 
-To open a sandbox and to start a command is answered at once (about a millisecond, and a tenth of one), so that is
-done in the loop's thread; so are the calls for files, which are plain methods. What may take long are the import
-of an image, which `Store.image` can do before, and whole trees (`put`, `get`): `asyncio.to_thread` takes them.
+Opening a sandbox takes about a millisecond, and starting a command a tenth of one, so both are done in the loop's
+thread; so are the calls for files, which are plain methods. A thread of the loop's executor does what may take
+long: the first opening of an image, which may import it; each opening of `oci:` and `archive:`; each one with a
+copy for storage. `progress` is called in the loop. Hand whole trees (`put`, `get`) to `asyncio.to_thread`.
+
+anyio runs all of this on its asyncio back end. trio has another loop: there, `trio.to_thread.run_sync` takes the
+calls of `tare.Sandbox`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Generator
-from signal import SIGKILL, SIGTERM
 from subprocess import DEVNULL, PIPE, STDOUT
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
-from . import _pool, _sandbox
-from ._call import BYTES, Args, Call, CompletedProcess, Text, output_limit_exceeded
-from ._errors import Error, Usage
+from . import _log, _pool, _sandbox
+from ._aside import aside
+from ._async_process import Process
+from ._call import BYTES, Args, Call, CompletedProcess, Text
+from ._errors import Error
 from ._files import Files
 from ._keywords import SUBPROCESS
 from ._pipes import ReadPipe, captured, readable, writer
-from ._types import RUN
+from ._types import KEYS, RUN
 
 if TYPE_CHECKING:
     from typing_extensions import Literal, Unpack
 
-    from ._store import Image, Store
-    from ._tare import Process as _Core
-    from ._tare import _Ended as Ended
-    from ._types import CommandOptions, Effective, RunOptions
+    from ._store import AnyStore, Image
+    from ._types import CommandOptions, Effective, OneRunOptions, RunOptions
+    from .spec import SandboxOptions
+
+# As asyncio's own streams have it.
+_LIMIT = 1 << 16
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Pool", "Process", "Sandbox", "run"]
-
-
-class Process:
-    """A running command: what `Sandbox.popen` returns, with the feel of `asyncio.subprocess.Process`.
-
-    Its streams are bytes. Nothing happens to it when this object goes; `async with` waits for its end, and kills
-    it if the block is left by an exception.
-    """
-
-    args: Any
-    """As they were given; None for the image's own command."""
-    stdin: asyncio.StreamWriter | None
-    """Where to write its input, if that is `PIPE`, or to its terminal."""
-    stdout: asyncio.StreamReader | None
-    """Where to read its output, if that is `PIPE`, or its terminal's."""
-    stderr: asyncio.StreamReader | None
-    """Where to read its errors, if that is `PIPE`."""
-
-    def __init__(self, core: _Core, args: Any, stdout: ReadPipe | None, stderr: ReadPipe | None) -> None:
-        """For `Sandbox.popen` alone."""
-        self.args = args
-        self.stdin = None
-        self.stdout = None if stdout is None else stdout.reader
-        self.stderr = None if stderr is None else stderr.reader
-        self._pipes = [pipe for pipe in (stdout, stderr) if pipe]
-        self._core = core
-        self._ended: Ended | None = None
-        self._watch: asyncio.Task[None] | None = None
-        self._room = core.output_limit()
-
-    def _poll(self) -> Ended | None:
-        if self._ended is None:
-            self._ended = self._core.poll()
-        return self._ended
-
-    @property
-    def returncode(self) -> int | None:
-        """Its exit code, minus a signal's number, or None while it runs; -9 if its output was cut."""
-        ended = self._poll()
-        return None if ended is None else -SIGKILL if self._room < 0 else ended[0]
-
-    @property
-    def reason(self) -> str | None:
-        """Why it ended, as in `tare.CompletedProcess`."""
-        ended = self._poll()
-        return None if ended is None else "output" if self._room < 0 else ended[1]
-
-    @property
-    def core_dumped(self) -> bool | None:
-        """Whether it left a core file."""
-        ended = self._poll()
-        return None if ended is None else ended[2]
-
-    @property
-    def usage(self) -> Usage | None:
-        """What it used."""
-        ended = self._poll()
-        return None if ended is None else Usage(*ended[3])
-
-    @property
-    def pidfd(self) -> int:
-        """A pidfd, pidfd_open(2); this object's own."""
-        return self._core.pidfd()
-
-    def fileno(self) -> int:
-        """A descriptor that is readable when it has ended; this object's own."""
-        return self._core.status_fd()
-
-    async def wait(self) -> int:
-        """Waits until it has ended: its return code. Any number of tasks may wait."""
-        ended = self._poll()
-        while ended is None:
-            if self._watch is None or self._watch.done():
-                self._watch = asyncio.ensure_future(readable(self._core.status_fd()))
-            await asyncio.shield(self._watch)
-            ended = self._poll()
-        return ended[0]
-
-    async def communicate(self, input: bytes | None = None) -> tuple[bytes | None, bytes | None]:
-        """Writes `input`, reads to the end, waits: its output and errors, None for what is no pipe.
-
-        What its leftovers in the background write later is not waited for. Output over the limit kills it and
-        raises `tare.OutputLimitExceeded` with what was kept.
-        """
-        reads = asyncio.gather(self._read(self.stdout), self._read(self.stderr))
-        try:
-            await self._feed(input)
-            await self.wait()
-            for pipe in self._pipes:
-                pipe.finish()
-            out, err = await reads
-            if self._room < 0:
-                ended = self._poll()
-                assert ended is not None
-                raise output_limit_exceeded(self.args, out, err, ended[3])
-            return out, err
-        finally:
-            reads.cancel()
-
-    async def _feed(self, input: bytes | None) -> None:
-        if self.stdin is None:
-            return
-        try:
-            if input:
-                self.stdin.write(input)
-                await self.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError):
-            # It does not want to read all of it, which is its right.
-            pass
-        finally:
-            self.stdin.close()
-
-    async def _read(self, reader: asyncio.StreamReader | None) -> bytes | None:
-        if reader is None:
-            return None
-        parts = []
-        while part := await reader.read(1 << 16):
-            if self._room < 0:
-                continue
-            parts.append(part[: self._room])
-            self._room -= len(part)
-            if self._room < 0:
-                # The pipes stay open, or SIGPIPE would come first. If the sandbox is gone, so is the command.
-                with contextlib.suppress(Error):
-                    self.kill()
-        return b"".join(parts)
-
-    def send_signal(self, signal: int) -> None:
-        """Sends it a signal; nothing happens if it has ended."""
-        if self._poll() is None:
-            self._core.send_signal(int(signal))
-
-    def terminate(self) -> None:
-        """Asks it to end: SIGTERM, to the command itself."""
-        self.send_signal(SIGTERM)
-
-    def kill(self) -> None:
-        """Kills it and everything that it started."""
-        if self._poll() is None:
-            self._core.kill()
-
-    def resize(self, rows: int, columns: int) -> None:
-        """Tells its terminal another size."""
-        self._core.resize(rows, columns)
-
-    def _close(self) -> None:
-        for pipe in self._pipes:
-            pipe.close()
-        if self.stdin is not None:
-            self.stdin.close()
-
-    async def __aenter__(self) -> Process:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if exc_type is not None:
-            self.kill()
-        self._close()
-        await self.wait()
-
-    def __repr__(self) -> str:
-        return f"<tare.aio.Process: returncode: {self.returncode} args: {self.args!r}>"
 
 
 class Sandbox(Files):
@@ -218,12 +57,21 @@ class Sandbox(Files):
         self,
         image: str | Image = "host",
         *,
-        store: Store | None = None,
+        store: AnyStore | None = None,
         progress: _sandbox.Progress | None = None,
-        **keys: Any,
+        **keys: Unpack[SandboxOptions],
     ) -> None:
-        self._how: dict[str, Any] = {"image": image, "store": store, "progress": progress, **keys}
+        if not keys.keys() <= KEYS:
+            raise _sandbox.unknown("tare.aio.Sandbox", keys)
+        self._how: dict[str, Any] = {"image": image, "store": store, **keys}
+        self._progress = progress
         self._sandbox: _sandbox.Sandbox | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        # What is set when it is opened; anything else is not there at all.
+        if name == "_files":
+            self._open  # noqa: B018
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def _open(self) -> _sandbox.Sandbox:
@@ -233,8 +81,17 @@ class Sandbox(Files):
 
     async def _opened(self) -> Sandbox:
         if self._sandbox is None:
-            self._sandbox = _sandbox.Sandbox(**self._how)
-            self._files = self._sandbox._files
+            key = _key(**self._how)
+            if key in _quick:
+                opened = _sandbox.Sandbox(**self._how, progress=self._progress)
+            else:
+                opened = await aside(
+                    lambda told: _sandbox.Sandbox(**self._how, progress=told), self._progress
+                )
+                if key is not None and opened.effective()["storage"] != "copy":
+                    _quick.add(key)
+            self._sandbox = opened
+            self._files = opened._files
         return self
 
     def __await__(self) -> Generator[Any, None, Sandbox]:
@@ -262,6 +119,16 @@ class Sandbox(Files):
         errors: None = ...,
         **options: Unpack[RunOptions],
     ) -> CompletedProcess[bytes]: ...
+    @overload
+    async def run(
+        self,
+        args: Args | None = ...,
+        *,
+        text: bool | None = ...,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        **options: Unpack[RunOptions],
+    ) -> CompletedProcess[Any]: ...
 
     async def run(
         self,
@@ -277,19 +144,25 @@ class Sandbox(Files):
         When this is cancelled, the command is killed with everything that it started.
         """
         call = Call.of_run(args, Text.of(text, encoding, errors), options)
-        process, capture = self._open._core.start(call.words)
-        return call.completed(*await captured(process, capture))
+        sandbox = self._open
+        process, capture = sandbox._core.start(call.words)
+        ended, stdout, stderr = await captured(process, capture)
+        sandbox._saw(call, ended, stdout, stderr)
+        return call.completed(ended, stdout, stderr)
 
-    async def popen(self, args: Args | None = None, **options: Unpack[CommandOptions]) -> Process:
+    async def popen(
+        self, args: Args | None = None, *, limit: int = _LIMIT, **options: Unpack[CommandOptions]
+    ) -> Process:
         """Starts a command and comes back while it runs; the options are those of `tare.Sandbox.popen`.
 
-        With `tty` its `stdin` and `stdout` are the terminal.
+        With `tty` its `stdin` and `stdout` are the terminal. `limit` is the longest line that its streams'
+        `readline` takes, as with `asyncio.create_subprocess_exec`.
         """
         call = Call(args, BYTES, options)
         core, stdin, stdout, stderr, terminal = self._open._core.spawn(call.words)
         if terminal is not None:
             stdin, stdout = terminal, os.dup(terminal)
-        pipes = [None if fd is None else ReadPipe(fd) for fd in (stdout, stderr)]
+        pipes = [None if fd is None else ReadPipe(fd, limit) for fd in (stdout, stderr)]
         process = Process(core, args, *pipes)
         if stdin is not None:
             process.stdin = await writer(stdin)
@@ -297,7 +170,11 @@ class Sandbox(Files):
 
     async def reset(self) -> None:
         """Ends everything inside and starts again from the image."""
-        self._open.reset()
+        sandbox = self._open
+        if _key(**self._how) in _quick:
+            sandbox.reset()
+        else:
+            await asyncio.get_running_loop().run_in_executor(None, sandbox.reset)
 
     def effective(self) -> Effective:
         """What is really in force: back end, namespaces, cgroup and limits, capabilities, filter, masks."""
@@ -309,7 +186,9 @@ class Sandbox(Files):
 
     async def close(self) -> None:
         """Ends everything inside and comes back when nothing of it is left. Again is no mistake."""
-        left = self._open._core.begin_close()
+        sandbox = self._open
+        sandbox.closed = True
+        left = sandbox._core.begin_close()
         if left is not None:
             try:
                 await readable(left)
@@ -326,8 +205,36 @@ class Sandbox(Files):
         traceback: TracebackType | None,
     ) -> None:
         # A forked copy of this process that leaves the block has no part in it.
-        if os.getpid() == self._open._owner:
+        if os.getpid() != self._open._owner:
+            return
+        try:
             await self.close()
+        except (Error, OSError) as error:
+            if value is None:
+                raise
+            _log.set_aside(f"close {self!r}", error, value)
+
+    def __repr__(self) -> str:
+        if self._sandbox is None:
+            return f"<tare.aio.Sandbox {_sandbox.shown(self._how['image'])!r} not open yet>"
+        state = "closed" if self._sandbox.closed else "open"
+        return f"<tare.aio.Sandbox {self._sandbox._image!r} {state}>"
+
+
+# What was opened before and took no copy, so that the next takes about a millisecond.
+_quick: set[tuple[Any, ...]] = set()
+
+
+def _key(image: str | Image, store: AnyStore | None, **keys: Any) -> tuple[Any, ...] | None:
+    """What an opening's time depends on; None if it may always take long."""
+    if isinstance(image, str):
+        if image.startswith(("oci:", "archive:")):
+            return None
+        name = image
+    else:
+        name = f"{image.store.path} {image.digest or image.reference}"
+    place = os.environ.get("TARE_STORE") if store is None else getattr(store, "path", store)
+    return name, str(place), keys.get("storage"), keys.get("write")
 
 
 class Pool:
@@ -339,8 +246,8 @@ class Pool:
             await sb.run(["make", "test"])
     ```
 
-    It is opened and closed by `async with`, in the loop's thread: a start takes about a millisecond, and so does
-    the end of each that waits. Taking one that is ready takes no time worth speaking of.
+    `async with` opens it in a thread of the loop's executor, because that may import an image, and closes it in
+    the loop's own, a millisecond for each that waits. Taking one that is ready takes microseconds.
     """
 
     def __init__(
@@ -349,11 +256,14 @@ class Pool:
         *,
         min: int = 2,
         max: int = 16,
-        store: Store | None = None,
+        store: AnyStore | None = None,
         progress: _sandbox.Progress | None = None,
-        **keys: Any,
+        **keys: Unpack[SandboxOptions],
     ) -> None:
-        self._how: dict[str, Any] = {"min": min, "max": max, "store": store, "progress": progress, **keys}
+        if not keys.keys() <= KEYS:
+            raise _sandbox.unknown("tare.aio.Pool", keys)
+        self._how: dict[str, Any] = {"min": min, "max": max, "store": store, **keys}
+        self._progress = progress
         self._image = image
         self._pool: _pool.Pool | None = None
 
@@ -365,7 +275,9 @@ class Pool:
 
     async def _opened(self) -> Pool:
         if self._pool is None:
-            self._pool = _pool.Pool(self._image, **self._how)
+            self._pool = await aside(
+                lambda told: _pool.Pool(self._image, **self._how, progress=told), self._progress
+            )
         return self
 
     def __await__(self) -> Generator[Any, None, Pool]:
@@ -373,7 +285,7 @@ class Pool:
 
     def take(self) -> Sandbox:
         """A sandbox that nobody has used, open: one that waits, else one that is opened now."""
-        sandbox = Sandbox()
+        sandbox = Sandbox(self._image)
         sandbox._sandbox = self._open.take()
         sandbox._files = sandbox._sandbox._files
         return sandbox
@@ -397,16 +309,95 @@ class Pool:
         traceback: TracebackType | None,
     ) -> None:
         # A forked copy of this process that leaves the block has no part in it.
-        if os.getpid() == self._open._owner:
+        if os.getpid() != self._open._owner:
+            return
+        try:
             await self.close()
+        except (Error, OSError) as error:
+            if value is None:
+                raise
+            _log.set_aside(f"close {self!r}", error, value)
+
+    def __repr__(self) -> str:
+        if self._pool is None:
+            return f"<tare.aio.Pool of {_sandbox.shown(self._image)!r} not open yet>"
+        state = "closed" if self._pool.closed else "open"
+        return f"<tare.aio.Pool of {self._pool._image!r} {state}>"
 
 
-async def run(image: str | Image, args: Args | None = None, **keys: Any) -> CompletedProcess[Any]:
+@overload
+async def run(
+    image: str | Image,
+    args: Args | None = ...,
+    *,
+    store: AnyStore | None = ...,
+    progress: _sandbox.Progress | None = ...,
+    text: Literal[True],
+    **keys: Unpack[OneRunOptions],
+) -> CompletedProcess[str]: ...
+@overload
+async def run(
+    image: str | Image,
+    args: Args | None = ...,
+    *,
+    store: AnyStore | None = ...,
+    progress: _sandbox.Progress | None = ...,
+    encoding: str,
+    **keys: Unpack[OneRunOptions],
+) -> CompletedProcess[str]: ...
+@overload
+async def run(
+    image: str | Image,
+    args: Args | None = ...,
+    *,
+    store: AnyStore | None = ...,
+    progress: _sandbox.Progress | None = ...,
+    errors: str,
+    **keys: Unpack[OneRunOptions],
+) -> CompletedProcess[str]: ...
+@overload
+async def run(
+    image: str | Image,
+    args: Args | None = ...,
+    *,
+    store: AnyStore | None = ...,
+    progress: _sandbox.Progress | None = ...,
+    text: Literal[False] | None = ...,
+    encoding: None = ...,
+    errors: None = ...,
+    **keys: Unpack[OneRunOptions],
+) -> CompletedProcess[bytes]: ...
+@overload
+async def run(
+    image: str | Image,
+    args: Args | None = ...,
+    *,
+    store: AnyStore | None = ...,
+    progress: _sandbox.Progress | None = ...,
+    text: bool | None = ...,
+    encoding: str | None = ...,
+    errors: str | None = ...,
+    **keys: Unpack[OneRunOptions],
+) -> CompletedProcess[Any]: ...
+async def run(
+    image: str | Image,
+    args: Args | None = None,
+    *,
+    store: AnyStore | None = None,
+    progress: _sandbox.Progress | None = None,
+    **keys: Any,
+) -> CompletedProcess[Any]:
     """Runs one command in a sandbox of its own, which is gone afterwards.
 
-    The keywords are those of `Sandbox.run` and of `Sandbox`.
+    The keywords are those of `Sandbox.run` and of `Sandbox`; `env` and `user` are the command's.
     """
     how = {name: keys.pop(name) for name in (RUN | SUBPROCESS) & keys.keys()}
-    async with Sandbox(image, **keys) as sandbox:
+    if not keys.keys() <= KEYS:
+        raise _sandbox.unknown("tare.aio.run", keys, RUN)
+    async with Sandbox(image, store=store, progress=progress, **keys) as sandbox:
         done: CompletedProcess[Any] = await sandbox.run(args, **how)
         return done
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

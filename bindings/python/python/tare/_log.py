@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The logger `tare`: what is opened, run and closed at the level of debugging, never a value of an environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+_logger: Logger | None = None
+
+
+def _found() -> Logger | None:
+    """The logger, if the program has loaded `logging`: another cannot have asked for anything."""
+    global _logger
+    if _logger is None:
+        logging = sys.modules.get("logging")
+        _logger = None if logging is None else logging.getLogger("tare")
+    return _logger
+
+
+def enabled() -> bool:
+    """Whether `debug` reaches a reader, where its words cost something."""
+    logger = _logger or _found()
+    return logger is not None and logger.isEnabledFor(10)
+
+
+def debug(text: str, *words: Any) -> None:
+    """Says what happened, as things are now: a handler may look at a record later."""
+    if enabled() and _logger is not None:
+        _logger.debug("%s", text % words)
+
+
+def set_aside(step: str, error: BaseException, raised: BaseException | None) -> None:
+    """Tells of an error that must not hide the one on its way: as its note, and to the logger."""
+    text = f"{step}, meanwhile: {error}"
+    add_note = getattr(raised, "add_note", None)
+    if add_note is not None:
+        add_note(text)
+    logger = _logger or _found()
+    if logger is not None:
+        logger.warning("%s", text)
+
+
+def argv(call_words: Any) -> str:
+    """A command as the log shows it."""
+    import shlex
+
+    return shlex.join(os.fsdecode(word) for word in call_words["argv"] or ()) or "(the image's command)"

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The keywords of `Sandbox` and `Pool`, for type checkers. Written by spec_types.py from the schema."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict, Union
+
+StrPath = Union[str, "os.PathLike[str]"]
+"""A path."""
+
+
+class _BindMount(TypedDict):
+    """A file or directory of the host, an entry of `mounts`."""
+
+    type: Literal["bind", "cow"]
+    source: StrPath
+    target: str
+
+
+class BindMount(_BindMount, total=False):
+    """A file or directory of the host, an entry of `mounts`."""
+
+    options: Sequence[Literal["ro", "rw", "cow"]]
+
+
+class _TmpfsMount(TypedDict):
+    """A file system in memory, an entry of `mounts`."""
+
+    type: Literal["tmpfs"]
+    target: str
+
+
+class TmpfsMount(_TmpfsMount, total=False):
+    """A file system in memory, an entry of `mounts`."""
+
+    options: Sequence[str]
+
+
+class JoinNetwork(TypedDict):
+    """An existing namespace, by path, for example `/run/netns/blue`."""
+
+    join: str
+
+
+class Limits(TypedDict, total=False):
+    """Ceilings for a sandbox, all of its commands together. A limit that this machine cannot enforce
+    is an error unless `require` lets it go.
+    """
+
+    memory: int | str | None
+    """Memory, page cache and tmpfs included. Default: none."""
+    swap: int | str | None
+    """Swap on top of `memory`, not the sum of both. Default: none, so `"0"` forbids it."""
+    cpus: float | str | None
+    """Processor time, in processors: `1.5`. Default: none."""
+    cpuset: str | None
+    """Which processors, as in cpuset(7): `"0-2,4"`. Default: all."""
+    pids: int | None
+    """Processes and threads. Default: none."""
+    io: int | None
+    """Share of block input and output, 1 to 10000, 100 being everybody's. Default: none."""
+    disk: int | str | None
+    """Size of the writable layer, which must be in memory: an error with another one. One file,
+    directory or link is allowed for each 4 KiB, but never fewer than 1,024. Default: the kernel's,
+    half of memory.
+    """
+    shm: int | str
+    """Size of `/dev/shm`, which bounds its files as `disk` does. Default: `64m`, as Docker's."""
+    output: int | str
+    """Bytes captured of one command's output, stdout and stderr together; a command that writes more
+    is killed with the reason `output`. Default: `64m`.
+    """
+    rlimits: Mapping[str, int | str]
+    """Resource limits by name as in getrlimit(2), without `RLIMIT_`, in lower case: `{"nofile":
+    "1024:4096"}`. Default: the caller's own, but `core` 0.
+    """
+
+
+class Security(TypedDict, total=False):
+    """What commands may ask of the kernel."""
+
+    profile: Literal["default", "strict", "privileged"]
+    """Where the lists below start from. Default: `default`, Docker's."""
+    cap_add: Sequence[str]
+    """Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or `ALL`. Default: none."""
+    cap_drop: Sequence[str]
+    """Capabilities taken from the profile's, before adding. Default: none."""
+    seccomp: Literal["default", "off"] | Mapping[str, Any]
+    """The system call filter. Default: the profile's."""
+    no_new_privs: bool | None
+    """Whether setuid programs gain nothing. Default: true; `privileged` turns it off."""
+    masked_paths: Sequence[StrPath] | None
+    """Paths inside that are hidden. Default: Docker's list."""
+    readonly_paths: Sequence[StrPath] | None
+    """Paths inside that are read-only. Default: Docker's list."""
+    devices: Sequence[str]
+    """Host devices that are visible, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none more than
+    Docker's six.
+    """
+
+
+class IdMap(TypedDict):
+    """One line of a `uid_map` or `gid_map`, user_namespaces(7)."""
+
+    inside: int
+    """First id inside."""
+    outside: int
+    """First id outside."""
+    count: int
+    """How many."""
+
+
+class Maps(TypedDict):
+    """The maps of user and group ids, user_namespaces(7)."""
+
+    uids: Sequence[IdMap]
+    """User ids."""
+    gids: Sequence[IdMap]
+    """Group ids."""
+
+
+class MappedUsers(TypedDict):
+    """Made, with these maps."""
+
+    maps: Maps
+
+
+class Namespaces(TypedDict, total=False):
+    """Which namespaces are made."""
+
+    user: Literal["auto", "host"] | MappedUsers
+    """Default: `auto`."""
+    ipc: bool
+    """System V IPC and POSIX message queues of its own. Default: true."""
+    uts: bool
+    """Host name of its own. Default: true."""
+    cgroup: bool
+    """A view of cgroups that begins at the sandbox's own. Default: true."""
+
+
+class CommonOptions(TypedDict, total=False):
+    """The keywords of a sandbox that no command has. None means the default."""
+
+    write: Literal["memory", "disk", "none"] | None
+    """Where writes to the root go. Default: `memory`."""
+    storage: Literal["auto", "overlay", "copy"] | None
+    """Which copy-on-write back end makes the root. Default: `auto`."""
+    mounts: Sequence[str | BindMount | TmpfsMount] | None
+    """More mounts, in order, each `SOURCE:TARGET[:options]` or a table. Default: none."""
+    workdir: StrPath | None
+    """Working directory; a missing one is made in an image, but not in `host` or below a mount.
+    Default: the image's, else `/`.
+    """
+    hostname: str | None
+    """Host name inside. Default: the first twelve digits of the sandbox's id."""
+    network: Literal["none", "host"] | JoinNetwork | None
+    """What of the network is visible. Default: `none`, a loopback of its own."""
+    limits: Limits | None
+    """Ceilings on what commands may use. Default: none but `output`."""
+    security: Security | None
+    """Capabilities, seccomp, masks and devices. Default: Docker's, plus `no_new_privs`."""
+    namespaces: Namespaces | None
+    """Which namespaces are made. Default: all; `user` for ordinary users only."""
+    init: Literal["tare"] | None
+    """Who is process 1. Default: `tare`, the resident init."""
+    require: (
+        Literal["all"]
+        | Sequence[
+            Literal[
+                "limits",
+                "security",
+                "limits.memory",
+                "limits.swap",
+                "limits.cpus",
+                "limits.cpuset",
+                "limits.pids",
+                "limits.io",
+                "limits.disk",
+                "security.devices",
+            ]
+        ]
+        | None
+    )
+    """Which keys must be enforced. Default: all of them."""
+    labels: Mapping[str, str] | None
+    """Free text for the caller's own use; seen in `effective`. Default: none."""
+    memory: int | str | None
+    """Memory, page cache and tmpfs included. Default: none."""
+    swap: int | str | None
+    """Swap on top of `memory`, not the sum of both. Default: none, so `"0"` forbids it."""
+    cpus: float | str | None
+    """Processor time, in processors: `1.5`. Default: none."""
+    cpuset: str | None
+    """Which processors, as in cpuset(7): `"0-2,4"`. Default: all."""
+    pids: int | None
+    """Processes and threads. Default: none."""
+    io: int | None
+    """Share of block input and output, 1 to 10000, 100 being everybody's. Default: none."""
+    disk: int | str | None
+    """Size of the writable layer, which must be in memory: an error with another one. One file,
+    directory or link is allowed for each 4 KiB, but never fewer than 1,024. Default: the kernel's,
+    half of memory.
+    """
+    shm: int | str | None
+    """Size of `/dev/shm`, which bounds its files as `disk` does. Default: `64m`, as Docker's."""
+    output: int | str | None
+    """Bytes captured of one command's output, stdout and stderr together; a command that writes more
+    is killed with the reason `output`. Default: `64m`.
+    """
+    rlimits: Mapping[str, int | str] | None
+    """Resource limits by name as in getrlimit(2), without `RLIMIT_`, in lower case: `{"nofile":
+    "1024:4096"}`. Default: the caller's own, but `core` 0.
+    """
+    profile: Literal["default", "strict", "privileged"] | None
+    """Where the lists below start from. Default: `default`, Docker's."""
+    cap_add: Sequence[str] | None
+    """Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or `ALL`. Default: none."""
+    cap_drop: Sequence[str] | None
+    """Capabilities taken from the profile's, before adding. Default: none."""
+    seccomp: Literal["default", "off"] | Mapping[str, Any] | None
+    """The system call filter. Default: the profile's."""
+    no_new_privs: bool | None
+    """Whether setuid programs gain nothing. Default: true; `privileged` turns it off."""
+    masked_paths: Sequence[StrPath] | None
+    """Paths inside that are hidden. Default: Docker's list."""
+    readonly_paths: Sequence[StrPath] | None
+    """Paths inside that are read-only. Default: Docker's list."""
+    devices: Sequence[str] | None
+    """Host devices that are visible, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none more than
+    Docker's six.
+    """
+
+
+class SandboxOptions(CommonOptions, total=False):
+    """The keywords of `Sandbox` and `Pool`: the keys of the spec, those of its `limits` and `security`
+    too. None means the default.
+    """
+
+    env: Mapping[str, str] | Mapping[bytes, bytes] | None
+    """Environment over the image's own. Default: none."""
+    user: str | int | None
+    """`USER[:GROUP]`, by name or number. Default: the image's, else `0:0`."""

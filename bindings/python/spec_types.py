@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Writes python/tare/spec.py, the types of the spec's keywords, from the schema; `--check` compares alone.
+
+The schema is made from the types of Rust, so a key has one definition for every face.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+SCHEMA = HERE / "../../docs/schema/spec.json"
+WRITTEN = HERE / "python/tare/spec.py"
+# Tables whose keys stand beside the spec's own, too.
+TABLES = ("limits", "security")
+# Keywords that a command has as well; there, the command's type holds.
+OF_A_COMMAND = ("env", "user")
+# What Python takes beyond JSON's types: paths anywhere, the others as keywords.
+PATHS = {
+    "source": "StrPath",
+    "workdir": "StrPath",
+    "masked_paths": "Sequence[StrPath]",
+    "readonly_paths": "Sequence[StrPath]",
+}
+WIDER = {
+    "env": "Mapping[str, str] | Mapping[bytes, bytes]",
+    "user": "str | int",
+}
+# Tables that the schema does not describe.
+ABOUT = {
+    "BindMount": "A file or directory of the host, an entry of `mounts`.",
+    "TmpfsMount": "A file system in memory, an entry of `mounts`.",
+    "MappedUsers": "A user namespace with maps of one's own.",
+    "Maps": "The maps of user and group ids, user_namespaces(7).",
+}
+HEAD = '''# SPDX-License-Identifier: MIT OR Apache-2.0
+"""The keywords of `Sandbox` and `Pool`, for type checkers. Written by spec_types.py from the schema."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict, Union
+
+StrPath = Union[str, "os.PathLike[str]"]
+"""A path."""
+'''
+
+Schema = dict[str, Any]
+
+
+class Types:
+    """The types of a schema, as Python's."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.defs: Schema = schema["$defs"]
+        # Classes, in the order in which they were needed.
+        self.classes: dict[str, str] = {}
+
+    def of(self, part: Schema, name: str) -> str:
+        """The type of a value; a table without a name of its own is called `name`."""
+        if "$ref" in part:
+            own = part["$ref"].rsplit("/", 1)[1]
+            return self.of(self.defs[own], own)
+        for choice in ("anyOf", "oneOf"):
+            if choice in part:
+                return self._union(part[choice], name)
+        if "enum" in part:
+            return f"Literal[{', '.join(map(_quoted, part['enum']))}]"
+        if "const" in part:
+            return f"Literal[{_quoted(part['const'])}]"
+        kinds = part["type"] if isinstance(part["type"], list) else [part["type"]]
+        return " | ".join(self._kind(kind, part, name) for kind in kinds if kind != "null")
+
+    def _union(self, choices: list[Schema], name: str) -> str:
+        words = [part["const"] for part in choices if "const" in part]
+        words += [word for part in choices for word in part.get("enum", [])]
+        types = [f"Literal[{', '.join(map(_quoted, words))}]"] if words else []
+        for part in choices:
+            if "const" in part or "enum" in part or part.get("type") == "null":
+                continue
+            types.append(self.of(part, _table_name(part, name)))
+        return " | ".join(dict.fromkeys(types))
+
+    def _kind(self, kind: str, part: Schema, name: str) -> str:
+        if kind == "array":
+            return f"Sequence[{self.of(part['items'], name)}]"
+        if kind == "object":
+            if "properties" in part:
+                return self._table(part, name)
+            values = part.get("additionalProperties")
+            return f"Mapping[str, {self.of(values, name) if values else 'Any'}]"
+        return {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}[kind]
+
+    def _table(self, part: Schema, name: str) -> str:
+        if name not in self.classes:
+            self.classes[name] = ""
+            required = part.get("required", [])
+            keys = part["properties"]
+            must = {key: keys[key] for key in keys if key in required}
+            may = {key: keys[key] for key in keys if key not in required}
+            about = part.get("description") or ABOUT[name]
+            text = ""
+            bases = "TypedDict"
+            if must and may:
+                text = self.table(f"_{name}", bases, about, must, True) + "\n\n"
+                bases = f"_{name}"
+            text += self.table(name, bases, about, may or must, not may)
+            self.classes[name] = self.classes.pop(name) or text
+        return name
+
+    def table(self, name: str, bases: str, about: str, keys: Schema, total: bool, top: bool = False) -> str:
+        """One class; keywords, at the `top`, may each be None, which means the default."""
+        lines = [f"class {name}({bases}{'' if total else ', total=False'}):", *_doc(about), ""]
+        for key, part in keys.items():
+            wider = {**PATHS, **WIDER} if top else PATHS
+            kind = wider.get(key) or self.of(part, key.title().replace("_", ""))
+            lines.append(f"    {key}: {kind}{' | None' if top or _may_be_null(part, self.defs) else ''}")
+            lines += _doc(part["description"]) if "description" in part else []
+        return "\n".join(lines) + "\n"
+
+
+def _may_be_null(part: Schema, defs: Schema) -> bool:
+    if "$ref" in part:
+        return _may_be_null(defs[part["$ref"].rsplit("/", 1)[1]], defs)
+    choices = part.get("anyOf", []) + part.get("oneOf", [])
+    return "null" in part.get("type", "") or any(_may_be_null(choice, defs) for choice in choices)
+
+
+def _table_name(part: Schema, name: str) -> str:
+    """A choice among tables is named by what tells them apart."""
+    kinds = part.get("properties", {}).get("type", {})
+    if kinds:
+        return "TmpfsMount" if kinds.get("const") == "tmpfs" else "BindMount"
+    keys = list(part.get("properties", {}))
+    return {"join": "JoinNetwork", "maps": "MappedUsers"}.get(keys[0], name) if keys else name
+
+
+def _quoted(word: str) -> str:
+    return json.dumps(word)
+
+
+def _doc(text: str) -> list[str]:
+    # Rust's examples say nothing here.
+    text = " ".join(re.sub(r"```.*", "", text, flags=re.DOTALL).split()).replace("\\", "\\\\")
+    lines = textwrap.wrap(text, 96)
+    first, *rest = lines
+    if not rest:
+        return [f'    """{first}"""' if not first.endswith('"') else f'    """{first} """']
+    return [f'    """{first}', *(f"    {line}" for line in rest), '    """']
+
+
+def written() -> str:
+    """The module."""
+    schema = json.loads(SCHEMA.read_text())
+    types = Types(schema)
+    own: Schema = {key: part for key, part in schema["properties"].items() if key != "image"}
+    for table in TABLES:
+        own.update(types.defs[table.title()]["properties"])
+    shared = {key: own.pop(key) for key in OF_A_COMMAND}
+    most = types.table(
+        "CommonOptions",
+        "TypedDict",
+        "The keywords of a sandbox that no command has. None means the default.",
+        own,
+        False,
+        True,
+    )
+    all_of_them = types.table(
+        "SandboxOptions",
+        "CommonOptions",
+        "The keywords of `Sandbox` and `Pool`: the keys of the spec, those of its `limits` and `security` too. "
+        "None means the default.",
+        shared,
+        False,
+        True,
+    )
+    return "\n\n".join([HEAD, *types.classes.values(), most, all_of_them])
+
+
+def main() -> int:
+    import subprocess
+
+    text = subprocess.run(
+        [Path(sys.executable).parent / "ruff", "format", "--config", HERE / "pyproject.toml", "-"],
+        input=written(),
+        text=True,
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+    if sys.argv[1:] != ["--check"]:
+        WRITTEN.write_text(text)
+        return 0
+    if WRITTEN.read_text() == text:
+        return 0
+    print(f"{WRITTEN} is not what the schema says; try: make schema", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
