@@ -230,15 +230,24 @@ pub(crate) fn archive(data: &[u8]) {
 }
 
 fn found(files: &dyn Files) {
-    let found = match source::find(files, &Choice::default()) {
-        Ok(found) => found,
-        Err(error) => return check_error(&error),
+    let choice = Choice {
+        names: true,
+        ..Choice::default()
     };
-    check(&found);
-    for layer in &found.layers {
-        if let Ok(mut member) = files.open(&layer.member) {
-            let read = std::io::copy(&mut member.reader, &mut std::io::sink());
-            assert_eq!(read.expect("it is there"), member.size);
+    let mut whole = |found: Found| {
+        check(&found);
+        for layer in &found.layers {
+            if let Ok(mut member) = files.open(&layer.member) {
+                let read = std::io::copy(&mut member.reader, &mut std::io::sink());
+                assert_eq!(read.expect("it is there"), member.size);
+            }
+        }
+        Ok(())
+    };
+    let all = source::each(files, &choice, &mut whole);
+    for done in [source::find(files, &choice).and_then(whole), all] {
+        if let Err(error) = done {
+            check_error(&error);
         }
     }
 }

@@ -139,6 +139,11 @@ impl Strange {
             why: format!("index entry {place}: {}", reason(error)),
         }
     }
+
+    /// The note that the entry was passed over.
+    pub(crate) fn passed_over(&self) -> String {
+        format!("{}: passed over", self.why)
+    }
 }
 
 impl Index {

@@ -6,6 +6,7 @@ mod archive;
 mod docker;
 mod layout;
 mod resolve;
+mod select;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -42,6 +43,8 @@ pub(crate) struct Choice {
     pub(crate) tag: Option<String>,
     /// Default: the host's, or what a source with a single image has.
     pub(crate) platform: Option<Platform>,
+    /// Whether the names that the source gives are looked for.
+    pub(crate) names: bool,
 }
 
 /// One image of a source: its documents, and where its layers are.
@@ -94,6 +97,24 @@ pub(crate) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
         Err(e) => Err(e),
     }
 }
+
+/// Finds every image of a source, or those that the choice names, with the names
+/// that the source gives them.
+///
+/// Each is given away before the next is read: there may be many.
+pub(crate) fn each(files: &dyn Files, choice: &Choice, take: &mut Take<'_>) -> Result<()> {
+    if choice.tag.is_some() {
+        return take(find(files, choice)?);
+    }
+    match files.open("oci-layout") {
+        Ok(_) => resolve::each(files, choice, take),
+        Err(e) if e.kind() == Kind::NotFound => docker::each(files, choice, take),
+        Err(e) => Err(e),
+    }
+}
+
+/// What is done with each image of a source; an error ends the search.
+pub(crate) type Take<'a> = dyn FnMut(Found) -> Result<()> + 'a;
 
 pub(crate) use resolve::find_manifest;
 

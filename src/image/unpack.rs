@@ -99,6 +99,7 @@ fn find(
     let mut choice = Choice {
         tag: options.select.clone(),
         platform: options.platform.clone(),
+        names: false,
     };
     let files: Box<dyn Files> = match (reference, options.store) {
         (Reference::Oci { path, tag }, _) => {

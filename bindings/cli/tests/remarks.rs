@@ -121,3 +121,42 @@ fn image_with_strange_remarks_comes_and_runs_with_notes() {
             .fails(125, &["index entry 1", "expected u64"]);
     }
 }
+
+#[test]
+fn archive_of_several_images_is_loaded_whole() {
+    need!(root, image("busybox"));
+    for tare in everybody() {
+        let names = ["docker.io/library/a:latest", "docker.io/library/b:latest"];
+        let named = |entry: &mut Value, name: &str| {
+            entry["annotations"] = json!({"io.containerd.image.name": name,
+                "org.opencontainers.image.ref.name": "latest"});
+        };
+        let config = |config: &mut Value| config["config"]["Labels"] = json!({"image": "a"});
+        let (dir, source) = altered(&tare, config, |entries| {
+            let other = read(&image("busybox").join("index.json"))["manifests"][0].clone();
+            entries.truncate(1);
+            entries.push(other);
+            named(&mut entries[0], names[0]);
+            named(&mut entries[1], names[1]);
+        });
+        tare.run(&["image", "import", &source, "mine"])
+            .fails(125, &["several images", names[0], names[1]]);
+        let archive = dir.path().join("two.tar").display().to_string();
+        let layout = dir.path().join("layout").display().to_string();
+        let tar = tare.program("tar", &["-C", &layout, "-cf", &archive, "."]);
+        assert!({ tar }.status().unwrap().success());
+        let said = tare.run(&["image", "load", &archive]);
+        let lines: Vec<&str> = said.ok().lines().collect();
+        assert_eq!(lines.len(), 2, "{said:?}");
+        for (line, name) in lines.iter().zip(names) {
+            assert!(line.ends_with(&format!(" {name}")), "{said:?}");
+        }
+        let label = |name| tare.run(&["image", "inspect", name]).json()["config"]["labels"].clone();
+        assert_eq!(label("a")["image"], "a");
+        assert_eq!(label("b")["image"], Value::Null);
+        assert_eq!(
+            tare.run(&["image", "load", "--select", "b", &archive]).ok(),
+            lines[1]
+        );
+    }
+}

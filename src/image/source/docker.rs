@@ -1,37 +1,74 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! From the `manifest.json` of a docker-archive to one image.
+//! From the `manifest.json` of a docker-archive to its images.
 #![forbid(unsafe_code)]
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-use super::{Choice, Document, Files, Found, FoundLayer, NAMES_SHOWN, check_blob, read_document};
+use super::select::is_whole;
+use super::{
+    Choice, Document, Files, Found, FoundLayer, NAMES_SHOWN, Take, check_blob, read_document,
+};
 use crate::error::{Error, Kind, Result, shown};
+use crate::image::config;
 use crate::image::digest::Digest;
 use crate::image::oci::{self, Descriptor, LAYERS_MAX, OCI_CONFIG};
-use crate::image::{Reference, config};
+use crate::image::reference::same_name;
 
 /// One image of `docker save`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Saved {
     config: String,
-    #[serde(default)]
-    repo_tags: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "tags")]
+    repo_tags: Vec<Value>,
     #[serde(default)]
     layers: Option<Vec<String>>,
 }
 
 /// Finds one image in a docker-archive.
 pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
+    let saved = choose(&files.label(), saved(files)?, choice.tag.as_deref())?;
+    resolve(files, saved, choice)
+}
+
+/// Finds every image of a docker-archive.
+pub(super) fn each(files: &dyn Files, choice: &Choice, take: &mut Take<'_>) -> Result<()> {
+    let saved = saved(files)?;
+    if saved.is_empty() {
+        return choose(&files.label(), saved, None).map(drop);
+    }
+    for saved in saved {
+        take(resolve(files, saved, choice)?)?;
+    }
+    Ok(())
+}
+
+/// The images of `manifest.json`, which an archive without `oci-layout` must have.
+fn saved(files: &dyn Files) -> Result<Vec<Saved>> {
     let label = files.label();
-    let saved = match read_manifest(files) {
-        Err(e) if e.kind() == Kind::NotFound => {
+    let mut images: Vec<Saved> = Vec::new();
+    let read = read_manifest(files).map_err(|e| match e.kind() {
+        Kind::NotFound => {
             let why = format!("{label}: neither oci-layout nor manifest.json in it");
-            let error = Error::new(Kind::Corrupt, "find image", why);
-            return Err(error.with_cure("an archive that docker save or skopeo wrote"));
+            Error::new(Kind::Corrupt, "find image", why)
+                .with_cure("an archive that docker save or skopeo wrote")
         }
-        saved => choose(&label, saved?, choice.tag.as_deref())?,
-    };
+        _ => e,
+    })?;
+    for mut image in read {
+        let same =
+            |known: &&mut Saved| known.config == image.config && known.layers == image.layers;
+        match images.iter_mut().find(same) {
+            Some(known) => known.repo_tags.append(&mut image.repo_tags),
+            None => images.push(image),
+        }
+    }
+    Ok(images)
+}
+
+fn resolve(files: &dyn Files, saved: Saved, choice: &Choice) -> Result<Found> {
+    let label = files.label();
     let bytes = read_document(files, &saved.config)?;
     let digest = Digest::of(&bytes);
     if let Some(named) = digest_in(&saved.config) {
@@ -53,6 +90,10 @@ pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
         expected: None,
         diff_id: *diff_id,
     });
+    let (names, notes) = match choice.names {
+        true => checked(saved.repo_tags),
+        false => Default::default(),
+    };
     Ok(Found {
         layers: layers.collect(),
         manifest: None,
@@ -60,22 +101,27 @@ pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
             descriptor: Descriptor::new(OCI_CONFIG, digest, bytes.len() as u64),
             bytes,
         },
-        names: checked_names(&label, saved.repo_tags)?,
-        notes: Vec::new(),
+        names,
+        notes,
         parsed,
     })
 }
 
-/// The names that a `manifest.json` beside an OCI layout gives to the image;
-/// `docker save` writes both.
-pub(super) fn names(files: &dyn Files, found: &Found) -> Result<Vec<String>> {
+/// The names that a `manifest.json` beside an OCI layout gives to the image, and
+/// notes of those that are none; `docker save` writes both.
+pub(super) fn names(files: &dyn Files, found: &Found) -> Result<(Vec<String>, Vec<String>)> {
     let saved = match read_manifest(files) {
-        Err(e) if e.kind() == Kind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == Kind::NotFound => return Ok(Default::default()),
         saved => saved?,
     };
     let ours = |s: &Saved| digest_in(&s.config) == Some(found.config.descriptor.digest);
-    let tags = saved.into_iter().find(ours).and_then(|s| s.repo_tags);
-    checked_names(&files.label(), tags)
+    Ok(checked(
+        saved
+            .into_iter()
+            .filter(ours)
+            .flat_map(|s| s.repo_tags)
+            .collect(),
+    ))
 }
 
 fn read_manifest(files: &dyn Files) -> Result<Vec<Saved>> {
@@ -83,32 +129,27 @@ fn read_manifest(files: &dyn Files) -> Result<Vec<Saved>> {
     oci::parse(&json, "parse manifest.json", &files.label())
 }
 
-fn choose(label: &str, saved: Vec<Saved>, tag: Option<&str>) -> Result<Saved> {
-    let tags = |s: &Saved| s.repo_tags.clone().unwrap_or_default();
-    let known = saved.iter().flat_map(tags).filter(|tag| is_named(tag));
-    let known: Vec<String> = known.take(NAMES_SHOWN).collect();
-    let goes_by = |s: &Saved| tag.is_none_or(|tag| tags(s).iter().any(|t| t == tag));
-    let mut fitting: Vec<Saved> = saved.into_iter().filter(goes_by).collect();
-    match (fitting.pop(), fitting.is_empty()) {
-        (Some(only), true) => Ok(only),
-        (None, _) => {
-            let why = match tag {
-                Some(tag) => format!("{label}: no image {}", shown(tag)),
-                None => format!("{label}: no image"),
-            };
-            let error = Error::new(Kind::NotFound, "find image", why);
-            Err(match known.is_empty() {
-                true => error,
-                false => error.with_cure(format!("one of {}", known.join(", "))),
-            })
-        }
-        (Some(_), false) => Err(Error::new(
-            Kind::Invalid,
-            "find image",
-            format_args!("{label}: several images in it"),
-        )
-        .with_cure(format!("choose one of {}", known.join(", ")))),
+fn choose(label: &str, mut saved: Vec<Saved>, tag: Option<&str>) -> Result<Saved> {
+    let tags = |s: &Saved| checked(s.repo_tags.clone()).0;
+    let known: Vec<String> = saved.iter().flat_map(tags).take(NAMES_SHOWN).collect();
+    if let Some(tag) = tag {
+        let same = |s: &Saved| tags(s).iter().any(|known| same_name(known, tag));
+        saved.retain(same);
     }
+    let (kind, why) = match (saved.pop(), saved.is_empty(), tag) {
+        (Some(only), true, _) => return Ok(only),
+        (None, _, None) => (Kind::NotFound, "no image".to_owned()),
+        (None, _, Some(tag)) => (Kind::NotFound, format!("no image {}", shown(tag))),
+        (Some(_), false, None) => (Kind::Invalid, "several images in it".to_owned()),
+        (Some(_), false, Some(tag)) => {
+            (Kind::Invalid, format!("several images are {}", shown(tag)))
+        }
+    };
+    let error = Error::new(kind, "find image", format_args!("{label}: {why}"));
+    Err(match known.is_empty() {
+        true => error,
+        false => error.with_cure(format!("one of {}", known.join(", "))),
+    })
 }
 
 /// `<hex>.json` or `blobs/sha256/<hex>`: the image's id.
@@ -118,17 +159,32 @@ fn digest_in(member: &str) -> Option<Digest> {
     format!("sha256:{hex}").parse().ok()
 }
 
-fn is_named(tag: &str) -> bool {
-    matches!(tag.parse(), Ok(Reference::Named { .. }))
-}
-
-fn checked_names(label: &str, tags: Option<Vec<String>>) -> Result<Vec<String>> {
-    let tags = tags.unwrap_or_default();
-    for tag in &tags {
-        if !is_named(tag) {
-            let why = format!("{label}: RepoTags {} is not a name", shown(tag));
-            return Err(Error::new(Kind::Corrupt, "parse manifest.json", why));
+/// The tags that are names, each once, and a note for each other one.
+fn checked(tags: Vec<Value>) -> (Vec<String>, Vec<String>) {
+    let (mut names, mut notes) = (Vec::new(), Vec::new());
+    for tag in tags {
+        match tag {
+            Value::String(name) if is_whole(&name) && !names.contains(&name) => names.push(name),
+            Value::String(name) if is_whole(&name) => {}
+            Value::String(name) if notes.len() < NAMES_SHOWN => {
+                notes.push(format!("RepoTags {} is not a name: dropped", shown(&name)));
+            }
+            Value::String(_) | Value::Null => {}
+            _ if notes.len() < NAMES_SHOWN => {
+                notes.push("RepoTags has what is no text: dropped".to_owned());
+            }
+            _ => {}
         }
     }
-    Ok(tags)
+    notes.dedup();
+    (names, notes)
+}
+
+/// Reads the tags, of whichever type; null and none are the same.
+fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Value>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Null => Vec::new(),
+        Value::Array(tags) => tags,
+        other => vec![other],
+    })
 }

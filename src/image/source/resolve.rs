@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! From an OCI index to one image: by name, then by platform.
+//! From an OCI index to its images: by name, then by platform.
 #![forbid(unsafe_code)]
+
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use super::select::{self, Selected};
 use super::{
-    Choice, Files, Found, FoundLayer, NAMES_SHOWN, blob_name, docker, read_blob, read_document,
+    Choice, Files, Found, FoundLayer, NAMES_SHOWN, Take, blob_name, docker, read_blob,
+    read_document,
 };
 use crate::error::{Error, Kind, Result, shown};
-use crate::image::oci::{self, Descriptor, IMAGE_NAME, Index, Listed, Manifest, REF_NAME, Strange};
+use crate::image::config;
+use crate::image::oci::{self, Descriptor, Index, Listed, Manifest, Strange};
 use crate::image::platform::Platform;
-use crate::image::reference::is_ref_name;
-use crate::image::{Reference, config};
+use crate::image::reference::whole_name;
 
 /// Indexes within indexes; two are in use in the field.
 const DEPTH_MAX: usize = 4;
@@ -26,6 +30,32 @@ struct Marker {
 
 /// Finds one image in an OCI image layout.
 pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
+    let image = select::only(&files.label(), images(files)?, choice.tag.as_deref())?;
+    resolve(files, image.top, choice)
+}
+
+/// Finds every image of an OCI image layout. One that nothing can be read of is
+/// noted with the first.
+pub(super) fn each(files: &dyn Files, choice: &Choice, take: &mut Take<'_>) -> Result<()> {
+    let (images, strange): (Vec<_>, Vec<_>) = images(files)?
+        .into_iter()
+        .partition(|image| !image.top.entries.is_empty());
+    let mut strange = strange.iter().flat_map(|image| &image.top.strange);
+    if images.is_empty() {
+        let error = strange.next().map(|entry| unreadable(files, entry));
+        let why = format!("{}: no image", files.label());
+        return Err(error.unwrap_or_else(|| Error::new(Kind::NotFound, "find image", why)));
+    }
+    for image in images {
+        let mut found = resolve(files, image.top, choice)?;
+        let noted = strange.by_ref().take(NAMES_SHOWN);
+        found.notes.extend(noted.map(Strange::passed_over));
+        take(found)?;
+    }
+    Ok(())
+}
+
+fn images(files: &dyn Files) -> Result<Vec<Selected>> {
     let label = files.label();
     let marker = read_document(files, "oci-layout")?;
     let marker: Marker = oci::parse(&marker, "parse oci-layout", &label)?;
@@ -38,27 +68,39 @@ pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
         ));
     }
     let index = read_document(files, "index.json")?;
-    let mut listed = Index::parse_each(&index, &format!("{label}: index.json"), None)?;
-    if let Some(tag) = choice.tag.as_deref() {
-        let goes_by = |name: &String| *name == tag;
-        listed
-            .strange
-            .retain(|s| s.annotations.values().any(goes_by));
-    }
-    if listed.entries.is_empty()
-        && let Some(strange) = listed.strange.first()
-    {
-        return Err(unreadable(files, strange));
-    }
-    let entries = named(&label, listed.entries, choice.tag.as_deref())?;
-    let names = names(&entries);
-    let top = Listed { entries, ..listed };
+    let listed = Index::parse_each(&index, &format!("{label}: index.json"), None)?;
+    Ok(select::images(listed))
+}
+
+fn resolve(files: &dyn Files, top: Listed, choice: &Choice) -> Result<Found> {
+    let (names, notes) = select::names(&top);
     let mut found = find_manifest(files, top, choice.platform.as_ref())?;
-    found.names = match docker::names(files, &found)? {
-        given if given.is_empty() => names,
-        given => given,
-    };
+    if !choice.names {
+        return Ok(found);
+    }
+    let (given, strange) = docker::names(files, &found)?;
+    if let (Some(name), Some(other)) = (names.first(), given.first())
+        && !same_names(&names, &given)
+    {
+        let (name, other) = (shown(name), shown(other));
+        let label = files.label();
+        let why = format!("{label}: {name} in index.json is {other} in manifest.json");
+        return Err(Error::new(Kind::Corrupt, "find image", why));
+    }
+    found.notes.extend(strange);
+    if given.is_empty() {
+        found.notes.extend(notes);
+    }
+    found.names = if given.is_empty() { names } else { given };
     Ok(found)
+}
+
+/// Docker of one kind of store reads `manifest.json`, of the other `index.json`.
+fn same_names(a: &[String], b: &[String]) -> bool {
+    let whole = |names: &[String]| -> BTreeSet<String> {
+        names.iter().map(|name| whole_name(name)).collect()
+    };
+    whole(a) == whole(b)
 }
 
 /// Reads the image behind some descriptors of which one is for the platform.
@@ -95,46 +137,6 @@ pub(crate) fn find_manifest(
         names: Vec::new(),
         notes,
         parsed,
-    })
-}
-
-/// The descriptors that go by the name, or all of them if there is one image only.
-fn named(label: &str, all: Vec<Descriptor>, tag: Option<&str>) -> Result<Vec<Descriptor>> {
-    let goes_by = |d: &Descriptor, name: &str| {
-        d.annotation(REF_NAME) == Some(name) || d.annotation(IMAGE_NAME) == Some(name)
-    };
-    let mut tags: Vec<String> = all
-        .iter()
-        .filter_map(|d| d.annotation(REF_NAME))
-        .map(str::to_owned)
-        .collect();
-    tags.dedup();
-    let several = all.len() > 1 && tags.len() > 1;
-    let wanted: Vec<Descriptor> = match tag {
-        Some(tag) => all.into_iter().filter(|d| goes_by(d, tag)).collect(),
-        None if several => all.into_iter().filter(|d| goes_by(d, "latest")).collect(),
-        None => all,
-    };
-    if !wanted.is_empty() {
-        return Ok(wanted);
-    }
-    // Others could not be typed, and might not be fit to be seen.
-    tags.retain(|tag| is_ref_name(tag));
-    tags.truncate(NAMES_SHOWN);
-    let why = match tag {
-        Some(tag) => format!("{label}: no image {}", shown(tag)),
-        None if several => format!("{label}: several images, none of them \"latest\""),
-        None => format!("{label}: no image"),
-    };
-    let kind = if several && tag.is_none() {
-        Kind::Invalid
-    } else {
-        Kind::NotFound
-    };
-    let error = Error::new(kind, "find image", why);
-    Err(match tags.is_empty() {
-        true => error,
-        false => error.with_cure(format!("one of {}", tags.join(", "))),
     })
 }
 
@@ -211,7 +213,7 @@ fn passed_over(
             return Err(unreadable(files, &entry));
         }
         if notes.len() < NAMES_SHOWN {
-            notes.push(format!("{}: passed over", entry.why));
+            notes.push(entry.passed_over());
         }
         if entry.image && entry.platform.is_none() {
             open = open.or(Some(entry));
@@ -240,13 +242,4 @@ fn none_for(files: &dyn Files, wanted: &Platform, mut others: Vec<String>) -> Er
     };
     let why = format!("{}: no image for {wanted}{has}", files.label());
     Error::new(Kind::Unsupported, "find image", why)
-}
-
-/// Whole names that the layout gives the image; `latest` alone is not one.
-fn names(top: &[Descriptor]) -> Vec<String> {
-    let named = top.iter().filter_map(|d| d.annotation(IMAGE_NAME));
-    let valid = |name: &&str| matches!(name.parse(), Ok(Reference::Named { .. }));
-    let mut names: Vec<String> = named.filter(valid).map(str::to_owned).collect();
-    names.dedup();
-    names
 }

@@ -2,6 +2,8 @@
 //! Imports images: which one, from where, and under which names.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use super::Store;
 use super::bring::{Bring, Purpose};
 use super::options::ImportOptions;
@@ -9,6 +11,7 @@ use super::scratch::nameless_file;
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::{Descriptor, Manifest};
 use crate::image::progress::Progress;
+use crate::image::reference::whole_name;
 use crate::image::source::{self, Choice, Files, Found};
 use crate::image::{Image, Reference};
 
@@ -49,14 +52,78 @@ impl Store {
         progress: &mut dyn Progress,
     ) -> Result<Image> {
         let names = names(&options.names)?;
+        if let (Reference::Host | Reference::Dir(_), true) = (reference, names.is_empty()) {
+            return Image::in_place(reference);
+        }
+        let (files, choice) = self.source(reference, options)?;
+        let found = source::find(&*files, &choice)?;
+        self.bring(purpose, (&*files, &found), names, options, progress)
+            .map(|image| image.named(reference).noted(&found.notes))
+    }
+
+    /// Brings every image of a layout or an archive into the store, under the
+    /// names that each has there, as docker-load(1) does; with
+    /// [`ImportOptions::select`] only the one of that name.
+    ///
+    /// All images are looked at before the first is brought. Each becomes
+    /// visible whole; those before one that fails stay.
+    ///
+    /// # Errors
+    /// Those of [`Store::import`], and [`Kind::Invalid`] if
+    /// [`ImportOptions::names`] has any.
+    pub fn load(
+        &self,
+        reference: &Reference,
+        options: &ImportOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Image>> {
+        if !options.names.is_empty() {
+            let why = "names: images that are loaded have their own";
+            return Err(Error::new(Kind::Invalid, "load image", why));
+        }
+        let (files, mut choice) = self.source(reference, options)?;
+        choice.names = true;
+        let mut last: BTreeMap<String, usize> = BTreeMap::new();
+        let mut count = 0;
+        source::each(&*files, &choice, &mut |found| {
+            let names = found.names.iter().map(|name| whole_name(name));
+            last.extend(names.map(|name| (name, count)));
+            count += 1;
+            Ok(())
+        })?;
+        let mut images = Vec::new();
+        source::each(&*files, &choice, &mut |mut found| {
+            // A name given twice is the last image's, as for every reader.
+            let place = images.len();
+            found
+                .names
+                .retain(|n| last.get(&whole_name(n)) == Some(&place));
+            let names = stored(&found);
+            let image = self.bring(
+                Purpose::Import,
+                (&*files, &found),
+                names,
+                options,
+                &mut *progress,
+            )?;
+            images.push(image.named(reference).noted(&found.notes));
+            Ok(())
+        })?;
+        Ok(images)
+    }
+
+    /// Opens what a reference leads to outside of the store.
+    fn source(
+        &self,
+        reference: &Reference,
+        options: &ImportOptions,
+    ) -> Result<(Box<dyn Files>, Choice)> {
         let mut choice = Choice {
             tag: options.select.clone(),
             platform: options.platform.clone(),
+            names: options.source_names,
         };
         let files: Box<dyn Files> = match reference {
-            Reference::Host | Reference::Dir(_) if names.is_empty() => {
-                return Image::in_place(reference);
-            }
             Reference::Oci { path, tag } => {
                 choice.tag = tag.clone().or(choice.tag);
                 Box::new(source::open_layout(path)?)
@@ -69,9 +136,7 @@ impl Store {
                 return Err(Error::new(Kind::Invalid, "import image", why));
             }
         };
-        let found = source::find(&*files, &choice)?;
-        self.bring(purpose, (&*files, &found), names, options, progress)
-            .map(|image| image.named(reference).noted(&found.notes))
+        Ok((files, choice))
     }
 
     /// Brings what was found into the store.
@@ -84,12 +149,7 @@ impl Store {
         progress: &mut dyn Progress,
     ) -> Result<Image> {
         if options.source_names {
-            names.extend(
-                found
-                    .names
-                    .iter()
-                    .filter_map(|n| n.parse::<Reference>().ok()?.stored_name()),
-            );
+            names.extend(stored(found));
         }
         let found = &self.known_manifest(found)?;
         for _ in 0..ATTEMPTS {
@@ -162,6 +222,12 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// The names that the source gives, in the form they are filed under.
+fn stored(found: &Found) -> Vec<String> {
+    let stored = |name: &String| name.parse::<Reference>().ok()?.stored_name();
+    found.names.iter().filter_map(stored).collect()
 }
 
 /// Names in the form they are filed under.

@@ -16,7 +16,8 @@ pub struct ImportOptions {
     /// Also use the names that an archive gives its image, as `docker load` does.
     /// Default: false, since an archive could take the name of another image.
     pub source_names: bool,
-    /// Which image of an archive that holds several, by its name there. Default: the only one.
+    /// Which image of a source that holds several, by its name there or the digest of its
+    /// manifest. Default: the only one.
     pub select: Option<String>,
     /// Which platform of an index. Default: this machine's.
     pub platform: Option<Platform>,

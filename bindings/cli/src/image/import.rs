@@ -46,7 +46,7 @@ pub(crate) struct Load {
     /// The same as a flag, as docker-load(1) has it
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     input: Option<PathBuf>,
-    /// Which image of an archive that holds several, by its name there
+    /// Only the image of this name there [default: every image]
     #[arg(long, value_name = "NAME")]
     select: Option<String>,
     /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
@@ -106,23 +106,20 @@ pub(super) fn load(store: &Store, flags: &Load) -> Result<()> {
     let file = flags.file.iter().chain(&flags.input).next().cloned();
     let reference = Reference::Archive(file.unwrap_or_default());
     let options = ImportOptions {
-        source_names: true,
         select: flags.select.clone(),
         platform: flags.platform.clone(),
         sync: !flags.no_sync,
         ..ImportOptions::default()
     };
-    let image = store
+    let images = store
         .images()
-        .import(&reference, &options, &mut Bars::new())?;
+        .load(&reference, &options, &mut Bars::new())?;
     let all = store.images().list()?;
-    let names = all
-        .into_iter()
-        .filter(|stored| Some(&stored.digest) == image.digest());
-    told(
-        &image,
-        &names.filter_map(|stored| stored.name).collect::<Vec<_>>(),
-    )
+    images.iter().try_for_each(|image| {
+        let stored = all.iter().filter(|s| Some(&s.digest) == image.digest());
+        let names: Vec<String> = stored.filter_map(|s| s.name.clone()).collect();
+        told(image, &names)
+    })
 }
 
 /// The digest, which names it for good, and its names; notes go to standard

@@ -2,6 +2,8 @@
 //! A bar for each layer on standard error, if that is a terminal.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tare::image::{Digest, Progress};
 
@@ -9,7 +11,7 @@ use tare::image::{Digest, Progress};
 #[derive(Debug)]
 pub(crate) struct Bars {
     all: MultiProgress,
-    layers: Vec<Option<ProgressBar>>,
+    layers: BTreeMap<Digest, ProgressBar>,
 }
 
 impl Bars {
@@ -17,17 +19,14 @@ impl Bars {
     pub(crate) fn new() -> Self {
         Self {
             all: MultiProgress::new(),
-            layers: Vec::new(),
+            layers: BTreeMap::new(),
         }
     }
 }
 
 impl Progress for Bars {
     fn layer(&mut self, index: usize, total: usize, digest: &Digest, done: u64, bytes: u64) {
-        if self.layers.len() <= index {
-            self.layers.resize(index + 1, None);
-        }
-        let bar = self.layers[index].get_or_insert_with(|| {
+        let bar = self.layers.entry(*digest).or_insert_with(|| {
             let bar = self.all.add(ProgressBar::new(bytes));
             let style = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}";
             if let Ok(style) = ProgressStyle::with_template(style) {
