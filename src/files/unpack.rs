@@ -40,6 +40,7 @@ pub(super) fn unpack(step: &'static str, top: &Place, archive: impl Read) -> Res
             Err(fault) => break Err(Wrong::Archive(fault)),
         }
     };
+    let has_trailer = archive.has_trailer();
     let site = {
         let (name, offset) = archive.site();
         (name.to_vec(), offset)
@@ -47,6 +48,11 @@ pub(super) fn unpack(step: &'static str, top: &Place, archive: impl Read) -> Res
     // An archive that ends early because it could not be read looks cut, which is not what is wrong.
     if let Some(error) = archive.into_input().failed {
         return Err(Error::io(step, "read archive", error));
+    }
+    if has_trailer {
+        import
+            .copied
+            .leave_out(b".", "what follows the end of the archive");
     }
     match done {
         Ok(()) => import.complete(),
@@ -133,7 +139,8 @@ fn one<I: Input>(
         What::Fifo => import.special(&name, libc::S_IFIFO, 0, &attributes),
         What::Char(0, 0) => {
             let why = "a character device 0:0, which is an overlay's whiteout";
-            Err(import.refuse(&name, why))
+            import.copied.leave_out(&entry.name, why);
+            Ok(())
         }
         What::Char(major, minor) => {
             let device = makedev(major.into(), minor.into());
@@ -169,10 +176,14 @@ fn attributes(import: &mut Import<'_>, path: &Path, entry: &Entry) -> Attributes
             }
         }
     }
+    if entry.mtime != entry.mtime.kept() {
+        let why = "the time, which is before 1901 or after 2446";
+        import.copied.leave_out(path.as_os_str().as_bytes(), why);
+    }
     Attributes {
         mode: entry.mode,
         owner: Some((entry.uid, entry.gid)),
-        mtime: entry.mtime,
+        mtime: entry.mtime.kept(),
         xattrs,
     }
 }

@@ -4,8 +4,10 @@
 
 mod attributes;
 mod codec;
+mod device;
 mod dirs;
 mod hash;
+mod link;
 mod lookup;
 mod name;
 mod pending;
@@ -276,7 +278,7 @@ fn write(
     if exact_modes {
         umask(Mode::empty());
     }
-    let mut archive = Archive::new(stream);
+    let mut archive = Archive::new(stream).allow_empty();
     let writer = Writer::open(into, options, exact_modes, pending);
     let mut writer = writer.map_err(|f| f.at(STEP, b"", 0))?;
     loop {
@@ -292,6 +294,11 @@ fn write(
                 return Err(fault.at(STEP, name, offset));
             }
         }
+    }
+    if archive.has_trailer() {
+        writer
+            .notes
+            .add("ignored what follows the end of the archive".into());
     }
     let (_, offset) = archive.site();
     writer.complete().map_err(|f| f.at(STEP, b"", offset))

@@ -12,7 +12,8 @@ use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
 use super::attributes::{Attributes, set_times};
-use super::lookup::{DIRECTORY, chmod_path_fd, open_in_root, path_of_fd, walk};
+use super::lookup::{DIRECTORY, chmod_path_fd, open_in_root, path_of_fd, resolve, walk};
+use super::name::{Mark, Name};
 use super::pending::ByPath;
 use crate::image::tar::{Call, Fault, Step, refuse};
 use crate::sys::xattr;
@@ -216,13 +217,32 @@ impl Dirs {
         let fd = match open_in_root(self.root.as_fd(), prefix) {
             Ok(fd) => fd,
             Err(Errno::ENOENT | Errno::ENOTDIR) if missing == Missing::Tell => return Ok(false),
-            Err(Errno::ENOENT) => return refuse("a parent of it is a dangling symlink"),
+            Err(Errno::ENOENT) => return self.follow_dangling(prefix),
             Err(Errno::ENOTDIR) => return refuse("a parent of it is a symlink to a file"),
             Err(Errno::ELOOP) => return refuse("a parent of it is a loop of symlinks"),
             Err(errno) => return Err(errno).call("openat2"),
         };
         let path = self.path_below_root(&fd)?;
         self.push_existing(fd, name, path)?;
+        self.aliased = true;
+        Ok(true)
+    }
+
+    /// Makes the directory that the dangling symlink `prefix` leads to: a lower layer
+    /// has it, or no layer has, and other engines make it.
+    fn follow_dangling(&mut self, prefix: &[u8]) -> Step<bool> {
+        self.leave_to(0)?;
+        let target = resolve(self.root.as_fd(), prefix, self.depth)?;
+        let target = Name::parse(&target, self.depth)?;
+        let target = target.as_bytes();
+        if Mark::of(target, b"-")? != Mark::Plain {
+            return refuse("a parent of it is a symlink to what aufs keeps");
+        }
+        let mut end = 0;
+        for part in target.split(|&b| b == b'/').filter(|part| !part.is_empty()) {
+            end += part.len() + usize::from(end > 0);
+            self.descend(&target[..end], part, Missing::Create)?;
+        }
         self.aliased = true;
         Ok(true)
     }
@@ -271,6 +291,14 @@ impl Dirs {
             return Err(Fault::Beyond("depth", self.depth.into()));
         }
         Ok(below.to_vec())
+    }
+
+    /// The path of `name` in an open directory, below the root and free of symlinks.
+    pub(super) fn path_in(&mut self, dir: &OwnedFd, name: &[u8]) -> Step<Vec<u8>> {
+        Ok(match &self.path_below_root(dir)?[..] {
+            b"" => name.to_vec(),
+            dir => [dir, b"/", name].concat(),
+        })
     }
 
     /// Lets an ordinary user into a directory of theirs whose mode shuts them out;

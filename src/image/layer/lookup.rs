@@ -2,14 +2,14 @@
 //! Finds directories below a root, which no symlink leads out of.
 #![forbid(unsafe_code)]
 
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 
-use crate::image::tar::{Call, Step};
+use crate::image::tar::{Call, Fault, Step, refuse};
 
 /// Directories are opened for reading: only such descriptors take new attributes.
 pub(super) const DIRECTORY: OFlag = OFlag::O_RDONLY
@@ -55,6 +55,59 @@ pub(super) fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> nix::Resu
         fd = openat(&fd, part, flags, Mode::empty())?;
     }
     Ok(fd)
+}
+
+/// Symlinks on the way to one file, as the kernel counts them.
+const LINKS_MAX: u32 = 40;
+
+/// Returns where `path` leads with `root` as `/`: below the root and free of
+/// symlinks, also where the end of it is missing. Needs a descriptor for each of at
+/// most `depth` directories.
+pub(super) fn resolve(root: BorrowedFd<'_>, path: &[u8], depth: u32) -> Step<Vec<u8>> {
+    let parts = |path: &[u8]| -> Vec<Vec<u8>> {
+        let parts = path.split(|&b| b == b'/').rev();
+        parts.map(<[u8]>::to_vec).collect()
+    };
+    let mut left = parts(path);
+    let mut done: Vec<(Vec<u8>, Option<OwnedFd>)> = Vec::new();
+    let mut links = 0;
+    while let Some(part) = left.pop() {
+        match &part[..] {
+            b"" | b"." => continue,
+            b".." => {
+                done.pop();
+                continue;
+            }
+            _ => {}
+        }
+        let dir = match done.last() {
+            None => Some(root),
+            Some((_, dir)) => dir.as_ref().map(|dir| dir.as_fd()),
+        };
+        match dir.map(|dir| readlinkat(dir, &part[..])) {
+            Some(Ok(_)) if links == LINKS_MAX => {
+                return refuse("a parent of it is a loop of symlinks");
+            }
+            Some(Ok(target)) => {
+                links += 1;
+                if target.as_bytes().starts_with(b"/") {
+                    done.clear();
+                }
+                left.extend(parts(target.as_bytes()));
+            }
+            _ if done.len() >= depth as usize => {
+                return Err(Fault::Beyond("depth", depth.into()));
+            }
+            _ => {
+                let flags = DIRECTORY | OFlag::O_PATH;
+                // What is no directory shows when the entry's own parent is opened.
+                let fd = dir.and_then(|dir| openat(dir, &part[..], flags, Mode::empty()).ok());
+                done.push((part, fd));
+            }
+        }
+    }
+    let parts: Vec<_> = done.into_iter().map(|(part, _)| part).collect();
+    Ok(parts.join(&b'/'))
 }
 
 /// Sets the mode of what an `O_PATH` descriptor names, which fchmod(2) refuses.

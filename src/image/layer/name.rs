@@ -7,6 +7,8 @@ use crate::image::tar::{Fault, Step, refuse};
 const NAME_MAX: usize = 255;
 const PATH_MAX: usize = 4096;
 const WHITEOUT: &[u8] = b".wh.";
+/// Where aufs keeps files that have several names.
+pub(super) const AUFS_LINKS: &[u8] = b".wh..wh.plnk";
 
 /// A path below the root: no leading slash, no empty, `.` or `..` component,
 /// no NUL. Empty for the root itself.
@@ -15,36 +17,40 @@ pub(crate) struct Name(Vec<u8>);
 
 impl Name {
     /// Normalises `raw`. A leading `/` means the archive's root, as every unpacker
-    /// has it; `..` is refused even where it would stay inside, because unpackers
-    /// disagree on whether it is taken before or after symlinks.
+    /// has it; `..` is refused even where it would stay inside.
     pub(crate) fn parse(raw: &[u8], depth: u32) -> Step<Self> {
+        if raw.split(|&b| b == b'/').any(|part| part == b"..") {
+            return refuse("\"..\" in a name");
+        }
+        Self::parse_cleaned(raw, depth)
+    }
+
+    /// Normalises `raw`, where `..` takes the part before it away, symlink or not:
+    /// Docker, containerd and podman have it so. One that leaves the root is refused.
+    pub(super) fn parse_cleaned(raw: &[u8], depth: u32) -> Step<Self> {
         if raw.is_empty() {
             return refuse("empty name");
         }
         if raw.contains(&0) {
             return refuse("NUL in a name");
         }
-        let mut path = Vec::with_capacity(raw.len());
-        let mut parts = 0;
+        let mut parts: Vec<&[u8]> = Vec::new();
         for part in raw.split(|&b| b == b'/') {
             match part {
-                b"" | b"." => continue,
-                b".." => return refuse("\"..\" in a name"),
+                b"" | b"." => {}
+                b".." if parts.pop().is_some() || raw[0] == b'/' => {}
+                b".." => return refuse("\"..\" out of the root in a name"),
                 _ if part.len() > NAME_MAX => {
                     return refuse("a name's part is longer than 255 bytes");
                 }
-                _ => {}
+                _ => parts.push(part),
             }
-            parts += 1;
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(part);
         }
+        let path = parts.join(&b'/');
         if path.len() >= PATH_MAX {
             return refuse("name of 4096 bytes or more");
         }
-        if parts > depth {
+        if parts.len() > depth as usize {
             return Err(Fault::Beyond("depth", depth.into()));
         }
         Ok(Self(path))
@@ -77,13 +83,18 @@ pub(super) enum Mark<'a> {
     Opaque,
     /// Other `.wh..wh.` names: bookkeeping of aufs, without meaning in an image.
     Aufs,
+    /// A name of aufs for a file that entries link to, as Docker 1.x wrote them.
+    AufsLink,
 }
 
 impl<'a> Mark<'a> {
     /// Reads the mark in the last component `base`; `dir` may not hold any.
     pub(super) fn of(dir: &[u8], base: &'a [u8]) -> Step<Self> {
+        if dir == AUFS_LINKS {
+            return Ok(Self::AufsLink);
+        }
         for part in dir.split(|&b| b == b'/') {
-            if part == b".wh..wh.plnk" {
+            if part == AUFS_LINKS {
                 return Ok(Self::Aufs);
             }
             if part.starts_with(WHITEOUT) {
@@ -129,6 +140,24 @@ mod tests {
             assert!(Name::parse(raw.as_bytes(), 9).is_err(), "{raw}");
         }
         assert!(Name::parse(path.as_bytes(), 99).is_err());
+        for raw in ["", "..", "../a", "a/../../b", "a\0b", &long, &deep] {
+            assert!(Name::parse_cleaned(raw.as_bytes(), 9).is_err(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn name_of_a_layer_is_cleaned() {
+        for (raw, path) in [
+            ("a/../b", "b"),
+            ("a/b/./..//../c", "c"),
+            ("a/..", ""),
+            ("/../a", "a"),
+            ("/..", ""),
+            ("a/...", "a/..."),
+        ] {
+            let name = Name::parse_cleaned(raw.as_bytes(), 9).unwrap();
+            assert_eq!(name.0, path.as_bytes(), "{raw}");
+        }
     }
 
     #[test]
@@ -139,6 +168,9 @@ mod tests {
         assert_eq!(of(b".wh..hidden"), Mark::Whiteout(b".hidden"));
         assert_eq!(of(b".wh..wh..opq"), Mark::Opaque);
         assert_eq!(of(b".wh..wh.plnk"), Mark::Aufs);
+        assert_eq!(Mark::of(AUFS_LINKS, b"1.2").unwrap(), Mark::AufsLink);
+        assert_eq!(Mark::of(b".wh..wh.plnk/d", b"x").unwrap(), Mark::Aufs);
+        assert_eq!(Mark::of(b"d/.wh..wh.plnk", b"x").unwrap(), Mark::Aufs);
         for name in [&b".wh."[..], b".wh..", b".wh..."] {
             assert!(Mark::of(b"", name).is_err());
         }

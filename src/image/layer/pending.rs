@@ -15,23 +15,44 @@ use super::lookup::walk;
 pub(crate) struct Pending {
     /// Owners that only a holder of subordinate ids can set.
     pub(super) fixups: ByPath<Fixup>,
+    /// Entries that made no file.
+    pub(super) left_out: ByPath<LeftOut>,
 }
 
 impl Pending {
     /// Drops what was put off for `path` and everything below it.
     pub(super) fn forget(&mut self, path: &[u8]) {
         self.fixups.forget(path);
+        self.left_out.forget(path);
+    }
+
+    /// Forgets that a file was left out, because there is one now.
+    pub(super) fn no_longer_left_out(&mut self, path: impl FnOnce() -> Vec<u8>) {
+        if !self.left_out.is_empty() {
+            self.left_out.remove(&path());
+        }
     }
 
     /// Drops what was put off for what is gone: `path` and what was below it.
     pub(super) fn forget_removed(&mut self, root: BorrowedFd<'_>, path: &[u8]) {
         self.fixups.forget_removed(root, path);
+        self.left_out.forget(path);
     }
 
     /// Returns the owners to be set, in the order of their paths.
     pub(crate) fn into_fixups(self) -> Vec<Fixup> {
         self.fixups.0.into_values().collect()
     }
+}
+
+/// An entry that makes no file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LeftOut {
+    /// A device that the caller cannot make.
+    Device,
+    /// A character device 0:0: the whiteout of an overlay, in the image of a host
+    /// that ran containers.
+    Whiteout,
 }
 
 /// Values by the paths of files: below the root and free of symlinks.

@@ -94,7 +94,7 @@ impl Whited {
 
     /// A whiteout for overlayfs: a character device 0:0, which since Linux 5.8
     /// anybody may make. Source: kernel, Documentation/filesystems/overlayfs.rst.
-    fn convert(&mut self, dirs: &Dirs, name: &[u8]) -> Step<()> {
+    pub(super) fn convert(&mut self, dirs: &Dirs, name: &[u8]) -> Step<()> {
         self.hidden.insert(dirs.path_of(name));
         let top = dirs.top();
         match mknodat(top, name, SFlag::S_IFCHR, Mode::empty(), 0) {

@@ -7,14 +7,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, makedev, mkdirat, mknodat};
-use nix::unistd::{Gid, Uid, fchown, ftruncate, linkat, symlinkat, write};
+use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat, mknodat};
+use nix::unistd::{Gid, Uid, fchown, ftruncate, symlinkat, write};
 
 use super::attributes::{Attributes, Xattrs, set_times};
 use super::dirs::{Dirs, Missing, OWNER};
 use super::lookup::chmod_path_fd;
-use super::name::{Mark, Name};
-use super::pending::Pending;
+use super::name::{AUFS_LINKS, Mark, Name};
+use super::pending::{LeftOut, Pending};
 use super::stream::Stream;
 use super::whiteout::Whited;
 use super::{Fixup, Ids, Notes, Options, Whiteouts};
@@ -26,11 +26,13 @@ pub(super) struct Writer<'a> {
     pub(super) whited: Whited,
     pub(super) options: &'a Options,
     pub(super) notes: Notes,
-    pending: Pending,
+    pub(super) pending: Pending,
     used: Used,
     /// Whether new files get exactly the mode asked for.
     exact_modes: bool,
     us: (u32, u32),
+    /// Whether aufs's directory of files with several names is there.
+    aufs_links: bool,
 }
 
 /// What was spent of the bounds.
@@ -42,7 +44,7 @@ struct Used {
 }
 
 /// An entry's attributes, decided.
-struct Meta {
+pub(super) struct Meta {
     uid: u32,
     gid: u32,
     mode: u32,
@@ -75,11 +77,18 @@ impl<'a> Writer<'a> {
             used: Used::default(),
             exact_modes,
             us: (Uid::effective().as_raw(), Gid::effective().as_raw()),
+            aufs_links: false,
         })
     }
 
     /// Settles all directories.
-    pub(super) fn complete(self) -> Step<Written> {
+    pub(super) fn complete(mut self) -> Step<Written> {
+        if self.aufs_links {
+            // Its files have the names by now that entries linked to them.
+            self.dirs.enter(b"", Missing::Create)?;
+            self.forget(AUFS_LINKS);
+            super::whiteout::remove(self.dirs.root(), AUFS_LINKS)?;
+        }
         self.dirs.complete()?;
         Ok(Written {
             entries: self.used.entries,
@@ -96,7 +105,7 @@ impl<'a> Writer<'a> {
         if self.used.entries > bounds.entries {
             return Err(Fault::Beyond("entries", bounds.entries));
         }
-        let name = Name::parse(&entry.name, bounds.depth)?;
+        let name = Name::parse_cleaned(&entry.name, bounds.depth)?;
         let Some((dir, base)) = name.split() else {
             return self.root(entry);
         };
@@ -106,7 +115,8 @@ impl<'a> Writer<'a> {
         };
         match mark {
             Mark::Plain => {}
-            Mark::Aufs => {
+            Mark::AufsLink if matches!(entry.what, What::File(..)) => self.aufs_links = true,
+            Mark::Aufs | Mark::AufsLink => {
                 self.notes.add(format!("skipped {}", shown(&entry.name)));
                 return Ok(());
             }
@@ -130,7 +140,7 @@ impl<'a> Writer<'a> {
             uid: entry.uid,
             gid: entry.gid,
             mode: entry.mode,
-            time: entry.mtime,
+            time: self.kept(entry.mtime),
             xattrs,
         };
         self.dirs.enter(dir, Missing::Create)?;
@@ -141,10 +151,10 @@ impl<'a> Writer<'a> {
             What::Directory => self.directory(base, meta)?,
             What::Fifo => self.node(base, meta, SFlag::S_IFIFO, 0)?,
             What::Char(0, 0) if !cfg!(feature = "weak_raw_whiteout") => {
-                return refuse("a character device 0:0, which is an overlay's whiteout");
+                self.leave_out(base, LeftOut::Whiteout)?;
             }
-            What::Char(major, minor) => self.device(base, meta, SFlag::S_IFCHR, major, minor)?,
-            What::Block(major, minor) => self.device(base, meta, SFlag::S_IFBLK, major, minor)?,
+            What::Char(major, minor) => self.device(base, meta, SFlag::S_IFCHR, (major, minor))?,
+            What::Block(major, minor) => self.device(base, meta, SFlag::S_IFBLK, (major, minor))?,
         }
         Ok(())
     }
@@ -155,14 +165,25 @@ impl<'a> Writer<'a> {
             return refuse("the root is not a directory");
         }
         let xattrs = Xattrs::sort(entry.xattrs)?;
+        let time = self.kept(entry.mtime);
         self.dirs.enter(b"", Missing::Create)?;
         self.note_unsupported(xattrs.apply(self.dirs.top())?);
         self.dirs.set_root_attributes(Attributes {
             owner: self.owner(entry.uid, entry.gid, true),
             mode: Some(entry.mode),
-            times: Some(entry.mtime),
+            times: Some(time),
         });
         self.defer(Vec::new(), entry.uid, entry.gid, entry.mode, None)
+    }
+
+    /// The time that any file system keeps.
+    fn kept(&mut self, time: Time) -> Time {
+        let kept = time.kept();
+        if kept != time {
+            self.notes
+                .add("set times before 1901 or after 2446 to the nearest that is kept".into());
+        }
+        kept
     }
 
     /// The owner to be set, if setting changes anything.
@@ -172,7 +193,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Remembers what somebody with more ids has to do to `path`.
-    fn defer(
+    pub(super) fn defer(
         &mut self,
         path: Vec<u8>,
         uid: u32,
@@ -207,7 +228,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Drops what was put off for `path` and everything below it.
-    fn forget(&mut self, path: &[u8]) {
+    pub(super) fn forget(&mut self, path: &[u8]) {
         self.pending.forget(path);
         self.dirs.forget(path);
     }
@@ -220,13 +241,14 @@ impl<'a> Writer<'a> {
     }
 
     /// Makes something new under `base`; what stood there goes first.
-    fn make<T>(
+    pub(super) fn make<T>(
         &mut self,
         base: &[u8],
         call: &'static str,
         create: impl Fn(BorrowedFd<'_>) -> nix::Result<T>,
     ) -> Step<T> {
         self.whited.wrote(&mut self.dirs, base)?;
+        self.pending.no_longer_left_out(|| self.dirs.path_of(base));
         match create(self.dirs.top()) {
             Err(Errno::EEXIST) => {
                 let path = self.dirs.path_of(base);
@@ -289,70 +311,18 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Another name for what an earlier entry made, or a lower layer when applying.
-    /// Its own owner, mode and times are not looked at: the first name's count.
-    fn link(&mut self, base: &[u8], target: &[u8]) -> Step<()> {
-        let target = Name::parse(target, self.options.bounds.depth)?;
-        let Some((dir, name)) = target.split() else {
-            return refuse("a hard link to the root");
-        };
-        let absent = "a hard link to what is not there";
-        let from = match self.dirs.open_other(dir) {
-            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return refuse(absent),
-            opened => opened.call("openat2")?,
-        };
-        let stat = match fstatat(&from, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Err(Errno::ENOENT) => return refuse(absent),
-            stat => stat.call("fstatat")?,
-        };
-        match stat.st_mode & libc::S_IFMT {
-            libc::S_IFDIR => return refuse("a hard link to a directory"),
-            libc::S_IFCHR if stat.st_rdev == 0 => return refuse("a hard link to a whiteout"),
-            _ => {}
-        }
-        let there = fstatat(self.dirs.top(), base, AtFlags::AT_SYMLINK_NOFOLLOW);
-        if there.is_ok_and(|there| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino)) {
-            return match self.is_same_place(&from, name, base)? {
-                true => refuse("a hard link to itself"),
-                false => Ok(()),
-            };
-        }
-        self.make(base, "linkat", |to| {
-            linkat(&from, name, to, base, AtFlags::empty())
-        })?;
-        self.defer_like(&from, name, base)
-    }
-
-    fn is_same_place(&mut self, from: &OwnedFd, name: &[u8], base: &[u8]) -> Step<bool> {
-        let other = nix::sys::stat::fstat(from).call("fstat")?.st_ino;
-        Ok(name == base && other == self.dirs.id()?)
-    }
-
-    /// A later entry may replace the first name: the new one carries the same.
-    fn defer_like(&mut self, from: &OwnedFd, name: &[u8], base: &[u8]) -> Step<()> {
-        if self.pending.fixups.is_empty() {
-            return Ok(());
-        }
-        let dir = self.dirs.path_below_root(from)?;
-        let first = match &dir[..] {
-            b"" => name.to_vec(),
-            dir => [dir, b"/", name].concat(),
-        };
-        let Some(fixup) = self.pending.fixups.get(&first) else {
-            return Ok(());
-        };
-        let (uid, gid, mode) = (fixup.uid, fixup.gid, fixup.mode);
-        let capability = fixup.capability.clone();
-        let path = self.dirs.path_of(base);
-        self.defer(path, uid, gid, mode, capability)
-    }
-
     fn symlink(&mut self, base: &[u8], meta: Meta, target: &[u8]) -> Step<()> {
         self.make(base, "symlinkat", |dir| symlinkat(target, dir, base))?;
         self.settle(base, &meta, 0o777)
     }
 
-    fn node(&mut self, base: &[u8], meta: Meta, kind: SFlag, device: libc::dev_t) -> Step<()> {
+    pub(super) fn node(
+        &mut self,
+        base: &[u8],
+        meta: Meta,
+        kind: SFlag,
+        device: libc::dev_t,
+    ) -> Step<()> {
         let mode = Mode::from_bits_truncate(meta.mode);
         self.make(base, "mknodat", |dir| {
             mknodat(dir, base, kind, mode, device)
@@ -364,23 +334,6 @@ impl<'a> Writer<'a> {
             chmod_path_fd(&fd, meta.mode)?;
         }
         Ok(())
-    }
-
-    fn device(&mut self, base: &[u8], meta: Meta, kind: SFlag, major: u32, minor: u32) -> Step<()> {
-        let skipped = |path: &[u8]| format!("skipped device {}", shown(path));
-        let path = self.dirs.path_of(base);
-        if self.options.ids != Ids::Root {
-            self.notes.add(skipped(&path));
-            return Ok(());
-        }
-        match self.node(base, meta, kind, makedev(major.into(), minor.into())) {
-            // Root of a user namespace, or devices forbidden by a cgroup.
-            Err(Fault::Os(call, Errno::EPERM)) if call == "mknodat" => {
-                self.notes.add(skipped(&path));
-                Ok(())
-            }
-            made => made,
-        }
     }
 
     /// Owner and times of what has no descriptor of its own.
@@ -401,6 +354,7 @@ impl<'a> Writer<'a> {
         let first = (meta.mode & 0o777) | OWNER;
         let create = |dir: BorrowedFd<'_>| mkdirat(dir, base, Mode::from_bits_truncate(first));
         self.whited.wrote(&mut self.dirs, base)?;
+        self.pending.no_longer_left_out(|| path.clone());
         let mut made = create(self.dirs.top());
         if made == Err(Errno::EEXIST) {
             let stat = fstatat(self.dirs.top(), base, AtFlags::AT_SYMLINK_NOFOLLOW);

@@ -52,8 +52,12 @@ impl Header {
         }
         check_foreign(block, dialect)?;
         let mut name = text(&block[..100]).to_vec();
-        if dialect == Dialect::Ustar && block[345] != 0 {
-            let prefix = text(&block[345..500]);
+        let prefix = match (dialect, block[156]) {
+            (Dialect::Ustar, _) => text(&block[345..500]),
+            (Dialect::Gnu, flag) if flag != b'S' => gnu_prefix(block)?,
+            _ => b"",
+        };
+        if !prefix.is_empty() {
             name = [prefix, b"/", &name].concat();
         }
         let devices = dialect != Dialect::V7 && matches!(block[156], b'3' | b'4');
@@ -86,23 +90,54 @@ fn check_foreign(block: &[u8; BLOCK], dialect: Dialect) -> Step<()> {
     if cfg!(feature = "weak_tar_dialects") {
         return Ok(());
     }
-    let prefix = match (dialect, block[156]) {
-        (Dialect::Ustar, b'S') => return refuse("an old sparse file in a dialect that has none"),
-        (Dialect::Ustar, _) => return Ok(()),
-        // Behind it, an old GNU header has the map of a sparse file.
-        (Dialect::Gnu, b'S') => &block[345..386],
-        (Dialect::Gnu | Dialect::V7, _) => &block[345..500],
-    };
-    if prefix.iter().any(|&b| b != 0) {
-        return refuse("a prefix in a dialect that has none");
+    let is_used = |bytes: &[u8]| bytes.iter().any(|&b| b != 0);
+    match (dialect, block[156]) {
+        (Dialect::Ustar, b'S') => refuse("an old sparse file in a dialect that has none"),
+        // The map of the sparse file follows.
+        (Dialect::Gnu, b'S') if !has_times(block) || is_used(&block[369..386]) => {
+            refuse("a prefix in a dialect that has none")
+        }
+        (Dialect::V7, _) if is_used(&block[345..500]) => {
+            refuse("a prefix in a dialect that has none")
+        }
+        (Dialect::V7, b'3' | b'4') if is_used(&block[329..345]) => {
+            refuse("a device in a dialect that has none")
+        }
+        _ => Ok(()),
     }
-    if dialect == Dialect::V7
-        && matches!(block[156], b'3' | b'4')
-        && block[329..345].iter().any(|&b| b != 0)
-    {
-        return refuse("a device in a dialect that has none");
+}
+
+/// Whether a GNU header holds times of access and of change, or zeros there.
+fn has_times(block: &[u8; BLOCK]) -> bool {
+    [345..357, 357..369]
+        .into_iter()
+        .all(|field| number(&block[field]).is_ok())
+}
+
+/// The prefix of a name in a GNU header. GNU has none: two times, which no reader
+/// acts on, are in its place. Go's writer put a prefix there before Go 1.8, so
+/// Go's reader, and with it Docker's, containerd's and podman's, takes for a
+/// prefix what cannot be a time.
+fn gnu_prefix(block: &[u8; BLOCK]) -> Step<&[u8]> {
+    let is_used = |bytes: &[u8]| bytes.iter().any(|&b| b != 0);
+    if has_times(block) {
+        return match is_used(&block[369..500]) {
+            // A part of a file, or the map of a sparse one, to some readers.
+            true => refuse("a map of a sparse file in a header of another kind"),
+            false => Ok(b""),
+        };
     }
-    Ok(())
+    let prefix = text(&block[345..500]);
+    let is_clean = prefix.is_ascii() && !is_used(&block[345 + prefix.len()..500]);
+    let is_no_time = [345..357, 357..369].into_iter().any(|field| {
+        let field = &block[field];
+        let digits = text(field.trim_ascii());
+        field[0] != 0 && !digits.iter().all(|b| matches!(b, b'0'..=b'7'))
+    });
+    match is_clean && is_no_time {
+        true => Ok(prefix),
+        false => refuse("neither times nor a prefix in a GNU header"),
+    }
 }
 
 /// Whether an archive that begins so may be a tar archive at all.

@@ -14,6 +14,25 @@ pub(crate) struct Time {
     pub(crate) nanoseconds: u32,
 }
 
+impl Time {
+    /// The nearest time from 1901 to 2446, which ext4 keeps and with it each file
+    /// system that has more than 32 bits.
+    pub(crate) fn kept(self) -> Self {
+        let (first, last) = (-0x8000_0000, 0x3_7fff_ffff);
+        match self.seconds {
+            seconds if seconds < first => Self {
+                seconds: first,
+                nanoseconds: 0,
+            },
+            seconds if seconds > last => Self {
+                seconds: last,
+                nanoseconds: 0,
+            },
+            _ => self,
+        }
+    }
+}
+
 /// What the extended header of one entry overrides.
 #[derive(Debug, Default)]
 pub(super) struct Overrides {
@@ -141,12 +160,13 @@ impl Overrides {
 
 /// Checks a global extended header (typeflag `g`). One that would change entries
 /// is refused: Go's reader ignores it, GNU tar obeys, so they unpack different trees.
+/// Times are ignored, because builders write them and no image engine obeys.
 pub(super) fn check_global(bytes: &[u8]) -> Step<()> {
     let mut rest = bytes;
     while let Some((key, _)) = record(&mut rest)? {
         let changes = matches!(
             key,
-            b"path" | b"linkpath" | b"size" | b"uid" | b"gid" | b"mtime" | b"hdrcharset"
+            b"path" | b"linkpath" | b"size" | b"uid" | b"gid" | b"hdrcharset"
         );
         let vendors: [&[u8]; 4] = [b"SCHILY.", b"GNU.", b"SUN.", b"LIBARCHIVE."];
         if changes || vendors.iter().any(|vendor| key.starts_with(vendor)) {
@@ -297,6 +317,23 @@ mod tests {
     }
 
     #[test]
+    fn pax_time_beyond_file_systems_is_the_nearest() {
+        let time = |seconds, nanoseconds| Time {
+            seconds,
+            nanoseconds,
+        };
+        for (given, kept) in [
+            (time(-62_135_596_800, 5), time(-0x8000_0000, 0)),
+            (time(i64::MIN, 0), time(-0x8000_0000, 0)),
+            (time(-0x8000_0000, 5), time(-0x8000_0000, 5)),
+            (time(0x3_7fff_ffff, 5), time(0x3_7fff_ffff, 5)),
+            (time(99_999_999_999, 5), time(0x3_7fff_ffff, 0)),
+        ] {
+            assert_eq!(given.kept(), kept, "{given:?}");
+        }
+    }
+
+    #[test]
     fn pax_record_that_is_malformed_or_repeated_is_refused() {
         let path = record_of("path", "a");
         for text in [
@@ -328,6 +365,7 @@ mod tests {
     #[test]
     fn pax_global_record_passes_only_without_meaning() {
         check_global(record_of("comment", "0123abcd").as_bytes()).unwrap();
+        check_global(record_of("mtime", "0").as_bytes()).unwrap();
         for key in [
             "path",
             "size",

@@ -127,7 +127,10 @@ pub(super) fn compose(random: &mut Random) -> Vec<u8> {
 fn global(tar: Tar, random: &mut Random, faults: &Faults) -> Tar {
     let records = match faults.here(random) {
         true => records(random, 1, faults),
-        false => vec![("comment".into(), b"c".to_vec())],
+        false => match random.once(4) {
+            true => vec![("mtime".into(), b"7".to_vec())],
+            false => vec![("comment".into(), b"c".to_vec())],
+        },
     };
     let body = pax_records(&as_records(&records));
     member(tar, random, faults, b'g', b"pax_global_header", &body)
@@ -298,6 +301,8 @@ fn member(
     put(116, &number(random, faults, owner / 2, 8));
     let size = match faults.here(random) {
         true => [0, body.len() as u64 + 1][random.below(2)],
+        // What is no file has a size with some writers, and never a body.
+        false if matches!(flag, b'1'..=b'6') && body.is_empty() && random.once(8) => 4096,
         false => body.len() as u64,
     };
     put(124, &number(random, faults, size, 12));
@@ -322,8 +327,14 @@ fn member(
             random.one(&[b"pre", b"pre/fix", b"/", b"pre/", b"pre\0junk", b"\0junk"]),
         );
     }
+    if magic == b"ustar  \0" && random.once(12) {
+        put(345, random.one(&[b"00000000017\0", b"pre", b"pre/fix"]));
+    }
     if faults.here(random) {
-        put(345, random.one(&[b"pre", b"00000000001\0", b"\0junk"]));
+        put(
+            345,
+            random.one(&[b"pre", b"00000000001\0", b"\0junk", b"1234567 8/"]),
+        );
     }
     if faults.here(random) {
         put(508, b"tar\0");

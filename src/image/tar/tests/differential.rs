@@ -47,12 +47,45 @@ struct Difference {
 /// Fields that may differ, by their place in a line.
 #[derive(Clone, Copy)]
 enum Field {
+    Name = 1,
     Link = 2,
     Mode = 4,
     Mtime = 7,
+    /// All of the archive from some entry on.
+    Rest = 99,
 }
 
-const DIFFERENCES: [Difference; 3] = [
+const DIFFERENCES: [Difference; 7] = [
+    // It takes the times of a GNU header for a prefix; the others, and GNU tar, for times.
+    Difference {
+        peer: "tarfile",
+        has: |archive| has_header(archive, |h| is_gnu(h) && h[345] != 0),
+        field: Field::Name,
+    },
+    // It sees no prefix in a GNU header. Go does, and with it the image engines.
+    Difference {
+        peer: "libarchive",
+        has: |archive| has_header(archive, |h| is_gnu(h) && h[345] != 0),
+        field: Field::Name,
+    },
+    // With an extended header anywhere before, it looks for the body of a hard link whose
+    // header has a size. The others know of none, and such a body is a bad header to them.
+    Difference {
+        peer: "libarchive",
+        has: |archive| {
+            has_header(archive, |h| matches!(h[156], b'x' | b'g'))
+                && has_header(archive, |h| {
+                    h[156] == b'1' && h[124..136].iter().any(|b| !matches!(b, b'0' | b' ' | 0))
+                })
+        },
+        field: Field::Rest,
+    },
+    // It obeys a global time. Go and libarchive do not, nor the image engines.
+    Difference {
+        peer: "tarfile",
+        has: |archive| has_header(archive, |h| h[156] == b'g') && holds(archive, b"mtime="),
+        field: Field::Mtime,
+    },
     // It merges an access control list into the mode. We drop the list, and say so, as Go and
     // tarfile do.
     Difference {
@@ -77,6 +110,14 @@ const DIFFERENCES: [Difference; 3] = [
         field: Field::Link,
     },
 ];
+
+fn has_header(archive: &[u8], is: impl Fn(&[u8]) -> bool) -> bool {
+    archive.chunks_exact(512).any(is)
+}
+
+fn is_gnu(header: &[u8]) -> bool {
+    &header[257..265] == b"ustar  \0"
+}
 
 fn holds(archive: &[u8], mark: &[u8]) -> bool {
     archive.windows(mark.len()).any(|bytes| bytes == mark)
@@ -140,6 +181,9 @@ impl Peer {
                 continue;
             };
             let excused = self.excused(archive);
+            if excused.iter().any(|field| matches!(field, Field::Rest)) {
+                continue;
+            }
             let plain = |lines: &[String]| -> Vec<String> {
                 lines.iter().map(|line| plain(line, &excused)).collect()
             };

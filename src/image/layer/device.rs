@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Devices: made, or left out with a note.
+#![forbid(unsafe_code)]
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::sys::stat::{SFlag, makedev};
+
+use super::pending::LeftOut;
+use super::write::{Meta, Writer};
+use super::{Ids, Whiteouts, whiteout};
+use crate::image::tar::{Fault, Step, shown};
+
+impl Writer<'_> {
+    pub(super) fn device(
+        &mut self,
+        base: &[u8],
+        meta: Meta,
+        kind: SFlag,
+        (major, minor): (u32, u32),
+    ) -> Step<()> {
+        if self.options.ids != Ids::Root {
+            return self.leave_out(base, LeftOut::Device);
+        }
+        match self.node(base, meta, kind, makedev(major.into(), minor.into())) {
+            // Root of a user namespace, or devices forbidden by a cgroup.
+            Err(Fault::Os(call, Errno::EPERM)) if call == "mknodat" => {
+                self.leave_out(base, LeftOut::Device)
+            }
+            made => made,
+        }
+    }
+
+    /// Leaves `base` out, and what an earlier entry made there. Later hard links to
+    /// it are left out, too.
+    ///
+    /// Other engines make a device 0:0 as it is. In an overlay no file shows there
+    /// then, as behind a whiteout.
+    pub(super) fn leave_out(&mut self, base: &[u8], what: LeftOut) -> Step<()> {
+        let path = self.dirs.path_of(base);
+        self.notes.add(match what {
+            LeftOut::Device => format!("skipped device {}", shown(&path)),
+            LeftOut::Whiteout => "took devices 0:0, an overlay's whiteouts, for whiteouts".into(),
+        });
+        self.forget(&path);
+        whiteout::remove(self.dirs.top(), base)?;
+        if what == LeftOut::Whiteout && self.options.whiteouts == Whiteouts::Convert {
+            self.whited.convert(&self.dirs, base)?;
+        }
+        self.pending.left_out.insert(path, what);
+        Ok(())
+    }
+
+    /// Why `name` of the directory `dir` is not there, if an entry for it was left out.
+    pub(super) fn left_out(&mut self, dir: &OwnedFd, name: &[u8]) -> Step<Option<LeftOut>> {
+        if self.pending.left_out.is_empty() {
+            return Ok(None);
+        }
+        let path = self.dirs.path_in(dir, name)?;
+        Ok(self.pending.left_out.get(&path).copied())
+    }
+}
