@@ -81,6 +81,7 @@ lint() {
     "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml ../../tests/suites
     "$venv/bin/mypy" --cache-dir="$home/mypy" python/tare tests ./*.py ../../tests/power/cuts.py \
         ../../tests/suites/compare.py
+    "$venv/bin/python" check_types.py
 }
 
 environment
