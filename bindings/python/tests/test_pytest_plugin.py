@@ -180,6 +180,12 @@ FAILING = """
         sandbox.run("echo 'to stdout'; echo to stderr >&2; exit 3", shell=True)
         sandbox.run(["seq", "100000"])
         sandbox.popen(["true"]).wait()
+        talked = sandbox.popen("echo said; echo wrong >&2; exit 4", shell=True, stdout=tare.PIPE, stderr=tare.PIPE)
+        talked.communicate()
+        runs = sandbox.popen(["sleep", "60"])
+        unseen = sandbox.popen(["false"])
+        import select
+        select.select([unseen], [], [], 30)
         other = sandbox_factory()
         for n in range(60):
             other.run(["echo", f"turn {n}"])
@@ -197,7 +203,14 @@ SHOWN = [
     "$ seq 100000  (exited, 0, * s)",
     "  stdout, last 2000 of 588895 bytes:",
     "    100000",
-    "$ true  (started)",
+    "$ true  (exited, 0, * s)",
+    "$ /bin/sh -c 'echo said; *'  (exited, 4, * s)",
+    "  stdout:",
+    "    said",
+    "  stderr:",
+    "    wrong",
+    "$ sleep 60  (started, runs)",
+    "$ false  (exited, 1, * s)",
     "*- sandbox 2: busybox -*",
     "(11 more before)",
     "    turn 59",
@@ -212,6 +225,90 @@ def test_plugin_shows_the_log_of_a_failure(pytester: pytest.Pytester, words: tup
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(SHOWN)
     result.stdout.no_fnmatch_line("*not shown*")
+
+
+def test_plugin_shares_sandboxes_in_a_module_and_a_session(pytester: pytest.Pytester) -> None:
+    shared = """
+        import pytest
+
+        @pytest.fixture(scope="module")
+        def server(module_sandbox_factory):
+            box = module_sandbox_factory(hostname="server")
+            box.run(["echo", "of the setup"])
+            return box
+
+        def test_first(server, base):
+            server.write_file("/here", b"")
+            if not base.exists("/modules"):
+                base.mkdir("/modules")
+            base.write_file("/modules/NAME", b"")
+            server.run(["echo", "of the first"])
+
+        def test_second(server, base):
+            assert server.exists("/here") and base.exists("/modules/NAME")
+            server.run(["echo", "of the second"])
+            assert len(base.list_dir("/modules")) < 2
+        """
+    pytester.makeconftest(
+        """
+        import pytest
+
+        @pytest.fixture(scope="session")
+        def base(session_sandbox_factory):
+            return session_sandbox_factory()
+        """
+    )
+    pytester.makepyfile(test_one=shared.replace("NAME", "one"), test_two=shared.replace("NAME", "two"))
+    result = pytester.runpytest_subprocess("--tare-image=busybox", "-p", "no:randomly")
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["*- sandbox 1: busybox -*", "    of the second"])
+    result.stdout.no_fnmatch_line("*of the first*")
+    result.stdout.no_fnmatch_line("*of the setup*")
+
+
+def test_plugin_has_sandboxes_for_asyncio(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio, pytest, tare, tare.aio
+        seen = []
+
+        @pytest.mark.sandbox(hostname="marked")
+        def test_one(async_sandbox, async_sandbox_factory):
+            async def main():
+                other = async_sandbox_factory(hostname="made")
+                runs = [box.run(["hostname"], text=True) for box in (async_sandbox, other)]
+                return [done.stdout for done in await asyncio.gather(*runs)]
+
+            assert asyncio.run(main()) == ["marked\\n", "made\\n"]
+            assert isinstance(async_sandbox, tare.aio.Sandbox)
+            seen.append(async_sandbox)
+
+        def test_closed():
+            with pytest.raises(tare.Error, match="closed"):
+                seen[0].read_file("/x")
+
+        def test_fails(async_sandbox):
+            async def main():
+                await async_sandbox.run(["echo", "awaited"])
+                process = await async_sandbox.popen(["echo", "talked"], stdout=tare.PIPE)
+                await process.communicate()
+                await async_sandbox.popen(["sleep", "60"])
+                assert False
+
+            asyncio.run(main())
+        """
+    )
+    result = pytester.runpytest_subprocess("--tare-image=busybox")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "$ echo awaited  (exited, 0, * s)",
+            "    awaited",
+            "$ echo talked  (exited, 0, * s)",
+            "    talked",
+            "$ sleep 60  (started*)",
+        ]
+    )
 
 
 def test_plugin_workers_share_one_new_store(pytester: pytest.Pytester, images: Path) -> None:

@@ -16,6 +16,7 @@ from ._pipes import ReadPipe, readable
 from ._process import signal_number
 
 if TYPE_CHECKING:
+    from ._call import Told
     from ._tare import Process as _Core
     from ._tare import _Ended as Ended
 
@@ -46,6 +47,7 @@ class Process:
         # None once its end was seen; a task that waits has a reference of its own.
         self._core: _Core | None = core
         self._ended: Ended | None = None
+        self._told: Told | None = None
         self._watch: asyncio.Task[None] | None = None
         self._room = core.output_limit()
 
@@ -54,7 +56,12 @@ class Process:
             self._ended = self._core.poll()
             if self._ended is not None:
                 self._core = None
+                self._tell(None, None)
         return self._ended
+
+    def _tell(self, out: bytes | None, err: bytes | None) -> None:
+        if self._told is not None and self._ended is not None:
+            self._told(self._ended, out, err)
 
     def _running(self) -> _Core:
         if self._core is None:
@@ -117,6 +124,7 @@ class Process:
             for pipe in self._pipes:
                 pipe.finish()
             out, err = await reads
+            self._tell(out, err)
             if self._room < 0:
                 ended = self._poll()
                 assert ended is not None

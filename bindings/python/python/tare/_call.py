@@ -16,8 +16,12 @@ from . import _tare
 from ._errors import CalledProcessError, OutputLimitExceeded, TimeoutExpired, Usage
 
 if TYPE_CHECKING:
+    from typing import Callable
+
     from ._tare import _Ended as Ended
     from ._tare import _Used
+
+    Told = Callable[[Ended, "bytes | None", "bytes | None"], None]
 
 
 _RUN_ALONE = frozenset({"input", "check"})

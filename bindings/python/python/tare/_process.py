@@ -18,6 +18,7 @@ from ._call import Call, Text, output_limit_exceeded, seconds
 from ._errors import Error, TimeoutExpired, Usage
 
 if TYPE_CHECKING:
+    from ._call import Told
     from ._sandbox import Sandbox
     from ._tare import Capture, Process
     from ._tare import _Ended as Ended
@@ -56,6 +57,7 @@ class Popen(Generic[AnyStr]):
         # The sandbox lives at least as long as its command is held.
         self._sandbox = sandbox
         self._ended: Ended | None = None
+        self._told: Told | None = None
         # What reads its output for `communicate`, and of what.
         self._capture: tuple[Capture, Process] | None = None
         # What `communicate` has read to the end.
@@ -124,9 +126,11 @@ class Popen(Generic[AnyStr]):
                 self._see(ended)
         return self.returncode
 
-    def _see(self, ended: Ended) -> None:
+    def _see(self, ended: Ended, out: bytes | None = None, err: bytes | None = None) -> None:
         self._ended = ended
         self._process = None
+        if self._told is not None:
+            self._told(ended, out, err)
 
     def wait(self, timeout: float | str | None = None) -> int:
         """Waits until it has ended. After `timeout` seconds raises `TimeoutExpired`, and it lives on.
@@ -201,7 +205,7 @@ class Popen(Generic[AnyStr]):
         out, err = self._read_so_far(capture)
         capture.close()
         self._capture = None
-        self._see(ended)
+        self._see(ended, out, err)
         return out, err
 
     def _begin(self, process: Process, input: AnyStr | None) -> None:
@@ -243,6 +247,8 @@ class Popen(Generic[AnyStr]):
                 _, _, core, usage = self._ended
                 self._ended = (-signal.SIGKILL, "output", core, usage)
                 room = 0
+        assert self._ended is not None
+        self._see(self._ended, *found)
         return found[0], found[1]
 
     def _drain(self, file: IO[Any]) -> bytes:

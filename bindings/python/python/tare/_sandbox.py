@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, cast, overload
+from typing import TYPE_CHECKING, Any, Callable, Protocol, cast, overload
 
 from . import _log, _tare
 from ._call import Args, Call, CompletedProcess, Text
@@ -23,12 +23,23 @@ if TYPE_CHECKING:
 
     from typing_extensions import Literal, Unpack
 
+    from ._call import Told
     from ._tare import _Ended as Ended
     from ._types import Effective, PopenOptions, RunOptions
     from .spec import SandboxOptions, StrPath
 
 Progress = Callable[[int, int, str, int, int], object]
 """Told how far an import is: layer, of how many, its digest, bytes done, of how many."""
+
+
+class Watcher(Protocol):
+    """Told of every command of a sandbox, for the report of a test."""
+
+    def ended(self, call: Call, ended: Ended, stdout: bytes, stderr: bytes) -> None:
+        """One that was waited for by the call that started it."""
+
+    def started(self, call: Call, process: object) -> Told:
+        """One that runs. What comes back is told of its end, and of the output that `communicate` read."""
 
 
 class Sandbox(Files):
@@ -56,8 +67,7 @@ class Sandbox(Files):
     """Whether `close` was called."""
     _image: str = ""
     _owner: int = 0
-    # Told of every command: the call, how it ended unless it has just begun, its output.
-    _seen: Callable[[Call, Ended | None, bytes, bytes], None] | None = None
+    _watcher: Watcher | None = None
 
     def __init__(
         self,
@@ -211,16 +221,21 @@ class Sandbox(Files):
         bufsize = options.pop("bufsize", -1)
         call = Call(args, Text.of(text, encoding, errors), options)
         process: Popen[Any] = Popen(self, call, bufsize)
-        self._saw(call, None, b"", b"")
+        process._told = self._began(call, process)
         return process
 
-    def _saw(self, call: Call, ended: Ended | None, stdout: bytes, stderr: bytes) -> None:
-        """Tells the log of a command that has ended, or has just begun."""
+    def _saw(self, call: Call, ended: Ended, stdout: bytes, stderr: bytes) -> None:
+        """Tells the log of a command that has ended."""
         if _log.enabled():
-            how = "started" if ended is None else f"{ended[1]}, {ended[0]}"
-            _log.debug("%r: %s: %s", self, _log.argv(call.words), how)
-        if self._seen is not None:
-            self._seen(call, ended, stdout, stderr)
+            _log.debug("%r: %s: %s, %d", self, _log.argv(call.words), ended[1], ended[0])
+        if self._watcher is not None:
+            self._watcher.ended(call, ended, stdout, stderr)
+
+    def _began(self, call: Call, process: object) -> Told | None:
+        """Tells the log of a command that runs."""
+        if _log.enabled():
+            _log.debug("%r: %s: started", self, _log.argv(call.words))
+        return None if self._watcher is None else self._watcher.started(call, process)
 
     def reset(self) -> None:
         """Ends everything inside and starts again from the image."""

@@ -67,6 +67,14 @@ class Sandbox(Files):
         self._progress = progress
         self._sandbox: _sandbox.Sandbox | None = None
 
+    @classmethod
+    def _of(cls, opened: _sandbox.Sandbox) -> Sandbox:
+        """One that is open already; no loop is needed for this."""
+        sandbox = cls(opened._image)
+        sandbox._sandbox = opened
+        sandbox._files = opened._files
+        return sandbox
+
     def __getattr__(self, name: str) -> Any:
         # What is set when it is opened; anything else is not there at all.
         if name == "_files":
@@ -164,6 +172,7 @@ class Sandbox(Files):
             stdin, stdout = terminal, os.dup(terminal)
         pipes = [None if fd is None else ReadPipe(fd, limit) for fd in (stdout, stderr)]
         process = Process(core, args, *pipes)
+        process._told = self._open._began(call, process)
         if stdin is not None:
             process.stdin = await writer(stdin)
         return process
@@ -285,10 +294,7 @@ class Pool:
 
     def take(self) -> Sandbox:
         """A sandbox that nobody has used, open: one that waits, else one that is opened now."""
-        sandbox = Sandbox(self._image)
-        sandbox._sandbox = self._open.take()
-        sandbox._files = sandbox._sandbox._files
-        return sandbox
+        return Sandbox._of(self._open.take())
 
     @property
     def ready(self) -> int:

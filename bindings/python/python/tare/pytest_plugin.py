@@ -7,25 +7,35 @@ def test_id(sandbox):
 
 @pytest.mark.sandbox(memory="64m")
 def test_limited(sandbox): ...
+
+async def test_in_a_loop(async_sandbox):
+    assert (await async_sandbox.run(["id", "-u"])).stdout == b"0\\n"
 ```
 
-Safe under pytest-xdist: each worker makes sandboxes of its own, and shares the images with the others.
+`sandbox_factory` opens more of them; `module_sandbox_factory` and `session_sandbox_factory` open some that many
+tests share. Safe under pytest-xdist: each worker makes sandboxes of its own, and shares the images with the
+others.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
+import weakref
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Callable, Protocol, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
-    from ._call import Call
+    from typing_extensions import Unpack
+
+    from . import aio
+    from ._call import Call, Told
     from ._sandbox import Sandbox
     from ._store import Image, Store
     from ._tare import _Ended as Ended
+    from .spec import SandboxOptions
 
 _T = TypeVar("_T")
 
@@ -35,44 +45,106 @@ _COMMANDS = 50
 
 
 class SandboxFactory(Protocol):
-    """Opens a sandbox that is closed when the test is over."""
+    """Opens a sandbox that is closed when its fixture's scope is over."""
 
-    def __call__(self, image: str | Image | None = None, **keys: Any) -> Sandbox: ...
+    def __call__(self, image: str | Image | None = None, **keys: Unpack[SandboxOptions]) -> Sandbox: ...
 
 
-class _Log:
-    """What the commands of one sandbox came to."""
+class AsyncSandboxFactory(Protocol):
+    """Opens a sandbox for asyncio, which is closed when the test is over."""
 
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self._commands: list[str] = []
-        self._left_out = 0
+    def __call__(self, image: str | Image | None = None, **keys: Unpack[SandboxOptions]) -> aio.Sandbox: ...
 
-    def seen(self, call: Call, ended: Ended | None, stdout: bytes, stderr: bytes) -> None:
+
+class _Entry:
+    """One command in a log."""
+
+    def __init__(self, call: Call, process: object | None = None) -> None:
         argv = call.words["argv"]
         words = [word.decode(errors="replace") for word in argv or []]
-        lines = [f"$ {shlex.join(words)}" if argv else "$ (the image's command)"]
-        if ended is None:
-            lines[0] += "  (started)"
-        else:
-            returncode, reason, _, usage = ended
-            lines[0] += f"  ({reason}, {returncode}, {usage[0]:.3f} s)"
-        for name, data in (("stdout", stdout), ("stderr", stderr)):
+        self._words = shlex.join(words) if argv else "(the image's command)"
+        # Whether it runs is asked when the report is written. The log keeps no process alive.
+        self._process = None if process is None else weakref.ref(process)
+        self._end: Ended | None = None
+        self._output: tuple[bytes | None, bytes | None] = (None, None)
+
+    def ended(self, ended: Ended, stdout: bytes | None, stderr: bytes | None) -> None:
+        self._end = ended
+        self._output = (stdout or self._output[0], stderr or self._output[1])
+
+    def _state(self) -> str:
+        process: Any = None if self._process is None else self._process()
+        if self._end is None and process is not None and process.returncode is None:
+            poll = getattr(process, "poll", None)
+            return "started, runs" if poll is None or poll() is None else self._state()
+        if self._end is None:
+            return "started"
+        returncode, reason, _, usage = self._end
+        return f"{reason}, {returncode}, {usage[0]:.3f} s"
+
+    def text(self) -> str:
+        lines = [f"$ {self._words}  ({self._state()})"]
+        for name, data in zip(("stdout", "stderr"), self._output):
             if data:
                 cut = "" if len(data) <= _TAIL else f", last {_TAIL} of {len(data)} bytes"
                 text = data[-_TAIL:].decode(errors="replace").rstrip("\n")
                 lines += [f"  {name}{cut}:", *(f"    {line}" for line in text.split("\n"))]
-        self._commands.append("\n".join(lines))
-        if len(self._commands) > _COMMANDS:
-            del self._commands[0]
+        return "\n".join(lines)
+
+
+class _Log:
+    """What the commands of one sandbox came to in one test."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self._entries: list[_Entry] = []
+        self._left_out = 0
+
+    def add(self, entry: _Entry) -> None:
+        self._entries.append(entry)
+        if len(self._entries) > _COMMANDS:
+            del self._entries[0]
             self._left_out += 1
 
     def text(self) -> str:
         first = [f"({self._left_out} more before)"] if self._left_out else []
-        return "\n".join(first + self._commands) or "(no command was run)"
+        return "\n".join(first + [entry.text() for entry in self._entries]) or "(no command was run)"
 
 
-_LOGS = pytest.StashKey[list[_Log]]()
+class _Watcher:
+    """Puts a sandbox's commands in the log of the test that runs."""
+
+    def __init__(self, config: pytest.Config, image: str | Image) -> None:
+        self._config = config
+        self._image = image
+
+    def log(self) -> _Log:
+        """The sandbox's log in this test."""
+        item = self._config.stash.get(_ITEM, None)
+        # Between tests no report could have it.
+        logs = {} if item is None else item.stash.setdefault(_LOGS, {})
+        return logs.setdefault(self, _Log(f"sandbox {len(logs) + 1}: {self._image}"))
+
+    def ended(self, call: Call, ended: Ended, stdout: bytes, stderr: bytes) -> None:
+        entry = _Entry(call)
+        entry.ended(ended, stdout, stderr)
+        self.log().add(entry)
+
+    def started(self, call: Call, process: object) -> Told:
+        entry = _Entry(call, process)
+        self.log().add(entry)
+        return entry.ended
+
+
+_LOGS = pytest.StashKey[dict[_Watcher, _Log]]()
+_ITEM = pytest.StashKey[pytest.Item]()
+
+
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, None, None]:
+    """Notes which test runs: one that shares a sandbox has the commands of its own."""
+    item.config.stash[_ITEM] = item
+    yield
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -174,25 +246,19 @@ def sandbox_store(pytestconfig: pytest.Config) -> Store | None:
     return _opened(f"store {path}", lambda: Store(path))
 
 
-@pytest.fixture
-def sandbox_factory(
+def _opener(
     request: pytest.FixtureRequest, sandbox_image: str | Image, sandbox_store: Store | None
 ) -> Generator[SandboxFactory, None, None]:
-    """Opens sandboxes that are closed when the test is over.
-
-    Called with an image (default: `sandbox_image`) and the keys of the spec, which go over `--tare-option` and
-    those over the ini file's `tare_options`.
-    """
     from ._sandbox import Sandbox
 
-    options = request.config.stash[_OPTIONS]
-    logs: list[_Log] = request.node.stash.setdefault(_LOGS, [])
+    config = request.config
     opened: list[Sandbox] = []
 
     def make(image: str | Image | None = None, **keys: Any) -> Sandbox:
         # What a test itself asks for it may expect to be refused.
         asked = image is not None or keys
         image = sandbox_image if image is None else image
+        options: dict[str, Any] = config.stash[_OPTIONS]
         spec = {**options, **keys}
         if sandbox_store is not None:
             spec.setdefault("store", sandbox_store)
@@ -202,9 +268,9 @@ def sandbox_factory(
             else _opened(f"sandbox of {image}", lambda: Sandbox(image, **spec))
         )
         opened.append(sandbox)
-        log = _Log(f"sandbox {len(logs) + 1}: {image}")
-        logs.append(log)
-        sandbox._seen = log.seen
+        watcher = _Watcher(config, image)
+        watcher.log()
+        sandbox._watcher = watcher
         return sandbox
 
     yield make
@@ -213,19 +279,73 @@ def sandbox_factory(
 
 
 @pytest.fixture
-def sandbox(
-    request: pytest.FixtureRequest, sandbox_image: str | Image, sandbox_factory: SandboxFactory
-) -> Sandbox:
-    """A fresh sandbox, closed when the test is over; `@pytest.mark.sandbox(...)` says of what it is made."""
+def sandbox_factory(
+    request: pytest.FixtureRequest, sandbox_image: str | Image, sandbox_store: Store | None
+) -> Generator[SandboxFactory, None, None]:
+    """Opens sandboxes that are closed when the test is over.
+
+    Called with an image (default: `sandbox_image`) and the keys of the spec, which go over `--tare-option` and
+    those over the ini file's `tare_options`.
+    """
+    yield from _opener(request, sandbox_image, sandbox_store)
+
+
+@pytest.fixture(scope="module")
+def module_sandbox_factory(
+    request: pytest.FixtureRequest, sandbox_image: str | Image, sandbox_store: Store | None
+) -> Generator[SandboxFactory, None, None]:
+    """As `sandbox_factory`, for sandboxes that the tests of a module share."""
+    yield from _opener(request, sandbox_image, sandbox_store)
+
+
+@pytest.fixture(scope="session")
+def session_sandbox_factory(
+    request: pytest.FixtureRequest, sandbox_image: str | Image, sandbox_store: Store | None
+) -> Generator[SandboxFactory, None, None]:
+    """As `sandbox_factory`, for sandboxes that all tests share; under xdist those of one worker."""
+    yield from _opener(request, sandbox_image, sandbox_store)
+
+
+@pytest.fixture
+def async_sandbox_factory(sandbox_factory: SandboxFactory) -> AsyncSandboxFactory:
+    """As `sandbox_factory`, for `tare.aio.Sandbox`: open already, and closed when the test is over.
+
+    Needs no plugin for asyncio, and works with each of them: a sandbox belongs to no loop.
+    """
+    from .aio import Sandbox
+
+    def make(image: str | Image | None = None, **keys: Any) -> Sandbox:
+        return Sandbox._of(sandbox_factory(image, **keys))
+
+    return make
+
+
+def _marked(request: pytest.FixtureRequest, image: str | Image, factory: Callable[..., _T]) -> _T:
+    """A sandbox as the marks say."""
     spec: dict[str, Any] = {}
-    image = sandbox_image
     # The nearest goes over those around it.
     for mark in reversed(list(request.node.iter_markers("sandbox"))):
         spec.update(mark.kwargs)
         image = mark.args[0] if mark.args else image
     image = spec.pop("image", image)
-    # Nobody else could be told.
-    return _opened(f"sandbox of {image}", lambda: sandbox_factory(image, **spec))
+    # A test that only names the fixture expects no refusal.
+    return _opened(f"sandbox of {image}", lambda: factory(image, **spec))
+
+
+@pytest.fixture
+def sandbox(
+    request: pytest.FixtureRequest, sandbox_image: str | Image, sandbox_factory: SandboxFactory
+) -> Sandbox:
+    """A fresh sandbox, closed when the test is over; `@pytest.mark.sandbox(...)` says of what it is made."""
+    return _marked(request, sandbox_image, sandbox_factory)
+
+
+@pytest.fixture
+def async_sandbox(
+    request: pytest.FixtureRequest, sandbox_image: str | Image, async_sandbox_factory: AsyncSandboxFactory
+) -> aio.Sandbox:
+    """As `sandbox`, for asyncio: a `tare.aio.Sandbox`, open already."""
+    return _marked(request, sandbox_image, async_sandbox_factory)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -234,5 +354,5 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     outcome = yield
     report = outcome.get_result()
     if report.failed:
-        for log in item.stash.get(_LOGS, []):
+        for log in item.stash.get(_LOGS, {}).values():
             report.sections.append((log.title, log.text()))
