@@ -278,8 +278,8 @@ fn archive_with_a_dangerous_or_ambiguous_name_is_refused() {
     );
     case.refused_from(
         &Reference::Archive("/dev/zero".into()),
-        Kind::Corrupt,
-        "regular file",
+        Kind::Invalid,
+        "neither a file nor a pipe",
     );
 }
 

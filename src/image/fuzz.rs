@@ -218,7 +218,16 @@ pub(crate) fn archive(data: &[u8]) {
     let cage = Cage::new();
     let path = cage.join("root");
     fs::write(&path, &bytes).expect("a file");
-    let opened = source::Archive::open(&path, || File::create_new(cage.join("spool")));
+    let spool = || {
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true);
+        options.open(cage.join("spool"))
+    };
+    let room = &mut source::Room {
+        spool: &spool,
+        progress: &mut (),
+    };
+    let opened = source::Archive::open(&path, room);
     match opened {
         Ok(archive) => found(&archive),
         Err(error) => check_error(&error),

@@ -4,6 +4,7 @@
 
 mod archive;
 mod docker;
+mod input;
 mod layout;
 mod resolve;
 mod select;
@@ -19,6 +20,7 @@ use crate::image::oci::{DOCUMENT_MAX, Descriptor};
 use crate::image::platform::Platform;
 
 pub(crate) use archive::Archive;
+pub(crate) use input::Room;
 pub(crate) use layout::Layout;
 
 /// Something that holds members by name, `index.json` or `blobs/sha256/...`.

@@ -16,7 +16,7 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use crate::error::{Error, Kind, Result};
 use crate::image::layer::{self, Bounds, Ids, Pending};
 use crate::image::remove_tree::remove_tree;
-use crate::image::source::{self, Choice, Files, Found};
+use crate::image::source::{self, Choice, Files, Found, Room};
 use crate::image::store::{self, FileSystem, nameless_file};
 use crate::image::{Chown, ImageConfig, Platform, Progress, Reference, Store};
 
@@ -71,7 +71,7 @@ pub fn unpack(
     progress: &mut dyn Progress,
 ) -> Result<ImageConfig> {
     let dir = dir.as_ref();
-    let (files, found) = find(reference, dir, &options)?;
+    let (files, found) = find(reference, dir, &options, progress)?;
     let target = Target::open(dir)?;
     let done = match options.sync {
         true => FileSystem::of_open(target.dir.as_fd(), dir).and_then(|file_system| {
@@ -95,6 +95,7 @@ fn find(
     reference: &Reference,
     dir: &Path,
     options: &UnpackOptions<'_>,
+    progress: &mut dyn Progress,
 ) -> Result<(Box<dyn Files>, Found)> {
     let mut choice = Choice {
         tag: options.select.clone(),
@@ -111,7 +112,11 @@ fn find(
                 Some(store) => store.path().to_owned(),
                 None => nearest(dir),
             };
-            Box::new(source::Archive::open(path, || nameless_file(&spool))?)
+            let room = &mut Room {
+                spool: &|| nameless_file(&spool),
+                progress,
+            };
+            Box::new(source::Archive::open(path, room)?)
         }
         (Reference::Named { .. } | Reference::Digest(_), Some(store)) => {
             let found = store.find_stored(reference, options.platform.as_ref())?;

@@ -5,7 +5,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{Tare, everybody};
+use common::{Said, TARE, Tare, everybody};
 use tare_oracle::{image, need};
 
 fn reference(kind: &str, name: &str) -> String {
@@ -64,6 +64,43 @@ fn image_of_an_archive_has_its_names() {
     assert_eq!(tare.run(&["run", &name, "echo", "hi"]).ok(), "hi");
     let archive = reference("archive", "busybox.oci.tar");
     assert_eq!(tare.run(&["run", &archive, "echo", "hi"]).ok(), "hi");
+}
+
+#[test]
+fn image_comes_through_a_pipe() {
+    need!(root, program("bash"), image("busybox.docker.tar"));
+    let archive = image("busybox.docker.tar");
+    let archive = archive.display();
+    for tare in everybody() {
+        for line in [
+            format!("cat {archive} | {TARE} image load"),
+            format!("gzip -c {archive} | {TARE} image load -"),
+            format!("{TARE} image load <{archive}"),
+            format!("{TARE} image load --input <(cat {archive})"),
+            format!("{TARE} image load --input /dev/stdin <{archive}"),
+            format!("{TARE} image import archive:<(cat {archive}) mine"),
+        ] {
+            let said = Said::of(tare.program("bash", &["-c", &line]).output().unwrap());
+            assert!(said.ok().contains(":latest"), "{line}: {said:?}");
+            assert_eq!(said.stderr, "", "{line}");
+            tare.run(&["image", "rm", said.ok().split(' ').next().unwrap()])
+                .ok();
+        }
+        tare.run(&["image", "load"]).fails(
+            125,
+            &["/dev/stdin", "neither a file nor a pipe", "docker save"],
+        );
+        let nothing = "docker-that-fails 2>/dev/null | ".to_owned() + TARE + " image load";
+        Said::of(tare.shell(&nothing).output().unwrap())
+            .fails(125, &["/dev/stdin", "an empty file, not a tar archive"]);
+        let terminal = format!("script -qec '{TARE} image load' /dev/null </dev/null");
+        let said = Said::of(tare.shell(&terminal).output().unwrap());
+        assert!(
+            said.stdout.contains("standard input is a terminal; try: "),
+            "{said:?}"
+        );
+        assert_eq!(tare.scratch(), 0);
+    }
 }
 
 #[test]

@@ -26,11 +26,28 @@ fn assert_refused(said: &Said) {
 
 #[test]
 fn sizes_that_may_not_grow_are_told() {
-    need!(root, user("plain"), user("subids"), userns, overlay);
+    need!(
+        root,
+        user("plain"),
+        user("subids"),
+        userns,
+        overlay,
+        program("bash")
+    );
     for tare in everybody() {
         let dir = tare.tempdir();
         assert_refused(&below(&tare, 0, "image ls"));
         assert_eq!(tare.run(&["image", "ls"]).status, 0);
+        // Both have to be written out before they are read.
+        for archive in ["<(cat /dev/zero)", "zeros.gz"] {
+            let script = format!(
+                "cd {}; head -c 9999999 /dev/zero | gzip >zeros.gz; ulimit -f 400; {TARE} image load {archive}",
+                dir.path().display()
+            );
+            assert_refused(&Said::of(
+                tare.program("bash", &["-c", &script]).output().unwrap(),
+            ));
+        }
         for blocks in [0, 2] {
             assert_refused(&below(&tare, blocks, "run host -- true"));
         }

@@ -8,7 +8,8 @@ use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Files, Member, open_regular};
+use super::input::{self, Room};
+use super::{Files, Member};
 use crate::error::{Error, Kind, Result, shown};
 use crate::image::inflate::inflate;
 use crate::image::tar::{self, Entry, Input, Step, What, refuse};
@@ -43,17 +44,29 @@ enum Place {
 }
 
 impl Archive {
-    /// Opens the archive and looks at every header. A compressed one is first
-    /// written out to the file that `spool` makes.
-    pub(crate) fn open(path: &Path, spool: impl FnOnce() -> io::Result<File>) -> Result<Self> {
+    /// Opens the archive and looks at every header. A pipe or a compressed one is
+    /// first written out to a file of the room.
+    pub(crate) fn open(path: &Path, room: &mut Room<'_>) -> Result<Self> {
+        let file = input::open(path)
+            .map_err(|e| Error::io("open image archive", format_args!("{path:?}"), e))?;
+        Self::of(file, path, room)
+    }
+
+    /// The same for what is open; `path` names it in errors.
+    pub(crate) fn of(file: File, path: &Path, room: &mut Room<'_>) -> Result<Self> {
         let subject = format!("{path:?}");
         let wrong = |e| Error::io("open image archive", &subject, e);
-        let (mut file, size) = open_regular(path).map_err(|e| match e.raw_os_error() {
-            Some(libc::EISDIR) => wrong(e).with_cure(format!("oci:{}", path.display())),
-            _ => wrong(e),
+        let opened = input::seekable(file, &subject, room);
+        let mut file = opened.map_err(|e| match e.errno() {
+            Some(libc::EISDIR) => e.with_cure(format!("oci:{}", path.display())),
+            _ => e,
         })?;
-        if let Some(plain) = expand(&file, size, spool).map_err(wrong)? {
-            file = plain;
+        if is_compressed(&file).map_err(wrong)? {
+            let size = file.metadata().map_err(wrong)?.len();
+            let mut plain = inflate(&file, size).map_err(wrong)?;
+            let written = input::pour(&mut plain, &subject, room)?;
+            drop(plain);
+            file = written;
         }
         let mut head = [0; HEAD];
         let n = file.read_at(&mut head, 0).map_err(wrong)?;
@@ -129,21 +142,13 @@ impl Read for Window<'_> {
     }
 }
 
-/// Writes out a compressed archive; none if it is a plain one.
-fn expand(
-    file: &File,
-    size: u64,
-    spool: impl FnOnce() -> io::Result<File>,
-) -> io::Result<Option<File>> {
+fn is_compressed(file: &File) -> io::Result<bool> {
     let mut magic = [0; 4];
     let n = file.read_at(&mut magic, 0)?;
-    let compressed = matches!(&magic[..n], [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd]);
-    if !compressed {
-        return Ok(None);
-    }
-    let mut plain = spool()?;
-    io::copy(&mut inflate(file, size)?, &mut plain)?;
-    Ok(Some(plain))
+    Ok(matches!(
+        &magic[..n],
+        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd]
+    ))
 }
 
 /// Looks at every header; `subject` names the archive in errors.

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::path::PathBuf;
 
 use super::Store;
 use super::bring::{Bring, Purpose};
@@ -12,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::oci::{Descriptor, Manifest};
 use crate::image::progress::Progress;
 use crate::image::reference::whole_name;
-use crate::image::source::{self, Choice, Files, Found};
+use crate::image::source::{self, Archive, Choice, Files, Found, Room};
 use crate::image::{Image, Reference};
 
 /// Other processes may remove a blob while we rely on it; then we begin again.
@@ -55,7 +57,7 @@ impl Store {
         if let (Reference::Host | Reference::Dir(_), true) = (reference, names.is_empty()) {
             return Image::in_place(reference);
         }
-        let (files, choice) = self.source(reference, options)?;
+        let (files, choice) = self.source(reference, options, progress)?;
         let found = source::find(&*files, &choice)?;
         self.bring(purpose, (&*files, &found), names, options, progress)
             .map(|image| image.named(reference).noted(&found.notes))
@@ -77,22 +79,62 @@ impl Store {
         options: &ImportOptions,
         progress: &mut dyn Progress,
     ) -> Result<Vec<Image>> {
+        let (files, choice) = self.source(reference, options, progress)?;
+        self.load_all(&*files, choice, reference, options, progress)
+    }
+
+    /// [`Store::load`] of an archive that is open: a file, a pipe or a socket,
+    /// read from where it stands to its end. A pipe is written to the store's
+    /// `scratch` first.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn load_from(
+        &self,
+        input: BorrowedFd<'_>,
+        options: &ImportOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Image>> {
+        let path = match input.as_raw_fd() {
+            0 => PathBuf::from("/dev/stdin"),
+            fd => PathBuf::from(format!("/dev/fd/{fd}")),
+        };
+        let file = input
+            .try_clone_to_owned()
+            .map_err(|e| Error::io("open image archive", format_args!("{path:?}"), e))?;
+        let archive = self.archive(progress, |room| Archive::of(file.into(), &path, room))?;
+        let choice = Choice {
+            tag: options.select.clone(),
+            platform: options.platform.clone(),
+            names: true,
+        };
+        let reference = Reference::Archive(path);
+        self.load_all(&archive, choice, &reference, options, progress)
+    }
+
+    fn load_all(
+        &self,
+        files: &dyn Files,
+        mut choice: Choice,
+        reference: &Reference,
+        options: &ImportOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<Vec<Image>> {
         if !options.names.is_empty() {
             let why = "names: images that are loaded have their own";
             return Err(Error::new(Kind::Invalid, "load image", why));
         }
-        let (files, mut choice) = self.source(reference, options)?;
         choice.names = true;
         let mut last: BTreeMap<String, usize> = BTreeMap::new();
         let mut count = 0;
-        source::each(&*files, &choice, &mut |found| {
+        source::each(files, &choice, &mut |found| {
             let names = found.names.iter().map(|name| whole_name(name));
             last.extend(names.map(|name| (name, count)));
             count += 1;
             Ok(())
         })?;
         let mut images = Vec::new();
-        source::each(&*files, &choice, &mut |mut found| {
+        source::each(files, &choice, &mut |mut found| {
             // A name given twice is the last image's, as for every reader.
             let place = images.len();
             found
@@ -101,7 +143,7 @@ impl Store {
             let names = stored(&found);
             let image = self.bring(
                 Purpose::Import,
-                (&*files, &found),
+                (files, &found),
                 names,
                 options,
                 &mut *progress,
@@ -117,6 +159,7 @@ impl Store {
         &self,
         reference: &Reference,
         options: &ImportOptions,
+        progress: &mut dyn Progress,
     ) -> Result<(Box<dyn Files>, Choice)> {
         let mut choice = Choice {
             tag: options.select.clone(),
@@ -128,15 +171,28 @@ impl Store {
                 choice.tag = tag.clone().or(choice.tag);
                 Box::new(source::open_layout(path)?)
             }
-            Reference::Archive(path) => Box::new(source::Archive::open(path, || {
-                nameless_file(&self.scratch_dir())
-            })?),
+            Reference::Archive(path) => {
+                Box::new(self.archive(progress, |room| Archive::open(path, room))?)
+            }
             other => {
                 let why = format!("{other}: only oci: and archive: can be imported");
                 return Err(Error::new(Kind::Invalid, "import image", why));
             }
         };
         Ok((files, choice))
+    }
+
+    /// Opens an archive with room in the store for what has to be written out.
+    fn archive(
+        &self,
+        progress: &mut dyn Progress,
+        open: impl FnOnce(&mut Room<'_>) -> Result<Archive>,
+    ) -> Result<Archive> {
+        let room = &mut Room {
+            spool: &|| nameless_file(&self.scratch_dir()),
+            progress,
+        };
+        open(room).map_err(|e| self.explained(e))
     }
 
     /// Brings what was found into the store.

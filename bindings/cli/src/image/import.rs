@@ -2,7 +2,9 @@
 //! `tare image import`, `load` and `unpack`.
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::io::IsTerminal as _;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tare::error::Quoted;
@@ -40,8 +42,7 @@ pub(crate) struct Import {
 /// What `tare image load` was told.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// What docker-save(1) or skopeo(1) wrote
-    #[arg(required_unless_present = "input")]
+    /// What docker-save(1) or skopeo(1) wrote [default: standard input]
     file: Option<PathBuf>,
     /// The same as a flag, as docker-load(1) has it
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
@@ -103,23 +104,38 @@ pub(super) fn import(store: &Store, flags: &Import) -> Result<()> {
 }
 
 pub(super) fn load(store: &Store, flags: &Load) -> Result<()> {
-    let file = flags.file.iter().chain(&flags.input).next().cloned();
-    let reference = Reference::Archive(file.unwrap_or_default());
+    let file = flags.file.iter().chain(&flags.input).next();
     let options = ImportOptions {
         select: flags.select.clone(),
         platform: flags.platform.clone(),
         sync: !flags.no_sync,
         ..ImportOptions::default()
     };
-    let images = store
-        .images()
-        .load(&reference, &options, &mut Bars::new())?;
+    let images = match file.filter(|file| *file != Path::new("-")) {
+        Some(file) => {
+            let reference = Reference::Archive(file.clone());
+            store.images().load(&reference, &options, &mut Bars::new())
+        }
+        None => from_input(store, &options),
+    }?;
     let all = store.images().list()?;
     images.iter().try_for_each(|image| {
         let stored = all.iter().filter(|s| Some(&s.digest) == image.digest());
         let names: Vec<String> = stored.filter_map(|s| s.name.clone()).collect();
         told(image, &names)
     })
+}
+
+fn from_input(store: &Store, options: &ImportOptions) -> Result<Vec<Image>> {
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        let why = "standard input is a terminal";
+        let cure = "tare image load FILE, or: docker save NAME | tare image load";
+        return Err(Error::new(Kind::Invalid, "load image", why).with_cure(cure));
+    }
+    store
+        .images()
+        .load_from(input.as_fd(), options, &mut Bars::new())
 }
 
 /// The digest, which names it for good, and its names; notes go to standard
