@@ -436,7 +436,8 @@ typedef struct {
    */
   const char *const *names;
   /**
-   * Which image of an archive that holds several, by its name there. Default: the only one.
+   * Which image of a source that holds several, by its name there or the digest of its
+   * manifest. Default: the only one.
    */
   const char *select;
   /**
@@ -1026,6 +1027,40 @@ tare_error *tare_store_import(const tare_store *store,
                               const char *reference,
                               const tare_import_options *options_or_null,
                               tare_image **out);
+
+/**
+ * Brings every image of an OCI layout or an archive into the store, each under the names that it
+ * has there, as docker-load(1) does; with `select` only the one of that name. All are looked at
+ * before the first is brought; each becomes visible whole, and those before one that fails stay.
+ *
+ * `reference`: `oci:PATH[:TAG]` or `archive:FILE`; a fifo is read to its end.
+ * `options_or_null`: without `names`; NULL for the defaults. `*out`: a JSON array with an object
+ * for each image, as tare_image_inspect() gives it. The images are not held.
+ *
+ * Returns: NULL, or an error: those of tare_store_import().
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_store_load(const tare_store *store,
+                            const char *reference,
+                            const tare_import_options *options_or_null,
+                            tare_bytes **out);
+
+/**
+ * tare_store_load() of an archive that is open: a file, a pipe or a socket.
+ *
+ * `archive_fd`: read from where it stands to its end; stays the caller's.
+ *
+ * Returns: NULL, or an error: those of tare_store_load(), errno EBADF for what is not open.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_store_load_fd(const tare_store *store,
+                               int32_t archive_fd,
+                               const tare_import_options *options_or_null,
+                               tare_bytes **out);
 
 /**
  * Opens an image by any reference: a name or a digest in the store; `oci:` and `archive:`,

@@ -118,7 +118,7 @@ fn pipe_that_brings_no_archive_leaves_nothing() {
     ] {
         let error = load(bytes);
         assert!(error.to_string().contains(why), "{error}");
-        assert!(error.to_string().contains("/dev/fd/"), "{error}");
+        assert!(error.to_string().contains("a descriptor"), "{error}");
         assert_empty(store.path());
     }
     let null = File::open("/dev/null").unwrap();

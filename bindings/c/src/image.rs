@@ -2,6 +2,7 @@
 //! Images: bringing them in, holding them.
 
 use std::ffi::{CString, c_char, c_void};
+use std::os::fd::AsFd as _;
 use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +55,8 @@ pub struct tare_import_options {
     pub flags: u64,
     /// Names to file the image under, `NAME[:TAG]` each, then NULL. Default: none.
     pub names: *const *const c_char,
-    /// Which image of an archive that holds several, by its name there. Default: the only one.
+    /// Which image of a source that holds several, by its name there or the digest of its
+    /// manifest. Default: the only one.
     pub select: *const c_char,
     /// `OS/ARCHITECTURE[/VARIANT]` of an index. Default: this machine's.
     pub platform: *const c_char,
@@ -158,6 +160,72 @@ pub unsafe extern "C-unwind" fn tare_store_import(
             images.import(&reference.parse()?, &options, &mut progress)?,
             out,
         )
+    })
+}
+
+/// Brings every image of an OCI layout or an archive into the store, each under the names that it
+/// has there, as docker-load(1) does; with `select` only the one of that name. All are looked at
+/// before the first is brought; each becomes visible whole, and those before one that fails stay.
+///
+/// `reference`: `oci:PATH[:TAG]` or `archive:FILE`; a fifo is read to its end.
+/// `options_or_null`: without `names`; NULL for the defaults. `*out`: a JSON array with an object
+/// for each image, as tare_image_inspect() gives it. The images are not held.
+///
+/// Returns: NULL, or an error: those of tare_store_import().
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn tare_store_load(
+    store: *const tare_store,
+    reference: *const c_char,
+    options_or_null: *const tare_import_options,
+    out: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for all of them.
+        let (reference, (options, mut progress), out) = unsafe {
+            (
+                input::text(reference, "reference")?,
+                input::read_or_zero(options_or_null)?.read()?,
+                Out::new(out, "out")?,
+            )
+        };
+        let images = store::get(store)?.store.images().clone();
+        let loaded = images.load(&reference.parse()?, &options, &mut progress)?;
+        give_json(&loaded, out)
+    })
+}
+
+/// tare_store_load() of an archive that is open: a file, a pipe or a socket.
+///
+/// `archive_fd`: read from where it stands to its end; stays the caller's.
+///
+/// Returns: NULL, or an error: those of tare_store_load(), errno EBADF for what is not open.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn tare_store_load_fd(
+    store: *const tare_store,
+    archive_fd: i32,
+    options_or_null: *const tare_import_options,
+    out: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for all of them.
+        let ((options, mut progress), out) = unsafe {
+            (
+                input::read_or_zero(options_or_null)?.read()?,
+                Out::new(out, "out")?,
+            )
+        };
+        // Says EBADF if the descriptor is not open, and keeps the file open
+        // until the call returns, whatever another thread closes.
+        let archive = input::descriptor(archive_fd, "archive_fd")?;
+        let images = store::get(store)?.store.images().clone();
+        let loaded = images.load_from(archive.as_fd(), &options, &mut progress)?;
+        give_json(&loaded, out)
     })
 }
 

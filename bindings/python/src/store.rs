@@ -134,6 +134,24 @@ impl Store {
         Ok(Image { inner })
     }
 
+    /// Brings every image of a source into the store, under the names it has there.
+    #[pyo3(signature = (reference, which, progress))]
+    fn load(
+        &self,
+        py: Python<'_>,
+        reference: &str,
+        which: Which,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Vec<Image>> {
+        let mut watch = Watch::new(progress);
+        let loaded = py.detach(|| {
+            let (reference, options) = (reference.parse()?, which.options()?);
+            self.inner.images().load(&reference, &options, &mut watch)
+        });
+        let images = watch.outcome(py, loaded)?;
+        Ok(images.into_iter().map(|inner| Image { inner }).collect())
+    }
+
     /// The images, as JSON.
     fn list(&self, py: Python<'_>) -> PyResult<String> {
         json(&py.detach(|| self.inner.images().list()).raised(py)?)

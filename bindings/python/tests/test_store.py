@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -46,6 +47,21 @@ def test_store_imports_lists_names_and_removes(empty: tare.Store, images: Path) 
     with pytest.raises(tare.Error) as caught:
         empty.image("third")
     assert caught.value.kind == "not_found"
+
+
+def test_store_loads_every_image_under_its_own_names(empty: tare.Store, images: Path) -> None:
+    loaded = empty.load(f"oci:{images}/busybox")
+    assert len(loaded) > 1 and len({image.digest for image in loaded}) == len(loaded)
+    assert all("is a tag and no name" in " ".join(image.notes) for image in loaded)
+    assert all(entry["name"] is None for entry in empty.images())
+    archive = images / "busybox.docker.tar"
+    with subprocess.Popen(["cat", archive], stdout=subprocess.PIPE) as cat:
+        assert cat.stdout
+        (image,) = empty.load(f"archive:/dev/fd/{cat.stdout.fileno()}")
+    assert empty.image("busybox").digest == image.digest and image.notes == []
+    assert empty.image("docker.io/busybox").digest == image.digest
+    with pytest.raises(tare.Error, match="not a tar archive"):
+        empty.load("archive:/etc/passwd")
 
 
 def test_store_takes_one_of_an_archive_and_its_names(empty: tare.Store, images: Path) -> None:

@@ -95,10 +95,10 @@ impl Store {
         options: &ImportOptions,
         progress: &mut dyn Progress,
     ) -> Result<Vec<Image>> {
-        let path = match input.as_raw_fd() {
-            0 => PathBuf::from("/dev/stdin"),
-            fd => PathBuf::from(format!("/dev/fd/{fd}")),
-        };
+        let path = PathBuf::from(match input.as_raw_fd() {
+            0 => "/dev/stdin",
+            _ => "a descriptor",
+        });
         let file = input
             .try_clone_to_owned()
             .map_err(|e| Error::io("open image archive", format_args!("{path:?}"), e))?;

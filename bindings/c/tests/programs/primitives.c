@@ -79,6 +79,30 @@ static void images(const char *reference) {
     tare_bytes_free(bytes);
 }
 
+/* Every image of a layout comes with its own names; what is no archive leaves nothing. */
+static void load(const char *reference) {
+    tare_bytes *bytes = NULL;
+    OK(tare_store_load(store, reference, NULL, &bytes));
+    int count = 0;
+    for (const char *at = tare_bytes_data(bytes); (at = strstr(at, "\"notes\":")); at++) count++;
+    CHECK(count > 1 && tare_bytes_data(bytes)[0] == '[');
+    CHECK(strstr(tare_bytes_data(bytes), "is a tag and no name: dropped"));
+    tare_bytes_free(bytes);
+    tare_import_options options;
+    memset(&options, 0, sizeof options);
+    options.size = sizeof options;
+    const char *names[] = {"box", NULL};
+    options.names = names;
+    FAILS(TARE_KIND_INVALID, tare_store_load(store, reference, &options, &bytes));
+    int ends[2];
+    CHECK(pipe(ends) == 0 && write(ends[1], "no archive", 10) == 10 && close(ends[1]) == 0);
+    FAILS(TARE_KIND_CORRUPT, tare_store_load_fd(store, ends[0], NULL, &bytes));
+    CHECK(read(ends[0], names, 1) == 0 && close(ends[0]) == 0);
+    tare_error *error = tare_store_load_fd(store, ends[0], NULL, &bytes);
+    CHECK(error && tare_error_errno(error) == EBADF);
+    tare_error_free(error);
+}
+
 static void a_tree(void) {
     CHECK(mkdir(in_base("view"), 0755) == 0);
     OK(tare_tree_mount(store, "box", in_base("view"), NULL, 0));
@@ -183,6 +207,7 @@ int main(int argc, char **argv) {
     CHECK(mkdir(base, 0755) == 0);
     OK(tare_store_open(argv[1], &store));
     images(getenv("IMAGE"));
+    load(getenv("IMAGE"));
     a_tree();
     a_plain_root(argv[2]);
     trees_in_and_out();

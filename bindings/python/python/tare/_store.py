@@ -154,6 +154,20 @@ class Store:
         which = _which(names, source_names, select, platform)
         return Image(self, self._core.import_image(reference, which, progress))
 
+    def load(
+        self,
+        reference: str,
+        *,
+        select: str | None = None,
+        platform: str | None = None,
+        progress: Progress | None = None,
+    ) -> list[Image]:
+        """Brings every image of `archive:FILE` or `oci:PATH` into the store, each under the names that it has
+        there, as `docker load` does; with `select` only the one of that name. FILE may be a pipe:
+        `archive:/dev/fd/3`."""
+        which = _which((), True, select, platform)
+        return [Image(self, core) for core in self._core.load(reference, which, progress)]
+
     def images(self) -> list[StoredImage]:
         """The images of the store, one entry for each name."""
         return cast("list[StoredImage]", json.loads(self._core.list()))
