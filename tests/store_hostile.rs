@@ -307,6 +307,10 @@ fn archive_that_is_none_is_named_and_never_quoted() {
         assert!(line.contains("not a tar archive"), "{line}");
         assert!(line.contains("; try: a file that docker save"), "{line}");
         assert!(!line.contains("SECRET") && !line.contains("[2J"), "{line}");
+        if bytes.is_empty() {
+            // As a layer it is an empty one.
+            continue;
+        }
         // The same bytes as a layer.
         let mut layout = Layout::new(case.dir.path().join(Digest::of(bytes).hex()));
         let image = layout.image(&[bytes.to_vec()], Codec::Gzip, json!({}));
