@@ -67,7 +67,8 @@ pub enum Root {
     Dir(PathBuf),
     /// One directory per layer in the form that overlayfs stacks, bottom first,
     /// each once; empty for an image without layers. What a later layer hides whole
-    /// is left out.
+    /// is left out. One more on top has directories that a layer has without listing
+    /// them, as a lower layer lists them, where these differ.
     Layers(Vec<PathBuf>),
 }
 
@@ -159,7 +160,8 @@ impl Image {
                 size: layer.size,
             });
         let mut notes = parsed.config.notes.clone();
-        let stacked = stack(store, &parsed.diff_ids, &mut notes)?;
+        let mut stacked = stack(store, &parsed.diff_ids, &mut notes)?;
+        stacked.extend(store.implied_tree(&stacked)?);
         let of = Inner {
             reference: Reference::Digest(digest),
             digest: Some(digest),

@@ -8,6 +8,7 @@ mod device;
 mod dirs;
 mod hash;
 mod link;
+mod listing;
 mod lookup;
 mod name;
 mod pending;
@@ -33,6 +34,7 @@ use crate::image::digest::Digest;
 use crate::image::tar::Archive;
 use crate::parts::idmap;
 use crate::sys::file_size::WithoutSignal;
+pub(crate) use listing::{Listing, Shown, to_show};
 pub(crate) use name::Name;
 pub(crate) use pending::Pending;
 use stream::Stream;
@@ -173,6 +175,9 @@ pub struct Unpacked {
     /// Whether the root itself is opaque, which overlayfs does not look at: the
     /// layers below this one are to be left out of the mount.
     pub opaque_root: bool,
+    /// Which directories entries list.
+    #[serde(skip)]
+    pub(crate) listing: Listing,
     /// What was left out and why, in words.
     pub notes: Vec<String>,
 }
@@ -243,6 +248,7 @@ pub(crate) fn unpack_onto(
             entries: written.entries,
             fixups: Vec::new(),
             opaque_root: written.opaque_root,
+            listing: written.listing,
             notes: written.notes,
         })
     })

@@ -8,6 +8,7 @@ mod chase;
 mod check;
 mod gc;
 mod hold;
+mod implied;
 mod import;
 mod index;
 mod jobs;

@@ -39,11 +39,9 @@ fn image(ground: &Ground, name: &str, layers: &[Tar]) -> Reference {
     layout.add(image, None).complete()
 }
 
-fn seen(ground: &Ground, image: String, script: &str) -> Result<String, Error> {
-    let spec = Spec {
-        image,
-        ..Spec::default()
-    };
+fn seen(ground: &Ground, image: String, storage: &str, script: &str) -> Result<String, Error> {
+    let mut spec = Spec::from_json(&json!({"storage": storage}).to_string()).unwrap();
+    spec.image = image;
     let sandbox = Sandbox::open(&ground.store, &spec)?;
     Ok(line(&sandbox, script))
 }
@@ -61,7 +59,7 @@ fn seen_unpacked(
     };
     let root = ground.path(dir);
     ground.store.unpack(image, &root, &options, &mut ())?;
-    let seen = seen(ground, format!("dir:{}", root.display()), script);
+    let seen = seen(ground, format!("dir:{}", root.display()), "auto", script);
     // What other ids own only a sandbox removes.
     let parent = root.parent().unwrap().display();
     let mounts = format!(r#"{{"mounts": ["{parent}:/ground"]}}"#);
@@ -81,8 +79,10 @@ fn check(caller: &str, cases: Vec<Case>) {
         let unpacked = seen_unpacked(&ground, &image, &format!("tree-{n}"), case.script);
         let shown = |seen: Result<String, Error>| seen.unwrap_or_else(|e| e.to_string());
         assert_eq!(shown(unpacked), expected, "{}, unpacked", case.name);
-        let run = seen(&ground, image.to_string(), case.script);
-        assert_eq!(shown(run), expected, "{}, run", case.name);
+        for storage in ["auto", "copy"] {
+            let run = seen(&ground, image.to_string(), storage, case.script);
+            assert_eq!(shown(run), expected, "{}, {storage}", case.name);
+        }
     }
 }
 
@@ -242,7 +242,7 @@ fn layer_of_an_id_beyond_the_callers_names_a_cure() {
             let ground = Ground::new();
             let image = image(&ground, "oci", &[file(Tar::new(), "f", 20_000_000)]);
             let unpacked = seen_unpacked(&ground, &image, "tree", "cat /f");
-            let run = seen(&ground, image.to_string(), "cat /f");
+            let run = seen(&ground, image.to_string(), "auto", "cat /f");
             for seen in [unpacked, run] {
                 match (seen, cure) {
                     (Ok(seen), None) => assert_eq!(seen, "x"),
@@ -254,5 +254,70 @@ fn layer_of_an_id_beyond_the_callers_names_a_cure() {
             }
             assert!(!ground.path("tree").exists());
         },
+    );
+}
+
+/// Directories that an upper layer has without listing them; containerd#3017.
+fn directories_not_listed() -> Vec<Case> {
+    let lower = || {
+        let tar = dir(dir(Tar::new(), "./", 0o711, 0), "tmp", 0o1777, 0);
+        let tar = dir(dir(tar, "home", 0o751, 0), "home/app", 0o2750, 1000);
+        dir(tar, "home/app/deep", 0o700, 5)
+    };
+    let above = || {
+        let tar = file(file(Tar::new(), "tmp/new", 0), "home/app/deep/new", 7);
+        file(tar, "made/new", 0)
+    };
+    let script = "stat -c '%n %a %u:%g' / /tmp /home /home/app /home/app/deep /made";
+    let case = |name, layers, many, single| Case {
+        name,
+        layers,
+        script,
+        many,
+        single,
+    };
+    let kept = "/ 711 0:0\n/tmp 1777 0:0\n/home 751 0:0\n/home/app 2750 1000:1000\n\
+                /home/app/deep 700 5:5\n/made 755 0:0";
+    let kept_single = "/ 711 0:0\n/tmp 1777 0:0\n/home 751 0:0\n/home/app 2750 0:0\n\
+                       /home/app/deep 700 0:0\n/made 755 0:0";
+    let again = dir(dir(Tar::new(), "tmp", 0o700, 9), "made", 0o500, 0);
+    vec![
+        case("not listed", vec![lower(), above()], kept, kept_single),
+        case(
+            "not listed twice",
+            vec![lower(), above(), file(Tar::new(), "tmp/a", 0), above()],
+            kept,
+            kept_single,
+        ),
+        case(
+            "listed again in between",
+            vec![lower(), above(), again, above()],
+            "/ 711 0:0\n/tmp 700 9:9\n/home 751 0:0\n/home/app 2750 1000:1000\n\
+             /home/app/deep 700 5:5\n/made 500 0:0",
+            "/ 711 0:0\n/tmp 700 0:0\n/home 751 0:0\n/home/app 2750 0:0\n\
+             /home/app/deep 700 0:0\n/made 500 0:0",
+        ),
+        case(
+            "hidden in between",
+            vec![
+                lower(),
+                Tar::new()
+                    .file(".wh.tmp", "")
+                    .file("home/.wh..wh..opq", "")
+                    .file("home/app/deep/x", ""),
+                above(),
+            ],
+            "/ 711 0:0\n/tmp 755 0:0\n/home 751 0:0\n/home/app 755 0:0\n\
+             /home/app/deep 755 0:0\n/made 755 0:0",
+            "",
+        ),
+    ]
+}
+
+#[test]
+fn layer_keeps_what_lower_ones_say_of_directories_it_does_not_list() {
+    for_each_caller(
+        "image_trees::layer_keeps_what_lower_ones_say_of_directories_it_does_not_list",
+        |caller| check(caller, directories_not_listed()),
     );
 }

@@ -46,7 +46,7 @@ impl Writer<'_> {
         self.forget(&path);
         whiteout::remove(self.dirs.top(), base)?;
         if what == LeftOut::Whiteout && self.options.whiteouts == Whiteouts::Convert {
-            self.whited.convert(&self.dirs, base)?;
+            self.whited.convert(&mut self.dirs, base)?;
         }
         self.pending.left_out.insert(path, what);
         Ok(())

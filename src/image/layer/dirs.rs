@@ -12,6 +12,7 @@ use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
 use super::attributes::{Attributes, set_times};
+use super::listing::Listing;
 use super::lookup::{DIRECTORY, chmod_path_fd, open_in_root, path_of_fd, resolve, walk};
 use super::name::{Mark, Name};
 use super::pending::ByPath;
@@ -46,6 +47,8 @@ pub(super) struct Dirs {
     aliased: bool,
     /// Modes without the owner's bits; set when all is done.
     late: ByPath<u32>,
+    /// Which directories entries list.
+    pub(super) listing: Listing,
     root_foreign: bool,
     root_id: u64,
     /// Where the root is, as the kernel prints it; read when first needed.
@@ -81,6 +84,8 @@ impl Dirs {
         }
         let stat = fstat(&root).call("fstat")?;
         let locked = open_up(&root, &stat)?;
+        let mut listing = Listing::default();
+        listing.imply(Vec::new());
         Ok(Self {
             root_attributes: Attributes {
                 mode: locked,
@@ -90,6 +95,7 @@ impl Dirs {
             made: None,
             aliased: false,
             late: ByPath::default(),
+            listing,
             root_foreign: foreign(&stat),
             root_id: stat.st_ino,
             root_path: None,
@@ -181,6 +187,7 @@ impl Dirs {
                 Ok(fd) if fresh => {
                     let path = self.path_of(name);
                     let foreign = self.is_foreign();
+                    self.listing.imply(path.clone());
                     self.push(fd, name, path, Attributes::default(), foreign);
                     return Ok(true);
                 }
@@ -253,6 +260,7 @@ impl Dirs {
         unlinkat(self.top(), name, UnlinkatFlags::NoRemoveDir).call("unlinkat")?;
         mkdirat(self.top(), name, Mode::from_bits_truncate(0o755)).call("mkdirat")?;
         self.push_listed(name, Attributes::default(), true)?;
+        self.listing.revive(self.path_of_top().to_vec());
         self.set_opaque(self.top())
     }
 
@@ -319,6 +327,7 @@ impl Dirs {
     /// Forgets the modes of `path` and of what is below it, because it goes.
     pub(super) fn forget(&mut self, path: &[u8]) {
         self.late.forget(path);
+        self.listing.forget(path);
     }
 
     /// Forgets the modes of what is gone of `path` and of what was below it.
@@ -428,7 +437,7 @@ impl Dirs {
     }
 
     /// Leaves everything: the modes that lock us out come last, deepest first.
-    pub(super) fn complete(mut self) -> Step<()> {
+    pub(super) fn complete(mut self) -> Step<Listing> {
         self.leave_to(0)?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         for (path, mode) in std::mem::take(&mut self.late).into_deepest_first() {
@@ -444,10 +453,11 @@ impl Dirs {
         self.settle(&root, Vec::new(), attributes)?;
         match mode {
             Some(mode) if mode & OWNER != OWNER => {
-                fchmod(&root, Mode::from_bits_truncate(mode)).call("fchmod")
+                fchmod(&root, Mode::from_bits_truncate(mode)).call("fchmod")?;
             }
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(self.listing)
     }
 
     /// Opens the directory that holds `dir`'s entries without making it the top.

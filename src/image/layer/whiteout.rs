@@ -68,6 +68,8 @@ impl Whited {
                 Mark::Whiteout(name) => self.convert(dirs, name)?,
                 _ => {
                     self.opaque_root |= dir.is_empty();
+                    let path = dirs.path_of_top().to_vec();
+                    dirs.listing.set_opaque(&path);
                     dirs.set_opaque(dirs.top())?;
                 }
             }
@@ -94,13 +96,17 @@ impl Whited {
 
     /// A whiteout for overlayfs: a character device 0:0, which since Linux 5.8
     /// anybody may make. Source: kernel, Documentation/filesystems/overlayfs.rst.
-    pub(super) fn convert(&mut self, dirs: &Dirs, name: &[u8]) -> Step<()> {
-        self.hidden.insert(dirs.path_of(name));
-        let top = dirs.top();
-        match mknodat(top, name, SFlag::S_IFCHR, Mode::empty(), 0) {
-            Err(Errno::EEXIST) => {}
-            made => return made.call("mknodat 0:0"),
+    pub(super) fn convert(&mut self, dirs: &mut Dirs, name: &[u8]) -> Step<()> {
+        let path = dirs.path_of(name);
+        self.hidden.insert(path.clone());
+        match mknodat(dirs.top(), name, SFlag::S_IFCHR, Mode::empty(), 0) {
+            Err(Errno::EEXIST) => dirs.listing.set_opaque(&path),
+            made => {
+                dirs.listing.white_out(path);
+                return made.call("mknodat 0:0");
+            }
         }
+        let top = dirs.top();
         let stat = fstatat(top, name, AtFlags::AT_SYMLINK_NOFOLLOW).call("fstatat")?;
         if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
             return Ok(());

@@ -12,6 +12,7 @@ use nix::unistd::{Gid, Uid, fchown, ftruncate, symlinkat, write};
 
 use super::attributes::{Attributes, Xattrs, set_times};
 use super::dirs::{Dirs, Missing, OWNER};
+use super::listing::{Listing, Shown};
 use super::lookup::chmod_path_fd;
 use super::name::{AUFS_LINKS, Mark, Name};
 use super::pending::{LeftOut, Pending};
@@ -52,12 +53,24 @@ pub(super) struct Meta {
     xattrs: Xattrs,
 }
 
+impl Meta {
+    fn shown(&self) -> Shown {
+        Shown {
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            mtime: self.time,
+        }
+    }
+}
+
 /// What [`Writer::complete`] reports.
 pub(super) struct Written {
     pub(super) entries: u64,
     pub(super) pending: Pending,
     pub(super) notes: Vec<String>,
     pub(super) opaque_root: bool,
+    pub(super) listing: Listing,
 }
 
 impl<'a> Writer<'a> {
@@ -89,8 +102,9 @@ impl<'a> Writer<'a> {
             self.forget(AUFS_LINKS);
             super::whiteout::remove(self.dirs.root(), AUFS_LINKS)?;
         }
-        self.dirs.complete()?;
+        let listing = self.dirs.complete()?;
         Ok(Written {
+            listing,
             entries: self.used.entries,
             pending: self.pending,
             notes: self.notes.complete(),
@@ -168,6 +182,13 @@ impl<'a> Writer<'a> {
         let time = self.kept(entry.mtime);
         self.dirs.enter(b"", Missing::Create)?;
         self.note_unsupported(xattrs.apply(self.dirs.top())?);
+        let shown = Shown {
+            mode: entry.mode,
+            uid: entry.uid,
+            gid: entry.gid,
+            mtime: time,
+        };
+        self.dirs.listing.list(Vec::new(), shown);
         self.dirs.set_root_attributes(Attributes {
             owner: self.owner(entry.uid, entry.gid, true),
             mode: Some(entry.mode),
@@ -377,6 +398,7 @@ impl<'a> Writer<'a> {
             mode: (!exact).then_some(meta.mode),
             times: Some(meta.time),
         };
+        self.dirs.listing.list(path.clone(), meta.shown());
         let hides = fresh && self.whited.hides(&path);
         if exact && !hides && meta.xattrs.set.is_empty() {
             self.dirs.set_made(base, attributes);
@@ -384,6 +406,7 @@ impl<'a> Writer<'a> {
             self.dirs.push_listed(base, attributes, fresh)?;
             self.note_unsupported(meta.xattrs.apply(self.dirs.top())?);
             if hides {
+                self.dirs.listing.set_opaque(&path);
                 self.dirs.set_opaque(self.dirs.top())?;
             }
         }

@@ -8,6 +8,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use super::Store;
+use super::implied;
 use super::index::is_filed;
 use super::jobs::{self, Done, Job, Tree};
 use super::layers::{Held, Metadata, staged_tree, write_metadata};
@@ -220,6 +221,7 @@ impl Bring<'_> {
                 .map_err(|e| Error::io("set owners", format_args!("{tree:?}"), e))?;
             chown.apply(root.as_fd(), &unpacked.fixups)?;
         }
+        implied::write_listing(staged, &unpacked.listing)?;
         let metadata = Metadata {
             blob,
             diff_bytes: unpacked.diff_bytes,

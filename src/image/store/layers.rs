@@ -17,7 +17,7 @@ use crate::image::layer::Ids;
 use crate::sys::flock::Operation;
 
 /// The name of the tree inside a layer's directory.
-const TREE: &str = "fs";
+pub(super) const TREE: &str = "fs";
 const METADATA: &str = "layer.json";
 
 /// What is known about an unpacked layer, kept beside its tree.

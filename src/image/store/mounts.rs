@@ -83,7 +83,12 @@ impl Store {
     pub(crate) fn record_mount(&self, target: &Path, layers: &[PathBuf]) -> Result<Mounted> {
         let name = format!("{}.{}", random("boot_id")?, random("uuid")?);
         let dir = self.0.root.join(DIR).join(name);
-        let layers = layers.iter().filter_map(|tree| tree.parent()?.file_name());
+        let all = self.layers_dir();
+        let name = |tree: &PathBuf| {
+            let inside = tree.strip_prefix(&all).ok()?;
+            Some(inside.components().next()?.as_os_str().to_owned())
+        };
+        let layers = layers.iter().filter_map(name);
         let mounted = Mounted {
             record: Record {
                 target: target.to_path_buf(),

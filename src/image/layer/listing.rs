@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The directories of a layer: which its entries list and which they only imply,
+//! and what an overlay of several layers is to show of them.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::image::tar::Time;
+
+/// What one layer has at the paths of directories and whiteouts: below the root,
+/// free of symlinks, empty for the root.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Listing(BTreeMap<Vec<u8>, Row>);
+
+/// What one layer has at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Row {
+    /// A directory, and whether what lower layers have in it is hidden.
+    Directory { listed: Option<Shown>, opaque: bool },
+    /// A whiteout.
+    Whiteout,
+}
+
+/// What an overlay is to show of a directory; ids are those inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) mtime: Time,
+}
+
+impl Shown {
+    /// What a directory gets that no entry lists.
+    const IMPLIED: Self = Self {
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: Time {
+            seconds: 0,
+            nanoseconds: 0,
+        },
+    };
+
+    fn differs(&self, other: &Self) -> bool {
+        (self.mode, self.uid, self.gid) != (other.mode, other.uid, other.gid)
+    }
+}
+
+impl Listing {
+    /// Notes a directory that no entry lists so far.
+    pub(super) fn imply(&mut self, path: Vec<u8>) {
+        self.0.entry(path).or_insert(Row::Directory {
+            listed: None,
+            opaque: false,
+        });
+    }
+
+    /// Notes a directory that an entry lists.
+    pub(super) fn list(&mut self, path: Vec<u8>, shown: Shown) {
+        let hides = matches!(self.0.get(&path), Some(Row::Directory { opaque: true, .. }));
+        let row = Row::Directory {
+            listed: Some(shown),
+            opaque: hides,
+        };
+        self.0.insert(path, row);
+    }
+
+    /// Notes a directory that took the place of a whiteout: lower layers say nothing
+    /// of it.
+    pub(super) fn revive(&mut self, path: Vec<u8>) {
+        let row = Row::Directory {
+            listed: Some(Shown::IMPLIED),
+            opaque: true,
+        };
+        self.0.insert(path, row);
+    }
+
+    /// Notes that a directory hides what lower layers have in it.
+    pub(super) fn set_opaque(&mut self, path: &[u8]) {
+        if let Some(Row::Directory { opaque, .. }) = self.0.get_mut(path) {
+            *opaque = true;
+        }
+    }
+
+    /// Notes a whiteout.
+    pub(super) fn white_out(&mut self, path: Vec<u8>) {
+        self.0.insert(path, Row::Whiteout);
+    }
+
+    /// Forgets `path` and what is below it, because another file takes its place.
+    pub(super) fn forget(&mut self, path: &[u8]) {
+        if self.0.remove(path).is_some() {
+            let below = [path, b"/"].concat()..[path, b"0"].concat();
+            let below: Vec<_> = self.0.range(below).map(|(path, _)| path.clone()).collect();
+            for path in below {
+                self.0.remove(&path);
+            }
+        }
+    }
+
+    /// Returns it as text: a word each for the kind, mode, ids and time, then the
+    /// path up to NUL.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (path, row) in &self.0 {
+            let mut words = String::new();
+            let (kind, shown) = match row {
+                Row::Whiteout => ('w', Shown::IMPLIED),
+                Row::Directory { listed, opaque } => match (listed, opaque) {
+                    (None, false) => ('i', Shown::IMPLIED),
+                    (None, true) => ('I', Shown::IMPLIED),
+                    (Some(shown), false) => ('d', *shown),
+                    (Some(shown), true) => ('D', *shown),
+                },
+            };
+            let Shown {
+                mode,
+                uid,
+                gid,
+                mtime,
+            } = shown;
+            let (seconds, nanoseconds) = (mtime.seconds, mtime.nanoseconds);
+            // Writing to a String cannot fail.
+            let _ = write!(words, "{kind} {mode} {uid} {gid} {seconds} {nanoseconds} ");
+            bytes.extend_from_slice(words.as_bytes());
+            bytes.extend_from_slice(path);
+            bytes.push(0);
+        }
+        bytes
+    }
+
+    /// Reads it back; none if it is damaged.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut all = BTreeMap::new();
+        for line in bytes.split_inclusive(|&b| b == 0) {
+            let mut words = line.strip_suffix(b"\0")?.splitn(7, |&b| b == b' ');
+            let mut word = || std::str::from_utf8(words.next()?).ok();
+            let kind = word()?;
+            let shown = Shown {
+                mode: word()?.parse().ok()?,
+                uid: word()?.parse().ok()?,
+                gid: word()?.parse().ok()?,
+                mtime: Time {
+                    seconds: word()?.parse().ok()?,
+                    nanoseconds: word()?.parse().ok()?,
+                },
+            };
+            let directory = |listed, opaque| Row::Directory { listed, opaque };
+            let row = match kind {
+                "w" => Row::Whiteout,
+                "i" => directory(None, false),
+                "I" => directory(None, true),
+                "d" => directory(Some(shown), false),
+                "D" => directory(Some(shown), true),
+                _ => return None,
+            };
+            all.insert(words.next()?.to_vec(), row);
+        }
+        Some(Self(all))
+    }
+
+    fn implied(&self) -> impl Iterator<Item = &[u8]> {
+        let is_implied = |row: &Row| matches!(row, Row::Directory { listed: None, .. });
+        let rows = self.0.iter().filter(move |(_, row)| is_implied(row));
+        rows.map(|(path, _)| &path[..])
+    }
+
+    /// Whether lower layers say nothing about `path`, because of what is above it here.
+    fn hides_above(&self, path: &[u8]) -> bool {
+        above(path).any(|dir| {
+            let row = self.0.get(dir);
+            matches!(
+                row,
+                Some(Row::Whiteout | Row::Directory { opaque: true, .. })
+            )
+        })
+    }
+}
+
+/// The directories above `path`, the root first.
+fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/');
+    let root = (!path.is_empty()).then_some(&b""[..]);
+    root.into_iter().chain(slashes.map(|(at, _)| &path[..at]))
+}
+
+/// Returns the directories that an overlay of `layers`, topmost first, would show
+/// as unlisted ones while a lower layer lists them, and all directories above
+/// these: each with what it is to show.
+pub(crate) fn to_show(layers: &[Listing]) -> BTreeMap<Vec<u8>, Shown> {
+    let mut all = BTreeMap::new();
+    let paths: BTreeSet<&[u8]> = layers.iter().flat_map(Listing::implied).collect();
+    for path in paths {
+        match looked_up(layers, path) {
+            Some((visible, Some(listed))) if listed.differs(&visible) => {}
+            _ => continue,
+        }
+        for dir in above(path).chain([path]) {
+            if let Some((visible, listed)) = looked_up(layers, dir) {
+                all.insert(dir.to_vec(), listed.unwrap_or(visible));
+            }
+        }
+    }
+    all
+}
+
+/// Returns what an overlay shows of a directory, and what the topmost layer says
+/// that lists it, unless something hides that layer; none if it shows no directory.
+fn looked_up(layers: &[Listing], path: &[u8]) -> Option<(Shown, Option<Shown>)> {
+    let mut visible = None;
+    for layer in layers {
+        match layer.0.get(path) {
+            Some(Row::Whiteout) => break,
+            Some(Row::Directory { listed, .. }) => {
+                let first = *visible.get_or_insert(listed.unwrap_or(Shown::IMPLIED));
+                if listed.is_some() {
+                    return Some((first, *listed));
+                }
+            }
+            None => {}
+        }
+        // A directory that is opaque itself hides what was in it, not what it was.
+        if layer.hides_above(path) {
+            break;
+        }
+    }
+    visible.map(|visible| (visible, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(mode: u32, id: u32) -> Shown {
+        Shown {
+            mode,
+            uid: id,
+            gid: id,
+            ..Shown::IMPLIED
+        }
+    }
+
+    fn listing(rows: &[(&str, char, u32)]) -> Listing {
+        let mut listing = Listing::default();
+        for (path, kind, mode) in rows {
+            let path = path.as_bytes().to_vec();
+            match kind {
+                'd' => listing.list(path, shown(*mode, 5)),
+                'w' => listing.white_out(path),
+                'o' => {
+                    listing.imply(path.clone());
+                    listing.set_opaque(&path);
+                }
+                'r' => listing.revive(path),
+                _ => listing.imply(path),
+            }
+        }
+        listing
+    }
+
+    #[test]
+    fn listing_is_read_as_written() {
+        let mut listing = listing(&[
+            ("", 'i', 0),
+            ("a b\n", 'd', 0o1777),
+            ("\u{fc}", 'w', 0),
+            ("c", 'o', 0),
+            ("d", 'r', 0),
+        ]);
+        listing.list(
+            b"\xff".to_vec(),
+            Shown {
+                mtime: Time {
+                    seconds: -1,
+                    nanoseconds: 7,
+                },
+                ..shown(0, 9)
+            },
+        );
+        let bytes = listing.to_bytes();
+        assert_eq!(Listing::parse(&bytes), Some(listing));
+        assert_eq!(Listing::parse(b""), Some(Listing::default()));
+        for cut in 1..bytes.len() {
+            // Cut between two rows, it is a listing; else it is none.
+            let parsed = Listing::parse(&bytes[..cut]);
+            assert_eq!(parsed.is_some(), bytes[cut - 1] == 0, "{cut}");
+        }
+    }
+
+    #[test]
+    fn listing_of_a_lower_layer_shows_unless_it_is_hidden() {
+        let lower = [("", 'd', 0o711), ("a", 'd', 0o700), ("a/b", 'd', 0o1777)];
+        let top = [
+            ("", 'i', 0),
+            ("a", 'i', 0),
+            ("a/b", 'i', 0),
+            ("new", 'i', 0),
+        ];
+        let all = || vec![("", 0o711), ("a", 0o700), ("a/b", 0o1777)];
+        type Rows = &'static [(&'static str, char, u32)];
+        let middles: [(Rows, Vec<(&str, u32)>); 9] = [
+            (&[], all()),
+            (&[("a", 'i', 0)], all()),
+            (
+                &[("a", 'd', 0o500)],
+                vec![("", 0o711), ("a", 0o500), ("a/b", 0o1777)],
+            ),
+            (&[("a", 'w', 0)], vec![("", 0o711)]),
+            (&[("a", 'o', 0)], vec![("", 0o711), ("a", 0o700)]),
+            (&[("a", 'r', 0)], vec![("", 0o711)]),
+            (&[("a/b", 'w', 0)], vec![("", 0o711), ("a", 0o700)]),
+            (&[("a/b", 'o', 0)], all()),
+            (
+                &[("", 'd', 0o755)],
+                vec![("", 0o755), ("a", 0o700), ("a/b", 0o1777)],
+            ),
+        ];
+        for (middle, expected) in middles {
+            let layers = [listing(&top), listing(middle), listing(&lower)];
+            let found = to_show(&layers);
+            let found: Vec<_> = found
+                .iter()
+                .map(|(path, shown)| (std::str::from_utf8(path).unwrap(), shown.mode))
+                .collect();
+            assert_eq!(found, expected, "{middle:?}");
+        }
+        let same = [listing(&[("", 'i', 0)]), listing(&[("", 'r', 0)])];
+        assert!(to_show(&same).is_empty());
+    }
+
+    #[test]
+    fn listing_forgets_what_another_file_replaces() {
+        let mut listing = listing(&[("a", 'i', 0), ("a/b", 'd', 0), ("a-", 'i', 0)]);
+        listing.forget(b"a");
+        assert_eq!(listing.implied().collect::<Vec<_>>(), [b"a-"]);
+    }
+}

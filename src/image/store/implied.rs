@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One more tree above the layers of an image: directories that upper layers only
+//! imply, with the owner and mode that a lower layer gives them.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr};
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::futimens;
+use nix::sys::time::TimeSpec;
+
+use super::Store;
+use super::layers::TREE;
+use super::open::{make_dir, write_file};
+use super::sync::FileSystem;
+use crate::error::{Error, Result};
+use crate::image::digest::Digest;
+use crate::image::layer::{Fixup, Ids, Listing, Shown, to_show};
+
+/// The file beside a layer's tree that tells which directories entries list.
+const LISTING: &str = "directories";
+/// Lower layers that the kernel stacks at most.
+const MOST: usize = 500;
+const STEP: &str = "stack layers";
+
+/// Writes which directories of a layer that is being built its entries list.
+pub(super) fn write_listing(staged: &Path, listing: &Listing) -> Result<()> {
+    let path = staged.join(LISTING);
+    write_file(&path, &listing.to_bytes(), 0o644)
+        .map(drop)
+        .map_err(|e| Error::io("write layer metadata", format_args!("{path:?}"), e))
+}
+
+/// Reads the listing; none of a layer that an earlier version unpacked.
+fn read_listing(tree: &Path) -> Option<Listing> {
+    Listing::parse(&fs::read(tree.with_file_name(LISTING)).ok()?)
+}
+
+impl Store {
+    /// Returns the tree to be stacked above the trees of these layers, bottom first
+    /// and held; none if they show what they should. An overlay takes a directory's
+    /// owner and mode from the topmost layer that has it, listed there or not.
+    ///
+    /// The tree is made once and goes with the topmost layer.
+    pub(in crate::image) fn implied_tree(&self, layers: &[PathBuf]) -> Result<Option<PathBuf>> {
+        let [_, .., top] = layers else {
+            return Ok(None);
+        };
+        if layers.len() >= MOST {
+            return Ok(None);
+        }
+        let names = layers.iter().filter_map(|tree| tree.parent()?.file_name());
+        let names: Vec<_> = names.map(OsStr::as_bytes).collect();
+        let name = format!("implied.{}", Digest::of(&names.join(&b'\n')).hex());
+        let place = top.with_file_name(name);
+        if !place.is_dir() {
+            self.make_implied(layers, &place)?;
+        }
+        let tree = place.join(TREE);
+        Ok(tree.is_dir().then_some(tree))
+    }
+
+    fn make_implied(&self, layers: &[PathBuf], place: &Path) -> Result<()> {
+        // Without one, a layer would seem to hide nothing.
+        let listings = layers.iter().rev().map(|tree| read_listing(tree));
+        let Some(listings) = listings.collect::<Option<Vec<_>>>() else {
+            return Ok(());
+        };
+        let shown = to_show(&listings);
+        let wrong = |e| Error::io(STEP, format_args!("{place:?}"), e);
+        let scratch = self.scratch()?;
+        let staged = scratch.path().join("implied");
+        make_dir(&staged, 0o700).map_err(wrong)?;
+        if !shown.is_empty() {
+            let file_system = FileSystem::of(self.path())?;
+            let owners = self.write_tree(&staged.join(TREE), &shown).map_err(wrong)?;
+            if let (false, Some(mut chown)) = (owners.is_empty(), self.chown()) {
+                let root = File::open(staged.join(TREE)).map_err(wrong)?;
+                chown.apply(root.as_fd(), &owners)?;
+            }
+            // Once it has its name, nothing makes it again.
+            file_system.sync()?;
+        }
+        match fs::rename(&staged, place) {
+            // Another process was first.
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            renamed => renamed.map_err(wrong),
+        }
+    }
+
+    /// Makes the directories; returns the owners that are left to set.
+    fn write_tree(&self, tree: &Path, shown: &BTreeMap<Vec<u8>, Shown>) -> io::Result<Vec<Fixup>> {
+        let at = |path: &[u8]| match path {
+            b"" => tree.to_owned(),
+            path => tree.join(OsStr::from_bytes(path)),
+        };
+        for path in shown.keys() {
+            make_dir(&at(path), 0o700)?;
+        }
+        let mut owners = Vec::new();
+        // What is below has been made, and a mode may shut us out.
+        for (path, shown) in shown.iter().rev() {
+            let place = at(path);
+            let Shown {
+                mode,
+                uid,
+                gid,
+                mtime,
+            } = *shown;
+            match self.0.ids {
+                Ids::Root => chown(&place, Some(uid), Some(gid))?,
+                Ids::Deferred if self.0.gives_away => chown(&place, Some(uid), Some(gid))?,
+                Ids::Deferred if (uid, gid) != (0, 0) => {
+                    let name = if path.is_empty() { &b"."[..] } else { path };
+                    owners.push(Fixup {
+                        path: CString::new(name).map_err(io::Error::other)?,
+                        uid,
+                        gid,
+                        mode,
+                        capability: None,
+                    });
+                }
+                Ids::Deferred | Ids::Single => {}
+            }
+            let opened = File::open(&place)?;
+            opened.set_permissions(Permissions::from_mode(mode))?;
+            let time = TimeSpec::new(mtime.seconds, mtime.nanoseconds.into());
+            futimens(&opened, &time, &time)?;
+        }
+        Ok(owners)
+    }
+}
