@@ -23,6 +23,7 @@ mod remove;
 mod trees;
 mod unpack;
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -65,11 +66,52 @@ pub const READ_MAX: u64 = 64 << 20;
 #[derive(Debug, Clone, Copy)]
 pub struct Files<'a> {
     sandbox: &'a Sandbox,
+    /// Whose rights count; none for all that the init may do.
+    user: Option<&'a str>,
 }
 
 impl<'a> Files<'a> {
     pub(crate) fn new(sandbox: &'a Sandbox) -> Self {
-        Self { sandbox }
+        Self {
+            sandbox,
+            user: None,
+        }
+    }
+
+    /// The same with the rights of a user of the sandbox, `USER[:GROUP]` by name or number as for
+    /// [`crate::Command::user`]: what the user may not read or write is EACCES, and what is made
+    /// belongs to the user. Without it every file can be read and written, and belongs to 0:0.
+    ///
+    /// Each call makes a process inside that becomes the user. As errors beside the call's own,
+    /// [`Kind::NotFound`] for a user that `/etc/passwd` does not have, and EINVAL where the sandbox has
+    /// no such id.
+    ///
+    /// ```no_run
+    /// # use tare::{Sandbox, Spec, Store};
+    /// # let sandbox = Sandbox::open(&Store::open_default()?, &Spec::default())?;
+    /// let denied = sandbox.files().as_user("nobody").read("/etc/shadow").unwrap_err();
+    /// assert_eq!(denied.errno(), Some(libc::EACCES));
+    /// # Ok::<(), tare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn as_user(self, user: &'a str) -> Self {
+        Self {
+            user: Some(user),
+            ..self
+        }
+    }
+
+    /// User and group that a `USER[:GROUP]` of the sandbox has, for [`Files::set_owner`] and the like.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] for a name that `/etc/passwd` or `/etc/group` does not have; EINVAL where the
+    /// sandbox has no such id.
+    pub fn user_ids(&self, user: &str) -> Result<(u32, u32)> {
+        let asked = FileRequest::new(wire::FILE_WHO);
+        let place = self.as_user(user).root("look up user", Path::new("/"))?;
+        let stat = place.ask("look up user", Path::new("/"), &asked)?.stat;
+        let found = Metadata::new(stat);
+        Ok((found.uid(), found.gid()))
     }
 
     fn root(&self, step: &'static str, path: &Path) -> Result<Place> {
@@ -77,7 +119,11 @@ impl<'a> Files<'a> {
             let why = format_args!("{path:?} is not absolute");
             return Err(Error::new(Kind::Invalid, step, why).with_cure("a path that begins with /"));
         }
-        Ok(Place::root(self.sandbox.live()?))
+        let user = match self.user {
+            Some(user) => Some(c_user(step, user)?),
+            None => None,
+        };
+        Ok(Place::root(self.sandbox.live()?, user))
     }
 
     fn ask(
@@ -403,6 +449,15 @@ impl<'a> Files<'a> {
         let set = modified(parts(time));
         self.set("change times", path.as_ref(), wire::FOLLOW, set)
     }
+}
+
+/// A user as it is sent; the empty one would be none.
+fn c_user(step: &'static str, user: &str) -> Result<CString> {
+    let user = if user.is_empty() { "0" } else { user };
+    CString::new(user).map_err(|_| {
+        let why = format_args!("user {user:?} holds a NUL");
+        Error::new(Kind::Invalid, step, why)
+    })
 }
 
 /// The request for a directory.

@@ -20,7 +20,7 @@ use crate::spawner::request;
 use crate::sys::{pidfd, terminal};
 use crate::wire::{self, KILL_REQUEST, Kill};
 
-pub(crate) use running::{Attempt, Running};
+pub(crate) use running::{Attempt, Running, no_user};
 
 /// A running command. Dropping it neither waits nor kills: the sandbox's end does, which
 /// for a command of [`crate::spawn_in`] is this.

@@ -17,6 +17,7 @@ use nix::sys::stat::fstat;
 
 use crate::error::{Error, Kind, Result};
 use crate::live::Live;
+use crate::process::no_user;
 use crate::spawner::request;
 use crate::sys::socket;
 use crate::wire::{
@@ -36,6 +37,8 @@ pub(super) struct Place {
     live: Arc<Live>,
     dir: Option<OwnedFd>,
     shown: PathBuf,
+    /// Whose rights count; none for all that the init may do.
+    user: Option<CString>,
 }
 
 /// What came back.
@@ -50,11 +53,12 @@ pub(super) struct Answer {
 
 impl Place {
     /// Where absolute paths begin.
-    pub(super) fn root(live: Arc<Live>) -> Self {
+    pub(super) fn root(live: Arc<Live>, user: Option<CString>) -> Self {
         Self {
             live,
             dir: None,
             shown: PathBuf::new(),
+            user,
         }
     }
 
@@ -86,6 +90,7 @@ impl Place {
             live: Arc::clone(&self.live),
             dir: Some(fd),
             shown,
+            user: self.user.clone(),
         };
         Ok((place, answer))
     }
@@ -171,7 +176,11 @@ impl Place {
         let (ours, theirs) = socket::pair().map_err(wrong("socketpair"))?;
         let mut fds = vec![theirs.as_fd()];
         fds.extend(base.or(self.dir.as_ref().map(|dir| dir.as_fd())));
-        request(self.live.control(), FILE_REQUEST, asked, &fds).map_err(|error| {
+        let asked = FileRequest {
+            user: self.user.as_deref().unwrap_or_default(),
+            ..*asked
+        };
+        request(self.live.control(), FILE_REQUEST, &asked, &fds).map_err(|error| {
             match error.kind() {
                 Kind::Broken => gone(step),
                 _ => error,
@@ -192,7 +201,7 @@ impl Place {
         bytes.truncate(n);
         let head = FileAnswer::get(&mut Reader::new(&bytes)).ok_or_else(|| unclear(step, shown))?;
         if head.code != 0 {
-            return Err(refused(step, shown, &head));
+            return Err(self.refused(step, shown, &head));
         }
         let tail = bytes.split_off(FILE_ANSWER);
         if tail.len() != head.len as usize {
@@ -204,6 +213,28 @@ impl Place {
             tail,
             fd: received.into_iter().next(),
         })
+    }
+
+    fn refused(&self, step: &'static str, path: &Path, head: &FileAnswer) -> Error {
+        let errno = Errno::from_raw(head.code);
+        let user = self.user.as_deref().unwrap_or_default();
+        match head.why {
+            wire::FILE_IS_SPECIAL => {
+                let why = format_args!("{path:?}, which is a device, a pipe or a socket");
+                Error::os(step, why, errno)
+                    .with_kind(Kind::Invalid)
+                    .with_cure("a command inside, such as cat")
+            }
+            wire::FILE_IS_KERNELS => {
+                let why = format_args!("{path:?}, which is on no file system that stores files");
+                Error::os(step, why, errno)
+                    .with_kind(Kind::Unsupported)
+                    .with_cure("a command inside, such as cat")
+            }
+            wire::FILE_NO_USER => no_user("look up user", user, errno),
+            wire::FILE_NOT_AS_USER => no_user("set user and groups", user, errno),
+            _ => Error::os(step, quoted(path), errno),
+        }
     }
 }
 
@@ -218,6 +249,7 @@ impl FileRequest<'_> {
             open: 0,
             mode: 0,
             device: 0,
+            user: c"",
             set: wire::FileSet::NONE,
         }
     }
@@ -272,25 +304,6 @@ fn gone(step: &'static str) -> Error {
 pub(super) fn unclear(step: &'static str, path: &Path) -> Error {
     let why = format_args!("{path:?}: the sandbox answers nonsense");
     Error::new(Kind::Broken, step, why)
-}
-
-fn refused(step: &'static str, path: &Path, head: &FileAnswer) -> Error {
-    let errno = Errno::from_raw(head.code);
-    match head.why {
-        wire::FILE_IS_SPECIAL => {
-            let why = format_args!("{path:?}, which is a device, a pipe or a socket");
-            Error::os(step, why, errno)
-                .with_kind(Kind::Invalid)
-                .with_cure("a command inside, such as cat")
-        }
-        wire::FILE_IS_KERNELS => {
-            let why = format_args!("{path:?}, which is on no file system that stores files");
-            Error::os(step, why, errno)
-                .with_kind(Kind::Unsupported)
-                .with_cure("a command inside, such as cat")
-        }
-        _ => Error::os(step, quoted(path), errno),
-    }
 }
 
 /// A name in a directory, if it is one.

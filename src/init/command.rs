@@ -273,20 +273,25 @@ fn join(cgroup: i32) -> Result<()> {
 
 /// Groups, ids, then capabilities: what is left is what was asked for, and nothing is inheritable.
 fn become_user(identity: &Identity, confine: &Confine<'_>, caps: u64) -> Outcome<()> {
-    if confine.single_id == 1 && (identity.uid, identity.gid) != (0, 0) {
-        return Err((wire::AT_SETUID, Errno::INVAL));
-    }
-    if confine.no_setgroups == 0 {
-        set_groups(identity.groups()).map_err(at(wire::AT_SETUID))?;
-    }
-    let (uid, gid) = (identity.uid, identity.gid);
-    sys!(nr::SETRESGID, gid, gid, gid).map_err(at(wire::AT_SETUID))?;
-    sys!(nr::SETRESUID, uid, uid, uid).map_err(at(wire::AT_SETUID))?;
-    // PR_SET_DUMPABLE: a change of ids sets it to fs.suid_dumpable, for the init too, whose memory this is.
-    sys::prctl(4, 0, 0).map_err(at(wire::AT_SETUID))?;
-    let caps = if uid == 0 { confine.caps & caps } else { 0 };
+    change_ids(identity, confine).map_err(at(wire::AT_SETUID))?;
+    let caps = if identity.uid == 0 { confine.caps & caps } else { 0 };
     let inheritable = if cfg!(feature = "weak_caps_inheritable") { caps } else { 0 };
     sys::capset(caps, inheritable).map_err(at(wire::AT_CAPS))
+}
+
+/// Groups and ids. Capabilities are the caller's to set.
+pub(crate) fn change_ids(identity: &Identity, confine: &Confine<'_>) -> Result<()> {
+    if confine.single_id == 1 && (identity.uid, identity.gid) != (0, 0) {
+        return Err(Errno::INVAL);
+    }
+    if confine.no_setgroups == 0 {
+        set_groups(identity.groups())?;
+    }
+    let (uid, gid) = (identity.uid, identity.gid);
+    sys!(nr::SETRESGID, gid, gid, gid)?;
+    sys!(nr::SETRESUID, uid, uid, uid)?;
+    // PR_SET_DUMPABLE: a change of ids sets it to fs.suid_dumpable, for the init too, whose memory this is.
+    sys::prctl(4, 0, 0).map(drop)
 }
 
 /// Attaches the sandbox's program, unless it was there at birth.

@@ -7,6 +7,7 @@
 use core::ffi::CStr;
 
 use crate::clone::{self, CloneArgs};
+use crate::command::change_ids;
 use crate::dir::{self, IN_ROOT, PATH_MAX};
 use crate::mapping::Mapping;
 use crate::message::send;
@@ -14,8 +15,9 @@ use crate::mount::mount_id;
 use crate::storage;
 use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, Errno, Fd, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, Result, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, nr, sys};
 use crate::tail::Tail;
+use crate::user::Users;
 use crate::xattrs;
-use crate::wire::{self, FILE_ANSWER, FILE_ANSWER_MAX, FILE_STAT_WORDS, Field as _, FileRequest, FileSet, Reader};
+use crate::wire::{self, Confine, FILE_ANSWER, FILE_ANSWER_MAX, FILE_STAT_WORDS, Field as _, FileRequest, FileSet, Reader};
 
 const S_IFBLK: u32 = 0o060000;
 const S_IFIFO: u32 = 0o010000;
@@ -52,7 +54,7 @@ pub(crate) struct Files {
 
 impl Files {
     /// Does what is asked and says how it went; `proc` is a procfs of this pid namespace.
-    pub(crate) fn serve(&mut self, body: &[u8], fds: &[i32], proc: i32) {
+    pub(crate) fn serve(&mut self, body: &[u8], fds: &[i32], proc: i32, confine: &Confine<'_>) {
         let Some(socket) = fds.first() else { return };
         if self.memory.is_none() {
             self.memory = Mapping::anonymous(FILE_ANSWER_MAX).ok();
@@ -61,15 +63,22 @@ impl Files {
         let Some(memory) = &mut self.memory else { return };
         let (head, tail) = memory.bytes_mut().split_at_mut(FILE_ANSWER);
         let tail = Tail::new(tail);
-        let mut job = Job { base: fds.get(1).copied(), proc, tail, count: 0, stat: None };
+        let mut job = Job { base: fds.get(1).copied(), proc, tail, count: 0, stat: None, who: (0, 0) };
         let request = FileRequest::get(&mut Reader::new(body)).ok_or(Errno::PROTO);
-        let aside = request.is_ok_and(|request| job.is_long(&request)) && match fork() {
-            Ok(0) => true,
-            Ok(_) => return,
-            // Without a process to spare it is done here.
-            Err(_) => false,
+        let aside = match request {
+            Ok(request) if !request.user.is_empty() || job.is_long(&request) => match fork() {
+                Ok(0) => Ok(true),
+                Ok(_) => return,
+                // Without a process to spare it is done here, but never with more rights than the user's.
+                Err(errno) if !request.user.is_empty() => Err(errno),
+                Err(_) => Ok(false),
+            },
+            _ => Ok(false),
         };
-        let done = request.map_err(Refusal::from).and_then(|request| job.run(&request));
+        let done = aside.and(request).map_err(Refusal::from).and_then(|request| {
+            job.who = act_as(request.user, confine)?;
+            job.run(&request)
+        });
         let (why, errno, fd) = match done {
             Ok(fd) => (0, 0, fd),
             Err(refusal) => (refusal.why, refusal.errno.0, None),
@@ -88,10 +97,27 @@ impl Files {
             Some(fd) => send(*socket, bytes, &[fd.0]),
             None => send(*socket, bytes, &[]),
         };
-        if aside {
+        if aside == Ok(true) {
             sys::exit(0);
         }
     }
+}
+
+/// Leaves this process, which was made for one request, the rights of a user and no others: user and group.
+fn act_as(user: &CStr, confine: &Confine<'_>) -> Outcome<(u32, u32)> {
+    if user.is_empty() {
+        return Ok((0, 0));
+    }
+    let refused = |why| move |errno| Refusal { why, errno };
+    let root = sys::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0)?;
+    let mut users = Users::new()?;
+    let identity = users.find(root.0, user).map_err(refused(wire::FILE_NO_USER))?;
+    change_ids(identity, confine).map_err(refused(wire::FILE_NOT_AS_USER))?;
+    if identity.uid != 0 {
+        // The kernel clears them with the ids, unless securebits say otherwise.
+        sys::capset(0, 0).map_err(refused(wire::FILE_NOT_AS_USER))?;
+    }
+    Ok((identity.uid, identity.gid))
 }
 
 /// Refuses what lies on a file system that is not known to store files.
@@ -123,6 +149,8 @@ struct Job<'b> {
     tail: Tail<'b>,
     count: u32,
     stat: Option<Stat>,
+    /// Whose rights count: user and group.
+    who: (u32, u32),
 }
 
 impl Job<'_> {
@@ -136,9 +164,17 @@ impl Job<'_> {
             wire::FILE_REMOVE if request.flags & wire::CONTENT != 0 => self.clear(request)?,
             wire::FILE_REMOVE => self.remove(request)?,
             wire::FILE_SET => self.set(request)?,
+            wire::FILE_WHO => self.say_who()?,
             _ => return Err(Errno::PROTO.into()),
         }
         Ok(None)
+    }
+
+    fn say_who(&mut self) -> Outcome<()> {
+        let mut stat = sys::fstatat(AT_FDCWD, c"/")?;
+        (stat.uid, stat.gid) = self.who;
+        self.stat = Some(stat);
+        Ok(())
     }
 
     /// Whether an overlay may have to copy a whole file first, which must keep nobody waiting.

@@ -311,7 +311,7 @@ impl<'a> Resident<'a> {
                     self.first(|this| this.kill(&kill));
                 }
             }
-            wire::FILE_REQUEST => self.first(|this| this.files.serve(body, fds.as_slice(), PROC)),
+            wire::FILE_REQUEST => self.first(|this| this.files.serve(body, fds.as_slice(), PROC, &this.open.confine)),
             _ => {}
         }
     }

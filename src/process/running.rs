@@ -2,7 +2,8 @@
 //! A command from the moment it is asked for, as the host holds it: its status, and the way to end it.
 #![forbid(unsafe_code)]
 
-use std::ffi::{CString, OsString};
+use std::borrow::Cow;
+use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -167,28 +168,38 @@ impl Attempt {
         };
         let step = error.step().to_owned();
         match (step.as_str(), errno) {
-            ("look up user", Errno::EINVAL) if self.user.is_empty() => {
-                let why = "/etc/passwd or /etc/group of the image is no regular file";
-                Error::os(step, why, errno)
-            }
-            ("look up user", Errno::EINVAL) => {
-                let why = format_args!("{subject} is no user name, and no number up to 2147483647");
-                Error::new(Kind::Invalid, step, why)
-            }
-            ("look up user", Errno::ENOENT) => {
-                let why =
-                    format_args!("{subject} is not in /etc/passwd or /etc/group of the image");
-                Error::new(Kind::NotFound, step, why)
-            }
+            ("look up user" | "set user and groups", _) => no_user(step, &self.user, errno),
             ("clone3", Errno::EAGAIN) => {
                 let cure = "a higher limits.pids or ulimit -u, or fewer at once";
                 Error::os(step, subject, errno).with_cure(cure)
             }
-            ("change directory", Errno::ENOENT) => Error::os(step, subject, errno)
-                .with_cure("a directory that is there; one of an image is made by workdir: tare run -w"),
-            ("set user and groups", Errno::EINVAL) => Error::os(step, subject, errno)
-                .with_cure("subordinate ids for the caller in /etc/subuid and /etc/subgid: tare doctor says how"),
+            ("change directory", Errno::ENOENT) => Error::os(step, subject, errno).with_cure(
+                "a directory that is there; one of an image is made by workdir: tare run -w",
+            ),
             _ => Error::os(step, subject, errno),
         }
+    }
+}
+
+/// Says why there is no such user, or why a process cannot become it.
+pub(crate) fn no_user(step: impl Into<Cow<'static, str>>, user: &CStr, errno: Errno) -> Error {
+    let (step, subject) = (step.into(), format!("{user:?}"));
+    match (&*step, errno) {
+        ("look up user", Errno::EINVAL) if user.is_empty() => {
+            let why = "/etc/passwd or /etc/group of the image is no regular file";
+            Error::os(step, why, errno)
+        }
+        ("look up user", Errno::EINVAL) => {
+            let why = format_args!("{subject} is no user name, and no number up to 2147483647");
+            Error::new(Kind::Invalid, step, why)
+        }
+        ("look up user", Errno::ENOENT) => {
+            let why = format_args!("{subject} is not in /etc/passwd or /etc/group of the image");
+            Error::new(Kind::NotFound, step, why)
+        }
+        ("set user and groups", Errno::EINVAL) => Error::os(step, subject, errno).with_cure(
+            "subordinate ids for the caller in /etc/subuid and /etc/subgid: tare doctor says how",
+        ),
+        _ => Error::os(step, subject, errno),
     }
 }

@@ -27,6 +27,8 @@ record! {
         mode: u32,
         /// Number of a device.
         device: u64,
+        /// Whose rights count, `USER[:GROUP]`; empty for all that the init may do.
+        user: &'a CStr,
         /// What is set, afterwards.
         set: FileSet<'a>,
     }
@@ -73,6 +75,8 @@ pub(crate) const FILE_RENAME: u32 = 6;
 pub(crate) const FILE_REMOVE: u32 = 7;
 /// Sets attributes.
 pub(crate) const FILE_SET: u32 = 8;
+/// Whose rights these are: user and group come back as the owner in the [`FileStat`].
+pub(crate) const FILE_WHO: u32 = 9;
 
 /// [`FileRequest`]: a symbolic link at the end of `path` is followed.
 pub(crate) const FOLLOW: u32 = 1;
@@ -136,6 +140,10 @@ record! {
 pub(crate) const FILE_IS_SPECIAL: u32 = 1;
 /// It lies on a file system that does not store files: one of the kernel's, or an unknown one.
 pub(crate) const FILE_IS_KERNELS: u32 = 2;
+/// There is no such user, or `/etc/passwd` and `/etc/group` cannot be read.
+pub(crate) const FILE_NO_USER: u32 = 3;
+/// A process cannot become the user.
+pub(crate) const FILE_NOT_AS_USER: u32 = 4;
 
 record! {
     /// stat(2) as the sandbox sees it.

@@ -6,6 +6,7 @@ mod harness;
 
 mod attacks;
 mod dirs;
+mod rights;
 mod single;
 mod trees;
 mod users;

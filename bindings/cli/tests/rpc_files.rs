@@ -86,6 +86,7 @@ fn libc_errno(name: &str) -> i64 {
         "ENOENT" => Errno::ENOENT,
         "EFBIG" => Errno::EFBIG,
         "EISDIR" => Errno::EISDIR,
+        "EACCES" => Errno::EACCES,
         other => panic!("{other}"),
     };
     errno as i64
@@ -294,4 +295,55 @@ fn rpc_files_that_cannot_be_had_are_refused_with_a_reason() {
         assert_eq!(reply.error().0, "invalid", "{path:?}: {reply:?}");
     }
     assert_eq!(rpc.script("a", "echo fine", json!({})).out(), "fine\n");
+}
+
+#[test]
+fn rpc_files_of_a_user_are_what_the_user_may_have() {
+    need!(root, overlay);
+    let tare = Tare::new();
+    let (mut rpc, host) = opened(&tare);
+    let script = "umask 077; mkdir /d; echo x >/d/file";
+    rpc.script("a", script, json!({})).ok();
+    fs::write(host.path().join("file"), "x").unwrap();
+    let local = path(&host.path().join("file"));
+    let (new, tar) = (host.path().join("new"), host.path().join("new.tar"));
+    let all = path(&host.path().join("all.tar"));
+    ask(
+        &mut rpc,
+        "get_tar",
+        json!({"path": "/d/file", "archive": all}),
+    )
+    .ok();
+    for (method, params) in [
+        ("read_file", json!({"path": "/d/file"})),
+        ("write_file", json!({"path": "/d/file", "data": "y"})),
+        ("list_dir", json!({"path": "/d"})),
+        ("stat", json!({"path": "/d/file"})),
+        ("mkdir", json!({"path": "/d/new"})),
+        ("remove", json!({"path": "/d/file"})),
+        ("put", json!({"path": "/d/new", "local": local})),
+        ("get", json!({"path": "/d/file", "local": path(&new)})),
+        ("get_tar", json!({"path": "/d/file", "archive": path(&tar)})),
+        ("put_tar", json!({"dir": "/d", "archive": all})),
+    ] {
+        let mut of_user = params.clone();
+        of_user["user"] = "65534:65534".into();
+        let reply = ask(&mut rpc, method, of_user);
+        let (kind, _, number) = reply.error();
+        assert_eq!(
+            (kind, number),
+            ("permission", Some(libc_errno("EACCES"))),
+            "{method}: {reply:?}"
+        );
+    }
+    let made = json!({"path": "/tmp/mine", "user": "65534:65534"});
+    ask(&mut rpc, "mkdir", made).ok();
+    let owner = rpc.script("a", "stat -c %u:%g /tmp/mine; cat /d/file", json!({}));
+    assert_eq!(owner.out(), "65534:65534\nx\n");
+    let unknown = json!({"path": "/d/file", "user": "nosuch"});
+    let refused = ask(&mut rpc, "read_file", unknown);
+    assert_eq!(
+        (refused.error().0, refused.error().1),
+        ("not_found", "look up user")
+    );
 }

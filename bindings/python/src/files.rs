@@ -21,6 +21,8 @@ use crate::stream::{PART, Stream};
 #[pyclass(frozen, module = "tare._tare")]
 pub(crate) struct Files {
     sandbox: Py<Sandbox>,
+    /// Whose rights count.
+    user: Option<String>,
 }
 
 /// Mode, inode, device, links, owner, group, bytes; nanoseconds of access, content, status; the device
@@ -85,7 +87,14 @@ impl Files {
         question: impl FnOnce(tare::Files<'_>) -> tare::Result<T> + Send,
     ) -> PyResult<T> {
         let sandbox = self.sandbox.get().open(py)?;
-        py.detach(|| question(sandbox.files())).raised(py)
+        py.detach(|| question(self.of(&sandbox))).raised(py)
+    }
+
+    fn of<'a>(&'a self, sandbox: &'a tare::Sandbox) -> tare::Files<'a> {
+        match &self.user {
+            Some(user) => sandbox.files().as_user(user),
+            None => sandbox.files(),
+        }
     }
 }
 
@@ -93,7 +102,23 @@ impl Files {
 impl Files {
     #[new]
     fn new(sandbox: Py<Sandbox>) -> Self {
-        Self { sandbox }
+        Self {
+            sandbox,
+            user: None,
+        }
+    }
+
+    /// The same with the rights of a user.
+    fn as_user(&self, py: Python<'_>, user: String) -> Self {
+        Self {
+            sandbox: self.sandbox.clone_ref(py),
+            user: Some(user),
+        }
+    }
+
+    /// User and group of a `USER[:GROUP]`.
+    fn user_ids(&self, py: Python<'_>, user: &str) -> PyResult<(u32, u32)> {
+        self.ask(py, |files| files.user_ids(user))
     }
 
     /// The content of a file of at most `limit` bytes.
@@ -253,7 +278,7 @@ impl Files {
         }
         let mut stream = Stream::new(archive.unbind());
         let sandbox = self.sandbox.get().open(py)?;
-        let copied = py.detach(|| sandbox.files().put_tar(path(&dir), &mut stream));
+        let copied = py.detach(|| self.of(&sandbox).put_tar(path(&dir), &mut stream));
         Ok(report(stream.outcome(py, copied)?))
     }
 
@@ -263,7 +288,7 @@ impl Files {
         let sandbox = self.sandbox.get().open(py)?;
         let copied = py.detach(|| {
             let mut parts = BufWriter::with_capacity(PART, &mut stream);
-            let copied = sandbox.files().get_tar(path(&name), &mut parts)?;
+            let copied = self.of(&sandbox).get_tar(path(&name), &mut parts)?;
             let flushed = parts.flush();
             // What was raised is told in place of this.
             flushed.map_err(|e| tare::Error::io("get archive", "write archive", e))?;

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import gzip
 import io
 import os
@@ -10,10 +12,11 @@ import stat
 import tarfile
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 import tare
+import tare.aio
 
 
 def test_files_are_what_commands_see(box: tare.Sandbox) -> None:
@@ -264,3 +267,96 @@ def test_files_end_with_the_sandbox(store: tare.Store) -> None:
     box.close()
     with pytest.raises(tare.Error, match="closed"):
         box.read_file("/etc/passwd")
+
+
+def one_id(box: tare.Sandbox) -> bool:
+    """Whether only user 0 can own files."""
+    try:
+        box.read_file("/etc/passwd", user=12)
+    except OSError as error:
+        assert error.errno == errno.EINVAL and "/etc/subuid" in getattr(error, "cure", "")
+        return True
+    return False
+
+
+def test_user_has_the_rights_of_a_user(box: tare.Sandbox, tmp_path: Path) -> None:
+    box.write_file("/etc/passwd", "root:x:0:0::/:/bin/sh\nalice:x:1000:100::/:/bin/sh\n")
+    box.write_file("/etc/group", "root:x:0:\nusers:x:100:\nstaff:x:50:alice\n")
+    if one_id(box):
+        return
+    box.mkdir("/d", 0o711)
+    box.write_file("/d/roots", "secret", mode=0o600)
+    box.write_file("/d/shared", "some", mode=0o640, owner=(0, "staff"))
+    denied: list[Callable[[], object]] = [
+        lambda: box.read_file("/d/roots", user="alice"),
+        lambda: box.write_file("/d/roots", "x", user=1000),
+        lambda: box.write_file("/d/shared", "x", user="alice"),
+        lambda: box.open_file("/d/roots", user="alice"),
+        lambda: box.list_dir("/d", user="alice"),
+        lambda: box.mkdir("/d/new", user="alice"),
+        lambda: box.remove("/d/shared", user="alice"),
+        lambda: box.rename("/d/shared", "/d/x", user="alice"),
+        lambda: box.symlink("x", "/d/link", user="alice"),
+        lambda: box.link("/d/shared", "/d/second", user="alice"),
+        lambda: box.chmod("/d/shared", 0o666, user="alice"),
+        lambda: box.chown("/d/shared", "alice", user="alice"),
+        lambda: box.utime("/d/shared", ns=1, user="alice"),
+        lambda: box.get("/d/roots", tmp_path / "stolen", user="alice"),
+        lambda: box.get_tar("/d/roots", io.BytesIO(), user="alice"),
+        lambda: box.put("/etc/hostname", "/d/put", user="alice"),
+    ]
+    for call in denied:
+        with pytest.raises(PermissionError):
+            call()
+    assert box.read_file("/d/shared", user="alice") == b"some"
+    assert (
+        box.exists("/d/roots", user="alice") and box.stat("/d/roots", user="alice").st_mode & 0o777 == 0o600
+    )
+    box.write_file("/tmp/mine", "x", user="alice")
+    box.mkdir("/tmp/below/deep", parents=True, user="alice:staff")
+    assert [(box.stat(p).st_uid, box.stat(p).st_gid) for p in ("/tmp/mine", "/tmp/below/deep")] == [
+        (1000, 100),
+        (1000, 50),
+    ]
+    with pytest.raises(tare.Error, match=r"nosuch.* is not in /etc/passwd"):
+        box.read_file("/tmp/mine", user="nosuch")
+
+
+def test_owner_may_be_a_name(box: tare.Sandbox) -> None:
+    box.write_file("/etc/passwd", "root:x:0:0::/:/bin/sh\nalice:x:1000:100::/:/bin/sh\n")
+    box.write_file("/etc/group", "root:x:0:\nstaff:x:50:alice\n")
+    box.write_file("/tmp/new", "x", owner="root")
+    box.chown("/tmp/new", "root", "root")
+    with pytest.raises(tare.Error, match="nosuch"):
+        box.chown("/tmp/new", "nosuch")
+    if one_id(box):
+        return
+
+    def owner(path: str) -> tuple[int, int]:
+        status = box.stat(path)
+        return status.st_uid, status.st_gid
+
+    named: list[tuple[Any, tuple[int, int]]] = [
+        ("alice", (1000, 100)),
+        ("alice:staff", (1000, 50)),
+        (("alice", "staff"), (1000, 50)),
+        ((1000, "staff"), (1000, 50)),
+        ((5, 6), (5, 6)),
+        (1000, (1000, 100)),
+    ]
+    for n, (name, ids) in enumerate(named):
+        box.write_file(f"/tmp/{n}", "x", owner=name)
+        with box.open_file(f"/tmp/opened{n}", "w", owner=name):
+            pass
+        box.chown("/tmp/new", *(name if isinstance(name, tuple) else (name,)))
+        assert owner(f"/tmp/{n}") == owner(f"/tmp/opened{n}") == owner("/tmp/new") == ids
+
+
+def test_user_in_an_event_loop(store: tare.Store) -> None:
+    async def main() -> None:
+        async with tare.aio.Sandbox("busybox") as box:
+            box.write_file("/tmp/roots", "x", mode=0o600)
+            with pytest.raises(OSError):
+                box.read_file("/tmp/roots", user="nobody")
+
+    asyncio.run(main())

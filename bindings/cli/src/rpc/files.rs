@@ -42,6 +42,10 @@ pub(super) enum Ask {
 pub(super) struct ReadFile {
     /// Which.
     pub(super) sandbox: String,
+    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
+    /// and every file can be read and written.
+    #[serde(default)]
+    user: Option<String>,
     /// The file, absolute.
     path: Data,
     /// A larger one is refused, EFBIG. Default and most: 8 MiB.
@@ -58,6 +62,10 @@ pub(super) struct ReadFile {
 pub(super) struct WriteFile {
     /// Which.
     pub(super) sandbox: String,
+    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
+    /// and every file can be read and written.
+    #[serde(default)]
+    user: Option<String>,
     /// The file, absolute; made, or emptied.
     path: Data,
     /// What to write.
@@ -79,6 +87,10 @@ pub(super) struct WriteFile {
 pub(super) struct ListDir {
     /// Which.
     pub(super) sandbox: String,
+    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
+    /// and every file can be read and written.
+    #[serde(default)]
+    user: Option<String>,
     /// The directory, absolute.
     path: Data,
 }
@@ -89,6 +101,10 @@ pub(super) struct ListDir {
 pub(super) struct Stat {
     /// Which.
     pub(super) sandbox: String,
+    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
+    /// and every file can be read and written.
+    #[serde(default)]
+    user: Option<String>,
     /// The file, absolute.
     path: Data,
     /// Whether a link at its end is followed. Default: true.
@@ -102,6 +118,10 @@ pub(super) struct Stat {
 pub(super) struct Mkdir {
     /// Which.
     pub(super) sandbox: String,
+    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
+    /// and every file can be read and written.
+    #[serde(default)]
+    user: Option<String>,
     /// The directory, absolute.
     path: Data,
     /// Its permissions, exactly. Default: `755`.
@@ -118,6 +138,10 @@ pub(super) struct Mkdir {
 pub(super) struct Remove {
     /// Which.
     pub(super) sandbox: String,
+    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
+    /// and every file can be read and written.
+    #[serde(default)]
+    user: Option<String>,
     /// A file, a link or an empty directory, absolute.
     path: Data,
     /// Whether a directory goes with all that is in it. Default: false.
@@ -131,6 +155,10 @@ pub(super) struct Remove {
 pub(super) struct Put {
     /// Which.
     pub(super) sandbox: String,
+    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
+    /// and every file can be read and written.
+    #[serde(default)]
+    user: Option<String>,
     /// A file or directory of the host.
     local: Data,
     /// Where it is to be inside, absolute; the directory above must be there.
@@ -143,6 +171,10 @@ pub(super) struct Put {
 pub(super) struct Get {
     /// Which.
     pub(super) sandbox: String,
+    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
+    /// and every file can be read and written.
+    #[serde(default)]
+    user: Option<String>,
     /// A file or directory inside, absolute.
     path: Data,
     /// Where it is to be on the host; for a directory new or empty.
@@ -155,6 +187,10 @@ pub(super) struct Get {
 pub(super) struct PutTar {
     /// Which.
     pub(super) sandbox: String,
+    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
+    /// and every file can be read and written.
+    #[serde(default)]
+    user: Option<String>,
     /// The directory inside, absolute, below which everything is made.
     dir: Data,
     /// A tar archive of the host, compressed by gzip, zstd or not at all.
@@ -167,6 +203,10 @@ pub(super) struct PutTar {
 pub(super) struct GetTar {
     /// Which.
     pub(super) sandbox: String,
+    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
+    /// and every file can be read and written.
+    #[serde(default)]
+    user: Option<String>,
     /// A file or directory inside, absolute.
     path: Data,
     /// The archive to make on the host; one that is there is an error, EEXIST.
@@ -282,8 +322,30 @@ impl Ask {
         }
     }
 
+    /// The user whose rights count.
+    fn user(&mut self) -> Option<String> {
+        let user = match self {
+            Self::Read(ask) => &mut ask.user,
+            Self::Write(ask) => &mut ask.user,
+            Self::List(ask) => &mut ask.user,
+            Self::Stat(ask) => &mut ask.user,
+            Self::Mkdir(ask) => &mut ask.user,
+            Self::Remove(ask) => &mut ask.user,
+            Self::Put(ask) => &mut ask.user,
+            Self::Get(ask) => &mut ask.user,
+            Self::PutTar(ask) => &mut ask.user,
+            Self::GetTar(ask) => &mut ask.user,
+        };
+        user.take()
+    }
+
     /// Does it: the answer's result.
-    pub(super) fn apply(self, files: &Files<'_>) -> Result<Value> {
+    pub(super) fn apply(mut self, files: &Files<'_>) -> Result<Value> {
+        let user = self.user();
+        let files = &match &user {
+            Some(user) => files.as_user(user),
+            None => *files,
+        };
         match self {
             Self::Read(ask) => read(files, ask),
             Self::Write(ask) => {

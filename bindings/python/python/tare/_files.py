@@ -6,7 +6,7 @@ from __future__ import annotations
 import builtins
 import os
 import stat
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, overload
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, Union, overload
 
 from ._call import StrOrBytesPath, Text
 
@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from typing_extensions import Literal
 
     from . import _tare
+
+
+User = Union[str, int]
+"""A user of the sandbox, `USER[:GROUP]`, by name or number."""
+Owner = Union[str, int, "tuple[int | str, int | str]"]
+"""An owner and a group: `USER[:GROUP]`, a number, or one of each."""
 
 
 class Reads(Protocol):
@@ -91,9 +97,34 @@ class Files:
     sees. Only regular files on file systems that store files are opened: what is in `/proc` and the like, a
     command inside can read. What the system calls say inside is raised as `OSError`. A sandbox may change its
     files at any time, so two calls need not see the same.
+
+    `user`, in all of these, is the user of the sandbox whose rights count, `USER[:GROUP]` by name or number. What
+    that user may not do is a PermissionError, and what is made belongs to the user. Without `user` every file can
+    be read and written, and a new one belongs to 0:0. `owner` may be a name, too; its group is the user's own
+    unless one is named.
     """
 
     _files: _tare.Files
+
+    def _as(self, user: User | None) -> _tare.Files:
+        """The files with the rights of a user."""
+        return self._files if user is None else self._files.as_user(str(user))
+
+    @overload
+    def _ids(self, owner: Owner) -> tuple[int, int]: ...
+    @overload
+    def _ids(self, owner: Owner | None) -> tuple[int, int] | None: ...
+
+    def _ids(self, owner: Owner | None) -> tuple[int, int] | None:
+        """An owner's numbers; a name is looked up in the sandbox."""
+        if owner is None:
+            return None
+        if isinstance(owner, tuple):
+            uid, gid = owner
+            if isinstance(uid, int) and isinstance(gid, int):
+                return uid, gid
+            return self._files.user_ids(f"{uid}:{gid}")
+        return self._files.user_ids(str(owner))
 
     @overload
     def read_file(
@@ -104,6 +135,7 @@ class Files:
         encoding: None = ...,
         errors: None = ...,
         limit: int | None = ...,
+        user: User | None = ...,
     ) -> bytes: ...
     @overload
     def read_file(
@@ -114,6 +146,7 @@ class Files:
         encoding: str | None = ...,
         errors: str | None = ...,
         limit: int | None = ...,
+        user: User | None = ...,
     ) -> str: ...
 
     def read_file(
@@ -124,13 +157,14 @@ class Files:
         encoding: str | None = None,
         errors: str | None = None,
         limit: int | None = None,
+        user: User | None = None,
     ) -> Any:
         """The whole content of a regular file, as bytes unless one of `text`, `encoding`, `errors` is given.
 
         One of more than `limit` bytes (default: 64 MiB) is an OSError, EFBIG.
         """
         how = Text.of(text, encoding, errors)
-        return how.read(self._files.read(os.fsencode(path), limit))
+        return how.read(self._as(user).read(os.fsencode(path), limit))
 
     def write_file(
         self,
@@ -139,10 +173,11 @@ class Files:
         *,
         encoding: str = "utf-8",
         mode: int = 0o644,
-        owner: tuple[int, int] | None = None,
+        owner: Owner | None = None,
         append: bool = False,
         exclusive: bool = False,
         follow_symlinks: bool = True,
+        user: User | None = None,
     ) -> None:
         """Makes or empties a regular file and writes `data`.
 
@@ -154,7 +189,7 @@ class Files:
         if exclusive:
             flags = flags & ~os.O_TRUNC | os.O_EXCL
         content = data.encode(encoding) if isinstance(data, str) else _bytes(data)
-        self._files.write(os.fsencode(path), content, (flags, mode, owner, follow_symlinks))
+        self._as(user).write(os.fsencode(path), content, (flags, mode, self._ids(owner), follow_symlinks))
 
     def open_file(
         self,
@@ -166,51 +201,70 @@ class Files:
         newline: str | None = None,
         *,
         permissions: int = 0o644,
-        owner: tuple[int, int] | None = None,
+        owner: Owner | None = None,
         follow_symlinks: bool = True,
+        user: User | None = None,
     ) -> IO[Any]:
         """Opens a regular file as the built-in `open` does; text is UTF-8 unless `encoding` says otherwise.
 
         What comes back is an ordinary file of this process, which stays valid when the sandbox is gone.
         """
 
+        files, ids = self._as(user), self._ids(owner)
+
         def opener(name: str, flags: int) -> int:
-            return self._files.open(os.fsencode(name), (flags, permissions, owner, follow_symlinks))
+            return files.open(os.fsencode(name), (flags, permissions, ids, follow_symlinks))
 
         if "b" not in mode:
             encoding = encoding or "utf-8"
         name = os.fsdecode(path)
         return builtins.open(name, mode, buffering, encoding, errors, newline, opener=opener)
 
-    def list_dir(self, path: StrOrBytesPath) -> list[DirEntry]:
+    def list_dir(self, path: StrOrBytesPath, *, user: User | None = None) -> list[DirEntry]:
         """The entries of a directory without `.` and `..`, by name."""
-        found = self._files.list(os.fsencode(path))
+        found = self._as(user).list(os.fsencode(path))
         return sorted(DirEntry(os.fsdecode(name), _status(status)) for name, status in found)
 
-    def stat(self, path: StrOrBytesPath, *, follow_symlinks: bool = True) -> os.stat_result:
+    def stat(
+        self, path: StrOrBytesPath, *, follow_symlinks: bool = True, user: User | None = None
+    ) -> os.stat_result:
         """What is known of a file of any kind, on any file system."""
-        return _status(self._files.stat(os.fsencode(path), follow_symlinks))
+        return _status(self._as(user).stat(os.fsencode(path), follow_symlinks))
 
-    def exists(self, path: StrOrBytesPath) -> bool:
+    def exists(self, path: StrOrBytesPath, *, user: User | None = None) -> bool:
         """Whether there is something; a symbolic link to nothing is nothing."""
         try:
-            self.stat(path)
+            self.stat(path, user=user)
         except (FileNotFoundError, NotADirectoryError):
             return False
         return True
 
-    def readlink(self, path: StrOrBytesPath) -> str:
+    def readlink(self, path: StrOrBytesPath, *, user: User | None = None) -> str:
         """Where a symbolic link points."""
-        return os.fsdecode(self._files.readlink(os.fsencode(path)))
+        return os.fsdecode(self._as(user).readlink(os.fsencode(path)))
 
-    def mkdir(self, path: StrOrBytesPath, mode: int = 0o755, *, parents: bool = False) -> None:
+    def mkdir(
+        self,
+        path: StrOrBytesPath,
+        mode: int = 0o755,
+        *,
+        parents: bool = False,
+        user: User | None = None,
+    ) -> None:
         """Makes a directory with exactly these permission bits; setuid and setgid take `chmod`, as everywhere.
 
         With `parents` also what is missing above it, and one that is there stays as it is.
         """
-        self._files.mkdir(os.fsencode(path), mode, parents)
+        self._as(user).mkdir(os.fsencode(path), mode, parents)
 
-    def remove(self, path: StrOrBytesPath, *, recursive: bool = False, missing_ok: bool = False) -> None:
+    def remove(
+        self,
+        path: StrOrBytesPath,
+        *,
+        recursive: bool = False,
+        missing_ok: bool = False,
+        user: User | None = None,
+    ) -> None:
         """Removes a file, a link or an empty directory; with `recursive` a directory with all that is in it.
 
         Links are removed, not followed. What is mounted below a directory is an error (EBUSY), not emptied.
@@ -218,65 +272,76 @@ class Files:
         name = os.fsencode(path)
         try:
             try:
-                self._files.unlink(name)
+                self._as(user).unlink(name)
             except IsADirectoryError:
-                self._files.rmdir(name, recursive)
+                self._as(user).rmdir(name, recursive)
         except FileNotFoundError:
             if not missing_ok:
                 raise
 
-    def rename(self, path: StrOrBytesPath, to: StrOrBytesPath) -> None:
+    def rename(self, path: StrOrBytesPath, to: StrOrBytesPath, *, user: User | None = None) -> None:
         """Renames a file or directory; what is at `to` is replaced."""
-        self._files.rename(os.fsencode(path), os.fsencode(to))
+        self._as(user).rename(os.fsencode(path), os.fsencode(to))
 
-    def link(self, original: StrOrBytesPath, path: StrOrBytesPath) -> None:
+    def link(self, original: StrOrBytesPath, path: StrOrBytesPath, *, user: User | None = None) -> None:
         """Gives a file a second name; a link is not followed."""
-        self._files.link(os.fsencode(original), os.fsencode(path))
+        self._as(user).link(os.fsencode(original), os.fsencode(path))
 
-    def symlink(self, target: StrOrBytesPath, path: StrOrBytesPath) -> None:
+    def symlink(self, target: StrOrBytesPath, path: StrOrBytesPath, *, user: User | None = None) -> None:
         """Makes a symbolic link to any text."""
-        self._files.symlink(os.fsencode(target), os.fsencode(path))
+        self._as(user).symlink(os.fsencode(target), os.fsencode(path))
 
-    def chmod(self, path: StrOrBytesPath, mode: int) -> None:
+    def chmod(self, path: StrOrBytesPath, mode: int, *, user: User | None = None) -> None:
         """Changes the permission bits, setuid, setgid and sticky among them; a link is followed."""
-        self._files.chmod(os.fsencode(path), mode)
+        self._as(user).chmod(os.fsencode(path), mode)
 
-    def chown(self, path: StrOrBytesPath, uid: int, gid: int) -> None:
-        """Changes owner and group, as the sandbox sees them; a link is followed."""
-        self._files.chown(os.fsencode(path), uid, gid)
+    def chown(
+        self,
+        path: StrOrBytesPath,
+        uid: int | str,
+        gid: int | str | None = None,
+        *,
+        user: User | None = None,
+    ) -> None:
+        """Changes owner and group, as the sandbox sees them, by name or number; a link is followed.
 
-    def utime(self, path: StrOrBytesPath, *, ns: int) -> None:
+        Without `gid` the group is that of `uid`: its own, or the one that `USER:GROUP` names.
+        """
+        owner, group = self._ids(uid if gid is None else (uid, gid))
+        self._as(user).chown(os.fsencode(path), owner, group)
+
+    def utime(self, path: StrOrBytesPath, *, ns: int, user: User | None = None) -> None:
         """Changes the time of the last change of its content, nanoseconds since 1970; a link is followed."""
-        self._files.utime(os.fsencode(path), ns)
+        self._as(user).utime(os.fsencode(path), ns)
 
-    def put(self, local: str | os.PathLike[str], path: StrOrBytesPath) -> Copied:
+    def put(self, local: str | os.PathLike[str], path: StrOrBytesPath, *, user: User | None = None) -> Copied:
         """Copies a file or directory of the caller's own to `path` inside, whose parent must be there.
 
         Contents, permissions without setuid and setgid, times and symbolic links are copied; the owner is 0:0;
         devices, pipes and sockets are left out. A directory that is there is added to.
         """
-        return Copied(*self._files.put(local, os.fsencode(path)))
+        return Copied(*self._as(user).put(local, os.fsencode(path)))
 
-    def get(self, path: StrOrBytesPath, local: str | os.PathLike[str]) -> Copied:
+    def get(self, path: StrOrBytesPath, local: str | os.PathLike[str], *, user: User | None = None) -> Copied:
         """Copies a file or directory from inside to `local`; a link at `path` is followed.
 
         The sandbox is not trusted with what it leaves here: everything is the caller's, without setuid and
         setgid bits, devices, pipes and sockets. Symbolic links are copied as they are, so follow none of them.
         A file replaces what is at `local`; a directory needs a new or empty one. `get_tar` keeps more.
         """
-        return Copied(*self._files.get(os.fsencode(path), local))
+        return Copied(*self._as(user).get(os.fsencode(path), local))
 
-    def put_tar(self, dir: StrOrBytesPath, archive: bytes | Reads) -> Copied:
+    def put_tar(self, dir: StrOrBytesPath, archive: bytes | Reads, *, user: User | None = None) -> Copied:
         """Makes what a tar archive holds below the directory `dir`, with owners, times, links and attributes.
 
         The archive is bytes or a binary file; it may be compressed by gzip or zstd. Nothing is made outside of
         `dir`. One that is broken, or that two programs would read differently, is an `Error`; a part is made
         then.
         """
-        return Copied(*self._files.put_tar(os.fsencode(dir), archive))
+        return Copied(*self._as(user).put_tar(os.fsencode(dir), archive))
 
-    def get_tar(self, path: StrOrBytesPath, archive: Writes) -> Copied:
+    def get_tar(self, path: StrOrBytesPath, archive: Writes, *, user: User | None = None) -> Copied:
         """Writes a tar archive of what is at `path` to a binary file: a directory with all below it, under
         names relative to it; a regular file under its own name. Everything that `put_tar` makes is in it.
         """
-        return Copied(*self._files.get_tar(os.fsencode(path), archive))
+        return Copied(*self._as(user).get_tar(os.fsencode(path), archive))
