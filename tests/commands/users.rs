@@ -47,11 +47,15 @@ fn user_unknown_or_malformed_is_refused() {
         ("2147483648", Kind::Invalid),
         ("4294967296", Kind::Invalid),
         ("0:4294967295", Kind::Invalid),
-        ("0:", Kind::Invalid),
     ] {
         let error = sandbox.spawn(Command::new("true").user(user)).unwrap_err();
         let seen = (error.step(), error.kind());
         assert_eq!(seen, ("look up user", kind), "{user:?}: {error}");
+    }
+    // As with Docker, an empty part is the default.
+    for user in ["0:", ":"] {
+        let output = sandbox.run(sh("id -u; id -g").user(user)).unwrap();
+        assert_eq!(output.stdout, b"0\n0\n", "{user:?}");
     }
 }
 
