@@ -10,18 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from subprocess import DEVNULL, PIPE
-from typing import IO, TYPE_CHECKING, Any, AnyStr, Protocol, Union
+from typing import IO, TYPE_CHECKING, Any, AnyStr, Callable, Protocol, Union
 
 from . import _tare
 from ._errors import CalledProcessError, OutputLimitExceeded, TimeoutExpired, Usage
 
 if TYPE_CHECKING:
-    from typing import Callable
-
     from ._tare import _Ended as Ended
     from ._tare import _Used
-
-    Told = Callable[[Ended, "bytes | None", "bytes | None"], None]
 
 
 _RUN_ALONE = frozenset({"input", "check"})
@@ -40,6 +36,9 @@ Stream = Union[None, int, HasFileno]
 """`PIPE`, `DEVNULL`, a descriptor, a file; None for the caller's own."""
 Environment = Union[Mapping[str, str], Mapping[bytes, bytes]]
 
+
+Told = Callable[["Ended", "bytes | None", "bytes | None"], None]
+"""Told how a command ended, and what was read of its output."""
 
 NOTHING_USED = Usage(0.0, 0.0, 0.0, 0, 0, 0)
 
