@@ -32,6 +32,7 @@ strace              strace
 shellcheck          shellcheck
 qemu-system-x86_64  qemu-system-x86
 cpio                cpio
+pax                 pax
 depmod              kmod
 qemu-storage-daemon qemu-system-common
 mkfs.ext4           e2fsprogs

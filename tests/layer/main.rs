@@ -12,4 +12,5 @@ mod paths;
 mod real;
 mod robust;
 mod tar;
+mod ways;
 mod whiteouts;

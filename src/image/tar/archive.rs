@@ -213,8 +213,10 @@ impl<I: Input> Archive<I> {
         more.check_single()?;
         let pax = match (more.pax, dialect) {
             (Some(_), Dialect::V7) => return refuse("extended header before a V7 header"),
-            (Some(_), _) if header.typeflag == b'S' => {
-                return refuse("extended header before an old sparse file");
+            (Some(pax), _)
+                if header.typeflag == b'S' && (pax.size.is_some() || pax.sparse.any()) =>
+            {
+                return refuse("extended header with a size before an old sparse file");
             }
             (pax, _) => pax.unwrap_or_default(),
         };

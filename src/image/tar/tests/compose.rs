@@ -152,10 +152,10 @@ fn entry(mut tar: Tar, random: &mut Random, faults: &Faults) -> Tar {
         body = mapped;
         let records = pax_records(&as_records(&records));
         tar = member(tar, random, faults, b'x', b"PaxHeaders/x", &records);
-    } else if random.once(3) && (flag != b'S' || faults.here(random)) {
+    } else if random.once(3) {
         let some = random.below(3);
         let mut records = records(random, some, faults);
-        if random.once(4) {
+        if random.once(4) && (flag != b'S' || faults.here(random)) {
             records.push(("size".into(), body.len().to_string().into_bytes()));
         }
         let records = pax_records(&as_records(&records));

@@ -198,6 +198,8 @@ fn builders() -> Accepted {
     let times: [(usize, &[u8]); 2] = [(345, b"12574544345\0"), (357, b"12574542274\0")];
     let early = patched(gnu(b'0', "f"), &[(136, b"\x80\0\0\0\0\0\0\0\0\0\0\0")]);
     let sized = |flag, name| Head::new(flag, name).size(4096);
+    let sparse = patched(gnu(b'S', "s").size(5), &OLD_MAP).raw("abcde").pad();
+    let sparse = pax(&[("mtime", "5.5")]).raw(sparse.0);
     let global = pax_records(&[("mtime", b"0")]);
     let long_prefix = "a".repeat(97);
     let entry = Tar::new().file("f", "x");
@@ -216,6 +218,7 @@ fn builders() -> Accepted {
             "a time by PAX and a GNU target",
             target.head(gnu(b'2', "s").link("t")),
         ),
+        ("a time by PAX and an old sparse file", sparse),
         ("times in a GNU header", patched(gnu(b'0', "f"), &times)),
         (
             "a prefix in a GNU header",
@@ -389,7 +392,7 @@ fn dialects() -> Refused {
         ("a device before POSIX", "device in", one(device.magic(V7))),
         ("an old sparse file of POSIX", "old sparse", posix.pad()),
         (
-            "an old sparse file behind an extended header",
+            "an old sparse file behind an extended header with a size",
             "old sparse",
             behind,
         ),
