@@ -1131,7 +1131,7 @@ tare_error *tare_image_inspect(const tare_image *image, tare_bytes **out);
  * and `archive:` only. `dir`: made, or empty. `options_or_null`: of these,
  * `select`, `platform`, `progress` and TARE_IMPORT_NO_SYNC matter; NULL for
  * the defaults. `config_or_null`: gets the image's configuration, the JSON
- * object that tare_image_inspect() has under `config`.
+ * object that tare_image_inspect() has under `config`, with `notes`.
  *
  * Returns: NULL, or an error: those of tare_store_import(), and TARE_KIND_EXISTS if there is
  * something in `dir`.

@@ -378,3 +378,38 @@ fn check_reports_a_lost_tree_and_a_damaged_index() {
     assert_eq!(subjects, ["index.json"]);
     assert_eq!(report.images, 0);
 }
+
+#[test]
+fn notes_of_layers_are_the_image_s() {
+    let dir = tempdir().unwrap();
+    let mut tar = tar::Builder::new(Vec::new());
+    let attribute = ("SCHILY.xattr.trusted.overlay.opaque", &b"y"[..]);
+    tar.append_pax_extensions([attribute]).unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o644);
+    header.set_size(1);
+    tar.append_data(&mut header, "a", &b"x"[..]).unwrap();
+    let mut layout = Layout::new(dir.path().join("oci"));
+    let run = json!({"Volumes": {"data": {}}});
+    let image = layout.image(&[tar.into_inner().unwrap()], Codec::Gzip, run);
+    let from = layout.add(image, None).complete();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let options = ImportOptions {
+        names: vec![reference("x")],
+        ..Default::default()
+    };
+    let image = store.import(&from, &options, &mut ()).unwrap();
+    let notes = image.notes().to_vec();
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(
+        notes[0].contains("Volumes") && notes[1].contains("xattrs"),
+        "{notes:?}"
+    );
+    assert_eq!(image.config().notes, notes[..1]);
+    for again in [store.image(&from), store.image(&reference("x"))] {
+        assert_eq!(again.unwrap().notes(), notes);
+    }
+    let into = dir.path().join("root");
+    let config = unpack(&from, into, UnpackOptions::default(), &mut ()).unwrap();
+    assert_eq!(config.notes, notes);
+}

@@ -115,6 +115,40 @@ fn archives_and_layouts_of_skopeo_are_imported() {
 }
 
 #[test]
+fn archives_of_skopeo_are_loaded_under_their_names() {
+    need!(program("skopeo"));
+    let dir = tempdir().unwrap();
+    let store = store_with(dir.path(), &["app"]);
+    let from = format!("oci:{}:app:latest", store.path().display());
+    for (kind, given, filed) in [
+        ("oci-archive", "localhost/one:1", Some("localhost/one:1")),
+        ("oci-archive", "quay.io/a/b:2", Some("quay.io/a/b:2")),
+        ("oci-archive", "latest", None),
+        ("docker-archive", "one:1", Some("docker.io/library/one:1")),
+    ] {
+        let file = dir.path().join("x.tar");
+        let _ = std::fs::remove_file(&file);
+        let to = format!("{kind}:{}:{given}", file.display());
+        run("skopeo", &["--insecure-policy", "copy", &from, &to]);
+        let fresh = tempdir().unwrap();
+        let fresh = Store::open(fresh.path().join("store")).unwrap();
+        let reference = Reference::Archive(file);
+        let images = fresh.load(&reference, &ImportOptions::default(), &mut ());
+        let images = images.unwrap();
+        assert_eq!(images.len(), 1);
+        assert_eq!(images[0].notes().is_empty(), filed.is_some(), "{given}");
+        let found = fresh.list().unwrap().remove(0).name;
+        match filed {
+            Some(filed) => {
+                let named = fresh.image(&filed.parse().unwrap()).unwrap();
+                assert_eq!(named.digest(), images[0].digest(), "{found:?}");
+            }
+            None => assert_eq!(found, None),
+        }
+    }
+}
+
+#[test]
 fn images_of_every_kind_hold_the_same_debian() {
     need!(
         root,

@@ -58,7 +58,8 @@ impl Default for UnpackOptions<'_> {
 }
 
 /// Unpacks all layers of an image into `dir`, which is made or must be empty, and
-/// verifies both digests of each. Returns the image's configuration.
+/// verifies both digests of each. Returns the image's configuration, whose notes
+/// also say what was passed over in the source and changed in the layers.
 ///
 /// After an error `dir` is as it was before.
 ///
@@ -71,17 +72,27 @@ pub fn unpack(
     progress: &mut dyn Progress,
 ) -> Result<ImageConfig> {
     let dir = dir.as_ref();
-    let (files, found) = find(reference, dir, &options, progress)?;
+    let (files, mut found) = find(reference, dir, &options, progress)?;
     let target = Target::open(dir)?;
     let done = match options.sync {
         true => FileSystem::of_open(target.dir.as_fd(), dir).and_then(|file_system| {
-            layers(&*files, &found, &target, &mut options, progress)?;
-            file_system.sync()
+            let noted = layers(&*files, &found, &target, &mut options, progress)?;
+            file_system.sync().map(|()| noted)
         }),
         false => layers(&*files, &found, &target, &mut options, progress),
     };
     match done {
-        Ok(()) => Ok(found.parsed.config),
+        Ok(noted) => {
+            let mut notes = std::mem::take(&mut found.notes);
+            notes.append(&mut found.parsed.config.notes);
+            for note in noted.into_iter().flatten() {
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
+            found.parsed.config.notes = notes;
+            Ok(found.parsed.config)
+        }
         Err(e) => {
             // The first error is the one to tell; what stays after a second one is
             // in a directory that the caller named.
@@ -231,14 +242,15 @@ impl<'a> Target<'a> {
     }
 }
 
-/// One after the other: each changes what those below it left.
+/// One after the other: each changes what those below it left. Returns what
+/// each layer's unpacker noted.
 fn layers(
     files: &dyn Files,
     found: &Found,
     target: &Target<'_>,
     options: &mut UnpackOptions<'_>,
     progress: &mut dyn Progress,
-) -> Result<()> {
+) -> Result<Vec<Vec<String>>> {
     let mut how = layer::Options {
         bounds: options.bounds.clone(),
         ..layer::Options::default()
@@ -247,6 +259,7 @@ fn layers(
         how.ids = Ids::Deferred;
     }
     let pending = Mutex::new(Pending::default());
+    let mut noted = Vec::new();
     for (index, layer) in found.layers.iter().enumerate() {
         let job = store::Job {
             files,
@@ -257,12 +270,16 @@ fn layers(
             keep: None,
             tree: Some(store::Tree::Onto(target.dir.as_fd(), &pending)),
         };
-        store::run_jobs(&[job], &how, found.layers.len(), progress)?;
+        let done = store::run_jobs(&[job], &how, found.layers.len(), progress)?;
+        noted.extend(
+            done.into_iter()
+                .filter_map(|done| Some(done.unpacked?.notes)),
+        );
     }
     let pending = pending.into_inner().unwrap_or_else(PoisonError::into_inner);
     let fixups = pending.into_fixups();
-    match (fixups.is_empty(), &mut options.chown) {
-        (false, Some(chown)) => chown.apply(target.dir.as_fd(), &fixups),
-        _ => Ok(()),
+    if let (false, Some(chown)) = (fixups.is_empty(), &mut options.chown) {
+        chown.apply(target.dir.as_fd(), &fixups)?;
     }
+    Ok(noted)
 }

@@ -6,8 +6,9 @@ use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
+use serde_json::{Value, json};
 use tare_core::image::layer::{self, OverlayXattr, Whiteouts};
-use tare_core::image::{Reference, UnpackOptions, unpack};
+use tare_core::image::{ImageConfig, Reference, UnpackOptions, unpack};
 use tare_core::{Error, Result};
 
 use crate::bytes::{give_json, tare_bytes};
@@ -33,7 +34,7 @@ pub const TARE_LAYER_USER_XATTR: u64 = 2;
 /// and `archive:` only. `dir`: made, or empty. `options_or_null`: of these,
 /// `select`, `platform`, `progress` and TARE_IMPORT_NO_SYNC matter; NULL for
 /// the defaults. `config_or_null`: gets the image's configuration, the JSON
-/// object that tare_image_inspect() has under `config`.
+/// object that tare_image_inspect() has under `config`, with `notes`.
 ///
 /// Returns: NULL, or an error: those of tare_store_import(), and TARE_KIND_EXISTS if there is
 /// something in `dir`.
@@ -76,10 +77,17 @@ pub unsafe extern "C-unwind" fn tare_unpack(
             }
         };
         match out {
-            Some(out) => give_json(&config, out),
+            Some(out) => give_json(&noted(&config), out),
             None => Ok(()),
         }
     })
+}
+
+/// A configuration as JSON, with its notes.
+fn noted(config: &ImageConfig) -> Value {
+    let mut value = json!(config);
+    value["notes"] = json!(config.notes);
+    value
 }
 
 /// Unpacks one layer, a tar archive compressed by gzip, zstd or not at all, into a directory that

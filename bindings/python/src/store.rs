@@ -204,13 +204,13 @@ impl Store {
         dir: PathBuf,
         which: Which,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<Vec<String>> {
         let mut watch = Watch::new(progress);
         let unpacked = py.detach(|| {
             let (reference, options) = (reference.parse()?, which.options()?);
             self.inner
                 .unpack(&reference, &dir, &options, &mut watch)
-                .map(drop)
+                .map(|config| config.notes)
         });
         watch.outcome(py, unpacked)
     }

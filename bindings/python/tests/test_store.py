@@ -99,7 +99,7 @@ def test_store_recovers_what_was_left(empty: tare.Store) -> None:
 
 
 def test_store_unpacks_into_new_directories(empty: tare.Store, images: Path, tmp_path: Path) -> None:
-    empty.unpack(f"oci:{images}/busybox:latest", tmp_path / "out")
+    assert empty.unpack(f"oci:{images}/busybox:latest", tmp_path / "out") == []
     assert (tmp_path / "out/bin/busybox").stat().st_mode & 0o111
     with pytest.raises(tare.Error, match="not empty"):
         empty.unpack(f"oci:{images}/busybox:latest", tmp_path / "out")

@@ -76,6 +76,7 @@ static void images(const char *reference) {
     CHECK(mkdir(in_base("unpacked"), 0755) == 0);
     OK(tare_unpack(NULL, reference, in_base("unpacked"), NULL, &bytes));
     CHECK(exists(in_base("unpacked/bin/busybox")) && tare_bytes_data(bytes)[0] == '{');
+    CHECK(strstr(tare_bytes_data(bytes), "\"notes\":[]"));
     tare_bytes_free(bytes);
 }
 

@@ -201,10 +201,11 @@ class Store:
         select: str | None = None,
         platform: str | None = None,
         progress: Progress | None = None,
-    ) -> None:
-        """Unpacks an image into a directory that is new or empty."""
+    ) -> list[str]:
+        """Unpacks an image into a directory that is new or empty. Returns what was dropped or changed of it, and
+        why; one sentence each."""
         which = _which((), False, select, platform)
-        self._core.unpack(reference, dir, which, progress)
+        return self._core.unpack(reference, dir, which, progress)
 
     def mount(self, image: str, dir: str | os.PathLike[str], **options: int | str | None) -> None:
         """Mounts a copy-on-write view of an image on a directory; for root. It outlives this process.
