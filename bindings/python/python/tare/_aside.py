@@ -50,9 +50,18 @@ class _Told:
         answer.result()
 
 
+def running_loop() -> asyncio.AbstractEventLoop:
+    """asyncio's loop, or a sentence for programs that run another one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        why = "tare.aio needs asyncio's event loop, and none runs here; under trio, hand the calls of tare.Sandbox"
+        raise RuntimeError(f"{why} to trio.to_thread.run_sync") from None
+
+
 async def aside(work: Callable[[Progress], _T], progress: Progress | None) -> _T:
     """What `work` makes in a thread. Cancelled, the work stops at its next step, and what it made is closed."""
-    loop = asyncio.get_running_loop()
+    loop = running_loop()
     told = _Told(loop, progress)
     future = loop.run_in_executor(None, work, told)
     try:

@@ -143,9 +143,7 @@ class Popen(Generic[AnyStr]):
     def _wait(self, timeout: float | None) -> int:
         process = self._process
         if process is not None and self.poll() is None:
-            poller = select.poll()
-            poller.register(process.status_fd(), select.POLLIN)
-            if not poller.poll(_milliseconds(timeout)):
+            if not _ready([process.status_fd()], [], timeout):
                 assert timeout is not None
                 raise TimeoutExpired(self.args, timeout)
             self.poll()
@@ -262,19 +260,14 @@ class Popen(Generic[AnyStr]):
     def _wait_for_pipes(
         self, capture: Capture, process: Process, deadline: float | None, timeout: float | None
     ) -> None:
-        poller = select.poll()
-        poller.register(process.status_fd(), select.POLLIN)
-        for fd in capture.fds():
-            poller.register(fd, select.POLLIN)
         writing = self.stdin is not None and not self.stdin.closed
-        if self.stdin is not None and writing:
-            poller.register(self.stdin.fileno(), select.POLLOUT)
+        inputs = [self.stdin.fileno()] if self.stdin is not None and writing else []
         left = None if deadline is None else deadline - time.monotonic()
-        ready = poller.poll(_milliseconds(left))
+        ready = _ready([process.status_fd(), *capture.fds()], inputs, left)
         if not ready and left is not None:
             assert timeout is not None
             raise TimeoutExpired(self.args, timeout, *self._read_so_far(capture))
-        if self.stdin is not None and writing and any(fd == self.stdin.fileno() for fd, _ in ready):
+        if self.stdin is not None and not ready.isdisjoint(inputs):
             self._write_some(self.stdin)
 
     def _write_some(self, stdin: IO[AnyStr]) -> None:
@@ -348,6 +341,21 @@ class Popen(Generic[AnyStr]):
     def __repr__(self) -> str:
         reason = "" if self.reason is None else f" reason: {self.reason}"
         return f"<{type(self).__name__}: returncode: {self.returncode}{reason} args: {self.args!r}>"
+
+
+def _ready(readers: list[int], writers: list[int], timeout: float | None) -> set[int]:
+    """Waits for descriptors: those that are ready, none if the time is up."""
+    if not hasattr(select, "poll"):
+        # eventlet takes poll(2) away; its select() lets other green threads run.
+        seconds = None if timeout is None else max(timeout, 0)
+        ready, writable, _ = select.select(readers, writers, [], seconds)
+        return {*ready, *writable}
+    poller = select.poll()
+    for fd in readers:
+        poller.register(fd, select.POLLIN)
+    for fd in writers:
+        poller.register(fd, select.POLLOUT)
+    return {fd for fd, _ in poller.poll(_milliseconds(timeout))}
 
 
 def signal_number(sig: object) -> int:

@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from . import _log, _pool, _sandbox
-from ._aside import aside
+from ._aside import aside, running_loop
 from ._async_process import Process
 from ._call import BYTES, Args, Call, CompletedProcess, Text
 from ._errors import Error
@@ -89,6 +89,7 @@ class Sandbox(Files):
 
     async def _opened(self) -> Sandbox:
         if self._sandbox is None:
+            running_loop()
             key = _key(**self._how)
             if key in _quick:
                 opened = _sandbox.Sandbox(**self._how, progress=self._progress)
