@@ -404,3 +404,38 @@ fn sandbox_that_was_killed_says_that_it_is_gone() {
     assert_eq!(error.kind(), Kind::Broken, "{error}");
     assert!(error.to_string().contains("the sandbox is gone"), "{error}");
 }
+
+/// What no image engine refuses goes in here, too, and is told.
+#[test]
+fn archive_goes_in_but_for_what_is_left_out() {
+    use tar::EntryType as T;
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let files = sandbox.files();
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |name: &str, kind: T| {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_size(0);
+        if kind == T::Char {
+            header.set_device_major(0).unwrap();
+            header.set_device_minor(0).unwrap();
+        }
+        let far = [("mtime", &b"99999999999"[..])];
+        tar.append_pax_extensions(far).unwrap();
+        tar.append_data(&mut header, name, &b""[..]).unwrap();
+    };
+    add("f", T::Regular);
+    add("w", T::Char);
+    let mut archive = tar.into_inner().unwrap();
+    archive.extend_from_slice(b"behind");
+    let copied = files.put_tar("/tmp", &archive[..]).unwrap();
+    let said = copied.left_out.join("\n");
+    for word in ["after 2446", "0:0", "follows the end"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert!(files.symlink_metadata("/tmp/f").unwrap().is_file());
+    let absent = files.symlink_metadata("/tmp/w").unwrap_err();
+    assert_eq!(absent.errno(), Some(libc::ENOENT));
+}
