@@ -42,6 +42,13 @@ fn read_listing(tree: &Path) -> Option<Listing> {
     Listing::parse(&fs::read(tree.with_file_name(LISTING)).ok()?)
 }
 
+fn is_taken(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+    )
+}
+
 impl Store {
     /// Returns the tree to be stacked above the trees of these layers, bottom first
     /// and held; none if they show what they should. An overlay takes a directory's
@@ -88,8 +95,8 @@ impl Store {
             file_system.sync()?;
         }
         match fs::rename(&staged, place) {
-            // Another process was first.
-            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            // Another process was first; XFS says so in the other word.
+            Err(e) if is_taken(e.kind()) => Ok(()),
             renamed => renamed.map_err(wrong),
         }
     }
