@@ -330,18 +330,19 @@ impl Spawner {
 
     /// Ends a sandbox; with `wait`, comes back when nothing of it is left.
     pub(crate) fn close(&self, id: u64, wait: bool) -> Result<()> {
-        let close = Close { id };
         if wait {
-            self.ask(wire::CLOSE_REQUEST, &close, &[], &[]).map(drop)
-        } else {
-            request(self.socket.as_fd(), wire::CLOSE_REQUEST, &close, &[])
+            return Self::closed(self.begin_close(id)?.as_fd());
         }
+        request(self.socket.as_fd(), wire::CLOSE_REQUEST, &Close { id }, &[])
     }
 
     /// Ends a sandbox; the answer comes to this socket when nothing of it is left.
     pub(crate) fn begin_close(&self, id: u64) -> Result<OwnedFd> {
-        let (ours, theirs) =
-            socket::pair().map_err(|e| Error::os("close sandbox", "socketpair", e))?;
+        let (ours, theirs) = socket::pair().map_err(|e| {
+            // No descriptor is left to wait with, but the sandbox must end.
+            let _ = self.close(id, false);
+            Error::os("close sandbox", "socketpair", e)
+        })?;
         let socket = self.socket.as_fd();
         request(
             socket,

@@ -220,3 +220,40 @@ def test_logging_is_not_loaded_for_the_library_alone() -> None:
     code = "import sys, tare; print('logging' in sys.modules, 'asyncio' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert said.stdout == "False False\n"
+
+
+FULL = """if True:
+    import os, resource, sys, tare, tare.aio, asyncio
+
+    def full():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+        held = []
+        try:
+            while True:
+                held.append(os.dup(0))
+        except OSError:
+            return held
+
+    async def awaited():
+        return await tare.aio.Sandbox("busybox")
+
+    is_aio = sys.argv[1] == "aio"
+    loop = asyncio.new_event_loop()
+    box = loop.run_until_complete(awaited()) if is_aio else tare.Sandbox("busybox")
+    process = (box._sandbox if is_aio else box).popen(["sleep", "60"])
+    held = full()
+    try:
+        loop.run_until_complete(box.close()) if is_aio else box.close()
+    except OSError as error:
+        print(error.errno)
+    for fd in held:
+        os.close(fd)
+    print(process.wait(20), process.reason)
+"""
+
+
+@pytest.mark.parametrize("kind", ["sync", "aio"])
+def test_close_at_the_limit_of_descriptors_ends_the_sandbox(store: tare.Store, kind: str) -> None:
+    words = [sys.executable, "-c", FULL, kind]
+    said = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert said.stdout.splitlines()[-1:] == ["-9 killed"], said
