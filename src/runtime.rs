@@ -125,6 +125,11 @@ impl Runtime {
     /// The cgroups of a new sandbox.
     pub(crate) fn cgroup(&self, name: &str, spec: &Spec, ordinary: bool) -> Result<Cgroup> {
         let layout = self.layout()?;
+        if ordinary && !spec.security.device_rules.is_empty() {
+            let why = "a user namespace has no device but those of the machine";
+            let error = Error::new(Kind::Unsupported, "set security.device_rules", why);
+            return Err(error.with_cure("security.devices"));
+        }
         let gate = if ordinary {
             // No device can be made in a user namespace, and none of an image's can be opened.
             None
@@ -138,7 +143,11 @@ impl Runtime {
     fn gate(&self, layout: &Layout, security: &Security) -> Result<Option<Arc<DeviceGate>>> {
         const KEPT: usize = 8;
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |s: &Security| s.profile == security.profile && s.devices == security.devices;
+        let same = |s: &Security| {
+            s.profile == security.profile
+                && s.devices == security.devices
+                && s.device_rules == security.device_rules
+        };
         if let Some((_, gate)) = gates.iter().find(|(s, _)| same(s)) {
             return Ok(Some(Arc::clone(gate)));
         }

@@ -2,10 +2,12 @@
 //! The options of a sandbox, defined once for every face.
 #![forbid(unsafe_code)]
 
+mod device;
 mod flat;
 mod json;
 mod limits;
 mod mount;
+mod names;
 mod objects;
 #[cfg(feature = "schema")]
 mod schema;
@@ -19,11 +21,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
+pub use device::{Device, DeviceRule};
 pub use json::{from_json, nearest};
 pub(crate) use limits::RLIMITS;
 pub use limits::{Limits, Rlimit};
 pub use mount::{Mount, MountKind};
-pub use security::{Device, Profile, Seccomp, Security};
+pub use names::ExtraHost;
+pub(crate) use names::sysctl_path;
+pub use security::{Profile, Seccomp, Security};
 pub use units::{ByteSize, parse_duration};
 
 /// What to make: an image, a writable layer, namespaces, limits, restrictions.
@@ -67,6 +72,13 @@ pub struct Spec {
     /// `USER[:GROUP]`, by name or number. Default: the image's, else `0:0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Supplementary groups of every command, by name or number, besides those
+    /// that `/etc/group` gives its user. Default: none.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(inner(regex(pattern = r"^[^:,\n\u0000]+$")))
+    )]
+    pub groups: Vec<String>,
     /// Host name inside. Default: the first twelve digits of the sandbox's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
@@ -74,6 +86,14 @@ pub struct Spec {
         schemars(length(max = 64), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9.-]*$"))
     )]
     pub hostname: Option<String>,
+    /// Lines of `/etc/hosts`, each `NAME:ADDRESS` or `NAME=ADDRESS`. Default:
+    /// none.
+    pub extra_hosts: Vec<ExtraHost>,
+    /// Kernel parameters of the sandbox's own namespaces, sysctl(8):
+    /// `{"net.core.somaxconn": "1024"}`. Default: Docker's two, which let
+    /// everyone ping and listen on any port.
+    #[cfg_attr(feature = "schema", schemars(extend("propertyNames" = {"pattern": "^(net|kernel|fs)[./]"})))]
+    pub sysctls: BTreeMap<String, String>,
     /// What of the network is visible. Default: `none`, a loopback of its own.
     pub network: Network,
     /// Ceilings on what commands may use. Default: none but `output`.
@@ -100,7 +120,10 @@ impl Default for Spec {
             env: BTreeMap::new(),
             workdir: None,
             user: None,
+            groups: Vec::new(),
             hostname: None,
+            extra_hosts: Vec::new(),
+            sysctls: BTreeMap::new(),
             network: Network::default(),
             limits: Limits::default(),
             security: Security::default(),
@@ -239,10 +262,11 @@ pub enum Require {
 }
 
 /// What [`Require`] can name, or the beginning of.
-const MAY_DEGRADE: [&str; 8] = [
+const MAY_DEGRADE: [&str; 9] = [
     "limits.memory",
     "limits.swap",
     "limits.cpus",
+    "limits.cpu_weight",
     "limits.cpuset",
     "limits.pids",
     "limits.io",
@@ -308,9 +332,23 @@ impl Spec {
         Ok(spec)
     }
 
-    /// The spec as one line of JSON; [`Spec::from_json`] reads it back equal.
+    /// The spec as one line of JSON; [`Spec::from_json`] reads it back equal, but
+    /// for paths that are not UTF-8: their other bytes become U+FFFD.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("a spec holds only strings, numbers, lists and maps")
+        let mut spec = self.clone();
+        let lists = [
+            &mut spec.security.masked_paths,
+            &mut spec.security.readonly_paths,
+        ];
+        let listed = lists.into_iter().flatten().flatten();
+        let joined = match &mut spec.network {
+            Network::Join(path) => Some(path),
+            _ => None,
+        };
+        for path in listed.chain(&mut spec.workdir).chain(joined) {
+            *path = path.to_string_lossy().into_owned().into();
+        }
+        serde_json::to_string(&spec).expect("a spec holds only text, numbers, lists and maps")
     }
 
     /// Checks what types cannot say: names, numbers and combinations.
@@ -349,6 +387,8 @@ impl Spec {
         for mount in &self.mounts {
             mount.validate()?;
         }
+        names::check_groups(&self.groups)?;
+        names::check_sysctls(self)?;
         self.limits.validate()?;
         self.require.validate()?;
         self.security.validate()

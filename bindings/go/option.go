@@ -12,8 +12,8 @@ import (
 
 // Option changes one key of the specification that a sandbox is made from, the same in every language.
 //
-// None takes away what another one gave: what is in limits (and in its rlimits), security, namespaces, env and labels is
-// put together key by key, and mounts are added to those before. Where one key is given twice the last one stands.
+// None takes away what another one gave: what is in limits (and in its rlimits), security, namespaces, sysctls, env and labels
+// is put together key by key; mounts, groups and extra_hosts are added to those before. Where one key is given twice the last one stands.
 type Option func(*options)
 
 type options struct {
@@ -25,7 +25,11 @@ type options struct {
 // tables are the keys whose values are put together key by key.
 var tables = map[string]bool{
 	"env": true, "labels": true, "limits": true, "limits.rlimits": true, "namespaces": true, "security": true,
+	"sysctls": true,
 }
+
+// lists are the keys whose values are added to those before.
+var lists = map[string]bool{"extra_hosts": true, "groups": true, "mounts": true}
 
 // put puts a value under a key, of which path says where in the specification it is. What is no table where one belongs
 // stays, for Open to refuse it by name.
@@ -47,7 +51,7 @@ func put(at map[string]any, path, key string, value any) {
 		}
 		return
 	case []any:
-		if list, ok := old.([]any); path == "mounts" && given {
+		if list, ok := old.([]any); lists[path] && given {
 			if ok {
 				at[key] = append(list, value...)
 			}

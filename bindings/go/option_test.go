@@ -47,6 +47,13 @@ func TestOptionsLoseNothingWhateverTheirOrder(t *testing.T) {
 			[]Option{Mount("/a:/a"), Spec("mounts", []string{"/b:/b", "/c:/c"}), Mount("/d:/d")},
 			`{"image":"host","mounts":["/a:/a","/b:/b","/c:/c","/d:/d"]}`,
 		},
+		{
+			[]Option{
+				Spec("groups", []string{"7"}), Spec("sysctls", map[string]string{"net.a": "1"}),
+				Spec("groups", []string{"8"}), Spec("sysctls", map[string]string{"net.b": "2"}),
+			},
+			`{"groups":["7","8"],"image":"host","sysctls":{"net.a":"1","net.b":"2"}}`,
+		},
 		// One filter or one network is not a part of another.
 		{
 			[]Option{Spec("network", map[string]any{"join": "/run/netns/a"}), Network("host")},

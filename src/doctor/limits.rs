@@ -52,6 +52,13 @@ fn limits(layout: &Layout) -> Vec<Check> {
             },
         ),
         (
+            "limits.cpu_weight",
+            Limits {
+                cpu_weight: Some(100),
+                ..none()
+            },
+        ),
+        (
             "limits.cpuset",
             Limits {
                 cpuset: Some("0".into()),

@@ -210,6 +210,10 @@ impl Launch<'_> {
             // Without it the filter needs a capability that goes next.
             filter(self.confine, self.born_confined)?;
         }
+        // A group that was asked for may not be left out.
+        if self.confine.no_setgroups != 0 && self.run.user.to_bytes().contains(&b'\n') {
+            return Err((wire::AT_USER, Errno::PERM));
+        }
         become_user(identity, self.confine, self.run.caps)?;
         if self.confine.no_new_privs == 1 {
             if !self.born_confined {

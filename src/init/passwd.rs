@@ -69,15 +69,17 @@ impl Identity {
     }
 }
 
-/// Looks `USER[:GROUP]` up; empty is 0:0. Who it is goes to where it is to be, whatever was there: three pages that would
-/// be on a stack first. It is worth nothing after an error.
+/// Looks up `USER[:GROUP]`, empty for 0:0, and a supplementary group in each
+/// line behind it. Writes through `identity` instead of returning it, because it
+/// is 8 KiB and the stack is small. Unspecified after an error.
 pub(crate) fn identify(
     text: &[u8],
     passwd: &[u8],
     group: &[u8],
     identity: &mut Identity,
 ) -> Result<(), Refused> {
-    let mut parts = text.splitn(2, |b| *b == b':');
+    let mut lines = text.split(|b| *b == b'\n');
+    let mut parts = lines.next().unwrap_or_default().splitn(2, |b| *b == b':');
     let user = parts.next().filter(|u| !u.is_empty()).unwrap_or(b"0");
     // `USER:` names no group, as libcontainer, and so Docker, has it.
     let asked = parts.next().filter(|group| !group.is_empty());
@@ -104,7 +106,12 @@ pub(crate) fn identify(
     variable.copy_from_slice(HOME);
     path[..home.len()].copy_from_slice(home);
     path[home.len()] = 0;
-    groups(identity, name, asked, group)
+    groups(identity, name, asked, group)?;
+    for asked in lines {
+        let gid = group_id(asked, group)?;
+        identity.add_group(gid)?;
+    }
+    Ok(())
 }
 
 /// A group that was asked for replaces the user's own; otherwise membership counts.
@@ -116,13 +123,7 @@ fn groups(
 ) -> Result<(), Refused> {
     // name:password:gid:members
     if let Some(asked) = asked {
-        let gid = match numeric(asked)? {
-            Some(gid) => Some(gid),
-            None => entries::<4>(file)
-                .find(|e| e[0] == asked)
-                .and_then(|e| number(e[2])),
-        };
-        identity.gid = gid.ok_or(Refused::Unknown)? as u32;
+        identity.gid = group_id(asked, file)?;
         return identity.add_group(identity.gid);
     }
     identity.add_group(identity.gid)?;
@@ -133,6 +134,17 @@ fn groups(
         }
     }
     Ok(())
+}
+
+/// Returns the id of a group by number or name.
+fn group_id(asked: &[u8], file: &[u8]) -> Result<u32, Refused> {
+    let gid = match numeric(asked)? {
+        Some(gid) => Some(gid),
+        None => entries::<4>(file)
+            .find(|e| e[0] == asked)
+            .and_then(|e| number(e[2])),
+    };
+    Ok(gid.ok_or(Refused::Unknown)? as u32)
 }
 
 /// A number if it looks like one: digits only. What begins like a number but is none is refused.

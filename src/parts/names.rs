@@ -3,9 +3,11 @@
 //! ask for others.
 #![forbid(unsafe_code)]
 
+use std::ffi::CStr;
+
 use crate::parts::ops::{Ops, Slot};
-use crate::spec::{Network, Spec};
-use crate::wire::{MAKE_FILE, OR_SKIP, Op, SAME_MOUNT};
+use crate::spec::{ExtraHost, Network, Spec};
+use crate::wire::{MAKE_FILE, NOT_IN_KERNEL_FS, OR_SKIP, Op, SAME_MOUNT};
 
 /// What Docker writes to `/etc/hosts` below the line of `localhost`, moby's
 /// libnetwork/etchosts.
@@ -21,7 +23,7 @@ const HOSTS_IPV6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\n\
 pub(crate) fn files(ops: &mut Ops, root: Slot, stage: Slot, spec: &Spec, hostname: &str) {
     let own = spec.network == Network::None;
     let of_host = |path: &str| std::fs::read(path).unwrap_or_default();
-    let hosts = || format!("127.0.0.1\tlocalhost {hostname}\n{HOSTS_IPV6}");
+    let hosts = || format!("127.0.0.1\tlocalhost {hostname}\n{HOSTS_IPV6}").into_bytes();
     let files = [
         (
             c"hostname",
@@ -31,11 +33,13 @@ pub(crate) fn files(ops: &mut Ops, root: Slot, stage: Slot, spec: &Spec, hostnam
         (
             c"hosts",
             c"etc/hosts",
-            if own {
-                hosts().into_bytes()
-            } else {
-                with_own(of_host("/etc/hosts"), hostname)
-            },
+            with_extra(
+                match own {
+                    true => hosts(),
+                    false => with_own(of_host("/etc/hosts"), hostname),
+                },
+                spec,
+            ),
         ),
         (
             c"resolv.conf",
@@ -48,22 +52,54 @@ pub(crate) fn files(ops: &mut Ops, root: Slot, stage: Slot, spec: &Spec, hostnam
         ),
     ];
     for (name, target, bytes) in files {
-        ops.push(Op::MakeFile {
-            root: stage.number(),
-            path: name,
-            mode: 0o644,
-            bytes: &bytes,
-        });
-        let slot = ops.slot();
-        ops.push(Op::CloneTree {
-            into: slot.number(),
-            base: stage.number() as i32,
-            path: name,
-            flags: 0,
-        });
-        ops.attach(slot, root, target, MAKE_FILE | OR_SKIP | SAME_MOUNT);
-        ops.close(slot);
+        // What was asked for is not left out.
+        let optional = match name == c"hosts" && !spec.extra_hosts.is_empty() {
+            true => 0,
+            false => OR_SKIP,
+        };
+        bind(
+            ops,
+            [stage, root],
+            name,
+            target,
+            &bytes,
+            SAME_MOUNT | optional,
+        );
     }
+}
+
+/// Binds a new file of the stage over one of the root.
+fn bind(
+    ops: &mut Ops,
+    [stage, root]: [Slot; 2],
+    name: &CStr,
+    target: &CStr,
+    bytes: &[u8],
+    flags: u32,
+) {
+    ops.push(Op::MakeFile {
+        root: stage.number(),
+        path: name,
+        mode: 0o644,
+        bytes,
+    });
+    let slot = ops.slot();
+    ops.push(Op::CloneTree {
+        into: slot.number(),
+        base: stage.number() as i32,
+        path: name,
+        flags: 0,
+    });
+    ops.attach(slot, root, target, MAKE_FILE | flags);
+    ops.close(slot);
+}
+
+/// Adds a line for each of `extra_hosts`.
+fn with_extra(mut hosts: Vec<u8>, spec: &Spec) -> Vec<u8> {
+    for ExtraHost { name, address } in &spec.extra_hosts {
+        hosts.extend_from_slice(format!("{address}\t{name}\n").as_bytes());
+    }
+    hosts
 }
 
 /// Text of hosts(5) with a line for a sandbox's name.
@@ -76,8 +112,16 @@ fn with_own(mut hosts: Vec<u8>, hostname: &str) -> Vec<u8> {
 }
 
 /// Adds the sandbox's own name to `/etc/hosts` of the host's view: in its
-/// copy-on-write tree, since a mount would be another device.
-pub(crate) fn own(ops: &mut Ops, root: Slot, stage: Slot, hostname: &str) {
+/// copy-on-write tree, since a mount would be another device. But other lines
+/// have to be there, and the tree may have no such file.
+pub(crate) fn own(ops: &mut Ops, root: Slot, stage: Slot, spec: &Spec, hostname: &str) {
+    if !spec.extra_hosts.is_empty() {
+        let hosts = std::fs::read("/etc/hosts").unwrap_or_default();
+        let bytes = with_extra(with_own(hosts, hostname), spec);
+        // An ordinary user's view is of several mounts.
+        let flags = NOT_IN_KERNEL_FS;
+        return bind(ops, [stage, root], c"hosts", c"etc/hosts", &bytes, flags);
+    }
     ops.push(Op::AddLine {
         root: root.number(),
         path: c"etc/hosts",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Settings of the sandbox's own network namespace: the two that Docker's default changes.
-//!
-//! Both are about that namespace alone, `ip-sysctl.rst` of the kernel's documentation.
+//! Kernel parameters of the sandbox's own namespaces: the two of the network
+//! that Docker's default changes, `ip-sysctl.rst` of the kernel's documentation,
+//! and those that the spec asks for.
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use crate::parts::idmap::Ids;
 use crate::parts::ops::{Ops, Slot};
-use crate::spec::{IdMap, Network, Spec, UserNamespace};
+use crate::spec::{IdMap, Network, Spec, UserNamespace, sysctl_path};
 use crate::wire::Op;
 
 /// Whether this kernel has IPv4, and so both.
@@ -40,6 +40,18 @@ pub(crate) fn network(ops: &mut Ops, proc: Slot, spec: &Spec, ids: &Ids) {
                 value: value.as_bytes(),
             });
         }
+    }
+}
+
+/// Sets what the spec asks for, above the defaults.
+pub(crate) fn of_spec(ops: &mut Ops, proc: Slot, spec: &Spec) {
+    for (name, value) in &spec.sysctls {
+        let path = format!("sys/{}", sysctl_path(name));
+        ops.push(Op::SetSysctl {
+            proc: proc.number(),
+            path: &CString::new(path).expect("the spec was checked"),
+            value: value.as_bytes(),
+        });
     }
 }
 

@@ -10,7 +10,9 @@ use nix::sys::stat::stat;
 
 use super::needs::Needs;
 use crate::error::{Error, Kind, Result};
-use crate::parts::mounts::{NODEV, NOSUID, RDONLY, options, overlay, overlay_flags, push_size};
+use crate::parts::mounts::{
+    NODEV, NOEXEC, NOSUID, RDONLY, options, overlay, overlay_flags, push_size,
+};
 use crate::parts::ops::{Ops, Slot, c_inside, c_path};
 use crate::parts::shown::ShownAs;
 use crate::spec::{Mount, MountKind};
@@ -87,15 +89,15 @@ impl<'a> Callers<'a> {
 
     fn placed(&mut self, ops: &mut Ops, n: usize, mount: &Mount) -> Result<Placed> {
         let target = c_inside(&mount.target)?;
-        let read_only = if mount.read_only { RDONLY } else { 0 };
+        let asked = asked(mount);
         let mut dir = None;
         let (slot, flags, attrs) = match &mount.kind {
             MountKind::Bind(source) => {
                 let (source, make) = existing(source)?;
-                (ops.clone_tree(&source, true), make, NODEV | read_only)
+                (ops.clone_tree(&source, true), make, NODEV | asked)
             }
             MountKind::Cow(source) => {
-                let (slot, below) = self.cow(ops, n, source, read_only)?;
+                let (slot, below) = self.cow(ops, n, source, asked)?;
                 dir = below;
                 (slot, MAKE_DIR, 0)
             }
@@ -105,7 +107,7 @@ impl<'a> Callers<'a> {
                 if let Some(size) = size {
                     push_size(&mut list, *size);
                 }
-                let slot = ops.new_fs(c"tmpfs", &list, NOSUID | NODEV | read_only);
+                let slot = ops.new_fs(c"tmpfs", &list, NOSUID | NODEV | asked);
                 (slot, MAKE_DIR, 0)
             }
         };
@@ -126,7 +128,7 @@ impl<'a> Callers<'a> {
         ops: &mut Ops,
         n: usize,
         source: &Path,
-        read_only: u32,
+        asked: u32,
     ) -> Result<(Slot, Option<PathBuf>)> {
         let (path, make) = existing(source)?;
         if make != MAKE_DIR {
@@ -150,7 +152,7 @@ impl<'a> Callers<'a> {
             false => OF_MACHINE,
         };
         let name = format!("c{n}");
-        let slot = overlay(ops, stage, &name, lowers, attrs | read_only, flags);
+        let slot = overlay(ops, stage, &name, lowers, attrs | asked, flags);
         Ok((slot, below.then_some(dir)))
     }
 
@@ -167,7 +169,7 @@ impl<'a> Callers<'a> {
             return Ok(());
         };
         let mount = &self.needs.spec.mounts[placed.n];
-        let read_only = if mount.read_only { RDONLY } else { 0 };
+        let asked = asked(mount);
         let (stage, size) = (self.stage, self.needs.tree.size);
         let place = Place {
             root: placed.slot,
@@ -176,15 +178,15 @@ impl<'a> Callers<'a> {
             inside: &mount.target,
             names: &format!("c{}h", placed.n),
             scratch: None,
-            attrs: NODEV | read_only,
+            attrs: NODEV | asked,
             read_only: false,
         };
         let filled = fill_directory(ops, self.survey()?, &place, size)?;
         self.shown.extend(filled.shown);
         self.is_remote |= filled.is_remote;
-        if self.ordinary && mount.read_only {
+        if self.ordinary && asked != 0 {
             // Only now: places to mount on were made in it.
-            ops.set_attr(placed.slot, RDONLY, false);
+            ops.set_attr(placed.slot, asked, false);
         }
         Ok(())
     }
@@ -204,6 +206,13 @@ impl Placed {
         self.attach(ops, root);
         ops.close(self.slot);
     }
+}
+
+/// The attributes that a mount was asked to have.
+fn asked(mount: &Mount) -> u32 {
+    let read_only = if mount.read_only { RDONLY } else { 0 };
+    let no_exec = if mount.no_exec { NOEXEC } else { 0 };
+    read_only | no_exec
 }
 
 /// A source on the host as an absolute path, and what its target must be.

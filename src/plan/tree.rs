@@ -33,7 +33,7 @@ impl Tree {
     ) -> Result<Self> {
         let is_host = *needs.tree.lower == Lower::Host;
         match is_host {
-            true => names::own(ops, self.root, stage, needs.hostname),
+            true => names::own(ops, self.root, stage, needs.spec, needs.hostname),
             false => names::files(ops, self.root, stage, needs.spec, needs.hostname),
         }
         callers(ops)?;
@@ -112,6 +112,7 @@ fn kernel(
     let spec = needs.spec;
     let kernel = Kernel::new(ops, spec, ordinary);
     sysctl::network(ops, kernel.proc, spec, needs.ids);
+    sysctl::of_spec(ops, kernel.proc, spec);
     // Before it is attached: the next start may have this made ahead, whoever the user is.
     devices::standard(ops, kernel.dev, spec, ordinary);
     if let Some(root) = root {

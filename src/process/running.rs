@@ -158,7 +158,7 @@ impl Attempt {
     pub(crate) fn explain(&self, error: Error) -> Error {
         let subject = match error.step() {
             "clone3" | "execute" => format!("{:?}", self.program),
-            "look up user" | "set user and groups" => format!("{:?}", self.user),
+            "look up user" | "set user and groups" => shown_user(&self.user),
             "change directory" => format!("{:?}", self.cwd),
             _ if error.subject().is_empty() => format!("{:?}", self.program),
             _ => return error,
@@ -181,9 +181,21 @@ impl Attempt {
     }
 }
 
+/// Returns the user, and the groups that were asked for.
+fn shown_user(user: &CStr) -> String {
+    let text = user.to_string_lossy();
+    match text.split_once('\n') {
+        None => format!("{text:?}"),
+        Some((user, groups)) => {
+            let groups: Vec<&str> = groups.lines().collect();
+            format!("{user:?} with groups {}", groups.join(", "))
+        }
+    }
+}
+
 /// Says why there is no such user, or why a process cannot become it.
 pub(crate) fn no_user(step: impl Into<Cow<'static, str>>, user: &CStr, errno: Errno) -> Error {
-    let (step, subject) = (step.into(), format!("{user:?}"));
+    let (step, subject) = (step.into(), shown_user(user));
     match (&*step, errno) {
         ("look up user", Errno::EINVAL) if user.is_empty() => {
             let why = "/etc/passwd or /etc/group of the image is no regular file";
@@ -197,7 +209,7 @@ pub(crate) fn no_user(step: impl Into<Cow<'static, str>>, user: &CStr, errno: Er
             let why = format_args!("{subject} is not in /etc/passwd or /etc/group of the image");
             Error::new(Kind::NotFound, step, why)
         }
-        ("set user and groups", Errno::EINVAL) => Error::os(step, subject, errno).with_cure(
+        ("set user and groups", Errno::EINVAL) | ("look up user", Errno::EPERM) => Error::os(step, subject, errno).with_cure(
             "subordinate ids for the caller in /etc/subuid and /etc/subgid: tare doctor says how",
         ),
         _ => Error::os(step, subject, errno),

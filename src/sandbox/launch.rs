@@ -81,8 +81,17 @@ impl Request {
                 .unwrap_or(u64::MAX)
                 .max(1)
         };
+        let mut user = user.cloned().unwrap_or_default();
+        if user.contains('\n') {
+            let why = format_args!("user {user:?} is no line of passwd(5)");
+            return Err(Error::new(Kind::Invalid, "check command", why));
+        }
+        for group in &spec.groups {
+            user.push('\n');
+            user.push_str(group);
+        }
         Ok(Self {
-            user: c_string("user", user.map_or(OsStr::new(""), OsStr::new))?,
+            user: c_string("user", OsStr::new(&user))?,
             cwd: c_string("cwd", cwd.map_or(OsStr::new("/"), |dir| dir.as_os_str()))?,
             argv: argv?.iter().collect(),
             path: c_string("env", lookup("PATH").unwrap_or(OsStr::new(PATH)))?,

@@ -29,6 +29,10 @@ pub struct Limits {
     )]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Cpus"))]
     pub cpus: Option<f64>,
+    /// Share of processor time, 1 to 10000, 100 being everyone's. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
+    pub cpu_weight: Option<u16>,
     /// Which processors, as in cpuset(7): `"0-2,4"`. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
@@ -67,6 +71,7 @@ impl Default for Limits {
             memory: None,
             swap: None,
             cpus: None,
+            cpu_weight: None,
             cpuset: None,
             pids: None,
             io: None,
@@ -138,10 +143,12 @@ impl Limits {
         if self.pids == Some(0) {
             return wrong("pids", "0 leaves no process at all".into());
         }
-        if let Some(io) = self.io
-            && !(1..=10000).contains(&io)
-        {
-            return wrong("io", format!("{io} is not between 1 and 10000"));
+        for (key, weight) in [("io", self.io), ("cpu_weight", self.cpu_weight)] {
+            if let Some(weight) = weight
+                && !(1..=10000).contains(&weight)
+            {
+                return wrong(key, format!("{weight} is not between 1 and 10000"));
+            }
         }
         for (name, limit) in &self.rlimits {
             if !RLIMITS.iter().any(|(known, _)| known == name) {

@@ -20,6 +20,9 @@ pub struct Mount {
     pub target: PathBuf,
     /// No writing through this mount, nor through anything mounted below it. Default: false.
     pub read_only: bool,
+    /// No program is executed from this mount, nor from anything mounted below
+    /// it. Default: false.
+    pub no_exec: bool,
 }
 
 /// What is mounted.
@@ -72,6 +75,7 @@ impl Mount {
             },
             target: table.target,
             read_only: false,
+            no_exec: false,
         };
         for option in &table.options {
             mount.option(option)?;
@@ -89,6 +93,14 @@ impl Mount {
             }
             (("rw", ""), kind) => {
                 self.read_only = false;
+                kind
+            }
+            (("noexec", ""), kind) => {
+                self.no_exec = true;
+                kind
+            }
+            (("exec", ""), kind) => {
+                self.no_exec = false;
                 kind
             }
             (("cow", ""), MountKind::Bind(source) | MountKind::Cow(source)) => {
@@ -115,7 +127,7 @@ impl Mount {
                     "parse mount",
                     format_args!("option {option:?} is not known here"),
                 )
-                .with_cure("ro, rw, cow; for a tmpfs also size= and mode="));
+                .with_cure("ro, rw, noexec, exec, cow; for a tmpfs also size= and mode="));
             }
         };
         Ok(())
@@ -156,10 +168,13 @@ impl Mount {
         Ok(())
     }
 
+    /// The form for reading: a path that is not UTF-8 shows its other bytes as
+    /// U+FFFD.
     fn table(&self) -> Table {
+        let text = |path: &Path| PathBuf::from(path.to_string_lossy().into_owned());
         let (kind, source, mut options) = match &self.kind {
-            MountKind::Bind(source) => ("bind", Some(source.clone()), vec![]),
-            MountKind::Cow(source) => ("cow", Some(source.clone()), vec![]),
+            MountKind::Bind(source) => ("bind", Some(text(source)), vec![]),
+            MountKind::Cow(source) => ("cow", Some(text(source)), vec![]),
             MountKind::Tmpfs { size, mode } => {
                 let mut options = vec![format!("mode={mode:o}")];
                 options.extend(size.map(|s| format!("size={s}")));
@@ -169,10 +184,13 @@ impl Mount {
         if self.read_only {
             options.push("ro".into());
         }
+        if self.no_exec {
+            options.push("noexec".into());
+        }
         Table {
             kind: kind.into(),
             source,
-            target: self.target.clone(),
+            target: text(&self.target),
             options,
         }
     }

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{ByteSize, Device, MAY_DEGRADE, Mount, RLIMITS, Require, Rlimit, Seccomp};
+use super::{
+    ByteSize, Device, DeviceRule, ExtraHost, MAY_DEGRADE, Mount, RLIMITS, Require, Rlimit, Seccomp,
+};
 
 /// Gives a type its name and its schema.
 macro_rules! schema {
@@ -51,7 +53,7 @@ schema!(Mount, "Mount", {
     "anyOf": [
         {
             "type": "string",
-            "pattern": "^([^:\\\\]|\\\\.)+:/([^:\\\\]|\\\\.)+(:((ro|rw|cow)(,(ro|rw|cow))*)?)?$",
+            "pattern": "^([^:\\\\]|\\\\.)+:/([^:\\\\]|\\\\.)+(:((ro|rw|noexec|exec|cow)(,(ro|rw|noexec|exec|cow))*)?)?$",
         },
         {
             "type": "object",
@@ -61,7 +63,7 @@ schema!(Mount, "Mount", {
                 "target": {"type": "string", "pattern": "^/."},
                 "options": {
                     "type": "array",
-                    "items": {"enum": ["ro", "rw", "cow"]},
+                    "items": {"enum": ["ro", "rw", "noexec", "exec", "cow"]},
                 },
             },
             "required": ["type", "source", "target"],
@@ -74,7 +76,7 @@ schema!(Mount, "Mount", {
                 "target": {"type": "string", "pattern": "^/."},
                 "options": {
                     "type": "array",
-                    "items": {"type": "string", "pattern": "^(ro|rw|size=.+|mode=[0-7]{1,4})$"},
+                    "items": {"type": "string", "pattern": "^(ro|rw|noexec|exec|size=.+|mode=[0-7]{1,4})$"},
                 },
             },
             "required": ["type", "target"],
@@ -87,6 +89,18 @@ schema!(Device, "Device", {
     "description": "/dev/NAME[:/dev/NAME[:rwm]]: source, target, and what is allowed of reading, writing, mknod.",
     "type": "string",
     "pattern": "^/[^:]*(:/dev/[^:]*(:[rwm]+)?)?$",
+});
+
+schema!(DeviceRule, "DeviceRule", {
+    "description": "TYPE MAJOR:MINOR ACCESS, such as \"c 10:200 rwm\" or \"b 8:* r\"; \"a\" is everything.",
+    "type": "string",
+    "pattern": "^\\s*(a|[abc]\\s+([0-9]+|\\*):([0-9]+|\\*)\\s+[rwm]+)\\s*$",
+});
+
+schema!(ExtraHost, "ExtraHost", {
+    "description": "NAME:ADDRESS or NAME=ADDRESS, of IPv4 or IPv6.",
+    "type": "string",
+    "pattern": "^[!\"$-<>-~]+[:=]\\[?[0-9a-fA-F.:]+\\]?$",
 });
 
 schema!(Seccomp, "Seccomp", {

@@ -3,10 +3,10 @@
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::device::{Device, DeviceRule};
 use crate::error::{Error, Kind, Result};
 
 /// What commands may ask of the kernel.
@@ -35,6 +35,9 @@ pub struct Security {
     pub readonly_paths: Option<Vec<PathBuf>>,
     /// Host devices that are visible, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none more than Docker's six.
     pub devices: Vec<Device>,
+    /// Devices that commands may use wherever a node of them is, cgroups(7):
+    /// `c 10:200 rwm`, `b 8:* r`, `a`. Default: Docker's.
+    pub device_rules: Vec<DeviceRule>,
 }
 
 impl Default for Security {
@@ -48,6 +51,7 @@ impl Default for Security {
             masked_paths: None,
             readonly_paths: None,
             devices: Vec::new(),
+            device_rules: Vec::new(),
         }
     }
 }
@@ -99,73 +103,6 @@ impl<'de> Deserialize<'de> for Seccomp {
                 "{other} is not \"default\", \"off\" or a profile"
             ))),
         }
-    }
-}
-
-/// A device of the host, `SOURCE[:TARGET[:rwm]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device {
-    /// The device node on the host.
-    pub source: PathBuf,
-    /// Where it is inside. Default: the same path.
-    pub target: PathBuf,
-    /// Reading allowed. Default: true.
-    pub read: bool,
-    /// Writing allowed. Default: true.
-    pub write: bool,
-    /// Making further nodes of it allowed. Default: true.
-    pub mknod: bool,
-}
-
-impl FromStr for Device {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let mut parts = text.splitn(3, ':');
-        let source = parts.next().unwrap_or_default();
-        let target = parts.next().unwrap_or(source);
-        let access = parts.next().unwrap_or("rwm");
-        let known = !access.is_empty() && access.chars().all(|c| "rwm".contains(c));
-        if !source.starts_with('/')
-            || !target.starts_with("/dev/")
-            || target.contains("..")
-            || !known
-        {
-            return Err(Error::new(
-                Kind::Invalid,
-                "parse device",
-                format_args!("{text:?} is not a device"),
-            )
-            .with_cure("/dev/NAME[:/dev/NAME[:rwm]]"));
-        }
-        Ok(Self {
-            source: source.into(),
-            target: target.into(),
-            read: access.contains('r'),
-            write: access.contains('w'),
-            mknod: access.contains('m'),
-        })
-    }
-}
-
-impl Serialize for Device {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let access: String = [(self.read, 'r'), (self.write, 'w'), (self.mknod, 'm')]
-            .iter()
-            .filter_map(|(on, c)| on.then_some(*c))
-            .collect();
-        s.collect_str(&format_args!(
-            "{}:{}:{access}",
-            self.source.display(),
-            self.target.display()
-        ))
-    }
-}
-
-impl<'de> Deserialize<'de> for Device {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        use serde::de::Error as _;
-        String::deserialize(d)?.parse().map_err(D::Error::custom)
     }
 }
 

@@ -180,7 +180,8 @@ record! {
         id: u64,
         /// `TTY` and the like.
         flags: u32,
-        /// `USER[:GROUP]`; empty for 0:0.
+        /// `USER[:GROUP]`, empty for 0:0; then a supplementary group in each
+        /// line behind it.
         user: &'a CStr,
         /// Working directory.
         cwd: &'a CStr,

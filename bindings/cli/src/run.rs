@@ -4,13 +4,16 @@
 
 mod attach;
 mod flags;
+mod foreign;
 mod input;
+mod lines;
 mod mounts;
 mod relay;
 mod result;
 mod signals;
 mod spec;
 mod streams;
+mod switches;
 mod terminal;
 
 use std::ffi::{OsStr, OsString};
@@ -37,13 +40,18 @@ pub(crate) fn run(place: &Place, flags: &Flags) -> Result<ExitCode> {
     let ended = checked(flags).and_then(|()| in_sandbox(place, flags));
     match ended {
         Ok(status) => {
-            if let Some(why) = why_killed(status.reason).filter(|_| !flags.json) {
+            if let Some(why) = why_killed(status.reason).filter(|_| !flags.switches.json) {
                 say(format_args!("the command was killed: {why}"));
             }
             Ok(ExitCode::from(status.shell_code() as u8))
         }
         Err(error) => {
-            if flags.json {
+            let error = match error.step() {
+                // Of the caller's own directory, which the sandbox does not show.
+                "change directory" if flags.begins_where_the_caller_is() => error.with_cure("-w /"),
+                _ => error,
+            };
+            if flags.switches.json {
                 print_json(&result::failed(&error))?;
             }
             Err(error)
@@ -63,23 +71,24 @@ fn why_killed(reason: Reason) -> Option<&'static str> {
 
 /// What clap cannot say of flags together.
 fn checked(flags: &Flags) -> Result<()> {
+    flags.foreign.check()?;
     let wrong =
         |why, cure| Err(Error::new(Kind::Invalid, "read command line", why).with_cure(cure));
-    if flags.json && flags.tty && flags.interactive {
+    if flags.switches.json && flags.switches.tty && flags.switches.interactive {
         return wrong(
             "an interactive terminal has no captured result",
             "--json without -i, or without -t",
         );
     }
     // A shell throws away what was typed before it was ready, the end of a file too, and would wait for ever.
-    if flags.tty && flags.interactive && !std::io::stdin().is_terminal() {
+    if flags.switches.tty && flags.switches.interactive && !std::io::stdin().is_terminal() {
         return wrong(
             "standard input is no terminal",
             "-i without -t, or -t without -i",
         );
     }
     let spec_from_stdin = flags.spec.as_deref().is_some_and(|path| path == "-");
-    if spec_from_stdin && flags.interactive {
+    if spec_from_stdin && flags.switches.interactive {
         return wrong(
             "standard input cannot be the spec and the command's",
             "--spec FILE",
@@ -91,8 +100,13 @@ fn checked(flags: &Flags) -> Result<()> {
 fn in_sandbox(place: &Place, flags: &Flags) -> Result<Status> {
     let (spec, words) = flags.spec()?;
     let store = place.store()?;
-    let _image = imported(&store, &spec.image)?;
+    let _image = imported(&store, &spec.image, flags.switches.quiet)?;
+    // Before anything is made: Docker, too, wants a file that is not there.
+    let cidfile = flags.cidfile.as_deref().map(lines::create).transpose()?;
     let sandbox = Sandbox::open(&store, &spec)?;
+    if let Some(file) = cidfile {
+        file.write(&sandbox.effective()?.name)?;
+    }
     let ended = in_open(&sandbox, flags, words);
     // Only now is nothing left; but what went wrong before is the news.
     let closed = sandbox.close();
@@ -103,14 +117,13 @@ fn in_sandbox(place: &Place, flags: &Flags) -> Result<Status> {
 }
 
 /// An image from outside of the store is brought in first, where somebody can see how far it is.
-fn imported(store: &Store, image: &str) -> Result<Option<Image>> {
+fn imported(store: &Store, image: &str, quiet: bool) -> Result<Option<Image>> {
     let reference: Reference = image.parse()?;
     match reference {
         Reference::Oci { .. } | Reference::Archive(_) => {
             let options = ImportOptions::default();
-            let image = store
-                .images()
-                .import(&reference, &options, &mut Bars::new())?;
+            let mut bars = if quiet { Bars::hidden() } else { Bars::new() };
+            let image = store.images().import(&reference, &options, &mut bars)?;
             Ok(Some(image))
         }
         _ => Ok(None),
@@ -120,13 +133,18 @@ fn imported(store: &Store, image: &str) -> Result<Option<Image>> {
 /// How the command ended, and what still carries its output.
 fn in_open(sandbox: &Sandbox, flags: &Flags, words: &[OsString]) -> Result<(Attached, Status)> {
     let command = flags.command(sandbox, words)?;
-    let effective = match flags.json {
+    let effective = match flags.switches.json {
         true => Some(sandbox.effective()?),
         false => None,
     };
     let signals = Signals::hold()?;
     let process = sandbox.spawn(command)?;
-    let mut attached = Attached::new(process, signals, flags.interactive, flags.json)?;
+    let mut attached = Attached::new(
+        process,
+        signals,
+        flags.switches.interactive,
+        flags.switches.json,
+    )?;
     let status = attached.wait()?;
     if let (Some(effective), Some(output)) = (effective, attached.output(status)) {
         print_json(&result::ended(output, &effective))?;
@@ -144,22 +162,26 @@ impl Flags {
         };
         // `-u` is in the spec, too.
         let streams = Streams::of(sandbox.default_user());
-        if !self.json {
+        if !self.switches.json {
             command = streams.output(command);
         }
-        if self.interactive {
+        if self.switches.interactive {
             command = streams.input(command);
         }
         if let Some(timeout) = self.timeout {
             command = command.timeout(timeout);
         }
-        if self.tty {
+        if self.switches.tty {
             command = command.tty(terminal::size());
             if let Some(term) = std::env::var_os("TERM") {
                 command = command.env("TERM", term);
             }
         }
-        for word in &self.env {
+        let mut words = Vec::new();
+        for path in &self.env_file {
+            words.extend(lines::variables(path)?);
+        }
+        for word in words.iter().chain(&self.env) {
             if let Some((name, value)) = variable(word) {
                 command = command.env(name, value);
             }

@@ -2,13 +2,16 @@
 //! Docker's notations for what the spec writes otherwise.
 #![forbid(unsafe_code)]
 
+pub(crate) mod mount;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
-use tare::spec::{ByteSize, Mount, Network, Require, parse_duration};
+use serde_json::Value;
+use tare::spec::{ByteSize, Network, Require, parse_duration};
 use tare::{Error, Kind, Result};
 
 fn wrong(step: &'static str, why: impl std::fmt::Display, cure: &'static str) -> Error {
@@ -69,42 +72,66 @@ pub(crate) fn require(text: &str) -> Result<Require> {
     })
 }
 
-/// `TARGET[:OPTIONS]`.
-pub(crate) fn tmpfs(text: &str) -> Result<Mount> {
-    let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    let options: Vec<&str> = options.split(',').filter(|o| !o.is_empty()).collect();
-    table(json!({"type": "tmpfs", "target": target, "options": options}))
-}
-
-/// `KEY=VALUE,...` with Docker's keys.
-pub(crate) fn mount(text: &str) -> Result<Mount> {
-    let mut found = json!({});
-    let mut options = Vec::new();
-    for part in text.split(',') {
-        let (key, value) = part.split_once('=').unwrap_or((part, ""));
-        match key {
-            "type" => found["type"] = value.into(),
-            "source" | "src" => found["source"] = value.into(),
-            "target" | "destination" | "dst" => found["target"] = value.into(),
-            "readonly" | "ro" if matches!(value, "" | "1" | "true") => options.push("ro".into()),
-            "readonly" | "ro" if matches!(value, "0" | "false") => options.push("rw".into()),
-            "tmpfs-size" => options.push(format!("size={value}")),
-            "tmpfs-mode" => options.push(format!("mode={value}")),
-            _ => {
-                return Err(wrong(
-                    "parse mount",
-                    format_args!("{part:?} is not known"),
-                    "type=, source=, target=, readonly, tmpfs-size=, tmpfs-mode=",
-                ));
-            }
+/// `true` or `false`, in the words of Docker's flags (Go's ParseBool).
+pub(crate) fn boolean(text: &str) -> Result<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => {
+            let why = format_args!("{text:?} is neither true nor false");
+            Err(wrong("parse flag", why, "true, false"))
         }
     }
-    found["options"] = options.into();
-    table(found)
 }
 
-fn table(table: Value) -> Result<Mount> {
-    serde_json::from_value(table).map_err(|e| Error::new(Kind::Invalid, "parse mount", e))
+/// A [`boolean`] as one word, `true` or `false`.
+pub(crate) fn boolean_word(text: &str) -> Result<OsString> {
+    boolean(text).map(|on| on.to_string().into())
+}
+
+/// Docker's share of processor time as `limits.cpu_weight`, in proportion as
+/// systemd has it: 1024 is 100.
+pub(crate) fn cpu_shares(text: &str) -> Result<u16> {
+    let shares = text
+        .parse::<u32>()
+        .ok()
+        .filter(|n| (2..=262_144).contains(n));
+    let Some(shares) = shares else {
+        let why = format_args!("{text:?} is not between 2 and 262144");
+        return Err(wrong("parse cpu-shares", why, "1024, the share of others"));
+    };
+    Ok((shares * 100 / 1024).clamp(1, 10_000) as u16)
+}
+
+/// `size=SIZE`.
+pub(crate) fn storage(text: &str) -> Result<ByteSize> {
+    match text.strip_prefix("size=") {
+        Some(size) => size.parse(),
+        None => {
+            let why = format_args!("{text:?} is not known");
+            Err(wrong("parse storage option", why, "size=SIZE"))
+        }
+    }
+}
+
+/// Whether a namespace is the sandbox's own.
+pub(crate) fn is_private(text: &str) -> Result<bool> {
+    match text {
+        "private" | "" => Ok(true),
+        "host" => Ok(false),
+        _ => {
+            let why = format_args!("{text:?} is not a namespace");
+            Err(wrong("parse namespace", why, "private, host"))
+        }
+    }
+}
+
+/// The same of IPC, where Docker tells one that others may join apart.
+pub(crate) fn ipc(text: &str) -> Result<bool> {
+    match text {
+        "shareable" => Ok(true),
+        _ => is_private(text),
+    }
 }
 
 /// One `--security-opt`.
@@ -179,35 +206,19 @@ mod tests {
     }
 
     #[test]
-    fn mount_and_tmpfs_agree_with_the_spec() {
-        let same = |mount: Mount, json: &str| {
-            assert_eq!(
-                mount,
-                serde_json::from_str::<Mount>(json).unwrap(),
-                "{json}"
-            );
-        };
-        same(
-            mount("type=bind,src=/a,dst=/b,readonly").unwrap(),
-            r#""/a:/b:ro""#,
-        );
-        same(
-            mount("type=cow,source=/a,target=/b").unwrap(),
-            r#""/a:/b:cow""#,
-        );
-        let table = r#"{"type": "tmpfs", "target": "/t", "options": ["size=1m", "mode=700"]}"#;
-        same(
-            mount("type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=700").unwrap(),
-            table,
-        );
-        same(tmpfs("/t:size=1m,mode=700").unwrap(), table);
-        for text in [
-            "src=/a,dst=/b",
-            "type=bind,dst=/b",
-            "type=bind,bind-propagation=shared",
-        ] {
-            assert!(mount(text).is_err(), "{text}");
+    fn cpu_shares_keep_their_ends_and_their_middle() {
+        for (shares, weight) in [("2", 1), ("512", 50), ("1024", 100), ("262144", 10_000)] {
+            assert_eq!(cpu_shares(shares).unwrap(), weight, "{shares}");
         }
+        for wrong in ["0", "1", "262145", "-1", "x"] {
+            assert!(cpu_shares(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn booleans_are_those_of_docker() {
+        assert!(boolean("T").unwrap() && !boolean("0").unwrap());
+        assert!(boolean("yes").is_err());
     }
 
     #[test]

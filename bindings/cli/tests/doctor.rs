@@ -31,6 +31,7 @@ fn doctor_finds_what_sandboxes_then_do() {
             ("limits.memory", ["-m", "64m"]),
             ("limits.pids", ["--pids-limit", "50"]),
             ("limits.cpus", ["--cpus", "1"]),
+            ("limits.cpu_weight", ["--cpu-shares", "1024"]),
             ("limits.cpuset", ["--cpuset-cpus", "0"]),
             ("limits.io", ["--blkio-weight", "100"]),
         ] {

@@ -53,6 +53,12 @@ const fn any_node(kind: DeviceType) -> DeviceRule {
     }
 }
 
+fn bits(read: bool, write: bool, mknod: bool) -> u32 {
+    let each = [(read, READ), (write, WRITE), (mknod, MKNOD)];
+    let each = each.into_iter().filter(|(on, _)| *on);
+    each.map(|(_, bit)| bit).sum()
+}
+
 /// Docker's list: the pseudo devices and terminals; nodes of any other may be
 /// made, as images hold them, but not opened.
 const DEFAULT: [DeviceRule; 11] = [
@@ -99,15 +105,25 @@ impl DeviceRules {
                     return Err(Error::new(Kind::Invalid, step, why));
                 }
             };
-            let bit = |on, bit| if on { bit } else { 0 };
             rules.push(DeviceRule {
                 kind,
                 major: Some(libc::major(meta.rdev())),
                 minor: Some(libc::minor(meta.rdev())),
-                access: bit(device.read, READ)
-                    | bit(device.write, WRITE)
-                    | bit(device.mknod, MKNOD),
+                access: bits(device.read, device.write, device.mknod),
             });
+        }
+        for rule in &security.device_rules {
+            let kinds = [
+                (rule.character, DeviceType::Char),
+                (rule.block, DeviceType::Block),
+            ];
+            let kinds = kinds.into_iter().filter(|(is_meant, _)| *is_meant);
+            rules.extend(kinds.map(|(_, kind)| DeviceRule {
+                kind,
+                major: rule.major,
+                minor: rule.minor,
+                access: bits(rule.read, rule.write, rule.mknod),
+            }));
         }
         Ok(Some(Self(rules)))
     }

@@ -19,6 +19,8 @@ pub(super) enum Limit<'a> {
     Swap { swap: u64, memory: Option<u64> },
     /// Processors.
     Cpus(f64),
+    /// A share from 1 to 10000, 100 being everyone's.
+    CpuWeight(u16),
     /// A list as in cpuset(7).
     Cpuset(&'a str),
     /// Processes and threads.
@@ -38,6 +40,7 @@ impl<'a> Limit<'a> {
                 memory,
             }),
             limits.cpus.map(Self::Cpus),
+            limits.cpu_weight.map(Self::CpuWeight),
             limits.cpuset.as_deref().map(Self::Cpuset),
             limits.pids.map(Self::Pids),
             limits.io.map(Self::Io),
@@ -53,6 +56,7 @@ impl<'a> Limit<'a> {
             Self::Memory(_) => "limits.memory",
             Self::Swap { .. } => "limits.swap",
             Self::Cpus(_) => "limits.cpus",
+            Self::CpuWeight(_) => "limits.cpu_weight",
             Self::Cpuset(_) => "limits.cpuset",
             Self::Pids(_) => "limits.pids",
             Self::Io(_) => "limits.io",
@@ -63,7 +67,7 @@ impl<'a> Limit<'a> {
     pub(super) fn controllers(&self) -> (&'static str, &'static str) {
         match self {
             Self::Memory(_) | Self::Swap { .. } => ("memory", "memory"),
-            Self::Cpus(_) => ("cpu", "cpu"),
+            Self::Cpus(_) | Self::CpuWeight(_) => ("cpu", "cpu"),
             Self::Cpuset(_) => ("cpuset", "cpuset"),
             Self::Pids(_) => ("pids", "pids"),
             Self::Io(_) => ("blkio", "io"),

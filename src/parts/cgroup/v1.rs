@@ -33,6 +33,8 @@ pub(super) fn settings(limit: &Limit<'_>, hierarchy: &Hierarchy) -> Result<Vec<S
             "set limits.memory as well",
         )),
         Limit::Cpus(cpus) => one("cpu.cfs_quota_us", format!("{:.0}", cpus * PERIOD)),
+        // As systemd converts one into the other: the middle is 1024 here.
+        Limit::CpuWeight(weight) => one("cpu.shares", (u32::from(weight) * 1024 / 100).to_string()),
         Limit::Cpuset(list) => cpuset(list, hierarchy),
         Limit::Pids(count) => one("pids.max", count.to_string()),
         Limit::Io(share) => Ok(vec![weight::v1(share)?]),

@@ -31,6 +31,7 @@ pub(super) fn settings(
         Limit::Memory(bytes) => ("memory.max", bytes.to_string()),
         Limit::Swap { swap, .. } => ("memory.swap.max", swap.to_string()),
         Limit::Cpus(cpus) => ("cpu.max", format!("{:.0} {PERIOD}", cpus * PERIOD)),
+        Limit::CpuWeight(weight) => ("cpu.weight", weight.to_string()),
         Limit::Cpuset(list) => {
             let file = parent.join("cpuset.cpus.effective");
             let available = fs::read_to_string(&file).map_err(|e| {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tare::image::{Digest, Progress};
 
 /// The bars; gone from the terminal when dropped.
@@ -17,8 +17,17 @@ pub(crate) struct Bars {
 impl Bars {
     /// None yet: layers that are there already get none. Hidden without a terminal.
     pub(crate) fn new() -> Self {
+        Self::on(ProgressDrawTarget::stderr())
+    }
+
+    /// Bars that are not shown.
+    pub(crate) fn hidden() -> Self {
+        Self::on(ProgressDrawTarget::hidden())
+    }
+
+    fn on(target: ProgressDrawTarget) -> Self {
         Self {
-            all: MultiProgress::new(),
+            all: MultiProgress::with_draw_target(target),
             layers: BTreeMap::new(),
         }
     }

@@ -7,15 +7,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tare::spec::{ByteSize, Device, Network, Require, Rlimit, Storage, Write};
+use tare::spec::{
+    ByteSize, Device, DeviceRule, ExtraHost, Network, Require, Rlimit, Storage, Write,
+};
 
+use super::foreign::Foreign;
 use super::mounts::Mounts;
+use super::switches::Switches;
 use crate::value::{self, SecurityOption};
 
 /// What `tare run` was told. Without a flag, the spec decides; without one there, its defaults.
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,
+    args_override_self = true,
     override_usage = "tare run [OPTIONS] IMAGE [--] [COMMAND [ARG]...]\n       \
                       tare run [OPTIONS] --spec FILE -- [COMMAND [ARG]...]",
     after_help = "Exit status: the command's own; 128 and the signal's number if a signal ended it; \
@@ -38,6 +43,10 @@ pub(crate) struct Flags {
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(super) env: Vec<OsString>,
 
+    /// Set variables from a file of lines NAME=VALUE or NAME, as --env has them
+    #[arg(long, value_name = "FILE")]
+    pub(super) env_file: Vec<PathBuf>,
+
     #[command(flatten)]
     pub(super) mounts: Mounts,
 
@@ -50,9 +59,17 @@ pub(crate) struct Flags {
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub(super) user: Option<String>,
 
+    /// Groups that the user has besides its own, by name or number
+    #[arg(long, value_name = "GROUP")]
+    pub(super) group_add: Vec<String>,
+
     /// Host name inside
     #[arg(short = 'h', long, value_name = "NAME")]
     pub(super) hostname: Option<String>,
+
+    /// Add a line to /etc/hosts
+    #[arg(long, value_name = "NAME:ADDRESS")]
+    pub(super) add_host: Vec<ExtraHost>,
 
     /// none (a loopback of its own), host, or the path of a network namespace
     #[arg(long, visible_alias = "net", value_name = "NETWORK", value_parser = value::network)]
@@ -74,6 +91,29 @@ pub(crate) struct Flags {
     /// Most processor time, in processors: 1.5
     #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
     pub(super) cpus: Option<f64>,
+
+    /// Processor time of each --cpu-period, in microseconds
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        help_heading = "Limits",
+        conflicts_with = "cpus"
+    )]
+    pub(super) cpu_quota: Option<u32>,
+
+    /// Length of a period of processor time, in microseconds
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        help_heading = "Limits",
+        requires = "cpu_quota",
+        default_value_t = 100_000
+    )]
+    pub(super) cpu_period: u32,
+
+    /// Share of processor time, 2 to 262144, 1024 being everybody's
+    #[arg(short, long, value_name = "NUMBER", help_heading = "Limits", value_parser = value::cpu_shares)]
+    pub(super) cpu_shares: Option<u16>,
 
     /// Processors to run on: 0-2,4
     #[arg(long, value_name = "LIST", help_heading = "Limits")]
@@ -113,13 +153,13 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "DURATION", help_heading = "Limits", value_parser = value::timeout)]
     pub(super) timeout: Option<Duration>,
 
-    /// Make the root read-only; the same as --write none
-    #[arg(long, help_heading = "Storage", conflicts_with = "write")]
-    pub(super) read_only: bool,
-
     /// Where writes to the root go: memory, disk or none
     #[arg(long, value_name = "WHERE", help_heading = "Storage", value_parser = value::word::<Write>)]
     pub(super) write: Option<Write>,
+
+    /// size=SIZE, the same as --disk
+    #[arg(long, value_name = "OPTION", help_heading = "Storage", value_parser = value::storage, conflicts_with = "disk")]
+    pub(super) storage_opt: Option<ByteSize>,
 
     /// What makes the copy-on-write root: auto, overlay or copy
     #[arg(long, value_name = "BACKEND", help_heading = "Storage", value_parser = value::word::<Storage>)]
@@ -133,13 +173,33 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "CAPABILITY", help_heading = "Security")]
     pub(super) cap_drop: Vec<String>,
 
-    /// Restrict nothing but by namespaces: every capability and device, no filter, no mask
-    #[arg(long, help_heading = "Security")]
-    pub(super) privileged: bool,
-
     /// Show a device of the host inside
     #[arg(long, value_name = "SOURCE[:TARGET[:rwm]]", help_heading = "Security")]
     pub(super) device: Vec<Device>,
+
+    /// Allow devices by type, major, minor and access: "c 10:200 rwm"
+    #[arg(long, value_name = "RULE", help_heading = "Security")]
+    pub(super) device_cgroup_rule: Vec<DeviceRule>,
+
+    /// Set a kernel parameter of the sandbox's own namespaces
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Security", value_parser = value::label)]
+    pub(super) sysctl: Vec<(String, String)>,
+
+    /// System V IPC and message queues: private or host
+    #[arg(long, value_name = "MODE", help_heading = "Security", value_parser = value::ipc)]
+    pub(super) ipc: Option<bool>,
+
+    /// Host name: private or host
+    #[arg(long, value_name = "MODE", help_heading = "Security", value_parser = value::is_private)]
+    pub(super) uts: Option<bool>,
+
+    /// View of cgroups: private or host
+    #[arg(long, value_name = "MODE", help_heading = "Security", value_parser = value::is_private)]
+    pub(super) cgroupns: Option<bool>,
+
+    /// User ids: private (root's default is host) or host
+    #[arg(long, value_name = "MODE", help_heading = "Security", value_parser = value::is_private)]
+    pub(super) userns: Option<bool>,
 
     /// no-new-privileges[:true|:false], seccomp=FILE, seccomp=unconfined or
     /// systempaths=unconfined
@@ -159,27 +219,25 @@ pub(crate) struct Flags {
     #[arg(short, long, value_name = "NAME[=TEXT]", value_parser = value::label)]
     pub(super) label: Vec<(String, String)>,
 
-    /// Pass standard input on; without it the command's input is empty
-    #[arg(short, long)]
-    pub(super) interactive: bool,
+    /// Labels from a file of lines NAME=TEXT
+    #[arg(long, value_name = "FILE")]
+    pub(super) label_file: Vec<PathBuf>,
 
-    /// Give the command a terminal
-    #[arg(short, long)]
-    pub(super) tty: bool,
+    /// Name of the sandbox: the label `name`
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<String>,
 
-    /// Accepted, and always so: the sandbox is gone when the command ends
-    #[arg(long)]
-    rm: bool,
+    /// Write the sandbox's id to a new file
+    #[arg(long, value_name = "FILE")]
+    pub(super) cidfile: Option<PathBuf>,
 
-    /// Accepted, and always so: process 1 forwards signals and reaps
-    #[arg(long)]
-    init: bool,
+    #[command(flatten)]
+    pub(super) switches: Switches,
+
+    #[command(flatten)]
+    pub(super) foreign: Foreign,
 
     /// Read the spec from a file of JSON, `-` for standard input; flags override it
     #[arg(long, value_name = "FILE")]
     pub(super) spec: Option<PathBuf>,
-
-    /// Print the result as one JSON object: how the command ended, its output, what it used
-    #[arg(long)]
-    pub(super) json: bool,
 }

@@ -2,10 +2,11 @@
 //! The flags that mount, in the order in which Docker mounts them.
 #![forbid(unsafe_code)]
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgMatches, Args, FromArgMatches};
 use tare::spec::Mount;
 
-use crate::value;
+use crate::value::mount::{mount, tmpfs, volume};
 
 /// The mounts of `--volume`, `--mount` and `--tmpfs` together: those with a
 /// shorter target first, and those of one depth as they were written.
@@ -21,18 +22,19 @@ impl Mounts {
 /// Declares the three flags for clap.
 #[derive(Debug, Args)]
 struct Written {
-    /// Show a host file or directory inside; options are ro, rw and cow (a
-    /// private copy-on-write view)
-    #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]")]
+    /// Show a host file or directory inside; options are ro, rw, noexec and cow
+    /// (a private copy-on-write view)
+    #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]", value_parser = OsStringValueParser::new().try_map(|text| volume(&text)))]
     volume: Vec<Mount>,
 
     /// Mount by keys: type=bind|cow|tmpfs, source, target, readonly,
-    /// tmpfs-size, tmpfs-mode
-    #[arg(long, value_name = "KEY=VALUE,...", value_parser = value::mount)]
+    /// tmpfs-size, tmpfs-mode; a field with a comma is quoted as in CSV
+    #[arg(long, value_name = "KEY=VALUE,...", value_parser = OsStringValueParser::new().try_map(|text| mount(&text)))]
     mount: Vec<Mount>,
 
     /// Mount an empty file system in memory; options are size=, mode=, ro
-    #[arg(long, value_name = "TARGET[:OPTIONS]", value_parser = value::tmpfs)]
+    /// and noexec
+    #[arg(long, value_name = "TARGET[:OPTIONS]", value_parser = OsStringValueParser::new().try_map(|text| tmpfs(&text)))]
     tmpfs: Vec<Mount>,
 }
 

@@ -2,15 +2,19 @@
 //! The spec that the flags of `tare run` ask for, over the one of `--spec`.
 #![forbid(unsafe_code)]
 
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tare::spec::{Limits, Profile, Seccomp, Security, Write};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
+use tare::spec::{Limits, Mount, MountKind, Profile, Seccomp, Security, UserNamespace, Write};
 use tare::{Error, Kind, Result, Spec};
 
 use super::flags::Flags;
+use super::lines;
 use crate::value::{self, SecurityOption};
 
 impl Flags {
@@ -35,20 +39,56 @@ impl Flags {
             }
         };
         spec.mounts.extend(self.mounts.iter().cloned());
+        for path in &self.label_file {
+            spec.labels.extend(lines::labels(path)?);
+        }
         spec.labels.extend(self.label.iter().cloned());
+        let name = self.name.iter().map(|name| ("name".into(), name.clone()));
+        spec.labels.extend(name);
         over(&mut spec.workdir, &self.workdir);
         over(&mut spec.user, &self.user);
         over(&mut spec.hostname, &self.hostname);
+        spec.extra_hosts.extend(self.add_host.iter().cloned());
+        spec.groups.extend(self.group_add.iter().cloned());
+        spec.sysctls.extend(self.sysctl.iter().cloned());
         replace(&mut spec.network, &self.network);
         replace(&mut spec.require, &self.require);
         replace(&mut spec.storage, &self.storage);
         replace(&mut spec.write, &self.write);
-        if self.read_only {
+        if self.switches.read_only {
             spec.write = Write::None;
         }
         self.limit(&mut spec.limits)?;
         self.secure(&mut spec.security)?;
+        self.part(&mut spec);
+        if spec.image == "host" && !self.switches.clean_env {
+            as_caller(&mut spec);
+        }
         Ok((spec, command))
+    }
+
+    /// Returns whether a missing working directory is the caller's own.
+    pub(super) fn begins_where_the_caller_is(&self) -> bool {
+        self.workdir.is_none() && self.spec.is_none() && !self.switches.clean_env
+    }
+
+    /// Which namespaces are the sandbox's own.
+    fn part(&self, spec: &mut Spec) {
+        replace(&mut spec.namespaces.ipc, &self.ipc);
+        replace(&mut spec.namespaces.uts, &self.uts);
+        replace(&mut spec.namespaces.cgroup, &self.cgroupns);
+        if self.userns == Some(false) {
+            spec.namespaces.user = UserNamespace::Host;
+        }
+        if self.ipc == Some(false) {
+            // POSIX shared memory is files there, shm_overview(7).
+            spec.mounts.push(Mount {
+                kind: MountKind::Bind("/dev/shm".into()),
+                target: "/dev/shm".into(),
+                read_only: false,
+                no_exec: false,
+            });
+        }
     }
 
     /// The spec of `--spec`, or an empty one.
@@ -75,14 +115,17 @@ impl Flags {
         if let Some(sum) = &self.memory_swap {
             limits.swap = value::swap(sum, limits.memory)?;
         }
-        over(&mut limits.cpus, &self.cpus);
+        let quota = self.cpu_quota;
+        let of_periods = quota.map(|quota| f64::from(quota) / f64::from(self.cpu_period));
+        over(&mut limits.cpus, &self.cpus.or(of_periods));
+        over(&mut limits.cpu_weight, &self.cpu_shares);
         over(&mut limits.cpuset, &self.cpuset_cpus);
         if let Some(pids) = self.pids_limit {
             // Docker's -1, and its 0, are no limit.
             limits.pids = u64::try_from(pids).ok().filter(|pids| *pids > 0);
         }
         over(&mut limits.io, &self.blkio_weight);
-        over(&mut limits.disk, &self.disk);
+        over(&mut limits.disk, &self.disk.or(self.storage_opt));
         replace(&mut limits.shm, &self.shm_size);
         replace(&mut limits.output, &self.output_limit);
         limits.rlimits.extend(self.ulimit.iter().cloned());
@@ -90,12 +133,14 @@ impl Flags {
     }
 
     fn secure(&self, security: &mut Security) -> Result<()> {
-        if self.privileged {
+        if self.switches.privileged {
             security.profile = Profile::Privileged;
         }
         security.cap_add.extend(self.cap_add.iter().cloned());
         security.cap_drop.extend(self.cap_drop.iter().cloned());
         security.devices.extend(self.device.iter().cloned());
+        let rules = self.device_cgroup_rule.iter().cloned();
+        security.device_rules.extend(rules);
         for option in &self.security_opt {
             match option {
                 SecurityOption::NoNewPrivileges(on) => security.no_new_privs = Some(*on),
@@ -114,6 +159,27 @@ impl Flags {
     }
 }
 
+/// Lets a command in the view of the host begin where the caller is, with its
+/// search path and its language.
+fn as_caller(spec: &mut Spec) {
+    if spec.workdir.is_none() {
+        // A caller may be in a directory that is gone, or that it may not enter.
+        let enters = |dir: &PathBuf| {
+            faccessat(AT_FDCWD, dir, AccessFlags::X_OK, AtFlags::AT_EACCESS).is_ok()
+        };
+        spec.workdir = env::current_dir().ok().filter(enters);
+    }
+    let own = env::vars_os().filter_map(|(name, value)| {
+        // A search path that is not UTF-8 does not fit into a spec.
+        let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
+        let is_one = matches!(name.as_str(), "PATH" | "LANG" | "LANGUAGE");
+        (is_one || name.starts_with("LC_")).then_some((name, value))
+    });
+    for (name, value) in own {
+        spec.env.entry(name).or_insert(value);
+    }
+}
+
 fn over<T: Clone>(key: &mut Option<T>, flag: &Option<T>) {
     if flag.is_some() {
         key.clone_from(flag);
@@ -129,10 +195,7 @@ fn replace<T: Clone>(key: &mut T, flag: &Option<T>) {
 /// How many arguments follow the first `--` of the command line; clap takes that away
 /// without a trace when no word came before it.
 fn after_dashes() -> usize {
-    std::env::args_os()
-        .skip_while(|a| a != "--")
-        .skip(1)
-        .count()
+    env::args_os().skip_while(|a| a != "--").skip(1).count()
 }
 
 fn text(what: &str, word: &OsStr) -> Result<String> {

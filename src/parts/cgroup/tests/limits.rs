@@ -56,6 +56,14 @@ fn cpus_limit_holds_back() {
 }
 
 #[test]
+fn cpu_weight_is_in_the_words_of_each_version() {
+    need!(root, controller("cpu"));
+    let cgroup = Scratch::new(r#"{"cpu_weight": 200}"#);
+    let found = cgroup.limit("limits.cpu_weight");
+    assert!(["200", "2048"].contains(&found.as_str()), "{found}");
+}
+
+#[test]
 fn cpuset_limit_is_felt() {
     need!(root);
     let cgroup = Scratch::new(r#"{"cpuset": "0"}"#);
