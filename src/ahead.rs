@@ -15,7 +15,7 @@ use crate::parts::ops::c_path;
 use crate::plan::{self, Early};
 use crate::runtime::Runtime;
 use crate::spawner::{Spawner, Start};
-use crate::spec::{Device, Limits, Profile, Require, Spec};
+use crate::spec::{Limits, Require, Security, Spec};
 use crate::sys::lock::try_lock;
 use crate::wire::ListBuf;
 
@@ -89,8 +89,7 @@ struct Kind {
     /// Of the spec, what cgroups are made from.
     limits: Limits,
     require: Require,
-    profile: Profile,
-    devices: Vec<Device>,
+    security: Security,
     early: Early,
 }
 
@@ -99,8 +98,7 @@ impl Kind {
         Self {
             limits: spec.limits.clone(),
             require: spec.require.clone(),
-            profile: spec.security.profile,
-            devices: spec.security.devices.clone(),
+            security: spec.security.clone(),
             early,
         }
     }
@@ -109,8 +107,7 @@ impl Kind {
     fn has_cgroups_of(&self, spec: &Spec) -> bool {
         self.limits == spec.limits
             && self.require == spec.require
-            && self.profile == spec.security.profile
-            && self.devices == spec.security.devices
+            && self.security.device_keys() == spec.security.device_keys()
     }
 }
 

@@ -143,11 +143,7 @@ impl Runtime {
     fn gate(&self, layout: &Layout, security: &Security) -> Result<Option<Arc<DeviceGate>>> {
         const KEPT: usize = 8;
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |s: &Security| {
-            s.profile == security.profile
-                && s.devices == security.devices
-                && s.device_rules == security.device_rules
-        };
+        let same = |s: &Security| s.device_keys() == security.device_keys();
         if let Some((_, gate)) = gates.iter().find(|(s, _)| same(s)) {
             return Ok(Some(Arc::clone(gate)));
         }

@@ -113,6 +113,11 @@ impl Security {
             .unwrap_or(self.profile != Profile::Privileged)
     }
 
+    /// Returns the keys that a device cgroup is made from.
+    pub(crate) fn device_keys(&self) -> (Profile, &[Device], &[DeviceRule]) {
+        (self.profile, &self.devices, &self.device_rules)
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         for paths in [&self.masked_paths, &self.readonly_paths]
             .into_iter()

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use tare::Sandbox;
 use tare_oracle::{Host, need};
 
@@ -66,14 +66,23 @@ fn ahead_one_is_like_one_from_the_beginning() {
 
 #[test]
 fn ahead_one_is_used_once_and_only_where_it_fits() {
-    for (json, fits) in [
+    let of_all = [
         ("{}", true),
         (r#"{"hostname": "other", "env": {"A": "1"}}"#, true),
         (r#"{"mounts": ["/usr:/u:ro"]}"#, true),
         (r#"{"limits": {"shm": "1m"}}"#, false),
         (r#"{"network": "host"}"#, false),
+        (r#"{"sysctls": {"net.core.somaxconn": "77"}}"#, false),
         (r#"{"write": "disk"}"#, false),
-    ] {
+    ];
+    // What cgroups are made from.
+    let of_root = [
+        (r#"{"limits": {"cpu_weight": 50}}"#, false),
+        (r#"{"security": {"devices": ["/dev/fuse"]}}"#, false),
+        (r#"{"security": {"device_rules": ["c 10:237 r"]}}"#, false),
+    ];
+    let of_root = geteuid().is_root().then_some(of_root);
+    for (json, fits) in of_all.into_iter().chain(of_root.into_iter().flatten()) {
         let ground = Ground::new();
         let (helper, one) = third(&ground, "{}");
         let sandbox = ground.open_with(json);
