@@ -22,7 +22,7 @@ class _BindMount(TypedDict):
 class BindMount(_BindMount, total=False):
     """A file or directory of the host, an entry of `mounts`."""
 
-    options: Sequence[Literal["ro", "rw", "cow"]]
+    options: Sequence[Literal["ro", "rw", "noexec", "exec", "cow"]]
 
 
 class _TmpfsMount(TypedDict):
@@ -55,6 +55,8 @@ class Limits(TypedDict, total=False):
     """Swap on top of `memory`, not the sum of both. Default: none, so `"0"` forbids it."""
     cpus: float | str | None
     """Processor time, in processors: `1.5`. Default: none."""
+    cpu_weight: int | None
+    """Share of processor time, 1 to 10000, 100 being everyone's. Default: none."""
     cpuset: str | None
     """Which processors, as in cpuset(7): `"0-2,4"`. Default: all."""
     pids: int | None
@@ -98,6 +100,10 @@ class Security(TypedDict, total=False):
     devices: Sequence[str]
     """Host devices that are visible, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none more than
     Docker's six.
+    """
+    device_rules: Sequence[str]
+    """Devices that commands may use wherever a node of them is, cgroups(7): `c 10:200 rwm`, `b 8:* r`,
+    `a`. Default: Docker's.
     """
 
 
@@ -153,8 +159,18 @@ class CommonOptions(TypedDict, total=False):
     """Working directory; a missing one is made in an image, but not in `host` or below a mount.
     Default: the image's, else `/`.
     """
+    groups: Sequence[str] | None
+    """Supplementary groups of every command, by name or number, besides those that `/etc/group` gives
+    its user. Default: none.
+    """
     hostname: str | None
     """Host name inside. Default: the first twelve digits of the sandbox's id."""
+    extra_hosts: Sequence[str] | None
+    """Lines of `/etc/hosts`, each `NAME:ADDRESS` or `NAME=ADDRESS`. Default: none."""
+    sysctls: Mapping[str, str] | None
+    """Kernel parameters of the sandbox's own namespaces, sysctl(8): `{"net.core.somaxconn": "1024"}`.
+    Default: Docker's two, which let everyone ping and listen on any port.
+    """
     network: Literal["none", "host"] | JoinNetwork | None
     """What of the network is visible. Default: `none`, a loopback of its own."""
     limits: Limits | None
@@ -174,6 +190,7 @@ class CommonOptions(TypedDict, total=False):
                 "limits.memory",
                 "limits.swap",
                 "limits.cpus",
+                "limits.cpu_weight",
                 "limits.cpuset",
                 "limits.pids",
                 "limits.io",
@@ -192,6 +209,8 @@ class CommonOptions(TypedDict, total=False):
     """Swap on top of `memory`, not the sum of both. Default: none, so `"0"` forbids it."""
     cpus: float | str | None
     """Processor time, in processors: `1.5`. Default: none."""
+    cpu_weight: int | None
+    """Share of processor time, 1 to 10000, 100 being everyone's. Default: none."""
     cpuset: str | None
     """Which processors, as in cpuset(7): `"0-2,4"`. Default: all."""
     pids: int | None
@@ -230,6 +249,10 @@ class CommonOptions(TypedDict, total=False):
     devices: Sequence[str] | None
     """Host devices that are visible, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none more than
     Docker's six.
+    """
+    device_rules: Sequence[str] | None
+    """Devices that commands may use wherever a node of them is, cgroups(7): `c 10:200 rwm`, `b 8:* r`,
+    `a`. Default: Docker's.
     """
 
 
