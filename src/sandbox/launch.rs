@@ -2,6 +2,7 @@
 //! Starting a command in a live sandbox: its descriptors, its environment, one message there and one back.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::hash::Hash;
@@ -81,17 +82,9 @@ impl Request {
                 .unwrap_or(u64::MAX)
                 .max(1)
         };
-        let mut user = user.cloned().unwrap_or_default();
-        if user.contains('\n') {
-            let why = format_args!("user {user:?} is no line of passwd(5)");
-            return Err(Error::new(Kind::Invalid, "check command", why));
-        }
-        for group in &spec.groups {
-            user.push('\n');
-            user.push_str(group);
-        }
+        let user = user_and_groups(user.map_or("", String::as_str), &spec.groups)?;
         Ok(Self {
-            user: c_string("user", OsStr::new(&user))?,
+            user: c_string("user", OsStr::new(&*user))?,
             cwd: c_string("cwd", cwd.map_or(OsStr::new("/"), |dir| dir.as_os_str()))?,
             argv: argv?.iter().collect(),
             path: c_string("env", lookup("PATH").unwrap_or(OsStr::new(PATH)))?,
@@ -122,6 +115,18 @@ impl Request {
             caps,
         }
     }
+}
+
+/// The user, and a supplementary group in each line behind it.
+fn user_and_groups<'a>(user: &'a str, groups: &[String]) -> Result<Cow<'a, str>> {
+    if user.contains('\n') {
+        let why = format_args!("user {user:?} is no name of passwd(5)");
+        return Err(Error::new(Kind::Invalid, "check command", why));
+    }
+    Ok(match groups {
+        [] => Cow::Borrowed(user),
+        groups => Cow::Owned(format!("{user}\n{}", groups.join("\n"))),
+    })
 }
 
 /// Starts a command, and comes back when it executes.

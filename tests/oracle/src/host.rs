@@ -180,7 +180,11 @@ impl Host {
                 continue;
             }
             for (line, times) in before {
-                if *area != Area::Mounts && self.may_be_foreign(*area, line) {
+                let is_foreign = match *area {
+                    Area::Mounts => kernel::is_detached(line),
+                    _ => self.may_be_foreign(*area, line),
+                };
+                if is_foreign {
                     continue;
                 }
                 for _ in now.get(line).copied().unwrap_or(0)..*times {

@@ -178,6 +178,28 @@ fn host_tells_its_spawners_from_those_of_others() {
 }
 
 #[test]
+fn host_takes_a_mount_whose_directory_is_gone_for_that_of_others() {
+    need!(root, program("unshare"));
+    let _alone = Host::exclusive();
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().join("mounted");
+    fs::create_dir(&at).unwrap();
+    let at = at.display();
+    run(&format!("mount -t tmpfs none {at}"));
+    let before = Host::snapshot();
+    run(&format!("unshare -m sh -c 'umount {at} && rmdir {at}'"));
+    before.assert_unchanged(SOON);
+    run(&format!("mkdir {at} && mount -t tmpfs none {at}"));
+    let before = Host::snapshot();
+    run(&format!("umount {at}"));
+    let seen = before.diff(&before.again());
+    assert!(
+        seen.iter().any(|line| line.starts_with("- mount: ")),
+        "{seen:?}"
+    );
+}
+
+#[test]
 fn host_sees_mounts_and_cgroups() {
     need!(root);
     let _alone = Host::exclusive();

@@ -82,6 +82,15 @@ pub(super) fn mounts() -> Vec<String> {
         .collect()
 }
 
+/// Whether a mount is gone because its directory is: others unmounted it in
+/// their mount namespace and removed the directory there, which detaches it in
+/// every other namespace, mount_namespaces(7). `line` is one of [`mounts`].
+pub(super) fn is_detached(line: &str) -> bool {
+    let point = line.split(' ').nth(2).unwrap_or_default();
+    // Escapes stand for characters that no directory of a test has.
+    !point.contains('\\') && fs::symlink_metadata(point).is_err()
+}
+
 /// Directories named `tare*` and what is below them, but those of other users, and
 /// those that carry the number of somebody else's living process, or hold one;
 /// when `wide`, every directory.
