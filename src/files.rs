@@ -454,8 +454,9 @@ impl<'a> Files<'a> {
 /// A user as it is sent; the empty one would be none.
 fn c_user(step: &'static str, user: &str) -> Result<CString> {
     let user = if user.is_empty() { "0" } else { user };
-    CString::new(user).map_err(|_| {
-        let why = format_args!("user {user:?} holds a NUL");
+    let sent = CString::new(user).ok().filter(|_| !user.contains('\n'));
+    sent.ok_or_else(|| {
+        let why = format_args!("user {user:?} is no name of passwd(5)");
         Error::new(Kind::Invalid, step, why)
     })
 }

@@ -209,7 +209,10 @@ pub(crate) fn no_user(step: impl Into<Cow<'static, str>>, user: &CStr, errno: Er
             let why = format_args!("{subject} is not in /etc/passwd or /etc/group of the image");
             Error::new(Kind::NotFound, step, why)
         }
-        ("set user and groups", Errno::EINVAL) | ("look up user", Errno::EPERM) => Error::os(step, subject, errno).with_cure(
+        ("set user and groups", Errno::EINVAL) | ("look up user", Errno::EPERM) => Error::os(
+            step, subject, errno,
+        )
+        .with_cure(
             "subordinate ids for the caller in /etc/subuid and /etc/subgid: tare doctor says how",
         ),
         _ => Error::os(step, subject, errno),
