@@ -159,6 +159,9 @@ class Popen(Generic[AnyStr]):
         except KeyboardInterrupt as interrupt:
             try:
                 self.kill()
+                # A moment, so that the end is seen. SIGKILL needs no longer.
+                with contextlib.suppress(TimeoutExpired):
+                    self._wait(1.0)
             except (Error, OSError) as error:
                 _log.set_aside(f"kill {self!r}", error, interrupt)
             raise
