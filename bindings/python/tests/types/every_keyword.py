@@ -33,7 +33,10 @@ def of_a_sandbox(image: tare.Image, store: tare.Store) -> tare.Sandbox:
         env=os.environ,
         workdir=Path("/w"),
         user=1000,
+        groups=["audio", "7"],
         hostname="box",
+        extra_hosts=["db:10.0.0.1"],
+        sysctls={"net.core.somaxconn": "1024"},
         network={"join": "/run/netns/x"},
         limits={"memory": "1g", "pids": 10, "rlimits": {"nofile": "10:20"}},
         security={"profile": "strict", "seccomp": {"defaultAction": "SCMP_ACT_ALLOW"}},
@@ -44,6 +47,7 @@ def of_a_sandbox(image: tare.Image, store: tare.Store) -> tare.Sandbox:
         memory=1 << 30,
         swap="0",
         cpus=1.5,
+        cpu_weight=100,
         cpuset="0-1",
         pids=10,
         io=100,
@@ -59,6 +63,7 @@ def of_a_sandbox(image: tare.Image, store: tare.Store) -> tare.Sandbox:
         masked_paths=[Path("/proc/kcore"), "/sys"],
         readonly_paths=[],
         devices=["/dev/fuse"],
+        device_rules=["c 10:200 rwm"],
     )
 
 
