@@ -12,8 +12,8 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 export CARGO_TARGET_DIR=$target
 export TARE_IMAGES=${TARE_IMAGES:-$target/images}
 logs=$target/enosys
-# shellcheck source=tests/abreast.sh
-. tests/abreast.sh
+mkdir -p "$logs"
+passed=0 failed=0 began=$SECONDS
 
 lines() { grep -vE '^[[:space:]]*(#|$)' tests/enosys.txt; }
 
@@ -22,23 +22,28 @@ triple=$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 runner=CARGO_TARGET_${triple}_RUNNER
 before=${!runner:-}
 
-# run CALLS BINARY [WORD]...: one line of the table.
-run() {
-    local calls=$1 binary=$2 words=("${@:3}")
-    local what=(--test "$binary") name="without $calls: $binary ${words[*]:-(all)}" log=$logs/$calls.$binary.log
+echo
+echo "running $(lines | wc -l) runs without newer system calls"
+while read -r calls binary words <&3; do
+    what=(--test "$binary")
     [ "$binary" = lib ] && what=(--lib)
-    # A shell's background ignores two signals, and what it starts inherits that.
-    if env --default-signal=INT,QUIT "$runner=$before $target/debug/enosys $calls --" \
-        cargo test --quiet --locked --package libtare "${what[@]}" -- "${words[@]}" >"$log" 2>&1 &&
+    read -ra flags <<<"$words"
+    log=$logs/$calls.$binary.log
+    name="without $calls: $binary ${words:-(all)}"
+    if env "$runner=$before $target/debug/enosys $calls --" \
+        cargo test --quiet --locked --package libtare "${what[@]}" -- "${flags[@]}" >"$log" 2>&1 &&
         ! grep -q '^test result: ok. 0 passed' "$log"; then
         echo "test $name ... ok ($(grep -o '^test result: ok. [0-9]* passed' "$log" | grep -o '[0-9]* passed'))"
+        passed=$((passed + 1))
     else
         echo "test $name ... FAILED"
         sed 's/^/    /' "$log"
+        failed=$((failed + 1))
     fi
-}
+done 3< <(lines)
 
+word=ok
+[ "$failed" = 0 ] || word=FAILED
 echo
-echo "running $(lines | wc -l) runs without newer system calls"
-abreast "$logs" run < <(lines)
-summed "$logs"
+echo "test result: $word. $passed passed; $failed failed; 0 ignored; 0 measured; 0 filtered out; finished in $((SECONDS - began)).00s"
+[ "$failed" = 0 ]
