@@ -225,7 +225,7 @@ def test_aio_closing_ends_what_others_wait_for(store: tare.Store) -> None:
 
 
 MANY = """if True:
-    import asyncio, contextlib, os, resource, sys, tare, tare.aio
+    import asyncio, contextlib, os, resource, sys, time, tare, tare.aio
 
     # Three descriptors or so for a sandbox, five for a command with pipes.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -261,8 +261,11 @@ MANY = """if True:
         async with tare.aio.Sandbox(tare.Store().image("busybox")):
             pass
 
-    # The first of an image may take a thread, which goes with its loop.
+    # The first of an image may take a thread, which goes with its loop: Python
+    # has joined it a moment before the kernel has.
     asyncio.run(first())
+    while threads() > 1:
+        time.sleep(0.001)
     asyncio.run(main(int(sys.argv[1])))
     """
 
