@@ -196,15 +196,11 @@ class Process:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
+        with _log.ending("end", self, value):
             if value is not None:
                 self.kill()
             self._close()
             await self.wait()
-        except (Error, OSError) as error:
-            if value is None:
-                raise
-            _log.set_aside(f"end {self!r}", error, value)
 
     def __repr__(self) -> str:
         reason = "" if self.reason is None else f" reason: {self.reason}"

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ._errors import Error
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from logging import Logger
 
 _logger: Logger | None = None
@@ -43,6 +47,17 @@ def set_aside(step: str, error: BaseException, raised: BaseException | None) -> 
     logger = _logger or _found()
     if logger is not None:
         logger.warning("%s", text)
+
+
+@contextlib.contextmanager
+def ending(step: str, what: object, raised: BaseException | None) -> Iterator[None]:
+    """Sets aside an error that another exception, `raised`, brought about; without one, lets the error out."""
+    try:
+        yield
+    except (Error, OSError) as error:
+        if raised is None:
+            raise
+        set_aside(f"{step} {what!r}", error, raised)
 
 
 def argv(call_words: Any) -> str:

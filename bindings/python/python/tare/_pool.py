@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Callable
 
 from . import _log, _tare
-from ._errors import Error
 from ._sandbox import Progress, Sandbox, shown, spec_of
 
 if TYPE_CHECKING:
@@ -86,12 +85,8 @@ class Pool:
         # A forked copy of this process that leaves the block has no part in it.
         if os.getpid() != self._owner:
             return
-        try:
+        with _log.ending("close", self, value):
             self.close()
-        except (Error, OSError) as error:
-            if value is None:
-                raise
-            _log.set_aside(f"close {self!r}", error, value)
 
     def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
         if not self.closed and os.getpid() == self._owner:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, AnyStr, Generic
 
 from . import _log
 from ._call import Call, Text, output_limit_exceeded, seconds
-from ._errors import Error, TimeoutExpired, Usage
+from ._errors import TimeoutExpired, Usage
 
 if TYPE_CHECKING:
     from ._call import Told
@@ -157,13 +157,11 @@ class Popen(Generic[AnyStr]):
         try:
             yield
         except KeyboardInterrupt as interrupt:
-            try:
+            with _log.ending("kill", self, interrupt):
                 self.kill()
                 # A moment, so that the end is seen. SIGKILL needs no longer.
                 with contextlib.suppress(TimeoutExpired):
                     self._wait(1.0)
-            except (Error, OSError) as error:
-                _log.set_aside(f"kill {self!r}", error, interrupt)
             raise
 
     def communicate(self, input: AnyStr | None = None, timeout: float | str | None = None) -> tuple[Any, Any]:
@@ -326,12 +324,10 @@ class Popen(Generic[AnyStr]):
         if value is None:
             self._close()
             return
-        try:
+        with _log.ending("end", self, value):
             # The block can end it no more, and from the terminal it gets no Ctrl-C.
             self.kill()
             self._close()
-        except (Error, OSError) as error:
-            _log.set_aside(f"end {self!r}", error, value)
 
     def _close(self) -> None:
         for file in (self.stdout, self.stderr, self.stdin, self.terminal):

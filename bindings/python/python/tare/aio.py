@@ -28,7 +28,6 @@ from . import _log, _pool, _sandbox
 from ._aside import aside, running_loop
 from ._async_process import Process
 from ._call import BYTES, Args, Call, CompletedProcess, Text
-from ._errors import Error
 from ._files import Files
 from ._keywords import SUBPROCESS
 from ._pipes import ReadPipe, captured, readable, writer
@@ -217,12 +216,8 @@ class Sandbox(Files):
         # A forked copy of this process that leaves the block has no part in it.
         if os.getpid() != self._open._owner:
             return
-        try:
+        with _log.ending("close", self, value):
             await self.close()
-        except (Error, OSError) as error:
-            if value is None:
-                raise
-            _log.set_aside(f"close {self!r}", error, value)
 
     def __repr__(self) -> str:
         if self._sandbox is None:
@@ -318,12 +313,8 @@ class Pool:
         # A forked copy of this process that leaves the block has no part in it.
         if os.getpid() != self._open._owner:
             return
-        try:
+        with _log.ending("close", self, value):
             await self.close()
-        except (Error, OSError) as error:
-            if value is None:
-                raise
-            _log.set_aside(f"close {self!r}", error, value)
 
     def __repr__(self) -> str:
         if self._pool is None:
