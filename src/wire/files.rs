@@ -75,7 +75,7 @@ pub(crate) const FILE_RENAME: u32 = 6;
 pub(crate) const FILE_REMOVE: u32 = 7;
 /// Sets attributes.
 pub(crate) const FILE_SET: u32 = 8;
-/// Whose rights these are: user and group come back as the owner in the [`FileStat`].
+/// Looks the user up; the [`FileStat`] returns user and group as the owner.
 pub(crate) const FILE_WHO: u32 = 9;
 
 /// [`FileRequest`]: a symbolic link at the end of `path` is followed.

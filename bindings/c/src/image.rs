@@ -221,7 +221,7 @@ pub unsafe extern "C-unwind" fn tare_store_load_fd(
             )
         };
         // Says EBADF if the descriptor is not open, and keeps the file open
-        // until the call returns, whatever another thread closes.
+        // until the call returns, even if another thread closes it.
         let archive = input::descriptor(archive_fd, "archive_fd")?;
         let images = store::get(store)?.store.images().clone();
         let loaded = images.load_from(archive.as_fd(), &options, &mut progress)?;

@@ -234,7 +234,7 @@ fn path_may_be_any_bytes() {
     }
 }
 
-/// Of root alone, who has cgroups everywhere.
+/// Runs as root alone, because root has cgroups on every machine.
 #[test]
 fn limits_of_docker_are_read_back() {
     need!(root, overlay, controller("cpu"));

@@ -17,7 +17,7 @@ pub(super) const DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
 
-/// Resolves `path` with `root` as `/`, whatever symlinks are on the way.
+/// Resolves `path` with `root` as `/`; symlinks on the way stay below it.
 #[cfg(not(feature = "weak_no_inroot"))]
 pub(super) fn open_in_root(root: BorrowedFd<'_>, path: &[u8]) -> nix::Result<OwnedFd> {
     let how = OpenHow::new()

@@ -122,7 +122,7 @@ pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Step<()> {
     Lower { kept: None }.remove(dir, 0, name, 0).map(drop)
 }
 
-/// Opens a directory to remove what is in it, whatever its mode.
+/// Opens a directory of any mode to remove its entries.
 fn open_dir(dir: BorrowedFd<'_>, name: &[u8]) -> nix::Result<Dir> {
     match Dir::openat(dir, name, DIRECTORY, Mode::empty()) {
         Err(Errno::EACCES) => {}

@@ -221,7 +221,7 @@ impl<I: Input> Archive<I> {
             (pax, _) => pax.unwrap_or_default(),
         };
         let size = match header.typeflag {
-            // What is no file has no body, whatever size its header gives. Some readers
+            // What is no file has no body, even if its header gives a size. Some readers
             // believe an extended header.
             b'1'..=b'6' if pax.size.unwrap_or(0) == 0 => 0,
             b'1'..=b'6' => return refuse("an extended header with a size for what is no file"),
