@@ -59,6 +59,7 @@ type Cmd struct {
 
 	sandbox *Sandbox
 	ctx     context.Context
+	err     error // why it cannot run
 	started bool
 	waited  bool
 	kept    bool           // whether the library keeps what is written
@@ -80,6 +81,9 @@ type Process struct {
 var errGone = os.ErrProcessDone
 
 func (p *Process) with(do func(processHandle) error) error {
+	if p == nil || p.h == (processHandle{}) {
+		return unopened("use command", "start it by its Cmd")
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.gone {
@@ -100,8 +104,24 @@ func (p *Process) Signal(signal os.Signal) error {
 // Kill kills the command and what it started.
 func (p *Process) Kill() error { return p.with(processHandle.kill) }
 
+// usable returns why the command is none.
+func (c *Cmd) usable() error {
+	switch {
+	case c == nil || c.sandbox == nil:
+		return unopened("use command", "Command or CommandContext of a sandbox")
+	case c.sandbox.unopened():
+		return c.sandbox.told(errUnopened)
+	}
+	return c.err
+}
+
 // String is the command as a person would type it, without quotes.
-func (c *Cmd) String() string { return strings.Join(c.argv(), " ") }
+func (c *Cmd) String() string {
+	if c == nil {
+		return "<nil>"
+	}
+	return strings.Join(c.argv(), " ")
+}
 
 func (c *Cmd) argv() []string {
 	if len(c.Args) == 0 {
@@ -120,6 +140,9 @@ func (c *Cmd) Run() error {
 
 // Output runs the command and gives what it wrote to standard output.
 func (c *Cmd) Output() ([]byte, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
 	if c.Stdout != nil {
 		return nil, errors.New("tare: Stdout already set")
 	}
@@ -139,6 +162,9 @@ func (c *Cmd) Output() ([]byte, error) {
 
 // CombinedOutput runs the command and gives what it wrote to both streams.
 func (c *Cmd) CombinedOutput() ([]byte, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
 	if c.Stdout != nil || c.Stderr != nil {
 		return nil, errors.New("tare: Stdout or Stderr already set")
 	}
@@ -150,6 +176,9 @@ func (c *Cmd) CombinedOutput() ([]byte, error) {
 
 // Start starts the command; Wait has to follow.
 func (c *Cmd) Start() error {
+	if err := c.usable(); err != nil {
+		return err
+	}
 	if c.started {
 		return errors.New("tare: already started")
 	}
@@ -312,6 +341,9 @@ func (c *Cmd) watch() {
 
 // Wait waits until the command has ended and its output was copied.
 func (c *Cmd) Wait() error {
+	if err := c.usable(); err != nil {
+		return err
+	}
 	if c.Process == nil {
 		return errors.New("tare: not started")
 	}
@@ -401,6 +433,9 @@ func (c *Cmd) closeOurs() {
 
 // StdinPipe is a pipe to the command's input; close it for end of file.
 func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
 	if c.Stdin != nil || c.started {
 		return nil, errors.New("tare: Stdin already set, or command started")
 	}
@@ -414,12 +449,20 @@ func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
 }
 
 // StdoutPipe is a pipe from the command's output; Wait closes it, so read to its end before.
-func (c *Cmd) StdoutPipe() (io.ReadCloser, error) { return c.outputPipe(&c.Stdout) }
+func (c *Cmd) StdoutPipe() (io.ReadCloser, error) {
+	return c.outputPipe(func() *io.Writer { return &c.Stdout })
+}
 
 // StderrPipe is a pipe from the command's standard error.
-func (c *Cmd) StderrPipe() (io.ReadCloser, error) { return c.outputPipe(&c.Stderr) }
+func (c *Cmd) StderrPipe() (io.ReadCloser, error) {
+	return c.outputPipe(func() *io.Writer { return &c.Stderr })
+}
 
-func (c *Cmd) outputPipe(to *io.Writer) (io.ReadCloser, error) {
+func (c *Cmd) outputPipe(of func() *io.Writer) (io.ReadCloser, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	to := of()
 	if *to != nil || c.started {
 		return nil, errors.New("tare: output already set, or command started")
 	}

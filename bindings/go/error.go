@@ -31,11 +31,16 @@ type Error struct {
 }
 
 // Error is all of it in one line.
-func (e *Error) Error() string { return "tare: " + e.message }
+func (e *Error) Error() string {
+	if e == nil {
+		return "<nil>"
+	}
+	return "tare: " + e.message
+}
 
 // Unwrap gives the errno, if a system call failed.
 func (e *Error) Unwrap() error {
-	if e.Errno == 0 {
+	if e == nil || e.Errno == 0 {
 		return nil
 	}
 	return e.Errno
@@ -43,6 +48,9 @@ func (e *Error) Unwrap() error {
 
 // Is tells kinds as the standard library's errors, also where no system call failed.
 func (e *Error) Is(target error) bool {
+	if e == nil {
+		return false
+	}
 	switch target {
 	case fs.ErrClosed:
 		return e.closed

@@ -53,14 +53,14 @@ func (f files) Open(name string) (fs.File, error) {
 	failed := func(err error) (fs.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: f.sb.told(err)}
 	}
-	s, err := f.sb.h.stat(at, true)
+	s, err := f.sb.handle().stat(at, true)
 	if err != nil {
 		return failed(err)
 	}
 	if fileMode(s.mode).IsDir() {
 		return &directory{files: f, name: name, info: info{path.Base(name), s}}, nil
 	}
-	fd, err := f.sb.h.openFile(at, syscall.O_RDONLY, 0)
+	fd, err := f.sb.handle().openFile(at, syscall.O_RDONLY, 0)
 	if err != nil {
 		return failed(err)
 	}
@@ -75,7 +75,7 @@ func (f files) info(op, name string, follow bool) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := f.sb.h.stat(at, follow)
+	s, err := f.sb.handle().stat(at, follow)
 	if err != nil {
 		return nil, &fs.PathError{Op: op, Path: name, Err: f.sb.told(err)}
 	}
@@ -87,7 +87,7 @@ func (f files) ReadLink(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	target, err := f.sb.h.readlink(at)
+	target, err := f.sb.handle().readlink(at)
 	if err != nil {
 		return "", &fs.PathError{Op: "readlink", Path: name, Err: f.sb.told(err)}
 	}
@@ -99,7 +99,7 @@ func (f files) ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := f.sb.h.readFile(at)
+	data, err := f.sb.handle().readFile(at)
 	if err != nil {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: f.sb.told(err)}
 	}
@@ -111,7 +111,7 @@ func (f files) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := f.sb.h.list(at)
+	all, err := f.sb.handle().list(at)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: f.sb.told(err)}
 	}

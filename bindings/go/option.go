@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"syscall"
 )
 
 // Option changes one key of the specification that a sandbox is made from, the same in every language.
@@ -145,6 +146,9 @@ func Spec(key string, value any) Option {
 func specOf(image string, more []Option) (string, []byte, error) {
 	o := options{spec: map[string]any{"image": image}}
 	for _, option := range more {
+		if option == nil {
+			return "", nil, fmt.Errorf("tare: nil Option: %w", syscall.EINVAL)
+		}
 		option(&o)
 	}
 	if o.err != nil {

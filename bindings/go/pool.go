@@ -46,7 +46,7 @@ func OpenPool(ctx context.Context, image string, size PoolSize, opts ...Option) 
 	}
 	pool := &Pool{holder: holder{store: store}, h: h}
 	runtime.SetFinalizer(pool, (*Pool).drop)
-	if err := ctx.Err(); err != nil {
+	if err := done(ctx); err != nil {
 		pool.Close()
 		return nil, err
 	}
@@ -55,10 +55,10 @@ func OpenPool(ctx context.Context, image string, size PoolSize, opts ...Option) 
 
 // Take gives a sandbox that nobody has used: one that waits, else one that is opened now. It may outlive the pool.
 func (pool *Pool) Take(ctx context.Context) (*Sandbox, error) {
-	if err := ctx.Err(); err != nil {
+	if err := done(ctx); err != nil {
 		return nil, err
 	}
-	h, err := pool.h.take()
+	h, err := pool.handle().take()
 	if err != nil {
 		return nil, pool.told("take from pool", err)
 	}
@@ -70,15 +70,40 @@ func (pool *Pool) Take(ctx context.Context) (*Sandbox, error) {
 
 // Ready says how many could be taken now without waiting.
 func (pool *Pool) Ready() (int, error) {
-	ready, err := pool.h.ready()
+	ready, err := pool.handle().ready()
 	err = pool.told("use pool", err)
 	runtime.KeepAlive(pool)
 	return ready, err
 }
 
-// Close ends all that wait and comes back when nothing of them is left; what was taken lives on. Closing one that is
-// closed does nothing.
+// unopened returns whether this is nil or a zero value.
+func (pool *Pool) unopened() bool { return pool == nil || pool.store == nil }
+
+// handle is NULL where there is no pool. The library refuses that.
+func (pool *Pool) handle() poolHandle {
+	if pool == nil {
+		return poolHandle{}
+	}
+	return pool.h
+}
+
+// told explains an error of the library where the pool was closed, or never opened.
+func (pool *Pool) told(step string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case pool.unopened():
+		return unopened(step, "tare.OpenPool")
+	}
+	return pool.holder.told(step, err)
+}
+
+// Close ends all that wait and returns when nothing of them is left; what was taken lives on. Closing a
+// closed pool does nothing.
 func (pool *Pool) Close() error {
+	if pool.unopened() {
+		return pool.told("use pool", errUnopened)
+	}
 	runtime.SetFinalizer(pool, nil)
 	return pool.end(pool.h.close)
 }

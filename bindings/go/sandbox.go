@@ -52,7 +52,7 @@ func newSandbox(store *heldStore, h sandboxHandle) *Sandbox {
 	return sb
 }
 
-// drop ends a sandbox that nobody holds, without waiting for it.
+// drop ends a sandbox that is out of reach, without waiting for its end.
 func (sb *Sandbox) drop() {
 	_ = sb.end(func() error {
 		sb.h.free()
@@ -60,25 +60,47 @@ func (sb *Sandbox) drop() {
 	})
 }
 
-// Close ends everything inside and comes back when nothing of the sandbox is left. Closing one that
-// is closed does nothing.
+// Close ends everything inside and returns when nothing of the sandbox is left. Closing a closed
+// sandbox does nothing.
 func (sb *Sandbox) Close() error {
+	if sb.unopened() {
+		return sb.told(errUnopened)
+	}
 	runtime.SetFinalizer(sb, nil)
 	return sb.end(sb.h.close)
 }
 
+// unopened returns whether this is nil or a zero value.
+func (sb *Sandbox) unopened() bool { return sb == nil || sb.store == nil }
+
+// handle is NULL where there is no sandbox. The library refuses that.
+func (sb *Sandbox) handle() sandboxHandle {
+	if sb == nil {
+		return sandboxHandle{}
+	}
+	return sb.h
+}
+
 // Reset ends everything inside and brings the image back as it was.
-func (sb *Sandbox) Reset() error { return sb.told(sb.h.reset()) }
+func (sb *Sandbox) Reset() error { return sb.told(sb.handle().reset()) }
 
 // Effective says what is really in force: a JSON object with storage, namespaces, cgroup, capabilities
 // and more.
 func (sb *Sandbox) Effective() (json.RawMessage, error) {
-	said, err := sb.h.effective()
+	said, err := sb.handle().effective()
 	return said, sb.told(err)
 }
 
-// told is an error of the library, for whoever uses the sandbox.
-func (sb *Sandbox) told(err error) error { return sb.holder.told("use sandbox", err) }
+// told explains an error of the library where the sandbox was closed, or never opened.
+func (sb *Sandbox) told(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case sb.unopened():
+		return unopened("use sandbox", "tare.Open")
+	}
+	return sb.holder.told("use sandbox", err)
+}
 
 // Command is a command that is not bound to a context. See [Sandbox.CommandContext].
 func (sb *Sandbox) Command(name string, arg ...string) *Cmd {
@@ -88,11 +110,10 @@ func (sb *Sandbox) Command(name string, arg ...string) *Cmd {
 // CommandContext is a command that is killed, with all that it started, when the context is done
 // before it has ended. The name is looked up in the sandbox's PATH.
 func (sb *Sandbox) CommandContext(ctx context.Context, name string, arg ...string) *Cmd {
-	if ctx == nil {
-		panic("nil Context")
-	}
 	cmd := sb.Command(name, arg...)
-	cmd.ctx = ctx
+	if cmd.ctx = ctx; ctx == nil {
+		cmd.err = errNoContext
+	}
 	cmd.Cancel = func() error { return cmd.Process.Kill() }
 	return cmd
 }
@@ -103,7 +124,7 @@ func (sb *Sandbox) OpenFile(name string, flag int, perm os.FileMode) (*os.File, 
 	if err := valid(name); err != nil {
 		return nil, &os.PathError{Op: "open", Path: name, Err: err}
 	}
-	fd, err := sb.h.openFile(name, flag&^syscall.O_CLOEXEC, unixMode(perm))
+	fd, err := sb.handle().openFile(name, flag&^syscall.O_CLOEXEC, unixMode(perm))
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: name, Err: sb.told(err)}
 	}
@@ -113,7 +134,7 @@ func (sb *Sandbox) OpenFile(name string, flag int, perm os.FileMode) (*os.File, 
 // ReadFile reads a whole file of the sandbox. One of more than 64 MiB is EFBIG: OpenFile reads it in pieces.
 func (sb *Sandbox) ReadFile(name string) (data []byte, err error) {
 	err = sb.onPath("read", name, func() (err error) {
-		data, err = sb.h.readFile(name)
+		data, err = sb.handle().readFile(name)
 		return err
 	})
 	return data, err
@@ -134,20 +155,20 @@ func (sb *Sandbox) WriteFile(name string, data []byte, perm os.FileMode) error {
 
 // Mkdir makes a directory of the sandbox. The mode is exact.
 func (sb *Sandbox) Mkdir(name string, perm os.FileMode) error {
-	return sb.onPath("mkdir", name, func() error { return sb.h.mkdir(name, unixMode(perm), false) })
+	return sb.onPath("mkdir", name, func() error { return sb.handle().mkdir(name, unixMode(perm), false) })
 }
 
 // MkdirAll makes a directory of the sandbox with its parents.
 func (sb *Sandbox) MkdirAll(name string, perm os.FileMode) error {
-	return sb.onPath("mkdir", name, func() error { return sb.h.mkdir(name, unixMode(perm), true) })
+	return sb.onPath("mkdir", name, func() error { return sb.handle().mkdir(name, unixMode(perm), true) })
 }
 
 // Remove removes a file or an empty directory of the sandbox.
 func (sb *Sandbox) Remove(name string) error {
 	return sb.onPath("remove", name, func() error {
-		err := sb.h.remove(name, removeFile)
+		err := sb.handle().remove(name, removeFile)
 		if errors.Is(err, syscall.EISDIR) {
-			err = sb.h.remove(name, removeDirectory)
+			err = sb.handle().remove(name, removeDirectory)
 		}
 		return err
 	})
@@ -155,7 +176,7 @@ func (sb *Sandbox) Remove(name string) error {
 
 // RemoveAll removes a directory of the sandbox with all that is in it.
 func (sb *Sandbox) RemoveAll(name string) error {
-	return sb.onPath("remove", name, func() error { return sb.h.remove(name, removeTree) })
+	return sb.onPath("remove", name, func() error { return sb.handle().remove(name, removeTree) })
 }
 
 func (sb *Sandbox) onPath(op, name string, do func() error) error {

@@ -7,8 +7,10 @@ package tare
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
+	"syscall"
 )
 
 // heldStore is an open store with the one helper process that makes its sandboxes: whoever uses the same
@@ -114,9 +116,29 @@ func (held *holder) told(step string, err error) error {
 	return &Error{Kind: wrong.Kind, Step: step, Subject: subject, Cure: cure, message: message, closed: true}
 }
 
+var (
+	errUnopened  = errors.New("tare: a zero value")
+	errNoContext = fmt.Errorf("tare: nil Context: %w", syscall.EINVAL)
+)
+
+// done returns why a context is done. A nil context is an error.
+func done(ctx context.Context) error {
+	if ctx == nil {
+		return errNoContext
+	}
+	return ctx.Err()
+}
+
+// unopened is the error of what is nil or a zero value.
+func unopened(step, cure string) error {
+	const subject = "it was never opened"
+	message := step + ": " + subject + "; try: " + cure
+	return &Error{Kind: "invalid", Step: step, Subject: subject, Cure: cure, message: message}
+}
+
 // ask is what Open and OpenPool begin with: the store in use, and the specification.
 func ask(ctx context.Context, image string, opts []Option) (*heldStore, []byte, error) {
-	if err := ctx.Err(); err != nil {
+	if err := done(ctx); err != nil {
 		return nil, nil, err
 	}
 	dir, spec, err := specOf(image, opts)

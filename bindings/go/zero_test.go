@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//go:build cgo
+
+package tare_test
+
+import (
+	"context"
+	"embed"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"reflect"
+	"strings"
+	"testing"
+
+	tare "github.com/libtare/libtare/bindings/go"
+)
+
+//go:embed *.go
+var sources embed.FS
+
+// zeros has one of each exported type with methods.
+var zeros = []any{
+	tare.Cmd{}, tare.Error{}, tare.ExitError{}, tare.Pool{}, tare.Process{}, tare.ProcessState{}, tare.Sandbox{},
+}
+
+// harmless are the methods whose error is what they are for.
+var harmless = map[string]bool{
+	"Error.Unwrap": true,
+}
+
+// exported are the exported types with exported methods, as the sources have them.
+func exported(t *testing.T) map[string]bool {
+	t.Helper()
+	found := map[string]bool{}
+	names, err := fs.Glob(sources, "*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		text, err := sources.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, text, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		for _, declared := range file.Decls {
+			method, ok := declared.(*ast.FuncDecl)
+			if !ok || method.Recv == nil || !method.Name.IsExported() {
+				continue
+			}
+			receiver := method.Recv.List[0].Type
+			if pointer, ok := receiver.(*ast.StarExpr); ok {
+				receiver = pointer.X
+			}
+			if of, ok := receiver.(*ast.Ident); ok && of.IsExported() {
+				found[of.Name] = true
+			}
+		}
+	}
+	return found
+}
+
+// calls each exported method with a path or zero arguments, and those of what it returns.
+func calls(t *testing.T, what string, value reflect.Value) {
+	t.Helper()
+	for n := 0; n < value.NumMethod(); n++ {
+		method := value.Type().Method(n)
+		name := what + "." + method.Name
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if why := recover(); why != nil {
+					t.Errorf("%s panics: %v", name, why)
+				}
+			}()
+			of := method.Type
+			var arguments []reflect.Value
+			for in := 1; in < of.NumIn() && !(of.IsVariadic() && in == of.NumIn()-1); in++ {
+				argument := reflect.Zero(of.In(in))
+				if argument.Kind() == reflect.String {
+					argument = reflect.ValueOf("tmp").Convert(argument.Type())
+				}
+				arguments = append(arguments, argument)
+			}
+			results := value.Method(n).Call(arguments)
+			fails := of.NumOut() > 0 && of.Out(of.NumOut()-1) == reflect.TypeOf((*error)(nil)).Elem()
+			if fails && results[len(results)-1].IsNil() && !harmless[strings.TrimLeft(name, "*(nil)")] {
+				t.Errorf("%s is no error", name)
+			}
+			for _, result := range results {
+				switch result.Interface().(type) {
+				case *tare.Cmd, fs.FS:
+					calls(t, name+"()", reflect.ValueOf(result.Interface()))
+				}
+			}
+		})
+	}
+}
+
+func TestZeroValuesAndNilAreErrors(t *testing.T) {
+	left := exported(t)
+	for _, zero := range zeros {
+		of := reflect.TypeOf(zero)
+		delete(left, of.Name())
+		calls(t, of.Name(), reflect.New(of))
+		calls(t, "(nil)*"+of.Name(), reflect.Zero(reflect.PointerTo(of)))
+	}
+	for name := range left {
+		t.Errorf("%s has exported methods and no zero value in the table", name)
+	}
+}
+
+func TestFunctionsTakeNilWithoutAPanic(t *testing.T) {
+	var none context.Context
+	store := tare.Store(t.TempDir())
+	for name, call := range map[string]func() error{
+		"Open":             func() error { _, err := tare.Open(none, "host", store); return err },
+		"OpenPool":         func() error { _, err := tare.OpenPool(none, "host", tare.PoolSize{}, store); return err },
+		"Open, nil Option": func() error { _, err := tare.Open(context.Background(), "host", store, nil); return err },
+		"CommandContext":   func() error { return open(t).CommandContext(none, "true").Run() },
+		"Cmd by hand":      func() error { return (&tare.Cmd{Path: "true"}).Run() },
+		"Signal":           func() error { return (&tare.Process{}).Signal(nil) },
+	} {
+		if err := call(); err == nil {
+			t.Errorf("%s is no error", name)
+		}
+	}
+}
