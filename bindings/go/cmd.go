@@ -12,7 +12,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -39,11 +38,14 @@ type Cmd struct {
 	// Stdin, Stdout and Stderr are as for exec.Cmd: nil is /dev/null, an *os.File is used as it
 	// is, all else is copied by a goroutine. Where Stderr is Stdout, both are one stream.
 	//
-	// What goes to a *bytes.Buffer or a *strings.Builder is kept by the library and is there after Wait:
-	// a command that writes more than the limit of output is killed with the reason "output", and
-	// what it left in the background is not waited for.
+	// What goes to a *bytes.Buffer or a *strings.Builder is there after Wait: a command that writes
+	// more than the limit of output is killed with the reason "output", and what it left in the
+	// background is not waited for.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	// OutputLimit is how many bytes of that are kept; a negative one is refused. Default: the
+	// sandbox's limits.output, 64 MiB if that is not given either.
+	OutputLimit int64
 	// ExtraFiles become descriptors 3 and up.
 	ExtraFiles []*os.File
 
@@ -62,7 +64,8 @@ type Cmd struct {
 	err     error // why it cannot run
 	started bool
 	waited  bool
-	kept    bool           // whether the library keeps what is written
+	keeps   bool           // whether some of the output is kept
+	kept    *keeper        // what reads it
 	theirs  []io.Closer    // to close once it has started
 	ours    []io.Closer    // to close once it has ended
 	copies  []func() error // goroutines to run
@@ -70,39 +73,6 @@ type Cmd struct {
 	stop    func() error   // ends the watch over the context
 	stderr  *tail
 }
-
-// Process is a running command.
-type Process struct {
-	mu   sync.Mutex
-	h    processHandle
-	gone bool
-}
-
-var errGone = os.ErrProcessDone
-
-func (p *Process) with(do func(processHandle) error) error {
-	if p == nil || p.h == (processHandle{}) {
-		return unopened("use command", "start it by its Cmd")
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.gone {
-		return errGone
-	}
-	return do(p.h)
-}
-
-// Signal sends a signal to the command, but not to what it started.
-func (p *Process) Signal(signal os.Signal) error {
-	n, ok := signal.(syscall.Signal)
-	if !ok {
-		return errors.New("tare: unsupported signal type")
-	}
-	return p.with(func(h processHandle) error { return h.signal(int(n)) })
-}
-
-// Kill kills the command and what it started.
-func (p *Process) Kill() error { return p.with(processHandle.kill) }
 
 // usable returns why the command is none.
 func (c *Cmd) usable() error {
@@ -231,83 +201,60 @@ func (c *Cmd) begin() error {
 	} else if s.stderr, err = c.output(c.Stderr); err != nil {
 		return err
 	}
-	h, err := c.sandbox.h.spawn(s)
+	return c.spawn(s)
+}
+
+// spawn starts the command, once there is room for one more call that waits for a sandbox.
+func (c *Cmd) spawn(s start) error {
+	var room uint64
+	if c.keeps {
+		var err error
+		if room, err = c.room(); err != nil {
+			return err
+		}
+	}
+	if err := starts.enter(c.ctx); err != nil {
+		return err
+	}
+	h, fds, err := c.sandbox.h.spawn(s)
+	starts.leave()
 	if err != nil {
 		return c.sandbox.told(err)
 	}
-	c.Process = &Process{h: h}
+	p, err := newProcess(h, fds, c.sandbox)
+	if err != nil {
+		closeAll(fds.stdout, fds.stderr)
+		return err
+	}
+	if c.keeps {
+		if c.kept, err = keep([2]int{fds.stdout, fds.stderr}, room, p.Kill); err != nil {
+			_ = p.Kill()
+			_ = p.Release()
+			return err
+		}
+	}
+	c.Process = p
 	return nil
 }
 
-// same compares writers, of which some cannot be compared.
-func same(a, b io.Writer) (equal bool) {
-	defer func() { _ = recover() }()
-	return a == b
-}
-
-// pipe makes one whose ends the command may open by name, as /dev/stdout, whatever its user is. Its inode has no name but
-// in /proc/PID/fd, which opens only for who may trace that process.
-func (c *Cmd) pipe() (r, w *os.File, err error) {
-	r, w, err = os.Pipe()
-	if err != nil || c.User == "0" || c.User == "0:0" {
-		return r, w, err
-	}
-	if err := r.Chmod(0o666); err != nil {
-		r.Close()
-		w.Close()
-		return nil, nil, err
-	}
-	return r, w, nil
-}
-
-func (c *Cmd) input() (stream, error) {
-	if c.Stdin == nil {
-		return stream{mode: streamNull}, nil
-	}
-	if file, ok := c.Stdin.(*os.File); ok {
-		return stream{mode: streamFile, fd: int32(file.Fd())}, nil
-	}
-	r, w, err := c.pipe()
-	if err != nil {
-		return stream{}, err
-	}
-	c.theirs, c.ours = append(c.theirs, r), append(c.ours, w)
-	from := c.Stdin
-	c.copies = append(c.copies, func() error {
-		_, err := io.Copy(w, from)
-		// A command that does not read to the end is no failure of the copy.
-		if errors.Is(err, syscall.EPIPE) || errors.Is(err, os.ErrClosed) {
-			err = nil
+// closeAll closes descriptors, of which those below 0 are none.
+func closeAll(fds ...int) {
+	for _, fd := range fds {
+		if fd >= 0 {
+			syscall.Close(fd)
 		}
-		if closed := w.Close(); err == nil && !errors.Is(closed, os.ErrClosed) {
-			err = closed
-		}
-		return err
-	})
-	return stream{mode: streamFile, fd: int32(r.Fd())}, nil
+	}
 }
 
-func (c *Cmd) output(to io.Writer) (stream, error) {
-	switch to := to.(type) {
-	case nil:
-		return stream{mode: streamNull}, nil
-	case *os.File:
-		return stream{mode: streamFile, fd: int32(to.Fd())}, nil
-	case *bytes.Buffer, *strings.Builder, *tail:
-		c.kept = true
-		return stream{mode: streamPipe}, nil
+// room is how many bytes of output are kept.
+func (c *Cmd) room() (uint64, error) {
+	if c.OutputLimit < 0 {
+		return 0, fmt.Errorf("tare: OutputLimit: %d keeps nothing: %w", c.OutputLimit, syscall.EINVAL)
 	}
-	r, w, err := c.pipe()
-	if err != nil {
-		return stream{}, err
+	if c.OutputLimit > 0 {
+		return uint64(c.OutputLimit), nil
 	}
-	c.theirs, c.ours = append(c.theirs, w), append(c.ours, r)
-	c.copies = append(c.copies, func() error {
-		_, err := io.Copy(to, r)
-		r.Close()
-		return err
-	})
-	return stream{mode: streamFile, fd: int32(w.Fd())}, nil
+	return c.sandbox.spec.outputLimit()
 }
 
 // watch cancels the command when its context is done; what it answers comes from c.stop.
@@ -354,14 +301,10 @@ func (c *Cmd) Wait() error {
 	state, err := c.end()
 	interrupted := c.stop()
 	if err == nil {
-		c.ProcessState = &ProcessState{state}
+		c.ProcessState = state
 	}
 	copied := c.await()
 	c.closeOurs()
-	c.Process.mu.Lock()
-	c.Process.gone = true
-	c.Process.h.free()
-	c.Process.mu.Unlock()
 	switch {
 	case err != nil:
 		return err
@@ -374,11 +317,15 @@ func (c *Cmd) Wait() error {
 }
 
 // end waits for the command's end, and hands out what was kept of its output.
-func (c *Cmd) end() (status, error) {
-	if !c.kept {
-		return c.Process.h.wait()
+func (c *Cmd) end() (*ProcessState, error) {
+	state, err := c.Process.Wait()
+	if c.kept == nil {
+		return state, err
 	}
-	state, out, errs, err := c.Process.h.output()
+	out, errs, cut := c.kept.finish()
+	if cut && err == nil {
+		state = c.Process.cut(state)
+	}
 	for _, part := range []struct {
 		to   io.Writer
 		data []byte
@@ -429,61 +376,4 @@ func (c *Cmd) closeOurs() {
 	for _, file := range c.ours {
 		file.Close()
 	}
-}
-
-// StdinPipe is a pipe to the command's input; close it for end of file.
-func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
-	if err := c.usable(); err != nil {
-		return nil, err
-	}
-	if c.Stdin != nil || c.started {
-		return nil, errors.New("tare: Stdin already set, or command started")
-	}
-	r, w, err := c.pipe()
-	if err != nil {
-		return nil, err
-	}
-	c.Stdin = r
-	c.theirs, c.ours = append(c.theirs, r), append(c.ours, w)
-	return w, nil
-}
-
-// StdoutPipe is a pipe from the command's output; Wait closes it, so read to its end before.
-func (c *Cmd) StdoutPipe() (io.ReadCloser, error) {
-	return c.outputPipe(func() *io.Writer { return &c.Stdout })
-}
-
-// StderrPipe is a pipe from the command's standard error.
-func (c *Cmd) StderrPipe() (io.ReadCloser, error) {
-	return c.outputPipe(func() *io.Writer { return &c.Stderr })
-}
-
-func (c *Cmd) outputPipe(of func() *io.Writer) (io.ReadCloser, error) {
-	if err := c.usable(); err != nil {
-		return nil, err
-	}
-	to := of()
-	if *to != nil || c.started {
-		return nil, errors.New("tare: output already set, or command started")
-	}
-	r, w, err := c.pipe()
-	if err != nil {
-		return nil, err
-	}
-	*to = w
-	c.theirs, c.ours = append(c.theirs, w), append(c.ours, r)
-	return r, nil
-}
-
-// tail keeps the last part of what is written.
-type tail struct{ kept []byte }
-
-const tailMax = 32 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.kept = append(t.kept, p...)
-	if cut := len(t.kept) - tailMax; cut > 0 {
-		t.kept = append(t.kept[:0], t.kept[cut:]...)
-	}
-	return len(p), nil
 }

@@ -82,3 +82,19 @@ func TestOptionsLeaveTheCallersValuesAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestSizesAreReadAsTheLibraryWritesThem(t *testing.T) {
+	for text, want := range map[string]uint64{
+		"0": 0, "1": 1, "1000": 1000, "1k": 1 << 10, "64m": 64 << 20, "3g": 3 << 30, "2t": 2 << 40,
+		"18446744073709551615": 1<<64 - 1,
+	} {
+		if size, err := byteSize(text); err != nil || size != want {
+			t.Errorf("%s is %d, %v", text, size, err)
+		}
+	}
+	for _, text := range []string{"", "k", "-1", "1x", "18446744073709551615k", "1.5m"} {
+		if size, err := byteSize(text); err == nil {
+			t.Errorf("%q is %d", text, size)
+		}
+	}
+}

@@ -24,7 +24,8 @@ type PoolSize struct {
 // All methods may be called from any goroutine.
 type Pool struct {
 	holder
-	h poolHandle
+	h    poolHandle
+	spec *spec
 }
 
 // OpenPool opens a pool of sandboxes as Open makes them, and comes back when the first is ready.
@@ -39,12 +40,12 @@ func OpenPool(ctx context.Context, image string, size PoolSize, opts ...Option) 
 			size.Max = size.Min
 		}
 	}
-	h, err := store.openPool(spec, size)
+	h, err := store.openPool(spec.text, size)
 	if err != nil {
 		store.release()
 		return nil, err
 	}
-	pool := &Pool{holder: holder{store: store}, h: h}
+	pool := &Pool{holder: holder{store: store}, h: h, spec: spec}
 	runtime.SetFinalizer(pool, (*Pool).drop)
 	if err := done(ctx); err != nil {
 		pool.Close()
@@ -62,7 +63,7 @@ func (pool *Pool) Take(ctx context.Context) (*Sandbox, error) {
 	if err != nil {
 		return nil, pool.told("take from pool", err)
 	}
-	sb := newSandbox(pool.store.again(), h)
+	sb := newSandbox(pool.store.again(), h, pool.spec)
 	// Until here the pool's finalizer, which lets go of the store, may not run.
 	runtime.KeepAlive(pool)
 	return sb, nil

@@ -20,7 +20,8 @@ import (
 // All methods may be called from any goroutine.
 type Sandbox struct {
 	holder
-	h sandboxHandle
+	h    sandboxHandle
+	spec *spec
 }
 
 // Open makes a sandbox from an image: "host" (this machine, copy-on-write), "dir:PATH",
@@ -32,12 +33,12 @@ func Open(ctx context.Context, image string, opts ...Option) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := store.open(spec)
+	h, err := store.open(spec.text)
 	if err != nil {
 		store.release()
 		return nil, err
 	}
-	sb := newSandbox(store, h)
+	sb := newSandbox(store, h, spec)
 	if err := ctx.Err(); err != nil {
 		sb.Close()
 		return nil, err
@@ -45,9 +46,9 @@ func Open(ctx context.Context, image string, opts ...Option) (*Sandbox, error) {
 	return sb, nil
 }
 
-// newSandbox takes over both.
-func newSandbox(store *heldStore, h sandboxHandle) *Sandbox {
-	sb := &Sandbox{holder: holder{store: store}, h: h}
+// newSandbox takes over the store and the handle.
+func newSandbox(store *heldStore, h sandboxHandle, spec *spec) *Sandbox {
+	sb := &Sandbox{holder: holder{store: store}, h: h, spec: spec}
 	runtime.SetFinalizer(sb, (*Sandbox).drop)
 	return sb
 }

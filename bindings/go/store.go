@@ -137,14 +137,14 @@ func unopened(step, cure string) error {
 }
 
 // ask is what Open and OpenPool begin with: the store in use, and the specification.
-func ask(ctx context.Context, image string, opts []Option) (*heldStore, []byte, error) {
+func ask(ctx context.Context, image string, opts []Option) (*heldStore, *spec, error) {
 	if err := done(ctx); err != nil {
 		return nil, nil, err
 	}
-	dir, spec, err := specOf(image, opts)
+	dir, text, err := specOf(image, opts)
 	if err != nil {
 		return nil, nil, err
 	}
 	store, err := holdStore(dir)
-	return store, spec, err
+	return store, newSpec(text), err
 }

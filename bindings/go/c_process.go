@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+package tare
+
+// #include <stdlib.h>
+// #include <tare.h>
+//
+// /* The text at *at, NULL if it is empty; goes on to the next. */
+// static const char *tare_go_text(const char **at) {
+//     const char *text = *at;
+//     while (*(*at)++) {}
+//     return *text ? text : NULL;
+// }
+//
+// /* Starts a command whose words are one piece of memory, each with its NUL: argv, env, directory, user, root. So all of
+//    it is one call from Go, which may pass no pointers to pointers. With a store the sandbox is made for it. */
+// static tare_error *tare_go_spawn(const tare_sandbox *sandbox, const tare_store *store, const char *spec, size_t spec_len,
+//                                  tare_command *command, const char *words, uint64_t argc, uint64_t envc,
+//                                  const tare_fd *fds, tare_process **out, tare_process_fds *out_fds) {
+//     tare_error *error;
+//     const char **list = calloc(argc + envc + 2, sizeof *list);
+//     for (uint64_t n = 0; list && n < argc + envc; n++) {
+//         list[n < argc ? n : n + 1] = words;
+//         tare_go_text(&words);
+//     }
+//     if (list) {
+//         command->argv = argc ? list : NULL;
+//         command->env = envc ? list + argc + 1 : NULL;
+//         command->cwd = tare_go_text(&words);
+//         command->user = tare_go_text(&words);
+//     }
+//     command->fds = fds;
+//     if (store) error = tare_spawn_in(store, tare_go_text(&words), spec, spec_len, command, out, out_fds);
+//     else error = tare_sandbox_spawn(sandbox, command, out, out_fds);
+//     free(list);
+//     return error;
+// }
+import "C"
+
+import "unsafe"
+
+type processHandle struct{ c *C.tare_process }
+
+// stream is where a standard stream of a command goes.
+type stream struct {
+	mode uint32
+	fd   int32
+}
+
+const (
+	streamNull   = C.TARE_STDIO_NULL
+	streamFile   = C.TARE_STDIO_FD
+	streamStdout = C.TARE_STDIO_STDOUT
+	streamPipe   = C.TARE_STDIO_PIPE
+)
+
+// start is a command as the library takes it.
+type start struct {
+	argv, env             []string
+	dir, user             string
+	stdin, stdout, stderr stream
+	extra                 []int
+	timeout               uint64
+	flags                 uint64
+	rows, columns         uint32
+	// In this root directory, with this specification, in a sandbox made for it alone.
+	root string
+	spec []byte
+}
+
+const commandOfImage = C.TARE_COMMAND_OF_IMAGE
+
+// descriptors are those of a command that was started; -1 for each that there is not. The pipes' are the
+// caller's, the others the process's.
+type descriptors struct{ status, pidfd, terminal, stdout, stderr int }
+
+func (h sandboxHandle) spawn(s start) (processHandle, descriptors, error) {
+	return spawn(h.c, nil, s)
+}
+
+func (h storeHandle) spawnIn(s start) (processHandle, descriptors, error) {
+	return spawn(nil, h.c, s)
+}
+
+func spawn(sandbox *C.tare_sandbox, store *C.tare_store, s start) (processHandle, descriptors, error) {
+	c := C.tare_command{size: C.sizeof_tare_command, flags: C.uint64_t(s.flags)}
+	var words []byte
+	for _, list := range [][]string{s.argv, s.env, {s.dir, s.user, s.root}} {
+		for _, word := range list {
+			words = append(append(words, word...), 0)
+		}
+	}
+	c.stdin_mode, c.stdin_fd = C.uint32_t(s.stdin.mode), C.int32_t(s.stdin.fd)
+	c.stdout_mode, c.stdout_fd = C.uint32_t(s.stdout.mode), C.int32_t(s.stdout.fd)
+	c.stderr_mode, c.stderr_fd = C.uint32_t(s.stderr.mode), C.int32_t(s.stderr.fd)
+	// One more, for there to be a first.
+	fds := make([]C.tare_fd, len(s.extra)+1)
+	for i, fd := range s.extra {
+		fds[i] = C.tare_fd{fd: C.int32_t(fd), number: C.uint32_t(3 + i)}
+	}
+	c.fds_len = C.uint64_t(len(s.extra))
+	c.timeout_ns = C.uint64_t(s.timeout)
+	c.tty_rows, c.tty_columns = C.uint32_t(s.rows), C.uint32_t(s.columns)
+	var p processHandle
+	f := C.tare_process_fds{size: C.sizeof_tare_process_fds}
+	argc, envc := C.uint64_t(len(s.argv)), C.uint64_t(len(s.env))
+	text := (*C.char)(unsafe.Pointer(&words[0]))
+	var spec *C.char
+	if len(s.spec) > 0 {
+		spec = (*C.char)(unsafe.Pointer(&s.spec[0]))
+	}
+	err := wrong(C.tare_go_spawn(sandbox, store, spec, C.size_t(len(s.spec)), &c, text, argc, envc, &fds[0], &p.c, &f))
+	return p, descriptors{
+		int(f.status_fd), int(f.pidfd), int(f.terminal_fd), int(f.stdout_fd), int(f.stderr_fd),
+	}, err
+}
+
+// poll gives the status, with the reason running if the command has not ended. It does not wait.
+func (h processHandle) poll() (status, error) {
+	var s C.tare_status
+	s.size = C.sizeof_tare_status
+	err := wrong(C.tare_process_wait_timeout(h.c, 0, &s))
+	return endOf(s), err
+}
+
+const reasonRunning = "running"
+
+func endOf(s C.tare_status) status {
+	reason := reasonRunning
+	if s.reason != C.TARE_REASON_RUNNING {
+		reason = C.GoString(C.tare_reason_name(s.reason))
+	}
+	return status{
+		reason:     reason,
+		exitCode:   int(s.exit_code),
+		signal:     int(s.signal),
+		coreDumped: s.core_dumped != 0,
+		wall:       uint64(s.wall_ns),
+		user:       uint64(s.user_us),
+		system:     uint64(s.system_us),
+		memoryPeak: uint64(s.memory_peak),
+		ioRead:     uint64(s.io_read),
+		ioWritten:  uint64(s.io_written),
+		oomKills:   uint64(s.oom_kills),
+	}
+}
+
+func (h processHandle) signal(n int) error {
+	return wrong(C.tare_process_signal(h.c, C.int32_t(n)))
+}
+
+func (h processHandle) resize(rows, columns uint32) error {
+	return wrong(C.tare_process_resize(h.c, C.uint32_t(rows), C.uint32_t(columns)))
+}
+
+func (h processHandle) kill() error { return wrong(C.tare_process_kill(h.c)) }
+func (h processHandle) free()       { C.tare_process_free(h.c) }

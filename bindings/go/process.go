@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//go:build cgo
+
+package tare
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// Process is a command that was started. It ends with its sandbox, whether or not anything waits for it.
+//
+// All methods may be called from any goroutine, at once. Those that need a running command return
+// [os.ErrProcessDone] once its end was seen by Wait, Poll or the Wait of its [Cmd].
+type Process struct {
+	mu       sync.Mutex
+	h        processHandle
+	pidfd    int
+	released bool
+	// Set once its end was seen, when the handle is freed.
+	state *ProcessState
+	// Readable when it has ended. The Go runtime waits for that with all other descriptors, without a thread.
+	status *os.File
+	conn   syscall.RawConn
+	// Ends when nothing refers to it.
+	sandbox *Sandbox
+}
+
+// newProcess takes over a handle. After an error the command is killed.
+func newProcess(h processHandle, fds descriptors, sandbox *Sandbox) (*Process, error) {
+	p := &Process{h: h, pidfd: fds.pidfd, sandbox: sandbox}
+	var err error
+	if p.status, err = share(fds.status, "status"); err == nil {
+		p.conn, err = p.status.SyscallConn()
+	}
+	if err != nil {
+		// An error says that it is gone already.
+		_ = h.kill()
+		p.let()
+		return nil, err
+	}
+	runtime.SetFinalizer(p, (*Process).drop)
+	return p, nil
+}
+
+// share gives a duplicate of a descriptor for Go's runtime to wait for.
+func share(fd int, name string) (*os.File, error) {
+	own, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_DUPFD_CLOEXEC, 0)
+	if errno != 0 {
+		return nil, os.NewSyscallError("fcntl", errno)
+	}
+	return polled(int(own), name)
+}
+
+// polled takes over a descriptor, for Go's runtime to wait for: os.NewFile does that if it is non-blocking.
+func polled(fd int, name string) (*os.File, error) {
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		syscall.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	file := os.NewFile(uintptr(fd), name)
+	// os.NewFile does not say whether epoll(7) took it.
+	if err := file.SetDeadline(time.Time{}); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("tare: wait for %s: %w", name, err)
+	}
+	return file, nil
+}
+
+// started returns why there is no command.
+func (p *Process) started() error {
+	if p == nil || p.h == (processHandle{}) {
+		return unopened("use command", "start it by its Cmd")
+	}
+	return nil
+}
+
+// with makes a call that needs the running command.
+func (p *Process) with(do func(processHandle) error) (err error) {
+	if err := p.started(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.gone(); err != nil {
+		return err
+	}
+	signals.through(func() { err = do(p.h) })
+	return err
+}
+
+// gone returns why there is no running command any more. The caller holds the lock.
+func (p *Process) gone() error {
+	switch {
+	case p.state != nil:
+		return os.ErrProcessDone
+	case p.released:
+		return errors.New("tare: process already released")
+	}
+	return nil
+}
+
+// Signal sends a signal to the command, but not to what it started.
+func (p *Process) Signal(signal os.Signal) error {
+	n, ok := signal.(syscall.Signal)
+	if !ok {
+		return errors.New("tare: unsupported signal type")
+	}
+	return p.with(func(h processHandle) error { return h.signal(int(n)) })
+}
+
+// Kill kills the command and what it started.
+func (p *Process) Kill() error { return p.with(processHandle.kill) }
+
+// readable returns whether poll(2) has something to say of a descriptor.
+func readable(fd uintptr) bool {
+	at := struct {
+		fd              int32
+		events, revents int16
+	}{int32(fd), 1, 0}
+	var now syscall.Timespec
+	n, _, _ := syscall.RawSyscall6(syscall.SYS_PPOLL,
+		uintptr(unsafe.Pointer(&at)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return n == 1
+}
+
+// Wait waits until the command has ended, without holding an OS thread. Every call gives the same answer. A command
+// that was started by a [Cmd] with writers or readers to copy is waited for by the Cmd's own Wait.
+func (p *Process) Wait() (*ProcessState, error) {
+	for {
+		state, err := p.Poll()
+		if state != nil || err != nil {
+			return state, err
+		}
+		// The error is that another call has seen the end and closed it. Poll says which.
+		_ = p.conn.Read(readable)
+	}
+}
+
+// Poll returns how the command ended, or nil while it runs.
+func (p *Process) Poll() (*ProcessState, error) {
+	if err := p.started(); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.gone(); err != nil {
+		if p.state != nil {
+			err = nil
+		}
+		return p.state, err
+	}
+	var said status
+	var err error
+	ends.through(func() { said, err = p.h.poll() })
+	if err != nil || said.reason == reasonRunning {
+		return nil, err
+	}
+	p.state = &ProcessState{said}
+	p.let()
+	return p.state, nil
+}
+
+// cut makes the state that of a command whose output was cut.
+func (p *Process) cut(state *ProcessState) *ProcessState {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state = &ProcessState{state.s.cutOutput()}
+	return p.state
+}
+
+// Release frees what this program holds of the command, which runs on. The other methods return errors
+// then.
+func (p *Process) Release() error {
+	if err := p.started(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.gone() == nil {
+		p.released = true
+		p.let()
+	}
+	return nil
+}
+
+// let frees the handle and its descriptors. The caller holds the lock, or the only pointer.
+func (p *Process) let() {
+	runtime.SetFinalizer(p, nil)
+	if p.status != nil {
+		p.status.Close()
+	}
+	ends.through(p.h.free)
+	p.sandbox = nil
+}
+
+// drop is for a process that is out of reach.
+func (p *Process) drop() { p.let() }
