@@ -5,6 +5,12 @@
 
 #[path = "architecture/circles.rs"]
 mod circles;
+#[path = "architecture/cure_scripts.rs"]
+mod cure_scripts;
+#[path = "architecture/cure_texts.rs"]
+mod cure_texts;
+#[path = "architecture/cures.rs"]
+mod cures;
 #[path = "architecture/source.rs"]
 mod source;
 

@@ -66,7 +66,7 @@ fn none_subordinate() -> Check {
     let none = own_ranges()
         .is_none()
         .then(|| ("/etc/subuid and /etc/subgid give none", more_ids(USUAL)));
-    let useless = useless_programs().map(|(why, cure)| (why, cure.to_owned()));
+    let useless = useless_programs().map(|useless| (useless.why, useless.cure.to_owned()));
     let (why, cures): (Vec<_>, Vec<_>) = useless.into_iter().chain(none).unzip();
     check
         .found(format!("{}: only root exists inside", why.join(", ")))
@@ -84,38 +84,46 @@ fn open_files() -> Option<Check> {
     })
 }
 
+/// A setting that may forbid user namespaces.
+struct Switch {
+    name: &'static str,
+    forbids: bool,
+    cure: &'static str,
+}
+
 /// Settings that forbid user namespaces, each absent where the kernel does not know it.
 fn switches(ordinary: bool) -> Vec<Check> {
-    let is_off = |path: &str| setting(path).is_some_and(|value| value == "0");
-    let is_on = |path: &str| setting(path).is_some_and(|value| value == "1");
-    let wrong = [
-        (
-            "user.max_user_namespaces",
-            is_off("/proc/sys/user/max_user_namespaces"),
-            "sysctl user.max_user_namespaces=15000",
-        ),
-        (
-            "kernel.unprivileged_userns_clone",
-            is_off("/proc/sys/kernel/unprivileged_userns_clone"),
-            "sysctl kernel.unprivileged_userns_clone=1",
-        ),
-        (
-            "apparmor restricts user namespaces",
-            is_on("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
-            "sysctl kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
+    let is = |value: &str, path: &str| setting(path).is_some_and(|found| found == value);
+    let all = [
+        Switch {
+            name: "user.max_user_namespaces",
+            forbids: is("0", "/proc/sys/user/max_user_namespaces"),
+            cure: "sysctl user.max_user_namespaces=15000",
+        },
+        Switch {
+            name: "kernel.unprivileged_userns_clone",
+            forbids: is("0", "/proc/sys/kernel/unprivileged_userns_clone"),
+            cure: "sysctl kernel.unprivileged_userns_clone=1",
+        },
+        Switch {
+            name: "apparmor restricts user namespaces",
+            forbids: is(
+                "1",
+                "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            ),
+            cure: "sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+        },
     ];
-    let found: Vec<Check> = wrong
-        .iter()
-        .filter(|(_, wrong, _)| *wrong)
-        .map(|(name, _, cure)| {
+    let forbidding = all.into_iter().filter(|switch| switch.forbids);
+    let found: Vec<Check> = forbidding
+        .map(|switch| {
             let check = match ordinary {
-                true => Check::needed(*name, false),
-                false => Check::optional(*name, false),
+                true => Check::needed(switch.name, false),
+                false => Check::optional(switch.name, false),
             };
             check
                 .found("ordinary users cannot open sandboxes")
-                .cure(*cure)
+                .cure(switch.cure)
         })
         .collect();
     if found.is_empty() {

@@ -170,29 +170,34 @@ pub(crate) fn own_ranges() -> Option<[Vec<(u32, u32)>; 2]> {
     Some([own("/etc/subuid")?, own("/etc/subgid")?])
 }
 
-/// Returns why newuidmap(1) and newgidmap(1) would map no subordinate id, and
-/// the cure; none if they would.
-pub(crate) fn useless_programs() -> Option<(&'static str, &'static str)> {
+/// Why newuidmap(1) and newgidmap(1) map no subordinate id.
+pub(crate) struct Useless {
+    pub(crate) why: &'static str,
+    pub(crate) cure: &'static str,
+}
+
+/// Returns what is wrong with newuidmap(1) and newgidmap(1), if anything is.
+pub(crate) fn useless_programs() -> Option<Useless> {
     let programs = ["newuidmap", "newgidmap"].map(program);
     let [Some(first), Some(second)] = programs else {
-        return Some((
-            "newuidmap and newgidmap are not installed",
-            "apt-get install uidmap",
-        ));
+        return Some(Useless {
+            why: "newuidmap and newgidmap are not installed",
+            cure: "apt-get install uidmap",
+        });
     };
     if prctl::get_no_new_privs().unwrap_or(false) {
-        return Some((
-            "no_new_privs is set, so newuidmap and newgidmap gain no right",
-            "NoNewPrivileges=no in the unit, or --security-opt no-new-privileges=false \
-             for the outer sandbox",
-        ));
+        return Some(Useless {
+            why: "no_new_privs is set, so newuidmap and newgidmap gain no right",
+            cure: "NoNewPrivileges=no in the unit, or --security-opt no-new-privileges=false \
+                   for the outer sandbox",
+        });
     }
     let has_nosuid =
         |path: &PathBuf| statvfs(path).is_ok_and(|fs| fs.flags().contains(FsFlags::ST_NOSUID));
-    [first, second].iter().any(has_nosuid).then_some((
-        "newuidmap and newgidmap are on a file system that is mounted nosuid",
-        "mount -o remount,suid on it, as root",
-    ))
+    [first, second].iter().any(has_nosuid).then_some(Useless {
+        why: "newuidmap and newgidmap are on a file system that is mounted nosuid",
+        cure: "mount -o remount,suid on it, as root",
+    })
 }
 
 /// The lines of subuid(5) that are this user's, by name or number: first id, count.

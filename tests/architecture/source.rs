@@ -25,6 +25,23 @@ pub(crate) fn code(text: &str) -> String {
     String::from_utf8(out).expect("only whole comments and literals became blanks")
 }
 
+/// Where the string literals of `text` are, with their quotes.
+pub(crate) fn strings(text: &str) -> Vec<std::ops::Range<usize>> {
+    let bytes = text.as_bytes();
+    let (mut found, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        let Some(length) = token(&bytes[at..], at.checked_sub(1).map(|b| bytes[b])) else {
+            at += 1;
+            continue;
+        };
+        if !matches!(bytes[at], b'/' | b'\'') {
+            found.push(at..at + length);
+        }
+        at += length;
+    }
+    found
+}
+
 /// Length of the comment or literal that begins here, if one does.
 fn token(rest: &[u8], before: Option<u8>) -> Option<usize> {
     let inside_word = before.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -128,7 +145,7 @@ pub(crate) fn functions(code: &str) -> Vec<Function<'_>> {
 }
 
 /// Length of the block that begins at the brace that `rest` begins with.
-fn block(rest: &str) -> usize {
+pub(crate) fn block(rest: &str) -> usize {
     let mut depth = 0;
     for (at, byte) in rest.bytes().enumerate() {
         match byte {
@@ -143,7 +160,7 @@ fn block(rest: &str) -> usize {
     rest.len()
 }
 
-fn is_word(c: char) -> bool {
+pub(crate) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
@@ -160,7 +177,7 @@ pub(crate) fn words<'a>(
     })
 }
 
-fn line_of(code: &str, at: usize) -> usize {
+pub(crate) fn line_of(code: &str, at: usize) -> usize {
     code[..at].matches('\n').count() + 1
 }
 

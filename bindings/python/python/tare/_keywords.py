@@ -80,7 +80,8 @@ def unknown_key(call: str, name: str, of_command: Set[str]) -> UnknownKeywordErr
     # As every face calls it.
     step = f"parse spec: {name}"
     if name not in of_command and name in _types.RUN | _types.POPEN and name not in _SANDBOX:
-        return _error(call, name, f"run({name}=...), or popen()", step)
+        cure = f"run({name}=...), or popen()"
+        return _error(call, name, cure, step)
     near = difflib.get_close_matches(name, of_command, 1, 0.8)
     return _error(call, name, _SANDBOX.get(name) or (near[0] if near else _of_spec(name)), step)
 
