@@ -5,12 +5,32 @@ package tare
 // #include <tare.h>
 import "C"
 
+import (
+	"encoding/json"
+	"syscall"
+	"unsafe"
+)
+
 func (h sandboxHandle) openFile(path string, flags int, mode uint32) (int, error) {
 	var a arena
 	defer a.free()
 	var fd C.int32_t
 	err := wrong(C.tare_file_open(h.c, a.text(path), C.int32_t(flags), C.uint32_t(mode), &fd))
 	return int(fd), err
+}
+
+func (h sandboxHandle) writeFile(path string, data []byte, mode uint32) error {
+	var a arena
+	defer a.free()
+	return wrong(C.tare_file_write(h.c, a.text(path), at(data), C.size_t(len(data)), C.uint32_t(mode)))
+}
+
+// at points to bytes, NULL for none.
+func at(data []byte) unsafe.Pointer {
+	if len(data) == 0 {
+		return nil
+	}
+	return unsafe.Pointer(&data[0])
 }
 
 func (h sandboxHandle) readFile(path string) ([]byte, error) {
@@ -23,11 +43,18 @@ func (h sandboxHandle) readFile(path string) ([]byte, error) {
 	return taken(out), nil
 }
 
-func statOf(s C.tare_stat) stat {
-	return stat{mode: uint32(s.mode), size: int64(s.bytes), mtime: int64(s.mtime), mtimeNs: int64(s.mtime_ns)}
+// statOf is what stat(2) would say inside, as Go has it.
+func statOf(s C.tare_stat) syscall.Stat_t {
+	return syscall.Stat_t{
+		Dev: uint64(s.dev), Ino: uint64(s.ino), Nlink: uint64(s.nlink), Mode: uint32(s.mode),
+		Uid: uint32(s.uid), Gid: uint32(s.gid), Rdev: uint64(s.rdev), Size: int64(s.bytes), Blocks: int64(s.blocks),
+		Atim: syscall.Timespec{Sec: int64(s.atime), Nsec: int64(s.atime_ns)},
+		Mtim: syscall.Timespec{Sec: int64(s.mtime), Nsec: int64(s.mtime_ns)},
+		Ctim: syscall.Timespec{Sec: int64(s.ctime), Nsec: int64(s.ctime_ns)},
+	}
 }
 
-func (h sandboxHandle) stat(path string, follow bool) (stat, error) {
+func (h sandboxHandle) stat(path string, follow bool) (syscall.Stat_t, error) {
 	var a arena
 	defer a.free()
 	var s C.tare_stat
@@ -94,4 +121,81 @@ func (h sandboxHandle) remove(path string, flags uint64) error {
 	var a arena
 	defer a.free()
 	return wrong(C.tare_file_remove(h.c, a.text(path), C.uint64_t(flags)))
+}
+
+func (h sandboxHandle) rename(path, to string) error {
+	var a arena
+	defer a.free()
+	return wrong(C.tare_file_rename(h.c, a.text(path), a.text(to)))
+}
+
+func (h sandboxHandle) link(path, to string) error {
+	var a arena
+	defer a.free()
+	return wrong(C.tare_file_link(h.c, a.text(path), a.text(to)))
+}
+
+func (h sandboxHandle) symlink(target, path string) error {
+	var a arena
+	defer a.free()
+	return wrong(C.tare_file_symlink(h.c, a.text(target), a.text(path)))
+}
+
+func (h sandboxHandle) chmod(path string, mode uint32) error {
+	var a arena
+	defer a.free()
+	return wrong(C.tare_file_chmod(h.c, a.text(path), C.uint32_t(mode)))
+}
+
+func (h sandboxHandle) chown(path string, uid, gid uint32) error {
+	var a arena
+	defer a.free()
+	return wrong(C.tare_file_chown(h.c, a.text(path), C.uint32_t(uid), C.uint32_t(gid)))
+}
+
+func (h sandboxHandle) setModTime(path string, seconds int64, nanoseconds uint32) error {
+	var a arena
+	defer a.free()
+	return wrong(C.tare_file_set_mtime(h.c, a.text(path), C.int64_t(seconds), C.uint32_t(nanoseconds)))
+}
+
+// reportOf takes over what a copy says of itself, unless it failed.
+func reportOf(said *C.tare_bytes, err error) (*CopyReport, error) {
+	if err != nil {
+		return nil, err
+	}
+	report := &CopyReport{}
+	return report, json.Unmarshal(taken(said), report)
+}
+
+func (h sandboxHandle) put(local, path string) (*CopyReport, error) {
+	var a arena
+	defer a.free()
+	var said *C.tare_bytes
+	err := wrong(C.tare_file_put(h.c, a.text(local), a.text(path), &said))
+	return reportOf(said, err)
+}
+
+func (h sandboxHandle) get(path, local string) (*CopyReport, error) {
+	var a arena
+	defer a.free()
+	var said *C.tare_bytes
+	err := wrong(C.tare_file_get(h.c, a.text(path), a.text(local), &said))
+	return reportOf(said, err)
+}
+
+func (h sandboxHandle) putTar(dir string, archive int) (*CopyReport, error) {
+	var a arena
+	defer a.free()
+	var said *C.tare_bytes
+	err := wrong(C.tare_file_put_tar(h.c, a.text(dir), C.int32_t(archive), &said))
+	return reportOf(said, err)
+}
+
+func (h sandboxHandle) getTar(path string, archive int) (*CopyReport, error) {
+	var a arena
+	defer a.free()
+	var said *C.tare_bytes
+	err := wrong(C.tare_file_get_tar(h.c, a.text(path), C.int32_t(archive), &said))
+	return reportOf(said, err)
 }

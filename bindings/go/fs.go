@@ -14,15 +14,19 @@ import (
 	"time"
 )
 
-type stat struct {
-	mode           uint32
-	size           int64
-	mtime, mtimeNs int64
-}
-
 type entry struct {
 	name string
-	stat stat
+	stat syscall.Stat_t
+}
+
+// entries are what a directory holds, sorted.
+func entries(all []entry) []fs.DirEntry {
+	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
+	sorted := make([]fs.DirEntry, 0, len(all))
+	for _, e := range all {
+		sorted = append(sorted, fs.FileInfoToDirEntry(info{e.name, e.stat}))
+	}
+	return sorted
 }
 
 // FS is the sandbox's files, read-only, without a command and also in images without a shell. Links
@@ -57,7 +61,7 @@ func (f files) Open(name string) (fs.File, error) {
 	if err != nil {
 		return failed(err)
 	}
-	if fileMode(s.mode).IsDir() {
+	if fileMode(s.Mode).IsDir() {
 		return &directory{files: f, name: name, info: info{path.Base(name), s}}, nil
 	}
 	fd, err := f.sb.handle().openFile(at, syscall.O_RDONLY, 0)
@@ -115,12 +119,7 @@ func (f files) ReadDir(name string) ([]fs.DirEntry, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: f.sb.told(err)}
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
-	entries := make([]fs.DirEntry, 0, len(all))
-	for _, e := range all {
-		entries = append(entries, fs.FileInfoToDirEntry(info{e.name, e.stat}))
-	}
-	return entries, nil
+	return entries(all), nil
 }
 
 // file is a regular file: reading and seeking are the descriptor's.
@@ -184,15 +183,15 @@ func (d *directory) ReadDir(n int) ([]fs.DirEntry, error) {
 
 type info struct {
 	name string
-	stat stat
+	stat syscall.Stat_t
 }
 
 func (i info) Name() string       { return i.name }
-func (i info) Size() int64        { return i.stat.size }
-func (i info) Mode() fs.FileMode  { return fileMode(i.stat.mode) }
-func (i info) ModTime() time.Time { return time.Unix(i.stat.mtime, i.stat.mtimeNs) }
+func (i info) Size() int64        { return i.stat.Size }
+func (i info) Mode() fs.FileMode  { return fileMode(i.stat.Mode) }
+func (i info) ModTime() time.Time { return time.Unix(i.stat.Mtim.Unix()) }
 func (i info) IsDir() bool        { return i.Mode().IsDir() }
-func (i info) Sys() any           { return nil }
+func (i info) Sys() any           { return &i.stat }
 
 var bits = []struct {
 	unix uint32

@@ -7,11 +7,7 @@ package tare
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"os"
 	"runtime"
-	"strings"
-	"syscall"
 )
 
 // Sandbox is an isolated environment, ready for commands. It ends with Close, with the process that
@@ -117,84 +113,4 @@ func (sb *Sandbox) CommandContext(ctx context.Context, name string, arg ...strin
 	}
 	cmd.Cancel = func() error { return cmd.Process.Kill() }
 	return cmd
-}
-
-// OpenFile opens a regular file of the sandbox, as os.OpenFile does; links lead inside. The mode is
-// exact, and a file that is made belongs to the sandbox's root.
-func (sb *Sandbox) OpenFile(name string, flag int, perm os.FileMode) (*os.File, error) {
-	if err := valid(name); err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
-	}
-	fd, err := sb.handle().openFile(name, flag&^syscall.O_CLOEXEC, unixMode(perm))
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: sb.told(err)}
-	}
-	return os.NewFile(uintptr(fd), name), nil
-}
-
-// ReadFile reads a whole file of the sandbox. One of more than 64 MiB is EFBIG: OpenFile reads it in pieces.
-func (sb *Sandbox) ReadFile(name string) (data []byte, err error) {
-	err = sb.onPath("read", name, func() (err error) {
-		data, err = sb.handle().readFile(name)
-		return err
-	})
-	return data, err
-}
-
-// WriteFile makes or empties a file of the sandbox and writes the data to it.
-func (sb *Sandbox) WriteFile(name string, data []byte, perm os.FileMode) error {
-	file, err := sb.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	if closed := file.Close(); err == nil {
-		err = closed
-	}
-	return err
-}
-
-// Mkdir makes a directory of the sandbox. The mode is exact.
-func (sb *Sandbox) Mkdir(name string, perm os.FileMode) error {
-	return sb.onPath("mkdir", name, func() error { return sb.handle().mkdir(name, unixMode(perm), false) })
-}
-
-// MkdirAll makes a directory of the sandbox with its parents.
-func (sb *Sandbox) MkdirAll(name string, perm os.FileMode) error {
-	return sb.onPath("mkdir", name, func() error { return sb.handle().mkdir(name, unixMode(perm), true) })
-}
-
-// Remove removes a file or an empty directory of the sandbox.
-func (sb *Sandbox) Remove(name string) error {
-	return sb.onPath("remove", name, func() error {
-		err := sb.handle().remove(name, removeFile)
-		if errors.Is(err, syscall.EISDIR) {
-			err = sb.handle().remove(name, removeDirectory)
-		}
-		return err
-	})
-}
-
-// RemoveAll removes a directory of the sandbox with all that is in it.
-func (sb *Sandbox) RemoveAll(name string) error {
-	return sb.onPath("remove", name, func() error { return sb.handle().remove(name, removeTree) })
-}
-
-func (sb *Sandbox) onPath(op, name string, do func() error) error {
-	err := valid(name)
-	if err == nil {
-		err = do()
-	}
-	if err != nil {
-		return &os.PathError{Op: op, Path: name, Err: sb.told(err)}
-	}
-	return nil
-}
-
-// valid refuses what C would cut.
-func valid(text string) error {
-	if strings.IndexByte(text, 0) >= 0 {
-		return syscall.EINVAL
-	}
-	return nil
 }

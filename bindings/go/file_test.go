@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//go:build cgo
+
+package tare_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	tare "github.com/libtare/libtare/bindings/go"
+)
+
+func TestFilesAreChangedAsByOS(t *testing.T) {
+	sb := open(t)
+	sys := func(info os.FileInfo) *syscall.Stat_t { return info.Sys().(*syscall.Stat_t) }
+	stat := func(name string) os.FileInfo {
+		t.Helper()
+		info, err := sb.Lstat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	then := time.Unix(1234567890, 987654321)
+	for _, step := range []struct {
+		name string
+		do   func() error
+		seen func() bool
+	}{
+		{"Mkdir", func() error { return sb.Mkdir("/tmp/f", 0o750) }, func() bool {
+			return stat("/tmp/f").Mode() == fs.ModeDir|0o750
+		}},
+		{"WriteFile", func() error { return sb.WriteFile("/tmp/f/a", []byte("abc"), 0o604) }, func() bool {
+			info := stat("/tmp/f/a")
+			return info.Mode() == 0o604 && info.Size() == 3 && info.Name() == "a" && sys(info).Uid == 0 && sys(info).Nlink == 1
+		}},
+		{"WriteFile of nothing", func() error { return sb.WriteFile("/tmp/f/a", nil, 0o600) }, func() bool {
+			return stat("/tmp/f/a").Size() == 0 && stat("/tmp/f/a").Mode() == 0o604
+		}},
+		{"Chmod", func() error { return sb.Chmod("/tmp/f/a", 0o711|os.ModeSetuid) }, func() bool {
+			return stat("/tmp/f/a").Mode() == 0o711|os.ModeSetuid
+		}},
+		{"Chown", func() error { return sb.Chown("/tmp/f/a", 0, 0) }, func() bool {
+			return stat("/tmp/f/a").Mode() == 0o711 && sys(stat("/tmp/f/a")).Gid == 0
+		}},
+		{"SetModTime", func() error { return sb.SetModTime("/tmp/f/a", then) }, func() bool {
+			return stat("/tmp/f/a").ModTime().Equal(then)
+		}},
+		{"Symlink", func() error { return sb.Symlink("a", "/tmp/f/l") }, func() bool {
+			to, err := sb.Readlink("/tmp/f/l")
+			info, failed := sb.Stat("/tmp/f/l")
+			return err == nil && to == "a" && stat("/tmp/f/l").Mode()&fs.ModeSymlink != 0 && failed == nil && info.Mode() == 0o711
+		}},
+		{"Link", func() error { return sb.Link("/tmp/f/a", "/tmp/f/b") }, func() bool {
+			return sys(stat("/tmp/f/b")).Nlink == 2 && sys(stat("/tmp/f/b")).Ino == sys(stat("/tmp/f/a")).Ino
+		}},
+		{"Rename", func() error { return sb.Rename("/tmp/f/b", "/tmp/f/c") }, func() bool {
+			_, err := sb.Stat("/tmp/f/b")
+			return stat("/tmp/f/c").Name() == "c" && errors.Is(err, fs.ErrNotExist)
+		}},
+		{"ReadDir", func() error { return nil }, func() bool {
+			entries, err := sb.ReadDir("/tmp/f")
+			names := []string{}
+			for _, entry := range entries {
+				names = append(names, entry.Name())
+			}
+			return err == nil && strings.Join(names, " ") == "a c l" && entries[2].Type() == fs.ModeSymlink
+		}},
+		{"Remove", func() error { return sb.Remove("/tmp/f/c") }, func() bool { return sys(stat("/tmp/f/a")).Nlink == 1 }},
+		{"RemoveAll", func() error { return sb.RemoveAll("/tmp/f") }, func() bool {
+			_, err := sb.Lstat("/tmp/f")
+			return errors.Is(err, fs.ErrNotExist)
+		}},
+	} {
+		if err := step.do(); err != nil || !step.seen() {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+	}
+}
+
+func TestErrorsOfFilesNameThem(t *testing.T) {
+	sb := open(t)
+	calls := map[string]func(string) error{
+		"Stat":       func(name string) error { _, err := sb.Stat(name); return err },
+		"Lstat":      func(name string) error { _, err := sb.Lstat(name); return err },
+		"ReadDir":    func(name string) error { _, err := sb.ReadDir(name); return err },
+		"Readlink":   func(name string) error { _, err := sb.Readlink(name); return err },
+		"ReadFile":   func(name string) error { _, err := sb.ReadFile(name); return err },
+		"WriteFile":  func(name string) error { return sb.WriteFile(name, nil, 0) },
+		"Mkdir":      func(name string) error { return sb.Mkdir(name, 0) },
+		"Chmod":      func(name string) error { return sb.Chmod(name, 0) },
+		"Chown":      func(name string) error { return sb.Chown(name, 0, 0) },
+		"SetModTime": func(name string) error { return sb.SetModTime(name, time.Now()) },
+		"Remove":     func(name string) error { return sb.Remove(name) },
+		"RemoveAll":  func(name string) error { return sb.RemoveAll(name) },
+		"Rename":     func(name string) error { return sb.Rename(name, name+"x") },
+		"Link":       func(name string) error { return sb.Link(name, "/tmp/x") },
+		"Symlink":    func(name string) error { return sb.Symlink("x", name) },
+		"Put":        func(name string) error { _, err := sb.Put(os.DevNull, name); return err },
+		"Get":        func(name string) error { _, err := sb.Get(name, "/nowhere"); return err },
+		"PutTar":     func(name string) error { _, err := sb.PutTar(name, strings.NewReader("")); return err },
+		"GetTar":     func(name string) error { _, err := sb.GetTar(name, io.Discard); return err },
+	}
+	for name, call := range calls {
+		// Of a device there is nothing to put.
+		if err := call("/none/below"); !errors.Is(err, fs.ErrNotExist) && name != "Put" {
+			t.Errorf("%s: %v", name, err)
+		} else if err != nil && !strings.Contains(err.Error(), "/none/below") {
+			t.Errorf("%s does not name its file: %v", name, err)
+		}
+		if err := call("/a\x00b"); !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("%s with a NUL: %v", name, err)
+		}
+	}
+	for _, id := range []int{-1, 1 << 32} {
+		if err := sb.Chown("/tmp", id, 0); !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("chown to %d: %v", id, err)
+		}
+	}
+}
+
+func TestTreesGoInAndOut(t *testing.T) {
+	sb, here := open(t), t.TempDir()
+	if err := os.MkdirAll(filepath.Join(here, "in/sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(here, "in/sub/a"), []byte("text"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(here, "in/fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	report, err := sb.Put(filepath.Join(here, "in"), "/tmp/in")
+	if err != nil || report.Entries != 3 || len(report.LeftOut) != 1 || !strings.Contains(report.LeftOut[0], "fifo") {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if text, err := sb.ReadFile("/tmp/in/sub/a"); err != nil || string(text) != "text" {
+		t.Fatalf("%q, %v", text, err)
+	}
+	report, err = sb.Get("/tmp/in", filepath.Join(here, "out"))
+	if err != nil || report.Entries != 3 || len(report.LeftOut) != 0 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(here, "out/sub/a")); err != nil || string(text) != "text" {
+		t.Fatalf("%q, %v", text, err)
+	}
+	if _, err := sb.Get("/tmp/in", filepath.Join(here, "out")); !errors.Is(err, syscall.ENOTEMPTY) {
+		t.Fatal(err)
+	}
+}
+
+// archived is a tar archive of one file.
+func archived(t *testing.T, name, text string) []byte {
+	t.Helper()
+	var to bytes.Buffer
+	archive := tar.NewWriter(&to)
+	header := tar.Header{Name: name, Mode: 0o600, Size: int64(len(text)), Typeflag: tar.TypeReg}
+	if err := archive.WriteHeader(&header); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(archive, text)
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return to.Bytes()
+}
+
+var errOfTest = errors.New("of the test")
+
+// broken fails to read, and to write, after some bytes.
+type broken struct{ left int }
+
+func (b *broken) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, errOfTest
+	}
+	b.left--
+	return copy(p, "x"), nil
+}
+
+func (b *broken) Write(p []byte) (int, error) { return 0, errOfTest }
+
+func TestArchivesGoInAndOutByAnyReaderAndWriter(t *testing.T) {
+	sb, here := open(t), t.TempDir()
+	text := strings.Repeat("0123456789", 100000)
+	archive := archived(t, "a", text)
+	file := filepath.Join(here, "a.tar")
+	if err := os.WriteFile(file, archive, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opened, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	for name, from := range map[string]io.Reader{"memory": bytes.NewReader(archive), "file": opened} {
+		if err := sb.MkdirAll("/tmp/"+name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if report, err := sb.PutTar("/tmp/"+name, from); err != nil || report.Entries != 1 {
+			t.Fatalf("%s: %+v, %v", name, report, err)
+		}
+		if read, err := sb.ReadFile("/tmp/" + name + "/a"); err != nil || string(read) != text {
+			t.Fatalf("%s: %d bytes, %v", name, len(read), err)
+		}
+	}
+	made, err := os.Create(filepath.Join(here, "b.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer made.Close()
+	var memory bytes.Buffer
+	for name, to := range map[string]io.Writer{"memory": &memory, "file": made} {
+		if report, err := sb.GetTar("/tmp/file", to); err != nil || report.Entries != 2 {
+			t.Fatalf("%s: %+v, %v", name, report, err)
+		}
+	}
+	written, err := os.ReadFile(made.Name())
+	if err != nil || !bytes.Equal(written, memory.Bytes()) {
+		t.Fatalf("%d and %d bytes, %v", len(written), memory.Len(), err)
+	}
+	names := map[string]bool{}
+	for reader := tar.NewReader(&memory); ; {
+		header, err := reader.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		names[header.Name] = true
+	}
+	if !names["a"] {
+		t.Fatal(names)
+	}
+	if _, err := sb.PutTar("/tmp/file", &broken{left: 700}); !errors.Is(err, errOfTest) {
+		t.Fatal(err)
+	}
+	// Larger than a pipe, so that the library sees that the reader is gone.
+	if _, err := sb.GetTar("/tmp/file", &broken{}); !errors.Is(err, errOfTest) {
+		t.Fatal(err)
+	}
+	var failure *tare.Error
+	if _, err := sb.PutTar("/tmp/file", strings.NewReader(strings.Repeat("x", 1<<20))); !errors.As(err, &failure) || failure.Kind != "corrupt" {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		func() error { _, err := sb.PutTar("/tmp/file", nil); return err }(),
+		func() error { _, err := sb.GetTar("/tmp/file", nil); return err }(),
+	} {
+		if !errors.Is(err, syscall.EINVAL) {
+			t.Fatal(err)
+		}
+	}
+}
