@@ -18,6 +18,7 @@ package tare
 import "C"
 
 import (
+	"strings"
 	"syscall"
 	"unsafe"
 )
@@ -62,17 +63,33 @@ func taken(b *C.tare_bytes) []byte {
 	return C.GoBytes(unsafe.Pointer(C.tare_bytes_data(b)), C.int(C.tare_bytes_len(b)))
 }
 
-type storeHandle struct{ c *C.tare_store }
 type sandboxHandle struct{ c *C.tare_sandbox }
 type poolHandle struct{ c *C.tare_pool }
 
 // Version is the version of the library that is running.
 func Version() string { return C.GoString(C.tare_version()) }
 
+// Features are what was built into the library: back ends, sources of images, compressions.
+func Features() []string { return strings.Fields(C.GoString(C.tare_features())) }
+
+// HasFeature returns whether a word is one of Features.
+func HasFeature(feature string) bool {
+	var a arena
+	defer a.free()
+	return valid(feature) == nil && C.tare_has_feature(a.text(feature)) != 0
+}
+
+// handles is how many the library holds for this program.
+func handles() uint64 { return uint64(C.tare_handle_count()) }
+
 // Doctor looks at what this machine can do for the calling user: a JSON object.
-func Doctor() ([]byte, error) {
+func Doctor() ([]byte, error) { return doctor("") }
+
+func doctor(store string) ([]byte, error) {
+	var a arena
+	defer a.free()
 	var out *C.tare_bytes
-	if err := wrong(C.tare_doctor(nil, &out)); err != nil {
+	if err := wrong(C.tare_doctor(a.text(store), &out)); err != nil {
 		return nil, err
 	}
 	return taken(out), nil
@@ -80,39 +97,13 @@ func Doctor() ([]byte, error) {
 
 // checkSpec gives a specification with every default filled in.
 func checkSpec(spec []byte) ([]byte, error) {
-	text := (*C.char)(C.CBytes(spec))
-	defer C.free(unsafe.Pointer(text))
+	var a arena
+	defer a.free()
 	var out *C.tare_bytes
-	if err := wrong(C.tare_spec_check(text, C.size_t(len(spec)), &out)); err != nil {
+	if err := wrong(C.tare_spec_check((*C.char)(a.bytes(spec)), C.size_t(len(spec)), &out)); err != nil {
 		return nil, err
 	}
 	return taken(out), nil
-}
-
-func openStore(path string) (storeHandle, error) {
-	var a arena
-	defer a.free()
-	var h storeHandle
-	err := wrong(C.tare_store_open(a.text(path), &h.c))
-	return h, err
-}
-
-func (h storeHandle) free() { C.tare_store_free(h.c) }
-
-func (h storeHandle) open(spec []byte) (sandboxHandle, error) {
-	var s sandboxHandle
-	text := (*C.char)(C.CBytes(spec))
-	defer C.free(unsafe.Pointer(text))
-	err := wrong(C.tare_sandbox_open(h.c, text, C.size_t(len(spec)), &s.c))
-	return s, err
-}
-
-func (h storeHandle) openPool(spec []byte, size PoolSize) (poolHandle, error) {
-	var p poolHandle
-	text := (*C.char)(C.CBytes(spec))
-	defer C.free(unsafe.Pointer(text))
-	err := wrong(C.tare_pool_open(h.c, nil, text, C.size_t(len(spec)), C.uint64_t(size.Min), C.uint64_t(size.Max), &p.c))
-	return p, err
 }
 
 func (h poolHandle) take() (sandboxHandle, error) {
@@ -133,6 +124,12 @@ func (h poolHandle) free()        { C.tare_pool_free(h.c) }
 func (h sandboxHandle) close() error { return wrong(C.tare_sandbox_close(h.c)) }
 func (h sandboxHandle) free()        { C.tare_sandbox_free(h.c) }
 func (h sandboxHandle) reset() error { return wrong(C.tare_sandbox_reset(h.c)) }
+
+func (h sandboxHandle) pidfd() (int, error) {
+	var fd C.int32_t
+	err := wrong(C.tare_sandbox_pidfd(h.c, &fd))
+	return int(fd), err
+}
 
 func (h sandboxHandle) effective() ([]byte, error) {
 	var out *C.tare_bytes

@@ -29,6 +29,7 @@ package tare
 //         command->cwd = tare_go_text(&words);
 //         command->user = tare_go_text(&words);
 //     }
+//     else command->flags = UINT64_MAX;
 //     command->fds = fds;
 //     if (store) error = tare_spawn_in(store, tare_go_text(&words), spec, spec_len, command, out, out_fds);
 //     else error = tare_sandbox_spawn(sandbox, command, out, out_fds);

@@ -5,6 +5,7 @@
 package tare
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -48,7 +49,7 @@ func (sb *Sandbox) Get(path, local string) (report *CopyReport, err error) {
 // An *os.File is read as it is, else a goroutine copies; PutTar returns once archive does.
 func (sb *Sandbox) PutTar(dir string, archive io.Reader) (report *CopyReport, err error) {
 	err = sb.onPath("put tar", dir, func() error {
-		return reading(archive, func(fd int) (err error) {
+		return reading(nil, archive, func(fd int) (err error) {
 			report, err = sb.handle().putTar(dir, fd)
 			return err
 		})
@@ -70,8 +71,9 @@ func (sb *Sandbox) GetTar(path string, archive io.Writer) (report *CopyReport, e
 	return report, err
 }
 
-// reading makes a call that reads from a descriptor. An error of the reader goes first.
-func reading(from io.Reader, call func(fd int) error) error {
+// reading makes a call that reads from a descriptor. An error of the reader goes first. What the reader says is not waited
+// for once a context is done, which may be nil.
+func reading(ctx context.Context, from io.Reader, call func(fd int) error) error {
 	if from == nil {
 		return syscall.EINVAL
 	}
@@ -90,9 +92,17 @@ func reading(from io.Reader, call func(fd int) error) error {
 	}()
 	err = call(int(r.Fd()))
 	r.Close()
-	// The call need not read what is behind the end of an archive.
-	if failed := <-copied; failed != nil && !errors.Is(failed, syscall.EPIPE) {
-		return failed
+	var over <-chan struct{}
+	if ctx != nil {
+		over = ctx.Done()
+	}
+	select {
+	case failed := <-copied:
+		// The call need not read what is behind the end of an archive.
+		if failed != nil && !errors.Is(failed, syscall.EPIPE) {
+			return failed
+		}
+	case <-over:
 	}
 	return err
 }

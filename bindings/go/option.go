@@ -144,7 +144,12 @@ func Spec(key string, value any) Option {
 }
 
 func specOf(image string, more []Option) (string, []byte, error) {
-	o := options{spec: map[string]any{"image": image}}
+	return specWith(map[string]any{"image": image}, more)
+}
+
+// specWith gives the store and the specification that options make of this one.
+func specWith(keys map[string]any, more []Option) (string, []byte, error) {
+	o := options{spec: keys}
 	for _, option := range more {
 		if option == nil {
 			return "", nil, fmt.Errorf("tare: nil Option: %w", syscall.EINVAL)

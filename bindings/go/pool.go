@@ -28,19 +28,34 @@ type Pool struct {
 	spec *spec
 }
 
-// OpenPool opens a pool of sandboxes as Open makes them, and comes back when the first is ready.
+// OpenPool opens a pool of sandboxes as Open makes them, and returns when the first is ready.
 func OpenPool(ctx context.Context, image string, size PoolSize, opts ...Option) (*Pool, error) {
-	store, spec, err := ask(ctx, image, opts)
+	store, spec, err := ask(ctx, map[string]any{"image": image}, opts)
 	if err != nil {
 		return nil, err
 	}
+	return openPool(ctx, store, spec, imageHandle{}, size)
+}
+
+// OpenPoolOn opens a pool of sandboxes as OpenOn makes them.
+func OpenPoolOn(ctx context.Context, image *Image, size PoolSize, opts ...Option) (*Pool, error) {
+	store, spec, err := askOn(ctx, image, opts)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := openPool(ctx, store, spec, image.h, size)
+	return pool, image.told(err)
+}
+
+// openPool takes over the store.
+func openPool(ctx context.Context, store *heldStore, spec *spec, image imageHandle, size PoolSize) (*Pool, error) {
 	if size.Max == 0 && size.Min > 0 {
 		size.Max = 16
 		if size.Min > size.Max {
 			size.Max = size.Min
 		}
 	}
-	h, err := store.openPool(spec.text, size)
+	h, err := store.openPool(image, spec.text, size)
 	if err != nil {
 		store.release()
 		return nil, err

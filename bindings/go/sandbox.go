@@ -7,7 +7,9 @@ package tare
 import (
 	"context"
 	"encoding/json"
+	"os"
 	"runtime"
+	"strings"
 )
 
 // Sandbox is an isolated environment, ready for commands. It ends with Close, with the process that
@@ -23,13 +25,68 @@ type Sandbox struct {
 // Open makes a sandbox from an image: "host" (this machine, copy-on-write), "dir:PATH",
 // "oci:PATH[:TAG]", "archive:FILE", or "NAME[:TAG][@DIGEST]" in the store.
 //
-// A context that is done before the sandbox is open closes it again.
+// A context that is done stops an import, and closes a sandbox that is just open. What is between the two
+// it does not interrupt: about a millisecond.
 func Open(ctx context.Context, image string, opts ...Option) (*Sandbox, error) {
-	store, spec, err := ask(ctx, image, opts)
+	store, spec, err := ask(ctx, map[string]any{"image": image}, opts)
 	if err != nil {
 		return nil, err
 	}
-	h, err := store.open(spec.text)
+	return opened(ctx, store, spec, func() (sandboxHandle, error) {
+		if ctx.Done() == nil || image == "host" || strings.HasPrefix(image, "dir:") {
+			return store.open(spec.text)
+		}
+		return openImported(ctx, store, spec)
+	})
+}
+
+// openImported opens a sandbox on an image whose import a context can stop.
+func openImported(ctx context.Context, store *heldStore, spec *spec) (sandboxHandle, error) {
+	// What is wrong with it is told before an import.
+	whole, err := checkSpec(spec.text)
+	if err != nil {
+		return sandboxHandle{}, err
+	}
+	var read struct{ Image string }
+	if err := json.Unmarshal(whole, &read); err != nil {
+		return sandboxHandle{}, err
+	}
+	h, _, err := (&ImageStore{holder{store: store}}).bring(ctx, bring{what: bringImage, reference: read.Image}, nil)
+	if err != nil {
+		return sandboxHandle{}, err
+	}
+	defer h.free()
+	return store.openOn(h, spec.text)
+}
+
+// OpenOn makes a sandbox from an image that was opened before, by [ImageStore.Import] for example, which tells its
+// progress. It is in the image's store. The image may be closed while the sandbox is open.
+func OpenOn(ctx context.Context, image *Image, opts ...Option) (*Sandbox, error) {
+	store, spec, err := askOn(ctx, image, opts)
+	if err != nil {
+		return nil, err
+	}
+	return opened(ctx, store, spec, func() (sandboxHandle, error) {
+		h, err := store.openOn(image.h, spec.text)
+		return h, image.told(err)
+	})
+}
+
+// OpenIn makes a sandbox whose root is a directory as it is, without copy-on-write: what commands write stays.
+func OpenIn(ctx context.Context, root string, opts ...Option) (*Sandbox, error) {
+	if err := valid(root); err != nil {
+		return nil, err
+	}
+	store, spec, err := ask(ctx, map[string]any{}, opts)
+	if err != nil {
+		return nil, err
+	}
+	return opened(ctx, store, spec, func() (sandboxHandle, error) { return store.openIn(root, spec.text) })
+}
+
+// opened makes a sandbox of what a call opens. It takes over the store.
+func opened(ctx context.Context, store *heldStore, spec *spec, open func() (sandboxHandle, error)) (*Sandbox, error) {
+	h, err := open()
 	if err != nil {
 		store.release()
 		return nil, err
@@ -86,6 +143,16 @@ func (sb *Sandbox) Reset() error { return sb.told(sb.handle().reset()) }
 func (sb *Sandbox) Effective() (json.RawMessage, error) {
 	said, err := sb.handle().effective()
 	return said, sb.told(err)
+}
+
+// Pidfd is a pidfd of the sandbox's first process, for the caller to close: readable when the sandbox is gone, for
+// whatever reason. After Reset that is another.
+func (sb *Sandbox) Pidfd() (*os.File, error) {
+	fd, err := sb.handle().pidfd()
+	if err != nil {
+		return nil, sb.told(err)
+	}
+	return os.NewFile(uintptr(fd), "pidfd"), nil
 }
 
 // told explains an error of the library where the sandbox was closed, or never opened.

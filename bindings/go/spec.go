@@ -20,6 +20,16 @@ type spec struct {
 	err    error
 }
 
+// CheckSpec reads the specification that a sandbox would be made from, and makes nothing. It gives every key with its
+// default filled in, as a JSON object.
+func CheckSpec(image string, opts ...Option) (json.RawMessage, error) {
+	_, text, err := specOf(image, opts)
+	if err != nil {
+		return nil, err
+	}
+	return checkSpec(text)
+}
+
 func newSpec(text []byte) *spec { return &spec{text: text} }
 
 // outputLimit is limits.output with the library's default, which it is asked for once.

@@ -111,9 +111,14 @@ func (held *holder) told(step string, err error) error {
 	if !held.closed {
 		return err
 	}
+	return closed(step)
+}
+
+// closed is the error of what was closed.
+func closed(step string) error {
 	const subject, cure = "it was closed", "open another"
 	message := step + ": " + subject + "; try: " + cure
-	return &Error{Kind: wrong.Kind, Step: step, Subject: subject, Cure: cure, message: message, closed: true}
+	return &Error{Kind: "invalid", Step: step, Subject: subject, Cure: cure, message: message, closed: true}
 }
 
 var (
@@ -136,12 +141,33 @@ func unopened(step, cure string) error {
 	return &Error{Kind: "invalid", Step: step, Subject: subject, Cure: cure, message: message}
 }
 
-// ask is what Open and OpenPool begin with: the store in use, and the specification.
-func ask(ctx context.Context, image string, opts []Option) (*heldStore, *spec, error) {
+// askOn is ask for what is made from an image, in its store.
+func askOn(ctx context.Context, image *Image, opts []Option) (*heldStore, *spec, error) {
 	if err := done(ctx); err != nil {
 		return nil, nil, err
 	}
-	dir, text, err := specOf(image, opts)
+	if image.unopened() {
+		return nil, nil, image.told(errUnopened)
+	}
+	dir, text, err := specWith(map[string]any{}, opts)
+	if err == nil && dir != "" {
+		err = fmt.Errorf("tare: option Store: an image is of its own store: %w", syscall.EINVAL)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return image.store.again(), newSpec(text), nil
+}
+
+// ask is what opens begin with: the store in use, and the specification of these keys and options.
+func ask(ctx context.Context, keys map[string]any, opts []Option) (*heldStore, *spec, error) {
+	if err := done(ctx); err != nil {
+		return nil, nil, err
+	}
+	dir, text, err := specWith(keys, opts)
+	if err == nil {
+		err = valid(dir)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -308,9 +308,12 @@ func TestNothingIsLeft(t *testing.T) {
 	once()
 	// While the second is set up the next is begun, which has two.
 	once()
-	before := count()
+	before, held := count(), tare.Handles()
 	for i := 0; i < 20; i++ {
 		once()
+	}
+	if after := tare.Handles(); after > held {
+		t.Fatalf("%d handles, then %d", held, after)
 	}
 	if after := count(); after > before {
 		t.Fatalf("%d descriptors, then %d", before, after)

@@ -23,7 +23,8 @@ var sources embed.FS
 
 // zeros has one of each exported type with methods.
 var zeros = []any{
-	tare.Cmd{}, tare.Error{}, tare.ExitError{}, tare.Pool{}, tare.Process{}, tare.ProcessState{}, tare.Sandbox{},
+	tare.Cmd{}, tare.Error{}, tare.ExitError{}, tare.Image{}, tare.ImageStore{}, tare.Pool{}, tare.Process{},
+	tare.ProcessState{}, tare.Sandbox{},
 }
 
 // harmless are the methods whose error is what they are for.
@@ -125,6 +126,11 @@ func TestFunctionsTakeNilWithoutAPanic(t *testing.T) {
 		"OpenPool":         func() error { _, err := tare.OpenPool(none, "host", tare.PoolSize{}, store); return err },
 		"Open, nil Option": func() error { _, err := tare.Open(context.Background(), "host", store, nil); return err },
 		"CommandContext":   func() error { return open(t).CommandContext(none, "true").Run() },
+		"OpenOn":           func() error { _, err := tare.OpenOn(context.Background(), nil); return err },
+		"OpenIn":           func() error { _, err := tare.OpenIn(none, "/"); return err },
+		"OpenPoolOn":       func() error { _, err := tare.OpenPoolOn(none, &tare.Image{}, tare.PoolSize{}); return err },
+		"Unpack":           func() error { _, err := tare.Unpack(none, "oci:/x", "/x", nil); return err },
+		"UnpackLayer":      func() error { _, err := tare.UnpackLayer(nil, "/tmp", nil); return err },
 		"Cmd by hand":      func() error { return (&tare.Cmd{Path: "true"}).Run() },
 		"Signal":           func() error { return (&tare.Process{}).Signal(nil) },
 	} {

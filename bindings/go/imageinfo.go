@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//go:build cgo
+
+package tare
+
+import "encoding/json"
+
+// ImageInfo is what an image says of itself.
+type ImageInfo struct {
+	// Reference is what it was opened by.
+	Reference string `json:"reference"`
+	// Digest is its manifest's; empty for a directory and for the host.
+	Digest string `json:"digest"`
+	// Created is when it was made, RFC 3339, as the image says it; empty if it does not.
+	Created string `json:"created"`
+	// Size is the bytes of its blobs, as kept.
+	Size int64 `json:"size"`
+	// Architecture and OS are in Go's words.
+	Architecture string `json:"architecture"`
+	OS           string `json:"os"`
+	// Config is about running it.
+	Config ImageConfig `json:"config"`
+	// Notes tell what was dropped of it, and why.
+	Notes []string `json:"notes"`
+	// Layers are bottom first.
+	Layers []ImageLayer `json:"layers"`
+	// Roots are its unpacked layers, bottom first, or its one directory.
+	Roots []string `json:"-"`
+}
+
+// ImageConfig is what an image says about running it.
+type ImageConfig struct {
+	// Env is "NAME=VALUE" each.
+	Env        []string `json:"env"`
+	Entrypoint []string `json:"entrypoint"`
+	Cmd        []string `json:"cmd"`
+	// Workdir and User are empty if the image names none.
+	Workdir      string            `json:"workdir"`
+	User         string            `json:"user"`
+	ExposedPorts []string          `json:"exposed_ports"`
+	Volumes      []string          `json:"volumes"`
+	Labels       map[string]string `json:"labels"`
+	// StopSignal is 0 if the image names none.
+	StopSignal int `json:"stop_signal"`
+}
+
+// ImageLayer is a layer's place in an image.
+type ImageLayer struct {
+	// Digest is that of the layer as it is kept, compressed or not, and Size its bytes.
+	Digest string `json:"digest"`
+	Size   int64  `json:"size"`
+	// DiffID is the digest of its plain tar.
+	DiffID string `json:"diff_id"`
+}
+
+// StoredImage is one line of the list of images.
+type StoredImage struct {
+	// Name is "NAME:TAG"; empty for an image without a name.
+	Name string `json:"name"`
+	// Digest is its manifest's.
+	Digest string `json:"digest"`
+	// Size is the bytes of its blobs, as kept.
+	Size int64 `json:"size"`
+	// Created is when it was made, RFC 3339, as the image says it; empty if it does not.
+	Created string `json:"created"`
+	// Architecture is in Go's words; empty if the image does not say.
+	Architecture string `json:"architecture"`
+	// Layers is how many it has.
+	Layers int `json:"layers"`
+	// Damage is why it cannot be used; empty if it can. The other fields are empty then.
+	Damage string `json:"damage"`
+}
+
+// UnpackedImage is an image that was unpacked into a directory.
+type UnpackedImage struct {
+	ImageConfig
+	// Notes tell what was dropped of it, and why.
+	Notes []string `json:"notes"`
+}
+
+// UnpackedLayer is a layer that was unpacked.
+type UnpackedLayer struct {
+	// BlobDigest is the digest of the blob as it was read, and BlobBytes its size.
+	BlobDigest string `json:"blob_digest"`
+	BlobBytes  int64  `json:"blob_bytes"`
+	// DiffID is the digest of the plain archive, and DiffBytes its size.
+	DiffID    string `json:"diff_id"`
+	DiffBytes int64  `json:"diff_bytes"`
+	// Entries is how many the archive has.
+	Entries int `json:"entries"`
+	// OpaqueRoot says that the layers below are not to be seen, for which overlayfs does not look at a root.
+	OpaqueRoot bool `json:"opaque_root"`
+	// Notes tell what was left out, and why.
+	Notes []string `json:"notes"`
+}
+
+// told is an image as the library says it.
+type told struct {
+	ImageInfo
+	Root json.RawMessage `json:"root"`
+}
+
+// info is the image with its roots, of which a directory is said as one text.
+func (t told) info() (ImageInfo, error) {
+	info := t.ImageInfo
+	var one string
+	if json.Unmarshal(t.Root, &one) == nil {
+		info.Roots = []string{one}
+		return info, nil
+	}
+	err := json.Unmarshal(t.Root, &info.Roots)
+	return info, err
+}
+
+func readInfo(said []byte) (*ImageInfo, error) {
+	var t told
+	if err := json.Unmarshal(said, &t); err != nil {
+		return nil, err
+	}
+	info, err := t.info()
+	if err != nil {
+		return nil, err
+	}
+	return &info, nil
+}
+
+func readInfos(said []byte) ([]ImageInfo, error) {
+	var all []told
+	if err := json.Unmarshal(said, &all); err != nil {
+		return nil, err
+	}
+	infos := make([]ImageInfo, 0, len(all))
+	for _, t := range all {
+		info, err := t.info()
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
+}

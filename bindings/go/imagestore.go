@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//go:build cgo
+
+package tare
+
+import (
+	"encoding/json"
+	"io"
+	"runtime"
+)
+
+// ImageStore is images on disk, shared by any number of processes. Sandboxes of the same directory, by the option
+// [Store], use the same one.
+//
+// All methods may be called from any goroutine.
+type ImageStore struct {
+	holder
+}
+
+// OpenStore opens a store, and makes one that is not there. An empty dir stands for $TARE_STORE, else /var/lib/tare for
+// root and $XDG_DATA_HOME/tare for others.
+func OpenStore(dir string) (*ImageStore, error) {
+	if err := valid(dir); err != nil {
+		return nil, err
+	}
+	held, err := holdStore(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &ImageStore{holder{store: held}}
+	runtime.SetFinalizer(s, (*ImageStore).drop)
+	return s, nil
+}
+
+// unopened returns whether this is nil or a zero value.
+func (s *ImageStore) unopened() bool { return s == nil || s.store == nil }
+
+// told explains an error of the library where the store was closed, or never opened.
+func (s *ImageStore) told(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case s.unopened():
+		return unopened("use store", "tare.OpenStore")
+	}
+	return s.holder.told("use store", err)
+}
+
+// with makes a call. The store stays open as long, also when Close comes in between.
+func (s *ImageStore) with(do func(storeHandle) error) error {
+	if s.unopened() {
+		return s.told(errUnopened)
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return closed("use store")
+	}
+	held := s.store.again()
+	s.mu.Unlock()
+	defer held.release()
+	return do(held.storeHandle)
+}
+
+// Close lets go of the store. Images and sandboxes of it live on. Closing a closed store does nothing.
+func (s *ImageStore) Close() error {
+	if s.unopened() {
+		return s.told(errUnopened)
+	}
+	runtime.SetFinalizer(s, nil)
+	s.drop()
+	return nil
+}
+
+// drop is for a store that is out of reach.
+func (s *ImageStore) drop() { _ = s.end(func() error { return nil }) }
+
+// Path is the store's directory, absolute; empty for a store that was closed.
+func (s *ImageStore) Path() (path string) {
+	// The error is that it was closed, or never opened.
+	_ = s.with(func(h storeHandle) error {
+		path = h.path()
+		return nil
+	})
+	return path
+}
+
+// Doctor is as [Doctor], for this store's directory.
+func (s *ImageStore) Doctor() (report json.RawMessage, err error) {
+	err = s.with(func(h storeHandle) (err error) {
+		report, err = doctor(h.path())
+		return err
+	})
+	return report, err
+}
+
+// Recovered is what Recover did.
+type Recovered struct {
+	// Scratch is how many directories of work in progress were removed, Cgroups how many cgroups.
+	Scratch, Cgroups int
+	// Left is how many of both should be removed and could not be.
+	Left int
+}
+
+// Recover removes what processes that were killed have left. Opening a store does it, too.
+func (s *ImageStore) Recover() (r Recovered, err error) {
+	err = s.with(func(h storeHandle) (err error) {
+		r, err = h.recover()
+		return err
+	})
+	return r, err
+}
+
+// Images lists the images of the store, once for each name.
+func (s *ImageStore) Images() (list []StoredImage, err error) {
+	err = s.with(func(h storeHandle) error {
+		said, err := h.list()
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(said, &list)
+	})
+	return list, err
+}
+
+// Tag files an image of the store, by name or digest, under one more name, "NAME[:TAG]". The name is taken from an image
+// that has it.
+func (s *ImageStore) Tag(reference, name string) error {
+	if err := valid(reference + name); err != nil {
+		return err
+	}
+	return s.with(func(h storeHandle) error { return h.tag(reference, name) })
+}
+
+// Collected is what Remove and GC did.
+type Collected struct {
+	// Blobs is how many were removed, with so many Bytes.
+	Blobs int
+	Bytes int64
+	// Layers is how many unpacked layers were removed.
+	Layers int
+	// InUse is how many more no image needs, but something uses; a later collection takes them.
+	InUse int
+}
+
+// Remove takes a name, or by a digest the whole image, out of the store, with what nothing needs any more.
+func (s *ImageStore) Remove(reference string) (c Collected, err error) {
+	if err = valid(reference); err != nil {
+		return c, err
+	}
+	err = s.with(func(h storeHandle) (err error) {
+		c, err = h.remove(reference)
+		return err
+	})
+	return c, err
+}
+
+// GC removes blobs and layers that no image of the store needs and nothing uses.
+func (s *ImageStore) GC() (c Collected, err error) {
+	err = s.with(func(h storeHandle) (err error) {
+		c, err = h.gc()
+		return err
+	})
+	return c, err
+}
+
+// StoreReport is what a check of a store found.
+type StoreReport struct {
+	// Images are names and unnamed images; Blobs were read, with so many Bytes; Layers are unpacked.
+	Images int   `json:"images"`
+	Blobs  int   `json:"blobs"`
+	Bytes  int64 `json:"bytes"`
+	Layers int   `json:"layers"`
+	// Problems is empty for a sound store.
+	Problems []StoreProblem `json:"problems"`
+}
+
+// StoreProblem is one thing that is wrong in a store.
+type StoreProblem struct {
+	// Subject is the file, below the store's directory.
+	Subject string `json:"subject"`
+	// Why is what is wrong with it.
+	Why string `json:"why"`
+}
+
+// Check reads every blob and compares it with its digest, and looks whether every image has its parts. It changes
+// nothing.
+func (s *ImageStore) Check() (*StoreReport, error) {
+	report := &StoreReport{}
+	err := s.with(func(h storeHandle) error {
+		said, err := h.check()
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(said, report)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
+// Repair checks the store and removes what is damaged, so that the next import brings it anew. It returns how many blobs
+// and layers were removed.
+func (s *ImageStore) Repair() (removed int, err error) {
+	err = s.with(func(h storeHandle) (err error) {
+		removed, err = h.repair()
+		return err
+	})
+	return removed, err
+}
+
+// MountOptions is how a view of an image is mounted. The zero value, and nil, have the defaults of a sandbox.
+type MountOptions struct {
+	// Write is "memory", "disk" or "none".
+	Write string `json:"write,omitempty"`
+	// Storage is "auto", "overlay" or "copy".
+	Storage string `json:"storage,omitempty"`
+	// Size is of the writable layer in memory, in bytes.
+	Size int64 `json:"size,omitempty"`
+}
+
+// Mount mounts a copy-on-write view of an image on a directory. It takes root, and outlives this process: Unmount undoes
+// it.
+func (s *ImageStore) Mount(reference, dir string, options *MountOptions) error {
+	if err := valid(reference + dir); err != nil {
+		return err
+	}
+	var text []byte
+	if options != nil {
+		var err error
+		if text, err = json.Marshal(options); err != nil {
+			return err
+		}
+	}
+	return s.with(func(h storeHandle) error { return h.mount(reference, dir, text) })
+}
+
+// Unmount undoes Mount, and removes what was written if that is on disk. A view that is in use is EBUSY.
+func (s *ImageStore) Unmount(dir string) error { return s.unmount(dir, false) }
+
+// UnmountLazily takes a view away that may be in use, out of sight at once, for good when its last user has ended.
+func (s *ImageStore) UnmountLazily(dir string) error { return s.unmount(dir, true) }
+
+func (s *ImageStore) unmount(dir string, lazily bool) error {
+	if err := valid(dir); err != nil {
+		return err
+	}
+	return s.with(func(h storeHandle) error { return h.unmount(dir, lazily) })
+}
+
+// LayerOptions is how a single layer is unpacked. The zero value, and nil, are for a tree of its own.
+type LayerOptions struct {
+	// Overlay makes of whiteouts what overlayfs understands, so that the directory holds this layer alone; without,
+	// they delete what is in the directory already.
+	Overlay bool
+	// UserXattr, with Overlay, is for overlays mounted with `userxattr`.
+	UserXattr bool
+}
+
+// UnpackLayer unpacks one layer, a tar archive compressed by gzip, zstd or not at all, into a directory that is there
+// and that nothing else writes to. Compare both digests with what the image names before the files are used. After an
+// error the directory holds a part of the layer.
+func UnpackLayer(blob io.Reader, dir string, options *LayerOptions) (*UnpackedLayer, error) {
+	if err := valid(dir); err != nil {
+		return nil, err
+	}
+	flags := uint64(0)
+	if options != nil && options.Overlay {
+		flags |= layerOverlay
+	}
+	if options != nil && options.UserXattr {
+		flags |= layerUserXattr
+	}
+	layer := &UnpackedLayer{}
+	err := reading(nil, blob, func(fd int) error {
+		said, err := unpackLayer(fd, dir, flags)
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(said, layer)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return layer, nil
+}
