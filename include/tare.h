@@ -999,7 +999,8 @@ tare_error *tare_store_check(const tare_store *store, tare_bytes **out);
 
 /**
  * Checks the store as tare_store_check() does and removes what is damaged, so that the next
- * import brings it anew.
+ * import brings it anew. Makes an index that is lost, or cannot be read, from the manifests
+ * among the blobs: names are lost, and the old file is kept as `index.json.damaged`.
  *
  * `removed_or_null`: gets the number of blobs and layers that were removed.
  *

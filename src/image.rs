@@ -33,7 +33,9 @@ pub use ownership::Chown;
 pub use platform::Platform;
 pub use progress::Progress;
 pub use reference::Reference;
-pub use store::{Collected, ImportOptions, Problem, Recovered, Report, Scratch, Store, Stored};
+pub use store::{
+    Collected, ImportOptions, Problem, Recovered, Repaired, Report, Scratch, Store, Stored,
+};
 pub(crate) use store::{HandedOver, Mounted, default_path};
 pub use unpack::{UnpackOptions, unpack};
 

@@ -112,6 +112,7 @@ impl Store {
             Ids::Many { .. } => images.with_own_ids(),
             Ids::Host | Ids::Single => images,
         };
+        images.upgrade()?;
         let store = Self {
             images,
             runtime,

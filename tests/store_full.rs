@@ -10,11 +10,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use layout::{Codec, Layout, tar_of};
+use layout::{Codec, Layout, compressed, docker_archive, tar_of};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
-use tare::image::{ImportOptions, Store};
+use tare::error::Error;
+use tare::image::{ImportOptions, Reference, Store, UnpackOptions, unpack};
 use tare_oracle::need;
 use tempfile::{TempDir, tempdir};
 
@@ -135,6 +136,51 @@ fn removes_where_nothing_is_left(kind: &str, filled: Filled) {
     assert!(report.problems.is_empty(), "{report:?}");
     // What was freed is free.
     fs::write(disk.at().join("more"), vec![1; 100_000]).unwrap();
+}
+
+/// Noise, which takes as much room compressed.
+fn noise(len: u32) -> Vec<u8> {
+    let bytes = (0..len).map(|n| n.wrapping_mul(2_654_435_761).rotate_left(n % 31) as u8);
+    bytes.collect()
+}
+
+#[test]
+fn error_of_a_full_disk_names_what_is_full() {
+    need!(root);
+    let disk = Disk::new("tmpfs");
+    let from = tempdir().unwrap();
+    let plain = from.path().join("plain.tar");
+    docker_archive(&plain, &[tar_of(&[("file", &noise(8 << 20))])], &["big"]);
+    let packed = from.path().join("packed.tar.gz");
+    fs::write(&packed, compressed(&fs::read(&plain).unwrap(), Codec::Gzip)).unwrap();
+    let (small, big) = (from.path().join("store"), disk.at().join("store"));
+    let (small, big) = (Store::open(small).unwrap(), Store::open(big).unwrap());
+    let options = ImportOptions::default();
+    for archive in [plain, packed] {
+        let archive = Reference::Archive(archive);
+        let error = big.import(&archive, &options, &mut ()).unwrap_err();
+        is_full(&error, &big.path().join("scratch"), big.path());
+        let dir = disk.at().join("unpacked");
+        let options = UnpackOptions {
+            store: Some(&small),
+            ..Default::default()
+        };
+        let error = unpack(&archive, &dir, options, &mut ()).unwrap_err();
+        is_full(&error, &dir, &dir);
+        assert!(!dir.exists());
+    }
+}
+
+/// Whether the error is about `full`, and tells to make room at `room`.
+fn is_full(error: &Error, full: &Path, room: &Path) {
+    assert_eq!(error.errno(), Some(libc::ENOSPC), "{error}");
+    assert!(
+        error.to_string().contains(full.to_str().unwrap()),
+        "{error}"
+    );
+    let cure = error.cure().unwrap_or_else(|| panic!("{error}"));
+    let begin = format!("more room below {room:?}");
+    assert!(cure.starts_with(&begin), "{error}");
 }
 
 #[test]

@@ -282,7 +282,7 @@ fn blob_damaged_on_disk_is_found_removed_and_brought_again() {
     let report = store.check().unwrap();
     assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
     assert!(report.problems[0].subject.contains(&blob.hex()));
-    assert_eq!(store.remove_damaged(&report).unwrap(), 1);
+    assert_eq!(store.repair(&report).unwrap().removed, 1);
     store.image(&from).unwrap();
     assert_eq!(store.check().unwrap().problems, []);
 }
@@ -368,7 +368,7 @@ fn check_reports_a_lost_tree_and_a_damaged_index() {
         problem.subject,
         format!("layers/{}", name.to_str().unwrap())
     );
-    assert_eq!(store.remove_damaged(&report).unwrap(), 1);
+    assert_eq!(store.repair(&report).unwrap().removed, 1);
     store.image(&from).unwrap();
     assert_eq!(store.check().unwrap().problems, []);
 

@@ -166,9 +166,9 @@ fn store_of_somebody_else_or_of_another_kind_is_refused() {
     let error = Store::open(&path).unwrap_err();
     assert_eq!(error.kind(), Kind::Permission, "{error}");
     mode(0o700);
-    fs::write(path.join("store.json"), r#"{"version":2}"#).unwrap();
+    fs::write(path.join("store.json"), r#"{"version":3}"#).unwrap();
     assert_eq!(Store::open(&path).unwrap_err().kind(), Kind::Unsupported);
-    fs::write(path.join("store.json"), r#"{"version":1}"#).unwrap();
+    fs::write(path.join("store.json"), r#"{"version":2}"#).unwrap();
     chown(&path, Some(12345), None).unwrap();
     let error = Store::open(&path).unwrap_err();
     assert_eq!(error.kind(), Kind::Permission);

@@ -225,6 +225,7 @@ pub(crate) fn archive(data: &[u8]) {
     };
     let room = &mut source::Room {
         spool: &spool,
+        place: &cage.path,
         progress: &mut (),
     };
     let opened = source::Archive::open(&path, room);

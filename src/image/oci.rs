@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Kind, Result, shown};
@@ -54,7 +55,7 @@ pub(crate) struct Descriptor {
     pub(crate) annotations: Option<BTreeMap<String, String>>,
     /// Keys of other tools, kept as they are.
     #[serde(flatten)]
-    pub(crate) rest: serde_json::Map<String, serde_json::Value>,
+    pub(crate) rest: serde_json::Map<String, Value>,
 }
 
 impl Descriptor {
@@ -103,7 +104,7 @@ pub(crate) struct Index<Entry = Descriptor> {
     pub(crate) media_type: Option<String>,
     pub(crate) manifests: Vec<Entry>,
     #[serde(flatten)]
-    pub(crate) rest: serde_json::Map<String, serde_json::Value>,
+    pub(crate) rest: serde_json::Map<String, Value>,
 }
 
 /// The entries of an index that another program wrote.
@@ -128,7 +129,7 @@ pub(crate) struct Strange {
 
 impl Strange {
     fn new(place: usize, json: &str, error: &serde_json::Error) -> Self {
-        let read: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+        let read: Value = serde_json::from_str(json).unwrap_or_default();
         let platform = Platform::deserialize(&read["platform"]).ok();
         let annotations = texts(&read["annotations"]).ok().flatten();
         let kind = read["mediaType"].as_str();
@@ -160,6 +161,39 @@ impl Index {
     /// Reads an index whose descriptor gave it `media_type`.
     pub(crate) fn parse(json: &[u8], subject: &str, media_type: Option<&str>) -> Result<Self> {
         Self::read(json, subject, media_type)
+    }
+
+    /// Reads an index; entries that are no descriptors come apart.
+    pub(crate) fn parse_apart(json: &[u8], subject: &str) -> Result<(Self, Vec<Value>)> {
+        let read: Index<Value> = Index::read(json, subject, None)?;
+        let mut strange = Vec::new();
+        let mut manifests = Vec::new();
+        for entry in read.manifests {
+            match Descriptor::deserialize(&entry) {
+                Ok(descriptor) => manifests.push(descriptor),
+                Err(_) => strange.push(entry),
+            }
+        }
+        let index = Self {
+            schema_version: read.schema_version,
+            media_type: read.media_type,
+            manifests,
+            rest: read.rest,
+        };
+        Ok((index, strange))
+    }
+
+    /// The index as JSON, with more entries behind its own.
+    pub(crate) fn to_json_with(&self, more: &[Value]) -> Vec<u8> {
+        let entry = |d: &Descriptor| serde_json::to_value(d).expect("a descriptor is plain data");
+        let manifests = self.manifests.iter().map(entry);
+        let index = Index {
+            schema_version: self.schema_version,
+            media_type: self.media_type.clone(),
+            manifests: manifests.chain(more.iter().cloned()).collect(),
+            rest: self.rest.clone(),
+        };
+        serde_json::to_vec(&index).expect("an index is plain data")
     }
 
     /// Reads an index of another program: an entry that is no descriptor does
@@ -212,7 +246,7 @@ pub(crate) struct Manifest {
     pub(crate) config: Descriptor,
     pub(crate) layers: Vec<Descriptor>,
     #[serde(flatten)]
-    pub(crate) rest: serde_json::Map<String, serde_json::Value>,
+    pub(crate) rest: serde_json::Map<String, Value>,
 }
 
 impl Manifest {

@@ -30,6 +30,11 @@ pub(crate) trait Files: Sync {
 
     /// The source in the words of a reference, for errors.
     fn label(&self) -> String;
+
+    /// What helps if a member has the wrong bytes.
+    fn cure(&self) -> &'static str {
+        "get the image again"
+    }
 }
 
 /// An open member.
@@ -148,7 +153,7 @@ pub(crate) fn read_document(files: &dyn Files, name: &str) -> Result<Vec<u8>> {
 pub(crate) fn read_blob(files: &dyn Files, descriptor: &Descriptor) -> Result<Document> {
     let bytes = read_document(files, &blob_name(&descriptor.digest))?;
     check_blob(
-        &files.label(),
+        files,
         (descriptor.digest, descriptor.size),
         (Digest::of(&bytes), bytes.len() as u64),
     )?;
@@ -159,7 +164,11 @@ pub(crate) fn read_blob(files: &dyn Files, descriptor: &Descriptor) -> Result<Do
 }
 
 /// Compares what was promised about a blob with what was read.
-pub(crate) fn check_blob(label: &str, expected: (Digest, u64), found: (Digest, u64)) -> Result<()> {
+pub(crate) fn check_blob(
+    files: &dyn Files,
+    expected: (Digest, u64),
+    found: (Digest, u64),
+) -> Result<()> {
     if cfg!(feature = "weak_no_verify") || expected == found {
         return Ok(());
     }
@@ -171,9 +180,9 @@ pub(crate) fn check_blob(label: &str, expected: (Digest, u64), found: (Digest, u
     Err(Error::new(
         Kind::Corrupt,
         "verify blob",
-        format_args!("{label}: {}: {why}", expected.0),
+        format_args!("{}: {}: {why}", files.label(), expected.0),
     )
-    .with_cure("get the image again"))
+    .with_cure(files.cure()))
 }
 
 /// Opens a regular file and nothing else: a fifo or a device behind the name

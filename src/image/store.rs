@@ -18,9 +18,12 @@ mod lookup;
 mod mounts;
 mod open;
 mod options;
+mod parts;
 mod remembered;
+mod repair;
 mod scratch;
 mod sync;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,6 +40,7 @@ pub use lookup::Stored;
 pub(crate) use mounts::Mounted;
 pub(crate) use open::default_path;
 pub use options::ImportOptions;
+pub use repair::Repaired;
 pub(crate) use scratch::HandedOver;
 pub use scratch::{Recovered, Scratch};
 
@@ -61,6 +65,8 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     root: PathBuf,
+    /// The version of the format when the store was opened.
+    version: u32,
     ids: Ids,
     /// Whether the caller itself may give files away, though it is not root of
     /// the machine.
@@ -94,6 +100,7 @@ impl Store {
         };
         Self(Arc::new(Inner {
             root: self.0.root.clone(),
+            version: self.0.version,
             ids,
             gives_away: false,
             chown: Some(Mutex::new(chown)),
@@ -107,6 +114,7 @@ impl Store {
     pub(crate) fn with_own_ids(&self) -> Self {
         Self(Arc::new(Inner {
             root: self.0.root.clone(),
+            version: self.0.version,
             ids: Ids::Deferred,
             gives_away: true,
             chown: None,

@@ -97,7 +97,12 @@ pub fn unpack(
             // The first error is the one to tell; what stays after a second one is
             // in a directory that the caller named.
             let _ = target.clear(&mut options);
-            Err(e)
+            Err(match e.errno() {
+                Some(libc::ENOSPC | libc::EDQUOT) if e.cure().is_none() => {
+                    e.with_cure(format!("more room below {dir:?}"))
+                }
+                _ => e,
+            })
         }
     }
 }
@@ -125,6 +130,7 @@ fn find(
             };
             let room = &mut Room {
                 spool: &|| nameless_file(&spool),
+                place: &spool,
                 progress,
             };
             Box::new(source::Archive::open(path, room)?)

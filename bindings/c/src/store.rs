@@ -292,7 +292,8 @@ pub unsafe extern "C-unwind" fn tare_store_check(
 }
 
 /// Checks the store as tare_store_check() does and removes what is damaged, so that the next
-/// import brings it anew.
+/// import brings it anew. Makes an index that is lost, or cannot be read, from the manifests
+/// among the blobs: names are lost, and the old file is kept as `index.json.damaged`.
 ///
 /// `removed_or_null`: gets the number of blobs and layers that were removed.
 ///
@@ -308,9 +309,9 @@ pub unsafe extern "C-unwind" fn tare_store_repair(
         // SAFETY: the caller's word for `removed_or_null`.
         let out = unsafe { Out::optional(removed_or_null, "removed_or_null")? };
         let images = get(store)?.store.images().clone();
-        let removed = images.remove_damaged(&images.check()?)?;
+        let repaired = images.repair(&images.check()?)?;
         if let Some(out) = out {
-            out.set(removed as u64);
+            out.set(repaired.removed as u64);
         }
         Ok(())
     })

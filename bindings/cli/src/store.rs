@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use indicatif::BinaryBytes;
 use tare::error::Quoted;
+use tare::image::Repaired;
 use tare::{Result, Store};
 
 use crate::image::freed;
@@ -29,7 +30,8 @@ pub(crate) enum Action {
 /// What `tare store check` was told.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// Remove what is damaged, so that the next import brings it anew
+    /// Remove what is damaged, so that the next import brings it anew; make a lost index from the
+    /// images that are there
     #[arg(long)]
     repair: bool,
     /// Print the report as one JSON object
@@ -55,6 +57,19 @@ pub(crate) fn store(place: &Place, action: &Action) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn told(repaired: &Repaired) -> String {
+    let removed = repaired.removed;
+    let mut text = format!("removed {removed} damaged blobs and layers\n");
+    if let Some(images) = repaired.indexed {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "made a new index of {images} images without names; try: tare image list, tare image tag DIGEST NAME"
+        );
+    }
+    text
 }
 
 fn check(store: &Store, flags: &Check) -> Result<ExitCode> {
@@ -84,9 +99,9 @@ fn check(store: &Store, flags: &Check) -> Result<ExitCode> {
         print(&text)?;
     }
     if flags.repair && !report.problems.is_empty() {
-        let removed = store.images().remove_damaged(&report)?;
+        let repaired = store.images().repair(&report)?;
         if !flags.json {
-            print(&format!("removed {removed} damaged blobs and layers\n"))?;
+            print(&told(&repaired))?;
         }
     }
     Ok(match report.problems.is_empty() {

@@ -111,6 +111,43 @@ fn image_that_is_used_in_place_is_not_imported() {
 }
 
 #[test]
+fn store_that_lost_a_part_is_mended_by_what_the_error_says() {
+    need!(root, overlay, userns, image("busybox"));
+    let source = reference("oci", "busybox");
+    for tare in everybody() {
+        for part in [
+            "index.json",
+            "blobs",
+            "layers",
+            "locks",
+            "scratch",
+            "store.json",
+        ] {
+            tare.run(&["image", "import", &source, "box"]).ok();
+            let lose = format!("rm -r \"$TARE_STORE/{part}\"");
+            Said::of(tare.shell(&lose).output().unwrap()).ok();
+            let said = tare.run(&["run", "box", "true"]);
+            if let Some((_, cure)) = said.stderr.split_once("; try: ") {
+                assert_eq!(said.status, 125, "{part}: {said:?}");
+                match cure.trim_end().strip_prefix("tare ") {
+                    // It ends with 1, because the store was not sound.
+                    Some(words) => assert_eq!(
+                        tare.run(&words.split(' ').collect::<Vec<_>>()).status,
+                        1,
+                        "{part}: {said:?}"
+                    ),
+                    None => assert_eq!(cure.trim_end(), "import the image again", "{part}"),
+                }
+                tare.run(&["image", "import", &source, "box"]).ok();
+            }
+            tare.run(&["run", "box", "true"]).ok();
+            let said = tare.run(&["store", "check"]);
+            assert!(said.ok().ends_with(" 0 problems"), "{part}: {said:?}");
+        }
+    }
+}
+
+#[test]
 fn image_that_is_damaged_is_repaired_as_the_check_says() {
     need!(root, image("busybox"));
     let tare = Tare::new();

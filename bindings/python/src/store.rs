@@ -180,7 +180,7 @@ impl Store {
             let images = self.inner.images();
             let report = images.check()?;
             let removed = match repair {
-                true => images.remove_damaged(&report)?,
+                true => images.repair(&report)?.removed,
                 false => 0,
             };
             Ok((report, removed))

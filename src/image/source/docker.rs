@@ -73,7 +73,7 @@ fn resolve(files: &dyn Files, saved: Saved, choice: &Choice) -> Result<Found> {
     let digest = Digest::of(&bytes);
     if let Some(named) = digest_in(&saved.config) {
         let size = bytes.len() as u64;
-        check_blob(&label, (named, size), (digest, size))?;
+        check_blob(files, (named, size), (digest, size))?;
     }
     let subject = format!("{label}: {}", shown(&saved.config));
     let parsed = config::parse(&bytes, &subject)?;

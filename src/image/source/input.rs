@@ -27,6 +27,8 @@ const CURE: &str = "tare image load FILE, or: docker save NAME | tare image load
 pub(crate) struct Room<'a> {
     /// Makes a file without a name, for bytes that are in no plain file.
     pub(crate) spool: &'a dyn Fn() -> io::Result<File>,
+    /// The directory that the file is made in, for errors.
+    pub(crate) place: &'a Path,
     /// Asked several times a second while bytes are written out.
     pub(crate) progress: &'a mut dyn Progress,
 }
@@ -60,7 +62,11 @@ pub(super) fn seekable(mut file: File, subject: &str, room: &mut Room<'_>) -> Re
 
 /// Writes all of a reader to a file without a name, and rewinds that.
 pub(super) fn pour(from: &mut dyn Read, subject: &str, room: &mut Room<'_>) -> Result<File> {
-    let wrong = |e| Error::io("write out image archive", subject, e);
+    let place = room.place;
+    let wrong = |e| {
+        let subject = format_args!("{subject} to a file in {place:?}");
+        Error::io("write out image archive", subject, e)
+    };
     let _without = WithoutSignal::begin();
     let mut plain = (room.spool)().map_err(wrong)?;
     let mut buffer = vec![0; CHUNK];

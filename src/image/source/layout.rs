@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug)]
 pub(crate) struct Layout {
     root: PathBuf,
+    cure: &'static str,
 }
 
 impl Layout {
@@ -30,13 +31,17 @@ impl Layout {
             let cure = format!("dir:{}, if it is a root directory", path.display());
             return Err(error.with_cure(cure));
         }
-        Ok(Self { root })
+        Ok(Self {
+            root,
+            cure: "get the image again",
+        })
     }
 
-    /// The store's own blobs as a source.
-    pub(crate) fn of_store(root: &Path) -> Self {
+    /// The store's own blobs as a source; `cure` is what mends wrong bytes there.
+    pub(crate) fn of_store(root: &Path, cure: &'static str) -> Self {
         Self {
             root: root.to_owned(),
+            cure,
         }
     }
 }
@@ -54,5 +59,9 @@ impl Files for Layout {
 
     fn label(&self) -> String {
         format!("oci:{}", self.root.display())
+    }
+
+    fn cure(&self) -> &'static str {
+        self.cure
     }
 }

@@ -6,8 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Store;
+use super::parts::AGAIN;
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
+use crate::image::oci::Descriptor;
 use crate::image::source::Layout;
 
 impl Store {
@@ -20,6 +22,12 @@ impl Store {
         fs::symlink_metadata(self.blob_path(digest)).is_ok_and(|m| m.is_file() && m.len() == size)
     }
 
+    /// Whether a document is there with exactly these bytes.
+    pub(super) fn has_document(&self, descriptor: &Descriptor, bytes: &[u8]) -> bool {
+        self.has_blob(&descriptor.digest, descriptor.size)
+            && fs::read(self.blob_path(&descriptor.digest)).is_ok_and(|read| read == bytes)
+    }
+
     /// Makes a verified file visible as a blob.
     pub(super) fn publish_blob(&self, staged: &Path, digest: &Digest) -> Result<()> {
         let path = self.blob_path(digest);
@@ -29,6 +37,6 @@ impl Store {
 
     /// The store's own blobs, to be read like those of any other layout.
     pub(in crate::image) fn files(&self) -> Layout {
-        Layout::of_store(self.path())
+        Layout::of_store(self.path(), AGAIN)
     }
 }

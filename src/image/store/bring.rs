@@ -2,7 +2,7 @@
 //! One attempt to bring an image into the store: hold, stage, verify, sync once, publish.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use super::open::{make_dir, write_file};
 use super::options::ImportOptions;
 use super::scratch::Scratch;
 use super::sync::{self, FileSystem};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::layer::{Ids, Options, OverlayXattr, Unpacked, Whiteouts};
 use crate::image::oci::{Descriptor, Manifest, OCI_MANIFEST};
 use crate::image::progress::Progress;
@@ -41,8 +41,22 @@ pub(super) struct Bring<'a> {
     pub(super) store: &'a Store,
     pub(super) files: &'a dyn Files,
     pub(super) found: &'a Found,
+    /// Whether the manifest is one of the store's, and not the source's.
+    pub(super) adopted: bool,
     pub(super) options: &'a ImportOptions,
     pub(super) purpose: Purpose,
+    /// Blobs of the store whose bytes are wrong.
+    pub(super) damaged: &'a HashSet<Digest>,
+}
+
+/// What an attempt came to.
+pub(super) enum Brought {
+    Image(Image),
+    /// A blob of the store that this relied on is gone.
+    Again,
+    /// Blobs of the store that this relied on have the wrong bytes, which the
+    /// source may have right.
+    Damaged(Vec<Digest>),
 }
 
 /// A layer that is ours to build, and where.
@@ -52,12 +66,8 @@ struct Building {
 }
 
 impl Bring<'_> {
-    /// None if a blob that was there when we began is gone.
-    pub(super) fn once(
-        &self,
-        names: &[String],
-        progress: &mut dyn Progress,
-    ) -> Result<Option<Image>> {
+    /// Brings the image, unless the store changes meanwhile.
+    pub(super) fn once(&self, names: &[String], progress: &mut dyn Progress) -> Result<Brought> {
         let (mut held, missing) = self.hold(progress)?;
         if missing.is_empty()
             && let Some(manifest) = self.nothing_to_do(names)?
@@ -67,7 +77,8 @@ impl Bring<'_> {
             if self.purpose == Purpose::Import && self.options.sync {
                 FileSystem::of(self.store.path())?.sync()?;
             }
-            return Image::in_store(self.store, manifest, &self.found.parsed, held).map(Some);
+            return Image::in_store(self.store, manifest, &self.found.parsed, held)
+                .map(Brought::Image);
         }
         let file_system = FileSystem::of(self.store.path())?;
         let scratch = self.store.scratch()?;
@@ -85,9 +96,14 @@ impl Bring<'_> {
             })
             .collect();
         let store_files = self.store.files();
-        let jobs = self.jobs(&store_files, &scratch, &building)?;
+        let Some(jobs) = self.jobs(&store_files, &scratch, &building)? else {
+            return Ok(Brought::Again);
+        };
         let total = self.found.layers.len();
-        let done = jobs::run(&jobs, &self.layer_options(), total, progress)?;
+        let done = match jobs::run(&jobs, &self.layer_options(), total, progress) {
+            Err(e) => return self.excused(&jobs, e),
+            Ok(done) => done,
+        };
         for (job, done) in jobs.iter().zip(&done) {
             if let (Some(unpacked), Some(building)) = (&done.unpacked, building.get(&job.diff_id)) {
                 self.finish_layer(&building.staged, unpacked, done.blob.0)?;
@@ -100,16 +116,47 @@ impl Bring<'_> {
         if self.options.sync {
             file_system.sync()?;
         }
-        if !self.publish(&files, &documents[0].descriptor, &building, names)? {
-            return Ok(None);
+        let documents = &documents[0];
+        match self.publish(&files, &documents.descriptor, building, names)? {
+            None => return Ok(Brought::Again),
+            Some(built) => held.extend(built),
         }
-        for (diff_id, building) in building {
-            match building.lock.into_shared()? {
-                Some(lock) => held.insert(diff_id, lock),
-                None => return Ok(None),
-            };
+        Image::in_store(self.store, documents, &self.found.parsed, held).map(Brought::Image)
+    }
+
+    /// An error, unless the cause is a blob of the store that another process
+    /// removed, or that is damaged and can be had from the source.
+    fn excused(&self, jobs: &[Job<'_>], error: Error) -> Result<Brought> {
+        let of_store = || jobs.iter().filter(|job| job.keep.is_none());
+        let of_store = of_store().filter_map(|job| job.expected);
+        match error.kind() {
+            Kind::NotFound => {
+                let mut gone = of_store.filter(|(digest, size)| !self.has(digest, *size));
+                match gone.next() {
+                    Some(_) if !self.is_own() => Ok(Brought::Again),
+                    _ => Err(error),
+                }
+            }
+            Kind::Corrupt if !self.is_own() => {
+                let is_damaged = |digest: &Digest| self.store.check_blob(digest).is_err();
+                let damaged = of_store.map(|(digest, _)| digest).filter(is_damaged);
+                match damaged.collect::<Vec<_>>() {
+                    damaged if damaged.is_empty() => Err(error),
+                    damaged => Ok(Brought::Damaged(damaged)),
+                }
+            }
+            _ => Err(error),
         }
-        Image::in_store(self.store, &documents[0], &self.found.parsed, held).map(Some)
+    }
+
+    /// Whether the source is the store itself.
+    fn is_own(&self) -> bool {
+        self.purpose == Purpose::Open && self.files.label() == self.store.files().label()
+    }
+
+    /// Whether the store has a blob, and nothing is known against its bytes.
+    fn has(&self, digest: &Digest, size: u64) -> bool {
+        self.store.has_blob(digest, size) && !self.damaged.contains(digest)
     }
 
     /// The manifest, if everything that it names is there and filed.
@@ -118,13 +165,20 @@ impl Bring<'_> {
             return Ok(None);
         };
         let index = self.store.index()?;
-        let has = |d: &Descriptor| self.store.has_blob(&d.digest, d.size);
+        let has = |document: &Document| {
+            let d = &document.descriptor;
+            match self.purpose {
+                // An error about wrong bytes says that an import mends them.
+                Purpose::Import => self.store.has_document(d, &document.bytes),
+                Purpose::Open => self.store.has_blob(&d.digest, d.size),
+            }
+        };
         let has_layers = self.found.layers.iter().filter_map(|l| l.expected);
-        let done = has(&manifest.descriptor)
-            && has(&self.found.config.descriptor)
+        let done = has(manifest)
+            && has(&self.found.config)
             && has_layers
                 .into_iter()
-                .all(|(digest, size)| self.store.has_blob(&digest, size))
+                .all(|(digest, size)| self.has(&digest, size))
             && is_filed(&index, &manifest.descriptor.digest, names);
         Ok(done.then_some(manifest))
     }
@@ -155,17 +209,22 @@ impl Bring<'_> {
     }
 
     /// What has to be read: blobs the store has not, layers that are not unpacked.
+    /// None if an adopted manifest names a blob that is gone: the source has
+    /// the layer in other bytes.
     fn jobs<'b>(
         &'b self,
         store_files: &'b dyn Files,
         scratch: &Scratch,
         building: &BTreeMap<Digest, Building>,
-    ) -> Result<Vec<Job<'b>>> {
+    ) -> Result<Option<Vec<Job<'b>>>> {
         let mut jobs: Vec<Job<'b>> = Vec::new();
         for (index, layer) in self.found.layers.iter().enumerate() {
             let stored = layer
                 .expected
-                .is_some_and(|(digest, size)| self.store.has_blob(&digest, size));
+                .is_some_and(|(digest, size)| self.has(&digest, size));
+            if self.adopted && !stored {
+                return Ok(None);
+            }
             let same =
                 |job: &Job<'_>| job.diff_id == layer.diff_id && job.expected == layer.expected;
             let built = jobs
@@ -194,7 +253,7 @@ impl Bring<'_> {
                 tree: build.map(|b| Tree::New(staged_tree(&b.staged))),
             });
         }
-        Ok(jobs)
+        Ok(Some(jobs))
     }
 
     fn layer_options(&self) -> Options {
@@ -255,24 +314,25 @@ impl Bring<'_> {
         Ok([Document { descriptor, bytes }, config])
     }
 
-    /// Makes everything visible, blobs first and the name last. False if a blob that
-    /// we did not bring is gone.
+    /// Makes everything visible, blobs first and the name last, and returns the
+    /// layers that were built, held by shared locks. None if a blob that was there
+    /// before is gone.
     fn publish(
         &self,
         files: &[(PathBuf, Digest)],
         manifest: &Descriptor,
-        building: &BTreeMap<Digest, Building>,
+        building: BTreeMap<Digest, Building>,
         names: &[String],
-    ) -> Result<bool> {
+    ) -> Result<Option<BTreeMap<Digest, Lock>>> {
         let mut index = self.store.writable_index()?;
         for (path, digest) in files {
             self.store.publish_blob(path, digest)?;
         }
         let mut blobs = self.found.layers.iter().filter_map(|l| l.expected);
         if !blobs.all(|(digest, size)| self.store.has_blob(&digest, size)) {
-            return Ok(false);
+            return Ok(None);
         }
-        for (diff_id, building) in building {
+        for (diff_id, building) in &building {
             self.store.publish_layer(&building.staged, diff_id)?;
         }
         // Their content is on the disk; their names must be before the index
@@ -287,7 +347,16 @@ impl Bring<'_> {
         if self.options.sync {
             index.sync()?;
         }
-        Ok(true)
+        // As long as the index is locked, no layer is removed.
+        let share = |(diff_id, building): (Digest, Building)| {
+            let lock = building.lock.into_shared(self.options.patience)?;
+            Ok((diff_id, lock))
+        };
+        building
+            .into_iter()
+            .map(share)
+            .collect::<Result<_>>()
+            .map(Some)
     }
 }
 

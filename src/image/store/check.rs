@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::io::{self};
 
 use serde::Serialize;
@@ -10,17 +11,12 @@ use serde::Serialize;
 use super::Store;
 use super::gc::{digest_of, names};
 use super::layers::{read_metadata, staged_tree};
-use super::lock::Lock;
-use super::sync;
-use crate::error::{Error, Result};
+use super::parts::INDEX;
+use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
 use crate::image::digest::HashingReader;
 use crate::image::oci::{Descriptor, Index, Manifest};
 use crate::image::source::{self, Files as _};
-use crate::sys::flock::Operation;
-
-/// What brings back what is damaged: an import alone takes what it has for what it should be.
-const AGAIN: &str = "tare store check --repair, then import the image again";
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -50,87 +46,120 @@ impl Store {
     /// Reads every blob and compares it with its digest; looks whether every image
     /// has its parts and every unpacked layer is whole. Changes nothing.
     ///
+    /// Other processes may work on the store meanwhile: what seems to be wrong is
+    /// looked at again while they wait.
+    ///
     /// # Errors
     /// Those of reading the directories; all else is in the report.
     pub fn check(&self) -> Result<Report> {
         let mut report = Report::default();
         for name in names(&self.blobs_dir())? {
             report.blobs += 1;
-            let subject = format!("blobs/sha256/{}", name.display());
-            match digest_of(&name) {
-                None => report.add(subject, "not the name of a blob"),
-                Some(digest) => match self.check_blob(&digest) {
-                    Ok(bytes) => report.bytes += bytes,
-                    Err(e) => report.add(subject, e),
-                },
+            match self.check_blob_named(&name) {
+                Ok(bytes) => report.bytes += bytes,
+                Err(e) => report.add(blob_subject(&name), e),
             }
         }
         for name in names(&self.layers_dir())? {
             report.layers += 1;
-            let dir = self.layers_dir().join(&name);
-            let subject = format!("layers/{}", name.display());
-            if let Err(e) = read_metadata(&dir) {
-                report.add(subject, e);
-            } else if !staged_tree(&dir).is_dir() {
-                report.add(subject, "its files are not there");
+            if let Err(e) = self.check_layer(&name) {
+                report.add(layer_subject(&name), e);
             }
         }
-        let index = self.index().map(|index| index.manifests);
-        let manifests = index.unwrap_or_else(|e| {
-            report.add("index.json".to_owned(), e);
-            Vec::new()
-        });
-        for descriptor in manifests {
-            report.images += 1;
-            if let Err(e) = self.check_image(&descriptor) {
-                report.add("index.json".to_owned(), e);
-            }
+        let (images, problems) = self.check_index();
+        report.images = images;
+        report.problems.extend(problems);
+        if report.problems.is_empty() {
+            return Ok(report);
         }
+        // On a read-only file system there is no lock, and nothing changes.
+        let lock = match self.lock_index() {
+            Err(e) if e.errno() == Some(libc::EROFS) => None,
+            lock => Some(lock?),
+        };
+        self.look_again(&mut report)?;
+        drop(lock);
         Ok(report)
     }
 
-    /// Removes the damaged blobs and layers of a report, so that the next import of
-    /// their images brings them anew. Layers in use stay. Returns how many went.
-    ///
-    /// # Errors
-    /// Those of removing files.
-    pub fn remove_damaged(&self, report: &Report) -> Result<usize> {
-        let _index = self.writable_index()?;
-        let scratch = self.scratch()?;
-        let mut removed = 0;
-        let damaged: HashSet<&str> = report.problems.iter().map(|p| p.subject.as_str()).collect();
+    /// Looks again at what a report has as a problem; the index is locked.
+    fn look_again(&self, report: &mut Report) -> Result<()> {
+        let seen: HashSet<String> = report.problems.drain(..).map(|p| p.subject).collect();
         for name in names(&self.blobs_dir())? {
-            if damaged.contains(format!("blobs/sha256/{}", name.display()).as_str()) {
-                self.remove_path(&self.blobs_dir().join(name))?;
-                removed += 1;
+            let subject = blob_subject(&name);
+            if seen.contains(&subject)
+                && let Err(e) = self.check_blob_named(&name)
+            {
+                report.add(subject, e);
             }
-        }
-        if removed > 0 {
-            sync::entries_of_store(&self.blobs_dir())?;
         }
         for name in names(&self.layers_dir())? {
-            if !damaged.contains(format!("layers/{}", name.display()).as_str()) {
-                continue;
-            }
-            let lock = self.0.root.join("locks").join(&name);
-            if let Some(lock) = Lock::try_take(&lock, Operation::Exclusive)? {
-                self.drop_layer(&name, &scratch)?;
-                lock.remove();
-                removed += 1;
+            let subject = layer_subject(&name);
+            if seen.contains(&subject)
+                && let Err(e) = self.check_layer(&name)
+            {
+                report.add(subject, e);
             }
         }
-        Ok(removed)
+        if seen.contains(INDEX) {
+            let (images, problems) = self.check_index();
+            report.images = images;
+            report.problems.extend(problems);
+        }
+        Ok(())
     }
 
-    fn check_blob(&self, digest: &Digest) -> Result<u64> {
+    /// Compares a file among the blobs with the digest in its name.
+    pub(super) fn check_blob_named(&self, name: &OsString) -> Result<u64> {
+        match digest_of(name) {
+            Some(digest) => self.check_blob(&digest),
+            None => Err(Error::new(
+                Kind::Corrupt,
+                "verify blob",
+                "not the name of a blob",
+            )),
+        }
+    }
+
+    /// Looks for the parts of an unpacked layer.
+    pub(super) fn check_layer(&self, name: &OsString) -> Result<()> {
+        let dir = self.layers_dir().join(name);
+        read_metadata(&dir)?;
+        match staged_tree(&dir).is_dir() {
+            true => Ok(()),
+            false => Err(Error::new(
+                Kind::Corrupt,
+                "verify layer",
+                "its files are not there",
+            )),
+        }
+    }
+
+    /// How many images the index has, and what is wrong with them.
+    fn check_index(&self) -> (usize, Vec<Problem>) {
+        let problem = |why: Error| Problem {
+            subject: INDEX.to_owned(),
+            why: why.to_string(),
+        };
+        match self.index() {
+            Err(e) => (0, vec![problem(e)]),
+            Ok(index) => {
+                let images = index.manifests.iter();
+                let wrong = images.filter_map(|image| self.check_image(image).err());
+                (index.manifests.len(), wrong.map(problem).collect())
+            }
+        }
+    }
+
+    /// Compares a blob with its digest; returns its size.
+    pub(super) fn check_blob(&self, digest: &Digest) -> Result<u64> {
         let files = self.files();
         let member = files.open(&source::blob_name(digest))?;
         let mut reader = HashingReader::new(member.reader);
         let subject = digest.to_string();
         io::copy(&mut reader, &mut io::sink()).map_err(|e| Error::io("read blob", subject, e))?;
         let (found, bytes, _) = reader.complete();
-        source::check_blob("store", (*digest, bytes), (found, bytes))
-            .map_err(|e| e.with_cure(AGAIN))?;
+        source::check_blob(&files, (*digest, bytes), (found, bytes))?;
         Ok(bytes)
     }
 
@@ -149,11 +178,20 @@ impl Store {
                 .open(&source::blob_name(&layer.digest))
                 .map_err(|e| e.with_cure("import the image again"))?;
             let expected = (layer.digest, layer.size);
-            source::check_blob("store", expected, (layer.digest, member.size))
-                .map_err(|e| e.with_cure(AGAIN))?;
+            source::check_blob(&files, expected, (layer.digest, member.size))?;
         }
         Ok(())
     }
+}
+
+/// How a blob is named in a report.
+pub(super) fn blob_subject(name: &OsString) -> String {
+    format!("blobs/sha256/{}", name.display())
+}
+
+/// How an unpacked layer is named in a report.
+pub(super) fn layer_subject(name: &OsString) -> String {
+    format!("layers/{}", name.display())
 }
 
 impl Report {

@@ -8,10 +8,13 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use serde_json::Value;
+
 use super::Store;
 use super::index::Writable;
 use super::lock::Lock;
 use super::lookup::not_found;
+use super::parts::AGAIN;
 use super::scratch::Scratch;
 use super::sync;
 use crate::error::{Error, Kind, Result};
@@ -76,6 +79,9 @@ impl Store {
         for descriptor in &index.index.manifests {
             self.mark(descriptor, &mut needed, 0)?;
         }
+        for entry in &index.strange {
+            self.mark_strange(entry, &mut needed);
+        }
         let mut collected = Collected::default();
         // First, because that takes no room on the disk, and the rest does: a
         // scratch directory, lock files.
@@ -116,6 +122,17 @@ impl Store {
             needed.diff_ids.extend(config.diff_ids);
         }
         Ok(())
+    }
+
+    /// Keeps what an entry of another tool leads to, as far as that can be read.
+    fn mark_strange(&self, entry: &Value, needed: &mut Needed) {
+        let word = |key: &str| entry[key].as_str().unwrap_or_default();
+        let Ok(digest) = word("digest").parse() else {
+            return;
+        };
+        let size = fs::metadata(self.blob_path(&digest)).map_or(0, |file| file.len());
+        // Of an entry that no one here understands, an error says nothing.
+        let _ = self.mark(&Descriptor::new(word("mediaType"), digest, size), needed, 0);
     }
 
     fn sweep_blobs(&self, needed: &Needed, collected: &mut Collected) -> Result<()> {
@@ -166,9 +183,11 @@ impl Store {
     fn sweep_locks(&self) -> Result<()> {
         let dir = self.0.root.join("locks");
         for name in names(&dir)? {
+            let has_layer = || self.layers_dir().join(&name).exists();
             if digest_of(&name).is_some()
-                && !self.layers_dir().join(&name).exists()
-                && let Some(lock) = Lock::try_take(&dir.join(&name), Operation::Exclusive)?
+                && !has_layer()
+                && let Some(lock) = Lock::try_take_there(&dir.join(&name), Operation::Exclusive)?
+                && !has_layer()
             {
                 lock.remove();
             }
@@ -190,7 +209,7 @@ impl Store {
 }
 
 fn damaged(error: Error) -> Error {
-    error.with_cure("a check of the store, and the image again")
+    error.with_cure(AGAIN)
 }
 
 pub(super) fn names(dir: &Path) -> Result<Vec<OsString>> {

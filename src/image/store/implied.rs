@@ -37,6 +37,11 @@ pub(super) fn write_listing(staged: &Path, listing: &Listing) -> Result<()> {
         .map_err(|e| Error::io("write layer metadata", format_args!("{path:?}"), e))
 }
 
+/// Whether a layer has a listing, which those that version 1 unpacked have not.
+pub(super) fn has_listing(layer: &Path) -> bool {
+    layer.join(LISTING).exists()
+}
+
 /// Reads the listing; none of a layer that an earlier version unpacked.
 fn read_listing(tree: &Path) -> Option<Listing> {
     Listing::parse(&fs::read(tree.with_file_name(LISTING)).ok()?)

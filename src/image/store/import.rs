@@ -2,12 +2,13 @@
 //! Imports images: which one, from where, and under which names.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use super::Store;
-use super::bring::{Bring, Purpose};
+use super::bring::{Bring, Brought, Purpose};
 use super::options::ImportOptions;
 use super::scratch::nameless_file;
 use crate::error::{Error, Kind, Result};
@@ -15,10 +16,7 @@ use crate::image::oci::{Descriptor, Manifest};
 use crate::image::progress::Progress;
 use crate::image::reference::whole_name;
 use crate::image::source::{self, Archive, Choice, Files, Found, Room};
-use crate::image::{Image, Reference};
-
-/// Other processes may remove a blob while we rely on it; then we begin again.
-const ATTEMPTS: usize = 5;
+use crate::image::{Digest, Image, Reference};
 
 impl Store {
     /// Brings an image from an OCI layout or an archive into the store; `dir:` and
@@ -188,8 +186,10 @@ impl Store {
         progress: &mut dyn Progress,
         open: impl FnOnce(&mut Room<'_>) -> Result<Archive>,
     ) -> Result<Archive> {
+        let place = self.scratch_dir();
         let room = &mut Room {
-            spool: &|| nameless_file(&self.scratch_dir()),
+            spool: &|| nameless_file(&place),
+            place: &place,
             progress,
         };
         open(room).map_err(|e| self.explained(e))
@@ -207,25 +207,38 @@ impl Store {
         if options.source_names {
             names.extend(stored(found));
         }
-        let found = &self.known_manifest(found)?;
-        for _ in 0..ATTEMPTS {
+        let mut damaged = HashSet::new();
+        let start = Instant::now();
+        loop {
+            let known = match found.manifest {
+                Some(_) => None,
+                None => self.known_manifest(found, &damaged)?,
+            };
             let bring = Bring {
                 store: self,
                 files,
-                found,
+                found: known.as_ref().unwrap_or(found),
+                adopted: known.is_some(),
                 options,
                 purpose,
+                damaged: &damaged,
             };
-            let once = bring.once(&names, progress);
-            if let Some(image) = once.map_err(|e| self.explained(e))? {
-                return Ok(image);
+            match bring
+                .once(&names, progress)
+                .map_err(|e| self.explained(e))?
+            {
+                Brought::Image(image) => return Ok(image),
+                // Each is read from the source from now on.
+                Brought::Damaged(digests) => damaged.extend(digests),
+                Brought::Again if start.elapsed() < options.patience => {}
+                Brought::Again => {
+                    let why = "other processes remove its blobs as fast as they come";
+                    let subject = format!("{}: {why}", files.label());
+                    let error = Error::new(Kind::Busy, "import image", subject);
+                    return Err(error.with_cure("end the processes that remove images"));
+                }
             }
         }
-        let why = format!(
-            "{}: its blobs are removed as fast as they come",
-            files.label()
-        );
-        Err(Error::new(Kind::Busy, "import image", why))
     }
 
     /// Says which file system is full; the step names only what did not fit.
@@ -244,17 +257,9 @@ impl Store {
 
     /// A docker-archive has no manifest. An image of the store with the same
     /// configuration is the same image, since that names all layers.
-    fn known_manifest(&self, found: &Found) -> Result<Found> {
-        let mut found = found.clone();
-        if found.manifest.is_some() {
-            return Ok(found);
-        }
-        for descriptor in self
-            .index()?
-            .manifests
-            .into_iter()
-            .filter(Descriptor::is_manifest)
-        {
+    fn known_manifest(&self, found: &Found, damaged: &HashSet<Digest>) -> Result<Option<Found>> {
+        let manifests = self.index()?.manifests;
+        for descriptor in manifests.into_iter().filter(Descriptor::is_manifest) {
             let Ok(document) = source::read_blob(&self.files(), &descriptor) else {
                 continue;
             };
@@ -263,20 +268,21 @@ impl Store {
             else {
                 continue;
             };
-            let whole = manifest
-                .layers
-                .iter()
-                .all(|l| self.has_blob(&l.digest, l.size));
-            if whole && manifest.config.digest == found.config.descriptor.digest {
+            let has =
+                |l: &Descriptor| self.has_blob(&l.digest, l.size) && !damaged.contains(&l.digest);
+            if manifest.config.digest == found.config.descriptor.digest
+                && manifest.layers.iter().all(has)
+            {
+                let mut found = found.clone();
                 for (layer, known) in found.layers.iter_mut().zip(&manifest.layers) {
                     layer.expected = Some((known.digest, known.size));
                 }
                 found.config.descriptor = manifest.config;
                 found.manifest = Some(document);
-                break;
+                return Ok(Some(found));
             }
         }
-        Ok(found)
+        Ok(None)
     }
 }
 

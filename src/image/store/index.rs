@@ -6,8 +6,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::lock::Lock;
 use super::open::{replace_file, reserve};
+use super::parts::{INDEX, REPAIR};
 use super::{Store, sync};
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::{Descriptor, Index, REF_NAME};
@@ -25,23 +28,40 @@ const NAMES_SHOWN: usize = 20;
 pub(super) struct Writable<'a> {
     store: &'a Store,
     pub(super) index: Index,
+    /// Entries of other tools that are no descriptors; they are kept.
+    pub(super) strange: Vec<Value>,
     _lock: Lock,
 }
 
 impl Store {
-    /// The index as it is now.
+    /// The index as it is now, without entries that are no descriptors.
     pub(super) fn index(&self) -> Result<Index> {
-        let files = self.files();
-        let json = read_document(&files, "index.json")?;
-        Index::parse(&json, &format!("{:?}: index.json", self.path()), None)
+        self.read_index().map(|(index, _)| index)
     }
 
-    /// Keeps other writers out of the index.
-    pub(super) fn writable_index(&self) -> Result<Writable<'_>> {
+    fn read_index(&self) -> Result<(Index, Vec<Value>)> {
+        let json = read_document(&self.files(), INDEX)
+            .and_then(|json| Index::parse_apart(&json, &format!("{:?}: {INDEX}", self.path())));
+        json.map_err(|e| match e.kind() {
+            Kind::NotFound | Kind::Corrupt => e.with_cure(REPAIR),
+            _ => e,
+        })
+    }
+
+    /// Keeps other writers out of the index: as long as the lock is held, no blob
+    /// and no layer comes or goes.
+    pub(super) fn lock_index(&self) -> Result<Lock> {
         let path = self.lock_path("index");
-        let lock = Lock::take(&path, Operation::Exclusive, PATIENCE, || Ok(()))?;
+        Lock::take(&path, Operation::Exclusive, PATIENCE, || Ok(()))
+    }
+
+    /// The index, locked.
+    pub(super) fn writable_index(&self) -> Result<Writable<'_>> {
+        let lock = self.lock_index()?;
+        let (index, strange) = self.read_index()?;
         Ok(Writable {
-            index: self.index()?,
+            index,
+            strange,
             store: self,
             _lock: lock,
         })
@@ -63,8 +83,8 @@ impl Writable<'_> {
     /// Writes the changed index at once; a power cut may bring the old one
     /// back.
     pub(super) fn complete_unsynced(&self) -> Result<()> {
-        let path = self.store.path().join("index.json");
-        let json = serde_json::to_vec(&self.index).expect("an index is plain data");
+        let path = self.store.path().join(INDEX);
+        let json = self.index.to_json_with(&self.strange);
         replace_file(&path, &json)
             .map_err(|e| Error::io("write index", format_args!("{path:?}"), e))?;
         reserve(&path, json.len());
@@ -73,7 +93,7 @@ impl Writable<'_> {
 
     /// Takes room for a smaller index, now that there may be some.
     pub(super) fn reserve(&self) {
-        let path = self.store.path().join("index.json");
+        let path = self.store.path().join(INDEX);
         if let Ok(file) = fs::metadata(&path) {
             reserve(&path, file.len() as usize);
         }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::panic::resume_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -182,14 +182,14 @@ fn do_one(
     shared: &Shared,
     report: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Done> {
-    let label = job.files.label();
     let member = job.files.open(&job.member)?;
     if let Some((digest, size)) = job.expected {
-        check_blob(&label, (digest, size), (digest, member.size))?;
+        check_blob(job.files, (digest, size), (digest, member.size))?;
     }
     let keep = job.keep.as_ref().map(|path| {
-        write_file(path, b"", 0o644)
-            .map_err(|e| Error::io("write blob", format_args!("{path:?}"), e))
+        let file = write_file(path, b"", 0o644);
+        let file = file.map_err(|e| Error::io("write blob", format_args!("{path:?}"), e))?;
+        Ok((file, path.as_path()))
     });
     let mut feed = Feed {
         from: member.reader,
@@ -211,7 +211,7 @@ fn do_one(
     feed.tell();
     drop(feed);
     let done = read.map_err(|e| blame_blob(job, e))?;
-    verify(job, &label, &done)?;
+    verify(job, &done)?;
     Ok(done)
 }
 
@@ -253,16 +253,17 @@ fn look_through(feed: &mut Feed<'_>) -> Result<Done> {
     })
 }
 
-fn verify(job: &Job<'_>, label: &str, done: &Done) -> Result<()> {
+fn verify(job: &Job<'_>, done: &Done) -> Result<()> {
     if let Some(expected) = job.expected {
-        check_blob(label, expected, done.blob)?;
+        check_blob(job.files, expected, done.blob)?;
     }
     let (expected, found) = (job.diff_id, done.diff_id);
     if found == expected || cfg!(feature = "weak_no_verify") {
         return Ok(());
     }
+    let label = job.files.label();
     let why = format!("{label}: diff id {expected}: its bytes have {found}");
-    Err(Error::new(Kind::Corrupt, "verify layer", why).with_cure("get the image again"))
+    Err(Error::new(Kind::Corrupt, "verify layer", why).with_cure(job.files.cure()))
 }
 
 /// A blob with the wrong bytes fails in the unpacker before its digest is known;
@@ -281,7 +282,7 @@ fn blame_blob(job: &Job<'_>, error: Error) -> Error {
     match io::copy(&mut reader, &mut io::sink()) {
         Ok(n) => {
             let found = reader.complete().0;
-            check_blob(&job.files.label(), (expected, size), (found, n))
+            check_blob(job.files, (expected, size), (found, n))
                 .err()
                 .unwrap_or(error)
         }
@@ -292,7 +293,7 @@ fn blame_blob(job: &Job<'_>, error: Error) -> Error {
 /// A blob as it is read: counted, copied into its file, given up on request.
 struct Feed<'a> {
     from: Box<dyn Read + Send + 'a>,
-    keep: Option<File>,
+    keep: Option<(File, &'a Path)>,
     stop: &'a AtomicBool,
     report: &'a mut (dyn FnMut(u64, u64) + Send),
     size: u64,
@@ -316,11 +317,11 @@ impl Read for Feed<'_> {
             return Err(Errno::ECANCELED.into());
         }
         let n = self.from.read(buffer)?;
-        if let Some(keep) = &mut self.keep
+        if let Some((keep, path)) = &mut self.keep
             && let Err(e) = keep.write_all(&buffer[..n])
         {
             let raw = e.raw_os_error();
-            self.failure = Some(Error::io("write blob", "", e));
+            self.failure = Some(Error::io("write blob", format_args!("{path:?}"), e));
             return Err(
                 raw.map_or_else(|| io::ErrorKind::Other.into(), io::Error::from_raw_os_error)
             );

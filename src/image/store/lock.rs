@@ -26,39 +26,61 @@ pub(crate) struct Lock {
     holder: u32,
 }
 
+/// What became of one attempt.
+enum Tried {
+    Taken(Lock),
+    /// By another process, in a way that excludes this one.
+    Held,
+    /// The file has no name any more, or another file has it.
+    Removed,
+}
+
 impl Lock {
-    /// Takes the lock, or says that somebody else is in the way.
+    /// Takes the lock, and makes its file if there is none; `None` if the lock is
+    /// held in a way that excludes this one.
     pub(crate) fn try_take(path: &Path, operation: Operation) -> Result<Option<Self>> {
-        let wrong = |e| {
-            let error = Error::io("lock store", format_args!("{path:?}"), e);
-            match error.errno() {
-                Some(libc::EROFS | libc::EACCES) => {
-                    error.with_cure("a store that you may write to (TARE_STORE)")
-                }
-                _ => error,
-            }
-        };
         loop {
-            let file = open(path).map_err(wrong)?;
-            if !try_flock(file.as_fd(), operation).map_err(|e| wrong(e.into()))? {
-                return Ok(None);
+            let file = open(path).map_err(|e| wrong(path, e))?;
+            match Self::of(file, path, operation)? {
+                // The holder before removed the file: then another file can be
+                // made under the name, and this one would exclude no process.
+                Tried::Removed => {}
+                Tried::Taken(lock) => return Ok(Some(lock)),
+                Tried::Held => return Ok(None),
             }
-            // The holder before us may have removed the file: then another one
-            // can be made under the name, and ours would exclude nobody.
-            if !is_at(&file, path).map_err(wrong)? {
-                continue;
-            }
-            let exclusive = operation == Operation::Exclusive;
-            if exclusive {
-                sign(&file);
-            }
-            return Ok(Some(Self {
-                file,
-                path: path.to_owned(),
-                exclusive,
-                holder: std::process::id(),
-            }));
         }
+    }
+
+    /// Takes the lock of a file that is there; `None` if the lock is held, or the
+    /// file is gone.
+    pub(super) fn try_take_there(path: &Path, operation: Operation) -> Result<Option<Self>> {
+        let file = match options().open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|e| wrong(path, e))?,
+        };
+        match Self::of(file, path, operation)? {
+            Tried::Taken(lock) => Ok(Some(lock)),
+            Tried::Removed | Tried::Held => Ok(None),
+        }
+    }
+
+    fn of(file: File, path: &Path, operation: Operation) -> Result<Tried> {
+        if !try_flock(file.as_fd(), operation).map_err(|e| wrong(path, e.into()))? {
+            return Ok(Tried::Held);
+        }
+        if !is_at(&file, path).map_err(|e| wrong(path, e))? {
+            return Ok(Tried::Removed);
+        }
+        let exclusive = operation == Operation::Exclusive;
+        if exclusive {
+            sign(&file);
+        }
+        Ok(Tried::Taken(Self {
+            file,
+            path: path.to_owned(),
+            exclusive,
+            holder: std::process::id(),
+        }))
     }
 
     /// Takes the lock, waiting for `patience` at most; `go_on` is asked in between.
@@ -86,14 +108,16 @@ impl Lock {
         }
     }
 
-    /// Lets others in beside us. Not atomic: what the lock guards must be looked
-    /// at again. None if somebody was faster.
-    pub(crate) fn into_shared(mut self) -> Result<Option<Self>> {
+    /// Lets others hold the lock, too. Not atomic, flock(2): another process may
+    /// hold it alone in between, for which this waits as [`Lock::take`] does.
+    pub(crate) fn into_shared(mut self, patience: Duration) -> Result<Self> {
         let shared = try_flock(self.file.as_fd(), Operation::Shared)
             .map_err(|e| Error::os("lock store", format_args!("{:?}", self.path), e))?;
         self.exclusive = false;
-        let there = shared && is_at(&self.file, &self.path).unwrap_or(false);
-        Ok(there.then_some(self))
+        if shared && is_at(&self.file, &self.path).unwrap_or(false) {
+            return Ok(self);
+        }
+        Self::take(&self.path, Operation::Shared, patience, || Ok(()))
     }
 
     /// Lets go of a shared lock, which [`Lock::retake`] may take again.
@@ -144,10 +168,25 @@ impl Drop for Lock {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+fn wrong(path: &Path, e: io::Error) -> Error {
+    let error = Error::io("lock store", format_args!("{path:?}"), e);
+    match error.errno() {
+        Some(libc::EROFS | libc::EACCES) => {
+            error.with_cure("a store that you may write to (TARE_STORE)")
+        }
+        _ => error,
+    }
+}
+
+fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options.custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    options
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = options();
     match options.open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let file = options.create(true).open(path)?;
@@ -232,7 +271,7 @@ mod tests {
         assert!(!is_at(&old, &path).unwrap());
         let lock = exclusive(&path).unwrap();
         assert!(is_at(&lock.file, &path).unwrap());
-        let lock = lock.into_shared().unwrap().unwrap();
+        let lock = lock.into_shared(NOW).unwrap();
         assert!(shared(&path).is_some());
         drop(lock);
         assert!(exclusive(&path).is_some());

@@ -143,6 +143,19 @@ impl Store {
     /// # Errors
     /// Those of reading the index; an image that cannot be read is listed with its damage.
     pub fn list(&self) -> Result<Vec<Stored>> {
+        let seen = self.list_now()?;
+        if seen.iter().all(|stored| stored.damage.is_none()) {
+            return Ok(seen);
+        }
+        // Another process may have removed an image since the index was read. On a
+        // read-only file system there is no lock, and nothing changes.
+        match self.lock_index() {
+            Err(e) if e.errno() == Some(libc::EROFS) => Ok(seen),
+            lock => lock.and_then(|_lock| self.list_now()),
+        }
+    }
+
+    fn list_now(&self) -> Result<Vec<Stored>> {
         let describe = |descriptor: &Descriptor| {
             let mut stored = Stored {
                 name: descriptor.annotation(REF_NAME).map(str::to_owned),

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::chase::chase;
 use super::lock::Lock;
+use super::parts::{DAMAGED, INDEX, MARKER};
 use super::{Inner, Store, sync};
 use crate::error::{Error, Kind, Result};
 use crate::image::layer::Ids;
@@ -23,10 +24,14 @@ use crate::sys::file_size::WithoutSignal;
 use crate::sys::flock::Operation;
 use crate::sys::{auxv, user};
 
-/// Written last when a store is made.
-const MARKER: &str = "store.json";
-const VERSION: u32 = 1;
+/// The version of the format: 1 had layers without a listing of their directories.
+pub(super) const VERSION: u32 = 2;
+const OLDEST: u32 = 1;
 const DIRS: [&str; 5] = ["blobs", "blobs/sha256", "layers", "scratch", "locks"];
+/// What else may be in a store's directory: records of mounts, an index that was
+/// replaced, and what mkfs.ext4(8) makes.
+const OTHERS: [&str; 3] = ["mounts", DAMAGED, "lost+found"];
+const FILES: [&str; 3] = ["oci-layout", INDEX, MARKER];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Deserialize)]
@@ -43,22 +48,29 @@ impl Store {
     /// a user other than root and the caller, or if others may write to it and
     /// it is not sticky, [`Kind::Invalid`] if the directory holds something
     /// else, [`Kind::Unsupported`] if a newer version of this library made it.
+    ///
+    /// A store of an older version is used as it is.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let wrong = |e| Error::io("open store", format_args!("{path:?}"), e);
         let root = chase(path)?;
         check_owner(&root)?;
-        match fs::read(root.join(MARKER)) {
-            Ok(marker) => check_version(&root, &marker)?,
+        let version = match fs::read(root.join(MARKER)) {
+            Ok(marker) => {
+                let version = check_version(&root, &marker)?;
+                make_missing(&root).map_err(wrong)?;
+                version
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => create(&root)?,
             Err(e) => return Err(wrong(e)),
-        }
+        };
         let ids = match user::is_machine_root() {
             true => Ids::Root,
             false => Ids::Single,
         };
         let store = Self(Arc::new(Inner {
             root,
+            version,
             ids,
             gives_away: false,
             chown: None,
@@ -159,10 +171,13 @@ fn check_owner(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn check_version(root: &Path, marker: &[u8]) -> Result<()> {
-    let marker: Marker = oci::parse(marker, "open store", &root.display().to_string())?;
-    if marker.version == VERSION {
-        return Ok(());
+/// The version that a marker names.
+pub(super) fn check_version(root: &Path, marker: &[u8]) -> Result<u32> {
+    let path = root.join(MARKER);
+    let marker: Marker = oci::parse(marker, "open store", &format!("{path:?}"))
+        .map_err(|e| e.with_cure(format!("rm {}", path.display())))?;
+    if (OLDEST..=VERSION).contains(&marker.version) {
+        return Ok(marker.version);
     }
     let version = marker.version;
     let why = format!("{root:?}: version {version} of the format, this library knows {VERSION}");
@@ -170,48 +185,84 @@ fn check_version(root: &Path, marker: &[u8]) -> Result<()> {
     Err(error.with_cure("a newer libtare, or another TARE_STORE"))
 }
 
-/// Makes what is missing; several processes may do so at once.
-fn create(root: &Path) -> Result<()> {
+/// Writes the marker; under the lock of the index.
+pub(super) fn write_marker(root: &Path, version: u32) -> io::Result<()> {
+    let marker = format!("{{\"version\":{version}}}");
+    replace_file(&root.join(MARKER), marker.as_bytes())
+}
+
+/// Makes the directories that are missing.
+fn make_missing(root: &Path) -> io::Result<()> {
+    for name in DIRS {
+        let dir = root.join(name);
+        if !dir.try_exists()? {
+            make_dir(&dir, 0o700)?;
+            sync::entry(&dir)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes what is missing; several processes may do so at once. Returns the version
+/// that the store has then.
+fn create(root: &Path) -> Result<u32> {
     let wrong = |e| Error::io("make store", format_args!("{root:?}"), e);
     for entry in fs::read_dir(root).map_err(wrong)? {
         let name = entry.map_err(wrong)?.file_name();
-        let ours = ["oci-layout", "index.json", MARKER];
-        if !name.to_str().is_some_and(|n| {
-            DIRS.contains(&n)
-                || ours.iter().any(|o| {
-                    n.strip_prefix(o)
-                        .is_some_and(|r| r.is_empty() || r == ".new")
-                })
-        }) {
+        let is_ours = |name: &str| {
+            let file = name.strip_suffix(".new").unwrap_or(name);
+            DIRS.contains(&name) || OTHERS.contains(&name) || FILES.contains(&file)
+        };
+        if !name.to_str().is_some_and(is_ours) {
             let why = format!("{root:?}: there is {name:?} in it, so it is not a store");
             let error = Error::new(Kind::Invalid, "open store", why);
             return Err(error.with_cure("an empty or new directory"));
         }
     }
-    for dir in DIRS {
-        make_dir(&root.join(dir), 0o700).map_err(wrong)?;
-    }
-    sync::entries(&root.join("blobs")).map_err(wrong)?;
+    make_missing(root).map_err(wrong)?;
     let lock = root.join("locks/index");
     let _lock = Lock::take(&lock, Operation::Exclusive, PATIENCE, || Ok(()))?;
-    let index = serde_json::to_vec(&oci::Index::empty()).expect("an index is plain data");
-    let marker = format!("{{\"version\":{VERSION}}}");
-    let files: [(&str, &[u8]); 3] = [
-        ("index.json", &index),
-        ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
-        (MARKER, marker.as_bytes()),
-    ];
-    for (name, bytes) in files {
-        let path = root.join(name);
-        if name == MARKER {
-            // After a power cut, a store with a marker must have the rest.
-            sync::entries(root).map_err(wrong)?;
-        }
-        if !path.try_exists().map_err(wrong)? {
-            replace_file(&path, bytes).map_err(wrong)?;
-        }
+    match fs::read(root.join(MARKER)) {
+        // Another process was first.
+        Ok(marker) => return check_version(root, &marker),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(wrong(e)),
     }
-    sync::entries(root).map_err(wrong)
+    let is_empty = |name: &str| Ok(fs::read_dir(root.join(name))?.next().is_none());
+    let index = serde_json::to_vec(&oci::Index::empty()).expect("an index is plain data");
+    // An index that was lost is made from the blobs, by a repair: an empty one
+    // would have them removed.
+    if is_empty("blobs/sha256").map_err(wrong)? {
+        make_file(&root.join(INDEX), &index).map_err(wrong)?;
+    }
+    write_layout(root).map_err(wrong)?;
+    // After a power cut, a store with a marker must have the rest.
+    sync::entries(root).map_err(wrong)?;
+    // Layers of any version may be in a store that lost its marker.
+    let version = match is_empty("layers").map_err(wrong)? {
+        true => VERSION,
+        false => OLDEST,
+    };
+    write_marker(root, version)
+        .and_then(|()| sync::entries(root))
+        .map_err(wrong)?;
+    Ok(version)
+}
+
+/// Writes the file that other tools know an OCI image layout by, if it is missing.
+pub(super) fn write_layout(root: &Path) -> io::Result<()> {
+    make_file(
+        &root.join("oci-layout"),
+        br#"{"imageLayoutVersion":"1.0.0"}"#,
+    )
+}
+
+/// Writes a file that is missing.
+fn make_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match path.try_exists()? {
+        true => Ok(()),
+        false => replace_file(path, bytes),
+    }
 }
 
 /// Replaces a file at once, for readers and for power cuts; under a lock, since

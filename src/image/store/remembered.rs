@@ -57,7 +57,7 @@ impl Seen {
                 changed: (file.ctime(), file.ctime_nsec()),
             })
         };
-        let index = state(&store.path().join("index.json"))?;
+        let index = state(&store.path().join(super::parts::INDEX))?;
         Some(Self([index, state(&store.layers_dir())?]))
     }
 }

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use super::Store;
 use super::lock::Lock;
 use super::open::make_dir;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::image::remove_tree::remove_tree;
 use crate::sys::flock::Operation;
 
@@ -39,18 +39,18 @@ pub struct Scratch {
 
 impl Scratch {
     pub(super) fn create(store: &Store, prefix: &str) -> Result<Self> {
-        let name = format!("{prefix}{}", fresh()?);
-        let path = store.scratch_dir().join(name);
-        // The lock is there before the directory and goes after it: a directory
-        // whose lock can be taken has no maker.
-        let lock = Lock::try_take(&path.with_extension_added(LOCK), Operation::Exclusive)?;
-        let lock = lock.ok_or_else(|| {
-            Error::new(
-                Kind::Busy,
-                "make scratch directory",
-                format_args!("{path:?}"),
-            )
-        })?;
+        let (path, lock) = loop {
+            let name = format!("{prefix}{}", fresh()?);
+            let path = store.scratch_dir().join(name);
+            // The lock is there before the directory and goes after it: a directory
+            // whose lock can be taken has no maker.
+            let lock = Lock::try_take(&path.with_extension_added(LOCK), Operation::Exclusive)?;
+            // A sweep takes a lock file that it sees before its maker has locked
+            // it. The file goes then, and the next name has not been seen.
+            if let Some(lock) = lock {
+                break (path, lock);
+            }
+        };
         make_dir(&path, 0o700)
             .map_err(|e| Error::io("make scratch directory", format_args!("{path:?}"), e))?;
         Ok(Self {
@@ -135,14 +135,19 @@ pub(super) fn sweep(store: &Store) -> Result<Recovered> {
     let wrong = |e| Error::io("sweep store", format_args!("{dir:?}"), e);
     for entry in fs::read_dir(&dir).map_err(wrong)? {
         let path = entry.map_err(wrong)?.path();
-        let (path, lock) = match path.extension().is_some_and(|e| e == LOCK) {
+        let (path, file) = match path.extension().is_some_and(|e| e == LOCK) {
             true => (path.with_extension(""), path),
             // Counted once, by its lock.
             false if path.with_extension_added(LOCK).exists() => continue,
             false => (path.clone(), path.with_extension_added(LOCK)),
         };
-        let Some(lock) = Lock::try_take(&lock, Operation::Exclusive)? else {
-            recovered.in_use += 1;
+        // What is gone since the directory was read needs no lock.
+        let lock = match fs::symlink_metadata(&path).is_ok() {
+            true => Lock::try_take(&file, Operation::Exclusive)?,
+            false => Lock::try_take_there(&file, Operation::Exclusive)?,
+        };
+        let Some(lock) = lock else {
+            recovered.in_use += usize::from(file.exists());
             continue;
         };
         let there = fs::symlink_metadata(&path).is_ok();

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Repairs a store: removes what is damaged, makes a lost index from the blobs.
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+
+use super::Store;
+use super::check::{Report, blob_subject, layer_subject};
+use super::gc::{digest_of, names};
+use super::lock::Lock;
+use super::open::{replace_file, write_layout};
+use super::parts::{DAMAGED, INDEX};
+use super::sync;
+use crate::error::{Error, Result};
+use crate::image::Digest;
+use crate::image::config;
+use crate::image::oci::{DOCUMENT_MAX, Descriptor, Index, Manifest, OCI_MANIFEST};
+use crate::image::source;
+use crate::sys::flock::Operation;
+
+const STEP: &str = "repair store";
+
+/// What a repair did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Repaired {
+    /// Damaged blobs and layers removed.
+    pub removed: usize,
+    /// Images of a new index, made because the old one was lost or could not be
+    /// read. They have no names; none if the index was sound.
+    pub indexed: Option<usize>,
+}
+
+impl Store {
+    /// Removes the damaged blobs and layers of a report, so that the next import of
+    /// their images brings them anew. Each is looked at again before: what another
+    /// process has brought since stays, and so do layers in use.
+    ///
+    /// Makes an index that is lost, or cannot be read, from the manifests among the
+    /// blobs. Names are lost; the old file is kept as `index.json.damaged`.
+    ///
+    /// # Errors
+    /// Those of removing and writing files.
+    pub fn repair(&self, report: &Report) -> Result<Repaired> {
+        let _lock = self.lock_index()?;
+        let removed = self.remove_damaged(report)?;
+        let indexed = match self.index() {
+            Ok(_) => None,
+            Err(_) => Some(self.make_index()?),
+        };
+        let root = self.path();
+        write_layout(root).map_err(|e| Error::io(STEP, format_args!("{root:?}"), e))?;
+        Ok(Repaired { removed, indexed })
+    }
+
+    /// The index is locked.
+    fn remove_damaged(&self, report: &Report) -> Result<usize> {
+        let scratch = self.scratch()?;
+        let mut removed = 0;
+        let damaged: HashSet<&str> = report.problems.iter().map(|p| p.subject.as_str()).collect();
+        for name in names(&self.blobs_dir())? {
+            if damaged.contains(blob_subject(&name).as_str())
+                && self.check_blob_named(&name).is_err()
+            {
+                self.remove_path(&self.blobs_dir().join(name))?;
+                removed += 1;
+            }
+        }
+        if removed > 0 {
+            sync::entries_of_store(&self.blobs_dir())?;
+        }
+        for name in names(&self.layers_dir())? {
+            if !damaged.contains(layer_subject(&name).as_str()) {
+                continue;
+            }
+            let lock = self.0.root.join("locks").join(&name);
+            if let Some(lock) = Lock::try_take(&lock, Operation::Exclusive)?
+                && self.check_layer(&name).is_err()
+            {
+                self.drop_layer(&name, &scratch)?;
+                lock.remove();
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Writes a new index of all images among the blobs; returns how many.
+    fn make_index(&self) -> Result<usize> {
+        let path = self.path().join(INDEX);
+        let wrong = |e| Error::io(STEP, format_args!("{path:?}"), e);
+        let mut index = Index::empty();
+        for name in names(&self.blobs_dir())? {
+            let manifest = digest_of(&name).and_then(|digest| self.as_manifest(digest));
+            index.manifests.extend(manifest);
+        }
+        let json = index.to_json_with(&[]);
+        match fs::rename(&path, path.with_file_name(DAMAGED)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(wrong(e)),
+            _ => {}
+        }
+        replace_file(&path, &json).map_err(wrong)?;
+        sync::entries_of_store(self.path())?;
+        Ok(index.manifests.len())
+    }
+
+    /// The entry of an index for a blob that is the manifest of an image here.
+    fn as_manifest(&self, digest: Digest) -> Option<Descriptor> {
+        let path = self.blob_path(&digest);
+        let size = fs::symlink_metadata(&path).ok()?.len();
+        if size > DOCUMENT_MAX {
+            return None;
+        }
+        let bytes = fs::read(&path).ok()?;
+        if Digest::of(&bytes) != digest {
+            return None;
+        }
+        let words: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        let kind = words["mediaType"].as_str().unwrap_or(OCI_MANIFEST);
+        let descriptor = Descriptor::new(kind, digest, size);
+        if !descriptor.is_manifest() {
+            return None;
+        }
+        let subject = digest.to_string();
+        let manifest = Manifest::parse(&bytes, &subject, kind).ok()?;
+        let config = source::read_blob(&self.files(), &manifest.config).ok()?;
+        config::parse(&config.bytes, &subject).ok()?;
+        Some(descriptor)
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Upgrades a store that an older version of this library made.
+#![forbid(unsafe_code)]
+
+use std::fs;
+
+use super::Store;
+use super::gc::names;
+use super::implied::has_listing;
+use super::lock::Lock;
+use super::open::{VERSION, check_version, write_marker};
+use super::parts::MARKER;
+use super::sync;
+use crate::error::{Error, Result};
+use crate::sys::flock::Operation;
+
+impl Store {
+    /// Upgrades the store to the version that this library makes: layers that
+    /// version 1 unpacked have no listing of their directories, so they are
+    /// removed, and unpacked again when they are needed next.
+    ///
+    /// A layer in use stays, and the store keeps its version until a later call.
+    ///
+    /// # Errors
+    /// Those of reading and writing the store.
+    pub(crate) fn upgrade(&self) -> Result<()> {
+        if self.0.version == VERSION {
+            return Ok(());
+        }
+        match self.upgrade_now() {
+            // Without room, or where nothing can be written, it is used as it is.
+            Err(e) if matches!(e.errno(), Some(libc::EROFS | libc::ENOSPC | libc::EDQUOT)) => {
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    fn upgrade_now(&self) -> Result<()> {
+        let root = self.path();
+        let wrong = |e| Error::io("upgrade store", format_args!("{root:?}"), e);
+        let _lock = self.lock_index()?;
+        let marker = fs::read(root.join(MARKER)).map_err(wrong)?;
+        if check_version(root, &marker)? == VERSION || !self.drop_unlisted()? {
+            return Ok(());
+        }
+        write_marker(root, VERSION).map_err(wrong)?;
+        sync::entries_of_store(root)
+    }
+
+    /// Removes layers without a listing; false if one of them is in use.
+    fn drop_unlisted(&self) -> Result<bool> {
+        let scratch = self.scratch()?;
+        let mounted = self.mounted_layers()?;
+        let mut all = true;
+        for name in names(&self.layers_dir())? {
+            let dir = self.layers_dir().join(&name);
+            if has_listing(&dir) {
+                continue;
+            }
+            let lock = self.0.root.join("locks").join(&name);
+            let lock = match mounted.iter().any(|layer| name == **layer) {
+                true => None,
+                false => Lock::try_take(&lock, Operation::Exclusive)?,
+            };
+            match lock {
+                None => all = false,
+                Some(lock) => {
+                    self.drop_layer(&name, &scratch)?;
+                    lock.remove();
+                }
+            }
+        }
+        Ok(all)
+    }
+}
