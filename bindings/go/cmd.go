@@ -59,28 +59,32 @@ type Cmd struct {
 	// done. Default: for ever.
 	WaitDelay time.Duration
 
-	sandbox *Sandbox
+	place   place
 	ctx     context.Context
 	err     error // why it cannot run
-	started bool
-	waited  bool
-	keeps   bool           // whether some of the output is kept
-	kept    *keeper        // what reads it
-	theirs  []io.Closer    // to close once it has started
-	ours    []io.Closer    // to close once it has ended
-	copies  []func() error // goroutines to run
-	copied  chan error     // what they answer
-	stop    func() error   // ends the watch over the context
-	stderr  *tail
+	ofImage bool  // whether Args are for the image's own entry point
+	// Of its terminal.
+	rows, columns uint32
+	terminal      *Terminal
+	started       bool
+	waited        bool
+	keeps         bool           // whether some of the output is kept
+	kept          *keeper        // what reads it
+	theirs        []io.Closer    // to close once it has started
+	ours          []io.Closer    // to close once it has ended
+	copies        []func() error // goroutines to run
+	copied        chan error     // what they answer
+	stop          func() error   // ends the watch over the context
+	stderr        *tail
 }
 
 // usable returns why the command is none.
 func (c *Cmd) usable() error {
-	switch {
-	case c == nil || c.sandbox == nil:
+	if c == nil || c.place == nil {
 		return unopened("use command", "Command or CommandContext of a sandbox")
-	case c.sandbox.unopened():
-		return c.sandbox.told(errUnopened)
+	}
+	if err := c.place.usable(); err != nil {
+		return err
 	}
 	return c.err
 }
@@ -94,7 +98,10 @@ func (c *Cmd) String() string {
 }
 
 func (c *Cmd) argv() []string {
-	if len(c.Args) == 0 {
+	switch {
+	case c.ofImage:
+		return c.Args
+	case len(c.Args) == 0:
 		return []string{c.Path}
 	}
 	return append([]string{c.Path}, c.Args[1:]...)
@@ -174,7 +181,10 @@ func (c *Cmd) begin() error {
 	if c.ctx != nil && c.ctx.Err() != nil {
 		return c.ctx.Err()
 	}
-	s := start{argv: c.argv(), env: c.Env, dir: c.Dir, user: c.User}
+	s := start{argv: c.argv(), env: c.Env, dir: c.Dir, user: c.User, rows: c.rows, columns: c.columns}
+	if c.ofImage {
+		s.flags = commandOfImage
+	}
 	for _, list := range [][]string{s.argv, s.env, {s.dir, s.user}} {
 		for _, text := range list {
 			if err := valid(text); err != nil {
@@ -216,12 +226,12 @@ func (c *Cmd) spawn(s start) error {
 	if err := starts.enter(c.ctx); err != nil {
 		return err
 	}
-	h, fds, err := c.sandbox.h.spawn(s)
+	h, fds, err := c.place.spawn(c.ctx, s)
 	starts.leave()
 	if err != nil {
-		return c.sandbox.told(err)
+		return err
 	}
-	p, err := newProcess(h, fds, c.sandbox)
+	p, err := newProcess(h, fds, c.place)
 	if err != nil {
 		closeAll(fds.stdout, fds.stderr)
 		return err
@@ -232,6 +242,15 @@ func (c *Cmd) spawn(s start) error {
 			_ = p.Release()
 			return err
 		}
+	}
+	if fds.terminal >= 0 {
+		file, err := share(fds.terminal, "terminal")
+		if err != nil {
+			_ = p.Kill()
+			_ = p.Release()
+			return err
+		}
+		c.terminal, c.ours = &Terminal{file, p}, append(c.ours, file)
 	}
 	c.Process = p
 	return nil
@@ -254,7 +273,7 @@ func (c *Cmd) room() (uint64, error) {
 	if c.OutputLimit > 0 {
 		return uint64(c.OutputLimit), nil
 	}
-	return c.sandbox.spec.outputLimit()
+	return c.place.outputLimit()
 }
 
 // watch cancels the command when its context is done; what it answers comes from c.stop.

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -29,13 +31,13 @@ type Process struct {
 	// Readable when it has ended. The Go runtime waits for that with all other descriptors, without a thread.
 	status *os.File
 	conn   syscall.RawConn
-	// Ends when nothing refers to it.
-	sandbox *Sandbox
+	// The sandbox, which ends when nothing refers to it.
+	place place
 }
 
 // newProcess takes over a handle. After an error the command is killed.
-func newProcess(h processHandle, fds descriptors, sandbox *Sandbox) (*Process, error) {
-	p := &Process{h: h, pidfd: fds.pidfd, sandbox: sandbox}
+func newProcess(h processHandle, fds descriptors, place place) (*Process, error) {
+	p := &Process{h: h, pidfd: fds.pidfd, place: place}
 	var err error
 	if p.status, err = share(fds.status, "status"); err == nil {
 		p.conn, err = p.status.SyscallConn()
@@ -52,11 +54,19 @@ func newProcess(h processHandle, fds descriptors, sandbox *Sandbox) (*Process, e
 
 // share gives a duplicate of a descriptor for Go's runtime to wait for.
 func share(fd int, name string) (*os.File, error) {
+	own, err := duplicate(fd)
+	if err != nil {
+		return nil, err
+	}
+	return polled(own, name)
+}
+
+func duplicate(fd int) (int, error) {
 	own, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_DUPFD_CLOEXEC, 0)
 	if errno != 0 {
-		return nil, os.NewSyscallError("fcntl", errno)
+		return -1, os.NewSyscallError("fcntl", errno)
 	}
-	return polled(int(own), name)
+	return int(own), nil
 }
 
 // polled takes over a descriptor, for Go's runtime to wait for: os.NewFile does that if it is non-blocking.
@@ -119,6 +129,43 @@ func (p *Process) Signal(signal os.Signal) error {
 // Kill kills the command and what it started.
 func (p *Process) Kill() error { return p.with(processHandle.kill) }
 
+// Pid is the number of the command's first process in the caller's own pid namespace. It is for messages: the number may
+// be another process's as soon as the command has ended.
+func (p *Process) Pid() (pid int, err error) {
+	err = p.with(func(processHandle) (err error) {
+		pid, err = pidOf(p.pidfd)
+		return err
+	})
+	return pid, err
+}
+
+// pidOf reads which process a pidfd is of, as proc_pid_fdinfo(5) has it.
+func pidOf(pidfd int) (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), "\nPid:")
+	line, _, _ := strings.Cut(rest, "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err == nil && pid <= 0 {
+		err = os.ErrProcessDone
+	}
+	return pid, err
+}
+
+// Pidfd is a pidfd of the command's first process, for the caller to close.
+func (p *Process) Pidfd() (file *os.File, err error) {
+	err = p.with(func(processHandle) error {
+		fd, err := duplicate(p.pidfd)
+		if err == nil {
+			file = os.NewFile(uintptr(fd), "pidfd")
+		}
+		return err
+	})
+	return file, err
+}
+
 // readable returns whether poll(2) has something to say of a descriptor.
 func readable(fd uintptr) bool {
 	at := struct {
@@ -176,8 +223,8 @@ func (p *Process) cut(state *ProcessState) *ProcessState {
 	return p.state
 }
 
-// Release frees what this program holds of the command, which runs on. The other methods return errors
-// then.
+// Release frees what this program holds of the command, which runs on. The other methods return errors then. A command of
+// [CommandIn] ends.
 func (p *Process) Release() error {
 	if err := p.started(); err != nil {
 		return err
@@ -198,7 +245,7 @@ func (p *Process) let() {
 		p.status.Close()
 	}
 	ends.through(p.h.free)
-	p.sandbox = nil
+	p.place = nil
 }
 
 // drop is for a process that is out of reach.

@@ -165,19 +165,3 @@ func (sb *Sandbox) told(err error) error {
 	}
 	return sb.holder.told("use sandbox", err)
 }
-
-// Command is a command that is not bound to a context. See [Sandbox.CommandContext].
-func (sb *Sandbox) Command(name string, arg ...string) *Cmd {
-	return &Cmd{Path: name, Args: append([]string{name}, arg...), sandbox: sb}
-}
-
-// CommandContext is a command that is killed, with all that it started, when the context is done
-// before it has ended. The name is looked up in the sandbox's PATH.
-func (sb *Sandbox) CommandContext(ctx context.Context, name string, arg ...string) *Cmd {
-	cmd := sb.Command(name, arg...)
-	if cmd.ctx = ctx; ctx == nil {
-		cmd.err = errNoContext
-	}
-	cmd.Cancel = func() error { return cmd.Process.Kill() }
-	return cmd
-}

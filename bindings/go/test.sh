@@ -10,6 +10,7 @@ target=${CARGO_TARGET_DIR:-$PWD/../../target}
 target=$(cd "$target" && pwd)
 prefix=$target/c/dest/usr/local
 home=$target/go
+images=${TARE_IMAGES:-$target/images}
 mkdir -p "$home"
 root=()
 [ "$(id -u)" = 0 ] || root=(sudo)
@@ -31,12 +32,13 @@ private=$(sed -n 's/^Libs.private: //p' "$prefix/lib/pkgconfig/tare.pc")
 CGO_CFLAGS="-I$prefix/include" CGO_LDFLAGS="$prefix/lib/libtare.a $private" \
     go test -c -tags tare_static -o "$home/static.test" .
 
-# The program in a page's own text, as a module of its own.
-program() { # program PAGE NAME
+# A program in a page's own text, as a module of its own.
+program() { # program PAGE NAME [WHICH]
     local page=$home/$2
     rm -rf "$page"
     mkdir -p "$page"
-    awk '/^```/ { inside = $0 == "```go"; next } inside' "../../$1" >"$page/main.go"
+    awk -v which="${3:-1}" '/^```/ { inside = $0 == "```go"; n += inside; next } inside && n == which' \
+        "../../$1" >"$page/main.go"
     cat >"$page/go.mod" <<END
 module page
 
@@ -50,6 +52,7 @@ END
 }
 program README.md readme
 program docs/go.md manual
+program docs/go.md image 2
 
 passed=0 failed=0
 tell() { echo "test go $1 ... $2"; }
@@ -63,12 +66,25 @@ else
     tell "without cgo" "FAILED: $said"
     failed=1
 fi
-# says PAGE NAME EXPECTED: what its program prints.
+# Each function of tare.h is called, or it is said why not.
+header=$(grep -v '^ \*\|^/\*' "$prefix/include/tare.h" | grep -oE '\btare_[a-z0-9_]+\(' | tr -d '(' | sort -u)
+called=$(grep -ohE '\btare_[a-z0-9_]+\(' c*.go | tr -d '(' | grep -v ^tare_go_ | sort -u)
+uncalled=$(sed -nE 's/^(tare_[a-z0-9_]+) +[^ ].*/\1/p' uncalled.txt | sort)
+if said=$(diff <(echo "$header") <(sort <(echo "$called") <(echo "$uncalled"))); then
+    tell "every function of tare.h" "ok ($(wc -l <<<"$called") called, $(wc -l <<<"$uncalled") not)"
+    passed=$((passed + 1))
+else
+    tell "every function of tare.h" "FAILED: not in c*.go nor in uncalled.txt (<), in both or no function (>)
+$said"
+    failed=1
+fi
+# says PAGE NAME EXPECTED: what its program prints, beside the images.
 says() {
     local stores said
     stores=$(mktemp -d /tmp/tare-go.XXXXXX)
-    said=$("${root[@]}" env LD_LIBRARY_PATH="$prefix/lib" TARE_STORE="$stores/s" "$home/$2.bin" 2>&1) ||
-        said="exit $?: $said"
+    ln -s "$images" "$stores/images"
+    said=$(cd "$stores" && "${root[@]}" env LD_LIBRARY_PATH="$prefix/lib" TARE_STORE="$stores/s" "$home/$2.bin" \
+        2>"$home/$2.errors") || said="exit $?: $said, $(<"$home/$2.errors")"
     "${root[@]}" rm -rf "$stores"
     if [ "$said" = "$3" ]; then
         tell "$1" ok
@@ -89,6 +105,7 @@ fi
 "${root[@]}" rm -rf "$home/example.store"
 says README.md readme '"0\n" <nil>'
 says docs/go.md manual '"box\n0\n" <nil>'
+says "docs/go.md, an image" image 'box:latest "hi\n" <nil>'
 for run in root:shared root:static root:checked tare-t-plain:shared tare-t-subids:shared; do
     user=${run%:*} kind=${run#*:}
     id "$user" >/dev/null || exit

@@ -24,7 +24,7 @@ var sources embed.FS
 // zeros has one of each exported type with methods.
 var zeros = []any{
 	tare.Cmd{}, tare.Error{}, tare.ExitError{}, tare.Image{}, tare.ImageStore{}, tare.Pool{}, tare.Process{},
-	tare.ProcessState{}, tare.Sandbox{},
+	tare.ProcessState{}, tare.Sandbox{}, tare.Terminal{},
 }
 
 // harmless are the methods whose error is what they are for.
@@ -131,8 +131,13 @@ func TestFunctionsTakeNilWithoutAPanic(t *testing.T) {
 		"OpenPoolOn":       func() error { _, err := tare.OpenPoolOn(none, &tare.Image{}, tare.PoolSize{}); return err },
 		"Unpack":           func() error { _, err := tare.Unpack(none, "oci:/x", "/x", nil); return err },
 		"UnpackLayer":      func() error { _, err := tare.UnpackLayer(nil, "/tmp", nil); return err },
-		"Cmd by hand":      func() error { return (&tare.Cmd{Path: "true"}).Run() },
-		"Signal":           func() error { return (&tare.Process{}).Signal(nil) },
+		"ImageCommand":     func() error { return open(t).ImageCommand(none).Run() },
+		"CommandIn":        func() error { return tare.CommandIn(none, "/", nil, "true").Run() },
+		"CommandIn, nil Option": func() error {
+			return tare.CommandIn(context.Background(), "/", []tare.Option{nil}, "true").Run()
+		},
+		"Cmd by hand": func() error { return (&tare.Cmd{Path: "true"}).Run() },
+		"Signal":      func() error { return (&tare.Process{}).Signal(nil) },
 	} {
 		if err := call(); err == nil {
 			t.Errorf("%s is no error", name)
