@@ -4,6 +4,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
+DEBUGINFO ?= none
 
 ifndef CARGO_TARGET_DIR
 export CARGO_TARGET_DIR := $(shell scripts/target-dir.sh)
@@ -22,7 +23,7 @@ endif
 # tests in a guest run those.
 export TARE_TESTS_REQUIRE ?= all,-pids_v2
 
-.PHONY: help demo test lint fuzz bench bench-peers bench-docs schema install wheel setup images guest
+.PHONY: help demo test lint fuzz bench bench-peers bench-docs schema install install-debug wheel setup images guest
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -64,9 +65,13 @@ schema: ## Write docs/schema and Python's types of the spec anew, from the types
 
 install: ## The command, its manual and completions, the C library, below DESTDIR/PREFIX
 	$(CARGO) build --locked --release --package tare-cli --package tare-c
-	bindings/c/install.sh $(target)/release/libtare.a "$(DESTDIR)" $(PREFIX)
-	install -D -m 0755 $(target)/release/tare $(DESTDIR)$(PREFIX)/bin/tare
+	bindings/c/link.sh $(target)/release/libtare.a $(target)/release/linked
+	DEBUGINFO=$(DEBUGINFO) bindings/c/install.sh $(target)/release/linked "$(DESTDIR)" $(PREFIX)
+	DEBUGINFO=$(DEBUGINFO) scripts/install-stripped.sh $(target)/release/tare $(DESTDIR)$(PREFIX)/bin/tare 0755
 	scripts/install-generated.sh $(target)/release/tare $(DESTDIR)$(PREFIX)/share
+
+install-debug: DEBUGINFO = apart
+install-debug: install ## The same, with debug information in .debug beside; DEBUGINFO=inside leaves it in, for packagers
 
 wheel: setup ## The Python wheel, as it may be given to others; its last line says where it is
 	$(root) tests/images.sh oldest

@@ -1,15 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# install.sh ARCHIVE DESTDIR PREFIX: the C face below DESTDIR/PREFIX: header, archive, shared library, tare.pc. As root
-# and without a DESTDIR it is made known to this machine by ldconfig(8), too.
+# install.sh LINKED DESTDIR PREFIX: the C face below DESTDIR/PREFIX: header, archive, shared library, tare.pc, from
+# what link.sh made in LINKED. As root and without a DESTDIR it is made known to this machine by ldconfig(8), too.
+# Environment: DEBUGINFO, see scripts/install-stripped.sh.
 set -eu
 
-archive=$1 root=$2$3 prefix=$3
+linked=$1 root=$2$3 prefix=$3
 cd "$(dirname "$0")"
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' ../../Cargo.toml)
 install -D -m 0644 ../../include/tare.h "$root/include/tare.h"
-install -D -m 0644 "$archive" "$root/lib/libtare.a"
-./link.sh "$archive" "$root/lib"
+../../scripts/install-stripped.sh "$linked/libtare.a" "$root/lib/libtare.a" 0644
+../../scripts/install-stripped.sh "$linked/libtare.so.$version" "$root/lib/libtare.so.$version" 0755
+ln -sf "libtare.so.$version" "$root/lib/libtare.so.0"
+ln -sf libtare.so.0 "$root/lib/libtare.so"
 install -d "$root/lib/pkgconfig"
 sed -e "s|@prefix@|$prefix|" -e "s|@version@|$version|" tare.pc.in >"$root/lib/pkgconfig/tare.pc"
 chmod 0644 "$root/lib/pkgconfig/tare.pc"

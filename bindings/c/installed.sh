@@ -3,10 +3,12 @@
 # Whether a program finds the library as docs/c.md says: where everybody looks, and below a prefix of its own. Needs
 # root; the machine's directories are copy-on-write in a mount namespace meanwhile.
 #
-#   installed.sh ARCHIVE PROGRAM.c    prints what the program says after each installation
+#   installed.sh LINKED PROGRAM.c    prints what the program says after each installation
+#
+# LINKED is what link.sh made.
 set -euo pipefail
 umask 022
-archive=$(realpath "$1") program=$(realpath "$2")
+linked=$(realpath "$1") program=$(realpath "$2")
 cd "$(dirname "$0")"
 
 temp=$(mktemp -d /tmp/tare-installed.XXXXXX)
@@ -34,4 +36,4 @@ env -i PATH=/usr/bin:/bin TARE_STORE="$temp/store" unshare --mount --propagation
     "$1/copy/program"
     gcc "$3" $(pkg-config --cflags --libs tare) -o "$1/copy/program"
     LD_LIBRARY_PATH=$1/copy/own/lib "$1/copy/program"
-' bash "$temp" "$archive" "$program"
+' bash "$temp" "$linked" "$program"

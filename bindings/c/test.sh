@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Installs the C face into a directory of the build, and runs the programs in tests/programs with it: by
-# pkg-config and the shared library, with the static archive, under AddressSanitizer and under valgrind; as root
-# and as ordinary users.
+# pkg-config and the shared library, with the static archive, without any shared library, under AddressSanitizer
+# and under valgrind; as root and as ordinary users.
 set -euo pipefail
 umask 022
 
@@ -17,7 +17,8 @@ root=()
 
 cargo build --quiet --locked --package tare-c
 rm -rf "$home"
-./install.sh "$target/debug/libtare.a" "$home/dest" /usr/local
+./link.sh "$target/debug/libtare.a" "$home/linked"
+DEBUGINFO=apart ./install.sh "$home/linked" "$home/dest" /usr/local
 lib=$home/dest/usr/local/lib
 export PKG_CONFIG_PATH=$lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$home/dest PKG_CONFIG_ALLOW_SYSTEM_LIBS=1
 
@@ -26,6 +27,7 @@ sanitize=(-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all)
 read -ra flags < <(pkg-config --cflags tare)
 read -ra shared < <(pkg-config --libs tare)
 read -ra private < <(sed -n 's/^Libs.private: //p' "$lib/pkgconfig/tare.pc")
+read -ra static < <(pkg-config --static --libs tare)
 # build NAME WORDS...: tests/programs/NAME.c
 build() {
     gcc "${warnings[@]}" "tests/programs/$1.c" -pthread "${flags[@]}" "${@:2}"
@@ -44,6 +46,13 @@ build setuid -o "$home/setuid" "$lib/libtare.a" "${private[@]}"
 build sizes -o "$home/sizes" "${shared[@]}"
 build primitives -o "$home/primitives" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 gcc "${warnings[@]}" ../../examples/epoll.c -o "$home/epoll" "${flags[@]}" "${shared[@]}"
+build face -static -o "$home/face-alone" "${static[@]}" 2>"$home/alone.log" || { cat "$home/alone.log"; exit 1; }
+# The linker warns of two functions, which docs/c.md explains.
+[[ $(grep -o "Using '[a-z_]*'" "$home/alone.log" | sort -u | xargs) == "Using getgrgid_r Using getpwuid_r" ]]
+# Beside another Rust library, on either side of it.
+rustc --edition 2024 --crate-type staticlib -o "$home/libbeside.a" tests/programs/beside.rs
+build beside -o "$home/beside-before" "$lib/libtare.a" "$home/libbeside.a" "${private[@]}"
+build beside -o "$home/beside-behind" "$home/libbeside.a" "$lib/libtare.a" "${private[@]}"
 # Each program in the documentation's own text; README's comes first.
 awk -v at="$home/page" '/^```/ { inside = $0 == "```c"; n += inside; next } inside { print >(at n ".c") }' \
     ../../README.md ../../docs/c.md
@@ -56,6 +65,14 @@ listed=$(sed -n 's/^    \(tare_[a-z0-9_]*\);$/\1@@TARE_0.1/p' tare.map | sort)
 exported=$(nm -D --defined-only "$lib/libtare.so" | awk '$2 != "A" { print $3 }' | sort)
 diff <(echo "$listed") <(echo "$exported")
 readelf -d "$lib/libtare.so" | grep -q 'SONAME.*\[libtare.so.0\]'
+# Nor does the archive define any other name.
+listed=$(sed -n 's/^    \(tare_[a-z0-9_]*\);$/T \1/p' tare.map | sort)
+defined=$(nm -g --defined-only "$lib/libtare.a" | awk 'NF == 3 { print $2, $3 }' | sort)
+diff <(echo "$listed") <(echo "$defined")
+# What is installed has no debug information, and says where that is.
+[[ $(readelf -SW "$lib/libtare.so" "$lib/libtare.a") != *.debug_* ]]
+at=$(nm -D "$lib/libtare.so" | awk '/ tare_version@/ { print $1 }')
+addr2line -e "$lib/libtare.so" "0x$at" | grep -q 'bindings/c/src/library\.rs'
 
 passed=0
 # run_as USER NAME LAST WORDS...: the words with a fresh store and LAST, which is made from a busybox tree.
@@ -116,7 +133,7 @@ says() {
 says README.md 0 "$home/page1" || failed=1
 says docs/c.md:1 0 "$home/page2" || failed=1
 says docs/c.md:2 hello "$home/page3" || failed=1
-says "make install" $'0\n0\n0' ./installed.sh "$target/debug/libtare.a" "$home/page2.c" || failed=1
+says "make install" $'0\n0\n0' ./installed.sh "$home/linked" "$home/page2.c" || failed=1
 stores=$(mktemp -d /tmp/tare-c.XXXXXX)
 says examples/epoll.c "100 sandboxes, sum 328350" "$home/epoll" "$stores/store" '{"image": "host"}' || failed=1
 "${root[@]}" rm -rf "$stores"
@@ -144,6 +161,9 @@ set_user_id() {
 }
 set_user_id root /var/lib/tare || failed=1
 set_user_id tare-t-subids none || failed=1
+run_as root beside-before root "$home/beside-before" || failed=1
+run_as root beside-behind root "$home/beside-behind" || failed=1
+run_as root face-alone root ./alone.sh "$home/face-alone" || failed=1
 run_as root cancels-static root "$home/cancels-static" || failed=1
 run_as root face-asan root "$home/face-asan" || failed=1
 run_as root hosts-asan root "$home/hosts-asan" || failed=1
