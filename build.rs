@@ -15,6 +15,11 @@ fn main() {
         target.starts_with("x86_64-"),
         "libtare runs on x86_64 only so far, not on {target}"
     );
+    assert!(
+        env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|libc| libc == "gnu"),
+        "libtare is made with glibc, not for {target}; try: RUSTFLAGS=-Ctarget-feature=+crt-static cargo build \
+         --target x86_64-unknown-linux-gnu, whose programs need no libc"
+    );
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("tare-init");
     let mut rustc = Command::new(env::var_os("RUSTC").expect("cargo sets RUSTC"));
     rustc

@@ -33,9 +33,7 @@ static struct job start(const tare_store *store, const char *spec, int number) {
     char script[64];
     snprintf(script, sizeof script, "echo $((%d * %d))", number, number);
     const char *argv[] = {"sh", "-c", script, NULL};
-    tare_command command;
-    memset(&command, 0, sizeof command);
-    command.size = sizeof command;
+    tare_command command = TARE_COMMAND_INIT;
     command.argv = argv;
     command.stdout_mode = TARE_STDIO_PIPE;
     check(tare_sandbox_open(store, spec, strlen(spec), &job.sandbox));
@@ -65,7 +63,9 @@ int main(int argc, char **argv) {
     static struct job jobs[SANDBOXES];
     for (int i = 0; i < SANDBOXES; i++) {
         jobs[i] = start(store, argv[2], i);
-        struct epoll_event event = {.events = EPOLLIN, .data.u32 = (unsigned)i};
+        struct epoll_event event;
+        event.events = EPOLLIN;
+        event.data.u64 = (unsigned)i;
         if (epoll_ctl(loop, EPOLL_CTL_ADD, tare_process_status_fd(jobs[i].process), &event)) {
             perror("epoll_ctl");
             return 1;
@@ -76,7 +76,7 @@ int main(int argc, char **argv) {
         struct epoll_event ended[16];
         int n = epoll_wait(loop, ended, 16, -1);
         for (int i = 0; i < n; i++, left--)
-            sum += finish(&jobs[ended[i].data.u32]);
+            sum += finish(&jobs[ended[i].data.u64]);
     }
     close(loop);
     tare_store_free(store);

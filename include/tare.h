@@ -6,8 +6,7 @@
  *     tare_sandbox *sandbox;
  *     tare_output *output;
  *     const char *argv[] = {"id", "-u", NULL};
- *     tare_command command = {0};
- *     command.size = sizeof command;
+ *     tare_command command = TARE_COMMAND_INIT;
  *     command.argv = argv;
  *     tare_error *e = tare_store_open(NULL, &store);
  *     if (!e) e = tare_sandbox_open(store, NULL, 0, &sandbox);
@@ -16,7 +15,7 @@
  *     else fputs(tare_output_stdout(output, NULL), stdout);
  *
  * This file is generated from the library's sources and is its manual. Compile and link with
- * `pkg-config --cflags --libs tare`. C99 and later, C++17 and later. Linux 5.10 and later, x86-64.
+ * `pkg-config --cflags --libs tare`. C99 and later, C++11 and later. Linux 5.10 and later, x86-64.
  *
  * Errors. A function that can fail returns a tare_error: NULL is success, anything else belongs to
  * the caller and is freed with tare_error_free(). It may be read from any thread. What goes to the
@@ -42,10 +41,11 @@
  * type that is before the caller sees the result; what went to `*out` is there. To end a call early, end what it
  * waits for: tare_process_kill(), tare_sandbox_close().
  *
- * Structs begin with their size, which the caller sets: `tare_status s; s.size = sizeof s;`. Later
- * versions append fields. A shorter struct than the library's is as if followed by zeros, and only
- * its own length is written; a longer one is taken if what the library does not know is zero. For
- * structs that go in, zero all but the size first: zero is the default of every field.
+ * Structs begin with their size, which the caller sets: `tare_status status = TARE_STATUS_INIT;`, or of
+ * an array `all[i].size = sizeof all[i]`. Zero is the default of every other field: the initializer of
+ * each such struct sets them so. Later versions append fields. A shorter struct than the library's is as if
+ * followed by zeros, and only its own length is written; a longer one is taken if what the library does not
+ * know is zero.
  *
  * JSON texts come with a length. An unknown key is an error that names its nearest neighbour. The keys
  * of a spec, the same in every language, are in docs/schema/spec.json.
@@ -67,6 +67,12 @@
  * sandbox with what is left, or gets an error; tare_pool_take() and tare_sandbox_reset() open, too. What is open stays
  * what it was. Landlock and seccomp filters are not seen: apply them before the first sandbox of a store is opened.
  *
+ * Static programs. libtare.a defines the names of this file and no others: a program may have a libzstd of its
+ * own, and other libraries in Rust. `gcc -static` links with it, and the program runs where no library is. The
+ * linker warns of getpwuid_r and getgrgid_r: they know the users of /etc/passwd, others only where the same glibc
+ * is installed. Their answers matter for HOME in the view of the host, for lines of /etc/subuid with the user's
+ * name, and for groups that are the user's alone. There is no libtare for musl.
+ *
  * File sizes. Under RLIMIT_FSIZE, a call that would have to write beyond fails with EFBIG. SIGXFSZ is kept from the
  * calling thread meanwhile.
  *
@@ -79,6 +85,13 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __linux__
+#include <features.h>
+#endif
+#if !defined(__GLIBC__) || !defined(__x86_64__)
+#error "libtare is for Linux on x86-64 and made with glibc, not musl; try: gcc -static, whose programs need no libc there"
+#endif
 
 
 /**
@@ -357,6 +370,12 @@ typedef struct {
 } tare_recovered;
 
 /**
+ * Initializer of a tare_recovered: its size, and zero for all else.
+ */
+#define TARE_RECOVERED_INIT \
+  {sizeof(tare_recovered), 0, 0, 0}
+
+/**
  * What tare_store_remove() and tare_store_gc() did.
  */
 typedef struct {
@@ -381,6 +400,12 @@ typedef struct {
    */
   uint64_t in_use;
 } tare_collected;
+
+/**
+ * Initializer of a tare_collected: its size, and zero for all else.
+ */
+#define TARE_COLLECTED_INIT \
+  {sizeof(tare_collected), 0, 0, 0, 0}
 
 /**
  * How far one layer of an image is. Lives as long as the call that it is given to.
@@ -457,6 +482,12 @@ typedef struct {
    */
   void *progress_data;
 } tare_import_options;
+
+/**
+ * Initializer of a tare_import_options: its size, and zero for all else.
+ */
+#define TARE_IMPORT_OPTIONS_INIT \
+  {sizeof(tare_import_options), 0, NULL, NULL, NULL, 0, NULL, NULL}
 
 /**
  * One more descriptor for a command.
@@ -563,6 +594,13 @@ typedef struct {
 } tare_command;
 
 /**
+ * Initializer of a tare_command: its size, and zero for all else.
+ */
+#define TARE_COMMAND_INIT \
+  {sizeof(tare_command), 0, NULL, NULL, NULL, NULL, 0, 0, NULL, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, \
+  0}
+
+/**
  * The descriptors of a command that was started; -1 for each that there is not.
  */
 typedef struct {
@@ -595,6 +633,12 @@ typedef struct {
    */
   int32_t stderr_fd;
 } tare_process_fds;
+
+/**
+ * Initializer of a tare_process_fds: its size, and zero for all else.
+ */
+#define TARE_PROCESS_FDS_INIT \
+  {sizeof(tare_process_fds), 0, 0, 0, 0, 0, 0}
 
 /**
  * How a command ended, and what it used with the children that it waited for.
@@ -656,6 +700,12 @@ typedef struct {
    */
   uint64_t oom_kills;
 } tare_status;
+
+/**
+ * Initializer of a tare_status: its size, and zero for all else.
+ */
+#define TARE_STATUS_INIT \
+  {sizeof(tare_status), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
  * What stat(2) says of a file, as the sandbox sees it: its own ids, not the machine's.
@@ -726,6 +776,12 @@ typedef struct {
    */
   uint64_t blocks;
 } tare_stat;
+
+/**
+ * Initializer of a tare_stat: its size, and zero for all else.
+ */
+#define TARE_STAT_INIT \
+  {sizeof(tare_stat), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 #ifdef __cplusplus
 extern "C" {

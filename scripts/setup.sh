@@ -14,6 +14,7 @@ xz                  xz-utils
 zstd                zstd
 python3             python3
 strip               binutils
+musl-gcc            musl-tools
 pkg-config          pkg-config
 valgrind            valgrind
 debootstrap         debootstrap

@@ -45,7 +45,6 @@ build cancels -o "$home/cancels-static" "$lib/libtare.a" "${private[@]}"
 build setuid -o "$home/setuid" "$lib/libtare.a" "${private[@]}"
 build sizes -o "$home/sizes" "${shared[@]}"
 build primitives -o "$home/primitives" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
-gcc "${warnings[@]}" ../../examples/epoll.c -o "$home/epoll" "${flags[@]}" "${shared[@]}"
 build face -static -o "$home/face-alone" "${static[@]}" 2>"$home/alone.log" || { cat "$home/alone.log"; exit 1; }
 # The linker warns of two functions, which docs/c.md explains.
 [[ $(grep -o "Using '[a-z_]*'" "$home/alone.log" | sort -u | xargs) == "Using getgrgid_r Using getpwuid_r" ]]
@@ -56,8 +55,12 @@ build beside -o "$home/beside-behind" "$home/libbeside.a" "$lib/libtare.a" "${pr
 # Each program in the documentation's own text; README's comes first.
 awk -v at="$home/page" '/^```/ { inside = $0 == "```c"; n += inside; next } inside { print >(at n ".c") }' \
     ../../README.md ../../docs/c.md
-for page in "$home"/page*.c; do
-    gcc "${warnings[@]}" -Wno-missing-field-initializers "$page" -o "${page%.c}" "${flags[@]}" "${shared[@]}"
+cp ../../examples/epoll.c "$home/epoll.c"
+for page in "$home"/page*.c "$home/epoll.c"; do
+    gcc "${warnings[@]}" "$page" -o "${page%.c}" "${flags[@]}" "${shared[@]}"
+    for standard in 11 17 20; do
+        g++ -xc++ "-std=c++$standard" -Wall -Wextra -Wpedantic -Werror -Wshadow -fsyntax-only "${flags[@]}" "$page"
+    done
 done
 
 # What is exported is what the version script lists, each in its version; the soname is the major version's.

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use parsed::Header;
+use parsed::{Header, with_initializers};
 
 fn crate_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -37,7 +37,7 @@ fn generated() -> String {
         .generate();
     let mut text = Vec::new();
     bindings.unwrap().write(&mut text);
-    String::from_utf8(text).unwrap()
+    with_initializers(&String::from_utf8(text).unwrap())
 }
 
 #[test]
@@ -111,50 +111,78 @@ fn exports_are_the_functions_of_the_header() {
     assert_eq!(exported, declared, "left tare.map, right include/tare.h");
 }
 
-/// Compiles a source file with everything that the header promises to stand.
-fn compile(compiler: &str, source: &str, text: &str, more: &[&str]) {
+/// Compiles a source file as strictly as any program may; `Err` is what the
+/// compiler says.
+fn compile(compiler: &str, source: &str, text: &str, more: &[&str]) -> Result<(), String> {
+    const STRICT: &[&str] = &[
+        "-Wall",
+        "-Wextra",
+        "-Wpedantic",
+        "-Werror",
+        "-Wconversion",
+        "-Wshadow",
+    ];
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(source);
     fs::write(&file, text).unwrap();
     let done = Command::new(compiler)
-        .args([
-            "-Wall",
-            "-Wextra",
-            "-pedantic",
-            "-Werror",
-            "-Wconversion",
-            "-Wshadow",
-        ])
+        .args(STRICT)
         .args(more)
         .arg("-I")
         .arg(crate_dir().join("../../include"))
-        .arg("-c")
+        .args(["-fsyntax-only"])
         .arg(&file)
-        .arg("-o")
-        .arg(dir.path().join("out.o"))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(done.status.success(), "{compiler} {more:?}: {said}");
+    match done.status.success() {
+        true => Ok(()),
+        false => Err(format!("{compiler} {more:?}: {said}")),
+    }
+}
+
+/// A program with a struct of each initializer, beside those of zeros.
+fn initialized() -> String {
+    // Twice, and before anything else: it stands on its own and is guarded.
+    let mut code = String::from("#include <tare.h>\n#include <tare.h>\nint main(void) {\n");
+    let names = committed().initializers;
+    assert!(names.len() >= 7, "{names:?}");
+    for (n, name) in names.iter().enumerate() {
+        let what = name.trim_end_matches("_INIT").to_lowercase();
+        code += &format!("{what} s{n} = {name};\nif (s{n}.size != sizeof s{n}) return 1;\n");
+    }
+    code + "tare_status z = {0}; z.size = sizeof z; return z.size != sizeof z; }\n"
 }
 
 #[test]
 fn header_compiles_in_every_c_and_cpp() {
-    // Twice, and before anything else: it stands on its own and is guarded.
-    let text = "#include <tare.h>\n#include <tare.h>\n\
-                int main(void) { tare_status s = {0}; s.size = sizeof s; return s.size != sizeof s; }\n";
+    let text = initialized();
     for standard in ["-std=c99", "-std=c11", "-std=c17", "-std=gnu99"] {
-        compile(
-            "gcc",
-            "a.c",
-            text,
-            &[standard, "-Wstrict-prototypes", "-Wc++-compat"],
-        );
+        let more = [standard, "-Wstrict-prototypes", "-Wc++-compat"];
+        compile("gcc", "a.c", &text, &more).unwrap();
     }
     let text = text.replace("= {0}", "{}");
-    for standard in ["-std=c++11", "-std=c++17", "-std=c++20"] {
-        compile("g++", "a.cc", &text, &[standard, "-Wold-style-cast"]);
+    for standard in ["-std=c++11", "-std=c++14", "-std=c++17", "-std=c++20"] {
+        compile("g++", "a.cc", &text, &[standard, "-Wold-style-cast"]).unwrap();
     }
+}
+
+#[test]
+fn header_tells_a_program_of_musl_what_to_do() {
+    let said = compile("musl-gcc", "a.c", &initialized(), &[]).unwrap_err();
+    assert!(said.contains("not musl; try: gcc -static"), "{said}");
+}
+
+#[test]
+fn every_struct_that_the_caller_sizes_has_an_initializer() {
+    let header = committed();
+    let sized = header.structs.iter().filter(|(name, fields)| {
+        fields.first().is_some_and(|first| first == "size") && name != "tare_progress"
+    });
+    let sized: Vec<String> = sized
+        .map(|(name, _)| format!("{}_INIT", name.to_uppercase()))
+        .collect();
+    assert_eq!(sized, header.initializers);
 }
 
 /// Every constant, the place and width of every field, every prototype: what a compiled program relies on.

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The header as a list of constants, structs and functions: enough of C for what cbindgen writes.
 
+mod initial;
+
+pub(crate) use initial::with_initializers;
+
 /// A function of the header.
 pub(crate) struct Function {
     pub(crate) name: String,
@@ -15,6 +19,8 @@ pub(crate) struct Function {
 pub(crate) struct Header {
     /// Name, value, what is said above.
     pub(crate) constants: Vec<(String, String, String)>,
+    /// Names of macros that are no numbers: initializers of structs.
+    pub(crate) initializers: Vec<String>,
     /// Name, and its fields in order; none for an opaque type.
     pub(crate) structs: Vec<(String, Vec<String>)>,
     pub(crate) functions: Vec<Function>,
@@ -41,7 +47,10 @@ impl Header {
                 continue;
             }
             if let Some(define) = line.strip_prefix("#define ") {
-                if let Some((name, value)) = define.split_once(' ') {
+                if let Some((name, _)) = define.split_once(" \\") {
+                    header.initializers.push(name.to_owned());
+                    while lines.next().is_some_and(|l| l.ends_with('\\')) {}
+                } else if let Some((name, value)) = define.split_once(' ') {
                     let value = value.to_owned();
                     header.constants.push((name.into(), value, doc.clone()));
                 }

@@ -43,9 +43,7 @@
     } while (0)
 
 static inline tare_command command_of(const char *const *argv) {
-    tare_command command;
-    memset(&command, 0, sizeof command);
-    command.size = sizeof command;
+    tare_command command = TARE_COMMAND_INIT;
     command.argv = argv;
     return command;
 }
@@ -54,8 +52,7 @@ static inline tare_command command_of(const char *const *argv) {
 static inline char *output_of(const tare_sandbox *sandbox, const char *const *argv) {
     tare_command command = command_of(argv);
     tare_output *output;
-    tare_status status;
-    status.size = sizeof status;
+    tare_status status = TARE_STATUS_INIT;
     OK(tare_sandbox_run(sandbox, &command, &output));
     OK(tare_output_status(output, &status));
     if (status.reason != TARE_REASON_EXITED || status.exit_code != 0) {
