@@ -36,6 +36,14 @@
  * handle at once; each is as if alone. Freeing or closing a handle does not pull it from under a
  * call that runs in another thread, but texts, bytes and descriptors that were read from it are gone.
  *
+ * Stack. A call needs at most 128 KiB of its thread's stack, whatever images and sandboxes hold. Progress
+ * functions come on top, and so do modules of nsswitch.conf(5) that ask other machines for users.
+ *
+ * Signals. No function is async-signal-safe: a handler calls none of them, and does not leave one by longjmp(3).
+ * A handler that interrupts a call changes nothing of it: the call goes on, and none ends with EINTR. SIGCHLD
+ * may have any disposition, and be blocked or waited for. SIGPIPE comes from tare_file_get_tar() alone, for a
+ * pipe of the caller's. The library sets no handler.
+ *
  * Cancellation. pthread_cancel(3) does not interrupt a call, and no call is a cancellation point, nor is a progress
  * function inside of one: the call ends as usual, and the cancellation takes effect behind it. With the asynchronous
  * type that is before the caller sees the result; what went to `*out` is there. To end a call early, end what it

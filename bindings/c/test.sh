@@ -44,6 +44,8 @@ build cancels -o "$home/cancels-static" "$lib/libtare.a" "${private[@]}"
 # The loader ignores LD_LIBRARY_PATH for it.
 build setuid -o "$home/setuid" "$lib/libtare.a" "${private[@]}"
 build sizes -o "$home/sizes" "${shared[@]}"
+build stacks -o "$home/stacks" "${shared[@]}"
+build signals -o "$home/signals" "${shared[@]}"
 build primitives -o "$home/primitives" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 build face -static -o "$home/face-alone" "${static[@]}" 2>"$home/alone.log" || { cat "$home/alone.log"; exit 1; }
 # The linker warns of two functions, which docs/c.md explains.
@@ -91,6 +93,7 @@ run_as() {
     echo root:x:0:0::/:/bin/sh >"$temp/root/etc/passwd"
     chmod 1777 "$temp/root/tmp"
     tar -C "$temp/root" -cf "$temp/root.tar" .
+    zstd -q "$temp/root.tar"
     "${root[@]}" chown -R "$user:" "$temp"
     said=$("${root[@]}" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
         env -i HOME="$temp" PATH=/usr/bin:/bin LD_LIBRARY_PATH="$lib" IMAGE="oci:$images/busybox" \
@@ -116,6 +119,8 @@ for user in root tare-t-plain tare-t-subids; do
     run_as "$user" hosts root "$home/hosts" || failed=1
     run_as "$user" authority root "$home/authority" || failed=1
     run_as "$user" sizes root "$home/sizes" || failed=1
+    run_as "$user" stacks root "$home/stacks" || failed=1
+    run_as "$user" signals root "$home/signals" || failed=1
     run_as "$user" cancels root "$home/cancels" || failed=1
 done
 # says NAME EXPECTED WORDS...: a program of the documentation, and what it writes.
