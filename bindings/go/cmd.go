@@ -223,11 +223,12 @@ func (c *Cmd) spawn(s start) error {
 			return err
 		}
 	}
-	if err := starts.enter(c.ctx); err != nil {
+	leave, err := starts.enter(c.ctx)
+	if err != nil {
 		return err
 	}
 	h, fds, err := c.place.spawn(c.ctx, s)
-	starts.leave()
+	leave()
 	if err != nil {
 		return err
 	}

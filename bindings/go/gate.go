@@ -7,40 +7,72 @@ package tare
 import (
 	"context"
 	"runtime"
+	"sync/atomic"
+	"time"
 )
 
 // gate bounds how many calls into C of one kind run at once. Each call that takes longer than a moment holds an OS
 // thread, of which Go makes one more for each that is held, and ends none.
-type gate chan struct{}
+type gate struct {
+	slots chan struct{}
+	// How many calls have returned.
+	ended atomic.Uint64
+	// If no call returns for so long, those that run may wait for the ones that queue up.
+	patience time.Duration
+}
+
+func newGate(slots int) *gate {
+	return &gate{slots: make(chan struct{}, slots), patience: time.Second}
+}
 
 var (
 	// starts are those that wait for an answer from inside a sandbox. os/exec starts one at a time.
-	starts = make(gate, 2*runtime.GOMAXPROCS(0))
+	starts = newGate(2 * runtime.GOMAXPROCS(0))
 	// signals go to a sandbox that may be slow to take them, so that others wait for neither of the two.
-	signals = make(gate, runtime.GOMAXPROCS(0))
+	signals = newGate(runtime.GOMAXPROCS(0))
 	// ends are those that no sandbox can hold up.
-	ends = make(gate, runtime.GOMAXPROCS(0))
+	ends = newGate(runtime.GOMAXPROCS(0))
 )
 
 // through makes a call.
-func (g gate) through(call func()) {
-	g <- struct{}{}
-	defer func() { <-g }()
+func (g *gate) through(call func()) {
+	// Only a context would be an error.
+	leave, _ := g.enter(nil)
+	defer leave()
 	call()
 }
 
-// enter makes room for a call of a context, which may be nil; leave follows.
-func (g gate) enter(ctx context.Context) error {
+// enter makes room for a call of a context, which may be nil; what it returns follows the call. A sandbox that does not
+// answer, because it is frozen for example, holds up the calls of others for the patience and no longer.
+func (g *gate) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case g.slots <- struct{}{}:
+		return g.leave, nil
+	default:
+	}
 	var over <-chan struct{}
 	if ctx != nil {
 		over = ctx.Done()
 	}
-	select {
-	case g <- struct{}{}:
-		return nil
-	case <-over:
-		return ctx.Err()
+	for {
+		seen := g.ended.Load()
+		timer := time.NewTimer(g.patience)
+		select {
+		case g.slots <- struct{}{}:
+			timer.Stop()
+			return g.leave, nil
+		case <-over:
+			timer.Stop()
+			return nil, ctx.Err()
+		case <-timer.C:
+			if g.ended.Load() == seen {
+				return func() { g.ended.Add(1) }, nil
+			}
+		}
 	}
 }
 
-func (g gate) leave() { <-g }
+func (g *gate) leave() {
+	g.ended.Add(1)
+	<-g.slots
+}

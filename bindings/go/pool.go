@@ -14,12 +14,12 @@ import (
 type PoolSize struct {
 	// So many wait even if none is taken.
 	Min int
-	// No more than so many wait, whatever the demand. 0 stands for 16, or for Min if that is more.
+	// No more than so many wait, however many are taken. 0 stands for 16, or for Min if that is more.
 	Max int
 }
 
 // Pool is sandboxes made ahead, each used once. The library's helper process makes them; there is no goroutine or
-// thread for it. A sandbox that was taken never comes back: when it is closed, the next one is begun.
+// thread for it. A sandbox that was taken does not return to it: when it is closed, the next one is begun.
 //
 // All methods may be called from any goroutine.
 type Pool struct {
@@ -69,7 +69,7 @@ func openPool(ctx context.Context, store *heldStore, spec *spec, image imageHand
 	return pool, nil
 }
 
-// Take gives a sandbox that nobody has used: one that waits, else one that is opened now. It may outlive the pool.
+// Take gives a new sandbox: one that waits, else one that is opened now. It may outlive the pool.
 func (pool *Pool) Take(ctx context.Context) (*Sandbox, error) {
 	if err := done(ctx); err != nil {
 		return nil, err
@@ -124,7 +124,7 @@ func (pool *Pool) Close() error {
 	return pool.end(pool.h.close)
 }
 
-// drop ends a pool that nobody holds, without waiting for it.
+// drop ends a pool that is out of reach, without waiting for its end.
 func (pool *Pool) drop() {
 	_ = pool.end(func() error {
 		pool.h.free()

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -142,5 +143,63 @@ func TestAReleasedProcessRunsOn(t *testing.T) {
 		if string(said) == "told it\n" {
 			break
 		}
+	}
+}
+
+// What one goroutine does must not pull anything from under another, nor the garbage collector.
+func TestOneProcessIsUsedInEveryWayAtOnce(t *testing.T) {
+	sb := open(t)
+	for n := 0; n < 30; n++ {
+		cmd := sb.Command("sh", "-c", "echo out; sleep 1000 & wait")
+		var out bytes.Buffer
+		cmd.Stdout = &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		p := cmd.Process
+		uses := []func(){
+			func() { p.Wait() }, func() { p.Poll() }, func() { p.Pid() }, func() { p.Signal(syscall.SIGTERM) },
+			func() { p.Kill() }, func() { cmd.Wait() }, runtime.GC, func() {
+				if file, err := p.Pidfd(); err == nil {
+					file.Close()
+				}
+			},
+		}
+		if n%3 == 0 {
+			uses = append(uses, func() { p.Release() })
+		}
+		var all sync.WaitGroup
+		for _, use := range uses {
+			all.Add(1)
+			go func(use func()) {
+				defer all.Done()
+				use()
+			}(use)
+		}
+		all.Wait()
+		if err := p.Kill(); err == nil {
+			t.Fatal("it was not ended")
+		}
+	}
+}
+
+func TestProcessesOutOfReachAreFreed(t *testing.T) {
+	sb := open(t)
+	begin := func() {
+		cmd := sb.Command("true")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin()
+	held := tare.Handles()
+	for n := 0; n < 20; n++ {
+		begin()
+	}
+	for deadline := time.Now().Add(30 * time.Second); tare.Handles() > held; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d handles, then %d", held, tare.Handles())
+		}
+		runtime.GC()
 	}
 }

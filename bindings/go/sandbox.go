@@ -13,7 +13,7 @@ import (
 )
 
 // Sandbox is an isolated environment, ready for commands. It ends with Close, with the process that
-// made it however that ends, or when nobody holds it any more.
+// made it however that ends, or once nothing refers to it, nor to a Process of it.
 //
 // All methods may be called from any goroutine.
 type Sandbox struct {
@@ -146,7 +146,7 @@ func (sb *Sandbox) Effective() (json.RawMessage, error) {
 }
 
 // Pidfd is a pidfd of the sandbox's first process, for the caller to close: readable when the sandbox is gone, for
-// whatever reason. After Reset that is another.
+// any reason. After Reset that is another.
 func (sb *Sandbox) Pidfd() (*os.File, error) {
 	fd, err := sb.handle().pidfd()
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"syscall"
 )
 
-// heldStore is an open store with the one helper process that makes its sandboxes: whoever uses the same
-// directory at a time shares it. The one that was used last stays open, for those who open one sandbox after another.
+// heldStore is an open store with the one helper process that makes its sandboxes, shared by all that use the same
+// directory at a time. The last one stays open, for programs that open one sandbox after another.
 type heldStore struct {
 	storeHandle
 	key   string
@@ -27,7 +27,7 @@ var stores struct {
 	idle *heldStore
 }
 
-// holdStore opens the store in a directory, or the default one, unless somebody has it open.
+// holdStore opens the store in a directory, or the default one, unless it is open.
 func holdStore(dir string) (*heldStore, error) {
 	key := dir
 	if key == "" {

@@ -19,7 +19,7 @@ func same(a, b io.Writer) (equal bool) {
 	return a == b
 }
 
-// pipe makes one whose ends the command may open by name, as /dev/stdout, whatever its user is. Its inode has no name but
+// pipe makes one whose ends the command may open by name, as /dev/stdout, as any user. Its inode has no name but
 // in /proc/PID/fd, which opens only for who may trace that process.
 func (c *Cmd) pipe() (r, w *os.File, err error) {
 	r, w, err = os.Pipe()
