@@ -124,7 +124,12 @@ func (s *ImageStore) image(ctx context.Context, b bring, options *ImportOptions)
 	if err != nil {
 		return nil, err
 	}
-	image := &Image{holder: holder{store: s.store.again()}, h: h, reference: h.reference(), digest: h.digest()}
+	store, err := s.use("use store")
+	if err != nil {
+		h.free()
+		return nil, err
+	}
+	image := &Image{holder: holder{store: store}, h: h, reference: h.reference(), digest: h.digest()}
 	runtime.SetFinalizer(image, (*Image).drop)
 	return image, nil
 }

@@ -52,13 +52,10 @@ func (s *ImageStore) with(do func(storeHandle) error) error {
 	if s.unopened() {
 		return s.told(errUnopened)
 	}
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return closed("use store")
+	held, err := s.use("use store")
+	if err != nil {
+		return err
 	}
-	held := s.store.again()
-	s.mu.Unlock()
 	defer held.release()
 	return do(held.storeHandle)
 }

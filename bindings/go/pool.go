@@ -74,12 +74,19 @@ func (pool *Pool) Take(ctx context.Context) (*Sandbox, error) {
 	if err := done(ctx); err != nil {
 		return nil, err
 	}
-	h, err := pool.handle().take()
+	if pool.unopened() {
+		return nil, pool.told("take from pool", errUnopened)
+	}
+	store, err := pool.use("take from pool")
 	if err != nil {
+		return nil, err
+	}
+	h, err := pool.h.take()
+	if err != nil {
+		store.release()
 		return nil, pool.told("take from pool", err)
 	}
-	sb := newSandbox(pool.store.again(), h, pool.spec)
-	// Until here the pool's finalizer, which lets go of the store, may not run.
+	sb := newSandbox(store, h, pool.spec)
 	runtime.KeepAlive(pool)
 	return sb, nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 )
@@ -30,7 +31,13 @@ var stores struct {
 // holdStore opens the store in a directory, or the default one, unless it is open.
 func holdStore(dir string) (*heldStore, error) {
 	key := dir
-	if key == "" {
+	if dir != "" {
+		// The working directory may change.
+		var err error
+		if key, err = filepath.Abs(dir); err != nil {
+			return nil, err
+		}
+	} else {
 		// Which one that is may change.
 		for _, name := range []string{"TARE_STORE", "XDG_DATA_HOME", "HOME"} {
 			key += "\x00" + os.Getenv(name)
@@ -57,7 +64,7 @@ func holdStore(dir string) (*heldStore, error) {
 	return held, nil
 }
 
-// again is for one more who uses it.
+// again is for one more user, beside one that holds it meanwhile.
 func (held *heldStore) again() *heldStore {
 	stores.Lock()
 	defer stores.Unlock()
@@ -84,6 +91,16 @@ type holder struct {
 	mu     sync.Mutex
 	closed bool
 	store  *heldStore
+}
+
+// use keeps the store open for one more user, unless this was closed.
+func (held *holder) use(step string) (*heldStore, error) {
+	held.mu.Lock()
+	defer held.mu.Unlock()
+	if held.closed {
+		return nil, closed(step)
+	}
+	return held.store.again(), nil
 }
 
 // end ends it in this way, unless it has ended.
@@ -156,7 +173,8 @@ func askOn(ctx context.Context, image *Image, opts []Option) (*heldStore, *spec,
 	if err != nil {
 		return nil, nil, err
 	}
-	return image.store.again(), newSpec(text), nil
+	store, err := image.use("use image")
+	return store, newSpec(text), err
 }
 
 // ask is what opens begin with: the store in use, and the specification of these keys and options.
