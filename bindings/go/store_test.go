@@ -11,7 +11,6 @@ import (
 	"testing"
 )
 
-
 func TestWhatIsClosedHoldsNoStore(t *testing.T) {
 	held, err := holdStore(t.TempDir())
 	if err != nil {
