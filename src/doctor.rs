@@ -95,15 +95,21 @@ impl Check {
     /// What trying it came to.
     fn tried<T>(mut self, outcome: Result<T, Error>) -> Self {
         self.ok = outcome.is_ok();
-        if let Err(error) = outcome {
-            self.cure = error.cure().map(str::to_owned);
-            let all = error.to_string();
-            // The cure has a place of its own.
-            self.found = match all.split_once("; try: ") {
-                Some((said, _)) => said.to_owned(),
-                None => all,
-            };
+        match outcome {
+            Ok(_) => self,
+            Err(error) => self.failed(&error),
         }
+    }
+
+    /// What went wrong with it.
+    fn failed(mut self, error: &Error) -> Self {
+        self.cure = error.cure().map(str::to_owned);
+        let all = error.to_string();
+        // The cure has a place of its own.
+        self.found = match all.split_once("; try: ") {
+            Some((said, _)) => said.to_owned(),
+            None => all,
+        };
         self
     }
 }

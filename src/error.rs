@@ -8,6 +8,7 @@ use std::io;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::geteuid;
 
 /// What went wrong, coarse enough to branch on.
 #[non_exhaustive]
@@ -119,20 +120,22 @@ fn cut(subject: impl fmt::Display) -> String {
     head(&subject.to_string(), SUBJECT_MAX).to_owned()
 }
 
-/// The cure for too few descriptors: a number above the limit that was met.
+/// The cure for too few descriptors: a number above the limit that was met. It
+/// is for the shell that the program is started from.
 fn more_files() -> String {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    let twice = soft.saturating_mul(2).max(1024);
+    let more = soft.saturating_mul(2).max(1024);
     match soft < hard {
-        true => format!(
-            "a higher limit of open files: ulimit -n {}",
-            twice.min(hard)
-        ),
-        false => format!(
-            "a higher limit of open files, as root: prlimit --pid {} --nofile={twice}",
-            std::process::id(),
-        ),
+        true => format!("a higher limit of open files: ulimit -n {}", more.min(hard)),
+        false => more_files_of_root(more),
     }
+}
+
+/// The cure for a hard limit, which only root raises. `$$` is the shell that
+/// reads it.
+pub(crate) fn more_files_of_root(more: u64) -> String {
+    let sudo = if geteuid().is_root() { "" } else { "sudo " };
+    format!("a higher limit of open files: {sudo}prlimit --pid $$ --nofile={more}")
 }
 
 /// The result of every fallible call of the library.

@@ -204,7 +204,7 @@ impl Sandbox {
         if argv.is_empty() {
             return Err(
                 Error::new(Kind::Invalid, "find command", "the image names none")
-                    .with_cure("name one"),
+                    .with_cure("name a program, such as sh"),
             );
         }
         Ok(Command::from_argv(argv))

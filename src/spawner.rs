@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod failure;
+mod limits;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -34,11 +35,10 @@ use crate::wire::{
 };
 
 /// The helper program, built by `build.rs`.
-const MORE_PROCESSES: &str = "a higher limit of processes: ulimit -u";
-
 static HELPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tare-init"));
 
 use failure::failure;
+use limits::more_processes;
 
 /// How long the end of a helper that is this process's child is waited for.
 const REAP_MS: u16 = 2000;
@@ -128,8 +128,8 @@ impl Spawner {
             .map_err(|e| {
                 let error = Error::io(step, "execute helper", e);
                 match error.errno().map(Errno::from_raw) {
-                    Some(Errno::ENOENT) => error.with_cure("mount procfs on /proc"),
-                    Some(Errno::EAGAIN) => error.with_cure(MORE_PROCESSES),
+                    Some(Errno::ENOENT) => error.with_cure("mount -t proc proc /proc"),
+                    Some(Errno::EAGAIN) => error.with_cure(more_processes()),
                     _ => error,
                 }
             })?;

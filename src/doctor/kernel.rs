@@ -48,9 +48,7 @@ fn helper(started: &Result<Spawner, Error>) -> Check {
     let check = Check::needed("helper", started.is_ok());
     match started {
         Ok(_) => check.found("starts from a sealed memfd"),
-        Err(error) => check
-            .found(error.to_string())
-            .cure(error.cure().unwrap_or("what the error says").to_owned()),
+        Err(error) => check.failed(error),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::Check;
 use crate::error::Result;
-use crate::parts::cgroup::{Cgroup, Layout, Owner};
+use crate::parts::cgroup::{Cgroup, Layout, Owner, mount_v2};
 use crate::spec::{ByteSize, Limits, Require};
 
 pub(super) fn checks() -> Vec<Check> {
@@ -16,7 +16,7 @@ pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![
         Check::optional("cgroups", version != "none")
             .found(version)
-            .cure("mount -t cgroup2 none /sys/fs/cgroup"),
+            .cure(mount_v2()),
     ];
     if version != "none" {
         checks.push(kill(&layout));

@@ -6,7 +6,8 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{Uid, User, geteuid};
 
 use super::{Check, setting};
-use crate::parts::idmap::{Ids, USUAL, more_ids, own_ranges, useless_programs};
+use crate::error::more_files_of_root;
+use crate::parts::idmap::{Ids, lacks};
 use crate::sys::user;
 
 pub(super) fn checks() -> Vec<Check> {
@@ -55,20 +56,9 @@ fn subordinate(ids: &Ids) -> Check {
 }
 
 fn none_subordinate() -> Check {
-    let check = Check::optional("subordinate ids", false);
-    if geteuid().is_root() {
-        return check
-            .found(
-                "this user namespace has one id, or denies setgroups(2): only root exists inside",
-            )
-            .cure("unshare --map-root-user --map-auto, as a user with ranges in /etc/subuid");
-    }
-    let none = own_ranges()
-        .is_none()
-        .then(|| ("/etc/subuid and /etc/subgid give none", more_ids(USUAL)));
-    let useless = useless_programs().map(|useless| (useless.why, useless.cure.to_owned()));
-    let (why, cures): (Vec<_>, Vec<_>) = useless.into_iter().chain(none).unzip();
-    check
+    let lacks = lacks().into_iter().map(|lack| (lack.why, lack.cure));
+    let (why, cures): (Vec<_>, Vec<_>) = lacks.unzip();
+    Check::optional("subordinate ids", false)
         .found(format!("{}: only root exists inside", why.join(", ")))
         .cure(cures.join("; "))
 }
@@ -80,7 +70,7 @@ fn open_files() -> Option<Check> {
     (hard < NEEDED).then(|| {
         Check::needed("open files", false)
             .found(format!("{hard}, where one sandbox needs {NEEDED}"))
-            .cure("ulimit -n 1024")
+            .cure(more_files_of_root(1024))
     })
 }
 

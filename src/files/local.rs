@@ -80,9 +80,18 @@ fn import_file(
         let copied = holes::copy(&from, file, stat.st_size as u64, stat.st_blocks as u64);
         match copied.map_err(|e| Error::io(step, quoted(local), e))? {
             true => Ok(()),
-            false => Err(cut(step, local)),
+            false => Err(match fstat(&from) {
+                Ok(now) if now.st_size >= stat.st_size => holds_less(step, local),
+                _ => cut(step, local),
+            }),
         }
     })
+}
+
+/// A file of sysfs, which holds less than its size.
+fn holds_less(step: &'static str, local: &Path) -> Error {
+    let why = format_args!("{local:?} holds less than its size says");
+    Error::new(Kind::Unsupported, step, why).with_cure("a copy of it: cat FILE >COPY")
 }
 
 /// Everything below the directory `from`, whose name inside is `to`.

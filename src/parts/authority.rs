@@ -45,7 +45,7 @@ impl Authority {
                     format_args!("/proc/thread-self/ns/{kind}"),
                     errno,
                 )
-                .with_cure("mount procfs on /proc")
+                .with_cure("mount -t proc proc /proc")
             })
         };
         Ok(Self {

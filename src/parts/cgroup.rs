@@ -36,6 +36,15 @@ pub(crate) use usage::Usage;
 
 use node::Node;
 
+/// The cure where no cgroup v2 is mounted. Its place is in sysfs, which may be
+/// missing itself.
+pub(crate) fn mount_v2() -> &'static str {
+    match Path::new("/sys/fs/cgroup").is_dir() {
+        true => "as root: mount -t cgroup2 none /sys/fs/cgroup",
+        false => "as root: mount -t sysfs none /sys; mount -t cgroup2 none /sys/fs/cgroup",
+    }
+}
+
 /// What every cgroup of ours is called, before its id.
 pub(crate) const PREFIX: &str = "tare-";
 

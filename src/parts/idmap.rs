@@ -2,6 +2,7 @@
 //! Which ids a user namespace of the caller's can hold: subordinate ones where there are any, else their own.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -15,6 +16,7 @@ use nix::unistd::{Gid, Uid, User};
 
 use crate::error::{Error, Kind, Result};
 use crate::spec::IdMap;
+use crate::sys::mountinfo::Mounts;
 use crate::sys::user;
 
 /// How the ids of this process's sandboxes relate to those outside.
@@ -159,7 +161,7 @@ fn subordinate_ids() -> Option<Ids> {
 
 /// Returns the caller's ranges of subuid(5) and subgid(5), if both files have
 /// some.
-pub(crate) fn own_ranges() -> Option<[Vec<(u32, u32)>; 2]> {
+fn own_ranges() -> Option<[Vec<(u32, u32)>; 2]> {
     let uid = Uid::effective();
     let name = User::from_uid(uid).ok().flatten().map(|u| u.name);
     let own = |file: &str| {
@@ -170,34 +172,81 @@ pub(crate) fn own_ranges() -> Option<[Vec<(u32, u32)>; 2]> {
     Some([own("/etc/subuid")?, own("/etc/subgid")?])
 }
 
-/// Why newuidmap(1) and newgidmap(1) map no subordinate id.
-pub(crate) struct Useless {
+/// The cure for user 0 of a user namespace, whose ids others have mapped.
+const OUTSIDE: &str = "as a user with more ids in /etc/subuid and /etc/subgid: \
+                       unshare --map-root-user --map-auto";
+
+/// Something that keeps a caller from having more ids.
+pub(crate) struct Lack {
     pub(crate) why: &'static str,
-    pub(crate) cure: &'static str,
+    pub(crate) cure: Cow<'static, str>,
+}
+
+/// Returns all that keeps a caller with one id from having more.
+pub(crate) fn lacks() -> Vec<Lack> {
+    if Uid::effective().is_root() {
+        return vec![Lack {
+            why: "this user namespace has one id, or denies setgroups(2)",
+            cure: OUTSIDE.into(),
+        }];
+    }
+    let none = own_ranges().is_none().then(|| Lack {
+        why: "/etc/subuid and /etc/subgid give none",
+        cure: more_ids(USUAL).into(),
+    });
+    useless_programs().into_iter().chain(none).collect()
+}
+
+/// The cure for an id that the caller's sandboxes do not have.
+pub(crate) fn ids_of_more() -> String {
+    match Ids::detect() {
+        Ids::Many {
+            from: Source::Own, ..
+        } => OUTSIDE.to_owned(),
+        Ids::Single => {
+            let cures: Vec<_> = lacks().into_iter().map(|lack| lack.cure).collect();
+            cures.join("; ")
+        }
+        Ids::Many { .. } | Ids::Host => more_ids(USUAL),
+    }
 }
 
 /// Returns what is wrong with newuidmap(1) and newgidmap(1), if anything is.
-pub(crate) fn useless_programs() -> Option<Useless> {
+fn useless_programs() -> Option<Lack> {
     let programs = ["newuidmap", "newgidmap"].map(program);
     let [Some(first), Some(second)] = programs else {
-        return Some(Useless {
+        return Some(Lack {
             why: "newuidmap and newgidmap are not installed",
-            cure: "apt-get install uidmap",
+            cure: "apt-get install uidmap".into(),
         });
     };
     if prctl::get_no_new_privs().unwrap_or(false) {
-        return Some(Useless {
+        return Some(Lack {
             why: "no_new_privs is set, so newuidmap and newgidmap gain no right",
             cure: "NoNewPrivileges=no in the unit, or --security-opt no-new-privileges=false \
-                   for the outer sandbox",
+                   for the outer sandbox"
+                .into(),
         });
     }
     let has_nosuid =
         |path: &PathBuf| statvfs(path).is_ok_and(|fs| fs.flags().contains(FsFlags::ST_NOSUID));
-    [first, second].iter().any(has_nosuid).then_some(Useless {
+    let program = [first, second].into_iter().find(has_nosuid)?;
+    Some(Lack {
         why: "newuidmap and newgidmap are on a file system that is mounted nosuid",
-        cure: "mount -o remount,suid on it, as root",
+        // Of the mount alone: other mounts of the file system keep theirs.
+        cure: format!("as root: mount -o remount,bind,suid {}", mount_of(&program)).into(),
     })
+}
+
+/// Where the mount is that shows a path.
+fn mount_of(path: &Path) -> String {
+    let shown = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let table = Mounts::read().unwrap_or_default();
+    let mounts = Mounts::parse(&table);
+    let point = mounts
+        .showing(&shown)
+        .map_or(Path::new("/"), |mount| &mount.point);
+    point.display().to_string()
 }
 
 /// The lines of subuid(5) that are this user's, by name or number: first id, count.
@@ -289,7 +338,7 @@ fn run(kind: &str, pid: u32, map: &[IdMap]) -> Result<()> {
     let step = || format!("write id map with {name}");
     let path = program(name).ok_or_else(|| {
         Error::new(Kind::Unsupported, step(), "the program is not installed")
-            .with_cure("install the package uidmap")
+            .with_cure("apt-get install uidmap")
     })?;
     let mut command = Command::new(&path);
     command

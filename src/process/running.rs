@@ -13,6 +13,7 @@ use super::{Reason, Status, Usage};
 use crate::error::{Error, Kind, Result};
 use crate::live::{Live, MemoryMark, gone};
 use crate::parts::cgroup::ChildCgroup;
+use crate::parts::idmap::ids_of_more;
 use crate::spawner::{checked, read_now, receive_now};
 use crate::wire::{self, Reply};
 
@@ -209,12 +210,9 @@ pub(crate) fn no_user(step: impl Into<Cow<'static, str>>, user: &CStr, errno: Er
             let why = format_args!("{subject} is not in /etc/passwd or /etc/group of the image");
             Error::new(Kind::NotFound, step, why)
         }
-        ("set user and groups", Errno::EINVAL) | ("look up user", Errno::EPERM) => Error::os(
-            step, subject, errno,
-        )
-        .with_cure(
-            "subordinate ids for the caller in /etc/subuid and /etc/subgid: tare doctor says how",
-        ),
+        ("set user and groups", Errno::EINVAL) | ("look up user", Errno::EPERM) => {
+            Error::os(step, subject, errno).with_cure(ids_of_more())
+        }
         _ => Error::os(step, subject, errno),
     }
 }

@@ -2,12 +2,13 @@
 //! Turns the helper's numbers into a sentence and a cure.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use super::MORE_PROCESSES;
+use super::limits::{more_namespaces, more_processes, switched_off};
 use crate::error::{Error, Kind};
 use crate::parts::ops::Ops;
 use crate::sys::mountinfo::Mounts;
@@ -72,10 +73,10 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
             error.with_cure(what_forbids_namespaces())
         }
         (wire::AT_CLONE | wire::AT_USER_NAMESPACE | wire::AT_SPAWNER, Errno::EAGAIN) => {
-            error.with_cure(MORE_PROCESSES)
+            error.with_cure(more_processes())
         }
         (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::ENOSPC | Errno::EUSERS) => {
-            error.with_cure("raise user.max_user_namespaces and its siblings: sysctl user.max_user_namespaces=15000")
+            error.with_cure(more_namespaces())
         }
         _ => error,
     }
@@ -83,16 +84,18 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
 
 /// Returns the cure where the kernel makes no namespaces for this process,
 /// user_namespaces(7).
-fn what_forbids_namespaces() -> &'static str {
+fn what_forbids_namespaces() -> Cow<'static, str> {
     let in_chroot =
         Mounts::read().is_ok_and(|table| Mounts::parse(&table).showing(Path::new("/")).is_none());
     if has_filter() {
-        UNCONFINED
+        UNCONFINED.into()
     } else if in_chroot {
         "pivot_root(8) or systemd-nspawn in place of chroot(8), in which no user namespace is made"
+            .into()
+    } else if let Some(switch) = switched_off() {
+        switch.into()
     } else {
-        "allow user namespaces, which a chroot(2) never may make: \
-         sysctl kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0"
+        "a security module, or an outer container, that allows user namespaces".into()
     }
 }
 

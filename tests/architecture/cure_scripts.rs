@@ -5,29 +5,44 @@ use super::File;
 use super::cure_texts::Cure;
 use super::source::is_word;
 
-/// Cures of Python and Go: behind `cure = `, in the tables of keywords, or in a sentence.
-pub(crate) fn of_script(file: &File) -> Vec<Cure> {
-    let ships = file.path.starts_with("bindings/python/python/") && file.is("py")
-        || file.path.starts_with("bindings/go/") && file.is("go") && !file.path.contains("_test");
+/// Cures of Python and Go: behind `cure = `, in the tables of keywords, in a
+/// sentence, and given to a function of Go whose last parameter they are.
+pub(crate) fn of_scripts(files: &[File]) -> Vec<Cure> {
+    let ships = |f: &&File| {
+        f.path.starts_with("bindings/python/python/") && f.is("py")
+            || f.path.starts_with("bindings/go/") && f.is("go") && !f.path.contains("_test")
+    };
+    let files: Vec<&File> = files.iter().filter(ships).collect();
+    let lines = files.iter().flat_map(|f| f.text.lines());
+    let carriers: Vec<&str> = lines
+        .filter(|line| line.contains("cure string)"))
+        .filter_map(|line| Some(line.strip_prefix("func ")?.split_once('(')?.0))
+        .collect();
     let mut found = Vec::new();
-    for line in file.text.lines().filter(|_| ships) {
-        let texts = quoted(line);
-        let Some(last) = texts.last() else { continue };
-        let in_table = file.path.ends_with("_keywords.py")
-            && line.starts_with("    \"")
-            && line.contains("\": ");
-        let text = match texts.iter().find_map(|t| t.split_once("; try: ")) {
-            Some((_, cure)) if is_carried(cure) => continue,
-            Some((_, cure)) => cure,
-            None if in_table || line.contains("cure = ") => last,
-            None => continue,
-        };
-        found.push(Cure {
-            path: file.path.clone(),
-            text: text.to_owned(),
-        });
+    for file in files {
+        for line in file.text.lines() {
+            let given = |name: &&str| line.contains(&format!(" {name}("));
+            if let Some(text) = in_line(file, line, carriers.iter().any(given)) {
+                found.push(Cure {
+                    path: file.path.clone(),
+                    text: text.to_owned(),
+                });
+            }
+        }
     }
     found
+}
+
+/// The cure that a line has; `is_given`, if its last text is one.
+fn in_line<'a>(file: &File, line: &'a str, is_given: bool) -> Option<&'a str> {
+    let texts = quoted(line);
+    let is_row =
+        file.path.ends_with("_keywords.py") && line.starts_with("    \"") && line.contains("\": ");
+    match texts.iter().find_map(|t| t.split_once("; try: ")) {
+        Some((_, cure)) => (!is_carried(cure)).then_some(cure),
+        None if is_row || is_given || line.contains("cure = ") => texts.last().copied(),
+        None => None,
+    }
 }
 
 /// The insides of the quoted texts of a line.

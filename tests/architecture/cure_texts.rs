@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::File;
-use super::cure_scripts::{is_carried, of_script};
+use super::cure_scripts::{is_carried, of_scripts};
 use super::source::{self, is_word, words};
 
 /// A cure as it stands in the source.
@@ -54,7 +54,7 @@ pub(crate) fn all(files: &[File]) -> Vec<Cure> {
         path: sources[at].file.path.clone(),
         text,
     });
-    let mut all: Vec<Cure> = found.chain(files.iter().flat_map(of_script)).collect();
+    let mut all: Vec<Cure> = found.chain(of_scripts(files)).collect();
     all.sort();
     all
 }

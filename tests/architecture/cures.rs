@@ -193,6 +193,10 @@ fn cures_are_found_whichever_way_they_get_there() {
         let found: Vec<&str> = found.iter().map(|cure| &*cure.text).collect();
         assert_eq!(found, expected, "{source}");
     }
+}
+
+#[test]
+fn cures_of_scripts_are_found() {
     for (path, text, expected) in [
         (
             "bindings/python/python/tare/_keywords.py",
@@ -212,6 +216,11 @@ fn cures_are_found_whichever_way_they_get_there() {
         (
             "bindings/go/store.go",
             "const subject, cure = \"b\", \"a\"",
+            "a",
+        ),
+        (
+            "bindings/go/store.go",
+            "func wrong(step, cure string) error {\n\treturn wrong(\"b\", \"a\")",
             "a",
         ),
     ] {

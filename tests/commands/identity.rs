@@ -19,7 +19,7 @@ pub(crate) const CALLER: &str = "TARE_TEST_CALLER";
 pub(crate) const CALLERS: [&str; 5] = ["root", "plain", "subids", "root-of-one", "root-of-many"];
 
 /// A command that runs this test program as a caller.
-fn as_caller(caller: &str) -> process::Command {
+pub(crate) fn as_caller(caller: &str) -> process::Command {
     let exe = env::current_exe().unwrap();
     let user = ordinary_user(matches!(caller, "subids" | "root-of-many"));
     match caller {

@@ -31,7 +31,7 @@ fn bottom(ground: &Ground) -> Vec<u8> {
 }
 
 /// An image with these layers above the busybox tree.
-fn image(ground: &Ground, name: &str, layers: &[Tar]) -> Reference {
+pub(crate) fn image(ground: &Ground, name: &str, layers: &[Tar]) -> Reference {
     let above = layers.iter().map(|tar| tar.clone().end());
     let all: Vec<_> = [bottom(ground)].into_iter().chain(above).collect();
     let mut layout = Layout::new(ground.path(name));
@@ -39,7 +39,12 @@ fn image(ground: &Ground, name: &str, layers: &[Tar]) -> Reference {
     layout.add(image, None).complete()
 }
 
-fn seen(ground: &Ground, image: String, storage: &str, script: &str) -> Result<String, Error> {
+pub(crate) fn seen(
+    ground: &Ground,
+    image: String,
+    storage: &str,
+    script: &str,
+) -> Result<String, Error> {
     let mut spec = Spec::from_json(&json!({"storage": storage}).to_string()).unwrap();
     spec.image = image;
     let sandbox = Sandbox::open(&ground.store, &spec)?;

@@ -28,7 +28,7 @@ fn behind(command: &mut process::Command, words: &[&str]) {
 }
 
 /// Has a command run in a mount namespace that `script` has changed.
-fn on(script: &str) -> impl Fn(&mut process::Command) + use<> {
+pub(crate) fn on(script: &str) -> impl Fn(&mut process::Command) + use<> {
     let script = format!("set -e; {script}; exec \"$@\"");
     move |command| behind(command, &["unshare", "-m", "sh", "-c", &script, "sh"])
 }
@@ -96,7 +96,7 @@ fn odd_procfs_that_hides_others_is_enough() {
 #[test]
 fn odd_machine_without_procfs_is_told() {
     if is_again() {
-        return assert_refused(&Ground::new(), &["/proc", "procfs"]);
+        return assert_refused(&Ground::new(), &["/proc", "mount -t proc proc /proc"]);
     }
     need!(root, user("plain"), user("subids"), userns);
     // unshare(1) itself needs one.
@@ -189,7 +189,7 @@ fn odd_cgroups_that_are_read_only_are_told() {
 
 /// A root that is a directory of a file system, in which the machine's
 /// directories are mounted.
-const CHROOT: &str = "dir=$(mktemp -d); for name in $(ls -A /); do \
+pub(crate) const CHROOT: &str = "dir=$(mktemp -d); for name in $(ls -A /); do \
     if [ -L /$name ]; then cp -d /$name $dir; \
     elif [ -d /$name ]; then mkdir $dir/$name; mount --rbind /$name $dir/$name; fi; done; \
     chmod 755 $dir; set -- chroot $dir \"$@\"";
@@ -213,7 +213,7 @@ fn odd_chroot_that_is_no_mount_serves_root() {
 
 /// Confines the calling process as a host that has all of `/` and may still
 /// mount nothing.
-fn landlock() -> std::io::Result<()> {
+pub(crate) fn landlock() -> std::io::Result<()> {
     const ALL: u64 = (1 << 13) - 1;
     let call = |number, args: [libc::c_long; 4]| {
         // SAFETY: numbers, and pointers to what outlives the call.

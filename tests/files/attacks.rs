@@ -221,6 +221,8 @@ fn lease_inside_does_not_stop_the_sandbox() {
         began.elapsed()
     );
     assert_eq!(line(&sandbox, "echo alive"), "alive");
+    let cure = "again, or end who holds a lease on it (fcntl F_SETLEASE)";
+    assert_eq!(error.cure(), Some(cure));
     holder.kill().unwrap();
     holder.wait().unwrap();
     files.write("/dev/shm/leased", "y").unwrap();

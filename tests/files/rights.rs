@@ -133,7 +133,7 @@ fn user_that_is_none_is_told() {
         assert!(
             error
                 .cure()
-                .is_some_and(|cure| cure.contains("/etc/subuid"))
+                .is_some_and(|cure| cure.contains("usermod --add-subuids"))
         );
     }
 }

@@ -12,7 +12,8 @@ use super::layout::Home;
 use super::limit::{Limit, Refusal, Setting};
 use super::node::Node;
 use super::{
-    Cgroup, Degraded, DeviceGate, Layout, V1, Written, directory_name, has_swap, is_denied, v1, v2,
+    Cgroup, Degraded, DeviceGate, Layout, V1, Written, directory_name, has_swap, is_denied,
+    mount_v2, v1, v2,
 };
 use crate::error::{Error, Result};
 use crate::spec::{Limits, Require};
@@ -265,8 +266,10 @@ impl Cgroup {
                 return Err(Failure::Refused(refusal.clone()));
             }
             let why = "no eBPF program on a cgroup2 directory, and no v1 devices controller";
-            let cure =
-                "as root: mount -t cgroup2 none /sys/fs/cgroup, on a kernel with CONFIG_CGROUP_BPF";
+            let cure = match self.v2 {
+                None => mount_v2(),
+                Some(_) => "a kernel with CONFIG_CGROUP_BPF=y",
+            };
             return Err(Failure::Refused(Refusal::os(why, errno, cure)));
         };
         let at = self.ensure_v1(request, index)?;
@@ -350,7 +353,7 @@ fn absent(in_v1: &str, in_v2: &str) -> Refusal {
         ),
         Some(_) => Refusal::new(
             format!("the {in_v2} controller is in no cgroup hierarchy that is mounted here"),
-            "as root: mount -t cgroup2 none /sys/fs/cgroup",
+            mount_v2(),
         ),
         None => Refusal::new(
             format!("this kernel has no {in_v1} controller"),

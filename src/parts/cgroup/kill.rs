@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::node::Node;
-use super::{Cgroup, V1};
+use super::{Cgroup, V1, mount_v2};
 use crate::error::{Error, Kind, Result};
 
 /// How long all of a cgroup may take to stop or to die.
@@ -56,9 +56,7 @@ impl Cgroup {
         set_frozen(tracker, frozen, PATIENCE).map_err(|errno| {
             let error = Error::os(step, tracker.path().display(), errno);
             match errno {
-                Errno::ENOENT => error
-                    .with_kind(Kind::Unsupported)
-                    .with_cure("as root: mount -t cgroup2 none /sys/fs/cgroup"),
+                Errno::ENOENT => error.with_kind(Kind::Unsupported).with_cure(mount_v2()),
                 _ => error,
             }
         })
@@ -73,8 +71,7 @@ impl Cgroup {
             .or_else(|| self.v1_node("freezer"))
             .or_else(any);
         found.ok_or_else(|| {
-            Error::new(Kind::Unsupported, step, "this sandbox has no cgroup")
-                .with_cure("as root: mount -t cgroup2 none /sys/fs/cgroup")
+            Error::new(Kind::Unsupported, step, "this sandbox has no cgroup").with_cure(mount_v2())
         })
     }
 }

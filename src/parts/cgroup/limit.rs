@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -139,6 +140,11 @@ impl Refusal {
             None => error.with_kind(self.kind),
         }
     }
+}
+
+/// The cure for a control file that the caller cannot read.
+pub(super) fn readable(file: &Path) -> String {
+    format!("as root: chmod a+r {}", file.display())
 }
 
 /// The processors in a list as in cpuset(7); `limits.cpuset` was checked when the spec was.

@@ -7,7 +7,7 @@ use std::fs;
 use nix::errno::Errno;
 
 use super::layout::Hierarchy;
-use super::limit::{Limit, Refusal, Setting, check_cpu_list};
+use super::limit::{Limit, Refusal, Setting, check_cpu_list, readable};
 use super::weight;
 
 /// The period of `cpu.cfs_quota_us` that the kernel starts with, in microseconds.
@@ -48,7 +48,7 @@ fn cpuset(list: &str, hierarchy: &Hierarchy) -> Result<Vec<Setting>, Refusal> {
         let path = hierarchy.own.join(file);
         fs::read_to_string(&path).map_err(|e| {
             let errno = Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
-            Refusal::os(path.display().to_string(), errno, "make it readable")
+            Refusal::os(path.display().to_string(), errno, readable(&path))
         })
     };
     check_cpu_list(list, &read("cpuset.cpus")?)?;

@@ -10,7 +10,7 @@ use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
 use super::layout::Hierarchy;
-use super::limit::{Limit, Refusal, Setting, check_cpu_list};
+use super::limit::{Limit, Refusal, Setting, check_cpu_list, readable};
 use super::weight;
 use crate::sys::user;
 
@@ -36,7 +36,7 @@ pub(super) fn settings(
             let file = parent.join("cpuset.cpus.effective");
             let available = fs::read_to_string(&file).map_err(|e| {
                 let errno = Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
-                Refusal::os(file.display().to_string(), errno, "make it readable")
+                Refusal::os(file.display().to_string(), errno, readable(&file))
             })?;
             check_cpu_list(list, &available)?;
             ("cpuset.cpus", list.to_owned())
@@ -155,7 +155,8 @@ fn refuse_delegation(dir: &Path, controllers: &[&str]) -> Refusal {
     let why = format!("{} was not given the controllers {names}", dir.display());
     let cure = match user::is_machine_root() {
         true => format!(
-            "write \"+{}\" to the cgroup.subtree_control of every cgroup above",
+            "as root of the machine, for each DIR above this cgroup from the top: \
+             echo +{} >DIR/cgroup.subtree_control",
             controllers.join(" +")
         ),
         false => {

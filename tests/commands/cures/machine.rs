@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Cures of machines: a caller meets an error, a shell runs the cure, the caller tries again.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::{env, fs, process};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tare::{Command, Error, Kind, Sandbox, Spec};
+use tare_oracle::need;
+use tempfile::NamedTempFile;
+
+use super::{command, cure};
+use crate::blocks::{Head, Tar};
+use crate::harness::Ground;
+use crate::identity::{CALLER, as_caller};
+use crate::image_trees;
+
+/// Where a caller writes the shell's part of a cure.
+pub(super) const TOLD: &str = "TARE_TEST_TOLD";
+/// What a caller tries.
+pub(super) const TRIES: &str = "TARE_TEST_TRIES";
+/// The shell tries, and runs what it is told, until nothing is told any more.
+pub(super) const LOOP: &str = "round=0; while [ $round -lt 9 ]; do \
+    : >$TARE_TEST_TOLD; export TARE_TEST_ROUND=$round; \"$@\" || exit; \
+    [ -s $TARE_TEST_TOLD ] || break; . $TARE_TEST_TOLD; round=$((round + 1)); done; \
+    echo cured by $round";
+
+/// A machine on which something is wrong.
+struct Machine {
+    callers: &'static [&'static str],
+    tries: &'static str,
+    /// The words before the shell, such as unshare(1).
+    before: &'static [&'static str],
+    /// What root does to the machine, in a mount namespace of its own.
+    breaks: &'static str,
+}
+
+const PRIVATE: &[&str] = &["unshare", "-m"];
+const ORDINARY: &[&str] = &["plain", "subids"];
+const ALL: &[&str] = &["root", "plain", "subids"];
+
+/// A file that every caller may write to.
+pub(super) fn told() -> NamedTempFile {
+    let told = NamedTempFile::new().unwrap();
+    fs::set_permissions(told.path(), fs::Permissions::from_mode(0o666)).unwrap();
+    told
+}
+
+impl Machine {
+    /// # Panics
+    /// If a caller meets no error, or one that its cure does not cure.
+    #[track_caller]
+    fn is_cured(&self) {
+        need!(
+            root,
+            user("plain"),
+            user("subids"),
+            userns,
+            overlay,
+            kernel(5, 11)
+        );
+        for caller in self.callers {
+            let told = told();
+            let mut inner = as_caller(caller);
+            inner
+                .env(CALLER, caller)
+                .env(TRIES, self.tries)
+                .env(TOLD, told.path());
+            let script = format!("set -e; {}; {LOOP}", self.breaks);
+            let mut outer = process::Command::new(self.before[0]);
+            outer
+                .args(&self.before[1..])
+                .args(["bash", "-c", &script, "bash"]);
+            outer.arg(inner.get_program()).args(inner.get_args());
+            for (name, value) in inner.get_envs() {
+                outer.env(name, value.unwrap_or_default());
+            }
+            outer.current_dir("/");
+            assert_cured(outer, &format!("{}, {caller}", self.breaks));
+        }
+    }
+}
+
+/// Has a shell run this program's [`caller_tries_and_tells`] until it succeeds.
+#[track_caller]
+pub(super) fn assert_cured(mut shell: process::Command, what: &str) {
+    let output = shell
+        .args(["--exact", "--nocapture", "--test-threads=1"])
+        .arg("cures::machine::caller_tries_and_tells")
+        .output()
+        .unwrap();
+    let [shown, errors] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let cured = (1..9).any(|n| shown.contains(&format!("cured by {n}\n")));
+    assert!(output.status.success() && cured, "{what}: {shown}{errors}");
+}
+
+/// The other side of [`Machine::is_cured`].
+#[test]
+fn caller_tries_and_tells() {
+    let (Some(told), Ok(tries)) = (env::var_os(TOLD), env::var(TRIES)) else {
+        return;
+    };
+    if let Err(error) = attempt(&tries) {
+        fs::write(told, pasted(&cure(&error))).unwrap();
+    }
+}
+
+/// What a user would paste: the words that stand for something are theirs.
+fn pasted(line: &str) -> String {
+    match line.strip_suffix("=DIR, for a directory of your own") {
+        Some(name) => format!("export {name}=/tmp\n"),
+        // Root pastes it here.
+        None => command(line).replace("sudo ", "") + "\n",
+    }
+}
+
+/// The cure of one of doctor's checks; none if that is well.
+fn doctors(name: &str) -> Option<String> {
+    let report = tare::doctor(Some(Path::new("/tmp/no/store")));
+    let check = report.checks.into_iter().find(|c| c.name == name && !c.ok);
+    check.and_then(|check| check.cure)
+}
+
+fn attempt(tries: &str) -> Result<(), Error> {
+    if let Some(name) = tries.strip_prefix("doctor ") {
+        return match doctors(name) {
+            None => Ok(()),
+            Some(cure) => Err(Error::new(Kind::Unsupported, "doctor", name).with_cure(cure)),
+        };
+    }
+    let ground = &Ground::new();
+    let is_first = env::var("TARE_TEST_ROUND").as_deref() == Ok("0");
+    let opened = |spec: &Spec| Sandbox::open(&ground.store, spec);
+    match tries {
+        "host" => opened(&Spec::default()).and_then(|s| s.run(Command::new("true")).map(drop)),
+        "image" => opened(&ground.spec()).and_then(|s| s.run(Command::new("true")).map(drop)),
+        "many" => {
+            let all: Result<Vec<_>, _> = (0..60).map(|_| opened(&ground.spec())).collect();
+            all.map(drop)
+        }
+        "few processes" => {
+            // setpriv(1) could not have started this program under such a limit.
+            if is_first {
+                let (_, hard) = getrlimit(Resource::RLIMIT_NPROC).unwrap();
+                setrlimit(Resource::RLIMIT_NPROC, 1, hard).unwrap();
+            }
+            opened(&ground.spec()).map(drop)
+        }
+        "user" => {
+            let sandbox = opened(&ground.spec())?;
+            sandbox.run(Command::new("true").user("1000")).map(drop)
+        }
+        "owner" => {
+            let layer = Tar::new().put(Head::new(b'0', "f").mode(0o644).owner(70_000, 0), "x");
+            let image = image_trees::image(ground, "oci", &[layer]);
+            image_trees::seen(ground, image.to_string(), "auto", "cat /f").map(drop)
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn machine_without_procfs_is_cured() {
+    Machine {
+        callers: ALL,
+        tries: "host",
+        before: PRIVATE,
+        breaks: "umount -l /proc",
+    }
+    .is_cured();
+}
+
+#[test]
+fn machine_whose_procfs_is_read_only_is_cured() {
+    let breaks = "mount --bind /proc /proc; mount -o remount,bind,ro /proc";
+    Machine {
+        callers: ORDINARY,
+        tries: "host",
+        before: PRIVATE,
+        breaks,
+    }
+    .is_cured();
+}
+
+#[test]
+fn machine_whose_cgroups_are_read_only_is_cured() {
+    let breaks = "for m in $(awk '$9 ~ /^cgroup/ || $8 ~ /^cgroup/ {print $5}' /proc/self/mountinfo); do \
+                  mount --bind $m $m; mount -o remount,bind,ro $m; done";
+    Machine {
+        callers: &["root"],
+        tries: "host",
+        before: PRIVATE,
+        breaks,
+    }
+    .is_cured();
+}
+
+#[test]
+fn machine_whose_cgroups_are_covered_is_cured() {
+    for breaks in [
+        "mount -t tmpfs none /sys/fs/cgroup",
+        "mount -t tmpfs none /sys",
+    ] {
+        for tries in ["host", "doctor cgroups"] {
+            Machine {
+                callers: &["root"],
+                tries,
+                before: PRIVATE,
+                breaks,
+            }
+            .is_cured();
+        }
+    }
+}
+
+#[test]
+fn machine_that_runs_no_memfd_is_cured() {
+    need!(root, kernel(6, 3));
+    let before = &["unshare", "-m", "--pid", "--fork", "--mount-proc"];
+    let breaks = "sysctl -qw vm.memfd_noexec=2";
+    Machine {
+        callers: ALL,
+        tries: "host",
+        before,
+        breaks,
+    }
+    .is_cured();
+}
+
+#[test]
+fn machine_whose_programs_of_ids_are_nosuid_is_cured() {
+    let breaks = "mount --bind /usr/bin /usr/bin; mount -o remount,bind,nosuid /usr/bin";
+    Machine {
+        callers: &["subids"],
+        tries: "doctor subordinate ids",
+        before: PRIVATE,
+        breaks,
+    }
+    .is_cured();
+}
+
+#[test]
+fn machine_with_few_open_files_is_cured() {
+    Machine {
+        callers: ALL,
+        tries: "many",
+        before: PRIVATE,
+        breaks: "ulimit -Sn 100",
+    }
+    .is_cured();
+}
+
+#[test]
+fn machine_with_few_processes_is_cured() {
+    Machine {
+        callers: ORDINARY,
+        tries: "few processes",
+        before: PRIVATE,
+        breaks: ":",
+    }
+    .is_cured();
+}
+
+/// A copy of `/etc`, in which the machine's users can be changed.
+const OWN_ETC: &str =
+    "dir=$(mktemp -d); mount -t tmpfs none $dir; cp -a /etc $dir; mount --bind $dir/etc /etc";
+
+#[test]
+fn user_without_subordinate_ids_is_given_some() {
+    for tries in ["doctor subordinate ids", "user"] {
+        Machine {
+            callers: &["plain"],
+            tries,
+            before: PRIVATE,
+            breaks: OWN_ETC,
+        }
+        .is_cured();
+    }
+}
+
+#[test]
+fn user_whose_ids_do_not_reach_is_given_more() {
+    Machine {
+        callers: &["subids"],
+        tries: "owner",
+        before: PRIVATE,
+        breaks: OWN_ETC,
+    }
+    .is_cured();
+}
+
+#[test]
+fn doctor_without_a_directory_for_a_store_is_given_one() {
+    let breaks = "export TMPDIR=/no/such";
+    Machine {
+        callers: ALL,
+        tries: "doctor sandbox",
+        before: PRIVATE,
+        breaks,
+    }
+    .is_cured();
+}
