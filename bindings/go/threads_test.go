@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"strconv"
@@ -35,9 +36,9 @@ func threads(t *testing.T) int {
 	return n
 }
 
-// atOnce has many commands run at once: each is made by begin, and started; all wait until release is called.
-// Go ends no thread that has nothing to do, so the count at the end is the largest there was.
-func atOnce(t *testing.T, begin func(n int) *tare.Cmd, release func(), ended func(n int, err error)) {
+// atOnce has many commands run at once: each is run by a call that says when it has started; all wait until release is
+// called. Go ends no thread that has nothing to do, so the count at the end is the largest there was.
+func atOnce(t *testing.T, run func(n int, started func()) error, release func()) {
 	t.Helper()
 	before := threads(t)
 	room := 5*runtime.GOMAXPROCS(0) + 8
@@ -52,13 +53,12 @@ func atOnce(t *testing.T, begin func(n int) *tare.Cmd, release func(), ended fun
 		done.Add(1)
 		go func(n int) {
 			defer done.Done()
-			cmd := begin(n)
-			err := cmd.Start()
-			started.Done()
-			if err == nil {
-				err = cmd.Wait()
+			var once sync.Once
+			tell := func() { once.Do(started.Done) }
+			defer tell()
+			if err := run(n, tell); err != nil {
+				t.Errorf("%d: %v", n, err)
 			}
-			ended(n, err)
 		}(n)
 	}
 	started.Wait()
@@ -72,41 +72,113 @@ func atOnce(t *testing.T, begin func(n int) *tare.Cmd, release func(), ended fun
 	}
 }
 
+// writer is one that the package copies to.
+type writer struct{ bytes.Buffer }
+
 func TestCommandsThatRunHoldNoThreads(t *testing.T) {
 	sb := open(t)
-	hold, release, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer hold.Close()
-	var mu sync.Mutex
-	outputs := map[int]*bytes.Buffer{}
-	begin := func(n int) *tare.Cmd {
-		cmd := sb.Command("sh", "-c", "read x; echo $0", strconv.Itoa(n))
-		out := &bytes.Buffer{}
-		cmd.Stdin, cmd.Stdout = hold, out
-		mu.Lock()
-		defer mu.Unlock()
-		outputs[n] = out
-		return cmd
-	}
-	atOnce(t, begin, func() { release.Close() }, func(n int, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if said := outputs[n].String(); err != nil || said != fmt.Sprintln(n) {
-			t.Errorf("%d: %q, %v", n, said, err)
+	says := func(n int, out fmt.Stringer, err error) error {
+		if said := out.String(); err != nil || said != fmt.Sprintln(n) {
+			return fmt.Errorf("%q, %w", said, err)
 		}
-	})
+		return nil
+	}
+	kinds := map[string]func(cmd *tare.Cmd, n int, started func()) error{
+		"output that is kept": func(cmd *tare.Cmd, n int, started func()) error {
+			var out bytes.Buffer
+			cmd.Stdout = &out
+			if err := cmd.Start(); err != nil {
+				return err
+			}
+			started()
+			return says(n, &out, cmd.Wait())
+		},
+		"output that is copied": func(cmd *tare.Cmd, n int, started func()) error {
+			var out writer
+			cmd.Stdout = &out
+			if err := cmd.Start(); err != nil {
+				return err
+			}
+			started()
+			return says(n, &out, cmd.Wait())
+		},
+		"output that is read": func(cmd *tare.Cmd, n int, started func()) error {
+			from, err := cmd.StdoutPipe()
+			if err != nil {
+				return err
+			}
+			if err := cmd.Start(); err != nil {
+				return err
+			}
+			started()
+			var out bytes.Buffer
+			if _, err := out.ReadFrom(from); err != nil {
+				return err
+			}
+			return says(n, &out, cmd.Wait())
+		},
+		"no output": func(cmd *tare.Cmd, n int, started func()) error {
+			if err := cmd.Start(); err != nil {
+				return err
+			}
+			started()
+			return cmd.Wait()
+		},
+	}
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			hold, release, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer hold.Close()
+			run := func(n int, started func()) error {
+				cmd := sb.Command("sh", "-c", "read x; echo $0", strconv.Itoa(n))
+				cmd.Stdin = hold
+				return kind(cmd, n, started)
+			}
+			atOnce(t, run, func() { release.Close() })
+		})
+	}
+}
+
+func TestCommandsWithTerminalsHoldNoThreads(t *testing.T) {
+	sb := open(t)
+	release := make(chan struct{})
+	run := func(n int, started func()) error {
+		cmd := sb.Command("sh", "-c", "read x; echo got $x")
+		terminal, err := cmd.StartTerminal(24, 80)
+		if err != nil {
+			return err
+		}
+		started()
+		go func() {
+			<-release
+			fmt.Fprintln(terminal, n)
+		}()
+		out, err := io.ReadAll(terminal)
+		if want := fmt.Sprintf("%d\r\ngot %d\r\n", n, n); err != nil || string(out) != want {
+			return fmt.Errorf("%q, %w", out, err)
+		}
+		return cmd.Wait()
+	}
+	atOnce(t, run, func() { close(release) })
 }
 
 func TestAContextKillsManyAtOnceWithoutThreads(t *testing.T) {
 	sb := open(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	begin := func(int) *tare.Cmd { return sb.CommandContext(ctx, "sleep", "1000") }
-	atOnce(t, begin, cancel, func(n int, err error) {
-		if !errors.Is(err, context.Canceled) {
-			t.Errorf("%d: %v", n, err)
+	run := func(n int, started func()) error {
+		cmd := sb.CommandContext(ctx, "sleep", "1000")
+		if err := cmd.Start(); err != nil {
+			return err
 		}
-	})
+		started()
+		if err := cmd.Wait(); !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("not cancelled: %w", err)
+		}
+		return nil
+	}
+	atOnce(t, run, cancel)
 }
