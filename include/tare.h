@@ -1342,7 +1342,8 @@ tare_error *tare_sandbox_open_in(const tare_store *store,
 tare_error *tare_sandbox_close(tare_sandbox *sandbox);
 
 /**
- * The same without waiting. NULL, or one that was closed or freed already, is left alone.
+ * The same without waiting; of a handle of tare_sandbox_as_user(), that handle alone. NULL, or one that was closed
+ * or freed already, is left alone.
  *
  * Ownership: takes `sandbox`. Processes and outputs of it stay the caller's.
  * Threads: any; the sandbox ends when the last call that uses it in another thread returns.
@@ -1690,13 +1691,47 @@ const char *tare_output_stderr(const tare_output *output, size_t *len_or_null);
 void tare_output_free(tare_output *output);
 
 /**
+ * Gives a handle by which files are reached with the rights of a user of the sandbox: what the user may
+ * not read or write is EACCES, and what is made belongs to the user. Through the sandbox's own handle
+ * every file can be read and written, and belongs to 0:0. For tare_file_open() and the other functions
+ * on files, and tare_dir_open(), alone; each call with it makes a process inside that becomes the user.
+ *
+ * `user`: `USER[:GROUP]` by name or number, as in a tare_command; looked up inside by each call, which is
+ * TARE_KIND_NOT_FOUND for a name that is not there and EINVAL for an id that the sandbox does not have.
+ *
+ * Returns: NULL, or an error.
+ * Ownership: `*out` is the caller's, for tare_sandbox_free(), which leaves the sandbox as it is.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_as_user(const tare_sandbox *sandbox,
+                                 const char *user,
+                                 tare_sandbox **out);
+
+/**
+ * Looks a user of the sandbox up, for tare_file_chown() for example.
+ *
+ * `user`: `USER[:GROUP]` by name or number.
+ *
+ * Returns: NULL, or an error: TARE_KIND_NOT_FOUND for a name that /etc/passwd or /etc/group of the sandbox
+ * does not have; EINVAL for an id that the sandbox does not have.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_user_ids(const tare_sandbox *sandbox,
+                                  const char *user,
+                                  uint32_t *uid,
+                                  uint32_t *gid);
+
+/**
  * Opens a regular file of the sandbox. What comes back is an ordinary descriptor of this process, which
  * stays valid when the sandbox is gone; who maps it into memory must expect the sandbox to cut it.
  *
  * `path`: absolute, for this and every other function on files. Links in it stay inside. Only files on
  * file systems that store files are opened: what is in `/proc` and the like, a command inside can read.
  * `flags`: O_RDONLY, O_WRONLY or O_RDWR, with any of O_APPEND, O_CREAT, O_EXCL, O_TRUNC, O_NOFOLLOW.
- * `mode`: permissions of a file that is made, exactly: no umask. It belongs to the sandbox's 0:0.
+ * `mode`: permissions of a file that is made, exactly: no umask. It belongs to the sandbox's 0:0,
+ * or to the user of tare_sandbox_as_user().
  *
  * Returns: NULL, or an error: those of open(2); TARE_KIND_INVALID for what is no regular file,
  * TARE_KIND_UNSUPPORTED for what is on no file system that stores files.

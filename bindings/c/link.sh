@@ -23,8 +23,8 @@ END
 # shellcheck disable=SC2046 # a list of words
 "${CC:-cc}" -r -nostdlib -o "$dir/tare.o" $(sed 's/^/-Wl,-u,/' "$names/exported") "$names/hooks.o" "$archive" \
     -Wl,--gc-sections -Wl,--force-group-allocation
-# Undefined names of what was left out, of some of which the linker of a static program warns. LLVM's bitcode of std, which
-# is no bitcode any more when concatenated, stops nm(1) and ld(1) where LLVM's plugin is installed.
+# Undefined names of what was left out: the linker of a static program warns of some. LLVM's bitcode of std, which is
+# no bitcode any more when concatenated, stops nm(1) and ld(1) where LLVM's plugin is installed.
 "${NM:-nm}" --undefined-only "$dir/tare.o" | sed 's/.* //' >"$names/undefined"
 "${OBJCOPY:-objcopy}" --keep-global-symbols="$names/exported" --strip-unneeded-symbols="$names/undefined" \
     --remove-section=.llvmbc --remove-section=.llvmcmd "$dir/tare.o"

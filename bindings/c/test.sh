@@ -46,6 +46,7 @@ build setuid -o "$home/setuid" "$lib/libtare.a" "${private[@]}"
 build sizes -o "$home/sizes" "${shared[@]}"
 build stacks -o "$home/stacks" "${shared[@]}"
 build signals -o "$home/signals" "${shared[@]}"
+build users -o "$home/users" "${shared[@]}"
 build primitives -o "$home/primitives" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 build face -static -o "$home/face-alone" "${static[@]}" 2>"$home/alone.log" || { cat "$home/alone.log"; exit 1; }
 # The linker warns of two functions, which docs/c.md explains.
@@ -121,6 +122,7 @@ for user in root tare-t-plain tare-t-subids; do
     run_as "$user" sizes root "$home/sizes" || failed=1
     run_as "$user" stacks root "$home/stacks" || failed=1
     run_as "$user" signals root "$home/signals" || failed=1
+    run_as "$user" users root "$home/users" || failed=1
     run_as "$user" cancels root "$home/cancels" || failed=1
 done
 # says NAME EXPECTED WORDS...: a program of the documentation, and what it writes.

@@ -14,7 +14,8 @@ use crate::call::call;
 use crate::error::tare_error;
 use crate::input;
 use crate::out::Out;
-use crate::sandbox::{get, tare_sandbox};
+use crate::sandbox::tare_sandbox;
+use crate::user::reach;
 
 #[derive(Serialize)]
 struct Report {
@@ -62,7 +63,7 @@ pub unsafe extern "C-unwind" fn tare_file_put(
                 Out::optional(report_or_null, "report_or_null")?,
             )
         };
-        report(get(sandbox)?.files().put(local, path)?, out)
+        report(reach(sandbox)?.files().put(local, path)?, out)
     })
 }
 
@@ -94,7 +95,7 @@ pub unsafe extern "C-unwind" fn tare_file_get(
                 Out::optional(report_or_null, "report_or_null")?,
             )
         };
-        report(get(sandbox)?.files().get(path, local)?, out)
+        report(reach(sandbox)?.files().get(path, local)?, out)
     })
 }
 
@@ -125,7 +126,7 @@ pub unsafe extern "C-unwind" fn tare_file_put_tar(
             )
         };
         let archive = File::from(input::descriptor(archive_fd, "archive_fd")?);
-        report(get(sandbox)?.files().put_tar(dir, archive)?, out)
+        report(reach(sandbox)?.files().put_tar(dir, archive)?, out)
     })
 }
 
@@ -160,7 +161,7 @@ pub unsafe extern "C-unwind" fn tare_file_get_tar(
         // Dropping the writer writes once more after an error.
         let _without = WithoutSignal::begin();
         let mut parts = BufWriter::with_capacity(64 << 10, archive);
-        let copied = get(sandbox)?.files().get_tar(path, &mut parts)?;
+        let copied = reach(sandbox)?.files().get_tar(path, &mut parts)?;
         let flushed = parts.flush();
         flushed.map_err(|e| Error::io("get archive", "write archive", e))?;
         report(copied, out)

@@ -13,8 +13,9 @@ use crate::error::tare_error;
 use crate::handle::{self, Noun};
 use crate::input;
 use crate::out::{Out, OutStruct};
-use crate::sandbox::{get, tare_sandbox};
+use crate::sandbox::tare_sandbox;
 use crate::stat::tare_stat;
+use crate::user::reach;
 
 /// A directory of a sandbox that is being listed. Freed with tare_dir_free().
 #[allow(non_camel_case_types, reason = "its name in C")]
@@ -50,7 +51,7 @@ pub unsafe extern "C-unwind" fn tare_dir_open(
     call(|| {
         // SAFETY: the caller's word for both.
         let (path, out) = unsafe { (input::path(path, "path")?, Out::new(out, "out")?) };
-        let entries = get(sandbox)?.files().read_dir(path)?;
+        let entries = reach(sandbox)?.files().read_dir(path)?;
         let name = CString::default();
         out.set(handle::give(Directory(Mutex::new(Listing {
             entries,

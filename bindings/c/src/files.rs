@@ -16,8 +16,9 @@ use crate::error::tare_error;
 use crate::handle::{self, wrong};
 use crate::input;
 use crate::out::{Out, OutStruct};
-use crate::sandbox::{get, tare_sandbox};
+use crate::sandbox::tare_sandbox;
 use crate::stat::tare_stat;
+use crate::user::reach;
 
 /// A symbolic link at the end of the path is looked at, not followed.
 pub const TARE_FILE_NO_FOLLOW: u64 = 1;
@@ -40,7 +41,7 @@ unsafe fn at(
     call(|| {
         // SAFETY: this function's own.
         let path = unsafe { input::path(path, "path")? };
-        ask(get(sandbox)?.files(), path)
+        ask(reach(sandbox)?.files(), path)
     })
 }
 
@@ -89,7 +90,8 @@ fn options(flags: i32, mode: u32) -> Result<OpenOptions> {
 /// `path`: absolute, for this and every other function on files. Links in it stay inside. Only files on
 /// file systems that store files are opened: what is in `/proc` and the like, a command inside can read.
 /// `flags`: O_RDONLY, O_WRONLY or O_RDWR, with any of O_APPEND, O_CREAT, O_EXCL, O_TRUNC, O_NOFOLLOW.
-/// `mode`: permissions of a file that is made, exactly: no umask. It belongs to the sandbox's 0:0.
+/// `mode`: permissions of a file that is made, exactly: no umask. It belongs to the sandbox's 0:0,
+/// or to the user of tare_sandbox_as_user().
 ///
 /// Returns: NULL, or an error: those of open(2); TARE_KIND_INVALID for what is no regular file,
 /// TARE_KIND_UNSUPPORTED for what is on no file system that stores files.

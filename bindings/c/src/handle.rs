@@ -14,7 +14,7 @@ use crate::value::value;
 static TABLE: Table = Table::new();
 
 /// The letter of each type in its handles, and its name in C.
-const KINDS: [(u8, &str); 9] = [
+const KINDS: [(u8, &str); 10] = [
     (b'B', "tare_bytes"),
     (b'D', "tare_dir"),
     (b'E', "tare_error"),
@@ -23,6 +23,7 @@ const KINDS: [(u8, &str); 9] = [
     (b'O', "tare_output"),
     (b'P', "tare_process"),
     (b'S', "tare_store"),
+    (b'U', "handle of tare_sandbox_as_user()"),
     (b'X', "tare_sandbox"),
 ];
 
@@ -54,6 +55,11 @@ pub(crate) fn try_give<T: Noun>(object: Arc<T>) -> Option<*mut T::Handle> {
 pub(crate) fn get<T: Noun>(handle: *const T::Handle, argument: &str) -> Result<Arc<T>> {
     let name = named::<T>(handle, argument)?;
     held(TABLE.get(name), argument)
+}
+
+/// Returns whether a handle is of this type, stale ones included.
+pub(crate) fn is<T: Noun>(handle: *const T::Handle) -> bool {
+    Name::from_bits(handle.addr() as u64).kind == T::KIND
 }
 
 /// Takes a handle back from the caller.

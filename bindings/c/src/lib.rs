@@ -43,6 +43,8 @@ pub mod output;
 
 pub mod stat;
 
+pub mod user;
+
 pub mod files;
 
 pub mod directory;

@@ -3,7 +3,7 @@
 
 use std::ffi::c_char;
 use std::os::fd::{IntoRawFd as _, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tare_core::{Result, Sandbox, Spec};
 
@@ -26,6 +26,17 @@ pub struct tare_sandbox {
 impl Noun for Sandbox {
     type Handle = tare_sandbox;
     const KIND: u8 = b'X';
+}
+
+/// A user of a sandbox, whose end the handle does not delay.
+pub(crate) struct UserOf {
+    pub(crate) sandbox: Weak<Sandbox>,
+    pub(crate) user: String,
+}
+
+impl Noun for UserOf {
+    type Handle = tare_sandbox;
+    const KIND: u8 = b'U';
 }
 
 /// The sandbox behind a handle.
@@ -184,14 +195,18 @@ pub extern "C-unwind" fn tare_sandbox_close(sandbox: *mut tare_sandbox) -> *mut 
     })
 }
 
-/// The same without waiting. NULL, or one that was closed or freed already, is left alone.
+/// The same without waiting; of a handle of tare_sandbox_as_user(), that handle alone. NULL, or one that was closed
+/// or freed already, is left alone.
 ///
 /// Ownership: takes `sandbox`. Processes and outputs of it stay the caller's.
 /// Threads: any; the sandbox ends when the last call that uses it in another thread returns.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_sandbox_free(sandbox: *mut tare_sandbox) {
-    handle::free::<Sandbox>(sandbox);
+    match handle::is::<UserOf>(sandbox) {
+        true => handle::free::<UserOf>(sandbox),
+        false => handle::free::<Sandbox>(sandbox),
+    }
 }
 
 /// Ends everything inside and starts again from the image; old commands are seen as killed. The
