@@ -113,10 +113,9 @@ fn act_as(user: &CStr, confine: &Confine<'_>) -> Outcome<(u32, u32)> {
     let mut users = Users::new()?;
     let identity = users.find(root.0, user).map_err(refused(wire::FILE_NO_USER))?;
     change_ids(identity, confine).map_err(refused(wire::FILE_NOT_AS_USER))?;
-    if identity.uid != 0 {
-        // The kernel clears them with the ids, unless securebits say otherwise.
-        sys::capset(0, 0).map_err(refused(wire::FILE_NOT_AS_USER))?;
-    }
+    // Those of a command of the user: none, or of user 0 the sandbox's.
+    let caps = if identity.uid == 0 { confine.caps } else { 0 };
+    sys::keep_caps(caps).map_err(refused(wire::FILE_NOT_AS_USER))?;
     Ok((identity.uid, identity.gid))
 }
 

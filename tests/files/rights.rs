@@ -43,8 +43,7 @@ fn user_reads_and_writes_what_a_command_of_the_user_could() {
                 let user = if user.is_empty() { "0" } else { user };
                 let cat = run(sandbox, sh(&format!("cat {path}")).user(user));
                 let read = files.read(&path);
-                // A command's root may have fewer capabilities.
-                let may = root || cat.status.success();
+                let may = cat.status.success();
                 assert_eq!(read.is_ok(), may, "{user} {path}: {read:?}");
                 if let Err(error) = read {
                     assert_eq!(error.errno(), Some(libc::EACCES), "{error}");
@@ -64,6 +63,37 @@ fn user_reads_and_writes_what_a_command_of_the_user_could() {
         // Without a user all is as before.
         assert_eq!(sandbox.files().read("/d/shut/in").unwrap(), b"shut/in\n");
     });
+}
+
+#[test]
+fn user_root_has_no_more_capabilities_than_its_commands() {
+    let ground = Ground::new();
+    for (json, may) in [
+        ("{}", true),
+        (r#"{"security": {"cap_drop": ["DAC_OVERRIDE"]}}"#, false),
+        (r#"{"security": {"profile": "strict"}}"#, false),
+    ] {
+        let sandbox = ground.open_with(json);
+        let files = sandbox.files();
+        files.write("/tmp/shut", "x").unwrap();
+        files.set_permissions("/tmp/shut", 0o000).unwrap();
+        let cat = run(&sandbox, sh("cat /tmp/shut"));
+        assert_eq!(cat.status.success(), may, "{json}");
+        for user in ["root", "0"] {
+            let root = files.as_user(user);
+            let read = root.read("/tmp/shut").map(drop);
+            for done in [read, root.write("/tmp/shut", "y")] {
+                let said = done.map_err(|e| e.errno());
+                assert_eq!(
+                    said,
+                    if may { Ok(()) } else { Err(Some(libc::EACCES)) },
+                    "{json}"
+                );
+            }
+        }
+        // Without a user, what process 1 may do.
+        assert!(files.read("/tmp/shut").is_ok(), "{json}");
+    }
 }
 
 #[test]
