@@ -47,6 +47,9 @@ schema!(Rlimit, "Rlimit", {
     ],
 });
 
+/// Of both tables that a mount may be.
+const TARGET: &str = "Absolute path inside; a missing one is made.";
+
 schema!(Mount, "Mount", {
     "description": "\"SOURCE:TARGET[:options]\", or a table. A colon or backslash in a path of the \
         text is written \\: or \\\\.",
@@ -58,12 +61,20 @@ schema!(Mount, "Mount", {
         {
             "type": "object",
             "properties": {
-                "type": {"enum": ["bind", "cow"]},
-                "source": {"type": "string", "minLength": 1},
-                "target": {"type": "string", "pattern": "^/."},
+                "type": {
+                    "enum": ["bind", "cow"],
+                    "description": "`bind` shows the source itself, `cow` a copy-on-write view of a directory.",
+                },
+                "source": {
+                    "type": "string",
+                    "minLength": 1,
+                    "description": "File or directory of the host, with what is mounted below it.",
+                },
+                "target": {"type": "string", "pattern": "^/.", "description": TARGET},
                 "options": {
                     "type": "array",
                     "items": {"enum": ["ro", "rw", "noexec", "exec", "cow"]},
+                    "description": "Restrictions; `cow` is the same as the type. Default: none.",
                 },
             },
             "required": ["type", "source", "target"],
@@ -72,11 +83,12 @@ schema!(Mount, "Mount", {
         {
             "type": "object",
             "properties": {
-                "type": {"const": "tmpfs"},
-                "target": {"type": "string", "pattern": "^/."},
+                "type": {"const": "tmpfs", "description": "An empty file system in memory."},
+                "target": {"type": "string", "pattern": "^/.", "description": TARGET},
                 "options": {
                     "type": "array",
                     "items": {"type": "string", "pattern": "^(ro|rw|noexec|exec|size=.+|mode=[0-7]{1,4})$"},
+                    "description": "Restrictions, `size=SIZE` and `mode=OCTAL`. Default: half of memory, mode 1777.",
                 },
             },
             "required": ["type", "target"],

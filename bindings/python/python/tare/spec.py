@@ -15,27 +15,34 @@ class _BindMount(TypedDict):
     """A file or directory of the host, an entry of `mounts`."""
 
     type: Literal["bind", "cow"]
+    """`bind` shows the source itself, `cow` a copy-on-write view of a directory."""
     source: StrPath
+    """File or directory of the host, with what is mounted below it."""
     target: str
+    """Absolute path inside; a missing one is made."""
 
 
 class BindMount(_BindMount, total=False):
     """A file or directory of the host, an entry of `mounts`."""
 
     options: Sequence[Literal["ro", "rw", "noexec", "exec", "cow"]]
+    """Restrictions; `cow` is the same as the type. Default: none."""
 
 
 class _TmpfsMount(TypedDict):
     """A file system in memory, an entry of `mounts`."""
 
     type: Literal["tmpfs"]
+    """An empty file system in memory."""
     target: str
+    """Absolute path inside; a missing one is made."""
 
 
 class TmpfsMount(_TmpfsMount, total=False):
     """A file system in memory, an entry of `mounts`."""
 
     options: Sequence[str]
+    """Restrictions, `size=SIZE` and `mode=OCTAL`. Default: half of memory, mode 1777."""
 
 
 class JoinNetwork(TypedDict):
