@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
-PAGES = ["README.md", "docs/python.md", "docs/spec.md"]
+PAGES = ["README.md", "docs/python.md", "docs/spec.md", "bindings/python/README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
