@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Whether mypy --strict and pyright take a program with every keyword, and refuse each that is misspelt.
 
-The program is tests/types/every_keyword.py; the misspelt calls are made here, one a line. basedpyright is the
+Keys of tables, and words where only some are right, count as keywords do. The program is
+tests/types/every_keyword.py; the misspelt calls are made here, one a line. basedpyright is the
 engine of pyright in one wheel: pyright's own wheel fetches the engine from npm when it is first run.
 """
 
@@ -21,26 +22,50 @@ HERE = Path(__file__).parent
 PACKAGE = HERE / "python"
 SAMPLE = HERE / "tests/types/every_keyword.py"
 BIN = Path(sys.executable).parent
+# Where a table of each kind stands in a call, and keys that it must have beside the one in question.
+TABLES = {
+    "Limits": ("limits={{{}}}", {}),
+    "Security": ("security={{{}}}", {}),
+    "Namespaces": ("namespaces={{{}}}", {}),
+    "JoinNetwork": ("network={{{}}}", {}),
+    "BindMount": ("mounts=[{{{}}}]", {"type": '"bind"', "source": '"/s"', "target": '"/t"'}),
+    "TmpfsMount": ("mounts=[{{{}}}]", {"type": '"tmpfs"', "target": '"/t"'}),
+    "MappedUsers": ('namespaces={{"user": {{{}}}}}', {}),
+    "Maps": ('namespaces={{"user": {{"maps": {{{}}}}}}}', {"uids": "[]", "gids": "[]"}),
+    "IdMap": (
+        'namespaces={{"user": {{"maps": {{"uids": [{{{}}}], "gids": []}}}}}}',
+        {"inside": "0", "outside": "0", "count": "1"},
+    ),
+}
 
 
-def keywords() -> dict[str, set[str]]:
-    """The keywords of each call, from the package's own tables: its compiled half is not needed."""
-    names: dict[str, set[str]] = {}
+def classes() -> dict[str, dict[str, ast.expr]]:
+    """The keys of each table with their types, from the package's own text: its compiled half is not needed."""
+    tables: dict[str, dict[str, ast.expr]] = {}
     for module in ("spec", "_types"):
         for node in ast.parse((PACKAGE / f"tare/{module}.py").read_text()).body:
             if isinstance(node, ast.ClassDef):
                 own = {
-                    n.target.id
+                    n.target.id: n.annotation
                     for n in node.body
                     if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)
                 }
-                bases = [names.get(base.id, set()) for base in node.bases if isinstance(base, ast.Name)]
-                names[node.name] = own.union(*bases)
+                for base in node.bases:
+                    if isinstance(base, ast.Name):
+                        own.update(tables.get(base.id, {}))
+                tables[node.name] = own
+    return tables
+
+
+def keywords() -> dict[str, set[str]]:
+    """The keywords of each call."""
+    names = {name: set(keys) for name, keys in classes().items()}
     return {
         'tare.Sandbox("x", ': names["SandboxOptions"],
         'tare.Pool("x", ': names["SandboxOptions"],
         'tare.aio.Sandbox("x", ': names["SandboxOptions"],
         'tare.aio.Pool("x", ': names["SandboxOptions"],
+        'tare.Sandbox.open_in("/x", ': names["SandboxOptions"],
         'tare.run("x", ': names["OneRunOptions"],
         'tare.aio.run("x", ': names["OneRunOptions"],
         'tare.Sandbox("x").run("x", ': names["RunOptions"],
@@ -48,6 +73,37 @@ def keywords() -> dict[str, set[str]]:
         'tare.aio.Sandbox("x").run("x", ': names["RunOptions"],
         'tare.aio.Sandbox("x").popen("x", ': names["CommandOptions"],
     }
+
+
+def words(kind: ast.expr) -> set[str]:
+    """The words that a type allows, if it allows only some; none where any text will do."""
+    literals = [
+        node.slice
+        for node in ast.walk(kind)
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal"
+    ]
+    inner = [part for one in literals for part in ast.walk(one)]
+    return {part.value for part in inner if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+
+
+def misspelt() -> list[str]:
+    """A call for each keyword, each key of a table and each word, with its last letter twice."""
+    calls = [f"{call}{name}{name[-1]}=None)" for call, names in keywords().items() for name in sorted(names)]
+    tables = classes()
+    for name, (place, needed) in TABLES.items():
+        for key in sorted(tables[name]):
+            wrong = {**needed, f"{key}{key[-1]}": "[]"}
+            calls.append(f'tare.Sandbox("x", {place.format(_items(wrong))})')
+    for key, kind in tables["SandboxOptions"].items():
+        listed = isinstance(kind, ast.BinOp) and "Sequence[Literal" in ast.unparse(kind)
+        for word in sorted(words(kind)):
+            value = f'"{word}{word[-1]}"'
+            calls.append(f'tare.Sandbox("x", {key}={f"[{value}]" if listed and word != "all" else value})')
+    return calls
+
+
+def _items(keys: dict[str, str]) -> str:
+    return ", ".join(f'"{key}": {value}' for key, value in keys.items())
 
 
 def mypy(file: Path, cache: str) -> set[int]:
@@ -83,28 +139,35 @@ def pyright(file: Path, cache: str) -> set[int]:
 
 def unused() -> list[str]:
     """The keywords that the program does not have."""
-    nodes = ast.walk(ast.parse(SAMPLE.read_text()))
+    nodes = list(ast.walk(ast.parse(SAMPLE.read_text())))
     used = {word.arg for node in nodes if isinstance(node, ast.Call) for word in node.keywords}
-    return sorted(set().union(*keywords().values()) - used)
+    keys = [key for node in nodes if isinstance(node, ast.Dict) for key in node.keys]
+    given = {key.value for key in keys if isinstance(key, ast.Constant)}
+    tables = classes()
+    missing = {f"{table}.{key}" for table in TABLES for key in tables[table] if key not in given}
+    return sorted((set().union(*keywords().values()) - used) | missing)
 
 
 def main() -> int:
     wrong = [f"{SAMPLE}: has no {name}" for name in unused()]
-    calls = [f"{call}{name}{name[-1]}=None)" for call, names in keywords().items() for name in sorted(names)]
+    calls = misspelt()
     head = ["import tare", "import tare.aio", ""]
     with tempfile.TemporaryDirectory() as cache:
         # pyright takes paths below its settings alone.
         sample = Path(shutil.copy(SAMPLE, cache))
-        misspelt = Path(cache) / "misspelt.py"
-        misspelt.write_text("\n".join([*head, *calls, ""]))
+        wrongly = Path(cache) / "misspelt.py"
+        wrongly.write_text("\n".join([*head, *calls, ""]))
         for check in (mypy, pyright):
             wrong += [
                 f"{SAMPLE}:{line}: {check.__name__} refuses it" for line in sorted(check(sample, cache))
             ]
-            seen = check(misspelt, cache)
+            seen = check(wrongly, cache)
             missed = [call for line, call in enumerate(calls, len(head) + 1) if line not in seen]
             wrong += [f"{check.__name__} takes {call}" for call in missed]
-    print("\n".join(wrong) or f"types: {len(calls)} misspelt keywords are found by mypy and pyright")
+    print(
+        "\n".join(wrong)
+        or f"types: {len(calls)} misspelt keywords, keys and words are found by mypy and pyright"
+    )
     return bool(wrong)
 
 
