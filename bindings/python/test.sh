@@ -69,16 +69,11 @@ tests_as() {
 
 lint() {
     "$venv/bin/python" spec_types.py --check
-    "$venv/bin/ruff" format --quiet --no-cache --check .
-    "$venv/bin/ruff" check --quiet --no-cache .
-    "$venv/bin/ruff" format --quiet --no-cache --config pyproject.toml --check ../../tests/faces/python
-    "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml ../../tests/faces/python
-    "$venv/bin/ruff" format --quiet --no-cache --config pyproject.toml --check ../../tests/power
-    "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml ../../tests/power
-    "$venv/bin/ruff" format --quiet --no-cache --config pyproject.toml --check ../../examples/postgres
-    "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml ../../examples/postgres
-    "$venv/bin/ruff" format --quiet --no-cache --config pyproject.toml --check ../../tests/suites
-    "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml ../../tests/suites
+    local each
+    for each in . ../../tests/{faces/python,power,suites} ../../examples/{postgres,inspect_ai,mini_swe_agent}; do
+        "$venv/bin/ruff" format --quiet --no-cache --config pyproject.toml --check "$each"
+        "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml "$each"
+    done
     "$venv/bin/mypy" --cache-dir="$home/mypy" python/tare tests ./*.py ../../tests/power/cuts.py \
         ../../tests/suites/compare.py
     "$venv/bin/python" check_types.py
