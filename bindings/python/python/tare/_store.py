@@ -187,8 +187,8 @@ class Store:
     def check(self, *, repair: bool = False) -> StoreReport:
         """Compares every blob with its digest and looks for missing parts; `repair` removes what is damaged.
 
-        An index that is lost, or cannot be read, is made from the manifests among the blobs. Names are lost then, and
-        the old file is kept as `index.json.damaged`.
+        An index that is lost, or cannot be read, is made from the manifests among the blobs. Names are lost then,
+        and the old file is kept as `index.json.damaged`.
         """
         report, removed = self._core.check(repair)
         return cast("StoreReport", {**json.loads(report), "removed": removed})
