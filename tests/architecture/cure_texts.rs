@@ -94,7 +94,8 @@ impl<'a> Source<'a> {
 
     /// The literals in `at` that are values there: no patterns, no words of comparisons or searches.
     fn values(&self, at: &Range<usize>) -> Vec<Range<usize>> {
-        const SEARCHES: [&str; 8] = [
+        const SEARCHES: [&str; 9] = [
+            "Path::new(",
             ".join(",
             ".ends_with(",
             ".starts_with(",

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Does what the command's errors say that one should try, in a shell, and sees success.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod docker;
+mod lines;
+mod requests;
+
+use std::path::Path;
+
+use common::{Said, TARE, Tare, everybody};
+use tare_oracle::{image, need};
+
+/// Lines of the shell: a wrong one, and what its cure makes of it.
+type Row = (&'static str, fn(&str) -> Vec<String>);
+
+/// Runs a line in which `tare` is the program under test.
+fn shell(tare: &Tare, home: &Path, line: &str) -> Said {
+    let dir = TARE.strip_suffix("/tare").unwrap();
+    let path = format!("{dir}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
+    let mut command = tare.program("/bin/bash", &["-c", line]);
+    command.env("PATH", path).env("HOME", home).current_dir("/");
+    Said::of(command.output().unwrap())
+}
+
+/// The cure that a line's last error names.
+#[track_caller]
+fn cure(tare: &Tare, home: &Path, line: &str) -> String {
+    let said = shell(tare, home, line);
+    assert_ne!(said.status, 0, "{line}: {said:?}");
+    let last = said.stderr.lines().last().unwrap_or_default();
+    let cure = last.rsplit_once("; try: ").map(|(_, cure)| cure.to_owned());
+    cure.unwrap_or_else(|| panic!("{line}: {said:?}"))
+}
+
+#[track_caller]
+fn follow(tare: &Tare, (wrong, right): Row) {
+    let home = tare.tempdir();
+    let cure = cure(tare, home.path(), wrong);
+    let lines = right(&cure);
+    assert!(!lines.is_empty(), "{wrong}: {cure}");
+    for line in lines {
+        let said = shell(tare, home.path(), &line);
+        assert_eq!(said.status, 0, "{wrong}; try: {cure}: {line}: {said:?}");
+    }
+}
+
+/// The words of a list: `a, b or c`.
+fn words(cure: &str) -> Vec<String> {
+    let separated = cure.replace(" or ", ", ");
+    separated
+        .split(", ")
+        .map(|word| word.trim_end_matches(',').to_owned())
+        .collect()
+}
+
+/// `tare run FLAGS host true`, for each.
+fn runs(flags: impl IntoIterator<Item = String>) -> Vec<String> {
+    let run = |flags| format!("tare run {flags} host true");
+    flags.into_iter().map(run).collect()
+}
+
+fn one(line: impl Into<String>) -> Vec<String> {
+    vec![line.into()]
+}
+
+/// An option of `-v` or `--tmpfs` with a value where it needs one.
+fn valued(option: &str) -> String {
+    match option {
+        "size=" => "size=1m".into(),
+        "mode=" => "mode=700".into(),
+        other => other.to_owned(),
+    }
+}
+
+#[test]
+fn user_who_may_not_mount_runs_a_sandbox() {
+    need!(root, overlay, userns, user("plain"));
+    let tare = Tare::of(tare_oracle::ordinary_user(false));
+    follow(
+        &tare,
+        ("mkdir $HOME/m; tare mount host $HOME/m", |cure| {
+            assert_eq!(cure, "root; or a sandbox, which needs none");
+            one("tare run host ls /etc/passwd")
+        }),
+    );
+    let home = tare.tempdir();
+    let at = home.path().display().to_string();
+    let root = Tare::new();
+    root.run(&["mount", "host", &at]).ok();
+    root.run(&["umount", &at]).ok();
+}
+
+/// What an outer sandbox must let through is said inside, flag by flag.
+#[test]
+fn sandbox_with_the_flags_of_its_errors_has_another_inside() {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let home = tare.tempdir();
+        let inner = "tare --store $HOME/inner run host true";
+        let mut flags = String::new();
+        for _ in 0..4 {
+            let said = shell(
+                &tare,
+                home.path(),
+                &format!("tare run {flags} host sh -c '{inner}'"),
+            );
+            if said.status == 0 {
+                break;
+            }
+            let flag = said.stderr.split("--security-opt ").nth(1);
+            let flag = flag.unwrap_or_else(|| panic!("{flags}: {said:?}"));
+            let flag = flag.split_whitespace().next().unwrap();
+            assert!(!flags.contains(flag), "{flags}: {said:?}");
+            flags.push_str(&format!(" --security-opt {flag}"));
+        }
+        assert!(
+            flags.contains("seccomp=") && flags.contains("systempaths="),
+            "{flags}"
+        );
+    }
+}
+
+/// Set-user-id programs map the ids of a user who is in a sandbox of root's.
+#[test]
+fn sandbox_with_the_flag_of_doctor_maps_ids() {
+    need!(root, overlay, userns, user("subids"));
+    let (tare, user) = (Tare::new(), tare_oracle::ordinary_user(true));
+    let home = tare.tempdir();
+    let ids = |flags: &str| {
+        let open = "--security-opt seccomp=unconfined --security-opt systempaths=unconfined";
+        let doctor = format!(
+            "tare run {open} {flags} -u {0}:{1} host tare doctor --json",
+            user.uid, user.gid
+        );
+        let said = shell(&tare, home.path(), &doctor);
+        let checks = said.json()["checks"].clone();
+        let found = checks
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|c| c["name"] == "subordinate ids");
+        found.unwrap_or_else(|| panic!("{said:?}")).clone()
+    };
+    let cure = ids("")["cure"].as_str().unwrap().to_owned();
+    let (_, flag) = cure.split_once(", or ").unwrap();
+    let flag = flag.strip_suffix(" for the outer sandbox").unwrap();
+    assert_eq!(ids(flag)["ok"], true, "{cure}");
+}
+
+#[test]
+fn image_that_comes_from_no_terminal_is_loaded() {
+    need!(root, image("busybox.docker.tar"), program("script"));
+    let tare = Tare::new();
+    let archive = image("busybox.docker.tar");
+    let home = tare.tempdir();
+    let said = shell(
+        &tare,
+        home.path(),
+        "script -qec 'tare image load' /dev/null </dev/null",
+    );
+    let (_, cure) = said
+        .stdout
+        .split_once("; try: ")
+        .unwrap_or_else(|| panic!("{said:?}"));
+    for line in cure.trim().split(", or: ") {
+        let line = line.replace("FILE", archive.to_str().unwrap());
+        let line = line.replace("docker save NAME", &format!("cat {}", archive.display()));
+        let said = shell(&tare, home.path(), &line);
+        assert_eq!(said.status, 0, "{line}: {said:?}");
+    }
+}
