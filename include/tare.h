@@ -118,6 +118,16 @@
 #define TARE_VERSION_PATCH 0
 
 /**
+ * What an image asks for and does not get: its notes.
+ */
+#define TARE_LOG_WARNING 2
+
+/**
+ * What is opened, run, reset, closed, imported.
+ */
+#define TARE_LOG_DEBUG 4
+
+/**
  * The caller's own words are wrong: a spec, a reference, an argument, a handle.
  */
 #define TARE_KIND_INVALID 1
@@ -354,6 +364,13 @@ typedef struct tare_sandbox tare_sandbox;
  * tare_store_free(); sandboxes and images of it may outlive the handle.
  */
 typedef struct tare_store tare_store;
+
+/**
+ * Told one line, without a newline at its end, on the thread whose call it is about; on several at once if
+ * several make calls. `level` is one of TARE_LOG_*, or between two of a later version's. `text` lives until the function returns. Must return: no longjmp(3), no C++ exception.
+ * May use the library.
+ */
+typedef void (*tare_log_fn)(void *data, uint32_t level, const char *text);
 
 /**
  * What tare_store_recover() did.
@@ -850,6 +867,21 @@ uint64_t tare_handle_count(void);
  * Since: 0.1.
  */
 tare_error *tare_doctor(const char *store_or_null, tare_bytes **out);
+
+/**
+ * Has a function told what the library does in this process, a line each. Lines name programs, never arguments or
+ * values of an environment. There is one function; another takes its place, and calls of other threads that have
+ * begun may still tell the one before.
+ *
+ * `function_or_null`: NULL for none. `data`: passed to it.
+ * `level`: the highest that is told, one of TARE_LOG_*; 0 for nothing.
+ *
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+void tare_set_log(tare_log_fn function_or_null,
+                  void *data,
+                  uint32_t level);
 
 /**
  * What went wrong, coarse enough to branch on.

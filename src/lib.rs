@@ -20,6 +20,9 @@
 //! The nouns: a [`Store`] of images, a [`Spec`] of what to make, a [`Sandbox`], a [`Command`] for it, a
 //! running [`Process`], an [`Output`]; a [`Pool`] of sandboxes made ahead. [`image`] unpacks layers, [`spec`] holds every option.
 //!
+//! Loggers of the [`log`] crate are told, at the level of debugging, what is opened, run and closed, and as warnings
+//! the notes of images; never arguments or values of an environment.
+//!
 //! What it does not do: build images, talk to registries, publish ports; protect against the kernel's
 //! own bugs (see `docs/threat-model.md`).
 //!

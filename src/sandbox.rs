@@ -61,6 +61,9 @@ impl Drop for Sandbox {
         // A process that is still held may outlive this handle, but not the sandbox. If the
         // spawner cannot be told, it is gone, and the sandbox with it.
         let live = self.live.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if !*self.closed.get_mut() {
+            log::debug!("sandbox {}: dropped", live.name);
+        }
         let _ = live.end(false);
         if live.own().is_ok() {
             self.tell_home();
@@ -117,6 +120,7 @@ impl Sandbox {
         live: Live,
         home: Option<Arc<dyn Home>>,
     ) -> Self {
+        log::debug!("sandbox {}: opened", live.name);
         Self {
             store,
             spec,
@@ -228,6 +232,7 @@ impl Sandbox {
             // Closed meanwhile, by another thread; the new state ends here.
             return Err(closed());
         }
+        log::debug!("sandbox {}: reset, now {}", live.name, fresh.name);
         let old = std::mem::replace(&mut *live, Arc::new(fresh));
         drop(live);
         // If it cannot be told to end, its spawner was killed, and it has ended.
@@ -269,7 +274,10 @@ impl Sandbox {
         let live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         match self.closed.swap(true, Ordering::AcqRel) {
             true => None,
-            false => Some(Arc::clone(&live)),
+            false => {
+                log::debug!("sandbox {}: closed", live.name);
+                Some(Arc::clone(&live))
+            }
         }
     }
 

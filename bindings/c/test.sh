@@ -47,6 +47,7 @@ build sizes -o "$home/sizes" "${shared[@]}"
 build stacks -o "$home/stacks" "${shared[@]}"
 build signals -o "$home/signals" "${shared[@]}"
 build users -o "$home/users" "${shared[@]}"
+build logs -o "$home/logs" "${shared[@]}"
 build primitives -o "$home/primitives" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 build face -static -o "$home/face-alone" "${static[@]}" 2>"$home/alone.log" || { cat "$home/alone.log"; exit 1; }
 # The linker warns of two functions, which docs/c.md explains.
@@ -140,6 +141,7 @@ says() {
         return 1
     fi
 }
+run_as root logs root "$home/logs" || failed=1
 says README.md 0 "$home/page1" || failed=1
 says docs/c.md:1 0 "$home/page2" || failed=1
 says docs/c.md:2 hello "$home/page3" || failed=1

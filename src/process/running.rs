@@ -70,12 +70,26 @@ impl Running {
             Err(e) => return Err(Error::os("wait for command", "status", e)),
             Ok(reply) => self.heard(reply)?,
         };
-        if done.is_some() {
+        if let Some(status) = &*done {
+            self.tell(status);
             self.retire_cgroup();
             // Counted already where the reply told what was left.
             self.live.memory.leave(&self.memory, Some(true));
         }
         Ok(*done)
+    }
+
+    fn tell(&self, status: &Status) {
+        if !log::log_enabled!(log::Level::Debug) {
+            return;
+        }
+        let (name, id) = (&self.live.name, self.id);
+        let reason = format!("{:?}", status.reason).to_lowercase();
+        let end = match status.exit_code {
+            Some(code) => format!("code {code}"),
+            None => format!("signal {}", status.signal.unwrap_or_default()),
+        };
+        log::debug!("sandbox {name}: command {id}: {reason}, {end}");
     }
 
     fn heard(&self, reply: Option<Reply>) -> Result<Option<Status>> {

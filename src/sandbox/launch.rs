@@ -218,6 +218,8 @@ fn ask(
         stdout: streams.stdout,
         stderr: streams.stderr,
     };
+    // Its arguments and environment may hold secrets.
+    log::debug!("sandbox {}: command {id}: {program:?} started", live.name);
     let Request { user, cwd, .. } = prepared;
     let running = Running {
         id,

@@ -13,6 +13,8 @@
 // In the order of the manual, which cbindgen keeps.
 pub mod library;
 
+pub mod logging;
+
 pub mod error;
 
 pub mod bytes;

@@ -57,8 +57,12 @@ impl Store {
         }
         let (files, choice) = self.source(reference, options, progress)?;
         let found = source::find(&*files, &choice)?;
-        self.bring(purpose, (&*files, &found), names, options, progress)
-            .map(|image| image.named(reference).noted(&found.notes))
+        let image = self.bring(purpose, (&*files, &found), names, options, progress)?;
+        log::debug!("image {:?}: in the store", reference.to_string());
+        for note in &found.notes {
+            log::warn!("image {:?}: {note:?}", reference.to_string());
+        }
+        Ok(image.named(reference).noted(&found.notes))
     }
 
     /// Brings every image of a layout or an archive into the store, under the

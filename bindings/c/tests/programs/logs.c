@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * logs STORE ROOT: what the library does, told to a function of the program's. The image to import is in $IMAGE.
+ */
+#define _GNU_SOURCE
+#include <limits.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include "check.h"
+
+struct told {
+    pthread_mutex_t lock;
+    char text[1 << 16];
+    unsigned lines;
+};
+
+static void tell(void *data, uint32_t level, const char *text) {
+    struct told *told = data;
+    CHECK(level >= TARE_LOG_WARNING && level <= TARE_LOG_DEBUG && !strchr(text, '\n'));
+    /* It may use the library. */
+    CHECK(tare_version()[0]);
+    pthread_mutex_lock(&told->lock);
+    strncat(told->text, text, sizeof told->text - strlen(told->text) - 2);
+    strcat(told->text, "\n");
+    told->lines++;
+    pthread_mutex_unlock(&told->lock);
+}
+
+static char spec[PATH_MAX + 64];
+static tare_store *store;
+
+/* What an open sandbox is for. */
+static void work(void) {
+    const char *argv[] = {"sh", "-c", "exit 3 # secret-argument", NULL};
+    const char *env[] = {"TOKEN=secret-value", NULL};
+    const char *killed[] = {"sh", "-c", "kill -9 $$", NULL};
+    tare_command command = command_of(argv);
+    tare_sandbox *sandbox;
+    tare_output *output;
+    command.env = env;
+    OK(tare_sandbox_open(store, spec, strlen(spec), &sandbox));
+    OK(tare_sandbox_run(sandbox, &command, &output));
+    tare_output_free(output);
+    command.argv = killed;
+    OK(tare_sandbox_run(sandbox, &command, &output));
+    tare_output_free(output);
+    OK(tare_sandbox_reset(sandbox));
+    OK(tare_sandbox_close(sandbox));
+    OK(tare_sandbox_open(store, spec, strlen(spec), &sandbox));
+    tare_sandbox_free(sandbox);
+}
+
+static void has(const struct told *told, const char *word) {
+    if (!strstr(told->text, word)) {
+        fprintf(stderr, "nothing told of \"%s\" in:\n%s", word, told->text);
+        exit(1);
+    }
+}
+
+static void *works(void *unused) {
+    (void)unused;
+    work();
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    static struct told told = {PTHREAD_MUTEX_INITIALIZER, "", 0};
+    pthread_t threads[4];
+    tare_image *image;
+    CHECK(argc == 3 && getenv("IMAGE"));
+    snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", argv[2]);
+    OK(tare_store_open(argv[1], &store));
+    work();
+    tare_set_log(tell, &told, TARE_LOG_DEBUG);
+    OK(tare_store_import(store, getenv("IMAGE"), NULL, &image));
+    tare_image_free(image);
+    work();
+    const char *words[] = {"busybox\": in the store", ": opened\n", "\"sh\" started\n", "exited, code 3\n",
+                           "signaled, signal 9\n", ": reset, now ", ": closed\n", ": dropped\n"};
+    for (size_t n = 0; n < sizeof words / sizeof *words; n++)
+        has(&told, words[n]);
+    CHECK(!strstr(told.text, "secret"));
+    /* By several threads, and no more when nothing is to be told. */
+    unsigned lines = told.lines;
+    for (int n = 0; n < 4; n++)
+        CHECK(!pthread_create(&threads[n], NULL, works, NULL));
+    for (int n = 0; n < 4; n++)
+        pthread_join(threads[n], NULL);
+    CHECK(told.lines >= lines + 4 * 9);
+    lines = told.lines;
+    tare_set_log(tell, &told, TARE_LOG_WARNING);
+    work();
+    tare_set_log(tell, &told, 0);
+    work();
+    tare_set_log(NULL, NULL, TARE_LOG_DEBUG);
+    work();
+    CHECK(told.lines == lines);
+    tare_store_free(store);
+    CHECK(tare_handle_count() == 0);
+    puts("logs: ok");
+    return 0;
+}
