@@ -102,6 +102,46 @@ fn e07_parent_below_its_own_whiteout_becomes_opaque() {
     assert!(cage.path("a/b").is_file());
 }
 
+/// umoci writes a directory that became a file so: the file, and below it a
+/// whiteout of each name that the directory had.
+#[test]
+fn e07_whiteout_below_what_is_no_directory_hides_nothing() {
+    type Made = fn(Tar) -> Tar;
+    let kinds: [(&str, Made); 5] = [
+        ("file", |tar| tar.file("x", "new")),
+        ("symlink", |tar| tar.file("y", "").symlink("x", "y")),
+        ("symlink", |tar| tar.file("y", "").symlink("x", "/y/z")),
+        ("fifo", |tar| tar.head(Head::new(b'6', "x"))),
+        ("whiteout", |tar| tar.file(".wh.x", "")),
+    ];
+    let marks = ["x/.wh.old", "x/sub/.wh.old", "x/.wh..wh..opq"];
+    for (kind, made) in kinds {
+        for mark in marks {
+            let tar = made(Tar::new()).file(mark, "").file("z", "");
+            let tar = tar.end();
+            let cage = Cage::new();
+            let unpacked = cage.unpack(&tar);
+            unpacked.unwrap_or_else(|error| panic!("{kind} {mark}: {error}"));
+            match kind {
+                "whiteout" => assert!(is_whiteout(&cage, "x"), "{mark}"),
+                kind => assert_eq!(cage.field("x", Field::Type).unwrap(), kind, "{mark}"),
+            }
+            let names = cage.names();
+            assert!(names.iter().all(|name| name.len() == 1), "{names:?}");
+            let cage = Cage::new();
+            let lower = Tar::new().file("x/old", "").file("x/sub/old", "");
+            cage.apply(&lower.end()).unwrap();
+            cage.apply(&tar).unwrap();
+            let applied = cage.field("x", Field::Type);
+            assert_eq!(applied.as_deref(), Some(kind).filter(|k| *k != "whiteout"));
+            assert_eq!(
+                cage.names().len(),
+                names.len() - usize::from(kind == "whiteout")
+            );
+        }
+    }
+}
+
 #[test]
 fn e07_opaque_directory_first_last_or_twice_keeps_this_layer() {
     let orders: [&[&str]; 4] = [

@@ -27,6 +27,8 @@ pub(super) const OWNER: u32 = 0o700;
 pub(super) enum Missing {
     /// Make it: mode 0755, our own ids.
     Create,
+    /// Make it, unless it is below what is no directory: say so then.
+    CreateOrTell,
     /// Say so.
     Tell,
 }
@@ -217,13 +219,14 @@ impl Dirs {
         let stat = fstatat(self.top(), name, AtFlags::AT_SYMLINK_NOFOLLOW).call("fstatat")?;
         match (stat.st_mode & libc::S_IFMT, missing) {
             (libc::S_IFLNK, _) => {}
-            (_, Missing::Tell) => return Ok(false),
+            (_, Missing::Tell | Missing::CreateOrTell) => return Ok(false),
             (libc::S_IFCHR, _) if stat.st_rdev == 0 => return self.revive(name).map(|()| true),
             _ => return refuse("a parent of it is not a directory"),
         }
         let fd = match open_in_root(self.root.as_fd(), prefix) {
             Ok(fd) => fd,
-            Err(Errno::ENOENT | Errno::ENOTDIR) if missing == Missing::Tell => return Ok(false),
+            Err(Errno::ENOTDIR) if missing != Missing::Create => return Ok(false),
+            Err(Errno::ENOENT) if missing == Missing::Tell => return Ok(false),
             Err(Errno::ENOENT) => return self.follow_dangling(prefix),
             Err(Errno::ENOTDIR) => return refuse("a parent of it is a symlink to a file"),
             Err(Errno::ELOOP) => return refuse("a parent of it is a loop of symlinks"),

@@ -63,7 +63,10 @@ impl Whited {
         mark: Mark<'_>,
     ) -> Step<Option<Vec<u8>>> {
         let Some(written) = &self.written else {
-            dirs.enter(dir, Missing::Create)?;
+            // Below what this layer made a file, lower layers have nothing to hide.
+            if !dirs.enter(dir, Missing::CreateOrTell)? {
+                return Ok(None);
+            }
             match mark {
                 Mark::Whiteout(name) => self.convert(dirs, name)?,
                 _ => {
