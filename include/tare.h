@@ -1394,6 +1394,56 @@ void tare_sandbox_free(tare_sandbox *sandbox);
 tare_error *tare_sandbox_reset(tare_sandbox *sandbox);
 
 /**
+ * Stops everything inside, at once and unseen by it; returns when all of it has stopped. Then a
+ * command cannot be started or killed, and files cannot be used, until tare_sandbox_thaw(); a time
+ * limit goes on, and is enforced after that. A reset and a close work, and so does the end of this
+ * process.
+ *
+ * Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without a cgroup of its own in v2 (kernel 5.2),
+ * TARE_KIND_BUSY if something did not stop within two seconds; then all of it goes on.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_freeze(tare_sandbox *sandbox);
+
+/**
+ * Lets everything inside go on; nothing happens if it was not stopped.
+ *
+ * Returns: NULL, or an error of writing to the cgroup.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_thaw(tare_sandbox *sandbox);
+
+/**
+ * What all inside use now, and have used since the sandbox was opened or reset: a JSON object with
+ * `memory`, `memory_peak`, `user_us`, `system_us`, `io_read`, `io_written`, `pids`, `pids_peak` and
+ * `oom_kills`, each null where this machine does not count it for this sandbox.
+ *
+ * Returns: NULL, or TARE_KIND_INVALID if the sandbox was closed.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_usage(const tare_sandbox *sandbox, tare_bytes **out);
+
+/**
+ * Changes limits while commands run. A reset brings those of the spec back.
+ *
+ * `limits_json`, `limits_len`: a JSON object as `limits` of a spec, with `memory`, `swap`, `cpus`,
+ * `cpu_weight`, `cpuset`, `pids` and `io`; limits that it does not name stay.
+ *
+ * Returns: NULL, or an error: TARE_KIND_INVALID for a wrong value and for other keys,
+ * TARE_KIND_UNSUPPORTED for a limit that was not in force before, the kernel's errno for a value that
+ * it refuses.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_set_limits(tare_sandbox *sandbox,
+                                    const char *limits_json,
+                                    size_t limits_len);
+
+/**
  * What is really in force: a JSON object with `name`, `hostname`, `storage`,
  * `unique_inodes`, `namespaces`, `ids`, `capabilities`, `seccomp`,
  * `no_new_privs`, `mounts`, `masked_paths`, `readonly_paths`, `cgroup`,

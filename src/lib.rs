@@ -75,6 +75,7 @@ pub use command::{Command, Size, Stdin, Stdout, duplicate};
 pub use doctor::{Check, Matter, Report, doctor};
 pub use error::{Error, Kind, Result};
 pub use files::Files;
+pub use parts::cgroup::SandboxUsage;
 pub use parts::shown::ShownMount;
 pub use pool::{Pool, PoolSize};
 pub use process::{Control, Process, Reason, Status, Usage};

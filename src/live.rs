@@ -3,13 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod asked;
+mod control;
 mod memory;
 mod storage;
 
 use std::ops::Deref;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
@@ -17,7 +18,7 @@ use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 use crate::error::{Error, Kind, Result};
 use crate::parts::cgroup::{ChildCgroup, remove_empty};
 use crate::spawner::{Spawner, request};
-use crate::spec::Spec;
+use crate::spec::{Limits, Spec};
 use crate::store::{Base, Store};
 use crate::sys::pidfd;
 use crate::tree::{Backend, Lower};
@@ -39,6 +40,10 @@ pub(crate) struct Live {
     retired: Mutex<Vec<PathBuf>>,
     /// Which commands share its memory's count.
     pub(crate) memory: MemoryUse,
+    /// Whether everything inside was stopped.
+    frozen: AtomicBool,
+    /// The limits in force, once they were changed.
+    limits: Mutex<Option<Box<Limits>>>,
 }
 
 impl Deref for Live {
@@ -72,7 +77,12 @@ impl Live {
             tree: wire::TO_TREE,
             reason,
         };
-        request(self.own()?.control(), KILL_REQUEST, &kill, &[])
+        request(
+            self.awake("kill command")?.control(),
+            KILL_REQUEST,
+            &kill,
+            &[],
+        )
     }
 
     /// A cgroup for one command, where there can be one.
@@ -212,6 +222,8 @@ impl Live {
             commands: AtomicU64::new(1),
             retired: Mutex::default(),
             memory: MemoryUse::default(),
+            frozen: AtomicBool::new(false),
+            limits: Mutex::default(),
         })
     }
 }

@@ -18,8 +18,9 @@ use crate::error::{Error, Kind, Result};
 use crate::files::Files;
 use crate::image::Image;
 use crate::live::Live;
+use crate::parts::cgroup::SandboxUsage;
 use crate::process::Process;
-use crate::spec::Spec;
+use crate::spec::{Limits, Spec};
 use crate::store::{Base, Store};
 
 pub use effective::Effective;
@@ -287,6 +288,45 @@ impl Sandbox {
     /// When the kernel does not let a limit be read back.
     pub fn effective(&self) -> Result<Effective> {
         Effective::of(&*self.live()?, &self.store, &self.spec, &self.base)
+    }
+
+    /// Stops everything inside, at once and unseen by it; returns when all of it has
+    /// stopped. Then a command cannot be started or killed, and files cannot be used,
+    /// until [`Sandbox::thaw`]; a time limit goes on, and is enforced after that. A reset
+    /// and a close work, and so does the end of this process.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] without a cgroup of its own in v2 (kernel 5.2), [`Kind::Busy`]
+    /// if something did not stop within two seconds; then all of it goes on.
+    pub fn freeze(&self) -> Result<()> {
+        self.live()?.freeze()
+    }
+
+    /// Lets everything inside go on; nothing happens if it was not stopped.
+    ///
+    /// # Errors
+    /// Those of writing to the cgroup.
+    pub fn thaw(&self) -> Result<()> {
+        self.live()?.thaw()
+    }
+
+    /// What all inside use now, and have used since the sandbox was opened or reset.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] if it was closed.
+    pub fn usage(&self) -> Result<SandboxUsage> {
+        Ok(self.live()?.cgroup.usage())
+    }
+
+    /// Changes limits while commands run: those of `memory`, `swap`, `cpus`, `cpu_weight`,
+    /// `cpuset`, `pids` and `io` that are set in `limits`. Others stay. A reset brings
+    /// those of the spec back.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for a wrong value and for other keys, [`Kind::Unsupported`] for a limit
+    /// that was not in force before, the kernel's errno for a value that it refuses.
+    pub fn set_limits(&self, limits: &Limits) -> Result<()> {
+        self.live()?.set_limits(&self.store, &self.spec, limits)
     }
 
     /// Readable when the sandbox is gone, for whatever reason; a pidfd of its init.

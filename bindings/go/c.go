@@ -131,6 +131,23 @@ func (h sandboxHandle) pidfd() (int, error) {
 	return int(fd), err
 }
 
+func (h sandboxHandle) freeze() error { return wrong(C.tare_sandbox_freeze(h.c)) }
+func (h sandboxHandle) thaw() error   { return wrong(C.tare_sandbox_thaw(h.c)) }
+
+func (h sandboxHandle) setLimits(json []byte) error {
+	text := C.CString(string(json))
+	defer C.free(unsafe.Pointer(text))
+	return wrong(C.tare_sandbox_set_limits(h.c, text, C.size_t(len(json))))
+}
+
+func (h sandboxHandle) usage() ([]byte, error) {
+	var out *C.tare_bytes
+	if err := wrong(C.tare_sandbox_usage(h.c, &out)); err != nil {
+		return nil, err
+	}
+	return taken(out), nil
+}
+
 func (h sandboxHandle) effective() ([]byte, error) {
 	var out *C.tare_bytes
 	if err := wrong(C.tare_sandbox_effective(h.c, &out)); err != nil {

@@ -138,6 +138,49 @@ func (sb *Sandbox) handle() sandboxHandle {
 // Reset ends everything inside and brings the image back as it was.
 func (sb *Sandbox) Reset() error { return sb.told(sb.handle().reset()) }
 
+// Freeze stops everything inside, at once and unseen by it, and returns when all of it has stopped. Then a
+// command cannot be started or killed, and files cannot be used, until Thaw; a time limit goes on, and is
+// enforced after that. Reset and Close work. It takes a cgroup of its own in v2.
+func (sb *Sandbox) Freeze() error { return sb.told(sb.handle().freeze()) }
+
+// Thaw lets everything inside go on. Nothing happens if it was not stopped.
+func (sb *Sandbox) Thaw() error { return sb.told(sb.handle().thaw()) }
+
+// Used is what all processes of a sandbox use, and have used since it was opened or reset. What this machine
+// does not count for this sandbox is nil: memory, io and pids are counted only where one of their limits was set.
+type Used struct {
+	Memory     *uint64 `json:"memory"`      // Bytes now.
+	MemoryPeak *uint64 `json:"memory_peak"` // Bytes.
+	UserTime   *uint64 `json:"user_us"`     // Microseconds.
+	SystemTime *uint64 `json:"system_us"`   // Microseconds.
+	IORead     *uint64 `json:"io_read"`     // Bytes.
+	IOWritten  *uint64 `json:"io_written"`  // Bytes.
+	Pids       *uint64 `json:"pids"`        // Processes and threads now.
+	PidsPeak   *uint64 `json:"pids_peak"`
+	OOMKills   *uint64 `json:"oom_kills"`
+}
+
+// Used says what all inside use now, and have used.
+func (sb *Sandbox) Used() (Used, error) {
+	var used Used
+	said, err := sb.handle().usage()
+	if err == nil {
+		err = json.Unmarshal(said, &used)
+	}
+	return used, sb.told(err)
+}
+
+// SetLimits changes limits while commands run: the keys memory, swap, cpus, cpu_weight, cpuset, pids and io of
+// limits in a specification. Each must have been set when the sandbox was opened. Others stay. Reset brings the
+// first ones back.
+func (sb *Sandbox) SetLimits(limits map[string]any) error {
+	text, err := json.Marshal(limits)
+	if err != nil {
+		return err
+	}
+	return sb.told(sb.handle().setLimits(text))
+}
+
 // Effective says what is really in force: a JSON object with storage, namespaces, cgroup, capabilities
 // and more.
 func (sb *Sandbox) Effective() (json.RawMessage, error) {

@@ -180,7 +180,7 @@ impl Place {
             user: self.user.as_deref().unwrap_or_default(),
             ..*asked
         };
-        request(self.live.control(), FILE_REQUEST, &asked, &fds).map_err(|error| {
+        request(self.live.awake(step)?.control(), FILE_REQUEST, &asked, &fds).map_err(|error| {
             match error.kind() {
                 Kind::Broken => gone(step),
                 _ => error,

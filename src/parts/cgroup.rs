@@ -6,10 +6,10 @@
 //! is written before the first process is inside.
 #![forbid(unsafe_code)]
 
+mod change;
 mod child;
 mod create;
 mod devices;
-
 mod kill;
 mod layout;
 mod limit;
@@ -32,7 +32,7 @@ pub(crate) use child::{ChildCgroup, remove_empty};
 pub(crate) use devices::{DeviceGate, DeviceRules};
 pub(crate) use layout::Layout;
 pub(crate) use recover::{Owner, Sweep, Swept, may_live, recover};
-pub(crate) use usage::Usage;
+pub use usage::SandboxUsage;
 
 use node::Node;
 

@@ -170,6 +170,7 @@ fn ask(
     flags: u32,
 ) -> Result<(Running, Pipes)> {
     let prepared = Request::new(live, spec, base, &command)?;
+    live.awake("start command")?;
     let id = live.next_command();
     let mut run = prepared.run(id, live.caps.bits());
     run.flags |= flags;

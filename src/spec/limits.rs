@@ -104,6 +104,59 @@ pub(crate) const RLIMITS: [(&str, u32); 16] = [
 ];
 
 impl Limits {
+    /// Reads limits from JSON text and checks them.
+    ///
+    /// # Errors
+    /// As [`super::Spec::from_json`].
+    pub fn from_json(text: &str) -> Result<Self> {
+        let limits: Self = super::from_json("parse limits", text)?;
+        limits.validate()?;
+        Ok(limits)
+    }
+
+    /// These limits with those that `change` has, and the keys to write anew: swap
+    /// with memory, since v1 limits their sum.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for a wrong value, for a key that cannot be changed, and if
+    /// `change` has none.
+    pub(crate) fn changed(&self, change: &Self) -> Result<(Self, Vec<&'static str>)> {
+        let step = "change limits";
+        change.validate()?;
+        let fixed = Self {
+            memory: None,
+            swap: None,
+            cpus: None,
+            cpu_weight: None,
+            cpuset: None,
+            pids: None,
+            io: None,
+            ..change.clone()
+        };
+        let mut changed = self.clone();
+        let mut keys = Vec::new();
+        macro_rules! take {
+            ($($key:ident)*) => {
+                $(if change.$key.is_some() {
+                    changed.$key.clone_from(&change.$key);
+                    keys.push(concat!("limits.", stringify!($key)));
+                })*
+            };
+        }
+        take!(memory swap cpus cpu_weight cpuset pids io);
+        if fixed != Self::default() || keys.is_empty() {
+            let why = "only memory, swap, cpus, cpu_weight, cpuset, pids and io can be changed";
+            return Err(
+                Error::new(Kind::Invalid, step, why).with_cure("leave out the other limits")
+            );
+        }
+        if changed.swap.is_some() && keys.contains(&"limits.memory") {
+            keys.push("limits.swap");
+        }
+        changed.validate()?;
+        Ok((changed, keys))
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         let wrong = |key: &str, why: String| {
             Err(Error::new(

@@ -12,6 +12,7 @@ mod layout;
 mod ahead;
 mod closing;
 mod confined;
+mod control;
 mod cures;
 mod endings;
 mod host;

@@ -97,6 +97,21 @@ static int went_well(tare_error *error) {
     return 0;
 }
 
+/* Whether a figure of the sandbox's usage is a number, in the one line of JSON. */
+static void say_usage(const char *key) {
+    tare_bytes *json = NULL;
+    char wanted_key[64];
+    if (!went_well(tare_sandbox_usage(sandbox, &json)))
+        return;
+    snprintf(wanted_key, sizeof wanted_key, "\"%s\":", key);
+    size_t len = strlen(wanted_key);
+    const char *data = (const char *)tare_bytes_data(json), *at = memmem(data, tare_bytes_len(json), wanted_key, len);
+    if (!at)
+        fail("no such figure", key);
+    printf("> %s %scounted\n", key, at[len] == 'n' ? "not " : "");
+    tare_bytes_free(json);
+}
+
 static void forget(void) {
     for (int i = 0; i < wanted.used; i++)
         free(wanted.texts[i].data);
@@ -330,6 +345,17 @@ static void of_sandbox(const char *word, const char *rest) {
     } else if (!strcmp(word, "reset")) {
         if (went_well(tare_sandbox_reset(sandbox)))
             puts("> reset");
+    } else if (!strcmp(word, "freeze")) {
+        if (went_well(tare_sandbox_freeze(sandbox)))
+            puts("> frozen");
+    } else if (!strcmp(word, "thaw")) {
+        if (went_well(tare_sandbox_thaw(sandbox)))
+            puts("> thawed");
+    } else if (!strcmp(word, "limit")) {
+        if (went_well(tare_sandbox_set_limits(sandbox, rest, strlen(rest))))
+            puts("> limited");
+    } else if (!strcmp(word, "usage")) {
+        say_usage(rest);
     } else if (!strcmp(word, "close")) {
         if (went_well(tare_sandbox_close(sandbox)))
             puts("> closed");

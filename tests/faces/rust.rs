@@ -16,6 +16,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tare::files::{FileType, Metadata, OpenOptions};
+use tare::spec::Limits;
 use tare::{
     Command, Error, Output, Pool, PoolSize, Process, Reason, Result, Sandbox, Spec, Stdin, Stdout,
     Store,
@@ -290,6 +291,29 @@ impl Face {
             "reset" => {
                 if told(self.sandbox().reset()).is_some() {
                     println!("> reset");
+                }
+            }
+            "freeze" => {
+                if told(self.sandbox().freeze()).is_some() {
+                    println!("> frozen");
+                }
+            }
+            "thaw" => {
+                if told(self.sandbox().thaw()).is_some() {
+                    println!("> thawed");
+                }
+            }
+            "limit" => {
+                let limits = Limits::from_json(text);
+                if told(limits.and_then(|l| self.sandbox().set_limits(&l))).is_some() {
+                    println!("> limited");
+                }
+            }
+            "usage" => {
+                if let Some(usage) = told(self.sandbox().usage()) {
+                    let usage = serde_json::to_value(usage).unwrap();
+                    let counted = if usage[text].is_u64() { "" } else { "not " };
+                    println!("> {text} {counted}counted");
                 }
             }
             "close" => {

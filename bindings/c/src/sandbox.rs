@@ -5,6 +5,7 @@ use std::ffi::c_char;
 use std::os::fd::{IntoRawFd as _, OwnedFd};
 use std::sync::{Arc, Weak};
 
+use tare_core::spec::Limits;
 use tare_core::{Result, Sandbox, Spec};
 
 use crate::bytes::{give_json, tare_bytes};
@@ -218,6 +219,73 @@ pub extern "C-unwind" fn tare_sandbox_free(sandbox: *mut tare_sandbox) {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_sandbox_reset(sandbox: *mut tare_sandbox) -> *mut tare_error {
     call(|| get(sandbox)?.reset())
+}
+
+/// Stops everything inside, at once and unseen by it; returns when all of it has stopped. Then a
+/// command cannot be started or killed, and files cannot be used, until tare_sandbox_thaw(); a time
+/// limit goes on, and is enforced after that. A reset and a close work, and so does the end of this
+/// process.
+///
+/// Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without a cgroup of its own in v2 (kernel 5.2),
+/// TARE_KIND_BUSY if something did not stop within two seconds; then all of it goes on.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn tare_sandbox_freeze(sandbox: *mut tare_sandbox) -> *mut tare_error {
+    call(|| get(sandbox)?.freeze())
+}
+
+/// Lets everything inside go on; nothing happens if it was not stopped.
+///
+/// Returns: NULL, or an error of writing to the cgroup.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn tare_sandbox_thaw(sandbox: *mut tare_sandbox) -> *mut tare_error {
+    call(|| get(sandbox)?.thaw())
+}
+
+/// What all inside use now, and have used since the sandbox was opened or reset: a JSON object with
+/// `memory`, `memory_peak`, `user_us`, `system_us`, `io_read`, `io_written`, `pids`, `pids_peak` and
+/// `oom_kills`, each null where this machine does not count it for this sandbox.
+///
+/// Returns: NULL, or TARE_KIND_INVALID if the sandbox was closed.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn tare_sandbox_usage(
+    sandbox: *const tare_sandbox,
+    out: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { Out::new(out, "out")? };
+        give_json(&get(sandbox)?.usage()?, out)
+    })
+}
+
+/// Changes limits while commands run. A reset brings those of the spec back.
+///
+/// `limits_json`, `limits_len`: a JSON object as `limits` of a spec, with `memory`, `swap`, `cpus`,
+/// `cpu_weight`, `cpuset`, `pids` and `io`; limits that it does not name stay.
+///
+/// Returns: NULL, or an error: TARE_KIND_INVALID for a wrong value and for other keys,
+/// TARE_KIND_UNSUPPORTED for a limit that was not in force before, the kernel's errno for a value that
+/// it refuses.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn tare_sandbox_set_limits(
+    sandbox: *mut tare_sandbox,
+    limits_json: *const c_char,
+    limits_len: usize,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for both.
+        let json = unsafe { input::json(limits_json, limits_len, "limits_json")? };
+        get(sandbox)?.set_limits(&Limits::from_json(json)?)
+    })
 }
 
 /// What is really in force: a JSON object with `name`, `hostname`, `storage`,

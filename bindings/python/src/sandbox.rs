@@ -148,6 +148,30 @@ impl Sandbox {
         Ok(left.map(OwnedFd::into_raw_fd))
     }
 
+    /// Stops everything inside.
+    fn freeze(&self, py: Python<'_>) -> PyResult<()> {
+        let sandbox = self.open(py)?;
+        py.detach(|| sandbox.freeze()).raised(py)
+    }
+
+    /// Lets everything inside go on.
+    fn thaw(&self, py: Python<'_>) -> PyResult<()> {
+        let sandbox = self.open(py)?;
+        py.detach(|| sandbox.thaw()).raised(py)
+    }
+
+    /// What all inside use, and have used, as JSON.
+    fn usage(&self, py: Python<'_>) -> PyResult<String> {
+        json(&self.open(py)?.usage().raised(py)?)
+    }
+
+    /// Changes limits, given as JSON.
+    fn set_limits(&self, py: Python<'_>, limits: &str) -> PyResult<()> {
+        let sandbox = self.open(py)?;
+        py.detach(|| sandbox.set_limits(&tare::spec::Limits::from_json(limits)?))
+            .raised(py)
+    }
+
     /// What is in force, as JSON.
     fn effective(&self, py: Python<'_>) -> PyResult<String> {
         let sandbox = self.open(py)?;

@@ -303,7 +303,7 @@ impl Cgroup {
 }
 
 /// Why a step of [`Cgroup::create`] did not work.
-enum Failure {
+pub(super) enum Failure {
     /// The machine cannot; `require` has a say.
     Refused(Refusal),
     /// Anything else.
@@ -321,7 +321,7 @@ fn make_error(parent: &Path, name: &str, errno: Errno) -> Error {
 }
 
 /// A control file said no: because it is not there, we may not, or the value is wrong.
-fn refuse_write(node: &Node, file: &str, value: &str, errno: Errno) -> Failure {
+pub(super) fn refuse_write(node: &Node, file: &str, value: &str, errno: Errno) -> Failure {
     let why = format!("write {value:?} to {}", node.path().join(file).display());
     let cure: Cow<'static, str> = match (errno, file) {
         (Errno::ENOENT, "memory.swap.max" | "memory.memsw.limit_in_bytes") => {

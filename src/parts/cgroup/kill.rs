@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::node::Node;
-use super::{Cgroup, V1, mount_v2};
+use super::{Cgroup, Layout, V1, mount_v2};
 use crate::error::{Error, Kind, Result};
 
 /// How long all of a cgroup may take to stop or to die.
@@ -29,10 +29,23 @@ impl Cgroup {
     /// Stops everything inside; returns when it has stopped.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] without a v2 hierarchy and without the v1 freezer; [`Kind::Busy`]
-    /// when a process did not stop within two seconds.
+    /// [`Kind::Unsupported`] without a cgroup in v2 (kernel 5.2): a process that the
+    /// freezer of v1 holds does not die by SIGKILL, so it would outlive its host.
+    /// [`Kind::Busy`] when a process did not stop within two seconds; all of them
+    /// go on then.
     pub(crate) fn freeze(&self) -> Result<()> {
-        self.set_frozen("freeze cgroup", true)
+        const STEP: &str = "freeze sandbox";
+        if self.v2.is_none() {
+            let error = Error::new(Kind::Unsupported, STEP, "it has no cgroup in v2");
+            return Err(match Layout::detect()?.v2() {
+                Some(_) => error.with_cure("run as root"),
+                None => error.with_cure(mount_v2()),
+            });
+        }
+        self.set_frozen(STEP, true).inspect_err(|_| {
+            // If this fails too, the cgroup is gone with all that was in it.
+            let _ = self.thaw();
+        })
     }
 
     /// Lets everything inside go on.
@@ -40,7 +53,7 @@ impl Cgroup {
     /// # Errors
     /// As [`Cgroup::freeze`].
     pub(crate) fn thaw(&self) -> Result<()> {
-        self.set_frozen("thaw cgroup", false)
+        self.set_frozen("thaw sandbox", false)
     }
 
     /// Whether no process is inside. True also without any cgroup.

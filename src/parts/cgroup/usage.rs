@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -14,43 +13,56 @@ use serde::Serialize;
 
 use super::{Cgroup, Node};
 
-/// What all processes of a sandbox have used so far. A figure that this machine does not count
-/// for it is `None`: memory, io and pids are counted only where one of their limits was set.
+/// What all processes of a sandbox use, and have used since it was opened or reset.
+///
+/// A figure that this machine does not count for it is `None`: memory, io and pids are
+/// counted only where one of their limits was set, and nothing without a cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub(crate) struct Usage {
-    /// The most memory that was in use at once, page cache and tmpfs included, in bytes; v2 from
-    /// kernel 5.19.
-    pub(crate) memory_peak: Option<u64>,
-    /// Processor time spent in programs; v1 only counts it with `limits.cpus`.
-    pub(crate) cpu_user: Option<Duration>,
-    /// Processor time spent in the kernel for them.
-    pub(crate) cpu_system: Option<Duration>,
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SandboxUsage {
+    /// Bytes of memory in use now, page cache and tmpfs included.
+    pub memory: Option<u64>,
+    /// Most bytes of memory that were in use at once; v2 from kernel 5.19. A
+    /// command that starts alone may begin the count anew.
+    pub memory_peak: Option<u64>,
+    /// Microseconds of processor time in programs; v1 counts it with `limits.cpus` only.
+    pub user_us: Option<u64>,
+    /// Microseconds of processor time in the kernel for them.
+    pub system_us: Option<u64>,
     /// Bytes read from block devices.
-    pub(crate) io_read: Option<u64>,
+    pub io_read: Option<u64>,
     /// Bytes written to block devices.
-    pub(crate) io_written: Option<u64>,
-    /// The most processes and threads there were at once; kernel 6.1.
-    pub(crate) pids_peak: Option<u64>,
+    pub io_written: Option<u64>,
+    /// Processes and threads now, with the sandbox's own process 1.
+    pub pids: Option<u64>,
+    /// Most processes and threads there were at once; kernel 6.1.
+    pub pids_peak: Option<u64>,
+    /// Processes that the kernel killed for want of memory; kernel 4.13, and only
+    /// with `limits.memory`.
+    pub oom_kills: Option<u64>,
 }
 
 impl Cgroup {
     /// What has been used so far. Never fails: a figure that cannot be read is `None`.
-    pub(crate) fn usage(&self) -> Usage {
-        let (cpu_user, cpu_system) = self.cpu_time();
+    pub(crate) fn usage(&self) -> SandboxUsage {
+        let (user_us, system_us) = self.cpu_time();
         let (io_read, io_written) = self.io_bytes();
-        Usage {
+        SandboxUsage {
+            memory: self.figure("memory", "memory.usage_in_bytes", "memory.current"),
             memory_peak: self.memory_peak(),
-            cpu_user,
-            cpu_system,
+            user_us,
+            system_us,
             io_read,
             io_written,
-            pids_peak: self.peak("pids", "pids.peak", "pids.peak"),
+            pids: self.figure("pids", "pids.current", "pids.current"),
+            pids_peak: self.figure("pids", "pids.peak", "pids.peak"),
+            oom_kills: self.oom_kills(),
         }
     }
 
-    /// [`Usage::memory_peak`] alone.
+    /// [`SandboxUsage::memory_peak`] alone.
     pub(crate) fn memory_peak(&self) -> Option<u64> {
-        self.peak("memory", "memory.max_usage_in_bytes", "memory.peak")
+        self.figure("memory", "memory.max_usage_in_bytes", "memory.peak")
     }
 
     /// Starts the peak of memory anew. v1 has one watermark for all; v2 one for
@@ -79,7 +91,8 @@ impl Cgroup {
         std::str::from_utf8(&text[..n]).ok()?.trim().parse().ok()
     }
 
-    fn peak(&self, v1: &str, v1_file: &str, v2_file: &str) -> Option<u64> {
+    /// A number of the v1 controller's or of the v2 cgroup.
+    fn figure(&self, v1: &str, v1_file: &str, v2_file: &str) -> Option<u64> {
         match self.v1_node(v1) {
             Some(node) => node.number(v1_file),
             None => self.v2.as_ref()?.number(v2_file),
@@ -96,15 +109,15 @@ impl Cgroup {
     }
 
     /// v2 counts processor time in every cgroup, with or without the controller.
-    fn cpu_time(&self) -> (Option<Duration>, Option<Duration>) {
+    fn cpu_time(&self) -> (Option<u64>, Option<u64>) {
         let from = |node: &Node| {
-            let time = |key| node.field("cpu.stat", key).map(Duration::from_micros);
+            let time = |key| node.field("cpu.stat", key);
             (time("user_usec"), time("system_usec"))
         };
         match (&self.v2, self.v1_node("cpuacct")) {
             (Some(node), _) => from(node),
             (None, Some(node)) => {
-                let time = |file| node.number(file).map(Duration::from_nanos);
+                let time = |file| node.number(file).map(|nanoseconds| nanoseconds / 1000);
                 (time("cpuacct.usage_user"), time("cpuacct.usage_sys"))
             }
             (None, None) => (None, None),

@@ -332,6 +332,25 @@ func (f *face) ofFile(word, path, rest string) bool {
 	return true
 }
 
+func (f *face) usage(key string) {
+	used, err := f.sandbox.Used()
+	if !wentWell(err) {
+		return
+	}
+	text, err := json.Marshal(used)
+	if err != nil {
+		panic(err)
+	}
+	var figures map[string]*uint64
+	if err := json.Unmarshal(text, &figures); err != nil {
+		panic(err)
+	}
+	if figures[key] == nil {
+		key += " not"
+	}
+	fmt.Println(">", key, "counted")
+}
+
 func (f *face) step(word, text string) {
 	name, rest, _ := strings.Cut(text, " ")
 	switch {
@@ -343,6 +362,24 @@ func (f *face) step(word, text string) {
 		if wentWell(f.sandbox.Reset()) {
 			fmt.Println("> reset")
 		}
+	case word == "freeze":
+		if wentWell(f.sandbox.Freeze()) {
+			fmt.Println("> frozen")
+		}
+	case word == "thaw":
+		if wentWell(f.sandbox.Thaw()) {
+			fmt.Println("> thawed")
+		}
+	case word == "limit":
+		var limits map[string]any
+		if err := json.Unmarshal([]byte(text), &limits); err != nil {
+			panic(err)
+		}
+		if wentWell(f.sandbox.SetLimits(limits)) {
+			fmt.Println("> limited")
+		}
+	case word == "usage":
+		f.usage(text)
 	case word == "close":
 		if wentWell(f.sandbox.Close()) {
 			fmt.Println("> closed")

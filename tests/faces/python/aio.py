@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import face
 import tare
@@ -89,6 +89,19 @@ class Aio(FilesOf):
 
     def reset(self) -> None:
         self.do(self.sandbox.reset())
+
+    def freeze(self) -> None:
+        self.do(self.sandbox.freeze())
+
+    def thaw(self) -> None:
+        self.do(self.sandbox.thaw())
+
+    def limit(self, limits: dict[str, Any]) -> None:
+        with refusals():
+            self.sandbox.set_limits(**limits)
+
+    def usage(self) -> dict[str, Any]:
+        return dict(self.sandbox.usage())
 
     def close(self) -> None:
         self.do(self.sandbox.close())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from typing import Any, NamedTuple
@@ -97,6 +98,9 @@ def _say_outcome(outcome: Outcome) -> None:
         say(f"> oom_kills {outcome.oom_kills}")
 
 
+_WHOLE = {"reset": "reset", "close": "closed", "freeze": "frozen", "thaw": "thawed"}
+
+
 def _step(face: Any, word: str, text: bytes, wanted: Wanted) -> None:
     name, _, rest = text.partition(b" ")
     path, more = name.decode(), unescape(rest)
@@ -113,9 +117,15 @@ def _step(face: Any, word: str, text: bytes, wanted: Wanted) -> None:
         face.signal(path, int(more))
     elif word in ("eof", "kill"):
         getattr(face, word)(path)
-    elif word in ("reset", "close"):
+    elif word in _WHOLE:
         getattr(face, word)()
-        say("> reset" if word == "reset" else "> closed")
+        say(f"> {_WHOLE[word]}")
+    elif word == "limit":
+        face.limit(json.loads(text))
+        say("> limited")
+    elif word == "usage":
+        counted = "not counted" if face.usage()[text.decode()] is None else "counted"
+        say(f"> {text.decode()} {counted}")
     elif word == "read":
         say(f"> data {escape(face.read(path))}")
     elif word == "write":

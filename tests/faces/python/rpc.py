@@ -147,6 +147,18 @@ class Rpc:
     def reset(self) -> None:
         self.call("reset")
 
+    def freeze(self) -> None:
+        self.call("freeze")
+
+    def thaw(self) -> None:
+        self.call("thaw")
+
+    def limit(self, limits: dict[str, Any]) -> None:
+        self.call("set_limits", limits=limits)
+
+    def usage(self) -> dict[str, Any]:
+        return self.call("usage")
+
     def close(self) -> None:
         self.is_open = False
         self.call("close")

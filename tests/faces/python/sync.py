@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import face
 import tare
@@ -75,6 +76,21 @@ class Sync(FilesOf):
     def reset(self) -> None:
         with refusals():
             self.sandbox.reset()
+
+    def freeze(self) -> None:
+        with refusals():
+            self.sandbox.freeze()
+
+    def thaw(self) -> None:
+        with refusals():
+            self.sandbox.thaw()
+
+    def limit(self, limits: dict[str, Any]) -> None:
+        with refusals():
+            self.sandbox.set_limits(**limits)
+
+    def usage(self) -> dict[str, Any]:
+        return dict(self.sandbox.usage())
 
     def close(self) -> None:
         with refusals():

@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tare::spec::{ByteSize, from_json, nearest};
+use tare::spec::{ByteSize, Limits, from_json, nearest};
 use tare::{Error, Kind, PoolSize, Result, Size, Spec};
 
 use super::data::{Data, Encoding};
@@ -100,6 +100,10 @@ methods! {
     "kill" Kill "Kills a command and everything that it started.",
     "resize" Resize "Tells a command's terminal another size.",
     "reset" Reset "Ends everything in a sandbox and starts again from the image.",
+    "freeze" Freeze "Stops everything in a sandbox.",
+    "thaw" Thaw "Lets everything in a sandbox go on.",
+    "usage" Measure "Says what all in a sandbox use, and have used.",
+    "set_limits" SetLimits "Changes limits of a sandbox while commands run.",
     "effective" Inspect "Says what is really in force in a sandbox.",
     "read_file" ReadFile "Reads a regular file inside.",
     "write_file" WriteFile "Makes or empties a regular file inside and writes to it.",
@@ -336,8 +340,21 @@ macro_rules! of_a_sandbox {
 
 of_a_sandbox! {
     Reset "Parameters of `reset`.",
+    Freeze "Parameters of `freeze`.",
+    Thaw "Parameters of `thaw`.",
+    Measure "Parameters of `usage`.",
     Inspect "Parameters of `effective`.",
     Close "Parameters of `close`.",
+}
+
+/// Parameters of `set_limits`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SetLimits {
+    /// Which.
+    pub(super) sandbox: String,
+    /// Those to change: `memory`, `swap`, `cpus`, `cpu_weight`, `cpuset`, `pids`, `io`.
+    pub(super) limits: Limits,
 }
 
 impl Request {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
-use tare::{Effective, Error, Kind, Result, Spec, Status};
+use tare::{Effective, Error, Kind, Result, SandboxUsage, Spec, Status};
 
 use super::answer::Greeting;
 use super::data::Data;
@@ -63,6 +63,7 @@ fn rpc() -> Value {
     let result = json!({"anyOf": [
         replies.subschema_for::<Status>(),
         replies.subschema_for::<Effective>(),
+        replies.subschema_for::<SandboxUsage>(),
         replies.subschema_for::<Greeting>(),
         replies.subschema_for::<Content<'_>>(),
         replies.subschema_for::<Found>(),

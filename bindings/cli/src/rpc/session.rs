@@ -284,6 +284,10 @@ impl Session {
             Call::PutTar(ask) => return self.ask_files(id, length, Ask::PutTar(ask)),
             Call::GetTar(ask) => return self.ask_files(id, length, Ask::GetTar(ask)),
             Call::Reset(reset) => (reset.sandbox, Task::Reset),
+            Call::Freeze(freeze) => (freeze.sandbox, Task::Freeze),
+            Call::Thaw(thaw) => (thaw.sandbox, Task::Thaw),
+            Call::Measure(measure) => (measure.sandbox, Task::Usage),
+            Call::SetLimits(set) => (set.sandbox, Task::SetLimits(Box::new(set.limits))),
             Call::Inspect(inspect) => (inspect.sandbox, Task::Effective),
             Call::Close(close) => (close.sandbox, Task::Close),
         };

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use serde_json::{Value, json};
+use tare::spec::Limits;
 use tare::{Command, Error, Kind, Process, Result, Sandbox, Spec, Stdin, Stdout, Store};
 
 use super::client::unknown;
@@ -25,6 +26,10 @@ pub(super) enum Task {
     Take(Arc<Shelf>),
     Run(Box<Run>),
     Reset,
+    Freeze,
+    Thaw,
+    Usage,
+    SetLimits(Box<Limits>),
     Effective,
     Files(Box<Ask>),
     Close,
@@ -92,11 +97,11 @@ impl Worker {
             }
             Task::Take(shelf) => self.sandbox = Some(shelf.pool()?.take()?),
             Task::Reset => self.sandbox()?.reset()?,
-            Task::Effective => {
-                let effective = self.sandbox()?.effective()?;
-                return serde_json::to_value(effective)
-                    .map_err(|e| Error::new(Kind::Broken, "describe sandbox", e));
-            }
+            Task::Freeze => self.sandbox()?.freeze()?,
+            Task::Thaw => self.sandbox()?.thaw()?,
+            Task::Usage => return described(&self.sandbox()?.usage()?),
+            Task::SetLimits(limits) => self.sandbox()?.set_limits(&limits)?,
+            Task::Effective => return described(&self.sandbox()?.effective()?),
             Task::Files(ask) => return ask.apply(&self.sandbox()?.files()),
             Task::Close => {
                 self.sandbox()?;
@@ -122,6 +127,10 @@ impl Worker {
         let sandbox = self.sandbox()?;
         sandbox.spawn(command(sandbox, run)?)
     }
+}
+
+fn described(what: &impl serde::Serialize) -> Result<Value> {
+    serde_json::to_value(what).map_err(|e| Error::new(Kind::Broken, "describe sandbox", e))
 }
 
 fn command(sandbox: &Sandbox, run: Run) -> Result<Command> {

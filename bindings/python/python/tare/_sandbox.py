@@ -17,6 +17,7 @@ from ._files import Files
 from ._process import Popen
 from ._store import AnyStore, Image, opened
 from ._types import KEYS
+from .spec import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from ._call import Told
     from ._tare import _Ended as Ended
-    from ._types import Effective, PopenOptions, RunOptions
+    from ._types import Effective, PopenOptions, RunOptions, SandboxUsage
     from .spec import SandboxOptions, StrPath
 
 Progress = Callable[[int, int, str, int, int], object]
@@ -241,6 +242,33 @@ class Sandbox(Files):
         """Ends everything inside and starts again from the image."""
         self._core.reset()
         _log.debug("%r reset", self)
+
+    def freeze(self) -> None:
+        """Stops everything inside, at once and unseen by it, and returns when all of it has stopped.
+
+        Then a command cannot be started or killed, and files cannot be used, until `thaw`; a time limit goes on,
+        and is enforced after that. `reset` and `close` work. It takes a cgroup of its own in v2.
+        """
+        self._core.freeze()
+
+    def thaw(self) -> None:
+        """Lets everything inside go on; nothing happens if it was not stopped."""
+        self._core.thaw()
+
+    def usage(self) -> SandboxUsage:
+        """What all inside use now, and have used since the sandbox was opened or reset."""
+        return cast("SandboxUsage", json.loads(self._core.usage()))
+
+    def set_limits(self, **limits: Unpack[Limits]) -> None:
+        """Changes limits while commands run: memory, swap, cpus, cpu_weight, cpuset, pids, io.
+
+        Each must have been set when the sandbox was opened. Others stay. A reset brings the first ones back.
+        """
+        if strange := limits.keys() - Limits.__annotations__.keys():
+            from . import _keywords
+
+            raise _keywords.unknown_key("Sandbox.set_limits", min(strange), Limits.__annotations__.keys())
+        self._core.set_limits(json.dumps(limits))
 
     def effective(self) -> Effective:
         """What is really in force: back end, namespaces, cgroup and limits, capabilities, filter, masks."""

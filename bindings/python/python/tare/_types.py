@@ -82,6 +82,24 @@ class Effective(TypedDict):
     notes: list[str]
 
 
+class SandboxUsage(TypedDict):
+    """What all processes of a sandbox use, and have used since it was opened or reset.
+
+    None where this machine does not count it for this sandbox: memory, io and pids are counted only where one of
+    their limits was set.
+    """
+
+    memory: int | None
+    memory_peak: int | None
+    user_us: int | None
+    system_us: int | None
+    io_read: int | None
+    io_written: int | None
+    pids: int | None
+    pids_peak: int | None
+    oom_kills: int | None
+
+
 class Check(TypedDict):
     """One thing that `doctor` looked at."""
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from typing_extensions import Literal, Unpack
 
     from ._store import AnyStore, Image
-    from ._types import CommandOptions, Effective, OneRunOptions, RunOptions
-    from .spec import SandboxOptions
+    from ._types import CommandOptions, Effective, OneRunOptions, RunOptions, SandboxUsage
+    from .spec import Limits, SandboxOptions
 
 # As asyncio's own streams have it.
 _LIMIT = 1 << 16
@@ -184,6 +184,22 @@ class Sandbox(Files):
             sandbox.reset()
         else:
             await asyncio.get_running_loop().run_in_executor(None, sandbox.reset)
+
+    async def freeze(self) -> None:
+        """Stops everything inside, as `tare.Sandbox.freeze`."""
+        await asyncio.get_running_loop().run_in_executor(None, self._open.freeze)
+
+    async def thaw(self) -> None:
+        """Lets everything inside go on."""
+        await asyncio.get_running_loop().run_in_executor(None, self._open.thaw)
+
+    def usage(self) -> SandboxUsage:
+        """What all inside use now, and have used since the sandbox was opened or reset."""
+        return self._open.usage()
+
+    def set_limits(self, **limits: Unpack[Limits]) -> None:
+        """Changes limits while commands run, as `tare.Sandbox.set_limits`."""
+        self._open.set_limits(**limits)
 
     def effective(self) -> Effective:
         """What is really in force: back end, namespaces, cgroup and limits, capabilities, filter, masks."""

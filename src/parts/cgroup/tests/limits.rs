@@ -49,8 +49,8 @@ fn cpus_limit_holds_back() {
     child.kill().unwrap();
     child.wait().unwrap();
     let usage = cgroup.usage();
-    if let (Some(user), Some(system)) = (usage.cpu_user, usage.cpu_system) {
-        let used = (user + system).as_secs_f64() / started.elapsed().as_secs_f64();
+    if let (Some(user), Some(system)) = (usage.user_us, usage.system_us) {
+        let used = (user + system) as f64 / 1e6 / started.elapsed().as_secs_f64();
         assert!((0.05..0.5).contains(&used), "{used} processors used");
     }
 }
@@ -61,6 +61,37 @@ fn cpu_weight_is_in_the_words_of_each_version() {
     let cgroup = Scratch::new(r#"{"cpu_weight": 200}"#);
     let found = cgroup.limit("limits.cpu_weight");
     assert!(["200", "2048"].contains(&found.as_str()), "{found}");
+}
+
+#[test]
+fn limits_are_changed_while_processes_are_inside() {
+    need!(root, controller("cpu"));
+    let spec = r#"{"memory": "32m", "swap": "8m", "pids": 9, "cpus": 0.5, "cpu_weight": 100}"#;
+    let cgroup = Scratch::new(spec);
+    let mut child = cgroup.starts("exec sleep 60");
+    let layout = Layout::detect().unwrap();
+    // Both directions: v1 keeps the sum of memory and swap above memory.
+    for (memory, pids, cpus) in [(64_u64, 99, 1.5), (16, 5, 0.25)] {
+        let mut changed = limits(spec);
+        changed.memory = Some(crate::spec::ByteSize::new(memory << 20));
+        changed.pids = Some(pids);
+        changed.cpus = Some(cpus);
+        let keys = ["limits.memory", "limits.swap", "limits.pids", "limits.cpus"];
+        cgroup.change(&layout, &changed, &keys).unwrap();
+        assert_eq!(cgroup.limit("limits.memory"), (memory << 20).to_string());
+        assert_eq!(cgroup.limit("limits.pids"), pids.to_string());
+        let quota = format!("{:.0}", cpus * 100_000.0);
+        assert!(cgroup.limit("limits.cpus").starts_with(&quota));
+    }
+    let cpuset = limits(r#"{"cpuset": "0"}"#);
+    let error = cgroup.change(&layout, &cpuset, &["limits.cpuset"]);
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported);
+    assert_eq!(error.cure(), Some("open with limits.cpuset"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let usage = cgroup.usage();
+    assert!(usage.memory.is_some() && usage.pids.is_some(), "{usage:?}");
 }
 
 #[test]
