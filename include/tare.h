@@ -47,7 +47,7 @@
  * Cancellation. pthread_cancel(3) does not interrupt a call, and no call is a cancellation point, nor is a progress
  * function inside of one: the call ends as usual, and the cancellation takes effect behind it. With the asynchronous
  * type that is before the caller sees the result; what went to `*out` is there. To end a call early, end what it
- * waits for: tare_process_kill(), tare_sandbox_close().
+ * waits for: tare_process_kill(), tare_sandbox_close(), the descriptor of tare_process_wait_unless().
  *
  * Structs begin with their size, which the caller sets: `tare_status status = TARE_STATUS_INIT;`, or of
  * an array `all[i].size = sizeof all[i]`. Zero is the default of every other field: the initializer of
@@ -1664,6 +1664,21 @@ tare_error *tare_process_wait(const tare_process *process, tare_status *out);
 tare_error *tare_process_wait_timeout(const tare_process *process,
                                       uint64_t timeout_ns,
                                       tare_status *out);
+
+/**
+ * Waits until the command has ended, or until `stop_fd` is readable or hung up, as poll(2) says; the status has the
+ * reason TARE_REASON_RUNNING then. So another thread, or a signal handler, ends the wait by writing to an
+ * eventfd(2) or a pipe. The command runs on.
+ *
+ * `stop_fd`: stays the caller's, and is not read from.
+ *
+ * Returns: NULL, also if it still runs, or an error: errno EBADF for a descriptor that is not open.
+ * Threads: any, at once; all are told.
+ * Since: 0.1.
+ */
+tare_error *tare_process_wait_unless(const tare_process *process,
+                                     int32_t stop_fd,
+                                     tare_status *out);
 
 /**
  * Waits until the command has ended and keeps what it writes to its pipes, or to its terminal;

@@ -28,7 +28,7 @@
 //!
 //! | needs | for |
 //! |---|---|
-//! | Linux 5.10, x86-64 | anything |
+//! | Linux 5.10, x86-64, glibc (not musl) | anything |
 //! | 5.11 | overlays for ordinary users |
 //! | 5.12 | read-only binds with what is mounted below them |
 //!

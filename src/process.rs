@@ -4,7 +4,7 @@
 
 mod running;
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -254,7 +254,7 @@ impl Process {
     /// # Errors
     /// Those of poll(2).
     pub fn wait(&self) -> Result<Status> {
-        self.wait_until(None)
+        self.wait_until(None, None)
             .map(|status| status.expect("without a deadline it has ended"))
     }
 
@@ -263,10 +263,23 @@ impl Process {
     /// # Errors
     /// Those of poll(2).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<Status>> {
-        self.wait_until(Instant::now().checked_add(timeout))
+        self.wait_until(Instant::now().checked_add(timeout), None)
     }
 
-    fn wait_until(&self, deadline: Option<Instant>) -> Result<Option<Status>> {
+    /// Waits until it has ended, or until `stop` is readable or hung up, poll(2); `None` then. With an eventfd(2) or
+    /// a pipe, another thread ends the wait. The command runs on.
+    ///
+    /// # Errors
+    /// Those of poll(2).
+    pub fn wait_unless(&self, stop: impl AsFd) -> Result<Option<Status>> {
+        self.wait_until(None, Some(stop.as_fd()))
+    }
+
+    fn wait_until(
+        &self,
+        deadline: Option<Instant>,
+        stop: Option<BorrowedFd<'_>>,
+    ) -> Result<Option<Status>> {
         loop {
             if let Some(status) = self.try_wait()? {
                 return Ok(Some(status));
@@ -276,10 +289,10 @@ impl Process {
                 Some(left) if left.is_zero() => return Ok(None),
                 Some(left) => millis(left),
             };
-            match poll(
-                &mut [PollFd::new(self.status_fd(), PollFlags::POLLIN)],
-                timeout,
-            ) {
+            let fds = [self.status_fd(), stop.unwrap_or(self.status_fd())];
+            let mut both = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            match poll(&mut both[..1 + usize::from(stop.is_some())], timeout) {
+                Ok(_) if both[1].any() == Some(true) => return self.try_wait(),
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(e) => return Err(Error::os("wait for command", "poll", e)),
             }

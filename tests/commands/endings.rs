@@ -2,13 +2,13 @@
 //! How commands end: exit codes, signals, time limits, output limits, kills, and the end of the sandbox.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::BorrowedFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tare::{Command, Process, Reason, Sandbox, Status, Stdout};
+use tare::{Command, Process, Reason, Sandbox, Status, Stdin, Stdout};
 use tare_oracle::need;
 
 use crate::harness::{Ground, line, run, sh};
@@ -320,6 +320,29 @@ fn wait_by_descriptor_by_time_and_from_many_threads() {
     );
     assert_eq!(process.wait_timeout(Duration::MAX).unwrap(), Some(all[0]));
     assert!(is_ready(process.pidfd(), LONG));
+}
+
+#[test]
+fn wait_unless_a_descriptor_is_readable_ends_with_either() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let process = sandbox.spawn(sh("read line").stdin(Stdin::Piped)).unwrap();
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| process.wait_unless(&reader).unwrap());
+        writer.write_all(b"x").unwrap();
+        assert_eq!(waiting.join().unwrap(), None);
+    });
+    // Nothing was read, so the next wait ends at once, and so does one behind a closed pipe.
+    assert_eq!(process.wait_unless(&reader).unwrap(), None);
+    let (hung_up, _) = std::io::pipe().unwrap();
+    assert_eq!(process.wait_unless(&hung_up).unwrap(), None);
+    drop(process.take_stdin());
+    let (silent, _writer) = std::io::pipe().unwrap();
+    let ended = process.wait_unless(&silent).unwrap().unwrap();
+    assert_eq!(ended, process.wait().unwrap());
+    // Who has ended is told, whatever is readable.
+    assert_eq!(process.wait_unless(&reader).unwrap(), Some(ended));
 }
 
 #[test]

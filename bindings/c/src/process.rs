@@ -11,7 +11,7 @@ use crate::call::call;
 use crate::command::size;
 use crate::error::tare_error;
 use crate::handle::{self, Noun};
-use crate::input::Input;
+use crate::input::{self, Input};
 use crate::out::{Out, OutStruct};
 use crate::output::{self, tare_output};
 use crate::status::tare_status;
@@ -200,6 +200,30 @@ pub unsafe extern "C-unwind" fn tare_process_wait_timeout(
         let out = unsafe { OutStruct::new(out)? };
         let status = get(process)?.wait_timeout(Duration::from_nanos(timeout_ns))?;
         out.set(&status.into());
+        Ok(())
+    })
+}
+
+/// Waits until the command has ended, or until `stop_fd` is readable or hung up, as poll(2) says; the status has the
+/// reason TARE_REASON_RUNNING then. So another thread, or a signal handler, ends the wait by writing to an
+/// eventfd(2) or a pipe. The command runs on.
+///
+/// `stop_fd`: stays the caller's, and is not read from.
+///
+/// Returns: NULL, also if it still runs, or an error: errno EBADF for a descriptor that is not open.
+/// Threads: any, at once; all are told.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn tare_process_wait_unless(
+    process: *const tare_process,
+    stop_fd: i32,
+    out: *mut tare_status,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { OutStruct::new(out)? };
+        let stop = input::descriptor(stop_fd, "stop_fd")?;
+        out.set(&get(process)?.wait_unless(stop)?.into());
         Ok(())
     })
 }

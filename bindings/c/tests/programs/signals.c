@@ -97,6 +97,38 @@ static void interrupted(void) {
     CHECK(!setitimer(ITIMER_REAL, &never, NULL) && handled > 10);
 }
 
+/* A handler ends a wait by the one call of its own that it may make. */
+static int stop[2];
+
+static void write_to_stop(int number) {
+    (void)number;
+    CHECK(write(stop[1], "x", 1) == 1);
+}
+
+static void wait_that_a_handler_ends(void) {
+    const char *argv[] = {"sleep", "1000", NULL};
+    tare_command command = command_of(argv);
+    tare_process *process;
+    tare_status status = TARE_STATUS_INIT;
+    struct sigaction action = {.sa_handler = write_to_stop};
+    struct itimerval soon = {{0, 0}, {0, 50000}};
+    open_sandbox();
+    OK(tare_sandbox_spawn(sandbox, &command, &process, NULL));
+    CHECK(!pipe2(stop, O_CLOEXEC));
+    CHECK(!sigaction(SIGALRM, &action, NULL) && !setitimer(ITIMER_REAL, &soon, NULL));
+    OK(tare_process_wait_unless(process, stop[0], &status));
+    CHECK(status.reason == TARE_REASON_RUNNING);
+    OK(tare_process_kill(process));
+    close(stop[0]);
+    CHECK(!pipe2(stop, O_CLOEXEC));
+    OK(tare_process_wait_unless(process, stop[0], &status));
+    CHECK(status.reason == TARE_REASON_KILLED);
+    FAILS(TARE_KIND_OS, tare_process_wait_unless(process, 100000, &status));
+    FAILS(TARE_KIND_OS, tare_process_wait_unless(process, -1, &status));
+    tare_process_free(process);
+    close_sandbox();
+}
+
 /* ---- SIGPIPE ---- */
 
 static tare_error *write_where_nothing_reads(void) {
@@ -173,6 +205,7 @@ int main(int argc, char **argv) {
     store_path = argv[1];
     snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", argv[2]);
     CHECK(ending("interrupted", interrupted) == 0);
+    CHECK(ending("a wait that a handler ends", wait_that_a_handler_ends) == 0);
     CHECK(ending("a pipe, ignored", pipe_ignored) == 0);
     CHECK(ending("a pipe of the caller", pipe_of_the_caller) == SIGPIPE);
     CHECK(ending("a helper that is gone", helper_that_is_gone) == 0);
