@@ -68,6 +68,20 @@ impl Disk {
         self.dir.path().join("disk")
     }
 
+    /// Makes more room, on a tmpfs.
+    fn grow(&self) {
+        let none: Option<&str> = None;
+        let size = Some("size=64m,nr_inodes=4000");
+        mount(none, &self.at(), none, MsFlags::MS_REMOUNT, size).unwrap();
+    }
+
+    /// Has the room of the beginning again.
+    fn shrink(&self) {
+        let none: Option<&str> = None;
+        let size = Some("size=4m,nr_inodes=400");
+        mount(none, &self.at(), none, MsFlags::MS_REMOUNT, size).unwrap();
+    }
+
     /// Leaves not a byte, or not an inode.
     fn fill(&self, filled: Filled) {
         let dir = self.at().join("full");
@@ -161,13 +175,24 @@ fn error_of_a_full_disk_names_what_is_full() {
         let error = big.import(&archive, &options, &mut ()).unwrap_err();
         is_full(&error, &big.path().join("scratch"), big.path());
         let dir = disk.at().join("unpacked");
-        let options = UnpackOptions {
-            store: Some(&small),
-            ..Default::default()
+        let unpacked = || {
+            let options = UnpackOptions {
+                store: Some(&small),
+                ..Default::default()
+            };
+            unpack(&archive, &dir, options, &mut ())
         };
-        let error = unpack(&archive, &dir, options, &mut ()).unwrap_err();
+        let error = unpacked().unwrap_err();
         is_full(&error, &dir, &dir);
         assert!(!dir.exists());
+        disk.grow();
+        unpacked().unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        let image = big.import(&archive, &options, &mut ()).unwrap();
+        let digest = Reference::Digest(*image.digest().unwrap());
+        drop(image);
+        big.remove(&digest).unwrap();
+        disk.shrink();
     }
 }
 
