@@ -17,6 +17,7 @@ _POPEN = {
     "text": "decoding what was read: its streams are bytes",
     "encoding": "decoding what was read: its streams are bytes",
     "errors": "decoding what was read: its streams are bytes",
+    "universal_newlines": "text, or in tare.aio decoding what was read: its streams are bytes",
 }
 _BOTH = {
     "close_fds": "leaving it out: what is not in pass_fds is closed",
