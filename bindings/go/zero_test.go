@@ -7,6 +7,7 @@ package tare_test
 import (
 	"context"
 	"embed"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -142,5 +143,78 @@ func TestFunctionsTakeNilWithoutAPanic(t *testing.T) {
 		if err := call(); err == nil {
 			t.Errorf("%s is no error", name)
 		}
+	}
+}
+
+func TestWhatWasNeverOpenedIsOpenedAsItsErrorSays(t *testing.T) {
+	ctx := context.Background()
+	sb := open(t)
+	cure := func(err error) string {
+		t.Helper()
+		var wrong *tare.Error
+		if !errors.As(err, &wrong) {
+			t.Fatal(err)
+		}
+		return wrong.Cure
+	}
+	_, closed := (&tare.Sandbox{}).ReadFile("/etc/passwd")
+	_, taken := (&tare.Pool{}).Take(ctx)
+	_, listed := (&tare.ImageStore{}).Images()
+	_, inspected := (&tare.Image{}).Inspect()
+	_, waited := (&tare.Process{}).Wait()
+	_, read := (&tare.Terminal{}).Read(nil)
+	cures := map[string]func() error{
+		"tare.Open":                              func() error { return sb.Reset() },
+		"Command or CommandContext of a sandbox": func() error { return sb.Command("true").Run() },
+		"start it by its Cmd": func() error {
+			cmd := sb.Command("true")
+			if err := cmd.Start(); err != nil {
+				return err
+			}
+			_, err := cmd.Process.Wait()
+			return err
+		},
+		"StartTerminal of a Cmd": func() error {
+			terminal, err := sb.CommandContext(ctx, "true").StartTerminal(24, 80)
+			if err != nil {
+				return err
+			}
+			return terminal.Close()
+		},
+		"tare.OpenPool": func() error {
+			pool, err := tare.OpenPool(ctx, "host", tare.PoolSize{Min: 1}, tare.Store(t.TempDir()))
+			if err != nil {
+				return err
+			}
+			return pool.Close()
+		},
+		"tare.OpenStore": func() error {
+			_, err := openStore(t).Images()
+			return err
+		},
+		"Image or Import of a store": func() error {
+			image, err := openStore(t).Image(ctx, "dir:/", nil)
+			if err != nil {
+				return err
+			}
+			if _, err := image.Inspect(); err != nil {
+				return err
+			}
+			return image.Close()
+		},
+	}
+	for _, err := range []error{closed, taken, listed, inspected, waited, read, (&tare.Cmd{}).Run()} {
+		follow, known := cures[cure(err)]
+		if !known {
+			t.Errorf("%v", err)
+			continue
+		}
+		delete(cures, cure(err))
+		if failed := follow(); failed != nil {
+			t.Errorf("%v: %v", err, failed)
+		}
+	}
+	for cure := range cures {
+		t.Errorf("%q is in no error", cure)
 	}
 }

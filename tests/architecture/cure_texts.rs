@@ -402,7 +402,8 @@ impl Search<'_> {
         led
     }
 
-    /// What the last expression of a body has of literals and constants.
+    /// What the last expression of a body, and what it returns before, have of
+    /// literals and constants.
     fn returned(&mut self, at: usize, body: Range<usize>) {
         let source = &self.sources[at];
         let mut begin = body.start + 1;
@@ -416,10 +417,16 @@ impl Search<'_> {
         // A loop before it ends without a semicolon.
         let last = source.code[begin..body.end].rfind("\n    }\n    ");
         let last = begin + last.unwrap_or(0)..body.end;
-        for text in source.values(&last) {
-            self.add(at, &text);
+        let before = words(&source.code[body.clone()], "return").map(|(n, _)| {
+            let begin = body.start + n + "return".len();
+            begin..end_of_statement(&source.code, begin)
+        });
+        for part in before.chain([last]) {
+            for text in source.values(&part) {
+                self.add(at, &text);
+            }
+            self.constants(at, &source.code[part]);
         }
-        self.constants(at, &source.code[last]);
     }
 
     /// The value of a variable that is all of the expression. A parameter `cure` leads to the calls.
@@ -443,7 +450,8 @@ impl Search<'_> {
             let value = begin + source.code[begin..].find('=')? + 1;
             let end = end_of_statement(&source.code, value);
             // A variable of the same name may be made of an earlier one.
-            (end <= at.start && !longer).then_some(value..end)
+            let is_seen = end <= at.start && stays_open(&source.code[end..at.start]);
+            (is_seen && !longer).then_some(value..end)
         });
         let Some(value) = bound else {
             return name == "cure"
@@ -459,6 +467,15 @@ fn is_constant(word: &str) -> bool {
         && word
             .chars()
             .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Whether no block that is open at its beginning ends in `code`.
+fn stays_open(code: &str) -> bool {
+    let mut depth = 0;
+    code.bytes().all(|byte| {
+        depth += i32::from(byte == b'{') - i32::from(byte == b'}');
+        depth >= 0
+    })
 }
 
 /// The semicolon of the statement that goes on at `at`.

@@ -173,6 +173,14 @@ fn cures_are_found_whichever_way_they_get_there() {
             "const ROWS: [R; 1] = [R { why: \"b\", cure: \"a\" }];\nfn f() { e.with_cure(row.cure) }",
             &["a"],
         ),
+        (
+            "fn f() { let cure = match x { 1 => \"a\", _ => { let cure = \"c\"; return R::new(e, cure); } }; e.with_cure(cure) }\nimpl R { fn new(why: u8, cure: u8) -> R { x } }",
+            &["a", "c"],
+        ),
+        (
+            "fn f() { e.with_cure(g()) }\nfn g() -> String { if x {\n        return format!(\"a\");\n    }\n    \"b\".into() }",
+            &["a", "b"],
+        ),
         ("fn f() { E::custom(\"b; try: a\") }", &["a"]),
         ("fn f() { e.with_cure(names.first()) }", &["names.first()"]),
         (

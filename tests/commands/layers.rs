@@ -152,13 +152,17 @@ fn storage_that_only_overlay_can_do_names_a_cure() {
         return;
     }
     let cow = format!(r#"{{"mounts": ["{}:/c:cow"]}}"#, ground.root().display());
-    for (spec, cure) in [
-        (ground.spec_with(&cow), "a bind instead of cow"),
-        (Spec::default(), "an image"),
+    let bind = ground.spec_with(&cow.replace(":cow", ""));
+    for (spec, cure, instead) in [
+        (ground.spec_with(&cow), "a bind instead of cow", bind),
+        (Spec::default(), "an image", ground.spec()),
     ] {
         let error = Sandbox::open(&ground.store, &spec).unwrap_err();
         assert_eq!(error.step(), "mount overlay", "{error}");
         assert!(error.cure().unwrap().starts_with(cure), "{error}");
+        let sandbox = Sandbox::open(&ground.store, &instead).unwrap();
+        assert_eq!(line(&sandbox, "id -u"), "0", "{cure}");
+        sandbox.close().unwrap();
     }
     assert_eq!(fs::read_dir(ground.scratch()).unwrap().count(), 0);
 }

@@ -180,7 +180,7 @@ fn odd_cgroups_that_are_read_only_are_told() {
     let script = "for m in $(awk '$9 ~ /^cgroup/ || $8 ~ /^cgroup/ {print $5}' /proc/self/mountinfo); do \
                   mount --bind $m $m; mount -o remount,bind,ro $m; done";
     let name = "odd::odd_cgroups_that_are_read_only_are_told";
-    let words = ["EROFS", "mount -o remount,rw /sys/fs/cgroup"];
+    let words = ["EROFS", "mount -o remount,bind,rw /sys/fs/cgroup"];
     for_each_prepared(name, on(script), |caller| match caller {
         "root" => assert_refused(&Ground::new(), &words),
         _ => assert_works(&Ground::new()),

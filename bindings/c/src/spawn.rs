@@ -94,7 +94,7 @@ pub unsafe extern "C-unwind" fn tare_spawn_in(
     call(|| {
         let no_image = |_: &[&OsStr]| {
             let why = "a plain root has no image that could name a command";
-            Err(Error::new(Kind::Invalid, "find command", why).with_cure("argv"))
+            Err(Error::new(Kind::Invalid, "find command", why).with_cure("argv, with flags = 0"))
         };
         // SAFETY: the caller's word for all of them.
         let (root, spec, command, out, fds) = unsafe {

@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::unistd::geteuid;
 
 use super::layout::Home;
 use super::limit::{Limit, Refusal, Setting};
@@ -227,11 +228,15 @@ impl Cgroup {
             }
             let why = format!("make a cgroup in {}", hierarchy.own.display());
             let cure = match errno {
-                Errno::EROFS => format!("mount -o remount,rw {}", hierarchy.mount.display()),
+                Errno::EROFS => format!("mount -o remount,bind,rw {}", hierarchy.mount.display()),
                 // Not the caller's own: it may be everybody's.
-                _ => "run as root, or as root give the user one there: \
-                      mkdir USER; chown -R USER USER; echo PID >USER/tasks"
-                    .to_owned(),
+                _ => {
+                    let (dir, uid) = (hierarchy.own.display(), geteuid());
+                    format!(
+                        "run as root, or as root: mkdir {dir}/{uid}; chown -R {uid} {dir}/{uid}; \
+                         echo PID >{dir}/{uid}/tasks"
+                    )
+                }
             };
             Failure::Refused(Refusal::os(why, errno, cure))
         })?;

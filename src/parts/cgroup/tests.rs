@@ -299,6 +299,39 @@ fn may_live_knows_the_dead_that_nobody_has_reaped() {
     assert!(!may_live(&format!("{own}-{}.1", child.id())));
 }
 
+/// As in a container of root that was given no controller.
+#[test]
+fn create_in_a_cgroup_without_controllers_names_the_way_out() {
+    need!(root);
+    let mut layout = Layout::detect().unwrap();
+    if layout.home("pids") != layout::Home::V2 {
+        return tare_oracle::needs::missing("pids_v2", "the pids controller in cgroup v2");
+    }
+    let top = layout.v2().unwrap().mount.clone();
+    let above = top.join("tare_test_above");
+    let own = above.join("own");
+    std::fs::create_dir_all(&own).unwrap();
+    layout.confine(&own);
+    let asked = limits(r#"{"pids": 9}"#);
+    let error = Cgroup::create(&layout, &new_id(), &asked, &Require::All, None).unwrap_err();
+    let (_, command) = error.cure().unwrap().split_once(": ").unwrap();
+    for dir in [&top, &above] {
+        let pasted = command.replace("DIR", dir.to_str().unwrap());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &pasted])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    let cured = Cgroup::create(&layout, &new_id(), &asked, &Require::All, None).unwrap();
+    cured.remove().unwrap();
+    [own, above]
+        .iter()
+        .for_each(|dir| std::fs::remove_dir(dir).unwrap());
+}
+
 /// As in a container of root, where no cgroup above is in sight.
 #[test]
 fn create_in_a_cgroup_with_processes_names_the_way_out() {
@@ -324,6 +357,18 @@ fn create_in_a_cgroup_with_processes_names_the_way_out() {
     let inner = Cgroup::create(&layout, &new_id(), &none, &Require::All, None).unwrap();
     assert!(inner.paths()[0].starts_with(outer.paths()[0]));
     inner.remove().unwrap();
+    let (_, command) = error.cure().unwrap().split_once(": ").unwrap();
+    let pasted = command.replace("PID", &inside.id().to_string());
+    assert!(
+        Command::new("sh")
+            .args(["-c", &pasted])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let cured = Cgroup::create(&layout, &new_id(), &asked, &Require::All, None).unwrap();
+    assert!(cured.paths()[0].starts_with(outer.paths()[0]));
+    cured.remove().unwrap();
     outer.kill().unwrap();
     inside.wait().unwrap();
 }

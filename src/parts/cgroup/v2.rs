@@ -144,7 +144,7 @@ fn refuse_enable(dir: &Path, controllers: &[&str], errno: Errno) -> Refusal {
 pub(super) fn refuse_place(hierarchy: &Hierarchy, errno: Errno) -> Refusal {
     let why = format!("make a cgroup in {} or above", hierarchy.own.display());
     let cure = match errno {
-        Errno::EROFS => format!("mount -o remount,rw {}", hierarchy.mount.display()),
+        Errno::EROFS => format!("mount -o remount,bind,rw {}", hierarchy.mount.display()),
         _ => DELEGATE.to_owned(),
     };
     Refusal::os(why, errno, cure)

@@ -18,6 +18,8 @@ use crate::image_trees;
 
 /// Where a caller writes the shell's part of a cure.
 pub(super) const TOLD: &str = "TARE_TEST_TOLD";
+/// A limit that a caller takes before it tries.
+const LIMIT: &str = "TARE_TEST_LIMIT";
 /// What a caller tries.
 pub(super) const TRIES: &str = "TARE_TEST_TRIES";
 /// The shell tries, and runs what it is told, until nothing is told any more.
@@ -27,13 +29,13 @@ pub(super) const LOOP: &str = "round=0; while [ $round -lt 9 ]; do \
     echo cured by $round";
 
 /// A machine on which something is wrong.
-struct Machine {
-    callers: &'static [&'static str],
-    tries: &'static str,
+struct Machine<'a> {
+    callers: &'a [&'a str],
+    tries: &'a str,
     /// The words before the shell, such as unshare(1).
-    before: &'static [&'static str],
+    before: &'a [&'a str],
     /// What root does to the machine, in a mount namespace of its own.
-    breaks: &'static str,
+    breaks: &'a str,
 }
 
 const PRIVATE: &[&str] = &["unshare", "-m"];
@@ -47,7 +49,7 @@ pub(super) fn told() -> NamedTempFile {
     told
 }
 
-impl Machine {
+impl Machine<'_> {
     /// # Panics
     /// If a caller meets no error, or one that its cure does not cure.
     #[track_caller]
@@ -123,7 +125,28 @@ fn doctors(name: &str) -> Option<String> {
     check.and_then(|check| check.cure)
 }
 
+/// Takes a limit that the shell could not have started this program under, until
+/// a cure was pasted: `nofile=SOFT:HARD`, without HARD for the one that there is.
+fn limit_once() {
+    let Ok(limit) = env::var(LIMIT) else { return };
+    if env::var("TARE_TEST_ROUND").as_deref() != Ok("0") {
+        return;
+    }
+    let (name, numbers) = limit.split_once('=').unwrap();
+    let resource = match name {
+        "nofile" => Resource::RLIMIT_NOFILE,
+        "nproc" => Resource::RLIMIT_NPROC,
+        _ => Resource::RLIMIT_FSIZE,
+    };
+    let (soft, hard) = numbers.split_once(':').unwrap();
+    let hard = hard.parse().unwrap_or(getrlimit(resource).unwrap().1);
+    setrlimit(resource, soft.parse().unwrap(), hard).unwrap();
+}
+
 fn attempt(tries: &str) -> Result<(), Error> {
+    if tries == "doctor open files" {
+        limit_once();
+    }
     if let Some(name) = tries.strip_prefix("doctor ") {
         return match doctors(name) {
             None => Ok(()),
@@ -131,7 +154,7 @@ fn attempt(tries: &str) -> Result<(), Error> {
         };
     }
     let ground = &Ground::new();
-    let is_first = env::var("TARE_TEST_ROUND").as_deref() == Ok("0");
+    limit_once();
     let opened = |spec: &Spec| Sandbox::open(&ground.store, spec);
     match tries {
         "host" => opened(&Spec::default()).and_then(|s| s.run(Command::new("true")).map(drop)),
@@ -140,13 +163,11 @@ fn attempt(tries: &str) -> Result<(), Error> {
             let all: Result<Vec<_>, _> = (0..60).map(|_| opened(&ground.spec())).collect();
             all.map(drop)
         }
-        "few processes" => {
-            // setpriv(1) could not have started this program under such a limit.
-            if is_first {
-                let (_, hard) = getrlimit(Resource::RLIMIT_NPROC).unwrap();
-                setrlimit(Resource::RLIMIT_NPROC, 1, hard).unwrap();
-            }
-            opened(&ground.spec()).map(drop)
+        "few processes" => opened(&ground.spec()).map(drop),
+        "file size" => {
+            let sandbox = opened(&ground.spec())?;
+            let files = sandbox.files();
+            files.get("/bin/busybox", ground.path("copy")).map(drop)
         }
         "user" => {
             let sandbox = opened(&ground.spec())?;
@@ -241,26 +262,47 @@ fn machine_whose_programs_of_ids_are_nosuid_is_cured() {
     .is_cured();
 }
 
+/// Hard limits, too: where they are met, root alone raises them, but each user
+/// may lower those of a shell that has more.
 #[test]
-fn machine_with_few_open_files_is_cured() {
-    Machine {
-        callers: ALL,
-        tries: "many",
-        before: PRIVATE,
-        breaks: "ulimit -Sn 100",
+fn machine_with_low_limits_is_cured() {
+    for (limit, callers, tries) in [
+        ("nofile=100:", ALL, "many"),
+        ("nofile=100:100", ALL, "many"),
+        ("nofile=90:90", ORDINARY, "doctor open files"),
+        ("nproc=1:", ORDINARY, "few processes"),
+        ("nproc=1:1", ORDINARY, "few processes"),
+        ("fsize=65536:", ALL, "file size"),
+    ] {
+        let machine = Machine {
+            callers,
+            tries,
+            before: PRIVATE,
+            breaks: &format!("export {LIMIT}={limit}"),
+        };
+        machine.is_cured();
     }
-    .is_cured();
 }
 
+/// A cgroup of the test's own, with room for the shell, two threads and one
+/// process more.
+const FULL: &str = "top=/sys/fs/cgroup/pids; [ -d $top ] || top=/sys/fs/cgroup; \
+    ! [ -e $top/cgroup.subtree_control ] || echo +pids >$top/cgroup.subtree_control; \
+    dir=$top/cures-$$; mkdir $dir; echo 4 >$dir/pids.max; \
+    trap 'echo $$ >$top/cgroup.procs; \
+          for n in 1 2 3 4 5 6 7 8 9; do rmdir $dir 2>/dev/null && break; sleep 0.2; done' EXIT; \
+    echo $$ >$dir/cgroup.procs";
+
 #[test]
-fn machine_with_few_processes_is_cured() {
-    Machine {
-        callers: ORDINARY,
-        tries: "few processes",
+fn machine_whose_cgroup_is_full_is_cured() {
+    need!(root, controller("pids"));
+    let machine = Machine {
+        callers: &["root"],
+        tries: "image",
         before: PRIVATE,
-        breaks: ":",
-    }
-    .is_cured();
+        breaks: FULL,
+    };
+    machine.is_cured();
 }
 
 /// A copy of `/etc`, in which the machine's users can be changed.

@@ -239,6 +239,19 @@ fn spec_of_the_hosts_user_namespace_is_cured_for_ordinary_callers() {
     });
 }
 
+/// Cgroup v1 counts swap with memory.
+#[test]
+fn spec_of_swap_alone_is_cured_by_memory() {
+    tare_oracle::need!(root, controller("memory"));
+    let ground = Ground::new();
+    let mut spec = json!({"limits": {"swap": "64m"}});
+    if let Err(error) = open(&ground, &spec.to_string()) {
+        assert_eq!(cure(&error), "set limits.memory as well");
+        spec["limits"]["memory"] = "64m".into();
+        open(&ground, &spec.to_string()).unwrap_or_else(|e| panic!("{spec}: {e}"));
+    }
+}
+
 /// Root alone keeps its user namespace, in which a tracer could take the init over.
 #[test]
 fn spec_of_a_tracer_is_cured_in_both_ways() {

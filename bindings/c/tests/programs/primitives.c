@@ -124,9 +124,29 @@ static void a_tree(void) {
     FAILS(TARE_KIND_NOT_FOUND, tare_tree_unmount(store, in_base("view"), 0));
 }
 
+/* The cure of a call's error. */
+static char *cure_of(tare_error *error) {
+    CHECK(error && tare_error_cure(error));
+    char *cure = strdup(tare_error_cure(error));
+    tare_error_free(error);
+    return cure;
+}
+
 static void a_plain_root(const char *root) {
     const char *argv[] = {"sh", "-c", "echo here >/tmp/written; cat", NULL};
-    tare_command command = command_of(argv);
+    tare_process *none;
+    /* Does what each error says. */
+    tare_command command = {0};
+    char *cure = cure_of(tare_spawn_in(store, root, NULL, 0, &command, &none, NULL));
+    CHECK(!strcmp(cure, "size = sizeof(tare_command)"));
+    free(cure);
+    command.size = sizeof(tare_command);
+    command.flags = TARE_COMMAND_OF_IMAGE;
+    cure = cure_of(tare_spawn_in(store, root, NULL, 0, &command, &none, NULL));
+    CHECK(!strcmp(cure, "argv, with flags = 0"));
+    free(cure);
+    command.argv = argv;
+    command.flags = 0;
     command.stdin_mode = TARE_STDIO_BYTES;
     command.stdin_data = "in";
     command.stdin_len = 2;

@@ -234,6 +234,22 @@ const OF_ROOT: &[Row] = &[
         assert!(cure.ends_with("the path of a namespace"));
         runs(["--network /proc/self/ns/net".to_owned()])
     }),
+    ("tare run --cpuset-cpus 4000 host true", |cure| {
+        let list = cure.strip_prefix("processors of ").unwrap();
+        runs([format!("--cpuset-cpus {list}")])
+    }),
+    (
+        "unshare -m bash -c 'mount -t tmpfs -o noexec none /mnt; tare --store /mnt/s doctor' | \
+         grep 'store file system' >&2; exit 1",
+        |cure| {
+            let (kinds, options) = cure.split_once(", mounted ").unwrap();
+            assert!(kinds.starts_with("a store on ") && kinds.ends_with("or tmpfs"));
+            one(format!(
+                "unshare -m bash -c 'mount -t tmpfs -o {options} none /mnt; \
+                 tare --store /mnt/s doctor' | grep '^ok *store file system'"
+            ))
+        },
+    ),
     ("tare umount $HOME", |cure| {
         let (words, other) = cure.split_once(", ").unwrap();
         assert!(words.starts_with("the store that it was mounted from"));

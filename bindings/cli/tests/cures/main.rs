@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod docker;
+mod guest;
 mod lines;
 mod requests;
 
@@ -90,6 +91,85 @@ fn user_who_may_not_mount_runs_a_sandbox() {
     let root = Tare::new();
     root.run(&["mount", "host", &at]).ok();
     root.run(&["umount", &at]).ok();
+}
+
+#[test]
+fn user_of_a_store_that_is_not_theirs_has_another() {
+    need!(root, user("plain"));
+    let tare = Tare::of(tare_oracle::ordinary_user(false));
+    let doctor = "tare --store /root/none doctor | grep ' store  ' >&2; exit 1";
+    follow(
+        &tare,
+        (doctor, |cure| {
+            let cure = cure.strip_suffix(", for a directory of your own").unwrap();
+            let (variable, flag) = cure.split_once(", or ").unwrap();
+            let lines = [format!("{variable} tare"), format!("tare {flag}")];
+            let doctor = |line: String| {
+                let own = line.replace("DIR", "$HOME/own");
+                format!("{own} doctor | grep '^ok *store  '")
+            };
+            lines.map(doctor).into()
+        }),
+    );
+}
+
+/// Where no cgroup is given to a user, root has the limits.
+#[test]
+fn limit_that_a_user_cannot_have_is_roots() {
+    need!(root, overlay, userns, user("plain"), controller("memory"));
+    let user = Tare::of(tare_oracle::ordinary_user(false));
+    let root = Tare::new();
+    for flags in ["-m 64m", "--pids-limit 50", "--cpus 1"] {
+        let line = format!("tare run {flags} host true");
+        let home = user.tempdir();
+        let cure = cure(&user, home.path(), &line);
+        assert!(cure.contains("run as root"), "{cure}");
+        shell(&root, home.path(), &line).ok();
+        // In cgroup v1 a user may have a directory, which root's shell enters.
+        let Some((_, given)) = cure.split_once("or as root: ") else {
+            continue;
+        };
+        let given = given.replace("PID", "$$");
+        let dir = given.split([' ', ';']).nth(1).unwrap();
+        let plain = tare_oracle::ordinary_user(false);
+        let (uid, gid) = (plain.uid, plain.gid);
+        let becomes = format!("setpriv --reuid={uid} --regid={gid} --init-groups --inh-caps=-all");
+        let again = format!(
+            "{given} && HOME={} TARE_STORE={}/s {becomes} {line}; e=$?; \
+             echo $$ >${{D%/*}}/tasks; rmdir $D; exit $e",
+            home.path().display(),
+            home.path().display(),
+        );
+        let said = shell(&root, home.path(), &format!("D={dir}; {again}"));
+        assert_eq!(said.status, 0, "{cure}: {said:?}");
+    }
+}
+
+/// A command may not have more processor time than the cgroup around it.
+#[test]
+fn limit_within_those_above_is_taken() {
+    need!(root, overlay, controller("cpu"));
+    const CPU: &str = "/sys/fs/cgroup/cpu";
+    // In v2 a value may be above those of the cgroups above, and has no effect then.
+    if !Path::new(CPU).join("cpu.cfs_quota_us").exists() && !Path::new(CPU).join("tasks").exists() {
+        return;
+    }
+    let tare = Tare::new();
+    let home = tare.tempdir();
+    let within = |cpus: &str| {
+        let line = format!(
+            "D={CPU}/cures-$$; mkdir $D; echo 50000 >$D/cpu.cfs_quota_us; echo $$ >$D/tasks; \
+             tare run --cpus {cpus} host true; e=$?; echo $$ >{CPU}/tasks; rmdir $D; exit $e"
+        );
+        shell(&tare, home.path(), &line)
+    };
+    let said = within("1");
+    assert!(
+        said.stderr
+            .contains("; try: a value within those of the cgroups above\n"),
+        "{said:?}"
+    );
+    within("0.5").ok();
 }
 
 /// What an outer sandbox must let through is said inside, flag by flag.

@@ -114,7 +114,7 @@ fn body_without_delegation() {
     assert_eq!(error.kind(), Kind::Unsupported);
     assert_eq!(error.errno(), Some(libc::EACCES));
     let cure = match layout.home("memory") {
-        layout::Home::V1(_) => "mkdir USER; chown -R USER USER",
+        layout::Home::V1(_) => "chown -R 65534 /sys/fs/cgroup/memory",
         _ => "systemd-run --user --scope -p Delegate=yes PROGRAM",
     };
     let text = error.to_string();
