@@ -250,6 +250,17 @@ const OF_ROOT: &[Row] = &[
             ))
         },
     ),
+    (
+        "unshare -m bash -c 'mount -t proc -o subset=pid proc /proc; mkdir $HOME/m; \
+         tare mount host $HOME/m'",
+        |cure| {
+            let whole = cure.strip_prefix("a whole procfs: ").unwrap();
+            one(format!(
+                "unshare -m bash -c 'mount -t proc -o subset=pid proc /proc; {whole}; \
+                 tare mount host $HOME/m && tare umount $HOME/m'"
+            ))
+        },
+    ),
     ("tare umount $HOME", |cure| {
         let (words, other) = cure.split_once(", ").unwrap();
         assert!(words.starts_with("the store that it was mounted from"));

@@ -94,6 +94,20 @@ fn user_who_may_not_mount_runs_a_sandbox() {
 }
 
 #[test]
+fn user_without_a_home_names_a_store() {
+    need!(root, user("plain"));
+    let tare = Tare::of(tare_oracle::ordinary_user(false));
+    let list = "env -u HOME -u TARE_STORE tare image list";
+    follow(
+        &tare,
+        (list, |cure| {
+            let store = cure.replace("/some/directory", "$HOME/own");
+            one(format!("env {store} sh -c 'unset HOME; tare image list'"))
+        }),
+    );
+}
+
+#[test]
 fn user_of_a_store_that_is_not_theirs_has_another() {
     need!(root, user("plain"));
     let tare = Tare::of(tare_oracle::ordinary_user(false));
