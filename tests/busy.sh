@@ -55,7 +55,9 @@ for round in 1 2 3; do
         # One call in 25.
         TARE_CRASHES=25 rust crashes b05_helper_may_be_killed_at_any_call
         rust leftovers ends descriptors pools
-        beside faces tests/faces/run.sh aio
+        # Another face each time.
+        faces=(aio rust c)
+        beside faces tests/faces/run.sh "${faces[round - 1]}"
     fi
 done
 echo "$passed passed, $failed failed"
