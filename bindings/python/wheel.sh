@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Whether the wheel is all that there is to install: in an empty environment of this machine's Python, and in the
-# oldest Debian that it is for, with that one's Python and C library. Needs root.
+# Whether the wheel is all that there is to install: in an empty environment of this machine's Python, in one of each
+# other CPython that is found, and in the oldest Debian that it is for, with that one's Python and C library. Needs root.
 #
 #   wheel.sh WHEEL ROOT-DIRECTORY
+#
+# Environment: PYENV_ROOT (where pyenv keeps interpreters; default: ~/.pyenv).
 set -euo pipefail
 umask 022
 wheel=$(realpath "$1")
@@ -20,8 +22,8 @@ awk '/^```/ { inside = $0 == "```python"; next } inside' ../../README.md >"$temp
 # What is done in both: install, import, a sandbox by the package and by the command, the plugin's entry point.
 cat >"$temp/given/check.sh" <<'END'
 set -eu
-given=$1 home=$2
-python3 -m venv "$home/venv"
+given=$1 home=$2 python=${3:-python3}
+"$python" -m venv "$home/venv"
 "$home/venv/bin/pip" install --quiet --disable-pip-version-check --no-index "$given"/*.whl
 export TARE_STORE=$home/store
 "$home/venv/bin/python" "$given/readme.py"
@@ -52,7 +54,20 @@ check() { # check NAME COMMAND...
 }
 
 mkdir "$temp/here" "$temp/there"
-here() { env -i PATH=/usr/bin:/bin HOME="$temp/here" sh "$temp/given/check.sh" "$temp/given" "$temp/here"; }
+# here PYTHON: with this interpreter.
+here() {
+    rm -rf "$temp/here/venv"
+    env -i PATH=/usr/bin:/bin HOME="$temp/here" sh "$temp/given/check.sh" "$temp/given" "$temp/here" "$1"
+}
+# Interpreters that the wheel is for, besides Debian's.
+others() {
+    local python
+    for python in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/python3 /usr/local/bin/python3.[0-9]*; do
+        if "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
+            echo "$python"
+        fi
+    done
+}
 # In a mount namespace of its own; what is written goes to memory.
 there() {
     # shellcheck disable=SC2016
@@ -66,7 +81,10 @@ there() {
         exec chroot "$1/root" env HOME=/root sh /given/check.sh /given /root' \
         sh "$temp/there" "$root" "$temp/given"
 }
-check "in an empty environment" here
+check "in an empty environment" here python3
+while read -r python <&3; do
+    check "on another Python" here "$python"
+done 3< <(others)
 check "in the oldest Debian" there
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -23,3 +27,36 @@ def test_programs_of_the_documentation_run(
     assert programs
     for program in programs:
         exec(compile(program, page, "exec"), {"__name__": page})
+
+
+def test_lines_about_an_image_of_ones_own_work(images: Path, tmp_path: Path) -> None:
+    text = (ROOT / "docs/python.md").read_text()
+    block = re.search(r"```sh\n(docker save.*?)```", text, re.DOTALL)
+    assert block
+    (tmp_path / "tree/bin").mkdir(parents=True)
+    busybox = shutil.which("busybox")
+    assert busybox
+    shutil.copy(busybox, tmp_path / "tree/bin/id")
+    # What there is without a network, in the place of what comes from there.
+    stand_ins = {
+        "docker save debian:12": f"cat {images}/debian.docker.tar",
+        "docker://debian:12": f"oci:{images}/debian:latest",
+        "debootstrap --variant=minbase bookworm root": f"ln -s {images}/oldest root",
+    }
+    lines = [line.partition("#")[0] for line in block[1].splitlines()]
+    for number, line in enumerate(lines):
+        place = tmp_path / str(number)
+        place.mkdir()
+        with tarfile.open(place / "root.tar", "w") as archive:
+            archive.add(tmp_path / "tree", ".")
+        for said, here in stand_ins.items():
+            line = line.replace(said, here)
+        env = {**os.environ, "TARE_STORE": str(tmp_path / "store"), "HOME": str(place)}
+        done = subprocess.run(line, shell=True, cwd=place, env=env, text=True, capture_output=True)
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+        if " -- id" in line:
+            assert done.stdout.startswith("uid=0"), f"{line}: {done.stdout}"
+    for said in stand_ins:
+        assert said in block[1]
+    listed = ["tare", "image", "list", "--store", str(tmp_path / "store")]
+    assert "debian" in subprocess.run(listed, text=True, capture_output=True, check=True).stdout

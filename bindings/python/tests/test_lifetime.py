@@ -172,7 +172,8 @@ def test_what_was_never_closed_is_warned_of(store: tare.Store) -> None:
             os._exit(0)
         os.wait()
         gc.collect()
-    assert caught == []
+    # From 3.12 on, Python warns of a fork beside other threads, which xdist has.
+    assert [w for w in caught if w.category is not DeprecationWarning] == []
 
 
 async def opened() -> tare.aio.Sandbox:
