@@ -20,13 +20,24 @@ PAGES = ["README.md", "docs/python.md", "docs/spec.md", "bindings/python/README.
 
 @pytest.mark.parametrize("page", PAGES)
 def test_programs_of_the_documentation_run(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester
 ) -> None:
     monkeypatch.setenv("TARE_STORE", str(tmp_path / "store"))
     programs = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert programs
     for program in programs:
-        exec(compile(program, page, "exec"), {"__name__": page})
+        if "def test_" in program:
+            passes_as_tests(program, monkeypatch, pytester)
+        else:
+            exec(compile(program, page, "exec"), {"__name__": page})
+
+
+def passes_as_tests(program: str, monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) -> None:
+    """Runs tests of the documentation as a user does, apart from the run that this is part of."""
+    for name in [name for name in os.environ if name.startswith(("PYTEST_XDIST", "PYTEST_ADDOPTS"))]:
+        monkeypatch.delenv(name)
+    outcomes = pytester.runpytest_subprocess(pytester.makepyfile(program)).parseoutcomes()
+    assert outcomes.keys() == {"passed"} and outcomes["passed"] >= program.count("def test_")
 
 
 def test_lines_about_an_image_of_ones_own_work(images: Path, tmp_path: Path) -> None:
