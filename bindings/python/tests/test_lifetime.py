@@ -204,13 +204,13 @@ def test_module_shows_what_is_for_users(store: tare.Store) -> None:
 def test_logger_tells_of_sandboxes_and_commands(store: tare.Store, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "tare")
     with tare.Sandbox("busybox", env={"A": "SECRET"}) as box:
-        box.run("exit 3", shell=True, env={"B": "SECRET"})
+        box.run("exit 3 # SECRET", shell=True, env={"B": "SECRET"})
         box.popen(["true"]).wait()
         box.reset()
     said = [record.getMessage() for record in caplog.records if record.name == "tare"]
     assert said == [
         "<Sandbox 'busybox' open> opened",
-        "<Sandbox 'busybox' open>: /bin/sh -c 'exit 3': exited, 3",
+        "<Sandbox 'busybox' open>: /bin/sh (2 arguments): exited, 3",
         "<Sandbox 'busybox' open>: true: started",
         "<Sandbox 'busybox' open> reset",
         "<Sandbox 'busybox' closed>",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The logger `tare`: what is opened, run and closed at the level of debugging, never a value of an environment."""
+"""The logger `tare`: what is opened, run and closed, at the level of debugging; no arguments, no environments."""
 
 from __future__ import annotations
 
@@ -60,8 +60,12 @@ def ending(step: str, what: object, raised: BaseException | None) -> Iterator[No
         set_aside(f"{step} {what!r}", error, raised)
 
 
-def argv(call_words: Any) -> str:
-    """A command as the log shows it."""
+def command(call_words: Any) -> str:
+    """A command as the log shows it: its arguments may be secrets."""
     import shlex
 
-    return shlex.join(os.fsdecode(word) for word in call_words["argv"] or ()) or "(the image's command)"
+    argv = call_words["argv"]
+    if not argv:
+        return "(the image's command)"
+    program, count = shlex.quote(os.fsdecode(argv[0])), len(argv) - 1
+    return f"{program} ({count} arguments)" if count else program

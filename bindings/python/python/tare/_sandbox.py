@@ -228,14 +228,14 @@ class Sandbox(Files):
     def _saw(self, call: Call, ended: Ended, stdout: bytes, stderr: bytes) -> None:
         """Tells the log of a command that has ended."""
         if _log.enabled():
-            _log.debug("%r: %s: %s, %d", self, _log.argv(call.words), ended[1], ended[0])
+            _log.debug("%r: %s: %s, %d", self, _log.command(call.words), ended[1], ended[0])
         if self._watcher is not None:
             self._watcher.ended(call, ended, stdout, stderr)
 
     def _began(self, call: Call, process: object) -> Told | None:
         """Tells the log of a command that runs."""
         if _log.enabled():
-            _log.debug("%r: %s: started", self, _log.argv(call.words))
+            _log.debug("%r: %s: started", self, _log.command(call.words))
         return None if self._watcher is None else self._watcher.started(call, process)
 
     def reset(self) -> None:
