@@ -224,6 +224,7 @@ def test_sandbox_that_is_closed_has_another_opened(store: tare.Store) -> None:
     assert ran("true") == ""
 
 
+@pytest.mark.root
 def test_option_of_pytest_as_its_error_has_it(pytester: pytest.Pytester, store: tare.Store) -> None:
     pytester.makepyfile("def test_it(sandbox):\n    sandbox.run(['true'], check=True)")
     for key, value in {"image": "busybox", "store": store.path}.items():

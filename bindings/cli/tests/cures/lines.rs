@@ -257,7 +257,7 @@ const OF_ROOT: &[Row] = &[
             let whole = cure.strip_prefix("a whole procfs: ").unwrap();
             one(format!(
                 "unshare -m bash -c 'mount -t proc -o subset=pid proc /proc; {whole}; \
-                 tare mount host $HOME/m && tare umount $HOME/m'"
+                 tare mount host $HOME/m && again tare umount $HOME/m'"
             ))
         },
     ),
@@ -266,19 +266,20 @@ const OF_ROOT: &[Row] = &[
         assert!(words.starts_with("the store that it was mounted from"));
         let of_other = other.replace("DIR", "$HOME/other");
         one(format!(
-            "mkdir $HOME/m; {of_other} tare mount host $HOME/m && {of_other} tare umount $HOME/m"
+            "mkdir $HOME/m; {of_other} tare mount host $HOME/m && {of_other} again tare umount $HOME/m"
         ))
     }),
     (
-        "mkdir $HOME/m; tare mount host $HOME/m; cd $HOME/m; tare umount $HOME/m; e=$?; \
-         cd /; tare umount $HOME/m; tare mount host $HOME/m; exec 9<$HOME/m/etc; \
-         tare umount $HOME/m || { exec 9<&-; exit 1; }",
+        "mkdir $HOME/m; tare mount host $HOME/m; exec 9<$HOME/m/etc; tare umount $HOME/m",
         |cure| {
             let (ends, lazy) = cure.split_once(", or ").unwrap();
             assert!(ends.starts_with("ending what uses it ("));
             let lazy = format!("exec 9<$HOME/m/etc; tare umount {lazy} $HOME/m");
             // The first line was the one that used it, and has ended.
-            vec!["tare umount $HOME/m; tare mount host $HOME/m".into(), lazy]
+            vec![
+                "again tare umount $HOME/m && tare mount host $HOME/m".into(),
+                lazy,
+            ]
         },
     ),
     (
@@ -288,7 +289,7 @@ const OF_ROOT: &[Row] = &[
                 .strip_suffix(" first")
                 .unwrap()
                 .replace("DIR", "$HOME/m");
-            one(format!("{first}; tare umount $HOME/m"))
+            one(format!("again {first}; again tare umount $HOME/m"))
         },
     ),
 ];
