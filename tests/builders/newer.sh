@@ -22,6 +22,15 @@ buildx_images() {
     made "BuildKit type=docker" archive:docker.tar
     docker buildx build -q --network none --provenance=true --output type=oci,dest=provenance.tar context
     made "BuildKit type=oci, provenance" archive:provenance.tar
+    # Nothing of another architecture runs here.
+    sed '/^RUN/d' context/Dockerfile >context/still
+    docker buildx build -q -f context/still --platform linux/arm64,linux/amd64 --output type=oci,dest=platforms.tar context
+    made "BuildKit type=oci, two platforms" archive:platforms.tar
+    docker buildx build -q --network none --output type=oci,dest=oci,tar=false,oci-mediatypes=false context
+    made "BuildKit type=oci, layout of Docker's media types" oci:oci
+    docker buildx build -q --network none --build-arg SOURCE_DATE_EPOCH=1 \
+        --output type=oci,dest=epoch.tar,rewrite-timestamp=true context
+    made "BuildKit type=oci, rewrite-timestamp" archive:epoch.tar
 }
 
 build_buildx() {

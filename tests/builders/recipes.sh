@@ -136,6 +136,14 @@ build_podman() {
     "${p[@]}" save -q -o imported.tar localhost/builders:imported
     made "export, import" archive:imported.tar
     "${p[@]}" rm -f "$container"
+    "${p[@]}" manifest create list
+    "${p[@]}" manifest add --arch arm64 list containers-storage:localhost/builders:imported
+    "${p[@]}" manifest add list containers-storage:localhost/builders:oci
+    "${p[@]}" manifest push -q --all list oci:list:latest
+    made "manifest list" oci:list own
+    format=docker engine_build "${p[@]}" build --squash-all
+    "${p[@]}" save -q -o squashed.tar localhost/builders:docker
+    made "save, squashed" archive:squashed.tar
 }
 
 # beside PID FUNCTION: calls FUNCTION while the daemon runs, then ends the daemon by its process id. The function is
