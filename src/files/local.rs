@@ -16,6 +16,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC as PROC, fstatfs};
 
 use super::copied::Copied;
 use super::export::{Fidelity, cut, export};
@@ -76,7 +77,14 @@ fn import_file(
 ) -> Result<()> {
     let step = import.step;
     let from = File::from(from);
-    import.file(path, &attributes(stat), |file| {
+    import.file(path, &attributes(stat), |mut file| {
+        // The kernel makes the bytes when they are read, and tells no size before.
+        if stat.st_size == 0 && fstatfs(&from).is_ok_and(|fs| fs.filesystem_type() == PROC) {
+            let copied = io::copy(&mut &from, &mut file);
+            return copied
+                .map(drop)
+                .map_err(|e| Error::io(step, quoted(local), e));
+        }
         let copied = holes::copy(&from, file, stat.st_size as u64, stat.st_blocks as u64);
         match copied.map_err(|e| Error::io(step, quoted(local), e))? {
             true => Ok(()),

@@ -35,6 +35,16 @@ fn file_written_outside_is_read_inside_and_back() {
 }
 
 #[test]
+fn file_of_procfs_is_put_whole() {
+    everywhere(|_, sandbox| {
+        let files = sandbox.files();
+        let version = std::fs::read("/proc/version").unwrap();
+        files.put("/proc/version", "/tmp/version").unwrap();
+        assert_eq!(files.read("/tmp/version").unwrap(), version);
+    });
+}
+
+#[test]
 fn image_without_a_shell_has_files() {
     need!(image("static"));
     let ground = Ground::new();
