@@ -4,6 +4,8 @@
 #
 #   tests/run.sh [PART]...     all by default
 #
+# A part whose name has & behind it in the list runs beside those below it.
+#
 # The machine must be afterwards as it was before: see tests/machine.sh. The exit status is 0 if nothing failed.
 # What each part wrote is in $CARGO_TARGET_DIR/tests/PART.log.
 # Environment: TARE_PARTS (default tests/parts.txt), and that of tests/machine.sh.
@@ -100,6 +102,33 @@ run() {
     count "$name" "$status" $((SECONDS - began)) <"$log" >>"$table"
 }
 
+# begin NAME COMMAND: runs a part beside those that follow.
+begin() {
+    local log=$logs/$1.log end=$logs/$1.end
+    printf '\n== %s: %s (beside the others)\n' "$1" "$2"
+    rm -f "$end"
+    {
+        began=$SECONDS status=0
+        # What is in the background ignores these.
+        env --default-signal=INT,QUIT bash -c "$2" </dev/null >"$log" 2>&1 || status=$?
+        echo "$status $((SECONDS - began))" >"$end"
+    } &
+    beside+=("$1 $!")
+}
+
+# Waits for what was begun, and shows what each wrote.
+finish() {
+    local name pid status seconds
+    for part in "${beside[@]}"; do
+        read -r name pid <<<"$part"
+        wait "$pid"
+        read -r status seconds <"$logs/$name.end" || status=1 seconds=0
+        printf '\n== %s\n' "$name"
+        cat "$logs/$name.log"
+        count "$name" "$status" "$seconds" <"$logs/$name.log" >>"$table"
+    done
+}
+
 tell() {
     printf '\n'
     awk -F '\t' '
@@ -112,12 +141,15 @@ tell() {
 before=$(mktemp -d)
 trap 'rm -rf "$before"' EXIT
 tests/machine.sh before "$before" || exit
+beside=()
 while read -r name command <&3; do
-    [ $# = 0 ] || [[ " $* " == *" $name "* ]] || continue
-    run "$name" "$command"
+    only=${name%&}
+    [ $# = 0 ] || [[ " $* " == *" $only "* ]] || continue
+    if [ "$name" = "$only" ]; then run "$name" "$command"; else begin "$only" "$command"; fi
 done 3< <(lines)
+finish
 for wanted; do
-    lines | grep -qE "^${wanted}[[:space:]]" || {
+    lines | grep -qE "^${wanted}&?[[:space:]]" || {
         echo "no part $wanted in $parts" >&2
         printf '%s\t0\t1\t0\t0\n' "$wanted" >>"$table"
     }

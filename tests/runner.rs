@@ -26,7 +26,7 @@ fn run(parts: &[(&str, &str)], words: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let mut list = String::from("# NAME COMMAND\n\n");
     for (name, script) in parts {
-        let path = dir.path().join(name);
+        let path = dir.path().join(name.trim_end_matches('&'));
         fs::write(&path, script).unwrap();
         list += &format!("{name} sh {}\n", path.display());
     }
@@ -85,6 +85,26 @@ fn runner_goes_on_behind_a_part_that_fails() {
     );
     assert!(three.starts_with("three 0 1 0 "), "{three}");
     assert!(all.ends_with("passed, 2 failed, 1 skipped"), "{all}");
+}
+
+#[test]
+fn runner_has_a_part_beside_those_below_it() {
+    let waits = |name| format!("until [ -e $CARGO_TARGET_DIR/{name} ]; do sleep 0.01; done");
+    let makes = |name| format!("touch $CARGO_TARGET_DIR/{name}");
+    let passes = "echo '3 passed in 0.10s'";
+    // Neither ends without the other.
+    let slow = format!("{}; {}; {passes}", makes("a"), waits("b"));
+    let quick = format!("{}; {}; {passes}", waits("a"), makes("b"));
+    let ends = "kill -INT $$; sleep 1; echo '3 passed in 0.10s'";
+    let parts = [("slow&", &*slow), ("ended&", ends), ("quick", &*quick)];
+    let seen = table(&run(&parts, &[]));
+    let begins = ["quick 3 0 0 ", "slow 3 0 0 ", "ended 0 1 0 "];
+    for (row, begin) in seen.iter().zip(begins) {
+        assert!(row.starts_with(begin), "{seen:?}");
+    }
+    let alone = table(&run(&[("one&", passes), ("two", passes)], &["one"]));
+    assert!(alone[0].starts_with("one 3 0 0 "), "{alone:?}");
+    assert_eq!(alone.len(), 2, "{alone:?}");
 }
 
 #[test]
