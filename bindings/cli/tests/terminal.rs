@@ -176,7 +176,7 @@ fn signals_go_to_the_command_under_any_user() {
             if out.read_exact(&mut seen).is_err() {
                 // With a single id there is no other user than 0.
                 let said = Said::of(child.wait_with_output().unwrap());
-                said.fails(125, &["1000", "subordinate"]);
+                said.fails(125, &["1000", "usermod --add-subuids"]);
                 continue;
             }
             signal(&child, Signal::SIGTERM);
