@@ -51,7 +51,7 @@ for round in 1 2 3; do
         beside faces tests/faces/run.sh
     else
         rust guards calls_of_root voluntary allocations page_faults
-        rust commands endings kills terminal
+        rust commands kills terminal
         # One call in 25.
         TARE_CRASHES=25 rust crashes b05_helper_may_be_killed_at_any_call
         rust leftovers ends descriptors pools
