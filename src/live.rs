@@ -77,12 +77,7 @@ impl Live {
             tree: wire::TO_TREE,
             reason,
         };
-        request(
-            self.awake("kill command")?.control(),
-            KILL_REQUEST,
-            &kill,
-            &[],
-        )
+        request(self.own()?.control(), KILL_REQUEST, &kill, &[])
     }
 
     /// A cgroup for one command, where there can be one.

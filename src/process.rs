@@ -194,7 +194,7 @@ impl Process {
     /// [`Kind::Broken`] if the sandbox is gone.
     pub fn signal_group(&self, signal: i32) -> Result<()> {
         let Running { live, id, .. } = &self.running;
-        live.awake("signal command")?;
+        live.own()?;
         let kill = Kill {
             id: *id,
             signal: signal as u32,
@@ -357,7 +357,6 @@ fn send_signal(live: &Live, id: u64, pidfd: BorrowedFd<'_>, signal: i32) -> Resu
                 tree: wire::TO_COMMAND,
                 reason: wire::BY_ITSELF,
             };
-            let live = live.awake("signal command")?;
             request(live.control(), KILL_REQUEST, &kill, &[])
         }
         Err(e) => Err(Error::os("signal command", signal, e)),

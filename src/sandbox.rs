@@ -291,8 +291,8 @@ impl Sandbox {
     }
 
     /// Stops everything inside, at once and unseen by it; returns when all of it has
-    /// stopped. Then a command cannot be started or killed, and files cannot be used,
-    /// until [`Sandbox::thaw`]; a time limit goes on, and is enforced after that. A reset
+    /// stopped. Then a command cannot be started, and files cannot be used, until
+    /// [`Sandbox::thaw`]. A signal, a kill and a time limit take effect after that. A reset
     /// and a close work, and so does the end of this process.
     ///
     /// # Errors

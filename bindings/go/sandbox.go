@@ -139,8 +139,8 @@ func (sb *Sandbox) handle() sandboxHandle {
 func (sb *Sandbox) Reset() error { return sb.told(sb.handle().reset()) }
 
 // Freeze stops everything inside, at once and unseen by it, and returns when all of it has stopped. Then a
-// command cannot be started or killed, and files cannot be used, until Thaw; a time limit goes on, and is
-// enforced after that. Reset and Close work. It takes a cgroup of its own in v2.
+// command cannot be started, and files cannot be used, until Thaw. A signal, a kill and a time limit take
+// effect after that. Reset and Close work. It takes a cgroup of its own in v2.
 func (sb *Sandbox) Freeze() error { return sb.told(sb.handle().freeze()) }
 
 // Thaw lets everything inside go on. Nothing happens if it was not stopped.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A sandbox as a whole: stopped and let go on, measured, limited anew. Each cure is followed.
 
+use std::time::Duration;
+
 use tare::spec::Limits;
-use tare::{Command, Kind};
+use tare::{Command, Kind, Reason};
 use tare_oracle::need;
 
 use crate::harness::Ground;
@@ -19,18 +21,18 @@ fn control_of_a_frozen_sandbox_waits_for_the_thaw() {
         sandbox.run(Command::new("true")).unwrap_err(),
         sandbox.spawn(Command::new("true")).unwrap_err(),
         files.read("/etc/passwd").unwrap_err(),
-        sleep.kill().unwrap_err(),
-        sleep.signal_group(15).unwrap_err(),
     ];
     for error in errors {
         assert_eq!(error.kind(), Kind::Busy, "{error}");
         assert_eq!(error.cure(), Some("thaw it"), "{error}");
     }
+    // What is to end ends when it is thawed.
+    sleep.kill().unwrap();
+    assert_eq!(sleep.wait_timeout(Duration::from_millis(50)).unwrap(), None);
     sandbox.thaw().unwrap();
+    assert_eq!(sleep.wait().unwrap().reason, Reason::Killed);
     assert!(sandbox.run(Command::new("true")).unwrap().status.success());
     files.read("/etc/passwd").unwrap();
-    sleep.kill().unwrap();
-    sleep.wait().unwrap();
 }
 
 #[test]

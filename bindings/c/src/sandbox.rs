@@ -222,8 +222,8 @@ pub extern "C-unwind" fn tare_sandbox_reset(sandbox: *mut tare_sandbox) -> *mut 
 }
 
 /// Stops everything inside, at once and unseen by it; returns when all of it has stopped. Then a
-/// command cannot be started or killed, and files cannot be used, until tare_sandbox_thaw(); a time
-/// limit goes on, and is enforced after that. A reset and a close work, and so does the end of this
+/// command cannot be started, and files cannot be used, until tare_sandbox_thaw(). A signal, a kill
+/// and a time limit take effect after that. A reset and a close work, and so does the end of this
 /// process.
 ///
 /// Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without a cgroup of its own in v2 (kernel 5.2),

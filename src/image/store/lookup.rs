@@ -147,11 +147,11 @@ impl Store {
         if seen.iter().all(|stored| stored.damage.is_none()) {
             return Ok(seen);
         }
-        // Another process may have removed an image since the index was read. On a
-        // read-only file system there is no lock, and nothing changes.
+        // Another process may have removed an image since the index was read. Where
+        // the lock cannot be had, what was seen is better than nothing.
         match self.lock_index() {
-            Err(e) if e.errno() == Some(libc::EROFS) => Ok(seen),
-            lock => lock.and_then(|_lock| self.list_now()),
+            Ok(_lock) => self.list_now(),
+            Err(_) => Ok(seen),
         }
     }
 

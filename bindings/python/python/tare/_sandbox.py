@@ -246,8 +246,8 @@ class Sandbox(Files):
     def freeze(self) -> None:
         """Stops everything inside, at once and unseen by it, and returns when all of it has stopped.
 
-        Then a command cannot be started or killed, and files cannot be used, until `thaw`; a time limit goes on,
-        and is enforced after that. `reset` and `close` work. It takes a cgroup of its own in v2.
+        Then a command cannot be started, and files cannot be used, until `thaw`. A signal, a kill and a time limit
+        take effect after that. `reset` and `close` work. It takes a cgroup of its own in v2.
         """
         self._core.freeze()
 
