@@ -127,8 +127,8 @@ impl Bring<'_> {
     /// An error, unless the cause is a blob of the store that another process
     /// removed, or that is damaged and can be had from the source.
     fn excused(&self, jobs: &[Job<'_>], error: Error) -> Result<Brought> {
-        let of_store = || jobs.iter().filter(|job| job.keep.is_none());
-        let of_store = of_store().filter_map(|job| job.expected);
+        let of_store = jobs.iter().filter(|job| job.keep.is_none());
+        let of_store = of_store.filter_map(|job| job.expected);
         match error.kind() {
             Kind::NotFound => {
                 let mut gone = of_store.filter(|(digest, size)| !self.has(digest, *size));

@@ -52,23 +52,7 @@ impl Store {
     /// # Errors
     /// Those of reading the directories; all else is in the report.
     pub fn check(&self) -> Result<Report> {
-        let mut report = Report::default();
-        for name in names(&self.blobs_dir())? {
-            report.blobs += 1;
-            match self.check_blob_named(&name) {
-                Ok(bytes) => report.bytes += bytes,
-                Err(e) => report.add(blob_subject(&name), e),
-            }
-        }
-        for name in names(&self.layers_dir())? {
-            report.layers += 1;
-            if let Err(e) = self.check_layer(&name) {
-                report.add(layer_subject(&name), e);
-            }
-        }
-        let (images, problems) = self.check_index();
-        report.images = images;
-        report.problems.extend(problems);
+        let mut report = self.look_at(&|_| true)?;
         if report.problems.is_empty() {
             return Ok(report);
         }
@@ -77,36 +61,44 @@ impl Store {
             Err(e) if e.errno() == Some(libc::EROFS) => None,
             lock => Some(lock?),
         };
-        self.look_again(&mut report)?;
+        let seen: HashSet<String> = report.problems.drain(..).map(|p| p.subject).collect();
+        let again = self.look_at(&|subject| seen.contains(subject))?;
         drop(lock);
+        report.problems = again.problems;
+        if seen.contains(INDEX) {
+            report.images = again.images;
+        }
         Ok(report)
     }
 
-    /// Looks again at what a report has as a problem; the index is locked.
-    fn look_again(&self, report: &mut Report) -> Result<()> {
-        let seen: HashSet<String> = report.problems.drain(..).map(|p| p.subject).collect();
+    /// Looks at those parts of the store whose subjects are wanted.
+    fn look_at(&self, is_wanted: &dyn Fn(&str) -> bool) -> Result<Report> {
+        let mut report = Report::default();
         for name in names(&self.blobs_dir())? {
             let subject = blob_subject(&name);
-            if seen.contains(&subject)
-                && let Err(e) = self.check_blob_named(&name)
-            {
-                report.add(subject, e);
+            if is_wanted(&subject) {
+                report.blobs += 1;
+                match self.check_blob_named(&name) {
+                    Ok(bytes) => report.bytes += bytes,
+                    Err(e) => report.add(subject, e),
+                }
             }
         }
         for name in names(&self.layers_dir())? {
             let subject = layer_subject(&name);
-            if seen.contains(&subject)
-                && let Err(e) = self.check_layer(&name)
-            {
-                report.add(subject, e);
+            if is_wanted(&subject) {
+                report.layers += 1;
+                if let Err(e) = self.check_layer(&name) {
+                    report.add(subject, e);
+                }
             }
         }
-        if seen.contains(INDEX) {
+        if is_wanted(INDEX) {
             let (images, problems) = self.check_index();
             report.images = images;
             report.problems.extend(problems);
         }
-        Ok(())
+        Ok(report)
     }
 
     /// Compares a file among the blobs with the digest in its name.
