@@ -123,28 +123,19 @@ impl Limits {
     pub(crate) fn changed(&self, change: &Self) -> Result<(Self, Vec<&'static str>)> {
         let step = "change limits";
         change.validate()?;
-        let fixed = Self {
-            memory: None,
-            swap: None,
-            cpus: None,
-            cpu_weight: None,
-            cpuset: None,
-            pids: None,
-            io: None,
-            ..change.clone()
-        };
+        let mut rest = change.clone();
         let mut changed = self.clone();
         let mut keys = Vec::new();
         macro_rules! take {
             ($($key:ident)*) => {
-                $(if change.$key.is_some() {
-                    changed.$key.clone_from(&change.$key);
+                $(if let Some(limit) = rest.$key.take() {
+                    changed.$key = Some(limit);
                     keys.push(concat!("limits.", stringify!($key)));
                 })*
             };
         }
         take!(memory swap cpus cpu_weight cpuset pids io);
-        if fixed != Self::default() || keys.is_empty() {
+        if rest != Self::default() || keys.is_empty() {
             let why = "only memory, swap, cpus, cpu_weight, cpuset, pids and io can be changed";
             return Err(
                 Error::new(Kind::Invalid, step, why).with_cure("leave out the other limits")

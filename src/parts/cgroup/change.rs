@@ -21,7 +21,7 @@ impl Cgroup {
     pub(crate) fn change(&self, layout: &Layout, limits: &Limits, keys: &[&str]) -> Result<()> {
         let asked = Limit::asked(limits);
         let mut asked: Vec<_> = asked.iter().filter(|l| keys.contains(&l.key())).collect();
-        if self.shrinks_sum(&asked) {
+        if self.grows_memory(&asked) {
             asked.reverse();
         }
         for limit in asked {
@@ -35,7 +35,7 @@ impl Cgroup {
 
     /// v1 keeps the sum of memory and swap at or above memory: a greater memory
     /// takes the greater sum first.
-    fn shrinks_sum(&self, asked: &[&Limit<'_>]) -> bool {
+    fn grows_memory(&self, asked: &[&Limit<'_>]) -> bool {
         let memory = asked.iter().find_map(|limit| match limit {
             Limit::Memory(bytes) => Some(*bytes),
             _ => None,

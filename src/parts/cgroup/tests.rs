@@ -299,6 +299,12 @@ fn may_live_knows_the_dead_that_nobody_has_reaped() {
     assert!(!may_live(&format!("{own}-{}.1", child.id())));
 }
 
+/// Runs the command of a cure.
+fn paste(command: &str) {
+    let status = Command::new("sh").args(["-c", command]).status();
+    assert!(status.unwrap().success(), "{command}");
+}
+
 /// As in a container of root that was given no controller.
 #[test]
 fn create_in_a_cgroup_without_controllers_names_the_way_out() {
@@ -317,13 +323,7 @@ fn create_in_a_cgroup_without_controllers_names_the_way_out() {
     let (_, command) = error.cure().unwrap().split_once(": ").unwrap();
     for dir in [&top, &above] {
         let pasted = command.replace("DIR", dir.to_str().unwrap());
-        assert!(
-            Command::new("sh")
-                .args(["-c", &pasted])
-                .status()
-                .unwrap()
-                .success()
-        );
+        paste(&pasted);
     }
     let cured = Cgroup::create(&layout, &new_id(), &asked, &Require::All, None).unwrap();
     cured.remove().unwrap();
@@ -359,13 +359,7 @@ fn create_in_a_cgroup_with_processes_names_the_way_out() {
     inner.remove().unwrap();
     let (_, command) = error.cure().unwrap().split_once(": ").unwrap();
     let pasted = command.replace("PID", &inside.id().to_string());
-    assert!(
-        Command::new("sh")
-            .args(["-c", &pasted])
-            .status()
-            .unwrap()
-            .success()
-    );
+    paste(&pasted);
     let cured = Cgroup::create(&layout, &new_id(), &asked, &Require::All, None).unwrap();
     assert!(cured.paths()[0].starts_with(outer.paths()[0]));
     cured.remove().unwrap();
