@@ -36,7 +36,7 @@
  * handle at once; each is as if alone. Freeing or closing a handle does not pull it from under a
  * call that runs in another thread, but texts, bytes and descriptors that were read from it are gone.
  *
- * Stack. A call needs at most 128 KiB of its thread's stack, whatever images and sandboxes hold. Progress
+ * Stack. A call needs at most 128 KiB of its thread's stack, for images and sandboxes of any size. Progress
  * functions come on top, and so do modules of nsswitch.conf(5) that ask other machines for users.
  *
  * Signals. No function is async-signal-safe: a handler calls none of them, and does not leave one by longjmp(3).

@@ -344,7 +344,7 @@ impl Search<'_> {
         let texts = source.values(&at);
         texts.iter().for_each(|text| self.add(of, text));
         let code = &source.code[at.clone()];
-        // Whatever fills such a field is found there.
+        // Each value of such a field is found there.
         if code.trim().ends_with(".cure") {
             return;
         }

@@ -341,7 +341,7 @@ fn wait_unless_a_descriptor_is_readable_ends_with_either() {
     let (silent, _writer) = std::io::pipe().unwrap();
     let ended = process.wait_unless(&silent).unwrap().unwrap();
     assert_eq!(ended, process.wait().unwrap());
-    // Who has ended is told, whatever is readable.
+    // An end is told, even if more is readable.
     assert_eq!(process.wait_unless(&reader).unwrap(), Some(ended));
 }
 

@@ -31,7 +31,8 @@ fn records(tare: &Tare) -> usize {
     fs::read_dir(tare.store.path().join("mounts")).map_or(0, Iterator::count)
 }
 
-/// Undoes a mount. Whoever copies all mounts of the machine, as a start does, keeps each busy for a moment.
+/// Undoes a mount. A copy of all mounts of the machine, as a start makes it,
+/// keeps each busy for a moment.
 #[track_caller]
 fn umount(tare: &Tare, dir: &Path) {
     let began = Instant::now();

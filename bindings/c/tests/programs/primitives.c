@@ -112,7 +112,7 @@ static void a_tree(void) {
     CHECK(fd >= 0);
     FAILS(TARE_KIND_BUSY, tare_tree_unmount(store, in_base("view"), 0));
     CHECK(close(fd) == 0);
-    /* Whoever copies all mounts of the machine keeps each busy for a moment. */
+    /* A copy of all mounts of the machine keeps each busy for a moment. */
     tare_error *error = tare_tree_unmount(store, in_base("view"), 0);
     for (int tries = 0; error && tare_error_kind(error) == TARE_KIND_BUSY && tries < 2000; tries++) {
         tare_error_free(error);

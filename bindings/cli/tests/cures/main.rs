@@ -20,7 +20,7 @@ type Row = (&'static str, fn(&str) -> Vec<String>);
 fn shell(tare: &Tare, home: &Path, line: &str) -> Said {
     let dir = TARE.strip_suffix("/tare").unwrap();
     let path = format!("{dir}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
-    // Whoever copies all mounts of the machine keeps each busy for a moment.
+    // A copy of all mounts of the machine keeps each busy for a moment.
     let again = "again() { for n in {1..500}; do \"$@\" && return; sleep 0.01; done; false; }";
     let line = format!("{again}; export -f again; {line}");
     let mut command = tare.program("/bin/bash", &["-c", &line]);
