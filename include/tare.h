@@ -1428,6 +1428,32 @@ tare_error *tare_sandbox_thaw(tare_sandbox *sandbox);
 tare_error *tare_sandbox_usage(const tare_sandbox *sandbox, tare_bytes **out);
 
 /**
+ * The commands that run, in the order of their start, those of tare_sandbox_run() in other threads included: a JSON
+ * array of objects with `id` (as tare_process_id() says), `argv` and `wall_ns`, the nanoseconds since its start.
+ *
+ * Returns: NULL, or TARE_KIND_INVALID if the sandbox was closed.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_commands(const tare_sandbox *sandbox,
+                                  tare_bytes **out);
+
+/**
+ * A running command by its number, also one whose handle was freed: another handle, which waits for it, signals and
+ * kills it. Its pipes and its terminal stay with the first one.
+ *
+ * Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no command of that number runs, TARE_KIND_BUSY while
+ * the sandbox is frozen.
+ * Ownership: `*out` is the caller's, for tare_process_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_process(const tare_sandbox *sandbox,
+                                 uint64_t id,
+                                 tare_process **out);
+
+/**
  * Changes limits while commands run. A reset brings those of the spec back.
  *
  * `limits_json`, `limits_len`: a JSON object as `limits` of a spec, with `memory`, `swap`, `cpus`,
@@ -1579,6 +1605,16 @@ tare_error *tare_spawn_in(const tare_store *store,
                           const tare_command *command,
                           tare_process **out,
                           tare_process_fds *fds_or_null);
+
+/**
+ * The command's number in its sandbox, for tare_sandbox_process(). No other command of that sandbox gets the same, not
+ * even after tare_sandbox_reset().
+ *
+ * Returns: 1 or more; 0 for NULL or a handle that is no process.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+uint64_t tare_process_id(const tare_process *process);
 
 /**
  * Takes the end of the command's input to write to; close it for end of file.

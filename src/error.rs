@@ -83,10 +83,10 @@ impl Kind {
 
 /// Why a call failed. Prints as one line:
 /// `step: subject: ERRNO (its text); try: cure`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Error(Box<Fields>);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Fields {
     kind: Kind,
     step: Cow<'static, str>,

@@ -78,7 +78,7 @@ pub use files::Files;
 pub use parts::cgroup::SandboxUsage;
 pub use parts::shown::ShownMount;
 pub use pool::{Pool, PoolSize};
-pub use process::{Control, Process, Reason, Status, Usage};
+pub use process::{Control, Process, Reason, RunningCommand, Status, Usage};
 pub use sandbox::{Effective, Sandbox, spawn_in};
 pub use spec::Spec;
 pub use store::{Recovered, Store};

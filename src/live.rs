@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod asked;
+mod commands;
 mod control;
 mod memory;
 mod storage;
@@ -26,6 +27,7 @@ use crate::wire::{self, KILL_REQUEST, Kill};
 
 pub(crate) use asked::Asked;
 use asked::How;
+use commands::Commands;
 pub(crate) use memory::MemoryMark;
 use memory::MemoryUse;
 
@@ -35,7 +37,9 @@ pub(crate) struct Live {
     asked: Asked,
     pub(crate) pidfd: OwnedFd,
     /// Number of the next command.
-    commands: AtomicU64,
+    next: AtomicU64,
+    /// Those that run.
+    pub(crate) commands: Commands,
     /// Cgroups of commands that have ended and left something inside.
     retired: Mutex<Vec<PathBuf>>,
     /// Which commands share its memory's count.
@@ -66,7 +70,33 @@ impl Drop for Live {
 
 impl Live {
     pub(crate) fn next_command(&self) -> u64 {
-        self.commands.fetch_add(1, Ordering::Relaxed)
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Has the numbers of commands go on from those of another sandbox, so that
+    /// none stands for two.
+    pub(crate) fn number_after(&self, other: &Self) {
+        let next = other.next.load(Ordering::Relaxed);
+        self.next.store(next, Ordering::Relaxed);
+    }
+
+    /// As [`Asked::end`].
+    pub(crate) fn end(&self, wait: bool) -> Result<()> {
+        self.forget_commands();
+        self.asked.end(wait)
+    }
+
+    /// As [`Asked::begin_end`].
+    pub(crate) fn begin_end(&self) -> Result<Option<OwnedFd>> {
+        self.forget_commands();
+        self.asked.begin_end()
+    }
+
+    /// A forked copy of the process leaves them: a lock may be held there for ever.
+    fn forget_commands(&self) {
+        if self.spawner.is_own() {
+            self.commands.end();
+        }
     }
 
     /// Kills the command `id` with all that it started; `reason` is one of the `BY_*` numbers.
@@ -214,7 +244,8 @@ impl Live {
         Ok(Self {
             asked,
             pidfd,
-            commands: AtomicU64::new(1),
+            next: AtomicU64::new(1),
+            commands: Commands::default(),
             retired: Mutex::default(),
             memory: MemoryUse::default(),
             frozen: AtomicBool::new(false),

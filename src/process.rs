@@ -20,13 +20,14 @@ use crate::spawner::request;
 use crate::sys::{pidfd, terminal};
 use crate::wire::{self, KILL_REQUEST, Kill};
 
+pub use running::RunningCommand;
 pub(crate) use running::{Attempt, Running, no_user};
 
 /// A running command. Dropping it neither waits nor kills: the sandbox's end does, which
-/// for a command of [`crate::spawn_in`] is this.
+/// for a command of [`crate::spawn_in`] is this. [`Sandbox::process`] finds it again.
 #[derive(Debug)]
 pub struct Process {
-    pub(crate) running: Running,
+    pub(crate) running: Arc<Running>,
     pub(crate) pidfd: OwnedFd,
     pub(crate) master: Option<OwnedFd>,
     /// Our ends of its pipes, until they are taken.
@@ -135,7 +136,34 @@ impl Status {
     }
 }
 
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.running.let_go();
+    }
+}
+
 impl Process {
+    /// Another hold on a command.
+    pub(crate) fn again(running: Arc<Running>, pidfd: OwnedFd) -> Self {
+        Self {
+            running,
+            pidfd,
+            master: None,
+            pipes: Mutex::default(),
+            sandbox: None,
+        }
+    }
+
+    /// Its number in its sandbox, which no other command of that sandbox gets, not even after a reset.
+    pub fn id(&self) -> u64 {
+        self.running.id
+    }
+
+    /// Its number, what it is, and how long it has been running: what [`Sandbox::commands`] lists.
+    pub fn describe(&self) -> RunningCommand {
+        self.running.describe()
+    }
+
     /// The end of its standard input to write to, if that is [`crate::Stdin::Piped`]; close it for end of file.
     pub fn take_stdin(&self) -> Option<OwnedFd> {
         self.pipes().stdin.take()
@@ -183,7 +211,7 @@ impl Process {
     /// # Errors
     /// EINVAL for a number that is no signal.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        let Running { live, id, .. } = &self.running;
+        let Running { live, id, .. } = &*self.running;
         send_signal(live, *id, self.pidfd(), signal)
     }
 
@@ -193,7 +221,7 @@ impl Process {
     /// # Errors
     /// [`Kind::Broken`] if the sandbox is gone.
     pub fn signal_group(&self, signal: i32) -> Result<()> {
-        let Running { live, id, .. } = &self.running;
+        let Running { live, id, .. } = &*self.running;
         live.own()?;
         let kill = Kill {
             id: *id,

@@ -19,7 +19,7 @@ use crate::files::Files;
 use crate::image::Image;
 use crate::live::Live;
 use crate::parts::cgroup::SandboxUsage;
-use crate::process::Process;
+use crate::process::{Process, RunningCommand};
 use crate::spec::{Limits, Spec};
 use crate::store::{Base, Store};
 
@@ -234,6 +234,7 @@ impl Sandbox {
             return Err(closed());
         }
         log::debug!("sandbox {}: reset, now {}", live.name, fresh.name);
+        fresh.number_after(&live);
         let old = std::mem::replace(&mut *live, Arc::new(fresh));
         drop(live);
         // If it cannot be told to end, its spawner was killed, and it has ended.
@@ -247,10 +248,11 @@ impl Sandbox {
     /// # Errors
     /// [`Kind::Broken`] if the spawner is gone; the sandbox is gone with it.
     pub fn close(&self) -> Result<()> {
-        let ended = match self.last() {
-            Some(live) => live.own()?.end(true),
-            None => return Ok(()),
+        let Some(live) = self.last() else {
+            return Ok(());
         };
+        live.own()?;
+        let ended = live.end(true);
         self.tell_home();
         ended
     }
@@ -261,10 +263,11 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::close`].
     pub fn begin_close(&self) -> Result<Option<OwnedFd>> {
-        let begun = match self.last() {
-            Some(live) => live.own()?.begin_end(),
-            None => return Ok(None),
+        let Some(live) = self.last() else {
+            return Ok(None);
         };
+        live.own()?;
+        let begun = live.begin_end();
         self.tell_home();
         begun
     }
@@ -288,6 +291,26 @@ impl Sandbox {
     /// When the kernel does not let a limit be read back.
     pub fn effective(&self) -> Result<Effective> {
         Effective::of(&*self.live()?, &self.store, &self.spec, &self.base)
+    }
+
+    /// The commands that run, in the order of their start, those of [`Sandbox::run`] in other threads included.
+    /// A command whose [`Process`] was dropped is among them.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] if it was closed.
+    pub fn commands(&self) -> Result<Vec<RunningCommand>> {
+        let running = self.live()?.commands.all();
+        Ok(running.iter().map(|r| r.describe()).collect())
+    }
+
+    /// A running command by its number, [`Process::id`]: another hold on it, which waits for it, signals and kills it.
+    /// Its pipes and its terminal stay with the first one.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if no command of that number runs, [`Kind::Busy`] while the sandbox is frozen.
+    pub fn process(&self, id: u64) -> Result<Process> {
+        let (running, pidfd) = self.live()?.find(id)?;
+        Ok(Process::again(running, pidfd))
     }
 
     /// Stops everything inside, at once and unseen by it; returns when all of it has

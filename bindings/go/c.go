@@ -148,6 +148,14 @@ func (h sandboxHandle) usage() ([]byte, error) {
 	return taken(out), nil
 }
 
+func (h sandboxHandle) commands() ([]byte, error) {
+	var out *C.tare_bytes
+	if err := wrong(C.tare_sandbox_commands(h.c, &out)); err != nil {
+		return nil, err
+	}
+	return taken(out), nil
+}
+
 func (h sandboxHandle) effective() ([]byte, error) {
 	var out *C.tare_bytes
 	if err := wrong(C.tare_sandbox_effective(h.c, &out)); err != nil {

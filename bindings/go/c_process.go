@@ -154,5 +154,16 @@ func (h processHandle) resize(rows, columns uint32) error {
 	return wrong(C.tare_process_resize(h.c, C.uint32_t(rows), C.uint32_t(columns)))
 }
 
+// process finds a command by its number.
+func (h sandboxHandle) process(id uint64) (processHandle, descriptors, error) {
+	var p processHandle
+	if err := wrong(C.tare_sandbox_process(h.c, C.uint64_t(id), &p.c)); err != nil {
+		return p, descriptors{}, err
+	}
+	status, pidfd := C.tare_process_status_fd(p.c), C.tare_process_pidfd(p.c)
+	return p, descriptors{int(status), int(pidfd), -1, -1, -1}, nil
+}
+
+func (h processHandle) id() uint64  { return uint64(C.tare_process_id(h.c)) }
 func (h processHandle) kill() error { return wrong(C.tare_process_kill(h.c)) }
 func (h processHandle) free()       { C.tare_process_free(h.c) }

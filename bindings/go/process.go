@@ -24,6 +24,7 @@ import (
 type Process struct {
 	mu       sync.Mutex
 	h        processHandle
+	id       uint64
 	pidfd    int
 	released bool
 	// Set once its end was seen, when the handle is freed.
@@ -35,21 +36,47 @@ type Process struct {
 	place place
 }
 
-// newProcess takes over a handle. After an error the command is killed.
+// newProcess takes over the only handle of a command. After an error the command is killed.
 func newProcess(h processHandle, fds descriptors, place place) (*Process, error) {
-	p := &Process{h: h, pidfd: fds.pidfd, place: place}
-	var err error
-	if p.status, err = share(fds.status, "status"); err == nil {
-		p.conn, err = p.status.SyscallConn()
-	}
+	p, err := held(h, fds, place)
 	if err != nil {
 		// An error says that it is gone already.
 		_ = h.kill()
 		p.let()
 		return nil, err
 	}
-	runtime.SetFinalizer(p, (*Process).drop)
 	return p, nil
+}
+
+// found takes over another handle of a command, which runs on after an error.
+func found(h processHandle, fds descriptors, place place) (*Process, error) {
+	p, err := held(h, fds, place)
+	if err != nil {
+		p.let()
+		return nil, err
+	}
+	return p, nil
+}
+
+// held makes a process of a handle, which is to be let go after an error.
+func held(h processHandle, fds descriptors, place place) (*Process, error) {
+	p := &Process{h: h, id: h.id(), pidfd: fds.pidfd, place: place}
+	var err error
+	if p.status, err = share(fds.status, "status"); err == nil {
+		p.conn, err = p.status.SyscallConn()
+	}
+	if err == nil {
+		runtime.SetFinalizer(p, (*Process).drop)
+	}
+	return p, err
+}
+
+// ID is the command's number in its sandbox, for [Sandbox.Process]. No other command of that sandbox gets it.
+func (p *Process) ID() uint64 {
+	if p == nil {
+		return 0
+	}
+	return p.id
 }
 
 // share gives a duplicate of a descriptor for Go's runtime to wait for.

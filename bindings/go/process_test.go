@@ -7,6 +7,7 @@ package tare_test
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"runtime"
 	"strings"
@@ -201,5 +202,36 @@ func TestProcessesOutOfReachAreFreed(t *testing.T) {
 			t.Fatalf("%d handles, then %d", held, tare.Handles())
 		}
 		runtime.GC()
+	}
+}
+
+func TestProcessIsFoundByItsNumber(t *testing.T) {
+	sb := open(t)
+	cmd := sb.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	id := cmd.Process.ID()
+	running, err := sb.Commands()
+	if err != nil || len(running) != 1 || running[0].ID != id || running[0].Argv[1] != "60" || running[0].Wall <= 0 {
+		t.Fatalf("%+v: %v", running, err)
+	}
+	found, err := sb.Process(id)
+	if err != nil || found.ID() != id {
+		t.Fatal(err)
+	}
+	if err := found.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	state, err := found.Wait()
+	if err != nil || state.Reason() != "killed" {
+		t.Fatalf("%v: %v", state, err)
+	}
+	var ended *tare.ExitError
+	if err := cmd.Wait(); !errors.As(err, &ended) {
+		t.Fatal(err)
+	}
+	if _, err := sb.Process(id); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 )
 
 // Sandbox is an isolated environment, ready for commands. It ends with Close, with the process that
@@ -168,6 +169,33 @@ func (sb *Sandbox) Used() (Used, error) {
 		err = json.Unmarshal(said, &used)
 	}
 	return used, sb.told(err)
+}
+
+// RunningCommand is a command that runs, as [Sandbox.Commands] lists it.
+type RunningCommand struct {
+	ID   uint64        `json:"id"` // Its number in its sandbox, for Process.
+	Argv []string      `json:"argv"`
+	Wall time.Duration `json:"wall_ns"` // Since its start.
+}
+
+// Commands lists those that run, in the order of their start, Run and Output in other goroutines included.
+func (sb *Sandbox) Commands() ([]RunningCommand, error) {
+	var running []RunningCommand
+	said, err := sb.handle().commands()
+	if err == nil {
+		err = json.Unmarshal(said, &running)
+	}
+	return running, sb.told(err)
+}
+
+// Process finds a running command by its number. It is another hold on it, which waits for it, signals and kills it. Its
+// pipes and its terminal stay with the first one. The error is [ErrNotFound] if no command of that number runs.
+func (sb *Sandbox) Process(id uint64) (*Process, error) {
+	h, fds, err := sb.handle().process(id)
+	if err != nil {
+		return nil, sb.told(err)
+	}
+	return found(h, fds, sb)
 }
 
 // SetLimits changes limits while commands run: the keys memory, swap, cpus, cpu_weight, cpuset, pids and io of

@@ -14,7 +14,7 @@ use crate::message::{BUFFER, Fds, Request, note, receive, reply, tell};
 use crate::owner::Marks;
 use crate::replay::Replay;
 use crate::sys::{self, Errno, Fd, PollFd, Result, nr, sys};
-use crate::wire::{self, Field as _, Kill, Open, Reader, Reply, Run};
+use crate::wire::{self, Field as _, Find, Kill, Open, Reader, Reply, Run};
 use ends::Row;
 
 /// Commands running at once in one sandbox.
@@ -311,8 +311,24 @@ impl<'a> Resident<'a> {
                     self.first(|this| this.kill(&kill));
                 }
             }
+            wire::PIDFD_REQUEST => self.find(body, fds.get(0).unwrap_or(-1)),
             wire::FILE_REQUEST => self.first(|this| this.files.serve(body, fds.as_slice(), PROC, &this.open.confine)),
             _ => {}
+        }
+    }
+
+    /// Sends a pidfd of a running command.
+    fn find(&mut self, body: &[u8], told: i32) {
+        let find = Find::get(&mut Reader::new(body)).ok_or(Errno::PROTO);
+        let found = find.and_then(|find| {
+            let row = self.used().find(|row| row.id == find.id && !row.is_dead()).ok_or(Errno::SRCH)?;
+            // Its pid is its own as long as the row is in use.
+            let pid = row.pid;
+            self.first(|_| sys!(nr::PIDFD_OPEN, pid, 0)).map(|fd| Fd(fd as i32))
+        });
+        match found {
+            Ok(pidfd) => reply(told, &Reply::new(wire::STARTED, 0, 0, 0), &[pidfd.0]),
+            Err(errno) => note(told, &Reply::new(wire::FAILED, wire::AT_MESSAGE, 0, errno.0)),
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) type Result<T> = core::result::Result<T, Errno>;
 impl Errno {
     pub(crate) const PERM: Self = Self(1);
     pub(crate) const NOENT: Self = Self(2);
+    pub(crate) const SRCH: Self = Self(3);
     pub(crate) const INTR: Self = Self(4);
     pub(crate) const IO: Self = Self(5);
     pub(crate) const TOOBIG: Self = Self(7);

@@ -3,11 +3,14 @@
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Instant;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::{Serialize, Serializer};
 
 use super::{Reason, Status, Usage};
 use crate::error::{Error, Kind, Result};
@@ -21,6 +24,9 @@ use crate::wire::{self, Reply};
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) id: u64,
+    /// Program and arguments.
+    pub(crate) argv: Vec<OsString>,
+    pub(crate) begun: Instant,
     pub(crate) live: Arc<Live>,
     /// A socket, or a pipe if nobody is told of its start.
     pub(crate) status: OwnedFd,
@@ -28,7 +34,8 @@ pub(crate) struct Running {
     pub(crate) limit: u64,
     /// What the sandbox's memory was at before it started.
     pub(crate) memory: MemoryMark,
-    pub(crate) done: Mutex<Option<Status>>,
+    /// Its end, or why that is not known.
+    pub(crate) done: Mutex<Option<Result<Status>>>,
     /// Its own, if it has a time limit or began beside others.
     pub(crate) cgroup: Mutex<Option<ChildCgroup>>,
     /// What was asked for, as long as it may turn out that it could not be started.
@@ -56,27 +63,70 @@ impl Running {
 
     /// The status if it has ended; waits for that only with `wait`, and then not through signals.
     pub(crate) fn status(&self, wait: bool) -> Result<Option<Status>> {
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        if done.is_some() {
-            return Ok(*done);
+        let Some(mut done) = self.done(wait) else {
+            return Ok(None);
+        };
+        if let Some(known) = &*done {
+            return known.clone().map(Some);
         }
         self.live.own()?;
         let said = match self.attempt {
             None => receive_now(self.status_fd(), wait).map(|(reply, _)| reply),
             Some(_) => read_now(self.status_fd(), wait),
         };
-        *done = match said {
-            Err(Errno::EAGAIN | Errno::EINTR) => None,
+        let heard = match said {
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
             Err(e) => return Err(Error::os("wait for command", "status", e)),
-            Ok(reply) => self.heard(reply)?,
+            Ok(reply) => self.heard(reply),
         };
-        if let Some(status) = &*done {
+        if let Ok(status) = &heard {
             self.tell(status);
             self.retire_cgroup();
             // Counted already where the reply told what was left.
             self.live.memory.leave(&self.memory, Some(true));
         }
-        Ok(*done)
+        *done = Some(heard.clone());
+        drop(done);
+        self.live.commands.remove(self.id);
+        heard.map(Some)
+    }
+
+    /// What is known of its end; none if another thread waits for that, and
+    /// would for some time. To be asked with `wait` is to wait for that thread.
+    fn done(&self, wait: bool) -> Option<MutexGuard<'_, Option<Result<Status>>>> {
+        if !wait {
+            match self.done.try_lock() {
+                Ok(done) => return Some(done),
+                Err(TryLockError::Poisoned(done)) => return Some(done.into_inner()),
+                // The other one has read what there was, or will at once.
+                Err(TryLockError::WouldBlock) if self.is_readable() => {}
+                Err(TryLockError::WouldBlock) => return None,
+            }
+        }
+        Some(self.done.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn is_readable(&self) -> bool {
+        let mut fds = [PollFd::new(self.status_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|n| n > 0)
+    }
+
+    /// Looks whether it has ended, when a handle goes: the table keeps it if it
+    /// runs on.
+    pub(crate) fn let_go(&self) {
+        // In a forked copy of the process the lock may be held for ever.
+        if self.live.spawner.is_own() {
+            // An end that cannot be read is not seen.
+            let _ = self.status(false);
+        }
+    }
+
+    pub(crate) fn describe(&self) -> RunningCommand {
+        RunningCommand {
+            id: self.id,
+            argv: self.argv.clone(),
+            wall_ns: u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        }
     }
 
     fn tell(&self, status: &Status) {
@@ -92,30 +142,30 @@ impl Running {
         log::debug!("sandbox {name}: command {id}: {reason}, {end}");
     }
 
-    fn heard(&self, reply: Option<Reply>) -> Result<Option<Status>> {
+    fn heard(&self, reply: Option<Reply>) -> Result<Status> {
         match (reply, &self.attempt) {
             (Some(reply), _) if reply.kind == wire::EXITED => {
                 let status = self.status_of(&reply);
                 let left = reply.index != 0;
                 self.live.memory.leave(&self.memory, Some(left));
-                Ok(Some(status))
+                Ok(status)
             }
             (Some(reply), Some(attempt)) => match checked(Some(reply), &[]) {
                 Err(error) => {
                     self.live.memory.leave(&self.memory, None);
-                    Err(attempt.explain(error))
+                    Err(attempt.explain(&self.argv[0], error))
                 }
                 Ok(_) => Err(gone()),
             },
             // The init went first: the sandbox was closed, reset, or killed
             // from outside.
-            (None, Some(_)) | (_, None) => Ok(Some(Status {
+            (None, Some(_)) | (_, None) => Ok(Status {
                 exit_code: None,
                 signal: Some(libc::SIGKILL),
                 core_dumped: false,
                 reason: Reason::Killed,
                 usage: Usage::default(),
-            })),
+            }),
         }
     }
 
@@ -160,22 +210,37 @@ impl Running {
     }
 }
 
+/// A command that runs, as [`crate::Sandbox::commands`] tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunningCommand {
+    /// Its number in its sandbox, [`crate::Process::id`].
+    pub id: u64,
+    /// Program and arguments; in JSON as text, with U+FFFD for what is not UTF-8.
+    #[serde(serialize_with = "texts")]
+    pub argv: Vec<OsString>,
+    /// Nanoseconds since its start.
+    pub wall_ns: u64,
+}
+
+fn texts<S: Serializer>(argv: &[OsString], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_seq(argv.iter().map(|arg| arg.to_string_lossy()))
+}
+
 /// What a start was about, for the sentence that says why it failed.
 #[derive(Debug)]
 pub(crate) struct Attempt {
-    pub(crate) program: OsString,
     pub(crate) user: CString,
     pub(crate) cwd: CString,
 }
 
 impl Attempt {
     /// Says what the step was about.
-    pub(crate) fn explain(&self, error: Error) -> Error {
+    pub(crate) fn explain(&self, program: &OsStr, error: Error) -> Error {
         let subject = match error.step() {
-            "clone3" | "execute" => format!("{:?}", self.program),
+            "clone3" | "execute" => format!("{program:?}"),
             "look up user" | "set user and groups" => shown_user(&self.user),
             "change directory" => format!("{:?}", self.cwd),
-            _ if error.subject().is_empty() => format!("{:?}", self.program),
+            _ if error.subject().is_empty() => format!("{program:?}"),
             _ => return error,
         };
         let Some(errno) = error.errno().map(Errno::from_raw) else {

@@ -8,7 +8,7 @@ use std::ffi::{CString, OsStr};
 use std::hash::Hash;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -140,6 +140,8 @@ pub(super) fn launch(
     let (pidfd, master) = started(&running)?;
     // From now on no word of a start can come.
     running.attempt = None;
+    let running = Arc::new(running);
+    live.commands.add(&running);
     let pipes = Mutex::new(pipes);
     Ok(Process {
         running,
@@ -157,8 +159,11 @@ pub(super) fn begin(
     spec: &Spec,
     base: &Base,
     command: Command,
-) -> Result<(Running, Pipes)> {
-    ask(live, spec, base, command, wire::UNTOLD)
+) -> Result<(Arc<Running>, Pipes)> {
+    let (running, pipes) = ask(live, spec, base, command, wire::UNTOLD)?;
+    let running = Arc::new(running);
+    live.commands.add(&running);
+    Ok((running, pipes))
 }
 
 /// Sends the one message that it takes.
@@ -174,7 +179,7 @@ fn ask(
     let id = live.next_command();
     let mut run = prepared.run(id, live.caps.bits());
     run.flags |= flags;
-    let program = command.argv[0].clone();
+    let argv = command.argv;
     let limit = command.output.unwrap_or(spec.limits.output.bytes());
     let extra: Vec<OwnedFd> = command.fds.into_iter().map(|(fd, _)| fd).collect();
     let end = Ends::of_user(&prepared.user);
@@ -220,17 +225,19 @@ fn ask(
         stderr: streams.stderr,
     };
     // Its arguments and environment may hold secrets.
-    log::debug!("sandbox {}: command {id}: {program:?} started", live.name);
+    log::debug!("sandbox {}: command {id}: {:?} started", live.name, argv[0]);
     let Request { user, cwd, .. } = prepared;
     let running = Running {
         id,
+        argv,
+        begun: Instant::now(),
         live: Arc::clone(live),
         status,
         limit,
         memory,
         done: Mutex::new(None),
         cgroup: Mutex::new(cgroup),
-        attempt: Some(Attempt { program, user, cwd }),
+        attempt: Some(Attempt { user, cwd }),
     };
     Ok((running, pipes))
 }
@@ -268,7 +275,7 @@ fn started(running: &Running) -> Result<(OwnedFd, Option<OwnedFd>)> {
     let explained = |error| {
         running.live.memory.leave(&running.memory, None);
         match &running.attempt {
-            Some(attempt) => attempt.explain(error),
+            Some(attempt) => attempt.explain(&running.argv[0], error),
             None => error,
         }
     };

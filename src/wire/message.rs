@@ -56,6 +56,9 @@ pub(crate) const RUN_REQUEST: u32 = 5;
 /// Host to init: [`Kill`].
 pub(crate) const KILL_REQUEST: u32 = 6;
 
+/// Host to init: [`Find`]; file descriptor: reply socket, which gets `STARTED` with a pidfd, or `FAILED`.
+pub(crate) const PIDFD_REQUEST: u32 = 9;
+
 /// Host to spawner: [`Watch`]; no file descriptors and no reply.
 pub(crate) const WATCH_REQUEST: u32 = 8;
 
@@ -230,6 +233,14 @@ record! {
         tree: u32,
         /// Reason to be reported, one of the `BY_*` numbers.
         reason: u32,
+    }
+}
+
+record! {
+    /// A running command to be found.
+    Find {
+        /// The host's number for the command.
+        id: u64,
     }
 }
 

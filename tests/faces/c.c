@@ -112,6 +112,21 @@ static void say_usage(const char *key) {
     tare_bytes_free(json);
 }
 
+/* How many commands run: each has an id in the one line of JSON. */
+static void say_commands(void) {
+    tare_bytes *json = NULL;
+    if (!went_well(tare_sandbox_commands(sandbox, &json)))
+        return;
+    const char *at = (const char *)tare_bytes_data(json), *end = at + tare_bytes_len(json);
+    int count = 0;
+    while ((at = memmem(at, (size_t)(end - at), "\"id\":", 5))) {
+        count++;
+        at += 5;
+    }
+    printf("> %d run\n", count);
+    tare_bytes_free(json);
+}
+
 static void forget(void) {
     for (int i = 0; i < wanted.used; i++)
         free(wanted.texts[i].data);
@@ -245,6 +260,12 @@ static int of_process(const char *word, const char *name, const char *rest) {
         went_well(tare_process_signal(find(name)->process, atoi(rest)));
     } else if (!strcmp(word, "kill")) {
         went_well(tare_process_kill(find(name)->process));
+    } else if (!strcmp(word, "kill_found")) {
+        tare_process *found = NULL;
+        uint64_t id = tare_process_id(find(name)->process);
+        if (went_well(tare_sandbox_process(sandbox, id, &found)) && went_well(tare_process_kill(found)))
+            puts("> found");
+        tare_process_free(found);
     } else {
         return 0;
     }
@@ -354,6 +375,8 @@ static void of_sandbox(const char *word, const char *rest) {
     } else if (!strcmp(word, "limit")) {
         if (went_well(tare_sandbox_set_limits(sandbox, rest, strlen(rest))))
             puts("> limited");
+    } else if (!strcmp(word, "commands")) {
+        say_commands();
     } else if (!strcmp(word, "usage")) {
         say_usage(rest);
     } else if (!strcmp(word, "close")) {

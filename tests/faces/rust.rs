@@ -215,6 +215,18 @@ impl Face {
             "kill" => {
                 told(self.running[name].process.kill());
             }
+            "commands" => {
+                if let Some(running) = told(self.sandbox().commands()) {
+                    println!("> {} run", running.len());
+                }
+            }
+            "kill_found" => {
+                let id = self.running[name].process.id();
+                let found = self.sandbox().process(id);
+                if told(found.and_then(|process| process.kill())).is_some() {
+                    println!("> found");
+                }
+            }
             _ => return false,
         }
         true

@@ -94,6 +94,17 @@ fn descriptor(process: *const tare_process, fd: impl FnOnce(&Process) -> Option<
     value(-1, || fd(&*get(process).ok()?))
 }
 
+/// The command's number in its sandbox, for tare_sandbox_process(). No other command of that sandbox gets the same, not
+/// even after tare_sandbox_reset().
+///
+/// Returns: 1 or more; 0 for NULL or a handle that is no process.
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn tare_process_id(process: *const tare_process) -> u64 {
+    value(0, || Some(get(process).ok()?.id()))
+}
+
 /// Takes the end of the command's input to write to; close it for end of file.
 ///
 /// Returns: a descriptor; -1 if its input is no pipe, if it was taken already, for NULL or a

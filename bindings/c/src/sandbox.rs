@@ -15,6 +15,7 @@ use crate::handle::{self, Noun};
 use crate::image::{self, tare_image};
 use crate::input;
 use crate::out::Out;
+use crate::process::tare_process;
 use crate::store::{self, tare_store};
 
 /// A clean, isolated, throwaway environment. Ended with tare_sandbox_close(), which waits until
@@ -262,6 +263,47 @@ pub unsafe extern "C-unwind" fn tare_sandbox_usage(
         // SAFETY: the caller's word for `out`.
         let out = unsafe { Out::new(out, "out")? };
         give_json(&get(sandbox)?.usage()?, out)
+    })
+}
+
+/// The commands that run, in the order of their start, those of tare_sandbox_run() in other threads included: a JSON
+/// array of objects with `id` (as tare_process_id() says), `argv` and `wall_ns`, the nanoseconds since its start.
+///
+/// Returns: NULL, or TARE_KIND_INVALID if the sandbox was closed.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn tare_sandbox_commands(
+    sandbox: *const tare_sandbox,
+    out: *mut *mut tare_bytes,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { Out::new(out, "out")? };
+        give_json(&get(sandbox)?.commands()?, out)
+    })
+}
+
+/// A running command by its number, also one whose handle was freed: another handle, which waits for it, signals and
+/// kills it. Its pipes and its terminal stay with the first one.
+///
+/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no command of that number runs, TARE_KIND_BUSY while
+/// the sandbox is frozen.
+/// Ownership: `*out` is the caller's, for tare_process_free().
+/// Threads: any, at once.
+/// Since: 0.1.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn tare_sandbox_process(
+    sandbox: *const tare_sandbox,
+    id: u64,
+    out: *mut *mut tare_process,
+) -> *mut tare_error {
+    call(|| {
+        // SAFETY: the caller's word for `out`.
+        let out = unsafe { Out::new(out, "out")? };
+        out.set(handle::give(get(sandbox)?.process(id)?)?);
+        Ok(())
     })
 }
 

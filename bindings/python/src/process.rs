@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A running command, and its output while it is read.
 
+use std::ffi::OsString;
 use std::os::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use tare::{Reason, Size, Status};
+use tare::{Reason, RunningCommand, Size, Status};
 
 use crate::error::Raised as _;
 
@@ -44,6 +46,15 @@ pub(crate) fn ended(status: &Status) -> Ended {
     (code, reason, status.core_dumped, used)
 }
 
+/// Number, program and arguments, seconds since the start.
+pub(crate) type Listed<'py> = (u64, Vec<Bound<'py, PyBytes>>, f64);
+
+pub(crate) fn listed<'py>(py: Python<'py>, command: &RunningCommand) -> Listed<'py> {
+    let bytes = |arg: &OsString| PyBytes::new(py, arg.as_bytes());
+    let argv = command.argv.iter().map(bytes).collect();
+    (command.id, argv, command.wall_ns as f64 / 1e9)
+}
+
 /// A running command.
 #[pyclass(frozen, module = "tare._tare")]
 pub(crate) struct Process {
@@ -77,6 +88,16 @@ impl Process {
 
 #[pymethods]
 impl Process {
+    /// Its number in its sandbox.
+    fn id(&self) -> u64 {
+        self.inner.id()
+    }
+
+    /// Its number, program and arguments, and the seconds since its start.
+    fn describe<'py>(&self, py: Python<'py>) -> Listed<'py> {
+        listed(py, &self.inner.describe())
+    }
+
     /// Bytes of output that are captured at most.
     fn output_limit(&self) -> u64 {
         self.inner.output_limit()

@@ -11,7 +11,7 @@ use tare::Spec;
 
 use crate::command::Words;
 use crate::error::{Raised as _, json, raised};
-use crate::process::{Capture, Ended, Process, Started, ended, started};
+use crate::process::{Capture, Ended, Listed, Process, Started, ended, listed, started};
 use crate::store::{Image, Store, image_of};
 use crate::watch::Watch;
 
@@ -123,6 +123,18 @@ impl Sandbox {
         let command = words.command(py, &sandbox)?;
         let process = py.detach(|| sandbox.spawn(command)).raised(py)?;
         started(py, process)
+    }
+
+    /// The commands that run.
+    fn commands<'py>(&self, py: Python<'py>) -> PyResult<Vec<Listed<'py>>> {
+        let running = self.open(py)?.commands().raised(py)?;
+        Ok(running.iter().map(|command| listed(py, command)).collect())
+    }
+
+    /// A running command by its number.
+    fn process(&self, py: Python<'_>, id: u64) -> PyResult<Process> {
+        let sandbox = self.open(py)?;
+        Ok(Process::new(py.detach(|| sandbox.process(id)).raised(py)?))
     }
 
     /// Ends everything inside and starts again from the image.

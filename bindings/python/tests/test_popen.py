@@ -163,3 +163,36 @@ def test_popen_lives_as_long_as_it_is_held(store: tare.Store) -> None:
     # Nobody else holds this sandbox.
     process = tare.Sandbox("busybox").popen(["sleep", "0.2"])
     assert process.wait(20) == 0
+
+
+def test_popen_is_found_again_by_its_number(store: tare.Store) -> None:
+    with tare.Sandbox("busybox") as sandbox:
+        assert sandbox.commands() == []
+        id = sandbox.popen(["sleep", "60"]).id
+        [running] = sandbox.commands()
+        assert (running.id, running.args) == (id, ["sleep", "60"]) and running.seconds > 0
+        found = sandbox.process(id)
+        assert found.id == id and found.args == ["sleep", "60"] and found.stdout is None
+        found.kill()
+        assert (found.wait(20), found.reason) == (-signal.SIGKILL, "killed")
+        assert sandbox.commands() == []
+        with pytest.raises(tare.Error) as error:
+            sandbox.process(id)
+        assert error.value.kind == "not_found"
+
+
+def test_popen_of_a_run_in_another_thread_is_found(store: tare.Store) -> None:
+    with tare.Sandbox("busybox") as sandbox:
+        ended: list[tare.CompletedProcess[bytes]] = []
+        runner = threading.Thread(target=lambda: ended.append(sandbox.run(["sleep", "60"])))
+        runner.start()
+        while True:
+            try:
+                [running] = sandbox.commands()
+                sandbox.process(running.id).kill()
+                break
+            except (ValueError, tare.Error):
+                # It has not begun yet.
+                time.sleep(0.01)
+        runner.join()
+        assert ended[0].reason == "killed"

@@ -56,7 +56,7 @@ impl Row {
         Tree { leader, owner, proc: PROC }
     }
 
-    fn is_dead(&self) -> bool {
+    pub(super) fn is_dead(&self) -> bool {
         self.end.kind != 0
     }
 

@@ -262,6 +262,11 @@ func (f *face) ofCommand(word, name, rest string) bool {
 		wentWell(r.cmd.Process.Signal(syscall.Signal(number)))
 	case "kill":
 		wentWell(r.cmd.Process.Kill())
+	case "kill_found":
+		found, err := f.sandbox.Process(r.cmd.Process.ID())
+		if wentWell(err) && wentWell(found.Kill()) {
+			fmt.Println("> found")
+		}
 	default:
 		return false
 	}
@@ -377,6 +382,11 @@ func (f *face) step(word, text string) {
 		}
 		if wentWell(f.sandbox.SetLimits(limits)) {
 			fmt.Println("> limited")
+		}
+	case word == "commands":
+		running, err := f.sandbox.Commands()
+		if wentWell(err) {
+			fmt.Printf("> %d run\n", len(running))
 		}
 	case word == "usage":
 		f.usage(text)

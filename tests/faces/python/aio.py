@@ -78,6 +78,13 @@ class Aio(FilesOf):
         with refusals():
             self.processes[name].kill()
 
+    def commands(self) -> int:
+        return len(self.sandbox.commands())
+
+    def kill_found(self, name: str) -> None:
+        found = self.do(self.sandbox.process(self.processes[name].id))
+        found.kill()
+
     def wait(self, name: str) -> Outcome:
         process = self.processes.pop(name)
         try:

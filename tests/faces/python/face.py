@@ -117,6 +117,11 @@ def _step(face: Any, word: str, text: bytes, wanted: Wanted) -> None:
         face.signal(path, int(more))
     elif word in ("eof", "kill"):
         getattr(face, word)(path)
+    elif word == "commands":
+        say(f"> {face.commands()} run")
+    elif word == "kill_found":
+        face.kill_found(path)
+        say("> found")
     elif word in _WHOLE:
         getattr(face, word)()
         say(f"> {_WHOLE[word]}")

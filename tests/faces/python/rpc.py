@@ -141,6 +141,14 @@ class Rpc:
     def kill(self, name: str) -> None:
         self.order("kill", name)
 
+    def commands(self) -> int:
+        return len(self.call("commands")["commands"])
+
+    def kill_found(self, name: str) -> None:
+        running = [command["command"] for command in self.call("commands")["commands"]]
+        assert self.processes[name].id in running, running
+        self.kill(name)
+
     def wait(self, name: str) -> Outcome:
         return self.end_of(self.processes.pop(name))
 

@@ -63,6 +63,13 @@ class Sync(FilesOf):
         with refusals():
             self.processes[name].kill()
 
+    def commands(self) -> int:
+        return len(self.sandbox.commands())
+
+    def kill_found(self, name: str) -> None:
+        with refusals():
+            self.sandbox.process(self.processes[name].id).kill()
+
     def wait(self, name: str) -> Outcome:
         process = self.processes.pop(name)
         try:

@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::data::Shown;
+use super::data::{Data, Shown};
 use super::input::{HELD, LINE};
 use super::message::{Call, Id};
 use crate::failure::Failure;
@@ -31,6 +31,24 @@ pub(super) struct Event<'a> {
     pub(super) event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) data: Option<Shown<'a>>,
+}
+
+/// The answer to `commands`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Commands<'a> {
+    /// Those that run, in the order of their start.
+    pub(super) commands: Vec<OneCommand<'a>>,
+}
+
+/// A command that runs.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct OneCommand<'a> {
+    /// The id of the `run` request.
+    pub(super) command: &'a Id,
+    /// Program and arguments.
+    pub(super) argv: Vec<Data>,
+    /// Nanoseconds since its start.
+    pub(super) wall_ns: u64,
 }
 
 /// The answer to `hello`.

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -12,8 +14,9 @@ use nix::unistd::{read, write};
 use serde_json::json;
 use tare::{Error, Kind, Process, Result, Size, Status};
 
+use super::answer::OneCommand;
 use super::client::Client;
-use super::data::{Encoding, Pieces, Shown};
+use super::data::{Data, Encoding, Pieces, Shown};
 use super::message::{Id, Run, Stream};
 use crate::typed::Line;
 
@@ -25,6 +28,7 @@ const TERMINAL_HOLDS: u64 = 1 << 20;
 /// From its request to its end.
 pub(super) struct Command {
     pub(super) id: Id,
+    sandbox: String,
     encoding: Encoding,
     /// Whether input may come, and is not at its end.
     takes_input: bool,
@@ -83,12 +87,25 @@ impl Command {
         }
         Ok(Self {
             id: id.clone(),
+            sandbox: run.sandbox.clone(),
             encoding: run.encoding,
             takes_input: run.stdin == Stream::Pipe,
             input: VecDeque::new(),
             early: Vec::new(),
             is_terminal: run.tty.is_some(),
             running: None,
+        })
+    }
+
+    /// It as it is listed, if it runs in this sandbox.
+    pub(super) fn describe(&self, sandbox: &str) -> Option<OneCommand<'_>> {
+        let running = self.running.as_ref().filter(|_| self.sandbox == sandbox)?;
+        let said = running.process.describe();
+        let bytes = said.argv.into_iter().map(OsString::into_vec);
+        running.status.is_none().then(|| OneCommand {
+            command: &self.id,
+            argv: bytes.map(Data).collect(),
+            wall_ns: said.wall_ns,
         })
     }
 

@@ -62,6 +62,12 @@ impl<'de> Deserialize<'de> for Data {
     }
 }
 
+impl Serialize for Data {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        Shown::new(&self.0, Encoding::Auto).serialize(s)
+    }
+}
+
 impl JsonSchema for Data {
     fn schema_name() -> Cow<'static, str> {
         "Data".into()

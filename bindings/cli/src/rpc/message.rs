@@ -99,6 +99,7 @@ methods! {
     "signal" Signal "Sends a signal to a command itself.",
     "kill" Kill "Kills a command and everything that it started.",
     "resize" Resize "Tells a command's terminal another size.",
+    "commands" List "Lists the commands that run in a sandbox.",
     "reset" Reset "Ends everything in a sandbox and starts again from the image.",
     "freeze" Freeze "Stops everything in a sandbox.",
     "thaw" Thaw "Lets everything in a sandbox go on.",
@@ -339,6 +340,7 @@ macro_rules! of_a_sandbox {
 }
 
 of_a_sandbox! {
+    List "Parameters of `commands`.",
     Reset "Parameters of `reset`.",
     Freeze "Parameters of `freeze`.",
     Thaw "Parameters of `thaw`.",

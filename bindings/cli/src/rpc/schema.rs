@@ -9,7 +9,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use tare::{Effective, Error, Kind, Result, SandboxUsage, Spec, Status};
 
-use super::answer::Greeting;
+use super::answer::{Commands, Greeting};
 use super::data::Data;
 use super::files::{Content, Entries, Found, Report};
 use super::message::{Call, Id};
@@ -65,6 +65,7 @@ fn rpc() -> Value {
         replies.subschema_for::<Effective>(),
         replies.subschema_for::<SandboxUsage>(),
         replies.subschema_for::<Greeting>(),
+        replies.subschema_for::<Commands<'_>>(),
         replies.subschema_for::<Content<'_>>(),
         replies.subschema_for::<Found>(),
         replies.subschema_for::<Entries<'_>>(),

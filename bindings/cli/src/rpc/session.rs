@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::value::RawValue;
 use tare::{Error, Kind, PoolSize, Result, Spec, Store};
 
-use super::answer::Greeting;
+use super::answer::{Commands, Greeting};
 use super::client::{Client, unknown};
 use super::command::{Command, Order};
 use super::files::Ask;
@@ -273,6 +273,7 @@ impl Session {
             Call::Resize(resize) => {
                 return self.order(id, &resize.command, Order::Resize(resize.size()));
             }
+            Call::List(list) => return self.list(id, &list.sandbox),
             Call::ReadFile(ask) => return self.ask_files(id, length, Ask::Read(ask)),
             Call::WriteFile(ask) => return self.ask_files(id, length, Ask::Write(ask)),
             Call::ListDir(ask) => return self.ask_files(id, length, Ask::List(ask)),
@@ -370,6 +371,18 @@ impl Session {
         let sandbox = run.sandbox.clone();
         self.ask(&sandbox, id, length, Task::Run(Box::new(run)))?;
         self.commands.push(command);
+        Ok(())
+    }
+
+    fn list(&mut self, id: &Id, sandbox: &str) -> Result<()> {
+        if !self.sandboxes.contains_key(sandbox) {
+            return Err(unknown("sandbox", format_args!("{sandbox:?}")));
+        }
+        let running = self.commands.iter().filter_map(|c| c.describe(sandbox));
+        let commands = Commands {
+            commands: running.collect(),
+        };
+        self.client.answer(id, commands);
         Ok(())
     }
 

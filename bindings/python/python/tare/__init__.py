@@ -31,7 +31,7 @@ from ._errors import (
 from ._files import Copied, DirEntry
 from ._keywords import SUBPROCESS
 from ._pool import Pool
-from ._process import Popen
+from ._process import Popen, RunningCommand
 from ._sandbox import Progress, Sandbox, unknown
 from ._store import AnyStore, Collected, Image, Recovered, Store, Tree
 from ._types import KEYS, RUN, OneRunOptions, PopenOptions, RunOptions
@@ -63,6 +63,7 @@ __all__ = [
     "PopenOptions",
     "Recovered",
     "RunOptions",
+    "RunningCommand",
     "Sandbox",
     "SandboxOptions",
     "Store",

@@ -28,6 +28,8 @@ class Process:
     it if the block is left by an exception. Once its end was seen, no descriptor is held but those of its streams.
     """
 
+    id: int
+    """Its number in its sandbox, which no other command of it gets; for `Sandbox.process`."""
     args: Any
     """As they were given; None for the image's own command."""
     stdin: asyncio.StreamWriter | None
@@ -39,6 +41,7 @@ class Process:
 
     def __init__(self, core: _Core, args: Any, stdout: ReadPipe | None, stderr: ReadPipe | None) -> None:
         """For `Sandbox.popen` alone."""
+        self.id = core.id()
         self.args = args
         self.stdin = None
         self.stdout = None if stdout is None else stdout.reader

@@ -11,10 +11,10 @@ import signal
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, AnyStr, Generic
+from typing import IO, TYPE_CHECKING, Any, AnyStr, Generic, NamedTuple
 
 from . import _log
-from ._call import Call, Text, output_limit_exceeded, seconds
+from ._call import Text, output_limit_exceeded, seconds
 from ._errors import TimeoutExpired, Usage
 
 if TYPE_CHECKING:
@@ -22,6 +22,18 @@ if TYPE_CHECKING:
     from ._sandbox import Sandbox
     from ._tare import Capture, Process
     from ._tare import _Ended as Ended
+    from ._tare import _Started as Started
+
+
+class RunningCommand(NamedTuple):
+    """A command that runs, as `Sandbox.commands` lists it."""
+
+    id: int
+    """Its number in its sandbox, for `Sandbox.process`."""
+    args: list[str]
+    """Program and arguments."""
+    seconds: float
+    """How long it has been running."""
 
 
 class Popen(Generic[AnyStr]):
@@ -31,6 +43,8 @@ class Popen(Generic[AnyStr]):
     descriptor is held but those of `stdin`, `stdout`, `stderr` and `terminal`.
     """
 
+    id: int
+    """Its number in its sandbox, which no other command of it gets; for `Sandbox.process`."""
     args: Any
     """As they were given; None for the image's own command."""
     stdin: IO[AnyStr] | None
@@ -49,11 +63,13 @@ class Popen(Generic[AnyStr]):
     def __init__(
         self,
         sandbox: Sandbox,
-        call: Call,
-        bufsize: int,
+        args: Any,
+        text: Text,
+        started: Started,
+        bufsize: int = -1,
     ) -> None:
-        self.args = call.args
-        self._text = text = call.text
+        self.args = args
+        self._text = text
         # The sandbox lives at least as long as its command is held.
         self._sandbox = sandbox
         self._ended: Ended | None = None
@@ -66,7 +82,8 @@ class Popen(Generic[AnyStr]):
         # None once its end was seen: a thread that waits has a reference of its own, so no descriptor
         # is closed under it.
         self._process: Process | None
-        self._process, stdin, stdout, stderr, terminal = sandbox._core.spawn(call.words)
+        self._process, stdin, stdout, stderr, terminal = started
+        self.id = self._process.id()
         self._limit = self._process.output_limit()
         self.stdin = None if stdin is None else text.open(stdin, "w", bufsize)
         self.stdout = None if stdout is None else text.open(stdout, "r", bufsize)

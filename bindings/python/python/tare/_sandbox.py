@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Protocol, cast, overload
 
 from . import _log, _tare
-from ._call import Args, Call, CompletedProcess, Text
+from ._call import BYTES, Args, Call, CompletedProcess, Text
 from ._errors import Error, InvalidError
 from ._files import Files
-from ._process import Popen
+from ._process import Popen, RunningCommand
 from ._store import AnyStore, Image, opened
 from ._types import KEYS
 from .spec import Limits
@@ -221,7 +221,8 @@ class Sandbox(Files):
         """
         bufsize = options.pop("bufsize", -1)
         call = Call(args, Text.of(text, encoding, errors), options)
-        process: Popen[Any] = Popen(self, call, bufsize)
+        started = self._core.spawn(call.words)
+        process: Popen[Any] = Popen(self, call.args, call.text, started, bufsize)
         process._told = self._began(call, process)
         return process
 
@@ -237,6 +238,21 @@ class Sandbox(Files):
         if _log.enabled():
             _log.debug("%r: %s: started", self, _log.command(call.words))
         return None if self._watcher is None else self._watcher.started(call, process)
+
+    def commands(self) -> list[RunningCommand]:
+        """The commands that run, in the order of their start, those of `run` in other threads included."""
+        running = self._core.commands()
+        return [RunningCommand(id, [*map(os.fsdecode, argv)], time) for id, argv, time in running]
+
+    def process(self, id: int) -> Popen[bytes]:
+        """A running command by its number, another hold on it: to wait for it, to signal and to kill it.
+
+        Its pipes and its terminal stay with the first one. Raises `Error` of the kind "not_found" if no
+        command of that number runs.
+        """
+        core = self._core.process(id)
+        args = [*map(os.fsdecode, core.describe()[1])]
+        return Popen(self, args, BYTES, (core, None, None, None, None))
 
     def reset(self) -> None:
         """Ends everything inside and starts again from the image."""

@@ -31,6 +31,7 @@ from ._call import BYTES, Args, Call, CompletedProcess, Text
 from ._files import Files
 from ._keywords import SUBPROCESS
 from ._pipes import ReadPipe, captured, readable, writer
+from ._process import RunningCommand
 from ._types import KEYS, RUN
 
 if TYPE_CHECKING:
@@ -176,6 +177,15 @@ class Sandbox(Files):
         if stdin is not None:
             process.stdin = await writer(stdin)
         return process
+
+    def commands(self) -> list[RunningCommand]:
+        """The commands that run, as `tare.Sandbox.commands`."""
+        return self._open.commands()
+
+    async def process(self, id: int) -> Process:
+        """A running command by its number, as `tare.Sandbox.process`."""
+        core = await asyncio.get_running_loop().run_in_executor(None, self._open._core.process, id)
+        return Process(core, [*map(os.fsdecode, core.describe()[1])], None, None)
 
     async def reset(self) -> None:
         """Ends everything inside and starts again from the image."""

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Commands of a sandbox whose end this process has not seen, by number.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+
+use super::{Live, gone};
+use crate::error::{Error, Kind, Result};
+use crate::process::Running;
+use crate::spawner::{checked, receive_now, request};
+use crate::sys::socket;
+use crate::wire::{Find, PIDFD_REQUEST};
+
+/// The table of running commands. It holds each until its end was seen, so that
+/// a command without a handle is found again.
+#[derive(Debug, Default)]
+pub(crate) struct Commands(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    /// In the order of their numbers.
+    running: Vec<Arc<Running>>,
+    /// How many were left after the last look for those that have ended.
+    left: usize,
+    /// Whether the sandbox has ended. What it holds then would hold the sandbox.
+    over: bool,
+}
+
+/// Commands below which nothing is looked for.
+const FEW: usize = 16;
+
+impl Commands {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a command that was asked for.
+    pub(crate) fn add(&self, command: &Arc<Running>) {
+        let mut table = self.table();
+        if table.over {
+            return;
+        }
+        let at = table.running.partition_point(|r| r.id < command.id);
+        table.running.insert(at, Arc::clone(command));
+        let doubled = table.running.len() >= FEW.max(2 * table.left);
+        drop(table);
+        if doubled {
+            self.sweep();
+        }
+    }
+
+    /// Takes out a command whose end was seen.
+    pub(crate) fn remove(&self, id: u64) {
+        let mut table = self.table();
+        let found = table.running.binary_search_by_key(&id, |r| r.id);
+        let removed = found.map(|at| table.running.remove(at));
+        // The lock goes first: a last reference takes others with it.
+        drop(table);
+        drop(removed);
+    }
+
+    /// Takes out those that have ended and have no handle, which would see it.
+    fn sweep(&self) {
+        let mut table = self.table();
+        let unheld = |r: &&Arc<Running>| Arc::strong_count(r) == 1;
+        let unheld: Vec<_> = table.running.iter().filter(unheld).cloned().collect();
+        table.left = table.running.len();
+        drop(table);
+        for command in unheld {
+            command.let_go();
+        }
+        let mut table = self.table();
+        table.left = table.running.len();
+    }
+
+    /// Those that run, in the order of their numbers.
+    pub(crate) fn all(&self) -> Vec<Arc<Running>> {
+        let all = self.table().running.clone();
+        let runs = |r: &Arc<Running>| matches!(r.status(false), Ok(None));
+        all.into_iter().filter(runs).collect()
+    }
+
+    /// Forgets all, and what comes later.
+    pub(super) fn end(&self) {
+        let mut table = self.table();
+        table.over = true;
+        let all = std::mem::take(&mut table.running);
+        drop(table);
+        drop(all);
+    }
+}
+
+impl Live {
+    /// A running command by its number, with a pidfd.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if none of that number runs.
+    pub(crate) fn find(&self, id: u64) -> Result<(Arc<Running>, OwnedFd)> {
+        const STEP: &str = "find command";
+        let live = self.awake(STEP)?;
+        let none = || {
+            Error::new(
+                Kind::NotFound,
+                STEP,
+                format_args!("none with number {id} runs"),
+            )
+        };
+        let all = live.commands.all();
+        let found = all.into_iter().find(|r| r.id == id).ok_or_else(none)?;
+        let (ours, theirs) = socket::pair().map_err(|e| Error::os(STEP, "socketpair", e))?;
+        let fds = [theirs.as_fd()];
+        request(live.control(), PIDFD_REQUEST, &Find { id }, &fds)?;
+        drop(theirs);
+        let (reply, mut fds) = loop {
+            match receive_now(ours.as_fd(), true) {
+                Err(Errno::EINTR) => {}
+                answer => break answer.map_err(|e| Error::os(STEP, "recvmsg", e))?,
+            }
+        };
+        match checked(reply, &[]) {
+            // It has ended meanwhile.
+            Err(error) if error.errno() == Some(libc::ESRCH) => Err(none()),
+            Err(error) => Err(error),
+            Ok(_) => fds.pop().map(|pidfd| (found, pidfd)).ok_or_else(gone),
+        }
+    }
+}
