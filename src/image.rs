@@ -162,8 +162,11 @@ impl Image {
                 size: layer.size,
             });
         let mut notes = parsed.config.notes.clone();
-        let mut stacked = stack(store, &parsed.diff_ids, &mut notes)?;
-        stacked.extend(store.implied_tree(&stacked)?);
+        let (mut stacked, whiteouts) = stack(store, &parsed.diff_ids, &mut notes)?;
+        // One layer without whiteouts shows what it should.
+        if whiteouts || stacked.len() > 1 {
+            stacked.extend(store.implied_tree(&stacked)?);
+        }
         let of = Inner {
             reference: Reference::Digest(digest),
             digest: Some(digest),
@@ -203,24 +206,31 @@ impl Image {
 
 /// The directories to stack. A layer that is there twice counts where it is last:
 /// what it adds and hides there covers all it did below, and overlayfs refuses a
-/// directory given twice. Adds what the layers' unpacker noted.
-fn stack(store: &Store, diff_ids: &[Digest], notes: &mut Vec<String>) -> Result<Vec<PathBuf>> {
+/// directory given twice. Adds what the layers' unpacker noted. Returns also whether
+/// there are whiteouts.
+fn stack(
+    store: &Store,
+    diff_ids: &[Digest],
+    notes: &mut Vec<String>,
+) -> Result<(Vec<PathBuf>, bool)> {
+    let mut whiteouts = false;
     let mut top_first: Vec<PathBuf> = Vec::with_capacity(diff_ids.len());
     for diff_id in diff_ids.iter().rev() {
         let tree = store.layer_tree(diff_id);
         if top_first.contains(&tree) {
             continue;
         }
-        let (hides, noted) = store::opaque_root(&tree)?;
-        let noted = noted.into_iter().filter(|note| !notes.contains(note));
+        let layer = store::stacked(&tree)?;
+        let noted = layer.notes.into_iter().filter(|note| !notes.contains(note));
         notes.extend(noted.collect::<Vec<_>>());
+        whiteouts |= layer.whiteouts;
         top_first.push(tree);
-        if hides {
+        if layer.opaque_root {
             break;
         }
     }
     top_first.reverse();
-    Ok(top_first)
+    Ok((top_first, whiteouts))
 }
 
 fn directory(path: &std::path::Path) -> Result<PathBuf> {

@@ -7,6 +7,7 @@ mod codec;
 mod device;
 mod dirs;
 mod hash;
+mod hidden;
 mod link;
 mod listing;
 mod lookup;

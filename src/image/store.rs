@@ -46,7 +46,7 @@ pub use scratch::{Recovered, Scratch};
 
 pub(in crate::image) use hold::Hold;
 pub(in crate::image) use jobs::{Job, Tree, run as run_jobs};
-pub(in crate::image) use layers::opaque_root;
+pub(in crate::image) use layers::stacked;
 pub(in crate::image) use lock::Lock;
 pub(in crate::image) use scratch::nameless_file;
 pub(in crate::image) use sync::FileSystem;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Trees of images of several layers: `run` shows what `unpack` makes, for every caller.
 
+use std::fs;
+
 use serde_json::json;
 use tare::image::{ImportOptions, Reference};
-use tare::{Error, Sandbox, Spec};
+use tare::{Error, Sandbox, Spec, mount};
 
 use crate::blocks::{Head, Tar};
 use crate::harness::{Ground, line};
@@ -33,7 +35,14 @@ fn bottom(ground: &Ground) -> Vec<u8> {
 /// An image with these layers above the busybox tree.
 pub(crate) fn image(ground: &Ground, name: &str, layers: &[Tar]) -> Reference {
     let above = layers.iter().map(|tar| tar.clone().end());
-    let all: Vec<_> = [bottom(ground)].into_iter().chain(above).collect();
+    image_of(
+        ground,
+        name,
+        [bottom(ground)].into_iter().chain(above).collect(),
+    )
+}
+
+fn image_of(ground: &Ground, name: &str, all: Vec<Vec<u8>>) -> Reference {
     let mut layout = Layout::new(ground.path(name));
     let image = layout.image(&all, Codec::Plain, json!({}));
     layout.add(image, None).complete()
@@ -49,6 +58,23 @@ pub(crate) fn seen(
     spec.image = image;
     let sandbox = Sandbox::open(&ground.store, &spec)?;
     Ok(line(&sandbox, script))
+}
+
+/// Mounts the image, and looks at the mount.
+fn seen_mounted(
+    ground: &Ground,
+    image: &Reference,
+    write: &str,
+    script: &str,
+) -> Result<String, Error> {
+    let dir = ground.path("mounted");
+    fs::create_dir_all(&dir).unwrap();
+    let options = mount::Options::from_json(&json!({"write": write}).to_string())?;
+    mount::mount(&ground.store, &image.to_string(), &dir, &options)?;
+    let seen = seen(ground, format!("dir:{}", dir.display()), "auto", script);
+    // A copy of all mounts of the machine, as a start makes it, keeps each busy.
+    mount::umount(&ground.store, &dir, true)?;
+    seen
 }
 
 /// Unpacks the image and looks at it, which removes it.
@@ -87,6 +113,12 @@ fn check(caller: &str, cases: Vec<Case>) {
         for storage in ["auto", "copy"] {
             let run = seen(&ground, image.to_string(), storage, case.script);
             assert_eq!(shown(run), expected, "{}, {storage}", case.name);
+        }
+        if caller == "root" {
+            for write in ["none", "memory"] {
+                let mounted = seen_mounted(&ground, &image, write, case.script);
+                assert_eq!(shown(mounted), expected, "{}, mounted, {write}", case.name);
+            }
         }
     }
 }
@@ -324,5 +356,94 @@ fn layer_keeps_what_lower_ones_say_of_directories_it_does_not_list() {
     for_each_caller(
         "image_trees::layer_keeps_what_lower_ones_say_of_directories_it_does_not_list",
         |caller| check(caller, directories_not_listed()),
+    );
+}
+
+/// Prints the names below `/t` as getdents64(2) has them: a whiteout that an overlay
+/// lists cannot be looked up.
+const NAMES: &str = "cd /t; echo * a/* a/x/*";
+
+fn whiteouts_in_any_order() -> Vec<Case> {
+    let lower = ["t/a/b", "t/a/old", "t/a/x/b"];
+    let lower = || {
+        lower
+            .iter()
+            .fold(Tar::new(), |tar, name| tar.file(name, ""))
+    };
+    let orders: [(&[&str], &str, &str); 5] = [
+        (
+            &["t/a/.wh.b", "t/.wh.a", "t/z"],
+            "z a/* a/x/*",
+            "z a/* a/x/*",
+        ),
+        (
+            &["t/.wh.a", "t/z", "t/a/.wh.b"],
+            "z a/* a/x/*",
+            "z a/* a/x/*",
+        ),
+        (
+            &["t/a/x/.wh.b", "t/a/.wh.old"],
+            "a a/b a/x a/x/*",
+            "a a/x a/x/*",
+        ),
+        (
+            &["t/a/x/.wh.b", "t/.wh.a", "t/a/new"],
+            "a a/new a/x/*",
+            "a a/new a/x/*",
+        ),
+        (
+            &["t/a/x/.wh.b", "t/a/.wh..wh..opq", "t/z"],
+            "a z a/* a/x/*",
+            "a z a/* a/x/*",
+        ),
+    ];
+    let mut cases = Vec::new();
+    for (names, over, alone) in orders {
+        let tar = names
+            .iter()
+            .fold(Tar::new(), |tar, name| tar.file(name, ""));
+        let case = |name, layers, many| Case {
+            name,
+            layers,
+            script: NAMES,
+            many,
+            single: "",
+        };
+        cases.push(case(names[0], vec![lower(), tar.clone()], over));
+        cases.push(case(names[0], vec![tar], alone));
+    }
+    cases
+}
+
+#[test]
+fn layer_with_whiteouts_in_any_order_shows_one_tree() {
+    for_each_caller(
+        "image_trees::layer_with_whiteouts_in_any_order_shows_one_tree",
+        |caller| check(caller, whiteouts_in_any_order()),
+    );
+}
+
+#[test]
+fn layer_alone_shows_no_whiteout_of_its_own() {
+    for_each_caller(
+        "image_trees::layer_alone_shows_no_whiteout_of_its_own",
+        |_| {
+            let ground = Ground::new();
+            let mut tar = bottom(&ground);
+            let end = tar.iter().rposition(|byte| *byte != 0).unwrap();
+            tar.truncate((end / 512 + 1) * 512);
+            let above = Tar::new().file(".wh.gone", "").file("t/.wh.gone", "");
+            tar.extend(above.file("t/kept", "").end());
+            let image = image_of(&ground, "oci", vec![tar]);
+            let script = "echo /gon* /t/*";
+            let unpacked = seen_unpacked(&ground, &image, "tree", script).unwrap();
+            assert_eq!(unpacked, "/gon* /t/kept");
+            for json in ["{}", r#"{"write": "none"}"#, r#"{"storage": "copy"}"#] {
+                let mut spec = Spec::from_json(json).unwrap();
+                spec.image = image.to_string();
+                let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
+                assert_eq!(line(&sandbox, script), unpacked, "{json}");
+            }
+        },
     );
 }

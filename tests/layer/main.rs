@@ -8,6 +8,7 @@ mod codecs;
 mod hosts;
 mod links;
 mod metadata;
+mod orders;
 mod paths;
 mod real;
 mod robust;

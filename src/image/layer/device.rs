@@ -45,8 +45,15 @@ impl Writer<'_> {
         });
         self.forget(&path);
         whiteout::remove(self.dirs.top(), base)?;
-        if what == LeftOut::Whiteout && self.options.whiteouts == Whiteouts::Convert {
-            self.whited.convert(&mut self.dirs, base)?;
+        if what == LeftOut::Device {
+            self.whited.needs_top(&mut self.dirs)?;
+        }
+        // A whiteout that stood here before goes on hiding.
+        if what == LeftOut::Whiteout || self.dirs.hidden.contains(&path) {
+            match self.options.whiteouts {
+                Whiteouts::Convert => whiteout::convert(&mut self.dirs, base)?,
+                _ => self.dirs.hidden.hide(path.clone()),
+            }
         }
         self.pending.left_out.insert(path, what);
         Ok(())

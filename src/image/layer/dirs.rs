@@ -12,6 +12,7 @@ use nix::sys::stat::{FileStat, Mode, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
 use super::attributes::{Attributes, set_times};
+use super::hidden::Hidden;
 use super::listing::Listing;
 use super::lookup::{DIRECTORY, chmod_path_fd, open_in_root, path_of_fd, resolve, walk};
 use super::name::{Mark, Name};
@@ -27,10 +28,9 @@ pub(super) const OWNER: u32 = 0o700;
 pub(super) enum Missing {
     /// Make it: mode 0755, our own ids.
     Create,
-    /// Make it, unless it is below what is no directory: say so then.
+    /// Make it, unless it is below what is no directory, or where lower layers show
+    /// nothing: say so then.
     CreateOrTell,
-    /// Say so.
-    Tell,
 }
 
 /// A stack of open directories, from the root to the parent of the last entry.
@@ -51,6 +51,8 @@ pub(super) struct Dirs {
     late: ByPath<u32>,
     /// Which directories entries list.
     pub(super) listing: Listing,
+    /// What this layer hides of lower ones.
+    pub(super) hidden: Hidden,
     root_foreign: bool,
     root_id: u64,
     /// Where the root is, as the kernel prints it; read when first needed.
@@ -98,6 +100,7 @@ impl Dirs {
             aliased: false,
             late: ByPath::default(),
             listing,
+            hidden: Hidden::default(),
             root_foreign: foreign(&stat),
             root_id: stat.st_ino,
             root_path: None,
@@ -190,6 +193,7 @@ impl Dirs {
                     let path = self.path_of(name);
                     let foreign = self.is_foreign();
                     self.listing.imply(path.clone());
+                    self.hidden.imply(path.clone());
                     self.push(fd, name, path, Attributes::default(), foreign);
                     return Ok(true);
                 }
@@ -198,7 +202,12 @@ impl Dirs {
                     self.push_existing(fd, name, path)?;
                     return Ok(true);
                 }
-                Err(Errno::ENOENT) if missing == Missing::Tell => return Ok(false),
+                Err(Errno::ENOENT)
+                    if missing == Missing::CreateOrTell
+                        && self.hidden.covers(&self.path_of(name)) =>
+                {
+                    return Ok(false);
+                }
                 Err(Errno::ENOENT) => {
                     let mode = Mode::from_bits_truncate(0o755);
                     mkdirat(self.top(), name, mode).call("mkdirat")?;
@@ -219,15 +228,14 @@ impl Dirs {
         let stat = fstatat(self.top(), name, AtFlags::AT_SYMLINK_NOFOLLOW).call("fstatat")?;
         match (stat.st_mode & libc::S_IFMT, missing) {
             (libc::S_IFLNK, _) => {}
-            (_, Missing::Tell | Missing::CreateOrTell) => return Ok(false),
+            (_, Missing::CreateOrTell) => return Ok(false),
             (libc::S_IFCHR, _) if stat.st_rdev == 0 => return self.revive(name).map(|()| true),
             _ => return refuse("a parent of it is not a directory"),
         }
         let fd = match open_in_root(self.root.as_fd(), prefix) {
             Ok(fd) => fd,
             Err(Errno::ENOTDIR) if missing != Missing::Create => return Ok(false),
-            Err(Errno::ENOENT) if missing == Missing::Tell => return Ok(false),
-            Err(Errno::ENOENT) => return self.follow_dangling(prefix),
+            Err(Errno::ENOENT) => return self.follow_dangling(prefix, missing),
             Err(Errno::ENOTDIR) => return refuse("a parent of it is a symlink to a file"),
             Err(Errno::ELOOP) => return refuse("a parent of it is a loop of symlinks"),
             Err(errno) => return Err(errno).call("openat2"),
@@ -240,7 +248,7 @@ impl Dirs {
 
     /// Makes the directory that the dangling symlink `prefix` leads to: a lower layer
     /// has it, or no layer has, and other engines make it.
-    fn follow_dangling(&mut self, prefix: &[u8]) -> Step<bool> {
+    fn follow_dangling(&mut self, prefix: &[u8], missing: Missing) -> Step<bool> {
         self.leave_to(0)?;
         let target = resolve(self.root.as_fd(), prefix, self.depth)?;
         let target = Name::parse(&target, self.depth)?;
@@ -251,7 +259,9 @@ impl Dirs {
         let mut end = 0;
         for part in target.split(|&b| b == b'/').filter(|part| !part.is_empty()) {
             end += part.len() + usize::from(end > 0);
-            self.descend(&target[..end], part, Missing::Create)?;
+            if !self.descend(&target[..end], part, missing)? {
+                return Ok(false);
+            }
         }
         self.aliased = true;
         Ok(true)
@@ -331,6 +341,7 @@ impl Dirs {
     pub(super) fn forget(&mut self, path: &[u8]) {
         self.late.forget(path);
         self.listing.forget(path);
+        self.hidden.forget(path);
     }
 
     /// Forgets the modes of what is gone of `path` and of what was below it.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use super::name::{above, is_below, split};
 use crate::image::tar::Time;
 
 /// What one layer has at the paths of directories and whiteouts: below the root,
@@ -87,6 +88,26 @@ impl Listing {
     /// Notes a whiteout.
     pub(super) fn white_out(&mut self, path: Vec<u8>) {
         self.0.insert(path, Row::Whiteout);
+    }
+
+    /// Returns the whiteouts below `path`.
+    pub(super) fn whiteouts_below(&self, path: &[u8]) -> Vec<Vec<u8>> {
+        let whiteouts = self.0.iter().filter(|(_, row)| **row == Row::Whiteout);
+        let below = whiteouts.filter(|(at, _)| is_below(at, path));
+        below.map(|(at, _)| at.clone()).collect()
+    }
+
+    /// Returns whether the layer has whiteouts.
+    pub(crate) fn has_whiteouts(&self) -> bool {
+        self.with_whiteouts().next().is_some()
+    }
+
+    /// Returns the directories that hold whiteouts.
+    fn with_whiteouts(&self) -> impl Iterator<Item = &[u8]> {
+        let whiteouts = self.0.iter().filter(|(_, row)| **row == Row::Whiteout);
+        whiteouts
+            .filter_map(|(path, _)| split(path))
+            .map(|(dir, _)| dir)
     }
 
     /// Forgets `path` and what is below it, because another file takes its place.
@@ -179,24 +200,17 @@ impl Listing {
     }
 }
 
-/// The directories above `path`, the root first.
-fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/');
-    let root = (!path.is_empty()).then_some(&b""[..]);
-    root.into_iter().chain(slashes.map(|(at, _)| &path[..at]))
-}
-
 /// Returns the directories that an overlay of `layers`, topmost first, would show
-/// as unlisted ones while a lower layer lists them, and all directories above
-/// these: each with what it is to show.
+/// as unlisted ones while a lower layer lists them, or with whiteouts in them, and
+/// all directories above these: each with what it is to show.
 pub(crate) fn to_show(layers: &[Listing]) -> BTreeMap<Vec<u8>, Shown> {
     let mut all = BTreeMap::new();
-    let paths: BTreeSet<&[u8]> = layers.iter().flat_map(Listing::implied).collect();
-    for path in paths {
-        match looked_up(layers, path) {
-            Some((visible, Some(listed))) if listed.differs(&visible) => {}
-            _ => continue,
-        }
+    let unlisted: BTreeSet<&[u8]> = layers.iter().flat_map(Listing::implied).collect();
+    let unlisted = unlisted.into_iter().filter(|path| {
+        let found = looked_up(layers, path);
+        matches!(found, Some((visible, Some(listed))) if listed.differs(&visible))
+    });
+    for path in unlisted.chain(with_bare_whiteouts(layers)) {
         for dir in above(path).chain([path]) {
             if let Some((visible, listed)) = looked_up(layers, dir) {
                 all.insert(dir.to_vec(), listed.unwrap_or(visible));
@@ -204,6 +218,34 @@ pub(crate) fn to_show(layers: &[Listing]) -> BTreeMap<Vec<u8>, Shown> {
         }
     }
     all
+}
+
+/// Returns the directories whose whiteouts an overlay lists: those that one layer
+/// alone has, because the overlay does not filter what it does not merge.
+fn with_bare_whiteouts<'a>(layers: &'a [Listing]) -> BTreeSet<&'a [u8]> {
+    let of_layer = |(at, layer): (usize, &'a Listing)| {
+        let alone = move |dir: &&[u8]| merged(layers, dir).eq([at]);
+        layer.with_whiteouts().filter(alone)
+    };
+    layers.iter().enumerate().flat_map(of_layer).collect()
+}
+
+/// Returns the layers whose directories at `path` an overlay shows as one.
+fn merged(layers: &[Listing], path: &[u8]) -> impl Iterator<Item = usize> {
+    let mut hidden = false;
+    let rows = layers.iter().enumerate().map_while(move |(at, layer)| {
+        if hidden {
+            return None;
+        }
+        let row = layer.0.get(path);
+        let is_dir = matches!(row, Some(Row::Directory { .. }));
+        hidden = matches!(
+            row,
+            Some(Row::Whiteout | Row::Directory { opaque: true, .. })
+        ) || layer.hides_above(path);
+        Some((at, is_dir))
+    });
+    rows.filter_map(|(at, is_dir)| is_dir.then_some(at))
 }
 
 /// Returns what an overlay shows of a directory, and what the topmost layer says
@@ -328,6 +370,36 @@ mod tests {
         }
         let same = [listing(&[("", 'i', 0)]), listing(&[("", 'r', 0)])];
         assert!(to_show(&same).is_empty());
+    }
+
+    #[test]
+    fn listing_shows_a_directory_that_one_layer_alone_has_with_whiteouts() {
+        type Rows = &'static [(&'static str, char, u32)];
+        let whited: Rows = &[("", 'i', 0), ("a", 'd', 0o700), ("a/b", 'w', 0)];
+        let root: Rows = &[("", 'i', 0)];
+        let merged: Rows = &[("", 'i', 0), ("a", 'd', 0o700)];
+        let cases: [(&[Rows], &[&str]); 7] = [
+            (&[whited], &["", "a"]),
+            (&[&[("", 'i', 0), ("a", 'w', 0)]], &[""]),
+            (&[root, whited, root], &["", "a"]),
+            (&[whited, merged], &[]),
+            (&[merged, whited], &[]),
+            (&[&[("", 'i', 0), ("a", 'w', 0)], whited], &[]),
+            (
+                &[whited, &[("", 'i', 0), ("a", 'w', 0)], merged],
+                &["", "a"],
+            ),
+        ];
+        for (layers, expected) in cases {
+            let layers: Vec<_> = layers.iter().map(|rows| listing(rows)).collect();
+            let found = to_show(&layers);
+            assert!(
+                found.keys().eq(expected.iter().map(|p| p.as_bytes())),
+                "{layers:?}"
+            );
+            let mode = found.get(&b"a"[..]).map(|shown| shown.mode);
+            assert!(mode.is_none_or(|mode| mode == 0o700), "{layers:?}");
+        }
     }
 
     #[test]

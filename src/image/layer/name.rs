@@ -63,11 +63,31 @@ impl Name {
 
     /// The directory and the last component; `None` for the root.
     pub(super) fn split(&self) -> Option<(&[u8], &[u8])> {
-        match self.0.iter().rposition(|&b| b == b'/') {
-            Some(at) => Some((&self.0[..at], &self.0[at + 1..])),
-            None if self.0.is_empty() => None,
-            None => Some((b"", &self.0)),
-        }
+        split(&self.0)
+    }
+}
+
+/// Returns the directory of a path and the last component; `None` for the root.
+pub(super) fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+    match path.iter().rposition(|&b| b == b'/') {
+        Some(at) => Some((&path[..at], &path[at + 1..])),
+        None => (!path.is_empty()).then_some((b"", path)),
+    }
+}
+
+/// Returns the directories above `path`, the root first.
+pub(super) fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/');
+    let root = (!path.is_empty()).then_some(&b""[..]);
+    root.into_iter().chain(slashes.map(|(at, _)| &path[..at]))
+}
+
+/// Returns whether `path` is in `dir` or deeper.
+pub(super) fn is_below(path: &[u8], dir: &[u8]) -> bool {
+    match path.strip_prefix(dir) {
+        Some([b'/', ..]) => true,
+        Some(rest) => dir.is_empty() && !rest.is_empty(),
+        None => false,
     }
 }
 

@@ -11,19 +11,18 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstat, fstatat, mknodat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use super::attributes::Attributes;
 use super::dirs::{Dirs, Missing, open_up};
 use super::lookup::DIRECTORY;
-use super::name::Mark;
+use super::name::{Mark, split};
 use super::{Options, Whiteouts};
 use crate::image::tar::{Call, Fault, Step};
 
 /// Directories nested deeper than any bound on names allows are not removed.
 const DEEPEST: u32 = 1024;
 
-/// What the whiteouts of a layer must not touch, or must go on hiding.
+/// What the whiteouts of a layer must not touch.
 pub(super) struct Whited {
-    /// When converting: paths that a whiteout named.
-    hidden: HashSet<Vec<u8>>,
     /// When applying: what this layer wrote, by the parent's inode and the name.
     written: Option<HashSet<(u64, Vec<u8>)>>,
     /// Whether the root itself was made opaque.
@@ -34,7 +33,6 @@ impl Whited {
     /// Nothing seen yet.
     pub(super) fn new(options: &Options) -> Self {
         Self {
-            hidden: HashSet::new(),
             written: (options.whiteouts == Whiteouts::Apply).then(HashSet::new),
             opaque_root: false,
         }
@@ -42,15 +40,26 @@ impl Whited {
 
     /// Remembers that this layer writes `base` in the top of `dirs`.
     pub(super) fn wrote(&mut self, dirs: &mut Dirs, base: &[u8]) -> Step<()> {
+        if dirs.hidden.has_bare() {
+            let path = dirs.path_of(base);
+            dirs.hidden.need(&path);
+        }
         if let Some(written) = &mut self.written {
             written.insert((dirs.id()?, base.to_vec()));
         }
         Ok(())
     }
 
-    /// Whether a whiteout of this layer named `path`.
-    pub(super) fn hides(&self, path: &[u8]) -> bool {
-        self.hidden.contains(path)
+    /// Remembers that this layer has the top of `dirs`, for an entry that makes no file.
+    pub(super) fn needs_top(&mut self, dirs: &mut Dirs) -> Step<()> {
+        let path = dirs.path_of_top().to_vec();
+        dirs.hidden.need(&path);
+        let (Some(written), Some((dir, name))) = (&mut self.written, split(&path)) else {
+            return Ok(());
+        };
+        let dir = dirs.open_other(dir).call("openat2")?;
+        written.insert((fstat(&dir).call("fstat")?.st_ino, name.to_vec()));
+        Ok(())
     }
 
     /// Carries out or converts the whiteout `mark` found in `dir`. Entries of the
@@ -62,62 +71,85 @@ impl Whited {
         dir: &[u8],
         mark: Mark<'_>,
     ) -> Step<Option<Vec<u8>>> {
-        let Some(written) = &self.written else {
-            // Below what this layer made a file, lower layers have nothing to hide.
-            if !dirs.enter(dir, Missing::CreateOrTell)? {
-                return Ok(None);
-            }
-            match mark {
-                Mark::Whiteout(name) => self.convert(dirs, name)?,
-                _ => {
-                    self.opaque_root |= dir.is_empty();
-                    let path = dirs.path_of_top().to_vec();
-                    dirs.listing.set_opaque(&path);
-                    dirs.set_opaque(dirs.top())?;
-                }
-            }
-            return Ok(None);
-        };
-        if !dirs.enter(dir, Missing::Tell)? {
+        // Below what this layer hides or made a file, lower layers have nothing to hide.
+        if !dirs.enter(dir, Missing::CreateOrTell)? || dirs.hidden.covers(dirs.path_of_top()) {
             return Ok(None);
         }
-        let id = dirs.id()?;
-        let lower = Lower {
-            kept: Some(written),
+        let hidden = match mark {
+            Mark::Whiteout(name) => dirs.path_of(name),
+            _ => dirs.path_of_top().to_vec(),
         };
-        match mark {
-            Mark::Whiteout(name) => {
-                lower.remove(dirs.top(), id, name, 0)?;
-                Ok(Some(dirs.path_of(name)))
+        self.opaque_root |= hidden.is_empty();
+        match (&self.written, mark) {
+            (None, Mark::Whiteout(name)) => convert(dirs, name)?,
+            (None, _) => {
+                sweep(dirs, &hidden)?;
+                dirs.listing.set_opaque(&hidden);
+                dirs.set_opaque(dirs.top())?;
             }
-            _ => {
-                lower.clear(dirs.top(), id, 0)?;
-                Ok(Some(dirs.path_of_top().to_vec()))
+            (kept, mark) => {
+                let id = dirs.id()?;
+                let kept = kept.as_ref();
+                match mark {
+                    Mark::Whiteout(name) => Lower { kept }.remove(dirs.top(), id, name, 0)?,
+                    _ => Lower { kept }.clear(dirs.top(), id, 0)?,
+                };
             }
         }
+        dirs.hidden.hide(hidden.clone());
+        Ok(self.written.is_some().then_some(hidden))
     }
+}
 
-    /// A whiteout for overlayfs: a character device 0:0, which since Linux 5.8
-    /// anybody may make. Source: kernel, Documentation/filesystems/overlayfs.rst.
-    pub(super) fn convert(&mut self, dirs: &mut Dirs, name: &[u8]) -> Step<()> {
-        let path = dirs.path_of(name);
-        self.hidden.insert(path.clone());
-        match mknodat(dirs.top(), name, SFlag::S_IFCHR, Mode::empty(), 0) {
-            Err(Errno::EEXIST) => dirs.listing.set_opaque(&path),
-            made => {
-                dirs.listing.white_out(path);
-                return made.call("mknodat 0:0");
-            }
+/// Makes a whiteout for overlayfs: a character device 0:0, which since Linux 5.8
+/// any user may make. Source: kernel, Documentation/filesystems/overlayfs.rst.
+pub(super) fn convert(dirs: &mut Dirs, name: &[u8]) -> Step<()> {
+    let path = dirs.path_of(name);
+    match dirs.hidden.is_bare(&path) {
+        true => {
+            dirs.forget(&path);
+            remove(dirs.top(), name)?;
         }
-        let top = dirs.top();
-        let stat = fstatat(top, name, AtFlags::AT_SYMLINK_NOFOLLOW).call("fstatat")?;
-        if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
-            return Ok(());
-        }
-        // The layer has a directory of this name: it stays, without the lower one.
-        let fd = openat(top, name, DIRECTORY, Mode::empty()).call("openat")?;
-        dirs.set_opaque(fd.as_fd())
+        false => sweep(dirs, &path)?,
     }
+    dirs.hidden.hide(path.clone());
+    match mknodat(dirs.top(), name, SFlag::S_IFCHR, Mode::empty(), 0) {
+        Err(Errno::EEXIST) => dirs.listing.set_opaque(&path),
+        made => {
+            dirs.listing.white_out(path);
+            return made.call("mknodat 0:0");
+        }
+    }
+    let top = dirs.top();
+    let stat = fstatat(top, name, AtFlags::AT_SYMLINK_NOFOLLOW).call("fstatat")?;
+    if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
+        return Ok(());
+    }
+    // The layer has a directory of this name: it stays, without the lower one.
+    let fd = openat(top, name, DIRECTORY, Mode::empty()).call("openat")?;
+    dirs.set_opaque(fd.as_fd())
+}
+
+/// Removes below `path` what only whiteouts need, before lower layers show nothing
+/// there. overlayfs lists whiteouts in a directory that one layer alone has.
+fn sweep(dirs: &mut Dirs, path: &[u8]) -> Step<()> {
+    let mut gone = dirs.hidden.bare_below(path);
+    gone.extend(dirs.listing.whiteouts_below(path));
+    for path in gone {
+        let Some((dir, name)) = split(&path) else {
+            continue;
+        };
+        let dir = match dirs.open_other(dir) {
+            // The directory was bare, too.
+            Err(Errno::ENOENT) => continue,
+            opened => opened.call("openat2")?,
+        };
+        let kept = Attributes::keep_times(&fstat(&dir).call("fstat")?);
+        dirs.forget(&path);
+        remove(dir.as_fd(), name)?;
+        kept.settle_at(dir.as_fd(), b".")?;
+    }
+    Ok(())
 }
 
 /// Removes `name` of `dir`, whatever it is, with everything below it.
@@ -171,6 +203,7 @@ impl Lower<'_> {
                 let fd = fd.call("openat")?;
                 fchmod(&fd, Mode::from_bits_truncate(mode)).call("fchmod")?;
             }
+            Attributes::keep_times(&stat).settle_at(dir, name)?;
             return Ok(false);
         }
         unlinkat(dir, name, UnlinkatFlags::RemoveDir).call("unlinkat")?;

@@ -381,6 +381,8 @@ impl<'a> Writer<'a> {
             let stat = fstatat(self.dirs.top(), base, AtFlags::AT_SYMLINK_NOFOLLOW);
             let mode = stat.call("fstatat")?.st_mode;
             if mode & libc::S_IFMT != libc::S_IFDIR {
+                // A file hides the directory of a lower layer.
+                self.dirs.hidden.hide(path.clone());
                 self.forget(&path);
                 super::whiteout::remove(self.dirs.top(), base)?;
                 made = create(self.dirs.top());
@@ -399,7 +401,7 @@ impl<'a> Writer<'a> {
             times: Some(meta.time),
         };
         self.dirs.listing.list(path.clone(), meta.shown());
-        let hides = fresh && self.whited.hides(&path);
+        let hides = fresh && self.dirs.hidden.contains(&path);
         if exact && !hides && meta.xattrs.set.is_empty() {
             self.dirs.set_made(base, attributes);
         } else {

@@ -286,6 +286,7 @@ impl Bring<'_> {
             diff_bytes: unpacked.diff_bytes,
             entries: unpacked.entries,
             opaque_root: unpacked.opaque_root,
+            whiteouts: unpacked.listing.has_whiteouts(),
             notes: unpacked.notes.clone(),
         };
         write_metadata(staged, &metadata)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One more tree above the layers of an image: directories that upper layers only
-//! imply, with the owner and mode that a lower layer gives them.
+//! imply, with the owner and mode that a lower layer gives them; and directories that
+//! one layer alone has with whiteouts, which an overlay filters where it merges.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -61,7 +62,7 @@ impl Store {
     ///
     /// The tree is made once and goes with the topmost layer.
     pub(in crate::image) fn implied_tree(&self, layers: &[PathBuf]) -> Result<Option<PathBuf>> {
-        let [_, .., top] = layers else {
+        let [.., top] = layers else {
             return Ok(None);
         };
         if layers.len() >= MOST {

@@ -32,6 +32,9 @@ pub(super) struct Metadata {
     /// Whether the layer hides everything below it.
     #[serde(default)]
     pub(super) opaque_root: bool,
+    /// Whether the tree holds whiteouts.
+    #[serde(default)]
+    pub(super) whiteouts: bool,
     /// What the unpacker left out or changed; one sentence each.
     #[serde(default)]
     pub(super) notes: Vec<String>,
@@ -124,12 +127,26 @@ pub(super) fn read_metadata(dir: &Path) -> Result<Metadata> {
     crate::image::oci::parse(&json, "read layer metadata", &subject)
 }
 
-/// Whether a layer hides everything below it, which an overlay does not see; and
-/// what its unpacker noted.
-pub(in crate::image) fn opaque_root(tree: &Path) -> Result<(bool, Vec<String>)> {
+/// What stacking a layer takes into account.
+#[derive(Default)]
+pub(in crate::image) struct Stacked {
+    /// Whether the layer hides everything below, which an overlay does not see.
+    pub(in crate::image) opaque_root: bool,
+    /// Whether the tree holds whiteouts.
+    pub(in crate::image) whiteouts: bool,
+    /// What the unpacker noted.
+    pub(in crate::image) notes: Vec<String>,
+}
+
+/// Reads what is known about the layer of a tree.
+pub(in crate::image) fn stacked(tree: &Path) -> Result<Stacked> {
     let Some(dir) = tree.parent() else {
-        return Ok((false, Vec::new()));
+        return Ok(Stacked::default());
     };
     let metadata = read_metadata(dir)?;
-    Ok((metadata.opaque_root, metadata.notes))
+    Ok(Stacked {
+        opaque_root: metadata.opaque_root,
+        whiteouts: metadata.whiteouts,
+        notes: metadata.notes,
+    })
 }

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! E07: the whiteouts and entries of one layer give one tree in any order, converted or applied.
+
+use std::path::Path;
+
+use tare::image::layer::{Ids, Options};
+use tare_oracle::tree::{Field, Manifest};
+
+use crate::cage::{Cage, applying, options};
+use crate::tar::{Head, Tar};
+
+/// Entries of one layer, and the names that it shows in every order of them.
+struct Case {
+    /// A directory ends in `/`, a device 0:0 in `=0`, a device 1:3 in `=1`.
+    entries: &'static [&'static str],
+    /// Over [`LOWER`].
+    over: &'static [&'static str],
+    /// Over nothing.
+    alone: &'static [&'static str],
+}
+
+const LOWER: [&str; 4] = ["a/b", "a/old", "a/x/b", "z"];
+
+const fn case(
+    entries: &'static [&'static str],
+    over: &'static [&'static str],
+    alone: &'static [&'static str],
+) -> Case {
+    Case {
+        entries,
+        over,
+        alone,
+    }
+}
+
+/// Source: OCI image spec, "Whiteouts": they hide what lower layers have, and nothing
+/// of their own layer. A directory that only whiteouts imply is of no layer.
+const CASES: [Case; 19] = [
+    case(&["a/.wh.b", ".wh.a"], &["z"], &[]),
+    case(&["a/x/.wh.b", ".wh.a"], &["z"], &[]),
+    case(&["a/x/.wh.b", "a/.wh.x", ".wh.a"], &["z"], &[]),
+    case(&["a/.wh.b"], &["a", "a/old", "a/x", "a/x/b", "z"], &["a"]),
+    case(
+        &["a/x/.wh.b"],
+        &["a", "a/b", "a/old", "a/x", "z"],
+        &["a", "a/x"],
+    ),
+    case(
+        &["a/x/.wh.b", "a/.wh.x"],
+        &["a", "a/b", "a/old", "z"],
+        &["a"],
+    ),
+    case(
+        &["a/x/.wh.b", "a/.wh.x", "a/"],
+        &["a", "a/b", "a/old", "z"],
+        &["a"],
+    ),
+    case(
+        &["a/.wh.b", ".wh.a", "a/new"],
+        &["a", "a/new", "z"],
+        &["a", "a/new"],
+    ),
+    case(
+        &["a/x/.wh.b", ".wh.a", "a/new"],
+        &["a", "a/new", "z"],
+        &["a", "a/new"],
+    ),
+    case(
+        &["a/x/.wh.b", ".wh.a", "a/x/new"],
+        &["a", "a/x", "a/x/new", "z"],
+        &["a", "a/x", "a/x/new"],
+    ),
+    case(
+        &["a/x/.wh.b", "a/.wh.x", ".wh.a", "a/x/"],
+        &["a", "a/x", "z"],
+        &["a", "a/x"],
+    ),
+    case(
+        &["a/.wh.b", "a/b"],
+        &["a", "a/b", "a/old", "a/x", "a/x/b", "z"],
+        &["a", "a/b"],
+    ),
+    case(&["a/.wh..wh..opq"], &["a", "z"], &["a"]),
+    case(&["a/.wh..wh..opq", ".wh.a"], &["z"], &[]),
+    case(&["a/.wh..wh..opq", "a/.wh.x"], &["a", "z"], &["a"]),
+    case(
+        &["a/.wh..wh..opq", "a/x/.wh.b", "a/b"],
+        &["a", "a/b", "z"],
+        &["a", "a/b"],
+    ),
+    case(
+        &["a/x/.wh..wh..opq", "a/x/.wh.b", "a/.wh.old"],
+        &["a", "a/b", "a/x", "z"],
+        &["a", "a/x"],
+    ),
+    case(
+        &["a/x/.wh.b", ".wh..wh..opq", ".wh.z", "new"],
+        &["new"],
+        &["new"],
+    ),
+    case(&["a=0", "a/.wh.b", "z"], &["z"], &["z"]),
+];
+
+/// Devices, which all but root leave out.
+const DEVICES: [Case; 2] = [
+    case(&["a=1", ".wh.a", "z"], &["z"], &["z"]),
+    case(&["a/null=1", ".wh.a"], &["a", "z"], &["a"]),
+];
+
+fn tar_of(entries: &[&str]) -> Vec<u8> {
+    let add = |tar: Tar, entry: &&str| match (entry.strip_suffix('/'), entry.split_once('=')) {
+        (Some(name), _) => tar.dir(name),
+        (_, Some((name, "0"))) => tar.head(Head::new(b'3', name).device(0, 0)),
+        (_, Some((name, _))) => tar.head(Head::new(b'3', name).device(1, 3)),
+        _ => tar.file(entry, ""),
+    };
+    entries.iter().fold(Tar::new(), add).end()
+}
+
+/// Every order of `entries`.
+fn orders<'a>(entries: &[&'a str]) -> Vec<Vec<&'a str>> {
+    let Some((first, rest)) = entries.split_first() else {
+        return vec![Vec::new()];
+    };
+    let places = |order: Vec<&'a str>| {
+        let with = move |at: usize| {
+            let mut order = order.clone();
+            order.insert(at, first);
+            order
+        };
+        (0..entries.len()).map(with)
+    };
+    orders(rest).into_iter().flat_map(places).collect()
+}
+
+/// What an overlay hides of lower layers because of the directory entry at a path.
+#[derive(PartialEq)]
+enum Hides {
+    /// The path itself, which does not show either.
+    All,
+    /// What is below the path.
+    Below,
+    Nothing,
+}
+
+fn hides(upper: &Manifest, path: &Path) -> Hides {
+    let Some(entry) = upper.entries().get(path) else {
+        return Hides::Nothing;
+    };
+    if upper.field(path, Field::Device) == Some("0:0") {
+        return Hides::All;
+    }
+    let opaque = |(_, key): &(Field, String)| key.ends_with(".overlay.opaque");
+    let is_dir = upper.field(path, Field::Type) == Some("dir");
+    match is_dir && !entry.keys().any(opaque) {
+        true => Hides::Nothing,
+        false => Hides::Below,
+    }
+}
+
+/// The names that an overlay shows.
+fn overlaid(upper: &Manifest, lower: &[String]) -> Vec<String> {
+    let shows = |name: &&String| {
+        let path = Path::new(name);
+        let mut above = path.ancestors().skip(1);
+        hides(upper, path) != Hides::All && above.all(|dir| hides(upper, dir) == Hides::Nothing)
+    };
+    let mut names: Vec<_> = lower.iter().filter(shows).cloned().collect();
+    let made = upper.entries().keys().map(std::path::PathBuf::as_path);
+    names.extend(
+        made.filter(|path| *path != Path::new("") && hides(upper, path) != Hides::All)
+            .map(|path| path.display().to_string()),
+    );
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[track_caller]
+fn check(entries: &[&str], ids: Ids, lower: &[&str], expected: &[&str]) {
+    let with = |options: Options| Options { ids, ..options };
+    let below = Cage::new();
+    below.apply(&tar_of(lower)).unwrap();
+    let upper = Cage::new();
+    let tar = tar_of(entries);
+    let unpacked = upper.unpack_with(&tar, &with(options())).unwrap();
+    let shown = match unpacked.opaque_root {
+        true => overlaid(&upper.tree(), &[]),
+        false => overlaid(&upper.tree(), &below.names()),
+    };
+    below.unpack_with(&tar, &with(applying())).unwrap();
+    assert_eq!(shown, expected, "{entries:?} over {lower:?}, an overlay");
+    assert_eq!(below.names(), expected, "{entries:?} over {lower:?}");
+}
+
+#[test]
+fn e07_whiteouts_and_entries_of_one_layer_give_one_tree_in_any_order() {
+    for (cases, ids) in [(&CASES[..], options().ids), (&DEVICES, Ids::Single)] {
+        for case in cases {
+            for order in orders(case.entries) {
+                check(&order, ids, &LOWER, case.over);
+                check(&order, ids, &[], case.alone);
+            }
+        }
+    }
+}
