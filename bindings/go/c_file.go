@@ -11,6 +11,23 @@ import (
 	"unsafe"
 )
 
+// asUser gives a handle for files alone, to be freed.
+func (h sandboxHandle) asUser(user string) (sandboxHandle, error) {
+	var a arena
+	defer a.free()
+	var of sandboxHandle
+	err := wrong(C.tare_sandbox_as_user(h.c, a.text(user), &of.c))
+	return of, err
+}
+
+func (h sandboxHandle) userIDs(user string) ([2]uint32, error) {
+	var a arena
+	defer a.free()
+	var uid, gid C.uint32_t
+	err := wrong(C.tare_sandbox_user_ids(h.c, a.text(user), &uid, &gid))
+	return [2]uint32{uint32(uid), uint32(gid)}, err
+}
+
 func (h sandboxHandle) openFile(path string, flags int, mode uint32) (int, error) {
 	var a arena
 	defer a.free()

@@ -20,51 +20,40 @@ type CopyReport struct {
 	LeftOut []string `json:"left_out"`
 }
 
-// Put copies a file or directory of the caller's own into the sandbox: contents, permissions without setuid and setgid,
-// times and symbolic links. The owner is the sandbox's root; devices, pipes and sockets are left out. The parent of path
-// is there; what is at path and is no directory is replaced. After an error a part is copied.
-func (sb *Sandbox) Put(local, path string) (report *CopyReport, err error) {
-	err = sb.onPaths("put", local, path, func() (err error) {
-		report, err = sb.handle().put(local, path)
+// Put is as [Sandbox.Put].
+func (f *Files) Put(local, path string) (report *CopyReport, err error) {
+	err = f.onPaths("put", local, path, func(h sandboxHandle) (err error) {
+		report, err = h.put(local, path)
 		return err
 	})
 	return report, err
 }
 
-// Get copies a file or directory out of the sandbox; a link at path is followed. The sandbox is not trusted with what it
-// leaves here: everything is the caller's, without setuid and setgid bits, file capabilities, devices, pipes and
-// sockets. Symbolic links are copied as they are, so follow none of them. A file replaces what is at local; a directory
-// needs a new or empty one. After an error a part of a directory is copied.
-func (sb *Sandbox) Get(path, local string) (report *CopyReport, err error) {
-	err = sb.onPaths("get", path, local, func() (err error) {
-		report, err = sb.handle().get(path, local)
+// Get is as [Sandbox.Get].
+func (f *Files) Get(path, local string) (report *CopyReport, err error) {
+	err = f.onPaths("get", path, local, func(h sandboxHandle) (err error) {
+		report, err = h.get(path, local)
 		return err
 	})
 	return report, err
 }
 
-// PutTar makes what a tar archive holds below a directory of the sandbox, with owners, modes, times, links and `user.*`
-// attributes. It may be compressed by gzip or zstd. Nothing is made outside of dir. After an error a part is made.
-//
-// An *os.File is read as it is, else a goroutine copies; PutTar returns once archive does.
-func (sb *Sandbox) PutTar(dir string, archive io.Reader) (report *CopyReport, err error) {
-	err = sb.onPath("put tar", dir, func() error {
+// PutTar is as [Sandbox.PutTar].
+func (f *Files) PutTar(dir string, archive io.Reader) (report *CopyReport, err error) {
+	err = f.onPath("put tar", dir, func(h sandboxHandle) error {
 		return reading(nil, archive, func(fd int) (err error) {
-			report, err = sb.handle().putTar(dir, fd)
+			report, err = h.putTar(dir, fd)
 			return err
 		})
 	})
 	return report, err
 }
 
-// GetTar writes a tar archive of what is at path of the sandbox: of a directory with all below it, under names relative
-// to it; of a regular file under its own name. After an error the archive is cut.
-//
-// An *os.File is written to as it is, else a goroutine copies; GetTar returns once archive does.
-func (sb *Sandbox) GetTar(path string, archive io.Writer) (report *CopyReport, err error) {
-	err = sb.onPath("get tar", path, func() error {
+// GetTar is as [Sandbox.GetTar].
+func (f *Files) GetTar(path string, archive io.Writer) (report *CopyReport, err error) {
+	err = f.onPath("get tar", path, func(h sandboxHandle) error {
 		return writing(archive, func(fd int) (err error) {
-			report, err = sb.handle().getTar(path, fd)
+			report, err = h.getTar(path, fd)
 			return err
 		})
 	})

@@ -13,45 +13,96 @@ import (
 	"time"
 )
 
-// OpenFile opens a regular file of the sandbox, as os.OpenFile does; links lead inside. The mode is
-// exact, and a file that is made belongs to the sandbox's root.
-func (sb *Sandbox) OpenFile(name string, flag int, perm os.FileMode) (*os.File, error) {
-	if err := valid(name); err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
-	}
-	fd, err := sb.handle().openFile(name, flag&^syscall.O_CLOEXEC, unixMode(perm))
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: sb.told(err)}
-	}
-	return os.NewFile(uintptr(fd), name), nil
+// Files are the files of a sandbox, reached with the rights of one of its users, which [Sandbox.As] names.
+//
+// All methods may be called from any goroutine, while the sandbox is open.
+type Files struct {
+	sb   *Sandbox
+	user string
+	// Whether every file can be reached. A new one belongs to the sandbox's root then.
+	all bool
 }
 
-// ReadFile reads a whole file of the sandbox. One of more than 64 MiB is EFBIG: OpenFile reads it in pieces.
-func (sb *Sandbox) ReadFile(name string) (data []byte, err error) {
-	err = sb.onPath("read", name, func() (err error) {
-		data, err = sb.handle().readFile(name)
+// As gives the files of the sandbox with the rights of a user inside, "NAME|UID[:GROUP|GID]". What the user may not read
+// or write is [os.ErrPermission], and what is made belongs to the user. Through the sandbox itself every file can be read
+// and written. Each call makes a process inside that becomes the user, and looks the user up: a name that is not there is
+// [os.ErrNotExist], an id that the sandbox does not have [syscall.EINVAL].
+func (sb *Sandbox) As(user string) *Files { return &Files{sb: sb, user: user} }
+
+// UserIDs looks a user of the sandbox up, "NAME|UID[:GROUP|GID]", for Chown for example. A name that /etc/passwd or
+// /etc/group of the sandbox does not have is [os.ErrNotExist].
+func (sb *Sandbox) UserIDs(user string) (uid, gid int, err error) {
+	if err := valid(user); err != nil {
+		return 0, 0, err
+	}
+	ids, err := sb.handle().userIDs(user)
+	return int(ids[0]), int(ids[1]), sb.told(err)
+}
+
+// files are those of the sandbox, all of them.
+func (sb *Sandbox) files() *Files { return &Files{sb: sb, all: true} }
+
+// sandbox is nil where there is none.
+func (f *Files) sandbox() *Sandbox {
+	if f == nil {
+		return nil
+	}
+	return f.sb
+}
+
+// with makes a call with a handle for these files.
+func (f *Files) with(do func(sandboxHandle) error) error {
+	h := f.sandbox().handle()
+	if f != nil && !f.all {
+		if err := valid(f.user); err != nil {
+			return err
+		}
+		user, err := h.asUser(f.user)
+		if err != nil {
+			return f.sb.told(err)
+		}
+		defer user.free()
+		h = user
+	}
+	return f.sandbox().told(do(h))
+}
+
+// OpenFile is as [Sandbox.OpenFile].
+func (f *Files) OpenFile(name string, flag int, perm os.FileMode) (file *os.File, err error) {
+	err = f.onPath("open", name, func(h sandboxHandle) error {
+		fd, err := h.openFile(name, flag&^syscall.O_CLOEXEC, unixMode(perm))
+		if err == nil {
+			file = os.NewFile(uintptr(fd), name)
+		}
+		return err
+	})
+	return file, err
+}
+
+// ReadFile is as [Sandbox.ReadFile].
+func (f *Files) ReadFile(name string) (data []byte, err error) {
+	err = f.onPath("read", name, func(h sandboxHandle) (err error) {
+		data, err = h.readFile(name)
 		return err
 	})
 	return data, err
 }
 
-// WriteFile makes or empties a file of the sandbox and writes the data to it. The mode of a file that is
-// made is exact.
-func (sb *Sandbox) WriteFile(name string, data []byte, perm os.FileMode) error {
-	return sb.onPath("write", name, func() error { return sb.handle().writeFile(name, data, unixMode(perm)) })
+// WriteFile is as [Sandbox.WriteFile].
+func (f *Files) WriteFile(name string, data []byte, perm os.FileMode) error {
+	return f.onPath("write", name, func(h sandboxHandle) error { return h.writeFile(name, data, unixMode(perm)) })
 }
 
-// Stat is what is known of a file of the sandbox, of any type; a link is followed. Owner and group are the sandbox's
-// own, in Sys, a *[syscall.Stat_t].
-func (sb *Sandbox) Stat(name string) (os.FileInfo, error) { return sb.info("stat", name, true) }
+// Stat is as [Sandbox.Stat].
+func (f *Files) Stat(name string) (os.FileInfo, error) { return f.info("stat", name, true) }
 
-// Lstat is as Stat, of a link itself.
-func (sb *Sandbox) Lstat(name string) (os.FileInfo, error) { return sb.info("lstat", name, false) }
+// Lstat is as [Sandbox.Lstat].
+func (f *Files) Lstat(name string) (os.FileInfo, error) { return f.info("lstat", name, false) }
 
-func (sb *Sandbox) info(op, name string, follow bool) (os.FileInfo, error) {
+func (f *Files) info(op, name string, follow bool) (os.FileInfo, error) {
 	var s syscall.Stat_t
-	err := sb.onPath(op, name, func() (err error) {
-		s, err = sb.handle().stat(name, follow)
+	err := f.onPath(op, name, func(h sandboxHandle) (err error) {
+		s, err = h.stat(name, follow)
 		return err
 	})
 	if err != nil {
@@ -60,11 +111,11 @@ func (sb *Sandbox) info(op, name string, follow bool) (os.FileInfo, error) {
 	return info{path.Base(name), s}, nil
 }
 
-// ReadDir lists a directory of the sandbox, sorted by name.
-func (sb *Sandbox) ReadDir(name string) ([]os.DirEntry, error) {
+// ReadDir is as [Sandbox.ReadDir].
+func (f *Files) ReadDir(name string) ([]os.DirEntry, error) {
 	var all []entry
-	err := sb.onPath("open", name, func() (err error) {
-		all, err = sb.handle().list(name)
+	err := f.onPath("open", name, func(h sandboxHandle) (err error) {
+		all, err = h.list(name)
 		return err
 	})
 	if err != nil {
@@ -73,98 +124,96 @@ func (sb *Sandbox) ReadDir(name string) ([]os.DirEntry, error) {
 	return entries(all), nil
 }
 
-// Readlink returns where a symbolic link of the sandbox points.
-func (sb *Sandbox) Readlink(name string) (target string, err error) {
-	err = sb.onPath("readlink", name, func() (err error) {
-		target, err = sb.handle().readlink(name)
+// Readlink is as [Sandbox.Readlink].
+func (f *Files) Readlink(name string) (target string, err error) {
+	err = f.onPath("readlink", name, func(h sandboxHandle) (err error) {
+		target, err = h.readlink(name)
 		return err
 	})
 	return target, err
 }
 
-// Mkdir makes a directory of the sandbox. The mode is exact.
-func (sb *Sandbox) Mkdir(name string, perm os.FileMode) error {
-	return sb.onPath("mkdir", name, func() error { return sb.handle().mkdir(name, unixMode(perm), false) })
+// Mkdir is as [Sandbox.Mkdir].
+func (f *Files) Mkdir(name string, perm os.FileMode) error {
+	return f.onPath("mkdir", name, func(h sandboxHandle) error { return h.mkdir(name, unixMode(perm), false) })
 }
 
-// MkdirAll makes a directory of the sandbox with its parents.
-func (sb *Sandbox) MkdirAll(name string, perm os.FileMode) error {
-	return sb.onPath("mkdir", name, func() error { return sb.handle().mkdir(name, unixMode(perm), true) })
+// MkdirAll is as [Sandbox.MkdirAll].
+func (f *Files) MkdirAll(name string, perm os.FileMode) error {
+	return f.onPath("mkdir", name, func(h sandboxHandle) error { return h.mkdir(name, unixMode(perm), true) })
 }
 
-// Remove removes a file or an empty directory of the sandbox.
-func (sb *Sandbox) Remove(name string) error {
-	return sb.onPath("remove", name, func() error {
-		err := sb.handle().remove(name, removeFile)
+// Remove is as [Sandbox.Remove].
+func (f *Files) Remove(name string) error {
+	return f.onPath("remove", name, func(h sandboxHandle) error {
+		err := h.remove(name, removeFile)
 		if errors.Is(err, syscall.EISDIR) {
-			err = sb.handle().remove(name, removeDirectory)
+			err = h.remove(name, removeDirectory)
 		}
 		return err
 	})
 }
 
-// RemoveAll removes a directory of the sandbox with all that is in it.
-func (sb *Sandbox) RemoveAll(name string) error {
-	return sb.onPath("remove", name, func() error { return sb.handle().remove(name, removeTree) })
+// RemoveAll is as [Sandbox.RemoveAll].
+func (f *Files) RemoveAll(name string) error {
+	return f.onPath("remove", name, func(h sandboxHandle) error { return h.remove(name, removeTree) })
 }
 
-// Rename renames a file or directory of the sandbox; what is at newpath is replaced.
-func (sb *Sandbox) Rename(oldpath, newpath string) error {
-	return sb.onPaths("rename", oldpath, newpath, func() error { return sb.handle().rename(oldpath, newpath) })
+// Rename is as [Sandbox.Rename].
+func (f *Files) Rename(oldpath, newpath string) error {
+	return f.onPaths("rename", oldpath, newpath, func(h sandboxHandle) error { return h.rename(oldpath, newpath) })
 }
 
-// Link gives a file of the sandbox a second name; a symbolic link is not followed.
-func (sb *Sandbox) Link(oldname, newname string) error {
-	return sb.onPaths("link", oldname, newname, func() error { return sb.handle().link(oldname, newname) })
+// Link is as [Sandbox.Link].
+func (f *Files) Link(oldname, newname string) error {
+	return f.onPaths("link", oldname, newname, func(h sandboxHandle) error { return h.link(oldname, newname) })
 }
 
-// Symlink makes newname a symbolic link of the sandbox to oldname, which is any text.
-func (sb *Sandbox) Symlink(oldname, newname string) error {
-	return sb.onPaths("symlink", oldname, newname, func() error { return sb.handle().symlink(oldname, newname) })
+// Symlink is as [Sandbox.Symlink].
+func (f *Files) Symlink(oldname, newname string) error {
+	return f.onPaths("symlink", oldname, newname, func(h sandboxHandle) error { return h.symlink(oldname, newname) })
 }
 
-// Chmod changes the mode of a file of the sandbox, with the bits of [os.ModeSetuid], [os.ModeSetgid] and
-// [os.ModeSticky]; a link is followed.
-func (sb *Sandbox) Chmod(name string, mode os.FileMode) error {
-	return sb.onPath("chmod", name, func() error { return sb.handle().chmod(name, unixMode(mode)) })
+// Chmod is as [Sandbox.Chmod].
+func (f *Files) Chmod(name string, mode os.FileMode) error {
+	return f.onPath("chmod", name, func(h sandboxHandle) error { return h.chmod(name, unixMode(mode)) })
 }
 
-// Chown changes owner and group, by the sandbox's own numbers, both of them; a link is followed. As with chown(2), setuid
-// and setgid bits are taken away.
-func (sb *Sandbox) Chown(name string, uid, gid int) error {
-	return sb.onPath("chown", name, func() error {
+// Chown is as [Sandbox.Chown].
+func (f *Files) Chown(name string, uid, gid int) error {
+	return f.onPath("chown", name, func(h sandboxHandle) error {
 		if uint64(uid) > 1<<32-1 || uint64(gid) > 1<<32-1 {
 			return syscall.EINVAL
 		}
-		return sb.handle().chown(name, uint32(uid), uint32(gid))
+		return h.chown(name, uint32(uid), uint32(gid))
 	})
 }
 
-// SetModTime changes the time of the last change of the content; a link is followed.
-func (sb *Sandbox) SetModTime(name string, mtime time.Time) error {
-	return sb.onPath("chtimes", name, func() error {
-		return sb.handle().setModTime(name, mtime.Unix(), uint32(mtime.Nanosecond()))
+// SetModTime is as [Sandbox.SetModTime].
+func (f *Files) SetModTime(name string, mtime time.Time) error {
+	return f.onPath("chtimes", name, func(h sandboxHandle) error {
+		return h.setModTime(name, mtime.Unix(), uint32(mtime.Nanosecond()))
 	})
 }
 
-func (sb *Sandbox) onPaths(op, oldname, newname string, do func() error) error {
+func (f *Files) onPaths(op, oldname, newname string, do func(sandboxHandle) error) error {
 	err := valid(oldname + newname)
 	if err == nil {
-		err = do()
+		err = f.with(do)
 	}
 	if err != nil {
-		return &os.LinkError{Op: op, Old: oldname, New: newname, Err: sb.told(err)}
+		return &os.LinkError{Op: op, Old: oldname, New: newname, Err: err}
 	}
 	return nil
 }
 
-func (sb *Sandbox) onPath(op, name string, do func() error) error {
+func (f *Files) onPath(op, name string, do func(sandboxHandle) error) error {
 	err := valid(name)
 	if err == nil {
-		err = do()
+		err = f.with(do)
 	}
 	if err != nil {
-		return &os.PathError{Op: op, Path: name, Err: sb.told(err)}
+		return &os.PathError{Op: op, Path: name, Err: err}
 	}
 	return nil
 }

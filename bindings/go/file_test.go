@@ -8,6 +8,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -85,6 +86,105 @@ func TestFilesAreChangedAsByOS(t *testing.T) {
 		if err := step.do(); err != nil || !step.seen() {
 			t.Fatalf("%s: %v", step.name, err)
 		}
+	}
+}
+
+// Every way to a file counts the rights of the user, and what it makes belongs to the user.
+func TestFilesAsAUserHaveTheRightsOfTheUser(t *testing.T) {
+	sb, here := open(t), t.TempDir()
+	for _, name := range []string{"/tmp/own", "/tmp/shut"} {
+		if err := sb.Mkdir(name, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{"/tmp/own/a": "text", "/tmp/shut/a": "secret"} {
+		if err := sb.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"/tmp/own", "/tmp/shut"} {
+		if err := sb.Chmod(name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owner := "7"
+	if err := sb.Chown("/tmp/own", 7, 7); errors.Is(err, syscall.EINVAL) {
+		// Where the sandbox has one id, the rights of another cannot be had.
+		if _, err := sb.As(owner).ReadDir("/tmp"); !errors.Is(err, syscall.EINVAL) {
+			t.Fatal(err)
+		}
+		owner = "0"
+	} else if err != nil {
+		t.Fatal(err)
+	} else if err := sb.Chown("/tmp/own/a", 7, 7); err != nil {
+		t.Fatal(err)
+	}
+	as := sb.As(owner)
+	if text, err := as.ReadFile("/tmp/own/a"); err != nil || string(text) != "text" {
+		t.Fatalf("%q, %v", text, err)
+	}
+	if text, err := fs.ReadFile(as.FS(), "tmp/own/a"); err != nil || string(text) != "text" {
+		t.Fatalf("%q, %v", text, err)
+	}
+	if err := as.WriteFile("/tmp/own/made", []byte("x"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	made, err := as.Stat("/tmp/own/made")
+	if err != nil || fmt.Sprint(made.Sys().(*syscall.Stat_t).Uid) != owner {
+		t.Fatal(made, err)
+	}
+	if report, err := as.Get("/tmp/own", filepath.Join(here, "out")); err != nil || report.Entries != 3 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if owner == "0" {
+		return
+	}
+	for name, call := range map[string]func(string) error{
+		"ReadFile":  func(name string) error { _, err := as.ReadFile(name); return err },
+		"WriteFile": func(name string) error { return as.WriteFile(name, nil, 0) },
+		"OpenFile":  func(name string) error { _, err := as.OpenFile(name, os.O_RDONLY, 0); return err },
+		"Stat":      func(name string) error { _, err := as.Stat(name); return err },
+		"FS":        func(name string) error { _, err := as.FS().Open(name[1:]); return err },
+		"Chmod":     func(name string) error { return as.Chmod(name, 0) },
+		"Remove":    as.Remove,
+		"RemoveAll": as.RemoveAll,
+		"Symlink":   func(name string) error { return as.Symlink("x", name+"x") },
+		"Put":       func(name string) error { _, err := as.Put(os.DevNull, name+"x"); return err },
+		"GetTar":    func(name string) error { _, err := as.GetTar(name, io.Discard); return err },
+	} {
+		if err := call("/tmp/shut/a"); !errors.Is(err, fs.ErrPermission) && name != "Put" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if text, err := sb.ReadFile("/tmp/shut/a"); err != nil || string(text) != "secret" {
+		t.Fatalf("%q, %v", text, err)
+	}
+}
+
+func TestUsersAreLookedUp(t *testing.T) {
+	sb := open(t)
+	if uid, gid, err := sb.UserIDs("root"); uid != 0 || gid != 0 || err != nil {
+		t.Fatal(uid, gid, err)
+	}
+	held := tare.Handles()
+	for user, expected := range map[string]error{
+		"nobody-of-this-name": fs.ErrNotExist, "4294967295": fs.ErrInvalid, "": fs.ErrInvalid, "a\x00b": syscall.EINVAL,
+	} {
+		if _, _, err := sb.UserIDs(user); !errors.Is(err, expected) {
+			t.Errorf("%q: %v", user, err)
+		}
+		if _, err := sb.As(user).ReadFile("/etc/passwd"); !errors.Is(err, expected) {
+			t.Errorf("as %q: %v", user, err)
+		}
+	}
+	if tare.Handles() != held {
+		t.Fatalf("%d handles, then %d", held, tare.Handles())
+	}
+	if err := sb.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sb.As("root").ReadFile("/etc/passwd"); !errors.Is(err, fs.ErrClosed) {
+		t.Fatal(err)
 	}
 }
 

@@ -29,16 +29,15 @@ func entries(all []entry) []fs.DirEntry {
 	return sorted
 }
 
-// FS is the sandbox's files, read-only, without a command and also in images without a shell. Links
-// are followed inside the sandbox only.
-func (sb *Sandbox) FS() fs.FS { return files{sb} }
+// FS is as [Sandbox.FS].
+func (f *Files) FS() fs.FS { return tree{f} }
 
-type files struct{ sb *Sandbox }
+type tree struct{ of *Files }
 
 var (
-	_ fs.ReadDirFS  = files{}
-	_ fs.StatFS     = files{}
-	_ fs.ReadFileFS = files{}
+	_ fs.ReadDirFS  = tree{}
+	_ fs.StatFS     = tree{}
+	_ fs.ReadFileFS = tree{}
 )
 
 // inside is a name as an absolute path.
@@ -49,77 +48,77 @@ func inside(op, name string) (string, error) {
 	return path.Join("/", name), nil
 }
 
-func (f files) Open(name string) (fs.File, error) {
-	at, err := inside("open", name)
-	if err != nil {
-		return nil, err
-	}
-	failed := func(err error) (fs.File, error) {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: f.sb.told(err)}
-	}
-	s, err := f.sb.handle().stat(at, true)
-	if err != nil {
-		return failed(err)
-	}
-	if fileMode(s.Mode).IsDir() {
-		return &directory{files: f, name: name, info: info{path.Base(name), s}}, nil
-	}
-	fd, err := f.sb.handle().openFile(at, syscall.O_RDONLY, 0)
-	if err != nil {
-		return failed(err)
-	}
-	return &file{os.NewFile(uintptr(fd), name), info{path.Base(name), s}}, nil
-}
-
-func (f files) Stat(name string) (fs.FileInfo, error)  { return f.info("stat", name, true) }
-func (f files) Lstat(name string) (fs.FileInfo, error) { return f.info("lstat", name, false) }
-
-func (f files) info(op, name string, follow bool) (fs.FileInfo, error) {
+// read makes a call of a name, as an absolute path.
+func (t tree) read(op, name string, do func(h sandboxHandle, at string) error) error {
 	at, err := inside(op, name)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s, err := f.sb.handle().stat(at, follow)
-	if err != nil {
-		return nil, &fs.PathError{Op: op, Path: name, Err: f.sb.told(err)}
+	if err := t.of.with(func(h sandboxHandle) error { return do(h, at) }); err != nil {
+		return &fs.PathError{Op: op, Path: name, Err: err}
 	}
-	return info{path.Base(name), s}, nil
+	return nil
 }
 
-func (f files) ReadLink(name string) (string, error) {
-	at, err := inside("readlink", name)
-	if err != nil {
-		return "", err
-	}
-	target, err := f.sb.handle().readlink(at)
-	if err != nil {
-		return "", &fs.PathError{Op: "readlink", Path: name, Err: f.sb.told(err)}
-	}
-	return target, nil
+func (t tree) Open(name string) (opened fs.File, err error) {
+	err = t.read("open", name, func(h sandboxHandle, at string) error {
+		s, err := h.stat(at, true)
+		if err != nil {
+			return err
+		}
+		found := info{path.Base(name), s}
+		if found.IsDir() {
+			opened = &directory{tree: t, name: name, info: found}
+			return nil
+		}
+		fd, err := h.openFile(at, syscall.O_RDONLY, 0)
+		if err == nil {
+			opened = &file{os.NewFile(uintptr(fd), name), found}
+		}
+		return err
+	})
+	return opened, err
 }
 
-func (f files) ReadFile(name string) ([]byte, error) {
-	at, err := inside("read", name)
-	if err != nil {
-		return nil, err
-	}
-	data, err := f.sb.handle().readFile(at)
-	if err != nil {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: f.sb.told(err)}
-	}
-	return data, nil
+func (t tree) Stat(name string) (fs.FileInfo, error)  { return t.info("stat", name, true) }
+func (t tree) Lstat(name string) (fs.FileInfo, error) { return t.info("lstat", name, false) }
+
+func (t tree) info(op, name string, follow bool) (found fs.FileInfo, err error) {
+	err = t.read(op, name, func(h sandboxHandle, at string) error {
+		s, err := h.stat(at, follow)
+		if err == nil {
+			found = info{path.Base(name), s}
+		}
+		return err
+	})
+	return found, err
 }
 
-func (f files) ReadDir(name string) ([]fs.DirEntry, error) {
-	at, err := inside("open", name)
-	if err != nil {
-		return nil, err
-	}
-	all, err := f.sb.handle().list(at)
-	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: f.sb.told(err)}
-	}
-	return entries(all), nil
+func (t tree) ReadLink(name string) (target string, err error) {
+	err = t.read("readlink", name, func(h sandboxHandle, at string) (err error) {
+		target, err = h.readlink(at)
+		return err
+	})
+	return target, err
+}
+
+func (t tree) ReadFile(name string) (data []byte, err error) {
+	err = t.read("read", name, func(h sandboxHandle, at string) (err error) {
+		data, err = h.readFile(at)
+		return err
+	})
+	return data, err
+}
+
+func (t tree) ReadDir(name string) (sorted []fs.DirEntry, err error) {
+	err = t.read("open", name, func(h sandboxHandle, at string) error {
+		all, err := h.list(at)
+		if err == nil {
+			sorted = entries(all)
+		}
+		return err
+	})
+	return sorted, err
 }
 
 // file is a regular file: reading and seeking are the descriptor's.
@@ -132,7 +131,7 @@ type file struct {
 func (f *file) Stat() (fs.FileInfo, error) { return f.info, nil }
 
 type directory struct {
-	files   files
+	tree    tree
 	name    string
 	info    info
 	entries []fs.DirEntry
@@ -159,7 +158,7 @@ func (d *directory) ReadDir(n int) ([]fs.DirEntry, error) {
 		return nil, &fs.PathError{Op: "readdir", Path: d.name, Err: fs.ErrClosed}
 	}
 	if !d.read {
-		entries, err := d.files.ReadDir(d.name)
+		entries, err := d.tree.ReadDir(d.name)
 		if err != nil {
 			return nil, err
 		}
