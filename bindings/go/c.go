@@ -8,6 +8,9 @@
 //	defer sb.Close()
 //	out, err := sb.CommandContext(ctx, "id", "-u").Output()
 //
+// Files inside are read and written by the methods of [Sandbox], with the rights of a user inside by [Sandbox.As]. SetLog
+// tells what the library does.
+//
 // It calls libtare by cgo, found by pkg-config; with the build tag tare_static, CGO_CFLAGS and
 // CGO_LDFLAGS say where tare.h and libtare.a are.
 package tare

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//go:build cgo
+
+package tare
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// LogLevel is how much a line of the log matters: more with a greater number. The numbers are those of log/slog, whose
+// Level(level) it converts to.
+type LogLevel int
+
+const (
+	// LogDebug is of what is opened, run, reset, closed and imported.
+	LogDebug LogLevel = -4
+	// LogWarning is of what an image asks for and does not get.
+	LogWarning LogLevel = 4
+)
+
+// logLevels are those of log/slog, by the numbers of tare.h: an error is 1.
+var logLevels = [...]LogLevel{1: 8, 2: LogWarning, 3: 0, 4: LogDebug, 5: -8}
+
+var logging struct {
+	// One change at a time.
+	sync.Mutex
+	told atomic.Pointer[func(LogLevel, string)]
+}
+
+// SetLog has a function told what the library does in this program, from a level up, a line each: programs are named,
+// never arguments or values of an environment. There is one function; another takes its place, and nil ends it. Calls of
+// other goroutines that have begun may still tell the one before.
+//
+//	tare.SetLog(func(level tare.LogLevel, line string) {
+//		slog.Log(context.Background(), slog.Level(level), line, "from", "libtare")
+//	}, tare.LogDebug)
+//
+// The function is called in the goroutine whose call a line is about, on several at once, and may use this package. A
+// panic of it ends the program: it must not pass the frames of the library.
+func SetLog(told func(level LogLevel, line string), least LogLevel) {
+	logging.Lock()
+	defer logging.Unlock()
+	most := uint32(0)
+	if told != nil {
+		for n, level := range logLevels[1:] {
+			if level >= least {
+				most = uint32(n + 1)
+			}
+		}
+		logging.told.Store(&told)
+	} else {
+		logging.told.Store(nil)
+	}
+	setLog(most)
+}
+
+// tell tells a line of a level of tare.h.
+func tell(level uint32, line string) {
+	told := logging.told.Load()
+	if told == nil {
+		return
+	}
+	if last := uint32(len(logLevels) - 1); level > last {
+		level = last
+	}
+	defer func() {
+		if said := recover(); said != nil {
+			go panic(said)
+		}
+	}()
+	(*told)(logLevels[level], line)
+}
