@@ -5,6 +5,7 @@
 package tare
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -32,6 +33,8 @@ type Process struct {
 	// Readable when it has ended. The Go runtime waits for that with all other descriptors, without a thread.
 	status *os.File
 	conn   syscall.RawConn
+	// Closed when the status is readable or closed: the one goroutine that waits for all of WaitContext.
+	watched chan struct{}
 	// The sandbox, which ends when nothing refers to it.
 	place place
 }
@@ -216,6 +219,46 @@ func (p *Process) Wait() (*ProcessState, error) {
 		// The error is that another call has seen the end and closed it. Poll says which.
 		_ = p.conn.Read(readable)
 	}
+}
+
+// WaitContext is as Wait, until a context is done: then the error is the context's, and the command runs on. An end that was
+// there before is told first. To have a context end the command, give it to [Sandbox.CommandContext].
+func (p *Process) WaitContext(ctx context.Context) (*ProcessState, error) {
+	if ctx == nil {
+		return nil, errNoContext
+	}
+	for {
+		state, err := p.Poll()
+		if state != nil || err != nil {
+			return state, err
+		}
+		select {
+		case <-p.watch():
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// watch gives what is closed once Poll has something to say. The goroutine does not refer to the process, which may be
+// out of reach meanwhile: then the status is closed.
+func (p *Process) watch() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.watched:
+	default:
+		if p.watched != nil {
+			return p.watched
+		}
+	}
+	p.watched = make(chan struct{})
+	go func(conn syscall.RawConn, over chan struct{}) {
+		// The error is that the status is closed.
+		_ = conn.Read(readable)
+		close(over)
+	}(p.conn, p.watched)
+	return p.watched
 }
 
 // Poll returns how the command ended, or nil while it runs.

@@ -6,6 +6,7 @@ package tare_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -105,6 +106,80 @@ func TestProcessWaitsFromManyGoroutinesAndTellsAll(t *testing.T) {
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
 		t.Fatal(err)
+	}
+}
+
+// Of two waits one ends by its context; the other, and the command, go on.
+func TestAContextEndsAWaitAndNotTheCommand(t *testing.T) {
+	sb := open(t)
+	cmd := sb.Command("cat")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended, other := make(chan error, 8), make(chan error, 1)
+	for n := 0; n < cap(ended); n++ {
+		go func() {
+			_, err := cmd.Process.WaitContext(ctx)
+			ended <- err
+		}()
+	}
+	go func() {
+		state, err := cmd.Process.WaitContext(context.Background())
+		if err == nil && !state.Success() {
+			err = errors.New(state.String())
+		}
+		other <- err
+	}()
+	cancel()
+	for n := 0; n < cap(ended); n++ {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if state, err := cmd.Process.Poll(); state != nil || err != nil {
+		t.Fatal(state, err)
+	}
+	if _, err := cmd.Process.WaitContext(nil); err == nil {
+		t.Fatal("a nil context")
+	}
+	in.Close()
+	if err := <-other; err != nil {
+		t.Fatal(err)
+	}
+	// An end that was there before comes first.
+	state, err := cmd.Process.WaitContext(ctx)
+	if err != nil || !state.Success() {
+		t.Fatal(state, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAProcessThatWasWaitedForInVainIsFreedOutOfReach(t *testing.T) {
+	sb := open(t)
+	held := tare.Handles()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	func() {
+		cmd := sb.Command("sleep", "1000")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cmd.Process.WaitContext(ctx); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}()
+	for deadline := time.Now().Add(30 * time.Second); tare.Handles() > held; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d handles, then %d", held, tare.Handles())
+		}
+		runtime.GC()
 	}
 }
 

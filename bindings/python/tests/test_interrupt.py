@@ -137,7 +137,9 @@ def test_interrupt_of_pytest_leaves_nothing(
     assert name not in os.listdir(f"{store.path}/scratch")
 
 
-@pytest.mark.parametrize("wait", ["wait()", "wait(50)", "communicate()", "communicate(timeout=50)"])
+@pytest.mark.parametrize(
+    "wait", ["wait()", "wait(50)", "wait_unless(process.pidfd)", "communicate()", "communicate(timeout=50)"]
+)
 def test_interrupt_of_a_wait_kills_the_command(box: tare.Sandbox, wait: str) -> None:
     process = box.popen(["sh", "-c", "echo; sleep 60 & exec sleep 60"], stdout=tare.PIPE)
     reader = process.stdout

@@ -54,6 +54,35 @@ def test_popen_poll_wait_and_descriptors(shared: tare.Sandbox) -> None:
     assert "returncode: 0" in repr(process)
 
 
+def test_popen_wait_unless_ends_with_either(shared: tare.Sandbox) -> None:
+    reader, writer = os.pipe()
+    silent, held = os.pipe()
+    with open(reader, "rb", 0) as stop, open(silent, "rb", 0) as never, open(held, "wb", 0):
+        process = shared.popen(["cat"], stdin=PIPE)
+        threading.Timer(0.1, os.write, (writer, b"x")).start()
+        assert process.wait_unless(stop) is None
+        # Nothing was read from it, so it ends the next wait at once; so does one that hangs up.
+        assert process.wait_unless(stop.fileno()) is None and process.returncode is None
+        os.close(writer)
+        assert stop.read() == b"x" and process.wait_unless(stop) is None
+        assert process.stdin
+        process.stdin.close()
+        assert process.wait_unless(never) == 0
+        # An end is told, even if more is readable.
+        assert process.wait_unless(stop) == 0 and process.wait() == 0
+
+
+def test_popen_wait_unless_refuses_what_is_no_descriptor(shared: tare.Sandbox) -> None:
+    with shared.popen(["cat"], stdin=PIPE) as process:
+        for stop in ("1", None, 1.0, object()):
+            with pytest.raises(TypeError, match=r"^stop: a descriptor or an object with fileno\(\), not "):
+                process.wait_unless(stop)  # type: ignore[arg-type]
+        for fd in (-1, 100_000):
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                process.wait_unless(fd)
+        assert process.poll() is None
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1])
 def test_popen_signals_are_negative_return_codes(shared: tare.Sandbox, number: signal.Signals) -> None:
     process = shared.popen(["sleep", "60"])

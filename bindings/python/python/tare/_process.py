@@ -18,7 +18,7 @@ from ._call import Text, output_limit_exceeded, seconds
 from ._errors import TimeoutExpired, Usage
 
 if TYPE_CHECKING:
-    from ._call import Told
+    from ._call import HasFileno, Told
     from ._sandbox import Sandbox
     from ._tare import Capture, Process
     from ._tare import _Ended as Ended
@@ -167,6 +167,21 @@ class Popen(Generic[AnyStr]):
         ended = self._ended
         assert ended is not None
         return ended[0]
+
+    def wait_unless(self, stop: int | HasFileno) -> int | None:
+        """Waits until it has ended, for its return code; or until `stop` is readable or hung up, for None.
+
+        It lives on then. `stop` is a descriptor or has a `fileno()`, as for `select`, and is not read from: with
+        `os.eventfd` or a pipe another thread, or a signal handler, ends the wait. An end of the command comes
+        first. Ctrl-C kills it as in `wait`.
+        """
+        fd = _descriptor(stop)
+        with self._killed_by_interrupt():
+            process = self._process
+            if process is not None and self.poll() is None:
+                _ready([process.status_fd(), fd], [], None)
+                self.poll()
+        return self.returncode
 
     @contextlib.contextmanager
     def _killed_by_interrupt(self) -> Iterator[None]:
@@ -372,6 +387,16 @@ def _ready(readers: list[int], writers: list[int], timeout: float | None) -> set
     for fd in writers:
         poller.register(fd, select.POLLOUT)
     return {fd for fd, _ in poller.poll(_milliseconds(timeout))}
+
+
+def _descriptor(stop: int | HasFileno) -> int:
+    """A descriptor that is open."""
+    fd = stop if isinstance(stop, int) else getattr(stop, "fileno", lambda: None)()
+    if not isinstance(fd, int):
+        raise TypeError(f"stop: a descriptor or an object with fileno(), not {stop!r}")
+    # poll(2) would say at once that another is ready.
+    os.fstat(fd)
+    return fd
 
 
 def signal_number(sig: object) -> int:
