@@ -14,6 +14,7 @@ mod pool;
 mod schema;
 mod session;
 mod shelf;
+mod ticket;
 mod value;
 mod worker;
 

@@ -18,6 +18,7 @@ use super::answer::OneCommand;
 use super::client::Client;
 use super::data::{Data, Encoding, Pieces, Shown};
 use super::message::{Id, Run, Stream};
+use super::ticket::called_off;
 use crate::typed::Line;
 
 /// Read at once, so that no command keeps the others from being heard.
@@ -37,6 +38,8 @@ pub(super) struct Command {
     early: Vec<(Id, Order)>,
     is_terminal: bool,
     running: Option<Running>,
+    /// Whether its request was called off: the client hears nothing more of it.
+    unheard: bool,
 }
 
 /// Something to do to a command at once.
@@ -94,6 +97,7 @@ impl Command {
             early: Vec::new(),
             is_terminal: run.tty.is_some(),
             running: None,
+            unheard: false,
         })
     }
 
@@ -109,10 +113,35 @@ impl Command {
         })
     }
 
+    /// Calls its request off, which is answered. The command runs on, under its id.
+    pub(super) fn call_off(&mut self, client: &mut Client) {
+        self.unheard = true;
+        client.refuse(Some(&self.id), &called_off());
+    }
+
+    /// Calls off what was asked of it and was not done; true if that was the request `id`.
+    pub(super) fn call_off_asked(&mut self, id: &Id) -> bool {
+        let asked = self.early.len() + self.input.len();
+        self.early.retain(|(early, _)| early != id);
+        let ends = self.input.iter().any(|input| input.id == *id && input.eof);
+        self.takes_input |= ends;
+        self.input.retain(|input| input.id != *id);
+        asked != self.early.len() + self.input.len()
+    }
+
+    /// Answers its request, unless that was called off.
+    fn answer(&self, result: Result<Status>, client: &mut Client) {
+        if !self.unheard {
+            client.settle(&self.id, result);
+        }
+    }
+
     /// It executes.
     pub(super) fn started(&mut self, process: Process, client: &mut Client) -> Result<()> {
-        client.release(&self.id);
-        client.event(&self.id, "started", None);
+        if !self.unheard {
+            client.release(&self.id);
+            client.event(&self.id, "started", None);
+        }
         let mut running = Running::new(process)?;
         for (id, order) in self.early.drain(..) {
             client.settle(&id, running.obey(order).map(|()| json!({})));
@@ -123,7 +152,7 @@ impl Command {
     }
 
     /// It will never execute, or is gone: nothing that was asked of it can be done.
-    pub(super) fn abandon(&mut self, client: &mut Client) {
+    fn abandon(&mut self, client: &mut Client) {
         for id in self.early.drain(..).map(|(id, _)| id) {
             client.refuse(Some(&id), &ended("find command", &self.id, Errno::ESRCH));
         }
@@ -201,12 +230,15 @@ impl Command {
         };
         running.write(&self.id, &mut self.input, client);
         running.notice_end()?;
-        let dry = running.read(&self.id, self.encoding, client)?;
+        let heard = (!self.unheard).then_some(&self.id);
+        let dry = running.read(heard, self.encoding, client)?;
         let Some(status) = running.status.filter(|_| dry) else {
             return Ok(false);
         };
         for output in &mut running.outputs {
-            output.show(&self.id, None, self.encoding, client);
+            if let Some(id) = heard {
+                output.show(id, None, self.encoding, client);
+            }
         }
         // Cut output is no success, even if the command ended before the kill.
         let status = match running.over {
@@ -214,18 +246,23 @@ impl Command {
             false => status,
         };
         self.abandon(client);
-        client.answer(&self.id, status);
+        self.answer(Ok(status), client);
         Ok(true)
     }
 
     /// Ends it without knowing more of it.
-    pub(super) fn give_up(&mut self, error: &Error, client: &mut Client) {
+    pub(super) fn give_up(&mut self, error: Error, client: &mut Client) {
         if let Some(running) = &self.running {
             // If the sandbox cannot be told, it is gone, and the command with it.
             let _ = running.process.kill();
         }
+        self.never(error, client);
+    }
+
+    /// It could not be started, or is not known any more.
+    pub(super) fn never(&mut self, error: Error, client: &mut Client) {
         self.abandon(client);
-        client.refuse(Some(&self.id), error);
+        self.answer(Err(error), client);
     }
 }
 
@@ -325,7 +362,12 @@ impl Running {
 
     /// Reads a chunk of each stream while it runs, all that is left once it has ended; true when
     /// there is no more now.
-    fn read(&mut self, id: &Id, encoding: Encoding, client: &mut Client) -> Result<bool> {
+    fn read(
+        &mut self,
+        heard: Option<&Id>,
+        encoding: Encoding,
+        client: &mut Client,
+    ) -> Result<bool> {
         loop {
             let mut dry = true;
             for at in 0..self.outputs.len() {
@@ -335,7 +377,7 @@ impl Running {
                 if client.is_full() {
                     return Ok(false);
                 }
-                dry &= self.read_one(at, id, encoding, client)?;
+                dry &= self.read_one(at, heard, encoding, client)?;
             }
             if dry || self.status.is_none() {
                 return Ok(dry);
@@ -346,7 +388,7 @@ impl Running {
     fn read_one(
         &mut self,
         at: usize,
-        id: &Id,
+        heard: Option<&Id>,
         encoding: Encoding,
         client: &mut Client,
     ) -> Result<bool> {
@@ -371,6 +413,9 @@ impl Running {
             return Ok(true);
         }
         output.left = output.left.saturating_sub(length as u64);
+        let Some(id) = heard else {
+            return Ok(false);
+        };
         let fits = length.min(usize::try_from(self.room).unwrap_or(usize::MAX));
         self.room -= fits as u64;
         output.show(id, Some(&chunk[..fits]), encoding, client);

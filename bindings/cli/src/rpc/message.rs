@@ -100,6 +100,7 @@ methods! {
     "kill" Kill "Kills a command and everything that it started.",
     "resize" Resize "Tells a command's terminal another size.",
     "commands" List "Lists the commands that run in a sandbox.",
+    "cancel" Cancel "Ends the wait for another request's answer, which is an error with ECANCELED then.",
     "reset" Reset "Ends everything in a sandbox and starts again from the image.",
     "freeze" Freeze "Stops everything in a sandbox.",
     "thaw" Thaw "Lets everything in a sandbox go on.",
@@ -303,6 +304,14 @@ pub(super) struct Signal {
 pub(super) struct Kill {
     /// The id of the `run` request.
     pub(super) command: Id,
+}
+
+/// Parameters of `cancel`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cancel {
+    /// The id of the other request.
+    pub(super) request: Id,
 }
 
 /// Parameters of `resize`.

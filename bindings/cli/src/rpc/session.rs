@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, sync_channel};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde_json::json;
 use serde_json::value::RawValue;
 use tare::{Error, Kind, PoolSize, Result, Spec, Store};
 
@@ -22,6 +23,7 @@ use super::input::{LINE, Lines};
 use super::message::{Call, Hello, Id, Open, OpenPool, Refused, Request, Run};
 use super::news::{News, Wire};
 use super::pool::{self, PoolHandle};
+use super::ticket::{CalledOff, Ticket, called_off};
 use super::worker::{Job, Task, start};
 
 /// News of workers that wait; a worker with more waits itself.
@@ -40,6 +42,8 @@ pub(super) struct Session {
     pools: HashMap<String, PoolHandle>,
     /// Threads that have not ended.
     workers: usize,
+    /// Of requests that workers have or do.
+    tickets: HashMap<Id, Ticket>,
     wire: Wire,
     news: Receiver<News>,
     woken: UnixStream,
@@ -60,6 +64,7 @@ impl Session {
             sandboxes: HashMap::new(),
             pools: HashMap::new(),
             workers: 0,
+            tickets: HashMap::new(),
             wire: Wire::new(sender, wake),
             news,
             woken,
@@ -157,7 +162,7 @@ impl Session {
                 Ok(false) => {}
                 Ok(true) => over.push(*at),
                 Err(error) => {
-                    command.give_up(&error, &mut self.client);
+                    command.give_up(error, &mut self.client);
                     over.push(*at);
                 }
             }
@@ -194,19 +199,24 @@ impl Session {
             News::Gone(name) => drop(self.sandboxes.remove(&name)),
             News::PoolGone(shelf) => self.pools.retain(|_, p| !Arc::ptr_eq(&p.shelf, &shelf)),
             News::Done(id, result) => {
-                // A command that could not be started takes with it what was asked of it.
-                if let Some(at) = self.commands.iter().position(|c| c.id == id) {
-                    self.commands.remove(at).abandon(&mut self.client);
+                self.tickets.remove(&id);
+                let at = self.commands.iter().position(|c| c.id == id);
+                match (at, result) {
+                    // A command that could not be started takes with it what was asked of it.
+                    (Some(at), Err(error)) => {
+                        self.commands.remove(at).never(error, &mut self.client);
+                    }
+                    (_, result) => self.client.settle(&id, result),
                 }
-                self.client.settle(&id, result);
             }
             News::Started(id, process) => {
+                self.tickets.remove(&id);
                 let Some(at) = self.commands.iter().position(|c| c.id == id) else {
                     return;
                 };
                 let command = &mut self.commands[at];
                 if let Err(error) = command.started(*process, &mut self.client) {
-                    command.give_up(&error, &mut self.client);
+                    command.give_up(error, &mut self.client);
                     self.commands.remove(at);
                 }
             }
@@ -234,7 +244,8 @@ impl Session {
             }
         };
         let Request { id, call } = request;
-        if self.client.awaits(&id) {
+        // A command whose request was called off keeps its id.
+        if self.client.awaits(&id) || self.commands.iter().any(|c| c.id == id) {
             let why = format_args!("a request {id} waits for its answer");
             let error = Error::new(Kind::Exists, "check request: id", why);
             // With the id, it would be taken for the other one's answer.
@@ -274,6 +285,7 @@ impl Session {
                 return self.order(id, &resize.command, Order::Resize(resize.size()));
             }
             Call::List(list) => return self.list(id, &list.sandbox),
+            Call::Cancel(cancel) => return self.cancel(id, &cancel.request),
             Call::ReadFile(ask) => return self.ask_files(id, length, Ask::Read(ask)),
             Call::WriteFile(ask) => return self.ask_files(id, length, Ask::Write(ask)),
             Call::ListDir(ask) => return self.ask_files(id, length, Ask::List(ask)),
@@ -297,10 +309,22 @@ impl Session {
 
     /// Gives a sandbox's worker something to do.
     fn ask(&mut self, sandbox: &str, id: &Id, length: usize, task: Task) -> Result<()> {
+        if self.sandboxes.contains_key(sandbox) {
+            self.client.hold(id, length)?;
+        }
+        self.give(sandbox, id, task)
+    }
+
+    /// Gives a sandbox's worker something to do, for a request that is held.
+    fn give(&mut self, sandbox: &str, id: &Id, task: Task) -> Result<()> {
         let none = || unknown("sandbox", format_args!("{sandbox:?}"));
         let worker = self.sandboxes.get(sandbox).ok_or_else(none)?;
-        self.client.hold(id, length)?;
-        worker.send((id.clone(), task)).map_err(|_| none())
+        // Its name is free again before it is answered, so the worker answers.
+        let ticket = Ticket::new(matches!(task, Task::Open(_) | Task::Take(_)));
+        let job = (id.clone(), ticket.clone(), task);
+        worker.send(job).map_err(|_| none())?;
+        self.tickets.insert(id.clone(), ticket);
+        Ok(())
     }
 
     fn ask_files(&mut self, id: &Id, length: usize, ask: Ask) -> Result<()> {
@@ -334,8 +358,7 @@ impl Session {
         let worker = start(&self.store, &name, self.wire.clone())?;
         self.workers += 1;
         self.sandboxes.insert(name.clone(), worker);
-        let gone = |_| unknown("sandbox", format_args!("{name:?}"));
-        self.sandboxes[&name].send((id.clone(), task)).map_err(gone)
+        self.give(&name, id, task)
     }
 
     fn open_pool(&mut self, id: &Id, open: OpenPool, length: usize) -> Result<()> {
@@ -390,6 +413,39 @@ impl Session {
         let at = self.find(command)?;
         self.client.note(id);
         self.commands[at].order(id, order, &mut self.client);
+        Ok(())
+    }
+
+    /// Ends the wait for the answer to another request.
+    fn cancel(&mut self, id: &Id, request: &Id) -> Result<()> {
+        if !self.client.awaits(request) {
+            return Err(Error::os("find request", request, Errno::ESRCH));
+        }
+        let off = self.tickets.get(request).map(Ticket::call_off);
+        let command = self.commands.iter().position(|c| c.id == *request);
+        let mut asked = self.commands.iter_mut();
+        match (off, command) {
+            (Some(CalledOff::Withdrawn), at) => {
+                self.tickets.remove(request);
+                if let Some(at) = at {
+                    self.commands
+                        .remove(at)
+                        .never(called_off(), &mut self.client);
+                } else {
+                    self.client.refuse(Some(request), &called_off());
+                }
+            }
+            (Some(CalledOff::Stopping), _) => {}
+            (_, Some(at)) => self.commands[at].call_off(&mut self.client),
+            (None, None) if asked.any(|c| c.call_off_asked(request)) => {
+                self.client.refuse(Some(request), &called_off());
+            }
+            (_, None) => {
+                let why = format_args!("request {request} is being done");
+                return Err(Error::new(Kind::Busy, "cancel request", why));
+            }
+        }
+        self.client.answer(id, json!({}));
         Ok(())
     }
 

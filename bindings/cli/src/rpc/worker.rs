@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use serde_json::{Value, json};
+use tare::image::{ImportOptions, Progress as _};
 use tare::spec::Limits;
 use tare::{Command, Error, Kind, Process, Result, Sandbox, Spec, Stdin, Stdout, Store};
 
@@ -16,9 +17,10 @@ use super::files::Ask;
 use super::message::{Errors, Id, Run, Stream};
 use super::news::{News, Wire};
 use super::shelf::Shelf;
+use super::ticket::{Ticket, called_off};
 
-/// What a worker is to do, for the request of this id.
-pub(super) type Job = (Id, Task);
+/// What a worker is to do, for the request of this id, unless it is called off before.
+pub(super) type Job = (Id, Ticket, Task);
 
 /// Something that may take long.
 pub(super) enum Task {
@@ -66,20 +68,18 @@ struct Worker {
 
 impl Worker {
     fn work(&mut self, queue: &Receiver<Job>) {
-        for (id, task) in queue {
+        for (id, ticket, task) in queue {
+            if !ticket.begin() {
+                continue;
+            }
             let news = match task {
                 Task::Run(run) => match self.run(*run) {
                     Ok(process) => News::Started(id, Box::new(process)),
                     Err(error) => News::Done(id, Err(error)),
                 },
                 task => {
-                    let result = self.once(task);
-                    // The name is free before the client learns it; it is told once, or another
-                    // sandbox that has it by now would lose it.
-                    if self.sandbox.is_none() && !self.gone {
-                        self.gone = true;
-                        self.wire.tell(News::Gone(self.name.clone()));
-                    }
+                    let result = self.once(task, ticket);
+                    self.tell_gone();
                     News::Done(id, result)
                 }
             };
@@ -90,10 +90,26 @@ impl Worker {
         self.wire.tell(News::Ended);
     }
 
-    fn once(&mut self, task: Task) -> Result<Value> {
+    /// Frees the name if there is no sandbox, before the client learns that; once, or another
+    /// sandbox that has the name by now would lose it.
+    fn tell_gone(&mut self) {
+        if self.sandbox.is_none() && !self.gone {
+            self.gone = true;
+            self.wire.tell(News::Gone(self.name.clone()));
+        }
+    }
+
+    fn once(&mut self, task: Task, mut ticket: Ticket) -> Result<Value> {
+        if !ticket.keep_going() {
+            return Err(called_off());
+        }
         match task {
             Task::Open(spec) => {
-                self.sandbox = Some(Sandbox::open(&self.store, &spec)?);
+                spec.validate()?;
+                let (reference, options) = (spec.image.parse()?, ImportOptions::default());
+                let images = self.store.images();
+                let image = images.image_with(&reference, &options, &mut ticket)?;
+                self.sandbox = Some(Sandbox::open_on(&self.store, &image, &spec)?);
             }
             Task::Take(shelf) => self.sandbox = Some(shelf.pool()?.take()?),
             Task::Reset => self.sandbox()?.reset()?,

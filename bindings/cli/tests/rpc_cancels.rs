@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A request of `tare rpc` ends the wait of another.
+
+mod common;
+
+use common::rpc::Rpc;
+use common::{Tare, everybody};
+use serde_json::json;
+use tare_oracle::{image, need};
+
+/// What a request that was called off is answered.
+const CALLED_OFF: (&str, &str, Option<i64>) = ("os", "wait for request", Some(125));
+
+#[test]
+fn rpc_cancel_ends_the_wait_for_a_command_that_runs_on() {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let mut rpc = Rpc::new(&tare);
+        rpc.open("a");
+        let script = "read x; yes | head -c 1000000; echo $x >/tmp/seen; read x";
+        let more = json!({"stdin": "pipe", "output_limit": "1k"});
+        let run = rpc.send_script("a", script, more);
+        rpc.until(run, |reply| reply.events == ["started"]);
+        rpc.call("cancel", json!({"request": run})).ok();
+        let reply = rpc.answer(run);
+        assert_eq!(reply.error(), CALLED_OFF);
+        // Its output goes nowhere and counts nowhere; its id stays its name.
+        rpc.call("stdin", json!({"command": run, "data": "told\n"}))
+            .ok();
+        let wait = "until [ -s /tmp/seen ]; do sleep 0.01; done; cat /tmp/seen";
+        assert_eq!(rpc.script("a", wait, json!({})).out(), "told\n");
+        rpc.line(&json!({"id": run, "method": "hello"}).to_string());
+        assert_eq!(rpc.next()["error"]["kind"], "exists");
+        rpc.call("kill", json!({"command": run})).ok();
+        rpc.call("close", json!({"sandbox": "a"})).ok();
+        assert_eq!(rpc.finish(), (vec![], 0));
+        assert_eq!(tare.scratch(), 0);
+    }
+}
+
+#[test]
+fn rpc_cancel_of_what_has_not_begun_leaves_it_undone() {
+    need!(root, overlay);
+    let tare = Tare::new();
+    let mut rpc = Rpc::new(&tare);
+    rpc.open("a");
+    // The worker waits for a writer of the pipe.
+    let pipe = tare.tempdir();
+    let fifo = pipe.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let put = json!({"sandbox": "a", "dir": "/tmp", "archive": fifo});
+    let put = rpc.send("put_tar", put);
+    let run = rpc.send_script("a", "echo x >/tmp/made", json!({"stdin": "pipe"}));
+    let stdin = rpc.send("stdin", json!({"command": run, "data": "x", "eof": true}));
+    let signal = rpc.send("signal", json!({"command": run, "signal": "TERM"}));
+    for request in [signal, stdin] {
+        rpc.call("cancel", json!({"request": request})).ok();
+        assert_eq!(rpc.answer(request).error(), CALLED_OFF);
+    }
+    // Input may end again.
+    let stdin = rpc.send("stdin", json!({"command": run, "eof": true}));
+    rpc.call("cancel", json!({"request": run})).ok();
+    assert_eq!(rpc.answer(run).error(), CALLED_OFF);
+    assert_eq!(
+        rpc.answer(stdin).error(),
+        ("broken", "send input", Some(32))
+    );
+    let busy = rpc.call("cancel", json!({"request": put}));
+    assert_eq!(busy.error(), ("busy", "cancel request", None));
+    std::fs::write(&fifo, [0; 1024]).unwrap();
+    rpc.answer(put).ok();
+    let script = "test -e /tmp/made || echo undone";
+    assert_eq!(rpc.script("a", script, json!({})).out(), "undone\n");
+    for gone in [json!(run), json!(put), json!(999), json!("x")] {
+        let reply = rpc.call("cancel", json!({"request": gone}));
+        assert_eq!(reply.error(), ("not_found", "find request", Some(3)));
+    }
+}
+
+#[test]
+fn rpc_cancel_stops_an_import() {
+    need!(root, overlay, image("debian"));
+    for tare in everybody() {
+        let mut rpc = Rpc::new(&tare);
+        let spec = json!({"image": format!("oci:{}", image("debian").display())});
+        let open = rpc.send("open", json!({"sandbox": "a", "spec": spec}));
+        rpc.call("cancel", json!({"request": open})).ok();
+        let reply = rpc.answer(open);
+        let (kind, _, errno) = reply.error();
+        assert_eq!((kind, errno), ("os", Some(125)), "{reply:?}");
+        assert_eq!(tare.scratch(), 0);
+        // The name is free.
+        rpc.open("a");
+        assert_eq!(rpc.script("a", "echo fine", json!({})).out(), "fine\n");
+    }
+}
