@@ -15,7 +15,7 @@ use std::time::Duration;
 use layout::{Codec, Layout, assert_empty, listing, simple, tar_of};
 use serde_json::json;
 use tare::Kind;
-use tare::image::{ImportOptions, Reference, Store};
+use tare::image::{Digest, ImportOptions, Progress, Reference, Store, UnpackOptions, unpack};
 use tare_oracle::need;
 use tempfile::tempdir;
 
@@ -298,4 +298,66 @@ fn image_changed_since_it_was_opened_is_looked_up() {
         store.image(&Reference::Digest(old)).unwrap().digest(),
         Some(&old)
     );
+}
+
+/// Removes an image as soon as work on it tells or asks anything.
+struct Remover<'a> {
+    store: &'a Store,
+    name: Reference,
+    removed: bool,
+}
+
+impl Remover<'_> {
+    fn remove(&mut self) {
+        if !std::mem::replace(&mut self.removed, true) {
+            self.store.remove(&self.name).unwrap();
+        }
+    }
+}
+
+impl Progress for Remover<'_> {
+    fn layer(&mut self, _: usize, _: usize, _: &Digest, _: u64, _: u64) {
+        self.remove();
+    }
+
+    fn keep_going(&mut self) -> bool {
+        self.remove();
+        true
+    }
+}
+
+#[test]
+fn unpack_of_an_image_that_is_removed_meanwhile_is_whole() {
+    let dir = tempdir().unwrap();
+    let (_layout, from) = simple(dir.path().join("layout"), Codec::Gzip);
+    let store = Store::open(&dir.path().join("store")).unwrap();
+    let name: Reference = "app".parse().unwrap();
+    let options = ImportOptions {
+        names: vec![name.clone()],
+        ..Default::default()
+    };
+    store.import(&from, &options, &mut ()).unwrap();
+    let unpack_to = |to: &Path, progress: &mut dyn Progress| {
+        let options = UnpackOptions {
+            store: Some(&store),
+            ..UnpackOptions::default()
+        };
+        unpack(&name, to, options, progress)
+    };
+    let (whole, beside) = (dir.path().join("whole"), dir.path().join("beside"));
+    unpack_to(&whole, &mut ()).unwrap();
+    let mut remover = Remover {
+        store: &store,
+        name: name.clone(),
+        removed: false,
+    };
+    unpack_to(&beside, &mut remover).unwrap();
+    assert!(remover.removed);
+    let below = |dir: &Path| -> Vec<_> {
+        let all = listing(dir).into_iter();
+        all.map(|(path, size)| (path.strip_prefix(dir).unwrap().to_owned(), size))
+            .collect()
+    };
+    assert_eq!(below(&beside), below(&whole));
+    assert_eq!(store.list().unwrap(), []);
 }

@@ -6,6 +6,7 @@ mod archive;
 mod docker;
 mod input;
 mod layout;
+mod opened;
 mod resolve;
 mod select;
 
@@ -22,6 +23,7 @@ use crate::image::platform::Platform;
 pub(crate) use archive::Archive;
 pub(crate) use input::Room;
 pub(crate) use layout::Layout;
+pub(crate) use opened::Opened;
 
 /// Something that holds members by name, `index.json` or `blobs/sha256/...`.
 pub(crate) trait Files: Sync {

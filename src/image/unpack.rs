@@ -136,8 +136,8 @@ fn find(
             Box::new(source::Archive::open(path, room)?)
         }
         (Reference::Named { .. } | Reference::Digest(_), Some(store)) => {
-            let found = store.find_stored(reference, options.platform.as_ref())?;
-            return Ok((Box::new(store.files()), found));
+            let (files, found) = store.find_open(reference, options.platform.as_ref())?;
+            return Ok((Box::new(files), found));
         }
         (other, _) => {
             let why = format!("{other}: there is nothing to unpack");

@@ -2,6 +2,7 @@
 //! A directory in the OCI image layout as a source.
 #![forbid(unsafe_code)]
 
+use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -44,13 +45,17 @@ impl Layout {
             cure,
         }
     }
+
+    /// Opens a member, with its size.
+    pub(super) fn file(&self, name: &str) -> Result<(File, u64)> {
+        let path = self.root.join(name);
+        open_regular(&path).map_err(|e| Error::io("open image", format_args!("{path:?}"), e))
+    }
 }
 
 impl Files for Layout {
     fn open(&self, name: &str) -> Result<Member<'_>> {
-        let path = self.root.join(name);
-        let (file, size) = open_regular(&path)
-            .map_err(|e| Error::io("open image", format_args!("{path:?}"), e))?;
+        let (file, size) = self.file(name)?;
         Ok(Member {
             reader: Box::new(BufReader::with_capacity(1 << 17, file)),
             size,

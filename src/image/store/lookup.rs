@@ -13,7 +13,7 @@ use super::remembered::{Asked, Seen};
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::{Descriptor, Listed, Manifest, REF_NAME};
 use crate::image::progress::Progress;
-use crate::image::source::{self, Found};
+use crate::image::source::{self, Found, Opened};
 use crate::image::{Digest, Image, Platform, Reference, config};
 
 /// Another process may remove and bring back an image while it is looked up.
@@ -121,13 +121,27 @@ impl Store {
         }
     }
 
-    /// The documents of an image of the store.
-    pub(in crate::image) fn find_stored(
+    /// The documents of an image of the store, and its layers, open: a removal
+    /// takes nothing from who reads them.
+    pub(in crate::image) fn find_open(
         &self,
         reference: &Reference,
         platform: Option<&Platform>,
-    ) -> Result<Found> {
-        self.found(self.find(reference)?, platform)
+    ) -> Result<(Opened, Found)> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            // As in `looked_up`.
+            let found = self.found(self.find(reference)?, platform);
+            let opened = found.and_then(|found| {
+                let members = found.layers.iter().map(|layer| &layer.member);
+                Ok((Opened::new(self.files(), members)?, found))
+            });
+            match opened {
+                Err(e) if e.kind() == Kind::NotFound && attempt < ATTEMPTS => {}
+                other => return other,
+            }
+        }
     }
 
     fn found(&self, entries: Vec<Descriptor>, platform: Option<&Platform>) -> Result<Found> {

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A layout whose members were opened ahead: they are read even if removed meanwhile.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt as _;
+
+use super::{Files, Layout, Member};
+use crate::error::Result;
+
+/// A layout, with some of its members open.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    layout: Layout,
+    members: HashMap<String, (File, u64)>,
+}
+
+impl Opened {
+    /// Opens these members, a descriptor each.
+    ///
+    /// # Errors
+    /// [`crate::Kind::NotFound`] if one is not there.
+    pub(crate) fn new<'a>(
+        layout: Layout,
+        members: impl Iterator<Item = &'a String>,
+    ) -> Result<Self> {
+        let open = |name: &'a String| Ok((name.clone(), layout.file(name)?));
+        let members = members.map(open).collect::<Result<_>>()?;
+        Ok(Self { layout, members })
+    }
+}
+
+/// Reads a file from its beginning, with an offset of its own.
+struct FromStart<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read_at(buffer, self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl Files for Opened {
+    fn open(&self, name: &str) -> Result<Member<'_>> {
+        let Some((file, size)) = self.members.get(name) else {
+            return self.layout.open(name);
+        };
+        let reader = FromStart { file, at: 0 };
+        Ok(Member {
+            reader: Box::new(BufReader::with_capacity(1 << 17, reader)),
+            size: *size,
+        })
+    }
+
+    fn label(&self) -> String {
+        self.layout.label()
+    }
+
+    fn cure(&self) -> &'static str {
+        self.layout.cure()
+    }
+}
