@@ -21,8 +21,8 @@
  * the caller and is freed with tare_error_free(). It may be read from any thread. What goes to the
  * caller comes last among the arguments and is written on success only; `..._or_null` may be NULL.
  *
- * Handles. A tare_store, tare_image, tare_sandbox, tare_pool, tare_process, tare_output, tare_dir, tare_bytes
- * and tare_error is named by a pointer that points to nothing: the library looks it up in a table. NULL,
+ * Handles. A tare_store, tare_image, tare_sandbox, tare_opening, tare_pool, tare_process, tare_output, tare_dir,
+ * tare_bytes and tare_error is named by a pointer that points to nothing: the library looks it up in a table. NULL,
  * a handle of another type, one that was freed or closed, or any other pointer is an error of kind
  * TARE_KIND_INVALID, or does nothing where a function returns no error; never a crash, and never
  * another object. After fork(2) the child has the parent's handles but no part in its sandboxes:
@@ -60,8 +60,8 @@
  *
  * The host process. The library never exits, aborts, forks or re-executes it; never changes its
  * working directory, umask, environment, signal handlers or mask, terminal, limits, nor flags of its
- * descriptors; never waits for a child that is not its own; starts no thread that outlives a call;
- * runs nothing when it is loaded. Its descriptors are close-on-exec. A panic, which would be a bug,
+ * descriptors; never waits for a child that is not its own; starts no thread that outlives a call, but for
+ * tare_sandbox_begin(), which says when; runs nothing when it is loaded. Its descriptors are close-on-exec. A panic, which would be a bug,
  * ends as an error of kind TARE_KIND_INTERNAL; its place is told on standard error. When the host
  * ends, even by SIGKILL, so does everything that it opened. The helper process stands in `/`, in a session
  * of its own: signals for the host's process group do not reach it. It is no child of the host, unless the
@@ -336,6 +336,11 @@ typedef struct tare_error tare_error;
  * there is a handle. Freed with tare_image_free().
  */
 typedef struct tare_image tare_image;
+
+/**
+ * A sandbox that is being opened. Ends in tare_opening_finish(), or with tare_opening_free().
+ */
+typedef struct tare_opening tare_opening;
 
 /**
  * A finished command: how it ended and what it wrote. Freed with tare_output_free().
@@ -1492,6 +1497,75 @@ tare_error *tare_sandbox_effective(const tare_sandbox *sandbox, tare_bytes **out
  * Since: 0.1.
  */
 tare_error *tare_sandbox_pidfd(const tare_sandbox *sandbox, int32_t *out);
+
+/**
+ * Begins to open a sandbox, for callers with an event loop: returns while it is being made. Waits for the
+ * start of the store's helper process, where this is its first sandbox: about a millisecond.
+ *
+ * The helper process makes it, but: where the image has to be imported or unpacked first, where mounts of
+ * the machine may not answer, and after a first attempt that this machine refuses. Then a thread of the
+ * library's own opens it, with all signals blocked, until tare_opening_finish().
+ *
+ * `image_or_null`: goes before the spec's own image, as in tare_sandbox_open_on(). `root_or_null`: a
+ * directory in place of an image, as in tare_sandbox_open_in(). `spec_json`, `spec_len`: as for
+ * tare_sandbox_open().
+ *
+ * Returns: NULL, or an error: those of tare_sandbox_open() that are known at once, TARE_KIND_INVALID for
+ * an image and a root. Nothing is left behind then.
+ * Ownership: `*out` is the caller's, for tare_opening_finish() or tare_opening_free(); `image_or_null` stays
+ * the caller's and may be freed at once.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_begin(const tare_store *store,
+                               const tare_image *image_or_null,
+                               const char *root_or_null,
+                               const char *spec_json,
+                               size_t spec_len,
+                               tare_opening **out);
+
+/**
+ * A descriptor for poll(2) and epoll(7), not to be read from: readable when tare_opening_ready() has
+ * something to do. Ask for it again after that returned 0: it may be another.
+ *
+ * Returns: the descriptor; -1 for NULL or a handle that is no opening.
+ * Ownership: the descriptor belongs to the opening.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+int32_t tare_opening_fd(const tare_opening *opening);
+
+/**
+ * Whether tare_opening_finish() would not wait. Never waits itself: where an attempt has failed that is
+ * worth another, it begins that one and returns 0.
+ *
+ * Returns: 1 or 0; 1 for NULL or a handle that is no opening, of which the finish tells.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+int32_t tare_opening_ready(tare_opening *opening);
+
+/**
+ * Gives the sandbox. Waits for it where tare_opening_ready() returns 0. The handle of the opening is gone,
+ * whatever is returned.
+ *
+ * Returns: NULL, or an error: those of tare_sandbox_open(); nothing is left behind then.
+ * Ownership: takes `opening`. `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free().
+ * Threads: any; a second call for the same opening is an error.
+ * Since: 0.1.
+ */
+tare_error *tare_opening_finish(tare_opening *opening,
+                                tare_sandbox **out);
+
+/**
+ * Ends what was begun, without waiting for that. An import stops within moments, and undoes what it did.
+ * NULL, or one that was finished or freed already, is left alone.
+ *
+ * Ownership: takes `opening`.
+ * Threads: any.
+ * Since: 0.1.
+ */
+void tare_opening_free(tare_opening *opening);
 
 /**
  * Opens a pool, and comes back when its first sandbox is ready. The helper process makes the others meanwhile; there

@@ -47,6 +47,7 @@ pub(crate) fn with_default(work: impl FnOnce(&Needs<'_>)) {
         ordinary: false,
         scratch: PathBuf::new(),
         spawner: &spawner,
+        may_try: true,
     };
     work(&Needs {
         spec: &spec,

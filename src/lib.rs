@@ -69,6 +69,7 @@ mod sys;
 mod tree;
 #[allow(dead_code, reason = "the helper uses the rest")]
 mod wire;
+mod work;
 
 pub use capture::{Capture, Output, Waited};
 pub use command::{Command, Size, Stdin, Stdout, duplicate};
@@ -79,7 +80,7 @@ pub use parts::cgroup::SandboxUsage;
 pub use parts::shown::ShownMount;
 pub use pool::{Pool, PoolSize};
 pub use process::{Control, Process, Reason, RunningCommand, Status, Usage};
-pub use sandbox::{Effective, Sandbox, spawn_in};
+pub use sandbox::{Effective, Opening, Sandbox, spawn_in};
 pub use spec::Spec;
 pub use store::{Recovered, Store};
 #[doc(hidden)]

@@ -22,7 +22,7 @@ use crate::spawner::{Spawner, request};
 use crate::spec::{Limits, Spec};
 use crate::store::{Base, Store};
 use crate::sys::pidfd;
-use crate::tree::{Backend, Lower};
+use crate::tree::{self, Backend, Lower};
 use crate::wire::{self, KILL_REQUEST, Kill};
 
 pub(crate) use asked::Asked;
@@ -187,6 +187,7 @@ impl Live {
                 base,
                 backend,
                 bare,
+                may_try: true,
             };
             Self::start_as(&how)
         };
@@ -221,6 +222,27 @@ impl Live {
     /// # Errors
     /// What can be known to fail without trying; nothing is left behind then.
     pub(crate) fn begin(store: &Store, spec: &Spec, base: &Base) -> Result<Asked> {
+        Self::begin_as(store, spec, base, true)
+    }
+
+    /// As [`Live::begin`], of one that is wanted now: goes on from what was made
+    /// ahead. None where mounts of the machine would have to be tried first, which
+    /// takes a second for each that does not answer.
+    ///
+    /// # Errors
+    /// As [`Live::begin`].
+    pub(crate) fn begin_now(store: &Store, spec: &Spec, base: &Base) -> Result<Option<Asked>> {
+        match Self::begin_as(store, spec, base, false) {
+            Ok(mut asked) => {
+                asked.have_next_begun(store, spec);
+                Ok(Some(asked))
+            }
+            Err(error) if tree::is_trial(&error) => Ok(None),
+            Err(error) => Err(explained(error, spec, &base.lower)),
+        }
+    }
+
+    fn begin_as(store: &Store, spec: &Spec, base: &Base, is_ahead: bool) -> Result<Asked> {
         let runtime = store.runtime();
         let spawner = runtime.spawner_for(spec)?;
         let first = storage::first(runtime, spec, &base.lower, spawner.ids().ordinary());
@@ -231,8 +253,9 @@ impl Live {
             base,
             backend: first,
             bare: !runtime.bare_is_missing(),
+            may_try: is_ahead,
         };
-        Asked::begin(&how, false)
+        Asked::begin(&how, !is_ahead)
     }
 
     /// Waits for one to be ready.

@@ -73,6 +73,7 @@ pub fn mount(store: &Store, image: &str, dir: &Path, options: &Options) -> Resul
             ordinary: false,
             scratch: mounted.tree(),
             spawner: &spawner,
+            may_try: true,
         };
         backend.prepare(&request)?;
         let ops = plan::mount_tree(backend, &request)?;

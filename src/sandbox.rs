@@ -4,6 +4,7 @@
 
 mod effective;
 mod launch;
+mod opening;
 mod streams;
 
 use std::ffi::OsStr;
@@ -24,6 +25,7 @@ use crate::spec::{Limits, Spec};
 use crate::store::{Base, Store};
 
 pub use effective::Effective;
+pub use opening::Opening;
 
 /// A clean, isolated, throwaway environment.
 ///
@@ -101,10 +103,40 @@ impl Sandbox {
     /// As [`Sandbox::open`].
     pub fn open_in(store: &Store, root: &Path, spec: &Spec) -> Result<Self> {
         spec.validate()?;
-        let root = root
-            .canonicalize()
-            .map_err(|e| Error::io("open root", format_args!("{root:?}"), e))?;
-        Self::on(store, spec, Base::plain(root))
+        Self::on(store, spec, plain(root)?)
+    }
+
+    /// As [`Sandbox::open`], for callers with an event loop: returns while the sandbox is
+    /// being made. Waits for the start of the store's helper, where this is its first
+    /// sandbox: about a millisecond.
+    ///
+    /// # Errors
+    /// As [`Sandbox::open`], where that can be known at once; nothing is left behind then.
+    pub fn begin(store: &Store, spec: &Spec) -> Result<Opening> {
+        spec.validate()?;
+        let reference = spec.image.parse()?;
+        match store.base_at_hand(&reference)? {
+            Some(base) => Opening::begin(store, spec, base),
+            None => Opening::bring(store, spec, reference),
+        }
+    }
+
+    /// As [`Sandbox::begin`], on an image as [`Sandbox::open_on`].
+    ///
+    /// # Errors
+    /// As [`Sandbox::begin`].
+    pub fn begin_on(store: &Store, image: &Image, spec: &Spec) -> Result<Opening> {
+        spec.validate()?;
+        Opening::begin(store, spec, Base::of(image.clone()))
+    }
+
+    /// As [`Sandbox::begin`], in a directory as [`Sandbox::open_in`].
+    ///
+    /// # Errors
+    /// As [`Sandbox::begin`].
+    pub fn begin_in(store: &Store, root: &Path, spec: &Spec) -> Result<Opening> {
+        spec.validate()?;
+        Opening::begin(store, spec, plain(root)?)
     }
 
     fn on(store: &Store, spec: &Spec, base: Base) -> Result<Self> {
@@ -362,6 +394,12 @@ impl Sandbox {
             .try_clone()
             .map_err(|e| Error::io("use sandbox", "dup", e))
     }
+}
+
+/// A root directory that is used as it is.
+fn plain(root: &Path) -> Result<Base> {
+    let wrong = |e| Error::io("open root", format_args!("{root:?}"), e);
+    Ok(Base::plain(root.canonicalize().map_err(wrong)?))
 }
 
 /// Starts a command in a root directory of the caller's own, in a sandbox that ends when the

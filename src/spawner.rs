@@ -4,17 +4,17 @@
 
 mod failure;
 mod limits;
+mod start;
 #[cfg(test)]
 mod tests;
 mod trial;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -39,6 +39,7 @@ static HELPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tare-init"));
 
 use failure::failure;
 use limits::more_processes;
+pub(crate) use start::Start;
 
 /// How long the end of a helper that is this process's child is waited for.
 const REAP_MS: u16 = 2000;
@@ -112,7 +113,6 @@ impl Spawner {
         })?;
         let (ours, theirs) = socket::pair().map_err(|e| Error::os(step, "socketpair", e))?;
         socket::tell_senders(theirs.as_fd()).map_err(|e| Error::os(step, "SO_PASSCRED", e))?;
-        use std::os::fd::AsRawFd as _;
         // In a host without standard streams they could be where the child's, or the host's next ones, will be.
         let above =
             |fd: OwnedFd| duplicate(fd.as_raw_fd()).map_err(|e| Error::os(step, "fcntl", e));
@@ -314,7 +314,7 @@ impl Spawner {
         all.extend_from_slice(fds);
         request(self.socket.as_fd(), wire::OPEN_REQUEST, open, &all)?;
         let ops = open.ops.to_vec();
-        Ok(Start { control, ops })
+        Ok(Start::new(control, ops))
     }
 
     /// Runs operations in a child of the spawner, without a sandbox.
@@ -369,45 +369,6 @@ impl Drop for Spawner {
         // A forked copy may keep this socket open, so closing it is not enough.
         let _ = socket::shut_down(self.socket.as_fd());
         self.reap();
-    }
-}
-
-/// A sandbox that was asked for: its control socket, on which its init says that it is ready.
-#[derive(Debug)]
-pub(crate) struct Start {
-    control: OwnedFd,
-    /// What was sent, to say which of it failed.
-    ops: Vec<u8>,
-}
-
-impl Start {
-    /// The control socket.
-    pub(crate) fn control(&self) -> BorrowedFd<'_> {
-        self.control.as_fd()
-    }
-
-    /// Asks an init that waits for the rest of a start, see [`Open::ahead`].
-    pub(crate) fn go_on(&mut self, rest: &Open<'_>) -> Result<()> {
-        self.ops = rest.ops.to_vec();
-        request(self.control(), wire::OPEN_REQUEST, rest, &[])
-    }
-
-    /// Whether [`Start::wait`] would come back at once.
-    pub(crate) fn is_over(&self) -> bool {
-        let mut control = [PollFd::new(self.control(), PollFlags::POLLIN)];
-        poll(&mut control, PollTimeout::ZERO).is_ok_and(|n| n > 0)
-    }
-
-    /// Waits until the init is ready, for so long at most: a pidfd of it. To be
-    /// called once.
-    pub(crate) fn wait(&self, limit: Option<Duration>) -> Result<OwnedFd> {
-        if limit.is_some_and(|limit| !trial::is_readable_within(self.control(), limit)) {
-            let subject = "a mounted file system does not answer";
-            return Err(Error::os("open sandbox", subject, Errno::ETIMEDOUT));
-        }
-        let (reply, mut received) = receive(self.control())?;
-        checked(reply, &self.ops)?.ok_or_else(gone)?;
-        received.pop().ok_or_else(gone)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::ahead::Waiting;
 use crate::error::Result;
@@ -62,6 +63,15 @@ impl Base {
             config: image.config().clone(),
             image: Some(image),
         }
+    }
+}
+
+/// Goes on until it is told to stop.
+struct Unless<'a>(&'a AtomicBool);
+
+impl Progress for Unless<'_> {
+    fn keep_going(&mut self) -> bool {
+        !self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -186,6 +196,20 @@ impl Store {
 
     pub(crate) fn base(&self, reference: &str) -> Result<Base> {
         Ok(Base::of(self.images.image(&reference.parse()?)?))
+    }
+
+    /// The same if it can be had without a wait.
+    pub(crate) fn base_at_hand(&self, reference: &Reference) -> Result<Option<Base>> {
+        Ok(self.images.image_at_hand(reference)?.map(Base::of))
+    }
+
+    /// The same for work that may be told to stop.
+    pub(crate) fn base_unless(&self, reference: &Reference, stop: &AtomicBool) -> Result<Base> {
+        let options = ImportOptions::default();
+        let image = self
+            .images
+            .image_with(reference, &options, &mut Unless(stop))?;
+        Ok(Base::of(image))
     }
 
     /// The next sandbox, if it was begun.

@@ -59,7 +59,18 @@ pub(crate) struct Request<'a> {
     pub(crate) scratch: PathBuf,
     /// Runs what needs ids that the caller has not.
     pub(crate) spawner: &'a Spawner,
+    /// Whether mounts of the machine that may not answer are tried; else they are
+    /// an error that [`is_trial`] knows.
+    pub(crate) may_try: bool,
 }
+
+/// Whether an error says that a mount of the machine has to be tried first.
+pub(crate) fn is_trial(error: &Error) -> bool {
+    error.step() == TRY_MOUNT && error.errno() == Some(libc::EAGAIN)
+}
+
+/// The step of that error.
+const TRY_MOUNT: &str = "try mount";
 
 /// A way to make a copy-on-write tree.
 pub(crate) trait Backend: Sync {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The picture in `docs/design.md` as a test: which way imports point, where unsafe code may be, how long things get.
 //!
-//! faces (`bindings/*`) -> nouns -> plan, image, tree, spawner -> parts -> spec, error, wire -> sys
+//! faces (`bindings/*`) -> nouns -> plan, image, tree, spawner -> parts -> spec, error, wire, work -> sys
 
 #[path = "architecture/circles.rs"]
 mod circles;
@@ -26,7 +26,7 @@ const RANKS: [&[&str]; 5] = [
     ],
     &["plan", "image", "tree", "spawner", "runtime", "ahead"],
     &["parts"],
-    &["spec", "error", "wire"],
+    &["spec", "error", "wire", "work"],
     &["sys"],
 ];
 /// Where unsafe code may be.

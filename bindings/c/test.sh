@@ -38,6 +38,7 @@ build face -o "$home/face-asan" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}
 build handles -o "$home/handles" "${shared[@]}"
 build hosts -o "$home/hosts" "${shared[@]}"
 build hosts -o "$home/hosts-asan" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
+build begins -o "$home/begins" "${shared[@]}"
 build authority -o "$home/authority" "${shared[@]}"
 build cancels -o "$home/cancels" "${shared[@]}"
 build cancels -o "$home/cancels-static" "$lib/libtare.a" "${private[@]}"
@@ -121,6 +122,7 @@ for user in root tare-t-plain tare-t-subids; do
     run_as "$user" face root "$home/face" || failed=1
     run_as "$user" handles root.tar "$home/handles" || failed=1
     run_as "$user" hosts root "$home/hosts" || failed=1
+    run_as "$user" begins root "$home/begins" || failed=1
     run_as "$user" authority root "$home/authority" || failed=1
     run_as "$user" sizes root "$home/sizes" || failed=1
     run_as "$user" stacks root "$home/stacks" || failed=1

@@ -91,30 +91,6 @@ func (h storeHandle) unmount(dir string, lazy bool) error {
 	return wrong(C.tare_tree_unmount(h.c, a.text(dir), flags))
 }
 
-func (h storeHandle) open(spec []byte) (sandboxHandle, error) {
-	var a arena
-	defer a.free()
-	var s sandboxHandle
-	err := wrong(C.tare_sandbox_open(h.c, (*C.char)(a.bytes(spec)), C.size_t(len(spec)), &s.c))
-	return s, err
-}
-
-func (h storeHandle) openOn(image imageHandle, spec []byte) (sandboxHandle, error) {
-	var a arena
-	defer a.free()
-	var s sandboxHandle
-	err := wrong(C.tare_sandbox_open_on(h.c, image.c, (*C.char)(a.bytes(spec)), C.size_t(len(spec)), &s.c))
-	return s, err
-}
-
-func (h storeHandle) openIn(root string, spec []byte) (sandboxHandle, error) {
-	var a arena
-	defer a.free()
-	var s sandboxHandle
-	err := wrong(C.tare_sandbox_open_in(h.c, a.text(root), (*C.char)(a.bytes(spec)), C.size_t(len(spec)), &s.c))
-	return s, err
-}
-
 // openPool opens a pool on an image, or on that of the specification if the handle is a zero value.
 func (h storeHandle) openPool(image imageHandle, spec []byte, size PoolSize) (poolHandle, error) {
 	var a arena

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"os"
 	"runtime"
-	"strings"
 	"time"
 )
 
@@ -26,38 +25,13 @@ type Sandbox struct {
 // Open makes a sandbox from an image: "host" (this machine, copy-on-write), "dir:PATH",
 // "oci:PATH[:TAG]", "archive:FILE", or "NAME[:TAG][@DIGEST]" in the store.
 //
-// A context that is done stops an import, and closes a sandbox that is just open. What is between the two
-// it does not interrupt: about a millisecond.
+// It waits without holding an OS thread. A context that is done ends what was begun, an import too.
 func Open(ctx context.Context, image string, opts ...Option) (*Sandbox, error) {
 	store, spec, err := ask(ctx, map[string]any{"image": image}, opts)
 	if err != nil {
 		return nil, err
 	}
-	return opened(ctx, store, spec, func() (sandboxHandle, error) {
-		if ctx.Done() == nil || image == "host" || strings.HasPrefix(image, "dir:") {
-			return store.open(spec.text)
-		}
-		return openImported(ctx, store, spec)
-	})
-}
-
-// openImported opens a sandbox on an image whose import a context can stop.
-func openImported(ctx context.Context, store *heldStore, spec *spec) (sandboxHandle, error) {
-	// What is wrong with it is told before an import.
-	whole, err := checkSpec(spec.text)
-	if err != nil {
-		return sandboxHandle{}, err
-	}
-	var read struct{ Image string }
-	if err := json.Unmarshal(whole, &read); err != nil {
-		return sandboxHandle{}, err
-	}
-	h, _, err := (&ImageStore{holder{store: store}}).bring(ctx, bring{what: bringImage, reference: read.Image}, nil)
-	if err != nil {
-		return sandboxHandle{}, err
-	}
-	defer h.free()
-	return store.openOn(h, spec.text)
+	return opened(ctx, store, spec, imageHandle{}, "")
 }
 
 // OpenOn makes a sandbox from an image that was opened before, by [ImageStore.Import] for example, which tells its
@@ -67,10 +41,8 @@ func OpenOn(ctx context.Context, image *Image, opts ...Option) (*Sandbox, error)
 	if err != nil {
 		return nil, err
 	}
-	return opened(ctx, store, spec, func() (sandboxHandle, error) {
-		h, err := store.openOn(image.h, spec.text)
-		return h, image.told(err)
-	})
+	sb, err := opened(ctx, store, spec, image.h, "")
+	return sb, image.told(err)
 }
 
 // OpenIn makes a sandbox whose root is a directory as it is, without copy-on-write: what commands write stays.
@@ -82,12 +54,16 @@ func OpenIn(ctx context.Context, root string, opts ...Option) (*Sandbox, error) 
 	if err != nil {
 		return nil, err
 	}
-	return opened(ctx, store, spec, func() (sandboxHandle, error) { return store.openIn(root, spec.text) })
+	return opened(ctx, store, spec, imageHandle{}, root)
 }
 
-// opened makes a sandbox of what a call opens. It takes over the store.
-func opened(ctx context.Context, store *heldStore, spec *spec, open func() (sandboxHandle, error)) (*Sandbox, error) {
-	h, err := open()
+// opened makes a sandbox on an image, in a root directory or else as the specification says. It takes over the store.
+func opened(ctx context.Context, store *heldStore, spec *spec, image imageHandle, root string) (*Sandbox, error) {
+	opening, err := store.begin(image, root, spec.text)
+	var h sandboxHandle
+	if err == nil {
+		h, err = opening.await(ctx)
+	}
 	if err != nil {
 		store.release()
 		return nil, err

@@ -108,6 +108,16 @@ impl Asked {
         self.start.is_over()
     }
 
+    /// Whether it failed; none as long as [`Asked::wait`] would wait.
+    pub(crate) fn has_failed(&self) -> Option<bool> {
+        self.start.has_failed()
+    }
+
+    /// Whether it may never be ready, because of a mount of the machine.
+    pub(crate) fn needs_patience(&self) -> bool {
+        self.patience.is_some()
+    }
+
     /// Waits until it is ready: a pidfd of its init. To be called once.
     ///
     /// # Errors
@@ -195,6 +205,8 @@ pub(super) struct How<'a> {
     pub(super) base: &'a Base,
     pub(super) backend: &'static dyn Backend,
     pub(super) bare: bool,
+    /// Whether mounts of the machine that may not answer are tried.
+    pub(super) may_try: bool,
 }
 
 /// Capabilities and filter of its commands.
@@ -282,6 +294,7 @@ impl How<'_> {
             ordinary: seat.spawner.ids().ordinary(),
             scratch,
             spawner: &seat.spawner,
+            may_try: self.may_try,
         };
         self.backend.prepare(&request)?;
         plan::start(&Needs {

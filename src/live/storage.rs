@@ -46,6 +46,7 @@ pub(super) fn next(
         ordinary,
         scratch: "".into(),
         spawner,
+        may_try: true,
     };
     let overlay = tree::backend(Storage::Overlay, &nothing, ordinary);
     let tried = plan::try_tree(overlay, &request)

@@ -158,7 +158,7 @@ impl<'a> Callers<'a> {
 
     fn survey(&mut self) -> Result<&Survey<'a>> {
         if self.survey.is_none() {
-            self.survey = Some(Survey::new(self.needs.tree.spawner, self.ordinary)?);
+            self.survey = Some(Survey::new(self.needs.tree, self.ordinary)?);
         }
         Ok(self.survey.as_ref().expect("it was made above"))
     }

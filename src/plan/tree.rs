@@ -41,7 +41,7 @@ impl Tree {
         if let Some(paths) = &mut hidden
             && is_host
         {
-            let survey = Survey::new(needs.tree.spawner, needs.tree.ordinary)?;
+            let survey = Survey::new(needs.tree, needs.tree.ordinary)?;
             paths.extend(aliases(&survey, paths));
         }
         self.kernel

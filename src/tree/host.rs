@@ -77,7 +77,7 @@ impl Backend for HostView {
         ops.push(Op::AttachRoot {
             from: root.number(),
         });
-        let survey = Survey::new(request.spawner, true)?;
+        let survey = Survey::new(request, true)?;
         let place = whole(root, stage, request, self.on_disk(request.write));
         let home = request.spawner.home().map(Path::to_path_buf);
         let own: Vec<PathBuf> = home.into_iter().chain(current_dir().ok()).collect();
@@ -95,7 +95,7 @@ pub(super) fn fill(
     request: &Request<'_>,
     on_disk: bool,
 ) -> Result<Filled> {
-    let survey = Survey::new(request.spawner, false)?;
+    let survey = Survey::new(request, false)?;
     let place = whole(root, stage, request, on_disk);
     let attrs = survey.attrs(place.dir, place.dir);
     if attrs != 0 {

@@ -25,6 +25,7 @@ mod many;
 mod names;
 mod network;
 mod odd;
+mod opening;
 mod pools;
 mod streams;
 mod terminal;

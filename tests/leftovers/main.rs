@@ -20,6 +20,7 @@ mod child;
 mod descriptors;
 mod ends;
 mod killed;
+mod openings;
 mod pools;
 mod soak;
 

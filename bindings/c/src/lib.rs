@@ -31,6 +31,8 @@ pub mod tree;
 
 pub mod sandbox;
 
+pub mod opening;
+
 pub mod pool;
 
 pub mod command;

@@ -80,6 +80,9 @@ impl Bring<'_> {
             return Image::in_store(self.store, manifest, &self.found.parsed, held)
                 .map(Brought::Image);
         }
+        if !progress.keep_going() {
+            return Err(jobs::stopped());
+        }
         let file_system = FileSystem::of(self.store.path())?;
         let scratch = self.store.scratch()?;
         let staged = |n| scratch.path().join(format!("layer-{n}"));

@@ -38,6 +38,15 @@ pub struct Stored {
     pub damage: Option<String>,
 }
 
+/// Goes on with nothing that takes time.
+struct AtHand;
+
+impl Progress for AtHand {
+    fn keep_going(&mut self) -> bool {
+        false
+    }
+}
+
 impl Store {
     /// Opens an image: by name or digest in the store; from a layout or an archive,
     /// which is imported if it is not there yet; or a directory or the host in place.
@@ -69,6 +78,21 @@ impl Store {
             Reference::Named { .. } | Reference::Digest(_) => {
                 self.stored(reference, options, progress)
             }
+        }
+    }
+
+    /// The same if it is there, with all its layers, and can be had without a wait.
+    ///
+    /// # Errors
+    /// As [`Store::image`].
+    pub(crate) fn image_at_hand(&self, reference: &Reference) -> Result<Option<Image>> {
+        if let Reference::Oci { .. } | Reference::Archive(_) = reference {
+            // Its documents have to be read before it is known.
+            return Ok(None);
+        }
+        match self.image_with(reference, &ImportOptions::default(), &mut AtHand) {
+            Err(error) if error.errno() == Some(libc::ECANCELED) => Ok(None),
+            image => image.map(Some),
         }
     }
 

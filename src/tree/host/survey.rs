@@ -6,6 +6,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use nix::errno::Errno;
+
 use super::class::Class;
 use super::trial;
 use crate::error::{Error, Result};
@@ -13,6 +15,7 @@ use crate::parts::mounts::{RDONLY, overlay_flags};
 use crate::parts::shown::ShownAs;
 use crate::spawner::Spawner;
 use crate::sys::mountinfo::{Mount, Mounts};
+use crate::tree::{Request, TRY_MOUNT};
 use crate::wire::OF_MACHINE;
 
 /// Made anew in every sandbox, so not taken from the host.
@@ -49,6 +52,7 @@ pub(crate) struct Survey<'a> {
     /// Those that may be shown in a view of `/`.
     others: Arc<[Mount]>,
     pub(super) ordinary: bool,
+    may_try: bool,
 }
 
 impl<'a> Survey<'a> {
@@ -56,9 +60,10 @@ impl<'a> Survey<'a> {
     ///
     /// # Errors
     /// When there is no procfs.
-    pub(crate) fn new(spawner: &'a Spawner, ordinary: bool) -> Result<Self> {
+    pub(crate) fn new(request: &Request<'a>, ordinary: bool) -> Result<Self> {
         let file = "/proc/self/mountinfo";
         let table = Mounts::read().map_err(|e| Error::io("list mounts", file, e))?;
+        let spawner = request.spawner;
         let (mounts, others) = spawner
             .verdicts()
             .follow(table, |mounts| others(mounts, Path::new("/")));
@@ -67,6 +72,7 @@ impl<'a> Survey<'a> {
             mounts,
             others,
             ordinary,
+            may_try: request.may_try,
         })
     }
 
@@ -128,7 +134,8 @@ impl<'a> Survey<'a> {
     /// it where that does not tell.
     ///
     /// # Errors
-    /// When the helper is gone.
+    /// When the helper is gone, and [`is_trial`](crate::tree::is_trial) where it
+    /// must not be tried.
     pub(super) fn verdict(&self, path: &Path) -> Result<ShownAs> {
         let Some(mount) = self.mounts.showing(path) else {
             return Ok(ShownAs::Cow);
@@ -147,6 +154,13 @@ impl<'a> Survey<'a> {
         }
         if let Some(known) = self.spawner.verdicts().get(mount) {
             return Ok(known.clone());
+        }
+        if !self.may_try {
+            return Err(Error::os(
+                TRY_MOUNT,
+                format_args!("{path:?}"),
+                Errno::EAGAIN,
+            ));
         }
         let flags = match self.ordinary {
             true => overlay_flags(true),

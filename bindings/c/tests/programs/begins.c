@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * begins STORE ROOT: a host with an event loop. What it begins is ready when poll(2) says so, ends when it is freed, and
+ * takes no signal of the host's.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+
+enum { MANY = 20, LONG = 60 * 1000 };
+
+static tare_store *store;
+static char spec[PATH_MAX + 64], image_spec[PATH_MAX + 64], endless[PATH_MAX + 64];
+
+static int is_readable(int fd, int timeout) {
+    struct pollfd at = {fd, POLLIN, 0};
+    return poll(&at, 1, timeout) == 1;
+}
+
+static tare_opening *begin(const char *json) {
+    tare_opening *opening;
+    OK(tare_sandbox_begin(store, NULL, NULL, json, strlen(json), &opening));
+    return opening;
+}
+
+/* As an event loop does it. */
+static tare_sandbox *opened(tare_opening *opening) {
+    tare_sandbox *sandbox;
+    while (!tare_opening_ready(opening))
+        CHECK(is_readable(tare_opening_fd(opening), LONG));
+    OK(tare_opening_finish(opening, &sandbox));
+    return sandbox;
+}
+
+static void works(tare_sandbox *sandbox) {
+    char *text = said(sandbox, "echo well");
+    CHECK(!strcmp(text, "well\n"));
+    free(text);
+    OK(tare_sandbox_close(sandbox));
+}
+
+static void many_at_once(void) {
+    tare_opening *openings[MANY];
+    for (int n = 0; n < MANY; n++)
+        openings[n] = begin(spec);
+    for (int n = 0; n < MANY; n++)
+        works(opened(openings[n]));
+}
+
+static void each_place(const char *root) {
+    tare_opening *opening;
+    tare_image *image;
+    tare_sandbox *sandbox;
+    works(opened(begin(image_spec)));
+    OK(tare_store_image(store, getenv("IMAGE"), NULL, &image));
+    OK(tare_sandbox_begin(store, image, NULL, NULL, 0, &opening));
+    FAILS(TARE_KIND_INVALID, tare_sandbox_begin(store, image, root, NULL, 0, &opening));
+    tare_image_free(image);
+    works(opened(opening));
+    OK(tare_sandbox_begin(store, NULL, root, NULL, 0, &opening));
+    /* Too early is no error. */
+    OK(tare_opening_finish(opening, &sandbox));
+    works(sandbox);
+}
+
+static int threads(void) {
+    int n = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    CHECK(tasks);
+    while (readdir(tasks))
+        n++;
+    closedir(tasks);
+    return n - 2;
+}
+
+static volatile sig_atomic_t in_thread, handled;
+
+static void handle(int number) {
+    (void)number;
+    handled = 1;
+    in_thread = gettid() != getpid();
+}
+
+/* The image's archive has no writer, so the library's thread waits for one. */
+static void freed(void) {
+    struct sigaction action = {.sa_handler = handle};
+    struct timespec moment = {0, 5 * 1000 * 1000};
+    sigset_t set, before;
+    tare_opening *opening = begin(endless);
+    CHECK(!is_readable(tare_opening_fd(opening), 0) && !tare_opening_ready(opening));
+    CHECK(threads() == 2);
+    /* The one thread that could take it is the library's. */
+    CHECK(!sigaction(SIGUSR1, &action, NULL));
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    CHECK(!sigprocmask(SIG_BLOCK, &set, &before) && !kill(getpid(), SIGUSR1));
+    CHECK(!is_readable(tare_opening_fd(opening), 50) && !handled);
+    CHECK(!sigprocmask(SIG_SETMASK, &before, NULL) && handled && !in_thread);
+    tare_opening_free(opening);
+    tare_opening_free(begin(spec));
+    while (threads() > 1)
+        nanosleep(&moment, NULL);
+}
+
+static void forked(void) {
+    tare_opening *all[] = {begin(endless), begin(spec)};
+    tare_sandbox *sandbox;
+    pid_t pid = fork();
+    if (pid == 0) {
+        for (int n = 0; n < 2; n++) {
+            tare_opening_ready(all[n]);
+            FAILS(TARE_KIND_INVALID, tare_opening_finish(all[n], &sandbox));
+        }
+        _exit(0);
+    }
+    int status;
+    CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+    tare_opening_free(all[0]);
+    works(opened(all[1]));
+}
+
+static void wrong(void) {
+    tare_opening *opening = begin(spec), *none = NULL;
+    tare_sandbox *sandbox = NULL;
+    const char *bad = "{\"image\": \"nowhere\"}";
+    FAILS(TARE_KIND_NOT_FOUND, tare_sandbox_begin(store, NULL, NULL, bad, strlen(bad), &none));
+    FAILS(TARE_KIND_INVALID, tare_sandbox_begin(NULL, NULL, NULL, spec, strlen(spec), &none));
+    FAILS(TARE_KIND_INVALID, tare_sandbox_begin(store, NULL, NULL, spec, strlen(spec), NULL));
+    CHECK(!none && tare_opening_fd(NULL) == -1 && tare_opening_ready(NULL) == 1);
+    FAILS(TARE_KIND_INVALID, tare_opening_finish(NULL, &sandbox));
+    FAILS(TARE_KIND_INVALID, tare_opening_finish((tare_opening *)store, &sandbox));
+    works(opened(opening));
+    CHECK(tare_opening_fd(opening) == -1);
+    FAILS(TARE_KIND_INVALID, tare_opening_finish(opening, &sandbox));
+    tare_opening_free(opening);
+    tare_opening_free(NULL);
+}
+
+int main(int argc, char **argv) {
+    char fifo[PATH_MAX];
+    CHECK(argc == 3 && getenv("IMAGE"));
+    snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", argv[2]);
+    snprintf(image_spec, sizeof image_spec, "{\"image\": \"%s\"}", getenv("IMAGE"));
+    snprintf(fifo, sizeof fifo, "%s/../fifo", argv[2]);
+    CHECK(!mkfifo(fifo, 0600));
+    snprintf(endless, sizeof endless, "{\"image\": \"archive:%s\"}", fifo);
+    OK(tare_store_open(argv[1], &store));
+    many_at_once();
+    each_place(argv[2]);
+    freed();
+    forked();
+    wrong();
+    tare_store_free(store);
+    CHECK(tare_handle_count() == 0);
+    puts("begins: ok");
+    return 0;
+}

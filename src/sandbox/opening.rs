@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A sandbox that is being opened while its caller goes on.
+#![forbid(unsafe_code)]
+
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use super::Sandbox;
+use crate::error::Result;
+use crate::image::Reference;
+use crate::live::{Asked, Live};
+use crate::spec::Spec;
+use crate::store::{Base, Store};
+use crate::work::Work;
+
+/// A sandbox that is being opened, by [`Sandbox::begin`] and its like.
+///
+/// The helper process makes it, and there is no thread for it in this process, but: where
+/// the image has to be imported or unpacked first, where mounts of the machine may not
+/// answer, and after a first attempt that this machine refuses. Then a thread of the
+/// library's own opens it, without signals, until [`Opening::finish`].
+///
+/// Dropping it ends what was begun, without waiting for that.
+///
+/// ```no_run
+/// use std::os::fd::AsFd as _;
+/// use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+/// use tare::{Sandbox, Spec, Store};
+///
+/// let store = Store::open_default()?;
+/// let mut opening = Sandbox::begin(&store, &Spec::default())?;
+/// while !opening.ready() {
+///     let mut fds = [PollFd::new(opening.as_fd(), PollFlags::POLLIN)];
+///     poll(&mut fds, PollTimeout::NONE).unwrap();
+/// }
+/// let sandbox = opening.finish()?;
+/// # Ok::<(), tare::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Opening {
+    store: Store,
+    spec: Arc<Spec>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The helper makes it.
+    Asked(Box<(Arc<Base>, Asked)>),
+    /// A thread opens it.
+    Work(Work<Opened>),
+}
+
+type Opened = (Arc<Base>, Live);
+
+impl Opening {
+    pub(super) fn begin(store: &Store, spec: &Spec, base: Base) -> Result<Self> {
+        let (base, spec) = (Arc::new(base), Arc::new(spec.clone()));
+        let stage = match Live::begin_now(store, &spec, &base)? {
+            Some(asked) if !asked.needs_patience() => Stage::Asked(Box::new((base, asked))),
+            // It may be that no answer ever comes, and what waits has to give up.
+            asked => Stage::Work(work(store, &spec, base, asked)?),
+        };
+        let store = store.clone();
+        Ok(Self { store, spec, stage })
+    }
+
+    /// Brings the image first.
+    pub(super) fn bring(store: &Store, spec: &Spec, reference: Reference) -> Result<Self> {
+        let (store, spec) = (store.clone(), Arc::new(spec.clone()));
+        let (from, of) = (store.clone(), Arc::clone(&spec));
+        let stage = Stage::Work(Work::begin("open sandbox", move |stop| {
+            let base = from.base_unless(&reference, stop)?;
+            let live = Live::start(&from, &of, &base)?;
+            Ok((Arc::new(base), live))
+        })?);
+        Ok(Self { store, spec, stage })
+    }
+
+    /// For poll(2): readable when there is something to do, [`Opening::ready`]. That may put
+    /// another descriptor in its place.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        match &self.stage {
+            Stage::Asked(begun) => begun.1.control(),
+            Stage::Work(work) => work.fd(),
+        }
+    }
+
+    /// Whether [`Opening::finish`] would not wait. Never waits itself: where an attempt has
+    /// failed that is worth another, it begins that and is false.
+    pub fn ready(&mut self) -> bool {
+        let begun = match &self.stage {
+            Stage::Work(work) => return work.is_over(),
+            Stage::Asked(begun) => begun,
+        };
+        match begun.1.has_failed() {
+            None => return false,
+            Some(true) if begun.1.own().is_ok() => {}
+            Some(_) => return true,
+        }
+        // Without a thread, the end is the place for the next attempt.
+        let Ok(work) = work(&self.store, &self.spec, Arc::clone(&begun.0), None) else {
+            return true;
+        };
+        if let Stage::Asked(begun) = mem::replace(&mut self.stage, Stage::Work(work)) {
+            // Its error is that of the next attempt, or was the first one's own.
+            let _ = Live::complete(begun.1);
+        }
+        false
+    }
+
+    /// The sandbox. Waits for it where [`Opening::ready`] is false.
+    ///
+    /// # Errors
+    /// As [`Sandbox::open`]; [`Kind::Invalid`](crate::Kind::Invalid) in a forked copy of the process.
+    pub fn finish(self) -> Result<Sandbox> {
+        let (base, live) = match self.stage {
+            Stage::Work(work) => work.finish()?,
+            Stage::Asked(begun) => {
+                let (base, asked) = *begun;
+                asked.own()?;
+                let live = open(&self.store, &self.spec, &base, Some(asked))?;
+                (base, live)
+            }
+        };
+        Ok(Sandbox::of(self.store, self.spec, base, live, None))
+    }
+}
+
+impl AsFd for Opening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd()
+    }
+}
+
+/// Opens it on a thread.
+fn work(
+    store: &Store,
+    spec: &Arc<Spec>,
+    base: Arc<Base>,
+    asked: Option<Asked>,
+) -> Result<Work<Opened>> {
+    let (store, spec) = (store.clone(), Arc::clone(spec));
+    Work::begin("open sandbox", move |_| {
+        let live = open(&store, &spec, &base, asked)?;
+        Ok((base, live))
+    })
+}
+
+/// What was asked for, if that is ready some time, else one that is made anew.
+fn open(store: &Store, spec: &Spec, base: &Base, asked: Option<Asked>) -> Result<Live> {
+    match asked.map(Live::complete) {
+        Some(Ok(live)) => Ok(live),
+        _ => Live::start(store, spec, base),
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Work on a thread of the library's own, whose end a descriptor tells.
+#![forbid(unsafe_code)]
+
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::panic::resume_unwind;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Builder, JoinHandle};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::{Error, Kind, Result};
+use crate::sys::event;
+use crate::sys::signals::Blocked;
+
+/// Work that goes on until [`Work::finish`] takes its result. Dropping it asks
+/// the work to stop, and does not wait.
+#[derive(Debug)]
+pub(crate) struct Work<T> {
+    /// None once it was waited for.
+    thread: Option<JoinHandle<Result<T>>>,
+    ended: Arc<OwnedFd>,
+    stop: Arc<AtomicBool>,
+    step: &'static str,
+    /// The process that began it; a fork has no such thread.
+    owner: u32,
+}
+
+/// Tells the end, also that of a panic.
+struct Tell(Arc<OwnedFd>);
+
+impl Drop for Tell {
+    fn drop(&mut self) {
+        event::raise(self.0.as_fd());
+    }
+}
+
+impl<T: Send + 'static> Work<T> {
+    /// Begins it, without signals, with the credentials and namespaces of the
+    /// calling thread. `work` looks now and then whether it shall stop.
+    ///
+    /// # Errors
+    /// When no descriptor or thread can be had.
+    pub(crate) fn begin(
+        step: &'static str,
+        work: impl FnOnce(&AtomicBool) -> Result<T> + Send + 'static,
+    ) -> Result<Self> {
+        let ended = event::event().map_err(|e| Error::os(step, "eventfd", e))?;
+        let ended = Arc::new(ended);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (tell, stopped) = (Tell(Arc::clone(&ended)), Arc::clone(&stop));
+        let _blocked = Blocked::begin();
+        let thread = Builder::new()
+            .name("tare-work".into())
+            .spawn(move || {
+                let _tell = tell;
+                work(&stopped)
+            })
+            .map_err(|e| Error::io(step, "start a thread", e))?;
+        Ok(Self {
+            thread: Some(thread),
+            ended,
+            stop,
+            step,
+            owner: process::id(),
+        })
+    }
+
+    /// Waits for its end, and for that of the thread.
+    ///
+    /// # Errors
+    /// Those of the work; [`Kind::Invalid`] in a forked copy of the process.
+    pub(crate) fn finish(mut self) -> Result<T> {
+        if !self.is_own() {
+            let why = "it belongs to the process that this one was forked from";
+            let error = Error::new(Kind::Invalid, self.step, why);
+            return Err(error.with_cure("begin it in this process"));
+        }
+        let thread = self.thread.take().expect("it is waited for once");
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+impl<T> Work<T> {
+    /// Readable when [`Work::finish`] does not wait.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+
+    /// Whether [`Work::finish`] does not wait.
+    pub(crate) fn is_over(&self) -> bool {
+        let mut ended = [PollFd::new(self.fd(), PollFlags::POLLIN)];
+        poll(&mut ended, PollTimeout::ZERO).is_ok_and(|n| n > 0)
+    }
+
+    fn is_own(&self) -> bool {
+        self.owner == process::id()
+    }
+}
+
+impl<T> Drop for Work<T> {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if !self.is_own() {
+            // The thread does not exist here: there is nothing to detach.
+            let _ = ManuallyDrop::new(self.thread.take());
+        }
+    }
+}
