@@ -21,8 +21,8 @@
  * the caller and is freed with tare_error_free(). It may be read from any thread. What goes to the
  * caller comes last among the arguments and is written on success only; `..._or_null` may be NULL.
  *
- * Handles. A tare_store, tare_image, tare_sandbox, tare_opening, tare_pool, tare_process, tare_output, tare_dir,
- * tare_bytes and tare_error is named by a pointer that points to nothing: the library looks it up in a table. NULL,
+ * Handles. A tare_store, tare_image, tare_sandbox, tare_opening, tare_events, tare_pool, tare_process, tare_output,
+ * tare_dir, tare_bytes and tare_error is named by a pointer that points to nothing: the library looks it up in a table. NULL,
  * a handle of another type, one that was freed or closed, or any other pointer is an error of kind
  * TARE_KIND_INVALID, or does nothing where a function returns no error; never a crash, and never
  * another object. After fork(2) the child has the parent's handles but no part in its sandboxes:
@@ -215,6 +215,21 @@
 #define TARE_UNMOUNT_LAZY 1
 
 /**
+ * Nothing has happened since the last call.
+ */
+#define TARE_EVENT_NONE 0
+
+/**
+ * The kernel killed processes inside for want of memory.
+ */
+#define TARE_EVENT_OOM 1
+
+/**
+ * The sandbox is gone: closed, freed, reset, or its process 1 has died.
+ */
+#define TARE_EVENT_GONE 2
+
+/**
  * The library's default: no input, output to pipes.
  */
 #define TARE_STDIO_DEFAULT 0
@@ -332,6 +347,11 @@ typedef struct tare_dir tare_dir;
 typedef struct tare_error tare_error;
 
 /**
+ * What happens to a sandbox. Freed with tare_events_free().
+ */
+typedef struct tare_events tare_events;
+
+/**
  * An image that is ready to be used, and held: nobody removes its layers from the store while
  * there is a handle. Freed with tare_image_free().
  */
@@ -371,8 +391,8 @@ typedef struct tare_sandbox tare_sandbox;
 typedef struct tare_store tare_store;
 
 /**
- * Told one line, without a newline at its end, on the thread whose call it is about; on several at once if
- * several make calls. `level` is one of TARE_LOG_*, or between two of a later version's. `text` lives until the function returns. Must return: no longjmp(3), no C++ exception.
+ * Told one line, without a newline at its end, on the thread whose call it is about, or on the library's own
+ * where tare_sandbox_begin() has one; on several at once if several make calls. `level` is one of TARE_LOG_*, or between two of a later version's. `text` lives until the function returns. Must return: no longjmp(3), no C++ exception.
  * May use the library.
  */
 typedef void (*tare_log_fn)(void *data, uint32_t level, const char *text);
@@ -518,6 +538,30 @@ typedef struct {
  */
 #define TARE_IMPORT_OPTIONS_INIT \
   {sizeof(tare_import_options), 0, NULL, NULL, NULL, 0, NULL, NULL}
+
+/**
+ * What has happened to a sandbox.
+ */
+typedef struct {
+  /**
+   * sizeof(tare_event), set by the caller.
+   */
+  uint64_t size;
+  /**
+   * One of TARE_EVENT_*; later versions may have more.
+   */
+  uint64_t kind;
+  /**
+   * Of TARE_EVENT_OOM, how many processes were killed; else 0.
+   */
+  uint64_t oom_kills;
+} tare_event;
+
+/**
+ * Initializer of a tare_event: its size, and zero for all else.
+ */
+#define TARE_EVENT_INIT \
+  {sizeof(tare_event), 0, 0}
 
 /**
  * One more descriptor for a command.
@@ -1566,6 +1610,50 @@ tare_error *tare_opening_finish(tare_opening *opening,
  * Since: 0.1.
  */
 void tare_opening_free(tare_opening *opening);
+
+/**
+ * Has a sandbox's events told from now on. Any number of handles may be told of the same sandbox.
+ *
+ * Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without `limits.memory`, which counts kills for want of
+ * memory, TARE_KIND_INVALID if the sandbox was closed.
+ * Ownership: `*out` is the caller's, for tare_events_free(). It may outlive the sandbox, and keeps the helper
+ * process, but not the sandbox.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_sandbox_events(const tare_sandbox *sandbox,
+                                tare_events **out);
+
+/**
+ * A descriptor for poll(2) and epoll(7), not to be read from: readable when there may be something for
+ * tare_events_next(), and for good once the sandbox is gone.
+ *
+ * Returns: the descriptor; -1 for NULL or a handle that is no events.
+ * Ownership: the descriptor belongs to the events.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+int32_t tare_events_fd(const tare_events *events);
+
+/**
+ * What has happened since the last call. Never waits. Kills come before TARE_EVENT_GONE, which every call
+ * gives from then on; those of a sandbox's last moment may not be told.
+ *
+ * Returns: NULL, or an error: TARE_KIND_INVALID after fork(2) in the child.
+ * Threads: any, at once; each event is told once.
+ * Since: 0.1.
+ */
+tare_error *tare_events_next(tare_events *events,
+                             tare_event *out);
+
+/**
+ * Frees the handle. NULL, or one that was freed already, is left alone.
+ *
+ * Ownership: takes `events`; its descriptor is gone.
+ * Threads: any; nobody may use the descriptor then.
+ * Since: 0.1.
+ */
+void tare_events_free(tare_events *events);
 
 /**
  * Opens a pool, and comes back when its first sandbox is ready. The helper process makes the others meanwhile; there

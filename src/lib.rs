@@ -80,7 +80,7 @@ pub use parts::cgroup::SandboxUsage;
 pub use parts::shown::ShownMount;
 pub use pool::{Pool, PoolSize};
 pub use process::{Control, Process, Reason, RunningCommand, Status, Usage};
-pub use sandbox::{Effective, Opening, Sandbox, spawn_in};
+pub use sandbox::{Effective, Event, Events, Opening, Sandbox, spawn_in};
 pub use spec::Spec;
 pub use store::{Recovered, Store};
 #[doc(hidden)]

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod effective;
+mod events;
 mod launch;
 mod opening;
 mod streams;
@@ -25,6 +26,7 @@ use crate::spec::{Limits, Spec};
 use crate::store::{Base, Store};
 
 pub use effective::Effective;
+pub use events::{Event, Events};
 pub use opening::Opening;
 
 /// A clean, isolated, throwaway environment.
@@ -371,6 +373,16 @@ impl Sandbox {
     /// [`Kind::Invalid`] if it was closed.
     pub fn usage(&self) -> Result<SandboxUsage> {
         Ok(self.live()?.cgroup.usage())
+    }
+
+    /// Has a descriptor tell what happens from now on: the kernel kills something inside for
+    /// want of memory, the sandbox is gone. A reset is the end of what was there before.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] without `limits.memory`, which counts the kills, [`Kind::Invalid`]
+    /// if it was closed.
+    pub fn events(&self) -> Result<Events> {
+        Events::of(self.live()?)
     }
 
     /// Changes limits while commands run: those of `memory`, `swap`, `cpus`, `cpu_weight`,

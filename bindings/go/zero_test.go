@@ -24,7 +24,8 @@ var sources embed.FS
 
 // zeros has one of each exported type with methods.
 var zeros = []any{
-	tare.Cmd{}, tare.Error{}, tare.ExitError{}, tare.Files{}, tare.Image{}, tare.ImageStore{}, tare.Pool{}, tare.Process{},
+	tare.Cmd{}, tare.Error{}, tare.Events{}, tare.ExitError{}, tare.Files{}, tare.Image{}, tare.ImageStore{}, tare.Pool{},
+	tare.Process{},
 	tare.ProcessState{}, tare.Sandbox{}, tare.Terminal{},
 }
 

@@ -10,6 +10,7 @@ mod change;
 mod child;
 mod create;
 mod devices;
+mod events;
 mod kill;
 mod layout;
 mod limit;
@@ -30,6 +31,7 @@ use crate::error::{Error, Kind, Result};
 
 pub(crate) use child::{ChildCgroup, remove_empty};
 pub(crate) use devices::{DeviceGate, DeviceRules};
+pub(crate) use events::OomNotice;
 pub(crate) use layout::Layout;
 pub(crate) use recover::{Owner, Sweep, Swept, may_live, recover};
 pub use usage::SandboxUsage;

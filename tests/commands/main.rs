@@ -15,6 +15,7 @@ mod confined;
 mod control;
 mod cures;
 mod endings;
+mod events;
 mod found;
 mod host;
 mod identity;

@@ -2,6 +2,7 @@
 /* The cases through tare.h: c STORE. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -39,6 +40,7 @@ struct running {
 
 static tare_store *store;
 static tare_sandbox *sandbox;
+static tare_events *events;
 static struct wanted wanted;
 static struct running processes[PROCESSES];
 
@@ -344,6 +346,23 @@ static int of_file(const char *word, const char *path, char *rest) {
     return 1;
 }
 
+/* Waits for the next event. */
+static void say_event(void) {
+    tare_event event = TARE_EVENT_INIT;
+    struct pollfd at = {tare_events_fd(events), POLLIN, 0};
+    while (went_well(tare_events_next(events, &event))) {
+        if (event.kind == TARE_EVENT_OOM)
+            printf("> event oom %llu\n", (unsigned long long)event.oom_kills);
+        else if (event.kind == TARE_EVENT_GONE)
+            puts("> event gone");
+        else {
+            poll(&at, 1, -1);
+            continue;
+        }
+        return;
+    }
+}
+
 static void of_sandbox(const char *word, const char *rest) {
     tare_output *output;
     if (!strcmp(word, "open")) {
@@ -379,6 +398,13 @@ static void of_sandbox(const char *word, const char *rest) {
         say_commands();
     } else if (!strcmp(word, "usage")) {
         say_usage(rest);
+    } else if (!strcmp(word, "watch")) {
+        tare_events_free(events);
+        events = NULL;
+        if (went_well(tare_sandbox_events(sandbox, &events)))
+            puts("> watching");
+    } else if (!strcmp(word, "event")) {
+        say_event();
     } else if (!strcmp(word, "close")) {
         if (went_well(tare_sandbox_close(sandbox)))
             puts("> closed");
@@ -415,6 +441,7 @@ int main(int argc, char **argv) {
         fflush(stdout);
     }
     free(line);
+    tare_events_free(events);
     if (sandbox)
         went_well(tare_sandbox_close(sandbox));
     tare_store_free(store);

@@ -15,11 +15,12 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare::files::{FileType, Metadata, OpenOptions};
 use tare::spec::Limits;
 use tare::{
-    Command, Error, Output, Pool, PoolSize, Process, Reason, Result, Sandbox, Spec, Stdin, Stdout,
-    Store,
+    Command, Error, Event, Events, Output, Pool, PoolSize, Process, Reason, Result, Sandbox, Spec,
+    Stdin, Stdout, Store,
 };
 
 /// A command that was started, and where its input goes.
@@ -35,6 +36,7 @@ struct Face {
     next: Command,
     argv: Vec<OsString>,
     running: HashMap<String, Running>,
+    events: Option<Events>,
 }
 
 fn unescape(text: &str) -> Vec<u8> {
@@ -295,6 +297,24 @@ impl Face {
         }
     }
 
+    /// Waits for the next event.
+    fn tell_event(&self) {
+        let events = self.events.as_ref().expect("the case watches");
+        loop {
+            match events.next() {
+                Ok(Some(Event::OomKills(kills))) => println!("> event oom {kills}"),
+                Ok(Some(_)) => println!("> event gone"),
+                Ok(None) => {
+                    let mut fds = [PollFd::new(events.fd(), PollFlags::POLLIN)];
+                    poll(&mut fds, PollTimeout::NONE).unwrap();
+                    continue;
+                }
+                Err(_) => drop(told(events.next())),
+            }
+            return;
+        }
+    }
+
     fn step(&mut self, word: &str, text: &str) {
         let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
         match word {
@@ -328,6 +348,13 @@ impl Face {
                     println!("> {text} {counted}counted");
                 }
             }
+            "watch" => {
+                self.events = told(self.sandbox().events());
+                if self.events.is_some() {
+                    println!("> watching");
+                }
+            }
+            "event" => self.tell_event(),
             "close" => {
                 if told(self.sandbox.take().unwrap().close()).is_some() {
                     println!("> closed");
@@ -347,6 +374,7 @@ fn main() {
         next: Command::from_argv([""; 0]),
         argv: Vec::new(),
         running: HashMap::new(),
+        events: None,
     };
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();

@@ -14,7 +14,7 @@ use crate::value::value;
 static TABLE: Table = Table::new();
 
 /// The letter of each type in its handles, and its name in C.
-const KINDS: [(u8, &str); 11] = [
+const KINDS: [(u8, &str); 12] = [
     (b'B', "tare_bytes"),
     (b'D', "tare_dir"),
     (b'E', "tare_error"),
@@ -25,6 +25,7 @@ const KINDS: [(u8, &str); 11] = [
     (b'P', "tare_process"),
     (b'S', "tare_store"),
     (b'U', "handle of tare_sandbox_as_user()"),
+    (b'V', "tare_events"),
     (b'X', "tare_sandbox"),
 ];
 

@@ -33,6 +33,8 @@ pub mod sandbox;
 
 pub mod opening;
 
+pub mod events;
+
 pub mod pool;
 
 pub mod command;

@@ -16,6 +16,7 @@ mod session;
 mod shelf;
 mod ticket;
 mod value;
+mod watch;
 mod worker;
 
 use std::process::ExitCode;

@@ -94,3 +94,21 @@ fn rpc_cancel_stops_an_import() {
         assert_eq!(rpc.script("a", "echo fine", json!({})).out(), "fine\n");
     }
 }
+
+#[test]
+fn rpc_cancel_ends_a_watch() {
+    need!(root, overlay, controller("memory"));
+    let tare = Tare::new();
+    let mut rpc = Rpc::new(&tare);
+    let spec = json!({"limits": {"memory": "64m"}});
+    rpc.call("open", json!({"sandbox": "a", "spec": spec})).ok();
+    let watches = [0, 1].map(|_| rpc.send("watch", json!({"sandbox": "a"})));
+    for watch in watches {
+        rpc.until(watch, |reply| reply.events == ["watching"]);
+    }
+    rpc.call("cancel", json!({"request": watches[0]})).ok();
+    assert_eq!(rpc.answer(watches[0]).error(), CALLED_OFF);
+    rpc.call("close", json!({"sandbox": "a"})).ok();
+    rpc.answer(watches[1]).ok();
+    assert_eq!(rpc.finish(), (vec![], 0));
+}

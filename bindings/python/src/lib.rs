@@ -6,6 +6,7 @@
 
 mod command;
 mod error;
+mod events;
 mod files;
 mod pool;
 mod process;
@@ -27,6 +28,8 @@ mod _tare {
 
     #[pymodule_export]
     use super::command::seconds;
+    #[pymodule_export]
+    use super::events::Events;
     #[pymodule_export]
     use super::files::Files;
     #[pymodule_export]

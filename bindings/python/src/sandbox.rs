@@ -11,6 +11,7 @@ use tare::Spec;
 
 use crate::command::Words;
 use crate::error::{Raised as _, json, raised};
+use crate::events::Events;
 use crate::process::{Capture, Ended, Listed, Process, Started, ended, listed, started};
 use crate::store::{Image, Store, image_of};
 use crate::watch::Watch;
@@ -175,6 +176,13 @@ impl Sandbox {
     /// What all inside use, and have used, as JSON.
     fn usage(&self, py: Python<'_>) -> PyResult<String> {
         json(&self.open(py)?.usage().raised(py)?)
+    }
+
+    /// What happens from now on.
+    fn events(&self, py: Python<'_>) -> PyResult<Events> {
+        let sandbox = self.open(py)?;
+        let events = py.detach(|| sandbox.events()).raised(py)?;
+        Ok(Events::new(events))
     }
 
     /// Changes limits, given as JSON.

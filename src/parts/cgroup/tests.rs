@@ -16,6 +16,7 @@ use crate::spec::{Limits, Require, Security};
 
 mod cost;
 mod devices;
+mod events;
 mod guest;
 mod kill;
 mod limits;

@@ -43,6 +43,7 @@ type face struct {
 	sandbox   *tare.Sandbox
 	next      wanted
 	processes map[string]*running
+	events    *tare.Events
 }
 
 func check(err error) {
@@ -356,6 +357,27 @@ func (f *face) usage(key string) {
 	fmt.Println(">", key, "counted")
 }
 
+// watch has events told from now on.
+func (f *face) watch() {
+	events, err := f.sandbox.Events()
+	if wentWell(err) {
+		f.events = events
+		fmt.Println("> watching")
+	}
+}
+
+// event waits for the next.
+func (f *face) event() {
+	event, err := f.events.Next(context.Background())
+	switch {
+	case !wentWell(err):
+	case event.Gone:
+		fmt.Println("> event gone")
+	default:
+		fmt.Println("> event oom", event.OOMKills)
+	}
+}
+
 func (f *face) step(word, text string) {
 	name, rest, _ := strings.Cut(text, " ")
 	switch {
@@ -390,6 +412,10 @@ func (f *face) step(word, text string) {
 		}
 	case word == "usage":
 		f.usage(text)
+	case word == "watch":
+		f.watch()
+	case word == "event":
+		f.event()
 	case word == "close":
 		if wentWell(f.sandbox.Close()) {
 			fmt.Println("> closed")

@@ -110,6 +110,14 @@ class Aio(FilesOf):
     def usage(self) -> dict[str, Any]:
         return dict(self.sandbox.usage())
 
+    def watch(self) -> None:
+        with refusals():
+            self.events = self.sandbox.events()
+
+    def event(self) -> tuple[str, int]:
+        event = self.do(self.events.__anext__())
+        return event.kind, event.oom_kills
+
     def close(self) -> None:
         self.do(self.sandbox.close())
 

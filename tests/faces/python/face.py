@@ -98,7 +98,7 @@ def _say_outcome(outcome: Outcome) -> None:
         say(f"> oom_kills {outcome.oom_kills}")
 
 
-_WHOLE = {"reset": "reset", "close": "closed", "freeze": "frozen", "thaw": "thawed"}
+_WHOLE = {"reset": "reset", "close": "closed", "freeze": "frozen", "thaw": "thawed", "watch": "watching"}
 
 
 def _step(face: Any, word: str, text: bytes, wanted: Wanted) -> None:
@@ -128,6 +128,9 @@ def _step(face: Any, word: str, text: bytes, wanted: Wanted) -> None:
     elif word == "limit":
         face.limit(json.loads(text))
         say("> limited")
+    elif word == "event":
+        kind, kills = face.event()
+        say(f"> event {kind} {kills}" if kills else f"> event {kind}")
     elif word == "usage":
         counted = "not counted" if face.usage()[text.decode()] is None else "counted"
         say(f"> {text.decode()} {counted}")

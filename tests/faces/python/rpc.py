@@ -48,6 +48,8 @@ class Rpc:
         self.started: set[int] = set()
         self.processes: dict[str, Command] = {}
         self.is_open = False
+        self.watched = 0
+        self.kills: list[int] = []
 
     def ask(self, method: str, **params: Any) -> int:
         assert self.tare.stdin
@@ -62,8 +64,10 @@ class Rpc:
         assert self.tare.stdout
         line = json.loads(self.tare.stdout.readline())
         id = line["id"]
-        if line.get("event") == "started":
+        if line.get("event") in ("started", "watching"):
             self.started.add(id)
+        elif line.get("event") == "oom":
+            self.kills.append(line["oom_kills"])
         elif "event" in line:
             self.running[id].out[line["event"]] += heard(line["data"])
         else:
@@ -166,6 +170,18 @@ class Rpc:
 
     def usage(self) -> dict[str, Any]:
         return self.call("usage")
+
+    def watch(self) -> None:
+        self.watched = self.ask("watch", sandbox="it")
+        while self.watched not in self.started:
+            if self.watched in self.answers:
+                self.answer(self.watched)
+            self.hear()
+
+    def event(self) -> tuple[str, int]:
+        while not self.kills and self.watched not in self.answers:
+            self.hear()
+        return ("oom", self.kills.pop(0)) if self.kills else ("gone", 0)
 
     def close(self) -> None:
         self.is_open = False

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from typing import Any
 
@@ -98,6 +99,15 @@ class Sync(FilesOf):
 
     def usage(self) -> dict[str, Any]:
         return dict(self.sandbox.usage())
+
+    def watch(self) -> None:
+        with refusals():
+            self.events = self.sandbox.events()
+
+    def event(self) -> tuple[str, int]:
+        while not (event := self.events.next()):
+            select.select([self.events], [], [])
+        return event.kind, event.oom_kills
 
     def close(self) -> None:
         with refusals():

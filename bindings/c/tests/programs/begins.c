@@ -146,6 +146,41 @@ static void wrong(void) {
     tare_opening_free(NULL);
 }
 
+static void next(tare_events *events, tare_event *event) {
+    do {
+        OK(tare_events_next(events, event));
+    } while (event->kind == TARE_EVENT_NONE && is_readable(tare_events_fd(events), LONG));
+}
+
+/* Kills for want of memory, where this user's are counted; the end. */
+static void events(const char *root) {
+    char small[PATH_MAX + 128];
+    tare_events *events = NULL;
+    tare_event event = TARE_EVENT_INIT;
+    tare_sandbox *sandbox = opened(begin(spec));
+    FAILS(TARE_KIND_UNSUPPORTED, tare_sandbox_events(sandbox, &events));
+    CHECK(!events && tare_events_fd(events) == -1);
+    FAILS(TARE_KIND_INVALID, tare_events_next(events, &event));
+    tare_events_free(events);
+    OK(tare_sandbox_close(sandbox));
+    if (getuid() != 0)
+        return;
+    snprintf(small, sizeof small, "{\"image\": \"dir:%s\", \"limits\": {\"memory\": \"24m\", \"swap\": 0}}", root);
+    sandbox = opened(begin(small));
+    OK(tare_sandbox_events(sandbox, &events));
+    OK(tare_events_next(events, &event));
+    CHECK(event.kind == TARE_EVENT_NONE && event.oom_kills == 0);
+    for (int n = 0; n < 3; n++) {
+        free(said(sandbox, "sh -c 'x=$(yes)' 2>/dev/null || true"));
+        next(events, &event);
+        CHECK(event.kind == TARE_EVENT_OOM && event.oom_kills == 1);
+    }
+    OK(tare_sandbox_close(sandbox));
+    next(events, &event);
+    CHECK(event.kind == TARE_EVENT_GONE && is_readable(tare_events_fd(events), 0));
+    tare_events_free(events);
+}
+
 int main(int argc, char **argv) {
     char fifo[PATH_MAX];
     CHECK(argc == 3 && getenv("IMAGE"));
@@ -160,6 +195,7 @@ int main(int argc, char **argv) {
     freed();
     forked();
     wrong();
+    events(argv[2]);
     tare_store_free(store);
     CHECK(tare_handle_count() == 0);
     puts("begins: ok");

@@ -31,6 +31,8 @@ pub(super) struct Event<'a> {
     pub(super) event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) data: Option<Shown<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) oom_kills: Option<u64>,
 }
 
 /// The answer to `commands`.

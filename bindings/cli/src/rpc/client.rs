@@ -105,7 +105,22 @@ impl Client {
 
     /// Something that happened before the answer.
     pub(super) fn event(&mut self, id: &Id, event: &'static str, data: Option<Shown<'_>>) {
-        self.line(&Event { id, event, data });
+        self.line(&Event {
+            id,
+            event,
+            data,
+            oom_kills: None,
+        });
+    }
+
+    /// Processes of a sandbox that were killed for want of memory.
+    pub(super) fn oom(&mut self, id: &Id, kills: u64) {
+        self.line(&Event {
+            id,
+            event: "oom",
+            data: None,
+            oom_kills: Some(kills),
+        });
     }
 
     fn forget(&mut self, id: &Id) {

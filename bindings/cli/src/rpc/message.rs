@@ -105,6 +105,7 @@ methods! {
     "freeze" Freeze "Stops everything in a sandbox.",
     "thaw" Thaw "Lets everything in a sandbox go on.",
     "usage" Measure "Says what all in a sandbox use, and have used.",
+    "watch" WatchSandbox "Tells what happens to a sandbox, until it is gone.",
     "set_limits" SetLimits "Changes limits of a sandbox while commands run.",
     "effective" Inspect "Says what is really in force in a sandbox.",
     "read_file" ReadFile "Reads a regular file inside.",
@@ -354,6 +355,7 @@ of_a_sandbox! {
     Freeze "Parameters of `freeze`.",
     Thaw "Parameters of `thaw`.",
     Measure "Parameters of `usage`.",
+    WatchSandbox "Parameters of `watch`.",
     Inspect "Parameters of `effective`.",
     Close "Parameters of `close`.",
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use serde_json::Value;
-use tare::{Process, Result};
+use tare::{Events, Process, Result};
 
 use super::message::Id;
 use super::shelf::Shelf;
@@ -19,6 +19,8 @@ pub(super) enum News {
     Done(Id, Result<Value>),
     /// A command executes.
     Started(Id, Box<Process>),
+    /// A sandbox is watched.
+    Watched(Id, Box<Events>),
     /// The sandbox is gone and its name is free.
     Gone(String),
     /// A pool could not be opened.

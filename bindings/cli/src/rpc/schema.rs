@@ -89,6 +89,14 @@ fn rpc() -> Value {
             json!({"id": &id, "event": {"const": "started"}}),
         ),
         line(
+            "A sandbox is watched.",
+            json!({"id": &id, "event": {"const": "watching"}}),
+        ),
+        line(
+            "The kernel killed processes of a sandbox for want of memory.",
+            json!({"id": &id, "event": {"const": "oom"}, "oom_kills": {"type": "integer", "minimum": 1}}),
+        ),
+        line(
             "A command has written something.",
             json!({"id": &id, "event": {"enum": ["stdout", "stderr"]}, "data": data}),
         ),

@@ -24,6 +24,7 @@ use super::message::{Call, Hello, Id, Open, OpenPool, Refused, Request, Run};
 use super::news::{News, Wire};
 use super::pool::{self, PoolHandle};
 use super::ticket::{CalledOff, Ticket, called_off};
+use super::watch::Watch;
 use super::worker::{Job, Task, start};
 
 /// News of workers that wait; a worker with more waits itself.
@@ -38,6 +39,7 @@ pub(super) struct Session {
     requests: Lines,
     /// In the order in which they are heard.
     commands: Vec<Command>,
+    watches: Vec<Watch>,
     sandboxes: HashMap<String, Sender<Job>>,
     pools: HashMap<String, PoolHandle>,
     /// Threads that have not ended.
@@ -61,6 +63,7 @@ impl Session {
             client: Client::default(),
             requests: Lines::new(LINE),
             commands: Vec::new(),
+            watches: Vec::new(),
             sandboxes: HashMap::new(),
             pools: HashMap::new(),
             workers: 0,
@@ -92,7 +95,8 @@ impl Session {
             self.sandboxes.clear();
             self.pools.clear();
         }
-        heard && self.workers == 0 && self.commands.is_empty() && self.client.is_up_to_date()
+        let is_done = self.commands.is_empty() && self.watches.is_empty();
+        heard && self.workers == 0 && is_done && self.client.is_up_to_date()
     }
 
     /// Waits until something can be done; the indexes of commands for which there is.
@@ -115,6 +119,10 @@ impl Session {
         for command in &self.commands {
             command.watch(full, &mut fds);
             ends.push(fds.len());
+        }
+        let watches = fds.len();
+        if !full {
+            self.watches.iter().for_each(|watch| watch.watch(&mut fds));
         }
         let ending = |command: &Command| !full && command.is_ending();
         let timeout = match !full && (undone || self.commands.iter().any(ending)) {
@@ -142,7 +150,12 @@ impl Session {
             }
             begin = end;
         }
+        let watched = fds[watches..].iter().any(told);
         drop(fds);
+        if watched {
+            let client = &mut self.client;
+            self.watches.retain(|watch| !watch.advance(client));
+        }
         if read {
             self.requests.read(stdin.as_fd())?;
         }
@@ -208,6 +221,10 @@ impl Session {
                     }
                     (_, result) => self.client.settle(&id, result),
                 }
+            }
+            News::Watched(id, events) => {
+                self.tickets.remove(&id);
+                self.watches.push(Watch::new(id, events, &mut self.client));
             }
             News::Started(id, process) => {
                 self.tickets.remove(&id);
@@ -301,6 +318,7 @@ impl Session {
             Call::Thaw(thaw) => (thaw.sandbox, Task::Thaw),
             Call::Measure(measure) => (measure.sandbox, Task::Usage),
             Call::SetLimits(set) => (set.sandbox, Task::SetLimits(Box::new(set.limits))),
+            Call::WatchSandbox(watch) => (watch.sandbox, Task::Watch),
             Call::Inspect(inspect) => (inspect.sandbox, Task::Effective),
             Call::Close(close) => (close.sandbox, Task::Close),
         };
@@ -423,6 +441,9 @@ impl Session {
         }
         let off = self.tickets.get(request).map(Ticket::call_off);
         let command = self.commands.iter().position(|c| c.id == *request);
+        let watches = self.watches.len();
+        self.watches.retain(|watch| watch.id != *request);
+        let is_watch = self.watches.len() < watches;
         let mut asked = self.commands.iter_mut();
         match (off, command) {
             (Some(CalledOff::Withdrawn), at) => {
@@ -437,7 +458,7 @@ impl Session {
             }
             (Some(CalledOff::Stopping), _) => {}
             (_, Some(at)) => self.commands[at].call_off(&mut self.client),
-            (None, None) if asked.any(|c| c.call_off_asked(request)) => {
+            (None, None) if is_watch || asked.any(|c| c.call_off_asked(request)) => {
                 self.client.refuse(Some(request), &called_off());
             }
             (_, None) => {

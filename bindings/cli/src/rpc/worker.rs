@@ -31,6 +31,7 @@ pub(super) enum Task {
     Freeze,
     Thaw,
     Usage,
+    Watch,
     SetLimits(Box<Limits>),
     Effective,
     Files(Box<Ask>),
@@ -75,6 +76,10 @@ impl Worker {
             let news = match task {
                 Task::Run(run) => match self.run(*run) {
                     Ok(process) => News::Started(id, Box::new(process)),
+                    Err(error) => News::Done(id, Err(error)),
+                },
+                Task::Watch => match self.sandbox().and_then(Sandbox::events) {
+                    Ok(events) => News::Watched(id, Box::new(events)),
                     Err(error) => News::Done(id, Err(error)),
                 },
                 task => {
@@ -123,7 +128,7 @@ impl Worker {
                 self.sandbox()?;
                 self.close()?;
             }
-            Task::Run(_) => unreachable!("has an answer of its own"),
+            Task::Run(_) | Task::Watch => unreachable!("has an answer of its own"),
         }
         Ok(json!({}))
     }

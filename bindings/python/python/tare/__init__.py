@@ -28,6 +28,7 @@ from ._errors import (
     UnknownKeywordError,
     Usage,
 )
+from ._events import Event, Events
 from ._files import Copied, DirEntry
 from ._keywords import SUBPROCESS
 from ._pool import Pool
@@ -54,6 +55,8 @@ __all__ = [
     "Copied",
     "DirEntry",
     "Error",
+    "Event",
+    "Events",
     "Image",
     "InvalidError",
     "OneRunOptions",

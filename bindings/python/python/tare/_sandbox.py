@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Protocol, cast, overload
 from . import _log, _tare
 from ._call import BYTES, Args, Call, CompletedProcess, Text
 from ._errors import Error, InvalidError
+from ._events import Events
 from ._files import Files
 from ._process import Popen, RunningCommand
 from ._store import AnyStore, Image, opened
@@ -274,6 +275,12 @@ class Sandbox(Files):
     def usage(self) -> SandboxUsage:
         """What all inside use now, and have used since the sandbox was opened or reset."""
         return cast("SandboxUsage", json.loads(self._core.usage()))
+
+    def events(self) -> Events:
+        """Has a descriptor tell what happens from now on: the kernel kills something inside for want of memory,
+        the sandbox is gone. A reset is the end of what was there before. It takes `memory`, which counts the
+        kills."""
+        return Events(self._core.events())
 
     def set_limits(self, **limits: Unpack[Limits]) -> None:
         """Changes limits while commands run: memory, swap, cpus, cpu_weight, cpuset, pids, io.

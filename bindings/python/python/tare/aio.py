@@ -24,7 +24,7 @@ from subprocess import DEVNULL, PIPE, STDOUT
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
-from . import _log, _pool, _sandbox
+from . import _events, _log, _pool, _sandbox
 from ._aside import aside, running_loop
 from ._async_process import Process
 from ._call import BYTES, Args, Call, CompletedProcess, Text
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 # As asyncio's own streams have it.
 _LIMIT = 1 << 16
 
-__all__ = ["DEVNULL", "PIPE", "STDOUT", "Pool", "Process", "Sandbox", "run"]
+__all__ = ["DEVNULL", "PIPE", "STDOUT", "Events", "Pool", "Process", "Sandbox", "run"]
 
 
 class Sandbox(Files):
@@ -207,6 +207,13 @@ class Sandbox(Files):
         """What all inside use now, and have used since the sandbox was opened or reset."""
         return self._open.usage()
 
+    def events(self) -> Events:
+        """Has what happens from now on told: `async for event in sb.events()`.
+
+        As `tare.Sandbox.events`; `gone` is the last.
+        """
+        return Events(self._open._core.events())
+
     def set_limits(self, **limits: Unpack[Limits]) -> None:
         """Changes limits while commands run, as `tare.Sandbox.set_limits`."""
         self._open.set_limits(**limits)
@@ -250,6 +257,25 @@ class Sandbox(Files):
             return f"<tare.aio.Sandbox {_sandbox.shown(self._how['image'])!r} not open yet>"
         state = "closed" if self._sandbox.closed else "open"
         return f"<tare.aio.Sandbox {self._sandbox._image!r} {state}>"
+
+
+class Events(_events.Events):
+    """What happens to a sandbox, for asyncio: as `tare.Events`, and `async for` waits for the next event, without
+    a thread. `gone` is the last. One task at a time may wait."""
+
+    _over = False
+
+    def __aiter__(self) -> Events:
+        return self
+
+    async def __anext__(self) -> _events.Event:
+        while not self._over:
+            event = self.next()
+            if event is not None:
+                self._over = event.kind == "gone"
+                return event
+            await readable(self.fileno())
+        raise StopAsyncIteration
 
 
 # What was opened before and took no copy, so that the next takes about a millisecond.

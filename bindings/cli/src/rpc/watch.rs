@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What happens to sandboxes, for the requests that watch them.
+#![forbid(unsafe_code)]
+
+use std::os::fd::AsFd as _;
+
+use nix::poll::{PollFd, PollFlags};
+use serde_json::json;
+use tare::{Event, Events};
+
+use super::client::Client;
+use super::message::Id;
+
+/// A sandbox's events, and the request that is told of them.
+pub(super) struct Watch {
+    pub(super) id: Id,
+    events: Box<Events>,
+}
+
+impl Watch {
+    /// Begins it, and says so.
+    pub(super) fn new(id: Id, events: Box<Events>, client: &mut Client) -> Self {
+        client.release(&id);
+        client.event(&id, "watching", None);
+        Self { id, events }
+    }
+
+    /// Adds what the loop has to wait for.
+    pub(super) fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
+        fds.push(PollFd::new(self.events.as_fd(), PollFlags::POLLIN));
+    }
+
+    /// Tells what has happened; true when the sandbox is gone, which is the answer.
+    pub(super) fn advance(&self, client: &mut Client) -> bool {
+        while !client.is_full() {
+            match self.events.next() {
+                Ok(None) => return false,
+                Ok(Some(Event::OomKills(kills))) => client.oom(&self.id, kills),
+                Ok(Some(_)) => {
+                    client.answer(&self.id, json!({}));
+                    return true;
+                }
+                Err(error) => {
+                    client.refuse(Some(&self.id), &error);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}

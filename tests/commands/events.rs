@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What happens to a sandbox, as a descriptor tells it.
+
+use std::os::fd::AsFd as _;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tare::{Command, Event, Events, Kind};
+use tare_oracle::need;
+
+use crate::harness::settle::{SOON, children, helper_of};
+use crate::harness::{Ground, run, sh};
+
+const SMALL: &str = r#"{"limits": {"memory": "24m", "swap": "0"}}"#;
+
+/// Whether the descriptor is readable within a time.
+fn is_readable(events: &Events, within: PollTimeout) -> bool {
+    let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, within).unwrap() == 1
+}
+
+/// Waits for the next event as an event loop does.
+fn next(events: &Events) -> Event {
+    let long = PollTimeout::try_from(SOON).unwrap();
+    loop {
+        if let Some(event) = events.next().unwrap() {
+            return event;
+        }
+        assert!(is_readable(events, long), "{events:?}");
+    }
+}
+
+fn hungry() -> Command {
+    Command::from_argv(["tail", "/dev/zero"])
+}
+
+#[test]
+fn events_tell_kills_for_want_of_memory() {
+    need!(root, controller("memory"));
+    let ground = Ground::new();
+    let sandbox = ground.open_with(SMALL);
+    let both = [sandbox.events().unwrap(), sandbox.events().unwrap()];
+    assert!(run(&sandbox, sh("exit 0")).status.success());
+    for events in &both {
+        assert!(!is_readable(events, PollTimeout::ZERO));
+        assert_eq!(events.next().unwrap(), None);
+    }
+    // One that is killed while the events are watched, and one before.
+    let hungry_child = sandbox.spawn(sh("tail /dev/zero; exit 0")).unwrap();
+    assert_eq!(next(&both[0]), Event::OomKills(1));
+    assert!(hungry_child.wait().unwrap().success());
+    run(&sandbox, hungry());
+    assert_eq!(next(&both[0]), Event::OomKills(1));
+    let mut kills = 0;
+    while kills < 2 {
+        match next(&both[1]) {
+            Event::OomKills(n) => kills += n,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(both[1].next().unwrap(), None);
+    // From then on, none before.
+    assert_eq!(sandbox.events().unwrap().next().unwrap(), None);
+}
+
+#[test]
+fn events_end_with_the_sandbox() {
+    need!(root, controller("memory"));
+    let ground = Ground::new();
+    let open = || ground.open_with(SMALL);
+    let sandbox = open();
+    let before = sandbox.events().unwrap();
+    sandbox.reset().unwrap();
+    let after = sandbox.events().unwrap();
+    assert_eq!(next(&before), Event::Gone);
+    assert_eq!(after.next().unwrap(), None);
+    sandbox.close().unwrap();
+    for events in [&before, &after, &after] {
+        assert!(is_readable(events, PollTimeout::ZERO));
+        assert_eq!(events.next().unwrap(), Some(Event::Gone));
+    }
+    let error = sandbox.events().unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid, "{error}");
+    let sandbox = open();
+    let events = sandbox.events().unwrap();
+    drop(sandbox);
+    assert_eq!(next(&events), Event::Gone);
+    let sandbox = open();
+    let events = sandbox.events().unwrap();
+    for init in children(helper_of(&sandbox), "tare-init") {
+        kill(Pid::from_raw(init), Signal::SIGKILL).unwrap();
+    }
+    assert_eq!(next(&events), Event::Gone);
+}
+
+#[test]
+fn events_that_nothing_counts_are_refused_with_a_cure() {
+    let ground = Ground::new();
+    let sandbox = ground.open();
+    let error = sandbox.events().unwrap_err();
+    assert_eq!(error.kind(), Kind::Unsupported, "{error}");
+    assert_eq!(error.cure(), Some("open with limits.memory"), "{error}");
+    need!(root, controller("memory"));
+    let sandbox = ground.open_with(SMALL);
+    assert_eq!(sandbox.events().unwrap().next().unwrap(), None);
+}
+
+#[test]
+fn events_belong_to_the_process_that_asked_for_them() {
+    need!(root, controller("memory"));
+    let ground = Ground::new();
+    let sandbox = ground.open_with(SMALL);
+    let events = sandbox.events().unwrap();
+    run(&sandbox, hungry());
+    // SAFETY: the child only calls the library, which takes no lock that another thread could hold here, and _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let refused = events.next().is_err_and(|e| e.kind() == Kind::Invalid);
+        // SAFETY: ends this process without running anything of the parent's.
+        unsafe { libc::_exit(i32::from(!refused)) };
+    }
+    let mut status = -1;
+    // SAFETY: `status` outlives the call.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(status, 0);
+    assert_eq!(next(&events), Event::OomKills(1));
+}
