@@ -21,8 +21,8 @@
  * the caller and is freed with tare_error_free(). It may be read from any thread. What goes to the
  * caller comes last among the arguments and is written on success only; `..._or_null` may be NULL.
  *
- * Handles. A tare_store, tare_image, tare_sandbox, tare_opening, tare_events, tare_pool, tare_process, tare_output,
- * tare_dir, tare_bytes and tare_error is named by a pointer that points to nothing: the library looks it up in a table. NULL,
+ * Handles. A tare_store, tare_image, tare_importing, tare_sandbox, tare_opening, tare_events, tare_pool,
+ * tare_process, tare_output, tare_dir, tare_bytes and tare_error is named by a pointer that points to nothing: the library looks it up in a table. NULL,
  * a handle of another type, one that was freed or closed, or any other pointer is an error of kind
  * TARE_KIND_INVALID, or does nothing where a function returns no error; never a crash, and never
  * another object. After fork(2) the child has the parent's handles but no part in its sandboxes:
@@ -61,7 +61,7 @@
  * The host process. The library never exits, aborts, forks or re-executes it; never changes its
  * working directory, umask, environment, signal handlers or mask, terminal, limits, nor flags of its
  * descriptors; never waits for a child that is not its own; starts no thread that outlives a call, but for
- * tare_sandbox_begin(), which says when; runs nothing when it is loaded. Its descriptors are close-on-exec. A panic, which would be a bug,
+ * tare_store_begin_import() and tare_sandbox_begin(), which say when; runs nothing when it is loaded. Its descriptors are close-on-exec. A panic, which would be a bug,
  * ends as an error of kind TARE_KIND_INTERNAL; its place is told on standard error. When the host
  * ends, even by SIGKILL, so does everything that it opened. The helper process stands in `/`, in a session
  * of its own: signals for the host's process group do not reach it. It is no child of the host, unless the
@@ -358,6 +358,11 @@ typedef struct tare_events tare_events;
 typedef struct tare_image tare_image;
 
 /**
+ * An image that is being imported. Ends in tare_importing_finish(), or with tare_importing_free().
+ */
+typedef struct tare_importing tare_importing;
+
+/**
  * A sandbox that is being opened. Ends in tare_opening_finish(), or with tare_opening_free().
  */
 typedef struct tare_opening tare_opening;
@@ -392,7 +397,7 @@ typedef struct tare_store tare_store;
 
 /**
  * Told one line, without a newline at its end, on the thread whose call it is about, or on the library's own
- * where tare_sandbox_begin() has one; on several at once if several make calls. `level` is one of TARE_LOG_*, or between two of a later version's. `text` lives until the function returns. Must return: no longjmp(3), no C++ exception.
+ * where tare_sandbox_begin() or tare_store_begin_import() has one; on several at once if several make calls. `level` is one of TARE_LOG_*, or between two of a later version's. `text` lives until the function returns. Must return: no longjmp(3), no C++ exception.
  * May use the library.
  */
 typedef void (*tare_log_fn)(void *data, uint32_t level, const char *text);
@@ -538,6 +543,38 @@ typedef struct {
  */
 #define TARE_IMPORT_OPTIONS_INIT \
   {sizeof(tare_import_options), 0, NULL, NULL, NULL, 0, NULL, NULL}
+
+/**
+ * How far an import is.
+ */
+typedef struct {
+  /**
+   * sizeof(tare_import_progress), set by the caller.
+   */
+  uint64_t size;
+  /**
+   * Layers of the image; zero until one is read.
+   */
+  uint64_t layers;
+  /**
+   * How many of them were begun to be read. One that is there already is not read.
+   */
+  uint64_t begun;
+  /**
+   * Bytes read of those that were begun, as kept, so usually compressed.
+   */
+  uint64_t bytes_done;
+  /**
+   * All bytes of these.
+   */
+  uint64_t bytes_total;
+} tare_import_progress;
+
+/**
+ * Initializer of a tare_import_progress: its size, and zero for all else.
+ */
+#define TARE_IMPORT_PROGRESS_INIT \
+  {sizeof(tare_import_progress), 0, 0, 0, 0}
 
 /**
  * What has happened to a sandbox.
@@ -1267,6 +1304,65 @@ const char *tare_image_digest(const tare_image *image);
  * Since: 0.1.
  */
 tare_error *tare_image_inspect(const tare_image *image, tare_bytes **out);
+
+/**
+ * Begins an import as of tare_store_import(), for callers with an event loop: returns at once. A thread of
+ * the library's own does it, with all signals blocked, until tare_importing_finish().
+ *
+ * `options_or_null`: without `progress`, for which there is tare_importing_progress(); NULL for the defaults.
+ *
+ * Returns: NULL, or an error: TARE_KIND_INVALID for wrong options, TARE_KIND_EXHAUSTED if there is no thread
+ * to be had. Those of the import come from tare_importing_finish().
+ * Ownership: `*out` is the caller's, for tare_importing_finish() or tare_importing_free().
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_store_begin_import(const tare_store *store,
+                                    const char *reference,
+                                    const tare_import_options *options_or_null,
+                                    tare_importing **out);
+
+/**
+ * A descriptor for poll(2) and epoll(7), not to be read from: readable when tare_importing_finish() does
+ * not wait.
+ *
+ * Returns: the descriptor; -1 for NULL or a handle that is no import.
+ * Ownership: the descriptor belongs to the import.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+int32_t tare_importing_fd(const tare_importing *importing);
+
+/**
+ * How far it is.
+ *
+ * Returns: NULL, or TARE_KIND_INVALID for a handle that is no import.
+ * Threads: any, at once.
+ * Since: 0.1.
+ */
+tare_error *tare_importing_progress(const tare_importing *importing, tare_import_progress *out);
+
+/**
+ * Gives the image. Waits for it where the descriptor is not readable. The handle of the import is gone,
+ * whatever is returned, and so is its thread.
+ *
+ * Returns: NULL, or an error: those of tare_store_import(); nothing is visible then.
+ * Ownership: takes `importing`. `*out` is the caller's, for tare_image_free().
+ * Threads: any; a second call for the same import is an error.
+ * Since: 0.1.
+ */
+tare_error *tare_importing_finish(tare_importing *importing,
+                                  tare_image **out);
+
+/**
+ * Stops the import, without waiting: within moments its thread has undone what it did, and ends. NULL, or
+ * one that was finished or freed already, is left alone.
+ *
+ * Ownership: takes `importing`.
+ * Threads: any.
+ * Since: 0.1.
+ */
+void tare_importing_free(tare_importing *importing);
 
 /**
  * Unpacks all layers of an image into a directory and verifies both digests of each: the first

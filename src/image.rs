@@ -34,7 +34,8 @@ pub use platform::Platform;
 pub use progress::Progress;
 pub use reference::Reference;
 pub use store::{
-    Collected, ImportOptions, Problem, Recovered, Repaired, Report, Scratch, Store, Stored,
+    Collected, ImportOptions, ImportProgress, Importing, Problem, Recovered, Repaired, Report,
+    Scratch, Store, Stored,
 };
 pub(crate) use store::{HandedOver, Mounted, default_path};
 pub use unpack::{UnpackOptions, unpack};

@@ -12,7 +12,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use layout::{Codec, assert_empty, compressed, docker_archive, two_layers};
-use tare::image::{ImportOptions, Progress, Reference, Store};
+use nix::poll::{PollFd, PollFlags, poll};
+use tare::image::{Image, ImportOptions, ImportProgress, Importing, Progress, Reference, Store};
 use tare::{Error, Kind};
 use tempfile::tempdir;
 
@@ -168,4 +169,66 @@ fn wait_for_a_silent_pipe_is_given_up_when_asked() {
     drop(writer);
     // What came was taken: the caller cannot try again with the same pipe.
     assert_eq!(reader.read(&mut [0; 20]).unwrap(), 0);
+}
+
+/// Waits until an import has ended, as an event loop does.
+fn imported(importing: Importing) -> Result<Image, Error> {
+    let mut fds = [PollFd::new(importing.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut fds, 60_000u16), Ok(1));
+    importing.finish()
+}
+
+#[test]
+fn import_that_is_begun_comes_while_its_caller_goes_on() {
+    let dir = tempdir().unwrap();
+    let bytes = archive(dir.path());
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let options = ImportOptions {
+        names: vec!["it".parse().unwrap()],
+        ..ImportOptions::default()
+    };
+    let from = Reference::Archive(fifo.clone());
+    let importing = store.begin_import(&from, &options).unwrap();
+    // It waits for a writer, and this thread does not.
+    let mut fds = [PollFd::new(importing.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut fds, 0u16), Ok(0));
+    assert_eq!(importing.progress(), ImportProgress::default());
+    fs::write(&fifo, &bytes).unwrap();
+    let mut fds = [PollFd::new(importing.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut fds, 60_000u16), Ok(1));
+    let so_far = importing.progress();
+    assert_eq!((so_far.layers, so_far.begun), (2, 2));
+    assert!(so_far.bytes_done > 0 && so_far.bytes_done == so_far.bytes_total);
+    let image = importing.finish().unwrap();
+    let named = store.image(&"it".parse().unwrap()).unwrap();
+    assert_eq!(named.digest(), image.digest());
+    let nowhere = "oci:/nowhere".parse().unwrap();
+    let error = imported(store.begin_import(&nowhere, &options).unwrap()).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{error}");
+}
+
+#[test]
+fn import_that_is_dropped_leaves_nothing() {
+    let dir = tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let store = Store::open(dir.path().join("store")).unwrap();
+    let from = Reference::Archive(fifo.clone());
+    let importing = store
+        .begin_import(&from, &ImportOptions::default())
+        .unwrap();
+    // Opening it for writing waits until the import reads; with half of an archive it
+    // stands still.
+    let mut writer = File::options().write(true).open(&fifo).unwrap();
+    writer.write_all(&archive(dir.path())[..700]).unwrap();
+    drop(importing);
+    // The reader is gone when the import is.
+    let mut fds = [PollFd::new(writer.as_fd(), PollFlags::empty())];
+    assert_eq!(poll(&mut fds, 60_000u16), Ok(1));
+    while scratch(&store) > 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(store.list().unwrap(), []);
 }

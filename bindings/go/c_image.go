@@ -11,7 +11,7 @@ package tare
 //     return tareGoProgress((uintptr_t)told, (tare_progress *)progress);
 // }
 //
-// enum { TARE_GO_IMPORT, TARE_GO_IMAGE, TARE_GO_LOAD, TARE_GO_LOAD_FD, TARE_GO_UNPACK };
+// enum { TARE_GO_IMPORT, TARE_GO_IMAGE, TARE_GO_LOAD, TARE_GO_LOAD_FD, TARE_GO_UNPACK, TARE_GO_BEGIN };
 //
 // typedef struct {
 //     int what;
@@ -23,7 +23,8 @@ package tare
 //
 // /* Makes the call that *call says. Its words are one piece of memory, each with its NUL: reference, directory, select,
 //    platform, names. */
-// static tare_error *tare_go_bring(const tare_go_import *call, const char *words, tare_image **image, tare_bytes **said) {
+// static tare_error *tare_go_bring(const tare_go_import *call, const char *words, tare_image **image, tare_bytes **said,
+//                                  tare_importing **importing) {
 //     const char *at[4];
 //     for (int n = 0; n < 4; n++) {
 //         at[n] = *words ? words : NULL;
@@ -50,6 +51,7 @@ package tare
 //     case TARE_GO_IMAGE: error = tare_store_image(call->store, at[0], &options, image); break;
 //     case TARE_GO_LOAD: error = tare_store_load(call->store, at[0], &options, said); break;
 //     case TARE_GO_LOAD_FD: error = tare_store_load_fd(call->store, call->fd, &options, said); break;
+//     case TARE_GO_BEGIN: error = tare_store_begin_import(call->store, at[0], &options, importing); break;
 //     case TARE_GO_UNPACK: error = tare_unpack(call->store, at[0], at[1], &options, said); break;
 //     }
 //     free(names);
@@ -84,6 +86,7 @@ const (
 	bringLoad   = C.TARE_GO_LOAD
 	bringLoadFd = C.TARE_GO_LOAD_FD
 	bringUnpack = C.TARE_GO_UNPACK
+	bringBegin  = C.TARE_GO_BEGIN
 )
 
 // bring is one of these calls.
@@ -97,8 +100,26 @@ type bring struct {
 	alone bool
 }
 
-// do makes the call. It gives an image or what the library says, whichever is of this call.
-func (h storeHandle) do(b bring) (imageHandle, []byte, error) {
+type importingHandle struct{ c *C.tare_importing }
+
+func (h importingHandle) fd() int { return int(C.tare_importing_fd(h.c)) }
+func (h importingHandle) free()   { C.tare_importing_free(h.c) }
+
+func (h importingHandle) finish() (imageHandle, error) {
+	var image imageHandle
+	err := wrong(C.tare_importing_finish(h.c, &image.c))
+	return image, err
+}
+
+// brought is what one of the calls gives.
+type brought struct {
+	image     imageHandle
+	said      []byte
+	importing importingHandle
+}
+
+// do makes the call.
+func (h storeHandle) do(b bring) (brought, error) {
 	o := b.options
 	var words []byte
 	for _, word := range append([]string{b.reference, b.dir, o.Select, o.Platform}, o.Names...) {
@@ -117,13 +138,14 @@ func (h storeHandle) do(b bring) (imageHandle, []byte, error) {
 		defer handle.Delete()
 		call.told = C.uintptr_t(handle)
 	}
-	var image imageHandle
+	var got brought
 	var said *C.tare_bytes
-	err := wrong(C.tare_go_bring(&call, (*C.char)(unsafe.Pointer(&words[0])), &image.c, &said))
-	if err != nil || said == nil {
-		return image, nil, err
+	text := (*C.char)(unsafe.Pointer(&words[0]))
+	err := wrong(C.tare_go_bring(&call, text, &got.image.c, &said, &got.importing.c))
+	if err == nil && said != nil {
+		got.said = taken(said)
 	}
-	return image, taken(said), nil
+	return got, err
 }
 
 func unpackLayer(fd int, dir string, flags uint64) ([]byte, error) {

@@ -91,8 +91,17 @@ func (s *ImageStore) bring(ctx context.Context, b bring, options *ImportOptions)
 		return h, nil, fmt.Errorf("tare: Patience: %v is no time to wait: %w", b.options.Patience, syscall.EINVAL)
 	}
 	b.told = newTeller(ctx, b.options)
-	do := func(store storeHandle) (err error) {
-		h, said, err = store.do(b)
+	waits := b.what == bringImport && b.options.Progress == nil
+	if waits {
+		// It has a thread of the library's own, and is waited for without one of Go's.
+		b.what, b.told = bringBegin, nil
+	}
+	do := func(store storeHandle) error {
+		got, err := store.do(b)
+		if err == nil && waits {
+			got.image, err = got.importing.await(ctx)
+		}
+		h, said = got.image, got.said
 		return err
 	}
 	if b.alone {

@@ -28,6 +28,20 @@ func (h openingHandle) await(ctx context.Context) (sandboxHandle, error) {
 	return h.finish()
 }
 
+// await is the same for an image that is being imported.
+func (h importingHandle) await(ctx context.Context) (imageHandle, error) {
+	poll, err := watch(h.fd(), "import")
+	if err == nil {
+		err = await(ctx, nil, poll)
+		poll.Close()
+	}
+	if err != nil {
+		h.free()
+		return imageHandle{}, err
+	}
+	return h.finish()
+}
+
 // watch gives a file that Go's netpoller takes for a descriptor of the library's: an epoll(7) of that alone. The
 // netpoller wants O_NONBLOCK, which would be the library's, too.
 func watch(fd int, name string) (*os.File, error) {

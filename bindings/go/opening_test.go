@@ -7,6 +7,7 @@ package tare_test
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -78,4 +79,35 @@ func TestOpenHoldsNoThread(t *testing.T) {
 	}
 	cancel()
 	done.Wait()
+}
+
+func TestImportEndsWithItsContext(t *testing.T) {
+	store, image := openStore(t), endless(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := store.Import(ctx, image, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	// The library's thread takes back what it began.
+	scratch := filepath.Join(store.Path(), "scratch")
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		entries, err := os.ReadDir(scratch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(entries) == 0 {
+			break
+		}
+		if time.Since(start) > time.Minute {
+			t.Fatal(entries)
+		}
+	}
+	from := "oci:" + layout(t, shell(t))
+	if _, err := store.Import(context.Background(), from, &tare.ImportOptions{Names: []string{"it"}}); err != nil {
+		t.Fatal(err)
+	}
+	var wrong *tare.Error
+	if _, err := store.Import(context.Background(), "oci:/nowhere", nil); !errors.As(err, &wrong) || wrong.Kind != "not_found" {
+		t.Fatal(err)
+	}
 }

@@ -10,6 +10,7 @@ mod gc;
 mod hold;
 mod implied;
 mod import;
+mod importing;
 mod index;
 mod jobs;
 mod layers;
@@ -36,6 +37,7 @@ use remembered::Remembered;
 
 pub use check::{Problem, Report};
 pub use gc::Collected;
+pub use importing::{ImportProgress, Importing};
 pub use lookup::Stored;
 pub(crate) use mounts::Mounted;
 pub(crate) use open::default_path;

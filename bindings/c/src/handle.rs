@@ -14,12 +14,13 @@ use crate::value::value;
 static TABLE: Table = Table::new();
 
 /// The letter of each type in its handles, and its name in C.
-const KINDS: [(u8, &str); 12] = [
+const KINDS: [(u8, &str); 13] = [
     (b'B', "tare_bytes"),
     (b'D', "tare_dir"),
     (b'E', "tare_error"),
     (b'I', "tare_image"),
     (b'L', "tare_pool"),
+    (b'M', "tare_importing"),
     (b'N', "tare_opening"),
     (b'O', "tare_output"),
     (b'P', "tare_process"),

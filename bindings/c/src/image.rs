@@ -111,7 +111,7 @@ impl tare_import_options {
     }
 }
 
-fn give(image: Image, out: Out<*mut tare_image>) -> Result<()> {
+pub(crate) fn give(image: Image, out: Out<*mut tare_image>) -> Result<()> {
     let reference = c_text(&image.reference().to_string());
     let digest = image.digest().map(|digest| c_text(&digest.to_string()));
     out.set(handle::give(ImageObject {

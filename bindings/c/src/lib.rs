@@ -25,6 +25,8 @@ pub mod progress;
 
 pub mod image;
 
+pub mod importing;
+
 pub mod unpack;
 
 pub mod tree;

@@ -15,7 +15,7 @@ pub const TARE_LOG_WARNING: u32 = 2;
 pub const TARE_LOG_DEBUG: u32 = 4;
 
 /// Told one line, without a newline at its end, on the thread whose call it is about, or on the library's own
-/// where tare_sandbox_begin() has one; on several at once if several make calls. `level` is one of TARE_LOG_*, or between two of a later version's. `text` lives until the function returns. Must return: no longjmp(3), no C++ exception.
+/// where tare_sandbox_begin() or tare_store_begin_import() has one; on several at once if several make calls. `level` is one of TARE_LOG_*, or between two of a later version's. `text` lives until the function returns. Must return: no longjmp(3), no C++ exception.
 /// May use the library.
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub type tare_log_fn =

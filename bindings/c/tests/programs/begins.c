@@ -21,6 +21,7 @@ enum { MANY = 20, LONG = 60 * 1000 };
 
 static tare_store *store;
 static char spec[PATH_MAX + 64], image_spec[PATH_MAX + 64], endless[PATH_MAX + 64];
+static char fifo_image[PATH_MAX + 16];
 
 static int is_readable(int fd, int timeout) {
     struct pollfd at = {fd, POLLIN, 0};
@@ -83,6 +84,11 @@ static int threads(void) {
     return n - 2;
 }
 
+static int32_t no_progress(void *data, const tare_progress *progress) {
+    (void)data, (void)progress;
+    return 0;
+}
+
 static volatile sig_atomic_t in_thread, handled;
 
 static void handle(int number) {
@@ -108,6 +114,39 @@ static void freed(void) {
     CHECK(!sigprocmask(SIG_SETMASK, &before, NULL) && handled && !in_thread);
     tare_opening_free(opening);
     tare_opening_free(begin(spec));
+    while (threads() > 1)
+        nanosleep(&moment, NULL);
+}
+
+static void imports(void) {
+    tare_importing *importing, *none = NULL;
+    tare_import_progress so_far = TARE_IMPORT_PROGRESS_INIT;
+    tare_import_options options = TARE_IMPORT_OPTIONS_INIT;
+    const char *names[] = {"it", NULL};
+    struct timespec moment = {0, 5 * 1000 * 1000};
+    tare_image *image = NULL;
+    options.names = names;
+    OK(tare_store_begin_import(store, getenv("IMAGE"), &options, &importing));
+    CHECK(is_readable(tare_importing_fd(importing), LONG));
+    OK(tare_importing_progress(importing, &so_far));
+    CHECK(so_far.begun <= so_far.layers && so_far.bytes_done == so_far.bytes_total);
+    OK(tare_importing_finish(importing, &image));
+    CHECK(threads() == 1);
+    works(opened(begin("{\"image\": \"it\"}")));
+    tare_image_free(image);
+    FAILS(TARE_KIND_INVALID, tare_importing_finish(importing, &image));
+    FAILS(TARE_KIND_INVALID, tare_importing_progress(importing, &so_far));
+    CHECK(tare_importing_fd(importing) == -1);
+    tare_importing_free(importing);
+    /* Its error comes from the finish. */
+    OK(tare_store_begin_import(store, "oci:/nowhere", NULL, &importing));
+    FAILS(TARE_KIND_NOT_FOUND, tare_importing_finish(importing, &image));
+    options.progress = no_progress;
+    FAILS(TARE_KIND_INVALID, tare_store_begin_import(store, getenv("IMAGE"), &options, &none));
+    CHECK(!none);
+    OK(tare_store_begin_import(store, fifo_image, NULL, &importing));
+    CHECK(!is_readable(tare_importing_fd(importing), 0) && threads() == 2);
+    tare_importing_free(importing);
     while (threads() > 1)
         nanosleep(&moment, NULL);
 }
@@ -188,11 +227,13 @@ int main(int argc, char **argv) {
     snprintf(image_spec, sizeof image_spec, "{\"image\": \"%s\"}", getenv("IMAGE"));
     snprintf(fifo, sizeof fifo, "%s/../fifo", argv[2]);
     CHECK(!mkfifo(fifo, 0600));
+    snprintf(fifo_image, sizeof fifo_image, "archive:%s", fifo);
     snprintf(endless, sizeof endless, "{\"image\": \"archive:%s\"}", fifo);
     OK(tare_store_open(argv[1], &store));
     many_at_once();
     each_place(argv[2]);
     freed();
+    imports();
     forked();
     wrong();
     events(argv[2]);
