@@ -165,7 +165,7 @@ func (sb *Sandbox) Commands() ([]RunningCommand, error) {
 }
 
 // Process finds a running command by its number. It is another hold on it, which waits for it, signals and kills it. Its
-// pipes and its terminal stay with the first one. The error is [ErrNotFound] if no command of that number runs.
+// pipes and its terminal stay with the first one. The error is [os.ErrNotExist] if no command of that number runs.
 func (sb *Sandbox) Process(id uint64) (*Process, error) {
 	h, fds, err := sb.handle().process(id)
 	if err != nil {
