@@ -16,7 +16,7 @@ package tare
 //    it is one call from Go, which may pass no pointers to pointers. With a store the sandbox is made for it. */
 // static tare_error *tare_go_spawn(const tare_sandbox *sandbox, const tare_store *store, const char *spec, size_t spec_len,
 //                                  tare_command *command, const char *words, uint64_t argc, uint64_t envc,
-//                                  const tare_fd *fds, tare_process **out, tare_process_fds *out_fds) {
+//                                  const tare_fd *fds, tare_process **out, tare_process_fds *out_fds, uint64_t *id) {
 //     tare_error *error;
 //     const char **list = calloc(argc + envc + 2, sizeof *list);
 //     for (uint64_t n = 0; list && n < argc + envc; n++) {
@@ -33,6 +33,7 @@ package tare
 //     command->fds = fds;
 //     if (store) error = tare_spawn_in(store, tare_go_text(&words), spec, spec_len, command, out, out_fds);
 //     else error = tare_sandbox_spawn(sandbox, command, out, out_fds);
+//     if (!error) *id = tare_process_id(*out);
 //     free(list);
 //     return error;
 // }
@@ -40,7 +41,10 @@ import "C"
 
 import "unsafe"
 
-type processHandle struct{ c *C.tare_process }
+type processHandle struct {
+	c      *C.tare_process
+	number C.uint64_t
+}
 
 // stream is where a standard stream of a command goes.
 type stream struct {
@@ -110,7 +114,8 @@ func spawn(sandbox *C.tare_sandbox, store *C.tare_store, s start) (processHandle
 	if len(s.spec) > 0 {
 		spec = (*C.char)(unsafe.Pointer(&s.spec[0]))
 	}
-	err := wrong(C.tare_go_spawn(sandbox, store, spec, C.size_t(len(s.spec)), &c, text, argc, envc, &fds[0], &p.c, &f))
+	err := wrong(C.tare_go_spawn(sandbox, store, spec, C.size_t(len(s.spec)), &c, text, argc, envc, &fds[0], &p.c, &f,
+		&p.number))
 	return p, descriptors{
 		int(f.status_fd), int(f.pidfd), int(f.terminal_fd), int(f.stdout_fd), int(f.stderr_fd),
 	}, err
@@ -156,7 +161,7 @@ func (h processHandle) resize(rows, columns uint32) error {
 
 // process finds a command by its number.
 func (h sandboxHandle) process(id uint64) (processHandle, descriptors, error) {
-	var p processHandle
+	p := processHandle{number: C.uint64_t(id)}
 	if err := wrong(C.tare_sandbox_process(h.c, C.uint64_t(id), &p.c)); err != nil {
 		return p, descriptors{}, err
 	}
@@ -164,6 +169,6 @@ func (h sandboxHandle) process(id uint64) (processHandle, descriptors, error) {
 	return p, descriptors{int(status), int(pidfd), -1, -1, -1}, nil
 }
 
-func (h processHandle) id() uint64  { return uint64(C.tare_process_id(h.c)) }
+func (h processHandle) id() uint64  { return uint64(h.number) }
 func (h processHandle) kill() error { return wrong(C.tare_process_kill(h.c)) }
 func (h processHandle) free()       { C.tare_process_free(h.c) }
