@@ -2,6 +2,7 @@
 //! A command: what to run in a sandbox, as a value.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
+use crate::spec::{Rlimit, check_rlimits};
 use crate::sys::dup;
 
 /// What to run: program, arguments, environment, place, user, files, time.
@@ -36,6 +38,10 @@ pub struct Command {
     pub(crate) timeout: Option<Duration>,
     pub(crate) tty: Option<Size>,
     pub(crate) output: Option<u64>,
+    pub(crate) rlimits: BTreeMap<String, Rlimit>,
+    pub(crate) cap_add: Vec<String>,
+    pub(crate) cap_drop: Vec<String>,
+    pub(crate) umask: Option<u32>,
 }
 
 /// Where a command's input comes from.
@@ -80,8 +86,9 @@ pub struct Size {
 }
 
 impl Command {
-    /// A command without arguments. Default: the sandbox's environment, directory and user,
-    /// no input, output captured, no time limit, no terminal.
+    /// A command without arguments. Default: the sandbox's environment, directory,
+    /// user, limits and capabilities, no input, output captured, no time limit, no
+    /// terminal.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             argv: vec![program.as_ref().to_owned()],
@@ -185,8 +192,48 @@ impl Command {
         self
     }
 
+    /// Sets a resource limit in the place of the sandbox's of that name. Names are
+    /// those of `limits.rlimits` but `locks`, by which the library tells commands
+    /// apart. A hard limit above the caller's own takes CAP_SYS_RESOURCE, and is
+    /// EPERM in a user namespace. Default: the sandbox's.
+    ///
+    /// ```
+    /// let limit = "64:128".parse()?;
+    /// let command = tare::Command::new("make").rlimit("nofile", limit);
+    /// # Ok::<(), tare::Error>(())
+    /// ```
+    #[must_use]
+    pub fn rlimit(mut self, name: impl Into<String>, limit: Rlimit) -> Self {
+        self.rlimits.insert(name.into(), limit);
+        self
+    }
+
+    /// Adds a capability, or `ALL`, to what [`Command::cap_drop`] leaves of the
+    /// sandbox's. A capability that the sandbox lacks is refused. Only user 0 has
+    /// any, as in the sandbox. Default: none.
+    #[must_use]
+    pub fn cap_add(mut self, name: impl Into<String>) -> Self {
+        self.cap_add.push(name.into());
+        self
+    }
+
+    /// Takes a capability, or `ALL`, away from the sandbox's. Default: none.
+    #[must_use]
+    pub fn cap_drop(mut self, name: impl Into<String>) -> Self {
+        self.cap_drop.push(name.into());
+        self
+    }
+
+    /// The file mode creation mask, 0 to 0o777, umask(2). Default: 0o022.
+    #[must_use]
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.umask = Some(mask);
+        self
+    }
+
     /// Checks what the wire cannot carry.
     pub(crate) fn validate(&self) -> Result<()> {
+        self.validate_rights()?;
         let wrong = |what: &str, why: String| {
             Err(Error::new(
                 Kind::Invalid,
@@ -232,6 +279,26 @@ impl Command {
             return wrong("fds", format!("{} are more than 240", self.fds.len()));
         }
         Ok(())
+    }
+}
+
+impl Command {
+    /// Checks limits and umask. Capabilities depend on the sandbox.
+    fn validate_rights(&self) -> Result<()> {
+        const RLIMITS: &str = "check command: rlimits";
+        check_rlimits(&self.rlimits).map_err(|why| Error::new(Kind::Invalid, RLIMITS, why))?;
+        if self.rlimits.contains_key("locks") {
+            let why = "the library tells commands apart by \"locks\", which Linux does not enforce";
+            let error = Error::new(Kind::Invalid, RLIMITS, why);
+            return Err(error.with_cure("limits.rlimits of the sandbox's spec"));
+        }
+        match self.umask {
+            Some(mask) if mask > 0o777 => {
+                let why = format_args!("{mask:#o} is above 0o777");
+                Err(Error::new(Kind::Invalid, "check command: umask", why))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

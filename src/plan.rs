@@ -261,7 +261,7 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
         seccomp: needs.seccomp.map(Compiled::bytes).unwrap_or_default(),
         seccomp_at_birth: needs.seccomp.is_some_and(|compiled| compiled.at_birth)
             && spec.limits.pids.is_none_or(|pids| pids >= MANY),
-        rlimits: rlimit::encode(&spec.limits),
+        rlimits: rlimit::encode(&spec.limits.rlimits),
         no_setgroups: *ids == Ids::Single,
         single_id: *ids == Ids::Single,
         home: home(needs),

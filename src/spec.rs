@@ -23,8 +23,8 @@ use crate::error::{Error, Kind, Result};
 
 pub use device::{Device, DeviceRule};
 pub use json::{from_json, nearest};
-pub(crate) use limits::RLIMITS;
 pub use limits::{Limits, Rlimit};
+pub(crate) use limits::{RLIMITS, check_rlimits};
 pub use mount::{Mount, MountKind};
 pub use names::ExtraHost;
 pub(crate) use names::sysctl_path;

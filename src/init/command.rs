@@ -11,6 +11,7 @@ use crate::dir;
 use crate::exec::{self, Words};
 use crate::mapping::Mapping;
 use crate::owner;
+use crate::replay::drop_bounding;
 use crate::sys::{self, AT_FDCWD, Errno, Fd, O_PATH, Result, nr, sys};
 use crate::user::{Identity, Users};
 use crate::wire::{self, Confine, Reader, Run};
@@ -201,12 +202,19 @@ impl Launch<'_> {
             let _ = sys!(nr::FCHOWN, 0, identity.uid, u32::MAX);
         }
         // Behind what opens files, before what gives up the capability to raise a limit.
-        sys::restore_files(&self.inherited.files).map_err(at(wire::AT_RLIMIT))?;
-        set_rlimits(self.confine.rlimits).map_err(at(wire::AT_RLIMIT))?;
+        sys::restore_files(&self.inherited.files).map_err(at(wire::AT_RLIMIT + sys::FILES))?;
+        set_rlimits(match self.run.rlimits {
+            [] => self.confine.rlimits,
+            own => own,
+        })?;
         if self.tagged {
             self.tag = owner::tag(self.run.id);
         }
         if self.confine.no_new_privs == 0 {
+            if self.run.caps != self.confine.caps {
+                // A program of user 0 is given the bounding set, capabilities(7).
+                drop_bounding(self.run.caps).map_err(at(wire::AT_CAPS))?;
+            }
             // Without it the filter needs a capability that goes next.
             filter(self.confine, self.born_confined)?;
         }
@@ -222,7 +230,7 @@ impl Launch<'_> {
             }
             filter(self.confine, self.born_confined)?;
         }
-        let _ = sys!(nr::UMASK, 0o022);
+        let _ = sys!(nr::UMASK, self.run.umask);
         sys::ignore_signals(self.inherited.ignored);
         sys::block_signals(false);
         Err((wire::AT_EXEC, exec::exec(self.run, self.words)))
@@ -327,16 +335,17 @@ fn enter_dir(root: i32, path: &CStr, make: bool) -> Result<()> {
     sys!(nr::FCHDIR, dir.0).map(drop)
 }
 
-fn set_rlimits(limits: &[u8]) -> Result<()> {
+fn set_rlimits(limits: &[u8]) -> Outcome<()> {
     use wire::Field as _;
+    const MALFORMED: (u32, Errno) = (wire::AT_MESSAGE, Errno::PROTO);
     let mut reader = Reader::new(limits);
     while !reader.is_empty() {
-        let resource = u32::get(&mut reader).ok_or(Errno::PROTO)?;
-        let soft = u64::get(&mut reader).ok_or(Errno::PROTO)?;
-        let hard = u64::get(&mut reader).ok_or(Errno::PROTO)?;
+        let resource = u32::get(&mut reader).ok_or(MALFORMED)?;
+        let soft = u64::get(&mut reader).ok_or(MALFORMED)?;
+        let hard = u64::get(&mut reader).ok_or(MALFORMED)?;
         // Named, so that it lives until the call is over.
         let limit = [soft, hard];
-        sys!(nr::PRLIMIT64, 0, resource, limit.as_ptr(), 0)?;
+        sys!(nr::PRLIMIT64, 0, resource, limit.as_ptr(), 0).map_err(at(wire::AT_RLIMIT + resource))?;
     }
     Ok(())
 }

@@ -235,7 +235,7 @@ fn make_dir(root: i32, path: &CStr, mode: u32, (uid, gid): (u32, u32)) -> Result
 }
 
 /// PR_CAPBSET_DROP for every capability that the kernel knows and `keep` does not hold.
-fn drop_bounding(keep: u64) -> Result<()> {
+pub(crate) fn drop_bounding(keep: u64) -> Result<()> {
     const PR_CAPBSET_READ: usize = 23;
     const PR_CAPBSET_DROP: usize = 24;
     for cap in 0..64 {

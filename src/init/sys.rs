@@ -144,7 +144,7 @@ pub(crate) fn duplicate(fd: i32, from: i32) -> Result<Fd> {
 }
 
 /// RLIMIT_NOFILE.
-const FILES: u32 = 7;
+pub(crate) const FILES: u32 = 7;
 
 /// Lifts the limit of descriptors to what is allowed at all; soft and hard limit as they were.
 /// The caller may have set it for its own needs, which are not those of this program.

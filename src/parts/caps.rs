@@ -31,6 +31,8 @@ const DEFAULT: [Capability; 14] = [
     Capability::CAP_AUDIT_WRITE,
 ];
 
+const ADD: &str = "check command: cap_add";
+
 impl CapSet {
     /// No capability.
     pub(crate) const EMPTY: Self = Self(0);
@@ -72,9 +74,42 @@ impl CapSet {
             Profile::Strict => Self::EMPTY,
             Profile::Privileged => Self::all(),
         };
-        let dropped = Self::parse("cap_drop", &security.cap_drop)?;
-        let added = Self::parse("cap_add", &security.cap_add)?;
+        let dropped = Self::parse("check spec: security.cap_drop", &security.cap_drop)?;
+        let added = Self::parse("check spec: security.cap_add", &security.cap_add)?;
         Ok(Self(base.0 & !dropped.0 | added.0))
+    }
+
+    /// Returns the set of a command, where this is its sandbox's: less `drop`, plus
+    /// `add`.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] for an unknown name, for a capability that `security` does
+    /// not ask for, and where a dropped capability would come back.
+    pub(crate) fn of_command(
+        self,
+        security: &Security,
+        add: &[String],
+        drop: &[String],
+    ) -> Result<Self> {
+        let added = Self::parse(ADD, add)?;
+        let dropped = Self::parse("check command: cap_drop", drop)?;
+        let missing = Self(added.0 & !Self::of(security)?.0).names();
+        if !missing.is_empty() {
+            let why = format_args!("the sandbox has no {}", missing.join(", "));
+            let cure = format!("security.cap_add {missing:?} in the sandbox's spec");
+            return Err(Error::new(Kind::Invalid, ADD, why).with_cure(cure));
+        }
+        // The sandbox's set has nothing that the caller lacks, so `ALL` has not either.
+        let left = Self((self.0 & !dropped.0 | added.0) & self.0);
+        let can_narrow = security.no_new_privs() || self.has(Capability::CAP_SETPCAP);
+        if left != self && !can_narrow {
+            let why = "without no_new_privs, dropping takes CAP_SETPCAP in the sandbox";
+            let error = Error::new(Kind::Invalid, "check command: cap_drop", why);
+            return Err(error.with_cure(
+                "security.cap_add [\"SETPCAP\"] or no_new_privs true in the sandbox's spec",
+            ));
+        }
+        Ok(left)
     }
 
     /// Returns what of the set a helper can give: all of it in a user namespace
@@ -105,7 +140,7 @@ impl CapSet {
         Self(self.0 | needed.into_iter().chain(more).collect::<Self>().0)
     }
 
-    fn parse(key: &str, names: &[String]) -> Result<Self> {
+    fn parse(step: &'static str, names: &[String]) -> Result<Self> {
         let mut set = Self::EMPTY;
         for name in names {
             let upper = name.to_ascii_uppercase();
@@ -117,7 +152,6 @@ impl CapSet {
                 ("CAP_ALL", _) => Self::all().0,
                 (_, Ok(cap)) => cap.bitmask(),
                 (_, Err(_)) => {
-                    let step = format!("check spec: security.{key}");
                     return Err(Error::new(
                         Kind::Invalid,
                         step,
@@ -167,6 +201,66 @@ mod tests {
                 .unwrap()
                 .has(Capability::CAP_SYS_ADMIN)
         );
+    }
+
+    fn of_command(security: &Security, add: &[&str], drop: &[&str]) -> Result<CapSet> {
+        let list = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        CapSet::of(security)?.of_command(security, &list(add), &list(drop))
+    }
+
+    #[test]
+    fn caps_of_a_command_are_some_of_the_sandboxs() {
+        let security = Security::default();
+        let has = |add: &[&str], drop: &[&str]| of_command(&security, add, drop).unwrap().names();
+        assert_eq!(has(&[], &[]).len(), 14);
+        assert_eq!(has(&["kill"], &["ALL"]), ["CAP_KILL"]);
+        assert_eq!(has(&["KILL"], &["KILL"]).len(), 14);
+        assert_eq!(has(&[], &["CAP_KILL", "chown"]).len(), 12);
+        let error = of_command(&security, &["KILL", "SYS_ADMIN", "BPF"], &[]).unwrap_err();
+        assert_eq!(error.subject(), "the sandbox has no CAP_SYS_ADMIN, CAP_BPF");
+        assert!(of_command(&security, &["ALL"], &[]).is_err());
+        let security = Security {
+            profile: Profile::Privileged,
+            ..Security::default()
+        };
+        assert_eq!(
+            of_command(&security, &["ALL"], &["ALL"]).unwrap(),
+            CapSet::all()
+        );
+    }
+
+    #[test]
+    fn caps_of_a_command_lack_what_the_caller_lacks() {
+        let security = Security {
+            profile: Profile::Privileged,
+            ..Security::default()
+        };
+        let sandbox = CapSet::all().available(false, !Capability::CAP_SYS_RESOURCE.bitmask());
+        let all = ["ALL".to_owned()];
+        let command = sandbox.of_command(&security, &all, &[]).unwrap();
+        assert_eq!(command, sandbox);
+    }
+
+    #[test]
+    fn caps_of_a_command_are_dropped_for_good_or_not_at_all() {
+        for (no_new_privs, caps, can) in [
+            (true, &[][..], true),
+            (false, &["SETPCAP", "KILL"], true),
+            (false, &["KILL"], false),
+        ] {
+            let security = Security {
+                profile: Profile::Strict,
+                cap_add: caps.iter().map(ToString::to_string).collect(),
+                no_new_privs: Some(no_new_privs),
+                ..Security::default()
+            };
+            assert_eq!(
+                of_command(&security, &[], &["KILL"]).is_ok(),
+                can,
+                "{caps:?}"
+            );
+            assert!(of_command(&security, &[], &["CHOWN"]).is_ok(), "{caps:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ use super::streams::{Ends, Streams, streams};
 use crate::command::{Command, Size, c_string};
 use crate::error::{Error, Kind, Result};
 use crate::live::{Live, gone};
+use crate::parts::caps::CapSet;
+use crate::parts::rlimit;
 use crate::process::{Attempt, Pipes, Process, Running};
 use crate::spawner::{checked, receive_now, request};
 use crate::spec::Spec;
@@ -38,7 +40,13 @@ struct Request {
     fds: Vec<u8>,
     timeout_ms: u64,
     size: Size,
+    caps: u64,
+    rlimits: Vec<u8>,
+    umask: u32,
 }
+
+/// The umask of a command that has none of its own.
+const UMASK: u32 = 0o022;
 
 impl Request {
     fn new(live: &Live, spec: &Spec, base: &Base, command: &Command) -> Result<Self> {
@@ -96,10 +104,13 @@ impl Request {
                 rows: 0,
                 columns: 0,
             }),
+            caps: caps(live, spec, command)?.bits(),
+            rlimits: rlimit::of_command(&spec.limits.rlimits, &command.rlimits),
+            umask: command.umask.unwrap_or(UMASK),
         })
     }
 
-    fn run(&self, id: u64, caps: u64) -> Run<'_> {
+    fn run(&self, id: u64) -> Run<'_> {
         Run {
             id,
             flags: self.flags,
@@ -112,8 +123,18 @@ impl Request {
             timeout_ms: self.timeout_ms,
             rows: self.size.rows.into(),
             columns: self.size.columns.into(),
-            caps,
+            caps: self.caps,
+            rlimits: &self.rlimits,
+            umask: self.umask,
         }
+    }
+}
+
+/// The capabilities of a command, for which those of its sandbox are the start.
+fn caps(live: &Live, spec: &Spec, command: &Command) -> Result<CapSet> {
+    match (&command.cap_add[..], &command.cap_drop[..]) {
+        ([], []) => Ok(live.caps),
+        (add, drop) => live.caps.of_command(&spec.security, add, drop),
     }
 }
 
@@ -177,7 +198,7 @@ fn ask(
     let prepared = Request::new(live, spec, base, &command)?;
     live.awake("start command")?;
     let id = live.next_command();
-    let mut run = prepared.run(id, live.caps.bits());
+    let mut run = prepared.run(id);
     run.flags |= flags;
     let argv = command.argv;
     let limit = command.output.unwrap_or(spec.limits.output.bytes());

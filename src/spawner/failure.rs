@@ -11,6 +11,7 @@ use nix::unistd::geteuid;
 use super::limits::{more_namespaces, more_processes, switched_off};
 use crate::error::{Error, Kind};
 use crate::parts::ops::Ops;
+use crate::parts::rlimit;
 use crate::sys::mountinfo::Mounts;
 use crate::wire::{self, Reply};
 
@@ -29,7 +30,10 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
         wire::AT_FDS => ("place file descriptors".into(), String::new()),
         wire::AT_SESSION => ("start session".into(), String::new()),
         wire::AT_CWD => ("change directory".into(), String::new()),
-        wire::AT_RLIMIT => ("set resource limits".into(), String::new()),
+        wire::AT_RLIMIT.. => (
+            "set resource limits".into(),
+            resource(reply).map_or_else(String::new, |(name, _)| name.into()),
+        ),
         wire::AT_USER => ("look up user".into(), String::new()),
         wire::AT_SETUID => ("set user and groups".into(), String::new()),
         wire::AT_CAPS => ("set capabilities".into(), String::new()),
@@ -78,8 +82,20 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
         (wire::AT_CLONE | wire::AT_USER_NAMESPACE, Errno::ENOSPC | Errno::EUSERS) => {
             error.with_cure(more_namespaces())
         }
+        (wire::AT_RLIMIT.., Errno::EPERM) => match resource(reply) {
+            Some((name, hard)) => error.with_cure(format!(
+                "{name} of at most {hard}, this process's own hard limit"
+            )),
+            None => error,
+        },
         _ => error,
     }
+}
+
+/// Returns the resource whose limit could not be set, and this process's own
+/// hard limit of it.
+fn resource(reply: &Reply) -> Option<(&'static str, u64)> {
+    rlimit::own(reply.place.checked_sub(wire::AT_RLIMIT)?)
 }
 
 /// Returns the cure where the kernel makes no namespaces for this process,

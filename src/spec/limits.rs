@@ -194,19 +194,21 @@ impl Limits {
                 return wrong(key, format!("{weight} is not between 1 and 10000"));
             }
         }
-        for (name, limit) in &self.rlimits {
-            if !RLIMITS.iter().any(|(known, _)| known == name) {
-                return wrong("rlimits", format!("{name:?} is not a resource limit"));
-            }
-            if limit.soft > limit.hard {
-                return wrong(
-                    "rlimits",
-                    format!("{name}: soft {} is above hard {}", limit.soft, limit.hard),
-                );
-            }
-        }
-        Ok(())
+        check_rlimits(&self.rlimits).or_else(|why| wrong("rlimits", why))
     }
+}
+
+/// Checks names and values of resource limits; an error is the reason.
+pub(crate) fn check_rlimits(limits: &BTreeMap<String, Rlimit>) -> Result<(), String> {
+    for (name, Rlimit { soft, hard }) in limits {
+        if !RLIMITS.iter().any(|(known, _)| known == name) {
+            return Err(format!("{name:?} is not a resource limit"));
+        }
+        if soft > hard {
+            return Err(format!("{name}: soft {soft} is above hard {hard}"));
+        }
+    }
+    Ok(())
 }
 
 fn is_cpu_list(list: &str) -> bool {

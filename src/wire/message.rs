@@ -204,6 +204,10 @@ record! {
         columns: u32,
         /// Capabilities, at most the sandbox's own.
         caps: u64,
+        /// Resource limits in place of [`Confine::rlimits`]; empty for those.
+        rlimits: &'a [u8],
+        /// File mode creation mask.
+        umask: u32,
     }
 }
 
@@ -325,8 +329,6 @@ pub(crate) const AT_FDS: u32 = 6;
 pub(crate) const AT_SESSION: u32 = 7;
 /// The working directory.
 pub(crate) const AT_CWD: u32 = 8;
-/// A resource limit.
-pub(crate) const AT_RLIMIT: u32 = 9;
 /// Looking the user up.
 pub(crate) const AT_USER: u32 = 10;
 /// setgroups(2), setresgid(2), setresuid(2).
@@ -351,6 +353,8 @@ pub(crate) const AT_KILL: u32 = 19;
 pub(crate) const AT_BARE: u32 = 20;
 /// Comparing the sender of a request with the host, as the kernel names both.
 pub(crate) const AT_AUTHORITY: u32 = 21;
+/// A resource limit, whose number is added.
+pub(crate) const AT_RLIMIT: u32 = 0x100;
 
 impl Reply {
     /// All fields zero but these.

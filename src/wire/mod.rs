@@ -19,7 +19,7 @@ pub(crate) use message::*;
 pub(crate) use op::*;
 
 /// First word of every message; changes whenever a record does.
-pub(crate) const MAGIC: u32 = 0x7a5e_0004;
+pub(crate) const MAGIC: u32 = 0x7a5e_0005;
 
 /// Bodies up to this size travel in the message, larger ones in a memfd.
 pub(crate) const INLINE: usize = 64 << 10;

@@ -4,6 +4,7 @@
 mod files;
 mod machine;
 mod places;
+mod rights;
 mod sandboxes;
 mod spec;
 

@@ -28,6 +28,7 @@ mod network;
 mod odd;
 mod opening;
 mod pools;
+mod rights;
 mod streams;
 mod terminal;
 mod trees;

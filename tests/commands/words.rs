@@ -47,6 +47,23 @@ fn argv_wrong_words_are_refused_by_name() {
             Command::new("true").timeout(std::time::Duration::ZERO),
             "check command: timeout",
         ),
+        (Command::new("true").umask(0o1000), "check command: umask"),
+        (
+            Command::new("true").rlimit("files", "1".parse().unwrap()),
+            "check command: rlimits",
+        ),
+        (
+            Command::new("true").rlimit("locks", "1".parse().unwrap()),
+            "check command: rlimits",
+        ),
+        (
+            Command::new("true").cap_add("FLY"),
+            "check command: cap_add",
+        ),
+        (
+            Command::new("true").cap_drop("FLY"),
+            "check command: cap_drop",
+        ),
     ];
     for (command, step) in cases {
         let shown = format!("{command:?}");
