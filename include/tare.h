@@ -271,6 +271,11 @@
 #define TARE_COMMAND_OF_IMAGE 1
 
 /**
+ * `umask` of the command counts.
+ */
+#define TARE_COMMAND_UMASK 2
+
+/**
  * It has not ended yet.
  */
 #define TARE_REASON_RUNNING 0
@@ -615,6 +620,25 @@ typedef struct {
 } tare_fd;
 
 /**
+ * A resource limit of a command, getrlimit(2).
+ */
+typedef struct {
+  /**
+   * As in `limits.rlimits` of the spec, but not `locks`: `nofile`.
+   */
+  const char *name;
+  /**
+   * The limit in force, which the command may raise up to `hard`. UINT64_MAX
+   * is unlimited.
+   */
+  uint64_t soft;
+  /**
+   * The ceiling, which only CAP_SYS_RESOURCE raises above the caller's own.
+   */
+  uint64_t hard;
+} tare_rlimit;
+
+/**
  * What to run. All zeros but the size and `argv` is the default. Nothing of it is kept: all that
  * it points to stays the caller's, and may go when the call returns.
  */
@@ -624,7 +648,7 @@ typedef struct {
    */
   uint64_t size;
   /**
-   * 0 or TARE_COMMAND_OF_IMAGE.
+   * TARE_COMMAND_OF_IMAGE and TARE_COMMAND_UMASK, or 0.
    */
   uint64_t flags;
   /**
@@ -702,6 +726,32 @@ typedef struct {
    * Characters in a line of it.
    */
   uint32_t tty_columns;
+  /**
+   * Resource limits, each in the place of the sandbox's. Default: none.
+   */
+  const tare_rlimit *rlimits;
+  /**
+   * How many there are at `rlimits`.
+   */
+  uint64_t rlimits_len;
+  /**
+   * Capabilities added to what `cap_drop` leaves, or `ALL`, then NULL. The
+   * sandbox has each. Only user 0 has any. Default: none.
+   */
+  const char *const *cap_add;
+  /**
+   * Capabilities taken from the sandbox's, or `ALL`, then NULL. Default: none.
+   */
+  const char *const *cap_drop;
+  /**
+   * For TARE_COMMAND_UMASK: the file mode creation mask, 0 to 0777. Default:
+   * 022.
+   */
+  uint32_t umask;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
 } tare_command;
 
 /**
@@ -709,7 +759,7 @@ typedef struct {
  */
 #define TARE_COMMAND_INIT \
   {sizeof(tare_command), 0, NULL, NULL, NULL, NULL, 0, 0, NULL, 0, 0, 0, 0, 0, NULL, 0, 0, 0, 0, \
-  0}
+  0, NULL, 0, NULL, NULL, 0, 0}
 
 /**
  * The descriptors of a command that was started; -1 for each that there is not.

@@ -12,25 +12,34 @@ package tare
 //     return *text ? text : NULL;
 // }
 //
-// /* Starts a command whose words are one piece of memory, each with its NUL: argv, env, directory, user, root. So all of
-//    it is one call from Go, which may pass no pointers to pointers. With a store the sandbox is made for it. */
+// /* Starts a command whose words are one piece of memory, each with its NUL: argv, env, cap_add, cap_drop, which have
+//    counts, names of limits, directory, user, root. So all of it is one call from Go, which may pass no pointers to
+//    pointers. With a store the sandbox is made for it. */
 // static tare_error *tare_go_spawn(const tare_sandbox *sandbox, const tare_store *store, const char *spec, size_t spec_len,
-//                                  tare_command *command, const char *words, uint64_t argc, uint64_t envc,
-//                                  const tare_fd *fds, tare_process **out, tare_process_fds *out_fds, uint64_t *id) {
+//                                  tare_command *command, const char *words, const uint64_t counts[4],
+//                                  const tare_fd *fds, tare_rlimit *rlimits, tare_process **out,
+//                                  tare_process_fds *out_fds, uint64_t *id) {
 //     tare_error *error;
-//     const char **list = calloc(argc + envc + 2, sizeof *list);
-//     for (uint64_t n = 0; list && n < argc + envc; n++) {
-//         list[n < argc ? n : n + 1] = words;
-//         tare_go_text(&words);
+//     const char *const **lists[] = {&command->argv, &command->env, &command->cap_add, &command->cap_drop};
+//     const char **list = calloc(counts[0] + counts[1] + counts[2] + counts[3] + 4, sizeof *list), **next = list;
+//     for (int n = 0; list && n < 4; n++, next++) {
+//         *lists[n] = counts[n] ? next : NULL;
+//         for (uint64_t left = counts[n]; left; left--) {
+//             *next++ = words;
+//             tare_go_text(&words);
+//         }
 //     }
 //     if (list) {
-//         command->argv = argc ? list : NULL;
-//         command->env = envc ? list + argc + 1 : NULL;
+//         for (uint64_t n = 0; n < command->rlimits_len; n++) {
+//             rlimits[n].name = words;
+//             tare_go_text(&words);
+//         }
 //         command->cwd = tare_go_text(&words);
 //         command->user = tare_go_text(&words);
 //     }
 //     else command->flags = UINT64_MAX;
 //     command->fds = fds;
+//     command->rlimits = rlimits;
 //     if (store) error = tare_spawn_in(store, tare_go_text(&words), spec, spec_len, command, out, out_fds);
 //     else error = tare_sandbox_spawn(sandbox, command, out, out_fds);
 //     if (!error) *id = tare_process_id(*out);
@@ -68,12 +77,27 @@ type start struct {
 	timeout               uint64
 	flags                 uint64
 	rows, columns         uint32
+	rlimits               map[string]Rlimit
+	capAdd, capDrop       []string
+	umask                 uint32
 	// In this root directory, with this specification, in a sandbox made for it alone.
 	root string
 	spec []byte
 }
 
-const commandOfImage = C.TARE_COMMAND_OF_IMAGE
+const (
+	commandOfImage = C.TARE_COMMAND_OF_IMAGE
+	commandUmask   = C.TARE_COMMAND_UMASK
+)
+
+// limited are the names of its limits, in no order.
+func (s start) limited() []string {
+	names := make([]string, 0, len(s.rlimits))
+	for name := range s.rlimits {
+		names = append(names, name)
+	}
+	return names
+}
 
 // descriptors are those of a command that was started; -1 for each that there is not. The pipes' are the
 // caller's, the others the process's.
@@ -90,7 +114,9 @@ func (h storeHandle) spawnIn(s start) (processHandle, descriptors, error) {
 func spawn(sandbox *C.tare_sandbox, store *C.tare_store, s start) (processHandle, descriptors, error) {
 	c := C.tare_command{size: C.sizeof_tare_command, flags: C.uint64_t(s.flags)}
 	var words []byte
-	for _, list := range [][]string{s.argv, s.env, {s.dir, s.user, s.root}} {
+	limited := s.limited()
+	lists := [][]string{s.argv, s.env, s.capAdd, s.capDrop, limited, {s.dir, s.user, s.root}}
+	for _, list := range lists {
 		for _, word := range list {
 			words = append(append(words, word...), 0)
 		}
@@ -104,18 +130,27 @@ func spawn(sandbox *C.tare_sandbox, store *C.tare_store, s start) (processHandle
 		fds[i] = C.tare_fd{fd: C.int32_t(fd), number: C.uint32_t(3 + i)}
 	}
 	c.fds_len = C.uint64_t(len(s.extra))
+	rlimits := make([]C.tare_rlimit, len(limited)+1)
+	for i, name := range limited {
+		limit := s.rlimits[name]
+		rlimits[i] = C.tare_rlimit{soft: C.uint64_t(limit.Soft), hard: C.uint64_t(limit.Hard)}
+	}
+	c.rlimits_len, c.umask = C.uint64_t(len(limited)), C.uint32_t(s.umask)
 	c.timeout_ns = C.uint64_t(s.timeout)
 	c.tty_rows, c.tty_columns = C.uint32_t(s.rows), C.uint32_t(s.columns)
 	var p processHandle
 	f := C.tare_process_fds{size: C.sizeof_tare_process_fds}
-	argc, envc := C.uint64_t(len(s.argv)), C.uint64_t(len(s.env))
+	var counts [4]C.uint64_t
+	for i := range counts {
+		counts[i] = C.uint64_t(len(lists[i]))
+	}
 	text := (*C.char)(unsafe.Pointer(&words[0]))
 	var spec *C.char
 	if len(s.spec) > 0 {
 		spec = (*C.char)(unsafe.Pointer(&s.spec[0]))
 	}
-	err := wrong(C.tare_go_spawn(sandbox, store, spec, C.size_t(len(s.spec)), &c, text, argc, envc, &fds[0], &p.c, &f,
-		&p.number))
+	err := wrong(C.tare_go_spawn(sandbox, store, spec, C.size_t(len(s.spec)), &c, text,
+		&counts[0], &fds[0], &rlimits[0], &p.c, &f, &p.number))
 	return p, descriptors{
 		int(f.status_fd), int(f.pidfd), int(f.terminal_fd), int(f.stdout_fd), int(f.stderr_fd),
 	}, err

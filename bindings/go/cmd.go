@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"syscall"
@@ -34,6 +35,15 @@ type Cmd struct {
 	User string
 	// Timeout kills it with all that it started; a negative one is refused. Default: 0, for never.
 	Timeout time.Duration
+
+	// Rlimits are resource limits, each in the place of the sandbox's; the names are those of the
+	// specification's limits.rlimits, but not "locks".
+	Rlimits map[string]Rlimit
+	// CapAdd is added to what CapDrop leaves of the sandbox's capabilities; "ALL" stands for all.
+	// What the sandbox lacks is refused. Only user 0 has any, as in the sandbox.
+	CapAdd, CapDrop []string
+	// Umask is the file mode creation mask, 0 to 0777. Default: 022.
+	Umask *os.FileMode
 
 	// Stdin, Stdout and Stderr are as for exec.Cmd: nil is /dev/null, an *os.File is used as it
 	// is, all else is copied by a goroutine. Where Stderr is Stdout, both are one stream.
@@ -77,6 +87,17 @@ type Cmd struct {
 	stop          func() error   // ends the watch over the context
 	stderr        *tail
 }
+
+// Rlimit is a resource limit of a command, getrlimit(2).
+type Rlimit struct {
+	// Soft is the limit in force, which the command may raise up to Hard.
+	Soft uint64
+	// Hard is the ceiling, which only CAP_SYS_RESOURCE raises above the caller's own.
+	Hard uint64
+}
+
+// Unlimited is no limit, in an [Rlimit].
+const Unlimited = math.MaxUint64
 
 // usable returns why the command is none.
 func (c *Cmd) usable() error {
@@ -185,7 +206,11 @@ func (c *Cmd) begin() error {
 	if c.ofImage {
 		s.flags = commandOfImage
 	}
-	for _, list := range [][]string{s.argv, s.env, {s.dir, s.user}} {
+	s.rlimits, s.capAdd, s.capDrop = c.Rlimits, c.CapAdd, c.CapDrop
+	if c.Umask != nil {
+		s.flags, s.umask = s.flags|commandUmask, uint32(*c.Umask)
+	}
+	for _, list := range [][]string{s.argv, s.env, {s.dir, s.user}, s.capAdd, s.capDrop, s.limited()} {
 		for _, text := range list {
 			if err := valid(text); err != nil {
 				return err

@@ -29,6 +29,9 @@ struct wanted {
     int args;
     const char *env[ARGS + 1];
     int envs;
+    const char *caps[2][ARGS + 1]; /* added, dropped */
+    int added, dropped;
+    tare_rlimit rlimits[ARGS];
     tare_command command;
 };
 
@@ -142,6 +145,19 @@ static struct text keep(struct text text) {
     return wanted.texts[wanted.used++] = text;
 }
 
+/* A limit, or what is in front of a colon: a number or "unlimited". */
+static uint64_t number(const char *text) { return *text == 'u' ? UINT64_MAX : strtoull(text, NULL, 10); }
+
+/* NAME SOFT[:HARD] */
+static void limit(const char *rest) {
+    char *name = keep(unescape(rest)).data, *soft = strchr(name, ' '), *hard = strchr(name, ':');
+    tare_rlimit *next = &wanted.rlimits[wanted.command.rlimits_len++];
+    *soft++ = 0;
+    next->name = name;
+    next->soft = number(soft);
+    next->hard = hard ? number(hard + 1) : next->soft;
+}
+
 /* Whether the line was about the next command. */
 static int take(const char *word, const char *rest) {
     tare_command *command = &wanted.command;
@@ -172,6 +188,15 @@ static int take(const char *word, const char *rest) {
         command->stdin_mode = TARE_STDIO_BYTES;
         command->stdin_data = keep(input).data;
         command->stdin_len = input.len;
+    } else if (!strcmp(word, "rlimit")) {
+        limit(rest);
+    } else if (!strcmp(word, "cap_add")) {
+        wanted.caps[0][wanted.added++] = keep(unescape(rest)).data;
+    } else if (!strcmp(word, "cap_drop")) {
+        wanted.caps[1][wanted.dropped++] = keep(unescape(rest)).data;
+    } else if (!strcmp(word, "umask")) {
+        command->flags |= TARE_COMMAND_UMASK;
+        command->umask = (uint32_t)strtoul(rest, NULL, 8);
     } else if (!strcmp(word, "stdin")) {
         command->stdin_mode = TARE_STDIO_PIPE;
     } else if (!strcmp(word, "stderr")) {
@@ -185,6 +210,9 @@ static int take(const char *word, const char *rest) {
 static const tare_command *command(void) {
     wanted.command.argv = wanted.argv;
     wanted.command.env = wanted.envs ? wanted.env : NULL;
+    wanted.command.rlimits = wanted.rlimits;
+    wanted.command.cap_add = wanted.caps[0];
+    wanted.command.cap_drop = wanted.dropped ? wanted.caps[1] : NULL;
     return &wanted.command;
 }
 

@@ -145,6 +145,13 @@ impl Face {
                 let input = vec![b'x'; text.parse().unwrap()];
                 (true, next.stdin(Stdin::Bytes(input)))
             }
+            "rlimit" => {
+                let (name, limit) = text.split_once(' ').unwrap();
+                (true, next.rlimit(name, limit.parse().unwrap()))
+            }
+            "cap_add" => (true, next.cap_add(text)),
+            "cap_drop" => (true, next.cap_drop(text)),
+            "umask" => (true, next.umask(u32::from_str_radix(text, 8).unwrap())),
             "stdin" => (true, next.stdin(Stdin::Piped)),
             "stderr" => (true, next.stderr(Stdout::Merged)),
             _ => (false, next),

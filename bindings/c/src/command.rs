@@ -5,6 +5,7 @@ use std::ffi::{OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
+use tare_core::spec::Rlimit;
 use tare_core::{Command, Result, Size, Stdin, Stdout};
 
 use crate::handle::wrong;
@@ -29,6 +30,8 @@ pub const TARE_STDIO_STDOUT: u32 = 6;
 /// The command that the image means to run: its entry point, with `argv` in place of its own
 /// default arguments; without `argv`, these.
 pub const TARE_COMMAND_OF_IMAGE: u64 = 1;
+/// `umask` of the command counts.
+pub const TARE_COMMAND_UMASK: u64 = 2;
 
 /// One more descriptor for a command.
 #[repr(C)]
@@ -41,6 +44,20 @@ pub struct tare_fd {
     pub number: u32,
 }
 
+/// A resource limit of a command, getrlimit(2).
+#[repr(C)]
+#[derive(Clone, Copy)]
+#[allow(non_camel_case_types, reason = "its name in C")]
+pub struct tare_rlimit {
+    /// As in `limits.rlimits` of the spec, but not `locks`: `nofile`.
+    pub name: *const c_char,
+    /// The limit in force, which the command may raise up to `hard`. UINT64_MAX
+    /// is unlimited.
+    pub soft: u64,
+    /// The ceiling, which only CAP_SYS_RESOURCE raises above the caller's own.
+    pub hard: u64,
+}
+
 /// What to run. All zeros but the size and `argv` is the default. Nothing of it is kept: all that
 /// it points to stays the caller's, and may go when the call returns.
 #[repr(C)]
@@ -49,7 +66,7 @@ pub struct tare_fd {
 pub struct tare_command {
     /// sizeof(tare_command), set by the caller.
     pub size: u64,
-    /// 0 or TARE_COMMAND_OF_IMAGE.
+    /// TARE_COMMAND_OF_IMAGE and TARE_COMMAND_UMASK, or 0.
     pub flags: u64,
     /// Program and arguments, then NULL. The program is looked for in the sandbox's `PATH`
     /// unless it holds a slash. No shell is involved.
@@ -90,6 +107,20 @@ pub struct tare_command {
     pub tty_rows: u32,
     /// Characters in a line of it.
     pub tty_columns: u32,
+    /// Resource limits, each in the place of the sandbox's. Default: none.
+    pub rlimits: *const tare_rlimit,
+    /// How many there are at `rlimits`.
+    pub rlimits_len: u64,
+    /// Capabilities added to what `cap_drop` leaves, or `ALL`, then NULL. The
+    /// sandbox has each. Only user 0 has any. Default: none.
+    pub cap_add: *const *const c_char,
+    /// Capabilities taken from the sandbox's, or `ALL`, then NULL. Default: none.
+    pub cap_drop: *const *const c_char,
+    /// For TARE_COMMAND_UMASK: the file mode creation mask, 0 to 0777. Default:
+    /// 022.
+    pub umask: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: `repr(C)`, begins with its size, pointers and numbers only.
@@ -116,10 +147,10 @@ impl tare_command {
                 input::values(self.fds, self.fds_len, "fds")?,
             )
         };
-        let mut command = match self.flags {
+        let mut command = match self.flags & !TARE_COMMAND_UMASK {
             0 => Command::from_argv(argv),
             TARE_COMMAND_OF_IMAGE => of_image(&argv)?,
-            _ => return Err(wrong("flags", "is neither 0 nor TARE_COMMAND_OF_IMAGE")),
+            _ => return Err(wrong("flags", "has a bit that is no TARE_COMMAND_*")),
         };
         for (place, word) in env.iter().enumerate() {
             let bytes = word.as_bytes();
@@ -143,7 +174,36 @@ impl tare_command {
             command = command.fd(input::descriptor(one.fd, "fds")?, one.number);
         }
         // SAFETY: this function's own.
-        self.limits(unsafe { self.streams(command)? })
+        let command = unsafe { self.rights(self.streams(command)?)? };
+        self.limits(command)
+    }
+
+    /// # Safety
+    /// As [`tare_command::read`].
+    unsafe fn rights(&self, mut command: Command) -> Result<Command> {
+        // SAFETY: this function's own.
+        let rlimits = unsafe { input::values(self.rlimits, self.rlimits_len, "rlimits")? };
+        for limit in rlimits {
+            // SAFETY: this function's own.
+            let name = unsafe { input::text(limit.name, "rlimits")? };
+            let (soft, hard) = (limit.soft, limit.hard);
+            command = command.rlimit(name, Rlimit { soft, hard });
+        }
+        // SAFETY: this function's own.
+        for name in unsafe { input::texts(self.cap_add, "cap_add")? } {
+            command = command.cap_add(name);
+        }
+        // SAFETY: this function's own.
+        for name in unsafe { input::texts(self.cap_drop, "cap_drop")? } {
+            command = command.cap_drop(name);
+        }
+        if self.flags & TARE_COMMAND_UMASK != 0 {
+            command = command.umask(self.umask);
+        }
+        match self.reserved {
+            0 => Ok(command),
+            _ => Err(wrong("reserved", "is not 0")),
+        }
     }
 
     /// # Safety

@@ -170,6 +170,17 @@ pub(crate) unsafe fn list<'a>(at: *const *const c_char, name: &str) -> Result<Ve
     }
 }
 
+/// A list of texts in UTF-8 that ends with NULL; empty for NULL.
+///
+/// # Safety
+/// As [`list`].
+pub(crate) unsafe fn texts<'a>(at: *const *const c_char, name: &str) -> Result<Vec<&'a str>> {
+    // SAFETY: as this function's own.
+    let words = unsafe { list(at, name)? }.into_iter();
+    let text = |word: &'a OsStr| word.to_str().ok_or_else(|| wrong(name, "is not UTF-8"));
+    words.map(text).collect()
+}
+
 /// A number of values; empty for NULL and 0.
 ///
 /// # Safety

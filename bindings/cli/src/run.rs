@@ -171,6 +171,9 @@ impl Flags {
         if let Some(timeout) = self.timeout {
             command = command.timeout(timeout);
         }
+        if let Some(mask) = self.umask {
+            command = command.umask(mask);
+        }
         if self.switches.tty {
             command = command.tty(terminal::size());
             if let Some(term) = std::env::var_os("TERM") {

@@ -103,6 +103,15 @@ pub(crate) fn cpu_shares(text: &str) -> Result<u16> {
     Ok((shares * 100 / 1024).clamp(1, 10_000) as u16)
 }
 
+/// A file mode creation mask, in octal digits.
+pub(crate) fn umask(text: &str) -> Result<u32> {
+    let octal = u32::from_str_radix(text, 8).ok();
+    octal.filter(|mask| *mask <= 0o777).ok_or_else(|| {
+        let why = format_args!("{text:?} is not between 0 and 777 in octal");
+        wrong("parse umask", why, "022")
+    })
+}
+
 /// `size=SIZE`.
 pub(crate) fn storage(text: &str) -> Result<ByteSize> {
     match text.strip_prefix("size=") {

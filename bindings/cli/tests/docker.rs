@@ -12,7 +12,8 @@ use tare_oracle::need;
 /// Flags, a shell's line, and its output.
 type Case = (&'static [&'static str], &'static str, &'static str);
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 20] = [
+    (&["--umask", "0027"], "umask", "0027"),
     (
         &["--add-host", "db:10.0.0.1", "--add-host=six=::1"],
         "grep -wc -e 10.0.0.1 -e six /etc/hosts",

@@ -82,6 +82,10 @@ fn schema_of_requests_judges_as_the_parser() {
             json!({"sandbox": "a", "tty": {"rows": 1, "columns": 2}, "stderr": "stdout", "output_limit": "1k"}),
         ),
         request(
+            "run",
+            json!({"sandbox": "a", "rlimits": {"nofile": "1:2"}, "cap_drop": ["ALL"], "umask": "0077"}),
+        ),
+        request(
             "stdin",
             json!({"command": 7, "data": {"base64": ""}, "eof": true}),
         ),
@@ -106,6 +110,13 @@ fn schema_of_requests_judges_as_the_parser() {
         request("run", json!({"sandbox": "a", "argv": [1]})),
         request("run", json!({"sandbox": "a", "stdin": "file"})),
         request("run", json!({"sandbox": "a", "timeout": -1})),
+        request("run", json!({"sandbox": "a", "umask": 18})),
+        request("run", json!({"sandbox": "a", "umask": "8"})),
+        request(
+            "run",
+            json!({"sandbox": "a", "rlimits": {"nofile": "many"}}),
+        ),
+        request("run", json!({"sandbox": "a", "cap_add": "KILL"})),
         request("signal", json!({"command": 1, "signal": "TREM"})),
         request("signal", json!({"command": 1, "signal": 65})),
         request("resize", json!({"command": 1, "rows": 1})),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
-use tare::spec::{ByteSize, parse_duration};
+use tare::spec::{ByteSize, Rlimit, parse_duration};
 use tare::{Command, Sandbox, Size, Stdin, Stdout};
 
 use crate::error::Raised as _;
@@ -39,13 +39,18 @@ pub(crate) struct Words {
     /// Rows and columns.
     tty: Option<(u16, u16)>,
     output_limit: Option<Limit>,
+    rlimits: Vec<(String, Limit)>,
+    cap_add: Vec<String>,
+    cap_drop: Vec<String>,
+    /// -1 for the default, as `subprocess` has it.
+    umask: i64,
 }
 
-/// Bytes, or a size as the spec has it.
+/// A number, or a text as the spec has it.
 #[derive(FromPyObject)]
 enum Limit {
-    Bytes(u64),
-    Size(String),
+    Number(u64),
+    Text(String),
 }
 
 /// A value of the dictionary; one that cannot be used is told by its name.
@@ -75,6 +80,10 @@ impl<'py> FromPyObject<'_, 'py> for Words {
             timeout: word(&words, "timeout")?,
             tty: word(&words, "tty")?,
             output_limit: word(&words, "output_limit")?,
+            rlimits: word(&words, "rlimits")?,
+            cap_add: word(&words, "cap_add")?,
+            cap_drop: word(&words, "cap_drop")?,
+            umask: word(&words, "umask")?,
         })
     }
 }
@@ -110,13 +119,34 @@ impl Words {
         }
         match &self.output_limit {
             None => {}
-            Some(Limit::Bytes(bytes)) => command = command.output_limit(*bytes),
-            Some(Limit::Size(size)) => {
+            Some(Limit::Number(bytes)) => command = command.output_limit(*bytes),
+            Some(Limit::Text(size)) => {
                 let size: ByteSize = size.parse().raised(py)?;
                 command = command.output_limit(size.bytes());
             }
         }
-        Ok(command)
+        self.rights(py, command)
+    }
+
+    fn rights(&self, py: Python<'_>, mut command: Command) -> PyResult<Command> {
+        for (name, limit) in &self.rlimits {
+            let limit = match limit {
+                Limit::Number(n) => Rlimit { soft: *n, hard: *n },
+                Limit::Text(text) => text.parse().raised(py)?,
+            };
+            command = command.rlimit(name, limit);
+        }
+        for name in &self.cap_add {
+            command = command.cap_add(name);
+        }
+        for name in &self.cap_drop {
+            command = command.cap_drop(name);
+        }
+        Ok(match self.umask {
+            -1 => command,
+            // What does not fit is refused as all else that is no mask.
+            mask => command.umask(u32::try_from(mask).unwrap_or(u32::MAX)),
+        })
     }
 
     fn stdin(&self) -> tare::Result<Stdin> {

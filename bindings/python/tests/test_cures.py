@@ -107,9 +107,6 @@ OF_COMMANDS: dict[str, Callable[[tare.Sandbox, str], object]] = {
     ),
     "leaving it out: each command has a session of its own": lambda box, _: session(box),
     "leaving it out: each command begins with the defaults": lambda box, _: defaults(box),
-    'shell=True with "umask" first': lambda box, cure: output(
-        box, "umask 027; umask", **pasted(cure.split(" with ")[0])
-    ),
     "text, or in tare.aio decoding what was read: its streams are bytes": lambda box, cure: as_text(
         box, cure.split(",")[0]
     ),

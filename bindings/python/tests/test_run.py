@@ -117,7 +117,7 @@ def test_run_unknown_keywords_are_told_with_what_does_the_same(shared: tare.Sand
         "check": "run",
         "input": "stdin=PIPE",
         "capture_output": "stdout=PIPE",
-        "umask": "shell",
+        "preexec_fn": "shell",
     }.items():
         wrong = {name: True}
         with pytest.raises(TypeError, match=rf"^popen\(\) got an .*'{name}'; try: {cure}"):
@@ -238,6 +238,40 @@ def test_run_output_over_the_limit_raises(shared: tare.Sandbox) -> None:
     assert "wrote more than 1000 bytes" in str(error) and error.usage
     again = pickle.loads(pickle.dumps(error))
     assert (again.limit, again.output, again.usage) == (1000, error.output, error.usage)
+
+
+def test_run_rights_of_a_command_are_of_the_right_type(shared: tare.Sandbox) -> None:
+    wrong: Any
+    for wrong, kind in (
+        ({"umask": "077"}, TypeError),
+        ({"umask": -2}, ValueError),
+        ({"umask": 0o1000}, ValueError),
+        ({"umask": 1 << 40}, ValueError),
+        ({"rlimits": {"nofile": None}}, TypeError),
+        ({"rlimits": {"nofile": "few"}}, ValueError),
+        ({"rlimits": {"files": 1}}, ValueError),
+        ({"cap_add": "KILL"}, TypeError),
+        ({"cap_drop": [1]}, TypeError),
+        ({"cap_add": ["BPF"]}, ValueError),
+    ):
+        with pytest.raises(kind) as caught:
+            shared.run(["true"], **wrong)
+        assert min(wrong).removesuffix("s") in str(caught.value)
+
+
+def test_run_alone_gives_rights_to_its_sandbox() -> None:
+    facts = "umask; ulimit -n; grep CapEff /proc/self/status"
+    done = tare.run(
+        "busybox",
+        facts,
+        shell=True,
+        text=True,
+        umask=0,
+        rlimits={"nofile": 60},
+        cap_drop=["ALL"],
+        cap_add=["SYS_ADMIN"],
+    )
+    assert done.stdout == "0000\n60\nCapEff:\t0000000000200000\n"
 
 
 def test_run_words_that_are_wrong_are_refused(shared: tare.Sandbox) -> None:

@@ -29,6 +29,10 @@ type wanted struct {
 	input     []byte
 	pipe      bool
 	merged    bool
+	rlimits   map[string]tare.Rlimit
+	capAdd    []string
+	capDrop   []string
+	umask     *os.FileMode
 }
 
 // running is a command that was started, and where it writes.
@@ -107,6 +111,15 @@ func wentWell(err error) bool {
 	return false
 }
 
+func number(limit string) uint64 {
+	if limit == "unlimited" {
+		return tare.Unlimited
+	}
+	n, err := strconv.ParseUint(limit, 10, 64)
+	check(err)
+	return n
+}
+
 func (f *face) take(word, text string) bool {
 	n := &f.next
 	switch word {
@@ -130,6 +143,25 @@ func (f *face) take(word, text string) bool {
 		size, err := strconv.Atoi(text)
 		check(err)
 		n.input = bytes.Repeat([]byte("x"), size)
+	case "rlimit":
+		name, limit, _ := strings.Cut(text, " ")
+		soft, hard, two := strings.Cut(limit, ":")
+		if !two {
+			hard = soft
+		}
+		if n.rlimits == nil {
+			n.rlimits = map[string]tare.Rlimit{}
+		}
+		n.rlimits[name] = tare.Rlimit{Soft: number(soft), Hard: number(hard)}
+	case "cap_add":
+		n.capAdd = append(n.capAdd, text)
+	case "cap_drop":
+		n.capDrop = append(n.capDrop, text)
+	case "umask":
+		bits, err := strconv.ParseUint(text, 8, 32)
+		check(err)
+		mask := os.FileMode(bits)
+		n.umask = &mask
 	case "stdin":
 		n.pipe = true
 	case "stderr":
@@ -145,6 +177,7 @@ func (f *face) start() (*running, error) {
 	n := f.next
 	r := &running{cmd: f.sandbox.Command(n.argv[0], n.argv[1:]...)}
 	r.cmd.Env, r.cmd.Dir, r.cmd.User, r.cmd.Timeout = n.env, n.cwd, n.user, n.timeout
+	r.cmd.Rlimits, r.cmd.CapAdd, r.cmd.CapDrop, r.cmd.Umask = n.rlimits, n.capAdd, n.capDrop, n.umask
 	r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.err
 	if n.merged {
 		r.cmd.Stderr = &r.out

@@ -39,6 +39,10 @@ class Wanted:
         self.input: bytes | None = None
         self.pipe = False
         self.merged = False
+        self.rlimits: dict[str, str] = {}
+        self.cap_add: list[str] = []
+        self.cap_drop: list[str] = []
+        self.umask: int | None = None
 
     def take(self, word: str, text: bytes) -> bool:
         """Whether the line was about the command."""
@@ -57,6 +61,13 @@ class Wanted:
             self.input = text
         elif word == "input_size":
             self.input = b"x" * int(text)
+        elif word == "rlimit":
+            resource, _, limit = text.decode().partition(" ")
+            self.rlimits[resource] = limit
+        elif word in ("cap_add", "cap_drop"):
+            getattr(self, word).append(text.decode())
+        elif word == "umask":
+            self.umask = int(text, 8)
         elif word == "stdin":
             self.pipe = True
         elif word == "stderr":

@@ -32,6 +32,10 @@ def options(wanted: Wanted) -> dict[str, Any]:
         "cwd": wanted.cwd,
         "user": wanted.user,
         "timeout": wanted.timeout,
+        "rlimits": wanted.rlimits,
+        "cap_add": wanted.cap_add,
+        "cap_drop": wanted.cap_drop,
+        "umask": -1 if wanted.umask is None else wanted.umask,
     }
     how["stdout"] = tare.PIPE
     how["stderr"] = tare.STDOUT if wanted.merged else tare.PIPE

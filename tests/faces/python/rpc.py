@@ -107,6 +107,10 @@ class Rpc:
             "input": None if wanted.input is None else said(wanted.input),
             "stdin": "pipe" if wanted.pipe else None,
             "stderr": "stdout" if wanted.merged else None,
+            "rlimits": wanted.rlimits or None,
+            "cap_add": wanted.cap_add or None,
+            "cap_drop": wanted.cap_drop or None,
+            "umask": None if wanted.umask is None else f"{wanted.umask:o}",
         }
         given = {name: value for name, value in params.items() if value is not None}
         command = Command(self.ask("run", sandbox="it", **given))

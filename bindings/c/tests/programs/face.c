@@ -116,6 +116,41 @@ static void commands(void) {
     c.cwd = "/not/there";
     FAILS(TARE_KIND_NOT_FOUND, tare_sandbox_run(sandbox, &c, &output));
 
+    const tare_rlimit rlimits[] = {{"nofile", 50, 60}};
+    const char *caps[] = {"CHOWN", NULL}, *all[] = {"ALL", NULL};
+    c = shell("umask; ulimit -Hn; while read a b; do [ $a = CapEff: ] && echo $b; done </proc/self/status; true");
+    c.flags = TARE_COMMAND_UMASK;
+    c.umask = 077;
+    c.rlimits = rlimits;
+    c.rlimits_len = 1;
+    c.cap_add = caps;
+    c.cap_drop = all;
+    OK(tare_sandbox_run(sandbox, &c, &output));
+    CHECK(!strcmp(tare_output_stdout(output, NULL), "0077\n60\n0000000000000001\n"));
+    tare_output_free(output);
+    /* Without the flag, and in a program that was made before there was such a field. */
+    for (int old = 0; old < 2; old++) {
+        c = shell("umask");
+        c.umask = 077;
+        if (old) {
+            c.size = offsetof(tare_command, rlimits);
+            c.reserved = 1;
+        }
+        OK(tare_sandbox_run(sandbox, &c, &output));
+        CHECK(!strcmp(tare_output_stdout(output, NULL), "0022\n"));
+        tare_output_free(output);
+    }
+    c.size = sizeof c;
+    FAILS(TARE_KIND_INVALID, tare_sandbox_run(sandbox, &c, &output));
+    c = shell("true");
+    c.flags = 4;
+    FAILS(TARE_KIND_INVALID, tare_sandbox_run(sandbox, &c, &output));
+    const tare_rlimit unnamed = {NULL, 1, 1};
+    c = shell("true");
+    c.rlimits = &unnamed;
+    c.rlimits_len = 1;
+    FAILS(TARE_KIND_INVALID, tare_sandbox_run(sandbox, &c, &output));
+
     const char *missing[] = {"/no/such/program", NULL};
     c = command_of(missing);
     FAILS(TARE_KIND_NOT_FOUND, tare_sandbox_run(sandbox, &c, &output));

@@ -8,12 +8,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tare::spec::{ByteSize, Limits, from_json, nearest};
+use tare::spec::{ByteSize, Limits, Rlimit, from_json, nearest};
 use tare::{Error, Kind, PoolSize, Result, Size, Spec};
 
 use super::data::{Data, Encoding};
 use super::files::{Get, GetTar, ListDir, Mkdir, Put, PutTar, ReadFile, Remove, Stat, WriteFile};
-use super::value::{Seconds, SignalNumber};
+use super::value::{Mode, Seconds, SignalNumber};
 
 /// A request's name, which its answer and its events bear: a number or a text that no other request
 /// without an answer has.
@@ -227,6 +227,20 @@ pub(super) struct Run {
     /// Gives it a terminal of this size, whose output are the `stdout` events. Default: none.
     #[serde(default)]
     pub(super) tty: Option<Terminal>,
+    /// Resource limits in the place of the sandbox's of the same name; not
+    /// `locks`. Default: none.
+    #[serde(default)]
+    pub(super) rlimits: BTreeMap<String, Rlimit>,
+    /// Capabilities added to what `cap_drop` leaves, or `ALL`. The sandbox has
+    /// each. Default: none.
+    #[serde(default)]
+    pub(super) cap_add: Vec<String>,
+    /// Capabilities taken from the sandbox's, or `ALL`. Default: none.
+    #[serde(default)]
+    pub(super) cap_drop: Vec<String>,
+    /// File mode creation mask. Default: `022`.
+    #[serde(default)]
+    pub(super) umask: Option<Mode>,
 }
 
 /// What is at the other end of a standard stream.

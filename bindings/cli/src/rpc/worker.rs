@@ -177,6 +177,18 @@ fn command(sandbox: &Sandbox, run: Run) -> Result<Command> {
     if let Some(size) = run.tty {
         command = command.tty(size.into());
     }
+    for (name, limit) in run.rlimits {
+        command = command.rlimit(name, limit);
+    }
+    for name in run.cap_add {
+        command = command.cap_add(name);
+    }
+    for name in run.cap_drop {
+        command = command.cap_drop(name);
+    }
+    if let Some(mask) = run.umask {
+        command = command.umask(mask.0);
+    }
     let stdout = match run.stdout {
         Stream::Null => Stdout::Null,
         Stream::Pipe => Stdout::Piped,

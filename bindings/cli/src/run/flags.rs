@@ -63,6 +63,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "GROUP")]
     pub(super) group_add: Vec<String>,
 
+    /// What the modes of new files lack, in octal, as podman-run(1) has it
+    #[arg(long, value_name = "MODE", value_parser = value::umask)]
+    pub(super) umask: Option<u32>,
+
     /// Host name inside
     #[arg(short = 'h', long, value_name = "NAME")]
     pub(super) hostname: Option<String>,

@@ -44,6 +44,9 @@ const ROWS: &[Row] = &[
             runs([format!("--cpu-shares {number} --require limits.cpu_weight")])
         },
     ),
+    ("tare run --umask 888 host true", |cure| {
+        runs([format!("--umask {cure}")])
+    }),
     ("tare run --storage-opt big host true", |cure| {
         runs([format!("--storage-opt {}", cure.replace("SIZE", "1m"))])
     }),

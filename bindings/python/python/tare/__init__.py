@@ -35,7 +35,7 @@ from ._pool import Pool
 from ._process import Popen, RunningCommand
 from ._sandbox import Progress, Sandbox, unknown
 from ._store import AnyStore, Collected, Image, Recovered, Store, Tree
-from ._types import KEYS, RUN, OneRunOptions, PopenOptions, RunOptions
+from ._types import KEYS, ONE_RUN, OneRunOptions, PopenOptions, RunOptions
 from .spec import SandboxOptions
 
 if TYPE_CHECKING:
@@ -148,11 +148,12 @@ def run(
 ) -> CompletedProcess[Any]:
     """Runs one command in a sandbox of its own, which is gone afterwards: `tare run IMAGE COMMAND`.
 
-    The keywords are those of `Sandbox.run` and of `Sandbox`; `env` and `user` are the command's.
+    The keywords are those of `Sandbox.run` and of `Sandbox`. `env` and `user` are the command's; `rlimits`,
+    `cap_add` and `cap_drop` the sandbox's.
     """
-    how = {name: keys.pop(name) for name in (RUN | SUBPROCESS) & keys.keys()}
+    how = {name: keys.pop(name) for name in (ONE_RUN | SUBPROCESS) & keys.keys()}
     if not keys.keys() <= KEYS:
-        raise unknown("tare.run", keys, RUN)
+        raise unknown("tare.run", keys, ONE_RUN)
     with Sandbox(image, store=store, progress=progress, **keys) as sandbox:
         done: CompletedProcess[Any] = sandbox.run(args, **how)
         return done

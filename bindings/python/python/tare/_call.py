@@ -216,6 +216,10 @@ class Call:
         pass_fds: Sequence[int] = (),
         tty: tuple[int, int] | None = None,
         output_limit: int | str | None = None,
+        rlimits: Mapping[str, int | str] | None = None,
+        cap_add: Sequence[str] | None = None,
+        cap_drop: Sequence[str] | None = None,
+        umask: int = -1,
         **unknown: Any,
     ) -> dict[str, Any]:
         """What the extension takes."""
@@ -236,6 +240,10 @@ class Call:
             "timeout": seconds(timeout),
             "tty": tty,
             "output_limit": output_limit,
+            "rlimits": list(rlimits.items()) if rlimits else (),
+            "cap_add": cap_add or (),
+            "cap_drop": cap_drop or (),
+            "umask": umask,
         }
 
     def completed(self, ended: Ended, out: bytes, err: bytes) -> CompletedProcess[Any]:

@@ -29,7 +29,6 @@ _BOTH = {
     "process_group": "leaving it out: each command has a session of its own",
     "restore_signals": "leaving it out: each command begins with the defaults",
     "start_new_session": "leaving it out: each command has a session of its own",
-    "umask": 'shell=True with "umask" first',
     "universal_newlines": "text, which is the same",
 }
 

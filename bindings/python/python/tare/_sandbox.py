@@ -150,13 +150,17 @@ class Sandbox(Files):
         """Runs a command to its end, as `subprocess.run` does.
 
         Options: stdin, input, stdout, stderr, capture_output, env, cwd, user, timeout, check, shell, pass_fds,
-        tty, output_limit.
+        tty, output_limit, rlimits, cap_add, cap_drop, umask.
 
         What differs from there: without `args` it is the image's own command; input is empty and output is
         captured unless told otherwise (`capture_output=False`: the caller's own); `env` is added to the
         sandbox's environment; text is UTF-8 unless `encoding` says otherwise; `timeout` may be a duration such
         as "1m30s", too; `tty` gives it a terminal of (rows, columns); `output_limit` replaces the spec's
         `output`. What it leaves in the background lives on and is not waited for.
+
+        `rlimits` (`{"nofile": "64:128"}`) stand in the place of the sandbox's of the same name. `cap_drop` takes
+        from its capabilities, and `cap_add` adds to what is left, but nothing that the sandbox lacks. `umask` is
+        0o022 unless it is given.
 
         After `timeout` seconds, or when this call is interrupted, it is killed with everything that it started.
 
@@ -214,7 +218,8 @@ class Sandbox(Files):
     ) -> Popen[Any]:
         """Starts a command and comes back while it runs, as `subprocess.Popen` does.
 
-        Options: stdin, stdout, stderr, env, cwd, user, timeout, shell, pass_fds, tty, output_limit, bufsize.
+        Options: stdin, stdout, stderr, env, cwd, user, timeout, shell, pass_fds, tty, output_limit, rlimits,
+        cap_add, cap_drop, umask, bufsize.
 
         Its output is the caller's own unless told otherwise, its input empty; the rest is as with `run`. After
         `timeout` seconds it is killed with everything that it started, whether anybody waits or not, and its

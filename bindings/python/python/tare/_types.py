@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from ._call import Environment, Stream, StrOrBytesPath
 from .spec import CommonOptions, SandboxOptions
 
 
-class CommandOptions(TypedDict, total=False):
-    """The keyword arguments that all ways to start a command have."""
+class _CommonCommandOptions(TypedDict, total=False):
+    """The keyword arguments of a command that no sandbox has, or that mean the command's there, too."""
 
     stdin: Stream
     stdout: Stream
@@ -24,33 +24,45 @@ class CommandOptions(TypedDict, total=False):
     pass_fds: Sequence[int]
     tty: tuple[int, int] | None
     output_limit: int | str | None
+    umask: int
 
 
-class RunOptions(CommandOptions, total=False):
-    """The other keyword arguments of `run`."""
+class _InPlaceOfTheSandboxs(TypedDict, total=False):
+    """The keyword arguments of a command that its sandbox has, too."""
+
+    rlimits: Mapping[str, int | str] | None
+    cap_add: Sequence[str] | None
+    cap_drop: Sequence[str] | None
+
+
+class _OnlyRunOptions(TypedDict, total=False):
+    """The keyword arguments of `run` alone."""
 
     input: bytes | str | None
     check: bool
     capture_output: bool
 
 
-RUN = (
-    RunOptions.__annotations__.keys() | CommandOptions.__annotations__.keys() | {"text", "encoding", "errors"}
-)
-"""All keyword arguments of `run`."""
+class CommandOptions(_CommonCommandOptions, _InPlaceOfTheSandboxs, total=False):
+    """The keyword arguments that all ways to start a command have."""
+
+
+class RunOptions(CommandOptions, _OnlyRunOptions, total=False):
+    """The keyword arguments of `run`."""
 
 
 class PopenOptions(CommandOptions, total=False):
-    """The other keyword arguments of `popen`."""
+    """The keyword arguments of `popen`."""
 
     bufsize: int
 
 
-POPEN = (
-    PopenOptions.__annotations__.keys()
-    | CommandOptions.__annotations__.keys()
-    | {"text", "encoding", "errors"}
-)
+_TEXT = frozenset({"text", "encoding", "errors"})
+RUN = RunOptions.__annotations__.keys() | _TEXT
+"""All keyword arguments of `run`."""
+ONE_RUN = RUN - _InPlaceOfTheSandboxs.__annotations__.keys()
+"""All keyword arguments of `tare.run` that are the command's."""
+POPEN = PopenOptions.__annotations__.keys() | _TEXT
 """All keyword arguments of `popen`."""
 
 
@@ -58,7 +70,7 @@ KEYS = SandboxOptions.__annotations__.keys() | CommonOptions.__annotations__.key
 """All keywords of a sandbox but `image`, `store` and `progress`."""
 
 
-class OneRunOptions(RunOptions, CommonOptions, total=False):
+class OneRunOptions(_CommonCommandOptions, _OnlyRunOptions, CommonOptions, total=False):
     """The keyword arguments of `tare.run`."""
 
 

@@ -32,7 +32,7 @@ from ._files import Files
 from ._keywords import SUBPROCESS
 from ._pipes import ReadPipe, captured, readable, writer
 from ._process import RunningCommand
-from ._types import KEYS, RUN
+from ._types import KEYS, ONE_RUN
 
 if TYPE_CHECKING:
     from typing_extensions import Literal, Unpack
@@ -439,11 +439,12 @@ async def run(
 ) -> CompletedProcess[Any]:
     """Runs one command in a sandbox of its own, which is gone afterwards.
 
-    The keywords are those of `Sandbox.run` and of `Sandbox`; `env` and `user` are the command's.
+    The keywords are those of `Sandbox.run` and of `Sandbox`. `env` and `user` are the command's; `rlimits`,
+    `cap_add` and `cap_drop` the sandbox's.
     """
-    how = {name: keys.pop(name) for name in (RUN | SUBPROCESS) & keys.keys()}
+    how = {name: keys.pop(name) for name in (ONE_RUN | SUBPROCESS) & keys.keys()}
     if not keys.keys() <= KEYS:
-        raise _sandbox.unknown("tare.aio.run", keys, RUN)
+        raise _sandbox.unknown("tare.aio.run", keys, ONE_RUN)
     async with Sandbox(image, store=store, progress=progress, **keys) as sandbox:
         done: CompletedProcess[Any] = await sandbox.run(args, **how)
         return done

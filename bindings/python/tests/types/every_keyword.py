@@ -111,6 +111,10 @@ def of_a_command(sandbox: tare.Sandbox, flag: bool, pipe: int) -> None:
         pass_fds=[pipe],
         tty=(24, 80),
         output_limit="1m",
+        rlimits={"nofile": "10:20", "core": 0},
+        cap_add=["KILL"],
+        cap_drop=["ALL"],
+        umask=0o077,
         input="x",
         check=True,
     )
@@ -119,7 +123,7 @@ def of_a_command(sandbox: tare.Sandbox, flag: bool, pipe: int) -> None:
     assert_type(sandbox.run(["true"], text=True), tare.CompletedProcess[str])
     assert_type(sandbox.run(["true"], text=False), tare.CompletedProcess[bytes])
     assert_type(sandbox.run(["true"], text=flag), tare.CompletedProcess[Any])
-    assert_type(tare.run("host", ["true"], text=True, memory="1g"), tare.CompletedProcess[str])
+    assert_type(tare.run("host", ["true"], text=True, memory="1g", umask=0), tare.CompletedProcess[str])
     assert_type(tare.run("host", ["true"], text=flag, timeout=5, env=os.environ), tare.CompletedProcess[Any])
     with sandbox.popen(["true"], bufsize=0, text=flag) as process:
         assert_type(process, tare.Popen[Any])
