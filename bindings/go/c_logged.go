@@ -5,7 +5,7 @@ package tare
 // #include <tare.h>
 import "C"
 
-// tareGoLog is called by the library, in the thread of the call that a line is about.
+// tareGoLog is called by the library, in the thread of the call that a line is about, or in one that Go did not make.
 //
 //export tareGoLog
 func tareGoLog(level C.uint32_t, text *C.char) { tell(uint32(level), C.GoString(text)) }

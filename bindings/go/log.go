@@ -37,8 +37,8 @@ var logging struct {
 //		slog.Log(context.Background(), slog.Level(level), line, "from", "libtare")
 //	}, tare.LogDebug)
 //
-// The function is called in the goroutine whose call a line is about, on several at once, and may use this package. A
-// panic of it ends the program: it must not pass the frames of the library.
+// The function is called in the goroutine whose call a line is about, or in a thread of the library's own, on several at
+// once, and may use this package. A panic of it ends the program: it must not pass the frames of the library.
 func SetLog(told func(level LogLevel, line string), least LogLevel) {
 	logging.Lock()
 	defer logging.Unlock()

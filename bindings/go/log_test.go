@@ -5,6 +5,7 @@
 package tare_test
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"testing"
@@ -73,6 +74,23 @@ func TestLogTellsWhatIsDoneWithoutArguments(t *testing.T) {
 	tare.SetLog(nil, tare.LogDebug)
 	if err := sb.Command("true").Run(); err != nil || debug.text() != said {
 		t.Fatal(debug.text(), err)
+	}
+}
+
+// An import without progress runs in a thread that Go did not make.
+func TestLogTellsWhatAThreadOfTheLibraryDoes(t *testing.T) {
+	defer tare.SetLog(nil, tare.LogDebug)
+	store := openStore(t)
+	from := "oci:" + layout(t, shell(t))
+	var all logged
+	tare.SetLog(all.tell, tare.LogDebug)
+	image, err := store.Import(context.Background(), from, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer image.Close()
+	if said := all.text(); !strings.Contains(said, ": in the store") {
+		t.Fatal(said)
 	}
 }
 
