@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <tare.h>
@@ -46,6 +49,8 @@ static tare_sandbox *sandbox;
 static tare_events *events;
 static struct wanted wanted;
 static struct running processes[PROCESSES];
+/* Of the last command that ended. */
+static uint64_t memory_peak;
 
 static void fail(const char *why, const char *what) {
     fprintf(stderr, "%s: %s\n", why, what);
@@ -117,19 +122,27 @@ static void say_usage(const char *key) {
     tare_bytes_free(json);
 }
 
-/* How many commands run: each has an id in the one line of JSON. */
-static void say_commands(void) {
+/* How many commands run, -1 after an error: each has an id in the one line of JSON. */
+static int count_commands(void) {
     tare_bytes *json = NULL;
     if (!went_well(tare_sandbox_commands(sandbox, &json)))
-        return;
+        return -1;
     const char *at = (const char *)tare_bytes_data(json), *end = at + tare_bytes_len(json);
     int count = 0;
     while ((at = memmem(at, (size_t)(end - at), "\"id\":", 5))) {
         count++;
         at += 5;
     }
-    printf("> %d run\n", count);
     tare_bytes_free(json);
+    return count;
+}
+
+static void say_memory_peak(const char *mib) {
+    const char *size = memory_peak >> 20 >= strtoull(mib, NULL, 10) ? "at least" : "below";
+    if (memory_peak == TARE_UNKNOWN)
+        puts("> memory_peak unknown");
+    else
+        printf("> memory_peak %s %s\n", size, mib);
 }
 
 static void forget(void) {
@@ -237,8 +250,11 @@ static void say_output(tare_output *output) {
         printf("> %s %d\n", reason, status.exit_code);
     else if (status.reason == TARE_REASON_SIGNALED)
         printf("> %s %d\n", reason, status.signal);
+    else if (status.exit_code != -1)
+        printf("> %s with exit code %d\n", reason, status.exit_code);
     else
         printf("> %s\n", reason);
+    memory_peak = status.memory_peak;
     const char *data = tare_output_stdout(output, &len);
     say_stream("stdout", data, len);
     data = tare_output_stderr(output, &len);
@@ -274,9 +290,39 @@ static void wait_for(struct running *running) {
     running->name[0] = 0;
 }
 
+static void of_sandbox(const char *word, const char *rest);
+
+static void *run_in_thread(void *output) { return tare_sandbox_run(sandbox, command(), output); }
+
+/* Whether one command runs, and has made the file. */
+static bool has_begun(const char *path) {
+    tare_stat found = TARE_STAT_INIT;
+    tare_error *error = tare_file_stat(sandbox, path, 0, &found);
+    bool is_there = !error;
+    tare_error_free(error);
+    return is_there && count_commands() == 1;
+}
+
+/* Runs the next command in a thread, and ends the sandbox once the command has made the file. */
+static void run_beside(const char *end, const char *path) {
+    tare_output *output = NULL;
+    void *error;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, run_in_thread, &output))
+        fail("pthread_create", path);
+    while (!has_begun(path))
+        nanosleep(&(struct timespec){.tv_nsec = 10 * 1000 * 1000}, NULL);
+    of_sandbox(end, "");
+    pthread_join(thread, &error);
+    if (went_well(error))
+        say_output(output);
+}
+
 static int of_process(const char *word, const char *name, const char *rest) {
     if (!strcmp(word, "spawn")) {
         spawn(name);
+    } else if (!strcmp(word, "run_beside")) {
+        run_beside(name, rest);
     } else if (!strcmp(word, "wait")) {
         wait_for(find(name));
     } else if (!strcmp(word, "send")) {
@@ -423,7 +469,9 @@ static void of_sandbox(const char *word, const char *rest) {
         if (went_well(tare_sandbox_set_limits(sandbox, rest, strlen(rest))))
             puts("> limited");
     } else if (!strcmp(word, "commands")) {
-        say_commands();
+        printf("> %d run\n", count_commands());
+    } else if (!strcmp(word, "memory_peak")) {
+        say_memory_peak(rest);
     } else if (!strcmp(word, "usage")) {
         say_usage(rest);
     } else if (!strcmp(word, "watch")) {
@@ -463,7 +511,7 @@ int main(int argc, char **argv) {
             more = more ? more + 1 : rest + strlen(rest);
             if (!of_process(line, name, more) && !of_file(line, name, more))
                 of_sandbox(line, rest);
-            if (!strcmp(line, "run") || !strcmp(line, "spawn"))
+            if (!strcmp(line, "run") || !strcmp(line, "spawn") || !strcmp(line, "run_beside"))
                 forget();
         }
         fflush(stdout);

@@ -26,7 +26,7 @@ export PKG_CONFIG_PATH=$prefix/lib/pkgconfig PKG_CONFIG_SYSROOT_DIR=$target/c/de
 read -ra flags < <(pkg-config --cflags --libs tare)
 gcc -static -std=c11 -Wall -Wextra -Werror -D_GNU_SOURCE -O1 -pthread ../probes/traced.c -o "$home/traced"
 if [[ " $* " == *" c "* ]]; then
-    gcc -std=c11 -Wall -Wextra -pedantic -Werror -Wshadow -Wstrict-prototypes -D_GNU_SOURCE -O1 c.c -o "$home/c" "${flags[@]}"
+    gcc -std=c11 -Wall -Wextra -pedantic -Werror -Wshadow -Wstrict-prototypes -D_GNU_SOURCE -O1 -pthread c.c -o "$home/c" "${flags[@]}"
 fi
 if [[ " $* " == *" go "* ]]; then
     unformatted=$(gofmt -l go)

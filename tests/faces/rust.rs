@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{BufRead as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -37,6 +38,8 @@ struct Face {
     argv: Vec<OsString>,
     running: HashMap<String, Running>,
     events: Option<Events>,
+    /// Of the last command that ended.
+    memory_peak: Option<u64>,
 }
 
 fn unescape(text: &str) -> Vec<u8> {
@@ -91,14 +94,26 @@ fn tell_output(output: &Output) {
     match status.reason {
         Reason::Exited => println!("> exited {}", status.exit_code.unwrap()),
         Reason::Signaled => println!("> signaled {}", status.signal.unwrap()),
-        // As the other faces write it.
-        reason => println!("> {}", format!("{reason:?}").to_lowercase()),
+        // As the other faces write it. An exit code would be wrong here.
+        reason => {
+            let code = status
+                .exit_code
+                .map(|code| format!(" with exit code {code}"));
+            let reason = format!("{reason:?}").to_lowercase();
+            println!("> {reason}{}", code.unwrap_or_default());
+        }
     }
     tell_stream("stdout", &output.stdout);
     tell_stream("stderr", &output.stderr);
     if let Some(kills @ 1..) = status.usage.oom_kills {
         println!("> oom_kills {kills}");
     }
+}
+
+/// Whether one command runs, and has made the file.
+fn has_begun(sandbox: &Sandbox, path: &str) -> bool {
+    let running = sandbox.commands().map_or(0, |commands| commands.len());
+    running == 1 && sandbox.files().metadata(path).is_ok()
 }
 
 fn tell_metadata(found: &Metadata) {
@@ -190,14 +205,55 @@ impl Face {
         }
     }
 
+    fn tell_ended(&mut self, output: Result<Output>) {
+        if let Some(output) = told(output) {
+            tell_output(&output);
+            self.memory_peak = output.status.usage.memory_peak;
+        }
+    }
+
+    /// Runs the next command in a thread, and ends the sandbox once the command
+    /// has made the file.
+    fn run_beside(&mut self, end: &str, path: &str) {
+        let command = self.command();
+        let sandbox = self.sandbox.take().expect("the case opens one first");
+        let output = thread::scope(|scope| {
+            let running = scope.spawn(|| sandbox.run(command));
+            while !running.is_finished() && !has_begun(&sandbox, path) {
+                thread::sleep(Duration::from_millis(10));
+            }
+            let (ended, word) = match end {
+                "reset" => (sandbox.reset(), "reset"),
+                "close" => (sandbox.close(), "closed"),
+                _ => panic!("no such end: {end}"),
+            };
+            if told(ended).is_some() {
+                println!("> {word}");
+            }
+            running.join().unwrap()
+        });
+        self.tell_ended(output);
+        self.sandbox = (end == "reset").then_some(sandbox);
+    }
+
+    fn tell_memory_peak(&self, mib: &str) {
+        let least: u64 = mib.parse().unwrap();
+        match self.memory_peak {
+            None => println!("> memory_peak unknown"),
+            Some(peak) if peak >> 20 >= least => println!("> memory_peak at least {mib}"),
+            Some(_) => println!("> memory_peak below {mib}"),
+        }
+    }
+
     fn of_command(&mut self, word: &str, name: &str, text: &str) -> bool {
         match word {
             "run" => {
                 let command = self.command();
-                if let Some(output) = told(self.sandbox().run(command)) {
-                    tell_output(&output);
-                }
+                let output = self.sandbox().run(command);
+                self.tell_ended(output);
             }
+            "run_beside" => self.run_beside(name, text),
+            "memory_peak" => self.tell_memory_peak(name),
             "spawn" => {
                 let command = self.command();
                 if let Some(process) = told(self.sandbox().spawn(command)) {
@@ -209,9 +265,7 @@ impl Face {
             }
             "wait" => {
                 let running = self.running.remove(name).unwrap();
-                if let Some(output) = told(running.process.wait_with_output()) {
-                    tell_output(&output);
-                }
+                self.tell_ended(running.process.wait_with_output());
             }
             "send" => {
                 let input = self.running.get_mut(name).unwrap().input.as_mut();
@@ -382,6 +436,7 @@ fn main() {
         argv: Vec::new(),
         running: HashMap::new(),
         events: None,
+        memory_peak: None,
     };
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();

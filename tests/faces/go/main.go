@@ -48,6 +48,7 @@ type face struct {
 	next      wanted
 	processes map[string]*running
 	events    *tare.Events
+	last      *tare.ProcessState // Of the last command that ended.
 }
 
 func check(err error) {
@@ -172,8 +173,8 @@ func (f *face) take(word, text string) bool {
 	return true
 }
 
-// start starts the next command.
-func (f *face) start() (*running, error) {
+// command is the next command, not yet started.
+func (f *face) command() *running {
 	n := f.next
 	r := &running{cmd: f.sandbox.Command(n.argv[0], n.argv[1:]...)}
 	r.cmd.Env, r.cmd.Dir, r.cmd.User, r.cmd.Timeout = n.env, n.cwd, n.user, n.timeout
@@ -190,6 +191,12 @@ func (f *face) start() (*running, error) {
 		check(err)
 		r.input = input
 	}
+	return r
+}
+
+// start starts the next command.
+func (f *face) start() (*running, error) {
+	r := f.command()
 	return r, r.cmd.Start()
 }
 
@@ -205,26 +212,44 @@ func sayStream(name string, data []byte) {
 	}
 }
 
-func (r *running) wait() {
-	err := r.cmd.Wait()
+func (f *face) sayEnd(r *running, err error) {
 	var exit *tare.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		wentWell(err)
 		return
 	}
 	state := r.cmd.ProcessState
+	f.last = state
 	switch state.Reason() {
 	case "exited":
 		fmt.Println("> exited", state.ExitCode())
 	case "signaled":
 		fmt.Println("> signaled", int(state.Signal()))
 	default:
-		fmt.Println(">", state.Reason())
+		fmt.Print("> ", state.Reason())
+		if code := state.ExitCode(); code != -1 {
+			fmt.Print(" with exit code ", code)
+		}
+		fmt.Println()
 	}
 	sayStream("stdout", r.out.Bytes())
 	sayStream("stderr", r.err.Bytes())
 	if kills := state.OOMKills(); kills > 0 {
 		fmt.Println("> oom_kills", kills)
+	}
+}
+
+func (f *face) memoryPeak(mib string) {
+	least, err := strconv.ParseUint(mib, 10, 64)
+	check(err)
+	peak := f.last.MemoryPeak()
+	switch {
+	case peak == 0:
+		fmt.Println("> memory_peak unknown")
+	case peak>>20 >= least:
+		fmt.Println("> memory_peak at least", mib)
+	default:
+		fmt.Println("> memory_peak below", mib)
 	}
 }
 
@@ -275,7 +300,7 @@ func (f *face) ofCommand(word, name, rest string) bool {
 	case "run":
 		started, err := f.start()
 		if wentWell(err) {
-			started.wait()
+			f.sayEnd(started, started.cmd.Wait())
 		}
 	case "spawn":
 		started, err := f.start()
@@ -284,7 +309,11 @@ func (f *face) ofCommand(word, name, rest string) bool {
 			fmt.Println("> spawned")
 		}
 	case "wait":
-		r.wait()
+		f.sayEnd(r, r.cmd.Wait())
+	case "run_beside":
+		f.runBeside(name, rest)
+	case "memory_peak":
+		f.memoryPeak(name)
 	case "send":
 		_, err := io.WriteString(r.input, unescape(rest))
 		check(err)
@@ -472,7 +501,7 @@ func main() {
 		case word == "" || word[0] == '#' || word[0] == '>' || f.take(word, text):
 		default:
 			f.step(word, text)
-			if word == "run" || word == "spawn" {
+			if word == "run" || word == "spawn" || word == "run_beside" {
 				f.next = wanted{}
 			}
 		}

@@ -12,7 +12,7 @@ import face
 import tare
 import tare.aio
 from face import Outcome, Wanted
-from of_tare import FilesOf, exceeded, expired, options, outcome, refusals, spec
+from of_tare import FilesOf, options, outcome, raised, refusals, spec
 
 T = TypeVar("T")
 
@@ -46,14 +46,25 @@ class Aio(FilesOf):
 
         self.sandbox = self.do(taken())
 
-    def run(self, wanted: Wanted) -> Outcome:
+    async def finished(self, wanted: Wanted) -> Outcome:
         try:
-            done = self.do(self.sandbox.run(wanted.argv, input=wanted.input, **options(wanted)))
-        except tare.TimeoutExpired as error:
-            return expired(error)
-        except tare.OutputLimitExceeded as error:
-            return exceeded(error)
+            done = await self.sandbox.run(wanted.argv, input=wanted.input, **options(wanted))
+        except (tare.TimeoutExpired, tare.OutputLimitExceeded) as error:
+            return raised(error)
         return outcome(done.reason, done.returncode, done.stdout, done.stderr, done.usage)
+
+    def run(self, wanted: Wanted) -> Outcome:
+        return self.do(self.finished(wanted))
+
+    def run_beside(self, wanted: Wanted, end: str, path: str) -> Outcome:
+        async def both() -> Outcome:
+            running = asyncio.ensure_future(self.finished(wanted))
+            while not running.done() and not face.has_begun(self, path):
+                await asyncio.sleep(0.01)
+            await getattr(self.sandbox, end)()
+            return await running
+
+        return self.do(both())
 
     def spawn(self, name: str, wanted: Wanted) -> None:
         stdin = tare.PIPE if wanted.pipe else tare.DEVNULL
@@ -90,7 +101,7 @@ class Aio(FilesOf):
         try:
             out, err = self.do(process.communicate())
         except tare.OutputLimitExceeded as error:
-            return exceeded(error)
+            return raised(error, process.returncode)
         assert process.reason is not None and process.returncode is not None
         return outcome(process.reason, process.returncode, out, err, process.usage)
 

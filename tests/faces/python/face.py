@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 
 
 class Outcome(NamedTuple):
-    """How a command ended: `number` is its exit code, or the signal that ended it."""
+    """How a command ended."""
 
     reason: str
-    number: int
+    exit_code: int | None
+    signal: int | None
     stdout: bytes
     stderr: bytes
-    oom_kills: int = 0
+    oom_kills: int | None = None
+    memory_peak: int | None = None
 
 
 class Refused(Exception):
@@ -96,9 +98,22 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def _say_outcome(outcome: Outcome) -> None:
-    ended = outcome.reason in ("exited", "signaled")
-    say(f"> {outcome.reason} {outcome.number}" if ended else f"> {outcome.reason}")
+def has_begun(face: Any, path: str) -> bool:
+    """Whether one command runs, and has made the file."""
+    try:
+        face.stat(path, True)
+    except Refused:
+        return False
+    return bool(face.commands() == 1)
+
+
+def _say_outcome(face: Any, outcome: Outcome) -> None:
+    number = outcome.signal if outcome.reason == "signaled" else outcome.exit_code
+    if outcome.reason in ("exited", "signaled"):
+        say(f"> {outcome.reason} {number}")
+    else:
+        say(f"> {outcome.reason}" if number is None else f"> {outcome.reason} with exit code {number}")
+    face.ended = outcome
     for name in ("stdout", "stderr"):
         data = getattr(outcome, name)
         if len(data) > 200:
@@ -109,6 +124,13 @@ def _say_outcome(outcome: Outcome) -> None:
         say(f"> oom_kills {outcome.oom_kills}")
 
 
+def _say_memory_peak(peak: int | None, mib: int) -> None:
+    if peak is None:
+        say("> memory_peak unknown")
+    else:
+        say(f"> memory_peak {'at least' if peak >> 20 >= mib else 'below'} {mib}")
+
+
 _WHOLE = {"reset": "reset", "close": "closed", "freeze": "frozen", "thaw": "thawed", "watch": "watching"}
 
 
@@ -116,12 +138,18 @@ def _step(face: Any, word: str, text: bytes, wanted: Wanted) -> None:
     name, _, rest = text.partition(b" ")
     path, more = name.decode(), unescape(rest)
     if word == "run":
-        _say_outcome(face.run(wanted))
+        _say_outcome(face, face.run(wanted))
+    elif word == "run_beside":
+        outcome = face.run_beside(wanted, path, more.decode())
+        say(f"> {_WHOLE[path]}")
+        _say_outcome(face, outcome)
+    elif word == "memory_peak":
+        _say_memory_peak(face.ended.memory_peak, int(text))
     elif word == "spawn":
         face.spawn(path, wanted)
         say("> spawned")
     elif word == "wait":
-        _say_outcome(face.wait(path))
+        _say_outcome(face, face.wait(path))
     elif word == "send":
         face.send(path, more)
     elif word == "signal":
@@ -185,6 +213,6 @@ def main(face: Any) -> None:
                     _step(face, name, text, wanted)
             except Refused as refused:
                 say(f"> {refused.words}")
-            if name in ("run", "spawn"):
+            if name in ("run", "spawn", "run_beside"):
                 wanted = Wanted()
     face.end()

@@ -47,17 +47,15 @@ def outcome(
 ) -> Outcome:
     """What `run` and `communicate` give."""
     assert usage is not None
-    return Outcome(reason, abs(returncode), stdout or b"", stderr or b"", usage.oom_kills or 0)
+    code, signal = (None, -returncode) if returncode < 0 else (returncode, None)
+    return Outcome(reason, code, signal, stdout or b"", stderr or b"", usage.oom_kills, usage.memory_peak)
 
 
-def exceeded(error: tare.OutputLimitExceeded) -> Outcome:
-    """The exception for a command whose output was cut."""
-    return Outcome("output", 9, error.output or b"", error.stderr or b"")
-
-
-def expired(error: tare.TimeoutExpired) -> Outcome:
-    """The exception for a command whose time was up."""
-    return Outcome("timeout", 9, error.output or b"", error.stderr or b"")
+def raised(error: tare.OutputLimitExceeded | tare.TimeoutExpired, returncode: int | None = -9) -> Outcome:
+    """The exception for a command that was killed; `run` tells no return code of such."""
+    reason = "output" if isinstance(error, tare.OutputLimitExceeded) else "timeout"
+    assert returncode is not None
+    return outcome(reason, returncode, error.output, error.stderr, error.usage)
 
 
 def spec(text: str) -> dict[str, Any]:

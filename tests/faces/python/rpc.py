@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 import face
@@ -119,12 +120,26 @@ class Rpc:
 
     def end_of(self, command: Command) -> Outcome:
         result = self.answer(command.id)
-        number = result["signal"] if result["exit_code"] is None else result["exit_code"]
-        kills = result["usage"]["oom_kills"] or 0
-        return Outcome(result["reason"], number, command.out["stdout"], command.out["stderr"], kills)
+        usage, out = result["usage"], command.out
+        return Outcome(
+            result["reason"],
+            result["exit_code"],
+            result["signal"],
+            out["stdout"],
+            out["stderr"],
+            usage["oom_kills"],
+            usage["memory_peak"],
+        )
 
     def run(self, wanted: Wanted) -> Outcome:
         return self.end_of(self.start(wanted))
+
+    def run_beside(self, wanted: Wanted, end: str, path: str) -> Outcome:
+        command = self.start(wanted)
+        while command.id not in self.answers and not face.has_begun(self, path):
+            time.sleep(0.01)
+        getattr(self, end)()
+        return self.end_of(command)
 
     def spawn(self, name: str, wanted: Wanted) -> None:
         command = self.start(wanted)

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import select
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import face
 import tare
 from face import Outcome, Wanted
-from of_tare import FilesOf, exceeded, expired, options, outcome, refusals, spec
+from of_tare import FilesOf, options, outcome, raised, refusals, spec
 
 
 class Sync(FilesOf):
@@ -34,11 +36,17 @@ class Sync(FilesOf):
         try:
             with refusals():
                 done = self.sandbox.run(wanted.argv, input=wanted.input, **options(wanted))
-        except tare.TimeoutExpired as error:
-            return expired(error)
-        except tare.OutputLimitExceeded as error:
-            return exceeded(error)
+        except (tare.TimeoutExpired, tare.OutputLimitExceeded) as error:
+            return raised(error)
         return outcome(done.reason, done.returncode, done.stdout, done.stderr, done.usage)
+
+    def run_beside(self, wanted: Wanted, end: str, path: str) -> Outcome:
+        with ThreadPoolExecutor(1) as threads:
+            running = threads.submit(self.run, wanted)
+            while not running.done() and not face.has_begun(self, path):
+                time.sleep(0.01)
+            getattr(self, end)()
+            return running.result()
 
     def spawn(self, name: str, wanted: Wanted) -> None:
         stdin = tare.PIPE if wanted.pipe else tare.DEVNULL
@@ -77,7 +85,7 @@ class Sync(FilesOf):
             with refusals():
                 out, err = process.communicate()
         except tare.OutputLimitExceeded as error:
-            return exceeded(error)
+            return raised(error, process.returncode)
         assert process.reason is not None and process.returncode is not None
         return outcome(process.reason, process.returncode, out, err, process.usage)
 
