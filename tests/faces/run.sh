@@ -64,12 +64,13 @@ ground() {
     echo of the host >"$1/data/file"
 }
 
-# The cases for a user: without those that are only for others.
+# cases_for USER FACE: without those that are only for others.
 cases_for() {
-    awk -v user="${1#tare-t-}" '
+    awk -v user="${1#tare-t-}" -v face="$2" '
+        function named(i) { for (i = 2; i <= NF; i++) if ($i == user || $i == face) return 1; return 0 }
         function flush() { if (wanted) printf "%s", text; text = "" }
         /^case / { flush(); wanted = 1 }
-        /^only / { wanted = 0; for (i = 2; i <= NF; i++) if ($i == user) wanted = 1; next }
+        /^(only|faces) / { if (!named()) wanted = 0; next }
         /^#/ || /^$/ { next }
         { text = text $0 "\n" }
         END { flush() }' cases.txt
@@ -105,7 +106,7 @@ for face in "$@"; do
         id "$user" >/dev/null || exit
         temp=$(mktemp -d /tmp/tare-face.XXXXXX)
         ground "$temp"
-        cases_for "$user" | sed -e "s|@BOX@|\"image\": \"dir:$temp/root\"|g" -e "s|@DATA@|$temp/data|g" >"$temp/cases"
+        cases_for "$user" "$face" | sed -e "s|@BOX@|\"image\": \"dir:$temp/root\"|g" -e "s|@DATA@|$temp/data|g" >"$temp/cases"
         "${root[@]}" chown -R "$user": "$temp"
         program "$face" "$temp/store"
         status=0

@@ -23,6 +23,9 @@ def refusals() -> Iterator[None]:
         raise Refused(error.kind, None, error.step) from error
     except OSError as error:
         raise Refused(getattr(error, "kind", "none"), error.errno, getattr(error, "step", "none")) from error
+    except ValueError as error:
+        # It names the keyword.
+        raise Refused("invalid", None, str(error).partition(":")[0]) from error
 
 
 def options(wanted: Wanted) -> dict[str, Any]:
