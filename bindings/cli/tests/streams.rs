@@ -5,9 +5,10 @@
 mod common;
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::process::{Child, Stdio};
+use std::os::unix::fs::MetadataExt as _;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,17 @@ use tare_oracle::need;
 
 /// Longer than anything here takes, on a busy machine, too.
 const LONG: Duration = Duration::from_secs(60);
+
+/// Prints the modes, size, exclusive use (TIOCGEXCL) and flags of a terminal.
+const STATE: &str = r#"stty -a; perl -MFcntl -e 'my $x = pack("i", 0); ioctl(STDIN, 0x80045440, $x) or die; print "exclusive ", unpack("i", $x), " flags ", fcntl(STDIN, F_GETFL, 0), "\n"'"#;
+/// Changes size (TIOCSWINSZ), exclusive use (TIOCEXCL) and flags by each way to
+/// a terminal.
+const CHANGE: &str = r#"use Fcntl; open(my $tty, "+<", "/dev/tty"); my $size = pack("S4", 5, 7, 0, 0);
+for my $file (*STDIN, *STDOUT, *STDERR, $tty) {
+    ioctl($file, 0x5414, $size); ioctl($file, 0x540C, 0);
+    fcntl($file, F_SETFL, O_NONBLOCK | (fcntl($file, F_GETFL, 0) || 0));
+}
+print "d-one\n""#;
 
 /// A shell with job control on a terminal of its own.
 struct Shell {
@@ -128,6 +140,30 @@ fn terminal_of_the_caller_does_not_go_in() {
         assert!(!lines.iter().any(|l| l.contains("pts")), "{lines:?}");
         let after = tcgetattr(shell.slave.as_fd()).unwrap();
         assert_eq!(before, after);
+    }
+}
+
+#[test]
+fn terminal_of_the_caller_keeps_what_no_mode_tells() {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let dir = tare.tempdir();
+        let path = dir.path().display();
+        std::fs::write(dir.path().join("state"), STATE).unwrap();
+        std::fs::write(dir.path().join("change"), CHANGE).unwrap();
+        for input in ["", "-i"] {
+            let mut shell = Shell::start(&tare);
+            shell.send(&format!("before=$(sh {path}/state)\n"));
+            shell.send(&format!(
+                "$T {input} -v {path}:/m host -- perl /m/change; echo s-tatus-$?\n"
+            ));
+            shell.expect("d-one\r\n");
+            shell.expect("s-tatus-0\r\n");
+            shell.send(&format!(
+                "test ${{#before}} -gt 99 -a \"$before\" = \"$(sh {path}/state)\"; echo s-ame-$?\n"
+            ));
+            shell.expect("s-ame-0\r\n");
+        }
     }
 }
 
@@ -276,19 +312,58 @@ fn signals_that_the_caller_ignores_stay_ignored() {
     }
 }
 
+/// Sends a signal by its name, or a real-time one by its number.
+#[track_caller]
+fn send(pid: &str, signal: &str) {
+    let mut kill = Command::new("kill");
+    let status = kill.args([&format!("-{signal}"), pid]).status();
+    assert!(status.unwrap().success(), "{signal}");
+}
+
+/// SIGRTMIN+1 of glibc, signal(7).
+const REAL_TIME: &str = "35";
+
+/// Shells without job control have commands behind `&` ignore INT and QUIT, and
+/// nohup(1) has them ignore HUP.
+#[test]
+fn signals_ignored_for_jobs_of_a_script_stay_ignored() {
+    need!(root, overlay, userns);
+    for tare in everybody() {
+        let dir = tare.tempdir();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
+        let path = dir.path().display();
+        let inside = "echo ready; read x </m/fifo; grep SigIgn /proc/self/status";
+        for (before, prefix, signals, mask) in [
+            ("", "", &["INT", "QUIT"][..], 0x6_u64),
+            ("", "nohup", &["HUP", "INT", "QUIT"], 0x7),
+            ("trap '' 35;", "", &[REAL_TIME], 0x4_0000_0006),
+        ] {
+            let script = format!(
+                "{before} {prefix} {TARE} run -v {path}:/m host -- sh -c '{inside}' & echo $! >&2; wait $!"
+            );
+            let mut child = tare.shell(&script).spawn().unwrap();
+            let mut errors = BufReader::new(child.stderr.take().unwrap());
+            let mut pid = String::new();
+            errors.read_line(&mut pid).unwrap();
+            let mut out = child.stdout.take().unwrap();
+            let mut ready = [0; 6];
+            out.read_exact(&mut ready).unwrap();
+            signals.iter().for_each(|name| send(pid.trim(), name));
+            std::fs::write(&fifo, "go\n").unwrap();
+            let mut rest = String::new();
+            out.read_to_string(&mut rest).unwrap();
+            assert_eq!(rest, format!("SigIgn:\t{mask:016x}\n"), "{script}");
+            assert_eq!(child.wait().unwrap().code(), Some(0), "{script}");
+        }
+    }
+}
+
 #[test]
 fn signals_are_all_passed_on() {
     need!(root, overlay, userns);
     for tare in everybody() {
-        for number in [
-            Signal::SIGALRM,
-            Signal::SIGVTALRM,
-            Signal::SIGIO,
-            Signal::SIGWINCH,
-            Signal::SIGCONT,
-            Signal::SIGABRT,
-        ] {
-            let name = number.as_str().trim_start_matches("SIG");
+        for name in ["ALRM", "VTALRM", "IO", "WINCH", "CONT", "ABRT", REAL_TIME] {
             let script = format!(
                 "trap 'echo caught; exit 7' {name}; echo ready; while :; do sleep 0.05; done"
             );
@@ -299,7 +374,7 @@ fn signals_are_all_passed_on() {
             let mut out = child.stdout.take().unwrap();
             let mut ready = [0; 6];
             out.read_exact(&mut ready).unwrap();
-            signal(&child, number);
+            send(&child.id().to_string(), name);
             let mut rest = String::new();
             out.read_to_string(&mut rest).unwrap();
             assert_eq!(
@@ -330,27 +405,44 @@ fn streams_open_by_name_for_any_user() {
             );
         }
     }
-    // Files keep their owner and mode.
-    let tare = Tare::new();
-    let path = tare.tempdir();
-    let path = path.path().join("file");
-    let file = File::create(&path).unwrap();
-    let mode = || std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
-    let before = mode();
-    let args = [
-        "run",
-        "-u",
-        "1000",
-        "host",
-        "--",
-        "sh",
-        "-c",
-        "echo a; echo b >/dev/stdout",
-    ];
-    let said = Said::of(tare.command(&args).stdout(file).output().unwrap());
-    assert_eq!(said.status, 0, "{said:?}");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\nb\n");
-    assert_eq!(mode(), before);
+}
+
+/// What others see of a descriptor: mode, owner, group, flags.
+fn descriptor(fd: &OwnedFd) -> (u32, u32, u32, i32) {
+    let stat = nix::sys::stat::fstat(fd).unwrap();
+    let flags = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFL).unwrap();
+    (stat.st_mode, stat.st_uid, stat.st_gid, flags)
+}
+
+#[test]
+fn streams_of_the_caller_stay_as_they_are() {
+    need!(root, overlay, userns);
+    let script = r#"chmod 640 /dev/stdout; chown 7 /dev/stdout; chmod 640 /proc/self/fd/1
+        perl -MFcntl -e 'fcntl(STDOUT, F_SETFL, O_NONBLOCK | O_APPEND)'
+        echo a; echo b >/dev/stdout"#;
+    for tare in everybody() {
+        let dir = tare.tempdir();
+        let owner = std::fs::metadata(tare.store.path()).unwrap();
+        let path = dir.path().join("file");
+        // The caller's own id gets the descriptors themselves.
+        for user in &tare.ids()[1..] {
+            let file = OwnedFd::from(File::create(&path).unwrap());
+            let (read, pipe) = nix::unistd::pipe().unwrap();
+            for fd in [&file, &pipe] {
+                std::os::unix::fs::fchown(fd, Some(owner.uid()), Some(owner.gid())).unwrap();
+                let before = descriptor(fd);
+                let args = ["run", "-u", user, "host", "--", "sh", "-c", script];
+                let mut command = tare.command(&args);
+                let said = Said::of(command.stdout(fd.try_clone().unwrap()).output().unwrap());
+                assert_eq!(said.status, 0, "{said:?}");
+                assert_eq!(descriptor(fd), before, "{user}: {said:?}");
+            }
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "a\nb\n");
+            let mut piped = [0; 5];
+            assert_eq!(File::from(read).read(&mut piped).unwrap(), 4);
+            assert_eq!(&piped[..4], b"a\nb\n");
+        }
+    }
 }
 
 #[test]
