@@ -246,7 +246,7 @@ impl Store {
     }
 
     /// Says which file system is full; the step names only what did not fit.
-    fn explained(&self, error: Error) -> Error {
+    pub(super) fn explained(&self, error: Error) -> Error {
         let full = [libc::ENOSPC, libc::EDQUOT]
             .map(Some)
             .contains(&error.errno());

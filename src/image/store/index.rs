@@ -86,7 +86,8 @@ impl Writable<'_> {
         let path = self.store.path().join(INDEX);
         let json = self.index.to_json_with(&self.strange);
         replace_file(&path, &json)
-            .map_err(|e| Error::io("write index", format_args!("{path:?}"), e))?;
+            .map_err(|e| Error::io("write index", format_args!("{path:?}"), e))
+            .map_err(|e| self.store.explained(e))?;
         reserve(&path, json.len());
         Ok(())
     }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::geteuid;
 use serde::Deserialize;
 
@@ -286,9 +287,28 @@ pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub(super) fn reserve(path: &Path, len: usize) {
     let new = named_new(path);
     let has = fs::metadata(&new).is_ok_and(|file| file.len() >= len as u64);
-    if !has && overwrite_unsynced(&new, &vec![0; len]).is_err() {
+    if !has && allocate(&new, len).is_err() {
         // A part of it is of no use to anything.
         let _ = fs::remove_file(&new);
+    }
+}
+
+/// Makes a file of zeros. Btrfs writes in place only where fallocate(2) has
+/// taken the room and nothing is written yet, so the file is a new one.
+fn allocate(path: &Path, len: usize) -> io::Result<()> {
+    let _without = WithoutSignal::begin();
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let file = File::create(path)?;
+    let size = i64::try_from(len).map_err(io::Error::other)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, size) {
+        Ok(()) => Ok(()),
+        // NFS before 4.2 does not know it, and a nearly full XFS asks for more
+        // blocks than a write takes.
+        Err(_) => overwrite_unsynced(path, &vec![0; len]).map(drop),
     }
 }
 
