@@ -186,9 +186,17 @@ pub(crate) fn same_name(a: &str, b: &str) -> bool {
     a == b || whole_name(a) == whole_name(b)
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Counts calls of [`whole_name`], without which no two names compare.
+    pub(crate) static WHOLE_NAMES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The name with its registry, path and tag written out; the text itself if
 /// that is no name.
 pub(crate) fn whole_name(text: &str) -> String {
+    #[cfg(test)]
+    WHOLE_NAMES.set(WHOLE_NAMES.get() + 1);
     let reference = text.parse::<Reference>().ok();
     let whole = reference.and_then(|reference| reference.whole_name());
     whole.unwrap_or_else(|| text.to_owned())

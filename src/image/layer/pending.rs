@@ -133,6 +133,7 @@ impl<T> ByPath<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::fs::{self, File};
     use std::os::fd::AsFd as _;
 
@@ -172,5 +173,22 @@ mod tests {
             map.forget_removed(root.as_fd(), path.as_bytes());
             assert_eq!(paths(&map), left, "{path:?}");
         }
+    }
+
+    #[test]
+    fn pending_paths_of_any_number_are_looked_at_a_few_times_each() {
+        const MANY: usize = 20_000;
+        let path = |n: usize| format!("d{n}").into_bytes();
+        let mut map = ByPath::default();
+        (0..MANY).for_each(|n| map.insert(path(n), 0));
+        let count = Cell::new(0);
+        for n in 0..MANY {
+            map.forget_if(&path(n), |_| {
+                count.set(count.get() + 1);
+                true
+            });
+        }
+        assert!(map.is_empty());
+        assert!(count.get() < MANY * 4, "{} looks", count.get());
     }
 }

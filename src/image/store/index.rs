@@ -218,3 +218,29 @@ pub(super) fn is_filed(index: &Index, digest: &Digest, names: &[String]) -> bool
     let is_name = |name: &String| filed.contains(&Some(whole_name(name)));
     !filed.is_empty() && names.iter().all(is_name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::reference::WHOLE_NAMES;
+
+    #[test]
+    fn names_of_any_number_are_compared_a_few_times_each() {
+        const MANY: usize = 2000;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
+        let mut index = store.writable_index().unwrap();
+        let names: Vec<String> = (0..MANY).map(|n| format!("n{n}:latest")).collect();
+        let before = WHOLE_NAMES.get();
+        // The second image takes all names of the first.
+        for byte in ["0", "1"] {
+            let digest = format!("sha256:{}", byte.repeat(64)).parse().unwrap();
+            let manifest = Descriptor::new("application/x", digest, 1);
+            assert!(index.add(&manifest, &names));
+            assert!(is_filed(&index.index, &digest, &names));
+        }
+        assert_eq!(index.index.manifests.len(), MANY + 1);
+        let count = WHOLE_NAMES.get() - before;
+        assert!(count < MANY * 16, "{count} comparisons");
+    }
+}
