@@ -123,7 +123,13 @@ fn unique_inodes(live: &Live, store: &Store, spec: &Spec, lower: &Lower) -> Opti
     let table = std::fs::read(format!("/proc/{init}/mountinfo")).ok()?;
     let writes = store.images().scratch_dir();
     let on_one = spec.write == Write::Disk && lower.is_on_device_of(&writes);
-    let mut overlays = overlays(&table)
+    are_unique(&table, on_one)
+}
+
+/// Returns whether all overlays of a sandbox in a table of mounts have unique
+/// inode numbers, those with all layers `on_one` file system anyway.
+fn are_unique(table: &[u8], on_one: bool) -> Option<bool> {
+    let mut overlays = overlays(table)
         .filter(|options| is_ours(options))
         .peekable();
     overlays.peek()?;
@@ -145,4 +151,29 @@ fn is_ours(options: &[u8]) -> bool {
             .strip_prefix(b"upperdir=")
             .is_some_and(|path| !path.starts_with(b"/"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unique_inodes_are_told_by_the_table() {
+        let with = "21 1 0:47 / / rw - overlay overlay rw,upperdir=1u,xino=on\n";
+        let without = "22 1 0:48 / /mnt rw - overlay overlay rw,upperdir=2u,xino=off\n";
+        let machines = "23 1 0:49 / /var rw - overlay overlay rw,upperdir=/u\n";
+        for (lines, [of_many, on_one]) in [
+            (&[with][..], [Some(true); 2]),
+            (&[with, machines], [Some(true); 2]),
+            (&[without], [Some(false), Some(true)]),
+            (&[with, without], [Some(false), Some(true)]),
+            // Of other back ends.
+            (&[machines], [None; 2]),
+            (&[], [None; 2]),
+        ] {
+            let table = lines.concat();
+            assert_eq!(are_unique(table.as_bytes(), false), of_many, "{table}");
+            assert_eq!(are_unique(table.as_bytes(), true), on_one, "{table}");
+        }
+    }
 }

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tare::image::ImportOptions;
-use tare::{Error, Sandbox, Spec};
+use tare::{Command, Error, Sandbox, Spec};
+use tare_oracle::need;
 
-use crate::harness::{Ground, line};
+use crate::harness::{Ground, line, text};
 use crate::layout::{Codec, Layout, tar_of};
+use crate::trees::NUMBERS;
 
 /// What separates, escapes or ends an option somewhere, and bytes that are no ASCII.
 const ODD: &str = "a,b:c\\d\\,e \"f'g=h%s\u{fc}+;i";
@@ -74,6 +76,28 @@ fn layers_of_any_number_and_name_are_all_seen() {
         sandbox.close().unwrap();
         let scratch = fs::read_dir(ground.scratch()).unwrap().count();
         assert_eq!(scratch, 0, "{json}");
+    }
+}
+
+/// In the whole tree of an image of several layers, some of it changed.
+#[test]
+fn layers_have_one_device_and_one_number_for_each_file() {
+    need!(overlay, program("python3"));
+    let ground = Ground::new();
+    import(&ground, 21).unwrap();
+    for write in ["memory", "disk"] {
+        // The machine's python3 finds its libraries by two links.
+        let json = format!(r#"{{"write": {write:?}, "mounts": ["/usr:/usr:ro"]}}"#);
+        let sandbox = Sandbox::open(&ground.store, &spec(&json)).unwrap();
+        let change = "ln -s usr/lib /lib; ln -s usr/lib64 /lib64; mv /own/f5 /own/g; echo x >/own/f6; mkdir /own/d";
+        line(&sandbox, change);
+        let argv = ["/usr/bin/python3", "-c", NUMBERS, "/own", "/bin", "/home"];
+        assert_eq!(text(&sandbox, Command::from_argv(argv)), "", "{write}");
+        let unique = sandbox.effective().unwrap().unique_inodes;
+        assert_eq!(unique, Some(true), "{write}");
+        let counted = "test $(du -sx /bin | cut -f1) = $(du -s /bin | cut -f1); echo $?; \
+            df /bin/busybox /own/f7 /own/f6 | grep -c '^overlay .* /$'";
+        assert_eq!(line(&sandbox, counted), "0\n3", "{write}");
     }
 }
 

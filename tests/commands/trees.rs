@@ -255,8 +255,33 @@ fn host_view_is_held_to_its_size() {
     }
 }
 
+/// Empty files take no bytes of a tmpfs, but memory of the kernel.
+#[test]
+fn mounts_in_memory_are_held_to_their_inodes() {
+    let ground = Ground::new();
+    let tmpfs = r#"{"mounts": [{"type": "tmpfs", "target": "/t", "options": ["size=1m"]}]}"#;
+    let host = Spec::from_json(r#"{"limits": {"disk": "2m"}}"#).unwrap();
+    for (spec, dirs) in [
+        (ground.spec_with(tmpfs), &["/t"][..]),
+        (host, &["/many", "/tmp/many"]),
+    ] {
+        for dir in dirs {
+            let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
+            let script = format!("mkdir -p {dir}; cd {dir} && seq 3000 | xargs touch; ls | wc -l");
+            let full = run(&sandbox, sh(&script));
+            let shown = String::from_utf8_lossy(&full.stderr);
+            assert!(shown.contains("No space left"), "{dir}: {full:?}");
+            let count: usize = String::from_utf8_lossy(&full.stdout)
+                .trim()
+                .parse()
+                .unwrap();
+            assert!((1..=1024).contains(&count), "{dir}: {count}");
+        }
+    }
+}
+
 /// Prints each entry below a few directories whose numbers do not agree.
-const NUMBERS: &str = r#"
+pub(crate) const NUMBERS: &str = r#"
 import os, sys
 try:
     open("/etc/new", "w").close()
@@ -281,4 +306,16 @@ fn host_has_one_device_and_one_number_for_each_file() {
         let unique = sandbox.effective().unwrap().unique_inodes;
         assert_eq!(unique, Some(true), "{write}");
     }
+}
+
+/// du(1) `-x` skips files of other devices, and df(1) finds no file system of a
+/// device that no mount has.
+#[test]
+fn host_in_memory_has_one_device_for_du_and_df() {
+    need!(overlay, program("du"), program("df"));
+    let ground = Ground::new();
+    let sandbox = Sandbox::open(&ground.store, &Spec::default()).unwrap();
+    let counted = "all=$(du -s /usr/bin 2>/dev/null | cut -f1); one=$(du -sx /usr/bin 2>/dev/null | cut -f1); \
+        test $all -gt 1000 -a $all = $one; echo $?; df --output=source /usr/bin/du | tail -n 1";
+    assert_eq!(line(&sandbox, counted), "0\noverlay");
 }
