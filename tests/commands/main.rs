@@ -36,5 +36,6 @@ mod users;
 mod view;
 mod view_cow;
 mod view_dying;
+mod view_kinds;
 mod view_root;
 mod words;
