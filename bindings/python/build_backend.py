@@ -18,7 +18,6 @@ HERE = Path(__file__).parent
 SCRIPTS = HERE / "data/scripts"
 
 get_requires_for_build_wheel = maturin.get_requires_for_build_wheel
-prepare_metadata_for_build_wheel = maturin.prepare_metadata_for_build_wheel
 
 
 class UnsupportedOperation(Exception):
@@ -28,6 +27,13 @@ class UnsupportedOperation(Exception):
 def build_sdist(directory: str, settings: dict[str, Any] | None = None) -> str:
     """The workspace around is needed, which an archive of this directory would not have."""
     raise UnsupportedOperation("libtare is built from its repository; install a wheel")
+
+
+def prepare_metadata_for_build_wheel(directory: str, settings: dict[str, Any] | None = None) -> str:
+    """Name, version and the like, which pip asks for before it builds."""
+    # Maturin wants the directory to be there, and in a new clone it is not.
+    SCRIPTS.mkdir(parents=True, exist_ok=True)
+    return str(maturin.prepare_metadata_for_build_wheel(directory, settings))
 
 
 def build_wheel(

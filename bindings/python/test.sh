@@ -39,10 +39,12 @@ environment() {
 # wheel PROFILE: the wheel, as anybody would install it. Tests take one that is not optimized, since the tests of
 # Rust have built most of that.
 wheel() {
-    rm -rf "$home/wheels"
-    mkdir "$home/wheels"
-    PATH=$venv/bin:$PATH "$venv/bin/python" - "$home/wheels" "$1" "$TARE_IMAGES/oldest" <<'PYTHON'
+    # As in a new clone, and in the order in which pip asks.
+    rm -rf "$home/wheels" "$home/metadata" data
+    mkdir "$home/wheels" "$home/metadata"
+    PATH=$venv/bin:$PATH "$venv/bin/python" - "$home/wheels" "$1" "$TARE_IMAGES/oldest" "$home/metadata" <<'PYTHON'
 import sys, build_backend
+build_backend.prepare_metadata_for_build_wheel(sys.argv[4])
 build_backend.build_wheel(sys.argv[1], {"build-args": "--profile " + sys.argv[2], "sysroot": sys.argv[3]})
 PYTHON
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-index --no-deps --force-reinstall \
