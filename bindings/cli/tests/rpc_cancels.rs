@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::io::Write as _;
+
 use common::rpc::Rpc;
 use common::{Tare, everybody};
 use serde_json::json;
@@ -44,12 +46,13 @@ fn rpc_cancel_of_what_has_not_begun_leaves_it_undone() {
     let tare = Tare::new();
     let mut rpc = Rpc::new(&tare);
     rpc.open("a");
-    // The worker waits for a writer of the pipe.
     let pipe = tare.tempdir();
     let fifo = pipe.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let put = json!({"sandbox": "a", "dir": "/tmp", "archive": fifo});
     let put = rpc.send("put_tar", put);
+    // Returns once the worker has the pipe open, and so has begun; then it waits for an archive.
+    let mut archive = std::fs::File::options().write(true).open(&fifo).unwrap();
     let run = rpc.send_script("a", "echo x >/tmp/made", json!({"stdin": "pipe"}));
     let stdin = rpc.send("stdin", json!({"command": run, "data": "x", "eof": true}));
     let signal = rpc.send("signal", json!({"command": run, "signal": "TERM"}));
@@ -67,7 +70,8 @@ fn rpc_cancel_of_what_has_not_begun_leaves_it_undone() {
     );
     let busy = rpc.call("cancel", json!({"request": put}));
     assert_eq!(busy.error(), ("busy", "cancel request", None));
-    std::fs::write(&fifo, [0; 1024]).unwrap();
+    archive.write_all(&[0; 1024]).unwrap();
+    drop(archive);
     rpc.answer(put).ok();
     let script = "test -e /tmp/made || echo undone";
     assert_eq!(rpc.script("a", script, json!({})).out(), "undone\n");
