@@ -8,6 +8,7 @@ __all__ = [
     "FEATURES",
     "VERSION",
     "Capture",
+    "Events",
     "Files",
     "Image",
     "Pool",
