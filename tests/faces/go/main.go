@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -329,70 +328,6 @@ func (f *face) ofCommand(word, name, rest string) bool {
 		found, err := f.sandbox.Process(r.cmd.Process.ID())
 		if wentWell(err) && wentWell(found.Kill()) {
 			fmt.Println("> found")
-		}
-	default:
-		return false
-	}
-	return true
-}
-
-func sayStat(info fs.FileInfo, err error) {
-	if !wentWell(err) {
-		return
-	}
-	kind := map[fs.FileMode]string{0: "file", fs.ModeDir: "directory", fs.ModeSymlink: "symlink"}[info.Mode().Type()]
-	fmt.Printf("> stat %s %o", kind, info.Mode().Perm())
-	if info.Mode().IsRegular() {
-		fmt.Printf(" %d", info.Size())
-	}
-	fmt.Println()
-}
-
-func (f *face) ofFile(word, path, rest string) bool {
-	files := f.sandbox.FS()
-	name := strings.TrimPrefix(path, "/")
-	switch word {
-	case "read":
-		data, err := fs.ReadFile(files, name)
-		if wentWell(err) {
-			fmt.Println("> data " + escape(data))
-		}
-	case "write":
-		mode, data, _ := strings.Cut(rest, " ")
-		bits, err := strconv.ParseUint(mode, 8, 32)
-		check(err)
-		if wentWell(f.sandbox.WriteFile(path, []byte(unescape(data)), os.FileMode(bits))) {
-			fmt.Println("> wrote")
-		}
-	case "mkdir":
-		bits, err := strconv.ParseUint(rest, 8, 32)
-		check(err)
-		if wentWell(f.sandbox.Mkdir(path, os.FileMode(bits))) {
-			fmt.Println("> made")
-		}
-	case "list":
-		entries, err := fs.ReadDir(files, name)
-		if wentWell(err) {
-			fmt.Print("> list")
-			for _, entry := range entries {
-				fmt.Print(" ", entry.Name())
-			}
-			fmt.Println()
-		}
-	case "stat":
-		sayStat(fs.Stat(files, name))
-	case "lstat":
-		links := files.(interface {
-			Lstat(string) (fs.FileInfo, error)
-		})
-		sayStat(links.Lstat(name))
-	case "remove":
-		if wentWell(f.sandbox.Remove(path)) {
-			fmt.Println("> removed")
-		}
-	case "remove_all":
-		if wentWell(f.sandbox.RemoveAll(path)) {
-			fmt.Println("> removed")
 		}
 	default:
 		return false
