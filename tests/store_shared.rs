@@ -330,7 +330,7 @@ impl Progress for Remover<'_> {
 fn unpack_of_an_image_that_is_removed_meanwhile_is_whole() {
     let dir = tempdir().unwrap();
     let (_layout, from) = simple(dir.path().join("layout"), Codec::Gzip);
-    let store = Store::open(&dir.path().join("store")).unwrap();
+    let store = Store::open(dir.path().join("store")).unwrap();
     let name: Reference = "app".parse().unwrap();
     let options = ImportOptions {
         names: vec![name.clone()],
