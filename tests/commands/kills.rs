@@ -4,11 +4,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tare::{Process, Reason, Sandbox, Status};
 
 use crate::endings::{await_count, count};
+use crate::harness::settle::SOON;
 use crate::harness::{Ground, line, run, sh};
 
 const LONG: Duration = Duration::from_secs(2000);
@@ -17,11 +18,19 @@ const LONG: Duration = Duration::from_secs(2000);
 const ESCAPE: &str = "(setsid sleep 555 </dev/null >/dev/null 2>&1 &); ";
 
 /// Processes with this in their command line, and dead ones that nothing
-/// reaped.
+/// reaps.
 fn left(sandbox: &Sandbox, what: &str) -> usize {
-    let ps = line(sandbox, "ps -o args");
-    let is_left = |l: &&str| *l == what || l.starts_with('[');
-    ps.lines().filter(is_left).count()
+    let began = Instant::now();
+    loop {
+        let ps = line(sandbox, "ps -o args");
+        let of = |is: &dyn Fn(&str) -> bool| ps.lines().filter(|l| is(l)).count();
+        let (alive, dead) = (of(&|l| l == what), of(&|l| l.starts_with('[')));
+        // A dead one may be told before it is reaped.
+        if alive > 0 || dead == 0 || began.elapsed() > SOON {
+            return alive + dead;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn spawn_escape(sandbox: &Sandbox) -> Process {

@@ -144,6 +144,8 @@ def call(*args):
 (made, has_made), (done, is_done) = os.pipe(), os.pipe()
 child = os.fork()
 if child == 0:
+    # The read ends with the parent, also where a call fails.
+    os.close(is_done)
     libc.unshare(0x10000000)
     os.write(has_made, b"x"); os.read(done, 1); os._exit(0)
 os.read(made, 1)
