@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
@@ -36,6 +37,8 @@ pub(crate) struct Running {
     pub(crate) memory: MemoryMark,
     /// Its end, or why that is not known.
     pub(crate) done: Mutex<Option<Result<Status>>>,
+    /// Whether the thread that runs the command may hold the lock until its end.
+    pub(crate) awaited: AtomicBool,
     /// Its own, if it has a time limit or began beside others.
     pub(crate) cgroup: Mutex<Option<ChildCgroup>>,
     /// What was asked for, as long as it may turn out that it could not be started.
@@ -94,16 +97,25 @@ impl Running {
     /// What is known of its end; none if another thread waits for that, and
     /// would for some time. To be asked with `wait` is to wait for that thread.
     fn done(&self, wait: bool) -> Option<MutexGuard<'_, Option<Result<Status>>>> {
-        if !wait {
+        if wait {
+            self.awaited.store(true, Ordering::Relaxed);
+            let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+            return Some(done);
+        }
+        loop {
             match self.done.try_lock() {
                 Ok(done) => return Some(done),
                 Err(TryLockError::Poisoned(done)) => return Some(done.into_inner()),
-                // The other one has read what there was, or will at once.
-                Err(TryLockError::WouldBlock) if self.is_readable() => {}
-                Err(TryLockError::WouldBlock) => return None,
+                Err(TryLockError::WouldBlock)
+                    if self.awaited.load(Ordering::Relaxed) && !self.is_readable() =>
+                {
+                    return None;
+                }
+                // The other one only looks, or has something to read: it may have
+                // read what made this one look.
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }
         }
-        Some(self.done.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn is_readable(&self) -> bool {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
 use std::hash::Hash;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -257,6 +258,7 @@ fn ask(
         limit,
         memory,
         done: Mutex::new(None),
+        awaited: AtomicBool::new(false),
         cgroup: Mutex::new(cgroup),
         attempt: Some(Attempt { user, cwd }),
     };

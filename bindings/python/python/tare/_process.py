@@ -159,11 +159,11 @@ class Popen(Generic[AnyStr]):
 
     def _wait(self, timeout: float | None) -> int:
         process = self._process
-        if process is not None and self.poll() is None:
+        # Where another thread reads the end, it is known a moment later.
+        while process is not None and self.poll() is None:
             if not _ready([process.status_fd()], [], timeout):
                 assert timeout is not None
                 raise TimeoutExpired(self.args, timeout)
-            self.poll()
         ended = self._ended
         assert ended is not None
         return ended[0]
