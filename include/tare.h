@@ -1394,7 +1394,7 @@ tare_error *tare_importing_progress(const tare_importing *importing, tare_import
 
 /**
  * Gives the image. Waits for it where the descriptor is not readable. The handle of the import is gone,
- * whatever is returned, and so is its thread.
+ * also after an error, and so is its thread.
  *
  * Returns: NULL, or an error: those of tare_store_import(); nothing is visible then.
  * Ownership: takes `importing`. `*out` is the caller's, for tare_image_free().
@@ -1558,7 +1558,7 @@ tare_error *tare_sandbox_open_in(const tare_store *store,
 
 /**
  * Ends everything inside and comes back when nothing of the sandbox is left. The handle is gone,
- * whatever is returned. NULL is left alone.
+ * also after an error. NULL is left alone.
  *
  * Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no sandbox, or was closed or
  * freed already; TARE_KIND_BROKEN if the helper process is gone, and the sandbox with it.
@@ -1737,7 +1737,7 @@ int32_t tare_opening_ready(tare_opening *opening);
 
 /**
  * Gives the sandbox. Waits for it where tare_opening_ready() returns 0. The handle of the opening is gone,
- * whatever is returned.
+ * also after an error.
  *
  * Returns: NULL, or an error: those of tare_sandbox_open(); nothing is left behind then.
  * Ownership: takes `opening`. `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free().
@@ -1796,7 +1796,7 @@ tare_error *tare_events_next(tare_events *events,
  * Frees the handle. NULL, or one that was freed already, is left alone.
  *
  * Ownership: takes `events`; its descriptor is gone.
- * Threads: any; nobody may use the descriptor then.
+ * Threads: any; no other thread may use the descriptor then.
  * Since: 0.1.
  */
 void tare_events_free(tare_events *events);
@@ -1846,7 +1846,7 @@ tare_error *tare_pool_ready(const tare_pool *pool, uint64_t *out);
 
 /**
  * Ends all that wait and comes back when nothing of them is left; sandboxes that were taken live on. The handle
- * is gone, whatever is returned. NULL is left alone.
+ * is gone, also after an error. NULL is left alone.
  *
  * Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no pool, or was closed or freed already;
  * TARE_KIND_BROKEN if the helper process is gone, and what waited with it.

@@ -413,7 +413,7 @@ pub(crate) fn request<'a>(
 }
 
 /// One reply, or none at end of file, with its descriptors.
-fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Reply>, Vec<OwnedFd>)> {
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Reply>, Vec<OwnedFd>)> {
     loop {
         match receive_now(socket, true) {
             Err(Errno::EINTR) => {}

@@ -5,12 +5,10 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nix::errno::Errno;
-
 use super::{Live, gone};
 use crate::error::{Error, Kind, Result};
 use crate::process::Running;
-use crate::spawner::{checked, receive_now, request};
+use crate::spawner::{checked, receive, request};
 use crate::sys::socket;
 use crate::wire::{Find, PIDFD_REQUEST};
 
@@ -114,12 +112,7 @@ impl Live {
         let fds = [theirs.as_fd()];
         request(live.control(), PIDFD_REQUEST, &Find { id }, &fds)?;
         drop(theirs);
-        let (reply, mut fds) = loop {
-            match receive_now(ours.as_fd(), true) {
-                Err(Errno::EINTR) => {}
-                answer => break answer.map_err(|e| Error::os(STEP, "recvmsg", e))?,
-            }
-        };
+        let (reply, mut fds) = receive(ours.as_fd())?;
         match checked(reply, &[]) {
             // It has ended meanwhile.
             Err(error) if error.errno() == Some(libc::ESRCH) => Err(none()),

@@ -84,7 +84,7 @@ impl CapSet {
     ///
     /// # Errors
     /// [`Kind::Invalid`] for an unknown name, for a capability that `security` does
-    /// not ask for, and where a dropped capability would come back.
+    /// not ask for, and where a program could regain a dropped capability.
     pub(crate) fn of_command(
         self,
         security: &Security,

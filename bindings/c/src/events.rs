@@ -118,7 +118,7 @@ pub unsafe extern "C-unwind" fn tare_events_next(
 /// Frees the handle. NULL, or one that was freed already, is left alone.
 ///
 /// Ownership: takes `events`; its descriptor is gone.
-/// Threads: any; nobody may use the descriptor then.
+/// Threads: any; no other thread may use the descriptor then.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_events_free(events: *mut tare_events) {

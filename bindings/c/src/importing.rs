@@ -145,7 +145,7 @@ pub unsafe extern "C-unwind" fn tare_importing_progress(
 }
 
 /// Gives the image. Waits for it where the descriptor is not readable. The handle of the import is gone,
-/// whatever is returned, and so is its thread.
+/// also after an error, and so is its thread.
 ///
 /// Returns: NULL, or an error: those of tare_store_import(); nothing is visible then.
 /// Ownership: takes `importing`. `*out` is the caller's, for tare_image_free().

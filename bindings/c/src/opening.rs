@@ -120,7 +120,7 @@ pub extern "C-unwind" fn tare_opening_ready(opening: *mut tare_opening) -> i32 {
 }
 
 /// Gives the sandbox. Waits for it where tare_opening_ready() returns 0. The handle of the opening is gone,
-/// whatever is returned.
+/// also after an error.
 ///
 /// Returns: NULL, or an error: those of tare_sandbox_open(); nothing is left behind then.
 /// Ownership: takes `opening`. `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free().

@@ -107,7 +107,7 @@ pub unsafe extern "C-unwind" fn tare_pool_ready(
 }
 
 /// Ends all that wait and comes back when nothing of them is left; sandboxes that were taken live on. The handle
-/// is gone, whatever is returned. NULL is left alone.
+/// is gone, also after an error. NULL is left alone.
 ///
 /// Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no pool, or was closed or freed already;
 /// TARE_KIND_BROKEN if the helper process is gone, and what waited with it.

@@ -182,7 +182,7 @@ pub unsafe extern "C-unwind" fn tare_sandbox_open_in(
 }
 
 /// Ends everything inside and comes back when nothing of the sandbox is left. The handle is gone,
-/// whatever is returned. NULL is left alone.
+/// also after an error. NULL is left alone.
 ///
 /// Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no sandbox, or was closed or
 /// freed already; TARE_KIND_BROKEN if the helper process is gone, and the sandbox with it.
