@@ -23,7 +23,7 @@ endif
 # tests in a guest run those.
 export TARE_TESTS_REQUIRE ?= all,-pids_v2
 
-.PHONY: help demo test lint fuzz bench bench-peers bench-docs schema install install-debug wheel setup images guest
+.PHONY: help demo test lint prose fuzz bench bench-peers bench-docs schema install install-debug wheel setup images guest
 
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 20
@@ -35,13 +35,18 @@ demo: setup ## The main job: a command in a view of the host, then one in Debian
 test: setup images guest ## Every test, on real images, as root and as ordinary users; PARTS="rust c" only those
 	CARGO="$(CARGO)" tests/run.sh $(PARTS)
 
-lint: setup ## Formatting, clippy, shellcheck, documentation: exactly what CI asks
+lint: setup ## Formatting, clippy, shellcheck, prose, documentation: exactly what CI asks
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --features libtare/bench -- -D warnings
 	scripts/lint-helper.sh
 	shellcheck .ci/run scripts/*.sh tests/*.sh tests/*/*.sh fuzz/*.sh bindings/*/*.sh examples/*/*.sh
 	bindings/python/test.sh -l
+	python3 -B scripts/prose/test_prose.py
+	python3 -B scripts/prose
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --exclude tare-c --lib --no-deps
+
+prose: ## Lower the ceilings of scripts/prose/ceilings.txt to what is left
+	python3 -B scripts/prose --lower
 
 fuzz: setup ## Every parser of foreign bytes for a minute, guided by coverage
 	fuzz/run.sh

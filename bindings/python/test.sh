@@ -72,7 +72,7 @@ tests_as() {
 lint() {
     "$venv/bin/python" spec_types.py --check
     local each
-    for each in . ../../tests/{faces/python,power,suites} ../../examples/{postgres,inspect_ai,mini_swe_agent}; do
+    for each in . ../../tests/{faces/python,power,suites} ../../scripts/prose ../../examples/{postgres,inspect_ai,mini_swe_agent}; do
         "$venv/bin/ruff" format --quiet --no-cache --config pyproject.toml --check "$each"
         "$venv/bin/ruff" check --quiet --no-cache --config pyproject.toml "$each"
     done
