@@ -13,6 +13,8 @@ mod cure_texts;
 mod cures;
 #[path = "architecture/source.rs"]
 mod source;
+#[path = "architecture/threats.rs"]
+mod threats;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
