@@ -34,7 +34,6 @@
 //!
 //! The rest is in `docs/kernel-features.md`.
 
-mod ahead;
 #[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]
 pub mod bench;
@@ -49,7 +48,7 @@ pub mod files;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod image;
-mod live;
+mod instance;
 pub mod mount;
 #[allow(
     dead_code,

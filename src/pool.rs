@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Image;
-use crate::live::{Asked, Live};
+use crate::instance::{Asked, Live};
 use crate::sandbox::{Home, Sandbox};
 use crate::spawner::Spawner;
 use crate::spec::Spec;

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::command::Size;
 use crate::error::{Error, Kind, Result};
-use crate::live::Live;
+use crate::instance::Live;
 use crate::sandbox::Sandbox;
 use crate::spawner::request;
 use crate::sys::{pidfd, terminal};

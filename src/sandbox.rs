@@ -19,7 +19,7 @@ use crate::command::Command;
 use crate::error::{Error, Kind, Result};
 use crate::files::Files;
 use crate::image::Image;
-use crate::live::Live;
+use crate::instance::Live;
 use crate::parts::cgroup::SandboxUsage;
 use crate::process::{Process, RunningCommand};
 use crate::spec::{Limits, Spec};

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::ahead::Waiting;
 use crate::error::Result;
 use crate::image::{
     self, Chown, Image, ImageConfig, ImportOptions, Progress, Reference, Root, UnpackOptions,
 };
+use crate::instance::prestart::Waiting;
 use crate::parts::cgroup::{Sweep, may_live, recover};
 use crate::parts::idmap::{Ids, Source};
 use crate::runtime::{ByHelper, Runtime};

@@ -24,9 +24,9 @@ use std::path::{Path, PathBuf};
 const RANKS: [&[&str]; 5] = [
     &[
         "fuzz", "counted", "bench", "sandbox", "command", "process", "pool", "store", "capture",
-        "live", "doctor", "mount", "files",
+        "instance", "doctor", "mount", "files",
     ],
-    &["plan", "image", "tree", "spawner", "runtime", "ahead"],
+    &["plan", "image", "tree", "spawner", "runtime"],
     &["parts"],
     &["spec", "error", "wire", "work"],
     &["sys"],

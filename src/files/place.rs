@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 
 use crate::error::{Error, Kind, Result};
-use crate::live::Live;
+use crate::instance::Live;
 use crate::process::no_user;
 use crate::spawner::request;
 use crate::sys::socket;

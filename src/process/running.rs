@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Reason, Status, Usage};
 use crate::error::{Error, Kind, Result};
-use crate::live::{Live, MemoryMark, gone};
+use crate::instance::{Live, MemoryMark, gone};
 use crate::parts::cgroup::ChildCgroup;
 use crate::parts::idmap::ids_of_more;
 use crate::spawner::{checked, read_now, receive_now};

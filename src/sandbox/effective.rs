@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::live::Live;
+use crate::instance::Live;
 use crate::parts::cgroup::Degraded;
 use crate::parts::idmap::Ids;
 use crate::parts::mounts;

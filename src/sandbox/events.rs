@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::poll::PollFlags;
 
 use crate::error::{Error, Result};
-use crate::live::Live;
+use crate::instance::Live;
 use crate::parts::cgroup::OomNotice;
 use crate::sys::{event, pidfd};
 

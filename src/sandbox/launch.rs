@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use super::streams::{Ends, Streams, streams};
 use crate::command::{Command, Size, c_string};
 use crate::error::{Error, Kind, Result};
-use crate::live::{Live, gone};
+use crate::instance::{Live, gone};
 use crate::parts::caps::CapSet;
 use crate::parts::rlimit;
 use crate::process::{Attempt, Pipes, Process, Running};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Sandbox;
 use crate::error::Result;
 use crate::image::Reference;
-use crate::live::{Asked, Live};
+use crate::instance::{Asked, Live};
 use crate::spec::Spec;
 use crate::store::{Base, Store};
 use crate::work::Work;

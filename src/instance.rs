@@ -2,11 +2,12 @@
 //! What exists of a sandbox from open to close, or from reset to reset.
 #![forbid(unsafe_code)]
 
-mod asked;
 mod commands;
 mod control;
+mod fallback;
 mod memory;
-mod storage;
+mod pending;
+pub(crate) mod prestart;
 
 use std::ops::Deref;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -25,11 +26,11 @@ use crate::sys::pidfd;
 use crate::tree::{self, Backend, Lower};
 use crate::wire::{self, KILL_REQUEST, Kill};
 
-pub(crate) use asked::Asked;
-use asked::How;
 use commands::Commands;
 pub(crate) use memory::MemoryMark;
 use memory::MemoryUse;
+pub(crate) use pending::Asked;
+use pending::How;
 
 /// A running init with all that belongs to it outside.
 #[derive(Debug)]
@@ -148,18 +149,18 @@ impl Live {
     pub(crate) fn start(store: &Store, spec: &Spec, base: &Base) -> Result<Self> {
         let (runtime, lower) = (store.runtime(), &base.lower);
         let spawner = runtime.spawner_for(spec)?;
-        let first = storage::first(runtime, spec, lower, spawner.ids().ordinary());
+        let first = fallback::first(runtime, spec, lower, spawner.ids().ordinary());
         let started = Self::start_on(store, &spawner, spec, base, first).or_else(|error| {
             // It may have died of it.
             let spawner = runtime.spawner_for(spec)?;
-            match storage::next(runtime, &spawner, spec, lower, &error) {
+            match fallback::next(runtime, &spawner, spec, lower, &error) {
                 Some(next) => Self::start_on(store, &spawner, spec, base, next),
                 None => Err(error),
             }
         });
         let started = match started {
             // One of the machine's mounts: from now on each is tried before.
-            Err(error) if storage::is_of_a_view(&error, spec, lower) => {
+            Err(error) if fallback::is_of_a_view(&error, spec, lower) => {
                 let spawner = runtime.spawner_for(spec)?;
                 spawner.verdicts().distrust();
                 Self::start_on(store, &spawner, spec, base, first)
@@ -245,7 +246,7 @@ impl Live {
     fn begin_as(store: &Store, spec: &Spec, base: &Base, is_ahead: bool) -> Result<Asked> {
         let runtime = store.runtime();
         let spawner = runtime.spawner_for(spec)?;
-        let first = storage::first(runtime, spec, &base.lower, spawner.ids().ordinary());
+        let first = fallback::first(runtime, spec, &base.lower, spawner.ids().ordinary());
         let how = How {
             store,
             spawner: &spawner,
@@ -309,9 +310,9 @@ fn explained(error: Error, spec: &Spec, lower: &Lower) -> Error {
     if error.cure().is_some() {
         return error;
     }
-    if storage::is_refused(&error) {
+    if fallback::is_refused(&error) {
         let is_stacked = *lower == Lower::Host && is_overlay("/");
-        let instead = match (lower, storage::has_cow(spec)) {
+        let instead = match (lower, fallback::has_cow(spec)) {
             (_, true) => "a bind instead of cow",
             (Lower::Host, false) if is_stacked => {
                 return error

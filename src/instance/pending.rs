@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::ahead::{Ahead, Seat};
+use super::prestart::{Ahead, Seat};
 use crate::error::{Error, Kind, Result};
 use crate::image::{HandedOver, Scratch};
 use crate::parts::caps::CapSet;
