@@ -5,8 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod callers;
-mod early;
-mod needs;
+mod inputs;
+mod prefix;
 mod tree;
 
 use std::ffi::CString;
@@ -30,10 +30,9 @@ use crate::spec::{Network, Spec, UserNamespace, Write};
 use crate::tree::{Backend, Lower, Request};
 use crate::wire::{Confine, List, ListBuf, Op, Open};
 
-use early::Divided;
+pub(crate) use inputs::Needs;
+use prefix::Divided;
 use tree::{Tree, stage};
-
-pub(crate) use needs::Needs;
 
 const CLONE_NEWNS: u64 = 0x0002_0000;
 const CLONE_NEWCGROUP: u32 = 0x0200_0000;
@@ -94,7 +93,7 @@ impl Plan {
     /// What of it can be done before it is asked for, and the rest; none if that takes more than cgroups and the spawner's own
     /// user namespace.
     pub(crate) fn divided(&self) -> Option<(Early, Vec<u8>)> {
-        let Divided { early, rest } = early::divide(self.ops.bytes());
+        let Divided { early, rest } = prefix::divide(self.ops.bytes());
         let own_users = self.maps.iter().any(|map| !map.is_empty());
         let early = Early {
             ops: early,

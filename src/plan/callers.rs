@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::stat;
 
-use super::needs::Needs;
+use super::inputs::Needs;
 use crate::error::{Error, Kind, Result};
 use crate::parts::mounts::{
     NODEV, NOEXEC, NOSUID, RDONLY, options, overlay, overlay_flags, push_size,

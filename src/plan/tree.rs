@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::callers::Callers;
-use super::needs::Needs;
+use super::inputs::Needs;
 use crate::error::Result;
 use crate::parts::idmap::Ids;
 use crate::parts::mounts::{Kernel, options, push_size};
