@@ -5,12 +5,12 @@
 use std::hint::black_box;
 use std::path::PathBuf;
 
+use crate::helper::Spawner;
 use crate::parts::caps::CapSet;
 use crate::parts::cgroup::Cgroup;
 use crate::parts::idmap::Ids;
 use crate::parts::seccomp::{self, SeccompCache};
 use crate::plan::{self, Needs};
-use crate::spawner::Spawner;
 use crate::spec::Spec;
 use crate::tree::{self, Lower, Request};
 

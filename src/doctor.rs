@@ -18,7 +18,7 @@ use nix::unistd::geteuid;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::spawner::Spawner;
+use crate::helper::Spawner;
 
 /// What a check is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 
 use crate::error::{Error, Kind, Result};
+use crate::helper::{Spawner, request};
 use crate::parts::cgroup::{ChildCgroup, remove_empty};
-use crate::spawner::{Spawner, request};
 use crate::spec::{Limits, Spec};
 use crate::store::{Base, Store};
 use crate::sys::pidfd;

@@ -47,6 +47,7 @@ pub mod files;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzz;
+mod helper;
 pub mod image;
 mod instance;
 pub mod mount;
@@ -59,9 +60,7 @@ mod parts;
 mod plan;
 mod pool;
 mod process;
-mod runtime;
 mod sandbox;
-mod spawner;
 pub mod spec;
 mod store;
 mod sys;

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
+use crate::helper::Spawner;
 use crate::image::Image;
 use crate::instance::{Asked, Live};
 use crate::sandbox::{Home, Sandbox};
-use crate::spawner::Spawner;
 use crate::spec::Spec;
 use crate::store::{Base, Store};
 use crate::sys::pidfd;

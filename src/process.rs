@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use crate::command::Size;
 use crate::error::{Error, Kind, Result};
+use crate::helper::request;
 use crate::instance::Live;
 use crate::sandbox::Sandbox;
-use crate::spawner::request;
 use crate::sys::{pidfd, terminal};
 use crate::wire::{self, KILL_REQUEST, Kill};
 

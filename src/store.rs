@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Result;
+use crate::helper::{ByHelper, Runtime};
 use crate::image::{
     self, Chown, Image, ImageConfig, ImportOptions, Progress, Reference, Root, UnpackOptions,
 };
 use crate::instance::prestart::Waiting;
 use crate::parts::cgroup::{Sweep, may_live, recover};
 use crate::parts::idmap::{Ids, Source};
-use crate::runtime::{ByHelper, Runtime};
 use crate::tree::Lower;
 
 /// Images on disk, and the one helper process that makes sandboxes from them.

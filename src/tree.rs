@@ -11,8 +11,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::helper::Spawner;
 use crate::parts::ops::{Ops, Slot};
-use crate::spawner::Spawner;
 use crate::spec::{ByteSize, Storage, Write};
 use crate::wire::Op;
 

@@ -26,7 +26,7 @@ const RANKS: [&[&str]; 5] = [
         "fuzz", "counted", "bench", "sandbox", "command", "process", "pool", "store", "capture",
         "instance", "doctor", "mount", "files",
     ],
-    &["plan", "image", "tree", "spawner", "runtime"],
+    &["plan", "image", "tree", "helper"],
     &["parts"],
     &["spec", "error", "wire", "work"],
     &["sys"],

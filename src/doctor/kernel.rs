@@ -7,9 +7,9 @@ use nix::sys::utsname::uname;
 
 use super::{Check, setting};
 use crate::error::Error;
+use crate::helper::Spawner;
 use crate::parts::mounts::options;
 use crate::parts::ops::Ops;
-use crate::spawner::Spawner;
 use crate::sys::probe;
 use crate::wire::{ListBuf, Op};
 

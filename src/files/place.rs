@@ -16,9 +16,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 
 use crate::error::{Error, Kind, Result};
+use crate::helper::request;
 use crate::instance::Live;
 use crate::process::no_user;
-use crate::spawner::request;
 use crate::sys::socket;
 use crate::wire::{
     self, FILE_ANSWER, FILE_ANSWER_MAX, FILE_PATH_MAX, FILE_REQUEST, Field as _, FileAnswer,

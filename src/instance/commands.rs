@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Live, gone};
 use crate::error::{Error, Kind, Result};
+use crate::helper::{checked, receive, request};
 use crate::process::Running;
-use crate::spawner::{checked, receive, request};
 use crate::sys::socket;
 use crate::wire::{Find, PIDFD_REQUEST};
 

@@ -3,9 +3,8 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Error;
+use crate::helper::{Runtime, Spawner};
 use crate::plan;
-use crate::runtime::Runtime;
-use crate::spawner::Spawner;
 use crate::spec::{MountKind, Spec, Storage, UserNamespace, Write};
 use crate::tree::{self, Backend, Lower, Request};
 

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use super::prestart::{Ahead, Seat};
 use crate::error::{Error, Kind, Result};
+use crate::helper::{Spawner, Start, Watched};
 use crate::image::{HandedOver, Scratch};
 use crate::parts::caps::CapSet;
 use crate::parts::ops::c_path;
 use crate::parts::seccomp::{self, Compiled};
 use crate::parts::shown::ShownAs;
 use crate::plan::{self, Early, Leaves, Needs, Plan};
-use crate::spawner::{Spawner, Start, Watched};
 use crate::spec::{ByteSize, Spec};
 use crate::store::{Base, Store};
 use crate::tree::{self, Backend, Request};

@@ -10,11 +10,10 @@ use std::sync::{Arc, Mutex};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::Result;
+use crate::helper::{Runtime, Spawner, Start};
 use crate::parts::cgroup::Cgroup;
 use crate::parts::ops::c_path;
 use crate::plan::{self, Early};
-use crate::runtime::Runtime;
-use crate::spawner::{Spawner, Start};
 use crate::spec::{Limits, Require, Security, Spec};
 use crate::sys::lock::try_lock;
 use crate::wire::ListBuf;

@@ -15,10 +15,10 @@ use serde::{Serialize, Serializer};
 
 use super::{Reason, Status, Usage};
 use crate::error::{Error, Kind, Result};
+use crate::helper::{checked, read_now, receive_now};
 use crate::instance::{Live, MemoryMark, gone};
 use crate::parts::cgroup::ChildCgroup;
 use crate::parts::idmap::ids_of_more;
-use crate::spawner::{checked, read_now, receive_now};
 use crate::wire::{self, Reply};
 
 /// What is known of a command at the host.

@@ -9,10 +9,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::error::Result;
+use crate::helper::Spawner;
 use crate::parts::mounts::{options, overlay_at};
 use crate::parts::ops::{Ops, c_path};
 use crate::parts::shown::ShownAs;
-use crate::spawner::Spawner;
 use crate::wire::Op;
 
 const CLONE_NEWNS: u64 = libc::CLONE_NEWNS as u64;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The helper against senders that are not its host.
-
 #![forbid(unsafe_code)]
 
 use std::os::fd::AsFd as _;
@@ -9,8 +8,11 @@ use std::thread::scope;
 use nix::errno::Errno;
 use tare_oracle::need;
 
-use super::*;
+use super::{Spawner, receive, request};
+use crate::parts::ops::Ops;
 use crate::sys::caller::testing::{drop_ids, in_a_fork};
+use crate::sys::socket;
+use crate::wire::{self, Job};
 
 #[test]
 fn spawner_refuses_a_sender_of_other_ids() {

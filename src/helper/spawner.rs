@@ -1,13 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The host's side of the helper program: starts it, speaks the wire, turns its replies into sentences.
+//! The helper process as its host holds it: starts it, asks it for sandboxes, and ends it.
 #![forbid(unsafe_code)]
-
-mod failure;
-mod limits;
-mod start;
-#[cfg(test)]
-mod tests;
-mod trial;
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
@@ -18,9 +11,12 @@ use std::sync::{Mutex, OnceLock};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::{getegid, geteuid, read};
+use nix::unistd::{getegid, geteuid};
 
-use crate::error::{Error, Kind, Result};
+use super::limits::more_processes;
+use super::request::{checked, gone, receive, receive_now, request};
+use super::start::Start;
+use crate::error::{Error, Result};
 use crate::parts::authority::Authority;
 use crate::parts::cgroup::Owner;
 use crate::parts::home;
@@ -29,17 +25,10 @@ use crate::parts::ops::{Ops, c_path};
 use crate::parts::shown::Verdicts;
 use crate::sys::dup::duplicate;
 use crate::sys::{memfd, pidfd, socket};
-use crate::wire::{
-    self, Close, Field, Header, Hello, INLINE, Job, ListBuf, MAGIC, Open, REPLY, Reader, Reply,
-    Watch,
-};
+use crate::wire::{self, Close, Field, Hello, Job, ListBuf, Open, Reply, Watch};
 
 /// The helper program, built by `build.rs`.
 static HELPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tare-init"));
-
-use failure::failure;
-use limits::more_processes;
-pub(crate) use start::Start;
 
 /// How long the end of a helper that is this process's child is waited for.
 const REAP_MS: u16 = 2000;
@@ -55,7 +44,7 @@ pub(crate) enum Watched {
 /// One helper process, started for this process and ending with it.
 #[derive(Debug)]
 pub(crate) struct Spawner {
-    socket: OwnedFd,
+    pub(super) socket: OwnedFd,
     /// The process that started it; a forked copy of that must start its own.
     owner: u32,
     /// [`Spawner::prefix`], once it was asked for.
@@ -72,7 +61,7 @@ pub(crate) struct Spawner {
     /// Of the thread that started it.
     authority: Authority,
     /// Of mounts of the host.
-    verdicts: Mutex<Verdicts>,
+    pub(super) verdicts: Mutex<Verdicts>,
     /// [`Spawner::home`], once it was asked for.
     home: OnceLock<Option<PathBuf>>,
 }
@@ -99,7 +88,7 @@ impl Spawner {
     /// Starts the helper. The host is not forked: the platform's own spawn call executes a sealed copy.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] where `vm.memfd_noexec` or a missing user namespace stand in the way.
+    /// [`crate::Kind::Unsupported`] where `vm.memfd_noexec` or a missing user namespace stand in the way.
     pub(crate) fn start() -> Result<Self> {
         let step = "start spawner";
         let authority = Authority::of_caller()?;
@@ -369,90 +358,5 @@ impl Drop for Spawner {
         // A forked copy may keep this socket open, so closing it is not enough.
         let _ = socket::shut_down(self.socket.as_fd());
         self.reap();
-    }
-}
-
-/// Sends one request: a big body goes into a sealed memory file.
-pub(crate) fn request<'a>(
-    socket: BorrowedFd<'_>,
-    kind: u32,
-    body: &impl Field<'a>,
-    fds: &[BorrowedFd<'_>],
-) -> Result<()> {
-    let broken = |e| match e {
-        Errno::EPIPE | Errno::ECONNRESET => gone(),
-        e => Error::os("talk to spawner", "sendmsg", e),
-    };
-    let mut bytes = Vec::new();
-    body.put(&mut bytes);
-    let len = u32::try_from(bytes.len())
-        .map_err(|_| Error::new(Kind::Invalid, "talk to spawner", "more than 4 GiB"))?;
-    let header = |in_memfd| {
-        let mut header = Vec::new();
-        let magic = MAGIC;
-        Header {
-            magic,
-            kind,
-            len,
-            in_memfd,
-        }
-        .put(&mut header);
-        header
-    };
-    if bytes.len() <= INLINE {
-        match socket::send(socket, &[&header(0), &bytes], fds) {
-            // The machine's sockets are smaller than is usual: net.core.wmem_default.
-            Err(Errno::EMSGSIZE) => {}
-            other => return other.map_err(broken),
-        }
-    }
-    let file = memfd::sealed(c"tare-request", &bytes, false).map_err(broken)?;
-    let mut all = fds.to_vec();
-    all.push(file.as_fd());
-    socket::send(socket, &[&header(1)], &all).map_err(broken)
-}
-
-/// One reply, or none at end of file, with its descriptors.
-pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Reply>, Vec<OwnedFd>)> {
-    loop {
-        match receive_now(socket, true) {
-            Err(Errno::EINTR) => {}
-            // It died with the request unread.
-            Err(Errno::ECONNRESET) => return Err(gone()),
-            other => return other.map_err(|e| Error::os("talk to spawner", "recvmsg", e)),
-        }
-    }
-}
-
-/// As [`receive`], but says EAGAIN when nothing is there and `wait` is false.
-pub(crate) fn receive_now(
-    socket: BorrowedFd<'_>,
-    wait: bool,
-) -> Result<(Option<Reply>, Vec<OwnedFd>), Errno> {
-    let mut bytes = [0u8; REPLY];
-    let (n, fds) = socket::receive(socket, &mut bytes, wait)?;
-    Ok((Reply::get(&mut Reader::new(&bytes[..n])), fds))
-}
-
-/// The same from a pipe, into which replies are written whole, pipe(7).
-pub(crate) fn read_now(pipe: BorrowedFd<'_>, wait: bool) -> Result<Option<Reply>, Errno> {
-    let mut fds = [PollFd::new(pipe, PollFlags::POLLIN)];
-    if !wait && poll(&mut fds, PollTimeout::ZERO)? == 0 {
-        return Err(Errno::EAGAIN);
-    }
-    let mut bytes = [0u8; REPLY];
-    let n = read(pipe, &mut bytes)?;
-    Ok(Reply::get(&mut Reader::new(&bytes[..n])))
-}
-
-fn gone() -> Error {
-    Error::new(Kind::Broken, "talk to spawner", "it ended")
-}
-
-/// A reply that is no failure, or the failure as an error; `ops` are those that were sent.
-pub(crate) fn checked(reply: Option<Reply>, ops: &[u8]) -> Result<Option<Reply>> {
-    match reply {
-        Some(reply) if reply.kind == wire::FAILED => Err(failure(&reply, ops)),
-        other => Ok(other),
     }
 }

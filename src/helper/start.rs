@@ -9,8 +9,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::trial::is_readable_within;
-use super::{checked, gone, receive, request};
+use super::request::{checked, gone, is_readable_within, receive, request};
 use crate::error::{Error, Result};
 use crate::wire::{self, Field as _, Open, REPLY, Reader, Reply};
 

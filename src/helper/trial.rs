@@ -2,14 +2,14 @@
 //! Operations that may never end: tried in a child, which is killed in time.
 #![forbid(unsafe_code)]
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Spawner, gone, receive, request};
+use super::request::{gone, is_readable_within, receive, request};
+use super::spawner::Spawner;
 use crate::error::{Error, Result};
 use crate::parts::ops::Ops;
 use crate::parts::shown::Verdicts;
@@ -52,19 +52,6 @@ impl Spawner {
         match reply.ok_or_else(gone)? {
             reply if reply.kind == wire::FAILED => Ok(Some(Errno::from_raw(reply.code))),
             _ => Ok(None),
-        }
-    }
-}
-
-/// Waits for input or end of file, at most so long.
-pub(super) fn is_readable_within(socket: BorrowedFd<'_>, timeout: Duration) -> bool {
-    let end = Instant::now() + timeout;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(socket, PollFlags::POLLIN)], left) {
-            Err(Errno::EINTR) => {}
-            other => return other != Ok(0),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::spawner::{Spawner, Watched};
 use crate::error::{Error, Kind, Result};
 use crate::image::Chown;
 use crate::image::layer::Fixup;
@@ -14,7 +15,6 @@ use crate::parts::cgroup::{Cgroup, DeviceGate, DeviceRules, Layout, PREFIX, Swee
 use crate::parts::idmap::{Ids, USUAL, more_ids};
 use crate::parts::ops::Ops;
 use crate::parts::seccomp::SeccompCache;
-use crate::spawner::{Spawner, Watched};
 use crate::spec::{Security, Spec};
 use crate::wire::Op;
 

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Sends requests to the helper and to inits, and receives their replies.
+#![forbid(unsafe_code)]
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::read;
+
+use super::failure::failure;
+use crate::error::{Error, Kind, Result};
+use crate::sys::{memfd, socket};
+use crate::wire::{self, Field, Header, INLINE, MAGIC, REPLY, Reader, Reply};
+
+/// Sends one request: a big body goes into a sealed memory file.
+pub(crate) fn request<'a>(
+    socket: BorrowedFd<'_>,
+    kind: u32,
+    body: &impl Field<'a>,
+    fds: &[BorrowedFd<'_>],
+) -> Result<()> {
+    let broken = |e| match e {
+        Errno::EPIPE | Errno::ECONNRESET => gone(),
+        e => Error::os("talk to spawner", "sendmsg", e),
+    };
+    let mut bytes = Vec::new();
+    body.put(&mut bytes);
+    let len = u32::try_from(bytes.len())
+        .map_err(|_| Error::new(Kind::Invalid, "talk to spawner", "more than 4 GiB"))?;
+    let header = |in_memfd| {
+        let mut header = Vec::new();
+        let magic = MAGIC;
+        Header {
+            magic,
+            kind,
+            len,
+            in_memfd,
+        }
+        .put(&mut header);
+        header
+    };
+    if bytes.len() <= INLINE {
+        match socket::send(socket, &[&header(0), &bytes], fds) {
+            // The machine's sockets are smaller than is usual: net.core.wmem_default.
+            Err(Errno::EMSGSIZE) => {}
+            other => return other.map_err(broken),
+        }
+    }
+    let file = memfd::sealed(c"tare-request", &bytes, false).map_err(broken)?;
+    let mut all = fds.to_vec();
+    all.push(file.as_fd());
+    socket::send(socket, &[&header(1)], &all).map_err(broken)
+}
+
+/// One reply, or none at end of file, with its descriptors.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Reply>, Vec<OwnedFd>)> {
+    loop {
+        match receive_now(socket, true) {
+            Err(Errno::EINTR) => {}
+            // It died with the request unread.
+            Err(Errno::ECONNRESET) => return Err(gone()),
+            other => return other.map_err(|e| Error::os("talk to spawner", "recvmsg", e)),
+        }
+    }
+}
+
+/// As [`receive`], but says EAGAIN when nothing is there and `wait` is false.
+pub(crate) fn receive_now(
+    socket: BorrowedFd<'_>,
+    wait: bool,
+) -> Result<(Option<Reply>, Vec<OwnedFd>), Errno> {
+    let mut bytes = [0u8; REPLY];
+    let (n, fds) = socket::receive(socket, &mut bytes, wait)?;
+    Ok((Reply::get(&mut Reader::new(&bytes[..n])), fds))
+}
+
+/// The same from a pipe, into which replies are written whole, pipe(7).
+pub(crate) fn read_now(pipe: BorrowedFd<'_>, wait: bool) -> Result<Option<Reply>, Errno> {
+    let mut fds = [PollFd::new(pipe, PollFlags::POLLIN)];
+    if !wait && poll(&mut fds, PollTimeout::ZERO)? == 0 {
+        return Err(Errno::EAGAIN);
+    }
+    let mut bytes = [0u8; REPLY];
+    let n = read(pipe, &mut bytes)?;
+    Ok(Reply::get(&mut Reader::new(&bytes[..n])))
+}
+
+pub(super) fn gone() -> Error {
+    Error::new(Kind::Broken, "talk to spawner", "it ended")
+}
+
+/// A reply that is no failure, or the failure as an error; `ops` are those that were sent.
+pub(crate) fn checked(reply: Option<Reply>, ops: &[u8]) -> Result<Option<Reply>> {
+    match reply {
+        Some(reply) if reply.kind == wire::FAILED => Err(failure(&reply, ops)),
+        other => Ok(other),
+    }
+}
+
+/// Waits for input or end of file, at most so long.
+pub(super) fn is_readable_within(socket: BorrowedFd<'_>, timeout: Duration) -> bool {
+    let end = Instant::now() + timeout;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(socket, PollFlags::POLLIN)], left) {
+            Err(Errno::EINTR) => {}
+            other => return other != Ok(0),
+        }
+    }
+}
