@@ -51,6 +51,7 @@ mod helper;
 pub mod image;
 mod instance;
 pub mod mount;
+mod ops;
 #[allow(
     dead_code,
     unused_imports,

@@ -9,7 +9,6 @@ pub(crate) mod home;
 pub(crate) mod idmap;
 pub(crate) mod mounts;
 pub(crate) mod names;
-pub(crate) mod ops;
 pub(crate) mod rlimit;
 pub(crate) mod seccomp;
 pub(crate) mod shown;

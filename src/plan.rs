@@ -19,10 +19,10 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use crate::error::{Error, Kind, Result};
+use crate::ops::{Ops, Slot};
 use crate::parts::cgroup::Cgroup;
 use crate::parts::idmap::{self, Ids};
 use crate::parts::mounts::RDONLY;
-use crate::parts::ops::{Ops, Slot};
 use crate::parts::rlimit;
 use crate::parts::seccomp::Compiled;
 use crate::parts::shown::ShownAs;

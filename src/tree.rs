@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::helper::Spawner;
-use crate::parts::ops::{Ops, Slot};
+use crate::ops::{Ops, Slot};
 use crate::spec::{ByteSize, Storage, Write};
 use crate::wire::Op;
 

@@ -28,7 +28,7 @@ const RANKS: [&[&str]; 5] = [
     ],
     &["plan", "image", "tree", "helper"],
     &["parts"],
-    &["spec", "error", "wire", "work"],
+    &["spec", "error", "ops", "wire", "work"],
     &["sys"],
 ];
 /// Where unsafe code may be.

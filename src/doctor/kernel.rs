@@ -8,8 +8,8 @@ use nix::sys::utsname::uname;
 use super::{Check, setting};
 use crate::error::Error;
 use crate::helper::Spawner;
+use crate::ops::Ops;
 use crate::parts::mounts::options;
-use crate::parts::ops::Ops;
 use crate::sys::probe;
 use crate::wire::{ListBuf, Op};
 

@@ -10,7 +10,7 @@ use nix::unistd::geteuid;
 
 use super::limits::{more_namespaces, more_processes, switched_off};
 use crate::error::{Error, Kind};
-use crate::parts::ops::Ops;
+use crate::ops::Ops;
 use crate::parts::rlimit;
 use crate::sys::mountinfo::Mounts;
 use crate::wire::{self, Reply};

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use tare_oracle::need;
 
 use super::{Spawner, receive, request};
-use crate::parts::ops::Ops;
+use crate::ops::Ops;
 use crate::sys::caller::testing::{drop_ids, in_a_fork};
 use crate::sys::socket;
 use crate::wire::{self, Job};

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use super::request::{gone, is_readable_within, receive, request};
 use super::spawner::Spawner;
 use crate::error::{Error, Result};
-use crate::parts::ops::Ops;
+use crate::ops::Ops;
 use crate::parts::shown::Verdicts;
 use crate::sys::socket;
 use crate::wire::{self, Job};

@@ -11,8 +11,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::error::Result;
 use crate::helper::{Runtime, Spawner, Start};
+use crate::ops::c_path;
 use crate::parts::cgroup::Cgroup;
-use crate::parts::ops::c_path;
 use crate::plan::{self, Early};
 use crate::spec::{Limits, Require, Security, Spec};
 use crate::sys::lock::try_lock;

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use nix::sys::stat::{makedev, stat};
 
 use crate::error::{Error, Kind, Result};
-use crate::parts::ops::{Ops, Slot, c_inside, c_path};
+use crate::ops::{Ops, Slot, c_inside, c_path};
 use crate::spec::{Device, Profile, Spec};
 use crate::wire::{MAKE_FILE, NO_SYMLINKS, Op};
 

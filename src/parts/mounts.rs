@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use crate::error::Result;
-use crate::parts::ops::{Ops, Slot, c_inside};
+use crate::ops::{Ops, Slot, c_inside};
 use crate::spec::{ByteSize, Network, Profile, Spec};
 use crate::wire::{ListBuf, MAKE_DIR, NO_SYMLINKS, Op, USERXATTR};
 

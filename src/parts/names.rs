@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 
-use crate::parts::ops::{Ops, Slot};
+use crate::ops::{Ops, Slot};
 use crate::spec::{ExtraHost, Network, Spec};
 use crate::wire::{MAKE_FILE, NOT_IN_KERNEL_FS, OR_SKIP, Op, SAME_MOUNT};
 

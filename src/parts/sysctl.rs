@@ -8,8 +8,8 @@ use std::ffi::CString;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use crate::ops::{Ops, Slot};
 use crate::parts::idmap::Ids;
-use crate::parts::ops::{Ops, Slot};
 use crate::spec::{IdMap, Network, Spec, UserNamespace, sysctl_path};
 use crate::wire::Op;
 

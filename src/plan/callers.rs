@@ -10,10 +10,10 @@ use nix::sys::stat::stat;
 
 use super::inputs::Needs;
 use crate::error::{Error, Kind, Result};
+use crate::ops::{Ops, Slot, c_inside, c_path};
 use crate::parts::mounts::{
     NODEV, NOEXEC, NOSUID, RDONLY, options, overlay, overlay_flags, push_size,
 };
-use crate::parts::ops::{Ops, Slot, c_inside, c_path};
 use crate::parts::shown::ShownAs;
 use crate::spec::{Mount, MountKind};
 use crate::tree::{Filled, Place, Survey, fill_directory, tmpfs};

@@ -131,8 +131,8 @@ impl Slots {
 mod tests {
     use super::*;
     use crate::bench::with_default;
+    use crate::ops::Ops;
     use crate::parts::mounts::options;
-    use crate::parts::ops::Ops;
     use crate::plan;
 
     fn names(ops: &[u8]) -> Vec<String> {

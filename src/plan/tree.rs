@@ -5,9 +5,9 @@
 use super::callers::Callers;
 use super::inputs::Needs;
 use crate::error::Result;
+use crate::ops::{Ops, Slot};
 use crate::parts::idmap::Ids;
 use crate::parts::mounts::{Kernel, options, push_size};
-use crate::parts::ops::{Ops, Slot};
 use crate::parts::{devices, names, sysctl};
 use crate::spec::ByteSize;
 use crate::tree::{Filled, Lower, Mounted, Survey, aliases};

@@ -9,7 +9,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use crate::error::{Error, Kind, Result};
-use crate::parts::ops::{Ops, Slot, c_path};
+use crate::ops::{Ops, Slot, c_path};
 use crate::spec::Write;
 use crate::tree::{Backend, Lower, Request};
 use crate::wire::Op;

@@ -33,8 +33,8 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::ops::{Ops, Slot};
 use crate::parts::mounts::{options, push_size};
-use crate::parts::ops::{Ops, Slot};
 use crate::spec::{ByteSize, Write};
 use crate::tree::{Backend, Mounted, Request};
 use crate::wire::Op;

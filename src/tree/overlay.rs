@@ -6,8 +6,8 @@ use std::ffi::CString;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::ops::{Ops, Slot, c_path};
 use crate::parts::mounts::{overlay, overlay_at, overlay_flags};
-use crate::parts::ops::{Ops, Slot, c_path};
 use crate::spec::Write;
 use crate::tree::host::{self, Filled};
 use crate::tree::{Backend, Lower, Request};

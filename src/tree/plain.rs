@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Kind, Result};
-use crate::parts::ops::{Ops, Slot, c_path};
+use crate::ops::{Ops, Slot, c_path};
 use crate::spec::Write;
 use crate::tree::{Backend, Lower, Request};
 

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::survey::Survey;
 use crate::error::{Error, Result};
+use crate::ops::{Ops, Slot, c_inside, c_path};
 use crate::parts::mounts::{LOCKED, RDONLY, overlay_at, overlay_flags};
-use crate::parts::ops::{Ops, Slot, c_inside, c_path};
 use crate::parts::shown::ShownAs;
 use crate::wire::{MAKE_DIR, MAY_BE_GONE, NO_SYMLINKS, OF_MACHINE, OR_SKIP};
 

@@ -10,8 +10,8 @@ use nix::errno::Errno;
 
 use crate::error::Result;
 use crate::helper::Spawner;
+use crate::ops::{Ops, c_path};
 use crate::parts::mounts::{options, overlay_at};
-use crate::parts::ops::{Ops, c_path};
 use crate::parts::shown::ShownAs;
 use crate::wire::Op;
 

@@ -15,7 +15,7 @@ use super::copies::Budget;
 use super::part::{Filled, Parts, Place};
 use super::survey::{Survey, is_own};
 use crate::error::{Error, Result};
-use crate::parts::ops::{Ops, c_path};
+use crate::ops::{Ops, c_path};
 use crate::parts::shown::ShownAs;
 use crate::spec::ByteSize;
 use crate::sys::mountinfo::Mount;
