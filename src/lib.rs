@@ -37,7 +37,6 @@
 #[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]
 pub mod bench;
-mod capture;
 mod command;
 #[cfg(test)]
 mod counted;
@@ -70,7 +69,6 @@ mod tree;
 mod wire;
 mod work;
 
-pub use capture::{Capture, Output, Waited};
 pub use command::{Command, Size, Stdin, Stdout, duplicate};
 pub use doctor::{Check, Matter, Report, doctor};
 pub use error::{Error, Kind, Result};
@@ -78,7 +76,9 @@ pub use files::Files;
 pub use parts::cgroup::SandboxUsage;
 pub use parts::shown::ShownMount;
 pub use pool::{Pool, PoolSize};
-pub use process::{Control, Process, Reason, RunningCommand, Status, Usage};
+pub use process::{
+    Capture, Control, Output, Process, Reason, RunningCommand, Status, Usage, Waited,
+};
 pub use sandbox::{Effective, Event, Events, Opening, Sandbox, spawn_in};
 pub use spec::Spec;
 pub use store::{Recovered, Store};

@@ -2,6 +2,7 @@
 //! A running command: its pipes, its status, signals for it.
 #![forbid(unsafe_code)]
 
+mod output;
 mod running;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,6 +21,8 @@ use crate::sandbox::Sandbox;
 use crate::sys::{pidfd, terminal};
 use crate::wire::{self, KILL_REQUEST, Kill};
 
+pub use output::{Capture, Output, Waited};
+pub(crate) use output::{capture, capture_begun};
 pub use running::RunningCommand;
 pub(crate) use running::{Attempt, Running, no_user};
 

@@ -14,14 +14,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::capture::{Output, capture, capture_begun};
 use crate::command::Command;
 use crate::error::{Error, Kind, Result};
 use crate::files::Files;
 use crate::image::Image;
 use crate::instance::Live;
 use crate::parts::cgroup::SandboxUsage;
-use crate::process::{Process, RunningCommand};
+use crate::process::{Output, Process, RunningCommand, capture, capture_begun};
 use crate::spec::{Limits, Spec};
 use crate::store::{Base, Store};
 
