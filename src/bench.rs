@@ -5,6 +5,7 @@
 use std::hint::black_box;
 use std::path::PathBuf;
 
+use crate::backend::{self, Lower, Request};
 use crate::helper::Spawner;
 use crate::parts::caps::CapSet;
 use crate::parts::cgroup::Cgroup;
@@ -12,7 +13,6 @@ use crate::parts::idmap::Ids;
 use crate::parts::seccomp::{self, SeccompCache};
 use crate::plan::{self, Needs};
 use crate::spec::Spec;
-use crate::tree::{self, Lower, Request};
 
 /// Calls `work` with what makes the plan of a default start of an image, as root, and the message that
 /// its spawner gets.
@@ -53,7 +53,7 @@ pub(crate) fn with_default(work: impl FnOnce(&Needs<'_>)) {
         spec: &spec,
         ids: &Ids::Host,
         hostname: "counted",
-        backend: tree::backend(spec.storage, &lower, false),
+        backend: backend::backend(spec.storage, &lower, false),
         tree: &request,
         cgroup: &Cgroup::default(),
         cgroup2: false,

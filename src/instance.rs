@@ -17,13 +17,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 
+use crate::backend::{self, Backend, Lower};
 use crate::error::{Error, Kind, Result};
 use crate::helper::{Spawner, request};
 use crate::parts::cgroup::{ChildCgroup, remove_empty};
 use crate::spec::{Limits, Spec};
 use crate::store::{Base, Store};
 use crate::sys::pidfd;
-use crate::tree::{self, Backend, Lower};
 use crate::wire::{self, KILL_REQUEST, Kill};
 
 use commands::Commands;
@@ -238,7 +238,7 @@ impl Live {
                 asked.have_next_begun(store, spec);
                 Ok(Some(asked))
             }
-            Err(error) if tree::is_trial(&error) => Ok(None),
+            Err(error) if backend::is_trial(&error) => Ok(None),
             Err(error) => Err(explained(error, spec, &base.lower)),
         }
     }

@@ -34,6 +34,7 @@
 //!
 //! The rest is in `docs/kernel-features.md`.
 
+mod backend;
 #[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]
 pub mod bench;
@@ -64,7 +65,6 @@ mod sandbox;
 pub mod spec;
 mod store;
 mod sys;
-mod tree;
 #[allow(dead_code, reason = "the helper uses the rest")]
 mod wire;
 mod work;

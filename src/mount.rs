@@ -15,13 +15,13 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
+use crate::backend::{self, Request};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Mounted, Root};
 use crate::plan;
 use crate::spec::{self, ByteSize, Storage, Write};
 use crate::store::{Base, Store};
 use crate::sys::mountinfo::Mounts;
-use crate::tree::{self, Request};
 
 /// How an image is mounted.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -65,11 +65,11 @@ pub fn mount(store: &Store, image: &str, dir: &Path, options: &Options) -> Resul
     let mut mounted = store.images().record_mount(&target, &layers)?;
     let base = Base::of(image);
     let made = (|| {
-        let backend = tree::backend(options.storage, &base.lower, false);
+        let backend = backend::backend(options.storage, &base.lower, false);
         let request = Request {
             lower: &base.lower,
             write: options.write,
-            size: tree::size(backend, options.write, options.size)?,
+            size: backend::size(backend, options.write, options.size)?,
             ordinary: false,
             scratch: mounted.tree(),
             spawner: &spawner,

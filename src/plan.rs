@@ -18,6 +18,7 @@ use caps::Capability;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use crate::backend::{Backend, Lower, Request};
 use crate::error::{Error, Kind, Result};
 use crate::ops::{Ops, Slot};
 use crate::parts::cgroup::Cgroup;
@@ -27,7 +28,6 @@ use crate::parts::rlimit;
 use crate::parts::seccomp::Compiled;
 use crate::parts::shown::ShownAs;
 use crate::spec::{Network, Spec, UserNamespace, Write};
-use crate::tree::{Backend, Lower, Request};
 use crate::wire::{Confine, List, ListBuf, Op, Open};
 
 pub(crate) use inputs::Needs;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::backend::Lower;
 use crate::error::Result;
 use crate::helper::{ByHelper, Runtime};
 use crate::image::{
@@ -14,7 +15,6 @@ use crate::image::{
 use crate::instance::prestart::Waiting;
 use crate::parts::cgroup::{Sweep, may_live, recover};
 use crate::parts::idmap::{Ids, Source};
-use crate::tree::Lower;
 
 /// Images on disk, and the one helper process that makes sandboxes from them.
 ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The picture in `docs/design.md` as a test: which way imports point, where unsafe code may be, how long things get.
 //!
-//! faces (`bindings/*`) -> nouns -> plan, image, tree, spawner -> parts -> spec, error, wire, work -> sys
+//! faces (`bindings/*`) -> nouns -> plan, image, backend, helper -> parts -> ops, spec, error, wire, work -> sys
 
 #[path = "architecture/circles.rs"]
 mod circles;
@@ -26,7 +26,7 @@ const RANKS: [&[&str]; 5] = [
         "fuzz", "counted", "bench", "sandbox", "command", "process", "pool", "store", "instance",
         "doctor", "mount", "files",
     ],
-    &["plan", "image", "tree", "helper"],
+    &["plan", "image", "backend", "helper"],
     &["parts"],
     &["spec", "error", "ops", "wire", "work"],
     &["sys"],
@@ -409,8 +409,8 @@ fn missing_first_lines_and_forbidden_words_are_refused() {
 #[test]
 fn circle_between_equals_is_refused() {
     let files = [
-        File::new("src/plan.rs", "use crate::tree::Tree;"),
-        File::new("src/tree.rs", "use crate::image::Image;"),
+        File::new("src/plan.rs", "use crate::backend::Backend;"),
+        File::new("src/backend.rs", "use crate::image::Image;"),
         File::new("src/image.rs", "use crate::error::Error;"),
     ];
     assert_eq!(check_arrows(&files), Vec::<String>::new());

@@ -2,11 +2,11 @@
 //! Storage `auto`: overlay, and a copy where that does not work.
 #![forbid(unsafe_code)]
 
+use crate::backend::{self, Backend, Lower, Request};
 use crate::error::Error;
 use crate::helper::{Runtime, Spawner};
 use crate::plan;
 use crate::spec::{MountKind, Spec, Storage, UserNamespace, Write};
-use crate::tree::{self, Backend, Lower, Request};
 
 /// The back end to begin with.
 pub(super) fn first(
@@ -20,8 +20,8 @@ pub(super) fn first(
     let own_users = matches!(spec.namespaces.user, UserNamespace::Maps { .. });
     let ordinary = ordinary || (own_users && *lower == Lower::Host);
     match may_copy(spec, lower) && runtime.overlay_is_missing() {
-        true => tree::backend(Storage::Copy, lower, ordinary),
-        false => tree::backend(spec.storage, lower, ordinary),
+        true => backend::backend(Storage::Copy, lower, ordinary),
+        false => backend::backend(spec.storage, lower, ordinary),
     }
 }
 
@@ -47,14 +47,14 @@ pub(super) fn next(
         spawner,
         may_try: true,
     };
-    let overlay = tree::backend(Storage::Overlay, &nothing, ordinary);
+    let overlay = backend::backend(Storage::Overlay, &nothing, ordinary);
     let tried = plan::try_tree(overlay, &request)
         .and_then(|ops| spawner.job(&ops, plan::MOUNT_NAMESPACE, &[]));
     if tried.is_err_and(|e| is_refused(&e)) {
         // Not of these layers, but of any: the next sandbox need not try.
         runtime.set_overlay_missing();
     }
-    Some(tree::backend(Storage::Copy, lower, ordinary))
+    Some(backend::backend(Storage::Copy, lower, ordinary))
 }
 
 /// Whether a copy is as good: a private view of a host directory is an overlay in any case, and

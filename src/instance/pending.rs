@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::prestart::{Ahead, Seat};
+use crate::backend::{self, Backend, Request};
 use crate::error::{Error, Kind, Result};
 use crate::helper::{Spawner, Start, Watched};
 use crate::image::{HandedOver, Scratch};
@@ -20,7 +21,6 @@ use crate::parts::shown::ShownAs;
 use crate::plan::{self, Early, Leaves, Needs, Plan};
 use crate::spec::{ByteSize, Spec};
 use crate::store::{Base, Store};
-use crate::tree::{self, Backend, Request};
 
 /// What the spawner was asked for. Dropping it ends it, without waiting.
 #[derive(Debug)]
@@ -312,7 +312,7 @@ impl How<'_> {
     }
 
     fn size(&self) -> Result<Option<ByteSize>> {
-        tree::size(self.backend, self.spec.write, self.spec.limits.disk)
+        backend::size(self.backend, self.spec.write, self.spec.limits.disk)
     }
 
     fn hostname(&self, seat: &Seat) -> String {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::stat;
 
 use super::inputs::Needs;
+use crate::backend::{Filled, Place, Survey, fill_directory, tmpfs};
 use crate::error::{Error, Kind, Result};
 use crate::ops::{Ops, Slot, c_inside, c_path};
 use crate::parts::mounts::{
@@ -16,7 +17,6 @@ use crate::parts::mounts::{
 };
 use crate::parts::shown::ShownAs;
 use crate::spec::{Mount, MountKind};
-use crate::tree::{Filled, Place, Survey, fill_directory, tmpfs};
 use crate::wire::{MAKE_DIR, MAKE_FILE, NOT_IN_KERNEL_FS, OF_MACHINE};
 
 /// Makes the caller's mounts, in order.

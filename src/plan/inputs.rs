@@ -2,12 +2,12 @@
 //! What a plan is made from.
 #![forbid(unsafe_code)]
 
+use crate::backend::{Backend, Request};
 use crate::parts::caps::CapSet;
 use crate::parts::cgroup::Cgroup;
 use crate::parts::idmap::Ids;
 use crate::parts::seccomp::Compiled;
 use crate::spec::Spec;
-use crate::tree::{Backend, Request};
 
 /// What a start needs beside the spec.
 pub(crate) struct Needs<'a> {

@@ -4,13 +4,13 @@
 
 use super::callers::Callers;
 use super::inputs::Needs;
+use crate::backend::{Filled, Lower, Mounted, Survey, aliases};
 use crate::error::Result;
 use crate::ops::{Ops, Slot};
 use crate::parts::idmap::Ids;
 use crate::parts::mounts::{Kernel, options, push_size};
 use crate::parts::{devices, names, sysctl};
 use crate::spec::ByteSize;
-use crate::tree::{Filled, Lower, Mounted, Survey, aliases};
 use crate::wire::Op;
 
 /// What is seen inside, whole.

@@ -7,6 +7,7 @@ use std::os::fd::AsFd as _;
 
 use serde::Serialize;
 
+use crate::backend::Lower;
 use crate::error::{Error, Result};
 use crate::instance::Live;
 use crate::parts::cgroup::Degraded;
@@ -17,7 +18,6 @@ use crate::spec::{Network, Spec, UserNamespace, Write};
 use crate::store::{Base, Store};
 use crate::sys::mountinfo::overlays;
 use crate::sys::pidfd;
-use crate::tree::Lower;
 
 /// What is really in force, as [`crate::Sandbox::effective`] gives it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::streams::{Ends, Streams, streams};
+use crate::backend::Lower;
 use crate::command::{Command, Size, c_string};
 use crate::error::{Error, Kind, Result};
 use crate::helper::{checked, receive_now, request};
@@ -24,7 +25,6 @@ use crate::process::{Attempt, Pipes, Process, Running};
 use crate::spec::Spec;
 use crate::store::Base;
 use crate::sys::socket;
-use crate::tree::Lower;
 use crate::wire::{self, Field as _, ListBuf, RUN_REQUEST, Reply, Run};
 
 /// Where programs are looked for when nobody says otherwise; Docker's default.

@@ -8,10 +8,10 @@ use std::path::Path;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
+use crate::backend::{Backend, Lower, Request};
 use crate::error::{Error, Kind, Result};
 use crate::ops::{Ops, Slot, c_path};
 use crate::spec::Write;
-use crate::tree::{Backend, Lower, Request};
 use crate::wire::Op;
 
 fn opened(dir: &Path) -> Result<OwnedFd> {

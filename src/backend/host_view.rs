@@ -32,11 +32,11 @@ use std::env::current_dir;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
+use crate::backend::{Backend, Mounted, Request};
 use crate::error::{Error, Kind, Result};
 use crate::ops::{Ops, Slot};
 use crate::parts::mounts::{options, push_size};
 use crate::spec::{ByteSize, Write};
-use crate::tree::{Backend, Mounted, Request};
 use crate::wire::Op;
 
 pub(crate) use alias::aliases;

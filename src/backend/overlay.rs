@@ -5,12 +5,12 @@
 use std::ffi::CString;
 use std::path::Path;
 
+use super::host_view::{self, Filled};
+use crate::backend::{Backend, Lower, Request};
 use crate::error::{Error, Result};
 use crate::ops::{Ops, Slot, c_path};
 use crate::parts::mounts::{overlay, overlay_at, overlay_flags};
 use crate::spec::Write;
-use crate::tree::host::{self, Filled};
-use crate::tree::{Backend, Lower, Request};
 use crate::wire::ListBuf;
 
 /// Root on any kernel, ordinary users from 5.11 on.
@@ -70,7 +70,7 @@ impl Backend for Overlay {
         request: &Request<'_>,
     ) -> Result<Filled> {
         match request.lower {
-            Lower::Host => host::fill(ops, root, stage, request, self.on_disk(request.write)),
+            Lower::Host => host_view::fill(ops, root, stage, request, self.on_disk(request.write)),
             Lower::Layers(_) | Lower::Plain(_) => Ok(Filled::default()),
         }
     }

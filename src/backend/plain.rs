@@ -2,10 +2,10 @@
 //! No copy-on-write at all: a directory is the root, and writes go into it.
 #![forbid(unsafe_code)]
 
+use crate::backend::{Backend, Lower, Request};
 use crate::error::{Error, Kind, Result};
 use crate::ops::{Ops, Slot, c_path};
 use crate::spec::Write;
-use crate::tree::{Backend, Lower, Request};
 
 /// Works everywhere; what commands write stays.
 pub(crate) struct Plain;

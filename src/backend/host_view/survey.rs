@@ -10,12 +10,12 @@ use nix::errno::Errno;
 
 use super::class::Class;
 use super::trial;
+use crate::backend::{Request, TRY_MOUNT};
 use crate::error::{Error, Result};
 use crate::helper::Spawner;
 use crate::parts::mounts::{RDONLY, overlay_flags};
 use crate::parts::shown::ShownAs;
 use crate::sys::mountinfo::{Mount, Mounts};
-use crate::tree::{Request, TRY_MOUNT};
 use crate::wire::OF_MACHINE;
 
 /// Made anew in every sandbox, so not taken from the host.
@@ -134,7 +134,7 @@ impl<'a> Survey<'a> {
     /// it where that does not tell.
     ///
     /// # Errors
-    /// When the helper is gone, and [`is_trial`](crate::tree::is_trial) where it
+    /// When the helper is gone, and [`is_trial`](crate::backend::is_trial) where it
     /// must not be tried.
     pub(super) fn verdict(&self, path: &Path) -> Result<ShownAs> {
         let Some(mount) = self.mounts.showing(path) else {

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod copy;
-mod host;
+mod host_view;
 mod overlay;
 mod plain;
 
@@ -16,7 +16,7 @@ use crate::ops::{Ops, Slot};
 use crate::spec::{ByteSize, Storage, Write};
 use crate::wire::Op;
 
-pub(crate) use host::{Filled, Place, Survey, aliases, fill_directory, tmpfs};
+pub(crate) use host_view::{Filled, Place, Survey, aliases, fill_directory, tmpfs};
 
 /// What lies below.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,7 +156,7 @@ pub(crate) fn backend(storage: Storage, lower: &Lower, ordinary: bool) -> &'stat
     match (storage, lower) {
         (_, Lower::Plain(_)) => &plain::Plain,
         (Storage::Copy, _) => &copy::Copy,
-        (_, Lower::Host) if ordinary => &host::HostView,
+        (_, Lower::Host) if ordinary => &host_view::HostView,
         (Storage::Auto | Storage::Overlay, _) => &overlay::Overlay,
     }
 }
