@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 mod effective;
+mod encode;
 mod events;
-mod launch;
 mod opening;
+mod spawn;
 mod streams;
 
 use std::ffi::OsStr;
@@ -195,7 +196,7 @@ impl Sandbox {
     /// [`Kind::NotFound`] and [`Kind::NotExecutable`] or [`Kind::Permission`] say that the program is not
     /// there, or no program; the step says what else failed.
     pub fn spawn(&self, command: Command) -> Result<Process> {
-        launch::launch(&self.live()?, &self.spec, &self.base, command)
+        spawn::launch(&self.live()?, &self.spec, &self.base, command)
     }
 
     /// Runs a command to its end and keeps what it writes. Its failure is a result, not an error.
@@ -222,7 +223,7 @@ impl Sandbox {
         if command.tty.is_some() {
             return capture(&self.spawn(command)?, interrupted);
         }
-        let (running, pipes) = launch::begin(&live, &self.spec, &self.base, command)?;
+        let (running, pipes) = spawn::begin(&live, &self.spec, &self.base, command)?;
         capture_begun(&running, pipes, interrupted)
     }
 
