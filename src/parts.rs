@@ -8,7 +8,6 @@ pub(crate) mod devices;
 pub(crate) mod home;
 pub(crate) mod idmap;
 pub(crate) mod mounts;
-pub(crate) mod names;
 pub(crate) mod rlimit;
 pub(crate) mod seccomp;
 pub(crate) mod shown;

@@ -8,8 +8,8 @@ use crate::backend::{Filled, Lower, Mounted, Survey, aliases};
 use crate::error::Result;
 use crate::ops::{Ops, Slot};
 use crate::parts::idmap::Ids;
-use crate::parts::mounts::{Kernel, options, push_size};
-use crate::parts::{devices, names, sysctl};
+use crate::parts::mounts::{Kernel, names, options, push_size};
+use crate::parts::{devices, sysctl};
 use crate::spec::ByteSize;
 use crate::wire::Op;
 
