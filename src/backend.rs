@@ -16,7 +16,7 @@ use crate::ops::{Ops, Slot};
 use crate::spec::{ByteSize, Storage, Write};
 use crate::wire::Op;
 
-pub(crate) use host_view::{Filled, Place, Survey, aliases, fill_directory, tmpfs};
+pub(crate) use host_view::{Filled, Survey, ViewPlace, aliases, fill_directory, tmpfs};
 
 /// What lies below.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Lower {
 
 /// What a tree is made from.
 #[derive(Debug)]
-pub(crate) struct Request<'a> {
+pub(crate) struct TreeRequest<'a> {
     /// What lies below.
     pub(crate) lower: &'a Lower,
     /// Where writes go.
@@ -91,11 +91,12 @@ pub(crate) trait Backend: Sync {
     }
 
     /// Does what must be done outside, such as making directories on disk.
-    fn prepare(&self, request: &Request<'_>) -> Result<()>;
+    fn prepare(&self, request: &TreeRequest<'_>) -> Result<()>;
 
     /// Appends the operations that make the tree as a mount that is not attached yet, in a new
     /// slot. `stage` is an attached tmpfs, empty but for names of ours.
-    fn mount_detached(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Slot>;
+    fn mount_detached(&self, ops: &mut Ops, stage: Slot, request: &TreeRequest<'_>)
+    -> Result<Slot>;
 
     /// Appends the operations that attach what else belongs to the tree to its
     /// root.
@@ -106,13 +107,13 @@ pub(crate) trait Backend: Sync {
         _ops: &mut Ops,
         _stage: Slot,
         _root: Slot,
-        _request: &Request<'_>,
+        _request: &TreeRequest<'_>,
     ) -> Result<Filled> {
         Ok(Filled::default())
     }
 
     /// Appends the operations that make the tree and attach it on top of the root, in a new slot.
-    fn mount(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Mounted> {
+    fn mount(&self, ops: &mut Ops, stage: Slot, request: &TreeRequest<'_>) -> Result<Mounted> {
         let root = self.mount_detached(ops, stage, request)?;
         ops.push(Op::AttachRoot {
             from: root.number(),
@@ -152,7 +153,7 @@ pub(crate) fn size(
 }
 
 /// The back end for a request: the one that was asked for, else the fastest that works here.
-pub(crate) fn backend(storage: Storage, lower: &Lower, ordinary: bool) -> &'static dyn Backend {
+pub(crate) fn choose(storage: Storage, lower: &Lower, ordinary: bool) -> &'static dyn Backend {
     match (storage, lower) {
         (_, Lower::Plain(_)) => &plain::Plain,
         (Storage::Copy, _) => &copy::Copy,

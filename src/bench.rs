@@ -5,13 +5,13 @@
 use std::hint::black_box;
 use std::path::PathBuf;
 
-use crate::backend::{self, Lower, Request};
+use crate::backend::{self, Lower, TreeRequest};
 use crate::helper::Spawner;
 use crate::parts::caps::CapSet;
 use crate::parts::cgroup::Cgroup;
 use crate::parts::idmap::Ids;
 use crate::parts::seccomp::{self, SeccompCache};
-use crate::plan::{self, Needs};
+use crate::plan::{self, Inputs};
 use crate::spec::Spec;
 
 /// Calls `work` with what makes the plan of a default start of an image, as root, and the message that
@@ -20,9 +20,9 @@ use crate::spec::Spec;
 /// # Panics
 /// If that fails.
 pub fn with_plan(work: impl FnOnce(&mut dyn FnMut())) {
-    with_default(|needs| {
+    with_default(|inputs| {
         work(&mut || {
-            let plan = plan::start(needs).expect("a default start");
+            let plan = plan::start(inputs).expect("a default start");
             assert!(
                 !black_box(plan.message(1, &plan::Leaves::default()))
                     .ops
@@ -33,14 +33,14 @@ pub fn with_plan(work: impl FnOnce(&mut dyn FnMut())) {
 }
 
 /// Calls `work` with what a default start of an image needs, as root.
-pub(crate) fn with_default(work: impl FnOnce(&Needs<'_>)) {
+pub(crate) fn with_default(work: impl FnOnce(&Inputs<'_>)) {
     let spec = Spec::default();
     let lower = Lower::Layers(vec![PathBuf::from("/usr"), PathBuf::from("/etc")]);
     let caps = CapSet::of(&spec.security).expect("known capabilities");
     let filter = seccomp::program(&spec.security, caps, &SeccompCache::default());
     let filter = filter.expect("a known profile");
     let spawner = Spawner::absent();
-    let request = Request {
+    let request = TreeRequest {
         lower: &lower,
         write: spec.write,
         size: None,
@@ -49,16 +49,16 @@ pub(crate) fn with_default(work: impl FnOnce(&Needs<'_>)) {
         spawner: &spawner,
         may_try: true,
     };
-    work(&Needs {
+    work(&Inputs {
         spec: &spec,
         ids: &Ids::Host,
         hostname: "counted",
-        backend: backend::backend(spec.storage, &lower, false),
+        backend: backend::choose(spec.storage, &lower, false),
         tree: &request,
         cgroup: &Cgroup::default(),
         cgroup2: false,
         caps,
         seccomp: filter.as_deref(),
-        bare: true,
+        empty_ns: true,
     });
 }

@@ -123,7 +123,7 @@ impl<'a> Files<'a> {
             Some(user) => Some(c_user(step, user)?),
             None => None,
         };
-        Ok(Place::root(self.sandbox.live()?, user))
+        Ok(Place::root(self.sandbox.instance()?, user))
     }
 
     fn ask(

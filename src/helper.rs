@@ -12,7 +12,7 @@ mod start;
 mod tests;
 mod trial;
 
-pub(crate) use request::{checked, read_now, receive, receive_now, request};
+pub(crate) use request::{checked, read_now, receive, receive_now, send_request};
 pub(crate) use runtime::{ByHelper, Runtime};
 pub(crate) use spawner::{Spawner, Watched};
 pub(crate) use start::Start;

@@ -19,23 +19,23 @@ use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 
 use crate::backend::{self, Backend, Lower};
 use crate::error::{Error, Kind, Result};
-use crate::helper::{Spawner, request};
+use crate::helper::{Spawner, send_request};
 use crate::parts::cgroup::{ChildCgroup, remove_empty};
 use crate::spec::{Limits, Spec};
-use crate::store::{Base, Store};
+use crate::store::{Rootfs, Store};
 use crate::sys::pidfd;
 use crate::wire::{self, KILL_REQUEST, Kill};
 
 use commands::Commands;
 pub(crate) use memory::MemoryMark;
 use memory::MemoryUse;
-pub(crate) use pending::Asked;
-use pending::How;
+use pending::Attempt;
+pub(crate) use pending::Pending;
 
 /// A running init with all that belongs to it outside.
 #[derive(Debug)]
-pub(crate) struct Live {
-    asked: Asked,
+pub(crate) struct Instance {
+    pending: Pending,
     pub(crate) pidfd: OwnedFd,
     /// Number of the next command.
     next: AtomicU64,
@@ -51,15 +51,15 @@ pub(crate) struct Live {
     limits: Mutex<Option<Box<Limits>>>,
 }
 
-impl Deref for Live {
-    type Target = Asked;
+impl Deref for Instance {
+    type Target = Pending;
 
-    fn deref(&self) -> &Asked {
-        &self.asked
+    fn deref(&self) -> &Pending {
+        &self.pending
     }
 }
 
-impl Drop for Live {
+impl Drop for Instance {
     fn drop(&mut self) {
         // A process 1 without a helper is the child of a host that is a
         // subreaper.
@@ -69,7 +69,7 @@ impl Drop for Live {
     }
 }
 
-impl Live {
+impl Instance {
     pub(crate) fn next_command(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -81,16 +81,16 @@ impl Live {
         self.next.store(next, Ordering::Relaxed);
     }
 
-    /// As [`Asked::end`].
+    /// As [`Pending::end`].
     pub(crate) fn end(&self, wait: bool) -> Result<()> {
         self.forget_commands();
-        self.asked.end(wait)
+        self.pending.end(wait)
     }
 
-    /// As [`Asked::begin_end`].
+    /// As [`Pending::begin_end`].
     pub(crate) fn begin_end(&self) -> Result<Option<OwnedFd>> {
         self.forget_commands();
-        self.asked.begin_end()
+        self.pending.begin_end()
     }
 
     /// A forked copy of the process leaves them: a lock may be held there for ever.
@@ -108,7 +108,7 @@ impl Live {
             tree: wire::TO_TREE,
             reason,
         };
-        request(self.own()?.control(), KILL_REQUEST, &kill, &[])
+        send_request(self.own()?.control(), KILL_REQUEST, &kill, &[])
     }
 
     /// A cgroup for one command, where there can be one.
@@ -141,20 +141,20 @@ pub(crate) fn gone() -> Error {
     Error::new(Kind::Broken, "start command", "the sandbox is gone").with_cure("open or reset it")
 }
 
-impl Live {
+impl Instance {
     /// Starts one.
     ///
     /// # Errors
     /// As `Sandbox::open`; nothing is left behind then.
-    pub(crate) fn start(store: &Store, spec: &Spec, base: &Base) -> Result<Self> {
-        let (runtime, lower) = (store.runtime(), &base.lower);
+    pub(crate) fn start(store: &Store, spec: &Spec, rootfs: &Rootfs) -> Result<Self> {
+        let (runtime, lower) = (store.runtime(), &rootfs.lower);
         let spawner = runtime.spawner_for(spec)?;
-        let first = fallback::first(runtime, spec, lower, spawner.ids().ordinary());
-        let started = Self::start_on(store, &spawner, spec, base, first).or_else(|error| {
+        let first = fallback::preferred(runtime, spec, lower, spawner.ids().ordinary());
+        let started = Self::start_on(store, &spawner, spec, rootfs, first).or_else(|error| {
             // It may have died of it.
             let spawner = runtime.spawner_for(spec)?;
-            match fallback::next(runtime, &spawner, spec, lower, &error) {
-                Some(next) => Self::start_on(store, &spawner, spec, base, next),
+            match fallback::after(runtime, &spawner, spec, lower, &error) {
+                Some(next) => Self::start_on(store, &spawner, spec, rootfs, next),
                 None => Err(error),
             }
         });
@@ -163,7 +163,7 @@ impl Live {
             Err(error) if fallback::is_of_a_view(&error, spec, lower) => {
                 let spawner = runtime.spawner_for(spec)?;
                 spawner.verdicts().distrust();
-                Self::start_on(store, &spawner, spec, base, first)
+                Self::start_on(store, &spawner, spec, rootfs, first)
             }
             other => other,
         };
@@ -175,98 +175,109 @@ impl Live {
         store: &Store,
         spawner: &Arc<Spawner>,
         spec: &Spec,
-        base: &Base,
+        rootfs: &Rootfs,
         backend: &'static dyn Backend,
     ) -> Result<Self> {
         let runtime = store.runtime();
-        let bare = !runtime.bare_is_missing();
-        let start = |bare| {
-            let how = How {
+        let empty_ns = !runtime.empty_ns_is_missing();
+        let start = |empty_ns| {
+            let attempt = Attempt {
                 store,
                 spawner,
                 spec,
-                base,
+                rootfs,
                 backend,
-                bare,
+                empty_ns,
                 may_try: true,
             };
-            Self::start_as(&how)
+            Self::start_as(&attempt)
         };
-        match start(bare) {
-            Err(error) if bare && may_need_copy(&error) => {
-                let live = start(false)?;
+        match start(empty_ns) {
+            Err(error) if empty_ns && may_need_copy(&error) => {
+                let instance = start(false)?;
                 // Nothing was wrong with the sandbox, so it is this kernel, or where this process is in it.
-                runtime.set_bare_missing();
-                Ok(live)
+                runtime.set_empty_ns_missing();
+                Ok(instance)
             }
             other => other,
         }
     }
 
     /// If what goes on from what was made ahead fails, whyever, all is made anew.
-    fn start_as(how: &How<'_>) -> Result<Self> {
-        let mut asked = Asked::begin(how, true)?;
-        asked.have_next_begun(how.store, how.spec);
-        let went_on = asked.went_on;
-        match Self::complete(asked) {
-            Err(_) if went_on => {
+    fn start_as(attempt: &Attempt<'_>) -> Result<Self> {
+        let mut pending = Pending::begin(attempt, true)?;
+        pending.prestart_next(attempt.store, attempt.spec);
+        let resumed = pending.resumed;
+        match Self::complete(pending) {
+            Err(_) if resumed => {
                 // It may have failed because the helper died.
-                let spawner = &how.store.runtime().spawner_for(how.spec)?;
-                Asked::begin(&How { spawner, ..*how }, false).and_then(Self::complete)
+                let spawner = &attempt.store.runtime().spawner_for(attempt.spec)?;
+                Pending::begin(
+                    &Attempt {
+                        spawner,
+                        ..*attempt
+                    },
+                    false,
+                )
+                .and_then(Self::complete)
             }
             other => other,
         }
     }
 
-    /// Has one begun. Where its back end turns out not to work, it fails; [`Live::start`] tries another.
+    /// Has one begun. Where its back end turns out not to work, it fails; [`Instance::start`] tries another.
     ///
     /// # Errors
     /// What can be known to fail without trying; nothing is left behind then.
-    pub(crate) fn begin(store: &Store, spec: &Spec, base: &Base) -> Result<Asked> {
-        Self::begin_as(store, spec, base, true)
+    pub(crate) fn begin(store: &Store, spec: &Spec, rootfs: &Rootfs) -> Result<Pending> {
+        Self::begin_as(store, spec, rootfs, true)
     }
 
-    /// As [`Live::begin`], of one that is wanted now: goes on from what was made
+    /// As [`Instance::begin`], of one that is wanted now: goes on from what was made
     /// ahead. None where mounts of the machine would have to be tried first, which
     /// takes a second for each that does not answer.
     ///
     /// # Errors
-    /// As [`Live::begin`].
-    pub(crate) fn begin_now(store: &Store, spec: &Spec, base: &Base) -> Result<Option<Asked>> {
-        match Self::begin_as(store, spec, base, false) {
-            Ok(mut asked) => {
-                asked.have_next_begun(store, spec);
-                Ok(Some(asked))
+    /// As [`Instance::begin`].
+    pub(crate) fn begin_now(
+        store: &Store,
+        spec: &Spec,
+        rootfs: &Rootfs,
+    ) -> Result<Option<Pending>> {
+        match Self::begin_as(store, spec, rootfs, false) {
+            Ok(mut pending) => {
+                pending.prestart_next(store, spec);
+                Ok(Some(pending))
             }
             Err(error) if backend::is_trial(&error) => Ok(None),
-            Err(error) => Err(explained(error, spec, &base.lower)),
+            Err(error) => Err(explained(error, spec, &rootfs.lower)),
         }
     }
 
-    fn begin_as(store: &Store, spec: &Spec, base: &Base, is_ahead: bool) -> Result<Asked> {
+    fn begin_as(store: &Store, spec: &Spec, rootfs: &Rootfs, is_ahead: bool) -> Result<Pending> {
         let runtime = store.runtime();
         let spawner = runtime.spawner_for(spec)?;
-        let first = fallback::first(runtime, spec, &base.lower, spawner.ids().ordinary());
-        let how = How {
+        let first = fallback::preferred(runtime, spec, &rootfs.lower, spawner.ids().ordinary());
+        let attempt = Attempt {
             store,
             spawner: &spawner,
             spec,
-            base,
+            rootfs,
             backend: first,
-            bare: !runtime.bare_is_missing(),
+            empty_ns: !runtime.empty_ns_is_missing(),
             may_try: is_ahead,
         };
-        Asked::begin(&how, !is_ahead)
+        Pending::begin(&attempt, !is_ahead)
     }
 
     /// Waits for one to be ready.
     ///
     /// # Errors
     /// The step that failed; nothing is left behind then.
-    pub(crate) fn complete(mut asked: Asked) -> Result<Self> {
-        let pidfd = asked.wait()?;
+    pub(crate) fn complete(mut pending: Pending) -> Result<Self> {
+        let pidfd = pending.wait()?;
         Ok(Self {
-            asked,
+            pending,
             pidfd,
             next: AtomicU64::new(1),
             commands: Commands::default(),
@@ -353,7 +364,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bare_is_not_missing_because_of_what_the_image_has_at_a_target() {
+    fn empty_ns_is_not_missing_because_of_what_the_image_has_at_a_target() {
         let failed = |step: &'static str, path: &str, errno| {
             may_need_copy(&Error::os(step, format_args!("{path:?}"), errno))
         };

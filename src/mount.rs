@@ -15,12 +15,12 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{self, Request};
+use crate::backend::{self, TreeRequest};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Mounted, Root};
 use crate::plan;
 use crate::spec::{self, ByteSize, Storage, Write};
-use crate::store::{Base, Store};
+use crate::store::{Rootfs, Store};
 use crate::sys::mountinfo::Mounts;
 
 /// How an image is mounted.
@@ -63,11 +63,11 @@ pub fn mount(store: &Store, image: &str, dir: &Path, options: &Options) -> Resul
         Root::Host | Root::Dir(_) => Vec::new(),
     };
     let mut mounted = store.images().record_mount(&target, &layers)?;
-    let base = Base::of(image);
+    let rootfs = Rootfs::of(image);
     let made = (|| {
-        let backend = backend::backend(options.storage, &base.lower, false);
-        let request = Request {
-            lower: &base.lower,
+        let backend = backend::choose(options.storage, &rootfs.lower, false);
+        let request = TreeRequest {
+            lower: &rootfs.lower,
             write: options.write,
             size: backend::size(backend, options.write, options.size)?,
             ordinary: false,

@@ -53,7 +53,7 @@ impl Ops {
     const FIRST: u32 = 64;
 
     /// For an init that takes what it needs out of the host's mount namespace and leaves that.
-    pub(crate) fn for_bare() -> Self {
+    pub(crate) fn for_empty_ns() -> Self {
         Self {
             private: true,
             ..Self::default()

@@ -18,7 +18,7 @@ use caps::Capability;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use crate::backend::{Backend, Lower, Request};
+use crate::backend::{Backend, Lower, TreeRequest};
 use crate::error::{Error, Kind, Result};
 use crate::ops::{Ops, Slot};
 use crate::parts::cgroup::Cgroup;
@@ -30,8 +30,8 @@ use crate::parts::shown::ShownAs;
 use crate::spec::{Network, Spec, UserNamespace, Write};
 use crate::wire::{Confine, List, ListBuf, Op, Open};
 
-pub(crate) use inputs::Needs;
-use prefix::Divided;
+pub(crate) use inputs::Inputs;
+use prefix::Split;
 use tree::{Tree, stage};
 
 const CLONE_NEWNS: u64 = 0x0002_0000;
@@ -52,7 +52,7 @@ pub(crate) struct Plan {
     /// The slots that follow.
     pub(crate) fds: Vec<OwnedFd>,
     namespaces: u64,
-    bare: bool,
+    empty_ns: bool,
     stage: Slot,
     /// How mounts of the host are shown.
     pub(crate) shown: Vec<(PathBuf, ShownAs)>,
@@ -92,15 +92,15 @@ impl Plan {
 
     /// What of it can be done before it is asked for, and the rest; none if that takes more than cgroups and the spawner's own
     /// user namespace.
-    pub(crate) fn divided(&self) -> Option<(Early, Vec<u8>)> {
-        let Divided { early, rest } = prefix::divide(self.ops.bytes());
+    pub(crate) fn split(&self) -> Option<(Prefix, Vec<u8>)> {
+        let Split { prefix, rest } = prefix::split(self.ops.bytes());
         let own_users = self.maps.iter().any(|map| !map.is_empty());
-        let early = Early {
-            ops: early,
+        let prefix = Prefix {
+            ops: prefix,
             namespaces: self.namespaces,
-            bare: self.bare,
+            empty_ns: self.empty_ns,
         };
-        (!own_users && self.fds.is_empty()).then_some((early, rest))
+        (!own_users && self.fds.is_empty()).then_some((prefix, rest))
     }
 
     /// The message for an init that has done the rest of `ops` early.
@@ -118,7 +118,7 @@ impl Plan {
             id,
             namespaces: self.namespaces,
             ahead: 0,
-            bare: u32::from(self.bare),
+            bare: u32::from(self.empty_ns),
             cgroup: self.cgroup,
             uid_map: self.maps[0].as_bytes(),
             gid_map: self.maps[1].as_bytes(),
@@ -128,7 +128,7 @@ impl Plan {
             devpts,
             dev,
             proc,
-            stage: if self.bare {
+            stage: if self.empty_ns {
                 self.stage.number() as i32
             } else {
                 -1
@@ -151,13 +151,13 @@ impl Plan {
 
 /// What of a start was, or can be, done before it is asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Early {
+pub(crate) struct Prefix {
     ops: Vec<u8>,
     namespaces: u64,
-    pub(crate) bare: bool,
+    pub(crate) empty_ns: bool,
 }
 
-impl Early {
+impl Prefix {
     /// The message for the spawner: an init that does this, and waits for the rest.
     pub(crate) fn message<'a>(
         &'a self,
@@ -169,7 +169,7 @@ impl Early {
             id,
             namespaces: self.namespaces,
             ahead: 1,
-            bare: u32::from(self.bare),
+            bare: u32::from(self.empty_ns),
             cgroup: born_in(cgroup),
             uid_map: &[],
             gid_map: &[],
@@ -194,38 +194,38 @@ const MANY: u64 = 64;
 ///
 /// # Errors
 /// What can be known to fail without trying: sources that are not there, combinations that cannot be.
-pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
-    let Needs { spec, ids, .. } = *needs;
+pub(crate) fn start(inputs: &Inputs<'_>) -> Result<Plan> {
+    let Inputs { spec, ids, .. } = *inputs;
     let maps = id_maps(spec, ids)?;
     // The devices, overlays and file systems of whoever is not root in the first user namespace.
     let ordinary = ids.ordinary() || maps.is_some();
-    let bare = needs.is_bare(maps.is_some());
-    let mut ops = if bare {
-        Ops::for_bare()
+    let empty_ns = inputs.uses_empty_ns(maps.is_some());
+    let mut ops = if empty_ns {
+        Ops::for_empty_ns()
     } else {
         Ops::default()
     };
     let mut fds = Vec::new();
-    let cgroup = enter(&mut ops, &mut fds, needs)?;
-    if !bare {
+    let cgroup = enter(&mut ops, &mut fds, inputs)?;
+    if !empty_ns {
         ops.push(Op::MakePrivate {});
     }
     ops.push(Op::NewKeyring {});
     if spec.namespaces.uts {
         ops.push(Op::SetHostname {
             // It was checked, or made here.
-            name: &CString::new(needs.hostname).unwrap_or_default(),
+            name: &CString::new(inputs.hostname).unwrap_or_default(),
         });
     }
-    let stage = stage(&mut ops, needs.tree.size, !bare);
+    let stage = stage(&mut ops, inputs.tree.size, !empty_ns);
     let Tree {
         root,
         filled,
         kernel,
         pts,
-    } = match bare {
-        true => tree::bare(&mut ops, stage, needs)?,
-        false => tree::attached(&mut ops, stage, needs, ordinary)?,
+    } = match empty_ns {
+        true => tree::detached(&mut ops, stage, inputs)?,
+        false => tree::attached(&mut ops, stage, inputs, ordinary)?,
     };
     if spec.write == Write::None {
         // Only now: places to mount on were made in them.
@@ -234,45 +234,45 @@ pub(crate) fn start(needs: &Needs<'_>) -> Result<Plan> {
         }
     }
     let slot = root.number();
-    ops.push(if bare {
+    ops.push(if empty_ns {
         Op::ChangeRoot { slot }
     } else {
         Op::PivotRoot { slot }
     });
     ops.push(Op::DropBounding {
-        keep: needs.caps.bits(),
+        keep: inputs.caps.bits(),
     });
     Ok(Plan {
         ops,
-        cgroup_fds: cgroup_fds(needs.cgroup).count(),
+        cgroup_fds: cgroup_fds(inputs.cgroup).count(),
         fds,
-        namespaces: namespaces(spec, maps.is_some(), bare),
-        bare,
+        namespaces: namespaces(spec, maps.is_some(), empty_ns),
+        empty_ns,
         stage,
         shown: filled.shown,
         is_remote: filled.is_remote,
         cgroup,
         maps: maps.unwrap_or_default(),
         kept: [pts, kernel.dev, kernel.proc],
-        caps: needs.caps.bits(),
-        init_caps: init_caps(needs, ordinary)?,
+        caps: inputs.caps.bits(),
+        init_caps: init_caps(inputs, ordinary)?,
         no_new_privs: spec.security.no_new_privs(),
-        seccomp: needs.seccomp.map(Compiled::bytes).unwrap_or_default(),
-        seccomp_at_birth: needs.seccomp.is_some_and(|compiled| compiled.at_birth)
+        seccomp: inputs.seccomp.map(Compiled::bytes).unwrap_or_default(),
+        seccomp_at_birth: inputs.seccomp.is_some_and(|compiled| compiled.at_birth)
             && spec.limits.pids.is_none_or(|pids| pids >= MANY),
         rlimits: rlimit::encode(&spec.limits.rlimits),
         no_setgroups: *ids == Ids::Single,
         single_id: *ids == Ids::Single,
-        home: home(needs),
+        home: home(inputs),
     })
 }
 
 /// The home of user 0, where the sandbox's `/etc/passwd` has another user's: in
 /// a view of the host its files are those of the user of the machine that it
 /// stands for.
-fn home(needs: &Needs<'_>) -> Option<CString> {
-    let is_own = *needs.tree.lower == Lower::Host && needs.ids.ordinary();
-    let home = is_own.then(|| needs.tree.spawner.home()).flatten()?;
+fn home(inputs: &Inputs<'_>) -> Option<CString> {
+    let is_own = *inputs.tree.lower == Lower::Host && inputs.ids.ordinary();
+    let home = is_own.then(|| inputs.tree.spawner.home()).flatten()?;
     // Neither a path of the environment nor one of passwd(5) holds a NUL.
     CString::new([b"HOME=", home.as_os_str().as_bytes()].concat()).ok()
 }
@@ -280,21 +280,21 @@ fn home(needs: &Needs<'_>) -> Option<CString> {
 /// What the init keeps to start commands with. In the caller's own user namespace, whoever has
 /// CAP_SYS_PTRACE inside can take it over, so it may have nothing then that they have not
 /// (CVE-2016-9962). In another one, the kernel asks for the capability where the helper began.
-fn init_caps(needs: &Needs<'_>, ordinary: bool) -> Result<u64> {
-    let traced = needs.caps.has(Capability::CAP_SYS_PTRACE)
-        && !needs.caps.has(Capability::CAP_SYS_ADMIN)
+fn init_caps(inputs: &Inputs<'_>, ordinary: bool) -> Result<u64> {
+    let traced = inputs.caps.has(Capability::CAP_SYS_PTRACE)
+        && !inputs.caps.has(Capability::CAP_SYS_ADMIN)
         && !ordinary;
-    if traced && needs.seccomp.is_some() && !needs.spec.security.no_new_privs() {
+    if traced && inputs.seccomp.is_some() && !inputs.spec.security.no_new_privs() {
         let why = "without no_new_privs, SYS_PTRACE would give all that the init needs for it";
         let error = Error::new(Kind::Invalid, "check spec: security.cap_add", why);
         return Err(error.with_cure("no_new_privs true, or a user namespace (namespaces.user)"));
     }
-    Ok(needs.caps.for_init(!traced).bits())
+    Ok(inputs.caps.for_init(!traced).bits())
 }
 
 /// Groups and namespaces that are entered, not made by clone3.
-fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, needs: &Needs<'_>) -> Result<i32> {
-    let Needs { spec, cgroup, .. } = *needs;
+fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, inputs: &Inputs<'_>) -> Result<i32> {
+    let Inputs { spec, cgroup, .. } = *inputs;
     let born = born_in(cgroup);
     let count = cgroup_fds(cgroup).count() as u32;
     for file in (1..=count).map(|n| Slot::received(n).number()) {
@@ -336,10 +336,10 @@ fn born_in(cgroup: &Cgroup) -> i32 {
     cgroup.v2_dir().map_or(-1, |_| 1)
 }
 
-fn namespaces(spec: &Spec, user: bool, bare: bool) -> u64 {
+fn namespaces(spec: &Spec, user: bool, empty_ns: bool) -> u64 {
     let wanted = [
         (true, CLONE_NEWPID),
-        (!bare, CLONE_NEWNS),
+        (!empty_ns, CLONE_NEWNS),
         (spec.namespaces.uts, CLONE_NEWUTS),
         (spec.namespaces.ipc, CLONE_NEWIPC),
         (spec.network == Network::None, u64::from(CLONE_NEWNET)),
@@ -372,7 +372,7 @@ pub(crate) const MOUNT_NAMESPACE: u64 = CLONE_NEWNS;
 /// Operations that mount a tree on a directory of the caller's own view, without a sandbox: slot 1
 /// is the caller's mount namespace, slot 2 the directory. All is made where nobody sees it, and
 /// shown whole.
-pub(crate) fn mount_tree(backend: &dyn Backend, tree: &Request<'_>) -> Result<Ops> {
+pub(crate) fn mount_tree(backend: &dyn Backend, tree: &TreeRequest<'_>) -> Result<Ops> {
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
     let stage = stage(&mut ops, tree.size, true);
@@ -390,7 +390,7 @@ pub(crate) fn mount_tree(backend: &dyn Backend, tree: &Request<'_>) -> Result<Op
 }
 
 /// Operations that make a tree where nobody sees it, to find out whether it can be made.
-pub(crate) fn try_tree(backend: &dyn Backend, tree: &Request<'_>) -> Result<Ops> {
+pub(crate) fn try_tree(backend: &dyn Backend, tree: &TreeRequest<'_>) -> Result<Ops> {
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
     let stage = stage(&mut ops, None, true);

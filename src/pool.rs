@@ -12,10 +12,10 @@ use std::time::Instant;
 use crate::error::{Error, Kind, Result};
 use crate::helper::Spawner;
 use crate::image::Image;
-use crate::instance::{Asked, Live};
-use crate::sandbox::{Home, Sandbox};
+use crate::instance::{Instance, Pending};
+use crate::sandbox::{OnEnd, Sandbox};
 use crate::spec::Spec;
-use crate::store::{Base, Store};
+use crate::store::{Rootfs, Store};
 use crate::sys::pidfd;
 use demand::Demand;
 
@@ -48,7 +48,7 @@ pub struct Pool {
 struct Stock {
     store: Store,
     spec: Arc<Spec>,
-    base: Arc<Base>,
+    rootfs: Arc<Rootfs>,
     state: Mutex<State>,
 }
 
@@ -65,34 +65,34 @@ struct State {
 /// One that nobody has taken.
 #[derive(Debug)]
 enum Parked {
-    Asked(Asked),
-    Ready(Live),
+    Pending(Pending),
+    Ready(Instance),
 }
 
 impl Parked {
     fn is_ready(&self) -> bool {
         match self {
-            Self::Asked(asked) => asked.is_over(),
+            Self::Pending(pending) => pending.is_over(),
             Self::Ready(_) => true,
         }
     }
 
-    fn asked(&self) -> &Asked {
+    fn pending(&self) -> &Pending {
         match self {
-            Self::Asked(asked) => asked,
-            Self::Ready(live) => live,
+            Self::Pending(pending) => pending,
+            Self::Ready(instance) => instance,
         }
     }
 
     /// It, when it is ready; none if it failed or died while it waited.
-    fn complete(self) -> Option<Live> {
-        let live = match self {
-            Self::Asked(asked) => Live::complete(asked).ok()?,
-            Self::Ready(live) => live,
+    fn complete(self) -> Option<Instance> {
+        let instance = match self {
+            Self::Pending(pending) => Instance::complete(pending).ok()?,
+            Self::Ready(instance) => instance,
         };
         // With the spawner goes whatever it made, if not at once.
-        let lives = live.spawner.is_alive() && !pidfd::has_ended(live.pidfd.as_fd());
-        lives.then_some(live)
+        let lives = instance.spawner.is_alive() && !pidfd::has_ended(instance.pidfd.as_fd());
+        lives.then_some(instance)
     }
 }
 
@@ -103,8 +103,8 @@ impl Pool {
     /// As [`Sandbox::open`]; [`Kind::Invalid`] for bounds that cannot be.
     pub fn open(store: &Store, spec: &Spec, size: PoolSize) -> Result<Self> {
         spec.validate()?;
-        let base = store.base(&spec.image)?;
-        Self::on(store, spec, base, size)
+        let rootfs = store.rootfs(&spec.image)?;
+        Self::on(store, spec, rootfs, size)
     }
 
     /// The same on an image that was looked up before; `spec.image` does not matter.
@@ -113,14 +113,14 @@ impl Pool {
     /// As [`Pool::open`].
     pub fn open_on(store: &Store, image: &Image, spec: &Spec, size: PoolSize) -> Result<Self> {
         spec.validate()?;
-        Self::on(store, spec, Base::of(image.clone()), size)
+        Self::on(store, spec, Rootfs::of(image.clone()), size)
     }
 
-    fn on(store: &Store, spec: &Spec, base: Base, size: PoolSize) -> Result<Self> {
+    fn on(store: &Store, spec: &Spec, rootfs: Rootfs, size: PoolSize) -> Result<Self> {
         let stock = Stock {
             store: store.clone(),
             spec: Arc::new(spec.clone()),
-            base: Arc::new(base),
+            rootfs: Arc::new(rootfs),
             state: Mutex::new(State {
                 parked: VecDeque::new(),
                 beginning: 0,
@@ -129,7 +129,7 @@ impl Pool {
             }),
         };
         // Whatever is wrong with the spec is told here, by a sandbox that is wanted in any case.
-        let first = Live::start(store, spec, &stock.base)?;
+        let first = Instance::start(store, spec, &stock.rootfs)?;
         stock.state().parked.push_back(Parked::Ready(first));
         stock.refill(usize::MAX);
         let stock = Arc::new(stock);
@@ -163,18 +163,18 @@ impl Pool {
             // It may be long until those that were taken are closed. One for this, and one to catch up.
             stock.refill(2);
         }
-        let live = match parked.and_then(Parked::complete) {
-            Some(live) => live,
-            None => Live::start(&stock.store, &stock.spec, &stock.base)?,
+        let instance = match parked.and_then(Parked::complete) {
+            Some(instance) => instance,
+            None => Instance::start(&stock.store, &stock.spec, &stock.rootfs)?,
         };
-        let (spec, base) = (Arc::clone(&stock.spec), Arc::clone(&stock.base));
-        let home: Arc<dyn Home> = Arc::clone(stock) as _;
+        let (spec, rootfs) = (Arc::clone(&stock.spec), Arc::clone(&stock.rootfs));
+        let on_end: Arc<dyn OnEnd> = Arc::clone(stock) as _;
         Ok(Sandbox::of(
             stock.store.clone(),
             spec,
-            base,
-            live,
-            Some(home),
+            rootfs,
+            instance,
+            Some(on_end),
         ))
     }
 
@@ -192,10 +192,10 @@ impl Pool {
     pub fn close(&self) -> Result<()> {
         let parked = self.stock.shut();
         // All at once, then each in turn.
-        let ending: Vec<_> = parked.iter().map(|p| p.asked().begin_end()).collect();
+        let ending: Vec<_> = parked.iter().map(|p| p.pending().begin_end()).collect();
         let mut result = Ok(());
         for (parked, ending) in parked.iter().zip(ending) {
-            let ended = ending.and_then(|fd| fd.map_or(Ok(()), |fd| parked.asked().ended(&fd)));
+            let ended = ending.and_then(|fd| fd.map_or(Ok(()), |fd| parked.pending().ended(&fd)));
             result = result.and(ended);
         }
         result
@@ -209,7 +209,7 @@ impl Drop for Pool {
     }
 }
 
-impl Home for Stock {
+impl OnEnd for Stock {
     fn ended(&self) {
         self.refill(2);
     }
@@ -238,11 +238,11 @@ impl Stock {
                 state.beginning += 1;
             }
             // Outside of the lock: other takers go on.
-            let begun = Live::begin(&self.store, &self.spec, &self.base);
+            let begun = Instance::begin(&self.store, &self.spec, &self.rootfs);
             let mut state = self.state();
             state.beginning -= 1;
             match begun {
-                Ok(asked) if !state.closed => state.parked.push_back(Parked::Asked(asked)),
+                Ok(pending) if !state.closed => state.parked.push_back(Parked::Pending(pending)),
                 // Closed meanwhile: it ends as it is dropped.
                 Ok(_) => return,
                 // The next take tries again, and says why if none waits then.
@@ -258,7 +258,7 @@ impl State {
     /// process that this one was forked from.
     fn next_of(&mut self, spawner: &Arc<Spawner>) -> Option<Parked> {
         std::iter::from_fn(|| self.parked.pop_front())
-            .find(|p| Arc::ptr_eq(&p.asked().spawner, spawner))
+            .find(|p| Arc::ptr_eq(&p.pending().spawner, spawner))
     }
 
     /// Whether fewer than half of what is wanted waits, or will soon.

@@ -15,8 +15,8 @@ use serde::Serialize;
 
 use crate::command::Size;
 use crate::error::{Error, Kind, Result};
-use crate::helper::request;
-use crate::instance::Live;
+use crate::helper::send_request;
+use crate::instance::Instance;
 use crate::sandbox::Sandbox;
 use crate::sys::{pidfd, terminal};
 use crate::wire::{self, KILL_REQUEST, Kill};
@@ -24,7 +24,7 @@ use crate::wire::{self, KILL_REQUEST, Kill};
 pub use output::{Capture, Output, Waited};
 pub(crate) use output::{capture, capture_begun};
 pub use running::RunningCommand;
-pub(crate) use running::{Attempt, Running, no_user};
+pub(crate) use running::{Running, StartContext, no_user};
 
 /// A running command. Dropping it neither waits nor kills: the sandbox's end does, which
 /// for a command of [`crate::spawn_in`] is this. [`Sandbox::process`] finds it again.
@@ -214,8 +214,8 @@ impl Process {
     /// # Errors
     /// EINVAL for a number that is no signal.
     pub fn signal(&self, signal: i32) -> Result<()> {
-        let Running { live, id, .. } = &*self.running;
-        send_signal(live, *id, self.pidfd(), signal)
+        let Running { instance, id, .. } = &*self.running;
+        send_signal(instance, *id, self.pidfd(), signal)
     }
 
     /// Sends a signal to the command's process group, as a terminal does;
@@ -224,15 +224,15 @@ impl Process {
     /// # Errors
     /// [`Kind::Broken`] if the sandbox is gone.
     pub fn signal_group(&self, signal: i32) -> Result<()> {
-        let Running { live, id, .. } = &*self.running;
-        live.own()?;
+        let Running { instance, id, .. } = &*self.running;
+        instance.own()?;
         let kill = Kill {
             id: *id,
             signal: signal as u32,
             tree: wire::TO_GROUP,
             reason: wire::BY_ITSELF,
         };
-        request(live.control(), KILL_REQUEST, &kill, &[])
+        send_request(instance.control(), KILL_REQUEST, &kill, &[])
     }
 
     /// Kills the command and everything that it started; its reason is then [`Reason::Killed`].
@@ -259,7 +259,7 @@ impl Process {
         let master = self.terminal().map(|fd| fd.try_clone_to_owned());
         Ok(Control {
             id: self.running.id,
-            live: Arc::clone(&self.running.live),
+            instance: Arc::clone(&self.running.instance),
             pidfd: self.pidfd.try_clone().map_err(wrong)?,
             master: master.transpose().map_err(wrong)?,
         })
@@ -345,7 +345,7 @@ impl Process {
 #[derive(Debug)]
 pub struct Control {
     id: u64,
-    live: Arc<Live>,
+    instance: Arc<Instance>,
     pidfd: OwnedFd,
     master: Option<OwnedFd>,
 }
@@ -356,7 +356,7 @@ impl Control {
     /// # Errors
     /// As [`Process::signal`].
     pub fn signal(&self, signal: i32) -> Result<()> {
-        send_signal(&self.live, self.id, self.pidfd.as_fd(), signal)
+        send_signal(&self.instance, self.id, self.pidfd.as_fd(), signal)
     }
 
     /// As [`Process::kill`].
@@ -364,7 +364,7 @@ impl Control {
     /// # Errors
     /// As [`Process::kill`].
     pub fn kill(&self) -> Result<()> {
-        self.live.kill(self.id, wire::BY_CALLER)
+        self.instance.kill(self.id, wire::BY_CALLER)
     }
 
     /// As [`Process::resize`].
@@ -376,8 +376,8 @@ impl Control {
     }
 }
 
-fn send_signal(live: &Live, id: u64, pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
-    live.own()?;
+fn send_signal(instance: &Instance, id: u64, pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    instance.own()?;
     match pidfd::send_signal(pidfd, signal) {
         Err(Errno::ESRCH) | Ok(()) => Ok(()),
         // It runs under another id than the caller's: the init may.
@@ -388,7 +388,7 @@ fn send_signal(live: &Live, id: u64, pidfd: BorrowedFd<'_>, signal: i32) -> Resu
                 tree: wire::TO_COMMAND,
                 reason: wire::BY_ITSELF,
             };
-            request(live.control(), KILL_REQUEST, &kill, &[])
+            send_request(instance.control(), KILL_REQUEST, &kill, &[])
         }
         Err(e) => Err(Error::os("signal command", signal, e)),
     }

@@ -19,11 +19,11 @@ use crate::command::Command;
 use crate::error::{Error, Kind, Result};
 use crate::files::Files;
 use crate::image::Image;
-use crate::instance::Live;
+use crate::instance::Instance;
 use crate::parts::cgroup::SandboxUsage;
 use crate::process::{Output, Process, RunningCommand, capture, capture_begun};
 use crate::spec::{Limits, Spec};
-use crate::store::{Base, Store};
+use crate::store::{Rootfs, Store};
 
 pub use effective::Effective;
 pub use events::{Event, Events};
@@ -47,16 +47,16 @@ pub use opening::Opening;
 pub struct Sandbox {
     store: Store,
     spec: Arc<Spec>,
-    base: Arc<Base>,
-    live: RwLock<Arc<Live>>,
+    rootfs: Arc<Rootfs>,
+    instance: RwLock<Arc<Instance>>,
     closed: AtomicBool,
     /// Who is told when it has ended, and whether that was.
-    home: Option<Arc<dyn Home>>,
-    told: AtomicBool,
+    on_end: Option<Arc<dyn OnEnd>>,
+    notified: AtomicBool,
 }
 
 /// Where a sandbox was taken from.
-pub(crate) trait Home: std::fmt::Debug + Send + Sync {
+pub(crate) trait OnEnd: std::fmt::Debug + Send + Sync {
     /// It was closed, or dropped.
     fn ended(&self);
 }
@@ -65,13 +65,16 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         // A process that is still held may outlive this handle, but not the sandbox. If the
         // spawner cannot be told, it is gone, and the sandbox with it.
-        let live = self.live.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let instance = self
+            .instance
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
         if !*self.closed.get_mut() {
-            log::debug!("sandbox {}: dropped", live.name);
+            log::debug!("sandbox {}: dropped", instance.name);
         }
-        let _ = live.end(false);
-        if live.own().is_ok() {
-            self.tell_home();
+        let _ = instance.end(false);
+        if instance.own().is_ok() {
+            self.notify();
         }
     }
 }
@@ -84,8 +87,8 @@ impl Sandbox {
     /// with the cure for what this machine cannot enforce; nothing is left behind then.
     pub fn open(store: &Store, spec: &Spec) -> Result<Self> {
         spec.validate()?;
-        let base = store.base(&spec.image)?;
-        Self::on(store, spec, base)
+        let rootfs = store.rootfs(&spec.image)?;
+        Self::on(store, spec, rootfs)
     }
 
     /// The same on an image that was looked up before, with [`image::Store::image_with`](crate::image::Store::image_with)
@@ -95,7 +98,7 @@ impl Sandbox {
     /// As [`Sandbox::open`].
     pub fn open_on(store: &Store, image: &Image, spec: &Spec) -> Result<Self> {
         spec.validate()?;
-        Self::on(store, spec, Base::of(image.clone()))
+        Self::on(store, spec, Rootfs::of(image.clone()))
     }
 
     /// Opens a sandbox whose root is a directory as it is, without copy-on-write: what commands write stays.
@@ -117,8 +120,8 @@ impl Sandbox {
     pub fn begin(store: &Store, spec: &Spec) -> Result<Opening> {
         spec.validate()?;
         let reference = spec.image.parse()?;
-        match store.base_at_hand(&reference)? {
-            Some(base) => Opening::begin(store, spec, base),
+        match store.rootfs_at_hand(&reference)? {
+            Some(rootfs) => Opening::begin(store, spec, rootfs),
             None => Opening::bring(store, spec, reference),
         }
     }
@@ -129,7 +132,7 @@ impl Sandbox {
     /// As [`Sandbox::begin`].
     pub fn begin_on(store: &Store, image: &Image, spec: &Spec) -> Result<Opening> {
         spec.validate()?;
-        Opening::begin(store, spec, Base::of(image.clone()))
+        Opening::begin(store, spec, Rootfs::of(image.clone()))
     }
 
     /// As [`Sandbox::begin`], in a directory as [`Sandbox::open_in`].
@@ -141,53 +144,54 @@ impl Sandbox {
         Opening::begin(store, spec, plain(root)?)
     }
 
-    fn on(store: &Store, spec: &Spec, base: Base) -> Result<Self> {
-        let live = Live::start(store, spec, &base)?;
-        let (spec, base) = (Arc::new(spec.clone()), Arc::new(base));
-        Ok(Self::of(store.clone(), spec, base, live, None))
+    fn on(store: &Store, spec: &Spec, rootfs: Rootfs) -> Result<Self> {
+        let instance = Instance::start(store, spec, &rootfs)?;
+        let (spec, rootfs) = (Arc::new(spec.clone()), Arc::new(rootfs));
+        Ok(Self::of(store.clone(), spec, rootfs, instance, None))
     }
 
     /// The handle of one that was started.
     pub(crate) fn of(
         store: Store,
         spec: Arc<Spec>,
-        base: Arc<Base>,
-        live: Live,
-        home: Option<Arc<dyn Home>>,
+        rootfs: Arc<Rootfs>,
+        instance: Instance,
+        on_end: Option<Arc<dyn OnEnd>>,
     ) -> Self {
-        log::debug!("sandbox {}: opened", live.name);
+        log::debug!("sandbox {}: opened", instance.name);
         Self {
             store,
             spec,
-            base,
-            live: RwLock::new(Arc::new(live)),
+            rootfs,
+            instance: RwLock::new(Arc::new(instance)),
             closed: AtomicBool::new(false),
-            home,
-            told: AtomicBool::new(false),
+            on_end,
+            notified: AtomicBool::new(false),
         }
     }
 
     /// Once: what is ended twice is told once.
-    fn tell_home(&self) {
-        if let (Some(home), false) = (&self.home, self.told.swap(true, Ordering::Relaxed)) {
-            home.ended();
+    fn notify(&self) {
+        if let (Some(on_end), false) = (&self.on_end, self.notified.swap(true, Ordering::Relaxed)) {
+            on_end.ended();
         }
     }
 
-    pub(crate) fn live(&self) -> Result<Arc<Live>> {
+    pub(crate) fn instance(&self) -> Result<Arc<Instance>> {
         if self.closed.load(Ordering::Acquire) {
             return Err(closed());
         }
-        let live = Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner));
-        live.own()?;
-        Ok(live)
+        let instance = Arc::clone(&self.instance.read().unwrap_or_else(PoisonError::into_inner));
+        instance.own()?;
+        Ok(instance)
     }
 
     /// The user that a command runs as unless it names another, `USER[:GROUP]`:
     /// the spec's, else the image's, else none, which is 0:0.
     pub fn default_user(&self) -> &str {
         let own = self.spec.user.as_deref();
-        own.or(self.base.config.user.as_deref()).unwrap_or_default()
+        own.or(self.rootfs.config.user.as_deref())
+            .unwrap_or_default()
     }
 
     /// Starts a command and comes back while it runs.
@@ -196,7 +200,7 @@ impl Sandbox {
     /// [`Kind::NotFound`] and [`Kind::NotExecutable`] or [`Kind::Permission`] say that the program is not
     /// there, or no program; the step says what else failed.
     pub fn spawn(&self, command: Command) -> Result<Process> {
-        spawn::launch(&self.live()?, &self.spec, &self.base, command)
+        spawn::spawn(&self.instance()?, &self.spec, &self.rootfs, command)
     }
 
     /// Runs a command to its end and keeps what it writes. Its failure is a result, not an error.
@@ -219,11 +223,11 @@ impl Sandbox {
         command: Command,
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Output>> {
-        let live = self.live()?;
+        let instance = self.instance()?;
         if command.tty.is_some() {
             return capture(&self.spawn(command)?, interrupted);
         }
-        let (running, pipes) = spawn::begin(&live, &self.spec, &self.base, command)?;
+        let (running, pipes) = spawn::spawn_captured(&instance, &self.spec, &self.rootfs, command)?;
         capture_begun(&running, pipes, interrupted)
     }
 
@@ -233,7 +237,7 @@ impl Sandbox {
     /// # Errors
     /// [`Kind::Invalid`] if neither the image nor the caller names a program.
     pub fn image_command<S: AsRef<OsStr>>(&self, args: &[S]) -> Result<Command> {
-        let config = &self.base.config;
+        let config = &self.rootfs.config;
         let mut argv: Vec<&OsStr> = config.entrypoint.iter().map(OsStr::new).collect();
         if args.is_empty() {
             argv.extend(config.cmd.iter().map(OsStr::new));
@@ -260,17 +264,20 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::open`]; everything is as it was then.
     pub fn reset(&self) -> Result<()> {
-        self.live()?;
-        let fresh = Live::start(&self.store, &self.spec, &self.base)?;
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        self.instance()?;
+        let fresh = Instance::start(&self.store, &self.spec, &self.rootfs)?;
+        let mut instance = self
+            .instance
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if self.closed.load(Ordering::Acquire) {
             // Closed meanwhile, by another thread; the new state ends here.
             return Err(closed());
         }
-        log::debug!("sandbox {}: reset, now {}", live.name, fresh.name);
-        fresh.number_after(&live);
-        let old = std::mem::replace(&mut *live, Arc::new(fresh));
-        drop(live);
+        log::debug!("sandbox {}: reset, now {}", instance.name, fresh.name);
+        fresh.number_after(&instance);
+        let old = std::mem::replace(&mut *instance, Arc::new(fresh));
+        drop(instance);
         // If it cannot be told to end, its spawner was killed, and it has ended.
         let _ = old.end(true);
         Ok(())
@@ -282,12 +289,12 @@ impl Sandbox {
     /// # Errors
     /// [`Kind::Broken`] if the spawner is gone; the sandbox is gone with it.
     pub fn close(&self) -> Result<()> {
-        let Some(live) = self.last() else {
+        let Some(instance) = self.take_last() else {
             return Ok(());
         };
-        live.own()?;
-        let ended = live.end(true);
-        self.tell_home();
+        instance.own()?;
+        let ended = instance.end(true);
+        self.notify();
         ended
     }
 
@@ -297,24 +304,27 @@ impl Sandbox {
     /// # Errors
     /// As [`Sandbox::close`].
     pub fn begin_close(&self) -> Result<Option<OwnedFd>> {
-        let Some(live) = self.last() else {
+        let Some(instance) = self.take_last() else {
             return Ok(None);
         };
-        live.own()?;
-        let begun = live.begin_end();
-        self.tell_home();
+        instance.own()?;
+        let begun = instance.begin_end();
+        self.notify();
         begun
     }
 
     /// What is to end, for the first who asks; nobody uses it from then on.
-    fn last(&self) -> Option<Arc<Live>> {
+    fn take_last(&self) -> Option<Arc<Instance>> {
         // Under the lock, or a reset in another thread could put a new state in place.
-        let live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let instance = self
+            .instance
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         match self.closed.swap(true, Ordering::AcqRel) {
             true => None,
             false => {
-                log::debug!("sandbox {}: closed", live.name);
-                Some(Arc::clone(&live))
+                log::debug!("sandbox {}: closed", instance.name);
+                Some(Arc::clone(&instance))
             }
         }
     }
@@ -324,7 +334,7 @@ impl Sandbox {
     /// # Errors
     /// When the kernel does not let a limit be read back.
     pub fn effective(&self) -> Result<Effective> {
-        Effective::of(&*self.live()?, &self.store, &self.spec, &self.base)
+        Effective::of(&*self.instance()?, &self.store, &self.spec, &self.rootfs)
     }
 
     /// The commands that run, in the order of their start, those of [`Sandbox::run`] in other threads included.
@@ -333,7 +343,7 @@ impl Sandbox {
     /// # Errors
     /// [`Kind::Invalid`] if it was closed.
     pub fn commands(&self) -> Result<Vec<RunningCommand>> {
-        let running = self.live()?.commands.all();
+        let running = self.instance()?.commands.all();
         Ok(running.iter().map(|r| r.describe()).collect())
     }
 
@@ -343,7 +353,7 @@ impl Sandbox {
     /// # Errors
     /// [`Kind::NotFound`] if no command of that number runs, [`Kind::Busy`] while the sandbox is frozen.
     pub fn process(&self, id: u64) -> Result<Process> {
-        let (running, pidfd) = self.live()?.find(id)?;
+        let (running, pidfd) = self.instance()?.find(id)?;
         Ok(Process::again(running, pidfd))
     }
 
@@ -356,7 +366,7 @@ impl Sandbox {
     /// [`Kind::Unsupported`] without a cgroup of its own in v2 (kernel 5.2), [`Kind::Busy`]
     /// if something did not stop within two seconds; then all of it goes on.
     pub fn freeze(&self) -> Result<()> {
-        self.live()?.freeze()
+        self.instance()?.freeze()
     }
 
     /// Lets everything inside go on; nothing happens if it was not stopped.
@@ -364,7 +374,7 @@ impl Sandbox {
     /// # Errors
     /// Those of writing to the cgroup.
     pub fn thaw(&self) -> Result<()> {
-        self.live()?.thaw()
+        self.instance()?.thaw()
     }
 
     /// What all inside use now, and have used since the sandbox was opened or reset.
@@ -372,7 +382,7 @@ impl Sandbox {
     /// # Errors
     /// [`Kind::Invalid`] if it was closed.
     pub fn usage(&self) -> Result<SandboxUsage> {
-        Ok(self.live()?.cgroup.usage())
+        Ok(self.instance()?.cgroup.usage())
     }
 
     /// Has a descriptor tell what happens from now on: the kernel kills something inside for
@@ -382,7 +392,7 @@ impl Sandbox {
     /// [`Kind::Unsupported`] without `limits.memory`, which counts the kills, [`Kind::Invalid`]
     /// if it was closed.
     pub fn events(&self) -> Result<Events> {
-        Events::of(self.live()?)
+        Events::of(self.instance()?)
     }
 
     /// Changes limits while commands run: those of `memory`, `swap`, `cpus`, `cpu_weight`,
@@ -393,7 +403,7 @@ impl Sandbox {
     /// [`Kind::Invalid`] for a wrong value and for other keys, [`Kind::Unsupported`] for a limit
     /// that was not in force before, the kernel's errno for a value that it refuses.
     pub fn set_limits(&self, limits: &Limits) -> Result<()> {
-        self.live()?.set_limits(&self.store, &self.spec, limits)
+        self.instance()?.set_limits(&self.store, &self.spec, limits)
     }
 
     /// Readable when the sandbox is gone, for whatever reason; a pidfd of its init.
@@ -401,7 +411,7 @@ impl Sandbox {
     /// # Errors
     /// As dup(2); [`Kind::Invalid`] in a forked copy of the process.
     pub fn pidfd(&self) -> Result<OwnedFd> {
-        self.live()?
+        self.instance()?
             .pidfd
             .try_clone()
             .map_err(|e| Error::io("use sandbox", "dup", e))
@@ -409,9 +419,9 @@ impl Sandbox {
 }
 
 /// A root directory that is used as it is.
-fn plain(root: &Path) -> Result<Base> {
+fn plain(root: &Path) -> Result<Rootfs> {
     let wrong = |e| Error::io("open root", format_args!("{root:?}"), e);
-    Ok(Base::plain(root.canonicalize().map_err(wrong)?))
+    Ok(Rootfs::plain(root.canonicalize().map_err(wrong)?))
 }
 
 /// Starts a command in a root directory of the caller's own, in a sandbox that ends when the

@@ -12,7 +12,7 @@ use crate::helper::{ByHelper, Runtime};
 use crate::image::{
     self, Chown, Image, ImageConfig, ImportOptions, Progress, Reference, Root, UnpackOptions,
 };
-use crate::instance::prestart::Waiting;
+use crate::instance::prestart::PrestartSlot;
 use crate::parts::cgroup::{Sweep, may_live, recover};
 use crate::parts::idmap::{Ids, Source};
 
@@ -24,19 +24,19 @@ use crate::parts::idmap::{Ids, Source};
 pub struct Store {
     images: image::Store,
     runtime: Arc<Runtime>,
-    waiting: Arc<Waiting>,
+    prestart: Arc<PrestartSlot>,
 }
 
 /// What a sandbox starts from.
 #[derive(Debug)]
-pub(crate) struct Base {
+pub(crate) struct Rootfs {
     pub(crate) lower: Lower,
     pub(crate) config: ImageConfig,
     /// Keeps the layers in the store.
     image: Option<Image>,
 }
 
-impl Base {
+impl Rootfs {
     /// A directory that is used as it is.
     pub(crate) fn plain(root: PathBuf) -> Self {
         Self {
@@ -126,7 +126,7 @@ impl Store {
         let store = Self {
             images,
             runtime,
-            waiting: Arc::default(),
+            prestart: Arc::default(),
         };
         store.sweep_cgroups();
         Ok(store)
@@ -175,7 +175,7 @@ impl Store {
     /// # Errors
     /// Those of reading the store.
     pub fn recover(&self) -> Result<Recovered> {
-        self.waiting.let_go();
+        self.prestart.discard();
         let scratch = self.images.recover()?;
         let (cgroups, left) = self.sweep_cgroups();
         Ok(Recovered {
@@ -194,27 +194,27 @@ impl Store {
         (swept.removed.len(), swept.failed.len())
     }
 
-    pub(crate) fn base(&self, reference: &str) -> Result<Base> {
-        Ok(Base::of(self.images.image(&reference.parse()?)?))
+    pub(crate) fn rootfs(&self, reference: &str) -> Result<Rootfs> {
+        Ok(Rootfs::of(self.images.image(&reference.parse()?)?))
     }
 
     /// The same if it can be had without a wait.
-    pub(crate) fn base_at_hand(&self, reference: &Reference) -> Result<Option<Base>> {
-        Ok(self.images.image_at_hand(reference)?.map(Base::of))
+    pub(crate) fn rootfs_at_hand(&self, reference: &Reference) -> Result<Option<Rootfs>> {
+        Ok(self.images.image_at_hand(reference)?.map(Rootfs::of))
     }
 
     /// The same for work that may be told to stop.
-    pub(crate) fn base_unless(&self, reference: &Reference, stop: &AtomicBool) -> Result<Base> {
+    pub(crate) fn rootfs_unless(&self, reference: &Reference, stop: &AtomicBool) -> Result<Rootfs> {
         let options = ImportOptions::default();
         let image = self
             .images
             .image_with(reference, &options, &mut Unless(stop))?;
-        Ok(Base::of(image))
+        Ok(Rootfs::of(image))
     }
 
     /// The next sandbox, if it was begun.
-    pub(crate) fn waiting(&self) -> &Waiting {
-        &self.waiting
+    pub(crate) fn prestart(&self) -> &PrestartSlot {
+        &self.prestart
     }
 
     pub(crate) fn runtime(&self) -> &Arc<Runtime> {

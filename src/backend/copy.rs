@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
-use crate::backend::{Backend, Lower, Request};
+use crate::backend::{Backend, Lower, TreeRequest};
 use crate::error::{Error, Kind, Result};
 use crate::ops::{Ops, Slot, c_path};
 use crate::spec::Write;
@@ -31,7 +31,7 @@ impl Backend for Copy {
         true
     }
 
-    fn prepare(&self, request: &Request<'_>) -> Result<()> {
+    fn prepare(&self, request: &TreeRequest<'_>) -> Result<()> {
         let Lower::Layers(layers) = request.lower else {
             return Err(Error::new(
                 Kind::Unsupported,
@@ -63,7 +63,12 @@ impl Backend for Copy {
             .map_err(|e| Error::io("make tree", format_args!("{names:?}"), e))
     }
 
-    fn mount_detached(&self, ops: &mut Ops, _stage: Slot, request: &Request<'_>) -> Result<Slot> {
+    fn mount_detached(
+        &self,
+        ops: &mut Ops,
+        _stage: Slot,
+        request: &TreeRequest<'_>,
+    ) -> Result<Slot> {
         Ok(ops.clone_tree(&c_path(&request.scratch.join("root"))?, false))
     }
 }

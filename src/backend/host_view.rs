@@ -32,7 +32,7 @@ use std::env::current_dir;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use crate::backend::{Backend, Mounted, Request};
+use crate::backend::{Backend, Mounted, TreeRequest};
 use crate::error::{Error, Kind, Result};
 use crate::ops::{Ops, Slot};
 use crate::parts::mounts::{options, push_size};
@@ -40,7 +40,7 @@ use crate::spec::{ByteSize, Write};
 use crate::wire::Op;
 
 pub(crate) use alias::aliases;
-pub(crate) use part::{Filled, Place};
+pub(crate) use part::{Filled, ViewPlace};
 pub(crate) use survey::Survey;
 
 /// Works for ordinary users from 5.11 on.
@@ -59,11 +59,16 @@ impl Backend for HostView {
         write == Write::Disk
     }
 
-    fn prepare(&self, _request: &Request<'_>) -> Result<()> {
+    fn prepare(&self, _request: &TreeRequest<'_>) -> Result<()> {
         Ok(())
     }
 
-    fn mount_detached(&self, _ops: &mut Ops, _stage: Slot, _request: &Request<'_>) -> Result<Slot> {
+    fn mount_detached(
+        &self,
+        _ops: &mut Ops,
+        _stage: Slot,
+        _request: &TreeRequest<'_>,
+    ) -> Result<Slot> {
         Err(Error::new(
             Kind::Unsupported,
             "mount tree",
@@ -71,7 +76,7 @@ impl Backend for HostView {
         ))
     }
 
-    fn mount(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Mounted> {
+    fn mount(&self, ops: &mut Ops, stage: Slot, request: &TreeRequest<'_>) -> Result<Mounted> {
         let root = tmpfs(ops, 0o755, request.size, 0);
         // Attached first: what is mounted in it can only be attached to it then.
         ops.push(Op::AttachRoot {
@@ -92,7 +97,7 @@ pub(super) fn fill(
     ops: &mut Ops,
     root: Slot,
     stage: Slot,
-    request: &Request<'_>,
+    request: &TreeRequest<'_>,
     on_disk: bool,
 ) -> Result<Filled> {
     let survey = Survey::new(request, false)?;
@@ -105,8 +110,13 @@ pub(super) fn fill(
 }
 
 /// All of the machine.
-fn whole<'a>(root: Slot, stage: Slot, request: &'a Request<'_>, on_disk: bool) -> Place<'a> {
-    Place {
+fn whole<'a>(
+    root: Slot,
+    stage: Slot,
+    request: &'a TreeRequest<'_>,
+    on_disk: bool,
+) -> ViewPlace<'a> {
+    ViewPlace {
         root,
         stage,
         dir: Path::new("/"),
@@ -127,7 +137,7 @@ fn whole<'a>(root: Slot, stage: Slot, request: &'a Request<'_>, on_disk: bool) -
 pub(crate) fn fill_directory(
     ops: &mut Ops,
     survey: &Survey<'_>,
-    place: &Place<'_>,
+    place: &ViewPlace<'_>,
     size: Option<ByteSize>,
 ) -> Result<Filled> {
     match survey.is_ordinary() {

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::path::Path;
 
 use super::host_view::{self, Filled};
-use crate::backend::{Backend, Lower, Request};
+use crate::backend::{Backend, Lower, TreeRequest};
 use crate::error::{Error, Result};
 use crate::ops::{Ops, Slot, c_path};
 use crate::parts::mounts::{overlay, overlay_at, overlay_flags};
@@ -25,7 +25,7 @@ impl Backend for Overlay {
         write == Write::Disk
     }
 
-    fn prepare(&self, request: &Request<'_>) -> Result<()> {
+    fn prepare(&self, request: &TreeRequest<'_>) -> Result<()> {
         if !self.on_disk(request.write) {
             return Ok(());
         }
@@ -35,7 +35,12 @@ impl Backend for Overlay {
         Ok(())
     }
 
-    fn mount_detached(&self, ops: &mut Ops, stage: Slot, request: &Request<'_>) -> Result<Slot> {
+    fn mount_detached(
+        &self,
+        ops: &mut Ops,
+        stage: Slot,
+        request: &TreeRequest<'_>,
+    ) -> Result<Slot> {
         let lowers = lowers(request.lower)?;
         let root = match request.write {
             // A read-only root, too, is made writable first: mount points may have to be made in it.
@@ -67,7 +72,7 @@ impl Backend for Overlay {
         ops: &mut Ops,
         stage: Slot,
         root: Slot,
-        request: &Request<'_>,
+        request: &TreeRequest<'_>,
     ) -> Result<Filled> {
         match request.lower {
             Lower::Host => host_view::fill(ops, root, stage, request, self.on_disk(request.write)),

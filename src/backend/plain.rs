@@ -2,7 +2,7 @@
 //! No copy-on-write at all: a directory is the root, and writes go into it.
 #![forbid(unsafe_code)]
 
-use crate::backend::{Backend, Lower, Request};
+use crate::backend::{Backend, Lower, TreeRequest};
 use crate::error::{Error, Kind, Result};
 use crate::ops::{Ops, Slot, c_path};
 use crate::spec::Write;
@@ -23,11 +23,16 @@ impl Backend for Plain {
         false
     }
 
-    fn prepare(&self, _request: &Request<'_>) -> Result<()> {
+    fn prepare(&self, _request: &TreeRequest<'_>) -> Result<()> {
         Ok(())
     }
 
-    fn mount_detached(&self, ops: &mut Ops, _stage: Slot, request: &Request<'_>) -> Result<Slot> {
+    fn mount_detached(
+        &self,
+        ops: &mut Ops,
+        _stage: Slot,
+        request: &TreeRequest<'_>,
+    ) -> Result<Slot> {
         match request.lower {
             Lower::Plain(dir) => Ok(ops.clone_tree(&c_path(dir)?, true)),
             _ => Err(Error::new(

@@ -16,8 +16,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 
 use crate::error::{Error, Kind, Result};
-use crate::helper::request;
-use crate::instance::Live;
+use crate::helper::send_request;
+use crate::instance::Instance;
 use crate::process::no_user;
 use crate::sys::socket;
 use crate::wire::{
@@ -34,7 +34,7 @@ const LEASE: Duration = Duration::from_secs(2);
 /// The sandbox's root, or a directory below it.
 #[derive(Debug)]
 pub(super) struct Place {
-    live: Arc<Live>,
+    instance: Arc<Instance>,
     dir: Option<OwnedFd>,
     shown: PathBuf,
     /// Whose rights count; none for all that the init may do.
@@ -53,9 +53,9 @@ pub(super) struct Answer {
 
 impl Place {
     /// Where absolute paths begin.
-    pub(super) fn root(live: Arc<Live>, user: Option<CString>) -> Self {
+    pub(super) fn root(instance: Arc<Instance>, user: Option<CString>) -> Self {
         Self {
-            live,
+            instance,
             dir: None,
             shown: PathBuf::new(),
             user,
@@ -87,7 +87,7 @@ impl Place {
             return Err(unclear(step, &shown));
         }
         let place = Self {
-            live: Arc::clone(&self.live),
+            instance: Arc::clone(&self.instance),
             dir: Some(fd),
             shown,
             user: self.user.clone(),
@@ -105,7 +105,7 @@ impl Place {
 
     /// Whether ids other than 0 are there to own files.
     pub(super) fn has_ids(&self) -> bool {
-        *self.live.spawner.ids() != crate::parts::idmap::Ids::Single
+        *self.instance.spawner.ids() != crate::parts::idmap::Ids::Single
     }
 
     /// Opens a regular file; the answer's count is 1 if it was not there before.
@@ -180,11 +180,15 @@ impl Place {
             user: self.user.as_deref().unwrap_or_default(),
             ..*asked
         };
-        request(self.live.awake(step)?.control(), FILE_REQUEST, &asked, &fds).map_err(|error| {
-            match error.kind() {
-                Kind::Broken => gone(step),
-                _ => error,
-            }
+        send_request(
+            self.instance.awake(step)?.control(),
+            FILE_REQUEST,
+            &asked,
+            &fds,
+        )
+        .map_err(|error| match error.kind() {
+            Kind::Broken => gone(step),
+            _ => error,
         })?;
         drop(theirs);
         wait(ours.as_fd()).map_err(wrong("poll"))?;

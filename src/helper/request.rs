@@ -15,7 +15,7 @@ use crate::sys::{memfd, socket};
 use crate::wire::{self, Field, Header, INLINE, MAGIC, REPLY, Reader, Reply};
 
 /// Sends one request: a big body goes into a sealed memory file.
-pub(crate) fn request<'a>(
+pub(crate) fn send_request<'a>(
     socket: BorrowedFd<'_>,
     kind: u32,
     body: &impl Field<'a>,

@@ -29,7 +29,7 @@ pub(crate) struct Runtime {
     /// Whether this kernel was seen to make no overlay for this caller.
     overlay_missing: AtomicBool,
     /// Whether starts were seen to need a copy of the host's mount namespace.
-    bare_missing: AtomicBool,
+    empty_ns_missing: AtomicBool,
 }
 
 impl Runtime {
@@ -65,7 +65,7 @@ impl Runtime {
             // Another caller may get what this one did not, and the other way
             // round.
             self.overlay_missing.store(false, Ordering::Relaxed);
-            self.bare_missing.store(false, Ordering::Relaxed);
+            self.empty_ns_missing.store(false, Ordering::Relaxed);
         } else if let Some(killed) = before.filter(|s| s.is_own()) {
             self.clean_up_after(&killed);
         }
@@ -91,14 +91,14 @@ impl Runtime {
         self.overlay_missing.store(true, Ordering::Relaxed);
     }
 
-    /// Whether [`Runtime::set_bare_missing`] was called.
-    pub(crate) fn bare_is_missing(&self) -> bool {
-        self.bare_missing.load(Ordering::Relaxed)
+    /// Whether [`Runtime::set_empty_ns_missing`] was called.
+    pub(crate) fn empty_ns_is_missing(&self) -> bool {
+        self.empty_ns_missing.load(Ordering::Relaxed)
     }
 
     /// Remembers that every start needs a copy of the host's mount namespace.
-    pub(crate) fn set_bare_missing(&self) {
-        self.bare_missing.store(true, Ordering::Relaxed);
+    pub(crate) fn set_empty_ns_missing(&self) {
+        self.empty_ns_missing.store(true, Ordering::Relaxed);
     }
 
     /// Names what a sandbox uses outside, so that whoever finds it knows whether its owner lives.

@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{getegid, geteuid};
 
 use super::limits::more_processes;
-use super::request::{checked, gone, receive, receive_now, request};
+use super::request::{checked, gone, receive, receive_now, send_request};
 use super::start::Start;
 use crate::error::{Error, Result};
 use crate::ops::{Ops, c_path};
@@ -200,7 +200,7 @@ impl Spawner {
         // A thread that comes second waits until the request is sent.
         told.get_or_init(|| {
             // If the helper is gone, the next request says so.
-            let _ = request(self.socket.as_fd(), wire::WATCH_REQUEST, &watch, &[]);
+            let _ = send_request(self.socket.as_fd(), wire::WATCH_REQUEST, &watch, &[]);
         });
         Ok(())
     }
@@ -288,7 +288,7 @@ impl Spawner {
             socket::pair().map_err(|e| Error::os("talk to spawner", "socketpair", e))?;
         let mut all = vec![theirs.as_fd()];
         all.extend_from_slice(fds);
-        request(self.socket.as_fd(), kind, body, &all)?;
+        send_request(self.socket.as_fd(), kind, body, &all)?;
         drop(theirs);
         let (reply, fds) = receive(ours.as_fd())?;
         let reply = checked(reply, ops)?.ok_or_else(gone)?;
@@ -301,7 +301,7 @@ impl Spawner {
             socket::pair().map_err(|e| Error::os("open sandbox", "socketpair", e))?;
         let mut all = vec![theirs.as_fd()];
         all.extend_from_slice(fds);
-        request(self.socket.as_fd(), wire::OPEN_REQUEST, open, &all)?;
+        send_request(self.socket.as_fd(), wire::OPEN_REQUEST, open, &all)?;
         let ops = open.ops.to_vec();
         Ok(Start::new(control, ops))
     }
@@ -322,7 +322,7 @@ impl Spawner {
         if wait {
             return Self::closed(self.begin_close(id)?.as_fd());
         }
-        request(self.socket.as_fd(), wire::CLOSE_REQUEST, &Close { id }, &[])
+        send_request(self.socket.as_fd(), wire::CLOSE_REQUEST, &Close { id }, &[])
     }
 
     /// Ends a sandbox; the answer comes to this socket when nothing of it is left.
@@ -333,7 +333,7 @@ impl Spawner {
             Error::os("close sandbox", "socketpair", e)
         })?;
         let socket = self.socket.as_fd();
-        request(
+        send_request(
             socket,
             wire::CLOSE_REQUEST,
             &Close { id },

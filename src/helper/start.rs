@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::request::{checked, gone, is_readable_within, receive, request};
+use super::request::{checked, gone, is_readable_within, receive, send_request};
 use crate::error::{Error, Result};
 use crate::wire::{self, Field as _, Open, REPLY, Reader, Reply};
 
@@ -32,9 +32,9 @@ impl Start {
     }
 
     /// Asks an init that waits for the rest of a start, see [`Open::ahead`].
-    pub(crate) fn go_on(&mut self, rest: &Open<'_>) -> Result<()> {
+    pub(crate) fn resume(&mut self, rest: &Open<'_>) -> Result<()> {
         self.ops = rest.ops.to_vec();
-        request(self.control(), wire::OPEN_REQUEST, rest, &[])
+        send_request(self.control(), wire::OPEN_REQUEST, rest, &[])
     }
 
     /// Whether [`Start::wait`] would come back at once.

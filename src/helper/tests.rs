@@ -8,7 +8,7 @@ use std::thread::scope;
 use nix::errno::Errno;
 use tare_oracle::need;
 
-use super::{Spawner, receive, request};
+use super::{Spawner, receive, send_request};
 use crate::ops::Ops;
 use crate::sys::caller::testing::{drop_ids, in_a_fork};
 use crate::sys::socket;
@@ -44,7 +44,7 @@ fn spawner_refuses_a_forked_copy_of_its_host() {
         namespaces: 0,
     };
     in_a_fork(|| {
-        let _ = request(
+        let _ = send_request(
             spawner.socket.as_fd(),
             wire::JOB_REQUEST,
             &job,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::request::{gone, is_readable_within, receive, request};
+use super::request::{gone, is_readable_within, receive, send_request};
 use super::spawner::Spawner;
 use crate::error::{Error, Result};
 use crate::ops::Ops;
@@ -42,7 +42,7 @@ impl Spawner {
         let (ours, theirs) =
             socket::pair().map_err(|e| Error::os("talk to spawner", "socketpair", e))?;
         let socket = self.socket.as_fd();
-        request(socket, wire::JOB_REQUEST, &job, &[theirs.as_fd()])?;
+        send_request(socket, wire::JOB_REQUEST, &job, &[theirs.as_fd()])?;
         drop(theirs);
         if !is_readable_within(ours.as_fd(), timeout) {
             self.close(id, false)?;

@@ -5,9 +5,9 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Live, gone};
+use super::{Instance, gone};
 use crate::error::{Error, Kind, Result};
-use crate::helper::{checked, receive, request};
+use crate::helper::{checked, receive, send_request};
 use crate::process::Running;
 use crate::sys::socket;
 use crate::wire::{Find, PIDFD_REQUEST};
@@ -15,10 +15,10 @@ use crate::wire::{Find, PIDFD_REQUEST};
 /// The table of running commands. It holds each until its end was seen, so that
 /// a command without a handle is found again.
 #[derive(Debug, Default)]
-pub(crate) struct Commands(Mutex<Table>);
+pub(crate) struct Commands(Mutex<CommandTable>);
 
 #[derive(Debug, Default)]
-struct Table {
+struct CommandTable {
     /// In the order of their numbers.
     running: Vec<Arc<Running>>,
     /// How many were left after the last look for those that have ended.
@@ -31,7 +31,7 @@ struct Table {
 const FEW: usize = 16;
 
 impl Commands {
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, CommandTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -91,14 +91,14 @@ impl Commands {
     }
 }
 
-impl Live {
+impl Instance {
     /// A running command by its number, with a pidfd.
     ///
     /// # Errors
     /// [`Kind::NotFound`] if none of that number runs.
     pub(crate) fn find(&self, id: u64) -> Result<(Arc<Running>, OwnedFd)> {
         const STEP: &str = "find command";
-        let live = self.awake(STEP)?;
+        let instance = self.awake(STEP)?;
         let none = || {
             Error::new(
                 Kind::NotFound,
@@ -106,11 +106,11 @@ impl Live {
                 format_args!("none with number {id} runs"),
             )
         };
-        let all = live.commands.all();
+        let all = instance.commands.all();
         let found = all.into_iter().find(|r| r.id == id).ok_or_else(none)?;
         let (ours, theirs) = socket::pair().map_err(|e| Error::os(STEP, "socketpair", e))?;
         let fds = [theirs.as_fd()];
-        request(live.control(), PIDFD_REQUEST, &Find { id }, &fds)?;
+        send_request(instance.control(), PIDFD_REQUEST, &Find { id }, &fds)?;
         drop(theirs);
         let (reply, mut fds) = receive(ours.as_fd())?;
         match checked(reply, &[]) {

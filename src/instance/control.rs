@@ -5,12 +5,12 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use super::Live;
+use super::Instance;
 use crate::error::{Error, Kind, Result};
 use crate::spec::{Limits, Spec};
 use crate::store::Store;
 
-impl Live {
+impl Instance {
     /// Stops everything inside, its process 1 too.
     pub(crate) fn freeze(&self) -> Result<()> {
         self.cgroup.freeze()?;

@@ -2,14 +2,14 @@
 //! Storage `auto`: overlay, and a copy where that does not work.
 #![forbid(unsafe_code)]
 
-use crate::backend::{self, Backend, Lower, Request};
+use crate::backend::{self, Backend, Lower, TreeRequest};
 use crate::error::Error;
 use crate::helper::{Runtime, Spawner};
 use crate::plan;
 use crate::spec::{MountKind, Spec, Storage, UserNamespace, Write};
 
 /// The back end to begin with.
-pub(super) fn first(
+pub(super) fn preferred(
     runtime: &Runtime,
     spec: &Spec,
     lower: &Lower,
@@ -20,13 +20,13 @@ pub(super) fn first(
     let own_users = matches!(spec.namespaces.user, UserNamespace::Maps { .. });
     let ordinary = ordinary || (own_users && *lower == Lower::Host);
     match may_copy(spec, lower) && runtime.overlay_is_missing() {
-        true => backend::backend(Storage::Copy, lower, ordinary),
-        false => backend::backend(spec.storage, lower, ordinary),
+        true => backend::choose(Storage::Copy, lower, ordinary),
+        false => backend::choose(spec.storage, lower, ordinary),
     }
 }
 
 /// The back end to go on with when the first one failed so, if there is one.
-pub(super) fn next(
+pub(super) fn after(
     runtime: &Runtime,
     spawner: &Spawner,
     spec: &Spec,
@@ -38,7 +38,7 @@ pub(super) fn next(
     }
     let ordinary = spawner.ids().ordinary();
     let nothing = Lower::Layers(Vec::new());
-    let request = Request {
+    let request = TreeRequest {
         lower: &nothing,
         write: Write::Memory,
         size: None,
@@ -47,14 +47,14 @@ pub(super) fn next(
         spawner,
         may_try: true,
     };
-    let overlay = backend::backend(Storage::Overlay, &nothing, ordinary);
+    let overlay = backend::choose(Storage::Overlay, &nothing, ordinary);
     let tried = plan::try_tree(overlay, &request)
         .and_then(|ops| spawner.job(&ops, plan::MOUNT_NAMESPACE, &[]));
     if tried.is_err_and(|e| is_refused(&e)) {
         // Not of these layers, but of any: the next sandbox need not try.
         runtime.set_overlay_missing();
     }
-    Some(backend::backend(Storage::Copy, lower, ordinary))
+    Some(backend::choose(Storage::Copy, lower, ordinary))
 }
 
 /// Whether a copy is as good: a private view of a host directory is an overlay in any case, and

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Live;
+use super::Instance;
 
 /// Commands that run at once, which share the count of the sandbox's memory.
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ impl MemoryMark {
     }
 }
 
-impl Live {
+impl Instance {
     /// Marks the start of a command; makes no system call without
     /// `limits.memory`.
     pub(crate) fn mark_memory(&self) -> MemoryMark {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::prestart::{Ahead, Seat};
-use crate::backend::{self, Backend, Request};
+use super::prestart::{Prestarted, Reservation};
+use crate::backend::{self, Backend, TreeRequest};
 use crate::error::{Error, Kind, Result};
 use crate::helper::{Spawner, Start, Watched};
 use crate::image::{HandedOver, Scratch};
@@ -18,14 +18,14 @@ use crate::ops::c_path;
 use crate::parts::caps::CapSet;
 use crate::parts::seccomp::{self, Compiled};
 use crate::parts::shown::ShownAs;
-use crate::plan::{self, Early, Leaves, Needs, Plan};
+use crate::plan::{self, Inputs, Leaves, Plan, Prefix};
 use crate::spec::{ByteSize, Spec};
-use crate::store::{Base, Store};
+use crate::store::{Rootfs, Store};
 
 /// What the spawner was asked for. Dropping it ends it, without waiting.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    seat: Seat,
+pub(crate) struct Pending {
+    reservation: Reservation,
     pub(crate) hostname: String,
     pub(crate) backend: &'static str,
     /// Why `limits.disk` is not in force, where it was let go.
@@ -39,76 +39,76 @@ pub(crate) struct Asked {
     /// Whether `limits.memory` is set: what it takes is asked for only then.
     pub(crate) counts_memory: bool,
     /// Whether it goes on from what was made ahead.
-    pub(super) went_on: bool,
+    pub(super) resumed: bool,
     /// What can be made ahead for the next one like it.
-    early: Option<Early>,
+    prefix: Option<Prefix>,
     /// Whether the spawner was told to end it.
     ended: AtomicBool,
     start: Start,
 }
 
-impl Deref for Asked {
-    type Target = Seat;
+impl Deref for Pending {
+    type Target = Reservation;
 
-    fn deref(&self) -> &Seat {
-        &self.seat
+    fn deref(&self) -> &Reservation {
+        &self.reservation
     }
 }
 
-impl Drop for Asked {
+impl Drop for Pending {
     fn drop(&mut self) {
         // If the spawner is gone, so is the sandbox.
         let _ = self.end(false);
     }
 }
 
-impl Asked {
+impl Pending {
     /// Has a sandbox begun on a back end; from what was made ahead, if it may be and there is something.
     ///
     /// # Errors
     /// What can be known to fail without trying; nothing is left behind then.
-    pub(super) fn begin(how: &How<'_>, may_go_on: bool) -> Result<Self> {
-        let How {
+    pub(super) fn begin(attempt: &Attempt<'_>, may_resume: bool) -> Result<Self> {
+        let Attempt {
             store,
             spec,
             spawner,
             ..
-        } = *how;
+        } = *attempt;
         let own = spawner.authority().effective();
         let caps = CapSet::of(&spec.security)?.available(spawner.ids().ordinary(), own);
         let filter = seccomp::program(&spec.security, caps, &store.runtime().seccomp)?;
-        let confined = (caps, filter.as_deref());
-        let scratch = match how.backend.on_disk(spec.write) {
+        let confinement = (caps, filter.as_deref());
+        let scratch = match attempt.backend.on_disk(spec.write) {
             true => Some(spawner_scratch(store, spawner)?),
             false => None,
         };
-        if may_go_on
+        if may_resume
             && scratch.is_none()
-            && let Some(ahead) = store.waiting().take(spawner, spec)
-            && let Some(asked) = how.go_on(ahead, confined)
+            && let Some(prestarted) = store.prestart().take(spawner, spec)
+            && let Some(pending) = attempt.resume(prestarted, confinement)
         {
-            return Ok(asked);
+            return Ok(pending);
         }
-        let seat = Seat::new(store.runtime(), spawner, spec)?;
-        how.start(seat, confined, scratch)
+        let reservation = Reservation::new(store.runtime(), spawner, spec)?;
+        attempt.start(reservation, confinement, scratch)
     }
 
     /// Has the next sandbox begun like this one, which is not yet ready: that is the time for it.
-    pub(super) fn have_next_begun(&mut self, store: &Store, spec: &Spec) {
-        if let Some(early) = self.early.take() {
-            let spawner = &self.seat.spawner;
+    pub(super) fn prestart_next(&mut self, store: &Store, spec: &Spec) {
+        if let Some(prefix) = self.prefix.take() {
+            let spawner = &self.reservation.spawner;
             store
-                .waiting()
-                .follow(store.runtime(), spawner, spec, early);
+                .prestart()
+                .prestart_if_repeated(store.runtime(), spawner, spec, prefix);
         }
     }
 
-    /// Whether [`Asked::wait`] would come back at once.
+    /// Whether [`Pending::wait`] would come back at once.
     pub(crate) fn is_over(&self) -> bool {
         self.start.is_over()
     }
 
-    /// Whether it failed; none as long as [`Asked::wait`] would wait.
+    /// Whether it failed; none as long as [`Pending::wait`] would wait.
     pub(crate) fn has_failed(&self) -> Option<bool> {
         self.start.has_failed()
     }
@@ -125,14 +125,14 @@ impl Asked {
     pub(super) fn wait(&mut self) -> Result<OwnedFd> {
         let ready = self.start.wait(self.patience);
         match &ready {
-            Ok(_) => self.seat.cgroup.close_tasks_files(),
+            Ok(_) => self.reservation.cgroup.close_tasks_files(),
             // What it waits for may not even let it be killed.
             Err(error) if error.errno() == Some(libc::ETIMEDOUT) => {
                 let _ = self.end(false);
             }
             Err(_) => {
                 self.ended.store(true, Ordering::Relaxed);
-                self.seat.abandon();
+                self.reservation.abandon();
             }
         }
         ready
@@ -167,10 +167,10 @@ impl Asked {
         self.swept(self.spawner.close(self.id, wait))
     }
 
-    /// As [`Asked::end`], but does not wait: the descriptor is readable when nothing of it is left.
+    /// As [`Pending::end`], but does not wait: the descriptor is readable when nothing of it is left.
     ///
     /// # Errors
-    /// As [`Asked::end`].
+    /// As [`Pending::end`].
     pub(crate) fn begin_end(&self) -> Result<Option<OwnedFd>> {
         if !self.spawner.is_own() || self.ended.swap(true, Ordering::Relaxed) {
             return Ok(None);
@@ -178,7 +178,7 @@ impl Asked {
         self.swept(self.spawner.begin_close(self.id)).map(Some)
     }
 
-    /// Waits for what [`Asked::begin_end`] gave: nothing of it is left.
+    /// Waits for what [`Pending::begin_end`] gave: nothing of it is left.
     ///
     /// # Errors
     /// [`Kind::Broken`] if the spawner is gone.
@@ -198,23 +198,23 @@ fn spawner_scratch(store: &Store, spawner: &Spawner) -> Result<Scratch> {
 
 /// What is begun, and how.
 #[derive(Clone, Copy)]
-pub(super) struct How<'a> {
+pub(super) struct Attempt<'a> {
     pub(super) store: &'a Store,
     pub(super) spawner: &'a Arc<Spawner>,
     pub(super) spec: &'a Spec,
-    pub(super) base: &'a Base,
+    pub(super) rootfs: &'a Rootfs,
     pub(super) backend: &'static dyn Backend,
-    pub(super) bare: bool,
+    pub(super) empty_ns: bool,
     /// Whether mounts of the machine that may not answer are tried.
     pub(super) may_try: bool,
 }
 
 /// Capabilities and filter of its commands.
-type Confined<'a> = (CapSet, Option<&'a Compiled>);
+type Confinement<'a> = (CapSet, Option<&'a Compiled>);
 
 /// A start that was asked for, what of it can be made ahead, how mounts are
 /// shown.
-type Sent = (Start, Option<Early>, Shown);
+type Sent = (Start, Option<Prefix>, Shown);
 
 /// How mounts of the host are shown, and whether one of them may not answer.
 type Shown = (Vec<(PathBuf, ShownAs)>, bool);
@@ -222,20 +222,30 @@ type Shown = (Vec<(PathBuf, ShownAs)>, bool);
 /// How long mounts of the host have to answer, those that may not.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-impl How<'_> {
-    fn start(&self, seat: Seat, confined: Confined<'_>, scratch: Option<Scratch>) -> Result<Asked> {
-        let begun = self.send(&seat, confined, scratch);
-        let (seat, sent) = seat.with(begun)?;
-        Ok(self.asked(seat, confined, sent))
+impl Attempt<'_> {
+    fn start(
+        &self,
+        reservation: Reservation,
+        confinement: Confinement<'_>,
+        scratch: Option<Scratch>,
+    ) -> Result<Pending> {
+        let begun = self.send(&reservation, confinement, scratch);
+        let (reservation, sent) = reservation.with(begun)?;
+        Ok(self.pending(reservation, confinement, sent))
     }
 
     /// Plans the start and asks for it.
-    fn send(&self, seat: &Seat, confined: Confined<'_>, scratch: Option<Scratch>) -> Result<Sent> {
+    fn send(
+        &self,
+        reservation: &Reservation,
+        confinement: Confinement<'_>,
+        scratch: Option<Scratch>,
+    ) -> Result<Sent> {
         let dir = scratch.as_ref().map(|s| s.path().to_path_buf());
-        let mut plan = self.plan(seat, confined, dir.unwrap_or_default())?;
+        let mut plan = self.plan(reservation, confinement, dir.unwrap_or_default())?;
         let on_disk = scratch.is_some();
         let mut leaves = Leaves {
-            cgroups: seat.leaves()?,
+            cgroups: reservation.leaves()?,
             ..Leaves::default()
         };
         if let Some(scratch) = scratch {
@@ -249,65 +259,74 @@ impl How<'_> {
             leaves.lock = Some(plan.pass(lock));
         }
         let passed = plan.fds.iter().map(|fd| fd.as_fd());
-        let fds: Vec<BorrowedFd<'_>> = plan::cgroup_fds(&seat.cgroup).chain(passed).collect();
-        let start = seat
+        let fds: Vec<BorrowedFd<'_>> = plan::cgroup_fds(&reservation.cgroup)
+            .chain(passed)
+            .collect();
+        let start = reservation
             .spawner
-            .begin_open(&plan.message(seat.id, &leaves), &fds)?;
+            .begin_open(&plan.message(reservation.id, &leaves), &fds)?;
         // What is on disk is made anew each time.
-        let divided = plan.divided().filter(|_| !on_disk);
+        let split = plan.split().filter(|_| !on_disk);
         Ok((
             start,
-            divided.map(|(early, _)| early),
+            split.map(|(prefix, _)| prefix),
             (plan.shown, plan.is_remote),
         ))
     }
 
     /// The same from what was made ahead, if that is the beginning of it; nothing has happened if not.
-    fn go_on(&self, ahead: Ahead, confined: Confined<'_>) -> Option<Asked> {
-        let plan = self.plan(ahead.seat()?, confined, PathBuf::new()).ok()?;
-        let (early, rest) = plan.divided()?;
-        if early != *ahead.early() {
+    fn resume(&self, prestarted: Prestarted, confinement: Confinement<'_>) -> Option<Pending> {
+        let plan = self
+            .plan(prestarted.reservation()?, confinement, PathBuf::new())
+            .ok()?;
+        let (prefix, rest) = plan.split()?;
+        if prefix != *prestarted.prefix() {
             return None;
         }
-        let (seat, mut start) = ahead.into_parts()?;
+        let (reservation, mut start) = prestarted.into_parts()?;
         let leaves = Leaves::default();
-        let gone_on = start.go_on(&plan.rest(seat.id, &leaves, &rest));
-        let mut asked = self.asked(
-            seat,
-            confined,
-            (start, Some(early), (plan.shown, plan.is_remote)),
+        let sent = start.resume(&plan.rest(reservation.id, &leaves, &rest));
+        let mut pending = self.pending(
+            reservation,
+            confinement,
+            (start, Some(prefix), (plan.shown, plan.is_remote)),
         );
-        asked.went_on = true;
+        pending.resumed = true;
         // It is ended if not.
-        gone_on.is_ok().then_some(asked)
+        sent.is_ok().then_some(pending)
     }
 
-    fn plan(&self, seat: &Seat, (caps, seccomp): Confined<'_>, scratch: PathBuf) -> Result<Plan> {
+    fn plan(
+        &self,
+        reservation: &Reservation,
+        (caps, seccomp): Confinement<'_>,
+        scratch: PathBuf,
+    ) -> Result<Plan> {
         let size = match self.size() {
             Err(_) if self.spec.require.may_degrade("limits.disk") => None,
             size => size?,
         };
-        let request = Request {
-            lower: &self.base.lower,
+        let request = TreeRequest {
+            lower: &self.rootfs.lower,
             write: self.spec.write,
             size,
-            ordinary: seat.spawner.ids().ordinary(),
+            ordinary: reservation.spawner.ids().ordinary(),
             scratch,
-            spawner: &seat.spawner,
+            spawner: &reservation.spawner,
             may_try: self.may_try,
         };
         self.backend.prepare(&request)?;
-        plan::start(&Needs {
+        plan::start(&Inputs {
             spec: self.spec,
-            ids: seat.spawner.ids(),
-            hostname: &self.hostname(seat),
+            ids: reservation.spawner.ids(),
+            hostname: &self.hostname(reservation),
             backend: self.backend,
             tree: &request,
-            cgroup: &seat.cgroup,
+            cgroup: &reservation.cgroup,
             cgroup2: self.store.runtime().layout()?.v2().is_some(),
             caps,
             seccomp,
-            bare: self.bare,
+            empty_ns: self.empty_ns,
         })
     }
 
@@ -315,25 +334,25 @@ impl How<'_> {
         backend::size(self.backend, self.spec.write, self.spec.limits.disk)
     }
 
-    fn hostname(&self, seat: &Seat) -> String {
+    fn hostname(&self, reservation: &Reservation) -> String {
         if !self.spec.namespaces.uts {
             // The caller's own, which no one here sets.
             let name = nix::unistd::gethostname().unwrap_or_default();
             return name.to_string_lossy().into_owned();
         }
         let own = self.spec.hostname.clone();
-        own.unwrap_or_else(|| short_name(&seat.name))
+        own.unwrap_or_else(|| short_name(&reservation.name))
     }
 
-    fn asked(
+    fn pending(
         &self,
-        seat: Seat,
-        (caps, seccomp): Confined<'_>,
-        (start, early, (shown, is_remote)): Sent,
-    ) -> Asked {
-        Asked {
-            hostname: self.hostname(&seat),
-            seat,
+        reservation: Reservation,
+        (caps, seccomp): Confinement<'_>,
+        (start, prefix, (shown, is_remote)): Sent,
+    ) -> Pending {
+        Pending {
+            hostname: self.hostname(&reservation),
+            reservation,
             backend: self.backend.name(),
             unbounded: self.size().err(),
             shown,
@@ -341,8 +360,8 @@ impl How<'_> {
             caps,
             seccomp: seccomp.is_some(),
             counts_memory: self.spec.limits.memory.is_some(),
-            went_on: false,
-            early,
+            resumed: false,
+            prefix,
             ended: AtomicBool::new(false),
             start,
         }

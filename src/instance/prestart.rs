@@ -13,14 +13,14 @@ use crate::error::Result;
 use crate::helper::{Runtime, Spawner, Start};
 use crate::ops::c_path;
 use crate::parts::cgroup::Cgroup;
-use crate::plan::{self, Early};
+use crate::plan::{self, Prefix};
 use crate::spec::{Limits, Require, Security, Spec};
 use crate::sys::lock::try_lock;
 use crate::wire::ListBuf;
 
 /// What a sandbox has outside before there is an init. Whoever holds it removes it: dropping does not.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct Reservation {
     /// `<pid>-<start time>-<spawner>.<number>`: names the cgroups and the scratch directory.
     pub(crate) name: String,
     pub(crate) id: u64,
@@ -28,7 +28,7 @@ pub(crate) struct Seat {
     pub(crate) spawner: Arc<Spawner>,
 }
 
-impl Seat {
+impl Reservation {
     /// A new one for this spec.
     ///
     /// # Errors
@@ -84,21 +84,21 @@ impl Seat {
 
 /// What sandboxes that can take each other's place until one is asked for have in common.
 #[derive(Debug)]
-struct Kind {
+struct Key {
     /// Of the spec, what cgroups are made from.
     limits: Limits,
     require: Require,
     security: Security,
-    early: Early,
+    prefix: Prefix,
 }
 
-impl Kind {
-    fn new(spec: &Spec, early: Early) -> Self {
+impl Key {
+    fn new(spec: &Spec, prefix: Prefix) -> Self {
         Self {
             limits: spec.limits.clone(),
             require: spec.require.clone(),
             security: spec.security.clone(),
-            early,
+            prefix,
         }
     }
 
@@ -112,9 +112,9 @@ impl Kind {
 
 /// Tells whether the host's mounts are as they were: an init may have a copy of them.
 #[derive(Debug, Default)]
-struct Watch(Option<File>);
+struct MountWatch(Option<File>);
 
-impl Watch {
+impl MountWatch {
     /// Whether nothing was mounted or unmounted since it was asked last; proc_pid_mountinfo(5) says so to poll(2), and is not
     /// read. Without a procfs nobody knows.
     fn is_quiet(&mut self) -> bool {
@@ -129,124 +129,132 @@ impl Watch {
 
 /// One that waits. Dropping it ends it, without waiting.
 #[derive(Debug)]
-pub(crate) struct Ahead {
+pub(crate) struct Prestarted {
     /// None once it was taken.
-    seat: Option<(Seat, Start)>,
-    kind: Arc<Kind>,
+    reservation: Option<(Reservation, Start)>,
+    key: Arc<Key>,
 }
 
-impl Ahead {
+impl Prestarted {
     fn begin(
         runtime: &Runtime,
         spawner: &Arc<Spawner>,
         spec: &Spec,
-        kind: Arc<Kind>,
+        key: Arc<Key>,
     ) -> Result<Self> {
-        let seat = Seat::new(runtime, spawner, spec)?;
-        let begun = seat.leaves().and_then(|leaves| {
-            let fds: Vec<BorrowedFd<'_>> = plan::cgroup_fds(&seat.cgroup).collect();
-            spawner.begin_open(&kind.early.message(seat.id, &leaves, &seat.cgroup), &fds)
+        let reservation = Reservation::new(runtime, spawner, spec)?;
+        let begun = reservation.leaves().and_then(|leaves| {
+            let fds: Vec<BorrowedFd<'_>> = plan::cgroup_fds(&reservation.cgroup).collect();
+            spawner.begin_open(
+                &key.prefix
+                    .message(reservation.id, &leaves, &reservation.cgroup),
+                &fds,
+            )
         });
-        let seat = Some(seat.with(begun)?);
-        Ok(Self { seat, kind })
+        let reservation = Some(reservation.with(begun)?);
+        Ok(Self { reservation, key })
     }
 
-    pub(crate) fn seat(&self) -> Option<&Seat> {
-        self.seat.as_ref().map(|(seat, _)| seat)
+    pub(crate) fn reservation(&self) -> Option<&Reservation> {
+        self.reservation
+            .as_ref()
+            .map(|(reservation, _)| reservation)
     }
 
     /// What it has done.
-    pub(crate) fn early(&self) -> &Early {
-        &self.kind.early
+    pub(crate) fn prefix(&self) -> &Prefix {
+        &self.key.prefix
     }
 
     /// What is there to go on from.
-    pub(crate) fn into_parts(mut self) -> Option<(Seat, Start)> {
-        self.seat.take()
+    pub(crate) fn into_parts(mut self) -> Option<(Reservation, Start)> {
+        self.reservation.take()
     }
 }
 
-impl Drop for Ahead {
+impl Drop for Prestarted {
     fn drop(&mut self) {
-        let Some((seat, _)) = &self.seat else { return };
+        let Some((reservation, _)) = &self.reservation else {
+            return;
+        };
         // A forked copy of the process has no part in it.
-        if seat.spawner.is_own() {
+        if reservation.spawner.is_own() {
             // If the spawner is gone, so is this.
-            let _ = seat.swept(seat.spawner.close(seat.id, false));
+            let _ = reservation.swept(reservation.spawner.close(reservation.id, false));
         }
     }
 }
 
 #[derive(Debug, Default)]
 struct Next {
-    ahead: Option<Ahead>,
+    prestarted: Option<Prestarted>,
     /// Of the latest sandbox.
-    last: Option<Arc<Kind>>,
-    mounts: Watch,
+    last: Option<Arc<Key>>,
+    mounts: MountWatch,
 }
 
 /// Where one waits, at most.
 #[derive(Debug, Default)]
-pub(crate) struct Waiting {
+pub(crate) struct PrestartSlot {
     next: Mutex<Next>,
 }
 
-impl Waiting {
+impl PrestartSlot {
     /// The one that waits, if it is of this spawner and has cgroups as this spec wants them.
-    pub(crate) fn take(&self, spawner: &Arc<Spawner>, spec: &Spec) -> Option<Ahead> {
+    pub(crate) fn take(&self, spawner: &Arc<Spawner>, spec: &Spec) -> Option<Prestarted> {
         let mut next = try_lock(&self.next)?;
-        let ahead = next.ahead.take()?;
-        let (seat, start) = ahead.seat.as_ref()?;
-        let waits = Arc::ptr_eq(&seat.spawner, spawner) && !start.is_over();
+        let prestarted = next.prestarted.take()?;
+        let (reservation, start) = prestarted.reservation.as_ref()?;
+        let waits = Arc::ptr_eq(&reservation.spawner, spawner) && !start.is_over();
         // Where it has no copy of the host's mounts yet, it will see those of then.
-        let sees_all = ahead.kind.early.bare || next.mounts.is_quiet();
-        (waits && sees_all && ahead.kind.has_cgroups_of(spec)).then_some(ahead)
+        let sees_all = prestarted.key.prefix.empty_ns || next.mounts.is_quiet();
+        (waits && sees_all && prestarted.key.has_cgroups_of(spec)).then_some(prestarted)
     }
 
     /// Begins the next one, if two of a kind came in a row, and none waits: who opens but one has no use for a second. Nobody is
     /// told of an error: whoever comes next begins from the beginning.
-    pub(crate) fn follow(
+    pub(crate) fn prestart_if_repeated(
         &self,
         runtime: &Runtime,
         spawner: &Arc<Spawner>,
         spec: &Spec,
-        early: Early,
+        prefix: Prefix,
     ) {
         let Some(mut next) = try_lock(&self.next) else {
             return;
         };
-        let is_same = |last: &&Arc<Kind>| last.early == early && last.has_cgroups_of(spec);
-        let Some(kind) = next.last.as_ref().filter(is_same).cloned() else {
-            next.last = Some(Arc::new(Kind::new(spec, early)));
+        let is_same = |last: &&Arc<Key>| last.prefix == prefix && last.has_cgroups_of(spec);
+        let Some(key) = next.last.as_ref().filter(is_same).cloned() else {
+            next.last = Some(Arc::new(Key::new(spec, prefix)));
             return;
         };
-        let of_other = |ahead: &Ahead| {
-            ahead
-                .seat()
-                .is_some_and(|seat| !Arc::ptr_eq(&seat.spawner, spawner))
+        let of_other = |prestarted: &Prestarted| {
+            prestarted
+                .reservation()
+                .is_some_and(|reservation| !Arc::ptr_eq(&reservation.spawner, spawner))
         };
-        if next.ahead.as_ref().is_some_and(of_other) {
+        if next.prestarted.as_ref().is_some_and(of_other) {
             // It keeps a helper that this caller may have nothing to do with.
-            next.ahead = None;
+            next.prestarted = None;
         }
-        if next.ahead.is_none() {
-            if !kind.early.bare {
+        if next.prestarted.is_none() {
+            if !key.prefix.empty_ns {
                 next.mounts.is_quiet();
             }
-            next.ahead = Ahead::begin(runtime, spawner, spec, kind).ok();
+            next.prestarted = Prestarted::begin(runtime, spawner, spec, key).ok();
         }
     }
 
     /// Ends the one that waits, and comes back when nothing of it is left; the next sandbox but one has one again.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn discard(&self) {
         let ended = try_lock(&self.next).and_then(|mut next| {
-            next.mounts = Watch::default();
-            next.ahead.take()
+            next.mounts = MountWatch::default();
+            next.prestarted.take()
         });
-        if let Some((seat, _)) = ended.and_then(Ahead::into_parts)
-            && seat.spawner.is_own()
+        if let Some((reservation, _)) = ended.and_then(Prestarted::into_parts)
+            && reservation.spawner.is_own()
         {
-            seat.abandon();
+            reservation.abandon();
         }
     }
 }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::stat;
 
-use super::inputs::Needs;
-use crate::backend::{Filled, Place, Survey, fill_directory, tmpfs};
+use super::inputs::Inputs;
+use crate::backend::{Filled, Survey, ViewPlace, fill_directory, tmpfs};
 use crate::error::{Error, Kind, Result};
 use crate::ops::{Ops, Slot, c_inside, c_path};
 use crate::parts::mounts::{
@@ -21,7 +21,7 @@ use crate::wire::{MAKE_DIR, MAKE_FILE, NOT_IN_KERNEL_FS, OF_MACHINE};
 
 /// Makes the caller's mounts, in order.
 pub(super) struct Callers<'a> {
-    needs: &'a Needs<'a>,
+    inputs: &'a Inputs<'a>,
     stage: Slot,
     ordinary: bool,
     /// The machine's mounts, once they were asked for.
@@ -48,9 +48,9 @@ pub(super) struct Placed {
 
 impl<'a> Callers<'a> {
     /// A private view's writes go to `stage`.
-    pub(super) fn new(needs: &'a Needs<'a>, stage: Slot, ordinary: bool) -> Self {
+    pub(super) fn new(inputs: &'a Inputs<'a>, stage: Slot, ordinary: bool) -> Self {
         Self {
-            needs,
+            inputs,
             stage,
             ordinary,
             survey: None,
@@ -61,7 +61,7 @@ impl<'a> Callers<'a> {
 
     /// Makes each one and attaches it inside.
     pub(super) fn attached(&mut self, ops: &mut Ops, root: Slot) -> Result<()> {
-        for (n, mount) in self.needs.spec.mounts.iter().enumerate() {
+        for (n, mount) in self.inputs.spec.mounts.iter().enumerate() {
             let mut placed = self.placed(ops, n, mount)?;
             placed.attach(ops, root);
             self.fill(ops, &mut placed)?;
@@ -72,7 +72,7 @@ impl<'a> Callers<'a> {
 
     /// Makes root's own mounts, whole, before any is attached.
     pub(super) fn ahead(&mut self, ops: &mut Ops) -> Result<Vec<Placed>> {
-        let each = self.needs.spec.mounts.iter().enumerate();
+        let each = self.inputs.spec.mounts.iter().enumerate();
         each.map(|(n, mount)| {
             let mut placed = self.placed(ops, n, mount)?;
             self.fill(ops, &mut placed)?;
@@ -138,7 +138,7 @@ impl<'a> Callers<'a> {
         }
         let dir = std::fs::canonicalize(source)
             .map_err(|e| Error::io("mount", format_args!("source {source:?}"), e))?;
-        let (stage, ordinary, size) = (self.stage, self.ordinary, self.needs.tree.size);
+        let (stage, ordinary, size) = (self.stage, self.ordinary, self.inputs.tree.size);
         let survey = self.survey()?;
         let below = survey.has_mounts_below(&dir);
         let attrs = NODEV | survey.attrs(&dir, &dir);
@@ -158,7 +158,7 @@ impl<'a> Callers<'a> {
 
     fn survey(&mut self) -> Result<&Survey<'a>> {
         if self.survey.is_none() {
-            self.survey = Some(Survey::new(self.needs.tree, self.ordinary)?);
+            self.survey = Some(Survey::new(self.inputs.tree, self.ordinary)?);
         }
         Ok(self.survey.as_ref().expect("it was made above"))
     }
@@ -168,10 +168,10 @@ impl<'a> Callers<'a> {
         let Some(dir) = placed.dir.take() else {
             return Ok(());
         };
-        let mount = &self.needs.spec.mounts[placed.n];
+        let mount = &self.inputs.spec.mounts[placed.n];
         let asked = asked(mount);
-        let (stage, size) = (self.stage, self.needs.tree.size);
-        let place = Place {
+        let (stage, size) = (self.stage, self.inputs.tree.size);
+        let place = ViewPlace {
             root: placed.slot,
             stage,
             dir: &dir,

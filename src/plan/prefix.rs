@@ -6,33 +6,33 @@ use crate::wire::{Field as _, Op, Reader, SLOTS};
 
 /// Operations, divided. Each part in its order; all of the first before any of the second come to the same as all in their order.
 #[derive(Default)]
-pub(super) struct Divided {
-    pub(super) early: Vec<u8>,
+pub(super) struct Split {
+    pub(super) prefix: Vec<u8>,
     pub(super) rest: Vec<u8>,
 }
 
 /// Divides the operations of a start.
-pub(super) fn divide(ops: &[u8]) -> Divided {
+pub(super) fn split(ops: &[u8]) -> Split {
     let (mut reader, mut slots) = (Reader::new(ops), Slots::default());
-    let mut divided = Divided::default();
+    let mut split = Split::default();
     while let Some(op) = Op::get(&mut reader) {
         if op == (Op::MakePrivate {}) {
             // Until it is asked for, an init with a copy of the host's mounts keeps none of them busy that is unmounted.
-            Op::MakeSlave {}.put(&mut divided.early);
+            Op::MakeSlave {}.put(&mut split.prefix);
         }
         let to = match slots.is_early(&op) {
-            true => &mut divided.early,
-            false => &mut divided.rest,
+            true => &mut split.prefix,
+            false => &mut split.rest,
         };
         op.put(to);
     }
-    divided
+    split
 }
 
 #[derive(Default)]
 struct Slots {
     /// File systems that are made early, and to which nothing has been done that was not early.
-    early: Bits,
+    prefix: Bits,
     /// Those that hold, or have held, anything.
     used: Bits,
 }
@@ -66,15 +66,15 @@ impl Slots {
                 let kinds = [
                     c"tmpfs", c"devpts", c"mqueue", c"sysfs", c"proc", c"cgroup2",
                 ];
-                let early = self.used.insert(into) && kinds.contains(&kind);
-                early && self.early.insert(into)
+                let prefix = self.used.insert(into) && kinds.contains(&kind);
+                prefix && self.prefix.insert(into)
             }
             Op::MakeDir { root, .. } | Op::MakeLink { root, .. } | Op::MakeNode { root, .. } => {
-                self.early.contains(root)
+                self.prefix.contains(root)
             }
-            Op::SetSysctl { proc, .. } => self.early.contains(proc),
+            Op::SetSysctl { proc, .. } => self.prefix.contains(proc),
             // The stage, in a mount namespace of the sandbox's own.
-            Op::AttachRoot { from } => self.early.contains(from),
+            Op::AttachRoot { from } => self.prefix.contains(from),
             Op::EnterCgroup { .. }
             | Op::Unshare { .. }
             | Op::MakeSlave {}
@@ -116,12 +116,12 @@ impl Slots {
 
     /// Whether it is all done to what is early. If not, it is done late, and whatever follows it may depend on it.
     fn all(&mut self, slots: &[u32]) -> bool {
-        slots.iter().all(|slot| self.early.contains(*slot)) || self.touch(slots)
+        slots.iter().all(|slot| self.prefix.contains(*slot)) || self.touch(slots)
     }
 
     fn touch(&mut self, slots: &[u32]) -> bool {
         for slot in slots {
-            self.early.remove(*slot);
+            self.prefix.remove(*slot);
         }
         false
     }
@@ -165,9 +165,9 @@ mod tests {
         ops.make_dir(one, c"y", 0o755);
         ops.attach(other, one, c"y", 0);
         ops.make_dir(other, c"y", 0o755);
-        let divided = divide(ops.bytes());
+        let split = split(ops.bytes());
         assert_eq!(
-            names(&divided.early),
+            names(&split.prefix),
             [
                 "MakeSlave",
                 "LoopbackUp",
@@ -179,7 +179,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            names(&divided.rest),
+            names(&split.rest),
             [
                 "MakePrivate",
                 "SetHostname",
@@ -202,16 +202,16 @@ mod tests {
         ops.make_dir(again, c"x", 0o755);
         ops.close(again);
         ops.new_fs(c"tmpfs", &options([]), 0);
-        let divided = divide(ops.bytes());
-        assert_eq!(names(&divided.early), [""; 0]);
-        assert_eq!(divided.rest, ops.bytes());
+        let split = split(ops.bytes());
+        assert_eq!(names(&split.prefix), [""; 0]);
+        assert_eq!(split.rest, ops.bytes());
     }
 
     #[test]
     fn early_is_all_but_the_image_the_names_and_their_places() {
-        with_default(|needs| {
-            let plan = plan::start(needs).unwrap();
-            let (_, rest) = plan.divided().unwrap();
+        with_default(|inputs| {
+            let plan = plan::start(inputs).unwrap();
+            let (_, rest) = plan.split().unwrap();
             let name_of_etc = ["MakeFile", "CloneTree", "Attach", "CloseSlot"];
             let expected = [
                 &["SetHostname", "NewOverlay", "EnterBare", "AttachRoot"][..],

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::callers::Callers;
-use super::inputs::Needs;
+use super::inputs::Inputs;
 use crate::backend::{Filled, Lower, Mounted, Survey, aliases};
 use crate::error::Result;
 use crate::ops::{Ops, Slot};
@@ -28,35 +28,35 @@ impl Tree {
         self,
         ops: &mut Ops,
         stage: Slot,
-        needs: &Needs<'_>,
+        inputs: &Inputs<'_>,
         callers: impl FnOnce(&mut Ops) -> Result<()>,
     ) -> Result<Self> {
-        let is_host = *needs.tree.lower == Lower::Host;
+        let is_host = *inputs.tree.lower == Lower::Host;
         match is_host {
-            true => names::own(ops, self.root, stage, needs.spec, needs.hostname),
-            false => names::files(ops, self.root, stage, needs.spec, needs.hostname),
+            true => names::own(ops, self.root, stage, inputs.spec, inputs.hostname),
+            false => names::files(ops, self.root, stage, inputs.spec, inputs.hostname),
         }
         callers(ops)?;
-        let mut hidden = needs.spec.security.masked_paths.clone();
+        let mut hidden = inputs.spec.security.masked_paths.clone();
         if let Some(paths) = &mut hidden
             && is_host
         {
-            let survey = Survey::new(needs.tree, needs.tree.ordinary)?;
+            let survey = Survey::new(inputs.tree, inputs.tree.ordinary)?;
             paths.extend(aliases(&survey, paths));
         }
         self.kernel
-            .restrict_rest(ops, self.root, stage, needs.spec, hidden.as_deref())?;
+            .restrict_rest(ops, self.root, stage, inputs.spec, hidden.as_deref())?;
         Ok(self)
     }
 }
 
 /// Everything is made in the host's mount namespace, attached nowhere. Then the way out of it, with the tree as the root.
-pub(super) fn bare(ops: &mut Ops, stage: Slot, needs: &Needs<'_>) -> Result<Tree> {
+pub(super) fn detached(ops: &mut Ops, stage: Slot, inputs: &Inputs<'_>) -> Result<Tree> {
     // First, and whole: the next start may have it made ahead.
-    let (kernel, pts) = kernel(ops, None, stage, needs, false)?;
-    let root = needs.backend.mount_detached(ops, stage, needs.tree)?;
-    let mut filled = needs.backend.fill(ops, stage, root, needs.tree)?;
-    let mut callers = Callers::new(needs, stage, false);
+    let (kernel, pts) = kernel(ops, None, stage, inputs, false)?;
+    let root = inputs.backend.mount_detached(ops, stage, inputs.tree)?;
+    let mut filled = inputs.backend.fill(ops, stage, root, inputs.tree)?;
+    let mut callers = Callers::new(inputs, stage, false);
     let placed = callers.ahead(ops)?;
     callers.tell(&mut filled);
     ops.push(Op::EnterBare {});
@@ -70,7 +70,7 @@ pub(super) fn bare(ops: &mut Ops, stage: Slot, needs: &Needs<'_>) -> Result<Tree
         kernel,
         pts,
     };
-    tree.finish(ops, stage, needs, |ops| {
+    tree.finish(ops, stage, inputs, |ops| {
         for one in placed {
             one.attach_whole(ops, root);
         }
@@ -82,19 +82,19 @@ pub(super) fn bare(ops: &mut Ops, stage: Slot, needs: &Needs<'_>) -> Result<Tree
 pub(super) fn attached(
     ops: &mut Ops,
     stage: Slot,
-    needs: &Needs<'_>,
+    inputs: &Inputs<'_>,
     ordinary: bool,
 ) -> Result<Tree> {
-    let Mounted { root, filled } = needs.backend.mount(ops, stage, needs.tree)?;
-    let (kernel, pts) = kernel(ops, Some(root), stage, needs, ordinary)?;
-    let mut callers = Callers::new(needs, stage, ordinary);
+    let Mounted { root, filled } = inputs.backend.mount(ops, stage, inputs.tree)?;
+    let (kernel, pts) = kernel(ops, Some(root), stage, inputs, ordinary)?;
+    let mut callers = Callers::new(inputs, stage, ordinary);
     let tree = Tree {
         root,
         filled,
         kernel,
         pts,
     };
-    let mut tree = tree.finish(ops, stage, needs, |ops| callers.attached(ops, root))?;
+    let mut tree = tree.finish(ops, stage, inputs, |ops| callers.attached(ops, root))?;
     callers.tell(&mut tree.filled);
     Ok(tree)
 }
@@ -106,20 +106,20 @@ fn kernel(
     ops: &mut Ops,
     root: Option<Slot>,
     stage: Slot,
-    needs: &Needs<'_>,
+    inputs: &Inputs<'_>,
     ordinary: bool,
 ) -> Result<(Kernel, Slot)> {
-    let spec = needs.spec;
+    let spec = inputs.spec;
     let kernel = Kernel::new(ops, spec, ordinary);
-    sysctl::network(ops, kernel.proc, spec, needs.ids);
+    sysctl::network(ops, kernel.proc, spec, inputs.ids);
     sysctl::of_spec(ops, kernel.proc, spec);
     // Before it is attached: the next start may have this made ahead, whoever the user is.
     devices::standard(ops, kernel.dev, spec, ordinary);
     if let Some(root) = root {
         kernel.attach(ops, root);
     }
-    let tty_group = *needs.ids != Ids::Single;
-    let pts = kernel.fill(ops, spec, needs.cgroup2, tty_group);
+    let tty_group = *inputs.ids != Ids::Single;
+    let pts = kernel.fill(ops, spec, inputs.cgroup2, tty_group);
     devices::of_spec(ops, kernel.dev, spec, ordinary)?;
     kernel.restrict(ops, stage, spec)?;
     Ok((kernel, pts))

@@ -16,7 +16,7 @@ use serde::{Serialize, Serializer};
 use super::{Reason, Status, Usage};
 use crate::error::{Error, Kind, Result};
 use crate::helper::{checked, read_now, receive_now};
-use crate::instance::{Live, MemoryMark, gone};
+use crate::instance::{Instance, MemoryMark, gone};
 use crate::parts::cgroup::ChildCgroup;
 use crate::parts::idmap::ids_of_more;
 use crate::wire::{self, Reply};
@@ -28,7 +28,7 @@ pub(crate) struct Running {
     /// Program and arguments.
     pub(crate) argv: Vec<OsString>,
     pub(crate) begun: Instant,
-    pub(crate) live: Arc<Live>,
+    pub(crate) instance: Arc<Instance>,
     /// A socket, or a pipe if nobody is told of its start.
     pub(crate) status: OwnedFd,
     /// Bytes of output that are captured at most.
@@ -42,21 +42,21 @@ pub(crate) struct Running {
     /// Its own, if it has a time limit or began beside others.
     pub(crate) cgroup: Mutex<Option<ChildCgroup>>,
     /// What was asked for, as long as it may turn out that it could not be started.
-    pub(crate) attempt: Option<Attempt>,
+    pub(crate) context: Option<StartContext>,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.retire_cgroup();
         // It may run on, unknown to this process.
-        self.live.memory.leave(&self.memory, Some(true));
+        self.instance.memory.leave(&self.memory, Some(true));
     }
 }
 
 impl Running {
     /// Kills it with everything that it started; `reason` is one of the `BY_*` numbers.
     pub(crate) fn end(&self, reason: u32) -> Result<()> {
-        self.live.kill(self.id, reason)
+        self.instance.kill(self.id, reason)
     }
 
     /// Readable when it has ended.
@@ -72,8 +72,8 @@ impl Running {
         if let Some(known) = &*done {
             return known.clone().map(Some);
         }
-        self.live.own()?;
-        let said = match self.attempt {
+        self.instance.own()?;
+        let said = match self.context {
             None => receive_now(self.status_fd(), wait).map(|(reply, _)| reply),
             Some(_) => read_now(self.status_fd(), wait),
         };
@@ -86,11 +86,11 @@ impl Running {
             self.tell(status);
             self.retire_cgroup();
             // Counted already where the reply told what was left.
-            self.live.memory.leave(&self.memory, Some(true));
+            self.instance.memory.leave(&self.memory, Some(true));
         }
         *done = Some(heard.clone());
         drop(done);
-        self.live.commands.remove(self.id);
+        self.instance.commands.remove(self.id);
         heard.map(Some)
     }
 
@@ -127,7 +127,7 @@ impl Running {
     /// runs on.
     pub(crate) fn let_go(&self) {
         // In a forked copy of the process the lock may be held for ever.
-        if self.live.spawner.is_own() {
+        if self.instance.spawner.is_own() {
             // An end that cannot be read is not seen.
             let _ = self.status(false);
         }
@@ -145,7 +145,7 @@ impl Running {
         if !log::log_enabled!(log::Level::Debug) {
             return;
         }
-        let (name, id) = (&self.live.name, self.id);
+        let (name, id) = (&self.instance.name, self.id);
         let reason = format!("{:?}", status.reason).to_lowercase();
         let end = match status.exit_code {
             Some(code) => format!("code {code}"),
@@ -155,17 +155,17 @@ impl Running {
     }
 
     fn heard(&self, reply: Option<Reply>) -> Result<Status> {
-        match (reply, &self.attempt) {
+        match (reply, &self.context) {
             (Some(reply), _) if reply.kind == wire::EXITED => {
                 let status = self.status_of(&reply);
                 let left = reply.index != 0;
-                self.live.memory.leave(&self.memory, Some(left));
+                self.instance.memory.leave(&self.memory, Some(left));
                 Ok(status)
             }
-            (Some(reply), Some(attempt)) => match checked(Some(reply), &[]) {
+            (Some(reply), Some(context)) => match checked(Some(reply), &[]) {
                 Err(error) => {
-                    self.live.memory.leave(&self.memory, None);
-                    Err(attempt.explain(&self.argv[0], error))
+                    self.instance.memory.leave(&self.memory, None);
+                    Err(context.explain(&self.argv[0], error))
                 }
                 Ok(_) => Err(gone()),
             },
@@ -184,13 +184,13 @@ impl Running {
     fn retire_cgroup(&self) {
         let mut cgroup = self.cgroup.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cgroup) = cgroup.take() {
-            self.live.retire(cgroup);
+            self.instance.retire(cgroup);
         }
     }
 
     fn status_of(&self, reply: &Reply) -> Status {
         let signal = (reply.signal != 0).then_some(reply.signal as i32);
-        let oom_kills = self.live.oom_kills_since(&self.memory);
+        let oom_kills = self.instance.oom_kills_since(&self.memory);
         let killed = signal == Some(libc::SIGKILL) || reply.code == 128 + libc::SIGKILL;
         let reason = match reply.place {
             wire::BY_TIMEOUT => Reason::Timeout,
@@ -204,8 +204,8 @@ impl Running {
             wall_ns: reply.wall_ns,
             user_us: reply.user_us,
             system_us: reply.system_us,
-            memory_peak: match self.live.counts_memory {
-                true => self.live.memory_peak_since(&self.memory),
+            memory_peak: match self.instance.counts_memory {
+                true => self.instance.memory_peak_since(&self.memory),
                 false => Some(reply.max_rss_kib * 1024),
             },
             io_read: reply.blocks_in * 512,
@@ -240,12 +240,12 @@ fn texts<S: Serializer>(argv: &[OsString], serializer: S) -> std::result::Result
 
 /// What a start was about, for the sentence that says why it failed.
 #[derive(Debug)]
-pub(crate) struct Attempt {
+pub(crate) struct StartContext {
     pub(crate) user: CString,
     pub(crate) cwd: CString,
 }
 
-impl Attempt {
+impl StartContext {
     /// Says what the step was about.
     pub(crate) fn explain(&self, program: &OsStr, error: Error) -> Error {
         let subject = match error.step() {

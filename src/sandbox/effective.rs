@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use crate::backend::Lower;
 use crate::error::{Error, Result};
-use crate::instance::Live;
+use crate::instance::Instance;
 use crate::parts::cgroup::Degraded;
 use crate::parts::idmap::Ids;
 use crate::parts::mounts;
 use crate::parts::shown::ShownMount;
 use crate::spec::{Network, Spec, UserNamespace, Write};
-use crate::store::{Base, Store};
+use crate::store::{Rootfs, Store};
 use crate::sys::mountinfo::overlays;
 use crate::sys::pidfd;
 
@@ -62,8 +62,13 @@ pub struct Effective {
 }
 
 impl Effective {
-    pub(super) fn of(live: &Live, store: &Store, spec: &Spec, base: &Base) -> Result<Self> {
-        let ids = live.spawner.ids();
+    pub(super) fn of(
+        instance: &Instance,
+        store: &Store,
+        spec: &Spec,
+        rootfs: &Rootfs,
+    ) -> Result<Self> {
+        let ids = instance.spawner.ids();
         let own_users =
             ids.ordinary() || matches!(spec.namespaces.user, UserNamespace::Maps { .. });
         let namespaces = [
@@ -78,20 +83,20 @@ impl Effective {
         let text = |paths: Vec<std::path::PathBuf>| {
             paths.iter().map(|p| p.display().to_string()).collect()
         };
-        let mut cgroup = live.cgroup.effective()?;
+        let mut cgroup = instance.cgroup.effective()?;
         cgroup
             .degraded
-            .extend(live.unbounded.iter().map(|error| Degraded {
+            .extend(instance.unbounded.iter().map(|error| Degraded {
                 key: "limits.disk",
                 why: error.to_string(),
             }));
         let cgroup = serde_json::to_value(cgroup)
             .map_err(|e| Error::new(crate::Kind::Broken, "describe cgroup", e))?;
         Ok(Self {
-            name: live.name.clone(),
-            hostname: live.hostname.clone(),
-            storage: live.backend.into(),
-            unique_inodes: unique_inodes(live, store, spec, &base.lower),
+            name: instance.name.clone(),
+            hostname: instance.hostname.clone(),
+            storage: instance.backend.into(),
+            unique_inodes: unique_inodes(instance, store, spec, &rootfs.lower),
             namespaces: namespaces
                 .iter()
                 .filter(|(on, _)| *on)
@@ -103,23 +108,23 @@ impl Effective {
                 Ids::Many { .. } => "subordinate",
             }
             .into(),
-            capabilities: live.caps.names(),
-            seccomp: live.seccomp,
+            capabilities: instance.caps.names(),
+            seccomp: instance.seccomp,
             no_new_privs: spec.security.no_new_privs(),
-            mounts: live.shown.iter().map(ShownMount::new).collect(),
+            mounts: instance.shown.iter().map(ShownMount::new).collect(),
             masked_paths: text(mounts::masked(spec)),
             readonly_paths: text(mounts::read_only(spec)),
             cgroup,
             labels: spec.labels.clone(),
-            notes: base.notes().to_vec(),
+            notes: rootfs.notes().to_vec(),
         })
     }
 }
 
 /// Reads the mount table of process 1: the kernel may go on without `xino=on`,
 /// and does where it is of no use.
-fn unique_inodes(live: &Live, store: &Store, spec: &Spec, lower: &Lower) -> Option<bool> {
-    let init = pidfd::number(live.pidfd.as_fd())?;
+fn unique_inodes(instance: &Instance, store: &Store, spec: &Spec, lower: &Lower) -> Option<bool> {
+    let init = pidfd::number(instance.pidfd.as_fd())?;
     let table = std::fs::read(format!("/proc/{init}/mountinfo")).ok()?;
     let writes = store.images().scratch_dir();
     let on_one = spec.write == Write::Disk && lower.is_on_device_of(&writes);

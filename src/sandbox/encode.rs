@@ -11,18 +11,18 @@ use std::time::Duration;
 use crate::backend::Lower;
 use crate::command::{Command, Size, c_string};
 use crate::error::{Error, Kind, Result};
-use crate::instance::Live;
+use crate::instance::Instance;
 use crate::parts::caps::CapSet;
 use crate::parts::rlimit;
 use crate::spec::Spec;
-use crate::store::Base;
+use crate::store::Rootfs;
 use crate::wire::{self, Field as _, ListBuf, Run};
 
 /// Where programs are looked for when nobody says otherwise; Docker's default.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A command as the wire carries it; owns what a [`Run`] borrows.
-pub(super) struct Request {
+pub(super) struct EncodedRun {
     pub(super) user: CString,
     pub(super) cwd: CString,
     argv: ListBuf,
@@ -40,10 +40,15 @@ pub(super) struct Request {
 /// The umask of a command that has none of its own.
 const UMASK: u32 = 0o022;
 
-impl Request {
-    pub(super) fn new(live: &Live, spec: &Spec, base: &Base, command: &Command) -> Result<Self> {
+impl EncodedRun {
+    pub(super) fn new(
+        instance: &Instance,
+        spec: &Spec,
+        rootfs: &Rootfs,
+        command: &Command,
+    ) -> Result<Self> {
         command.validate()?;
-        let config = &base.config;
+        let config = &rootfs.config;
         let user = [&command.user, &spec.user, &config.user]
             .into_iter()
             .flatten()
@@ -53,7 +58,7 @@ impl Request {
             .flatten()
             .next();
         let argv: Result<Vec<CString>> = command.argv.iter().map(|a| c_string("argv", a)).collect();
-        let env = environment(live, spec, base, command);
+        let env = environment(instance, spec, rootfs, command);
         let lookup = |name: &str| {
             env.iter()
                 .find(|(n, _)| *n == name)
@@ -69,7 +74,7 @@ impl Request {
         }
         // The host's directories are as they are, and a caller that names one
         // for a command means one that is there.
-        if command.cwd.is_none() && base.lower != Lower::Host {
+        if command.cwd.is_none() && rootfs.lower != Lower::Host {
             flags |= wire::MAKE_CWD;
         }
         let mut fds = Vec::new();
@@ -96,7 +101,7 @@ impl Request {
                 rows: 0,
                 columns: 0,
             }),
-            caps: caps(live, spec, command)?.bits(),
+            caps: caps(instance, spec, command)?.bits(),
             rlimits: rlimit::of_command(&spec.limits.rlimits, &command.rlimits),
             umask: command.umask.unwrap_or(UMASK),
         })
@@ -123,10 +128,10 @@ impl Request {
 }
 
 /// The capabilities of a command, for which those of its sandbox are the start.
-fn caps(live: &Live, spec: &Spec, command: &Command) -> Result<CapSet> {
+fn caps(instance: &Instance, spec: &Spec, command: &Command) -> Result<CapSet> {
     match (&command.cap_add[..], &command.cap_drop[..]) {
-        ([], []) => Ok(live.caps),
-        (add, drop) => live.caps.of_command(&spec.security, add, drop),
+        ([], []) => Ok(instance.caps),
+        (add, drop) => instance.caps.of_command(&spec.security, add, drop),
     }
 }
 
@@ -146,15 +151,15 @@ fn user_and_groups<'a>(user: &'a str, groups: &[String]) -> Result<Cow<'a, str>>
 /// over those, and the ones that other engines add. The last value of a name
 /// wins, in the place of the first.
 fn environment<'a>(
-    live: &'a Live,
+    instance: &'a Instance,
     spec: &'a Spec,
-    base: &'a Base,
+    rootfs: &'a Rootfs,
     command: &'a Command,
 ) -> Vec<(&'a OsStr, &'a OsStr)> {
     let term = command.tty.map(|_| ("TERM", "xterm"));
-    let added = [("PATH", PATH), ("HOSTNAME", &live.hostname)];
+    let added = [("PATH", PATH), ("HOSTNAME", &instance.hostname)];
     let added = added.into_iter().chain(term);
-    let image = base.config.env.iter().map(|(n, v)| (&**n, &**v));
+    let image = rootfs.config.env.iter().map(|(n, v)| (&**n, &**v));
     let spec = spec.env.iter().map(|(n, v)| (&**n, &**v));
     let texts = added.chain(image).chain(spec);
     let texts = texts.map(|(n, v)| (OsStr::new(n), OsStr::new(v)));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::poll::PollFlags;
 
 use crate::error::{Error, Result};
-use crate::instance::Live;
+use crate::instance::Instance;
 use crate::parts::cgroup::OomNotice;
 use crate::sys::{event, pidfd};
 
@@ -51,7 +51,7 @@ pub enum Event {
 /// ```
 #[derive(Debug)]
 pub struct Events {
-    live: Arc<Live>,
+    instance: Arc<Instance>,
     notice: OomNotice,
     again: OwnedFd,
     any: OwnedFd,
@@ -67,23 +67,23 @@ struct Seen {
 }
 
 impl Events {
-    pub(super) fn of(live: Arc<Live>) -> Result<Self> {
+    pub(super) fn of(instance: Arc<Instance>) -> Result<Self> {
         let wrong = |e| Error::os("watch sandbox", "descriptors", e);
-        let notice = live.cgroup.watch_oom()?;
+        let notice = instance.cgroup.watch_oom()?;
         let again = event::timer().map_err(wrong)?;
         let sources = [
             notice.source(),
             (again.as_fd(), PollFlags::POLLIN),
-            (live.pidfd.as_fd(), PollFlags::POLLIN),
+            (instance.pidfd.as_fd(), PollFlags::POLLIN),
         ];
         let any = event::any_of(&sources).map_err(wrong)?;
         let seen = Seen {
-            kills: live.cgroup.oom_kills().unwrap_or_default(),
+            kills: instance.cgroup.oom_kills().unwrap_or_default(),
             noticed: 0,
             looks: 0,
         };
         Ok(Self {
-            live,
+            instance,
             notice,
             again,
             any,
@@ -108,12 +108,12 @@ impl Events {
         reason = "none is not the end, as it would be of an iterator"
     )]
     pub fn next(&self) -> Result<Option<Event>> {
-        self.live.own()?;
+        self.instance.own()?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // Before the count: a later kill makes the descriptor readable again.
         let notices = self.notice.take();
-        let is_gone = pidfd::has_ended(self.live.pidfd.as_fd());
-        let kills = self.live.cgroup.oom_kills().unwrap_or(seen.kills);
+        let is_gone = pidfd::has_ended(self.instance.pidfd.as_fd());
+        let kills = self.instance.cgroup.oom_kills().unwrap_or(seen.kills);
         let new = kills.saturating_sub(seen.kills);
         seen.kills = kills;
         seen.follow(notices, new, self.again.as_fd());

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use super::Sandbox;
 use crate::error::Result;
 use crate::image::Reference;
-use crate::instance::{Asked, Live};
+use crate::instance::{Instance, Pending};
 use crate::spec::Spec;
-use crate::store::{Base, Store};
+use crate::store::{Rootfs, Store};
 use crate::work::Work;
 
 /// A sandbox that is being opened, by [`Sandbox::begin`] and its like.
@@ -47,20 +47,22 @@ pub struct Opening {
 #[derive(Debug)]
 enum Stage {
     /// The helper makes it.
-    Asked(Box<(Arc<Base>, Asked)>),
+    Pending(Box<(Arc<Rootfs>, Pending)>),
     /// A thread opens it.
     Work(Work<Opened>),
 }
 
-type Opened = (Arc<Base>, Live);
+type Opened = (Arc<Rootfs>, Instance);
 
 impl Opening {
-    pub(super) fn begin(store: &Store, spec: &Spec, base: Base) -> Result<Self> {
-        let (base, spec) = (Arc::new(base), Arc::new(spec.clone()));
-        let stage = match Live::begin_now(store, &spec, &base)? {
-            Some(asked) if !asked.needs_patience() => Stage::Asked(Box::new((base, asked))),
+    pub(super) fn begin(store: &Store, spec: &Spec, rootfs: Rootfs) -> Result<Self> {
+        let (rootfs, spec) = (Arc::new(rootfs), Arc::new(spec.clone()));
+        let stage = match Instance::begin_now(store, &spec, &rootfs)? {
+            Some(pending) if !pending.needs_patience() => {
+                Stage::Pending(Box::new((rootfs, pending)))
+            }
             // It may be that no answer ever comes, and what waits has to give up.
-            asked => Stage::Work(work(store, &spec, base, asked)?),
+            pending => Stage::Work(work(store, &spec, rootfs, pending)?),
         };
         let store = store.clone();
         Ok(Self { store, spec, stage })
@@ -71,9 +73,9 @@ impl Opening {
         let (store, spec) = (store.clone(), Arc::new(spec.clone()));
         let (from, of) = (store.clone(), Arc::clone(&spec));
         let stage = Stage::Work(Work::begin("open sandbox", move |stop| {
-            let base = from.base_unless(&reference, stop)?;
-            let live = Live::start(&from, &of, &base)?;
-            Ok((Arc::new(base), live))
+            let rootfs = from.rootfs_unless(&reference, stop)?;
+            let instance = Instance::start(&from, &of, &rootfs)?;
+            Ok((Arc::new(rootfs), instance))
         })?);
         Ok(Self { store, spec, stage })
     }
@@ -82,7 +84,7 @@ impl Opening {
     /// another descriptor in its place.
     pub fn fd(&self) -> BorrowedFd<'_> {
         match &self.stage {
-            Stage::Asked(begun) => begun.1.control(),
+            Stage::Pending(begun) => begun.1.control(),
             Stage::Work(work) => work.fd(),
         }
     }
@@ -92,7 +94,7 @@ impl Opening {
     pub fn ready(&mut self) -> bool {
         let begun = match &self.stage {
             Stage::Work(work) => return work.is_over(),
-            Stage::Asked(begun) => begun,
+            Stage::Pending(begun) => begun,
         };
         match begun.1.has_failed() {
             None => return false,
@@ -103,9 +105,9 @@ impl Opening {
         let Ok(work) = work(&self.store, &self.spec, Arc::clone(&begun.0), None) else {
             return true;
         };
-        if let Stage::Asked(begun) = mem::replace(&mut self.stage, Stage::Work(work)) {
+        if let Stage::Pending(begun) = mem::replace(&mut self.stage, Stage::Work(work)) {
             // Its error is that of the next attempt, or was the first one's own.
-            let _ = Live::complete(begun.1);
+            let _ = Instance::complete(begun.1);
         }
         false
     }
@@ -115,16 +117,16 @@ impl Opening {
     /// # Errors
     /// As [`Sandbox::open`]; [`Kind::Invalid`](crate::Kind::Invalid) in a forked copy of the process.
     pub fn finish(self) -> Result<Sandbox> {
-        let (base, live) = match self.stage {
+        let (rootfs, instance) = match self.stage {
             Stage::Work(work) => work.finish()?,
-            Stage::Asked(begun) => {
-                let (base, asked) = *begun;
-                asked.own()?;
-                let live = open(&self.store, &self.spec, &base, Some(asked))?;
-                (base, live)
+            Stage::Pending(begun) => {
+                let (rootfs, pending) = *begun;
+                pending.own()?;
+                let instance = open(&self.store, &self.spec, &rootfs, Some(pending))?;
+                (rootfs, instance)
             }
         };
-        Ok(Sandbox::of(self.store, self.spec, base, live, None))
+        Ok(Sandbox::of(self.store, self.spec, rootfs, instance, None))
     }
 }
 
@@ -138,20 +140,20 @@ impl AsFd for Opening {
 fn work(
     store: &Store,
     spec: &Arc<Spec>,
-    base: Arc<Base>,
-    asked: Option<Asked>,
+    rootfs: Arc<Rootfs>,
+    pending: Option<Pending>,
 ) -> Result<Work<Opened>> {
     let (store, spec) = (store.clone(), Arc::clone(spec));
     Work::begin("open sandbox", move |_| {
-        let live = open(&store, &spec, &base, asked)?;
-        Ok((base, live))
+        let instance = open(&store, &spec, &rootfs, pending)?;
+        Ok((rootfs, instance))
     })
 }
 
 /// What was asked for, if that is ready some time, else one that is made anew.
-fn open(store: &Store, spec: &Spec, base: &Base, asked: Option<Asked>) -> Result<Live> {
-    match asked.map(Live::complete) {
-        Some(Ok(live)) => Ok(live),
-        _ => Live::start(store, spec, base),
+fn open(store: &Store, spec: &Spec, rootfs: &Rootfs, pending: Option<Pending>) -> Result<Instance> {
+    match pending.map(Instance::complete) {
+        Some(Ok(instance)) => Ok(instance),
+        _ => Instance::start(store, spec, rootfs),
     }
 }

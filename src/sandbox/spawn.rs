@@ -9,31 +9,31 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 
-use super::encode::Request;
+use super::encode::EncodedRun;
 use super::streams::{Ends, Streams, streams};
 use crate::command::Command;
 use crate::error::{Error, Kind, Result};
-use crate::helper::{checked, receive_now, request};
-use crate::instance::{Live, gone};
-use crate::process::{Attempt, Pipes, Process, Running};
+use crate::helper::{checked, receive_now, send_request};
+use crate::instance::{Instance, gone};
+use crate::process::{Pipes, Process, Running, StartContext};
 use crate::spec::Spec;
-use crate::store::Base;
+use crate::store::Rootfs;
 use crate::sys::socket;
 use crate::wire::{self, RUN_REQUEST, Reply, Run};
 
 /// Starts a command, and comes back when it executes.
-pub(super) fn launch(
-    live: &Arc<Live>,
+pub(super) fn spawn(
+    instance: &Arc<Instance>,
     spec: &Spec,
-    base: &Base,
+    rootfs: &Rootfs,
     command: Command,
 ) -> Result<Process> {
-    let (mut running, pipes) = ask(live, spec, base, command, 0)?;
+    let (mut running, pipes) = send_run(instance, spec, rootfs, command, 0)?;
     let (pidfd, master) = started(&running)?;
     // From now on no word of a start can come.
-    running.attempt = None;
+    running.context = None;
     let running = Arc::new(running);
-    live.commands.add(&running);
+    instance.commands.add(&running);
     let pipes = Mutex::new(pipes);
     Ok(Process {
         running,
@@ -46,29 +46,29 @@ pub(super) fn launch(
 
 /// Has a command started whose start is not waited for: what kept it from that is told where its end would be. It can
 /// have no terminal, since that would come with the word of its start.
-pub(super) fn begin(
-    live: &Arc<Live>,
+pub(super) fn spawn_captured(
+    instance: &Arc<Instance>,
     spec: &Spec,
-    base: &Base,
+    rootfs: &Rootfs,
     command: Command,
 ) -> Result<(Arc<Running>, Pipes)> {
-    let (running, pipes) = ask(live, spec, base, command, wire::UNTOLD)?;
+    let (running, pipes) = send_run(instance, spec, rootfs, command, wire::UNTOLD)?;
     let running = Arc::new(running);
-    live.commands.add(&running);
+    instance.commands.add(&running);
     Ok((running, pipes))
 }
 
 /// Sends the one message that it takes.
-fn ask(
-    live: &Arc<Live>,
+fn send_run(
+    instance: &Arc<Instance>,
     spec: &Spec,
-    base: &Base,
+    rootfs: &Rootfs,
     command: Command,
     flags: u32,
 ) -> Result<(Running, Pipes)> {
-    let prepared = Request::new(live, spec, base, &command)?;
-    live.awake("start command")?;
-    let id = live.next_command();
+    let prepared = EncodedRun::new(instance, spec, rootfs, &command)?;
+    instance.awake("start command")?;
+    let id = instance.next_command();
     let mut run = prepared.run(id);
     run.flags |= flags;
     let argv = command.argv;
@@ -84,15 +84,15 @@ fn ask(
             run.flags |= wire::NULL_STREAM << stream;
         }
     }
-    let memory = live.mark_memory();
+    let memory = instance.mark_memory();
     let leave = |error| {
-        live.memory.leave(&memory, None);
+        instance.memory.leave(&memory, None);
         error
     };
     // A fifth more for each start. Alone in its sandbox, all that it starts is
     // known to be its own without.
     let cgroup = match command.timeout.is_some() || memory.is_beside_others() {
-        true => live.command_cgroup(id).map_err(leave)?,
+        true => instance.command_cgroup(id).map_err(leave)?,
         false => None,
     };
     let given = streams.theirs.iter().flatten();
@@ -102,11 +102,11 @@ fn ask(
         theirs.push(cgroup.dir());
     }
     theirs.extend(extra.iter().map(|fd| fd.as_fd()));
-    let status = match send(live, &run, &theirs) {
+    let status = match send_with_status(instance, &run, &theirs) {
         Ok(status) => status,
         Err(error) => {
             if let Some(cgroup) = cgroup {
-                live.retire(cgroup);
+                instance.retire(cgroup);
             }
             return Err(leave(error));
         }
@@ -117,26 +117,30 @@ fn ask(
         stderr: streams.stderr,
     };
     // Its arguments and environment may hold secrets.
-    log::debug!("sandbox {}: command {id}: {:?} started", live.name, argv[0]);
-    let Request { user, cwd, .. } = prepared;
+    log::debug!(
+        "sandbox {}: command {id}: {:?} started",
+        instance.name,
+        argv[0]
+    );
+    let EncodedRun { user, cwd, .. } = prepared;
     let running = Running {
         id,
         argv,
         begun: Instant::now(),
-        live: Arc::clone(live),
+        instance: Arc::clone(instance),
         status,
         limit,
         memory,
         done: Mutex::new(None),
         awaited: AtomicBool::new(false),
         cgroup: Mutex::new(cgroup),
-        attempt: Some(Attempt { user, cwd }),
+        context: Some(StartContext { user, cwd }),
     };
     Ok((running, pipes))
 }
 
 /// Sends a command; where it is told of.
-fn send(live: &Live, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<OwnedFd> {
+fn send_with_status(instance: &Instance, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<OwnedFd> {
     let (ours, theirs) = if run.flags & wire::UNTOLD == 0 {
         socket::pair().map_err(|e| Error::os("start command", "socketpair", e))?
     } else {
@@ -145,9 +149,11 @@ fn send(live: &Live, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<OwnedFd> {
     };
     let mut all: Vec<BorrowedFd<'_>> = vec![theirs.as_fd()];
     all.extend(fds);
-    request(live.control(), RUN_REQUEST, run, &all).map_err(|error| match error.kind() {
-        Kind::Broken => gone(),
-        _ => error,
+    send_request(instance.control(), RUN_REQUEST, run, &all).map_err(|error| {
+        match error.kind() {
+            Kind::Broken => gone(),
+            _ => error,
+        }
     })?;
     Ok(ours)
 }
@@ -166,9 +172,9 @@ fn started(running: &Running) -> Result<(OwnedFd, Option<OwnedFd>)> {
         }
     };
     let explained = |error| {
-        running.live.memory.leave(&running.memory, None);
-        match &running.attempt {
-            Some(attempt) => attempt.explain(&running.argv[0], error),
+        running.instance.memory.leave(&running.memory, None);
+        match &running.context {
+            Some(context) => context.explain(&running.argv[0], error),
             None => error,
         }
     };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::class::Class;
 use super::copies::Budget;
-use super::part::{Filled, Parts, Place};
+use super::part::{Filled, Parts, ViewPlace};
 use super::survey::Survey;
 use crate::error::Result;
 use crate::ops::{Ops, c_path};
@@ -26,7 +26,7 @@ use crate::wire::{MAKE_DIR, Op};
 pub(super) fn fill(
     ops: &mut Ops,
     survey: &Survey<'_>,
-    place: &Place<'_>,
+    place: &ViewPlace<'_>,
     size: Option<ByteSize>,
 ) -> Result<Filled> {
     let mut over = Over {

@@ -22,7 +22,7 @@ const LATE: usize = 128;
 /// Where a directory of the machine is shown, and what its writable layers are
 /// made of.
 #[derive(Debug)]
-pub(crate) struct Place<'a> {
+pub(crate) struct ViewPlace<'a> {
     /// Mount in which the parts are attached; attached itself, unless the start
     /// is a bare one.
     pub(crate) root: Slot,
@@ -56,13 +56,13 @@ pub(crate) struct Filled {
 pub(super) struct Parts<'a> {
     pub(super) ops: &'a mut Ops,
     pub(super) survey: &'a Survey<'a>,
-    pub(super) place: &'a Place<'a>,
+    pub(super) place: &'a ViewPlace<'a>,
     count: usize,
     pub(super) filled: Filled,
 }
 
 impl<'a> Parts<'a> {
-    pub(super) fn new(ops: &'a mut Ops, survey: &'a Survey<'a>, place: &'a Place<'a>) -> Self {
+    pub(super) fn new(ops: &'a mut Ops, survey: &'a Survey<'a>, place: &'a ViewPlace<'a>) -> Self {
         Self {
             ops,
             survey,

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::class::Class;
 use super::trial;
-use crate::backend::{Request, TRY_MOUNT};
+use crate::backend::{TRY_MOUNT, TreeRequest};
 use crate::error::{Error, Result};
 use crate::helper::Spawner;
 use crate::parts::mounts::{RDONLY, overlay_flags};
@@ -60,7 +60,7 @@ impl<'a> Survey<'a> {
     ///
     /// # Errors
     /// When there is no procfs.
-    pub(crate) fn new(request: &Request<'a>, ordinary: bool) -> Result<Self> {
+    pub(crate) fn new(request: &TreeRequest<'a>, ordinary: bool) -> Result<Self> {
         let file = "/proc/self/mountinfo";
         let table = Mounts::read().map_err(|e| Error::io("list mounts", file, e))?;
         let spawner = request.spawner;

@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access, getegid, geteuid};
 
 use super::class::Class;
 use super::copies::Budget;
-use super::part::{Filled, Parts, Place};
+use super::part::{Filled, Parts, ViewPlace};
 use super::survey::{Survey, is_own};
 use crate::error::{Error, Result};
 use crate::ops::{Ops, c_path};
@@ -29,7 +29,7 @@ use crate::wire::{MAKE_DIR, MAKE_FILE, Op};
 pub(super) fn fill(
     ops: &mut Ops,
     survey: &Survey<'_>,
-    place: &Place<'_>,
+    place: &ViewPlace<'_>,
     size: Option<ByteSize>,
     own: &[PathBuf],
 ) -> Result<Filled> {

@@ -21,7 +21,7 @@ use crate::spec::{Limits, Require};
 use crate::sys::bpf;
 
 /// What one sandbox asks of cgroups.
-struct Request<'a> {
+struct CgroupRequest<'a> {
     layout: &'a Layout,
     name: String,
     limits: Vec<Limit<'a>>,
@@ -47,7 +47,7 @@ impl Cgroup {
         require: &Require,
         gate: Option<&DeviceGate>,
     ) -> Result<Self> {
-        let request = Request {
+        let request = CgroupRequest {
             layout,
             name: directory_name(id)?,
             limits: Limit::asked(limits),
@@ -73,7 +73,7 @@ impl Cgroup {
         }
     }
 
-    fn fill(&mut self, mut request: Request<'_>, gate: Option<&DeviceGate>) -> Result<()> {
+    fn fill(&mut self, mut request: CgroupRequest<'_>, gate: Option<&DeviceGate>) -> Result<()> {
         let parent = self.make_v2(&mut request)?;
         for limit in std::mem::take(&mut request.limits) {
             match self.set(&request, &limit, parent.as_deref()) {
@@ -103,7 +103,12 @@ impl Cgroup {
     }
 
     /// Notes that `key` is not in force if that is allowed, else makes it the error.
-    fn refuse(&mut self, request: &Request<'_>, key: &'static str, refusal: Refusal) -> Result<()> {
+    fn refuse(
+        &mut self,
+        request: &CgroupRequest<'_>,
+        key: &'static str,
+        refusal: Refusal,
+    ) -> Result<()> {
         let may = refusal.may_degrade() && request.require.may_degrade(key);
         let error = refusal.of(key);
         if !may {
@@ -118,7 +123,7 @@ impl Cgroup {
 
     /// Makes the cgroup in v2, which is wanted even without a limit, and returns its parent.
     /// Limits that cannot be had there are taken out of the request.
-    fn make_v2(&mut self, request: &mut Request<'_>) -> Result<Option<PathBuf>> {
+    fn make_v2(&mut self, request: &mut CgroupRequest<'_>) -> Result<Option<PathBuf>> {
         let Some(hierarchy) = request.layout.v2() else {
             return Ok(None);
         };
@@ -173,7 +178,7 @@ impl Cgroup {
 
     fn set(
         &mut self,
-        request: &Request<'_>,
+        request: &CgroupRequest<'_>,
         limit: &Limit<'_>,
         parent: Option<&Path>,
     ) -> Result<(), Failure> {
@@ -216,7 +221,7 @@ impl Cgroup {
     }
 
     /// Our cgroup in the v1 hierarchy `index`, made on first use; its index in `self.v1`.
-    fn ensure_v1(&mut self, request: &Request<'_>, index: usize) -> Result<usize, Failure> {
+    fn ensure_v1(&mut self, request: &CgroupRequest<'_>, index: usize) -> Result<usize, Failure> {
         let hierarchy = &request.layout.v1()[index];
         let same = |v: &V1| v.controllers == hierarchy.controllers;
         if let Some(at) = self.v1.iter().position(same) {
@@ -251,7 +256,7 @@ impl Cgroup {
     /// controller nor one more directory; else by the v1 controller.
     fn restrict_devices(
         &mut self,
-        request: &Request<'_>,
+        request: &CgroupRequest<'_>,
         gate: &DeviceGate,
     ) -> Result<(), Failure> {
         let attached = match (&gate.program, &self.v2) {
@@ -293,7 +298,7 @@ impl Cgroup {
 
     /// Where v2 is missing but some v1 cgroup is made, the v1 freezer serves to kill without
     /// racing forks. A machine without it is killed by the list.
-    fn make_freezer(&mut self, request: &Request<'_>) -> Result<()> {
+    fn make_freezer(&mut self, request: &CgroupRequest<'_>) -> Result<()> {
         if self.v1.is_empty() {
             return Ok(());
         }
