@@ -118,17 +118,18 @@
 #define TARE_VERSION_PATCH 0
 
 /**
- * What an image asks for and does not get: its notes.
+ * Notes of images: requests of an image that are not fulfilled.
  */
 #define TARE_LOG_WARNING 2
 
 /**
- * What is opened, run, reset, closed, imported.
+ * Opening, running, resetting, closing, importing.
  */
 #define TARE_LOG_DEBUG 4
 
 /**
- * The caller's own words are wrong: a spec, a reference, an argument, a handle.
+ * The caller's own words are wrong: a spec, a reference, an argument, a
+ * handle.
  */
 #define TARE_KIND_INVALID 1
 
@@ -148,7 +149,7 @@
 #define TARE_KIND_PERMISSION 4
 
 /**
- * This machine cannot do it; the cure says what would change that.
+ * This machine lacks a feature; the cure names the necessary change.
  */
 #define TARE_KIND_UNSUPPORTED 5
 
@@ -163,7 +164,7 @@
 #define TARE_KIND_EXHAUSTED 7
 
 /**
- * Somebody else holds it.
+ * Another process holds the object.
  */
 #define TARE_KIND_BUSY 8
 
@@ -183,7 +184,7 @@
 #define TARE_KIND_OS 11
 
 /**
- * A bug of the library's own: a panic, which ended this call and nothing else.
+ * A bug of the library: a panic, which ended this call alone.
  */
 #define TARE_KIND_INTERNAL 12
 
@@ -193,29 +194,30 @@
 #define TARE_IMPORT_SOURCE_NAMES 1
 
 /**
- * No sync(2) of what is written: faster, and a power cut may leave the image
- * broken or absent.
+ * No sync(2) at the end: faster, and a power cut may leave the image broken or
+ * absent.
  */
 #define TARE_IMPORT_NO_SYNC 2
 
 /**
- * Whiteouts become what overlayfs understands, so that the directory holds this layer alone;
- * without, they delete what is in the directory already.
+ * Turns whiteouts into those of overlayfs, so that the directory holds this
+ * layer alone; without, they delete existing files of the directory.
  */
 #define TARE_LAYER_OVERLAY 1
 
 /**
- * With TARE_LAYER_OVERLAY: opaque directories as overlays mounted with `userxattr` have them.
+ * With TARE_LAYER_OVERLAY: opaque directories as overlays mounted with
+ * `userxattr` have them.
  */
 #define TARE_LAYER_USER_XATTR 2
 
 /**
- * Out of sight at once, though somebody still uses it; for good when its last user has ended.
+ * Out of sight at once, even in use; removed when the last user has ended.
  */
 #define TARE_UNMOUNT_LAZY 1
 
 /**
- * Nothing has happened since the last call.
+ * No event since the last call.
  */
 #define TARE_EVENT_NONE 0
 
@@ -240,7 +242,8 @@
 #define TARE_STDIO_NULL 1
 
 /**
- * A pipe: tare_sandbox_run() reads it, a process hands out its other end.
+ * A pipe: tare_sandbox_run() reads the pipe, a process hands out the other
+ * end.
  */
 #define TARE_STDIO_PIPE 2
 
@@ -255,17 +258,17 @@
 #define TARE_STDIO_FD 4
 
 /**
- * For input only: `stdin_data`, then end of file. The command sees a regular file.
+ * Input only: `stdin_data`, then end of file. The command sees a regular file.
  */
 #define TARE_STDIO_BYTES 5
 
 /**
- * For standard error only: wherever standard output goes.
+ * Standard error only: the same as standard output.
  */
 #define TARE_STDIO_STDOUT 6
 
 /**
- * The command that the image means to run: its entry point, with `argv` in place of its own
+ * The image's own command: the entry point, with `argv` in place of the
  * default arguments; without `argv`, these.
  */
 #define TARE_COMMAND_OF_IMAGE 1
@@ -276,27 +279,27 @@
 #define TARE_COMMAND_UMASK 2
 
 /**
- * It has not ended yet.
+ * The command has not ended yet.
  */
 #define TARE_REASON_RUNNING 0
 
 /**
- * It ended by itself, with an exit code.
+ * The command ended by itself, with an exit code.
  */
 #define TARE_REASON_EXITED 1
 
 /**
- * A signal from inside ended it.
+ * A signal from inside ended the command.
  */
 #define TARE_REASON_SIGNALED 2
 
 /**
- * Its time was up.
+ * The time limit expired.
  */
 #define TARE_REASON_TIMEOUT 3
 
 /**
- * The kernel killed it for want of memory.
+ * The kernel killed the command for want of memory.
  */
 #define TARE_REASON_OOM 4
 
@@ -307,7 +310,7 @@
 #define TARE_REASON_OUTPUT 5
 
 /**
- * The caller killed it, or closed or reset the sandbox.
+ * The caller killed the command, or closed or reset the sandbox.
  */
 #define TARE_REASON_KILLED 6
 
@@ -322,7 +325,7 @@
 #define TARE_FILE_NO_FOLLOW 1
 
 /**
- * What is missing above is made too, and a directory that is there already stays as it is.
+ * Missing parents are made too, and an existing directory stays unchanged.
  */
 #define TARE_FILE_PARENTS 2
 
@@ -332,12 +335,13 @@
 #define TARE_FILE_DIRECTORY 4
 
 /**
- * A directory with all that is in it.
+ * A directory with all entries below.
  */
 #define TARE_FILE_TREE 8
 
 /**
- * Bytes that a call returned, most often JSON text. Owned by the caller, freed with tare_bytes_free().
+ * Bytes that a call returned, most often JSON text. Owned by the caller, freed
+ * with tare_bytes_free().
  */
 typedef struct tare_bytes tare_bytes;
 
@@ -347,68 +351,78 @@ typedef struct tare_bytes tare_bytes;
 typedef struct tare_dir tare_dir;
 
 /**
- * Why a call failed. Owned by the caller, readable from any thread, freed with tare_error_free().
+ * The reason of a failed call. Owned by the caller, readable from any thread,
+ * freed with tare_error_free().
  */
 typedef struct tare_error tare_error;
 
 /**
- * What happens to a sandbox. Freed with tare_events_free().
+ * The events of a sandbox. Freed with tare_events_free().
  */
 typedef struct tare_events tare_events;
 
 /**
- * An image that is ready to be used, and held: nobody removes its layers from the store while
- * there is a handle. Freed with tare_image_free().
+ * An image ready for use, and held: no process removes its layers from the
+ * store while there is a handle. Freed with tare_image_free().
  */
 typedef struct tare_image tare_image;
 
 /**
- * An image that is being imported. Ends in tare_importing_finish(), or with tare_importing_free().
+ * An image that is being imported. Ends in tare_importing_finish(), or with
+ * tare_importing_free().
  */
 typedef struct tare_importing tare_importing;
 
 /**
- * A sandbox that is being opened. Ends in tare_opening_finish(), or with tare_opening_free().
+ * A sandbox that is being opened. Ends in tare_opening_finish(), or with
+ * tare_opening_free().
  */
 typedef struct tare_opening tare_opening;
 
 /**
- * A finished command: how it ended and what it wrote. Freed with tare_output_free().
+ * A finished command: its end and its output. Freed with tare_output_free().
  */
 typedef struct tare_output tare_output;
 
 /**
- * Sandboxes of one spec that wait to be taken, each used once. Ended with tare_pool_close(), which waits until
- * nothing of those that wait is left, or tare_pool_free(), which does not.
+ * Sandboxes of a spec that wait to be taken, each used once. Ended with
+ * tare_pool_close(), which waits until all waiting sandboxes are gone, or
+ * tare_pool_free(), which does not.
  */
 typedef struct tare_pool tare_pool;
 
 /**
- * A running command. Freed with tare_process_free(), which neither waits nor kills.
+ * A running command. Freed with tare_process_free(), which neither waits nor
+ * kills.
  */
 typedef struct tare_process tare_process;
 
 /**
- * A clean, isolated, throwaway environment. Ended with tare_sandbox_close(), which waits until
- * nothing of it is left, or tare_sandbox_free(), which does not.
+ * A clean, isolated, disposable environment. Ended with tare_sandbox_close(),
+ * which waits until nothing of the sandbox is left, or tare_sandbox_free(),
+ * which does not.
  */
 typedef struct tare_sandbox tare_sandbox;
 
 /**
- * Images on disk, and the one helper process that makes sandboxes from them. Freed with
- * tare_store_free(); sandboxes and images of it may outlive the handle.
+ * Images on disk, and the helper process that makes sandboxes from them. Freed
+ * with tare_store_free(); sandboxes and images of the store may outlive the
+ * handle.
  */
 typedef struct tare_store tare_store;
 
 /**
- * Told one line, without a newline at its end, on the thread whose call it is about, or on the library's own
- * where tare_sandbox_begin() or tare_store_begin_import() has one; on several at once if several make calls. `level` is one of TARE_LOG_*, or between two of a later version's. `text` lives until the function returns. Must return: no longjmp(3), no C++ exception.
- * May use the library.
+ * Receives a line, without a newline at its end, on the thread of the call, or
+ * on a thread of the library for tare_sandbox_begin() and
+ * tare_store_begin_import(); on several threads at once if several make calls.
+ * `level` is one of TARE_LOG_*, or between two of a later version's. `text`
+ * lives until the function returns. Must return: no longjmp(3), no C++
+ * exception. May use the library.
  */
 typedef void (*tare_log_fn)(void *data, uint32_t level, const char *text);
 
 /**
- * What tare_store_recover() did.
+ * The result of tare_store_recover().
  */
 typedef struct {
   /**
@@ -424,7 +438,7 @@ typedef struct {
    */
   uint64_t cgroups;
   /**
-   * What should be removed and could not be.
+   * Number of leftovers that could not be removed.
    */
   uint64_t left;
 } tare_recovered;
@@ -436,7 +450,7 @@ typedef struct {
   {sizeof(tare_recovered), 0, 0, 0}
 
 /**
- * What tare_store_remove() and tare_store_gc() did.
+ * The result of tare_store_remove() and tare_store_gc().
  */
 typedef struct {
   /**
@@ -456,7 +470,8 @@ typedef struct {
    */
   uint64_t layers;
   /**
-   * Unpacked layers that no image needs but that are in use; a later collection takes them.
+   * Unpacked layers that no image needs but that are in use; a later
+   * collection takes them.
    */
   uint64_t in_use;
 } tare_collected;
@@ -468,7 +483,8 @@ typedef struct {
   {sizeof(tare_collected), 0, 0, 0, 0}
 
 /**
- * How far one layer of an image is. Lives as long as the call that it is given to.
+ * The progress of a layer of an image. Lives as long as the call that receives
+ * it.
  */
 typedef struct {
   /**
@@ -480,7 +496,7 @@ typedef struct {
    */
   uint64_t layer;
   /**
-   * How many layers the image has.
+   * Number of layers of the image.
    */
   uint64_t layers;
   /**
@@ -498,14 +514,15 @@ typedef struct {
 } tare_progress;
 
 /**
- * Told about the work, several times a second, on the thread that asked for it. `progress` is
- * NULL when there is nothing new to tell. Returns 0 to go on; anything else stops the work with
- * ECANCELED and undoes it. Must return: no longjmp(3), no C++ exception. May use the library.
+ * Receives the progress, several times a second, on the calling thread.
+ * `progress` is NULL without news. Returns 0 to continue; any other value
+ * stops the work with ECANCELED and undoes it. Must return: no longjmp(3), no
+ * C++ exception. May use the library.
  */
 typedef int32_t (*tare_progress_fn)(void *data, const tare_progress *progress);
 
 /**
- * How an image is brought in. All zeros but the size is the default.
+ * Options of an import. All zeros but the size is the default.
  */
 typedef struct {
   /**
@@ -517,12 +534,13 @@ typedef struct {
    */
   uint64_t flags;
   /**
-   * Names to file the image under, `NAME[:TAG]` each, then NULL. Default: none.
+   * Names to file the image under, `NAME[:TAG]` each, then NULL. Default:
+   * none.
    */
   const char *const *names;
   /**
-   * Which image of a source that holds several, by its name there or the digest of its
-   * manifest. Default: the only one.
+   * The image of a source with several, by its name there or the digest of
+   * its manifest. Default: the only image.
    */
   const char *select;
   /**
@@ -530,11 +548,12 @@ typedef struct {
    */
   const char *platform;
   /**
-   * Nanoseconds to wait for a process that builds the same layer. Default: 10 minutes.
+   * Nanoseconds to wait for a process that builds the same layer. Default:
+   * 10 minutes.
    */
   uint64_t patience_ns;
   /**
-   * Told how far it is. Default: nobody.
+   * Receives the progress. Default: NULL, without reports.
    */
   tare_progress_fn progress;
   /**
@@ -550,7 +569,7 @@ typedef struct {
   {sizeof(tare_import_options), 0, NULL, NULL, NULL, 0, NULL, NULL}
 
 /**
- * How far an import is.
+ * The progress of an import.
  */
 typedef struct {
   /**
@@ -558,11 +577,11 @@ typedef struct {
    */
   uint64_t size;
   /**
-   * Layers of the image; zero until one is read.
+   * Layers of the image; zero until the first is read.
    */
   uint64_t layers;
   /**
-   * How many of them were begun to be read. One that is there already is not read.
+   * Number of layers whose reading has begun. Present layers are not read.
    */
   uint64_t begun;
   /**
@@ -582,7 +601,7 @@ typedef struct {
   {sizeof(tare_import_progress), 0, 0, 0, 0}
 
 /**
- * What has happened to a sandbox.
+ * An event of a sandbox.
  */
 typedef struct {
   /**
@@ -594,7 +613,7 @@ typedef struct {
    */
   uint64_t kind;
   /**
-   * Of TARE_EVENT_OOM, how many processes were killed; else 0.
+   * The number of killed processes for TARE_EVENT_OOM; else 0.
    */
   uint64_t oom_kills;
 } tare_event;
@@ -606,7 +625,7 @@ typedef struct {
   {sizeof(tare_event), 0, 0}
 
 /**
- * One more descriptor for a command.
+ * An additional descriptor for a command.
  */
 typedef struct {
   /**
@@ -614,7 +633,7 @@ typedef struct {
    */
   int32_t fd;
   /**
-   * Under which number the command finds it, 3 to 1023.
+   * The number of the descriptor in the command, 3 to 1023.
    */
   uint32_t number;
 } tare_fd;
@@ -639,8 +658,9 @@ typedef struct {
 } tare_rlimit;
 
 /**
- * What to run. All zeros but the size and `argv` is the default. Nothing of it is kept: all that
- * it points to stays the caller's, and may go when the call returns.
+ * A program to run. All zeros but the size and `argv` is the default. The
+ * library keeps no pointer: all memory stays the caller's, and may go when the
+ * call returns.
  */
 typedef struct {
   /**
@@ -652,21 +672,22 @@ typedef struct {
    */
   uint64_t flags;
   /**
-   * Program and arguments, then NULL. The program is looked for in the sandbox's `PATH`
-   * unless it holds a slash. No shell is involved.
+   * Program and arguments, then NULL. The program is searched in the
+   * sandbox's `PATH` unless it holds a slash. No shell is involved.
    */
   const char *const *argv;
   /**
-   * `NAME=VALUE` each, over the sandbox's environment, then NULL. Default: none.
+   * `NAME=VALUE` each, over the sandbox's environment, then NULL. Default:
+   * none.
    */
   const char *const *env;
   /**
-   * The working directory inside, which must be there. Default: the
-   * sandbox's.
+   * The working directory inside, which must exist. Default: the sandbox's.
    */
   const char *cwd;
   /**
-   * `USER[:GROUP]` by name or number, looked up inside. Default: the sandbox's.
+   * `USER[:GROUP]` by name or number, looked up inside. Default: the
+   * sandbox's.
    */
   const char *user;
   /**
@@ -674,11 +695,11 @@ typedef struct {
    */
   uint32_t stdin_mode;
   /**
-   * For TARE_STDIO_FD.
+   * Used by TARE_STDIO_FD.
    */
   int32_t stdin_fd;
   /**
-   * For TARE_STDIO_BYTES.
+   * Used by TARE_STDIO_BYTES.
    */
   const void *stdin_data;
   /**
@@ -690,7 +711,7 @@ typedef struct {
    */
   uint32_t stdout_mode;
   /**
-   * For TARE_STDIO_FD.
+   * Used by TARE_STDIO_FD.
    */
   int32_t stdout_fd;
   /**
@@ -698,7 +719,7 @@ typedef struct {
    */
   uint32_t stderr_mode;
   /**
-   * For TARE_STDIO_FD.
+   * Used by TARE_STDIO_FD.
    */
   int32_t stderr_fd;
   /**
@@ -706,24 +727,26 @@ typedef struct {
    */
   const tare_fd *fds;
   /**
-   * How many there are at `fds`, at most 240.
+   * Number of descriptors at `fds`, at most 240.
    */
   uint64_t fds_len;
   /**
-   * Nanoseconds after which the command and all that it started are killed.
-   * Default: 0, for never.
+   * Nanoseconds after which the command and all processes that it started
+   * are killed. Default: 0, for never.
    */
   uint64_t timeout_ns;
   /**
-   * Bytes of output kept before the command is killed. Default: the spec's `limits.output`.
+   * Bytes of output kept before the command is killed. Default: the spec's
+   * `limits.output`.
    */
   uint64_t output_limit;
   /**
-   * Not both 0: input and output are a terminal of this size instead of the streams above.
+   * Not both 0: input and output are a terminal of this size instead of the
+   * streams above.
    */
   uint32_t tty_rows;
   /**
-   * Characters in a line of it.
+   * Characters in a line of the terminal.
    */
   uint32_t tty_columns;
   /**
@@ -731,21 +754,22 @@ typedef struct {
    */
   const tare_rlimit *rlimits;
   /**
-   * How many there are at `rlimits`.
+   * Number of limits at `rlimits`.
    */
   uint64_t rlimits_len;
   /**
-   * Capabilities added to what `cap_drop` leaves, or `ALL`, then NULL. The
-   * sandbox has each. Only user 0 has any. Default: none.
+   * Capabilities added after `cap_drop`, or `ALL`, then NULL. The sandbox
+   * must have each. Only user 0 has capabilities. Default: none.
    */
   const char *const *cap_add;
   /**
-   * Capabilities taken from the sandbox's, or `ALL`, then NULL. Default: none.
+   * Capabilities taken from the sandbox's, or `ALL`, then NULL. Default:
+   * none.
    */
   const char *const *cap_drop;
   /**
-   * For TARE_COMMAND_UMASK: the file mode creation mask, 0 to 0777. Default:
-   * 022.
+   * The file mode creation mask, 0 to 0777, used with TARE_COMMAND_UMASK.
+   * Default: 022.
    */
   uint32_t umask;
   /**
@@ -762,7 +786,8 @@ typedef struct {
   0, NULL, 0, NULL, NULL, 0, 0}
 
 /**
- * The descriptors of a command that was started; -1 for each that there is not.
+ * The descriptors of a command that was started; -1 for each that there is
+ * not.
  */
 typedef struct {
   /**
@@ -770,7 +795,8 @@ typedef struct {
    */
   uint64_t size;
   /**
-   * The process's: readable when it has ended, for poll(2) and epoll(7), not to be read from.
+   * The process's: readable at its end, for poll(2) and epoll(7), not to be
+   * read from.
    */
   int32_t status_fd;
   /**
@@ -778,19 +804,20 @@ typedef struct {
    */
   int32_t pidfd;
   /**
-   * The process's: master of its terminal.
+   * The process's: master of the terminal.
    */
   int32_t terminal_fd;
   /**
-   * The caller's: the end of its input to write to; close it for end of file.
+   * The caller's: the writing end of standard input; close it for end of
+   * file.
    */
   int32_t stdin_fd;
   /**
-   * The caller's: the end of its output to read from.
+   * The caller's: the reading end of standard output.
    */
   int32_t stdout_fd;
   /**
-   * The caller's: the end of its standard error to read from.
+   * The caller's: the reading end of standard error.
    */
   int32_t stderr_fd;
 } tare_process_fds;
@@ -802,7 +829,7 @@ typedef struct {
   {sizeof(tare_process_fds), 0, 0, 0, 0, 0, 0}
 
 /**
- * How a command ended, and what it used with the children that it waited for.
+ * The end of a command, and its usage, with that of awaited children.
  */
 typedef struct {
   /**
@@ -814,16 +841,16 @@ typedef struct {
    */
   uint32_t reason;
   /**
-   * Its exit code; -1 if a signal ended it, its output was cut, or it has
-   * not ended.
+   * The exit code; -1 if a signal ended the command, its output was cut, or
+   * it has not ended.
    */
   int32_t exit_code;
   /**
-   * The signal that ended it, else 0.
+   * The signal that ended the command, else 0.
    */
   int32_t signal;
   /**
-   * 1 if it left a core file, else 0.
+   * 1 for a core file, else 0.
    */
   uint32_t core_dumped;
   /**
@@ -839,11 +866,11 @@ typedef struct {
    */
   uint64_t system_us;
   /**
-   * Most memory in use at once while it ran, bytes: the sandbox's where
-   * `limits.memory` counts it, else the largest process's. TARE_UNKNOWN
-   * where that is not known of this command alone: another ran in the
-   * sandbox at the same time, or the kernel cannot start the count anew
-   * (cgroup v2 before Linux 6.12) and it was not the first.
+   * Most memory in use at once during the command, bytes: the sandbox's if
+   * `limits.memory` counts it, else the largest process's. TARE_UNKNOWN if
+   * the figure is not this command's alone: another ran in the sandbox at
+   * the same time, or the kernel cannot restart the count (cgroup v2 before
+   * Linux 6.12) and the command was not the first.
    */
   uint64_t memory_peak;
   /**
@@ -855,9 +882,9 @@ typedef struct {
    */
   uint64_t io_written;
   /**
-   * Processes of the sandbox that the kernel killed for want of memory while
-   * it ran, its children included; TARE_UNKNOWN without `limits.memory`,
-   * which counts them.
+   * Processes of the sandbox that the kernel killed for want of memory
+   * during the command, its children included; TARE_UNKNOWN without
+   * `limits.memory`, which counts them.
    */
   uint64_t oom_kills;
 } tare_status;
@@ -869,7 +896,8 @@ typedef struct {
   {sizeof(tare_status), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /**
- * What stat(2) says of a file, as the sandbox sees it: its own ids, not the machine's.
+ * The result of stat(2), as the sandbox sees the file: with the sandbox's ids,
+ * not the machine's.
  */
 typedef struct {
   /**
@@ -921,19 +949,19 @@ typedef struct {
    */
   uint64_t dev;
   /**
-   * The file's number in it.
+   * The file's number on the device.
    */
   uint64_t ino;
   /**
-   * How many names it has.
+   * Number of names of the file.
    */
   uint64_t nlink;
   /**
-   * Which device it is, if it is one.
+   * Number of the device, for a device.
    */
   uint64_t rdev;
   /**
-   * Units of 512 bytes that it takes.
+   * Units of 512 bytes in use.
    */
   uint64_t blocks;
 } tare_stat;
@@ -949,8 +977,8 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * The version of the library that is running, for example `0.1.0`. A program may run with a
- * later one than it was compiled for: what that adds it does not miss.
+ * The version of the running library, for example `0.1.0`. A program may run
+ * with a later version than its header's: it does not miss later additions.
  *
  * Returns: text.
  * Ownership: the text is the library's and stays.
@@ -960,8 +988,8 @@ extern "C" {
 const char *tare_version(void);
 
 /**
- * What was built into the library, words with spaces between them: back ends, sources of
- * images, compressions.
+ * The library's built-in features, words with spaces between them: back ends,
+ * sources of images, compressions.
  *
  * Returns: text.
  * Ownership: the text is the library's and stays.
@@ -971,18 +999,18 @@ const char *tare_version(void);
 const char *tare_features(void);
 
 /**
- * Whether a word is one of tare_features().
+ * Tells whether a word is among tare_features().
  *
- * Returns: 1 if it is, else 0, also for NULL.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: 1 if the word is there, else 0, also for NULL. Threads: any, at
+ * once. Since: 0.1.
  */
 int32_t tare_has_feature(const char *feature);
 
 /**
- * How many handles the caller holds: stores, images, sandboxes, processes, outputs, listings, bytes,
- * errors. What was freed does not count. For tests that look for leaks: a leak checker cannot
- * see them, because the library itself knows them all.
+ * Counts the handles that the caller holds: stores, images, sandboxes,
+ * processes, outputs, listings, bytes, errors. Freed handles do not count. For
+ * tests that look for leaks: a leak checker cannot see handles, because the
+ * library itself keeps a table of them.
  *
  * Returns: the number.
  * Threads: any, at once.
@@ -991,36 +1019,35 @@ int32_t tare_has_feature(const char *feature);
 uint64_t tare_handle_count(void);
 
 /**
- * Looks at what this machine can do for the calling user, which takes about 50 ms, and changes
- * nothing. The JSON object has `ok` (whether sandboxes can be opened at all), `kernel`, `uid`
- * and `checks`, a list of `{name, ok, matter, found, cure}`.
+ * Examines this machine for the calling user, which takes about 50 ms, and
+ * changes nothing. The JSON object has `ok` (whether sandboxes can be opened
+ * at all), `kernel`, `uid` and `checks`, a list of `{name, ok, matter, found,
+ * cure}`.
  *
- * `store_or_null`: the directory of the store; NULL for the one of tare_store_open(NULL).
+ * `store_or_null`: the directory of the store; NULL for that of
+ * tare_store_open(NULL).
  *
- * Returns: NULL for a report, whatever it says.
- * Ownership: `*out` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL for any report. Ownership: `*out` is the caller's, for
+ * tare_bytes_free(). Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_doctor(const char *store_or_null, tare_bytes **out);
 
 /**
- * Has a function told what the library does in this process, a line each. Lines name programs, never arguments or
- * values of an environment. There is one function; another takes its place, and calls of other threads that have
- * begun may still tell the one before.
+ * Registers a function that receives a line for each action of the library in
+ * this process. Lines name programs, never arguments or values of an
+ * environment. There is a single function; a later call replaces it, and
+ * running calls of other threads may still use the earlier function.
  *
- * `function_or_null`: NULL for none. `data`: passed to it.
- * `level`: the highest that is told, one of TARE_LOG_*; 0 for nothing.
+ * `function_or_null`: NULL for no log. `data`: passed to the function.
+ * `level`: the highest level reported, one of TARE_LOG_*; 0 for no lines.
  *
  * Threads: any, at once.
  * Since: 0.1.
  */
-void tare_set_log(tare_log_fn function_or_null,
-                  void *data,
-                  uint32_t level);
+void tare_set_log(tare_log_fn function_or_null, void *data, uint32_t level);
 
 /**
- * What went wrong, coarse enough to branch on.
+ * The kind of error, coarse enough to branch on.
  *
  * Returns: one of TARE_KIND_*; 0 for NULL or a handle that is no error.
  * Threads: any, at once.
@@ -1031,84 +1058,76 @@ uint32_t tare_error_kind(const tare_error *error);
 /**
  * The kind as a word, for example `not_found`: the same word in every face.
  *
- * Returns: text; NULL for NULL or a handle that is no error.
- * Ownership: the text belongs to the error and goes with it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: text; NULL for NULL or a handle that is no error. Ownership: the
+ * text lives as long as the error. Threads: any, at once. Since: 0.1.
  */
 const char *tare_error_kind_name(const tare_error *error);
 
 /**
  * The errno(3) of the system call that failed.
  *
- * Returns: the errno; 0 if no system call failed, for NULL or a handle that is no error.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: the errno; 0 if no system call failed, for NULL or a handle that is
+ * no error. Threads: any, at once. Since: 0.1.
  */
 int32_t tare_error_errno(const tare_error *error);
 
 /**
- * The whole error as one line: `step: subject: ERRNO (its text); try: cure`. Control characters
- * are escaped, so that a name from an image cannot drive the terminal it is printed on.
+ * The whole error as a line: `step: subject: ERRNO (its text); try: cure`.
+ * Control characters are escaped, so a name from an image cannot drive a
+ * terminal.
  *
- * Returns: text; NULL for NULL or a handle that is no error.
- * Ownership: the text belongs to the error and goes with it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: text; NULL for NULL or a handle that is no error. Ownership: the
+ * text lives as long as the error. Threads: any, at once. Since: 0.1.
  */
 const char *tare_error_message(const tare_error *error);
 
 /**
- * What was being done, for example `mount overlay on /`. Not escaped: use the message for terminals.
+ * The failed step, for example `mount overlay on /`. Not escaped: use the
+ * message for terminals.
  *
- * Returns: text; NULL for NULL or a handle that is no error.
- * Ownership: the text belongs to the error and goes with it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: text; NULL for NULL or a handle that is no error. Ownership: the
+ * text lives as long as the error. Threads: any, at once. Since: 0.1.
  */
 const char *tare_error_step(const tare_error *error);
 
 /**
- * What it was done to, for example `lowerdir "/x"`; may be empty. Not escaped.
+ * The subject of the step, for example `lowerdir "/x"`; may be empty. Not
+ * escaped.
  *
- * Returns: text; NULL for NULL or a handle that is no error.
- * Ownership: the text belongs to the error and goes with it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: text; NULL for NULL or a handle that is no error. Ownership: the
+ * text lives as long as the error. Threads: any, at once. Since: 0.1.
  */
 const char *tare_error_subject(const tare_error *error);
 
 /**
- * The setting, package or command that would cure it. Not escaped.
+ * The setting, package or command that would cure the error. Not escaped.
  *
- * Returns: text; NULL if no cure is known, for NULL or a handle that is no error.
- * Ownership: the text belongs to the error and goes with it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: text; NULL if no cure is known, for NULL or a handle that is no
+ * error. Ownership: the text lives as long as the error. Threads: any, at
+ * once. Since: 0.1.
  */
 const char *tare_error_cure(const tare_error *error);
 
 /**
- * Frees an error. NULL, or one that was freed already, is left alone.
+ * Frees an error. NULL and freed handles are ignored.
  *
- * Ownership: takes `error`; texts read from it are gone.
- * Threads: any; nobody may use those texts then.
- * Since: 0.1.
+ * Ownership: takes `error`; its texts end. Threads: any, if no thread uses
+ * those texts any more. Since: 0.1.
  */
 void tare_error_free(tare_error *error);
 
 /**
- * The bytes themselves, with a NUL behind the last, so that JSON can be read as a string.
+ * The bytes themselves, with a NUL behind the last, so that JSON can be read
+ * as a string.
  *
- * Returns: a pointer to tare_bytes_len() bytes; NULL for NULL or a handle that is no bytes.
- * Ownership: they belong to `bytes` and go with it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: a pointer to tare_bytes_len() bytes; NULL for NULL or a handle that
+ * is no bytes. Ownership: the memory lives as long as `bytes`. Threads: any,
+ * at once. Since: 0.1.
  */
 const char *tare_bytes_data(const tare_bytes *bytes);
 
 /**
- * How many bytes there are, without the NUL behind them.
+ * Returns the number of bytes, without the NUL behind them.
  *
  * Returns: the number; 0 for NULL or a handle that is no bytes.
  * Threads: any, at once.
@@ -1117,87 +1136,80 @@ const char *tare_bytes_data(const tare_bytes *bytes);
 size_t tare_bytes_len(const tare_bytes *bytes);
 
 /**
- * Frees bytes. NULL, or what was freed already, is left alone.
+ * Frees bytes. NULL and freed handles are ignored.
  *
- * Ownership: takes `bytes`; pointers into it are gone.
- * Threads: any; nobody may use those pointers then.
- * Since: 0.1.
+ * Ownership: takes `bytes`; pointers into `bytes` end. Threads: any, if no
+ * thread uses those pointers any more. Since: 0.1.
  */
 void tare_bytes_free(tare_bytes *bytes);
 
 /**
- * Opens a store; makes it if it is not there, and removes what processes that were killed have left.
+ * Opens a store; makes a missing one, and removes leftovers of killed
+ * processes.
  *
- * `path_or_null`: its directory; NULL for `$TARE_STORE`, else `/var/lib/tare`
+ * `path_or_null`: the directory; NULL for `$TARE_STORE`, else `/var/lib/tare`
  * for root, else `$XDG_DATA_HOME/tare`. In a set-user-id program the
- * environment does not count: others than root name one.
+ * environment does not count: users other than root must give a path.
  *
- * Returns: NULL, or an error: TARE_KIND_PERMISSION, TARE_KIND_EXHAUSTED, or what open(2) says.
- * Ownership: `*out` is the caller's, for tare_store_free().
- * Threads: any, at once; a store may be open any number of times, in any number of processes.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_PERMISSION, TARE_KIND_EXHAUSTED, or
+ * that of open(2). Ownership: `*out` is the caller's, for tare_store_free().
+ * Threads: any, at once; a store may be open any number of times, in any
+ * number of processes. Since: 0.1.
  */
-tare_error *tare_store_open(const char *path_or_null,
-                            tare_store **out);
+tare_error *tare_store_open(const char *path_or_null, tare_store **out);
 
 /**
- * Frees the handle of a store. The helper process ends with the last store, sandbox and process
- * of it. NULL, or one that was freed already, is left alone.
+ * Frees the handle of a store. The helper process ends with the store's last
+ * handle, sandbox and process. NULL and freed handles are ignored.
  *
- * Ownership: takes `store`.
- * Threads: any; calls that use it in other threads go on.
- * Since: 0.1.
+ * Ownership: takes `store`. Threads: any; running calls in other threads
+ * continue. Since: 0.1.
  */
 void tare_store_free(tare_store *store);
 
 /**
  * The store's directory, absolute.
  *
- * Returns: text; NULL for NULL or a handle that is no store.
- * Ownership: the text belongs to the store's handle and goes with it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: text; NULL for NULL or a handle that is no store. Ownership: the
+ * text lives as long as the store's handle. Threads: any, at once. Since: 0.1.
  */
 const char *tare_store_path(const tare_store *store);
 
 /**
- * Removes what processes that were killed have left: work in progress, cgroups. Opening a store
- * does it, too. Ends what was begun for the next sandbox of this store, which otherwise waits for five
- * seconds.
+ * Removes leftovers of killed processes: work in progress, cgroups. Opening a
+ * store does the same. Ends the prestarted sandbox of this store, which
+ * otherwise waits for five seconds.
  *
- * Returns: NULL, or an error of reading the store; what cannot be removed is only counted.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error of reading the store; leftovers that cannot be
+ * removed are only counted. Threads: any, at once. Since: 0.1.
  */
-tare_error *tare_store_recover(const tare_store *store,
-                               tare_recovered *out_or_null);
+tare_error *tare_store_recover(const tare_store *store, tare_recovered *out_or_null);
 
 /**
- * Lists the images of the store: a JSON list of `{name, digest, size, created, architecture,
- * layers, damage}`, one entry for each name.
+ * Lists the images of the store: a JSON list of `{name, digest, size, created,
+ * architecture, layers, damage}`, one entry for each name.
  *
- * Returns: NULL, or an error of reading the index; an image that cannot be read is listed with its damage.
- * Ownership: `*out` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error of reading the index; an unreadable image is
+ * listed with its damage. Ownership: `*out` is the caller's, for
+ * tare_bytes_free(). Threads: any, at once. Since: 0.1.
  */
-tare_error *tare_store_list(const tare_store *store,
-                            tare_bytes **out);
+tare_error *tare_store_list(const tare_store *store, tare_bytes **out);
 
 /**
- * Files an image of the store under one more name, taken from the image that has it.
+ * Files an image of the store under an additional name; another image with
+ * this name loses it.
  *
  * `reference`: a name or a digest in the store. `name`: `NAME[:TAG]`.
  *
- * Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_INVALID for what is no name.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_INVALID for an
+ * invalid name. Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_store_tag(const tare_store *store, const char *reference, const char *name);
 
 /**
- * Takes a name, or with a digest the whole image, out of the store, and removes the blobs and
- * layers that nothing needs any more. Layers in use stay until a later collection.
+ * Takes a name, or with a digest the whole image, out of the store, and
+ * removes unneeded blobs and layers. Layers in use stay until a later
+ * collection.
  *
  * Returns: NULL, or an error: TARE_KIND_NOT_FOUND.
  * Threads: any, at once.
@@ -1208,31 +1220,31 @@ tare_error *tare_store_remove(const tare_store *store,
                               tare_collected *out_or_null);
 
 /**
- * Removes blobs and layers that no image of the store needs and nobody uses.
+ * Removes blobs and layers that no image of the store needs and no process
+ * uses.
  *
- * Returns: NULL, or an error: TARE_KIND_CORRUPT if nobody can know what is needed; then nothing is removed.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_CORRUPT if the needed blobs cannot be
+ * determined; then nothing is removed. Threads: any, at once. Since: 0.1.
  */
-tare_error *tare_store_gc(const tare_store *store,
-                          tare_collected *out_or_null);
+tare_error *tare_store_gc(const tare_store *store, tare_collected *out_or_null);
 
 /**
- * Reads every blob and compares it with its digest; looks whether every image has its parts.
- * Changes nothing. The JSON object has `images`, `blobs`, `bytes`, `layers` and `problems`, a
- * list of `{subject, why}`, empty for a sound store.
+ * Reads every blob and compares the digest; checks that every image has its
+ * parts. Changes nothing. The JSON object has `images`, `blobs`, `bytes`,
+ * `layers` and `problems`, a list of `{subject, why}`, empty for a sound
+ * store.
  *
- * Returns: NULL for a report, whatever it says, or an error of reading the directories.
- * Ownership: `*out` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL for any report, or an error of reading the directories.
+ * Ownership: `*out` is the caller's, for tare_bytes_free(). Threads: any, at
+ * once. Since: 0.1.
  */
 tare_error *tare_store_check(const tare_store *store, tare_bytes **out);
 
 /**
- * Checks the store as tare_store_check() does and removes what is damaged, so that the next
- * import brings it anew. Makes an index that is lost, or cannot be read, from the manifests
- * among the blobs: names are lost, and the old file is kept as `index.json.damaged`.
+ * Checks the store as tare_store_check() does and removes damaged parts, so
+ * that the next import brings them again. Replaces a lost or unreadable index
+ * by one of the manifests among the blobs: names are lost, and the old file is
+ * kept as `index.json.damaged`.
  *
  * `removed_or_null`: gets the number of blobs and layers that were removed.
  *
@@ -1243,18 +1255,18 @@ tare_error *tare_store_check(const tare_store *store, tare_bytes **out);
 tare_error *tare_store_repair(const tare_store *store, uint64_t *removed_or_null);
 
 /**
- * Brings an image from an OCI layout (`oci:PATH[:TAG]`) or an archive (`archive:FILE`, of
- * docker-save(1) or skopeo(1)) into the store. Both digests of every layer are verified before
- * anything becomes visible; after an error nothing of it is.
+ * Brings an image from an OCI layout (`oci:PATH[:TAG]`) or an archive
+ * (`archive:FILE`, of docker-save(1) or skopeo(1)) into the store. Both
+ * digests of every layer are verified before the image becomes visible; after
+ * an error no part of the image is visible.
  *
  * `options_or_null`: NULL for the defaults.
  *
- * Returns: NULL, or an error: TARE_KIND_CORRUPT for an image that does not hold together,
- * TARE_KIND_NOT_FOUND for a source or a tag that is not there, TARE_KIND_UNSUPPORTED if nothing
- * fits this machine, TARE_KIND_BUSY when patience ends, errno ECANCELED when `progress` stopped it.
- * Ownership: `*out` is the caller's, for tare_image_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_CORRUPT for an inconsistent image,
+ * TARE_KIND_NOT_FOUND for a missing source or tag, TARE_KIND_UNSUPPORTED if
+ * nothing fits this machine, TARE_KIND_BUSY when patience ends, errno
+ * ECANCELED when `progress` stopped the import. Ownership: `*out` is the
+ * caller's, for tare_image_free(). Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_store_import(const tare_store *store,
                               const char *reference,
@@ -1262,13 +1274,15 @@ tare_error *tare_store_import(const tare_store *store,
                               tare_image **out);
 
 /**
- * Brings every image of an OCI layout or an archive into the store, each under the names that it
- * has there, as docker-load(1) does; with `select` only the one of that name. All are looked at
- * before the first is brought; each becomes visible whole, and those before one that fails stay.
+ * Brings every image of an OCI layout or an archive into the store, each under
+ * its names there, as docker-load(1) does; with `select` only the image of
+ * that name. All images are examined before the first is brought. Each becomes
+ * visible whole; images before a failing image stay.
  *
  * `reference`: `oci:PATH[:TAG]` or `archive:FILE`; a fifo is read to its end.
- * `options_or_null`: without `names`; NULL for the defaults. `*out`: a JSON array with an object
- * for each image, as tare_image_inspect() gives it. The images are not held.
+ * `options_or_null`: without `names`; NULL for the defaults. `*out`: a JSON
+ * array with an object for each image, as tare_image_inspect() gives it. The
+ * images are not held.
  *
  * Returns: NULL, or an error: those of tare_store_import().
  * Ownership: `*out` is the caller's, for tare_bytes_free().
@@ -1283,12 +1297,11 @@ tare_error *tare_store_load(const tare_store *store,
 /**
  * tare_store_load() of an archive that is open: a file, a pipe or a socket.
  *
- * `archive_fd`: read from where it stands to its end; stays the caller's.
+ * `archive_fd`: read from its offset to its end; stays the caller's.
  *
- * Returns: NULL, or an error: those of tare_store_load(), errno EBADF for what is not open.
- * Ownership: `*out` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of tare_store_load(), errno EBADF for a
+ * closed descriptor. Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_store_load_fd(const tare_store *store,
                                int32_t archive_fd,
@@ -1296,17 +1309,15 @@ tare_error *tare_store_load_fd(const tare_store *store,
                                tare_bytes **out);
 
 /**
- * Opens an image by any reference: a name or a digest in the store; `oci:` and `archive:`,
- * imported if it is not there yet; `dir:PATH` and `host`, in place.
+ * Opens an image by any reference: a name or a digest in the store; `oci:` and
+ * `archive:`, imported if missing; `dir:PATH` and `host`, in place.
  *
- * `options_or_null`: for images that are imported first, or whose layers have to be unpacked
- * again; NULL for the defaults.
+ * `options_or_null`: for images that are imported first, or have layers to be
+ * unpacked again; NULL for the defaults.
  *
- * Returns: NULL, or an error: TARE_KIND_NOT_FOUND with the nearest name as the cure, and those
- * of tare_store_import().
- * Ownership: `*out` is the caller's, for tare_image_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_NOT_FOUND with the nearest name as the
+ * cure, and those of tare_store_import(). Ownership: `*out` is the caller's,
+ * for tare_image_free(). Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_store_image(const tare_store *store,
                              const char *reference,
@@ -1314,39 +1325,36 @@ tare_error *tare_store_image(const tare_store *store,
                              tare_image **out);
 
 /**
- * Frees the handle of an image, and with it the hold on its layers. NULL, or one that was freed
- * already, is left alone.
+ * Frees the handle of an image and releases its layers. NULL and freed handles
+ * are ignored.
  *
- * Ownership: takes `image`; texts read from it are gone.
- * Threads: any; nobody may use those texts then.
- * Since: 0.1.
+ * Ownership: takes `image`; its texts end. Threads: any, if no thread uses
+ * those texts any more. Since: 0.1.
  */
 void tare_image_free(tare_image *image);
 
 /**
  * The reference that the image was opened by.
  *
- * Returns: text; NULL for NULL or a handle that is no image.
- * Ownership: the text belongs to the image's handle and goes with it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: text; NULL for NULL or a handle that is no image. Ownership: the
+ * text lives as long as the image's handle. Threads: any, at once. Since: 0.1.
  */
 const char *tare_image_reference(const tare_image *image);
 
 /**
  * The digest of the image's manifest, for example `sha256:...`.
  *
- * Returns: text; NULL for a directory, for the host, for NULL or a handle that is no image.
- * Ownership: the text belongs to the image's handle and goes with it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: text; NULL for a directory, for the host, for NULL or a handle that
+ * is no image. Ownership: the text lives as long as the image's handle.
+ * Threads: any, at once. Since: 0.1.
  */
 const char *tare_image_digest(const tare_image *image);
 
 /**
- * What an image says of itself: a JSON object with `reference`, `digest`, `created`, `size`,
- * `architecture`, `os`, `config` (`env`, `entrypoint`, `cmd`, `workdir`, `user`, `exposed_ports`,
- * `volumes`, `labels`, `stop_signal`), `notes`, `layers` and `root`.
+ * The image's description: a JSON object with `reference`, `digest`,
+ * `created`, `size`, `architecture`, `os`, `config` (`env`, `entrypoint`,
+ * `cmd`, `workdir`, `user`, `exposed_ports`, `volumes`, `labels`,
+ * `stop_signal`), `notes`, `layers` and `root`.
  *
  * Returns: NULL, or an error.
  * Ownership: `*out` is the caller's, for tare_bytes_free().
@@ -1356,15 +1364,17 @@ const char *tare_image_digest(const tare_image *image);
 tare_error *tare_image_inspect(const tare_image *image, tare_bytes **out);
 
 /**
- * Begins an import as of tare_store_import(), for callers with an event loop: returns at once. A thread of
- * the library's own does it, with all signals blocked, until tare_importing_finish().
+ * Begins an import as of tare_store_import(), for callers with an event loop:
+ * returns at once. A thread of the library works on the import, with all
+ * signals blocked, until tare_importing_finish().
  *
- * `options_or_null`: without `progress`, for which there is tare_importing_progress(); NULL for the defaults.
+ * `options_or_null`: without `progress`, for which there is
+ * tare_importing_progress(); NULL for the defaults.
  *
- * Returns: NULL, or an error: TARE_KIND_INVALID for wrong options, TARE_KIND_EXHAUSTED if there is no thread
- * to be had. Those of the import come from tare_importing_finish().
- * Ownership: `*out` is the caller's, for tare_importing_finish() or tare_importing_free().
- * Threads: any, at once.
+ * Returns: NULL, or an error: TARE_KIND_INVALID for wrong options,
+ * TARE_KIND_EXHAUSTED if there is no thread to be had. Those of the import
+ * come from tare_importing_finish(). Ownership: `*out` is the caller's, for
+ * tare_importing_finish() or tare_importing_free(). Threads: any, at once.
  * Since: 0.1.
  */
 tare_error *tare_store_begin_import(const tare_store *store,
@@ -1373,8 +1383,8 @@ tare_error *tare_store_begin_import(const tare_store *store,
                                     tare_importing **out);
 
 /**
- * A descriptor for poll(2) and epoll(7), not to be read from: readable when tare_importing_finish() does
- * not wait.
+ * A descriptor for poll(2) and epoll(7), not to be read from: readable when
+ * tare_importing_finish() does not wait.
  *
  * Returns: the descriptor; -1 for NULL or a handle that is no import.
  * Ownership: the descriptor belongs to the import.
@@ -1384,7 +1394,7 @@ tare_error *tare_store_begin_import(const tare_store *store,
 int32_t tare_importing_fd(const tare_importing *importing);
 
 /**
- * How far it is.
+ * Reads the progress.
  *
  * Returns: NULL, or TARE_KIND_INVALID for a handle that is no import.
  * Threads: any, at once.
@@ -1393,20 +1403,19 @@ int32_t tare_importing_fd(const tare_importing *importing);
 tare_error *tare_importing_progress(const tare_importing *importing, tare_import_progress *out);
 
 /**
- * Gives the image. Waits for it where the descriptor is not readable. The handle of the import is gone,
- * also after an error, and so is its thread.
+ * Gives the image. Waits if the descriptor is not readable. The handle of the
+ * import and the thread are gone, also after an error.
  *
- * Returns: NULL, or an error: those of tare_store_import(); nothing is visible then.
- * Ownership: takes `importing`. `*out` is the caller's, for tare_image_free().
- * Threads: any; a second call for the same import is an error.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of tare_store_import(); nothing is visible
+ * then. Ownership: takes `importing`. `*out` is the caller's, for
+ * tare_image_free(). Threads: any; a second call for the same import is an
+ * error. Since: 0.1.
  */
-tare_error *tare_importing_finish(tare_importing *importing,
-                                  tare_image **out);
+tare_error *tare_importing_finish(tare_importing *importing, tare_image **out);
 
 /**
- * Stops the import, without waiting: within moments its thread has undone what it did, and ends. NULL, or
- * one that was finished or freed already, is left alone.
+ * Stops the import, without waiting: within moments the thread undoes its
+ * work, and ends. NULL and finished or freed handles are ignored.
  *
  * Ownership: takes `importing`.
  * Threads: any.
@@ -1415,21 +1424,20 @@ tare_error *tare_importing_finish(tare_importing *importing,
 void tare_importing_free(tare_importing *importing);
 
 /**
- * Unpacks all layers of an image into a directory and verifies both digests of each: the first
- * primitive, alone. After an error the directory is as it was.
+ * Unpacks all layers of an image into a directory and verifies both digests of
+ * each: the first primitive. After an error the directory is unchanged.
  *
- * `store_or_null`: where names are looked up; with it an ordinary user's
- * subordinate ids own what is theirs. NULL needs no store, and knows `oci:`
- * and `archive:` only. `dir`: made, or empty. `options_or_null`: of these,
+ * `store_or_null`: resolves names; with a store, an ordinary user's files
+ * belong to subordinate ids. NULL needs no store, and knows `oci:` and
+ * `archive:` only. `dir`: made, or empty. `options_or_null`: of these,
  * `select`, `platform`, `progress` and TARE_IMPORT_NO_SYNC matter; NULL for
  * the defaults. `config_or_null`: gets the image's configuration, the JSON
  * object that tare_image_inspect() has under `config`, with `notes`.
  *
- * Returns: NULL, or an error: those of tare_store_import(), and TARE_KIND_EXISTS if there is
- * something in `dir`.
- * Ownership: `*config_or_null` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of tare_store_import(), and
+ * TARE_KIND_EXISTS if there is something in `dir`. Ownership:
+ * `*config_or_null` is the caller's, for tare_bytes_free(). Threads: any, at
+ * once. Since: 0.1.
  */
 tare_error *tare_unpack(const tare_store *store_or_null,
                         const char *reference,
@@ -1438,38 +1446,37 @@ tare_error *tare_unpack(const tare_store *store_or_null,
                         tare_bytes **config_or_null);
 
 /**
- * Unpacks one layer, a tar archive compressed by gzip, zstd or not at all, into a directory that
- * nobody else writes to. Nothing is made outside of it, whatever the archive holds. After an
- * error the directory holds a part of the layer, to be thrown away.
+ * Unpacks a layer, a tar archive compressed by gzip, zstd or not at all, into
+ * a directory without other writers. No file is made outside of the directory.
+ * After an error the directory holds a part of the layer, to be thrown away.
  *
- * `blob_fd`: read from where it stands to its end; stays the caller's. `dir`: is there.
- * `flags`: some of TARE_LAYER_*; 0 for a tree of its own.
- * `out`: gets a JSON object with `blob_digest`, `blob_bytes`, `diff_id`, `diff_bytes`, `entries`,
- * `opaque_root` and `notes`. Compare both digests with what the image names before the files are used.
+ * `blob_fd`: read from its offset to its end; stays the caller's. `dir`: must
+ * exist. `flags`: some of TARE_LAYER_*; 0 for a separate tree. `out`: gets a
+ * JSON object with `blob_digest`, `blob_bytes`, `diff_id`, `diff_bytes`,
+ * `entries`, `opaque_root` and `notes`. Compare both digests with the image's
+ * before the files are used.
  *
- * Returns: NULL, or an error: TARE_KIND_CORRUPT names the entry and its offset in the archive.
- * Ownership: `*out` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_CORRUPT names the entry and its offset
+ * in the archive. Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once. Since: 0.1.
  */
-tare_error *tare_unpack_layer(int32_t blob_fd,
-                              const char *dir,
-                              uint64_t flags,
-                              tare_bytes **out);
+tare_error *tare_unpack_layer(int32_t blob_fd, const char *dir, uint64_t flags, tare_bytes **out);
 
 /**
- * Mounts a copy-on-write view of an image on a directory: the second primitive, alone. For root.
- * It outlives this process, until tare_tree_unmount() or the next boot.
+ * Mounts a copy-on-write view of an image on a directory: the second
+ * primitive. For root. The mount outlives this process, until
+ * tare_tree_unmount() or the next boot.
  *
- * `reference`: as for tare_store_image(). `dir`: is there.
- * `options_json`, `options_len`: a JSON object with `write` (`memory`, `disk`, `none`),
- * `storage` (`auto`, `overlay`, `copy`) and `size` (of the writable layer in memory), each with
- * the default that the spec has; NULL and 0 for the defaults.
+ * `reference`: as for tare_store_image(). `dir`: is there. `options_json`,
+ * `options_len`: a JSON object with `write` (`memory`, `disk`, `none`),
+ * `storage` (`auto`, `overlay`, `copy`) and `size` (of the writable layer in
+ * memory), each with the default that the spec has; NULL and 0 for the
+ * defaults.
  *
- * Returns: NULL, or an error: TARE_KIND_PERMISSION for ordinary users, TARE_KIND_NOT_FOUND for
- * a missing image or directory. Nothing is left behind then.
- * Threads: any, at once. The mount is made in the mount namespace of the calling process.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_PERMISSION for ordinary users,
+ * TARE_KIND_NOT_FOUND for a missing image or directory. Nothing is left behind
+ * then. Threads: any, at once. The mount is made in the mount namespace of the
+ * calling process. Since: 0.1.
  */
 tare_error *tare_tree_mount(const tare_store *store,
                             const char *reference,
@@ -1478,43 +1485,41 @@ tare_error *tare_tree_mount(const tare_store *store,
                             size_t options_len);
 
 /**
- * Undoes tare_tree_mount(), and removes what was written if that is on disk.
+ * Undoes tare_tree_mount(), and removes the writes from the disk.
  *
  * `flags`: 0 or TARE_UNMOUNT_LAZY.
  *
- * Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no view of this store is mounted there,
- * TARE_KIND_BUSY if it is in use, or if something else is mounted on top of it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no view of this store is
+ * mounted there, TARE_KIND_BUSY if the view is in use, or covered by another
+ * mount. Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_tree_unmount(const tare_store *store, const char *dir, uint64_t flags);
 
 /**
- * Reads a spec, checks it and makes nothing.
+ * Reads and checks a spec, without opening a sandbox.
  *
  * `spec_json`, `spec_len`: a JSON object; NULL and 0 for the defaults.
  * `out_or_null`: gets the spec with every default filled in, as a JSON object.
  *
- * Returns: NULL, or TARE_KIND_INVALID, which names the key and, for an unknown one, its neighbour.
- * Ownership: `*out_or_null` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or TARE_KIND_INVALID, which names the key and, for an unknown
+ * key, the nearest known. Ownership: `*out_or_null` is the caller's, for
+ * tare_bytes_free(). Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_spec_check(const char *spec_json, size_t spec_len, tare_bytes **out_or_null);
 
 /**
- * Opens a sandbox: about a millisecond when the image is unpacked already. With the defaults it
- * is a copy-on-write view of this machine.
+ * Opens a sandbox: about a millisecond if the image is unpacked already. With
+ * the defaults, a copy-on-write view of this machine.
  *
- * `spec_json`, `spec_len`: a JSON object, the same keys as in every face; NULL and 0 for the defaults.
+ * `spec_json`, `spec_len`: a JSON object, the same keys as in every face; NULL
+ * and 0 for the defaults.
  *
- * Returns: NULL, or an error: TARE_KIND_INVALID for a wrong spec, TARE_KIND_NOT_FOUND for a missing
- * image, TARE_KIND_UNSUPPORTED with the cure for what this machine cannot enforce. Nothing is left
- * behind then.
- * Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free(). If this
- * process dies, the sandbox goes with it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_INVALID for a wrong spec,
+ * TARE_KIND_NOT_FOUND for a missing image, TARE_KIND_UNSUPPORTED with the cure
+ * for keys that this machine cannot enforce. Nothing is left behind then.
+ * Ownership: `*out` is the caller's, for tare_sandbox_close() or
+ * tare_sandbox_free(). If this process dies, the sandbox ends. Threads: any,
+ * at once. Since: 0.1.
  */
 tare_error *tare_sandbox_open(const tare_store *store,
                               const char *spec_json,
@@ -1522,16 +1527,16 @@ tare_error *tare_sandbox_open(const tare_store *store,
                               tare_sandbox **out);
 
 /**
- * Opens a sandbox on an image that was opened before, by tare_store_image() for example, which tells how
- * far it is.
+ * Opens a sandbox on an open image, for example of tare_store_image(), which
+ * reports its progress.
  *
- * `spec_json`, `spec_len`: as for tare_sandbox_open(), but that `image` does not matter.
+ * `spec_json`, `spec_len`: as for tare_sandbox_open(), but that `image` does
+ * not matter.
  *
- * Returns: NULL, or an error: those of tare_sandbox_open().
- * Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free(); `image` stays
- * the caller's and may be freed while the sandbox is open.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of tare_sandbox_open(). Ownership: `*out`
+ * is the caller's, for tare_sandbox_close() or tare_sandbox_free(); `image`
+ * stays the caller's and may be freed while the sandbox is open. Threads: any,
+ * at once. Since: 0.1.
  */
 tare_error *tare_sandbox_open_on(const tare_store *store,
                                  const tare_image *image,
@@ -1540,15 +1545,15 @@ tare_error *tare_sandbox_open_on(const tare_store *store,
                                  tare_sandbox **out);
 
 /**
- * Opens a sandbox whose root is a directory as it is, without copy-on-write: what commands write stays.
+ * Opens a sandbox on a plain directory as root, without copy-on-write: writes
+ * of commands stay.
  *
- * `root`: is there. `spec_json`, `spec_len`: as for tare_sandbox_open(), but that `image` and
- * `storage` do not matter.
+ * `root`: is there. `spec_json`, `spec_len`: as for tare_sandbox_open(), but
+ * that `image` and `storage` do not matter.
  *
- * Returns: NULL, or an error: those of tare_sandbox_open().
- * Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of tare_sandbox_open(). Ownership: `*out`
+ * is the caller's, for tare_sandbox_close() or tare_sandbox_free(). Threads:
+ * any, at once. Since: 0.1.
  */
 tare_error *tare_sandbox_open_in(const tare_store *store,
                                  const char *root,
@@ -1557,52 +1562,51 @@ tare_error *tare_sandbox_open_in(const tare_store *store,
                                  tare_sandbox **out);
 
 /**
- * Ends everything inside and comes back when nothing of the sandbox is left. The handle is gone,
- * also after an error. NULL is left alone.
+ * Ends all processes inside and returns when nothing of the sandbox is left.
+ * The handle is gone, also after an error. NULL is ignored.
  *
- * Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no sandbox, or was closed or
- * freed already; TARE_KIND_BROKEN if the helper process is gone, and the sandbox with it.
- * Ownership: takes `sandbox`. Processes and outputs of it stay the caller's.
- * Threads: any; calls that use it in other threads see their commands killed.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no
+ * sandbox, or was closed or freed already; TARE_KIND_BROKEN if the helper
+ * process is gone, and the sandbox with the helper. Ownership: takes
+ * `sandbox`. Processes and outputs of the sandbox stay the caller's. Threads:
+ * any; calls in other threads see their commands killed. Since: 0.1.
  */
 tare_error *tare_sandbox_close(tare_sandbox *sandbox);
 
 /**
- * The same without waiting; of a handle of tare_sandbox_as_user(), that handle alone. NULL, or one that was closed
- * or freed already, is left alone.
+ * Closes a sandbox without waiting; for a handle of tare_sandbox_as_user(),
+ * frees that handle alone. NULL and closed or freed handles are ignored.
  *
- * Ownership: takes `sandbox`. Processes and outputs of it stay the caller's.
- * Threads: any; the sandbox ends when the last call that uses it in another thread returns.
- * Since: 0.1.
+ * Ownership: takes `sandbox`. Processes and outputs of the sandbox stay the
+ * caller's. Threads: any; the sandbox ends when the last running call in
+ * another thread returns. Since: 0.1.
  */
 void tare_sandbox_free(tare_sandbox *sandbox);
 
 /**
- * Ends everything inside and starts again from the image; old commands are seen as killed. The
- * new state is made first: for a moment there are both.
+ * Ends everything inside and starts again from the image; old commands are
+ * seen as killed. The new state is made first: for a moment there are both.
  *
- * Returns: NULL, or an error: those of tare_sandbox_open(); everything is as it was then.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of tare_sandbox_open(); nothing has
+ * changed then. Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_sandbox_reset(tare_sandbox *sandbox);
 
 /**
- * Stops everything inside, at once and unseen by it; returns when all of it has stopped. Then a
- * command cannot be started, and files cannot be used, until tare_sandbox_thaw(). A signal, a kill
- * and a time limit take effect after that. A reset and a close work, and so does the end of this
- * process.
+ * Stops all processes inside, at once and unseen by them; returns when all
+ * have stopped. Starting a command and using files then fail until
+ * tare_sandbox_thaw(). A signal, a kill and a time limit take effect after the
+ * thaw. A reset and a close work, and so does the end of this process.
  *
- * Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without a cgroup of its own in v2 (kernel 5.2),
- * TARE_KIND_BUSY if something did not stop within two seconds; then all of it goes on.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without an own cgroup in
+ * v2 (kernel 5.2), TARE_KIND_BUSY if a process did not stop within two
+ * seconds; then all continue. Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_sandbox_freeze(tare_sandbox *sandbox);
 
 /**
- * Lets everything inside go on; nothing happens if it was not stopped.
+ * Lets all processes inside continue; nothing happens if they were not
+ * stopped.
  *
  * Returns: NULL, or an error of writing to the cgroup.
  * Threads: any, at once.
@@ -1611,9 +1615,10 @@ tare_error *tare_sandbox_freeze(tare_sandbox *sandbox);
 tare_error *tare_sandbox_thaw(tare_sandbox *sandbox);
 
 /**
- * What all inside use now, and have used since the sandbox was opened or reset: a JSON object with
- * `memory`, `memory_peak`, `user_us`, `system_us`, `io_read`, `io_written`, `pids`, `pids_peak` and
- * `oom_kills`, each null where this machine does not count it for this sandbox.
+ * The use of all processes inside, now and since the open or the last reset: a
+ * JSON object with `memory`, `memory_peak`, `user_us`, `system_us`, `io_read`,
+ * `io_written`, `pids`, `pids_peak` and `oom_kills`, each null if this machine
+ * does not count it for this sandbox.
  *
  * Returns: NULL, or TARE_KIND_INVALID if the sandbox was closed.
  * Ownership: `*out` is the caller's, for tare_bytes_free().
@@ -1623,63 +1628,60 @@ tare_error *tare_sandbox_thaw(tare_sandbox *sandbox);
 tare_error *tare_sandbox_usage(const tare_sandbox *sandbox, tare_bytes **out);
 
 /**
- * The commands that run, in the order of their start, those of tare_sandbox_run() in other threads included: a JSON
- * array of objects with `id` (as tare_process_id() says), `argv` and `wall_ns`, the nanoseconds since its start.
+ * The running commands, in the order of their start, those of
+ * tare_sandbox_run() in other threads included: a JSON array of objects with
+ * `id` (of tare_process_id()), `argv` and `wall_ns`, the nanoseconds since the
+ * start.
  *
  * Returns: NULL, or TARE_KIND_INVALID if the sandbox was closed.
  * Ownership: `*out` is the caller's, for tare_bytes_free().
  * Threads: any, at once.
  * Since: 0.1.
  */
-tare_error *tare_sandbox_commands(const tare_sandbox *sandbox,
-                                  tare_bytes **out);
+tare_error *tare_sandbox_commands(const tare_sandbox *sandbox, tare_bytes **out);
 
 /**
- * A running command by its number, also one whose handle was freed: another handle, which waits for it, signals and
- * kills it. Its pipes and its terminal stay with the first one.
+ * A running command by its number, also after its handle was freed: a second
+ * handle to wait, signal and kill. Pipes and terminal stay with the first
+ * handle.
  *
- * Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no command of that number runs, TARE_KIND_BUSY while
- * the sandbox is frozen.
- * Ownership: `*out` is the caller's, for tare_process_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no command of that number
+ * runs, TARE_KIND_BUSY while the sandbox is frozen. Ownership: `*out` is the
+ * caller's, for tare_process_free(). Threads: any, at once. Since: 0.1.
  */
-tare_error *tare_sandbox_process(const tare_sandbox *sandbox,
-                                 uint64_t id,
-                                 tare_process **out);
+tare_error *tare_sandbox_process(const tare_sandbox *sandbox, uint64_t id, tare_process **out);
 
 /**
  * Changes limits while commands run. A reset brings those of the spec back.
  *
- * `limits_json`, `limits_len`: a JSON object as `limits` of a spec, with `memory`, `swap`, `cpus`,
- * `cpu_weight`, `cpuset`, `pids` and `io`; limits that it does not name stay.
+ * `limits_json`, `limits_len`: a JSON object as `limits` of a spec, with
+ * `memory`, `swap`, `cpus`, `cpu_weight`, `cpuset`, `pids` and `io`; limits
+ * without a key stay.
  *
- * Returns: NULL, or an error: TARE_KIND_INVALID for a wrong value and for other keys,
- * TARE_KIND_UNSUPPORTED for a limit that was not in force before, the kernel's errno for a value that
- * it refuses.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_INVALID for a wrong value and for
+ * other keys, TARE_KIND_UNSUPPORTED for a limit that was not in force before,
+ * the kernel's errno for a value that the kernel refuses. Threads: any, at
+ * once. Since: 0.1.
  */
 tare_error *tare_sandbox_set_limits(tare_sandbox *sandbox,
                                     const char *limits_json,
                                     size_t limits_len);
 
 /**
- * What is really in force: a JSON object with `name`, `hostname`, `storage`,
+ * The restrictions in force: a JSON object with `name`, `hostname`, `storage`,
  * `unique_inodes`, `namespaces`, `ids`, `capabilities`, `seccomp`,
  * `no_new_privs`, `mounts`, `masked_paths`, `readonly_paths`, `cgroup`,
  * `labels` and `notes`.
  *
- * Returns: NULL, or an error when the kernel does not let a limit be read back.
- * Ownership: `*out` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error when the kernel does not let a limit be read
+ * back. Ownership: `*out` is the caller's, for tare_bytes_free(). Threads:
+ * any, at once. Since: 0.1.
  */
 tare_error *tare_sandbox_effective(const tare_sandbox *sandbox, tare_bytes **out);
 
 /**
- * A pidfd of the sandbox's first process: readable when the sandbox is gone, for whatever reason.
- * After tare_sandbox_reset() that is another.
+ * A pidfd of the sandbox's first process: readable at any end of the sandbox.
+ * tare_sandbox_reset() makes another process.
  *
  * Returns: NULL, or an error of dup(2).
  * Ownership: `*out` is the caller's, for close(2).
@@ -1689,23 +1691,25 @@ tare_error *tare_sandbox_effective(const tare_sandbox *sandbox, tare_bytes **out
 tare_error *tare_sandbox_pidfd(const tare_sandbox *sandbox, int32_t *out);
 
 /**
- * Begins to open a sandbox, for callers with an event loop: returns while it is being made. Waits for the
- * start of the store's helper process, where this is its first sandbox: about a millisecond.
+ * Begins to open a sandbox, for callers with an event loop: returns while the
+ * helper works. The first call for a store waits for the start of the helper
+ * process, about a millisecond.
  *
- * The helper process makes it, but: where the image has to be imported or unpacked first, where mounts of
- * the machine may not answer, and after a first attempt that this machine refuses. Then a thread of the
- * library's own opens it, with all signals blocked, until tare_opening_finish().
+ * The helper process makes the sandbox, except if the image must be imported
+ * or unpacked first, if mounts of the machine may not answer, and after a
+ * first attempt that this machine refuses. Then a thread of the library opens
+ * the sandbox, with all signals blocked, until tare_opening_finish().
  *
- * `image_or_null`: goes before the spec's own image, as in tare_sandbox_open_on(). `root_or_null`: a
- * directory in place of an image, as in tare_sandbox_open_in(). `spec_json`, `spec_len`: as for
+ * `image_or_null`: goes before the spec's own image, as in
+ * tare_sandbox_open_on(). `root_or_null`: a directory in place of an image, as
+ * in tare_sandbox_open_in(). `spec_json`, `spec_len`: as for
  * tare_sandbox_open().
  *
- * Returns: NULL, or an error: those of tare_sandbox_open() that are known at once, TARE_KIND_INVALID for
- * an image and a root. Nothing is left behind then.
- * Ownership: `*out` is the caller's, for tare_opening_finish() or tare_opening_free(); `image_or_null` stays
- * the caller's and may be freed at once.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of tare_sandbox_open() that are known at
+ * once, TARE_KIND_INVALID for an image and a root. Nothing is left behind
+ * then. Ownership: `*out` is the caller's, for tare_opening_finish() or
+ * tare_opening_free(); `image_or_null` stays the caller's and may be freed at
+ * once. Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_sandbox_begin(const tare_store *store,
                                const tare_image *image_or_null,
@@ -1715,8 +1719,9 @@ tare_error *tare_sandbox_begin(const tare_store *store,
                                tare_opening **out);
 
 /**
- * A descriptor for poll(2) and epoll(7), not to be read from: readable when tare_opening_ready() has
- * something to do. Ask for it again after that returned 0: it may be another.
+ * A descriptor for poll(2) and epoll(7), not to be read from: readable when
+ * tare_opening_ready() has work. Ask again after a 0: the descriptor may be
+ * another.
  *
  * Returns: the descriptor; -1 for NULL or a handle that is no opening.
  * Ownership: the descriptor belongs to the opening.
@@ -1726,30 +1731,28 @@ tare_error *tare_sandbox_begin(const tare_store *store,
 int32_t tare_opening_fd(const tare_opening *opening);
 
 /**
- * Whether tare_opening_finish() would not wait. Never waits itself: where an attempt has failed that is
- * worth another, it begins that one and returns 0.
+ * Tells whether tare_opening_finish() would return at once. Never waits: if an
+ * attempt has failed and another may succeed, begins the other and returns 0.
  *
- * Returns: 1 or 0; 1 for NULL or a handle that is no opening, of which the finish tells.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: 1 or 0; 1 for NULL or a handle that is no opening, which the finish
+ * reports. Threads: any, at once. Since: 0.1.
  */
 int32_t tare_opening_ready(tare_opening *opening);
 
 /**
- * Gives the sandbox. Waits for it where tare_opening_ready() returns 0. The handle of the opening is gone,
- * also after an error.
+ * Gives the sandbox. Waits if tare_opening_ready() returns 0. The handle of
+ * the opening is gone, also after an error.
  *
- * Returns: NULL, or an error: those of tare_sandbox_open(); nothing is left behind then.
- * Ownership: takes `opening`. `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free().
- * Threads: any; a second call for the same opening is an error.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of tare_sandbox_open(); nothing is left
+ * behind then. Ownership: takes `opening`. `*out` is the caller's, for
+ * tare_sandbox_close() or tare_sandbox_free(). Threads: any; a second call for
+ * the same opening is an error. Since: 0.1.
  */
-tare_error *tare_opening_finish(tare_opening *opening,
-                                tare_sandbox **out);
+tare_error *tare_opening_finish(tare_opening *opening, tare_sandbox **out);
 
 /**
- * Ends what was begun, without waiting for that. An import stops within moments, and undoes what it did.
- * NULL, or one that was finished or freed already, is left alone.
+ * Ends an opening, without waiting. An import stops within moments, and undoes
+ * its work. NULL and finished or freed handles are ignored.
  *
  * Ownership: takes `opening`.
  * Threads: any.
@@ -1758,21 +1761,21 @@ tare_error *tare_opening_finish(tare_opening *opening,
 void tare_opening_free(tare_opening *opening);
 
 /**
- * Has a sandbox's events told from now on. Any number of handles may be told of the same sandbox.
+ * Has a sandbox's events told from now on. Any number of handles may be told
+ * of the same sandbox.
  *
- * Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without `limits.memory`, which counts kills for want of
- * memory, TARE_KIND_INVALID if the sandbox was closed.
- * Ownership: `*out` is the caller's, for tare_events_free(). It may outlive the sandbox, and keeps the helper
- * process, but not the sandbox.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without `limits.memory`,
+ * which counts kills for want of memory, TARE_KIND_INVALID if the sandbox was
+ * closed. Ownership: `*out` is the caller's, for tare_events_free(). The
+ * handle may outlive the sandbox, and keeps the helper process, but not the
+ * sandbox. Threads: any, at once. Since: 0.1.
  */
-tare_error *tare_sandbox_events(const tare_sandbox *sandbox,
-                                tare_events **out);
+tare_error *tare_sandbox_events(const tare_sandbox *sandbox, tare_events **out);
 
 /**
- * A descriptor for poll(2) and epoll(7), not to be read from: readable when there may be something for
- * tare_events_next(), and for good once the sandbox is gone.
+ * A descriptor for poll(2) and epoll(7), not to be read from: readable when
+ * there may be something for tare_events_next(), and for good once the sandbox
+ * is gone.
  *
  * Returns: the descriptor; -1 for NULL or a handle that is no events.
  * Ownership: the descriptor belongs to the events.
@@ -1782,38 +1785,38 @@ tare_error *tare_sandbox_events(const tare_sandbox *sandbox,
 int32_t tare_events_fd(const tare_events *events);
 
 /**
- * What has happened since the last call. Never waits. Kills come before TARE_EVENT_GONE, which every call
- * gives from then on; those of a sandbox's last moment may not be told.
+ * Reads the next event since the last call. Never waits. Kills come before
+ * TARE_EVENT_GONE, which every later call returns; kills of a sandbox's last
+ * moment may be missed.
  *
  * Returns: NULL, or an error: TARE_KIND_INVALID after fork(2) in the child.
  * Threads: any, at once; each event is told once.
  * Since: 0.1.
  */
-tare_error *tare_events_next(tare_events *events,
-                             tare_event *out);
+tare_error *tare_events_next(tare_events *events, tare_event *out);
 
 /**
- * Frees the handle. NULL, or one that was freed already, is left alone.
+ * Frees the handle. NULL and freed handles are ignored.
  *
- * Ownership: takes `events`; its descriptor is gone.
- * Threads: any; no other thread may use the descriptor then.
- * Since: 0.1.
+ * Ownership: takes `events`; the descriptor is closed. Threads: any, if no
+ * other thread uses the descriptor any more. Since: 0.1.
  */
 void tare_events_free(tare_events *events);
 
 /**
- * Opens a pool, and comes back when its first sandbox is ready. The helper process makes the others meanwhile; there
- * is no thread in this one. How many wait follows the demand, between `min` and `max`.
+ * Opens a pool, and returns when the first sandbox is ready. The helper
+ * process makes the others meanwhile, without a thread in this process. The
+ * number that waits follows the demand, between `min` and `max`.
  *
- * `image_or_null`: goes before the spec's own image. `spec_json`, `spec_len`: as for tare_sandbox_open().
- * `min`: so many wait even if none is taken. `max`: no more wait, whatever the demand; 0 for the defaults of both, 2
- * and 16.
+ * `image_or_null`: goes before the spec's own image. `spec_json`, `spec_len`:
+ * as for tare_sandbox_open(). `min`: the number that waits without demand.
+ * `max`: the highest number that waits; 0 for the defaults of both, 2 and 16.
  *
- * Returns: NULL, or an error: those of tare_sandbox_open(); TARE_KIND_INVALID for bounds that cannot be.
- * Ownership: `*out` is the caller's, for tare_pool_close() or tare_pool_free(); `image_or_null` stays the
- * caller's. If this process dies, what waits goes with it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of tare_sandbox_open(); TARE_KIND_INVALID
+ * for impossible bounds. Ownership: `*out` is the caller's, for
+ * tare_pool_close() or tare_pool_free(); `image_or_null` stays the caller's.
+ * If this process dies, waiting sandboxes end. Threads: any, at once. Since:
+ * 0.1.
  */
 tare_error *tare_pool_open(const tare_store *store,
                            const tare_image *image_or_null,
@@ -1824,19 +1827,17 @@ tare_error *tare_pool_open(const tare_store *store,
                            tare_pool **out);
 
 /**
- * Takes a sandbox that nobody has used: one that waits, else one that is opened now. It never comes back to the pool.
- * When it is closed or freed, the next one is begun.
+ * Takes an unused sandbox: a waiting one, else a sandbox opened now. It never
+ * returns to the pool. Closing or freeing it starts its replacement.
  *
- * Returns: NULL, or an error: those of tare_sandbox_open().
- * Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free(); it may outlive the pool.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of tare_sandbox_open(). Ownership: `*out`
+ * is the caller's, for tare_sandbox_close() or tare_sandbox_free(); the
+ * sandbox may outlive the pool. Threads: any, at once. Since: 0.1.
  */
-tare_error *tare_pool_take(const tare_pool *pool,
-                           tare_sandbox **out);
+tare_error *tare_pool_take(const tare_pool *pool, tare_sandbox **out);
 
 /**
- * How many could be taken now without waiting.
+ * Returns the number that could be taken now without waiting.
  *
  * Returns: NULL, or TARE_KIND_INVALID for a handle that is no pool.
  * Threads: any, at once.
@@ -1845,19 +1846,18 @@ tare_error *tare_pool_take(const tare_pool *pool,
 tare_error *tare_pool_ready(const tare_pool *pool, uint64_t *out);
 
 /**
- * Ends all that wait and comes back when nothing of them is left; sandboxes that were taken live on. The handle
- * is gone, also after an error. NULL is left alone.
+ * Ends all waiting sandboxes and returns when they are gone; taken sandboxes
+ * live on. The handle is gone, also after an error. NULL is ignored.
  *
- * Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no pool, or was closed or freed already;
- * TARE_KIND_BROKEN if the helper process is gone, and what waited with it.
- * Ownership: takes `pool`.
- * Threads: any; a tare_pool_take() in another thread is refused or served.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no pool,
+ * or was closed or freed already; TARE_KIND_BROKEN if the helper process is
+ * gone, with all waiting sandboxes. Ownership: takes `pool`. Threads: any; a
+ * tare_pool_take() in another thread is refused or served. Since: 0.1.
  */
 tare_error *tare_pool_close(tare_pool *pool);
 
 /**
- * The same without waiting. NULL, or one that was closed or freed already, is left alone.
+ * Closes a pool without waiting. NULL and closed or freed handles are ignored.
  *
  * Ownership: takes `pool`.
  * Threads: any.
@@ -1866,16 +1866,17 @@ tare_error *tare_pool_close(tare_pool *pool);
 void tare_pool_free(tare_pool *pool);
 
 /**
- * Starts a command and comes back while it runs. Any number may run at once.
+ * Starts a command and returns while the command runs. Any number may run at
+ * once.
  *
- * `fds_or_null`: gets all descriptors of the command in the same call; those of its pipes are
- * then the caller's, as if taken with tare_process_take_stdin() and its like.
+ * `fds_or_null`: gets all descriptors of the command in the same call; the
+ * pipes are then the caller's, as if taken with tare_process_take_stdin() and
+ * its like.
  *
  * Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_NOT_EXECUTABLE or
- * TARE_KIND_PERMISSION with the step `execute` say that the program is not there, or is none.
- * Ownership: `*out` is the caller's, for tare_process_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * TARE_KIND_PERMISSION with the step `execute` mean that the program does not
+ * exist or cannot be executed. Ownership: `*out` is the caller's, for
+ * tare_process_free(). Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_sandbox_spawn(const tare_sandbox *sandbox,
                                const tare_command *command,
@@ -1883,7 +1884,8 @@ tare_error *tare_sandbox_spawn(const tare_sandbox *sandbox,
                                tare_process_fds *fds_or_null);
 
 /**
- * Runs a command to its end and keeps what it writes. Its failure is a result, not an error.
+ * Runs a command to its end and keeps its output. A failing command is a
+ * result, not an error.
  *
  * Returns: NULL, or an error: those of tare_sandbox_spawn().
  * Ownership: `*out` is the caller's, for tare_output_free().
@@ -1895,15 +1897,16 @@ tare_error *tare_sandbox_run(const tare_sandbox *sandbox,
                              tare_output **out);
 
 /**
- * Starts a command in a root directory of the caller's own, in a sandbox made for it alone: the
- * third primitive, alone. No image, no copy-on-write: what the command writes stays.
+ * Starts a command in a root directory of the caller's, in a sandbox for this
+ * command alone: the third primitive. No image, no copy-on-write: writes of
+ * the command stay.
  *
  * `root`: is there. `spec_json`, `spec_len`: as for tare_sandbox_open_in().
  * `fds_or_null`: as for tare_sandbox_spawn().
  *
- * Returns: NULL, or an error: those of tare_sandbox_open() and tare_sandbox_spawn().
- * Ownership: `*out` is the caller's, for tare_process_free(), with which the sandbox ends.
- * Threads: any, at once.
+ * Returns: NULL, or an error: those of tare_sandbox_open() and
+ * tare_sandbox_spawn(). Ownership: `*out` is the caller's, for
+ * tare_process_free(), which also ends the sandbox. Threads: any, at once.
  * Since: 0.1.
  */
 tare_error *tare_spawn_in(const tare_store *store,
@@ -1915,8 +1918,9 @@ tare_error *tare_spawn_in(const tare_store *store,
                           tare_process_fds *fds_or_null);
 
 /**
- * The command's number in its sandbox, for tare_sandbox_process(). No other command of that sandbox gets the same, not
- * even after tare_sandbox_reset().
+ * The command's number in its sandbox, for tare_sandbox_process(). No other
+ * command of that sandbox gets the same number, not even after
+ * tare_sandbox_reset().
  *
  * Returns: 1 or more; 0 for NULL or a handle that is no process.
  * Threads: any, at once.
@@ -1925,12 +1929,12 @@ tare_error *tare_spawn_in(const tare_store *store,
 uint64_t tare_process_id(const tare_process *process);
 
 /**
- * Takes the end of the command's input to write to; close it for end of file.
+ * Takes the writing end of the command's input; close the descriptor for end
+ * of file.
  *
- * Returns: a descriptor; -1 if its input is no pipe, if it was taken already, for NULL or a
- * handle that is no process.
- * Ownership: the descriptor is the caller's, for close(2).
- * Threads: any; of two that take it, one gets it.
+ * Returns: a descriptor; -1 if the input is no pipe or was taken already, for
+ * NULL or a handle that is no process. Ownership: the descriptor is the
+ * caller's, for close(2). Threads: any; of two calls, one gets the descriptor.
  * Since: 0.1.
  */
 int32_t tare_process_take_stdin(tare_process *process);
@@ -1938,10 +1942,9 @@ int32_t tare_process_take_stdin(tare_process *process);
 /**
  * Takes the end of the command's output to read from. Blocking.
  *
- * Returns: a descriptor; -1 if its output is no pipe, if it was taken already, for NULL or a
- * handle that is no process.
- * Ownership: the descriptor is the caller's, for close(2).
- * Threads: any; of two that take it, one gets it.
+ * Returns: a descriptor; -1 if the output is no pipe or was taken already, for
+ * NULL or a handle that is no process. Ownership: the descriptor is the
+ * caller's, for close(2). Threads: any; of two calls, one gets the descriptor.
  * Since: 0.1.
  */
 int32_t tare_process_take_stdout(tare_process *process);
@@ -1949,22 +1952,20 @@ int32_t tare_process_take_stdout(tare_process *process);
 /**
  * Takes the end of the command's standard error to read from. Blocking.
  *
- * Returns: a descriptor; -1 if that is no pipe, if it was taken already, for NULL or a handle
- * that is no process.
- * Ownership: the descriptor is the caller's, for close(2).
- * Threads: any; of two that take it, one gets it.
+ * Returns: a descriptor; -1 if standard error is no pipe or was taken already,
+ * for NULL or a handle that is no process. Ownership: the descriptor is the
+ * caller's, for close(2). Threads: any; of two calls, one gets the descriptor.
  * Since: 0.1.
  */
 int32_t tare_process_take_stderr(tare_process *process);
 
 /**
- * A descriptor that is readable when the command has ended: for poll(2), epoll(7) and the like,
- * not to be read from.
+ * A descriptor that is readable when the command has ended: for poll(2),
+ * epoll(7) and the like, not to be read from.
  *
  * Returns: a descriptor; -1 for NULL or a handle that is no process.
- * Ownership: the descriptor is the process's and goes with its handle.
- * Threads: any, at once.
- * Since: 0.1.
+ * Ownership: the descriptor lives as long as the process's handle. Threads:
+ * any, at once. Since: 0.1.
  */
 int32_t tare_process_status_fd(const tare_process *process);
 
@@ -1972,72 +1973,70 @@ int32_t tare_process_status_fd(const tare_process *process);
  * A pidfd of the command, pidfd_open(2).
  *
  * Returns: a descriptor; -1 for NULL or a handle that is no process.
- * Ownership: the descriptor is the process's and goes with its handle.
- * Threads: any, at once.
- * Since: 0.1.
+ * Ownership: the descriptor lives as long as the process's handle. Threads:
+ * any, at once. Since: 0.1.
  */
 int32_t tare_process_pidfd(const tare_process *process);
 
 /**
  * The master of the command's terminal, pty(7).
  *
- * Returns: a descriptor; -1 if it has no terminal, for NULL or a handle that is no process.
- * Ownership: the descriptor is the process's and goes with its handle.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: a descriptor; -1 without a terminal, for NULL or a handle that is
+ * no process. Ownership: the descriptor lives as long as the process's handle.
+ * Threads: any, at once. Since: 0.1.
  */
 int32_t tare_process_terminal_fd(const tare_process *process);
 
 /**
  * Waits until the command has ended. Every call gives the same answer.
  *
- * Returns: NULL, or an error. A command that failed is no error: see the status.
- * Threads: any, at once; all are told.
- * Since: 0.1.
+ * Returns: NULL, or an error. A command that failed is no error: see the
+ * status. Threads: any, at once; all are told. Since: 0.1.
  */
 tare_error *tare_process_wait(const tare_process *process, tare_status *out);
 
 /**
- * Waits until the command has ended, at most so many nanoseconds; 0 does not wait at all. If it
- * still runs then, the status has the reason TARE_REASON_RUNNING.
+ * Waits until the command has ended, at most so many nanoseconds; 0 does not
+ * wait at all. For a command that still runs, the status has the reason
+ * TARE_REASON_RUNNING.
  *
- * Returns: NULL, also if it still runs, or an error.
- * Threads: any, at once; all are told.
- * Since: 0.1.
+ * Returns: NULL, also for a running command, or an error. Threads: any, at
+ * once; each gets the status. Since: 0.1.
  */
 tare_error *tare_process_wait_timeout(const tare_process *process,
                                       uint64_t timeout_ns,
                                       tare_status *out);
 
 /**
- * Waits until the command has ended, or until `stop_fd` is readable or hung up, as poll(2) says; the status has the
- * reason TARE_REASON_RUNNING then. So another thread, or a signal handler, ends the wait by writing to an
+ * Waits until the command has ended, or until `stop_fd` is readable or hung
+ * up, as poll(2) says; the status has the reason TARE_REASON_RUNNING then. So
+ * another thread, or a signal handler, ends the wait by writing to an
  * eventfd(2) or a pipe. The command runs on.
  *
  * `stop_fd`: stays the caller's, and is not read from.
  *
- * Returns: NULL, also if it still runs, or an error: errno EBADF for a descriptor that is not open.
- * Threads: any, at once; all are told.
- * Since: 0.1.
+ * Returns: NULL, also for a running command, or an error: errno EBADF for a
+ * closed descriptor. Threads: any, at once; each gets the status. Since: 0.1.
  */
 tare_error *tare_process_wait_unless(const tare_process *process,
                                      int32_t stop_fd,
                                      tare_status *out);
 
 /**
- * Waits until the command has ended and keeps what it writes to its pipes, or to its terminal;
- * its input is closed first. Output above the command's `output_limit` ends it with
- * TARE_REASON_OUTPUT. A pipe that was taken before is left to its taker.
+ * Waits until the command has ended and keeps the output of its pipes, or of
+ * its terminal; its input is closed first. Output above the command's
+ * `output_limit` ends the command with TARE_REASON_OUTPUT. A pipe that was
+ * taken before is left to its taker.
  *
- * Returns: NULL, or an error. A command that failed is no error: see the status.
- * Ownership: `*out` is the caller's, for tare_output_free(); the process stays the caller's.
- * Threads: any, but of two at once each gets a part of the output.
- * Since: 0.1.
+ * Returns: NULL, or an error. A command that failed is no error: see the
+ * status. Ownership: `*out` is the caller's, for tare_output_free(); the
+ * process stays the caller's. Threads: any, but of two at once each gets a
+ * part of the output. Since: 0.1.
  */
 tare_error *tare_process_output(tare_process *process, tare_output **out);
 
 /**
- * Sends a signal to the command itself; nothing happens if it has ended.
+ * Sends a signal to the command itself; nothing happens after its end.
  *
  * Returns: NULL, or an error: errno EINVAL for a number that is no signal.
  * Threads: any, at once.
@@ -2046,16 +2045,16 @@ tare_error *tare_process_output(tare_process *process, tare_output **out);
 tare_error *tare_process_signal(const tare_process *process, int32_t signal);
 
 /**
- * Kills the command and everything that it started; its reason is then
- * TARE_REASON_KILLED. What a command that has ended left behind stays. The end
- * is told when all is dead, also what left its session and lost its parents.
- * Two things can outlive it: a process in disk sleep, for which the end waits
- * ten seconds at most; and, beside other commands and without cgroup v2, a
- * process that made itself look like another command's (docs/threat-model.md).
+ * Kills the command and all processes that it started, with the reason
+ * TARE_REASON_KILLED. Remains of a command that has ended stay. The end is
+ * reported when all are dead, also processes that left the session and lost
+ * their parents. Two kinds can outlive the call: a process in disk sleep, for
+ * which the end waits ten seconds at most; and, beside other commands and
+ * without cgroup v2, a process that disguised itself as another command's
+ * (docs/threat-model.md).
  *
- * Returns: NULL, or an error: TARE_KIND_BROKEN if the sandbox is gone, and so is the command.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_BROKEN if the sandbox is gone, and so
+ * is the command. Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_process_kill(const tare_process *process);
 
@@ -2069,28 +2068,27 @@ tare_error *tare_process_kill(const tare_process *process);
 tare_error *tare_process_resize(const tare_process *process, uint32_t rows, uint32_t columns);
 
 /**
- * Frees the handle of a command, which neither waits for it nor kills it: the sandbox's end
- * does. With a command of tare_spawn_in() its sandbox ends. NULL, or one that was freed
- * already, is left alone.
+ * Frees the handle of a command, without a wait or a kill: the sandbox's end
+ * kills the command. The sandbox of a tare_spawn_in() ends with the handle.
+ * NULL and freed handles are ignored.
  *
- * Ownership: takes `process`, with the descriptors that were not taken from it.
- * Threads: any; calls that wait for it in other threads go on; nobody may use its descriptors then.
- * Since: 0.1.
+ * Ownership: takes `process`, with the descriptors that were not taken.
+ * Threads: any, if no thread uses the descriptors any more; calls of other
+ * threads that wait continue. Since: 0.1.
  */
 void tare_process_free(tare_process *process);
 
 /**
- * The word for one of TARE_REASON_*, for example `timeout`: the same word in every face.
+ * The word for one of TARE_REASON_*, for example `timeout`: the same word in
+ * every face.
  *
- * Returns: text; NULL for a number that is none of them.
- * Ownership: the text is the library's and stays.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: text; NULL for an unknown number. Ownership: the text is the
+ * library's and stays. Threads: any, at once. Since: 0.1.
  */
 const char *tare_reason_name(uint32_t reason);
 
 /**
- * How the command ended.
+ * The end of the command.
  *
  * Returns: NULL, or an error for a handle that is no output.
  * Threads: any, at once.
@@ -2099,65 +2097,60 @@ const char *tare_reason_name(uint32_t reason);
 tare_error *tare_output_status(const tare_output *output, tare_status *out);
 
 /**
- * What it wrote to standard output, or to its terminal, with a NUL behind the last byte.
+ * Standard output of the command, or output to its terminal, with a NUL behind
+ * the last byte.
  *
  * `len_or_null`: gets the number of bytes, without that NUL.
  *
- * Returns: the bytes; NULL for NULL or a handle that is no output.
- * Ownership: they belong to the output and go with it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: the bytes; NULL for NULL or a handle that is no output. Ownership:
+ * the bytes live as long as the output. Threads: any, at once. Since: 0.1.
  */
 const char *tare_output_stdout(const tare_output *output, size_t *len_or_null);
 
 /**
- * What it wrote to standard error, with a NUL behind the last byte.
+ * Standard error of the command, with a NUL behind the last byte.
  *
  * `len_or_null`: gets the number of bytes, without that NUL.
  *
- * Returns: the bytes; NULL for NULL or a handle that is no output.
- * Ownership: they belong to the output and go with it.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: the bytes; NULL for NULL or a handle that is no output. Ownership:
+ * the bytes live as long as the output. Threads: any, at once. Since: 0.1.
  */
 const char *tare_output_stderr(const tare_output *output, size_t *len_or_null);
 
 /**
- * Frees an output. NULL, or one that was freed already, is left alone.
+ * Frees an output. NULL and freed handles are ignored.
  *
- * Ownership: takes `output`; its bytes are gone.
- * Threads: any; nobody may use those bytes then.
- * Since: 0.1.
+ * Ownership: takes `output`; its bytes end. Threads: any, if no thread uses
+ * those bytes any more. Since: 0.1.
  */
 void tare_output_free(tare_output *output);
 
 /**
- * Gives a handle by which files are reached with the rights of a user of the sandbox: what the user may
- * not read or write is EACCES, and what is made belongs to the user. Through the sandbox's own handle
- * every file can be read and written, and belongs to 0:0. For tare_file_open() and the other functions
- * on files, and tare_dir_open(), alone; each call with it makes a process inside that becomes the user.
+ * Gives a handle to files with the rights of a user of the sandbox: a
+ * forbidden read or write is EACCES, and new files belong to the user. Through
+ * the sandbox's own handle every file can be read and written, and new files
+ * belong to 0:0. For tare_file_open() and the other functions on files, and
+ * tare_dir_open(), alone; each call with the handle makes a process inside
+ * that becomes the user.
  *
- * `user`: `USER[:GROUP]` by name or number, as in a tare_command; looked up inside by each call, which is
- * TARE_KIND_NOT_FOUND for a name that is not there and EINVAL for an id that the sandbox does not have.
+ * `user`: `USER[:GROUP]` by name or number, as in a tare_command; each call
+ * looks the user up inside, and fails with TARE_KIND_NOT_FOUND for a missing
+ * name and EINVAL for an id that the sandbox does not have.
  *
- * Returns: NULL, or an error.
- * Ownership: `*out` is the caller's, for tare_sandbox_free(), which leaves the sandbox as it is.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error. Ownership: `*out` is the caller's, for
+ * tare_sandbox_free(), which leaves the sandbox unchanged. Threads: any, at
+ * once. Since: 0.1.
  */
-tare_error *tare_sandbox_as_user(const tare_sandbox *sandbox,
-                                 const char *user,
-                                 tare_sandbox **out);
+tare_error *tare_sandbox_as_user(const tare_sandbox *sandbox, const char *user, tare_sandbox **out);
 
 /**
  * Looks a user of the sandbox up, for tare_file_chown() for example.
  *
  * `user`: `USER[:GROUP]` by name or number.
  *
- * Returns: NULL, or an error: TARE_KIND_NOT_FOUND for a name that /etc/passwd or /etc/group of the sandbox
- * does not have; EINVAL for an id that the sandbox does not have.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_NOT_FOUND for a name that /etc/passwd
+ * or /etc/group of the sandbox does not have; EINVAL for an id that the
+ * sandbox does not have. Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_sandbox_user_ids(const tare_sandbox *sandbox,
                                   const char *user,
@@ -2165,20 +2158,21 @@ tare_error *tare_sandbox_user_ids(const tare_sandbox *sandbox,
                                   uint32_t *gid);
 
 /**
- * Opens a regular file of the sandbox. What comes back is an ordinary descriptor of this process, which
- * stays valid when the sandbox is gone; who maps it into memory must expect the sandbox to cut it.
+ * Opens a regular file of the sandbox. The descriptor is an ordinary
+ * descriptor of this process and stays valid when the sandbox is gone. A
+ * program that maps the file must expect the sandbox to shorten it.
  *
- * `path`: absolute, for this and every other function on files. Links in it stay inside. Only files on
- * file systems that store files are opened: what is in `/proc` and the like, a command inside can read.
- * `flags`: O_RDONLY, O_WRONLY or O_RDWR, with any of O_APPEND, O_CREAT, O_EXCL, O_TRUNC, O_NOFOLLOW.
- * `mode`: permissions of a file that is made, exactly: no umask. It belongs to the sandbox's 0:0,
- * or to the user of tare_sandbox_as_user().
+ * `path`: absolute, for this and every other function on files. Links on the
+ * path stay inside. Only files on file systems that store files are opened; a
+ * command inside can read `/proc` and the like. `flags`: O_RDONLY, O_WRONLY or
+ * O_RDWR, with any of O_APPEND, O_CREAT, O_EXCL, O_TRUNC, O_NOFOLLOW. `mode`:
+ * permissions of a new file, exactly: no umask. A new file belongs to the
+ * sandbox's 0:0, or to the user of tare_sandbox_as_user().
  *
- * Returns: NULL, or an error: those of open(2); TARE_KIND_INVALID for what is no regular file,
- * TARE_KIND_UNSUPPORTED for what is on no file system that stores files.
- * Ownership: `*out` is the caller's, for close(2); close-on-exec.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of open(2); TARE_KIND_INVALID if the file
+ * is not regular, TARE_KIND_UNSUPPORTED if its file system does not store
+ * files. Ownership: `*out` is the caller's, for close(2); close-on-exec.
+ * Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_file_open(const tare_sandbox *sandbox,
                            const char *path,
@@ -2189,12 +2183,11 @@ tare_error *tare_file_open(const tare_sandbox *sandbox,
 /**
  * The whole content of a regular file.
  *
- * `limit`: bytes that it may have; 0 for 64 MiB.
+ * `limit`: the maximal number of bytes; 0 for 64 MiB.
  *
- * Returns: NULL, or an error: those of tare_file_open(); errno EFBIG for a larger one.
- * Ownership: `*out` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of tare_file_open(); errno EFBIG for a
+ * larger file. Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_file_read(const tare_sandbox *sandbox,
                            const char *path,
@@ -2202,13 +2195,12 @@ tare_error *tare_file_read(const tare_sandbox *sandbox,
                            tare_bytes **out);
 
 /**
- * Makes or empties a regular file and writes `len` bytes to it.
+ * Makes or empties a regular file and writes `len` bytes.
  *
  * `mode`: permissions of a file that is made, exactly.
  *
- * Returns: NULL, or an error: those of tare_file_open() and write(2); a part may be written then.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of tare_file_open() and write(2); a part
+ * may be written then. Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_file_write(const tare_sandbox *sandbox,
                             const char *path,
@@ -2217,7 +2209,7 @@ tare_error *tare_file_write(const tare_sandbox *sandbox,
                             uint32_t mode);
 
 /**
- * What is known of a file, on any file system.
+ * Metadata of a file, on any file system.
  *
  * `flags`: 0 or TARE_FILE_NO_FOLLOW.
  *
@@ -2231,12 +2223,11 @@ tare_error *tare_file_stat(const tare_sandbox *sandbox,
                            tare_stat *out);
 
 /**
- * Where a symbolic link points.
+ * The target of a symbolic link.
  *
- * Returns: NULL, or an error: those of readlink(2), EINVAL if it is none.
- * Ownership: `*out` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of readlink(2), EINVAL if the file is no
+ * link. Ownership: `*out` is the caller's, for tare_bytes_free(). Threads:
+ * any, at once. Since: 0.1.
  */
 tare_error *tare_file_readlink(const tare_sandbox *sandbox, const char *path, tare_bytes **out);
 
@@ -2255,18 +2246,18 @@ tare_error *tare_file_mkdir(const tare_sandbox *sandbox,
                             uint64_t flags);
 
 /**
- * Removes anything but a directory; with a flag, a directory. Links are removed, not followed.
+ * Removes anything but a directory; with a flag, a directory. Links are
+ * removed, not followed.
  *
  * `flags`: 0, TARE_FILE_DIRECTORY or TARE_FILE_TREE.
  *
- * Returns: NULL, or an error: those of unlink(2) and rmdir(2); of a tree a part may be gone then.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of unlink(2) and rmdir(2); of a tree a
+ * part may be gone then. Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_file_remove(const tare_sandbox *sandbox, const char *path, uint64_t flags);
 
 /**
- * Renames a file or directory; what is at `to` is replaced.
+ * Renames a file or directory; `to` is replaced.
  *
  * Returns: NULL, or an error: those of rename(2).
  * Threads: any, at once.
@@ -2293,7 +2284,8 @@ tare_error *tare_file_link(const tare_sandbox *sandbox, const char *path, const 
 tare_error *tare_file_symlink(const tare_sandbox *sandbox, const char *target, const char *path);
 
 /**
- * Changes the permissions, setuid, setgid and sticky among them; a link is followed.
+ * Changes the permissions, setuid, setgid and sticky among them; a link is
+ * followed.
  *
  * Returns: NULL, or an error: those of chmod(2).
  * Threads: any, at once.
@@ -2302,12 +2294,11 @@ tare_error *tare_file_symlink(const tare_sandbox *sandbox, const char *target, c
 tare_error *tare_file_chmod(const tare_sandbox *sandbox, const char *path, uint32_t mode);
 
 /**
- * Changes owner and group, as the sandbox sees them; a link is followed. As for anybody, that takes
- * setuid and setgid bits away.
+ * Changes owner and group, as the sandbox sees them; a link is followed. As
+ * for anybody, that takes setuid and setgid bits away.
  *
- * Returns: NULL, or an error: those of chown(2), EINVAL for an id that the sandbox does not have.
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of chown(2), EINVAL for an id that the
+ * sandbox does not have. Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_file_chown(const tare_sandbox *sandbox,
                             const char *path,
@@ -2339,44 +2330,40 @@ tare_error *tare_file_set_mtime(const tare_sandbox *sandbox,
 tare_error *tare_dir_open(const tare_sandbox *sandbox, const char *path, tare_dir **out);
 
 /**
- * The next entry, without `.` and `..`, in no order. What is made or removed meanwhile may or may not
- * be among them.
+ * Reads the next entry, without `.` and `..`, in no order. A file made or
+ * removed meanwhile may or may not be listed.
  *
- * `stat_or_null`: gets what is known of it; of the link itself if it is one.
- * `name`: gets its name, any bytes but `/`; NULL after the last one.
+ * `stat_or_null`: gets the entry's metadata, of a link itself. `name`: gets
+ * the entry's name, any bytes but `/`; NULL after the last entry.
  *
- * Returns: NULL, or an error: those of getdents(2).
- * Ownership: the name belongs to the directory's handle, until the next call for it or its end.
- * Threads: any, one at a time for one directory.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of getdents(2). Ownership: the name
+ * belongs to the directory's handle, until the next call for the handle or its
+ * end. Threads: any, one at a time for each directory. Since: 0.1.
  */
-tare_error *tare_dir_next(tare_dir *dir,
-                          tare_stat *stat_or_null,
-                          const char **name);
+tare_error *tare_dir_next(tare_dir *dir, tare_stat *stat_or_null, const char **name);
 
 /**
- * Ends a listing. NULL, or one that was freed already, is left alone.
+ * Ends a listing. NULL and freed handles are ignored.
  *
- * Ownership: takes `dir`; the name read from it is gone.
- * Threads: any; nobody may use that name then.
- * Since: 0.1.
+ * Ownership: takes `dir`; its last name ends. Threads: any, if no thread uses
+ * that name any more. Since: 0.1.
  */
 void tare_dir_free(tare_dir *dir);
 
 /**
- * Copies a file or directory of the caller's own into the sandbox. Contents, permissions without setuid
- * and setgid, times and symbolic links are copied; the owner is 0:0; devices, pipes and sockets are left
- * out. What is at `path` and is no directory is replaced.
+ * Copies a file or directory of the caller's into the sandbox. Contents,
+ * permissions without setuid and setgid, times and symbolic links are copied;
+ * the owner is 0:0; devices, pipes and sockets are left out. A file at `path`
+ * is replaced, a directory is not.
  *
- * `local`: here. `path`: there; its parent is there.
- * `report_or_null`: gets a JSON object with `entries` (how many were copied) and `left_out` (a list of
- * texts: what was not, and why), here and in the functions below.
+ * `local`: a path of this process. `path`: a path inside, with an existing
+ * parent. `report_or_null`: gets a JSON object with `entries` (the number
+ * copied) and `left_out` (a list of texts: each name left out, and why), here
+ * and in the functions below.
  *
- * Returns: NULL, or an error: those of the calls that read here and make files there; a part is
- * copied then.
- * Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of the calls that read here and make files
+ * there; a part is copied then. Ownership: `*report_or_null` is the caller's,
+ * for tare_bytes_free(). Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_file_put(const tare_sandbox *sandbox,
                           const char *local,
@@ -2384,18 +2371,18 @@ tare_error *tare_file_put(const tare_sandbox *sandbox,
                           tare_bytes **report_or_null);
 
 /**
- * Copies a file or directory out of the sandbox; a link at `path` is followed. The sandbox is not
- * trusted with what it leaves here: everything is the caller's, without setuid and setgid bits, file
- * capabilities, devices, pipes and sockets. Symbolic links are copied as they are, so follow none of
- * them. A file replaces what is at `local`, at once and whole; a directory needs a new or empty one.
+ * Copies a file or directory out of the sandbox; a link at `path` is followed.
+ * The sandbox is not trusted: all copies are the caller's, without setuid and
+ * setgid bits, file capabilities, devices, pipes and sockets. Symbolic links
+ * are copied unchanged, so follow none of them. A file replaces `local` at
+ * once and whole; a directory needs a new or empty target.
  *
  * `path`: there. `local`: here.
  *
- * Returns: NULL, or an error: errno ENOTEMPTY for a directory that holds something; else those of the
- * calls that read there and make files here. A part of a directory is copied then.
- * Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: errno ENOTEMPTY for a directory that holds
+ * something; else those of the calls that read there and make files here. A
+ * part of a directory is copied then. Ownership: `*report_or_null` is the
+ * caller's, for tare_bytes_free(). Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_file_get(const tare_sandbox *sandbox,
                           const char *path,
@@ -2403,17 +2390,17 @@ tare_error *tare_file_get(const tare_sandbox *sandbox,
                           tare_bytes **report_or_null);
 
 /**
- * Makes what a tar archive holds below a directory of the sandbox: contents, modes, owners, times,
- * links, pipes, `user.*` attributes. It may be compressed by gzip or zstd. Nothing is made outside of
- * `dir`.
+ * Extracts a tar archive below a directory of the sandbox: contents, modes,
+ * owners, times, links, pipes, `user.*` attributes. The archive may be
+ * compressed by gzip or zstd. No file is made outside of `dir`.
  *
- * `dir`: is there. `archive_fd`: read from where it stands to its end; stays the caller's.
+ * `dir`: must exist. `archive_fd`: read from its offset to its end; stays the
+ * caller's.
  *
- * Returns: NULL, or an error: TARE_KIND_CORRUPT with the entry and its offset for a broken archive;
- * else those of the calls that make files. A part is made then.
- * Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: TARE_KIND_CORRUPT with the entry and its offset
+ * for a broken archive; else those of the calls that make files. A part is
+ * made then. Ownership: `*report_or_null` is the caller's, for
+ * tare_bytes_free(). Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_file_put_tar(const tare_sandbox *sandbox,
                               const char *dir,
@@ -2421,23 +2408,31 @@ tare_error *tare_file_put_tar(const tare_sandbox *sandbox,
                               tare_bytes **report_or_null);
 
 /**
- * Writes a tar archive of what is at `path` of the sandbox: of a directory with all below it, under
- * names relative to it; of a regular file under its own name. Everything that tare_file_put_tar()
- * makes is in it.
+ * Writes a tar archive of `path` of the sandbox: of a directory with all
+ * entries below, under relative names; of a regular file under its own name.
+ * The archive has everything that tare_file_put_tar() makes.
  *
- * `archive_fd`: written to where it stands; stays the caller's. If it is a pipe whose reader goes away,
- * the caller gets SIGPIPE, as with write(2).
+ * `archive_fd`: written from its offset on; stays the caller's. If its reader
+ * closes the pipe, the caller gets SIGPIPE, as with write(2).
  *
- * Returns: NULL, or an error: those of the calls that read there, and of write(2); the archive is cut
- * then. TARE_KIND_BUSY if a file becomes shorter while it is read.
- * Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
- * Threads: any, at once.
- * Since: 0.1.
+ * Returns: NULL, or an error: those of the calls that read there, and of
+ * write(2); the archive is cut then. TARE_KIND_BUSY if a file shrinks during
+ * the call. Ownership: `*report_or_null` is the caller's, for
+ * tare_bytes_free(). Threads: any, at once. Since: 0.1.
  */
 tare_error *tare_file_get_tar(const tare_sandbox *sandbox,
                               const char *path,
                               int32_t archive_fd,
                               tare_bytes **report_or_null);
+
+extern int pthread_setcancelstate(int state, int *old);
+
+extern int pthread_setcanceltype(int kind, int *old);
+
+/**
+ * The same, where a pending cancellation may take effect.
+ */
+extern int set_cancel_type_and_unwind(int kind, int *old);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -11,7 +11,8 @@ use crate::handle::{self, Noun};
 use crate::out::Out;
 use crate::value::value;
 
-/// Bytes that a call returned, most often JSON text. Owned by the caller, freed with tare_bytes_free().
+/// Bytes that a call returned, most often JSON text. Owned by the caller, freed
+/// with tare_bytes_free().
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_bytes {
     _opaque: [u8; 0],
@@ -48,12 +49,12 @@ pub(crate) fn give_json(json: &impl Serialize, out: Out<*mut tare_bytes>) -> Res
     Ok(())
 }
 
-/// The bytes themselves, with a NUL behind the last, so that JSON can be read as a string.
+/// The bytes themselves, with a NUL behind the last, so that JSON can be read
+/// as a string.
 ///
-/// Returns: a pointer to tare_bytes_len() bytes; NULL for NULL or a handle that is no bytes.
-/// Ownership: they belong to `bytes` and go with it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: a pointer to tare_bytes_len() bytes; NULL for NULL or a handle that
+/// is no bytes. Ownership: the memory lives as long as `bytes`. Threads: any,
+/// at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_bytes_data(bytes: *const tare_bytes) -> *const c_char {
     value(ptr::null(), || {
@@ -62,7 +63,7 @@ pub extern "C-unwind" fn tare_bytes_data(bytes: *const tare_bytes) -> *const c_c
     })
 }
 
-/// How many bytes there are, without the NUL behind them.
+/// Returns the number of bytes, without the NUL behind them.
 ///
 /// Returns: the number; 0 for NULL or a handle that is no bytes.
 /// Threads: any, at once.
@@ -75,11 +76,10 @@ pub extern "C-unwind" fn tare_bytes_len(bytes: *const tare_bytes) -> usize {
     })
 }
 
-/// Frees bytes. NULL, or what was freed already, is left alone.
+/// Frees bytes. NULL and freed handles are ignored.
 ///
-/// Ownership: takes `bytes`; pointers into it are gone.
-/// Threads: any; nobody may use those pointers then.
-/// Since: 0.1.
+/// Ownership: takes `bytes`; pointers into `bytes` end. Threads: any, if no
+/// thread uses those pointers any more. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_bytes_free(bytes: *mut tare_bytes) {
     handle::free::<Bytes>(bytes);

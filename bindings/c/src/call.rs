@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The border of fallible functions: turns errors and panics into what C can hold.
+//! Borders fallible functions: turns errors and panics into C values.
 #![forbid(unsafe_code)]
 
 use std::any::Any;
@@ -11,8 +11,8 @@ use tare_core::{Error, Kind, Result};
 use crate::cancel::uncancelled;
 use crate::error::{self, tare_error};
 
-/// Runs the body of a fallible function. Nothing that a body shares with other calls is left
-/// half changed by a panic: locks are taken past their poison.
+/// Runs the body of a fallible function. A panic leaves no shared state half
+/// changed: locks are taken past their poison.
 pub(crate) fn call(body: impl FnOnce() -> Result<()>) -> *mut tare_error {
     uncancelled(|| match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(())) => ptr::null_mut(),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Keeps pthread_cancel(3) out of the library: the C library ends a cancelled
-//! thread by unwinding its stack. That would skip half of a call, and Rust
-//! answers it with an abort.
+//! thread by unwinding its stack. An unwind would skip half of a call, and Rust
+//! answers with an abort.
 
 use std::ffi::c_int;
 use std::ptr;
@@ -9,8 +9,7 @@ use std::ptr;
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
 const PTHREAD_CANCEL_DEFERRED: c_int = 0;
 
-/// The C library's functions, which have no place in `tare.h`.
-/// cbindgen:ignore
+/// Functions of the C library, without a place in `tare.h`. cbindgen:ignore
 mod c {
     use std::ffi::c_int;
 
@@ -38,20 +37,20 @@ struct Cancelability {
     kind: c_int,
 }
 
-/// Runs a body during which the thread cannot be cancelled. A cancellation that
-/// is asked for meanwhile takes effect behind it.
+/// Runs a body during which the thread cannot be cancelled. A cancellation
+/// requested meanwhile takes effect afterwards.
 ///
 /// A thread of the asynchronous type may unwind in the first instructions, or
-/// inside of `restore`. So no frame that is there then may need a cleanup, for
-/// which Rust would have an abort: `T` has no destructor, the body is moved
-/// first of all, and all but `restore` cannot unwind by its ABI.
+/// inside of `restore`. So no frame there may need a cleanup, for which Rust
+/// would abort: `T` has no destructor, the body is moved first of all, and all
+/// but `restore` cannot unwind by the ABI.
 pub(crate) fn uncancelled<T: Copy>(body: impl FnOnce() -> T) -> T {
     let (done, before) = disabled(body);
     restore(before);
     done
 }
 
-/// Disables cancellation, which is no system call, and calls the body.
+/// Disables cancellation, without a system call, and calls the body.
 #[allow(
     improper_ctypes_definitions,
     reason = "Rust calls it, with types of Rust"
@@ -61,7 +60,7 @@ extern "C" fn disabled<T: Copy, F: FnOnce() -> T>(body: F) -> (T, Cancelability)
     (contained(body), before)
 }
 
-/// Calls the body, with a frame of its own for what has to be cleaned up.
+/// Calls the body in a separate frame for values with destructors.
 #[allow(
     improper_ctypes_definitions,
     reason = "Rust calls it, with types of Rust"
@@ -71,7 +70,7 @@ extern "C" fn contained<T: Copy, F: FnOnce() -> T>(body: F) -> T {
     body()
 }
 
-/// Disables cancellation and returns what was before.
+/// Disables cancellation and returns the earlier state.
 ///
 /// The type is set as well, and first: glibc decides to interrupt a thread
 /// before the signal arrives, and the handler of some versions looks at the
@@ -79,8 +78,8 @@ extern "C" fn contained<T: Copy, F: FnOnce() -> T>(body: F) -> T {
 extern "C" fn disable() -> Cancelability {
     let (mut state, mut kind) = (PTHREAD_CANCEL_DISABLE, PTHREAD_CANCEL_DEFERRED);
     // SAFETY: both values are valid, and the pointers are locals'. Neither call
-    // unwinds: a thread of the deferred type is cancelled nowhere but at a
-    // cancellation point, and these are none.
+    // unwinds: a thread of the deferred type is cancelled only at a
+    // cancellation point, and neither call has such a point.
     unsafe {
         c::pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &raw mut kind);
         c::pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut state);
@@ -91,9 +90,9 @@ extern "C" fn disable() -> Cancelability {
 /// Undoes [`disable`]. The type comes last: a thread with a pending
 /// cancellation ends there.
 fn restore(before: Cancelability) {
-    // SAFETY: both values come from `disable`, and a null pointer asks for
-    // nothing. Where the second call unwinds, this frame and those of its
-    // callers have nothing to clean up.
+    // SAFETY: both values come from `disable`, and a null pointer is allowed.
+    // If the second call unwinds, this frame and the frames of its callers have
+    // no cleanup.
     unsafe {
         c::pthread_setcancelstate(before.state, ptr::null_mut());
         c::set_cancel_type_and_unwind(before.kind, ptr::null_mut());

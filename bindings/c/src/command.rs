@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commands: what to run in a sandbox, as a struct of the caller's.
+//! Commands: a struct of the caller's that describes a program to run.
 
 use std::ffi::{OsStr, c_char, c_void};
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,32 +15,33 @@ use crate::input::{self, Input};
 pub const TARE_STDIO_DEFAULT: u32 = 0;
 /// `/dev/null`.
 pub const TARE_STDIO_NULL: u32 = 1;
-/// A pipe: tare_sandbox_run() reads it, a process hands out its other end.
+/// A pipe: tare_sandbox_run() reads the pipe, a process hands out the other
+/// end.
 pub const TARE_STDIO_PIPE: u32 = 2;
 /// The caller's own descriptor 0, 1 or 2.
 pub const TARE_STDIO_INHERIT: u32 = 3;
 /// The descriptor in `stdin_fd`, `stdout_fd` or `stderr_fd`.
 pub const TARE_STDIO_FD: u32 = 4;
-/// For input only: `stdin_data`, then end of file. The command sees a regular file.
+/// Input only: `stdin_data`, then end of file. The command sees a regular file.
 pub const TARE_STDIO_BYTES: u32 = 5;
 
-/// For standard error only: wherever standard output goes.
+/// Standard error only: the same as standard output.
 pub const TARE_STDIO_STDOUT: u32 = 6;
 
-/// The command that the image means to run: its entry point, with `argv` in place of its own
+/// The image's own command: the entry point, with `argv` in place of the
 /// default arguments; without `argv`, these.
 pub const TARE_COMMAND_OF_IMAGE: u64 = 1;
 /// `umask` of the command counts.
 pub const TARE_COMMAND_UMASK: u64 = 2;
 
-/// One more descriptor for a command.
+/// An additional descriptor for a command.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_fd {
     /// The caller's; stays the caller's.
     pub fd: i32,
-    /// Under which number the command finds it, 3 to 1023.
+    /// The number of the descriptor in the command, 3 to 1023.
     pub number: u32,
 }
 
@@ -58,8 +59,9 @@ pub struct tare_rlimit {
     pub hard: u64,
 }
 
-/// What to run. All zeros but the size and `argv` is the default. Nothing of it is kept: all that
-/// it points to stays the caller's, and may go when the call returns.
+/// A program to run. All zeros but the size and `argv` is the default. The
+/// library keeps no pointer: all memory stays the caller's, and may go when the
+/// call returns.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types, reason = "its name in C")]
@@ -68,68 +70,73 @@ pub struct tare_command {
     pub size: u64,
     /// TARE_COMMAND_OF_IMAGE and TARE_COMMAND_UMASK, or 0.
     pub flags: u64,
-    /// Program and arguments, then NULL. The program is looked for in the sandbox's `PATH`
-    /// unless it holds a slash. No shell is involved.
+    /// Program and arguments, then NULL. The program is searched in the
+    /// sandbox's `PATH` unless it holds a slash. No shell is involved.
     pub argv: *const *const c_char,
-    /// `NAME=VALUE` each, over the sandbox's environment, then NULL. Default: none.
+    /// `NAME=VALUE` each, over the sandbox's environment, then NULL. Default:
+    /// none.
     pub env: *const *const c_char,
-    /// The working directory inside, which must be there. Default: the
-    /// sandbox's.
+    /// The working directory inside, which must exist. Default: the sandbox's.
     pub cwd: *const c_char,
-    /// `USER[:GROUP]` by name or number, looked up inside. Default: the sandbox's.
+    /// `USER[:GROUP]` by name or number, looked up inside. Default: the
+    /// sandbox's.
     pub user: *const c_char,
     /// One of TARE_STDIO_*.
     pub stdin_mode: u32,
-    /// For TARE_STDIO_FD.
+    /// Used by TARE_STDIO_FD.
     pub stdin_fd: i32,
-    /// For TARE_STDIO_BYTES.
+    /// Used by TARE_STDIO_BYTES.
     pub stdin_data: *const c_void,
     /// Bytes at `stdin_data`.
     pub stdin_len: u64,
     /// One of TARE_STDIO_*.
     pub stdout_mode: u32,
-    /// For TARE_STDIO_FD.
+    /// Used by TARE_STDIO_FD.
     pub stdout_fd: i32,
     /// One of TARE_STDIO_*.
     pub stderr_mode: u32,
-    /// For TARE_STDIO_FD.
+    /// Used by TARE_STDIO_FD.
     pub stderr_fd: i32,
     /// More descriptors. Default: none.
     pub fds: *const tare_fd,
-    /// How many there are at `fds`, at most 240.
+    /// Number of descriptors at `fds`, at most 240.
     pub fds_len: u64,
-    /// Nanoseconds after which the command and all that it started are killed.
-    /// Default: 0, for never.
+    /// Nanoseconds after which the command and all processes that it started
+    /// are killed. Default: 0, for never.
     pub timeout_ns: u64,
-    /// Bytes of output kept before the command is killed. Default: the spec's `limits.output`.
+    /// Bytes of output kept before the command is killed. Default: the spec's
+    /// `limits.output`.
     pub output_limit: u64,
-    /// Not both 0: input and output are a terminal of this size instead of the streams above.
+    /// Not both 0: input and output are a terminal of this size instead of the
+    /// streams above.
     pub tty_rows: u32,
-    /// Characters in a line of it.
+    /// Characters in a line of the terminal.
     pub tty_columns: u32,
     /// Resource limits, each in the place of the sandbox's. Default: none.
     pub rlimits: *const tare_rlimit,
-    /// How many there are at `rlimits`.
+    /// Number of limits at `rlimits`.
     pub rlimits_len: u64,
-    /// Capabilities added to what `cap_drop` leaves, or `ALL`, then NULL. The
-    /// sandbox has each. Only user 0 has any. Default: none.
+    /// Capabilities added after `cap_drop`, or `ALL`, then NULL. The sandbox
+    /// must have each. Only user 0 has capabilities. Default: none.
     pub cap_add: *const *const c_char,
-    /// Capabilities taken from the sandbox's, or `ALL`, then NULL. Default: none.
+    /// Capabilities taken from the sandbox's, or `ALL`, then NULL. Default:
+    /// none.
     pub cap_drop: *const *const c_char,
-    /// For TARE_COMMAND_UMASK: the file mode creation mask, 0 to 0777. Default:
-    /// 022.
+    /// The file mode creation mask, 0 to 0777, used with TARE_COMMAND_UMASK.
+    /// Default: 022.
     pub umask: u32,
     /// 0.
     pub reserved: u32,
 }
 
-// SAFETY: `repr(C)`, begins with its size, pointers and numbers only.
+// SAFETY: `repr(C)`, begins with the size, pointers and numbers only.
 unsafe impl Input for tare_command {
     const NAME: &'static str = "tare_command";
 }
 
 impl tare_command {
-    /// The command; `of_image` makes one from the caller's arguments.
+    /// Returns the command; `of_image` makes a command from the caller's
+    /// arguments.
     ///
     /// # Safety
     /// Pointers are as the header says, or NULL, until the call returns.
@@ -157,7 +164,8 @@ impl tare_command {
             let Some(at) = bytes.iter().position(|b| *b == b'=') else {
                 return Err(wrong(
                     "env",
-                    // Not the word, which may be a secret.
+                    // The error leaves the word out, because it may be a
+                    // secret.
                     &format!("has entry {place}, which is not NAME=VALUE"),
                 ));
             };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Whole trees into a sandbox and out of it: files of the caller's, and archives.
+//! Whole trees into a sandbox and out of a sandbox: files of the caller's, and
+//! archives.
 
 use std::ffi::c_char;
 use std::fs::File;
@@ -34,19 +35,19 @@ fn report(copied: Copied, out: Option<Out<*mut tare_bytes>>) -> Result<()> {
     give_json(&report, out)
 }
 
-/// Copies a file or directory of the caller's own into the sandbox. Contents, permissions without setuid
-/// and setgid, times and symbolic links are copied; the owner is 0:0; devices, pipes and sockets are left
-/// out. What is at `path` and is no directory is replaced.
+/// Copies a file or directory of the caller's into the sandbox. Contents,
+/// permissions without setuid and setgid, times and symbolic links are copied;
+/// the owner is 0:0; devices, pipes and sockets are left out. A file at `path`
+/// is replaced, a directory is not.
 ///
-/// `local`: here. `path`: there; its parent is there.
-/// `report_or_null`: gets a JSON object with `entries` (how many were copied) and `left_out` (a list of
-/// texts: what was not, and why), here and in the functions below.
+/// `local`: a path of this process. `path`: a path inside, with an existing
+/// parent. `report_or_null`: gets a JSON object with `entries` (the number
+/// copied) and `left_out` (a list of texts: each name left out, and why), here
+/// and in the functions below.
 ///
-/// Returns: NULL, or an error: those of the calls that read here and make files there; a part is
-/// copied then.
-/// Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of the calls that read here and make files
+/// there; a part is copied then. Ownership: `*report_or_null` is the caller's,
+/// for tare_bytes_free(). Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_put(
     sandbox: *const tare_sandbox,
@@ -67,18 +68,18 @@ pub unsafe extern "C-unwind" fn tare_file_put(
     })
 }
 
-/// Copies a file or directory out of the sandbox; a link at `path` is followed. The sandbox is not
-/// trusted with what it leaves here: everything is the caller's, without setuid and setgid bits, file
-/// capabilities, devices, pipes and sockets. Symbolic links are copied as they are, so follow none of
-/// them. A file replaces what is at `local`, at once and whole; a directory needs a new or empty one.
+/// Copies a file or directory out of the sandbox; a link at `path` is followed.
+/// The sandbox is not trusted: all copies are the caller's, without setuid and
+/// setgid bits, file capabilities, devices, pipes and sockets. Symbolic links
+/// are copied unchanged, so follow none of them. A file replaces `local` at
+/// once and whole; a directory needs a new or empty target.
 ///
 /// `path`: there. `local`: here.
 ///
-/// Returns: NULL, or an error: errno ENOTEMPTY for a directory that holds something; else those of the
-/// calls that read there and make files here. A part of a directory is copied then.
-/// Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: errno ENOTEMPTY for a directory that holds
+/// something; else those of the calls that read there and make files here. A
+/// part of a directory is copied then. Ownership: `*report_or_null` is the
+/// caller's, for tare_bytes_free(). Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_get(
     sandbox: *const tare_sandbox,
@@ -99,17 +100,17 @@ pub unsafe extern "C-unwind" fn tare_file_get(
     })
 }
 
-/// Makes what a tar archive holds below a directory of the sandbox: contents, modes, owners, times,
-/// links, pipes, `user.*` attributes. It may be compressed by gzip or zstd. Nothing is made outside of
-/// `dir`.
+/// Extracts a tar archive below a directory of the sandbox: contents, modes,
+/// owners, times, links, pipes, `user.*` attributes. The archive may be
+/// compressed by gzip or zstd. No file is made outside of `dir`.
 ///
-/// `dir`: is there. `archive_fd`: read from where it stands to its end; stays the caller's.
+/// `dir`: must exist. `archive_fd`: read from its offset to its end; stays the
+/// caller's.
 ///
-/// Returns: NULL, or an error: TARE_KIND_CORRUPT with the entry and its offset for a broken archive;
-/// else those of the calls that make files. A part is made then.
-/// Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_CORRUPT with the entry and its offset
+/// for a broken archive; else those of the calls that make files. A part is
+/// made then. Ownership: `*report_or_null` is the caller's, for
+/// tare_bytes_free(). Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_put_tar(
     sandbox: *const tare_sandbox,
@@ -130,18 +131,17 @@ pub unsafe extern "C-unwind" fn tare_file_put_tar(
     })
 }
 
-/// Writes a tar archive of what is at `path` of the sandbox: of a directory with all below it, under
-/// names relative to it; of a regular file under its own name. Everything that tare_file_put_tar()
-/// makes is in it.
+/// Writes a tar archive of `path` of the sandbox: of a directory with all
+/// entries below, under relative names; of a regular file under its own name.
+/// The archive has everything that tare_file_put_tar() makes.
 ///
-/// `archive_fd`: written to where it stands; stays the caller's. If it is a pipe whose reader goes away,
-/// the caller gets SIGPIPE, as with write(2).
+/// `archive_fd`: written from its offset on; stays the caller's. If its reader
+/// closes the pipe, the caller gets SIGPIPE, as with write(2).
 ///
-/// Returns: NULL, or an error: those of the calls that read there, and of write(2); the archive is cut
-/// then. TARE_KIND_BUSY if a file becomes shorter while it is read.
-/// Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of the calls that read there, and of
+/// write(2); the archive is cut then. TARE_KIND_BUSY if a file shrinks during
+/// the call. Ownership: `*report_or_null` is the caller's, for
+/// tare_bytes_free(). Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_get_tar(
     sandbox: *const tare_sandbox,

@@ -25,7 +25,7 @@ pub struct tare_dir {
 
 struct Listing {
     entries: ReadDir,
-    /// The name that was told last: the caller may still read it.
+    /// The name returned last: the caller may still read the text.
     name: CString,
 }
 
@@ -61,16 +61,15 @@ pub unsafe extern "C-unwind" fn tare_dir_open(
     })
 }
 
-/// The next entry, without `.` and `..`, in no order. What is made or removed meanwhile may or may not
-/// be among them.
+/// Reads the next entry, without `.` and `..`, in no order. A file made or
+/// removed meanwhile may or may not be listed.
 ///
-/// `stat_or_null`: gets what is known of it; of the link itself if it is one.
-/// `name`: gets its name, any bytes but `/`; NULL after the last one.
+/// `stat_or_null`: gets the entry's metadata, of a link itself. `name`: gets
+/// the entry's name, any bytes but `/`; NULL after the last entry.
 ///
-/// Returns: NULL, or an error: those of getdents(2).
-/// Ownership: the name belongs to the directory's handle, until the next call for it or its end.
-/// Threads: any, one at a time for one directory.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of getdents(2). Ownership: the name
+/// belongs to the directory's handle, until the next call for the handle or its
+/// end. Threads: any, one at a time for each directory. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_dir_next(
     dir: *mut tare_dir,
@@ -96,11 +95,10 @@ pub unsafe extern "C-unwind" fn tare_dir_next(
     })
 }
 
-/// Ends a listing. NULL, or one that was freed already, is left alone.
+/// Ends a listing. NULL and freed handles are ignored.
 ///
-/// Ownership: takes `dir`; the name read from it is gone.
-/// Threads: any; nobody may use that name then.
-/// Since: 0.1.
+/// Ownership: takes `dir`; its last name ends. Threads: any, if no thread uses
+/// that name any more. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_dir_free(dir: *mut tare_dir) {
     handle::free::<Directory>(dir);

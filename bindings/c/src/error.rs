@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Errors as C holds them: owned values with the kind, the errno and every text ready to read.
+//! Errors as C holds them: owned values with the kind, the errno and every text
+//! ready to read.
 
 use std::ffi::{CString, c_char};
 use std::ptr;
@@ -11,7 +12,8 @@ use crate::handle::{self, Noun};
 use crate::table::Name;
 use crate::value::value;
 
-/// The caller's own words are wrong: a spec, a reference, an argument, a handle.
+/// The caller's own words are wrong: a spec, a reference, an argument, a
+/// handle.
 pub const TARE_KIND_INVALID: u32 = 1;
 /// The named image, file or program is not there.
 pub const TARE_KIND_NOT_FOUND: u32 = 2;
@@ -19,13 +21,13 @@ pub const TARE_KIND_NOT_FOUND: u32 = 2;
 pub const TARE_KIND_EXISTS: u32 = 3;
 /// The kernel or a file's mode says no.
 pub const TARE_KIND_PERMISSION: u32 = 4;
-/// This machine cannot do it; the cure says what would change that.
+/// This machine lacks a feature; the cure names the necessary change.
 pub const TARE_KIND_UNSUPPORTED: u32 = 5;
 /// Bytes from outside do not hold together: a wrong digest, a hostile archive.
 pub const TARE_KIND_CORRUPT: u32 = 6;
 /// No space, no memory, no descriptors, no handles left.
 pub const TARE_KIND_EXHAUSTED: u32 = 7;
-/// Somebody else holds it.
+/// Another process holds the object.
 pub const TARE_KIND_BUSY: u32 = 8;
 /// The program was found but cannot be executed.
 pub const TARE_KIND_NOT_EXECUTABLE: u32 = 9;
@@ -33,10 +35,11 @@ pub const TARE_KIND_NOT_EXECUTABLE: u32 = 9;
 pub const TARE_KIND_BROKEN: u32 = 10;
 /// Any other error of the operating system; see tare_error_errno().
 pub const TARE_KIND_OS: u32 = 11;
-/// A bug of the library's own: a panic, which ended this call and nothing else.
+/// A bug of the library: a panic, which ended this call alone.
 pub const TARE_KIND_INTERNAL: u32 = 12;
 
-/// Why a call failed. Owned by the caller, readable from any thread, freed with tare_error_free().
+/// The reason of a failed call. Owned by the caller, readable from any thread,
+/// freed with tare_error_free().
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_error {
     _opaque: [u8; 0],
@@ -95,7 +98,8 @@ fn number(kind: Kind) -> u32 {
     }
 }
 
-/// The handle of the error for when there is no handle left: the same for everybody, never freed.
+/// The handle of the error for when there is no handle left: the same for
+/// everybody, never freed.
 const LAST_RESORT: Name = Name::reserved(ErrorText::KIND);
 
 /// Hands an error over to the caller.
@@ -109,7 +113,8 @@ fn last_resort() -> &'static ErrorText {
     TEXT.get_or_init(|| ErrorText::new(&handle::exhausted()))
 }
 
-/// One field of an error. Pointers into it stay good until the error is freed: it never moves.
+/// A field of an error. Pointers into the error stay valid until
+/// tare_error_free(): an error never moves.
 fn field<T: Copy>(error: *const tare_error, none: T, read: impl FnOnce(&ErrorText) -> T) -> T {
     value(none, || {
         if error.addr() as u64 == LAST_RESORT.bits() {
@@ -120,7 +125,7 @@ fn field<T: Copy>(error: *const tare_error, none: T, read: impl FnOnce(&ErrorTex
     })
 }
 
-/// What went wrong, coarse enough to branch on.
+/// The kind of error, coarse enough to branch on.
 ///
 /// Returns: one of TARE_KIND_*; 0 for NULL or a handle that is no error.
 /// Threads: any, at once.
@@ -132,10 +137,8 @@ pub extern "C-unwind" fn tare_error_kind(error: *const tare_error) -> u32 {
 
 /// The kind as a word, for example `not_found`: the same word in every face.
 ///
-/// Returns: text; NULL for NULL or a handle that is no error.
-/// Ownership: the text belongs to the error and goes with it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: text; NULL for NULL or a handle that is no error. Ownership: the
+/// text lives as long as the error. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_kind_name(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| e.kind_name.as_ptr())
@@ -143,54 +146,49 @@ pub extern "C-unwind" fn tare_error_kind_name(error: *const tare_error) -> *cons
 
 /// The errno(3) of the system call that failed.
 ///
-/// Returns: the errno; 0 if no system call failed, for NULL or a handle that is no error.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: the errno; 0 if no system call failed, for NULL or a handle that is
+/// no error. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_errno(error: *const tare_error) -> i32 {
     field(error, 0, |e| e.errno)
 }
 
-/// The whole error as one line: `step: subject: ERRNO (its text); try: cure`. Control characters
-/// are escaped, so that a name from an image cannot drive the terminal it is printed on.
+/// The whole error as a line: `step: subject: ERRNO (its text); try: cure`.
+/// Control characters are escaped, so a name from an image cannot drive a
+/// terminal.
 ///
-/// Returns: text; NULL for NULL or a handle that is no error.
-/// Ownership: the text belongs to the error and goes with it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: text; NULL for NULL or a handle that is no error. Ownership: the
+/// text lives as long as the error. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_message(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| e.message.as_ptr())
 }
 
-/// What was being done, for example `mount overlay on /`. Not escaped: use the message for terminals.
+/// The failed step, for example `mount overlay on /`. Not escaped: use the
+/// message for terminals.
 ///
-/// Returns: text; NULL for NULL or a handle that is no error.
-/// Ownership: the text belongs to the error and goes with it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: text; NULL for NULL or a handle that is no error. Ownership: the
+/// text lives as long as the error. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_step(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| e.step.as_ptr())
 }
 
-/// What it was done to, for example `lowerdir "/x"`; may be empty. Not escaped.
+/// The subject of the step, for example `lowerdir "/x"`; may be empty. Not
+/// escaped.
 ///
-/// Returns: text; NULL for NULL or a handle that is no error.
-/// Ownership: the text belongs to the error and goes with it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: text; NULL for NULL or a handle that is no error. Ownership: the
+/// text lives as long as the error. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_subject(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| e.subject.as_ptr())
 }
 
-/// The setting, package or command that would cure it. Not escaped.
+/// The setting, package or command that would cure the error. Not escaped.
 ///
-/// Returns: text; NULL if no cure is known, for NULL or a handle that is no error.
-/// Ownership: the text belongs to the error and goes with it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: text; NULL if no cure is known, for NULL or a handle that is no
+/// error. Ownership: the text lives as long as the error. Threads: any, at
+/// once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_cure(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| {
@@ -198,11 +196,10 @@ pub extern "C-unwind" fn tare_error_cure(error: *const tare_error) -> *const c_c
     })
 }
 
-/// Frees an error. NULL, or one that was freed already, is left alone.
+/// Frees an error. NULL and freed handles are ignored.
 ///
-/// Ownership: takes `error`; texts read from it are gone.
-/// Threads: any; nobody may use those texts then.
-/// Since: 0.1.
+/// Ownership: takes `error`; its texts end. Threads: any, if no thread uses
+/// those texts any more. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_free(error: *mut tare_error) {
     handle::free::<ErrorText>(error);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What happens to sandboxes, told by a descriptor.
+//! Events of sandboxes, announced by a descriptor.
 
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use crate::out::{Out, OutStruct};
 use crate::sandbox::{self, tare_sandbox};
 use crate::value::value;
 
-/// Nothing has happened since the last call.
+/// No event since the last call.
 pub const TARE_EVENT_NONE: u64 = 0;
 /// The kernel killed processes inside for want of memory.
 pub const TARE_EVENT_OOM: u64 = 1;
 /// The sandbox is gone: closed, freed, reset, or its process 1 has died.
 pub const TARE_EVENT_GONE: u64 = 2;
 
-/// What happens to a sandbox. Freed with tare_events_free().
+/// The events of a sandbox. Freed with tare_events_free().
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_events {
     _opaque: [u8; 0],
@@ -32,7 +32,7 @@ impl Noun for Events {
     const KIND: u8 = b'V';
 }
 
-/// What has happened to a sandbox.
+/// An event of a sandbox.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types, reason = "its name in C")]
@@ -41,11 +41,11 @@ pub struct tare_event {
     pub size: u64,
     /// One of TARE_EVENT_*; later versions may have more.
     pub kind: u64,
-    /// Of TARE_EVENT_OOM, how many processes were killed; else 0.
+    /// The number of killed processes for TARE_EVENT_OOM; else 0.
     pub oom_kills: u64,
 }
 
-// SAFETY: `repr(C)`, begins with its size, numbers only.
+// SAFETY: `repr(C)`, begins with the size, numbers only.
 unsafe impl Input for tare_event {
     const NAME: &'static str = "tare_event";
 }
@@ -54,14 +54,14 @@ fn get(events: *const tare_events) -> Result<Arc<Events>> {
     handle::get(events, "events")
 }
 
-/// Has a sandbox's events told from now on. Any number of handles may be told of the same sandbox.
+/// Has a sandbox's events told from now on. Any number of handles may be told
+/// of the same sandbox.
 ///
-/// Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without `limits.memory`, which counts kills for want of
-/// memory, TARE_KIND_INVALID if the sandbox was closed.
-/// Ownership: `*out` is the caller's, for tare_events_free(). It may outlive the sandbox, and keeps the helper
-/// process, but not the sandbox.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without `limits.memory`,
+/// which counts kills for want of memory, TARE_KIND_INVALID if the sandbox was
+/// closed. Ownership: `*out` is the caller's, for tare_events_free(). The
+/// handle may outlive the sandbox, and keeps the helper process, but not the
+/// sandbox. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_events(
     sandbox: *const tare_sandbox,
@@ -75,8 +75,9 @@ pub unsafe extern "C-unwind" fn tare_sandbox_events(
     })
 }
 
-/// A descriptor for poll(2) and epoll(7), not to be read from: readable when there may be something for
-/// tare_events_next(), and for good once the sandbox is gone.
+/// A descriptor for poll(2) and epoll(7), not to be read from: readable when
+/// there may be something for tare_events_next(), and for good once the sandbox
+/// is gone.
 ///
 /// Returns: the descriptor; -1 for NULL or a handle that is no events.
 /// Ownership: the descriptor belongs to the events.
@@ -87,8 +88,9 @@ pub extern "C-unwind" fn tare_events_fd(events: *const tare_events) -> i32 {
     value(-1, || Some(get(events).ok()?.fd().as_raw_fd()))
 }
 
-/// What has happened since the last call. Never waits. Kills come before TARE_EVENT_GONE, which every call
-/// gives from then on; those of a sandbox's last moment may not be told.
+/// Reads the next event since the last call. Never waits. Kills come before
+/// TARE_EVENT_GONE, which every later call returns; kills of a sandbox's last
+/// moment may be missed.
 ///
 /// Returns: NULL, or an error: TARE_KIND_INVALID after fork(2) in the child.
 /// Threads: any, at once; each event is told once.
@@ -115,11 +117,10 @@ pub unsafe extern "C-unwind" fn tare_events_next(
     })
 }
 
-/// Frees the handle. NULL, or one that was freed already, is left alone.
+/// Frees the handle. NULL and freed handles are ignored.
 ///
-/// Ownership: takes `events`; its descriptor is gone.
-/// Threads: any; no other thread may use the descriptor then.
-/// Since: 0.1.
+/// Ownership: takes `events`; the descriptor is closed. Threads: any, if no
+/// other thread uses the descriptor any more. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_events_free(events: *mut tare_events) {
     handle::free::<Events>(events);

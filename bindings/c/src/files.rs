@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Single files of an open sandbox: read, written, made, changed, removed from outside.
+//! Single files of an open sandbox: read, written, made, changed, removed from
+//! outside.
 
 use std::ffi::{c_char, c_void};
 use std::os::fd::{IntoRawFd as _, OwnedFd};
@@ -22,14 +23,14 @@ use crate::user::reach;
 
 /// A symbolic link at the end of the path is looked at, not followed.
 pub const TARE_FILE_NO_FOLLOW: u64 = 1;
-/// What is missing above is made too, and a directory that is there already stays as it is.
+/// Missing parents are made too, and an existing directory stays unchanged.
 pub const TARE_FILE_PARENTS: u64 = 2;
 /// An empty directory, not a file.
 pub const TARE_FILE_DIRECTORY: u64 = 4;
-/// A directory with all that is in it.
+/// A directory with all entries below.
 pub const TARE_FILE_TREE: u64 = 8;
 
-/// What asks for the files of a sandbox at one path.
+/// A request for the files of a sandbox at a path.
 ///
 /// # Safety
 /// As [`input::path`].
@@ -45,7 +46,7 @@ unsafe fn at(
     })
 }
 
-/// Flags that a function takes: none beyond `known`.
+/// Reads the flags of a function: none beyond `known`.
 fn only(flags: u64, known: u64) -> Result<()> {
     match flags & !known {
         0 => Ok(()),
@@ -84,20 +85,21 @@ fn options(flags: i32, mode: u32) -> Result<OpenOptions> {
     Ok(options)
 }
 
-/// Opens a regular file of the sandbox. What comes back is an ordinary descriptor of this process, which
-/// stays valid when the sandbox is gone; who maps it into memory must expect the sandbox to cut it.
+/// Opens a regular file of the sandbox. The descriptor is an ordinary
+/// descriptor of this process and stays valid when the sandbox is gone. A
+/// program that maps the file must expect the sandbox to shorten it.
 ///
-/// `path`: absolute, for this and every other function on files. Links in it stay inside. Only files on
-/// file systems that store files are opened: what is in `/proc` and the like, a command inside can read.
-/// `flags`: O_RDONLY, O_WRONLY or O_RDWR, with any of O_APPEND, O_CREAT, O_EXCL, O_TRUNC, O_NOFOLLOW.
-/// `mode`: permissions of a file that is made, exactly: no umask. It belongs to the sandbox's 0:0,
-/// or to the user of tare_sandbox_as_user().
+/// `path`: absolute, for this and every other function on files. Links on the
+/// path stay inside. Only files on file systems that store files are opened; a
+/// command inside can read `/proc` and the like. `flags`: O_RDONLY, O_WRONLY or
+/// O_RDWR, with any of O_APPEND, O_CREAT, O_EXCL, O_TRUNC, O_NOFOLLOW. `mode`:
+/// permissions of a new file, exactly: no umask. A new file belongs to the
+/// sandbox's 0:0, or to the user of tare_sandbox_as_user().
 ///
-/// Returns: NULL, or an error: those of open(2); TARE_KIND_INVALID for what is no regular file,
-/// TARE_KIND_UNSUPPORTED for what is on no file system that stores files.
-/// Ownership: `*out` is the caller's, for close(2); close-on-exec.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of open(2); TARE_KIND_INVALID if the file
+/// is not regular, TARE_KIND_UNSUPPORTED if its file system does not store
+/// files. Ownership: `*out` is the caller's, for close(2); close-on-exec.
+/// Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_open(
     sandbox: *const tare_sandbox,
@@ -119,12 +121,11 @@ pub unsafe extern "C-unwind" fn tare_file_open(
 
 /// The whole content of a regular file.
 ///
-/// `limit`: bytes that it may have; 0 for 64 MiB.
+/// `limit`: the maximal number of bytes; 0 for 64 MiB.
 ///
-/// Returns: NULL, or an error: those of tare_file_open(); errno EFBIG for a larger one.
-/// Ownership: `*out` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of tare_file_open(); errno EFBIG for a
+/// larger file. Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_read(
     sandbox: *const tare_sandbox,
@@ -144,13 +145,12 @@ pub unsafe extern "C-unwind" fn tare_file_read(
     }
 }
 
-/// Makes or empties a regular file and writes `len` bytes to it.
+/// Makes or empties a regular file and writes `len` bytes.
 ///
 /// `mode`: permissions of a file that is made, exactly.
 ///
-/// Returns: NULL, or an error: those of tare_file_open() and write(2); a part may be written then.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of tare_file_open() and write(2); a part
+/// may be written then. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_write(
     sandbox: *const tare_sandbox,
@@ -169,7 +169,7 @@ pub unsafe extern "C-unwind" fn tare_file_write(
     }
 }
 
-/// What is known of a file, on any file system.
+/// Metadata of a file, on any file system.
 ///
 /// `flags`: 0 or TARE_FILE_NO_FOLLOW.
 ///
@@ -198,12 +198,11 @@ pub unsafe extern "C-unwind" fn tare_file_stat(
     }
 }
 
-/// Where a symbolic link points.
+/// The target of a symbolic link.
 ///
-/// Returns: NULL, or an error: those of readlink(2), EINVAL if it is none.
-/// Ownership: `*out` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of readlink(2), EINVAL if the file is no
+/// link. Ownership: `*out` is the caller's, for tare_bytes_free(). Threads:
+/// any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_readlink(
     sandbox: *const tare_sandbox,
@@ -249,13 +248,13 @@ pub unsafe extern "C-unwind" fn tare_file_mkdir(
     }
 }
 
-/// Removes anything but a directory; with a flag, a directory. Links are removed, not followed.
+/// Removes anything but a directory; with a flag, a directory. Links are
+/// removed, not followed.
 ///
 /// `flags`: 0, TARE_FILE_DIRECTORY or TARE_FILE_TREE.
 ///
-/// Returns: NULL, or an error: those of unlink(2) and rmdir(2); of a tree a part may be gone then.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of unlink(2) and rmdir(2); of a tree a
+/// part may be gone then. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_remove(
     sandbox: *const tare_sandbox,
@@ -276,7 +275,7 @@ pub unsafe extern "C-unwind" fn tare_file_remove(
     }
 }
 
-/// Renames a file or directory; what is at `to` is replaced.
+/// Renames a file or directory; `to` is replaced.
 ///
 /// Returns: NULL, or an error: those of rename(2).
 /// Threads: any, at once.
@@ -333,7 +332,8 @@ pub unsafe extern "C-unwind" fn tare_file_symlink(
     }
 }
 
-/// Changes the permissions, setuid, setgid and sticky among them; a link is followed.
+/// Changes the permissions, setuid, setgid and sticky among them; a link is
+/// followed.
 ///
 /// Returns: NULL, or an error: those of chmod(2).
 /// Threads: any, at once.
@@ -352,12 +352,11 @@ pub unsafe extern "C-unwind" fn tare_file_chmod(
     }
 }
 
-/// Changes owner and group, as the sandbox sees them; a link is followed. As for anybody, that takes
-/// setuid and setgid bits away.
+/// Changes owner and group, as the sandbox sees them; a link is followed. As
+/// for anybody, that takes setuid and setgid bits away.
 ///
-/// Returns: NULL, or an error: those of chown(2), EINVAL for an id that the sandbox does not have.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of chown(2), EINVAL for an id that the
+/// sandbox does not have. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_chown(
     sandbox: *const tare_sandbox,

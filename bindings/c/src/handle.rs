@@ -34,7 +34,7 @@ const KINDS: [(u8, &str); 13] = [
 pub(crate) trait Noun: Any + Send + Sync {
     /// The opaque type.
     type Handle;
-    /// Its letter in [`KINDS`].
+    /// The letter of the type in [`KINDS`].
     const KIND: u8;
 }
 
@@ -48,13 +48,13 @@ pub(crate) fn give_shared<T: Noun>(object: Arc<T>) -> Result<*mut T::Handle> {
     try_give(object).ok_or_else(exhausted)
 }
 
-/// The same, for whoever has no error to give; `None` if there are too many.
+/// The same for functions without an error; `None` if there are too many.
 pub(crate) fn try_give<T: Noun>(object: Arc<T>) -> Option<*mut T::Handle> {
     let name = TABLE.insert(T::KIND, object)?;
     Some(ptr::without_provenance_mut(name.bits() as usize))
 }
 
-/// What a handle stands for; `argument` names it in the error.
+/// Returns the object of a handle; `argument` names the handle in the error.
 pub(crate) fn get<T: Noun>(handle: *const T::Handle, argument: &str) -> Result<Arc<T>> {
     let name = named::<T>(handle, argument)?;
     held(TABLE.get(name), argument)
@@ -73,7 +73,8 @@ pub(crate) fn take<T: Noun>(handle: *const T::Handle, argument: &str) -> Result<
     held(TABLE.take(name), argument)
 }
 
-/// Takes a handle back and lets go of what it stands for; one that stands for nothing is left alone.
+/// Takes a handle back and drops its object; a handle without an object is
+/// ignored.
 pub(crate) fn free<T: Noun>(handle: *const T::Handle) {
     value((), || take::<T>(handle, "handle").ok().map(drop));
 }
@@ -84,7 +85,7 @@ pub(crate) fn exhausted() -> Error {
         .with_cure("freeing those that are not used")
 }
 
-/// How many handles the caller holds.
+/// Returns the number of handles that the caller holds.
 pub(crate) fn live() -> usize {
     TABLE.live()
 }

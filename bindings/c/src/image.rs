@@ -22,12 +22,12 @@ use crate::value::value;
 
 /// Also use the names that an archive gives its image, as docker-load(1) does.
 pub const TARE_IMPORT_SOURCE_NAMES: u64 = 1;
-/// No sync(2) of what is written: faster, and a power cut may leave the image
-/// broken or absent.
+/// No sync(2) at the end: faster, and a power cut may leave the image broken or
+/// absent.
 pub const TARE_IMPORT_NO_SYNC: u64 = 2;
 
-/// An image that is ready to be used, and held: nobody removes its layers from the store while
-/// there is a handle. Freed with tare_image_free().
+/// An image ready for use, and held: no process removes its layers from the
+/// store while there is a handle. Freed with tare_image_free().
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_image {
     _opaque: [u8; 0],
@@ -44,7 +44,7 @@ impl Noun for ImageObject {
     const KIND: u8 = b'I';
 }
 
-/// How an image is brought in. All zeros but the size is the default.
+/// Options of an import. All zeros but the size is the default.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types, reason = "its name in C")]
@@ -53,22 +53,24 @@ pub struct tare_import_options {
     pub size: u64,
     /// Some of TARE_IMPORT_*.
     pub flags: u64,
-    /// Names to file the image under, `NAME[:TAG]` each, then NULL. Default: none.
+    /// Names to file the image under, `NAME[:TAG]` each, then NULL. Default:
+    /// none.
     pub names: *const *const c_char,
-    /// Which image of a source that holds several, by its name there or the digest of its
-    /// manifest. Default: the only one.
+    /// The image of a source with several, by its name there or the digest of
+    /// its manifest. Default: the only image.
     pub select: *const c_char,
     /// `OS/ARCHITECTURE[/VARIANT]` of an index. Default: this machine's.
     pub platform: *const c_char,
-    /// Nanoseconds to wait for a process that builds the same layer. Default: 10 minutes.
+    /// Nanoseconds to wait for a process that builds the same layer. Default:
+    /// 10 minutes.
     pub patience_ns: u64,
-    /// Told how far it is. Default: nobody.
+    /// Receives the progress. Default: NULL, without reports.
     pub progress: tare_progress_fn,
     /// Passed to `progress`.
     pub progress_data: *mut c_void,
 }
 
-// SAFETY: `repr(C)`, begins with its size, pointers and numbers only.
+// SAFETY: `repr(C)`, begins with the size, pointers and numbers only.
 unsafe impl Input for tare_import_options {
     const NAME: &'static str = "tare_import_options";
 }
@@ -127,18 +129,18 @@ pub(crate) fn get(image: *const tare_image) -> Result<Arc<ImageObject>> {
     handle::get(image, "image")
 }
 
-/// Brings an image from an OCI layout (`oci:PATH[:TAG]`) or an archive (`archive:FILE`, of
-/// docker-save(1) or skopeo(1)) into the store. Both digests of every layer are verified before
-/// anything becomes visible; after an error nothing of it is.
+/// Brings an image from an OCI layout (`oci:PATH[:TAG]`) or an archive
+/// (`archive:FILE`, of docker-save(1) or skopeo(1)) into the store. Both
+/// digests of every layer are verified before the image becomes visible; after
+/// an error no part of the image is visible.
 ///
 /// `options_or_null`: NULL for the defaults.
 ///
-/// Returns: NULL, or an error: TARE_KIND_CORRUPT for an image that does not hold together,
-/// TARE_KIND_NOT_FOUND for a source or a tag that is not there, TARE_KIND_UNSUPPORTED if nothing
-/// fits this machine, TARE_KIND_BUSY when patience ends, errno ECANCELED when `progress` stopped it.
-/// Ownership: `*out` is the caller's, for tare_image_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_CORRUPT for an inconsistent image,
+/// TARE_KIND_NOT_FOUND for a missing source or tag, TARE_KIND_UNSUPPORTED if
+/// nothing fits this machine, TARE_KIND_BUSY when patience ends, errno
+/// ECANCELED when `progress` stopped the import. Ownership: `*out` is the
+/// caller's, for tare_image_free(). Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_import(
     store: *const tare_store,
@@ -163,13 +165,15 @@ pub unsafe extern "C-unwind" fn tare_store_import(
     })
 }
 
-/// Brings every image of an OCI layout or an archive into the store, each under the names that it
-/// has there, as docker-load(1) does; with `select` only the one of that name. All are looked at
-/// before the first is brought; each becomes visible whole, and those before one that fails stay.
+/// Brings every image of an OCI layout or an archive into the store, each under
+/// its names there, as docker-load(1) does; with `select` only the image of
+/// that name. All images are examined before the first is brought. Each becomes
+/// visible whole; images before a failing image stay.
 ///
 /// `reference`: `oci:PATH[:TAG]` or `archive:FILE`; a fifo is read to its end.
-/// `options_or_null`: without `names`; NULL for the defaults. `*out`: a JSON array with an object
-/// for each image, as tare_image_inspect() gives it. The images are not held.
+/// `options_or_null`: without `names`; NULL for the defaults. `*out`: a JSON
+/// array with an object for each image, as tare_image_inspect() gives it. The
+/// images are not held.
 ///
 /// Returns: NULL, or an error: those of tare_store_import().
 /// Ownership: `*out` is the caller's, for tare_bytes_free().
@@ -199,12 +203,11 @@ pub unsafe extern "C-unwind" fn tare_store_load(
 
 /// tare_store_load() of an archive that is open: a file, a pipe or a socket.
 ///
-/// `archive_fd`: read from where it stands to its end; stays the caller's.
+/// `archive_fd`: read from its offset to its end; stays the caller's.
 ///
-/// Returns: NULL, or an error: those of tare_store_load(), errno EBADF for what is not open.
-/// Ownership: `*out` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of tare_store_load(), errno EBADF for a
+/// closed descriptor. Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_load_fd(
     store: *const tare_store,
@@ -220,8 +223,9 @@ pub unsafe extern "C-unwind" fn tare_store_load_fd(
                 Out::new(out, "out")?,
             )
         };
-        // Says EBADF if the descriptor is not open, and keeps the file open
-        // until the call returns, even if another thread closes it.
+        // Fails with EBADF if the descriptor is not open, and keeps the file
+        // open until the call returns, even if another thread closes the
+        // descriptor.
         let archive = input::descriptor(archive_fd, "archive_fd")?;
         let images = store::get(store)?.store.images().clone();
         let loaded = images.load_from(archive.as_fd(), &options, &mut progress)?;
@@ -229,17 +233,15 @@ pub unsafe extern "C-unwind" fn tare_store_load_fd(
     })
 }
 
-/// Opens an image by any reference: a name or a digest in the store; `oci:` and `archive:`,
-/// imported if it is not there yet; `dir:PATH` and `host`, in place.
+/// Opens an image by any reference: a name or a digest in the store; `oci:` and
+/// `archive:`, imported if missing; `dir:PATH` and `host`, in place.
 ///
-/// `options_or_null`: for images that are imported first, or whose layers have to be unpacked
-/// again; NULL for the defaults.
+/// `options_or_null`: for images that are imported first, or have layers to be
+/// unpacked again; NULL for the defaults.
 ///
-/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND with the nearest name as the cure, and those
-/// of tare_store_import().
-/// Ownership: `*out` is the caller's, for tare_image_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND with the nearest name as the
+/// cure, and those of tare_store_import(). Ownership: `*out` is the caller's,
+/// for tare_image_free(). Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_image(
     store: *const tare_store,
@@ -264,12 +266,11 @@ pub unsafe extern "C-unwind" fn tare_store_image(
     })
 }
 
-/// Frees the handle of an image, and with it the hold on its layers. NULL, or one that was freed
-/// already, is left alone.
+/// Frees the handle of an image and releases its layers. NULL and freed handles
+/// are ignored.
 ///
-/// Ownership: takes `image`; texts read from it are gone.
-/// Threads: any; nobody may use those texts then.
-/// Since: 0.1.
+/// Ownership: takes `image`; its texts end. Threads: any, if no thread uses
+/// those texts any more. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_image_free(image: *mut tare_image) {
     handle::free::<ImageObject>(image);
@@ -277,10 +278,8 @@ pub extern "C-unwind" fn tare_image_free(image: *mut tare_image) {
 
 /// The reference that the image was opened by.
 ///
-/// Returns: text; NULL for NULL or a handle that is no image.
-/// Ownership: the text belongs to the image's handle and goes with it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: text; NULL for NULL or a handle that is no image. Ownership: the
+/// text lives as long as the image's handle. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_image_reference(image: *const tare_image) -> *const c_char {
     value(ptr::null(), || Some(get(image).ok()?.reference.as_ptr()))
@@ -288,10 +287,9 @@ pub extern "C-unwind" fn tare_image_reference(image: *const tare_image) -> *cons
 
 /// The digest of the image's manifest, for example `sha256:...`.
 ///
-/// Returns: text; NULL for a directory, for the host, for NULL or a handle that is no image.
-/// Ownership: the text belongs to the image's handle and goes with it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: text; NULL for a directory, for the host, for NULL or a handle that
+/// is no image. Ownership: the text lives as long as the image's handle.
+/// Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_image_digest(image: *const tare_image) -> *const c_char {
     value(ptr::null(), || {
@@ -299,9 +297,10 @@ pub extern "C-unwind" fn tare_image_digest(image: *const tare_image) -> *const c
     })
 }
 
-/// What an image says of itself: a JSON object with `reference`, `digest`, `created`, `size`,
-/// `architecture`, `os`, `config` (`env`, `entrypoint`, `cmd`, `workdir`, `user`, `exposed_ports`,
-/// `volumes`, `labels`, `stop_signal`), `notes`, `layers` and `root`.
+/// The image's description: a JSON object with `reference`, `digest`,
+/// `created`, `size`, `architecture`, `os`, `config` (`env`, `entrypoint`,
+/// `cmd`, `workdir`, `user`, `exposed_ports`, `volumes`, `labels`,
+/// `stop_signal`), `notes`, `layers` and `root`.
 ///
 /// Returns: NULL, or an error.
 /// Ownership: `*out` is the caller's, for tare_bytes_free().

@@ -17,13 +17,14 @@ use crate::out::{Out, OutStruct};
 use crate::store::{self, tare_store};
 use crate::value::value;
 
-/// An image that is being imported. Ends in tare_importing_finish(), or with tare_importing_free().
+/// An image that is being imported. Ends in tare_importing_finish(), or with
+/// tare_importing_free().
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_importing {
     _opaque: [u8; 0],
 }
 
-/// None once it was finished.
+/// `None` after the finish.
 struct ImportingObject(Mutex<Option<Importing>>);
 
 impl Noun for ImportingObject {
@@ -41,16 +42,16 @@ impl ImportingObject {
     }
 }
 
-/// How far an import is.
+/// The progress of an import.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_import_progress {
     /// sizeof(tare_import_progress), set by the caller.
     pub size: u64,
-    /// Layers of the image; zero until one is read.
+    /// Layers of the image; zero until the first is read.
     pub layers: u64,
-    /// How many of them were begun to be read. One that is there already is not read.
+    /// Number of layers whose reading has begun. Present layers are not read.
     pub begun: u64,
     /// Bytes read of those that were begun, as kept, so usually compressed.
     pub bytes_done: u64,
@@ -58,20 +59,22 @@ pub struct tare_import_progress {
     pub bytes_total: u64,
 }
 
-// SAFETY: `repr(C)`, begins with its size, numbers only.
+// SAFETY: `repr(C)`, begins with the size, numbers only.
 unsafe impl Input for tare_import_progress {
     const NAME: &'static str = "tare_import_progress";
 }
 
-/// Begins an import as of tare_store_import(), for callers with an event loop: returns at once. A thread of
-/// the library's own does it, with all signals blocked, until tare_importing_finish().
+/// Begins an import as of tare_store_import(), for callers with an event loop:
+/// returns at once. A thread of the library works on the import, with all
+/// signals blocked, until tare_importing_finish().
 ///
-/// `options_or_null`: without `progress`, for which there is tare_importing_progress(); NULL for the defaults.
+/// `options_or_null`: without `progress`, for which there is
+/// tare_importing_progress(); NULL for the defaults.
 ///
-/// Returns: NULL, or an error: TARE_KIND_INVALID for wrong options, TARE_KIND_EXHAUSTED if there is no thread
-/// to be had. Those of the import come from tare_importing_finish().
-/// Ownership: `*out` is the caller's, for tare_importing_finish() or tare_importing_free().
-/// Threads: any, at once.
+/// Returns: NULL, or an error: TARE_KIND_INVALID for wrong options,
+/// TARE_KIND_EXHAUSTED if there is no thread to be had. Those of the import
+/// come from tare_importing_finish(). Ownership: `*out` is the caller's, for
+/// tare_importing_finish() or tare_importing_free(). Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_begin_import(
@@ -92,7 +95,7 @@ pub unsafe extern "C-unwind" fn tare_store_begin_import(
         if options.progress.is_some() {
             return Err(wrong("progress", "would be called in another thread"));
         }
-        // SAFETY: the caller's word for what the options point to.
+        // SAFETY: the caller vouches for the pointers of the options.
         let (options, _) = unsafe { options.read()? };
         let images = store::get(store)?.store.images().clone();
         let importing = images.begin_import(&reference.parse()?, &options)?;
@@ -101,8 +104,8 @@ pub unsafe extern "C-unwind" fn tare_store_begin_import(
     })
 }
 
-/// A descriptor for poll(2) and epoll(7), not to be read from: readable when tare_importing_finish() does
-/// not wait.
+/// A descriptor for poll(2) and epoll(7), not to be read from: readable when
+/// tare_importing_finish() does not wait.
 ///
 /// Returns: the descriptor; -1 for NULL or a handle that is no import.
 /// Ownership: the descriptor belongs to the import.
@@ -117,7 +120,7 @@ pub extern "C-unwind" fn tare_importing_fd(importing: *const tare_importing) -> 
     })
 }
 
-/// How far it is.
+/// Reads the progress.
 ///
 /// Returns: NULL, or TARE_KIND_INVALID for a handle that is no import.
 /// Threads: any, at once.
@@ -144,13 +147,13 @@ pub unsafe extern "C-unwind" fn tare_importing_progress(
     })
 }
 
-/// Gives the image. Waits for it where the descriptor is not readable. The handle of the import is gone,
-/// also after an error, and so is its thread.
+/// Gives the image. Waits if the descriptor is not readable. The handle of the
+/// import and the thread are gone, also after an error.
 ///
-/// Returns: NULL, or an error: those of tare_store_import(); nothing is visible then.
-/// Ownership: takes `importing`. `*out` is the caller's, for tare_image_free().
-/// Threads: any; a second call for the same import is an error.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of tare_store_import(); nothing is visible
+/// then. Ownership: takes `importing`. `*out` is the caller's, for
+/// tare_image_free(). Threads: any; a second call for the same import is an
+/// error. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_importing_finish(
     importing: *mut tare_importing,
@@ -165,8 +168,8 @@ pub unsafe extern "C-unwind" fn tare_importing_finish(
     })
 }
 
-/// Stops the import, without waiting: within moments its thread has undone what it did, and ends. NULL, or
-/// one that was finished or freed already, is left alone.
+/// Stops the import, without waiting: within moments the thread undoes its
+/// work, and ends. NULL and finished or freed handles are ignored.
 ///
 /// Ownership: takes `importing`.
 /// Threads: any.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What comes from the caller: texts, lists, bytes, descriptors, size-tagged structs; all checked
-//! before anything is done. What a pointer points to cannot be checked: there the header's word counts.
+//! Input from the caller: texts, lists, bytes, descriptors, size-tagged
+//! structs; all checked before any work. The targets of pointers cannot be
+//! checked: the rules of the header apply.
 
 use std::ffi::{CStr, OsStr, c_char};
 use std::mem::{MaybeUninit, size_of};
@@ -13,29 +14,33 @@ use tare_core::{Error, Kind, Result};
 
 use crate::handle::wrong;
 
-/// No struct of this or any later version is larger: a larger size was never set.
+/// No struct of this or any later version is larger: a larger size was never
+/// set.
 const STRUCT_MAX: u64 = 4096;
 
 /// A struct that the caller fills.
 ///
 /// # Safety
-/// `repr(C)`, begins with its size as a `u64`, and every bit pattern, all zeros among them, is a value.
+/// `repr(C)`, begins with its size as a `u64`, and every bit pattern, all zeros
+/// among them, is a value.
 pub(crate) unsafe trait Input: Copy {
-    /// Its name in C.
+    /// The name of the struct in C.
     const NAME: &'static str;
 }
 
-/// Reads a struct of the size that its first field says: what is missing is zero, and what
-/// this version does not know must be zero.
+/// Reads a struct of the size in its first field: missing fields are zero, and
+/// fields unknown to this version must be zero.
 ///
 /// # Safety
-/// `at` is NULL or points to a struct whose first eight bytes are its size in bytes.
+/// `at` is NULL or points to a struct whose first eight bytes are its size in
+/// bytes.
 pub(crate) unsafe fn read<T: Input>(at: *const T) -> Result<T> {
     // SAFETY: as this function's own.
     let size = unsafe { checked_size(at.cast(), T::NAME)? };
     let known = size.min(size_of::<T>());
     let mut value = MaybeUninit::<T>::zeroed();
-    // SAFETY: the caller's struct has `size` bytes, ours at least `known`; any bits are a value.
+    // SAFETY: the caller's struct has `size` bytes, ours at least `known`; any
+    // bits are a value.
     let (value, tail) = unsafe {
         let from = at.cast::<u8>();
         from.copy_to_nonoverlapping(value.as_mut_ptr().cast(), known);
@@ -67,13 +72,14 @@ pub(crate) unsafe fn read_or_zero<T: Input>(at: *const T) -> Result<T> {
     unsafe { read(at) }
 }
 
-/// The size that a struct says it has.
+/// Returns the size that a struct declares.
 ///
 /// # Safety
 /// As [`read`].
 pub(crate) unsafe fn checked_size(at: *const u64, name: &str) -> Result<usize> {
     check(at, name)?;
-    // SAFETY: not NULL and aligned; the caller's word that it begins with its size.
+    // SAFETY: not NULL and aligned; the caller vouches that it begins with the
+    // size.
     let size = unsafe { at.read() };
     if !(size_of::<u64>() as u64..=STRUCT_MAX).contains(&size) {
         let why = format!("has the size {size}");
@@ -94,7 +100,8 @@ pub(crate) fn check<T>(at: *const T, name: &str) -> Result<()> {
 /// Text in UTF-8.
 ///
 /// # Safety
-/// `at` is NULL or points to text that ends with a NUL and outlives the call that uses it.
+/// `at` is NULL or points to text that ends with a NUL and outlives the call
+/// that uses the text.
 pub(crate) unsafe fn text<'a>(at: *const c_char, name: &str) -> Result<&'a str> {
     // SAFETY: as this function's own.
     let bytes = unsafe { words(at, name)? }.as_bytes();
@@ -140,7 +147,8 @@ pub(crate) unsafe fn optional_path<'a>(at: *const c_char, name: &str) -> Result<
 /// As [`text`].
 unsafe fn words<'a>(at: *const c_char, name: &str) -> Result<&'a OsStr> {
     check(at, name)?;
-    // SAFETY: not NULL; the caller's word that it ends with a NUL and lives.
+    // SAFETY: not NULL; the caller vouches that the text ends with a NUL and
+    // lives.
     let text = unsafe { CStr::from_ptr(at) };
     Ok(OsStr::from_bytes(text.to_bytes()))
 }
@@ -148,7 +156,8 @@ unsafe fn words<'a>(at: *const c_char, name: &str) -> Result<&'a OsStr> {
 /// A list of texts that ends with NULL; empty for NULL.
 ///
 /// # Safety
-/// `at` is NULL or points to pointers, the last of which is NULL and each other as for [`text`].
+/// `at` is NULL or points to pointers, the last of them NULL and each other as
+/// for [`text`].
 pub(crate) unsafe fn list<'a>(at: *const *const c_char, name: &str) -> Result<Vec<&'a OsStr>> {
     let mut found = Vec::new();
     if at.is_null() {
@@ -157,12 +166,14 @@ pub(crate) unsafe fn list<'a>(at: *const *const c_char, name: &str) -> Result<Ve
     check(at, name)?;
     let mut next = at;
     loop {
-        // SAFETY: not past the NULL at the list's end, which is the caller's word.
+        // SAFETY: not past the NULL at the list's end, for which the caller
+        // vouches.
         let word = unsafe { next.read() };
         if word.is_null() {
             return Ok(found);
         }
-        // SAFETY: the caller's word for every text of the list; the end was not reached.
+        // SAFETY: the caller's word for every text of the list; the end was not
+        // reached.
         unsafe {
             found.push(words(word, name)?);
             next = next.add(1);
@@ -184,7 +195,8 @@ pub(crate) unsafe fn texts<'a>(at: *const *const c_char, name: &str) -> Result<V
 /// A number of values; empty for NULL and 0.
 ///
 /// # Safety
-/// `at` points to `len` values, which outlive the call that uses them, or `len` is 0.
+/// `at` points to `len` values, which outlive the call that uses them, or `len`
+/// is 0.
 pub(crate) unsafe fn values<'a, T>(at: *const T, len: u64, name: &str) -> Result<&'a [T]> {
     if len == 0 {
         return Ok(&[]);
@@ -194,11 +206,12 @@ pub(crate) unsafe fn values<'a, T>(at: *const T, len: u64, name: &str) -> Result
     if len > most {
         return Err(wrong(name, &format!("has the length {len}")));
     }
-    // SAFETY: not NULL, aligned, no longer than memory can be; the caller's word for the rest.
+    // SAFETY: not NULL, aligned, no longer than memory can be; the caller's
+    // word for the rest.
     Ok(unsafe { slice::from_raw_parts(at, len as usize) })
 }
 
-/// JSON text with a length; the empty object for none.
+/// Reads JSON text with a length; the empty object for NULL.
 ///
 /// # Safety
 /// As [`values`].
@@ -211,13 +224,14 @@ pub(crate) unsafe fn json<'a>(at: *const c_char, len: usize, name: &str) -> Resu
     std::str::from_utf8(bytes).map_err(|_| wrong(name, "is not UTF-8"))
 }
 
-/// A copy of a descriptor of the caller's, who keeps it.
+/// Copies a descriptor, which stays the caller's.
 pub(crate) fn descriptor(fd: RawFd, name: &str) -> Result<OwnedFd> {
     let bad = |e| Error::io("check arguments", format_args!("{name} {fd}"), e);
     if fd < 0 {
         return Err(bad(std::io::Error::from_raw_os_error(libc::EBADF)));
     }
-    // SAFETY: not -1; used for one call of fcntl(2), which says EBADF if it is not open.
+    // SAFETY: not -1; used for one call of fcntl(2), which returns EBADF if the
+    // descriptor is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     borrowed.try_clone_to_owned().map_err(bad)
 }

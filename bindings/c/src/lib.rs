@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The C face of libtare: converts, calls, converts back. `include/tare.h` is made from it and is its manual.
+//! The C face of libtare: converts, calls, converts back. `include/tare.h` is
+//! generated from this crate and is its manual.
 //!
-//! A function checks what it was given ([`input`], [`handle`]), calls the
-//! library, and writes what came of it ([`out`]), all inside [`call`] or
-//! [`value`], where panics end and no thread is cancelled. The functions' ABI
-//! is "C-unwind" for the sake of [`cancel`] alone.
+//! A function checks its arguments ([`input`], [`handle`]), calls the library,
+//! and writes the results ([`out`]), all inside [`call`] or [`value`], where
+//! panics end and no thread is cancelled. The functions' ABI is "C-unwind"
+//! because of [`cancel`] alone.
 #![allow(
     clippy::missing_safety_doc,
     reason = "the first chapter of tare.h says once what every pointer must be"

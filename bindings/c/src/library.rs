@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The library itself: its version, what was built into it, what this machine can do.
+//! The library itself: version, built-in features, a report on this machine.
 
 use std::ffi::{CString, c_char};
 use std::ptr;
@@ -20,8 +20,8 @@ pub const TARE_VERSION_MINOR: u32 = 1;
 /// The version that this header is of.
 pub const TARE_VERSION_PATCH: u32 = 0;
 
-/// The version of the library that is running, for example `0.1.0`. A program may run with a
-/// later one than it was compiled for: what that adds it does not miss.
+/// The version of the running library, for example `0.1.0`. A program may run
+/// with a later version than its header's: it does not miss later additions.
 ///
 /// Returns: text.
 /// Ownership: the text is the library's and stays.
@@ -34,8 +34,8 @@ pub extern "C-unwind" fn tare_version() -> *const c_char {
     value(ptr::null(), text)
 }
 
-/// What was built into the library, words with spaces between them: back ends, sources of
-/// images, compressions.
+/// The library's built-in features, words with spaces between them: back ends,
+/// sources of images, compressions.
 ///
 /// Returns: text.
 /// Ownership: the text is the library's and stays.
@@ -48,11 +48,10 @@ pub extern "C-unwind" fn tare_features() -> *const c_char {
     value(ptr::null(), || Some(TEXT.get_or_init(make).as_ptr()))
 }
 
-/// Whether a word is one of tare_features().
+/// Tells whether a word is among tare_features().
 ///
-/// Returns: 1 if it is, else 0, also for NULL.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: 1 if the word is there, else 0, also for NULL. Threads: any, at
+/// once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_has_feature(feature: *const c_char) -> i32 {
     value(0, || {
@@ -62,9 +61,10 @@ pub unsafe extern "C-unwind" fn tare_has_feature(feature: *const c_char) -> i32 
     })
 }
 
-/// How many handles the caller holds: stores, images, sandboxes, processes, outputs, listings, bytes,
-/// errors. What was freed does not count. For tests that look for leaks: a leak checker cannot
-/// see them, because the library itself knows them all.
+/// Counts the handles that the caller holds: stores, images, sandboxes,
+/// processes, outputs, listings, bytes, errors. Freed handles do not count. For
+/// tests that look for leaks: a leak checker cannot see handles, because the
+/// library itself keeps a table of them.
 ///
 /// Returns: the number.
 /// Threads: any, at once.
@@ -74,16 +74,16 @@ pub extern "C-unwind" fn tare_handle_count() -> u64 {
     value(0, || Some(handle::live() as u64))
 }
 
-/// Looks at what this machine can do for the calling user, which takes about 50 ms, and changes
-/// nothing. The JSON object has `ok` (whether sandboxes can be opened at all), `kernel`, `uid`
-/// and `checks`, a list of `{name, ok, matter, found, cure}`.
+/// Examines this machine for the calling user, which takes about 50 ms, and
+/// changes nothing. The JSON object has `ok` (whether sandboxes can be opened
+/// at all), `kernel`, `uid` and `checks`, a list of `{name, ok, matter, found,
+/// cure}`.
 ///
-/// `store_or_null`: the directory of the store; NULL for the one of tare_store_open(NULL).
+/// `store_or_null`: the directory of the store; NULL for that of
+/// tare_store_open(NULL).
 ///
-/// Returns: NULL for a report, whatever it says.
-/// Ownership: `*out` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL for any report. Ownership: `*out` is the caller's, for
+/// tare_bytes_free(). Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_doctor(
     store_or_null: *const c_char,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the library does, line by line, told to a function of the caller's.
+//! The log: a function of the caller receives a line for each action of the
+//! library.
 
 use std::ffi::{c_char, c_void};
 use std::sync::{PoisonError, RwLock};
@@ -9,14 +10,17 @@ use log::{LevelFilter, Log, Metadata, Record};
 use crate::error::c_text;
 use crate::value::value;
 
-/// What an image asks for and does not get: its notes.
+/// Notes of images: requests of an image that are not fulfilled.
 pub const TARE_LOG_WARNING: u32 = 2;
-/// What is opened, run, reset, closed, imported.
+/// Opening, running, resetting, closing, importing.
 pub const TARE_LOG_DEBUG: u32 = 4;
 
-/// Told one line, without a newline at its end, on the thread whose call it is about, or on the library's own
-/// where tare_sandbox_begin() or tare_store_begin_import() has one; on several at once if several make calls. `level` is one of TARE_LOG_*, or between two of a later version's. `text` lives until the function returns. Must return: no longjmp(3), no C++ exception.
-/// May use the library.
+/// Receives a line, without a newline at its end, on the thread of the call, or
+/// on a thread of the library for tare_sandbox_begin() and
+/// tare_store_begin_import(); on several threads at once if several make calls.
+/// `level` is one of TARE_LOG_*, or between two of a later version's. `text`
+/// lives until the function returns. Must return: no longjmp(3), no C++
+/// exception. May use the library.
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub type tare_log_fn =
     Option<unsafe extern "C" fn(data: *mut c_void, level: u32, text: *const c_char)>;
@@ -28,7 +32,8 @@ struct Told {
     data: *mut c_void,
 }
 
-// SAFETY: the caller's word that the function can be called with `data` on any thread.
+// SAFETY: the caller's word that the function can be called with `data` on any
+// thread.
 unsafe impl Send for Told {}
 // SAFETY: as above.
 unsafe impl Sync for Told {}
@@ -43,11 +48,13 @@ impl Log for ToCaller {
     }
 
     fn log(&self, record: &Record<'_>) {
-        // Not held while the function runs: it may set another.
+        // Not held while the function runs, because the function may set
+        // another.
         let told = *TOLD.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(Told { function, data }) = told {
             let text = c_text(&record.args().to_string());
-            // SAFETY: the caller's word (`tare_set_log`); `text` outlives the call.
+            // SAFETY: the caller's word (`tare_set_log`); `text` outlives the
+            // call.
             unsafe { function(data, record.level() as u32, text.as_ptr()) };
         }
     }
@@ -55,12 +62,13 @@ impl Log for ToCaller {
     fn flush(&self) {}
 }
 
-/// Has a function told what the library does in this process, a line each. Lines name programs, never arguments or
-/// values of an environment. There is one function; another takes its place, and calls of other threads that have
-/// begun may still tell the one before.
+/// Registers a function that receives a line for each action of the library in
+/// this process. Lines name programs, never arguments or values of an
+/// environment. There is a single function; a later call replaces it, and
+/// running calls of other threads may still use the earlier function.
 ///
-/// `function_or_null`: NULL for none. `data`: passed to it.
-/// `level`: the highest that is told, one of TARE_LOG_*; 0 for nothing.
+/// `function_or_null`: NULL for no log. `data`: passed to the function.
+/// `level`: the highest level reported, one of TARE_LOG_*; 0 for no lines.
 ///
 /// Threads: any, at once.
 /// Since: 0.1.
@@ -80,7 +88,7 @@ pub unsafe extern "C-unwind" fn tare_set_log(
             _ => LevelFilter::Debug,
         };
         *TOLD.write().unwrap_or_else(PoisonError::into_inner) = told;
-        // An error says that it is set already.
+        // An error means that the logger is set already.
         let _ = log::set_logger(&ToCaller);
         log::set_max_level(filter);
         Some(())

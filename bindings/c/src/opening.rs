@@ -17,13 +17,14 @@ use crate::sandbox::{self, tare_sandbox};
 use crate::store::{self, tare_store};
 use crate::value::value;
 
-/// A sandbox that is being opened. Ends in tare_opening_finish(), or with tare_opening_free().
+/// A sandbox that is being opened. Ends in tare_opening_finish(), or with
+/// tare_opening_free().
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_opening {
     _opaque: [u8; 0],
 }
 
-/// None once it was finished.
+/// `None` after the finish.
 struct OpeningObject(Mutex<Option<Opening>>);
 
 impl Noun for OpeningObject {
@@ -41,23 +42,25 @@ impl OpeningObject {
     }
 }
 
-/// Begins to open a sandbox, for callers with an event loop: returns while it is being made. Waits for the
-/// start of the store's helper process, where this is its first sandbox: about a millisecond.
+/// Begins to open a sandbox, for callers with an event loop: returns while the
+/// helper works. The first call for a store waits for the start of the helper
+/// process, about a millisecond.
 ///
-/// The helper process makes it, but: where the image has to be imported or unpacked first, where mounts of
-/// the machine may not answer, and after a first attempt that this machine refuses. Then a thread of the
-/// library's own opens it, with all signals blocked, until tare_opening_finish().
+/// The helper process makes the sandbox, except if the image must be imported
+/// or unpacked first, if mounts of the machine may not answer, and after a
+/// first attempt that this machine refuses. Then a thread of the library opens
+/// the sandbox, with all signals blocked, until tare_opening_finish().
 ///
-/// `image_or_null`: goes before the spec's own image, as in tare_sandbox_open_on(). `root_or_null`: a
-/// directory in place of an image, as in tare_sandbox_open_in(). `spec_json`, `spec_len`: as for
+/// `image_or_null`: goes before the spec's own image, as in
+/// tare_sandbox_open_on(). `root_or_null`: a directory in place of an image, as
+/// in tare_sandbox_open_in(). `spec_json`, `spec_len`: as for
 /// tare_sandbox_open().
 ///
-/// Returns: NULL, or an error: those of tare_sandbox_open() that are known at once, TARE_KIND_INVALID for
-/// an image and a root. Nothing is left behind then.
-/// Ownership: `*out` is the caller's, for tare_opening_finish() or tare_opening_free(); `image_or_null` stays
-/// the caller's and may be freed at once.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of tare_sandbox_open() that are known at
+/// once, TARE_KIND_INVALID for an image and a root. Nothing is left behind
+/// then. Ownership: `*out` is the caller's, for tare_opening_finish() or
+/// tare_opening_free(); `image_or_null` stays the caller's and may be freed at
+/// once. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_begin(
     store: *const tare_store,
@@ -88,8 +91,9 @@ pub unsafe extern "C-unwind" fn tare_sandbox_begin(
     })
 }
 
-/// A descriptor for poll(2) and epoll(7), not to be read from: readable when tare_opening_ready() has
-/// something to do. Ask for it again after that returned 0: it may be another.
+/// A descriptor for poll(2) and epoll(7), not to be read from: readable when
+/// tare_opening_ready() has work. Ask again after a 0: the descriptor may be
+/// another.
 ///
 /// Returns: the descriptor; -1 for NULL or a handle that is no opening.
 /// Ownership: the descriptor belongs to the opening.
@@ -104,12 +108,11 @@ pub extern "C-unwind" fn tare_opening_fd(opening: *const tare_opening) -> i32 {
     })
 }
 
-/// Whether tare_opening_finish() would not wait. Never waits itself: where an attempt has failed that is
-/// worth another, it begins that one and returns 0.
+/// Tells whether tare_opening_finish() would return at once. Never waits: if an
+/// attempt has failed and another may succeed, begins the other and returns 0.
 ///
-/// Returns: 1 or 0; 1 for NULL or a handle that is no opening, of which the finish tells.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: 1 or 0; 1 for NULL or a handle that is no opening, which the finish
+/// reports. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_opening_ready(opening: *mut tare_opening) -> i32 {
     value(1, || {
@@ -119,13 +122,13 @@ pub extern "C-unwind" fn tare_opening_ready(opening: *mut tare_opening) -> i32 {
     })
 }
 
-/// Gives the sandbox. Waits for it where tare_opening_ready() returns 0. The handle of the opening is gone,
-/// also after an error.
+/// Gives the sandbox. Waits if tare_opening_ready() returns 0. The handle of
+/// the opening is gone, also after an error.
 ///
-/// Returns: NULL, or an error: those of tare_sandbox_open(); nothing is left behind then.
-/// Ownership: takes `opening`. `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free().
-/// Threads: any; a second call for the same opening is an error.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of tare_sandbox_open(); nothing is left
+/// behind then. Ownership: takes `opening`. `*out` is the caller's, for
+/// tare_sandbox_close() or tare_sandbox_free(). Threads: any; a second call for
+/// the same opening is an error. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_opening_finish(
     opening: *mut tare_opening,
@@ -142,8 +145,8 @@ pub unsafe extern "C-unwind" fn tare_opening_finish(
     })
 }
 
-/// Ends what was begun, without waiting for that. An import stops within moments, and undoes what it did.
-/// NULL, or one that was finished or freed already, is left alone.
+/// Ends an opening, without waiting. An import stops within moments, and undoes
+/// its work. NULL and finished or freed handles are ignored.
 ///
 /// Ownership: takes `opening`.
 /// Threads: any.

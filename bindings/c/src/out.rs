@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What goes to the caller: checked before the work, written after it, and only if all went well.
+//! Output to the caller: checked before the work, written afterwards, and only
+//! on success.
 
 use std::marker::PhantomData;
 use std::mem::size_of;
@@ -9,7 +10,7 @@ use tare_core::Result;
 
 use crate::input::{Input, check, checked_size};
 
-/// Where one value goes.
+/// The place of an output value.
 pub(crate) struct Out<T>(NonNull<T>);
 
 impl<T> Out<T> {
@@ -21,7 +22,7 @@ impl<T> Out<T> {
         Ok(Self(unsafe { NonNull::new_unchecked(at) }))
     }
 
-    /// The same where NULL means that nobody wants it.
+    /// The same for an optional value, where NULL leaves it out.
     ///
     /// # Safety
     /// As [`Out::new`].
@@ -34,12 +35,13 @@ impl<T> Out<T> {
     }
 
     pub(crate) fn set(self, value: T) {
-        // SAFETY: not NULL and aligned (`new`); the caller's word that it can be written to.
+        // SAFETY: not NULL and aligned (`new`); the caller vouches that the
+        // memory is writable.
         unsafe { self.0.write(value) };
     }
 }
 
-/// Where a struct goes, of the size that the caller knows.
+/// The place of an output struct, of the size that the caller knows.
 pub(crate) struct OutStruct<T> {
     at: NonNull<u8>,
     size: usize,
@@ -48,8 +50,8 @@ pub(crate) struct OutStruct<T> {
 
 impl<T: Input> OutStruct<T> {
     /// # Safety
-    /// `at` is NULL or points to a struct whose first eight bytes are its size in bytes, all of
-    /// which can be written to until the call returns.
+    /// `at` is NULL or points to a struct whose first eight bytes are the size
+    /// in bytes, all writable until the call returns.
     pub(crate) unsafe fn new(at: *mut T) -> Result<Self> {
         // SAFETY: as this function's own; NULL is refused.
         unsafe {
@@ -62,7 +64,7 @@ impl<T: Input> OutStruct<T> {
         }
     }
 
-    /// The same where NULL means that nobody wants it.
+    /// The same for an optional struct, where NULL leaves it out.
     ///
     /// # Safety
     /// As [`OutStruct::new`].
@@ -74,12 +76,14 @@ impl<T: Input> OutStruct<T> {
         }
     }
 
-    /// Writes what the caller has room for, but the size, which stays theirs; the rest becomes zero.
+    /// Writes as many bytes as the caller has room for, but keeps the caller's
+    /// size; the rest becomes zero.
     pub(crate) fn set(self, value: &T) {
         const TAG: usize = size_of::<u64>();
         let known = self.size.min(size_of::<T>());
-        // SAFETY: `known` bytes are there on both sides, `size` on the caller's (`new`); an
-        // `Input` has no padding and no reference into the caller's memory.
+        // SAFETY: `known` bytes are there on both sides, `size` on the caller's
+        // (`new`); an `Input` has no padding and no reference into the caller's
+        // memory.
         unsafe {
             let from = (&raw const *value).cast::<u8>().add(TAG);
             let at = self.at.add(TAG);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Finished commands: how they ended and what they wrote.
+//! Finished commands: their end and their output.
 
 use std::ffi::c_char;
 use std::ptr;
@@ -15,7 +15,7 @@ use crate::out::{Out, OutStruct};
 use crate::status::tare_status;
 use crate::value::value;
 
-/// A finished command: how it ended and what it wrote. Freed with tare_output_free().
+/// A finished command: its end and its output. Freed with tare_output_free().
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_output {
     _opaque: [u8; 0],
@@ -65,7 +65,7 @@ unsafe fn bytes(
     })
 }
 
-/// How the command ended.
+/// The end of the command.
 ///
 /// Returns: NULL, or an error for a handle that is no output.
 /// Threads: any, at once.
@@ -83,14 +83,13 @@ pub unsafe extern "C-unwind" fn tare_output_status(
     })
 }
 
-/// What it wrote to standard output, or to its terminal, with a NUL behind the last byte.
+/// Standard output of the command, or output to its terminal, with a NUL behind
+/// the last byte.
 ///
 /// `len_or_null`: gets the number of bytes, without that NUL.
 ///
-/// Returns: the bytes; NULL for NULL or a handle that is no output.
-/// Ownership: they belong to the output and go with it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: the bytes; NULL for NULL or a handle that is no output. Ownership:
+/// the bytes live as long as the output. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_output_stdout(
     output: *const tare_output,
@@ -100,14 +99,12 @@ pub unsafe extern "C-unwind" fn tare_output_stdout(
     unsafe { bytes(output, len_or_null, |output| &output.stdout) }
 }
 
-/// What it wrote to standard error, with a NUL behind the last byte.
+/// Standard error of the command, with a NUL behind the last byte.
 ///
 /// `len_or_null`: gets the number of bytes, without that NUL.
 ///
-/// Returns: the bytes; NULL for NULL or a handle that is no output.
-/// Ownership: they belong to the output and go with it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: the bytes; NULL for NULL or a handle that is no output. Ownership:
+/// the bytes live as long as the output. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_output_stderr(
     output: *const tare_output,
@@ -117,11 +114,10 @@ pub unsafe extern "C-unwind" fn tare_output_stderr(
     unsafe { bytes(output, len_or_null, |output| &output.stderr) }
 }
 
-/// Frees an output. NULL, or one that was freed already, is left alone.
+/// Frees an output. NULL and freed handles are ignored.
 ///
-/// Ownership: takes `output`; its bytes are gone.
-/// Threads: any; nobody may use those bytes then.
-/// Since: 0.1.
+/// Ownership: takes `output`; its bytes end. Threads: any, if no thread uses
+/// those bytes any more. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_output_free(output: *mut tare_output) {
     handle::free::<OutputObject>(output);

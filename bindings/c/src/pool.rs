@@ -13,8 +13,9 @@ use crate::out::Out;
 use crate::sandbox::{self, tare_sandbox};
 use crate::store::{self, tare_store};
 
-/// Sandboxes of one spec that wait to be taken, each used once. Ended with tare_pool_close(), which waits until
-/// nothing of those that wait is left, or tare_pool_free(), which does not.
+/// Sandboxes of a spec that wait to be taken, each used once. Ended with
+/// tare_pool_close(), which waits until all waiting sandboxes are gone, or
+/// tare_pool_free(), which does not.
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_pool {
     _opaque: [u8; 0],
@@ -25,18 +26,19 @@ impl Noun for Pool {
     const KIND: u8 = b'L';
 }
 
-/// Opens a pool, and comes back when its first sandbox is ready. The helper process makes the others meanwhile; there
-/// is no thread in this one. How many wait follows the demand, between `min` and `max`.
+/// Opens a pool, and returns when the first sandbox is ready. The helper
+/// process makes the others meanwhile, without a thread in this process. The
+/// number that waits follows the demand, between `min` and `max`.
 ///
-/// `image_or_null`: goes before the spec's own image. `spec_json`, `spec_len`: as for tare_sandbox_open().
-/// `min`: so many wait even if none is taken. `max`: no more wait, whatever the demand; 0 for the defaults of both, 2
-/// and 16.
+/// `image_or_null`: goes before the spec's own image. `spec_json`, `spec_len`:
+/// as for tare_sandbox_open(). `min`: the number that waits without demand.
+/// `max`: the highest number that waits; 0 for the defaults of both, 2 and 16.
 ///
-/// Returns: NULL, or an error: those of tare_sandbox_open(); TARE_KIND_INVALID for bounds that cannot be.
-/// Ownership: `*out` is the caller's, for tare_pool_close() or tare_pool_free(); `image_or_null` stays the
-/// caller's. If this process dies, what waits goes with it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of tare_sandbox_open(); TARE_KIND_INVALID
+/// for impossible bounds. Ownership: `*out` is the caller's, for
+/// tare_pool_close() or tare_pool_free(); `image_or_null` stays the caller's.
+/// If this process dies, waiting sandboxes end. Threads: any, at once. Since:
+/// 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_pool_open(
     store: *const tare_store,
@@ -68,13 +70,12 @@ pub unsafe extern "C-unwind" fn tare_pool_open(
     })
 }
 
-/// Takes a sandbox that nobody has used: one that waits, else one that is opened now. It never comes back to the pool.
-/// When it is closed or freed, the next one is begun.
+/// Takes an unused sandbox: a waiting one, else a sandbox opened now. It never
+/// returns to the pool. Closing or freeing it starts its replacement.
 ///
-/// Returns: NULL, or an error: those of tare_sandbox_open().
-/// Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free(); it may outlive the pool.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of tare_sandbox_open(). Ownership: `*out`
+/// is the caller's, for tare_sandbox_close() or tare_sandbox_free(); the
+/// sandbox may outlive the pool. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_pool_take(
     pool: *const tare_pool,
@@ -88,7 +89,7 @@ pub unsafe extern "C-unwind" fn tare_pool_take(
     })
 }
 
-/// How many could be taken now without waiting.
+/// Returns the number that could be taken now without waiting.
 ///
 /// Returns: NULL, or TARE_KIND_INVALID for a handle that is no pool.
 /// Threads: any, at once.
@@ -106,14 +107,13 @@ pub unsafe extern "C-unwind" fn tare_pool_ready(
     })
 }
 
-/// Ends all that wait and comes back when nothing of them is left; sandboxes that were taken live on. The handle
-/// is gone, also after an error. NULL is left alone.
+/// Ends all waiting sandboxes and returns when they are gone; taken sandboxes
+/// live on. The handle is gone, also after an error. NULL is ignored.
 ///
-/// Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no pool, or was closed or freed already;
-/// TARE_KIND_BROKEN if the helper process is gone, and what waited with it.
-/// Ownership: takes `pool`.
-/// Threads: any; a tare_pool_take() in another thread is refused or served.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no pool,
+/// or was closed or freed already; TARE_KIND_BROKEN if the helper process is
+/// gone, with all waiting sandboxes. Ownership: takes `pool`. Threads: any; a
+/// tare_pool_take() in another thread is refused or served. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_pool_close(pool: *mut tare_pool) -> *mut tare_error {
     call(|| match pool.is_null() {
@@ -122,7 +122,7 @@ pub extern "C-unwind" fn tare_pool_close(pool: *mut tare_pool) -> *mut tare_erro
     })
 }
 
-/// The same without waiting. NULL, or one that was closed or freed already, is left alone.
+/// Closes a pool without waiting. NULL and closed or freed handles are ignored.
 ///
 /// Ownership: takes `pool`.
 /// Threads: any.

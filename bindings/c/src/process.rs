@@ -17,7 +17,8 @@ use crate::output::{self, tare_output};
 use crate::status::tare_status;
 use crate::value::value;
 
-/// A running command. Freed with tare_process_free(), which neither waits nor kills.
+/// A running command. Freed with tare_process_free(), which neither waits nor
+/// kills.
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_process {
     _opaque: [u8; 0],
@@ -28,33 +29,36 @@ impl Noun for Process {
     const KIND: u8 = b'P';
 }
 
-/// The descriptors of a command that was started; -1 for each that there is not.
+/// The descriptors of a command that was started; -1 for each that there is
+/// not.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_process_fds {
     /// sizeof(tare_process_fds), set by the caller.
     pub size: u64,
-    /// The process's: readable when it has ended, for poll(2) and epoll(7), not to be read from.
+    /// The process's: readable at its end, for poll(2) and epoll(7), not to be
+    /// read from.
     pub status_fd: i32,
     /// The process's: pidfd_open(2).
     pub pidfd: i32,
-    /// The process's: master of its terminal.
+    /// The process's: master of the terminal.
     pub terminal_fd: i32,
-    /// The caller's: the end of its input to write to; close it for end of file.
+    /// The caller's: the writing end of standard input; close it for end of
+    /// file.
     pub stdin_fd: i32,
-    /// The caller's: the end of its output to read from.
+    /// The caller's: the reading end of standard output.
     pub stdout_fd: i32,
-    /// The caller's: the end of its standard error to read from.
+    /// The caller's: the reading end of standard error.
     pub stderr_fd: i32,
 }
 
-// SAFETY: `repr(C)`, begins with its size, numbers without padding.
+// SAFETY: `repr(C)`, begins with the size, numbers without padding.
 unsafe impl Input for tare_process_fds {
     const NAME: &'static str = "tare_process_fds";
 }
 
-/// Hands a process over to the caller, with its descriptors if they are wanted.
+/// Hands a process over to the caller, with its descriptors if requested.
 pub(crate) fn give(
     process: Process,
     out: Out<*mut tare_process>,
@@ -72,7 +76,8 @@ pub(crate) fn give(
     };
     let process = Arc::new(process);
     let handle = handle::give_shared(Arc::clone(&process)).inspect_err(|_| {
-        // Nobody could ever ask for it. If it cannot be told, the sandbox is gone, and it too.
+        // No handle remains that could end the command. If the kill fails, the
+        // sandbox is gone, and the command with it.
         let _ = process.kill();
     })?;
     if let Some(fds) = fds {
@@ -94,8 +99,9 @@ fn descriptor(process: *const tare_process, fd: impl FnOnce(&Process) -> Option<
     value(-1, || fd(&*get(process).ok()?))
 }
 
-/// The command's number in its sandbox, for tare_sandbox_process(). No other command of that sandbox gets the same, not
-/// even after tare_sandbox_reset().
+/// The command's number in its sandbox, for tare_sandbox_process(). No other
+/// command of that sandbox gets the same number, not even after
+/// tare_sandbox_reset().
 ///
 /// Returns: 1 or more; 0 for NULL or a handle that is no process.
 /// Threads: any, at once.
@@ -105,12 +111,12 @@ pub extern "C-unwind" fn tare_process_id(process: *const tare_process) -> u64 {
     value(0, || Some(get(process).ok()?.id()))
 }
 
-/// Takes the end of the command's input to write to; close it for end of file.
+/// Takes the writing end of the command's input; close the descriptor for end
+/// of file.
 ///
-/// Returns: a descriptor; -1 if its input is no pipe, if it was taken already, for NULL or a
-/// handle that is no process.
-/// Ownership: the descriptor is the caller's, for close(2).
-/// Threads: any; of two that take it, one gets it.
+/// Returns: a descriptor; -1 if the input is no pipe or was taken already, for
+/// NULL or a handle that is no process. Ownership: the descriptor is the
+/// caller's, for close(2). Threads: any; of two calls, one gets the descriptor.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_take_stdin(process: *mut tare_process) -> i32 {
@@ -119,10 +125,9 @@ pub extern "C-unwind" fn tare_process_take_stdin(process: *mut tare_process) -> 
 
 /// Takes the end of the command's output to read from. Blocking.
 ///
-/// Returns: a descriptor; -1 if its output is no pipe, if it was taken already, for NULL or a
-/// handle that is no process.
-/// Ownership: the descriptor is the caller's, for close(2).
-/// Threads: any; of two that take it, one gets it.
+/// Returns: a descriptor; -1 if the output is no pipe or was taken already, for
+/// NULL or a handle that is no process. Ownership: the descriptor is the
+/// caller's, for close(2). Threads: any; of two calls, one gets the descriptor.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_take_stdout(process: *mut tare_process) -> i32 {
@@ -131,23 +136,21 @@ pub extern "C-unwind" fn tare_process_take_stdout(process: *mut tare_process) ->
 
 /// Takes the end of the command's standard error to read from. Blocking.
 ///
-/// Returns: a descriptor; -1 if that is no pipe, if it was taken already, for NULL or a handle
-/// that is no process.
-/// Ownership: the descriptor is the caller's, for close(2).
-/// Threads: any; of two that take it, one gets it.
+/// Returns: a descriptor; -1 if standard error is no pipe or was taken already,
+/// for NULL or a handle that is no process. Ownership: the descriptor is the
+/// caller's, for close(2). Threads: any; of two calls, one gets the descriptor.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_take_stderr(process: *mut tare_process) -> i32 {
     descriptor(process, |p| p.take_stderr().map(OwnedFd::into_raw_fd))
 }
 
-/// A descriptor that is readable when the command has ended: for poll(2), epoll(7) and the like,
-/// not to be read from.
+/// A descriptor that is readable when the command has ended: for poll(2),
+/// epoll(7) and the like, not to be read from.
 ///
 /// Returns: a descriptor; -1 for NULL or a handle that is no process.
-/// Ownership: the descriptor is the process's and goes with its handle.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Ownership: the descriptor lives as long as the process's handle. Threads:
+/// any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_status_fd(process: *const tare_process) -> i32 {
     descriptor(process, |p| Some(p.status_fd().as_raw_fd()))
@@ -156,9 +159,8 @@ pub extern "C-unwind" fn tare_process_status_fd(process: *const tare_process) ->
 /// A pidfd of the command, pidfd_open(2).
 ///
 /// Returns: a descriptor; -1 for NULL or a handle that is no process.
-/// Ownership: the descriptor is the process's and goes with its handle.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Ownership: the descriptor lives as long as the process's handle. Threads:
+/// any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_pidfd(process: *const tare_process) -> i32 {
     descriptor(process, |p| Some(p.pidfd().as_raw_fd()))
@@ -166,10 +168,9 @@ pub extern "C-unwind" fn tare_process_pidfd(process: *const tare_process) -> i32
 
 /// The master of the command's terminal, pty(7).
 ///
-/// Returns: a descriptor; -1 if it has no terminal, for NULL or a handle that is no process.
-/// Ownership: the descriptor is the process's and goes with its handle.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: a descriptor; -1 without a terminal, for NULL or a handle that is
+/// no process. Ownership: the descriptor lives as long as the process's handle.
+/// Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_terminal_fd(process: *const tare_process) -> i32 {
     descriptor(process, |p| p.terminal().map(|fd| fd.as_raw_fd()))
@@ -177,9 +178,8 @@ pub extern "C-unwind" fn tare_process_terminal_fd(process: *const tare_process) 
 
 /// Waits until the command has ended. Every call gives the same answer.
 ///
-/// Returns: NULL, or an error. A command that failed is no error: see the status.
-/// Threads: any, at once; all are told.
-/// Since: 0.1.
+/// Returns: NULL, or an error. A command that failed is no error: see the
+/// status. Threads: any, at once; all are told. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_process_wait(
     process: *const tare_process,
@@ -194,12 +194,12 @@ pub unsafe extern "C-unwind" fn tare_process_wait(
     })
 }
 
-/// Waits until the command has ended, at most so many nanoseconds; 0 does not wait at all. If it
-/// still runs then, the status has the reason TARE_REASON_RUNNING.
+/// Waits until the command has ended, at most so many nanoseconds; 0 does not
+/// wait at all. For a command that still runs, the status has the reason
+/// TARE_REASON_RUNNING.
 ///
-/// Returns: NULL, also if it still runs, or an error.
-/// Threads: any, at once; all are told.
-/// Since: 0.1.
+/// Returns: NULL, also for a running command, or an error. Threads: any, at
+/// once; each gets the status. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_process_wait_timeout(
     process: *const tare_process,
@@ -215,15 +215,15 @@ pub unsafe extern "C-unwind" fn tare_process_wait_timeout(
     })
 }
 
-/// Waits until the command has ended, or until `stop_fd` is readable or hung up, as poll(2) says; the status has the
-/// reason TARE_REASON_RUNNING then. So another thread, or a signal handler, ends the wait by writing to an
+/// Waits until the command has ended, or until `stop_fd` is readable or hung
+/// up, as poll(2) says; the status has the reason TARE_REASON_RUNNING then. So
+/// another thread, or a signal handler, ends the wait by writing to an
 /// eventfd(2) or a pipe. The command runs on.
 ///
 /// `stop_fd`: stays the caller's, and is not read from.
 ///
-/// Returns: NULL, also if it still runs, or an error: errno EBADF for a descriptor that is not open.
-/// Threads: any, at once; all are told.
-/// Since: 0.1.
+/// Returns: NULL, also for a running command, or an error: errno EBADF for a
+/// closed descriptor. Threads: any, at once; each gets the status. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_process_wait_unless(
     process: *const tare_process,
@@ -239,14 +239,15 @@ pub unsafe extern "C-unwind" fn tare_process_wait_unless(
     })
 }
 
-/// Waits until the command has ended and keeps what it writes to its pipes, or to its terminal;
-/// its input is closed first. Output above the command's `output_limit` ends it with
-/// TARE_REASON_OUTPUT. A pipe that was taken before is left to its taker.
+/// Waits until the command has ended and keeps the output of its pipes, or of
+/// its terminal; its input is closed first. Output above the command's
+/// `output_limit` ends the command with TARE_REASON_OUTPUT. A pipe that was
+/// taken before is left to its taker.
 ///
-/// Returns: NULL, or an error. A command that failed is no error: see the status.
-/// Ownership: `*out` is the caller's, for tare_output_free(); the process stays the caller's.
-/// Threads: any, but of two at once each gets a part of the output.
-/// Since: 0.1.
+/// Returns: NULL, or an error. A command that failed is no error: see the
+/// status. Ownership: `*out` is the caller's, for tare_output_free(); the
+/// process stays the caller's. Threads: any, but of two at once each gets a
+/// part of the output. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_process_output(
     process: *mut tare_process,
@@ -259,7 +260,7 @@ pub unsafe extern "C-unwind" fn tare_process_output(
     })
 }
 
-/// Sends a signal to the command itself; nothing happens if it has ended.
+/// Sends a signal to the command itself; nothing happens after its end.
 ///
 /// Returns: NULL, or an error: errno EINVAL for a number that is no signal.
 /// Threads: any, at once.
@@ -272,16 +273,16 @@ pub extern "C-unwind" fn tare_process_signal(
     call(|| get(process)?.signal(signal))
 }
 
-/// Kills the command and everything that it started; its reason is then
-/// TARE_REASON_KILLED. What a command that has ended left behind stays. The end
-/// is told when all is dead, also what left its session and lost its parents.
-/// Two things can outlive it: a process in disk sleep, for which the end waits
-/// ten seconds at most; and, beside other commands and without cgroup v2, a
-/// process that made itself look like another command's (docs/threat-model.md).
+/// Kills the command and all processes that it started, with the reason
+/// TARE_REASON_KILLED. Remains of a command that has ended stay. The end is
+/// reported when all are dead, also processes that left the session and lost
+/// their parents. Two kinds can outlive the call: a process in disk sleep, for
+/// which the end waits ten seconds at most; and, beside other commands and
+/// without cgroup v2, a process that disguised itself as another command's
+/// (docs/threat-model.md).
 ///
-/// Returns: NULL, or an error: TARE_KIND_BROKEN if the sandbox is gone, and so is the command.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_BROKEN if the sandbox is gone, and so
+/// is the command. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_kill(process: *const tare_process) -> *mut tare_error {
     call(|| get(process)?.kill())
@@ -301,13 +302,13 @@ pub extern "C-unwind" fn tare_process_resize(
     call(|| get(process)?.resize(size(rows, columns)?))
 }
 
-/// Frees the handle of a command, which neither waits for it nor kills it: the sandbox's end
-/// does. With a command of tare_spawn_in() its sandbox ends. NULL, or one that was freed
-/// already, is left alone.
+/// Frees the handle of a command, without a wait or a kill: the sandbox's end
+/// kills the command. The sandbox of a tare_spawn_in() ends with the handle.
+/// NULL and freed handles are ignored.
 ///
-/// Ownership: takes `process`, with the descriptors that were not taken from it.
-/// Threads: any; calls that wait for it in other threads go on; nobody may use its descriptors then.
-/// Since: 0.1.
+/// Ownership: takes `process`, with the descriptors that were not taken.
+/// Threads: any, if no thread uses the descriptors any more; calls of other
+/// threads that wait continue. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_free(process: *mut tare_process) {
     handle::free::<Process>(process);

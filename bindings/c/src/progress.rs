@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Progress of an import or an unpack, and the caller's word to stop it.
+//! Progress of an import or an unpack, and the caller's way to stop the work.
 
 use std::ffi::{c_char, c_void};
 use std::ptr;
@@ -8,7 +8,8 @@ use tare_core::image::{Digest, Progress};
 
 use crate::error::c_text;
 
-/// How far one layer of an image is. Lives as long as the call that it is given to.
+/// The progress of a layer of an image. Lives as long as the call that receives
+/// it.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types, reason = "its name in C")]
@@ -17,7 +18,7 @@ pub struct tare_progress {
     pub size: u64,
     /// The layer's place in the image, from 0, bottom first.
     pub layer: u64,
-    /// How many layers the image has.
+    /// Number of layers of the image.
     pub layers: u64,
     /// Bytes of the layer read so far, as kept, so usually compressed.
     pub bytes_done: u64,
@@ -27,9 +28,10 @@ pub struct tare_progress {
     pub digest: *const c_char,
 }
 
-/// Told about the work, several times a second, on the thread that asked for it. `progress` is
-/// NULL when there is nothing new to tell. Returns 0 to go on; anything else stops the work with
-/// ECANCELED and undoes it. Must return: no longjmp(3), no C++ exception. May use the library.
+/// Receives the progress, several times a second, on the calling thread.
+/// `progress` is NULL without news. Returns 0 to continue; any other value
+/// stops the work with ECANCELED and undoes it. Must return: no longjmp(3), no
+/// C++ exception. May use the library.
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub type tare_progress_fn =
     Option<unsafe extern "C" fn(data: *mut c_void, progress: *const tare_progress) -> i32>;
@@ -43,7 +45,8 @@ pub(crate) struct Callback {
 
 impl Callback {
     /// # Safety
-    /// `function`, if there is one, can be called with `data` on this thread until the call returns.
+    /// `function`, if present, can be called with `data` on this thread until
+    /// the call returns.
     pub(crate) unsafe fn new(function: tare_progress_fn, data: *mut c_void) -> Self {
         Self {
             function,
@@ -54,7 +57,8 @@ impl Callback {
 
     fn ask(&mut self, progress: *const tare_progress) {
         if let Some(function) = self.function.filter(|_| !self.stopped) {
-            // SAFETY: the caller's word (`new`); `progress` is NULL or outlives the call.
+            // SAFETY: the caller's word (`new`); `progress` is NULL or outlives
+            // the call.
             self.stopped = unsafe { function(self.data, progress) } != 0;
         }
     }

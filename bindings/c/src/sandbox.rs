@@ -18,8 +18,9 @@ use crate::out::Out;
 use crate::process::tare_process;
 use crate::store::{self, tare_store};
 
-/// A clean, isolated, throwaway environment. Ended with tare_sandbox_close(), which waits until
-/// nothing of it is left, or tare_sandbox_free(), which does not.
+/// A clean, isolated, disposable environment. Ended with tare_sandbox_close(),
+/// which waits until nothing of the sandbox is left, or tare_sandbox_free(),
+/// which does not.
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_sandbox {
     _opaque: [u8; 0],
@@ -30,7 +31,7 @@ impl Noun for Sandbox {
     const KIND: u8 = b'X';
 }
 
-/// A user of a sandbox, whose end the handle does not delay.
+/// A user of a sandbox; the handle does not delay the sandbox's end.
 pub(crate) struct UserOf {
     pub(crate) sandbox: Weak<Sandbox>,
     pub(crate) user: String,
@@ -55,15 +56,14 @@ pub(crate) unsafe fn spec(json: *const c_char, len: usize) -> Result<Spec> {
     Spec::from_json(unsafe { input::json(json, len, "spec_json")? })
 }
 
-/// Reads a spec, checks it and makes nothing.
+/// Reads and checks a spec, without opening a sandbox.
 ///
 /// `spec_json`, `spec_len`: a JSON object; NULL and 0 for the defaults.
 /// `out_or_null`: gets the spec with every default filled in, as a JSON object.
 ///
-/// Returns: NULL, or TARE_KIND_INVALID, which names the key and, for an unknown one, its neighbour.
-/// Ownership: `*out_or_null` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or TARE_KIND_INVALID, which names the key and, for an unknown
+/// key, the nearest known. Ownership: `*out_or_null` is the caller's, for
+/// tare_bytes_free(). Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_spec_check(
     spec_json: *const c_char,
@@ -85,18 +85,18 @@ pub unsafe extern "C-unwind" fn tare_spec_check(
     })
 }
 
-/// Opens a sandbox: about a millisecond when the image is unpacked already. With the defaults it
-/// is a copy-on-write view of this machine.
+/// Opens a sandbox: about a millisecond if the image is unpacked already. With
+/// the defaults, a copy-on-write view of this machine.
 ///
-/// `spec_json`, `spec_len`: a JSON object, the same keys as in every face; NULL and 0 for the defaults.
+/// `spec_json`, `spec_len`: a JSON object, the same keys as in every face; NULL
+/// and 0 for the defaults.
 ///
-/// Returns: NULL, or an error: TARE_KIND_INVALID for a wrong spec, TARE_KIND_NOT_FOUND for a missing
-/// image, TARE_KIND_UNSUPPORTED with the cure for what this machine cannot enforce. Nothing is left
-/// behind then.
-/// Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free(). If this
-/// process dies, the sandbox goes with it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_INVALID for a wrong spec,
+/// TARE_KIND_NOT_FOUND for a missing image, TARE_KIND_UNSUPPORTED with the cure
+/// for keys that this machine cannot enforce. Nothing is left behind then.
+/// Ownership: `*out` is the caller's, for tare_sandbox_close() or
+/// tare_sandbox_free(). If this process dies, the sandbox ends. Threads: any,
+/// at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_open(
     store: *const tare_store,
@@ -115,16 +115,16 @@ pub unsafe extern "C-unwind" fn tare_sandbox_open(
     })
 }
 
-/// Opens a sandbox on an image that was opened before, by tare_store_image() for example, which tells how
-/// far it is.
+/// Opens a sandbox on an open image, for example of tare_store_image(), which
+/// reports its progress.
 ///
-/// `spec_json`, `spec_len`: as for tare_sandbox_open(), but that `image` does not matter.
+/// `spec_json`, `spec_len`: as for tare_sandbox_open(), but that `image` does
+/// not matter.
 ///
-/// Returns: NULL, or an error: those of tare_sandbox_open().
-/// Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free(); `image` stays
-/// the caller's and may be freed while the sandbox is open.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of tare_sandbox_open(). Ownership: `*out`
+/// is the caller's, for tare_sandbox_close() or tare_sandbox_free(); `image`
+/// stays the caller's and may be freed while the sandbox is open. Threads: any,
+/// at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_open_on(
     store: *const tare_store,
@@ -146,15 +146,15 @@ pub unsafe extern "C-unwind" fn tare_sandbox_open_on(
     })
 }
 
-/// Opens a sandbox whose root is a directory as it is, without copy-on-write: what commands write stays.
+/// Opens a sandbox on a plain directory as root, without copy-on-write: writes
+/// of commands stay.
 ///
-/// `root`: is there. `spec_json`, `spec_len`: as for tare_sandbox_open(), but that `image` and
-/// `storage` do not matter.
+/// `root`: is there. `spec_json`, `spec_len`: as for tare_sandbox_open(), but
+/// that `image` and `storage` do not matter.
 ///
-/// Returns: NULL, or an error: those of tare_sandbox_open().
-/// Ownership: `*out` is the caller's, for tare_sandbox_close() or tare_sandbox_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of tare_sandbox_open(). Ownership: `*out`
+/// is the caller's, for tare_sandbox_close() or tare_sandbox_free(). Threads:
+/// any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_open_in(
     store: *const tare_store,
@@ -181,14 +181,14 @@ pub unsafe extern "C-unwind" fn tare_sandbox_open_in(
     })
 }
 
-/// Ends everything inside and comes back when nothing of the sandbox is left. The handle is gone,
-/// also after an error. NULL is left alone.
+/// Ends all processes inside and returns when nothing of the sandbox is left.
+/// The handle is gone, also after an error. NULL is ignored.
 ///
-/// Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no sandbox, or was closed or
-/// freed already; TARE_KIND_BROKEN if the helper process is gone, and the sandbox with it.
-/// Ownership: takes `sandbox`. Processes and outputs of it stay the caller's.
-/// Threads: any; calls that use it in other threads see their commands killed.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no
+/// sandbox, or was closed or freed already; TARE_KIND_BROKEN if the helper
+/// process is gone, and the sandbox with the helper. Ownership: takes
+/// `sandbox`. Processes and outputs of the sandbox stay the caller's. Threads:
+/// any; calls in other threads see their commands killed. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_sandbox_close(sandbox: *mut tare_sandbox) -> *mut tare_error {
     call(|| match sandbox.is_null() {
@@ -197,12 +197,12 @@ pub extern "C-unwind" fn tare_sandbox_close(sandbox: *mut tare_sandbox) -> *mut 
     })
 }
 
-/// The same without waiting; of a handle of tare_sandbox_as_user(), that handle alone. NULL, or one that was closed
-/// or freed already, is left alone.
+/// Closes a sandbox without waiting; for a handle of tare_sandbox_as_user(),
+/// frees that handle alone. NULL and closed or freed handles are ignored.
 ///
-/// Ownership: takes `sandbox`. Processes and outputs of it stay the caller's.
-/// Threads: any; the sandbox ends when the last call that uses it in another thread returns.
-/// Since: 0.1.
+/// Ownership: takes `sandbox`. Processes and outputs of the sandbox stay the
+/// caller's. Threads: any; the sandbox ends when the last running call in
+/// another thread returns. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_sandbox_free(sandbox: *mut tare_sandbox) {
     match handle::is::<UserOf>(sandbox) {
@@ -211,32 +211,31 @@ pub extern "C-unwind" fn tare_sandbox_free(sandbox: *mut tare_sandbox) {
     }
 }
 
-/// Ends everything inside and starts again from the image; old commands are seen as killed. The
-/// new state is made first: for a moment there are both.
+/// Ends everything inside and starts again from the image; old commands are
+/// seen as killed. The new state is made first: for a moment there are both.
 ///
-/// Returns: NULL, or an error: those of tare_sandbox_open(); everything is as it was then.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of tare_sandbox_open(); nothing has
+/// changed then. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_sandbox_reset(sandbox: *mut tare_sandbox) -> *mut tare_error {
     call(|| get(sandbox)?.reset())
 }
 
-/// Stops everything inside, at once and unseen by it; returns when all of it has stopped. Then a
-/// command cannot be started, and files cannot be used, until tare_sandbox_thaw(). A signal, a kill
-/// and a time limit take effect after that. A reset and a close work, and so does the end of this
-/// process.
+/// Stops all processes inside, at once and unseen by them; returns when all
+/// have stopped. Starting a command and using files then fail until
+/// tare_sandbox_thaw(). A signal, a kill and a time limit take effect after the
+/// thaw. A reset and a close work, and so does the end of this process.
 ///
-/// Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without a cgroup of its own in v2 (kernel 5.2),
-/// TARE_KIND_BUSY if something did not stop within two seconds; then all of it goes on.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without an own cgroup in
+/// v2 (kernel 5.2), TARE_KIND_BUSY if a process did not stop within two
+/// seconds; then all continue. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_sandbox_freeze(sandbox: *mut tare_sandbox) -> *mut tare_error {
     call(|| get(sandbox)?.freeze())
 }
 
-/// Lets everything inside go on; nothing happens if it was not stopped.
+/// Lets all processes inside continue; nothing happens if they were not
+/// stopped.
 ///
 /// Returns: NULL, or an error of writing to the cgroup.
 /// Threads: any, at once.
@@ -246,9 +245,10 @@ pub extern "C-unwind" fn tare_sandbox_thaw(sandbox: *mut tare_sandbox) -> *mut t
     call(|| get(sandbox)?.thaw())
 }
 
-/// What all inside use now, and have used since the sandbox was opened or reset: a JSON object with
-/// `memory`, `memory_peak`, `user_us`, `system_us`, `io_read`, `io_written`, `pids`, `pids_peak` and
-/// `oom_kills`, each null where this machine does not count it for this sandbox.
+/// The use of all processes inside, now and since the open or the last reset: a
+/// JSON object with `memory`, `memory_peak`, `user_us`, `system_us`, `io_read`,
+/// `io_written`, `pids`, `pids_peak` and `oom_kills`, each null if this machine
+/// does not count it for this sandbox.
 ///
 /// Returns: NULL, or TARE_KIND_INVALID if the sandbox was closed.
 /// Ownership: `*out` is the caller's, for tare_bytes_free().
@@ -266,8 +266,10 @@ pub unsafe extern "C-unwind" fn tare_sandbox_usage(
     })
 }
 
-/// The commands that run, in the order of their start, those of tare_sandbox_run() in other threads included: a JSON
-/// array of objects with `id` (as tare_process_id() says), `argv` and `wall_ns`, the nanoseconds since its start.
+/// The running commands, in the order of their start, those of
+/// tare_sandbox_run() in other threads included: a JSON array of objects with
+/// `id` (of tare_process_id()), `argv` and `wall_ns`, the nanoseconds since the
+/// start.
 ///
 /// Returns: NULL, or TARE_KIND_INVALID if the sandbox was closed.
 /// Ownership: `*out` is the caller's, for tare_bytes_free().
@@ -285,14 +287,13 @@ pub unsafe extern "C-unwind" fn tare_sandbox_commands(
     })
 }
 
-/// A running command by its number, also one whose handle was freed: another handle, which waits for it, signals and
-/// kills it. Its pipes and its terminal stay with the first one.
+/// A running command by its number, also after its handle was freed: a second
+/// handle to wait, signal and kill. Pipes and terminal stay with the first
+/// handle.
 ///
-/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no command of that number runs, TARE_KIND_BUSY while
-/// the sandbox is frozen.
-/// Ownership: `*out` is the caller's, for tare_process_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no command of that number
+/// runs, TARE_KIND_BUSY while the sandbox is frozen. Ownership: `*out` is the
+/// caller's, for tare_process_free(). Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_process(
     sandbox: *const tare_sandbox,
@@ -309,14 +310,14 @@ pub unsafe extern "C-unwind" fn tare_sandbox_process(
 
 /// Changes limits while commands run. A reset brings those of the spec back.
 ///
-/// `limits_json`, `limits_len`: a JSON object as `limits` of a spec, with `memory`, `swap`, `cpus`,
-/// `cpu_weight`, `cpuset`, `pids` and `io`; limits that it does not name stay.
+/// `limits_json`, `limits_len`: a JSON object as `limits` of a spec, with
+/// `memory`, `swap`, `cpus`, `cpu_weight`, `cpuset`, `pids` and `io`; limits
+/// without a key stay.
 ///
-/// Returns: NULL, or an error: TARE_KIND_INVALID for a wrong value and for other keys,
-/// TARE_KIND_UNSUPPORTED for a limit that was not in force before, the kernel's errno for a value that
-/// it refuses.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_INVALID for a wrong value and for
+/// other keys, TARE_KIND_UNSUPPORTED for a limit that was not in force before,
+/// the kernel's errno for a value that the kernel refuses. Threads: any, at
+/// once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_set_limits(
     sandbox: *mut tare_sandbox,
@@ -330,15 +331,14 @@ pub unsafe extern "C-unwind" fn tare_sandbox_set_limits(
     })
 }
 
-/// What is really in force: a JSON object with `name`, `hostname`, `storage`,
+/// The restrictions in force: a JSON object with `name`, `hostname`, `storage`,
 /// `unique_inodes`, `namespaces`, `ids`, `capabilities`, `seccomp`,
 /// `no_new_privs`, `mounts`, `masked_paths`, `readonly_paths`, `cgroup`,
 /// `labels` and `notes`.
 ///
-/// Returns: NULL, or an error when the kernel does not let a limit be read back.
-/// Ownership: `*out` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error when the kernel does not let a limit be read
+/// back. Ownership: `*out` is the caller's, for tare_bytes_free(). Threads:
+/// any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_effective(
     sandbox: *const tare_sandbox,
@@ -351,8 +351,8 @@ pub unsafe extern "C-unwind" fn tare_sandbox_effective(
     })
 }
 
-/// A pidfd of the sandbox's first process: readable when the sandbox is gone, for whatever reason.
-/// After tare_sandbox_reset() that is another.
+/// A pidfd of the sandbox's first process: readable at any end of the sandbox.
+/// tare_sandbox_reset() makes another process.
 ///
 /// Returns: NULL, or an error of dup(2).
 /// Ownership: `*out` is the caller's, for close(2).

@@ -16,22 +16,24 @@ use crate::sandbox::{get, spec, tare_sandbox};
 use crate::store::{self, tare_store};
 
 /// # Safety
-/// As [`tare_command::read`]; `command` points to a struct that begins with its size.
+/// As [`tare_command::read`]; `command` points to a struct that begins with its
+/// size.
 unsafe fn command(sandbox: &Sandbox, command: *const tare_command) -> Result<Command> {
     // SAFETY: this function's own.
     unsafe { input::read(command)?.read(|args: &[&OsStr]| sandbox.image_command(args)) }
 }
 
-/// Starts a command and comes back while it runs. Any number may run at once.
+/// Starts a command and returns while the command runs. Any number may run at
+/// once.
 ///
-/// `fds_or_null`: gets all descriptors of the command in the same call; those of its pipes are
-/// then the caller's, as if taken with tare_process_take_stdin() and its like.
+/// `fds_or_null`: gets all descriptors of the command in the same call; the
+/// pipes are then the caller's, as if taken with tare_process_take_stdin() and
+/// its like.
 ///
 /// Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_NOT_EXECUTABLE or
-/// TARE_KIND_PERMISSION with the step `execute` say that the program is not there, or is none.
-/// Ownership: `*out` is the caller's, for tare_process_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// TARE_KIND_PERMISSION with the step `execute` mean that the program does not
+/// exist or cannot be executed. Ownership: `*out` is the caller's, for
+/// tare_process_free(). Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_spawn(
     sandbox: *const tare_sandbox,
@@ -43,13 +45,14 @@ pub unsafe extern "C-unwind" fn tare_sandbox_spawn(
         // SAFETY: the caller's word for both.
         let (out, fds) = unsafe { (Out::new(out, "out")?, OutStruct::optional(fds_or_null)?) };
         let sandbox = get(sandbox)?;
-        // SAFETY: the caller's word for `command` and all it points to.
+        // SAFETY: the caller vouches for `command` and its pointers.
         let command = unsafe { self::command(&sandbox, command)? };
         process::give(sandbox.spawn(command)?, out, fds)
     })
 }
 
-/// Runs a command to its end and keeps what it writes. Its failure is a result, not an error.
+/// Runs a command to its end and keeps its output. A failing command is a
+/// result, not an error.
 ///
 /// Returns: NULL, or an error: those of tare_sandbox_spawn().
 /// Ownership: `*out` is the caller's, for tare_output_free().
@@ -65,21 +68,22 @@ pub unsafe extern "C-unwind" fn tare_sandbox_run(
         // SAFETY: the caller's word for `out`.
         let out = unsafe { Out::new(out, "out")? };
         let sandbox = get(sandbox)?;
-        // SAFETY: the caller's word for `command` and all it points to.
+        // SAFETY: the caller vouches for `command` and its pointers.
         let command = unsafe { self::command(&sandbox, command)? };
         output::give(sandbox.run(command)?, out)
     })
 }
 
-/// Starts a command in a root directory of the caller's own, in a sandbox made for it alone: the
-/// third primitive, alone. No image, no copy-on-write: what the command writes stays.
+/// Starts a command in a root directory of the caller's, in a sandbox for this
+/// command alone: the third primitive. No image, no copy-on-write: writes of
+/// the command stay.
 ///
 /// `root`: is there. `spec_json`, `spec_len`: as for tare_sandbox_open_in().
 /// `fds_or_null`: as for tare_sandbox_spawn().
 ///
-/// Returns: NULL, or an error: those of tare_sandbox_open() and tare_sandbox_spawn().
-/// Ownership: `*out` is the caller's, for tare_process_free(), with which the sandbox ends.
-/// Threads: any, at once.
+/// Returns: NULL, or an error: those of tare_sandbox_open() and
+/// tare_sandbox_spawn(). Ownership: `*out` is the caller's, for
+/// tare_process_free(), which also ends the sandbox. Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_spawn_in(

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is known of a file of a sandbox.
+//! Metadata of a file of a sandbox.
 
 use tare_core::files::Metadata;
 
 use crate::input::Input;
 
-/// What stat(2) says of a file, as the sandbox sees it: its own ids, not the machine's.
+/// The result of stat(2), as the sandbox sees the file: with the sandbox's ids,
+/// not the machine's.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types, reason = "its name in C")]
@@ -34,17 +35,17 @@ pub struct tare_stat {
     pub bytes: u64,
     /// The file system.
     pub dev: u64,
-    /// The file's number in it.
+    /// The file's number on the device.
     pub ino: u64,
-    /// How many names it has.
+    /// Number of names of the file.
     pub nlink: u64,
-    /// Which device it is, if it is one.
+    /// Number of the device, for a device.
     pub rdev: u64,
-    /// Units of 512 bytes that it takes.
+    /// Units of 512 bytes in use.
     pub blocks: u64,
 }
 
-// SAFETY: `repr(C)`, begins with its size, numbers without padding.
+// SAFETY: `repr(C)`, begins with the size, numbers without padding.
 unsafe impl Input for tare_stat {
     const NAME: &'static str = "tare_stat";
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How commands end.
+//! The end of a command.
 
 use std::ffi::c_char;
 use std::ptr;
@@ -8,26 +8,26 @@ use tare_core::{Reason, Status};
 
 use crate::input::Input;
 
-/// It has not ended yet.
+/// The command has not ended yet.
 pub const TARE_REASON_RUNNING: u32 = 0;
-/// It ended by itself, with an exit code.
+/// The command ended by itself, with an exit code.
 pub const TARE_REASON_EXITED: u32 = 1;
-/// A signal from inside ended it.
+/// A signal from inside ended the command.
 pub const TARE_REASON_SIGNALED: u32 = 2;
-/// Its time was up.
+/// The time limit expired.
 pub const TARE_REASON_TIMEOUT: u32 = 3;
-/// The kernel killed it for want of memory.
+/// The kernel killed the command for want of memory.
 pub const TARE_REASON_OOM: u32 = 4;
 /// Wrote more than is kept. No success, also where the command ended by itself
 /// first.
 pub const TARE_REASON_OUTPUT: u32 = 5;
-/// The caller killed it, or closed or reset the sandbox.
+/// The caller killed the command, or closed or reset the sandbox.
 pub const TARE_REASON_KILLED: u32 = 6;
 
 /// In a tare_status, a figure that is not known.
 pub const TARE_UNKNOWN: u64 = u64::MAX;
 
-/// How a command ended, and what it used with the children that it waited for.
+/// The end of a command, and its usage, with that of awaited children.
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types, reason = "its name in C")]
@@ -36,12 +36,12 @@ pub struct tare_status {
     pub size: u64,
     /// One of TARE_REASON_*.
     pub reason: u32,
-    /// Its exit code; -1 if a signal ended it, its output was cut, or it has
-    /// not ended.
+    /// The exit code; -1 if a signal ended the command, its output was cut, or
+    /// it has not ended.
     pub exit_code: i32,
-    /// The signal that ended it, else 0.
+    /// The signal that ended the command, else 0.
     pub signal: i32,
-    /// 1 if it left a core file, else 0.
+    /// 1 for a core file, else 0.
     pub core_dumped: u32,
     /// Nanoseconds from start to end.
     pub wall_ns: u64,
@@ -49,23 +49,23 @@ pub struct tare_status {
     pub user_us: u64,
     /// Microseconds of processor time in the kernel for them.
     pub system_us: u64,
-    /// Most memory in use at once while it ran, bytes: the sandbox's where
-    /// `limits.memory` counts it, else the largest process's. TARE_UNKNOWN
-    /// where that is not known of this command alone: another ran in the
-    /// sandbox at the same time, or the kernel cannot start the count anew
-    /// (cgroup v2 before Linux 6.12) and it was not the first.
+    /// Most memory in use at once during the command, bytes: the sandbox's if
+    /// `limits.memory` counts it, else the largest process's. TARE_UNKNOWN if
+    /// the figure is not this command's alone: another ran in the sandbox at
+    /// the same time, or the kernel cannot restart the count (cgroup v2 before
+    /// Linux 6.12) and the command was not the first.
     pub memory_peak: u64,
     /// Bytes read from disks.
     pub io_read: u64,
     /// Bytes written to disks.
     pub io_written: u64,
-    /// Processes of the sandbox that the kernel killed for want of memory while
-    /// it ran, its children included; TARE_UNKNOWN without `limits.memory`,
-    /// which counts them.
+    /// Processes of the sandbox that the kernel killed for want of memory
+    /// during the command, its children included; TARE_UNKNOWN without
+    /// `limits.memory`, which counts them.
     pub oom_kills: u64,
 }
 
-// SAFETY: `repr(C)`, begins with its size, numbers without padding.
+// SAFETY: `repr(C)`, begins with the size, numbers without padding.
 unsafe impl Input for tare_status {
     const NAME: &'static str = "tare_status";
 }
@@ -102,12 +102,11 @@ impl From<Option<Status>> for tare_status {
     }
 }
 
-/// The word for one of TARE_REASON_*, for example `timeout`: the same word in every face.
+/// The word for one of TARE_REASON_*, for example `timeout`: the same word in
+/// every face.
 ///
-/// Returns: text; NULL for a number that is none of them.
-/// Ownership: the text is the library's and stays.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: text; NULL for an unknown number. Ownership: the text is the
+/// library's and stays. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_reason_name(reason: u32) -> *const c_char {
     let word = match reason {

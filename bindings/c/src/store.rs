@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The store: opening it, and what is in it.
+//! The store: opening, listing, cleaning.
 
 use std::ffi::{CString, c_char};
 use std::os::unix::ffi::OsStrExt as _;
@@ -17,8 +17,9 @@ use crate::input::{self, Input};
 use crate::out::{Out, OutStruct};
 use crate::value::value;
 
-/// Images on disk, and the one helper process that makes sandboxes from them. Freed with
-/// tare_store_free(); sandboxes and images of it may outlive the handle.
+/// Images on disk, and the helper process that makes sandboxes from them. Freed
+/// with tare_store_free(); sandboxes and images of the store may outlive the
+/// handle.
 #[allow(non_camel_case_types, reason = "its name in C")]
 pub struct tare_store {
     _opaque: [u8; 0],
@@ -34,7 +35,7 @@ impl Noun for StoreObject {
     const KIND: u8 = b'S';
 }
 
-/// What tare_store_recover() did.
+/// The result of tare_store_recover().
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types, reason = "its name in C")]
@@ -45,16 +46,16 @@ pub struct tare_recovered {
     pub scratch: u64,
     /// Cgroups that were removed.
     pub cgroups: u64,
-    /// What should be removed and could not be.
+    /// Number of leftovers that could not be removed.
     pub left: u64,
 }
 
-// SAFETY: `repr(C)`, begins with its size, numbers only.
+// SAFETY: `repr(C)`, begins with the size, numbers only.
 unsafe impl Input for tare_recovered {
     const NAME: &'static str = "tare_recovered";
 }
 
-/// What tare_store_remove() and tare_store_gc() did.
+/// The result of tare_store_remove() and tare_store_gc().
 #[repr(C)]
 #[derive(Clone, Copy)]
 #[allow(non_camel_case_types, reason = "its name in C")]
@@ -67,11 +68,12 @@ pub struct tare_collected {
     pub bytes: u64,
     /// Unpacked layers removed.
     pub layers: u64,
-    /// Unpacked layers that no image needs but that are in use; a later collection takes them.
+    /// Unpacked layers that no image needs but that are in use; a later
+    /// collection takes them.
     pub in_use: u64,
 }
 
-// SAFETY: `repr(C)`, begins with its size, numbers only.
+// SAFETY: `repr(C)`, begins with the size, numbers only.
 unsafe impl Input for tare_collected {
     const NAME: &'static str = "tare_collected";
 }
@@ -93,16 +95,17 @@ pub(crate) fn get(store: *const tare_store) -> tare_core::Result<Arc<StoreObject
     handle::get(store, "store")
 }
 
-/// Opens a store; makes it if it is not there, and removes what processes that were killed have left.
+/// Opens a store; makes a missing one, and removes leftovers of killed
+/// processes.
 ///
-/// `path_or_null`: its directory; NULL for `$TARE_STORE`, else `/var/lib/tare`
+/// `path_or_null`: the directory; NULL for `$TARE_STORE`, else `/var/lib/tare`
 /// for root, else `$XDG_DATA_HOME/tare`. In a set-user-id program the
-/// environment does not count: others than root name one.
+/// environment does not count: users other than root must give a path.
 ///
-/// Returns: NULL, or an error: TARE_KIND_PERMISSION, TARE_KIND_EXHAUSTED, or what open(2) says.
-/// Ownership: `*out` is the caller's, for tare_store_free().
-/// Threads: any, at once; a store may be open any number of times, in any number of processes.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_PERMISSION, TARE_KIND_EXHAUSTED, or
+/// that of open(2). Ownership: `*out` is the caller's, for tare_store_free().
+/// Threads: any, at once; a store may be open any number of times, in any
+/// number of processes. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_open(
     path_or_null: *const c_char,
@@ -127,12 +130,11 @@ pub unsafe extern "C-unwind" fn tare_store_open(
     })
 }
 
-/// Frees the handle of a store. The helper process ends with the last store, sandbox and process
-/// of it. NULL, or one that was freed already, is left alone.
+/// Frees the handle of a store. The helper process ends with the store's last
+/// handle, sandbox and process. NULL and freed handles are ignored.
 ///
-/// Ownership: takes `store`.
-/// Threads: any; calls that use it in other threads go on.
-/// Since: 0.1.
+/// Ownership: takes `store`. Threads: any; running calls in other threads
+/// continue. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_store_free(store: *mut tare_store) {
     handle::free::<StoreObject>(store);
@@ -140,22 +142,19 @@ pub extern "C-unwind" fn tare_store_free(store: *mut tare_store) {
 
 /// The store's directory, absolute.
 ///
-/// Returns: text; NULL for NULL or a handle that is no store.
-/// Ownership: the text belongs to the store's handle and goes with it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: text; NULL for NULL or a handle that is no store. Ownership: the
+/// text lives as long as the store's handle. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_store_path(store: *const tare_store) -> *const c_char {
     value(ptr::null(), || Some(get(store).ok()?.path.as_ptr()))
 }
 
-/// Removes what processes that were killed have left: work in progress, cgroups. Opening a store
-/// does it, too. Ends what was begun for the next sandbox of this store, which otherwise waits for five
-/// seconds.
+/// Removes leftovers of killed processes: work in progress, cgroups. Opening a
+/// store does the same. Ends the prestarted sandbox of this store, which
+/// otherwise waits for five seconds.
 ///
-/// Returns: NULL, or an error of reading the store; what cannot be removed is only counted.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error of reading the store; leftovers that cannot be
+/// removed are only counted. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_recover(
     store: *const tare_store,
@@ -177,13 +176,12 @@ pub unsafe extern "C-unwind" fn tare_store_recover(
     })
 }
 
-/// Lists the images of the store: a JSON list of `{name, digest, size, created, architecture,
-/// layers, damage}`, one entry for each name.
+/// Lists the images of the store: a JSON list of `{name, digest, size, created,
+/// architecture, layers, damage}`, one entry for each name.
 ///
-/// Returns: NULL, or an error of reading the index; an image that cannot be read is listed with its damage.
-/// Ownership: `*out` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error of reading the index; an unreadable image is
+/// listed with its damage. Ownership: `*out` is the caller's, for
+/// tare_bytes_free(). Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_list(
     store: *const tare_store,
@@ -196,13 +194,13 @@ pub unsafe extern "C-unwind" fn tare_store_list(
     })
 }
 
-/// Files an image of the store under one more name, taken from the image that has it.
+/// Files an image of the store under an additional name; another image with
+/// this name loses it.
 ///
 /// `reference`: a name or a digest in the store. `name`: `NAME[:TAG]`.
 ///
-/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_INVALID for what is no name.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_INVALID for an
+/// invalid name. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_tag(
     store: *const tare_store,
@@ -222,8 +220,9 @@ pub unsafe extern "C-unwind" fn tare_store_tag(
     })
 }
 
-/// Takes a name, or with a digest the whole image, out of the store, and removes the blobs and
-/// layers that nothing needs any more. Layers in use stay until a later collection.
+/// Takes a name, or with a digest the whole image, out of the store, and
+/// removes unneeded blobs and layers. Layers in use stay until a later
+/// collection.
 ///
 /// Returns: NULL, or an error: TARE_KIND_NOT_FOUND.
 /// Threads: any, at once.
@@ -250,11 +249,11 @@ pub unsafe extern "C-unwind" fn tare_store_remove(
     })
 }
 
-/// Removes blobs and layers that no image of the store needs and nobody uses.
+/// Removes blobs and layers that no image of the store needs and no process
+/// uses.
 ///
-/// Returns: NULL, or an error: TARE_KIND_CORRUPT if nobody can know what is needed; then nothing is removed.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_CORRUPT if the needed blobs cannot be
+/// determined; then nothing is removed. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_gc(
     store: *const tare_store,
@@ -271,14 +270,14 @@ pub unsafe extern "C-unwind" fn tare_store_gc(
     })
 }
 
-/// Reads every blob and compares it with its digest; looks whether every image has its parts.
-/// Changes nothing. The JSON object has `images`, `blobs`, `bytes`, `layers` and `problems`, a
-/// list of `{subject, why}`, empty for a sound store.
+/// Reads every blob and compares the digest; checks that every image has its
+/// parts. Changes nothing. The JSON object has `images`, `blobs`, `bytes`,
+/// `layers` and `problems`, a list of `{subject, why}`, empty for a sound
+/// store.
 ///
-/// Returns: NULL for a report, whatever it says, or an error of reading the directories.
-/// Ownership: `*out` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL for any report, or an error of reading the directories.
+/// Ownership: `*out` is the caller's, for tare_bytes_free(). Threads: any, at
+/// once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_check(
     store: *const tare_store,
@@ -291,9 +290,10 @@ pub unsafe extern "C-unwind" fn tare_store_check(
     })
 }
 
-/// Checks the store as tare_store_check() does and removes what is damaged, so that the next
-/// import brings it anew. Makes an index that is lost, or cannot be read, from the manifests
-/// among the blobs: names are lost, and the old file is kept as `index.json.damaged`.
+/// Checks the store as tare_store_check() does and removes damaged parts, so
+/// that the next import brings them again. Replaces a lost or unreadable index
+/// by one of the manifests among the blobs: names are lost, and the old file is
+/// kept as `index.json.damaged`.
 ///
 /// `removed_or_null`: gets the number of blobs and layers that were removed.
 ///

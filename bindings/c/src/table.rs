@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The table of live handles: what makes a stale, foreign or mistyped handle an error.
+//! The table of live handles: makes a stale, foreign or mistyped handle an
+//! error.
 //!
-//! A handle that C holds is no address but a name: a type, a slot, a generation. Nothing is
-//! ever read through it, so a wrong one cannot do harm. A slot's generation goes up whenever
-//! it is emptied; when that runs out the slot is left empty for good, so an old handle never
-//! means a new object. An object that is taken out lives on until the calls that use it return.
+//! A handle in C is no address but a name: a type, a slot, a generation. No
+//! memory is ever read through a handle, so a wrong handle does no harm. A
+//! slot's generation rises at each release; a slot at the last generation stays
+//! empty for good, so an old handle never means a new object. A removed object
+//! lives on until the calls that use the object return.
 #![forbid(unsafe_code)]
 
 use std::any::Any;
@@ -14,15 +16,17 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// Locks, so that threads seldom meet. A power of two.
 const SHARDS: usize = 16;
 const SHARD_BITS: u32 = SHARDS.trailing_zeros();
-/// Slots in all: as many as 24 bits can name, but the last few, which no object ever has.
+/// Number of slots: as many as 24 bits can name, but the last few, which no
+/// object ever has.
 const SLOT_BITS: u32 = 24;
 const SLOTS_PER_SHARD: usize = (1 << (SLOT_BITS - SHARD_BITS)) - 1;
 
-/// What a handle may name.
+/// The object of a handle.
 pub(crate) type Object = Arc<dyn Any + Send + Sync>;
 
-/// The name of a slot's content: type (8 bits), slot (24), generation (32). Type bytes are ASCII
-/// letters, so that no handle is an address that a process can have.
+/// The name of a slot's content: type (8 bits), slot (24), generation (32).
+/// Type bytes are ASCII letters, so that no handle is an address that a process
+/// can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Name {
     pub(crate) kind: u8,
@@ -124,7 +128,7 @@ impl Table {
         None
     }
 
-    /// What a name stands for, held for as long as the caller uses it.
+    /// Returns the object of a name, held for as long as the caller uses it.
     pub(crate) fn get(&self, name: Name) -> Option<Object> {
         let inside = self.read(name.shard());
         let slot = inside.slots.get(name.index())?;
@@ -134,7 +138,7 @@ impl Table {
         }
     }
 
-    /// The same, and the name stands for nothing from now on.
+    /// Returns the object and releases the name.
     pub(crate) fn take(&self, name: Name) -> Option<Object> {
         let mut inside = self.write(name.shard());
         let slot = inside.slots.get_mut(name.index())?;
@@ -151,12 +155,13 @@ impl Table {
         Some(object)
     }
 
-    /// How many objects have a name.
+    /// Returns the number of objects with a name.
     pub(crate) fn live(&self) -> usize {
         (0..SHARDS).map(|shard| self.read(shard).live).sum()
     }
 
-    // A panic with a lock held is not possible above; whoever comes after one finds whole slots.
+    // A panic with the lock held is not possible above, so slots are always
+    // whole.
     fn read(&self, shard: usize) -> RwLockReadGuard<'_, Shard> {
         let lock = self.shards[shard].read();
         lock.unwrap_or_else(PoisonError::into_inner)

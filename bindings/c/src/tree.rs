@@ -11,21 +11,23 @@ use crate::handle::wrong;
 use crate::input;
 use crate::store::{self, tare_store};
 
-/// Out of sight at once, though somebody still uses it; for good when its last user has ended.
+/// Out of sight at once, even in use; removed when the last user has ended.
 pub const TARE_UNMOUNT_LAZY: u64 = 1;
 
-/// Mounts a copy-on-write view of an image on a directory: the second primitive, alone. For root.
-/// It outlives this process, until tare_tree_unmount() or the next boot.
+/// Mounts a copy-on-write view of an image on a directory: the second
+/// primitive. For root. The mount outlives this process, until
+/// tare_tree_unmount() or the next boot.
 ///
-/// `reference`: as for tare_store_image(). `dir`: is there.
-/// `options_json`, `options_len`: a JSON object with `write` (`memory`, `disk`, `none`),
-/// `storage` (`auto`, `overlay`, `copy`) and `size` (of the writable layer in memory), each with
-/// the default that the spec has; NULL and 0 for the defaults.
+/// `reference`: as for tare_store_image(). `dir`: is there. `options_json`,
+/// `options_len`: a JSON object with `write` (`memory`, `disk`, `none`),
+/// `storage` (`auto`, `overlay`, `copy`) and `size` (of the writable layer in
+/// memory), each with the default that the spec has; NULL and 0 for the
+/// defaults.
 ///
-/// Returns: NULL, or an error: TARE_KIND_PERMISSION for ordinary users, TARE_KIND_NOT_FOUND for
-/// a missing image or directory. Nothing is left behind then.
-/// Threads: any, at once. The mount is made in the mount namespace of the calling process.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_PERMISSION for ordinary users,
+/// TARE_KIND_NOT_FOUND for a missing image or directory. Nothing is left behind
+/// then. Threads: any, at once. The mount is made in the mount namespace of the
+/// calling process. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_tree_mount(
     store: *const tare_store,
@@ -48,14 +50,13 @@ pub unsafe extern "C-unwind" fn tare_tree_mount(
     })
 }
 
-/// Undoes tare_tree_mount(), and removes what was written if that is on disk.
+/// Undoes tare_tree_mount(), and removes the writes from the disk.
 ///
 /// `flags`: 0 or TARE_UNMOUNT_LAZY.
 ///
-/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no view of this store is mounted there,
-/// TARE_KIND_BUSY if it is in use, or if something else is mounted on top of it.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no view of this store is
+/// mounted there, TARE_KIND_BUSY if the view is in use, or covered by another
+/// mount. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_tree_unmount(
     store: *const tare_store,

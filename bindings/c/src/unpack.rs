@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The first primitive: images and layers into plain directories, without a store or a sandbox.
+//! The first primitive: images and layers into plain directories, without a
+//! store or a sandbox.
 
 use std::ffi::c_char;
 use std::fs::File;
@@ -20,27 +21,27 @@ use crate::input;
 use crate::out::Out;
 use crate::store::{self, tare_store};
 
-/// Whiteouts become what overlayfs understands, so that the directory holds this layer alone;
-/// without, they delete what is in the directory already.
+/// Turns whiteouts into those of overlayfs, so that the directory holds this
+/// layer alone; without, they delete existing files of the directory.
 pub const TARE_LAYER_OVERLAY: u64 = 1;
-/// With TARE_LAYER_OVERLAY: opaque directories as overlays mounted with `userxattr` have them.
+/// With TARE_LAYER_OVERLAY: opaque directories as overlays mounted with
+/// `userxattr` have them.
 pub const TARE_LAYER_USER_XATTR: u64 = 2;
 
-/// Unpacks all layers of an image into a directory and verifies both digests of each: the first
-/// primitive, alone. After an error the directory is as it was.
+/// Unpacks all layers of an image into a directory and verifies both digests of
+/// each: the first primitive. After an error the directory is unchanged.
 ///
-/// `store_or_null`: where names are looked up; with it an ordinary user's
-/// subordinate ids own what is theirs. NULL needs no store, and knows `oci:`
-/// and `archive:` only. `dir`: made, or empty. `options_or_null`: of these,
+/// `store_or_null`: resolves names; with a store, an ordinary user's files
+/// belong to subordinate ids. NULL needs no store, and knows `oci:` and
+/// `archive:` only. `dir`: made, or empty. `options_or_null`: of these,
 /// `select`, `platform`, `progress` and TARE_IMPORT_NO_SYNC matter; NULL for
 /// the defaults. `config_or_null`: gets the image's configuration, the JSON
 /// object that tare_image_inspect() has under `config`, with `notes`.
 ///
-/// Returns: NULL, or an error: those of tare_store_import(), and TARE_KIND_EXISTS if there is
-/// something in `dir`.
-/// Ownership: `*config_or_null` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: those of tare_store_import(), and
+/// TARE_KIND_EXISTS if there is something in `dir`. Ownership:
+/// `*config_or_null` is the caller's, for tare_bytes_free(). Threads: any, at
+/// once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_unpack(
     store_or_null: *const tare_store,
@@ -90,19 +91,19 @@ fn noted(config: &ImageConfig) -> Value {
     value
 }
 
-/// Unpacks one layer, a tar archive compressed by gzip, zstd or not at all, into a directory that
-/// nobody else writes to. Nothing is made outside of it, whatever the archive holds. After an
-/// error the directory holds a part of the layer, to be thrown away.
+/// Unpacks a layer, a tar archive compressed by gzip, zstd or not at all, into
+/// a directory without other writers. No file is made outside of the directory.
+/// After an error the directory holds a part of the layer, to be thrown away.
 ///
-/// `blob_fd`: read from where it stands to its end; stays the caller's. `dir`: is there.
-/// `flags`: some of TARE_LAYER_*; 0 for a tree of its own.
-/// `out`: gets a JSON object with `blob_digest`, `blob_bytes`, `diff_id`, `diff_bytes`, `entries`,
-/// `opaque_root` and `notes`. Compare both digests with what the image names before the files are used.
+/// `blob_fd`: read from its offset to its end; stays the caller's. `dir`: must
+/// exist. `flags`: some of TARE_LAYER_*; 0 for a separate tree. `out`: gets a
+/// JSON object with `blob_digest`, `blob_bytes`, `diff_id`, `diff_bytes`,
+/// `entries`, `opaque_root` and `notes`. Compare both digests with the image's
+/// before the files are used.
 ///
-/// Returns: NULL, or an error: TARE_KIND_CORRUPT names the entry and its offset in the archive.
-/// Ownership: `*out` is the caller's, for tare_bytes_free().
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_CORRUPT names the entry and its offset
+/// in the archive. Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_unpack_layer(
     blob_fd: i32,

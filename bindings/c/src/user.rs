@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Files of a sandbox with the rights of one of its users.
+//! Files of a sandbox with the rights of a user of the sandbox.
 
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::input;
 use crate::out::Out;
 use crate::sandbox::{UserOf, get, tare_sandbox};
 
-/// Whose files a handle reaches.
+/// The owner of the files that a handle reaches.
 pub(crate) struct Reached {
     sandbox: Arc<Sandbox>,
     user: Option<String>,
@@ -28,7 +28,7 @@ impl Reached {
     }
 }
 
-/// The files behind a handle of a sandbox or of one of its users.
+/// Returns the files behind a handle of a sandbox or of a user.
 pub(crate) fn reach(handle: *const tare_sandbox) -> Result<Reached> {
     if !handle::is::<UserOf>(handle) {
         let sandbox = get(handle)?;
@@ -45,18 +45,20 @@ pub(crate) fn reach(handle: *const tare_sandbox) -> Result<Reached> {
     })
 }
 
-/// Gives a handle by which files are reached with the rights of a user of the sandbox: what the user may
-/// not read or write is EACCES, and what is made belongs to the user. Through the sandbox's own handle
-/// every file can be read and written, and belongs to 0:0. For tare_file_open() and the other functions
-/// on files, and tare_dir_open(), alone; each call with it makes a process inside that becomes the user.
+/// Gives a handle to files with the rights of a user of the sandbox: a
+/// forbidden read or write is EACCES, and new files belong to the user. Through
+/// the sandbox's own handle every file can be read and written, and new files
+/// belong to 0:0. For tare_file_open() and the other functions on files, and
+/// tare_dir_open(), alone; each call with the handle makes a process inside
+/// that becomes the user.
 ///
-/// `user`: `USER[:GROUP]` by name or number, as in a tare_command; looked up inside by each call, which is
-/// TARE_KIND_NOT_FOUND for a name that is not there and EINVAL for an id that the sandbox does not have.
+/// `user`: `USER[:GROUP]` by name or number, as in a tare_command; each call
+/// looks the user up inside, and fails with TARE_KIND_NOT_FOUND for a missing
+/// name and EINVAL for an id that the sandbox does not have.
 ///
-/// Returns: NULL, or an error.
-/// Ownership: `*out` is the caller's, for tare_sandbox_free(), which leaves the sandbox as it is.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error. Ownership: `*out` is the caller's, for
+/// tare_sandbox_free(), which leaves the sandbox unchanged. Threads: any, at
+/// once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_as_user(
     sandbox: *const tare_sandbox,
@@ -78,10 +80,9 @@ pub unsafe extern "C-unwind" fn tare_sandbox_as_user(
 ///
 /// `user`: `USER[:GROUP]` by name or number.
 ///
-/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND for a name that /etc/passwd or /etc/group of the sandbox
-/// does not have; EINVAL for an id that the sandbox does not have.
-/// Threads: any, at once.
-/// Since: 0.1.
+/// Returns: NULL, or an error: TARE_KIND_NOT_FOUND for a name that /etc/passwd
+/// or /etc/group of the sandbox does not have; EINVAL for an id that the
+/// sandbox does not have. Threads: any, at once. Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_user_ids(
     sandbox: *const tare_sandbox,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The border of functions that have no error to return: a panic becomes a plain value.
+//! The border of functions that have no error to return: a panic becomes a
+//! plain value.
 #![forbid(unsafe_code)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

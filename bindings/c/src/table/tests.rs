@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The table under reuse, exhaustion and many threads, and what it costs.
+//! The table under reuse, exhaustion and many threads, and its cost.
 
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -22,7 +22,8 @@ fn name_survives_its_bits() {
     let table = Table::new();
     let given = table.insert(b'z', Arc::new(7u64)).unwrap();
     assert_eq!(Name::from_bits(given.bits()), given);
-    // No address of a process: bits 47 to 63 of those are all alike (x86-64, 4 and 5 levels).
+    // No address of a process: bits 47 to 63 of those are all alike (x86-64, 4
+    // and 5 levels).
     assert!(![0, 0xff].contains(&(given.bits() >> 56)));
 }
 
