@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""A command in an open sandbox beside the same by `subprocess`; `./test.sh -b` builds for speed and runs it.
+"""Times a command in an open sandbox beside the same by `subprocess`;
+`./test.sh -b` builds for speed and runs this bench.
 
-Both with pipes for output and errors, in turns in one process, so that both meet the same machine. What counts is
-the ratio of the medians; absolute times say more of the machine.
+Both use pipes for output and errors, in turns in a single process, so that both
+meet the same machine. The ratio of the medians counts; absolute times tell more
+about the machine.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from typing import Any, Callable
 import tare
 import tare.aio
 
-# The least that a program can do: one system call.
+# The smallest possible program: a single system call.
 LEAST = 'void _start(void) { __asm__ volatile("syscall" :: "a"(60), "D"(0)); }'
 
 
 def compiled(directory: str) -> str:
-    """The least program, where both can reach it."""
+    """Makes the smallest program in a place that both can reach."""
     source, program = Path(directory, "least.c"), Path(directory, "least")
     source.write_text(LEAST)
     subprocess.run(["cc", "-static", "-nostdlib", "-o", program, source], check=True)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Builds the wheel: maturin makes the extension, and the command `tare` goes in as a script (PEP 517)."""
+"""Builds the wheel: maturin makes the extension, and the command `tare` goes in
+as a script (PEP 517)."""
 
 from __future__ import annotations
 
@@ -14,24 +15,25 @@ from typing import Any
 import maturin  # type: ignore[import-untyped]
 
 HERE = Path(__file__).parent
-# Named in pyproject.toml; what lies in it is made here.
+# Named in pyproject.toml; filled here.
 SCRIPTS = HERE / "data/scripts"
 
 get_requires_for_build_wheel = maturin.get_requires_for_build_wheel
 
 
 class UnsupportedOperation(Exception):
-    """What the specification wants to be raised."""
+    """Raised as PEP 517 requires."""
 
 
 def build_sdist(directory: str, settings: dict[str, Any] | None = None) -> str:
-    """The workspace around is needed, which an archive of this directory would not have."""
+    """Refuses an archive of this directory alone, because the workspace around
+    is needed."""
     raise UnsupportedOperation("libtare is built from its repository; install a wheel")
 
 
 def prepare_metadata_for_build_wheel(directory: str, settings: dict[str, Any] | None = None) -> str:
-    """Name, version and the like, which pip asks for before it builds."""
-    # Maturin wants the directory to be there, and in a new clone it is not.
+    """Writes name, version and the like, which pip requests before a build."""
+    # Maturin needs the directory, which a new clone lacks.
     SCRIPTS.mkdir(parents=True, exist_ok=True)
     return str(maturin.prepare_metadata_for_build_wheel(directory, settings))
 
@@ -41,10 +43,13 @@ def build_wheel(
     settings: dict[str, Any] | None = None,
     metadata_directory: str | None = None,
 ) -> str:
-    """Settings are maturin's; `build-args="--profile dev"` builds without optimization.
+    """Settings are maturin's; `build-args="--profile dev"` builds without
+    optimization.
 
-    With `sysroot`, the root directory of an older distribution that has its C library's development files, the
-    wheel is linked against that library: it runs wherever there is one at least as old, and its name says so.
+    With `sysroot`, the root directory of an older distribution with the
+    development files of its C library, the wheel is linked against that
+    library. The wheel then runs with any library at least as old, and has a
+    name that says so.
     """
     settings = dict(settings or {})
     arguments = settings.pop("build-args", None) or []
@@ -55,9 +60,11 @@ def build_wheel(
     if sysroot:
         root = Path(sysroot).resolve()
         libraries = f"{root}/usr/lib/{platform.machine()}-linux-gnu/"
-        # The compiler's own idea of where libraries are goes before the sysroot's; -B before both.
+        # The compiler's own idea of where libraries are goes before the
+        # sysroot's; -B before both.
         linking = ["--", f"-Clink-args=--sysroot={root} -B{libraries} -L{libraries}"]
-        # What was linked is looked at, and the wheel refused if it wants a newer library than that.
+        # The linked library is examined, and a wheel that needs a newer library
+        # is refused.
         words += ["--compatibility", "pypi"]
     shutil.rmtree(SCRIPTS, ignore_errors=True)
     SCRIPTS.mkdir(parents=True)
@@ -67,7 +74,7 @@ def build_wheel(
 
 
 def _command_line(profile: str, linking: list[str]) -> str:
-    """Builds it; where it is then."""
+    """Builds the program; returns the path."""
     build = "cargo rustc --locked --package tare-cli --bin tare --message-format json-render-diagnostics"
     command = [*build.split(), "--profile", profile, *linking]
     built = subprocess.run(command, cwd=HERE, check=True, stdout=subprocess.PIPE)

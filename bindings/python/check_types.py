@@ -22,7 +22,8 @@ HERE = Path(__file__).parent
 PACKAGE = HERE / "python"
 SAMPLE = HERE / "tests/types/every_keyword.py"
 BIN = Path(sys.executable).parent
-# Where a table of each kind stands in a call, and keys that it must have beside the one in question.
+# Where a table of each kind stands in a call, and keys that it must have beside
+# the one in question.
 TABLES = {
     "Limits": ("limits={{{}}}", {}),
     "Security": ("security={{{}}}", {}),

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Builds the wheel, installs it in an environment of its own, compares it with its types, and runs the tests as
-# root and as ordinary users. What it is given are words for pytest.
+# Builds the wheel, installs it in an environment of its own, compares it with
+# its types, and runs the tests as root and as ordinary users. What it is given
+# are words for pytest.
 #
 #   -e   only make the environment, with the wheel in it, and print where it is
 #   -w   only make the wheel, for speed, and print where it is
@@ -9,8 +10,8 @@
 #   -l   only what needs no wheel: format, lint, types
 #   -v   only make the environment, without the wheel, and print where it is
 #
-# Environment: TARE_IMAGES (what tests/images.sh made), TARE_PYTHON (the interpreter; default: Debian's, which
-# ordinary users can reach).
+# Environment: TARE_IMAGES (what tests/images.sh made), TARE_PYTHON (the
+# interpreter; default: Debian's, which ordinary users can reach).
 set -euo pipefail
 umask 022
 
@@ -36,8 +37,8 @@ environment() {
     printf '%s\n' "$stamp" >"$venv/.made"
 }
 
-# wheel PROFILE: the wheel, as anybody would install it. Tests take one that is not optimized, since the tests of
-# Rust have built most of that.
+# wheel PROFILE: the wheel, as anybody would install it. Tests take one that is
+# not optimized, since the tests of Rust have built most of that.
 wheel() {
     # As in a new clone, and in the order in which pip asks.
     rm -rf "$home/wheels" "$home/metadata" data

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Whether the wheel is all that there is to install: in an empty environment of this machine's Python, in one of each
-# other CPython that is found, and in the oldest Debian that it is for, with that one's Python and C library. Needs root.
+# Whether the wheel is all that there is to install: in an empty environment of
+# this machine's Python, in one of each other CPython that is found, and in the
+# oldest Debian that it is for, with that one's Python and C library. Needs
+# root.
 #
 #   wheel.sh WHEEL ROOT-DIRECTORY
 #
@@ -19,7 +21,8 @@ cp "$wheel" "$temp/given"
 # The program in the README's own text.
 awk '/^```/ { inside = $0 == "```python"; next } inside' ../../README.md >"$temp/given/readme.py"
 [ -s "$temp/given/readme.py" ]
-# What is done in both: install, import, a sandbox by the package and by the command, the plugin's entry point.
+# What is done in both: install, import, a sandbox by the package and by the
+# command, the plugin's entry point.
 cat >"$temp/given/check.sh" <<'END'
 set -eu
 given=$1 home=$2 python=${3:-python3}

@@ -18,7 +18,7 @@ BANNED = re.compile(r"\b((?:no|some)body|(?:who|why|what)ever|of\s+ours|comes\s+
 # The account, as passwd(5) has it, may be named in a string.
 ACCOUNT = re.compile(r"""(?<=["':])no(?:body)(?=["':])""")
 # Such a beginning makes a fragment: a summary begins with a verb or a noun.
-FRAGMENTS = re.compile(r"\W*(what|whether|how|of|for|who|whose|which|where|when|why|that|it)\b", re.I)
+FRAGMENTS = re.compile(r"[^\w`]*(what|whether|how|of|for|who|whose|which|where|when|why|that|it)\b", re.I)
 # Most in 1,000 words of comments.
 RATES = {
     "it": (18, re.compile(r"\b(it|its)\b", re.I)),

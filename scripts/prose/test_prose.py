@@ -33,6 +33,7 @@ CASES: list[tuple[str, str, list[str]]] = [
     ("a.rs", "//! What a pid is.", ["summary"]),
     ("a.rs", "/// Returns a pid.\n///\n/// What more?", []),
     ("a.rs", "// What a pid is.", []),
+    ("a.rs", "/// `of` names a pid.", []),
     ("a.rs", f"/// ```\n/// let {BAN} = 1;\n/// ```", []),
     ("a.rs", "let life: &'a str = x; // fine", []),
     ("a_test.go", "func TestOf" + BAN.title() + "(t *testing.T) {}", ["banned"]),

@@ -19,16 +19,17 @@ const PIPE: RawFd = -1;
 const STDOUT: RawFd = -2;
 const DEVNULL: RawFd = -3;
 
-/// What to run: a dictionary with all of these keys, which are the keywords of `run` as far as it has them.
+/// A command: a dictionary with all of these keys, the keywords of `run` among
+/// them.
 pub(crate) struct Words {
-    /// None for the image's own command.
+    /// `None` for the image's own command.
     argv: Option<Vec<PyBackedBytes>>,
     env: Vec<(PyBackedBytes, PyBackedBytes)>,
     cwd: Option<PyBackedBytes>,
     user: Option<String>,
     /// Bytes for the input; they go before `stdin`.
     input: Option<PyBackedBytes>,
-    /// Descriptors, or the numbers above; None for the caller's own.
+    /// Descriptors, or the numbers above; `None` for the caller's own.
     stdin: Option<RawFd>,
     stdout: Option<RawFd>,
     stderr: Option<RawFd>,
@@ -46,14 +47,14 @@ pub(crate) struct Words {
     umask: i64,
 }
 
-/// A number, or a text as the spec has it.
+/// A number, or a text as in the spec.
 #[derive(FromPyObject)]
 enum Limit {
     Number(u64),
     Text(String),
 }
 
-/// A value of the dictionary; one that cannot be used is told by its name.
+/// Returns a value of the dictionary; an error names the key.
 fn word<'py, T: FromPyObjectOwned<'py>>(words: &Bound<'py, PyAny>, name: &str) -> PyResult<T> {
     let value = words.get_item(name)?;
     let read: Result<T, PyErr> = value.extract().map_err(Into::into);
@@ -144,7 +145,7 @@ impl Words {
         }
         Ok(match self.umask {
             -1 => command,
-            // What does not fit is refused as all else that is no mask.
+            // An out of range value is refused like any other invalid mask.
             mask => command.umask(u32::try_from(mask).unwrap_or(u32::MAX)),
         })
     }
@@ -162,18 +163,19 @@ impl Words {
     }
 }
 
-/// A command's time limit. Unlike a wait, which may look once, a command needs
-/// some time: as in every face, no limit is said by leaving it out.
+/// Reads a command's time limit. Unlike a wait, a command needs some time, so 0
+/// is an error: as in every face, leaving the limit out means no limit.
 fn limit(seconds: f64) -> PyResult<Duration> {
     if seconds <= 0.0 {
         let why = format!("timeout: {seconds:?} leaves a command no time; try: None, for no limit");
         return Err(PyValueError::new_err(why));
     }
-    // A time below a nanosecond is still more than none.
+    // A time below a nanosecond is still more than zero.
     Ok(duration(seconds)?.max(Duration::from_nanos(1)))
 }
 
-/// As with subprocess, a wait whose time is up already is no mistake.
+/// Reads the timeout of a wait; as with subprocess, an expired timeout is
+/// valid.
 fn duration(seconds: f64) -> PyResult<Duration> {
     let cut = if seconds < 0.0 { 0.0 } else { seconds };
     Duration::try_from_secs_f64(cut).map_err(|_| {
@@ -184,7 +186,7 @@ fn duration(seconds: f64) -> PyResult<Duration> {
     })
 }
 
-/// A time limit in seconds, from a number of them or from a duration as people write it.
+/// Reads a time limit in seconds, from a number or from a duration in words.
 #[pyfunction]
 pub(crate) fn seconds(timeout: &Bound<'_, PyAny>) -> PyResult<f64> {
     if let Ok(text) = timeout.extract::<PyBackedStr>() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The library's errors as Python raises them: `OSError` where there is an errno, else `tare.Error`, and of that
-//! `tare.InvalidError`, a `ValueError`, where the caller's own words are wrong.
+//! The library's errors as Python raises them: `OSError` where there is an
+//! errno, else `tare.Error`, and of that `tare.InvalidError`, a `ValueError`,
+//! where the caller's own words are wrong.
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
@@ -8,7 +9,7 @@ use pyo3::sync::PyOnceLock;
 use serde::Serialize;
 use tare::Kind;
 
-/// What is raised for an error of the library.
+/// Converts an error of the library to a Python exception.
 pub(crate) fn raised(py: Python<'_>, error: &tare::Error) -> PyErr {
     exception(py, error).unwrap_or_else(|failed| failed)
 }
@@ -31,10 +32,10 @@ fn exception(py: Python<'_>, error: &tare::Error) -> PyResult<PyErr> {
         return Ok(PyErr::from_value(class.call1(words)?));
     };
     let text = std::io::Error::from_raw_os_error(errno).to_string();
-    // Rust's words end in the number, which Python's begin with.
+    // Rust's text ends in the number, Python's text begins with the number.
     let text = text.split(" (os error").next().unwrap_or_default();
     let name = name(error.subject());
-    // What OSError itself puts last is not said twice.
+    // OSError appends the file name itself.
     let mut message = match (error.subject(), name) {
         ("", _) | (_, Some((_, true))) => format!("{}: {text}", error.step()),
         (subject, _) => format!("{}: {subject}: {text}", error.step()),
@@ -56,10 +57,11 @@ fn exception(py: Python<'_>, error: &tare::Error) -> PyResult<PyErr> {
     Ok(made)
 }
 
-/// The file that the subject names, without the quotes around it, and whether the subject is nothing more than that.
+/// Returns the file that the subject names, without quotes, and whether the
+/// subject is only that.
 fn name(subject: &str) -> Option<(&str, bool)> {
     match subject.strip_prefix('"') {
-        // What was escaped is not the name any more.
+        // An escaped text is not the name any more.
         Some(quoted) => match quoted.split_once('"')? {
             (inner, _) if inner.contains('\\') => None,
             (inner, rest) => Some((inner, rest.is_empty())),
@@ -80,7 +82,7 @@ impl<T> Raised<T> for tare::Result<T> {
     }
 }
 
-/// A value as JSON text, which the package reads.
+/// Converts a value to JSON text, which the package reads.
 pub(crate) fn json(value: &impl Serialize) -> PyResult<String> {
     serde_json::to_string(value)
         .map_err(|e| pyo3::exceptions::PyRuntimeError::new_err(e.to_string()))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What happens to a sandbox.
+//! Events of a sandbox.
 
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +10,10 @@ use tare::Event;
 
 use crate::error::Raised as _;
 
-/// What happens to a sandbox.
+/// The events of a sandbox.
 #[pyclass(frozen, module = "tare._tare")]
 pub(crate) struct Events {
-    /// None once closed.
+    /// `None` once closed.
     inner: Mutex<Option<Arc<tare::Events>>>,
 }
 
@@ -36,12 +36,13 @@ impl Events {
 
 #[pymethods]
 impl Events {
-    /// A descriptor that is readable when there may be something to tell; this object's own.
+    /// A descriptor that is readable when there may be something to tell; this
+    /// object's own.
     fn fd(&self) -> PyResult<RawFd> {
         Ok(self.open()?.fd().as_raw_fd())
     }
 
-    /// What has happened, and how many were killed; never waits.
+    /// Returns the next event, and the number of killed processes; never waits.
     fn next(&self, py: Python<'_>) -> PyResult<Option<(&'static str, u64)>> {
         let event = self.open()?.next().raised(py)?;
         Ok(event.map(|event| match event {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Files of a sandbox: every path is bytes, every answer plain numbers and bytes.
+//! Files of a sandbox: every path is bytes, every answer plain numbers and
+//! bytes.
 
 use std::ffi::OsStr;
 use std::io::{BufWriter, Write as _};
@@ -21,12 +22,12 @@ use crate::stream::{PART, Stream};
 #[pyclass(frozen, module = "tare._tare")]
 pub(crate) struct Files {
     sandbox: Py<Sandbox>,
-    /// Whose rights count.
+    /// The user whose rights count.
     user: Option<String>,
 }
 
-/// Mode, inode, device, links, owner, group, bytes; nanoseconds of access, content, status; the device
-/// that it is, blocks.
+/// Mode, inode, device, links, owner, group, bytes; nanoseconds of access,
+/// content, status; device number, blocks.
 type Stat = (u32, u64, u64, u64, u32, u32, u64, [i128; 3], u64, u64);
 
 fn stat(metadata: &Metadata) -> Stat {
@@ -45,7 +46,7 @@ fn stat(metadata: &Metadata) -> Stat {
     )
 }
 
-/// How many entries were copied, and what was left out.
+/// The number of copied entries, and the entries left out.
 type Report = (u64, Vec<String>);
 
 fn report(copied: Copied) -> Report {
@@ -56,8 +57,8 @@ fn path(bytes: &PyBackedBytes) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-/// How a file is opened: the flags of open(2), permissions and owner of a new one, and whether a
-/// link at the end is followed.
+/// Options of an open: the flags of open(2), permissions and owner of a new
+/// file, and whether to follow a link at the end.
 type How = (i32, u32, Option<(u32, u32)>, bool);
 
 fn options((flags, mode, owner, follow): How) -> OpenOptions {
@@ -153,7 +154,7 @@ impl Files {
         Ok(OwnedFd::from(file).into_raw_fd())
     }
 
-    /// What is known of a file.
+    /// Returns the metadata of a file.
     fn stat(&self, py: Python<'_>, name: PyBackedBytes, follow: bool) -> PyResult<Stat> {
         let found = self.ask(py, |files| match follow {
             true => files.metadata(path(&name)),
@@ -162,7 +163,7 @@ impl Files {
         Ok(stat(&found))
     }
 
-    /// Where a link points.
+    /// Returns the target of a link.
     fn readlink<'py>(&self, py: Python<'py>, name: PyBackedBytes) -> PyResult<Bound<'py, PyBytes>> {
         let target = self.ask(py, |files| files.read_link(path(&name)))?;
         Ok(PyBytes::new(py, target.as_os_str().as_bytes()))
@@ -177,7 +178,8 @@ impl Files {
         let mut entries = self.ask(py, |files| files.read_dir(path(&name)))?;
         let mut all = Vec::new();
         loop {
-            // Some at a time: a sandbox may have made more than anybody wants to wait for.
+            // Some at a time: a sandbox may have made more than anybody wants
+            // to wait for.
             let some = py.detach(|| {
                 entries
                     .by_ref()
@@ -196,7 +198,8 @@ impl Files {
         }
     }
 
-    /// Makes a directory; with `parents` also what is missing above, and one may be there.
+    /// Makes a directory; with `parents` also missing parents, and accepts an
+    /// existing directory.
     fn mkdir(&self, py: Python<'_>, name: PyBackedBytes, mode: u32, parents: bool) -> PyResult<()> {
         self.ask(py, |files| match parents {
             true => files.create_dir_all(path(&name), mode),
@@ -209,7 +212,7 @@ impl Files {
         self.ask(py, |files| files.remove_file(path(&name)))
     }
 
-    /// Removes a directory; with `all` also what is in it.
+    /// Removes a directory; with `all` also its entries.
     fn rmdir(&self, py: Python<'_>, name: PyBackedBytes, all: bool) -> PyResult<()> {
         self.ask(py, |files| match all {
             true => files.remove_dir_all(path(&name)),
@@ -265,7 +268,7 @@ impl Files {
         Ok(report(copied))
     }
 
-    /// Makes what an archive holds, which is bytes or has a method `read`.
+    /// Extracts an archive, which is bytes or has a method `read`.
     fn put_tar(
         &self,
         py: Python<'_>,
@@ -282,7 +285,7 @@ impl Files {
         Ok(report(stream.outcome(py, copied)?))
     }
 
-    /// Writes an archive to what has a method `write`.
+    /// Writes an archive to an object with a method `write`.
     fn get_tar(&self, py: Python<'_>, name: PyBackedBytes, archive: Py<PyAny>) -> PyResult<Report> {
         let mut stream = Stream::new(archive);
         let sandbox = self.sandbox.get().open(py)?;
@@ -290,7 +293,7 @@ impl Files {
             let mut parts = BufWriter::with_capacity(PART, &mut stream);
             let copied = self.of(&sandbox).get_tar(path(&name), &mut parts)?;
             let flushed = parts.flush();
-            // What was raised is told in place of this.
+            // The Python exception takes precedence over this error.
             flushed.map_err(|e| tare::Error::io("get archive", "write archive", e))?;
             Ok(copied)
         });

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare._tare`: the library's nouns as Python objects, for the package around it.
+//! `tare._tare`: the library's nouns as Python objects, for the package around
+//! it.
 //!
-//! It converts, calls and converts back, and lets go of the GIL around every call that can block.
+//! The module converts, calls and converts back, and releases the GIL around
+//! every call that can block.
 #![deny(unsafe_code)]
 
 mod command;
@@ -21,7 +23,7 @@ use pyo3::prelude::*;
 
 use crate::error::Raised as _;
 
-/// The compiled half of the package `tare`; nothing of it is for direct use.
+/// The compiled half of the package `tare`, not for direct use.
 #[pymodule(gil_used = false)]
 mod _tare {
     use super::*;
@@ -53,7 +55,7 @@ mod _tare {
         tare::Spec::from_flat_json(spec).map(drop).raised(py)
     }
 
-    /// What this machine can do, as JSON.
+    /// Returns the report on this machine, as JSON.
     #[pyfunction]
     #[pyo3(signature = (store=None))]
     fn doctor(py: Python<'_>, store: Option<PathBuf>) -> PyResult<String> {

@@ -17,7 +17,8 @@ pub(crate) struct Pool {
 
 #[pymethods]
 impl Pool {
-    /// Opens one; `spec` is JSON, flat or nested. An image goes before the spec's.
+    /// Opens a pool; `spec` is JSON, flat or nested. An image goes before the
+    /// spec's.
     #[new]
     #[pyo3(signature = (store, spec, min, max, image=None, progress=None))]
     fn new(
@@ -40,18 +41,18 @@ impl Pool {
         Ok(Self { inner })
     }
 
-    /// Takes a sandbox that nobody has used.
+    /// Takes an unused sandbox.
     fn take(&self, py: Python<'_>) -> PyResult<Sandbox> {
         let inner = py.detach(|| self.inner.take()).raised(py)?;
         Ok(Sandbox::of(inner))
     }
 
-    /// How many could be taken now without waiting.
+    /// Returns the number that could be taken now without waiting.
     fn ready(&self, py: Python<'_>) -> usize {
         py.detach(|| self.inner.ready())
     }
 
-    /// Ends all that wait and comes back when nothing of them is left.
+    /// Ends all waiting sandboxes and returns when they are gone.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.inner.close()).raised(py)
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A running command, and its output while it is read.
+//! A running command, and the reader of its output.
 
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
@@ -13,8 +13,8 @@ use tare::{Reason, RunningCommand, Size, Status};
 
 use crate::error::Raised as _;
 
-/// How a command ended: return code, reason, whether it left a core; then what it used: seconds of
-/// wall, user and system time, the most bytes of memory, bytes read and written.
+/// The end of a command: return code, reason, core file; then usage: seconds of
+/// wall, user and system time, peak bytes of memory, bytes read and written.
 pub(crate) type Ended = (i32, &'static str, bool, Used);
 
 /// As `Usage` in Python.
@@ -61,7 +61,8 @@ pub(crate) struct Process {
     inner: tare::Process,
 }
 
-/// A process with our ends of its pipes, then of its terminal; they are the caller's to close.
+/// A process with the library's ends of its pipes, then of its terminal; they
+/// are the caller's to close.
 pub(crate) type Started = (
     Process,
     Option<RawFd>,
@@ -88,12 +89,12 @@ impl Process {
 
 #[pymethods]
 impl Process {
-    /// Its number in its sandbox.
+    /// Returns the command's number in its sandbox.
     fn id(&self) -> u64 {
         self.inner.id()
     }
 
-    /// Its number, program and arguments, and the seconds since its start.
+    /// Returns number, program and arguments, and the seconds since the start.
     fn describe<'py>(&self, py: Python<'py>) -> Listed<'py> {
         listed(py, &self.inner.describe())
     }
@@ -103,7 +104,7 @@ impl Process {
         self.inner.output_limit()
     }
 
-    /// A descriptor that is readable when it has ended; this object's own.
+    /// Returns a descriptor that is readable at the end; this object's own.
     fn status_fd(&self) -> RawFd {
         self.inner.status_fd().as_raw_fd()
     }
@@ -113,7 +114,7 @@ impl Process {
         self.inner.pidfd().as_raw_fd()
     }
 
-    /// How it ended, if it has; never waits.
+    /// Returns the end, if any; never waits.
     fn poll(&self, py: Python<'_>) -> PyResult<Option<Ended>> {
         let status = py.detach(|| self.inner.try_wait()).raised(py)?;
         Ok(status.as_ref().map(ended))
@@ -124,17 +125,17 @@ impl Process {
         py.detach(|| self.inner.signal(signal)).raised(py)
     }
 
-    /// Kills it and everything that it started.
+    /// Kills the command with all processes that it started.
     fn kill(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.inner.kill()).raised(py)
     }
 
-    /// Tells its terminal another size.
+    /// Resizes the command's terminal.
     fn resize(&self, py: Python<'_>, rows: u16, columns: u16) -> PyResult<()> {
         self.inner.resize(Size { rows, columns }).raised(py)
     }
 
-    /// Its output being read from copies of these descriptors.
+    /// Reads the output from copies of these descriptors.
     #[pyo3(signature = (stdout, stderr))]
     fn capture(
         &self,
@@ -162,7 +163,7 @@ impl Capture {
         }
     }
 
-    /// Only ever held for as long as nothing can block.
+    /// Held only while nothing can block.
     fn lock(&self) -> MutexGuard<'_, Option<tare::Capture>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,28 +175,29 @@ fn over() -> PyErr {
 
 #[pymethods]
 impl Capture {
-    /// Reads what is there; how the command ended when that is all.
+    /// Reads the present bytes; returns the end of the command after the last.
     fn step(&self, py: Python<'_>, process: &Process) -> PyResult<Option<Ended>> {
         let stepped = py.detach(|| self.lock().as_mut().map(|c| c.step(&process.inner)));
         let status = stepped.ok_or_else(over)?.raised(py)?;
         Ok(status.as_ref().map(ended))
     }
 
-    /// The descriptors that are readable when there is more to do; this object's own.
+    /// The descriptors that are readable when there is more to do; this
+    /// object's own.
     fn fds(&self) -> PyResult<Vec<RawFd>> {
         let inner = self.lock();
         let inner = inner.as_ref().ok_or_else(over)?;
         Ok(inner.fds().map(|fd| fd.as_raw_fd()).collect())
     }
 
-    /// What was read so far of standard output and standard error.
+    /// Returns standard output and standard error so far.
     fn output<'py>(&self, py: Python<'py>) -> PyResult<[Bound<'py, PyBytes>; 2]> {
         let inner = self.lock();
         let output = inner.as_ref().ok_or_else(over)?.output();
         Ok(output.map(|bytes| PyBytes::new(py, bytes)))
     }
 
-    /// Closes its descriptors and forgets what was read.
+    /// Closes the descriptors and forgets the bytes read.
     fn close(&self) {
         self.lock().take();
     }

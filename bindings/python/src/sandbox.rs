@@ -19,12 +19,12 @@ use crate::watch::Watch;
 /// A sandbox.
 #[pyclass(frozen, module = "tare._tare")]
 pub(crate) struct Sandbox {
-    /// None once closed, because an object that is kept must hold no descriptors. A call that began before has a
-    /// reference of its own.
+    /// `None` once closed, because a kept object must hold no descriptors. A
+    /// running call has its own reference.
     inner: Mutex<Option<Arc<tare::Sandbox>>>,
 }
 
-/// How a command ended, with its output.
+/// The end of a command, with its output.
 type Ran<'py> = (Ended, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
 impl Sandbox {
@@ -34,12 +34,12 @@ impl Sandbox {
         }
     }
 
-    /// The sandbox, unless it was closed.
+    /// Returns the sandbox, unless closed.
     pub(crate) fn open(&self, py: Python<'_>) -> PyResult<Arc<tare::Sandbox>> {
         self.lock().clone().ok_or_else(|| closed(py))
     }
 
-    /// Only ever held for as long as nothing can block.
+    /// Held only while nothing can block.
     fn lock(&self) -> MutexGuard<'_, Option<Arc<tare::Sandbox>>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -56,7 +56,7 @@ impl Sandbox {
     }
 }
 
-/// As the library itself says it.
+/// The same error as the library's.
 fn closed(py: Python<'_>) -> PyErr {
     let error = tare::Error::new(tare::Kind::Invalid, "use sandbox", "it was closed");
     raised(py, &error.with_cure("open another"))
@@ -64,8 +64,8 @@ fn closed(py: Python<'_>) -> PyErr {
 
 #[pymethods]
 impl Sandbox {
-    /// Opens one; `spec` is JSON, flat or nested. An image goes before the spec's, and a root directory
-    /// before both.
+    /// Opens a sandbox; `spec` is JSON, flat or nested. An image goes before
+    /// the spec's, and a root directory before both.
     #[new]
     #[pyo3(signature = (store, spec, image=None, root=None, progress=None))]
     fn new(
@@ -89,7 +89,8 @@ impl Sandbox {
         Ok(Self::of(watch.outcome(py, opened)?))
     }
 
-    /// Runs a command to its end and captures what it writes. A signal's handler that raises kills it.
+    /// Runs a command to its end and captures the output. A raising signal
+    /// handler kills the command.
     fn run<'py>(&self, py: Python<'py>, words: Words) -> PyResult<Ran<'py>> {
         let sandbox = self.open(py)?;
         let command = words.command(py, &sandbox)?;
@@ -107,7 +108,7 @@ impl Sandbox {
             status,
             stdout,
             stderr,
-        } = output.raised(py)?.expect("nobody interrupted it");
+        } = output.raised(py)?.expect("no handler interrupts the run");
         let [stdout, stderr] = [stdout, stderr].map(|bytes| PyBytes::new(py, &bytes));
         Ok((ended(&status), stdout, stderr))
     }
@@ -132,7 +133,7 @@ impl Sandbox {
         Ok(running.iter().map(|command| listed(py, command)).collect())
     }
 
-    /// A running command by its number.
+    /// Returns a running command by its number.
     fn process(&self, py: Python<'_>, id: u64) -> PyResult<Process> {
         let sandbox = self.open(py)?;
         Ok(Process::new(py.detach(|| sandbox.process(id)).raised(py)?))
@@ -144,7 +145,8 @@ impl Sandbox {
         py.detach(|| sandbox.reset()).raised(py)
     }
 
-    /// Ends everything inside and comes back when nothing of it is left.
+    /// Ends all processes inside and returns when nothing of the sandbox is
+    /// left.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let Some(sandbox) = self.lock().take() else {
             return Ok(());
@@ -152,7 +154,8 @@ impl Sandbox {
         py.detach(|| sandbox.close()).raised(py)
     }
 
-    /// The same without waiting: a descriptor that is readable when nothing is left, the caller's to close.
+    /// Closes without waiting: returns a descriptor that is readable when
+    /// nothing is left, the caller's to close.
     fn begin_close(&self, py: Python<'_>) -> PyResult<Option<RawFd>> {
         let Some(sandbox) = self.lock().take() else {
             return Ok(None);
@@ -173,12 +176,12 @@ impl Sandbox {
         py.detach(|| sandbox.thaw()).raised(py)
     }
 
-    /// What all inside use, and have used, as JSON.
+    /// Returns the use of all processes inside, now and in total, as JSON.
     fn usage(&self, py: Python<'_>) -> PyResult<String> {
         json(&self.open(py)?.usage().raised(py)?)
     }
 
-    /// What happens from now on.
+    /// Returns later events.
     fn events(&self, py: Python<'_>) -> PyResult<Events> {
         let sandbox = self.open(py)?;
         let events = py.detach(|| sandbox.events()).raised(py)?;
@@ -192,13 +195,14 @@ impl Sandbox {
             .raised(py)
     }
 
-    /// What is in force, as JSON.
+    /// Returns the restrictions in force, as JSON.
     fn effective(&self, py: Python<'_>) -> PyResult<String> {
         let sandbox = self.open(py)?;
         json(&py.detach(|| sandbox.effective()).raised(py)?)
     }
 
-    /// A descriptor that is readable when the sandbox is gone; the caller's to close.
+    /// A descriptor that is readable when the sandbox is gone; the caller's to
+    /// close.
     fn pidfd(&self, py: Python<'_>) -> PyResult<RawFd> {
         Ok(self.open(py)?.pidfd().raised(py)?.into_raw_fd())
     }

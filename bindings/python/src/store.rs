@@ -10,7 +10,7 @@ use tare::mount::Options;
 use crate::error::{Raised as _, json};
 use crate::watch::Watch;
 
-/// The image that was looked up before, or the one that a spec names.
+/// The opened image, or the image that a spec names.
 pub(crate) fn image_of(
     store: &tare::Store,
     image: Option<&Image>,
@@ -40,13 +40,13 @@ pub(crate) struct Image {
 
 #[pymethods]
 impl Image {
-    /// What it says of itself, as JSON.
+    /// Returns the image's description, as JSON.
     fn describe(&self) -> PyResult<String> {
         json(&self.inner)
     }
 }
 
-/// Which image, under which names: a dictionary with all of these keys.
+/// The image and its names: a dictionary with all of these keys.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct Which {
@@ -69,7 +69,8 @@ impl Which {
     }
 }
 
-/// Blobs, their bytes, and layers that were removed; layers that are still in use.
+/// Blobs, their bytes, and layers that were removed; layers that are still in
+/// use.
 type Freed = (usize, u64, usize, usize);
 
 fn freed(collected: &Collected) -> Freed {
@@ -91,12 +92,12 @@ impl Store {
         Ok(Self { inner })
     }
 
-    /// Its directory.
+    /// Returns the directory.
     fn path(&self) -> PathBuf {
         self.inner.images().path().to_owned()
     }
 
-    /// Opens an image; one from outside of the store is imported first.
+    /// Opens an image; an image outside of the store is imported first.
     #[pyo3(signature = (reference, which, progress))]
     fn image(
         &self,
@@ -134,7 +135,7 @@ impl Store {
         Ok(Image { inner })
     }
 
-    /// Brings every image of a source into the store, under the names it has there.
+    /// Brings every image of a source into the store, under its names there.
     #[pyo3(signature = (reference, which, progress))]
     fn load(
         &self,
@@ -157,24 +158,25 @@ impl Store {
         json(&py.detach(|| self.inner.images().list()).raised(py)?)
     }
 
-    /// Files an image under one more name.
+    /// Files an image under an additional name.
     fn tag(&self, py: Python<'_>, reference: &str, name: &str) -> PyResult<()> {
         py.detach(|| self.inner.images().tag(&reference.parse()?, &name.parse()?))
             .raised(py)
     }
 
-    /// Takes a name out, and what nothing needs any more.
+    /// Takes a name out, with unneeded blobs and layers.
     fn remove(&self, py: Python<'_>, reference: &str) -> PyResult<Freed> {
         let removed = py.detach(|| self.inner.images().remove(&reference.parse()?));
         Ok(freed(&removed.raised(py)?))
     }
 
-    /// Removes what no image needs and nobody uses.
+    /// Removes blobs and layers that no image needs and no process uses.
     fn gc(&self, py: Python<'_>) -> PyResult<Freed> {
         Ok(freed(&py.detach(|| self.inner.images().gc()).raised(py)?))
     }
 
-    /// What is wrong in it, as JSON; how much of that was removed, if `repair` asks for it.
+    /// Returns the problems of the store, as JSON; and the number of repairs
+    /// with `repair`.
     fn check(&self, py: Python<'_>, repair: bool) -> PyResult<(String, usize)> {
         let checked = py.detach(|| {
             let images = self.inner.images();
@@ -189,7 +191,8 @@ impl Store {
         Ok((json(&report)?, removed))
     }
 
-    /// Removes what killed processes have left: scratch directories, cgroups; and what could not be removed.
+    /// Removes leftovers of killed processes: scratch directories, cgroups;
+    /// counts those that could not be removed.
     fn recover(&self, py: Python<'_>) -> PyResult<(usize, usize, usize)> {
         let found = py.detach(|| self.inner.recover()).raised(py)?;
         Ok((found.scratch, found.cgroups, found.left))
@@ -216,7 +219,7 @@ impl Store {
     }
 }
 
-/// Where the store is when nobody says.
+/// Returns the default directory of the store.
 #[pyfunction]
 pub(crate) fn default_store_path(py: Python<'_>) -> PyResult<PathBuf> {
     tare::Store::default_path().raised(py)
@@ -236,7 +239,7 @@ pub(crate) fn mount(
         .raised(py)
 }
 
-/// Undoes it.
+/// Unmounts a view.
 #[pyfunction]
 pub(crate) fn umount(py: Python<'_>, store: &Store, dir: PathBuf, lazy: bool) -> PyResult<()> {
     let store = &store.inner;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A Python file as the library reads and writes it; signals are looked at between the parts.
+//! A Python file as reader or writer of the library; signals are checked
+//! between the parts.
 
 use std::io::{self, Read, Write};
 
@@ -15,7 +16,7 @@ pub(crate) const PART: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Stream {
     file: Py<PyAny>,
-    /// What was read and is not taken yet, from this place on.
+    /// Bytes read and not taken yet, from this offset on.
     ahead: Option<(PyBackedBytes, usize)>,
     raised: Option<PyErr>,
 }
@@ -29,7 +30,8 @@ impl Stream {
         }
     }
 
-    /// What the work came to; what was raised meanwhile goes before the error that it made.
+    /// Returns the result of the work; a raised exception takes precedence over
+    /// the resulting error.
     pub(crate) fn outcome<T>(self, py: Python<'_>, result: tare::Result<T>) -> PyResult<T> {
         match (result, self.raised) {
             (Err(_), Some(raised)) => Err(raised),
@@ -37,7 +39,7 @@ impl Stream {
         }
     }
 
-    /// Calls into Python; what is raised there is kept.
+    /// Calls into Python and keeps a raised exception.
     fn call<T>(
         &mut self,
         ask: impl FnOnce(Python<'_>, &Py<PyAny>) -> PyResult<T>,
@@ -81,7 +83,7 @@ impl Write for Stream {
         let part = &bytes[..bytes.len().min(PART)];
         self.call(|py, file| {
             let written = file.call_method1(py, "write", (PyBytes::new(py, part),))?;
-            // A raw file may take less; None is what one that would have to wait says.
+            // A raw file may take less; None means that it would block.
             match written.extract::<Option<usize>>(py)? {
                 Some(count) if count <= part.len() => Ok(count),
                 _ => Err(PyValueError::new_err(

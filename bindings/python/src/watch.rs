@@ -4,7 +4,8 @@
 use pyo3::prelude::*;
 use tare::image::{Digest, Progress};
 
-/// Tells a callable how far the work is, and stops it when that, or a signal's handler, raises.
+/// Reports progress to a callable, and stops the work when the callable, or a
+/// signal's handler, raises.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     callback: Option<Py<PyAny>>,
@@ -19,7 +20,8 @@ impl Watch {
         }
     }
 
-    /// What the work came to; what was raised meanwhile goes before the error that stopping it made.
+    /// Returns the result of the work; a raised exception takes precedence over
+    /// the resulting error.
     pub(crate) fn outcome<T>(self, py: Python<'_>, result: tare::Result<T>) -> PyResult<T> {
         match (result, self.raised) {
             (Err(_), Some(raised)) => Err(raised),

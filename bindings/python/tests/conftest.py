@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""A store of the test run's own, with real images in it."""
+"""A store for the test run, with real images."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ import tare
 
 pytest_plugins = ["pytester"]
 
-# A shell's background job ignores it, and so would every child process.
+# A shell's background job ignores SIGINT, and so would every child process.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def images() -> Path:
-    """Where tests/images.sh put the real images."""
+    """The directory in which tests/images.sh put the real images."""
     return Path(os.environ["TARE_IMAGES"])
 
 
 @pytest.fixture(scope="session")
 def store(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tare.Store:
-    """A new store that has busybox; also the default one, here and in child processes."""
+    """A new store with busybox; also the default store, here and in child
+    processes."""
     path = tmp_path_factory.mktemp("store")
     os.environ["TARE_STORE"] = str(path)
     store = tare.Store()
@@ -35,7 +36,7 @@ def store(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tare.Store:
 
 @pytest.fixture(scope="session")
 def shared(store: tare.Store) -> Iterator[tare.Sandbox]:
-    """A sandbox for tests that leave nothing in it."""
+    """A sandbox for tests that leave nothing behind."""
     with tare.Sandbox("busybox") as sandbox:
         yield sandbox
 

@@ -21,7 +21,8 @@ from tare._store import default_store
 
 
 def in_loop(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs it; afterwards the loop watches nothing and the process has no more descriptors or threads."""
+    """Runs a coroutine; afterwards the loop watches nothing and the process has
+    no more descriptors or threads."""
 
     async def checked() -> None:
         async with tare.aio.Sandbox("busybox") as first:
@@ -30,10 +31,10 @@ def in_loop(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         default_store().recover()
         before, tasks = set(os.listdir("/proc/self/fd")), set(os.listdir("/proc/self/task"))
         await main()
-        # What was closed last goes in the loop's next turn.
+        # The last close takes effect in the loop's next turn.
         await asyncio.sleep(0.01)
         gc.collect()
-        # What was begun for the next sandbox goes, too.
+        # The prestarted sandbox goes, too.
         default_store().recover()
         assert set(os.listdir("/proc/self/fd")) <= before
         assert set(os.listdir("/proc/self/task")) <= tasks
@@ -144,7 +145,8 @@ def test_aio_slow_reader_holds_the_writer_back(store: tare.Store) -> None:
                 assert process.stdout
                 await process.stdout.readexactly(10)
                 await asyncio.sleep(0.2)
-                # As much as a reader takes before it pauses its pipe, and not much more.
+                # As much as a reader takes before it pauses its pipe, and not
+                # much more.
                 assert len(getattr(process.stdout, "_buffer")) < 500_000  # noqa: B009
                 assert len(await process.stdout.readexactly(3_000_000)) == 3_000_000
                 process.kill()
@@ -247,7 +249,7 @@ MANY = """if True:
             ]
             await asyncio.sleep(0.5)
             most = max(most, threads())
-            # All of them run at once: nobody's input is at its end yet.
+            # All of them run at once: no input is at its end yet.
             assert not any(task.done() for task in tasks)
             os.close(read)
             os.close(write)
@@ -276,7 +278,7 @@ def test_aio_two_hundred_sandboxes_in_one_loop_without_a_thread(store: tare.Stor
 
 
 class Ticks:
-    """Counts the turns of the loop: a turn that takes long is one."""
+    """Counts the turns of the loop: a long turn is a single one."""
 
     def __init__(self) -> None:
         self.count = 0

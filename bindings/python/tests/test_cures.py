@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Does what messages say that one should try, and sees success. `tests/cures.txt` names the test of each cure."""
+"""Follows the cures of messages, and sees success. `tests/cures.txt` names the
+test of each cure."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ TEXT = {"text", "encoding", "errors"}
 
 
 def cure_of(call: Callable[..., object], *args: Any, **keys: Any) -> str:
-    """What the error of a call says."""
+    """Returns the error of a call."""
     with pytest.raises((TypeError, ValueError, tare.Error)) as caught:
         call(*args, **keys)
     _, cure = str(caught.value).split("; try: ")

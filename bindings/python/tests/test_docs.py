@@ -33,7 +33,8 @@ def test_programs_of_the_documentation_run(
 
 
 def passes_as_tests(program: str, monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester) -> None:
-    """Runs tests of the documentation as a user does, apart from the run that this is part of."""
+    """Runs tests of the documentation as a user does, apart from the run that
+    this is part of."""
     for name in [name for name in os.environ if name.startswith(("PYTEST_XDIST", "PYTEST_ADDOPTS"))]:
         monkeypatch.delenv(name)
     outcomes = pytester.runpytest_subprocess(pytester.makepyfile(program)).parseoutcomes()
@@ -48,7 +49,7 @@ def test_lines_about_an_image_of_ones_own_work(images: Path, tmp_path: Path) -> 
     busybox = shutil.which("busybox")
     assert busybox
     shutil.copy(busybox, tmp_path / "tree/bin/id")
-    # What there is without a network, in the place of what comes from there.
+    # Local substitutes for sources that need a network.
     stand_ins = {
         "docker save debian:12": f"cat {images}/debian.docker.tar",
         "docker://debian:12": f"oci:{images}/debian:latest",

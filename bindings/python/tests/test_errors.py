@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""What is raised, and what it says."""
+"""Exceptions and their texts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ except OSError as error:
 """
     with tempfile.TemporaryDirectory(dir="/tmp") as home:
         os.chown(home, 65534, 65534)
-        # Somebody who may make no cgroup.
+        # A caller that may make no cgroup.
         someone: list[str] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         command = [*someone, sys.executable, "-c", script]
         words = {"TARE_STORE": f"{home}/store", "PYTHONDONTWRITEBYTECODE": "1"}

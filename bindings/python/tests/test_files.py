@@ -270,7 +270,7 @@ def test_files_end_with_the_sandbox(store: tare.Store) -> None:
 
 
 def one_id(box: tare.Sandbox) -> bool:
-    """Whether only user 0 can own files."""
+    """Returns whether only user 0 can own files."""
     try:
         box.read_file("/etc/passwd", user=12)
     except OSError as error:

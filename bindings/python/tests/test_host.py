@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The contract with the host process: what is never touched, forks, threads."""
+"""The contract with the host process: untouched state, forks, threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 import tare
 from tare._store import default_store
 
-# An ordinary user has no cgroup to limit anything with, unless one was delegated.
+# An ordinary user has no cgroup for limits, unless one was delegated.
 PIDS = 50 if os.geteuid() == 0 else None
 
 
@@ -30,7 +30,7 @@ def status(*names: str) -> list[str]:
 
 
 def contract() -> dict[str, Any]:
-    """What a guest in this process leaves alone."""
+    """The state that a library must leave alone."""
     signals = [s for s in signal.valid_signals() if s not in (signal.SIGKILL, signal.SIGSTOP)]
     return {
         "cwd": os.getcwd(),
@@ -66,7 +66,7 @@ def test_host_is_left_alone(store: tare.Store) -> None:
                 box.run(["nonsense"])
     del process, box
     gc.collect()
-    # What was begun for the next sandbox goes, too.
+    # The prestarted sandbox goes, too.
     default_store().recover()
     assert contract() == before
     assert threading.enumerate() == threads
@@ -117,7 +117,7 @@ def test_gil_is_free_while_something_blocks(shared: tare.Sandbox, blocks: Any) -
         time.sleep(0.1)
         os.close(writer)
 
-    # Only this thread ends the command: with the lock held it would never run.
+    # Only this thread ends the command: with the lock held, it would never run.
     ender = threading.Thread(target=end)
     ender.start()
     assert blocks(shared, reader) == 0
@@ -169,7 +169,8 @@ def test_multiprocessing_works_however_it_starts(shared: tare.Sandbox, method: s
 
 
 def test_free_threading_is_declared() -> None:
-    # An interpreter without the GIL turns it on again for a module that does not declare that it can do without.
+    # An interpreter without the GIL enables the GIL for a module that does not
+    # declare its independence.
     code = "import sys, tare; print(getattr(sys, '_is_gil_enabled', lambda: True)())"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     free = sysconfig.get_config_var("Py_GIL_DISABLED")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Ctrl-C stops every wait at once, and what was waited for."""
+"""Ctrl-C stops every wait at once, and its command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ LONG = 30.0
 
 
 def interrupted(code: str, tmp_path: Path, number: int = signal.SIGINT) -> tuple[str, float]:
-    """Runs Python until it makes the file, then sends a signal; what it says, and how long that took."""
+    """Runs Python until the file exists, then sends a signal; returns the
+    output and the duration."""
     ready = tmp_path / "here"
     child = subprocess.Popen(
         [sys.executable, "-c", code, str(ready)],
@@ -30,7 +31,7 @@ def interrupted(code: str, tmp_path: Path, number: int = signal.SIGINT) -> tuple
     while not ready.exists():
         assert child.poll() is None and time.monotonic() < deadline, child.communicate()[0]
         time.sleep(0.01)
-    # Whatever it is that blocks has begun to.
+    # The blocking call has begun.
     time.sleep(0.2)
     began = time.monotonic()
     child.send_signal(number)
@@ -149,7 +150,7 @@ def test_interrupt_of_a_wait_kills_the_command(box: tare.Sandbox, wait: str) -> 
     with pytest.raises(KeyboardInterrupt):
         eval(f"process.{wait}", {"process": process})
     assert process.wait(LONG) == -9 and process.reason == "killed"
-    # Also what it had started: its pipe is at its end.
+    # Its children, too: the pipe is at its end.
     assert process.communicate() == (b"", None)
 
 

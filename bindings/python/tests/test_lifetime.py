@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""What is held, and for how long: descriptors, errors on their way, objects that were never closed."""
+"""Lifetimes of descriptors, of errors on their way, of objects that were never
+closed."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from tare._store import default_store
 
 
 def descriptors() -> int:
-    # What was begun for the next sandbox goes.
+    # The prestarted sandbox goes.
     default_store().recover()
     return len(os.listdir("/proc/self/fd"))
 
@@ -107,7 +108,7 @@ def test_popen_is_selected_until_its_end(box: tare.Sandbox) -> None:
 
 
 class Own(Exception):
-    """The one that is on its way."""
+    """The exception on its way."""
 
 
 def broken(*_: object) -> None:
@@ -172,7 +173,8 @@ def test_what_was_never_closed_is_warned_of(store: tare.Store) -> None:
             os._exit(0)
         os.wait()
         gc.collect()
-    # From 3.12 on, Python warns of a fork beside other threads, which xdist has.
+    # From 3.12 on, Python warns of a fork beside other threads, which xdist
+    # has.
     assert [w for w in caught if w.category is not DeprecationWarning] == []
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Other loops than asyncio's own: anyio, trio, gevent, and eventlet's way of patching."""
+"""Other loops than asyncio's own: anyio, trio, gevent, and eventlet's way of
+patching."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import tare.aio
 CLEAN = "ls /tmp | wc -l; touch /tmp/used"
 
 
-def test_pool_gives_each_taker_one_that_nobody_has_used(store: tare.Store) -> None:
+def test_pool_gives_each_taker_an_unused_sandbox(store: tare.Store) -> None:
     names = set()
     with tare.Pool("busybox", min=2, max=4, shm="8m") as pool:
         for _ in range(8):
@@ -24,7 +24,7 @@ def test_pool_gives_each_taker_one_that_nobody_has_used(store: tare.Store) -> No
                 names.add(sandbox.effective()["name"])
         kept = pool.take()
     assert len(names) == 8
-    # It outlives its pool, and is a sandbox like any other.
+    # The sandbox outlives the pool, and is a sandbox like any other.
     kept.write_file("/tmp/x", b"x")
     kept.reset()
     assert kept.run(CLEAN, shell=True).stdout == b"0\n"

@@ -61,7 +61,8 @@ def test_popen_wait_unless_ends_with_either(shared: tare.Sandbox) -> None:
         process = shared.popen(["cat"], stdin=PIPE)
         threading.Timer(0.1, os.write, (writer, b"x")).start()
         assert process.wait_unless(stop) is None
-        # Nothing was read from it, so it ends the next wait at once; so does one that hangs up.
+        # No byte was read from the descriptor, so it ends the next wait at
+        # once; so does a hang-up.
         assert process.wait_unless(stop.fileno()) is None and process.returncode is None
         os.close(writer)
         assert stop.read() == b"x" and process.wait_unless(stop) is None
@@ -189,7 +190,7 @@ def test_popen_many_at_once_from_many_threads(shared: tare.Sandbox) -> None:
 
 
 def test_popen_lives_as_long_as_it_is_held(store: tare.Store) -> None:
-    # Nobody else holds this sandbox.
+    # This is the last reference to the sandbox.
     process = tare.Sandbox("busybox").popen(["sleep", "0.2"])
     assert process.wait(20) == 0
 
@@ -221,7 +222,7 @@ def test_popen_of_a_run_in_another_thread_is_found(store: tare.Store) -> None:
                 sandbox.process(running.id).kill()
                 break
             except (ValueError, tare.Error):
-                # It has not begun yet.
+                # The command has not begun yet.
                 time.sleep(0.01)
         runner.join()
         assert ended[0].reason == "killed"

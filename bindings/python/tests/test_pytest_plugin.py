@@ -12,7 +12,7 @@ import tare
 
 @pytest.fixture(autouse=True)
 def apart(store: tare.Store, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs see nothing of the run that they are part of."""
+    """Hides the outer run from inner runs."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
         monkeypatch.delenv(name)

@@ -226,7 +226,7 @@ def test_run_check_raises(shared: tare.Sandbox) -> None:
 
 def test_run_output_over_the_limit_raises(shared: tare.Sandbox) -> None:
     for limit in (1000, "1000b"):
-        # The second ends with 0 before anything can kill it.
+        # The second ends with 0 before a kill can reach it.
         for argv in (["yes"], ["head", "-c", "1001", "/dev/zero"]):
             for check in (False, True):
                 with pytest.raises(tare.OutputLimitExceeded) as caught:

@@ -130,7 +130,8 @@ def test_store_default_follows_the_environment(
 
 
 def unmounted(store: tare.Store, path: Path) -> None:
-    """As often as it takes: whoever copies all mounts of the machine keeps each busy for a moment."""
+    """Repeats while the mount is busy: a process that copies all mounts of the
+    machine keeps each busy for a moment."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):
@@ -146,7 +147,8 @@ def test_tree_is_there_as_long_as_the_block(store: tare.Store, tmp_path: Path) -
     with open(tmp_path / "etc/new"), pytest.raises(OSError) as busy:
         tree.unmount()
     assert busy.value.errno == errno.EBUSY
-    # The block's own end meets, now and then, a program that copies all mounts of the machine.
+    # The block's own end meets, now and then, a program that copies all mounts
+    # of the machine.
     with contextlib.suppress(OSError), tree:
         pass
     if any(tmp_path.iterdir()):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The wheel's own papers, as pip installed them: description, licences, addresses."""
+"""The wheel's own papers, as pip installed them: description, licences,
+addresses."""
 
 from __future__ import annotations
 

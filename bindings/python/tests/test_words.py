@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Wrong keywords and wrong values: the class that Python has for them, a sentence, and no secret."""
+"""Wrong keywords and wrong values: the class that Python has for them, a
+sentence, and no secret."""
 
 from __future__ import annotations
 

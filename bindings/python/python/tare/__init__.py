@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Containers as a library: an image in, an isolated throwaway command out, no daemon.
+"""Containers as a library: an image in, an isolated throwaway command out, no
+daemon.
 
 ```python
 import tare
@@ -146,10 +147,11 @@ def run(
     progress: Progress | None = None,
     **keys: Any,
 ) -> CompletedProcess[Any]:
-    """Runs one command in a sandbox of its own, which is gone afterwards: `tare run IMAGE COMMAND`.
+    """Runs one command in a new sandbox and closes the sandbox: `tare run IMAGE
+    COMMAND`.
 
-    The keywords are those of `Sandbox.run` and of `Sandbox`. `env` and `user` are the command's; `rlimits`,
-    `cap_add` and `cap_drop` the sandbox's.
+    The keywords are those of `Sandbox.run` and of `Sandbox`. `env` and `user`
+    are the command's; `rlimits`, `cap_add` and `cap_drop` the sandbox's.
     """
     how = {name: keys.pop(name) for name in (ONE_RUN | SUBPROCESS) & keys.keys()}
     if not keys.keys() <= KEYS:
@@ -160,15 +162,17 @@ def run(
 
 
 def doctor(store: str | os.PathLike[str] | None = None) -> Report:
-    """What this machine can do, and for each thing it cannot, the setting or package that would cure it.
+    """Reports the abilities of this machine, and a cure for each missing one.
 
-    Changes nothing and leaves nothing behind. `store` is the directory that a store would be in.
+    Changes nothing and leaves nothing behind. `store` is the directory of a
+    possible store.
     """
     return cast("Report", json.loads(_tare.doctor(store)))
 
 
 def __getattr__(name: str) -> Any:
-    # Most have no use for asyncio, and importing it takes longer than all of this.
+    # Most programs have no use for asyncio, and importing it takes longer than
+    # the rest.
     if name == "aio":
         return importlib.import_module("tare.aio")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

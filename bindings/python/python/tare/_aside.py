@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Long work beside an event loop: in a thread of the loop's executor, with its progress told in the loop."""
+"""Long work beside an event loop: in a thread of the loop's executor, with
+progress reported in the loop."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any, Callable, Protocol, TypeVar
 
 from ._sandbox import Progress
 
-# How often a thread looks whether its loop has gone.
+# The period of a thread's looks whether its loop has gone.
 _LOOK = 0.2
 
 
@@ -21,7 +22,8 @@ _T = TypeVar("_T", bound=_Closes)
 
 
 class _Told:
-    """Hands the progress of a thread's work to a callable in the loop, and stops the work if that raises."""
+    """Hands the progress of a thread's work to a callable in the loop, and
+    stops the work if that raises."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, progress: Progress | None) -> None:
         self.stopped = False
@@ -51,7 +53,7 @@ class _Told:
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """asyncio's loop, or a sentence for programs that run another one."""
+    """Returns asyncio's loop; programs with another loop get a clear error."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -60,7 +62,8 @@ def running_loop() -> asyncio.AbstractEventLoop:
 
 
 async def aside(work: Callable[[Progress], _T], progress: Progress | None) -> _T:
-    """What `work` makes in a thread. Cancelled, the work stops at its next step, and what it made is closed."""
+    """Returns the result of `work`, run in a thread. Cancelled, the work stops
+    at its next step, and its result is closed."""
     loop = running_loop()
     told = _Told(loop, progress)
     future = loop.run_in_executor(None, work, told)

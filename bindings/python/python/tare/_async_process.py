@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""A running command in an event loop, with the feel of `asyncio.subprocess.Process`."""
+"""A running command in an event loop, with the feel of
+`asyncio.subprocess.Process`."""
 
 from __future__ import annotations
 
@@ -22,32 +23,34 @@ if TYPE_CHECKING:
 
 
 class Process:
-    """A running command: what `Sandbox.popen` returns, with the feel of `asyncio.subprocess.Process`.
+    """A running command: the result of `Sandbox.popen`, modelled on
+    `asyncio.subprocess.Process`.
 
-    Its streams are bytes. Nothing happens to it when this object goes; `async with` waits for its end, and kills
-    it if the block is left by an exception. Once its end was seen, no descriptor is held but those of its streams.
+    The streams are bytes. The command survives this object; `async with` waits
+    for the end, and kills the command if an exception leaves the block. After
+    the end was read, only the streams hold descriptors.
     """
 
     id: int
-    """Its number in its sandbox, which no other command of it gets; for `Sandbox.process`."""
+    """The number in the sandbox, unique there; for `Sandbox.process`."""
     args: Any
-    """As they were given; None for the image's own command."""
+    """The arguments as given; None for the image's own command."""
     stdin: asyncio.StreamWriter | None
-    """Where to write its input, if that is `PIPE`, or to its terminal."""
+    """The stream to the command's input, if that is `PIPE`, or to its terminal."""
     stdout: asyncio.StreamReader | None
-    """Where to read its output, if that is `PIPE`, or its terminal's."""
+    """The stream of the command's output, if that is `PIPE`, or of its terminal."""
     stderr: asyncio.StreamReader | None
-    """Where to read its errors, if that is `PIPE`."""
+    """The stream of the command's errors, if that is `PIPE`."""
 
     def __init__(self, core: _Core, args: Any, stdout: ReadPipe | None, stderr: ReadPipe | None) -> None:
-        """For `Sandbox.popen` alone."""
+        """Made by `Sandbox.popen` alone."""
         self.id = core.id()
         self.args = args
         self.stdin = None
         self.stdout = None if stdout is None else stdout.reader
         self.stderr = None if stderr is None else stderr.reader
         self._pipes = [pipe for pipe in (stdout, stderr) if pipe]
-        # None once its end was seen; a task that waits has a reference of its own.
+        # None after the end was read; a waiting task has its own reference.
         self._core: _Core | None = core
         self._ended: Ended | None = None
         self._told: Told | None = None
@@ -73,39 +76,43 @@ class Process:
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, minus a signal's number, or None while it runs; -9 if its output was cut."""
+        """The exit code, minus a signal's number, or None for a running
+        command; -9 if the output was cut."""
         ended = self._poll()
         return None if ended is None else -SIGKILL if self._room < 0 else ended[0]
 
     @property
     def reason(self) -> str | None:
-        """Why it ended, as in `tare.CompletedProcess`."""
+        """The reason of the end, as in `tare.CompletedProcess`."""
         ended = self._poll()
         return None if ended is None else "output" if self._room < 0 else ended[1]
 
     @property
     def core_dumped(self) -> bool | None:
-        """Whether it left a core file."""
+        """True if the command left a core file."""
         ended = self._poll()
         return None if ended is None else ended[2]
 
     @property
     def usage(self) -> Usage | None:
-        """What it used."""
+        """The usage of the command."""
         ended = self._poll()
         return None if ended is None else Usage(*ended[3])
 
     @property
     def pidfd(self) -> int:
-        """A pidfd, pidfd_open(2); this object's own. ValueError once its end was seen."""
+        """A pidfd, pidfd_open(2); this object's own. ValueError after the end
+        was read."""
         return self._running().pidfd()
 
     def fileno(self) -> int:
-        """A descriptor that is readable when it has ended; this object's own. ValueError once its end was seen."""
+        """A descriptor that is readable at the end; this object's own.
+        ValueError after the end was read."""
         return self._running().status_fd()
 
     async def wait(self) -> int:
-        """Waits until it has ended: its return code. Any number of tasks may wait."""
+        """Waits for the end and returns the return code. Any number of tasks
+        may wait."""
         ended = self._poll()
         while ended is None:
             if self._watch is None or self._watch.done():
@@ -115,10 +122,12 @@ class Process:
         return ended[0]
 
     async def communicate(self, input: bytes | None = None) -> tuple[bytes | None, bytes | None]:
-        """Writes `input`, reads to the end, waits: its output and errors, None for what is no pipe.
+        """Writes `input`, reads to the end, waits. Returns output and errors,
+        None for a stream without a pipe.
 
-        What its leftovers in the background write later is not waited for. Output over the limit kills it and
-        raises `tare.OutputLimitExceeded` with what was kept.
+        Later output of background processes is not waited for. Output over the
+        limit kills the command and raises `tare.OutputLimitExceeded` with the
+        output so far.
         """
         reads = asyncio.gather(self._read(self.stdout), self._read(self.stderr))
         try:
@@ -144,7 +153,7 @@ class Process:
                 self.stdin.write(input)
                 await self.stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
-            # It does not want to read all of it, which is its right.
+            # A command need not read all of its input.
             pass
         finally:
             self.stdin.close()
@@ -159,28 +168,29 @@ class Process:
             parts.append(part[: self._room])
             self._room -= len(part)
             if self._room < 0:
-                # The pipes stay open, or SIGPIPE would come first. If the sandbox is gone, so is the command.
+                # The pipes stay open, or SIGPIPE would come first. If the
+                # sandbox is gone, so is the command.
                 with contextlib.suppress(Error):
                     self.kill()
         return b"".join(parts)
 
     def send_signal(self, signal: int) -> None:
-        """Sends it a signal; nothing happens if it has ended."""
+        """Sends a signal to the command; nothing happens after the end."""
         number = signal_number(signal)
         if self._poll() is None:
             self._running().send_signal(number)
 
     def terminate(self) -> None:
-        """Asks it to end: SIGTERM, to the command itself."""
+        """Sends SIGTERM to the command itself."""
         self.send_signal(SIGTERM)
 
     def kill(self) -> None:
-        """Kills it and everything that it started."""
+        """Kills the command with all processes that it started."""
         if self._poll() is None:
             self._running().kill()
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tells its terminal another size."""
+        """Resizes the command's terminal."""
         if self._core is not None:
             self._core.resize(rows, columns)
 
@@ -211,5 +221,6 @@ class Process:
 
 
 async def _ended(core: _Core) -> None:
-    """Waits for a command's end. It has a reference: a descriptor that a loop waits for must not be closed."""
+    """Waits for a command's end. Holds a reference, because a descriptor in use
+    by a loop must not be closed."""
     await readable(core.status_fd())

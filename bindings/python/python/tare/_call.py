@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""What is to run, and what it came to, with the conventions of `subprocess`."""
+"""Commands to run, and their results, with the conventions of `subprocess`."""
 
 from __future__ import annotations
 
@@ -44,14 +44,15 @@ NOTHING_USED = Usage(0.0, 0.0, 0.0, 0, 0, 0)
 
 
 class CompletedProcess(subprocess.CompletedProcess[AnyStr]):
-    """A command that has ended: what `subprocess.run` returns, with the reason and what was used."""
+    """A finished command: the result of `subprocess.run`, with reason and
+    usage."""
 
     reason: str
-    """`exited`, `signaled`, `oom` or `killed`; what ended for `timeout` or `output` is raised instead."""
+    """`exited`, `signaled`, `oom` or `killed`; `timeout` and `output` raise instead."""
     usage: Usage
-    """What it used."""
+    """The usage of the command."""
     core_dumped: bool
-    """Whether it left a core file."""
+    """True if the command left a core file."""
 
     def __init__(
         self,
@@ -86,7 +87,8 @@ class CompletedProcess(subprocess.CompletedProcess[AnyStr]):
 
 
 class Text:
-    """How bytes become text: UTF-8 unless told otherwise. The host's locale says nothing about an image."""
+    """Reads bytes as text: UTF-8 by default, because the host's locale says
+    nothing about an image."""
 
     def __init__(self, text: bool | None, encoding: str | None, errors: str | None) -> None:
         self.on = bool(text or encoding or errors)
@@ -97,7 +99,7 @@ class Text:
 
     @classmethod
     def of(cls, text: bool | None, encoding: str | None, errors: str | None) -> Text:
-        """The same, without the price of another one where nothing was asked for."""
+        """Returns the same without a new object if there are no options."""
         return cls(text, encoding, errors) if text or encoding or errors else BYTES
 
     def read(self, data: bytes | None) -> Any:
@@ -129,7 +131,7 @@ BYTES = Text(None, None, None)
 """Nothing becomes text."""
 
 
-# What `os.fsencode` does to a string.
+# As `os.fsencode` does for a string.
 _ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
@@ -146,7 +148,7 @@ def _argv(args: Args | None, shell: bool) -> list[bytes] | None:
 
 
 def _unknown(of: str, names: Iterable[str]) -> TypeError:
-    # Only who is wrong pays for this.
+    # Only wrong calls pay for this.
     from . import _keywords, _types
 
     known = _types.RUN if of == "run" else _types.POPEN
@@ -160,14 +162,15 @@ def _number(stream: Stream) -> int | None:
 def output_limit_exceeded(
     args: Any, stdout: bytes | None, stderr: bytes | None, usage: _Used
 ) -> OutputLimitExceeded:
-    """What is raised for cut output, which is as long as the limit."""
+    """Returns the error for cut output, as long as the limit."""
     exceeded = OutputLimitExceeded(args, len(stdout or b"") + len(stderr or b""), stdout, stderr)
     exceeded.usage = Usage(*usage)
     return exceeded
 
 
 def seconds(timeout: float | str | None) -> float | None:
-    """A time limit in seconds: a number as it is, a duration such as "1m30s" read."""
+    """Reads a time limit in seconds: a number, or a duration such as
+    "1m30s"."""
     if timeout is None:
         return None
     read = _tare.seconds(timeout)
@@ -175,10 +178,10 @@ def seconds(timeout: float | str | None) -> float | None:
 
 
 class Call:
-    """What is to run, how its output is read, and what it came to."""
+    """A command to run, the reading of its output, and its result."""
 
     def __init__(self, args: Args | None, text: Text, options: Mapping[str, Any], of: str = "popen") -> None:
-        """`of` is the name of the call that has these options: `run` or `popen`."""
+        """`of` is the name of the call with these options: `run` or `popen`."""
         self.args: Any = args
         self.check = bool(options.get("check"))
         self.text = text
@@ -188,7 +191,7 @@ class Call:
 
     @classmethod
     def of_run(cls, args: Args | None, text: Text, options: Mapping[str, Any]) -> Call:
-        """One whose output is captured unless the options say otherwise."""
+        """Makes a call that captures output by default."""
         if "capture_output" not in options:
             return cls(args, text, {"stdout": PIPE, "stderr": PIPE, **options}, "run")
         rest = dict(options)
@@ -222,7 +225,7 @@ class Call:
         umask: int = -1,
         **unknown: Any,
     ) -> dict[str, Any]:
-        """What the extension takes."""
+        """Returns the arguments of the extension."""
         if unknown:
             raise _unknown(of, unknown)
         if input is not None and stdin != DEVNULL:
@@ -247,7 +250,7 @@ class Call:
         }
 
     def completed(self, ended: Ended, out: bytes, err: bytes) -> CompletedProcess[Any]:
-        """The finished command, or what is raised for it."""
+        """Returns the finished command, or raises its error."""
         returncode, reason, core_dumped, usage = ended
         words = self.words
         stdout = out if words["stdout"] == PIPE or words["tty"] else None

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""What is raised: `OSError` where the system said no, `Error` where it was not asked."""
+"""Exceptions: `OSError` for a failed system call, `Error` for other
+failures."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Usage(NamedTuple):
-    """What a command used, with the children that it waited for."""
+    """The usage of a command, with that of awaited children."""
 
     wall: float
     """Seconds from start to end."""
@@ -17,25 +18,28 @@ class Usage(NamedTuple):
     system: float
     """Seconds of processor time in the kernel for them."""
     memory_peak: int | None
-    """Most bytes of memory at once while it ran: the sandbox's where `memory` limits it, else the largest
-    process's.
+    """Peak bytes of memory during the command: the sandbox's if `memory` limits
+    it, else the largest process's.
 
-    `None` where that is not known of this command alone: another ran in the sandbox at the same time, or the
-    kernel cannot start the count anew (cgroup v2 before Linux 6.12) and it was not the first.
+    `None` if the figure is not this command's alone: another ran in the sandbox
+    at the same time, or the kernel cannot restart the count (cgroup v2 before
+    Linux 6.12) and the command was not the first.
     """
     io_read: int
     """Bytes read from disks."""
     io_written: int
     """Bytes written to disks."""
     oom_kills: int | None = None
-    """Processes of the sandbox that the kernel killed for want of memory while it ran, its children included.
+    """Processes of the sandbox that the kernel killed for want of memory during
+    the command, its children included.
 
     `None` without `memory`, which counts them.
     """
 
 
 class Error(Exception):
-    """A failure that no system call reported: wrong words, a damaged image, something not supported.
+    """A failure that no system call reported: wrong words, a damaged image,
+    something not supported.
 
     Failures with an errno are `OSError`, and have the same attributes.
     """
@@ -43,14 +47,14 @@ class Error(Exception):
     kind: str
     """`invalid`, `not_found`, `exists`, `permission`, `unsupported`, `corrupt`, `exhausted`, `busy`, ..."""
     step: str
-    """What was being done."""
+    """The failed step."""
     subject: str
-    """What it was done to, or what is wrong with it."""
+    """The subject of the step, or its fault."""
     cure: str | None
-    """What would help, if that is known."""
+    """The cure, if known."""
 
     def __init__(self, message: str, kind: str, step: str, subject: str, cure: str | None = None) -> None:
-        # All of them, or a pickled one could not be made again.
+        # All of them, so that a pickled exception can be restored.
         super().__init__(message, kind, step, subject, cure)
         self.kind = kind
         self.step = step
@@ -62,20 +66,22 @@ class Error(Exception):
 
 
 class InvalidError(Error, ValueError):
-    """The caller's own words are wrong: a value of a keyword, a reference, a sandbox that was closed."""
+    """The caller's own words are wrong: a value of a keyword, a reference, a
+    sandbox that was closed."""
 
 
 class UnknownKeywordError(Error, TypeError):
-    """A keyword that the call does not have; the cure is the one that was probably meant."""
+    """A keyword that the call does not have; the cure is the nearest known
+    keyword."""
 
 
 class CalledProcessError(subprocess.CalledProcessError):
     """A command did not succeed, and `check` was asked for."""
 
     reason: str = "exited"
-    """Why it ended, as in `CompletedProcess`."""
+    """The reason of the end, as in `CompletedProcess`."""
     usage: Usage | None = None
-    """What it used."""
+    """The usage of the command."""
 
     def __str__(self) -> str:
         said = super().__str__()
@@ -83,14 +89,14 @@ class CalledProcessError(subprocess.CalledProcessError):
 
 
 class OutputLimitExceeded(subprocess.SubprocessError):
-    """A command wrote more than `output_limit`, so it was killed and its output is cut.
+    """A command exceeded `output_limit`, was killed, and its output is cut.
 
-    Raised with or without `check`. `stdout` and `stderr` are the bytes that were kept, as with
-    `TimeoutExpired`.
+    Raised with or without `check`. `stdout` and `stderr` are the bytes that
+    were kept, as with `TimeoutExpired`.
     """
 
     cmd: Any
-    """The command, as it was given."""
+    """The command as given."""
     limit: int
     """Bytes that were kept at most, of both streams together."""
     output: bytes | None
@@ -98,12 +104,12 @@ class OutputLimitExceeded(subprocess.SubprocessError):
     stderr: bytes | None
     """Bytes of standard error that were kept; None if it was not captured."""
     usage: Usage | None = None
-    """What it used."""
+    """The usage of the command."""
 
     def __init__(
         self, cmd: Any, limit: int, output: bytes | None = None, stderr: bytes | None = None
     ) -> None:
-        # All of them, or a pickled one could not be made again.
+        # All of them, so that a pickled exception can be restored.
         super().__init__(cmd, limit, output, stderr)
         self.cmd = cmd
         self.limit = limit
@@ -120,7 +126,8 @@ class OutputLimitExceeded(subprocess.SubprocessError):
 
 
 class TimeoutExpired(subprocess.TimeoutExpired):
-    """A command's time was up. `output` and `stderr` are what it wrote until then, as bytes."""
+    """The time limit of a command expired. `output` and `stderr` hold the bytes
+    written so far."""
 
     usage: Usage | None = None
-    """What it used, if it was ended for this."""
+    """The usage, if the timeout ended the command."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""What happens to a sandbox."""
+"""Events of a sandbox."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Event:
-    """What has happened to a sandbox."""
+    """An event of a sandbox."""
 
     kind: Literal["oom", "gone"]
     """`oom`: the kernel killed processes inside for want of memory. `gone`: the sandbox was closed or reset, or
     its process 1 has died."""
     oom_kills: int = 0
-    """How many were killed."""
+    """The number of killed processes."""
 
 
 class Events:
-    """What happens to a sandbox from `Sandbox.events` on, for loops of poll(2), `selectors` and the like.
+    """Events of a sandbox from `Sandbox.events` on, for loops of poll(2),
+    `selectors` and the like.
 
     ```python
     with sb.events() as events:
@@ -41,14 +42,14 @@ class Events:
         self._core = core
 
     def fileno(self) -> int:
-        """A descriptor that is readable when there may be something for `next`, and for good once the sandbox is
-        gone; not to be read from."""
+        """A descriptor that is readable when there may be something for `next`,
+        and for good once the sandbox is gone; not to be read from."""
         return self._core.fd()
 
     def next(self) -> Event | None:
-        """What has happened since the last call; None if nothing has. Never waits.
+        """Returns the next event since the last call, or None. Never waits.
 
-        Kills come before `gone`, which every call gives from then on.
+        Kills come before `gone`, which every later call returns.
         """
         event = self._core.next()
         return None if event is None else Event(cast("Literal['oom', 'gone']", event[0]), event[1])

@@ -35,41 +35,42 @@ class Writes(Protocol):
 
 
 class DirEntry(NamedTuple):
-    """One entry of a directory inside, with the methods of `os.DirEntry`; a link is not followed."""
+    """An entry of a directory inside, with the methods of `os.DirEntry`; a link
+    is not followed."""
 
     name: str
-    """Its name in the directory."""
+    """The name in the directory."""
     status: os.stat_result
-    """What is known of it."""
+    """The metadata of the entry."""
 
     def stat(self) -> os.stat_result:
-        """What is known of it."""
+        """Returns the entry's metadata."""
         return self.status
 
     def is_file(self) -> bool:
-        """Whether it is a regular file."""
+        """Returns whether the entry is a regular file."""
         return stat.S_ISREG(self.status.st_mode)
 
     def is_dir(self) -> bool:
-        """Whether it is a directory."""
+        """Returns whether the entry is a directory."""
         return stat.S_ISDIR(self.status.st_mode)
 
     def is_symlink(self) -> bool:
-        """Whether it is a symbolic link."""
+        """Returns whether the entry is a symbolic link."""
         return stat.S_ISLNK(self.status.st_mode)
 
     def inode(self) -> int:
-        """Its inode's number."""
+        """Returns the inode's number."""
         return self.status.st_ino
 
 
 class Copied(NamedTuple):
-    """What was copied, and what was not."""
+    """The numbers of a copy, and the names left out."""
 
     entries: int
     """Files, directories and links that were copied."""
     left_out: list[str]
-    """What was left out and why, in words; the first 64, then how many more."""
+    """The names left out, and why; the first 64, then the number of more."""
 
 
 def _status(found: _tare._Stat) -> os.stat_result:
@@ -83,7 +84,8 @@ def _status(found: _tare._Stat) -> os.stat_result:
 
 
 def _bytes(data: object) -> bytes:
-    """What a buffer holds. `bytes` itself would take a number for a length."""
+    """Returns the bytes of a buffer. `bytes` itself would take a number for a
+    length."""
     try:
         return bytes(memoryview(data))  # type: ignore[arg-type]
     except TypeError:
@@ -91,17 +93,20 @@ def _bytes(data: object) -> bytes:
 
 
 class Files:
-    """The files of an open sandbox: read, written, copied from outside, also in images without a shell.
+    """The files of an open sandbox: read, written, copied from outside, also in
+    images without a shell.
 
-    Paths are absolute; `os.PathLike` and bytes will do. Links stay inside, ids are those that the sandbox
-    sees. Only regular files on file systems that store files are opened: what is in `/proc` and the like, a
-    command inside can read. What the system calls say inside is raised as `OSError`. A sandbox may change its
-    files at any time, so two calls need not see the same.
+    Paths are absolute; `os.PathLike` and bytes are accepted. Links stay inside,
+    ids are the sandbox's. Only regular files on file systems that store files
+    are opened; a command inside can read `/proc` and the like. Failing system
+    calls inside raise `OSError`. A sandbox may change its files at any time, so
+    two calls may see different files.
 
-    `user`, in all of these, is the user of the sandbox whose rights count, `USER[:GROUP]` by name or number. What
-    that user may not do is a PermissionError, and what is made belongs to the user. Without `user` every file can
-    be read and written, and a new one belongs to 0:0. `owner` may be a name, too; its group is the user's own
-    unless one is named.
+    `user`, in all of these, is the user of the sandbox whose rights count,
+    `USER[:GROUP]` by name or number. A forbidden access is a PermissionError,
+    and new files belong to the user. Without `user` every file can be read and
+    written, and a new file belongs to 0:0. `owner` may be a name, too; the
+    default group is the user's own.
     """
 
     _files: _tare.Files
@@ -159,9 +164,11 @@ class Files:
         limit: int | None = None,
         user: User | None = None,
     ) -> Any:
-        """The whole content of a regular file, as bytes unless one of `text`, `encoding`, `errors` is given.
+        """Reads a whole regular file, as bytes unless `text`, `encoding` or
+        `errors` is given.
 
-        One of more than `limit` bytes (default: 64 MiB) is an OSError, EFBIG.
+        A file of more than `limit` bytes (default: 64 MiB) is an OSError,
+        EFBIG.
         """
         how = Text.of(text, encoding, errors)
         return how.read(self._as(user).read(os.fsencode(path), limit))
@@ -181,9 +188,11 @@ class Files:
     ) -> None:
         """Makes or empties a regular file and writes `data`.
 
-        A new file has exactly these permission bits and this owner and group, 0:0 by default; setuid and setgid
-        take `chmod` afterwards, since an ordinary user's writing clears them. `append` keeps what is in it; with
-        `exclusive` it must not be there; without `follow_symlinks` a link is ELOOP.
+        A new file has exactly these permission bits and this owner and group,
+        0:0 by default. Set setuid and setgid with `chmod` afterwards, because
+        an ordinary user's writing clears them. `append` keeps the contents;
+        with `exclusive` an existing file is an error; without `follow_symlinks`
+        a link is ELOOP.
         """
         flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
         if exclusive:
@@ -205,9 +214,11 @@ class Files:
         follow_symlinks: bool = True,
         user: User | None = None,
     ) -> IO[Any]:
-        """Opens a regular file as the built-in `open` does; text is UTF-8 unless `encoding` says otherwise.
+        """Opens a regular file as the built-in `open` does; text is UTF-8
+        unless `encoding` says otherwise.
 
-        What comes back is an ordinary file of this process, which stays valid when the sandbox is gone.
+        The result is an ordinary file of this process, which stays valid when
+        the sandbox is gone.
         """
 
         files, ids = self._as(user), self._ids(owner)
@@ -228,11 +239,11 @@ class Files:
     def stat(
         self, path: StrOrBytesPath, *, follow_symlinks: bool = True, user: User | None = None
     ) -> os.stat_result:
-        """What is known of a file of any kind, on any file system."""
+        """Returns the metadata of a file of any kind, on any file system."""
         return _status(self._as(user).stat(os.fsencode(path), follow_symlinks))
 
     def exists(self, path: StrOrBytesPath, *, user: User | None = None) -> bool:
-        """Whether there is something; a symbolic link to nothing is nothing."""
+        """Returns whether a file exists; false for a dangling symbolic link."""
         try:
             self.stat(path, user=user)
         except (FileNotFoundError, NotADirectoryError):
@@ -240,7 +251,7 @@ class Files:
         return True
 
     def readlink(self, path: StrOrBytesPath, *, user: User | None = None) -> str:
-        """Where a symbolic link points."""
+        """Returns the target of a symbolic link."""
         return os.fsdecode(self._as(user).readlink(os.fsencode(path)))
 
     def mkdir(
@@ -251,9 +262,11 @@ class Files:
         parents: bool = False,
         user: User | None = None,
     ) -> None:
-        """Makes a directory with exactly these permission bits; setuid and setgid take `chmod`, as everywhere.
+        """Makes a directory with exactly these permission bits; setuid and
+        setgid take `chmod`, as everywhere.
 
-        With `parents` also what is missing above it, and one that is there stays as it is.
+        With `parents` also makes missing parents, and leaves an existing
+        directory unchanged.
         """
         self._as(user).mkdir(os.fsencode(path), mode, parents)
 
@@ -265,9 +278,11 @@ class Files:
         missing_ok: bool = False,
         user: User | None = None,
     ) -> None:
-        """Removes a file, a link or an empty directory; with `recursive` a directory with all that is in it.
+        """Removes a file, a link or an empty directory; with `recursive` a
+        directory with all entries below.
 
-        Links are removed, not followed. What is mounted below a directory is an error (EBUSY), not emptied.
+        Links are removed, not followed. A mount below a directory is an error
+        (EBUSY).
         """
         name = os.fsencode(path)
         try:
@@ -280,7 +295,7 @@ class Files:
                 raise
 
     def rename(self, path: StrOrBytesPath, to: StrOrBytesPath, *, user: User | None = None) -> None:
-        """Renames a file or directory; what is at `to` is replaced."""
+        """Renames a file or directory; `to` is replaced."""
         self._as(user).rename(os.fsencode(path), os.fsencode(to))
 
     def link(self, original: StrOrBytesPath, path: StrOrBytesPath, *, user: User | None = None) -> None:
@@ -292,7 +307,8 @@ class Files:
         self._as(user).symlink(os.fsencode(target), os.fsencode(path))
 
     def chmod(self, path: StrOrBytesPath, mode: int, *, user: User | None = None) -> None:
-        """Changes the permission bits, setuid, setgid and sticky among them; a link is followed."""
+        """Changes the permission bits, setuid, setgid and sticky among them; a
+        link is followed."""
         self._as(user).chmod(os.fsencode(path), mode)
 
     def chown(
@@ -303,45 +319,54 @@ class Files:
         *,
         user: User | None = None,
     ) -> None:
-        """Changes owner and group, as the sandbox sees them, by name or number; a link is followed.
+        """Changes owner and group, as the sandbox sees them, by name or number;
+        a link is followed.
 
-        Without `gid` the group is that of `uid`: its own, or the one that `USER:GROUP` names.
+        Without `gid` the group is that of `uid`: the user's own, or that of
+        `USER:GROUP`.
         """
         owner, group = self._ids(uid if gid is None else (uid, gid))
         self._as(user).chown(os.fsencode(path), owner, group)
 
     def utime(self, path: StrOrBytesPath, *, ns: int, user: User | None = None) -> None:
-        """Changes the time of the last change of its content, nanoseconds since 1970; a link is followed."""
+        """Sets the time of the last change of the contents, nanoseconds since
+        1970; a link is followed."""
         self._as(user).utime(os.fsencode(path), ns)
 
     def put(self, local: str | os.PathLike[str], path: StrOrBytesPath, *, user: User | None = None) -> Copied:
-        """Copies a file or directory of the caller's own to `path` inside, whose parent must be there.
+        """Copies a file or directory of the caller's to `path` inside, with an
+        existing parent.
 
-        Contents, permissions without setuid and setgid, times and symbolic links are copied; the owner is 0:0;
-        devices, pipes and sockets are left out. A directory that is there is added to.
+        Contents, permissions without setuid and setgid, times and symbolic
+        links are copied; the owner is 0:0; devices, pipes and sockets are left
+        out. A directory that is there is added to.
         """
         return Copied(*self._as(user).put(local, os.fsencode(path)))
 
     def get(self, path: StrOrBytesPath, local: str | os.PathLike[str], *, user: User | None = None) -> Copied:
-        """Copies a file or directory from inside to `local`; a link at `path` is followed.
+        """Copies a file or directory from inside to `local`; a link at `path`
+        is followed.
 
-        The sandbox is not trusted with what it leaves here: everything is the caller's, without setuid and
-        setgid bits, devices, pipes and sockets. Symbolic links are copied as they are, so follow none of them.
-        A file replaces what is at `local`; a directory needs a new or empty one. `get_tar` keeps more.
+        The sandbox is not trusted: all copies are the caller's, without setuid
+        and setgid bits, devices, pipes and sockets. Symbolic links are copied
+        unchanged, so follow none of them. A file replaces `local`; a directory
+        needs a new or empty target. `get_tar` keeps more.
         """
         return Copied(*self._as(user).get(os.fsencode(path), local))
 
     def put_tar(self, dir: StrOrBytesPath, archive: bytes | Reads, *, user: User | None = None) -> Copied:
-        """Makes what a tar archive holds below the directory `dir`, with owners, times, links and attributes.
+        """Extracts a tar archive below the directory `dir`, with owners, times,
+        links and attributes.
 
-        The archive is bytes or a binary file; it may be compressed by gzip or zstd. Nothing is made outside of
-        `dir`. One that is broken, or that two programs would read differently, is an `Error`; a part is made
-        then.
+        The archive is bytes or a binary file; gzip or zstd may compress it. No
+        file is made outside of `dir`. A broken archive, or an archive that two
+        programs would read differently, is an `Error`; a part is made then.
         """
         return Copied(*self._as(user).put_tar(os.fsencode(dir), archive))
 
     def get_tar(self, path: StrOrBytesPath, archive: Writes, *, user: User | None = None) -> Copied:
-        """Writes a tar archive of what is at `path` to a binary file: a directory with all below it, under
-        names relative to it; a regular file under its own name. Everything that `put_tar` makes is in it.
+        """Writes a tar archive of `path` to a binary file: a directory with all
+        entries below, under relative names; a regular file under its own name.
+        The archive has everything that `put_tar` makes.
         """
         return Copied(*self._as(user).get_tar(os.fsencode(path), archive))

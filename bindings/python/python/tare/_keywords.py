@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""What is said to whoever gives a keyword that a call does not have: what does the same here, or the nearest."""
+"""Answers to an unknown keyword: the equivalent here, or the nearest
+keyword."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def _error(call: str, name: str, cure: str | None, step: str | None = None) -> U
 
 
 def unknown(call: str, name: str, known: Set[str]) -> UnknownKeywordError:
-    """The error for a keyword that `call` ("run" or "popen") does not have, which has those of `known`."""
+    """Returns the error for a keyword that `call` ("run" or "popen") does not
+    have, which has those of `known`."""
     import difflib
 
     own = _RUN if call == "run" else _POPEN
@@ -72,12 +74,13 @@ def unknown(call: str, name: str, known: Set[str]) -> UnknownKeywordError:
 
 
 def unknown_key(call: str, name: str, of_command: Set[str]) -> UnknownKeywordError:
-    """The error for a keyword that is no key of the spec; `of_command` are the call's others."""
+    """The error for a keyword that is no key of the spec; `of_command` are the
+    call's others."""
     import difflib
 
     from . import _types
 
-    # As every face calls it.
+    # The same words as in every face.
     step = f"parse spec: {name}"
     if name not in of_command and name in _types.RUN | _types.POPEN and name not in _SANDBOX:
         cure = f"run({name}=...), or popen()"
@@ -87,7 +90,7 @@ def unknown_key(call: str, name: str, of_command: Set[str]) -> UnknownKeywordErr
 
 
 def _of_spec(name: str) -> str | None:
-    """What the library itself would say."""
+    """Returns the library's own error."""
     import json
 
     from . import _tare

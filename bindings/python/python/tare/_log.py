@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The logger `tare`: what is opened, run and closed, at the level of debugging; no arguments, no environments."""
+"""The logger `tare`: what is opened, run and closed, at the level of debugging;
+no arguments, no environments."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _logger: Logger | None = None
 
 
 def _found() -> Logger | None:
-    """The logger, if the program has loaded `logging`: another cannot have asked for anything."""
+    """The logger, if the program has loaded `logging`: another cannot have
+    asked for anything."""
     global _logger
     if _logger is None:
         logging = sys.modules.get("logging")
@@ -27,19 +29,21 @@ def _found() -> Logger | None:
 
 
 def enabled() -> bool:
-    """Whether `debug` reaches a reader, where its words cost something."""
+    """Returns whether `debug` reaches a reader, if its words are costly."""
     logger = _logger or _found()
     return logger is not None and logger.isEnabledFor(10)
 
 
 def debug(text: str, *words: Any) -> None:
-    """Says what happened, as things are now: a handler may look at a record later."""
+    """Logs an event with present values, because a handler may look at a record
+    later."""
     if enabled() and _logger is not None:
         _logger.debug("%s", text % words)
 
 
 def set_aside(step: str, error: BaseException, raised: BaseException | None) -> None:
-    """Tells of an error that must not hide the one on its way: as its note, and to the logger."""
+    """Attaches an error to the exception on its way, as a note, and logs the
+    error."""
     text = f"{step}, meanwhile: {error}"
     add_note = getattr(raised, "add_note", None)
     if add_note is not None:
@@ -51,7 +55,8 @@ def set_aside(step: str, error: BaseException, raised: BaseException | None) -> 
 
 @contextlib.contextmanager
 def ending(step: str, what: object, raised: BaseException | None) -> Iterator[None]:
-    """Sets aside an error that another exception, `raised`, brought about; without one, lets the error out."""
+    """Sets aside an error caused by another exception, `raised`; without one,
+    lets the error out."""
     try:
         yield
     except (Error, OSError) as error:
@@ -61,7 +66,7 @@ def ending(step: str, what: object, raised: BaseException | None) -> Iterator[No
 
 
 def command(call_words: Any) -> str:
-    """A command as the log shows it: its arguments may be secrets."""
+    """Shows a command in the log without arguments, which may be secrets."""
     import shlex
 
     argv = call_words["argv"]

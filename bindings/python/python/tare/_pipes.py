@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Descriptors in an event loop: waited for, read and written without a thread."""
+"""Descriptors in an event loop: waited for, read and written without a
+thread."""
 
 from __future__ import annotations
 
@@ -12,12 +13,13 @@ if TYPE_CHECKING:
     from ._tare import _Ended as Ended
 
 _PART = 1 << 16
-# The most that a pipe of an ordinary user holds (pipe(7)): what a command can have left in it.
+# The capacity of an ordinary user's pipe (pipe(7)): the most that a command can
+# leave there.
 _PIPE = 1 << 20
 
 
 async def readable(fd: int) -> None:
-    """Waits until a descriptor, which nobody else waits for, is readable."""
+    """Waits until a descriptor without other waiters is readable."""
     loop = asyncio.get_running_loop()
     future = loop.create_future()
     loop.add_reader(fd, lambda: None if future.done() else future.set_result(None))
@@ -28,7 +30,7 @@ async def readable(fd: int) -> None:
 
 
 async def captured(process: Process, capture: Capture) -> tuple[Ended, bytes, bytes]:
-    """How a command ended, and what it wrote. It is killed if this is cancelled."""
+    """Returns a command's end and its output. Cancelling kills the command."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Ended] = loop.create_future()
 
@@ -40,7 +42,7 @@ async def captured(process: Process, capture: Capture) -> tuple[Ended, bytes, by
         except Exception as error:
             future.set_exception(error)
             return
-        # It has closed those that are at their end.
+        # Ended streams are closed already.
         for fd in watched.difference(capture.fds(), status):
             loop.remove_reader(fd)
             watched.remove(fd)
@@ -65,7 +67,7 @@ async def captured(process: Process, capture: Capture) -> tuple[Ended, bytes, by
 
 
 class ReadPipe(asyncio.ReadTransport):
-    """Feeds a stream reader from a descriptor, which it owns."""
+    """Feeds a stream reader from an owned descriptor."""
 
     def __init__(self, fd: int, limit: int) -> None:
         super().__init__()
@@ -84,7 +86,7 @@ class ReadPipe(asyncio.ReadTransport):
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError:
-            # A terminal says so when its last user is gone (EIO).
+            # A terminal reports the end of its last user so (EIO).
             data = b""
         if data:
             self.reader.feed_data(data)
@@ -93,7 +95,8 @@ class ReadPipe(asyncio.ReadTransport):
         return len(data)
 
     def finish(self) -> None:
-        """Reads what is there, and no more: what leftovers in the background write is not waited for."""
+        """Reads the present bytes only: later output of background processes is
+        not waited for."""
         left = _PIPE
         while left > 0 and not self.is_closing():
             part = self._read()
@@ -103,7 +106,7 @@ class ReadPipe(asyncio.ReadTransport):
         self.close()
 
     def close(self) -> None:
-        """Closes the descriptor; what was read can still be had."""
+        """Closes the descriptor; bytes already read stay available."""
         if self._fd >= 0:
             self.pause_reading()
             os.close(self._fd)
@@ -132,9 +135,9 @@ class ReadPipe(asyncio.ReadTransport):
 
 
 async def writer(fd: int) -> asyncio.StreamWriter:
-    """A stream writer for a descriptor, which it owns."""
+    """Makes a stream writer for an owned descriptor."""
     loop = asyncio.get_running_loop()
-    # Nothing is read; but with a reader the protocol is one that `wait_closed` knows.
+    # The reader reads nothing, but `wait_closed` needs such a protocol.
     reader = asyncio.StreamReader()
     make: Callable[[], asyncio.StreamReaderProtocol] = lambda: asyncio.StreamReaderProtocol(reader)  # noqa: E731
     transport, protocol = await loop.connect_write_pipe(make, open(fd, "wb", 0))

@@ -27,17 +27,19 @@ class Pool:
             sb.run(["make", "test"])
     ```
 
-    `image`, `store`, `progress` and the keywords are those of `Sandbox`. Between `min` and `max` sandboxes wait,
-    depending on how they are taken; the library's helper process makes them, so there is no thread for it. A
-    sandbox that was taken never comes back: when it is closed, the next one is begun.
+    `image`, `store`, `progress` and the keywords are those of `Sandbox`.
+    Between `min` and `max` sandboxes wait, depending on demand; the library's
+    helper process makes them, without a thread. A taken sandbox never returns
+    to the pool; closing it starts its replacement.
 
-    May be used from any thread. `close`, or the end of the `with`, ends what waits; what was taken lives on. A
-    pool that is just forgotten ends, too, with a ResourceWarning.
+    May be used from any thread. `close`, or the end of the `with`, ends waiting
+    sandboxes; taken sandboxes live on. A forgotten pool ends with a
+    ResourceWarning.
     """
 
-    # Until it is open, and when it was closed.
+    # None before the open and after the close.
     closed: bool = True
-    """Whether `close` was called."""
+    """True after `close`."""
     _image: str = ""
     _owner: int = 0
 
@@ -59,16 +61,17 @@ class Pool:
         _log.debug("%r opened", self)
 
     def take(self) -> Sandbox:
-        """A sandbox that nobody has used: one that waits, else one that is opened now."""
+        """Takes an unused sandbox: a waiting one, else a sandbox opened now."""
         return Sandbox._of(self._core.take(), self._image)
 
     @property
     def ready(self) -> int:
-        """How many could be taken now without waiting."""
+        """The number that could be taken now without waiting."""
         return self._core.ready()
 
     def close(self) -> None:
-        """Ends all that wait and comes back when nothing of them is left. Again is no mistake."""
+        """Ends all waiting sandboxes and returns when they are gone. May be
+        repeated."""
         self.closed = True
         self._core.close()
         _log.debug("%r", self)
@@ -82,7 +85,7 @@ class Pool:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # A forked copy of this process that leaves the block has no part in it.
+        # A forked copy of this process has no part in the pool.
         if os.getpid() != self._owner:
             return
         with _log.ending("close", self, value):

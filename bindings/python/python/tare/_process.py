@@ -26,35 +26,37 @@ if TYPE_CHECKING:
 
 
 class RunningCommand(NamedTuple):
-    """A command that runs, as `Sandbox.commands` lists it."""
+    """A running command in the list of `Sandbox.commands`."""
 
     id: int
-    """Its number in its sandbox, for `Sandbox.process`."""
+    """The number in the sandbox, for `Sandbox.process`."""
     args: list[str]
     """Program and arguments."""
     seconds: float
-    """How long it has been running."""
+    """The time since the start."""
 
 
 class Popen(Generic[AnyStr]):
-    """A running command: what `Sandbox.popen` returns, with the feel of `subprocess.Popen`.
+    """A running command: the result of `Sandbox.popen`, modelled on
+    `subprocess.Popen`.
 
-    Its end leaves nothing to be waited for; nothing happens to it when this object goes. Once its end was seen, no
-    descriptor is held but those of `stdin`, `stdout`, `stderr` and `terminal`.
+    No wait is needed after the end, and the command survives this object. After
+    the end was read, only `stdin`, `stdout`, `stderr` and `terminal` hold
+    descriptors.
     """
 
     id: int
-    """Its number in its sandbox, which no other command of it gets; for `Sandbox.process`."""
+    """The number in the sandbox, unique there; for `Sandbox.process`."""
     args: Any
-    """As they were given; None for the image's own command."""
+    """The arguments as given; None for the image's own command."""
     stdin: IO[AnyStr] | None
-    """Where to write its input, if that is `PIPE`."""
+    """The stream to the command's input, if that is `PIPE`."""
     stdout: IO[AnyStr] | None
-    """Where to read its output, if that is `PIPE`."""
+    """The stream of the command's output, if that is `PIPE`."""
     stderr: IO[AnyStr] | None
-    """Where to read its errors, if that is `PIPE`."""
+    """The stream of the command's errors, if that is `PIPE`."""
     terminal: IO[bytes] | None
-    """The master of its terminal, if it has one; not buffered."""
+    """The master of the terminal, if any; not buffered."""
 
     _text: Text
     _sandbox: Sandbox
@@ -70,17 +72,17 @@ class Popen(Generic[AnyStr]):
     ) -> None:
         self.args = args
         self._text = text
-        # The sandbox lives at least as long as its command is held.
+        # Keeps the sandbox alive for as long as its command is held.
         self._sandbox = sandbox
         self._ended: Ended | None = None
         self._told: Told | None = None
-        # What reads its output for `communicate`, and of what.
+        # The reader of the output for `communicate`, and its descriptors.
         self._capture: tuple[Capture, Process] | None = None
-        # What `communicate` has read to the end.
+        # The output that `communicate` has read to the end.
         self._output: tuple[bytes | None, bytes | None] | None = None
         self._input = memoryview(b"")
-        # None once its end was seen: a thread that waits has a reference of its own, so no descriptor
-        # is closed under it.
+        # None after the end was read: a waiting thread has its own reference,
+        # so no descriptor in use is closed.
         self._process: Process | None
         self._process, stdin, stdout, stderr, terminal = started
         self.id = self._process.id()
@@ -92,31 +94,34 @@ class Popen(Generic[AnyStr]):
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, minus a signal's number, or None as long as nobody has seen its end."""
+        """The exit code, minus a signal's number, or None before the end was
+        read."""
         return None if self._ended is None else self._ended[0]
 
     @property
     def reason(self) -> str | None:
-        """Why it ended, as in `CompletedProcess`."""
+        """The reason of the end, as in `CompletedProcess`."""
         return None if self._ended is None else self._ended[1]
 
     @property
     def core_dumped(self) -> bool | None:
-        """Whether it left a core file."""
+        """True if the command left a core file."""
         return None if self._ended is None else self._ended[2]
 
     @property
     def usage(self) -> Usage | None:
-        """What it used."""
+        """The usage of the command."""
         return None if self._ended is None else Usage(*self._ended[3])
 
     @property
     def pidfd(self) -> int:
-        """A pidfd, pidfd_open(2); this object's own. ValueError once its end was seen."""
+        """A pidfd, pidfd_open(2); this object's own. ValueError after the end
+        was read."""
         return self._running().pidfd()
 
     def fileno(self) -> int:
-        """A descriptor that is readable when it has ended, for `select`. ValueError once its end was seen."""
+        """A descriptor that is readable at the end, for `select`. ValueError
+        after the end was read."""
         return self._running().status_fd()
 
     def _running(self) -> Process:
@@ -127,7 +132,7 @@ class Popen(Generic[AnyStr]):
 
     @property
     def pid(self) -> int:
-        """Its process id outside, or -1 when it is gone."""
+        """The process id outside, or -1 after the end."""
         process = self._process
         if process is None:
             return -1
@@ -135,7 +140,7 @@ class Popen(Generic[AnyStr]):
             return next(int(line[4:]) for line in info if line.startswith("Pid:"))
 
     def poll(self) -> int | None:
-        """Its return code, if it has ended."""
+        """Returns the return code, or None for a running command."""
         process = self._process
         if process is not None and self._ended is None:
             ended = process.poll()
@@ -150,16 +155,17 @@ class Popen(Generic[AnyStr]):
             self._told(ended, out, err)
 
     def wait(self, timeout: float | str | None = None) -> int:
-        """Waits until it has ended. After `timeout` seconds raises `TimeoutExpired`, and it lives on.
+        """Waits for the end. After `timeout` seconds raises `TimeoutExpired`,
+        and the command lives on.
 
-        Ctrl-C kills it with everything that it started.
+        Ctrl-C kills the command with all processes that it started.
         """
         with self._killed_by_interrupt():
             return self._wait(seconds(timeout))
 
     def _wait(self, timeout: float | None) -> int:
         process = self._process
-        # Where another thread reads the end, it is known a moment later.
+        # If another thread reads the end, the status is known a moment later.
         while process is not None and self.poll() is None:
             if not _ready([process.status_fd()], [], timeout):
                 assert timeout is not None
@@ -169,11 +175,13 @@ class Popen(Generic[AnyStr]):
         return ended[0]
 
     def wait_unless(self, stop: int | HasFileno) -> int | None:
-        """Waits until it has ended, for its return code; or until `stop` is readable or hung up, for None.
+        """Waits for the end and returns the return code; or until `stop` is
+        readable or hung up, and returns None.
 
-        It lives on then. `stop` is a descriptor or has a `fileno()`, as for `select`, and is not read from: with
-        `os.eventfd` or a pipe another thread, or a signal handler, ends the wait. An end of the command comes
-        first. Ctrl-C kills it as in `wait`.
+        The command then lives on. `stop` is a descriptor or has a `fileno()`,
+        as for `select`, and is not read: with `os.eventfd` or a pipe another
+        thread, or a signal handler, ends the wait. An end of the command comes
+        first. Ctrl-C kills as in `wait`.
         """
         fd = _descriptor(stop)
         with self._killed_by_interrupt():
@@ -185,7 +193,8 @@ class Popen(Generic[AnyStr]):
 
     @contextlib.contextmanager
     def _killed_by_interrupt(self) -> Iterator[None]:
-        """Its end goes with a wait that Ctrl-C ends: from the terminal it gets no signal of its own."""
+        """Kills the command if Ctrl-C ends the wait, because the command gets
+        no signal from the terminal."""
         try:
             yield
         except KeyboardInterrupt as interrupt:
@@ -197,12 +206,14 @@ class Popen(Generic[AnyStr]):
             raise
 
     def communicate(self, input: AnyStr | None = None, timeout: float | str | None = None) -> tuple[Any, Any]:
-        """Writes `input`, reads to the end, waits: its output and errors, None for what is no pipe.
+        """Writes `input`, reads to the end, waits. Returns output and errors,
+        None for a stream without a pipe.
 
-        What its leftovers in the background write later is not waited for. Output over the limit kills it
-        and raises `OutputLimitExceeded` with what was kept. After `timeout` seconds raises `TimeoutExpired`
-        with what there is; it lives on, nothing is lost, and the call can be repeated. Ctrl-C kills it with
-        everything that it started.
+        Later output of background processes is not waited for. Output over the
+        limit kills the command and raises `OutputLimitExceeded` with the output
+        so far. After `timeout` seconds raises `TimeoutExpired` with the output
+        so far; the command lives on, no output is lost, and the call can be
+        repeated. Ctrl-C kills the command with all processes that it started.
         """
         timeout = seconds(timeout)
         with self._killed_by_interrupt():
@@ -240,7 +251,8 @@ class Popen(Generic[AnyStr]):
         return out, err
 
     def _begin(self, process: Process, input: AnyStr | None) -> None:
-        """Hands the pipes over; what their files have read ahead comes first."""
+        """Hands the pipes over; bytes that their files have read ahead come
+        first."""
         self._input = memoryview(self._text.write(input) or b"")
         if self.stdin is not None and not self.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
@@ -255,7 +267,8 @@ class Popen(Generic[AnyStr]):
         self._read_before = [b"" if f is None else self._drain(f) for f in files]
 
     def _read_left(self) -> tuple[bytes | None, bytes | None]:
-        """What a command whose end was seen has left in its pipes, and what their files have read ahead."""
+        """Reads the remains in the pipes of an ended command, and the bytes
+        that their files have read ahead."""
         if self.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.stdin.close()
@@ -273,7 +286,7 @@ class Popen(Generic[AnyStr]):
             found.append(before + after[:room])
             room -= len(after)
             if room < 0:
-                # As the library has it: cut output has no exit code.
+                # As in the library: cut output has no exit code.
                 assert self._ended is not None
                 _, _, core, usage = self._ended
                 self._ended = (-signal.SIGKILL, "output", core, usage)
@@ -283,7 +296,8 @@ class Popen(Generic[AnyStr]):
         return found[0], found[1]
 
     def _drain(self, file: IO[Any]) -> bytes:
-        """Closes a pipe's file; gives what that has read ahead and nobody has seen."""
+        """Closes a pipe's file; returns unseen bytes that the file has read
+        ahead."""
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), file.fileno(), inheritable=False)
         held = file.read()
@@ -310,7 +324,7 @@ class Popen(Generic[AnyStr]):
         except BlockingIOError:
             pass
         except BrokenPipeError:
-            # It does not want to read all of it, which is its right.
+            # A command need not read all of its input.
             self._input = self._input[:0]
         if not self._input:
             stdin.close()
@@ -322,24 +336,24 @@ class Popen(Generic[AnyStr]):
         return out, err
 
     def send_signal(self, sig: int) -> None:
-        """Sends it a signal; nothing happens if it has ended."""
+        """Sends a signal to the command; nothing happens after the end."""
         number = signal_number(sig)
         process = self._process
         if process is not None and self.poll() is None:
             process.send_signal(number)
 
     def terminate(self) -> None:
-        """Asks it to end: SIGTERM, to the command itself."""
+        """Sends SIGTERM to the command itself."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kills it and everything that it started."""
+        """Kills the command with all processes that it started."""
         process = self._process
         if process is not None and self.poll() is None:
             process.kill()
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tells its terminal another size."""
+        """Resizes the command's terminal."""
         process = self._process
         if process is not None:
             process.resize(rows, columns)
@@ -357,7 +371,8 @@ class Popen(Generic[AnyStr]):
             self._close()
             return
         with _log.ending("end", self, value):
-            # The block can end it no more, and from the terminal it gets no Ctrl-C.
+            # The block can no longer end the command, and the terminal sends it
+            # no Ctrl-C.
             self.kill()
             self._close()
 
@@ -375,9 +390,10 @@ class Popen(Generic[AnyStr]):
 
 
 def _ready(readers: list[int], writers: list[int], timeout: float | None) -> set[int]:
-    """Waits for descriptors: those that are ready, none if the time is up."""
+    """Waits for descriptors. Returns the ready descriptors, none after the
+    timeout."""
     if not hasattr(select, "poll"):
-        # eventlet takes poll(2) away; its select() lets other green threads run.
+        # eventlet removes poll(2); its select() lets other green threads run.
         seconds = None if timeout is None else max(timeout, 0)
         ready, writable, _ = select.select(readers, writers, [], seconds)
         return {*ready, *writable}
@@ -408,14 +424,14 @@ def signal_number(sig: object) -> int:
 
 
 def _read_now(fd: int, limit: int) -> bytes:
-    """What can be read without waiting, at most `limit` bytes."""
+    """Reads without waiting, at most `limit` bytes."""
     os.set_blocking(fd, False)
     parts: list[bytes] = []
     while limit > 0:
         try:
             part = os.read(fd, min(limit, 1 << 16))
         except OSError:
-            # Nothing is there now; or the last user of a terminal is gone (EIO).
+            # No bytes now; or the last user of a terminal is gone (EIO).
             break
         if not part:
             break

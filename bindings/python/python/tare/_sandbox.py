@@ -38,10 +38,11 @@ class Watcher(Protocol):
     """Told of every command of a sandbox, for the report of a test."""
 
     def ended(self, call: Call, ended: Ended, stdout: bytes, stderr: bytes) -> None:
-        """One that was waited for by the call that started it."""
+        """Logs a command that its own call waited for."""
 
     def started(self, call: Call, process: object) -> Told:
-        """One that runs. What comes back is told of its end, and of the output that `communicate` read."""
+        """Logs a running command. The result receives the end, and the output
+        that `communicate` read."""
 
 
 class Sandbox(Files):
@@ -52,21 +53,22 @@ class Sandbox(Files):
         sb.run(["make"], cwd="/w", timeout=60, check=True)
     ```
 
-    `image` is a reference, or an `Image`. The keywords are the keys of the spec; those of its `limits` and
-    `security` may be given directly. One that is not known is refused with the nearest that is. None means
-    the default.
+    `image` is a reference, or an `Image`. The keywords are the keys of the
+    spec; those of its `limits` and `security` may be given directly. An unknown
+    keyword is refused with the nearest known. None means the default.
 
-    May be used from any thread, with any number of commands at once. `close`, or the end of the `with`, ends
-    everything inside and comes back when nothing is left; so does the end of this process, however it ends. One
-    that is just forgotten ends, too, with a ResourceWarning. A closed sandbox holds no descriptors.
+    May be used from any thread, with any number of commands at once. `close`,
+    or the end of the `with`, ends all processes inside and returns when nothing
+    is left; so does any end of this process. A forgotten sandbox ends with a
+    ResourceWarning. A closed sandbox holds no descriptors.
 
-    A keyword that does not exist is an `UnknownKeywordError`, which is a TypeError; a value that is wrong is an
-    `InvalidError`, which is a ValueError.
+    A keyword that does not exist is an `UnknownKeywordError`, also a TypeError;
+    a wrong value is an `InvalidError`, also a ValueError.
     """
 
-    # Until it is open, and when it was closed.
+    # None before the open and after the close.
     closed: bool = True
-    """Whether `close` was called."""
+    """True after `close`."""
     _image: str = ""
     _owner: int = 0
     _watcher: Watcher | None = None
@@ -86,13 +88,14 @@ class Sandbox(Files):
     def open_in(
         cls, root: StrPath, *, store: AnyStore | None = None, **keys: Unpack[SandboxOptions]
     ) -> Sandbox:
-        """One whose root is a directory as it is, without copy-on-write: what commands write stays."""
+        """Opens a sandbox on a plain directory as root, without copy-on-write:
+        writes of commands stay."""
         core, text, held = spec_of("host", store, keys, "Sandbox.open_in")
         return cls._of(_tare.Sandbox(core, text, held, root), f"dir:{os.fspath(root)}")
 
     @classmethod
     def _of(cls, core: _tare.Sandbox, image: str) -> Sandbox:
-        """One that is open already."""
+        """Wraps an open sandbox."""
         sandbox = cls.__new__(cls)
         sandbox._hold(core, image)
         return sandbox
@@ -149,25 +152,30 @@ class Sandbox(Files):
     ) -> CompletedProcess[Any]:
         """Runs a command to its end, as `subprocess.run` does.
 
-        Options: stdin, input, stdout, stderr, capture_output, env, cwd, user, timeout, check, shell, pass_fds,
-        tty, output_limit, rlimits, cap_add, cap_drop, umask.
+        Options: stdin, input, stdout, stderr, capture_output, env, cwd, user,
+        timeout, check, shell, pass_fds, tty, output_limit, rlimits, cap_add,
+        cap_drop, umask.
 
-        What differs from there: without `args` it is the image's own command; input is empty and output is
-        captured unless told otherwise (`capture_output=False`: the caller's own); `env` is added to the
-        sandbox's environment; text is UTF-8 unless `encoding` says otherwise; `timeout` may be a duration such
-        as "1m30s", too; `tty` gives it a terminal of (rows, columns); `output_limit` replaces the spec's
-        `output`. What it leaves in the background lives on and is not waited for.
+        Differences: without `args` the image's own command runs; input is empty
+        and output is captured by default (`capture_output=False`: the caller's
+        own); `env` is added to the sandbox's environment; text is UTF-8 or
+        `encoding`; `timeout` may be a duration such as "1m30s", too; `tty`
+        gives the command a terminal of (rows, columns); `output_limit` replaces
+        the spec's `output`. Background processes live on and are not waited
+        for.
 
-        `rlimits` (`{"nofile": "64:128"}`) stand in the place of the sandbox's of the same name. `cap_drop` takes
-        from its capabilities, and `cap_add` adds to what is left, but nothing that the sandbox lacks. `umask` is
-        0o022 unless it is given.
+        `rlimits` (`{"nofile": "64:128"}`) replace the sandbox's of the same
+        name. `cap_drop` takes from the sandbox's capabilities, and `cap_add`
+        adds to the rest, never beyond the sandbox's. `umask` is 0o022 by
+        default.
 
-        After `timeout` seconds, or when this call is interrupted, it is killed with everything that it started.
+        After `timeout` seconds, or when this call is interrupted, the command
+        is killed with all processes that it started.
 
-        Raises `TimeoutExpired` with what it wrote until then; `OutputLimitExceeded` with what was kept if it
-        wrote more than `output_limit`; `CalledProcessError` if `check` is true and it did not succeed;
-        `FileNotFoundError` if the program is not there, `PermissionError` if it is not
-        executable.
+        Raises `TimeoutExpired` with the output so far; `OutputLimitExceeded`
+        with the kept output above `output_limit`; `CalledProcessError` if
+        `check` is true and the command failed; `FileNotFoundError` for a
+        missing program, `PermissionError` for a program that is not executable.
         """
         call = Call.of_run(args, Text.of(text, encoding, errors), options)
         ended, stdout, stderr = self._core.run(call.words)
@@ -216,14 +224,16 @@ class Sandbox(Files):
         errors: str | None = None,
         **options: Unpack[PopenOptions],
     ) -> Popen[Any]:
-        """Starts a command and comes back while it runs, as `subprocess.Popen` does.
+        """Starts a command and returns while the command runs, as
+        `subprocess.Popen` does.
 
-        Options: stdin, stdout, stderr, env, cwd, user, timeout, shell, pass_fds, tty, output_limit, rlimits,
-        cap_add, cap_drop, umask, bufsize.
+        Options: stdin, stdout, stderr, env, cwd, user, timeout, shell,
+        pass_fds, tty, output_limit, rlimits, cap_add, cap_drop, umask, bufsize.
 
-        Its output is the caller's own unless told otherwise, its input empty; the rest is as with `run`. After
-        `timeout` seconds it is killed with everything that it started, whether anybody waits or not, and its
-        reason is `timeout`.
+        By default the output is the caller's and the input empty; the rest is
+        as with `run`. After `timeout` seconds the command is killed with all
+        processes that it started, also without a waiting call, with the reason
+        `timeout`.
         """
         bufsize = options.pop("bufsize", -1)
         call = Call(args, Text.of(text, encoding, errors), options)
@@ -246,15 +256,17 @@ class Sandbox(Files):
         return None if self._watcher is None else self._watcher.started(call, process)
 
     def commands(self) -> list[RunningCommand]:
-        """The commands that run, in the order of their start, those of `run` in other threads included."""
+        """The commands that run, in the order of their start, those of `run` in
+        other threads included."""
         running = self._core.commands()
         return [RunningCommand(id, [*map(os.fsdecode, argv)], time) for id, argv, time in running]
 
     def process(self, id: int) -> Popen[bytes]:
-        """A running command by its number, another hold on it: to wait for it, to signal and to kill it.
+        """Returns a second handle to a running command by its number: to wait,
+        signal and kill.
 
-        Its pipes and its terminal stay with the first one. Raises `Error` of the kind "not_found" if no
-        command of that number runs.
+        Pipes and terminal stay with the first handle. Raises `Error` of the
+        kind "not_found" if no command of that number runs.
         """
         core = self._core.process(id)
         args = [*map(os.fsdecode, core.describe()[1])]
@@ -266,31 +278,37 @@ class Sandbox(Files):
         _log.debug("%r reset", self)
 
     def freeze(self) -> None:
-        """Stops everything inside, at once and unseen by it, and returns when all of it has stopped.
+        """Stops all processes inside, at once and unseen by them, and returns
+        when all have stopped.
 
-        Then a command cannot be started, and files cannot be used, until `thaw`. A signal, a kill and a time limit
-        take effect after that. `reset` and `close` work. It takes a cgroup of its own in v2.
+        Starting a command and using files then fail until `thaw`. A signal, a
+        kill and a time limit take effect after the thaw. `reset` and `close`
+        work. Needs an own cgroup in v2.
         """
         self._core.freeze()
 
     def thaw(self) -> None:
-        """Lets everything inside go on; nothing happens if it was not stopped."""
+        """Lets all processes inside continue; nothing happens if they were not
+        stopped."""
         self._core.thaw()
 
     def usage(self) -> SandboxUsage:
-        """What all inside use now, and have used since the sandbox was opened or reset."""
+        """Returns the use of all processes inside, now and since the open or
+        the last reset."""
         return cast("SandboxUsage", json.loads(self._core.usage()))
 
     def events(self) -> Events:
-        """Has a descriptor tell what happens from now on: the kernel kills something inside for want of memory,
-        the sandbox is gone. A reset is the end of what was there before. It takes `memory`, which counts the
-        kills."""
+        """Reports later events by a descriptor: kills for want of memory
+        inside, and the sandbox's end. A reset ends the events of before. Needs
+        `memory`, which counts the kills."""
         return Events(self._core.events())
 
     def set_limits(self, **limits: Unpack[Limits]) -> None:
-        """Changes limits while commands run: memory, swap, cpus, cpu_weight, cpuset, pids, io.
+        """Changes limits while commands run: memory, swap, cpus, cpu_weight,
+        cpuset, pids, io.
 
-        Each must have been set when the sandbox was opened. Others stay. A reset brings the first ones back.
+        Each must have been set when the sandbox was opened. Others stay. A
+        reset brings the first ones back.
         """
         if strange := limits.keys() - Limits.__annotations__.keys():
             from . import _keywords
@@ -299,15 +317,18 @@ class Sandbox(Files):
         self._core.set_limits(json.dumps(limits))
 
     def effective(self) -> Effective:
-        """What is really in force: back end, namespaces, cgroup and limits, capabilities, filter, masks."""
+        """Returns the restrictions in force: back end, namespaces, cgroup and
+        limits, capabilities, filter, masks."""
         return cast("Effective", json.loads(self._core.effective()))
 
     def pidfd(self) -> int:
-        """A descriptor that is readable when the sandbox is gone, for whatever reason; the caller's to close."""
+        """Returns a descriptor that is readable at any end of the sandbox; the
+        caller's to close."""
         return self._core.pidfd()
 
     def close(self) -> None:
-        """Ends everything inside and comes back when nothing of it is left. Again is no mistake."""
+        """Ends all processes inside and returns when nothing of the sandbox is
+        left. May be repeated."""
         self.closed = True
         self._core.close()
         _log.debug("%r", self)
@@ -321,7 +342,7 @@ class Sandbox(Files):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # A forked copy of this process that leaves the block has no part in it.
+        # A forked copy of this process has no part in the sandbox.
         if os.getpid() != self._owner:
             return
         with _log.ending("close", self, value):
@@ -336,14 +357,15 @@ class Sandbox(Files):
 
 
 def shown(image: str | Image) -> str:
-    """An image as messages have it."""
+    """Shows an image in messages."""
     return image.reference if isinstance(image, Image) else image
 
 
 def spec_of(
     image: str | Image, store: AnyStore | None, keys: Mapping[str, Any], call: str = "Sandbox"
 ) -> tuple[_tare.Store, str, _tare.Image | None]:
-    """Store, spec as JSON, and the image if it was looked up before. `call` names who has these keywords."""
+    """Returns store, spec as JSON, and the image if already opened. `call`
+    names the owner of these keywords."""
     if not keys.keys() <= KEYS:
         raise unknown(call, keys)
     spec = {name: value for name, value in keys.items() if value is not None}
@@ -361,14 +383,16 @@ def spec_of(
 
 
 def unknown(call: str, keys: Mapping[str, Any], of_command: Set[str] = frozenset()) -> Error:
-    """The error for the first of `keys` that is none of the spec's, and not of `of_command`."""
+    """Returns the error for the first of `keys` that belongs neither to the
+    spec nor to `of_command`."""
     from . import _keywords
 
     return _keywords.unknown_key(call, min(keys.keys() - KEYS - of_command), of_command)
 
 
 def _environment(env: object) -> dict[str, str]:
-    """Names and values as text. Messages have the name alone: a value may be a secret."""
+    """Names and values as text. Messages have the name alone: a value may be a
+    secret."""
     if not isinstance(env, Mapping):
         raise _wrong_env("", f"a mapping of names to values is needed, not {type(env).__name__}")
     return {_text(name, "", "a name"): _text(value, name, "the value") for name, value in env.items()}
@@ -393,10 +417,10 @@ def _wrong_env(name: Any, why: str, cure: str | None = None) -> InvalidError:
 
 
 def _plain(value: object) -> object:
-    """What JSON does not know: paths and mappings."""
+    """Converts types unknown to JSON: paths and mappings."""
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
     if isinstance(value, Mapping):
         return dict(value)
-    # Not the value, which may hold a secret.
+    # Without the value, which may hold a secret.
     raise TypeError(f"a spec cannot hold a value of the type {type(value).__name__}")

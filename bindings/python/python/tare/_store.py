@@ -17,31 +17,32 @@ Progress = Callable[[int, int, str, int, int], object]
 
 
 class Collected(NamedTuple):
-    """What was removed from a store."""
+    """The result of a removal from a store."""
 
     blobs: int
     """Blobs that were removed."""
     bytes: int
-    """Their size."""
+    """The size of removed blobs."""
     layers: int
     """Unpacked layers that were removed."""
     in_use: int
-    """Unpacked layers that nothing in the store needs but somebody uses: they stay for a later `gc`."""
+    """Unneeded unpacked layers that a process uses: they stay for a later `gc`."""
 
 
 class Recovered(NamedTuple):
-    """What killed processes had left."""
+    """The removed leftovers of killed processes."""
 
     scratch: int
     """Directories of work in progress that were removed."""
     cgroups: int
     """Cgroups that were removed."""
     left: int
-    """What should be removed and could not be."""
+    """Leftovers that could not be removed."""
 
 
 class Image:
-    """An image that is ready to be used. While it is held, nobody removes its layers from the store."""
+    """An image ready for use. While it is held, no process removes its layers
+    from the store."""
 
     def __init__(self, store: Store, core: _tare.Image) -> None:
         self.store = store
@@ -56,27 +57,28 @@ class Image:
 
     @property
     def reference(self) -> str:
-        """The reference it was opened by."""
+        """The reference that opened the image."""
         return cast(str, self._describe()["reference"])
 
     @property
     def digest(self) -> str | None:
-        """The digest of its manifest; None for a directory and the host."""
+        """The digest of the manifest; None for a directory and the host."""
         return cast(Optional[str], self._describe()["digest"])
 
     @property
     def created(self) -> str | None:
-        """When it was made, RFC 3339, as the image says it."""
+        """The creation time, RFC 3339, from the image's configuration."""
         return cast(Optional[str], self._describe()["created"])
 
     @property
     def size(self) -> int:
-        """Bytes of its layers, as kept; 0 for a directory and the host."""
+        """Bytes of the layers, as kept; 0 for a directory and the host."""
         return cast(int, self._describe()["size"])
 
     @property
     def architecture(self) -> str:
-        """In Go's words, for example `amd64`; empty if the image does not say."""
+        """In Go's words, for example `amd64`; empty if the image does not
+        say."""
         return cast(str, self._describe()["architecture"])
 
     @property
@@ -86,22 +88,23 @@ class Image:
 
     @property
     def config(self) -> ImageConfig:
-        """What it says about how to run it."""
+        """The image's configuration for running."""
         return cast("ImageConfig", self._describe()["config"])
 
     @property
     def notes(self) -> list[str]:
-        """What was dropped or changed of the image's words and files, and why; one sentence each."""
+        """Dropped or changed words and files of the image, and why; a sentence
+        each."""
         return cast("list[str]", self._describe()["notes"])
 
     @property
     def layers(self) -> list[Layer]:
-        """Its layers, bottom first; none for a directory and the host."""
+        """The layers, bottom first; none for a directory and the host."""
         return cast("list[Layer]", self._describe()["layers"])
 
     @property
     def root(self) -> str | list[str]:
-        """Its directory, or that of each layer, bottom first."""
+        """The directory, or that of each layer, bottom first."""
         return cast("str | list[str]", self._describe()["root"])
 
     def __repr__(self) -> str:
@@ -109,10 +112,12 @@ class Image:
 
 
 class Store:
-    """A directory of images and unpacked layers, shared by many processes at once.
+    """A directory of images and unpacked layers, shared by many processes at
+    once.
 
-    Without a path: `$TARE_STORE`, else `/var/lib/tare` for root, else `$XDG_DATA_HOME/tare`. Made if it is not
-    there; what killed processes have left in it is removed.
+    Without a path: `$TARE_STORE`, else `/var/lib/tare` for root, else
+    `$XDG_DATA_HOME/tare`. A missing store is made; leftovers of killed
+    processes are removed.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -120,7 +125,7 @@ class Store:
 
     @property
     def path(self) -> str:
-        """Its directory, absolute."""
+        """The directory, absolute."""
         return os.fspath(self._core.path())
 
     def image(
@@ -131,11 +136,13 @@ class Store:
         platform: str | None = None,
         progress: Progress | None = None,
     ) -> Image:
-        """An image by reference: a name or digest in the store; `oci:` and `archive:`, imported if they are not
-        there yet; `dir:` and `host` in place.
+        """An image by reference: a name or digest in the store; `oci:` and
+        `archive:`, imported if they are not there yet; `dir:` and `host` in
+        place.
 
-        `select` is the one of an archive that holds several, `platform` (`linux/amd64`) that of an index.
-        `progress` is told layer, of how many, digest, bytes done, of how many; it stops the work by raising.
+        `select` names the image of an archive with several, `platform`
+        (`linux/amd64`) that of an index. `progress` receives layer, number of
+        layers, digest, bytes done, bytes in all; raising stops the work.
         """
         which = _which((), False, select, platform)
         return Image(self, self._core.image(reference, which, progress))
@@ -149,8 +156,9 @@ class Store:
         platform: str | None = None,
         progress: Progress | None = None,
     ) -> Image:
-        """Brings an image from `oci:PATH[:TAG]` or `archive:FILE` into the store, under `names`, and with
-        `source_names` under those that it has in an archive. Both digests of every layer are verified first."""
+        """Brings an image from `oci:PATH[:TAG]` or `archive:FILE` into the
+        store, under `names`, and with `source_names` under its names in an
+        archive. Both digests of every layer are verified first."""
         which = _which(names, source_names, select, platform)
         return Image(self, self._core.import_image(reference, which, progress))
 
@@ -162,39 +170,45 @@ class Store:
         platform: str | None = None,
         progress: Progress | None = None,
     ) -> list[Image]:
-        """Brings every image of `archive:FILE` or `oci:PATH` into the store, each under the names that it has
-        there, as `docker load` does; with `select` only the one of that name. FILE may be a pipe:
-        `archive:/dev/fd/3`."""
+        """Brings every image of `archive:FILE` or `oci:PATH` into the store,
+        each under its names there, as `docker load` does; with `select` only
+        the image of that name. FILE may be a pipe: `archive:/dev/fd/3`."""
         which = _which((), True, select, platform)
         return [Image(self, core) for core in self._core.load(reference, which, progress)]
 
     def images(self) -> list[StoredImage]:
-        """The images of the store, one entry for each name."""
+        """Lists the images of the store, an entry for each name."""
         return cast("list[StoredImage]", json.loads(self._core.list()))
 
     def tag(self, reference: str, name: str) -> None:
-        """Gives an image of the store one more name, taken from the image that has it."""
+        """Files an image of the store under an additional name; another image
+        with this name loses it."""
         self._core.tag(reference, name)
 
     def remove(self, reference: str) -> Collected:
-        """Takes a name out, or by a digest the whole image, and what nothing needs any more."""
+        """Takes a name out, or by a digest the whole image, with unneeded blobs
+        and layers."""
         return Collected(*self._core.remove(reference))
 
     def gc(self) -> Collected:
-        """Removes what no image of the store needs and nobody uses."""
+        """Removes blobs and layers that no image of the store needs and no
+        process uses."""
         return Collected(*self._core.gc())
 
     def check(self, *, repair: bool = False) -> StoreReport:
-        """Compares every blob with its digest and looks for missing parts; `repair` removes what is damaged.
+        """Compares every blob with its digest and looks for missing parts;
+        `repair` removes damaged parts.
 
-        An index that is lost, or cannot be read, is made from the manifests among the blobs. Names are lost then,
-        and the old file is kept as `index.json.damaged`.
+        An index that is lost, or cannot be read, is made from the manifests
+        among the blobs. Names are lost then, and the old file is kept as
+        `index.json.damaged`.
         """
         report, removed = self._core.check(repair)
         return cast("StoreReport", {**json.loads(report), "removed": removed})
 
     def recover(self) -> Recovered:
-        """Removes what killed processes have left, as opening a store does; ends what was begun ahead."""
+        """Removes leftovers of killed processes, as opening a store does; ends
+        a prestarted sandbox."""
         return Recovered(*self._core.recover())
 
     def unpack(
@@ -206,21 +220,24 @@ class Store:
         platform: str | None = None,
         progress: Progress | None = None,
     ) -> list[str]:
-        """Unpacks an image into a directory that is new or empty. Returns what was dropped or changed of it, and
-        why; one sentence each."""
+        """Unpacks an image into a directory that is new or empty. Returns the
+        dropped or changed parts, and why; a sentence each."""
         which = _which((), False, select, platform)
         return self._core.unpack(reference, dir, which, progress)
 
     def mount(self, image: str, dir: str | os.PathLike[str], **options: int | str | None) -> None:
-        """Mounts a copy-on-write view of an image on a directory; for root. It outlives this process.
+        """Mounts a copy-on-write view of an image on a directory; for root. The
+        mount outlives this process.
 
-        Options: `write` (`memory`, `disk` or `none`), `storage`, `size` of the writable layer in memory.
+        Options: `write` (`memory`, `disk` or `none`), `storage`, `size` of the
+        writable layer in memory.
         """
         given = {name: value for name, value in options.items() if value is not None}
         _tare.mount(self._core, image, dir, json.dumps(given))
 
     def umount(self, dir: str | os.PathLike[str], *, lazy: bool = False) -> None:
-        """Undoes `mount`; with `lazy` it goes out of sight at once, for good when its last user has ended."""
+        """Undoes `mount`; with `lazy` the view is out of sight at once, and
+        gone when its last user has ended."""
         _tare.umount(self._core, dir, lazy)
 
     def __repr__(self) -> str:
@@ -245,16 +262,18 @@ _stores: dict[tuple[int, str], Store] = {}
 
 
 def default_store() -> Store:
-    """The store that is meant when none is named; one for each process, and for each value of TARE_STORE."""
+    """Returns the default store; one for each process, and for each value of
+    TARE_STORE."""
     return store_at(os.fspath(_tare.default_store_path()))
 
 
 def store_at(path: str) -> Store:
-    """The store in a directory; one for each process."""
-    # A forked process begins with one of its own: a lock of another thread stays held in it for ever.
+    """Returns the store in a directory; one for each process."""
+    # A forked process begins with a new lock, because another thread's lock
+    # stays held there for ever.
     key = (os.getpid(), path)
     found = _stores.get(key)
-    # Two threads may both make one; both are used then, and one is kept.
+    # Two threads may both make a store; both are used then, and one is kept.
     return found or _stores.setdefault(key, Store(key[1]))
 
 
@@ -270,16 +289,18 @@ def opened(store: AnyStore | None) -> Store:
 
 
 class Tree:
-    """A copy-on-write view of an image on a directory, without a sandbox; for root.
+    """A copy-on-write view of an image on a directory, without a sandbox; for
+    root.
 
     ```python
     with tare.Tree("debian", "/mnt") as tree:
         print(os.listdir(tree.path))
     ```
 
-    It is mounted when this is made, and outlives this process: `unmount`, or the end of the `with`, undoes it and
-    throws away what was written. Keywords: `write` (`memory`, `disk` or `none`), `storage`, `size` of the
-    writable layer in memory, each with the spec's default.
+    The view is mounted when this object is made, and outlives this process:
+    `unmount`, or the end of the `with`, removes mount and writes. Keywords:
+    `write` (`memory`, `disk` or `none`), `storage`, `size` of the writable
+    layer in memory, each with the spec's default.
     """
 
     def __init__(
@@ -301,8 +322,9 @@ class Tree:
         self._mounted = True
 
     def unmount(self, *, lazy: bool = False) -> None:
-        """Undoes it; again is no mistake. With `lazy` it goes out of sight at once, for good when its last user
-        has ended; without, one that is in use is an OSError, EBUSY."""
+        """Unmounts the view; may be repeated. With `lazy` the view is out of
+        sight at once, and gone when its last user has ended; without, a view in
+        use is an OSError, EBUSY."""
         if self._mounted:
             self.store.umount(self.path, lazy=lazy)
             self._mounted = False

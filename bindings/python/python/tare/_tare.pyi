@@ -28,19 +28,22 @@ FEATURES: list[str]
 _Path = str | os.PathLike[str]
 _Progress = Callable[[int, int, str, int, int], object]
 _Freed = tuple[int, int, int, int]
-# Seconds of wall, user and system time, most memory, bytes read and written, processes killed for want of memory.
+# Seconds of wall, user and system time, most memory, bytes read and written,
+# processes killed for want of memory.
 _Used = tuple[float, float, float, int | None, int, int, int | None]
-# Return code, reason, core, what it used.
+# Return code, reason, core, usage.
 _Ended = tuple[int, str, bool, _Used]
 _Fd = int | None
 # Number, program and arguments, seconds since the start.
 _Listed = tuple[int, list[bytes], float]
 
-# Mode, inode, device, links, owner, group, bytes; nanoseconds of access, content, status; device, blocks.
+# Mode, inode, device, links, owner, group, bytes; nanoseconds of access,
+# content, status; device, blocks.
 _Stat = tuple[int, int, int, int, int, int, int, list[int], int, int]
-# Entries that were copied, what was left out.
+# Copied entries, left out names.
 _Copied = tuple[int, list[str]]
-# Flags of open(2), permissions and owner of a new file, whether a link at the end is followed.
+# Flags of open(2), permissions and owner of a new file, whether a link at the
+# end is followed.
 _How = tuple[int, int, tuple[int, int] | None, bool]
 
 @final
@@ -81,7 +84,7 @@ class Process:
     def resize(self, rows: int, columns: int) -> None: ...
     def capture(self, stdout: _Fd, stderr: _Fd) -> Capture: ...
 
-# A process, its input, output, errors and terminal.
+# A process, with input, output, errors and terminal.
 _Started = tuple[Process, _Fd, _Fd, _Fd, _Fd]
 
 @final

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Sandboxes for asyncio: the event loop waits for commands and moves their bytes, without a thread.
+"""Sandboxes for asyncio: the event loop waits for commands and moves their
+bytes, without a thread.
 
 ```python
 async with tare.aio.Sandbox("debian") as sb:
     done = await sb.run(["make"], timeout=60)
 ```
 
-Opening a sandbox takes about a millisecond, and starting a command a tenth of one, so both are done in the loop's
-thread; so are the calls for files, which are plain methods. A thread of the loop's executor does what may take
-long: the first opening of an image, which may import it; each opening of `oci:` and `archive:`; each one with a
-copy for storage. `progress` is called in the loop. Hand whole trees (`put`, `get`) to `asyncio.to_thread`.
+Opening a sandbox takes about a millisecond, and starting a command a tenth of
+that, so both are done in the loop's thread; so are the calls for files, which
+are plain methods. A thread of the loop's executor does slow work: the first
+opening of an image, which may import the image; each opening of `oci:` and
+`archive:`; each opening with a copy for storage. `progress` is called in the
+loop. Hand whole trees (`put`, `get`) to `asyncio.to_thread`.
 
-anyio runs all of this on its asyncio back end. trio has another loop: there, `trio.to_thread.run_sync` takes the
-calls of `tare.Sandbox`.
+anyio runs this module on its asyncio back end. trio has another loop: there,
+`trio.to_thread.run_sync` takes the calls of `tare.Sandbox`.
 """
 
 from __future__ import annotations
@@ -41,16 +44,18 @@ if TYPE_CHECKING:
     from ._types import CommandOptions, Effective, OneRunOptions, RunOptions, SandboxUsage
     from .spec import Limits, SandboxOptions
 
-# As asyncio's own streams have it.
+# As in asyncio's own streams.
 _LIMIT = 1 << 16
 
 __all__ = ["DEVNULL", "PIPE", "STDOUT", "Events", "Pool", "Process", "Sandbox", "run"]
 
 
 class Sandbox(Files):
-    """A clean, isolated, throwaway environment for asyncio: as `tare.Sandbox`, and its commands are awaited.
+    """A clean, isolated, disposable environment for asyncio: as `tare.Sandbox`,
+    with awaited commands.
 
-    `async with` opens it and closes it; `await` opens it, and `close` is then the caller's to await.
+    `async with` opens and closes the sandbox; `await` opens it, and the caller
+    must await `close`.
     """
 
     def __init__(
@@ -69,14 +74,14 @@ class Sandbox(Files):
 
     @classmethod
     def _of(cls, opened: _sandbox.Sandbox) -> Sandbox:
-        """One that is open already; no loop is needed for this."""
+        """Wraps an open sandbox; no loop is needed for this."""
         sandbox = cls(opened._image)
         sandbox._sandbox = opened
         sandbox._files = opened._files
         return sandbox
 
     def __getattr__(self, name: str) -> Any:
-        # What is set when it is opened; anything else is not there at all.
+        # Attributes set by the open; the others do not exist before.
         if name == "_files":
             self._open  # noqa: B018
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -148,9 +153,9 @@ class Sandbox(Files):
         errors: str | None = None,
         **options: Unpack[RunOptions],
     ) -> CompletedProcess[Any]:
-        """Runs a command to its end; everything is as with `tare.Sandbox.run`.
+        """Runs a command to its end, as `tare.Sandbox.run` does.
 
-        When this is cancelled, the command is killed with everything that it started.
+        Cancelling kills the command with all processes that it started.
         """
         call = Call.of_run(args, Text.of(text, encoding, errors), options)
         sandbox = self._open
@@ -162,10 +167,12 @@ class Sandbox(Files):
     async def popen(
         self, args: Args | None = None, *, limit: int = _LIMIT, **options: Unpack[CommandOptions]
     ) -> Process:
-        """Starts a command and comes back while it runs; the options are those of `tare.Sandbox.popen`.
+        """Starts a command and returns while the command runs; the options are
+        those of `tare.Sandbox.popen`.
 
-        With `tty` its `stdin` and `stdout` are the terminal. `limit` is the longest line that its streams'
-        `readline` takes, as with `asyncio.create_subprocess_exec`.
+        With `tty` the command's `stdin` and `stdout` are the terminal. `limit`
+        is the longest line for the streams' `readline`, as with
+        `asyncio.create_subprocess_exec`.
         """
         call = Call(args, BYTES, options)
         core, stdin, stdout, stderr, terminal = self._open._core.spawn(call.words)
@@ -204,11 +211,12 @@ class Sandbox(Files):
         await asyncio.get_running_loop().run_in_executor(None, self._open.thaw)
 
     def usage(self) -> SandboxUsage:
-        """What all inside use now, and have used since the sandbox was opened or reset."""
+        """Returns the use of all processes inside, now and since the open or
+        the last reset."""
         return self._open.usage()
 
     def events(self) -> Events:
-        """Has what happens from now on told: `async for event in sb.events()`.
+        """Reports later events: `async for event in sb.events()`.
 
         As `tare.Sandbox.events`; `gone` is the last.
         """
@@ -219,15 +227,18 @@ class Sandbox(Files):
         self._open.set_limits(**limits)
 
     def effective(self) -> Effective:
-        """What is really in force: back end, namespaces, cgroup and limits, capabilities, filter, masks."""
+        """Returns the restrictions in force: back end, namespaces, cgroup and
+        limits, capabilities, filter, masks."""
         return self._open.effective()
 
     def pidfd(self) -> int:
-        """A descriptor that is readable when the sandbox is gone, for whatever reason; the caller's to close."""
+        """Returns a descriptor that is readable at any end of the sandbox; the
+        caller's to close."""
         return self._open.pidfd()
 
     async def close(self) -> None:
-        """Ends everything inside and comes back when nothing of it is left. Again is no mistake."""
+        """Ends all processes inside and returns when nothing of the sandbox is
+        left. May be repeated."""
         sandbox = self._open
         sandbox.closed = True
         left = sandbox._core.begin_close()
@@ -246,7 +257,7 @@ class Sandbox(Files):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # A forked copy of this process that leaves the block has no part in it.
+        # A forked copy of this process has no part in the sandbox.
         if os.getpid() != self._open._owner:
             return
         with _log.ending("close", self, value):
@@ -260,8 +271,9 @@ class Sandbox(Files):
 
 
 class Events(_events.Events):
-    """What happens to a sandbox, for asyncio: as `tare.Events`, and `async for` waits for the next event, without
-    a thread. `gone` is the last. One task at a time may wait."""
+    """Events of a sandbox, for asyncio: as `tare.Events`, and `async for` waits
+    for the next event, without a thread. `gone` is the last. A single task at a
+    time may wait."""
 
     _over = False
 
@@ -278,12 +290,14 @@ class Events(_events.Events):
         raise StopAsyncIteration
 
 
-# What was opened before and took no copy, so that the next takes about a millisecond.
+# Images that were opened before without a copy, so that the next open takes
+# about a millisecond.
 _quick: set[tuple[Any, ...]] = set()
 
 
 def _key(image: str | Image, store: AnyStore | None, **keys: Any) -> tuple[Any, ...] | None:
-    """What an opening's time depends on; None if it may always take long."""
+    """Returns the key that an opening's time depends on; None if the opening
+    may always take long."""
     if isinstance(image, str):
         if image.startswith(("oci:", "archive:")):
             return None
@@ -295,7 +309,8 @@ def _key(image: str | Image, store: AnyStore | None, **keys: Any) -> tuple[Any, 
 
 
 class Pool:
-    """Sandboxes made ahead, each used once, for asyncio: as `tare.Pool`, but what is taken is a `Sandbox` of here.
+    """Sandboxes made ahead, each used once, for asyncio: as `tare.Pool`, with a
+    `Sandbox` of this module.
 
     ```python
     async with tare.aio.Pool("debian", min=4) as pool:
@@ -303,8 +318,9 @@ class Pool:
             await sb.run(["make", "test"])
     ```
 
-    `async with` opens it in a thread of the loop's executor, because that may import an image, and closes it in
-    the loop's own, a millisecond for each that waits. Taking one that is ready takes microseconds.
+    `async with` opens the pool in a thread of the loop's executor, because that
+    may import an image, and closes it in the loop's thread, a millisecond for
+    each waiting sandbox. Taking a ready sandbox takes microseconds.
     """
 
     def __init__(
@@ -341,16 +357,18 @@ class Pool:
         return self._opened().__await__()
 
     def take(self) -> Sandbox:
-        """A sandbox that nobody has used, open: one that waits, else one that is opened now."""
+        """Takes an unused open sandbox: a waiting one, else a sandbox opened
+        now."""
         return Sandbox._of(self._open.take())
 
     @property
     def ready(self) -> int:
-        """How many could be taken now without waiting."""
+        """The number that could be taken now without waiting."""
         return self._open.ready
 
     async def close(self) -> None:
-        """Ends all that wait; what was taken lives on. Again is no mistake."""
+        """Ends all waiting sandboxes; taken sandboxes live on. May be
+        repeated."""
         self._open.close()
 
     async def __aenter__(self) -> Pool:
@@ -362,7 +380,7 @@ class Pool:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # A forked copy of this process that leaves the block has no part in it.
+        # A forked copy of this process has no part in the pool.
         if os.getpid() != self._open._owner:
             return
         with _log.ending("close", self, value):
@@ -437,10 +455,10 @@ async def run(
     progress: _sandbox.Progress | None = None,
     **keys: Any,
 ) -> CompletedProcess[Any]:
-    """Runs one command in a sandbox of its own, which is gone afterwards.
+    """Runs one command in a new sandbox and closes the sandbox.
 
-    The keywords are those of `Sandbox.run` and of `Sandbox`. `env` and `user` are the command's; `rlimits`,
-    `cap_add` and `cap_drop` the sandbox's.
+    The keywords are those of `Sandbox.run` and of `Sandbox`. `env` and `user`
+    are the command's; `rlimits`, `cap_add` and `cap_drop` the sandbox's.
     """
     how = {name: keys.pop(name) for name in (ONE_RUN | SUBPROCESS) & keys.keys()}
     if not keys.keys() <= KEYS:

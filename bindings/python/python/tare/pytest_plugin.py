@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Fixtures for pytest: a fresh sandbox for each test, and what its commands wrote where the test fails.
+"""Fixtures for pytest: a fresh sandbox for each test, and the output of its
+commands if the test fails.
 
 ```python
 def test_id(sandbox):
@@ -12,9 +13,10 @@ async def test_in_a_loop(async_sandbox):
     assert (await async_sandbox.run(["id", "-u"])).stdout == b"0\\n"
 ```
 
-`sandbox_factory` opens more of them; `module_sandbox_factory` and `session_sandbox_factory` open some that many
-tests share. Safe under pytest-xdist: each worker makes sandboxes of its own, and shares the images with the
-others.
+`sandbox_factory` opens more; `module_sandbox_factory` and
+`session_sandbox_factory` open sandboxes shared by tests. Safe under
+pytest-xdist: each worker makes its own sandboxes, and shares the images with
+the others.
 """
 
 from __future__ import annotations
@@ -39,31 +41,32 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# What is shown of each stream, and of how many commands.
+# The most shown of each stream, and of commands.
 _TAIL = 2000
 _COMMANDS = 50
 
 
 class SandboxFactory(Protocol):
-    """Opens a sandbox that is closed when its fixture's scope is over."""
+    """Opens a sandbox that is closed at the end of its fixture's scope."""
 
     def __call__(self, image: str | Image | None = None, **keys: Unpack[SandboxOptions]) -> Sandbox: ...
 
 
 class AsyncSandboxFactory(Protocol):
-    """Opens a sandbox for asyncio, which is closed when the test is over."""
+    """Opens a sandbox for asyncio, closed at the end of the test."""
 
     def __call__(self, image: str | Image | None = None, **keys: Unpack[SandboxOptions]) -> aio.Sandbox: ...
 
 
 class _Entry:
-    """One command in a log."""
+    """A command in a log."""
 
     def __init__(self, call: Call, process: object | None = None) -> None:
         argv = call.words["argv"]
         words = [word.decode(errors="replace") for word in argv or []]
         self._words = shlex.join(words) if argv else "(the image's command)"
-        # Whether it runs is asked when the report is written. The log keeps no process alive.
+        # Weak, so that the log keeps no process alive; the report asks whether
+        # the command runs.
         self._process = None if process is None else weakref.ref(process)
         self._end: Ended | None = None
         self._output: tuple[bytes | None, bytes | None] = (None, None)
@@ -93,7 +96,7 @@ class _Entry:
 
 
 class _Log:
-    """What the commands of one sandbox came to in one test."""
+    """The results of a sandbox's commands in a test."""
 
     def __init__(self, title: str) -> None:
         self.title = title
@@ -121,7 +124,7 @@ class _Watcher:
     def log(self) -> _Log:
         """The sandbox's log in this test."""
         item = self._config.stash.get(_ITEM, None)
-        # Between tests no report could have it.
+        # Between tests there is no report.
         logs = {} if item is None else item.stash.setdefault(_LOGS, {})
         return logs.setdefault(self, _Log(f"sandbox {len(logs) + 1}: {self._image}"))
 
@@ -142,7 +145,8 @@ _ITEM = pytest.StashKey[pytest.Item]()
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, None, None]:
-    """Notes which test runs: one that shares a sandbox has the commands of its own."""
+    """Notes the running test, because a test that shares a sandbox has its own
+    commands."""
     item.config.stash[_ITEM] = item
     yield
 
@@ -174,7 +178,8 @@ def _setting(config: pytest.Config, name: str) -> str | None:
 
 
 def _options(config: pytest.Config) -> dict[str, Any]:
-    """The keys of the spec for every sandbox: those of the ini file, and over them those of the command line."""
+    """The keys of the spec for every sandbox: those of the ini file, and over
+    them those of the command line."""
     given = [("tare_options", text) for text in config.getini("tare_options")]
     given += [("--tare-option", text) for text in config.getoption("tare_option")]
     spec: dict[str, Any] = {}
@@ -203,7 +208,7 @@ def _option(said: str, text: str) -> tuple[str, Any]:
 def _check(said: str, spec: dict[str, Any]) -> None:
     if not spec:
         return
-    # Who gives no options has no use for it yet.
+    # Without options the library is not needed yet.
     from . import _tare
     from ._errors import Error
 
@@ -216,7 +221,8 @@ def _check(said: str, spec: dict[str, Any]) -> None:
 
 
 def _opened(said: str, opener: Callable[[], _T]) -> _T:
-    """What the settings are to blame for is one line: nothing in a traceback would help."""
+    """Reports faults of the settings as a single line, because a traceback
+    would not help."""
     from ._errors import Error
 
     try:
@@ -228,16 +234,19 @@ def _opened(said: str, opener: Callable[[], _T]) -> _T:
 
 @pytest.fixture(scope="session")
 def sandbox_image(pytestconfig: pytest.Config) -> str | Image:
-    """The image of `sandbox`: `--tare-image`, else the ini file's `tare_image`, else `host`.
+    """The image of `sandbox`: `--tare-image`, else the ini file's `tare_image`,
+    else `host`.
 
-    May be overridden, for example with an `Image` that is brought into the store before.
+    May be overridden, for example with an `Image` that is brought into the
+    store before.
     """
     return _setting(pytestconfig, "tare_image") or "host"
 
 
 @pytest.fixture(scope="session")
 def sandbox_store(pytestconfig: pytest.Config) -> Store | None:
-    """The store of all sandboxes: `--tare-store`, else the ini file's `tare_store`, else the user's (None)."""
+    """The store of all sandboxes: `--tare-store`, else the ini file's
+    `tare_store`, else the user's (None)."""
     from ._store import Store
 
     path = _setting(pytestconfig, "tare_store")
@@ -255,7 +264,7 @@ def _opener(
     opened: list[Sandbox] = []
 
     def make(image: str | Image | None = None, **keys: Any) -> Sandbox:
-        # What a test itself asks for it may expect to be refused.
+        # A test may expect its own request to be refused.
         asked = image is not None or keys
         image = sandbox_image if image is None else image
         options: dict[str, Any] = config.stash[_OPTIONS]
@@ -284,8 +293,8 @@ def sandbox_factory(
 ) -> Generator[SandboxFactory, None, None]:
     """Opens sandboxes that are closed when the test is over.
 
-    Called with an image (default: `sandbox_image`) and the keys of the spec, which go over `--tare-option` and
-    those over the ini file's `tare_options`.
+    Called with an image (default: `sandbox_image`) and keys of the spec, which
+    override `--tare-option`, which overrides the ini file's `tare_options`.
     """
     yield from _opener(request, sandbox_image, sandbox_store)
 
@@ -302,15 +311,18 @@ def module_sandbox_factory(
 def session_sandbox_factory(
     request: pytest.FixtureRequest, sandbox_image: str | Image, sandbox_store: Store | None
 ) -> Generator[SandboxFactory, None, None]:
-    """As `sandbox_factory`, for sandboxes that all tests share; under xdist those of one worker."""
+    """Works as `sandbox_factory`, for sandboxes that all tests share; under
+    xdist those of a worker."""
     yield from _opener(request, sandbox_image, sandbox_store)
 
 
 @pytest.fixture
 def async_sandbox_factory(sandbox_factory: SandboxFactory) -> AsyncSandboxFactory:
-    """As `sandbox_factory`, for `tare.aio.Sandbox`: open already, and closed when the test is over.
+    """As `sandbox_factory`, for `tare.aio.Sandbox`: open already, and closed
+    when the test is over.
 
-    Needs no plugin for asyncio, and works with each of them: a sandbox belongs to no loop.
+    Needs no plugin for asyncio, and works with each of them: a sandbox belongs
+    to no loop.
     """
     from .aio import Sandbox
 
@@ -323,7 +335,7 @@ def async_sandbox_factory(sandbox_factory: SandboxFactory) -> AsyncSandboxFactor
 def _marked(request: pytest.FixtureRequest, image: str | Image, factory: Callable[..., _T]) -> _T:
     """A sandbox as the marks say."""
     spec: dict[str, Any] = {}
-    # The nearest goes over those around it.
+    # The nearest marker overrides the outer markers.
     for mark in reversed(list(request.node.iter_markers("sandbox"))):
         spec.update(mark.kwargs)
         image = mark.args[0] if mark.args else image
@@ -336,7 +348,8 @@ def _marked(request: pytest.FixtureRequest, image: str | Image, factory: Callabl
 def sandbox(
     request: pytest.FixtureRequest, sandbox_image: str | Image, sandbox_factory: SandboxFactory
 ) -> Sandbox:
-    """A fresh sandbox, closed when the test is over; `@pytest.mark.sandbox(...)` says of what it is made."""
+    """Opens a fresh sandbox, closed at the end of the test;
+    `@pytest.mark.sandbox(...)` gives image and keys."""
     return _marked(request, sandbox_image, sandbox_factory)
 
 
@@ -350,7 +363,7 @@ def async_sandbox(
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
-    """Attaches the logs to the report of what failed."""
+    """Attaches the logs to the report of a failure."""
     outcome = yield
     report = outcome.get_result()
     if report.failed:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def told(layer: int, layers: int, digest: str, done: int, total: int) -> None:
-    """How far an import is."""
+    """Receives the progress of an import."""
 
 
 def of_a_sandbox(image: tare.Image, store: tare.Store) -> tare.Sandbox:
@@ -141,6 +141,6 @@ async def in_a_loop(image: tare.Image, flag: bool) -> None:
 
 
 def handed_on(**keys: Unpack[tare.SandboxOptions]) -> tare.Pool:
-    """A function of one's own with the same keywords."""
+    """A user's function with the same keywords."""
     keys.setdefault("network", "none")
     return tare.Pool("debian", min=1, max=2, store=Path("/srv/store"), **keys)
