@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-// Package tare runs commands in fresh, isolated, throwaway environments, without a daemon: it is to
-// containers what SQLite is to databases. It feels like os/exec:
+// Package tare runs commands in fresh, isolated, disposable environments,
+// without a daemon, as SQLite stores data without a server. The package feels
+// like os/exec:
 //
 //	sb, err := tare.Open(ctx, "host", tare.Memory(256<<20))
 //	if err != nil { ... }
 //	defer sb.Close()
 //	out, err := sb.CommandContext(ctx, "id", "-u").Output()
 //
-// Files inside are read and written by the methods of [Sandbox], with the rights of a user inside by [Sandbox.As]. SetLog
-// tells what the library does.
+// The methods of [Sandbox] read and write files inside, [Sandbox.As] with the
+// rights of a user inside. SetLog reports the actions of the library.
 //
-// It calls libtare by cgo, found by pkg-config; with the build tag tare_static, CGO_CFLAGS and
-// CGO_LDFLAGS say where tare.h and libtare.a are.
+// The package calls libtare by cgo, found by pkg-config; with the build tag
+// tare_static, CGO_CFLAGS and CGO_LDFLAGS name the places of tare.h and
+// libtare.a.
 package tare
 
 // #cgo !tare_static pkg-config: tare
@@ -26,7 +28,7 @@ import (
 	"unsafe"
 )
 
-// wrong takes over an error of the library; nil for none.
+// wrong takes over an error of the library; nil for NULL.
 func wrong(e *C.tare_error) error {
 	if e == nil {
 		return nil
@@ -51,7 +53,8 @@ func (a *arena) free() {
 	}
 }
 
-// text is NULL for an empty string. A NUL would cut it: the callers check for that.
+// text is NULL for an empty string. A NUL would cut the string: the callers
+// check.
 func (a *arena) text(s string) *C.char {
 	if s == "" {
 		return nil
@@ -72,10 +75,11 @@ type poolHandle struct{ c *C.tare_pool }
 // Version is the version of the library that is running.
 func Version() string { return C.GoString(C.tare_version()) }
 
-// Features are what was built into the library: back ends, sources of images, compressions.
+// Features are the library's built-in features: back ends, sources of images,
+// compressions.
 func Features() []string { return strings.Fields(C.GoString(C.tare_features())) }
 
-// HasFeature returns whether a word is one of Features.
+// HasFeature returns whether a word is among Features.
 func HasFeature(feature string) bool {
 	var a arena
 	defer a.free()
@@ -85,7 +89,7 @@ func HasFeature(feature string) bool {
 // handles is how many the library holds for this program.
 func handles() uint64 { return uint64(C.tare_handle_count()) }
 
-// Doctor looks at what this machine can do for the calling user: a JSON object.
+// Doctor examines this machine for the calling user and returns a JSON object.
 func Doctor() ([]byte, error) { return doctor("") }
 
 func doctor(store string) ([]byte, error) {

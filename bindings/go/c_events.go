@@ -22,7 +22,7 @@ const (
 	eventGone = C.TARE_EVENT_GONE
 )
 
-// next gives what has happened, and how many were killed. It does not wait.
+// next returns the next event, and the number of killed processes. Never waits.
 func (h eventsHandle) next() (kind, kills uint64, err error) {
 	event := C.tare_event{size: C.sizeof_tare_event}
 	err = wrong(C.tare_events_next(h.c, &event))

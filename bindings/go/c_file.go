@@ -42,7 +42,7 @@ func (h sandboxHandle) writeFile(path string, data []byte, mode uint32) error {
 	return wrong(C.tare_file_write(h.c, a.text(path), at(data), C.size_t(len(data)), C.uint32_t(mode)))
 }
 
-// at points to bytes, NULL for none.
+// at points to bytes, NULL for no bytes.
 func at(data []byte) unsafe.Pointer {
 	if len(data) == 0 {
 		return nil
@@ -60,7 +60,7 @@ func (h sandboxHandle) readFile(path string) ([]byte, error) {
 	return taken(out), nil
 }
 
-// statOf is what stat(2) would say inside, as Go has it.
+// statOf converts the result of stat(2) inside to Go's form.
 func statOf(s C.tare_stat) syscall.Stat_t {
 	return syscall.Stat_t{
 		Dev: uint64(s.dev), Ino: uint64(s.ino), Nlink: uint64(s.nlink), Mode: uint32(s.mode),
@@ -127,7 +127,7 @@ func (h sandboxHandle) mkdir(path string, mode uint32, parents bool) error {
 	return wrong(C.tare_file_mkdir(h.c, a.text(path), C.uint32_t(mode), flags))
 }
 
-// What may be removed.
+// Kinds of files that a removal accepts.
 const (
 	removeFile      = 0
 	removeDirectory = C.TARE_FILE_DIRECTORY
@@ -176,7 +176,7 @@ func (h sandboxHandle) setModTime(path string, seconds int64, nanoseconds uint32
 	return wrong(C.tare_file_set_mtime(h.c, a.text(path), C.int64_t(seconds), C.uint32_t(nanoseconds)))
 }
 
-// reportOf takes over what a copy says of itself, unless it failed.
+// reportOf takes over the report of a copy, unless the copy failed.
 func reportOf(said *C.tare_bytes, err error) (*CopyReport, error) {
 	if err != nil {
 		return nil, err

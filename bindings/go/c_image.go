@@ -79,7 +79,7 @@ func (h imageHandle) inspect() ([]byte, error) {
 	return taken(out), nil
 }
 
-// The calls that bring images, which take the same options.
+// The calls that bring images take the same options.
 const (
 	bringImport = C.TARE_GO_IMPORT
 	bringImage  = C.TARE_GO_IMAGE
@@ -89,7 +89,7 @@ const (
 	bringBegin  = C.TARE_GO_BEGIN
 )
 
-// bring is one of these calls.
+// bring is a call of these.
 type bring struct {
 	what           int
 	reference, dir string
@@ -111,7 +111,7 @@ func (h importingHandle) finish() (imageHandle, error) {
 	return image, err
 }
 
-// brought is what one of the calls gives.
+// brought is the result of a call.
 type brought struct {
 	image     imageHandle
 	said      []byte

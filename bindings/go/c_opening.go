@@ -8,8 +8,8 @@ import "C"
 
 type openingHandle struct{ c *C.tare_opening }
 
-// begin begins to open a sandbox: on an image, unless that is a zero value; in a root directory, unless that is empty;
-// else as the specification says.
+// begin begins to open a sandbox: on an image, unless that is a zero value; in
+// a root directory, unless that is empty; else as the specification says.
 func (h storeHandle) begin(image imageHandle, root string, spec []byte) (openingHandle, error) {
 	var a arena
 	defer a.free()

@@ -68,7 +68,7 @@ const (
 	streamPipe   = C.TARE_STDIO_PIPE
 )
 
-// start is a command as the library takes it.
+// start is a command in the form of the library.
 type start struct {
 	argv, env             []string
 	dir, user             string
@@ -80,7 +80,8 @@ type start struct {
 	rlimits               map[string]Rlimit
 	capAdd, capDrop       []string
 	umask                 uint32
-	// In this root directory, with this specification, in a sandbox made for it alone.
+	// In this root directory, with this specification, in a sandbox for this
+	// command alone.
 	root string
 	spec []byte
 }
@@ -90,7 +91,7 @@ const (
 	commandUmask   = C.TARE_COMMAND_UMASK
 )
 
-// limited are the names of its limits, in no order.
+// limited are the names of the limits, in no order.
 func (s start) limited() []string {
 	names := make([]string, 0, len(s.rlimits))
 	for name := range s.rlimits {
@@ -99,8 +100,8 @@ func (s start) limited() []string {
 	return names
 }
 
-// descriptors are those of a command that was started; -1 for each that there is not. The pipes' are the
-// caller's, the others the process's.
+// descriptors are those of a command that was started; -1 for each that there
+// is not. The pipes' are the caller's, the others the process's.
 type descriptors struct{ status, pidfd, terminal, stdout, stderr int }
 
 func (h sandboxHandle) spawn(s start) (processHandle, descriptors, error) {
@@ -124,7 +125,7 @@ func spawn(sandbox *C.tare_sandbox, store *C.tare_store, s start) (processHandle
 	c.stdin_mode, c.stdin_fd = C.uint32_t(s.stdin.mode), C.int32_t(s.stdin.fd)
 	c.stdout_mode, c.stdout_fd = C.uint32_t(s.stdout.mode), C.int32_t(s.stdout.fd)
 	c.stderr_mode, c.stderr_fd = C.uint32_t(s.stderr.mode), C.int32_t(s.stderr.fd)
-	// One more, for there to be a first.
+	// An additional element, so that a first exists.
 	fds := make([]C.tare_fd, len(s.extra)+1)
 	for i, fd := range s.extra {
 		fds[i] = C.tare_fd{fd: C.int32_t(fd), number: C.uint32_t(3 + i)}
@@ -156,7 +157,8 @@ func spawn(sandbox *C.tare_sandbox, store *C.tare_store, s start) (processHandle
 	}, err
 }
 
-// poll gives the status, with the reason running if the command has not ended. It does not wait.
+// poll returns the status, with the reason running for a running command. Never
+// waits.
 func (h processHandle) poll() (status, error) {
 	var s C.tare_status
 	s.size = C.sizeof_tare_status

@@ -7,9 +7,10 @@ import "C"
 
 import "runtime/cgo"
 
-// tareGoProgress is called by the library in the thread of the call that is told of.
+// tareGoProgress is called by the library in the thread of the call that is
+// told of.
 //
-//export tareGoProgress
+// export tareGoProgress
 func tareGoProgress(told C.uintptr_t, p *C.tare_progress) C.int32_t {
 	t := cgo.Handle(told).Value().(*teller)
 	var progress *Progress

@@ -91,7 +91,8 @@ func (h storeHandle) unmount(dir string, lazy bool) error {
 	return wrong(C.tare_tree_unmount(h.c, a.text(dir), flags))
 }
 
-// openPool opens a pool on an image, or on that of the specification if the handle is a zero value.
+// openPool opens a pool on an image, or on that of the specification if the
+// handle is a zero value.
 func (h storeHandle) openPool(image imageHandle, spec []byte, size PoolSize) (poolHandle, error) {
 	var a arena
 	defer a.free()
@@ -101,7 +102,7 @@ func (h storeHandle) openPool(image imageHandle, spec []byte, size PoolSize) (po
 	return p, err
 }
 
-// bytes is a copy in C's memory; NULL for none.
+// bytes is a copy in C's memory; NULL for no bytes.
 func (a *arena) bytes(data []byte) unsafe.Pointer {
 	if len(data) == 0 {
 		return nil

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -17,13 +17,15 @@ import (
 	"time"
 )
 
-// ErrWaitDelay is returned by Wait when a command ended well but its pipes had to be closed because
-// WaitDelay was over.
+// ErrWaitDelay is returned by Wait when a command ended well but its pipes had
+// to be closed because WaitDelay was over.
 var ErrWaitDelay = errors.New("tare: WaitDelay expired before I/O complete")
 
-// Cmd is a command for a sandbox: the fields and methods of exec.Cmd. It runs once.
+// Cmd is a command for a sandbox: the fields and methods of exec.Cmd. It runs
+// once.
 type Cmd struct {
-	// Path is the program: a path inside, or a name that is looked up in the PATH inside.
+	// Path is the program: a path inside, or a name that is looked up in the
+	// PATH inside.
 	Path string
 	// Args are the arguments, the name first. Default: Path alone.
 	Args []string
@@ -33,28 +35,32 @@ type Cmd struct {
 	Dir string
 	// User is who it runs as, "NAME|UID[:GROUP|GID]". Default: the sandbox's.
 	User string
-	// Timeout kills it with all that it started; a negative one is refused. Default: 0, for never.
+	// Timeout kills it with all that it started; a negative one is refused.
+	// Default: 0, for never.
 	Timeout time.Duration
 
-	// Rlimits are resource limits, each in the place of the sandbox's; the names are those of the
-	// specification's limits.rlimits, but not "locks".
+	// Rlimits are resource limits, each in the place of the sandbox's; the
+	// names are those of the specification's limits.rlimits, but not "locks".
 	Rlimits map[string]Rlimit
-	// CapAdd is added to what CapDrop leaves of the sandbox's capabilities; "ALL" stands for all.
-	// What the sandbox lacks is refused. Only user 0 has any, as in the sandbox.
+	// CapAdd is added to what CapDrop leaves of the sandbox's capabilities;
+	// "ALL" stands for all. What the sandbox lacks is refused. Only user 0 has
+	// any, as in the sandbox.
 	CapAdd, CapDrop []string
 	// Umask is the file mode creation mask, 0 to 0777. Default: 022.
 	Umask *os.FileMode
 
-	// Stdin, Stdout and Stderr are as for exec.Cmd: nil is /dev/null, an *os.File is used as it
-	// is, all else is copied by a goroutine. Where Stderr is Stdout, both are one stream.
+	// Stdin, Stdout and Stderr are as for exec.Cmd: nil is /dev/null, an
+	// *os.File is used as it is, all else is copied by a goroutine. Where
+	// Stderr is Stdout, both are one stream.
 	//
-	// What goes to a *bytes.Buffer or a *strings.Builder is there after Wait: a command that writes
-	// more than the limit of output is killed with the reason "output", and what it left in the
-	// background is not waited for.
+	// What goes to a *bytes.Buffer or a *strings.Builder is there after Wait: a
+	// command that writes more than the limit of output is killed with the
+	// reason "output", and what it left in the background is not waited for.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// OutputLimit is how many bytes of that are kept; a negative one is refused. Default: the
-	// sandbox's limits.output, 64 MiB if that is not given either.
+	// OutputLimit is how many bytes of that are kept; a negative one is
+	// refused. Default: the sandbox's limits.output, 64 MiB if that is not
+	// given either.
 	OutputLimit int64
 	// ExtraFiles become descriptors 3 and up.
 	ExtraFiles []*os.File
@@ -65,8 +71,8 @@ type Cmd struct {
 	ProcessState *ProcessState
 	// Cancel is called when the context is done; by default it kills.
 	Cancel func() error
-	// WaitDelay bounds how long Wait waits for pipes after the command ended or its context was
-	// done. Default: for ever.
+	// WaitDelay bounds how long Wait waits for pipes after the command ended or
+	// its context was done. Default: for ever.
 	WaitDelay time.Duration
 
 	place   place
@@ -92,7 +98,8 @@ type Cmd struct {
 type Rlimit struct {
 	// Soft is the limit in force, which the command may raise up to Hard.
 	Soft uint64
-	// Hard is the ceiling, which only CAP_SYS_RESOURCE raises above the caller's own.
+	// Hard is the ceiling, which only CAP_SYS_RESOURCE raises above the
+	// caller's own.
 	Hard uint64
 }
 
@@ -128,7 +135,8 @@ func (c *Cmd) argv() []string {
 	return append([]string{c.Path}, c.Args[1:]...)
 }
 
-// Run starts the command and waits for it. A command that fails gives an [*ExitError].
+// Run starts the command and waits for it. A command that fails gives an
+// [*ExitError].
 func (c *Cmd) Run() error {
 	if err := c.Start(); err != nil {
 		return err
@@ -239,7 +247,8 @@ func (c *Cmd) begin() error {
 	return c.spawn(s)
 }
 
-// spawn starts the command, once there is room for one more call that waits for a sandbox.
+// spawn starts the command, once there is room for one more call that waits for
+// a sandbox.
 func (c *Cmd) spawn(s start) error {
 	var room uint64
 	if c.keeps {
@@ -302,7 +311,8 @@ func (c *Cmd) room() (uint64, error) {
 	return c.place.outputLimit()
 }
 
-// watch cancels the command when its context is done; what it answers comes from c.stop.
+// watch cancels the command when its context is done; what it answers comes
+// from c.stop.
 func (c *Cmd) watch() {
 	if c.ctx == nil || c.ctx.Done() == nil {
 		c.stop = func() error { return nil }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -60,8 +60,9 @@ func (f *Files) GetTar(path string, archive io.Writer) (report *CopyReport, err 
 	return report, err
 }
 
-// reading makes a call that reads from a descriptor. An error of the reader goes first. What the reader says is not waited
-// for once a context is done, which may be nil.
+// reading makes a call that reads from a descriptor. An error of the reader
+// goes first. What the reader says is not waited for once a context is done,
+// which may be nil.
 func reading(ctx context.Context, from io.Reader, call func(fd int) error) error {
 	if from == nil {
 		return syscall.EINVAL
@@ -96,7 +97,8 @@ func reading(ctx context.Context, from io.Reader, call func(fd int) error) error
 	return err
 }
 
-// writing makes a call that writes to a descriptor. An error of the writer goes first.
+// writing makes a call that writes to a descriptor. An error of the writer goes
+// first.
 func writing(to io.Writer, call func(fd int) error) error {
 	if to == nil {
 		return syscall.EINVAL

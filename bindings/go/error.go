@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -9,28 +9,32 @@ import (
 	"syscall"
 )
 
-// Error is a failure of libtare: what was being done to what, and what would cure it.
+// Error is a failure of libtare: the step, its subject, and the cure.
 //
-// It unwraps to a [syscall.Errno] where a system call failed, so that errors.Is(err, fs.ErrNotExist)
-// and the like hold; what was closed is fs.ErrClosed. A command that failed is no Error but an [ExitError].
+// For a failed system call, Error unwraps to a [syscall.Errno], so
+// errors.Is(err, fs.ErrNotExist) and the like hold; closed objects give
+// fs.ErrClosed. A failing command is no Error but an [ExitError].
 type Error struct {
-	// Kind is coarse enough to branch on: invalid, not_found, exists, permission, unsupported,
-	// corrupt, exhausted, busy, not_executable, broken, os, internal.
+	// Kind is coarse enough to branch on: invalid, not_found, exists,
+	// permission, unsupported, corrupt, exhausted, busy, not_executable,
+	// broken, os, internal.
 	Kind string
-	// Step is what was being done, for example "mount overlay".
+	// Step is the failed step, for example "mount overlay".
 	Step string
-	// Subject is what it was done to, for example `lowerdir "/x"`; may be empty.
+	// Subject is the subject of the step, for example `lowerdir "/x"`; may be
+	// empty.
 	Subject string
-	// Cure is the setting, package or command that would help; empty if none is known.
+	// Cure is the setting, package or command that would help; empty if
+	// unknown.
 	Cure string
-	// Errno is the error of the system call that failed; 0 if none did.
+	// Errno is the error of the failed system call, else 0.
 	Errno syscall.Errno
 
 	message string
 	closed  bool
 }
 
-// Error is all of it in one line.
+// Error returns the whole error as a line.
 func (e *Error) Error() string {
 	if e == nil {
 		return "<nil>"
@@ -46,7 +50,8 @@ func (e *Error) Unwrap() error {
 	return e.Errno
 }
 
-// Is tells kinds as the standard library's errors, also where no system call failed.
+// Is tells kinds as the standard library's errors, also where no system call
+// failed.
 func (e *Error) Is(target error) bool {
 	if e == nil {
 		return false

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -11,16 +11,18 @@ import (
 	"sync"
 )
 
-// Event is what has happened to a sandbox.
+// Event is an event of a sandbox.
 type Event struct {
-	// OOMKills is how many processes inside the kernel killed for want of memory.
+	// OOMKills is how many processes inside the kernel killed for want of
+	// memory.
 	OOMKills uint64
-	// Gone is whether the sandbox is gone: closed, reset, or its process 1 has died. It comes last, and every time
-	// from then on.
+	// Gone is true at the sandbox's end: closed, reset, or its process 1 has
+	// died. Gone comes last, and again at every later call.
 	Gone bool
 }
 
-// Events tells what happens to a sandbox. It ends with Close, or once nothing refers to it.
+// Events reports the events of a sandbox. An Events ends with Close, or when
+// unreachable.
 //
 // All methods may be called from any goroutine. Each event is told once.
 type Events struct {
@@ -30,7 +32,8 @@ type Events struct {
 	closed chan struct{}
 }
 
-// Events has what happens from now on told. It takes limits.memory, which counts kills for want of memory.
+// Events reports later events. Needs limits.memory, which counts kills for want
+// of memory.
 func (sb *Sandbox) Events() (*Events, error) {
 	h, err := sb.handle().events()
 	if err != nil {
@@ -41,8 +44,8 @@ func (sb *Sandbox) Events() (*Events, error) {
 	return e, nil
 }
 
-// Next waits for the next event, without holding an OS thread, until the context is done. It is an error of
-// [os.ErrClosed] after Close.
+// Next waits for the next event, without holding an OS thread, until the
+// context is done. After Close the error is [os.ErrClosed].
 func (e *Events) Next(ctx context.Context) (Event, error) {
 	if err := done(ctx); err != nil {
 		return Event{}, err
@@ -68,7 +71,7 @@ var errNoEvents = unopened("use events", "Events of a sandbox")
 // unopened returns whether this is nil or a zero value.
 func (e *Events) unopened() bool { return e == nil || e.closed == nil }
 
-// look gives an event, or what to wait for if there is none.
+// look returns an event, or the file to wait for.
 func (e *Events) look() (Event, *os.File, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -85,7 +88,7 @@ func (e *Events) look() (Event, *os.File, error) {
 	return Event{}, poll, err
 }
 
-// Close ends it; a Next that waits returns. Closing again does nothing.
+// Close ends the events; a waiting Next returns. Closing again does nothing.
 func (e *Events) Close() error {
 	if e.unopened() {
 		return errNoEvents

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -13,24 +13,29 @@ import (
 	"time"
 )
 
-// Files are the files of a sandbox, reached with the rights of one of its users, which [Sandbox.As] names.
+// Files are the files of a sandbox with the rights of a user, named by
+// [Sandbox.As].
 //
 // All methods may be called from any goroutine, while the sandbox is open.
 type Files struct {
 	sb   *Sandbox
 	user string
-	// Whether every file can be reached. A new one belongs to the sandbox's root then.
+	// True if every file can be reached. A new file then belongs to the
+	// sandbox's root.
 	all bool
 }
 
-// As gives the files of the sandbox with the rights of a user inside, "NAME|UID[:GROUP|GID]". What the user may not read
-// or write is [os.ErrPermission], and what is made belongs to the user. Through the sandbox itself every file can be read
-// and written. Each call makes a process inside that becomes the user, and looks the user up: a name that is not there is
-// [os.ErrNotExist], an id that the sandbox does not have [syscall.EINVAL].
+// As returns the files of the sandbox with the rights of a user inside,
+// "NAME|UID[:GROUP|GID]". A forbidden read or write is [os.ErrPermission], and
+// new files belong to the user. Through the sandbox itself every file can be
+// read and written. Each call makes a process inside that becomes the user, and
+// looks the user up: a missing name is [os.ErrNotExist], an id that the sandbox
+// does not have [syscall.EINVAL].
 func (sb *Sandbox) As(user string) *Files { return &Files{sb: sb, user: user} }
 
-// UserIDs looks a user of the sandbox up, "NAME|UID[:GROUP|GID]", for Chown for example. A name that /etc/passwd or
-// /etc/group of the sandbox does not have is [os.ErrNotExist].
+// UserIDs looks a user of the sandbox up, "NAME|UID[:GROUP|GID]", for Chown for
+// example. A name that /etc/passwd or /etc/group of the sandbox does not have
+// is [os.ErrNotExist].
 func (sb *Sandbox) UserIDs(user string) (uid, gid int, err error) {
 	if err := valid(user); err != nil {
 		return 0, 0, err
@@ -42,7 +47,7 @@ func (sb *Sandbox) UserIDs(user string) (uid, gid int, err error) {
 // files are those of the sandbox, all of them.
 func (sb *Sandbox) files() *Files { return &Files{sb: sb, all: true} }
 
-// sandbox is nil where there is none.
+// sandbox returns the sandbox, or nil.
 func (f *Files) sandbox() *Sandbox {
 	if f == nil {
 		return nil
@@ -218,7 +223,7 @@ func (f *Files) onPath(op, name string, do func(sandboxHandle) error) error {
 	return nil
 }
 
-// valid refuses what C would cut.
+// valid refuses text that C would cut.
 func valid(text string) error {
 	if strings.IndexByte(text, 0) >= 0 {
 		return syscall.EINVAL

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare_test
 
@@ -89,7 +89,8 @@ func TestFilesAreChangedAsByOS(t *testing.T) {
 	}
 }
 
-// Every way to a file counts the rights of the user, and what it makes belongs to the user.
+// Every way to a file respects the rights of the user, and new files belong to
+// the user.
 func TestFilesAsAUserHaveTheRightsOfTheUser(t *testing.T) {
 	sb, here := open(t), t.TempDir()
 	for _, name := range []string{"/tmp/own", "/tmp/shut"} {
@@ -109,7 +110,7 @@ func TestFilesAsAUserHaveTheRightsOfTheUser(t *testing.T) {
 	}
 	owner := "7"
 	if err := sb.Chown("/tmp/own", 7, 7); errors.Is(err, syscall.EINVAL) {
-		// Where the sandbox has one id, the rights of another cannot be had.
+		// In a sandbox with a single id, no other user's rights exist.
 		if _, err := sb.As(owner).ReadDir("/tmp"); !errors.Is(err, syscall.EINVAL) {
 			t.Fatal(err)
 		}
@@ -168,7 +169,7 @@ func TestUsersAreLookedUp(t *testing.T) {
 	}
 	held := tare.Handles()
 	for user, expected := range map[string]error{
-		"nobody-of-this-name": fs.ErrNotExist, "4294967295": fs.ErrInvalid, "": fs.ErrInvalid, "a\x00b": syscall.EINVAL,
+		"no-such-user": fs.ErrNotExist, "4294967295": fs.ErrInvalid, "": fs.ErrInvalid, "a\x00b": syscall.EINVAL,
 	} {
 		if _, _, err := sb.UserIDs(user); !errors.Is(err, expected) {
 			t.Errorf("%q: %v", user, err)
@@ -212,7 +213,7 @@ func TestErrorsOfFilesNameThem(t *testing.T) {
 		"GetTar":     func(name string) error { _, err := sb.GetTar(name, io.Discard); return err },
 	}
 	for name, call := range calls {
-		// Of a device there is nothing to put.
+		// A device cannot be put.
 		if err := call("/none/below"); !errors.Is(err, fs.ErrNotExist) && name != "Put" {
 			t.Errorf("%s: %v", name, err)
 		} else if err != nil && !strings.Contains(err.Error(), "/none/below") {
@@ -259,7 +260,7 @@ func TestTreesGoInAndOut(t *testing.T) {
 	}
 }
 
-// archived is a tar archive of one file.
+// archived is a tar archive of a single file.
 func archived(t *testing.T, name, text string) []byte {
 	t.Helper()
 	var to bytes.Buffer

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -19,7 +19,7 @@ type entry struct {
 	stat syscall.Stat_t
 }
 
-// entries are what a directory holds, sorted.
+// entries are the contents of a directory, sorted.
 func entries(all []entry) []fs.DirEntry {
 	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
 	sorted := make([]fs.DirEntry, 0, len(all))
@@ -127,7 +127,7 @@ type file struct {
 	info info
 }
 
-// Stat gives what the sandbox knows of it, under its last name.
+// Stat returns the file's metadata, under its last name.
 func (f *file) Stat() (fs.FileInfo, error) { return f.info, nil }
 
 type directory struct {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -11,13 +11,14 @@ import (
 	"time"
 )
 
-// gate bounds how many calls into C of one kind run at once. Each call that takes longer than a moment holds an OS
-// thread, of which Go makes one more for each that is held, and ends none.
+// gate bounds the number of concurrent calls into C of a kind. Each longer call
+// holds an OS thread; Go makes another for each, and ends none.
 type gate struct {
 	slots chan struct{}
 	// How many calls have returned.
 	ended atomic.Uint64
-	// If no call returns for so long, those that run may wait for the ones that queue up.
+	// If no call returns for so long, those that run may wait for the ones that
+	// queue up.
 	patience time.Duration
 }
 
@@ -26,9 +27,11 @@ func newGate(slots int) *gate {
 }
 
 var (
-	// starts are those that wait for an answer from inside a sandbox. os/exec starts one at a time.
+	// starts are calls that wait for an answer from inside a sandbox. os/exec
+	// starts one at a time.
 	starts = newGate(2 * runtime.GOMAXPROCS(0))
-	// signals go to a sandbox that may be slow to take them, so that others wait for neither of the two.
+	// signals go to a sandbox that may be slow to take them, so that others
+	// wait for neither of the two.
 	signals = newGate(runtime.GOMAXPROCS(0))
 	// ends are those that no sandbox can hold up.
 	ends = newGate(runtime.GOMAXPROCS(0))
@@ -42,8 +45,9 @@ func (g *gate) through(call func()) {
 	call()
 }
 
-// enter makes room for a call of a context, which may be nil; what it returns follows the call. A sandbox that does not
-// answer, because it is frozen for example, holds up the calls of others for the patience and no longer.
+// enter makes room for a call of a context, which may be nil; call the result
+// afterwards. A sandbox that does not answer, for example a frozen sandbox,
+// delays other calls for the patience and no longer.
 func (g *gate) enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case g.slots <- struct{}{}:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -41,7 +41,7 @@ func TestAGateBoundsCallsThatReturn(t *testing.T) {
 	}
 }
 
-// A call that waits for one in the queue would wait forever.
+// A call that waits for another in the queue would wait forever.
 func TestCallsThatDoNotReturnLetOthersThrough(t *testing.T) {
 	g := newGate(1)
 	g.patience = time.Millisecond

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -15,44 +15,52 @@ import (
 	"time"
 )
 
-// ImportOptions is how an image is brought into a store, or unpacked. A nil one, and the zero value, are the defaults.
+// ImportOptions are the options of an import or an unpack. Nil and the zero
+// value are the defaults.
 type ImportOptions struct {
-	// Names are those to file the image under, "NAME[:TAG]" each. Default: none.
+	// Names are the names to file the image under, "NAME[:TAG]" each. Default:
+	// none.
 	Names []string
-	// SourceNames also uses the names that an archive gives its image, as docker-load(1) does.
+	// SourceNames also uses the image's names in an archive, as docker-load(1)
+	// does.
 	SourceNames bool
-	// Select is which image of a source that holds several, by its name there or the digest of its manifest.
-	// Default: the only one.
+	// Select names the image of a source with several, by its name there or the
+	// digest of its manifest. Default: the only image.
 	Select string
-	// Platform is "OS/ARCHITECTURE[/VARIANT]" of an index. Default: this machine's.
+	// Platform is "OS/ARCHITECTURE[/VARIANT]" of an index. Default: this
+	// machine's.
 	Platform string
-	// NoSync leaves out the sync(2) of what is written: faster, and a power cut may leave the image broken.
+	// NoSync leaves out the sync(2) at the end: faster, and a power cut may
+	// leave the image broken.
 	NoSync bool
-	// Patience is how long to wait for a process that builds the same layer; a negative one is refused.
-	// Default: 10 minutes.
+	// Patience is the longest wait for a process that builds the same layer; a
+	// negative patience is refused. Default: 10 minutes.
 	Patience time.Duration
-	// Progress is told how far it is, several times a second, in the goroutine that makes the call.
+	// Progress receives the progress, several times a second, in the calling
+	// goroutine.
 	Progress func(Progress)
 }
 
-// Progress is how far one layer of an image is.
+// Progress is the progress of a layer of an image.
 type Progress struct {
-	// Layer is the layer's place in the image, from 0, bottom first, of so many Layers.
+	// Layer is the layer's place in the image, from 0, bottom first, of so many
+	// Layers.
 	Layer, Layers int
-	// Done and Total are bytes of the layer as it is kept, so usually compressed.
+	// Done and Total are bytes of the layer as kept, so usually compressed.
 	Done, Total int64
 	// Digest is the layer's, for example "sha256:...".
 	Digest string
 }
 
-// teller is what a call that brings an image is told by, and tells.
+// teller connects a call that brings an image with its context and its
+// progress.
 type teller struct {
 	ctx      context.Context
 	progress func(Progress)
 	panicked any
 }
 
-// newTeller returns nil where there is nothing to tell and nothing to be told.
+// newTeller returns nil without a context and without progress.
 func newTeller(ctx context.Context, o ImportOptions) *teller {
 	if ctx.Done() == nil && o.Progress == nil {
 		return nil
@@ -60,8 +68,8 @@ func newTeller(ctx context.Context, o ImportOptions) *teller {
 	return &teller{ctx: ctx, progress: o.Progress}
 }
 
-// goesOn tells the progress, nil for none, and returns whether the call goes on. A panic stops it, because it must not
-// pass the frames of C.
+// goesOn reports the progress, nil without news, and returns whether the call
+// continues. A panic stops the call, because it must not pass the frames of C.
 func (t *teller) goesOn(p *Progress) (on bool) {
 	defer func() {
 		if t.panicked = recover(); t.panicked != nil {
@@ -74,7 +82,8 @@ func (t *teller) goesOn(p *Progress) (on bool) {
 	return t.ctx.Err() == nil
 }
 
-// bring makes a call that brings an image. A context that is done stops it, and undoes what it did.
+// bring makes a call that brings an image. A context that is done stops the
+// call and undoes its work.
 func (s *ImageStore) bring(ctx context.Context, b bring, options *ImportOptions) (h imageHandle, said []byte, err error) {
 	if err = done(ctx); err != nil {
 		return h, nil, err
@@ -93,7 +102,8 @@ func (s *ImageStore) bring(ctx context.Context, b bring, options *ImportOptions)
 	b.told = newTeller(ctx, b.options)
 	waits := b.what == bringImport && b.options.Progress == nil
 	if waits {
-		// It has a thread of the library's own, and is waited for without one of Go's.
+		// The call has a thread of the library, and the wait holds no thread of
+		// Go.
 		b.what, b.told = bringBegin, nil
 	}
 	do := func(store storeHandle) error {
@@ -118,7 +128,8 @@ func (s *ImageStore) bring(ctx context.Context, b bring, options *ImportOptions)
 	return h, said, err
 }
 
-// Image is an image that is ready to be used, and held: nothing removes its layers from the store until Close.
+// Image is an image ready for use, and held: its layers stay in the store until
+// Close.
 //
 // All methods may be called from any goroutine.
 type Image struct {
@@ -143,22 +154,24 @@ func (s *ImageStore) image(ctx context.Context, b bring, options *ImportOptions)
 	return image, nil
 }
 
-// Import brings an image from an OCI layout ("oci:PATH[:TAG]") or an archive ("archive:FILE") into the store. Both
-// digests of every layer are verified before anything is visible. A context that is done stops it; after an error
-// nothing of it is there.
+// Import brings an image from an OCI layout ("oci:PATH[:TAG]") or an archive
+// ("archive:FILE") into the store. Both digests of every layer are verified
+// before the image is visible. A context that is done stops the import; after
+// an error no part of the image is visible.
 func (s *ImageStore) Import(ctx context.Context, reference string, options *ImportOptions) (*Image, error) {
 	return s.image(ctx, bring{what: bringImport, reference: reference}, options)
 }
 
-// Image opens an image by any reference: a name or a digest in the store; "oci:" and "archive:", imported if they are
-// not there yet; "dir:PATH" and "host", in place. A context that is done stops an import.
+// Image opens an image by any reference: a name or a digest in the store;
+// "oci:" and "archive:", imported if they are not there yet; "dir:PATH" and
+// "host", in place. A context that is done stops an import.
 func (s *ImageStore) Image(ctx context.Context, reference string, options *ImportOptions) (*Image, error) {
 	return s.image(ctx, bring{what: bringImage, reference: reference}, options)
 }
 
-// Load brings every image of an OCI layout or an archive into the store, each under the names that it has there, as
-// docker-load(1) does. Options may have no Names. Those that were brought before one that fails stay. The images are not
-// held.
+// Load brings every image of an OCI layout or an archive into the store, each
+// under its names there, as docker-load(1) does. Options may have no Names.
+// Images before a failing image stay. The images are not held.
 func (s *ImageStore) Load(ctx context.Context, reference string, options *ImportOptions) ([]ImageInfo, error) {
 	_, said, err := s.bring(ctx, bring{what: bringLoad, reference: reference}, options)
 	if err != nil {
@@ -167,8 +180,9 @@ func (s *ImageStore) Load(ctx context.Context, reference string, options *Import
 	return readInfos(said)
 }
 
-// LoadFrom is Load of an archive that is read to its end, from a file, a pipe or anything else. A context that is done
-// does not wait for a reader that blocks.
+// LoadFrom is Load of an archive that is read to its end, from a file, a pipe
+// or any other reader. After a context is done, a blocked reader is not waited
+// for.
 func (s *ImageStore) LoadFrom(ctx context.Context, archive io.Reader, options *ImportOptions) ([]ImageInfo, error) {
 	if err := done(ctx); err != nil {
 		return nil, err
@@ -187,9 +201,10 @@ func (s *ImageStore) LoadFrom(ctx context.Context, archive io.Reader, options *I
 	return readInfos(said)
 }
 
-// Unpack unpacks all layers of an image into a directory, which is made, or empty, and verifies both digests of each.
-// Names are looked up in the store; an ordinary user's subordinate ids own what is theirs. After an error, and when the
-// context is done, the directory is as it was.
+// Unpack unpacks all layers of an image into a new or empty directory and
+// verifies both digests of each. The store resolves names; an ordinary user's
+// files belong to subordinate ids. After an error, and when the context is
+// done, the directory is unchanged.
 func (s *ImageStore) Unpack(ctx context.Context, reference, dir string, options *ImportOptions) (*UnpackedImage, error) {
 	_, said, err := s.bring(ctx, bring{what: bringUnpack, reference: reference, dir: dir}, options)
 	return unpacked(said, err)
@@ -212,7 +227,8 @@ func unpacked(said []byte, err error) (*UnpackedImage, error) {
 // unopened returns whether this is nil or a zero value.
 func (image *Image) unopened() bool { return image == nil || image.store == nil }
 
-// told explains an error of the library where the image was closed, or never opened.
+// told explains an error of the library where the image was closed, or never
+// opened.
 func (image *Image) told(err error) error {
 	switch {
 	case err == nil:
@@ -231,7 +247,7 @@ func (image *Image) handle() imageHandle {
 	return image.h
 }
 
-// Reference is what the image was opened by.
+// Reference is the reference that opened the image.
 func (image *Image) Reference() string {
 	if image == nil {
 		return ""
@@ -239,7 +255,8 @@ func (image *Image) Reference() string {
 	return image.reference
 }
 
-// Digest is that of the image's manifest, for example "sha256:..."; empty for a directory and for the host.
+// Digest is that of the image's manifest, for example "sha256:..."; empty for a
+// directory and for the host.
 func (image *Image) Digest() string {
 	if image == nil {
 		return ""
@@ -247,7 +264,7 @@ func (image *Image) Digest() string {
 	return image.digest
 }
 
-// Inspect returns what the image says of itself.
+// Inspect returns the image's description.
 func (image *Image) Inspect() (*ImageInfo, error) {
 	said, err := image.handle().inspect()
 	if err != nil {
@@ -257,7 +274,8 @@ func (image *Image) Inspect() (*ImageInfo, error) {
 	return readInfo(said)
 }
 
-// Close lets go of the image. Sandboxes on it keep what they need. Closing a closed image does nothing.
+// Close releases the image. Sandboxes keep their layers. Closing a closed image
+// does nothing.
 func (image *Image) Close() error {
 	if image.unopened() {
 		return image.told(errUnopened)

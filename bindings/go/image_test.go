@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare_test
 
@@ -79,7 +79,8 @@ func noise(t *testing.T) []byte {
 	return layerOf(t, file{name: "noise", mode: 0o644, data: data})
 }
 
-// layout makes an OCI layout of an image with the tag latest, and returns its directory.
+// layout makes an OCI layout of an image with the tag latest, and returns its
+// directory.
 func layout(t *testing.T, layers ...[]byte) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -194,7 +195,7 @@ func TestImagesAreImportedListedTaggedAndRemoved(t *testing.T) {
 	if removed, err := store.Repair(); err != nil || removed != 0 {
 		t.Fatal(removed, err)
 	}
-	// An image that is held keeps its layers.
+	// A held image keeps its layers.
 	collected, err := store.Remove(image.Digest())
 	if err != nil || collected.Blobs < 4 || collected.Layers != 0 || collected.InUse != 2 {
 		t.Fatalf("%+v, %v", collected, err)
@@ -318,7 +319,7 @@ func TestAContextStopsAnImport(t *testing.T) {
 }
 
 func TestAContextStopsTheImportOfAnOpen(t *testing.T) {
-	// Its writer never comes.
+	// The writer never comes.
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
@@ -380,7 +381,7 @@ func TestArchivesAreLoadedFromReaders(t *testing.T) {
 	if _, err := store.LoadFrom(ctx, &broken{left: 10}, nil); !errors.Is(err, errOfTest) {
 		t.Fatal(err)
 	}
-	// A reader that gives nothing does not hold up what is stopped.
+	// A blocked reader does not delay a stopped call.
 	r, w := io.Pipe()
 	defer w.Close()
 	stopped, cancel := context.WithCancel(ctx)

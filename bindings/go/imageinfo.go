@@ -1,87 +1,91 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
 import "encoding/json"
 
-// ImageInfo is what an image says of itself.
+// ImageInfo is the description of an image.
 type ImageInfo struct {
-	// Reference is what it was opened by.
+	// Reference is the reference that opened the image.
 	Reference string `json:"reference"`
-	// Digest is its manifest's; empty for a directory and for the host.
+	// Digest is the manifest's; empty for a directory and for the host.
 	Digest string `json:"digest"`
-	// Created is when it was made, RFC 3339, as the image says it; empty if it does not.
+	// Created is the creation time, RFC 3339, from the image's configuration;
+	// may be empty.
 	Created string `json:"created"`
-	// Size is the bytes of its blobs, as kept.
+	// Size is the bytes of the blobs, as kept.
 	Size int64 `json:"size"`
 	// Architecture and OS are in Go's words.
 	Architecture string `json:"architecture"`
 	OS           string `json:"os"`
-	// Config is about running it.
+	// Config is the configuration for running.
 	Config ImageConfig `json:"config"`
-	// Notes tell what was dropped of it, and why.
+	// Notes list dropped parts, and why.
 	Notes []string `json:"notes"`
 	// Layers are bottom first.
 	Layers []ImageLayer `json:"layers"`
-	// Roots are its unpacked layers, bottom first, or its one directory.
+	// Roots are the unpacked layers, bottom first, or the single directory.
 	Roots []string `json:"-"`
 }
 
-// ImageConfig is what an image says about running it.
+// ImageConfig is an image's configuration for running.
 type ImageConfig struct {
 	// Env is "NAME=VALUE" each.
 	Env        []string `json:"env"`
 	Entrypoint []string `json:"entrypoint"`
 	Cmd        []string `json:"cmd"`
-	// Workdir and User are empty if the image names none.
+	// Workdir and User are empty if the image has none.
 	Workdir      string            `json:"workdir"`
 	User         string            `json:"user"`
 	ExposedPorts []string          `json:"exposed_ports"`
 	Volumes      []string          `json:"volumes"`
 	Labels       map[string]string `json:"labels"`
-	// StopSignal is 0 if the image names none.
+	// StopSignal is 0 if the image has none.
 	StopSignal int `json:"stop_signal"`
 }
 
 // ImageLayer is a layer's place in an image.
 type ImageLayer struct {
-	// Digest is that of the layer as it is kept, compressed or not, and Size its bytes.
+	// Digest is that of the layer as kept, compressed or not, and Size its
+	// bytes.
 	Digest string `json:"digest"`
 	Size   int64  `json:"size"`
-	// DiffID is the digest of its plain tar.
+	// DiffID is the digest of the plain tar.
 	DiffID string `json:"diff_id"`
 }
 
-// StoredImage is one line of the list of images.
+// StoredImage is a line of the list of images.
 type StoredImage struct {
 	// Name is "NAME:TAG"; empty for an image without a name.
 	Name string `json:"name"`
-	// Digest is its manifest's.
+	// Digest is the manifest's.
 	Digest string `json:"digest"`
-	// Size is the bytes of its blobs, as kept.
+	// Size is the bytes of the blobs, as kept.
 	Size int64 `json:"size"`
-	// Created is when it was made, RFC 3339, as the image says it; empty if it does not.
+	// Created is the creation time, RFC 3339, from the image's configuration;
+	// may be empty.
 	Created string `json:"created"`
 	// Architecture is in Go's words; empty if the image does not say.
 	Architecture string `json:"architecture"`
-	// Layers is how many it has.
+	// Layers is the number of layers.
 	Layers int `json:"layers"`
-	// Damage is why it cannot be used; empty if it can. The other fields are empty then.
+	// Damage is the reason of an unusable image; empty for a sound image. The
+	// other fields are empty then.
 	Damage string `json:"damage"`
 }
 
 // UnpackedImage is an image that was unpacked into a directory.
 type UnpackedImage struct {
 	ImageConfig
-	// Notes tell what was dropped of it, and why.
+	// Notes list dropped parts, and why.
 	Notes []string `json:"notes"`
 }
 
 // UnpackedLayer is a layer that was unpacked.
 type UnpackedLayer struct {
-	// BlobDigest is the digest of the blob as it was read, and BlobBytes its size.
+	// BlobDigest is the digest of the blob as read, and BlobBytes its size.
 	BlobDigest string `json:"blob_digest"`
 	BlobBytes  int64  `json:"blob_bytes"`
 	// DiffID is the digest of the plain archive, and DiffBytes its size.
@@ -89,19 +93,20 @@ type UnpackedLayer struct {
 	DiffBytes int64  `json:"diff_bytes"`
 	// Entries is how many the archive has.
 	Entries int `json:"entries"`
-	// OpaqueRoot says that the layers below are not to be seen, for which overlayfs does not look at a root.
+	// OpaqueRoot tells that the layers below must stay hidden, because
+	// overlayfs does not check a root.
 	OpaqueRoot bool `json:"opaque_root"`
-	// Notes tell what was left out, and why.
+	// Notes list the names left out, and why.
 	Notes []string `json:"notes"`
 }
 
-// told is an image as the library says it.
+// told is an image in the library's form.
 type told struct {
 	ImageInfo
 	Root json.RawMessage `json:"root"`
 }
 
-// info is the image with its roots, of which a directory is said as one text.
+// info is the image with its roots; a directory is a single text.
 func (t told) info() (ImageInfo, error) {
 	info := t.ImageInfo
 	var one string

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -10,16 +10,16 @@ import (
 	"runtime"
 )
 
-// ImageStore is images on disk, shared by any number of processes. Sandboxes of the same directory, by the option
-// [Store], use the same one.
+// ImageStore is images on disk, shared by any number of processes. Sandboxes of
+// the same directory, by the option [Store], use the same store.
 //
 // All methods may be called from any goroutine.
 type ImageStore struct {
 	holder
 }
 
-// OpenStore opens a store, and makes one that is not there. An empty dir stands for $TARE_STORE, else /var/lib/tare for
-// root and $XDG_DATA_HOME/tare for others.
+// OpenStore opens a store, and makes a missing store. An empty dir stands for
+// $TARE_STORE, else /var/lib/tare for root and $XDG_DATA_HOME/tare for others.
 func OpenStore(dir string) (*ImageStore, error) {
 	if err := valid(dir); err != nil {
 		return nil, err
@@ -36,7 +36,8 @@ func OpenStore(dir string) (*ImageStore, error) {
 // unopened returns whether this is nil or a zero value.
 func (s *ImageStore) unopened() bool { return s == nil || s.store == nil }
 
-// told explains an error of the library where the store was closed, or never opened.
+// told explains an error of the library where the store was closed, or never
+// opened.
 func (s *ImageStore) told(err error) error {
 	switch {
 	case err == nil:
@@ -47,7 +48,8 @@ func (s *ImageStore) told(err error) error {
 	return s.holder.told("use store", err)
 }
 
-// with makes a call. The store stays open as long, also when Close comes in between.
+// with makes a call. The store stays open as long, also when Close comes in
+// between.
 func (s *ImageStore) with(do func(storeHandle) error) error {
 	if s.unopened() {
 		return s.told(errUnopened)
@@ -60,7 +62,8 @@ func (s *ImageStore) with(do func(storeHandle) error) error {
 	return do(held.storeHandle)
 }
 
-// Close lets go of the store. Images and sandboxes of it live on. Closing a closed store does nothing.
+// Close releases the store. Images and sandboxes live on. Closing a closed
+// store does nothing.
 func (s *ImageStore) Close() error {
 	if s.unopened() {
 		return s.told(errUnopened)
@@ -75,7 +78,7 @@ func (s *ImageStore) drop() { _ = s.end(func() error { return nil }) }
 
 // Path is the store's directory, absolute; empty for a store that was closed.
 func (s *ImageStore) Path() (path string) {
-	// The error is that it was closed, or never opened.
+	// An error means closed, or never opened.
 	_ = s.with(func(h storeHandle) error {
 		path = h.path()
 		return nil
@@ -92,15 +95,16 @@ func (s *ImageStore) Doctor() (report json.RawMessage, err error) {
 	return report, err
 }
 
-// Recovered is what Recover did.
+// Recovered is the result of Recover.
 type Recovered struct {
-	// Scratch is how many directories of work in progress were removed, Cgroups how many cgroups.
+	// Scratch is how many directories of work in progress were removed, Cgroups
+	// how many cgroups.
 	Scratch, Cgroups int
 	// Left is how many of both should be removed and could not be.
 	Left int
 }
 
-// Recover removes what processes that were killed have left. Opening a store does it, too.
+// Recover removes leftovers of killed processes. Opening a store does the same.
 func (s *ImageStore) Recover() (r Recovered, err error) {
 	err = s.with(func(h storeHandle) (err error) {
 		r, err = h.recover()
@@ -121,8 +125,8 @@ func (s *ImageStore) Images() (list []StoredImage, err error) {
 	return list, err
 }
 
-// Tag files an image of the store, by name or digest, under one more name, "NAME[:TAG]". The name is taken from an image
-// that has it.
+// Tag files an image of the store, by name or digest, under an additional name,
+// "NAME[:TAG]". Another image with this name loses it.
 func (s *ImageStore) Tag(reference, name string) error {
 	if err := valid(reference + name); err != nil {
 		return err
@@ -130,18 +134,20 @@ func (s *ImageStore) Tag(reference, name string) error {
 	return s.with(func(h storeHandle) error { return h.tag(reference, name) })
 }
 
-// Collected is what Remove and GC did.
+// Collected is the result of Remove and GC.
 type Collected struct {
 	// Blobs is how many were removed, with so many Bytes.
 	Blobs int
 	Bytes int64
 	// Layers is how many unpacked layers were removed.
 	Layers int
-	// InUse is how many more no image needs, but something uses; a later collection takes them.
+	// InUse is how many more no image needs, but something uses; a later
+	// collection takes them.
 	InUse int
 }
 
-// Remove takes a name, or by a digest the whole image, out of the store, with what nothing needs any more.
+// Remove takes a name, or by a digest the whole image, out of the store, with
+// unneeded blobs and layers.
 func (s *ImageStore) Remove(reference string) (c Collected, err error) {
 	if err = valid(reference); err != nil {
 		return c, err
@@ -153,7 +159,8 @@ func (s *ImageStore) Remove(reference string) (c Collected, err error) {
 	return c, err
 }
 
-// GC removes blobs and layers that no image of the store needs and nothing uses.
+// GC removes blobs and layers that no image of the store needs and no process
+// uses.
 func (s *ImageStore) GC() (c Collected, err error) {
 	err = s.with(func(h storeHandle) (err error) {
 		c, err = h.gc()
@@ -162,9 +169,10 @@ func (s *ImageStore) GC() (c Collected, err error) {
 	return c, err
 }
 
-// StoreReport is what a check of a store found.
+// StoreReport is the result of a check of a store.
 type StoreReport struct {
-	// Images are names and unnamed images; Blobs were read, with so many Bytes; Layers are unpacked.
+	// Images are names and unnamed images; Blobs were read, with so many Bytes;
+	// Layers are unpacked.
 	Images int   `json:"images"`
 	Blobs  int   `json:"blobs"`
 	Bytes  int64 `json:"bytes"`
@@ -173,16 +181,16 @@ type StoreReport struct {
 	Problems []StoreProblem `json:"problems"`
 }
 
-// StoreProblem is one thing that is wrong in a store.
+// StoreProblem is a fault in a store.
 type StoreProblem struct {
 	// Subject is the file, below the store's directory.
 	Subject string `json:"subject"`
-	// Why is what is wrong with it.
+	// Why is the fault.
 	Why string `json:"why"`
 }
 
-// Check reads every blob and compares it with its digest, and looks whether every image has its parts. It changes
-// nothing.
+// Check reads every blob and compares the digest, and checks that every image
+// has its parts. Check changes nothing.
 func (s *ImageStore) Check() (*StoreReport, error) {
 	report := &StoreReport{}
 	err := s.with(func(h storeHandle) error {
@@ -198,8 +206,8 @@ func (s *ImageStore) Check() (*StoreReport, error) {
 	return report, nil
 }
 
-// Repair checks the store and removes what is damaged, so that the next import brings it anew. It returns how many blobs
-// and layers were removed.
+// Repair checks the store and removes damaged parts, so that the next import
+// brings them again. Repair returns the number of removed blobs and layers.
 func (s *ImageStore) Repair() (removed int, err error) {
 	err = s.with(func(h storeHandle) (err error) {
 		removed, err = h.repair()
@@ -208,7 +216,8 @@ func (s *ImageStore) Repair() (removed int, err error) {
 	return removed, err
 }
 
-// MountOptions is how a view of an image is mounted. The zero value, and nil, have the defaults of a sandbox.
+// MountOptions is how a view of an image is mounted. The zero value, and nil,
+// have the defaults of a sandbox.
 type MountOptions struct {
 	// Write is "memory", "disk" or "none".
 	Write string `json:"write,omitempty"`
@@ -218,8 +227,8 @@ type MountOptions struct {
 	Size int64 `json:"size,omitempty"`
 }
 
-// Mount mounts a copy-on-write view of an image on a directory. It takes root, and outlives this process: Unmount undoes
-// it.
+// Mount mounts a copy-on-write view of an image on a directory. Mount needs
+// root. The mount outlives this process until Unmount.
 func (s *ImageStore) Mount(reference, dir string, options *MountOptions) error {
 	if err := valid(reference + dir); err != nil {
 		return err
@@ -234,10 +243,12 @@ func (s *ImageStore) Mount(reference, dir string, options *MountOptions) error {
 	return s.with(func(h storeHandle) error { return h.mount(reference, dir, text) })
 }
 
-// Unmount undoes Mount, and removes what was written if that is on disk. A view that is in use is EBUSY.
+// Unmount undoes Mount, and removes writes from the disk. A view in use is
+// EBUSY.
 func (s *ImageStore) Unmount(dir string) error { return s.unmount(dir, false) }
 
-// UnmountLazily takes a view away that may be in use, out of sight at once, for good when its last user has ended.
+// UnmountLazily unmounts a view that may be in use: out of sight at once, gone
+// when its last user has ended.
 func (s *ImageStore) UnmountLazily(dir string) error { return s.unmount(dir, true) }
 
 func (s *ImageStore) unmount(dir string, lazily bool) error {
@@ -247,18 +258,21 @@ func (s *ImageStore) unmount(dir string, lazily bool) error {
 	return s.with(func(h storeHandle) error { return h.unmount(dir, lazily) })
 }
 
-// LayerOptions is how a single layer is unpacked. The zero value, and nil, are for a tree of its own.
+// LayerOptions are the options for a single layer. The zero value, and nil, are
+// for a separate tree.
 type LayerOptions struct {
-	// Overlay makes of whiteouts what overlayfs understands, so that the directory holds this layer alone; without,
-	// they delete what is in the directory already.
+	// Overlay turns whiteouts into those of overlayfs, so that the directory
+	// holds this layer alone; without, they delete existing files of the
+	// directory.
 	Overlay bool
 	// UserXattr, with Overlay, is for overlays mounted with `userxattr`.
 	UserXattr bool
 }
 
-// UnpackLayer unpacks one layer, a tar archive compressed by gzip, zstd or not at all, into a directory that is there
-// and that nothing else writes to. Compare both digests with what the image names before the files are used. After an
-// error the directory holds a part of the layer.
+// UnpackLayer unpacks a layer, a tar archive compressed by gzip, zstd or not at
+// all, into an existing directory without other writers. Compare both digests
+// with the image's before the files are used. After an error the directory
+// holds a part of the layer.
 func UnpackLayer(blob io.Reader, dir string, options *LayerOptions) (*UnpackedLayer, error) {
 	if err := valid(dir); err != nil {
 		return nil, err

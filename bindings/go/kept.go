@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// keeper reads a command's output into memory, without a thread, up to the limit of output. It is what
-// tare_process_output() does, which holds its thread to the end.
+// keeper reads a command's output into memory, without a thread, up to the
+// limit of output. tare_process_output() does the same, but holds its thread to
+// the end.
 type keeper struct {
 	streams [2]*keptStream
 	ended   sync.WaitGroup
@@ -25,7 +26,7 @@ type keeper struct {
 	kill func() error
 }
 
-// keptStream is one of standard output and standard error; a nil file for none.
+// keptStream is standard output or standard error; the file may be nil.
 type keptStream struct {
 	file *os.File
 	data []byte
@@ -37,7 +38,8 @@ const (
 	readMost  = 64 << 10
 )
 
-// keep takes over the ends of pipes, -1 for none. After an error both are closed.
+// keep takes over the ends of pipes, -1 for no pipe. After an error both are
+// closed.
 func keep(fds [2]int, room uint64, kill func() error) (*keeper, error) {
 	k := &keeper{room: room, kill: kill}
 	var failed error
@@ -65,7 +67,8 @@ func keep(fds [2]int, room uint64, kill func() error) (*keeper, error) {
 	return k, nil
 }
 
-// read reads a stream to its end, to the limit, or until finish says that the command has ended.
+// read reads a stream to its end, to the limit, or until finish reports the
+// command's end.
 func (k *keeper) read(one *keptStream) {
 	defer k.ended.Done()
 	chunk := make([]byte, readFirst)
@@ -88,13 +91,13 @@ func (k *keeper) read(one *keptStream) {
 	}
 }
 
-// drain reads what is there.
+// drain reads the present bytes.
 func (k *keeper) drain(one *keptStream, chunk []byte) {
 	conn, err := one.file.SyscallConn()
 	if err != nil {
 		return
 	}
-	// Its error says that the file is closed, which finish does later.
+	// An error means that the file is closed, which finish does later.
 	_ = conn.Control(func(fd uintptr) {
 		for {
 			n, err := syscall.Read(int(fd), chunk)
@@ -108,7 +111,8 @@ func (k *keeper) drain(one *keptStream, chunk []byte) {
 	})
 }
 
-// take keeps what fits. What does not ends the command, and is the last that is read.
+// take keeps bytes up to the limit. More bytes end the command, and the
+// reading.
 func (k *keeper) take(one *keptStream, data []byte) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -122,18 +126,18 @@ func (k *keeper) take(one *keptStream, data []byte) bool {
 	one.data = append(one.data, data...)
 	k.room -= uint64(len(data))
 	if k.over {
-		// If it cannot be told, it has ended or its sandbox is gone.
+		// If the kill fails, the command has ended or its sandbox is gone.
 		_ = k.kill()
 	}
 	return !k.over
 }
 
-// finish returns what a command that has ended wrote, and whether that was cut. What its leftovers in the
-// background write later is not waited for.
+// finish returns the output of an ended command, and whether the output was
+// cut. Later output of background processes is not waited for.
 func (k *keeper) finish() (out, errs []byte, cut bool) {
 	for _, one := range k.streams {
 		if one.file != nil {
-			// polled has seen that it can be set.
+			// polled has checked that deadlines work.
 			_ = one.file.SetReadDeadline(time.Unix(1, 0))
 		}
 	}
@@ -150,7 +154,8 @@ func (k *keeper) close() {
 	}
 }
 
-// cutOutput is the status of a command whose output was cut, which is no success even if it ended first.
+// cutOutput is the status of a command with cut output, a failure even if the
+// command ended first.
 func (s status) cutOutput() status {
 	s.reason, s.exitCode, s.signal = "output", -1, int(syscall.SIGKILL)
 	return s

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// LogLevel is how much a line of the log matters: more with a greater number. The numbers are those of log/slog, whose
-// Level(level) it converts to.
+// LogLevel is the importance of a line of the log: more with a greater number.
+// The numbers are those of log/slog; convert with Level(level).
 type LogLevel int
 
 const (
@@ -24,21 +24,25 @@ const (
 var logLevels = [...]LogLevel{1: 8, 2: LogWarning, 3: 0, 4: LogDebug, 5: -8}
 
 var logging struct {
-	// One change at a time.
+	// Serializes changes.
 	sync.Mutex
 	told atomic.Pointer[func(LogLevel, string)]
 }
 
-// SetLog has a function told what the library does in this program, from a level up, a line each: programs are named,
-// never arguments or values of an environment. There is one function; another takes its place, and nil ends it. Calls of
-// other goroutines that have begun may still tell the one before.
+// SetLog registers a function that receives a line for each action of the
+// library in this program, from a level up. Lines name programs, never
+// arguments or values of an environment. There is a single function; a later
+// call replaces it, and nil ends the log. Running calls of other goroutines may
+// still use the earlier function.
 //
 //	tare.SetLog(func(level tare.LogLevel, line string) {
 //		slog.Log(context.Background(), slog.Level(level), line, "from", "libtare")
 //	}, tare.LogDebug)
 //
-// The function is called in the goroutine whose call a line is about, or in a thread of the library's own, on several at
-// once, and may use this package. A panic of it ends the program: it must not pass the frames of the library.
+// The function runs in the goroutine of the logged call, or in a thread of the
+// library, on several at once, and may use this package. A panic in the
+// function ends the program, because it must not pass the frames of the
+// library.
 func SetLog(told func(level LogLevel, line string), least LogLevel) {
 	logging.Lock()
 	defer logging.Unlock()

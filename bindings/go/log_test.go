@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare_test
 
@@ -94,7 +94,7 @@ func TestLogTellsWhatAThreadOfTheLibraryDoes(t *testing.T) {
 	}
 }
 
-// The function may use the package: no lock is held while it runs.
+// The function may use the package: no lock is held during the call.
 func TestLogMayUseThePackage(t *testing.T) {
 	defer tare.SetLog(nil, tare.LogDebug)
 	sb := open(t)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// await waits for a sandbox that is being opened, without holding an OS thread. A context that is done ends what was
-// begun.
+// await waits for the opening of a sandbox, without holding an OS thread. A
+// context that is done ends the opening.
 func (h openingHandle) await(ctx context.Context) (sandboxHandle, error) {
 	for !h.ready() {
 		poll, err := watch(h.fd(), "opening")
@@ -42,8 +42,9 @@ func (h importingHandle) await(ctx context.Context) (imageHandle, error) {
 	return h.finish()
 }
 
-// watch gives a file that Go's netpoller takes for a descriptor of the library's: an epoll(7) of that alone. The
-// netpoller wants O_NONBLOCK, which would be the library's, too.
+// watch returns a file that Go's netpoller accepts for a descriptor of the
+// library: an epoll(7) of that descriptor alone. The netpoller wants
+// O_NONBLOCK, which would affect the library, too.
 func watch(fd int, name string) (*os.File, error) {
 	poll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
@@ -57,7 +58,8 @@ func watch(fd int, name string) (*os.File, error) {
 	return polled(poll, name)
 }
 
-// await waits until a file of watch is readable, the context is done, which is an error, or closed is.
+// await waits until a file of watch is readable, the context is done (an
+// error), or closed is closed.
 func await(ctx context.Context, closed <-chan struct{}, poll *os.File) error {
 	conn, err := poll.SyscallConn()
 	if err != nil {
@@ -71,7 +73,8 @@ func await(ctx context.Context, closed <-chan struct{}, poll *os.File) error {
 	return ctx.Err()
 }
 
-// interrupt ends the wait for a file when a context is done, or closed is, until the function that it returns is called.
+// interrupt ends the wait for a file when a context is done, or closed is
+// closed, until the returned function is called.
 func interrupt(ctx context.Context, closed <-chan struct{}, file *os.File) (stop func()) {
 	if ctx.Done() == nil && closed == nil {
 		return func() {}
@@ -85,7 +88,7 @@ func interrupt(ctx context.Context, closed <-chan struct{}, file *os.File) (stop
 		case <-over:
 			return
 		}
-		// It fails only where the file is closed, and nothing waits for it.
+		// This fails only for a closed file, for which no call waits.
 		_ = file.SetReadDeadline(time.Unix(1, 0))
 	}()
 	return func() {

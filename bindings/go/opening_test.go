@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare_test
 
@@ -67,7 +67,8 @@ func TestOpenHoldsNoThread(t *testing.T) {
 			}
 		}()
 	}
-	// Each has a thread of the library's, which waits for the archive. Go's own would be as many.
+	// Each has a thread of the library, which waits for the archive. Go's own
+	// threads would be as many.
 	for start := time.Now(); threads(t) < before+many; {
 		if time.Since(start) > time.Minute {
 			t.Fatalf("%d threads of %d", threads(t)-before, many)
@@ -88,7 +89,7 @@ func TestImportEndsWithItsContext(t *testing.T) {
 	if _, err := store.Import(ctx, image, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
-	// The library's thread takes back what it began.
+	// The library's thread undoes its work.
 	scratch := filepath.Join(store.Path(), "scratch")
 	for start := time.Now(); ; time.Sleep(time.Millisecond) {
 		entries, err := os.ReadDir(scratch)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -11,10 +11,12 @@ import (
 	"syscall"
 )
 
-// Option changes one key of the specification that a sandbox is made from, the same in every language.
+// Option changes a key of the specification of a sandbox, the same in every
+// language.
 //
-// None takes away what another one gave: what is in limits (and in its rlimits), security, namespaces, sysctls, env and labels
-// is put together key by key; mounts, groups and extra_hosts are added to those before. Where one key is given twice the last one stands.
+// Options never remove each other's values: limits (and its rlimits), security,
+// namespaces, sysctls, env and labels are merged key by key; mounts, groups and
+// extra_hosts are appended. If a key is given twice, the last value counts.
 type Option func(*options)
 
 type options struct {
@@ -23,17 +25,17 @@ type options struct {
 	err   error
 }
 
-// tables are the keys whose values are put together key by key.
+// tables are the keys whose values are merged key by key.
 var tables = map[string]bool{
 	"env": true, "labels": true, "limits": true, "limits.rlimits": true, "namespaces": true, "security": true,
 	"sysctls": true,
 }
 
-// lists are the keys whose values are added to those before.
+// lists are the keys whose values are appended.
 var lists = map[string]bool{"extra_hosts": true, "groups": true, "mounts": true}
 
-// put puts a value under a key, of which path says where in the specification it is. What is no table where one belongs
-// stays, for Open to refuse it by name.
+// put puts a value under a key; path is the place in the specification. A value
+// of a wrong type stays, for Open to refuse by name.
 func put(at map[string]any, path, key string, value any) {
 	old, given := at[key]
 	switch value := value.(type) {
@@ -62,7 +64,8 @@ func put(at map[string]any, path, key string, value any) {
 	at[key] = value
 }
 
-// plain is a value as JSON has it: the caller's own is not shared, and may be of any type.
+// plain converts a value to JSON's types: the caller's own is not shared, and
+// may be of any type.
 func plain(value any) (any, error) {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -79,8 +82,8 @@ func limit(key string, value any) Option {
 	return Spec("limits", map[string]any{key: value})
 }
 
-// Store says which directory holds images and scratch. Default: $TARE_STORE, else /var/lib/tare for
-// root and $XDG_DATA_HOME/tare for others.
+// Store names the directory of images and scratch. Default: $TARE_STORE, else
+// /var/lib/tare for root and $XDG_DATA_HOME/tare for others.
 func Store(dir string) Option { return func(o *options) { o.store = dir } }
 
 // Memory limits memory, in bytes.
@@ -107,7 +110,8 @@ func Output(bytes int64) Option { return limit("output", bytes) }
 // Env adds an environment variable over the image's own.
 func Env(name, value string) Option { return Spec("env", map[string]string{name: value}) }
 
-// Workdir is the directory in which commands start; a missing one is made in an image, not in "host".
+// Workdir is the directory in which commands start; a missing one is made in an
+// image, not in "host".
 func Workdir(dir string) Option { return Spec("workdir", dir) }
 
 // User is who commands run as, "NAME|UID[:GROUP|GID]".
@@ -122,17 +126,20 @@ func Mount(mount string) Option { return Spec("mounts", []string{mount}) }
 // Network is "none" (the default) or "host".
 func Network(network string) Option { return Spec("network", network) }
 
-// Write says where writes to the root go: "memory" (the default), "disk" or "none".
+// Write says where writes to the root go: "memory" (the default), "disk" or
+// "none".
 func Write(where string) Option { return Spec("write", where) }
 
-// Storage is the copy-on-write back end: "auto" (the default), "overlay" or "copy".
+// Storage is the copy-on-write back end: "auto" (the default), "overlay" or
+// "copy".
 func Storage(backend string) Option { return Spec("storage", backend) }
 
 // Label adds a free text for the caller's own use, which Effective shows.
 func Label(name, value string) Option { return Spec("labels", map[string]string{name: value}) }
 
-// Spec gives any key of the specification, as encoding/json writes the value: the way to all keys that have no option
-// of their own. A key that does not exist is refused by Open, with the nearest one that does.
+// Spec sets any key of the specification, with the value in the form of
+// encoding/json: the way to keys without an own option. Open refuses an unknown
+// key, with the nearest known.
 func Spec(key string, value any) Option {
 	return func(o *options) {
 		value, err := plain(value)
@@ -147,7 +154,7 @@ func specOf(image string, more []Option) (string, []byte, error) {
 	return specWith(map[string]any{"image": image}, more)
 }
 
-// specWith gives the store and the specification that options make of this one.
+// specWith returns the store and the specification with these options.
 func specWith(keys map[string]any, more []Option) (string, []byte, error) {
 	o := options{spec: keys}
 	for _, option := range more {

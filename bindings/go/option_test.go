@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestOptionsLoseNothingWhateverTheirOrder(t *testing.T) {
+func TestOptionsInAnyOrderLoseNothing(t *testing.T) {
 	for _, c := range []struct {
 		options []Option
 		want    string
@@ -54,12 +54,12 @@ func TestOptionsLoseNothingWhateverTheirOrder(t *testing.T) {
 			},
 			`{"groups":["7","8"],"image":"host","sysctls":{"net.a":"1","net.b":"2"}}`,
 		},
-		// One filter or one network is not a part of another.
+		// A filter, or a network, is not merged with another.
 		{
 			[]Option{Spec("network", map[string]any{"join": "/run/netns/a"}), Network("host")},
 			`{"image":"host","network":"host"}`,
 		},
-		// What is no table does not vanish, so that Open refuses it.
+		// A value of a wrong type stays, so that Open refuses it.
 		{[]Option{Spec("limits", 3), Memory(1)}, `{"image":"host","limits":3}`},
 		{[]Option{Memory(1), Spec("limits", nil)}, `{"image":"host","limits":null}`},
 		{[]Option{Spec("mounts", "/a:/a"), Mount("/b:/b")}, `{"image":"host","mounts":"/a:/a"}`},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -12,10 +12,11 @@ import (
 
 // place is where a command is started.
 type place interface {
-	// usable returns why nothing can be started there.
+	// usable returns the fault of an unusable place.
 	usable() error
 	spawn(ctx context.Context, s start) (processHandle, descriptors, error)
-	// outputLimit is how many bytes of output are kept where a command does not say.
+	// outputLimit is how many bytes of output are kept where a command does not
+	// say.
 	outputLimit() (uint64, error)
 }
 
@@ -33,26 +34,29 @@ func (sb *Sandbox) spawn(_ context.Context, s start) (processHandle, descriptors
 
 func (sb *Sandbox) outputLimit() (uint64, error) { return sb.spec.outputLimit() }
 
-// Command is a command that is not bound to a context. See [Sandbox.CommandContext].
+// Command is a command that is not bound to a context. See
+// [Sandbox.CommandContext].
 func (sb *Sandbox) Command(name string, arg ...string) *Cmd {
 	return &Cmd{Path: name, Args: append([]string{name}, arg...), place: sb}
 }
 
-// CommandContext is a command that is killed, with all that it started, when the context is done
-// before it has ended. The name is looked up in the sandbox's PATH. A nil context is an error of Start.
+// CommandContext is a command that is killed, with all processes that it
+// started, if the context is done before its end. The name is searched in the
+// sandbox's PATH. A nil context is an error of Start.
 func (sb *Sandbox) CommandContext(ctx context.Context, name string, arg ...string) *Cmd {
 	return sb.Command(name, arg...).bind(ctx)
 }
 
-// ImageCommand is the command that the image means to run: its entry point, with these arguments in place of its own
-// default ones; without any, with those.
+// ImageCommand is the image's own command: its entry point, with these
+// arguments in place of the default arguments, if any.
 func (sb *Sandbox) ImageCommand(ctx context.Context, arg ...string) *Cmd {
 	return (&Cmd{Args: arg, place: sb, ofImage: true}).bind(ctx)
 }
 
-// CommandIn is a command in a root directory of the caller's own, in a sandbox made for it alone by these options: no
-// image, no copy-on-write. The sandbox ends with the command, and with it all that the command left in the background.
-// The rest is as of [Sandbox.CommandContext].
+// CommandIn is a command in a root directory of the caller's, in a sandbox for
+// this command alone with these options: no image, no copy-on-write. The
+// sandbox ends with the command, and with it all background processes. The rest
+// is as for [Sandbox.CommandContext].
 func CommandIn(ctx context.Context, root string, opts []Option, name string, arg ...string) *Cmd {
 	cmd := &Cmd{Path: name, Args: append([]string{name}, arg...)}
 	dir, text, err := specWith(map[string]any{}, opts)
@@ -86,7 +90,7 @@ func (r *rootPlace) spawn(ctx context.Context, s start) (processHandle, descript
 	if err != nil {
 		return processHandle{}, descriptors{}, err
 	}
-	// Its sandbox needs the handle of the store no more.
+	// The sandbox no longer needs the handle of the store.
 	defer store.release()
 	s.root, s.spec = r.root, r.spec.text
 	return store.spawnIn(s)
@@ -94,7 +98,7 @@ func (r *rootPlace) spawn(ctx context.Context, s start) (processHandle, descript
 
 func (r *rootPlace) outputLimit() (uint64, error) { return r.spec.outputLimit() }
 
-// size is that of a terminal, which C has as two numbers.
+// size is that of a terminal, two numbers in C.
 func size(rows, columns int) (uint32, uint32, error) {
 	if rows < 1 || columns < 1 || rows > 1<<16-1 || columns > 1<<16-1 {
 		return 0, 0, fmt.Errorf("tare: a terminal of %d rows and %d columns: %w", rows, columns, syscall.EINVAL)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -9,17 +9,19 @@ import (
 	"runtime"
 )
 
-// PoolSize is between which numbers of waiting sandboxes a pool stays, depending on how they are taken. The
-// zero value stands for 2 and 16.
+// PoolSize bounds the number of waiting sandboxes of a pool, which follows the
+// demand. The zero value stands for 2 and 16.
 type PoolSize struct {
-	// So many wait even if none is taken.
+	// The number that waits without demand.
 	Min int
-	// No more than so many wait, however many are taken. 0 stands for 16, or for Min if that is more.
+	// No more than so many wait, however many are taken. 0 stands for 16, or
+	// for Min if that is more.
 	Max int
 }
 
-// Pool is sandboxes made ahead, each used once. The library's helper process makes them; there is no goroutine or
-// thread for it. A sandbox that was taken does not return to it: when it is closed, the next one is begun.
+// Pool is sandboxes made ahead, each used once. The library's helper process
+// makes them, without a goroutine or thread. A taken sandbox does not return to
+// the pool; closing it starts its replacement.
 //
 // All methods may be called from any goroutine.
 type Pool struct {
@@ -28,7 +30,8 @@ type Pool struct {
 	spec *spec
 }
 
-// OpenPool opens a pool of sandboxes as Open makes them, and returns when the first is ready.
+// OpenPool opens a pool of sandboxes as Open makes them, and returns when the
+// first is ready.
 func OpenPool(ctx context.Context, image string, size PoolSize, opts ...Option) (*Pool, error) {
 	store, spec, err := ask(ctx, map[string]any{"image": image}, opts)
 	if err != nil {
@@ -69,7 +72,8 @@ func openPool(ctx context.Context, store *heldStore, spec *spec, image imageHand
 	return pool, nil
 }
 
-// Take gives a new sandbox: one that waits, else one that is opened now. It may outlive the pool.
+// Take returns a new sandbox: a waiting one, else a sandbox opened now. The
+// sandbox may outlive the pool.
 func (pool *Pool) Take(ctx context.Context) (*Sandbox, error) {
 	if err := done(ctx); err != nil {
 		return nil, err
@@ -110,7 +114,8 @@ func (pool *Pool) handle() poolHandle {
 	return pool.h
 }
 
-// told explains an error of the library where the pool was closed, or never opened.
+// told explains an error of the library where the pool was closed, or never
+// opened.
 func (pool *Pool) told(step string, err error) error {
 	switch {
 	case err == nil:
@@ -121,8 +126,8 @@ func (pool *Pool) told(step string, err error) error {
 	return pool.holder.told(step, err)
 }
 
-// Close ends all that wait and returns when nothing of them is left; what was taken lives on. Closing a
-// closed pool does nothing.
+// Close ends all waiting sandboxes and returns when they are gone; taken
+// sandboxes live on. Closing a closed pool does nothing.
 func (pool *Pool) Close() error {
 	if pool.unopened() {
 		return pool.told("use pool", errUnopened)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -18,32 +18,37 @@ import (
 	"unsafe"
 )
 
-// Process is a command that was started. It ends with its sandbox, whether or not anything waits for it.
+// Process is a started command. The command ends with its sandbox, waited for
+// or not.
 //
-// All methods may be called from any goroutine, at once. Those that need a running command return
-// [os.ErrProcessDone] once its end was seen by Wait, Poll or the Wait of its [Cmd].
+// All methods may be called from any goroutine, at once. Methods that need a
+// running command return [os.ErrProcessDone] after Wait, Poll or the Wait of
+// its [Cmd] has read the end.
 type Process struct {
 	mu       sync.Mutex
 	h        processHandle
 	id       uint64
 	pidfd    int
 	released bool
-	// Set once its end was seen, when the handle is freed.
+	// Set after the end was read, when the handle is freed.
 	state *ProcessState
-	// Readable when it has ended. The Go runtime waits for that with all other descriptors, without a thread.
+	// Readable at the end. The Go runtime waits for this file with all other
+	// descriptors, without a thread.
 	status *os.File
 	conn   syscall.RawConn
-	// Closed when the status is readable or closed: the one goroutine that waits for all of WaitContext.
+	// Closed when the status is readable or closed: a single goroutine waits
+	// for all calls of WaitContext.
 	watched chan struct{}
-	// The sandbox, which ends when nothing refers to it.
+	// The sandbox, which ends when unreachable.
 	place place
 }
 
-// newProcess takes over the only handle of a command. After an error the command is killed.
+// newProcess takes over the only handle of a command. After an error the
+// command is killed.
 func newProcess(h processHandle, fds descriptors, place place) (*Process, error) {
 	p, err := held(h, fds, place)
 	if err != nil {
-		// An error says that it is gone already.
+		// An error means that the command is gone already.
 		_ = h.kill()
 		p.let()
 		return nil, err
@@ -51,7 +56,7 @@ func newProcess(h processHandle, fds descriptors, place place) (*Process, error)
 	return p, nil
 }
 
-// found takes over another handle of a command, which runs on after an error.
+// found takes over a second handle of a command, which runs on after an error.
 func found(h processHandle, fds descriptors, place place) (*Process, error) {
 	p, err := held(h, fds, place)
 	if err != nil {
@@ -61,7 +66,7 @@ func found(h processHandle, fds descriptors, place place) (*Process, error) {
 	return p, nil
 }
 
-// held makes a process of a handle, which is to be let go after an error.
+// held makes a process of a handle; release the handle after an error.
 func held(h processHandle, fds descriptors, place place) (*Process, error) {
 	p := &Process{h: h, id: h.id(), pidfd: fds.pidfd, place: place}
 	var err error
@@ -74,7 +79,8 @@ func held(h processHandle, fds descriptors, place place) (*Process, error) {
 	return p, err
 }
 
-// ID is the command's number in its sandbox, for [Sandbox.Process]. No other command of that sandbox gets it.
+// ID is the command's number in its sandbox, unique there, for
+// [Sandbox.Process].
 func (p *Process) ID() uint64 {
 	if p == nil {
 		return 0
@@ -99,14 +105,15 @@ func duplicate(fd int) (int, error) {
 	return int(own), nil
 }
 
-// polled takes over a descriptor, for Go's runtime to wait for: os.NewFile does that if it is non-blocking.
+// polled takes over a descriptor, for Go's runtime to wait for: os.NewFile
+// polls non-blocking descriptors.
 func polled(fd int, name string) (*os.File, error) {
 	if err := syscall.SetNonblock(fd, true); err != nil {
 		syscall.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
 	file := os.NewFile(uintptr(fd), name)
-	// os.NewFile does not say whether epoll(7) took it.
+	// os.NewFile does not report whether epoll(7) accepted the descriptor.
 	if err := file.SetDeadline(time.Time{}); err != nil {
 		file.Close()
 		return nil, fmt.Errorf("tare: wait for %s: %w", name, err)
@@ -136,7 +143,8 @@ func (p *Process) with(do func(processHandle) error) (err error) {
 	return err
 }
 
-// gone returns why there is no running command any more. The caller holds the lock.
+// gone returns why there is no running command any more. The caller holds the
+// lock.
 func (p *Process) gone() error {
 	switch {
 	case p.state != nil:
@@ -147,7 +155,7 @@ func (p *Process) gone() error {
 	return nil
 }
 
-// Signal sends a signal to the command, but not to what it started.
+// Signal sends a signal to the command, but not to its children.
 func (p *Process) Signal(signal os.Signal) error {
 	n, ok := signal.(syscall.Signal)
 	if !ok {
@@ -156,11 +164,12 @@ func (p *Process) Signal(signal os.Signal) error {
 	return p.with(func(h processHandle) error { return h.signal(int(n)) })
 }
 
-// Kill kills the command and what it started.
+// Kill kills the command with all processes that it started.
 func (p *Process) Kill() error { return p.with(processHandle.kill) }
 
-// Pid is the number of the command's first process in the caller's own pid namespace. It is for messages: the number may
-// be another process's as soon as the command has ended.
+// Pid is the number of the command's first process in the caller's own pid
+// namespace. Use the number in messages only: after the end, another process
+// may have the same number.
 func (p *Process) Pid() (pid int, err error) {
 	err = p.with(func(processHandle) (err error) {
 		pid, err = pidOf(p.pidfd)
@@ -169,7 +178,7 @@ func (p *Process) Pid() (pid int, err error) {
 	return pid, err
 }
 
-// pidOf reads which process a pidfd is of, as proc_pid_fdinfo(5) has it.
+// pidOf reads the process of a pidfd, from proc_pid_fdinfo(5).
 func pidOf(pidfd int) (int, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", pidfd))
 	if err != nil {
@@ -208,21 +217,24 @@ func readable(fd uintptr) bool {
 	return n == 1
 }
 
-// Wait waits until the command has ended, without holding an OS thread. Every call gives the same answer. A command
-// that was started by a [Cmd] with writers or readers to copy is waited for by the Cmd's own Wait.
+// Wait waits until the command has ended, without holding an OS thread. Every
+// call gives the same answer. A command that was started by a [Cmd] with
+// writers or readers to copy is waited for by the Cmd's own Wait.
 func (p *Process) Wait() (*ProcessState, error) {
 	for {
 		state, err := p.Poll()
 		if state != nil || err != nil {
 			return state, err
 		}
-		// The error is that another call has seen the end and closed it. Poll says which.
+		// The error means that another call has read the end and closed the
+		// file. Poll returns the end.
 		_ = p.conn.Read(readable)
 	}
 }
 
-// WaitContext is as Wait, until a context is done: then the error is the context's, and the command runs on. An end that was
-// there before is told first. To have a context end the command, give it to [Sandbox.CommandContext].
+// WaitContext is as Wait, until a context is done: then the error is the
+// context's, and the command runs on. An earlier end is reported first. For a
+// context that ends the command, use [Sandbox.CommandContext].
 func (p *Process) WaitContext(ctx context.Context) (*ProcessState, error) {
 	if ctx == nil {
 		return nil, errNoContext
@@ -240,8 +252,9 @@ func (p *Process) WaitContext(ctx context.Context) (*ProcessState, error) {
 	}
 }
 
-// watch gives what is closed once Poll has something to say. The goroutine does not refer to the process, which may be
-// out of reach meanwhile: then the status is closed.
+// watch returns a channel that is closed when Poll has a result. The goroutine
+// does not refer to the process, which may become unreachable meanwhile: then
+// the status is closed.
 func (p *Process) watch() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -261,7 +274,7 @@ func (p *Process) watch() <-chan struct{} {
 	return p.watched
 }
 
-// Poll returns how the command ended, or nil while it runs.
+// Poll returns the command's end, or nil for a running command.
 func (p *Process) Poll() (*ProcessState, error) {
 	if err := p.started(); err != nil {
 		return nil, err
@@ -285,7 +298,7 @@ func (p *Process) Poll() (*ProcessState, error) {
 	return p.state, nil
 }
 
-// cut makes the state that of a command whose output was cut.
+// cut changes the state to that of a command with cut output.
 func (p *Process) cut(state *ProcessState) *ProcessState {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -293,8 +306,8 @@ func (p *Process) cut(state *ProcessState) *ProcessState {
 	return p.state
 }
 
-// Release frees what this program holds of the command, which runs on. The other methods return errors then. A command of
-// [CommandIn] ends.
+// Release frees this program's handle of the command, which runs on. The other
+// methods return errors then. A command of [CommandIn] ends.
 func (p *Process) Release() error {
 	if err := p.started(); err != nil {
 		return err
@@ -308,7 +321,8 @@ func (p *Process) Release() error {
 	return nil
 }
 
-// let frees the handle and its descriptors. The caller holds the lock, or the only pointer.
+// let frees the handle and its descriptors. The caller holds the lock, or the
+// only pointer.
 func (p *Process) let() {
 	runtime.SetFinalizer(p, nil)
 	if p.status != nil {

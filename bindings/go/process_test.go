@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare_test
 
@@ -109,7 +109,7 @@ func TestProcessWaitsFromManyGoroutinesAndTellsAll(t *testing.T) {
 	}
 }
 
-// Of two waits one ends by its context; the other, and the command, go on.
+// Two waits: a context ends the first; the second, and the command, go on.
 func TestAContextEndsAWaitAndNotTheCommand(t *testing.T) {
 	sb := open(t)
 	cmd := sb.Command("cat")
@@ -222,7 +222,8 @@ func TestAReleasedProcessRunsOn(t *testing.T) {
 	}
 }
 
-// What one goroutine does must not pull anything from under another, nor the garbage collector.
+// A goroutine, or the garbage collector, must not close descriptors under
+// another goroutine.
 func TestOneProcessIsUsedInEveryWayAtOnce(t *testing.T) {
 	sb := open(t)
 	for n := 0; n < 30; n++ {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// Sandbox is an isolated environment, ready for commands. It ends with Close, with the process that
-// made it however that ends, or once nothing refers to it, nor to a Process of it.
+// Sandbox is an isolated environment, ready for commands. A sandbox ends with
+// Close, at any end of the process that made it, or when the sandbox and its
+// processes are unreachable.
 //
 // All methods may be called from any goroutine.
 type Sandbox struct {
@@ -22,10 +23,12 @@ type Sandbox struct {
 	spec *spec
 }
 
-// Open makes a sandbox from an image: "host" (this machine, copy-on-write), "dir:PATH",
-// "oci:PATH[:TAG]", "archive:FILE", or "NAME[:TAG][@DIGEST]" in the store.
+// Open makes a sandbox from an image: "host" (this machine, copy-on-write),
+// "dir:PATH", "oci:PATH[:TAG]", "archive:FILE", or "NAME[:TAG][@DIGEST]" in the
+// store.
 //
-// It waits without holding an OS thread. A context that is done ends what was begun, an import too.
+// Open waits without holding an OS thread. A context that is done ends the
+// opening, an import too.
 func Open(ctx context.Context, image string, opts ...Option) (*Sandbox, error) {
 	store, spec, err := ask(ctx, map[string]any{"image": image}, opts)
 	if err != nil {
@@ -34,8 +37,9 @@ func Open(ctx context.Context, image string, opts ...Option) (*Sandbox, error) {
 	return opened(ctx, store, spec, imageHandle{}, "")
 }
 
-// OpenOn makes a sandbox from an image that was opened before, by [ImageStore.Import] for example, which tells its
-// progress. It is in the image's store. The image may be closed while the sandbox is open.
+// OpenOn makes a sandbox from an open image, for example of
+// [ImageStore.Import], which reports its progress. The sandbox is in the
+// image's store. The image may be closed while the sandbox is open.
 func OpenOn(ctx context.Context, image *Image, opts ...Option) (*Sandbox, error) {
 	store, spec, err := askOn(ctx, image, opts)
 	if err != nil {
@@ -45,7 +49,8 @@ func OpenOn(ctx context.Context, image *Image, opts ...Option) (*Sandbox, error)
 	return sb, image.told(err)
 }
 
-// OpenIn makes a sandbox whose root is a directory as it is, without copy-on-write: what commands write stays.
+// OpenIn makes a sandbox with a plain directory as root, without copy-on-write:
+// writes of commands stay.
 func OpenIn(ctx context.Context, root string, opts ...Option) (*Sandbox, error) {
 	if err := valid(root); err != nil {
 		return nil, err
@@ -57,7 +62,8 @@ func OpenIn(ctx context.Context, root string, opts ...Option) (*Sandbox, error) 
 	return opened(ctx, store, spec, imageHandle{}, root)
 }
 
-// opened makes a sandbox on an image, in a root directory or else as the specification says. It takes over the store.
+// opened makes a sandbox on an image, in a root directory or else from the
+// specification. opened takes over the store.
 func opened(ctx context.Context, store *heldStore, spec *spec, image imageHandle, root string) (*Sandbox, error) {
 	opening, err := store.begin(image, root, spec.text)
 	var h sandboxHandle
@@ -91,8 +97,8 @@ func (sb *Sandbox) drop() {
 	})
 }
 
-// Close ends everything inside and returns when nothing of the sandbox is left. Closing a closed
-// sandbox does nothing.
+// Close ends all processes inside and returns when nothing of the sandbox is
+// left. Closing a closed sandbox does nothing.
 func (sb *Sandbox) Close() error {
 	if sb.unopened() {
 		return sb.told(errUnopened)
@@ -112,19 +118,22 @@ func (sb *Sandbox) handle() sandboxHandle {
 	return sb.h
 }
 
-// Reset ends everything inside and brings the image back as it was.
+// Reset ends all processes inside and restores the image.
 func (sb *Sandbox) Reset() error { return sb.told(sb.handle().reset()) }
 
-// Freeze stops everything inside, at once and unseen by it, and returns when all of it has stopped. Then a
-// command cannot be started, and files cannot be used, until Thaw. A signal, a kill and a time limit take
-// effect after that. Reset and Close work. It takes a cgroup of its own in v2.
+// Freeze stops all processes inside, at once and unseen by them, and returns
+// when all have stopped. Starting a command and using files then fail until
+// Thaw. A signal, a kill and a time limit take effect after the thaw. Reset and
+// Close work. Freeze needs an own cgroup in v2.
 func (sb *Sandbox) Freeze() error { return sb.told(sb.handle().freeze()) }
 
-// Thaw lets everything inside go on. Nothing happens if it was not stopped.
+// Thaw lets all processes inside continue. Nothing happens if they were not
+// stopped.
 func (sb *Sandbox) Thaw() error { return sb.told(sb.handle().thaw()) }
 
-// Used is what all processes of a sandbox use, and have used since it was opened or reset. What this machine
-// does not count for this sandbox is nil: memory, io and pids are counted only where one of their limits was set.
+// Used is the use of all processes of a sandbox, now and since the open or the
+// last reset. A figure that this machine does not count for this sandbox is
+// nil: memory, io and pids are counted only with a limit of their kind.
 type Used struct {
 	Memory     *uint64 `json:"memory"`      // Bytes now.
 	MemoryPeak *uint64 `json:"memory_peak"` // Bytes.
@@ -137,7 +146,7 @@ type Used struct {
 	OOMKills   *uint64 `json:"oom_kills"`
 }
 
-// Used says what all inside use now, and have used.
+// Used returns the use of all processes inside, now and in total.
 func (sb *Sandbox) Used() (Used, error) {
 	var used Used
 	said, err := sb.handle().usage()
@@ -147,14 +156,15 @@ func (sb *Sandbox) Used() (Used, error) {
 	return used, sb.told(err)
 }
 
-// RunningCommand is a command that runs, as [Sandbox.Commands] lists it.
+// RunningCommand is a running command in the list of [Sandbox.Commands].
 type RunningCommand struct {
-	ID   uint64        `json:"id"` // Its number in its sandbox, for Process.
+	ID   uint64        `json:"id"` // Its number in the sandbox, for Process.
 	Argv []string      `json:"argv"`
-	Wall time.Duration `json:"wall_ns"` // Since its start.
+	Wall time.Duration `json:"wall_ns"` // Since the start.
 }
 
-// Commands lists those that run, in the order of their start, Run and Output in other goroutines included.
+// Commands lists those that run, in the order of their start, Run and Output in
+// other goroutines included.
 func (sb *Sandbox) Commands() ([]RunningCommand, error) {
 	var running []RunningCommand
 	said, err := sb.handle().commands()
@@ -164,8 +174,9 @@ func (sb *Sandbox) Commands() ([]RunningCommand, error) {
 	return running, sb.told(err)
 }
 
-// Process finds a running command by its number. It is another hold on it, which waits for it, signals and kills it. Its
-// pipes and its terminal stay with the first one. The error is [os.ErrNotExist] if no command of that number runs.
+// Process finds a running command by its number and returns a second handle, to
+// wait, signal and kill. Pipes and terminal stay with the first handle. The
+// error is [os.ErrNotExist] if no command of that number runs.
 func (sb *Sandbox) Process(id uint64) (*Process, error) {
 	h, fds, err := sb.handle().process(id)
 	if err != nil {
@@ -174,9 +185,10 @@ func (sb *Sandbox) Process(id uint64) (*Process, error) {
 	return found(h, fds, sb)
 }
 
-// SetLimits changes limits while commands run: the keys memory, swap, cpus, cpu_weight, cpuset, pids and io of
-// limits in a specification. Each must have been set when the sandbox was opened. Others stay. Reset brings the
-// first ones back.
+// SetLimits changes limits while commands run: the keys memory, swap, cpus,
+// cpu_weight, cpuset, pids and io of limits in a specification. Each must have
+// been set when the sandbox was opened. Others stay. Reset brings the first
+// ones back.
 func (sb *Sandbox) SetLimits(limits map[string]any) error {
 	text, err := json.Marshal(limits)
 	if err != nil {
@@ -185,15 +197,16 @@ func (sb *Sandbox) SetLimits(limits map[string]any) error {
 	return sb.told(sb.handle().setLimits(text))
 }
 
-// Effective says what is really in force: a JSON object with storage, namespaces, cgroup, capabilities
-// and more.
+// Effective returns the restrictions in force: a JSON object with storage,
+// namespaces, cgroup, capabilities and more.
 func (sb *Sandbox) Effective() (json.RawMessage, error) {
 	said, err := sb.handle().effective()
 	return said, sb.told(err)
 }
 
-// Pidfd is a pidfd of the sandbox's first process, for the caller to close: readable when the sandbox is gone, for
-// any reason. After Reset that is another.
+// Pidfd is a pidfd of the sandbox's first process, for the caller to close:
+// readable when the sandbox is gone, for any reason. After Reset that is
+// another.
 func (sb *Sandbox) Pidfd() (*os.File, error) {
 	fd, err := sb.handle().pidfd()
 	if err != nil {
@@ -202,7 +215,8 @@ func (sb *Sandbox) Pidfd() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "pidfd"), nil
 }
 
-// told explains an error of the library where the sandbox was closed, or never opened.
+// told explains an error of the library where the sandbox was closed, or never
+// opened.
 func (sb *Sandbox) told(err error) error {
 	switch {
 	case err == nil:

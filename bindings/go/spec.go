@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-// spec is what sandboxes are made from.
+// spec is the source of sandboxes.
 type spec struct {
 	text   []byte
 	once   sync.Once
@@ -20,8 +20,8 @@ type spec struct {
 	err    error
 }
 
-// CheckSpec reads the specification that a sandbox would be made from, and makes nothing. It gives every key with its
-// default filled in, as a JSON object.
+// CheckSpec reads the specification of a sandbox without opening one, and
+// returns every key with its default filled in, as a JSON object.
 func CheckSpec(image string, opts ...Option) (json.RawMessage, error) {
 	_, text, err := specOf(image, opts)
 	if err != nil {
@@ -32,7 +32,7 @@ func CheckSpec(image string, opts ...Option) (json.RawMessage, error) {
 
 func newSpec(text []byte) *spec { return &spec{text: text} }
 
-// outputLimit is limits.output with the library's default, which it is asked for once.
+// outputLimit is limits.output with the library's default, read once.
 func (s *spec) outputLimit() (uint64, error) {
 	s.once.Do(func() {
 		var whole []byte
@@ -49,7 +49,8 @@ func (s *spec) outputLimit() (uint64, error) {
 	return s.output, s.err
 }
 
-// byteSize reads a size as the library writes it: a number, and at most one letter for a power of 1024.
+// byteSize reads a size in the library's form: a number, and at most a letter
+// for a power of 1024.
 func byteSize(text string) (uint64, error) {
 	shift := 0
 	if text != "" {

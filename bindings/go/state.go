@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -20,10 +20,10 @@ type status struct {
 	oomKills           uint64
 }
 
-// none is the status of what has not ended.
+// none is the status of a running command.
 var none = status{exitCode: -1, memoryPeak: unknown, oomKills: unknown}
 
-// ProcessState is how a command ended, and what it used.
+// ProcessState is a command's end, and its usage.
 type ProcessState struct{ s status }
 
 // said is the status, also of nil and of a zero value.
@@ -37,7 +37,7 @@ func (p *ProcessState) said() status {
 // Reason is exited, signaled, timeout, oom, output or killed.
 func (p *ProcessState) Reason() string { return p.said().reason }
 
-// ExitCode is the command's own; -1 if it did not end by itself.
+// ExitCode is the command's own; -1 if a signal ended the command.
 func (p *ProcessState) ExitCode() int {
 	if p.Reason() != "exited" {
 		return -1
@@ -45,16 +45,17 @@ func (p *ProcessState) ExitCode() int {
 	return p.s.exitCode
 }
 
-// Signal is the signal that ended the command; 0 if none did.
+// Signal is the signal that ended the command, else 0.
 func (p *ProcessState) Signal() syscall.Signal { return syscall.Signal(p.said().signal) }
 
 // Success says whether the command ended by itself with code 0.
 func (p *ProcessState) Success() bool { return p.ExitCode() == 0 }
 
-// WallTime is the time from its start to its end.
+// WallTime is the time from start to end.
 func (p *ProcessState) WallTime() time.Duration { return time.Duration(p.said().wall) }
 
-// UserTime is the processor time of the command and its children outside of the kernel.
+// UserTime is the processor time of the command and its children outside of the
+// kernel.
 func (p *ProcessState) UserTime() time.Duration {
 	return time.Duration(p.said().user) * time.Microsecond
 }
@@ -67,10 +68,11 @@ func (p *ProcessState) SystemTime() time.Duration {
 // unknown stands for a figure that is not known, as TARE_UNKNOWN does.
 const unknown = ^uint64(0)
 
-// MemoryPeak is the most memory in use at once while the command ran, in bytes: the sandbox's where a limit of memory
-// counts it, else the largest process's. It is 0 where that is not known of this command alone: another ran in the
-// sandbox at the same time, or the kernel cannot start the count anew (cgroup v2 before Linux 6.12) and it was not the
-// first.
+// MemoryPeak is the most memory in use at once during the command, in bytes:
+// the sandbox's if a limit of memory counts it, else the largest process's. The
+// figure is 0 if it is not this command's alone: another ran in the sandbox at
+// the same time, or the kernel cannot restart the count (cgroup v2 before Linux
+// 6.12) and the command was not the first.
 func (p *ProcessState) MemoryPeak() uint64 {
 	if peak := p.said().memoryPeak; peak != unknown {
 		return peak
@@ -78,14 +80,16 @@ func (p *ProcessState) MemoryPeak() uint64 {
 	return 0
 }
 
-// IORead is how many bytes the command and its children read from disks.
+// IORead is the number of bytes that the command and its children read from
+// disks.
 func (p *ProcessState) IORead() uint64 { return p.said().ioRead }
 
 // IOWritten is how many bytes they wrote to disks.
 func (p *ProcessState) IOWritten() uint64 { return p.said().ioWritten }
 
-// OOMKills is how many processes of the sandbox the kernel killed for want of memory while the command ran, its children
-// included; -1 without a limit of memory, which counts them.
+// OOMKills is the number of processes of the sandbox that the kernel killed for
+// want of memory during the command, its children included; -1 without a limit
+// of memory, which counts them.
 func (p *ProcessState) OOMKills() int {
 	if kills := p.said().oomKills; kills != unknown {
 		return int(kills)
@@ -115,14 +119,15 @@ func (p *ProcessState) String() string {
 // ExitError is a command that did not succeed.
 type ExitError struct {
 	*ProcessState
-	// Stderr is the last part of its standard error, if Output ran it and nothing else collected that.
+	// Stderr is the last part of standard error, if Output ran the command and
+	// nothing else collected that.
 	Stderr []byte
 }
 
 func (e *ExitError) Error() string { return e.state().String() }
 
-// state is the embedded one, also of nil. The methods below stand for those that Go would promote, because
-// these panic where e is nil.
+// state is the embedded state, also of nil. The methods below replace those
+// that Go would promote, because promoted methods panic for a nil e.
 func (e *ExitError) state() *ProcessState {
 	if e == nil {
 		return nil

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -14,8 +14,9 @@ import (
 	"syscall"
 )
 
-// heldStore is an open store with the one helper process that makes its sandboxes, shared by all that use the same
-// directory at a time. The last one stays open, for programs that open one sandbox after another.
+// heldStore is an open store with its helper process, shared by all users of
+// the same directory at a time. The last store stays open, for programs that
+// open a sandbox after another.
 type heldStore struct {
 	storeHandle
 	key   string
@@ -28,7 +29,8 @@ var stores struct {
 	idle *heldStore
 }
 
-// holdStore opens the store in a directory, or the default one, unless it is open.
+// holdStore opens the store in a directory, or the default one, unless it is
+// open.
 func holdStore(dir string) (*heldStore, error) {
 	key := dir
 	if dir != "" {
@@ -38,7 +40,7 @@ func holdStore(dir string) (*heldStore, error) {
 			return nil, err
 		}
 	} else {
-		// Which one that is may change.
+		// The default directory may change.
 		for _, name := range []string{"TARE_STORE", "XDG_DATA_HOME", "HOME"} {
 			key += "\x00" + os.Getenv(name)
 		}
@@ -64,7 +66,7 @@ func holdStore(dir string) (*heldStore, error) {
 	return held, nil
 }
 
-// again is for one more user, beside one that holds it meanwhile.
+// again adds a user beside a present user.
 func (held *heldStore) again() *heldStore {
 	stores.Lock()
 	defer stores.Unlock()
@@ -86,14 +88,14 @@ func (held *heldStore) release() {
 	stores.idle = held
 }
 
-// holder is what has a store open until it ends, which it does once.
+// holder keeps a store open until its end, which comes once.
 type holder struct {
 	mu     sync.Mutex
 	closed bool
 	store  *heldStore
 }
 
-// use keeps the store open for one more user, unless this was closed.
+// use adds a user of the store, unless the holder was closed.
 func (held *holder) use(step string) (*heldStore, error) {
 	held.mu.Lock()
 	defer held.mu.Unlock()
@@ -103,7 +105,7 @@ func (held *holder) use(step string) (*heldStore, error) {
 	return held.store.again(), nil
 }
 
-// end ends it in this way, unless it has ended.
+// end ends the holder in this way, unless ended before.
 func (held *holder) end(how func() error) error {
 	held.mu.Lock()
 	ended := held.closed
@@ -117,7 +119,8 @@ func (held *holder) end(how func() error) error {
 	return err
 }
 
-// told is an error of something that may have been closed, which says so. The library only sees a handle that is stale.
+// told explains an error of a closed object. The library only sees a stale
+// handle.
 func (held *holder) told(step string, err error) error {
 	var wrong *Error
 	if !errors.As(err, &wrong) || wrong.Kind != "invalid" {
@@ -131,7 +134,7 @@ func (held *holder) told(step string, err error) error {
 	return closed(step)
 }
 
-// closed is the error of what was closed.
+// closed is the error of a closed object.
 func closed(step string) error {
 	const subject, cure = "it was closed", "open another"
 	message := step + ": " + subject + "; try: " + cure
@@ -151,14 +154,14 @@ func done(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// unopened is the error of what is nil or a zero value.
+// unopened is the error of nil and of a zero value.
 func unopened(step, cure string) error {
 	const subject = "it was never opened"
 	message := step + ": " + subject + "; try: " + cure
 	return &Error{Kind: "invalid", Step: step, Subject: subject, Cure: cure, message: message}
 }
 
-// askOn is ask for what is made from an image, in its store.
+// askOn is ask for an object made from an image, in its store.
 func askOn(ctx context.Context, image *Image, opts []Option) (*heldStore, *spec, error) {
 	if err := done(ctx); err != nil {
 		return nil, nil, err
@@ -177,7 +180,8 @@ func askOn(ctx context.Context, image *Image, opts []Option) (*heldStore, *spec,
 	return store, newSpec(text), err
 }
 
-// ask is what opens begin with: the store in use, and the specification of these keys and options.
+// ask begins each open: returns the store in use, and the specification of
+// these keys and options.
 func ask(ctx context.Context, keys map[string]any, opts []Option) (*heldStore, *spec, error) {
 	if err := done(ctx); err != nil {
 		return nil, nil, err

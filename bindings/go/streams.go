@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -13,14 +13,15 @@ import (
 	"syscall"
 )
 
-// same compares writers, of which some cannot be compared.
+// same compares writers, some of them incomparable.
 func same(a, b io.Writer) (equal bool) {
 	defer func() { _ = recover() }()
 	return a == b
 }
 
-// pipe makes one whose ends the command may open by name, as /dev/stdout, as any user. Its inode has no name but
-// in /proc/PID/fd, which opens only for who may trace that process.
+// pipe makes a pipe whose ends the command may open by name, as /dev/stdout, as
+// any user. The only name of the inode is in /proc/PID/fd, which opens for
+// tracers of that process only.
 func (c *Cmd) pipe() (r, w *os.File, err error) {
 	r, w, err = os.Pipe()
 	if err != nil || c.User == "0" || c.User == "0:0" {
@@ -101,7 +102,8 @@ func (c *Cmd) StdinPipe() (io.WriteCloser, error) {
 	return w, nil
 }
 
-// StdoutPipe is a pipe from the command's output; Wait closes it, so read to its end before.
+// StdoutPipe is a pipe from the command's output; Wait closes it, so read to
+// its end before.
 func (c *Cmd) StdoutPipe() (io.ReadCloser, error) {
 	return c.outputPipe(func() *io.Writer { return &c.Stdout })
 }
@@ -128,7 +130,7 @@ func (c *Cmd) outputPipe(of func() *io.Writer) (io.ReadCloser, error) {
 	return r, nil
 }
 
-// tail keeps the last part of what is written.
+// tail keeps the last bytes written.
 type tail struct{ kept []byte }
 
 const tailMax = 32 << 10

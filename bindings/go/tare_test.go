@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare_test
 
@@ -61,7 +61,7 @@ func TestStreamsOfEveryKind(t *testing.T) {
 	if err := cmd.Run(); err != nil || !bytes.Equal(out.Bytes(), big) {
 		t.Fatalf("%d bytes, %v", out.Len(), err)
 	}
-	// Who does not read its input is no failure.
+	// A command may leave its input unread.
 	cmd = sb.Command("true")
 	cmd.Stdin = bytes.NewReader(big)
 	if err := cmd.Run(); err != nil {
@@ -192,7 +192,7 @@ func TestWhatIsClosedSaysSo(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// What is wrong with one that is open is something else.
+	// An open sandbox reports other errors.
 	_, err := open(t).ReadFile("")
 	if err == nil || errors.Is(err, fs.ErrClosed) {
 		t.Fatal(err)
@@ -248,8 +248,8 @@ func TestManyGoroutinesShareASandbox(t *testing.T) {
 	all.Wait()
 }
 
-// Goroutines that are locked to their threads and end so: the threads end with them, also those that opened what others
-// use.
+// Goroutines that are locked to their threads and end so: the threads end with
+// them, even a thread that opened a sandbox in use by others.
 func TestThreadsThatEndTakeNothingWithThem(t *testing.T) {
 	store := tare.Store(t.TempDir())
 	opened := make(chan *tare.Sandbox)
@@ -306,7 +306,7 @@ func TestNothingIsLeft(t *testing.T) {
 		}
 	}
 	once()
-	// While the second is set up the next is begun, which has two.
+	// While the second is set up, the next is prestarted, which has two.
 	once()
 	before, held := count(), tare.Handles()
 	for i := 0; i < 20; i++ {
@@ -320,7 +320,7 @@ func TestNothingIsLeft(t *testing.T) {
 	}
 }
 
-func TestPoolGivesWhatNobodyHasUsed(t *testing.T) {
+func TestPoolGivesUnusedSandboxes(t *testing.T) {
 	ctx := context.Background()
 	store := tare.Store(t.TempDir())
 	if _, err := tare.OpenPool(ctx, "host", tare.PoolSize{Min: 3, Max: 2}, store); err == nil {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare
 
@@ -11,17 +11,19 @@ import (
 	"syscall"
 )
 
-// Terminal is the other end of a command's terminal: what is written to it is typed, what the command shows is read.
+// Terminal is the other end of a command's terminal: writes are typed, reads
+// return the screen's bytes.
 //
-// The end of input is a key, as at a keyboard: "\x04" at the beginning of a line. All methods may be called from any
-// goroutine.
+// The end of input is a key, as at a keyboard: "\x04" at the beginning of a
+// line. All methods may be called from any goroutine.
 type Terminal struct {
 	file    *os.File
 	process *Process
 }
 
-// StartTerminal starts the command with a terminal of this size in place of Stdin, Stdout and Stderr, which have to be
-// nil. Wait closes the terminal, so read to its end before.
+// StartTerminal starts the command with a terminal of this size in place of
+// Stdin, Stdout and Stderr, which have to be nil. Wait closes the terminal, so
+// read to its end before.
 func (c *Cmd) StartTerminal(rows, columns int) (*Terminal, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
@@ -47,7 +49,8 @@ func (t *Terminal) opened() error {
 	return nil
 }
 
-// Read reads what the command shows. It is io.EOF when the last process that has the terminal is gone.
+// Read reads the command's output. The error is io.EOF when the last process
+// with the terminal is gone.
 func (t *Terminal) Read(p []byte) (int, error) {
 	if err := t.opened(); err != nil {
 		return 0, err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare_test
 
@@ -104,7 +104,7 @@ func TestPidAndPidfdAreTheCommands(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// The kernel knows its words a moment after the program is executed.
+	// The kernel knows the arguments a moment after the exec.
 	if _, err := io.ReadFull(out, make([]byte, 3)); err != nil {
 		t.Fatal(err)
 	}

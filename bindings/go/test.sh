@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Runs the Go package's tests by pkg-config and with the static archive, as root and as ordinary users. Expects
-# what bindings/c/test.sh installed below the build's directory.
+# Runs the Go package's tests by pkg-config and with the static archive, as root
+# and as ordinary users. Expects what bindings/c/test.sh installed below the
+# build's directory.
 set -euo pipefail
 umask 022
 
@@ -22,7 +23,8 @@ unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || { echo "gofmt: $unformatted"; exit 1; }
 go vet ./...
 go test -c -race -o "$home/shared.test" .
-# What is passed to C is looked at: by the build since Go 1.21, before that when it runs.
+# What is passed to C is looked at: by the build since Go 1.21, before that when
+# it runs.
 checks=()
 GOEXPERIMENT=cgocheck2 go test -c -o "$home/checked.test" . 2>"$home/checked.log" || {
     go test -c -o "$home/checked.test" .

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare_test
 
@@ -36,14 +36,15 @@ func threads(t *testing.T) int {
 	return n
 }
 
-// atOnce has many commands run at once: each is run by a call that says when it has started; all wait until release is
-// called. Go ends no thread that has nothing to do, so the count at the end is the largest there was.
+// atOnce runs many commands at once: each is run by a call that reports its
+// start; all wait until release is called. Go ends no idle thread, so the count
+// at the end is the maximum.
 func atOnce(t *testing.T, run func(n int, started func()) error, release func()) {
 	t.Helper()
 	before := threads(t)
 	room := 5*runtime.GOMAXPROCS(0) + 8
 	commands := 4 * room
-	// To see how it goes with 1,000.
+	// For trying 1,000.
 	if more, err := strconv.Atoi(os.Getenv("TARE_GO_COMMANDS")); err == nil {
 		commands = more
 	}
@@ -72,7 +73,7 @@ func atOnce(t *testing.T, run func(n int, started func()) error, release func())
 	}
 }
 
-// writer is one that the package copies to.
+// writer is a writer that the package copies to.
 type writer struct{ bytes.Buffer }
 
 func TestCommandsThatRunHoldNoThreads(t *testing.T) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//go:build cgo
+// go:build cgo
 
 package tare_test
 
@@ -19,22 +19,23 @@ import (
 	tare "github.com/libtare/libtare/bindings/go"
 )
 
-//go:embed *.go
+// go:embed *.go
 var sources embed.FS
 
-// zeros has one of each exported type with methods.
+// zeros has a value of each exported type with methods.
 var zeros = []any{
 	tare.Cmd{}, tare.Error{}, tare.Events{}, tare.ExitError{}, tare.Files{}, tare.Image{}, tare.ImageStore{}, tare.Pool{},
 	tare.Process{},
 	tare.ProcessState{}, tare.Sandbox{}, tare.Terminal{},
 }
 
-// harmless are the methods whose error is what they are for.
+// harmless are the methods that return an error on purpose.
 var harmless = map[string]bool{
 	"Error.Unwrap": true,
 }
 
-// exported are the exported types with exported methods, as the sources have them.
+// exported are the exported types with exported methods, as the sources have
+// them.
 func exported(t *testing.T) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
@@ -71,7 +72,8 @@ func exported(t *testing.T) map[string]bool {
 	return found
 }
 
-// calls each exported method with a path or zero arguments, and those of what it returns.
+// calls each exported method with a path or zero arguments, and those of the
+// results.
 func calls(t *testing.T, what string, value reflect.Value) {
 	t.Helper()
 	for n := 0; n < value.NumMethod(); n++ {

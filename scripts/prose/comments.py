@@ -102,6 +102,8 @@ def braces(spoken: str, text: str) -> list[Line]:
             for each, line in enumerate(match["comment"].splitlines()):
                 alone = lines[number + each - 1].lstrip().startswith(("//", "/*", "*")) or each > 0
                 bare = re.sub(r"^\s*(?://[/!]?|/\*+|\*(?!/))|\*/\s*$", "", line)
+                # An example in the documentation of Go.
+                bare = "" if bare.startswith("\t") else bare
                 found.append(Line(number + each, kind, bare, alone, begins and each == 0))
                 previous = (number + each, marker)
         elif match["string"]:
@@ -110,6 +112,8 @@ def braces(spoken: str, text: str) -> list[Line]:
         return re.sub(r"[^\n]", " ", match[0])
 
     code = re.sub(TOKENS[spoken], blank, text, flags=re.S)
+    if spoken == "go":
+        found = without_preambles(found, lines)
     return [*outside_fences(found), *names(spoken, code)]
 
 
@@ -125,6 +129,18 @@ def marked(spoken: str, comment: str, lines: list[str], number: int) -> tuple[st
     below = lines[end] if end < len(lines) else ""
     at_margin = lines[number - 1].startswith(("//", "/*"))
     return "//", "doc" if at_margin and re.match(r"[A-Za-z]", below) else "inline"
+
+
+def without_preambles(found: list[Line], lines: list[str]) -> list[Line]:
+    """Leaves out C code in the comments above `import "C"`, which cgo compiles."""
+    preambles = set()
+    for number, line in enumerate(lines, 1):
+        if line == 'import "C"':
+            above = number - 1
+            while above and lines[above - 1].startswith("//"):
+                preambles.add(above)
+                above -= 1
+    return [line for line in found if line.number not in preambles]
 
 
 def outside_fences(lines: list[Line]) -> list[Line]:

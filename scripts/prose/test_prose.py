@@ -39,6 +39,7 @@ CASES: list[tuple[str, str, list[str]]] = [
     ("a_test.go", "func TestOf" + BAN.title() + "(t *testing.T) {}", ["banned"]),
     ("a.go", "// Of a pid.\nfunc Pid() {}", ["summary"]),
     ("a.go", "\t// Of a pid.\n\treturn", []),
+    ("a.go", f'// {BAN}\n// {WIDE}\nimport "C"\n// {BAN}\n', ["banned"]),
     ("a.go", f"var s = `\n{BAN} waits`", ["banned"]),
     ("a.c", "/* Of a pid. */\nint pid(void);", ["summary"]),
     ("a.c", f"int x; // {BAN}", ["banned"]),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-// Package taretest gives a test a sandbox of its own.
+// Package taretest gives a test its own sandbox.
 package taretest
 
 import (
@@ -10,7 +10,8 @@ import (
 	tare "github.com/libtare/libtare/bindings/go"
 )
 
-// Open opens a sandbox that ends with the test. A sandbox that cannot be opened fails the test.
+// Open opens a sandbox that ends with the test. A sandbox that cannot be opened
+// fails the test.
 func Open(t testing.TB, image string, opts ...tare.Option) *tare.Sandbox {
 	t.Helper()
 	sb, err := tare.Open(context.Background(), image, opts...)
