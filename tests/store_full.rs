@@ -173,7 +173,7 @@ fn error_of_a_full_disk_names_what_is_full() {
     for archive in [plain, packed] {
         let archive = Reference::Archive(archive);
         let error = big.import(&archive, &options, &mut ()).unwrap_err();
-        is_full(&error, &big.path().join("scratch"), big.path());
+        is_full(&error, big.path());
         let dir = disk.at().join("unpacked");
         let unpacked = || {
             let options = UnpackOptions {
@@ -183,7 +183,7 @@ fn error_of_a_full_disk_names_what_is_full() {
             unpack(&archive, &dir, options, &mut ())
         };
         let error = unpacked().unwrap_err();
-        is_full(&error, &dir, &dir);
+        is_full(&error, &dir);
         assert!(!dir.exists());
         disk.grow();
         unpacked().unwrap();
@@ -196,13 +196,13 @@ fn error_of_a_full_disk_names_what_is_full() {
     }
 }
 
-/// Whether the error is about `full`, and tells to make room at `room`.
-fn is_full(error: &Error, full: &Path, room: &Path) {
+/// Asserts that the error is ENOSPC and that its cure names the full directory.
+///
+/// The subject differs: a blob and the tree that is unpacked from it fill the
+/// disk in turns, and whichever write fails first is a file of the store or an
+/// entry of the layer.
+fn is_full(error: &Error, room: &Path) {
     assert_eq!(error.errno(), Some(libc::ENOSPC), "{error}");
-    assert!(
-        error.to_string().contains(full.to_str().unwrap()),
-        "{error}"
-    );
     let cure = error.cure().unwrap_or_else(|| panic!("{error}"));
     let begin = format!("more room below {room:?}");
     assert!(cure.starts_with(&begin), "{error}");
