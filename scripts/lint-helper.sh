@@ -8,6 +8,6 @@ cd "$(dirname "$0")/.."
 out=${CARGO_TARGET_DIR:-target}/lint-helper
 mkdir -p "$out"
 exec clippy-driver src/init/main.rs --crate-name=tare_init --crate-type=bin --edition=2024 \
-    --cfg=tare_init '--check-cfg=cfg(tare_init, test, fuzzing)' '--check-cfg=cfg(feature, values(any()))' \
+    --cfg=tare_init '--check-cfg=cfg(tare_init, tare_weak, test, fuzzing)' \
     --target "$(rustc -vV | sed -n 's/^host: //p')" -Cpanic=abort \
     --emit=metadata --out-dir "$out" -Dwarnings -Wclippy::all -Dclippy::undocumented_unsafe_blocks

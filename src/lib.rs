@@ -34,6 +34,9 @@
 //!
 //! The rest is in `docs/kernel-features.md`.
 
+#[macro_use]
+mod weak;
+
 mod backend;
 #[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]
@@ -88,7 +91,8 @@ pub use sys::file_size::WithoutSignal;
 /// The library's version, semver.org.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What was built in: back ends, image sources, compressions, and any defence that was switched off.
+/// Parts of this build: back ends, image sources, compressions; `weak` if tests
+/// may switch defences off.
 pub const FEATURES: &[&str] = &[
     "overlay",
     "copy",
@@ -96,26 +100,6 @@ pub const FEATURES: &[&str] = &[
     "docker-archive",
     "gzip",
     "zstd",
-    #[cfg(feature = "weak_seccomp_allow")]
-    "weak_seccomp_allow",
-    #[cfg(feature = "weak_no_inroot")]
-    "weak_no_inroot",
-    #[cfg(feature = "weak_no_cloexec")]
-    "weak_no_cloexec",
-    #[cfg(feature = "weak_groups_of_host")]
-    "weak_groups_of_host",
-    #[cfg(feature = "weak_caps_inheritable")]
-    "weak_caps_inheritable",
-    #[cfg(feature = "weak_mask_nothing")]
-    "weak_mask_nothing",
-    #[cfg(feature = "weak_raw_whiteout")]
-    "weak_raw_whiteout",
-    #[cfg(feature = "weak_tar_dialects")]
-    "weak_tar_dialects",
-    #[cfg(feature = "weak_no_verify")]
-    "weak_no_verify",
-    #[cfg(feature = "weak_files_anywhere")]
-    "weak_files_anywhere",
-    #[cfg(feature = "weak_network_of_host")]
-    "weak_network_of_host",
+    #[cfg(tare_weak)]
+    "weak",
 ];

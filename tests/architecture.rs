@@ -29,7 +29,7 @@ const RANKS: [&[&str]; 5] = [
     &["plan", "image", "backend", "helper"],
     &["parts"],
     &["spec", "error", "ops", "wire", "work"],
-    &["sys"],
+    &["sys", "weak"],
 ];
 /// Where unsafe code may be.
 const UNSAFE: [&str; 4] = ["src/sys.rs", "src/sys/", "src/init/", "bindings/c/"];

@@ -2,39 +2,23 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Shows that the tests would notice: with one defence switched off, the test that guards it must fail.
 #
-# tests/weakened.txt has a line for each: FEATURE, TEST-BINARY (lib, or the
-# name of a file in tests/), TEST. With the feature exactly this test is run
-# and must fail by itself; without the feature it must pass.
-#
-#   tests/weakened.sh [-1]
-#
-#   -1   each feature in a build of its own; without, features whose tests are in different programs are built together
+# tests/weakened.txt has a line for each: DEFENCE, TEST-BINARY (lib, or the
+# name of a file in tests/), TEST. All are built once with tests/weak_rustc.sh.
+# With TARE_WEAK=DEFENCE exactly this test is run and must fail by itself;
+# without, it must pass.
 set -uo pipefail
 
 cd "$(dirname "$0")/.." || exit
-normal=${CARGO_TARGET_DIR:-$PWD/target}
-# Not beside the real programs: what is built here must never be run for them.
-weak=$normal/weakened
-export TARE_IMAGES=${TARE_IMAGES:-$normal/images}
-logs=$weak/logs
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+export TARE_IMAGES=${TARE_IMAGES:-$CARGO_TARGET_DIR/images}
+logs=$CARGO_TARGET_DIR/weakened
 mkdir -p "$logs"
 passed=0 failed=0 began=$SECONDS
+triple=$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
+runner=CARGO_TARGET_${triple}_RUNNER
+read -ra runner <<<"${!runner:-}"
 
 lines() { grep -vE '^[[:space:]]*(#|$)' tests/weakened.txt; }
-
-# test_of BINARY TARGET-DIR CARGO-FLAGS... -- LIBTEST-FLAGS...
-test_of() {
-    local what=(--test "$1") target=$2
-    [ "$1" = lib ] && what=(--lib)
-    shift 2
-    CARGO_TARGET_DIR=$target cargo test --quiet --locked --package libtare "${what[@]}" "$@"
-}
-
-# weakened CARGO-FLAGS... -- LIBTEST-FLAGS...: a library with its tests, kept small, since nothing of it is debugged.
-weakened() {
-    CARGO_TARGET_DIR=$weak CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 \
-        cargo test --quiet --locked --package libtare "$@"
-}
 
 verdict() { # verdict NAME WORD [LOG]
     echo "test $1 ... $2"
@@ -46,81 +30,55 @@ verdict() { # verdict NAME WORD [LOG]
     fi
 }
 
-# Whether the log tells of one test that ran and ended as said.
-ended() { grep -q "^test result: $1. $2 passed; $3 failed;" "$4"; }
-
-# what BINARY: the flags by which cargo knows it.
-what() {
-    if [ "$1" = lib ]; then echo --lib; else echo --test "$1"; fi
+# build BINARY...: writes lines of BINARY and its path to $logs/programs.
+build() {
+    local what=() name
+    for name; do
+        if [ "$name" = lib ]; then what+=(--lib); else what+=(--test "$name"); fi
+    done
+    RUSTC_WORKSPACE_WRAPPER=$PWD/tests/weak_rustc.sh cargo test --quiet --locked --package libtare "${what[@]}" \
+        --no-run --message-format=json |
+        jq -r 'select(.executable and .profile.test) | [if .target.kind == ["lib"] then "lib" else .target.name end,
+            .executable] | @tsv' >"$logs/programs"
 }
 
-check() { # check FEATURES FEATURE BINARY TEST
-    local features=$1 feature=$2 binary=$3 name=$4 log=$logs/$2.$3.log
-    # shellcheck disable=SC2046
-    weakened --features "$features" $(what "$binary") -- --exact "$name" >"$log" 2>&1
-    if ended FAILED 0 1 "$log"; then
-        verdict "$feature turns $name red" ok
+# check DEFENCE BINARY TEST [PASSES FAILURES]: one test with a defence off, or with all if DEFENCE is empty, ends so.
+check() {
+    local defence=$1 program log=$logs/${1:-none}.$2.log
+    program=$(awk -v name="$2" '$1 == name { print $2 }' "$logs/programs")
+    TARE_WEAK=$defence "${runner[@]}" "$program" --exact "$3" >"$log" 2>&1
+    if grep -q "^test result: [a-zA-Z]*. $4 passed; $5 failed;" "$log"; then
+        verdict "$3 ${defence:+without $defence }is $([ "$5" = 0 ] && echo green || echo red)" ok
     else
-        verdict "$feature turns $name red" FAILED "$log"
-    fi
-    test_of "$binary" "$normal" -- --exact "$name" >"$log" 2>&1
-    if ended ok 1 0 "$log"; then
-        verdict "without $feature $name is green" ok
-    else
-        verdict "without $feature $name is green" FAILED "$log"
+        verdict "$3 ${defence:+without $defence }is $([ "$5" = 0 ] && echo green || echo red)" FAILED "$log"
     fi
 }
 
-# Groups of features, a line each. Two features of a group have no test program in common, so that none hides behind
-# another.
-groups() {
-    lines | awk -v alone="$1" '
-        { tests[$1] = tests[$1] " " $2 }
-        !($1 in seen) { seen[$1]; order[++n] = $1 }
-        END {
-            for (i = 1; i <= n; i++) {
-                m = split(tests[order[i]], programs, " ")
-                for (g = 1; ; g++) {
-                    free = 1
-                    for (k = 1; k <= m; k++) if ((g, programs[k]) in taken) free = 0
-                    if (free && !(alone && g in group)) break
-                }
-                group[g] = group[g] (g in group && group[g] != "" ? "," : "") order[i]
-                for (k = 1; k <= m; k++) taken[g, programs[k]]
-                if (g > most) most = g
-            }
-            for (g = 1; g <= most; g++) print group[g]
-        }'
-}
-
-# programs FEATURES: the flags for all test programs of a group.
-programs() {
-    lines | while read -r feature binary _; do
-        [[ ,$1, != *,$feature,* ]] || what "$binary"
-    done | sort -u
-}
-
-alone=
-[ "${1-}" != -1 ] || alone=1
 echo
-echo "running $((2 * $(lines | wc -l))) tests of weakened builds"
-while read -r features <&3; do
-    log=$logs/build.log
-    # shellcheck disable=SC2046
-    if ! weakened --features "$features" $(programs "$features") --no-run >"$log" 2>&1; then
-        verdict "$features build" FAILED "$log"
-        continue
-    fi
-    while read -r feature binary name <&4; do
-        [[ ,$features, != *,$feature,* ]] || check "$features" "$feature" "$binary" "$name"
-    done 4< <(lines)
-done 3< <(groups "$alone")
-# A feature that no line names switches something off that nothing guards.
-while read -r feature; do
-    if ! lines | grep -q "^${feature}[[:space:]]"; then
-        verdict "$feature has a line in tests/weakened.txt" FAILED /dev/null
-    fi
-done < <(sed -n 's/^\(weak_[a-z0-9_]*\) *=.*/\1/p' Cargo.toml)
+echo "running $((2 * $(lines | wc -l) + 2)) tests of a weakened build"
+# shellcheck disable=SC2046
+if build $(lines | awk '{ print $2 }' | sort -u) 2>"$logs/build.log"; then
+    while read -r defence binary name <&3; do
+        check "$defence" "$binary" "$name" 0 1
+        check "" "$binary" "$name" 1 0
+    done 3< <(lines)
+else
+    verdict "weakened build" FAILED "$logs/build.log"
+fi
+# A switch that no line names is a defence that nothing guards.
+if diff <(lines | awk '{ print $1 }' | sort -u) \
+    <(grep -rhoE 'is_weak!\("[a-z_]+"\)' --include='*.rs' src crates 2>/dev/null | cut -d '"' -f 2 | sort -u) >"$logs/named.log"; then
+    verdict "each switch has a line in tests/weakened.txt" ok
+else
+    verdict "each switch has a line in tests/weakened.txt" FAILED "$logs/named.log"
+fi
+# Features unify: a feature would be a switch for every crate of a program.
+if cargo metadata --locked --no-deps --format-version 1 | jq '[.packages[].features | keys[] | select(test("weak"))]' \
+    >"$logs/features.log" && [ "$(jq length "$logs/features.log")" = 0 ]; then
+    verdict "no cargo feature switches a defence off" ok
+else
+    verdict "no cargo feature switches a defence off" FAILED "$logs/features.log"
+fi
 
 word=ok
 [ "$failed" = 0 ] || word=FAILED

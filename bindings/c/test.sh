@@ -77,6 +77,12 @@ readelf -d "$lib/libtare.so" | grep -q 'SONAME.*\[libtare.so.0\]'
 listed=$(sed -n 's/^    \(tare_[a-z0-9_]*\);$/T \1/p' tare.map | sort)
 defined=$(nm -g --defined-only "$lib/libtare.a" | awk 'NF == 3 { print $2, $3 }' | sort)
 diff <(echo "$listed") <(echo "$defined")
+# Neither holds a switch for a defence: tests/weakened.sh alone compiles those.
+weak=$(awk '/^[a-z]/ { print $1 }' ../../tests/weakened.txt | sort -u)
+if strings -a "$lib/libtare.so" "$lib/libtare.a" | grep -iF -e tare_weak -e "$weak"; then
+    echo "the library can be weakened" >&2
+    exit 1
+fi
 # What is installed has no debug information, and says where that is.
 [[ $(readelf -SW "$lib/libtare.so" "$lib/libtare.a") != *.debug_* ]]
 at=$(nm -D "$lib/libtare.so" | awk '/ tare_version@/ { print $1 }')

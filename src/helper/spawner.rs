@@ -92,7 +92,10 @@ impl Spawner {
     pub(crate) fn start() -> Result<Self> {
         let step = "start spawner";
         let authority = Authority::of_caller()?;
-        let helper = memfd::sealed(c"tare-init", HELPER, true).map_err(|e| {
+        let program = HELPER;
+        #[cfg(tare_weak)]
+        let program = &crate::weak::told(program)[..];
+        let helper = memfd::sealed(c"tare-init", program, true).map_err(|e| {
             let error = Error::os(step, "memfd_create", e);
             if e == Errno::EACCES {
                 error.with_cure("sysctl vm.memfd_noexec=0")

@@ -4,7 +4,6 @@
 use core::ffi::CStr;
 
 use crate::clone::{CLONE_INTO_CGROUP, CLONE_PIDFD, CloneArgs, share};
-#[cfg(not(feature = "weak_no_cloexec"))]
 use crate::close::close_from;
 use crate::confined::attach;
 use crate::dir;
@@ -260,8 +259,7 @@ impl Launch<'_> {
             let to = if n < 3 { n as i32 } else { wanted(n - 3) };
             sys!(nr::DUP2, *fd, to)?;
         }
-        #[cfg(not(feature = "weak_no_cloexec"))]
-        {
+        if !is_weak!("no_cloexec") {
             let given = |fd: i32| (0..numbers.len()).any(|n| wanted(n) == fd);
             (3..above).filter(|fd| !given(*fd)).for_each(sys::close);
             close_from(above);
@@ -287,7 +285,7 @@ fn join(cgroup: i32) -> Result<()> {
 fn become_user(identity: &Identity, confine: &Confine<'_>, caps: u64) -> Outcome<()> {
     change_ids(identity, confine).map_err(at(wire::AT_SETUID))?;
     let caps = if identity.uid == 0 { confine.caps & caps } else { 0 };
-    let inheritable = if cfg!(feature = "weak_caps_inheritable") { caps } else { 0 };
+    let inheritable = if is_weak!("caps_inheritable") { caps } else { 0 };
     sys::capset(caps, inheritable).map_err(at(wire::AT_CAPS))
 }
 
@@ -316,7 +314,7 @@ fn filter(confine: &Confine<'_>, born_confined: bool) -> Outcome<()> {
 }
 
 fn set_groups(groups: &[u32]) -> Result<()> {
-    if cfg!(feature = "weak_groups_of_host") {
+    if is_weak!("groups_of_host") {
         return Ok(());
     }
     sys!(nr::SETGROUPS, groups.len(), groups.as_ptr()).map(drop)

@@ -34,10 +34,9 @@ pub(crate) fn digits(mut n: u64, buffer: &mut [u8; 20]) -> &[u8] {
 }
 
 /// How the links inside a root are treated.
-#[cfg(not(feature = "weak_no_inroot"))]
-pub(crate) const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
-#[cfg(feature = "weak_no_inroot")]
-pub(crate) const IN_ROOT: u64 = 0;
+pub(crate) fn in_root() -> u64 {
+    if is_weak!("no_inroot") { 0 } else { sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS }
+}
 
 /// What else holds for a path: nothing.
 pub(crate) const ANY: u64 = 0;
@@ -48,7 +47,7 @@ pub(crate) const HERE: u64 = sys::RESOLVE_NO_XDEV;
 
 /// Opens a path inside `root`; links stay inside. `how` is made of [`STRICT`] and [`HERE`].
 pub(crate) fn open(root: i32, path: &CStr, flags: u32, how: u64) -> Result<Fd> {
-    sys::openat2(root, path, flags, 0, IN_ROOT | how)
+    sys::openat2(root, path, flags, 0, in_root() | how)
 }
 
 /// Parent directory and last name of a path.

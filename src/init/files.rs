@@ -8,7 +8,7 @@ use core::ffi::CStr;
 
 use crate::clone::{self, CloneArgs};
 use crate::command::change_ids;
-use crate::dir::{self, IN_ROOT, PATH_MAX};
+use crate::dir::{self, PATH_MAX};
 use crate::mapping::Mapping;
 use crate::message::send;
 use crate::mount::mount_id;
@@ -191,7 +191,7 @@ impl Job<'_> {
 
     /// The one place where a path becomes a descriptor.
     fn resolve(&self, path: &CStr, flags: u32, how: u32) -> Result<Fd> {
-        let mut links = IN_ROOT;
+        let mut links = dir::in_root();
         if how & wire::NO_LINKS != 0 {
             links |= sys::RESOLVE_NO_SYMLINKS;
         }

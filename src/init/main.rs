@@ -7,6 +7,9 @@
 #![no_main]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+#[macro_use]
+mod weak;
+
 mod bare;
 mod cgroup;
 mod chroot;

@@ -194,7 +194,7 @@ fn present(root: i32, path: &CStr) -> Result<Option<Fd>> {
 
 /// [`wire::Op::Mask`].
 pub(crate) fn mask(root: i32, path: &CStr, dev: i32, stage: i32) -> Result<()> {
-    if cfg!(feature = "weak_mask_nothing") {
+    if is_weak!("mask_nothing") {
         return Ok(());
     }
     let Some(target) = present(root, path)? else { return Ok(()) };

@@ -35,11 +35,6 @@ const PROC: i32 = 6;
 /// Behind the stage, which nobody needs by number.
 const SIGNALS: i32 = 8;
 
-#[cfg(not(feature = "weak_no_cloexec"))]
-const KEEP: u32 = sys::O_CLOEXEC;
-#[cfg(feature = "weak_no_cloexec")]
-const KEEP: u32 = 0;
-
 /// What the spawner has and every init needs.
 pub(crate) struct Parent {
     /// Of the spawner: its children see by it whether it lives.
@@ -169,7 +164,7 @@ fn begin(open: &Open<'_>, fds: &[i32], replay: &mut Replay, late: bool, parent: 
         let all = fds.iter().copied().chain([parent.pidfd.0]).chain(parent.bare.as_ref().map(|fd| fd.0));
         kept.iter_mut().zip(all).for_each(|(kept, fd)| *kept = fd);
         close_but(&mut kept);
-        if !cfg!(feature = "weak_network_of_host") {
+        if !is_weak!("network_of_host") {
             sys!(nr::UNSHARE, open.namespaces & SLOW).map_err(init)?;
         }
         run_all(open, replay)?;
@@ -217,10 +212,11 @@ fn settle(kept: [Result<i32>; 5], told_at: &mut i32) -> Result<()> {
     signals.keep();
     // The first is the control socket, whose old number any of these may take.
     *told_at = high[0];
+    let flags = if is_weak!("no_cloexec") { 0 } else { sys::O_CLOEXEC };
     for (at, fd) in (CONTROL..).zip(high) {
         match fd {
             -1 => sys::close(at),
-            fd => drop(sys!(nr::DUP3, fd, at, KEEP)?),
+            fd => drop(sys!(nr::DUP3, fd, at, flags)?),
         }
     }
     *told_at = CONTROL;

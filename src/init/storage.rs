@@ -44,5 +44,5 @@ const STORAGE: [u32; 32] = [
 pub(crate) fn is_storage(fd: i32) -> Result<bool> {
     let mut stat = [0u64; 15];
     sys!(nr::FSTATFS, fd, stat.as_mut_ptr())?;
-    Ok(cfg!(feature = "weak_files_anywhere") || STORAGE.contains(&(stat[0] as u32)))
+    Ok(is_weak!("files_anywhere") || STORAGE.contains(&(stat[0] as u32)))
 }

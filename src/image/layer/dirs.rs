@@ -293,8 +293,7 @@ impl Dirs {
         }
         let root = self.root_path.as_deref().unwrap_or_default();
         let path = path_of_fd(fd)?;
-        #[cfg(feature = "weak_no_inroot")]
-        if !path.starts_with(root) {
+        if is_weak!("no_inroot") && !path.starts_with(root) {
             return Ok(path);
         }
         let below = match root {

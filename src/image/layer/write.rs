@@ -164,7 +164,7 @@ impl<'a> Writer<'a> {
             What::Symlink(target) => self.symlink(base, meta, &target)?,
             What::Directory => self.directory(base, meta)?,
             What::Fifo => self.node(base, meta, SFlag::S_IFIFO, 0)?,
-            What::Char(0, 0) if !cfg!(feature = "weak_raw_whiteout") => {
+            What::Char(0, 0) if !is_weak!("raw_whiteout") => {
                 self.leave_out(base, LeftOut::Whiteout)?;
             }
             What::Char(major, minor) => self.device(base, meta, SFlag::S_IFCHR, (major, minor))?,

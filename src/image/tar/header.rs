@@ -87,7 +87,7 @@ impl Header {
 /// Some readers take in any dialect what only one has: GNU's map of a sparse file, POSIX's
 /// prefix of the name, which GNU has times in the place of, and the numbers of a device.
 fn check_foreign(block: &[u8; BLOCK], dialect: Dialect) -> Step<()> {
-    if cfg!(feature = "weak_tar_dialects") {
+    if is_weak!("tar_dialects") {
         return Ok(());
     }
     let is_used = |bytes: &[u8]| bytes.iter().any(|&b| b != 0);

@@ -113,7 +113,7 @@ pub(super) fn profile() -> Profile {
     }));
     rules.extend(SOCKET_FAMILIES.map(|when| allow("socket", Some(when))));
     rules.extend(PERSONALITIES.map(|value| allow("personality", Some((Operator::Eq, value)))));
-    let default = match cfg!(feature = "weak_seccomp_allow") {
+    let default = match is_weak!("seccomp_allow") {
         true => Action::Allow,
         false => Action::Errno(libc::EPERM as u16),
     };
