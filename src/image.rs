@@ -34,8 +34,8 @@ pub use platform::Platform;
 pub use progress::Progress;
 pub use reference::Reference;
 pub use store::{
-    Collected, ImportOptions, ImportProgress, Importing, Problem, Recovered, Repaired, Report,
-    Scratch, Store, Stored,
+    CheckReport, Collected, Images, ImportOptions, ImportProgress, Importing, Problem, Repaired,
+    Scratch, Stored, Swept,
 };
 pub(crate) use store::{HandedOver, Mounted, default_path};
 pub use unpack::{UnpackOptions, unpack};
@@ -145,7 +145,7 @@ impl Image {
 
     /// An image whose layers are all there and held.
     fn in_store(
-        store: &Store,
+        store: &Images,
         manifest: &source::Document,
         parsed: &config::Parsed,
         held: BTreeMap<Digest, store::Lock>,
@@ -210,7 +210,7 @@ impl Image {
 /// directory given twice. Adds what the layers' unpacker noted. Returns also whether
 /// there are whiteouts.
 fn stack(
-    store: &Store,
+    store: &Images,
     diff_ids: &[Digest],
     notes: &mut Vec<String>,
 ) -> Result<(Vec<PathBuf>, bool)> {

@@ -91,7 +91,7 @@ impl Sandbox {
         Self::on(store, spec, rootfs)
     }
 
-    /// The same on an image that was looked up before, with [`image::Store::image_with`](crate::image::Store::image_with)
+    /// The same on an image that was looked up before, with [`image::Images::image_with`](crate::image::Images::image_with)
     /// for example, which tells how far it is; `spec.image` does not matter.
     ///
     /// # Errors

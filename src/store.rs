@@ -22,7 +22,7 @@ use crate::parts::idmap::{Ids, Source};
 /// first sandbox and ends with the last clone and the last sandbox, or with this process.
 #[derive(Debug, Clone)]
 pub struct Store {
-    images: image::Store,
+    images: image::Images,
     runtime: Arc<Runtime>,
     prestart: Arc<PrestartSlot>,
 }
@@ -91,17 +91,17 @@ impl Store {
     /// killed have left.
     ///
     /// # Errors
-    /// As [`image::Store::open`].
+    /// As [`image::Images::open`].
     pub fn open(dir: &Path) -> Result<Self> {
-        Self::on(image::Store::open(dir)?)
+        Self::on(image::Images::open(dir)?)
     }
 
     /// Opens `$TARE_STORE`, else `/var/lib/tare` for root, else `$XDG_DATA_HOME/tare`.
     ///
     /// # Errors
-    /// As [`image::Store::open_default`].
+    /// As [`image::Images::open_default`].
     pub fn open_default() -> Result<Self> {
-        Self::on(image::Store::open_default()?)
+        Self::on(image::Images::open_default()?)
     }
 
     /// The directory that [`Store::open_default`] means now; it need not be there.
@@ -112,7 +112,7 @@ impl Store {
         image::default_path()
     }
 
-    fn on(images: image::Store) -> Result<Self> {
+    fn on(images: image::Images) -> Result<Self> {
         let runtime = Arc::new(Runtime::default());
         let images = match Ids::detect() {
             Ids::Many {
@@ -133,7 +133,7 @@ impl Store {
     }
 
     /// The images: import, list, tag, remove, check.
-    pub fn images(&self) -> &image::Store {
+    pub fn images(&self) -> &image::Images {
         &self.images
     }
 

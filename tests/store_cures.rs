@@ -15,7 +15,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 use tare::error::Result;
-use tare::image::{Digest, ImportOptions, Platform, Reference, Store, UnpackOptions, unpack};
+use tare::image::{Digest, Images, ImportOptions, Platform, Reference, UnpackOptions, unpack};
 use tare_oracle::need;
 use tempfile::tempdir;
 
@@ -67,7 +67,7 @@ fn grammar_that_an_error_names_is_taken() {
 #[test]
 fn reference_that_an_error_offers_leads_to_the_image() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let (layout, _) = simple(dir.path().join("oci"), Codec::Gzip);
     let file = dir.path().join("x.tar");
     oci_archive(&layout, &file);
@@ -88,7 +88,7 @@ fn reference_that_an_error_offers_leads_to_the_image() {
 #[test]
 fn name_that_an_error_offers_is_found() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let mut layout = Layout::new(dir.path().join("oci"));
     for tag in ["one", "two"] {
         let image = layout.image(&[tar_of(&[(tag, b"")])], Codec::Plain, json!({}));
@@ -134,7 +134,7 @@ fn name_that_an_error_offers_is_found() {
 #[test]
 fn spelling_that_an_error_offers_is_found() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let mut digests = Vec::new();
     for (n, name) in ["debian:latest", "docker.io/library/debian:latest"]
         .iter()
@@ -172,7 +172,7 @@ fn platform_that_an_error_offers_is_imported() {
     let mut layout = Layout::new(dir.path().join("oci"));
     let image = layout.image_for(&[], Codec::Plain, json!({}), "s390x");
     let from = layout.add(image, None).complete();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let given = cure(store.image(&from));
     let words: Vec<&str> = given.split([' ', ',']).collect();
     assert_eq!(words[0], "platform", "{given}");
@@ -189,7 +189,7 @@ fn bound_that_an_error_names_is_raised() {
     let mut layout = Layout::new(dir.path().join("oci"));
     let image = layout.image(&[tar_of(&[("a", b""), ("b", b"")])], Codec::Gzip, json!({}));
     let from = layout.add(image, None).complete();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let mut options = ImportOptions::default();
     options.bounds.entries = 1;
     let given = cure(store.import(&from, &options, &mut ()));
@@ -201,7 +201,7 @@ fn bound_that_an_error_names_is_raised() {
 #[test]
 fn archive_that_an_error_asks_for_is_read() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let file = dir.path().join("x.tar");
     let archive = Reference::Archive(file.clone());
     fs::write(&file, "no archive at all, but a text that is long enough").unwrap();
@@ -212,7 +212,7 @@ fn archive_that_an_error_asks_for_is_read() {
     store.image(&archive).unwrap();
     // Wrong bytes in a source.
     let (layout, from) = simple(dir.path().join("oci"), Codec::Gzip);
-    let other = Store::open(dir.path().join("other")).unwrap();
+    let other = Images::open(dir.path().join("other")).unwrap();
     let blobs = fs::read_dir(layout.dir.join("blobs/sha256")).unwrap();
     let blobs: Vec<_> = blobs.map(|blob| blob.unwrap().path()).collect();
     for blob in &blobs {
@@ -247,7 +247,7 @@ fn store_is_opened_where_an_error_says() {
     need!(root);
     let dir = tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
-    let open = |name: &str| Store::open(at(name));
+    let open = |name: &str| Images::open(at(name));
     // Modes of the store and of a directory above it.
     for (store, open_to_all) in [("a", "a"), ("b/store", "b")] {
         fs::create_dir_all(at(store)).unwrap();
@@ -276,7 +276,7 @@ fn lock_that_an_error_names_is_waited_for() {
     need!(root);
     let dir = tempdir().unwrap();
     let (_, from) = simple(dir.path().join("oci"), Codec::Gzip);
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let image = store.image(&from).unwrap();
     let layer = format!("{}.root", image.layers()[0].diff_id.hex());
     drop(image);
@@ -301,7 +301,7 @@ fn store_that_is_read_only_is_left_for_another() {
     let dir = tempdir().unwrap();
     let (_, from) = simple(dir.path().join("oci"), Codec::Gzip);
     let path = dir.path().join("store");
-    let store = Store::open(&path).unwrap();
+    let store = Images::open(&path).unwrap();
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     let none: Option<&str> = None;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
@@ -317,7 +317,7 @@ fn store_that_is_read_only_is_left_for_another() {
     .unwrap();
     let given = cure(store.import(&from, &ImportOptions::default(), &mut ()));
     assert_eq!(given, "a store that you may write to (TARE_STORE)");
-    let other = Store::open(dir.path().join("other")).unwrap();
+    let other = Images::open(dir.path().join("other")).unwrap();
     other
         .import(&from, &ImportOptions::default(), &mut ())
         .unwrap();

@@ -15,7 +15,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
 use tare::error::Error;
-use tare::image::{ImportOptions, Reference, Store, UnpackOptions, unpack};
+use tare::image::{Images, ImportOptions, Reference, UnpackOptions, unpack};
 use tare_oracle::need;
 use tempfile::{TempDir, tempdir};
 
@@ -114,7 +114,7 @@ impl Drop for Disk {
     }
 }
 
-fn import(store: &Store, from: &Path, names: &[&str], byte: u8) {
+fn import(store: &Images, from: &Path, names: &[&str], byte: u8) {
     let mut layout = Layout::new(from);
     let noise: Vec<u8> = (0..100_000u32)
         .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8 ^ byte)
@@ -132,12 +132,12 @@ fn removes_where_nothing_is_left(kind: &str, filled: Filled) {
     let disk = Disk::new(kind);
     let from = [(), ()].map(|()| tempdir().unwrap());
     let at = disk.at().join("store");
-    let store = Store::open(&at).unwrap();
+    let store = Images::open(&at).unwrap();
     import(&store, from[0].path(), &["one", "uno"], 1);
     import(&store, from[1].path(), &["two"], 2);
     disk.fill(filled);
     drop(store);
-    let store = Store::open(&at).unwrap();
+    let store = Images::open(&at).unwrap();
     // First a name alone, which frees nothing.
     let removed = store.remove(&"uno".parse().unwrap()).unwrap();
     assert_eq!((removed.blobs, removed.layers), (0, 0));
@@ -168,7 +168,7 @@ fn error_of_a_full_disk_names_what_is_full() {
     let packed = from.path().join("packed.tar.gz");
     fs::write(&packed, compressed(&fs::read(&plain).unwrap(), Codec::Gzip)).unwrap();
     let (small, big) = (from.path().join("store"), disk.at().join("store"));
-    let (small, big) = (Store::open(small).unwrap(), Store::open(big).unwrap());
+    let (small, big) = (Images::open(small).unwrap(), Images::open(big).unwrap());
     let options = ImportOptions::default();
     for archive in [plain, packed] {
         let archive = Reference::Archive(archive);

@@ -12,7 +12,7 @@ use layout::{
     CONFIG, Codec, INDEX, Layout, MANIFEST, assert_empty, docker_archive, simple, tar_of,
 };
 use serde_json::{Value, json};
-use tare::image::{Digest, ImportOptions, Reference, Store, UnpackOptions, unpack};
+use tare::image::{Digest, Images, ImportOptions, Reference, UnpackOptions, unpack};
 use tare::{Error, Kind};
 use tempfile::{TempDir, tempdir};
 
@@ -20,14 +20,14 @@ use tempfile::{TempDir, tempdir};
 struct Case {
     dir: TempDir,
     layout: Layout,
-    store: Store,
+    store: Images,
 }
 
 impl Case {
     fn new() -> Self {
         let dir = tempdir().unwrap();
         let (layout, _) = simple(dir.path().join("oci"), Codec::Gzip);
-        let store = Store::open(dir.path().join("store")).unwrap();
+        let store = Images::open(dir.path().join("store")).unwrap();
         Self { dir, layout, store }
     }
 
@@ -433,7 +433,7 @@ fn image_for_another_machine_is_refused_unless_asked_for() {
     let mut layout = Layout::new(dir.path().join("oci"));
     let image = layout.image_for(&[], Codec::Plain, json!({}), "s390x");
     let from = layout.add(image, None).complete();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let error = store.image(&from).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(error.cure().unwrap().contains("linux/s390x"), "{error}");

@@ -13,7 +13,7 @@ use layout::{
 use serde_json::json;
 use tare::Kind;
 use tare::image::{Digest, UnpackOptions, unpack};
-use tare::image::{Image, ImportOptions, Platform, Progress, Reference, Root, Store};
+use tare::image::{Image, Images, ImportOptions, Platform, Progress, Reference, Root};
 use tempfile::tempdir;
 
 fn reference(text: &str) -> Reference {
@@ -36,7 +36,7 @@ fn import_of_every_codec_unpacks_each_layer_once() {
     for codec in [Codec::Plain, Codec::Gzip, Codec::Zstd] {
         let dir = tempdir().unwrap();
         let (_, from) = simple(dir.path().join("oci"), codec);
-        let store = Store::open(dir.path().join("store")).unwrap();
+        let store = Images::open(dir.path().join("store")).unwrap();
         let image = store
             .import(&from, &ImportOptions::default(), &mut ())
             .unwrap();
@@ -65,7 +65,7 @@ fn import_of_an_archive_equals_that_of_its_layout() {
     let (layout, from) = simple(dir.path().join("oci"), Codec::Gzip);
     let plain = dir.path().join("x.tar");
     oci_archive(&layout, &plain);
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let image = store.image(&from).unwrap();
     for (name, codec) in [
         ("x.tar", Codec::Plain),
@@ -74,7 +74,7 @@ fn import_of_an_archive_equals_that_of_its_layout() {
     ] {
         let path = dir.path().join(name);
         fs::write(&path, compressed(&fs::read(&plain).unwrap(), codec)).unwrap();
-        let store = Store::open(dir.path().join(format!("{name}.store"))).unwrap();
+        let store = Images::open(dir.path().join(format!("{name}.store"))).unwrap();
         let archived = store.image(&Reference::Archive(path)).unwrap();
         assert_eq!(archived.digest(), image.digest());
         assert_eq!(
@@ -89,7 +89,7 @@ fn import_of_a_docker_archive_makes_a_manifest_and_takes_names_only_if_asked() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("x.tar");
     docker_archive(&path, &two_layers(), &["app:1", "app:2"]);
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let image = store.image(&Reference::Archive(path.clone())).unwrap();
     assert_eq!(layers(&image).len(), 2);
     assert_eq!(image.layers()[0].digest, image.layers()[0].diff_id);
@@ -117,7 +117,7 @@ fn import_of_a_docker_archive_makes_a_manifest_and_takes_names_only_if_asked() {
 #[test]
 fn image_of_a_directory_or_the_host_is_used_in_place() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let image = store.image(&Reference::Dir(dir.path().to_owned())).unwrap();
     assert_eq!(image.root(), &Root::Dir(dir.path().canonicalize().unwrap()));
     assert_eq!(store.image(&Reference::Host).unwrap().root(), &Root::Host);
@@ -147,7 +147,7 @@ fn index_with_several_platforms_gives_the_one_that_fits() {
     let nested = json!({"schemaVersion": 2, "manifests": [index]});
     let nested = layout.json(layout::INDEX, &nested);
     let from = layout.add(nested, Some("latest")).complete();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     for arch in ["amd64", "arm64"] {
         let platform: Platform = arch.parse().unwrap();
         let options = ImportOptions {
@@ -175,7 +175,7 @@ fn layer_that_is_there_twice_is_stacked_once_and_on_top() {
     let (digest_a, digest_b) = (Digest::of(&a), Digest::of(&b));
     let image = layout.image(&[a.clone(), b, a], Codec::Gzip, json!({}));
     let from = layout.add(image, None).complete();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let image = store.image(&from).unwrap();
     let stacked = layers(&image);
     let begins =
@@ -188,7 +188,7 @@ fn layer_that_is_there_twice_is_stacked_once_and_on_top() {
 #[test]
 fn name_moves_to_the_new_image_and_the_old_one_stays_by_digest() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let (_, first) = simple(dir.path().join("1"), Codec::Gzip);
     let (_, second) = simple(dir.path().join("2"), Codec::Zstd);
     let named = ImportOptions {
@@ -225,7 +225,7 @@ fn name_moves_to_the_new_image_and_the_old_one_stays_by_digest() {
 #[test]
 fn image_removed_leaves_what_others_need_and_what_is_in_use() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let (_, from) = simple(dir.path().join("1"), Codec::Gzip);
     let mut layout = Layout::new(dir.path().join("2"));
     let other = layout.image(&two_layers()[..1], Codec::Gzip, json!({}));
@@ -259,7 +259,7 @@ fn image_removed_leaves_what_others_need_and_what_is_in_use() {
 #[test]
 fn layer_that_went_missing_is_unpacked_again_from_its_blob() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let (_, from) = simple(dir.path().join("oci"), Codec::Gzip);
     let digest = *store.image(&from).unwrap().digest().unwrap();
     fs::remove_dir_all(dir.path().join("oci")).unwrap();
@@ -272,7 +272,7 @@ fn layer_that_went_missing_is_unpacked_again_from_its_blob() {
 #[test]
 fn blob_damaged_on_disk_is_found_removed_and_brought_again() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let (_, from) = simple(dir.path().join("oci"), Codec::Gzip);
     let blob = store.image(&from).unwrap().layers()[0].digest;
     let path = store.path().join("blobs/sha256").join(blob.hex());
@@ -293,7 +293,7 @@ fn unpack_of_an_image_into_a_directory_applies_whiteouts() {
     let (layout, from) = simple(dir.path().join("oci"), Codec::Zstd);
     let archive = dir.path().join("x.tar");
     oci_archive(&layout, &archive);
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let digest = *store.image(&from).unwrap().digest().unwrap();
     let sources = [from, Reference::Archive(archive), Reference::Digest(digest)];
     for (n, from) in sources.iter().enumerate() {
@@ -329,7 +329,7 @@ fn progress_sees_every_layer_to_its_end_and_can_stop_the_import() {
     }
     let dir = tempdir().unwrap();
     let (_, from) = simple(dir.path().join("oci"), Codec::Gzip);
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let options = ImportOptions::default();
     let error = store
         .import(&from, &options, &mut Seen(Vec::new(), false))
@@ -351,7 +351,7 @@ fn progress_sees_every_layer_to_its_end_and_can_stop_the_import() {
 fn check_reports_a_lost_tree_and_a_damaged_index() {
     let dir = tempdir().unwrap();
     let (_, from) = simple(dir.path().join("oci"), Codec::Plain);
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let image = store
         .import(&from, &ImportOptions::default(), &mut ())
         .unwrap();
@@ -393,7 +393,7 @@ fn notes_of_layers_are_the_image_s() {
     let run = json!({"Volumes": {"data": {}}});
     let image = layout.image(&[tar.into_inner().unwrap()], Codec::Gzip, run);
     let from = layout.add(image, None).complete();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let options = ImportOptions {
         names: vec![reference("x")],
         ..Default::default()

@@ -10,7 +10,7 @@ use std::path::Path;
 use layout::{CONFIG, Codec, Layout, docker_archive, oci_archive, simple, tar_of};
 use serde_json::{Value, json};
 use tare::Kind;
-use tare::image::{Digest, Image, ImportOptions, Reference, Store};
+use tare::image::{Digest, Image, Images, ImportOptions, Reference};
 use tempfile::tempdir;
 
 fn reference(text: &str) -> Reference {
@@ -24,7 +24,7 @@ fn named(name: &str) -> ImportOptions {
     }
 }
 
-fn names(store: &Store) -> Vec<String> {
+fn names(store: &Images) -> Vec<String> {
     let list = store.list().unwrap();
     let mut names: Vec<String> = list.into_iter().filter_map(|image| image.name).collect();
     names.sort();
@@ -34,7 +34,7 @@ fn names(store: &Store) -> Vec<String> {
 #[test]
 fn name_of_docker_s_registry_is_found_in_each_spelling() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let (_, first) = simple(dir.path().join("1"), Codec::Gzip);
     let (_, second) = simple(dir.path().join("2"), Codec::Zstd);
     let spellings = [
@@ -71,7 +71,7 @@ fn name_of_docker_s_registry_is_found_in_each_spelling() {
 fn name_that_other_tools_spelled_twice_must_be_spelled_so() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("store");
-    let store = Store::open(&path).unwrap();
+    let store = Images::open(&path).unwrap();
     let (_, first) = simple(dir.path().join("1"), Codec::Gzip);
     let (_, second) = simple(dir.path().join("2"), Codec::Zstd);
     let digests = [
@@ -141,7 +141,7 @@ fn file(image: &Image) -> String {
 /// Files of the images that a load gives, and the names they are filed under.
 fn loaded(from: &Reference) -> (Vec<String>, Vec<(String, String)>, Vec<String>) {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let images = store
         .load(from, &ImportOptions::default(), &mut ())
         .unwrap();
@@ -241,7 +241,7 @@ fn source_of_several_images_gives_each_its_own_names() {
 fn source_of_several_images_is_asked_for_one() {
     let dir = tempdir().unwrap();
     let layout = of_containerd(&dir.path().join("0"));
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let from = layout.reference(None);
     let own = |select: Option<&str>| ImportOptions {
         select: select.map(str::to_owned),
@@ -318,7 +318,7 @@ fn docker_archive_of_several_images_gives_each_its_own_names() {
     let of = |name: &str, file: &str| (name.to_owned(), file.to_owned());
     assert_eq!(filed, [of("a:1", "a"), of("a:2", "a"), of("c:1", "c")]);
     assert_eq!(notes.len(), 2, "{notes:?}");
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let error = store.image(&from).unwrap_err();
     assert_eq!(error.cure(), Some("one of a:1, a:2, c:1"));
     let select = ImportOptions {
@@ -361,7 +361,7 @@ fn documents_that_name_one_image_apart_are_refused() {
             .collect();
         fs::write(layout.dir.join("manifest.json"), json!(saved).to_string()).unwrap();
         oci_archive(&layout, &archive);
-        let store = Store::open(dir.path().join(format!("store-{fits}"))).unwrap();
+        let store = Images::open(dir.path().join(format!("store-{fits}"))).unwrap();
         match store.load(&from, &ImportOptions::default(), &mut ()) {
             Ok(images) => assert!(fits && images.len() == 2),
             Err(error) => {

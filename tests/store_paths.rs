@@ -15,7 +15,7 @@ use std::thread;
 use layout::{Codec, simple};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use tare::Kind;
-use tare::image::{Store, UnpackOptions, unpack};
+use tare::image::{Images, UnpackOptions, unpack};
 use tare_oracle::need;
 use tempfile::tempdir;
 
@@ -92,7 +92,7 @@ fn store_that_others_could_redirect_is_refused() {
     fs::create_dir_all(victim.join("scratch/kept")).unwrap();
     let at = |name: &str| dir.path().join(name);
     let refused = |path: PathBuf, why: &str| {
-        let error = Store::open(&path).unwrap_err();
+        let error = Images::open(&path).unwrap_err();
         assert_eq!(error.kind(), Kind::Permission, "{error}");
         assert!(error.to_string().contains(why), "{error}");
         assert!(victim.join("scratch/kept").exists());
@@ -111,13 +111,13 @@ fn store_that_others_could_redirect_is_refused() {
     fs::set_permissions(at("shared"), fs::Permissions::from_mode(0o777)).unwrap();
     refused(at("shared/dir/store"), "other users may write to it");
     fs::set_permissions(at("shared"), fs::Permissions::from_mode(0o1777)).unwrap();
-    Store::open(at("shared/dir/store")).unwrap();
+    Images::open(at("shared/dir/store")).unwrap();
     symlink(&victim, at("shared/link")).unwrap();
     lchown(at("shared/link"), Some(user.uid), None).unwrap();
     refused(at("shared/link"), "a link of user");
     // A link of one's own leads there, and `..` goes back on the real path.
     symlink(at("shared/dir/store"), at("mine")).unwrap();
-    let store = Store::open(at("mine/../store")).unwrap();
+    let store = Images::open(at("mine/../store")).unwrap();
     assert_eq!(store.path(), at("shared/dir/store").canonicalize().unwrap());
 }
 
@@ -140,7 +140,7 @@ fn store_open_while_a_parent_is_swapped_sweeps_nothing_else() {
                 renameat2(AT_FDCWD, &place, AT_FDCWD, &victim, flags).unwrap();
             }
         });
-        let opened = (0..200).filter(|_| Store::open(place.join("store")).is_ok());
+        let opened = (0..200).filter(|_| Images::open(place.join("store")).is_ok());
         let opened = opened.count();
         stop.store(true, Ordering::Relaxed);
         assert_eq!(opened, 0);

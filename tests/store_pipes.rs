@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use layout::{Codec, assert_empty, compressed, docker_archive, two_layers};
 use nix::poll::{PollFd, PollFlags, poll};
-use tare::image::{Image, ImportOptions, ImportProgress, Importing, Progress, Reference, Store};
+use tare::image::{Image, Images, ImportOptions, ImportProgress, Importing, Progress, Reference};
 use tare::{Error, Kind};
 use tempfile::tempdir;
 
@@ -33,7 +33,7 @@ fn written(mut to: impl Write + Send + 'static, bytes: Vec<u8>) -> std::thread::
     })
 }
 
-fn scratch(store: &Store) -> usize {
+fn scratch(store: &Images) -> usize {
     fs::read_dir(store.path().join("scratch")).unwrap().count()
 }
 
@@ -48,7 +48,7 @@ fn archive_of_each_codec_comes_through_what_can_be_read_once() {
         let bytes = compressed(&plain, codec);
         for way in ["pipe", "socket", "fifo", "import of a fifo", "file"] {
             let root = dir.path().join(format!("{way}-{codec:?}"));
-            let store = Store::open(root).unwrap();
+            let store = Images::open(root).unwrap();
             let from = Reference::Archive(fifo.clone());
             let (digest, named) = match way {
                 "pipe" => {
@@ -101,7 +101,7 @@ fn archive_of_each_codec_comes_through_what_can_be_read_once() {
 fn pipe_that_brings_no_archive_leaves_nothing() {
     let dir = tempdir().unwrap();
     let plain = archive(dir.path());
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let load = |bytes: Vec<u8>| -> Error {
         let (reader, writer) = io::pipe().unwrap();
         let writer = written(writer, bytes);
@@ -146,7 +146,7 @@ impl Progress for Patience {
 #[test]
 fn wait_for_a_silent_pipe_is_given_up_when_asked() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let (mut reader, mut writer) = io::pipe().unwrap();
@@ -184,7 +184,7 @@ fn import_that_is_begun_comes_while_its_caller_goes_on() {
     let bytes = archive(dir.path());
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let options = ImportOptions {
         names: vec!["it".parse().unwrap()],
         ..ImportOptions::default()
@@ -214,7 +214,7 @@ fn import_that_is_dropped_leaves_nothing() {
     let dir = tempdir().unwrap();
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let from = Reference::Archive(fifo.clone());
     let importing = store
         .begin_import(&from, &ImportOptions::default())

@@ -14,7 +14,7 @@ use layout::{Codec, simple};
 use serde_json::{Value, json};
 use tare::Kind;
 use tare::error::Error;
-use tare::image::{Image, ImportOptions, Reference, Store};
+use tare::image::{Image, Images, ImportOptions, Reference};
 use tempfile::{TempDir, tempdir};
 
 const REPAIR: &str = "tare store check --repair";
@@ -42,8 +42,8 @@ impl Ground {
         ground
     }
 
-    fn store(&self) -> Store {
-        Store::open(&self.path).unwrap()
+    fn store(&self) -> Images {
+        Images::open(&self.path).unwrap()
     }
 
     fn app(&self) -> tare::Result<Image> {
@@ -171,7 +171,7 @@ fn index_that_is_cut_is_made_anew_and_kept() {
 fn marker_that_is_cut_is_mended_by_what_the_error_says() {
     let ground = Ground::new();
     fs::write(ground.path.join("store.json"), "{").unwrap();
-    let error = Store::open(&ground.path).unwrap_err();
+    let error = Images::open(&ground.path).unwrap_err();
     ground.cure(&error);
     ground.is_sound();
 }
@@ -252,7 +252,7 @@ fn repair_keeps_what_was_brought_since_the_check() {
 fn new_file_system_of_ext4_may_be_a_store() {
     let dir = tempdir().unwrap();
     fs::create_dir(dir.path().join("lost+found")).unwrap();
-    let store = Store::open(dir.path()).unwrap();
+    let store = Images::open(dir.path()).unwrap();
     assert_eq!(store.check().unwrap().problems, []);
 }
 
@@ -293,7 +293,7 @@ fn store_of_an_older_version_is_upgraded_once_its_layers_are_free() {
     ground.is_sound();
     assert_eq!(listings(&ground.path), 2);
     fs::write(ground.path.join("store.json"), r#"{"version":3}"#).unwrap();
-    let error = Store::open(&ground.path).unwrap_err();
+    let error = Images::open(&ground.path).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert!(error.to_string().contains("version 3"), "{error}");
 }
@@ -337,7 +337,7 @@ fn entry_of_another_tool_is_kept_with_what_it_leads_to() {
 fn scratch_directory_is_made_while_others_sweep() {
     // In memory, where nothing waits for a disk.
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
-    let store = Store::open(dir.path()).unwrap();
+    let store = Images::open(dir.path()).unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..3 {

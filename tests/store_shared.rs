@@ -15,7 +15,7 @@ use std::time::Duration;
 use layout::{Codec, Layout, assert_empty, listing, simple, tar_of};
 use serde_json::json;
 use tare::Kind;
-use tare::image::{Digest, ImportOptions, Progress, Reference, Store, UnpackOptions, unpack};
+use tare::image::{Digest, Images, ImportOptions, Progress, Reference, UnpackOptions, unpack};
 use tare_oracle::need;
 use tempfile::tempdir;
 
@@ -39,7 +39,7 @@ fn importer_process() {
     ) else {
         return;
     };
-    let store = Store::open(Path::new(&store)).unwrap();
+    let store = Images::open(Path::new(&store)).unwrap();
     let options = ImportOptions {
         names: vec!["app".parse().unwrap()],
         ..Default::default()
@@ -84,7 +84,7 @@ fn eight_processes_importing_at_once_end_with_one_copy() {
         for mut importer in importers {
             assert!(importer.wait().unwrap().success(), "round {round}");
         }
-        let store = Store::open(&path).unwrap();
+        let store = Images::open(&path).unwrap();
         assert_eq!(store.list().unwrap().len(), 1);
         assert_eq!(fs::read_dir(path.join("layers")).unwrap().count(), 3);
         assert_eq!(fs::read_dir(path.join("scratch")).unwrap().count(), 0);
@@ -105,7 +105,7 @@ fn import_killed_at_any_moment_is_invisible_and_swept() {
         thread::sleep(Duration::from_millis(2 + n * 12));
         importer.kill().unwrap();
         importer.wait().unwrap();
-        let store = Store::open(&path).unwrap();
+        let store = Images::open(&path).unwrap();
         assert_eq!(
             fs::read_dir(path.join("scratch")).unwrap().count(),
             0,
@@ -129,7 +129,7 @@ fn import_killed_at_any_moment_is_invisible_and_swept() {
 #[test]
 fn scratch_of_the_living_is_kept_and_that_of_the_dead_swept() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let scratch = store.scratch().unwrap();
     fs::write(scratch.path().join("x"), b"x").unwrap();
     // Left by somebody who is gone: with a lock file, without, and a lock alone.
@@ -156,21 +156,21 @@ fn store_of_somebody_else_or_of_another_kind_is_refused() {
     need!(root);
     let dir = tempdir().unwrap();
     let path = dir.path().join("store");
-    drop(Store::open(&path).unwrap());
+    drop(Images::open(&path).unwrap());
     let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
     assert_eq!(
         fs::metadata(&path).unwrap().permissions().mode() & 0o777,
         0o700
     );
     mode(0o770);
-    let error = Store::open(&path).unwrap_err();
+    let error = Images::open(&path).unwrap_err();
     assert_eq!(error.kind(), Kind::Permission, "{error}");
     mode(0o700);
     fs::write(path.join("store.json"), r#"{"version":3}"#).unwrap();
-    assert_eq!(Store::open(&path).unwrap_err().kind(), Kind::Unsupported);
+    assert_eq!(Images::open(&path).unwrap_err().kind(), Kind::Unsupported);
     fs::write(path.join("store.json"), r#"{"version":2}"#).unwrap();
     chown(&path, Some(12345), None).unwrap();
-    let error = Store::open(&path).unwrap_err();
+    let error = Images::open(&path).unwrap_err();
     assert_eq!(error.kind(), Kind::Permission);
     assert!(
         error.to_string().contains("belongs to user 12345"),
@@ -179,9 +179,9 @@ fn store_of_somebody_else_or_of_another_kind_is_refused() {
     let other = dir.path().join("other");
     fs::create_dir(&other).unwrap();
     fs::write(other.join("thesis.txt"), b"").unwrap();
-    assert_eq!(Store::open(&other).unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(Images::open(&other).unwrap_err().kind(), Kind::Invalid);
     assert_eq!(
-        Store::open(other.join("thesis.txt")).unwrap_err().kind(),
+        Images::open(other.join("thesis.txt")).unwrap_err().kind(),
         Kind::Invalid
     );
 }
@@ -205,7 +205,7 @@ fn store_without_space_refuses_and_keeps_nothing() {
     };
     mount(nix::mount::MsFlags::empty()).unwrap();
     let done = std::panic::catch_unwind(|| {
-        let store = Store::open(&path).unwrap();
+        let store = Images::open(&path).unwrap();
         let error = store.image(&layout.reference(None)).unwrap_err();
         assert_eq!(error.kind(), Kind::Exhausted, "{error}");
         assert_eq!(error.errno(), Some(libc::ENOSPC));
@@ -229,7 +229,7 @@ fn store_without_space_refuses_and_keeps_nothing() {
 #[test]
 fn image_opened_again_is_found_without_its_documents_and_held() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let (_, from) = simple(dir.path().join("oci"), Codec::Plain);
     let name: Reference = "app".parse().unwrap();
     let options = ImportOptions {
@@ -249,7 +249,7 @@ fn image_opened_again_is_found_without_its_documents_and_held() {
         (Some(&digest), first.root(), &name)
     );
     // Somebody else, who remembers nothing.
-    let other = Store::open(store.path()).unwrap();
+    let other = Images::open(store.path()).unwrap();
     assert_eq!(other.image(&name).unwrap_err().kind(), Kind::Corrupt);
     // Either of the two holds the layers, and nobody who only remembers them.
     drop(first);
@@ -263,8 +263,8 @@ fn image_opened_again_is_found_without_its_documents_and_held() {
 #[test]
 fn image_changed_since_it_was_opened_is_looked_up() {
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
-    let other = Store::open(store.path()).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
+    let other = Images::open(store.path()).unwrap();
     let name: Reference = "app".parse().unwrap();
     let options = ImportOptions {
         names: vec![name.clone()],
@@ -302,7 +302,7 @@ fn image_changed_since_it_was_opened_is_looked_up() {
 
 /// Removes an image as soon as work on it tells or asks anything.
 struct Remover<'a> {
-    store: &'a Store,
+    store: &'a Images,
     name: Reference,
     removed: bool,
 }
@@ -330,7 +330,7 @@ impl Progress for Remover<'_> {
 fn unpack_of_an_image_that_is_removed_meanwhile_is_whole() {
     let dir = tempdir().unwrap();
     let (_layout, from) = simple(dir.path().join("layout"), Codec::Gzip);
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let name: Reference = "app".parse().unwrap();
     let options = ImportOptions {
         names: vec![name.clone()],

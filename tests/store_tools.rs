@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use layout::{Codec, simple};
-use tare::image::{ImportOptions, Reference, Store, UnpackOptions, unpack};
+use tare::image::{Images, ImportOptions, Reference, UnpackOptions, unpack};
 use tare_oracle::{image, need};
 use tempfile::tempdir;
 
@@ -19,9 +19,9 @@ fn run(program: &str, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn store_with(dir: &Path, names: &[&str]) -> Store {
+fn store_with(dir: &Path, names: &[&str]) -> Images {
     let (_, from) = simple(dir.join("oci"), Codec::Gzip);
-    let store = Store::open(dir.join("store")).unwrap();
+    let store = Images::open(dir.join("store")).unwrap();
     let names = names.iter().map(|name| name.parse().unwrap()).collect();
     let options = ImportOptions {
         names,
@@ -106,7 +106,7 @@ fn archives_and_layouts_of_skopeo_are_imported() {
         (format!("archive:{}", at("d.tar")), false),
     ] {
         let fresh = tempdir().unwrap();
-        let fresh = Store::open(fresh.path().join("store")).unwrap();
+        let fresh = Images::open(fresh.path().join("store")).unwrap();
         let image = fresh.image(&open(from.clone())).unwrap();
         assert_eq!(*image.digest().unwrap() == digest, same, "{from}");
         assert_eq!(image.layers().len(), 2);
@@ -131,7 +131,7 @@ fn archives_of_skopeo_are_loaded_under_their_names() {
         let to = format!("{kind}:{}:{given}", file.display());
         run("skopeo", &["--insecure-policy", "copy", &from, &to]);
         let fresh = tempdir().unwrap();
-        let fresh = Store::open(fresh.path().join("store")).unwrap();
+        let fresh = Images::open(fresh.path().join("store")).unwrap();
         let reference = Reference::Archive(file);
         let images = fresh.load(&reference, &ImportOptions::default(), &mut ());
         let images = images.unwrap();
@@ -159,7 +159,7 @@ fn images_of_every_kind_hold_the_same_debian() {
         image("debian.oci.tar")
     );
     let dir = tempdir().unwrap();
-    let store = Store::open(dir.path().join("store")).unwrap();
+    let store = Images::open(dir.path().join("store")).unwrap();
     let oci = |name: &str| Reference::Oci {
         path: image(name),
         tag: Some("two".into()),

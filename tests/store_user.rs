@@ -16,7 +16,7 @@ use layout::{Codec, Layout, assert_empty};
 use serde_json::json;
 use tare::Result;
 use tare::image::layer::Fixup;
-use tare::image::{Chown, Image, Reference, Root, Store, UnpackOptions, unpack};
+use tare::image::{Chown, Image, Images, Reference, Root, UnpackOptions, unpack};
 use tare_oracle::{need, ordinary_user};
 
 /// A layer with owners, a directory that nobody may enter, and a file in it.
@@ -102,7 +102,7 @@ fn ordinary_process() {
         path: dir.join("oci"),
         tag: None,
     };
-    let store = Store::open(dir.join("store")).unwrap();
+    let store = Images::open(dir.join("store")).unwrap();
     let image = store.image(&from).unwrap();
     check_single(&only_layer(&image));
 

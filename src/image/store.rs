@@ -35,7 +35,7 @@ use crate::image::ownership::Chown;
 
 use remembered::Remembered;
 
-pub use check::{Problem, Report};
+pub use check::{CheckReport, Problem};
 pub use gc::Collected;
 pub use importing::{ImportProgress, Importing};
 pub use lookup::Stored;
@@ -44,7 +44,7 @@ pub(crate) use open::default_path;
 pub use options::ImportOptions;
 pub use repair::Repaired;
 pub(crate) use scratch::HandedOver;
-pub use scratch::{Recovered, Scratch};
+pub use scratch::{Scratch, Swept};
 
 pub(in crate::image) use hold::Hold;
 pub(in crate::image) use jobs::{Job, Tree, run as run_jobs};
@@ -63,7 +63,7 @@ pub(in crate::image) use sync::FileSystem;
 ///
 /// Cheap to clone; every clone may be used from any thread.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Images(Arc<Inner>);
 
 struct Inner {
     root: PathBuf,
@@ -77,13 +77,13 @@ struct Inner {
     remembered: Mutex<Remembered>,
 }
 
-impl std::fmt::Debug for Store {
+impl std::fmt::Debug for Images {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Store").field(&self.0.root).finish()
+        f.debug_tuple("Images").field(&self.0.root).finish()
     }
 }
 
-impl Store {
+impl Images {
     /// The store's directory, absolute.
     pub fn path(&self) -> &Path {
         &self.0.root
@@ -128,12 +128,12 @@ impl Store {
     ///
     /// # Errors
     /// Those of reading the directory; what cannot be removed is only counted.
-    pub fn recover(&self) -> Result<Recovered> {
-        let mut recovered = scratch::sweep(self)?;
+    pub fn recover(&self) -> Result<Swept> {
+        let mut swept = scratch::sweep(self)?;
         let (removed, left) = self.sweep_mounts()?;
-        recovered.removed += removed;
-        recovered.left += left;
-        Ok(recovered)
+        swept.removed += removed;
+        swept.left += left;
+        Ok(swept)
     }
 
     /// Makes a directory for work in progress, removed when the value is dropped
@@ -145,7 +145,7 @@ impl Store {
         self.scratch_named(&self.scratch_prefix("")?)
     }
 
-    /// As [`Store::scratch`], with a name that begins so.
+    /// As [`Images::scratch`], with a name that begins so.
     pub(crate) fn scratch_named(&self, prefix: &str) -> Result<Scratch> {
         Scratch::create(self, prefix)
     }

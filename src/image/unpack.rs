@@ -18,7 +18,7 @@ use crate::image::layer::{self, Bounds, Ids, Pending};
 use crate::image::remove_tree::remove_tree;
 use crate::image::source::{self, Choice, Files, Found, Room};
 use crate::image::store::{self, FileSystem, nameless_file};
-use crate::image::{Chown, ImageConfig, Platform, Progress, Reference, Store};
+use crate::image::{Chown, ImageConfig, Images, Platform, Progress, Reference};
 
 /// How the directory is opened: a link would be somebody else's choice of it.
 const DIRECTORY: OFlag = OFlag::O_RDONLY
@@ -29,7 +29,7 @@ const DIRECTORY: OFlag = OFlag::O_RDONLY
 /// How an image is unpacked into a directory.
 pub struct UnpackOptions<'a> {
     /// Where names are looked up. Default: none, so that only `oci:` and `archive:` work.
-    pub store: Option<&'a Store>,
+    pub store: Option<&'a Images>,
     /// Which image of an archive that holds several, by its name there. Default: the only one.
     pub select: Option<String>,
     /// Which platform of an index. Default: this machine's.
@@ -64,7 +64,7 @@ impl Default for UnpackOptions<'_> {
 /// After an error `dir` is as it was before.
 ///
 /// # Errors
-/// As [`Store::import`], and [`Kind::Exists`] if there is something in `dir`.
+/// As [`Images::import`], and [`Kind::Exists`] if there is something in `dir`.
 pub fn unpack(
     reference: &Reference,
     dir: impl AsRef<Path>,

@@ -5,14 +5,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Store;
+use super::Images;
 use super::parts::AGAIN;
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
 use crate::image::oci::Descriptor;
 use crate::image::source::Layout;
 
-impl Store {
+impl Images {
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.blobs_dir().join(digest.hex())
     }

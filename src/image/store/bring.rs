@@ -7,7 +7,7 @@ use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use super::Store;
+use super::Images;
 use super::implied;
 use super::index::is_filed;
 use super::jobs::{self, Done, Job, Tree};
@@ -38,7 +38,7 @@ pub(super) enum Purpose {
 
 /// One attempt.
 pub(super) struct Bring<'a> {
-    pub(super) store: &'a Store,
+    pub(super) store: &'a Images,
     pub(super) files: &'a dyn Files,
     pub(super) found: &'a Found,
     /// Whether the manifest is one of the store's, and not the source's.
@@ -186,7 +186,7 @@ impl Bring<'_> {
         Ok(done.then_some(manifest))
     }
 
-    /// Holds each layer once, in the order of digests: see [`Store::hold_layer`].
+    /// Holds each layer once, in the order of digests: see [`Images::hold_layer`].
     fn hold(
         &self,
         progress: &mut dyn Progress,

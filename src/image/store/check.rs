@@ -8,7 +8,7 @@ use std::io::{self};
 
 use serde::Serialize;
 
-use super::Store;
+use super::Images;
 use super::gc::{digest_of, names};
 use super::layers::{read_metadata, staged_tree};
 use super::parts::INDEX;
@@ -20,7 +20,7 @@ use crate::image::source::{self, Files as _};
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
-pub struct Report {
+pub struct CheckReport {
     /// Names and unnamed images in the index.
     pub images: usize,
     /// Blobs read.
@@ -42,7 +42,7 @@ pub struct Problem {
     pub why: String,
 }
 
-impl Store {
+impl Images {
     /// Reads every blob and compares it with its digest; looks whether every image
     /// has its parts and every unpacked layer is whole. Changes nothing.
     ///
@@ -51,7 +51,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of reading the directories; all else is in the report.
-    pub fn check(&self) -> Result<Report> {
+    pub fn check(&self) -> Result<CheckReport> {
         let mut report = self.look_at(&|_| true)?;
         if report.problems.is_empty() {
             return Ok(report);
@@ -72,8 +72,8 @@ impl Store {
     }
 
     /// Looks at those parts of the store whose subjects are wanted.
-    fn look_at(&self, is_wanted: &dyn Fn(&str) -> bool) -> Result<Report> {
-        let mut report = Report::default();
+    fn look_at(&self, is_wanted: &dyn Fn(&str) -> bool) -> Result<CheckReport> {
+        let mut report = CheckReport::default();
         for name in names(&self.blobs_dir())? {
             let subject = blob_subject(&name);
             if is_wanted(&subject) {
@@ -186,7 +186,7 @@ pub(super) fn layer_subject(name: &OsString) -> String {
     format!("layers/{}", name.display())
 }
 
-impl Report {
+impl CheckReport {
     fn add(&mut self, subject: String, why: impl std::fmt::Display) {
         let why = why.to_string();
         self.problems.push(Problem { subject, why });

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::Store;
+use super::Images;
 use super::index::Writable;
 use super::lock::Lock;
 use super::lookup::not_found;
@@ -42,7 +42,7 @@ struct Needed {
     diff_ids: HashSet<Digest>,
 }
 
-impl Store {
+impl Images {
     /// Takes a name, or with a digest the whole image, out of the store, and
     /// removes the blobs and layers that nothing needs any more. Layers in use
     /// stay until a later collection.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 
-use super::Store;
+use super::Images;
 use super::layers::TREE;
 use super::open::{make_dir, write_file};
 use super::sync::FileSystem;
@@ -55,7 +55,7 @@ fn is_taken(kind: io::ErrorKind) -> bool {
     )
 }
 
-impl Store {
+impl Images {
     /// Returns the tree to be stacked above the trees of these layers, bottom first
     /// and held; none if they show what they should. An overlay takes a directory's
     /// owner and mode from the topmost layer that has it, listed there or not.

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::Store;
+use super::Images;
 use super::bring::{Bring, Brought, Purpose};
 use super::options::ImportOptions;
 use super::scratch::nameless_file;
@@ -18,7 +18,7 @@ use crate::image::reference::whole_name;
 use crate::image::source::{self, Archive, Choice, Files, Found, Room};
 use crate::image::{Digest, Image, Reference};
 
-impl Store {
+impl Images {
     /// Brings an image from an OCI layout or an archive into the store; `dir:` and
     /// `host` are used in place.
     ///
@@ -42,7 +42,7 @@ impl Store {
         self.import_for(Purpose::Import, reference, options, progress)
     }
 
-    /// [`Store::import`]; opening an image does not wait for what is there to
+    /// [`Images::import`]; opening an image does not wait for what is there to
     /// be on the disk.
     pub(super) fn import_for(
         &self,
@@ -73,7 +73,7 @@ impl Store {
     /// visible whole; those before one that fails stay.
     ///
     /// # Errors
-    /// Those of [`Store::import`], and [`Kind::Invalid`] if
+    /// Those of [`Images::import`], and [`Kind::Invalid`] if
     /// [`ImportOptions::names`] has any.
     pub fn load(
         &self,
@@ -85,12 +85,12 @@ impl Store {
         self.load_all(&*files, choice, reference, options, progress)
     }
 
-    /// [`Store::load`] of an archive that is open: a file, a pipe or a socket,
+    /// [`Images::load`] of an archive that is open: a file, a pipe or a socket,
     /// read from where it stands to its end. A pipe is written to the store's
     /// `scratch` first.
     ///
     /// # Errors
-    /// As [`Store::load`].
+    /// As [`Images::load`].
     pub fn load_from(
         &self,
         input: BorrowedFd<'_>,

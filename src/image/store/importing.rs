@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Store;
+use super::Images;
 use super::options::ImportOptions;
 use crate::error::Result;
 use crate::image::digest::Digest;
@@ -14,7 +14,7 @@ use crate::image::progress::Progress;
 use crate::image::{Image, Reference};
 use crate::work::Work;
 
-/// An image that is being imported, by [`Store::begin_import`].
+/// An image that is being imported, by [`Images::begin_import`].
 ///
 /// A thread of the library's own imports it, without signals, until
 /// [`Importing::finish`]. Dropping it stops the work, without waiting: within moments
@@ -85,8 +85,8 @@ impl Progress for Tell<'_> {
     }
 }
 
-impl Store {
-    /// As [`Store::import`], for callers with an event loop: returns at once.
+impl Images {
+    /// As [`Images::import`], for callers with an event loop: returns at once.
     ///
     /// # Errors
     /// When no thread can be had; those of the import come from [`Importing::finish`].
@@ -128,7 +128,7 @@ impl Importing {
     /// The image. Waits for it where the descriptor is not readable.
     ///
     /// # Errors
-    /// As [`Store::import`]; [`Kind::Invalid`](crate::Kind::Invalid) in a forked copy of the process.
+    /// As [`Images::import`]; [`Kind::Invalid`](crate::Kind::Invalid) in a forked copy of the process.
     pub fn finish(self) -> Result<Image> {
         self.work.finish()
     }

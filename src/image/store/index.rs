@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::lock::Lock;
 use super::open::{replace_file, reserve};
 use super::parts::{INDEX, REPAIR};
-use super::{Store, sync};
+use super::{Images, sync};
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::{Descriptor, Index, REF_NAME};
 use crate::image::reference::{same_name, whole_name};
@@ -26,14 +26,14 @@ const NAMES_SHOWN: usize = 20;
 
 /// The index with the right to change it.
 pub(super) struct Writable<'a> {
-    store: &'a Store,
+    store: &'a Images,
     pub(super) index: Index,
     /// Entries of other tools that are no descriptors; they are kept.
     pub(super) strange: Vec<Value>,
     _lock: Lock,
 }
 
-impl Store {
+impl Images {
     /// The index as it is now, without entries that are no descriptors.
     pub(super) fn index(&self) -> Result<Index> {
         self.read_index().map(|(index, _)| index)
@@ -228,7 +228,7 @@ mod tests {
     fn names_of_any_number_are_compared_a_few_times_each() {
         const MANY: usize = 2000;
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path().join("store")).unwrap();
+        let store = Images::open(dir.path().join("store")).unwrap();
         let mut index = store.writable_index().unwrap();
         let names: Vec<String> = (0..MANY).map(|n| format!("n{n}:latest")).collect();
         let before = WHOLE_NAMES.get();

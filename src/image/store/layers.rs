@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Store;
+use super::Images;
 use super::lock::Lock;
 use super::open::write_file;
 use crate::error::{Error, Result};
@@ -58,7 +58,7 @@ pub(super) fn ids_name(ids: Ids) -> &'static str {
     }
 }
 
-impl Store {
+impl Images {
     fn layer_name(&self, diff_id: &Digest) -> String {
         format!("{}.{}", diff_id.hex(), ids_name(self.0.ids))
     }

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::Store;
+use super::Images;
 use super::bring::Purpose;
 use super::import::names;
 use super::index::select;
@@ -47,14 +47,14 @@ impl Progress for AtHand {
     }
 }
 
-impl Store {
+impl Images {
     /// Opens an image: by name or digest in the store; from a layout or an archive,
     /// which is imported if it is not there yet; or a directory or the host in place.
     ///
     /// The image holds its layers: nobody removes them while it lives.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] with the known names as the cure, and those of [`Store::import`].
+    /// [`Kind::NotFound`] with the known names as the cure, and those of [`Images::import`].
     pub fn image(&self, reference: &Reference) -> Result<Image> {
         self.image_with(reference, &ImportOptions::default(), &mut ())
     }
@@ -63,7 +63,7 @@ impl Store {
     /// whose layers have to be unpacked again.
     ///
     /// # Errors
-    /// As [`Store::image`].
+    /// As [`Images::image`].
     pub fn image_with(
         &self,
         reference: &Reference,
@@ -84,7 +84,7 @@ impl Store {
     /// The same if it is there, with all its layers, and can be had without a wait.
     ///
     /// # Errors
-    /// As [`Store::image`].
+    /// As [`Images::image`].
     pub(crate) fn image_at_hand(&self, reference: &Reference) -> Result<Option<Image>> {
         if let Reference::Oci { .. } | Reference::Archive(_) = reference {
             // Its documents have to be read before it is known.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Store;
+use super::Images;
 use super::gc::names;
 use super::open::make_dir;
 use super::scratch::random;
@@ -74,7 +74,7 @@ impl Mounted {
     }
 }
 
-impl Store {
+impl Images {
     /// Records a mount that is about to be made. `layers` are those of the image, which is to be
     /// held until this comes back.
     ///

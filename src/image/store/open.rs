@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::chase::chase;
 use super::lock::Lock;
 use super::parts::{DAMAGED, INDEX, MARKER};
-use super::{Inner, Store, sync};
+use super::{Images, Inner, sync};
 use crate::error::{Error, Kind, Result};
 use crate::image::layer::Ids;
 use crate::image::oci;
@@ -40,7 +40,7 @@ struct Marker {
     version: u32,
 }
 
-impl Store {
+impl Images {
     /// Opens the store in a directory; makes it, mode 0700, if it is not there.
     /// Then sweeps what killed processes have left.
     ///
@@ -88,7 +88,7 @@ impl Store {
     /// has a default.
     ///
     /// # Errors
-    /// As [`Store::open`]; [`Kind::NotFound`] if no directory is known.
+    /// As [`Images::open`]; [`Kind::NotFound`] if no directory is known.
     pub fn open_default() -> Result<Self> {
         Self::open(default_path()?)
     }

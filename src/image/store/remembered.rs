@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Store;
+use super::Images;
 use super::hold::Locks;
 use crate::image::{Image, Inner, Platform, Reference};
 use crate::sys::lock::try_lock;
@@ -48,7 +48,7 @@ struct State {
 
 impl Seen {
     /// None if there is nothing to be seen.
-    pub(super) fn now(store: &Store) -> Option<Self> {
+    pub(super) fn now(store: &Images) -> Option<Self> {
         let state = |path: &Path| {
             let file = fs::metadata(path).ok()?;
             Some(State {
@@ -71,7 +71,7 @@ impl Asked {
     }
 }
 
-impl Store {
+impl Images {
     /// An image that was asked for before, in the same state of the store.
     pub(super) fn recall(&self, asked: &Asked, seen: &Seen) -> Option<Image> {
         let mut all = try_lock(&self.0.remembered)?;

@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 
-use super::Store;
-use super::check::{Report, blob_subject, layer_subject};
+use super::Images;
+use super::check::{CheckReport, blob_subject, layer_subject};
 use super::gc::{digest_of, names};
 use super::lock::Lock;
 use super::open::{replace_file, write_layout};
@@ -32,7 +32,7 @@ pub struct Repaired {
     pub indexed: Option<usize>,
 }
 
-impl Store {
+impl Images {
     /// Removes the damaged blobs and layers of a report, so that the next import of
     /// their images brings them anew. Each is looked at again before: what another
     /// process has brought since stays, and so do layers in use.
@@ -42,7 +42,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of removing and writing files.
-    pub fn repair(&self, report: &Report) -> Result<Repaired> {
+    pub fn repair(&self, report: &CheckReport) -> Result<Repaired> {
         let _lock = self.lock_index()?;
         let removed = self.remove_damaged(report)?;
         let indexed = match self.index() {
@@ -55,7 +55,7 @@ impl Store {
     }
 
     /// The index is locked.
-    fn remove_damaged(&self, report: &Report) -> Result<usize> {
+    fn remove_damaged(&self, report: &CheckReport) -> Result<usize> {
         let scratch = self.scratch()?;
         let mut removed = 0;
         let damaged: HashSet<&str> = report.problems.iter().map(|p| p.subject.as_str()).collect();

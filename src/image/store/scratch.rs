@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::Store;
+use super::Images;
 use super::lock::Lock;
 use super::open::make_dir;
 use crate::error::{Error, Result};
@@ -31,14 +31,14 @@ const LOCK: &str = "lock";
 /// it [`Scratch::lock_fd`] too.
 #[derive(Debug)]
 pub struct Scratch {
-    store: Store,
+    store: Images,
     path: PathBuf,
     lock: Option<Lock>,
     maker: u32,
 }
 
 impl Scratch {
-    pub(super) fn create(store: &Store, prefix: &str) -> Result<Self> {
+    pub(super) fn create(store: &Images, prefix: &str) -> Result<Self> {
         let (path, lock) = loop {
             let name = format!("{prefix}{}", fresh()?);
             let path = store.scratch_dir().join(name);
@@ -119,7 +119,7 @@ impl Drop for Scratch {
 
 /// What a sweep of the scratch directory did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Recovered {
+pub struct Swept {
     /// Left-over directories removed.
     pub removed: usize,
     /// Directories in use by living processes.
@@ -129,8 +129,8 @@ pub struct Recovered {
 }
 
 /// Removes what makers that are gone have left.
-pub(super) fn sweep(store: &Store) -> Result<Recovered> {
-    let mut recovered = Recovered::default();
+pub(super) fn sweep(store: &Images) -> Result<Swept> {
+    let mut swept = Swept::default();
     let dir = store.scratch_dir();
     let wrong = |e| Error::io("sweep store", format_args!("{dir:?}"), e);
     for entry in fs::read_dir(&dir).map_err(wrong)? {
@@ -147,22 +147,22 @@ pub(super) fn sweep(store: &Store) -> Result<Recovered> {
             false => Lock::try_take_there(&file, Operation::Exclusive)?,
         };
         let Some(lock) = lock else {
-            recovered.in_use += usize::from(file.exists());
+            swept.in_use += usize::from(file.exists());
             continue;
         };
         let there = fs::symlink_metadata(&path).is_ok();
         match store.remove_path(&path) {
             Ok(()) => {
                 lock.remove();
-                recovered.removed += usize::from(there);
+                swept.removed += usize::from(there);
             }
-            Err(_) => recovered.left += 1,
+            Err(_) => swept.left += 1,
         }
     }
-    Ok(recovered)
+    Ok(swept)
 }
 
-impl Store {
+impl Images {
     /// Removes a file or tree of the store, with the help of a user namespace if
     /// there is one and it is needed.
     pub(super) fn remove_path(&self, path: &Path) -> Result<()> {

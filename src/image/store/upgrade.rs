@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use super::Store;
+use super::Images;
 use super::gc::names;
 use super::implied::has_listing;
 use super::lock::Lock;
@@ -14,7 +14,7 @@ use super::sync;
 use crate::error::{Error, Result};
 use crate::sys::flock::Operation;
 
-impl Store {
+impl Images {
     /// Upgrades the store to the version that this library makes: layers that
     /// version 1 unpacked have no listing of their directories, so they are
     /// removed, and unpacked again when they are needed next.
