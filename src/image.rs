@@ -37,7 +37,7 @@ pub use store::{
     CheckReport, Collected, Images, ImportOptions, ImportProgress, Importing, Problem, Repaired,
     Scratch, Stored, Swept,
 };
-pub(crate) use store::{HandedOver, Mounted, default_path};
+pub(crate) use store::{HandedOver, MountRecord, default_path};
 pub use unpack::{UnpackOptions, unpack};
 
 /// An image that is ready to be mounted: a configuration and a root.
@@ -47,7 +47,7 @@ pub use unpack::{UnpackOptions, unpack};
 #[derive(Debug, Clone)]
 pub struct Image {
     of: Arc<Inner>,
-    hold: Arc<store::Hold>,
+    lease: Arc<store::Lease>,
 }
 
 #[derive(Debug, Clone)]
@@ -133,13 +133,13 @@ impl Image {
             size: 0,
             notes: Vec::new(),
         };
-        Ok(Self::held(Arc::new(of), store::Hold::new(Vec::new())))
+        Ok(Self::held(Arc::new(of), store::Lease::new(Vec::new())))
     }
 
-    fn held(of: Arc<Inner>, hold: store::Hold) -> Self {
+    fn held(of: Arc<Inner>, lease: store::Lease) -> Self {
         Self {
             of,
-            hold: Arc::new(hold),
+            lease: Arc::new(lease),
         }
     }
 
@@ -179,8 +179,8 @@ impl Image {
                 .fold(0, |sum, layer| sum.saturating_add(layer.size)),
             notes,
         };
-        let hold = store::Hold::new(held.into_values().collect());
-        Ok(Self::held(Arc::new(of), hold))
+        let lease = store::Lease::new(held.into_values().collect());
+        Ok(Self::held(Arc::new(of), lease))
     }
 
     fn named(self, reference: &Reference) -> Self {
@@ -200,7 +200,7 @@ impl Image {
         change(&mut of);
         Self {
             of: Arc::new(of),
-            hold: self.hold,
+            lease: self.lease,
         }
     }
 }

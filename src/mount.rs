@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{self, TreeRequest};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Mounted, Root};
+use crate::image::{MountRecord, Root};
 use crate::plan;
 use crate::spec::{self, ByteSize, Storage, Write};
 use crate::store::{Rootfs, Store};
@@ -168,10 +168,10 @@ fn mount_number(dir: &OwnedFd) -> Result<u64> {
 }
 
 /// Returns whether one of these mounts is still in this process's view.
-fn is_mounted(mounts: &[Mounted]) -> Result<bool> {
+fn is_mounted(mounts: &[MountRecord]) -> Result<bool> {
     let file = "/proc/self/mountinfo";
     let table = Mounts::read().map_err(|e| Error::io("find mount", file, e))?;
     let all = Mounts::parse(&table);
-    let mut numbers = mounts.iter().filter_map(Mounted::number);
+    let mut numbers = mounts.iter().filter_map(MountRecord::number);
     Ok(numbers.any(|number| all.contains(number)))
 }

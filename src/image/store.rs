@@ -3,27 +3,29 @@
 #![forbid(unsafe_code)]
 
 mod blobs;
-mod bring;
+mod cache;
 mod chase;
 mod check;
+mod fs;
 mod gc;
-mod hold;
 mod implied;
 mod import;
 mod importing;
 mod index;
-mod jobs;
+mod install;
 mod layers;
+mod lease;
 mod lock;
 mod lookup;
-mod mounts;
+mod mount_records;
 mod open;
 mod options;
 mod parts;
-mod remembered;
+mod read_blobs;
 mod repair;
 mod scratch;
 mod sync;
+mod unique;
 mod upgrade;
 
 use std::path::{Path, PathBuf};
@@ -33,24 +35,24 @@ use crate::error::Result;
 use crate::image::layer::Ids;
 use crate::image::ownership::Chown;
 
-use remembered::Remembered;
+use cache::ImageCache;
 
 pub use check::{CheckReport, Problem};
 pub use gc::Collected;
 pub use importing::{ImportProgress, Importing};
 pub use lookup::Stored;
-pub(crate) use mounts::Mounted;
+pub(crate) use mount_records::MountRecord;
 pub(crate) use open::default_path;
 pub use options::ImportOptions;
 pub use repair::Repaired;
 pub(crate) use scratch::HandedOver;
 pub use scratch::{Scratch, Swept};
 
-pub(in crate::image) use hold::Hold;
-pub(in crate::image) use jobs::{Job, Tree, run as run_jobs};
+pub(in crate::image) use fs::nameless_file;
 pub(in crate::image) use layers::stacked;
+pub(in crate::image) use lease::Lease;
 pub(in crate::image) use lock::Lock;
-pub(in crate::image) use scratch::nameless_file;
+pub(in crate::image) use read_blobs::{BlobRead, Destination, run as read_blobs};
 pub(in crate::image) use sync::FileSystem;
 
 /// A directory of images and unpacked layers.
@@ -74,7 +76,7 @@ struct Inner {
     /// the machine.
     gives_away: bool,
     chown: Option<Mutex<Box<dyn Chown + Send>>>,
-    remembered: Mutex<Remembered>,
+    cache: Mutex<ImageCache>,
 }
 
 impl std::fmt::Debug for Images {
@@ -106,7 +108,7 @@ impl Images {
             ids,
             gives_away: false,
             chown: Some(Mutex::new(chown)),
-            remembered: Mutex::default(),
+            cache: Mutex::default(),
         }))
     }
 
@@ -120,7 +122,7 @@ impl Images {
             ids: Ids::Deferred,
             gives_away: true,
             chown: None,
-            remembered: Mutex::default(),
+            cache: Mutex::default(),
         }))
     }
 
@@ -155,7 +157,7 @@ impl Images {
     pub(crate) fn scratch_prefix(&self, maker: &str) -> Result<String> {
         // The lock tells what is in use. A procfs with processes only
         // (`subset=pid`) has no boot_id.
-        let boot = scratch::random("boot_id").unwrap_or_else(|_| "0".repeat(32));
+        let boot = unique::boot_id().unwrap_or_else(|_| "0".repeat(32));
         Ok(format!("{boot}.{maker}"))
     }
 

@@ -267,16 +267,16 @@ fn layers(
     let pending = Mutex::new(Pending::default());
     let mut noted = Vec::new();
     for (index, layer) in found.layers.iter().enumerate() {
-        let job = store::Job {
+        let read = store::BlobRead {
             files,
             member: layer.member.clone(),
             expected: layer.expected,
             diff_id: layer.diff_id,
             index,
             keep: None,
-            tree: Some(store::Tree::Onto(target.dir.as_fd(), &pending)),
+            tree: Some(store::Destination::Onto(target.dir.as_fd(), &pending)),
         };
-        let done = store::run_jobs(&[job], &how, found.layers.len(), progress)?;
+        let done = store::read_blobs(&[read], &how, found.layers.len(), progress)?;
         noted.extend(
             done.into_iter()
                 .filter_map(|done| Some(done.unpacked?.notes)),

@@ -9,7 +9,8 @@ use std::io::{self};
 use serde::Serialize;
 
 use super::Images;
-use super::gc::{digest_of, names};
+use super::fs::names;
+use super::gc::digest_of;
 use super::layers::{read_metadata, staged_tree};
 use super::parts::INDEX;
 use crate::error::{Error, Kind, Result};

@@ -6,11 +6,11 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use serde_json::Value;
 
 use super::Images;
+use super::fs::names;
 use super::index::Writable;
 use super::lock::Lock;
 use super::lookup::not_found;
@@ -210,14 +210,6 @@ impl Images {
 
 fn damaged(error: Error) -> Error {
     error.with_cure(AGAIN)
-}
-
-pub(super) fn names(dir: &Path) -> Result<Vec<OsString>> {
-    let wrong = |e| Error::io("read store", format_args!("{dir:?}"), e);
-    let entries = fs::read_dir(dir).map_err(wrong)?;
-    entries
-        .map(|entry| entry.map(|e| e.file_name()).map_err(wrong))
-        .collect()
 }
 
 /// The digest that a blob's or a layer's name begins with.

@@ -17,8 +17,8 @@ use nix::sys::stat::futimens;
 use nix::sys::time::TimeSpec;
 
 use super::Images;
+use super::fs::{make_dir, write_file};
 use super::layers::TREE;
-use super::open::{make_dir, write_file};
 use super::sync::FileSystem;
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::Images;
-use super::bring::{Bring, Brought, Purpose};
+use super::fs::nameless_file;
+use super::install::{Attempt, Install, Purpose};
 use super::options::ImportOptions;
-use super::scratch::nameless_file;
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::{Descriptor, Manifest};
 use crate::image::progress::Progress;
@@ -57,7 +57,7 @@ impl Images {
         }
         let (files, choice) = self.source(reference, options, progress)?;
         let found = source::find(&*files, &choice)?;
-        let image = self.bring(purpose, (&*files, &found), names, options, progress)?;
+        let image = self.install(purpose, (&*files, &found), names, options, progress)?;
         log::debug!("image {:?}: in the store", reference.to_string());
         for note in &found.notes {
             log::warn!("image {:?}: {note:?}", reference.to_string());
@@ -143,7 +143,7 @@ impl Images {
                 .names
                 .retain(|n| last.get(&whole_name(n)) == Some(&place));
             let names = stored(&found);
-            let image = self.bring(
+            let image = self.install(
                 Purpose::Import,
                 (files, &found),
                 names,
@@ -200,7 +200,7 @@ impl Images {
     }
 
     /// Brings what was found into the store.
-    pub(super) fn bring(
+    pub(super) fn install(
         &self,
         purpose: Purpose,
         (files, found): (&dyn Files, &Found),
@@ -218,7 +218,7 @@ impl Images {
                 Some(_) => None,
                 None => self.known_manifest(found, &damaged)?,
             };
-            let bring = Bring {
+            let install = Install {
                 store: self,
                 files,
                 found: known.as_ref().unwrap_or(found),
@@ -227,15 +227,15 @@ impl Images {
                 purpose,
                 damaged: &damaged,
             };
-            match bring
+            match install
                 .once(&names, progress)
                 .map_err(|e| self.explained(e))?
             {
-                Brought::Image(image) => return Ok(image),
+                Attempt::Installed(image) => return Ok(image),
                 // Each is read from the source from now on.
-                Brought::Damaged(digests) => damaged.extend(digests),
-                Brought::Again if start.elapsed() < options.patience => {}
-                Brought::Again => {
+                Attempt::Damaged(digests) => damaged.extend(digests),
+                Attempt::Retry if start.elapsed() < options.patience => {}
+                Attempt::Retry => {
                     let why = "other processes remove its blobs as fast as they come";
                     let subject = format!("{}: {why}", files.label());
                     let error = Error::new(Kind::Busy, "import image", subject);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::fs::{replace_file, reserve};
 use super::lock::Lock;
-use super::open::{replace_file, reserve};
 use super::parts::{INDEX, REPAIR};
 use super::{Images, sync};
 use crate::error::{Error, Kind, Result};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Images;
+use super::fs::write_file;
 use super::lock::Lock;
-use super::open::write_file;
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
 use crate::image::layer::Ids;

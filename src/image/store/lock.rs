@@ -121,7 +121,7 @@ impl Lock {
     }
 
     /// Lets go of a shared lock, which [`Lock::retake`] may take again.
-    pub(super) fn let_go(&self) {
+    pub(super) fn release(&self) {
         debug_assert!(!self.exclusive, "it would be signed and known as held");
         // The kernel does the same when the descriptor is closed.
         let _ = try_flock(self.file.as_fd(), Operation::Unlock);

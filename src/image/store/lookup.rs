@@ -5,11 +5,11 @@
 use serde::Serialize;
 
 use super::Images;
-use super::bring::Purpose;
+use super::cache::{Query, StoreState};
 use super::import::names;
 use super::index::select;
+use super::install::Purpose;
 use super::options::ImportOptions;
-use super::remembered::{Asked, Seen};
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::{Descriptor, Listed, Manifest, REF_NAME};
 use crate::image::progress::Progress;
@@ -102,14 +102,14 @@ impl Images {
         options: &ImportOptions,
         progress: &mut dyn Progress,
     ) -> Result<Image> {
-        let asked = Asked::new(reference, options.platform.as_ref());
-        let seen = Seen::now(self);
-        if let Some(image) = seen.and_then(|seen| self.recall(&asked, &seen)) {
+        let asked = Query::new(reference, options.platform.as_ref());
+        let seen = StoreState::now(self);
+        if let Some(image) = seen.and_then(|seen| self.cached(&asked, &seen)) {
             return Ok(image);
         }
         let image = self.looked_up(reference, options, progress)?;
         if let Some(seen) = seen {
-            self.remember(asked, seen, &image);
+            self.keep_cached(asked, seen, &image);
         }
         Ok(image)
     }
@@ -129,7 +129,7 @@ impl Images {
             attempt += 1;
             let found = self.found(descriptors, options.platform.as_ref());
             let image = found.and_then(|f| {
-                self.bring(Purpose::Open, (&files, &f), Vec::new(), options, progress)
+                self.install(Purpose::Open, (&files, &f), Vec::new(), options, progress)
             });
             descriptors = match &image {
                 Err(e) if e.kind() == Kind::NotFound => self.find(reference)?,

@@ -3,25 +3,24 @@
 #![forbid(unsafe_code)]
 
 use std::env;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::geteuid;
 use serde::Deserialize;
 
 use super::chase::chase;
+use super::fs::{make_dir, make_file, replace_file};
 use super::lock::Lock;
 use super::parts::{DAMAGED, INDEX, MARKER};
 use super::{Images, Inner, sync};
 use crate::error::{Error, Kind, Result};
 use crate::image::layer::Ids;
 use crate::image::oci;
-use crate::sys::file_size::WithoutSignal;
 use crate::sys::flock::Operation;
 use crate::sys::{auxv, user};
 
@@ -75,7 +74,7 @@ impl Images {
             ids,
             gives_away: false,
             chown: None,
-            remembered: Mutex::default(),
+            cache: Mutex::default(),
         }));
         store.recover()?;
         Ok(store)
@@ -126,24 +125,6 @@ pub(crate) fn default_path() -> Result<PathBuf> {
         )
         .with_cure("TARE_STORE=/some/directory")
     })
-}
-
-/// Makes one directory with exactly this mode; one that is there is fine.
-pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
-    match DirBuilder::new().mode(mode).create(path) {
-        Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode)),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(e) => Err(e),
-    }
-}
-
-/// Makes a file with exactly this content, or leaves the old one untouched.
-pub(super) fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
-    let _without = WithoutSignal::begin();
-    let mut file = File::create(path)?;
-    file.set_permissions(Permissions::from_mode(mode))?;
-    file.write_all(bytes)?;
-    Ok(file)
 }
 
 /// Whoever can write to a store decides what runs in the sandboxes made from it.
@@ -256,83 +237,4 @@ pub(super) fn write_layout(root: &Path) -> io::Result<()> {
         &root.join("oci-layout"),
         br#"{"imageLayoutVersion":"1.0.0"}"#,
     )
-}
-
-/// Writes a file that is missing.
-fn make_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match path.try_exists()? {
-        true => Ok(()),
-        false => replace_file(path, bytes),
-    }
-}
-
-/// Replaces a file at once, for readers and for power cuts; under a lock, since
-/// all writers use the same name for the new one. Until [`sync::entries`] of
-/// its directory, a power cut may bring the old one back.
-///
-/// Writes over what [`reserve`] left under the name of the new one, so that it
-/// needs no room on a full disk.
-pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = named_new(path);
-    let done = overwrite(&new, bytes).and_then(|()| fs::rename(&new, path));
-    if done.is_err() && !path.exists() {
-        // There is nothing yet that would have to be replaced on a full disk.
-        let _ = fs::remove_file(&new);
-    }
-    done
-}
-
-/// Takes the room that the next [`replace_file`] with as many bytes needs, if
-/// there is some; under the same lock.
-pub(super) fn reserve(path: &Path, len: usize) {
-    let new = named_new(path);
-    let has = fs::metadata(&new).is_ok_and(|file| file.len() >= len as u64);
-    if !has && allocate(&new, len).is_err() {
-        // A part of it is of no use to anything.
-        let _ = fs::remove_file(&new);
-    }
-}
-
-/// Makes a file of zeros. Btrfs writes in place only where fallocate(2) has
-/// taken the room and nothing is written yet, so the file is a new one.
-fn allocate(path: &Path, len: usize) -> io::Result<()> {
-    let _without = WithoutSignal::begin();
-    if let Err(error) = fs::remove_file(path)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
-    let file = File::create(path)?;
-    let size = i64::try_from(len).map_err(io::Error::other)?;
-    match fallocate(&file, FallocateFlags::empty(), 0, size) {
-        Ok(()) => Ok(()),
-        // NFS before 4.2 does not know it, and a nearly full XFS asks for more
-        // blocks than a write takes.
-        Err(_) => overwrite_unsynced(path, &vec![0; len]).map(drop),
-    }
-}
-
-fn named_new(path: &Path) -> PathBuf {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    new.into()
-}
-
-fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    overwrite_unsynced(path, bytes)?.sync_data()
-}
-
-/// Writes in place, so that the blocks which are there serve again, then cuts.
-fn overwrite_unsynced(path: &Path, bytes: &[u8]) -> io::Result<File> {
-    let _without = WithoutSignal::begin();
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
-    file.set_permissions(Permissions::from_mode(0o644))?;
-    file.write_all(bytes)?;
-    file.set_len(bytes.len() as u64)?;
-    Ok(file)
 }

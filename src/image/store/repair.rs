@@ -8,9 +8,11 @@ use std::io;
 
 use super::Images;
 use super::check::{CheckReport, blob_subject, layer_subject};
-use super::gc::{digest_of, names};
+use super::fs::names;
+use super::fs::replace_file;
+use super::gc::digest_of;
 use super::lock::Lock;
-use super::open::{replace_file, write_layout};
+use super::open::write_layout;
 use super::parts::{DAMAGED, INDEX};
 use super::sync;
 use crate::error::{Error, Result};

@@ -4,17 +4,17 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
 use super::Images;
+use super::fs::make_dir;
 use super::lock::Lock;
-use super::open::make_dir;
+use super::unique::fresh;
 use crate::error::{Error, Result};
 use crate::image::remove_tree::remove_tree;
 use crate::sys::flock::Operation;
@@ -183,35 +183,6 @@ impl Images {
             (done, _) => done.map_err(wrong),
         }
     }
-}
-
-/// A file without a name: gone with its descriptor, however that ends.
-pub(in crate::image) fn nameless_file(dir: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    options.read(true).write(true).mode(0o600);
-    options
-        .custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC)
-        .open(dir)
-}
-
-/// `boot_id` is one value per boot, `uuid` a new one at each reading; proc_sys_kernel(5).
-pub(super) fn random(which: &str) -> Result<String> {
-    let path = format!("/proc/sys/kernel/random/{which}");
-    let text = fs::read_to_string(&path).map_err(|e| {
-        let error = Error::io("read random number", &path, e);
-        error.with_cure("a whole procfs: mount -t proc proc /proc")
-    })?;
-    Ok(text.trim().replace('-', ""))
-}
-
-/// A new number, also where procfs has processes only (`subset=pid`).
-pub(super) fn fresh() -> Result<String> {
-    random("uuid").or_else(|error| {
-        let mut bytes = [0; 16];
-        let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-        read.map_err(|_| error)?;
-        Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
-    })
 }
 
 trait Added {

@@ -5,7 +5,7 @@
 use std::fs;
 
 use super::Images;
-use super::gc::names;
+use super::fs::names;
 use super::implied::has_listing;
 use super::lock::Lock;
 use super::open::{VERSION, check_version, write_marker};

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Images;
-use super::gc::names;
-use super::open::make_dir;
-use super::scratch::random;
+use super::fs::make_dir;
+use super::fs::names;
+use super::unique::{boot_id, uuid};
 use crate::error::{Error, Result};
 
 const DIR: &str = "mounts";
@@ -23,13 +23,13 @@ const RECORD: &str = "record.json";
 
 /// One mount, recorded.
 #[derive(Debug)]
-pub(crate) struct Mounted {
+pub(crate) struct MountRecord {
     dir: PathBuf,
-    record: Record,
+    record: Stored,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Record {
+struct Stored {
     /// Where it is mounted, absolute.
     target: PathBuf,
     /// The kernel's number of the mount; none while it is being made.
@@ -38,7 +38,7 @@ struct Record {
     layers: Vec<String>,
 }
 
-impl Mounted {
+impl MountRecord {
     /// A directory of its own on disk, empty when made.
     pub(crate) fn tree(&self) -> PathBuf {
         self.dir.join("tree")
@@ -80,8 +80,8 @@ impl Images {
     ///
     /// # Errors
     /// Those of mkdir(2) and of writing a file.
-    pub(crate) fn record_mount(&self, target: &Path, layers: &[PathBuf]) -> Result<Mounted> {
-        let name = format!("{}.{}", random("boot_id")?, random("uuid")?);
+    pub(crate) fn record_mount(&self, target: &Path, layers: &[PathBuf]) -> Result<MountRecord> {
+        let name = format!("{}.{}", boot_id()?, uuid()?);
         let dir = self.0.root.join(DIR).join(name);
         let all = self.layers_dir();
         let name = |tree: &PathBuf| {
@@ -89,28 +89,28 @@ impl Images {
             Some(inside.components().next()?.as_os_str().to_owned())
         };
         let layers = layers.iter().filter_map(name);
-        let mounted = Mounted {
-            record: Record {
+        let record = MountRecord {
+            record: Stored {
                 target: target.to_path_buf(),
                 mount: None,
                 layers: layers.map(|n| n.to_string_lossy().into_owned()).collect(),
             },
             dir,
         };
-        for dir in [&self.0.root.join(DIR), &mounted.dir, &mounted.tree()] {
+        for dir in [&self.0.root.join(DIR), &record.dir, &record.tree()] {
             make_dir(dir, 0o700)
                 .map_err(|e| Error::io("record mount", format_args!("{dir:?}"), e))?;
         }
-        mounted.write()?;
-        Ok(mounted)
+        record.write()?;
+        Ok(record)
     }
 
     /// The mounts of this boot, made or being made.
     ///
     /// # Errors
     /// Those of reading directories.
-    pub(crate) fn mounts(&self) -> Result<Vec<Mounted>> {
-        let boot = random("boot_id").ok();
+    pub(crate) fn mounts(&self) -> Result<Vec<MountRecord>> {
+        let boot = boot_id().ok();
         let records = self.mount_dirs()?.into_iter();
         Ok(records
             // What may be of this boot is kept.
@@ -119,7 +119,7 @@ impl Images {
                 // One that is just coming or going has none.
                 let text = fs::read(dir.join(RECORD)).ok()?;
                 let record = serde_json::from_slice(&text).ok()?;
-                Some(Mounted { dir, record })
+                Some(MountRecord { dir, record })
             })
             .collect())
     }
@@ -128,20 +128,20 @@ impl Images {
     ///
     /// # Errors
     /// Those of unlink(2).
-    pub(crate) fn forget_mount(&self, mounted: &Mounted) -> Result<()> {
-        self.remove_path(&mounted.dir)
+    pub(crate) fn forget_mount(&self, record: &MountRecord) -> Result<()> {
+        self.remove_path(&record.dir)
     }
 
     /// Names below `layers` that lie under a mount.
     pub(super) fn mounted_layers(&self) -> Result<Vec<String>> {
         let mounts = self.mounts()?.into_iter();
-        Ok(mounts.flat_map(|mounted| mounted.record.layers).collect())
+        Ok(mounts.flat_map(|record| record.record.layers).collect())
     }
 
     /// Removes what mounts of earlier boots have left; how many that were, and how many stay.
     pub(super) fn sweep_mounts(&self) -> Result<(usize, usize)> {
         let dirs = self.mount_dirs()?;
-        let boot = random("boot_id");
+        let boot = boot_id();
         let Some(boot) = boot.ok().filter(|_| !dirs.is_empty()) else {
             return Ok((0, 0));
         };

@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 
-use super::open::{make_dir, write_file};
+use super::fs::{make_dir, write_file};
 use crate::error::{Error, Kind, Result};
 use crate::image::digest::{Digest, HashingReader};
 use crate::image::inflate::inflate;
@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_millis(50);
 const REPORT: u64 = 1 << 20;
 
 /// One blob to read.
-pub(in crate::image) struct Job<'a> {
+pub(in crate::image) struct BlobRead<'a> {
     /// Where it is read from.
     pub(in crate::image) files: &'a dyn Files,
     pub(in crate::image) member: String,
@@ -43,28 +43,28 @@ pub(in crate::image) struct Job<'a> {
     /// The file that keeps it as it is.
     pub(in crate::image) keep: Option<PathBuf>,
     /// Where it is unpacked.
-    pub(in crate::image) tree: Option<Tree<'a>>,
+    pub(in crate::image) tree: Option<Destination<'a>>,
 }
 
 /// The directory that a layer is unpacked into.
-pub(in crate::image) enum Tree<'a> {
+pub(in crate::image) enum Destination<'a> {
     /// Made there, in a directory of the store.
     New(PathBuf),
     /// Opened before, and what the layers in it put off.
     Onto(BorrowedFd<'a>, &'a Mutex<Pending>),
 }
 
-/// What a job found; all of it verified.
+/// What a read found; all of it verified.
 pub(in crate::image) struct Done {
     pub(in crate::image) blob: (Digest, u64),
     pub(in crate::image) unpacked: Option<Unpacked>,
     diff_id: Digest,
 }
 
-/// Does all jobs, some at a time; the first error ends the others. Results are in
-/// the jobs' order. Threads are gone on return.
+/// Reads all blobs, some at a time; the first error ends the others. Results are in
+/// their order. Threads are gone on return.
 pub(in crate::image) fn run(
-    jobs: &[Job<'_>],
+    blobs: &[BlobRead<'_>],
     options: &layer::Options,
     total: usize,
     progress: &mut dyn Progress,
@@ -75,15 +75,15 @@ pub(in crate::image) fn run(
     let shared = Shared {
         next: AtomicUsize::new(0),
         stop: AtomicBool::new(false),
-        results: Mutex::new(jobs.iter().map(|_| None).collect()),
+        results: Mutex::new(blobs.iter().map(|_| None).collect()),
     };
     let (sender, receiver) = channel();
     let canceled = thread::scope(|scope| {
         let mut workers = Vec::new();
-        for _ in 0..jobs.len().min(cores) {
+        for _ in 0..blobs.len().min(cores) {
             let (shared, sender) = (&shared, sender.clone());
             let worker = thread::Builder::new().name("tare-import".into());
-            let worker = worker.spawn_scoped(scope, move || work(jobs, options, shared, &sender));
+            let worker = worker.spawn_scoped(scope, move || work(blobs, options, shared, &sender));
             workers.push(worker.map_err(|e| {
                 shared.stop.store(true, Ordering::Relaxed);
                 Error::io("read layers", "start a thread", e)
@@ -92,10 +92,10 @@ pub(in crate::image) fn run(
         drop(sender);
         let canceled = loop {
             match receiver.recv_timeout(TICK) {
-                Ok(Report { job, done, of }) => {
-                    let job: &Job<'_> = &jobs[job];
-                    let digest = job.expected.map_or(job.diff_id, |(digest, _)| digest);
-                    progress.layer(job.index, total, &digest, done, of);
+                Ok(Advance { blob, done, of }) => {
+                    let blob: &BlobRead<'_> = &blobs[blob];
+                    let digest = blob.expected.map_or(blob.diff_id, |(digest, _)| digest);
+                    progress.layer(blob.index, total, &digest, done, of);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break false,
@@ -131,13 +131,13 @@ struct Shared {
     results: Mutex<Vec<Option<Result<Done>>>>,
 }
 
-struct Report {
-    job: usize,
+struct Advance {
+    blob: usize,
     done: u64,
     of: u64,
 }
 
-/// A job that was stopped because of another's error must not hide that error.
+/// A read that was stopped because of another's error must not hide that error.
 fn first_error(results: Vec<Option<Result<Done>>>) -> Result<Vec<Done>> {
     let mut done = Vec::with_capacity(results.len());
     let mut error = None;
@@ -155,16 +155,21 @@ fn first_error(results: Vec<Option<Result<Done>>>) -> Result<Vec<Done>> {
     }
 }
 
-fn work(jobs: &[Job<'_>], options: &layer::Options, shared: &Shared, sender: &Sender<Report>) {
+fn work(
+    blobs: &[BlobRead<'_>],
+    options: &layer::Options,
+    shared: &Shared,
+    sender: &Sender<Advance>,
+) {
     // The host's handlers must not run here. It cannot fail with a valid set, and
     // if it did, a handler would merely run on this thread.
     let _ = SigSet::all().thread_block();
     while !shared.stop.load(Ordering::Relaxed) {
         let at = shared.next.fetch_add(1, Ordering::Relaxed);
-        let Some(job) = jobs.get(at) else { return };
-        let done = do_one(job, options, shared, &mut |done, of| {
+        let Some(blob) = blobs.get(at) else { return };
+        let done = read_one(blob, options, shared, &mut |done, of| {
             // Nobody listens any more once the caller wants to stop.
-            let _ = sender.send(Report { job: at, done, of });
+            let _ = sender.send(Advance { blob: at, done, of });
         });
         if done.is_err() {
             shared.stop.store(true, Ordering::Relaxed);
@@ -176,17 +181,17 @@ fn work(jobs: &[Job<'_>], options: &layer::Options, shared: &Shared, sender: &Se
     }
 }
 
-fn do_one(
-    job: &Job<'_>,
+fn read_one(
+    blob: &BlobRead<'_>,
     options: &layer::Options,
     shared: &Shared,
     report: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Done> {
-    let member = job.files.open(&job.member)?;
-    if let Some((digest, size)) = job.expected {
-        check_blob(job.files, (digest, size), (digest, member.size))?;
+    let member = blob.files.open(&blob.member)?;
+    if let Some((digest, size)) = blob.expected {
+        check_blob(blob.files, (digest, size), (digest, member.size))?;
     }
-    let keep = job.keep.as_ref().map(|path| {
+    let keep = blob.keep.as_ref().map(|path| {
         let file = write_file(path, b"", 0o644);
         let file = file.map_err(|e| Error::io("write blob", format_args!("{path:?}"), e))?;
         Ok((file, path.as_path()))
@@ -201,7 +206,7 @@ fn do_one(
         reported: 0,
         failure: None,
     };
-    let read = match &job.tree {
+    let read = match &blob.tree {
         Some(tree) => unpack(&mut feed, tree, options),
         None => look_through(&mut feed),
     };
@@ -210,18 +215,18 @@ fn do_one(
     }
     feed.tell();
     drop(feed);
-    let done = read.map_err(|e| blame_blob(job, e))?;
-    verify(job, &done)?;
+    let done = read.map_err(|e| blame_blob(blob, e))?;
+    verify(blob, &done)?;
     Ok(done)
 }
 
-fn unpack(feed: &mut Feed<'_>, tree: &Tree<'_>, options: &layer::Options) -> Result<Done> {
+fn unpack(feed: &mut Feed<'_>, tree: &Destination<'_>, options: &layer::Options) -> Result<Done> {
     let unpacked = match tree {
-        Tree::Onto(dir, pending) => {
+        Destination::Onto(dir, pending) => {
             let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
             layer::unpack_onto(feed, *dir, options, &mut pending, &mut |_| ())?
         }
-        Tree::New(path) => {
+        Destination::New(path) => {
             let wrong = |e| Error::io("unpack layer", format_args!("{path:?}"), e);
             make_dir(path, 0o755).map_err(wrong)?;
             let made = File::open(path).map_err(wrong)?;
@@ -253,36 +258,36 @@ fn look_through(feed: &mut Feed<'_>) -> Result<Done> {
     })
 }
 
-fn verify(job: &Job<'_>, done: &Done) -> Result<()> {
-    if let Some(expected) = job.expected {
-        check_blob(job.files, expected, done.blob)?;
+fn verify(blob: &BlobRead<'_>, done: &Done) -> Result<()> {
+    if let Some(expected) = blob.expected {
+        check_blob(blob.files, expected, done.blob)?;
     }
-    let (expected, found) = (job.diff_id, done.diff_id);
+    let (expected, found) = (blob.diff_id, done.diff_id);
     if found == expected || is_weak!("no_verify") {
         return Ok(());
     }
-    let label = job.files.label();
+    let label = blob.files.label();
     let why = format!("{label}: diff id {expected}: its bytes have {found}");
-    Err(Error::new(Kind::Corrupt, "verify layer", why).with_cure(job.files.cure()))
+    Err(Error::new(Kind::Corrupt, "verify layer", why).with_cure(blob.files.cure()))
 }
 
 /// A blob with the wrong bytes fails in the unpacker before its digest is known;
 /// that the bytes are wrong is the better thing to say.
-fn blame_blob(job: &Job<'_>, error: Error) -> Error {
-    let Some((expected, size)) = job.expected else {
+fn blame_blob(blob: &BlobRead<'_>, error: Error) -> Error {
+    let Some((expected, size)) = blob.expected else {
         return error;
     };
     if error.kind() != Kind::Corrupt || is_weak!("no_verify") {
         return error;
     }
-    let Ok(member) = job.files.open(&job.member) else {
+    let Ok(member) = blob.files.open(&blob.member) else {
         return error;
     };
     let mut reader = HashingReader::new(member.reader.take(size));
     match io::copy(&mut reader, &mut io::sink()) {
         Ok(n) => {
             let found = reader.complete().0;
-            check_blob(job.files, (expected, size), (found, n))
+            check_blob(blob.files, (expected, size), (found, n))
                 .err()
                 .unwrap_or(error)
         }

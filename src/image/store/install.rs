@@ -8,13 +8,13 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use super::Images;
+use super::fs::{make_dir, write_file};
 use super::implied;
 use super::index::is_filed;
-use super::jobs::{self, Done, Job, Tree};
 use super::layers::{Held, Metadata, staged_tree, write_metadata};
 use super::lock::Lock;
-use super::open::{make_dir, write_file};
 use super::options::ImportOptions;
+use super::read_blobs::{self, BlobRead, Destination, Done};
 use super::scratch::Scratch;
 use super::sync::{self, FileSystem};
 use crate::error::{Error, Kind, Result};
@@ -37,7 +37,7 @@ pub(super) enum Purpose {
 }
 
 /// One attempt.
-pub(super) struct Bring<'a> {
+pub(super) struct Install<'a> {
     pub(super) store: &'a Images,
     pub(super) files: &'a dyn Files,
     pub(super) found: &'a Found,
@@ -50,10 +50,10 @@ pub(super) struct Bring<'a> {
 }
 
 /// What an attempt came to.
-pub(super) enum Brought {
-    Image(Image),
+pub(super) enum Attempt {
+    Installed(Image),
     /// A blob of the store that this relied on is gone.
-    Again,
+    Retry,
     /// Blobs of the store that this relied on have the wrong bytes, which the
     /// source may have right.
     Damaged(Vec<Digest>),
@@ -65,9 +65,9 @@ struct Building {
     staged: PathBuf,
 }
 
-impl Bring<'_> {
+impl Install<'_> {
     /// Brings the image, unless the store changes meanwhile.
-    pub(super) fn once(&self, names: &[String], progress: &mut dyn Progress) -> Result<Brought> {
+    pub(super) fn once(&self, names: &[String], progress: &mut dyn Progress) -> Result<Attempt> {
         let (mut held, missing) = self.hold(progress)?;
         if missing.is_empty()
             && let Some(manifest) = self.nothing_to_do(names)?
@@ -78,10 +78,10 @@ impl Bring<'_> {
                 FileSystem::of(self.store.path())?.sync()?;
             }
             return Image::in_store(self.store, manifest, &self.found.parsed, held)
-                .map(Brought::Image);
+                .map(Attempt::Installed);
         }
         if !progress.keep_going() {
-            return Err(jobs::stopped());
+            return Err(read_blobs::stopped());
         }
         let file_system = FileSystem::of(self.store.path())?;
         let scratch = self.store.scratch()?;
@@ -99,44 +99,45 @@ impl Bring<'_> {
             })
             .collect();
         let store_files = self.store.files();
-        let Some(jobs) = self.jobs(&store_files, &scratch, &building)? else {
-            return Ok(Brought::Again);
+        let Some(reads) = self.reads(&store_files, &scratch, &building)? else {
+            return Ok(Attempt::Retry);
         };
         let total = self.found.layers.len();
-        let done = match jobs::run(&jobs, &self.layer_options(), total, progress) {
-            Err(e) => return self.excused(&jobs, e),
+        let done = match read_blobs::run(&reads, &self.layer_options(), total, progress) {
+            Err(e) => return self.excused(&reads, e),
             Ok(done) => done,
         };
-        for (job, done) in jobs.iter().zip(&done) {
-            if let (Some(unpacked), Some(building)) = (&done.unpacked, building.get(&job.diff_id)) {
+        for (read, done) in reads.iter().zip(&done) {
+            if let (Some(unpacked), Some(building)) = (&done.unpacked, building.get(&read.diff_id))
+            {
                 self.finish_layer(&building.staged, unpacked, done.blob.0)?;
             }
         }
-        let documents = self.documents(&jobs, &done)?;
+        let documents = self.documents(&reads, &done)?;
         let mut files = stage_documents(&scratch, &documents)?;
-        let kept = jobs.iter().zip(&done);
-        files.extend(kept.filter_map(|(job, done)| Some((job.keep.clone()?, done.blob.0))));
+        let kept = reads.iter().zip(&done);
+        files.extend(kept.filter_map(|(read, done)| Some((read.keep.clone()?, done.blob.0))));
         if self.options.sync {
             file_system.sync()?;
         }
         let documents = &documents[0];
         match self.publish(&files, &documents.descriptor, building, names)? {
-            None => return Ok(Brought::Again),
+            None => return Ok(Attempt::Retry),
             Some(built) => held.extend(built),
         }
-        Image::in_store(self.store, documents, &self.found.parsed, held).map(Brought::Image)
+        Image::in_store(self.store, documents, &self.found.parsed, held).map(Attempt::Installed)
     }
 
     /// An error, unless the cause is a blob of the store that another process
     /// removed, or that is damaged and can be had from the source.
-    fn excused(&self, jobs: &[Job<'_>], error: Error) -> Result<Brought> {
-        let of_store = jobs.iter().filter(|job| job.keep.is_none());
-        let of_store = of_store.filter_map(|job| job.expected);
+    fn excused(&self, reads: &[BlobRead<'_>], error: Error) -> Result<Attempt> {
+        let of_store = reads.iter().filter(|read| read.keep.is_none());
+        let of_store = of_store.filter_map(|read| read.expected);
         match error.kind() {
             Kind::NotFound => {
                 let mut gone = of_store.filter(|(digest, size)| !self.has(digest, *size));
                 match gone.next() {
-                    Some(_) if !self.is_own() => Ok(Brought::Again),
+                    Some(_) if !self.is_own() => Ok(Attempt::Retry),
                     _ => Err(error),
                 }
             }
@@ -145,7 +146,7 @@ impl Bring<'_> {
                 let damaged = of_store.map(|(digest, _)| digest).filter(is_damaged);
                 match damaged.collect::<Vec<_>>() {
                     damaged if damaged.is_empty() => Err(error),
-                    damaged => Ok(Brought::Damaged(damaged)),
+                    damaged => Ok(Attempt::Damaged(damaged)),
                 }
             }
             _ => Err(error),
@@ -197,7 +198,7 @@ impl Bring<'_> {
         let (mut held, mut missing) = (BTreeMap::new(), BTreeMap::new());
         let mut go_on = || match progress.keep_going() {
             true => Ok(()),
-            false => Err(jobs::stopped()),
+            false => Err(read_blobs::stopped()),
         };
         for id in ids {
             match self
@@ -214,13 +215,13 @@ impl Bring<'_> {
     /// What has to be read: blobs the store has not, layers that are not unpacked.
     /// None if an adopted manifest names a blob that is gone: the source has
     /// the layer in other bytes.
-    fn jobs<'b>(
+    fn reads<'b>(
         &'b self,
         store_files: &'b dyn Files,
         scratch: &Scratch,
         building: &BTreeMap<Digest, Building>,
-    ) -> Result<Option<Vec<Job<'b>>>> {
-        let mut jobs: Vec<Job<'b>> = Vec::new();
+    ) -> Result<Option<Vec<BlobRead<'b>>>> {
+        let mut reads: Vec<BlobRead<'b>> = Vec::new();
         for (index, layer) in self.found.layers.iter().enumerate() {
             let stored = layer
                 .expected
@@ -228,13 +229,14 @@ impl Bring<'_> {
             if self.adopted && !stored {
                 return Ok(None);
             }
-            let same =
-                |job: &Job<'_>| job.diff_id == layer.diff_id && job.expected == layer.expected;
-            let built = jobs
+            let same = |read: &BlobRead<'_>| {
+                read.diff_id == layer.diff_id && read.expected == layer.expected
+            };
+            let built = reads
                 .iter()
-                .any(|job| job.diff_id == layer.diff_id && job.tree.is_some());
+                .any(|read| read.diff_id == layer.diff_id && read.tree.is_some());
             let build = building.get(&layer.diff_id).filter(|_| !built);
-            if jobs.iter().any(same) || stored && build.is_none() {
+            if reads.iter().any(same) || stored && build.is_none() {
                 continue;
             }
             let (files, member) = match layer.expected {
@@ -246,17 +248,17 @@ impl Bring<'_> {
                     Error::io("stage layer", format_args!("{:?}", building.staged), e)
                 })?;
             }
-            jobs.push(Job {
+            reads.push(BlobRead {
                 files,
                 member,
                 expected: layer.expected,
                 diff_id: layer.diff_id,
                 index,
                 keep: (!stored).then(|| scratch.path().join(format!("blob-{index}"))),
-                tree: build.map(|b| Tree::New(staged_tree(&b.staged))),
+                tree: build.map(|b| Destination::New(staged_tree(&b.staged))),
             });
         }
-        Ok(Some(jobs))
+        Ok(Some(reads))
     }
 
     fn layer_options(&self) -> Options {
@@ -296,13 +298,13 @@ impl Bring<'_> {
     }
 
     /// The manifest and the config, in this order.
-    fn documents(&self, jobs: &[Job<'_>], done: &[Done]) -> Result<[Document; 2]> {
+    fn documents(&self, reads: &[BlobRead<'_>], done: &[Done]) -> Result<[Document; 2]> {
         let config = self.found.config.clone();
         if let Some(manifest) = &self.found.manifest {
             return Ok([manifest.clone(), config]);
         }
         let blob = |diff_id: &Digest| {
-            let at = jobs.iter().position(|job| job.diff_id == *diff_id)?;
+            let at = reads.iter().position(|read| read.diff_id == *diff_id)?;
             Some(Descriptor::new(LAYER, done[at].blob.0, done[at].blob.1))
         };
         let layers = self

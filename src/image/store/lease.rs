@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lock::Lock;
 
-/// The locks of an image's layers: all shared while anybody has a [`Hold`], else none.
+/// The locks of an image's layers: all shared while anybody has a [`Lease`], else none.
 #[derive(Debug)]
-pub(super) struct Locks {
+pub(super) struct LayerLocks {
     all: Vec<Lock>,
     users: Mutex<usize>,
     /// A fork's copies are the same open file descriptions: they are neither let go nor taken there. Not asked without a lock.
@@ -18,13 +18,13 @@ pub(super) struct Locks {
 
 /// While it lives, nobody removes the layers.
 #[derive(Debug)]
-pub(in crate::image) struct Hold(Arc<Locks>);
+pub(in crate::image) struct Lease(Arc<LayerLocks>);
 
-impl Hold {
+impl Lease {
     /// Takes over shared locks.
     pub(in crate::image) fn new(all: Vec<Lock>) -> Self {
         let process = if all.is_empty() { 0 } else { process::id() };
-        Self(Arc::new(Locks {
+        Self(Arc::new(LayerLocks {
             all,
             users: Mutex::new(1),
             process,
@@ -32,24 +32,24 @@ impl Hold {
     }
 
     /// The locks, to be held again.
-    pub(super) fn locks(&self) -> &Arc<Locks> {
+    pub(super) fn locks(&self) -> &Arc<LayerLocks> {
         &self.0
     }
 }
 
-impl Locks {
+impl LayerLocks {
     /// Holds the layers, unless one of them was removed, somebody is about to, or this is a fork's copy.
-    pub(super) fn hold(self: &Arc<Self>) -> Option<Hold> {
+    pub(super) fn lease(self: &Arc<Self>) -> Option<Lease> {
         if !self.are_own() {
             return None;
         }
         let mut users = self.users();
         if *users == 0 && !self.all.iter().all(Lock::retake) {
-            self.all.iter().for_each(Lock::let_go);
+            self.all.iter().for_each(Lock::release);
             return None;
         }
         *users += 1;
-        Some(Hold(Arc::clone(self)))
+        Some(Lease(Arc::clone(self)))
     }
 
     fn are_own(&self) -> bool {
@@ -66,7 +66,7 @@ impl Locks {
     }
 }
 
-impl Drop for Hold {
+impl Drop for Lease {
     fn drop(&mut self) {
         if !self.0.are_own() {
             return;
@@ -74,7 +74,7 @@ impl Drop for Hold {
         let mut users = self.0.users();
         *users -= 1;
         if *users == 0 {
-            self.0.all.iter().for_each(Lock::let_go);
+            self.0.all.iter().for_each(Lock::release);
         }
     }
 }

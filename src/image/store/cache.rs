@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Images;
-use super::hold::Locks;
+use super::lease::LayerLocks;
 use crate::image::{Image, Inner, Platform, Reference};
 use crate::sys::lock::try_lock;
 
@@ -18,18 +18,18 @@ const MAX_LOCKS: usize = 128;
 
 /// Images of one store, the one opened last in front. None is held by being here.
 #[derive(Default)]
-pub(super) struct Remembered(VecDeque<Known>);
+pub(super) struct ImageCache(VecDeque<Entry>);
 
-struct Known {
-    asked: Asked,
-    seen: Seen,
+struct Entry {
+    query: Query,
+    state: StoreState,
     image: Arc<Inner>,
-    locks: Arc<Locks>,
+    locks: Arc<LayerLocks>,
 }
 
 /// What an image was looked up by.
 #[derive(PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct Query {
     reference: Reference,
     platform: Option<Platform>,
 }
@@ -37,21 +37,21 @@ pub(super) struct Asked {
 /// What it was found by: the index and the directory of the layers, each as stat(2) told them apart from any other state.
 /// That a layer is gone its lock tells, too.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen([State; 2]);
+pub(super) struct StoreState([FileState; 2]);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct State {
+struct FileState {
     file: (u64, u64),
     size: u64,
     changed: (i64, i64),
 }
 
-impl Seen {
+impl StoreState {
     /// None if there is nothing to be seen.
     pub(super) fn now(store: &Images) -> Option<Self> {
         let state = |path: &Path| {
             let file = fs::metadata(path).ok()?;
-            Some(State {
+            Some(FileState {
                 file: (file.dev(), file.ino()),
                 size: file.size(),
                 changed: (file.ctime(), file.ctime_nsec()),
@@ -62,7 +62,7 @@ impl Seen {
     }
 }
 
-impl Asked {
+impl Query {
     pub(super) fn new(reference: &Reference, platform: Option<&Platform>) -> Self {
         Self {
             reference: reference.clone(),
@@ -73,33 +73,33 @@ impl Asked {
 
 impl Images {
     /// An image that was asked for before, in the same state of the store.
-    pub(super) fn recall(&self, asked: &Asked, seen: &Seen) -> Option<Image> {
-        let mut all = try_lock(&self.0.remembered)?;
-        let at = all.0.iter().position(|known| known.asked == *asked)?;
-        let known = all.0.remove(at)?;
-        if known.seen != *seen {
+    pub(super) fn cached(&self, query: &Query, state: &StoreState) -> Option<Image> {
+        let mut all = try_lock(&self.0.cache)?;
+        let at = all.0.iter().position(|entry| entry.query == *query)?;
+        let entry = all.0.remove(at)?;
+        if entry.state != *state {
             return None;
         }
-        let image = Image::held(Arc::clone(&known.image), known.locks.hold()?);
-        all.0.push_front(known);
+        let image = Image::held(Arc::clone(&entry.image), entry.locks.lease()?);
+        all.0.push_front(entry);
         Some(image)
     }
 
-    /// Keeps what was found, for the next time; `seen` is from before it was looked for.
-    pub(super) fn remember(&self, asked: Asked, seen: Seen, image: &Image) {
-        let Some(mut all) = try_lock(&self.0.remembered) else {
+    /// Keeps what was found, for the next time; `state` is from before it was looked for.
+    pub(super) fn keep_cached(&self, query: Query, state: StoreState, image: &Image) {
+        let Some(mut all) = try_lock(&self.0.cache) else {
             return;
         };
-        all.0.retain(|known| known.asked != asked);
-        all.0.push_front(Known {
-            asked,
-            seen,
+        all.0.retain(|entry| entry.query != query);
+        all.0.push_front(Entry {
+            query,
+            state,
             image: Arc::clone(&image.of),
-            locks: Arc::clone(image.hold.locks()),
+            locks: Arc::clone(image.lease.locks()),
         });
         let mut locks = 0;
-        let fits = |known: &Known| {
-            locks += known.locks.count().max(1);
+        let fits = |entry: &Entry| {
+            locks += entry.locks.count().max(1);
             locks <= MAX_LOCKS
         };
         let kept = all.0.iter().map(fits).take_while(|fits| *fits).count();

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Makes, replaces and lists the files of a store.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FallocateFlags, fallocate};
+
+use crate::error::{Error, Result};
+use crate::sys::file_size::WithoutSignal;
+
+/// Makes one directory with exactly this mode; one that is there is fine.
+pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode)),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Makes a file with exactly this content, or leaves the old one untouched.
+pub(super) fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
+    let _without = WithoutSignal::begin();
+    let mut file = File::create(path)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+/// A file without a name: gone with its descriptor, however that ends.
+pub(in crate::image) fn nameless_file(dir: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).mode(0o600);
+    options
+        .custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC)
+        .open(dir)
+}
+
+/// Returns the names of a directory's entries.
+pub(super) fn names(dir: &Path) -> Result<Vec<OsString>> {
+    let wrong = |e| Error::io("read store", format_args!("{dir:?}"), e);
+    let entries = fs::read_dir(dir).map_err(wrong)?;
+    entries
+        .map(|entry| entry.map(|e| e.file_name()).map_err(wrong))
+        .collect()
+}
+
+/// Writes a file that is missing.
+pub(super) fn make_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match path.try_exists()? {
+        true => Ok(()),
+        false => replace_file(path, bytes),
+    }
+}
+
+/// Replaces a file at once, for readers and for power cuts; under a lock, since
+/// all writers use the same name for the new one. Until [`super::sync::entries`] of
+/// its directory, a power cut may bring the old one back.
+///
+/// Writes over what [`reserve`] left under the name of the new one, so that it
+/// needs no room on a full disk.
+pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = named_new(path);
+    let done = overwrite(&new, bytes).and_then(|()| fs::rename(&new, path));
+    if done.is_err() && !path.exists() {
+        // There is nothing yet that would have to be replaced on a full disk.
+        let _ = fs::remove_file(&new);
+    }
+    done
+}
+
+/// Takes the room that the next [`replace_file`] with as many bytes needs, if
+/// there is some; under the same lock.
+pub(super) fn reserve(path: &Path, len: usize) {
+    let new = named_new(path);
+    let has = fs::metadata(&new).is_ok_and(|file| file.len() >= len as u64);
+    if !has && allocate(&new, len).is_err() {
+        // A part of it is of no use to anything.
+        let _ = fs::remove_file(&new);
+    }
+}
+
+/// Makes a file of zeros. Btrfs writes in place only where fallocate(2) has
+/// taken the room and nothing is written yet, so the file is a new one.
+fn allocate(path: &Path, len: usize) -> io::Result<()> {
+    let _without = WithoutSignal::begin();
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let file = File::create(path)?;
+    let size = i64::try_from(len).map_err(io::Error::other)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, size) {
+        Ok(()) => Ok(()),
+        // NFS before 4.2 does not know it, and a nearly full XFS asks for more
+        // blocks than a write takes.
+        Err(_) => overwrite_unsynced(path, &vec![0; len]).map(drop),
+    }
+}
+
+fn named_new(path: &Path) -> PathBuf {
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    new.into()
+}
+
+fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    overwrite_unsynced(path, bytes)?.sync_data()
+}
+
+/// Writes in place, so that the blocks which are there serve again, then cuts.
+fn overwrite_unsynced(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let _without = WithoutSignal::begin();
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    file.write_all(bytes)?;
+    file.set_len(bytes.len() as u64)?;
+    Ok(file)
+}
