@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::layer::{self, Bounds, Ids, Options, OverlayXattr, Whiteouts};
 use super::oci::{Index, LAYERS_MAX, Manifest};
 use super::remove_tree::remove_tree;
-use super::source::{self, Choice, Files, Found, Member};
+use super::source::{self, Member, Resolved, Selector, Source};
 use super::tar::{Archive, Input, What};
 use super::{Digest, Reference, config};
 use crate::error::{Error, Kind, Quoted, Result};
@@ -239,30 +239,30 @@ pub(crate) fn archive(data: &[u8]) {
     }
 }
 
-fn found(files: &dyn Files) {
-    let choice = Choice {
+fn found(source: &dyn Source) {
+    let selector = Selector {
         names: true,
-        ..Choice::default()
+        ..Selector::default()
     };
-    let mut whole = |found: Found| {
+    let mut whole = |found: Resolved| {
         check(&found);
         for layer in &found.layers {
-            if let Ok(mut member) = files.open(&layer.member) {
+            if let Ok(mut member) = source.open(&layer.member) {
                 let read = std::io::copy(&mut member.reader, &mut std::io::sink());
                 assert_eq!(read.expect("it is there"), member.size);
             }
         }
         Ok(())
     };
-    let all = source::each(files, &choice, &mut whole);
-    for done in [source::find(files, &choice).and_then(whole), all] {
+    let all = source::each(source, &selector, &mut whole);
+    for done in [source::find(source, &selector).and_then(whole), all] {
         if let Err(error) = done {
             check_error(&error);
         }
     }
 }
 
-fn check(found: &Found) {
+fn check(found: &Resolved) {
     assert!(found.layers.len() <= LAYERS_MAX);
     assert_eq!(found.layers.len(), found.parsed.diff_ids.len());
     for name in &found.names {
@@ -337,7 +337,7 @@ fn with_descriptor(text: Vec<u8>, mark: &[u8], of: &[u8]) -> Vec<u8> {
 
 struct Members<'a>(&'a BTreeMap<String, Vec<u8>>);
 
-impl Files for Members<'_> {
+impl Source for Members<'_> {
     fn open(&self, name: &str) -> Result<Member<'_>> {
         let bytes = self.0.get(name);
         let bytes = bytes.ok_or_else(|| Error::new(Kind::NotFound, "open", ""))?;

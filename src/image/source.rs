@@ -26,7 +26,7 @@ pub(crate) use layout::Layout;
 pub(crate) use opened::Opened;
 
 /// Something that holds members by name, `index.json` or `blobs/sha256/...`.
-pub(crate) trait Files: Sync {
+pub(crate) trait Source: Sync {
     /// Opens a member; [`Kind::NotFound`] if there is none.
     fn open(&self, name: &str) -> Result<Member<'_>>;
 
@@ -47,7 +47,7 @@ pub(crate) struct Member<'a> {
 
 /// Which of the images of a source.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Choice {
+pub(crate) struct Selector {
     /// Reference name; default: the only image there is.
     pub(crate) tag: Option<String>,
     /// Default: the host's, or what a source with a single image has.
@@ -58,12 +58,12 @@ pub(crate) struct Choice {
 
 /// One image of a source: its documents, and where its layers are.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
+pub(crate) struct Resolved {
     /// None if the source has none; then one is made from what the layers turn out to be.
     pub(crate) manifest: Option<Document>,
     pub(crate) config: Document,
     /// Bottom first.
-    pub(crate) layers: Vec<FoundLayer>,
+    pub(crate) layers: Vec<ResolvedLayer>,
     /// Names that the source gives the image.
     pub(crate) names: Vec<String>,
     /// What of the source was passed over, and why; one sentence each.
@@ -81,7 +81,7 @@ pub(crate) struct Document {
 
 /// A layer that was not read yet.
 #[derive(Debug, Clone)]
-pub(crate) struct FoundLayer {
+pub(crate) struct ResolvedLayer {
     /// Member of the source that holds it.
     pub(crate) member: String,
     /// What the manifest says about the blob; none if the source has no manifest.
@@ -99,31 +99,31 @@ pub(crate) fn open_layout(path: &Path) -> Result<Layout> {
 }
 
 /// Finds one image in a source, told by what the source holds.
-pub(crate) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
-    match files.open("oci-layout") {
-        Ok(_) => resolve::find(files, choice),
-        Err(e) if e.kind() == Kind::NotFound => docker::find(files, choice),
+pub(crate) fn find(source: &dyn Source, selector: &Selector) -> Result<Resolved> {
+    match source.open("oci-layout") {
+        Ok(_) => resolve::find(source, selector),
+        Err(e) if e.kind() == Kind::NotFound => docker::find(source, selector),
         Err(e) => Err(e),
     }
 }
 
-/// Finds every image of a source, or those that the choice names, with the names
+/// Finds every image of a source, or those that the selector names, with the names
 /// that the source gives them.
 ///
 /// Each is given away before the next is read: there may be many.
-pub(crate) fn each(files: &dyn Files, choice: &Choice, take: &mut Take<'_>) -> Result<()> {
-    if choice.tag.is_some() {
-        return take(find(files, choice)?);
+pub(crate) fn each(source: &dyn Source, selector: &Selector, take: &mut Take<'_>) -> Result<()> {
+    if selector.tag.is_some() {
+        return take(find(source, selector)?);
     }
-    match files.open("oci-layout") {
-        Ok(_) => resolve::each(files, choice, take),
-        Err(e) if e.kind() == Kind::NotFound => docker::each(files, choice, take),
+    match source.open("oci-layout") {
+        Ok(_) => resolve::each(source, selector, take),
+        Err(e) if e.kind() == Kind::NotFound => docker::each(source, selector, take),
         Err(e) => Err(e),
     }
 }
 
 /// What is done with each image of a source; an error ends the search.
-pub(crate) type Take<'a> = dyn FnMut(Found) -> Result<()> + 'a;
+pub(crate) type Take<'a> = dyn FnMut(Resolved) -> Result<()> + 'a;
 
 pub(crate) use resolve::find_manifest;
 
@@ -133,9 +133,9 @@ pub(crate) fn blob_name(digest: &Digest) -> String {
 }
 
 /// Reads a small member whole.
-pub(crate) fn read_document(files: &dyn Files, name: &str) -> Result<Vec<u8>> {
-    let member = files.open(name)?;
-    let subject = format!("{}: {name}", files.label());
+pub(crate) fn read_document(source: &dyn Source, name: &str) -> Result<Vec<u8>> {
+    let member = source.open(name)?;
+    let subject = format!("{}: {name}", source.label());
     if member.size > DOCUMENT_MAX {
         return Err(Error::new(
             Kind::Corrupt,
@@ -152,10 +152,10 @@ pub(crate) fn read_document(files: &dyn Files, name: &str) -> Result<Vec<u8>> {
 }
 
 /// Reads a small blob whole and verifies it against its descriptor.
-pub(crate) fn read_blob(files: &dyn Files, descriptor: &Descriptor) -> Result<Document> {
-    let bytes = read_document(files, &blob_name(&descriptor.digest))?;
+pub(crate) fn read_blob(source: &dyn Source, descriptor: &Descriptor) -> Result<Document> {
+    let bytes = read_document(source, &blob_name(&descriptor.digest))?;
     check_blob(
-        files,
+        source,
         (descriptor.digest, descriptor.size),
         (Digest::of(&bytes), bytes.len() as u64),
     )?;
@@ -167,7 +167,7 @@ pub(crate) fn read_blob(files: &dyn Files, descriptor: &Descriptor) -> Result<Do
 
 /// Compares what was promised about a blob with what was read.
 pub(crate) fn check_blob(
-    files: &dyn Files,
+    source: &dyn Source,
     expected: (Digest, u64),
     found: (Digest, u64),
 ) -> Result<()> {
@@ -182,9 +182,9 @@ pub(crate) fn check_blob(
     Err(Error::new(
         Kind::Corrupt,
         "verify blob",
-        format_args!("{}: {}: {why}", files.label(), expected.0),
+        format_args!("{}: {}: {why}", source.label(), expected.0),
     )
-    .with_cure(files.cure()))
+    .with_cure(source.cure()))
 }
 
 /// Opens a regular file and nothing else: a fifo or a device behind the name

@@ -16,7 +16,7 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use crate::error::{Error, Kind, Result};
 use crate::image::layer::{self, Bounds, Ids, Pending};
 use crate::image::remove_tree::remove_tree;
-use crate::image::source::{self, Choice, Files, Found, Room};
+use crate::image::source::{self, Resolved, Room, Selector, Source};
 use crate::image::store::{self, FileSystem, nameless_file};
 use crate::image::{Chown, ImageConfig, Images, Platform, Progress, Reference};
 
@@ -72,26 +72,26 @@ pub fn unpack(
     progress: &mut dyn Progress,
 ) -> Result<ImageConfig> {
     let dir = dir.as_ref();
-    let (files, mut found) = find(reference, dir, &options, progress)?;
+    let (source, mut resolved) = find(reference, dir, &options, progress)?;
     let target = Target::open(dir)?;
     let done = match options.sync {
         true => FileSystem::of_open(target.dir.as_fd(), dir).and_then(|file_system| {
-            let noted = layers(&*files, &found, &target, &mut options, progress)?;
+            let noted = layers(&*source, &resolved, &target, &mut options, progress)?;
             file_system.sync().map(|()| noted)
         }),
-        false => layers(&*files, &found, &target, &mut options, progress),
+        false => layers(&*source, &resolved, &target, &mut options, progress),
     };
     match done {
         Ok(noted) => {
-            let mut notes = std::mem::take(&mut found.notes);
-            notes.append(&mut found.parsed.config.notes);
+            let mut notes = std::mem::take(&mut resolved.notes);
+            notes.append(&mut resolved.parsed.config.notes);
             for note in noted.into_iter().flatten() {
                 if !notes.contains(&note) {
                     notes.push(note);
                 }
             }
-            found.parsed.config.notes = notes;
-            Ok(found.parsed.config)
+            resolved.parsed.config.notes = notes;
+            Ok(resolved.parsed.config)
         }
         Err(e) => {
             // The first error is the one to tell; what stays after a second one is
@@ -112,15 +112,15 @@ fn find(
     dir: &Path,
     options: &UnpackOptions<'_>,
     progress: &mut dyn Progress,
-) -> Result<(Box<dyn Files>, Found)> {
-    let mut choice = Choice {
+) -> Result<(Box<dyn Source>, Resolved)> {
+    let mut selector = Selector {
         tag: options.select.clone(),
         platform: options.platform.clone(),
         names: false,
     };
-    let files: Box<dyn Files> = match (reference, options.store) {
+    let source: Box<dyn Source> = match (reference, options.store) {
         (Reference::Oci { path, tag }, _) => {
-            choice.tag = tag.clone().or(choice.tag);
+            selector.tag = tag.clone().or(selector.tag);
             Box::new(source::open_layout(path)?)
         }
         (Reference::Archive(path), store) => {
@@ -136,16 +136,16 @@ fn find(
             Box::new(source::Archive::open(path, room)?)
         }
         (Reference::Named { .. } | Reference::Digest(_), Some(store)) => {
-            let (files, found) = store.find_open(reference, options.platform.as_ref())?;
-            return Ok((Box::new(files), found));
+            let (source, resolved) = store.find_open(reference, options.platform.as_ref())?;
+            return Ok((Box::new(source), resolved));
         }
         (other, _) => {
             let why = format!("{other}: there is nothing to unpack");
             return Err(Error::new(Kind::Invalid, "unpack image", why));
         }
     };
-    let found = source::find(&*files, &choice)?;
-    Ok((files, found))
+    let resolved = source::find(&*source, &selector)?;
+    Ok((source, resolved))
 }
 
 /// The directory itself, or the first of its parents that is there.
@@ -251,8 +251,8 @@ impl<'a> Target<'a> {
 /// One after the other: each changes what those below it left. Returns what
 /// each layer's unpacker noted.
 fn layers(
-    files: &dyn Files,
-    found: &Found,
+    source: &dyn Source,
+    resolved: &Resolved,
     target: &Target<'_>,
     options: &mut UnpackOptions<'_>,
     progress: &mut dyn Progress,
@@ -266,9 +266,9 @@ fn layers(
     }
     let pending = Mutex::new(Pending::default());
     let mut noted = Vec::new();
-    for (index, layer) in found.layers.iter().enumerate() {
+    for (index, layer) in resolved.layers.iter().enumerate() {
         let read = store::BlobRead {
-            files,
+            source,
             member: layer.member.clone(),
             expected: layer.expected,
             diff_id: layer.diff_id,
@@ -276,7 +276,7 @@ fn layers(
             keep: None,
             tree: Some(store::Destination::Onto(target.dir.as_fd(), &pending)),
         };
-        let done = store::read_blobs(&[read], &how, found.layers.len(), progress)?;
+        let done = store::read_blobs(&[read], &how, resolved.layers.len(), progress)?;
         noted.extend(
             done.into_iter()
                 .filter_map(|done| Some(done.unpacked?.notes)),

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::input::{self, Room};
-use super::{Files, Member};
+use super::{Member, Source};
 use crate::error::{Error, Kind, Result, shown};
 use crate::image::inflate::inflate;
 use crate::image::tar::{self, Entry, Input, Step, What, refuse};
@@ -95,7 +95,7 @@ impl Archive {
     }
 }
 
-impl Files for Archive {
+impl Source for Archive {
     fn open(&self, name: &str) -> Result<Member<'_>> {
         let (at, size) = self.place(name).ok_or_else(|| {
             let subject = format!("{:?}: no member {}", self.path, shown(name));

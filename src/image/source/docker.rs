@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::select::is_whole;
 use super::{
-    Choice, Document, Files, Found, FoundLayer, NAMES_SHOWN, Take, check_blob, read_document,
+    Document, NAMES_SHOWN, Resolved, ResolvedLayer, Selector, Source, Take, check_blob,
+    read_document,
 };
 use crate::error::{Error, Kind, Result, shown};
 use crate::image::config;
@@ -27,28 +28,28 @@ struct Saved {
 }
 
 /// Finds one image in a docker-archive.
-pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
-    let saved = choose(&files.label(), saved(files)?, choice.tag.as_deref())?;
-    resolve(files, saved, choice)
+pub(super) fn find(source: &dyn Source, selector: &Selector) -> Result<Resolved> {
+    let saved = choose(&source.label(), saved(source)?, selector.tag.as_deref())?;
+    resolve(source, saved, selector)
 }
 
 /// Finds every image of a docker-archive.
-pub(super) fn each(files: &dyn Files, choice: &Choice, take: &mut Take<'_>) -> Result<()> {
-    let saved = saved(files)?;
+pub(super) fn each(source: &dyn Source, selector: &Selector, take: &mut Take<'_>) -> Result<()> {
+    let saved = saved(source)?;
     if saved.is_empty() {
-        return choose(&files.label(), saved, None).map(drop);
+        return choose(&source.label(), saved, None).map(drop);
     }
     for saved in saved {
-        take(resolve(files, saved, choice)?)?;
+        take(resolve(source, saved, selector)?)?;
     }
     Ok(())
 }
 
 /// The images of `manifest.json`, which an archive without `oci-layout` must have.
-fn saved(files: &dyn Files) -> Result<Vec<Saved>> {
-    let label = files.label();
+fn saved(source: &dyn Source) -> Result<Vec<Saved>> {
+    let label = source.label();
     let mut images: Vec<Saved> = Vec::new();
-    let read = read_manifest(files).map_err(|e| match e.kind() {
+    let read = read_manifest(source).map_err(|e| match e.kind() {
         Kind::NotFound => {
             let why = format!("{label}: neither oci-layout nor manifest.json in it");
             Error::new(Kind::Corrupt, "find image", why)
@@ -67,17 +68,17 @@ fn saved(files: &dyn Files) -> Result<Vec<Saved>> {
     Ok(images)
 }
 
-fn resolve(files: &dyn Files, saved: Saved, choice: &Choice) -> Result<Found> {
-    let label = files.label();
-    let bytes = read_document(files, &saved.config)?;
+fn resolve(source: &dyn Source, saved: Saved, selector: &Selector) -> Result<Resolved> {
+    let label = source.label();
+    let bytes = read_document(source, &saved.config)?;
     let digest = Digest::of(&bytes);
     if let Some(named) = digest_in(&saved.config) {
         let size = bytes.len() as u64;
-        check_blob(files, (named, size), (digest, size))?;
+        check_blob(source, (named, size), (digest, size))?;
     }
     let subject = format!("{label}: {}", shown(&saved.config));
     let parsed = config::parse(&bytes, &subject)?;
-    config::check_platform(&subject, &parsed.config, choice.platform.as_ref())?;
+    config::check_platform(&subject, &parsed.config, selector.platform.as_ref())?;
     let layers = saved.layers.unwrap_or_default();
     if layers.len() != parsed.diff_ids.len() || layers.len() > LAYERS_MAX {
         let (layers, diff_ids) = (layers.len(), parsed.diff_ids.len());
@@ -85,16 +86,16 @@ fn resolve(files: &dyn Files, saved: Saved, choice: &Choice) -> Result<Found> {
         return Err(Error::new(Kind::Corrupt, "parse image config", why));
     }
     let layers = layers.into_iter().zip(&parsed.diff_ids);
-    let layers = layers.map(|(member, diff_id)| FoundLayer {
+    let layers = layers.map(|(member, diff_id)| ResolvedLayer {
         member,
         expected: None,
         diff_id: *diff_id,
     });
-    let (names, notes) = match choice.names {
+    let (names, notes) = match selector.names {
         true => checked(saved.repo_tags),
         false => Default::default(),
     };
-    Ok(Found {
+    Ok(Resolved {
         layers: layers.collect(),
         manifest: None,
         config: Document {
@@ -109,12 +110,15 @@ fn resolve(files: &dyn Files, saved: Saved, choice: &Choice) -> Result<Found> {
 
 /// The names that a `manifest.json` beside an OCI layout gives to the image, and
 /// notes of those that are none; `docker save` writes both.
-pub(super) fn names(files: &dyn Files, found: &Found) -> Result<(Vec<String>, Vec<String>)> {
-    let saved = match read_manifest(files) {
+pub(super) fn names(
+    source: &dyn Source,
+    resolved: &Resolved,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let saved = match read_manifest(source) {
         Err(e) if e.kind() == Kind::NotFound => return Ok(Default::default()),
         saved => saved?,
     };
-    let ours = |s: &Saved| digest_in(&s.config) == Some(found.config.descriptor.digest);
+    let ours = |s: &Saved| digest_in(&s.config) == Some(resolved.config.descriptor.digest);
     Ok(checked(
         saved
             .into_iter()
@@ -124,9 +128,9 @@ pub(super) fn names(files: &dyn Files, found: &Found) -> Result<(Vec<String>, Ve
     ))
 }
 
-fn read_manifest(files: &dyn Files) -> Result<Vec<Saved>> {
-    let json = read_document(files, "manifest.json")?;
-    oci::parse(&json, "parse manifest.json", &files.label())
+fn read_manifest(source: &dyn Source) -> Result<Vec<Saved>> {
+    let json = read_document(source, "manifest.json")?;
+    oci::parse(&json, "parse manifest.json", &source.label())
 }
 
 fn choose(label: &str, mut saved: Vec<Saved>, tag: Option<&str>) -> Result<Saved> {

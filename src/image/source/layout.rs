@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use super::{Files, Member, open_regular};
+use super::{Member, Source, open_regular};
 use crate::error::{Error, Kind, Result};
 
 /// A directory with `oci-layout`, `index.json` and `blobs`. OCI image spec, "Image Layout".
@@ -53,7 +53,7 @@ impl Layout {
     }
 }
 
-impl Files for Layout {
+impl Source for Layout {
     fn open(&self, name: &str) -> Result<Member<'_>> {
         let (file, size) = self.file(name)?;
         Ok(Member {

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt as _;
 
-use super::{Files, Layout, Member};
+use super::{Layout, Member, Source};
 use crate::error::Result;
 
 /// A layout, with some of its members open.
@@ -46,7 +46,7 @@ impl Read for FromStart<'_> {
     }
 }
 
-impl Files for Opened {
+impl Source for Opened {
     fn open(&self, name: &str) -> Result<Member<'_>> {
         let Some((file, size)) = self.members.get(name) else {
             return self.layout.open(name);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::select::{self, Selected};
 use super::{
-    Choice, Files, Found, FoundLayer, NAMES_SHOWN, Take, blob_name, docker, read_blob,
+    NAMES_SHOWN, Resolved, ResolvedLayer, Selector, Source, Take, blob_name, docker, read_blob,
     read_document,
 };
 use crate::error::{Error, Kind, Result, shown};
@@ -29,35 +29,35 @@ struct Marker {
 }
 
 /// Finds one image in an OCI image layout.
-pub(super) fn find(files: &dyn Files, choice: &Choice) -> Result<Found> {
-    let image = select::only(&files.label(), images(files)?, choice.tag.as_deref())?;
-    resolve(files, image.top, choice)
+pub(super) fn find(source: &dyn Source, selector: &Selector) -> Result<Resolved> {
+    let image = select::only(&source.label(), images(source)?, selector.tag.as_deref())?;
+    resolve(source, image.top, selector)
 }
 
 /// Finds every image of an OCI image layout. One that nothing can be read of is
 /// noted with the first.
-pub(super) fn each(files: &dyn Files, choice: &Choice, take: &mut Take<'_>) -> Result<()> {
-    let (images, strange): (Vec<_>, Vec<_>) = images(files)?
+pub(super) fn each(source: &dyn Source, selector: &Selector, take: &mut Take<'_>) -> Result<()> {
+    let (images, strange): (Vec<_>, Vec<_>) = images(source)?
         .into_iter()
         .partition(|image| !image.top.entries.is_empty());
     let mut strange = strange.iter().flat_map(|image| &image.top.strange);
     if images.is_empty() {
-        let error = strange.next().map(|entry| unreadable(files, entry));
-        let why = format!("{}: no image", files.label());
+        let error = strange.next().map(|entry| unreadable(source, entry));
+        let why = format!("{}: no image", source.label());
         return Err(error.unwrap_or_else(|| Error::new(Kind::NotFound, "find image", why)));
     }
     for image in images {
-        let mut found = resolve(files, image.top, choice)?;
+        let mut resolved = resolve(source, image.top, selector)?;
         let noted = strange.by_ref().take(NAMES_SHOWN);
-        found.notes.extend(noted.map(Strange::passed_over));
-        take(found)?;
+        resolved.notes.extend(noted.map(Strange::passed_over));
+        take(resolved)?;
     }
     Ok(())
 }
 
-fn images(files: &dyn Files) -> Result<Vec<Selected>> {
-    let label = files.label();
-    let marker = read_document(files, "oci-layout")?;
+fn images(source: &dyn Source) -> Result<Vec<Selected>> {
+    let label = source.label();
+    let marker = read_document(source, "oci-layout")?;
     let marker: Marker = oci::parse(&marker, "parse oci-layout", &label)?;
     if !marker.image_layout_version.starts_with("1.") {
         let version = marker.image_layout_version;
@@ -67,32 +67,32 @@ fn images(files: &dyn Files) -> Result<Vec<Selected>> {
             format_args!("{label}: version {}, not 1", shown(&version)),
         ));
     }
-    let index = read_document(files, "index.json")?;
+    let index = read_document(source, "index.json")?;
     let listed = Index::parse_each(&index, &format!("{label}: index.json"), None)?;
     Ok(select::images(listed))
 }
 
-fn resolve(files: &dyn Files, top: Listed, choice: &Choice) -> Result<Found> {
+fn resolve(source: &dyn Source, top: Listed, selector: &Selector) -> Result<Resolved> {
     let (names, notes) = select::names(&top);
-    let mut found = find_manifest(files, top, choice.platform.as_ref())?;
-    if !choice.names {
-        return Ok(found);
+    let mut resolved = find_manifest(source, top, selector.platform.as_ref())?;
+    if !selector.names {
+        return Ok(resolved);
     }
-    let (given, strange) = docker::names(files, &found)?;
+    let (given, strange) = docker::names(source, &resolved)?;
     if let (Some(name), Some(other)) = (names.first(), given.first())
         && !same_names(&names, &given)
     {
         let (name, other) = (shown(name), shown(other));
-        let label = files.label();
+        let label = source.label();
         let why = format!("{label}: {name} in index.json is {other} in manifest.json");
         return Err(Error::new(Kind::Corrupt, "find image", why));
     }
-    found.notes.extend(strange);
+    resolved.notes.extend(strange);
     if given.is_empty() {
-        found.notes.extend(notes);
+        resolved.notes.extend(notes);
     }
-    found.names = if given.is_empty() { names } else { given };
-    Ok(found)
+    resolved.names = if given.is_empty() { names } else { given };
+    Ok(resolved)
 }
 
 /// Docker of one kind of store reads `manifest.json`, of the other `index.json`.
@@ -105,18 +105,18 @@ fn same_names(a: &[String], b: &[String]) -> bool {
 
 /// Reads the image behind some descriptors of which one is for the platform.
 pub(crate) fn find_manifest(
-    files: &dyn Files,
+    source: &dyn Source,
     top: Listed,
     platform: Option<&Platform>,
-) -> Result<Found> {
+) -> Result<Resolved> {
     let host = Platform::host();
     let wanted = platform.unwrap_or(&host).clone().canonical();
     let mut notes = Vec::new();
-    let descriptor = choose(files, top, &wanted, &mut notes)?;
-    let document = read_blob(files, &descriptor)?;
-    let subject = format!("{}: {}", files.label(), descriptor.digest);
+    let descriptor = choose(source, top, &wanted, &mut notes)?;
+    let document = read_blob(source, &descriptor)?;
+    let subject = format!("{}: {}", source.label(), descriptor.digest);
     let manifest = Manifest::parse(&document.bytes, &subject, &descriptor.media_type)?;
-    let config = read_blob(files, &manifest.config)?;
+    let config = read_blob(source, &manifest.config)?;
     let parsed = config::parse(&config.bytes, &subject)?;
     config::check_platform(&subject, &parsed.config, platform)?;
     if parsed.diff_ids.len() != manifest.layers.len() {
@@ -125,12 +125,12 @@ pub(crate) fn find_manifest(
         return Err(Error::new(Kind::Corrupt, "parse image config", why));
     }
     let layers = manifest.layers.iter().zip(&parsed.diff_ids);
-    let layers = layers.map(|(layer, diff_id)| FoundLayer {
+    let layers = layers.map(|(layer, diff_id)| ResolvedLayer {
         member: blob_name(&layer.digest),
         expected: Some((layer.digest, layer.size)),
         diff_id: *diff_id,
     });
-    Ok(Found {
+    Ok(Resolved {
         layers: layers.collect(),
         manifest: Some(document),
         config,
@@ -146,7 +146,7 @@ pub(crate) fn find_manifest(
 /// An entry that cannot be read is passed over with a note, unless another
 /// reader could choose it: the two would run different images.
 fn choose(
-    files: &dyn Files,
+    source: &dyn Source,
     top: Listed,
     wanted: &Platform,
     notes: &mut Vec<String>,
@@ -157,12 +157,12 @@ fn choose(
     let mut indexes = 0;
     for _ in 0..=DEPTH_MAX {
         let mut next = Vec::new();
-        let open = passed_over(files, level.strange, wanted, notes)?;
+        let open = passed_over(source, level.strange, wanted, notes)?;
         for descriptor in level.entries {
             if descriptor.is_index() {
                 indexes += 1;
                 if indexes > INDEXES_MAX {
-                    return Err(too_much(files));
+                    return Err(too_much(source));
                 }
                 next.push(descriptor);
                 continue;
@@ -180,28 +180,28 @@ fn choose(
         if let Some(strange) = open
             && second.as_ref().is_none_or(|d| d.platform.is_none())
         {
-            return Err(unreadable(files, &strange));
+            return Err(unreadable(source, &strange));
         }
         if next.is_empty() || second.is_some() {
-            return second.ok_or_else(|| none_for(files, wanted, others));
+            return second.ok_or_else(|| none_for(source, wanted, others));
         }
         level = Listed::default();
         for index in next {
-            let document = read_blob(files, &index)?;
-            let subject = format!("{}: {}", files.label(), index.digest);
+            let document = read_blob(source, &index)?;
+            let subject = format!("{}: {}", source.label(), index.digest);
             let media_type = Some(index.media_type.as_str());
             let mut listed = Index::parse_each(&document.bytes, &subject, media_type)?;
             level.entries.append(&mut listed.entries);
             level.strange.append(&mut listed.strange);
         }
     }
-    Err(too_much(files))
+    Err(too_much(source))
 }
 
 /// Notes entries for other platforms, and returns the first that names none:
 /// readers choose such an entry only where no other names the platform.
 fn passed_over(
-    files: &dyn Files,
+    source: &dyn Source,
     strange: Vec<Strange>,
     wanted: &Platform,
     notes: &mut Vec<String>,
@@ -210,7 +210,7 @@ fn passed_over(
     for entry in strange {
         let serves = |platform: &Platform| platform.serves(wanted);
         if entry.image && entry.platform.as_ref().is_some_and(serves) {
-            return Err(unreadable(files, &entry));
+            return Err(unreadable(source, &entry));
         }
         if notes.len() < NAMES_SHOWN {
             notes.push(entry.passed_over());
@@ -222,24 +222,24 @@ fn passed_over(
     Ok(open)
 }
 
-fn unreadable(files: &dyn Files, entry: &Strange) -> Error {
+fn unreadable(source: &dyn Source, entry: &Strange) -> Error {
     let why: String = entry.why.chars().take(300).collect();
-    let why = format!("{}: {why}", files.label());
+    let why = format!("{}: {why}", source.label());
     Error::new(Kind::Corrupt, "parse image index", why)
 }
 
-fn too_much(files: &dyn Files) -> Error {
-    let why = format!("{}: indexes nested too deep or too many", files.label());
+fn too_much(source: &dyn Source) -> Error {
+    let why = format!("{}: indexes nested too deep or too many", source.label());
     Error::new(Kind::Corrupt, "find image", why)
 }
 
-fn none_for(files: &dyn Files, wanted: &Platform, mut others: Vec<String>) -> Error {
+fn none_for(source: &dyn Source, wanted: &Platform, mut others: Vec<String>) -> Error {
     others.dedup();
     others.truncate(NAMES_SHOWN);
     let has = match others.is_empty() {
         true => String::new(),
         false => format!(", there is {}", others.join(", ")),
     };
-    let why = format!("{}: no image for {wanted}{has}", files.label());
+    let why = format!("{}: no image for {wanted}{has}", source.label());
     Error::new(Kind::Unsupported, "find image", why)
 }

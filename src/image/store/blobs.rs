@@ -36,7 +36,7 @@ impl Images {
     }
 
     /// The store's own blobs, to be read like those of any other layout.
-    pub(in crate::image) fn files(&self) -> Layout {
+    pub(in crate::image) fn layout(&self) -> Layout {
         Layout::of_store(self.path(), AGAIN)
     }
 }

@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
 use crate::image::digest::HashingReader;
 use crate::image::oci::{Descriptor, Index, Manifest};
-use crate::image::source::{self, Files as _};
+use crate::image::source::{self, Source as _};
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -146,32 +146,32 @@ impl Images {
 
     /// Compares a blob with its digest; returns its size.
     pub(super) fn check_blob(&self, digest: &Digest) -> Result<u64> {
-        let files = self.files();
-        let member = files.open(&source::blob_name(digest))?;
+        let layout = self.layout();
+        let member = layout.open(&source::blob_name(digest))?;
         let mut reader = HashingReader::new(member.reader);
         let subject = digest.to_string();
         io::copy(&mut reader, &mut io::sink()).map_err(|e| Error::io("read blob", subject, e))?;
         let (found, bytes, _) = reader.complete();
-        source::check_blob(&files, (*digest, bytes), (found, bytes))?;
+        source::check_blob(&layout, (*digest, bytes), (found, bytes))?;
         Ok(bytes)
     }
 
     /// Whether everything an entry of the index names is there.
     fn check_image(&self, descriptor: &Descriptor) -> Result<()> {
-        let files = self.files();
-        let document = source::read_blob(&files, descriptor)?;
+        let layout = self.layout();
+        let document = source::read_blob(&layout, descriptor)?;
         let subject = descriptor.digest.to_string();
         if descriptor.is_index() {
             return Index::parse(&document.bytes, &subject, Some(&descriptor.media_type)).map(drop);
         }
         let manifest = Manifest::parse(&document.bytes, &subject, &descriptor.media_type)?;
-        source::read_blob(&files, &manifest.config)?;
+        source::read_blob(&layout, &manifest.config)?;
         for layer in &manifest.layers {
-            let member = files
+            let member = layout
                 .open(&source::blob_name(&layer.digest))
                 .map_err(|e| e.with_cure("import the image again"))?;
             let expected = (layer.digest, layer.size);
-            source::check_blob(&files, expected, (layer.digest, member.size))?;
+            source::check_blob(&layout, expected, (layer.digest, member.size))?;
         }
         Ok(())
     }

@@ -95,13 +95,13 @@ impl Images {
     }
 
     fn mark(&self, descriptor: &Descriptor, needed: &mut Needed, depth: usize) -> Result<()> {
-        let files = self.files();
+        let layout = self.layout();
         let subject = descriptor.digest.to_string();
         if !needed.blobs.insert(descriptor.digest) || depth > 8 {
             return Ok(());
         }
         // Entries for other platforms of an index may never have been brought.
-        let document = match source::read_blob(&files, descriptor) {
+        let document = match source::read_blob(&layout, descriptor) {
             Err(e) if e.kind() == Kind::NotFound => return Ok(()),
             document => document.map_err(damaged)?,
         };
@@ -117,7 +117,7 @@ impl Images {
             needed
                 .blobs
                 .extend(manifest.layers.iter().map(|layer| layer.digest));
-            let config = source::read_blob(&files, &manifest.config).map_err(damaged)?;
+            let config = source::read_blob(&layout, &manifest.config).map_err(damaged)?;
             let config = config::parse(&config.bytes, &subject).map_err(damaged)?;
             needed.diff_ids.extend(config.diff_ids);
         }

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::oci::{Descriptor, Manifest};
 use crate::image::progress::Progress;
 use crate::image::reference::whole_name;
-use crate::image::source::{self, Archive, Choice, Files, Found, Room};
+use crate::image::source::{self, Archive, Resolved, Room, Selector, Source};
 use crate::image::{Digest, Image, Reference};
 
 impl Images {
@@ -55,14 +55,14 @@ impl Images {
         if let (Reference::Host | Reference::Dir(_), true) = (reference, names.is_empty()) {
             return Image::in_place(reference);
         }
-        let (files, choice) = self.source(reference, options, progress)?;
-        let found = source::find(&*files, &choice)?;
-        let image = self.install(purpose, (&*files, &found), names, options, progress)?;
+        let (source, selector) = self.source(reference, options, progress)?;
+        let resolved = source::find(&*source, &selector)?;
+        let image = self.install(purpose, (&*source, &resolved), names, options, progress)?;
         log::debug!("image {:?}: in the store", reference.to_string());
-        for note in &found.notes {
+        for note in &resolved.notes {
             log::warn!("image {:?}: {note:?}", reference.to_string());
         }
-        Ok(image.named(reference).noted(&found.notes))
+        Ok(image.named(reference).noted(&resolved.notes))
     }
 
     /// Brings every image of a layout or an archive into the store, under the
@@ -81,8 +81,8 @@ impl Images {
         options: &ImportOptions,
         progress: &mut dyn Progress,
     ) -> Result<Vec<Image>> {
-        let (files, choice) = self.source(reference, options, progress)?;
-        self.load_all(&*files, choice, reference, options, progress)
+        let (source, selector) = self.source(reference, options, progress)?;
+        self.load_all(&*source, selector, reference, options, progress)
     }
 
     /// [`Images::load`] of an archive that is open: a file, a pipe or a socket,
@@ -105,19 +105,19 @@ impl Images {
             .try_clone_to_owned()
             .map_err(|e| Error::io("open image archive", format_args!("{path:?}"), e))?;
         let archive = self.archive(progress, |room| Archive::of(file.into(), &path, room))?;
-        let choice = Choice {
+        let selector = Selector {
             tag: options.select.clone(),
             platform: options.platform.clone(),
             names: true,
         };
         let reference = Reference::Archive(path);
-        self.load_all(&archive, choice, &reference, options, progress)
+        self.load_all(&archive, selector, &reference, options, progress)
     }
 
     fn load_all(
         &self,
-        files: &dyn Files,
-        mut choice: Choice,
+        source: &dyn Source,
+        mut selector: Selector,
         reference: &Reference,
         options: &ImportOptions,
         progress: &mut dyn Progress,
@@ -126,31 +126,31 @@ impl Images {
             let why = "names: images that are loaded have their own";
             return Err(Error::new(Kind::Invalid, "load image", why));
         }
-        choice.names = true;
+        selector.names = true;
         let mut last: BTreeMap<String, usize> = BTreeMap::new();
         let mut count = 0;
-        source::each(files, &choice, &mut |found| {
-            let names = found.names.iter().map(|name| whole_name(name));
+        source::each(source, &selector, &mut |resolved| {
+            let names = resolved.names.iter().map(|name| whole_name(name));
             last.extend(names.map(|name| (name, count)));
             count += 1;
             Ok(())
         })?;
         let mut images = Vec::new();
-        source::each(files, &choice, &mut |mut found| {
+        source::each(source, &selector, &mut |mut resolved| {
             // A name given twice is the last image's, as for every reader.
             let place = images.len();
-            found
+            resolved
                 .names
                 .retain(|n| last.get(&whole_name(n)) == Some(&place));
-            let names = stored(&found);
+            let names = stored(&resolved);
             let image = self.install(
                 Purpose::Import,
-                (files, &found),
+                (source, &resolved),
                 names,
                 options,
                 &mut *progress,
             )?;
-            images.push(image.named(reference).noted(&found.notes));
+            images.push(image.named(reference).noted(&resolved.notes));
             Ok(())
         })?;
         Ok(images)
@@ -162,15 +162,15 @@ impl Images {
         reference: &Reference,
         options: &ImportOptions,
         progress: &mut dyn Progress,
-    ) -> Result<(Box<dyn Files>, Choice)> {
-        let mut choice = Choice {
+    ) -> Result<(Box<dyn Source>, Selector)> {
+        let mut selector = Selector {
             tag: options.select.clone(),
             platform: options.platform.clone(),
             names: options.source_names,
         };
-        let files: Box<dyn Files> = match reference {
+        let source: Box<dyn Source> = match reference {
             Reference::Oci { path, tag } => {
-                choice.tag = tag.clone().or(choice.tag);
+                selector.tag = tag.clone().or(selector.tag);
                 Box::new(source::open_layout(path)?)
             }
             Reference::Archive(path) => {
@@ -181,7 +181,7 @@ impl Images {
                 return Err(Error::new(Kind::Invalid, "import image", why));
             }
         };
-        Ok((files, choice))
+        Ok((source, selector))
     }
 
     /// Opens an archive with room in the store for what has to be written out.
@@ -203,25 +203,25 @@ impl Images {
     pub(super) fn install(
         &self,
         purpose: Purpose,
-        (files, found): (&dyn Files, &Found),
+        (source, resolved): (&dyn Source, &Resolved),
         mut names: Vec<String>,
         options: &ImportOptions,
         progress: &mut dyn Progress,
     ) -> Result<Image> {
         if options.source_names {
-            names.extend(stored(found));
+            names.extend(stored(resolved));
         }
         let mut damaged = HashSet::new();
         let start = Instant::now();
         loop {
-            let known = match found.manifest {
+            let known = match resolved.manifest {
                 Some(_) => None,
-                None => self.known_manifest(found, &damaged)?,
+                None => self.known_manifest(resolved, &damaged)?,
             };
             let install = Install {
                 store: self,
-                files,
-                found: known.as_ref().unwrap_or(found),
+                source,
+                resolved: known.as_ref().unwrap_or(resolved),
                 adopted: known.is_some(),
                 options,
                 purpose,
@@ -237,7 +237,7 @@ impl Images {
                 Attempt::Retry if start.elapsed() < options.patience => {}
                 Attempt::Retry => {
                     let why = "other processes remove its blobs as fast as they come";
-                    let subject = format!("{}: {why}", files.label());
+                    let subject = format!("{}: {why}", source.label());
                     let error = Error::new(Kind::Busy, "import image", subject);
                     return Err(error.with_cure("end the processes that remove images"));
                 }
@@ -261,10 +261,14 @@ impl Images {
 
     /// A docker-archive has no manifest. An image of the store with the same
     /// configuration is the same image, since that names all layers.
-    fn known_manifest(&self, found: &Found, damaged: &HashSet<Digest>) -> Result<Option<Found>> {
+    fn known_manifest(
+        &self,
+        resolved: &Resolved,
+        damaged: &HashSet<Digest>,
+    ) -> Result<Option<Resolved>> {
         let manifests = self.index()?.manifests;
         for descriptor in manifests.into_iter().filter(Descriptor::is_manifest) {
-            let Ok(document) = source::read_blob(&self.files(), &descriptor) else {
+            let Ok(document) = source::read_blob(&self.layout(), &descriptor) else {
                 continue;
             };
             let subject = descriptor.digest.to_string();
@@ -274,16 +278,16 @@ impl Images {
             };
             let has =
                 |l: &Descriptor| self.has_blob(&l.digest, l.size) && !damaged.contains(&l.digest);
-            if manifest.config.digest == found.config.descriptor.digest
+            if manifest.config.digest == resolved.config.descriptor.digest
                 && manifest.layers.iter().all(has)
             {
-                let mut found = found.clone();
-                for (layer, known) in found.layers.iter_mut().zip(&manifest.layers) {
+                let mut resolved = resolved.clone();
+                for (layer, known) in resolved.layers.iter_mut().zip(&manifest.layers) {
                     layer.expected = Some((known.digest, known.size));
                 }
-                found.config.descriptor = manifest.config;
-                found.manifest = Some(document);
-                return Ok(Some(found));
+                resolved.config.descriptor = manifest.config;
+                resolved.manifest = Some(document);
+                return Ok(Some(resolved));
             }
         }
         Ok(None)
@@ -291,9 +295,9 @@ impl Images {
 }
 
 /// The names that the source gives, in the form they are filed under.
-fn stored(found: &Found) -> Vec<String> {
+fn stored(resolved: &Resolved) -> Vec<String> {
     let stored = |name: &String| name.parse::<Reference>().ok()?.stored_name();
-    found.names.iter().filter_map(stored).collect()
+    resolved.names.iter().filter_map(stored).collect()
 }
 
 /// Names in the form they are filed under.

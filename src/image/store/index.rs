@@ -40,7 +40,7 @@ impl Images {
     }
 
     fn read_index(&self) -> Result<(Index, Vec<Value>)> {
-        let json = read_document(&self.files(), INDEX)
+        let json = read_document(&self.layout(), INDEX)
             .and_then(|json| Index::parse_apart(&json, &format!("{:?}: {INDEX}", self.path())));
         json.map_err(|e| match e.kind() {
             Kind::NotFound | Kind::Corrupt => e.with_cure(REPAIR),

@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::layer::{Ids, Options, OverlayXattr, Unpacked, Whiteouts};
 use crate::image::oci::{Descriptor, Manifest, OCI_MANIFEST};
 use crate::image::progress::Progress;
-use crate::image::source::{self, Document, Files, Found};
+use crate::image::source::{self, Document, Resolved, Source};
 use crate::image::{Digest, Image};
 
 /// A layer's media type when its blob came without one; the codec is told by content.
@@ -39,8 +39,8 @@ pub(super) enum Purpose {
 /// One attempt.
 pub(super) struct Install<'a> {
     pub(super) store: &'a Images,
-    pub(super) files: &'a dyn Files,
-    pub(super) found: &'a Found,
+    pub(super) source: &'a dyn Source,
+    pub(super) resolved: &'a Resolved,
     /// Whether the manifest is one of the store's, and not the source's.
     pub(super) adopted: bool,
     pub(super) options: &'a ImportOptions,
@@ -77,7 +77,7 @@ impl Install<'_> {
             if self.purpose == Purpose::Import && self.options.sync {
                 FileSystem::of(self.store.path())?.sync()?;
             }
-            return Image::in_store(self.store, manifest, &self.found.parsed, held)
+            return Image::in_store(self.store, manifest, &self.resolved.parsed, held)
                 .map(Attempt::Installed);
         }
         if !progress.keep_going() {
@@ -98,11 +98,11 @@ impl Install<'_> {
                 )
             })
             .collect();
-        let store_files = self.store.files();
-        let Some(reads) = self.reads(&store_files, &scratch, &building)? else {
+        let layout = self.store.layout();
+        let Some(reads) = self.reads(&layout, &scratch, &building)? else {
             return Ok(Attempt::Retry);
         };
-        let total = self.found.layers.len();
+        let total = self.resolved.layers.len();
         let done = match read_blobs::run(&reads, &self.layer_options(), total, progress) {
             Err(e) => return self.excused(&reads, e),
             Ok(done) => done,
@@ -125,7 +125,7 @@ impl Install<'_> {
             None => return Ok(Attempt::Retry),
             Some(built) => held.extend(built),
         }
-        Image::in_store(self.store, documents, &self.found.parsed, held).map(Attempt::Installed)
+        Image::in_store(self.store, documents, &self.resolved.parsed, held).map(Attempt::Installed)
     }
 
     /// An error, unless the cause is a blob of the store that another process
@@ -155,7 +155,7 @@ impl Install<'_> {
 
     /// Whether the source is the store itself.
     fn is_own(&self) -> bool {
-        self.purpose == Purpose::Open && self.files.label() == self.store.files().label()
+        self.purpose == Purpose::Open && self.source.label() == self.store.layout().label()
     }
 
     /// Whether the store has a blob, and nothing is known against its bytes.
@@ -165,7 +165,7 @@ impl Install<'_> {
 
     /// The manifest, if everything that it names is there and filed.
     fn nothing_to_do(&self, names: &[String]) -> Result<Option<&Document>> {
-        let Some(manifest) = &self.found.manifest else {
+        let Some(manifest) = &self.resolved.manifest else {
             return Ok(None);
         };
         let index = self.store.index()?;
@@ -177,9 +177,9 @@ impl Install<'_> {
                 Purpose::Open => self.store.has_blob(&d.digest, d.size),
             }
         };
-        let has_layers = self.found.layers.iter().filter_map(|l| l.expected);
+        let has_layers = self.resolved.layers.iter().filter_map(|l| l.expected);
         let done = has(manifest)
-            && has(&self.found.config)
+            && has(&self.resolved.config)
             && has_layers
                 .into_iter()
                 .all(|(digest, size)| self.has(&digest, size))
@@ -192,7 +192,7 @@ impl Install<'_> {
         &self,
         progress: &mut dyn Progress,
     ) -> Result<(BTreeMap<Digest, Lock>, BTreeMap<Digest, Lock>)> {
-        let mut ids: Vec<Digest> = self.found.parsed.diff_ids.clone();
+        let mut ids: Vec<Digest> = self.resolved.parsed.diff_ids.clone();
         ids.sort_unstable();
         ids.dedup();
         let (mut held, mut missing) = (BTreeMap::new(), BTreeMap::new());
@@ -217,12 +217,12 @@ impl Install<'_> {
     /// the layer in other bytes.
     fn reads<'b>(
         &'b self,
-        store_files: &'b dyn Files,
+        layout: &'b dyn Source,
         scratch: &Scratch,
         building: &BTreeMap<Digest, Building>,
     ) -> Result<Option<Vec<BlobRead<'b>>>> {
         let mut reads: Vec<BlobRead<'b>> = Vec::new();
-        for (index, layer) in self.found.layers.iter().enumerate() {
+        for (index, layer) in self.resolved.layers.iter().enumerate() {
             let stored = layer
                 .expected
                 .is_some_and(|(digest, size)| self.has(&digest, size));
@@ -239,9 +239,9 @@ impl Install<'_> {
             if reads.iter().any(same) || stored && build.is_none() {
                 continue;
             }
-            let (files, member) = match layer.expected {
-                Some((digest, _)) if stored => (store_files, source::blob_name(&digest)),
-                _ => (self.files, layer.member.clone()),
+            let (source, member) = match layer.expected {
+                Some((digest, _)) if stored => (layout, source::blob_name(&digest)),
+                _ => (self.source, layer.member.clone()),
             };
             if let Some(building) = build {
                 make_dir(&building.staged, 0o700).map_err(|e| {
@@ -249,7 +249,7 @@ impl Install<'_> {
                 })?;
             }
             reads.push(BlobRead {
-                files,
+                source,
                 member,
                 expected: layer.expected,
                 diff_id: layer.diff_id,
@@ -299,8 +299,8 @@ impl Install<'_> {
 
     /// The manifest and the config, in this order.
     fn documents(&self, reads: &[BlobRead<'_>], done: &[Done]) -> Result<[Document; 2]> {
-        let config = self.found.config.clone();
-        if let Some(manifest) = &self.found.manifest {
+        let config = self.resolved.config.clone();
+        if let Some(manifest) = &self.resolved.manifest {
             return Ok([manifest.clone(), config]);
         }
         let blob = |diff_id: &Digest| {
@@ -308,7 +308,7 @@ impl Install<'_> {
             Some(Descriptor::new(LAYER, done[at].blob.0, done[at].blob.1))
         };
         let layers = self
-            .found
+            .resolved
             .layers
             .iter()
             .map(|l| blob(&l.diff_id))
@@ -334,7 +334,7 @@ impl Install<'_> {
         for (path, digest) in files {
             self.store.publish_blob(path, digest)?;
         }
-        let mut blobs = self.found.layers.iter().filter_map(|l| l.expected);
+        let mut blobs = self.resolved.layers.iter().filter_map(|l| l.expected);
         if !blobs.all(|(digest, size)| self.store.has_blob(&digest, size)) {
             return Ok(None);
         }

@@ -13,7 +13,7 @@ use super::options::ImportOptions;
 use crate::error::{Error, Kind, Result};
 use crate::image::oci::{Descriptor, Listed, Manifest, REF_NAME};
 use crate::image::progress::Progress;
-use crate::image::source::{self, Found, Opened};
+use crate::image::source::{self, Opened, Resolved};
 use crate::image::{Digest, Image, Platform, Reference, config};
 
 /// Another process may remove and bring back an image while it is looked up.
@@ -120,7 +120,7 @@ impl Images {
         options: &ImportOptions,
         progress: &mut dyn Progress,
     ) -> Result<Image> {
-        let files = self.files();
+        let layout = self.layout();
         let mut attempt = 0;
         // A missing name is an error at once; a blob missing behind it may be a
         // removal that has just happened.
@@ -129,7 +129,7 @@ impl Images {
             attempt += 1;
             let found = self.found(descriptors, options.platform.as_ref());
             let image = found.and_then(|f| {
-                self.install(Purpose::Open, (&files, &f), Vec::new(), options, progress)
+                self.install(Purpose::Open, (&layout, &f), Vec::new(), options, progress)
             });
             descriptors = match &image {
                 Err(e) if e.kind() == Kind::NotFound => self.find(reference)?,
@@ -151,7 +151,7 @@ impl Images {
         &self,
         reference: &Reference,
         platform: Option<&Platform>,
-    ) -> Result<(Opened, Found)> {
+    ) -> Result<(Opened, Resolved)> {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -159,7 +159,7 @@ impl Images {
             let found = self.found(self.find(reference)?, platform);
             let opened = found.and_then(|found| {
                 let members = found.layers.iter().map(|layer| &layer.member);
-                Ok((Opened::new(self.files(), members)?, found))
+                Ok((Opened::new(self.layout(), members)?, found))
             });
             match opened {
                 Err(e) if e.kind() == Kind::NotFound && attempt < ATTEMPTS => {}
@@ -168,12 +168,12 @@ impl Images {
         }
     }
 
-    fn found(&self, entries: Vec<Descriptor>, platform: Option<&Platform>) -> Result<Found> {
+    fn found(&self, entries: Vec<Descriptor>, platform: Option<&Platform>) -> Result<Resolved> {
         let top = Listed {
             entries,
             ..Listed::default()
         };
-        source::find_manifest(&self.files(), top, platform)
+        source::find_manifest(&self.layout(), top, platform)
     }
 
     /// Lists the images of the store, one entry per name.
@@ -213,15 +213,15 @@ impl Images {
     }
 
     fn describe(&self, descriptor: &Descriptor, stored: &mut Stored) -> Result<()> {
-        let files = self.files();
+        let layout = self.layout();
         if descriptor.is_index() {
             stored.size = descriptor.size;
             return Ok(());
         }
         let subject = descriptor.digest.to_string();
-        let document = source::read_blob(&files, descriptor)?;
+        let document = source::read_blob(&layout, descriptor)?;
         let manifest = Manifest::parse(&document.bytes, &subject, &descriptor.media_type)?;
-        let config = source::read_blob(&files, &manifest.config)?;
+        let config = source::read_blob(&layout, &manifest.config)?;
         let config = config::parse(&config.bytes, &subject)?.config;
         let layers = manifest.layers.iter().map(|layer| layer.size);
         stored.size = layers.fold(descriptor.size + manifest.config.size, u64::saturating_add);

@@ -22,7 +22,7 @@ use crate::image::digest::{Digest, HashingReader};
 use crate::image::inflate::inflate;
 use crate::image::layer::{self, Pending, Unpacked};
 use crate::image::progress::Progress;
-use crate::image::source::{Files, check_blob};
+use crate::image::source::{Source, check_blob};
 use crate::sys::file_size::WithoutSignal;
 
 /// How often a caller is asked whether to go on.
@@ -33,7 +33,7 @@ const REPORT: u64 = 1 << 20;
 /// One blob to read.
 pub(in crate::image) struct BlobRead<'a> {
     /// Where it is read from.
-    pub(in crate::image) files: &'a dyn Files,
+    pub(in crate::image) source: &'a dyn Source,
     pub(in crate::image) member: String,
     /// What the manifest says about it; without one, any blob of the right diff id will do.
     pub(in crate::image) expected: Option<(Digest, u64)>,
@@ -187,9 +187,9 @@ fn read_one(
     shared: &Shared,
     report: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Done> {
-    let member = blob.files.open(&blob.member)?;
+    let member = blob.source.open(&blob.member)?;
     if let Some((digest, size)) = blob.expected {
-        check_blob(blob.files, (digest, size), (digest, member.size))?;
+        check_blob(blob.source, (digest, size), (digest, member.size))?;
     }
     let keep = blob.keep.as_ref().map(|path| {
         let file = write_file(path, b"", 0o644);
@@ -260,15 +260,15 @@ fn look_through(feed: &mut Feed<'_>) -> Result<Done> {
 
 fn verify(blob: &BlobRead<'_>, done: &Done) -> Result<()> {
     if let Some(expected) = blob.expected {
-        check_blob(blob.files, expected, done.blob)?;
+        check_blob(blob.source, expected, done.blob)?;
     }
     let (expected, found) = (blob.diff_id, done.diff_id);
     if found == expected || is_weak!("no_verify") {
         return Ok(());
     }
-    let label = blob.files.label();
+    let label = blob.source.label();
     let why = format!("{label}: diff id {expected}: its bytes have {found}");
-    Err(Error::new(Kind::Corrupt, "verify layer", why).with_cure(blob.files.cure()))
+    Err(Error::new(Kind::Corrupt, "verify layer", why).with_cure(blob.source.cure()))
 }
 
 /// A blob with the wrong bytes fails in the unpacker before its digest is known;
@@ -280,14 +280,14 @@ fn blame_blob(blob: &BlobRead<'_>, error: Error) -> Error {
     if error.kind() != Kind::Corrupt || is_weak!("no_verify") {
         return error;
     }
-    let Ok(member) = blob.files.open(&blob.member) else {
+    let Ok(member) = blob.source.open(&blob.member) else {
         return error;
     };
     let mut reader = HashingReader::new(member.reader.take(size));
     match io::copy(&mut reader, &mut io::sink()) {
         Ok(n) => {
             let found = reader.complete().0;
-            check_blob(blob.files, (expected, size), (found, n))
+            check_blob(blob.source, (expected, size), (found, n))
                 .err()
                 .unwrap_or(error)
         }

@@ -126,7 +126,7 @@ impl Images {
         }
         let subject = digest.to_string();
         let manifest = Manifest::parse(&bytes, &subject, kind).ok()?;
-        let config = source::read_blob(&self.files(), &manifest.config).ok()?;
+        let config = source::read_blob(&self.layout(), &manifest.config).ok()?;
         config::parse(&config.bytes, &subject).ok()?;
         Some(descriptor)
     }
