@@ -10,17 +10,17 @@
 //! itself. See `docs/design.md`, "How are files of a sandbox read and written?".
 #![forbid(unsafe_code)]
 
-mod copied;
+mod archive;
+mod dir;
 mod export;
 mod holes;
 mod import;
 mod local;
 mod metadata;
 mod options;
-mod place;
 mod read_dir;
 mod remove;
-mod trees;
+mod report;
 mod unpack;
 
 use std::ffi::CString;
@@ -36,13 +36,13 @@ use crate::error::{Error, Kind, Result};
 use crate::sandbox::Sandbox;
 use crate::sys::file_size::WithoutSignal;
 use crate::wire::{self, FileRequest, FileSet};
+use dir::{DirHandle, c_path, quoted};
 use options::owned;
-use place::{Place, c_path, quoted};
 
-pub use copied::Copied;
 pub use metadata::{FileType, Metadata};
 pub use options::OpenOptions;
 pub use read_dir::{DirEntry, ReadDir};
+pub use report::Copied;
 
 /// Bytes that [`Files::read`] reads at most: 64 MiB. A sandbox could otherwise fill the caller's memory.
 pub const READ_MAX: u64 = 64 << 20;
@@ -108,13 +108,13 @@ impl<'a> Files<'a> {
     /// sandbox has no such id.
     pub fn user_ids(&self, user: &str) -> Result<(u32, u32)> {
         let asked = FileRequest::new(wire::FILE_WHO);
-        let place = self.as_user(user).root("look up user", Path::new("/"))?;
-        let stat = place.ask("look up user", Path::new("/"), &asked)?.stat;
+        let dir = self.as_user(user).root("look up user", Path::new("/"))?;
+        let stat = dir.ask("look up user", Path::new("/"), &asked)?.stat;
         let found = Metadata::new(stat);
         Ok((found.uid(), found.gid()))
     }
 
-    fn root(&self, step: &'static str, path: &Path) -> Result<Place> {
+    fn root(&self, step: &'static str, path: &Path) -> Result<DirHandle> {
         if !path.has_root() {
             let why = format_args!("{path:?} is not absolute");
             return Err(Error::new(Kind::Invalid, step, why).with_cure("a path that begins with /"));
@@ -123,15 +123,10 @@ impl<'a> Files<'a> {
             Some(user) => Some(c_user(step, user)?),
             None => None,
         };
-        Ok(Place::root(self.sandbox.instance()?, user))
+        Ok(DirHandle::root(self.sandbox.instance()?, user))
     }
 
-    fn ask(
-        &self,
-        step: &'static str,
-        path: &Path,
-        asked: &FileRequest<'_>,
-    ) -> Result<place::Answer> {
+    fn ask(&self, step: &'static str, path: &Path, asked: &FileRequest<'_>) -> Result<dir::Answer> {
         self.root(step, path)?.ask(step, path, asked)
     }
 
@@ -211,7 +206,7 @@ impl<'a> Files<'a> {
         written.map_err(|e| Error::io("write file", quoted(path.as_ref()), e))
     }
 
-    fn stat(&self, step: &'static str, path: &Path, flags: u32) -> Result<place::Answer> {
+    fn stat(&self, step: &'static str, path: &Path, flags: u32) -> Result<dir::Answer> {
         let asked = FileRequest {
             flags,
             ..FileRequest::new(wire::FILE_STAT)
@@ -267,8 +262,8 @@ impl<'a> Files<'a> {
     /// Those of open(2) and getdents(2).
     pub fn read_dir(&self, path: impl AsRef<Path>) -> Result<ReadDir> {
         let (step, path) = ("read directory", path.as_ref());
-        let place = self.root(step, path)?.enter(step, path, wire::FOLLOW)?;
-        Ok(ReadDir::new(step, place))
+        let dir = self.root(step, path)?.enter(step, path, wire::FOLLOW)?;
+        Ok(ReadDir::new(step, dir))
     }
 
     fn make(&self, step: &'static str, path: &Path, asked: &FileRequest<'_>) -> Result<()> {

@@ -12,11 +12,11 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::stat::{major, minor};
 
-use super::copied::Copied;
+use super::dir::{Answer, DirHandle, quoted, unclear};
 use super::holes;
 use super::metadata::{FileType, Metadata};
-use super::place::{Answer, Place, quoted, unclear};
 use super::read_dir::{DirEntry, ReadDir};
+use super::report::Copied;
 use crate::error::{Error, Kind, Result};
 use crate::image::tar::{Builder, Entry, Map, Segment, Time, What};
 use crate::wire::{self, FOLLOW, Field as _, FileRequest, NO_LINKS, Reader, WANT_XATTRS};
@@ -41,7 +41,7 @@ pub(super) enum Fidelity {
 /// anything else under its own name.
 pub(super) fn export(
     step: &'static str,
-    root: &Place,
+    root: &DirHandle,
     path: &Path,
     out: impl Write,
     fidelity: Fidelity,
@@ -74,7 +74,7 @@ struct Export<W> {
 
 impl<W: Write> Export<W> {
     /// One file alone.
-    fn single(&mut self, root: &Place, path: &Path) -> Result<()> {
+    fn single(&mut self, root: &DirHandle, path: &Path) -> Result<()> {
         let Some(name) = path.file_name() else {
             return Err(Error::os(self.step, quoted(path), Errno::EINVAL));
         };
@@ -87,7 +87,7 @@ impl<W: Write> Export<W> {
     }
 
     /// The directory `top` with all below it.
-    fn tree(&mut self, top: &Place, answer: &Answer) -> Result<()> {
+    fn tree(&mut self, top: &DirHandle, answer: &Answer) -> Result<()> {
         self.directory(top, b"./", answer)?;
         let mut left = Vec::new();
         self.content(
@@ -98,10 +98,10 @@ impl<W: Write> Export<W> {
         while let Some(name) = left.pop() {
             let path = Path::new(OsStr::from_bytes(&name));
             match top.enter_with(self.step, path, NO_LINKS | WANT_XATTRS) {
-                Ok((place, answer)) => {
+                Ok((dir, answer)) => {
                     let slash = [&name[..], b"/"].concat();
-                    self.directory(&place, &slash, &answer)?;
-                    self.content(ReadDir::new(self.step, place), &slash, &mut left)?;
+                    self.directory(&dir, &slash, &answer)?;
+                    self.content(ReadDir::new(self.step, dir), &slash, &mut left)?;
                 }
                 Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => {
                     let slash = [&name[..], b"/"].concat();
@@ -128,7 +128,7 @@ impl<W: Write> Export<W> {
             match entry.file_type() {
                 FileType::Directory => left.push(name),
                 kind => {
-                    let done = self.other(dir.place(), &entry, kind, &name);
+                    let done = self.other(dir.handle(), &entry, kind, &name);
                     self.unless_gone(&name, done)?;
                 }
             }
@@ -142,7 +142,7 @@ impl<W: Write> Export<W> {
     /// Something that is no directory.
     fn other(
         &mut self,
-        place: &Place,
+        dir: &DirHandle,
         entry: &DirEntry,
         kind: FileType,
         name: &[u8],
@@ -161,14 +161,14 @@ impl<W: Write> Export<W> {
                     flags: WANT_XATTRS,
                     ..FileRequest::new(wire::FILE_OPEN)
                 };
-                let (file, answer) = place.open(self.step, path, &asked)?;
-                return self.file(place, path, name, &file, &answer);
+                let (file, answer) = dir.open(self.step, path, &asked)?;
+                return self.file(dir, path, name, &file, &answer);
             }
             FileType::Symlink => {
                 let asked = FileRequest::new(wire::FILE_STAT);
-                let answer = place.ask(self.step, path, &asked)?;
+                let answer = dir.ask(self.step, path, &asked)?;
                 if answer.tail.is_empty() || answer.tail.contains(&0) {
-                    return Err(unclear(self.step, &place.shown(path)));
+                    return Err(unclear(self.step, &dir.shown(path)));
                 }
                 What::Symlink(answer.tail)
             }
@@ -188,13 +188,13 @@ impl<W: Write> Export<W> {
     /// A regular file with its content.
     fn file(
         &mut self,
-        place: &Place,
+        dir: &DirHandle,
         path: &Path,
         name: &[u8],
         file: &File,
         answer: &Answer,
     ) -> Result<()> {
-        let (step, shown) = (self.step, place.shown(path));
+        let (step, shown) = (self.step, dir.shown(path));
         let stat = Metadata::new(answer.stat);
         let size = stat.len();
         let holes = holes::segments(file, size, stat.blocks());
@@ -205,7 +205,7 @@ impl<W: Write> Export<W> {
         };
         let data = segments.clone().unwrap_or_else(|| vec![whole]);
         let map = segments.map(|segments| Map { segments, size });
-        let xattrs = self.xattrs(place, path, name, answer)?;
+        let xattrs = self.xattrs(dir, path, name, answer)?;
         self.remember(stat, name);
         self.head(name, What::File(size, map), stat, xattrs)?;
         for segment in data {
@@ -226,8 +226,8 @@ impl<W: Write> Export<W> {
         Ok(())
     }
 
-    fn directory(&mut self, place: &Place, name: &[u8], answer: &Answer) -> Result<()> {
-        let xattrs = self.xattrs(place, Path::new(""), name, answer)?;
+    fn directory(&mut self, dir: &DirHandle, name: &[u8], answer: &Answer) -> Result<()> {
+        let xattrs = self.xattrs(dir, Path::new(""), name, answer)?;
         self.head(name, What::Directory, Metadata::new(answer.stat), xattrs)
     }
 
@@ -282,7 +282,7 @@ impl<W: Write> Export<W> {
     /// The extended attributes that came with a file.
     fn xattrs(
         &mut self,
-        place: &Place,
+        dir: &DirHandle,
         path: &Path,
         name: &[u8],
         answer: &Answer,
@@ -293,7 +293,7 @@ impl<W: Write> Export<W> {
             let pair = <&CStr>::get(&mut reader)
                 .and_then(|name| Some((name.to_bytes(), <&[u8]>::get(&mut reader)?)));
             let Some((key, value)) = pair else {
-                return Err(unclear(self.step, &place.shown(path)));
+                return Err(unclear(self.step, &dir.shown(path)));
             };
             if self.fidelity == Fidelity::Plain && !key.starts_with(b"user.") {
                 continue;

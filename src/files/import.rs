@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use super::copied::Copied;
-use super::place::{Place, c_path, quoted};
+use super::dir::{DirHandle, c_path, quoted};
+use super::report::Copied;
 use super::{directory, modified, options::owned};
 use crate::error::{Error, Kind, Result};
 use crate::image::tar::Time;
@@ -34,14 +34,14 @@ pub(super) struct Attributes {
 /// Makes entries below a directory. Links in their names count from there, as if it were the root.
 pub(super) struct Import<'a> {
     pub(super) step: &'static str,
-    pub(super) top: &'a Place,
+    pub(super) top: &'a DirHandle,
     /// Times of directories, which what is made in them would change.
     late: Vec<(PathBuf, Time)>,
     pub(super) copied: Copied,
 }
 
 impl<'a> Import<'a> {
-    pub(super) fn new(step: &'static str, top: &'a Place) -> Self {
+    pub(super) fn new(step: &'static str, top: &'a DirHandle) -> Self {
         Self {
             step,
             top,

@@ -18,19 +18,24 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, re
 use nix::sys::stat::{FileStat, Mode, fstat, fstatat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC as PROC, fstatfs};
 
-use super::copied::Copied;
+use super::dir::{DirHandle, quoted};
 use super::export::{Fidelity, cut, export};
 use super::holes;
 use super::import::{Attributes, Import};
 use super::metadata::{FileType, Metadata};
-use super::place::{Place, quoted};
+use super::report::Copied;
 use crate::error::{Error, Kind, Result};
 use crate::image::layer::{self, Bounds, Ids, OverlayXattr, Whiteouts};
 use crate::image::tar::Time;
 use crate::wire::{self, FOLLOW, FileRequest};
 
 /// Copies `local`, a file or a directory, to `path` inside.
-pub(super) fn put(step: &'static str, root: &Place, local: &Path, path: &Path) -> Result<Copied> {
+pub(super) fn put(
+    step: &'static str,
+    root: &DirHandle,
+    local: &Path,
+    path: &Path,
+) -> Result<Copied> {
     let wrong = |e| Error::os(step, quoted(local), e);
     let Some(name) = path.file_name() else {
         return Err(Error::os(step, quoted(path), Errno::EINVAL).with_kind(Kind::Invalid));
@@ -180,7 +185,12 @@ fn open_below(top: BorrowedFd<'_>, below: &Path) -> nix::Result<OwnedFd> {
 }
 
 /// Copies what is at `path` inside, a file or a directory, to `local`.
-pub(super) fn get(step: &'static str, root: &Place, path: &Path, local: &Path) -> Result<Copied> {
+pub(super) fn get(
+    step: &'static str,
+    root: &DirHandle,
+    path: &Path,
+    local: &Path,
+) -> Result<Copied> {
     let asked = FileRequest {
         flags: FOLLOW,
         ..FileRequest::new(wire::FILE_STAT)
@@ -193,7 +203,7 @@ pub(super) fn get(step: &'static str, root: &Place, path: &Path, local: &Path) -
 }
 
 /// A file appears whole, in the place of what was there.
-fn get_file(step: &'static str, root: &Place, path: &Path, local: &Path) -> Result<Copied> {
+fn get_file(step: &'static str, root: &DirHandle, path: &Path, local: &Path) -> Result<Copied> {
     let wrong = |e| Error::io(step, quoted(local), e);
     let asked = FileRequest {
         flags: FOLLOW,
@@ -261,7 +271,7 @@ impl Drop for Beside {
 }
 
 /// A directory goes through the writer that unpacks layers, which nothing in an archive leads outside.
-fn get_tree(step: &'static str, root: &Place, path: &Path, local: &Path) -> Result<Copied> {
+fn get_tree(step: &'static str, root: &DirHandle, path: &Path, local: &Path) -> Result<Copied> {
     let into = empty_directory(step, local)?;
     let wrong = |e| Error::io(step, "pipe", e);
     // Not a pipe, whose reader's end would be a signal to the host.

@@ -7,8 +7,8 @@ use std::ffi::{CStr, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use super::dir::{DirHandle, entry_name, unclear};
 use super::metadata::{FileType, Metadata};
-use super::place::{Place, entry_name, unclear};
 use crate::error::Result;
 use crate::wire::{self, Field as _, FileRequest, FileStat, Reader};
 
@@ -17,7 +17,7 @@ use crate::wire::{self, Field as _, FileRequest, FileStat, Reader};
 /// What is made or removed meanwhile may or may not be among them.
 #[derive(Debug)]
 pub struct ReadDir {
-    place: Place,
+    dir: DirHandle,
     step: &'static str,
     some: VecDeque<DirEntry>,
     done: bool,
@@ -48,10 +48,10 @@ impl DirEntry {
 }
 
 impl ReadDir {
-    /// The entries of `place` itself.
-    pub(super) fn new(step: &'static str, place: Place) -> Self {
+    /// The entries of `dir` itself.
+    pub(super) fn new(step: &'static str, dir: DirHandle) -> Self {
         Self {
-            place,
+            dir,
             step,
             some: VecDeque::new(),
             done: false,
@@ -59,13 +59,13 @@ impl ReadDir {
     }
 
     /// The directory.
-    pub(super) fn place(&self) -> &Place {
-        &self.place
+    pub(super) fn handle(&self) -> &DirHandle {
+        &self.dir
     }
 
     fn fetch(&mut self) -> Result<()> {
         let asked = FileRequest::new(wire::FILE_LIST);
-        let answer = self.place.ask(self.step, Path::new(""), &asked)?;
+        let answer = self.dir.ask(self.step, Path::new(""), &asked)?;
         self.done = answer.count == 0;
         let mut reader = Reader::new(&answer.tail);
         while !reader.is_empty() {
@@ -74,7 +74,7 @@ impl ReadDir {
                 let metadata = Metadata::new(FileStat::get(&mut reader)?);
                 Some(DirEntry { name, metadata })
             });
-            let shown = || unclear(self.step, &self.place.shown(Path::new("")));
+            let shown = || unclear(self.step, &self.dir.shown(Path::new("")));
             self.some.push_back(entry.ok_or_else(shown)?);
         }
         Ok(())

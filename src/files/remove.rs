@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 
-use super::place::{Place, entry_name, quoted, unclear};
+use super::dir::{DirHandle, entry_name, quoted, unclear};
 use crate::error::{Error, Result};
 use crate::wire::{self, CONTENT, DIRECTORY, Field as _, FileRequest, NO_LINKS, ONE_MOUNT, Reader};
 
@@ -24,37 +24,37 @@ const PASSES: u32 = 100_000;
 
 /// A directory on the way.
 struct Level {
-    place: Rc<Place>,
+    dir: Rc<DirHandle>,
     path: PathBuf,
     passes: u32,
 }
 
 /// Removes what is at `path`, which is no link, from `root`.
-pub(super) fn remove_tree(step: &'static str, root: &Place, path: &Path) -> Result<()> {
+pub(super) fn remove_tree(step: &'static str, root: &DirHandle, path: &Path) -> Result<()> {
     let top = Rc::new(root.enter(step, path, 0)?);
     let mut left = vec![Level {
-        place: top,
+        dir: top,
         path: PathBuf::from("."),
         passes: 0,
     }];
     while let Some(level) = left.last_mut() {
         level.passes += 1;
-        let (place, path) = (Rc::clone(&level.place), level.path.clone());
+        let (dir, path) = (Rc::clone(&level.dir), level.path.clone());
         if level.passes > PASSES {
-            let shown = quoted(&place.shown(&path));
+            let shown = quoted(&dir.shown(&path));
             return Err(Error::os(step, shown, Errno::ENOTEMPTY));
         }
-        let full = clear(step, &place, &path)?;
+        let full = clear(step, &dir, &path)?;
         match full {
             None => {
                 left.pop();
                 if !left.is_empty() {
-                    remove_empty(step, &place, &path)?;
+                    remove_empty(step, &dir, &path)?;
                 }
             }
             Some(names) => {
                 for name in names {
-                    let below = below(step, &place, &path, OsStr::from_bytes(&name));
+                    let below = below(step, &dir, &path, OsStr::from_bytes(&name));
                     match below {
                         Err(error) if error.errno() == Some(libc::ENOENT) => {}
                         level => left.push(level?),
@@ -71,31 +71,31 @@ pub(super) fn remove_tree(step: &'static str, root: &Place, path: &Path) -> Resu
 }
 
 /// The directory `name` of `path`.
-fn below(step: &'static str, place: &Rc<Place>, path: &Path, name: &OsStr) -> Result<Level> {
+fn below(step: &'static str, dir: &Rc<DirHandle>, path: &Path, name: &OsStr) -> Result<Level> {
     let path = path.join(name);
-    let (place, path) = match path.as_os_str().len() > LONG {
+    let (dir, path) = match path.as_os_str().len() > LONG {
         // The last part stays, so that there is a name to remove.
         true => {
             let parent = path.parent().unwrap_or(Path::new("."));
-            let place = place.enter(step, parent, STAY)?;
-            (Rc::new(place), PathBuf::from(name))
+            let dir = dir.enter(step, parent, STAY)?;
+            (Rc::new(dir), PathBuf::from(name))
         }
-        false => (Rc::clone(place), path),
+        false => (Rc::clone(dir), path),
     };
     Ok(Level {
-        place,
+        dir,
         path,
         passes: 0,
     })
 }
 
 /// Removes the next entries; none if there was none, else the directories among them that hold something.
-fn clear(step: &'static str, place: &Place, path: &Path) -> Result<Option<Vec<Vec<u8>>>> {
+fn clear(step: &'static str, dir: &DirHandle, path: &Path) -> Result<Option<Vec<Vec<u8>>>> {
     let asked = FileRequest {
         flags: CONTENT | STAY,
         ..FileRequest::new(wire::FILE_REMOVE)
     };
-    let answer = match place.ask(step, path, &asked) {
+    let answer = match dir.ask(step, path, &asked) {
         // Somebody else was faster.
         Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(None),
         other => other?,
@@ -104,18 +104,18 @@ fn clear(step: &'static str, place: &Place, path: &Path) -> Result<Option<Vec<Ve
     let mut reader = Reader::new(&answer.tail);
     while !reader.is_empty() {
         let name = <&CStr>::get(&mut reader).and_then(entry_name);
-        let name = name.ok_or_else(|| unclear(step, &place.shown(path)))?;
+        let name = name.ok_or_else(|| unclear(step, &dir.shown(path)))?;
         names.push(name.to_vec());
     }
     Ok((answer.count > 0).then_some(names))
 }
 
-fn remove_empty(step: &'static str, place: &Place, path: &Path) -> Result<()> {
+fn remove_empty(step: &'static str, dir: &DirHandle, path: &Path) -> Result<()> {
     let asked = FileRequest {
         flags: DIRECTORY | STAY,
         ..FileRequest::new(wire::FILE_REMOVE)
     };
-    match place.ask(step, path, &asked) {
+    match dir.ask(step, path, &asked) {
         // Filled again: the directory above is read again, too.
         Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENOTEMPTY)) => Ok(()),
         other => other.map(drop),

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::makedev;
 
-use super::copied::Copied;
+use super::dir::{DirHandle, quoted};
 use super::import::{Attributes, Import};
-use super::place::{Place, quoted};
+use super::report::Copied;
 use crate::error::{Error, Result};
 use crate::image::layer::{Bounds, Name};
 use crate::image::tar::{Archive, Entry, Fault, Input, Map, What, shown};
@@ -23,7 +23,7 @@ const CHUNK: usize = 128 << 10;
 const DEPTH: u32 = 2048;
 
 /// Makes what an archive holds below `top`.
-pub(super) fn unpack(step: &'static str, top: &Place, archive: impl Read) -> Result<Copied> {
+pub(super) fn unpack(step: &'static str, top: &DirHandle, archive: impl Read) -> Result<Copied> {
     let plain = crate::image::inflate(archive, u64::MAX);
     let plain = plain.map_err(|e| Error::io(step, "read archive", e))?;
     let mut archive = Archive::new(Plain::new(plain));

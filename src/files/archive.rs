@@ -5,8 +5,8 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use super::copied::Copied;
 use super::export::{self, Fidelity};
+use super::report::Copied;
 use super::{Files, local, unpack};
 use crate::error::Result;
 use crate::sys::file_size::WithoutSignal;

@@ -33,9 +33,9 @@ const LEASE: Duration = Duration::from_secs(2);
 
 /// The sandbox's root, or a directory below it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct DirHandle {
     instance: Arc<Instance>,
-    dir: Option<OwnedFd>,
+    fd: Option<OwnedFd>,
     shown: PathBuf,
     /// Whose rights count; none for all that the init may do.
     user: Option<CString>,
@@ -51,12 +51,12 @@ pub(super) struct Answer {
     fd: Option<OwnedFd>,
 }
 
-impl Place {
+impl DirHandle {
     /// Where absolute paths begin.
     pub(super) fn root(instance: Arc<Instance>, user: Option<CString>) -> Self {
         Self {
             instance,
-            dir: None,
+            fd: None,
             shown: PathBuf::new(),
             user,
         }
@@ -86,13 +86,13 @@ impl Place {
         if kind.st_mode & libc::S_IFMT != libc::S_IFDIR {
             return Err(unclear(step, &shown));
         }
-        let place = Self {
+        let dir = Self {
             instance: Arc::clone(&self.instance),
-            dir: Some(fd),
+            fd: Some(fd),
             shown,
             user: self.user.clone(),
         };
-        Ok((place, answer))
+        Ok((dir, answer))
     }
 
     /// `path` as errors name it.
@@ -175,7 +175,7 @@ impl Place {
         let wrong = |call| move |e| Error::os(step, call, e);
         let (ours, theirs) = socket::pair().map_err(wrong("socketpair"))?;
         let mut fds = vec![theirs.as_fd()];
-        fds.extend(base.or(self.dir.as_ref().map(|dir| dir.as_fd())));
+        fds.extend(base.or(self.fd.as_ref().map(|fd| fd.as_fd())));
         let asked = FileRequest {
             user: self.user.as_deref().unwrap_or_default(),
             ..*asked
