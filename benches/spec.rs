@@ -23,7 +23,7 @@ fn benches(c: &mut Criterion) {
     });
     let spec = Spec::from_json(SPEC).unwrap();
     group.bench_function("validate", |b| b.iter(|| spec.validate().unwrap()));
-    tare::bench::with_plan(|mut plan| {
+    tare::testing::bench::with_plan(|mut plan| {
         group.bench_function("plan", |b| b.iter(&mut plan));
     });
     group.finish();

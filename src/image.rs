@@ -5,7 +5,7 @@
 mod config;
 mod describe;
 pub mod digest;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "bench"))]
 pub(crate) mod fuzz;
 mod inflate;
 pub mod layer;

@@ -38,18 +38,10 @@
 mod weak;
 
 mod backend;
-#[cfg(any(test, feature = "bench"))]
-#[doc(hidden)]
-pub mod bench;
 mod command;
-#[cfg(test)]
-mod counted;
 mod doctor;
 pub mod error;
 pub mod files;
-#[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod fuzz;
 mod helper;
 pub mod image;
 mod instance;
@@ -68,6 +60,9 @@ mod sandbox;
 pub mod spec;
 mod store;
 mod sys;
+#[cfg(any(test, feature = "bench"))]
+#[doc(hidden)]
+pub mod testing;
 #[allow(dead_code, reason = "the helper uses the rest")]
 mod wire;
 mod work;

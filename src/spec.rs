@@ -404,7 +404,7 @@ fn is_hostname(name: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.')
 }
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "bench"))]
 pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;

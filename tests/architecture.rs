@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 /// Modules from the top; each names those of its own rank or of lower ones.
 const RANKS: [&[&str]; 5] = [
     &[
-        "fuzz", "counted", "bench", "sandbox", "command", "process", "pool", "store", "instance",
-        "doctor", "mount", "files",
+        "testing", "sandbox", "command", "process", "pool", "store", "instance", "doctor", "mount",
+        "files",
     ],
     &["plan", "image", "backend", "helper"],
     &["parts"],

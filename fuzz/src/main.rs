@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use tare::fuzz::{TARGETS, Target};
+use tare::testing::fuzz::{TARGETS, Target};
 
 /// Chosen once: libFuzzer calls again and again.
 static TARGET: LazyLock<Target> = LazyLock::new(|| {

@@ -11,9 +11,9 @@ mod profile;
 mod table;
 mod tree;
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "bench"))]
 pub(crate) mod fuzz;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "bench"))]
 mod interpreter;
 #[cfg(test)]
 mod tests;

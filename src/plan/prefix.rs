@@ -130,10 +130,10 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::with_default;
     use crate::ops::Ops;
     use crate::parts::mounts::options;
     use crate::plan;
+    use crate::testing::bench::with_default;
 
     fn names(ops: &[u8]) -> Vec<String> {
         let mut reader = Reader::new(ops);

@@ -9,7 +9,7 @@
 use core::ffi::CStr;
 
 mod files;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "bench"))]
 pub(crate) mod fuzz;
 mod message;
 mod op;

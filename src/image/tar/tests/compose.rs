@@ -2,7 +2,7 @@
 //! Archives made at random: each field in one of the spellings that some writer, honest or not, has for it.
 
 use super::build::{Tar, pax_records, sign};
-use crate::fuzz::Random;
+use crate::testing::random::Random;
 
 const MAGICS: [&[u8; 8]; 4] = [
     b"ustar\x0000",

@@ -10,7 +10,7 @@ use tare_oracle::need;
 use super::compose::{compose, damage};
 use super::corpus::cases;
 use super::list;
-use crate::fuzz::Random;
+use crate::testing::random::Random;
 
 /// Archives composed, and as many damaged ones; `TARE_FUZZ` multiplies it.
 const COMPOSED: usize = 15_000;

@@ -5,11 +5,11 @@
 use std::env;
 use std::hint::black_box;
 
-use crate::bench;
 use crate::image::tar::{Archive, Slice};
 use crate::parts::caps::CapSet;
 use crate::parts::seccomp::{self, SeccompCache};
 use crate::spec::Spec;
+use crate::testing::bench;
 
 /// A work, and how many times it is done.
 pub(super) const WORKS: [(&str, u64); 4] =

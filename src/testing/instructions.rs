@@ -42,7 +42,7 @@ fn counted(place: &Path, work: &str, times: u64) -> u64 {
         .arg(format!("--cachegrind-out-file={}", out.display()))
         .arg(env::current_exe().unwrap())
         .args(["--exact", "--ignored", "--test-threads=1"])
-        .arg("counted::works::work_is_done")
+        .arg("testing::instructions::works::work_is_done")
         .env("TARE_TEST_ROLE", work)
         .env("TARE_TEST_TIMES", times.to_string())
         .output()

@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use super::{Random, TARGETS};
+use super::TARGETS;
+use crate::testing::random::Random;
 
 /// Mutations tried of each target; `TARE_FUZZ` multiplies it.
 const MUTATIONS: usize = 15_000;
