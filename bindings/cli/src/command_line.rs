@@ -4,7 +4,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::place::Place;
+use crate::store_flag::StoreFlag;
 use crate::{doctor, generate, image, mount, rpc, run, store, version};
 
 /// Containers as a library: an image in, an isolated throwaway command out, no daemon
@@ -18,7 +18,7 @@ use crate::{doctor, generate, image, mount, rpc, run, store, version};
 )]
 pub(crate) struct CommandLine {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) store: StoreFlag,
 
     #[command(subcommand)]
     pub(crate) action: Action,

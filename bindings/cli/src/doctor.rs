@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use tare::{Check, Matter, Report, Result};
 
-use crate::place::Place;
+use crate::store_flag::StoreFlag;
 use crate::text::{print, print_json, table};
 
 /// What `tare doctor` was told.
@@ -20,8 +20,8 @@ pub(crate) struct Flags {
 }
 
 /// Looks, prints; the exit status says whether sandboxes can be opened.
-pub(crate) fn doctor(place: &Place, flags: &Flags) -> Result<ExitCode> {
-    let report = tare::doctor(place.path());
+pub(crate) fn doctor(store: &StoreFlag, flags: &Flags) -> Result<ExitCode> {
+    let report = tare::doctor(store.path());
     match flags.json {
         true => print_json(&report)?,
         false => print(&text(&report))?,

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use tare::Result;
 
-use crate::place::Place;
+use crate::store_flag::StoreFlag;
 
 pub(crate) use change::freed;
 pub(crate) use progress::Bars;
@@ -39,8 +39,8 @@ pub(crate) enum Action {
 }
 
 /// Does it.
-pub(crate) fn image(place: &Place, action: &Action) -> Result<ExitCode> {
-    let store = place.store()?;
+pub(crate) fn image(store: &StoreFlag, action: &Action) -> Result<ExitCode> {
+    let store = store.open()?;
     match action {
         Action::Import(flags) => import::import(&store, flags),
         Action::Load(flags) => import::load(&store, flags),

@@ -8,10 +8,10 @@ mod failure;
 mod generate;
 mod image;
 mod mount;
-mod place;
 mod rpc;
 mod run;
 mod store;
+mod store_flag;
 mod text;
 mod typed;
 mod value;
@@ -35,13 +35,13 @@ fn main() -> ExitCode {
         Err(error) => return failure::usage(&error),
     };
     let outcome = match &line.action {
-        Action::Run(flags) => run::run(&line.place, flags),
-        Action::Image(action) => image::image(&line.place, action),
-        Action::Mount(flags) => mount::mount(&line.place, flags),
-        Action::Umount(flags) => mount::umount(&line.place, flags),
-        Action::Store(action) => store::store(&line.place, action),
-        Action::Doctor(flags) => doctor::doctor(&line.place, flags),
-        Action::Rpc(flags) => rpc::rpc(&line.place, flags),
+        Action::Run(flags) => run::run(&line.store, flags),
+        Action::Image(action) => image::image(&line.store, action),
+        Action::Mount(flags) => mount::mount(&line.store, flags),
+        Action::Umount(flags) => mount::umount(&line.store, flags),
+        Action::Store(action) => store::store(&line.store, action),
+        Action::Doctor(flags) => doctor::doctor(&line.store, flags),
+        Action::Rpc(flags) => rpc::rpc(&line.store, flags),
         Action::Schema(flags) => rpc::schema(flags),
         Action::Version(flags) => version::version(flags),
         Action::Completion(flags) => generate::completion(CommandLine::command(), flags),

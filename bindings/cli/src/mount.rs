@@ -10,7 +10,7 @@ use tare::Result;
 use tare::mount::Options;
 use tare::spec::{ByteSize, Storage, Write};
 
-use crate::place::Place;
+use crate::store_flag::StoreFlag;
 use crate::value;
 
 /// What `tare mount` was told.
@@ -43,17 +43,17 @@ pub(crate) struct Umount {
 }
 
 /// Mounts.
-pub(crate) fn mount(place: &Place, flags: &Mount) -> Result<ExitCode> {
+pub(crate) fn mount(store: &StoreFlag, flags: &Mount) -> Result<ExitCode> {
     let mut options = Options::default();
     options.write = flags.write.unwrap_or(options.write);
     options.storage = flags.storage.unwrap_or(options.storage);
     options.size = flags.disk;
-    tare::mount::mount(&place.store()?, &flags.image, &flags.dir, &options)?;
+    tare::mount::mount(&store.open()?, &flags.image, &flags.dir, &options)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Unmounts.
-pub(crate) fn umount(place: &Place, flags: &Umount) -> Result<ExitCode> {
-    tare::mount::umount(&place.store()?, &flags.dir, flags.lazy)?;
+pub(crate) fn umount(store: &StoreFlag, flags: &Umount) -> Result<ExitCode> {
+    tare::mount::umount(&store.open()?, &flags.dir, flags.lazy)?;
     Ok(ExitCode::SUCCESS)
 }

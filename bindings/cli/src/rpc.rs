@@ -2,18 +2,18 @@
 //! `tare rpc`: many sandboxes and commands for a program in any language, by lines of JSON.
 #![forbid(unsafe_code)]
 
-mod answer;
+mod bytes;
 mod client;
 mod command;
-mod data;
+mod events;
 mod files;
 mod input;
 mod message;
-mod news;
 mod pool;
+mod pool_slot;
+mod reply;
 mod schema;
 mod session;
-mod shelf;
 mod ticket;
 mod value;
 mod watch;
@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::Args;
 use tare::Result;
 
-use crate::place::Place;
+use crate::store_flag::StoreFlag;
 
 pub(crate) use schema::{Flags as SchemaFlags, schema};
 
@@ -40,7 +40,7 @@ const PROTOCOL: u32 = 1;
 pub(crate) struct Flags {}
 
 /// Speaks until the end of the input.
-pub(crate) fn rpc(place: &Place, _: &Flags) -> Result<ExitCode> {
-    session::Session::new(place.store()?)?.speak()?;
+pub(crate) fn rpc(store: &StoreFlag, _: &Flags) -> Result<ExitCode> {
+    session::Session::new(store.open()?)?.speak()?;
     Ok(ExitCode::SUCCESS)
 }

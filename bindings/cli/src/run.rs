@@ -26,7 +26,7 @@ use tare::{Command, Error, Kind, Reason, Result, Sandbox, Status, Store};
 
 use crate::failure::say;
 use crate::image::Bars;
-use crate::place::Place;
+use crate::store_flag::StoreFlag;
 use crate::text::print_json;
 
 use attach::Attached;
@@ -36,8 +36,8 @@ use streams::Streams;
 pub(crate) use flags::Flags;
 
 /// Runs it; the exit status is the command's own.
-pub(crate) fn run(place: &Place, flags: &Flags) -> Result<ExitCode> {
-    let ended = checked(flags).and_then(|()| in_sandbox(place, flags));
+pub(crate) fn run(store: &StoreFlag, flags: &Flags) -> Result<ExitCode> {
+    let ended = checked(flags).and_then(|()| in_sandbox(store, flags));
     match ended {
         Ok(status) => {
             if let Some(why) = why_killed(status.reason).filter(|_| !flags.switches.json) {
@@ -97,9 +97,9 @@ fn checked(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-fn in_sandbox(place: &Place, flags: &Flags) -> Result<Status> {
+fn in_sandbox(store: &StoreFlag, flags: &Flags) -> Result<Status> {
     let (spec, words) = flags.spec()?;
-    let store = place.store()?;
+    let store = store.open()?;
     let _image = imported(&store, &spec.image, flags.switches.quiet)?;
     // Before anything is made: Docker, too, wants a file that is not there.
     let cidfile = flags.cidfile.as_deref().map(lines::create).transpose()?;

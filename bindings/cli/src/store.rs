@@ -12,7 +12,7 @@ use tare::image::Repaired;
 use tare::{Result, Store};
 
 use crate::image::freed;
-use crate::place::Place;
+use crate::store_flag::StoreFlag;
 use crate::text::{print, print_json};
 
 /// What `tare store` was told.
@@ -40,8 +40,8 @@ pub(crate) struct Check {
 }
 
 /// Does it.
-pub(crate) fn store(place: &Place, action: &Action) -> Result<ExitCode> {
-    let store = place.store()?;
+pub(crate) fn store(store: &StoreFlag, action: &Action) -> Result<ExitCode> {
+    let store = store.open()?;
     match action {
         Action::Check(flags) => check(&store, flags),
         Action::Recover => {

@@ -12,10 +12,10 @@ use nix::unistd::write;
 use serde::Serialize;
 use tare::{Error, Kind, Result};
 
-use super::answer::{Answer, Event, Refusal};
-use super::data::Shown;
+use super::bytes::Shown;
 use super::input::HELD;
 use super::message::Id;
+use super::reply::{Answer, Event, Refusal};
 use crate::failure::Failure;
 
 /// When so much waits to be read by the client, nothing is done that would make it more.

@@ -14,10 +14,10 @@ use nix::unistd::{read, write};
 use serde_json::json;
 use tare::{Error, Kind, Process, Result, Size, Status};
 
-use super::answer::OneCommand;
+use super::bytes::{Data, Encoding, Pieces, Shown};
 use super::client::Client;
-use super::data::{Data, Encoding, Pieces, Shown};
 use super::message::{Id, Run, Stream};
+use super::reply::OneCommand;
 use super::ticket::called_off;
 use crate::typed::Line;
 

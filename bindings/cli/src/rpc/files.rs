@@ -15,7 +15,7 @@ use tare::files::{Copied, Metadata, OpenOptions};
 use tare::spec::ByteSize;
 use tare::{Error, Files, Kind, Result};
 
-use super::data::{Data, Encoding, Shown};
+use super::bytes::{Data, Encoding, Shown};
 use super::value::Mode;
 
 /// Bytes that `read_file` answers with at most: with base64 around them an answer is no longer than a request.
@@ -227,7 +227,7 @@ pub(super) struct Content<'a> {
 
 /// The answer to `stat`.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Found {
+pub(super) struct FileStat {
     /// `file`, `directory`, `symlink`, `fifo`, `socket`, `char_device`, `block_device` or `unknown`.
     r#type: &'static str,
     /// Permissions, in octal.
@@ -244,7 +244,7 @@ pub(super) struct Found {
     mtime_ns: i64,
 }
 
-impl From<&Metadata> for Found {
+impl From<&Metadata> for FileStat {
     fn from(found: &Metadata) -> Self {
         let (seconds, nanoseconds) = found.mtime();
         Self {
@@ -276,19 +276,19 @@ struct Entry<'a> {
     name: Shown<'a>,
     /// What is known of it.
     #[serde(flatten)]
-    found: Found,
+    found: FileStat,
 }
 
 /// The answer to `put`, `get`, `put_tar` and `get_tar`.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Report {
+pub(super) struct CopyReport {
     /// Files, directories and links that were copied.
     entries: u64,
     /// What was left out and why, in words; the first 64, then how many more.
     left_out: Vec<String>,
 }
 
-impl From<Copied> for Report {
+impl From<Copied> for CopyReport {
     fn from(copied: Copied) -> Self {
         Self {
             entries: copied.entries,
@@ -366,7 +366,7 @@ impl Ask {
                     true => files.metadata(path(ask.path)),
                     false => files.symlink_metadata(path(ask.path)),
                 };
-                value(Found::from(&found?))
+                value(FileStat::from(&found?))
             }
             Self::Mkdir(ask) => {
                 match ask.parents {
@@ -376,12 +376,16 @@ impl Ask {
                 Ok(json!({}))
             }
             Self::Remove(ask) => remove(files, &path(ask.path), ask.recursive),
-            Self::Put(ask) => value(Report::from(files.put(path(ask.local), path(ask.path))?)),
-            Self::Get(ask) => value(Report::from(files.get(path(ask.path), path(ask.local))?)),
+            Self::Put(ask) => value(CopyReport::from(
+                files.put(path(ask.local), path(ask.path))?,
+            )),
+            Self::Get(ask) => value(CopyReport::from(
+                files.get(path(ask.path), path(ask.local))?,
+            )),
             Self::PutTar(ask) => {
                 let name = path(ask.archive);
                 let archive = File::open(&name).map_err(|e| wrong("open archive", &name, e))?;
-                value(Report::from(files.put_tar(path(ask.dir), archive)?))
+                value(CopyReport::from(files.put_tar(path(ask.dir), archive)?))
             }
             Self::GetTar(ask) => get_tar(files, &path(ask.path), &path(ask.archive)),
         }
@@ -419,7 +423,7 @@ fn list(files: &Files<'_>, path: &Path) -> Result<Value> {
         let entry: &tare::files::DirEntry = entry;
         Entry {
             name: Shown::new(entry.file_name().as_bytes(), Encoding::Auto),
-            found: Found::from(&entry.metadata()),
+            found: FileStat::from(&entry.metadata()),
         }
     };
     value(Entries {
@@ -441,7 +445,7 @@ fn remove(files: &Files<'_>, path: &Path, recursive: bool) -> Result<Value> {
 fn get_tar(files: &Files<'_>, path: &Path, name: &Path) -> Result<Value> {
     let archive = File::create_new(name).map_err(|e| wrong("make archive", name, e))?;
     match files.get_tar(path, archive) {
-        Ok(copied) => value(Report::from(copied)),
+        Ok(copied) => value(CopyReport::from(copied)),
         Err(error) => {
             // Half an archive is none. If it cannot go, the first error is the one to tell.
             let _ = std::fs::remove_file(name);

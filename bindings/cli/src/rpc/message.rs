@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tare::spec::{ByteSize, Limits, Rlimit, from_json, nearest};
 use tare::{Error, Kind, PoolSize, Result, Size, Spec};
 
-use super::data::{Data, Encoding};
+use super::bytes::{Data, Encoding};
 use super::files::{Get, GetTar, ListDir, Mkdir, Put, PutTar, ReadFile, Remove, Stat, WriteFile};
 use super::value::{Mode, Seconds, SignalNumber};
 
@@ -214,7 +214,7 @@ pub(super) struct Run {
     pub(super) stdout: Stream,
     /// Whether its standard error comes as events, or goes where its standard output goes. Default: `pipe`.
     #[serde(default)]
-    pub(super) stderr: Errors,
+    pub(super) stderr: Stderr,
     /// How output is written: `auto` (text where it is UTF-8) or `base64`. Default: `auto`.
     #[serde(default)]
     pub(super) encoding: Encoding,
@@ -263,7 +263,7 @@ impl Stream {
 /// What is at the other end of standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Errors {
+pub(super) enum Stderr {
     /// `/dev/null`.
     Null,
     /// The client.

@@ -9,13 +9,13 @@ use std::thread;
 use serde_json::json;
 use tare::{Error, Pool, PoolSize, Result, Spec, Store};
 
+use super::events::{EventSender, WorkerEvent};
 use super::message::Id;
-use super::news::{News, Wire};
-use super::shelf::{Shelf, State};
+use super::pool_slot::{PoolSlot, State};
 
 /// A pool of the session: the request that closes it goes to its thread.
 pub(super) struct PoolHandle {
-    pub(super) shelf: Arc<Shelf>,
+    pub(super) slot: Arc<PoolSlot>,
     pub(super) closes: Sender<Id>,
 }
 
@@ -29,11 +29,11 @@ pub(super) fn start(
     id: Id,
     spec: Spec,
     size: PoolSize,
-    wire: Wire,
+    events: EventSender,
 ) -> Result<PoolHandle> {
-    let shelf = Arc::new(Shelf::new(name));
+    let slot = Arc::new(PoolSlot::new(name));
     let (closes, asked) = channel();
-    let (store, of_thread) = (store.clone(), Arc::clone(&shelf));
+    let (store, of_thread) = (store.clone(), Arc::clone(&slot));
     thread::Builder::new()
         .name("pool".into())
         .spawn(move || {
@@ -42,35 +42,41 @@ pub(super) fn start(
                 &of_thread,
                 id,
                 &asked,
-                &wire,
+                &events,
             );
-            wire.tell(News::Ended);
+            events.send(WorkerEvent::Ended);
         })
         .map_err(|e| Error::io("open pool", "thread", e))?;
-    Ok(PoolHandle { shelf, closes })
+    Ok(PoolHandle { slot, closes })
 }
 
-fn keep(opened: Result<Pool>, shelf: &Arc<Shelf>, id: Id, asked: &Receiver<Id>, wire: &Wire) {
+fn keep(
+    opened: Result<Pool>,
+    slot: &Arc<PoolSlot>,
+    id: Id,
+    asked: &Receiver<Id>,
+    events: &EventSender,
+) {
     let pool = match opened {
         Ok(pool) => Arc::new(pool),
         Err(error) => {
-            shelf.set(State::Gone);
+            slot.set(State::Gone);
             // The name is free before the client learns it.
-            wire.tell(News::PoolGone(Arc::clone(shelf)));
-            wire.tell(News::Done(id, Err(error)));
+            events.send(WorkerEvent::PoolGone(Arc::clone(slot)));
+            events.send(WorkerEvent::Done(id, Err(error)));
             // Asked to close it before that was known.
             for id in asked {
-                wire.tell(News::Done(id, Err(shelf.gone())));
+                events.send(WorkerEvent::Done(id, Err(slot.gone())));
             }
             return;
         }
     };
-    shelf.set(State::Open(Arc::clone(&pool)));
-    wire.tell(News::Done(id, Ok(json!({}))));
+    slot.set(State::Open(Arc::clone(&pool)));
+    events.send(WorkerEvent::Done(id, Ok(json!({}))));
     let closing = asked.recv();
-    shelf.set(State::Gone);
+    slot.set(State::Gone);
     let closed = pool.close();
     if let Ok(id) = closing {
-        wire.tell(News::Done(id, closed.map(|()| json!({}))));
+        events.send(WorkerEvent::Done(id, closed.map(|()| json!({}))));
     }
 }

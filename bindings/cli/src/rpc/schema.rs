@@ -9,10 +9,10 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use tare::{Effective, Error, Kind, Result, SandboxUsage, Spec, Status};
 
-use super::answer::{Commands, Greeting};
-use super::data::Data;
-use super::files::{Content, Entries, Found, Report};
+use super::bytes::Data;
+use super::files::{Content, CopyReport, Entries, FileStat};
 use super::message::{Call, Id};
+use super::reply::{Commands, Greeting};
 use crate::failure::Failure;
 use crate::text::print;
 
@@ -67,9 +67,9 @@ fn rpc() -> Value {
         replies.subschema_for::<Greeting>(),
         replies.subschema_for::<Commands<'_>>(),
         replies.subschema_for::<Content<'_>>(),
-        replies.subschema_for::<Found>(),
+        replies.subschema_for::<FileStat>(),
         replies.subschema_for::<Entries<'_>>(),
-        replies.subschema_for::<Report>(),
+        replies.subschema_for::<CopyReport>(),
         {"description": "Done.", "type": "object", "maxProperties": 0},
     ]});
     let failure = replies.subschema_for::<Failure<'_>>().to_value();

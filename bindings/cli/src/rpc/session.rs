@@ -15,20 +15,20 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tare::{Error, Kind, PoolSize, Result, Spec, Store};
 
-use super::answer::{Commands, Greeting};
 use super::client::{Client, unknown};
 use super::command::{Command, Order};
+use super::events::{EventSender, WorkerEvent};
 use super::files::Ask;
 use super::input::{LINE, Lines};
 use super::message::{Call, Hello, Id, Open, OpenPool, Refused, Request, Run};
-use super::news::{News, Wire};
 use super::pool::{self, PoolHandle};
+use super::reply::{Commands, Greeting};
 use super::ticket::{CalledOff, Ticket, called_off};
 use super::watch::Watch;
-use super::worker::{Job, Task, start};
+use super::worker::{Queued, Task, start};
 
-/// News of workers that wait; a worker with more waits itself.
-const NEWS: usize = 64;
+/// WorkerEvent of workers that wait; a worker with more waits itself.
+const EVENTS_MAX: usize = 64;
 /// The longest name of a sandbox or a request.
 const NAME: usize = 256;
 
@@ -40,14 +40,14 @@ pub(super) struct Session {
     /// In the order in which they are heard.
     commands: Vec<Command>,
     watches: Vec<Watch>,
-    sandboxes: HashMap<String, Sender<Job>>,
+    sandboxes: HashMap<String, Sender<Queued>>,
     pools: HashMap<String, PoolHandle>,
     /// Threads that have not ended.
     workers: usize,
     /// Of requests that workers have or do.
     tickets: HashMap<Id, Ticket>,
-    wire: Wire,
-    news: Receiver<News>,
+    sender: EventSender,
+    events: Receiver<WorkerEvent>,
     woken: UnixStream,
 }
 
@@ -57,7 +57,7 @@ impl Session {
         let (wake, woken) = UnixStream::pair().map_err(wrong)?;
         wake.set_nonblocking(true).map_err(wrong)?;
         woken.set_nonblocking(true).map_err(wrong)?;
-        let (sender, news) = sync_channel(NEWS);
+        let (sender, events) = sync_channel(EVENTS_MAX);
         Ok(Self {
             store,
             client: Client::default(),
@@ -68,8 +68,8 @@ impl Session {
             pools: HashMap::new(),
             workers: 0,
             tickets: HashMap::new(),
-            wire: Wire::new(sender, wake),
-            news,
+            sender: EventSender::new(sender, wake),
+            events,
             woken,
         })
     }
@@ -78,7 +78,7 @@ impl Session {
     pub(super) fn speak(mut self) -> Result<()> {
         loop {
             // What is left undone for want of room is done when there is some.
-            let undone = [self.take_requests(), self.take_news()].contains(&false);
+            let undone = [self.take_requests(), self.take_events()].contains(&false);
             self.client.write()?;
             if self.is_over() {
                 return Ok(());
@@ -193,25 +193,25 @@ impl Session {
     }
 
     /// Hears what workers tell; false if there may be more.
-    fn take_news(&mut self) -> bool {
+    fn take_events(&mut self) -> bool {
         let mut bytes = [0; 256];
         // However often they woke us, once is enough.
         while (&self.woken).read(&mut bytes).is_ok_and(|n| n > 0) {}
         while !self.client.is_full() {
-            match self.news.try_recv() {
-                Ok(news) => self.hear(news),
+            match self.events.try_recv() {
+                Ok(event) => self.hear(event),
                 Err(_) => return true,
             }
         }
         false
     }
 
-    fn hear(&mut self, news: News) {
-        match news {
-            News::Ended => self.workers -= 1,
-            News::Gone(name) => drop(self.sandboxes.remove(&name)),
-            News::PoolGone(shelf) => self.pools.retain(|_, p| !Arc::ptr_eq(&p.shelf, &shelf)),
-            News::Done(id, result) => {
+    fn hear(&mut self, event: WorkerEvent) {
+        match event {
+            WorkerEvent::Ended => self.workers -= 1,
+            WorkerEvent::Gone(name) => drop(self.sandboxes.remove(&name)),
+            WorkerEvent::PoolGone(slot) => self.pools.retain(|_, p| !Arc::ptr_eq(&p.slot, &slot)),
+            WorkerEvent::Done(id, result) => {
                 self.tickets.remove(&id);
                 let at = self.commands.iter().position(|c| c.id == id);
                 match (at, result) {
@@ -222,11 +222,11 @@ impl Session {
                     (_, result) => self.client.settle(&id, result),
                 }
             }
-            News::Watched(id, events) => {
+            WorkerEvent::Watched(id, events) => {
                 self.tickets.remove(&id);
                 self.watches.push(Watch::new(id, events, &mut self.client));
             }
-            News::Started(id, process) => {
+            WorkerEvent::Started(id, process) => {
                 self.tickets.remove(&id);
                 let Some(at) = self.commands.iter().position(|c| c.id == id) else {
                     return;
@@ -369,11 +369,11 @@ impl Session {
                 let why = "a sandbox of a pool is as the pool's spec says";
                 return Err(Error::new(Kind::Invalid, "check request: spec", why));
             }
-            (None, Some(pool)) => Task::Take(Arc::clone(&self.pool(pool)?.shelf)),
+            (None, Some(pool)) => Task::Take(Arc::clone(&self.pool(pool)?.slot)),
             (spec, None) => Task::Open(Box::new(spec_of(spec.as_deref())?)),
         };
         self.client.hold(id, length)?;
-        let worker = start(&self.store, &name, self.wire.clone())?;
+        let worker = start(&self.store, &name, self.sender.clone())?;
         self.workers += 1;
         self.sandboxes.insert(name.clone(), worker);
         self.give(&name, id, task)
@@ -386,8 +386,8 @@ impl Session {
         let (min, max) = (open.min, open.max);
         let size = PoolSize { min, max };
         self.client.hold(id, length)?;
-        let wire = self.wire.clone();
-        let handle = pool::start(&self.store, &name, id.clone(), spec, size, wire)?;
+        let sender = self.sender.clone();
+        let handle = pool::start(&self.store, &name, id.clone(), spec, size, sender)?;
         self.workers += 1;
         self.pools.insert(name, handle);
         Ok(())

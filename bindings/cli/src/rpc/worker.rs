@@ -13,19 +13,19 @@ use tare::spec::Limits;
 use tare::{Command, Error, Kind, Process, Result, Sandbox, Spec, Stdin, Stdout, Store};
 
 use super::client::unknown;
+use super::events::{EventSender, WorkerEvent};
 use super::files::Ask;
-use super::message::{Errors, Id, Run, Stream};
-use super::news::{News, Wire};
-use super::shelf::Shelf;
+use super::message::{Id, Run, Stderr, Stream};
+use super::pool_slot::PoolSlot;
 use super::ticket::{Ticket, called_off};
 
 /// What a worker is to do, for the request of this id, unless it is called off before.
-pub(super) type Job = (Id, Ticket, Task);
+pub(super) type Queued = (Id, Ticket, Task);
 
 /// Something that may take long.
 pub(super) enum Task {
     Open(Box<Spec>),
-    Take(Arc<Shelf>),
+    Take(Arc<PoolSlot>),
     Run(Box<Run>),
     Reset,
     Freeze,
@@ -42,20 +42,20 @@ pub(super) enum Task {
 ///
 /// # Errors
 /// When there can be no more threads.
-pub(super) fn start(store: &Store, name: &str, wire: Wire) -> Result<Sender<Job>> {
-    let (jobs, queue) = channel();
+pub(super) fn start(store: &Store, name: &str, events: EventSender) -> Result<Sender<Queued>> {
+    let (tasks, queue) = channel();
     let mut worker = Worker {
         store: store.clone(),
         name: name.to_owned(),
         sandbox: None,
         gone: false,
-        wire,
+        events,
     };
     thread::Builder::new()
         .name("sandbox".into())
         .spawn(move || worker.work(&queue))
         .map_err(|e| Error::io("open sandbox", "thread", e))?;
-    Ok(jobs)
+    Ok(tasks)
 }
 
 struct Worker {
@@ -64,35 +64,35 @@ struct Worker {
     sandbox: Option<Sandbox>,
     /// Whether the sandbox was closed, or never opened.
     gone: bool,
-    wire: Wire,
+    events: EventSender,
 }
 
 impl Worker {
-    fn work(&mut self, queue: &Receiver<Job>) {
+    fn work(&mut self, queue: &Receiver<Queued>) {
         for (id, ticket, task) in queue {
             if !ticket.begin() {
                 continue;
             }
-            let news = match task {
+            let event = match task {
                 Task::Run(run) => match self.run(*run) {
-                    Ok(process) => News::Started(id, Box::new(process)),
-                    Err(error) => News::Done(id, Err(error)),
+                    Ok(process) => WorkerEvent::Started(id, Box::new(process)),
+                    Err(error) => WorkerEvent::Done(id, Err(error)),
                 },
                 Task::Watch => match self.sandbox().and_then(Sandbox::events) {
-                    Ok(events) => News::Watched(id, Box::new(events)),
-                    Err(error) => News::Done(id, Err(error)),
+                    Ok(events) => WorkerEvent::Watched(id, Box::new(events)),
+                    Err(error) => WorkerEvent::Done(id, Err(error)),
                 },
                 task => {
                     let result = self.once(task, ticket);
                     self.tell_gone();
-                    News::Done(id, result)
+                    WorkerEvent::Done(id, result)
                 }
             };
-            self.wire.tell(news);
+            self.events.send(event);
         }
         // Nobody is left to be told of a failure.
         let _ = self.close();
-        self.wire.tell(News::Ended);
+        self.events.send(WorkerEvent::Ended);
     }
 
     /// Frees the name if there is no sandbox, before the client learns that; once, or another
@@ -100,7 +100,7 @@ impl Worker {
     fn tell_gone(&mut self) {
         if self.sandbox.is_none() && !self.gone {
             self.gone = true;
-            self.wire.tell(News::Gone(self.name.clone()));
+            self.events.send(WorkerEvent::Gone(self.name.clone()));
         }
     }
 
@@ -116,7 +116,7 @@ impl Worker {
                 let image = images.image_with(&reference, &options, &mut ticket)?;
                 self.sandbox = Some(Sandbox::open_on(&self.store, &image, &spec)?);
             }
-            Task::Take(shelf) => self.sandbox = Some(shelf.pool()?.take()?),
+            Task::Take(slot) => self.sandbox = Some(slot.pool()?.take()?),
             Task::Reset => self.sandbox()?.reset()?,
             Task::Freeze => self.sandbox()?.freeze()?,
             Task::Thaw => self.sandbox()?.thaw()?,
@@ -156,7 +156,7 @@ fn described(what: &impl serde::Serialize) -> Result<Value> {
 
 fn command(sandbox: &Sandbox, run: Run) -> Result<Command> {
     let mut command = match run.argv {
-        Some(argv) => Command::from_argv(argv.into_iter().map(super::data::Data::into_os)),
+        Some(argv) => Command::from_argv(argv.into_iter().map(super::bytes::Data::into_os)),
         None => sandbox.image_command::<&str>(&[])?,
     };
     for (name, value) in run.env {
@@ -194,9 +194,9 @@ fn command(sandbox: &Sandbox, run: Run) -> Result<Command> {
         Stream::Pipe => Stdout::Piped,
     };
     let stderr = match run.stderr {
-        Errors::Null => Stdout::Null,
-        Errors::Pipe => Stdout::Piped,
-        Errors::Stdout => Stdout::Merged,
+        Stderr::Null => Stdout::Null,
+        Stderr::Pipe => Stdout::Piped,
+        Stderr::Stdout => Stdout::Merged,
     };
     let stdin = match (run.input, run.stdin) {
         (Some(input), _) => Stdin::Bytes(input.0),

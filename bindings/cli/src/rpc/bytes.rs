@@ -37,7 +37,7 @@ impl<'de> Deserialize<'de> for Data {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct Table {
+        struct Encoded {
             base64: String,
         }
 
@@ -51,8 +51,8 @@ impl<'de> Deserialize<'de> for Data {
                 Ok(Data(text.as_bytes().to_vec()))
             }
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Data, A::Error> {
-                let table = Table::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                let bytes = STANDARD.decode(table.base64);
+                let encoded = Encoded::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                let bytes = STANDARD.decode(encoded.base64);
                 bytes
                     .map(Data)
                     .map_err(|e| de::Error::custom(format_args!("base64: {e}")))

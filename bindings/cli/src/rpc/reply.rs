@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::data::{Data, Shown};
+use super::bytes::{Data, Shown};
 use super::input::{HELD, LINE};
 use super::message::{Call, Id};
 use crate::failure::Failure;

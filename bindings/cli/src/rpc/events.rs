@@ -11,10 +11,10 @@ use serde_json::Value;
 use tare::{Events, Process, Result};
 
 use super::message::Id;
-use super::shelf::Shelf;
+use super::pool_slot::PoolSlot;
 
 /// What a worker has to tell.
-pub(super) enum News {
+pub(super) enum WorkerEvent {
     /// A request's answer.
     Done(Id, Result<Value>),
     /// A command executes.
@@ -24,30 +24,30 @@ pub(super) enum News {
     /// The sandbox is gone and its name is free.
     Gone(String),
     /// A pool could not be opened.
-    PoolGone(Arc<Shelf>),
+    PoolGone(Arc<PoolSlot>),
     /// The thread has nothing more to do.
     Ended,
 }
 
 /// The way from the workers to the loop.
 #[derive(Clone)]
-pub(super) struct Wire {
-    news: SyncSender<News>,
+pub(super) struct EventSender {
+    events: SyncSender<WorkerEvent>,
     /// Makes the loop's poll return.
     wake: Arc<UnixStream>,
 }
 
-impl Wire {
-    pub(super) fn new(news: SyncSender<News>, wake: UnixStream) -> Self {
+impl EventSender {
+    pub(super) fn new(events: SyncSender<WorkerEvent>, wake: UnixStream) -> Self {
         Self {
-            news,
+            events,
             wake: wake.into(),
         }
     }
 
-    pub(super) fn tell(&self, news: News) {
+    pub(super) fn send(&self, event: WorkerEvent) {
         // Without a loop the whole process is about to end; a full socket wakes as well as one byte.
-        let _ = self.news.send(news);
+        let _ = self.events.send(event);
         let _ = (&*self.wake).write(&[0]);
     }
 }

@@ -8,21 +8,21 @@ use clap::Args;
 use tare::{Result, Store};
 
 #[derive(Debug, Args)]
-pub(crate) struct Place {
+pub(crate) struct StoreFlag {
     /// Directory of images and scratch space [default: $TARE_STORE, else /var/lib/tare for
     /// root and $XDG_DATA_HOME/tare for others]
     #[arg(long, global = true, value_name = "DIR")]
     store: Option<PathBuf>,
 }
 
-impl Place {
+impl StoreFlag {
     /// The directory, if it was named.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.store.as_deref()
     }
 
     /// The store that is meant.
-    pub(crate) fn store(&self) -> Result<Store> {
+    pub(crate) fn open(&self) -> Result<Store> {
         match &self.store {
             Some(dir) => Store::open(dir),
             None => Store::open_default(),

@@ -9,7 +9,7 @@ use tare::{Error, Pool, Result};
 use super::client::unknown;
 
 /// Where a pool is found once it is open; who wants a sandbox of it waits until then.
-pub(super) struct Shelf {
+pub(super) struct PoolSlot {
     name: String,
     state: Mutex<State>,
     changed: Condvar,
@@ -22,7 +22,7 @@ pub(super) enum State {
     Gone,
 }
 
-impl Shelf {
+impl PoolSlot {
     /// The place of a pool that is being opened.
     pub(super) fn new(name: &str) -> Self {
         Self {
