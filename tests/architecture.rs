@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The picture in `docs/design.md` as a test: which way imports point, where unsafe code may be, how long things get.
 //!
-//! faces (`bindings/*`) -> nouns -> plan, image, backend, helper -> parts -> ops, spec, error, wire, work -> sys
+//! faces (`bindings/*`), wings (`crates/*`) -> nouns -> plan, image, backend,
+//! helper -> parts -> ops, spec, error, wire, work -> sys
 
 #[path = "architecture/circles.rs"]
 mod circles;
@@ -71,7 +72,8 @@ impl File {
 
     /// A source file of a shipped crate.
     fn ships(&self) -> bool {
-        self.is("rs") && (self.path.starts_with("src/") || self.path.starts_with("bindings/"))
+        const DIRS: [&str; 3] = ["src/", "crates/", "bindings/"];
+        self.is("rs") && DIRS.iter().any(|dir| self.path.starts_with(dir))
     }
 
     /// `src/parts/caps.rs` is `["parts", "caps"]`; `None` for the crate's root,

@@ -8,7 +8,8 @@ use super::{File, assert_clean, rank, reaches, source};
 /// `bindings/cli/src/run/flags.rs` is `["cli", "run", "flags"]`: the crate, then the modules;
 /// `None` for the crate's root and for tests.
 fn place(file: &File) -> Option<Vec<&str>> {
-    let (name, inner) = match file.path.strip_prefix("bindings/") {
+    let mut faces = ["bindings/", "crates/"].into_iter();
+    let (name, inner) = match faces.find_map(|dir| file.path.strip_prefix(dir)) {
         Some(rest) => rest.split_once("/src/")?,
         None => match file.path.strip_prefix("src/")? {
             inner if inner.starts_with("init/") => ("init", &inner["init/".len()..]),

@@ -5,7 +5,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::store_flag::StoreFlag;
-use crate::{doctor, generate, image, mount, rpc, run, store, version};
+use crate::{doctor, generate, image, mount, rpc, run, schema, store, version};
 
 /// Containers as a library: an image in, an isolated throwaway command out, no daemon
 #[derive(Debug, Parser)]
@@ -41,7 +41,7 @@ pub(crate) enum Action {
     /// Speak JSON, a line each, with a program that opens sandboxes and runs commands
     Rpc(rpc::Flags),
     /// Print the JSON Schema of a spec or of the protocol
-    Schema(rpc::SchemaFlags),
+    Schema(schema::Flags),
     /// Say what this machine can do, and what would cure what it cannot
     Doctor(doctor::Flags),
     /// Print the version and what was built in

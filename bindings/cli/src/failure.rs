@@ -6,45 +6,11 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use schemars::JsonSchema;
-use serde::Serialize;
 use tare::error::Quoted;
 use tare::{Error, Kind};
 
 /// tare itself failed; as docker-run(1), so that a command's own status is told from it.
 const OURS: u8 = 125;
-
-/// An error as JSON has it.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Error")]
-pub(crate) struct Failure<'a> {
-    /// What went wrong, coarse enough to branch on: `invalid`, `not_found`, `exists`, `permission`,
-    /// `unsupported`, `corrupt`, `exhausted`, `busy`, `not_executable`, `broken`, `os`; there may be more.
-    kind: &'static str,
-    /// What was being done.
-    step: &'a str,
-    /// What it was done to, and what is wrong with it.
-    subject: &'a str,
-    /// The number of the system call's error, if one failed, errno(3).
-    errno: Option<i32>,
-    /// What would help, if that is known.
-    cure: Option<&'a str>,
-    /// All of it as one line.
-    message: String,
-}
-
-impl<'a> Failure<'a> {
-    pub(crate) fn of(error: &'a Error) -> Self {
-        Self {
-            kind: error.kind().as_str(),
-            step: error.step(),
-            subject: error.subject(),
-            errno: error.errno(),
-            cure: error.cure(),
-            message: error.to_string(),
-        }
-    }
-}
 
 /// Nobody reads on, as in `tare image list | head -n 1`: what SIGPIPE would have been told as, had it
 /// not been ignored.

@@ -10,10 +10,10 @@ mod image;
 mod mount;
 mod rpc;
 mod run;
+mod schema;
 mod store;
 mod store_flag;
 mod text;
-mod typed;
 mod value;
 mod version;
 
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Action::Store(action) => store::store(&line.store, action),
         Action::Doctor(flags) => doctor::doctor(&line.store, flags),
         Action::Rpc(flags) => rpc::rpc(&line.store, flags),
-        Action::Schema(flags) => rpc::schema(flags),
+        Action::Schema(flags) => schema::schema(flags),
         Action::Version(flags) => version::version(flags),
         Action::Completion(flags) => generate::completion(CommandLine::command(), flags),
         Action::Man(flags) => generate::man(CommandLine::command(), flags),

@@ -12,7 +12,7 @@ use nix::unistd::{getpgrp, isatty, read, tcgetpgrp, write};
 use tare::{Error, Process, Result};
 
 use super::relay::reopened;
-use crate::typed::Line;
+use tare_rpc::typed::Line;
 
 /// Read at once; what is typed ahead of a command stays in the caller's
 /// terminal.

@@ -5,8 +5,8 @@
 use serde_json::{Value, json};
 use tare::{Effective, Error, Output};
 
-use crate::failure::Failure;
 use crate::text::encode;
+use tare_rpc::Failure;
 
 /// A command that ran, whatever its exit code.
 pub(super) fn ended(output: Output, effective: &Effective) -> Value {

@@ -1,54 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare schema`: the JSON Schemas of a spec and of the protocol, from the types that are read and written.
+//! JSON Schemas of a spec and of the protocol, from the types that are read and written.
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
-
-use clap::{Args, ValueEnum};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
-use tare::{Effective, Error, Kind, Result, SandboxUsage, Spec, Status};
+use tare::{Effective, SandboxUsage, Spec, Status};
 
-use super::bytes::Data;
-use super::files::{Content, CopyReport, Entries, FileStat};
-use super::message::{Call, Id};
-use super::reply::{Commands, Greeting};
+use crate::bytes::Data;
 use crate::failure::Failure;
-use crate::text::print;
+use crate::files::{Content, CopyReport, Entries, FileStat};
+use crate::message::{Call, Id};
+use crate::reply::{Commands, Greeting};
 
-/// What `tare schema` was told.
-#[derive(Debug, Args)]
-pub(crate) struct Flags {
-    /// What to describe
-    #[arg(value_enum, default_value_t = Subject::Spec)]
-    subject: Subject,
+/// Returns the schema of a spec.
+pub fn spec() -> Value {
+    SchemaSettings::draft2020_12()
+        .into_generator()
+        .into_root_schema_for::<Spec>()
+        .to_value()
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Subject {
-    /// What `tare run --spec` reads
-    Spec,
-    /// What `tare rpc` reads and writes
-    Rpc,
-}
-
-/// Prints it.
-pub(crate) fn schema(flags: &Flags) -> Result<ExitCode> {
-    let schema = match flags.subject {
-        Subject::Spec => SchemaSettings::draft2020_12()
-            .into_generator()
-            .into_root_schema_for::<Spec>()
-            .to_value(),
-        Subject::Rpc => rpc(),
-    };
-    let text = serde_json::to_string_pretty(&schema)
-        .map_err(|e| Error::new(Kind::Broken, "write schema", e))?;
-    print(&(text + "\n"))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Requests and what answers them, a line each.
-fn rpc() -> Value {
+/// Returns the schema of a conversation: requests and replies, a line each.
+pub fn rpc() -> Value {
     let mut requests = SchemaSettings::draft2020_12().into_generator();
     let id = requests.subschema_for::<Id>().to_value();
     let asked: Vec<Value> = Call::schemas(&mut requests)

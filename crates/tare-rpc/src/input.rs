@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Lines from the client, of bounded length, from whatever standard input is.
+//! Lines from the client, of bounded length, from any kind of descriptor.
 #![forbid(unsafe_code)]
 
 use std::os::fd::BorrowedFd;
@@ -9,15 +9,15 @@ use nix::unistd::read;
 use tare::{Error, Kind, Result};
 
 /// The longest line, without its end.
-pub(super) const LINE: usize = 16 << 20;
+pub(crate) const LINE: usize = 16 << 20;
 /// What requests without an answer may hold together.
-pub(super) const HELD: usize = 32 << 20;
+pub(crate) const HELD: usize = 32 << 20;
 /// Read at once.
 const CHUNK: usize = 64 << 10;
 
 /// What was read and not yet taken.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     bytes: Vec<u8>,
     /// So many are known to hold no end of a line.
     looked: usize,
@@ -28,7 +28,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(longest: usize) -> Self {
+    pub(crate) fn new(longest: usize) -> Self {
         Self {
             bytes: Vec::new(),
             looked: 0,
@@ -39,17 +39,17 @@ impl Lines {
     }
 
     /// Whether nothing more will come.
-    pub(super) fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         self.ended
     }
 
     /// Whether everything that was read was taken.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// Reads once, when there is something to read.
-    pub(super) fn read(&mut self, fd: BorrowedFd<'_>) -> Result<()> {
+    pub(crate) fn read(&mut self, fd: BorrowedFd<'_>) -> Result<()> {
         let mut chunk = [0; CHUNK];
         match read(fd, &mut chunk) {
             Ok(0) => {
@@ -61,13 +61,13 @@ impl Lines {
             }
             Ok(n) => self.bytes.extend_from_slice(&chunk[..n]),
             Err(Errno::EINTR | Errno::EAGAIN) => {}
-            Err(e) => return Err(Error::os("read requests", "standard input", e)),
+            Err(e) => return Err(Error::os("read requests", "input", e)),
         }
         Ok(())
     }
 
     /// The next line that is whole and not empty, or what is wrong with it.
-    pub(super) fn next(&mut self) -> Option<Result<Vec<u8>>> {
+    pub(crate) fn next(&mut self) -> Option<Result<Vec<u8>>> {
         loop {
             let end = self.bytes[self.looked..].iter().position(|b| *b == b'\n');
             let Some(end) = end.map(|at| at + self.looked) else {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// How output is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     /// Text where it is UTF-8, else base64.
     #[default]
     Auto,
@@ -24,11 +24,11 @@ pub(super) enum Encoding {
 
 /// Bytes that were received.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Data(pub(super) Vec<u8>);
+pub(crate) struct Data(pub(crate) Vec<u8>);
 
 impl Data {
     /// As a word for the kernel.
-    pub(super) fn into_os(self) -> OsString {
+    pub(crate) fn into_os(self) -> OsString {
         OsString::from_vec(self.0)
     }
 }
@@ -91,14 +91,14 @@ impl JsonSchema for Data {
 
 /// Bytes to be sent.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Shown<'a> {
+pub(crate) enum Shown<'a> {
     Text(&'a str),
     Base64(&'a [u8]),
 }
 
 impl<'a> Shown<'a> {
     /// The shorter and more readable of what the encoding allows.
-    pub(super) fn new(bytes: &'a [u8], encoding: Encoding) -> Self {
+    pub(crate) fn new(bytes: &'a [u8], encoding: Encoding) -> Self {
         match (encoding, std::str::from_utf8(bytes)) {
             (Encoding::Auto, Ok(text)) => Self::Text(text),
             _ => Self::Base64(bytes),
@@ -122,14 +122,14 @@ impl Serialize for Shown<'_> {
 
 /// A stream cut into pieces where it was read, joined again where that was inside of a character.
 #[derive(Debug, Default)]
-pub(super) struct Pieces {
+pub(crate) struct Pieces {
     /// The beginning of a character: at most three bytes.
     held: Vec<u8>,
 }
 
 impl Pieces {
     /// What is to be sent of what was held and this.
-    pub(super) fn next(&mut self, chunk: &[u8], encoding: Encoding) -> Vec<u8> {
+    pub(crate) fn next(&mut self, chunk: &[u8], encoding: Encoding) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.held);
         bytes.extend_from_slice(chunk);
         if encoding == Encoding::Auto
@@ -142,7 +142,7 @@ impl Pieces {
     }
 
     /// What is still held when the stream has ended.
-    pub(super) fn rest(&mut self) -> Vec<u8> {
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
     }
 }

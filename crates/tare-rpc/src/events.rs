@@ -10,11 +10,11 @@ use std::sync::mpsc::SyncSender;
 use serde_json::Value;
 use tare::{Events, Process, Result};
 
-use super::message::Id;
-use super::pool_slot::PoolSlot;
+use crate::message::Id;
+use crate::pool_slot::PoolSlot;
 
 /// What a worker has to tell.
-pub(super) enum WorkerEvent {
+pub(crate) enum WorkerEvent {
     /// A request's answer.
     Done(Id, Result<Value>),
     /// A command executes.
@@ -31,21 +31,21 @@ pub(super) enum WorkerEvent {
 
 /// The way from the workers to the loop.
 #[derive(Clone)]
-pub(super) struct EventSender {
+pub(crate) struct EventSender {
     events: SyncSender<WorkerEvent>,
     /// Makes the loop's poll return.
     wake: Arc<UnixStream>,
 }
 
 impl EventSender {
-    pub(super) fn new(events: SyncSender<WorkerEvent>, wake: UnixStream) -> Self {
+    pub(crate) fn new(events: SyncSender<WorkerEvent>, wake: UnixStream) -> Self {
         Self {
             events,
             wake: wake.into(),
         }
     }
 
-    pub(super) fn send(&self, event: WorkerEvent) {
+    pub(crate) fn send(&self, event: WorkerEvent) {
         // Without a loop the whole process is about to end; a full socket wakes as well as one byte.
         let _ = self.events.send(event);
         let _ = (&*self.wake).write(&[0]);

@@ -3,8 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -12,14 +11,14 @@ use nix::unistd::write;
 use serde::Serialize;
 use tare::{Error, Kind, Result};
 
-use super::bytes::Shown;
-use super::input::HELD;
-use super::message::Id;
-use super::reply::{Answer, Event, Refusal};
+use crate::bytes::Shown;
 use crate::failure::Failure;
+use crate::input::HELD;
+use crate::message::Id;
+use crate::reply::{Answer, Event, Refusal};
 
 /// When so much waits to be read by the client, nothing is done that would make it more.
-pub(super) const WAITING: usize = 256 << 10;
+pub(crate) const WAITING: usize = 256 << 10;
 /// What one holds besides its own line.
 const OVERHEAD: usize = 1 << 10;
 /// A pipe that is writable takes so much whole, pipe(7).
@@ -27,7 +26,7 @@ const PIECE: usize = 4096;
 
 /// The client's end of the conversation.
 #[derive(Debug, Default)]
-pub(super) struct Client {
+pub(crate) struct Client {
     waiting: Vec<u8>,
     written: usize,
     /// What each request without an answer holds.
@@ -37,12 +36,12 @@ pub(super) struct Client {
 
 impl Client {
     /// Whether the client has so much to read that it should get no more.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() - self.written >= WAITING
     }
 
     /// Whether it has everything.
-    pub(super) fn is_up_to_date(&self) -> bool {
+    pub(crate) fn is_up_to_date(&self) -> bool {
         self.waiting.is_empty()
     }
 
@@ -50,7 +49,7 @@ impl Client {
     ///
     /// # Errors
     /// EAGAIN when requests hold too much already.
-    pub(super) fn hold(&mut self, id: &Id, bytes: usize) -> Result<()> {
+    pub(crate) fn hold(&mut self, id: &Id, bytes: usize) -> Result<()> {
         let bytes = bytes + OVERHEAD;
         if self.held + bytes > HELD {
             let why = format_args!("requests without an answer hold {HELD} bytes");
@@ -63,17 +62,17 @@ impl Client {
     }
 
     /// Notes a request that holds nothing and is never refused for want of room.
-    pub(super) fn note(&mut self, id: &Id) {
+    pub(crate) fn note(&mut self, id: &Id) {
         self.unanswered.insert(id.clone(), 0);
     }
 
     /// Whether a request of this name waits for its answer.
-    pub(super) fn awaits(&self, id: &Id) -> bool {
+    pub(crate) fn awaits(&self, id: &Id) -> bool {
         self.unanswered.contains_key(id)
     }
 
     /// A request holds no more than its name from now on.
-    pub(super) fn release(&mut self, id: &Id) {
+    pub(crate) fn release(&mut self, id: &Id) {
         if let Some(bytes) = self.unanswered.get_mut(id) {
             self.held -= *bytes;
             *bytes = 0;
@@ -81,13 +80,13 @@ impl Client {
     }
 
     /// A request's answer.
-    pub(super) fn answer(&mut self, id: &Id, result: impl Serialize) {
+    pub(crate) fn answer(&mut self, id: &Id, result: impl Serialize) {
         self.forget(id);
         self.line(&Answer { id, result });
     }
 
     /// The same, or what went wrong.
-    pub(super) fn settle(&mut self, id: &Id, result: Result<impl Serialize>) {
+    pub(crate) fn settle(&mut self, id: &Id, result: Result<impl Serialize>) {
         match result {
             Ok(result) => self.answer(id, result),
             Err(error) => self.refuse(Some(id), &error),
@@ -95,7 +94,7 @@ impl Client {
     }
 
     /// What went wrong, with a request or with a line that is none.
-    pub(super) fn refuse(&mut self, id: Option<&Id>, error: &Error) {
+    pub(crate) fn refuse(&mut self, id: Option<&Id>, error: &Error) {
         if let Some(id) = id {
             self.forget(id);
         }
@@ -104,7 +103,7 @@ impl Client {
     }
 
     /// Something that happened before the answer.
-    pub(super) fn event(&mut self, id: &Id, event: &'static str, data: Option<Shown<'_>>) {
+    pub(crate) fn event(&mut self, id: &Id, event: &'static str, data: Option<Shown<'_>>) {
         self.line(&Event {
             id,
             event,
@@ -114,7 +113,7 @@ impl Client {
     }
 
     /// Processes of a sandbox that were killed for want of memory.
-    pub(super) fn oom(&mut self, id: &Id, kills: u64) {
+    pub(crate) fn oom(&mut self, id: &Id, kills: u64) {
         self.line(&Event {
             id,
             event: "oom",
@@ -133,22 +132,21 @@ impl Client {
         self.waiting.push(b'\n');
     }
 
-    /// Writes what standard output takes without waiting. Its flags stay as they are: others may share them.
+    /// Writes what `output` takes without waiting. Its flags stay as they are: others may share them.
     ///
     /// # Errors
     /// Those of write(2); EPIPE when nobody reads any more.
-    pub(super) fn write(&mut self) -> Result<()> {
-        let stdout = io::stdout();
-        let wrong = |e| Error::os("write answers", "standard output", e);
+    pub(crate) fn write(&mut self, output: BorrowedFd<'_>) -> Result<()> {
+        let wrong = |e| Error::os("write answers", "output", e);
         while self.written < self.waiting.len() {
-            let mut fds = [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)];
+            let mut fds = [PollFd::new(output, PollFlags::POLLOUT)];
             match poll(&mut fds, PollTimeout::ZERO) {
                 Ok(0) | Err(Errno::EINTR) => break,
                 Ok(_) => {}
                 Err(e) => return Err(wrong(e)),
             }
             let end = self.waiting.len().min(self.written + PIECE);
-            match write(&stdout, &self.waiting[self.written..end]) {
+            match write(output, &self.waiting[self.written..end]) {
                 Ok(n) => self.written += n,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => break,
@@ -164,7 +162,7 @@ impl Client {
 }
 
 /// There is no such sandbox or command.
-pub(super) fn unknown(what: &str, name: impl std::fmt::Display) -> Error {
+pub(crate) fn unknown(what: &str, name: impl std::fmt::Display) -> Error {
     Error::new(Kind::NotFound, format!("find {what}"), name)
 }
 

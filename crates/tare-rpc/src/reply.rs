@@ -5,57 +5,57 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::bytes::{Data, Shown};
-use super::input::{HELD, LINE};
-use super::message::{Call, Id};
+use crate::bytes::{Data, Shown};
 use crate::failure::Failure;
+use crate::input::{HELD, LINE};
+use crate::message::{Call, Id};
 
 /// What came of a request.
 #[derive(Serialize)]
-pub(super) struct Answer<'a, T: Serialize> {
-    pub(super) id: &'a Id,
-    pub(super) result: T,
+pub(crate) struct Answer<'a, T: Serialize> {
+    pub(crate) id: &'a Id,
+    pub(crate) result: T,
 }
 
 /// Why nothing came of it.
 #[derive(Serialize)]
-pub(super) struct Refusal<'a> {
-    pub(super) id: Option<&'a Id>,
-    pub(super) error: Failure<'a>,
+pub(crate) struct Refusal<'a> {
+    pub(crate) id: Option<&'a Id>,
+    pub(crate) error: Failure<'a>,
 }
 
 /// Something that happened before the answer.
 #[derive(Serialize)]
-pub(super) struct Event<'a> {
-    pub(super) id: &'a Id,
-    pub(super) event: &'static str,
+pub(crate) struct Event<'a> {
+    pub(crate) id: &'a Id,
+    pub(crate) event: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) data: Option<Shown<'a>>,
+    pub(crate) data: Option<Shown<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) oom_kills: Option<u64>,
+    pub(crate) oom_kills: Option<u64>,
 }
 
 /// The answer to `commands`.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Commands<'a> {
+pub(crate) struct Commands<'a> {
     /// Those that run, in the order of their start.
-    pub(super) commands: Vec<OneCommand<'a>>,
+    pub(crate) commands: Vec<OneCommand<'a>>,
 }
 
 /// A command that runs.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct OneCommand<'a> {
+pub(crate) struct OneCommand<'a> {
     /// The id of the `run` request.
-    pub(super) command: &'a Id,
+    pub(crate) command: &'a Id,
     /// Program and arguments.
-    pub(super) argv: Vec<Data>,
+    pub(crate) argv: Vec<Data>,
     /// Nanoseconds since its start.
-    pub(super) wall_ns: u64,
+    pub(crate) wall_ns: u64,
 }
 
 /// The answer to `hello`.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Greeting {
+pub(crate) struct Greeting {
     /// The version of tare, semver.org.
     version: &'static str,
     /// The version of the protocol.
@@ -80,10 +80,10 @@ struct Bounds {
 }
 
 impl Greeting {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             version: tare::VERSION,
-            protocol: super::PROTOCOL,
+            protocol: crate::PROTOCOL,
             architecture: std::env::consts::ARCH,
             features: tare::FEATURES,
             methods: Call::METHODS,

@@ -6,17 +6,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tare::{Error, Pool, Result};
 
-use super::client::unknown;
+use crate::client::unknown;
 
 /// Where a pool is found once it is open; who wants a sandbox of it waits until then.
-pub(super) struct PoolSlot {
+pub(crate) struct PoolSlot {
     name: String,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 /// How far the pool is.
-pub(super) enum State {
+pub(crate) enum State {
     Opening,
     Open(Arc<Pool>),
     Gone,
@@ -24,7 +24,7 @@ pub(super) enum State {
 
 impl PoolSlot {
     /// The place of a pool that is being opened.
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             state: Mutex::new(State::Opening),
@@ -33,7 +33,7 @@ impl PoolSlot {
     }
 
     /// That there is no such pool.
-    pub(super) fn gone(&self) -> Error {
+    pub(crate) fn gone(&self) -> Error {
         unknown("pool", format_args!("{:?}", self.name))
     }
 
@@ -41,7 +41,7 @@ impl PoolSlot {
     ///
     /// # Errors
     /// If it could not be opened, or was closed.
-    pub(super) fn pool(&self) -> Result<Arc<Pool>> {
+    pub(crate) fn pool(&self) -> Result<Arc<Pool>> {
         let mut state = self.state();
         loop {
             match &*state {
@@ -60,7 +60,7 @@ impl PoolSlot {
     }
 
     /// Tells whoever waits.
-    pub(super) fn set(&self, state: State) {
+    pub(crate) fn set(&self, state: State) {
         *self.state() = state;
         self.changed.notify_all();
     }

@@ -11,15 +11,15 @@ use serde_json::value::RawValue;
 use tare::spec::{ByteSize, Limits, Rlimit, from_json, nearest};
 use tare::{Error, Kind, PoolSize, Result, Size, Spec};
 
-use super::bytes::{Data, Encoding};
-use super::files::{Get, GetTar, ListDir, Mkdir, Put, PutTar, ReadFile, Remove, Stat, WriteFile};
-use super::value::{Mode, Seconds, SignalNumber};
+use crate::bytes::{Data, Encoding};
+use crate::files::{Get, GetTar, ListDir, Mkdir, Put, PutTar, ReadFile, Remove, Stat, WriteFile};
+use crate::value::{Mode, Seconds, SignalNumber};
 
 /// A request's name, which its answer and its events bear: a number or a text that no other request
 /// without an answer has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(untagged, expecting = "a number from 0 up, or a text")]
-pub(super) enum Id {
+pub(crate) enum Id {
     /// A number.
     Number(u64),
     /// A text.
@@ -47,16 +47,16 @@ struct Frame<'a> {
 
 /// A request, read and checked.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) id: Id,
-    pub(super) call: Call,
+pub(crate) struct Request {
+    pub(crate) id: Id,
+    pub(crate) call: Call,
 }
 
 /// A line that is no request; with its id, if that could be read.
 #[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) id: Option<Id>,
-    pub(super) error: Error,
+pub(crate) struct Refused {
+    pub(crate) id: Option<Id>,
+    pub(crate) error: Error,
 }
 
 /// Ties every method's name to its parameters, once for the reader and the schema.
@@ -64,13 +64,13 @@ macro_rules! methods {
     ($($name:literal $variant:ident $why:literal,)*) => {
         /// What is asked for.
         #[derive(Debug)]
-        pub(super) enum Call {
+        pub(crate) enum Call {
             $(#[doc = $why] $variant($variant),)*
         }
 
         impl Call {
             /// Every method.
-            pub(super) const METHODS: &[&str] = &[$($name),*];
+            pub(crate) const METHODS: &[&str] = &[$($name),*];
 
             fn read(method: &str, params: &str) -> Result<Self> {
                 match method {
@@ -80,7 +80,7 @@ macro_rules! methods {
             }
 
             /// Name, description and the schema of the parameters of every method.
-            pub(super) fn schemas(
+            pub(crate) fn schemas(
                 generator: &mut schemars::SchemaGenerator,
             ) -> Vec<(&'static str, &'static str, schemars::Schema)> {
                 vec![$(($name, $why, generator.subschema_for::<$variant>())),*]
@@ -125,44 +125,44 @@ methods! {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
-pub(super) struct Hello {
+pub(crate) struct Hello {
     /// The version of the protocol that the client speaks. Default: not checked.
-    pub(super) protocol: Option<u32>,
+    pub(crate) protocol: Option<u32>,
 }
 
 /// Parameters of `open`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Open {
+pub(crate) struct Open {
     /// The name that it is to have here; 1 to 256 bytes.
     #[schemars(length(min = 1, max = 256))]
-    pub(super) sandbox: String,
+    pub(crate) sandbox: String,
     /// What to make. Default: every key's own.
     #[serde(default)]
     #[schemars(with = "Option<Spec>")]
-    pub(super) spec: Option<Box<RawValue>>,
+    pub(crate) spec: Option<Box<RawValue>>,
     /// The pool to take it from; not together with `spec`. Default: none, it is made now.
     #[serde(default)]
-    pub(super) pool: Option<String>,
+    pub(crate) pool: Option<String>,
 }
 
 /// Parameters of `open_pool`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct OpenPool {
+pub(crate) struct OpenPool {
     /// The name that it is to have here; 1 to 256 bytes.
     #[schemars(length(min = 1, max = 256))]
-    pub(super) pool: String,
+    pub(crate) pool: String,
     /// What to make. Default: every key's own.
     #[serde(default)]
     #[schemars(with = "Option<Spec>")]
-    pub(super) spec: Option<Box<RawValue>>,
+    pub(crate) spec: Option<Box<RawValue>>,
     /// So many wait even if none is taken. Default: 2.
     #[serde(default = "OpenPool::min")]
-    pub(super) min: usize,
+    pub(crate) min: usize,
     /// No more than so many wait, whatever the demand. Default: 16.
     #[serde(default = "OpenPool::max")]
-    pub(super) max: usize,
+    pub(crate) max: usize,
 }
 
 impl OpenPool {
@@ -178,75 +178,75 @@ impl OpenPool {
 /// Parameters of `close_pool`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ClosePool {
+pub(crate) struct ClosePool {
     /// Which.
-    pub(super) pool: String,
+    pub(crate) pool: String,
 }
 
 /// Parameters of `run`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// Where.
-    pub(super) sandbox: String,
+    pub(crate) sandbox: String,
     /// Program and arguments. Default: the image's own command.
     #[serde(default)]
     #[schemars(length(min = 1))]
-    pub(super) argv: Option<Vec<Data>>,
+    pub(crate) argv: Option<Vec<Data>>,
     /// Variables over the sandbox's environment. Default: none.
     #[serde(default)]
-    pub(super) env: BTreeMap<String, Data>,
+    pub(crate) env: BTreeMap<String, Data>,
     /// Working directory inside, absolute, which must be there. Default: the
     /// sandbox's.
     #[serde(default)]
-    pub(super) cwd: Option<Data>,
+    pub(crate) cwd: Option<Data>,
     /// `USER[:GROUP]`, by name or number. Default: the sandbox's.
     #[serde(default)]
-    pub(super) user: Option<String>,
+    pub(crate) user: Option<String>,
     /// All of its input; not together with `stdin`. Default: none.
     #[serde(default)]
-    pub(super) input: Option<Data>,
+    pub(crate) input: Option<Data>,
     /// Whether input will come by `stdin` requests. Default: `null`, `/dev/null`.
     #[serde(default)]
-    pub(super) stdin: Stream,
+    pub(crate) stdin: Stream,
     /// Whether its standard output comes as events. Default: `pipe`.
     #[serde(default = "Stream::pipe")]
-    pub(super) stdout: Stream,
+    pub(crate) stdout: Stream,
     /// Whether its standard error comes as events, or goes where its standard output goes. Default: `pipe`.
     #[serde(default)]
-    pub(super) stderr: Stderr,
+    pub(crate) stderr: Stderr,
     /// How output is written: `auto` (text where it is UTF-8) or `base64`. Default: `auto`.
     #[serde(default)]
-    pub(super) encoding: Encoding,
+    pub(crate) encoding: Encoding,
     /// After this time it is killed with everything that it started. Default: never.
     #[serde(default)]
-    pub(super) timeout: Option<Seconds>,
+    pub(crate) timeout: Option<Seconds>,
     /// Bytes of output, both streams together, after which it is killed. Default: `limits.output`.
     #[serde(default)]
-    pub(super) output_limit: Option<ByteSize>,
+    pub(crate) output_limit: Option<ByteSize>,
     /// Gives it a terminal of this size, whose output are the `stdout` events. Default: none.
     #[serde(default)]
-    pub(super) tty: Option<Terminal>,
+    pub(crate) tty: Option<Terminal>,
     /// Resource limits in the place of the sandbox's of the same name; not
     /// `locks`. Default: none.
     #[serde(default)]
-    pub(super) rlimits: BTreeMap<String, Rlimit>,
+    pub(crate) rlimits: BTreeMap<String, Rlimit>,
     /// Capabilities added to what `cap_drop` leaves, or `ALL`. The sandbox has
     /// each. Default: none.
     #[serde(default)]
-    pub(super) cap_add: Vec<String>,
+    pub(crate) cap_add: Vec<String>,
     /// Capabilities taken from the sandbox's, or `ALL`. Default: none.
     #[serde(default)]
-    pub(super) cap_drop: Vec<String>,
+    pub(crate) cap_drop: Vec<String>,
     /// File mode creation mask. Default: `022`.
     #[serde(default)]
-    pub(super) umask: Option<Mode>,
+    pub(crate) umask: Option<Mode>,
 }
 
 /// What is at the other end of a standard stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     /// `/dev/null`.
     #[default]
     Null,
@@ -263,7 +263,7 @@ impl Stream {
 /// What is at the other end of standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Stderr {
+pub(crate) enum Stderr {
     /// `/dev/null`.
     Null,
     /// The client.
@@ -276,7 +276,7 @@ pub(super) enum Stderr {
 /// Size of a terminal in characters.
 #[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Terminal {
+pub(crate) struct Terminal {
     /// Lines.
     rows: u16,
     /// Characters in a line.
@@ -292,49 +292,49 @@ impl From<Terminal> for Size {
 /// Parameters of `stdin`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// The id of the `run` request.
-    pub(super) command: Id,
+    pub(crate) command: Id,
     /// What to send. Default: nothing.
     #[serde(default)]
-    pub(super) data: Data,
+    pub(crate) data: Data,
     /// Whether that is the end; with a terminal, Ctrl-D is sent. Default: false.
     #[serde(default)]
-    pub(super) eof: bool,
+    pub(crate) eof: bool,
 }
 
 /// Parameters of `signal`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Signal {
+pub(crate) struct Signal {
     /// The id of the `run` request.
-    pub(super) command: Id,
+    pub(crate) command: Id,
     /// Its number, or its name as `TERM` or `SIGTERM`.
-    pub(super) signal: SignalNumber,
+    pub(crate) signal: SignalNumber,
 }
 
 /// Parameters of `kill`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Kill {
+pub(crate) struct Kill {
     /// The id of the `run` request.
-    pub(super) command: Id,
+    pub(crate) command: Id,
 }
 
 /// Parameters of `cancel`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Cancel {
+pub(crate) struct Cancel {
     /// The id of the other request.
-    pub(super) request: Id,
+    pub(crate) request: Id,
 }
 
 /// Parameters of `resize`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Resize {
+pub(crate) struct Resize {
     /// The id of the `run` request.
-    pub(super) command: Id,
+    pub(crate) command: Id,
     /// Lines.
     rows: u16,
     /// Characters in a line.
@@ -342,7 +342,7 @@ pub(super) struct Resize {
 }
 
 impl Resize {
-    pub(super) fn size(&self) -> Size {
+    pub(crate) fn size(&self) -> Size {
         Size {
             rows: self.rows,
             columns: self.columns,
@@ -356,9 +356,9 @@ macro_rules! of_a_sandbox {
         #[doc = $why]
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
-        pub(super) struct $name {
+        pub(crate) struct $name {
             /// Which.
-            pub(super) sandbox: String,
+            pub(crate) sandbox: String,
         }
     )*};
 }
@@ -377,16 +377,16 @@ of_a_sandbox! {
 /// Parameters of `set_limits`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SetLimits {
+pub(crate) struct SetLimits {
     /// Which.
-    pub(super) sandbox: String,
+    pub(crate) sandbox: String,
     /// Those to change: `memory`, `swap`, `cpus`, `cpu_weight`, `cpuset`, `pids`, `io`.
-    pub(super) limits: Limits,
+    pub(crate) limits: Limits,
 }
 
 impl Request {
     /// Reads a line.
-    pub(super) fn read(line: &[u8]) -> Result<Self, Refused> {
+    pub(crate) fn read(line: &[u8]) -> Result<Self, Refused> {
         let refused = |id, error| Refused { id, error };
         let text = std::str::from_utf8(line).map_err(|e| {
             let error = Error::new(Kind::Invalid, "parse request", e);

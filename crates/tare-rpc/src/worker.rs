@@ -12,18 +12,18 @@ use tare::image::{ImportOptions, Progress as _};
 use tare::spec::Limits;
 use tare::{Command, Error, Kind, Process, Result, Sandbox, Spec, Stdin, Stdout, Store};
 
-use super::client::unknown;
-use super::events::{EventSender, WorkerEvent};
-use super::files::Ask;
-use super::message::{Id, Run, Stderr, Stream};
-use super::pool_slot::PoolSlot;
-use super::ticket::{Ticket, called_off};
+use crate::client::unknown;
+use crate::events::{EventSender, WorkerEvent};
+use crate::files::Ask;
+use crate::message::{Id, Run, Stderr, Stream};
+use crate::pool_slot::PoolSlot;
+use crate::ticket::{Ticket, called_off};
 
 /// What a worker is to do, for the request of this id, unless it is called off before.
-pub(super) type Queued = (Id, Ticket, Task);
+pub(crate) type Queued = (Id, Ticket, Task);
 
 /// Something that may take long.
-pub(super) enum Task {
+pub(crate) enum Task {
     Open(Box<Spec>),
     Take(Arc<PoolSlot>),
     Run(Box<Run>),
@@ -42,7 +42,7 @@ pub(super) enum Task {
 ///
 /// # Errors
 /// When there can be no more threads.
-pub(super) fn start(store: &Store, name: &str, events: EventSender) -> Result<Sender<Queued>> {
+pub(crate) fn start(store: &Store, name: &str, events: EventSender) -> Result<Sender<Queued>> {
     let (tasks, queue) = channel();
     let mut worker = Worker {
         store: store.clone(),
@@ -156,7 +156,7 @@ fn described(what: &impl serde::Serialize) -> Result<Value> {
 
 fn command(sandbox: &Sandbox, run: Run) -> Result<Command> {
     let mut command = match run.argv {
-        Some(argv) => Command::from_argv(argv.into_iter().map(super::bytes::Data::into_os)),
+        Some(argv) => Command::from_argv(argv.into_iter().map(crate::bytes::Data::into_os)),
         None => sandbox.image_command::<&str>(&[])?,
     };
     for (name, value) in run.env {

@@ -22,11 +22,11 @@ const STOPPED: u8 = 4;
 
 /// A request's, shared by the loop and the worker.
 #[derive(Debug, Clone)]
-pub(super) struct Ticket(Arc<AtomicU8>);
+pub(crate) struct Ticket(Arc<AtomicU8>);
 
 /// What calling a request off came to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum CalledOff {
+pub(crate) enum CalledOff {
     /// The worker will not begin, and does not answer.
     Withdrawn,
     /// The worker ends at its next step, and answers.
@@ -37,20 +37,20 @@ pub(super) enum CalledOff {
 
 impl Ticket {
     /// Of a request whose worker can stop before its end, or not.
-    pub(super) fn new(stoppable: bool) -> Self {
+    pub(crate) fn new(stoppable: bool) -> Self {
         let state = if stoppable { STOPPABLE } else { WAITING };
         Self(Arc::new(state.into()))
     }
 
     /// Begins the request; false if it was withdrawn.
-    pub(super) fn begin(&self) -> bool {
+    pub(crate) fn begin(&self) -> bool {
         let order = Ordering::Relaxed;
         let before = self.0.compare_exchange(WAITING, BEGUN, order, order);
         before != Err(WITHDRAWN)
     }
 
     /// Calls the request off.
-    pub(super) fn call_off(&self) -> CalledOff {
+    pub(crate) fn call_off(&self) -> CalledOff {
         let order = Ordering::Relaxed;
         let change = |state| match state {
             WAITING => Some(WITHDRAWN),
@@ -72,7 +72,7 @@ impl Progress for Ticket {
 }
 
 /// The answer to a request that was called off.
-pub(super) fn called_off() -> Error {
+pub(crate) fn called_off() -> Error {
     Error::os(
         "wait for request",
         "called off by the client",

@@ -8,30 +8,30 @@ use nix::poll::{PollFd, PollFlags};
 use serde_json::json;
 use tare::{Event, Events};
 
-use super::client::Client;
-use super::message::Id;
+use crate::client::Client;
+use crate::message::Id;
 
 /// A sandbox's events, and the request that is told of them.
-pub(super) struct Watch {
-    pub(super) id: Id,
+pub(crate) struct Watch {
+    pub(crate) id: Id,
     events: Box<Events>,
 }
 
 impl Watch {
     /// Begins it, and says so.
-    pub(super) fn new(id: Id, events: Box<Events>, client: &mut Client) -> Self {
+    pub(crate) fn new(id: Id, events: Box<Events>, client: &mut Client) -> Self {
         client.release(&id);
         client.event(&id, "watching", None);
         Self { id, events }
     }
 
     /// Adds what the loop has to wait for.
-    pub(super) fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
+    pub(crate) fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
         fds.push(PollFd::new(self.events.as_fd(), PollFlags::POLLIN));
     }
 
     /// Tells what has happened; true when the sandbox is gone, which is the answer.
-    pub(super) fn advance(&self, client: &mut Client) -> bool {
+    pub(crate) fn advance(&self, client: &mut Client) -> bool {
         while !client.is_full() {
             match self.events.next() {
                 Ok(None) => return false,

@@ -14,11 +14,11 @@ use nix::unistd::{read, write};
 use serde_json::json;
 use tare::{Error, Kind, Process, Result, Size, Status};
 
-use super::bytes::{Data, Encoding, Pieces, Shown};
-use super::client::Client;
-use super::message::{Id, Run, Stream};
-use super::reply::OneCommand;
-use super::ticket::called_off;
+use crate::bytes::{Data, Encoding, Pieces, Shown};
+use crate::client::Client;
+use crate::message::{Id, Run, Stream};
+use crate::reply::OneCommand;
+use crate::ticket::called_off;
 use crate::typed::Line;
 
 /// Read at once, so that no command keeps the others from being heard.
@@ -27,8 +27,8 @@ const CHUNK: usize = 32 << 10;
 const TERMINAL_HOLDS: u64 = 1 << 20;
 
 /// From its request to its end.
-pub(super) struct Command {
-    pub(super) id: Id,
+pub(crate) struct Command {
+    pub(crate) id: Id,
     sandbox: String,
     encoding: Encoding,
     /// Whether input may come, and is not at its end.
@@ -44,7 +44,7 @@ pub(super) struct Command {
 
 /// Something to do to a command at once.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Order {
+pub(crate) enum Order {
     Signal(i32),
     Kill,
     Resize(Size),
@@ -80,7 +80,7 @@ struct Output {
 }
 
 impl Command {
-    pub(super) fn new(id: &Id, run: &Run) -> Result<Self> {
+    pub(crate) fn new(id: &Id, run: &Run) -> Result<Self> {
         let wrong = |what, why| Err(Error::new(Kind::Invalid, what, why));
         if run.input.is_some() && run.stdin == Stream::Pipe {
             return wrong("check command: stdin", "input was given whole");
@@ -102,7 +102,7 @@ impl Command {
     }
 
     /// It as it is listed, if it runs in this sandbox.
-    pub(super) fn describe(&self, sandbox: &str) -> Option<OneCommand<'_>> {
+    pub(crate) fn describe(&self, sandbox: &str) -> Option<OneCommand<'_>> {
         let running = self.running.as_ref().filter(|_| self.sandbox == sandbox)?;
         let said = running.process.describe();
         let bytes = said.argv.into_iter().map(OsString::into_vec);
@@ -114,13 +114,13 @@ impl Command {
     }
 
     /// Calls its request off, which is answered. The command runs on, under its id.
-    pub(super) fn call_off(&mut self, client: &mut Client) {
+    pub(crate) fn call_off(&mut self, client: &mut Client) {
         self.unheard = true;
         client.refuse(Some(&self.id), &called_off());
     }
 
     /// Calls off what was asked of it and was not done; true if that was the request `id`.
-    pub(super) fn call_off_asked(&mut self, id: &Id) -> bool {
+    pub(crate) fn call_off_asked(&mut self, id: &Id) -> bool {
         let asked = self.early.len() + self.input.len();
         self.early.retain(|(early, _)| early != id);
         let ends = self.input.iter().any(|input| input.id == *id && input.eof);
@@ -137,7 +137,7 @@ impl Command {
     }
 
     /// It executes.
-    pub(super) fn started(&mut self, process: Process, client: &mut Client) -> Result<()> {
+    pub(crate) fn started(&mut self, process: Process, client: &mut Client) -> Result<()> {
         if !self.unheard {
             client.release(&self.id);
             client.event(&self.id, "started", None);
@@ -162,7 +162,7 @@ impl Command {
     }
 
     /// Does it at once, or as soon as there is a process.
-    pub(super) fn order(&mut self, id: &Id, order: Order, client: &mut Client) {
+    pub(crate) fn order(&mut self, id: &Id, order: Order, client: &mut Client) {
         match &mut self.running {
             Some(running) => client.settle(id, running.obey(order).map(|()| json!({}))),
             None => self.early.push((id.clone(), order)),
@@ -170,7 +170,7 @@ impl Command {
     }
 
     /// Whether input can be sent to it.
-    pub(super) fn check_input(&self) -> Result<()> {
+    pub(crate) fn check_input(&self) -> Result<()> {
         match self.takes_input {
             true => Ok(()),
             false => {
@@ -182,7 +182,7 @@ impl Command {
     }
 
     /// Queues input that was checked.
-    pub(super) fn send(&mut self, id: Id, data: Vec<u8>, eof: bool, client: &mut Client) {
+    pub(crate) fn send(&mut self, id: Id, data: Vec<u8>, eof: bool, client: &mut Client) {
         // A terminal stays open after Ctrl-D.
         self.takes_input = !eof || self.is_terminal;
         self.input.push_back(Input {
@@ -197,12 +197,12 @@ impl Command {
     }
 
     /// Whether only its answer is missing.
-    pub(super) fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         self.running.as_ref().is_some_and(|r| r.status.is_some())
     }
 
     /// What to wait for; nothing that would make output, if `full`.
-    pub(super) fn watch<'a>(&'a self, full: bool, fds: &mut Vec<PollFd<'a>>) {
+    pub(crate) fn watch<'a>(&'a self, full: bool, fds: &mut Vec<PollFd<'a>>) {
         let Some(running) = &self.running else {
             return;
         };
@@ -224,7 +224,7 @@ impl Command {
     ///
     /// # Errors
     /// When its pipes cannot be read: what becomes of it is not known then.
-    pub(super) fn advance(&mut self, client: &mut Client) -> Result<bool> {
+    pub(crate) fn advance(&mut self, client: &mut Client) -> Result<bool> {
         let Some(running) = &mut self.running else {
             return Ok(false);
         };
@@ -251,7 +251,7 @@ impl Command {
     }
 
     /// Ends it without knowing more of it.
-    pub(super) fn give_up(&mut self, error: Error, client: &mut Client) {
+    pub(crate) fn give_up(&mut self, error: Error, client: &mut Client) {
         if let Some(running) = &self.running {
             // If the sandbox cannot be told, it is gone, and the command with it.
             let _ = running.process.kill();
@@ -260,7 +260,7 @@ impl Command {
     }
 
     /// It could not be started, or is not known any more.
-    pub(super) fn never(&mut self, error: Error, client: &mut Client) {
+    pub(crate) fn never(&mut self, error: Error, client: &mut Client) {
         self.abandon(client);
         self.answer(Err(error), client);
     }

@@ -9,21 +9,21 @@ use std::thread;
 use serde_json::json;
 use tare::{Error, Pool, PoolSize, Result, Spec, Store};
 
-use super::events::{EventSender, WorkerEvent};
-use super::message::Id;
-use super::pool_slot::{PoolSlot, State};
+use crate::events::{EventSender, WorkerEvent};
+use crate::message::Id;
+use crate::pool_slot::{PoolSlot, State};
 
 /// A pool of the session: the request that closes it goes to its thread.
-pub(super) struct PoolHandle {
-    pub(super) slot: Arc<PoolSlot>,
-    pub(super) closes: Sender<Id>,
+pub(crate) struct PoolHandle {
+    pub(crate) slot: Arc<PoolSlot>,
+    pub(crate) closes: Sender<Id>,
 }
 
 /// Has a pool opened, for the request `id`; it is closed when its handle goes, or is asked to.
 ///
 /// # Errors
 /// When there can be no more threads.
-pub(super) fn start(
+pub(crate) fn start(
     store: &Store,
     name: &str,
     id: Id,

@@ -19,14 +19,14 @@ const OFF: u8 = 0;
 /// Follows the keys written to a terminal's master, up to the last that handed
 /// a line to its reader.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
+pub struct Line {
     waiting: Vec<u8>,
     quoted: bool,
 }
 
 impl Line {
     /// Follows `keys`, which have just been written to `master`.
-    pub(crate) fn follow(&mut self, keys: &[u8], master: BorrowedFd<'_>) {
+    pub fn follow(&mut self, keys: &[u8], master: BorrowedFd<'_>) {
         match tcgetattr(master) {
             Ok(modes) => keys.iter().for_each(|key| self.key(*key, &modes)),
             // A terminal without modes is gone, and so is its line.
@@ -37,7 +37,7 @@ impl Line {
     /// Returns the keys that end the input of the program that reads `master`'s
     /// terminal. The first VEOF behind a partial line only hands that line
     /// over, so it takes a second.
-    pub(crate) fn end(&self, master: BorrowedFd<'_>) -> Vec<u8> {
+    pub fn end(&self, master: BorrowedFd<'_>) -> Vec<u8> {
         let Ok(modes) = tcgetattr(master) else {
             return vec![END_OF_FILE];
         };

@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, sync_channel};
@@ -15,26 +15,28 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tare::{Error, Kind, PoolSize, Result, Spec, Store};
 
-use super::client::{Client, unknown};
-use super::command::{Command, Order};
-use super::events::{EventSender, WorkerEvent};
-use super::files::Ask;
-use super::input::{LINE, Lines};
-use super::message::{Call, Hello, Id, Open, OpenPool, Refused, Request, Run};
-use super::pool::{self, PoolHandle};
-use super::reply::{Commands, Greeting};
-use super::ticket::{CalledOff, Ticket, called_off};
-use super::watch::Watch;
-use super::worker::{Queued, Task, start};
+use crate::client::{Client, unknown};
+use crate::command::{Command, Order};
+use crate::events::{EventSender, WorkerEvent};
+use crate::files::Ask;
+use crate::input::{LINE, Lines};
+use crate::message::{Call, Hello, Id, Open, OpenPool, Refused, Request, Run};
+use crate::pool::{self, PoolHandle};
+use crate::reply::{Commands, Greeting};
+use crate::ticket::{CalledOff, Ticket, called_off};
+use crate::watch::Watch;
+use crate::worker::{Queued, Task, start};
 
-/// WorkerEvent of workers that wait; a worker with more waits itself.
+/// Events of workers that wait; a worker with more waits itself.
 const EVENTS_MAX: usize = 64;
 /// The longest name of a sandbox or a request.
 const NAME: usize = 256;
 
 /// Everything between the first request and the last answer.
-pub(super) struct Session {
-    store: Store,
+pub(crate) struct Session<'a> {
+    store: &'a Store,
+    input: BorrowedFd<'a>,
+    output: BorrowedFd<'a>,
     client: Client,
     requests: Lines,
     /// In the order in which they are heard.
@@ -51,8 +53,12 @@ pub(super) struct Session {
     woken: UnixStream,
 }
 
-impl Session {
-    pub(super) fn new(store: Store) -> Result<Self> {
+impl<'a> Session<'a> {
+    pub(crate) fn new(
+        store: &'a Store,
+        input: BorrowedFd<'a>,
+        output: BorrowedFd<'a>,
+    ) -> Result<Self> {
         let wrong = |e| Error::io("begin session", "socketpair", e);
         let (wake, woken) = UnixStream::pair().map_err(wrong)?;
         wake.set_nonblocking(true).map_err(wrong)?;
@@ -60,6 +66,8 @@ impl Session {
         let (sender, events) = sync_channel(EVENTS_MAX);
         Ok(Self {
             store,
+            input,
+            output,
             client: Client::default(),
             requests: Lines::new(LINE),
             commands: Vec::new(),
@@ -75,11 +83,11 @@ impl Session {
     }
 
     /// Until the input has ended, everything is closed and every answer is read.
-    pub(super) fn speak(mut self) -> Result<()> {
+    pub(crate) fn speak(mut self) -> Result<()> {
         loop {
             // What is left undone for want of room is done when there is some.
             let undone = [self.take_requests(), self.take_events()].contains(&false);
-            self.client.write()?;
+            self.client.write(self.output)?;
             if self.is_over() {
                 return Ok(());
             }
@@ -101,17 +109,16 @@ impl Session {
 
     /// Waits until something can be done; the indexes of commands for which there is.
     fn wait(&mut self, undone: bool) -> Result<Vec<usize>> {
-        let (stdin, stdout) = (io::stdin(), io::stdout());
         let full = self.client.is_full();
-        let mut on_stdout = PollFlags::empty();
-        on_stdout.set(PollFlags::POLLOUT, !self.client.is_up_to_date());
-        let mut fds = vec![PollFd::new(stdout.as_fd(), on_stdout)];
+        let mut on_output = PollFlags::empty();
+        on_output.set(PollFlags::POLLOUT, !self.client.is_up_to_date());
+        let mut fds = vec![PollFd::new(self.output, on_output)];
         if !full {
             fds.push(PollFd::new(self.woken.as_fd(), PollFlags::POLLIN));
         }
         let reading = !full && !self.requests.ended();
         if reading {
-            fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+            fds.push(PollFd::new(self.input, PollFlags::POLLIN));
         }
         let input = fds.len() - 1;
         let mut ends = Vec::with_capacity(self.commands.len());
@@ -139,7 +146,7 @@ impl Session {
             .revents()
             .is_some_and(|flags| flags.intersects(broken))
         {
-            return Err(Error::os("write answers", "standard output", Errno::EPIPE));
+            return Err(Error::os("write answers", "output", Errno::EPIPE));
         }
         let read = reading && told(&fds[input]);
         let mut ready = Vec::new();
@@ -157,7 +164,7 @@ impl Session {
             self.watches.retain(|watch| !watch.advance(client));
         }
         if read {
-            self.requests.read(stdin.as_fd())?;
+            self.requests.read(self.input)?;
         }
         Ok(ready)
     }
@@ -352,9 +359,9 @@ impl Session {
 
     fn hello(&mut self, id: &Id, hello: &Hello) -> Result<()> {
         if let Some(wanted) = hello.protocol
-            && wanted != super::PROTOCOL
+            && wanted != crate::PROTOCOL
         {
-            let why = format_args!("protocol {wanted}: this is {}", super::PROTOCOL);
+            let why = format_args!("protocol {wanted}: this is {}", crate::PROTOCOL);
             return Err(Error::new(Kind::Unsupported, "greet", why));
         }
         self.client.answer(id, Greeting::new());
@@ -373,7 +380,7 @@ impl Session {
             (spec, None) => Task::Open(Box::new(spec_of(spec.as_deref())?)),
         };
         self.client.hold(id, length)?;
-        let worker = start(&self.store, &name, self.sender.clone())?;
+        let worker = start(self.store, &name, self.sender.clone())?;
         self.workers += 1;
         self.sandboxes.insert(name.clone(), worker);
         self.give(&name, id, task)
@@ -387,7 +394,7 @@ impl Session {
         let size = PoolSize { min, max };
         self.client.hold(id, length)?;
         let sender = self.sender.clone();
-        let handle = pool::start(&self.store, &name, id.clone(), spec, size, sender)?;
+        let handle = pool::start(self.store, &name, id.clone(), spec, size, sender)?;
         self.workers += 1;
         self.pools.insert(name, handle);
         Ok(())

@@ -15,15 +15,15 @@ use tare::files::{Copied, Metadata, OpenOptions};
 use tare::spec::ByteSize;
 use tare::{Error, Files, Kind, Result};
 
-use super::bytes::{Data, Encoding, Shown};
-use super::value::Mode;
+use crate::bytes::{Data, Encoding, Shown};
+use crate::value::Mode;
 
 /// Bytes that `read_file` answers with at most: with base64 around them an answer is no longer than a request.
 const READ: u64 = 8 << 20;
 
 /// Something to do with the files of a sandbox.
 #[derive(Debug)]
-pub(super) enum Ask {
+pub(crate) enum Ask {
     Read(ReadFile),
     Write(WriteFile),
     List(ListDir),
@@ -39,9 +39,9 @@ pub(super) enum Ask {
 /// Parameters of `read_file`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ReadFile {
+pub(crate) struct ReadFile {
     /// Which.
-    pub(super) sandbox: String,
+    pub(crate) sandbox: String,
     /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
     /// and every file can be read and written.
     #[serde(default)]
@@ -59,9 +59,9 @@ pub(super) struct ReadFile {
 /// Parameters of `write_file`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct WriteFile {
+pub(crate) struct WriteFile {
     /// Which.
-    pub(super) sandbox: String,
+    pub(crate) sandbox: String,
     /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
     /// and every file can be read and written.
     #[serde(default)]
@@ -84,9 +84,9 @@ pub(super) struct WriteFile {
 /// Parameters of `list_dir`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ListDir {
+pub(crate) struct ListDir {
     /// Which.
-    pub(super) sandbox: String,
+    pub(crate) sandbox: String,
     /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
     /// and every file can be read and written.
     #[serde(default)]
@@ -98,9 +98,9 @@ pub(super) struct ListDir {
 /// Parameters of `stat`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Stat {
+pub(crate) struct Stat {
     /// Which.
-    pub(super) sandbox: String,
+    pub(crate) sandbox: String,
     /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
     /// and every file can be read and written.
     #[serde(default)]
@@ -115,9 +115,9 @@ pub(super) struct Stat {
 /// Parameters of `mkdir`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Mkdir {
+pub(crate) struct Mkdir {
     /// Which.
-    pub(super) sandbox: String,
+    pub(crate) sandbox: String,
     /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
     /// and every file can be read and written.
     #[serde(default)]
@@ -135,9 +135,9 @@ pub(super) struct Mkdir {
 /// Parameters of `remove`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Remove {
+pub(crate) struct Remove {
     /// Which.
-    pub(super) sandbox: String,
+    pub(crate) sandbox: String,
     /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
     /// and every file can be read and written.
     #[serde(default)]
@@ -152,9 +152,9 @@ pub(super) struct Remove {
 /// Parameters of `put`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Put {
+pub(crate) struct Put {
     /// Which.
-    pub(super) sandbox: String,
+    pub(crate) sandbox: String,
     /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
     /// and every file can be read and written.
     #[serde(default)]
@@ -168,9 +168,9 @@ pub(super) struct Put {
 /// Parameters of `get`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Get {
+pub(crate) struct Get {
     /// Which.
-    pub(super) sandbox: String,
+    pub(crate) sandbox: String,
     /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
     /// and every file can be read and written.
     #[serde(default)]
@@ -184,9 +184,9 @@ pub(super) struct Get {
 /// Parameters of `put_tar`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PutTar {
+pub(crate) struct PutTar {
     /// Which.
-    pub(super) sandbox: String,
+    pub(crate) sandbox: String,
     /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
     /// and every file can be read and written.
     #[serde(default)]
@@ -200,9 +200,9 @@ pub(super) struct PutTar {
 /// Parameters of `get_tar`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct GetTar {
+pub(crate) struct GetTar {
     /// Which.
-    pub(super) sandbox: String,
+    pub(crate) sandbox: String,
     /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
     /// and every file can be read and written.
     #[serde(default)]
@@ -219,7 +219,7 @@ fn yes() -> bool {
 
 /// The answer to `read_file`.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Content<'a> {
+pub(crate) struct Content<'a> {
     /// All that is in it.
     #[schemars(with = "Data")]
     data: Shown<'a>,
@@ -227,7 +227,7 @@ pub(super) struct Content<'a> {
 
 /// The answer to `stat`.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct FileStat {
+pub(crate) struct FileStat {
     /// `file`, `directory`, `symlink`, `fifo`, `socket`, `char_device`, `block_device` or `unknown`.
     r#type: &'static str,
     /// Permissions, in octal.
@@ -263,7 +263,7 @@ impl From<&Metadata> for FileStat {
 
 /// The answer to `list_dir`.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Entries<'a> {
+pub(crate) struct Entries<'a> {
     /// Without `.` and `..`, by name.
     entries: Vec<Entry<'a>>,
 }
@@ -281,7 +281,7 @@ struct Entry<'a> {
 
 /// The answer to `put`, `get`, `put_tar` and `get_tar`.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct CopyReport {
+pub(crate) struct CopyReport {
     /// Files, directories and links that were copied.
     entries: u64,
     /// What was left out and why, in words; the first 64, then how many more.
@@ -307,7 +307,7 @@ fn value(answer: impl Serialize) -> Result<Value> {
 
 impl Ask {
     /// The sandbox that it is about.
-    pub(super) fn sandbox(&self) -> &str {
+    pub(crate) fn sandbox(&self) -> &str {
         match self {
             Self::Read(ask) => &ask.sandbox,
             Self::Write(ask) => &ask.sandbox,
@@ -340,7 +340,7 @@ impl Ask {
     }
 
     /// Does it: the answer's result.
-    pub(super) fn apply(mut self, files: &Files<'_>) -> Result<Value> {
+    pub(crate) fn apply(mut self, files: &Files<'_>) -> Result<Value> {
         let user = self.user();
         let files = &match &user {
             Some(user) => files.as_user(user),

@@ -12,7 +12,7 @@ use tare::spec::parse_duration;
 
 /// A duration: `1.5` (seconds), `"500ms"`, `"1m30s"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seconds(pub(super) Duration);
+pub(crate) struct Seconds(pub(crate) Duration);
 
 impl Seconds {
     fn limit<E: de::Error>(limit: Duration) -> Result<Self, E> {
@@ -68,16 +68,16 @@ impl JsonSchema for Seconds {
 
 /// Permission bits: `"644"`, octal as in chmod(1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mode(pub(super) u32);
+pub(crate) struct Mode(pub(crate) u32);
 
 impl Mode {
     /// What a new file has.
-    pub(super) fn of_file() -> Self {
+    pub(crate) fn of_file() -> Self {
         Self(0o644)
     }
 
     /// What a new directory has.
-    pub(super) fn of_directory() -> Self {
+    pub(crate) fn of_directory() -> Self {
         Self(0o755)
     }
 }
@@ -112,7 +112,7 @@ impl JsonSchema for Mode {
 
 /// A signal, signal(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SignalNumber(pub(super) i32);
+pub(crate) struct SignalNumber(pub(crate) i32);
 
 /// The highest that there is on Linux.
 const LAST: u64 = 64;
