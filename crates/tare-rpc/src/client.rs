@@ -13,8 +13,8 @@ use tare::{Error, Kind, Result};
 
 use crate::bytes::Shown;
 use crate::failure::Failure;
+use crate::id::Id;
 use crate::input::HELD;
-use crate::message::Id;
 use crate::reply::{Answer, Event, Refusal};
 
 /// When so much waits to be read by the client, nothing is done that would make it more.

@@ -16,7 +16,8 @@ use tare::{Error, Kind, Process, Result, Size, Status};
 
 use crate::bytes::{Data, Encoding, Pieces, Shown};
 use crate::client::Client;
-use crate::message::{Id, Run, Stream};
+use crate::id::Id;
+use crate::params::command::{Run, Stream};
 use crate::reply::OneCommand;
 use crate::ticket::called_off;
 use crate::typed::Line;

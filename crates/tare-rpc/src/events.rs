@@ -10,7 +10,7 @@ use std::sync::mpsc::SyncSender;
 use serde_json::Value;
 use tare::{Events, Process, Result};
 
-use crate::message::Id;
+use crate::id::Id;
 use crate::pool_slot::PoolSlot;
 
 /// What a worker has to tell.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Files of an open sandbox: what may be asked for, and what is answered.
+//! Answers requests about files of an open sandbox.
 #![forbid(unsafe_code)]
 
 use std::fs::File;
@@ -9,213 +9,16 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tare::files::{Copied, Metadata, OpenOptions};
-use tare::spec::ByteSize;
 use tare::{Error, Files, Kind, Result};
 
 use crate::bytes::{Data, Encoding, Shown};
-use crate::value::Mode;
+use crate::params::files::{Ask, ReadFile};
 
 /// Bytes that `read_file` answers with at most: with base64 around them an answer is no longer than a request.
 const READ: u64 = 8 << 20;
-
-/// Something to do with the files of a sandbox.
-#[derive(Debug)]
-pub(crate) enum Ask {
-    Read(ReadFile),
-    Write(WriteFile),
-    List(ListDir),
-    Stat(Stat),
-    Mkdir(Mkdir),
-    Remove(Remove),
-    Put(Put),
-    Get(Get),
-    PutTar(PutTar),
-    GetTar(GetTar),
-}
-
-/// Parameters of `read_file`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ReadFile {
-    /// Which.
-    pub(crate) sandbox: String,
-    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
-    /// and every file can be read and written.
-    #[serde(default)]
-    user: Option<String>,
-    /// The file, absolute.
-    path: Data,
-    /// A larger one is refused, EFBIG. Default and most: 8 MiB.
-    #[serde(default)]
-    limit: Option<ByteSize>,
-    /// How its content is written: `auto` (text where it is UTF-8) or `base64`. Default: `auto`.
-    #[serde(default)]
-    encoding: Encoding,
-}
-
-/// Parameters of `write_file`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct WriteFile {
-    /// Which.
-    pub(crate) sandbox: String,
-    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
-    /// and every file can be read and written.
-    #[serde(default)]
-    user: Option<String>,
-    /// The file, absolute; made, or emptied.
-    path: Data,
-    /// What to write.
-    data: Data,
-    /// Permissions of a new one, exactly. Default: `644`.
-    #[serde(default = "Mode::of_file")]
-    mode: Mode,
-    /// Whether to keep what is in it. Default: false.
-    #[serde(default)]
-    append: bool,
-    /// Whether one that is there is an error, EEXIST. Default: false.
-    #[serde(default)]
-    exclusive: bool,
-}
-
-/// Parameters of `list_dir`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListDir {
-    /// Which.
-    pub(crate) sandbox: String,
-    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
-    /// and every file can be read and written.
-    #[serde(default)]
-    user: Option<String>,
-    /// The directory, absolute.
-    path: Data,
-}
-
-/// Parameters of `stat`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Stat {
-    /// Which.
-    pub(crate) sandbox: String,
-    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
-    /// and every file can be read and written.
-    #[serde(default)]
-    user: Option<String>,
-    /// The file, absolute.
-    path: Data,
-    /// Whether a link at its end is followed. Default: true.
-    #[serde(default = "yes")]
-    follow_symlinks: bool,
-}
-
-/// Parameters of `mkdir`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Mkdir {
-    /// Which.
-    pub(crate) sandbox: String,
-    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
-    /// and every file can be read and written.
-    #[serde(default)]
-    user: Option<String>,
-    /// The directory, absolute.
-    path: Data,
-    /// Its permissions, exactly. Default: `755`.
-    #[serde(default = "Mode::of_directory")]
-    mode: Mode,
-    /// Whether what is missing above is made too, and one that is there stays as it is. Default: false.
-    #[serde(default)]
-    parents: bool,
-}
-
-/// Parameters of `remove`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Remove {
-    /// Which.
-    pub(crate) sandbox: String,
-    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
-    /// and every file can be read and written.
-    #[serde(default)]
-    user: Option<String>,
-    /// A file, a link or an empty directory, absolute.
-    path: Data,
-    /// Whether a directory goes with all that is in it. Default: false.
-    #[serde(default)]
-    recursive: bool,
-}
-
-/// Parameters of `put`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Put {
-    /// Which.
-    pub(crate) sandbox: String,
-    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
-    /// and every file can be read and written.
-    #[serde(default)]
-    user: Option<String>,
-    /// A file or directory of the host.
-    local: Data,
-    /// Where it is to be inside, absolute; the directory above must be there.
-    path: Data,
-}
-
-/// Parameters of `get`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Get {
-    /// Which.
-    pub(crate) sandbox: String,
-    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
-    /// and every file can be read and written.
-    #[serde(default)]
-    user: Option<String>,
-    /// A file or directory inside, absolute.
-    path: Data,
-    /// Where it is to be on the host; for a directory new or empty.
-    local: Data,
-}
-
-/// Parameters of `put_tar`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PutTar {
-    /// Which.
-    pub(crate) sandbox: String,
-    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
-    /// and every file can be read and written.
-    #[serde(default)]
-    user: Option<String>,
-    /// The directory inside, absolute, below which everything is made.
-    dir: Data,
-    /// A tar archive of the host, compressed by gzip, zstd or not at all.
-    archive: Data,
-}
-
-/// Parameters of `get_tar`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GetTar {
-    /// Which.
-    pub(crate) sandbox: String,
-    /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
-    /// and every file can be read and written.
-    #[serde(default)]
-    user: Option<String>,
-    /// A file or directory inside, absolute.
-    path: Data,
-    /// The archive to make on the host; one that is there is an error, EEXIST.
-    archive: Data,
-}
-
-fn yes() -> bool {
-    true
-}
 
 /// The answer to `read_file`.
 #[derive(Serialize, JsonSchema)]
@@ -306,42 +109,9 @@ fn value(answer: impl Serialize) -> Result<Value> {
 }
 
 impl Ask {
-    /// The sandbox that it is about.
-    pub(crate) fn sandbox(&self) -> &str {
-        match self {
-            Self::Read(ask) => &ask.sandbox,
-            Self::Write(ask) => &ask.sandbox,
-            Self::List(ask) => &ask.sandbox,
-            Self::Stat(ask) => &ask.sandbox,
-            Self::Mkdir(ask) => &ask.sandbox,
-            Self::Remove(ask) => &ask.sandbox,
-            Self::Put(ask) => &ask.sandbox,
-            Self::Get(ask) => &ask.sandbox,
-            Self::PutTar(ask) => &ask.sandbox,
-            Self::GetTar(ask) => &ask.sandbox,
-        }
-    }
-
-    /// The user whose rights count.
-    fn user(&mut self) -> Option<String> {
-        let user = match self {
-            Self::Read(ask) => &mut ask.user,
-            Self::Write(ask) => &mut ask.user,
-            Self::List(ask) => &mut ask.user,
-            Self::Stat(ask) => &mut ask.user,
-            Self::Mkdir(ask) => &mut ask.user,
-            Self::Remove(ask) => &mut ask.user,
-            Self::Put(ask) => &mut ask.user,
-            Self::Get(ask) => &mut ask.user,
-            Self::PutTar(ask) => &mut ask.user,
-            Self::GetTar(ask) => &mut ask.user,
-        };
-        user.take()
-    }
-
     /// Does it: the answer's result.
     pub(crate) fn apply(mut self, files: &Files<'_>) -> Result<Value> {
-        let user = self.user();
+        let user = self.take_user();
         let files = &match &user {
             Some(user) => files.as_user(user),
             None => *files,

@@ -21,16 +21,19 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+mod call;
 mod client;
 mod command;
 mod events;
 mod failure;
 mod files;
+mod id;
 mod input;
-mod message;
+mod params;
 mod pool;
 mod pool_slot;
 mod reply;
+mod request;
 pub mod schema;
 mod session;
 mod ticket;

@@ -10,7 +10,7 @@ use serde_json::json;
 use tare::{Error, Pool, PoolSize, Result, Spec, Store};
 
 use crate::events::{EventSender, WorkerEvent};
-use crate::message::Id;
+use crate::id::Id;
 use crate::pool_slot::{PoolSlot, State};
 
 /// A pool of the session: the request that closes it goes to its thread.

@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::bytes::{Data, Shown};
+use crate::call::Call;
 use crate::failure::Failure;
+use crate::id::Id;
 use crate::input::{HELD, LINE};
-use crate::message::{Call, Id};
 
 /// What came of a request.
 #[derive(Serialize)]

@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 use tare::{Effective, SandboxUsage, Spec, Status};
 
 use crate::bytes::Data;
+use crate::call::Call;
 use crate::failure::Failure;
 use crate::files::{Content, CopyReport, Entries, FileStat};
-use crate::message::{Call, Id};
+use crate::id::Id;
 use crate::reply::{Commands, Greeting};
 
 /// Returns the schema of a spec.

@@ -66,6 +66,13 @@ impl JsonSchema for Seconds {
     }
 }
 
+/// A duration as the time limit of a command.
+impl From<Seconds> for Duration {
+    fn from(Seconds(duration): Seconds) -> Self {
+        duration
+    }
+}
+
 /// Permission bits: `"644"`, octal as in chmod(1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mode(pub(crate) u32);

@@ -9,7 +9,7 @@ use serde_json::json;
 use tare::{Event, Events};
 
 use crate::client::Client;
-use crate::message::Id;
+use crate::id::Id;
 
 /// A sandbox's events, and the request that is told of them.
 pub(crate) struct Watch {

@@ -14,8 +14,9 @@ use tare::{Command, Error, Kind, Process, Result, Sandbox, Spec, Stdin, Stdout, 
 
 use crate::client::unknown;
 use crate::events::{EventSender, WorkerEvent};
-use crate::files::Ask;
-use crate::message::{Id, Run, Stderr, Stream};
+use crate::id::Id;
+use crate::params::command::{Run, Stderr, Stream};
+use crate::params::files::Ask;
 use crate::pool_slot::PoolSlot;
 use crate::ticket::{Ticket, called_off};
 
