@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Files of an open sandbox: read, written, listed, copied in and out as trees, with no command inside.
+//! Files of an open sandbox: read, written, listed, and copied as trees,
+//! without a command inside.
 //!
-//! Works in an image without a shell, for root and ordinary users alike. Paths are absolute, links in
-//! them stay inside, ids are those that the sandbox sees. Only regular files on file systems that store
-//! files are opened; what is in `/proc`, `/sys` and the like, a command inside can read.
+//! Works in an image without a shell, for root and ordinary users alike. Paths
+//! are absolute, links in them stay inside, and ids are those that the sandbox
+//! sees. Opens only regular files on file systems that store files; run a
+//! command inside to read `/proc`, `/sys` and the like.
 //!
-//! A sandbox is not trusted: it may change its files at any time, so that two calls need not see the
-//! same, and a path may lead to wherever its links lead inside, also into a volume that it may not write
-//! itself. See `docs/design.md`, "How are files of a sandbox read and written?".
+//! A sandbox is not trusted, and may change its files at any time: two calls
+//! may see different files. A path may lead to the target of any link inside,
+//! also into a volume that the sandbox itself may not write. See
+//! `docs/design.md`, "How are files of a sandbox read and written?".
 #![forbid(unsafe_code)]
 
 mod archive;
@@ -21,14 +24,14 @@ mod options;
 mod read_dir;
 mod remove;
 mod report;
+mod request;
 mod unpack;
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 
@@ -38,21 +41,25 @@ use crate::sys::file_size::WithoutSignal;
 use crate::wire::{self, FileRequest, FileSet};
 use dir::{DirHandle, c_path, quoted};
 use options::owned;
+use request::{c_user, directory, modified, parts};
 
 pub use metadata::{FileType, Metadata};
 pub use options::OpenOptions;
 pub use read_dir::{DirEntry, ReadDir};
 pub use report::Copied;
 
-/// Bytes that [`Files::read`] reads at most: 64 MiB. A sandbox could otherwise fill the caller's memory.
+/// Most bytes that [`Files::read`] returns: 64 MiB. A sandbox could otherwise
+/// fill the caller's memory.
 pub const READ_MAX: u64 = 64 << 20;
 
-/// The files of a sandbox, from [`Sandbox::files`]. Every method may be called from any thread.
+/// The files of a sandbox, from [`Sandbox::files`]. Call the methods from any
+/// thread.
 ///
-/// Errors have the step, the path, and the errno of the call that failed inside; beside the errnos of
-/// the call itself, [`Kind::Invalid`] for a path that is not absolute or holds a NUL, and for a device,
-/// pipe or socket; [`Kind::Unsupported`] for what is on no file system that stores files;
-/// [`Kind::Broken`] if the sandbox is gone, [`Kind::Invalid`] if it was closed.
+/// Errors have the step, the path, and the errno of the failed call inside.
+/// Other errors are [`Kind::Invalid`] for a path that is not absolute or holds
+/// a NUL, for a device, pipe or socket, and for a closed sandbox;
+/// [`Kind::Unsupported`] for a file system that stores no files;
+/// [`Kind::Broken`] if the sandbox is gone.
 ///
 /// ```no_run
 /// # use tare::{Sandbox, Spec, Store};
@@ -66,7 +73,7 @@ pub const READ_MAX: u64 = 64 << 20;
 #[derive(Debug, Clone, Copy)]
 pub struct Files<'a> {
     sandbox: &'a Sandbox,
-    /// Whose rights count; none for all that the init may do.
+    /// User whose rights count; `None` for all rights of the init.
     user: Option<&'a str>,
 }
 
@@ -78,13 +85,15 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// The same with the rights of a user of the sandbox, `USER[:GROUP]` by name or number as for
-    /// [`crate::Command::user`]: what the user may not read or write is EACCES, and what is made
-    /// belongs to the user. Without it every file can be read and written, and belongs to 0:0.
+    /// Returns the files with the rights of a user of the sandbox,
+    /// `USER[:GROUP]` by name or number as for [`crate::Command::user`]. Files
+    /// that the user may not read or write are EACCES, and new files belong to
+    /// the user. Without a user, every file can be read and written, and new
+    /// files belong to 0:0.
     ///
-    /// Each call makes a process inside that becomes the user. As errors beside the call's own,
-    /// [`Kind::NotFound`] for a user that `/etc/passwd` does not have, and EINVAL where the sandbox has
-    /// no such id.
+    /// Each call makes a process inside that becomes the user. Further errors
+    /// are [`Kind::NotFound`] for a user missing in `/etc/passwd`, and EINVAL
+    /// if the sandbox does not map the id.
     ///
     /// ```no_run
     /// # use tare::{Sandbox, Spec, Store};
@@ -101,11 +110,12 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// User and group that a `USER[:GROUP]` of the sandbox has, for [`Files::set_owner`] and the like.
+    /// Returns uid and gid of a `USER[:GROUP]` of the sandbox, for
+    /// [`Files::set_owner`] and the like.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] for a name that `/etc/passwd` or `/etc/group` does not have; EINVAL where the
-    /// sandbox has no such id.
+    /// [`Kind::NotFound`] for a name missing in `/etc/passwd` or `/etc/group`;
+    /// EINVAL if the sandbox does not map the id.
     pub fn user_ids(&self, user: &str) -> Result<(u32, u32)> {
         let asked = FileRequest::new(wire::FILE_WHO);
         let dir = self.as_user(user).root("look up user", Path::new("/"))?;
@@ -130,11 +140,12 @@ impl<'a> Files<'a> {
         self.root(step, path)?.ask(step, path, asked)
     }
 
-    /// Opens a regular file. What comes back is an ordinary file of this process, which stays valid
-    /// when the sandbox is gone; who maps it into memory must expect the sandbox to cut it.
+    /// Opens a regular file, as an ordinary file of this process that outlives
+    /// the sandbox. The sandbox may truncate the file, even while it is mapped
+    /// into memory.
     ///
     /// # Errors
-    /// Those of open(2); EINVAL for options that make no sense together.
+    /// Those of open(2); EINVAL for contradictory options.
     pub fn open(&self, path: impl AsRef<Path>, options: &OpenOptions) -> Result<File> {
         let (step, path) = ("open file", path.as_ref());
         let root = self.root(step, path)?;
@@ -151,24 +162,26 @@ impl<'a> Files<'a> {
         Ok(file)
     }
 
-    /// The whole content of a regular file of at most [`READ_MAX`] bytes.
+    /// Returns the whole content of a regular file of at most [`READ_MAX`]
+    /// bytes.
     ///
     /// # Errors
-    /// As [`Files::open`]; EFBIG for a larger one.
+    /// As [`Files::open`]; EFBIG for a larger file.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>> {
         self.read_at_most(path, READ_MAX)
     }
 
-    /// The whole content of a regular file of at most `limit` bytes.
+    /// Returns the whole content of a regular file of at most `limit` bytes.
     ///
     /// # Errors
-    /// As [`Files::open`]; EFBIG for a larger one.
+    /// As [`Files::open`]; EFBIG for a larger file.
     pub fn read_at_most(&self, path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>> {
         let (step, path) = ("read file", path.as_ref());
         let options = OpenOptions::new().read(true).request();
         let asked = options.unwrap_or(FileRequest::new(wire::FILE_OPEN));
         let (file, answer) = self.root(step, path)?.open(step, path, &asked)?;
-        // Read until it is over, not as much as it says: it may grow meanwhile.
+        // Reads to the end in spite of the size, because the file may grow
+        // meanwhile.
         let mut bytes = Vec::with_capacity(answer.stat.size.min(limit).min(1 << 20) as usize);
         let read = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
         read.map_err(|e| Error::io(step, quoted(path), e))?;
@@ -181,7 +194,8 @@ impl<'a> Files<'a> {
         Ok(bytes)
     }
 
-    /// Makes or empties a regular file and writes `bytes` to it; a new one has mode 0644 and owner 0:0.
+    /// Makes or truncates a regular file and writes `bytes`; a new file has
+    /// mode 0644 and owner 0:0.
     ///
     /// # Errors
     /// Those of open(2) and write(2).
@@ -190,7 +204,7 @@ impl<'a> Files<'a> {
         self.write_with(path, bytes, options.write(true).create(true).truncate(true))
     }
 
-    /// As [`Files::write`], with other options.
+    /// Writes `bytes` to a file as [`Files::write`] does, with other options.
     ///
     /// # Errors
     /// As [`Files::open`], and those of write(2).
@@ -214,7 +228,8 @@ impl<'a> Files<'a> {
         self.ask(step, path, &asked)
     }
 
-    /// What is known of a file; a symbolic link is followed. Of any file, on any file system.
+    /// Returns metadata of a file of any type, on any file system; follows a
+    /// symbolic link.
     ///
     /// # Errors
     /// Those of stat(2).
@@ -223,7 +238,7 @@ impl<'a> Files<'a> {
         Ok(Metadata::new(answer.stat))
     }
 
-    /// What is known of a file; of the link itself if it is one.
+    /// Returns metadata of a file; of the link itself for a symbolic link.
     ///
     /// # Errors
     /// Those of lstat(2).
@@ -232,7 +247,7 @@ impl<'a> Files<'a> {
         Ok(Metadata::new(answer.stat))
     }
 
-    /// Whether there is something at `path`; a symbolic link to nothing is nothing.
+    /// Returns whether `path` exists; a dangling symbolic link does not.
     ///
     /// # Errors
     /// Those of stat(2) but ENOENT and ENOTDIR.
@@ -243,10 +258,10 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// Where a symbolic link points.
+    /// Returns the target of a symbolic link.
     ///
     /// # Errors
-    /// Those of readlink(2): EINVAL if it is none.
+    /// Those of readlink(2): EINVAL for another file.
     pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
         let (step, path) = ("read link", path.as_ref());
         let answer = self.stat(step, path, 0)?;
@@ -256,7 +271,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// The entries of a directory, in no order.
+    /// Returns the entries of a directory, in no order.
     ///
     /// # Errors
     /// Those of open(2) and getdents(2).
@@ -270,8 +285,9 @@ impl<'a> Files<'a> {
         self.ask(step, path, asked).map(drop)
     }
 
-    /// Makes a directory with exactly these permission bits, owner 0:0. As with mkdir(2), setuid and
-    /// setgid are not among them; [`Files::set_permissions`] sets them.
+    /// Makes a directory with exactly these permission bits, owner 0:0. Ignores
+    /// setuid and setgid, as mkdir(2) does; [`Files::set_permissions`] sets
+    /// them.
     ///
     /// # Errors
     /// Those of mkdir(2).
@@ -279,8 +295,8 @@ impl<'a> Files<'a> {
         self.make("make directory", path.as_ref(), &directory(mode, 0))
     }
 
-    /// Makes a directory and what is missing above it, all as [`Files::create_dir`] does; one that is
-    /// there already stays as it is.
+    /// Makes a directory and missing parents, all as [`Files::create_dir`]
+    /// does; an existing directory stays unchanged.
     ///
     /// # Errors
     /// Those of mkdir(2).
@@ -288,7 +304,7 @@ impl<'a> Files<'a> {
         let (step, path) = ("make directory", path.as_ref());
         let asked = directory(mode, wire::OR_EXISTING);
         let root = self.root(step, path)?;
-        // From the longest part that is there on.
+        // Starts at the longest part that exists.
         let mut missing = Vec::new();
         for part in path.ancestors().filter(|part| part.parent().is_some()) {
             match root.ask(step, part, &asked) {
@@ -305,7 +321,7 @@ impl<'a> Files<'a> {
         Ok(())
     }
 
-    /// Removes anything but a directory.
+    /// Removes a file of any type except a directory.
     ///
     /// # Errors
     /// Those of unlink(2).
@@ -327,8 +343,9 @@ impl<'a> Files<'a> {
             .map(drop)
     }
 
-    /// Removes a directory, however deep, with all that is in it. Links are removed, not followed; what
-    /// is mounted below is an error (EBUSY), not emptied.
+    /// Removes a directory, however deep, with all files in it. Removes links
+    /// and does not follow them. A mount point below is an error (EBUSY), and
+    /// is not emptied.
     ///
     /// # Errors
     /// Those of unlink(2) and rmdir(2); a part may be gone then.
@@ -357,7 +374,7 @@ impl<'a> Files<'a> {
         self.ask(step, from, &asked).map(drop)
     }
 
-    /// Renames a file or directory; what is at `to` is replaced.
+    /// Renames a file or directory, and replaces a file at `to`.
     ///
     /// # Errors
     /// Those of rename(2).
@@ -366,7 +383,7 @@ impl<'a> Files<'a> {
         self.two("rename", asked, from.as_ref(), to.as_ref())
     }
 
-    /// Gives a file a second name; a link is not followed.
+    /// Gives a file a second name; does not follow a link.
     ///
     /// # Errors
     /// Those of link(2).
@@ -413,7 +430,8 @@ impl<'a> Files<'a> {
         self.ask(step, path, &asked).map(drop)
     }
 
-    /// Changes the permission bits, setuid, setgid and sticky among them; a link is followed.
+    /// Changes the permission bits, setuid, setgid and sticky among them;
+    /// follows a link.
     ///
     /// # Errors
     /// Those of chmod(2).
@@ -426,64 +444,22 @@ impl<'a> Files<'a> {
         self.set("change mode", path.as_ref(), wire::FOLLOW, set)
     }
 
-    /// Changes owner and group, as the sandbox sees them; a link is followed. As for anybody, that
-    /// takes setuid and setgid bits away.
+    /// Changes owner and group, as the sandbox sees them; follows a link.
+    /// Clears setuid and setgid bits, as chown(2) does.
     ///
     /// # Errors
-    /// Those of chown(2): EINVAL for an id that the sandbox does not have.
+    /// Those of chown(2): EINVAL for an id that the sandbox does not map.
     pub fn set_owner(&self, path: impl AsRef<Path>, uid: u32, gid: u32) -> Result<()> {
         let set = owned(Some((uid, gid)), 0);
         self.set("change owner", path.as_ref(), wire::FOLLOW, set)
     }
 
-    /// Changes the time of the last change of its content; a link is followed.
+    /// Changes the time of the last change of content; follows a link.
     ///
     /// # Errors
     /// Those of utimensat(2).
     pub fn set_modified(&self, path: impl AsRef<Path>, time: SystemTime) -> Result<()> {
         let set = modified(parts(time));
         self.set("change times", path.as_ref(), wire::FOLLOW, set)
-    }
-}
-
-/// A user as it is sent; the empty one would be none.
-fn c_user(step: &'static str, user: &str) -> Result<CString> {
-    let user = if user.is_empty() { "0" } else { user };
-    let sent = CString::new(user).ok().filter(|_| !user.contains('\n'));
-    sent.ok_or_else(|| {
-        let why = format_args!("user {user:?} is no name of passwd(5)");
-        Error::new(Kind::Invalid, step, why)
-    })
-}
-
-/// The request for a directory.
-fn directory(mode: u32, flags: u32) -> FileRequest<'static> {
-    FileRequest {
-        flags,
-        mode: libc::S_IFDIR | mode & 0o7777,
-        ..FileRequest::new(wire::FILE_MAKE)
-    }
-}
-
-/// A modification time to be set, in seconds and nanoseconds.
-fn modified((seconds, nanoseconds): (i64, u32)) -> FileSet<'static> {
-    FileSet {
-        what: wire::SET_TIMES,
-        mtime: seconds as u64,
-        mtime_ns: nanoseconds.into(),
-        ..FileSet::NONE
-    }
-}
-
-fn parts(time: SystemTime) -> (i64, u32) {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => (after.as_secs() as i64, after.subsec_nanos()),
-        Err(before) => {
-            let before = before.duration();
-            match (before.as_secs() as i64, before.subsec_nanos()) {
-                (seconds, 0) => (-seconds, 0),
-                (seconds, nanoseconds) => (-seconds - 1, 1_000_000_000 - nanoseconds),
-            }
-        }
     }
 }

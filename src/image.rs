@@ -42,8 +42,8 @@ pub use unpack::{UnpackOptions, unpack};
 
 /// An image that is ready to be mounted: a configuration and a root.
 ///
-/// Cheap to clone. While any clone lives in the process that opened it, nobody removes its layers
-/// from the store.
+/// Cheap to clone. While any clone lives in the process that opened the image,
+/// the store keeps the layers.
 #[derive(Debug, Clone)]
 pub struct Image {
     of: Arc<Inner>,
@@ -66,54 +66,61 @@ struct Inner {
 pub enum Root {
     /// The machine's own `/`.
     Host,
-    /// One directory, used in place and never written to.
+    /// A directory, used in place and never written.
     Dir(PathBuf),
-    /// One directory per layer in the form that overlayfs stacks, bottom first,
-    /// each once; empty for an image without layers. What a later layer hides whole
-    /// is left out. One more on top has directories that a layer has without listing
-    /// them, as a lower layer lists them, where these differ.
+    /// A directory per layer in the form that overlayfs stacks, bottom first,
+    /// each once; empty for an image without layers.
+    ///
+    /// Layers hidden by an opaque layer are left out. A last directory may hold
+    /// directories that a layer has without listing them, with the attributes
+    /// that a lower layer lists.
     Layers(Vec<PathBuf>),
 }
 
 impl Image {
-    /// The reference it was opened by.
+    /// Returns the reference that opened the image.
     pub fn reference(&self) -> &Reference {
         &self.of.reference
     }
 
-    /// The digest of its manifest; none for a directory and the host.
+    /// Returns the digest of the manifest; `None` for a directory and the host.
     pub fn digest(&self) -> Option<&Digest> {
         self.of.digest.as_ref()
     }
 
-    /// What it says about how to run it; nothing for a directory and the host.
+    /// Returns the configuration: how to run the image. Empty for a directory
+    /// and the host.
     pub fn config(&self) -> &ImageConfig {
         &self.of.config
     }
 
-    /// Its files.
+    /// Returns the files.
     pub fn root(&self) -> &Root {
         &self.of.root
     }
 
-    /// Its layers, bottom first, as its manifest lists them; none for a directory and the host.
+    /// Returns the layers, bottom first, as the manifest lists them; empty for
+    /// a directory and the host.
     pub fn layers(&self) -> &[LayerInfo] {
         &self.of.layers
     }
 
-    /// When it was made, RFC 3339, as the image says it.
+    /// Returns the time of creation, RFC 3339, as the image gives it.
     pub fn created(&self) -> Option<&str> {
         self.of.config.created.as_deref()
     }
 
-    /// What was passed over, dropped or changed of its index, its configuration
-    /// and its layers, and why; one sentence each. Of its index, only where the
-    /// image was opened from outside of the store.
+    /// Returns a sentence for each part of the index, the configuration and the
+    /// layers that was skipped, dropped or changed.
+    ///
+    /// Notes about an index exist only if the image was opened from outside the
+    /// store.
     pub fn notes(&self) -> &[String] {
         &self.of.notes
     }
 
-    /// Bytes of its layers, as kept; zero for a directory and the host.
+    /// Returns the bytes of the layers, as kept; zero for a directory and the
+    /// host.
     pub fn size(&self) -> u64 {
         self.of.size
     }
@@ -143,7 +150,7 @@ impl Image {
         }
     }
 
-    /// An image whose layers are all there and held.
+    /// Builds an image of layers that are all present and held.
     fn in_store(
         store: &Images,
         manifest: &source::Document,
@@ -164,7 +171,7 @@ impl Image {
             });
         let mut notes = parsed.config.notes.clone();
         let (mut stacked, whiteouts) = stack(store, &parsed.diff_ids, &mut notes)?;
-        // One layer without whiteouts shows what it should.
+        // A single layer without whiteouts needs no directory on top.
         if whiteouts || stacked.len() > 1 {
             stacked.extend(store.implied_tree(&stacked)?);
         }
@@ -187,7 +194,7 @@ impl Image {
         self.with(|of| of.reference = reference.clone())
     }
 
-    /// Puts the notes of the image's source before its own.
+    /// Puts the notes of the source before the notes of the image.
     fn noted(self, notes: &[String]) -> Self {
         match notes {
             [] => self,
@@ -205,10 +212,11 @@ impl Image {
     }
 }
 
-/// The directories to stack. A layer that is there twice counts where it is last:
-/// what it adds and hides there covers all it did below, and overlayfs refuses a
-/// directory given twice. Adds what the layers' unpacker noted. Returns also whether
-/// there are whiteouts.
+/// Returns the directories to stack, and whether these hold whiteouts.
+///
+/// A repeated layer counts at the last place: there the layer covers all that
+/// the first did, and overlayfs rejects a directory given twice. Adds the notes
+/// of the layers' unpacker to `notes`.
 fn stack(
     store: &Images,
     diff_ids: &[Digest],

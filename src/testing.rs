@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Opens the inside of the library to its benches, fuzzers and counts. No part of the interface: it may change or go at any time.
+//! Opens the inside of the library to its benches, fuzzers and counts.
+//!
+//! No part of the interface: any release may change or drop it.
 #![forbid(unsafe_code)]
 
 pub mod bench;

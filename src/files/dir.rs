@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A directory inside from which paths go, and the requests about files below it.
+//! Handle of a directory inside, for requests about files below it.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -25,10 +25,10 @@ use crate::wire::{
     FileRequest, FileStat, Reader,
 };
 
-/// How long an answer may take: many times what the slowest disk needs.
+/// Patience with an answer: many times the delay of the slowest disk.
 const PATIENCE: u16 = 60_000;
 
-/// How long somebody inside may take to give up a lease, fcntl(2).
+/// Time that a process inside has to give up a lease, fcntl(2).
 const LEASE: Duration = Duration::from_secs(2);
 
 /// The sandbox's root, or a directory below it.
@@ -37,11 +37,11 @@ pub(super) struct DirHandle {
     instance: Arc<Instance>,
     fd: Option<OwnedFd>,
     shown: PathBuf,
-    /// Whose rights count; none for all that the init may do.
+    /// User whose rights count; `None` for all rights of the init.
     user: Option<CString>,
 }
 
-/// What came back.
+/// Answer to a request.
 pub(super) struct Answer {
     pub(super) stat: FileStat,
     /// See [`FileAnswer`].
@@ -52,7 +52,7 @@ pub(super) struct Answer {
 }
 
 impl DirHandle {
-    /// Where absolute paths begin.
+    /// Returns the handle that absolute paths start from.
     pub(super) fn root(instance: Arc<Instance>, user: Option<CString>) -> Self {
         Self {
             instance,
@@ -62,12 +62,12 @@ impl DirHandle {
         }
     }
 
-    /// The directory `path` below this one.
+    /// Opens the directory `path` below this directory.
     pub(super) fn enter(&self, step: &'static str, path: &Path, flags: u32) -> Result<Self> {
         Ok(self.enter_with(step, path, flags)?.0)
     }
 
-    /// The same, with what else came back.
+    /// Opens a directory, and returns the answer too.
     pub(super) fn enter_with(
         &self,
         step: &'static str,
@@ -95,7 +95,7 @@ impl DirHandle {
         Ok((dir, answer))
     }
 
-    /// `path` as errors name it.
+    /// Returns `path` as errors name it.
     pub(super) fn shown(&self, path: &Path) -> PathBuf {
         match path.as_os_str().is_empty() || path == Path::new(".") {
             true => self.shown.clone(),
@@ -103,12 +103,12 @@ impl DirHandle {
         }
     }
 
-    /// Whether ids other than 0 are there to own files.
+    /// Returns whether the sandbox maps ids other than 0.
     pub(super) fn has_ids(&self) -> bool {
         *self.instance.spawner.ids() != crate::parts::idmap::Ids::Single
     }
 
-    /// Opens a regular file; the answer's count is 1 if it was not there before.
+    /// Opens a regular file; the answer's count is 1 if the file is new.
     pub(super) fn open(
         &self,
         step: &'static str,
@@ -139,7 +139,7 @@ impl DirHandle {
             .ok_or_else(|| unclear(step, &shown))
     }
 
-    /// One request about `path`.
+    /// Sends a request about `path`.
     pub(super) fn ask(
         &self,
         step: &'static str,
@@ -154,7 +154,7 @@ impl DirHandle {
         self.send(step, &self.shown(path), &asked, None)
     }
 
-    /// One request about a file that is open.
+    /// Sends a request about an open file.
     pub(super) fn ask_of(
         &self,
         step: &'static str,
@@ -243,7 +243,7 @@ impl DirHandle {
 }
 
 impl FileRequest<'_> {
-    /// All fields empty but this.
+    /// Returns a request with only the verb.
     pub(super) const fn new(verb: u32) -> Self {
         FileRequest {
             verb,
@@ -270,8 +270,9 @@ fn wait(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
-/// Whether what came is what was asked for: a regular file, open in that way. The flag that kept
-/// the init from waiting means nothing for one, and is taken off.
+/// Returns whether the descriptor fits the request: a regular file, opened as
+/// asked. Clears O_NONBLOCK, which kept the init from waiting and has no effect
+/// on a regular file.
 fn checked(fd: &OwnedFd, asked: u32) -> Result<bool, Errno> {
     let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
     let asked = OFlag::from_bits_retain(asked as i32);
@@ -284,7 +285,7 @@ fn checked(fd: &OwnedFd, asked: u32) -> Result<bool, Errno> {
     Ok(right)
 }
 
-/// A path as it is sent.
+/// Returns a path as it is sent.
 pub(super) fn c_path(step: &'static str, path: &Path) -> Result<CString> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.len() >= FILE_PATH_MAX {
@@ -304,13 +305,14 @@ fn gone(step: &'static str) -> Error {
     Error::new(Kind::Broken, step, "the sandbox is gone").with_cure("open or reset it")
 }
 
-/// The init is inside, so it is not trusted to answer well.
+/// Returns the error about a malformed answer. The init is inside, so its
+/// answers are not trusted.
 pub(super) fn unclear(step: &'static str, path: &Path) -> Error {
     let why = format_args!("{path:?}: the sandbox answers nonsense");
     Error::new(Kind::Broken, step, why)
 }
 
-/// A name in a directory, if it is one.
+/// Returns a valid name of a directory entry.
 pub(super) fn entry_name(name: &CStr) -> Option<&[u8]> {
     let name = name.to_bytes();
     let wrong = matches!(name, b"" | b"." | b"..") || name.contains(&b'/');

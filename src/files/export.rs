@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A tree inside becomes an archive: each directory, file and link looked at when its turn comes.
+//! Writes a tree inside to an archive, and reads each file only when its turn
+//! comes.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -21,24 +22,26 @@ use crate::error::{Error, Kind, Result};
 use crate::image::tar::{Builder, Entry, Map, Segment, Time, What};
 use crate::wire::{self, FOLLOW, Field as _, FileRequest, NO_LINKS, Reader, WANT_XATTRS};
 
-/// Entries beyond this are taken for a sandbox that makes them faster than they are read.
+/// Entries above this limit come from a sandbox that makes them faster than
+/// they are read.
 const ENTRIES_MAX: u64 = 4_000_000;
 
-/// The times that archives are read with: the years 1697 to 2514.
+/// Times that readers of archives accept: the years 1697 to 2514.
 const TIMES: std::ops::RangeInclusive<i64> = -0x2_0000_0000..=0x4_0000_0000;
 
-/// What is told of a file.
+/// Choice of the metadata in an archive.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fidelity {
-    /// Everything.
+    /// All metadata.
     Whole,
-    /// What may be left with somebody who does not know what it is: contents, names, permissions and
-    /// times of files, directories and links, but no owners, setuid bits, file capabilities, devices or pipes.
+    /// Only harmless metadata, for an unwary reader: contents, names,
+    /// permissions and times of files, directories and links, but no owners,
+    /// setuid bits, file capabilities, devices or pipes.
     Plain,
 }
 
-/// Writes what is at `path` to an archive: a directory with all below it under names relative to it,
-/// anything else under its own name.
+/// Writes the file at `path` to an archive: a directory with all below it under
+/// names relative to it, another file under its own name.
 pub(super) fn export(
     step: &'static str,
     root: &DirHandle,
@@ -67,13 +70,13 @@ struct Export<W> {
     step: &'static str,
     builder: Builder<W>,
     fidelity: Fidelity,
-    /// The first name of each file that has several, by device and inode.
+    /// First name of each file that has several, by device and inode.
     first: HashMap<(u64, u64), Vec<u8>>,
     copied: Copied,
 }
 
 impl<W: Write> Export<W> {
-    /// One file alone.
+    /// Writes a single file.
     fn single(&mut self, root: &DirHandle, path: &Path) -> Result<()> {
         let Some(name) = path.file_name() else {
             return Err(Error::os(self.step, quoted(path), Errno::EINVAL));
@@ -86,7 +89,7 @@ impl<W: Write> Export<W> {
         self.file(root, path, name.as_bytes(), &file, &answer)
     }
 
-    /// The directory `top` with all below it.
+    /// Writes the directory `top` with all below it.
     fn tree(&mut self, top: &DirHandle, answer: &Answer) -> Result<()> {
         self.directory(top, b"./", answer)?;
         let mut left = Vec::new();
@@ -120,7 +123,7 @@ impl<W: Write> Export<W> {
         Ok(())
     }
 
-    /// Everything in a directory but directories, which are put off.
+    /// Writes all files of a directory; defers directories.
     fn content(&mut self, mut dir: ReadDir, prefix: &[u8], left: &mut Vec<Vec<u8>>) -> Result<()> {
         while let Some(entry) = dir.next() {
             let entry = entry?;
@@ -139,7 +142,7 @@ impl<W: Write> Export<W> {
         Ok(())
     }
 
-    /// Something that is no directory.
+    /// Writes a file that is no directory.
     fn other(
         &mut self,
         dir: &DirHandle,
@@ -185,7 +188,7 @@ impl<W: Write> Export<W> {
         self.head(name, what, stat, empty)
     }
 
-    /// A regular file with its content.
+    /// Writes a regular file with its content.
     fn file(
         &mut self,
         dir: &DirHandle,
@@ -231,7 +234,7 @@ impl<W: Write> Export<W> {
         self.head(name, What::Directory, Metadata::new(answer.stat), xattrs)
     }
 
-    /// Another name of what was copied already.
+    /// Writes a further name of a file that was copied before.
     fn is_second(&mut self, stat: Metadata, name: &[u8]) -> Result<bool> {
         let first = match stat.nlink() > 1 {
             true => self.first.get(&(stat.dev(), stat.ino())).cloned(),
@@ -279,7 +282,7 @@ impl<W: Write> Export<W> {
         written.map_err(|e| Error::io(self.step, "write archive", e))
     }
 
-    /// The extended attributes that came with a file.
+    /// Returns the extended attributes that came with a file.
     fn xattrs(
         &mut self,
         dir: &DirHandle,
@@ -298,7 +301,7 @@ impl<W: Write> Export<W> {
             if self.fidelity == Fidelity::Plain && !key.starts_with(b"user.") {
                 continue;
             }
-            // An archive could not say where such a name ends.
+            // A PAX record could not tell the end of such a name.
             match std::str::from_utf8(key) {
                 Ok(text) if !text.contains('=') => pairs.push((key.to_vec(), value.to_vec())),
                 _ => self
@@ -309,7 +312,7 @@ impl<W: Write> Export<W> {
         Ok(pairs)
     }
 
-    /// What the sandbox took away or replaced meanwhile is left out.
+    /// Leaves out a file that the sandbox removed or replaced meanwhile.
     fn unless_gone(&mut self, name: &[u8], done: Result<()>) -> Result<()> {
         const GONE: [i32; 6] = [
             libc::ENOENT,
@@ -334,7 +337,7 @@ impl<W: Write> Export<W> {
     }
 }
 
-/// A file became shorter than it was when it was opened.
+/// Returns the error about a file that has shrunk since it was opened.
 pub(super) fn cut(step: &'static str, path: &Path) -> Error {
     let why = format_args!("{path:?} was cut while it was read");
     Error::new(Kind::Busy, step, why).with_cure("again, or end what writes to it")

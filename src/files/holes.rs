@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Files with holes: where their data are, and how they are copied without filling them.
+//! Files with holes: finds the data, and copies without filling holes.
 #![forbid(unsafe_code)]
 
 use std::fs::File;
@@ -11,10 +11,11 @@ use nix::unistd::{Whence, lseek};
 
 use crate::image::tar::{SEGMENTS_MAX, Segment};
 
-/// How much of a file is held at once.
+/// Bytes of a file that are held at once.
 const CHUNK: usize = 128 << 10;
 
-/// Where the data of a file are that takes `blocks` of 512 bytes; none for one without holes.
+/// Returns the data segments of a file that takes `blocks` of 512 bytes; `None`
+/// for a file without holes.
 pub(super) fn segments(file: &File, size: u64, blocks: u64) -> Result<Option<Vec<Segment>>, Errno> {
     if blocks.saturating_mul(512) >= size {
         return Ok(None);
@@ -24,9 +25,9 @@ pub(super) fn segments(file: &File, size: u64, blocks: u64) -> Result<Option<Vec
     let mut at = 0;
     while at < end {
         let data = match lseek(file.as_fd(), at, Whence::SeekData) {
-            // A hole up to the end.
+            // The rest is a hole.
             Err(Errno::ENXIO) => break,
-            // A file system that knows of none.
+            // The file system has no holes.
             Err(Errno::EINVAL | Errno::EOPNOTSUPP) => return Ok(None),
             other => other?,
         };
@@ -34,7 +35,7 @@ pub(super) fn segments(file: &File, size: u64, blocks: u64) -> Result<Option<Vec
             break;
         }
         let hole = match lseek(file.as_fd(), data, Whence::SeekHole) {
-            // Cut meanwhile.
+            // Truncated meanwhile.
             Err(Errno::ENXIO) => break,
             other => other?.min(end),
         };
@@ -53,7 +54,8 @@ pub(super) fn segments(file: &File, size: u64, blocks: u64) -> Result<Option<Vec
     Ok((!whole).then_some(segments))
 }
 
-/// Hands the bytes of one segment to `each`, in parts; false if the file ends before.
+/// Passes the bytes of a segment to `each`, in parts; returns false if the file
+/// ends before.
 pub(super) fn read(
     mut file: &File,
     segment: Segment,
@@ -79,7 +81,8 @@ pub(super) fn read(
     Ok(true)
 }
 
-/// Copies the first `size` bytes into an empty file; false if there are fewer.
+/// Copies the first `size` bytes into an empty file; returns false if the file
+/// ends before.
 pub(super) fn copy(from: &File, mut to: &File, size: u64, blocks: u64) -> io::Result<bool> {
     let Some(segments) = segments(from, size, blocks)? else {
         let whole = Segment {

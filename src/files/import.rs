@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Entries become files below a directory inside: each made new, none ever outside of it.
+//! Makes entries as files below a directory inside: each new, and never outside
+//! the directory.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CString, OsStr};
@@ -12,30 +13,32 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::dir::{DirHandle, c_path, quoted};
+use super::options::owned;
 use super::report::Copied;
-use super::{directory, modified, options::owned};
+use super::request::{directory, modified};
 use crate::error::{Error, Kind, Result};
 use crate::image::tar::Time;
 use crate::wire::{self, Field as _, FileRequest, FileSet, OR_EXISTING};
 
-/// Tries to make something that somebody inside keeps making first.
+/// Attempts to make a file that a process inside keeps making first.
 const TRIES: u32 = 16;
 
-/// Attributes of one entry.
+/// Attributes of an entry.
 #[derive(Default)]
 pub(super) struct Attributes {
     pub(super) mode: u32,
-    /// As the sandbox sees it; whoever makes it, if there is none.
+    /// Owner as the sandbox sees it; `None` for the maker.
     pub(super) owner: Option<(u32, u32)>,
     pub(super) mtime: Time,
     pub(super) xattrs: Vec<(CString, Vec<u8>)>,
 }
 
-/// Makes entries below a directory. Links in their names count from there, as if it were the root.
+/// Makes entries below a directory. Links in names count from there, as if the
+/// directory were the root.
 pub(super) struct Import<'a> {
     pub(super) step: &'static str,
     pub(super) top: &'a DirHandle,
-    /// Times of directories, which what is made in them would change.
+    /// Times of directories, set last because new files change them.
     late: Vec<(PathBuf, Time)>,
     pub(super) copied: Copied,
 }
@@ -50,7 +53,7 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// Sets what had to wait.
+    /// Sets the deferred times.
     pub(super) fn complete(self) -> Result<Copied> {
         for (path, time) in self.late.into_iter().rev() {
             let asked = FileRequest {
@@ -58,7 +61,7 @@ impl<'a> Import<'a> {
                 ..FileRequest::new(wire::FILE_SET)
             };
             match self.top.ask(self.step, &path, &asked) {
-                // Somebody inside removed it.
+                // A process inside removed the directory.
                 Err(error) if error.errno() == Some(libc::ENOENT) => {}
                 other => drop(other?),
             }
@@ -66,7 +69,7 @@ impl<'a> Import<'a> {
         Ok(self.copied.complete())
     }
 
-    /// The directory itself.
+    /// Sets the attributes of the directory itself.
     pub(super) fn root(&mut self, attributes: &Attributes) -> Result<()> {
         let path = Path::new(".");
         let asked = FileRequest {
@@ -80,7 +83,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// Owner and mode, in that order.
+    /// Returns owner and mode, in that order.
     fn set(&self, attributes: &Attributes) -> FileSet<'static> {
         let owned = owned(self.owner(attributes), 0);
         FileSet {
@@ -94,8 +97,8 @@ impl<'a> Import<'a> {
         attributes.owner.filter(|_| self.top.has_ids())
     }
 
-    /// A directory; one that is there, or a link to one, is used, and its attributes are changed only
-    /// where `over` says so, a link's never.
+    /// Makes a directory. Uses an existing directory or a link to a directory;
+    /// changes its attributes only if `over`, and a link's target never.
     pub(super) fn directory(
         &mut self,
         path: &Path,
@@ -120,7 +123,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// A regular file, whose content `fill` writes.
+    /// Makes a regular file; `fill` writes the content.
     pub(super) fn file(
         &mut self,
         path: &Path,
@@ -130,7 +133,7 @@ impl<'a> Import<'a> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL;
         let asked = FileRequest {
             open: flags.bits() as u32,
-            // Nobody else looks into it before it is whole.
+            // Only the owner may read the file before it is whole.
             mode: 0o600,
             set: owned(self.owner(attributes), 0),
             ..FileRequest::new(wire::FILE_OPEN)
@@ -152,7 +155,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// A symbolic link.
+    /// Makes a symbolic link.
     pub(super) fn symlink(
         &mut self,
         path: &Path,
@@ -163,7 +166,7 @@ impl<'a> Import<'a> {
         self.node(path, libc::S_IFLNK, 0, &target, attributes)
     }
 
-    /// A pipe, or a device where the sandbox could make one itself.
+    /// Makes a pipe, or a device if the sandbox could make it itself.
     pub(super) fn special(
         &mut self,
         path: &Path,
@@ -173,7 +176,8 @@ impl<'a> Import<'a> {
     ) -> Result<()> {
         let done = self.node(path, kind, device, c"", attributes);
         match done {
-            // Root of a user namespace, a sandbox without MKNOD, or devices forbidden by its cgroup.
+            // Root of a user namespace, a sandbox without MKNOD, or devices
+            // forbidden by the cgroup.
             Err(error) if kind != libc::S_IFIFO && error.errno() == Some(libc::EPERM) => {
                 let why = "the sandbox cannot make devices";
                 self.copied.leave_out(path.as_os_str().as_bytes(), why);
@@ -210,7 +214,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// A second name for `original`, which is below the same directory.
+    /// Gives `original`, which is below the same directory, a second name.
     pub(super) fn link(&mut self, original: &Path, path: &Path) -> Result<()> {
         let to = c_path(self.step, path)?;
         let asked = FileRequest {
@@ -224,7 +228,8 @@ impl<'a> Import<'a> {
                 .map(|answer| answer.stat)
         };
         let from = stat(original)?;
-        // What is there already must not be removed first: it may be the only name.
+        // An existing file must not be removed first, because it may be the
+        // only name.
         if !stat(path).is_ok_and(|there| (there.dev, there.ino) == (from.dev, from.ino)) {
             self.make(path, |import| import.top.ask(import.step, original, &asked))?;
         }
@@ -232,8 +237,8 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// Makes what stands in the place of nothing: parents that are missing are made, what is there and
-    /// is no directory goes.
+    /// Calls `make` with a free name: makes missing parents and removes a file
+    /// that exists, except for a directory.
     fn make<T>(&mut self, path: &Path, make: impl Fn(&Self) -> Result<T>) -> Result<T> {
         let mut tries = 0;
         loop {
@@ -255,7 +260,7 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// Makes the directories above `path` that are missing; false if none was.
+    /// Makes the missing directories above `path`; returns false if all exist.
     fn parents(&mut self, path: &Path) -> Result<bool> {
         let asked = directory(0o755, OR_EXISTING);
         let mut made = false;
@@ -270,7 +275,7 @@ impl<'a> Import<'a> {
         Ok(made)
     }
 
-    /// Sets extended attributes; those that cannot be are left out.
+    /// Sets extended attributes; leaves out those that fail.
     fn set_xattrs(
         &mut self,
         path: &Path,
@@ -303,13 +308,13 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// What an archive says that nobody should do.
+    /// Returns the error about an archive that asks for a dangerous file.
     pub(super) fn refuse(&self, path: &Path, why: &str) -> Error {
         let why = format_args!("{}: {why}", quoted(path));
         Error::new(Kind::Corrupt, self.step, why)
     }
 
-    /// Whether the error says that an id is not there.
+    /// Adds a cure if the error is about an unmapped id.
     pub(super) fn explained(&self, error: Error, attributes: &Attributes) -> Error {
         let owned = attributes.owner.is_some_and(|owner| owner != (0, 0));
         match error.errno() {

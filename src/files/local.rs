@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Trees of the caller's own, copied in and out.
+//! Copies trees of the caller in and out.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, OsStr};
@@ -60,7 +60,8 @@ pub(super) fn put(
     import.complete()
 }
 
-/// What is kept: not the owner, which is whoever makes it, and no bits that would lend its rights.
+/// Returns the attributes to keep: no owner, and no bits that would lend the
+/// owner's rights.
 fn attributes(stat: &FileStat) -> Attributes {
     Attributes {
         mode: stat.st_mode & 0o1777,
@@ -83,7 +84,7 @@ fn import_file(
     let step = import.step;
     let from = File::from(from);
     import.file(path, &attributes(stat), |mut file| {
-        // The kernel makes the bytes when they are read, and tells no size before.
+        // The kernel makes the bytes on read(2), and gives no size before.
         if stat.st_size == 0 && fstatfs(&from).is_ok_and(|fs| fs.filesystem_type() == PROC) {
             let copied = io::copy(&mut &from, &mut file);
             return copied
@@ -101,13 +102,13 @@ fn import_file(
     })
 }
 
-/// A file of sysfs, which holds less than its size.
+/// Returns the error about a file of sysfs, which holds less than its size.
 fn holds_less(step: &'static str, local: &Path) -> Error {
     let why = format_args!("{local:?} holds less than its size says");
     Error::new(Kind::Unsupported, step, why).with_cure("a copy of it: cat FILE >COPY")
 }
 
-/// Everything below the directory `from`, whose name inside is `to`.
+/// Imports everything below the directory `from`; `to` is its name inside.
 fn import_tree(import: &mut Import<'_>, to: &Path, local: &Path, from: &OwnedFd) -> Result<()> {
     let mut left = vec![PathBuf::new()];
     while let Some(below) = left.pop() {
@@ -139,7 +140,8 @@ fn import_tree(import: &mut Import<'_>, to: &Path, local: &Path, from: &OwnedFd)
     Ok(())
 }
 
-/// One entry of a local directory; true for a directory, whose content is still to come.
+/// Imports an entry of a local directory; returns true for a directory, whose
+/// content follows later.
 fn import_entry(
     import: &mut Import<'_>,
     to: &Path,
@@ -172,7 +174,8 @@ fn import_entry(
     Ok(false)
 }
 
-/// Opens a directory of the tree, whoever else may write there meanwhile.
+/// Opens a directory of the tree without following links, because other users
+/// may write there meanwhile.
 fn open_below(top: BorrowedFd<'_>, below: &Path) -> nix::Result<OwnedFd> {
     let below = if below.as_os_str().is_empty() {
         Path::new(".")
@@ -184,7 +187,7 @@ fn open_below(top: BorrowedFd<'_>, below: &Path) -> nix::Result<OwnedFd> {
     openat2(top, below, OpenHow::new().flags(flags).resolve(resolve))
 }
 
-/// Copies what is at `path` inside, a file or a directory, to `local`.
+/// Copies the file or directory at `path` inside to `local`.
 pub(super) fn get(
     step: &'static str,
     root: &DirHandle,
@@ -202,7 +205,7 @@ pub(super) fn get(
     }
 }
 
-/// A file appears whole, in the place of what was there.
+/// Copies a file. The file replaces `local` whole and at once.
 fn get_file(step: &'static str, root: &DirHandle, path: &Path, local: &Path) -> Result<Copied> {
     let wrong = |e| Error::io(step, quoted(local), e);
     let asked = FileRequest {
@@ -212,7 +215,7 @@ fn get_file(step: &'static str, root: &DirHandle, path: &Path, local: &Path) -> 
     let (from, answer) = root.open(step, path, &asked)?;
     let stat = Metadata::new(answer.stat);
     let beside = Beside::new(local).map_err(wrong)?;
-    // What it had when it was opened: somebody inside may write on without end.
+    // Copies the size at the open: a process inside may write on without end.
     if !holes::copy(&from, &beside.file, stat.len(), stat.blocks()).map_err(wrong)? {
         return Err(cut(step, path));
     }
@@ -222,7 +225,7 @@ fn get_file(step: &'static str, root: &DirHandle, path: &Path, local: &Path) -> 
     Ok(copied)
 }
 
-/// A file that is being made, beside the one that it will be; removed unless it is complete.
+/// A new file beside its final name; removed unless complete.
 struct Beside {
     file: File,
     path: PathBuf,
@@ -264,17 +267,19 @@ impl Beside {
 impl Drop for Beside {
     fn drop(&mut self) {
         if !self.complete {
-            // The first error is the one to tell.
+            // The first error is the useful one.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// A directory goes through the writer that unpacks layers, which nothing in an archive leads outside.
+/// Copies a directory through the writer of layers, which no archive leads
+/// outside.
 fn get_tree(step: &'static str, root: &DirHandle, path: &Path, local: &Path) -> Result<Copied> {
     let into = empty_directory(step, local)?;
     let wrong = |e| Error::io(step, "pipe", e);
-    // Not a pipe, whose reader's end would be a signal to the host.
+    // A socket, because writing to a pipe without a reader sends the host
+    // SIGPIPE.
     let (ours, theirs) = UnixStream::pair().map_err(wrong)?;
     let how = layer::Options {
         ids: Ids::Single,
@@ -300,7 +305,7 @@ fn get_tree(step: &'static str, root: &DirHandle, path: &Path, local: &Path) -> 
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (exported, unpacked) {
-            // Nobody was left to write to.
+            // The reader's error caused this EPIPE.
             (Err(error), Err(first)) if error.errno() == Some(libc::EPIPE) => Err(first),
             (Err(error), _) => Err(error),
             (Ok(_), Err(error)) => Err(error),
@@ -312,8 +317,8 @@ fn get_tree(step: &'static str, root: &DirHandle, path: &Path, local: &Path) -> 
     })
 }
 
-/// The directory to copy into: made, or empty already, so that nothing of the caller's is replaced by
-/// what the sandbox chose to call its files.
+/// Opens the directory to copy into: new or empty, so that names from the
+/// sandbox replace no file of the caller.
 fn empty_directory(step: &'static str, local: &Path) -> Result<File> {
     let wrong = |e| Error::io(step, quoted(local), e);
     match fs::create_dir(local) {

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is known of a file inside.
+//! Metadata of a file inside.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::wire::FileStat;
 
-/// What stat(2) says of a file, as the sandbox sees it: its own ids, not the machine's.
+/// The result of stat(2) as the sandbox sees it: with its own ids, not the
+/// machine's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metadata(FileStat);
 
-/// What a file is.
+/// Type of a file.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FileType {
@@ -28,7 +29,7 @@ pub enum FileType {
     CharDevice,
     /// A block device.
     BlockDevice,
-    /// It is there, but does not say what it is.
+    /// A file of unknown type.
     Unknown,
 }
 
@@ -46,7 +47,7 @@ impl FileType {
         }
     }
 
-    /// The kind's name as faces print it, for example `directory`.
+    /// Returns the type's name as faces print it, for example `directory`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::File => "file",
@@ -66,98 +67,100 @@ impl Metadata {
         Self(stat)
     }
 
-    /// What it is.
+    /// Returns the file type.
     pub fn file_type(&self) -> FileType {
         FileType::of(self.mode())
     }
 
-    /// Whether it is a regular file.
+    /// Returns whether the file is a regular file.
     pub fn is_file(&self) -> bool {
         self.file_type() == FileType::File
     }
 
-    /// Whether it is a directory.
+    /// Returns whether the file is a directory.
     pub fn is_dir(&self) -> bool {
         self.file_type() == FileType::Directory
     }
 
-    /// Whether it is a symbolic link.
+    /// Returns whether the file is a symbolic link.
     pub fn is_symlink(&self) -> bool {
         self.file_type() == FileType::Symlink
     }
 
-    /// Bytes.
+    /// Returns the size in bytes.
     #[allow(clippy::len_without_is_empty, reason = "as std::fs::Metadata has it")]
     pub fn len(&self) -> u64 {
         self.0.size
     }
 
-    /// Type and permission bits, inode(7).
+    /// Returns type and permission bits, inode(7).
     pub fn mode(&self) -> u32 {
         self.0.mode as u32
     }
 
-    /// Permission bits with setuid, setgid and sticky.
+    /// Returns permission bits with setuid, setgid and sticky.
     pub fn permissions(&self) -> u32 {
         self.mode() & 0o7777
     }
 
-    /// Owner inside.
+    /// Returns the owner inside.
     pub fn uid(&self) -> u32 {
         self.0.uid as u32
     }
 
-    /// Group inside.
+    /// Returns the group inside.
     pub fn gid(&self) -> u32 {
         self.0.gid as u32
     }
 
-    /// Device that it is on.
+    /// Returns the device of the file system.
     pub fn dev(&self) -> u64 {
         self.0.dev
     }
 
-    /// Inode number.
+    /// Returns the inode number.
     pub fn ino(&self) -> u64 {
         self.0.ino
     }
 
-    /// Number of hard links.
+    /// Returns the number of hard links.
     pub fn nlink(&self) -> u64 {
         self.0.nlink
     }
 
-    /// Number of the device that it is, makedev(3).
+    /// Returns the number of a device file, makedev(3).
     pub fn rdev(&self) -> u64 {
         self.0.rdev
     }
 
-    /// Blocks of 512 bytes that it takes.
+    /// Returns the number of allocated blocks of 512 bytes.
     pub fn blocks(&self) -> u64 {
         self.0.blocks
     }
 
-    /// Seconds since 1970, and nanoseconds, of the last access.
+    /// Returns seconds since 1970, and nanoseconds, of the last access.
     pub fn atime(&self) -> (i64, u32) {
         (self.0.atime as i64, self.0.atime_ns as u32)
     }
 
-    /// Seconds since 1970, and nanoseconds, of the last change of its content.
+    /// Returns seconds since 1970, and nanoseconds, of the last change of
+    /// content.
     pub fn mtime(&self) -> (i64, u32) {
         (self.0.mtime as i64, self.0.mtime_ns as u32)
     }
 
-    /// Seconds since 1970, and nanoseconds, of the last change of its status.
+    /// Returns seconds since 1970, and nanoseconds, of the last change of
+    /// status.
     pub fn ctime(&self) -> (i64, u32) {
         (self.0.ctime as i64, self.0.ctime_ns as u32)
     }
 
-    /// Last change of its content.
+    /// Returns the last change of content.
     pub fn modified(&self) -> SystemTime {
         time(self.mtime())
     }
 
-    /// Last access.
+    /// Returns the last access.
     pub fn accessed(&self) -> SystemTime {
         time(self.atime())
     }
@@ -169,7 +172,7 @@ fn time((seconds, nanoseconds): (i64, u32)) -> SystemTime {
         true => UNIX_EPOCH.checked_sub(whole),
         false => UNIX_EPOCH.checked_add(whole),
     };
-    // What no clock can show comes from a sandbox that plays tricks.
+    // A hostile sandbox may give a time beyond SystemTime.
     let time = base.and_then(|base| base.checked_add(Duration::from_nanos(nanoseconds.into())));
     time.unwrap_or(UNIX_EPOCH)
 }

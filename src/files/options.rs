@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How a file inside is opened.
+//! Options of opening a file inside.
 #![forbid(unsafe_code)]
 
 use nix::fcntl::OFlag;
 
 use crate::wire::{self, FileRequest, FileSet};
 
-/// How a file inside is opened; as [`std::fs::OpenOptions`].
+/// Options of opening a file inside; as [`std::fs::OpenOptions`].
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
     read: bool,
@@ -27,7 +27,7 @@ impl Default for OpenOptions {
 }
 
 impl OpenOptions {
-    /// Neither reading nor writing: one of them must be chosen.
+    /// Neither reads nor writes: choose at least one of both.
     pub fn new() -> Self {
         Self {
             read: false,
@@ -42,56 +42,57 @@ impl OpenOptions {
         }
     }
 
-    /// Whether it can be read. Default: no.
+    /// Opens for reading. Default: false.
     pub fn read(&mut self, read: bool) -> &mut Self {
         self.read = read;
         self
     }
 
-    /// Whether it can be written. Default: no.
+    /// Opens for writing. Default: false.
     pub fn write(&mut self, write: bool) -> &mut Self {
         self.write = write;
         self
     }
 
-    /// Whether it can be written, and only at its end. Default: no.
+    /// Opens for writing at the end only. Default: false.
     pub fn append(&mut self, append: bool) -> &mut Self {
         self.append = append;
         self
     }
 
-    /// Whether what is in it goes; needs `write`. Default: no.
+    /// Truncates the file; needs `write`. Default: false.
     pub fn truncate(&mut self, truncate: bool) -> &mut Self {
         self.truncate = truncate;
         self
     }
 
-    /// Whether a missing one is made; needs `write` or `append`. Through a symbolic link to nothing,
-    /// none is. Default: no.
+    /// Makes a missing file; needs `write` or `append`. Does not make the
+    /// target of a dangling symbolic link. Default: false.
     pub fn create(&mut self, create: bool) -> &mut Self {
         self.create = create;
         self
     }
 
-    /// Whether it is made and must not have been there. Default: no.
+    /// Makes the file, which must not exist. Default: false.
     pub fn create_new(&mut self, create_new: bool) -> &mut Self {
         self.create_new = create_new;
         self
     }
 
-    /// Whether a symbolic link at the end of the path is followed; if not, it is ELOOP. Default: yes.
+    /// Follows a symbolic link at the end of the path; otherwise fails with
+    /// ELOOP. Default: true.
     pub fn follow(&mut self, follow: bool) -> &mut Self {
         self.follow = follow;
         self
     }
 
-    /// Permission bits of a file that is made, exactly: no umask. Default: 0644.
+    /// Permission bits of a new file, exactly: no umask. Default: 0644.
     pub fn mode(&mut self, mode: u32) -> &mut Self {
         self.mode = mode;
         self
     }
 
-    /// Owner and group, as the sandbox sees them, of a file that is made. Default: 0:0.
+    /// Owner and group of a new file, as the sandbox sees them. Default: 0:0.
     pub fn owner(&mut self, uid: u32, gid: u32) -> &mut Self {
         self.owner = Some((uid, gid));
         self
@@ -101,7 +102,7 @@ impl OpenOptions {
         self.truncate && !self.create_new
     }
 
-    /// The request, or none for a combination that makes no sense.
+    /// Returns the request; `None` for contradictory options.
     pub(super) fn request(&self) -> Option<FileRequest<'static>> {
         let writes = self.write || self.append;
         let mut flags = match (self.read, writes) {
@@ -127,7 +128,8 @@ impl OpenOptions {
     }
 }
 
-/// An owner to be set, and the mode again where changing the owner would cut it.
+/// Returns the request to set an owner, and the mode again if the change of
+/// owner would clear bits.
 pub(super) fn owned(owner: Option<(u32, u32)>, mode: u32) -> FileSet<'static> {
     let Some((uid, gid)) = owner else {
         return FileSet::NONE;

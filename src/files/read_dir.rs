@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The entries of a directory inside, some at a time.
+//! Entries of a directory inside, read in parts.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -12,9 +12,10 @@ use super::metadata::{FileType, Metadata};
 use crate::error::Result;
 use crate::wire::{self, Field as _, FileRequest, FileStat, Reader};
 
-/// An iterator over the entries of a directory, without `.` and `..`, in no order.
+/// An iterator over the entries of a directory, without `.` and `..`, in no
+/// order.
 ///
-/// What is made or removed meanwhile may or may not be among them.
+/// Files that are made or removed meanwhile may be missing or not.
 #[derive(Debug)]
 pub struct ReadDir {
     dir: DirHandle,
@@ -23,7 +24,7 @@ pub struct ReadDir {
     done: bool,
 }
 
-/// One entry of a directory.
+/// An entry of a directory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DirEntry {
     name: OsString,
@@ -31,24 +32,25 @@ pub struct DirEntry {
 }
 
 impl DirEntry {
-    /// Its name in the directory; any bytes but `/` and NUL.
+    /// Returns the name in the directory; any bytes but `/` and NUL.
     pub fn file_name(&self) -> &OsStr {
         &self.name
     }
 
-    /// What it is; [`FileType::Unknown`] if it would not say.
+    /// Returns the type; [`FileType::Unknown`] if the file system does not
+    /// tell.
     pub fn file_type(&self) -> FileType {
         self.metadata.file_type()
     }
 
-    /// What is known of it; of the link itself if it is one.
+    /// Returns metadata of the file; of the link itself for a symbolic link.
     pub fn metadata(&self) -> Metadata {
         self.metadata
     }
 }
 
 impl ReadDir {
-    /// The entries of `dir` itself.
+    /// Iterates over the entries of `dir` itself.
     pub(super) fn new(step: &'static str, dir: DirHandle) -> Self {
         Self {
             dir,
@@ -58,7 +60,7 @@ impl ReadDir {
         }
     }
 
-    /// The directory.
+    /// Returns the directory.
     pub(super) fn handle(&self) -> &DirHandle {
         &self.dir
     }

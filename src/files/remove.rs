@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Removes a directory inside with all that is in it.
+//! Removes a directory inside with all files in it.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, OsStr};
@@ -13,13 +13,14 @@ use super::dir::{DirHandle, entry_name, quoted, unclear};
 use crate::error::{Error, Result};
 use crate::wire::{self, CONTENT, DIRECTORY, Field as _, FileRequest, NO_LINKS, ONE_MOUNT, Reader};
 
-/// From here on a path begins anew at a descriptor: a tree may be deeper than any path is long.
+/// Length at which a path starts anew at a descriptor, because a tree may be
+/// deeper than any path is long.
 const LONG: usize = 2000;
 
-/// Neither through links nor into what is mounted below.
+/// Flags against following links and crossing mount points.
 const STAY: u32 = NO_LINKS | ONE_MOUNT;
 
-/// How often one directory is read before somebody is taken to fill it for ever.
+/// Readings of a directory until a process inside seems to fill it for ever.
 const PASSES: u32 = 100_000;
 
 /// A directory on the way.
@@ -29,7 +30,7 @@ struct Level {
     passes: u32,
 }
 
-/// Removes what is at `path`, which is no link, from `root`.
+/// Removes the directory at `path`, which is no link, from `root`.
 pub(super) fn remove_tree(step: &'static str, root: &DirHandle, path: &Path) -> Result<()> {
     let top = Rc::new(root.enter(step, path, 0)?);
     let mut left = vec![Level {
@@ -70,11 +71,11 @@ pub(super) fn remove_tree(step: &'static str, root: &DirHandle, path: &Path) -> 
     root.ask(step, path, &asked).map(drop)
 }
 
-/// The directory `name` of `path`.
+/// Returns the directory `name` of `path`.
 fn below(step: &'static str, dir: &Rc<DirHandle>, path: &Path, name: &OsStr) -> Result<Level> {
     let path = path.join(name);
     let (dir, path) = match path.as_os_str().len() > LONG {
-        // The last part stays, so that there is a name to remove.
+        // The last part stays, so that the directory can be removed by name.
         true => {
             let parent = path.parent().unwrap_or(Path::new("."));
             let dir = dir.enter(step, parent, STAY)?;
@@ -89,14 +90,15 @@ fn below(step: &'static str, dir: &Rc<DirHandle>, path: &Path, name: &OsStr) -> 
     })
 }
 
-/// Removes the next entries; none if there was none, else the directories among them that hold something.
+/// Removes the next entries. Returns `None` at the end, else the directories
+/// among them that are not empty.
 fn clear(step: &'static str, dir: &DirHandle, path: &Path) -> Result<Option<Vec<Vec<u8>>>> {
     let asked = FileRequest {
         flags: CONTENT | STAY,
         ..FileRequest::new(wire::FILE_REMOVE)
     };
     let answer = match dir.ask(step, path, &asked) {
-        // Somebody else was faster.
+        // A process inside was faster.
         Err(error) if error.errno() == Some(libc::ENOENT) => return Ok(None),
         other => other?,
     };
@@ -116,7 +118,7 @@ fn remove_empty(step: &'static str, dir: &DirHandle, path: &Path) -> Result<()> 
         ..FileRequest::new(wire::FILE_REMOVE)
     };
     match dir.ask(step, path, &asked) {
-        // Filled again: the directory above is read again, too.
+        // Filled again, so the directory above is read again, too.
         Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENOTEMPTY)) => Ok(()),
         other => other.map(drop),
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What became of a tree that was copied in or out.
+//! Report about a tree that was copied in or out.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsStr;
@@ -7,12 +7,12 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use crate::error::shown;
 
-/// What was copied, and what was not.
+/// Counts of copied files, and reasons for files left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Copied {
     /// Files, directories and links that were copied.
     pub entries: u64,
-    /// What was left out and why, in words; the first 64, then how many more.
+    /// Sentences about files left out: the first 64, then how many more.
     pub left_out: Vec<String>,
     more: u64,
 }
@@ -20,7 +20,7 @@ pub struct Copied {
 impl Copied {
     const MOST: usize = 64;
 
-    /// Remembers what is left out.
+    /// Adds a file that is left out.
     pub(super) fn leave_out(&mut self, what: &[u8], why: &str) {
         match self.left_out.len() < Self::MOST {
             true => {
@@ -32,7 +32,7 @@ impl Copied {
         }
     }
 
-    /// With the count of what was not listed as the last line.
+    /// Adds the number of unlisted files as the last line.
     pub(super) fn complete(mut self) -> Self {
         if self.more > 0 {
             self.left_out.push(format!("and {} more", self.more));

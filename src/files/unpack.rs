@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An archive becomes files below a directory inside.
+//! Unpacks an archive as files below a directory inside.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CString, OsStr};
@@ -17,12 +17,12 @@ use crate::error::{Error, Result};
 use crate::image::layer::{Bounds, Name};
 use crate::image::tar::{Archive, Entry, Fault, Input, Map, What, shown};
 
-/// How much of the archive is read at once.
+/// Bytes of the archive that are read at once.
 const CHUNK: usize = 128 << 10;
-/// Directories above one another.
+/// Depth of directories.
 const DEPTH: u32 = 2048;
 
-/// Makes what an archive holds below `top`.
+/// Unpacks an archive below `top`.
 pub(super) fn unpack(step: &'static str, top: &DirHandle, archive: impl Read) -> Result<Copied> {
     let plain = crate::image::inflate(archive, u64::MAX);
     let plain = plain.map_err(|e| Error::io(step, "read archive", e))?;
@@ -45,7 +45,7 @@ pub(super) fn unpack(step: &'static str, top: &DirHandle, archive: impl Read) ->
         let (name, offset) = archive.site();
         (name.to_vec(), offset)
     };
-    // An archive that ends early because it could not be read looks cut, which is not what is wrong.
+    // An archive with a read error looks cut, so report the read error instead.
     if let Some(error) = archive.into_input().failed {
         return Err(Error::io(step, "read archive", error));
     }
@@ -80,7 +80,7 @@ impl From<Error> for Wrong {
 
 type Step<T> = std::result::Result<T, Wrong>;
 
-/// What was spent of the bounds.
+/// Use of the bounds so far.
 #[derive(Default)]
 struct Used {
     entries: u64,
@@ -154,14 +154,14 @@ fn one<I: Input>(
     made.map_err(|error| import.explained(error, &attributes).into())
 }
 
-/// A name of the archive, below the directory.
+/// Returns a name of the archive, below the directory.
 fn path(name: &[u8]) -> Step<PathBuf> {
     let name = Name::parse(name, DEPTH)?;
     Ok(PathBuf::from(OsStr::from_bytes(name.as_bytes())))
 }
 
-/// An entry's attributes: those extended ones that anybody may set, and file capabilities, but none
-/// that an overlay would obey.
+/// Returns an entry's attributes: extended attributes that every user may set,
+/// and file capabilities, but none that an overlay would obey.
 fn attributes(import: &mut Import<'_>, path: &Path, entry: &Entry) -> Attributes {
     let mut xattrs = Vec::new();
     for (name, value) in &entry.xattrs {
@@ -188,7 +188,8 @@ fn attributes(import: &mut Import<'_>, path: &Path, entry: &Entry) -> Attributes
     }
 }
 
-/// A regular file; the outer result is about the archive, the inner one about the file.
+/// Makes a regular file. The outer result is about the archive, the inner
+/// result about the file.
 fn file<I: Input>(
     import: &mut Import<'_>,
     path: &Path,
@@ -256,7 +257,7 @@ fn copy_sparse<I: Input>(
     Ok(file.set_len(map.size))
 }
 
-/// A reader as the parser wants it.
+/// Adapts a reader to the parser.
 struct Plain<R> {
     from: R,
     chunk: Vec<u8>,
@@ -280,7 +281,8 @@ impl<R: Read> Plain<R> {
 }
 
 impl<R: Read> Input for Plain<R> {
-    /// A chunk is filled before it is shown: the parser tells by its beginning what an archive is.
+    /// Fills a chunk before it is shown, because the parser recognises an
+    /// archive by its beginning.
     fn peek(&mut self) -> &[u8] {
         if self.at == self.end {
             (self.at, self.end) = (0, 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What an image says about how to run it: read never from the host, and
-//! strictly where something acts on it.
+//! Reads how to run an image: never from the host, and strictly where the words
+//! have an effect.
 #![forbid(unsafe_code)]
 
 mod remarks;
@@ -19,41 +19,42 @@ use crate::image::platform::{self, Platform};
 
 /// The run-time half of an image's configuration, checked.
 ///
-/// Data only: nothing in an image selects mounts, devices, hooks or paths of the
-/// host. OCI image spec, "Image Configuration"; Docker's has the same shape.
+/// Only data: an image selects no mounts, devices, hooks or paths of the host.
+/// OCI image spec, "Image Configuration"; Docker uses the same shape.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImageConfig {
     /// Environment, in order, each name once. Default: empty.
     pub env: Vec<(String, String)>,
-    /// What a command is prefixed with. Default: empty.
+    /// Prefix of each command. Default: empty.
     pub entrypoint: Vec<String>,
-    /// The default command, or the entry point's default arguments. Default: empty.
+    /// The default command, or the entry point's default arguments. Default:
+    /// empty.
     pub cmd: Vec<String>,
-    /// Absolute. Default: none, which means `/`.
+    /// Absolute path. Default: `None`, which means `/`.
     pub workdir: Option<PathBuf>,
-    /// `USER[:GROUP]`, as written. Default: none, which means `0:0`.
+    /// `USER[:GROUP]`, as written. Default: `None`, which means `0:0`.
     pub user: Option<String>,
-    /// Ports as `80/tcp`; a remark: nothing is opened. Default: empty.
+    /// Ports as `80/tcp`; a remark that opens no port. Default: empty.
     pub exposed_ports: Vec<String>,
     /// Directories meant to outlive a container; a remark. Default: empty.
     pub volumes: Vec<PathBuf>,
     /// Free text pairs. Default: empty.
     pub labels: BTreeMap<String, String>,
-    /// In Go's words, for example `amd64`; empty if the image does not say.
+    /// A `GOARCH` such as `amd64`; empty if the image gives no architecture.
     pub architecture: String,
-    /// `linux`, or empty if the image does not say.
+    /// `linux`, or empty if the image gives no system.
     pub os: String,
-    /// The signal that asks for an end; a remark: nothing sends it. Default:
-    /// none, which means 15 (`SIGTERM`).
+    /// Signal that asks the command to end; a remark, because the library sends
+    /// no such signal. Default: `None`, which means 15 (`SIGTERM`).
     pub stop_signal: Option<i32>,
-    /// When the image was made, RFC 3339, as written. Default: none.
+    /// Time of creation, RFC 3339, as written. Default: `None`.
     pub created: Option<String>,
-    /// What was dropped from the image's words, and why; one sentence each. No
-    /// note has a value of a variable or of a label.
+    /// Sentences about words of the image that were dropped. No note holds a
+    /// value of a variable or of a label.
     pub notes: Vec<String>,
 }
 
-/// An image's configuration and the layers it is made of.
+/// A configuration and the layers of the image.
 #[derive(Debug, Clone)]
 pub(crate) struct Parsed {
     pub(crate) config: ImageConfig,
@@ -82,7 +83,8 @@ struct Rootfs {
     diff_ids: Option<Vec<Digest>>,
 }
 
-/// Remarks are kept as they come: no type of theirs refuses an image.
+/// Keeps remarks as they are, so that a wrong type of a remark refuses no
+/// image.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "PascalCase", default)]
 struct Run {
@@ -97,7 +99,8 @@ struct Run {
     stop_signal: Value,
 }
 
-/// Docker reads one text as a list of one, and Go reads null as an empty text.
+/// Docker reads a single text as a list of one element, and Go reads null as an
+/// empty text.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "neither a text nor a list of texts")]
 enum Words {
@@ -149,8 +152,9 @@ fn check(document: Document) -> Result<Parsed, String> {
     Ok(Parsed { config, diff_ids })
 }
 
-/// An entry without `=` asks some tools to copy the host's variable into the
-/// container; here it is dropped and said. No value is ever shown.
+/// Reads variables. Drops an entry without `=`, which other tools take as a
+/// request to copy the host's variable, and notes the name. Never shows a
+/// value.
 fn env(entries: Vec<Option<String>>, notes: &mut Notes) -> Result<Vec<(String, String)>, String> {
     let mut env: Vec<(String, String)> = Vec::with_capacity(entries.len());
     let mut places = BTreeMap::new();
@@ -173,7 +177,8 @@ fn env(entries: Vec<Option<String>>, notes: &mut Notes) -> Result<Vec<(String, S
     Ok(env)
 }
 
-/// Arguments may be secret: an error says which word, and not the word.
+/// Reads arguments, which may be secret: an error gives the position and not
+/// the text.
 fn words(key: &str, words: Option<Words>, notes: &mut Notes) -> Result<Vec<String>, String> {
     let words: Vec<String> = match words {
         None => Vec::new(),
@@ -189,7 +194,8 @@ fn words(key: &str, words: Option<Words>, notes: &mut Notes) -> Result<Vec<Strin
     }
 }
 
-/// `ENTRYPOINT [""]` resets that of a base image, as Docker and podman have it.
+/// Drops `[""]`, which resets the entry point of a base image in Docker and
+/// podman.
 fn entrypoint(words: Vec<String>) -> Vec<String> {
     match &words[..] {
         [word] if word.is_empty() => Vec::new(),
@@ -205,8 +211,8 @@ fn workdir(text: Option<&str>) -> Result<Option<PathBuf>, String> {
     }
 }
 
-/// What a user name can be is decided where it is looked up; here only what can
-/// never be one is refused.
+/// Refuses text that can never be a user. The lookup in the sandbox decides the
+/// rest.
 fn user(text: Option<String>) -> Result<Option<String>, String> {
     match text.filter(|user| !user.is_empty()) {
         Some(user) if user.len() > 256 || user.contains(char::is_control) => {
@@ -230,7 +236,8 @@ fn plain(key: &str, text: Option<String>) -> Result<String, String> {
     Ok(text)
 }
 
-/// The configuration has the last word on what the image is for.
+/// Compares the configuration, which decides the platform of an image, with the
+/// wanted platform.
 pub(crate) fn check_platform(
     subject: &str,
     config: &ImageConfig,
@@ -253,14 +260,14 @@ pub(crate) fn check_platform(
     Err(error.with_cure(format!("platform {is}, if this machine can run it")))
 }
 
-/// A layer's place in an image, as faces print it.
+/// A layer of an image, as faces print it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LayerInfo {
-    /// The digest of the layer as it is kept, compressed or not.
+    /// Digest of the layer as kept, compressed or not.
     pub digest: Digest,
-    /// The digest of its plain tar.
+    /// Digest of the plain tar.
     pub diff_id: Digest,
-    /// Bytes of the layer as it is kept.
+    /// Bytes of the layer as kept.
     pub size: u64,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What an image says of itself, in the one form that all faces print.
+//! Serializes an image in the form that all faces print.
 #![forbid(unsafe_code)]
 
 use serde::ser::SerializeStruct as _;
@@ -8,8 +8,8 @@ use serde::{Serialize, Serializer};
 use super::{Image, ImageConfig, Root};
 
 impl Serialize for Image {
-    /// Keys: `reference`, `digest`, `created`, `size`, `architecture`, `os`, `config`, `notes`,
-    /// `layers`, `root`.
+    /// Keys: `reference`, `digest`, `created`, `size`, `architecture`, `os`,
+    /// `config`, `notes`, `layers`, `root`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let config = self.config();
         let mut image = serializer.serialize_struct("Image", 10)?;
@@ -32,7 +32,7 @@ impl Serialize for Image {
 }
 
 impl Serialize for ImageConfig {
-    /// What is about running it, variables as `NAME=VALUE`.
+    /// Keys about running the image; variables as `NAME=VALUE`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let variables = self
             .env

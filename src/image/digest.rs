@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Content digests: the strict `sha256:` grammar, and hashing while bytes pass by.
+//! Content digests: the strict `sha256:` grammar, and hashing while bytes pass
+//! by.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -15,9 +16,8 @@ const ALGORITHM: &str = "sha256:";
 
 /// The SHA-256 of some bytes, written `sha256:` and 64 lower-case hex digits.
 ///
-/// No other algorithm and no other spelling is accepted, so that a digest from
-/// an image can be made into a file name without a further check.
-/// Source: OCI image spec, descriptor, "Digests".
+/// Rejects other algorithms and spellings, so that a digest from an image is a
+/// safe file name. Source: OCI image spec, descriptor, "Digests".
 ///
 /// ```
 /// use tare::image::digest::Digest;
@@ -32,12 +32,13 @@ const ALGORITHM: &str = "sha256:";
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
-    /// The 64 hex digits without the algorithm: a file's name under `blobs/sha256`.
+    /// Returns the 64 hex digits without the algorithm: the file name under
+    /// `blobs/sha256`.
     pub fn hex(&self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
@@ -102,7 +103,7 @@ impl From<Digest> for String {
     }
 }
 
-/// Counts and hashes bytes handed to it piece by piece.
+/// Counts and hashes bytes that arrive in pieces.
 #[derive(Clone, Default)]
 pub struct Hasher {
     state: sha2::Sha256,
@@ -110,7 +111,7 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// A hasher that has seen nothing.
+    /// Returns a hasher of no bytes.
     pub fn new() -> Self {
         Self::default()
     }
@@ -121,25 +122,25 @@ impl Hasher {
         self.bytes += bytes.len() as u64;
     }
 
-    /// How many bytes were seen so far.
+    /// Returns the number of bytes so far.
     pub fn count(&self) -> u64 {
         self.bytes
     }
 
-    /// The digest of all bytes seen, and their number.
+    /// Returns the digest of all bytes, and their number.
     pub fn complete(self) -> (Digest, u64) {
         (Digest(self.state.finalize().into()), self.bytes)
     }
 }
 
-/// A reader that hashes what is read through it.
+/// A reader that hashes all bytes read through it.
 pub struct HashingReader<R> {
     inner: R,
     hasher: Hasher,
 }
 
 impl<R: Read> HashingReader<R> {
-    /// Hashes everything read from `inner` from now on.
+    /// Hashes all bytes read from `inner` from now on.
     pub fn new(inner: R) -> Self {
         Self {
             inner,
@@ -147,12 +148,13 @@ impl<R: Read> HashingReader<R> {
         }
     }
 
-    /// How many bytes were read so far.
+    /// Returns the number of bytes read so far.
     pub fn count(&self) -> u64 {
         self.hasher.count()
     }
 
-    /// The digest of the bytes read so far, their number, and the reader back.
+    /// Returns the digest of the bytes read so far, their number, and the inner
+    /// reader.
     pub fn complete(self) -> (Digest, u64, R) {
         let (digest, bytes) = self.hasher.complete();
         (digest, bytes, self.inner)
@@ -167,14 +169,14 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
-/// A writer that hashes what is written through it.
+/// A writer that hashes all bytes written through it.
 pub struct HashingWriter<W> {
     inner: W,
     hasher: Hasher,
 }
 
 impl<W: Write> HashingWriter<W> {
-    /// Hashes everything that `inner` accepts from now on.
+    /// Hashes all bytes that `inner` accepts from now on.
     pub fn new(inner: W) -> Self {
         Self {
             inner,
@@ -182,12 +184,13 @@ impl<W: Write> HashingWriter<W> {
         }
     }
 
-    /// How many bytes were written so far.
+    /// Returns the number of bytes written so far.
     pub fn count(&self) -> u64 {
         self.hasher.count()
     }
 
-    /// The digest of the bytes written so far, their number, and the writer back.
+    /// Returns the digest of the bytes written so far, their number, and the
+    /// inner writer.
     pub fn complete(self) -> (Digest, u64, W) {
         let (digest, bytes) = self.hasher.complete();
         (digest, bytes, self.inner)

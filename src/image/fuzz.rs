@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What comes with an image: its archives, its layers, its documents, and the words that name it.
+//! Targets for the files of an image: archives, layers, documents, references.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -17,10 +17,10 @@ use super::tar::{Archive, Input, What};
 use super::{Digest, Reference, config};
 use crate::error::{Error, Kind, Quoted, Result};
 
-/// Most bytes of one input; more finds nothing more, only slower.
+/// Most bytes of an input; larger inputs are only slower.
 const INPUT_MAX: usize = 64 << 10;
 
-/// The first byte says what is done to the others: bit 0, whether headers get a right checksum.
+/// Splits the first byte off. Its bit 0 asks for valid header checksums.
 fn archive_of(data: &[u8]) -> Option<(u8, Vec<u8>)> {
     let (flags, bytes) = data.split_first()?;
     let mut bytes = bytes[..bytes.len().min(INPUT_MAX)].to_vec();
@@ -58,7 +58,7 @@ impl Input for Pieces<'_> {
     }
 }
 
-/// A tar archive: what is read does not depend on the pieces in which it comes.
+/// Reads a tar archive; the pieces in which bytes arrive must not matter.
 pub(crate) fn tar(data: &[u8]) {
     let Some((_, bytes)) = archive_of(data) else {
         return;
@@ -117,8 +117,8 @@ fn entries(bytes: &[u8], piece: usize) -> Vec<String> {
     }
 }
 
-/// A layer, unpacked beside a file that must not change. Bit 1 of the first byte
-/// says whether whiteouts are carried out.
+/// Unpacks a layer beside a file that must not change. Bit 1 of the first byte
+/// selects how whiteouts are unpacked.
 pub(crate) fn layer(data: &[u8]) {
     let Some((flags, bytes)) = archive_of(data) else {
         return;
@@ -163,7 +163,7 @@ pub(crate) fn layer(data: &[u8]) {
     remove_tree(parent.as_fd(), c"root").expect("an empty cage");
 }
 
-/// Content and attributes of a file, but for its last access.
+/// Returns content and attributes of a file, except the time of last access.
 fn seen(path: &Path) -> (Vec<u8>, [u64; 6]) {
     let m = fs::symlink_metadata(path).expect("a file");
     let numbers = [
@@ -177,7 +177,7 @@ fn seen(path: &Path) -> (Vec<u8>, [u64; 6]) {
     (fs::read(path).expect("a file"), numbers)
 }
 
-/// A directory with nothing but a victim, for one caller at a time; goes with it.
+/// A directory with only a victim, for one caller at a time; removed on drop.
 struct Cage {
     path: PathBuf,
     _alone: MutexGuard<'static, ()>,
@@ -188,7 +188,7 @@ impl Cage {
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let path = std::env::temp_dir().join(format!("tare-fuzz-{}", std::process::id()));
-        // What a run before with the same number has left.
+        // An earlier run with the same number may have left a directory.
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).expect("a directory");
         fs::write(path.join("victim"), "victim").expect("a file");
@@ -205,12 +205,12 @@ impl Cage {
 
 impl Drop for Cage {
     fn drop(&mut self) {
-        // If it cannot be removed, the next one tells.
+        // A directory that stays fails the next run.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-/// The archive of an image: whatever can be found in it can be read.
+/// Reads the archive of an image: each member that is listed can be read.
 pub(crate) fn archive(data: &[u8]) {
     let Some((_, bytes)) = archive_of(data) else {
         return;
@@ -288,8 +288,9 @@ fn check(found: &Resolved) {
     );
 }
 
-/// A source in memory: an index, a manifest, a config and a `manifest.json`, with a byte 1 between
-/// them. `%C` and `%M` stand for the digest and the size of the config and the manifest.
+/// Resolves a source in memory: an index, a manifest, a config and a
+/// `manifest.json`, with a byte 1 between them. `%C` and `%M` stand for digest
+/// and size of the config and the manifest.
 pub(crate) fn documents(data: &[u8]) {
     let mut parts = data.splitn(4, |b| *b == 1).map(<[u8]>::to_vec);
     let mut part = || parts.next().unwrap_or_default();
@@ -322,7 +323,7 @@ pub(crate) fn documents(data: &[u8]) {
         ("config.json".to_owned(), config),
     ]);
     found(&Members(&members));
-    // The same without the layout, as docker-save(1) of old.
+    // Again without the layout, as docker-save(1) wrote archives before 25.0.
     members.remove("oci-layout");
     found(&Members(&members));
 }
@@ -352,7 +353,7 @@ impl Source for Members<'_> {
     }
 }
 
-/// The words that name an image: what is read is written the same.
+/// Parses a reference, and expects the same text back.
 pub(crate) fn reference(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -386,7 +387,7 @@ pub(crate) fn reference(data: &[u8]) {
     }
 }
 
-/// An error is one line, of a length that can be read, and drives no terminal.
+/// Expects an error of one line that is short and drives no terminal.
 fn check_error(error: &Error) {
     let line = error.to_string();
     assert!(!line.contains(Quoted::escapes), "{line:?}");

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The plain bytes of a stream that may be compressed, for hashing and for archives of images.
+//! Reads the plain bytes of a stream that may be compressed, for hashing and
+//! for archives of images.
 #![forbid(unsafe_code)]
 
 use std::io::{self, BufReader, Cursor, Read};
 
-/// What a stream may grow to for each of its bytes, beyond the free amount.
+/// Plain bytes per compressed byte, beyond the free amount.
 const GROWTH_MAX: u64 = 200;
 const GROWTH_FREE: u64 = 1 << 30;
 
-/// Reads gzip, zstd or plain bytes, told by content; `size` bytes of them at most
-/// may be there. A stream that grows out of all proportion ends in an error.
+/// Reads at most `size` bytes of gzip, zstd or plain data, and detects the
+/// format by content. Fails if the plain bytes exceed [`GROWTH_MAX`].
 pub(crate) fn inflate<'a>(mut from: impl Read + 'a, size: u64) -> io::Result<impl Read + 'a> {
     let mut magic = Vec::with_capacity(4);
     from.by_ref().take(4).read_to_end(&mut magic)?;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Unpacks one layer: a compressed tar archive becomes a directory, in one pass.
+//! Unpacks one layer: a compressed tar archive becomes a directory, in one
+//! pass.
 #![forbid(unsafe_code)]
 
 mod attributes;
@@ -14,6 +15,7 @@ mod lookup;
 mod name;
 mod pending;
 mod stream;
+mod unlock;
 mod whiteout;
 mod write;
 
@@ -41,21 +43,22 @@ pub(crate) use pending::Pending;
 use stream::Stream;
 use write::{Writer, Written};
 
-/// How a layer is unpacked.
+/// Options of unpacking a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Who owns the files.
+    /// Owner of the files.
     pub ids: Ids,
-    /// What becomes of whiteouts.
+    /// Handling of whiteouts.
     pub whiteouts: Whiteouts,
-    /// The namespace of the overlay's own attributes, when converting.
+    /// Namespace of overlayfs attributes, for [`Whiteouts::Convert`].
     pub overlay_xattr: OverlayXattr,
-    /// How much an archive may ask for.
+    /// Most that an archive may ask for.
     pub bounds: Bounds,
 }
 
 impl Default for Options {
-    /// A tree of its own: whiteouts delete, root sets the archive's owners, anybody else has all files.
+    /// Options for a plain tree: whiteouts delete; root sets the archive's
+    /// owners, other users own all files.
     fn default() -> Self {
         Self {
             ids: match idmap::Ids::detect().gives_files_away() {
@@ -70,7 +73,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The attribute of opaque directories, if there are to be any.
+    /// Returns the attribute of opaque directories, if whiteouts are converted.
     fn opaque_name(&self) -> Option<&'static CStr> {
         match (self.whiteouts, self.overlay_xattr) {
             (Whiteouts::Apply | Whiteouts::Keep, _) => None,
@@ -80,51 +83,54 @@ impl Options {
     }
 }
 
-/// Who owns the files.
+/// Owner of the files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ids {
-    /// The archive's ids are set: for root, or root of a user namespace.
+    /// Sets the archive's ids: for root, or root of a user namespace.
     Root,
-    /// All files stay ours; devices and file capabilities are left out.
+    /// Leaves all files to the caller, without devices and file capabilities.
     Single,
-    /// All files stay ours for now: [`Unpacked::fixups`] lists what somebody who
-    /// holds subordinate ids has to do. Our own id stands for 0:0, devices are left out.
+    /// Leaves all files to the caller for now: [`Unpacked::fixups`] lists the
+    /// work for a holder of subordinate ids. The caller's id stands for 0:0;
+    /// devices are left out.
     Deferred,
 }
 
-/// What becomes of whiteouts.
+/// Handling of whiteouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whiteouts {
-    /// They become what overlayfs understands: the directory holds this layer alone.
+    /// Converts to the whiteouts of overlayfs: the directory holds only this
+    /// layer.
     Convert,
-    /// They delete: the directory holds the layers below already.
+    /// Deletes: the directory already holds the layers below.
     Apply,
-    /// They are files like any other: the archive is no layer.
+    /// Keeps whiteouts as plain files: the archive is no layer.
     Keep,
 }
 
-/// The namespace of the attribute that makes a directory opaque. The whiteout of
-/// a single name is the same for both: a character device 0:0.
+/// Namespace of the attribute that makes a directory opaque. A whiteout of a
+/// single name is a character device 0:0 in both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OverlayXattr {
     /// `trusted.overlay.opaque`: overlays mounted by root.
     Trusted,
-    /// `user.overlay.opaque`: overlays mounted with `userxattr` (since Linux 5.11).
+    /// `user.overlay.opaque`: overlays mounted with `userxattr` (since Linux
+    /// 5.11).
     User,
 }
 
-/// How much an archive may ask for; beyond it, it is refused.
+/// Most that an archive may ask for; a larger archive is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
-    /// Bytes of all files by their apparent sizes, holes included. Default: 1 TiB.
+    /// Apparent sizes of all files, holes included. Default: 1 TiB.
     pub apparent: u64,
-    /// Bytes of all files that are really written. Default: 128 GiB.
+    /// Bytes written for all files. Default: 128 GiB.
     pub allocated: u64,
     /// Entries of the archive. Default: 4 million.
     pub entries: u64,
-    /// Archive bytes per blob byte, looked at from 256 MiB on. Default: 200.
+    /// Archive bytes per blob byte, checked from 256 MiB on. Default: 200.
     pub ratio: u32,
-    /// Directories above one another; each needs a file descriptor. Default: 256.
+    /// Depth of directories; each level needs a file descriptor. Default: 256.
     pub depth: u32,
 }
 
@@ -140,57 +146,58 @@ impl Default for Bounds {
     }
 }
 
-/// What somebody who holds subordinate ids has to do to one file, in this order:
-/// change the owner, set the mode again, set the capability.
+/// Work on a file for a holder of subordinate ids, in this order: change the
+/// owner, set the mode again, set the capability.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fixup {
-    /// The file, below the unpacked directory; no part but the last is a symlink.
+    /// Path below the unpacked directory; only the last part may be a symlink.
     pub path: CString,
-    /// The owner inside.
+    /// Owner inside.
     pub uid: u32,
-    /// The group inside.
+    /// Group inside.
     pub gid: u32,
-    /// The mode, which changing the owner may have cleared; not for symlinks.
+    /// Mode, because a change of owner may clear bits; not for symlinks.
     pub mode: u32,
-    /// The value of `security.capability`.
+    /// Value of `security.capability`.
     pub capability: Option<Vec<u8>>,
 }
 
-/// What was unpacked. Nothing of it may be used before both digests are compared
-/// with those that the image names.
+/// An unpacked layer. Compare both digests with the digests in the image before
+/// any use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unpacked {
-    /// The digest of the blob as it was read.
+    /// Digest of the blob as read.
     pub blob_digest: Digest,
-    /// The blob's size.
+    /// Size of the blob.
     pub blob_bytes: u64,
-    /// The digest of the uncompressed archive.
+    /// Digest of the uncompressed archive.
     pub diff_id: Digest,
-    /// The uncompressed archive's size.
+    /// Size of the uncompressed archive.
     pub diff_bytes: u64,
-    /// The archive's entries.
+    /// Number of entries.
     pub entries: u64,
-    /// With [`Ids::Deferred`]: what is left to do, before the next layer is applied.
+    /// Work that [`Ids::Deferred`] leaves, to be done before the next layer is
+    /// applied.
     #[serde(skip)]
     pub fixups: Vec<Fixup>,
-    /// Whether the root itself is opaque, which overlayfs does not look at: the
-    /// layers below this one are to be left out of the mount.
+    /// True if the root is opaque. overlayfs ignores the attribute there, so
+    /// leave the layers below out of the mount.
     pub opaque_root: bool,
-    /// Which directories entries list.
+    /// Directories that entries list.
     #[serde(skip)]
     pub(crate) listing: Listing,
-    /// What was left out and why, in words.
+    /// Sentences about parts that were left out.
     pub notes: Vec<String>,
 }
 
-/// Unpacks `blob`, a tar archive compressed by gzip, zstd or not at all, into the
-/// directory `into`, which nobody else may write to meanwhile.
+/// Unpacks `blob`, a tar archive that gzip, zstd or no program has compressed,
+/// into the directory `into`. No other process may write to `into` meanwhile.
 ///
-/// Reads the blob once, to its end; `progress` is told the bytes read so far.
-/// A second thread writes the files, a third one hashes; both have ended when the call returns. Nothing
-/// is made outside `into` whatever the archive holds, and archives that two
-/// programs would read differently are refused with the entry's name and the
-/// offset of its header in the uncompressed archive. Nothing is synced.
+/// Reads the blob once, to the end; `progress` receives the number of bytes
+/// read so far. A second thread writes files and a third thread hashes; both
+/// have ended when the call returns. Never makes a file outside `into`. Refuses
+/// an archive that two programs would read differently, with the entry's name
+/// and the offset of the header in the uncompressed archive. Syncs no file.
 ///
 /// After an error the directory holds a part of the layer, to be thrown away.
 /// Directories that entries imply without listing them get mode 0755.
@@ -211,9 +218,9 @@ pub fn unpack(
     })
 }
 
-/// The same as one layer of several, whose owners are set after the last: until
-/// then every file is ours, so that a later layer may change any directory.
-/// `pending` is what the layers below put off; `fixups` stays empty.
+/// Unpacks a layer onto the layers below. The caller owns every file until the
+/// last layer is unpacked, so that a later layer may change any directory;
+/// `pending` collects the owners, and `fixups` stays empty.
 pub(crate) fn unpack_onto(
     blob: impl Read + Send,
     into: BorrowedFd<'_>,
@@ -222,7 +229,7 @@ pub(crate) fn unpack_onto(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Unpacked> {
     let before = std::mem::take(pending);
-    // The threads have the mask from here.
+    // The threads inherit the signal mask from here.
     let _without = WithoutSignal::begin();
     let (full, chunks) = sync_channel(codec::CHUNKS);
     let (back, spent) = sync_channel(2 * codec::CHUNKS + 2);
@@ -234,7 +241,7 @@ pub(crate) fn unpack_onto(
         let pumped = codec::pump(blob, full, spent, feed, &options.bounds, progress);
         let written = writer.join().unwrap_or_else(|panic| resume_unwind(panic));
         let (blob, diff) = hasher.join().unwrap_or_else(|panic| resume_unwind(panic));
-        // A broken blob ends the archive early: its own error comes first.
+        // A broken blob ends the archive early, so the blob's error goes first.
         let whole = pumped?;
         let written = written?;
         if !whole {
@@ -266,21 +273,21 @@ fn start<'scope, T: Send + 'scope>(
     started.map_err(|error| Error::io("unpack layer", "start a thread", error))
 }
 
-/// What fails in the writing thread.
+/// Step of an error of the writing thread.
 const STEP: (&str, &str) = ("unpack layer", "");
 
-/// The writing thread.
+/// Runs the writing thread.
 fn write(
     into: BorrowedFd<'_>,
     options: &Options,
     pending: Pending,
     stream: Stream,
 ) -> Result<Written> {
-    // The host's handlers must not run here. It cannot fail with a valid set, and
-    // if it did, a handler would merely run on this thread.
+    // The host's handlers must not run on this thread. The call cannot fail
+    // with a valid set; otherwise a handler would merely run here.
     let _ = SigSet::all().thread_block();
-    // A umask of our own makes modes exact without touching the host's. Where the
-    // call is forbidden, each mode is set after the file is made.
+    // A private umask makes modes exact and keeps the host's umask. Where a
+    // filter forbids the call, each mode is set after the file is made.
     let exact_modes = unshare(CloneFlags::CLONE_FS).is_ok();
     if exact_modes {
         umask(Mode::empty());
@@ -311,7 +318,7 @@ fn write(
     writer.complete().map_err(|f| f.at(STEP, b"", offset))
 }
 
-/// A bounded list of remarks, each said once.
+/// A bounded list of remarks without duplicates.
 #[derive(Debug, Default)]
 pub(in crate::image) struct Notes {
     texts: BTreeSet<String>,

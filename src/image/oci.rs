@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The JSON documents of the OCI image spec and of Docker's schema 2: parsed, bounded, checked.
+//! Parses, bounds and checks the JSON documents of the OCI image spec and of
+//! Docker's schema 2.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -13,11 +14,11 @@ use crate::error::{Error, Kind, Result, shown};
 use crate::image::digest::Digest;
 use crate::image::platform::{Platform, nullable};
 
-/// No document above this is read; other tools use the same bound.
+/// Size of the largest document that is read; other tools use the same bound.
 pub(crate) const DOCUMENT_MAX: u64 = 4 << 20;
-/// As many layers as an overlay takes (`OVL_MAX_STACK`).
+/// Number of layers that an overlay takes (`OVL_MAX_STACK`).
 pub(crate) const LAYERS_MAX: usize = 500;
-/// Entries of one index that are looked at.
+/// Entries of an index that are read.
 const MANIFESTS_MAX: usize = 10_000;
 
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -28,9 +29,9 @@ const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+j
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 const OCI_LAYER: &str = "application/vnd.oci.image.layer.";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.";
-/// The name of an image inside a layout.
+/// Key of an image's name inside a layout.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// The whole name of an image, as containerd and `docker save` write it.
+/// Key of an image's whole name, as containerd and `docker save` write it.
 pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// Points at a blob. OCI image spec, "Content Descriptors".
@@ -117,13 +118,13 @@ pub(crate) struct Listed {
 /// An entry of an index that is no descriptor.
 #[derive(Debug, Clone)]
 pub(crate) struct Strange {
-    /// What the entry is for, as far as that can be read.
+    /// Platform of the entry, as far as the entry can be read.
     pub(crate) platform: Option<Platform>,
     pub(crate) annotations: BTreeMap<String, String>,
-    /// Whether its words are those of an image or an index: what another
-    /// reader could choose.
+    /// True if the entry has the words of an image or an index, so that another
+    /// reader could choose it.
     pub(crate) image: bool,
-    /// The entry's place, and why it cannot be read.
+    /// Position of the entry, and the reason.
     pub(crate) why: String,
 }
 
@@ -141,14 +142,14 @@ impl Strange {
         }
     }
 
-    /// The note that the entry was passed over.
+    /// Returns the note that the entry was skipped.
     pub(crate) fn passed_over(&self) -> String {
         format!("{}: passed over", self.why)
     }
 }
 
 impl Index {
-    /// An index that lists nothing.
+    /// Returns an index of no entries.
     pub(crate) fn empty() -> Self {
         Self {
             schema_version: 2,
@@ -163,7 +164,7 @@ impl Index {
         Self::read(json, subject, media_type)
     }
 
-    /// Reads an index; entries that are no descriptors come apart.
+    /// Reads an index; returns entries that are no descriptors apart.
     pub(crate) fn parse_apart(json: &[u8], subject: &str) -> Result<(Self, Vec<Value>)> {
         let read: Index<Value> = Index::read(json, subject, None)?;
         let mut strange = Vec::new();
@@ -183,7 +184,7 @@ impl Index {
         Ok((index, strange))
     }
 
-    /// The index as JSON, with more entries behind its own.
+    /// Returns the index as JSON, with `more` entries at the end.
     pub(crate) fn to_json_with(&self, more: &[Value]) -> Vec<u8> {
         let entry = |d: &Descriptor| serde_json::to_value(d).expect("a descriptor is plain data");
         let manifests = self.manifests.iter().map(entry);
@@ -236,7 +237,8 @@ impl<Entry: DeserializeOwned> Index<Entry> {
     }
 }
 
-/// One image. OCI image spec, "Image Manifest"; Docker's schema 2 has the same shape.
+/// An image. OCI image spec, "Image Manifest"; Docker's schema 2 has the same
+/// shape.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Manifest {
@@ -250,7 +252,7 @@ pub(crate) struct Manifest {
 }
 
 impl Manifest {
-    /// The manifest of an image that came without one.
+    /// Returns the manifest of an image that came without a manifest.
     pub(crate) fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
         Self {
             schema_version: 2,
@@ -294,8 +296,8 @@ impl Manifest {
     }
 }
 
-/// Reads JSON from outside: bounded in size here, in depth by the parser (128),
-/// and a key that we know given twice is an error.
+/// Reads JSON from outside. Bounds the size here, the depth in the parser
+/// (128), and refuses a known key that is given twice.
 pub(crate) fn parse<T: DeserializeOwned>(
     json: &[u8],
     step: &'static str,
@@ -307,8 +309,8 @@ pub(crate) fn parse<T: DeserializeOwned>(
     serde_json::from_slice(json).map_err(|e| wrong(step, subject, &reason(&e)))
 }
 
-/// An error of the parser, without the text that it quotes: a value that is out
-/// of place may be a secret.
+/// Returns an error of the parser without the quoted text, because a misplaced
+/// value may be a secret.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let quoted = text.split_once(": string \"");
@@ -333,8 +335,8 @@ fn wrong(step: &'static str, subject: &str, why: &str) -> Error {
     Error::new(Kind::Corrupt, step, format_args!("{subject}: {why}"))
 }
 
-/// CVE-2021-41190: a document that says it is something else than what its
-/// descriptor says can be read as two different images.
+/// Refuses a document that contradicts its descriptor, because two readers
+/// could see two images. CVE-2021-41190.
 fn same_type(inside: Option<&str>, outside: Option<&str>) -> Result<(), String> {
     match (inside, outside) {
         (Some(inside), Some(outside)) if inside != outside => Err(format!(
@@ -346,8 +348,8 @@ fn same_type(inside: Option<&str>, outside: Option<&str>) -> Result<(), String> 
     }
 }
 
-/// Whether the layer is one that can be unpacked. The codec is told by content
-/// later, so only what is not a tar at all is refused here.
+/// Refuses a layer that is no tar at all. The codec follows from the content
+/// later.
 fn check_layer(layer: &Descriptor) -> Result<(), String> {
     let kind = layer.media_type.as_str();
     let tar = kind.starts_with(OCI_LAYER) || kind.starts_with(DOCKER_LAYER);

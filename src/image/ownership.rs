@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What an ordinary user's store needs done by somebody inside a user namespace.
+//! Work on files of subordinate ids, for a process in a user namespace.
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
@@ -8,21 +8,23 @@ use std::os::fd::BorrowedFd;
 use crate::error::Result;
 use crate::image::layer::Fixup;
 
-/// Gives files to subordinate ids and removes what such ids own.
+/// Gives files to subordinate ids and removes files of such ids.
 ///
-/// An ordinary user may do neither, but a process in a user namespace whose map
-/// holds those ids may. A store without one unpacks everything as the one id the
-/// user has.
+/// An ordinary user may do neither, but a process in a user namespace that maps
+/// the ids may. Without such a helper a store unpacks every file as the user's
+/// single id.
 pub trait Chown {
-    /// Applies what an unpacked layer put off: owners, and what depends on them.
+    /// Applies the work that unpacking a layer left: owners, and all that
+    /// depends on owners.
     ///
     /// # Errors
-    /// Any of the calls that fail; the layer is then not used.
+    /// Those of the calls; the layer is not used then.
     fn apply(&mut self, root: BorrowedFd<'_>, fixups: &[Fixup]) -> Result<()>;
 
-    /// Removes `name` and everything below it from `parent`; nothing there is fine.
+    /// Removes `name` and everything below from `parent`; a missing name is
+    /// fine.
     ///
     /// # Errors
-    /// Any of the calls that fail.
+    /// Those of the calls.
     fn remove_tree(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> Result<()>;
 }

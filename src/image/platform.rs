@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which machine an image is for, and the choice among several.
+//! Platforms of images, and the choice among several.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -10,16 +10,17 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::error::{Error, Kind, Result};
 
 /// Operating system, architecture and variant, in the words of Go's `GOOS` and
-/// `GOARCH`. OCI image spec, "Image Index", `platform`. Written `linux/arm64/v8`.
+/// `GOARCH`. OCI image spec, "Image Index", `platform`. Written
+/// `linux/arm64/v8`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
     /// Always `linux` for images that can run here.
     #[serde(default, deserialize_with = "nullable")]
     pub os: String,
-    /// For example `amd64` or `arm64`.
+    /// A `GOARCH` such as `amd64` or `arm64`.
     #[serde(default, deserialize_with = "nullable")]
     pub architecture: String,
-    /// For example `v7`; empty if there is only one.
+    /// A variant such as `v7`; empty if the architecture has a single variant.
     #[serde(
         default,
         deserialize_with = "nullable",
@@ -29,7 +30,7 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// The platform of this machine.
+    /// Returns the platform of this machine.
     pub fn host() -> Self {
         let (architecture, variant) = match std::env::consts::ARCH {
             "x86_64" => ("amd64", ""),
@@ -47,8 +48,8 @@ impl Platform {
         }
     }
 
-    /// Whether an image for `self` is one for `wanted`, whichever names the two
-    /// have for one architecture. A variant counts only if both name one.
+    /// Returns whether an image for `self` runs on `wanted`, under any name of
+    /// the architecture. A variant counts only if both have a variant.
     pub fn serves(&self, wanted: &Self) -> bool {
         let (own, wanted) = (self.clone().canonical(), wanted.clone().canonical());
         own.os == wanted.os
@@ -58,7 +59,7 @@ impl Platform {
                 || wanted.variant.is_empty())
     }
 
-    /// The platform in Go's words.
+    /// Returns the platform in Go's words.
     pub(crate) fn canonical(mut self) -> Self {
         let (architecture, variant) = canonical(&self.architecture);
         if self.variant.is_empty() {
@@ -84,8 +85,8 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// An architecture in Go's words, and the variant that its other name implies.
-/// The names are those that containerd, which Docker and podman follow, reads.
+/// Returns an architecture in Go's words, and the variant that another name
+/// implies. Accepts the names of containerd, which Docker and podman follow.
 pub(crate) fn canonical(architecture: &str) -> (String, &'static str) {
     let lower = architecture.to_ascii_lowercase();
     let (name, variant) = match lower.as_str() {
@@ -102,7 +103,7 @@ pub(crate) fn canonical(architecture: &str) -> (String, &'static str) {
 impl FromStr for Platform {
     type Err = Error;
 
-    /// Reads `[linux/]ARCH[/VARIANT]`; also other names of an architecture, such
+    /// Reads `[linux/]ARCH[/VARIANT]`, and other names of an architecture such
     /// as `x86_64` and `aarch64`.
     ///
     /// # Errors

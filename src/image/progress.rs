@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How long work tells its caller how far it is, and learns that it should stop.
+//! Reports of long work, and a way to stop it.
 #![forbid(unsafe_code)]
 
 use crate::image::digest::Digest;
 
-/// Told about an import or an unpack, always on the thread that called it.
+/// Receives reports about an import or an unpacking, on the thread of the
+/// caller.
 ///
-/// `()` is the one that wants to know nothing.
+/// `()` ignores all reports.
 pub trait Progress {
-    /// `bytes_done` of `bytes_total` (as kept, so usually compressed) of layer
-    /// `index` of `total` were read. Called a few times a second at most per
-    /// layer; a layer that is there already is never mentioned.
+    /// Reports that `bytes_done` of `bytes_total` (as kept, so usually
+    /// compressed) of layer `index` of `total` were read. Called a few times a
+    /// second at most per layer, and never for a layer that is present.
     fn layer(
         &mut self,
         index: usize,
@@ -22,8 +23,8 @@ pub trait Progress {
         let _ = (index, total, digest, bytes_done, bytes_total);
     }
 
-    /// Asked several times a second; false makes the work stop with `ECANCELED`
-    /// and undo what it did. Default: true.
+    /// Returns false to stop the work with `ECANCELED` and undo it. Called
+    /// several times a second. Default: true.
     fn keep_going(&mut self) -> bool {
         true
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Image references: the words a user names an image with.
+//! Image references: the words that name an image.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -11,23 +11,23 @@ use crate::image::digest::Digest;
 
 /// The tag of a name that has neither a tag nor a digest.
 const LATEST: &str = "latest";
-/// The registry of a name that says none, and its own other name.
+/// Default registry, and another name of the same registry.
 const HUB: [&str; 2] = ["docker.io", "index.docker.io"];
-/// Where that registry keeps what has no path.
+/// Path of names without a path in the default registry.
 const HUB_PATH: &str = "library";
-/// What references of other forms begin with; none of it is a name.
+/// First words of other references; these are no names.
 const SCHEMES: [&str; 4] = ["host", "dir", "oci", "archive"];
 /// The distribution spec's bound for a whole name, registry included.
 const NAME_MAX: usize = 255;
 /// The distribution spec's bound for a tag.
 const TAG_MAX: usize = 128;
 
-/// Where an image comes from.
+/// A reference to an image.
 ///
 /// `host`, `dir:PATH`, `oci:PATH[:TAG]`, `archive:FILE`, `NAME[:TAG][@DIGEST]`,
 /// or `DIGEST` alone. Names, tags and digests follow the grammar of the OCI
-/// distribution spec ("Pulling manifests") and of Docker's reference package;
-/// nothing else is a name, so a name never needs a second check before use.
+/// distribution spec ("Pulling manifests") and of Docker's reference package.
+/// Parsing rejects all other text, so a name needs no second check before use.
 ///
 /// ```
 /// use tare::image::Reference;
@@ -50,19 +50,21 @@ pub enum Reference {
     Oci {
         /// The directory that holds `oci-layout`.
         path: PathBuf,
-        /// `org.opencontainers.image.ref.name` of the image. Default: the only one there.
+        /// `org.opencontainers.image.ref.name` of the image. Default: the only
+        /// image.
         tag: Option<String>,
     },
-    /// A docker-archive (`docker save`) or an oci-archive (a tar of an OCI image layout).
+    /// A docker-archive (`docker save`) or an oci-archive (a tar of an OCI
+    /// image layout).
     Archive(PathBuf),
-    /// An image of the store, by name. `debian` finds what is filed as
+    /// An image of the store, by name. `debian` finds an image filed as
     /// `docker.io/library/debian`, and the other way round.
     Named {
         /// Registry and repository, as written.
         name: String,
         /// Default: `latest`, unless there is a digest.
         tag: Option<String>,
-        /// The digest of the image's manifest; it decides when given.
+        /// Digest of the image's manifest, which decides if given.
         digest: Option<Digest>,
     },
     /// An image of the store, by the digest of its manifest alone.
@@ -70,8 +72,8 @@ pub enum Reference {
 }
 
 impl Reference {
-    /// The name an image of the store is filed under, `NAME:TAG`; none for
-    /// references that do not name one.
+    /// Returns `NAME:TAG`, the name that the store files the image under;
+    /// `None` for a reference without a name.
     pub fn stored_name(&self) -> Option<String> {
         match self {
             Self::Named { name, tag, .. } => {
@@ -81,7 +83,7 @@ impl Reference {
         }
     }
 
-    /// The name with its registry and path written out, as Docker does:
+    /// Returns the name with registry and path written out, as Docker does:
     /// `debian` is `docker.io/library/debian:latest`.
     fn whole_name(&self) -> Option<String> {
         let Self::Named { name, tag, .. } = self else {
@@ -109,7 +111,7 @@ impl Reference {
             Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
             _ => (rest, None),
         };
-        // With its tag written out, `oci:latest` would be something else.
+        // With the tag written out, `oci:latest` would be another reference.
         if SCHEMES.contains(&name) || !is_name(name) || !tag.is_none_or(is_tag) {
             return None;
         }
@@ -125,7 +127,7 @@ impl FromStr for Reference {
     type Err = Error;
 
     /// # Errors
-    /// [`Kind::Invalid`]: the text is none of the forms above.
+    /// [`Kind::Invalid`] if the text has none of the forms above.
     fn from_str(text: &str) -> Result<Self> {
         let path = |path: &str| {
             if path.is_empty() || path.contains('\0') {
@@ -179,21 +181,21 @@ impl fmt::Display for Reference {
     }
 }
 
-/// Whether two texts name one image: `debian`, `docker.io/debian` and
-/// `docker.io/library/debian:latest` do. Texts that are no names are equal if
-/// they are the same.
+/// Returns whether two texts name the same image, as `debian`,
+/// `docker.io/debian` and `docker.io/library/debian:latest` do. Compares texts
+/// that are no names byte by byte.
 pub(crate) fn same_name(a: &str, b: &str) -> bool {
     a == b || whole_name(a) == whole_name(b)
 }
 
 #[cfg(test)]
 thread_local! {
-    /// Counts calls of [`whole_name`], without which no two names compare.
+    /// Calls of [`whole_name`], which every comparison of two names needs.
     pub(crate) static WHOLE_NAMES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// The name with its registry, path and tag written out; the text itself if
-/// that is no name.
+/// Returns the name with registry, path and tag written out; returns text that
+/// is no name unchanged.
 pub(crate) fn whole_name(text: &str) -> String {
     #[cfg(test)]
     WHOLE_NAMES.set(WHOLE_NAMES.get() + 1);
@@ -207,9 +209,9 @@ fn wrong(text: &str, why: &str) -> Error {
     Error::new(Kind::Invalid, "parse reference", subject)
 }
 
-/// `PATH[:TAG]`: like skopeo, the first colon ends the path and the rest is a
-/// reference name, which may hold a colon itself (`layout:debian:12`). A colon
-/// that no valid reference name follows belongs to the path.
+/// Splits `PATH[:TAG]`. As in skopeo, the first colon ends the path, and the
+/// rest is a reference name, which may hold colons (`layout:debian:12`). A
+/// colon before an invalid reference name belongs to the path.
 fn layout_tag(text: &str) -> (&str, Option<&str>) {
     let colons = text.match_indices(':').map(|(at, _)| at);
     for at in colons {
@@ -221,8 +223,9 @@ fn layout_tag(text: &str) -> (&str, Option<&str>) {
     (text, None)
 }
 
-/// OCI image spec, annotations, `org.opencontainers.image.ref.name`, without
-/// the slash where that would make a path of it.
+/// Returns whether `text` is a reference name. OCI image spec, annotations,
+/// `org.opencontainers.image.ref.name`, without a slash where the slash would
+/// make a path.
 pub(crate) fn is_ref_name(text: &str) -> bool {
     let ends = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
@@ -236,7 +239,7 @@ pub(crate) fn is_ref_name(text: &str) -> bool {
             .any(|part| matches!(part, "" | "." | ".."))
 }
 
-/// Whether the first part of a name is a registry, by Docker's rule.
+/// Returns whether the first part of a name is a registry, by Docker's rule.
 fn says_registry(first: &str) -> bool {
     first.contains(['.', ':']) || first == "localhost" || first.contains(char::is_uppercase)
 }
@@ -272,8 +275,8 @@ fn is_component(text: &str) -> bool {
     }
 }
 
-/// A host name, an IPv4 address or a bracketed IPv6 address, and a port. It must
-/// look like one (a dot, a port, `localhost`, or capitals), else it is a component.
+/// A host name, an IPv4 address or a bracketed IPv6 address, and a port. A dot,
+/// a port, `localhost` or capitals tell a registry from a component.
 fn is_registry(text: &str) -> bool {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),

@@ -11,15 +11,16 @@ use nix::fcntl::{OFlag, renameat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{UnlinkatFlags, dup, unlinkat};
 
-/// Readings of one directory before an entry that cannot go is taken for an error.
+/// Readings of a directory before an entry that stays becomes an error.
 const PASSES: usize = 100;
 
-/// Removes `name`, a directory or any other file, from `parent`; nothing there is fine.
+/// Removes `name`, a directory or any other file, from `parent`; a missing name
+/// is fine.
 ///
-/// Nothing is followed. Directories that hold something are first moved up into
-/// `parent` under fresh names, so that depth costs neither stack nor descriptors;
-/// `parent` must therefore be a directory of ours alone. Directories whose mode
-/// would stop an ordinary user are opened up first.
+/// Follows no link. Moves directories that hold files up into `parent` under
+/// fresh names, so that depth costs neither stack nor descriptors; `parent`
+/// must therefore be a private directory. Opens up directories with a mode that
+/// would stop an ordinary user.
 pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
     match unlink(parent, name) {
         Err(Errno::EISDIR | Errno::EPERM) => {}
@@ -36,7 +37,8 @@ pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> nix::Result<()
                 Ok(())
             })?;
             match remove_dir(parent, &dir) {
-                // Some filesystems skip entries when others go away during the reading.
+                // Some file systems skip entries that are removed while the
+                // directory is read.
                 Err(Errno::ENOTEMPTY) if passes < PASSES => passes += 1,
                 Err(errno) => return Err(errno),
                 Ok(()) => break,
@@ -48,7 +50,7 @@ pub(crate) fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> nix::Result<()
 
 type SetAside<'a> = &'a mut dyn FnMut(BorrowedFd<'_>, &CStr) -> nix::Result<()>;
 
-/// Removes what is in the directory; hands directories that hold something to `set_aside`.
+/// Empties the directory; passes directories that hold files to `set_aside`.
 fn empty(parent: BorrowedFd<'_>, name: &CStr, set_aside: SetAside<'_>) -> nix::Result<()> {
     let Some(mut dir) = open(parent, name)? else {
         return Ok(());
@@ -62,7 +64,8 @@ fn empty(parent: BorrowedFd<'_>, name: &CStr, set_aside: SetAside<'_>) -> nix::R
         }
         if entry.file_type() != Some(Type::Directory) {
             match opened_up(parent, name, || unlink(fd.as_fd(), child)) {
-                // The filesystem did not say what the entry is: it is a directory.
+                // The file system did not give the type: the entry is a
+                // directory.
                 Err(Errno::EISDIR) => {}
                 done => {
                     done?;
@@ -78,7 +81,7 @@ fn empty(parent: BorrowedFd<'_>, name: &CStr, set_aside: SetAside<'_>) -> nix::R
     Ok(())
 }
 
-/// Moves a directory up into `to` under a fresh name, which is returned.
+/// Moves a directory up into `to` under a fresh name, and returns the name.
 fn set_aside(
     from: BorrowedFd<'_>,
     child: &CStr,
@@ -91,7 +94,8 @@ fn set_aside(
         let mut fresh = root.to_bytes().to_vec();
         fresh.extend_from_slice(format!(".gone.{moved}").as_bytes());
         let fresh = CString::new(fresh).expect("a C string and text without NUL");
-        // Moving a directory rewrites its "..": that needs write permission on it.
+        // rename(2) of a directory rewrites `..`, which needs write permission
+        // on it.
         match opened_up(from, child, || renameat(from, child, to, fresh.as_c_str())) {
             Err(Errno::EEXIST | Errno::ENOTEMPTY) => {}
             Err(Errno::ENOENT) | Ok(()) => return Ok(fresh),
@@ -100,7 +104,8 @@ fn set_aside(
     }
 }
 
-/// Runs `change`; if a mode is in the way, opens the directory up and runs it again.
+/// Runs `change`. If the mode forbids the change, opens the directory up and
+/// runs `change` again.
 fn opened_up(
     parent: BorrowedFd<'_>,
     name: &CStr,
@@ -116,7 +121,8 @@ fn opened_up(
 }
 
 fn open_up(parent: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
-    // The name is a directory's and nobody else writes here, so there is no link to follow.
+    // A directory in a directory that only this process writes: no link to
+    // follow.
     fchmodat(parent, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)
 }
 
@@ -147,7 +153,7 @@ fn remove_dir(dir: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
     }
 }
 
-/// Somebody else may sweep the same tree: what is gone is gone.
+/// Accepts a missing file, because another process may sweep the same tree.
 fn gone(done: nix::Result<()>) -> nix::Result<()> {
     match done {
         Err(Errno::ENOENT) => Ok(()),
@@ -189,7 +195,8 @@ mod tests {
     fn remove_tree_deeper_than_any_path_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let parent = File::open(dir.path()).unwrap();
-        // Grown from the inside out: each turn puts the tree into a new directory.
+        // Grown from the inside out: each turn puts the tree into a new
+        // directory.
         for _ in 0..5_000 {
             fs::create_dir(dir.path().join("new")).unwrap();
             match fs::rename(dir.path().join("x"), dir.path().join("new/x")) {

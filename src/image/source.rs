@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where an image is brought from: named members, read from the start.
+//! Sources of images: named members, read from the start.
 #![forbid(unsafe_code)]
 
 mod archive;
@@ -25,15 +25,15 @@ pub(crate) use input::Room;
 pub(crate) use layout::Layout;
 pub(crate) use opened::Opened;
 
-/// Something that holds members by name, `index.json` or `blobs/sha256/...`.
+/// A holder of members by name, `index.json` or `blobs/sha256/...`.
 pub(crate) trait Source: Sync {
     /// Opens a member; [`Kind::NotFound`] if there is none.
     fn open(&self, name: &str) -> Result<Member<'_>>;
 
-    /// The source in the words of a reference, for errors.
+    /// Returns the source in the words of a reference, for errors.
     fn label(&self) -> String;
 
-    /// What helps if a member has the wrong bytes.
+    /// Returns the cure if a member has wrong bytes.
     fn cure(&self) -> &'static str {
         "get the image again"
     }
@@ -45,28 +45,30 @@ pub(crate) struct Member<'a> {
     pub(crate) size: u64,
 }
 
-/// Which of the images of a source.
+/// Selects an image of a source.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selector {
-    /// Reference name; default: the only image there is.
+    /// Reference name; default: the only image.
     pub(crate) tag: Option<String>,
-    /// Default: the host's, or what a source with a single image has.
+    /// Default: the host's platform, or the platform of a source with a single
+    /// image.
     pub(crate) platform: Option<Platform>,
-    /// Whether the names that the source gives are looked for.
+    /// True to look for the names that the source gives.
     pub(crate) names: bool,
 }
 
-/// One image of a source: its documents, and where its layers are.
+/// An image of a source: documents, and places of layers.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolved {
-    /// None if the source has none; then one is made from what the layers turn out to be.
+    /// `None` if the source has no manifest; the importer then makes a manifest
+    /// from the layers.
     pub(crate) manifest: Option<Document>,
     pub(crate) config: Document,
     /// Bottom first.
     pub(crate) layers: Vec<ResolvedLayer>,
     /// Names that the source gives the image.
     pub(crate) names: Vec<String>,
-    /// What of the source was passed over, and why; one sentence each.
+    /// Sentences about parts of the source that were skipped.
     pub(crate) notes: Vec<String>,
     /// Checked configuration.
     pub(crate) parsed: super::config::Parsed,
@@ -79,18 +81,18 @@ pub(crate) struct Document {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// A layer that was not read yet.
+/// A layer, not read yet.
 #[derive(Debug, Clone)]
 pub(crate) struct ResolvedLayer {
-    /// Member of the source that holds it.
+    /// Member of the source that holds the layer.
     pub(crate) member: String,
-    /// What the manifest says about the blob; none if the source has no manifest.
+    /// Digest and size of the blob in the manifest; `None` without a manifest.
     pub(crate) expected: Option<(Digest, u64)>,
-    /// What the config says about the plain tar.
+    /// Digest of the plain tar in the config.
     pub(crate) diff_id: Digest,
 }
 
-/// How many of a source's own words one error shows.
+/// Words of a source that an error shows at most.
 const NAMES_SHOWN: usize = 20;
 
 /// Opens a layout directory.
@@ -98,7 +100,7 @@ pub(crate) fn open_layout(path: &Path) -> Result<Layout> {
     Layout::open(path)
 }
 
-/// Finds one image in a source, told by what the source holds.
+/// Finds an image in a source; the content decides the format.
 pub(crate) fn find(source: &dyn Source, selector: &Selector) -> Result<Resolved> {
     match source.open("oci-layout") {
         Ok(_) => resolve::find(source, selector),
@@ -107,10 +109,10 @@ pub(crate) fn find(source: &dyn Source, selector: &Selector) -> Result<Resolved>
     }
 }
 
-/// Finds every image of a source, or those that the selector names, with the names
-/// that the source gives them.
+/// Finds every image of a source, or the images that the selector names, with
+/// the names that the source gives.
 ///
-/// Each is given away before the next is read: there may be many.
+/// Passes each image on before the next is read, because there may be many.
 pub(crate) fn each(source: &dyn Source, selector: &Selector, take: &mut Take<'_>) -> Result<()> {
     if selector.tag.is_some() {
         return take(find(source, selector)?);
@@ -122,12 +124,13 @@ pub(crate) fn each(source: &dyn Source, selector: &Selector, take: &mut Take<'_>
     }
 }
 
-/// What is done with each image of a source; an error ends the search.
+/// Takes each image of a source; an error ends the search.
 pub(crate) type Take<'a> = dyn FnMut(Resolved) -> Result<()> + 'a;
 
 pub(crate) use resolve::find_manifest;
 
-/// The member that holds a blob. The digest's grammar makes it a safe name.
+/// Returns the member that holds a blob. The grammar of a digest makes the name
+/// safe.
 pub(crate) fn blob_name(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
@@ -151,7 +154,7 @@ pub(crate) fn read_document(source: &dyn Source, name: &str) -> Result<Vec<u8>> 
     Ok(bytes)
 }
 
-/// Reads a small blob whole and verifies it against its descriptor.
+/// Reads a small blob whole and verifies the digest and the size.
 pub(crate) fn read_blob(source: &dyn Source, descriptor: &Descriptor) -> Result<Document> {
     let bytes = read_document(source, &blob_name(&descriptor.digest))?;
     check_blob(
@@ -165,7 +168,7 @@ pub(crate) fn read_blob(source: &dyn Source, descriptor: &Descriptor) -> Result<
     })
 }
 
-/// Compares what was promised about a blob with what was read.
+/// Compares the promised digest and size of a blob with those read.
 pub(crate) fn check_blob(
     source: &dyn Source,
     expected: (Digest, u64),
@@ -187,8 +190,8 @@ pub(crate) fn check_blob(
     .with_cure(source.cure()))
 }
 
-/// Opens a regular file and nothing else: a fifo or a device behind the name
-/// would block or have side effects.
+/// Opens a regular file. Refuses a fifo or a device, which could block or have
+/// side effects.
 fn open_regular(path: &Path) -> io::Result<(File, u64)> {
     let mut options = File::options();
     options.read(true);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The store: a directory of images and unpacked layers, shared by many processes at once.
+//! The store: a directory of images and unpacked layers, shared by many
+//! processes at once.
 #![forbid(unsafe_code)]
 
 mod blobs;
@@ -57,11 +58,12 @@ pub(in crate::image) use sync::FileSystem;
 
 /// A directory of images and unpacked layers.
 ///
-/// It is an OCI image layout (`oci-layout`, `index.json`, `blobs/sha256`) that
-/// other tools can read, plus `layers/<diff id>.<ids>/fs` (unpacked once, then only
-/// read), `scratch` (work in progress) and `locks`. Any number of processes may
-/// use it at once; a process killed at any moment leaves nothing visible, and
-/// what it left is swept when the store is next opened.
+/// The directory is an OCI image layout (`oci-layout`, `index.json`,
+/// `blobs/sha256`) that other tools can read. Beside the layout are
+/// `layers/<diff id>.<ids>/fs` (unpacked once, then only read), `scratch` (work
+/// in progress) and `locks`. Any number of processes may use the directory at
+/// once. A process killed at any moment leaves no visible change; the next open
+/// sweeps the rest.
 ///
 /// Cheap to clone; every clone may be used from any thread.
 #[derive(Clone)]
@@ -69,11 +71,11 @@ pub struct Images(Arc<Inner>);
 
 struct Inner {
     root: PathBuf,
-    /// The version of the format when the store was opened.
+    /// Version of the format when the store was opened.
     version: u32,
     ids: Ids,
-    /// Whether the caller itself may give files away, though it is not root of
-    /// the machine.
+    /// True if the caller may give files away without being root of the
+    /// machine.
     gives_away: bool,
     chown: Option<Mutex<Box<dyn Chown + Send>>>,
     cache: Mutex<ImageCache>,
@@ -86,16 +88,16 @@ impl std::fmt::Debug for Images {
 }
 
 impl Images {
-    /// The store's directory, absolute.
+    /// Returns the store's directory, absolute.
     pub fn path(&self) -> &Path {
         &self.0.root
     }
 
-    /// The same store for an ordinary user who has subordinate ids: layers keep
-    /// all their owners, which `chown` sets from inside a user namespace. Layers
-    /// unpacked with one id and with subordinate ids are kept apart.
+    /// Returns the store for an ordinary user with subordinate ids: layers keep
+    /// all owners, which `chown` sets from inside a user namespace. Layers
+    /// unpacked with a single id and with subordinate ids are kept apart.
     ///
-    /// For root this changes nothing.
+    /// Changes nothing for root.
     #[must_use]
     pub fn with_chown(&self, chown: Box<dyn Chown + Send>) -> Self {
         let ids = match self.0.ids {
@@ -112,8 +114,8 @@ impl Images {
         }))
     }
 
-    /// The same store for user 0 of a user namespace, which sets all owners
-    /// itself. Layers are those of an ordinary user with many ids.
+    /// Returns the store for user 0 of a user namespace, which sets all owners
+    /// itself. The layers are those of an ordinary user with many ids.
     #[must_use]
     pub(crate) fn with_own_ids(&self) -> Self {
         Self(Arc::new(Inner {
@@ -126,10 +128,11 @@ impl Images {
         }))
     }
 
-    /// Removes what killed processes left in the store. Opening it does the same.
+    /// Removes the work of killed processes. Opening a store does the same.
     ///
     /// # Errors
-    /// Those of reading the directory; what cannot be removed is only counted.
+    /// Those of reading the directory; files that cannot be removed are only
+    /// counted.
     pub fn recover(&self) -> Result<Swept> {
         let mut swept = scratch::sweep(self)?;
         let (removed, left) = self.sweep_mounts()?;
@@ -138,8 +141,8 @@ impl Images {
         Ok(swept)
     }
 
-    /// Makes a directory for work in progress, removed when the value is dropped
-    /// or, if its maker is killed, when the store is next opened.
+    /// Makes a directory for work in progress. Drop removes the directory;
+    /// after a kill, the next open does.
     ///
     /// # Errors
     /// Those of mkdir(2) and flock(2).
@@ -147,16 +150,16 @@ impl Images {
         self.scratch_named(&self.scratch_prefix("")?)
     }
 
-    /// As [`Images::scratch`], with a name that begins so.
+    /// Makes a scratch directory with a name that begins with `prefix`.
     pub(crate) fn scratch_named(&self, prefix: &str) -> Result<Scratch> {
         Scratch::create(self, prefix)
     }
 
-    /// How scratch directories of one maker are called: by the boot, then the
+    /// Returns the prefix of a maker's scratch directories: the boot, then the
     /// maker.
     pub(crate) fn scratch_prefix(&self, maker: &str) -> Result<String> {
-        // The lock tells what is in use. A procfs with processes only
-        // (`subset=pid`) has no boot_id.
+        // The lock tells whether a directory is in use, so zeros will do. A
+        // procfs with processes only (`subset=pid`) has no boot_id.
         let boot = unique::boot_id().unwrap_or_else(|_| "0".repeat(32));
         Ok(format!("{boot}.{maker}"))
     }

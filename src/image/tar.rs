@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Tar archives, written plainly and read strictly: an archive that two programs would read differently is refused.
+//! Tar archives, written plainly and read strictly.
+//!
+//! Refuses an archive that two programs would read differently.
 #![forbid(unsafe_code)]
 
 mod archive;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Unpacks a whole image into one directory: the primitive alone, no store needed.
+//! Unpacks a whole image into a directory, without a store.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CString, OsStr};
@@ -20,27 +20,29 @@ use crate::image::source::{self, Resolved, Room, Selector, Source};
 use crate::image::store::{self, FileSystem, nameless_file};
 use crate::image::{Chown, ImageConfig, Images, Platform, Progress, Reference};
 
-/// How the directory is opened: a link would be somebody else's choice of it.
+/// Flags of opening the directory, which must be no link: another user could
+/// have chosen the target.
 const DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
 
-/// How an image is unpacked into a directory.
+/// Options of unpacking an image into a directory.
 pub struct UnpackOptions<'a> {
-    /// Where names are looked up. Default: none, so that only `oci:` and `archive:` work.
+    /// Store that looks names up. Default: `None`, so that only `oci:` and
+    /// `archive:` work.
     pub store: Option<&'a Images>,
-    /// Which image of an archive that holds several, by its name there. Default: the only one.
+    /// Name of the image in an archive of several. Default: the only image.
     pub select: Option<String>,
-    /// Which platform of an index. Default: this machine's.
+    /// Platform in an index. Default: this machine's.
     pub platform: Option<Platform>,
-    /// How much a layer may ask for. Default: [`Bounds::default`].
+    /// Most that a layer may ask for. Default: [`Bounds::default`].
     pub bounds: Bounds,
-    /// Gives files to subordinate ids. Default: none; then an ordinary user's files
-    /// are all the user's own. Root needs none.
+    /// Gives files to subordinate ids. Default: `None`; then an ordinary user
+    /// owns all files. Root needs no helper.
     pub chown: Option<&'a mut dyn Chown>,
-    /// One syncfs(2) of the directory's file system at the end, so that a power
-    /// cut takes nothing of an image whose unpacking returned. Default: true.
+    /// Calls syncfs(2) on the directory's file system at the end, so that a
+    /// power cut takes no file of an unpacked image. Default: true.
     pub sync: bool,
 }
 
@@ -57,14 +59,14 @@ impl Default for UnpackOptions<'_> {
     }
 }
 
-/// Unpacks all layers of an image into `dir`, which is made or must be empty, and
-/// verifies both digests of each. Returns the image's configuration, whose notes
-/// also say what was passed over in the source and changed in the layers.
+/// Unpacks all layers of an image into `dir`, which is made or must be empty,
+/// and verifies both digests of each. Returns the image's configuration. Its
+/// notes tell what was skipped in the source and changed in the layers.
 ///
-/// After an error `dir` is as it was before.
+/// After an error `dir` is as before.
 ///
 /// # Errors
-/// As [`Images::import`], and [`Kind::Exists`] if there is something in `dir`.
+/// As [`Images::import`], and [`Kind::Exists`] if `dir` holds files.
 pub fn unpack(
     reference: &Reference,
     dir: impl AsRef<Path>,
@@ -94,8 +96,8 @@ pub fn unpack(
             Ok(resolved.parsed.config)
         }
         Err(e) => {
-            // The first error is the one to tell; what stays after a second one is
-            // in a directory that the caller named.
+            // The first error is the useful one. After a second error files
+            // stay in a directory that the caller named.
             let _ = target.clear(&mut options);
             Err(match e.errno() {
                 Some(libc::ENOSPC | libc::EDQUOT) if e.cure().is_none() => {
@@ -148,18 +150,19 @@ fn find(
     Ok((source, resolved))
 }
 
-/// The directory itself, or the first of its parents that is there.
+/// Returns the directory itself, or the nearest existing parent.
 fn nearest(dir: &Path) -> PathBuf {
     let there = dir.ancestors().find(|dir| dir.is_dir());
     there.unwrap_or(Path::new(".")).to_owned()
 }
 
-/// The directory that an image is unpacked into. Its path is resolved once,
-/// because others may be able to move a part of it: all work is by descriptor.
+/// The directory that an image is unpacked into. The path is resolved once and
+/// all work goes by descriptor, because other users may be able to move a part
+/// of the path.
 struct Target<'a> {
     path: &'a Path,
     dir: OwnedFd,
-    /// The parent and the name there, if the directory was made.
+    /// The parent and the name, if the directory was made.
     made: Option<(OwnedFd, &'a OsStr)>,
 }
 
@@ -168,7 +171,7 @@ impl<'a> Target<'a> {
     fn open(path: &'a Path) -> Result<Self> {
         let wrong = |e| Error::os("unpack image", format_args!("{path:?}"), e);
         let Some(name) = path.file_name() else {
-            // `/` and `..` are there.
+            // `/` and `..` exist.
             let dir = open(path, DIRECTORY, Mode::empty()).map_err(wrong)?;
             return Self::empty(path, dir);
         };
@@ -196,7 +199,8 @@ impl<'a> Target<'a> {
             let why = format!("{path:?}: user {owner} put another directory there");
             return Err(Error::new(Kind::Permission, "unpack image", why));
         }
-        // Exact whatever the umask; the image's own entry for its root goes over it.
+        // Exact in spite of the umask; the image's own entry for the root goes
+        // over it.
         fchmod(&dir, Mode::from_bits_truncate(0o755)).map_err(wrong)?;
         let made = Some((parent, name));
         Ok(Self { path, dir, made })
@@ -232,7 +236,7 @@ impl<'a> Target<'a> {
         Ok(names)
     }
 
-    /// Empties the directory again, and removes it if it was made.
+    /// Empties the directory again, and removes a directory that was made.
     fn clear(&self, options: &mut UnpackOptions<'_>) -> Result<()> {
         let dir = self.dir.as_fd();
         for name in self.names()? {
@@ -248,8 +252,8 @@ impl<'a> Target<'a> {
     }
 }
 
-/// One after the other: each changes what those below it left. Returns what
-/// each layer's unpacker noted.
+/// Unpacks layers in order, because each changes the files of those below.
+/// Returns the notes of each layer's unpacker.
 fn layers(
     source: &dyn Source,
     resolved: &Resolved,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What benches and counts need from inside. No part of the interface: it may change or go at any time.
+//! Opens the inside of the library to benches and counts.
 #![forbid(unsafe_code)]
 
 use std::hint::black_box;
@@ -14,11 +14,11 @@ use crate::parts::seccomp::{self, SeccompCache};
 use crate::plan::{self, Inputs};
 use crate::spec::Spec;
 
-/// Calls `work` with what makes the plan of a default start of an image, as root, and the message that
-/// its spawner gets.
+/// Calls `work` with a function that plans a default start of an image as root,
+/// and encodes the message for the spawner.
 ///
 /// # Panics
-/// If that fails.
+/// If the plan fails.
 pub fn with_plan(work: impl FnOnce(&mut dyn FnMut())) {
     with_default(|inputs| {
         work(&mut || {
@@ -32,7 +32,7 @@ pub fn with_plan(work: impl FnOnce(&mut dyn FnMut())) {
     });
 }
 
-/// Calls `work` with what a default start of an image needs, as root.
+/// Calls `work` with the inputs of a default start of an image as root.
 pub(crate) fn with_default(work: impl FnOnce(&Inputs<'_>)) {
     let spec = Spec::default();
     let lower = Lower::Layers(vec![PathBuf::from("/usr"), PathBuf::from("/etc")]);

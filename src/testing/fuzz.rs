@@ -1,25 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What reads bytes from outside, each as a function that libFuzzer and the tests feed.
+//! Feeds the parsers of foreign bytes: each is a function for libFuzzer and the
+//! tests.
 //!
-//! A target panics when its parser does, or when what it read is not what the parser promises.
-//! The tests run each on its corpus in `fuzz/corpus` and on mutations of that; `fuzz/run.sh` hands them to
-//! libFuzzer. Not part of the library that is shipped.
+//! A target panics if its parser does, or breaks a promise about the parsed
+//! value. The tests run each target on its corpus in `fuzz/corpus` and on
+//! mutations of the corpus; `fuzz/run.sh` hands the targets to libFuzzer.
 #![forbid(unsafe_code)]
 
 mod passwd;
 #[cfg(test)]
 mod tests;
 
-/// One of them.
+/// One parser.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// Also the name of its corpus in `fuzz/corpus`.
+    /// Name, also of the corpus in `fuzz/corpus`.
     pub name: &'static str,
     /// Reads the bytes.
     pub run: fn(&[u8]),
 }
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 9] = [
     Target {
         name: "tar",

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How many instructions the host spends, counted by valgrind(1) beside `tests/data/instructions.golden`.
+//! Counts the instructions of the host with valgrind(1), against
+//! `tests/data/instructions.golden`.
 //!
-//! Each work is done so many times and twice as many: the difference is without what starts and ends a process.
-//! The build is that of the tests, unoptimized: a count is worth comparing with itself only, and needs no
-//! second build. A start itself is not counted: valgrind 3.19 answers pidfd_open(2) with ENOSYS.
-//! `TARE_GOLDEN=write cargo test -p libtare --lib instructions` records them anew.
+//! Runs each work N and 2N times: the difference excludes the start and the end
+//! of a process. The build is the unoptimized one of the tests, so compare a
+//! count only with itself. A start of a sandbox is not counted, because
+//! valgrind 3.19 answers pidfd_open(2) with ENOSYS. `TARE_GOLDEN=write cargo
+//! test -p libtare --lib instructions` records new counts.
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::print_stdout,
-    reason = "figures for whoever asks with --nocapture"
-)]
+#![allow(clippy::print_stdout, reason = "figures for --nocapture")]
 
 mod works;
 
@@ -21,7 +20,8 @@ use std::process::Command;
 
 use tare_oracle::need;
 
-/// How much more, in percent, is taken for chance: hash tables are seeded anew in each process.
+/// Rise in percent that counts as chance, because each process seeds its hash
+/// tables anew.
 const BAND: u64 = 2;
 
 const HEAD: &str =
@@ -31,10 +31,10 @@ fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/instructions.golden")
 }
 
-/// Counts above the band are taken again: the least of some is without chance.
+/// Runs of a count above the band: the least of several is free of chance.
 const TRIES: usize = 4;
 
-/// What cachegrind counts in this binary doing that; what it starts is not counted.
+/// Returns the instructions of this binary doing `work`, without its children.
 fn counted(place: &Path, work: &str, times: u64) -> u64 {
     let out = place.join("cachegrind");
     let output = Command::new("valgrind")
@@ -56,7 +56,7 @@ fn counted(place: &Path, work: &str, times: u64) -> u64 {
         .unwrap()
 }
 
-/// Instructions of one time, without what starts and ends a process.
+/// Returns the instructions of a single `work`.
 fn each(place: &Path, work: &str, times: u64) -> u64 {
     let [one, two] = [times, 2 * times].map(|times| counted(place, work, times));
     assert!(two > one, "{work}: {one} once, {two} twice");
@@ -77,7 +77,8 @@ fn golden() -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// What is wrong with this count, or could be better about the golden one.
+/// Compares a count with the golden count: an error if higher, a message if
+/// lower.
 fn judge(work: &str, is: u64, was: Option<&u64>) -> Result<Option<String>, String> {
     let line = format!(
         "{work}: {is} instructions each, golden {}",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Reads what a configuration remarks and nothing acts on: a remark that cannot
-//! be read is dropped with a note, and refuses no image.
+//! Reads remarks of a configuration, which have no effect: a wrong remark is
+//! dropped with a note, and refuses no image.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use crate::error::shown;
 use crate::image::layer::Notes;
 
-/// Labels that begin so are the library's own; an image's are dropped, so that
-/// none can pose as something this library wrote.
+/// Prefix of the library's own labels; an image's are dropped, so that they
+/// cannot pose as labels of this library.
 const RESERVED: &str = "libtare.";
 /// Bytes of `created` that are kept.
 const CREATED_MAX: usize = 80;
@@ -40,8 +40,8 @@ pub(super) fn ports(value: Value, notes: &mut Notes) -> Vec<String> {
     ports.into_iter().collect()
 }
 
-/// CVE-2022-23648: a caller may use the path of a volume, so no path that is
-/// kept leads out.
+/// Reads volumes. Drops paths that lead out, because a caller may use the path
+/// of a volume. CVE-2022-23648.
 pub(super) fn volumes(value: Value, notes: &mut Notes) -> Vec<PathBuf> {
     let valid = |path: &String| {
         let path = Path::new(path);
@@ -59,7 +59,7 @@ pub(super) fn volumes(value: Value, notes: &mut Notes) -> Vec<PathBuf> {
     kept.into_iter().map(PathBuf::from).collect()
 }
 
-/// Notes name a label and never show its value.
+/// Reads labels. Notes name a label and never show the value.
 pub(super) fn labels(value: Value, notes: &mut Notes) -> BTreeMap<String, String> {
     let mut labels = BTreeMap::new();
     for (key, value) in object("Labels", value, notes) {
@@ -84,7 +84,8 @@ pub(super) fn labels(value: Value, notes: &mut Notes) -> BTreeMap<String, String
     labels
 }
 
-/// Docker asks with SIGTERM where an image names no signal that is one.
+/// Reads the stop signal. Docker uses SIGTERM if the image names no valid
+/// signal.
 pub(super) fn stop_signal(value: Value, notes: &mut Notes) -> Option<i32> {
     let text = text("StopSignal", value, notes)?;
     let number = signal(&text);
@@ -95,7 +96,7 @@ pub(super) fn stop_signal(value: Value, notes: &mut Notes) -> Option<i32> {
     number
 }
 
-/// When the image was made, cut to a readable length.
+/// Returns the time of creation, cut to a readable length.
 pub(super) fn created(value: Value, notes: &mut Notes) -> Option<String> {
     let text = text("created", value, notes)?;
     Some(text.chars().take(CREATED_MAX).collect())
@@ -136,8 +137,8 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// `SIGTERM`, `term`, `15`, `SIGRTMIN+3` or `SIGRTMAX-1`, signal(7). The three
-/// old names are Docker's, too.
+/// Parses `SIGTERM`, `term`, `15`, `SIGRTMIN+3` or `SIGRTMAX-1`, signal(7).
+/// Docker accepts the three old names, too.
 fn signal(text: &str) -> Option<i32> {
     const RTMIN: i32 = 34;
     const RTMAX: i32 = 64;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Tests of the configuration: what an image may say and what it may not.
+//! Tests of the configuration: words that an image may use, and words that it
+//! may not.
 #![forbid(unsafe_code)]
 
 use super::*;
@@ -66,7 +67,7 @@ fn config_with_a_value_of_the_wrong_kind_is_refused() {
     }
 }
 
-/// A remark, what is read of it, and how many notes say so.
+/// A remark, the value read, and the number of notes.
 type Remark = (
     &'static str,
     fn(&ImageConfig) -> String,

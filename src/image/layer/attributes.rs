@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Owner, mode, times and extended attributes: what of an archive's is applied.
+//! Applies owner, mode, times and extended attributes of an archive.
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
@@ -15,7 +15,8 @@ use super::Ids;
 use crate::image::tar::{Call, Fault, Step, Time, refuse, shown};
 use crate::sys::xattr;
 
-/// What a directory gets once it is left; `None` keeps what is there.
+/// Attributes that a directory gets when it is left; `None` keeps the present
+/// value.
 #[derive(Debug, Default)]
 pub(super) struct Attributes {
     pub(super) owner: Option<(u32, u32)>,
@@ -24,7 +25,7 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    /// Restores the modification time that `stat` saw.
+    /// Returns attributes that restore the modification time in `stat`.
     pub(super) fn keep_times(stat: &FileStat) -> Self {
         Self {
             times: Some(Time {
@@ -35,7 +36,7 @@ impl Attributes {
         }
     }
 
-    /// Gives owner and times to what was just made as `name` in `dir`.
+    /// Sets owner and times of the new file `name` in `dir`.
     pub(super) fn settle_at(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Step<()> {
         if let Some((uid, gid)) = self.owner {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
@@ -58,13 +59,13 @@ pub(super) fn set_times(fd: impl AsFd, time: Time) -> Step<()> {
     futimens(fd, &spec(time), &spec(time)).call("futimens")
 }
 
-/// Sets both times of `name`, of the symlink itself if it is one.
+/// Sets both times of `name`; of the symlink itself for a symlink.
 fn set_times_at(dir: BorrowedFd<'_>, name: &[u8], time: Time) -> Step<()> {
     let flags = UtimensatFlags::NoFollowSymlink;
     utimensat(dir, name, &spec(time), &spec(time), flags).call("utimensat")
 }
 
-/// What becomes of the extended attributes of one entry.
+/// The extended attributes of an entry, sorted.
 #[derive(Debug, Default)]
 pub(super) struct Xattrs {
     /// To be set, in this order.
@@ -76,9 +77,9 @@ pub(super) struct Xattrs {
 }
 
 impl Xattrs {
-    /// Sorts an archive's attributes: `user.*` is kept, names that overlayfs would
-    /// obey are escaped as overlayfs itself does it, file capabilities are checked,
-    /// everything else is dropped.
+    /// Sorts an archive's attributes. Keeps `user.*`, escapes names that
+    /// overlayfs would obey as overlayfs itself does, checks file capabilities,
+    /// and drops the rest.
     pub(super) fn sort(xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Step<Self> {
         let mut sorted = Self::default();
         for (name, value) in xattrs {
@@ -103,7 +104,7 @@ impl Xattrs {
         Ok(sorted)
     }
 
-    /// Sets the `user.*` attributes; true if the filesystem has none to set.
+    /// Sets the `user.*` attributes; returns true if the file system has none.
     pub(super) fn apply(&self, fd: BorrowedFd<'_>) -> Step<bool> {
         for (name, value) in &self.set {
             match xattr::set(fd, name, value) {
@@ -118,7 +119,8 @@ impl Xattrs {
         Ok(false)
     }
 
-    /// Sets the file capabilities if these ids may; true if they were dropped.
+    /// Sets the file capabilities if the ids allow it; returns true if they
+    /// were dropped.
     pub(super) fn apply_capability(&self, fd: BorrowedFd<'_>, ids: Ids) -> Step<bool> {
         match (&self.capability, ids) {
             (None, _) | (_, Ids::Deferred) => Ok(false),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! From the blob to the plain archive: gzip, zstd or nothing, told by content.
+//! Inflates a blob to the plain archive: gzip, zstd or plain, detected by
+//! content.
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
@@ -20,17 +21,17 @@ pub(super) const CHUNKS: usize = 4;
 
 /// 128 MiB, libzstd's own default limit for streams.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
-/// Frames without data that are passed over; `zstd:chunked` has three.
+/// Skippable frames in a row; `zstd:chunked` has three.
 const ZSTD_SKIPPABLE_MAX: u32 = 1024;
 
-/// Below this much output no ratio is taken for an attack.
+/// Output that may have any ratio.
 const RATIO_FROM: u64 = 256 << 20;
 
 const STEP: &str = "read layer";
 
-/// Reads the blob to its end and sends the archive in chunks through `full`, all of
-/// it and all of the blob to `hashed` as well, reusing what comes back through
-/// `spent`. False when nobody listens any more.
+/// Reads the blob to the end and sends the archive in chunks through `full`.
+/// Sends blob and archive to `hashed` as well. Uses chunks from `spent` again.
+/// Returns false if the receiver is gone.
 pub(super) fn pump(
     blob: impl Read,
     full: SyncSender<Chunk>,
@@ -72,7 +73,7 @@ pub(super) fn pump(
     }
 }
 
-/// What happened on the compressed side.
+/// State of the compressed side.
 #[derive(Default)]
 struct Source {
     bytes: Cell<u64>,
@@ -89,8 +90,8 @@ impl Source {
     }
 }
 
-/// The blob in chunks that the hashing thread sees, too; counts what is read and
-/// remembers whether that failed.
+/// The blob in chunks, shared with the hashing thread. Counts bytes and
+/// remembers an error.
 struct Intake<'a, R> {
     blob: R,
     hashed: Feed,
@@ -110,7 +111,8 @@ impl<'a, R: Read> Intake<'a, R> {
         }
     }
 
-    /// Whole chunks, but for the last: the first one has all of the magic.
+    /// Reads the next chunk. All chunks but the last are full, so the first
+    /// holds the whole magic number.
     fn next(&mut self) -> io::Result<()> {
         let spent = Chunk::into_inner(std::mem::take(&mut self.chunk));
         let mut chunk = spent.unwrap_or_else(|| self.hashed.spent());
@@ -153,7 +155,7 @@ impl<R: Read> BufRead for Intake<'_, R> {
     }
 }
 
-/// Fills `chunk`, or as much of it as there is.
+/// Fills `chunk`, or as much as the reader has.
 fn fill(from: &mut (impl Read + ?Sized), chunk: &mut [u8]) -> io::Result<usize> {
     let mut n = 0;
     while n < chunk.len() {
@@ -181,8 +183,8 @@ fn open<'a>(mut whole: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
     })
 }
 
-/// The frames of a zstd stream. libzstd would pass over any number of empty and
-/// skippable frames in one call; this counts them.
+/// The frames of a zstd stream, counted: libzstd would skip any number of empty
+/// and skippable frames in a single call.
 struct Frames<R> {
     input: R,
     decoder: Decoder<'static>,

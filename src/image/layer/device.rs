@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Devices: made, or left out with a note.
+//! Makes devices, or leaves them out with a note.
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
@@ -24,7 +24,7 @@ impl Writer<'_> {
             return self.leave_out(base, LeftOut::Device);
         }
         match self.node(base, meta, kind, makedev(major.into(), minor.into())) {
-            // Root of a user namespace, or devices forbidden by a cgroup.
+            // Root of a user namespace, or a cgroup that forbids devices.
             Err(Fault::Os(call, Errno::EPERM)) if call == "mknodat" => {
                 self.leave_out(base, LeftOut::Device)
             }
@@ -32,11 +32,11 @@ impl Writer<'_> {
         }
     }
 
-    /// Leaves `base` out, and what an earlier entry made there. Later hard links to
-    /// it are left out, too.
+    /// Leaves `base` out, and removes the file of an earlier entry there. Later
+    /// hard links to `base` are left out, too.
     ///
-    /// Other engines make a device 0:0 as it is. In an overlay no file shows there
-    /// then, as behind a whiteout.
+    /// Other engines make a device 0:0 unchanged. An overlay then shows no file
+    /// there, as behind a whiteout.
     pub(super) fn leave_out(&mut self, base: &[u8], what: LeftOut) -> Step<()> {
         let path = self.dirs.path_of(base);
         self.notes.add(match what {
@@ -48,7 +48,7 @@ impl Writer<'_> {
         if what == LeftOut::Device {
             self.whited.needs_top(&mut self.dirs)?;
         }
-        // A whiteout that stood here before goes on hiding.
+        // An earlier whiteout of the name goes on hiding.
         if what == LeftOut::Whiteout || self.dirs.hidden.contains(&path) {
             match self.options.whiteouts {
                 Whiteouts::Convert => whiteout::convert(&mut self.dirs, base)?,
@@ -59,7 +59,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Why `name` of the directory `dir` is not there, if an entry for it was left out.
+    /// Returns the reason if an entry for `name` of `dir` was left out.
     pub(super) fn left_out(&mut self, dir: &OwnedFd, name: &[u8]) -> Step<Option<LeftOut>> {
         if self.pending.left_out.is_empty() {
             return Ok(None);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Open directories below the root: resolves the parent of every entry, once,
-//! without ever leaving the root, and settles directories when it leaves them.
+//! A stack of open directories below the root.
+//!
+//! Resolves the parent of every entry once, never leaves the root, and settles
+//! directories when it leaves them.
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -17,56 +19,54 @@ use super::listing::Listing;
 use super::lookup::{DIRECTORY, chmod_path_fd, open_in_root, path_of_fd, resolve, walk};
 use super::name::{Mark, Name};
 use super::pending::ByPath;
+use super::unlock::{OWNER, open_up};
 use crate::image::tar::{Call, Fault, Step, refuse};
 use crate::sys::xattr;
 
-/// The owner's bits, without which an ordinary user cannot work in a directory.
-pub(super) const OWNER: u32 = 0o700;
-
-/// What to do about a parent that is not there.
+/// Handling of a missing parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// Make it: mode 0755, our own ids.
+    /// Makes the parent: mode 0755, the caller's ids.
     Create,
-    /// Make it, unless it is below what is no directory, or where lower layers show
-    /// nothing: say so then.
+    /// Makes the parent, unless it is below a file that is no directory, or
+    /// below a directory where lower layers show no file: reports these.
     CreateOrTell,
 }
 
 /// A stack of open directories, from the root to the parent of the last entry.
 ///
 /// A directory stays open only while entries come from below it, and only if no
-/// symlink led there: whatever an entry replaces is then never on the stack, and
-/// nothing is remembered by name.
+/// symlink led there. A file that an entry replaces is therefore never on the
+/// stack, and no directory is remembered by name.
 pub(super) struct Dirs {
     root: OwnedFd,
     root_attributes: Attributes,
     frames: Vec<Frame>,
-    /// A directory just made in the top. It is opened only if the next entry is below
-    /// it, and else settled by its name, before anything else is done in the top.
+    /// A new directory in the top. It is opened only if the next entry is below
+    /// it; otherwise it is settled by name before other work in the top.
     made: Option<(Box<[u8]>, Attributes)>,
-    /// Whether a symlink led to the last frame.
+    /// True if a symlink led to the last frame.
     aliased: bool,
-    /// Modes without the owner's bits; set when all is done.
+    /// Modes without the owner's bits, to be set at the end.
     late: ByPath<u32>,
-    /// Which directories entries list.
+    /// Directories that entries list.
     pub(super) listing: Listing,
-    /// What this layer hides of lower ones.
+    /// Paths of lower layers that this layer hides.
     pub(super) hidden: Hidden,
     root_foreign: bool,
     root_id: u64,
-    /// Where the root is, as the kernel prints it; read when first needed.
+    /// Path of the root as the kernel prints it; read on first use.
     root_path: Option<Vec<u8>>,
     depth: u32,
-    /// The attribute that makes a directory opaque, when whiteouts are converted.
+    /// Attribute of opaque directories, if whiteouts are converted.
     opaque: Option<&'static CStr>,
 }
 
 struct Frame {
     fd: OwnedFd,
-    /// The part of the entry's name that led here.
+    /// Last part of the entry's name for this directory.
     name: Box<[u8]>,
-    /// Where it is below the root, free of symlinks.
+    /// Path below the root, free of symlinks.
     path: Vec<u8>,
     attributes: Attributes,
     foreign: bool,
@@ -74,14 +74,14 @@ struct Frame {
 }
 
 impl Dirs {
-    /// Works below `root`.
+    /// Starts at `root`.
     pub(super) fn open(
         root: BorrowedFd<'_>,
         depth: u32,
         opaque: Option<&'static CStr>,
     ) -> Step<Self> {
         let root = openat(root, c".", DIRECTORY, Mode::empty()).call("openat")?;
-        // Files would get modes from a default ACL instead of the archive's.
+        // A default ACL would override the modes of the archive.
         match xattr::remove(root.as_fd(), c"system.posix_acl_default") {
             Ok(()) | Err(Errno::ENODATA | Errno::EOPNOTSUPP) => {}
             Err(errno) => return Err(errno).call("fremovexattr system.posix_acl_default"),
@@ -110,19 +110,20 @@ impl Dirs {
         })
     }
 
-    /// The directory last entered.
+    /// Returns the directory entered last.
     pub(super) fn top(&self) -> BorrowedFd<'_> {
         self.frames
             .last()
             .map_or(self.root.as_fd(), |f| f.fd.as_fd())
     }
 
-    /// Whether what is made in the top may get another group than ours.
+    /// Returns whether new files in the top may get a group other than the
+    /// caller's.
     pub(super) fn is_foreign(&self) -> bool {
         self.frames.last().map_or(self.root_foreign, |f| f.foreign)
     }
 
-    /// The inode of the top.
+    /// Returns the inode of the top.
     pub(super) fn id(&mut self) -> Step<u64> {
         let Some(frame) = self.frames.last_mut() else {
             return Ok(self.root_id);
@@ -135,7 +136,8 @@ impl Dirs {
         Ok(id)
     }
 
-    /// The path of `base` in the top, below the root and free of symlinks.
+    /// Returns the path of `base` in the top, below the root and free of
+    /// symlinks.
     pub(super) fn path_of(&self, base: &[u8]) -> Vec<u8> {
         match self.frames.last() {
             Some(top) if !top.path.is_empty() => [&top.path, &b"/"[..], base].concat(),
@@ -143,17 +145,17 @@ impl Dirs {
         }
     }
 
-    /// The path of the top, below the root and free of symlinks.
+    /// Returns the path of the top, below the root and free of symlinks.
     pub(super) fn path_of_top(&self) -> &[u8] {
         self.frames.last().map_or(b"", |top| &top.path)
     }
 
-    /// The root's attributes, set when all is done.
+    /// Keeps the root's attributes, to be set at the end.
     pub(super) fn set_root_attributes(&mut self, attributes: Attributes) {
         self.root_attributes = attributes;
     }
 
-    /// Makes `dir` the top; false if it is missing and shall not be made.
+    /// Makes `dir` the top; returns false if it is missing and stays so.
     pub(super) fn enter(&mut self, dir: &[u8], missing: Missing) -> Step<bool> {
         if self.aliased {
             self.leave_to(0)?;
@@ -184,7 +186,7 @@ impl Dirs {
         Ok(true)
     }
 
-    /// Adds the part `name`, the last of `prefix`, to the stack.
+    /// Pushes the part `name`, the last of `prefix`.
     fn descend(&mut self, prefix: &[u8], name: &[u8], missing: Missing) -> Step<bool> {
         let mut fresh = false;
         loop {
@@ -214,7 +216,8 @@ impl Dirs {
                     fresh = true;
                 }
                 Err(Errno::EACCES) => self.unlock(name)?,
-                // A symlink shows as ELOOP or, asked for as a directory, ENOTDIR.
+                // A symlink fails with ELOOP or, because a directory is asked
+                // for, ENOTDIR.
                 Err(Errno::ELOOP | Errno::ENOTDIR) => {
                     return self.follow(prefix, name, missing);
                 }
@@ -223,7 +226,7 @@ impl Dirs {
         }
     }
 
-    /// Goes through the symlink at the end of `prefix`, with the root as `/`.
+    /// Follows the symlink at the end of `prefix`, with the root as `/`.
     fn follow(&mut self, prefix: &[u8], name: &[u8], missing: Missing) -> Step<bool> {
         let stat = fstatat(self.top(), name, AtFlags::AT_SYMLINK_NOFOLLOW).call("fstatat")?;
         match (stat.st_mode & libc::S_IFMT, missing) {
@@ -246,8 +249,8 @@ impl Dirs {
         Ok(true)
     }
 
-    /// Makes the directory that the dangling symlink `prefix` leads to: a lower layer
-    /// has it, or no layer has, and other engines make it.
+    /// Makes the target directory of the dangling symlink `prefix`. A lower
+    /// layer may have it; if no layer does, other engines make it, too.
     fn follow_dangling(&mut self, prefix: &[u8], missing: Missing) -> Step<bool> {
         self.leave_to(0)?;
         let target = resolve(self.root.as_fd(), prefix, self.depth)?;
@@ -267,8 +270,8 @@ impl Dirs {
         Ok(true)
     }
 
-    /// Puts a directory where a whiteout is: entries below it say that there is one
-    /// again, and the whiteout that the lower one is still gone.
+    /// Replaces a whiteout by a directory: entries below it imply the
+    /// directory, and the whiteout still hides the lower directory.
     fn revive(&mut self, name: &[u8]) -> Step<()> {
         unlinkat(self.top(), name, UnlinkatFlags::NoRemoveDir).call("unlinkat")?;
         mkdirat(self.top(), name, Mode::from_bits_truncate(0o755)).call("mkdirat")?;
@@ -277,7 +280,7 @@ impl Dirs {
         self.set_opaque(self.top())
     }
 
-    /// Hides from `fd` what lower layers have in it, when whiteouts are converted.
+    /// Hides the files of lower layers in `fd`, if whiteouts are converted.
     pub(super) fn set_opaque(&self, fd: BorrowedFd<'_>) -> Step<()> {
         match self.opaque {
             None => Ok(()),
@@ -286,7 +289,7 @@ impl Dirs {
         }
     }
 
-    /// Where a directory reached through symlinks really is.
+    /// Returns the real path of a directory reached through symlinks.
     pub(super) fn path_below_root(&mut self, fd: &OwnedFd) -> Step<Vec<u8>> {
         if self.root_path.is_none() {
             self.root_path = Some(path_of_fd(&self.root)?);
@@ -313,7 +316,8 @@ impl Dirs {
         Ok(below.to_vec())
     }
 
-    /// The path of `name` in an open directory, below the root and free of symlinks.
+    /// Returns the path of `name` in an open directory, below the root and free
+    /// of symlinks.
     pub(super) fn path_in(&mut self, dir: &OwnedFd, name: &[u8]) -> Step<Vec<u8>> {
         Ok(match &self.path_below_root(dir)?[..] {
             b"" => name.to_vec(),
@@ -321,8 +325,8 @@ impl Dirs {
         })
     }
 
-    /// Lets an ordinary user into a directory of theirs whose mode shuts them out;
-    /// the mode comes back when all is done.
+    /// Gives an ordinary user access to a directory with a mode that shuts the
+    /// user out; the mode is restored at the end.
     fn unlock(&mut self, name: &[u8]) -> Step<()> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(self.top(), name, flags, Mode::empty()).call("openat")?;
@@ -336,19 +340,19 @@ impl Dirs {
         Ok(())
     }
 
-    /// Forgets the modes of `path` and of what is below it, because it goes.
+    /// Forgets the modes of `path` and of all below, because they are removed.
     pub(super) fn forget(&mut self, path: &[u8]) {
         self.late.forget(path);
         self.listing.forget(path);
         self.hidden.forget(path);
     }
 
-    /// Forgets the modes of what is gone of `path` and of what was below it.
+    /// Forgets the modes of removed files at `path` and below.
     pub(super) fn forget_removed(&mut self, path: &[u8]) {
         self.late.forget_removed(self.root.as_fd(), path);
     }
 
-    /// The directory that stands for `/`.
+    /// Returns the directory that stands for `/`.
     pub(super) fn root(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
     }
@@ -381,8 +385,8 @@ impl Dirs {
         });
     }
 
-    /// Adds the directory `name` of the top, known to be one, and gives it
-    /// `attributes` once it is left; `fresh` if it was just made.
+    /// Pushes the existing directory `name` of the top, to get `attributes`
+    /// when it is left; `fresh` if it was just made.
     pub(super) fn push_listed(
         &mut self,
         name: &[u8],
@@ -412,12 +416,13 @@ impl Dirs {
         Ok(())
     }
 
-    /// Puts off the opening of the directory `name`, just made in the top with its own mode.
+    /// Defers opening the directory `name`, just made in the top with its own
+    /// mode.
     pub(super) fn set_made(&mut self, name: &[u8], attributes: Attributes) {
         self.made = Some((name.into(), attributes));
     }
 
-    /// Leaves directories until `depth` are left on the stack.
+    /// Leaves directories until the stack has `depth`.
     fn leave_to(&mut self, depth: usize) -> Step<()> {
         if let Some((name, attributes)) = self.made.take() {
             attributes.settle_at(self.top(), &name)?;
@@ -431,7 +436,8 @@ impl Dirs {
         Ok(())
     }
 
-    /// Gives a directory its attributes; the mode waits if it would lock us out.
+    /// Sets a directory's attributes. Defers a mode that would shut the caller
+    /// out.
     fn settle(&mut self, fd: &OwnedFd, path: Vec<u8>, attributes: Attributes) -> Step<()> {
         if let Some((uid, gid)) = attributes.owner {
             fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).call("fchown")?;
@@ -449,7 +455,7 @@ impl Dirs {
         Ok(())
     }
 
-    /// Leaves everything: the modes that lock us out come last, deepest first.
+    /// Leaves all directories, then sets the deferred modes, deepest first.
     pub(super) fn complete(mut self) -> Step<Listing> {
         self.leave_to(0)?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -473,7 +479,7 @@ impl Dirs {
         Ok(self.listing)
     }
 
-    /// Opens the directory that holds `dir`'s entries without making it the top.
+    /// Opens the directory of `dir`'s entries without making it the top.
     pub(super) fn open_other(&self, dir: &[u8]) -> nix::Result<OwnedFd> {
         match dir {
             b"" => openat(&self.root, c".", DIRECTORY, Mode::empty()),
@@ -482,18 +488,7 @@ impl Dirs {
     }
 }
 
-/// Gives the owner of a directory all of the owner's rights, and returns the mode
-/// that the directory is to get back; none if nothing was in the way.
-pub(super) fn open_up(fd: impl AsFd, stat: &FileStat) -> Step<Option<u32>> {
-    let mode = stat.st_mode & 0o7777;
-    if mode & OWNER == OWNER || stat.st_uid != Uid::effective().as_raw() {
-        return Ok(None);
-    }
-    fchmod(fd, Mode::from_bits_truncate(mode | OWNER)).call("fchmod")?;
-    Ok(Some(mode))
-}
-
-/// Whether new files in this directory may inherit its group.
+/// Returns whether new files in this directory may inherit its group.
 fn foreign(stat: &FileStat) -> bool {
     stat.st_mode & libc::S_ISGID != 0 || stat.st_gid != Gid::effective().as_raw()
 }

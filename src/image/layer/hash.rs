@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The hashing thread: both digests of a layer, beside the threads that need its bytes.
+//! The hashing thread: computes both digests of a layer beside the threads that
+//! use the bytes.
 #![forbid(unsafe_code)]
 
 use std::rc::Rc;
@@ -10,21 +11,21 @@ use nix::sys::signal::SigSet;
 
 use crate::image::digest::{Digest, Hasher};
 
-/// Bytes that two threads look at; the last to let go gives the memory back.
+/// Bytes shared by two threads; the last user returns the memory.
 pub(super) type Chunk = Arc<Vec<u8>>;
 
-/// A digest, and of how many bytes.
+/// A digest, and the number of bytes.
 pub(super) type Hashed = (Digest, u64);
 
-/// Lets go of `chunk`; `spent` gets its memory if nobody else has it any more.
+/// Returns the memory of `chunk` through `spent`, if this was the last user.
 pub(super) fn give_back(chunk: Chunk, spent: &SyncSender<Vec<u8>>) {
     if let Some(chunk) = Chunk::into_inner(chunk).filter(|chunk| chunk.capacity() > 0) {
-        // Nobody is left to want it back: it is freed.
+        // Freed if the receiver is gone.
         let _ = spent.try_send(chunk);
     }
 }
 
-/// What there is to hash, in order for each of the two.
+/// Bytes to hash, in order for each of the two digests.
 enum Piece {
     Blob(Chunk),
     Diff(Chunk),
@@ -48,13 +49,13 @@ impl Feed {
         self.send(Piece::Diff(chunk.clone()));
     }
 
-    /// Memory of an earlier chunk of the blob, or none.
+    /// Returns memory of an earlier chunk of the blob, or new memory.
     pub(super) fn spent(&self) -> Vec<u8> {
         self.spent.try_recv().unwrap_or_default()
     }
 
     fn send(&self, piece: Piece) {
-        // The thread ends early only by a panic, which whoever joins it will see.
+        // The thread ends early only by a panic, which join(3) reports.
         let _ = self.pieces.send(piece);
     }
 }
@@ -67,10 +68,11 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Hashes until the reading thread's end is gone: the blob's digest, the archive's.
+    /// Hashes until the reading thread's end is gone; returns the blob's and
+    /// the archive's digest.
     pub(super) fn hash(self) -> (Hashed, Hashed) {
-        // The host's handlers must not run here. It cannot fail with a valid set, and
-        // if it did, a handler would merely run on this thread.
+        // The host's handlers must not run on this thread. The call cannot fail
+        // with a valid set; otherwise a handler would merely run here.
         let _ = SigSet::all().thread_block();
         let (mut blob, mut diff) = (Hasher::new(), Hasher::new());
         for piece in self.pieces {
@@ -89,8 +91,8 @@ impl Pieces {
     }
 }
 
-/// Both ends, with room for `most` pieces between them. Memory of the archive's
-/// chunks goes back through `diff`.
+/// Returns both ends, with room for `most` pieces in between. Memory of the
+/// archive's chunks returns through `diff`.
 pub(super) fn channel(most: usize, diff: SyncSender<Vec<u8>>) -> (Feed, Pieces) {
     let (to, pieces) = sync_channel(most);
     let (blob, spent) = sync_channel(most);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The paths that one layer hides of lower layers, and the directories that hold no
-//! file of its entries.
+//! Paths of lower layers that a layer hides, and directories without files of
+//! the layer's entries.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeSet, HashSet};
@@ -10,15 +10,15 @@ use super::name::{above, is_below};
 /// Paths below the root, free of symlinks; empty for the root.
 #[derive(Default)]
 pub(super) struct Hidden {
-    /// Lower layers show nothing below these: whited out, or opaque.
+    /// Lower layers show no file below these: whited out, or opaque.
     paths: HashSet<Vec<u8>>,
-    /// Implied directories without an entry below so far. Only whiteouts need them,
-    /// or devices that were left out.
+    /// Implied directories without an entry below so far. Only whiteouts need
+    /// them, or devices that were left out.
     bare: BTreeSet<Vec<u8>>,
 }
 
 impl Hidden {
-    /// Notes that lower layers show nothing below `path`.
+    /// Notes that lower layers show no file below `path`.
     pub(super) fn hide(&mut self, path: Vec<u8>) {
         self.paths.insert(path);
     }
@@ -28,12 +28,12 @@ impl Hidden {
         self.paths.contains(path)
     }
 
-    /// Returns whether lower layers show nothing below `path`.
+    /// Returns whether lower layers show no file below `path`.
     pub(super) fn covers(&self, path: &[u8]) -> bool {
         !self.paths.is_empty() && above(path).chain([path]).any(|dir| self.contains(dir))
     }
 
-    /// Notes a directory that was made for what is below.
+    /// Notes a directory that was made for entries below.
     pub(super) fn imply(&mut self, path: Vec<u8>) {
         self.bare.insert(path);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Hard links: further names for what earlier entries made.
+//! Hard links: further names for the files of earlier entries.
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
@@ -14,8 +14,9 @@ use super::write::Writer;
 use crate::image::tar::{Call, Step, refuse};
 
 impl Writer<'_> {
-    /// Another name for what an earlier entry made, or a lower layer when applying.
-    /// Its own owner, mode and times are not looked at: the first name's count.
+    /// Gives a file of an earlier entry, or of a lower layer when applying, a
+    /// further name. Ignores owner, mode and times of the link, because those
+    /// of the first name count.
     pub(super) fn link(&mut self, base: &[u8], raw: &[u8]) -> Step<()> {
         let target = Name::parse_cleaned(raw, self.options.bounds.depth)?;
         let Some((dir, name)) = target.split() else {
@@ -52,8 +53,8 @@ impl Writer<'_> {
         self.defer_like(&from, name, base)
     }
 
-    /// Refuses a target with ".." behind a symlink: some readers take it before the
-    /// symlink, others after.
+    /// Refuses a target with `..` behind a symlink: readers differ in the order
+    /// of resolution.
     fn check_dots(&self, raw: &[u8]) -> Step<()> {
         let mut path: Vec<&[u8]> = Vec::new();
         for part in raw.split(|&b| b == b'/') {
@@ -78,7 +79,8 @@ impl Writer<'_> {
         Ok(name == base && other == self.dirs.id()?)
     }
 
-    /// A later entry may replace the first name: the new one carries the same.
+    /// Defers the same owner for the new name, because a later entry may
+    /// replace the first name.
     fn defer_like(&mut self, from: &OwnedFd, name: &[u8], base: &[u8]) -> Step<()> {
         if self.pending.fixups.is_empty() {
             return Ok(());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The directories of a layer: which its entries list and which they only imply,
-//! and what an overlay of several layers is to show of them.
+//! The directories that a layer lists or implies, and those that an overlay of
+//! layers must show.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,21 +9,21 @@ use std::fmt::Write as _;
 use super::name::{above, is_below, split};
 use crate::image::tar::Time;
 
-/// What one layer has at the paths of directories and whiteouts: below the root,
-/// free of symlinks, empty for the root.
+/// A layer's directories and whiteouts by path: below the root, free of
+/// symlinks, empty for the root.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Listing(BTreeMap<Vec<u8>, Row>);
 
-/// What one layer has at a path.
+/// A layer's file at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Row {
-    /// A directory, and whether what lower layers have in it is hidden.
+    /// A directory; `opaque` hides the files of lower layers there.
     Directory { listed: Option<Shown>, opaque: bool },
     /// A whiteout.
     Whiteout,
 }
 
-/// What an overlay is to show of a directory; ids are those inside.
+/// Attributes of a directory in an overlay; ids are those inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shown {
     pub(crate) mode: u32,
@@ -33,7 +33,7 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// What a directory gets that no entry lists.
+    /// Attributes of a directory that no entry lists.
     const IMPLIED: Self = Self {
         mode: 0o755,
         uid: 0,
@@ -68,8 +68,8 @@ impl Listing {
         self.0.insert(path, row);
     }
 
-    /// Notes a directory that took the place of a whiteout: lower layers say nothing
-    /// of it.
+    /// Notes a directory in the place of a whiteout: lower layers do not matter
+    /// there.
     pub(super) fn revive(&mut self, path: Vec<u8>) {
         let row = Row::Directory {
             listed: Some(Shown::IMPLIED),
@@ -78,7 +78,7 @@ impl Listing {
         self.0.insert(path, row);
     }
 
-    /// Notes that a directory hides what lower layers have in it.
+    /// Notes that a directory hides the files of lower layers there.
     pub(super) fn set_opaque(&mut self, path: &[u8]) {
         if let Some(Row::Directory { opaque, .. }) = self.0.get_mut(path) {
             *opaque = true;
@@ -110,7 +110,7 @@ impl Listing {
             .map(|(dir, _)| dir)
     }
 
-    /// Forgets `path` and what is below it, because another file takes its place.
+    /// Forgets `path` and all below, because another file takes the place.
     pub(super) fn forget(&mut self, path: &[u8]) {
         if self.0.remove(path).is_some() {
             let below = [path, b"/"].concat()..[path, b"0"].concat();
@@ -121,8 +121,8 @@ impl Listing {
         }
     }
 
-    /// Returns it as text: a word each for the kind, mode, ids and time, then the
-    /// path up to NUL.
+    /// Returns the listing as text: a word each for kind, mode, ids and time,
+    /// then the path up to NUL.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (path, row) in &self.0 {
@@ -152,7 +152,7 @@ impl Listing {
         bytes
     }
 
-    /// Reads it back; none if it is damaged.
+    /// Parses the text; returns `None` if the text is damaged.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut all = BTreeMap::new();
         for line in bytes.split_inclusive(|&b| b == 0) {
@@ -188,7 +188,7 @@ impl Listing {
         rows.map(|(path, _)| &path[..])
     }
 
-    /// Whether lower layers say nothing about `path`, because of what is above it here.
+    /// Returns whether a directory above `path` hides `path` of lower layers.
     fn hides_above(&self, path: &[u8]) -> bool {
         above(path).any(|dir| {
             let row = self.0.get(dir);
@@ -200,9 +200,10 @@ impl Listing {
     }
 }
 
-/// Returns the directories that an overlay of `layers`, topmost first, would show
-/// as unlisted ones while a lower layer lists them, or with whiteouts in them, and
-/// all directories above these: each with what it is to show.
+/// Returns the directories that an overlay of `layers`, topmost first, would
+/// show wrongly, with all directories above them and the attributes to show.
+/// Wrong are unlisted directories that a lower layer lists, and directories
+/// that show whiteouts.
 pub(crate) fn to_show(layers: &[Listing]) -> BTreeMap<Vec<u8>, Shown> {
     let mut all = BTreeMap::new();
     let unlisted: BTreeSet<&[u8]> = layers.iter().flat_map(Listing::implied).collect();
@@ -220,8 +221,8 @@ pub(crate) fn to_show(layers: &[Listing]) -> BTreeMap<Vec<u8>, Shown> {
     all
 }
 
-/// Returns the directories whose whiteouts an overlay lists: those that one layer
-/// alone has, because the overlay does not filter what it does not merge.
+/// Returns the directories whose whiteouts an overlay lists: those of a single
+/// layer, because overlayfs filters whiteouts only where it merges.
 fn with_bare_whiteouts<'a>(layers: &'a [Listing]) -> BTreeSet<&'a [u8]> {
     let of_layer = |(at, layer): (usize, &'a Listing)| {
         let alone = move |dir: &&[u8]| merged(layers, dir).eq([at]);
@@ -230,7 +231,7 @@ fn with_bare_whiteouts<'a>(layers: &'a [Listing]) -> BTreeSet<&'a [u8]> {
     layers.iter().enumerate().flat_map(of_layer).collect()
 }
 
-/// Returns the layers whose directories at `path` an overlay shows as one.
+/// Returns the layers whose directories at `path` an overlay merges.
 fn merged(layers: &[Listing], path: &[u8]) -> impl Iterator<Item = usize> {
     let mut hidden = false;
     let rows = layers.iter().enumerate().map_while(move |(at, layer)| {
@@ -248,8 +249,9 @@ fn merged(layers: &[Listing], path: &[u8]) -> impl Iterator<Item = usize> {
     rows.filter_map(|(at, is_dir)| is_dir.then_some(at))
 }
 
-/// Returns what an overlay shows of a directory, and what the topmost layer says
-/// that lists it, unless something hides that layer; none if it shows no directory.
+/// Returns the attributes of a directory in an overlay, and those in the
+/// topmost layer that lists it, unless that layer is hidden there. Returns
+/// `None` if the overlay shows no directory.
 fn looked_up(layers: &[Listing], path: &[u8]) -> Option<(Shown, Option<Shown>)> {
     let mut visible = None;
     for layer in layers {
@@ -263,7 +265,7 @@ fn looked_up(layers: &[Listing], path: &[u8]) -> Option<(Shown, Option<Shown>)> 
             }
             None => {}
         }
-        // A directory that is opaque itself hides what was in it, not what it was.
+        // An opaque directory hides its lower files, not its lower attributes.
         if layer.hides_above(path) {
             break;
         }
@@ -325,7 +327,7 @@ mod tests {
         assert_eq!(Listing::parse(&bytes), Some(listing));
         assert_eq!(Listing::parse(b""), Some(Listing::default()));
         for cut in 1..bytes.len() {
-            // Cut between two rows, it is a listing; else it is none.
+            // A cut between two rows gives a listing, a cut elsewhere does not.
             let parsed = Listing::parse(&bytes[..cut]);
             assert_eq!(parsed.is_some(), bytes[cut - 1] == 0, "{cut}");
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Finds directories below a root, which no symlink leads out of.
+//! Finds directories below a root that no symlink leaves.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -11,13 +11,14 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 
 use crate::image::tar::{Call, Fault, Step, refuse};
 
-/// Directories are opened for reading: only such descriptors take new attributes.
+/// Directories are opened for reading: only such descriptors take new
+/// attributes.
 pub(super) const DIRECTORY: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_DIRECTORY)
     .union(OFlag::O_NOFOLLOW)
     .union(OFlag::O_CLOEXEC);
 
-/// Resolves `path` with `root` as `/`; symlinks on the way stay below it.
+/// Resolves `path` with `root` as `/`; symlinks on the way stay below the root.
 pub(super) fn open_in_root(root: BorrowedFd<'_>, path: &[u8]) -> nix::Result<OwnedFd> {
     if is_weak!("no_inroot") {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -28,9 +29,10 @@ pub(super) fn open_in_root(root: BorrowedFd<'_>, path: &[u8]) -> nix::Result<Own
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     loop {
         match openat2(root, path, how) {
-            // A rename somewhere on this machine raced with a "..".
+            // A rename somewhere on this machine raced with a `..`.
             Err(Errno::EAGAIN) => continue,
-            // Forbidden by a filter around us: good as long as no symlink is met.
+            // A filter forbids the call. Walking is as good until the first
+            // symlink.
             Err(Errno::ENOSYS) => {
                 return walk(root, path, DIRECTORY).map_err(|errno| match errno {
                     Errno::ENOTDIR | Errno::ELOOP => Errno::ENOSYS,
@@ -53,12 +55,12 @@ pub(super) fn walk(root: BorrowedFd<'_>, path: &[u8], flags: OFlag) -> nix::Resu
     Ok(fd)
 }
 
-/// Symlinks on the way to one file, as the kernel counts them.
+/// Symlinks on the way to a file, as the kernel counts them.
 const LINKS_MAX: u32 = 40;
 
-/// Returns where `path` leads with `root` as `/`: below the root and free of
-/// symlinks, also where the end of it is missing. Needs a descriptor for each of at
-/// most `depth` directories.
+/// Returns the target of `path` with `root` as `/`: below the root and free of
+/// symlinks, even if the end is missing. Needs a descriptor for each of at most
+/// `depth` directories.
 pub(super) fn resolve(root: BorrowedFd<'_>, path: &[u8], depth: u32) -> Step<Vec<u8>> {
     let parts = |path: &[u8]| -> Vec<Vec<u8>> {
         let parts = path.split(|&b| b == b'/').rev();
@@ -96,7 +98,8 @@ pub(super) fn resolve(root: BorrowedFd<'_>, path: &[u8], depth: u32) -> Step<Vec
             }
             _ => {
                 let flags = DIRECTORY | OFlag::O_PATH;
-                // What is no directory shows when the entry's own parent is opened.
+                // A file that is no directory fails when the entry's own parent
+                // is opened.
                 let fd = dir.and_then(|dir| openat(dir, &part[..], flags, Mode::empty()).ok());
                 done.push((part, fd));
             }
@@ -106,7 +109,8 @@ pub(super) fn resolve(root: BorrowedFd<'_>, path: &[u8], depth: u32) -> Step<Vec
     Ok(parts.join(&b'/'))
 }
 
-/// Sets the mode of what an `O_PATH` descriptor names, which fchmod(2) refuses.
+/// Sets the mode of the file of an `O_PATH` descriptor, which fchmod(2)
+/// refuses.
 pub(super) fn chmod_path_fd(fd: &OwnedFd, mode: u32) -> Step<()> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let mode = Mode::from_bits_truncate(mode);

@@ -7,7 +7,7 @@ use crate::image::tar::{Fault, Step, refuse};
 const NAME_MAX: usize = 255;
 const PATH_MAX: usize = 4096;
 const WHITEOUT: &[u8] = b".wh.";
-/// Where aufs keeps files that have several names.
+/// Directory where aufs keeps files that have several names.
 pub(super) const AUFS_LINKS: &[u8] = b".wh..wh.plnk";
 
 /// A path below the root: no leading slash, no empty, `.` or `..` component,
@@ -16,8 +16,8 @@ pub(super) const AUFS_LINKS: &[u8] = b".wh..wh.plnk";
 pub(crate) struct Name(Vec<u8>);
 
 impl Name {
-    /// Normalises `raw`. A leading `/` means the archive's root, as every unpacker
-    /// has it; `..` is refused even where it would stay inside.
+    /// Normalises `raw`. A leading `/` means the archive's root, as in every
+    /// unpacker; `..` is refused even inside the root.
     pub(crate) fn parse(raw: &[u8], depth: u32) -> Step<Self> {
         if raw.split(|&b| b == b'/').any(|part| part == b"..") {
             return refuse("\"..\" in a name");
@@ -25,8 +25,8 @@ impl Name {
         Self::parse_cleaned(raw, depth)
     }
 
-    /// Normalises `raw`, where `..` takes the part before it away, symlink or not:
-    /// Docker, containerd and podman have it so. One that leaves the root is refused.
+    /// Normalises `raw`, where `..` removes the part before it, symlink or not,
+    /// as in Docker, containerd and podman. Refuses `..` that leaves the root.
     pub(super) fn parse_cleaned(raw: &[u8], depth: u32) -> Step<Self> {
         if raw.is_empty() {
             return refuse("empty name");
@@ -56,12 +56,12 @@ impl Name {
         Ok(Self(path))
     }
 
-    /// The path; empty for the root itself.
+    /// Returns the path; empty for the root itself.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The directory and the last component; `None` for the root.
+    /// Returns the directory and the last component; `None` for the root.
     pub(super) fn split(&self) -> Option<(&[u8], &[u8])> {
         split(&self.0)
     }
@@ -91,24 +91,27 @@ pub(super) fn is_below(path: &[u8], dir: &[u8]) -> bool {
     }
 }
 
-/// What a last component means to an overlay.
-/// Source: OCI image spec, layer, "Whiteouts".
+/// Meaning of a last component in an overlay. Source: OCI image spec, layer,
+/// "Whiteouts".
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Mark<'a> {
     /// An ordinary entry.
     Plain,
-    /// `.wh.NAME`: NAME of the layers below is gone.
+    /// `.wh.NAME`: removes NAME of the layers below.
     Whiteout(&'a [u8]),
-    /// `.wh..wh..opq`: everything of the layers below is gone from this directory.
+    /// `.wh..wh..opq`: removes all files of the layers below from this
+    /// directory.
     Opaque,
-    /// Other `.wh..wh.` names: bookkeeping of aufs, without meaning in an image.
+    /// Other `.wh..wh.` names: bookkeeping of aufs, without meaning in an
+    /// image.
     Aufs,
-    /// A name of aufs for a file that entries link to, as Docker 1.x wrote them.
+    /// A name of aufs for a file that entries link to, as Docker 1.x wrote
+    /// them.
     AufsLink,
 }
 
 impl<'a> Mark<'a> {
-    /// Reads the mark in the last component `base`; `dir` may not hold any.
+    /// Reads the mark in the last component `base`; `dir` must hold no mark.
     pub(super) fn of(dir: &[u8], base: &'a [u8]) -> Step<Self> {
         if dir == AUFS_LINKS {
             return Ok(Self::AufsLink);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is put off until a tree is whole, kept by path.
+//! Work on files that waits until a tree is whole, by path.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 use super::Fixup;
 use super::lookup::walk;
 
-/// What the layers of one tree put off until the last of them is applied.
+/// Work that the layers of a tree defer until the last layer is applied.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     /// Owners that only a holder of subordinate ids can set.
@@ -20,20 +20,20 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    /// Drops what was put off for `path` and everything below it.
+    /// Drops the work on `path` and on all below.
     pub(super) fn forget(&mut self, path: &[u8]) {
         self.fixups.forget(path);
         self.left_out.forget(path);
     }
 
-    /// Forgets that a file was left out, because there is one now.
+    /// Forgets that a file was left out, because it exists now.
     pub(super) fn no_longer_left_out(&mut self, path: impl FnOnce() -> Vec<u8>) {
         if !self.left_out.is_empty() {
             self.left_out.remove(&path());
         }
     }
 
-    /// Drops what was put off for what is gone: `path` and what was below it.
+    /// Drops the work on removed files at `path` and below.
     pub(super) fn forget_removed(&mut self, root: BorrowedFd<'_>, path: &[u8]) {
         self.fixups.forget_removed(root, path);
         self.left_out.forget(path);
@@ -50,8 +50,8 @@ impl Pending {
 pub(super) enum LeftOut {
     /// A device that the caller cannot make.
     Device,
-    /// A character device 0:0: the whiteout of an overlay, in the image of a host
-    /// that ran containers.
+    /// A character device 0:0: the whiteout of an overlay, in the image of a
+    /// host that ran containers.
     Whiteout,
 }
 
@@ -71,7 +71,7 @@ impl<T> ByPath<T> {
         self.0.insert(path, value);
     }
 
-    /// Sets the value of `path` unless there is one.
+    /// Sets the value of `path` unless it has a value.
     pub(super) fn insert_first(&mut self, path: Vec<u8>, value: T) {
         self.0.entry(path).or_insert(value);
     }
@@ -91,12 +91,12 @@ impl<T> ByPath<T> {
         self.0.remove(path);
     }
 
-    /// Drops the values of `path` and of everything below it.
+    /// Drops the values of `path` and of all below.
     pub(super) fn forget(&mut self, path: &[u8]) {
         self.forget_if(path, |_| true);
     }
 
-    /// Drops the values of files that are gone: `path` and what was below it.
+    /// Drops the values of removed files at `path` and below.
     pub(super) fn forget_removed(&mut self, root: BorrowedFd<'_>, path: &[u8]) {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         self.forget_if(path, |path| walk(root, path, flags).is_err());
@@ -123,7 +123,7 @@ impl<T> ByPath<T> {
         }
     }
 
-    /// Returns all of it, what is deepest first.
+    /// Returns all values, the deepest paths first.
     pub(super) fn into_deepest_first(self) -> Vec<(Vec<u8>, T)> {
         let mut all: Vec<_> = self.0.into_iter().collect();
         all.sort_by_key(|(path, _)| std::cmp::Reverse(path.split(|&b| b == b'/').count()));

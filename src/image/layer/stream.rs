@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The uncompressed archive as the writing thread sees it: chunks handed over by
-//! the inflating thread.
+//! The uncompressed archive for the writing thread: chunks from the inflating
+//! thread.
 #![forbid(unsafe_code)]
 
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -18,7 +18,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Takes chunks from `full` and gives them back through `spent`.
+    /// Takes chunks from `full` and returns them through `spent`.
     pub(super) fn new(full: Receiver<Chunk>, spent: SyncSender<Vec<u8>>) -> Self {
         Self {
             full,
@@ -33,7 +33,7 @@ impl Stream {
 impl Input for Stream {
     fn peek(&mut self) -> &[u8] {
         while self.at == self.chunk.len() {
-            // The end, or the other side failed; then its own error counts.
+            // The end of the archive, or an error that the other side reports.
             let Ok(next) = self.full.recv() else {
                 return &[];
             };

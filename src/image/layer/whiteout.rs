@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Whiteouts: turned into what overlayfs understands, or carried out at once.
+//! Whiteouts: converted for overlayfs, or applied at once.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
@@ -12,25 +12,28 @@ use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstat, fstata
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::attributes::Attributes;
-use super::dirs::{Dirs, Missing, open_up};
+use super::dirs::{Dirs, Missing};
 use super::lookup::DIRECTORY;
 use super::name::{Mark, split};
+use super::unlock::open_up;
 use super::{Options, Whiteouts};
 use crate::image::tar::{Call, Fault, Step};
 
-/// Directories nested deeper than any bound on names allows are not removed.
+/// Depth of the deepest directory that is removed; no bound on names allows
+/// more.
 const DEEPEST: u32 = 1024;
 
-/// What the whiteouts of a layer must not touch.
+/// Files that the whiteouts of a layer must not touch.
 pub(super) struct Whited {
-    /// When applying: what this layer wrote, by the parent's inode and the name.
+    /// Files that this layer wrote, for [`Whiteouts::Apply`], by the parent's
+    /// inode and the name.
     written: Option<HashSet<(u64, Vec<u8>)>>,
-    /// Whether the root itself was made opaque.
+    /// True if the root itself was made opaque.
     pub(super) opaque_root: bool,
 }
 
 impl Whited {
-    /// Nothing seen yet.
+    /// Starts without files.
     pub(super) fn new(options: &Options) -> Self {
         Self {
             written: (options.whiteouts == Whiteouts::Apply).then(HashSet::new),
@@ -50,7 +53,8 @@ impl Whited {
         Ok(())
     }
 
-    /// Remembers that this layer has the top of `dirs`, for an entry that makes no file.
+    /// Remembers that this layer has the top of `dirs`, for an entry that makes
+    /// no file.
     pub(super) fn needs_top(&mut self, dirs: &mut Dirs) -> Step<()> {
         let path = dirs.path_of_top().to_vec();
         dirs.hidden.need(&path);
@@ -62,16 +66,17 @@ impl Whited {
         Ok(())
     }
 
-    /// Carries out or converts the whiteout `mark` found in `dir`. Entries of the
-    /// same layer stay, whether they come before the whiteout or after it. Returns
-    /// the path where files may be gone now, there or below.
+    /// Applies or converts the whiteout `mark` found in `dir`. Entries of the
+    /// same layer stay, before or after the whiteout. Returns the path where
+    /// files may be gone now, there or below.
     pub(super) fn mark(
         &mut self,
         dirs: &mut Dirs,
         dir: &[u8],
         mark: Mark<'_>,
     ) -> Step<Option<Vec<u8>>> {
-        // Below what this layer hides or made a file, lower layers have nothing to hide.
+        // Lower layers are hidden already below a hidden directory or a file of
+        // this layer.
         if !dirs.enter(dir, Missing::CreateOrTell)? || dirs.hidden.covers(dirs.path_of_top()) {
             return Ok(None);
         }
@@ -101,8 +106,9 @@ impl Whited {
     }
 }
 
-/// Makes a whiteout for overlayfs: a character device 0:0, which since Linux 5.8
-/// any user may make. Source: kernel, Documentation/filesystems/overlayfs.rst.
+/// Makes a whiteout for overlayfs: a character device 0:0, which since Linux
+/// 5.8 any user may make. Source: kernel,
+/// Documentation/filesystems/overlayfs.rst.
 pub(super) fn convert(dirs: &mut Dirs, name: &[u8]) -> Step<()> {
     let path = dirs.path_of(name);
     match dirs.hidden.is_bare(&path) {
@@ -125,13 +131,14 @@ pub(super) fn convert(dirs: &mut Dirs, name: &[u8]) -> Step<()> {
     if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
         return Ok(());
     }
-    // The layer has a directory of this name: it stays, without the lower one.
+    // The directory of this layer stays, without the lower directory.
     let fd = openat(top, name, DIRECTORY, Mode::empty()).call("openat")?;
     dirs.set_opaque(fd.as_fd())
 }
 
-/// Removes below `path` what only whiteouts need, before lower layers show nothing
-/// there. overlayfs lists whiteouts in a directory that one layer alone has.
+/// Removes directories below `path` that only whiteouts need, before lower
+/// layers are hidden there. overlayfs lists whiteouts in a directory of a
+/// single layer.
 fn sweep(dirs: &mut Dirs, path: &[u8]) -> Step<()> {
     let mut gone = dirs.hidden.bare_below(path);
     gone.extend(dirs.listing.whiteouts_below(path));
@@ -152,7 +159,7 @@ fn sweep(dirs: &mut Dirs, path: &[u8]) -> Step<()> {
     Ok(())
 }
 
-/// Removes `name` of `dir`, whatever it is, with everything below it.
+/// Removes `name` of `dir`, of any type, with all below.
 pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Step<()> {
     Lower { kept: None }.remove(dir, 0, name, 0).map(drop)
 }
@@ -163,18 +170,20 @@ fn open_dir(dir: BorrowedFd<'_>, name: &[u8]) -> nix::Result<Dir> {
         Err(Errno::EACCES) => {}
         opened => return opened,
     }
-    // A symlink would have shown as one, and no other process writes here.
+    // A symlink would have failed with another error, and no other process
+    // writes here.
     fchmodat(dir, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
     Dir::openat(dir, name, DIRECTORY, Mode::empty())
 }
 
-/// Removal that spares what the current layer wrote.
+/// A removal that spares the files of the current layer.
 struct Lower<'a> {
     kept: Option<&'a HashSet<(u64, Vec<u8>)>>,
 }
 
 impl Lower<'_> {
-    /// Removes `name` of the directory `dir` with inode `id`; true if it is gone.
+    /// Removes `name` of the directory `dir` with inode `id`; returns true if
+    /// it is gone.
     fn remove(&self, dir: BorrowedFd<'_>, id: u64, name: &[u8], depth: u32) -> Step<bool> {
         let keep = self
             .kept
@@ -195,7 +204,7 @@ impl Lower<'_> {
         };
         let stat = fstat(&below).call("fstat")?;
         let locked = open_up(&below, &stat)?;
-        // To set the mode of what is spared.
+        // Needed to set the mode of a spared directory.
         let again = locked.map(|_| openat(&below, c".", DIRECTORY, Mode::empty()));
         let empty = self.clear_dir(below, stat.st_ino, depth + 1)?;
         if keep || !empty {
@@ -210,7 +219,7 @@ impl Lower<'_> {
         Ok(true)
     }
 
-    /// Removes everything in `dir`; true if nothing was spared.
+    /// Removes everything in `dir`; returns true if no file was spared.
     fn clear(&self, dir: BorrowedFd<'_>, id: u64, depth: u32) -> Step<bool> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let own = Dir::openat(dir, c".", flags, Mode::empty()).call("openat")?;
@@ -218,7 +227,8 @@ impl Lower<'_> {
     }
 
     fn clear_dir(&self, mut dir: Dir, id: u64, depth: u32) -> Step<bool> {
-        // Names first: a directory that changes while it is read may skip some.
+        // A directory that changes while it is read may skip names, so read all
+        // names first.
         let mut names = Vec::new();
         for entry in dir.iter() {
             let entry = entry.call("getdents64")?;

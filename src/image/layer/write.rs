@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Entries to files: each made new, by descriptor, in a parent resolved once.
+//! Writes entries to files: each made new, by descriptor, in a parent resolved
+//! once.
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
@@ -11,12 +12,13 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstatat, mkdirat, mknodat};
 use nix::unistd::{Gid, Uid, fchown, ftruncate, symlinkat, write};
 
 use super::attributes::{Attributes, Xattrs, set_times};
-use super::dirs::{Dirs, Missing, OWNER};
+use super::dirs::{Dirs, Missing};
 use super::listing::{Listing, Shown};
 use super::lookup::chmod_path_fd;
 use super::name::{AUFS_LINKS, Mark, Name};
 use super::pending::{LeftOut, Pending};
 use super::stream::Stream;
+use super::unlock::OWNER;
 use super::whiteout::Whited;
 use super::{Fixup, Ids, Notes, Options, Whiteouts};
 use crate::image::tar::{Archive, Call, Entry, Fault, Map, Step, Time, What, refuse, shown};
@@ -29,14 +31,14 @@ pub(super) struct Writer<'a> {
     pub(super) notes: Notes,
     pub(super) pending: Pending,
     used: Used,
-    /// Whether new files get exactly the mode asked for.
+    /// True if new files get exactly the requested mode.
     exact_modes: bool,
     us: (u32, u32),
-    /// Whether aufs's directory of files with several names is there.
+    /// True if aufs's directory of files with several names exists.
     aufs_links: bool,
 }
 
-/// What was spent of the bounds.
+/// Use of the bounds so far.
 #[derive(Default)]
 struct Used {
     entries: u64,
@@ -44,7 +46,7 @@ struct Used {
     allocated: u64,
 }
 
-/// An entry's attributes, decided.
+/// Final attributes of an entry.
 pub(super) struct Meta {
     uid: u32,
     gid: u32,
@@ -64,7 +66,7 @@ impl Meta {
     }
 }
 
-/// What [`Writer::complete`] reports.
+/// Result of [`Writer::complete`].
 pub(super) struct Written {
     pub(super) entries: u64,
     pub(super) pending: Pending,
@@ -97,7 +99,7 @@ impl<'a> Writer<'a> {
     /// Settles all directories.
     pub(super) fn complete(mut self) -> Step<Written> {
         if self.aufs_links {
-            // Its files have the names by now that entries linked to them.
+            // Entries have linked to its files by now.
             self.dirs.enter(b"", Missing::Create)?;
             self.forget(AUFS_LINKS);
             super::whiteout::remove(self.dirs.root(), AUFS_LINKS)?;
@@ -112,7 +114,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Writes one entry, its body taken from `archive`.
+    /// Writes an entry; `archive` gives the body.
     pub(super) fn entry(&mut self, entry: Entry, archive: &mut Archive<Stream>) -> Step<()> {
         let bounds = &self.options.bounds;
         self.used.entries += 1;
@@ -173,7 +175,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The entry of the root itself: attributes only.
+    /// Applies the entry of the root itself: only attributes.
     fn root(&mut self, entry: Entry) -> Step<()> {
         if !matches!(entry.what, What::Directory) {
             return refuse("the root is not a directory");
@@ -197,7 +199,7 @@ impl<'a> Writer<'a> {
         self.defer(Vec::new(), entry.uid, entry.gid, entry.mode, None)
     }
 
-    /// The time that any file system keeps.
+    /// Clamps a time to the range of every file system.
     fn kept(&mut self, time: Time) -> Time {
         let kept = time.kept();
         if kept != time {
@@ -207,13 +209,13 @@ impl<'a> Writer<'a> {
         kept
     }
 
-    /// The owner to be set, if setting changes anything.
+    /// Returns the owner to be set, if setting changes it.
     fn owner(&self, uid: u32, gid: u32, foreign: bool) -> Option<(u32, u32)> {
         let wanted = self.options.ids == Ids::Root && (foreign || (uid, gid) != self.us);
         wanted.then_some((uid, gid))
     }
 
-    /// Remembers what somebody with more ids has to do to `path`.
+    /// Defers the owner of `path` to a holder of more ids.
     pub(super) fn defer(
         &mut self,
         path: Vec<u8>,
@@ -248,7 +250,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Drops what was put off for `path` and everything below it.
+    /// Drops the deferred work on `path` and all below.
     pub(super) fn forget(&mut self, path: &[u8]) {
         self.pending.forget(path);
         self.dirs.forget(path);
@@ -261,7 +263,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Makes something new under `base`; what stood there goes first.
+    /// Makes a new file `base`, and first removes an old one.
     pub(super) fn make<T>(
         &mut self,
         base: &[u8],
@@ -291,7 +293,7 @@ impl<'a> Writer<'a> {
     ) -> Step<()> {
         self.spend(size, map.as_ref().map_or(size, |map| map.size))?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
-        // Attributes of a file are set only by those who may write to it.
+        // Extended attributes need write permission on the file.
         let writable = !meta.xattrs.set.is_empty() && meta.mode & 0o200 == 0;
         let first = (meta.mode & 0o777) | if writable { 0o200 } else { 0 };
         let mode = Mode::from_bits_truncate(first);
@@ -306,7 +308,8 @@ impl<'a> Writer<'a> {
         if let Some((uid, gid)) = self.owner(meta.uid, meta.gid, self.dirs.is_foreign()) {
             fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).call("fchown")?;
         }
-        // After the owner: changing that clears the setuid bits and the capability.
+        // A change of owner clears the setuid bits and the capability, so these
+        // follow.
         if meta.mode != first || !self.exact_modes {
             fchmod(&fd, Mode::from_bits_truncate(meta.mode)).call("fchmod")?;
         }
@@ -357,7 +360,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Owner and times of what has no descriptor of its own.
+    /// Sets owner and times of a file without a descriptor.
     fn settle(&mut self, base: &[u8], meta: &Meta, mode: u32) -> Step<()> {
         let attributes = Attributes {
             owner: self.owner(meta.uid, meta.gid, self.dirs.is_foreign()),
@@ -369,7 +372,7 @@ impl<'a> Writer<'a> {
         self.defer(path, meta.uid, meta.gid, mode, None)
     }
 
-    /// Makes a directory or takes the one there is, and enters it.
+    /// Makes or takes a directory, and enters it.
     fn directory(&mut self, base: &[u8], meta: Meta) -> Step<()> {
         let path = self.dirs.path_of(base);
         let first = (meta.mode & 0o777) | OWNER;
@@ -392,7 +395,7 @@ impl<'a> Writer<'a> {
             Err(Errno::EEXIST) => false,
             made => made.call("mkdirat").map(|()| true)?,
         };
-        // What is made below a directory with the setgid bit gets that bit, too.
+        // A directory below one with the setgid bit inherits the bit.
         let inherits = self.dirs.is_foreign();
         let exact = fresh && self.exact_modes && !inherits && meta.mode == first;
         let attributes = Attributes {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Tests of the documents: what is read and what is refused.
+//! Tests of the documents: accepted and refused.
 #![forbid(unsafe_code)]
 
 use super::*;

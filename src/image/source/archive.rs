@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An archive file as a source: its members are found once and then read in any order.
+//! An archive file as a source: found once, members are read in any order.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ const NAME_MAX: usize = 4096;
 const HOPS_MAX: usize = 8;
 /// Bytes read at once where headers are.
 const READ: usize = 16 << 10;
-/// Bytes that tell what a file is: a tar archive by its first header.
+/// Bytes that tell a tar archive: the first header.
 const HEAD: usize = 512;
 
 const STEP: &str = "read image archive";
@@ -44,15 +44,15 @@ enum Place {
 }
 
 impl Archive {
-    /// Opens the archive and looks at every header. A pipe or a compressed one is
-    /// first written out to a file of the room.
+    /// Opens the archive and reads every header. Writes a pipe or a compressed
+    /// archive out to a file of the room first.
     pub(crate) fn open(path: &Path, room: &mut Room<'_>) -> Result<Self> {
         let file = input::open(path)
             .map_err(|e| Error::io("open image archive", format_args!("{path:?}"), e))?;
         Self::of(file, path, room)
     }
 
-    /// The same for what is open; `path` names it in errors.
+    /// Reads an archive that is open; `path` names the archive in errors.
     pub(crate) fn of(file: File, path: &Path, room: &mut Room<'_>) -> Result<Self> {
         let subject = format!("{path:?}");
         let wrong = |e| Error::io("open image archive", &subject, e);
@@ -81,7 +81,7 @@ impl Archive {
         })
     }
 
-    /// Where the bytes of a member are, through links.
+    /// Returns the position of a member's bytes, through links.
     fn place(&self, name: &str) -> Option<(u64, u64)> {
         let mut name = name.to_owned();
         for _ in 0..HOPS_MAX {
@@ -117,7 +117,7 @@ impl Source for Archive {
     }
 }
 
-/// A part of a file, read without moving the file's own offset.
+/// A part of a file, read without moving the file's offset.
 struct Window<'a> {
     file: &'a File,
     at: u64,
@@ -151,7 +151,7 @@ fn is_compressed(file: &File) -> io::Result<bool> {
     ))
 }
 
-/// Looks at every header; `subject` names the archive in errors.
+/// Reads every header; `subject` names the archive in errors.
 fn scan(file: &File, subject: &str) -> Result<HashMap<String, Place>> {
     let wrong = |e| Error::io(STEP, subject, e);
     let mut archive = tar::Archive::new(Headers::new(file).map_err(wrong)?);
@@ -199,11 +199,11 @@ fn add(members: &mut HashMap<String, Place>, entry: Entry, at: u64) -> Step<()> 
     Ok(())
 }
 
-/// The archive's file, of which the bodies of entries are passed over unread.
+/// The file of the archive, read without the bodies of entries.
 struct Headers<'a> {
     file: &'a File,
     size: u64,
-    /// Where `bytes` begins in the file.
+    /// Offset of `bytes` in the file.
     at: u64,
     bytes: Vec<u8>,
     used: usize,
@@ -269,8 +269,8 @@ impl Input for Headers<'_> {
     }
 }
 
-/// What a file is that is no tar archive, by its first bytes and never in them: they may be secret,
-/// or drive a terminal.
+/// Names the type of a file that is no tar archive by the first bytes. Shows
+/// none of the bytes, which may be secret or drive a terminal.
 fn kind(head: &[u8]) -> &'static str {
     const KINDS: [(&[u8], &str); 8] = [
         (b"BZh", "compressed by bzip2"),
@@ -296,7 +296,7 @@ fn parent(name: &str) -> &str {
     name.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
-/// Where a link leads inside the archive, by its words alone.
+/// Resolves a link inside the archive, by the words alone.
 fn target(to: &[u8], base: &str) -> Step<String> {
     let Ok(to) = std::str::from_utf8(to) else {
         return refuse("its target is not UTF-8");
@@ -320,7 +320,7 @@ fn target(to: &[u8], base: &str) -> Step<String> {
     Ok(parts.join("/"))
 }
 
-/// The member's name without `./` in front; none for the root itself.
+/// Returns the member's name without `./` in front; `None` for the root itself.
 fn plain_name(name: &[u8]) -> Step<Option<String>> {
     let Ok(name) = std::str::from_utf8(name) else {
         return refuse("its name is not UTF-8");

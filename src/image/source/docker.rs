@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! From the `manifest.json` of a docker-archive to its images.
+//! Resolves the `manifest.json` of a docker-archive to images.
 #![forbid(unsafe_code)]
 
 use serde::{Deserialize, Deserializer};
@@ -16,7 +16,7 @@ use crate::image::digest::Digest;
 use crate::image::oci::{self, Descriptor, LAYERS_MAX, OCI_CONFIG};
 use crate::image::reference::same_name;
 
-/// One image of `docker save`.
+/// An image of `docker save`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Saved {
@@ -27,7 +27,7 @@ struct Saved {
     layers: Option<Vec<String>>,
 }
 
-/// Finds one image in a docker-archive.
+/// Finds an image in a docker-archive.
 pub(super) fn find(source: &dyn Source, selector: &Selector) -> Result<Resolved> {
     let saved = choose(&source.label(), saved(source)?, selector.tag.as_deref())?;
     resolve(source, saved, selector)
@@ -45,7 +45,8 @@ pub(super) fn each(source: &dyn Source, selector: &Selector, take: &mut Take<'_>
     Ok(())
 }
 
-/// The images of `manifest.json`, which an archive without `oci-layout` must have.
+/// Reads the images of `manifest.json`, which an archive without `oci-layout`
+/// must have.
 fn saved(source: &dyn Source) -> Result<Vec<Saved>> {
     let label = source.label();
     let mut images: Vec<Saved> = Vec::new();
@@ -108,8 +109,8 @@ fn resolve(source: &dyn Source, saved: Saved, selector: &Selector) -> Result<Res
     })
 }
 
-/// The names that a `manifest.json` beside an OCI layout gives to the image, and
-/// notes of those that are none; `docker save` writes both.
+/// Returns the names that a `manifest.json` beside an OCI layout gives the
+/// image, and notes about invalid names; `docker save` writes both files.
 pub(super) fn names(
     source: &dyn Source,
     resolved: &Resolved,
@@ -163,7 +164,7 @@ fn digest_in(member: &str) -> Option<Digest> {
     format!("sha256:{hex}").parse().ok()
 }
 
-/// The tags that are names, each once, and a note for each other one.
+/// Returns the tags that are names, each once, and a note for each other tag.
 fn checked(tags: Vec<Value>) -> (Vec<String>, Vec<String>) {
     let (mut names, mut notes) = (Vec::new(), Vec::new());
     for tag in tags {
@@ -184,7 +185,7 @@ fn checked(tags: Vec<Value>) -> (Vec<String>, Vec<String>) {
     (names, notes)
 }
 
-/// Reads the tags, of whichever type; null and none are the same.
+/// Reads tags of any type; null is the same as no tags.
 fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Value>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Null => Vec::new(),

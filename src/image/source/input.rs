@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Opens the bytes of an archive: a file as it is, a pipe by writing it out first.
+//! Opens the bytes of an archive: a file in place, a pipe written out first.
 #![forbid(unsafe_code)]
 
 use std::fs::File;
@@ -18,23 +18,23 @@ use crate::sys::file_size::WithoutSignal;
 
 /// Bytes read at once.
 const CHUNK: usize = 1 << 17;
-/// How often the caller is asked whether to go on.
+/// Time between two calls of `keep_going`.
 const ASK: Duration = Duration::from_millis(100);
 
 const CURE: &str = "tare image load FILE, or: docker save NAME | tare image load";
 
-/// What an archive is read with.
+/// Resources for reading an archive.
 pub(crate) struct Room<'a> {
     /// Makes a file without a name, for bytes that are in no plain file.
     pub(crate) spool: &'a dyn Fn() -> io::Result<File>,
-    /// The directory that the file is made in, for errors.
+    /// Directory of the spool file, for errors.
     pub(crate) place: &'a Path,
-    /// Asked several times a second while bytes are written out.
+    /// Called several times a second while bytes are written out.
     pub(crate) progress: &'a mut dyn Progress,
 }
 
-/// Opens a path without waiting for a writer of a fifo, or becoming a terminal's
-/// process.
+/// Opens a path without waiting for the writer of a fifo and without getting a
+/// controlling terminal.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true);
@@ -42,8 +42,8 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// A file that can be read in any order: the given one, or what it was written
-/// out to.
+/// Returns a file that can be read in any order: `file`, or a copy of the
+/// bytes.
 pub(super) fn seekable(mut file: File, subject: &str, room: &mut Room<'_>) -> Result<File> {
     let wrong = |e| Error::io("open image archive", subject, e);
     let kind = file.metadata().map_err(wrong)?.file_type();
@@ -60,7 +60,7 @@ pub(super) fn seekable(mut file: File, subject: &str, room: &mut Room<'_>) -> Re
     Err(Error::new(Kind::Invalid, "open image archive", why).with_cure(CURE))
 }
 
-/// Writes all of a reader to a file without a name, and rewinds that.
+/// Writes all bytes of a reader to a file without a name, and rewinds the file.
 pub(super) fn pour(from: &mut dyn Read, subject: &str, room: &mut Room<'_>) -> Result<File> {
     let place = room.place;
     let wrong = |e| {
@@ -94,8 +94,8 @@ pub(super) fn pour(from: &mut dyn Read, subject: &str, room: &mut Room<'_>) -> R
     Ok(plain)
 }
 
-/// A pipe, which may be slow: a read waits for a moment only. A fifo without a
-/// writer so far is not at its end.
+/// A pipe, which may be slow: a read waits only for a moment. A fifo without a
+/// writer so far is not at the end.
 struct Stream(File);
 
 impl Read for Stream {

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use super::{Member, Source, open_regular};
 use crate::error::{Error, Kind, Result};
 
-/// A directory with `oci-layout`, `index.json` and `blobs`. OCI image spec, "Image Layout".
+/// A directory with `oci-layout`, `index.json` and `blobs`. OCI image spec,
+/// "Image Layout".
 #[derive(Debug)]
 pub(crate) struct Layout {
     root: PathBuf,
@@ -17,7 +18,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Opens a layout that must be there.
+    /// Opens a layout that must exist.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let wrong = |e| Error::io("open OCI image layout", format_args!("{path:?}"), e);
         let root = path.canonicalize().map_err(wrong)?;
@@ -38,7 +39,8 @@ impl Layout {
         })
     }
 
-    /// The store's own blobs as a source; `cure` is what mends wrong bytes there.
+    /// Returns the store's own blobs as a source; `cure` mends wrong bytes
+    /// there.
     pub(crate) fn of_store(root: &Path, cure: &'static str) -> Self {
         Self {
             root: root.to_owned(),
@@ -46,7 +48,7 @@ impl Layout {
         }
     }
 
-    /// Opens a member, with its size.
+    /// Opens a member; returns the file and the size.
     pub(super) fn file(&self, name: &str) -> Result<(File, u64)> {
         let path = self.root.join(name);
         open_regular(&path).map_err(|e| Error::io("open image", format_args!("{path:?}"), e))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A layout whose members were opened ahead: they are read even if removed meanwhile.
+//! A layout with members opened ahead, so that a removal does not end their
+//! reading.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -10,7 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use super::{Layout, Member, Source};
 use crate::error::Result;
 
-/// A layout, with some of its members open.
+/// A layout, with some members open.
 #[derive(Debug)]
 pub(crate) struct Opened {
     layout: Layout,
@@ -18,10 +19,10 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Opens these members, a descriptor each.
+    /// Opens the members, a descriptor each.
     ///
     /// # Errors
-    /// [`crate::Kind::NotFound`] if one is not there.
+    /// [`crate::Kind::NotFound`] for a missing member.
     pub(crate) fn new<'a>(
         layout: Layout,
         members: impl Iterator<Item = &'a String>,
@@ -32,7 +33,7 @@ impl Opened {
     }
 }
 
-/// Reads a file from its beginning, with an offset of its own.
+/// Reads a file from the beginning, with a private offset.
 struct FromStart<'a> {
     file: &'a File,
     at: u64,

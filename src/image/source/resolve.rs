@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! From an OCI index to its images: by name, then by platform.
+//! Resolves an OCI index to images: by name, then by platform.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -17,9 +17,9 @@ use crate::image::oci::{self, Descriptor, Index, Listed, Manifest, Strange};
 use crate::image::platform::Platform;
 use crate::image::reference::whole_name;
 
-/// Indexes within indexes; two are in use in the field.
+/// Nesting of indexes; two levels are in use in the field.
 const DEPTH_MAX: usize = 4;
-/// Documents read to find one image.
+/// Documents read to find an image.
 const INDEXES_MAX: usize = 64;
 
 #[derive(Deserialize)]
@@ -28,14 +28,14 @@ struct Marker {
     image_layout_version: String,
 }
 
-/// Finds one image in an OCI image layout.
+/// Finds an image in an OCI image layout.
 pub(super) fn find(source: &dyn Source, selector: &Selector) -> Result<Resolved> {
     let image = select::only(&source.label(), images(source)?, selector.tag.as_deref())?;
     resolve(source, image.top, selector)
 }
 
-/// Finds every image of an OCI image layout. One that nothing can be read of is
-/// noted with the first.
+/// Finds every image of an OCI image layout. Notes unreadable images with the
+/// first image.
 pub(super) fn each(source: &dyn Source, selector: &Selector, take: &mut Take<'_>) -> Result<()> {
     let (images, strange): (Vec<_>, Vec<_>) = images(source)?
         .into_iter()
@@ -95,7 +95,8 @@ fn resolve(source: &dyn Source, top: Listed, selector: &Selector) -> Result<Reso
     Ok(resolved)
 }
 
-/// Docker of one kind of store reads `manifest.json`, of the other `index.json`.
+/// Returns whether both lists name the same images: Docker reads
+/// `manifest.json` with the classic store, `index.json` with containerd's.
 fn same_names(a: &[String], b: &[String]) -> bool {
     let whole = |names: &[String]| -> BTreeSet<String> {
         names.iter().map(|name| whole_name(name)).collect()
@@ -103,7 +104,7 @@ fn same_names(a: &[String], b: &[String]) -> bool {
     whole(a) == whole(b)
 }
 
-/// Reads the image behind some descriptors of which one is for the platform.
+/// Reads the image behind descriptors, by platform.
 pub(crate) fn find_manifest(
     source: &dyn Source,
     top: Listed,
@@ -140,11 +141,11 @@ pub(crate) fn find_manifest(
     })
 }
 
-/// Walks indexes breadth first, and takes the first manifest for the platform;
-/// one that names the very variant goes before one that leaves it open.
+/// Walks indexes breadth first, and takes the first manifest for the platform.
+/// An exact variant goes before an open variant.
 ///
-/// An entry that cannot be read is passed over with a note, unless another
-/// reader could choose it: the two would run different images.
+/// Skips an unreadable entry with a note, unless another reader could choose
+/// the entry: the two would run different images.
 fn choose(
     source: &dyn Source,
     top: Listed,
@@ -198,8 +199,9 @@ fn choose(
     Err(too_much(source))
 }
 
-/// Notes entries for other platforms, and returns the first that names none:
-/// readers choose such an entry only where no other names the platform.
+/// Notes entries for other platforms, and returns the first entry without a
+/// platform: readers choose such an entry only if no other entry names the
+/// platform.
 fn passed_over(
     source: &dyn Source,
     strange: Vec<Strange>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Tells the images of an `index.json` apart, and chooses one by name.
+//! Tells the images of an `index.json` apart, and selects by name.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
@@ -11,25 +11,25 @@ use crate::image::digest::Digest;
 use crate::image::oci::{Descriptor, IMAGE_NAME, Listed, REF_NAME, Strange};
 use crate::image::reference::{is_ref_name, same_name};
 
-/// The name that skopeo and umoci give an image unless told otherwise.
+/// Name that skopeo and umoci give an image by default.
 const DEFAULT: &str = "latest";
 
-/// One image: the entries that are it for some platform or under some name.
+/// An image: its entries for some platform or under some name.
 #[derive(Debug)]
 pub(super) struct Selected {
     key: Key,
     pub(super) top: Listed,
 }
 
-/// What entries of one image have in common.
+/// Common property of the entries of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Key {
-    /// containerd gives each image the whole name, and the tag alone as
-    /// `ref.name`: two images of an archive may both be `latest` by that.
+    /// containerd gives each image the whole name, and only the tag as
+    /// `ref.name`: two images of an archive may both be `latest` there.
     Name(String),
-    /// Entries without a name that say a platform are one image.
+    /// Entries with a platform and without a name are a single image.
     Platforms,
-    /// An entry with neither is an image of its own.
+    /// An entry with neither is an image by itself.
     Digest(Digest),
 }
 
@@ -49,7 +49,7 @@ fn name<'a>(annotation: impl Fn(&str) -> Option<&'a str>) -> Option<&'a str> {
     given(IMAGE_NAME).or_else(|| given(REF_NAME))
 }
 
-/// The images of an index, in its order.
+/// Returns the images of an index, in order.
 pub(super) fn images(listed: Listed) -> Vec<Selected> {
     let mut images: Vec<Selected> = Vec::new();
     for entry in listed.entries {
@@ -73,7 +73,7 @@ fn group(images: &mut Vec<Selected>, key: Key) -> &mut Selected {
     &mut images[at]
 }
 
-/// One image under several names is one image.
+/// Merges an image that has several names.
 fn merged(images: Vec<Selected>) -> Vec<Selected> {
     let digests = |image: &Selected| -> BTreeSet<Digest> {
         image.top.entries.iter().map(|entry| entry.digest).collect()
@@ -94,8 +94,9 @@ fn merged(images: Vec<Selected>) -> Vec<Selected> {
     merged.into_iter().map(|(_, image)| image).collect()
 }
 
-/// An entry that cannot be read belongs to the image of its name; without one,
-/// to each image that has none: it could be any of these for a platform.
+/// Adds an unreadable entry to the image of the same name. Without a name, adds
+/// the entry to each nameless image, because it could be any of them for some
+/// platform.
 fn add_strange(images: &mut Vec<Selected>, entry: Strange) {
     let name = name(|key| entry.annotations.get(key).map(String::as_str));
     if let Some(name) = name {
@@ -110,15 +111,15 @@ fn add_strange(images: &mut Vec<Selected>, entry: Strange) {
     } else if images.is_empty() {
         group(images, Key::Platforms).top.strange.push(entry);
     } else {
-        // Named images are told apart from what has no name.
+        // Images without a name get the entry too.
         let mut noted = entry;
         noted.image = false;
         images[0].top.strange.push(noted);
     }
 }
 
-/// The image that goes by the name; without one, the only image, or the one
-/// that is called just `latest`.
+/// Returns the image with the name. Without a name, returns the only image, or
+/// the image called just `latest`.
 pub(super) fn only(label: &str, images: Vec<Selected>, tag: Option<&str>) -> Result<Selected> {
     let known = known(&images);
     let several = images.len() > 1;
@@ -154,10 +155,10 @@ fn one_of(kind: Kind, why: String, known: Vec<String>) -> Error {
     }
 }
 
-/// Words that choose one of the images.
+/// Returns words that select an image.
 fn known(images: &[Selected]) -> Vec<String> {
     let word = |image: &Selected| match &image.key {
-        // Others could not be typed, and might not be fit to be seen.
+        // Other names cannot be typed, and may be unfit to be shown.
         Key::Name(name) => Some(name.clone()).filter(|name| is_ref_name(name)),
         Key::Digest(digest) => Some(digest.to_string()),
         Key::Platforms => None,
@@ -165,8 +166,8 @@ fn known(images: &[Selected]) -> Vec<String> {
     images.iter().filter_map(word).take(NAMES_SHOWN).collect()
 }
 
-/// The images of a name: by the words of the index, else by another spelling of
-/// them or by a digest.
+/// Returns the images of a name: by the words of the index, else by another
+/// spelling or by a digest.
 fn called(images: Vec<Selected>, tag: &str) -> Vec<Selected> {
     let any = |image: &Selected, same: &dyn Fn(&str) -> bool| {
         let of = |entry: &Descriptor| {
@@ -184,9 +185,9 @@ fn called(images: Vec<Selected>, tag: &str) -> Vec<Selected> {
     images.into_iter().filter(spelled).collect()
 }
 
-/// Of several images the one called just `latest`, the only one with a name, or
-/// the only one for a platform: signatures and the like have neither. All of
-/// them if there is none of these.
+/// Prefers, of several images, the image called just `latest`, the only named
+/// image, or the only image with a platform: signatures and the like have
+/// neither. Returns all images otherwise.
 fn preferred(images: Vec<Selected>) -> Vec<Selected> {
     let is_default = |image: &Selected| {
         let alone = |entry: &Descriptor| {
@@ -208,7 +209,7 @@ fn preferred(images: Vec<Selected>) -> Vec<Selected> {
     images
 }
 
-/// Whole names of an image, and what was taken for none.
+/// Returns whole names of an image, and notes about words that are no names.
 pub(super) fn names(image: &Listed) -> (Vec<String>, Vec<String>) {
     let (mut names, mut notes) = (Vec::new(), Vec::new());
     for entry in &image.entries {
@@ -228,7 +229,8 @@ pub(super) fn names(image: &Listed) -> (Vec<String>, Vec<String>) {
     (names, notes)
 }
 
-/// Whether an image can be filed under the text; what has a digest is no name.
+/// Returns whether an image can be filed under the text; text with a digest is
+/// no name.
 pub(super) fn is_whole(name: &str) -> bool {
     matches!(name.parse(), Ok(Reference::Named { digest: None, .. }))
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The blobs of a store: where they are, whether they are there, how they appear.
+//! Blobs of a store: found, checked and published.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -17,12 +17,12 @@ impl Images {
         self.blobs_dir().join(digest.hex())
     }
 
-    /// Whether the blob is there whole; one of another size was damaged since.
+    /// Returns whether the whole blob is present; another size means damage.
     pub(super) fn has_blob(&self, digest: &Digest, size: u64) -> bool {
         fs::symlink_metadata(self.blob_path(digest)).is_ok_and(|m| m.is_file() && m.len() == size)
     }
 
-    /// Whether a document is there with exactly these bytes.
+    /// Returns whether a document is present with exactly these bytes.
     pub(super) fn has_document(&self, descriptor: &Descriptor, bytes: &[u8]) -> bool {
         self.has_blob(&descriptor.digest, descriptor.size)
             && fs::read(self.blob_path(&descriptor.digest)).is_ok_and(|read| read == bytes)
@@ -35,7 +35,7 @@ impl Images {
             .map_err(|e| Error::io("publish blob", format_args!("{path:?}"), e))
     }
 
-    /// The store's own blobs, to be read like those of any other layout.
+    /// Returns the store's own blobs, to be read like another layout.
     pub(in crate::image) fn layout(&self) -> Layout {
         Layout::of_store(self.path(), AGAIN)
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Images that were opened last, found again without reading a document or looking for a layer.
+//! Cache of the last images, opened without reading a document or looking for a
+//! layer.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -13,10 +14,10 @@ use super::lease::LayerLocks;
 use crate::image::{Image, Inner, Platform, Reference};
 use crate::sys::lock::try_lock;
 
-/// Locks of layers kept open, whatever the number of images; each is a descriptor.
+/// Locks of layers kept open for all images together; each is a descriptor.
 const MAX_LOCKS: usize = 128;
 
-/// Images of one store, the one opened last in front. None is held by being here.
+/// Images of a store, the latest in front. An entry does not hold layers.
 #[derive(Default)]
 pub(super) struct ImageCache(VecDeque<Entry>);
 
@@ -27,15 +28,15 @@ struct Entry {
     locks: Arc<LayerLocks>,
 }
 
-/// What an image was looked up by.
+/// The words that an image was looked up by.
 #[derive(PartialEq, Eq)]
 pub(super) struct Query {
     reference: Reference,
     platform: Option<Platform>,
 }
 
-/// What it was found by: the index and the directory of the layers, each as stat(2) told them apart from any other state.
-/// That a layer is gone its lock tells, too.
+/// The state that an image was found in: the index and the directory of layers,
+/// as stat(2) tells states apart. The lock of a layer tells of a removal, too.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct StoreState([FileState; 2]);
 
@@ -47,7 +48,7 @@ struct FileState {
 }
 
 impl StoreState {
-    /// None if there is nothing to be seen.
+    /// Reads the state; `None` if a file is missing.
     pub(super) fn now(store: &Images) -> Option<Self> {
         let state = |path: &Path| {
             let file = fs::metadata(path).ok()?;
@@ -72,7 +73,7 @@ impl Query {
 }
 
 impl Images {
-    /// An image that was asked for before, in the same state of the store.
+    /// Returns an image of an earlier lookup in the same state of the store.
     pub(super) fn cached(&self, query: &Query, state: &StoreState) -> Option<Image> {
         let mut all = try_lock(&self.0.cache)?;
         let at = all.0.iter().position(|entry| entry.query == *query)?;
@@ -85,7 +86,7 @@ impl Images {
         Some(image)
     }
 
-    /// Keeps what was found, for the next time; `state` is from before it was looked for.
+    /// Keeps an image for the next lookup; `state` is from before this lookup.
     pub(super) fn keep_cached(&self, query: Query, state: StoreState, image: &Image) {
         let Some(mut all) = try_lock(&self.0.cache) else {
             return;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Resolves the path of a store, and refuses one that other users could
+//! Resolves the path of a store, and refuses a path that other users could
 //! redirect.
 //!
-//! Each part is opened below the one before it. A directory that only root and
-//! the caller can change keeps its entries, so what was checked stays true, and
-//! the path that is returned always leads to the same store.
+//! Opens each part below the part before. A directory that only root and the
+//! caller can change keeps its entries, so a checked part stays checked, and
+//! the returned path always leads to the same store.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -21,14 +21,14 @@ use nix::unistd::{Gid, Group, User, geteuid};
 use super::sync;
 use crate::error::{Error, Kind, Result};
 
-/// As many links as path_resolution(7) follows.
+/// Number of links that path_resolution(7) follows.
 const LINKS: usize = 40;
 
 const SHARED: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// Returns the path of a directory without links; makes what is missing, mode
-/// 0700. The directory itself is left for the caller to check.
+/// Returns the path of a directory without links. Makes missing parts, mode
+/// 0700. Leaves the check of the directory itself to the caller.
 pub(super) fn chase(path: &Path) -> Result<PathBuf> {
     let wrong = |at: &Path| {
         let at = at.to_owned();
@@ -89,8 +89,8 @@ fn open_or_make(dir: &OwnedFd, name: &OsStr, at: &Path) -> nix::Result<OwnedFd> 
     }
     match mkdirat(dir, name, Mode::S_IRWXU) {
         Ok(()) => {
-            // The caller's umask may have taken more than it should. Only root
-            // and the caller can have put something else there.
+            // The caller's umask may have cleared bits. Only root and the
+            // caller can have replaced the directory meanwhile.
             fchmodat(dir, name, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)?;
             let errno = |e: std::io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
             sync::entry(at).map_err(errno)?;
@@ -117,8 +117,8 @@ fn check_parent(path: &Path, stat: &FileStat) -> Result<()> {
         ));
     }
     let shared = stat.st_mode & SHARED;
-    // In a sticky directory, only the owner of an entry and its own can replace
-    // it.
+    // In a sticky directory, only the owners of the entry and of the directory
+    // can replace an entry.
     if shared == 0 || stat.st_mode & STICKY != 0 {
         return Ok(());
     }
@@ -135,16 +135,17 @@ fn refused(path: &Path, why: &str) -> Error {
     error.with_cure("TARE_STORE=DIR below directories of root's or your own")
 }
 
-/// Whether a user can be trusted with the way to a store: root and the caller.
+/// Returns whether a user is trusted with the way to a store: root and the
+/// caller.
 fn is_trusted(uid: u32) -> bool {
     uid == 0 || uid == geteuid().as_raw() || is_unmapped(uid)
 }
 
-/// In a user namespace, root of the machine and each other user without an id
-/// there look the same; the first is needed and the second cannot be told from
-/// it.
+/// Returns whether a user has no id in this user namespace. Root of the machine
+/// and each unmapped user look the same there; root is needed, so all of them
+/// are trusted.
 fn is_unmapped(uid: u32) -> bool {
-    // DEFAULT_OVERFLOWUID, where procfs has processes only (`subset=pid`).
+    // DEFAULT_OVERFLOWUID, for a procfs with processes only (`subset=pid`).
     const DEFAULT: u32 = 65534;
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let overflow = read("/proc/sys/kernel/overflowuid").trim().parse();
@@ -152,8 +153,8 @@ fn is_unmapped(uid: u32) -> bool {
         && read("/proc/self/uid_map").split_whitespace().next_back() != Some("4294967295")
 }
 
-/// Whether a group is the caller's alone, as user-private groups are: of the
-/// user's name, the user's login group, and without other members.
+/// Returns whether a group is private to the caller: the user's login group, of
+/// the user's name, without other members.
 fn is_private(gid: u32) -> bool {
     let user = User::from_uid(geteuid()).ok().flatten();
     let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();

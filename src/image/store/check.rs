@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Checks a store: every blob against its digest, every image and layer for its parts.
+//! Checks a store: every blob against the digest, every image and layer for the
+//! parts.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
@@ -19,7 +20,7 @@ use crate::image::digest::HashingReader;
 use crate::image::oci::{Descriptor, Index, Manifest};
 use crate::image::source::{self, Source as _};
 
-/// What a check found.
+/// Result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct CheckReport {
     /// Names and unnamed images in the index.
@@ -30,34 +31,34 @@ pub struct CheckReport {
     pub bytes: u64,
     /// Unpacked layers.
     pub layers: usize,
-    /// What is wrong; empty for a sound store.
+    /// Faults of the store; empty for a sound store.
     pub problems: Vec<Problem>,
 }
 
-/// One thing that is wrong in a store.
+/// A fault of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The file, below the store's directory.
     pub subject: String,
-    /// What is wrong with it.
+    /// Description of the fault.
     pub why: String,
 }
 
 impl Images {
-    /// Reads every blob and compares it with its digest; looks whether every image
-    /// has its parts and every unpacked layer is whole. Changes nothing.
+    /// Reads every blob and compares the digest. Looks for the parts of every
+    /// image and of every unpacked layer. Changes no file.
     ///
-    /// Other processes may work on the store meanwhile: what seems to be wrong is
-    /// looked at again while they wait.
+    /// Other processes may work on the store meanwhile: seeming faults are
+    /// checked again while the others wait.
     ///
     /// # Errors
-    /// Those of reading the directories; all else is in the report.
+    /// Those of reading the directories; all other errors are in the report.
     pub fn check(&self) -> Result<CheckReport> {
         let mut report = self.look_at(&|_| true)?;
         if report.problems.is_empty() {
             return Ok(report);
         }
-        // On a read-only file system there is no lock, and nothing changes.
+        // A read-only file system has no lock, and no other process changes it.
         let lock = match self.lock_index() {
             Err(e) if e.errno() == Some(libc::EROFS) => None,
             lock => Some(lock?),
@@ -72,7 +73,7 @@ impl Images {
         Ok(report)
     }
 
-    /// Looks at those parts of the store whose subjects are wanted.
+    /// Checks the parts of the store with wanted subjects.
     fn look_at(&self, is_wanted: &dyn Fn(&str) -> bool) -> Result<CheckReport> {
         let mut report = CheckReport::default();
         for name in names(&self.blobs_dir())? {
@@ -102,7 +103,7 @@ impl Images {
         Ok(report)
     }
 
-    /// Compares a file among the blobs with the digest in its name.
+    /// Compares a file among the blobs with the digest in the file's name.
     pub(super) fn check_blob_named(&self, name: &OsString) -> Result<u64> {
         match digest_of(name) {
             Some(digest) => self.check_blob(&digest),
@@ -128,7 +129,7 @@ impl Images {
         }
     }
 
-    /// How many images the index has, and what is wrong with them.
+    /// Returns the number of images in the index, and their faults.
     fn check_index(&self) -> (usize, Vec<Problem>) {
         let problem = |why: Error| Problem {
             subject: INDEX.to_owned(),
@@ -144,7 +145,7 @@ impl Images {
         }
     }
 
-    /// Compares a blob with its digest; returns its size.
+    /// Compares a blob with the digest; returns the size.
     pub(super) fn check_blob(&self, digest: &Digest) -> Result<u64> {
         let layout = self.layout();
         let member = layout.open(&source::blob_name(digest))?;
@@ -156,7 +157,7 @@ impl Images {
         Ok(bytes)
     }
 
-    /// Whether everything an entry of the index names is there.
+    /// Looks for everything that an entry of the index names.
     fn check_image(&self, descriptor: &Descriptor) -> Result<()> {
         let layout = self.layout();
         let document = source::read_blob(&layout, descriptor)?;
@@ -177,12 +178,12 @@ impl Images {
     }
 }
 
-/// How a blob is named in a report.
+/// Returns the name of a blob in a report.
 pub(super) fn blob_subject(name: &OsString) -> String {
     format!("blobs/sha256/{}", name.display())
 }
 
-/// How an unpacked layer is named in a report.
+/// Returns the name of an unpacked layer in a report.
 pub(super) fn layer_subject(name: &OsString) -> String {
     format!("layers/{}", name.display())
 }

@@ -13,7 +13,7 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use crate::error::{Error, Result};
 use crate::sys::file_size::WithoutSignal;
 
-/// Makes one directory with exactly this mode; one that is there is fine.
+/// Makes a directory with exactly this mode; an existing directory is fine.
 pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode)),
@@ -31,7 +31,7 @@ pub(super) fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<Fil
     Ok(file)
 }
 
-/// A file without a name: gone with its descriptor, however that ends.
+/// Makes a file without a name, which vanishes with the last descriptor.
 pub(in crate::image) fn nameless_file(dir: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true).mode(0o600);
@@ -57,35 +57,36 @@ pub(super) fn make_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Replaces a file at once, for readers and for power cuts; under a lock, since
-/// all writers use the same name for the new one. Until [`super::sync::entries`] of
-/// its directory, a power cut may bring the old one back.
+/// Replaces a file at once, for readers and for power cuts. Call under a lock,
+/// because all writers use the same name for the new file. Until
+/// [`super::sync::entries`] of the directory, a power cut may bring the old
+/// file back.
 ///
-/// Writes over what [`reserve`] left under the name of the new one, so that it
-/// needs no room on a full disk.
+/// Writes over the file that [`reserve`] left, so that a full disk has room.
 pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let new = named_new(path);
     let done = overwrite(&new, bytes).and_then(|()| fs::rename(&new, path));
     if done.is_err() && !path.exists() {
-        // There is nothing yet that would have to be replaced on a full disk.
+        // An old file does not exist, so a full disk will not have to replace
+        // it.
         let _ = fs::remove_file(&new);
     }
     done
 }
 
-/// Takes the room that the next [`replace_file`] with as many bytes needs, if
-/// there is some; under the same lock.
+/// Takes the room that the next [`replace_file`] of as many bytes needs, if the
+/// disk has room. Call under the same lock.
 pub(super) fn reserve(path: &Path, len: usize) {
     let new = named_new(path);
     let has = fs::metadata(&new).is_ok_and(|file| file.len() >= len as u64);
     if !has && allocate(&new, len).is_err() {
-        // A part of it is of no use to anything.
+        // A smaller reservation has no use.
         let _ = fs::remove_file(&new);
     }
 }
 
-/// Makes a file of zeros. Btrfs writes in place only where fallocate(2) has
-/// taken the room and nothing is written yet, so the file is a new one.
+/// Makes a new file of zeros. Btrfs writes in place only into blocks that
+/// fallocate(2) took and that are still unwritten.
 fn allocate(path: &Path, len: usize) -> io::Result<()> {
     let _without = WithoutSignal::begin();
     if let Err(error) = fs::remove_file(path)
@@ -97,8 +98,8 @@ fn allocate(path: &Path, len: usize) -> io::Result<()> {
     let size = i64::try_from(len).map_err(io::Error::other)?;
     match fallocate(&file, FallocateFlags::empty(), 0, size) {
         Ok(()) => Ok(()),
-        // NFS before 4.2 does not know it, and a nearly full XFS asks for more
-        // blocks than a write takes.
+        // NFS before 4.2 has no fallocate(2), and a nearly full XFS asks for
+        // more blocks than a write takes.
         Err(_) => overwrite_unsynced(path, &vec![0; len]).map(drop),
     }
 }
@@ -113,7 +114,7 @@ fn overwrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
     overwrite_unsynced(path, bytes)?.sync_data()
 }
 
-/// Writes in place, so that the blocks which are there serve again, then cuts.
+/// Writes in place to use existing blocks again, then truncates.
 fn overwrite_unsynced(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let _without = WithoutSignal::begin();
     let mut options = OpenOptions::new();

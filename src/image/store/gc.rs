@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Removes images, and then what no image needs any more.
+//! Removes images, and then all files that no image needs.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
@@ -22,7 +22,7 @@ use crate::image::oci::{Descriptor, Index, Manifest};
 use crate::image::{Digest, Reference, config, source};
 use crate::sys::flock::Operation;
 
-/// What a collection did.
+/// Result of a collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Collected {
     /// Blobs removed.
@@ -31,11 +31,11 @@ pub struct Collected {
     pub bytes: u64,
     /// Unpacked layers removed.
     pub layers: usize,
-    /// Unpacked layers that no image of the store needs but that are in use.
+    /// Unpacked layers in use that no image of the store needs.
     pub in_use: usize,
 }
 
-/// What the images of the index need.
+/// Blobs and layers that the images of the index need.
 #[derive(Default)]
 struct Needed {
     blobs: HashSet<Digest>,
@@ -43,12 +43,11 @@ struct Needed {
 }
 
 impl Images {
-    /// Takes a name, or with a digest the whole image, out of the store, and
-    /// removes the blobs and layers that nothing needs any more. Layers in use
-    /// stay until a later collection.
+    /// Removes a name, or with a digest the whole image, and then unneeded
+    /// blobs and layers. Layers in use stay until a later collection.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if there is no such image.
+    /// [`Kind::NotFound`] if the store has no such image.
     pub fn remove(&self, reference: &Reference) -> Result<Collected> {
         let mut index = self.writable_index()?;
         if index.remove(reference)? == 0 {
@@ -60,20 +59,20 @@ impl Images {
         collected
     }
 
-    /// Removes blobs and layers that no image of the store needs and nobody uses.
+    /// Removes blobs and layers that no image needs and no process uses.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] if an image's own documents are damaged: then nobody knows
-    /// what it needs, and nothing is removed.
+    /// [`Kind::Corrupt`] if the documents of an image are damaged. The needs of
+    /// the image are unknown then, so no file is removed.
     pub fn gc(&self) -> Result<Collected> {
         let index = self.writable_index()?;
-        // A power cut must not bring back an index that leads to what is
-        // removed here.
+        // A power cut must not bring back an index that needs removed files.
         index.sync()?;
         self.collect(&index)
     }
 
-    /// The index stays locked: nothing can begin to be needed meanwhile.
+    /// Removes unneeded files. The index stays locked, so that no import begins
+    /// to need a file meanwhile.
     fn collect(&self, index: &Writable<'_>) -> Result<Collected> {
         let mut needed = Needed::default();
         for descriptor in &index.index.manifests {
@@ -83,8 +82,8 @@ impl Images {
             self.mark_strange(entry, &mut needed);
         }
         let mut collected = Collected::default();
-        // First, because that takes no room on the disk, and the rest does: a
-        // scratch directory, lock files.
+        // Blobs go first, because their removal takes no room on the disk.
+        // Layers need a scratch directory and lock files.
         self.sweep_blobs(&needed, &mut collected)?;
         if collected.blobs > 0 {
             sync::entries_of_store(&self.blobs_dir())?;
@@ -100,7 +99,7 @@ impl Images {
         if !needed.blobs.insert(descriptor.digest) || depth > 8 {
             return Ok(());
         }
-        // Entries for other platforms of an index may never have been brought.
+        // An index has entries for other platforms that were never imported.
         let document = match source::read_blob(&layout, descriptor) {
             Err(e) if e.kind() == Kind::NotFound => return Ok(()),
             document => document.map_err(damaged)?,
@@ -124,14 +123,16 @@ impl Images {
         Ok(())
     }
 
-    /// Keeps what an entry of another tool leads to, as far as that can be read.
+    /// Keeps the blobs behind an entry of another tool, as far as the entry is
+    /// readable.
     fn mark_strange(&self, entry: &Value, needed: &mut Needed) {
         let word = |key: &str| entry[key].as_str().unwrap_or_default();
         let Ok(digest) = word("digest").parse() else {
             return;
         };
         let size = fs::metadata(self.blob_path(&digest)).map_or(0, |file| file.len());
-        // Of an entry that no one here understands, an error says nothing.
+        // An error about an entry that this library does not understand is no
+        // fault.
         let _ = self.mark(&Descriptor::new(word("mediaType"), digest, size), needed, 0);
     }
 
@@ -179,7 +180,7 @@ impl Images {
         Ok(())
     }
 
-    /// Builders that failed or were killed leave lock files of layers that never came.
+    /// Removes lock files of layers whose builders failed or were killed.
     fn sweep_locks(&self) -> Result<()> {
         let dir = self.0.root.join("locks");
         for name in names(&dir)? {
@@ -195,12 +196,13 @@ impl Images {
         Ok(())
     }
 
-    /// Moves a layer away at once, so that no process sees half of it; its
-    /// files go after. The move is on the disk before: a power cut leaves the
+    /// Moves a layer away at once, so that no process sees half a layer, and
+    /// then removes the files. The move is synced first: a power cut leaves the
     /// layer whole or absent.
     pub(super) fn drop_layer(&self, name: &OsString, scratch: &Scratch) -> Result<()> {
         let (from, to) = (self.layers_dir().join(name), scratch.path().join(name));
-        // Moving a directory needs write permission on it; its root is ours.
+        // rename(2) of a directory needs write permission on it; the caller
+        // owns the root.
         fs::rename(&from, &to)
             .map_err(|e| Error::io("remove layer", format_args!("{from:?}"), e))?;
         sync::entries_of_store(&self.layers_dir())?;
@@ -212,7 +214,7 @@ fn damaged(error: Error) -> Error {
     error.with_cure(AGAIN)
 }
 
-/// The digest that a blob's or a layer's name begins with.
+/// Returns the digest that begins the name of a blob or a layer.
 pub(super) fn digest_of(name: &OsString) -> Option<Digest> {
     let hex = name.to_str()?.split('.').next()?;
     format!("sha256:{hex}").parse().ok()

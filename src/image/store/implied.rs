@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One more tree above the layers of an image: directories that upper layers only
-//! imply, with the owner and mode that a lower layer gives them; and directories that
-//! one layer alone has with whiteouts, which an overlay filters where it merges.
+//! Makes a tree to stack above the layers of an image.
+//!
+//! The tree holds directories that upper layers only imply, with owner and mode
+//! from a lower layer. It also holds directories of a single layer with
+//! whiteouts, because overlayfs filters whiteouts only where it merges.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -24,13 +26,13 @@ use crate::error::{Error, Result};
 use crate::image::digest::Digest;
 use crate::image::layer::{Fixup, Ids, Listing, Shown, to_show};
 
-/// The file beside a layer's tree that tells which directories entries list.
+/// File beside a layer's tree with the directories that entries list.
 const LISTING: &str = "directories";
-/// Lower layers that the kernel stacks at most.
+/// Number of lower layers that the kernel stacks.
 const MOST: usize = 500;
 const STEP: &str = "stack layers";
 
-/// Writes which directories of a layer that is being built its entries list.
+/// Writes the directories that the entries of a new layer list.
 pub(super) fn write_listing(staged: &Path, listing: &Listing) -> Result<()> {
     let path = staged.join(LISTING);
     write_file(&path, &listing.to_bytes(), 0o644)
@@ -38,12 +40,12 @@ pub(super) fn write_listing(staged: &Path, listing: &Listing) -> Result<()> {
         .map_err(|e| Error::io("write layer metadata", format_args!("{path:?}"), e))
 }
 
-/// Whether a layer has a listing, which those that version 1 unpacked have not.
+/// Returns whether a layer has a listing; version 1 of the format had none.
 pub(super) fn has_listing(layer: &Path) -> bool {
     layer.join(LISTING).exists()
 }
 
-/// Reads the listing; none of a layer that an earlier version unpacked.
+/// Reads the listing; `None` for a layer of an earlier version.
 fn read_listing(tree: &Path) -> Option<Listing> {
     Listing::parse(&fs::read(tree.with_file_name(LISTING)).ok()?)
 }
@@ -56,9 +58,10 @@ fn is_taken(kind: io::ErrorKind) -> bool {
 }
 
 impl Images {
-    /// Returns the tree to be stacked above the trees of these layers, bottom first
-    /// and held; none if they show what they should. An overlay takes a directory's
-    /// owner and mode from the topmost layer that has it, listed there or not.
+    /// Returns the tree to be stacked above these trees, which are held and
+    /// sorted bottom first. Returns `None` if the stack is right without it.
+    /// overlayfs takes owner and mode of a directory from the topmost layer
+    /// that has the directory, listed there or not.
     ///
     /// The tree is made once and goes with the topmost layer.
     pub(in crate::image) fn implied_tree(&self, layers: &[PathBuf]) -> Result<Option<PathBuf>> {
@@ -80,7 +83,7 @@ impl Images {
     }
 
     fn make_implied(&self, layers: &[PathBuf], place: &Path) -> Result<()> {
-        // Without one, a layer would seem to hide nothing.
+        // A layer without a listing would seem to hide no directory.
         let listings = layers.iter().rev().map(|tree| read_listing(tree));
         let Some(listings) = listings.collect::<Option<Vec<_>>>() else {
             return Ok(());
@@ -97,17 +100,18 @@ impl Images {
                 let root = File::open(staged.join(TREE)).map_err(wrong)?;
                 chown.apply(root.as_fd(), &owners)?;
             }
-            // Once it has its name, nothing makes it again.
+            // Later opens find the name and trust the content, so sync before
+            // the rename.
             file_system.sync()?;
         }
         match fs::rename(&staged, place) {
-            // Another process was first; XFS says so in the other word.
+            // Another process was first; XFS uses the other error.
             Err(e) if is_taken(e.kind()) => Ok(()),
             renamed => renamed.map_err(wrong),
         }
     }
 
-    /// Makes the directories; returns the owners that are left to set.
+    /// Makes the directories; returns the owners that remain to be set.
     fn write_tree(&self, tree: &Path, shown: &BTreeMap<Vec<u8>, Shown>) -> io::Result<Vec<Fixup>> {
         let at = |path: &[u8]| match path {
             b"" => tree.to_owned(),
@@ -117,7 +121,7 @@ impl Images {
             make_dir(&at(path), 0o700)?;
         }
         let mut owners = Vec::new();
-        // What is below has been made, and a mode may shut us out.
+        // Children first: the mode of a parent may shut the caller out.
         for (path, shown) in shown.iter().rev() {
             let place = at(path);
             let Shown {

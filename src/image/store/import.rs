@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Imports images: which one, from where, and under which names.
+//! Imports images: selects, reads and names them.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashSet};
@@ -19,20 +19,20 @@ use crate::image::source::{self, Archive, Resolved, Room, Selector, Source};
 use crate::image::{Digest, Image, Reference};
 
 impl Images {
-    /// Brings an image from an OCI layout or an archive into the store; `dir:` and
-    /// `host` are used in place.
+    /// Imports an image from an OCI layout or an archive; `dir:` and `host` are
+    /// used in place.
     ///
-    /// Both digests of every layer are verified before anything becomes
-    /// visible. What is there already is used; many processes may import the
-    /// same image at once. After an error or a kill nothing of it is visible.
-    /// When this returns, the image is on the disk, unless
+    /// Verifies both digests of every layer before the image becomes visible.
+    /// Uses blobs and layers that are present; many processes may import the
+    /// same image at once. After an error or a kill no part of the image is
+    /// visible. On return the image is on the disk, unless
     /// [`ImportOptions::sync`] is false.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] for an image that does not hold together,
-    /// [`Kind::NotFound`] for a source or a tag that is not there,
-    /// [`Kind::Unsupported`] if nothing fits this machine,
-    /// [`Kind::Busy`] when patience ends, `ECANCELED` if `progress` stops it.
+    /// [`Kind::Corrupt`] for an inconsistent image, [`Kind::NotFound`] for a
+    /// missing source or tag, [`Kind::Unsupported`] if no platform fits this
+    /// machine, [`Kind::Busy`] when patience ends, `ECANCELED` if `progress`
+    /// stops the import.
     pub fn import(
         &self,
         reference: &Reference,
@@ -42,8 +42,8 @@ impl Images {
         self.import_for(Purpose::Import, reference, options, progress)
     }
 
-    /// [`Images::import`]; opening an image does not wait for what is there to
-    /// be on the disk.
+    /// [`Images::import`]; opening an image does not wait for a sync of present
+    /// files.
     pub(super) fn import_for(
         &self,
         purpose: Purpose,
@@ -65,16 +65,16 @@ impl Images {
         Ok(image.named(reference).noted(&resolved.notes))
     }
 
-    /// Brings every image of a layout or an archive into the store, under the
-    /// names that each has there, as docker-load(1) does; with
-    /// [`ImportOptions::select`] only the one of that name.
+    /// Imports every image of a layout or an archive, under the names there, as
+    /// docker-load(1) does; with [`ImportOptions::select`] only the image of
+    /// that name.
     ///
-    /// All images are looked at before the first is brought. Each becomes
-    /// visible whole; those before one that fails stay.
+    /// Reads the documents of all images before the first import. Each image
+    /// becomes visible whole; images before a failure stay.
     ///
     /// # Errors
     /// Those of [`Images::import`], and [`Kind::Invalid`] if
-    /// [`ImportOptions::names`] has any.
+    /// [`ImportOptions::names`] is not empty.
     pub fn load(
         &self,
         reference: &Reference,
@@ -85,8 +85,8 @@ impl Images {
         self.load_all(&*source, selector, reference, options, progress)
     }
 
-    /// [`Images::load`] of an archive that is open: a file, a pipe or a socket,
-    /// read from where it stands to its end. A pipe is written to the store's
+    /// [`Images::load`] of an open archive: a file, a pipe or a socket, read
+    /// from the current offset to the end. Writes a pipe to the store's
     /// `scratch` first.
     ///
     /// # Errors
@@ -137,7 +137,8 @@ impl Images {
         })?;
         let mut images = Vec::new();
         source::each(source, &selector, &mut |mut resolved| {
-            // A name given twice is the last image's, as for every reader.
+            // A name given twice belongs to the last image, as for every
+            // reader.
             let place = images.len();
             resolved
                 .names
@@ -156,7 +157,7 @@ impl Images {
         Ok(images)
     }
 
-    /// Opens what a reference leads to outside of the store.
+    /// Opens the source of a reference outside the store.
     fn source(
         &self,
         reference: &Reference,
@@ -184,7 +185,7 @@ impl Images {
         Ok((source, selector))
     }
 
-    /// Opens an archive with room in the store for what has to be written out.
+    /// Opens an archive, with room in the store for bytes to be written out.
     fn archive(
         &self,
         progress: &mut dyn Progress,
@@ -199,7 +200,7 @@ impl Images {
         open(room).map_err(|e| self.explained(e))
     }
 
-    /// Brings what was found into the store.
+    /// Installs an image of a source in the store.
     pub(super) fn install(
         &self,
         purpose: Purpose,
@@ -232,7 +233,7 @@ impl Images {
                 .map_err(|e| self.explained(e))?
             {
                 Attempt::Installed(image) => return Ok(image),
-                // Each is read from the source from now on.
+                // The next attempt reads these blobs from the source.
                 Attempt::Damaged(digests) => damaged.extend(digests),
                 Attempt::Retry if start.elapsed() < options.patience => {}
                 Attempt::Retry => {
@@ -245,7 +246,8 @@ impl Images {
         }
     }
 
-    /// Says which file system is full; the step names only what did not fit.
+    /// Adds a cure that names the full file system; the error names only the
+    /// file.
     pub(super) fn explained(&self, error: Error) -> Error {
         let full = [libc::ENOSPC, libc::EDQUOT]
             .map(Some)
@@ -259,8 +261,9 @@ impl Images {
         ))
     }
 
-    /// A docker-archive has no manifest. An image of the store with the same
-    /// configuration is the same image, since that names all layers.
+    /// Returns the image with the manifest of the store, if a docker-archive
+    /// without a manifest holds an image that is present. An equal
+    /// configuration means an equal image, because it names all layers.
     fn known_manifest(
         &self,
         resolved: &Resolved,
@@ -294,13 +297,13 @@ impl Images {
     }
 }
 
-/// The names that the source gives, in the form they are filed under.
+/// Returns the names that the source gives, in the form of the index.
 fn stored(resolved: &Resolved) -> Vec<String> {
     let stored = |name: &String| name.parse::<Reference>().ok()?.stored_name();
     resolved.names.iter().filter_map(stored).collect()
 }
 
-/// Names in the form they are filed under.
+/// Returns names in the form of the index.
 pub(super) fn names(names: &[Reference]) -> Result<Vec<String>> {
     let filed = |reference: &Reference| match reference {
         Reference::Named { digest: None, .. } => Ok(reference.stored_name().expect("it is a name")),

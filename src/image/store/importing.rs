@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An import that goes on while its caller does something else.
+//! Imports in the background, while the caller does other work.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -14,11 +14,11 @@ use crate::image::progress::Progress;
 use crate::image::{Image, Reference};
 use crate::work::Work;
 
-/// An image that is being imported, by [`Images::begin_import`].
+/// A running import, from [`Images::begin_import`].
 ///
-/// A thread of the library's own imports it, without signals, until
-/// [`Importing::finish`]. Dropping it stops the work, without waiting: within moments
-/// the thread undoes what it did and ends.
+/// A thread of the library imports the image, without signals, until
+/// [`Importing::finish`]. Drop stops the import without waiting: the thread
+/// undoes its work within moments and ends.
 ///
 /// ```no_run
 /// use std::os::fd::AsFd as _;
@@ -42,25 +42,25 @@ pub struct Importing {
     told: Arc<Mutex<Told>>,
 }
 
-/// How far an import is.
+/// Progress of an import.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ImportProgress {
     /// Layers of the image; zero until one is read.
     pub layers: usize,
-    /// How many of them were begun to be read. One that is there already is not read.
+    /// Layers that the import began to read. Present layers are not read.
     pub begun: usize,
-    /// Bytes read of those that were begun, as kept, so usually compressed.
+    /// Bytes read of these layers, as kept, so usually compressed.
     pub bytes_done: u64,
-    /// All bytes of these.
+    /// All bytes of these layers.
     pub bytes_total: u64,
 }
 
-/// What the thread says.
+/// Messages of the thread.
 #[derive(Debug, Default)]
 struct Told {
     layers: usize,
-    /// Place of a layer in the image, bytes done, bytes in all.
+    /// Index of a layer in the image, bytes done, bytes in all.
     read: Vec<(usize, u64, u64)>,
 }
 
@@ -86,10 +86,12 @@ impl Progress for Tell<'_> {
 }
 
 impl Images {
-    /// As [`Images::import`], for callers with an event loop: returns at once.
+    /// Begins [`Images::import`] and returns at once, for callers with an event
+    /// loop.
     ///
     /// # Errors
-    /// When no thread can be had; those of the import come from [`Importing::finish`].
+    /// Those of starting a thread; errors of the import come from
+    /// [`Importing::finish`].
     pub fn begin_import(
         &self,
         reference: &Reference,
@@ -107,13 +109,13 @@ impl Images {
 }
 
 impl Importing {
-    /// For poll(2) and epoll(7), not to be read from: readable when [`Importing::finish`]
-    /// does not wait.
+    /// Returns a descriptor for poll(2) and epoll(7): readable when
+    /// [`Importing::finish`] does not wait. Do not read from it.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.work.fd()
     }
 
-    /// How far it is.
+    /// Returns the progress.
     pub fn progress(&self) -> ImportProgress {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = |of: fn(&(usize, u64, u64)) -> u64| told.read.iter().map(of).sum();
@@ -125,10 +127,11 @@ impl Importing {
         }
     }
 
-    /// The image. Waits for it where the descriptor is not readable.
+    /// Waits for the image, if the descriptor is not readable yet.
     ///
     /// # Errors
-    /// As [`Images::import`]; [`Kind::Invalid`](crate::Kind::Invalid) in a forked copy of the process.
+    /// As [`Images::import`]; [`Kind::Invalid`](crate::Kind::Invalid) in a
+    /// forked copy of the process.
     pub fn finish(self) -> Result<Image> {
         self.work.finish()
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The store's `index.json`: which names lead to which manifests.
+//! The store's `index.json`: names of manifests.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashSet};
@@ -19,22 +19,22 @@ use crate::image::source::read_document;
 use crate::image::{Digest, Reference};
 use crate::sys::flock::Operation;
 
-/// Writers of the index hold its lock for milliseconds.
+/// Patience with another writer, who holds the lock for milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Spellings that one error shows.
+/// Spellings that an error shows at most.
 const NAMES_SHOWN: usize = 20;
 
-/// The index with the right to change it.
+/// A locked index, which may be changed.
 pub(super) struct Writable<'a> {
     store: &'a Images,
     pub(super) index: Index,
-    /// Entries of other tools that are no descriptors; they are kept.
+    /// Entries of other tools that are no descriptors; writing keeps them.
     pub(super) strange: Vec<Value>,
     _lock: Lock,
 }
 
 impl Images {
-    /// The index as it is now, without entries that are no descriptors.
+    /// Reads the index, without entries that are no descriptors.
     pub(super) fn index(&self) -> Result<Index> {
         self.read_index().map(|(index, _)| index)
     }
@@ -48,14 +48,14 @@ impl Images {
         })
     }
 
-    /// Keeps other writers out of the index: as long as the lock is held, no blob
-    /// and no layer comes or goes.
+    /// Locks the index. While the lock is held, blobs and layers neither come
+    /// nor go.
     pub(super) fn lock_index(&self) -> Result<Lock> {
         let path = self.lock_path("index");
         Lock::take(&path, Operation::Exclusive, PATIENCE, || Ok(()))
     }
 
-    /// The index, locked.
+    /// Reads and locks the index.
     pub(super) fn writable_index(&self) -> Result<Writable<'_>> {
         let lock = self.lock_index()?;
         let (index, strange) = self.read_index()?;
@@ -69,18 +69,18 @@ impl Images {
 }
 
 impl Writable<'_> {
-    /// Writes the changed index at once, and to the disk.
+    /// Writes the changed index at once, and syncs it.
     pub(super) fn complete(&self) -> Result<()> {
         self.complete_unsynced()?;
         self.sync()
     }
 
-    /// Brings the index to the disk as it was last completed, by any process.
+    /// Syncs the index that any process wrote last.
     pub(super) fn sync(&self) -> Result<()> {
         sync::entries_of_store(self.store.path())
     }
 
-    /// Writes the changed index at once; a power cut may bring the old one
+    /// Writes the changed index at once; a power cut may bring the old index
     /// back.
     pub(super) fn complete_unsynced(&self) -> Result<()> {
         let path = self.store.path().join(INDEX);
@@ -92,7 +92,7 @@ impl Writable<'_> {
         Ok(())
     }
 
-    /// Takes room for a smaller index, now that there may be some.
+    /// Reserves room for a smaller index, after a removal.
     pub(super) fn reserve(&self) {
         let path = self.store.path().join(INDEX);
         if let Ok(file) = fs::metadata(&path) {
@@ -100,12 +100,12 @@ impl Writable<'_> {
         }
     }
 
-    /// Files a manifest under names, taken from others if need be, or without one.
-    /// True if that changed anything.
+    /// Files a manifest under names, which other images lose, or without a
+    /// name. Returns true if the index changed.
     pub(super) fn add(&mut self, manifest: &Descriptor, names: &[String]) -> bool {
         let entries = &mut self.index.manifests;
         let before = entries.clone();
-        // One image has a name, however that is spelled.
+        // A name belongs to a single image, in any spelling.
         let ours: HashSet<String> = names.iter().map(|name| whole_name(name)).collect();
         let is_taken = |d: &Descriptor| {
             let named = d.annotation(REF_NAME).map(whole_name);
@@ -137,7 +137,7 @@ impl Writable<'_> {
         *entries != before
     }
 
-    /// Takes out what a reference names; how many entries that were. With a name,
+    /// Removes the entries of a reference; returns their number. With a name,
     /// other names of the same image stay.
     ///
     /// # Errors
@@ -149,15 +149,17 @@ impl Writable<'_> {
     }
 }
 
-/// Without names; keys of other tools go too, since they may be names as well.
+/// Returns a descriptor without names and without keys of other tools, which
+/// may be names as well.
 fn bare(descriptor: &Descriptor) -> Descriptor {
     let mut bare = Descriptor::new(&descriptor.media_type, descriptor.digest, descriptor.size);
     bare.platform.clone_from(&descriptor.platform);
     bare
 }
 
-/// The entries that a reference names, and the others. An entry of the very
-/// spelling goes before others of the same name: other tools may file both.
+/// Returns the entries that a reference names, and the other entries. An exact
+/// spelling goes before other spellings of the same name, because other tools
+/// may file both.
 ///
 /// # Errors
 /// [`Kind::Invalid`] if different images have other spellings of the name.
@@ -187,7 +189,7 @@ pub(super) fn select(
     Err(error.with_cure(format!("one of {}", spellings.join(", "))))
 }
 
-/// Whether an entry is what the reference names. Other tools file `latest` images
+/// Returns whether a reference names an entry. Other tools file `latest` images
 /// under the bare name.
 fn matches(
     descriptor: &Descriptor,
@@ -209,7 +211,8 @@ fn matches(
     }
 }
 
-/// Whether the manifest is there under all the names, or under any if there are none.
+/// Returns whether the index has the manifest under all the names, or under any
+/// name if the list is empty.
 pub(super) fn is_filed(index: &Index, digest: &Digest, names: &[String]) -> bool {
     let ours = index.manifests.iter().filter(|d| d.digest == *digest);
     let filed: HashSet<Option<String>> = ours

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One attempt to bring an image into the store: hold, stage, verify, sync once, publish.
+//! An attempt to install an image in the store: hold, stage, verify, sync once,
+//! publish.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashSet};
@@ -24,56 +25,57 @@ use crate::image::progress::Progress;
 use crate::image::source::{self, Document, Resolved, Source};
 use crate::image::{Digest, Image};
 
-/// A layer's media type when its blob came without one; the codec is told by content.
+/// Media type of a blob that came without a media type; the codec follows from
+/// the content.
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// What an image is brought for.
+/// Purpose of an installation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To be on the disk when the call returns, whichever process brought it.
+    /// The image is on the disk on return, whichever process installed it.
     Import,
-    /// To be used now.
+    /// The image is used now.
     Open,
 }
 
-/// One attempt.
+/// The inputs of an attempt.
 pub(super) struct Install<'a> {
     pub(super) store: &'a Images,
     pub(super) source: &'a dyn Source,
     pub(super) resolved: &'a Resolved,
-    /// Whether the manifest is one of the store's, and not the source's.
+    /// True if the manifest is from the store and not from the source.
     pub(super) adopted: bool,
     pub(super) options: &'a ImportOptions,
     pub(super) purpose: Purpose,
-    /// Blobs of the store whose bytes are wrong.
+    /// Blobs of the store with wrong bytes.
     pub(super) damaged: &'a HashSet<Digest>,
 }
 
-/// What an attempt came to.
+/// Result of an attempt.
 pub(super) enum Attempt {
     Installed(Image),
-    /// A blob of the store that this relied on is gone.
+    /// A needed blob of the store is gone.
     Retry,
-    /// Blobs of the store that this relied on have the wrong bytes, which the
-    /// source may have right.
+    /// Needed blobs of the store have wrong bytes; the source may have the
+    /// right bytes.
     Damaged(Vec<Digest>),
 }
 
-/// A layer that is ours to build, and where.
+/// A layer that this process builds.
 struct Building {
     lock: Lock,
     staged: PathBuf,
 }
 
 impl Install<'_> {
-    /// Brings the image, unless the store changes meanwhile.
+    /// Installs the image, unless the store changes meanwhile.
     pub(super) fn once(&self, names: &[String], progress: &mut dyn Progress) -> Result<Attempt> {
         let (mut held, missing) = self.hold(progress)?;
         if missing.is_empty()
             && let Some(manifest) = self.nothing_to_do(names)?
         {
-            // Another process may have brought it without a sync, or be about
-            // to sync.
+            // Another process may have installed the image without a sync, or
+            // may be about to sync.
             if self.purpose == Purpose::Import && self.options.sync {
                 FileSystem::of(self.store.path())?.sync()?;
             }
@@ -128,8 +130,8 @@ impl Install<'_> {
         Image::in_store(self.store, documents, &self.resolved.parsed, held).map(Attempt::Installed)
     }
 
-    /// An error, unless the cause is a blob of the store that another process
-    /// removed, or that is damaged and can be had from the source.
+    /// Turns an error into a new attempt if the cause is a blob of the store
+    /// that another process removed, or a damaged blob that the source has.
     fn excused(&self, reads: &[BlobRead<'_>], error: Error) -> Result<Attempt> {
         let of_store = reads.iter().filter(|read| read.keep.is_none());
         let of_store = of_store.filter_map(|read| read.expected);
@@ -153,17 +155,17 @@ impl Install<'_> {
         }
     }
 
-    /// Whether the source is the store itself.
+    /// Returns whether the source is the store itself.
     fn is_own(&self) -> bool {
         self.purpose == Purpose::Open && self.source.label() == self.store.layout().label()
     }
 
-    /// Whether the store has a blob, and nothing is known against its bytes.
+    /// Returns whether the store has a blob that is not known to be damaged.
     fn has(&self, digest: &Digest, size: u64) -> bool {
         self.store.has_blob(digest, size) && !self.damaged.contains(digest)
     }
 
-    /// The manifest, if everything that it names is there and filed.
+    /// Returns the manifest if the store has all its parts and names.
     fn nothing_to_do(&self, names: &[String]) -> Result<Option<&Document>> {
         let Some(manifest) = &self.resolved.manifest else {
             return Ok(None);
@@ -172,7 +174,8 @@ impl Install<'_> {
         let has = |document: &Document| {
             let d = &document.descriptor;
             match self.purpose {
-                // An error about wrong bytes says that an import mends them.
+                // An import mends wrong bytes, as the error about them
+                // promises.
                 Purpose::Import => self.store.has_document(d, &document.bytes),
                 Purpose::Open => self.store.has_blob(&d.digest, d.size),
             }
@@ -187,7 +190,7 @@ impl Install<'_> {
         Ok(done.then_some(manifest))
     }
 
-    /// Holds each layer once, in the order of digests: see [`Images::hold_layer`].
+    /// Holds each layer, in the order of digests: see [`Images::hold_layer`].
     fn hold(
         &self,
         progress: &mut dyn Progress,
@@ -212,9 +215,9 @@ impl Install<'_> {
         Ok((held, missing))
     }
 
-    /// What has to be read: blobs the store has not, layers that are not unpacked.
-    /// None if an adopted manifest names a blob that is gone: the source has
-    /// the layer in other bytes.
+    /// Returns the blobs to be read: missing blobs, and blobs of missing
+    /// layers. Returns `None` if a blob of an adopted manifest is gone, because
+    /// the source has the layer in other bytes.
     fn reads<'b>(
         &'b self,
         layout: &'b dyn Source,
@@ -277,7 +280,7 @@ impl Install<'_> {
         }
     }
 
-    /// Owners and metadata: the last two things before a layer is whole.
+    /// Sets owners and writes the metadata: the last steps of a layer.
     fn finish_layer(&self, staged: &Path, unpacked: &Unpacked, blob: Digest) -> Result<()> {
         if let (false, Some(mut chown)) = (unpacked.fixups.is_empty(), self.store.chown()) {
             let tree = staged_tree(staged);
@@ -297,7 +300,7 @@ impl Install<'_> {
         write_metadata(staged, &metadata)
     }
 
-    /// The manifest and the config, in this order.
+    /// Returns the manifest and the config, in this order.
     fn documents(&self, reads: &[BlobRead<'_>], done: &[Done]) -> Result<[Document; 2]> {
         let config = self.resolved.config.clone();
         if let Some(manifest) = &self.resolved.manifest {
@@ -320,9 +323,8 @@ impl Install<'_> {
         Ok([Document { descriptor, bytes }, config])
     }
 
-    /// Makes everything visible, blobs first and the name last, and returns the
-    /// layers that were built, held by shared locks. None if a blob that was there
-    /// before is gone.
+    /// Publishes blobs first and the name last. Returns the new layers, held by
+    /// shared locks; `None` if a blob that was present is gone.
     fn publish(
         &self,
         files: &[(PathBuf, Digest)],
@@ -341,8 +343,8 @@ impl Install<'_> {
         for (diff_id, building) in &building {
             self.store.publish_layer(&building.staged, diff_id)?;
         }
-        // Their content is on the disk; their names must be before the index
-        // leads to them.
+        // The files are synced; the index must not reach the disk before the
+        // directory entries.
         if self.options.sync {
             sync::entries_of_store(&self.store.blobs_dir())?;
             sync::entries_of_store(&self.store.layers_dir())?;
@@ -353,7 +355,7 @@ impl Install<'_> {
         if self.options.sync {
             index.sync()?;
         }
-        // As long as the index is locked, no layer is removed.
+        // While the index is locked, no process removes a layer.
         let share = |(diff_id, building): (Digest, Building)| {
             let lock = building.lock.into_shared(self.options.patience)?;
             Ok((diff_id, lock))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Unpacked layers: found and held while in use, or built under a lock.
+//! Unpacked layers: held while in use, or built under a lock.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -16,40 +16,41 @@ use crate::image::digest::Digest;
 use crate::image::layer::Ids;
 use crate::sys::flock::Operation;
 
-/// The name of the tree inside a layer's directory.
+/// Name of the tree inside a layer's directory.
 pub(super) const TREE: &str = "fs";
 const METADATA: &str = "layer.json";
 
-/// What is known about an unpacked layer, kept beside its tree.
+/// Facts about an unpacked layer, kept beside the tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Metadata {
-    /// The blob it was unpacked from.
+    /// The unpacked blob.
     pub(super) blob: Digest,
     /// Bytes of the plain tar.
     pub(super) diff_bytes: u64,
     /// Entries of the tar.
     pub(super) entries: u64,
-    /// Whether the layer hides everything below it.
+    /// True if the layer hides everything below.
     #[serde(default)]
     pub(super) opaque_root: bool,
-    /// Whether the tree holds whiteouts.
+    /// True if the tree holds whiteouts.
     #[serde(default)]
     pub(super) whiteouts: bool,
-    /// What the unpacker left out or changed; one sentence each.
+    /// Sentences about entries that the unpacker left out or changed.
     #[serde(default)]
     pub(super) notes: Vec<String>,
 }
 
-/// A layer that is held: nobody removes it, or nobody else builds it.
+/// A held layer.
 pub(super) enum Held {
-    /// There, and in use by us.
+    /// Present: no process removes the layer meanwhile.
     Present(Lock),
-    /// Not there, and ours to build.
+    /// Missing: no other process builds the layer meanwhile.
     Missing(Lock),
 }
 
-/// How ids were set in a layer; part of its directory's name, so that a user who
-/// gets subordinate ids, or loses them, does not meet trees of the other kind.
+/// Returns the kind of ids in a layer. The kind is part of the directory's
+/// name, so that a user who gains or loses subordinate ids never uses trees of
+/// the other kind.
 pub(super) fn ids_name(ids: Ids) -> &'static str {
     match ids {
         Ids::Root => "root",
@@ -67,7 +68,7 @@ impl Images {
         self.layers_dir().join(self.layer_name(diff_id))
     }
 
-    /// Where the layer's own files are.
+    /// Returns the directory of the layer's own files.
     pub(in crate::image) fn layer_tree(&self, diff_id: &Digest) -> PathBuf {
         self.layer_dir(diff_id).join(TREE)
     }
@@ -76,8 +77,8 @@ impl Images {
         self.layer_tree(diff_id).is_dir()
     }
 
-    /// Holds a layer, there or not. To hold several, go through them in the order
-    /// of their digests: then no two processes ever wait for each other.
+    /// Holds a layer, present or missing. Hold several layers in the order of
+    /// their digests: then no two processes ever wait for each other.
     pub(super) fn hold_layer(
         &self,
         diff_id: &Digest,
@@ -105,12 +106,12 @@ impl Images {
     }
 }
 
-/// The tree in a layer's directory, there or being built.
+/// Returns the tree in a layer's directory.
 pub(super) fn staged_tree(staged: &Path) -> PathBuf {
     staged.join(TREE)
 }
 
-/// Writes what is known about a layer that is being built.
+/// Writes the metadata of a new layer.
 pub(super) fn write_metadata(staged: &Path, metadata: &Metadata) -> Result<()> {
     let path = staged.join(METADATA);
     let json = serde_json::to_vec(metadata).expect("metadata is plain data");
@@ -119,7 +120,7 @@ pub(super) fn write_metadata(staged: &Path, metadata: &Metadata) -> Result<()> {
         .map_err(|e| Error::io("write layer metadata", format_args!("{path:?}"), e))
 }
 
-/// Reads what is known about an unpacked layer.
+/// Reads the metadata of an unpacked layer.
 pub(super) fn read_metadata(dir: &Path) -> Result<Metadata> {
     let path = dir.join(METADATA);
     let subject = format!("{path:?}");
@@ -127,18 +128,18 @@ pub(super) fn read_metadata(dir: &Path) -> Result<Metadata> {
     crate::image::oci::parse(&json, "read layer metadata", &subject)
 }
 
-/// What stacking a layer takes into account.
+/// Facts that decide how a layer is stacked.
 #[derive(Default)]
 pub(in crate::image) struct Stacked {
-    /// Whether the layer hides everything below, which an overlay does not see.
+    /// True if the layer hides everything below, which overlayfs does not see.
     pub(in crate::image) opaque_root: bool,
-    /// Whether the tree holds whiteouts.
+    /// True if the tree holds whiteouts.
     pub(in crate::image) whiteouts: bool,
-    /// What the unpacker noted.
+    /// Notes of the unpacker.
     pub(in crate::image) notes: Vec<String>,
 }
 
-/// Reads what is known about the layer of a tree.
+/// Reads the facts about the layer of a tree.
 pub(in crate::image) fn stacked(tree: &Path) -> Result<Stacked> {
     let Some(dir) = tree.parent() else {
         return Ok(Stacked::default());

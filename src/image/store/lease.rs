@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The layers of an image, held while it is used; afterwards let go, but soon held again.
+//! Leases of an image's layers: held while the image is used, soon held again
+//! after.
 #![forbid(unsafe_code)]
 
 use std::process;
@@ -7,16 +8,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::lock::Lock;
 
-/// The locks of an image's layers: all shared while anybody has a [`Lease`], else none.
+/// Locks of an image's layers: all shared while a [`Lease`] exists, else all
+/// released.
 #[derive(Debug)]
 pub(super) struct LayerLocks {
     all: Vec<Lock>,
     users: Mutex<usize>,
-    /// A fork's copies are the same open file descriptions: they are neither let go nor taken there. Not asked without a lock.
+    /// Process that took the locks. A fork shares the open file descriptions,
+    /// so it neither releases nor takes locks. Ignored without locks.
     process: u32,
 }
 
-/// While it lives, nobody removes the layers.
+/// Keeps the layers in the store until drop.
 #[derive(Debug)]
 pub(in crate::image) struct Lease(Arc<LayerLocks>);
 
@@ -31,14 +34,15 @@ impl Lease {
         }))
     }
 
-    /// The locks, to be held again.
+    /// Returns the locks, to be leased again.
     pub(super) fn locks(&self) -> &Arc<LayerLocks> {
         &self.0
     }
 }
 
 impl LayerLocks {
-    /// Holds the layers, unless one of them was removed, somebody is about to, or this is a fork's copy.
+    /// Leases the layers again. Returns `None` if a layer was removed, if
+    /// another process locks a layer to remove it, or in a fork.
     pub(super) fn lease(self: &Arc<Self>) -> Option<Lease> {
         if !self.are_own() {
             return None;
@@ -56,7 +60,7 @@ impl LayerLocks {
         self.all.is_empty() || self.process == process::id()
     }
 
-    /// How many descriptors they are.
+    /// Returns the number of descriptors.
     pub(super) fn count(&self) -> usize {
         self.all.len()
     }

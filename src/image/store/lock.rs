@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Lock files: who builds a layer, who uses it, who writes the index.
+//! Lock files of layers and of the index.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File, OpenOptions};
@@ -16,8 +16,8 @@ use crate::sys::flock::{Operation, try_flock};
 const PAUSE_MIN: Duration = Duration::from_micros(500);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 
-/// A lock held on a file of the store. The kernel drops it when the last copy of
-/// the descriptor is closed, so it never outlives its holder, however that ends.
+/// A lock on a file of the store. The kernel drops the lock when the last copy
+/// of the descriptor is closed, so a lock never outlives its holder.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: File,
@@ -26,24 +26,24 @@ pub(crate) struct Lock {
     holder: u32,
 }
 
-/// What became of one attempt.
+/// Result of an attempt.
 enum Tried {
     Taken(Lock),
-    /// By another process, in a way that excludes this one.
+    /// Another process excludes this lock.
     Held,
-    /// The file has no name any more, or another file has it.
+    /// The file has no name any more, or another file has the name.
     Removed,
 }
 
 impl Lock {
-    /// Takes the lock, and makes its file if there is none; `None` if the lock is
-    /// held in a way that excludes this one.
+    /// Takes the lock, and makes a missing file; `None` if another holder
+    /// excludes this lock.
     pub(crate) fn try_take(path: &Path, operation: Operation) -> Result<Option<Self>> {
         loop {
             let file = open(path).map_err(|e| wrong(path, e))?;
             match Self::of(file, path, operation)? {
-                // The holder before removed the file: then another file can be
-                // made under the name, and this one would exclude no process.
+                // The holder before removed the file. A new file can get the
+                // name, so a lock on this file would exclude no process.
                 Tried::Removed => {}
                 Tried::Taken(lock) => return Ok(Some(lock)),
                 Tried::Held => return Ok(None),
@@ -51,8 +51,8 @@ impl Lock {
         }
     }
 
-    /// Takes the lock of a file that is there; `None` if the lock is held, or the
-    /// file is gone.
+    /// Takes the lock of an existing file; `None` if another holder excludes
+    /// this lock or the file is gone.
     pub(super) fn try_take_there(path: &Path, operation: Operation) -> Result<Option<Self>> {
         let file = match options().open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -83,10 +83,11 @@ impl Lock {
         }))
     }
 
-    /// Takes the lock, waiting for `patience` at most; `go_on` is asked in between.
+    /// Takes the lock, and waits for `patience` at most. Calls `go_on` between
+    /// attempts.
     ///
     /// # Errors
-    /// [`Kind::Busy`] names the process that holds it.
+    /// [`Kind::Busy`] names the process that holds the lock.
     pub(crate) fn take(
         path: &Path,
         operation: Operation,
@@ -108,8 +109,9 @@ impl Lock {
         }
     }
 
-    /// Lets others hold the lock, too. Not atomic, flock(2): another process may
-    /// hold it alone in between, for which this waits as [`Lock::take`] does.
+    /// Shares the lock. flock(2) does not convert atomically: another process
+    /// may hold the lock alone in between, and this call waits as
+    /// [`Lock::take`] does.
     pub(crate) fn into_shared(mut self, patience: Duration) -> Result<Self> {
         let shared = try_flock(self.file.as_fd(), Operation::Shared)
             .map_err(|e| Error::os("lock store", format_args!("{:?}", self.path), e))?;
@@ -120,21 +122,22 @@ impl Lock {
         Self::take(&self.path, Operation::Shared, patience, || Ok(()))
     }
 
-    /// Lets go of a shared lock, which [`Lock::retake`] may take again.
+    /// Releases a shared lock, which [`Lock::retake`] may take again.
     pub(super) fn release(&self) {
         debug_assert!(!self.exclusive, "it would be signed and known as held");
         // The kernel does the same when the descriptor is closed.
         let _ = try_flock(self.file.as_fd(), Operation::Unlock);
     }
 
-    /// Takes a lock again that was shared and let go; false if somebody holds it alone, or did and
-    /// removed the file, as whoever removes what the lock guards does.
+    /// Takes a released shared lock again. Returns false if another process
+    /// holds the lock alone, or has removed the file together with the guarded
+    /// layer.
     pub(super) fn retake(&self) -> bool {
         try_flock(self.file.as_fd(), Operation::Shared) == Ok(true)
             && self.file.metadata().is_ok_and(|file| file.nlink() > 0)
     }
 
-    /// Lets go and removes the file; only for a lock held alone.
+    /// Releases the lock and removes the file; only for an exclusive lock.
     pub(crate) fn remove(self) {
         debug_assert!(self.exclusive, "others may hold it");
         // A file left behind is swept with the next one of its name.
@@ -149,9 +152,10 @@ impl std::os::fd::AsFd for Lock {
 }
 
 impl Lock {
-    /// The descriptor, which keeps the lock for as long as any copy of it is open.
+    /// Returns the descriptor, which keeps the lock until the last copy is
+    /// closed.
     pub(crate) fn into_fd(mut self) -> io::Result<OwnedFd> {
-        // The drop must not unlock what the copy is to keep.
+        // Drop must not release the lock, which the copy keeps.
         self.exclusive = false;
         self.file.as_fd().try_clone_to_owned()
     }
@@ -159,9 +163,9 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // A forked copy of the holder still has the descriptor: without the
-        // explicit unlock, others would wait for it. The copy itself must not
-        // unlock, and a lock of readers may be kept longer without harm.
+        // A forked copy of the holder still has the descriptor, so other
+        // processes would wait without an explicit unlock. The copy itself must
+        // not unlock. Shared locks may last longer without harm.
         if self.exclusive && self.holder == std::process::id() {
             let _ = try_flock(self.file.as_fd(), Operation::Unlock);
         }
@@ -190,7 +194,7 @@ fn open(path: &Path) -> io::Result<File> {
     match options.open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let file = options.create(true).open(path)?;
-            // The caller's umask may have taken more than it should.
+            // The caller's umask may have cleared bits.
             file.set_permissions(fs::Permissions::from_mode(0o600))?;
             Ok(file)
         }
@@ -207,10 +211,11 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Leaves the holder's process id in the file, for the error of those who wait in vain.
+/// Writes the holder's process id into the file, for errors of waiting
+/// processes.
 fn sign(mut file: &File) {
     let _without = WithoutSignal::begin();
-    // On a full disk the lock is as good without its signature.
+    // A full disk takes the signature and leaves the lock.
     let _ = file.set_len(0);
     let _ = file.write_all(std::process::id().to_string().as_bytes());
 }

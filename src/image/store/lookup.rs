@@ -16,29 +16,30 @@ use crate::image::progress::Progress;
 use crate::image::source::{self, Opened, Resolved};
 use crate::image::{Digest, Image, Platform, Reference, config};
 
-/// Another process may remove and bring back an image while it is looked up.
+/// Lookups until an error counts, because another process may remove and
+/// restore an image meanwhile.
 const ATTEMPTS: usize = 5;
 
-/// One line of the list of images.
+/// A line of the list of images.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Stored {
-    /// `NAME:TAG`; none for an image without a name.
+    /// `NAME:TAG`; `None` for an image without a name.
     pub name: Option<String>,
-    /// The digest of its manifest.
+    /// Digest of the manifest.
     pub digest: Digest,
-    /// Bytes of its blobs, as kept.
+    /// Bytes of the blobs, as kept.
     pub size: u64,
-    /// When it was made, RFC 3339, as the image says it.
+    /// Time of creation, RFC 3339, as the image gives it.
     pub created: Option<String>,
-    /// In Go's words, for example `amd64`; empty if the image does not say.
+    /// A `GOARCH` such as `amd64`; empty if the image gives no architecture.
     pub architecture: String,
-    /// How many layers it has.
+    /// Number of layers.
     pub layers: usize,
-    /// Why it cannot be used, if it cannot; the other fields are empty then.
+    /// Reason if the image is unusable; the other fields are empty then.
     pub damage: Option<String>,
 }
 
-/// Goes on with nothing that takes time.
+/// Stops before any work that takes time.
 struct AtHand;
 
 impl Progress for AtHand {
@@ -48,19 +49,20 @@ impl Progress for AtHand {
 }
 
 impl Images {
-    /// Opens an image: by name or digest in the store; from a layout or an archive,
-    /// which is imported if it is not there yet; or a directory or the host in place.
+    /// Opens an image: by name or digest in the store; from a layout or an
+    /// archive, after an import if needed; or a directory or the host in place.
     ///
-    /// The image holds its layers: nobody removes them while it lives.
+    /// The store keeps the layers while the image lives.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] with the known names as the cure, and those of [`Images::import`].
+    /// [`Kind::NotFound`] with the known names as the cure, and those of
+    /// [`Images::import`].
     pub fn image(&self, reference: &Reference) -> Result<Image> {
         self.image_with(reference, &ImportOptions::default(), &mut ())
     }
 
-    /// The same with options and progress, for images that are imported first or
-    /// whose layers have to be unpacked again.
+    /// Opens an image with options and progress, for an image that is imported
+    /// first or has layers to be unpacked again.
     ///
     /// # Errors
     /// As [`Images::image`].
@@ -81,13 +83,15 @@ impl Images {
         }
     }
 
-    /// The same if it is there, with all its layers, and can be had without a wait.
+    /// Opens an image that is present with all layers and needs no wait;
+    /// otherwise returns `None`.
     ///
     /// # Errors
     /// As [`Images::image`].
     pub(crate) fn image_at_hand(&self, reference: &Reference) -> Result<Option<Image>> {
         if let Reference::Oci { .. } | Reference::Archive(_) = reference {
-            // Its documents have to be read before it is known.
+            // Only the documents tell the layers, and reading documents takes
+            // time.
             return Ok(None);
         }
         match self.image_with(reference, &ImportOptions::default(), &mut AtHand) {
@@ -122,8 +126,8 @@ impl Images {
     ) -> Result<Image> {
         let layout = self.layout();
         let mut attempt = 0;
-        // A missing name is an error at once; a blob missing behind it may be a
-        // removal that has just happened.
+        // A missing name is an error at once. A missing blob may be a removal
+        // that has just happened.
         let mut descriptors = self.find(reference)?;
         loop {
             attempt += 1;
@@ -145,8 +149,8 @@ impl Images {
         }
     }
 
-    /// The documents of an image of the store, and its layers, open: a removal
-    /// takes nothing from who reads them.
+    /// Returns the documents and open layers of an image of the store. A
+    /// removal does not end the reading of open layers.
     pub(in crate::image) fn find_open(
         &self,
         reference: &Reference,
@@ -176,17 +180,17 @@ impl Images {
         source::find_manifest(&self.layout(), top, platform)
     }
 
-    /// Lists the images of the store, one entry per name.
+    /// Lists the images of the store, an entry per name.
     ///
     /// # Errors
-    /// Those of reading the index; an image that cannot be read is listed with its damage.
+    /// Those of reading the index; a damaged image is listed with the damage.
     pub fn list(&self) -> Result<Vec<Stored>> {
         let seen = self.list_now()?;
         if seen.iter().all(|stored| stored.damage.is_none()) {
             return Ok(seen);
         }
-        // Another process may have removed an image since the index was read. Where
-        // the lock cannot be had, what was seen is better than nothing.
+        // Another process may have removed an image since the index was read.
+        // Without the lock, the first list must do.
         match self.lock_index() {
             Ok(_lock) => self.list_now(),
             Err(_) => Ok(seen),
@@ -231,11 +235,12 @@ impl Images {
         Ok(())
     }
 
-    /// Files an image of the store under one more name, taken from the image that has it.
+    /// Adds a name to an image of the store; another image with the name loses
+    /// it.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if there is no such image, [`Kind::Invalid`] if `name` is
-    /// not `NAME[:TAG]`.
+    /// [`Kind::NotFound`] if the store has no such image, [`Kind::Invalid`] if
+    /// `name` is not `NAME[:TAG]`.
     pub fn tag(&self, reference: &Reference, name: &Reference) -> Result<()> {
         let names = names(std::slice::from_ref(name))?;
         let mut index = self.writable_index()?;
@@ -246,7 +251,7 @@ impl Images {
         index.sync()
     }
 
-    /// What a reference names in the index; never empty.
+    /// Returns the entries that a reference names; never empty.
     fn find(&self, reference: &Reference) -> Result<Vec<Descriptor>> {
         let all = self.index()?.manifests;
         let (found, others) = select(all, reference)?;

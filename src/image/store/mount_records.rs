@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Records of mounts that outlive the process that made them: what they hold of the store, until they are undone.
+//! Records of mounts that outlive their process: layers in use until the
+//! unmount.
 //!
-//! `mounts/<boot's id>.<random>/` has `record.json` and `tree`, the place for what is written. No lock
-//! says that it is in use, since nobody lives as long: a record counts until its mount is undone, or
-//! until the machine has been started anew.
+//! `mounts/<boot's id>.<random>/` has `record.json` and `tree`, the directory
+//! of writes. A lock cannot tell that a record is in use, because no process
+//! lives as long: a record counts until the unmount or the next boot.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -21,7 +22,7 @@ use crate::error::{Error, Result};
 const DIR: &str = "mounts";
 const RECORD: &str = "record.json";
 
-/// One mount, recorded.
+/// A recorded mount.
 #[derive(Debug)]
 pub(crate) struct MountRecord {
     dir: PathBuf,
@@ -30,31 +31,31 @@ pub(crate) struct MountRecord {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored {
-    /// Where it is mounted, absolute.
+    /// Absolute path of the mount point.
     target: PathBuf,
-    /// The kernel's number of the mount; none while it is being made.
+    /// Mount id in the kernel; `None` until the mount exists.
     mount: Option<u64>,
-    /// Directories below `layers` that lie under it.
+    /// Directories below `layers` that the mount uses.
     layers: Vec<String>,
 }
 
 impl MountRecord {
-    /// A directory of its own on disk, empty when made.
+    /// Returns the private directory on disk for writes, empty when made.
     pub(crate) fn tree(&self) -> PathBuf {
         self.dir.join("tree")
     }
 
-    /// Where it is mounted.
+    /// Returns the mount point.
     pub(crate) fn target(&self) -> &Path {
         &self.record.target
     }
 
-    /// The kernel's number of the mount; none while it is being made.
+    /// Returns the mount id in the kernel; `None` until the mount exists.
     pub(crate) fn number(&self) -> Option<u64> {
         self.record.mount
     }
 
-    /// The mount is there.
+    /// Records that the mount exists.
     ///
     /// # Errors
     /// Those of writing a file.
@@ -66,7 +67,7 @@ impl MountRecord {
     fn write(&self) -> Result<()> {
         let path = self.dir.join(RECORD);
         let text = serde_json::to_vec(&self.record).map_err(io::Error::from);
-        // Whole or not at all: a reader takes no lock.
+        // Readers take no lock, so the file must be whole at any moment.
         let staged = self.dir.join("record.new");
         text.and_then(|text| fs::write(&staged, text))
             .and_then(|()| fs::rename(&staged, &path))
@@ -75,8 +76,8 @@ impl MountRecord {
 }
 
 impl Images {
-    /// Records a mount that is about to be made. `layers` are those of the image, which is to be
-    /// held until this comes back.
+    /// Records a mount before it is made. The caller holds the `layers` of the
+    /// image until the call returns.
     ///
     /// # Errors
     /// Those of mkdir(2) and of writing a file.
@@ -105,7 +106,7 @@ impl Images {
         Ok(record)
     }
 
-    /// The mounts of this boot, made or being made.
+    /// Returns the mounts of this boot, made or being made.
     ///
     /// # Errors
     /// Those of reading directories.
@@ -113,10 +114,10 @@ impl Images {
         let boot = boot_id().ok();
         let records = self.mount_dirs()?.into_iter();
         Ok(records
-            // What may be of this boot is kept.
+            // Without a boot_id every record may be of this boot.
             .filter(|dir| boot.as_ref().is_none_or(|boot| is_of(dir, boot)))
             .filter_map(|dir| {
-                // One that is just coming or going has none.
+                // A record that is being made or removed has no file.
                 let text = fs::read(dir.join(RECORD)).ok()?;
                 let record = serde_json::from_slice(&text).ok()?;
                 Some(MountRecord { dir, record })
@@ -124,7 +125,7 @@ impl Images {
             .collect())
     }
 
-    /// Removes the record, and what was written to the tree.
+    /// Removes the record and the written files.
     ///
     /// # Errors
     /// Those of unlink(2).
@@ -132,13 +133,14 @@ impl Images {
         self.remove_path(&record.dir)
     }
 
-    /// Names below `layers` that lie under a mount.
+    /// Returns names below `layers` that mounts use.
     pub(super) fn mounted_layers(&self) -> Result<Vec<String>> {
         let mounts = self.mounts()?.into_iter();
         Ok(mounts.flat_map(|record| record.record.layers).collect())
     }
 
-    /// Removes what mounts of earlier boots have left; how many that were, and how many stay.
+    /// Removes records of earlier boots; returns how many were removed, and how
+    /// many stay.
     pub(super) fn sweep_mounts(&self) -> Result<(usize, usize)> {
         let dirs = self.mount_dirs()?;
         let boot = boot_id();
@@ -152,7 +154,7 @@ impl Images {
 
     fn mount_dirs(&self) -> Result<Vec<PathBuf>> {
         let dir = self.0.root.join(DIR);
-        // Most stores never had one.
+        // Most stores never had a mount.
         if !dir.exists() {
             return Ok(Vec::new());
         }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Opens a store: finds it, makes it, refuses what is not one of ours.
+//! Opens a store: finds or makes the directory, and refuses a directory that is
+//! no store.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -24,12 +25,13 @@ use crate::image::oci;
 use crate::sys::flock::Operation;
 use crate::sys::{auxv, user};
 
-/// The version of the format: 1 had layers without a listing of their directories.
+/// Version of the format. Version 1 had layers without a listing of
+/// directories.
 pub(super) const VERSION: u32 = 2;
 const OLDEST: u32 = 1;
 const DIRS: [&str; 5] = ["blobs", "blobs/sha256", "layers", "scratch", "locks"];
-/// What else may be in a store's directory: records of mounts, an index that was
-/// replaced, and what mkfs.ext4(8) makes.
+/// Other names in a store's directory: records of mounts, a replaced index, and
+/// `lost+found` of mkfs.ext4(8).
 const OTHERS: [&str; 3] = ["mounts", DAMAGED, "lost+found"];
 const FILES: [&str; 3] = ["oci-layout", INDEX, MARKER];
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,16 +42,16 @@ struct Marker {
 }
 
 impl Images {
-    /// Opens the store in a directory; makes it, mode 0700, if it is not there.
-    /// Then sweeps what killed processes have left.
+    /// Opens the store in a directory; makes a missing directory, mode 0700.
+    /// Then sweeps the work of killed processes.
     ///
     /// # Errors
-    /// [`Kind::Permission`] if the directory or one above it belongs to
-    /// a user other than root and the caller, or if others may write to it and
-    /// it is not sticky, [`Kind::Invalid`] if the directory holds something
-    /// else, [`Kind::Unsupported`] if a newer version of this library made it.
+    /// [`Kind::Permission`] if the directory or a parent belongs to a user
+    /// other than root and the caller, or if other users may write to it and it
+    /// is not sticky, [`Kind::Invalid`] if the directory holds other files,
+    /// [`Kind::Unsupported`] if a newer version of this library made the store.
     ///
-    /// A store of an older version is used as it is.
+    /// A store of an older version is used unchanged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let wrong = |e| Error::io("open store", format_args!("{path:?}"), e);
@@ -80,11 +82,10 @@ impl Images {
         Ok(store)
     }
 
-    /// Opens the store that is meant when none is named: `$TARE_STORE`, else
-    /// `/var/lib/tare` for root and `$XDG_DATA_HOME/tare` or
-    /// `~/.local/share/tare` for others. In a set-user-id program the
-    /// environment does not count, as for secure_getenv(3): there, only root
-    /// has a default.
+    /// Opens the default store: `$TARE_STORE`, else `/var/lib/tare` for root
+    /// and `$XDG_DATA_HOME/tare` or `~/.local/share/tare` for others. A
+    /// set-user-id program ignores the environment, as secure_getenv(3) does,
+    /// so only root has a default there.
     ///
     /// # Errors
     /// As [`Images::open`]; [`Kind::NotFound`] if no directory is known.
@@ -93,7 +94,7 @@ impl Images {
     }
 }
 
-/// Where the store is when nobody says.
+/// Returns the directory of the default store.
 pub(crate) fn default_path() -> Result<PathBuf> {
     let secure = auxv::is_secure();
     let dir = |name| {
@@ -107,7 +108,7 @@ pub(crate) fn default_path() -> Result<PathBuf> {
     if user::owns_system() {
         return Ok("/var/lib/tare".into());
     }
-    // XDG base directory spec: a relative path there is to be ignored.
+    // XDG base directory spec: a relative path must be ignored.
     let data = dir("XDG_DATA_HOME").filter(|path| path.is_absolute());
     let home = || dir("HOME").filter(|path| path.is_absolute());
     let data = data.or_else(|| Some(home()?.join(".local/share")));
@@ -127,7 +128,8 @@ pub(crate) fn default_path() -> Result<PathBuf> {
     })
 }
 
-/// Whoever can write to a store decides what runs in the sandboxes made from it.
+/// Refuses a directory that other users can change, because they would decide
+/// which files run in sandboxes.
 fn check_owner(root: &Path) -> Result<()> {
     let wrong = |why: String| {
         Error::new(
@@ -153,7 +155,7 @@ fn check_owner(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The version that a marker names.
+/// Returns the version in a marker.
 pub(super) fn check_version(root: &Path, marker: &[u8]) -> Result<u32> {
     let path = root.join(MARKER);
     let marker: Marker = oci::parse(marker, "open store", &format!("{path:?}"))
@@ -167,13 +169,13 @@ pub(super) fn check_version(root: &Path, marker: &[u8]) -> Result<u32> {
     Err(error.with_cure("a newer libtare, or another TARE_STORE"))
 }
 
-/// Writes the marker; under the lock of the index.
+/// Writes the marker; call under the lock of the index.
 pub(super) fn write_marker(root: &Path, version: u32) -> io::Result<()> {
     let marker = format!("{{\"version\":{version}}}");
     replace_file(&root.join(MARKER), marker.as_bytes())
 }
 
-/// Makes the directories that are missing.
+/// Makes missing directories.
 fn make_missing(root: &Path) -> io::Result<()> {
     for name in DIRS {
         let dir = root.join(name);
@@ -185,8 +187,8 @@ fn make_missing(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes what is missing; several processes may do so at once. Returns the version
-/// that the store has then.
+/// Makes missing parts of a store; several processes may do so at once. Returns
+/// the version of the store.
 fn create(root: &Path) -> Result<u32> {
     let wrong = |e| Error::io("make store", format_args!("{root:?}"), e);
     for entry in fs::read_dir(root).map_err(wrong)? {
@@ -212,8 +214,8 @@ fn create(root: &Path) -> Result<u32> {
     }
     let is_empty = |name: &str| Ok(fs::read_dir(root.join(name))?.next().is_none());
     let index = serde_json::to_vec(&oci::Index::empty()).expect("an index is plain data");
-    // An index that was lost is made from the blobs, by a repair: an empty one
-    // would have them removed.
+    // A repair restores a lost index from the blobs; an empty index would have
+    // them removed.
     if is_empty("blobs/sha256").map_err(wrong)? {
         make_file(&root.join(INDEX), &index).map_err(wrong)?;
     }
@@ -231,7 +233,7 @@ fn create(root: &Path) -> Result<u32> {
     Ok(version)
 }
 
-/// Writes the file that other tools know an OCI image layout by, if it is missing.
+/// Writes the missing file that marks an OCI image layout for other tools.
 pub(super) fn write_layout(root: &Path) -> io::Result<()> {
     make_file(
         &root.join("oci-layout"),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How an image is brought into a store.
+//! Options of an import.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -7,27 +7,27 @@ use std::time::Duration;
 use crate::image::layer::Bounds;
 use crate::image::{Platform, Reference};
 
-/// How an image is brought into a store.
+/// Options of an import.
 #[derive(Debug, Clone)]
 pub struct ImportOptions {
-    /// Names to file the image under, [`Reference::Named`] each; taken from the
-    /// image that has them. Default: none.
+    /// Names for the image, [`Reference::Named`] each; other images lose them.
+    /// Default: empty.
     pub names: Vec<Reference>,
-    /// Also use the names that an archive gives its image, as `docker load` does.
-    /// Default: false, since an archive could take the name of another image.
+    /// Adds the names that an archive gives its image, as `docker load` does.
+    /// Default: false, because an archive could take the name of another image.
     pub source_names: bool,
-    /// Which image of a source that holds several, by its name there or the digest of its
-    /// manifest. Default: the only one.
+    /// Name or digest of the image in a source of several. Default: the only
+    /// image.
     pub select: Option<String>,
-    /// Which platform of an index. Default: this machine's.
+    /// Platform in an index. Default: this machine's.
     pub platform: Option<Platform>,
-    /// How much a layer may ask for. Default: [`Bounds::default`].
+    /// Most that a layer may ask for. Default: [`Bounds::default`].
     pub bounds: Bounds,
-    /// One syncfs(2) before the image becomes visible and one fsync(2) of each
-    /// directory that leads to it: a power cut leaves the image whole or
-    /// absent, and whole once the call has returned. Default: true.
+    /// Calls syncfs(2) before the image becomes visible, and fsync(2) on each
+    /// directory above. A power cut then leaves the image whole or absent, and
+    /// whole after the call has returned. Default: true.
     pub sync: bool,
-    /// How long to wait for a process that builds the same layer. Default: 10 minutes.
+    /// Patience with a process that builds the same layer. Default: 10 minutes.
     pub patience: Duration,
 }
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The files of a store, and what mends them.
+//! Files of a store, and their cures.
 #![forbid(unsafe_code)]
 
-/// Tells the version of the format; written last when a store is made.
+/// Version of the format; the last file of a new store.
 pub(super) const MARKER: &str = "store.json";
-/// Which names lead to which manifests.
+/// Names of manifests.
 pub(super) const INDEX: &str = "index.json";
-/// Where an index that cannot be read is kept.
+/// Backup of an unreadable index.
 pub(super) const DAMAGED: &str = "index.json.damaged";
 
-/// What mends a store that has lost a part.
+/// Cure for a store that has lost a part.
 pub(super) const REPAIR: &str = "tare store check --repair";
-/// What brings back wrong bytes.
+/// Cure for wrong bytes.
 pub(super) const AGAIN: &str = "tare store check --repair, then import the image again";

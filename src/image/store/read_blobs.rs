@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Reads blobs in parallel: each is kept, unpacked or both, in one pass, and verified.
+//! Reads blobs in parallel and in a single pass: keeps, unpacks and verifies.
 #![forbid(unsafe_code)]
 
 use std::fs::File;
@@ -25,51 +25,52 @@ use crate::image::progress::Progress;
 use crate::image::source::{Source, check_blob};
 use crate::sys::file_size::WithoutSignal;
 
-/// How often a caller is asked whether to go on.
+/// Time between two calls of `keep_going`.
 const TICK: Duration = Duration::from_millis(50);
 /// Bytes read between two reports.
 const REPORT: u64 = 1 << 20;
 
-/// One blob to read.
+/// A blob to read.
 pub(in crate::image) struct BlobRead<'a> {
-    /// Where it is read from.
+    /// Source of the blob.
     pub(in crate::image) source: &'a dyn Source,
     pub(in crate::image) member: String,
-    /// What the manifest says about it; without one, any blob of the right diff id will do.
+    /// Digest and size in the manifest; without a manifest, any blob of the
+    /// right diff id will do.
     pub(in crate::image) expected: Option<(Digest, u64)>,
     pub(in crate::image) diff_id: Digest,
-    /// Its place in the image, for the caller's eyes.
+    /// Index of the layer in the image, for reports.
     pub(in crate::image) index: usize,
-    /// The file that keeps it as it is.
+    /// File that keeps the bytes unchanged.
     pub(in crate::image) keep: Option<PathBuf>,
-    /// Where it is unpacked.
+    /// Directory to unpack into.
     pub(in crate::image) tree: Option<Destination<'a>>,
 }
 
-/// The directory that a layer is unpacked into.
+/// Directory that a layer is unpacked into.
 pub(in crate::image) enum Destination<'a> {
-    /// Made there, in a directory of the store.
+    /// To be made there, in a directory of the store.
     New(PathBuf),
-    /// Opened before, and what the layers in it put off.
+    /// An open directory, and the owners that lower layers left to set.
     Onto(BorrowedFd<'a>, &'a Mutex<Pending>),
 }
 
-/// What a read found; all of it verified.
+/// Verified result of a read.
 pub(in crate::image) struct Done {
     pub(in crate::image) blob: (Digest, u64),
     pub(in crate::image) unpacked: Option<Unpacked>,
     diff_id: Digest,
 }
 
-/// Reads all blobs, some at a time; the first error ends the others. Results are in
-/// their order. Threads are gone on return.
+/// Reads all blobs in parallel and returns results in order. The first error
+/// ends the other reads. All threads have ended on return.
 pub(in crate::image) fn run(
     blobs: &[BlobRead<'_>],
     options: &layer::Options,
     total: usize,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Done>> {
-    // The threads have the mask from here.
+    // The threads inherit the signal mask from here.
     let _without = WithoutSignal::begin();
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let shared = Shared {
@@ -120,7 +121,7 @@ pub(in crate::image) fn run(
     first_error(results)
 }
 
-/// The error of a caller who did not want to go on.
+/// Returns the error of a caller who stopped the work.
 pub(in crate::image) fn stopped() -> Error {
     Error::os("read layers", "stopped by the caller", Errno::ECANCELED)
 }
@@ -137,7 +138,8 @@ struct Advance {
     of: u64,
 }
 
-/// A read that was stopped because of another's error must not hide that error.
+/// Returns all results or the first error. ECANCELED of a read that another
+/// read's error stopped never hides that error.
 fn first_error(results: Vec<Option<Result<Done>>>) -> Result<Vec<Done>> {
     let mut done = Vec::with_capacity(results.len());
     let mut error = None;
@@ -161,14 +163,14 @@ fn work(
     shared: &Shared,
     sender: &Sender<Advance>,
 ) {
-    // The host's handlers must not run here. It cannot fail with a valid set, and
-    // if it did, a handler would merely run on this thread.
+    // The host's handlers must not run on this thread. The call cannot fail
+    // with a valid set; otherwise a handler would merely run here.
     let _ = SigSet::all().thread_block();
     while !shared.stop.load(Ordering::Relaxed) {
         let at = shared.next.fetch_add(1, Ordering::Relaxed);
         let Some(blob) = blobs.get(at) else { return };
         let done = read_one(blob, options, shared, &mut |done, of| {
-            // Nobody listens any more once the caller wants to stop.
+            // The receiver is gone once the caller stops the work.
             let _ = sender.send(Advance { blob: at, done, of });
         });
         if done.is_err() {
@@ -240,8 +242,8 @@ fn unpack(feed: &mut Feed<'_>, tree: &Destination<'_>, options: &layer::Options)
     })
 }
 
-/// A layer that is unpacked already: its blob must hold the same, or the image
-/// would be another one once the layer has to be unpacked again.
+/// Reads the blob of a layer that is unpacked already: the blob must hold the
+/// same files, or the image would change when the layer is unpacked again.
 fn look_through(feed: &mut Feed<'_>) -> Result<Done> {
     let wrong = |e| Error::io("read blob", "layer that is unpacked already", e);
     let size = feed.size;
@@ -271,8 +273,9 @@ fn verify(blob: &BlobRead<'_>, done: &Done) -> Result<()> {
     Err(Error::new(Kind::Corrupt, "verify layer", why).with_cure(blob.source.cure()))
 }
 
-/// A blob with the wrong bytes fails in the unpacker before its digest is known;
-/// that the bytes are wrong is the better thing to say.
+/// Replaces an error of the unpacker by an error about the blob's digest, if
+/// the digest is wrong: wrong bytes fail in the unpacker first, and the digest
+/// tells the cause.
 fn blame_blob(blob: &BlobRead<'_>, error: Error) -> Error {
     let Some((expected, size)) = blob.expected else {
         return error;
@@ -295,7 +298,7 @@ fn blame_blob(blob: &BlobRead<'_>, error: Error) -> Error {
     }
 }
 
-/// A blob as it is read: counted, copied into its file, given up on request.
+/// A blob while it is read: counted, copied into a file, stopped on request.
 struct Feed<'a> {
     from: Box<dyn Read + Send + 'a>,
     keep: Option<(File, &'a Path)>,
@@ -304,7 +307,7 @@ struct Feed<'a> {
     size: u64,
     done: u64,
     reported: u64,
-    /// Why reading ended, if it is not the blob's own fault.
+    /// Reason of the end of reading, unless the blob itself is at fault.
     failure: Option<Error>,
 }
 

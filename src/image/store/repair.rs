@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Repairs a store: removes what is damaged, makes a lost index from the blobs.
+//! Repairs a store: removes damaged files, restores a lost index from the
+//! blobs.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
@@ -24,23 +25,23 @@ use crate::sys::flock::Operation;
 
 const STEP: &str = "repair store";
 
-/// What a repair did.
+/// Result of a repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Repaired {
     /// Damaged blobs and layers removed.
     pub removed: usize,
-    /// Images of a new index, made because the old one was lost or could not be
-    /// read. They have no names; none if the index was sound.
+    /// Images of a restored index, which have no names; `None` if the index was
+    /// sound.
     pub indexed: Option<usize>,
 }
 
 impl Images {
-    /// Removes the damaged blobs and layers of a report, so that the next import of
-    /// their images brings them anew. Each is looked at again before: what another
-    /// process has brought since stays, and so do layers in use.
+    /// Removes the damaged blobs and layers of a report, so that the next
+    /// import brings them anew. Checks each again first: files restored by
+    /// another process stay, and so do layers in use.
     ///
-    /// Makes an index that is lost, or cannot be read, from the manifests among the
-    /// blobs. Names are lost; the old file is kept as `index.json.damaged`.
+    /// Restores a lost or unreadable index from the manifests among the blobs.
+    /// Names are lost; the old file stays as `index.json.damaged`.
     ///
     /// # Errors
     /// Those of removing and writing files.
@@ -56,7 +57,7 @@ impl Images {
         Ok(Repaired { removed, indexed })
     }
 
-    /// The index is locked.
+    /// Removes damaged files; call with the index locked.
     fn remove_damaged(&self, report: &CheckReport) -> Result<usize> {
         let scratch = self.scratch()?;
         let mut removed = 0;
@@ -88,7 +89,7 @@ impl Images {
         Ok(removed)
     }
 
-    /// Writes a new index of all images among the blobs; returns how many.
+    /// Writes a new index of all images among the blobs; returns their number.
     fn make_index(&self) -> Result<usize> {
         let path = self.path().join(INDEX);
         let wrong = |e| Error::io(STEP, format_args!("{path:?}"), e);
@@ -107,7 +108,7 @@ impl Images {
         Ok(index.manifests.len())
     }
 
-    /// The entry of an index for a blob that is the manifest of an image here.
+    /// Returns an index entry if the blob is the manifest of a present image.
     fn as_manifest(&self, digest: Digest) -> Option<Descriptor> {
         let path = self.blob_path(&digest);
         let size = fs::symlink_metadata(&path).ok()?.len();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Directories for work in progress, swept when whoever made them is gone.
+//! Directories for work in progress, swept after their makers are gone.
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
@@ -19,16 +19,17 @@ use crate::error::{Error, Result};
 use crate::image::remove_tree::remove_tree;
 use crate::sys::flock::Operation;
 
-/// The lock of `x` is `x.lock`, beside it.
+/// Extension of the lock file beside the directory: `x.lock` is the lock of
+/// `x`.
 const LOCK: &str = "lock";
 
-/// A directory of the store that is removed when this is dropped.
+/// A directory of the store, removed on drop.
 ///
-/// Its name holds the boot's id and a random part. Whether it is in use is told
-/// by a lock that its maker holds and by nothing else: the kernel drops that lock
-/// with the last copy of the descriptor, so a killed maker's directory is swept
-/// by the next open of the store. To hand the directory to another process, hand
-/// it [`Scratch::lock_fd`] too.
+/// The name holds the boot's id and a random part. Only the maker's lock tells
+/// that the directory is in use. The kernel drops the lock with the last copy
+/// of the descriptor, so the next open of the store sweeps a killed maker's
+/// directory. To hand the directory to another process, pass
+/// [`Scratch::lock_fd`] too.
 #[derive(Debug)]
 pub struct Scratch {
     store: Images,
@@ -42,11 +43,12 @@ impl Scratch {
         let (path, lock) = loop {
             let name = format!("{prefix}{}", fresh()?);
             let path = store.scratch_dir().join(name);
-            // The lock is there before the directory and goes after it: a directory
-            // whose lock can be taken has no maker.
+            // The lock exists before the directory and goes after the
+            // directory, so a directory with a free lock has no maker.
             let lock = Lock::try_take(&path.with_extension_added(LOCK), Operation::Exclusive)?;
-            // A sweep takes a lock file that it sees before its maker has locked
-            // it. The file goes then, and the next name has not been seen.
+            // A sweep takes a lock file that it sees before the maker has
+            // locked it, and removes the file. The sweep has not seen the next
+            // name.
             if let Some(lock) = lock {
                 break (path, lock);
             }
@@ -61,12 +63,12 @@ impl Scratch {
         })
     }
 
-    /// The directory; empty when made, mode 0700.
+    /// Returns the directory; empty when made, mode 0700.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The lock that says the directory is in use, for as long as any copy of
+    /// Returns the lock, which marks the directory as used while any copy of
     /// this descriptor is open.
     pub fn lock_fd(&self) -> BorrowedFd<'_> {
         self.lock.as_ref().expect("held until dropped").as_fd()
@@ -74,13 +76,13 @@ impl Scratch {
 }
 
 impl Scratch {
-    /// Leaves the directory to whoever holds the lock that comes back: they remove
-    /// it and then its lock file, or a sweep does.
+    /// Leaves the directory to the holder of the returned lock, who removes the
+    /// directory and then the lock file. Otherwise a sweep removes both.
     pub(crate) fn hand_over(mut self) -> Result<HandedOver> {
         let lock = self.lock.take().expect("held until dropped").into_fd();
         let lock =
             lock.map_err(|e| Error::io("hand scratch over", format_args!("{:?}", self.path), e))?;
-        // Not ours to remove any more.
+        // Drop must not remove the directory any more.
         self.maker = 0;
         let lock_path = self.path.with_extension_added(LOCK);
         Ok(HandedOver {
@@ -91,12 +93,12 @@ impl Scratch {
     }
 }
 
-/// A scratch directory that somebody else is to remove.
+/// A scratch directory that another process removes.
 #[derive(Debug)]
 pub(crate) struct HandedOver {
     /// The directory.
     pub(crate) path: PathBuf,
-    /// Its lock file, to be removed last.
+    /// The lock file, to be removed last.
     pub(crate) lock_path: PathBuf,
     /// The lock.
     pub(crate) lock: OwnedFd,
@@ -108,7 +110,7 @@ impl Drop for Scratch {
         if self.maker != std::process::id() {
             return;
         }
-        // What cannot be removed now is swept by a later open.
+        // A later open sweeps a directory that stays.
         if self.store.remove_path(&self.path).is_ok()
             && let Some(lock) = self.lock.take()
         {
@@ -117,7 +119,7 @@ impl Drop for Scratch {
     }
 }
 
-/// What a sweep of the scratch directory did.
+/// Result of a sweep of the scratch directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Swept {
     /// Left-over directories removed.
@@ -128,7 +130,7 @@ pub struct Swept {
     pub left: usize,
 }
 
-/// Removes what makers that are gone have left.
+/// Removes the directories of makers that are gone.
 pub(super) fn sweep(store: &Images) -> Result<Swept> {
     let mut swept = Swept::default();
     let dir = store.scratch_dir();
@@ -141,7 +143,7 @@ pub(super) fn sweep(store: &Images) -> Result<Swept> {
             false if path.with_extension_added(LOCK).exists() => continue,
             false => (path.clone(), path.with_extension_added(LOCK)),
         };
-        // What is gone since the directory was read needs no lock.
+        // A directory that is gone by now needs no lock.
         let lock = match fs::symlink_metadata(&path).is_ok() {
             true => Lock::try_take(&file, Operation::Exclusive)?,
             false => Lock::try_take_there(&file, Operation::Exclusive)?,
@@ -163,8 +165,7 @@ pub(super) fn sweep(store: &Images) -> Result<Swept> {
 }
 
 impl Images {
-    /// Removes a file or tree of the store, with the help of a user namespace if
-    /// there is one and it is needed.
+    /// Removes a file or tree of the store, inside a user namespace if needed.
     pub(super) fn remove_path(&self, path: &Path) -> Result<()> {
         let wrong = |e: Errno| Error::os("remove", format_args!("{path:?}"), e);
         let (parent, name) = (path.parent(), path.file_name());
@@ -190,7 +191,8 @@ trait Added {
 }
 
 impl Added for Path {
-    /// `with_extension` would take the part after the dot for an extension.
+    /// Appends an extension. `with_extension` would replace the part after the
+    /// dot.
     fn with_extension_added(&self, extension: &str) -> PathBuf {
         let mut name = self.as_os_str().to_owned();
         name.push(".");

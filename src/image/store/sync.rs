@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Brings what was written onto the disk: the entries of a directory, or a
-//! whole file system.
+//! Syncs the entries of a directory, or a whole file system.
 //!
-//! fsync(2) of a file does not bring the entry that leads to it; only one of
-//! the directory does.
+//! fsync(2) of a file does not sync the file's directory entry; only fsync(2)
+//! of the directory does.
 #![forbid(unsafe_code)]
 
 use std::fs::File;
@@ -15,7 +14,7 @@ use nix::unistd::syncfs;
 
 use crate::error::{Error, Result};
 
-/// Syncs the entries of a directory: names made, renamed and removed in it.
+/// Syncs the entries of a directory: names made, renamed and removed.
 pub(super) fn entries(dir: &Path) -> io::Result<()> {
     let opened = File::open(dir)?;
     match opened.sync_all() {
@@ -25,12 +24,12 @@ pub(super) fn entries(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// The same for an error of the store's.
+/// Syncs the entries of a directory of the store.
 pub(super) fn entries_of_store(dir: &Path) -> Result<()> {
     entries(dir).map_err(|e| Error::io("sync", format_args!("{dir:?}"), e))
 }
 
-/// Syncs the entry of a directory that was just made in its parent.
+/// Syncs the entry of a new directory in the parent.
 pub(super) fn entry(made: &Path) -> io::Result<()> {
     let parent = match made.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -38,33 +37,34 @@ pub(super) fn entry(made: &Path) -> io::Result<()> {
         None => made,
     };
     match entries(parent) {
-        // Search and write permission are enough to make a directory, not to
-        // open its parent.
+        // Making a directory takes search and write permission on the parent,
+        // opening the parent takes read permission.
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(syncfs(File::open(made)?)?),
         done => done,
     }
 }
 
-/// The file system that a directory is on, opened before anything is written
-/// there: syncfs(2) tells of write errors since then.
+/// The file system of a directory. Open before the first write, because
+/// syncfs(2) reports write errors since the open.
 pub(in crate::image) struct FileSystem<'a>(File, &'a Path);
 
 impl<'a> FileSystem<'a> {
-    /// The one of `dir`.
+    /// Opens the file system of `dir`.
     pub(in crate::image) fn of(dir: &'a Path) -> Result<Self> {
         let opened = File::open(dir);
         let opened = opened.map_err(|e| Error::io("sync", format_args!("{dir:?}"), e))?;
         Ok(Self(opened, dir))
     }
 
-    /// The one of an open directory, which `path` names in errors.
+    /// Opens the file system of an open directory, which `path` names in
+    /// errors.
     pub(in crate::image) fn of_open(dir: BorrowedFd<'_>, path: &'a Path) -> Result<Self> {
         let copy = dir.try_clone_to_owned();
         let copy = copy.map_err(|e| Error::io("sync", format_args!("{path:?}"), e))?;
         Ok(Self(copy.into(), path))
     }
 
-    /// Brings all of it onto the disk.
+    /// Syncs the whole file system.
     pub(in crate::image) fn sync(&self) -> Result<()> {
         syncfs(&self.0).map_err(|e| Error::os("sync", format_args!("{:?}", self.1), e))
     }

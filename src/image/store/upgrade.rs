@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Upgrades a store that an older version of this library made.
+//! Upgrades a store of an older version.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -15,11 +15,12 @@ use crate::error::{Error, Result};
 use crate::sys::flock::Operation;
 
 impl Images {
-    /// Upgrades the store to the version that this library makes: layers that
-    /// version 1 unpacked have no listing of their directories, so they are
-    /// removed, and unpacked again when they are needed next.
+    /// Upgrades the store to the current version. Removes layers of version 1,
+    /// because they have no listing of directories; the next use unpacks them
+    /// again.
     ///
-    /// A layer in use stays, and the store keeps its version until a later call.
+    /// A layer in use stays, and the store keeps its version until a later
+    /// call.
     ///
     /// # Errors
     /// Those of reading and writing the store.
@@ -28,7 +29,7 @@ impl Images {
             return Ok(());
         }
         match self.upgrade_now() {
-            // Without room, or where nothing can be written, it is used as it is.
+            // A store that cannot be written is used unchanged.
             Err(e) if matches!(e.errno(), Some(libc::EROFS | libc::ENOSPC | libc::EDQUOT)) => {
                 Ok(())
             }
@@ -48,7 +49,8 @@ impl Images {
         sync::entries_of_store(root)
     }
 
-    /// Removes layers without a listing; false if one of them is in use.
+    /// Removes layers without a listing; returns false if such a layer is in
+    /// use.
     fn drop_unlisted(&self) -> Result<bool> {
         let scratch = self.scratch()?;
         let mounted = self.mounted_layers()?;

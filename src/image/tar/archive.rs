@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The archive as a sequence of entries: headers merged with their extensions,
-//! and every combination that two readers understand differently refused.
+//! Reads an archive as a sequence of entries. Merges headers with their
+//! extensions, and refuses every combination that two readers understand
+//! differently.
 #![forbid(unsafe_code)]
 
 use super::fault::{Fault, Step, refuse};
@@ -9,12 +10,12 @@ use super::input::Input;
 use super::pax::{Overrides, SparseKeys, Time, check_global, decimal};
 use super::sparse::{Map, SEGMENTS_MAX, Segment, old_extension, old_header};
 
-/// Extended headers and long names beyond this are refused, as Go's reader does.
+/// Size of the largest extended header or long name, as in Go's reader.
 const EXTENSION_MAX: u64 = 1 << 20;
-/// What a ustar size field can say in octal.
+/// Largest octal number of a ustar size field.
 const USTAR_SIZE_MAX: u64 = 0o77_777_777_777;
 
-/// One entry, extensions merged, nothing about its name decided yet.
+/// An entry with merged extensions; its name is not checked yet.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) name: Vec<u8>,
@@ -26,10 +27,11 @@ pub(crate) struct Entry {
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// What an entry makes.
+/// File type of an entry.
 #[derive(Debug)]
 pub(crate) enum What {
-    /// A regular file, its bytes next in the archive; the map if it has holes.
+    /// A regular file, with bytes next in the archive; and a map if the file
+    /// has holes.
     File(u64, Option<Map>),
     /// Another name of an entry.
     Link(Vec<u8>),
@@ -45,7 +47,7 @@ pub(crate) enum What {
     Fifo,
 }
 
-/// What stood before an entry's own header.
+/// Extensions before an entry's own header.
 #[derive(Default)]
 struct Extensions {
     pax: Option<Overrides>,
@@ -65,7 +67,7 @@ pub(crate) struct Archive<I> {
 }
 
 impl<I: Input> Archive<I> {
-    /// An archive that begins where `input` stands.
+    /// Reads an archive from the current position of `input`.
     pub(crate) fn new(input: I) -> Self {
         Self {
             input,
@@ -78,33 +80,36 @@ impl<I: Input> Archive<I> {
         }
     }
 
-    /// Takes no bytes at all for an archive of no entries, as a digest vouches for it.
+    /// Accepts no bytes at all as an archive of no entries, because a digest
+    /// vouches for them.
     pub(crate) fn allow_empty(mut self) -> Self {
         self.may_be_empty = true;
         self
     }
 
-    /// Whether bytes stand behind the end of the archive, which no reader looks at.
+    /// Returns whether bytes follow the end of the archive, which no reader
+    /// looks at.
     pub(crate) fn has_trailer(&self) -> bool {
         self.has_trailer
     }
 
-    /// The name of the current entry, as far as known, and its header's offset.
+    /// Returns the name of the current entry, as far as known, and the offset
+    /// of its header.
     pub(crate) fn site(&self) -> (&[u8], u64) {
         (&self.name, self.at)
     }
 
-    /// The input back, at its end unless an entry was refused.
+    /// Returns the input, at the end unless an entry was refused.
     pub(crate) fn into_input(self) -> I {
         self.input
     }
 
-    /// Where the rest of the entry's body begins in the archive.
+    /// Returns the offset of the unread rest of the entry's body.
     pub(crate) fn body_offset(&self) -> u64 {
         self.input.offset()
     }
 
-    /// The next bytes of the entry's body; empty when there are no more.
+    /// Returns the next bytes of the entry's body; empty at its end.
     pub(crate) fn peek_body(&mut self) -> Step<&[u8]> {
         if self.body == 0 {
             return Ok(&[]);
@@ -117,19 +122,20 @@ impl<I: Input> Archive<I> {
         Ok(&bytes[..n.min(bytes.len())])
     }
 
-    /// Moves on by `n` bytes of what [`Archive::peek_body`] showed.
+    /// Consumes `n` bytes of [`Archive::peek_body`].
     pub(crate) fn consume_body(&mut self, n: usize) {
         self.input.consume(n);
         self.body -= n as u64;
     }
 
-    /// The next entry; `None` at the end, when nothing but zeros followed the last.
+    /// Returns the next entry; `None` at the end, if only zeros follow.
     pub(crate) fn next(&mut self) -> Step<Option<Entry>> {
         let mut extensions = Extensions::default();
         self.name.clear();
         loop {
             self.input.skip(self.body)?;
-            // What writes no end marks (see below) pads its last entry's body neither.
+            // A writer that omits the end marks (see below) also omits the last
+            // padding.
             self.input.skip_at_most(self.padding);
             (self.body, self.padding) = (0, 0);
             self.at = self.input.offset();
@@ -138,8 +144,8 @@ impl<I: Input> Archive<I> {
                 return refuse("not a tar archive");
             }
             let Some(block) = self.input.block()? else {
-                // Layers without end marks exist: umoci's are such. Readers agree on
-                // them, and a cut one is told by its digest.
+                // Layers without end marks exist, for example from umoci.
+                // Readers agree on them, and the digest tells a cut layer.
                 extensions.check_unused()?;
                 return match self.at {
                     0 if !self.may_be_empty => refuse("empty archive"),
@@ -172,7 +178,7 @@ impl<I: Input> Archive<I> {
         }
     }
 
-    /// After the first block of zeros.
+    /// Reads on after the first block of zeros.
     fn end(&mut self) -> Step<Option<Entry>> {
         self.name.clear();
         match self.input.block()? {
@@ -182,12 +188,13 @@ impl<I: Input> Archive<I> {
         }
         self.has_trailer = !self.input.skip_zeros(u64::MAX);
         self.at = self.input.offset();
-        // The digest is of all bytes.
+        // The digest covers all bytes.
         self.input.skip_at_most(u64::MAX);
         Ok(None)
     }
 
-    /// The body of an extension, whole. Some readers go on into its padding.
+    /// Returns the whole body of an extension. Some readers go on into its
+    /// padding.
     fn extension(&mut self) -> Step<Vec<u8>> {
         if self.body > EXTENSION_MAX {
             return refuse("extended header above 1 MiB");
@@ -221,8 +228,8 @@ impl<I: Input> Archive<I> {
             (pax, _) => pax.unwrap_or_default(),
         };
         let size = match header.typeflag {
-            // What is no file has no body, even if its header gives a size. Some readers
-            // believe an extended header.
+            // Other types have no body, in spite of a size in the header. Some
+            // readers believe an extended header.
             b'1'..=b'6' if pax.size.unwrap_or(0) == 0 => 0,
             b'1'..=b'6' => return refuse("an extended header with a size for what is no file"),
             _ => file_size(header.size, &pax)?,
@@ -234,7 +241,8 @@ impl<I: Input> Archive<I> {
         if header.typeflag == 0 && slash != name.ends_with(b"/") {
             return refuse("a directory by one of its names and a file by the other");
         }
-        // Some readers apply a long target only to a link that has a short one.
+        // Some readers apply a long target only to a link that has a short
+        // target.
         if more.link.is_some() && header.link.is_empty() {
             return refuse("GNU long link target for what has none");
         }
@@ -268,7 +276,7 @@ impl<I: Input> Archive<I> {
         })
     }
 
-    /// A regular file, or a sparse one that PAX describes.
+    /// Returns a regular file, or a sparse file described by PAX.
     fn file(&mut self, keys: SparseKeys) -> Step<What> {
         if !keys.any() {
             return Ok(What::File(self.body, None));
@@ -279,7 +287,7 @@ impl<I: Input> Archive<I> {
         let segments = match (keys.major, keys.minor, keys.map, &keys.name) {
             (Some(1), Some(0), None, Some(_)) => self.map_in_body()?,
             (None, None, Some(map), _) => {
-                // Without it, libarchive takes the entry for a plain file.
+                // Without the key, libarchive takes the entry for a plain file.
                 if keys.numblocks != Some(map.len() as u64) {
                     return refuse("sparse map of another length than it says, or of none");
                 }
@@ -291,7 +299,8 @@ impl<I: Input> Archive<I> {
         Ok(What::File(self.body, Some(map)))
     }
 
-    /// A sparse file in GNU's own notation, its map in and after the header.
+    /// Returns a sparse file in GNU's own notation, with the map in and after
+    /// the header.
     fn old_sparse(&mut self, block: &[u8; BLOCK]) -> Step<What> {
         let (mut segments, mut more, real) = old_header(block)?;
         while more {
@@ -304,7 +313,7 @@ impl<I: Input> Archive<I> {
         Ok(What::File(self.body, Some(map)))
     }
 
-    /// Format 1.0: the map stands before the data, as lines, padded to a block.
+    /// Reads a map of format 1.0: lines before the data, padded to a block.
     fn map_in_body(&mut self) -> Step<Vec<Segment>> {
         let mut lines = Lines {
             block: [0; BLOCK],
@@ -366,7 +375,7 @@ impl Extensions {
         path.or(self.name.as_ref())
     }
 
-    /// Refuses a name or a target that is there in both notations.
+    /// Refuses a name or a target that is given in both notations.
     fn check_single(&self) -> Step<()> {
         let Some(pax) = &self.pax else {
             return Ok(());
@@ -386,7 +395,7 @@ impl Extensions {
     }
 }
 
-/// The size of a file, said once or twice alike.
+/// Returns the size of a file, given once or twice alike.
 fn file_size(size: u64, pax: &Overrides) -> Step<u64> {
     if pax.size.is_some() && pax.sparse.any() {
         return refuse("two sizes of a sparse file in one extended header");
@@ -398,7 +407,7 @@ fn file_size(size: u64, pax: &Overrides) -> Step<u64> {
     }
 }
 
-/// The fields that decide what an entry is.
+/// Fields that decide the type of an entry.
 struct Fields {
     typeflag: u8,
     is_v7: bool,
@@ -411,7 +420,7 @@ struct Fields {
 impl Fields {
     fn what(mut self) -> Step<What> {
         let what = match self.typeflag {
-            // Before POSIX, a slash was the only mark of a directory.
+            // Before POSIX, only a slash marked a directory.
             0 if self.is_v7 && self.slash => What::Directory,
             0 | b'0' | b'7' | b'S' => What::File(0, None),
             b'1' => What::Link(self.target()?),
@@ -426,7 +435,7 @@ impl Fields {
         };
         match what {
             What::File(..) if self.slash => refuse("a file's name ends in a slash"),
-            // A file by its type, and by its name to some.
+            // The type says file, and some readers go by the slash in the name.
             What::Directory if self.size != 0 => refuse("a directory with data"),
             What::File(..) | What::Directory => Ok(what),
             _ if self.slash => refuse("a name that is no directory's ends in a slash"),
@@ -442,7 +451,7 @@ impl Fields {
     }
 
     fn device(&self, make: fn(u32, u32) -> What) -> Step<What> {
-        // The kernel's dev_t: 12 bits of major, 20 of minor.
+        // dev_t of the kernel: 12 bits of major, 20 of minor.
         match (u32::try_from(self.device.0), u32::try_from(self.device.1)) {
             (Ok(major), Ok(minor)) if major < 1 << 12 && minor < 1 << 20 => Ok(make(major, minor)),
             _ => refuse("device number out of range"),
@@ -457,7 +466,7 @@ fn put<T>(slot: &mut Option<T>, value: T) -> Step<()> {
     }
 }
 
-/// A GNU long name: text, then only NULs.
+/// Returns a GNU long name: text, then only NULs.
 fn long_name(mut bytes: Vec<u8>) -> Step<Vec<u8>> {
     let end = text(&bytes).len();
     if end == 0 || bytes[end..].iter().any(|&b| b != 0) {
@@ -467,7 +476,7 @@ fn long_name(mut bytes: Vec<u8>) -> Step<Vec<u8>> {
     Ok(bytes)
 }
 
-/// User and group ids: the kernel's range without the "no change" value.
+/// Checks a user or group id: the kernel's range without the "no change" value.
 fn id(value: i64) -> Step<u32> {
     match u32::try_from(value) {
         Ok(id) if id != u32::MAX => Ok(id),

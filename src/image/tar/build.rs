@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Archives being written: ustar headers, with PAX records for what does not fit or has no place there.
+//! Writes archives: ustar headers, with PAX records for values that do not fit.
 //!
 //! Source: pax(1); GNU tar manual, "Storing Sparse Files", format 1.0.
 #![forbid(unsafe_code)]
@@ -11,7 +11,7 @@ use super::header::BLOCK;
 use super::pax::Time;
 use super::sparse::Map;
 
-/// What 7 and 11 octal digits can say.
+/// Largest numbers of 7 and 11 octal digits.
 const SEVEN: u64 = 0o7_777_777;
 const ELEVEN: u64 = 0o77_777_777_777;
 
@@ -23,13 +23,13 @@ pub(crate) struct Builder<W> {
 }
 
 impl<W: Write> Builder<W> {
-    /// An empty archive.
+    /// Begins an empty archive.
     pub(crate) fn new(out: W) -> Self {
         Self { out, body: 0 }
     }
 
-    /// Begins an entry. The bytes of a file follow by [`Builder::data`]: all of it, or of one with a map
-    /// its segments one behind the other.
+    /// Begins an entry. Pass the bytes of a file to [`Builder::data`]: all
+    /// bytes, or with a map the segments in order.
     pub(crate) fn entry(&mut self, entry: &Entry) -> io::Result<()> {
         self.pad()?;
         let mut more = Records::default();
@@ -56,7 +56,7 @@ impl<W: Write> Builder<W> {
             more.put("GNU.sparse.minor", b"0");
             more.put("GNU.sparse.name", &entry.name);
             more.put("GNU.sparse.realsize", sparse.size.to_string().as_bytes());
-            // What a reader that knows no sparse files would make.
+            // Name for a reader without sparse files.
             header[..23].copy_from_slice(b"GNUSparseFile.0/without");
         } else {
             more.text("path", &entry.name, &mut header[..100]);
@@ -84,13 +84,13 @@ impl<W: Write> Builder<W> {
         self.data(&map)
     }
 
-    /// Bytes of the current entry.
+    /// Adds bytes to the body of the current entry.
     pub(crate) fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.body += bytes.len() as u64;
         self.out.write_all(bytes)
     }
 
-    /// Ends the archive, and gives back what it was written to.
+    /// Ends the archive, and returns the writer.
     pub(crate) fn complete(mut self) -> io::Result<W> {
         self.pad()?;
         self.out.write_all(&[0; 2 * BLOCK])?;
@@ -104,7 +104,7 @@ impl<W: Write> Builder<W> {
         self.out.write_all(&[0; BLOCK][..padding as usize])
     }
 
-    /// An extended header, if there is anything to say.
+    /// Writes an extended header, if it has records.
     fn records(&mut self, records: &[u8]) -> io::Result<()> {
         if records.is_empty() {
             return Ok(());
@@ -131,7 +131,7 @@ impl<W: Write> Builder<W> {
     }
 }
 
-/// Digits up to the field's end, which stays NUL.
+/// Writes digits up to the last byte of the field, which stays NUL.
 fn octal(field: &mut [u8], mut value: u64) {
     let digits = field.len() - 1;
     field[digits] = 0;
@@ -147,8 +147,8 @@ fn device(header: &mut [u8; BLOCK], major: u32, minor: u32) -> &'static [u8] {
     b""
 }
 
-/// The map as it stands before the data: lines, padded to a block. A hole at the end is said by an
-/// empty segment.
+/// Returns the map as written before the data: lines, padded to a block. An
+/// empty segment tells a hole at the end.
 fn map_of(map: &Map) -> Vec<u8> {
     let ends = map
         .segments
@@ -185,7 +185,7 @@ impl Records {
         self.0.push(b'\n');
     }
 
-    /// A text, in the header as far as it fits.
+    /// Writes a text, in the header if it fits.
     fn text(&mut self, key: &str, text: &[u8], field: &mut [u8]) {
         let fits = text.len().min(field.len());
         field[..fits].copy_from_slice(&text[..fits]);
@@ -212,7 +212,7 @@ impl Records {
         match u64::try_from(seconds) {
             Ok(seconds) if nanoseconds == 0 && seconds <= ELEVEN => octal(field, seconds),
             _ => {
-                // A reader that knows no records takes the second.
+                // A reader without records uses whole seconds.
                 octal(field, u64::try_from(seconds).unwrap_or(0).min(ELEVEN));
                 let text = match (seconds, nanoseconds) {
                     (seconds, 0) => seconds.to_string(),
@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    /// What our own reader makes of one entry with this body.
+    /// Returns the entry and the body that the library's reader finds.
     fn round(entry: &Entry, body: &[u8]) -> (Entry, Vec<u8>) {
         let mut builder = Builder::new(Vec::new());
         builder.entry(entry).unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Why one entry cannot be unpacked, before its name and offset are added.
+//! Faults of a single entry, before its name and offset are added.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -8,18 +8,18 @@ use nix::errno::Errno;
 
 use crate::error::{self, Error, Kind};
 
-/// A failure inside one entry; [`Fault::at`] makes it an [`Error`].
+/// A failure inside an entry; [`Fault::at`] makes it an [`Error`].
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// The archive is hostile, ambiguous or broken.
     Refused(Cow<'static, str>),
-    /// One of [`super::Bounds`] is passed; the field's name and its value.
+    /// A value above one of [`super::Bounds`]: the field's name and value.
     Beyond(&'static str, u64),
     /// A system call failed.
     Os(Cow<'static, str>, Errno),
 }
 
-/// The result of a step within one entry.
+/// Result of a step within an entry.
 pub(crate) type Step<T> = Result<T, Fault>;
 
 /// Refuses the entry for `reason`.
@@ -40,8 +40,8 @@ impl<T> Call<T> for nix::Result<T> {
 }
 
 impl Fault {
-    /// The error as users see it: with the entry's name and the byte offset of
-    /// its header in the uncompressed archive, behind whatever `subject` says.
+    /// Returns the error for users: `subject`, the entry's name, and the byte
+    /// offset of its header in the uncompressed archive.
     pub(crate) fn at(
         self,
         (step, subject): (&'static str, &str),
@@ -67,7 +67,8 @@ impl Fault {
             Self::Os(call, errno) => {
                 let error = Error::os(step, format_args!("{site}: {call}"), errno);
                 match (&*call, errno) {
-                    // The kernel has it so for ids that a user namespace has not.
+                    // The kernel's error for ids that the user namespace does
+                    // not map.
                     ("fchown" | "fchownat", Errno::EINVAL) => error.with_cure(
                         "more ids for this user namespace, by a larger range in /etc/subuid \
                          and /etc/subgid and: unshare --map-root-user --map-auto",
@@ -79,9 +80,10 @@ impl Fault {
     }
 }
 
-/// A name from an archive as text: quoted, and cut to a readable length.
+/// Returns a name from an archive as text: quoted, and cut to a readable
+/// length.
 pub(crate) fn shown(name: &[u8]) -> String {
-    // More than is shown, so that it is seen to be cut.
+    // More than is shown, so that the cut is seen.
     let head = &name[..name.len().min(4096)];
     error::shown(&String::from_utf8_lossy(head))
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One 512-byte tar header, read strictly: what parsers disagree on is refused.
+//! Reads a 512-byte tar header strictly: refuses fields that parsers disagree
+//! on.
 #![forbid(unsafe_code)]
 
 use super::fault::{Step, refuse};
@@ -7,18 +8,18 @@ use super::fault::{Step, refuse};
 /// The unit of the format.
 pub(super) const BLOCK: usize = 512;
 
-/// Whose dialect a header is in.
+/// Dialect of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// Before POSIX: no magic, no prefix.
     V7,
     /// POSIX: `ustar\0` `00`.
     Ustar,
-    /// GNU: `ustar  \0`; its own fields where POSIX has the prefix.
+    /// GNU: `ustar  \0`; own fields in the place of the POSIX prefix.
     Gnu,
 }
 
-/// The fields of a header, as they stand there; extensions are merged later.
+/// Fields of a header, before extensions are merged.
 #[derive(Debug, Clone)]
 pub(super) struct Header {
     pub(super) dialect: Dialect,
@@ -84,8 +85,9 @@ impl Header {
     }
 }
 
-/// Some readers take in any dialect what only one has: GNU's map of a sparse file, POSIX's
-/// prefix of the name, which GNU has times in the place of, and the numbers of a device.
+/// Refuses fields of another dialect, because some readers accept them in any:
+/// GNU's map of a sparse file, the POSIX prefix of the name where GNU has
+/// times, and device numbers.
 fn check_foreign(block: &[u8; BLOCK], dialect: Dialect) -> Step<()> {
     if is_weak!("tar_dialects") {
         return Ok(());
@@ -93,7 +95,7 @@ fn check_foreign(block: &[u8; BLOCK], dialect: Dialect) -> Step<()> {
     let is_used = |bytes: &[u8]| bytes.iter().any(|&b| b != 0);
     match (dialect, block[156]) {
         (Dialect::Ustar, b'S') => refuse("an old sparse file in a dialect that has none"),
-        // The map of the sparse file follows.
+        // The map of the sparse file follows in other blocks.
         (Dialect::Gnu, b'S') if !has_times(block) || is_used(&block[369..386]) => {
             refuse("a prefix in a dialect that has none")
         }
@@ -107,22 +109,23 @@ fn check_foreign(block: &[u8; BLOCK], dialect: Dialect) -> Step<()> {
     }
 }
 
-/// Whether a GNU header holds times of access and of change, or zeros there.
+/// Returns whether a GNU header holds times of access and of change, or zeros
+/// there.
 fn has_times(block: &[u8; BLOCK]) -> bool {
     [345..357, 357..369]
         .into_iter()
         .all(|field| number(&block[field]).is_ok())
 }
 
-/// The prefix of a name in a GNU header. GNU has none: two times, which no reader
-/// acts on, are in its place. Go's writer put a prefix there before Go 1.8, so
-/// Go's reader, and with it Docker's, containerd's and podman's, takes for a
-/// prefix what cannot be a time.
+/// Returns the prefix of a name in a GNU header. GNU has no prefix but two
+/// times there, which no reader uses. Go's writer put a prefix there before Go
+/// 1.8, so Go's reader, and with it Docker's, containerd's and podman's, takes
+/// anything but a time for a prefix.
 fn gnu_prefix(block: &[u8; BLOCK]) -> Step<&[u8]> {
     let is_used = |bytes: &[u8]| bytes.iter().any(|&b| b != 0);
     if has_times(block) {
         return match is_used(&block[369..500]) {
-            // A part of a file, or the map of a sparse one, to some readers.
+            // Some readers see a part of a file, or the map of a sparse file.
             true => refuse("a map of a sparse file in a header of another kind"),
             false => Ok(b""),
         };
@@ -140,7 +143,7 @@ fn gnu_prefix(block: &[u8; BLOCK]) -> Step<&[u8]> {
     }
 }
 
-/// Whether an archive that begins so may be a tar archive at all.
+/// Returns whether an archive that begins with `head` may be a tar archive.
 pub(crate) fn resembles(head: &[u8]) -> bool {
     let head = &head[..head.len().min(BLOCK)];
     if head.iter().all(|&b| b == 0) {
@@ -152,8 +155,8 @@ pub(crate) fn resembles(head: &[u8]) -> bool {
     block[257..].starts_with(b"ustar") || check_sum(block).is_ok()
 }
 
-/// The sum of all bytes, with the sum's own field taken as spaces. Sums of signed
-/// bytes, which some ancient programs wrote, are refused.
+/// Compares the sum of all bytes, with the sum's own field taken as spaces.
+/// Refuses sums of signed bytes, which some ancient programs wrote.
 fn check_sum(block: &[u8; BLOCK]) -> Step<()> {
     let sum: u32 = block.iter().map(|&b| u32::from(b)).sum();
     let field: u32 = block[148..156].iter().map(|&b| u32::from(b)).sum();
@@ -164,13 +167,13 @@ fn check_sum(block: &[u8; BLOCK]) -> Step<()> {
     Ok(())
 }
 
-/// A text field: up to the first NUL, else all of it.
+/// Returns a text field: up to the first NUL, else all of it.
 pub(super) fn text(field: &[u8]) -> &[u8] {
     let end = field.iter().position(|&b| b == 0).unwrap_or(field.len());
     &field[..end]
 }
 
-/// A number: octal digits, or base 256 when the first bit is set (GNU).
+/// Reads a number: octal digits, or base 256 if the first bit is set (GNU).
 pub(super) fn number(field: &[u8]) -> Step<i64> {
     if field[0] & 0x80 == 0 {
         return octal(field);
@@ -192,8 +195,8 @@ pub(super) fn number(field: &[u8]) -> Step<i64> {
     Ok(value)
 }
 
-/// Octal digits after optional spaces, ended by NUL, space or the field's end;
-/// nothing but NUL and space may follow. A blank field is zero.
+/// Reads octal digits after optional spaces, ended by NUL, space or the field's
+/// end. Only NUL and space may follow. A blank field is zero.
 fn octal(field: &[u8]) -> Step<i64> {
     let start = field.iter().position(|&b| b != b' ');
     let field = &field[start.unwrap_or(field.len())..];

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where the bytes of an archive come from: a stream, or a file that can be skipped through.
+//! Inputs of an archive: a stream, or a file that can be skipped through.
 #![forbid(unsafe_code)]
 
 use super::fault::{Step, refuse};
 use super::header::BLOCK;
 
-/// The archive's bytes, in order. An input that fails is at its end, and keeps its own error.
+/// The archive's bytes, in order. A failed input is at the end, and keeps the
+/// error.
 pub(crate) trait Input {
-    /// The next bytes, as many as are there; empty only at the end.
+    /// Returns the next bytes, as many as are ready; empty only at the end.
     fn peek(&mut self) -> &[u8];
 
-    /// Moves on by `n` bytes of what [`Input::peek`] showed.
+    /// Consumes `n` bytes of [`Input::peek`].
     fn consume(&mut self, n: usize);
 
-    /// How many bytes were passed.
+    /// Returns the number of consumed bytes.
     fn offset(&self) -> u64;
 
-    /// Moves on by `n` bytes, or to the end if there are fewer; how many that were.
+    /// Skips `n` bytes, or all if fewer are left; returns how many.
     fn skip_at_most(&mut self, n: u64) -> u64 {
         let mut left = n;
         while left > 0 {
@@ -31,7 +32,7 @@ pub(crate) trait Input {
         n - left
     }
 
-    /// Passes over `n` bytes, which must be there.
+    /// Skips `n` bytes, which must exist.
     fn skip(&mut self, n: u64) -> Step<()> {
         match self.skip_at_most(n) == n {
             true => Ok(()),
@@ -39,7 +40,7 @@ pub(crate) trait Input {
         }
     }
 
-    /// The next block; `None` at the end.
+    /// Returns the next block; `None` at the end.
     fn block(&mut self) -> Step<Option<[u8; BLOCK]>> {
         let mut block = [0; BLOCK];
         let mut have = 0;
@@ -57,7 +58,7 @@ pub(crate) trait Input {
         Ok(Some(block))
     }
 
-    /// Passes over zeros, at most `n` of them; false if anything else stands among these.
+    /// Skips at most `n` zeros; returns false at another byte.
     fn skip_zeros(&mut self, mut n: u64) -> bool {
         while n > 0 {
             let wanted = usize::try_from(n).unwrap_or(usize::MAX);

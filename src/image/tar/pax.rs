@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! PAX extended headers: the records, and what they say about the next entry.
+//! PAX extended headers: the records, and their effect on the next entry.
 #![forbid(unsafe_code)]
 
 use super::fault::{Step, refuse};
@@ -15,8 +15,8 @@ pub(crate) struct Time {
 }
 
 impl Time {
-    /// The nearest time from 1901 to 2446, which ext4 keeps and with it each file
-    /// system that has more than 32 bits.
+    /// Returns the nearest time from 1901 to 2446. ext4 keeps this range, and
+    /// so does each file system with more than 32 bits.
     pub(crate) fn kept(self) -> Self {
         let (first, last) = (-0x8000_0000, 0x3_7fff_ffff);
         match self.seconds {
@@ -33,7 +33,7 @@ impl Time {
     }
 }
 
-/// What the extended header of one entry overrides.
+/// Values that the extended header of an entry overrides.
 #[derive(Debug, Default)]
 pub(super) struct Overrides {
     pub(super) path: Option<Vec<u8>>,
@@ -46,7 +46,7 @@ pub(super) struct Overrides {
     pub(super) sparse: SparseKeys,
 }
 
-/// The `GNU.sparse.*` records: formats 0.0, 0.1 and 1.0 in one.
+/// The `GNU.sparse.*` records: formats 0.0, 0.1 and 1.0 together.
 #[derive(Debug, Default)]
 pub(super) struct SparseKeys {
     pub(super) major: Option<u64>,
@@ -60,7 +60,7 @@ pub(super) struct SparseKeys {
 }
 
 impl SparseKeys {
-    /// Whether any record of the family was there.
+    /// Returns whether the header had a record of the family.
     pub(super) fn any(&self) -> bool {
         self.major.is_some()
             || self.minor.is_some()
@@ -71,7 +71,7 @@ impl SparseKeys {
             || self.half.is_some()
     }
 
-    /// Whether a map is only half said.
+    /// Returns whether a map is incomplete.
     pub(super) fn broken(&self) -> bool {
         self.half.is_some()
     }
@@ -100,7 +100,7 @@ impl SparseKeys {
 }
 
 impl Overrides {
-    /// Reads the extended header of one entry (typeflag `x`).
+    /// Reads the extended header of an entry (typeflag `x`).
     pub(super) fn parse(bytes: &[u8]) -> Step<Self> {
         let mut overrides = Self::default();
         let mut rest = bytes;
@@ -111,8 +111,8 @@ impl Overrides {
         Ok(overrides)
     }
 
-    /// Refuses names that repeat: at the end, because a header may bring as
-    /// many names as fit into it.
+    /// Refuses repeated names. Checks at the end, because a header may hold
+    /// very many names.
     fn check_xattrs(&self) -> Step<()> {
         if self.xattrs.len() < 2 {
             return Ok(());
@@ -147,20 +147,23 @@ impl Overrides {
             b"SCHILY.realsize" => refuse("sparse file of the star dialect"),
             b"SUN.holesdata" => refuse("sparse file of the Solaris dialect"),
             b"SCHILY.devmajor" | b"SCHILY.devminor" => refuse("device of the star dialect"),
-            // Not unpacked, as other attributes are not; some readers merge it into the mode.
+            // Some readers merge ACLs into the mode; unpacking drops them like
+            // other attributes.
             _ if key.starts_with(b"SCHILY.acl.") => {
                 self.xattrs.push((plain(key)?, Vec::new()));
                 Ok(())
             }
-            // Times, names of users, comments, other vendors: no meaning to an image.
+            // Times, names of users, comments, other vendors: no effect on an
+            // image.
             _ => Ok(()),
         }
     }
 }
 
-/// Checks a global extended header (typeflag `g`). One that would change entries
-/// is refused: Go's reader ignores it, GNU tar obeys, so they unpack different trees.
-/// Times are ignored, because builders write them and no image engine obeys.
+/// Checks a global extended header (typeflag `g`). Refuses a header that would
+/// change entries: Go's reader ignores it and GNU tar obeys, so they unpack
+/// different trees. Ignores times, because builders write them and no image
+/// engine obeys.
 pub(super) fn check_global(bytes: &[u8]) -> Step<()> {
     let mut rest = bytes;
     while let Some((key, _)) = record(&mut rest)? {
@@ -207,7 +210,7 @@ fn once<T>(slot: &mut Option<T>, value: T) -> Step<()> {
     }
 }
 
-/// Text that must be there and free of NUL.
+/// Reads text that is not empty and free of NUL.
 fn plain(value: &[u8]) -> Step<Vec<u8>> {
     if value.is_empty() || value.contains(&0) {
         return refuse("empty value or NUL in an extended header record");
@@ -215,7 +218,7 @@ fn plain(value: &[u8]) -> Step<Vec<u8>> {
     Ok(value.to_vec())
 }
 
-/// Decimal digits alone, without sign or leading zeros, below 2^63.
+/// Reads decimal digits without sign or leading zeros, below 2^63.
 pub(super) fn decimal(digits: &[u8]) -> Step<u64> {
     let zeros = digits.len() > 1 && digits[0] == b'0';
     if zeros || !digits.iter().all(u8::is_ascii_digit) {
@@ -228,8 +231,8 @@ pub(super) fn decimal(digits: &[u8]) -> Step<u64> {
     }
 }
 
-/// Seconds with an optional sign and fraction; digits below a nanosecond are cut,
-/// always towards the past, as other readers do.
+/// Reads seconds with an optional sign and fraction. Cuts digits below a
+/// nanosecond, always towards the past, as other readers do.
 fn time(value: &[u8]) -> Step<Time> {
     let (negative, digits) = match value.strip_prefix(b"-") {
         Some(digits) => (true, digits),
@@ -262,7 +265,7 @@ fn time(value: &[u8]) -> Step<Time> {
     })
 }
 
-/// Format 0.1: `offset,length,offset,length...`.
+/// Reads format 0.1: `offset,length,offset,length...`.
 fn segments(value: &[u8]) -> Step<Vec<Segment>> {
     let mut numbers = value.split(|&b| b == b',').map(decimal);
     let mut map = Vec::new();
@@ -396,7 +399,7 @@ mod tests {
             rounds.min().expect("five rounds")
         };
         let (one, eight) = (time(&header(2_500)), time(&header(20_000)));
-        // 64 times as long if each name were compared with each.
+        // Comparing each name with each would take 64 times as long.
         assert!(eight < one * 30, "{one:?}, eight times as many {eight:?}");
     }
 }

@@ -8,12 +8,12 @@ use super::header::{BLOCK, number};
 /// More segments than any honest file has; 4 MiB of memory.
 pub(crate) const SEGMENTS_MAX: usize = 1 << 18;
 
-/// A run of bytes that the archive holds; between them are holes.
+/// A run of bytes in the archive; holes are between runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Segment {
-    /// Where it begins in the file.
+    /// Offset in the file.
     pub(crate) offset: u64,
-    /// How long it is.
+    /// Length in bytes.
     pub(crate) length: u64,
 }
 
@@ -27,7 +27,8 @@ pub(crate) struct Map {
 }
 
 impl Map {
-    /// Checks `segments` against the apparent size and the bytes in the archive.
+    /// Checks `segments` against the apparent size and the bytes in the
+    /// archive.
     pub(super) fn check(segments: Vec<Segment>, size: u64, stored: u64) -> Step<Self> {
         let mut end = 0;
         let mut sum = 0;
@@ -47,8 +48,8 @@ impl Map {
     }
 }
 
-/// The first part of an old GNU map, from the header itself: segments, whether
-/// more blocks follow, the apparent size.
+/// Reads the first part of an old GNU map, from the header itself: segments,
+/// whether blocks follow, the apparent size.
 pub(super) fn old_header(block: &[u8; BLOCK]) -> Step<(Vec<Segment>, bool, u64)> {
     let mut segments = Vec::new();
     old_segments(&block[386..482], &mut segments)?;
@@ -56,7 +57,8 @@ pub(super) fn old_header(block: &[u8; BLOCK]) -> Step<(Vec<Segment>, bool, u64)>
     Ok((segments, block[482] != 0, size))
 }
 
-/// A following block of an old GNU map; true if yet another follows.
+/// Reads a following block of an old GNU map; returns true if another block
+/// follows.
 pub(super) fn old_extension(block: &[u8; BLOCK], segments: &mut Vec<Segment>) -> Step<bool> {
     old_segments(&block[..504], segments)?;
     if segments.len() > SEGMENTS_MAX {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Our reader beside others: archives of every oddity, and what each reader lists of them.
+//! Compares the library's reader with others: archives of every oddity, and the
+//! list of each reader.
 #![forbid(unsafe_code)]
 
-// Block by block, as the tests of unpacking make theirs.
+// Built block by block, as in the tests of unpacking.
 #[allow(dead_code, reason = "the tests of unpacking use the rest")]
 #[path = "../../../tests/layer/tar.rs"]
 mod build;
@@ -16,10 +17,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Archive, Entry, Map, Slice, Step, What};
 
-/// Bytes of a file that are compared; sparse ones may claim to be huge.
+/// Bytes of a file to compare; sparse files may claim to be huge.
 const CONTENT_MAX: u64 = 64 << 10;
 
-/// What our reader lists, in the form of `tests/peers/list.py`.
+/// Lists an archive with the library's reader, in the form of
+/// `tests/peers/list.py`.
 fn list(bytes: &[u8]) -> Result<Vec<String>, String> {
     let mut archive = Archive::new(Slice::new(bytes));
     let mut lines = Vec::new();
@@ -87,7 +89,8 @@ fn body(archive: &mut Archive<Slice<'_>>, size: u64) -> Step<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The beginning of a file, holes filled, and the whole file's size.
+/// Returns the beginning of a file with filled holes, and the size of the whole
+/// file.
 fn spread(stored: Vec<u8>, map: Option<Map>) -> (Vec<u8>, u64) {
     let Some(map) = map else {
         let size = stored.len() as u64;

@@ -29,7 +29,7 @@ pub(super) fn passwd(data: &[u8]) {
     assert_eq!(sorted.len(), groups.len(), "each group once");
     let home = identity.home().to_bytes().strip_prefix(b"HOME=");
     assert!(home.is_some_and(|home| home.starts_with(b"/") && home.len() < HOME_MAX));
-    // A user that is a number is that number, whatever the file says.
+    // A numeric user is that number, in spite of the file.
     let line = text.split(|b| *b == b'\n').next().unwrap_or_default();
     let user = line.split(|b| *b == b':').next().unwrap_or_default();
     match decimal::number(user) {
@@ -40,7 +40,7 @@ pub(super) fn passwd(data: &[u8]) {
             assert!(passwd.split(|b| matches!(b, b'\n' | 0)).any(named));
         }
     }
-    // A group that was asked for is the only one, but for those in lines behind.
+    // A requested group is the only group, except for groups on later lines.
     let more = line.len() < text.len();
     let asked = line.splitn(2, |b| *b == b':').nth(1);
     assert!(more || asked.is_none_or(<[u8]>::is_empty) || groups.len() == 1);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Each target on its corpus, and on mutations of that: the same ones every time.
+//! Runs each target on its corpus and on a fixed sequence of mutations.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -12,7 +12,7 @@ use crate::testing::random::Random;
 const MUTATIONS: usize = 15_000;
 const SEED: u64 = 0x7461_7265;
 
-/// What parsers take for something special.
+/// Words that parsers treat specially.
 const WORDS: [&[u8]; 24] = [
     b"\0",
     b"\x01",
@@ -40,7 +40,7 @@ const WORDS: [&[u8]; 24] = [
     b"sha256:",
 ];
 
-/// What `fuzz/run.sh` packs a corpus into.
+/// Suffix of a corpus that `fuzz/run.sh` has packed.
 const PACK: &str = ".tar.zst";
 
 fn corpus_dir() -> PathBuf {
@@ -88,7 +88,7 @@ fn mutated(corpus: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
                 let from = random.below(other.len() + 1);
                 bytes.splice(at.., other[from..].iter().copied());
             }
-            // A block of an archive, behind the byte that says what is done to it.
+            // Copies a block of an archive, behind the byte of flags.
             _ if bytes.len() > 1024 => {
                 let block = |random: &mut Random| 1 + 512 * random.below(bytes.len() / 512 - 1);
                 let (from, to) = (block(random), block(random));
@@ -117,7 +117,7 @@ fn fuzz(name: &str, mutations: usize) {
     }
 }
 
-/// A test of each target.
+/// Declares a test of each target.
 macro_rules! targets {
     ($($name:ident $mutations:expr,)*) => {
         $(#[test]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is counted: the pure code that a start or an unpacking goes through.
+//! Does the pure work of a start and of an unpacking, to be counted.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -11,14 +11,14 @@ use crate::parts::seccomp::{self, SeccompCache};
 use crate::spec::Spec;
 use crate::testing::bench;
 
-/// A work, and how many times it is done.
+/// Name and repetitions of each work.
 pub(super) const WORKS: [(&str, u64); 4] =
     [("spec", 100), ("plan", 20), ("filter", 2), ("tar", 20)];
 
 const SPEC: &str = r#"{"hostname": "counted", "env": {"CI": "1"}, "mounts": ["tmpfs:/tmp"],
     "limits": {"memory": "256m", "pids": 64}, "security": {"cap_drop": ["NET_RAW"]}}"#;
 
-/// The role of this binary under valgrind.
+/// Plays the role of this binary under valgrind.
 #[test]
 #[ignore = "a part of another test"]
 fn work_is_done() {
@@ -35,7 +35,7 @@ fn work_is_done() {
     }
 }
 
-/// The default filter, which is compiled once for many starts.
+/// Compiles the default filter, which many starts share.
 fn filters(times: u64) {
     let security = Spec::default().security;
     let caps = CapSet::of(&security).unwrap();
@@ -45,7 +45,7 @@ fn filters(times: u64) {
     }
 }
 
-/// A hundred entries of an archive are read.
+/// Reads a hundred entries of an archive.
 fn entries(times: u64) {
     let bytes = archive();
     for _ in 0..times {
@@ -71,7 +71,7 @@ fn archive() -> Vec<u8> {
             0 => tar::EntryType::Directory,
             _ => tar::EntryType::Regular,
         });
-        // Some have a long name, which is an entry of its own in front.
+        // A long name is an entry of its own in front.
         let len = if n % 8 == 7 { 120 } else { 10 };
         let name = format!("usr/share/{n}/{}", "n".repeat(len));
         builder.append_data(&mut header, name, &[][..]).unwrap();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Archives made at random: each field in one of the spellings that some writer, honest or not, has for it.
+//! Composes archives at random: each field in a spelling of some writer, honest
+//! or not.
 
 use super::build::{Tar, pax_records, sign};
 use crate::testing::random::Random;
@@ -37,10 +38,10 @@ const NAMES: [&[u8]; 22] = [
     b"hundred-bytes-hundred-bytes-hundred-bytes-hundred-bytes-hundred-bytes-hundred-bytes-hundred-bytes-456",
 ];
 
-/// Names of directories, to some readers.
+/// Names that some readers take for directories.
 const SLASHED: [&[u8]; 4] = [b"d/", b"./", b"slash/\0junk", b"d/e//"];
 
-/// Records, and values of which the first ones are such that every reader knows them.
+/// Records with values; every reader knows the first values.
 const PAX: [(&str, &[&[u8]]); 40] = [
     ("path", &[b"p", b"p/q", b"./p", b"p=q", b"\xff", b"p/", b""]),
     (
@@ -93,17 +94,17 @@ const PAX: [(&str, &[&[u8]]); 40] = [
     ("GNU.dumpdir", &[b"Yx"]),
 ];
 
-/// How many faults an archive has, about.
+/// Approximate number of faults in an archive.
 struct Faults(usize);
 
 impl Faults {
-    /// Whether this place gets one.
+    /// Returns whether this place gets a fault.
     fn here(&self, random: &mut Random) -> bool {
         random.once(self.0)
     }
 }
 
-/// An archive of some entries. Most are such that some reader takes them.
+/// Composes an archive of some entries, most of which some reader accepts.
 pub(super) fn compose(random: &mut Random) -> Vec<u8> {
     let faults = Faults([20, 100, 1000][random.below(3)]);
     let mut tar = Tar::new();
@@ -136,7 +137,7 @@ fn global(tar: Tar, random: &mut Random, faults: &Faults) -> Tar {
     member(tar, random, faults, b'g', b"pax_global_header", &body)
 }
 
-/// An entry with whatever comes before it.
+/// Composes an entry, with the headers before it.
 fn entry(mut tar: Tar, random: &mut Random, faults: &Faults) -> Tar {
     let flag = match faults.here(random) {
         true => b"DMNVX9A"[random.below(7)],
@@ -183,7 +184,7 @@ fn entry(mut tar: Tar, random: &mut Random, faults: &Faults) -> Tar {
     member(tar, random, faults, flag, name, &body)
 }
 
-/// Records of a sparse file in one of PAX's formats, and the body that belongs to them.
+/// Composes records of a sparse file in a format of PAX, with the body.
 fn pax_sparse(random: &mut Random, body: &[u8]) -> (Vec<(String, Vec<u8>)>, Vec<u8>) {
     let first = random.below(body.len() + 1);
     let gap = random.below(1000);
@@ -256,7 +257,7 @@ fn records(random: &mut Random, most: usize, faults: &Faults) -> Vec<(String, Ve
     records
 }
 
-/// The part of an old GNU header that holds the map of a sparse file.
+/// Composes the part of an old GNU header that holds the map of a sparse file.
 fn old_map(random: &mut Random, faults: &Faults, stored: u64) -> Vec<u8> {
     let first = random.below(stored as usize + 1) as u64;
     let gap = random.below(2000) as u64;
@@ -274,7 +275,7 @@ fn old_map(random: &mut Random, faults: &Faults, stored: u64) -> Vec<u8> {
     bytes
 }
 
-/// One header in some dialect, and its body.
+/// Composes a header in some dialect, with its body.
 fn member(
     tar: Tar,
     random: &mut Random,
@@ -301,7 +302,7 @@ fn member(
     put(116, &number(random, faults, owner / 2, 8));
     let size = match faults.here(random) {
         true => [0, body.len() as u64 + 1][random.below(2)],
-        // What is no file has a size with some writers, and never a body.
+        // Some writers give other types a size, but never a body.
         false if matches!(flag, b'1'..=b'6') && body.is_empty() && random.once(8) => 4096,
         false => body.len() as u64,
     };
@@ -350,7 +351,7 @@ fn member(
     }
 }
 
-/// A number in one of the spellings that writers have.
+/// Writes a number in a spelling of some writer.
 fn number(random: &mut Random, faults: &Faults, value: u64, width: usize) -> Vec<u8> {
     let digits = format!("{value:o}");
     let plain = format!("{digits:0>w$}\0", w = width - 1);
@@ -378,7 +379,7 @@ fn number(random: &mut Random, faults: &Faults, value: u64, width: usize) -> Vec
     bytes
 }
 
-/// What one reader takes for a number and another does not.
+/// Writes a number that only some readers accept.
 fn misspelt(random: &mut Random, digits: &str, width: usize) -> Vec<u8> {
     let mut bytes = match random.below(9) {
         0 => format!("{digits}\0{digits}"),
@@ -403,7 +404,7 @@ fn base256(value: u64, width: usize) -> Vec<u8> {
     bytes
 }
 
-/// The archive with a few blocks or bytes changed, and most checksums made right again.
+/// Changes a few blocks or bytes of the archive, and repairs most checksums.
 pub(super) fn damage(archive: &[u8], random: &mut Random) -> Vec<u8> {
     let mut bytes = archive.to_vec();
     for _ in 0..=random.below(2) {

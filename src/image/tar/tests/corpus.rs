@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Archives made by hand: what writers in use do, and each thing that readers were seen to disagree on.
+//! Archives made by hand: habits of writers in use, and each known disagreement
+//! of readers.
 
 use super::build::{GNU, Head, Tar, pax_records, sign};
 
-/// An archive and what becomes of it.
+/// An archive and the verdict.
 pub(super) struct Case {
     pub(super) name: &'static str,
-    /// Words of the refusal; none if it is accepted.
+    /// Words of the refusal; `None` if it is accepted.
     pub(super) refused: Option<&'static str>,
     pub(super) bytes: Vec<u8>,
 }
@@ -44,7 +45,7 @@ fn pax(records: &[(&str, &str)]) -> Tar {
     Tar::new().pax(&records)
 }
 
-/// A GNU long name or link target.
+/// Composes a GNU long name or link target.
 fn long(flag: u8, text: impl AsRef<[u8]>) -> Tar {
     Tar::new().put(Head::new(flag, "././@LongLink").magic(GNU), text)
 }
@@ -53,7 +54,7 @@ fn gnu(flag: u8, name: &str) -> Head {
     Head::new(flag, name).magic(GNU)
 }
 
-/// A header with some bytes of it changed.
+/// Composes a header with some bytes changed.
 fn patched(head: Head, patches: &[(usize, &[u8])]) -> Tar {
     let mut block = head.block();
     for (at, bytes) in patches {
@@ -186,7 +187,7 @@ fn sequences() -> Accepted {
     ]
 }
 
-/// What image builders were seen to write.
+/// Archives as image builders write them.
 fn builders() -> Accepted {
     let far = format!("{}\0", "f".repeat(150));
     let attribute: [(&str, &[u8]); 1] = [("SCHILY.xattr.user.a", b"v")];
@@ -439,7 +440,7 @@ fn kinds() -> Refused {
     ]
 }
 
-/// Archives with the ends that writers give them.
+/// Archives with the ends of various writers.
 fn ends() -> Vec<(&'static str, Vec<u8>)> {
     let tar = Tar::new().dir("d/").file("f", "x").0;
     let with = |zeros: usize| [&tar[..], &vec![0; zeros]].concat();

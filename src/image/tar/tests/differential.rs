@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What we accept, every other reader that accepts it lists the same: Go's archive/tar, CPython's
-//! tarfile, and libarchive, which bsdtar is made of.
+//! Compares accepted archives with every other reader that accepts them: Go's
+//! archive/tar, CPython's tarfile, and libarchive, the base of bsdtar.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -12,7 +12,8 @@ use super::corpus::cases;
 use super::list;
 use crate::testing::random::Random;
 
-/// Archives composed, and as many damaged ones; `TARE_FUZZ` multiplies it.
+/// Archives to compose, and as many to damage; `TARE_FUZZ` multiplies the
+/// number.
 const COMPOSED: usize = 15_000;
 const SEED: u64 = 0x7461_7265;
 
@@ -36,15 +37,15 @@ const PEERS: [Peer; 3] = [
     },
 ];
 
-/// Where a peer goes another way.
+/// A known difference of a peer.
 struct Difference {
     peer: &'static str,
-    /// Whether an archive has what it is about.
+    /// Returns whether an archive shows the difference.
     has: fn(&[u8]) -> bool,
     field: Field,
 }
 
-/// Fields that may differ, by their place in a line.
+/// Fields that may differ, by position in a line.
 #[derive(Clone, Copy)]
 enum Field {
     Name = 1,
@@ -56,20 +57,22 @@ enum Field {
 }
 
 const DIFFERENCES: [Difference; 7] = [
-    // It takes the times of a GNU header for a prefix; the others, and GNU tar, for times.
+    // Takes the times of a GNU header for a prefix; the others, and GNU tar,
+    // for times.
     Difference {
         peer: "tarfile",
         has: |archive| has_header(archive, |h| is_gnu(h) && h[345] != 0),
         field: Field::Name,
     },
-    // It sees no prefix in a GNU header. Go does, and with it the image engines.
+    // Sees no prefix in a GNU header. Go does, and so do the image engines.
     Difference {
         peer: "libarchive",
         has: |archive| has_header(archive, |h| is_gnu(h) && h[345] != 0),
         field: Field::Name,
     },
-    // With an extended header anywhere before, it looks for the body of a hard link whose
-    // header has a size. The others know of none, and such a body is a bad header to them.
+    // With an extended header anywhere before, looks for the body of a hard
+    // link whose header has a size. The others expect no body, and take such a
+    // body for a bad header.
     Difference {
         peer: "libarchive",
         has: |archive| {
@@ -80,27 +83,27 @@ const DIFFERENCES: [Difference; 7] = [
         },
         field: Field::Rest,
     },
-    // It obeys a global time. Go and libarchive do not, nor the image engines.
+    // Obeys a global time. Go, libarchive and the image engines do not.
     Difference {
         peer: "tarfile",
         has: |archive| has_header(archive, |h| h[156] == b'g') && holds(archive, b"mtime="),
         field: Field::Mtime,
     },
-    // It merges an access control list into the mode. We drop the list, and say so, as Go and
-    // tarfile do.
+    // Merges an access control list into the mode. The library drops the list
+    // with a note, as Go and tarfile do.
     Difference {
         peer: "libarchive",
         has: |archive| holds(archive, b"SCHILY.acl."),
         field: Field::Mode,
     },
-    // It takes -1.25 for -1 and 0.25; everybody else for -2 and 0.75.
+    // Reads -1.25 as -1 and 0.25; every other reader as -2 and 0.75.
     Difference {
         peer: "libarchive",
         has: |archive| holds(archive, b"mtime=-"),
         field: Field::Mtime,
     },
-    // It loses a symlink's target by PAX when there is none in the header. Go's writer makes
-    // such of a target without any ASCII.
+    // Loses a PAX target of a symlink if the header has no target. Go's writer
+    // makes such headers for a target without ASCII.
     Difference {
         peer: "libarchive",
         has: |archive| {
@@ -126,7 +129,7 @@ fn holds(archive: &[u8], mark: &[u8]) -> bool {
 type List = Result<Vec<String>, String>;
 
 impl Peer {
-    /// What it lists of each archive, or why it does not.
+    /// Returns the peer's list of each archive, or the peer's error.
     fn list(&self, archives: &[Vec<u8>]) -> Vec<List> {
         let mut child = Command::new(self.command[0])
             .args(&self.command[1..])
@@ -163,7 +166,7 @@ impl Peer {
         lists
     }
 
-    /// The fields of an archive's lines that are not compared.
+    /// Returns fields of an archive's lines that are not compared.
     fn excused(&self, archive: &[u8]) -> Vec<Field> {
         let known = DIFFERENCES.iter().filter(|d| d.peer == self.name);
         known
@@ -172,7 +175,8 @@ impl Peer {
             .collect()
     }
 
-    /// Compares its lists with ours; whether it accepts each archive.
+    /// Compares the peer's lists with the library's; returns whether the peer
+    /// accepts each archive.
     fn compare(&self, archives: &[Vec<u8>], ours: &[Vec<String>]) -> Vec<bool> {
         let mut accepted = Vec::new();
         for ((archive, ours), theirs) in archives.iter().zip(ours).zip(self.list(archives)) {
@@ -198,8 +202,8 @@ impl Peer {
     }
 }
 
-/// A line without what means nothing (slashes in a row, and at the end of a directory's
-/// name) and without the fields that are excused.
+/// Returns a line without excused fields and without meaningless slashes (in a
+/// row, and at the end of a directory's name).
 fn plain(line: &str, excused: &[Field]) -> String {
     let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     let dir = words[0] == "dir";
@@ -260,7 +264,7 @@ fn archive_at_random_is_listed_alike_by_all_that_accept_it() {
     for peer in PEERS {
         let accepted = peer.compare(&archives, &ours);
         let accepted = accepted.iter().filter(|&&accepted| accepted).count();
-        // Nearly everything that we accept, every reader does.
+        // Every reader accepts nearly all archives that the library accepts.
         assert!(
             accepted > archives.len() * 9 / 10,
             "{}: {accepted}",
