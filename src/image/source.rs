@@ -25,6 +25,9 @@ pub(crate) use input::Room;
 pub(crate) use layout::Layout;
 pub(crate) use opened::Opened;
 
+/// Cure for wrong bytes outside the store.
+const GET_AGAIN: &str = "get the image again";
+
 /// A holder of members by name, `index.json` or `blobs/sha256/...`.
 pub(crate) trait Source: Sync {
     /// Opens a member; [`Kind::NotFound`] if there is none.
@@ -35,7 +38,7 @@ pub(crate) trait Source: Sync {
 
     /// Returns the cure if a member has wrong bytes.
     fn cure(&self) -> &'static str {
-        "get the image again"
+        GET_AGAIN
     }
 }
 

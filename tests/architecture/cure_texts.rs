@@ -303,6 +303,9 @@ impl Search<'_> {
             let value = at + "cure".len();
             let is_field = source.code[value..].starts_with(": ");
             let end = source.code[value..].find([',', ')', '}', ';']).unwrap_or(0) + value;
+            if is_field {
+                self.constants(of, &source.code[value..end]);
+            }
             for text in source.values(&(value..end)) {
                 if is_field {
                     self.add(of, &text);

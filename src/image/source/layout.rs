@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use super::{Member, Source, open_regular};
+use super::{GET_AGAIN, Member, Source, open_regular};
 use crate::error::{Error, Kind, Result};
 
 /// A directory with `oci-layout`, `index.json` and `blobs`. OCI image spec,
@@ -35,7 +35,7 @@ impl Layout {
         }
         Ok(Self {
             root,
-            cure: "get the image again",
+            cure: GET_AGAIN,
         })
     }
 
