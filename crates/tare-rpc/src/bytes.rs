@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Bytes in JSON: a string where they are UTF-8, else base64 in an object.
+//! Bytes in JSON: UTF-8 as a string, other bytes as base64 in an object.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -11,23 +11,23 @@ use base64::engine::general_purpose::STANDARD;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// How output is written.
+/// Encoding of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Encoding {
-    /// Text where it is UTF-8, else base64.
+    /// UTF-8 as text, other bytes as base64.
     #[default]
     Auto,
     /// Always base64.
     Base64,
 }
 
-/// Bytes that were received.
+/// Received bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Data(pub(crate) Vec<u8>);
 
 impl Data {
-    /// As a word for the kernel.
+    /// Returns the bytes as a string for the kernel.
     pub(crate) fn into_os(self) -> OsString {
         OsString::from_vec(self.0)
     }
@@ -89,7 +89,7 @@ impl JsonSchema for Data {
     }
 }
 
-/// Bytes to be sent.
+/// Bytes to send.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Shown<'a> {
     Text(&'a str),
@@ -97,7 +97,7 @@ pub(crate) enum Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    /// The shorter and more readable of what the encoding allows.
+    /// Chooses the most readable form that the encoding allows.
     pub(crate) fn new(bytes: &'a [u8], encoding: Encoding) -> Self {
         match (encoding, std::str::from_utf8(bytes)) {
             (Encoding::Auto, Ok(text)) => Self::Text(text),
@@ -120,7 +120,7 @@ impl Serialize for Shown<'_> {
     }
 }
 
-/// A stream cut into pieces where it was read, joined again where that was inside of a character.
+/// Joins a stream that was cut inside a character.
 #[derive(Debug, Default)]
 pub(crate) struct Pieces {
     /// The beginning of a character: at most three bytes.
@@ -128,7 +128,7 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// What is to be sent of what was held and this.
+    /// Returns the bytes to send, of those held and `chunk`.
     pub(crate) fn next(&mut self, chunk: &[u8], encoding: Encoding) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.held);
         bytes.extend_from_slice(chunk);
@@ -141,7 +141,7 @@ impl Pieces {
         bytes
     }
 
-    /// What is still held when the stream has ended.
+    /// Returns the held bytes after the end of the stream.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
     }

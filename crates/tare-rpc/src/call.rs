@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a client may ask: each method and its parameters.
+//! The calls of a client: methods and their parameters.
 #![forbid(unsafe_code)]
 
 use tare::spec::{from_json, nearest};
@@ -14,17 +14,17 @@ use crate::params::sandbox::{
     Thaw, WatchSandbox,
 };
 
-/// Ties every method's name to its parameters, once for the reader and the schema.
+/// Ties every method's name to its parameters, for the reader and the schema.
 macro_rules! methods {
     ($($name:literal $variant:ident $why:literal,)*) => {
-        /// What is asked for.
+        /// A call with its parameters.
         #[derive(Debug)]
         pub(crate) enum Call {
             $(#[doc = $why] $variant($variant),)*
         }
 
         impl Call {
-            /// Every method.
+            /// Names of all methods.
             pub(crate) const METHODS: &[&str] = &[$($name),*];
 
             pub(crate) fn read(method: &str, params: &str) -> Result<Self> {
@@ -34,7 +34,8 @@ macro_rules! methods {
                 }
             }
 
-            /// Name, description and the schema of the parameters of every method.
+            /// Returns name, description and the schema of the parameters of
+            /// every method.
             pub(crate) fn schemas(
                 generator: &mut schemars::SchemaGenerator,
             ) -> Vec<(&'static str, &'static str, schemars::Schema)> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What goes to the client: answers and events as lines, and which requests still wait for theirs.
+//! Replies to the client as lines, and the requests that wait for replies.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -17,11 +17,11 @@ use crate::id::Id;
 use crate::input::HELD;
 use crate::reply::{Answer, Event, Refusal};
 
-/// When so much waits to be read by the client, nothing is done that would make it more.
+/// Unread bytes above which the session makes no more output.
 pub(crate) const WAITING: usize = 256 << 10;
-/// What one holds besides its own line.
+/// Bytes that a request holds besides its own line.
 const OVERHEAD: usize = 1 << 10;
-/// A pipe that is writable takes so much whole, pipe(7).
+/// Bytes that a writable pipe takes whole, pipe(7).
 const PIECE: usize = 4096;
 
 /// The client's end of the conversation.
@@ -29,26 +29,26 @@ const PIECE: usize = 4096;
 pub(crate) struct Client {
     waiting: Vec<u8>,
     written: usize,
-    /// What each request without an answer holds.
+    /// Bytes that each unanswered request holds.
     unanswered: HashMap<Id, usize>,
     held: usize,
 }
 
 impl Client {
-    /// Whether the client has so much to read that it should get no more.
+    /// Returns whether the client has too much to read.
     pub(crate) fn is_full(&self) -> bool {
         self.waiting.len() - self.written >= WAITING
     }
 
-    /// Whether it has everything.
+    /// Returns whether every reply is written.
     pub(crate) fn is_up_to_date(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Notes a request of so many bytes that will be answered later.
+    /// Notes a request of `bytes` bytes that will be answered later.
     ///
     /// # Errors
-    /// EAGAIN when requests hold too much already.
+    /// EAGAIN if requests hold too many bytes already.
     pub(crate) fn hold(&mut self, id: &Id, bytes: usize) -> Result<()> {
         let bytes = bytes + OVERHEAD;
         if self.held + bytes > HELD {
@@ -61,17 +61,18 @@ impl Client {
         Ok(())
     }
 
-    /// Notes a request that holds nothing and is never refused for want of room.
+    /// Notes a request that holds no bytes, so that it is never refused for
+    /// lack of room.
     pub(crate) fn note(&mut self, id: &Id) {
         self.unanswered.insert(id.clone(), 0);
     }
 
-    /// Whether a request of this name waits for its answer.
+    /// Returns whether a request with this id waits for an answer.
     pub(crate) fn awaits(&self, id: &Id) -> bool {
         self.unanswered.contains_key(id)
     }
 
-    /// A request holds no more than its name from now on.
+    /// Releases the bytes of a request, but keeps the id.
     pub(crate) fn release(&mut self, id: &Id) {
         if let Some(bytes) = self.unanswered.get_mut(id) {
             self.held -= *bytes;
@@ -79,13 +80,13 @@ impl Client {
         }
     }
 
-    /// A request's answer.
+    /// Answers a request.
     pub(crate) fn answer(&mut self, id: &Id, result: impl Serialize) {
         self.forget(id);
         self.line(&Answer { id, result });
     }
 
-    /// The same, or what went wrong.
+    /// Answers a request with a result or an error.
     pub(crate) fn settle(&mut self, id: &Id, result: Result<impl Serialize>) {
         match result {
             Ok(result) => self.answer(id, result),
@@ -93,7 +94,7 @@ impl Client {
         }
     }
 
-    /// What went wrong, with a request or with a line that is none.
+    /// Sends an error about a request, or about a line that is no request.
     pub(crate) fn refuse(&mut self, id: Option<&Id>, error: &Error) {
         if let Some(id) = id {
             self.forget(id);
@@ -102,7 +103,7 @@ impl Client {
         self.line(&Refusal { id, error });
     }
 
-    /// Something that happened before the answer.
+    /// Sends an event of a request.
     pub(crate) fn event(&mut self, id: &Id, event: &'static str, data: Option<Shown<'_>>) {
         self.line(&Event {
             id,
@@ -112,7 +113,7 @@ impl Client {
         });
     }
 
-    /// Processes of a sandbox that were killed for want of memory.
+    /// Sends the number of processes that the OOM killer ended in a sandbox.
     pub(crate) fn oom(&mut self, id: &Id, kills: u64) {
         self.line(&Event {
             id,
@@ -132,10 +133,11 @@ impl Client {
         self.waiting.push(b'\n');
     }
 
-    /// Writes what `output` takes without waiting. Its flags stay as they are: others may share them.
+    /// Writes as much as `output` takes without waiting. Keeps the flags of
+    /// `output`, because other processes may share them.
     ///
     /// # Errors
-    /// Those of write(2); EPIPE when nobody reads any more.
+    /// Those of write(2); EPIPE if the reader is gone.
     pub(crate) fn write(&mut self, output: BorrowedFd<'_>) -> Result<()> {
         let wrong = |e| Error::os("write answers", "output", e);
         while self.written < self.waiting.len() {
@@ -161,7 +163,7 @@ impl Client {
     }
 }
 
-/// There is no such sandbox or command.
+/// Returns the error about a missing sandbox or command.
 pub(crate) fn unknown(what: &str, name: impl std::fmt::Display) -> Error {
     Error::new(Kind::NotFound, format!("find {what}"), name)
 }
@@ -183,7 +185,7 @@ mod tests {
         client.answer(&ids[0], ());
         client.hold(&ids[3], HELD / 4).unwrap();
         assert!(client.hold(&ids[4], HELD / 4).is_err());
-        // One that runs is still to be answered, but holds nothing.
+        // A running command is still to be answered, but holds no bytes.
         client.release(&ids[1]);
         assert!(client.awaits(&ids[1]));
         client.hold(&ids[4], HELD / 4).unwrap();

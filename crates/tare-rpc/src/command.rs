@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A command that was asked for: its input on the way in, its output on the way out, its end.
+//! A requested command: input, output and end.
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
@@ -22,28 +22,28 @@ use crate::reply::OneCommand;
 use crate::ticket::called_off;
 use crate::typed::Line;
 
-/// Read at once, so that no command keeps the others from being heard.
+/// Bytes read at once, so that a single command does not delay the others.
 const CHUNK: usize = 32 << 10;
-/// More than a terminal's buffers hold.
+/// Above the size of a terminal's buffers.
 const TERMINAL_HOLDS: u64 = 1 << 20;
 
-/// From its request to its end.
+/// A command from the request to the end.
 pub(crate) struct Command {
     pub(crate) id: Id,
     sandbox: String,
     encoding: Encoding,
-    /// Whether input may come, and is not at its end.
+    /// True until the end of input, if the command takes input.
     takes_input: bool,
     input: VecDeque<Input>,
-    /// Asked for before it was there.
+    /// Requests from before the command ran.
     early: Vec<(Id, Order)>,
     is_terminal: bool,
     running: Option<Running>,
-    /// Whether its request was called off: the client hears nothing more of it.
+    /// True if the request was called off: the client receives no more events.
     unheard: bool,
 }
 
-/// Something to do to a command at once.
+/// A request that takes effect at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Order {
     Signal(i32),
@@ -64,9 +64,9 @@ struct Running {
     outputs: [Output; 2],
     is_terminal: bool,
     line: Line,
-    /// So many bytes of output are still allowed.
+    /// Bytes of output still allowed.
     room: u64,
-    /// It wrote more than that, and was killed for it.
+    /// True if the command wrote more and was killed.
     over: bool,
     status: Option<Status>,
 }
@@ -75,8 +75,8 @@ struct Output {
     event: &'static str,
     fd: Option<OwnedFd>,
     pieces: Pieces,
-    /// After the command's end: the most that it can have left here. What its leftovers in the
-    /// background write later is not waited for.
+    /// After the command's end: the most that the command can have left here.
+    /// Later output of background processes is not awaited.
     left: u64,
 }
 
@@ -102,7 +102,7 @@ impl Command {
         })
     }
 
-    /// It as it is listed, if it runs in this sandbox.
+    /// Describes a command that runs in this sandbox.
     pub(crate) fn describe(&self, sandbox: &str) -> Option<OneCommand<'_>> {
         let running = self.running.as_ref().filter(|_| self.sandbox == sandbox)?;
         let said = running.process.describe();
@@ -114,13 +114,15 @@ impl Command {
         })
     }
 
-    /// Calls its request off, which is answered. The command runs on, under its id.
+    /// Calls the request off, which is answered. The command runs on, under its
+    /// id.
     pub(crate) fn call_off(&mut self, client: &mut Client) {
         self.unheard = true;
         client.refuse(Some(&self.id), &called_off());
     }
 
-    /// Calls off what was asked of it and was not done; true if that was the request `id`.
+    /// Calls off a waiting request to the command; returns true if the request
+    /// `id` was waiting.
     pub(crate) fn call_off_asked(&mut self, id: &Id) -> bool {
         let asked = self.early.len() + self.input.len();
         self.early.retain(|(early, _)| early != id);
@@ -130,14 +132,14 @@ impl Command {
         asked != self.early.len() + self.input.len()
     }
 
-    /// Answers its request, unless that was called off.
+    /// Answers the request, unless it was called off.
     fn answer(&self, result: Result<Status>, client: &mut Client) {
         if !self.unheard {
             client.settle(&self.id, result);
         }
     }
 
-    /// It executes.
+    /// Takes the started process.
     pub(crate) fn started(&mut self, process: Process, client: &mut Client) -> Result<()> {
         if !self.unheard {
             client.release(&self.id);
@@ -152,7 +154,7 @@ impl Command {
         Ok(())
     }
 
-    /// It will never execute, or is gone: nothing that was asked of it can be done.
+    /// Refuses all waiting requests, because the command never runs or is gone.
     fn abandon(&mut self, client: &mut Client) {
         for id in self.early.drain(..).map(|(id, _)| id) {
             client.refuse(Some(&id), &ended("find command", &self.id, Errno::ESRCH));
@@ -162,7 +164,7 @@ impl Command {
         }
     }
 
-    /// Does it at once, or as soon as there is a process.
+    /// Obeys at once, or as soon as the process exists.
     pub(crate) fn order(&mut self, id: &Id, order: Order, client: &mut Client) {
         match &mut self.running {
             Some(running) => client.settle(id, running.obey(order).map(|()| json!({}))),
@@ -170,7 +172,7 @@ impl Command {
         }
     }
 
-    /// Whether input can be sent to it.
+    /// Returns an error if the command takes no input.
     pub(crate) fn check_input(&self) -> Result<()> {
         match self.takes_input {
             true => Ok(()),
@@ -182,7 +184,7 @@ impl Command {
         }
     }
 
-    /// Queues input that was checked.
+    /// Queues checked input.
     pub(crate) fn send(&mut self, id: Id, data: Vec<u8>, eof: bool, client: &mut Client) {
         // A terminal stays open after Ctrl-D.
         self.takes_input = !eof || self.is_terminal;
@@ -197,12 +199,12 @@ impl Command {
         }
     }
 
-    /// Whether only its answer is missing.
+    /// Returns whether only the answer is missing.
     pub(crate) fn is_ending(&self) -> bool {
         self.running.as_ref().is_some_and(|r| r.status.is_some())
     }
 
-    /// What to wait for; nothing that would make output, if `full`.
+    /// Adds descriptors to wait for; if `full`, none that would make output.
     pub(crate) fn watch<'a>(&'a self, full: bool, fds: &mut Vec<PollFd<'a>>) {
         let Some(running) = &self.running else {
             return;
@@ -221,10 +223,10 @@ impl Command {
         }
     }
 
-    /// Carries on where something is ready; true when it has ended and was answered.
+    /// Moves ready bytes; returns true after the end and the answer.
     ///
     /// # Errors
-    /// When its pipes cannot be read: what becomes of it is not known then.
+    /// Those of reading the pipes; the end of the command is unknown then.
     pub(crate) fn advance(&mut self, client: &mut Client) -> Result<bool> {
         let Some(running) = &mut self.running else {
             return Ok(false);
@@ -251,16 +253,16 @@ impl Command {
         Ok(true)
     }
 
-    /// Ends it without knowing more of it.
+    /// Kills the command, and answers with an error.
     pub(crate) fn give_up(&mut self, error: Error, client: &mut Client) {
         if let Some(running) = &self.running {
-            // If the sandbox cannot be told, it is gone, and the command with it.
+            // If the kill fails, the sandbox is gone, and the command with it.
             let _ = running.process.kill();
         }
         self.never(error, client);
     }
 
-    /// It could not be started, or is not known any more.
+    /// Answers with an error for a command that did not start or is lost.
     pub(crate) fn never(&mut self, error: Error, client: &mut Client) {
         self.abandon(client);
         self.answer(Err(error), client);
@@ -277,7 +279,8 @@ impl Running {
         let outputs = match outputs(&process, stdin.as_ref()) {
             Ok(outputs) => outputs,
             Err(error) => {
-                // If the sandbox cannot be told, it is gone, and the command with it.
+                // If the kill fails, the sandbox is gone, and the command with
+                // it.
                 let _ = process.kill();
                 return Err(error);
             }
@@ -302,7 +305,7 @@ impl Running {
         }
     }
 
-    /// Where its input goes.
+    /// Returns the descriptor for input.
     fn input_fd(&self) -> Option<BorrowedFd<'_>> {
         match self.is_terminal {
             true => self.process.terminal(),
@@ -310,7 +313,8 @@ impl Running {
         }
     }
 
-    /// Writes what its pipe takes, answers what it has taken whole.
+    /// Writes as much input as the pipe takes, and answers requests whose input
+    /// is written.
     fn write(&mut self, id: &Id, queue: &mut VecDeque<Input>, client: &mut Client) {
         while let Some(input) = queue.front_mut() {
             let fd = match self.is_terminal {
@@ -361,8 +365,8 @@ impl Running {
         Ok(())
     }
 
-    /// Reads a chunk of each stream while it runs, all that is left once it has ended; true when
-    /// there is no more now.
+    /// Reads a chunk of each stream while the command runs, and all after the
+    /// end. Returns true if the streams are empty for now.
     fn read(
         &mut self,
         heard: Option<&Id>,
@@ -405,7 +409,7 @@ impl Running {
             Ok(n) => n,
             Err(Errno::EINTR) => return Ok(false),
             Err(Errno::EAGAIN) => return Ok(true),
-            // A terminal says so when its last user is gone.
+            // A terminal fails so when its last user is gone.
             Err(Errno::EIO) => 0,
             Err(e) => return Err(Error::os("read output", "read", e)),
         };
@@ -422,15 +426,16 @@ impl Running {
         output.show(id, Some(&chunk[..fits]), encoding, client);
         if fits < length {
             self.over = true;
-            // The pipes stay open, or SIGPIPE would come first. If it cannot be told, the sandbox
-            // is gone, and the status comes at once.
+            // The pipes stay open, because SIGPIPE would be faster otherwise.
+            // If the kill fails, the sandbox is gone, and the status comes at
+            // once.
             let _ = self.process.kill_for_output();
         }
         Ok(false)
     }
 }
 
-/// Its output, and its input, made ready for never waiting.
+/// Takes the output descriptors, and makes them and the input non-blocking.
 fn outputs(process: &Process, stdin: Option<&OwnedFd>) -> Result<[Output; 2]> {
     let master = process.terminal().map(|fd| fd.try_clone_to_owned());
     let master = master
@@ -439,7 +444,8 @@ fn outputs(process: &Process, stdin: Option<&OwnedFd>) -> Result<[Output; 2]> {
     let stdout = master.or(process.take_stdout());
     let stderr = process.take_stderr();
     for fd in stdin.into_iter().chain(&stdout).chain(&stderr) {
-        // The command's end is a description of its own, so it never sees this flag.
+        // The command's end is another open file description, so the command
+        // never sees this flag.
         fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
             .map_err(|e| Error::os("start command", "fcntl", e))?;
     }
@@ -456,14 +462,14 @@ impl Output {
         }
     }
 
-    /// The most that can be in the pipe, or in a terminal's buffers.
+    /// Returns the capacity of the pipe, or of a terminal's buffers.
     fn holds(&self) -> u64 {
         let size = |fd| fcntl(fd, FcntlArg::F_GETPIPE_SZ);
         let size = self.fd.as_ref().map_or(Ok(0), size);
         size.map_or(TERMINAL_HOLDS, |bytes| bytes as u64)
     }
 
-    /// Sends it, or what is held back when nothing more comes.
+    /// Sends a chunk, or at the end the held bytes.
     fn show(&mut self, id: &Id, chunk: Option<&[u8]>, encoding: Encoding, client: &mut Client) {
         let bytes = match chunk {
             Some(chunk) => self.pieces.next(chunk, encoding),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the threads of sandboxes and pools tell the loop.
+//! Events from the threads of sandboxes and pools to the session loop.
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;
@@ -13,9 +13,9 @@ use tare::{Events, Process, Result};
 use crate::id::Id;
 use crate::pool_slot::PoolSlot;
 
-/// What a worker has to tell.
+/// An event of a worker.
 pub(crate) enum WorkerEvent {
-    /// A request's answer.
+    /// The answer to a request.
     Done(Id, Result<Value>),
     /// A command executes.
     Started(Id, Box<Process>),
@@ -25,11 +25,11 @@ pub(crate) enum WorkerEvent {
     Gone(String),
     /// A pool could not be opened.
     PoolGone(Arc<PoolSlot>),
-    /// The thread has nothing more to do.
+    /// The thread has ended its work.
     Ended,
 }
 
-/// The way from the workers to the loop.
+/// Sends events from the workers to the loop.
 #[derive(Clone)]
 pub(crate) struct EventSender {
     events: SyncSender<WorkerEvent>,
@@ -46,7 +46,8 @@ impl EventSender {
     }
 
     pub(crate) fn send(&self, event: WorkerEvent) {
-        // Without a loop the whole process is about to end; a full socket wakes as well as one byte.
+        // Without a loop the process is about to end. A full socket wakes the
+        // loop as well as a byte.
         let _ = self.events.send(event);
         let _ = (&*self.wake).write(&[0]);
     }

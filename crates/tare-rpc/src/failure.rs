@@ -1,27 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An error as JSON has it.
+//! An error in JSON.
 #![forbid(unsafe_code)]
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use tare::Error;
 
-/// An error as JSON has it.
+/// An error.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Error")]
 pub struct Failure<'a> {
-    /// What went wrong, coarse enough to branch on: `invalid`, `not_found`, `exists`, `permission`,
-    /// `unsupported`, `corrupt`, `exhausted`, `busy`, `not_executable`, `broken`, `os`; there may be more.
+    /// Kind of error, coarse enough to branch on: `invalid`, `not_found`,
+    /// `exists`, `permission`, `unsupported`, `corrupt`, `exhausted`, `busy`,
+    /// `not_executable`, `broken`, `os`; future versions may add more.
     kind: &'static str,
-    /// What was being done.
+    /// Step that failed.
     step: &'a str,
-    /// What it was done to, and what is wrong with it.
+    /// Subject of the step, and the fault.
     subject: &'a str,
-    /// The number of the system call's error, if one failed, errno(3).
+    /// Number of the failed system call's error, errno(3); null without a
+    /// system call.
     errno: Option<i32>,
-    /// What would help, if that is known.
+    /// Cure, if known.
     cure: Option<&'a str>,
-    /// All of it as one line.
+    /// The whole error as a line.
     message: String,
 }
 

@@ -17,21 +17,23 @@ use tare::{Error, Files, Kind, Result};
 use crate::bytes::{Data, Encoding, Shown};
 use crate::params::files::{Ask, ReadFile};
 
-/// Bytes that `read_file` answers with at most: with base64 around them an answer is no longer than a request.
+/// Most bytes in an answer to `read_file`: in base64, an answer is as short as
+/// a request.
 const READ: u64 = 8 << 20;
 
-/// The answer to `read_file`.
+/// Answer to `read_file`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Content<'a> {
-    /// All that is in it.
+    /// The whole content.
     #[schemars(with = "Data")]
     data: Shown<'a>,
 }
 
-/// The answer to `stat`.
+/// Answer to `stat`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct FileStat {
-    /// `file`, `directory`, `symlink`, `fifo`, `socket`, `char_device`, `block_device` or `unknown`.
+    /// `file`, `directory`, `symlink`, `fifo`, `socket`, `char_device`,
+    /// `block_device` or `unknown`.
     r#type: &'static str,
     /// Permissions, in octal.
     mode: String,
@@ -41,9 +43,9 @@ pub(crate) struct FileStat {
     gid: u32,
     /// Bytes.
     size: u64,
-    /// Names.
+    /// Number of hard links.
     nlink: u64,
-    /// When its content was changed, nanoseconds since 1970.
+    /// Time of the last change of content, in nanoseconds since 1970.
     mtime_ns: i64,
 }
 
@@ -64,30 +66,30 @@ impl From<&Metadata> for FileStat {
     }
 }
 
-/// The answer to `list_dir`.
+/// Answer to `list_dir`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Entries<'a> {
-    /// Without `.` and `..`, by name.
+    /// Entries without `.` and `..`, sorted by name.
     entries: Vec<Entry<'a>>,
 }
 
-/// One entry of a directory; a link is not followed.
+/// An entry of a directory; a link is not followed.
 #[derive(Serialize, JsonSchema)]
 struct Entry<'a> {
-    /// Its name in the directory.
+    /// Name in the directory.
     #[schemars(with = "Data")]
     name: Shown<'a>,
-    /// What is known of it.
+    /// Metadata.
     #[serde(flatten)]
     found: FileStat,
 }
 
-/// The answer to `put`, `get`, `put_tar` and `get_tar`.
+/// Answer to `put`, `get`, `put_tar` and `get_tar`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct CopyReport {
     /// Files, directories and links that were copied.
     entries: u64,
-    /// What was left out and why, in words; the first 64, then how many more.
+    /// Sentences about files left out: the first 64, then how many more.
     left_out: Vec<String>,
 }
 
@@ -109,7 +111,7 @@ fn value(answer: impl Serialize) -> Result<Value> {
 }
 
 impl Ask {
-    /// Does it: the answer's result.
+    /// Carries out the request; returns the result for the answer.
     pub(crate) fn apply(mut self, files: &Files<'_>) -> Result<Value> {
         let user = self.take_user();
         let files = &match &user {
@@ -217,7 +219,8 @@ fn get_tar(files: &Files<'_>, path: &Path, name: &Path) -> Result<Value> {
     match files.get_tar(path, archive) {
         Ok(copied) => value(CopyReport::from(copied)),
         Err(error) => {
-            // Half an archive is none. If it cannot go, the first error is the one to tell.
+            // A part of an archive has no use. If the removal fails, too, the
+            // first error is the useful one.
             let _ = std::fs::remove_file(name);
             Err(error)
         }

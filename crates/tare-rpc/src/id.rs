@@ -5,8 +5,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A request's name, which its answer and its events bear: a number or a text that no other request
-/// without an answer has.
+/// Id of a request, which its answer and events carry: a number or a text. No
+/// two unanswered requests have the same id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(untagged, expecting = "a number from 0 up, or a text")]
 pub(crate) enum Id {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Lines from the client, of bounded length, from any kind of descriptor.
+//! Lines of bounded length from the client, from any kind of descriptor.
 #![forbid(unsafe_code)]
 
 use std::os::fd::BorrowedFd;
@@ -8,21 +8,21 @@ use nix::errno::Errno;
 use nix::unistd::read;
 use tare::{Error, Kind, Result};
 
-/// The longest line, without its end.
+/// Bytes of the longest line, without the newline.
 pub(crate) const LINE: usize = 16 << 20;
-/// What requests without an answer may hold together.
+/// Bytes that all unanswered requests may hold together.
 pub(crate) const HELD: usize = 32 << 20;
-/// Read at once.
+/// Bytes read at once.
 const CHUNK: usize = 64 << 10;
 
-/// What was read and not yet taken.
+/// Bytes read, and not yet taken.
 #[derive(Debug)]
 pub(crate) struct Lines {
     bytes: Vec<u8>,
-    /// So many are known to hold no end of a line.
+    /// Leading bytes known to hold no newline.
     looked: usize,
     longest: usize,
-    /// Inside of a line that is too long.
+    /// True inside a line that is too long.
     skipping: bool,
     ended: bool,
 }
@@ -38,23 +38,23 @@ impl Lines {
         }
     }
 
-    /// Whether nothing more will come.
+    /// Returns whether the input has ended.
     pub(crate) fn ended(&self) -> bool {
         self.ended
     }
 
-    /// Whether everything that was read was taken.
+    /// Returns whether all lines are taken.
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Reads once, when there is something to read.
+    /// Reads once; call when the descriptor is readable.
     pub(crate) fn read(&mut self, fd: BorrowedFd<'_>) -> Result<()> {
         let mut chunk = [0; CHUNK];
         match read(fd, &mut chunk) {
             Ok(0) => {
                 self.ended = true;
-                // A last line without an end.
+                // The last line may lack a newline.
                 if !self.bytes.is_empty() {
                     self.bytes.push(b'\n');
                 }
@@ -66,7 +66,7 @@ impl Lines {
         Ok(())
     }
 
-    /// The next line that is whole and not empty, or what is wrong with it.
+    /// Returns the next whole line that is not empty, or an error about a line.
     pub(crate) fn next(&mut self) -> Option<Result<Vec<u8>>> {
         loop {
             let end = self.bytes[self.looked..].iter().position(|b| *b == b'\n');
@@ -88,7 +88,8 @@ impl Lines {
         }
     }
 
-    /// Drops what is part of a line that is too long; true when that is news.
+    /// Drops a part of a line that is too long; returns true for the first
+    /// part.
     fn cut(&mut self) -> bool {
         let news = !self.skipping && self.bytes.len() > self.longest;
         if news || self.skipping {
@@ -111,7 +112,7 @@ mod tests {
     use std::io::Write as _;
     use std::os::fd::AsFd as _;
 
-    /// What comes of these bytes, read as they come, with lines of at most 8.
+    /// Reads lines of at most 8 bytes from a file of these bytes.
     fn lines(input: &[u8]) -> Vec<Option<String>> {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(input).unwrap();
@@ -140,7 +141,7 @@ mod tests {
         ] {
             assert_eq!(lines(input.as_bytes()), expected, "{input:?}");
         }
-        // Longer than what is read at once.
+        // A line longer than a single read.
         let mut long = vec![b'x'; 3 * CHUNK];
         long.extend(b"\nb\n");
         assert_eq!(lines(&long), [None, some("b")]);

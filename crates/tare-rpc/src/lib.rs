@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Serves the JSON protocol of `tare rpc`: sandboxes and commands for a client
-//! in any language, one JSON value a line.
+//! in any language, a JSON value a line.
 //!
-//! [`serve`] reads requests from one descriptor and writes replies to another:
-//! pipes, files or one socket. `docs/protocol.md` describes the conversation,
-//! [`schema::rpc`] every line of it.
+//! [`serve`] reads requests from a descriptor and writes replies to another:
+//! pipes, files or a socket. `docs/protocol.md` describes the conversation,
+//! [`schema::rpc`] every line.
 //!
 //! ```no_run
 //! use std::os::fd::AsFd as _;
@@ -48,10 +48,11 @@ use tare::{Result, Store};
 
 pub use failure::Failure;
 
-/// The version of the protocol: raised when a client that keeps to an older one would be misled.
+/// Version of the protocol; raised if a client of an older version would be
+/// misled.
 pub const PROTOCOL: u32 = 1;
 
-/// Serves one client until the end of `input`. Then closes every sandbox and
+/// Serves a client until the end of `input`. Then closes every sandbox and
 /// pool, writes every reply that is left, and returns.
 ///
 /// Threads of this call open, close and change sandboxes; all have ended when

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Parameters of the requests, as they are read and as the schema shows them.
+//! Parameters of requests, for the reader and the schema.
 #![forbid(unsafe_code)]
 
 pub(crate) mod command;

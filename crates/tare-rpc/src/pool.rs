@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A thread for each pool: it opens the pool, and closes it when nobody can ask for it any more.
+//! Threads of pools: each opens a pool, and closes it when the last handle is
+//! gone.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -13,16 +14,17 @@ use crate::events::{EventSender, WorkerEvent};
 use crate::id::Id;
 use crate::pool_slot::{PoolSlot, State};
 
-/// A pool of the session: the request that closes it goes to its thread.
+/// A pool of the session, with a channel for the request that closes it.
 pub(crate) struct PoolHandle {
     pub(crate) slot: Arc<PoolSlot>,
     pub(crate) closes: Sender<Id>,
 }
 
-/// Has a pool opened, for the request `id`; it is closed when its handle goes, or is asked to.
+/// Opens a pool on a new thread, for the request `id`. The thread closes the
+/// pool on request, or when the handle is dropped.
 ///
 /// # Errors
-/// When there can be no more threads.
+/// Those of starting a thread.
 pub(crate) fn start(
     store: &Store,
     name: &str,
@@ -61,10 +63,10 @@ fn keep(
         Ok(pool) => Arc::new(pool),
         Err(error) => {
             slot.set(State::Gone);
-            // The name is free before the client learns it.
+            // The name is free before the client learns of the error.
             events.send(WorkerEvent::PoolGone(Arc::clone(slot)));
             events.send(WorkerEvent::Done(id, Err(error)));
-            // Asked to close it before that was known.
+            // Requests to close the pool from before the error.
             for id in asked {
                 events.send(WorkerEvent::Done(id, Err(slot.gone())));
             }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where threads of sandboxes find a pool.
+//! A slot through which threads of sandboxes find a pool.
 #![forbid(unsafe_code)]
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,14 +8,14 @@ use tare::{Error, Pool, Result};
 
 use crate::client::unknown;
 
-/// Where a pool is found once it is open; who wants a sandbox of it waits until then.
+/// A slot for a pool; threads that want a sandbox wait until the pool is open.
 pub(crate) struct PoolSlot {
     name: String,
     state: Mutex<State>,
     changed: Condvar,
 }
 
-/// How far the pool is.
+/// State of the pool.
 pub(crate) enum State {
     Opening,
     Open(Arc<Pool>),
@@ -23,7 +23,7 @@ pub(crate) enum State {
 }
 
 impl PoolSlot {
-    /// The place of a pool that is being opened.
+    /// Returns the slot of a pool that is being opened.
     pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -32,15 +32,15 @@ impl PoolSlot {
         }
     }
 
-    /// That there is no such pool.
+    /// Returns the error about a missing pool.
     pub(crate) fn gone(&self) -> Error {
         unknown("pool", format_args!("{:?}", self.name))
     }
 
-    /// The pool.
+    /// Waits for the pool.
     ///
     /// # Errors
-    /// If it could not be opened, or was closed.
+    /// If the pool failed to open, or was closed.
     pub(crate) fn pool(&self) -> Result<Arc<Pool>> {
         let mut state = self.state();
         loop {
@@ -59,7 +59,7 @@ impl PoolSlot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells whoever waits.
+    /// Changes the state and wakes waiting threads.
     pub(crate) fn set(&self, state: State) {
         *self.state() = state;
         self.changed.notify_all();

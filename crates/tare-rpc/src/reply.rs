@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The lines that the client gets: answers, refusals, events.
+//! Replies to the client: answers, errors, events.
 #![forbid(unsafe_code)]
 
 use schemars::JsonSchema;
@@ -11,21 +11,21 @@ use crate::failure::Failure;
 use crate::id::Id;
 use crate::input::{HELD, LINE};
 
-/// What came of a request.
+/// Answer to a request.
 #[derive(Serialize)]
 pub(crate) struct Answer<'a, T: Serialize> {
     pub(crate) id: &'a Id,
     pub(crate) result: T,
 }
 
-/// Why nothing came of it.
+/// Error of a request.
 #[derive(Serialize)]
 pub(crate) struct Refusal<'a> {
     pub(crate) id: Option<&'a Id>,
     pub(crate) error: Failure<'a>,
 }
 
-/// Something that happened before the answer.
+/// An event before the answer.
 #[derive(Serialize)]
 pub(crate) struct Event<'a> {
     pub(crate) id: &'a Id,
@@ -36,42 +36,42 @@ pub(crate) struct Event<'a> {
     pub(crate) oom_kills: Option<u64>,
 }
 
-/// The answer to `commands`.
+/// Answer to `commands`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Commands<'a> {
-    /// Those that run, in the order of their start.
+    /// Running commands, in the order of their start.
     pub(crate) commands: Vec<OneCommand<'a>>,
 }
 
-/// A command that runs.
+/// A running command.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct OneCommand<'a> {
-    /// The id of the `run` request.
+    /// Id of the `run` request.
     pub(crate) command: &'a Id,
     /// Program and arguments.
     pub(crate) argv: Vec<Data>,
-    /// Nanoseconds since its start.
+    /// Nanoseconds since the start.
     pub(crate) wall_ns: u64,
 }
 
-/// The answer to `hello`.
+/// Answer to `hello`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Greeting {
-    /// The version of tare, semver.org.
+    /// Version of tare, semver.org.
     version: &'static str,
-    /// The version of the protocol.
+    /// Version of the protocol.
     protocol: u32,
-    /// For which processors it was built.
+    /// Processor architecture of the build.
     architecture: &'static str,
-    /// What was built in.
+    /// Features of the build.
     features: &'static [&'static str],
-    /// What can be asked for.
+    /// Names of all methods.
     methods: &'static [&'static str],
-    /// What bounds the client.
+    /// Bounds for the client.
     limits: Bounds,
 }
 
-/// What bounds the client.
+/// Bounds for the client.
 #[derive(Serialize, JsonSchema)]
 struct Bounds {
     /// Bytes of the longest request.

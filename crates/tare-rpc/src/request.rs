@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A request: its frame, and the call in it.
+//! Reads a request: the frame, and the call in it.
 #![forbid(unsafe_code)]
 
 use serde::Deserialize;
@@ -27,7 +27,7 @@ pub(crate) struct Request {
     pub(crate) call: Call,
 }
 
-/// A line that is no request; with its id, if that could be read.
+/// A line that is no request, with the id if that is readable.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) id: Option<Id>,
@@ -52,7 +52,7 @@ impl Request {
     }
 }
 
-/// The id of a request that is wrong otherwise.
+/// Returns the id of a faulty request.
 fn id_of(text: &str) -> Option<Id> {
     let mut line: serde_json::Value = serde_json::from_str(text).ok()?;
     serde_json::from_value(line.get_mut("id")?.take()).ok()
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn request_wrong_lines_are_refused_by_name() {
-        // Line, the id that the refusal bears, what it says.
+        // Line, id in the refusal, part of the message.
         let rows = [
             ("", None, "EOF"),
             ("{", None, "EOF"),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! JSON Schemas of a spec and of the protocol, from the types that are read and written.
+//! JSON Schemas of a spec and of the protocol, from the types of the reader and
+//! the writer.
 #![forbid(unsafe_code)]
 
 use schemars::generate::SchemaSettings;
@@ -30,7 +31,7 @@ pub fn rpc() -> Value {
         .map(|(method, why, params)| request(&id, method, why, params.to_value()))
         .collect();
     let mut definitions = requests.take_definitions(true);
-    // What is written has every key, what is read need not.
+    // Replies have every key; requests may leave keys out.
     let mut replies = SchemaSettings::draft2020_12()
         .for_serialize()
         .into_generator();
@@ -92,13 +93,13 @@ fn request(id: &Value, method: &str, why: &str, params: Value) -> Value {
         json!({"id": id, "method": {"const": method}, "params": params}),
     );
     if method == "hello" {
-        // The only one whose parameters may all be left out.
+        // All parameters of `hello` are optional.
         request["required"] = json!(["id", "method"]);
     }
     request
 }
 
-/// An object with just these keys.
+/// Returns the schema of an object with exactly these keys.
 fn line(why: &str, properties: Value) -> Value {
     let keys: Vec<&String> = properties
         .as_object()

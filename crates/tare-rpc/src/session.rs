@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The conversation: one loop that reads requests, watches every command and writes what comes of both.
+//! The session loop: reads requests, watches commands, writes replies.
 #![forbid(unsafe_code)]
 
 mod dispatch;
@@ -26,24 +26,24 @@ use crate::ticket::Ticket;
 use crate::watch::Watch;
 use crate::worker::Queued;
 
-/// Events of workers that wait; a worker with more waits itself.
+/// Events that wait; a worker with more waits itself.
 const EVENTS_MAX: usize = 64;
 
-/// Everything between the first request and the last answer.
+/// A session from the first request to the last answer.
 pub(crate) struct Session<'a> {
     store: &'a Store,
     input: BorrowedFd<'a>,
     output: BorrowedFd<'a>,
     client: Client,
     requests: Lines,
-    /// In the order in which they are heard.
+    /// Order of turns.
     commands: Vec<Command>,
     watches: Vec<Watch>,
     sandboxes: HashMap<String, Sender<Queued>>,
     pools: HashMap<String, PoolHandle>,
     /// Threads that have not ended.
     workers: usize,
-    /// Of requests that workers have or do.
+    /// Tickets of requests that workers have or do.
     tickets: HashMap<Id, Ticket>,
     sender: EventSender,
     events: Receiver<WorkerEvent>,
@@ -79,10 +79,11 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Until the input has ended, everything is closed and every answer is read.
+    /// Runs until the input has ended, everything is closed and every answer is
+    /// written.
     pub(crate) fn speak(mut self) -> Result<()> {
         loop {
-            // What is left undone for want of room is done when there is some.
+            // Work that did not fit is done when the client has read more.
             let undone = [self.take_requests(), self.take_events()].contains(&false);
             self.client.write(self.output)?;
             if self.is_over() {
@@ -96,7 +97,8 @@ impl<'a> Session<'a> {
     fn is_over(&mut self) -> bool {
         let heard = self.requests.ended() && self.requests.is_empty();
         if heard {
-            // Its worker does what it was asked before, then closes it, which ends its commands.
+            // The worker finishes earlier requests, then closes the sandbox,
+            // which ends its commands.
             self.sandboxes.clear();
             self.pools.clear();
         }
@@ -104,7 +106,8 @@ impl<'a> Session<'a> {
         heard && self.workers == 0 && is_done && self.client.is_up_to_date()
     }
 
-    /// Waits until something can be done; the indexes of commands for which there is.
+    /// Waits until a descriptor is ready; returns the indexes of ready
+    /// commands.
     fn wait(&mut self, undone: bool) -> Result<Vec<usize>> {
         let full = self.client.is_full();
         let mut on_output = PollFlags::empty();
@@ -166,7 +169,7 @@ impl<'a> Session<'a> {
         Ok(ready)
     }
 
-    /// Lets commands carry on; those that could not, for want of room, are first the next time.
+    /// Advances commands. Those that found no room go first next time.
     fn advance(&mut self, ready: &[usize]) {
         let mut over = Vec::new();
         let mut stuck = None;
@@ -196,10 +199,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Hears what workers tell; false if there may be more.
+    /// Takes events of workers; returns false if more may wait.
     fn take_events(&mut self) -> bool {
         let mut bytes = [0; 256];
-        // However often they woke us, once is enough.
+        // A single wake-up covers all bytes.
         while (&self.woken).read(&mut bytes).is_ok_and(|n| n > 0) {}
         while !self.client.is_full() {
             match self.events.try_recv() {
@@ -219,7 +222,7 @@ impl<'a> Session<'a> {
                 self.tickets.remove(&id);
                 let at = self.commands.iter().position(|c| c.id == id);
                 match (at, result) {
-                    // A command that could not be started takes with it what was asked of it.
+                    // Requests to a command that did not start fail, too.
                     (Some(at), Err(error)) => {
                         self.commands.remove(at).never(error, &mut self.client);
                     }
@@ -244,7 +247,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Takes the requests that were read; false if there may be more.
+    /// Takes requests; returns false if more may wait.
     fn take_requests(&mut self) -> bool {
         while !self.client.is_full() {
             match self.requests.next() {
@@ -265,11 +268,12 @@ impl<'a> Session<'a> {
             }
         };
         let Request { id, call } = request;
-        // A command whose request was called off keeps its id.
+        // A command whose request was called off keeps the id.
         if self.client.awaits(&id) || self.commands.iter().any(|c| c.id == id) {
             let why = format_args!("a request {id} waits for its answer");
             let error = Error::new(Kind::Exists, "check request: id", why);
-            // With the id, it would be taken for the other one's answer.
+            // With the id, the error would look like the answer to the other
+            // request.
             return self.client.refuse(None, &error.with_cure("another id"));
         }
         if let Err(error) = self.call(&id, call, line.len()) {

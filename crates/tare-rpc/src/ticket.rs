@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How far a worker is with a request, and whether the request was called off.
+//! Progress of a worker with a request, which may be called off.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -20,11 +20,11 @@ const STOPPABLE: u8 = 3;
 /// The worker ends at its next step.
 const STOPPED: u8 = 4;
 
-/// A request's, shared by the loop and the worker.
+/// Shared by the loop and the worker of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Ticket(Arc<AtomicU8>);
 
-/// What calling a request off came to.
+/// Result of calling a request off.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CalledOff {
     /// The worker will not begin, and does not answer.
@@ -36,13 +36,14 @@ pub(crate) enum CalledOff {
 }
 
 impl Ticket {
-    /// Of a request whose worker can stop before its end, or not.
+    /// Returns the ticket of a request; `stoppable` if the worker can stop
+    /// early.
     pub(crate) fn new(stoppable: bool) -> Self {
         let state = if stoppable { STOPPABLE } else { WAITING };
         Self(Arc::new(state.into()))
     }
 
-    /// Begins the request; false if it was withdrawn.
+    /// Begins the request; returns false if it was withdrawn.
     pub(crate) fn begin(&self) -> bool {
         let order = Ordering::Relaxed;
         let before = self.0.compare_exchange(WAITING, BEGUN, order, order);
@@ -71,7 +72,7 @@ impl Progress for Ticket {
     }
 }
 
-/// The answer to a request that was called off.
+/// Returns the answer to a request that was called off.
 pub(crate) fn called_off() -> Error {
     Error::os(
         "wait for request",

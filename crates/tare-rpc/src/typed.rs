@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The line that a terminal's line discipline holds back, and the keys that end
-//! input, termios(3).
+//! Follows keys typed into a terminal, to know the keys that end its input,
+//! termios(3).
 #![forbid(unsafe_code)]
 
 use std::os::fd::BorrowedFd;
@@ -9,15 +9,15 @@ use nix::sys::termios::{
     InputFlags, LocalFlags, SpecialCharacterIndices as Key, Termios, tcgetattr,
 };
 
-/// VEOF where a terminal cannot be asked.
+/// Default of VEOF, for a terminal without modes.
 const END_OF_FILE: u8 = 4;
-/// The longest line that the kernel edits, N_TTY_BUF_SIZE.
+/// Longest line that the kernel edits, N_TTY_BUF_SIZE.
 const LONGEST: usize = 4096;
-/// `_POSIX_VDISABLE`: a special character that is switched off.
+/// `_POSIX_VDISABLE`: a disabled special character.
 const OFF: u8 = 0;
 
-/// Follows the keys written to a terminal's master, up to the last that handed
-/// a line to its reader.
+/// The keys written to a terminal's master since the last line that its reader
+/// received.
 #[derive(Debug, Default)]
 pub struct Line {
     waiting: Vec<u8>,
@@ -25,18 +25,18 @@ pub struct Line {
 }
 
 impl Line {
-    /// Follows `keys`, which have just been written to `master`.
+    /// Follows `keys`, which were just written to `master`.
     pub fn follow(&mut self, keys: &[u8], master: BorrowedFd<'_>) {
         match tcgetattr(master) {
             Ok(modes) => keys.iter().for_each(|key| self.key(*key, &modes)),
-            // A terminal without modes is gone, and so is its line.
+            // A terminal without modes is gone, and so is the line.
             Err(_) => self.waiting.clear(),
         }
     }
 
-    /// Returns the keys that end the input of the program that reads `master`'s
-    /// terminal. The first VEOF behind a partial line only hands that line
-    /// over, so it takes a second.
+    /// Returns the keys that end the input of the reader of `master`'s
+    /// terminal. VEOF behind a partial line only passes that line on, so it
+    /// takes a second VEOF.
     pub fn end(&self, master: BorrowedFd<'_>) -> Vec<u8> {
         let Ok(modes) = tcgetattr(master) else {
             return vec![END_OF_FILE];
@@ -44,13 +44,13 @@ impl Line {
         let set = modes.control_chars[Key::VEOF as usize];
         let key = if set == OFF { END_OF_FILE } else { set };
         let partial = is_canonical(&modes) && (self.quoted || !self.waiting.is_empty());
-        // What is quoted is no end: it completes the quotation first.
+        // A quoted VEOF ends no input, but completes the quotation.
         vec![key; 1 + usize::from(partial) + usize::from(partial && self.quoted)]
     }
 
     fn key(&mut self, key: u8, modes: &Termios) {
         if !is_canonical(modes) {
-            // Each key is its reader's at once.
+            // The reader receives each key at once.
             *self = Self::default();
             return;
         }
@@ -107,7 +107,8 @@ impl Line {
         }
     }
 
-    /// As the kernel: trailing separators, then the word before them.
+    /// Erases as the kernel does: trailing separators, then the word before
+    /// them.
     fn erase_word(&mut self) {
         let in_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         let end = self.waiting.iter().rposition(|b| in_word(*b));
@@ -128,8 +129,8 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::os::fd::AsFd as _;
 
-    /// Whether input ends for a reader, as the kernel has it, after `keys` and
-    /// the keys that `Line` ends them with; with what else it read.
+    /// Types `keys` and the keys that `Line` returns; returns all that a reader
+    /// reads before the end of input.
     fn read_to_the_end(keys: &[u8]) -> Vec<u8> {
         let pty = openpty(None, None).unwrap();
         let mut modes = tcgetattr(&pty.slave).unwrap();
@@ -144,7 +145,7 @@ mod tests {
         master.write_all(keys).unwrap();
         line.follow(keys, master.as_fd());
         master.write_all(&line.end(master.as_fd())).unwrap();
-        // What one end of file too many, or too few, would cut.
+        // A wrong number of VEOFs would cut this line.
         master.write_all(b"next\n").unwrap();
         let mut seen = Vec::new();
         let mut chunk = [0; 1024];

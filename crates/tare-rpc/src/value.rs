@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Values of requests with more than one notation: durations and signals.
+//! Values with several notations: durations, modes and signals.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -78,12 +78,12 @@ impl From<Seconds> for Duration {
 pub(crate) struct Mode(pub(crate) u32);
 
 impl Mode {
-    /// What a new file has.
+    /// Returns the mode of a new file.
     pub(crate) fn of_file() -> Self {
         Self(0o644)
     }
 
-    /// What a new directory has.
+    /// Returns the mode of a new directory.
     pub(crate) fn of_directory() -> Self {
         Self(0o755)
     }
@@ -121,7 +121,7 @@ impl JsonSchema for Mode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SignalNumber(pub(crate) i32);
 
-/// The highest that there is on Linux.
+/// Highest signal number on Linux.
 const LAST: u64 = 64;
 
 impl<'de> Deserialize<'de> for SignalNumber {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What happens to sandboxes, for the requests that watch them.
+//! Watches the events of sandboxes, for requests.
 #![forbid(unsafe_code)]
 
 use std::os::fd::AsFd as _;
@@ -11,26 +11,27 @@ use tare::{Event, Events};
 use crate::client::Client;
 use crate::id::Id;
 
-/// A sandbox's events, and the request that is told of them.
+/// A sandbox's events, and the request that receives them.
 pub(crate) struct Watch {
     pub(crate) id: Id,
     events: Box<Events>,
 }
 
 impl Watch {
-    /// Begins it, and says so.
+    /// Begins to watch, and sends the first event.
     pub(crate) fn new(id: Id, events: Box<Events>, client: &mut Client) -> Self {
         client.release(&id);
         client.event(&id, "watching", None);
         Self { id, events }
     }
 
-    /// Adds what the loop has to wait for.
+    /// Adds the descriptor to wait for.
     pub(crate) fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
         fds.push(PollFd::new(self.events.as_fd(), PollFlags::POLLIN));
     }
 
-    /// Tells what has happened; true when the sandbox is gone, which is the answer.
+    /// Sends new events; returns true after the answer, when the sandbox is
+    /// gone.
     pub(crate) fn advance(&self, client: &mut Client) -> bool {
         while !client.is_full() {
             match self.events.next() {

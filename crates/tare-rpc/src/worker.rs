@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A thread for each sandbox, which does what may take long, one thing after the other.
+//! Threads of sandboxes: each does slow requests in order.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -20,10 +20,10 @@ use crate::params::files::Ask;
 use crate::pool_slot::PoolSlot;
 use crate::ticket::{Ticket, called_off};
 
-/// What a worker is to do, for the request of this id, unless it is called off before.
+/// A task for a worker, with the request's id and ticket.
 pub(crate) type Queued = (Id, Ticket, Task);
 
-/// Something that may take long.
+/// A task that may take long.
 pub(crate) enum Task {
     Open(Box<Spec>),
     Take(Arc<PoolSlot>),
@@ -39,10 +39,10 @@ pub(crate) enum Task {
     Close,
 }
 
-/// Starts a worker; it ends when what is returned is dropped.
+/// Starts a worker, which ends when the returned sender is dropped.
 ///
 /// # Errors
-/// When there can be no more threads.
+/// Those of starting a thread.
 pub(crate) fn start(store: &Store, name: &str, events: EventSender) -> Result<Sender<Queued>> {
     let (tasks, queue) = channel();
     let mut worker = Worker {
@@ -63,7 +63,7 @@ struct Worker {
     store: Store,
     name: String,
     sandbox: Option<Sandbox>,
-    /// Whether the sandbox was closed, or never opened.
+    /// True if the sandbox was closed, or never opened.
     gone: bool,
     events: EventSender,
 }
@@ -91,13 +91,13 @@ impl Worker {
             };
             self.events.send(event);
         }
-        // Nobody is left to be told of a failure.
+        // The session is over, so an error has no reader.
         let _ = self.close();
         self.events.send(WorkerEvent::Ended);
     }
 
-    /// Frees the name if there is no sandbox, before the client learns that; once, or another
-    /// sandbox that has the name by now would lose it.
+    /// Frees the name of a missing sandbox before the client learns of it. Does
+    /// so once, because another sandbox may have the name by now.
     fn tell_gone(&mut self) {
         if self.sandbox.is_none() && !self.gone {
             self.gone = true;

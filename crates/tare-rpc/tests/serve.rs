@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The protocol served from a program of its own: over one socket, without `tare`.
+//! The protocol served from a program of its own: over one socket, without
+//! `tare`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Shutdown;

@@ -17,7 +17,7 @@ use crate::value::{Mode, Seconds, SignalNumber};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Run {
-    /// Where.
+    /// Name of the sandbox.
     pub(crate) sandbox: String,
     /// Program and arguments. Default: the image's own command.
     #[serde(default)]
@@ -26,46 +26,49 @@ pub(crate) struct Run {
     /// Variables over the sandbox's environment. Default: none.
     #[serde(default)]
     pub(crate) env: BTreeMap<String, Data>,
-    /// Working directory inside, absolute, which must be there. Default: the
-    /// sandbox's.
+    /// Working directory inside, absolute; must exist. Default: the sandbox's.
     #[serde(default)]
     pub(crate) cwd: Option<Data>,
     /// `USER[:GROUP]`, by name or number. Default: the sandbox's.
     #[serde(default)]
     pub(crate) user: Option<String>,
-    /// All of its input; not together with `stdin`. Default: none.
+    /// The whole input; not together with `stdin`. Default: no input.
     #[serde(default)]
     pub(crate) input: Option<Data>,
-    /// Whether input will come by `stdin` requests. Default: `null`, `/dev/null`.
+    /// `pipe` for input by `stdin` requests. Default: `null`, `/dev/null`.
     #[serde(default)]
     pub(crate) stdin: Stream,
-    /// Whether its standard output comes as events. Default: `pipe`.
+    /// `pipe` for standard output as events. Default: `pipe`.
     #[serde(default = "Stream::pipe")]
     pub(crate) stdout: Stream,
-    /// Whether its standard error comes as events, or goes where its standard output goes. Default: `pipe`.
+    /// `pipe` for standard error as events, `stdout` to join standard output.
+    /// Default: `pipe`.
     #[serde(default)]
     pub(crate) stderr: Stderr,
-    /// How output is written: `auto` (text where it is UTF-8) or `base64`. Default: `auto`.
+    /// Encoding of output: `auto` (UTF-8 as text) or `base64`. Default: `auto`.
     #[serde(default)]
     pub(crate) encoding: Encoding,
-    /// After this time it is killed with everything that it started. Default: never.
+    /// Time after which the command and all its processes are killed. Default:
+    /// never.
     #[serde(default)]
     pub(crate) timeout: Option<Seconds>,
-    /// Bytes of output, both streams together, after which it is killed. Default: `limits.output`.
+    /// Bytes of output, both streams together, after which the command is
+    /// killed. Default: `limits.output`.
     #[serde(default)]
     pub(crate) output_limit: Option<ByteSize>,
-    /// Gives it a terminal of this size, whose output are the `stdout` events. Default: none.
+    /// Size of the command's own terminal, whose output is the `stdout` events.
+    /// Default: no terminal.
     #[serde(default)]
     pub(crate) tty: Option<Terminal>,
-    /// Resource limits in the place of the sandbox's of the same name; not
+    /// Resource limits that replace the sandbox's limits of the same name; not
     /// `locks`. Default: none.
     #[serde(default)]
     pub(crate) rlimits: BTreeMap<String, Rlimit>,
-    /// Capabilities added to what `cap_drop` leaves, or `ALL`. The sandbox has
-    /// each. Default: none.
+    /// Capabilities to add after `cap_drop`, or `ALL`; the sandbox must have
+    /// them. Default: none.
     #[serde(default)]
     pub(crate) cap_add: Vec<String>,
-    /// Capabilities taken from the sandbox's, or `ALL`. Default: none.
+    /// Capabilities to drop, or `ALL`. Default: none.
     #[serde(default)]
     pub(crate) cap_drop: Vec<String>,
     /// File mode creation mask. Default: `022`.
@@ -73,7 +76,7 @@ pub(crate) struct Run {
     pub(crate) umask: Option<Mode>,
 }
 
-/// What is at the other end of a standard stream.
+/// Other end of a standard stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Stream {
@@ -90,7 +93,7 @@ impl Stream {
     }
 }
 
-/// What is at the other end of standard error.
+/// Other end of standard error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Stderr {
@@ -99,7 +102,7 @@ pub(crate) enum Stderr {
     /// The client.
     #[default]
     Pipe,
-    /// The same as of standard output.
+    /// The other end of standard output.
     Stdout,
 }
 
@@ -123,12 +126,12 @@ impl From<Terminal> for Size {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Input {
-    /// The id of the `run` request.
+    /// Id of the `run` request.
     pub(crate) command: Id,
-    /// What to send. Default: nothing.
+    /// Bytes to send. Default: none.
     #[serde(default)]
     pub(crate) data: Data,
-    /// Whether that is the end; with a terminal, Ctrl-D is sent. Default: false.
+    /// True to end the input; with a terminal, sends Ctrl-D. Default: false.
     #[serde(default)]
     pub(crate) eof: bool,
 }
@@ -137,9 +140,9 @@ pub(crate) struct Input {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Signal {
-    /// The id of the `run` request.
+    /// Id of the `run` request.
     pub(crate) command: Id,
-    /// Its number, or its name as `TERM` or `SIGTERM`.
+    /// Number, or name as `TERM` or `SIGTERM`.
     pub(crate) signal: SignalNumber,
 }
 
@@ -147,7 +150,7 @@ pub(crate) struct Signal {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Kill {
-    /// The id of the `run` request.
+    /// Id of the `run` request.
     pub(crate) command: Id,
 }
 
@@ -155,7 +158,7 @@ pub(crate) struct Kill {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cancel {
-    /// The id of the other request.
+    /// Id of the other request.
     pub(crate) request: Id,
 }
 
@@ -163,7 +166,7 @@ pub(crate) struct Cancel {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Resize {
-    /// The id of the `run` request.
+    /// Id of the `run` request.
     pub(crate) command: Id,
     /// Lines.
     rows: u16,

@@ -9,11 +9,11 @@ use tare::spec::ByteSize;
 use crate::bytes::{Data, Encoding};
 use crate::value::Mode;
 
-/// Declares what may be done with the files of a sandbox. Each request names
-/// the sandbox, and the user whose rights count.
+/// Declares the requests about files of a sandbox. Each names the sandbox, and
+/// the user whose rights count.
 macro_rules! asks {
     ($($variant:ident $name:ident $why:literal { $($(#[$meta:meta])* $field:ident: $type:ty,)* })*) => {
-        /// Something to do with the files of a sandbox.
+        /// A request about files of a sandbox.
         #[derive(Debug)]
         pub(crate) enum Ask {
             $(#[doc = $why] $variant($name),)*
@@ -24,10 +24,11 @@ macro_rules! asks {
             #[derive(Debug, Deserialize, JsonSchema)]
             #[serde(deny_unknown_fields)]
             pub(crate) struct $name {
-                /// Which.
+                /// Name of the sandbox.
                 sandbox: String,
-                /// The user inside whose rights count, `USER[:GROUP]`; what is made belongs to the user. Default: none,
-                /// and every file can be read and written.
+                /// User inside whose rights count, `USER[:GROUP]`, and who owns
+                /// new files. Default: none, and every file can be read and
+                /// written.
                 #[serde(default)]
                 user: Option<String>,
                 $($(#[$meta])* pub(crate) $field: $type,)*
@@ -41,7 +42,7 @@ macro_rules! asks {
         )*
 
         impl Ask {
-            /// The sandbox that it is about.
+            /// Returns the name of the sandbox.
             pub(crate) fn sandbox(&self) -> &str {
                 match self {
                     $(Self::$variant(ask) => &ask.sandbox,)*
@@ -60,89 +61,93 @@ macro_rules! asks {
 
 asks! {
     Read ReadFile "Parameters of `read_file`." {
-        /// The file, absolute.
+        /// Path of the file, absolute.
         path: Data,
-        /// A larger one is refused, EFBIG. Default and most: 8 MiB.
+        /// Size above which the file is refused, EFBIG. Default and most: 8
+        /// MiB.
         #[serde(default)]
         limit: Option<ByteSize>,
-        /// How its content is written: `auto` (text where it is UTF-8) or `base64`. Default: `auto`.
+        /// Encoding of the content: `auto` (UTF-8 as text) or `base64`.
+        /// Default: `auto`.
         #[serde(default)]
         encoding: Encoding,
     }
 
     Write WriteFile "Parameters of `write_file`." {
-        /// The file, absolute; made, or emptied.
+        /// Path of the file, absolute. The file is made or truncated.
         path: Data,
-        /// What to write.
+        /// Bytes to write.
         data: Data,
-        /// Permissions of a new one, exactly. Default: `644`.
+        /// Exact permissions of a new file. Default: `644`.
         #[serde(default = "Mode::of_file")]
         mode: Mode,
-        /// Whether to keep what is in it. Default: false.
+        /// True to keep the content and append. Default: false.
         #[serde(default)]
         append: bool,
-        /// Whether one that is there is an error, EEXIST. Default: false.
+        /// True to fail with EEXIST if the file exists. Default: false.
         #[serde(default)]
         exclusive: bool,
     }
 
     List ListDir "Parameters of `list_dir`." {
-        /// The directory, absolute.
+        /// Path of the directory, absolute.
         path: Data,
     }
 
     Stat Stat "Parameters of `stat`." {
-        /// The file, absolute.
+        /// Path of the file, absolute.
         path: Data,
-        /// Whether a link at its end is followed. Default: true.
+        /// True to follow a link at the end. Default: true.
         #[serde(default = "yes")]
         follow_symlinks: bool,
     }
 
     Mkdir Mkdir "Parameters of `mkdir`." {
-        /// The directory, absolute.
+        /// Path of the directory, absolute.
         path: Data,
-        /// Its permissions, exactly. Default: `755`.
+        /// Exact permissions. Default: `755`.
         #[serde(default = "Mode::of_directory")]
         mode: Mode,
-        /// Whether what is missing above is made too, and one that is there stays as it is. Default: false.
+        /// True to make missing parents, too, and to accept an existing
+        /// directory. Default: false.
         #[serde(default)]
         parents: bool,
     }
 
     Remove Remove "Parameters of `remove`." {
-        /// A file, a link or an empty directory, absolute.
+        /// Path of a file, a link or an empty directory, absolute.
         path: Data,
-        /// Whether a directory goes with all that is in it. Default: false.
+        /// True to remove a directory with all files in it. Default: false.
         #[serde(default)]
         recursive: bool,
     }
 
     Put Put "Parameters of `put`." {
-        /// A file or directory of the host.
+        /// Path of a file or directory of the host.
         local: Data,
-        /// Where it is to be inside, absolute; the directory above must be there.
+        /// Target inside, absolute; the parent must exist.
         path: Data,
     }
 
     Get Get "Parameters of `get`." {
-        /// A file or directory inside, absolute.
+        /// Path of a file or directory inside, absolute.
         path: Data,
-        /// Where it is to be on the host; for a directory new or empty.
+        /// Target on the host; for a directory new or empty.
         local: Data,
     }
 
     PutTar PutTar "Parameters of `put_tar`." {
-        /// The directory inside, absolute, below which everything is made.
+        /// Directory inside, absolute, to unpack below.
         dir: Data,
-        /// A tar archive of the host, compressed by gzip, zstd or not at all.
+        /// Path of a tar archive of the host, compressed by gzip, zstd or not
+        /// at all.
         archive: Data,
     }
 
     GetTar GetTar "Parameters of `get_tar`." {
-        /// A file or directory inside, absolute.
+        /// Path of a file or directory inside, absolute.
         path: Data,
-        /// The archive to make on the host; one that is there is an error, EEXIST.
+        /// Path of the new archive on the host; EEXIST if it exists.
         archive: Data,
     }
 }

@@ -13,7 +13,7 @@ use tare::{PoolSize, Spec};
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
 pub(crate) struct Hello {
-    /// The version of the protocol that the client speaks. Default: not checked.
+    /// Version of the protocol that the client speaks. Default: not checked.
     pub(crate) protocol: Option<u32>,
 }
 
@@ -21,14 +21,15 @@ pub(crate) struct Hello {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Open {
-    /// The name that it is to have here; 1 to 256 bytes.
+    /// Name for the sandbox; 1 to 256 bytes.
     #[schemars(length(min = 1, max = 256))]
     pub(crate) sandbox: String,
-    /// What to make. Default: every key's own.
+    /// Spec of the sandbox. Default: each key's default.
     #[serde(default)]
     #[schemars(with = "Option<Spec>")]
     pub(crate) spec: Option<Box<RawValue>>,
-    /// The pool to take it from; not together with `spec`. Default: none, it is made now.
+    /// Name of a pool to take the sandbox from; not together with `spec`.
+    /// Default: no pool.
     #[serde(default)]
     pub(crate) pool: Option<String>,
 }
@@ -37,17 +38,17 @@ pub(crate) struct Open {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OpenPool {
-    /// The name that it is to have here; 1 to 256 bytes.
+    /// Name for the pool; 1 to 256 bytes.
     #[schemars(length(min = 1, max = 256))]
     pub(crate) pool: String,
-    /// What to make. Default: every key's own.
+    /// Spec of the sandboxes. Default: each key's default.
     #[serde(default)]
     #[schemars(with = "Option<Spec>")]
     pub(crate) spec: Option<Box<RawValue>>,
-    /// So many wait even if none is taken. Default: 2.
+    /// Number of sandboxes that wait even without demand. Default: 2.
     #[serde(default = "OpenPool::min")]
     pub(crate) min: usize,
-    /// No more than so many wait, whatever the demand. Default: 16.
+    /// Largest number of sandboxes that wait. Default: 16.
     #[serde(default = "OpenPool::max")]
     pub(crate) max: usize,
 }
@@ -66,7 +67,7 @@ impl OpenPool {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ClosePool {
-    /// Which.
+    /// Name of the pool.
     pub(crate) pool: String,
 }
 
@@ -77,7 +78,7 @@ macro_rules! of_a_sandbox {
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub(crate) struct $name {
-            /// Which.
+            /// Name of the sandbox.
             pub(crate) sandbox: String,
         }
     )*};
@@ -98,8 +99,9 @@ of_a_sandbox! {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SetLimits {
-    /// Which.
+    /// Name of the sandbox.
     pub(crate) sandbox: String,
-    /// Those to change: `memory`, `swap`, `cpus`, `cpu_weight`, `cpuset`, `pids`, `io`.
+    /// Limits to change: `memory`, `swap`, `cpus`, `cpu_weight`, `cpuset`,
+    /// `pids`, `io`.
     pub(crate) limits: Limits,
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Answers each request, or gives it to the thread that will.
+//! Answers each request, or gives it to a worker.
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::reply::{Commands, Greeting};
 use crate::ticket::{CalledOff, Ticket, called_off};
 use crate::worker::{Task, start};
 
-/// The longest name of a sandbox or a request.
+/// Bytes of the longest name of a sandbox or a request.
 const NAME: usize = 256;
 
 impl Session<'_> {
@@ -78,7 +78,7 @@ impl Session<'_> {
         self.ask(&sandbox, id, length, task)
     }
 
-    /// Gives a sandbox's worker something to do.
+    /// Gives a task to the sandbox's worker.
     fn ask(&mut self, sandbox: &str, id: &Id, length: usize, task: Task) -> Result<()> {
         if self.sandboxes.contains_key(sandbox) {
             self.client.hold(id, length)?;
@@ -86,11 +86,12 @@ impl Session<'_> {
         self.give(sandbox, id, task)
     }
 
-    /// Gives a sandbox's worker something to do, for a request that is held.
+    /// Gives a task to the sandbox's worker, for a request that is noted
+    /// already.
     fn give(&mut self, sandbox: &str, id: &Id, task: Task) -> Result<()> {
         let none = || unknown("sandbox", format_args!("{sandbox:?}"));
         let worker = self.sandboxes.get(sandbox).ok_or_else(none)?;
-        // Its name is free again before it is answered, so the worker answers.
+        // Only the worker can answer after the name is free again.
         let ticket = Ticket::new(matches!(task, Task::Open(_) | Task::Take(_)));
         let job = (id.clone(), ticket.clone(), task);
         worker.send(job).map_err(|_| none())?;
@@ -151,7 +152,8 @@ impl Session<'_> {
         let none = || unknown("pool", format_args!("{name:?}"));
         self.pool(name)?;
         self.client.hold(id, length)?;
-        // Its name is free from now on; what was begun to be taken from it is answered as it comes.
+        // The name is free from now on; sandboxes that are being taken are
+        // answered later.
         let pool = self.pools.remove(name).ok_or_else(none)?;
         pool.closes.send(id.clone()).map_err(|_| none())
     }
@@ -188,7 +190,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Ends the wait for the answer to another request.
+    /// Calls another request off.
     fn cancel(&mut self, id: &Id, request: &Id) -> Result<()> {
         if !self.client.awaits(request) {
             return Err(Error::os("find request", request, Errno::ESRCH));
@@ -230,7 +232,7 @@ impl Session<'_> {
     }
 }
 
-/// A new name is one, and not taken.
+/// Checks a new name, which must be free.
 fn check_name(what: &str, name: &str, taken: bool) -> Result<()> {
     let wrong = |kind, why| Err(Error::new(kind, format!("check request: {what}"), why));
     match (1..=NAME).contains(&name.len()) {
