@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The command line's one definition: flags, help, completions and manual pages come from it.
+//! The single definition of the command line: source of flags, help,
+//! completions and manual pages.
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
@@ -7,7 +8,8 @@ use clap::{Parser, Subcommand};
 use crate::store_flag::StoreFlag;
 use crate::{doctor, generate, image, mount, rpc, run, schema, store, version};
 
-/// Containers as a library: an image in, an isolated throwaway command out, no daemon
+/// Containers as a library: an image in, an isolated throwaway command out, no
+/// daemon
 #[derive(Debug, Parser)]
 #[command(
     name = "tare",
@@ -38,13 +40,15 @@ pub(crate) enum Action {
     /// Look after the store
     #[command(subcommand)]
     Store(store::Action),
-    /// Speak JSON, a line each, with a program that opens sandboxes and runs commands
+    /// Speak JSON, a line for each message, with a program that opens sandboxes
+    /// and runs commands
     Rpc(rpc::Flags),
     /// Print the JSON Schema of a spec or of the protocol
     Schema(schema::Flags),
-    /// Say what this machine can do, and what would cure what it cannot
+    /// Report the abilities of this machine, and a cure for each that is
+    /// missing
     Doctor(doctor::Flags),
-    /// Print the version and what was built in
+    /// Print the version and the features of the build
     Version(version::Flags),
     /// Print the completion script for a shell
     Completion(generate::Completion),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare doctor`: what this machine can do, and the cure for what it cannot.
+//! `tare doctor`: abilities of this machine, and cures for those missing.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -10,16 +10,16 @@ use tare::{Check, Matter, Report, Result};
 use crate::store_flag::StoreFlag;
 use crate::text::{print, print_json, table};
 
-/// What `tare doctor` was told.
+/// Flags of `tare doctor`.
 #[derive(Debug, Args)]
 #[command(after_help = "Exit status: 0 if sandboxes can be opened here, else 1.")]
 pub(crate) struct Flags {
-    /// Print the report as one JSON object
+    /// Print the report as a JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Looks, prints; the exit status says whether sandboxes can be opened.
+/// Prints the report; the exit status tells whether sandboxes can be opened.
 pub(crate) fn doctor(store: &StoreFlag, flags: &Flags) -> Result<ExitCode> {
     let report = tare::doctor(store.path());
     match flags.json {

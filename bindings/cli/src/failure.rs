@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What tare says, on one line, and exits with when it is tare that failed.
+//! Messages and exit statuses for failures of tare itself.
 #![forbid(unsafe_code)]
 
 use std::io::{self, Write as _};
@@ -9,15 +9,17 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use tare::error::Quoted;
 use tare::{Error, Kind};
 
-/// tare itself failed; as docker-run(1), so that a command's own status is told from it.
+/// Exit status of a failure of tare itself, as in docker-run(1), to tell it
+/// from a command's status.
 const OURS: u8 = 125;
 
-/// Nobody reads on, as in `tare image list | head -n 1`: what SIGPIPE would have been told as, had it
-/// not been ignored.
+/// Exit status if the reader is gone, as in `tare image list | head -n 1`: the
+/// status of SIGPIPE, which is ignored.
 const UNREAD: u8 = 128 + 13;
 const EPIPE: i32 = 32;
 
-/// Prints an error; the command's not being there, or not being a program, have a status of their own.
+/// Prints an error. A missing command, and a file that is no program, have
+/// their own statuses.
 pub(crate) fn report(error: &Error) -> ExitCode {
     if error.step() == "write output" && error.errno() == Some(EPIPE) {
         return ExitCode::from(UNREAD);
@@ -30,13 +32,13 @@ pub(crate) fn report(error: &Error) -> ExitCode {
     })
 }
 
-/// Prints what is wrong with the command line, or the help that was asked for.
+/// Prints the fault of the command line, or the requested help.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     ) {
-        // Whoever closed the output does not want it.
+        // The reader has closed the output, so the rest is unwanted.
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -48,19 +50,19 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(OURS)
 }
 
-/// A line on standard error; there is nobody to tell when that cannot be written.
+/// Prints a line on standard error; a failure of that has no other place to go.
 pub(crate) fn say(what: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "tare: {what}");
 }
 
-/// clap's first paragraph on one line, and its hint behind it.
+/// Returns clap's first paragraph as a line, with the hint.
 fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     let first = text.split("\n\n").next().unwrap_or_default();
     let words: Vec<&str> = first.split_whitespace().collect();
     let said = words.join(" ");
     let said = said.strip_prefix("error: ").unwrap_or(&said);
-    // The library's own messages bring their cure along.
+    // Messages of the library contain their cure.
     if said.contains("; try: ") {
         return said.to_owned();
     }

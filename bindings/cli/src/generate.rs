@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare completion` and `tare man`: what shells and man(1) know of the command line, from its one definition.
+//! `tare completion` and `tare man`: files for shells and man(1), from the
+//! definition of the command line.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -11,21 +12,22 @@ use tare::{Error, Result};
 
 use crate::text::print;
 
-/// What `tare completion` was told.
+/// Flags of `tare completion`.
 #[derive(Debug, Args)]
 pub(crate) struct Completion {
-    /// The shell that is to know tare's words
+    /// Shell to complete in
     shell: Shell,
 }
 
-/// What `tare man` was told.
+/// Flags of `tare man`.
 #[derive(Debug, Args)]
 pub(crate) struct Man {
-    /// Directory for the pages, such as /usr/local/share/man/man1; made if it is missing
+    /// Directory for the pages, such as /usr/local/share/man/man1; made if
+    /// missing
     dir: PathBuf,
 }
 
-/// Prints the script for `line` that the shell is to source.
+/// Prints the completion script for `line`, to be sourced by the shell.
 pub(crate) fn completion(mut line: Command, flags: &Completion) -> Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(flags.shell, &mut line, "tare", &mut script);
@@ -33,7 +35,7 @@ pub(crate) fn completion(mut line: Command, flags: &Completion) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a page for `line` and one for each of its subcommands.
+/// Writes a page for `line` and a page for each subcommand.
 pub(crate) fn man(line: Command, flags: &Man) -> Result<ExitCode> {
     let wrong = |e| Error::io("write manual", format_args!("{:?}", flags.dir), e);
     std::fs::create_dir_all(&flags.dir).map_err(wrong)?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare image`: bringing images into the store, and what is there.
+//! `tare image`: images of the store.
 #![forbid(unsafe_code)]
 
 mod change;
@@ -17,28 +17,30 @@ use crate::store_flag::StoreFlag;
 pub(crate) use change::freed;
 pub(crate) use progress::Bars;
 
-/// What `tare image` was told.
+/// Subcommands of `tare image`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
     /// Bring an image from an OCI layout or an archive into the store
     Import(import::Import),
-    /// Bring the images of an archive into the store, under the names they have there
+    /// Bring the images of an archive into the store, under the names they have
+    /// there
     Load(import::Load),
-    /// Unpack an image into an empty directory, verifying both digests of every layer
+    /// Unpack an image into an empty directory, verifying both digests of every
+    /// layer
     Unpack(import::Unpack),
     /// List the images of the store
     #[command(visible_alias = "ls")]
     List(show::List),
-    /// Print what an image says of itself, as JSON
+    /// Print the description of an image as JSON
     Inspect(show::Inspect),
-    /// Give an image one more name
+    /// Give an image a further name
     Tag(change::Tag),
-    /// Take names out of the store, and what no other name needs
+    /// Remove names from the store, and then all files that no other name needs
     #[command(visible_alias = "rm")]
     Remove(change::Remove),
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub(crate) fn image(store: &StoreFlag, action: &Action) -> Result<ExitCode> {
     let store = store.open()?;
     match action {

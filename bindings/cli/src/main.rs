@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The command `tare`: reads the command line, calls the library, says what came of it.
+//! The command `tare`: reads the command line, calls the library, reports the
+//! outcome.
 #![forbid(unsafe_code)]
 
 mod command_line;
@@ -25,10 +26,9 @@ use nix::sys::signal::{SigSet, Signal};
 use command_line::{Action, CommandLine};
 
 fn main() -> ExitCode {
-    // What is written to a file beyond RLIMIT_FSIZE fails with an error of its
-    // own, which is told.
+    // A write beyond RLIMIT_FSIZE then fails with EFBIG, which is reported.
     let sizes: SigSet = [Signal::SIGXFSZ].into_iter().collect();
-    // Blocking a signal that can be blocked does not fail.
+    // sigprocmask(2) does not fail for a valid set.
     let _ = sizes.thread_block();
     let line = match CommandLine::try_parse() {
         Ok(line) => line,

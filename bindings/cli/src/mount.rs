@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare mount` and `tare umount`: a copy-on-write view of an image on a directory, without a sandbox.
+//! `tare mount` and `tare umount`: a copy-on-write view of an image on a
+//! directory, without a sandbox.
 #![forbid(unsafe_code)]
 
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use tare::spec::{ByteSize, Storage, Write};
 use crate::store_flag::StoreFlag;
 use crate::value;
 
-/// What `tare mount` was told.
+/// Flags of `tare mount`.
 #[derive(Debug, Args)]
 pub(crate) struct Mount {
     /// As for `tare run`: host (the file system of / alone), dir:PATH,
@@ -21,10 +22,10 @@ pub(crate) struct Mount {
     image: String,
     /// Directory to mount on
     dir: PathBuf,
-    /// Where writes go: memory, disk or none
+    /// Target of writes: memory, disk or none
     #[arg(long, value_name = "WHERE", value_parser = value::word::<Write>)]
     write: Option<Write>,
-    /// What makes the view: auto, overlay or copy
+    /// Back end of the view: auto, overlay or copy
     #[arg(long, value_name = "BACKEND", value_parser = value::word::<Storage>)]
     storage: Option<Storage>,
     /// Size of the writable layer when it is in memory
@@ -32,17 +33,17 @@ pub(crate) struct Mount {
     disk: Option<ByteSize>,
 }
 
-/// What `tare umount` was told.
+/// Flags of `tare umount`.
 #[derive(Debug, Args)]
 pub(crate) struct Umount {
     /// Directory that `tare mount` mounted on
     dir: PathBuf,
-    /// Out of sight at once, though somebody still uses it
+    /// Detach at once, even if a process still uses it
     #[arg(short, long)]
     lazy: bool,
 }
 
-/// Mounts.
+/// Mounts an image.
 pub(crate) fn mount(store: &StoreFlag, flags: &Mount) -> Result<ExitCode> {
     let mut options = Options::default();
     options.write = flags.write.unwrap_or(options.write);
@@ -52,7 +53,7 @@ pub(crate) fn mount(store: &StoreFlag, flags: &Mount) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Unmounts.
+/// Unmounts a directory.
 pub(crate) fn umount(store: &StoreFlag, flags: &Umount) -> Result<ExitCode> {
     tare::mount::umount(&store.open()?, &flags.dir, flags.lazy)?;
     Ok(ExitCode::SUCCESS)

@@ -11,7 +11,7 @@ use tare::Result;
 
 use crate::store_flag::StoreFlag;
 
-/// What `tare rpc` was told.
+/// Flags of `tare rpc`.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Requests on standard input, answers and events on standard output, each a line of JSON; \

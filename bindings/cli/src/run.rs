@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare run`: a command in a fresh sandbox, which is gone when the command ends.
+//! `tare run`: a command in a fresh sandbox, which is gone when the command
+//! ends.
 #![forbid(unsafe_code)]
 
 mod attach;
@@ -35,7 +36,7 @@ use streams::Streams;
 
 pub(crate) use flags::Flags;
 
-/// Runs it; the exit status is the command's own.
+/// Runs the command; the exit status is the command's own.
 pub(crate) fn run(store: &StoreFlag, flags: &Flags) -> Result<ExitCode> {
     let ended = checked(flags).and_then(|()| in_sandbox(store, flags));
     match ended {
@@ -47,7 +48,7 @@ pub(crate) fn run(store: &StoreFlag, flags: &Flags) -> Result<ExitCode> {
         }
         Err(error) => {
             let error = match error.step() {
-                // Of the caller's own directory, which the sandbox does not show.
+                // The caller's own directory, which the sandbox does not show.
                 "change directory" if flags.begins_where_the_caller_is() => error.with_cure("-w /"),
                 _ => error,
             };
@@ -59,7 +60,7 @@ pub(crate) fn run(store: &StoreFlag, flags: &Flags) -> Result<ExitCode> {
     }
 }
 
-/// What its exit status alone does not tell.
+/// Returns the cause of a kill, which the exit status does not tell.
 fn why_killed(reason: Reason) -> Option<&'static str> {
     match reason {
         Reason::Timeout => Some("its time was up (--timeout)"),
@@ -69,7 +70,7 @@ fn why_killed(reason: Reason) -> Option<&'static str> {
     }
 }
 
-/// What clap cannot say of flags together.
+/// Checks combinations of flags, which clap cannot check.
 fn checked(flags: &Flags) -> Result<()> {
     flags.foreign.check()?;
     let wrong =
@@ -80,7 +81,8 @@ fn checked(flags: &Flags) -> Result<()> {
             "--json without -i, or without -t",
         );
     }
-    // A shell throws away what was typed before it was ready, the end of a file too, and would wait for ever.
+    // A shell discards keys typed before it is ready, even the end of file, and
+    // would wait for ever.
     if flags.switches.tty && flags.switches.interactive && !std::io::stdin().is_terminal() {
         return wrong(
             "standard input is no terminal",
@@ -101,14 +103,14 @@ fn in_sandbox(store: &StoreFlag, flags: &Flags) -> Result<Status> {
     let (spec, words) = flags.spec()?;
     let store = store.open()?;
     let _image = imported(&store, &spec.image, flags.switches.quiet)?;
-    // Before anything is made: Docker, too, wants a file that is not there.
+    // Before the sandbox is made. Docker refuses an existing file, too.
     let cidfile = flags.cidfile.as_deref().map(lines::create).transpose()?;
     let sandbox = Sandbox::open(&store, &spec)?;
     if let Some(file) = cidfile {
         file.write(&sandbox.effective()?.name)?;
     }
     let ended = in_open(&sandbox, flags, words);
-    // Only now is nothing left; but what went wrong before is the news.
+    // Only now is the sandbox gone; but an earlier error goes first.
     let closed = sandbox.close();
     let (attached, status) = ended?;
     closed?;
@@ -116,7 +118,7 @@ fn in_sandbox(store: &StoreFlag, flags: &Flags) -> Result<Status> {
     Ok(status)
 }
 
-/// An image from outside of the store is brought in first, where somebody can see how far it is.
+/// Imports an image from outside the store first, with a progress bar.
 fn imported(store: &Store, image: &str, quiet: bool) -> Result<Option<Image>> {
     let reference: Reference = image.parse()?;
     match reference {
@@ -130,7 +132,8 @@ fn imported(store: &Store, image: &str, quiet: bool) -> Result<Option<Image>> {
     }
 }
 
-/// How the command ended, and what still carries its output.
+/// Runs the command in an open sandbox; returns the status, and the relays that
+/// still carry output.
 fn in_open(sandbox: &Sandbox, flags: &Flags, words: &[OsString]) -> Result<(Attached, Status)> {
     let command = flags.command(sandbox, words)?;
     let effective = match flags.switches.json {
@@ -156,7 +159,7 @@ impl Flags {
     fn command(&self, sandbox: &Sandbox, words: &[OsString]) -> Result<Command> {
         let mut command = match &self.entrypoint {
             None => sandbox.image_command(words)?,
-            // As with docker-run(1), an empty one takes the image's away.
+            // As in docker-run(1), an empty entry point removes the image's.
             Some(program) if program.is_empty() => Command::from_argv(words),
             Some(program) => Command::new(program).args(words),
         };
@@ -193,7 +196,7 @@ impl Flags {
     }
 }
 
-/// `NAME=VALUE`, or a name alone for the caller's own value, if there is one.
+/// Reads `NAME=VALUE`, or a name for the caller's own value, if it has a value.
 fn variable(word: &OsStr) -> Option<(OsString, OsString)> {
     let bytes = word.as_bytes();
     match bytes.iter().position(|b| *b == b'=') {

@@ -10,19 +10,19 @@ use tare_rpc::schema::{rpc, spec};
 
 use crate::text::print;
 
-/// What `tare schema` was told.
+/// Flags of `tare schema`.
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// What to describe
+    /// Subject of the schema
     #[arg(value_enum, default_value_t = Subject::Spec)]
     subject: Subject,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Subject {
-    /// What `tare run --spec` reads
+    /// The spec of `tare run --spec`
     Spec,
-    /// What `tare rpc` reads and writes
+    /// The requests and replies of `tare rpc`
     Rpc,
 }
 

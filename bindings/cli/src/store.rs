@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare store`: whether it is sound, and what is left over in it.
+//! `tare store`: checks, repairs and cleans a store.
 #![forbid(unsafe_code)]
 
 use std::fmt::Write as _;
@@ -15,31 +15,32 @@ use crate::image::freed;
 use crate::store_flag::StoreFlag;
 use crate::text::{print, print_json};
 
-/// What `tare store` was told.
+/// Subcommands of `tare store`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
-    /// Compare every blob with its digest, look whether every image has its parts
+    /// Compare every blob with its digest, and look for all parts of every
+    /// image
     #[command(after_help = "Exit status: 0 for a sound store, 1 if something is wrong with it.")]
     Check(Check),
-    /// Remove what killed processes have left
+    /// Remove the work of killed processes
     Recover,
-    /// Remove what no image of the store needs and nobody uses
+    /// Remove files that no image of the store needs and no process uses
     Gc,
 }
 
-/// What `tare store check` was told.
+/// Flags of `tare store check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// Remove what is damaged, so that the next import brings it anew; make a lost index from the
-    /// images that are there
+    /// Remove damaged files, so that the next import restores them; restore a
+    /// lost index from the images
     #[arg(long)]
     repair: bool,
-    /// Print the report as one JSON object
+    /// Print the report as a JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Does it.
+/// Runs the subcommand.
 pub(crate) fn store(store: &StoreFlag, action: &Action) -> Result<ExitCode> {
     let store = store.open()?;
     match action {

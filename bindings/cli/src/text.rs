@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What subcommands print: JSON, and bytes inside of JSON.
+//! Prints JSON and tables, and encodes bytes for JSON.
 #![forbid(unsafe_code)]
 
 use std::io::{self, Write as _};
@@ -11,7 +11,7 @@ use serde_json::ser::{Formatter, Serializer};
 use tare::error::Quoted;
 use tare::{Error, Result};
 
-/// Prints a value as one line of JSON on standard output.
+/// Prints a value as a line of JSON on standard output.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     let wrong = |e: io::Error| Error::io("write output", "standard output", e);
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -21,7 +21,8 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     writeln!(out).and_then(|()| out.flush()).map_err(wrong)
 }
 
-/// Compact JSON that cannot drive a terminal: also the control characters that JSON lets pass are escaped.
+/// Compact JSON that cannot drive a terminal: escapes all control characters,
+/// also those that JSON allows.
 struct Tame;
 
 impl Formatter for Tame {
@@ -50,7 +51,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
         .map_err(|e| Error::io("write output", "standard output", e))
 }
 
-/// Rows with their columns aligned, the last one as long as it is.
+/// Returns rows with aligned columns; the last column keeps its width.
 pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let widths: [usize; N] = std::array::from_fn(|n| {
         rows.iter()
@@ -71,7 +72,8 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-/// Bytes for JSON, and how they are written: as they are where they are UTF-8, else in base64.
+/// Returns bytes for JSON, and the encoding: UTF-8 as text, other bytes as
+/// base64.
 pub(crate) fn encode(bytes: Vec<u8>) -> (String, &'static str) {
     match String::from_utf8(bytes) {
         Ok(text) => (text, "utf-8"),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Docker's notations for what the spec writes otherwise.
+//! Docker's notations of values of the spec.
 #![forbid(unsafe_code)]
 
 pub(crate) mod mount;
@@ -18,12 +18,12 @@ fn wrong(step: &'static str, why: impl std::fmt::Display, cure: &'static str) ->
     Error::new(Kind::Invalid, step, why).with_cure(cure)
 }
 
-/// One of a list of words, which the spec knows.
+/// Reads a word that the spec knows.
 pub(crate) fn word<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
     serde_json::from_value(Value::from(text))
 }
 
-/// `NAME=VALUE`.
+/// Reads `NAME=VALUE`.
 pub(crate) fn pair<T: FromStr<Err = Error>>(text: &str) -> Result<(String, T)> {
     let Some((name, value)) = text.split_once('=') else {
         let why = format_args!("{text:?} has no \"=\"");
@@ -32,13 +32,13 @@ pub(crate) fn pair<T: FromStr<Err = Error>>(text: &str) -> Result<(String, T)> {
     Ok((name.to_owned(), value.parse()?))
 }
 
-/// `NAME=TEXT`, or a name for an empty text.
+/// Reads `NAME=TEXT`, or a name for an empty text.
 pub(crate) fn label(text: &str) -> Result<(String, String)> {
     let (name, value) = text.split_once('=').unwrap_or((text, ""));
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// `none`, `host`, or a path, also as podman writes it.
+/// Reads `none`, `host`, or a path, also in podman's notation.
 pub(crate) fn network(text: &str) -> Result<Network> {
     let path = text.strip_prefix("ns:").unwrap_or(text);
     match text {
@@ -53,7 +53,7 @@ pub(crate) fn network(text: &str) -> Result<Network> {
     }
 }
 
-/// A time limit of a command.
+/// Reads a time limit of a command.
 pub(crate) fn timeout(text: &str) -> Result<Duration> {
     match parse_duration(text)? {
         Duration::ZERO => {
@@ -64,7 +64,7 @@ pub(crate) fn timeout(text: &str) -> Result<Duration> {
     }
 }
 
-/// `all`, or keys separated by commas.
+/// Reads `all`, or keys separated by commas.
 pub(crate) fn require(text: &str) -> Result<Require> {
     Ok(match text {
         "all" => Require::All,
@@ -72,7 +72,7 @@ pub(crate) fn require(text: &str) -> Result<Require> {
     })
 }
 
-/// `true` or `false`, in the words of Docker's flags (Go's ParseBool).
+/// Reads `true` or `false`, in the words of Docker's flags (Go's ParseBool).
 pub(crate) fn boolean(text: &str) -> Result<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
@@ -84,13 +84,13 @@ pub(crate) fn boolean(text: &str) -> Result<bool> {
     }
 }
 
-/// A [`boolean`] as one word, `true` or `false`.
+/// Reads a [`boolean`]; returns the word `true` or `false`.
 pub(crate) fn boolean_word(text: &str) -> Result<OsString> {
     boolean(text).map(|on| on.to_string().into())
 }
 
-/// Docker's share of processor time as `limits.cpu_weight`, in proportion as
-/// systemd has it: 1024 is 100.
+/// Converts Docker's share of processor time to `limits.cpu_weight`, in the
+/// proportion of systemd: 1024 is 100.
 pub(crate) fn cpu_shares(text: &str) -> Result<u16> {
     let shares = text
         .parse::<u32>()
@@ -103,7 +103,7 @@ pub(crate) fn cpu_shares(text: &str) -> Result<u16> {
     Ok((shares * 100 / 1024).clamp(1, 10_000) as u16)
 }
 
-/// A file mode creation mask, in octal digits.
+/// Reads a file mode creation mask, in octal digits.
 pub(crate) fn umask(text: &str) -> Result<u32> {
     let octal = u32::from_str_radix(text, 8).ok();
     octal.filter(|mask| *mask <= 0o777).ok_or_else(|| {
@@ -112,7 +112,7 @@ pub(crate) fn umask(text: &str) -> Result<u32> {
     })
 }
 
-/// `size=SIZE`.
+/// Reads `size=SIZE`.
 pub(crate) fn storage(text: &str) -> Result<ByteSize> {
     match text.strip_prefix("size=") {
         Some(size) => size.parse(),
@@ -123,7 +123,7 @@ pub(crate) fn storage(text: &str) -> Result<ByteSize> {
     }
 }
 
-/// Whether a namespace is the sandbox's own.
+/// Reads a kind of namespace; returns whether it is the sandbox's own.
 pub(crate) fn is_private(text: &str) -> Result<bool> {
     match text {
         "private" | "" => Ok(true),
@@ -135,7 +135,8 @@ pub(crate) fn is_private(text: &str) -> Result<bool> {
     }
 }
 
-/// The same of IPC, where Docker tells one that others may join apart.
+/// Reads a kind of IPC namespace; Docker has a further word for a namespace
+/// that others may join.
 pub(crate) fn ipc(text: &str) -> Result<bool> {
     match text {
         "shareable" => Ok(true),
@@ -143,10 +144,10 @@ pub(crate) fn ipc(text: &str) -> Result<bool> {
     }
 }
 
-/// One `--security-opt`.
+/// A `--security-opt`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SecurityOption {
-    /// Whether setuid programs gain nothing.
+    /// True if setuid programs gain no privileges.
     NoNewPrivileges(bool),
     /// A profile in Docker's JSON form.
     SeccompFile(PathBuf),
@@ -154,7 +155,7 @@ pub(crate) enum SecurityOption {
     SeccompOff,
     /// The profile's own filter.
     SeccompDefault,
-    /// Nothing masked, nothing read-only in `/proc` and `/sys`.
+    /// No masked and no read-only files in `/proc` and `/sys`.
     SystemPathsUnconfined,
 }
 
@@ -179,7 +180,8 @@ impl FromStr for SecurityOption {
     }
 }
 
-/// Docker's sum of memory and swap as swap alone; `None` is no limit.
+/// Subtracts the memory from Docker's sum of memory and swap; `None` is no
+/// limit.
 pub(crate) fn swap(sum: &str, memory: Option<ByteSize>) -> Result<Option<ByteSize>> {
     const STEP: &str = "parse memory-swap";
     if sum == "-1" {

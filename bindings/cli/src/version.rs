@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare version`: of the command line, which is also the library's, and what was built into it.
+//! `tare version`: version and features of the command line and of the library.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -9,15 +9,15 @@ use tare::Result;
 
 use crate::text::{print, print_json};
 
-/// What `tare version` was told.
+/// Flags of `tare version`.
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// Print it as one JSON object
+    /// Print the version as a JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Prints it.
+/// Prints the version.
 pub(crate) fn version(flags: &Flags) -> Result<ExitCode> {
     let (arch, features) = (std::env::consts::ARCH, tare::FEATURES);
     if flags.json {

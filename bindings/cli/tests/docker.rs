@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Flags of docker-run(1): what each does, and that none is unknown.
+//! Flags of docker-run(1): each has its effect, and none is unknown.
 
 mod common;
 
@@ -84,7 +84,7 @@ fn flags_of_docker_do_what_they_say() {
     need!(root, overlay, userns);
     for tare in everybody() {
         for (flags, script, output) in CASES {
-            // The entry point is the shell then, which takes a line's place.
+            // The shell is the entry point then, and takes a line as argument.
             let said = match flags.contains(&"--entrypoint") {
                 true => tare.run(&[&["run"], flags, &["host", "-c", script]].concat()),
                 false => tare.script(flags, script),
@@ -213,7 +213,7 @@ fn caller_in_a_directory_that_is_not_shown_is_told_where_to_begin() {
     let mut command = tare.command(&["run", "host", "--", "pwd"]);
     let said = common::Said::of(command.current_dir(&dir).output().unwrap());
     said.fails(125, &["change directory", "/dev/shm/", "-w /"]);
-    // One that is gone is the caller's no more.
+    // A removed directory is no directory of the caller any more.
     let script = format!("mkdir gone; cd gone; rmdir ../gone; {TARE} run host -- pwd");
     let mut command = tare.shell(&script);
     let said = common::Said::of(command.current_dir(&dir).output().unwrap());
@@ -235,7 +235,7 @@ fn path_may_be_any_bytes() {
     }
 }
 
-/// Runs as root alone, because root has cgroups on every machine.
+/// Runs only as root, because root has cgroups on every machine.
 #[test]
 fn limits_of_docker_are_read_back() {
     need!(root, overlay, controller("cpu"));
@@ -261,8 +261,8 @@ fn limits_of_docker_are_read_back() {
     }
 }
 
-/// A rule allows what no device of the default list may: /dev/loop-control, of
-/// which a node is made inside.
+/// The rule allows a device missing in the default list: /dev/loop-control,
+/// whose node is made inside.
 #[test]
 fn device_rule_allows_a_node_wherever_it_is() {
     need!(root, overlay, user("subids"));

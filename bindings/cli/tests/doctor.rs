@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare doctor`: text and JSON, for root and for ordinary users, leaving nothing behind.
+//! `tare doctor`: text and JSON, for root and for ordinary users, without
+//! leftovers.
 
 mod common;
 
@@ -18,7 +19,7 @@ fn doctor_finds_what_sandboxes_then_do() {
         let opens = tare.script(&[], "true").status == 0;
         assert_eq!(report["ok"], opens, "{said:?}");
         for check in report["checks"].as_array().unwrap() {
-            // Whoever says no says why.
+            // Every negative finding gives a reason.
             let silent = check["found"].as_str().unwrap().is_empty();
             assert!(check["ok"] == true || !silent, "{check}");
         }
@@ -51,7 +52,7 @@ fn doctor_leaves_no_cgroup() {
     child.wait_with_output().unwrap();
     let mut open = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
     while let Some(dir) = open.pop() {
-        // What goes away meanwhile was somebody else's.
+        // Files that vanish meanwhile belong to other processes.
         for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
             assert!(!name.to_string_lossy().starts_with(&prefix), "{entry:?}");

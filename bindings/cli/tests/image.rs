@@ -113,7 +113,7 @@ fn image_that_is_used_in_place_is_not_imported() {
 /// Repairs a store without an index, and does what the repair says.
 fn name_again(tare: &Tare) {
     let said = tare.run(&["store", "check", "--repair"]);
-    // It was not sound.
+    // The store was damaged.
     assert_eq!(said.status, 1, "{said:?}");
     let cure = "try: tare image list, tare image tag DIGEST NAME\n";
     assert!(said.stdout.ends_with(cure), "{said:?}");
@@ -179,7 +179,7 @@ fn image_that_is_damaged_is_repaired_as_the_check_says() {
     tare.run(&["image", "import", &source, "x"]).ok();
     assert!(tare.run(&["store", "check"]).ok().ends_with(" 0 problems"));
     assert_eq!(std::fs::read(blob()).unwrap(), whole);
-    // One that is missing is brought by an import alone, which is what the next user is told.
+    // Only an import restores a missing document, as the next user is told.
     let documents = blobs().filter(|path| std::fs::read(path).unwrap().starts_with(b"{"));
     documents.for_each(|path| std::fs::remove_file(path).unwrap());
     tare.run(&["run", "x", "true"])
@@ -208,8 +208,7 @@ fn image_is_on_the_disk_unless_told_otherwise() {
         let last = said.lines().rfind(|l| l.contains("sync(")).unwrap();
         let root = format!("<{}>)", store.canonicalize().unwrap().display());
         assert_eq!(last.contains(&root), syncs > 0, "{flags:?}: {said}");
-        // What is there already another process may have brought without a
-        // sync.
+        // Another process may have imported the present files without a sync.
         let again = import(flags);
         assert_eq!(again.matches("sync").count(), syncs, "{flags:?}: {again}");
     }
@@ -289,7 +288,7 @@ fn store_without_space_says_so_and_holds_nothing() {
 }
 
 #[test]
-fn output_that_nobody_reads_ends_quietly() {
+fn output_without_a_reader_ends_quietly() {
     let tare = Tare::new();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare image rm` on full disks of each kind, where removing images is what
-//! helps.
+//! `tare image rm` on full disks of each kind, where removing images helps.
 
 mod common;
 
@@ -17,10 +16,10 @@ use nix::sched::{CloneFlags, unshare};
 use tare_oracle::{image, need};
 use tempfile::TempDir;
 
-/// What mkfs.xfs(8) takes at least, and more; the file stays sparse.
+/// Size above the minimum of mkfs.xfs(8); the file stays sparse.
 const SIZE: u64 = 320 << 20;
 
-/// A small file system, mounted for this thread and what it starts.
+/// A small file system, mounted for this thread and its children.
 struct Disk {
     dir: TempDir,
 }
@@ -36,7 +35,7 @@ impl Disk {
         let mut mount = Command::new("mount");
         let mounted = mount.args(["-o", "loop"]).args([&image, &at]).status();
         assert!(mounted.unwrap().success());
-        // The user's directory is in it.
+        // The user's directory is below the mount point.
         fs::set_permissions(
             dir.path(),
             std::os::unix::fs::PermissionsExt::from_mode(0o755),
@@ -77,7 +76,7 @@ fn fill(disk: &Path) {
             let _ = file.sync_all();
         }
     }
-    // A directory that has to grow finds no block either.
+    // A directory that must grow finds no block either.
     (0..1000).all(|n| File::create(dir.join(format!("empty{n}"))).is_ok());
     let written = File::create(disk.join("more")).and_then(|mut file| {
         file.write_all(&[1; 8192])?;
@@ -87,7 +86,7 @@ fn fill(disk: &Path) {
     let _ = fs::remove_file(disk.join("more"));
 }
 
-/// Removes an image by one name after the other.
+/// Removes an image, name by name.
 fn removes_on(tare: &Tare, disk: &Path, names: &[&str]) {
     let owner = fs::metadata(tare.store.path()).unwrap();
     let own = disk.join(owner.uid().to_string());
@@ -108,14 +107,14 @@ fn removes_on(tare: &Tare, disk: &Path, names: &[&str]) {
         run(&["image", "tag", "box", name]).ok();
     }
     fill(disk);
-    // A name alone frees nothing.
+    // Removing a name frees no block while another name is left.
     for (left, name) in names.iter().enumerate().rev() {
         let freed = if left == 0 { " 3 blobs " } else { " 0 blobs " };
         assert!(run(&["image", "rm", name]).ok().contains(freed), "{name}");
     }
     assert_eq!(run(&["image", "list", "--json"]).ok(), "[]");
     assert!(run(&["store", "check"]).ok().ends_with(" 0 problems"));
-    // What was freed is free.
+    // The freed blocks can be written.
     fs::write(disk.join("more"), vec![1; 100_000]).unwrap();
     for path in ["full", "more"] {
         let path = disk.join(path);
@@ -148,8 +147,8 @@ fn image_goes_from_a_full_xfs() {
         program("mkfs.xfs"),
         image("busybox")
     );
-    // XFS makes no file of its last blocks, so that a second change of the index
-    // may find no room.
+    // XFS makes no file of its last blocks, so a second change of the index may
+    // find no room.
     everybody_removes_on("mkfs.xfs", &["-qf"], &["box"]);
 }
 

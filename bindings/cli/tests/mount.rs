@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare mount` and `tare umount`: views that outlive tare, leave nothing, and keep their layers in the store.
+//! `tare mount` and `tare umount`: views outlive tare, leave no files, and keep
+//! their layers in the store.
 
 mod common;
 
@@ -19,20 +20,20 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// How many mounts are on a directory.
+/// Counts the mounts on a directory.
 fn mounts_on(dir: &Path) -> usize {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let on = |line: &&str| line.split(' ').nth(4) == dir.to_str();
     mounts.lines().filter(on).count()
 }
 
-/// Records of mounts in the store.
+/// Counts the records of mounts in the store.
 fn records(tare: &Tare) -> usize {
     fs::read_dir(tare.store.path().join("mounts")).map_or(0, Iterator::count)
 }
 
-/// Undoes a mount. A copy of all mounts of the machine, as a start makes it,
-/// keeps each busy for a moment.
+/// Undoes a mount. Each start of a sandbox copies all mounts of the machine,
+/// and keeps each busy for a moment.
 #[track_caller]
 fn umount(tare: &Tare, dir: &Path) {
     let began = Instant::now();
@@ -63,7 +64,7 @@ fn mount_shows_a_view_and_umount_takes_it_away() {
             tare.run(&args).ok();
             assert_eq!(mounts_on(dir.path()), 1, "{flags:?}");
             assert!(dir.path().join("bin/sh").exists(), "{flags:?}");
-            // Nothing of the time before is there.
+            // Earlier writes are gone.
             assert!(!dir.path().join("written").exists(), "{flags:?}");
             fs::write(dir.path().join("written"), "x").unwrap();
             let full = fs::write(dir.path().join("big"), vec![0; 2 << 20]).is_err();

@@ -17,8 +17,8 @@ fn run_of_root_shows_what_is_mounted_on_the_machine() {
     assert_eq!(Said::of(unshare.output().unwrap()).ok(), "c");
 }
 
-/// Runs a command between two parts of a script of root's, in a mount namespace
-/// of their own. The script's `$DIR` is a directory of the caller's.
+/// Runs a command between two parts of root's script, in a private mount
+/// namespace. The script's `$DIR` is a directory of the caller.
 fn between(dir: &str, [before, after]: [&str; 2], command: &Command) -> Said {
     let script = format!("{before}\n\"$@\"\n{after}");
     let mut unshare = Command::new("unshare");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Configurations as builders write them: what nothing acts on refuses no image.
+//! Configurations as builders write them: remarks, which have no effect, refuse
+//! no image.
 
 mod common;
 
@@ -21,7 +22,7 @@ fn blob(layout: &Path, descriptor: &Value) -> PathBuf {
     layout.join("blobs/sha256").join(&digest["sha256:".len()..])
 }
 
-/// Writes a changed document, and what leads to it.
+/// Writes a changed document, and changes its descriptor.
 fn replace(layout: &Path, descriptor: &mut Value, document: &Value) {
     let bytes = document.to_string();
     descriptor["digest"] = json!(Digest::of(bytes.as_bytes()));
@@ -29,7 +30,8 @@ fn replace(layout: &Path, descriptor: &mut Value, document: &Value) {
     fs::write(blob(layout, descriptor), bytes).unwrap();
 }
 
-/// The busybox image with another configuration and other entries in its index.
+/// Returns the busybox image with another configuration and other entries in
+/// its index.
 fn altered(
     tare: &Tare,
     config: impl FnOnce(&mut Value),
@@ -111,7 +113,7 @@ fn image_with_strange_remarks_comes_and_runs_with_notes() {
                 "{word}: {said:?}"
             );
         }
-        // What every other reader would take for this machine's image.
+        // Every other reader would take this entry for this machine's image.
         let (_dir, source) = altered(
             &tare,
             |_| (),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare rpc`: conversations with it, as root and as ordinary users.
+//! Conversations with `tare rpc`, as root and as ordinary users.
 
 mod common;
 
@@ -47,7 +47,7 @@ fn rpc_requests_for_one_sandbox_are_begun_in_their_order() {
     need!(root, overlay);
     let tare = Tare::new();
     let mut rpc = Rpc::new(&tare);
-    // Nothing is waited for in between.
+    // Sent without waiting in between.
     let ids = [
         rpc.send("open", json!({"sandbox": "a"})),
         rpc.send_script("a", "echo kept >/new; cat", json!({"stdin": "pipe"})),
@@ -91,7 +91,7 @@ fn rpc_output_comes_while_the_command_runs() {
     rpc.call("stdin", json!({"command": id, "data": "second\n"}))
         .ok();
     assert_eq!(rpc.answer(id).out(), "first\nsecond\n");
-    // A character that comes in two pieces stays one.
+    // A character that arrives in two pieces stays whole.
     let script = "printf '\\303'; read x; printf '\\274'; printf '\\342\\202'";
     let id = rpc.send_script("a", script, json!({"stdin": "pipe"}));
     rpc.until(id, |reply| reply.events == ["started"]);
@@ -136,7 +136,7 @@ fn rpc_many_sandboxes_and_commands_do_not_mix() {
 }
 
 #[test]
-fn rpc_an_image_that_is_unpacked_delays_nobody_else() {
+fn rpc_unpacking_an_image_delays_no_other_sandbox() {
     need!(root, overlay, image("debian"));
     let tare = Tare::new();
     let mut rpc = Rpc::new(&tare);
@@ -205,7 +205,7 @@ fn rpc_command_that_reads_no_input_can_be_killed() {
         rpc.answer(waits).error(),
         ("broken", "send input", Some(32))
     );
-    // One that closes its input says so to who writes.
+    // A command that closes its input tells the writer.
     let id = rpc.send_script(
         "a",
         "exec <&-; echo closed; sleep 60",
@@ -253,7 +253,7 @@ fn rpc_ends_of_commands_have_their_reasons() {
         (reply.out(), &reply.ok()["exit_code"]),
         ("on\ngot\n".into(), &json!(7))
     );
-    // What is left in the background keeps nobody waiting.
+    // A process left in the background does not delay the answer.
     let left = rpc.script("a", "sleep 60 & yes >/dev/null & echo done", none());
     assert_eq!(left.out(), "done\n");
     let endless = rpc.script("a", "(while :; do echo more; done) & echo done", none());
@@ -295,7 +295,7 @@ fn rpc_terminal_input_ends_behind_a_partial_line() {
             ("-echo", "part", "part[end]got-next\r\n"),
             ("-echo", "line\n", "line\r\n[end]got-next\r\n"),
             ("-echo", "", "[end]got-next\r\n"),
-            // Other than a line, a key of raw mode is the program's at once.
+            // In raw mode the program gets each key at once, not by lines.
             ("-echo raw", "x", "x\u{4}next\n"),
         ] {
             let script = match modes {
@@ -358,7 +358,7 @@ fn rpc_fast_command_waits_for_a_slow_client() {
     let before = peak();
     let size = 8 << 20;
     let id = rpc.send_script("a", &format!("yes | head -c {size}"), none());
-    // The one that writes has filled its pipe, and so has tare.
+    // The writing command has filled its pipe, and so has tare.
     let blocked = || {
         let out = Command::new("ps")
             .args(["-eo", "comm,wchan:30,args"])
@@ -387,7 +387,7 @@ fn rpc_fast_command_waits_for_a_slow_client() {
 fn rpc_standard_streams_keep_their_flags() {
     need!(root, overlay);
     let tare = Tare::new();
-    // The other side of the same descriptions, as a shell has them.
+    // Other descriptors of the same open file descriptions, as a shell has.
     let script = "exec 3<&0 4>&1; \"$0\" rpc <&3 >&4; grep flags /proc/self/fdinfo/3 /proc/self/fdinfo/4 >&2";
     let mut child = Command::new("sh")
         .args(["-c", script, TARE])

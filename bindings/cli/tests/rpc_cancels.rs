@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A request of `tare rpc` ends the wait of another.
+//! Requests of `tare rpc` that call another request off.
 
 mod common;
 
@@ -10,7 +10,7 @@ use common::{Tare, everybody};
 use serde_json::json;
 use tare_oracle::{image, need};
 
-/// What a request that was called off is answered.
+/// Kind, step and errno in the answer to a request that was called off.
 const CALLED_OFF: (&str, &str, Option<i64>) = ("os", "wait for request", Some(125));
 
 #[test]
@@ -26,7 +26,7 @@ fn rpc_cancel_ends_the_wait_for_a_command_that_runs_on() {
         rpc.call("cancel", json!({"request": run})).ok();
         let reply = rpc.answer(run);
         assert_eq!(reply.error(), CALLED_OFF);
-        // Its output goes nowhere and counts nowhere; its id stays its name.
+        // Output is dropped and not counted; the id stays the command's name.
         rpc.call("stdin", json!({"command": run, "data": "told\n"}))
             .ok();
         let wait = "until [ -s /tmp/seen ]; do sleep 0.01; done; cat /tmp/seen";
@@ -51,7 +51,8 @@ fn rpc_cancel_of_what_has_not_begun_leaves_it_undone() {
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let put = json!({"sandbox": "a", "dir": "/tmp", "archive": fifo});
     let put = rpc.send("put_tar", put);
-    // Returns once the worker has the pipe open, and so has begun; then it waits for an archive.
+    // Opening returns once the worker has opened the pipe too, and so has
+    // begun. The worker then waits for an archive.
     let mut archive = std::fs::File::options().write(true).open(&fifo).unwrap();
     let run = rpc.send_script("a", "echo x >/tmp/made", json!({"stdin": "pipe"}));
     let stdin = rpc.send("stdin", json!({"command": run, "data": "x", "eof": true}));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The conversations in `docs/protocol.md` go as it says.
+//! Runs the conversations of `docs/protocol.md`.
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::{Tare, everybody};
 use serde_json::Value;
 use tare_oracle::need;
 
-/// Whether everything that is in `part` is in `whole`, and the same there.
+/// Returns whether `whole` has everything in `part`, with the same values.
 fn holds(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
         (Value::Object(whole), Value::Object(part)) => part
@@ -18,7 +18,8 @@ fn holds(whole: &Value, part: &Value) -> bool {
     }
 }
 
-/// Every conversation: lines with their number, and whether tare says them.
+/// Returns every conversation: lines with their numbers, and whether tare
+/// writes them.
 fn sessions(text: &str) -> Vec<Vec<(usize, bool, &str)>> {
     let mut found = Vec::new();
     let mut open = None;

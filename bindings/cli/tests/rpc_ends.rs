@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How `tare rpc` ends: by the end of its input, of its output, by a signal; nothing is left of it.
+//! Ends `tare rpc`: by the end of input, of output, or by a signal; no process
+//! is left.
 
 mod common;
 
@@ -28,7 +29,7 @@ fn rpc_everything_is_closed_at_the_end_of_the_input() {
     for id in ids {
         rpc.until(id, |reply| reply.stdout == b"on\n");
     }
-    // Not begun when the end comes.
+    // Does not begin before the end.
     let late = rpc.send_script("b", "sleep 60", none());
     let (rest, status) = rpc.finish();
     assert_eq!(status, 0);
@@ -43,12 +44,12 @@ fn rpc_everything_is_closed_at_the_end_of_the_input() {
 }
 
 #[test]
-fn rpc_ends_when_nobody_reads_its_answers() {
+fn rpc_without_a_reader_of_its_answers_ends() {
     need!(root, overlay);
     let _alone = Host::exclusive();
     let tare = Tare::new();
     let before = Host::snapshot();
-    // Silence, a line that cannot be written, and output that cannot.
+    // Silence, a line that cannot be written, and endless output.
     for script in ["sleep 60", "echo x; sleep 60", "yes"] {
         let (sender, lines) = std::sync::mpsc::sync_channel(16);
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
@@ -61,7 +62,7 @@ fn rpc_ends_when_nobody_reads_its_answers() {
                     stdout.read_line(&mut line).unwrap();
                     sender.send(serde_json::from_str(&line).unwrap()).unwrap();
                 }
-                // The input stays open, the output does not.
+                // The input stays open, the output is closed.
                 stopped.recv().unwrap();
             });
             lines

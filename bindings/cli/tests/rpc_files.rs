@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare rpc`: files in and out of sandboxes, as root and as ordinary users; what must be refused.
+//! `tare rpc`: files in and out of sandboxes, as root and as ordinary users;
+//! and refusals.
 
 mod common;
 
@@ -12,19 +13,20 @@ use common::{Tare, everybody};
 use serde_json::{Value, json};
 use tare_oracle::need;
 
-/// Every byte there is, more than fits into one piece of a pipe.
+/// Returns every byte value, more than fit into a piece of a pipe.
 fn binary() -> Vec<u8> {
     (0..=255).cycle().take(300_000).collect()
 }
 
-/// A conversation with the sandbox `a` open, and a directory of the host's.
+/// Returns a conversation with the open sandbox `a`, and a directory of the
+/// host.
 fn opened(tare: &Tare) -> (Rpc<'_>, tempfile::TempDir) {
     let mut rpc = Rpc::new(tare);
     rpc.open("a");
     (rpc, tare.tempdir())
 }
 
-/// Asks for something of the sandbox `a`.
+/// Sends a request about the sandbox `a`.
 fn ask(rpc: &mut Rpc<'_>, method: &str, mut params: Value) -> common::rpc::Reply {
     params["sandbox"] = "a".into();
     rpc.call(method, params)
@@ -53,7 +55,7 @@ fn rpc_files_are_written_and_read_byte_for_byte() {
         let again = json!({"path": name, "data": "", "exclusive": true});
         let again = ask(&mut rpc, "write_file", again);
         assert_eq!(again.error().2, Some(libc_errno("EEXIST")));
-        // Emptied, not kept.
+        // The content is replaced, not kept.
         ask(
             &mut rpc,
             "write_file",
@@ -92,7 +94,7 @@ fn libc_errno(name: &str) -> i64 {
     errno as i64
 }
 
-/// A directory with what a copy can get wrong.
+/// Makes a directory with hard cases for a copy.
 fn tree(at: &Path) {
     fs::create_dir_all(at.join("empty")).unwrap();
     fs::create_dir(at.join("sub")).unwrap();
@@ -190,7 +192,8 @@ fn rpc_files_lead_nowhere_outside() {
         fs::write(&secret, "of the host").unwrap();
         let user = fs::metadata(host.path()).unwrap();
         chown(&secret, Some(user.uid()), Some(user.gid())).unwrap();
-        // Inside, the same path is the sandbox's own copy; outside stays what it was.
+        // Inside, the path is the sandbox's own copy; the file outside stays
+        // unchanged.
         let up = "../".repeat(30);
         let link = format!("ln -s {up}{} /tmp/link", secret.display());
         rpc.script("a", &link, json!({})).ok();
@@ -275,7 +278,7 @@ fn rpc_files_that_cannot_be_had_are_refused_with_a_reason() {
             "{method} {params}: {reply:?}"
         );
     }
-    // Nothing half-made.
+    // No partial file stays.
     assert_eq!(fs::read_dir(host.path()).unwrap().count(), 0);
     rpc.script("a", "truncate -s 9M /tmp/big", json!({})).ok();
     let big = ask(&mut rpc, "read_file", json!({"path": "/tmp/big"}));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Pools over the protocol: each sandbox is used once, and every request is answered once.
+//! Pools over the protocol: each sandbox is used once, and every request is
+//! answered once.
 
 mod common;
 
@@ -15,11 +16,11 @@ fn none() -> Value {
 }
 
 #[test]
-fn rpc_pool_gives_what_nobody_has_used() {
+fn rpc_pool_gives_only_fresh_sandboxes() {
     need!(root, overlay, userns);
     for tare in everybody() {
         let mut rpc = Rpc::new(&tare);
-        // All in one go: who takes waits until the pool is open.
+        // Sent together: a request for a sandbox waits until the pool is open.
         let pool = json!({"pool": "p", "spec": {"image": "host"}, "min": 1, "max": 4});
         let opened = rpc.send("open_pool", pool);
         let taken: Vec<u64> = (0..4)

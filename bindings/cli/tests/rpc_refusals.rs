@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What `tare rpc` does not do, and what it says then.
+//! Refusals of `tare rpc`, with their words.
 
 mod common;
 
@@ -12,8 +12,8 @@ fn none() -> Value {
     json!({})
 }
 
-/// Method and parameters, then kind, step and errno of the refusal. SLEEPING is a command that runs,
-/// in the only sandbox that there is.
+/// Method and parameters, then kind, step and errno of the refusal. SLEEPING is
+/// a running command, in the only sandbox.
 const WRONG: &str = r#"
 hello {"protocol": 2} => unsupported; greet
 open {"sandbox": "a"} => exists; check request: sandbox
@@ -65,7 +65,7 @@ fn rpc_wrong_requests_are_refused_and_nothing_else_happens() {
     }
     rpc.line("no json");
     assert_eq!(rpc.next()["id"], Value::Null);
-    // An id that waits for its answer is not given another one.
+    // A second request with the id of an unanswered request.
     rpc.line(&json!({"id": sleeping, "method": "hello"}).to_string());
     let line = rpc.next();
     assert_eq!(

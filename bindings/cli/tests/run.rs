@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare run`: exit status, input and output, and what each flag does, as root and as ordinary users.
+//! `tare run`: exit status, input, output and the effect of each flag, as root
+//! and as ordinary users.
 
 mod common;
 
@@ -64,7 +65,7 @@ fn run_words_after_the_image_are_the_commands() {
     ] {
         let said = tare.run(&args);
         let expected = args[args.iter().position(|a| *a == "echo").unwrap() + 1..].join(" ");
-        // GNU echo takes its own -e away.
+        // GNU echo drops its own -e.
         assert_eq!(said.ok(), expected.trim_start_matches("-e "));
     }
     tare.run(&["run", "host", "--env", "A=1"])
@@ -112,7 +113,7 @@ fn run_json_has_an_error_where_no_command_ran() {
 #[test]
 fn run_output_limit_ends_the_command() {
     need!(root, overlay);
-    // The second ends with 0 before anything can kill it.
+    // The second command ends with 0 before a kill.
     for script in ["yes", "head -c 1025 /dev/zero"] {
         let said = Tare::new().script(&["--json", "--output-limit", "1k"], script);
         assert_eq!(said.status, 123);
@@ -246,7 +247,7 @@ fn run_writes_stay_inside() {
         assert!(dir.path().join("f").exists());
         let said = tare.script(&["--read-only"], "touch /tmp/f 2>/dev/null || echo refused");
         assert_eq!(said.ok(), "refused");
-        // The tests' own directory may be below it.
+        // The tests' own directory may be below the mount point.
         let said = tare.script(
             &["-w", "/", "--tmpfs", "/tmp:size=64k"],
             "df -k /tmp | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2",
@@ -276,7 +277,7 @@ fn run_mounts_the_shorter_target_first() {
             let seen = "/tmp/data:\na\n\n/tmp/data/a:\nf\nsub";
             assert_eq!(said.ok(), seen, "{flags:?}");
         }
-        // Of one depth the later covers the earlier.
+        // At the same depth the later mount covers the earlier.
         let both = ["--tmpfs", "/tmp/data", "-v", flat];
         assert_eq!(tare.script(&both, "ls /tmp/data").ok(), "f\nsub");
         let both = ["-v", flat, "--tmpfs", "/tmp/data"];
@@ -298,7 +299,7 @@ fn run_mounts_of_a_spec_keep_their_order() {
     let mut args = vec!["run", "--spec", spec.to_str().unwrap()];
     args.extend(["--", "ls", "/tmp/data"]);
     assert_eq!(tare.run(&args).ok(), "");
-    // Flags come behind all of the spec's.
+    // Flags follow all mounts of the spec.
     let flag = format!("{path}:/tmp/data");
     let with_flag = [&args[..3], &["-v", &flag], &args[3..]].concat();
     assert_eq!(tare.run(&with_flag).ok(), "f");
@@ -354,7 +355,7 @@ fn run_spec_comes_from_a_file_and_flags_override_it() {
     let flags = ["run", "--spec", file, "-e", "A=flag", "--hostname", "flag"];
     let said = tare.run(&[&flags[..], &["host", "sh", "-c", show]].concat());
     assert_eq!(said.ok(), "flag spec flag");
-    // What is wrong is wrong in a file, with what would cure it.
+    // A fault of the file, with a cure.
     std::fs::write(file, r#"{"image": "host", "netwrk": "none"}"#).unwrap();
     let wrong = tare.run(&["run", "--spec", file, "--", "true"]);
     wrong.fails(125, &[file, "netwrk", r#"try: "network""#]);

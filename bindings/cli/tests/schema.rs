@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare schema`: the same as in `docs/schema/`, the same judgement as the parser's, and true of a conversation.
+//! `tare schema`: equal to `docs/schema/`, agrees with the parser, and holds
+//! for a conversation.
 
 mod common;
 
@@ -21,7 +22,7 @@ fn validator(subject: &str) -> Validator {
     jsonschema::draft202012::new(&schema).unwrap()
 }
 
-/// What is wrong, in words.
+/// Returns the validator's errors.
 fn wrong(validator: &Validator, value: &Value) -> Vec<String> {
     let errors = validator.iter_errors(value);
     errors
@@ -48,7 +49,7 @@ fn schema_and_parser_agree_on_specs() {
     let validator = validator("spec");
     for row in rows["right"].as_array().unwrap() {
         assert_eq!(wrong(&validator, row), [""; 0], "{row}");
-        // What is written in full, with every default, is right as well.
+        // The full form, with every default, is right as well.
         let full = tare::Spec::from_json(&row.to_string()).unwrap().to_json();
         let full: Value = serde_json::from_str(&full).unwrap();
         assert_eq!(wrong(&validator, &full), [""; 0], "{full}");

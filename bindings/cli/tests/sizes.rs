@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare` whose files may not grow, RLIMIT_FSIZE: it says so, and no signal
-//! ends it.
+//! `tare` below RLIMIT_FSIZE: reports the limit, and no signal ends it.
 
 mod common;
 
 use common::{Said, TARE, Tare, everybody};
 use tare_oracle::need;
 
-/// Runs `tare` below a limit, in blocks of 512 bytes.
+/// Runs `tare` with a limit, in blocks of 512 bytes.
 fn below(tare: &Tare, blocks: u32, words: &str) -> Said {
     let script = format!("ulimit -f {blocks}; exec {TARE} {words}");
     Said::of(tare.shell(&script).output().unwrap())
@@ -38,7 +37,7 @@ fn sizes_that_may_not_grow_are_told() {
         let dir = tare.tempdir();
         assert_refused(&below(&tare, 0, "image ls"));
         assert_eq!(tare.run(&["image", "ls"]).status, 0);
-        // Both have to be written out before they are read.
+        // Both archives are written out before they are read.
         for archive in ["<(cat /dev/zero)", "zeros.gz"] {
             let script = format!(
                 "cd {}; head -c 9999999 /dev/zero | gzip >zeros.gz; ulimit -f 400; {TARE} image load {archive}",
@@ -51,8 +50,7 @@ fn sizes_that_may_not_grow_are_told() {
         for blocks in [0, 2] {
             assert_refused(&below(&tare, blocks, "run host -- true"));
         }
-        // Into a file of the caller's: with the limit that it has, for every
-        // process that writes there.
+        // A file of the caller keeps its limit, for every process that writes.
         let file = dir.path().join("out");
         let words = format!("run host -- head -c 1000000 /dev/zero >{}", file.display());
         let said = below(&tare, 400, &words);

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `docs/spec.md`: its tables are what `docs/schema/spec.json` says, key by key.
+//! `docs/spec.md`: compares its tables with `docs/schema/spec.json`, key by
+//! key.
 
 use serde_json::Value;
 
-/// Where the tables begin and end in the page.
+/// Marks around the tables in the page.
 const MARKS: [&str; 2] = ["<!-- keys -->\n", "<!-- end of keys -->\n"];
-/// Tables of keys, in the order in which they are of use: definition, heading.
+/// Tables of keys, in the order of the page: definition, heading.
 const TABLES: [(&str, &str); 4] = [
     ("Limits", "`limits`"),
     ("Security", "`security`"),
     ("Namespaces", "`namespaces`"),
     ("IdMap", "A line of `namespaces.user.maps`"),
 ];
-/// Values with more than one notation, each described once: definition, word.
+/// Values with several notations, each described once: definition, word.
 const VALUES: [(&str, &str); 8] = [
     ("ByteSize", "size"),
     ("Mount", "mount"),
@@ -40,7 +41,7 @@ impl Page {
         }
     }
 
-    /// All of it.
+    /// Returns the whole text.
     fn write(mut self) -> String {
         let whole = self.schema.clone();
         self.table("Keys", &whole);
@@ -77,7 +78,7 @@ impl Page {
         self.line(&format!("|{}", "---|".repeat(columns)));
     }
 
-    /// One row for each key of a table.
+    /// Adds a row for each key of a table.
     fn table(&mut self, heading: &str, part: &Value) {
         self.heading(heading, "| key | type | default | |");
         let required = part["required"].as_array().cloned().unwrap_or_default();
@@ -93,7 +94,7 @@ impl Page {
         }
     }
 
-    /// What a key does, and its default, both from its description.
+    /// Returns a key's effect and default, both from the description.
     fn told(&self, value: &Value) -> (String, Option<String>) {
         let own = plain(value);
         let (told, default) = match own.split_once("Default: ") {
@@ -110,7 +111,7 @@ impl Page {
         (plain(self.definition(name)), default)
     }
 
-    /// The types that a key takes.
+    /// Returns the types that a key takes.
     fn kind(&mut self, value: &Value) -> String {
         if let Some(name) = reference(value) {
             let name = name.to_owned();
@@ -173,7 +174,7 @@ impl Page {
         }
     }
 
-    /// The tables that an entry of `mounts` may be.
+    /// Describes the tables that an entry of `mounts` may be.
     fn mounts(&mut self) {
         let choices = self.definition("Mount")["anyOf"].clone();
         let tables = choices.as_array().unwrap().iter();
@@ -185,7 +186,7 @@ impl Page {
         }
     }
 
-    /// What each word means where a key takes one of a few.
+    /// Describes each word of a key that takes a few words.
     fn words(&mut self) {
         self.heading("Words", "| key | word | |");
         let parts = self.schema["$defs"].as_object().unwrap().clone();
@@ -226,7 +227,8 @@ fn text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()
 }
 
-/// A description on one line, as a cell of a table has it, without Rust's examples.
+/// Returns a description as a cell of a table: a single line without Rust's
+/// examples.
 fn plain(value: &Value) -> String {
     let told = value["description"].as_str().unwrap_or_default();
     let told = told.split("```").next().unwrap_or_default();

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The caller's streams, its terminal and its signals, as `tare run` treats
-//! them.
+//! `tare run` with the caller's streams, terminal and signals.
 
 mod common;
 
@@ -19,7 +18,7 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 use tare_oracle::need;
 
-/// Longer than anything here takes, on a busy machine, too.
+/// Longer than any wait here, even on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 
 /// Prints the modes, size, exclusive use (TIOCGEXCL) and flags of a terminal.
@@ -33,7 +32,7 @@ for my $file (*STDIN, *STDOUT, *STDERR, $tty) {
 }
 print "d-one\n""#;
 
-/// A shell with job control on a terminal of its own.
+/// A shell with job control on a private terminal.
 struct Shell {
     child: Child,
     master: File,
@@ -43,7 +42,7 @@ struct Shell {
 }
 
 impl Shell {
-    /// `$T` is `tare run`.
+    /// Starts the shell; `$T` is `tare run`.
     fn start(tare: &Tare) -> Self {
         let pty = openpty(None, None).unwrap();
         let end = || Stdio::from(pty.slave.try_clone().unwrap());
@@ -86,7 +85,7 @@ impl Shell {
         shell
     }
 
-    /// Reads on until `text` comes; what came up to it is not looked at again.
+    /// Reads until `text` comes, and drops all up to it.
     #[track_caller]
     fn expect(&mut self, text: &str) -> String {
         let deadline = Instant::now() + LONG;
@@ -126,7 +125,7 @@ fn terminal_of_the_caller_does_not_go_in() {
         let mut shell = Shell::start(&tare);
         let before = tcgetattr(shell.slave.as_fd()).unwrap();
         assert!(before.local_flags.contains(LocalFlags::ECHO));
-        // Of all three streams, by the modes and by the device.
+        // Checks all three streams, by the modes and by the device.
         shell.send("$T host -- sh -c 'for n in 0 1 2; do test -t $n && echo is-$n; readlink /proc/self/fd/$n; stty -echo rows 5 <&$n; done; (: </dev/tty) && echo is-0; echo e-nd' 2>&1; echo s-tatus-$?\n");
         let shown = shell.expect("s-tatus-0\r\n");
         let lines: Vec<&str> = shown
@@ -203,7 +202,7 @@ fn job_in_the_background_stops_when_it_reads() {
         shell.expect("typed\r\n");
         shell.send("\x04");
         shell.expect("$ ");
-        // Without -i nothing is read.
+        // Without -i the keyboard is not read.
         shell.send("$T host -- cat & wait $!; echo s-tatus-$?\n");
         shell.expect("s-tatus-0\r\n");
     }
@@ -232,7 +231,7 @@ fn job_that_is_stopped_stops_the_command() {
         shell.send("\x1a");
         shell.expect("Stopped");
         shell.expect("$ ");
-        // One that still ran would write a hundred lines.
+        // A running command would write a hundred lines.
         let began = Instant::now();
         loop {
             let before = count();
@@ -260,7 +259,7 @@ fn interrupt_key_reaches_the_whole_group() {
         let dir = tare.tempdir();
         let child = "trap 'echo c-hild; exit' INT; echo r-eady; while :; do sleep 0.05; done\n";
         std::fs::write(dir.path().join("child"), child).unwrap();
-        // A shell runs its trap when the command that it waits for has ended.
+        // A shell runs its trap after the command that it waits for.
         let parent = "trap 'echo p-arent; exit 3' INT; sh /m/child\n";
         std::fs::write(dir.path().join("parent"), parent).unwrap();
         let path = dir.path().display();
@@ -312,7 +311,7 @@ fn signals_that_the_caller_ignores_stay_ignored() {
     }
 }
 
-/// Sends a signal by its name, or a real-time one by its number.
+/// Sends a signal by name, or a real-time signal by number.
 #[track_caller]
 fn send(pid: &str, signal: &str) {
     let mut kill = Command::new("kill");
@@ -323,8 +322,8 @@ fn send(pid: &str, signal: &str) {
 /// SIGRTMIN+1 of glibc, signal(7).
 const REAL_TIME: &str = "35";
 
-/// Shells without job control have commands behind `&` ignore INT and QUIT, and
-/// nohup(1) has them ignore HUP.
+/// Shells without job control start commands behind `&` with INT and QUIT
+/// ignored, and nohup(1) ignores HUP.
 #[test]
 fn signals_ignored_for_jobs_of_a_script_stay_ignored() {
     need!(root, overlay, userns);
@@ -395,7 +394,7 @@ fn streams_open_by_name_for_any_user() {
             let args = ["run", "-i", "-u", user, "host", "--", "sh", "-c", script];
             let said = tare.run_with(&args, b"in\n");
             if said.stderr.contains("usermod --add-subuids") {
-                // With a single id there is no other user than 0.
+                // A single id allows no user but 0.
                 continue;
             }
             assert_eq!(
@@ -407,7 +406,8 @@ fn streams_open_by_name_for_any_user() {
     }
 }
 
-/// What others see of a descriptor: mode, owner, group, flags.
+/// Properties of a descriptor that other holders see: mode, owner, group,
+/// flags.
 fn descriptor(fd: &OwnedFd) -> (u32, u32, u32, i32) {
     let stat = nix::sys::stat::fstat(fd).unwrap();
     let flags = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFL).unwrap();

@@ -16,7 +16,7 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 use tare_oracle::need;
 
-/// `tare` on a terminal of its own, whose other end the test holds.
+/// `tare` on a private terminal, whose other end the test holds.
 struct OnTerminal {
     child: Child,
     master: File,
@@ -174,7 +174,7 @@ fn signals_go_to_the_command_under_any_user() {
             let mut out = child.stdout.take().unwrap();
             let mut seen = [0; 6];
             if out.read_exact(&mut seen).is_err() {
-                // With a single id there is no other user than 0.
+                // A single id allows no user but 0.
                 let said = Said::of(child.wait_with_output().unwrap());
                 said.fails(125, &["1000", "usermod --add-subuids"]);
                 continue;

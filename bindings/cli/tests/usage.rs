@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Bad input: one line with the cure, exit status 125, nothing half-made. And what is no bad input: help.
+//! Bad input gives a line with the cure and exit status 125, and leaves no
+//! partial file. Help is no bad input.
 
 mod common;
 
 use common::{TARE, Tare, everybody};
 use tare_oracle::need;
 
-/// Arguments, input, and words of the one line that is said.
+/// Arguments, input, and words of the line on standard error.
 type Case = (
     &'static [&'static str],
     &'static str,

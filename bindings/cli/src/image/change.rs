@@ -9,21 +9,21 @@ use tare::{Result, Store};
 
 use crate::text::print;
 
-/// What `tare image tag` was told.
+/// Flags of `tare image tag`.
 #[derive(Debug, Args)]
 pub(crate) struct Tag {
-    /// An image of the store
+    /// Image of the store
     #[arg(value_name = "REFERENCE")]
     reference: Reference,
-    /// Its further name, NAME[:TAG]; taken from the image that has it
+    /// Further name, NAME[:TAG]; another image with the name loses it
     #[arg(value_name = "NAME")]
     name: Reference,
 }
 
-/// What `tare image remove` was told.
+/// Flags of `tare image remove`.
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
-    /// Names to take away; a digest takes all of an image's
+    /// Names to remove; a digest removes all names of an image
     #[arg(value_name = "REFERENCE", required = true)]
     references: Vec<Reference>,
 }
@@ -40,7 +40,7 @@ pub(super) fn remove(store: &Store, flags: &Remove) -> Result<()> {
     Ok(())
 }
 
-/// What went, in words.
+/// Returns a sentence about removed files.
 pub(crate) fn freed(collected: &Collected) -> String {
     let mut text = format!(
         "removed {} blobs ({}) and {} unpacked layers",

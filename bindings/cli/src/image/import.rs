@@ -15,36 +15,36 @@ use super::progress::Bars;
 use crate::failure::say;
 use crate::text::print;
 
-/// What `tare image import` was told.
+/// Flags of `tare image import`.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// `oci:PATH[:TAG]` or `archive:FILE`
     #[arg(value_name = "REFERENCE")]
     reference: Reference,
-    /// Name to file it under, NAME[:TAG]; taken from the image that has it
+    /// Name for the image, NAME[:TAG]; another image with the name loses it
     #[arg(value_name = "NAME")]
     names: Vec<Reference>,
-    /// The same as a flag
+    /// Further name, as a flag
     #[arg(long = "name", value_name = "NAME")]
     more_names: Vec<Reference>,
-    /// Which image of an archive that holds several, by its name there
+    /// Image of an archive with several, by its name there
     #[arg(long, value_name = "NAME")]
     select: Option<String>,
     /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
-    /// Return before it is on the disk: a power cut may leave it damaged or
-    /// absent
+    /// Return before the image is on the disk: a power cut may leave it damaged
+    /// or absent
     #[arg(long)]
     no_sync: bool,
 }
 
-/// What `tare image load` was told.
+/// Flags of `tare image load`.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// What docker-save(1) or skopeo(1) wrote [default: standard input]
+    /// File of docker-save(1) or skopeo(1) [default: standard input]
     file: Option<PathBuf>,
-    /// The same as a flag, as docker-load(1) has it
+    /// FILE as a flag, as in docker-load(1)
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     input: Option<PathBuf>,
     /// Only the image of this name there [default: every image]
@@ -53,28 +53,28 @@ pub(crate) struct Load {
     /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
-    /// Return before it is on the disk: a power cut may leave it damaged or
-    /// absent
+    /// Return before the images are on the disk: a power cut may leave them
+    /// damaged or absent
     #[arg(long)]
     no_sync: bool,
 }
 
-/// What `tare image unpack` was told.
+/// Flags of `tare image unpack`.
 #[derive(Debug, Args)]
 pub(crate) struct Unpack {
     /// `oci:PATH[:TAG]`, `archive:FILE`, or a name in the store
     #[arg(value_name = "REFERENCE")]
     reference: Reference,
-    /// Directory to unpack into; made, or empty
+    /// Directory to unpack into; made if missing, else empty
     dir: PathBuf,
-    /// Which image of an archive that holds several, by its name there
+    /// Image of an archive with several, by its name there
     #[arg(long, value_name = "NAME")]
     select: Option<String>,
     /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
-    /// Return before it is on the disk: a power cut may leave it damaged or
-    /// absent
+    /// Return before the files are on the disk: a power cut may leave them
+    /// damaged or absent
     #[arg(long)]
     no_sync: bool,
 }
@@ -138,8 +138,8 @@ fn from_input(store: &Store, options: &ImportOptions) -> Result<Vec<Image>> {
         .load_from(input.as_fd(), options, &mut Bars::new())
 }
 
-/// The digest, which names it for good, and its names; notes go to standard
-/// error.
+/// Prints the digest, which names the image for good, and the names; prints
+/// notes on standard error.
 fn told(image: &Image, names: &[String]) -> Result<()> {
     noted(image.notes());
     let digest = image.digest().map(ToString::to_string).unwrap_or_default();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A bar for each layer on standard error, if that is a terminal.
+//! A progress bar for each layer on standard error, on a terminal.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tare::image::{Digest, Progress};
 
-/// The bars; gone from the terminal when dropped.
+/// Progress bars, removed from the terminal on drop.
 #[derive(Debug)]
 pub(crate) struct Bars {
     all: MultiProgress,
@@ -15,12 +15,13 @@ pub(crate) struct Bars {
 }
 
 impl Bars {
-    /// None yet: layers that are there already get none. Hidden without a terminal.
+    /// Starts without bars. Present layers get no bar, and without a terminal
+    /// all bars are hidden.
     pub(crate) fn new() -> Self {
         Self::on(ProgressDrawTarget::stderr())
     }
 
-    /// Bars that are not shown.
+    /// Returns hidden bars.
     pub(crate) fn hidden() -> Self {
         Self::on(ProgressDrawTarget::hidden())
     }
@@ -55,7 +56,7 @@ impl Progress for Bars {
 
 impl Drop for Bars {
     fn drop(&mut self) {
-        // The terminal is gone, and so are the bars.
+        // A terminal that is gone shows no bars.
         let _ = self.all.clear();
     }
 }

@@ -11,7 +11,7 @@ use tare::{Result, Store};
 use super::progress::Bars;
 use crate::text::{print, print_json, table};
 
-/// What `tare image list` was told.
+/// Flags of `tare image list`.
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// Print the list as JSON
@@ -19,10 +19,10 @@ pub(crate) struct List {
     json: bool,
 }
 
-/// What `tare image inspect` was told.
+/// Flags of `tare image inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// A name or a digest in the store; an image from elsewhere is imported first
+    /// Name or digest in the store; an image from elsewhere is imported first
     #[arg(value_name = "REFERENCE")]
     reference: Reference,
 }

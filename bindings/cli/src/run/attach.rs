@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Waiting for a command: one loop for its streams, its end and signals.
+//! Waits for a command in a single loop over its streams, its end and signals.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -14,7 +14,7 @@ use super::relay::Relay;
 use super::signals::Signals;
 use super::terminal::Raw;
 
-/// A running command, and what carries its streams.
+/// A running command, with relays for its streams.
 pub(super) struct Attached {
     process: Process,
     signals: Signals,
@@ -25,7 +25,7 @@ pub(super) struct Attached {
 }
 
 impl Attached {
-    /// Output goes to the caller, or is kept if `captured`.
+    /// Relays output to the caller, or keeps it if `captured`.
     pub(super) fn new(
         process: Process,
         signals: Signals,
@@ -67,8 +67,7 @@ impl Attached {
         })
     }
 
-    /// Returns when the command has ended; what it wrote may still be on its
-    /// way.
+    /// Waits for the command's end; output may still be in the pipes.
     pub(super) fn wait(&mut self) -> Result<Status> {
         loop {
             let ended = match &mut self.capture {
@@ -83,7 +82,7 @@ impl Attached {
         }
     }
 
-    /// Carries what is ready; true when there is something else to look at.
+    /// Moves ready bytes; returns true if another descriptor is ready.
     fn turn(&mut self) -> Result<bool> {
         if let Some(input) = &mut self.input {
             input.claim();
@@ -109,14 +108,13 @@ impl Attached {
         Ok(other)
     }
 
-    /// The output that was kept.
+    /// Returns the captured output.
     pub(super) fn output(&mut self, status: Status) -> Option<Output> {
         Some(self.capture.take()?.complete(status))
     }
 
-    /// Returns when the caller has taken all that the command wrote; to be
-    /// called when the sandbox is closed, because what the command left in
-    /// the background holds its pipes until then.
+    /// Waits until the caller has taken all output. Call after the sandbox is
+    /// closed, because background processes hold the pipes until then.
     pub(super) fn finish(self) -> Result<()> {
         let Self {
             mut signals,
@@ -126,7 +124,7 @@ impl Attached {
             input,
             ..
         } = self;
-        // Ends of its terminal and pipe that would keep a reader waiting.
+        // Drops the ends of terminal and pipe that would keep a reader waiting.
         drop((process, input));
         while !signals.end() {
             let mut fds: Vec<PollFd<'_>> = outputs.iter().filter_map(Relay::watch).collect();
@@ -142,7 +140,7 @@ impl Attached {
     }
 }
 
-/// What each is ready for; nothing if a signal came in between.
+/// Returns the events of each descriptor; none if a signal interrupted poll(2).
 fn ready(fds: &mut [PollFd<'_>]) -> Result<Vec<PollFlags>> {
     match poll(fds, PollTimeout::NONE) {
         Ok(_) => {}
@@ -155,8 +153,7 @@ fn ready(fds: &mut [PollFd<'_>]) -> Result<Vec<PollFlags>> {
         .collect())
 }
 
-/// Has those relays carry on that are ready; `ready` has an answer for each
-/// that was watched.
+/// Advances ready relays; `ready` has an entry for each watched relay.
 fn carry(outputs: &mut [Relay], ready: &[PollFlags]) {
     let watched = outputs.iter_mut().filter(|relay| relay.watch().is_some());
     for (relay, ready) in watched.zip(ready) {

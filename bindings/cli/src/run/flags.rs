@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The flags of `tare run`: those of docker-run(1) where it has one.
+//! Flags of `tare run`, named as in docker-run(1) if it has the flag.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
@@ -16,7 +16,8 @@ use super::mounts::Mounts;
 use super::switches::Switches;
 use crate::value::{self, SecurityOption};
 
-/// What `tare run` was told. Without a flag, the spec decides; without one there, its defaults.
+/// Flags of `tare run`. Without a flag, the spec decides; without a key there,
+/// its default.
 #[derive(Debug, Args)]
 #[command(
     disable_help_flag = true,
@@ -29,9 +30,9 @@ use crate::value::{self, SecurityOption};
                   them. Durations are in seconds, or have ms, s, m, h or d behind them."
 )]
 pub(crate) struct Flags {
-    /// `host` (this machine with all that is mounted, copy-on-write),
-    /// `dir:PATH`, `oci:PATH[:TAG]`, `archive:FILE` or `NAME[:TAG][@DIGEST]`;
-    /// then the command, by default the image's own
+    /// `host` (this machine with all mounts, copy-on-write), `dir:PATH`,
+    /// `oci:PATH[:TAG]`, `archive:FILE` or `NAME[:TAG][@DIGEST]`; then the
+    /// command, by default the image's own
     #[arg(value_names = ["IMAGE", "COMMAND"], num_args = 0.., trailing_var_arg = true)]
     pub(super) words: Vec<OsString>,
 
@@ -39,7 +40,7 @@ pub(crate) struct Flags {
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
 
-    /// Set a variable; without a value, to that of the caller's own
+    /// Set a variable; without a value, to the caller's own value
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(super) env: Vec<OsString>,
 
@@ -59,11 +60,11 @@ pub(crate) struct Flags {
     #[arg(short, long, value_name = "USER[:GROUP]")]
     pub(super) user: Option<String>,
 
-    /// Groups that the user has besides its own, by name or number
+    /// Further groups of the user, by name or number
     #[arg(long, value_name = "GROUP")]
     pub(super) group_add: Vec<String>,
 
-    /// What the modes of new files lack, in octal, as podman-run(1) has it
+    /// Bits to clear in the modes of new files, in octal, as in podman-run(1)
     #[arg(long, value_name = "MODE", value_parser = value::umask)]
     pub(super) umask: Option<u32>,
 
@@ -75,15 +76,15 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "NAME:ADDRESS")]
     pub(super) add_host: Vec<ExtraHost>,
 
-    /// none (a loopback of its own), host, or the path of a network namespace
+    /// none (a private loopback), host, or the path of a network namespace
     #[arg(long, visible_alias = "net", value_name = "NETWORK", value_parser = value::network)]
     pub(super) network: Option<Network>,
 
-    /// Most memory, page cache and tmpfs included
+    /// Limit of memory, page cache and tmpfs included
     #[arg(short, long, value_name = "SIZE", help_heading = "Limits")]
     pub(super) memory: Option<ByteSize>,
 
-    /// Most memory and swap together; -1 for any amount of swap
+    /// Limit of memory and swap together; -1 for unlimited swap
     #[arg(
         long,
         value_name = "SIZE",
@@ -92,7 +93,7 @@ pub(crate) struct Flags {
     )]
     pub(super) memory_swap: Option<String>,
 
-    /// Most processor time, in processors: 1.5
+    /// Limit of processor time, in processors: 1.5
     #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
     pub(super) cpus: Option<f64>,
 
@@ -115,7 +116,8 @@ pub(crate) struct Flags {
     )]
     pub(super) cpu_period: u32,
 
-    /// Share of processor time, 2 to 262144, 1024 being everybody's
+    /// Share of processor time, 2 to 262144; the default of every process is
+    /// 1024
     #[arg(short, long, value_name = "NUMBER", help_heading = "Limits", value_parser = value::cpu_shares)]
     pub(super) cpu_shares: Option<u16>,
 
@@ -123,7 +125,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "LIST", help_heading = "Limits")]
     pub(super) cpuset_cpus: Option<String>,
 
-    /// Most processes and threads; -1 for any number
+    /// Limit of processes and threads; -1 for no limit
     #[arg(
         long,
         value_name = "NUMBER",
@@ -132,7 +134,8 @@ pub(crate) struct Flags {
     )]
     pub(super) pids_limit: Option<i64>,
 
-    /// Share of block input and output, 1 to 10000, 100 being everybody's
+    /// Share of block input and output, 1 to 10000; the default of every
+    /// process is 100
     #[arg(long, value_name = "WEIGHT", help_heading = "Limits")]
     pub(super) blkio_weight: Option<u16>,
 
@@ -144,7 +147,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub(super) shm_size: Option<ByteSize>,
 
-    /// Size of the writable layer when it is in memory
+    /// Size of the writable layer in memory
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub(super) disk: Option<ByteSize>,
 
@@ -152,12 +155,12 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub(super) output_limit: Option<ByteSize>,
 
-    /// After this time, more than 0, the command and all that it started are
+    /// Time, more than 0, after which the command and all its processes are
     /// killed
     #[arg(long, value_name = "DURATION", help_heading = "Limits", value_parser = value::timeout)]
     pub(super) timeout: Option<Duration>,
 
-    /// Where writes to the root go: memory, disk or none
+    /// Target of writes to the root: memory, disk or none
     #[arg(long, value_name = "WHERE", help_heading = "Storage", value_parser = value::word::<Write>)]
     pub(super) write: Option<Write>,
 
@@ -165,7 +168,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "OPTION", help_heading = "Storage", value_parser = value::storage, conflicts_with = "disk")]
     pub(super) storage_opt: Option<ByteSize>,
 
-    /// What makes the copy-on-write root: auto, overlay or copy
+    /// Back end of the copy-on-write root: auto, overlay or copy
     #[arg(long, value_name = "BACKEND", help_heading = "Storage", value_parser = value::word::<Storage>)]
     pub(super) storage: Option<Storage>,
 
@@ -173,7 +176,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "CAPABILITY", help_heading = "Security")]
     pub(super) cap_add: Vec<String>,
 
-    /// Take a capability away, or ALL
+    /// Drop a capability, or ALL
     #[arg(long, value_name = "CAPABILITY", help_heading = "Security")]
     pub(super) cap_drop: Vec<String>,
 
@@ -210,8 +213,8 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "OPTION", help_heading = "Security")]
     pub(super) security_opt: Vec<SecurityOption>,
 
-    /// `all`, or the keys of the spec that may be left out where this machine cannot enforce
-    /// them: limits.io,limits.swap
+    /// `all`, or the keys of the spec that may be left out where this machine
+    /// cannot enforce them: limits.io,limits.swap
     #[arg(long, value_name = "KEYS", value_parser = value::require)]
     pub(super) require: Option<Require>,
 
@@ -219,7 +222,7 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "PROGRAM")]
     pub(super) entrypoint: Option<OsString>,
 
-    /// Free text, seen in the result's `effective`
+    /// Free text, shown in the result's `effective`
     #[arg(short, long, value_name = "NAME[=TEXT]", value_parser = value::label)]
     pub(super) label: Vec<(String, String)>,
 
@@ -241,7 +244,8 @@ pub(crate) struct Flags {
     #[command(flatten)]
     pub(super) foreign: Foreign,
 
-    /// Read the spec from a file of JSON, `-` for standard input; flags override it
+    /// Read the spec from a file of JSON, `-` for standard input; flags
+    /// override it
     #[arg(long, value_name = "FILE")]
     pub(super) spec: Option<PathBuf>,
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Flags of docker-run(1) that `tare run` has no use for: each says why not
-//! here, or is taken where its value asks for nothing.
+//! Flags of docker-run(1) that `tare run` lacks. Each tells why, and is
+//! accepted with a value that has no effect.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 use tare::{Error, Kind, Result};
 
-/// A flag of docker-run(1) without a meaning here.
+/// A flag of docker-run(1) that `tare run` lacks.
 struct Row {
     long: &'static str,
     short: Option<char>,
@@ -17,18 +17,18 @@ struct Row {
     cure: &'static str,
 }
 
-/// Which values a [`Row`] takes.
+/// Values that a [`Row`] accepts.
 enum Takes {
-    /// A value; those of the list ask for nothing.
+    /// A flag with a value; the listed values have no effect.
     Value(&'static [&'static str]),
-    /// On or off, of which one asks for nothing.
+    /// A flag that is on or off; this word has no effect.
     Switch(&'static str),
 }
 
 use Takes::{Switch, Value};
 
 const NONE: &[&str] = &[];
-/// Platforms whose programs run here, as Docker names them.
+/// Platforms of this machine in Docker's words.
 const PLATFORMS: &[&str] = match std::env::consts::ARCH.as_bytes() {
     b"x86_64" => &["linux", "linux/amd64", "linux/x86_64"],
     b"aarch64" => &["linux", "linux/arm64", "linux/arm64/v8", "linux/aarch64"],
@@ -263,14 +263,14 @@ const ROWS: [Row; 58] = [
     ),
 ];
 
-/// The flags of others that were written, with their values.
+/// Such flags of the command line, with their values.
 #[derive(Debug, Clone)]
 pub(super) struct Foreign(Vec<(&'static str, OsString)>);
 
 impl Foreign {
     /// # Errors
-    /// [`Kind::Unsupported`] for the first flag that asks for something: why it
-    /// is not here, and what is.
+    /// [`Kind::Unsupported`] for the first flag with an effect: the reason, and
+    /// an alternative.
     pub(super) fn check(&self) -> Result<()> {
         for (flag, value) in &self.0 {
             let row = ROWS.iter().find(|row| row.long == *flag);
@@ -348,10 +348,11 @@ mod tests {
     use super::super::flags::Flags;
     use super::*;
 
-    /// Where the table begins and ends in the page.
+    /// Marks around the table in the page.
     const MARKS: [&str; 2] = ["<!-- flags -->\n", "<!-- end of flags -->\n"];
 
-    /// Each flag of docker-run(1): `tare run`'s own help, or why not.
+    /// Returns a row for each flag of docker-run(1): the help of `tare run`, or
+    /// the reason for its absence.
     fn table() -> String {
         let command = Flags::augment_args(clap::Command::new("run"));
         let listed = include_str!("../../../../tests/data/docker-run.txt");

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The caller's standard input, copied to a command's pipe or terminal.
+//! Copies the caller's standard input to a command's pipe or terminal.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -14,11 +14,10 @@ use tare::{Error, Process, Result};
 use super::relay::reopened;
 use tare_rpc::typed::Line;
 
-/// Read at once; what is typed ahead of a command stays in the caller's
-/// terminal.
+/// Bytes read at once; keys typed ahead stay in the caller's terminal.
 const CHUNK: usize = 16 << 10;
 
-/// Copies what comes, while the command takes it.
+/// A copy of the input, while the command takes it.
 pub(super) struct Input {
     from: OwnedFd,
     from_terminal: bool,
@@ -29,14 +28,15 @@ pub(super) struct Input {
 }
 
 enum To {
-    /// The write end of the command's standard input; none when that is closed.
+    /// Write end of the command's standard input; `None` after the end of
+    /// input.
     Pipe(Option<OwnedFd>),
-    /// The command's terminal, and what its line discipline holds back.
+    /// The command's terminal, and the keys that its line discipline holds.
     Terminal(OwnedFd, Line),
 }
 
 impl Input {
-    /// For a command whose input is a pipe or a terminal of its own.
+    /// Copies input for a command with a pipe or a private terminal.
     pub(super) fn new(process: &Process) -> Result<Option<Self>> {
         let wrong = |e| Error::io("copy input", "dup", e);
         let to = match process.terminal() {
@@ -50,7 +50,7 @@ impl Input {
             },
         };
         if let To::Terminal(fd, _) | To::Pipe(Some(fd)) = &to {
-            // The command's end is a description of its own.
+            // The command's end is another open file description.
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
                 .map_err(|e| Error::os("copy input", "fcntl", e))?;
         }
@@ -73,7 +73,7 @@ impl Input {
         }))
     }
 
-    /// What to wait for.
+    /// Adds the descriptors to wait for.
     pub(super) fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
         let Some(to) = self.to_fd() else { return };
         if !self.held.is_empty() {
@@ -81,14 +81,13 @@ impl Input {
         } else if self.open {
             fds.push(PollFd::new(self.from.as_fd(), PollFlags::POLLIN));
             if let To::Pipe(_) = self.to {
-                // A reader that is gone is reported without being asked for.
+                // poll(2) reports a reader that is gone without a request.
                 fds.push(PollFd::new(to, PollFlags::empty()));
             }
         }
     }
 
-    /// Carries on where something is ready. `ready` are the answers to
-    /// [`Input::watch`].
+    /// Moves ready bytes; `ready` are the events for [`Input::watch`].
     pub(super) fn step(&mut self, ready: &[PollFlags]) {
         let any = |at: usize| ready.get(at).is_some_and(|r| !r.is_empty());
         if !self.held.is_empty() {
@@ -105,8 +104,8 @@ impl Input {
         }
     }
 
-    /// Reads at once, if tare is a background job: the kernel stops it then, as
-    /// it does every program that reads there.
+    /// Reads at once in a background job: the kernel then stops tare, as it
+    /// stops every program that reads there.
     pub(super) fn claim(&mut self) {
         if self.open && self.from_terminal && self.held.is_empty() && self.is_background() {
             self.take();
@@ -154,7 +153,7 @@ impl Input {
                 self.written += n;
             }
             Err(Errno::EINTR | Errno::EAGAIN) => {}
-            // The command has closed it.
+            // The command has closed its input.
             Err(_) => {
                 self.open = false;
                 self.written = self.held.len();

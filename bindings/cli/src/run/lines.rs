@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Files of docker-run(1): of variables, of labels, and the one for an id.
+//! Files of docker-run(1) flags: variables, labels, an id.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
@@ -12,11 +12,11 @@ use tare::{Error, Kind, Result};
 
 use crate::value;
 
-/// Reads lines NAME=VALUE or NAME as `--env` has them.
+/// Reads lines NAME=VALUE or NAME, as in `--env`.
 ///
 /// # Errors
-/// When the file cannot be read, or a name holds white space: the line's number
-/// is told, but not its text, which may be a secret.
+/// Those of reading the file, and a name with white space. Gives the line's
+/// number, but not the text, which may be a secret.
 pub(super) fn variables(path: &Path) -> Result<Vec<OsString>> {
     let step = "read env file";
     let bytes = read(step, path)?;
@@ -32,7 +32,7 @@ pub(super) fn variables(path: &Path) -> Result<Vec<OsString>> {
     Ok(words)
 }
 
-/// Reads lines NAME=TEXT as `--label` has them.
+/// Reads lines NAME=TEXT, as in `--label`.
 pub(super) fn labels(path: &Path) -> Result<Vec<(String, String)>> {
     let bytes = read("read label file", path)?;
     let of_line = |(_, line)| value::label(&String::from_utf8_lossy(line));
@@ -43,8 +43,8 @@ fn read(step: &'static str, path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|e| Error::io(step, format_args!("{path:?}"), e))
 }
 
-/// Lines with their numbers, but for empty ones and remarks; what blanks they
-/// begin with does not count, nor does a byte order mark.
+/// Returns numbered lines except empty lines and comments. Ignores leading
+/// blanks and a byte order mark.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let lines = bytes.split(|b| *b == b'\n').zip(1..);
@@ -55,7 +55,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     lines.filter(|(_, line)| !line.is_empty() && !line.starts_with(b"#"))
 }
 
-/// A new file for an id, removed again if none is written.
+/// A new file for an id, removed again if no id is written.
 pub(super) struct IdFile {
     file: File,
     path: PathBuf,
@@ -63,7 +63,7 @@ pub(super) struct IdFile {
 }
 
 /// # Errors
-/// [`Kind::Exists`] when the file is there.
+/// [`Kind::Exists`] if the file exists.
 pub(super) fn create(path: &Path) -> Result<IdFile> {
     let file = File::create_new(path).map_err(|e| {
         let error = Error::io("make cidfile", format_args!("{path:?}"), e);
@@ -93,7 +93,7 @@ impl IdFile {
 impl Drop for IdFile {
     fn drop(&mut self) {
         if !self.is_written {
-            // The error that brought this about is the one to tell.
+            // The error that caused this is the useful one.
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The flags that mount, in the order in which Docker mounts them.
+//! Flags that mount, in Docker's order of mounting.
 #![forbid(unsafe_code)]
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
@@ -8,8 +8,8 @@ use tare::spec::Mount;
 
 use crate::value::mount::{mount, tmpfs, volume};
 
-/// The mounts of `--volume`, `--mount` and `--tmpfs` together: those with a
-/// shorter target first, and those of one depth as they were written.
+/// The mounts of `--volume`, `--mount` and `--tmpfs` together: by depth of the
+/// target, then in the order of the command line.
 #[derive(Debug, Clone)]
 pub(super) struct Mounts(Vec<Mount>);
 
@@ -28,7 +28,7 @@ struct Written {
     volume: Vec<Mount>,
 
     /// Mount by keys: type=bind|cow|tmpfs, source, target, readonly,
-    /// tmpfs-size, tmpfs-mode; a field with a comma is quoted as in CSV
+    /// tmpfs-size, tmpfs-mode; quote a field with a comma as in CSV
     #[arg(long, value_name = "KEY=VALUE,...", value_parser = OsStringValueParser::new().try_map(|text| mount(&text)))]
     mount: Vec<Mount>,
 

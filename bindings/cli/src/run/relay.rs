@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One stream of a command's output, copied to one of the caller's descriptors.
+//! Copies a stream of a command's output to a descriptor of the caller.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -11,31 +11,31 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{isatty, read, write};
 use tare::{Error, Result};
 
-/// Read, or moved, at once.
+/// Bytes read or spliced at once.
 const CHUNK: usize = 64 << 10;
-/// Written at once where a longer write could wait for a slow reader, and
-/// signals with it.
+/// Bytes written at once if a longer write could wait for a slow reader, and
+/// delay signals.
 const BRIEF: usize = 512;
 
-/// Copies what comes, in its order, as fast as it is taken.
+/// Copies bytes in order, as fast as the reader takes them.
 pub(super) struct Relay {
-    /// None at the end of the output, or when it is not wanted any more.
+    /// `None` at the end of the output, or after an error of the reader.
     from: Option<OwnedFd>,
     to: OwnedFd,
     name: &'static str,
     held: Vec<u8>,
     written: usize,
-    /// Bytes move between pipes without a copy.
+    /// True if bytes move between pipes without a copy.
     splices: bool,
-    /// The caller's pipe is full.
+    /// True if the caller's pipe is full.
     full: bool,
     most: usize,
     failed: Option<Errno>,
 }
 
 impl Relay {
-    /// From a command's pipe, or its terminal's master, of which this is made
-    /// non-blocking; the command's end is a description of its own.
+    /// Starts a relay from a command's pipe or its terminal's master, and makes
+    /// that non-blocking. The command's end is another open file description.
     pub(super) fn new(from: OwnedFd, to: BorrowedFd<'_>, name: &'static str) -> Result<Self> {
         let wrong = |e| Error::os("copy output", name, e);
         fcntl(&from, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(wrong)?;
@@ -66,7 +66,7 @@ impl Relay {
         })
     }
 
-    /// What to wait for; nothing at the end.
+    /// Returns the descriptor to wait for; `None` at the end.
     pub(super) fn watch(&self) -> Option<PollFd<'_>> {
         if self.full || !self.held.is_empty() {
             return Some(PollFd::new(self.to.as_fd(), PollFlags::POLLOUT));
@@ -75,7 +75,7 @@ impl Relay {
         Some(PollFd::new(from.as_fd(), PollFlags::POLLIN))
     }
 
-    /// Carries on, after [`Relay::watch`] was ready.
+    /// Moves bytes, after [`Relay::watch`] was ready.
     pub(super) fn step(&mut self) {
         if self.full {
             self.full = false;
@@ -87,8 +87,8 @@ impl Relay {
     }
 
     /// # Errors
-    /// The first that kept output from the caller, but a reader's being gone:
-    /// the command itself hears of that by SIGPIPE.
+    /// The first error that kept output from the caller. A reader that is gone
+    /// is no error, because the command itself gets SIGPIPE.
     pub(super) fn outcome(&self) -> Result<()> {
         match self.failed {
             None | Some(Errno::EPIPE | Errno::EIO) => Ok(()),
@@ -112,7 +112,7 @@ impl Relay {
         }
         self.held.resize(CHUNK, 0);
         match read(from, &mut self.held) {
-            // A terminal's master says EIO when its last user is gone.
+            // A terminal's master returns EIO when its last user is gone.
             Ok(0) | Err(Errno::EIO) => {
                 self.held.clear();
                 self.from = None;
@@ -138,7 +138,7 @@ impl Relay {
         }
     }
 
-    /// Takes no more, so that the command's next write fails.
+    /// Closes the stream, so that the command's next write fails.
     fn fail(&mut self, errno: Errno) {
         self.failed = Some(errno);
         self.held.clear();
@@ -146,8 +146,8 @@ impl Relay {
     }
 }
 
-/// The same terminal, non-blocking without the caller's seeing it; none where
-/// it may not be opened.
+/// Opens the terminal again, non-blocking without an effect on the caller;
+/// `None` without permission.
 pub(super) fn reopened(fd: BorrowedFd<'_>, access: OFlag) -> Option<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let flags = access | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;

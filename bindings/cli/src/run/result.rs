@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The JSON object that `tare run --json` prints: a result, or the error that is there instead.
+//! The JSON object of `tare run --json`: a result, or an error in its place.
 #![forbid(unsafe_code)]
 
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use tare::{Effective, Error, Output};
 use crate::text::encode;
 use tare_rpc::Failure;
 
-/// A command that ran, whatever its exit code.
+/// Returns the result of a command that ran, with any exit code.
 pub(super) fn ended(output: Output, effective: &Effective) -> Value {
     let status = output.status;
     let (stdout, stdout_encoding) = encode(output.stdout);
@@ -26,7 +26,7 @@ pub(super) fn ended(output: Output, effective: &Effective) -> Value {
     })
 }
 
-/// No command ran.
+/// Returns the error if no command ran.
 pub(super) fn failed(error: &Error) -> Value {
     json!({"error": Failure::of(error)})
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Signals to tare, passed on to the command.
+//! Passes signals of tare on to the command.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -11,8 +11,8 @@ use tare::{Error, Process, Result};
 
 use super::terminal::{self, Raw};
 
-/// Not passed on: those about tare itself, as Docker has it; those that cannot
-/// be caught; and those by which the kernel keeps a background job from the
+/// Signals that are not passed on: those about tare itself, as in Docker; those
+/// that cannot be caught; and those that keep a background job from the
 /// terminal, which are to stop tare.
 const OWN: [Signal; 7] = [
     Signal::SIGCHLD,
@@ -24,7 +24,7 @@ const OWN: [Signal; 7] = [
     Signal::SIGTTOU,
 ];
 
-/// `ssi_code` of what a terminal sends, sigaction(2).
+/// `ssi_code` of a signal from a terminal, sigaction(2).
 const SI_KERNEL: i32 = 0x80;
 
 /// Signals that wait for [`Signals::pass`].
@@ -33,14 +33,13 @@ pub(super) struct Signals {
     /// Signals that tare's caller ignores, signal 1 as bit 0.
     ignored: u64,
     interrupted: bool,
-    /// The command was told to go on already.
+    /// True if the command has received SIGCONT already.
     continued: bool,
 }
 
 impl Signals {
-    /// Has signals wait from now on: to be called before the command starts, so
-    /// that none that comes with its first breath is lost. The command does not
-    /// inherit this.
+    /// Holds signals from now on. Call before the command starts, to lose no
+    /// early signal. The command does not inherit the mask.
     pub(super) fn hold() -> Result<Self> {
         let wrong = |call| move |e| Error::os("forward signals", call, e);
         let ignored = ignored();
@@ -60,18 +59,18 @@ impl Signals {
         })
     }
 
-    /// Readable when there is something to pass on.
+    /// Returns a descriptor that is readable when a signal waits.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
-    /// Passes on what has come. A second SIGINT kills. From a terminal, signals
-    /// are for the command's whole group; and one that stops tare stops the
+    /// Passes waiting signals on. A second SIGINT kills. A terminal's signals
+    /// go to the command's whole group; a signal that stops tare stops the
     /// command until both go on.
     pub(super) fn pass(&mut self, process: &Process, raw: Option<&Raw>) -> Result<()> {
         while let Some((number, from_terminal)) = self.next() {
             let signal = Signal::try_from(number).ok();
-            // What can go wrong: the command, or its sandbox, has just ended.
+            // Errors mean that the command or its sandbox has just ended.
             let _ = match signal {
                 Some(Signal::SIGTSTP) => {
                     self.stop(process, raw)?;
@@ -94,7 +93,8 @@ impl Signals {
         Ok(())
     }
 
-    /// Whether one has come that would end tare, now that there is no command.
+    /// Returns whether a waiting signal would end tare, now that no command
+    /// runs.
     pub(super) fn end(&mut self) -> bool {
         let harmless = [Signal::SIGCONT, Signal::SIGWINCH, Signal::SIGTSTP].map(|s| s as i32);
         while let Some((number, _)) = self.next() {
@@ -105,13 +105,12 @@ impl Signals {
         false
     }
 
-    /// Its number, and whether a terminal sent it.
+    /// Returns a signal's number, and whether a terminal sent it.
     fn next(&self) -> Option<(i32, bool)> {
         loop {
             let info = self.fd.read_signal().ok().flatten()?;
             let number = info.ssi_signo as i32;
-            // Of real-time signals all are held, because a set cannot name
-            // them.
+            // A set cannot name real-time signals, so all of them are held.
             if self.ignored >> (number - 1) & 1 == 0 {
                 return Some((number, info.ssi_code == SI_KERNEL));
             }
@@ -121,8 +120,7 @@ impl Signals {
     /// Stops the command's group, then tare itself; returns when both go on.
     fn stop(&mut self, process: &Process, raw: Option<&Raw>) -> Result<()> {
         let wrong = |e| Error::os("forward signals", "SIGTSTP", e);
-        // SIGTSTP stops no group whose session is its own, as each command's
-        // is.
+        // SIGTSTP stops no orphaned process group, as each command's group is.
         let _ = process.signal_group(Signal::SIGSTOP as i32);
         if let Some(raw) = raw {
             raw.leave();
@@ -130,7 +128,7 @@ impl Signals {
         let stop: SigSet = [Signal::SIGTSTP].into_iter().collect();
         raise(Signal::SIGTSTP).map_err(wrong)?;
         stop.thread_unblock().map_err(wrong)?;
-        // Here tare was stopped, until somebody let it go on.
+        // tare was stopped here, until SIGCONT.
         stop.thread_block().map_err(wrong)?;
         if let Some(raw) = raw {
             raw.enter_again()?;
@@ -141,8 +139,8 @@ impl Signals {
     }
 }
 
-/// What the caller ignores: the kernel tells it in one go. Without procfs a
-/// caller is taken for one that ignores nothing.
+/// Returns the signals that the caller ignores, from a single read of procfs.
+/// Without procfs, assumes none.
 fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

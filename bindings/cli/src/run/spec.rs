@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The spec that the flags of `tare run` ask for, over the one of `--spec`.
+//! Builds the spec of `tare run`: flags over the file of `--spec`.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -18,7 +18,7 @@ use super::lines;
 use crate::value::{self, SecurityOption};
 
 impl Flags {
-    /// The spec, and what is to run in it; nothing for the image's own command.
+    /// Returns the spec and the command; no words for the image's own command.
     pub(super) fn spec(&self) -> Result<(Spec, &[OsString])> {
         let mut spec = self.base()?;
         let command = match self.words.split_first() {
@@ -72,7 +72,7 @@ impl Flags {
         self.workdir.is_none() && self.spec.is_none() && !self.switches.clean_env
     }
 
-    /// Which namespaces are the sandbox's own.
+    /// Sets the sandbox's own namespaces.
     fn part(&self, spec: &mut Spec) {
         replace(&mut spec.namespaces.ipc, &self.ipc);
         replace(&mut spec.namespaces.uts, &self.uts);
@@ -91,7 +91,7 @@ impl Flags {
         }
     }
 
-    /// The spec of `--spec`, or an empty one.
+    /// Returns the spec of `--spec`, or an empty spec.
     fn base(&self) -> Result<Spec> {
         let Some(path) = &self.spec else {
             return Ok(Spec::default());
@@ -121,7 +121,7 @@ impl Flags {
         over(&mut limits.cpu_weight, &self.cpu_shares);
         over(&mut limits.cpuset, &self.cpuset_cpus);
         if let Some(pids) = self.pids_limit {
-            // Docker's -1, and its 0, are no limit.
+            // Docker's -1, and 0, mean no limit.
             limits.pids = u64::try_from(pids).ok().filter(|pids| *pids > 0);
         }
         over(&mut limits.io, &self.blkio_weight);
@@ -159,11 +159,11 @@ impl Flags {
     }
 }
 
-/// Lets a command in the view of the host begin where the caller is, with its
-/// search path and its language.
+/// Starts a command in the view of the host in the caller's directory, with the
+/// caller's search path and language.
 fn as_caller(spec: &mut Spec) {
     if spec.workdir.is_none() {
-        // A caller may be in a directory that is gone, or that it may not enter.
+        // The caller's directory may be removed, or closed to the caller.
         let enters = |dir: &PathBuf| {
             faccessat(AT_FDCWD, dir, AccessFlags::X_OK, AtFlags::AT_EACCESS).is_ok()
         };
@@ -192,8 +192,8 @@ fn replace<T: Clone>(key: &mut T, flag: &Option<T>) {
     }
 }
 
-/// How many arguments follow the first `--` of the command line; clap takes that away
-/// without a trace when no word came before it.
+/// Counts the arguments after the first `--`; clap drops `--` without a trace
+/// if no word came before.
 fn after_dashes() -> usize {
     env::args_os().skip_while(|a| a != "--").skip(1).count()
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which of the caller's standard streams a command may have itself.
+//! Decides how a command gets each standard stream of the caller.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -9,7 +9,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::unistd::{geteuid, isatty};
 use tare::{Command, Stdin, Stdout};
 
-/// How a command gets at each stream.
+/// Ways to each stream.
 pub(super) struct Streams {
     input: Way,
     output: Way,
@@ -27,9 +27,9 @@ enum Way {
 }
 
 impl Streams {
-    /// For a command of this user, `USER[:GROUP]`. A terminal of the caller's
-    /// never goes in: whoever has it sets its modes, and types on it. A file or
-    /// pipe goes in where that user may open it, as `/dev/stdout`, too.
+    /// Decides for a command of this user, `USER[:GROUP]`. A terminal of the
+    /// caller never goes in, because its holder sets its modes and types on it.
+    /// A file or pipe goes in if the user may open it, as `/dev/stdout`, too.
     pub(super) fn of(user: &str) -> Self {
         let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
         let maker = matches!(user, "" | "0" | "0:0");
@@ -63,16 +63,17 @@ impl Streams {
     }
 }
 
-/// `own` and `other` are the bits that the maker, and any user, opens it by.
+/// Decides for a stream; `own` and `other` are the permission bits that the
+/// maker, and any user, needs to open it.
 fn way(fd: BorrowedFd<'_>, maker: bool, own: Mode, other: Mode) -> Way {
     if isatty(fd) == Ok(true) {
         return Way::Relay;
     }
-    // What cannot be told the library tells, when it is to use it.
+    // The library reports the error when it uses the stream.
     let Ok(stat) = fstat(fd) else {
         return Way::Direct;
     };
-    // Sockets cannot be opened by name, and devices are no business of tare's.
+    // A socket cannot be opened by name, and a device could have any effect.
     if !matches!(kind(&stat), SFlag::S_IFREG | SFlag::S_IFIFO) {
         return Way::Direct;
     }
@@ -82,8 +83,8 @@ fn way(fd: BorrowedFd<'_>, maker: bool, own: Mode, other: Mode) -> Way {
     if opens { Way::Direct } else { Way::Relay }
 }
 
-/// Whether both are one terminal or pipe, so that what is written to both stays
-/// in its order.
+/// Returns whether both are the same terminal or pipe, so that their output
+/// stays in order.
 fn is_one(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
     match (fstat(a), fstat(b)) {
         (Ok(a), Ok(b)) => {

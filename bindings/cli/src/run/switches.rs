@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Flags of `tare run` that are on or off, written as docker-run(1) takes them:
+//! Flags of `tare run` that are on or off, in the notation of docker-run(1):
 //! `--rm`, `--rm=true`, `--rm=false`.
 #![forbid(unsafe_code)]
 
@@ -36,24 +36,24 @@ switches! {
     /// Give the command a terminal
     #[arg(short)]
     tty
-    /// Make the root read-only; the same as --write none
+    /// Make the root read-only; as --write none
     #[arg(help_heading = "Storage", conflicts_with = "write")]
     read_only
-    /// Restrict nothing but by namespaces: every capability and device, no
-    /// filter, no mask
+    /// Restrict only by namespaces: every capability and device, no filter, no
+    /// mask
     #[arg(help_heading = "Security")]
     privileged
     /// Show no progress of an import
     #[arg(short)]
     quiet
-    /// Accepted, and always so: the sandbox is gone when the command ends
+    /// Accepted and always on: the sandbox is gone when the command ends
     rm
-    /// Accepted, and always so: process 1 forwards signals and reaps
+    /// Accepted and always on: process 1 forwards signals and reaps
     init
     /// With the image `host`: begin in `/` without the caller's PATH, LANG and
     /// LC_*
     clean_env
-    /// Print the result as one JSON object: how the command ended, its output,
-    /// what it used
+    /// Print the result as a JSON object: status, output and usage of the
+    /// command
     json
 }

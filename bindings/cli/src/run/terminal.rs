@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The caller's terminal: its size, and raw mode that is always taken back.
+//! The caller's terminal: size, and raw mode that is always undone.
 #![forbid(unsafe_code)]
 
 use std::io::{self, IsTerminal as _};
@@ -8,7 +8,8 @@ use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, tcgetpgrp};
 use tare::{Error, Result, Size};
 
-/// The size of the terminal that tare runs on; 0 x 0, the kernel's own, without one.
+/// Returns the size of the caller's terminal; without a terminal 0 x 0, the
+/// kernel's default.
 pub(super) fn size() -> Size {
     let known = [
         terminal_size::terminal_size_of(io::stdin()),
@@ -23,14 +24,14 @@ pub(super) fn size() -> Size {
     Size { rows, columns }
 }
 
-/// The caller's terminal passing every key on; as it was when this is dropped.
+/// The caller's terminal in raw mode; restored on drop.
 pub(super) struct Raw {
     before: Termios,
     raw: Termios,
 }
 
 impl Raw {
-    /// Nothing if standard input is no terminal.
+    /// Enters raw mode; returns `None` if standard input is no terminal.
     pub(super) fn enter() -> Result<Option<Self>> {
         if !io::stdin().is_terminal() {
             return Ok(None);
@@ -45,7 +46,7 @@ impl Raw {
 }
 
 impl Raw {
-    /// Puts the terminal back, as long as it is this process's.
+    /// Restores the terminal, unless another process has it.
     pub(super) fn leave(&self) {
         let others = tcgetpgrp(io::stdin()).is_ok_and(|group| group != getpgrp());
         if !others {
@@ -54,7 +55,7 @@ impl Raw {
         }
     }
 
-    /// Takes the terminal again after [`Raw::leave`].
+    /// Enters raw mode again after [`Raw::leave`].
     pub(super) fn enter_again(&self) -> Result<()> {
         tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.raw)
             .map_err(|e| Error::os("set terminal to raw mode", "standard input", e))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Mounts as docker-run(1) has them: `--volume`, `--mount` and `--tmpfs`. Paths
-//! are bytes: a backslash is a backslash.
+//! Mounts in the notation of docker-run(1): `--volume`, `--mount` and
+//! `--tmpfs`. Paths are bytes: a backslash is a backslash.
 #![forbid(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
@@ -11,7 +11,7 @@ use tare::spec::{Mount, MountKind};
 use tare::{Error, Kind, Result};
 
 const STEP: &str = "parse mount";
-/// Mode of a tmpfs's root, as Docker's.
+/// Mode of a tmpfs's root, as in Docker.
 const STICKY: u32 = 0o1777;
 
 fn wrong(why: impl std::fmt::Display, cure: &'static str) -> Error {
@@ -39,8 +39,8 @@ pub(crate) fn volume(text: &OsStr) -> Result<Mount> {
             "cow" => mount.kind = MountKind::Cow(path(source)),
             "noexec" => mount.no_exec = true,
             "z" | "Z" => relabel(Path::new("/sys/fs/selinux/enforce"))?,
-            // Of Docker's virtual machines, of its volumes, and the propagation
-            // that each mount here has.
+            // Options for Docker's virtual machines and volumes, and the
+            // propagation that every mount has here.
             "cached" | "consistent" | "delegated" | "nocopy" | "private" | "rprivate" => {}
             "shared" | "rshared" | "slave" | "rslave" => return Err(propagation(option)),
             _ => return Err(unknown(option, "ro, rw, cow, noexec, z")),
@@ -64,7 +64,7 @@ pub(crate) fn tmpfs(text: &OsStr) -> Result<Mount> {
             ("rw", "") => mount.read_only = false,
             ("noexec", "") => mount.no_exec = true,
             ("exec", "") => mount.no_exec = false,
-            // So in any case.
+            // Always on.
             ("nosuid" | "nodev", "") => {}
             (key @ ("size" | "mode"), value) => in_memory(&mut mount, key, value)?,
             _ => return Err(unknown(option, "size=, mode=, ro, rw, noexec, exec")),
@@ -73,7 +73,7 @@ pub(crate) fn tmpfs(text: &OsStr) -> Result<Mount> {
     Ok(mount)
 }
 
-/// Reads `KEY=VALUE,...`, where a field with a comma is quoted as in CSV.
+/// Reads `KEY=VALUE,...`; a field with a comma is quoted as in CSV.
 pub(crate) fn mount(text: &OsStr) -> Result<Mount> {
     let mut kind = None;
     let (mut source, mut target) = (None, None);
@@ -175,7 +175,7 @@ fn path(bytes: &[u8]) -> PathBuf {
     OsString::from_vec(bytes.to_vec()).into()
 }
 
-/// Words between commas; empty ones do not count.
+/// Returns the words between commas, without empty words.
 fn words(options: &[u8]) -> Result<Vec<&str>> {
     match std::str::from_utf8(options) {
         Ok(options) => Ok(options.split(',').filter(|word| !word.is_empty()).collect()),
@@ -193,7 +193,7 @@ fn propagation(word: &str) -> Error {
 }
 
 /// # Errors
-/// With SELinux: labels of the host's files are not changed.
+/// With SELinux, because the labels of host files are never changed.
 fn relabel(enforce: &Path) -> Result<()> {
     match enforce.exists() {
         false => Ok(()),
@@ -204,8 +204,8 @@ fn relabel(enforce: &Path) -> Result<()> {
     }
 }
 
-/// Splits one record of RFC 4180: a field in quotes may hold commas, and quotes
-/// that are doubled.
+/// Splits a record of RFC 4180: a quoted field may hold commas and doubled
+/// quotes.
 fn fields(text: &[u8]) -> Result<Vec<Vec<u8>>> {
     let mut found = vec![Vec::new()];
     let mut rest = text;
@@ -223,7 +223,7 @@ fn fields(text: &[u8]) -> Result<Vec<Vec<u8>>> {
             };
             field.push(*byte);
         }
-        // At the quote that ends the field, at the comma behind it, or at the end.
+        // Continues at the closing quote, at the comma after it, or at the end.
         rest = match (quoted, rest) {
             (true, [b'"', rest @ ..]) => rest,
             (true, _) => return Err(quotes(text)),

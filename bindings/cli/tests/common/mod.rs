@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Starts `tare` with a store of its own, as root or as an ordinary user, and looks at what it says.
+//! Starts `tare` with a private store, as root or as an ordinary user, and
+//! examines the output.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub(crate) mod rpc;
@@ -14,13 +15,13 @@ use tempfile::TempDir;
 /// The program under test.
 pub(crate) const TARE: &str = env!("CARGO_BIN_EXE_tare");
 
-/// A store, and who uses it.
+/// A store and its user.
 pub(crate) struct Tare {
     pub(crate) store: TempDir,
     user: Option<User>,
 }
 
-/// What a finished `tare` said.
+/// Output and status of a finished `tare`.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) status: i32,
@@ -29,7 +30,7 @@ pub(crate) struct Said {
 }
 
 impl Tare {
-    /// As whoever runs the tests.
+    /// Runs as the user of the tests.
     pub(crate) fn new() -> Self {
         Self {
             store: TempDir::new().expect("a directory for the store"),
@@ -37,7 +38,7 @@ impl Tare {
         }
     }
 
-    /// As an ordinary user.
+    /// Runs as an ordinary user.
     pub(crate) fn of(user: User) -> Self {
         Self {
             store: user.tempdir(),
@@ -45,7 +46,7 @@ impl Tare {
         }
     }
 
-    /// A directory that the user can write to.
+    /// Returns a directory that the user can write to.
     pub(crate) fn tempdir(&self) -> TempDir {
         match &self.user {
             Some(user) => user.tempdir(),
@@ -53,7 +54,7 @@ impl Tare {
         }
     }
 
-    /// Ids that a command can have inside: with one id alone, only its own.
+    /// Returns ids for commands inside: with a single id, only that id.
     pub(crate) fn ids(&self) -> &'static [&'static str] {
         match &self.user {
             Some(user) if user.name == tare_oracle::ordinary_user(false).name => &["0"],
@@ -61,22 +62,22 @@ impl Tare {
         }
     }
 
-    /// A file of the store.
+    /// Returns the path of a file of the store.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.store.path().join(name)
     }
 
-    /// `tare` with these arguments, not started; no input.
+    /// Returns `tare` with these arguments and no input, not started.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         self.program(TARE, args)
     }
 
-    /// A shell's line in the place of `tare`, which it may start.
+    /// Returns a shell's line that may start `tare`.
     pub(crate) fn shell(&self, script: &str) -> Command {
         self.program("sh", &["-c", script])
     }
 
-    /// Another program with these arguments, not started; no input.
+    /// Returns another program with these arguments and no input, not started.
     pub(crate) fn program(&self, program: &str, args: &[&str]) -> Command {
         let mut command = match &self.user {
             Some(user) => user.command(program),
@@ -91,18 +92,18 @@ impl Tare {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs `tare` to the end.
     pub(crate) fn run(&self, args: &[&str]) -> Said {
         Said::of(self.command(args).output().expect("tare starts"))
     }
 
-    /// The same with input.
+    /// Runs `tare` to the end with input.
     pub(crate) fn run_with(&self, args: &[&str], input: &[u8]) -> Said {
         let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_vec();
         let writer = std::thread::spawn(move || {
-            // A command that does not read on is no failure of the writer's.
+            // A command need not read all input.
             let _ = stdin.write_all(&input);
         });
         let said = Said::of(child.wait_with_output().unwrap());
@@ -118,7 +119,7 @@ impl Tare {
         self.run(&args)
     }
 
-    /// What is left in the store's scratch directory.
+    /// Counts the files in the store's scratch directory.
     pub(crate) fn scratch(&self) -> usize {
         std::fs::read_dir(self.store.path().join("scratch")).map_or(0, |entries| {
             entries.flatten().filter(|e| is_dir(&e.path())).count()
@@ -143,14 +144,14 @@ impl Said {
         }
     }
 
-    /// Its output, if all went well.
+    /// Returns the output of a success.
     #[track_caller]
     pub(crate) fn ok(&self) -> &str {
         assert_eq!(self.status, 0, "{self:?}");
         self.stdout.trim_end()
     }
 
-    /// One line of its own, with all of these words, and this status.
+    /// Expects a single line with all of these words, and this status.
     #[track_caller]
     pub(crate) fn fails(&self, status: i32, words: &[&str]) {
         assert_eq!(self.status, status, "{self:?}");
@@ -162,7 +163,7 @@ impl Said {
         }
     }
 
-    /// Its output as JSON.
+    /// Returns the output as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> serde_json::Value {
         assert_eq!(self.stdout.lines().count(), 1, "{self:?}");
@@ -170,7 +171,7 @@ impl Said {
     }
 }
 
-/// Root, and every kind of ordinary user that there is.
+/// Returns root, and every kind of ordinary user.
 pub(crate) fn everybody() -> Vec<Tare> {
     let mut all = vec![Tare::new()];
     for (name, subids) in [("plain", false), ("subids", true)] {

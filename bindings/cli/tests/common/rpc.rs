@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A client of `tare rpc`: sends requests, sorts what comes by id.
+//! A client of `tare rpc`: sends requests, sorts replies by id.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -13,30 +13,30 @@ use serde_json::{Value, json};
 
 use super::Tare;
 
-/// Longer than anything here takes: what does not come by then never comes.
+/// Longer than any wait here: a later reply never comes.
 const LONG: Duration = Duration::from_secs(60);
 
 /// A conversation.
 pub(crate) struct Rpc<'a> {
-    /// Its store is there until this has ended.
+    /// Keeps the store until the conversation has ended.
     _tare: &'a Tare,
     pub(crate) child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<Value>,
     next: u64,
-    /// What came for others than who was waited for.
+    /// Replies that arrived before their turn.
     kept: HashMap<u64, Reply>,
 }
 
 impl Drop for Rpc<'_> {
     fn drop(&mut self) {
-        // Nothing of a failed test may be found by the next one.
+        // A failed test must leave no process for the next test.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What came for one request.
+/// Replies to a request.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Reply {
     pub(crate) stdout: Vec<u8>,
@@ -47,7 +47,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// The result, if there is one.
+    /// Returns the result of a success.
     #[track_caller]
     pub(crate) fn ok(&self) -> &Value {
         let last = self.last.as_ref().expect("an answer");
@@ -55,7 +55,7 @@ impl Reply {
         &last["result"]
     }
 
-    /// Kind, step and errno of the error.
+    /// Returns kind, step and errno of the error.
     #[track_caller]
     pub(crate) fn error(&self) -> (&str, &str, Option<i64>) {
         let last = self.last.as_ref().expect("an answer");
@@ -85,7 +85,7 @@ impl Reply {
     }
 }
 
-/// What a string or `{"base64": ...}` stands for.
+/// Decodes a string or `{"base64": ...}`.
 pub(crate) fn bytes(data: &Value) -> Vec<u8> {
     match data.as_str() {
         Some(text) => text.as_bytes().to_vec(),
@@ -102,7 +102,7 @@ impl<'a> Rpc<'a> {
         Self::start(tare, read)
     }
 
-    /// Starts it; `reader` gets its output and passes lines on.
+    /// Starts `tare rpc`; `reader` takes the output and passes lines on.
     pub(crate) fn start(
         tare: &'a Tare,
         reader: impl FnOnce(ChildStdout) -> Receiver<Value>,
@@ -125,7 +125,7 @@ impl<'a> Rpc<'a> {
         }
     }
 
-    /// Sends a request, says its id.
+    /// Sends a request; returns the id.
     pub(crate) fn send(&mut self, method: &str, params: Value) -> u64 {
         let id = self.next;
         self.next += 1;
@@ -139,7 +139,7 @@ impl<'a> Rpc<'a> {
         stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// The next line, whatever it is about.
+    /// Returns the next line.
     #[track_caller]
     pub(crate) fn next(&mut self) -> Value {
         match self.lines.recv_timeout(LONG) {
@@ -155,7 +155,7 @@ impl<'a> Rpc<'a> {
         self.kept.remove(&id).unwrap()
     }
 
-    /// Waits until what came for a request fulfils something.
+    /// Waits until the replies to a request satisfy `done`.
     #[track_caller]
     pub(crate) fn until(&mut self, id: u64, done: impl Fn(&Reply) -> bool) -> &Reply {
         while !done(self.kept.entry(id).or_default()) {
@@ -196,12 +196,12 @@ impl<'a> Rpc<'a> {
         self.send("run", params)
     }
 
-    /// The end of the input.
+    /// Closes the input.
     pub(crate) fn end(&mut self) {
         self.stdin = None;
     }
 
-    /// The end of the input, what was still to come, and the exit status.
+    /// Closes the input; returns the remaining lines and the exit status.
     #[track_caller]
     pub(crate) fn finish(mut self) -> (Vec<Value>, i32) {
         self.end();

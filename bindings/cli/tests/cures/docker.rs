@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Flags of docker-run(1) that are not here: what each names in its place does it.
+//! Flags of docker-run(1) that `tare run` lacks: the named replacement of each
+//! works.
 
 use std::fs;
 
@@ -8,14 +9,14 @@ use tare_oracle::{image, need};
 use super::common::Tare;
 use super::{cure, shell};
 
-/// A cure, replacements in it, and a line with `%` for it.
+/// A cure, replacements in it, and a line with `%` for the cure.
 type Row = (
     &'static str,
     &'static [(&'static str, &'static str)],
     &'static str,
 );
 
-/// What the errors of flags of docker-run(1) name, and how a user pastes that.
+/// Cures of docker-run(1)'s flags, and the lines that a user pastes.
 const FLAGS: &[Row] = &[
     (
         "Ctrl-Z, then bg",
@@ -142,7 +143,8 @@ const FLAGS: &[Row] = &[
     ),
 ];
 
-/// Cures that this machine need not be able to follow, with the reasons of `tests/cures.txt`.
+/// Cures that this machine need not be able to follow; `tests/cures.txt` has
+/// the reasons.
 const ELSEWHERE: [&str; 5] = [
     "systemd-run --scope --slice=NAME tare run ...",
     "--cap-add SYS_NICE --ulimit rtprio=99",
@@ -151,7 +153,8 @@ const ELSEWHERE: [&str; 5] = [
     "a second command in the sandbox, by tare rpc or a library",
 ];
 
-/// The flags that the page says are not here, each with a value that asks for something.
+/// Returns the flags that the page calls absent, each with a value that has an
+/// effect.
 fn refused_flags() -> Vec<String> {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/docker.md");
     let page = fs::read_to_string(page).unwrap();

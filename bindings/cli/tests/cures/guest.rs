@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Cures that change a machine for all of its users, in a virtual machine of their own.
+//! Cures that change a machine for all of its users, in a virtual machine.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use tare_oracle::need;
 
 use super::common::TARE;
 
-/// Breaks the guest, follows what tare says, and looks again.
+/// Breaks the guest, follows the cure, and looks again.
 const SCRIPT: &str = r#"
 export TARE_STORE=/root/store
 fail() { echo "FAILED: $*"; exit 1; }
@@ -17,7 +17,7 @@ soon() {
     fail "$* is busy"
 }
 modprobe() { insmod "/modules/$1.ko"; }
-nobody() {
+ordinary() {
     /usr/bin/setpriv --reuid=65534 --regid=65534 --clear-groups env HOME=/tmp TARE_STORE=/tmp/store "$@"
 }
 
@@ -37,7 +37,7 @@ paste() {
 
 mkdir -p /image/bin && cp /bin/busybox /image/bin/busybox && ln -s busybox /image/bin/true
 chmod 1777 /tmp
-nobody tare run host true || fail nobody
+ordinary tare run host true || fail ordinary
 
 # Root's rows.
 echo 1 >/sys/kernel/rcu_normal
@@ -60,12 +60,12 @@ for name in rcu 'bpf jit' 'cgroup favordynmods' overlay; do [ -z "$(row "$name")
 # Settings that ordinary users meet.
 switches='kernel.unprivileged_userns_clone user.max_user_namespaces'
 sysctl -w kernel.unprivileged_userns_clone=0
-paste "$(told nobody tare run host true)"
-nobody tare run host true || fail 'namespaces'
+paste "$(told ordinary tare run host true)"
+ordinary tare run host true || fail 'namespaces'
 for switch in $switches; do sysctl -w $switch=0; done
-nobody tare doctor >/tmp/doctor
+ordinary tare doctor >/tmp/doctor
 for switch in $switches; do paste "$(row $switch)"; done
-nobody tare run host true || fail "$switches"
+ordinary tare run host true || fail "$switches"
 
 # Limits.
 losetup /dev/loop0 /bin/busybox

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Lines of the shell with `tare` in them, and what their cures make of them.
+//! Lines of the shell with `tare`, and the lines that their cures give.
 
 use tare_oracle::need;
 
 use super::common::{Tare, everybody};
 use super::{Row, follow, one, runs, valued, words};
 
-/// What everybody may do.
+/// Lines for every user.
 const ROWS: &[Row] = &[
     ("tare --frob", |cure| one(cure)),
     ("tare store --frob", |cure| one(cure)),
@@ -231,7 +231,7 @@ fn line_with_what_its_error_offers_runs() {
     }
 }
 
-/// What root alone may do.
+/// Lines for root.
 const OF_ROOT: &[Row] = &[
     ("tare run --network bridge host true", |cure| {
         assert!(cure.ends_with("the path of a namespace"));
@@ -278,7 +278,7 @@ const OF_ROOT: &[Row] = &[
             let (ends, lazy) = cure.split_once(", or ").unwrap();
             assert!(ends.starts_with("ending what uses it ("));
             let lazy = format!("exec 9<$HOME/m/etc; tare umount {lazy} $HOME/m");
-            // The first line was the one that used it, and has ended.
+            // The first line was the only user, and has ended.
             vec![
                 "again tare umount $HOME/m && tare mount host $HOME/m".into(),
                 lazy,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Does what the command's errors say that one should try, in a shell, and sees success.
+//! Follows the cures of the command's errors in a shell, and expects success.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -13,14 +13,15 @@ use std::path::Path;
 use common::{Said, TARE, Tare, everybody};
 use tare_oracle::{image, need};
 
-/// Lines of the shell: a wrong one, and what its cure makes of it.
+/// Lines of the shell: a wrong line, and the lines that its cure gives.
 type Row = (&'static str, fn(&str) -> Vec<String>);
 
 /// Runs a line in which `tare` is the program under test.
 fn shell(tare: &Tare, home: &Path, line: &str) -> Said {
     let dir = TARE.strip_suffix("/tare").unwrap();
     let path = format!("{dir}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
-    // A copy of all mounts of the machine keeps each busy for a moment.
+    // Each start of a sandbox copies all mounts of the machine, and keeps each
+    // busy for a moment.
     let again = "again() { for n in {1..500}; do \"$@\" && return; sleep 0.01; done; false; }";
     let line = format!("{again}; export -f again; {line}");
     let mut command = tare.program("/bin/bash", &["-c", &line]);
@@ -28,7 +29,7 @@ fn shell(tare: &Tare, home: &Path, line: &str) -> Said {
     Said::of(command.output().unwrap())
 }
 
-/// The cure that a line's last error names.
+/// Returns the cure of a line's last error.
 #[track_caller]
 fn cure(tare: &Tare, home: &Path, line: &str) -> String {
     let said = shell(tare, home, line);
@@ -50,7 +51,7 @@ fn follow(tare: &Tare, (wrong, right): Row) {
     }
 }
 
-/// The words of a list: `a, b or c`.
+/// Returns the words of a list: `a, b or c`.
 fn words(cure: &str) -> Vec<String> {
     let separated = cure.replace(" or ", ", ");
     separated
@@ -59,7 +60,7 @@ fn words(cure: &str) -> Vec<String> {
         .collect()
 }
 
-/// `tare run FLAGS host true`, for each.
+/// Returns `tare run FLAGS host true` for each.
 fn runs(flags: impl IntoIterator<Item = String>) -> Vec<String> {
     let run = |flags| format!("tare run {flags} host true");
     flags.into_iter().map(run).collect()
@@ -69,7 +70,7 @@ fn one(line: impl Into<String>) -> Vec<String> {
     vec![line.into()]
 }
 
-/// An option of `-v` or `--tmpfs` with a value where it needs one.
+/// Adds a value to an option of `-v` or `--tmpfs`, if needed.
 fn valued(option: &str) -> String {
     match option {
         "size=" => "size=1m".into(),
@@ -130,7 +131,7 @@ fn user_of_a_store_that_is_not_theirs_has_another() {
     );
 }
 
-/// Where no cgroup is given to a user, root has the limits.
+/// Root has the limits if a user has no cgroup.
 #[test]
 fn limit_that_a_user_cannot_have_is_roots() {
     need!(root, overlay, userns, user("plain"), controller("memory"));
@@ -167,7 +168,8 @@ fn limit_that_a_user_cannot_have_is_roots() {
 fn limit_within_those_above_is_taken() {
     need!(root, overlay, controller("cpu"));
     const CPU: &str = "/sys/fs/cgroup/cpu";
-    // In v2 a value may be above those of the cgroups above, and has no effect then.
+    // In v2 a value may exceed those of the cgroups above, and has no effect
+    // then.
     if !Path::new(CPU).join("cpu.cfs_quota_us").exists() && !Path::new(CPU).join("tasks").exists() {
         return;
     }
@@ -189,7 +191,7 @@ fn limit_within_those_above_is_taken() {
     within("0.5").ok();
 }
 
-/// What an outer sandbox must let through is said inside, flag by flag.
+/// The error inside names each flag that the outer sandbox needs.
 #[test]
 fn sandbox_with_the_flags_of_its_errors_has_another_inside() {
     need!(root, overlay, userns);
@@ -219,7 +221,7 @@ fn sandbox_with_the_flags_of_its_errors_has_another_inside() {
     }
 }
 
-/// Set-user-id programs map the ids of a user who is in a sandbox of root's.
+/// Set-user-id programs map the ids of a user inside a sandbox of root.
 #[test]
 fn sandbox_with_the_flag_of_doctor_maps_ids() {
     need!(root, overlay, userns, user("subids"));

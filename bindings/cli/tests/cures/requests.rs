@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Requests of `tare rpc` that are refused, sent again as their cures have it.
+//! Refused requests of `tare rpc`, sent again as their cures say.
 
 use std::fs;
 
@@ -50,7 +50,7 @@ fn request_as_its_refusal_has_it_is_answered() {
         .ok();
     assert_eq!(rpc.answer(reading).out(), "x");
 
-    // The one that sleeps waits for its answer.
+    // The sleeping command waits for its answer.
     let hello = |id: Value| json!({"id": id, "method": "hello"}).to_string();
     rpc.line(&hello(quiet.into()));
     let refused = rpc.next();
@@ -124,7 +124,7 @@ fn file_that_is_too_big_comes_as_its_refusal_has_it() {
     assert!(!bytes(&read.ok()["data"]).is_empty());
 }
 
-/// What `tare run` has in the place of health checks.
+/// `tare run` uses a second command instead of health checks.
 #[test]
 fn second_command_in_a_sandbox_looks_after_the_first() {
     need!(root, overlay);
