@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The picture in `docs/design.md` as a test: which way imports point, where unsafe code may be, how long things get.
+//! Holds the picture in `docs/architecture.md`: the direction of imports, the
+//! places of unsafe code, the length of files and functions.
 //!
 //! faces (`bindings/*`), wings (`crates/*`) -> nouns -> plan, image, backend,
 //! helper -> parts -> ops, spec, error, wire, work -> sys
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules from the top; each names those of its own rank or of lower ones.
+/// Modules from the top; each names modules of its own rank or of lower ranks.
 const RANKS: [&[&str]; 5] = [
     &[
         "testing", "sandbox", "command", "process", "pool", "store", "instance", "doctor", "mount",
@@ -32,7 +33,7 @@ const RANKS: [&[&str]; 5] = [
     &["spec", "error", "ops", "wire", "work"],
     &["sys", "weak"],
 ];
-/// Where unsafe code may be.
+/// Places of unsafe code.
 const UNSAFE: [&str; 4] = ["src/sys.rs", "src/sys/", "src/init/", "bindings/c/"];
 const FILE_LINES: usize = 500;
 const FUNCTION_LINES: usize = 80;
@@ -48,7 +49,7 @@ const FORBIDDEN: [[&str; 2]; 6] = [
 ];
 const WRITTEN_BY_HAND: [&str; 9] = ["rs", "sh", "py", "go", "c", "h", "toml", "md", "txt"];
 
-/// One file below the workspace.
+/// A file below the workspace.
 #[derive(Clone)]
 struct File {
     /// Relative to the workspace, with slashes.
@@ -77,7 +78,7 @@ impl File {
     }
 
     /// `src/parts/caps.rs` is `["parts", "caps"]`; `None` for the crate's root,
-    /// for tests, and for what is not the library.
+    /// for tests, and outside of the library.
     fn module(&self) -> Option<Vec<&str>> {
         let inner = self.path.strip_prefix("src/")?.strip_suffix(".rs")?;
         let module: Vec<&str> = inner.split('/').filter(|part| *part != "mod").collect();
@@ -86,7 +87,7 @@ impl File {
     }
 }
 
-/// Every file that people write, but what cargo, git and generators make.
+/// Every file except those of cargo, git and generators.
 fn files() -> Vec<File> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
@@ -118,7 +119,7 @@ fn rank(module: &str) -> Option<usize> {
     RANKS.iter().position(|rank| rank.contains(&module))
 }
 
-/// Every arrow from one top module to another, with where it was seen first.
+/// Every arrow between top modules, with its first place.
 fn arrows(files: &[File]) -> BTreeMap<(String, String), String> {
     let mut found = BTreeMap::new();
     for file in files {
@@ -130,7 +131,8 @@ fn arrows(files: &[File]) -> BTreeMap<(String, String), String> {
             let Some(name) = path.into_iter().next() else {
                 continue;
             };
-            // Types and functions that the root re-exports count as what they are part of.
+            // Re-exported types and functions of the root count as part of
+            // their module.
             let to = match name.as_str() {
                 "Error" | "Kind" | "Result" => "error".to_owned(),
                 "Spec" => "spec".to_owned(),
@@ -159,7 +161,8 @@ fn check_arrows(files: &[File]) -> Vec<String> {
         }
     }
     for (from, to) in arrows.keys() {
-        // The nouns hand out one another; below them, level arrows form no circle.
+        // The nouns hand out one another; below them, level arrows form no
+        // circle.
         let level = rank(from) > Some(0) && rank(from) == rank(to);
         if level && reaches(&arrows, to, from) {
             wrong.push(format!("{from} -> {to} closes a circle"));
@@ -183,7 +186,7 @@ fn reaches(arrows: &BTreeMap<(String, String), String>, from: &str, to: &str) ->
     false
 }
 
-/// The helper takes the wire from the library and nothing else.
+/// The helper takes the wire from the library, and no other module.
 fn check_helper(files: &[File]) -> Vec<String> {
     let mut wrong = Vec::new();
     for file in files.iter().filter(|f| f.path.starts_with("src/init/")) {
@@ -306,7 +309,8 @@ fn forbidden_words_are_absent() {
     assert_clean(check_words);
 }
 
-/// Expects `check` to refuse a file of each of the `wrong` texts, and none of the `right` ones.
+/// Expects `check` to refuse a file of each of the `wrong` texts, and to accept
+/// the `right` ones.
 #[track_caller]
 fn assert_tells(check: Check, path: &str, wrong: &[&str], right: &[&str]) {
     for (texts, refused) in [(wrong, true), (right, false)] {

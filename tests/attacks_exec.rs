@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Attacks on the helper and on what it executes: its program, its descriptors, its memory, its time.
+//! Attacks on the helper and on its commands: program, descriptors, memory,
+//! time.
 #![forbid(unsafe_code)]
 
 mod attacks;
@@ -18,10 +19,10 @@ use nix::sys::stat::Mode;
 use tare::{Command, Sandbox, Stdin, Stdout};
 use tare_oracle::need;
 
-/// Container root that may trace what it sees.
+/// Container root that may trace.
 const TRACER: &str = r#"{"security": {"cap_add": ["SYS_PTRACE"]}}"#;
 
-/// `sha256sum` of a file as the sandbox sees it.
+/// `sha256sum` of a file inside the sandbox.
 fn sum(sandbox: &Sandbox, path: &str) -> String {
     said(sandbox, command(["/bin/busybox", "sha256sum", path]))
 }
@@ -36,13 +37,13 @@ fn b01_helper_cannot_be_overwritten() {
         stage.program("bin/script", "#!/proc/self/exe\n");
         let sandbox = stage.open("{}");
         for name in ["/bin/link", "/bin/script", "/proc/self/exe"] {
-            // The helper run as a program has nobody to serve.
+            // The helper run as a program has no host to serve.
             let run = sandbox.run(command([name]).timeout(Duration::from_secs(2)));
             assert!(run.is_ok_and(|o| o.stdout.is_empty()), "{name}");
         }
         let refused = ["EPERM", "EACCES", "ETXTBSY", "EROFS", "ENOENT"];
         assert_denied(&sandbox, "open w /proc/1/exe /proc/self/exe", &refused);
-        // Somebody who can reach it finds it sealed.
+        // A process that can reach the memfd finds it sealed.
         let tracer = stage.open(TRACER);
         if is_root() {
             let helper = sum(&tracer, "/proc/1/exe");
@@ -64,7 +65,7 @@ fn b01_helper_cannot_be_overwritten() {
 fn b01_loader_of_the_image_is_not_ours() {
     everybody(|| {
         let stage = Stage::new();
-        // Whatever of ours were linked dynamically would run this one.
+        // A dynamically linked program of the library would run this loader.
         stage.dir("lib64");
         stage.program("lib64/ld-linux-x86-64.so.2", "#!/bin/sh\necho taken over\n");
         stage.dir("etc/ld.so.conf.d");
@@ -75,7 +76,7 @@ fn b01_loader_of_the_image_is_not_ours() {
     });
 }
 
-/// Descriptors of the host that it forgot to close on exec: some for this test to lose.
+/// Descriptors of the host without close-on-exec: some for this test to lose.
 fn leaky(count: usize) -> Vec<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     (0..count)
@@ -137,7 +138,8 @@ fn b03_descriptors_of_the_host_stay_outside() {
             let seen = said(&sandbox, probing("fds").fd(passed, number));
             assert_eq!(numbers(&seen), [0, 1, 2, number], "{seen}");
         }
-        // A library may not repair this in the host: the flag is not ours to set.
+        // A library may not repair this in the host: the flag is not ours to
+        // set.
         for fd in &held {
             let flags = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFD);
             assert_eq!(flags, Ok(0));
@@ -145,7 +147,7 @@ fn b03_descriptors_of_the_host_stay_outside() {
     });
 }
 
-/// The process behind a pidfd, as the host numbers it.
+/// The process behind a pidfd, by the host's number.
 fn pid_of(pidfd: &OwnedFd) -> String {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
     let text = fs::read_to_string(path).unwrap();
@@ -174,20 +176,20 @@ fn b03_null_device_of_the_host_is_not_handed_in() {
             fs::set_permissions("/dev/null", before).unwrap();
         }
         assert!(!changed);
-        // It still is one, for reading and writing.
+        // The descriptor is still open, for reading and writing.
         let line = "cat <&0; echo gone >&7; echo gone >&2; test -c /proc/self/fd/0 && echo one";
         assert_eq!(said(&sandbox, shell(line).fd(null(), 7)), "one\n");
     });
 }
 
-/// What a process has open, by number: its target and its mount.
+/// Returns a process's open descriptors by number: target and mount.
 fn opened(pid: &str) -> Vec<(String, String, String)> {
     let mut all = vec![];
     for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten() {
         let number = entry.file_name().into_string().unwrap();
         let target = fs::read_link(entry.path());
         let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}"));
-        // One of them may be closed meanwhile.
+        // A descriptor may be closed meanwhile.
         if let (Ok(target), Ok(info)) = (target, info) {
             let mount = info.lines().find_map(|l| l.strip_prefix("mnt_id:"));
             let target = target.into_os_string().into_string().unwrap();
@@ -209,7 +211,7 @@ fn b03_init_holds_nothing_of_the_host() {
         let own = ["socket:", "anon_inode:[signalfd]", "/dev/null", "/"];
         own.iter().any(|o| target.starts_with(o))
     };
-    // It tells that a command ended before it closes the pipe that it told it through.
+    // The init reports the end of a command before it closes that pipe.
     let began = Instant::now();
     let mut held = opened(&pid);
     while !held.iter().all(|(_, target, _)| is_own(target))
@@ -218,12 +220,13 @@ fn b03_init_holds_nothing_of_the_host() {
         std::thread::sleep(Duration::from_millis(10));
         held = opened(&pid);
     }
-    // Standard streams, the control socket, its signals, the sandbox's devpts, dev and proc.
+    // Standard streams, the control socket, its signals, the sandbox's devpts,
+    // dev and proc.
     assert!(held.len() >= 8, "{held:?}");
     let host = fs::read_to_string("/proc/self/mountinfo").unwrap();
     for (number, target, mount) in &held {
         assert!(is_own(target), "{held:?}");
-        // What it holds of directories are mounts of the sandbox.
+        // Its directories are mounts of the sandbox.
         let is_host = |line: &str| line.split(' ').next() == Some(mount);
         assert!(!host.lines().any(is_host), "{number} {target}");
     }
@@ -232,7 +235,8 @@ fn b03_init_holds_nothing_of_the_host() {
 #[test]
 fn b04_helper_cannot_be_looked_into() {
     everybody(|| {
-        // A tracer in root's own user namespace may look; see what that gains below.
+        // A tracer in root's own user namespace may look; the gain is checked
+        // below.
         for spec in [Some("{}"), (!is_root()).then_some(TRACER)] {
             let Some(spec) = spec else { continue };
             let stage = Stage::new();
@@ -241,7 +245,8 @@ fn b04_helper_cannot_be_looked_into() {
             let began = Instant::now();
             let mut runs = 0;
             while began.elapsed() < Duration::from_millis(1500) {
-                // The spy stops what it seizes for a moment; more is not asked for here.
+                // The spy stops each process for a moment; no more is required
+                // here.
                 let _ = sandbox.run(command(["/bin/true"]).user("0"));
                 runs += 1;
             }
@@ -256,7 +261,7 @@ fn b04_helper_cannot_be_looked_into() {
     });
 }
 
-/// What a command that was started writes until it ends.
+/// Returns the output of a started command until its end.
 fn output_of(process: tare::Process) -> (String, tare::Status) {
     use std::io::Read as _;
     let mut text = String::new();
@@ -271,7 +276,8 @@ fn b04_init_is_closed_to_root() {
         let stage = Stage::new();
         let sandbox = stage.open("{}");
         for (what, answer) in answers(&sandbox, "process 1") {
-            // A pidfd opens for everybody and gives nobody anything; a signal is discarded.
+            // Any process may open a pidfd, which grants nothing; a signal is
+            // discarded.
             let harmless = ["pidfd_open", "kill"].contains(&what.as_str());
             let denied = ["EPERM", "EACCES", "ENOENT"].contains(&answer.as_str());
             assert!(harmless || denied, "{what} {answer}");
@@ -293,11 +299,12 @@ fn b04_tracer_gains_nothing_from_the_init() {
         let line = status.lines().find_map(|l| l.strip_prefix(key)).unwrap();
         u64::from_str_radix(line.trim(), 16).unwrap()
     };
-    // SETUID, SETGID and the like are Docker's default too; what is not is nobody's here.
+    // SETUID, SETGID and the like are Docker's default too; no process here has
+    // the others.
     let docker = 0xa804_25fb | 1 << 19;
     assert_eq!(value("CapPrm:") & !docker, 0, "{status}");
     assert_eq!(value("CapEff:") & !docker, 0, "{status}");
-    // The default one needs them, and nobody in there may look.
+    // The default needs them, and no process inside may look.
     ran(&sandbox, command(["/bin/id"]).user("1000:1000"));
     let terminal = tare::Size {
         rows: 1,
@@ -326,7 +333,7 @@ fn b04_stopped_commands_do_not_stop_the_init() {
         let began = Instant::now();
         for _ in 0..30 {
             let limited = command(["/bin/true"]).timeout(Duration::from_millis(300));
-            // It ends by itself, in time, or as one that could not be started.
+            // The command ends by itself, in time, or fails to start.
             let _ = sandbox.run(limited);
         }
         assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
@@ -352,7 +359,7 @@ fn b05_host_memory_and_environment_are_not_inside() {
             let kept = said(&sandbox, command(["/bin/busybox", "env"]));
             assert!(!kept.contains("TARE_CANARY"), "{kept}");
         }
-        // Not in the helper either: it began with nothing.
+        // Not in the helper either, which began without capabilities.
         let sandbox = stage.open("{}");
         let pid = pid_of(&sandbox.pidfd().unwrap());
         let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
@@ -372,7 +379,7 @@ fn b05_crash_leaves_no_core() {
     });
 }
 
-/// The errno with which a program does not start.
+/// The errno of a program that does not start.
 #[track_caller]
 fn errno(sandbox: &Sandbox, command: Command) -> i32 {
     let error = sandbox.run(command).expect_err("it started");
@@ -426,7 +433,7 @@ fn b10_sizes_at_the_edge_are_answered() {
         let sandbox = stage.open("{}");
         let many = vec!["x".repeat(1000); 2100];
         let run = |args: &[String]| sandbox.run(command(["/bin/true"]).args(args));
-        // A stack of 8 MiB takes 2 MiB of arguments, and no single one above 128 KiB.
+        // A stack of 8 MiB takes 2 MiB of arguments, each at most 128 KiB.
         let errno = |result: tare::Result<tare::Output>| result.expect_err("too big").errno();
         assert_eq!(errno(run(&["x".repeat(131_072)])), Some(libc::E2BIG));
         assert_eq!(errno(run(&many)), Some(libc::E2BIG));

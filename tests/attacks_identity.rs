@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Attacks on who a command is: capabilities, ids, groups, names, environment, the terminal.
+//! Attacks on the identity of a command: capabilities, ids, groups, names,
+//! environment, the terminal.
 #![forbid(unsafe_code)]
 
 mod attacks;
@@ -98,7 +99,8 @@ fn c03_unknown_capabilities_are_refused() {
                 assert!(why.contains("is not a capability"), "{spec}: {why}");
             }
         }
-        // All that the kernel knows and we do not is gone from the bounding set.
+        // All that the kernel knows and we do not is gone from the bounding
+        // set.
         let sandbox = stage.open(r#"{"security": {"profile": "privileged"}}"#);
         let known = sandbox.effective().unwrap().capabilities.len() as u32;
         let [.., bounding] = caps(&sandbox, status());
@@ -125,7 +127,8 @@ fn c04_groups_are_those_of_the_image() {
             line.unwrap().trim().to_owned()
         };
         if is_single() {
-            // Denied by the kernel, user_namespaces(7): what the caller was in stays, unmapped.
+            // Denied by the kernel, user_namespaces(7): the caller's groups
+            // stay, unmapped.
             assert!(sandbox.run(status().user("alice")).is_err());
             return;
         }
@@ -225,12 +228,12 @@ fn c06_hostile_databases_are_bounded() {
             let sandbox = stage.open(r#"{"limits": {"output": "1m"}}"#);
             let began = Instant::now();
             for user in ["0", "", "alice", "0:staff", "7:7"] {
-                // Whatever comes out of it, soon.
+                // Any result is fine, soon.
                 let _ = sandbox.run(command(["/bin/true"]).user(user));
             }
             let elapsed = began.elapsed();
             assert!(elapsed < Duration::from_secs(5), "{name}: {elapsed:?}");
-            // The init is well: nothing of it grew.
+            // The init is well: its memory did not grow.
             let status = said_or_nothing(&sandbox);
             assert!(
                 !status.contains("VmRSS") || rss(&status) < 64 << 10,
@@ -432,7 +435,7 @@ fn answers_as(sandbox: &Sandbox, words: &str, user: &str) -> Vec<(String, String
 #[test]
 fn c12_nothing_is_typed_into_the_hosts_terminal() {
     need!(program("script"));
-    // A terminal that is the controlling one of a session of the host's.
+    // A terminal that controls a session of the host's.
     let wrapper = ["sh", "-c", "exec script -qefc \"$0 $*\" /dev/null"];
     again(&wrapper, ("C12", "1"), || {
         fs::File::open("/dev/tty").expect("a controlling terminal");
@@ -453,7 +456,7 @@ fn c12_terminal_of_the_sandbox_is_its_own() {
     everybody(|| {
         let stage = Stage::new();
         let sandbox = stage.open("{}");
-        // Without a terminal there is none to be had.
+        // Without a terminal no command can have a terminal.
         let none = answers(&sandbox, "terminal");
         assert!(none.iter().all(|(_, answer)| answer != "ok"), "{none:?}");
         let size = tare::Size {

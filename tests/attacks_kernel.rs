@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Attacks on the kernel's surface: system calls, namespaces, devices, keys, settings, other processes.
+//! Attacks on the kernel's surface: system calls, namespaces, devices, keys,
+//! settings, other processes.
 #![forbid(unsafe_code)]
 
 mod attacks;
@@ -14,8 +15,9 @@ use attacks::{
 use serde_json::Value;
 use tare_oracle::{Host, need};
 
-/// The calls that Docker's default profile refuses container root on x86-64 whatever their
-/// arguments, with the errno; and the names of those that it allows under some condition.
+/// The calls that Docker's default profile refuses container root on x86-64
+/// with any arguments, with the errno; and the names of the calls that the
+/// profile allows under some condition.
 fn refused() -> BTreeMap<String, i32> {
     let file = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -74,7 +76,7 @@ fn numbers() -> BTreeMap<String, u32> {
     lines.collect()
 }
 
-/// What the kernel answered to every call of the probe: ABI and number, errno.
+/// The kernel's answers to every call of the probe: ABI and number, errno.
 fn all_calls() -> BTreeMap<(String, u32), i32> {
     let stage = Stage::new();
     stage.copy(compiled("syscalls"), "bin/syscalls");
@@ -97,10 +99,12 @@ fn d01_refused_calls_are_refused_inside() {
         let newest = numbers.values().max().copied().unwrap();
         let mut checked = 0;
         for (name, errno) in refused() {
-            // A call that the profile does not know answers like one that does not exist.
+            // A call that the profile does not know answers like a missing
+            // call.
             let expected = [errno, libc::ENOSYS];
             if let Some(found) = answers.get(&("native".into(), numbers[&name])) {
-                // KERNEL(6.18): uprobe runs past every filter, and does nothing unless the kernel planted it.
+                // KERNEL(6.18): uprobe runs past every filter, and does nothing
+                // unless the kernel planted it.
                 assert!(
                     expected.contains(found) || name == "uprobe" || name == "uretprobe",
                     "{name}: {found}"
@@ -110,7 +114,8 @@ fn d01_refused_calls_are_refused_inside() {
         }
         assert!(checked > 40, "{checked}");
         for ((abi, number), errno) in answers {
-            // D03: what is newer than the profile does not exist, so that libc falls back.
+            // D03: a call newer than the profile does not exist, so that libc
+            // falls back.
             let newer = abi == "native" && number > newest.max(470);
             if abi == "x32" || abi == "i386" || newer {
                 assert_eq!(errno, libc::ENOSYS, "{abi} {number}");
@@ -131,7 +136,7 @@ fn d02_families_of_sockets_are_dockers() {
                 assert_eq!(errno, libc::EPERM, "{family}");
             }
         }
-        // socketcall(2), by which i386 programs ask.
+        // socketcall(2), used by i386 programs.
         assert_eq!(answers[&("i386".to_owned(), 102)], libc::ENOSYS);
     });
 }
@@ -183,7 +188,8 @@ fn d06_new_mount_calls_are_refused() {
 fn d07_namespaces_cannot_be_made() {
     everybody(|| {
         let stage = Stage::new();
-        // user, mnt, pid, net, ipc, uts, cgroup, and user with each of two others
+        // user, mnt, pid, net, ipc, uts, cgroup, and user with each of two
+        // others
         let flags = "0x10000000 0x20000 0x20000000 0x40000000 0x8000000 0x4000000 0x2000000 0x10020000 0x50000000";
         let sandbox = stage.open("{}");
         for (what, answer) in answers(&sandbox, &format!("namespaces {flags}")) {
@@ -217,7 +223,8 @@ fn d08_devices_of_the_host_cannot_be_opened() {
         let sandbox = stage.open("{}");
         for (n, node) in nodes.iter().enumerate() {
             for place in ["/tmp/node", "/dev/shm/node", "/dev/node"] {
-                // As Docker's, container root may make any node, and open none of these.
+                // As with Docker, container root may make any node, and open
+                // none of these.
                 let tries = answers(&sandbox, &format!("node {node} {place}"));
                 for (what, answer) in tries.into_iter().filter(|(what, _)| what == "open") {
                     let denied = ["EPERM", "EACCES", "ENOENT", "ENODEV", "ENXIO"];
@@ -233,7 +240,7 @@ fn d08_devices_of_the_host_cannot_be_opened() {
                 &["EPERM", "EACCES", "ENOENT"],
             );
         }
-        // What Docker has can be made and used.
+        // Docker's devices can be made and used.
         if is_root() {
             assert_eq!(answers(&sandbox, "node c 1 3 /tmp/null")[1].1, "ok");
         }
@@ -252,7 +259,7 @@ fn d09_keys_of_the_host_are_out_of_reach() {
             let sandbox = stage.open(spec);
             let seen = said(&sandbox, probing("keyring tare-host-key"));
             let denied = seen.contains("session EPERM");
-            // A session keyring of its own has no name and nothing in it.
+            // A new session keyring has no name and no keys.
             let own = seen.contains("describes keyring;") && seen.contains("search @s ENOKEY");
             assert!(denied || own, "{spec}: {seen}");
         }
@@ -307,7 +314,8 @@ fn d11_far_reaching_calls_are_refused() {
         let stage = Stage::new();
         let sandbox = stage.open("{}");
         for (what, answer) in answers(&sandbox, "surface") {
-            // Harmless, and Docker's too; without the next one a handle is only a number.
+            // Harmless, and Docker's too; without the next one a handle is only
+            // a number.
             let harmless = what == "name_to_handle_at";
             assert!(
                 harmless || answer == "EPERM" || answer == "ENOSYS",
@@ -323,7 +331,8 @@ fn d15_processes_of_the_host_are_not_there() {
     everybody(|| {
         let stage = Stage::new();
         let sandbox = stage.open("{}");
-        // The test's own process, and the machine's first ones, by their numbers outside.
+        // The test's own process, and the machine's first ones, by their
+        // numbers outside.
         for pid in [process::id(), 2, 3] {
             let inside = said(
                 &sandbox,
@@ -341,7 +350,7 @@ fn d15_processes_of_the_host_are_not_there() {
             &sandbox,
             command(["/bin/busybox", "kill", "-9", "-1"]).user("0"),
         );
-        // All of them, as far as it can see.
+        // All visible processes.
         ran(&sandbox, shell("true"));
     });
 }

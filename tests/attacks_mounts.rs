@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Attacks on the mounts of a running sandbox: what crosses to the host and back, what can be undone.
+//! Attacks on the mounts of a running sandbox: mounts that cross to the host
+//! and back, restrictions that could be undone.
 #![forbid(unsafe_code)]
 
 mod attacks;
@@ -11,7 +12,8 @@ use nix::unistd::geteuid;
 use tare_oracle::need;
 use tare_oracle::needs::kernel;
 
-/// The mounts of a default sandbox; masks and read-only paths lie below the first ones.
+/// The mounts of a default sandbox; masks and read-only paths lie below the
+/// first ones.
 const MOUNTS: [&str; 6] = [
     "/proc",
     "/sys",
@@ -21,7 +23,7 @@ const MOUNTS: [&str; 6] = [
     "/etc/resolv.conf",
 ];
 
-/// A mount namespace of its own in which everything is shared, as on a host under systemd.
+/// A mount namespace in which everything is shared, as on a host under systemd.
 const SHARED: [&str; 6] = [
     "unshare",
     "--mount",
@@ -54,7 +56,7 @@ fn a12_mounts_do_not_cross() {
         let sandbox = stage.open(&json);
         on_host("mount", &["-t", "tmpfs", "late", &path("volume/after")]);
         on_host("mount", &["-t", "tmpfs", "later", &path("elsewhere")]);
-        // What was there is part of the bind; what came later is not.
+        // Earlier mounts are part of the bind; later mounts are not.
         let inside = said(&sandbox, shell("cat /proc/self/mountinfo"));
         assert!(
             inside.contains(" early ") && !inside.contains(" late"),
@@ -64,7 +66,7 @@ fn a12_mounts_do_not_cross() {
             !inside.contains("shared:") && !inside.contains("master:"),
             "{inside}"
         );
-        // The other way, even by somebody who may mount.
+        // The other direction, even with the right to mount.
         let done = answers(&sandbox, "mount /v/after inside tmpfs 0");
         assert_eq!(done[0].1, "ok");
         let outside = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -106,7 +108,8 @@ fn a12_nothing_lies_above_or_below_the_root() {
     everybody(|| {
         let stage = Stage::new();
         let sandbox = stage.open("{}");
-        // A way out of a chroot, CAP_SYS_CHROOT being one of Docker's default capabilities.
+        // A way out of a chroot, CAP_SYS_CHROOT being one of Docker's default
+        // capabilities.
         let top = answers(&sandbox, "escape");
         let inside = said(&sandbox, shell("ls -A /"));
         let mut seen: Vec<_> = top
@@ -119,10 +122,12 @@ fn a12_nothing_lies_above_or_below_the_root() {
         // Under a filter, this kernel may be as an older one.
         let status = fs::read_to_string("/proc/self/status").unwrap();
         if kernel(6, 15).is_err() || !status.contains("Seccomp:\t0\n") {
-            // Where pivot_root serves, the kernel's first root (rootfs) lies below, as in every mount namespace.
+            // Where pivot_root serves, the kernel's first root (rootfs) lies
+            // below, as in every mount namespace.
             return;
         }
-        // Who may unmount the root finds nothing of the host's, and nowhere to write.
+        // A process that may unmount the root finds no file of the host, and no
+        // place to write.
         let json = r#"{"security": {"cap_add": ["SYS_ADMIN"], "seccomp": "off"}}"#;
         let sandbox = stage.open(json);
         let bottom = answers(&sandbox, "bottom");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Attacks by the image on what is mounted over it: links, files and races in the place of mount points.
+//! Attacks by the image on the mounts over it: links, files and races in the
+//! place of mount points.
 #![forbid(unsafe_code)]
 
 mod attacks;
@@ -10,7 +11,8 @@ use std::path::Path;
 use attacks::{Stage, everybody, is_root, probing, ran, said, shell};
 use tare::{Sandbox, Size};
 
-/// Mount points of the kernel's file systems, and what an image could have put there.
+/// Mount points of the kernel's file systems, and the entries that an image
+/// could have there.
 const KERNEL: [&str; 2] = ["proc", "sys"];
 
 fn core_pattern() -> Vec<u8> {
@@ -50,7 +52,8 @@ fn a01_filled_kernel_directory_is_covered() {
             stage.file(&format!("{name}/planted"), "planted");
         }
         let sandbox = stage.open("{}");
-        // PROC_SUPER_MAGIC and SYSFS_MAGIC; the root of either file system is its first inode.
+        // PROC_SUPER_MAGIC and SYSFS_MAGIC; the root of either file system is
+        // its first inode.
         let types = said(
             &sandbox,
             shell("stat -f -c %t /proc /sys; stat -c %i /proc /sys"),
@@ -133,7 +136,7 @@ fn a02_mount_through_a_link_onto_what_is_hidden_is_refused() {
         let masked = stage.open("{}").effective().unwrap().masked_paths;
         let there: Vec<_> = masked.iter().filter(|p| Path::new(p).exists()).collect();
         assert!(!there.is_empty(), "{masked:?}");
-        // The last one hides other things yet.
+        // The last spec hides more paths.
         for path in there.into_iter().map(String::as_str).chain(["/dev/null"]) {
             stage.relink(path, "data");
             let source = if Path::new(path).is_dir() {
@@ -184,7 +187,7 @@ fn assert_masked(sandbox: &Sandbox) {
 }
 
 #[test]
-fn a03_masks_are_the_null_device_whatever_the_image_has() {
+fn a03_masks_are_the_null_device_for_any_image() {
     everybody(|| {
         let before = core_pattern();
         let stage = Stage::new();
@@ -297,7 +300,8 @@ fn a04_console_that_a_command_has_replaced_is_left_alone() {
 #[test]
 fn a05_mount_target_that_another_sandbox_swaps_stays_inside() {
     everybody(|| {
-        // A link that was put there is rarely seen: while names change, the kernel has a walk through links begin anew.
+        // A link that was put there is rarely seen: while names change, the
+        // kernel has a walk through links begin anew.
         const STARTS: usize = 100;
         const MOST: usize = 5_000;
         let before = core_pattern();
@@ -374,7 +378,7 @@ fn a08_mount_point_through_a_link_is_made_inside() {
         let victim = stage.victim.path().display().to_string();
         fs::create_dir(stage.beside("volume")).unwrap();
         fs::write(stage.beside("volume/here"), "").unwrap();
-        // What the links lead to inside.
+        // The targets of the links inside.
         stage.dir(&victim[1..]);
         for target in [victim.clone(), format!("../../../../../..{victim}")] {
             stage.relink(&target, "data");

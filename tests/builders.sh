@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Builds one image with every builder found here, and looks at each result as each kind of user. What import, load,
-# run, mount and unpack show must equal what umoci unpacks, and what the builder itself shows.
+# Builds an image with every builder found here, and examines each result as
+# each kind of user. The results of import, load, run, mount and unpack must
+# equal umoci's, and the builder's own view.
 #
 #   tests/builders.sh [BUILDER]...     default: all of all_builders in builders/newer.sh
 #
-# `make test` runs only umoci's; the rest takes minutes and many packages. A missing builder is SKIPPED with a cure.
-# Builders newer/NAME are Debian 13's, in a root directory made so:
+# `make test` runs only umoci's; the rest takes minutes and many packages. A
+# missing builder is SKIPPED with a cure. Builders newer/NAME are Debian 13's,
+# in a root directory made so:
 #   debootstrap --variant=minbase --include=buildah,podman,skopeo,umoci,docker.io,docker-cli,docker-buildx,crun,jq,\
 #   attr,busybox-static,iptables,libcap2-bin,python3-minimal trixie target/builders/trixie
-# Daemons and mounts live in namespaces that end with the script.
-# Environment: TARE (the command; built by default), TARE_BUILDERS_ROOT (the root directory of Debian 13),
-# TARE_BUILDERS_KEEP (not empty: looks at images of an earlier run again), TARE_BUILDERS_USERS (default: root and the
-# tests' ordinary users).
+# Daemons and mounts live in namespaces that end with the script. Environment:
+# TARE (the command; built by default), TARE_BUILDERS_ROOT (the root directory
+# of Debian 13), TARE_BUILDERS_KEEP (not empty: looks at images of an earlier
+# run again), TARE_BUILDERS_USERS (default: root and the tests' ordinary users).
 # Needs root, Go, umoci, skopeo, jq, setfattr, setcap and a static busybox.
 set -euo pipefail
 umask 022
@@ -38,7 +40,8 @@ lacks() {
 }
 version() { version=$1; }
 list() { "$work/tools/tree" list "$1"; }
-# made FORM REFERENCE [TREE [no-attributes]]: adds an image for verify.sh; paths are below the recipe's directory.
+# made FORM REFERENCE [TREE [no-attributes]]: adds an image for verify.sh; paths
+# are below the recipe's directory.
 made() {
     printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$builder" "${version:--}" "$1" "$2" "${3-}" "${4-}" >>made
 }
@@ -67,7 +70,8 @@ build() {
     }
 }
 
-# inside ROOT BUILDER DIR: runs the recipe in the namespaces; the mounts go with the last process.
+# inside ROOT BUILDER DIR: runs the recipe in the namespaces; the mounts go with
+# the last process.
 inside() {
     local root=$1
     if [ "$root" != / ]; then

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Runs what waits for others, or counts, three times in a row beside scripts/busy.sh: guards, commands, crashes,
-# leftovers, faces. A test that fails here now and then is wrong, or what it tests is.
+# Runs tests that wait for others, or count, three times in a row beside
+# scripts/busy.sh: guards, commands, crashes, leftovers, faces. A test that
+# fails here now and then is wrong, or its subject is.
 #
 #   tests/busy.sh [-a]
 #
 #   -a   all of these, for an hour by hand; without, a part of each, for the four minutes that CI has
 #
-# Expects what bindings/{c,python}/test.sh have built. What failed is in $CARGO_TARGET_DIR/busy.
+# Expects the results of bindings/{c,python}/test.sh. Logs of failures are in
+# $CARGO_TARGET_DIR/busy.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."

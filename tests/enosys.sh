@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Runs the tests again as on older kernels: newer system calls, options and files removed by a seccomp filter.
+# Runs the tests again as on older kernels: newer system calls, options and
+# files removed by a seccomp filter.
 #
 # tests/enosys.txt has a line for each run: WORDS (as `enosys` takes them),
 # TEST-BINARY (lib, or the name of a file in tests/), then words for the test

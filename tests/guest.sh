@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Runs a command as root in a small virtual machine with another kernel and other cgroups.
+# Runs a command as root in a small virtual machine with another kernel and
+# other cgroups.
 #
 #   tests/guest.sh [OPTION]... COMMAND [ARG]...
 #   tests/guest.sh [-k PACKAGE] [-r RELEASE] -p
@@ -15,16 +16,19 @@
 #   -c LAYOUT    cgroups: v2 (the default), v1, or hybrid (v1 with a bare v2 beside it)
 #   -p           only fetch and install what is needed
 #
-# A command that is not done 15 seconds before the machine's time is up has its processes listed,
-# with what they wait for in the kernel; if even that is missing, the kernel itself hangs.
+# If a command is not done 15 seconds before the machine's time is up, its
+# processes are listed with their waits in the kernel. If even the list is
+# missing, the kernel itself hangs.
 #
-# COMMAND and every FILE bring the shared libraries they are linked with. The root of the guest is
-# a tmpfs, so pivot_root works, with busybox for everything else. The status is the command's
-# own; 125 when there is none: the guest did not start, hung, or lost its kernel.
+# COMMAND and every FILE bring their shared libraries. The root of the guest is
+# a tmpfs, so pivot_root works, with busybox for all other commands. The status
+# is the command's own; 125 without a status: the guest did not start, hung, or
+# lost its kernel.
 #
-# The kernel is fetched once, below target/guest. The machine is a plain emulation, since a
-# /dev/kvm that is there need not work inside a virtual machine; it starts in about 5 seconds.
-# Environment: TARE_GUEST (the directory of kernels).
+# The kernel is fetched once, below target/guest. The machine is a plain
+# emulation, because a present /dev/kvm need not work inside a virtual machine;
+# the start takes about 5 seconds. Environment: TARE_GUEST (the directory of
+# kernels).
 set -euo pipefail
 umask 022
 
@@ -74,7 +78,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 root=$work/initrd/root
 
-# Installs what is missing, where that is possible.
+# Installs missing packages, if possible.
 ensure_tools() {
     local missing=()
     command -v qemu-system-x86_64 >/dev/null || missing+=(qemu-system-x86)
@@ -87,12 +91,14 @@ ensure_tools() {
     apt-get -qq install -y --no-install-recommends "${missing[@]}" >&2
 }
 
-# fetch DIRECTORY PACKAGE...: downloads packages of $release and unpacks them there; DIRECTORY must not be there.
+# fetch DIRECTORY PACKAGE...: downloads packages of $release and unpacks them
+# there; DIRECTORY must not be there.
 fetch() {
     local to=$1 options=(-o APT::Sandbox::User=root) lists=$work/lists debs
     shift
     debs=$(mktemp -d -p "$work")
-    # Another release has lists of its own, so that the machine installs nothing from it.
+    # Another release has its own lists, so that the machine installs nothing
+    # from it.
     if [ -n "$release" ]; then
         options+=(-o Dir::Etc::SourceList="$work/sources" -o Dir::Etc::SourceParts=- -o Dir::State::Lists="$lists"
             -o Dir::Cache::PkgCache= -o Dir::Cache::SrcPkgCache=)
@@ -102,7 +108,7 @@ fetch() {
             apt-get -qq "${options[@]}" update >&2 || die "cannot read what $release has"
         fi
     fi
-    # A metapackage names the real one.
+    # A metapackage names the real package.
     local real
     real=$(apt-cache "${options[@]}" depends "$1" | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
     [ -z "$real" ] || set -- "$real"
@@ -116,8 +122,9 @@ fetch() {
     mv -T "$debs/tree" "$to" 2>/dev/null || [ -d "$to" ]
 }
 
-# The kernel: $kernel holds boot/ and lib/modules/ then. With one of another release comes its QEMU: under QEMU 7.2,
-# Linux 6.12 mostly died within seconds, while it patched its own text.
+# The kernel: $kernel holds boot/ and lib/modules/ then. A kernel of another
+# release comes with its QEMU: under QEMU 7.2, Linux 6.12 mostly died within
+# seconds, while patching its own text.
 ensure_kernel() {
     [ -d "$kernel" ] || fetch "$kernel" "$package"
     [ -n "$release" ] || return 0
@@ -135,11 +142,12 @@ add() {
     mkdir -p "$(dirname "$to")"
     cp -aL "$from" "$to"
     [ -f "$from" ] || return 0
-    # A static program has none.
+    # A static program has no libraries.
     { ldd "$from" 2>/dev/null | grep -o '/[^ ]*' || true; } | while read -r library; do
         add "$library" "$library"
     done
-    # Debug information is most of a test binary, and all of it would be in memory.
+    # Debug information is most of a test binary, and all of it would be in
+    # memory.
     if [ -x "$from" ] && command -v strip >/dev/null; then
         strip --strip-debug "$to" 2>/dev/null || true
     fi
@@ -164,8 +172,8 @@ add_modules() {
     done
 }
 
-# The guest's commands for $layout. Controllers that v1 does not get stay with v2, so hybrid
-# gives v1 all of them.
+# The guest's commands for $layout. Controllers that v1 does not get stay with
+# v2, so hybrid gives v1 all of them.
 write_cgroups() {
     [ "$layout" = v2 ] && echo 'mount -t cgroup2 cgroup2 /sys/fs/cgroup' && return
     cat <<'CGROUPS'
@@ -179,7 +187,7 @@ CGROUPS
     echo 'mkdir /sys/fs/cgroup/unified; mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified'
 }
 
-# The guest's commands that tell what runs when time is almost up.
+# The guest's commands that list running processes when time is almost up.
 write_watch() {
     printf '(\nfrom=%d\nlate="%s"\n' $((seconds - 15)) "$late"
     cat <<'WATCH'
@@ -197,7 +205,8 @@ done
 WATCH
 }
 
-# The first program of the guest: copies itself into a tmpfs, since an initramfs cannot be pivoted.
+# The first program of the guest: copies itself into a tmpfs, since an initramfs
+# cannot be pivoted.
 write_init() {
     cat >"$work/initrd/init" <<'INIT'
 #!/busybox sh
@@ -255,11 +264,12 @@ add_modules
 write_init "$command" "$@"
 (cd "$work/initrd" && find . | cpio --quiet -o -H newc) >"$work/initrd.cpio"
 
-# Both processors run by turns in one thread. With a thread for each (QEMU 7.2), 2 of 120 starts on
-# a busy machine ended in one trap for ever: int3, at an instruction that the guest's kernel had
-# patched by way of it (a static key). Its handler found other bytes there, as if QEMU went on
-# running a stale translation. The timer is not checked: a guest that gets no processor for its
-# first ticks takes it for broken, and panics ("IO-APIC + timer doesn't work!").
+# Both processors run by turns in a single thread. With a thread for each (QEMU
+# 7.2), 2 of 120 starts on a busy machine ended in an endless trap: int3, at an
+# instruction that the guest's kernel had patched (a static key). The handler
+# found other bytes there, as if QEMU ran a stale translation. The timer is not
+# checked: a guest without a processor for the first ticks takes the timer for
+# broken, and panics ("IO-APIC + timer doesn't work!").
 status=0
 timeout --foreground "$seconds" "${qemu[@]}" -accel tcg,thread=single -cpu max -smp 2 -m 1024 \
     -nodefaults -no-user-config -display none -serial stdio -no-reboot \

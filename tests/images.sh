@@ -14,9 +14,9 @@
 #   postgres/      the Debian layer and one more with PostgreSQL and a new database cluster
 #   *.docker.tar, *.oci.tar   archives of debian and busybox
 #
-# With arguments, builds only these: debian, busybox, ...
-# Environment: TARE_IMAGES (the directory), TARE_MIRROR (Debian's mirror).
-# Needs root; needs the network only for what is not there yet.
+# With arguments, builds only these: debian, busybox, ... Environment:
+# TARE_IMAGES (the directory), TARE_MIRROR (Debian's mirror). Needs root; needs
+# the network only for missing images.
 set -euo pipefail
 umask 022
 
@@ -33,9 +33,9 @@ die() {
     exit 1
 }
 
-# Runs the recipe build_NAME unless it was already run as it reads now. The recipe
-# builds in a directory of its own and prints nothing; what it leaves in out/ is published.
-# A recipe lists the ones it is made from, so that they are rebuilt together.
+# Runs the recipe build_NAME unless the same text ran before. The recipe builds
+# in a directory of its own and prints nothing; files in out/ are published. A
+# recipe lists its base images, so that they are rebuilt together.
 image() {
     local name=$1 recipe="build_$1" stamp=$images/.stamps/$1 new=$images/.new.$1 sum began=$SECONDS
     shift
@@ -56,7 +56,8 @@ image() {
     say "$name: done in $((SECONDS - began)) s"
 }
 
-# add_layer LAYOUT:TAG NEW-TAG TAR-FLAGS...: packs ./layer as one more layer.
+# add_layer LAYOUT:TAG NEW-TAG TAR-FLAGS...: packs ./layer as an additional
+# layer.
 add_layer() {
     local from=$1 tag=$2
     shift 2
@@ -155,7 +156,7 @@ build_static() {
     umoci config --image out/static:latest --config.entrypoint /static
 }
 
-# One index, two manifests: this machine's architecture and one it is not.
+# An index, two manifests: this machine's architecture and another.
 build_multi() {
     local arch digest ours theirs
     mkdir out
@@ -170,7 +171,7 @@ build_multi() {
     }
     manifest=out/multi/blobs/sha256/$(jq -r '.manifests[0].digest' out/multi/index.json | cut -d : -f 2)
     config=out/multi/blobs/sha256/$(jq -r .config.digest "$manifest" | cut -d : -f 2)
-    of_arch() { # of_arch ARCHITECTURE: prints "DIGEST SIZE" of its manifest
+    of_arch() { # of_arch ARCHITECTURE: prints "DIGEST SIZE" of the manifest
         read -r digest size < <(jq -c --arg a "$1" '.architecture = $a | .config.Labels.arch = $a' "$config" | put)
         jq -c --arg d "$digest" --argjson s "$size" '.config.digest = $d | .config.size = $s' "$manifest" | put
     }
@@ -208,7 +209,8 @@ build_postgres() {
     local root=bundle/rootfs bin=/usr/lib/postgresql/15/bin data=/var/lib/postgresql/data
     mkdir out
     umoci unpack --image "$images/debian:latest" bundle >/dev/null
-    # Only while this is built: what apt and initdb want of a running system.
+    # Only during the build: the parts of a running system that apt and initdb
+    # need.
     cp --remove-destination /etc/resolv.conf "$root/etc/resolv.conf"
     mkdir "$root/dev/shm"
     mknod -m 666 "$root/dev/null" c 1 3
@@ -237,7 +239,7 @@ build_postgres() {
 build_oldest() {
     mkdir out
     local suite made=
-    # The oldest one goes to another archive some day.
+    # The oldest release goes to another archive some day.
     for suite in bullseye bookworm; do
         rm -rf out/oldest
         if debootstrap --variant=minbase --include=python3-venv,libc6-dev "$suite" out/oldest "$mirror" >debootstrap.log 2>&1; then
@@ -260,7 +262,8 @@ if [ $# != 0 ]; then
     for name; do image "$name"; done
     exit
 fi
-# Beside the others, since nothing else is made from it, and a debootstrap keeps one processor busy.
+# Beside the others, because no image depends on it, and a debootstrap keeps one
+# processor busy.
 image oldest &
 oldest=$!
 trap wait EXIT

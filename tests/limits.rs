@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Limits of a sandbox as its commands feel them, and what is said where they cannot be had.
+//! Limits of a sandbox as its commands feel them, and the errors where limits
+//! cannot be had.
 
 #[path = "harness/mod.rs"]
 mod harness;
@@ -53,7 +54,7 @@ fn memory_of_a_child_that_is_killed_is_told_as_oom() {
     let status = run(&sandbox, sh(&format!("sh -c '{}'; exit 1", HUNGRY[0]))).status;
     assert_eq!((status.reason, status.exit_code), (Reason::Exited, Some(1)));
     assert_eq!(status.usage.oom_kills, Some(1), "of this command alone");
-    // A kill that has nothing to do with memory is not taken for one.
+    // A kill for another reason than memory does not count.
     let status = run(&sandbox, sh("kill -9 $$")).status;
     assert_eq!(status.reason, Reason::Signaled);
     assert_eq!(status.usage.oom_kills, Some(0));
@@ -74,7 +75,8 @@ fn memory_within_the_limit_is_counted() {
     assert!((32..=60).contains(&peak), "{peak} MiB");
 }
 
-/// Whether the kernel can start the peak of memory anew: v1, and v2 since 6.12.
+/// Returns whether the kernel can restart the peak of memory: v1, and v2 since
+/// 6.12.
 fn peak_is_reset() -> bool {
     let v1 = fs::read_to_string("/proc/self/cgroup").unwrap();
     v1.contains(":memory:") || tare_oracle::needs::kernel(6, 12).is_ok()
@@ -88,12 +90,12 @@ fn memory_peak_is_of_one_command() {
     let hungry = "dd if=/dev/zero of=/dev/null bs=48M count=1 2>/dev/null";
     let peak = |script| run(&sandbox, sh(script)).status.usage.memory_peak;
     assert!(peak(hungry).unwrap() >> 20 >= 48);
-    // It is not of an earlier command; where the kernel keeps it, it is not
-    // known.
+    // The peak is not an earlier command's; if the kernel keeps the peak, it is
+    // unknown.
     let after = peak("true");
     assert_eq!(after.is_some(), peak_is_reset());
     assert!(after.is_none_or(|bytes| bytes >> 20 < 40), "{after:?}");
-    // What two commands use at once is known of neither.
+    // The use of two commands at once is known of neither.
     let other = sandbox.spawn(sh("read line").stdin(Stdin::Piped)).unwrap();
     assert_eq!(peak(hungry), None);
     drop(other.take_stdin());
@@ -219,7 +221,7 @@ fn disk_and_shm_sizes_are_felt() {
     }
 }
 
-/// What holds no size is refused, or let go where that is said.
+/// A place without a size limit is refused, or let go on request.
 #[test]
 fn disk_size_that_nothing_holds_is_refused() {
     let ground = Ground::new();
@@ -254,7 +256,7 @@ fn rlimits_are_set_and_the_rest_inherited() {
         Err(error) => panic!("{error}"),
     };
     let shown = sandbox.run(Command::from_argv(["cat", "/proc/self/limits"]));
-    // Whoever has a hard limit of their own may not go above it.
+    // A caller with a hard limit may not go above the limit.
     let Ok(shown) = shown else {
         let error = shown.unwrap_err();
         assert_eq!(
@@ -295,7 +297,7 @@ fn rlimits_are_set_and_the_rest_inherited() {
     }
 }
 
-/// Takes what it can of message queues and pending signals; one line each.
+/// Takes as many message queues and pending signals as possible; a line each.
 const TAKER: &str = r#"
 import ctypes, os, signal
 
@@ -348,7 +350,8 @@ fn effective_tells_the_limits_as_the_kernel_has_them() {
     assert_eq!(effective["cgroup"]["degraded"], serde_json::json!([]));
 }
 
-/// What an ordinary user without a delegated cgroup is told; run as that user by the test below.
+/// The error of an ordinary user without a delegated cgroup; run as that user
+/// by the test below.
 #[test]
 fn limits_without_a_cgroup_are_refused_or_let_go() {
     if nix::unistd::geteuid().is_root() {

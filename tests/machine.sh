@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# The machine before and after the suite, which must leave it as it was.
+# The machine before and after the suite, which must leave no change.
 #
 #   tests/machine.sh before DIR    writes what there is into DIR
 #   tests/machine.sh after DIR     removes the tests' users that came since then, and fails if anything else differs
 #
-# What others change meanwhile is told, too: only cgroups with processes and mounts elsewhere are taken for theirs.
-# Environment: TARE_KEEP_USERS (not empty: the tests' users stay), TARE_TEST_USERS (their names).
+# Changes by others are listed, too: only cgroups with processes and mounts
+# elsewhere are left to others. Environment: TARE_KEEP_USERS (not empty: the
+# tests' users stay), TARE_TEST_USERS (their names).
 set -uo pipefail
 
 read -ra users <<<"${TARE_TEST_USERS-tare-t-plain tare-t-subids}"
@@ -52,7 +53,8 @@ remove_users() {
     done
 }
 
-# Cgroups in which no process is, nor below: those of others come with their processes.
+# Cgroups without processes, also below: cgroups of others come with their
+# processes.
 empty_only() {
     local dir
     while read -r dir; do
@@ -79,7 +81,7 @@ after() {
     remove_users "$1"
     for what in "${each[@]}"; do
         lines=$(differences "$1" "$what")
-        # What the kernel and helpers do after their callers have gone on.
+        # Late work of the kernel and of helpers.
         for _ in 1 2 3 4 5; do
             [ -n "$lines" ] || break
             sleep 1

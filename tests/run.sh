@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Runs the parts of the suite one after the other, whether or not one fails, and ends with a table of them.
+# Runs the parts of the suite one after the other, whether or not one fails, and
+# ends with a table of them.
 #
 #   tests/run.sh [PART]...     all by default
 #
 # A part whose name has & behind it in the list runs beside those below it.
 #
-# The machine must be afterwards as it was before: see tests/machine.sh. The exit status is 0 if nothing failed.
-# What each part wrote is in $CARGO_TARGET_DIR/tests/PART.log.
-# Environment: TARE_PARTS (default tests/parts.txt), and that of tests/machine.sh.
+# The machine must be afterwards as it was before: see tests/machine.sh. The
+# exit status is 0 if nothing failed. What each part wrote is in
+# $CARGO_TARGET_DIR/tests/PART.log. Environment: TARE_PARTS (default
+# tests/parts.txt), and that of tests/machine.sh.
 set -uo pipefail
 
 cd "$(dirname "$0")/.." || exit
@@ -37,8 +39,9 @@ shown() {
     wait "$marker" "$shower" 2>/dev/null
 }
 
-# count PART STATUS SECONDS <LOG: rows NAME PASSED FAILED SKIPPED SECONDS, by the runners' own words: of cargo a row
-# for each program of tests; of libtest, pytest and the scripts their last lines.
+# count PART STATUS SECONDS <LOG: rows NAME PASSED FAILED SKIPPED SECONDS, by
+# the runners' own words: of cargo a row for each program of tests; of libtest,
+# pytest and the scripts their last lines.
 count() {
     awk -v part="$1" -v status="$2" -v seconds="$3" '
         function row(name, p, f, s, t) { printf "%s\t%d\t%d\t%d\t%d\n", name, p, f, s, t; told += p + f + s; bad += f }
@@ -58,7 +61,8 @@ count() {
             next
         }
         /^ +Doc-tests / { end_program(); program = $2 " (doc)"; ended = 0; next }
-        # A test that lacks something returns early, and libtest takes it for passed.
+        # A test that lacks something returns early, and libtest takes it for
+        # passed.
         /^SKIPPED/ { if (program != "") s++; next }
         /^test result: / {
             ended = 1
@@ -78,7 +82,8 @@ count() {
             }
             next
         }
-        # What scripts tell of one by one; those with a "test result" count these themselves.
+        # What scripts tell of one by one; those with a "test result" count
+        # these themselves.
         /^test .* FAILED/ { if (program == "") single++ }
         END {
             end_program()

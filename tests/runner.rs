@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The runner of the suite: no part hides another, its table tells what the
-//! parts told, and the machine is looked at.
+//! The runner of the suite: no part hides another, its table tells the parts'
+//! results, and the machine is examined.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -21,7 +21,7 @@ printf 'test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered o
 exit 101
 "#;
 
-/// Parts by name, each a script, and what the runner says of them.
+/// Parts by name, each a script, and the runner's output.
 fn run(parts: &[(&str, &str)], words: &[&str]) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let mut list = String::from("# NAME COMMAND\n\n");
@@ -157,7 +157,7 @@ fn runner_takes_a_part_that_ran_nothing_for_failed() {
     assert!(seen[0].starts_with("none 0 1 0 "), "{seen:?}");
 }
 
-/// A snapshot, a change, and what the comparison says of it.
+/// A snapshot, a change, and the result of the comparison.
 fn compared(users: &str, change: impl FnOnce()) -> Output {
     let dir = tempfile::tempdir().unwrap();
     let machine = |step| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What an error about an image or a store offers as its cure is done, and cures.
+//! The cures of errors about an image or a store are followed, and work.
 #![forbid(unsafe_code)]
 
 mod layout;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A store whose disk is full: removing an image is what helps then, so it must
-//! not need room itself.
+//! A store whose disk is full: removing an image is the way out, so a removal
+//! must not need room.
 #![forbid(unsafe_code)]
 
 mod layout;
@@ -19,7 +19,7 @@ use tare::image::{Images, ImportOptions, Reference, UnpackOptions, unpack};
 use tare_oracle::need;
 use tempfile::{TempDir, tempdir};
 
-/// Files that fill what bytes, or inodes, a file system has.
+/// Files that fill the bytes, or the inodes, of a file system.
 #[derive(Clone, Copy)]
 enum Filled {
     Bytes,
@@ -199,7 +199,7 @@ fn error_of_a_full_disk_names_what_is_full() {
 /// Asserts that the error is ENOSPC and that its cure names the full directory.
 ///
 /// The subject differs: a blob and the tree that is unpacked from it fill the
-/// disk in turns, and whichever write fails first is a file of the store or an
+/// disk in turns, and either write may fail first, of a file of the store or an
 /// entry of the layer.
 fn is_full(error: &Error, room: &Path) {
     assert_eq!(error.errno(), Some(libc::ENOSPC), "{error}");

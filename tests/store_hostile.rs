@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Images that lie, lead out or fall apart: refused, and nothing of them is visible.
+//! Images that lie, lead out or fall apart: refused, and nothing of them is
+//! visible.
 #![forbid(unsafe_code)]
 
 mod layout;
@@ -105,7 +106,8 @@ fn layer_known_by_its_diff_id_does_not_excuse_a_wrong_blob() {
     let mut case = Case::new();
     let sound = case.manifest();
     case.store.image(&case.layout.reference(None)).unwrap();
-    // Another image claims the layer that is there, with a blob that is another.
+    // Another image claims the layer that is there, with a blob that is
+    // another.
     let evil = layout::compressed(&tar_of(&[("x", b"evil")]), Codec::Gzip);
     let mut manifest = sound;
     manifest["layers"][1] = case

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Names of images: how they are spelled, and what archives and layouts give.
+//! Names of images: spellings, and the names of archives and layouts.
 #![forbid(unsafe_code)]
 
 mod layout;
@@ -121,7 +121,8 @@ fn layout_of(dir: &Path, entries: &[(&str, Value)]) -> Layout {
     layout
 }
 
-/// What `ctr image export` writes for two images, and `docker save` since 25.
+/// The layout of `ctr image export` for two images, and of `docker save` since
+/// 25.
 fn of_containerd(dir: &Path) -> Layout {
     let named = |name: &str| json!({NAME: name, REF: "latest"});
     let a = named("docker.io/library/a:latest");
@@ -275,7 +276,7 @@ fn source_of_several_images_is_asked_for_one() {
     assert_eq!(error.kind(), Kind::Invalid);
 }
 
-/// A docker-archive of one image for each file, with `RepoTags`.
+/// A docker-archive of an image for each file, with `RepoTags`.
 fn saved(to: &Path, images: &[(&str, Value)]) {
     let mut files: Vec<(String, Vec<u8>)> = Vec::new();
     let mut manifest = Vec::new();

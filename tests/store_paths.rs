@@ -81,7 +81,8 @@ fn unpack_into_a_link_is_refused() {
     assert_eq!(fs::read_dir(&victim).unwrap().count(), 0);
 }
 
-/// What could lead a sweep of root's to a directory of somebody else's choice.
+/// Entries that could lead a sweep of root's to a directory of another user's
+/// choice.
 #[test]
 fn store_that_others_could_redirect_is_refused() {
     need!(root, user("plain"));

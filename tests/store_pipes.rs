@@ -219,8 +219,8 @@ fn import_that_is_dropped_leaves_nothing() {
     let importing = store
         .begin_import(&from, &ImportOptions::default())
         .unwrap();
-    // Opening it for writing waits until the import reads; with half of an archive it
-    // stands still.
+    // Opening it for writing waits until the import reads; with half of an
+    // archive it stands still.
     let mut writer = File::options().write(true).open(&fifo).unwrap();
     writer.write_all(&archive(dir.path())[..700]).unwrap();
     drop(importing);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A store that lost a part, has wrong bytes, or is of another version: each cure
-//! that an error names is done, and cures.
+//! A store that lost a part, has wrong bytes, or is of another version: each
+//! cure that an error names is done, and cures.
 #![forbid(unsafe_code)]
 
 mod layout;
@@ -60,7 +60,7 @@ impl Ground {
             .expect("the source is sound");
     }
 
-    /// Does what the error says.
+    /// Follows the error's cure.
     fn cure(&self, error: &Error) {
         let cure = error.cure().unwrap_or_else(|| panic!("{error}"));
         match cure {

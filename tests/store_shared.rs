@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A store that many processes use, that its users are killed in, and that is not theirs to use.
+//! A store that many processes use, that its users are killed in, and that is
+//! not theirs to use.
 #![forbid(unsafe_code)]
 
 mod layout;
@@ -116,7 +117,8 @@ fn import_killed_at_any_moment_is_invisible_and_swept() {
             0 => cut += 1,
             _ => whole += 1,
         }
-        // What became visible without a name is whole, and goes with the next collection.
+        // What became visible without a name is whole, and goes with the next
+        // collection.
         store.image(&layout.reference(None)).unwrap();
         let digest = store.list().unwrap()[0].digest;
         store.remove(&Reference::Digest(digest)).unwrap();
@@ -132,7 +134,8 @@ fn scratch_of_the_living_is_kept_and_that_of_the_dead_swept() {
     let store = Images::open(dir.path().join("store")).unwrap();
     let scratch = store.scratch().unwrap();
     fs::write(scratch.path().join("x"), b"x").unwrap();
-    // Left by somebody who is gone: with a lock file, without, and a lock alone.
+    // Left by a process that is gone: with a lock file, without, and a lock
+    // alone.
     let left = store.path().join("scratch");
     for name in ["boot.dead", "boot.bare"] {
         fs::create_dir_all(left.join(name).join("a/b")).unwrap();
@@ -152,7 +155,7 @@ fn scratch_of_the_living_is_kept_and_that_of_the_dead_swept() {
 }
 
 #[test]
-fn store_of_somebody_else_or_of_another_kind_is_refused() {
+fn store_of_another_user_or_kind_is_refused() {
     need!(root);
     let dir = tempdir().unwrap();
     let path = dir.path().join("store");
@@ -248,10 +251,10 @@ fn image_opened_again_is_found_without_its_documents_and_held() {
         (again.digest(), again.root(), again.reference()),
         (Some(&digest), first.root(), &name)
     );
-    // Somebody else, who remembers nothing.
+    // Another process, without a cache.
     let other = Images::open(store.path()).unwrap();
     assert_eq!(other.image(&name).unwrap_err().kind(), Kind::Corrupt);
-    // Either of the two holds the layers, and nobody who only remembers them.
+    // Either of the two holds the layers; a cache does not.
     drop(first);
     assert_eq!(other.remove(&name).unwrap().in_use, 2);
     drop(again);
@@ -300,7 +303,7 @@ fn image_changed_since_it_was_opened_is_looked_up() {
     );
 }
 
-/// Removes an image as soon as work on it tells or asks anything.
+/// Removes an image as soon as work on it reports or asks anything.
 struct Remover<'a> {
     store: &'a Images,
     name: Reference,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An ordinary user's store: one id, or subordinate ones set by somebody else.
+//! An ordinary user's store: a single id, or subordinate ids set by root.
 #![forbid(unsafe_code)]
 
 mod layout;
@@ -19,7 +19,7 @@ use tare::image::layer::Fixup;
 use tare::image::{Chown, Image, Images, Reference, Root, UnpackOptions, unpack};
 use tare_oracle::{need, ordinary_user};
 
-/// A layer with owners, a directory that nobody may enter, and a file in it.
+/// A layer with owners, a directory that no user may enter, and a file in it.
 fn layer() -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut add = |name: &str, mode: u32, owner: u64| {
@@ -135,7 +135,8 @@ fn check_single(root: &Path) {
     for (name, mode) in [("closed", 0o0), ("mine", 0o644), ("theirs", 0o4755)] {
         let metadata = fs::symlink_metadata(root.join(name)).unwrap();
         assert_eq!(metadata.uid(), us, "{name}");
-        // Nobody else holds our one id, so a directory of mode 0 may stay open to us.
+        // No other user has the id, so a directory of mode 0 may stay open to
+        // its owner.
         let found = metadata.permissions().mode() & 0o7777;
         assert!(
             found == mode || name == "closed" && found & 0o077 == 0,

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Works on one store with six processes at once: import, load, run, remove, collect, check and repair. Each must
-# succeed, though the others take away what it has just looked at; what is named by no other process must stay.
+# Works on one store with six processes at once: import, load, run, remove,
+# collect, check and repair. Each must succeed, though the others take away what
+# it has just looked at; what is named by no other process must stay.
 #
 #   tests/stress.sh [SECONDS]     for each user; default 7
 #
-# Environment: TARE (the command; built by default), TARE_STRESS_USERS (default: root and the tests' ordinary users).
+# Environment: TARE (the command; built by default), TARE_STRESS_USERS (default:
+# root and the tests' ordinary users).
 set -euo pipefail
 umask 022
 
@@ -30,7 +32,8 @@ install "$TARE" "$home/tare"
 cp -r "$images/busybox" "$images/busybox.docker.tar" "$images/busybox.oci.tar" "$images/static" "$home"
 
 cat >"$home/work" <<'WORK'
-# work NAME: does one thing in a loop until the time is up, and writes what fails.
+# work NAME: does one thing in a loop until the time is up, and writes what
+# fails.
 name=$1 count=0
 try() {
     count=$((count + 1))

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Shows that the tests would notice: with one defence switched off, the test that guards it must fail.
+# Shows that the tests would notice: with one defence switched off, the test
+# that guards it must fail.
 #
 # tests/weakened.txt has a line for each: DEFENCE, TEST-BINARY (lib, or the
 # name of a file in tests/), TEST. All are built once with tests/weak_rustc.sh.
@@ -42,7 +43,8 @@ build() {
             .executable] | @tsv' >"$logs/programs"
 }
 
-# check DEFENCE BINARY TEST [PASSES FAILURES]: one test with a defence off, or with all if DEFENCE is empty, ends so.
+# check DEFENCE BINARY TEST [PASSES FAILURES]: one test with a defence off, or
+# with all if DEFENCE is empty, ends so.
 check() {
     local defence=$1 program log=$logs/${1:-none}.$2.log
     program=$(awk -v name="$2" '$1 == name { print $2 }' "$logs/programs")

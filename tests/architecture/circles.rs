@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{File, assert_clean, rank, reaches, source};
 
-/// `bindings/cli/src/run/flags.rs` is `["cli", "run", "flags"]`: the crate, then the modules;
-/// `None` for the crate's root and for tests.
+/// `bindings/cli/src/run/flags.rs` is `["cli", "run", "flags"]`: the crate,
+/// then the modules; `None` for the crate's root and for tests.
 fn place(file: &File) -> Option<Vec<&str>> {
     let mut faces = ["bindings/", "crates/"].into_iter();
     let (name, inner) = match faces.find_map(|dir| file.path.strip_prefix(dir)) {
@@ -23,7 +23,8 @@ fn place(file: &File) -> Option<Vec<&str>> {
     (!apart).then_some(place)
 }
 
-/// Every arrow between two files of one crate, but those between a module and what it holds.
+/// Every arrow between two files of a crate, except those between a module and
+/// its parts.
 fn arrows_of_files(files: &[File]) -> BTreeMap<(String, String), String> {
     let files: Vec<_> = files.iter().filter_map(|f| Some((f, place(f)?))).collect();
     let places: BTreeSet<String> = files.iter().map(|(_, place)| place.join("/")).collect();
@@ -48,7 +49,7 @@ fn arrows_of_files(files: &[File]) -> BTreeMap<(String, String), String> {
     found
 }
 
-/// The nouns hand out one another; among all others no arrows lead back.
+/// The nouns hand out each other; among all others no arrow leads back.
 fn check_circles(files: &[File]) -> Vec<String> {
     let noun = |place: &str| {
         let top = place.split('/').nth(1).unwrap_or_default();

@@ -6,7 +6,7 @@ use super::cure_texts::Cure;
 use super::source::is_word;
 
 /// Cures of Python and Go: behind `cure = `, in the tables of keywords, in a
-/// sentence, and given to a function of Go whose last parameter they are.
+/// sentence, and as the last argument of a function of Go.
 pub(crate) fn of_scripts(files: &[File]) -> Vec<Cure> {
     let ships = |f: &&File| {
         f.path.starts_with("bindings/python/python/") && f.is("py")
@@ -33,7 +33,7 @@ pub(crate) fn of_scripts(files: &[File]) -> Vec<Cure> {
     found
 }
 
-/// The cure that a line has; `is_given`, if its last text is one.
+/// The cure of a line; `is_given` if its last text is a cure.
 fn in_line<'a>(file: &File, line: &'a str, is_given: bool) -> Option<&'a str> {
     let texts = quoted(line);
     let is_row =
@@ -59,7 +59,8 @@ fn quoted(line: &str) -> Vec<&str> {
     found
 }
 
-/// Whether the cure of a sentence comes from elsewhere: `{}`, `{name}`, or nothing.
+/// Returns whether a sentence gets its cure from elsewhere: `{}`, `{name}`, or
+/// an empty text.
 pub(crate) fn is_carried(text: &str) -> bool {
     let inside = text.strip_prefix('{').and_then(|t| t.strip_suffix('}'));
     text.is_empty() || inside.is_some_and(|name| name.chars().all(is_word))

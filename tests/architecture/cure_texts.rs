@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Finds the cures that sources attach to errors: literals where a cure is given, and where such a place gets them from.
+//! Finds the cures that sources attach to errors: literals where a cure is
+//! given, and where such a place gets them from.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -8,11 +9,11 @@ use super::File;
 use super::cure_scripts::{is_carried, of_scripts};
 use super::source::{self, is_word, words};
 
-/// A cure as it stands in the source.
+/// A cure in the source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Cure {
     pub(crate) path: String,
-    /// Its literal or format string; the expression where there is neither.
+    /// The literal or format string, else the expression.
     pub(crate) text: String,
 }
 
@@ -26,10 +27,10 @@ struct Source<'a> {
 
 struct Function {
     name: String,
-    /// The type that it belongs to; empty for none.
+    /// The type of the `impl` block; empty outside.
     owner: String,
     parameters: Vec<String>,
-    /// From its name to the end of its body.
+    /// From the function's name to the end of the body.
     span: Range<usize>,
     body: usize,
 }
@@ -92,7 +93,8 @@ impl<'a> Source<'a> {
         &path[..path.find("src/").unwrap_or(0)]
     }
 
-    /// The literals in `at` that are values there: no patterns, no words of comparisons or searches.
+    /// The literals in `at` that are values there: no patterns, no words of
+    /// comparisons or searches.
     fn values(&self, at: &Range<usize>) -> Vec<Range<usize>> {
         const SEARCHES: [&str; 9] = [
             "Path::new(",
@@ -115,7 +117,8 @@ impl<'a> Source<'a> {
         texts.filter(is_value).cloned().collect()
     }
 
-    /// Where `at` has patterns of a match, and statements that leave it.
+    /// Returns the patterns of a match at `at`, and the statements that leave
+    /// the match.
     fn patterns(&self, at: &Range<usize>) -> Vec<Range<usize>> {
         let code = &self.code[at.clone()];
         let mut found = Vec::new();
@@ -139,7 +142,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What is between separators from the bracket at `open` to the one that closes it.
+/// Returns the parts between separators from the bracket at `open` to its end.
 fn parts(code: &str, open: usize) -> Vec<Range<usize>> {
     let (mut depth, mut begin, mut found) = (0, open + 1, Vec::new());
     for (at, byte) in (open..).zip(code[open..].bytes()) {
@@ -156,7 +159,8 @@ fn parts(code: &str, open: usize) -> Vec<Range<usize>> {
             break;
         }
     }
-    // A comma at the end of a line separates nothing; a text alone is blank, too.
+    // A comma at the end of a line separates no parts; a text alone is blank,
+    // too.
     let is_nothing = |part: &str| part.trim().is_empty() && part.contains('\n');
     if found
         .last()
@@ -314,7 +318,7 @@ impl Search<'_> {
         }
     }
 
-    /// What sentences say behind "try", or take from their last argument.
+    /// Returns the words of sentences behind "try", or of their last argument.
     fn in_sentences(&mut self, of: usize) {
         let source = &self.sources[of];
         for text in &source.texts {
@@ -340,7 +344,7 @@ impl Search<'_> {
         self.found.insert((of, text.start, whole));
     }
 
-    /// Adds what an expression has of literals, or leads to.
+    /// Adds the literals of an expression, or of the expressions behind it.
     fn resolve(&mut self, of: usize, at: Range<usize>) {
         let source = &self.sources[of];
         let before = self.found.len();
@@ -384,7 +388,7 @@ impl Search<'_> {
         led
     }
 
-    /// What a function that is called without an owner returns.
+    /// Returns the results of a function that is called without an owner.
     fn called(&mut self, of: usize, code: &str) -> bool {
         let mut led = false;
         for (open, _) in code.match_indices('(') {
@@ -405,8 +409,8 @@ impl Search<'_> {
         led
     }
 
-    /// What the last expression of a body, and what it returns before, have of
-    /// literals and constants.
+    /// Returns the literals and constants of a body's last expression and of
+    /// its returns.
     fn returned(&mut self, at: usize, body: Range<usize>) {
         let source = &self.sources[at];
         let mut begin = body.start + 1;
@@ -417,7 +421,7 @@ impl Search<'_> {
             }
             begin = end + 1;
         }
-        // A loop before it ends without a semicolon.
+        // A loop before the expression ends without a semicolon.
         let last = source.code[begin..body.end].rfind("\n    }\n    ");
         let last = begin + last.unwrap_or(0)..body.end;
         let before = words(&source.code[body.clone()], "return").map(|(n, _)| {
@@ -432,7 +436,8 @@ impl Search<'_> {
         }
     }
 
-    /// The value of a variable that is all of the expression. A parameter `cure` leads to the calls.
+    /// The value of a variable that is all of the expression. A parameter
+    /// `cure` leads to the calls.
     fn variable(&mut self, of: usize, at: &Range<usize>) -> bool {
         let source = &self.sources[of];
         let name = source.code[at.clone()]
@@ -452,7 +457,7 @@ impl Search<'_> {
             let begin = function.span.start + begin;
             let value = begin + source.code[begin..].find('=')? + 1;
             let end = end_of_statement(&source.code, value);
-            // A variable of the same name may be made of an earlier one.
+            // A variable of the same name may be made of an earlier variable.
             let is_seen = end <= at.start && stays_open(&source.code[end..at.start]);
             (is_seen && !longer).then_some(value..end)
         });
@@ -472,7 +477,7 @@ fn is_constant(word: &str) -> bool {
             .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// Whether no block that is open at its beginning ends in `code`.
+/// Returns whether `code` ends no block that is open at its beginning.
 fn stays_open(code: &str) -> bool {
     let mut depth = 0;
     code.bytes().all(|byte| {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tests/cures.txt` has a line for each cure of the sources, with the test that follows it.
+//! `tests/cures.txt` has a line for each cure of the sources, with the test
+//! that follows the cure.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +8,11 @@ use super::cure_texts::{self, Cure};
 use super::{File, assert_clean};
 
 const TABLE: &str = "tests/cures.txt";
-/// Between a cure and the test that follows it, or the reason why none can.
+/// Separates a cure from its test, or from the reason why no test exists.
 const ARROW: &str = " => ";
 const REASON: &str = "reason: ";
 
-/// One line of the table, with its number.
+/// A line of the table, with its number.
 struct Line<'a> {
     number: usize,
     cure: Cure,
@@ -19,7 +20,7 @@ struct Line<'a> {
 }
 
 /// The lines of the table: a file's path, then its cures, indented. The second
-/// value has what is wrong with others.
+/// value lists the faults of other lines.
 fn read(table: &str) -> (Vec<Line<'_>>, Vec<String>) {
     let (mut lines, mut wrong, mut path) = (Vec::new(), Vec::new(), "");
     for (number, line) in (1..).zip(table.lines()) {
@@ -45,7 +46,7 @@ fn read(table: &str) -> (Vec<Line<'_>>, Vec<String>) {
     (lines, wrong)
 }
 
-/// Whether `FILE::NAME` is a test of the sources.
+/// Returns whether `FILE::NAME` is a test of the sources.
 fn is_test(files: &[File], name: &str) -> bool {
     let Some((path, name)) = name.split_once("::") else {
         return false;
@@ -100,7 +101,7 @@ fn cures_have_a_test_each() {
     assert_clean(check_cures);
 }
 
-/// A source with one cure, a table for it, and a file with the test.
+/// A source with a cure, a table for the cure, and a file with the test.
 fn sources(source: &str, table: &str) -> Vec<File> {
     let test = "#[test]\nfn grammar_that_is_followed_is_taken() {}\n";
     let carrier = "impl Error { fn with_cure(mut self, cure: u8) {} }";
@@ -123,7 +124,8 @@ fn cure_without_a_test_is_refused() {
         assert_eq!(right, Vec::<String>::new(), "{followed}");
     }
     for (source, table) in [
-        // An added cure, one that is gone, and tests and reasons that are none.
+        // An added cure, a removed cure, and tests and reasons that do not
+        // exist.
         (source, String::new()),
         ("", format!("{line}{test}")),
         (source, format!("{line}tests/cures.rs::no_such_test")),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Reads a Rust file the way the checks need it: code alone, its functions, what it names.
+//! Reads a Rust file for the checks: code alone, functions, named paths.
 
-/// `text` with comments and the insides of strings and characters made blank;
-/// every line and column stays where it was.
+/// Blanks comments and the insides of strings and characters in `text`; every
+/// line and column stays in its place.
 pub(crate) fn code(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = text.as_bytes().to_vec();
@@ -25,7 +25,7 @@ pub(crate) fn code(text: &str) -> String {
     String::from_utf8(out).expect("only whole comments and literals became blanks")
 }
 
-/// Where the string literals of `text` are, with their quotes.
+/// Returns the places of string literals in `text`, with their quotes.
 pub(crate) fn strings(text: &str) -> Vec<std::ops::Range<usize>> {
     let bytes = text.as_bytes();
     let (mut found, mut at) = (Vec::new(), 0);
@@ -42,7 +42,7 @@ pub(crate) fn strings(text: &str) -> Vec<std::ops::Range<usize>> {
     found
 }
 
-/// Length of the comment or literal that begins here, if one does.
+/// Length of the comment or literal that begins here, if any.
 fn token(rest: &[u8], before: Option<u8>) -> Option<usize> {
     let inside_word = before.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
     match rest {
@@ -91,7 +91,7 @@ fn string(rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// `r"..."`, `r#"..."#`, ...; a raw identifier such as `r#type` is none.
+/// `r"..."`, `r#"..."#`, ...; not a raw identifier such as `r#type`.
 fn raw_string(rest: &[u8]) -> Option<usize> {
     let hashes = rest[1..].iter().take_while(|b| **b == b'#').count();
     if rest.get(1 + hashes) != Some(&b'"') {
@@ -102,7 +102,7 @@ fn raw_string(rest: &[u8]) -> Option<usize> {
     Some((begin + until(&rest[begin..], &end) + end.len()).min(rest.len()))
 }
 
-/// `'x'`, `'\n'`, `'\u{1b}'`; a lifetime is none.
+/// `'x'`, `'\n'`, `'\u{1b}'`; not a lifetime.
 fn character(rest: &[u8]) -> Option<usize> {
     if rest.get(1) == Some(&b'\\') {
         return Some(3 + until(&rest[3..], b"'") + 1);
@@ -130,7 +130,8 @@ pub(crate) fn functions(code: &str) -> Vec<Function<'_>> {
         let Some(body) = rest.find(['{', ';']) else {
             continue;
         };
-        // `fn(...)` is a type; one that meets its semicolon first has no body.
+        // `fn(...)` is a type; a function that meets its semicolon first has no
+        // body.
         if length == 0 || rest.as_bytes()[body] == b';' {
             continue;
         }
@@ -164,7 +165,7 @@ pub(crate) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Where `word` stands alone, with the line it is on.
+/// Returns the places of `word` as a whole word, with their lines.
 pub(crate) fn words<'a>(
     code: &'a str,
     word: &'a str,
@@ -181,14 +182,15 @@ pub(crate) fn line_of(code: &str, at: usize) -> usize {
     code[..at].matches('\n').count() + 1
 }
 
-/// `code` up to its own unit tests, which may look anywhere.
+/// Returns `code` without its unit tests, which may use any module.
 pub(crate) fn without_tests(code: &str) -> &str {
     code.find("#[cfg(test)]\nmod ")
         .map_or(code, |begin| &code[..begin])
 }
 
-/// The paths in the crate that `code` names, by `use` or in place, each whole from the crate's
-/// root, with their lines. `module` is the file's own path of modules, such as `["parts", "caps"]`.
+/// The paths in the crate that `code` names, by `use` or in place, each whole
+/// from the crate's root, with their lines. `module` is the file's own path of
+/// modules, such as `["parts", "caps"]`.
 pub(crate) fn paths(code: &str, module: &[&str]) -> Vec<(Vec<String>, usize)> {
     let mut found = Vec::new();
     for (at, line) in words(code, "crate") {
@@ -214,7 +216,8 @@ pub(crate) fn paths(code: &str, module: &[&str]) -> Vec<(Vec<String>, usize)> {
     found
 }
 
-/// The paths that follow a path's beginning: `::a::{b, c::d}` is `a::b` and `a::c::d`.
+/// The paths that follow a path's beginning: `::a::{b, c::d}` is `a::b` and
+/// `a::c::d`.
 fn tails(rest: &str) -> Vec<Vec<String>> {
     let Some(rest) = rest.strip_prefix("::") else {
         return Vec::new();

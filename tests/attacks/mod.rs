@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the attack tests share: a hostile image, a sandbox on it, and everybody who may open one.
+//! Shared parts of the attack tests: a hostile image, a sandbox, and each kind
+//! of caller.
 #![forbid(unsafe_code)]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
@@ -16,25 +17,27 @@ use tare::{Command, Output, Sandbox, Spec, Store};
 use tare_oracle::{Victim, needs, ordinary_user};
 use tempfile::TempDir;
 
-/// Tells a copy of a test binary as whom it runs, or that it is one.
+/// Marks a copy of a test binary, and names its user.
 const AS: &str = "TARE_ATTACK_AS";
 const AGAIN: &str = "TARE_ATTACK_AGAIN";
 
-/// Enough for everything here on a busy machine; what hangs is killed and fails.
+/// Enough time on a busy machine; a hanging command is killed and fails.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-/// Whether this is root itself, not an ordinary user for whom root started us.
+/// Returns whether this is root itself, not an ordinary user for whom root
+/// started the test.
 pub(crate) fn is_root() -> bool {
     needs::root().is_ok()
 }
 
-/// Whether only one id is there.
+/// Returns whether a single id is there.
 pub(crate) fn is_single() -> bool {
     std::env::var(AS).is_ok_and(|who| who == "plain")
 }
 
-/// Runs `body` as the caller and, where that is root, again as the ordinary user without and
-/// with subordinate ids: this test alone, in a copy of this binary.
+/// Runs `body` as the caller and, where that is root, again as the ordinary
+/// user without and with subordinate ids: this test alone, in a copy of this
+/// binary.
 pub(crate) fn everybody<F: Fn()>(body: F) {
     body();
     if !is_root() {
@@ -65,8 +68,8 @@ pub(crate) fn everybody<F: Fn()>(body: F) {
     }
 }
 
-/// Runs `body` in a copy of this binary that `wrapper` starts, this test alone, with a variable
-/// in its environment.
+/// Runs `body` in a copy of this binary that `wrapper` starts, this test alone,
+/// with a variable in the environment.
 pub(crate) fn again<F: Fn()>(wrapper: &[&str], (key, value): (&str, &str), body: F) {
     if std::env::var_os(AGAIN).is_some() {
         return body();
@@ -95,8 +98,8 @@ pub(crate) fn probe() -> PathBuf {
     compiled("attack")
 }
 
-/// A program of `tests/probes`, linked statically; made once by each process that is not a copy
-/// of another one.
+/// A program of `tests/probes`, linked statically; made once by each process
+/// that is not a copy.
 pub(crate) fn compiled(name: &'static str) -> PathBuf {
     static MADE: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -116,12 +119,13 @@ pub(crate) fn compiled(name: &'static str) -> PathBuf {
         ))
         .status();
     assert!(status.expect("run cc").success(), "cc {name}.c");
-    // Another binary's copy may be running: it is replaced, not written to.
+    // Another binary's copy may be running: the file is replaced, not written.
     fs::rename(&unique, &path).expect("put the probe in place");
     path
 }
 
-/// A place for one test: an image with busybox and the probe, a store, a victim beside them.
+/// A place for a test: an image with busybox and the probe, a store, a victim
+/// beside them.
 pub(crate) struct Stage {
     dir: TempDir,
     pub(crate) victim: Victim,
@@ -187,7 +191,7 @@ impl Stage {
         symlink(target, self.at(name)).expect("link");
     }
 
-    /// Removes what is at `name`, whatever it is.
+    /// Removes the entry at `name`, of any type.
     pub(crate) fn remove(&self, name: &str) {
         let path = self.at(name);
         match fs::symlink_metadata(&path) {
@@ -197,7 +201,7 @@ impl Stage {
         }
     }
 
-    /// Puts a link in the place of what is at `name`.
+    /// Replaces the entry at `name` by a link.
     pub(crate) fn relink(&self, target: impl AsRef<Path>, name: &str) {
         self.remove(name);
         self.link(target, name);
@@ -210,20 +214,20 @@ impl Stage {
         spec
     }
 
-    /// A sandbox that has run some commands, so that what follows is started by process 1's second thread; with
-    /// `TARE_COLD` set, a new one.
+    /// A sandbox that has run some commands, so that process 1's second thread
+    /// starts the next; with `TARE_COLD` set, a new sandbox.
     pub(crate) fn open(&self, json: &str) -> Sandbox {
         let sandbox = Sandbox::open(&self.store, &self.spec(json)).expect("open a sandbox");
         if std::env::var_os("TARE_COLD").is_none() {
             for _ in 0..3 {
-                // Where nothing can be run, what follows says so.
+                // If nothing can be run, the next step says so.
                 let _ = sandbox.run(Command::new("/bin/true"));
             }
         }
         sandbox
     }
 
-    /// Why it cannot be opened.
+    /// Returns the reason why the sandbox cannot be opened.
     #[track_caller]
     pub(crate) fn refused(&self, json: &str) -> String {
         match Sandbox::open(&self.store, &self.spec(json)) {
@@ -248,7 +252,7 @@ pub(crate) fn shell(line: &str) -> Command {
     command(["/bin/sh", "-c", line])
 }
 
-/// Runs it; it must end by itself.
+/// Runs a command, which must end by itself.
 #[track_caller]
 pub(crate) fn ran(sandbox: &Sandbox, command: Command) -> Output {
     let output = sandbox.run(command).expect("run a command");
@@ -261,13 +265,13 @@ pub(crate) fn ran(sandbox: &Sandbox, command: Command) -> Output {
     output
 }
 
-/// What it writes to standard output.
+/// Returns standard output.
 #[track_caller]
 pub(crate) fn said(sandbox: &Sandbox, command: Command) -> String {
     String::from_utf8(ran(sandbox, command).stdout).expect("text")
 }
 
-/// The probe's answers: what was tried, how it ended.
+/// The probe's answers: each attempt and its end.
 #[track_caller]
 pub(crate) fn answers(sandbox: &Sandbox, words: &str) -> Vec<(String, String)> {
     let pairs = said(sandbox, probing(words));
@@ -278,7 +282,7 @@ pub(crate) fn answers(sandbox: &Sandbox, words: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// None of the probe's attempts may have worked, and there must have been some.
+/// Asserts that none of the probe's attempts worked, and that there were some.
 #[track_caller]
 pub(crate) fn assert_denied(sandbox: &Sandbox, words: &str, with: &[&str]) {
     let answers = answers(sandbox, words);

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Makes the tree that every builder starts from, and what is done to it in later layers. Needs root.
+# Makes the base tree of every builder, and the changes of later layers. Needs
+# root.
 #
 #   tests/builders/base.sh DIR     a root file system with /steps/{2,3}, for its own busybox
 set -euo pipefail

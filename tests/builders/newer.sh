@@ -1,13 +1,15 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Recipes that need programs newer than Debian 12's, and the list of all; sourced by ../builders.sh.
+# Recipes that need programs newer than Debian 12's, and the list of all;
+# sourced by ../builders.sh.
 
 all_builders() {
     printf '%s\n' umoci buildah podman docker containerd skopeo crane ko bazel jib nix apko \
         newer/umoci newer/buildah newer/podman newer/docker newer/containerd newer/skopeo newer/buildx newer/chunked
 }
 
-# Docker on containerd's store, which saves OCI layouts, and BuildKit's own writers.
+# Docker on containerd's store, which saves OCI layouts, and BuildKit's own
+# writers.
 buildx_images() {
     version "$(docker version -f '{{.Server.Version}}'), buildx $(docker buildx version | cut -d ' ' -f 2)"
     local compression

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Makes what all recipes start from. Needs root.
+# Makes the common parts of all recipes. Needs root.
 #
 #   tests/builders/parts.sh DIR     DIR/{base,layers/{1,2,3},context}, anew
 set -euo pipefail
@@ -16,7 +16,8 @@ cp Dockerfile "$parts/context"
 printf 'given\n' >"$parts/context/given.txt"
 tar --format=pax --xattrs --xattrs-include='*' --numeric-owner --sort=name -C "$parts/base" -cf "$parts/context/base.tar" .
 
-# What a builder without RUN says of changes: whiteouts in every place, types that change, links to lower files.
+# Changes by a builder without RUN: whiteouts in every place, types that change,
+# links to lower files.
 cd "$parts/layers/2"
 mkdir -p odd/gone odd/opaque odd/to-dir odd/closed odd/new/deep
 touch odd/gone/.wh.below odd/gone/.wh.file odd/.wh.-dash odd/opaque/.wh..wh..opq odd/.wh.setuid

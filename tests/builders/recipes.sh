@@ -1,13 +1,16 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# How each builder makes the image of base.sh and Dockerfile; sourced by ../builders.sh.
+# How each builder makes the image of base.sh and Dockerfile; sourced by
+# ../builders.sh.
 #
-# A recipe is a function build_NAME. Its directory has ./context (Dockerfile, base.tar and given.txt), ./base (the
-# tree) and ./layers/{1,2,3} (layers with whiteouts). For each image, a recipe calls made FORM REFERENCE [TREE]; TREE
-# lists what the builder itself shows. A recipe calls `lacks` if a tool is missing. Recipes run in mount and network
-# namespaces of their own.
+# A recipe is a function build_NAME. Its directory has ./context (Dockerfile,
+# base.tar and given.txt), ./base (the tree) and ./layers/{1,2,3} (layers with
+# whiteouts). For each image, a recipe calls made FORM REFERENCE [TREE]; TREE
+# lists the builder's own view. A recipe calls `lacks` if a tool is missing.
+# Recipes run in mount and network namespaces of their own.
 
-# flags TOOL: the Dockerfile's last lines as flags of a tool that reads no Dockerfile, a line each.
+# flags TOOL: the Dockerfile's last lines as flags of a tool that reads no
+# Dockerfile, a line each.
 flags() {
     case $1 in
     crane) printf '%s\n' --entrypoint=/entry,fixed --cmd=default --workdir=/made/by/workdir --user=app \
@@ -29,7 +32,8 @@ config() {
 
 diff_id() { printf 'sha256:%s' "$(sha256sum <"$1" | cut -d ' ' -f 1)"; }
 
-# docker_archive FILE LAYER.tar...: as nix and rules_docker write archives, without the files that only Docker writes.
+# docker_archive FILE LAYER.tar...: as nix and rules_docker write archives,
+# without the files that only Docker writes.
 docker_archive() {
     local file=$1 ids=() layer
     shift
@@ -39,7 +43,8 @@ docker_archive() {
     tar --format=ustar --owner=0 --group=0 --mtime=@0 -cf "$file" config.json "$@" manifest.json
 }
 
-# layout DIR [LAYER MEDIA-TYPE DIFF-ID]...: the smallest OCI layout of these layers.
+# layout DIR [LAYER MEDIA-TYPE DIFF-ID]...: the smallest OCI layout of these
+# layers.
 layout() {
     local dir=$1 layers=() ids=()
     shift
@@ -88,7 +93,8 @@ build_umoci() {
     made "oci layout, insert --opaque" oci:oci:inserted
 }
 
-# engine_build PROGRAM...: builds with buildah or podman, whose flags are alike, in $format.
+# engine_build PROGRAM...: builds with buildah or podman, whose flags are alike,
+# in $format.
 engine_build() {
     # Newer ones raise limits beyond what the machine allows.
     "$@" --ulimit nofile=1024:1024 --ulimit nproc=4096:4096 --isolation chroot --network host --layers=true -t "builders:$format" --format "$format" context
@@ -146,8 +152,9 @@ build_podman() {
     made "save, squashed" archive:squashed.tar
 }
 
-# beside PID FUNCTION: calls FUNCTION while the daemon runs, then ends the daemon by its process id. The function is
-# no part of a condition, because bash ignores errors in there.
+# beside PID FUNCTION: calls FUNCTION while the daemon runs, then ends the
+# daemon by its process id. The function is no part of a condition, because bash
+# ignores errors in there.
 beside() {
     local pid=$1 status
     set +e
@@ -166,7 +173,8 @@ beside() {
 with_dockerd() {
     local run=$1 pid
     shift
-    # The client of the daemon's package: newer clients need a plugin for BuildKit.
+    # The client of the daemon's package: newer clients need a plugin for
+    # BuildKit.
     PATH=/usr/bin:$PATH
     export DOCKER_HOST=unix://$PWD/docker.sock
     dockerd --data-root "$PWD/data" --exec-root "$PWD/exec" --pidfile "$PWD/docker.pid" -H "$DOCKER_HOST" \
@@ -264,7 +272,8 @@ build_skopeo() {
 
 registry=127.0.0.1:5001/builders
 
-# with_registry FUNCTION: calls FUNCTION beside a registry in the network namespace.
+# with_registry FUNCTION: calls FUNCTION beside a registry in the network
+# namespace.
 with_registry() {
     ip link set lo up
     crane registry serve --address "${registry%/*}" >registry.log 2>&1 &
@@ -330,7 +339,8 @@ build_ko() {
     with_registry ko_images
 }
 
-# Files without their directories, all of one owner; then a layer of GNU format, time 0 and mode 0555.
+# Files without their directories, all of one owner; then a layer of GNU format,
+# time 0 and mode 0555.
 build_bazel() {
     have bsdtar || lacks bsdtar
     version "by bsdtar $(bsdtar --version | cut -d ' ' -f 2)"
@@ -358,7 +368,8 @@ PY
     made "as rules_oci" oci:rules_oci
 }
 
-# A layer for each kind of file; each entry of the first second, with the directories above.
+# A layer for each kind of file; each entry of the first second, with the
+# directories above.
 build_jib() {
     have python3 || lacks python3
     version "by CPython $(python3 --version | cut -d ' ' -f 2)"
@@ -379,7 +390,8 @@ def layer(file, entries):
                     tar.addfile(info)
             info = tarfile.TarInfo(name)
             info.size, info.mode, info.mtime = len(data), 0o644, 1
-            # Java's writer repeats size and time as records if a name needs some.
+            # Java's writer repeats size and time as records if a name needs
+            # some.
             info.uname, info.gname = "root", "root"
             info.pax_headers = {"mtime": "1.000", "size": str(len(data))} if "é" in name else {}
             tar.addfile(info, io.BytesIO(data))
@@ -412,7 +424,8 @@ def add(tar, name, kind, mode, data=b"", to=""):
     tar.addfile(info, io.BytesIO(data))
 paths = ["nix/store/%032d-%s" % (n, name) for n, name in enumerate(("glibc-2.40", "hello", "naïve"))]
 for n, path in enumerate(paths):
-    # Each layer lists /nix and /nix/store again; newer versions write absolute names.
+    # Each layer lists /nix and /nix/store again; newer versions write absolute
+    # names.
     root = "/" if n else "./"
     with tarfile.open("%d.tar" % (n + 1), "w", format=tarfile.PAX_FORMAT) as tar:
         for above in ("nix", "nix/store"):

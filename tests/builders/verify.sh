@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Looks at each image as each user, and prints a table; sourced by ../builders.sh.
-# shellcheck disable=SC2154 # builders.sh sets work and users.
+# Looks at each image as each user, and prints a table; sourced by
+# ../builders.sh. shellcheck disable=SC2154 # builders.sh sets work and users.
 
 expected="fixed default|/made/by/workdir|1000:1000|hello"
 
-# reference REFERENCE DIR: lists what skopeo and umoci unpack in DIR/reference.
+# reference REFERENCE DIR: lists the trees of skopeo and umoci in DIR/reference.
 reference() {
     local from
     case $1 in
@@ -26,7 +26,8 @@ reference() {
     rm -rf "$2/plain" "$2/oci" "$2/bundle"
 }
 
-# step NAME COMMAND...: counts COMMAND as a test of this image and user, and keeps its output if it fails.
+# step NAME COMMAND...: counts COMMAND as a test of this image and user, and
+# keeps its output if it fails.
 step() {
     local name=$1
     shift
@@ -51,7 +52,8 @@ loads() { as "$home/../tare" image load -i "${reference#archive:}"; }
 runs() {
     local said asked=() wanted=$expected
     if [ "$user" = tare-t-plain ]; then
-        # Such a user has one id: the image's USER is refused with a cure, root is not.
+        # Such a user has one id: the image's USER is refused with a cure, root
+        # is not.
         ! said=$(as "$home/../tare" run image 2>&1) && [[ $said == *"try: usermod --add-subuids"* ]] || return
         asked=(--user 0)
         wanted=${expected/1000:1000/0:0}
@@ -59,7 +61,8 @@ runs() {
     said=$(as "$home/../tare" run "${asked[@]}" image)
     [ "$said" = "$wanted" ] || { echo "said: $said" && return 1; }
 }
-# shows: lists what a command in the image sees. A missing working directory of the image would be made.
+# shows: lists the files that a command in the image sees. A missing working
+# directory of the image would be made.
 shows() {
     as "$home/../tare" run --user 0 --workdir / --cap-add ALL -v "$home/../tree:/tree:ro" --entrypoint /tree \
         image list / >"$out/run.list" && matches run.list no-links
@@ -86,7 +89,7 @@ mounts() {
     matches mount.list no-links
 }
 
-# matches LIST FLAG...: compares LIST with what umoci unpacked and with what the builder shows.
+# matches LIST FLAG...: compares LIST with umoci's tree and the builder's view.
 matches() {
     local file=$1 status=0
     shift
@@ -97,7 +100,8 @@ matches() {
     return "$status"
 }
 
-# look USER: takes all steps; $marks becomes the cell of the table, the steps that failed.
+# look USER: takes all steps; $marks becomes the cell of the table, the steps
+# that failed.
 look() {
     local user=$1 home=$base/$1 out
     out=$ref/$user

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The next sandbox, begun while the one before is set up: used once, only where it fits, and gone when nobody comes.
+//! The prestarted sandbox: used once, only where it fits, and gone without a
+//! taker.
 
 use std::fs;
 use std::thread;
@@ -14,7 +15,8 @@ use tare_oracle::{Host, need};
 use crate::harness::settle::{await_end, children, helper_of};
 use crate::harness::{Ground, line};
 
-/// The helper of a store that has had two sandboxes, and the third, which waits.
+/// The helper of a store that has had two sandboxes, and the third, which
+/// waits.
 fn third(ground: &Ground, json: &str) -> (i32, i32) {
     let first = ground.open_with(json);
     let helper = helper_of(&first);
@@ -30,7 +32,8 @@ fn third(ground: &Ground, json: &str) -> (i32, i32) {
     }
 }
 
-/// What a sandbox is from inside, but for numbers that each has its own of, and the order in which it was mounted.
+/// Facts of a sandbox from inside, without the numbers that differ and without
+/// the order of mounts.
 fn inside(sandbox: &Sandbox) -> String {
     let script = r"
         cut -d' ' -f4-6,8- /proc/self/mountinfo | sort
@@ -75,7 +78,7 @@ fn ahead_one_is_used_once_and_only_where_it_fits() {
         (r#"{"sysctls": {"net.core.somaxconn": "77"}}"#, false),
         (r#"{"write": "disk"}"#, false),
     ];
-    // What cgroups are made from.
+    // The keys that cgroups are made from.
     let of_root = [
         (r#"{"limits": {"cpu_weight": 50}}"#, false),
         (r#"{"security": {"devices": ["/dev/fuse"]}}"#, false),
@@ -84,14 +87,15 @@ fn ahead_one_is_used_once_and_only_where_it_fits() {
     let of_root = geteuid().is_root().then_some(of_root);
     for (json, fits) in of_all.into_iter().chain(of_root.into_iter().flatten()) {
         match fits {
-            // What others mount meanwhile has it made anew.
+            // After mounts by others, a new one is made.
             true => assert!((0..20).any(|_| uses_the_one_ahead(json)), "{json}"),
             false => assert!(!uses_the_one_ahead(json), "{json}"),
         }
     }
 }
 
-/// Whether a sandbox of a spec is the one that was begun ahead for an empty one.
+/// Returns whether a sandbox of a spec is the sandbox prestarted for an empty
+/// spec.
 fn uses_the_one_ahead(json: &str) -> bool {
     let ground = Ground::new();
     let (helper, one) = third(&ground, "{}");
@@ -119,7 +123,7 @@ fn ahead_one_that_is_killed_is_not_missed() {
 }
 
 #[test]
-fn ahead_one_ends_when_nobody_comes_and_with_a_sweep() {
+fn ahead_one_ends_without_a_taker_and_with_a_sweep() {
     let ground = Ground::new();
     let (helper, one) = third(&ground, "{}");
     await_end(one);
@@ -161,7 +165,7 @@ fn ahead_one_holds_nothing_of_others() {
 #[test]
 fn ahead_one_sees_what_is_mounted_later() {
     need!(root);
-    // In a mount namespace of its own.
+    // In a separate mount namespace.
     let _alone = Host::exclusive();
     let ground = Ground::new();
     let dir = ground.path("later");

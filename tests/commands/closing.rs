@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sandboxes and processes held by several threads at once; a sandbox made for one command.
+//! Sandboxes and processes held by several threads at once; a sandbox for a
+//! single command.
 
 use std::fs;
 use std::os::fd::AsFd as _;
@@ -12,7 +13,7 @@ use tare::{Kind, Reason, Spec, spawn_in};
 use crate::harness::{Ground, sh, text};
 
 #[test]
-fn closed_sandbox_refuses_whoever_still_holds_it() {
+fn closed_sandbox_refuses_its_other_holders() {
     let ground = Ground::new();
     let sandbox = ground.open();
     let process = sandbox.spawn(sh("sleep 60")).unwrap();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commands are born behind their sandbox's seccomp program, but those that need process 1's first thread: nothing else
-//! may be different.
+//! Commands are born behind their sandbox's seccomp program, except those that
+//! need process 1's first thread: all else must be equal.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,8 @@ fn confined_init_still_does_all_it_did() {
     let ground = Ground::new();
     let sandbox = used(&ground, "{}");
     assert_eq!(threads(&sandbox), "2");
-    // What the second thread leaves to the first: files, terminals, time limits, kills.
+    // The second thread leaves these to the first: files, terminals, time
+    // limits, kills.
     sandbox.files().write("/tmp/file", "content").unwrap();
     assert_eq!(text(&sandbox, sh("cat /tmp/file")), "content");
     let size = Size {
@@ -65,14 +66,14 @@ fn confined_init_still_does_all_it_did() {
     let process = sandbox.spawn(sh("sleep 60 & sleep 60")).unwrap();
     process.kill().unwrap();
     assert_eq!(process.wait().unwrap().reason, Reason::Killed);
-    // Without a cgroup of its own, a process that was killed may take a moment to die.
+    // Without an own cgroup, a killed process may take a moment to die.
     let deadline = Instant::now() + Duration::from_secs(20);
     while text(&sandbox, sh("ps | grep -c '[s]leep' || true")) != "0\n" {
         assert!(Instant::now() < deadline, "something lives on");
     }
     let error = sandbox.run(Command::new("no-such-program")).unwrap_err();
     assert_eq!(error.errno(), Some(libc::ENOENT));
-    let error = sandbox.run(sh("true").user("nobody-here")).unwrap_err();
+    let error = sandbox.run(sh("true").user("no-such-user")).unwrap_err();
     assert_eq!(error.step(), "look up user");
     // More than fits into a message.
     let long = "x".repeat(200_000);
@@ -124,7 +125,7 @@ fn confined_only_where_the_program_lets_the_init_work() {
         (r#"{"security": {"seccomp": "off"}}"#.into(), "1"),
         (r#"{"security": {"no_new_privs": false}}"#.into(), "1"),
         (r#"{"security": {"profile": "privileged"}}"#.into(), "1"),
-        // It would be one of the few.
+        // The second thread would be one of the few.
         (r#"{"limits": {"pids": 16}}"#.into(), "1"),
         (r#"{"limits": {"pids": 64}}"#.into(), "2"),
     ] {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A sandbox as a whole: stopped and let go on, measured, limited anew. Each cure is followed.
+//! A sandbox as a whole: stopped and let go on, measured, limited anew. Each
+//! cure is followed.
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ fn control_of_a_frozen_sandbox_waits_for_the_thaw() {
         assert_eq!(error.kind(), Kind::Busy, "{error}");
         assert_eq!(error.cure(), Some("thaw it"), "{error}");
     }
-    // What is to end ends when it is thawed.
+    // Commands that must end do so at the thaw.
     sleep.kill().unwrap();
     assert_eq!(sleep.wait_timeout(Duration::from_millis(50)).unwrap(), None);
     sandbox.thaw().unwrap();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Does what errors say that one should try, and tries again. `tests/cures.txt` names the test of each cure.
+//! Follows the cures of errors, and tries again. `tests/cures.txt` names the
+//! test of each cure.
 
 mod files;
 mod machine;
@@ -17,7 +18,7 @@ fn cure(error: &Error) -> String {
     cure.to_owned()
 }
 
-/// The command of a cure, which is behind a colon if words come first.
+/// The command of a cure, behind a colon if words come first.
 fn command(cure: &str) -> &str {
     cure.split_once(": ").map_or(cure, |(_, command)| command)
 }
@@ -42,7 +43,7 @@ fn words(cure: &str) -> Vec<String> {
         .collect()
 }
 
-/// A grammar's texts: without what is in brackets, and with each part of it.
+/// A grammar's texts: without the parts in brackets, and with each of them.
 fn expanded(grammar: &str) -> Vec<String> {
     let parts: Vec<&str> = grammar.trim_end_matches(']').split('[').collect();
     (1..=parts.len()).map(|n| parts[..n].concat()).collect()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How commands end: exit codes, signals, time limits, output limits, kills, and the end of the sandbox.
+//! The ends of commands: exit codes, signals, time limits, output limits,
+//! kills, and the end of the sandbox.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -15,7 +16,7 @@ use crate::harness::{Ground, line, run, sh};
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// How many processes of the sandbox have this in their command line.
+/// Counts processes of the sandbox with this text in their command line.
 pub(crate) fn count(sandbox: &Sandbox, what: &str) -> usize {
     let ps = line(sandbox, "ps -o args");
     ps.lines().filter(|l| *l == what).count()
@@ -122,7 +123,7 @@ fn timeout_keeps_output_and_ends_the_whole_tree() {
         "{took:?}"
     );
     await_count(&sandbox, "sleep 555", 0);
-    // What an earlier command left behind is none of its business.
+    // Remains of an earlier command are spared.
     assert_eq!(count(&sandbox, "sleep 777"), 1);
 }
 
@@ -333,7 +334,8 @@ fn wait_unless_a_descriptor_is_readable_ends_with_either() {
         writer.write_all(b"x").unwrap();
         assert_eq!(waiting.join().unwrap(), None);
     });
-    // Nothing was read, so the next wait ends at once, and so does one behind a closed pipe.
+    // No byte was read, so the next wait ends at once, and so does a wait
+    // behind a closed pipe.
     assert_eq!(process.wait_unless(&reader).unwrap(), None);
     let (hung_up, _) = std::io::pipe().unwrap();
     assert_eq!(process.wait_unless(&hung_up).unwrap(), None);
@@ -357,7 +359,7 @@ fn wait_without_end_of_time_waits() {
 fn assert_killed(process: &Process) {
     let status = process.wait().unwrap();
     assert_eq!((status.reason, status.signal), (Reason::Killed, Some(9)));
-    // The sandbox is gone, and so is what there was to kill.
+    // The sandbox is gone, and so are the processes to kill.
     let _ = process.kill();
     process.signal(libc::SIGTERM).unwrap();
     assert_eq!(process.wait().unwrap(), status);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What happens to a sandbox, as a descriptor tells it.
+//! Events of a sandbox, reported by a descriptor.
 
 use std::os::fd::AsFd as _;
 
@@ -14,7 +14,7 @@ use crate::harness::{Ground, run, sh};
 
 const SMALL: &str = r#"{"limits": {"memory": "24m", "swap": "0"}}"#;
 
-/// Whether the descriptor is readable within a time.
+/// Returns whether the descriptor is readable within a time.
 fn is_readable(events: &Events, within: PollTimeout) -> bool {
     let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, within).unwrap() == 1
@@ -46,7 +46,7 @@ fn events_tell_kills_for_want_of_memory() {
         assert!(!is_readable(events, PollTimeout::ZERO));
         assert_eq!(events.next().unwrap(), None);
     }
-    // One that is killed while the events are watched, and one before.
+    // A kill during the watch, and a kill before.
     let hungry_child = sandbox.spawn(sh("tail /dev/zero; exit 0")).unwrap();
     assert_eq!(next(&both[0]), Event::OomKills(1));
     assert!(hungry_child.wait().unwrap().success());
@@ -60,7 +60,7 @@ fn events_tell_kills_for_want_of_memory() {
         }
     }
     assert_eq!(both[1].next().unwrap(), None);
-    // From then on, none before.
+    // Kills from then on, without earlier kills.
     assert_eq!(sandbox.events().unwrap().next().unwrap(), None);
 }
 
@@ -113,7 +113,8 @@ fn events_belong_to_the_process_that_asked_for_them() {
     let sandbox = ground.open_with(SMALL);
     let events = sandbox.events().unwrap();
     run(&sandbox, hungry());
-    // SAFETY: the child only calls the library, which takes no lock that another thread could hold here, and _exit.
+    // SAFETY: the child only calls the library, which takes no lock that
+    // another thread could hold here, and _exit.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let refused = events.next().is_err_and(|e| e.kind() == Kind::Invalid);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commands found again: the list of those that run, and a second process by its number.
+//! Commands found again: the list of running commands, and a second process by
+//! its number.
 
 use std::ffi::OsString;
 use std::thread;
@@ -62,13 +63,13 @@ fn command_without_a_handle_is_found_again() {
 fn command_that_another_thread_runs_is_found() {
     let ground = Ground::new();
     let sandbox = ground.open();
-    // With its pipes open, and with none, where the wait is another.
+    // With open pipes, and without, where the wait differs.
     for command in ["sleep 60", "exec sleep 60 >/dev/null 2>&1"] {
         let output = thread::scope(|scope| {
             let runner = scope.spawn(|| sandbox.run(sh(command)).unwrap());
             let process = loop {
                 if let [id] = ids(&sandbox)[..] {
-                    // It may not have started yet.
+                    // The command may not have started yet.
                     match sandbox.process(id) {
                         Ok(process) => break process,
                         Err(error) => assert_eq!(error.kind(), Kind::NotFound, "{error}"),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Odd hosts: their signals, masks, limits and closed descriptors are not the command's.
+//! Odd hosts: their signals, masks, limits and closed descriptors are not the
+//! command's.
 
 use std::env;
 use std::process;
@@ -11,7 +12,8 @@ use tare_oracle::need;
 use crate::harness::{Ground, line, run, sh, text};
 use crate::layout;
 
-/// Runs the test of this name again, alone in a process that `shell` has prepared.
+/// Runs the test of this name again, alone in a process that `shell` has
+/// prepared.
 #[track_caller]
 fn again(test: &str, shell: &str) {
     let exe = env::current_exe().unwrap();
@@ -51,7 +53,7 @@ fn assert_clean(sandbox: &tare::Sandbox, ignored: u64) {
     assert_eq!(shown, expected);
 }
 
-/// What this process ignores of what a shell's background job does.
+/// Signals of a shell's background job that this process ignores.
 fn ignored_here() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|l| l.strip_prefix("SigIgn:"));
@@ -74,7 +76,7 @@ fn host_that_ignores_signals_and_hides_files_passes_on_the_first_alone() {
         line(&sandbox, "touch /f; mkdir /d; stat -c %a /f /d"),
         "644\n755"
     );
-    // SIGPIPE ends what writes to nobody.
+    // SIGPIPE ends a writer without a reader.
     assert_eq!(run(&sandbox, sh("yes | head -n 1")).stdout, b"y\n");
     assert_eq!(run(&sandbox, sh("exit 7")).status.exit_code, Some(7));
 }
@@ -189,7 +191,7 @@ fn host_streams_can_be_inherited() {
     assert!(run(&ground.open(), command).status.success());
 }
 
-/// Waits for a child of this process's own, which says by its exit code whether all was well.
+/// Waits for a child of this process, which reports success by its exit code.
 #[track_caller]
 fn assert_success(child: libc::pid_t) {
     let mut status = -1;
@@ -203,7 +205,8 @@ fn host_forked_has_no_part_in_its_parents_sandboxes() {
     let ground = Ground::new();
     let sandbox = ground.open();
     let process = sandbox.spawn(sh("sleep 0.3; exit 6")).unwrap();
-    // SAFETY: the child only calls the library, which takes no lock that another thread could hold here, and _exit.
+    // SAFETY: the child only calls the library, which takes no lock that
+    // another thread could hold here, and _exit.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let wrong = |e: tare::Error| e.kind() == tare::Kind::Invalid;
@@ -233,7 +236,8 @@ fn host_forked_keeps_and_lets_go_no_layer_of_its_parents() {
     };
     drop(store.images().import(&from, &options, &mut ()).unwrap());
     let image = store.images().image(&name).unwrap();
-    // SAFETY: the child only calls the library, which takes no lock that another thread could hold here, and _exit.
+    // SAFETY: the child only calls the library, which takes no lock that
+    // another thread could hold here, and _exit.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let copy = image.clone();

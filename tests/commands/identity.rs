@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who the caller is to the kernel, and who a command is in a view of the host.
+//! The identity of the caller to the kernel, and of a command in a view of the
+//! host.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -11,11 +12,11 @@ use tare_oracle::{image, need, ordinary_user};
 
 use crate::harness::{Ground, line, passes_again, run, sh, text};
 
-/// Which caller a test process stands for.
+/// The caller that a test process stands for.
 pub(crate) const CALLER: &str = "TARE_TEST_CALLER";
 
 /// Every kind of caller: root of the machine, ordinary users, and user 0 of a
-/// user namespace with one id and with many.
+/// user namespace with a single id and with many.
 pub(crate) const CALLERS: [&str; 5] = ["root", "plain", "subids", "root-of-one", "root-of-many"];
 
 /// A command that runs this test program as a caller.
@@ -29,7 +30,7 @@ pub(crate) fn as_caller(caller: &str) -> process::Command {
     }
 }
 
-/// Runs one test of this program, in a process that `prepare` may change.
+/// Runs a test of this program, in a process that `prepare` may change.
 #[track_caller]
 pub(crate) fn again(test: &str, caller: &str, prepare: impl FnOnce(&mut process::Command)) {
     let mut command = as_caller(caller);
@@ -107,7 +108,7 @@ pub(crate) fn ids_are_many(caller: &str) -> bool {
     matches!(caller, "root" | "subids" | "root-of-many")
 }
 
-/// What an image's files belong to is the same for every caller with many ids.
+/// The owners of an image's files are the same for every caller with many ids.
 #[test]
 fn caller_with_many_ids_keeps_the_owners_of_files() {
     for_each_caller(
@@ -190,7 +191,7 @@ fn caller_who_is_root_of_a_namespace_has_a_store_of_its_own() {
     });
 }
 
-/// The home of each caller, whose files its user 0 inside owns.
+/// The home of each caller, with files that user 0 inside owns.
 #[test]
 fn home_in_the_view_of_the_host_is_the_callers_own() {
     let name = "identity::home_in_the_view_of_the_host_is_the_callers_own";
@@ -216,7 +217,7 @@ fn home_in_the_view_of_the_host_is_the_callers_own() {
         }
         let set = sh("echo $HOME").env("HOME", "/elsewhere");
         assert_eq!(text(&sandbox, set), "/elsewhere\n");
-        // An image has users of its own.
+        // An image has its own users.
         assert_eq!(line(&ground.open(), "echo $HOME"), "/root");
         assert!(!std::path::Path::new(&own).join("made-inside").exists());
     });
@@ -260,7 +261,8 @@ fn home_that_the_environment_names_counts_if_it_is_the_callers() {
     assert_eq!(line(&open_host(&ground, "{}"), "echo $HOME"), expected);
 }
 
-/// A directory of the host that is missing stays so; one of an image is made.
+/// A missing directory of the host stays missing; a missing directory of an
+/// image is made.
 #[test]
 fn workdir_is_made_in_images_only() {
     for_each_caller("identity::workdir_is_made_in_images_only", |_| {

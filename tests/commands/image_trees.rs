@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Trees of images of several layers: `run` shows what `unpack` makes, for every caller.
+//! Trees of images of several layers: `run` shows what `unpack` makes, for
+//! every caller.
 
 use std::fs;
 
@@ -12,14 +13,14 @@ use crate::harness::{Ground, line};
 use crate::identity::{for_each_caller, ids_are_many};
 use crate::layout::{Codec, Layout};
 
-/// Layers above a busybox tree, and what a shell sees of them.
+/// Layers above a busybox tree, and a shell's view of them.
 struct Case {
     name: &'static str,
     layers: Vec<Tar>,
     script: &'static str,
-    /// What callers with many ids see.
+    /// The view of callers with many ids.
     many: &'static str,
-    /// What callers with one id see; as `many` if empty.
+    /// The view of callers with a single id; as `many` if empty.
     single: &'static str,
 }
 
@@ -72,12 +73,13 @@ fn seen_mounted(
     let options = mount::Options::from_json(&json!({"write": write}).to_string())?;
     mount::mount(&ground.store, &image.to_string(), &dir, &options)?;
     let seen = seen(ground, format!("dir:{}", dir.display()), "auto", script);
-    // A copy of all mounts of the machine, as a start makes it, keeps each busy.
+    // A copy of all mounts of the machine, as a start makes it, keeps each
+    // busy.
     mount::umount(&ground.store, &dir, true)?;
     seen
 }
 
-/// Unpacks the image and looks at it, which removes it.
+/// Unpacks the image, examines the directory and removes it.
 fn seen_unpacked(
     ground: &Ground,
     image: &Reference,
@@ -91,7 +93,7 @@ fn seen_unpacked(
     let root = ground.path(dir);
     ground.store.unpack(image, &root, &options, &mut ())?;
     let seen = seen(ground, format!("dir:{}", root.display()), "auto", script);
-    // What other ids own only a sandbox removes.
+    // Only a sandbox can remove files of other ids.
     let parent = root.parent().unwrap().display();
     let mounts = format!(r#"{{"mounts": ["{parent}:/ground"]}}"#);
     line(&ground.open_with(&mounts), &format!("rm -r /ground/{dir}"));
@@ -195,7 +197,7 @@ fn read_only_directories() -> Vec<Case> {
     ]
 }
 
-/// What `COPY --chown` makes.
+/// The files of `COPY --chown`.
 fn directories_of_others() -> Vec<Case> {
     let lower = || {
         let tar = dir(Tar::new(), "app", 0o700, 1000);
@@ -243,7 +245,7 @@ fn layer_changes_what_a_lower_one_shut() {
     );
 }
 
-/// The kernel has a user.* attribute set only by those who may write to the file.
+/// The kernel lets only writers of a file set a user.* attribute.
 #[test]
 fn layer_sets_attributes_of_read_only_files() {
     for_each_caller(
@@ -265,7 +267,7 @@ fn layer_sets_attributes_of_read_only_files() {
     );
 }
 
-/// The kernel would say EINVAL, which helps no caller on.
+/// The kernel would say EINVAL, without a hint for the caller.
 #[test]
 fn layer_of_an_id_beyond_the_callers_names_a_cure() {
     for_each_caller(
@@ -359,8 +361,8 @@ fn layer_keeps_what_lower_ones_say_of_directories_it_does_not_list() {
     );
 }
 
-/// Prints the names below `/t` as getdents64(2) has them: a whiteout that an overlay
-/// lists cannot be looked up.
+/// Prints the names below `/t` as getdents64(2) has them: a whiteout that an
+/// overlay lists cannot be looked up.
 const NAMES: &str = "cd /t; echo * a/* a/x/*";
 
 fn whiteouts_in_any_order() -> Vec<Case> {

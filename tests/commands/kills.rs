@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commands that are killed, with everything that they started, also what tried
-//! to get away.
+//! Killed commands, with all processes that they started, also processes that
+//! tried to escape.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
@@ -17,15 +17,14 @@ const LONG: Duration = Duration::from_secs(2000);
 /// Leaves a process with a session of its own and no parents.
 const ESCAPE: &str = "(setsid sleep 555 </dev/null >/dev/null 2>&1 &); ";
 
-/// Processes with this in their command line, and dead ones that nothing
-/// reaps.
+/// Processes with this text in their command line, and unreaped dead ones.
 fn left(sandbox: &Sandbox, what: &str) -> usize {
     let began = Instant::now();
     loop {
         let ps = line(sandbox, "ps -o args");
         let of = |is: &dyn Fn(&str) -> bool| ps.lines().filter(|l| is(l)).count();
         let (alive, dead) = (of(&|l| l == what), of(&|l| l.starts_with('[')));
-        // A dead one may be told before it is reaped.
+        // A dead process may be listed before its reaping.
         if alive > 0 || dead == 0 || began.elapsed() > SOON {
             return alive + dead;
         }
@@ -42,7 +41,7 @@ fn spawn_escape(sandbox: &Sandbox) -> Process {
 
 type End = fn(&Sandbox) -> Status;
 
-/// Each way to kill a command, after it let a process escape.
+/// Each way to kill a command, after a process escaped.
 const ENDS: [(&str, Reason, End); 4] = [
     ("kill", Reason::Killed, |sandbox| {
         let process = spawn_escape(sandbox);
@@ -63,7 +62,8 @@ const ENDS: [(&str, Reason, End); 4] = [
     }),
 ];
 
-/// Ends a command in each way; what it started is dead when that is told.
+/// Ends a command in each way; all its processes are dead when the end is
+/// reported.
 fn assert_ends(sandbox: &Sandbox, place: &str) {
     for (name, reason, end) in ENDS {
         for _ in 0..3 {
@@ -89,8 +89,8 @@ fn kill_reaches_what_escaped_beside_another_command() {
     assert_ends(&sandbox, "beside another");
     assert_eq!(other.try_wait().unwrap(), None);
     assert_eq!(count(&sandbox, "sleep 777"), 1);
-    // The first, whose processes have no mark, leaves those of the second
-    // alone.
+    // The first command has processes without a mark, and leaves those of the
+    // second alone.
     let second = spawn_escape(&sandbox);
     other.kill().unwrap();
     assert_eq!(other.wait().unwrap().reason, Reason::Killed);

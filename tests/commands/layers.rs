@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Images of many layers, and names that mean something to the kernel's option parsers.
+//! Images of many layers, and names that mean something to the kernel's option
+//! parsers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,11 +14,12 @@ use crate::harness::{Ground, line, text};
 use crate::layout::{Codec, Layout, tar_of};
 use crate::trees::NUMBERS;
 
-/// What separates, escapes or ends an option somewhere, and bytes that are no ASCII.
+/// Names with separators, escapes and option ends, and bytes beyond ASCII.
 const ODD: &str = "a,b:c\\d\\,e \"f'g=h%s\u{fc}+;i";
 
-/// An image whose bottom layer is the busybox tree and which has `n` in all: each writes `/top`
-/// and a file of its own, and every tenth removes the file of the one below.
+/// An image with the busybox tree as its bottom layer and `n` layers in all:
+/// each writes `/top` and a file of its own, and every tenth removes the file
+/// of the layer below.
 fn import(ground: &Ground, n: usize) -> Result<(), Error> {
     let mut bottom = tar::Builder::new(Vec::new());
     bottom.follow_symlinks(false);
@@ -79,7 +81,7 @@ fn layers_of_any_number_and_name_are_all_seen() {
     }
 }
 
-/// In the whole tree of an image of several layers, some of it changed.
+/// Searches the whole tree of an image of several layers, some of it changed.
 #[test]
 fn layers_have_one_device_and_one_number_for_each_file() {
     need!(overlay, program("python3"));
@@ -136,7 +138,8 @@ fn mount_of_any_name_is_mounted() {
     assert_eq!(fs::read_to_string(work.join("kept")).unwrap(), "y\n");
 }
 
-/// Whether overlays can be made, as a kernel says that has none; `tests/enosys.txt` has a line for it.
+/// Returns whether overlays can be made, by the test of a kernel without
+/// overlays; `tests/enosys.txt` has a line for that.
 fn has_overlay(ground: &Ground) -> bool {
     let spec = ground.spec_with(r#"{"storage": "overlay"}"#);
     match Sandbox::open(&ground.store, &spec) {
@@ -157,7 +160,7 @@ fn storage_auto_is_overlay_or_a_copy() {
     } else {
         "copy"
     };
-    // The second is made with what the first has learnt.
+    // The second is made with the knowledge of the first.
     for _ in 0..2 {
         let sandbox = ground.open();
         assert_eq!(sandbox.effective().unwrap().storage, expected);
@@ -172,7 +175,7 @@ fn storage_auto_is_overlay_or_a_copy() {
 fn storage_that_only_overlay_can_do_names_a_cure() {
     let ground = Ground::new();
     if has_overlay(&ground) {
-        // The other half of what `storage_auto_is_overlay_or_a_copy` says.
+        // The counterpart of `storage_auto_is_overlay_or_a_copy`.
         return;
     }
     let cow = format!(r#"{{"mounts": ["{}:/c:cow"]}}"#, ground.root().display());
@@ -207,7 +210,7 @@ fn storage_copy_keeps_hard_links() {
     assert_eq!(ground.scratch().read_dir().unwrap().count(), 0);
 }
 
-/// How many files below `dir` hold `x` and have this name.
+/// Counts files below `dir` that hold `x` and have this name.
 fn found(dir: &Path, name: &str) -> usize {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     let count = |path: PathBuf| match path.is_dir() {
@@ -219,7 +222,8 @@ fn found(dir: &Path, name: &str) -> usize {
 
 #[test]
 fn write_to_disk_is_kept_on_disk() {
-    // In front of an image, and of the host as it is: for ordinary users that is many overlays.
+    // In front of an image, and of the host, which is many overlays for
+    // ordinary users.
     let ground = Ground::new();
     let image = ground.spec_with(r#"{"write": "disk"}"#);
     let host = Spec {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commands in a sandbox: what they get, how they run, how they end, and what they see of the machine.
+//! Commands in a sandbox: input, run, end, and view of the machine.
 
 #[allow(dead_code, reason = "the tests of unpacking use the rest")]
 #[path = "../layer/tar.rs"]

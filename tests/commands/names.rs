@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Names of hosts: a sandbox finds its own, in each view and on each network.
+//! Names of hosts: a sandbox resolves its own, in each view and on each
+//! network.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
@@ -70,7 +71,7 @@ fn own_name_takes_no_mount() {
     });
 }
 
-/// As systemd-resolved leaves it in an image that has no systemd running.
+/// A link as systemd-resolved leaves it in an image without a running systemd.
 #[test]
 fn names_files_that_dangle_get_their_targets() {
     for_each_caller("names::names_files_that_dangle_get_their_targets", |_| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What of the network a sandbox sees.
+//! The network of a sandbox.
 
 use std::fs;
 use std::process;
@@ -44,7 +44,8 @@ fn network_host_is_the_callers() {
     let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
     let own = line(&sandbox, "printf '127.0.0.1\\t'; hostname");
     assert_eq!(line(&sandbox, "cat /etc/hosts"), format!("{hosts}{own}"));
-    // An ordinary user has the caller's own view of sysfs, with all that is mounted there.
+    // An ordinary user has the caller's own view of sysfs, with all that is
+    // mounted there.
     let writable = "grep ' /sys' /proc/mounts | grep -v ' ro[ ,]'; ls /sys/class/net | grep -c .";
     assert_ne!(line(&sandbox, writable), "0");
     assert_eq!(line(&sandbox, writable).lines().count(), 1);
@@ -62,10 +63,12 @@ fn network_of_each_in_a_row_is_its_own_and_new() {
             line(&sandbox, "ls /sys/class/net; grep -c . /proc/net/route"),
             "lo\n1"
         );
-        // What a command leaves in it is gone with it: the next one has nobody on this port.
+        // Remains of a command end with the sandbox: the next finds no listener
+        // on this port.
         let script = "ping -c 1 -w 5 127.0.0.1 >/dev/null && netstat -ltn | grep -c :4242; nc -l -p 4242 >/dev/null 2>&1 &";
         assert_eq!(line(&sandbox, script), "0");
-        // What was made ahead for one like the last is nothing for one that wants the host's.
+        // A sandbox prestarted for the last spec does not fit a spec with the
+        // host's network.
         if round >= 4 {
             let joins = ground.open_with(r#"{"network": "host"}"#);
             assert_eq!(line(&joins, "readlink /proc/self/ns/net"), seen[0]);
@@ -73,7 +76,7 @@ fn network_of_each_in_a_row_is_its_own_and_new() {
         }
         sandbox.close().unwrap();
     }
-    // Numbers are given out anew when nothing has them any more, but not among those that live.
+    // The kernel reuses numbers, but not those of living namespaces.
     let live: Vec<_> = (0..4).map(|_| ground.open()).collect();
     let mut names: Vec<_> = live
         .iter()

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Machines as they are: parts of procfs and cgroups are missing, a root that
-//! is no mount, a host that is confined itself. A sandbox opens, or says why
-//! not and what helps there.
+//! Odd machines: parts of procfs and cgroups are missing, a root that is no
+//! mount, a confined host. A sandbox opens, or the error names reason and cure.
 
 use std::os::unix::process::CommandExt as _;
 use std::{env, process};
@@ -69,7 +68,7 @@ fn assert_works(ground: &Ground) {
     }
 }
 
-/// The error of an open, whose cure must have these words.
+/// The error of an open; its cure must have these words.
 #[track_caller]
 fn assert_refused(ground: &Ground, words: &[&str]) {
     let error = open(ground).expect_err("refused");
@@ -99,7 +98,7 @@ fn odd_machine_without_procfs_is_told() {
         return assert_refused(&Ground::new(), &["/proc", "mount -t proc proc /proc"]);
     }
     need!(root, user("plain"), user("subids"), userns);
-    // unshare(1) itself needs one.
+    // unshare(1) itself needs a procfs.
     let callers = ["root", "plain", "subids"];
     on_machine(
         "odd::odd_machine_without_procfs_is_told",
@@ -112,7 +111,7 @@ fn odd_machine_without_procfs_is_told() {
 fn odd_procfs_that_is_read_only_is_told() {
     if is_again() {
         return match caller().as_str() {
-            // It writes to a procfs of its own only.
+            // The command writes to its own procfs only.
             "root" => assert_works(&Ground::new()),
             _ => assert_refused(&Ground::new(), &["map", "mount -o remount,rw /proc"]),
         };
@@ -150,7 +149,7 @@ fn odd_cgroups_that_are_covered_are_none() {
     });
 }
 
-/// What the cure of the one above says.
+/// The cure of the error above.
 #[test]
 fn odd_cgroups_that_cover_others_are_used() {
     if is_again() {
@@ -216,7 +215,7 @@ fn odd_chroot_that_is_no_mount_serves_root() {
 pub(crate) fn landlock() -> std::io::Result<()> {
     const ALL: u64 = (1 << 13) - 1;
     let call = |number, args: [libc::c_long; 4]| {
-        // SAFETY: numbers, and pointers to what outlives the call.
+        // SAFETY: numbers, and pointers to values that outlive the call.
         match unsafe { libc::syscall(number, args[0], args[1], args[2], args[3]) } {
             -1 => Err(std::io::Error::last_os_error()),
             done => Ok(done),
@@ -257,14 +256,14 @@ fn odd_host_under_landlock_is_told() {
     }
 }
 
-/// How many sandboxes are around the test process.
+/// The number of sandboxes around the test process.
 const DEPTH: &str = "TARE_TEST_DEPTH";
 
-/// What an outer sandbox must let through for another one inside.
+/// Permissions that an outer sandbox needs to give to an inner sandbox.
 const OUTER: &str = r#"{"security": {"seccomp": "off", "masked_paths": [], "readonly_paths": []}}"#;
 
 /// Runs a test of this program once more as a caller, in a sandbox and behind
-/// other words. It finds `depth` in [`DEPTH`].
+/// other words. The test finds `depth` in [`DEPTH`].
 #[track_caller]
 fn passes_inside(outer: &Sandbox, words: &[&str], test: &str, caller: &str, depth: &str) {
     let exe = env::current_exe().unwrap().into_os_string();
@@ -294,7 +293,8 @@ fn odd_sandbox_in_a_sandbox_in_a_sandbox_opens() {
             return;
         }
         let outer = Sandbox::open(&ground.store, &Spec::from_json(OUTER).unwrap()).unwrap();
-        // As user 0 of the sandbox, then as one of another user namespace in it.
+        // As user 0 of the sandbox, then as user 0 of another user namespace
+        // inside.
         for words in [&[][..], &["unshare", "-r"]] {
             passes_inside(&outer, words, name, caller, &(depth + 1).to_string());
         }

@@ -19,7 +19,7 @@ use crate::layout::{Codec, Layout, oci_archive};
 use crate::view::{mount, mount_dead};
 use crate::view_root::{again_alone, is_alone, told};
 
-/// Whether a descriptor is readable, after so long at most.
+/// Returns whether a descriptor is readable, after so long at most.
 fn is_readable(fd: impl AsFd, timeout: PollTimeout) -> bool {
     let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
     poll(&mut fds, timeout).unwrap() == 1
@@ -42,7 +42,8 @@ fn opened(mut opening: Opening) -> (Result<Sandbox, Error>, usize) {
 fn opening_is_ready_when_its_descriptor_is() {
     let ground = Ground::new();
     let spec = ground.spec();
-    // The store knows then what this machine refuses, and tries nothing twice.
+    // The store then knows the refusals of this machine, and tries nothing
+    // twice.
     Sandbox::open(&ground.store, &spec).unwrap();
     let begun: Vec<_> = (0..8)
         .map(|_| Sandbox::begin(&ground.store, &spec).unwrap())
@@ -83,7 +84,7 @@ fn opening_tells_what_is_wrong_when_that_is_known() {
     assert_eq!(told, open);
 }
 
-/// An archive of the busybox tree, and the fifo that it is read from.
+/// An archive of the busybox tree, and the fifo of its reader.
 fn archive(ground: &Ground) -> (Vec<u8>, Spec) {
     let mut tree = tar::Builder::new(Vec::new());
     tree.follow_symlinks(false);
@@ -107,7 +108,7 @@ fn opening_brings_an_image_that_is_not_there_yet() {
     let ground = Ground::new();
     let (bytes, spec) = archive(&ground);
     let mut opening = Sandbox::begin(&ground.store, &spec).unwrap();
-    // The archive has no writer yet, so this thread was not made to wait for it.
+    // The archive has no writer yet, so this thread did not wait for one.
     assert!(!is_readable(&opening, PollTimeout::ZERO));
     assert!(!opening.ready());
     let mut fifo = File::options()
@@ -125,7 +126,8 @@ fn opening_belongs_to_the_process_that_began_it() {
     let ground = Ground::new();
     let (_, spec) = archive(&ground);
     let begun = [&spec, &ground.spec()].map(|s| Sandbox::begin(&ground.store, s).unwrap());
-    // SAFETY: the child only calls the library, which takes no lock that another thread could hold here, and _exit.
+    // SAFETY: the child only calls the library, which takes no lock that
+    // another thread could hold here, and _exit.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let refused = begun.map(|mut opening| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sandboxes made ahead: each is used once, whoever takes how many at a time.
+//! Sandboxes made ahead: each is used once, by any number of takers at a time.
 
 use std::collections::BTreeSet;
 use std::sync::Barrier;
@@ -30,7 +30,7 @@ fn pool(ground: &Ground, min: usize, max: usize) -> Pool {
 }
 
 #[test]
-fn pool_gives_each_taker_one_that_nobody_has_used() {
+fn pool_gives_each_taker_an_unused_sandbox() {
     let ground = Ground::new();
     let pool = pool(&ground, 2, 4);
     let mut names = BTreeSet::new();
@@ -74,7 +74,7 @@ fn pool_does_not_wait_for_what_is_kept() {
             pool.take().unwrap()
         })
         .collect();
-    // What was taken is its taker's, whatever becomes of the pool.
+    // A taken sandbox is its taker's, independent of the pool.
     pool.close().unwrap();
     drop(pool);
     for sandbox in taken {
@@ -118,7 +118,7 @@ fn pool_serves_eight_takers_at_once_and_grows() {
 }
 
 #[test]
-fn pool_shrinks_when_nobody_needs_as_many() {
+fn pool_shrinks_with_the_demand() {
     let ground = Ground::new();
     let pool = pool(&ground, 1, 4);
     let burst: Vec<_> = (0..6).map(|_| pool.take().unwrap()).collect();
@@ -159,7 +159,7 @@ fn pool_tells_the_taker_what_no_longer_works() {
     let size = PoolSize { min: 1, max: 1 };
     let pool = Pool::open(&ground.store, &ground.spec_with(&json), size).unwrap();
     std::fs::remove_dir(&source).unwrap();
-    // The one that was made before has it still.
+    // The earlier sandbox still has the limit.
     drop(pool.take().unwrap());
     let error = pool.take().unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound, "{error}");

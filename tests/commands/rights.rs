@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Limits, capabilities and umask of a command alone. What they are is in tests/faces/cases.txt.
+//! Limits, capabilities and umask of a single command. tests/faces/cases.txt
+//! has their values.
 
 use std::fs;
 use std::time::Duration;
@@ -36,7 +37,7 @@ fn rlimit_above_the_callers_hard_limit_takes_a_capability() {
     if raises_limits(&sandbox.effective().unwrap().ids) {
         assert_eq!(text(&sandbox, above()), format!("{hard}\n"));
     } else {
-        // Of a start that is waited for, and of one that is not.
+        // A start with a wait, and a start without.
         for error in [
             sandbox.spawn(above()).unwrap_err(),
             sandbox.run(above()).unwrap_err(),

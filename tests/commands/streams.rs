@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Standard streams, extra descriptors, and what must not be inherited.
+//! Standard streams, extra descriptors, and descriptors that must not be
+//! inherited.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -53,7 +54,7 @@ fn stdin_default_and_unread_pipe_are_at_their_end() {
     let ground = Ground::new();
     let sandbox = ground.open();
     assert_eq!(text(&sandbox, cat()), "");
-    // `run` closes the end that it does not use.
+    // `run` closes its unused end.
     assert_eq!(text(&sandbox, cat().stdin(Stdin::Piped)), "");
 }
 
@@ -84,7 +85,8 @@ fn streams_of_the_caller_are_used_in_place() {
     assert_eq!(fs::read_to_string(path).unwrap(), "from a file\nerr\nout\n");
 }
 
-/// A moment after it began, nobody else has a command's end of a pipe, also where the caller waits for its end alone.
+/// A moment after the start, no other process has a command's end of a pipe,
+/// even if the caller waits for the end alone.
 #[test]
 fn stream_that_a_command_closes_is_at_its_end() {
     let ground = Ground::new();
@@ -155,7 +157,7 @@ fn fds_wrong_numbers_are_refused() {
 #[test]
 fn fds_of_the_host_are_not_inherited() {
     let ground = Ground::new();
-    // One without close-on-exec, before the helper starts.
+    // A descriptor without close-on-exec, before the helper starts.
     let leaky = File::open("/").unwrap();
     fcntl(&leaky, F_SETFD(FdFlag::empty())).unwrap();
     let sandbox = ground.open();
@@ -166,7 +168,7 @@ fn fds_of_the_host_are_not_inherited() {
             "0\n1\n2\n3\n"
         );
     }
-    // Root may list the numbers, but see nothing of what they are.
+    // Root may list the numbers, but not look at the files.
     let init = run(&sandbox, sh("ls -l /proc/1/fd | grep -e '->'"));
     assert!(init.stdout.is_empty(), "{init:?}");
 }
@@ -215,16 +217,17 @@ fn capture_by_steps_tells_signals_and_deadlines() {
         capture.wait(&process, Some(soon)).unwrap(),
         Waited::TimedOut
     );
-    // A handler that does nothing, for this thread alone.
+    // An empty handler, for this thread alone.
     extern "C" fn nothing(_: i32) {}
     let action = SigAction::new(
         SigHandler::Handler(nothing),
         SaFlags::empty(),
         SigSet::empty(),
     );
-    // SAFETY: the handler touches nothing, and nobody else here uses this signal.
+    // SAFETY: the handler touches nothing, and no other code here uses this
+    // signal.
     unsafe { sigaction(Signal::SIGUSR2, &action) }.unwrap();
-    // SAFETY: it is this thread, which outlives the other one.
+    // SAFETY: the handle of this thread, which outlives the other.
     let waiter = unsafe { libc::pthread_self() };
     let waited = thread::scope(|scope| {
         scope.spawn(move || {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is written where: the root, the caller's mounts, and a plain directory.
+//! The places of writes: the root, the caller's mounts, and a plain directory.
 
 use std::fs;
 use std::path::Path;
@@ -138,9 +138,10 @@ fn mount_bind_read_only_reaches_what_is_mounted_below() {
     need!(root, program("mount"));
     let ground = Ground::new();
     let work = ground.dir("work");
-    // All that comes below goes with it.
+    // All entries below go with the directory.
     let _mounted = Mounted::tmpfs(&work);
-    // One below another, both covered by two more; a name that proc_pid_mountinfo(5) writes in octal.
+    // A mount below another, both covered by two more; a name that
+    // proc_pid_mountinfo(5) writes in octal.
     let odd = "be low\\\n\t";
     for name in ["below", "below/deep", "below", "below/deep", odd] {
         mount_tmpfs(&work.join(name));
@@ -241,7 +242,7 @@ fn host_view_runs_its_programs_and_keeps_its_files() {
     assert_eq!(fs::read_to_string(marker.path()).unwrap(), "outside");
 }
 
-/// For an ordinary user it is more than one file system.
+/// An ordinary user's root is more than one file system.
 #[test]
 fn host_view_is_held_to_its_size() {
     let ground = Ground::new();
@@ -280,7 +281,7 @@ fn mounts_in_memory_are_held_to_their_inodes() {
     }
 }
 
-/// Prints each entry below a few directories whose numbers do not agree.
+/// Prints each entry below a few directories with differing numbers.
 pub(crate) const NUMBERS: &str = r#"
 import os, sys
 try:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who a command runs as; and the whole suite once more, run by ordinary users.
+//! The user of a command; and the whole suite once more, run by ordinary users.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -39,8 +39,8 @@ fn user_unknown_or_malformed_is_refused() {
     let ground = Ground::new();
     let sandbox = ground.open();
     for (user, kind) in [
-        ("nobody-here", Kind::NotFound),
-        ("root:nobody-here", Kind::NotFound),
+        ("no-such-user", Kind::NotFound),
+        ("root:no-such-user", Kind::NotFound),
         ("1000x", Kind::Invalid),
         ("-1", Kind::Invalid),
         ("+1", Kind::Invalid),
@@ -72,7 +72,7 @@ fn user_who_is_not_root_has_no_capability() {
 #[test]
 fn user_with_one_id_is_root_or_refused() {
     if env::var_os("USER").is_none_or(|u| u != "tare-t-plain") {
-        // The suite below runs this again where it means something.
+        // The suite below runs this again where users differ.
         return;
     }
     let ground = Ground::new();
@@ -88,13 +88,14 @@ fn user_with_one_id_is_root_or_refused() {
     );
 }
 
-/// The directory that [`ordinary_users_see_a_host_whose_entries_vanish`] changes all the time.
+/// The directory that [`ordinary_users_see_a_host_whose_entries_vanish`]
+/// changes all the time.
 const CHANGING: &str = "TARE_TEST_CHANGING";
 
 #[test]
 fn user_opens_a_changing_host_again_and_again() {
     let Some(dir) = env::var_os(CHANGING) else {
-        // The test below runs this where it means something.
+        // The test below runs this where users differ.
         return;
     };
     let ground = Ground::new();
@@ -121,7 +122,8 @@ fn ordinary_users_see_a_host_whose_entries_vanish() {
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::create_dir(dir.path().join("stays")).unwrap();
-    // What is below a mount is taken as it is; what is around one, entry by entry.
+    // The directory below a mount is taken whole; the directory around a mount,
+    // entry by entry.
     let _mounted = Mounted::tmpfs(&dir.path().join("mounted"));
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -160,7 +162,8 @@ fn ordinary_users_see_a_host_whose_entries_vanish() {
     });
 }
 
-/// Everything else in this binary, as the user; what needs root skips itself.
+/// Runs all other tests in this binary as the user; tests that need root skip
+/// themselves.
 #[track_caller]
 fn all_pass_for(subids: bool) {
     let user = ordinary_user(subids);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Views of a host on which more than one file system is mounted.
+//! Views of a host with more than one mounted file system.
 
 use std::fs::{self, File, Permissions};
 use std::os::fd::{AsFd as _, AsRawFd as _};
@@ -15,7 +15,7 @@ use tare_oracle::{need, ordinary_user};
 
 use crate::harness::{Ground, passes_again, sh, text};
 
-/// Whether the user of the test below has subordinate ids.
+/// True if the user of the test below has subordinate ids.
 const SUBIDS: &str = "TARE_TEST_VIEW_SUBIDS";
 /// The directory with mounts in it.
 const DIR: &str = "TARE_TEST_VIEW_DIR";
@@ -43,7 +43,7 @@ fn ordinary_users_see_a_host_with_other_mounts() {
     }
 }
 
-/// Runs one test of this file once more, behind another program.
+/// Runs a test of this file once more, behind another program.
 #[track_caller]
 pub(crate) fn again(
     test: &str,
@@ -66,7 +66,7 @@ pub(crate) fn mount(kind: &str, options: &str, on: &Path) -> bool {
         .success()
 }
 
-/// A FUSE file system that never answers, as long as its device is open.
+/// A FUSE file system that never answers, as long as the device is open.
 pub(crate) fn mount_dead(on: &Path) -> File {
     fs::create_dir_all(on).unwrap();
     let device = File::options()
@@ -83,7 +83,7 @@ pub(crate) fn mount_dead(on: &Path) -> File {
     device
 }
 
-/// An autofs trigger; what is read from the pipe is a request to mount.
+/// An autofs trigger; a byte in the pipe is a request to mount.
 pub(crate) fn mount_trigger(on: &Path) -> std::io::PipeReader {
     fs::create_dir_all(on).unwrap();
     let (read, write) = std::io::pipe().unwrap();
@@ -97,7 +97,7 @@ pub(crate) fn mount_trigger(on: &Path) -> std::io::PipeReader {
     read
 }
 
-/// In a mount namespace of its own.
+/// Runs in a separate mount namespace.
 #[test]
 fn root_mounts_for_a_user() {
     let Ok(subids) = env::var(SUBIDS) else {
@@ -153,7 +153,7 @@ fn root_mounts_for_a_user() {
     drop(dead);
 }
 
-/// What has an effect on the view of a directory, beside its mounts.
+/// Properties of a directory, beside its mounts, with an effect on its view.
 fn make_entries(dir: &Path) -> UnixListener {
     fs::write(dir.join("file"), "content").unwrap();
     fs::set_permissions(dir.join("file"), Permissions::from_mode(0o640)).unwrap();
@@ -174,7 +174,7 @@ fn user_finds_the_mounts() {
         // The test above runs this.
         return;
     };
-    // Root made it in this user's home.
+    // Root made the directory in this user's home.
     let _listener = make_entries(&dir);
     let ground = Ground::new();
     for write in ["memory", "disk"] {
@@ -229,7 +229,7 @@ fn assert_told(sandbox: &Sandbox, dir: &Path) {
         ("chroot/proc", ""),
         ("plain", ""),
         ("file", ""),
-        // It cannot be copied, either.
+        // The file cannot be copied, either.
         ("unread", "read-only"),
     ] {
         assert_eq!(told(name).0, shown, "{name}");

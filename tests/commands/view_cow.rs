@@ -29,7 +29,7 @@ fn cow_in_a_namespace() {
         return;
     }
     let ground = Ground::new();
-    // Elsewhere, and in what a sandbox has for itself.
+    // Elsewhere, and in the sandbox's own file systems.
     assert!(mount("tmpfs", "mode=1777", Path::new("/dev/shm")));
     for dir in [ground.dir("machine").as_path(), Path::new("/dev/shm")] {
         let project = dir.join("project");
@@ -132,7 +132,7 @@ fn user_has_a_cow() {
     assert_cows(&Ground::new(), &dir.join("project"), &owner);
 }
 
-/// A user's directory, in one of root's, in one that is taken whole.
+/// A user's directory, in one of root's, in a directory that is taken whole.
 #[test]
 fn own_directories_of_users_are_written_wherever_they_are() {
     need!(

@@ -43,7 +43,7 @@ fn body(opcode: u32) -> Option<Vec<u8>> {
     Some(body)
 }
 
-/// Mounts it; it is served until the process ends.
+/// Mounts the file system, which is served until the process ends.
 fn mount_dying(on: &Path) {
     let mut device = mount_dead(on);
     thread::spawn(move || {

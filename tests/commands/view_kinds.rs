@@ -30,7 +30,7 @@ const READDIR: u32 = 28;
 const RELEASEDIR: u32 = 29;
 /// FORGET, INTERRUPT and BATCH_FORGET.
 const UNANSWERED: [u32; 3] = [2, 36, 42];
-/// Inodes of the one directory and its one file.
+/// Inodes of the directory and of its file.
 const TOP: u64 = 1;
 const FILE: u64 = 2;
 const CONTENT: &[u8] = b"answered";
@@ -65,7 +65,7 @@ fn push_entry(to: &mut Vec<u8>, name: &str, inode: u64, next: u64, kind: u8) {
     to.resize(to.len().next_multiple_of(8), 0);
 }
 
-/// Answers a request, or says which errno(3) it fails with.
+/// Answers a request, or fails with an errno(3).
 fn answer(request: &[u8], is_refused: bool) -> Result<Vec<u8>, i32> {
     let mut body = Vec::new();
     let opcode = (number(request, 0) >> 32) as u32;
@@ -108,7 +108,7 @@ fn answer(request: &[u8], is_refused: bool) -> Result<Vec<u8>, i32> {
     Ok(body)
 }
 
-/// Mounts a FUSE file system with one file; it answers until the process ends.
+/// Mounts a FUSE file system with a file; answers until the process ends.
 fn mount_answering(on: &Path, is_refused: bool) {
     let mut device = mount_dead(on);
     thread::spawn(move || {
@@ -126,7 +126,7 @@ fn mount_answering(on: &Path, is_refused: bool) {
             push(&mut reply, &[16 + body.len() as u32, error as u32]);
             reply.extend_from_slice(&request[8..16]);
             reply.extend(body);
-            // Its asker may be gone.
+            // The asker may be gone.
             let _ = device.write(&reply);
         }
     });

@@ -16,7 +16,7 @@ use tare_oracle::need;
 use crate::harness::{Ground, run, sh, text};
 use crate::view::{again, mount, mount_dead, mount_trigger};
 
-/// Says that a test has a mount namespace of its own.
+/// Marks a test in a mount namespace of its own.
 const OWN: &str = "TARE_TEST_VIEW_OWN";
 
 /// Runs a test once more, in a mount namespace of its own.
@@ -47,7 +47,7 @@ pub(crate) fn spec(json: &str) -> Spec {
     Spec::from_json(json).unwrap()
 }
 
-/// How the sandbox says that it shows a path.
+/// The way in which the sandbox shows a path.
 pub(crate) fn told(sandbox: &Sandbox, path: &Path) -> String {
     let mounts = sandbox.effective().unwrap().mounts;
     let path = path.display().to_string();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Arguments, environment and working directory; programs that are not there or are none.
+//! Arguments, environment and working directory; missing and unusable programs.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -100,7 +100,7 @@ fn env_later_words_win() {
         .env("B", "own")
         .env("C", "=");
     assert_eq!(text(&sandbox, command), "spec own /h =\n");
-    // The program is looked for in what the command will see.
+    // The program is searched in the environment of the command.
     let elsewhere = Command::new("busybox").env("PATH", "/nowhere::/etc");
     assert_eq!(sandbox.spawn(elsewhere).unwrap_err().kind(), Kind::NotFound);
 }

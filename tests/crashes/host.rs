@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The host: this binary again, opening one sandbox after the other and saying where it is.
+//! The host: this binary again, opening a sandbox after another and reporting
+//! its progress.
 
 use std::env;
 use std::fs;
@@ -14,29 +15,34 @@ use crate::harness::sh;
 use crate::place::Place;
 use crate::supervisor::{CANARY, MARK};
 
-/// What the host says, as the first argument of [`MARK`].
+/// Messages of the host, as the first argument of [`MARK`].
 pub(crate) mod say {
-    /// May a round begin? The answer is one of [`super::hear`].
+    /// May a round begin? The answer is a number of [`super::hear`].
     pub(crate) const NEXT: u64 = 1;
-    /// The library has done what it was to do. The answer is the number of the call that was hit.
+    /// The library has done its work. The answer is the number of the call that
+    /// was hit.
     pub(crate) const DONE: u64 = 2;
-    /// Everything is dropped and swept. If it is not, the answer is 1, and the host sweeps again.
+    /// Everything is dropped and swept. If leftovers remain, the answer is 1,
+    /// and the host sweeps again.
     pub(crate) const SWEPT: u64 = 3;
 }
 
-/// What the host hears; any other number is the errno with which a call of this round fails.
+/// Answers to the host; any other number is the errno with which a call of this
+/// round fails.
 pub(crate) mod hear {
     /// There are no more rounds.
     pub(crate) const END: i64 = 1 << 20;
-    /// Somebody is killed.
+    /// A process is killed.
     pub(crate) const KILLED: i64 = END + 1;
-    /// Nothing happens in this round.
+    /// No fault in this round.
     pub(crate) const NOTHING: i64 = 0;
-    /// After a round, for the number of the call that was hit: the helper would have spoken by it.
+    /// After a round, the number of the call that was hit, if the helper would
+    /// have spoken by that call.
     pub(crate) const SPEECH: i64 = END + 2;
 }
 
-/// What a command sees of its sandbox: all that a skipped step would change.
+/// Facts of a sandbox for a command: everything that a skipped step would
+/// change.
 const LOOK: &str = "cut -d' ' -f4- /proc/self/mountinfo | sort; cat /proc/self/limits /proc/self/cgroup /proc/1/cgroup; \
     grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp|SigBlk|SigIgn|SigCgt|Umask|Cpus_allowed_list)' /proc/self/status /proc/1/status; \
     stat -c '%n %F %a %u %g %t %T' / /dev /dev/* /dev/pts /etc /tmp; ls -C /proc/self/fd; ls -C /; hostname; \
@@ -44,7 +50,7 @@ const LOOK: &str = "cut -d' ' -f4- /proc/self/mountinfo | sort; cat /proc/self/l
     cat /proc/sys/kernel/ns_last_pid >/dev/null; wc -c </proc/kcore; (echo x >/x) && cat /x; touch /proc/sys/kernel/x /etc/x; \
     for ns in cgroup ipc mnt net pid user uts; do [ $(readlink /proc/self/ns/$ns) = $(readlink /proc/1/ns/$ns) ] && echo $ns; done; exit 0";
 
-/// The host's command line; what it says goes into the file `log`.
+/// The host's command line; its output goes into the file `log`.
 pub(crate) fn command(place: &Place, role: &str, spec: &str) -> Command {
     let program = env::current_exe().unwrap();
     let mut command = match &place.user {
@@ -70,9 +76,10 @@ pub(crate) fn command(place: &Place, role: &str, spec: &str) -> Command {
 
 fn mark(word: u64) -> i64 {
     loop {
-        // SAFETY: no call has this number; who filters this process answers it.
+        // SAFETY: no call has this number; the supervisor of this process
+        // answers it.
         match unsafe { libc::syscall(MARK, word, 0, 0, 0, 0, 0) } {
-            // Until somebody does, it does not exist.
+            // Without a supervisor the call does not exist.
             -1 => std::thread::yield_now(),
             answer => return answer,
         }
@@ -107,7 +114,7 @@ fn rounds(store: &Path, spec: &Spec) {
         }
         let seen = round(store, spec);
         let hit = mark(say::DONE);
-        // For the test, which collects these lines.
+        // The test collects these lines.
         match &seen {
             Err(error) => println!("\nstep {}\nerror {error}", error.step()),
             Ok(_) => println!("\nstep"),
@@ -124,7 +131,8 @@ fn rounds(store: &Path, spec: &Spec) {
     }
 }
 
-/// One sandbox from open to close; what its commands saw. If the spec's label says so, not the first in a row.
+/// Opens and closes a sandbox; returns the facts that its commands saw. If the
+/// spec's label says so, not the first in a row.
 fn round(store: &Path, spec: &Spec) -> Result<String, Error> {
     let store = Store::open(store)?;
     let before = spec.labels.get("before").map_or(0, |n| n.parse().unwrap());
@@ -132,7 +140,7 @@ fn round(store: &Path, spec: &Spec) -> Result<String, Error> {
         Sandbox::open(&store, spec)?.close()?;
     }
     let sandbox = Sandbox::open(&store, spec)?;
-    // What was hit may be its init, just after it was open.
+    // The init may have been hit just after the open.
     let helper = try_helper_of(&sandbox)?;
     let seen = look(&sandbox);
     // Told by the first error, and dropped all the same.
@@ -165,7 +173,8 @@ fn look(sandbox: &Sandbox) -> Result<String, Error> {
     Ok(without_names(&seen))
 }
 
-/// Without what differs between any two sandboxes: names of scratch directories and of cgroups.
+/// Removes the differences between any two sandboxes: names of scratch
+/// directories and of cgroups.
 fn without_names(text: &str) -> String {
     let words = text.split_inclusive([' ', '/', ',', '=', '.', '\n']);
     let is_name = |word: &str| {
@@ -185,7 +194,8 @@ fn without_names(text: &str) -> String {
     plain.collect()
 }
 
-/// A fault is an error that says what failed and why, or makes no difference at all.
+/// A fault is an error that names step and reason, or makes no difference at
+/// all.
 fn check(
     fault: i64,
     hit: i64,
@@ -207,7 +217,7 @@ fn check(
             if killed { Ok(()) } else { same(sound, seen) }
         }
         (hear::KILLED, Err(error)) if error.kind() == Kind::Broken => Ok(()),
-        // A status that cannot be told is that of a sandbox which is gone.
+        // An unreadable status is that of a sandbox that is gone.
         (_, Ok(seen)) if hit == hear::SPEECH && seen.contains("Killed None Some(9)") => Ok(()),
         (_, Ok(seen)) => same(sound, seen),
         (hear::NOTHING | hear::KILLED, Err(error)) => Err(error.to_string()),
@@ -224,7 +234,7 @@ fn check(
     }
 }
 
-/// How what was seen differs.
+/// Returns the differences of the facts.
 fn same(sound: &Option<String>, seen: &str) -> Result<(), String> {
     let sound = sound.as_deref().unwrap_or_default();
     if seen == sound {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where a host works: a store and a busybox tree that belong to whoever it runs as.
+//! The place of a host: a store and a busybox tree that belong to its user.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::harness::busybox_tree;
 /// A temporary directory of the host's.
 pub(crate) struct Place {
     temp: tempfile::TempDir,
-    /// Whose it is, if not the caller's.
+    /// The owner, if not the caller.
     pub(crate) user: Option<User>,
 }
 
@@ -34,7 +34,7 @@ impl Place {
         self.temp.path().join(name)
     }
 
-    /// Where sandboxes keep what they write to disk.
+    /// The directory of sandboxes' writes to disk.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.path("store/scratch")
     }

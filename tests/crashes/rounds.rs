@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The rounds: a fault at each call, one after the other.
+//! The rounds: a fault at each call in turn.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -16,15 +16,15 @@ use crate::supervisor::{CANARY, Fault, Hit, Supervised, holds};
 /// Uses every kind of operation there is.
 const RICH: &str = r#"{"write": "disk", "hostname": "crashes", "limits": {"memory": "64m", "pids": 50, "rlimits": {"nofile": "64:128"}},
     "mounts": ["/usr:/mnt/usr:ro", "/usr:/mnt/cow:cow", {"type": "tmpfs", "target": "/mnt/tmp"}]}"#;
-/// For users who have no cgroup.
+/// A spec for users without a cgroup.
 const PLAIN: &str = r#"{"write": "disk", "hostname": "crashes", "mounts": ["/usr:/mnt/usr:ro"]}"#;
 const COPY: &str = r#"{"hostname": "crashes", "storage": "copy"}"#;
 
-/// The third in a row, which is begun while the second is set up.
+/// The third in a row, which is prestarted while the second is set up.
 const AHEAD: &str = r#"{"hostname": "crashes", "limits": {"pids": 50}, "labels": {"before": "2"}}"#;
 
-/// Each so many calls one is hit; `TARE_CRASHES=all` hits each, a number each
-/// so many.
+/// Hits a call in so many; `TARE_CRASHES=all` hits each, a number sets the
+/// stride.
 fn stride(usual: usize) -> usize {
     match env::var("TARE_CRASHES").as_deref() {
         Ok("all") => 1,
@@ -33,20 +33,21 @@ fn stride(usual: usize) -> usize {
     }
 }
 
-/// What the rounds of one kind came to.
+/// The results of the rounds of a kind.
 #[derive(Default)]
 struct Tally {
-    /// How often a call was hit: by its caller's name and its number.
+    /// Counts the hits of a call: by its caller's name and its number.
     hits: BTreeMap<(String, i64), usize>,
-    /// What the errors said was being done.
+    /// The steps in the errors.
     steps: BTreeSet<String>,
     /// Rounds in which the fault made no difference.
     harmless: usize,
-    /// What should not be.
+    /// Violations.
     wrong: Vec<String>,
 }
 
-/// A fault of the helper in each round, until a round has no such call any more.
+/// A fault of the helper in each round, until a round has no such call any
+/// more.
 #[track_caller]
 fn hit_helper(place: &Place, spec: &str, fault: Fault, stride: usize) -> Tally {
     let supervised = Supervised::start(host::command(place, "rounds", spec));
@@ -57,7 +58,7 @@ fn hit_helper(place: &Place, spec: &str, fault: Fault, stride: usize) -> Tally {
     };
     let host = rounds.supervised.host.id();
     assert!(holds(host, CANARY.as_bytes()), "it would be found");
-    // The first two say what is seen without a fault.
+    // The first two rounds record the facts without a fault.
     rounds.round(hear::NOTHING, None);
     rounds.round(hear::NOTHING, None);
     let mut tally = Tally::default();
@@ -80,7 +81,7 @@ fn hit_helper(place: &Place, spec: &str, fault: Fault, stride: usize) -> Tally {
     tally
 }
 
-/// A host between two rounds, and how everything was before the first one.
+/// A host between two rounds, and the machine before the first.
 struct Rounds<'a> {
     place: &'a Place,
     supervised: Supervised,
@@ -104,7 +105,7 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// One round; the call that was hit in it.
+    /// Runs a round; returns the call that was hit.
     #[track_caller]
     fn round(&self, code: i64, fault: Option<(Fault, usize)>) -> Option<Hit> {
         if let Some((fault, nth)) = fault {
@@ -163,8 +164,8 @@ fn descriptors(pid: u32) -> Vec<String> {
     links
 }
 
-/// Hits one call in `stride`; at least `calls` were there to be hit, and at least `steps` of the
-/// library's have failed by it.
+/// Hits a call in `stride`; asserts that at least `calls` were there, and that
+/// at least `steps` of the library's failed by them.
 #[track_caller]
 fn check(place: &Place, spec: &str, fault: Fault, stride: usize, calls: usize, steps: usize) {
     let tally = hit_helper(place, spec, fault, stride);
@@ -207,8 +208,8 @@ fn b05_helper_that_works_ahead_may_be_killed_at_any_call() {
     check(&Place::new(None), AHEAD, Fault::Kill, stride(9), 900, 1);
 }
 
-/// With a single id and with subordinate ones: one of the two faults each, since all that is
-/// particular to them is the start of the helper and the maps.
+/// With a single id and with subordinate ids: a kind of fault each, because
+/// only the start of the helper and the maps differ.
 #[test]
 fn b05_any_call_of_an_ordinary_users_helper_may_fail() {
     need!(root, user("plain"));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who answers the calls: counts them, and lets one of them fail or be the last.
+//! The supervisor of calls: counts them, and lets a chosen call fail or be the
+//! last.
 
 use std::fs;
 use std::io;
@@ -16,14 +17,16 @@ use tare_oracle::notify::{self, Call, Listener};
 
 use crate::harness::settle::SOON;
 
-/// A system call that there is not: by it the host says where in its round it is. The answer is a number for it.
+/// A system call that does not exist: by this call the host reports its place
+/// in the round. The answer is a number.
 pub(crate) const MARK: i64 = 4242;
 
-/// A secret of the host: in its environment, and so in its memory.
+/// A secret of the host, in the environment and so in memory.
 pub(crate) const CANARY: &str = "canary-7c31-of-the-host";
 
-/// Calls without effect on anything but their own process, and those that end or free something:
-/// they cannot fail in a way that matters, and dying there is dying at the next one.
+/// Calls that affect their own process alone, and calls that end or free
+/// something: their failure does not matter, and dying there equals dying at
+/// the next call.
 const OF_NO_INTEREST: [i64; 24] = [
     libc::SYS_brk,
     libc::SYS_clock_gettime,
@@ -59,34 +62,36 @@ const NEVER_FAIL: [i64; 4] = [
     libc::SYS_wait4,
 ];
 
-/// What happens at the call.
+/// The fault at the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It fails.
+    /// The call fails.
     Errno(i32),
-    /// Its caller is killed before it is made.
+    /// The caller is killed before the call.
     Kill,
 }
 
-/// A call at which it happened.
+/// A call with a fault.
 #[derive(Debug, Clone)]
 pub(crate) struct Hit {
     pub(crate) number: i64,
-    /// Whether the helper talks by it to the host: of the failure of such a call nobody can be told.
+    /// True if the helper uses the call to talk to the host: the failure of
+    /// such a call cannot be reported.
     pub(crate) speech: bool,
     pub(crate) comm: String,
-    /// Whether its memory held the host's secret, which a core or a reader would have got.
+    /// True if the caller's memory held the host's secret, which a core or a
+    /// reader would have got.
     pub(crate) canary: bool,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The fault and how many calls there are to it; none outside a round.
+    /// The fault and the number of calls before it; `None` outside a round.
     armed: Option<(Fault, usize)>,
     hit: Option<Hit>,
 }
 
-/// A host and who answers it.
+/// A host and its supervisor.
 pub(crate) struct Supervised {
     pub(crate) host: Child,
     state: Arc<Mutex<State>>,
@@ -108,7 +113,7 @@ impl Supervised {
         let (sender, marks) = channel();
         let pid = host.id();
         let of_thread = (Arc::clone(&state), Arc::clone(&listener));
-        // Ends when nobody is left under the filter, or with this process.
+        // Ends when no process is left under the filter, or with this process.
         thread::spawn(move || answer_all(pid, &of_thread.0, &of_thread.1, &sender).unwrap());
         Self {
             host,
@@ -118,7 +123,7 @@ impl Supervised {
         }
     }
 
-    /// What the host says next, or that nobody is left to say anything.
+    /// Returns the host's next message, or that no process is left.
     pub(crate) fn hear(&self) -> Option<Call> {
         match self.marks.recv_timeout(SOON * 2) {
             Ok(call) => Some(call),
@@ -132,14 +137,15 @@ impl Supervised {
         self.listener.answer(mark, value).unwrap();
     }
 
-    /// From now on calls are counted, and the nth one has the fault.
+    /// Counts calls from now on, and faults the nth.
     pub(crate) fn arm(&self, fault: Fault, nth: usize) {
         let mut state = self.state();
         state.armed = Some((fault, nth));
         state.hit = None;
     }
 
-    /// No fault any more; what was hit, if there were as many calls.
+    /// Stops the faults; returns the call that was hit, if there were as many
+    /// calls.
     pub(crate) fn disarm(&self) -> Option<Hit> {
         let mut state = self.state();
         state.armed = None;
@@ -159,7 +165,7 @@ fn answer_all(
 ) -> io::Result<()> {
     while let Some(call) = listener.receive()? {
         if call.number == MARK {
-            // Nobody listens any more when the test has failed.
+            // After a failed test no supervisor listens.
             let _ = marks.send(call);
             continue;
         }
@@ -167,7 +173,7 @@ fn answer_all(
         match state.fault_at(host, &call) {
             None => listener.pass(&call)?,
             Some(Fault::Errno(errno)) => listener.refuse(&call, errno)?,
-            // It dies waiting for the answer.
+            // The caller dies waiting for the answer.
             Some(Fault::Kill) => {
                 let _ = kill(Pid::from_raw(call.pid as i32), Signal::SIGKILL);
             }
@@ -182,7 +188,7 @@ impl State {
         if matches!(fault, Fault::Errno(_)) && NEVER_FAIL.contains(&call.number) {
             return None;
         }
-        // Threads of the host, of which there may be several.
+        // Threads of the host, possibly several.
         let is_host = fs::exists(format!("/proc/{host}/task/{}", call.pid)).unwrap_or(false);
         let comm = fs::read_to_string(format!("/proc/{}/comm", call.pid)).unwrap_or_default();
         let comm = comm.trim();
@@ -199,14 +205,14 @@ impl State {
             number: call.number,
             speech: is_speech(call),
             comm: comm.to_owned(),
-            // Until it executes the helper, it is a part of the host.
+            // Until the exec of the helper, the child is a part of the host.
             canary: !is_of_host(host, comm) && holds(call.pid, CANARY.as_bytes()),
         });
         Some(fault)
     }
 }
 
-/// Messages, and what is written to a pipe or a socket.
+/// Messages, and bytes written to a pipe or a socket.
 fn is_speech(call: &Call) -> bool {
     match call.number {
         libc::SYS_sendmsg | libc::SYS_recvmsg => true,
@@ -219,8 +225,8 @@ fn is_speech(call: &Call) -> bool {
     }
 }
 
-/// By its name: its own, that of the descriptor it was executed from, or still that of the host
-/// which spawned it. A command has its program's.
+/// Tells a process by its name: the helper's own, the name of the descriptor of
+/// its exec, or still the spawning host's. A command has its program's name.
 fn is_helper(host: u32, comm: &str) -> bool {
     let numeric = !comm.is_empty() && comm.bytes().all(|b| b.is_ascii_digit());
     numeric || comm.starts_with("tare-") || is_of_host(host, comm)
@@ -233,14 +239,15 @@ fn is_of_host(host: u32, comm: &str) -> bool {
     })
 }
 
-/// Whether a page of a process that it can write has these bytes.
+/// Returns whether a writable page of a process has these bytes.
 pub(crate) fn holds(pid: u32, secret: &[u8]) -> bool {
     const PAGE: u64 = 4096;
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let open = |file: &str| fs::File::open(format!("/proc/{pid}/{file}")).unwrap();
     let (memory, pagemap) = (open("mem"), open("pagemap"));
     let number = |text: &str| u64::from_str_radix(text, 16).unwrap();
-    // proc_pid_pagemap(5): in memory, or in swap. Reading the others would make them.
+    // proc_pid_pagemap(5): in memory, or in swap. Reading the others would make
+    // them.
     let is_there = |page: &u64| {
         let mut entry = [0; 8];
         let read = pagemap.read_at(&mut entry, page / PAGE * 8);
@@ -250,7 +257,8 @@ pub(crate) fn holds(pid: u32, secret: &[u8]) -> bool {
         let mut bytes = [0; PAGE as usize];
         let read = memory.read_at(&mut bytes, page).unwrap_or(0);
         let (at, len) = (secret.as_ptr().cast(), secret.len());
-        // SAFETY: both with their lengths; unlike a loop, it is fast without optimization.
+        // SAFETY: both with their lengths; memmem(3) is fast without
+        // optimization.
         !unsafe { libc::memmem(bytes.as_ptr().cast(), read, at, len) }.is_null()
     };
     let writable = maps.lines().filter(|line| line.contains(" rw"));

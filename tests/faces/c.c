@@ -49,7 +49,7 @@ static tare_sandbox *sandbox;
 static tare_events *events;
 static struct wanted wanted;
 static struct running processes[PROCESSES];
-/* Of the last command that ended. */
+/* The peak of the last command that ended. */
 static uint64_t memory_peak;
 
 static void fail(const char *why, const char *what) {
@@ -98,7 +98,7 @@ static void say_bytes(const char *name, const char *data, size_t len) {
     putchar('\n');
 }
 
-/* Whether it went well; an error is told and freed. */
+/* Returns whether a step succeeded; an error is printed and freed. */
 static int went_well(tare_error *error) {
     if (!error)
         return 1;
@@ -107,7 +107,7 @@ static int went_well(tare_error *error) {
     return 0;
 }
 
-/* Whether a figure of the sandbox's usage is a number, in the one line of JSON. */
+/* Prints whether a figure of the usage is a number, in a line of JSON. */
 static void say_usage(const char *key) {
     tare_bytes *json = NULL;
     char wanted_key[64];
@@ -122,7 +122,7 @@ static void say_usage(const char *key) {
     tare_bytes_free(json);
 }
 
-/* How many commands run, -1 after an error: each has an id in the one line of JSON. */
+/* Counts running commands, -1 after an error: each has an id in the JSON. */
 static int count_commands(void) {
     tare_bytes *json = NULL;
     if (!went_well(tare_sandbox_commands(sandbox, &json)))
@@ -171,7 +171,7 @@ static void limit(const char *rest) {
     next->hard = hard ? number(hard + 1) : next->soft;
 }
 
-/* Whether the line was about the next command. */
+/* Returns whether the line was about the next command. */
 static int take(const char *word, const char *rest) {
     tare_command *command = &wanted.command;
     if (!strcmp(word, "sh")) {
@@ -294,7 +294,7 @@ static void of_sandbox(const char *word, const char *rest);
 
 static void *run_in_thread(void *output) { return tare_sandbox_run(sandbox, command(), output); }
 
-/* Whether one command runs, and has made the file. */
+/* Returns whether a command runs, and has made the file. */
 static bool has_begun(const char *path) {
     tare_stat found = TARE_STAT_INIT;
     tare_error *error = tare_file_stat(sandbox, path, 0, &found);

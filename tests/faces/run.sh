@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Whether every face does what cases.txt says: the Rust, C, Python, asyncio and Go APIs and the JSON protocol, as root
-# and as ordinary users, one of them user 0 of a user namespace. Expects what bindings/{c,python}/test.sh have built.
+# Runs cases.txt in every face: the Rust, C, Python, asyncio and Go APIs and the
+# JSON protocol, as root and as ordinary users, one of them user 0 of a user
+# namespace. Expects the results of bindings/{c,python}/test.sh.
 #
 #   run.sh [FACE...]     rust, c, sync, aio, go, rpc; all by default
 set -euo pipefail
@@ -76,7 +77,8 @@ cases_for() {
         END { flush() }' cases.txt
 }
 
-# compare NAME EXPECTED SEEN: tells each case that differs; the last line is how many did not and did.
+# compare NAME EXPECTED SEEN: tells each case that differs; the last line is how
+# many did not and did.
 compare() {
     awk -v name="$1" '
         function add(line) { if (FILENAME == ARGV[1]) want[at] = want[at] line "\n"; else seen[at] = seen[at] line "\n" }
@@ -98,7 +100,8 @@ echo "running the cases in every face"
 passed=0 failed=0 began=$SECONDS
 for face in "$@"; do
     kinds=(root tare-t-plain tare-t-subids)
-    # To the library user 0 of a user namespace is a kind of its own, not to what is above it.
+    # For the library, user 0 of a user namespace is a separate kind of caller,
+    # independent of the user outside.
     [ "$face" != rust ] || kinds+=(userns)
     for kind in "${kinds[@]}"; do
         user=$kind as=()

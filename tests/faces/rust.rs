@@ -24,7 +24,7 @@ use tare::{
     Stdin, Stdout, Store,
 };
 
-/// A command that was started, and where its input goes.
+/// A started command, and its input.
 struct Running {
     process: Process,
     input: Option<File>,
@@ -33,12 +33,12 @@ struct Running {
 struct Face {
     store: Store,
     sandbox: Option<Sandbox>,
-    /// The next command, as the lines before it say.
+    /// The next command, from the lines before it.
     next: Command,
     argv: Vec<OsString>,
     running: HashMap<String, Running>,
     events: Option<Events>,
-    /// Of the last command that ended.
+    /// The last command that ended.
     memory_peak: Option<u64>,
 }
 
@@ -71,7 +71,7 @@ fn escape(bytes: &[u8]) -> String {
     bytes.iter().map(one).collect()
 }
 
-/// What came of a step; an error is told.
+/// The result of a step; an error is printed.
 fn told<T>(result: Result<T>) -> Option<T> {
     let tell = |error: &Error| {
         let errno = error.errno().unwrap_or(0);
@@ -110,7 +110,7 @@ fn tell_output(output: &Output) {
     }
 }
 
-/// Whether one command runs, and has made the file.
+/// Returns whether a command runs, and has made the file.
 fn has_begun(sandbox: &Sandbox, path: &str) -> bool {
     let running = sandbox.commands().map_or(0, |commands| commands.len());
     running == 1 && sandbox.files().metadata(path).is_ok()
@@ -129,7 +129,7 @@ fn tell_metadata(found: &Metadata) {
 }
 
 impl Face {
-    /// Whether the line was about the next command.
+    /// Returns whether the line was about the next command.
     fn take(&mut self, word: &str, text: &str) -> bool {
         let bytes = || OsString::from_vec(unescape(text));
         let next = std::mem::replace(&mut self.next, Command::from_argv([""; 0]));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a hostile sandbox may try while the host reads and writes its files.
+//! Attempts of a hostile sandbox while the host reads and writes its files.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -134,7 +134,8 @@ fn read_only_mount_cannot_be_written_through_a_link() {
     assert_eq!(fs::read(volume.join("f")).unwrap(), b"x");
 }
 
-/// A process inside swaps what a name stands for as fast as it can, while the host works with it.
+/// A process inside swaps the meaning of a name as fast as it can, while the
+/// host works with the name.
 #[test]
 fn name_that_is_swapped_meanwhile_leads_nowhere_else() {
     let ground = Ground::new();
@@ -193,7 +194,8 @@ fn name_that_is_swapped_meanwhile_leads_nowhere_else() {
     );
 }
 
-/// open(2) would wait for the holder of a lease, up to 45 seconds, and the init with it.
+/// open(2) would wait for the holder of a lease, up to 45 seconds, and the init
+/// with it.
 #[test]
 fn lease_inside_does_not_stop_the_sandbox() {
     let ground = Ground::new();

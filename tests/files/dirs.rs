@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Directories: made, listed, removed; large ones and deep ones; many threads at once.
+//! Directories: made, listed, removed; large ones and deep ones; many threads
+//! at once.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -128,7 +129,7 @@ fn removing_follows_no_link_and_enters_no_mount() {
     assert_eq!(errno(files.remove_dir_all("/top")), libc::EBUSY);
     assert!(volume.join("kept").exists());
     assert!(files.exists("/etc/passwd").unwrap());
-    // Named itself, it is emptied as far as that goes.
+    // A named directory is emptied as far as possible.
     assert_eq!(errno(files.remove_dir_all("/top/sub/volume")), libc::EBUSY);
     assert!(!volume.join("kept").exists());
 }

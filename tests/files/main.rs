@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Files of a sandbox from outside: single ones, directories, attacks from inside.
+//! Files of a sandbox from outside: single ones, directories, attacks from
+//! inside.
 
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -15,7 +16,7 @@ use tare::{Error, Sandbox};
 
 use harness::Ground;
 
-/// Runs `body` on each back end and each place for what is written.
+/// Runs `body` on each back end and each place of writes.
 #[track_caller]
 fn everywhere(body: impl Fn(&Ground, &Sandbox)) {
     for json in [
@@ -32,12 +33,12 @@ fn everywhere(body: impl Fn(&Ground, &Sandbox)) {
     }
 }
 
-/// Whether only one id is there to own files.
+/// Returns whether a single id is there to own files.
 fn single_id() -> bool {
     std::env::var_os("USER").is_some_and(|user| user == "tare-t-plain")
 }
 
-/// The errno that says what was wrong.
+/// The errno of a failure.
 #[track_caller]
 fn errno<T>(outcome: Result<T, Error>) -> i32 {
     let error = outcome.err().expect("it fails");

@@ -91,7 +91,7 @@ fn user_root_has_no_more_capabilities_than_its_commands() {
                 );
             }
         }
-        // Without a user, what process 1 may do.
+        // Without a user, the rights of process 1 count.
         assert!(files.read("/tmp/shut").is_ok(), "{json}");
     }
 }

@@ -26,7 +26,7 @@ fn file_written_outside_is_read_inside_and_back() {
         assert_eq!(files.read("/tmp/new").unwrap(), b"hellomore\n");
         files.write("/tmp/new", "x").unwrap();
         assert_eq!(line(sandbox, "cat /tmp/new"), "x");
-        // One of the image's, which an overlay has to copy.
+        // A file of the image's, which an overlay has to copy.
         let before = files.read("/etc/passwd").unwrap();
         assert!(before.starts_with(b"root:"));
         files.write("/etc/passwd", "y").unwrap();
@@ -292,7 +292,7 @@ fn names_are_moved_linked_and_removed() {
         assert_eq!(errno(files.remove_file("/home/alice")), libc::EISDIR);
         assert_eq!(errno(files.remove_dir("/home")), libc::ENOTEMPTY);
         files.remove_dir("/home/alice").unwrap();
-        // A link goes, not what it leads to.
+        // The link goes, its target stays.
         files.remove_file("/link").unwrap();
         assert!(files.exists("/etc/passwd").unwrap());
     });
@@ -415,7 +415,7 @@ fn sandbox_that_was_killed_says_that_it_is_gone() {
     assert!(error.to_string().contains("the sandbox is gone"), "{error}");
 }
 
-/// What no image engine refuses goes in here, too, and is told.
+/// Odd names that no image engine refuses are accepted, too, and reported.
 #[test]
 fn archive_goes_in_but_for_what_is_left_out() {
     use tar::EntryType as T;

@@ -50,7 +50,7 @@ fn archive_out_and_in_is_the_same_tree() {
         };
         assert_eq!(seen("/tmp/t"), seen("/tmp/u"));
         assert!(files.metadata("/tmp/u/sparse").unwrap().blocks() < 100);
-        // Once more over what is there, also compressed.
+        // Once more over existing files, also compressed.
         fs::write(ground.path("a.tar"), &archive).unwrap();
         let zipped = process::Command::new("gzip")
             .arg("-k")
@@ -78,7 +78,7 @@ fn archive_is_read_by_others_as_it_was_meant() {
     files
         .get_tar("/tmp/t", File::create(&path).unwrap())
         .unwrap();
-    // What our own reader, GNU tar's and Python's make of it.
+    // The results of the library's reader, GNU tar's and Python's.
     let dirs = ["ours", "gnu", "python"].map(|name| ground.dir(name));
     let volumes = ground.open_with(&format!(r#"{{"mounts": ["{}:/v"]}}"#, dirs[0].display()));
     let put = volumes
@@ -287,7 +287,8 @@ fn archive_entry_cannot_leave_its_directory() {
             );
             assert!(!files.exists("/tmp/t/hard").unwrap());
         }
-        // A name that leads through a link into the directory itself is one of it.
+        // A name that leads through a link into the directory itself is below
+        // the directory.
         files.create_dir("/tmp/t/real", 0o755).unwrap();
         files.symlink("/real", "/tmp/t/alias").unwrap();
         files
@@ -302,7 +303,8 @@ fn archive_entry_cannot_leave_its_directory() {
             errno(files.put_tar("/tmp/t", &*archive("in/f", T::Regular, None))),
             libc::EEXIST
         );
-        // What is there is replaced; a directory, or a link to one, is used.
+        // Existing files are replaced; a directory, or a link to a directory,
+        // is used.
         files.symlink("/etc/passwd", "/tmp/t/l").unwrap();
         files
             .put_tar("/tmp/t", &*archive("l", T::Regular, None))
@@ -397,7 +399,7 @@ fn local_tree_goes_in_and_out() {
         };
         assert_eq!(compare(&seen(&local), &seen(&back)), Vec::<String>::new());
         assert!(fs::metadata(back.join("sparse")).unwrap().blocks() < 1000);
-        // Into what is there: outside refused, inside merged.
+        // Into an existing directory: outside refused, inside merged.
         assert_eq!(errno(files.get("/tmp/in", &back)), libc::ENOTEMPTY);
         files.write("/tmp/in/other", "kept").unwrap();
         files.set_permissions("/tmp/in", 0o711).unwrap();
@@ -427,7 +429,7 @@ fn local_file_goes_in_and_out() {
             let was = fs::metadata(&local).unwrap();
             (was.mtime(), was.mtime_nsec())
         });
-        // What is there is replaced, not written to, on both sides.
+        // Existing files are replaced, not written to, on both sides.
         fs::remove_file(&back).unwrap();
         let victim = ground.path("victim");
         fs::write(&victim, "kept").unwrap();

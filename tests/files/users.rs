@@ -5,7 +5,8 @@ use std::env;
 
 use tare_oracle::{need, ordinary_user};
 
-/// Everything else in this binary, as the user; what needs root skips itself.
+/// Runs all other tests in this binary as the user; tests that need root skip
+/// themselves.
 #[track_caller]
 fn all_pass_for(subids: bool) {
     let user = ordinary_user(subids);

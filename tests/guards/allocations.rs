@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How often a run in an open sandbox allocates in the thread that asks for it.
+//! Counts the allocations of a run in an open sandbox, in the calling thread.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -20,33 +20,34 @@ struct Counting;
 static COUNTING: Counting = Counting;
 
 fn count() {
-    // A thread that ends may allocate when its counter is gone.
+    // An ending thread may allocate after its counter is gone.
     let _ = BLOCKS.try_with(|blocks| blocks.set(blocks.get() + 1));
 }
 
-// SAFETY: hands everything to the system's allocator as it came; counting does not allocate.
+// SAFETY: passes every call to the system's allocator unchanged; counting does
+// not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promise is what this call asks for.
+        // SAFETY: the caller promises what this call needs.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is what this call asks for.
+        // SAFETY: the caller promises what this call needs.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        // SAFETY: the caller's promise is what this call asks for.
+        // SAFETY: the caller promises what this call needs.
         unsafe { System.realloc(block, layout, size) }
     }
 }
 
 const TIMES: usize = 200;
 
-/// The fewest of many times: one that has to wait for its output allocates more.
+/// The fewest of many runs: a run that waits for its output allocates more.
 fn fewest(work: impl Fn()) -> usize {
     let once = || {
         let before = BLOCKS.get();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The system calls of each stage of a sandbox's life, and of each entry of an archive.
+//! The system calls of each stage of a sandbox's life, and of each entry of an
+//! archive.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -11,7 +12,7 @@ use crate::place::Place;
 use crate::trace::{self, Call};
 use crate::{alone, counts, forbidden, host};
 
-/// Which cgroups the machine has: they are made in different ways.
+/// The machine's cgroup layout: layouts need different calls.
 fn cgroups() -> &'static str {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     match [" - cgroup ", " - cgroup2 "].map(|kind| mounts.contains(kind)) {
@@ -36,7 +37,7 @@ fn assert_allowed(calls: &[Call]) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Who makes calls in a round, and in which stages.
+/// The callers in a round, and their stages.
 const CALLERS: [&str; 8] = [
     "host start",
     "host first",
@@ -56,7 +57,7 @@ fn hold_rounds(who: &str, place: impl Fn() -> Place) {
         let calls = trace::of(&place(), "rounds");
         assert_allowed(&calls);
         let rows = counts::of(&prefix, &calls);
-        // Beside a sum that rose, these tell what rose.
+        // These name the cause of a risen sum.
         rows.iter()
             .for_each(|(row, count)| println!("{row} {count}"));
         let held = counts::summed(&rows);
@@ -80,7 +81,7 @@ fn calls_of_an_ordinary_user_do_not_rise() {
     hold_rounds("user", || Place::new(Some(ordinary_user(true))));
 }
 
-/// An archive of so many directories, or files of one block below one.
+/// An archive of so many directories, or of files of a block each.
 fn archive(place: &Place, name: &str, kind: tar::EntryType, count: usize) {
     let mut tar = tar::Builder::new(fs::File::create(place.path(name)).unwrap());
     for number in 0..count {
@@ -131,7 +132,7 @@ fn calls_of_an_entry() -> Counts {
             [64, 128].map(|n| format!("unpack host {kind}-{n} ")),
             64,
         );
-        // How often the threads wait for one another is chance.
+        // The number of waits between threads is chance.
         for (call, more) in more.filter(|(call, _)| *call != golden::WAITS) {
             counts.insert(format!("unpack {kind} {call}"), more);
         }
@@ -145,7 +146,7 @@ fn calls_of_an_entry() -> Counts {
     counts
 }
 
-/// How many more calls the second stage has than the first, for each of so many things that it has more.
+/// Returns the additional calls of the second stage for each additional file.
 fn per_each(
     stages: &Counts,
     [fewer, more]: [String; 2],

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The calls of a trace, counted: what does not depend on the scheduler
-//! exactly, what does as a bound.
+//! The calls of a trace, counted: exactly, or as a bound if the scheduler
+//! decides.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,9 +47,9 @@ const DEAR: [&str; 30] = [
 /// The row of all calls together but those that chance decides on.
 const SUM: &str = "sum";
 
-/// Whether the scheduler decides how often the call is made: a wait, an attempt
-/// that came too early, and the look at what woke the caller, which tells one
-/// end or several.
+/// Returns whether the scheduler decides how often the call is made: a wait, an
+/// attempt that came too early, and the look for the reason of a wake-up, which
+/// tells one end or several.
 fn waits(call: &Call) -> bool {
     let (name, rest) = (call.name.as_str(), call.rest.as_str());
     let wakes = ["poll", "ppoll", "futex", "wait4", "restart_syscall"];
@@ -58,13 +58,12 @@ fn waits(call: &Call) -> bool {
     wakes.contains(&name)
         || early.iter().any(|errno| result.contains(errno))
         || name == "read" && rest.contains("<anon_inode:[signalfd]>")
-        // A host makes sure that it is no fork each time that it asks for the
-        // end.
+        // A host checks for a fork each time that it asks for the end.
         || name == "getpid" && call.who == Who::Host
 }
 
-/// For each caller and stage the fewest that any of its rounds had; of the
-/// spawner, its share of a round.
+/// The fewest calls of any round, by caller and stage; for the spawner, the
+/// share of a round.
 pub(crate) fn of(prefix: &str, calls: &[Call]) -> Counts {
     let mut rounds: BTreeMap<(Who, &str), BTreeMap<usize, Counts>> = BTreeMap::new();
     for call in calls {
@@ -97,8 +96,8 @@ pub(crate) fn of(prefix: &str, calls: &[Call]) -> Counts {
     rows
 }
 
-/// The rows that are held: a sum for each caller and stage, its waits, and its
-/// dear calls by name.
+/// The held rows: a sum for each caller and stage, the waits, and dear calls by
+/// name.
 pub(crate) fn summed(rows: &Counts) -> Counts {
     let mut held = Counts::new();
     for (row, count) in rows {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How many pages a sandbox's init and its commands touch for the first time: each is a fault, a page of memory, and time.
+//! Counts the pages that a sandbox's init and its commands touch for the first
+//! time: each is a fault, a page of memory, and time.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -14,7 +15,8 @@ use crate::switches::{await_none, child_of};
 
 const SANDBOXES: usize = 30;
 
-/// minflt and cminflt of proc_pid_stat(5), its own and those of children it has waited for.
+/// minflt and cminflt of proc_pid_stat(5), of the process and of awaited
+/// children.
 fn faults(of: &str) -> usize {
     let stat = fs::read_to_string(format!("/proc/{of}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
@@ -52,7 +54,7 @@ fn fewest(bed: &Bed, helper: i32) -> [(&'static str, usize); 2] {
         warm.push(ran());
         sandbox.close().unwrap();
     }
-    // Where a stack begins is chance, and with it whether one page is touched more.
+    // The beginning of a stack is chance, and so is a page more.
     let [cold, warm] = [cold, warm].map(|all| all.into_iter().min().unwrap());
     println!("page faults of a command: {cold} the first, {warm} a later one");
     [("first", cold), ("warm", warm)]

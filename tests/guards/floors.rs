@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Gates: a start and a run beside their floors, so loose that only what is lost at a stroke, such as one of the kernel's
-//! grace periods, fails here. The figures that are promised are those of `make bench`, of an optimized build.
+//! Gates: a start and a run beside their floors, so loose that only a large
+//! loss, such as a grace period of the kernel, fails here. The promised figures
+//! are those of `make bench`, of an optimized build.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
@@ -23,7 +24,7 @@ const STARTS: usize = 10;
 fn floors_are_not_far_below() {
     need!(root);
     let _alone = alone();
-    // A process of its own: the floor forks.
+    // A separate process, because the floor forks.
     let output = host::command(&Place::new(None), "floors").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     print!("{text}");

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Calls that no stage has, whatever the golden file says: each was seen to cost more than a whole start.
+//! Calls that no stage may make, in any golden file: each costs more than a
+//! whole start.
 #![forbid(unsafe_code)]
 
 use crate::trace::{Call, Who};
 
-/// Why this call must not be, if so.
+/// The reason against this call, if any.
 pub(crate) fn reason(call: &Call) -> Option<&'static str> {
     let (name, rest) = (call.name.as_str(), call.rest.as_str());
     let opens = name.starts_with("open");
@@ -24,8 +25,8 @@ pub(crate) fn reason(call: &Call) -> Option<&'static str> {
     None
 }
 
-/// A number alone, other than the "0" that means the writer: what cgroup.procs takes.
-/// Limits end in a newline or are written under names of their own.
+/// A pid as cgroup.procs takes it: a number alone, except the "0" for the
+/// writer. Limits end in a newline or are written under other names.
 fn is_pid_of_another(rest: &str) -> bool {
     let text = rest.split('"').nth(1).unwrap_or_default();
     let path = rest.split('"').next().unwrap_or_default();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The golden file: a name and a count on each line; what rises is an error, what falls a hint.
+//! The golden file: a name and a count on each line; a rise is an error, a fall
+//! a hint.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -15,11 +16,11 @@ const HEAD: &str =
 
 /// The name of a row that is a bound.
 pub(crate) const WAITS: &str = "waits";
-/// How many times as many as were counted pass then: on a busy machine who is
-/// waited for comes late more often.
+/// The allowed factor for waits: on a busy machine the awaited process comes
+/// late more often.
 const BOUND: usize = 2;
 
-/// How often what rises is counted.
+/// The number of counts of a rise.
 const TRIES: usize = 4;
 
 fn path() -> PathBuf {
@@ -39,7 +40,7 @@ fn parse(text: &str) -> Counts {
         .collect()
 }
 
-/// What rose and what fell; a name that is not there counts as zero.
+/// The rises and falls; a missing name counts as zero.
 fn compare(golden: &Counts, seen: &Counts) -> (Vec<String>, Vec<String>) {
     let mut names: Vec<&String> = golden.keys().chain(seen.keys()).collect();
     names.sort();
@@ -57,14 +58,13 @@ fn compare(golden: &Counts, seen: &Counts) -> (Vec<String>, Vec<String>) {
     (rises, falls)
 }
 
-/// Whether a row is a bound: how often a process waits depends on who is
-/// scheduled.
+/// Returns whether a row is a bound: the number of waits depends on the
+/// scheduler.
 fn is_bound(name: &str) -> bool {
     name.rsplit(' ').next() == Some(WAITS)
 }
 
-/// The fewest of both for each name that both have: one that is missing counts
-/// as zero.
+/// The lower count for each name that both have; a missing name counts as zero.
 fn fewest(one: Counts, other: &Counts) -> Counts {
     let both = one
         .into_iter()
@@ -72,9 +72,9 @@ fn fewest(one: Counts, other: &Counts) -> Counts {
     both.map(|(n, name)| (name, n)).collect()
 }
 
-/// Holds what is counted against those golden counts whose names begin with
-/// `prefix`, or writes them there. What rises is counted again: chance adds,
-/// and takes nothing away. The caller is alone.
+/// Compares counts with the golden counts whose names begin with `prefix`, or
+/// writes them there. A rise is counted again, because chance only adds. The
+/// caller is alone.
 #[track_caller]
 pub(crate) fn hold(prefix: &str, mut count: impl FnMut() -> Counts) {
     let of_prefix = |name: &String| name.starts_with(&format!("{prefix} "));
@@ -129,8 +129,7 @@ pub(crate) fn hold(prefix: &str, mut count: impl FnMut() -> Counts) {
     );
 }
 
-/// The same for a few that are counted one by one, each under its name behind
-/// the prefix.
+/// The same for a few counts, each under its name behind the prefix.
 #[track_caller]
 pub(crate) fn hold_each<const N: usize>(
     prefix: &str,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The host: this binary again, doing one thing after the other and marking where each begins.
+//! The host: this binary again, working in stages and marking the beginning of
+//! each.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -18,11 +19,11 @@ use crate::harness::settle::{children, helper_of};
 use crate::place::Place;
 use crate::{floors, slopes};
 
-/// How many sandboxes a trace has, after those that warm up.
+/// Sandboxes of a trace, after those that warm up.
 pub(crate) const ROUNDS: usize = 8;
-/// How many layers the images of a trace have.
+/// Layers of the images of a trace.
 pub(crate) const LAYERS: [usize; 2] = [8, 40];
-/// How often each is opened, after two that warm up.
+/// Opens of each image, after two that warm up.
 const LAYER_ROUNDS: usize = 3;
 /// From this command on they are born behind the filter.
 const WARM: usize = 4;
@@ -30,7 +31,7 @@ const WARM: usize = 4;
 const SPEC: &str = r#"{"security": {"masked_paths": ["/proc/keys", "/proc/timer_list", "/sys/firmware"],
     "readonly_paths": ["/proc/bus", "/proc/sys"]}}"#;
 
-/// The host's command line in one of its roles.
+/// The host's command line in a role.
 pub(crate) fn command(place: &Place, role: &str) -> Command {
     let program = env::current_exe().unwrap();
     let mut command = match &place.user {
@@ -46,7 +47,7 @@ pub(crate) fn command(place: &Place, role: &str) -> Command {
     command
 }
 
-/// Of the spawner, whose rounds cannot be told apart.
+/// The spawner's stage, because its rounds cannot be told apart.
 pub(crate) const ALL: &str = "all";
 /// A stage that is not counted.
 pub(crate) const WARM_UP: &str = "warm-up";
@@ -60,13 +61,14 @@ pub(crate) fn command_stage(number: usize) -> Option<&'static str> {
     }
 }
 
-/// A call that fails and does nothing, for strace(1) to see.
+/// A failing call without effect, for strace(1) to see.
 fn mark(stage: &str) {
-    // SAFETY: a buffer with its length; there is no descriptor -1.
+    // SAFETY: a buffer with its length; no descriptor is -1.
     unsafe { libc::write(-1, stage.as_ptr().cast(), stage.len()) };
 }
 
-/// The stage: what this process does is of `work` only, what others do is theirs until the next one.
+/// Marks a stage: calls of this process count for `work` only, calls of others
+/// until the next mark.
 fn stage<T>(name: &str, work: impl FnOnce() -> T) -> T {
     mark(&format!("begin {name}"));
     let done = work();
@@ -106,11 +108,11 @@ pub(crate) fn succeed(sandbox: &Sandbox) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// Says which init the sandbox has, and what its calls count as.
+/// Names the sandbox's init, and the stage of its calls.
 fn mark_init(sandbox: &Sandbox, stage: &str) {
     static SEEN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
     let mut seen = SEEN.lock().unwrap();
-    // The one before may not have ended yet.
+    // The earlier init may not have ended yet.
     let inits = children(helper_of(sandbox), "tare-init");
     let new: Vec<i32> = inits.into_iter().filter(|pid| seen.insert(*pid)).collect();
     let [init] = new[..] else {
@@ -122,7 +124,8 @@ fn mark_init(sandbox: &Sandbox, stage: &str) {
 fn rounds(place: &Path) {
     let store = Store::open(&place.join("store")).unwrap();
     let spec = spec(place);
-    // Users are looked up once where their files are older than two seconds, and these were just made.
+    // Users are looked up once where their files are older than two seconds,
+    // and these were just made.
     sleep(Duration::from_secs(3));
     for round in 0..ROUNDS + 2 {
         let of = |name| if round < 2 { WARM_UP } else { name };
@@ -137,7 +140,7 @@ fn rounds(place: &Path) {
     }
 }
 
-/// Each archive of the place into a directory of its own.
+/// Unpacks each archive of the place into a directory of its own.
 fn unpack(place: &Path) {
     for name in ["warm-up", "files-64", "files-128", "dirs-64", "dirs-128"] {
         let target = place.join(format!("{name}.d"));

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Guards against losing speed silently, none of which reads a clock in absolute terms: counts beside
-//! `tests/data/guards.golden`, slopes as ratios within one process, and loose gates to floors.
+//! Guards against silent losses of speed, without absolute times: counts beside
+//! `tests/data/guards.golden`, slopes as ratios within a process, and loose
+//! gates to floors.
 //!
-//! `TARE_GOLDEN=write cargo test -p libtare --test guards` records the counts anew.
+//! `TARE_GOLDEN=write cargo test -p libtare --test guards` records the counts
+//! anew.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "figures for whoever asks with --nocapture"
+    reason = "figures, shown with --nocapture"
 )]
 
 #[path = "../harness/mod.rs"]
@@ -37,7 +39,8 @@ mod trace;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// One measurement at a time: another test's would be in it.
+/// A single measurement at a time, because another test would disturb the
+/// counts.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Two things beside each other: blocks of both in turn, the best of each, and more tries where the machine had other things to do.
+//! Two things beside each other: blocks of both in turn, the best of each, and
+//! more tries where the machine had other things to do.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -14,8 +15,9 @@ pub(crate) fn block(count: usize, once: impl Fn() -> Duration) -> f64 {
     took[count / 2]
 }
 
-/// The ratio of the second's best block to the first's must be at most `bound` in one of some tries; `grow` goes before each
-/// of the second's and is undone when what it answers is dropped.
+/// Asserts that the ratio of the second's best block to the first's is at most
+/// `bound` in some try; `grow` runs before each block of the second, and
+/// dropping its result undoes the growth.
 #[track_caller]
 pub(crate) fn hold<G>(what: &str, bound: f64, blocks: [&dyn Fn() -> f64; 2], grow: impl Fn() -> G) {
     let mut ratios = Vec::new();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a start and a run cost must not grow with what the host has: both sides in one process, in turns.
+//! The cost of a start and a run must not grow with the host: both sides in a
+//! process, in turns.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -25,14 +26,14 @@ use crate::place::Place;
 use crate::ratio;
 use crate::{alone, bed};
 
-/// How much more the second side may take.
+/// The allowed factor of the second side.
 const BOUND: f64 = 1.25;
-/// For layers, each of which the kernel opens.
+/// The factor for layers, because the kernel opens each.
 const BOUND_LAYERS: f64 = 2.0;
 
 const STARTS: usize = 6;
 
-/// A store and what is started from it.
+/// A store and the spec of its sandboxes.
 struct Side<'a> {
     store: &'a Store,
     spec: &'a Spec,
@@ -41,7 +42,7 @@ struct Side<'a> {
 impl Side<'_> {
     /// The median of a block's starts, each with a command.
     fn block(&self) -> f64 {
-        // Closed each time: what ends late would be in the way of the next one.
+        // Closed each time, because a late end would disturb the next.
         let started = || {
             let sandbox = Sandbox::open(self.store, self.spec).unwrap();
             succeed(&sandbox);
@@ -98,8 +99,8 @@ fn slope_of_open_descriptors_is_flat() {
 #[test]
 fn slope_of_live_sandboxes_is_flat() {
     let _alone = alone();
-    // A block takes a few milliseconds, two hundred sandboxes as many tenths: they belong to one store
-    // all the time, and the other side has none.
+    // A block takes a few milliseconds, two hundred sandboxes as many tenths:
+    // they belong to a single store all the time, and the other side has none.
     let (few, many) = (Ground::new(), Ground::new());
     let live: Vec<Sandbox> = (0..200).map(|_| many.open()).collect();
     let specs = [few.spec(), many.spec()];
@@ -126,7 +127,8 @@ fn slope_of_layers_is_low() {
     hold("of 1 to 64 layers", BOUND_LAYERS, sides, || ());
 }
 
-/// An image of so many layers in the store, the tree and a file in each of the others.
+/// An image of so many layers in the store, the tree and a file in each of the
+/// others.
 pub(crate) fn import(store: &Store, tree: &Path, count: usize) -> Spec {
     let mut bottom = tar::Builder::new(Vec::new());
     bottom.follow_symlinks(false);
@@ -154,7 +156,8 @@ pub(crate) fn import(store: &Store, tree: &Path, count: usize) -> Spec {
     }
 }
 
-/// Threads that allocate and free, with pauses: what they take of the machine is not the library's.
+/// Threads that allocate and free, with pauses, because their load on the
+/// machine is not the library's.
 struct Busy(Arc<AtomicBool>, Vec<thread::JoinHandle<()>>);
 
 impl Busy {
@@ -199,14 +202,15 @@ fn slope_of_host_mounts_is_flat() {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// The host of that: mounts of its own, of which the second store's helper has a thousand more.
+/// The host of that test, with its own mounts; the second store's helper has a
+/// thousand more.
 pub(crate) fn mounts(place: &Path) {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     let none: Option<&str> = None;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(none, "/", none, private, none).unwrap();
     let spec = host::spec(place);
-    // Each side's helper has the mounts of the thread that started it.
+    // Each side's helper has the mounts of its starting thread.
     let few = (current(), Store::open(&place.join("few")).unwrap());
     let side = |store| Side { store, spec: &spec };
     side(&few.1).block();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How often who takes part in a start waits: waits for the kernel's own grace periods show here, and nowhere else.
+//! Counts the waits in a start: waits for the kernel's own grace periods show
+//! only here.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -20,7 +21,7 @@ fn switches(of: &str) -> usize {
     line.unwrap().trim().parse().unwrap()
 }
 
-/// The only sandbox's init; beside it, the helper may have one that was made ahead.
+/// The only sandbox's init; the helper may have a prestarted init beside.
 pub(crate) fn child_of(helper: i32) -> Option<String> {
     match children(helper, "tare-init")[..] {
         [init] => Some(init.to_string()),

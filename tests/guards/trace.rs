@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A host under strace(1): each call with its caller and the stage of its
-//! caller's life.
+//! A host under strace(1): each call with the caller and the stage of the
+//! caller.
 //!
-//! The host says where its stages begin. A helper works on two sandboxes at
-//! once, and when it does is the scheduler's choice: calls of an init and of
-//! its commands belong to that sandbox, whenever they come.
+//! The host marks its stages. A helper works on two sandboxes at once, in an
+//! order that the scheduler chooses: calls of an init and of its commands
+//! belong to that sandbox at any time.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,29 +14,28 @@ use std::process::Command;
 use crate::host;
 use crate::place::Place;
 
-/// Who makes a call.
+/// The caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Who {
     Host,
     Spawner,
     Init,
-    /// A command, until it executes its program.
+    /// A command, until its exec.
     Command,
 }
 
-/// One call.
+/// A call.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) who: Who,
-    /// Name of the stage, and which of its rounds; none when nothing is
-    /// counted.
+    /// Name of the stage, and its round; `None` outside.
     pub(crate) stage: Option<(String, usize)>,
     pub(crate) name: String,
     /// Arguments and result.
     pub(crate) rest: String,
 }
 
-/// Everything that a host in `role` and its children ask of the kernel.
+/// All calls of a host in `role` and of its children.
 pub(crate) fn of(place: &Place, role: &str) -> Vec<Call> {
     let log = place.path("trace");
     let traced = host::command(place, role);
@@ -59,7 +58,7 @@ pub(crate) fn of(place: &Place, role: &str) -> Vec<Call> {
     calls
 }
 
-/// A call as strace tells it.
+/// A call in a line of strace.
 struct Line<'a> {
     pid: &'a str,
     name: &'a str,
@@ -67,7 +66,7 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// What the host marks, see [`host::mark`].
+    /// The host's marks, see [`host::mark`].
     fn mark(&self) -> Option<&str> {
         let mark = self
             .rest
@@ -76,8 +75,8 @@ impl Line<'_> {
         mark.split('"').next()
     }
 
-    /// The process or thread that the call made, as strace numbers it: a child
-    /// of another pid namespace is told as `= 3 /* 9769 in strace's PID NS */`.
+    /// The process or thread that the call made, by strace's number: a child of
+    /// another pid namespace appears as `= 3 /* 9769 in strace's PID NS */`.
     fn child(&self) -> Option<&str> {
         let births = ["clone", "clone3", "fork", "vfork"];
         let (_, result) = self.rest.rsplit_once(" = ")?;
@@ -94,8 +93,8 @@ impl Line<'_> {
     }
 }
 
-/// Lines of `PID name(arguments) = result`; the end of a call beside which
-/// others began comes later, as `PID <... name resumed>arguments) = result`.
+/// Lines of `PID name(arguments) = result`; a call interrupted by others ends
+/// in a later line, `PID <... name resumed>arguments) = result`.
 fn lines(text: &str) -> Vec<Line<'_>> {
     let mut lines: Vec<Line<'_>> = Vec::new();
     let mut unfinished = HashMap::new();
@@ -122,19 +121,17 @@ fn lines(text: &str) -> Vec<Line<'_>> {
     lines
 }
 
-/// A process or thread: whose calls its own are, and which sandbox it belongs
-/// to.
+/// A process or thread: the owner of its calls, and its sandbox.
 #[derive(Clone, Copy)]
 struct Task<'a> {
     who: Who,
     /// The init's process id.
     sandbox: &'a str,
-    /// Which command of its sandbox; 0 for all others.
+    /// The command of the sandbox; 0 for all others.
     command: usize,
 }
 
-/// Tasks by number. Programs that commands execute, and what these make, are
-/// left out.
+/// Tasks by number. Programs of commands, and their children, are left out.
 fn tasks<'a>(lines: &'a [Line<'a>]) -> HashMap<&'a str, Task<'a>> {
     let mut tasks = HashMap::new();
     let host = lines.iter().find(|line| line.mark().is_some());

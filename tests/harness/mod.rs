@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sandboxes for tests: a store and a small busybox tree in a temporary directory, and short ways to run things in them.
+//! Sandboxes for tests: a store and a small busybox tree in a temporary
+//! directory, and short ways to run things in them.
 #![allow(dead_code, reason = "every test binary uses a part of it")]
 
 pub(crate) mod settle;
@@ -18,7 +19,7 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
 const GROUP: &str =
     "root:x:0:\nwheel:x:10:alice,bob\nstaff:x:50:alice\nusers:x:100:\nalice:x:1000:\n";
 
-/// A store of its own, with a helper process of its own, beside a busybox tree.
+/// A store with its own helper process, beside a busybox tree.
 pub(crate) struct Ground {
     temp: tempfile::TempDir,
     name: &'static str,
@@ -38,7 +39,7 @@ impl Ground {
         Self { temp, name, store }
     }
 
-    /// The same directory with a new handle of its store: the old one's helper ends.
+    /// The same directory with a new handle of its store: the old helper ends.
     pub(crate) fn without_helper(self) -> Self {
         let Self { temp, name, store } = self;
         drop(store);
@@ -63,7 +64,7 @@ impl Ground {
         self.path("root")
     }
 
-    /// Where sandboxes keep what they write to disk.
+    /// The directory of sandboxes' writes to disk.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.path("store/scratch")
     }
@@ -101,7 +102,8 @@ impl Ground {
     }
 }
 
-/// A root directory with busybox for everything, a few users, and links to follow.
+/// A root directory with busybox for everything, a few users, and links to
+/// follow.
 pub(crate) fn busybox_tree(root: &Path) {
     for dir in ["bin", "etc", "home/alice", "root", "tmp", "usr/bin"] {
         fs::create_dir_all(root.join(dir)).unwrap();
@@ -120,8 +122,8 @@ pub(crate) fn busybox_tree(root: &Path) {
     symlink("/etc", root.join("link")).unwrap();
 }
 
-/// Copies by another process: a file that this one has open for writing, even in a child of
-/// another test's that has not executed yet, cannot be executed.
+/// Copies by another process: a file open for writing cannot be executed, even
+/// if only a child of another test holds the file before its exec.
 pub(crate) fn copy_program(from: &Path, to: &Path) {
     let copied = process::Command::new("cp").arg(from).arg(to).status();
     assert!(copied.unwrap().success());
@@ -139,13 +141,14 @@ pub(crate) fn sh(line: &str) -> Command {
     Command::from_argv(["sh", "-c", line])
 }
 
-/// Runs it.
+/// Runs a command.
 #[track_caller]
 pub(crate) fn run(sandbox: &Sandbox, command: Command) -> Output {
     sandbox.run(command).unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// What it writes to standard output; it must succeed and write nothing to standard error.
+/// Returns standard output; the command must succeed and write nothing to
+/// standard error.
 #[track_caller]
 pub(crate) fn text(sandbox: &Sandbox, command: Command) -> String {
     let output = run(sandbox, command);
@@ -156,14 +159,14 @@ pub(crate) fn text(sandbox: &Sandbox, command: Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What the line prints, without the newline at its end.
+/// Returns the line's output, without the newline at its end.
 #[track_caller]
 pub(crate) fn line(sandbox: &Sandbox, line: &str) -> String {
     text(sandbox, sh(line)).trim_end().to_owned()
 }
 
-/// Runs one test of this program once more, by a command that starts the
-/// program as another caller or on another machine. The test must run and pass.
+/// Runs a test of this program once more, by a command that starts the program
+/// as another caller or on another machine. The test must run and pass.
 #[track_caller]
 pub(crate) fn passes_again(command: &mut process::Command, test: &str) {
     let output = command

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Waiting until what ends has ended, and nothing of it is left.
+//! Waits until ending processes have ended, and nothing of them is left.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use tare::{Error, Sandbox, Store};
 use tare_oracle::Host;
 
-/// Long, for machines with much else to do: a test that passes waits for nothing.
+/// Long, for machines with much other work: a passing test waits for nothing.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// Waits until process `pid` has ended; whether its parent has taken notice of that is not its affair.
+/// Waits until process `pid` has ended, reaped or not.
 #[track_caller]
 pub(crate) fn await_end(pid: i32) {
     let began = Instant::now();
@@ -24,8 +24,8 @@ pub(crate) fn await_end(pid: i32) {
     }
 }
 
-/// Waits until the machine is as it was, sweeping as every open of the store does: helpers of hosts
-/// that are gone may still be at work when the first sweep comes by.
+/// Waits until the machine is unchanged, sweeping as every open of the store
+/// does: helpers of ended hosts may still work during the first sweep.
 #[track_caller]
 pub(crate) fn assert_swept(before: &Host, store: &Store) {
     let began = Instant::now();
@@ -44,7 +44,7 @@ pub(crate) fn assert_swept(before: &Host, store: &Store) {
     }
 }
 
-/// Process id of the helper that a sandbox belongs to; it is part of the sandbox's name.
+/// Process id of a sandbox's helper, from the sandbox's name.
 pub(crate) fn helper_of(sandbox: &Sandbox) -> i32 {
     try_helper_of(sandbox).unwrap()
 }
@@ -56,7 +56,8 @@ pub(crate) fn try_helper_of(sandbox: &Sandbox) -> Result<i32, Error> {
     Ok(number.parse().unwrap())
 }
 
-/// Process ids of a helper's children of this name: `tare-init`, or `tare-ahead` for one that waits.
+/// Process ids of a helper's children of this name: `tare-init`, or
+/// `tare-ahead` for a waiting one.
 pub(crate) fn children(helper: i32, name: &str) -> Vec<i32> {
     let path = format!("/proc/{helper}/task/{helper}/children");
     let children = std::fs::read_to_string(path).unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! E11, E12, E14: what headers, extensions and maps may say.
+//! E11, E12, E14: allowed headers, extensions and maps.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -78,7 +78,8 @@ fn e11_global_header_that_changes_entries_is_refused() {
         refused(&global(&[(key, b"1")]), 0, "global");
     }
     Cage::new().unpack(&global(&[("comment", b"c")])).unwrap();
-    // Builders write it so that archives are the same again; engines go by the entry.
+    // Builders write such times for reproducible archives; engines go by the
+    // entry.
     let cage = Cage::new();
     cage.unpack(&global(&[("mtime", b"0")])).unwrap();
     assert_eq!(
@@ -205,7 +206,7 @@ fn e12_broken_or_unknown_header_is_refused_at_its_offset() {
     for flag in [b"5", b"6"] {
         refused(&broken(156, flag, true), 1024, "checksum");
     }
-    // The sum of the bytes taken as signed, as some old programs wrote it.
+    // The sum of signed bytes, as some old programs wrote it.
     let mut block = Head::new(b'0', "\u{e9}").block();
     block[148..156].fill(b' ');
     let sum: i32 = block.iter().map(|&b| i32::from(b as i8)).sum();
@@ -227,7 +228,7 @@ fn e12_archive_cut_or_continued_is_refused() {
     refused(&[0; 100], 0, "within a block");
 }
 
-/// No reader looks behind two blocks of zeros, unless it is told to.
+/// No reader looks behind two blocks of zeros by default.
 #[test]
 fn e12_archive_with_a_trailer_is_read_to_its_end_and_says_so() {
     let whole = Tar::new().file("f", "x").end();
@@ -451,7 +452,7 @@ fn e14_bytes_written_are_bounded_before_they_are_written() {
             .contains("entry \"b\" at byte 1536: more than 1000 allocated")
     );
     assert_eq!(cage.names(), ["a"]);
-    // A size of which nothing follows must not be reserved either.
+    // A size without data must not be reserved either.
     let lie = Tar::new().head(Head::new(b'0', "big").magic(GNU).size(1 << 60));
     let message = Cage::new().refused("lie", &lie.end());
     assert!(message.contains("allocated"), "{message}");

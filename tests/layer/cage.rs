@@ -10,7 +10,7 @@ use tare::image::layer::{Bounds, Ids, Options, OverlayXattr, Unpacked, Whiteouts
 use tare_oracle::Victim;
 use tare_oracle::tree::{Field, Manifest, manifest};
 
-/// What each test unpacks into.
+/// The target of each test.
 pub(crate) struct Cage {
     temp: tempfile::TempDir,
     pub(crate) victim: Victim,
@@ -47,13 +47,13 @@ impl Cage {
         self.unpack_with(blob, &options())
     }
 
-    /// Unpacks onto what is there, whiteouts carried out.
+    /// Unpacks onto existing files, whiteouts carried out.
     #[track_caller]
     pub(crate) fn apply(&self, blob: &[u8]) -> tare::Result<Unpacked> {
         self.unpack_with(blob, &applying())
     }
 
-    /// Unpacks what must be refused; the message.
+    /// Unpacks a layer that must be refused; returns the message.
     #[track_caller]
     pub(crate) fn refused(&self, what: &str, blob: &[u8]) -> String {
         match self.unpack(blob) {

@@ -89,7 +89,8 @@ fn e16_blob_cut_changed_or_continued_is_refused() {
         let message = Cage::new().refused(name, magic);
         assert!(message.contains(name), "{message}");
     }
-    // The type is told by content: a gzip member within a gzip member is no tar.
+    // The type is told by content: a gzip member within a gzip member is no
+    // tar.
     Cage::new().refused("twice", &gzip(&gzip(&plain)));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Unpacking in another process: as an ordinary user, under a umask, without
-//! some system calls; and what of the host's own state may change, which is nothing.
+//! some system calls; and the host's own state, which must not change.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::tar::{Head, Tar};
 const BLOB: &str = "TARE_TEST_BLOB";
 const ROOT: &str = "TARE_TEST_ROOT";
 
-/// What a process shows of itself that the library must leave alone.
+/// State of a process that the library must leave alone.
 fn state() -> Vec<String> {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap();
     let keys = [
@@ -39,7 +39,7 @@ fn state() -> Vec<String> {
     state
 }
 
-/// Not a test: the other process, told by its environment what to do.
+/// Runs as the other process, told by its environment; not a test.
 #[test]
 #[ignore = "run by the tests of this file"]
 #[allow(clippy::print_stdout, reason = "its parent reads it")]
@@ -50,7 +50,7 @@ fn other_process() {
     let before = state();
     let blob = fs::read(blob).unwrap();
     let result = unpack_into(Path::new(&root), &blob, &options());
-    // The kernel counts threads until it is done with them, which is after they were joined.
+    // The kernel counts threads until it is done with them, after the join.
     let began = Instant::now();
     while state() != before && began.elapsed() < Duration::from_secs(10) {
         std::thread::sleep(Duration::from_millis(1));

@@ -25,7 +25,7 @@ pub(crate) fn of_all_modes() -> Vec<u8> {
             .head(Head::new(b'5', format!("{dir}/sub")).mode(mode))
             .file(format!("{dir}/sub/f"), "x");
     }
-    // Once more into each, after it was left.
+    // Once more into each directory, after leaving it.
     for mode in MODES {
         tar = tar.file(format!("d{mode:o}/late"), "");
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! E07: the whiteouts and entries of one layer give one tree in any order, converted or applied.
+//! E07: the whiteouts and entries of a layer give the same tree in any order,
+//! converted or applied.
 
 use std::path::Path;
 
@@ -9,13 +10,13 @@ use tare_oracle::tree::{Field, Manifest};
 use crate::cage::{Cage, applying, options};
 use crate::tar::{Head, Tar};
 
-/// Entries of one layer, and the names that it shows in every order of them.
+/// Entries of a layer, and the names visible in every order of them.
 struct Case {
     /// A directory ends in `/`, a device 0:0 in `=0`, a device 1:3 in `=1`.
     entries: &'static [&'static str],
     /// Over [`LOWER`].
     over: &'static [&'static str],
-    /// Over nothing.
+    /// Applied to an empty directory.
     alone: &'static [&'static str],
 }
 
@@ -33,8 +34,9 @@ const fn case(
     }
 }
 
-/// Source: OCI image spec, "Whiteouts": they hide what lower layers have, and nothing
-/// of their own layer. A directory that only whiteouts imply is of no layer.
+/// Source: OCI image spec, "Whiteouts": they hide entries of lower layers, and
+/// no entry of their own layer. A directory that only whiteouts imply belongs
+/// to no layer.
 const CASES: [Case; 19] = [
     case(&["a/.wh.b", ".wh.a"], &["z"], &[]),
     case(&["a/x/.wh.b", ".wh.a"], &["z"], &[]),
@@ -101,7 +103,7 @@ const CASES: [Case; 19] = [
     case(&["a=0", "a/.wh.b", "z"], &["z"], &["z"]),
 ];
 
-/// Devices, which all but root leave out.
+/// Devices, which all users but root leave out.
 const DEVICES: [Case; 2] = [
     case(&["a=1", ".wh.a", "z"], &["z"], &["z"]),
     case(&["a/null=1", ".wh.a"], &["a", "z"], &["a"]),
@@ -133,12 +135,13 @@ fn orders<'a>(entries: &[&'a str]) -> Vec<Vec<&'a str>> {
     orders(rest).into_iter().flat_map(places).collect()
 }
 
-/// What an overlay hides of lower layers because of the directory entry at a path.
+/// Entries of lower layers that an overlay hides because of the directory entry
+/// at a path.
 #[derive(PartialEq)]
 enum Hides {
-    /// The path itself, which does not show either.
+    /// The path itself, also hidden.
     All,
-    /// What is below the path.
+    /// The entries below the path.
     Below,
     Nothing,
 }

@@ -28,7 +28,8 @@ fn e01_hostile_name_is_refused_with_its_offset() {
         let cage = Cage::new();
         let tar = Tar::new().file("before", "");
         let tar = tar.pax(&[("path", name.as_bytes())]);
-        // A name with NUL is refused with the extended header, others with the entry.
+        // A name with NUL is refused with the extended header, others with the
+        // entry.
         let offset = if name.contains('\0') {
             512
         } else {
@@ -107,7 +108,8 @@ fn e01_many_entries_in_one_directory_are_bounded() {
     cage.unpack_with(&blob, &options).unwrap();
 }
 
-/// Symlinks that an entry then goes through; `up` leads from the root to the victim.
+/// Symlinks that an entry then goes through; `up` leads from the root to the
+/// victim.
 const ESCAPES: [&[(&str, &str)]; 6] = [
     &[("l", "{victim}")],
     &[("l", "../victim")],
@@ -170,7 +172,8 @@ fn e02_symlink_chain_of_41_or_loop_is_refused() {
     cage.refused("loop", &tar.clone().file("loop/x", "x").end());
 }
 
-/// A lower layer may have what a symlink leads to; other engines make it if none has.
+/// A lower layer may have a symlink's target; other engines make the target if
+/// none has.
 #[test]
 fn e02_symlink_that_dangles_gets_its_target_made_inside() {
     for (target, made) in [

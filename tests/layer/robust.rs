@@ -23,7 +23,7 @@ impl Random {
     }
 }
 
-/// One archive with something of everything.
+/// An archive with an entry of every kind.
 fn rich() -> Vec<u8> {
     Tar::new()
         .dir("./")
@@ -56,7 +56,7 @@ fn rich() -> Vec<u8> {
         .end()
 }
 
-/// Text that changes what an entry means, put where it may hit a name.
+/// Text that changes the meaning of an entry, put where it may hit a name.
 const WORDS: [&[u8]; 8] = [
     b"../victim/file",
     b"/",

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Writes tar archives block by block, honest or not: no tar library is used,
-//! since none would write most of these.
+//! Writes tar archives block by block, honest or not, without a tar library,
+//! because no library would write most of these.
 
-/// One header's fields; what is not named by a test keeps its default.
+/// A header's fields; fields that a test does not name keep their default.
 #[derive(Clone)]
 pub(crate) struct Head {
     pub(crate) name: Vec<u8>,
@@ -96,7 +96,7 @@ impl Head {
     }
 }
 
-/// Octal where it fits, else base 256.
+/// Octal if the number fits, else base 256.
 fn number(value: u64, width: usize) -> Vec<u8> {
     let octal = format!("{value:0w$o}\0", w = width - 1);
     if octal.len() == width {
@@ -135,7 +135,7 @@ impl Tar {
         self.raw(body).pad()
     }
 
-    /// A header alone, as it is.
+    /// A header alone, unchanged.
     pub(crate) fn head(mut self, head: Head) -> Self {
         self.0.extend_from_slice(&head.block());
         self

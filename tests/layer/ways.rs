@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One tree, written by many programs in all their formats, is unpacked alike.
+//! A tree, written by many programs in all their formats, is unpacked alike.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes, Permissions};
@@ -76,7 +76,7 @@ fn make_tree(root: &Path) {
     set_times(root, &mut 1_000_000_000);
 }
 
-/// Gives each file and directory, what is deepest first, a time of whole seconds.
+/// Gives each file and directory, the deepest first, a time of whole seconds.
 fn set_times(dir: &Path, seconds: &mut u64) {
     for entry in fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();
@@ -106,7 +106,7 @@ fn run(command: &mut Command) -> Vec<u8> {
     output.stdout
 }
 
-/// What a way keeps of a tree.
+/// Parts of a tree that a way keeps.
 fn kept(tree: &Manifest, flags: &[String]) -> Manifest {
     let has = |flag: &str| flags.iter().any(|f| f == flag);
     let keep = |path: &Path, field: Field, _: &str| {
@@ -190,8 +190,8 @@ fn differences(way: &str, archive: &[u8], expected: &Manifest, flags: &[String])
     lines.iter().map(|line| format!("{way}: {line}")).collect()
 }
 
-/// The tree as Rust's tar writes it; with `pax`, each entry has a PAX time, beside a
-/// GNU long name if it has one.
+/// The tree written by Rust's tar; with `pax`, each entry has a PAX time,
+/// beside a GNU long name if needed.
 fn by_rust(root: &Path, pax: bool) -> Vec<u8> {
     let mut tar = ::tar::Builder::new(Vec::new());
     tar.follow_symlinks(false);

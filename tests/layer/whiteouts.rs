@@ -86,7 +86,7 @@ fn e07_whiteout_of_the_same_layer_hides_lower_layers_only() {
         cage.unpack(&tar.end()).unwrap();
         assert_eq!(fs::read(cage.path("x")).unwrap(), b"new");
     }
-    // The whiteout counts even when a file stood between it and the directory.
+    // The whiteout counts even if a file stood between.
     let cage = Cage::new();
     cage.unpack(&whiteout(Tar::new()).file("x", "").dir("x").end())
         .unwrap();
@@ -103,7 +103,7 @@ fn e07_parent_below_its_own_whiteout_becomes_opaque() {
 }
 
 /// umoci writes a directory that became a file so: the file, and below it a
-/// whiteout of each name that the directory had.
+/// whiteout of each earlier name.
 #[test]
 fn e07_whiteout_below_what_is_no_directory_hides_nothing() {
     type Made = fn(Tar) -> Tar;
@@ -184,7 +184,8 @@ fn e07_whiteout_when_applying_removes_trees_and_tolerates_absence() {
     assert!(cage.names().is_empty());
 }
 
-/// The image of a host that ran containers has some; no engine shows a file there.
+/// The image of a host that ran containers has some; no engine shows a file
+/// there.
 #[test]
 fn e08_raw_whiteout_device_is_a_whiteout() {
     let raw = |name| Head::new(b'3', name).device(0, 0);

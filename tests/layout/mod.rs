@@ -14,7 +14,7 @@ pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
-/// How a layer's tar is compressed.
+/// Compression of a layer's tar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codec {
     Plain,
@@ -127,7 +127,7 @@ impl Layout {
         )
     }
 
-    /// Puts a descriptor into the index, under a name if one is given.
+    /// Puts a descriptor into the index, with a name if given.
     pub(crate) fn add(&mut self, mut descriptor: Value, name: Option<&str>) -> &mut Self {
         if let Some(name) = name {
             descriptor["annotations"] = json!({"org.opencontainers.image.ref.name": name});
@@ -150,7 +150,8 @@ impl Layout {
     }
 }
 
-/// The layers that most tests use: the second hides and changes parts of the first.
+/// The layers that most tests use: the second hides and changes parts of the
+/// first.
 pub(crate) fn two_layers() -> [Vec<u8>; 2] {
     [
         tar_of(&[
@@ -171,7 +172,7 @@ pub(crate) fn two_layers() -> [Vec<u8>; 2] {
     ]
 }
 
-/// A layout with one image of two layers.
+/// A layout with an image of two layers.
 pub(crate) fn simple(dir: impl Into<PathBuf>, codec: Codec) -> (Layout, Reference) {
     let mut layout = Layout::new(dir);
     let image = layout.image(&two_layers(), codec, json!({"Env": ["A=1"], "Cmd": ["sh"]}));
@@ -186,7 +187,8 @@ pub(crate) fn oci_archive(layout: &Layout, to: &Path) {
     tar.finish().unwrap();
 }
 
-/// What `docker save` of old wrote: a JSON file and one directory per layer.
+/// The format of `docker save` of old: a JSON file and a directory for each
+/// layer.
 pub(crate) fn docker_archive(to: &Path, layers: &[Vec<u8>], tags: &[&str]) {
     let diff_ids: Vec<String> = layers
         .iter()
@@ -229,7 +231,7 @@ pub(crate) fn listing(dir: &Path) -> Vec<(PathBuf, u64)> {
     found
 }
 
-/// Asserts that a store holds nothing but its own frame.
+/// Asserts that a store holds only its frame.
 pub(crate) fn assert_empty(store: &Path) {
     for dir in ["layers", "scratch", "blobs/sha256"] {
         let left: Vec<_> = fs::read_dir(store.join(dir))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Host processes to be killed and misused: this binary again, in one of several roles.
+//! Host processes to be killed and misused: this binary again, in several
+//! roles.
 
 use std::env;
 use std::fs;
@@ -25,7 +26,7 @@ pub(crate) fn start(ground: &Ground, role: &str) -> Child {
         .unwrap()
 }
 
-/// The same in a process group of its own.
+/// The same in a separate process group.
 pub(crate) fn start_in_group(ground: &Ground, role: &str) -> Child {
     host(ground, role, Command::new(env::current_exe().unwrap()))
         .process_group(0)
@@ -57,7 +58,7 @@ fn host(ground: &Ground, role: &str, mut command: Command) -> Command {
     command
 }
 
-/// Waits until the host has said `word` and gives what follows it in the line.
+/// Waits until the host has said `word` and returns the rest of the line.
 pub(crate) fn hear(host: &mut Child, word: &str) -> String {
     let mut lines = BufReader::new(host.stdout.take().unwrap()).lines();
     let found = lines.find_map(|l| {
@@ -127,7 +128,7 @@ fn host_in_a_role() {
     }
 }
 
-/// Everything that makes something outside, over and over, until somebody ends it.
+/// Makes every kind of trace outside, over and over, until killed.
 fn work_for_ever(store: &Store, ground: &Path) {
     let specs = [
         r#"{"write": "disk"}"#,
@@ -138,7 +139,7 @@ fn work_for_ever(store: &Store, ground: &Path) {
     loop {
         for json in specs {
             let sandbox = Sandbox::open(store, &spec(ground, json)).unwrap();
-            // Says that there is one.
+            // Reports a sandbox.
             fs::write(ground.join(format!("begun-{}", process::id())), "").unwrap();
             let _running = sandbox
                 .spawn(sh("sleep 60 & sleep 60").stdin(Stdin::Piped))
@@ -167,7 +168,7 @@ fn fork_and_wait(store: &Store, ground: &Path) {
     }
 }
 
-/// A wait for everything ends: there is no child, not even a dead one.
+/// A wait for all children ends: no child exists, not even a dead one.
 fn assert_childless() {
     // SAFETY: a null status is allowed.
     let waited = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };

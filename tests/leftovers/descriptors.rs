@@ -8,7 +8,7 @@ use tare_oracle::Host;
 use crate::harness::{Ground, run, sh};
 use crate::{SOON, assert_rested, assert_swept, at_rest};
 
-/// Runs it while every new descriptor must be below `limit`.
+/// Runs the work while every new descriptor must be below `limit`.
 fn with_limit<T>(limit: u64, body: impl FnOnce() -> T) -> T {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
@@ -35,7 +35,8 @@ fn descriptors_that_run_out_are_told_and_nothing_is_left() {
             Err(error) => {
                 assert_eq!(error.kind(), Kind::Exhausted, "{limit}: {error}");
                 refused += 1;
-                // Removing needs descriptors, too; the next open of the store does it.
+                // Removing needs descriptors, too; the next open of the store
+                // removes the rest.
                 assert_swept(&before, &ground.store);
                 false
             }

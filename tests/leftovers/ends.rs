@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Ends of every kind: of the helper, of a sandbox's process 1, of a host that was forked.
+//! Ends of every kind: of the helper, of a sandbox's process 1, of a host that
+//! was forked.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,8 @@ use crate::child::{self, hear};
 use crate::harness::{Ground, line, run, sh};
 use crate::{SOON, assert_rested, assert_swept, at_rest, await_end, helper_of, is_empty};
 
-/// Commands of a sandbox that died are refused. The dying process 1 may still
-/// take a request; a run whose sandbox ends is killed with it.
+/// Commands of a dead sandbox are refused. The dying process 1 may still take a
+/// request; a run ends killed with its sandbox.
 #[track_caller]
 fn assert_broken(sandbox: &Sandbox) {
     let began = Instant::now();
@@ -35,7 +36,7 @@ fn assert_broken(sandbox: &Sandbox) {
 fn helper_killed_takes_its_sandboxes_along_and_is_replaced() {
     let _alone = Host::exclusive();
     let ground = Ground::new();
-    // One helper is here on both sides; its number is not compared.
+    // Both sides have a helper; the number is not compared.
     let before = at_rest(&ground);
     for json in [r#"{"write": "disk"}"#, "{}"] {
         let sandbox = ground.open_with(json);
@@ -53,13 +54,13 @@ fn helper_killed_takes_its_sandboxes_along_and_is_replaced() {
         sandbox.reset().unwrap();
         assert_eq!(line(&sandbox, "echo works"), "works");
     }
-    // With the last handle of the store goes its helper.
+    // The helper ends with the last handle of the store.
     let next = ground.without_helper();
     assert_swept(&before, &next.store);
     assert!(is_empty(&next.scratch()));
 }
 
-/// The helper is told to end a sandbox, and does not live to do it.
+/// The helper is told to end a sandbox, and dies before.
 #[test]
 fn helper_killed_with_a_close_unread_leaves_nothing() {
     let _alone = Host::exclusive();
@@ -79,7 +80,7 @@ fn helper_killed_with_a_close_unread_leaves_nothing() {
         let (scratch, cgroups): (Vec<_>, Vec<_>) =
             used.iter().partition(|p| p.starts_with(ground.scratch()));
         match swept {
-            // Its process 1 may take its time to die.
+            // Process 1 may take its time to die.
             true => {
                 while used.iter().any(|path| path.exists()) && began.elapsed() < SOON {
                     ground.store.recover().unwrap();
@@ -140,7 +141,8 @@ fn host_killed_while_its_copy_lives_leaves_nothing() {
     assert!(Path::new(&format!("/proc/{helper}")).exists());
     host.kill().unwrap();
     host.wait().unwrap();
-    // The copy still holds every socket; the helper has seen its host go all the same.
+    // The copy still holds every socket; the helper has seen the host's end all
+    // the same.
     await_end(helper);
     assert!(Path::new(&format!("/proc/{copy}")).exists());
     kill(Pid::from_raw(copy), Signal::SIGKILL).unwrap();
@@ -182,7 +184,7 @@ fn hosts_that_inherit_the_helper_have_no_child_once_the_store_is_closed() {
     assert_swept(&before, &ground.store);
 }
 
-/// The sandbox's cgroups, and the lock of what it writes to disk.
+/// The sandbox's cgroups, and the lock of its writes to disk.
 fn locked_by(ground: &Ground, sandbox: &Sandbox) -> Vec<PathBuf> {
     let cgroup = sandbox.effective().unwrap().cgroup;
     let dirs = cgroup["paths"].as_array().unwrap().iter();
@@ -210,13 +212,15 @@ fn host_that_forks_keeps_what_is_its_own() {
         .spawn(sh("sleep 0.5; exit 5").timeout(SOON))
         .unwrap();
     assert!(process::Command::new("true").status().unwrap().success());
-    // SAFETY: no other thread of this process uses the library now, so no lock is held; the child ends by _exit.
+    // SAFETY: no other thread of this process uses the library now, so no lock
+    // is held; the child ends by _exit.
     match unsafe { libc::fork() } {
         0 => {
-            // The copy's drops end nothing that is the parent's.
+            // The copy's drops end no object of the parent.
             drop(running);
             drop(sandbox);
-            // SAFETY: ends this process without running anything else of the parent's.
+            // SAFETY: ends this process without running anything else of the
+            // parent's.
             unsafe { libc::_exit(0) }
         }
         copy => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Hosts killed at random moments, alone and with their process group: nothing
-//! is left, and no sweep was needed.
+//! Hosts killed at random moments, alone and with their process group, leave
+//! nothing, without a sweep.
 
 use std::env;
 use std::path::Path;
@@ -46,10 +46,10 @@ impl Drop for Busy {
     }
 }
 
-/// Kills `count` working hosts with `end`; what is left when their helpers are
-/// done.
+/// Kills `count` working hosts with `end`; returns the leftovers when their
+/// helpers are done.
 fn kill_hosts(ground: &Ground, before: &Host, count: u32, end: fn(&mut Child)) {
-    // xorshift: which moments are hit depends on the machine's mood anyway.
+    // xorshift: the moments depend on the machine's mood anyway.
     let mut random = u64::from(std::process::id()) << 20 | 1;
     for round in 0..count {
         random ^= random << 13;
@@ -68,7 +68,7 @@ fn kill_hosts(ground: &Ground, before: &Host, count: u32, end: fn(&mut Child)) {
         host.wait().unwrap();
         drop(host);
         std::fs::remove_file(begun).unwrap();
-        // The store is opened by the next host, which would sweep.
+        // The next host opens the store, which would sweep.
         let left = before.settle(SOON);
         assert!(left.is_empty(), "round {round}: {}", left.join("\n"));
     }
@@ -77,8 +77,8 @@ fn kill_hosts(ground: &Ground, before: &Host, count: u32, end: fn(&mut Child)) {
 fn killed(count: u32, end: fn(&mut Child)) {
     let _alone = Host::exclusive();
     let ground = Ground::new();
-    // Every part of the work once, so that what lives as long as the process is
-    // there.
+    // Does every part of the work once, so that state of the whole process
+    // exists.
     let sandbox = ground.open_with(r#"{"write": "disk"}"#);
     run(&sandbox, sh("true"));
     sandbox.close().unwrap();
@@ -113,7 +113,7 @@ fn helper_is_in_no_group_and_no_session_of_the_hosts() {
     assert_ne!(getsid(helper).unwrap(), getsid(None).unwrap());
 }
 
-/// What the host mounted and left can be unmounted while its helper runs.
+/// Mounts that the host made and left can be unmounted while its helper runs.
 #[test]
 fn helper_keeps_no_directory_of_the_hosts_busy() {
     need!(root);

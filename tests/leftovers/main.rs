@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is left behind: nothing, however a sandbox, its helper or its host ends.
+//! Leftovers: none, at any end of a sandbox, its helper or its host.
 //!
-//! Every test holds `Host::exclusive`: it compares this process and the machine before and after.
+//! Every test holds `Host::exclusive`, because it compares this process and the
+//! machine before and after.
 #![allow(
     clippy::print_stdout,
-    reason = "figures for whoever reads, words for the parent"
+    reason = "figures for readers, words for the parent"
 )]
 
 #[path = "../harness/mod.rs"]
@@ -24,21 +25,21 @@ mod openings;
 mod pools;
 mod soak;
 
-/// The machine while the ground's store has a helper, if it ever had one, and nothing else.
+/// The machine while the ground's store has at most a helper.
 fn at_rest(ground: &Ground) -> Host {
-    // It lets go of what was begun for the next sandbox.
+    // The store discards the prestarted sandbox.
     ground.store.recover().unwrap();
     Host::snapshot_with(&[&ground.scratch()])
 }
 
-/// The machine is as it was then, and nothing has to be swept for that.
+/// The machine is unchanged then, without a sweep.
 #[track_caller]
 fn assert_rested(before: &Host, ground: &Ground) {
     assert_eq!(ground.store.recover().unwrap().scratch, 0);
     before.assert_unchanged(SOON);
 }
 
-/// Whether `dir` holds nothing.
+/// Returns whether `dir` is empty.
 fn is_empty(dir: &Path) -> bool {
     std::fs::read_dir(dir).unwrap().next().is_none()
 }

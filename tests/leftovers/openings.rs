@@ -30,7 +30,7 @@ fn opening_dropped_leaves_nothing() {
         drop(Sandbox::begin(&ground.store, &ground.spec_with(json)).unwrap());
         assert_rested(&before, &ground);
     }
-    // Its thread ends, too.
+    // The thread ends, too.
     drop(Sandbox::begin(&ground.store, &endless).unwrap());
     assert_rested(&before, &ground);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Pools: what waits in them ends with them, with its helper, and with the host.
+//! Pools: waiting sandboxes end with the pool, with its helper, and with the
+//! host.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -64,7 +65,7 @@ fn pool_outlives_its_helper() {
     let inits = children(helper, "tare-init");
     kill(Pid::from_raw(helper), Signal::SIGKILL).unwrap();
     await_end(helper);
-    // Until they have died of it, too, they can be taken.
+    // Until the waiting sandboxes have died, too, they can be taken.
     inits.into_iter().for_each(await_end);
     for _ in 0..2 * SIZE.max {
         let fresh = pool.take().unwrap();

@@ -13,7 +13,7 @@ use crate::child;
 use crate::harness::{Ground, run, sh};
 use crate::{SOON, assert_rested, assert_swept, at_rest, helper_of};
 
-/// Ways to open, use and end a sandbox, of which some fail.
+/// Ways to open, use and end a sandbox, some of them failing.
 fn cycle(ground: &Ground, n: usize) {
     let json = match n % 10 {
         0 => r#"{"write": "disk"}"#,
@@ -51,8 +51,8 @@ fn cycle(ground: &Ground, n: usize) {
     }
 }
 
-/// Memory in KiB and number of descriptors of a helper. Ordinary users may not look at those;
-/// they see the room that its table of descriptors has.
+/// Memory in KiB and number of descriptors of a helper. Ordinary users may not
+/// list those; they see the size of the helper's descriptor table.
 fn size(pid: i32) -> (usize, usize) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let field = |name: &str| -> usize {
@@ -64,7 +64,7 @@ fn size(pid: i32) -> (usize, usize) {
     (field("VmRSS:"), descriptors)
 }
 
-/// How many keys this user has, in `/proc/key-users`.
+/// The number of keys of this user, in `/proc/key-users`.
 fn keys() -> usize {
     let own = format!("{}:", nix::unistd::geteuid());
     let users = fs::read_to_string("/proc/key-users").unwrap();
@@ -74,7 +74,7 @@ fn keys() -> usize {
     count.map_or(0, |n| n.parse().unwrap())
 }
 
-/// Every part of a cycle once, so that what lives as long as the process is there.
+/// Does every part of a cycle once, so that state of the whole process exists.
 fn warm(ground: &Ground) -> i32 {
     for n in 0..30 {
         cycle(ground, n);
@@ -100,12 +100,13 @@ fn cycles_a_thousand_end_where_they_began() {
     let took = began.elapsed();
     assert_rested(&before, &ground);
     let ended = Instant::now();
-    // It tells that a sandbox is gone before it closes what it told by.
+    // The helper reports a sandbox's end before closing the socket of the
+    // report.
     while size(helper).1 > small.1 && ended.elapsed() < SOON {
         thread::sleep(Duration::from_millis(10));
     }
     let big = size(helper);
-    // The kernel collects them when it likes, and root has others' hosts beside it.
+    // The kernel collects keys at its leisure, and root sees other hosts' keys.
     while keys() > few + 50 {
         assert!(ended.elapsed() < SOON, "{} keys, not {few}", keys());
         thread::sleep(Duration::from_millis(10));
@@ -144,7 +145,7 @@ fn hosts_a_hundred_killed_at_random_leave_nothing() {
     warm(&ground);
     let before = at_rest(&ground);
     let began = Instant::now();
-    // xorshift: which moments are hit depends on the machine's mood anyway.
+    // xorshift: the moments depend on the machine's mood anyway.
     let mut random = u64::from(std::process::id()) << 20 | 1;
     for n in 0..100 {
         random ^= random << 13;
@@ -152,7 +153,8 @@ fn hosts_a_hundred_killed_at_random_leave_nothing() {
         random ^= random << 17;
         let mut host = child::start(&ground, "loop");
         if n % 2 == 1 {
-            // Half of them somewhere in their work, the others perhaps before it.
+            // Half of them somewhere in their work, the others perhaps before
+            // it.
             let begun = ground.path(&format!("begun-{}", host.id()));
             while !begun.exists() {
                 assert_eq!(host.try_wait().unwrap(), None, "it ended by itself");
@@ -164,7 +166,7 @@ fn hosts_a_hundred_killed_at_random_leave_nothing() {
         host.wait().unwrap();
     }
     let took = began.elapsed();
-    // What helpers do by themselves; then what the next open of the store does.
+    // First the helpers' own cleaning; then that of the store's next open.
     let left = before.settle(Duration::from_secs(2));
     assert_swept(&before, &ground.store);
     println!("100 hosts in {took:?}; left to be swept: {left:?}");

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The golden text: lines of Docker's and of ours, each difference with a reason that a document explains.
+//! The golden text: lines of Docker's and of libtare, each difference with a
+//! reason that a document explains.
 
 use std::collections::BTreeSet;
 
-/// Whose default a line is of.
+/// The side of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
     Both,
@@ -25,8 +26,8 @@ struct Line {
 pub(crate) struct Golden(Vec<Line>);
 
 impl Golden {
-    /// Reads the text. Each difference has a reason, nothing else has one, and no fact of a
-    /// side is there twice.
+    /// Reads the text. Each difference has a reason, nothing else has one, and
+    /// no fact of a side is there twice.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut lines = Vec::new();
         for (number, text) in (1..).zip(text.lines()) {
@@ -50,7 +51,7 @@ impl Golden {
         reasons.collect()
     }
 
-    /// What is to be seen in a place that `words` describe.
+    /// The expected facts in a place that `words` describe.
     pub(crate) fn expected(&self, words: &[&str]) -> Result<BTreeSet<&str>, String> {
         let side = |sides: [Side; 2]| {
             let mut facts = BTreeSet::new();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The default sandbox beside Docker's documented default: `tests/data/parity.golden`.
+//! The default sandbox beside Docker's documented default:
+//! `tests/data/parity.golden`.
 #![forbid(unsafe_code)]
 
 #[path = "../attacks/mod.rs"]
@@ -16,7 +17,7 @@ use attacks::{Stage, compiled, everybody, is_root, is_single, probing, said};
 use golden::{Golden, explained};
 use tare_oracle::need;
 
-/// Where `docs/design.md` gives the reasons.
+/// The heading in `docs/design.md` above the reasons.
 const HEADING: &str = "\n## Where does the default differ from Docker's?\n";
 
 fn text(name: &str) -> String {
@@ -28,7 +29,8 @@ fn golden() -> Golden {
     Golden::parse(&text("tests/data/parity.golden")).unwrap()
 }
 
-/// Who runs this, and what the machine's cgroups are: the words that the golden text knows.
+/// The user of this run, and the machine's cgroups: the words that the golden
+/// text knows.
 fn place() -> [&'static str; 2] {
     let who = match (is_root(), is_single()) {
         (true, _) => "root",
@@ -47,7 +49,8 @@ fn place() -> [&'static str; 2] {
     [who, cgroups]
 }
 
-/// Facts that take a sandbox without a filter, or a program that asks for every call.
+/// Facts that take a sandbox without a filter, or a program that asks for every
+/// call.
 fn of_calls(stage: &Stage, facts: &mut seen::Facts) {
     let open = stage.open(r#"{"security": {"seccomp": "off"}}"#);
     let inside = said(&open, probing("keyring"));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Mounts inside, and what they hide: proc_pid_mountinfo(5).
+//! Mounts inside, and the paths that they hide: proc_pid_mountinfo(5).
 
 use std::fs;
 
@@ -10,18 +10,18 @@ use crate::seen::{Facts, applet, shell};
 /// One line of mountinfo.
 #[derive(Debug)]
 pub(crate) struct Mount {
-    /// Which part of the file system is shown.
+    /// The part of the file system that is shown.
     root: String,
     pub(crate) target: String,
     pub(crate) kind: String,
     pub(crate) flags: String,
-    /// Of the options of the file system, those that say size, mode and group.
+    /// Size, mode and group among the options of the file system.
     options: String,
     propagates: bool,
 }
 
 impl Mount {
-    /// Whether it shows a part of a file system, such as one file.
+    /// Returns whether it shows a part of a file system, such as one file.
     pub(crate) fn is_bind(&self) -> bool {
         self.root != "/"
     }
@@ -31,7 +31,8 @@ impl Mount {
     }
 }
 
-/// A group among a file system's options, which the kernel shows as the host numbers it.
+/// A group among a file system's options, which the kernel shows as the host
+/// numbers it.
 fn as_inside(option: &str, gid_map: &str) -> String {
     let Some(gid) = option.strip_prefix("gid=").and_then(|g| g.parse().ok()) else {
         return option.into();
@@ -50,7 +51,8 @@ fn as_inside(option: &str, gid_map: &str) -> String {
         .unwrap_or_else(|| option.into())
 }
 
-/// Reads what `/proc/self/mountinfo` shows; other lines are left out. `gid_map` is that of the sandbox.
+/// Reads the lines of `/proc/self/mountinfo`; other lines are left out.
+/// `gid_map` is that of the sandbox.
 pub(crate) fn read(text: &str, gid_map: &str) -> Vec<Mount> {
     let mut mounts = Vec::new();
     for line in text.lines() {
@@ -84,7 +86,7 @@ pub(crate) fn inside(sandbox: &Sandbox) -> Vec<Mount> {
     read(&applet(sandbox, "cat /proc/self/mountinfo"), &map)
 }
 
-/// Mounts but for devices, and for what hides and protects.
+/// Mounts except devices and masks.
 pub(crate) fn facts(sandbox: &Sandbox, mounts: &[Mount], facts: &mut Facts) {
     let effective = sandbox.effective().expect("what is in force");
     let protects = |path: &String| {
@@ -113,8 +115,8 @@ pub(crate) fn facts(sandbox: &Sandbox, mounts: &[Mount], facts: &mut Facts) {
     }
 }
 
-/// What is hidden or read-only. A path that this kernel does not have counts as hidden when
-/// the sandbox would hide it.
+/// Hidden and read-only paths. A path that this kernel lacks counts as hidden
+/// when the sandbox would hide it.
 pub(crate) fn hidden(sandbox: &Sandbox, mounts: &[Mount], facts: &mut Facts) {
     let effective = sandbox.effective().expect("what is in force");
     let at = |path: &str| mounts.iter().rfind(|m| m.target == path);
@@ -160,7 +162,7 @@ pub(crate) fn hidden(sandbox: &Sandbox, mounts: &[Mount], facts: &mut Facts) {
     }
 }
 
-/// How many processors of this machine have such a directory.
+/// The number of processors of this machine with such a directory.
 fn throttles() -> usize {
     let all = fs::read_dir("/sys/devices/system/cpu").expect("processors");
     all.flatten()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the kernel shows inside a sandbox, as facts: short lines that the golden text is made of.
+//! Facts that the kernel shows inside a sandbox: short lines of the golden
+//! text.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,14 +12,14 @@ use crate::mounts::{self, Mount};
 /// Facts, each once.
 pub(crate) type Facts = BTreeSet<String>;
 
-/// What a busybox applet prints, run as it is: no shell that changes anything first.
+/// The output of a busybox applet, without a shell that changes anything first.
 #[track_caller]
 pub(crate) fn applet(sandbox: &Sandbox, words: &str) -> String {
     let argv = ["busybox"].into_iter().chain(words.split(' '));
     output(sandbox, Command::from_argv(argv))
 }
 
-/// What a line of shell prints.
+/// The output of a line of shell.
 #[track_caller]
 pub(crate) fn shell(sandbox: &Sandbox, line: &str) -> String {
     output(sandbox, Command::from_argv(["/bin/sh", "-c", line]))
@@ -47,7 +48,7 @@ pub(crate) fn facts(sandbox: &Sandbox) -> Facts {
     facts
 }
 
-/// What a sandbox has whatever its image is.
+/// Facts of a sandbox with any image.
 pub(crate) fn confinement(sandbox: &Sandbox) -> Facts {
     let mut facts = Facts::new();
     status(sandbox, &mut facts);
@@ -121,7 +122,8 @@ fn process(sandbox: &Sandbox, facts: &mut Facts) {
         "process directory {}",
         applet(sandbox, "pwd").trim()
     ));
-    // The shell's own, and one that `ls` has on the directory if the shell became it.
+    // The shell's own, and one that `ls` has on the directory if the shell
+    // became it.
     let all = shell(sandbox, "ls /proc/$$/fd; true");
     for number in all.split_whitespace() {
         let target = shell(
@@ -144,7 +146,8 @@ fn namespaces(sandbox: &Sandbox, facts: &mut Facts) {
     }
 }
 
-/// Entries of `/dev`. Of a device that is the host's own, mode and owner are the host's too.
+/// Entries of `/dev`. Of a device that is the host's own, mode and owner are
+/// the host's too.
 fn dev(sandbox: &Sandbox, mounts: &[Mount], facts: &mut Facts) {
     let found = shell(
         sandbox,
@@ -252,7 +255,8 @@ fn network(sandbox: &Sandbox, facts: &mut Facts) {
         "sysctl net.ipv4.ip_unprivileged_port_start {}",
         port.trim()
     ));
-    // Inside, first, count: the last id of the last line, of those that the setting can name.
+    // Inside, first, count: the last id of the last line, of those that the
+    // setting can name.
     let map = applet(sandbox, "cat /proc/self/gid_map");
     let last = map.lines().map(|line| {
         let mut words = line

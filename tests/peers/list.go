@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-// Lists archives with archive/tar, for the comparison of tar readers in src/image/tar/tests/.
+// Lists archives with archive/tar, for the comparison of tar readers in
+// src/image/tar/tests/.
 //
-// Standard input holds archives, each behind its length as 8 big-endian bytes. For each, standard
-// output gets a line per entry (see list.py) and a last line: "." or "!" and an error.
+// Standard input holds archives, each behind its length as 8 big-endian bytes.
+// For each, standard output gets a line per entry (see list.py) and a last
+// line: "." or "!" and an error.
 package main
 
 import (

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Lists archives with tarfile or libarchive, for the comparison of tar readers in src/image/tar/tests/.
+"""Lists archives with tarfile or libarchive, for the comparison of tar readers
+in src/image/tar/tests/.
 
-Standard input holds archives, each behind its length as 8 big-endian bytes. For each, standard
-output gets a line per entry:
+Standard input holds archives, each behind its length as 8 big-endian bytes. For
+each, standard output gets a line per entry:
 
     TYPE NAME LINK SIZE MODE UID GID MTIME MAJOR:MINOR CONTENT
 
-and a last line: "." or "!" and an error. NAME and LINK are "x" and hexadecimal digits; LINK is empty
-but for links, SIZE is 0 but for files, MAJOR:MINOR is 0:0 but for devices; MODE is octal and without
-the type, MTIME in seconds, CONTENT the beginning of the SHA-256 of at most 64 KiB.
+and a last line: "." or "!" and an error. NAME and LINK are "x" and hexadecimal
+digits; LINK is empty but for links, SIZE is 0 but for files, MAJOR:MINOR is 0:0
+but for devices; MODE is octal and without the type, MTIME in seconds, CONTENT
+the beginning of the SHA-256 of at most 64 KiB.
 """
 
 import ctypes
@@ -46,7 +48,8 @@ class Tarfile:
         with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
             for info in tar:
                 yield self.entry(tar, info)
-            # A header that it does not understand is the archive's end to it, without an error.
+            # A header that it does not understand is the archive's end to it,
+            # without an error.
             if any(archive[tar.offset : tar.offset + tarfile.BLOCKSIZE]):
                 raise ValueError("stopped at byte %d" % tar.offset)
 
@@ -138,7 +141,8 @@ class Libarchive:
             count = self.read_data(reader, buffer, CONTENT_MAX)
             if count < 0:
                 self.check(reader, count)
-            # A hole at the end is not read; whoever writes the file makes it by its size.
+            # A hole at the end is not read; the writer of the file makes the
+            # hole by the size.
             content = buffer.raw[:count].ljust(min(self.entry_size(entry), CONTENT_MAX), b"\0")
         return line(
             kind,
@@ -161,7 +165,7 @@ def main():
             for entry in reader.entries(archive):
                 print(entry)
             print(".")
-        except Exception as error:  # whatever it is, this archive is not accepted
+        except Exception as error:  # after any error, this archive is not accepted
             print("!", ascii(str(error)))
 
 

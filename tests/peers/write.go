@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-// Writes the current directory as a tar archive to standard output: FORMAT [WITHOUT].
+// Writes the current directory as a tar archive to standard output: FORMAT
+// [WITHOUT].
 //
 // FORMAT is ustar, gnu or pax; WITHOUT is a directory to leave out.
 package main

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Writes the current directory as a tar archive to standard output: FORMAT [MODE].
+"""Writes the current directory as a tar archive to standard output: FORMAT
+[MODE].
 
 FORMAT is ustar, gnu or pax; MODE is a part of tarfile's: stream, or gz.
 """

@@ -1,14 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Cuts the power of a disk with a store on it, and compares what is there with what was acknowledged.
+"""Cuts the power of a disk with a store on it, and compares what is there with
+what was acknowledged.
 
-Each write and flush of a file system is recorded while `tare` imports, tags, loads, removes, collects and unpacks.
-A cut is a prefix of that record: what was flushed is there, of the rest all, nothing, a random part, or one write
-torn in the middle. The file system is mounted, the store opened and checked: what was acknowledged before the cut
-is there and whole, what was under way is there or absent.
+Each write and flush of a file system is recorded while `tare` imports, tags,
+loads, removes, collects and unpacks. A cut is a prefix of that record: what was
+flushed is there, of the rest all, nothing, a random part, or one write torn in
+the middle. The file system is mounted, the store opened and checked: what was
+acknowledged before the cut is there and whole, what was under way is there or
+absent.
 
-Runs in a mount namespace of its own (test.sh makes it) with its files in a tmpfs there: it leaves no mount, no
-loop device and no file, even if it is killed.
+Runs in a mount namespace of its own (test.sh makes it) with its files in a
+tmpfs there: it leaves no mount, no loop device and no file, even if it is
+killed.
 """
 
 from __future__ import annotations
@@ -29,7 +33,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECTOR = 512
-# Disks write a physical sector whole, and ext4 and btrfs rely on it: nothing else protects their superblocks.
+# Disks write a physical sector whole, and ext4 and btrfs rely on it: nothing
+# else protects their superblocks.
 PHYSICAL = 4096
 FLUSH, FUA, DISCARD = 1, 2, 4
 
@@ -42,7 +47,8 @@ FILE_SYSTEMS = {
 
 
 def run(*words: str | Path) -> str:
-    """What a program prints; an error with all it said if it fails."""
+    """Returns a program's output; an error with all output if the program
+    fails."""
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(map(str, words))}: exit {done.returncode}: {done.stdout}{done.stderr}")
@@ -94,7 +100,8 @@ def archives(into: Path, chance: random.Random) -> None:
 
 
 def digest_of_tree(top: Path, leave_out: str | None = None) -> str:
-    """Names, modes and bytes of all below, but what is called so in the directory itself."""
+    """Returns names, modes and bytes of all entries below, except the given
+    names in the directory itself."""
     told = hashlib.sha256()
     for path in sorted(top.rglob("*")):
         if leave_out and path.relative_to(top).parts[0].startswith(leave_out):
@@ -106,8 +113,9 @@ def digest_of_tree(top: Path, leave_out: str | None = None) -> str:
 
 
 def digests_of_layers(store: Path) -> dict[str, str]:
-    """Each layer by the name of its directory, and apart each tree of directories that was made from
-    several layers when an image was opened: it comes later than the layer, and again if it is lost."""
+    """Each layer by the name of its directory, and apart each tree of
+    directories that was made from several layers when an image was opened: it
+    comes later than the layer, and again if it is lost."""
     found = {}
     for layer in (store / "layers").iterdir():
         for made in layer.glob("implied.*"):
@@ -128,7 +136,8 @@ class Write:
 
 @dataclass(frozen=True)
 class Acknowledged:
-    """A command that returned: what it was, how many entries the record had, and what must be there since."""
+    """A returned command: its words, the number of entries in the record, and
+    the promises since."""
 
     what: str
     entries: int
@@ -138,14 +147,16 @@ class Acknowledged:
 
 @dataclass(frozen=True)
 class Truth:
-    """The trees as they were made: what was unpacked, and what digests_of_layers() finds."""
+    """The trees as they were made: the unpacked ones, and those of
+    digests_of_layers()."""
 
     unpacked: str
     layers: dict[str, str]
 
 
 class Recorder:
-    """A file that is the disk, behind which qemu-storage-daemon logs what is written."""
+    """A file that is the disk, behind which qemu-storage-daemon logs the
+    writes."""
 
     def __init__(self, place: Path, disk: Path) -> None:
         self.log = place / "log"
@@ -192,7 +203,8 @@ class Recorder:
 
 
 def record(kind: str, tare: str, place: Path, images: Path) -> tuple[list[Write], list[Acknowledged], Truth]:
-    """Works on a store on `place / "base"`: what was written, what was acknowledged, what was there."""
+    """Works on a store on `place / "base"`; returns the writes, the promises,
+    the trees."""
     size, mkfs = FILE_SYSTEMS[kind]
     base, disk, at = place / "base", place / "disk", place / "mounted"
     layers: dict[str, str] = {}
@@ -242,7 +254,8 @@ class Cut:
 
 
 def choose(writes: list[Write], done: list[Acknowledged], count: int, chance: random.Random) -> list[Cut]:
-    """The moments of acknowledgement first, with nothing that was not flushed; then moments at random."""
+    """The moments of acknowledgement first, with nothing that was not flushed;
+    then moments at random."""
     cuts = [Cut(each.entries, "none") for each in done[1:]]
     flushes = [n for n, write in enumerate(writes) if write.flags & FLUSH]
     while len(cuts) < count:
@@ -253,7 +266,8 @@ def choose(writes: list[Write], done: list[Acknowledged], count: int, chance: ra
 
 
 def survivors(writes: list[Write], cut: Cut, chance: random.Random) -> tuple[int, list[Write]]:
-    """How many of the first writes are on the disk for sure, and what else is, in the order of writing."""
+    """Returns the number of first writes that are on the disk for sure, and the
+    other writes, in their order."""
     before = writes[: cut.entries]
     flushed = max((n for n, write in enumerate(before) if write.flags & FLUSH), default=0)
     rest = before[flushed:]
@@ -277,7 +291,8 @@ def write_all(to: Path, writes: list[Write]) -> None:
 
 
 class Disk:
-    """The base with a growing prefix of the record on it, from which the disk of each cut is copied."""
+    """The base with a growing prefix of the record on it, from which the disk
+    of each cut is copied."""
 
     def __init__(self, base: Path, place: Path, writes: list[Write]) -> None:
         self.prefix, self.cut, self.writes = place / "prefix", place / "cut", writes
@@ -285,7 +300,8 @@ class Disk:
         self.written = 0
 
     def after(self, flushed: int, rest: list[Write]) -> Path:
-        """The disk with the first writes of the record and others. Cuts come in their order."""
+        """The disk with the first writes of the record and others. Cuts come in
+        their order."""
         write_all(self.prefix, self.writes[self.written : flushed])
         self.written = flushed
         run("cp", "--sparse=always", self.prefix, self.cut)
@@ -296,7 +312,7 @@ class Disk:
 def problems(
     kind: str, tare: str, disk: Path, at: Path, cut: Cut, done: list[Acknowledged], truth: Truth
 ) -> list[str]:
-    """What is wrong after the cut."""
+    """Returns the faults after the cut."""
     last = max(n for n, each in enumerate(done) if each.entries <= cut.entries)
     old, new = done[last], done[min(last + 1, len(done) - 1)]
     wrong = []
@@ -338,7 +354,7 @@ def problems(
 
 
 def test(kind: str, tare: str, place: Path, images: Path, count: int, seed: int) -> tuple[int, int]:
-    """How many cuts passed and failed."""
+    """Returns the numbers of passed and failed cuts."""
     began = time.monotonic()
     writes, done, truth = record(kind, tare, place, images)
     chance = random.Random(f"{seed} {kind}")

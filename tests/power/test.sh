@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Cuts the power of disks with a store on them, see cuts.py: ext4, xfs, btrfs. What it is given are words for that.
+# Cuts the power of disks with a store on them, see cuts.py: ext4, xfs, btrfs.
+# What it is given are words for that.
 #
-# Environment: TARE_CUTS (how many in all; default 50), TARE (the command; built by default). Needs root, loop
-# devices and FUSE.
+# Environment: TARE_CUTS (how many in all; default 50), TARE (the command; built
+# by default). Needs root, loop devices and FUSE.
 set -euo pipefail
 umask 022
 
@@ -34,8 +35,8 @@ fi
 [ -n "${TARE:-}" ] || cargo build --quiet --locked --package tare-cli
 echo
 echo "cutting the power"
-# Mounts end with the namespace, and loop devices and files with their mounts, however this ends.
-# shellcheck disable=SC2016
+# Mounts end with the namespace, and loop devices and files with their mounts,
+# however this ends. shellcheck disable=SC2016
 exec "${root[@]}" unshare --mount --propagation private bash -euc '
     mount -t tmpfs -o mode=0700 none /dev/shm
     exec python3 cuts.py --place /dev/shm "$@"' bash --tare "$tare" --cuts "${TARE_CUTS:-50}" "$@"

@@ -287,7 +287,7 @@ static void surface(void)
 	say("keyctl", syscall(SYS_keyctl, 0, -3, 0));
 }
 
-/* what is in the root directory, a line each */
+/* lists the root directory, a line each */
 static void list_root(const char *what)
 {
 	DIR *root = opendir("/");

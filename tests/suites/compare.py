@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Runs suites of tests as ordinary processes and inside `tare run host`, and compares them case by case.
+"""Runs suites of tests as ordinary processes and inside `tare run host`, and
+compares them case by case.
 
     compare.py BUILT SCOPE [WORD...]
 
-BUILT is the directory of the command, `tare`, and of Go's test programs, `go/`; logs are written to
-`logs/`. SCOPE is `ci` or `all`. WORDs choose suites and users (`os`, `go:net`, `root`); none chooses what
-SCOPE says. A case that passes outside and not inside must be in expected.txt. Needs root, and nothing but
+BUILT is the directory of the command, `tare`, and of Go's test programs, `go/`;
+logs are written to `logs/`. SCOPE is `ci` or `all`. WORDs choose suites and
+users (`os`, `go:net`, `root`); none chooses what SCOPE says. A case that passes
+outside and not inside must be in expected.txt. Needs root, and nothing but
 Python.
 """
 
@@ -28,8 +30,8 @@ from typing import NamedTuple, Optional
 HERE = pathlib.Path(__file__).resolve().parent
 PYTHON = "/usr/bin/python3"
 PATH = "/usr/local/go/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-# Kinds of users, each with its account. `user` is an ordinary user inside a sandbox of root's, `userns` is
-# uid 0 of a user namespace of the caller's.
+# Kinds of users, each with its account. `user` is an ordinary user inside a
+# sandbox of root's, `userns` is uid 0 of a user namespace of the caller's.
 USERS = {
     "root": "root",
     "user": "tare-t-plain",
@@ -125,7 +127,8 @@ class Side:
         return [*words, "host", "--", *argv]
 
     def run(self, ground: Ground, cwd: str, argv: list[str], log: pathlib.Path) -> str:
-        """Returns the output. Leaves nothing running: the suite's session is killed at its end."""
+        """Returns the output. Leaves nothing running: the suite's session is
+        killed at its end."""
         with tempfile.TemporaryFile() as out, open(log, "ab") as err:
             child = subprocess.Popen(
                 self.words(ground, cwd, argv),
@@ -148,7 +151,8 @@ class Side:
 
 
 class Runner:
-    """Runs the cases of one suite on one side, again and again until each has a result."""
+    """Runs the cases of one suite on one side, again and again until each has a
+    result."""
 
     def __init__(self, suite: Suite, side: Side, scope: str, place: pathlib.Path) -> None:
         self.suite, self.side = suite, side
@@ -163,7 +167,8 @@ class Runner:
 
     def run(self, only: Optional[set[str]] = None) -> Results:
         results: Results = {}
-        # A case that ends its process is followed by a new process for the rest.
+        # A case that ends its process is followed by a new process for the
+        # rest.
         for _ in range(8):
             more, ended = self.process(only, set(results))
             results.update(more)
@@ -173,15 +178,17 @@ class Runner:
 
     def process(self, only: Optional[set[str]], done: set[str]) -> tuple[Results, bool]:
         account = pwd.getpwnam(USERS[self.side.user])
-        # Tests may leave directories without any mode: only root removes what is left.
+        # Tests may leave directories without any mode: only root removes what
+        # is left.
         with tempfile.TemporaryDirectory(prefix="tare-suites.", dir="/tmp") as top:
             ground = Ground(pathlib.Path(top))
             for name in ("home", "tmp", "store"):
                 (ground.top / name).mkdir()
             (ground.top / "skip").write_text("\n".join(sorted(done | self.left_out)))
             (ground.top / "only").write_text("\n".join(sorted(only or ())))
-            # A store may lie below directories of its owner's and of root's only. And an ordinary user can
-            # copy up no directory whose owner is not mapped, so all is the user's there.
+            # A store may lie below directories of its owner's and of root's
+            # only. And an ordinary user can copy up no directory whose owner is
+            # not mapped, so all is the user's there.
             ground.top.chmod(0o755)
             mine = [ground.top] if self.side.user != "user" else []
             for path in (*mine, *ground.top.iterdir()):
@@ -216,7 +223,8 @@ class Runner:
 
 
 def top_level(suite: Suite, cases: set[str]) -> list[str]:
-    """Returns the names of tests of Go without the suite, and without subtests."""
+    """Returns the names of tests of Go without the suite, and without
+    subtests."""
     return sorted({case[len(suite.name) + 1 :].split("/")[0] for case in cases})
 
 
@@ -244,7 +252,8 @@ def read_python(text: str) -> tuple[Results, bool]:
 
 
 def read_go(suite: Suite, text: str) -> tuple[Results, bool]:
-    """Returns the results of a test program of Go, and whether it came to its end.
+    """Returns the results of a test program of Go, and whether it came to its
+    end.
 
     >>> text = "=== RUN   TestA\\n=== RUN   TestA/b\\nx    --- FAIL: TestA/b (0.00s)\\n--- FAIL: TestA (0.00s)\\n"
     >>> read_go(Suite("go:os", ()), text + "FAIL\\n")
@@ -306,7 +315,8 @@ def judge(lines: list[Line], out: Results, within: Results) -> Iterator[str]:
     >>> list(judge(lines, out, {"a": "PASS", "d/1": "PASS"}))
     []
     >>> list(judge(lines, out, out))
-    ['b: passes inside, expected.txt says `why`', 'd/*: passes inside, expected.txt says `why`']
+    ['b: passes inside, expected.txt says `why`', 'd/*: passes inside,
+    expected.txt says `why`']
     >>> list(judge([Line(["all"], "b", "why", True)], out, out))
     []
     """
@@ -322,7 +332,8 @@ def judge(lines: list[Line], out: Results, within: Results) -> Iterator[str]:
 
 
 def compare(suite: Suite, user: str, outside: Runner, inside: Runner) -> tuple[int, list[str]]:
-    """Returns how many cases pass on both sides, and a line for each that is not as expected."""
+    """Returns how many cases pass on both sides, and a line for each that is
+    not as expected."""
     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as beside:
         other = beside.submit(outside.run)
         within, out = inside.run(), other.result()
@@ -335,7 +346,8 @@ def compare(suite: Suite, user: str, outside: Runner, inside: Runner) -> tuple[i
         again = differing(out, within) - named
         if not again:
             break
-        # Both sides alike: a case that fails outside at one of its tries is not compared.
+        # Both sides alike: a case that fails outside at one of its tries is not
+        # compared.
         within.update({case: word for case, word in inside.run(again).items() if word == "PASS"})
         out.update({case: word for case, word in outside.run(again).items() if word != "PASS"})
     same = {case for case in out if out[case] == within.get(case) == "PASS"}

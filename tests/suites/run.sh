@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Compares CPython's and Go's own tests outside and inside a view of the host, as root and as ordinary users.
+# Compares CPython's and Go's own tests outside and inside a view of the host,
+# as root and as ordinary users.
 #
 #   run.sh [WORD...]     suites (os, asyncio, go:net, ...) and users (root, plain, subids, userns); see compare.py
 #
-# Environment: TARE_SUITES=all runs each suite as each user, which takes half an hour; the default is a part of them.
+# Environment: TARE_SUITES=all runs each suite as each user, which takes half an
+# hour; the default is a part of them.
 set -euo pipefail
 umask 022
 
@@ -22,7 +24,8 @@ done
 cargo build --quiet --locked --package tare-cli
 cp --remove-destination "$target/debug/tare" "$home/tare"
 
-# A test program for each of Go's packages, built anew when the toolchain changes.
+# A test program for each of Go's packages, built anew when the toolchain
+# changes.
 export GOTOOLCHAIN=local
 stamp=$(go version)
 if [ "$(cat "$home/go/.made" 2>/dev/null)" != "$stamp" ]; then

@@ -4,10 +4,11 @@
 
     unittests.py MODULE SECONDS SKIPPED [ONLY]
 
-SKIPPED and ONLY are files with the id of a case per line: the cases to leave out, and the only ones to run.
-SKIPPED may have names of methods, too, to leave out in each class.
-SECONDS bounds a case; a slower one ends the process. Lines on standard output are `RUN ID`, then `PASS ID`,
-`FAIL ID` or `SKIP ID REASON`, with a `\\x16` before them, and a last `\\x16END`. All that a test prints goes
+SKIPPED and ONLY are files with the id of a case per line: the cases to leave
+out, and the only ones to run. SKIPPED may have names of methods, too, to leave
+out in each class. SECONDS bounds a case; a slower one ends the process. Lines
+on standard output are `RUN ID`, then `PASS ID`, `FAIL ID` or `SKIP ID REASON`,
+with a `\\x16` before them, and a last `\\x16END`. All that a test prints goes
 to standard error.
 """
 
@@ -40,7 +41,8 @@ def cases(tests: Any) -> Iterator[Any]:
 
 
 class Lines(unittest.TestResult):
-    """Writes each result as soon as it is known, because a later case may end the process."""
+    """Writes each result as soon as it is known, because a later case may end
+    the process."""
 
     def __init__(self, out: int, seconds: float) -> None:
         super().__init__()
@@ -56,7 +58,8 @@ class Lines(unittest.TestResult):
         super().startTest(test)
         self.failed = False
         self.line("RUN", test)
-        # The watchdog is a thread of C: tests use signals and alarms themselves.
+        # The watchdog is a thread of C: tests use signals and alarms
+        # themselves.
         faulthandler.dump_traceback_later(self.seconds, exit=True)
 
     def stopTest(self, test: Any) -> None:

@@ -86,7 +86,7 @@ fn file_that_is_none_is_read_by_a_command() {
     }
 }
 
-/// Files of sysfs have the size of a page, and less in it.
+/// Files of sysfs have the size of a page, and fewer bytes.
 #[test]
 fn file_that_holds_less_than_its_size_is_put_as_a_copy() {
     let ground = Ground::new();

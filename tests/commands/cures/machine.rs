@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Cures of machines: a caller meets an error, a shell runs the cure, the caller tries again.
+//! Cures of machines: a caller meets an error, a shell runs the cure, the
+//! caller tries again.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -16,25 +17,25 @@ use crate::harness::Ground;
 use crate::identity::{CALLER, as_caller};
 use crate::image_trees;
 
-/// Where a caller writes the shell's part of a cure.
+/// The file for the shell's part of a cure.
 pub(super) const TOLD: &str = "TARE_TEST_TOLD";
-/// A limit that a caller takes before it tries.
+/// A limit that a caller sets before its try.
 const LIMIT: &str = "TARE_TEST_LIMIT";
-/// What a caller tries.
+/// The attempt of a caller.
 pub(super) const TRIES: &str = "TARE_TEST_TRIES";
-/// The shell tries, and runs what it is told, until nothing is told any more.
+/// The shell tries, and runs each cure, until no cure is printed.
 pub(super) const LOOP: &str = "round=0; while [ $round -lt 9 ]; do \
     : >$TARE_TEST_TOLD; export TARE_TEST_ROUND=$round; \"$@\" || exit; \
     [ -s $TARE_TEST_TOLD ] || break; . $TARE_TEST_TOLD; round=$((round + 1)); done; \
     echo cured by $round";
 
-/// A machine on which something is wrong.
+/// A machine with a fault.
 struct Machine<'a> {
     callers: &'a [&'a str],
     tries: &'a str,
     /// The words before the shell, such as unshare(1).
     before: &'a [&'a str],
-    /// What root does to the machine, in a mount namespace of its own.
+    /// Root's change of the machine, in a mount namespace of its own.
     breaks: &'a str,
 }
 
@@ -51,7 +52,7 @@ pub(super) fn told() -> NamedTempFile {
 
 impl Machine<'_> {
     /// # Panics
-    /// If a caller meets no error, or one that its cure does not cure.
+    /// If a caller meets no error, or a cure fails.
     #[track_caller]
     fn is_cured(&self) {
         need!(
@@ -109,7 +110,7 @@ fn caller_tries_and_tells() {
     }
 }
 
-/// What a user would paste: the words that stand for something are theirs.
+/// The words that a user would paste, with capitals replaced.
 fn pasted(line: &str) -> String {
     if line.contains("by a larger range in /etc/subuid and /etc/subgid and: unshare ") {
         // The caller comes by unshare(1) each time.
@@ -118,20 +119,20 @@ fn pasted(line: &str) -> String {
     }
     match line.strip_suffix("=DIR, for a directory of your own") {
         Some(name) => format!("export {name}=/tmp\n"),
-        // Root pastes it here.
+        // Root pastes the command here.
         None => command(line).replace("sudo ", "") + "\n",
     }
 }
 
-/// The cure of one of doctor's checks; none if that is well.
+/// The cure of a check of doctor; `None` if the check is well.
 fn doctors(name: &str) -> Option<String> {
     let report = tare::doctor(Some(Path::new("/tmp/no/store")));
     let check = report.checks.into_iter().find(|c| c.name == name && !c.ok);
     check.and_then(|check| check.cure)
 }
 
-/// Takes a limit that the shell could not have started this program under, until
-/// a cure was pasted: `nofile=SOFT:HARD`, without HARD for the one that there is.
+/// A limit too low for starting this program, until a cure was pasted:
+/// `nofile=SOFT:HARD`, without HARD for the present hard limit.
 fn limit_once() {
     let Ok(limit) = env::var(LIMIT) else { return };
     if env::var("TARE_TEST_ROUND").as_deref() != Ok("0") {
@@ -289,8 +290,8 @@ fn machine_with_low_limits_is_cured() {
     }
 }
 
-/// A cgroup of the test's own, with room for the shell, two threads and one
-/// process more.
+/// A cgroup for the test, with room for the shell, two threads and one process
+/// more.
 const FULL: &str = "top=/sys/fs/cgroup/pids; [ -d $top ] || top=/sys/fs/cgroup; \
     ! [ -e $top/cgroup.subtree_control ] || echo +pids >$top/cgroup.subtree_control; \
     dir=$top/cures-$$; mkdir $dir; echo 4 >$dir/pids.max; \

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Cures that are another place to be: another root, another user, another moment.
+//! Cures that are another place to be: another root, another user, another
+//! moment.
 
 use std::{env, fs, process};
 
@@ -16,8 +17,8 @@ fn open_host(ground: &Ground) -> Result<Sandbox, Error> {
     Sandbox::open(&ground.store, &Spec::default())
 }
 
-/// Kinds of namespaces, and who meets their limit: user 0 of a user namespace
-/// that stands for a machine, or an ordinary user there.
+/// Kinds of namespaces, and the caller that meets their limit: user 0 of a user
+/// namespace that stands for a machine, or an ordinary user there.
 #[test]
 fn machine_with_few_namespaces_is_cured() {
     need!(
@@ -81,7 +82,8 @@ fn root_that_is_pivoted_has_user_namespaces() {
     }
 }
 
-/// Two overlays on each other are the root, of which an overlay would be the third.
+/// Two overlays on each other are the root, so another overlay would be the
+/// third.
 const DEEP: &str = "dir=$(mktemp -d); mount -t tmpfs none $dir; low=/; for n in 1 2; do \
     mkdir $dir/u$n $dir/w$n $dir/m$n; \
     mount -t overlay -o lowerdir=$low,upperdir=$dir/u$n,workdir=$dir/w$n none $dir/m$n; \
@@ -109,7 +111,7 @@ fn sandbox_that_is_open_before_landlock_runs_commands() {
         let ground = Ground::new();
         let before = ground.open();
         landlock().unwrap();
-        // Of the calling thread, which the helper of the store is older than.
+        // A limit of the calling thread, set after the helper's start.
         let other = Ground::new();
         let cure = cure(&open_host(&other).unwrap_err());
         assert!(
@@ -170,7 +172,7 @@ fn root_with_the_capabilities_of_the_cure_maps_ids() {
     }
 }
 
-/// The outer user does what the cure of user 0 inside says.
+/// The outer user follows the cure of user 0 inside.
 #[test]
 fn user_with_ids_becomes_root_of_them() {
     let name = "cures::places::user_with_ids_becomes_root_of_them";

@@ -95,7 +95,7 @@ fn sandbox_that_is_closed_has_another_opened() {
     works(&ground.open());
 }
 
-/// Kills what keeps a sandbox alive.
+/// Kills the process that keeps a sandbox alive.
 fn kill_init(sandbox: &Sandbox) {
     let pidfd = sandbox.pidfd().unwrap();
     // SAFETY: numbers, and the pointer that may be NULL.
@@ -143,7 +143,8 @@ fn sandbox_that_is_gone_is_opened_or_reset() {
 fn sandbox_of_a_parent_has_one_opened_in_the_child() {
     let ground = Ground::new();
     let sandbox = ground.open();
-    // SAFETY: the child only calls the library, which takes no lock that another thread could hold here, and _exit.
+    // SAFETY: the child only calls the library, which takes no lock that
+    // another thread could hold here, and _exit.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let told = sandbox.run(sh("true")).err();
@@ -237,7 +238,7 @@ fn mount_of_a_file_is_a_bind_or_of_its_directory() {
     }
 }
 
-/// What an image has in the place of mount points, the mounts that meet it, and the cure.
+/// The image's entry in the place of a mount point, the mount, and the cure.
 const LINKS: [(&str, &str, &[&str], &str); 4] = [
     (
         "proc",

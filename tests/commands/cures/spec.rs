@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Cures of specs: each word, grammar and example that an error gives is a value that is taken.
+//! Cures of specs: each word, grammar and example that an error gives is a
+//! value that is taken.
 
 use std::path::Path;
 
@@ -10,12 +11,12 @@ use super::{cure, expanded, quoted, words};
 use crate::harness::{Ground, line, sh};
 use crate::identity::for_each_caller;
 
-/// A spec that is wrong, and how its error's cure makes it right.
+/// A wrong spec, and the correction from its error's cure.
 struct Row {
     wrong: &'static str,
-    /// What the cure offers.
+    /// The words that the cure offers.
     offers: fn(&str) -> Vec<String>,
-    /// The spec with one of these.
+    /// The spec with a corrected value.
     right: fn(&str) -> String,
 }
 
@@ -139,7 +140,7 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// Opens what a text says, which parts of the core look at only then.
+/// Opens the spec of a text, because some parts are checked only then.
 fn open(ground: &Ground, json: &str) -> Result<Sandbox, tare::Error> {
     Spec::from_json(json).and_then(|spec| {
         let image = ground.spec().image;
@@ -252,7 +253,8 @@ fn spec_of_swap_alone_is_cured_by_memory() {
     }
 }
 
-/// Root alone keeps its user namespace, in which a tracer could take the init over.
+/// Root alone keeps its user namespace, in which a tracer could take the init
+/// over.
 #[test]
 fn spec_of_a_tracer_is_cured_in_both_ways() {
     tare_oracle::need!(root, userns);

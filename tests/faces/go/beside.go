@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// hasBegun says whether one command runs, and has made the file.
+// hasBegun returns whether a command runs, and has made the file.
 func (f *face) hasBegun(path string) bool {
 	running, err := f.sandbox.Commands()
 	check(err)
@@ -16,7 +16,8 @@ func (f *face) hasBegun(path string) bool {
 	return len(running) == 1 && err == nil
 }
 
-// runBeside runs the next command in a goroutine, and ends the sandbox once the command has made the file.
+// runBeside runs the next command in a goroutine, and ends the sandbox once the
+// command has made the file.
 func (f *face) runBeside(end, path string) {
 	r := f.command()
 	done := make(chan error, 1)

@@ -20,7 +20,7 @@ import (
 	tare "github.com/libtare/libtare/bindings/go"
 )
 
-// wanted is the next command, as the lines before it say.
+// wanted is the next command, from the lines before it.
 type wanted struct {
 	argv, env []string
 	cwd, user string
@@ -34,7 +34,7 @@ type wanted struct {
 	umask     *os.FileMode
 }
 
-// running is a command that was started, and where it writes.
+// running is a started command, and its input.
 type running struct {
 	cmd      *tare.Cmd
 	input    io.WriteCloser
@@ -97,7 +97,7 @@ func escape(data []byte) string {
 	return to.String()
 }
 
-// wentWell says whether it did; an error is told.
+// wentWell returns whether a step succeeded; an error is printed.
 func wentWell(err error) bool {
 	var failure *tare.Error
 	if err == nil {

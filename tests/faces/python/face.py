@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Reads cases, has a face do them, writes what it saw: what the runners in Python share."""
+"""Reads cases, has a face follow them, writes the results: shared by the
+runners in Python."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 
 class Outcome(NamedTuple):
-    """How a command ended."""
+    """The end of a command."""
 
     reason: str
     exit_code: int | None
@@ -22,7 +23,7 @@ class Outcome(NamedTuple):
 
 
 class Refused(Exception):
-    """An error, with what is compared of it."""
+    """An error, with its compared fields."""
 
     def __init__(self, kind: str, errno: int | None, step: str) -> None:
         super().__init__(kind, errno, step)
@@ -30,7 +31,7 @@ class Refused(Exception):
 
 
 class Wanted:
-    """The next command, as the lines before it say."""
+    """The next command, from the lines before it."""
 
     def __init__(self) -> None:
         self.argv: list[bytes] = []
@@ -47,7 +48,7 @@ class Wanted:
         self.umask: int | None = None
 
     def take(self, word: str, text: bytes) -> bool:
-        """Whether the line was about the command."""
+        """Returns whether the line was about the command."""
         if word == "sh":
             self.argv = [b"sh", b"-c", text]
         elif word == "arg":
@@ -99,7 +100,7 @@ def say(line: str) -> None:
 
 
 def has_begun(face: Any, path: str) -> bool:
-    """Whether one command runs, and has made the file."""
+    """Returns whether a command runs, and has made the file."""
     try:
         face.stat(path, True)
     except Refused:
@@ -195,7 +196,7 @@ def _step(face: Any, word: str, text: bytes, wanted: Wanted) -> None:
 
 
 def main(face: Any) -> None:
-    """Does what standard input says."""
+    """Follows standard input."""
     wanted = Wanted()
     for line in sys.stdin.buffer:
         word, _, text = line.rstrip(b"\n").partition(b" ")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""What the faces of the Python package share: its options, its exceptions, its files."""
+"""Shared parts of the faces of the Python package: options, exceptions,
+files."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from face import Outcome, Refused, Wanted
 
 @contextlib.contextmanager
 def refusals() -> Iterator[None]:
-    """What is raised, as the cases name it."""
+    """The exception, by the name in the cases."""
     try:
         yield
     except tare.Error as error:
@@ -24,12 +25,12 @@ def refusals() -> Iterator[None]:
     except OSError as error:
         raise Refused(getattr(error, "kind", "none"), error.errno, getattr(error, "step", "none")) from error
     except ValueError as error:
-        # It names the keyword.
+        # The error names the keyword.
         raise Refused("invalid", None, str(error).partition(":")[0]) from error
 
 
 def options(wanted: Wanted) -> dict[str, Any]:
-    """What a command is given, as keywords."""
+    """The options of a command, as keywords."""
     how: dict[str, Any] = {
         "env": wanted.env,
         "cwd": wanted.cwd,
@@ -48,14 +49,15 @@ def options(wanted: Wanted) -> dict[str, Any]:
 def outcome(
     reason: str, returncode: int, stdout: bytes | None, stderr: bytes | None, usage: tare.Usage | None
 ) -> Outcome:
-    """What `run` and `communicate` give."""
+    """The result of `run` and `communicate`."""
     assert usage is not None
     code, signal = (None, -returncode) if returncode < 0 else (returncode, None)
     return Outcome(reason, code, signal, stdout or b"", stderr or b"", usage.oom_kills, usage.memory_peak)
 
 
 def raised(error: tare.OutputLimitExceeded | tare.TimeoutExpired, returncode: int | None = -9) -> Outcome:
-    """The exception for a command that was killed; `run` tells no return code of such."""
+    """The exception for a command that was killed; `run` tells no return code
+    of such."""
     reason = "output" if isinstance(error, tare.OutputLimitExceeded) else "timeout"
     assert returncode is not None
     return outcome(reason, returncode, error.output, error.stderr, error.usage)
@@ -68,7 +70,7 @@ def spec(text: str) -> dict[str, Any]:
 
 
 class FilesOf:
-    """The file API, which both have."""
+    """The file API, equal in both."""
 
     sandbox: Any
 

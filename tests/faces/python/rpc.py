@@ -29,7 +29,7 @@ def heard(data: str | dict[str, str]) -> bytes:
 
 
 class Command:
-    """What has come of a `run`."""
+    """The state of a `run`."""
 
     def __init__(self, id: int) -> None:
         self.id = id
@@ -37,7 +37,8 @@ class Command:
 
 
 class Rpc:
-    """A client that waits for each answer, but for those of commands that were only started."""
+    """A client that waits for each answer, but for those of commands that were
+    only started."""
 
     def __init__(self, store: str, tare: str) -> None:
         self.tare = subprocess.Popen(
@@ -61,7 +62,7 @@ class Rpc:
         return self.id
 
     def hear(self) -> None:
-        """Takes one line in."""
+        """Takes a line in."""
         assert self.tare.stdout
         line = json.loads(self.tare.stdout.readline())
         id = line["id"]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which calls are refused or asked about, as a seccomp program.
+//! A seccomp program of refused calls, and of calls to ask about.
 
 use libc::{BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W};
 use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_USER_NOTIF};
@@ -7,7 +7,7 @@ use libc::{c_long, sock_filter, sock_fprog};
 
 /// The first call that Linux 5.10 does not have.
 const FIRST_AFTER_5_10: c_long = libc::SYS_epoll_pwait2;
-/// Numbers from here on are other architectures' (x32) or nobody's.
+/// Numbers from here on are other architectures' (x32) or unused.
 const END_OF_NUMBERS: c_long = 512;
 
 const NAMES: &[(&str, c_long)] = &[
@@ -43,24 +43,24 @@ const NAMES: &[(&str, c_long)] = &[
     ("unshare", libc::SYS_unshare),
 ];
 
-/// When a call is refused.
+/// The condition of a refusal.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Rule {
     /// Always.
     Call(c_long),
     /// Numbers from the first up to but not including the second.
     Range(c_long, c_long),
-    /// Never by the program itself: somebody is asked.
+    /// Never by the program itself: the supervisor is asked.
     Ask(c_long),
-    /// Never, whatever later rules say.
+    /// Never, before any later rule.
     Allow(c_long),
-    /// Whatever no earlier rule named: somebody is asked.
+    /// Calls that no earlier rule named: the supervisor is asked.
     AskRest,
     /// With EINVAL, when the argument of this index has one of these bits.
     Flags(c_long, u32, u32),
 }
 
-/// What a word of the command line of `enosys` refuses.
+/// The refusals of a word of the command line of `enosys`.
 ///
 /// # Errors
 /// For a name that is not known.
@@ -108,7 +108,7 @@ fn argument(index: u32) -> u32 {
     16 + 8 * index
 }
 
-/// The instructions that refuse what `rules` say and allow the rest.
+/// The instructions that refuse the calls of `rules` and allow the rest.
 pub fn program(rules: &[Rule], errno: i32) -> Vec<sock_filter> {
     let load = |offset| statement(BPF_LD | BPF_W | BPF_ABS, offset);
     let fail = |errno: i32| statement(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | errno as u32);
@@ -156,7 +156,7 @@ fn set(program: &mut [sock_filter], flags: libc::c_ulong) -> c_long {
     unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const program) }
 }
 
-/// Installs `program` for this process and what it becomes.
+/// Installs `program` for this process and later programs in it.
 ///
 /// # Errors
 /// As seccomp(2), in words.
@@ -166,8 +166,8 @@ pub fn install(program: &mut [sock_filter]) -> Result<(), String> {
         .map_err(|e| format!("install filter: {e}"))
 }
 
-/// Installs `program` with flags of seccomp(2) and returns what that answers.
-/// Allocates nothing, so that it may be called between fork and exec.
+/// Installs `program` with flags of seccomp(2) and returns the call's result.
+/// Allocates nothing, so it may be called between fork and exec.
 ///
 /// # Errors
 /// As seccomp(2).

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A test process as a shell's foreground has it, wherever it runs.
+//! A test process in a shell's foreground, wherever the test runs.
 
 use std::sync::Once;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The machine and this process before and after: whatever a library could leave behind.
+//! The machine and this process before and after: all traces that a library
+//! could leave behind.
 
 mod kernel;
 mod process;
@@ -12,32 +13,32 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What is looked at, each a list of lines.
+/// The observed areas, each a list of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Area {
     /// This thread's mountinfo without the mount ids.
     Mounts,
-    /// Cgroup directories of ours; every directory in a wide snapshot.
+    /// Cgroup directories of the library; every directory in a wide snapshot.
     Cgroups,
     /// Descendants of this process, zombies included, and orphans of the
-    /// library: those whose host is this process, or gone.
+    /// library: those of this host, or of an ended host.
     Processes,
-    /// Network namespaces that those processes, or this one, are in.
+    /// Network namespaces of those processes and of this process.
     NetworkNamespaces,
-    /// This process's descriptors with what they show and their flags.
+    /// This process's descriptors with their targets and flags.
     Descriptors,
     /// Threads that this process did not have before.
     Threads,
-    /// `/proc/keys`: type and description, without what counts down.
+    /// `/proc/keys`: type and description, without countdowns.
     Keyrings,
     /// Everything below the directories that were named.
     Directories,
     /// Loop devices that have a backing file.
     LoopDevices,
-    /// System settings, `core_pattern` and the host name among them, and what
-    /// `/dev/null` and its like are.
+    /// System settings, `core_pattern` and the host name among them, and the
+    /// numbers of `/dev/null` and its like.
     Sysctls,
-    /// What the contract with the host process says we never touch: working
+    /// State that the contract with the host process protects: working
     /// directory, umask, environment, signals, limits, ids, namespaces.
     Contract,
 }
@@ -60,21 +61,20 @@ impl fmt::Display for Area {
     }
 }
 
-/// Threads that ever called [`Host::exclusive`]: the test harness's, which
-/// starts the next one as soon as a test ends.
+/// Threads that ever called [`Host::exclusive`], because the test harness starts
+/// the next test at once.
 static HARNESS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// Lines with how often each was seen.
 type Lines = BTreeMap<String, usize>;
 
-/// The machine and this process at one moment.
+/// The machine and this process at a moment.
 ///
 /// Other tests of the same process change its descriptors and children: take
 /// [`Host::exclusive`] first, in every test of that binary that uses the
-/// library. What another process makes with the library does not show, unless
-/// the snapshot is wide: a spawner says by its pidfd whose it is. Where nobody
-/// can say it any more, what comes and goes is not held against a test, only
-/// what stays.
+/// library. Traces of another process with the library do not show, unless the
+/// snapshot is wide: a spawner's pidfd names its host. For traces without a
+/// known owner, only those that stay count against a test.
 #[derive(Debug, Clone)]
 pub struct Host {
     areas: BTreeMap<Area, Lines>,
@@ -84,18 +84,18 @@ pub struct Host {
 }
 
 impl Host {
-    /// Held while a test looks at this process; other tests wait. Take it
+    /// Held while a test examines this process; other tests wait. Take the lock
     /// before anything is opened.
     ///
-    /// As root the calling thread moves into a mount namespace of its own, shared
-    /// with what it starts: others mount and unmount elsewhere.
+    /// As root the calling thread moves into a mount namespace shared with its
+    /// children, because others mount and unmount elsewhere.
     ///
     /// # Panics
     /// When root may not make a mount namespace.
     pub fn exclusive() -> MutexGuard<'static, ()> {
         static ALONE: Mutex<()> = Mutex::new(());
         harness().insert(nix::unistd::gettid().as_raw());
-        // A test that failed under the lock says nothing about the next one.
+        // A test that failed under the lock tells nothing about the next test.
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         if nix::unistd::geteuid().is_root() {
             kernel::part_from_mounts().expect("make a mount namespace");
@@ -103,12 +103,13 @@ impl Host {
         alone
     }
 
-    /// The machine as it is now.
+    /// Takes a snapshot of the machine.
     pub fn snapshot() -> Self {
         Self::take(&[], false)
     }
 
-    /// The same, and everything that is below `directories`, such as a store's scratch.
+    /// The same, and everything that is below `directories`, such as a store's
+    /// scratch.
     pub fn snapshot_with(directories: &[&Path]) -> Self {
         Self::take(directories, false)
     }
@@ -156,7 +157,7 @@ impl Host {
         Self::take(&directories, self.wide)
     }
 
-    /// The lines of one area, for tests that look for a particular one.
+    /// The lines of an area, for tests that look for a particular line.
     pub fn lines(&self, area: Area) -> impl Iterator<Item = &str> {
         self.areas
             .get(&area)
@@ -164,8 +165,8 @@ impl Host {
             .flat_map(|lines| lines.keys().map(String::as_str))
     }
 
-    /// What is in `after` and not here (`+`), or here and not there (`-`). Of
-    /// what may be somebody else's, only the first.
+    /// Lines in `after` and not here (`+`), or here and not there (`-`). Lines
+    /// that may be of others count only as the first kind.
     pub fn diff(&self, after: &Self) -> Vec<String> {
         let mut found = Vec::new();
         for (area, before) in &self.areas {
@@ -176,7 +177,7 @@ impl Host {
                 }
             }
             if *area == Area::Keyrings {
-                // The kernel collects keys that nobody uses when it likes.
+                // The kernel collects unused keys at its leisure.
                 continue;
             }
             for (line, times) in before {
@@ -202,10 +203,11 @@ impl Host {
         found
     }
 
-    /// Waits until the machine is as it was: teardown is not on the caller's path.
+    /// Waits until the machine is unchanged, because teardown is not on the
+    /// caller's path.
     ///
     /// # Panics
-    /// When it still differs after `within`, listing the differences.
+    /// When the machine still differs after `within`, listing the differences.
     #[track_caller]
     pub fn assert_unchanged(&self, within: Duration) {
         let left = self.settle(within);
@@ -216,7 +218,7 @@ impl Host {
         );
     }
 
-    /// What still differs after at most `within`; empty as soon as nothing does.
+    /// The differences after at most `within`; empty as soon as there are none.
     pub fn settle(&self, within: Duration) -> Vec<String> {
         let deadline = Instant::now() + within;
         let mut lasting: Option<Vec<String>> = None;
@@ -235,7 +237,8 @@ impl Host {
         }
     }
 
-    /// How lines of a difference begin that another process may have caused.
+    /// Beginnings of lines of a difference that another process may have
+    /// caused.
     const SHARED: [&str; 7] = [
         "+ mount: ",
         "- mount: ",
@@ -264,7 +267,7 @@ fn count(lines: impl IntoIterator<Item = String>) -> Lines {
     counted
 }
 
-/// Every path below `dir`. What vanishes during the walk is not there.
+/// Every path below `dir`. Files that vanish during the walk are left out.
 fn below(dir: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {

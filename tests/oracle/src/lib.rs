@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the machine looks like before and after a test, and who else it needs.
+//! The machine before and after a test, and the other users that a test needs.
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,7 +29,7 @@
 //! - [`filter`], [`notify`]: a command whose system calls are refused, or asked about one by one.
 //! - [`built`]: another program of this workspace, such as `enosys`.
 //!
-//! It does not know the library: it looks at what the kernel shows.
+//! The oracle does not know the library: it reads the kernel's files.
 
 pub mod filter;
 pub mod host;

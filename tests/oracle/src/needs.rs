@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a test needs from the machine; a missing need skips loudly, or fails where it must be there.
+//! Needs of a test from the machine; a missing need skips loudly, or fails
+//! where the need must be there.
 //!
 //! `TARE_TESTS_REQUIRE=all` turns every skip into a failure; a list such as
-//! `root,overlay,image` those needs; `all,-pids_v2` all but that one. `make
-//! test` requires all but what only another machine can have, for which the
-//! same test runs in a guest.
+//! `root,overlay,image` those needs; `all,-pids_v2` all but `pids_v2`. `make
+//! test` requires all but the needs of other machines, for which the same test
+//! runs in a guest.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -14,11 +15,11 @@ use std::path::Path;
 
 use crate::{images, users};
 
-/// Says at a test's top what it needs: `need!(root, overlay, image("debian"))`.
+/// Declares a test's needs at its top: `need!(root, overlay, image("debian"))`.
 ///
-/// Each need is a function of [`needs`](crate::needs). When one is missing, the test prints
-/// `SKIPPED: ...` on standard error, past the capture of the test harness, and
-/// returns; under `TARE_TESTS_REQUIRE` it panics instead.
+/// Each need is a function of [`needs`](crate::needs). For a missing need, the
+/// test prints `SKIPPED: ...` on standard error, past the capture of the test
+/// harness, and returns; under `TARE_TESTS_REQUIRE` it panics instead.
 #[macro_export]
 macro_rules! need {
     ($($need:ident $(($($argument:expr),*))?),+ $(,)?) => {
@@ -31,10 +32,10 @@ macro_rules! need {
     };
 }
 
-/// Reports a need that is missing; `why` says what and how to get it.
+/// Reports a missing need; `why` names the cure.
 ///
 /// # Panics
-/// When `TARE_TESTS_REQUIRE` says that it must be there.
+/// When `TARE_TESTS_REQUIRE` requires the need.
 pub fn missing(need: &str, why: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
@@ -43,13 +44,13 @@ pub fn missing(need: &str, why: &str) {
         !is_required(&required, need),
         "{test} needs {why} (TARE_TESTS_REQUIRE={required})"
     );
-    // Not eprintln!, which the harness would hold back from a passing test.
-    // A closed standard error is no reason to fail a test that is skipped.
+    // Not eprintln!, which the harness would hold back from a passing test. A
+    // closed standard error must not fail a skipped test.
     let _ = writeln!(io::stderr(), "SKIPPED: {test} needs {why}");
 }
 
-/// Whether `required` (`all`, or names separated by commas) has `need`, and
-/// has no `-need`.
+/// Returns whether `required` (`all`, or names separated by commas) has `need`,
+/// and has no `-need`.
 fn is_required(required: &str, need: &str) -> bool {
     let excused = |word: &str| word.strip_prefix('-') == Some(need);
     required
@@ -58,10 +59,10 @@ fn is_required(required: &str, need: &str) -> bool {
         && !required.split(',').any(excused)
 }
 
-/// What a need answers: nothing, or what is missing.
+/// The answer of a need: empty, or the missing thing.
 pub type Need = Result<(), String>;
 
-/// `found`, or the words for what is missing.
+/// `found`, or the words for the missing thing.
 fn found(found: bool, missing: impl FnOnce() -> String) -> Need {
     if found { Ok(()) } else { Err(missing()) }
 }
@@ -169,7 +170,7 @@ pub fn cgroup_v2() -> Need {
     })
 }
 
-/// A kernel at least this new, for what cannot be asked otherwise.
+/// A kernel at least this new, for features without another check.
 pub fn kernel(major: u32, minor: u32) -> Need {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(['.', '-']).map_while(|n| n.parse().ok());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A command that asks before it makes system calls, and who answers it: seccomp_unotify(2).
+//! A command that asks before it makes system calls, and its supervisor:
+//! seccomp_unotify(2).
 
 use std::fs;
 use std::io;
@@ -19,20 +20,21 @@ use crate::filter::install_with;
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
     id: u64,
-    /// The thread that makes it.
+    /// The calling thread.
     pub pid: u32,
     /// Number of the call.
     pub number: i64,
-    /// Its six arguments.
+    /// The six arguments.
     pub arguments: [u64; 6],
 }
 
-/// Where the calls of a command and its children arrive. When it is dropped, those calls do not exist any more.
+/// Receives the calls of a command and its children. When it is dropped, those
+/// calls do not exist any more.
 #[derive(Debug)]
 pub struct Listener(OwnedFd);
 
 impl Listener {
-    /// Waits for the next call; `None` when nobody is left who could make one.
+    /// Waits for the next call; `None` when no process is left.
     ///
     /// # Errors
     /// Those of the listener.
@@ -53,10 +55,10 @@ impl Listener {
             if !events.contains(PollFlags::POLLIN) {
                 return Ok(None);
             }
-            // SAFETY: plain numbers, for which zero is a value.
+            // SAFETY: plain numbers, all of which may be zero.
             let mut asked: seccomp_notif = unsafe { std::mem::zeroed() };
             let fd = self.0.as_raw_fd();
-            // SAFETY: `asked` is what this request fills.
+            // SAFETY: this request fills `asked`.
             if unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut asked) } == 0 {
                 return Ok(Some(Call {
                     id: asked.id,
@@ -69,7 +71,7 @@ impl Listener {
         }
     }
 
-    /// Lets the kernel do what was asked for.
+    /// Lets the kernel do the call.
     ///
     /// # Errors
     /// Those of the listener; not that the caller is gone.
@@ -102,7 +104,7 @@ impl Listener {
             flags,
         };
         let fd = self.0.as_raw_fd();
-        // SAFETY: `reply` is what this request reads.
+        // SAFETY: this request reads `reply`.
         match unsafe { libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_SEND, &raw const reply) } {
             0 => Ok(()),
             _ => ignore_gone(),
@@ -110,10 +112,10 @@ impl Listener {
     }
 }
 
-/// Starts `command` under `program`, and answers what it asks until it is the command.
+/// Starts `command` under `program`, and answers its questions until the exec.
 ///
 /// # Errors
-/// Those of starting it, and of seccomp(2).
+/// Calls of the start, and of seccomp(2).
 ///
 /// # Panics
 /// When no thread can be made.
@@ -127,7 +129,7 @@ pub fn start(mut command: Command, mut program: Vec<sock_filter>) -> io::Result<
     thread::scope(|scope| {
         let fetch = scope.spawn(|| -> io::Result<Listener> {
             let listener = fetch(told, fetched, &started)?;
-            // It may have to ask until it is the command, which `spawn` waits for.
+            // The child may ask before its exec, for which `spawn` waits.
             while !started.load(Ordering::Acquire) {
                 if let Some(call) = listener.receive_within(1)? {
                     listener.pass(&call)?;
@@ -137,15 +139,15 @@ pub fn start(mut command: Command, mut program: Vec<sock_filter>) -> io::Result<
         });
         let child = command.spawn();
         started.store(true, Ordering::Release);
-        // The thread sees the end of the pipe when no child ever wrote to it.
+        // The thread sees the end of the pipe if no child ever wrote.
         drop(tell);
         let listener = fetch.join().expect("the thread does not panic");
         Ok((child?, listener?))
     })
 }
 
-/// In the child: tells its number, installs the filter, waits until the listener was fetched,
-/// which closes when this becomes the command.
+/// In the child: sends its number, installs the filter, waits until the
+/// listener was fetched, which the exec closes.
 fn offer(program: &mut [sock_filter], tell: RawFd, wait: RawFd) -> io::Result<()> {
     // SAFETY: takes nothing.
     let pid = unsafe { libc::getpid() }.to_ne_bytes();
@@ -161,7 +163,7 @@ fn offer(program: &mut [sock_filter], tell: RawFd, wait: RawFd) -> io::Result<()
     }
 }
 
-/// Takes the listener out of the child, as soon as it is there.
+/// Takes the listener out of the child, as soon as possible.
 fn fetch(
     mut told: io::PipeReader,
     mut fetched: io::PipeWriter,
@@ -176,7 +178,7 @@ fn fetch(
             break number;
         }
         if started.load(Ordering::Acquire) {
-            // It never was: the filter could not be installed.
+            // The filter could not be installed.
             return Err(io::ErrorKind::NotFound.into());
         }
         thread::yield_now();
@@ -186,7 +188,8 @@ fn fetch(
         let fd = unsafe { libc::syscall(call, a, b, 0) };
         match fd {
             0.. => {
-                // SAFETY: the kernel just made it; nobody else has it.
+                // SAFETY: the kernel just made the descriptor, which has no
+                // other owner.
                 Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
             }
             _ => Err(io::Error::last_os_error()),
@@ -208,7 +211,7 @@ fn find(pid: i32) -> Option<i32> {
     entry.file_name().to_str()?.parse().ok()
 }
 
-/// Who asked was killed, or interrupted and asks again.
+/// The asker was killed, or interrupted and asks again.
 fn ignore_gone() -> io::Result<()> {
     match io::Error::last_os_error() {
         e if [Some(libc::ENOENT), Some(libc::EINTR)].contains(&e.raw_os_error()) => Ok(()),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Finds the programs that this workspace builds, and builds them when they are not there.
+//! Finds the programs that this workspace builds, and builds them when they are
+//! not there.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -20,7 +21,7 @@ fn output_dir() -> PathBuf {
 /// `built("tare-oracle", "enosys")`; built now if no earlier step did.
 ///
 /// # Panics
-/// When it cannot be built.
+/// When the program cannot be built.
 pub fn built(package: &str, program: &str) -> PathBuf {
     let path = output_dir().join(program);
     if !path.exists() {

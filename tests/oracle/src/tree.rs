@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{lgetxattr, llistxattr};
 use sha2::{Digest as _, Sha256};
 
-/// What is recorded of each entry.
+/// Recorded fields of each entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Field {
     /// File, directory, symlink, ...
@@ -31,7 +31,7 @@ pub enum Field {
     Xattrs,
     /// SHA-256 of the content, of regular files.
     Content,
-    /// Where a symlink points.
+    /// The target of a symlink.
     Target,
     /// Major and minor number, of devices.
     Device,
@@ -39,10 +39,10 @@ pub enum Field {
     Hardlink,
 }
 
-/// One entry: what is known of it, as words, by field and name.
+/// An entry: its fields as words, by field and name.
 pub type Entry = BTreeMap<(Field, String), String>;
 
-/// A tree's entries by path relative to its root, which is the empty path.
+/// A tree's entries by path relative to the root, the empty path.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Manifest {
     entries: BTreeMap<PathBuf, Entry>,
@@ -54,16 +54,17 @@ impl Manifest {
         &self.entries
     }
 
-    /// One field of one entry.
+    /// A field of an entry.
     pub fn field(&self, path: impl AsRef<Path>, field: Field) -> Option<&str> {
         let entry = self.entries.get(path.as_ref())?;
         let (_, value) = entry.iter().find(|((f, _), _)| *f == field)?;
         Some(value)
     }
 
-    /// The same listing without what `keep` refuses, told the path, the field
-    /// and its name (`mode`, `xattr user.x`, ...). What ordinary users cannot
-    /// set, or mtimes of directories that a layer does not name, go this way.
+    /// The same listing without the fields that `keep` refuses, called with
+    /// path, field and name (`mode`, `xattr user.x`, ...). Leaves out fields
+    /// that ordinary users cannot set, or mtimes of directories that a layer
+    /// does not name.
     #[must_use]
     pub fn only(mut self, keep: impl Fn(&Path, Field, &str) -> bool) -> Self {
         for (path, entry) in &mut self.entries {
@@ -73,7 +74,8 @@ impl Manifest {
     }
 }
 
-/// Lists `root` and everything below it on the same file system, following no symlink.
+/// Lists `root` and all entries below on the same file system, following no
+/// symlink.
 ///
 /// # Errors
 /// The first that the file system reports, with the path.
@@ -97,7 +99,7 @@ struct Walk<'a> {
     device: u64,
     /// First path seen of each inode that has several names.
     names: BTreeMap<u64, PathBuf>,
-    /// What their contents hash to.
+    /// The hash of the contents.
     hashes: BTreeMap<u64, String>,
     entries: BTreeMap<PathBuf, Entry>,
 }
@@ -192,7 +194,8 @@ fn type_name(kind: fs::FileType) -> &'static str {
     }
 }
 
-/// All extended attributes that this user may see; none where the file system has none.
+/// All extended attributes visible to this user; empty if the file system has
+/// none.
 fn xattrs(path: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>> {
     let mut list = vec![0; 64 << 10];
     let length = match llistxattr(path, &mut list) {
@@ -220,7 +223,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// A name with what is not plain text escaped.
+/// A name with special characters escaped.
 struct Shown<'a>(&'a OsStr);
 
 impl fmt::Display for Shown<'_> {
@@ -230,7 +233,7 @@ impl fmt::Display for Shown<'_> {
 }
 
 impl fmt::Display for Manifest {
-    /// One line per entry: path, then `name=value` for each field.
+    /// A line per entry: path, then `name=value` for each field.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (path, entry) in &self.entries {
             write!(f, "./{}", Shown(path.as_os_str()))?;
@@ -243,7 +246,8 @@ impl fmt::Display for Manifest {
     }
 }
 
-/// How `there` differs from `here`, one readable line per difference; empty when equal.
+/// The differences between `there` and `here`, a readable line each; empty when
+/// equal.
 pub fn compare(here: &Manifest, there: &Manifest) -> Vec<String> {
     let mut lines = Vec::new();
     for (path, entry) in &here.entries {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Ordinary users of the machine, with and without subordinate ids, that tests become.
+//! Ordinary users of the machine, with and without subordinate ids, that tests
+//! become.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -80,12 +81,13 @@ impl User {
 /// removes them at its end if it made them (`tests/machine.sh`).
 ///
 /// # Panics
-/// When that fails; a test says `need!(user("plain"))` or `need!(user("subids"))` first.
+/// When that fails; a test says `need!(user("plain"))` or
+/// `need!(user("subids"))` first.
 pub fn ordinary_user(subids: bool) -> User {
     ensure(subids).unwrap_or_else(|why| panic!("needs {why}"))
 }
 
-/// Which of the two users `need!(user(name))` means.
+/// The user that `need!(user(name))` means.
 pub(crate) fn wants_subids(name: &str) -> Result<bool, String> {
     match name {
         "plain" => Ok(false),
@@ -94,7 +96,7 @@ pub(crate) fn wants_subids(name: &str) -> Result<bool, String> {
     }
 }
 
-/// Finds or makes the user, checks that it is what it should be.
+/// Finds or makes the user, and checks its properties.
 pub(crate) fn ensure(subids: bool) -> Result<User, String> {
     let name = if subids {
         "tare-t-subids"
@@ -121,7 +123,7 @@ pub(crate) fn ensure(subids: bool) -> Result<User, String> {
     Ok(user)
 }
 
-/// What is missing, when a step on the way to `name` failed.
+/// The missing thing, when a step on the way to `name` failed.
 fn words(name: &str, error: &io::Error) -> String {
     format!("the user {name}: {error}")
 }
@@ -137,7 +139,8 @@ fn find(name: &str) -> Result<Option<User>, String> {
     }))
 }
 
-/// A system account: Debian's useradd gives those no subordinate ids unless asked.
+/// A system account: Debian's useradd gives those no subordinate ids unless
+/// asked.
 fn add(name: &str, subids: bool) -> Result<(), String> {
     let mut command = Command::new("useradd");
     command.args(["--system", "--user-group", "--create-home"]);
@@ -154,7 +157,7 @@ fn add(name: &str, subids: bool) -> Result<(), String> {
     }
 }
 
-/// Whether `file` has a line for `name`, subuid(5).
+/// Returns whether `file` has a line for `name`, subuid(5).
 fn has_range(file: &str, name: &str) -> bool {
     fs::read_to_string(file).is_ok_and(|text| {
         text.lines()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A tree that an attack would reach: it must stay as it is, and its marker must be readable nowhere.
+//! A tree that an attack would reach: it must stay as it is, and its marker
+//! must be readable nowhere.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -51,7 +52,7 @@ impl Victim {
         &self.marker
     }
 
-    /// What is no longer as it was made, one line each.
+    /// The changes since its making, a line each.
     pub fn diff(&self) -> Vec<String> {
         match tree::manifest(&self.path) {
             Ok(after) => tree::compare(&self.before, &after),
@@ -69,7 +70,8 @@ impl Victim {
         assert!(lines.is_empty(), "victim changed:\n{}", lines.join("\n"));
     }
 
-    /// Fails the test when `seen`, anything an attacker got to read, has the marker.
+    /// Fails the test when `seen`, anything an attacker got to read, has the
+    /// marker.
     ///
     /// # Panics
     /// When it has.

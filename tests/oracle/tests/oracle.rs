@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The oracles themselves: what is left behind on purpose must be seen, and seen to go.
+//! The oracles themselves: leftovers made on purpose must be seen, and seen to
+//! go.
 //!
 //! Every test here starts children or opens files, so every one holds
 //! `Host::exclusive`.
@@ -112,7 +113,7 @@ fn host_sees_children_zombies_and_their_namespaces() {
 }
 
 #[test]
-fn host_sees_orphans_of_ours_and_no_others() {
+fn host_sees_orphans_of_the_library_and_no_others() {
     let _alone = Host::exclusive();
     let dir = tempfile::tempdir().unwrap();
     // A process whose comm begins with tare- and whose parent is gone.
@@ -131,8 +132,8 @@ fn host_sees_orphans_of_ours_and_no_others() {
     drop(foreign);
 }
 
-/// Starts what looks like a spawner: its comm is ours, its parent is gone, it
-/// holds a pidfd of `host`.
+/// Starts a lookalike of a spawner: with the helper's comm, without a parent,
+/// holding a pidfd of `host`.
 fn fake_spawner(dir: &Path, host: u32) -> Undo {
     let program = dir.join("tare-spawner");
     fs::copy("/usr/bin/python3", &program).unwrap();
@@ -163,7 +164,8 @@ fn host_tells_its_spawners_from_those_of_others() {
     };
     assert!(seen(std::process::id()), "its own");
     assert!(!seen(1), "of another process that lives");
-    // It says so when it is what it stays: a snapshot amid its exec(2) shows a name that goes.
+    // It says so when it is what it stays: a snapshot amid its exec(2) shows a
+    // name that goes.
     let script = "import os, time\nos.write(1, b'x')\ntime.sleep(60)";
     let mut child = Command::new("python3")
         .args(["-c", script])

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is seen of the machine: mounts, cgroups, keys, loop devices, settings.
+//! The observed machine: mounts, cgroups, keys, loop devices, settings.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -39,12 +39,13 @@ const SYSCTLS: [&str; 24] = [
     "vm/overcommit_memory",
 ];
 
-/// Devices that everybody relies on, and that are replaced all too easily by root.
+/// Devices that everybody relies on, and that are replaced all too easily by
+/// root.
 const DEVICES: [&str; 8] = [
     "console", "full", "null", "ptmx", "random", "tty", "urandom", "zero",
 ];
 
-/// The settings, and what the device nodes are.
+/// The settings, and the numbers of the device nodes.
 pub(super) fn sysctls() -> Vec<String> {
     let devices = DEVICES.iter().filter_map(|name| {
         let path = Path::new("/dev").join(name);
@@ -62,8 +63,8 @@ pub(super) fn sysctls() -> Vec<String> {
         .collect()
 }
 
-/// A mount namespace of this thread's own, whose mounts propagate within it as those of the
-/// machine do: what is mounted with too little care would still show here.
+/// A mount namespace for this thread, with shared mounts as on the machine: a
+/// mount made with too little care would still show here.
 pub(super) fn part_from_mounts() -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     for propagation in [MsFlags::MS_PRIVATE, MsFlags::MS_SHARED] {
@@ -73,7 +74,7 @@ pub(super) fn part_from_mounts() -> nix::Result<()> {
     Ok(())
 }
 
-/// mountinfo, proc(5), without the two ids at the front, which are reused.
+/// mountinfo, proc(5), without the two reused ids at the front.
 pub(super) fn mounts() -> Vec<String> {
     fs::read_to_string("/proc/thread-self/mountinfo")
         .unwrap_or_default()
@@ -82,18 +83,19 @@ pub(super) fn mounts() -> Vec<String> {
         .collect()
 }
 
-/// Whether a mount is gone because its directory is: others unmounted it in
-/// their mount namespace and removed the directory there, which detaches it in
-/// every other namespace, mount_namespaces(7). `line` is one of [`mounts`].
+/// Returns whether a mount is gone because its directory is: others unmounted
+/// it in their mount namespace and removed the directory there, which detaches
+/// it in every other namespace, mount_namespaces(7). `line` is a line of
+/// [`mounts`].
 pub(super) fn is_detached(line: &str) -> bool {
     let point = line.split(' ').nth(2).unwrap_or_default();
     // Escapes stand for characters that no directory of a test has.
     !point.contains('\\') && fs::symlink_metadata(point).is_err()
 }
 
-/// Directories named `tare*` and what is below them, but those of other users, and
-/// those that carry the number of somebody else's living process, or hold one;
-/// when `wide`, every directory.
+/// Directories named `tare*` and their contents, except those of other users,
+/// and those that carry the number of another living process, or hold a
+/// process; when `wide`, every directory.
 pub(super) fn cgroups(processes: &Table, wide: bool) -> Vec<String> {
     let mut found = Vec::new();
     collect(
@@ -122,8 +124,8 @@ fn collect(dir: &Path, ours: bool, processes: &Table, wide: bool, found: &mut Ve
     }
 }
 
-/// Whether somebody else's living process is in `dir` or below. An empty
-/// group, or one with a process of ours, may be one that we left.
+/// Returns whether another's living process is in `dir` or below. An empty
+/// group, or a group with a process of this test, may be a leftover.
 fn is_foreign(dir: &Path, processes: &Table) -> bool {
     let own = nix::unistd::geteuid().as_raw();
     if fs::metadata(dir).is_ok_and(|found| found.uid() != own) {
@@ -152,10 +154,10 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// `/proc/keys`, proc(5): serial, type and description; not the columns that
-/// count references and seconds, nor the summary behind the colon. A session's
-/// keyring lives as long as a process that has it, so that processes tell
-/// enough of those unless the snapshot is `wide`.
+/// `/proc/keys`, proc(5): serial, type and description; without the columns
+/// that count references and seconds, and the summary behind the colon. A
+/// session's keyring lives as long as its processes, so processes tell enough
+/// unless the snapshot is `wide`.
 pub(super) fn keys(wide: bool) -> Vec<String> {
     fs::read_to_string("/proc/keys")
         .unwrap_or_default()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is seen of processes: this one, its descendants, and orphans of the library.
+//! The observed processes: this process, its descendants, and orphans of the
+//! library.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -10,12 +11,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// One process as proc(5) shows it.
+/// A process as proc(5) shows it.
 #[derive(Debug, Clone)]
 pub(super) struct Process {
     pid: u32,
     parent: u32,
-    /// Its real user. Its files would belong to root if it may not be traced.
+    /// The real user. Files of an untraceable process would belong to root.
     uid: Option<u32>,
     comm: String,
     state: String,
@@ -46,7 +47,8 @@ impl Process {
         })
     }
 
-    /// The helper is a sealed memfd, which ordinary users are not shown, and has these names.
+    /// The helper is a sealed memfd, hidden from ordinary users, and has these
+    /// names.
     fn is_ours(&self) -> bool {
         let named = ["tare-spawner", "tare-init"].contains(&&*self.comm);
         named || self.exe.starts_with("/memfd:tare-init")
@@ -63,14 +65,14 @@ impl fmt::Display for Process {
     }
 }
 
-/// Whose a process is.
+/// The owner of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
-    /// It descends from this process.
+    /// Descends from this process.
     Child,
-    /// It is the library's, of this host or of one that is gone.
+    /// Belongs to the library, of this host or of a host that is gone.
     Orphan,
-    /// Somebody else's.
+    /// Another's.
     Foreign,
 }
 
@@ -89,21 +91,24 @@ impl Table {
         )
     }
 
-    /// Descendants of this process and orphans of the library; all but this one when `wide`.
+    /// Descendants of this process and orphans of the library; all but this one
+    /// when `wide`.
     pub(super) fn of_interest(&self, wide: bool) -> Vec<&Process> {
         self.0
             .values()
             .filter(|p| match wide {
-                // Kernel threads, children of process 2, come and go as they like.
+                // Kernel threads, children of process 2, come and go as they
+                // like.
                 true => p.pid != std::process::id() && p.parent != 2,
                 false => self.whose(p.pid) != Whose::Foreign,
             })
-            // Dead, and left to whoever adopts orphans here, at whose leisure it goes.
+            // Dead, and left to the adopter of orphans, which reaps at its
+            // leisure.
             .filter(|p| p.state != "Z" || p.parent != reaper())
             .collect()
     }
 
-    /// How a process is listed.
+    /// The line of a process in a list.
     pub(super) fn line(&self, process: &Process) -> String {
         match self.whose(process.pid) {
             Whose::Orphan => format!("orphan {process}"),
@@ -120,8 +125,8 @@ impl Table {
             }
             ours |= process.is_ours();
             if process.parent == reaper() || process.parent == 0 {
-                // Dead and adopted, it only waits for process 1. An ordinary user is not told
-                // whose host a helper has, but whose helper it is.
+                // Dead and adopted, waiting for process 1 alone. An ordinary
+                // user sees the owner of a helper, but not its host.
                 let own = nix::unistd::geteuid();
                 let mine = own.is_root() || process.uid == Some(own.as_raw());
                 let counts = ours && mine && process.state != "Z";
@@ -132,14 +137,15 @@ impl Table {
             }
             at = process.parent;
         }
-        // The chain broke while it was read: somebody died. Look again later.
+        // The chain broke during the read, because a process died. Look again
+        // later.
         match ours {
             true => Whose::Orphan,
             false => Whose::Foreign,
         }
     }
 
-    /// Whether a living process that is not of this test holds the spawner
+    /// Returns whether a living process outside of this test holds the spawner
     /// `pid`: the spawner watches its host by a pidfd.
     fn has_other_host(&self, pid: u32) -> bool {
         let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else {
@@ -160,20 +166,21 @@ impl Table {
             && self.whose(host) == Whose::Foreign
     }
 
-    /// Whether `pid` is alive and none of our concern.
+    /// Returns whether `pid` is alive and unrelated.
     pub(super) fn is_foreign(&self, pid: u32) -> bool {
         let known = self.0.contains_key(&pid) && pid != std::process::id();
         known && self.whose(pid) == Whose::Foreign
     }
 }
 
-/// Who adopts orphans here: process 1, or a subreaper above this process.
+/// The process that adopts orphans here: process 1, or a subreaper above this
+/// process.
 fn reaper() -> u32 {
     static REAPER: OnceLock<u32> = OnceLock::new();
     *REAPER.get_or_init(|| {
         let script = "(until read -r _ _ _ parent _ </proc/self/stat; [ \"$parent\" != $$ ]; do :; done; \
                       exec cat /proc/self/stat) & exit";
-        // The shell ends at once; its child is adopted and then says by whom.
+        // The shell ends at once; its adopted child then names the adopter.
         let output = Command::new("sh")
             .args(["-c", script])
             .stdin(Stdio::null())
@@ -199,18 +206,19 @@ pub(super) fn namespaces(processes: &[&Process]) -> Vec<String> {
     found
 }
 
-/// What glibc's allocator opens for a moment when it gives back memory of a
-/// thread that ends (`check_may_shrink_heap`), at a moment that nobody chooses.
+/// The directory that glibc's allocator opens for a moment to give back memory
+/// of an ended thread (`check_may_shrink_heap`), at an unpredictable moment.
 const ALLOCATOR: &str = "/proc/sys/vm/overcommit_memory";
 
-/// This process's descriptors: number, what it is, flags of fdinfo.
+/// This process's descriptors: number, target, flags of fdinfo.
 pub(super) fn descriptors() -> Vec<String> {
     let numbers: Vec<String> = fs::read_dir("/proc/self/fd")
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect();
-    // The one that read the directory is closed by now and has no target.
+    // The descriptor of the directory listing is closed by now and has no
+    // target.
     numbers
         .iter()
         .filter_map(|n| {
@@ -239,7 +247,7 @@ pub(super) fn threads() -> BTreeMap<i32, String> {
         .collect()
 }
 
-/// What the contract with the host process forbids us to change.
+/// State that the contract with the host process forbids to change.
 pub(super) fn contract() -> Vec<String> {
     let mut lines = vec![format!("cwd {:?}", env::current_dir().unwrap_or_default())];
     lines.extend(env::vars_os().map(|(name, value)| format!("env {name:?}={value:?}")));

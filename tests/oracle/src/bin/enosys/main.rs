@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Runs a command for which some system calls do not exist, as on an older kernel.
+//! Runs a command without some system calls, as on an older kernel.
 //!
 //! `enosys WORD[,WORD...] [--errno NAME] [--] COMMAND...`, where a word is
 //!
@@ -10,8 +10,8 @@
 //! - `file:NAME`: no file of this name is there to be opened (ENOENT);
 //! - `filesystem:NAME`: no file system of this type is known (ENODEV).
 //!
-//! The last three look into the caller's memory, which a filter cannot: for them
-//! this process stays as the parent and answers, until nobody is left to ask.
+//! The last three look into the caller's memory, which a filter cannot: for
+//! them this process stays as the parent and answers, until no process is left.
 
 mod supervise;
 

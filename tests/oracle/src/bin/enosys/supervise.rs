@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Answers the calls whose arguments lie in the caller's memory, seccomp_unotify(2).
+//! Answers the calls whose arguments lie in the caller's memory,
+//! seccomp_unotify(2).
 
 use std::fs::File;
 use std::io;
@@ -11,7 +12,7 @@ use libc::sock_filter;
 use tare_oracle::filter::Rule;
 use tare_oracle::notify::{self, Call};
 
-/// What is looked for in the caller's memory, and refused.
+/// The searched and refused values in the caller's memory.
 pub(crate) enum Question {
     /// A key of fsconfig(2).
     Option(Vec<u8>),
@@ -41,7 +42,7 @@ impl Question {
         }
     }
 
-    /// The errno for this call, if it is refused.
+    /// The errno for this call, if refused.
     fn verdict(&self, asked: &Call) -> Option<i32> {
         let (index, errno, length) = match (self, asked.number) {
             (Self::Option(key), libc::SYS_fsconfig) => (2, libc::EINVAL, key.len()),
@@ -52,7 +53,8 @@ impl Question {
             (Self::FileSystem(name), libc::SYS_mount) => (2, libc::ENODEV, name.len()),
             _ => return None,
         };
-        // Who died meanwhile, or cannot be looked into, is let through.
+        // A call of a process that died, or is closed to this one, is let
+        // through.
         let seen = text(asked.pid, asked.arguments[index], length + 1).ok()?;
         let refused = match self {
             Self::Option(name) | Self::FileSystem(name) => seen == *name,
@@ -83,8 +85,8 @@ fn text(pid: u32, address: u64, length: usize) -> io::Result<Vec<u8>> {
     Ok(seen)
 }
 
-/// Runs `command` under `program` and answers its questions until nobody is
-/// left who could ask; the exit code is the command's.
+/// Runs `command` under `program` and answers its questions until no process is
+/// left; the exit code is the command's.
 pub(crate) fn run(
     command: Command,
     program: Vec<sock_filter>,
