@@ -142,6 +142,10 @@ class Wrapping(unittest.TestCase):
         self.assertIn("\n    ///   word", found)
         self.assertEqual(found.split(), wrap.wrapped("a.rs", found).split())
 
+    def test_directives_stay(self) -> None:
+        text = f"# {WIDE}\n# shellcheck disable=SC1\ntrue\n"
+        self.assertIn("word\n# shellcheck disable=SC1\n", wrap.wrapped("a.sh", text))
+
     def test_code_stays(self) -> None:
         text = f'// short\n// lines\nlet s = "// {WIDE}";\n/// ```\n/// {WIDE}\n/// ```\n'
         self.assertEqual(wrap.wrapped("a.rs", text), text)

@@ -16,7 +16,7 @@ MARKERS = {
 }
 # A list item, a table row, a heading, an example: begins a line in any case.
 ITEM = re.compile(r"(?:[*+-]|\d+\.) +")
-FIXED = re.compile(r"\s*$|[|#>]| {2,}|\t|```|\[[^]]*\]: |SPDX|!|-*- | *-\w")
+FIXED = re.compile(r"\s*$|[|#>]| {2,}|\t|```|\[[^]]*\]: |SPDX|shellcheck |!|-*- | *-\w")
 
 
 # The indentation, the marker and the words of a comment line.

@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Looks at each image as each user, and prints a table; sourced by
-# ../builders.sh. shellcheck disable=SC2154 # builders.sh sets work and users.
+# ../builders.sh.
+# shellcheck disable=SC2154 # builders.sh sets work and users.
 
 expected="fixed default|/made/by/workdir|1000:1000|hello"
 

@@ -36,7 +36,8 @@ fi
 echo
 echo "cutting the power"
 # Mounts end with the namespace, and loop devices and files with their mounts,
-# however this ends. shellcheck disable=SC2016
+# however this ends.
+# shellcheck disable=SC2016
 exec "${root[@]}" unshare --mount --propagation private bash -euc '
     mount -t tmpfs -o mode=0700 none /dev/shm
     exec python3 cuts.py --place /dev/shm "$@"' bash --tare "$tare" --cuts "${TARE_CUTS:-50}" "$@"
