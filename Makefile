@@ -19,8 +19,8 @@ triple := $(shell rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)
 export CARGO_TARGET_$(triple)_RUNNER := $(root)
 endif
 
-# Nothing may be skipped, but what only another cgroup layout can have: the
-# tests in a guest run those.
+# No test may be skipped, except for another cgroup layout: the tests in a guest
+# run those.
 export TARE_TESTS_REQUIRE ?= all,-pids_v2
 
 .PHONY: help demo test lint prose fuzz bench bench-peers bench-docs schema install install-debug wheel setup images guest
@@ -51,15 +51,15 @@ prose: ## Lower the ceilings of scripts/prose/ceilings.txt to what is left
 fuzz: setup ## Every parser of foreign bytes for a minute, guided by coverage
 	fuzz/run.sh
 
-bench: setup images ## Each stage beside its floor, and the figures that are promised
+bench: setup images ## Each stage beside its floor, and the promised figures
 	$(CARGO) bench --locked --package libtare --features bench --bench '*'
 	scripts/bench-report.py $(target)/bench
 
-bench-peers: setup images ## The same beside what is installed of bwrap, crun, runc, podman, docker, umoci, skopeo
+bench-peers: setup images ## The same beside installed peers: bwrap, crun, runc, podman, docker, umoci, skopeo
 	$(root) scripts/bench-peers.sh
 	scripts/bench-report.py $(target)/bench
 
-bench-docs: ## What was measured last into docs/performance.md
+bench-docs: ## Put the last measurement into docs/performance.md
 	scripts/bench-report.py $(target)/bench -m docs/performance.md
 	scripts/bench-plot.py $(target)/bench docs/performance.svg
 
@@ -76,9 +76,9 @@ install: ## The command, its manual and completions, the C library, below DESTDI
 	scripts/install-generated.sh $(target)/release/tare $(DESTDIR)$(PREFIX)/share
 
 install-debug: DEBUGINFO = apart
-install-debug: install ## The same, with debug information in .debug beside; DEBUGINFO=inside leaves it in, for packagers
+install-debug: install ## Install with debug information in .debug beside; DEBUGINFO=inside leaves it in, for packagers
 
-wheel: setup ## The Python wheel, as it may be given to others; its last line says where it is
+wheel: setup ## The Python wheel for other machines; the last line gives its path
 	$(root) tests/images.sh oldest
 	bindings/python/test.sh -w
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The figures that are promised, each beside its floor, as JSON for `scripts/bench-report.py`.
+//! The promised figures, each beside its floor, as JSON for
+//! `scripts/bench-report.py`.
 //!
-//! `cargo bench --bench figures -- start density` measures these groups, without a name all that need nothing
-//! but this machine. Each group is a process of its own, and `bench/GROUP.json` in cargo's target directory.
-//! What is to be compared is measured in turn, in an order that changes: milliseconds mean nothing between
-//! machines, nor do they between two hours of one.
+//! `cargo bench --bench figures -- start density` measures these groups,
+//! without a name all groups that need only this machine. Each group is a
+//! process, and `bench/GROUP.json` in cargo's target directory. Compared values
+//! are measured in turn, in a changing order, because milliseconds differ
+//! between machines and between two hours of a machine.
 #![allow(missing_docs, reason = "a bench has no users")]
 #![allow(
     clippy::print_stdout,
@@ -39,7 +41,7 @@ use std::process::{Command, ExitCode};
 
 use serde_json::Value;
 
-/// Those that need nothing but this machine.
+/// Groups that need only this machine.
 const ALONE: [&str; 4] = ["start", "scale", "density", "unpack"];
 
 fn measure(group: &str) {

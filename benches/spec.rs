@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The spec: read from JSON and validated, beside the JSON alone, and the plan of a start.
+//! The spec: read from JSON and validated, beside the JSON alone, and the plan
+//! of a start.
 #![allow(missing_docs, reason = "criterion makes an undocumented function")]
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Start: open, run a program of one system call, learn its status; each step alone, beside the floors.
+//! Start: open, run a program of a single system call, read its status; each
+//! step alone, beside the floors.
 //!
-//! These are distributions; the figures to be held are in `figures.rs`, which measures them in turn.
+//! These are distributions; the promised figures are in `figures.rs`, which
+//! measures in turn.
 #![allow(missing_docs, reason = "a bench has no users")]
 #![allow(clippy::print_stderr, reason = "a floor that fails says where")]
 
@@ -27,7 +29,8 @@ fn starts(criterion: &mut Criterion, bed: &Bed) {
     criterion.bench_function("start_cold", |b| {
         b.iter_custom(|n| opened(n, || bed::ran(bed.open())));
     });
-    // Taken as fast as they come: what waits is used up, and the helper makes one while another is used.
+    // Taken without a pause: the waiting sandboxes are used up, and the helper
+    // makes a sandbox while another is used.
     let pool = Pool::open(&bed.store, &bed.spec, PoolSize::default()).unwrap();
     criterion.bench_function("start_pool", |b| {
         b.iter_custom(|n| opened(n, || bed::ran(pool.take().unwrap())));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Unpacking and importing: the Debian layer in each compression, many small files, few big ones; beside
-//! each its floors. Figures to be held are in `figures.rs`, which measures in turn; these are distributions.
+//! Unpacking and importing: the Debian layer in each compression, many small
+//! files, few big files; each beside its floors. The promised figures are in
+//! `figures.rs`, which measures in turn; these are distributions.
 #![allow(missing_docs, reason = "criterion makes an undocumented function")]
 
 #[path = "unpack/layers.rs"]
@@ -17,13 +18,14 @@ use layers::{biggest, inflate, unpack, untar};
 use tare::image::{ImportOptions, Reference};
 use tare_oracle::image;
 
-/// Times `work` in a new directory each. They are removed together, which is not counted.
+/// Times `work` in a new directory each. Removing the directories is not
+/// counted.
 fn timed(count: u64, work: impl Fn(&Path)) -> Duration {
     let temp = tempfile::tempdir().unwrap();
     let mut sum = Duration::ZERO;
     for _ in 0..count {
         let into = tempfile::tempdir_in(temp.path()).unwrap().keep();
-        // What earlier runs left to the disk is not to be paid by this one.
+        // This one must not pay for earlier runs' dirty pages.
         nix::unistd::sync();
         let start = Instant::now();
         work(&into);
@@ -104,7 +106,7 @@ fn shapes(c: &mut Criterion) {
     group.finish();
 }
 
-/// The image into a new store, synced as it is meant to be.
+/// Imports the image into a new store, with its sync.
 fn import(c: &mut Criterion) {
     let reference: Reference = format!("oci:{}:latest", image("debian").display())
         .parse()

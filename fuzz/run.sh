@@ -6,15 +6,16 @@
 #   fuzz/run.sh TARGET [SECONDS] [LIBFUZZER-FLAGS...]
 #   fuzz/run.sh -m TARGET           puts what was found into fuzz/corpus, as little of it as covers the same
 #
-# The inputs are in target/fuzz/TARGET, those of fuzz/corpus among them; one that makes a target
-# panic is left in target/fuzz and named. Needs a C++ compiler.
+# The inputs are in target/fuzz/TARGET, those of fuzz/corpus among them; an
+# input that makes a target panic is left in target/fuzz and named. Needs a C++
+# compiler.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 work=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
-# What cargo-fuzz passes, but for the sanitizers, which are for nightly compilers: the parsers
-# have no unsafe code.
+# The flags of cargo-fuzz, without sanitizers, which are for nightly compilers:
+# the parsers have no unsafe code.
 flags=(
     --cfg fuzzing
     -Cpasses=sancov-module

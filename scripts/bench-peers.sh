@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Measures what is installed of bwrap, crun, runc, podman, docker, umoci and skopeo beside tare: the same
-# program, the same layer, each as a process, in turn. With -i installs what is missing first, with apt.
-# Groups named behind it (peers-start, peers-unpack) are measured alone. Needs root. Whatever they make is
-# below one temporary directory, and goes with it.
+# Measures installed peers (bwrap, crun, runc, podman, docker, umoci, skopeo)
+# beside tare: the same program, the same layer, each as a process, in turn.
+# With -i installs missing peers first, with apt. Groups named behind it
+# (peers-start, peers-unpack) are measured alone. Needs root. All files are
+# below a temporary directory, and go with it.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -31,18 +32,20 @@ clean() {
         kill "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     done
-    # What containers' storage has mounted, the last first.
+    # Mounts of containers' storage, the last first.
     awk -v dir="$work/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
         while read -r dir; do umount -l "$dir" || true; done
     rm -rf "$work"
-    # Their parents of cgroups stay when the last container is gone; an rmdir takes only empty ones.
+    # Their parents of cgroups stay when the last container is gone; an rmdir
+    # takes only empty ones.
     comm -13 <(echo "$groups_before") <(find /sys/fs/cgroup -mindepth 1 -maxdepth 3 -type d | sort) |
         grep -E '/(docker|libpod[^/]*|crun|runc|tare-bench[^/]*)(/|$)' | sort -r |
         while read -r dir; do rmdir "$dir" 2>/dev/null || true; done
 }
 trap clean EXIT
 
-# peer GROUP NAME ROUNDS ARGV...: one line of the list, benches/figures/peers.rs, if it works here.
+# peer GROUP NAME ROUNDS ARGV...: adds a line to the list of
+# benches/figures/peers.rs, if the peer works here.
 peer() {
     local line new try=("${@:4}")
     new=$(mktemp -d "$work/new.XXXXXX")
@@ -73,8 +76,8 @@ bundle() {
     mv "$work/config.json" "$work/bundle/config.json"
 }
 
-# It refuses machines where v2 has a controller beside v1. There it gets a mount namespace without v2, and a row
-# beside it tells what entering one costs.
+# crun refuses machines with a v2 controller beside v1. There crun gets a mount
+# namespace without v2, and a row beside it tells the cost of entering.
 bench_crun() {
     local words=(crun --root "$work/crun" run -b "$work/bundle" '{id}') v2 enter
     v2=$(awk '/ - cgroup2 / { print $5 }' /proc/self/mountinfo)
@@ -91,7 +94,7 @@ bench_crun() {
     peer start "crun: nsenter alone" 1 "${enter[@]}" "$work/image/exit"
 }
 
-# A daemon of our own: nothing is shared with one that may run here already.
+# A separate daemon, sharing nothing with a running one.
 start_docker() {
     local socket=unix://$work/docker.sock
     docker=$(command -v /usr/bin/docker || command -v docker)

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Draws what `cargo bench --bench figures` measured as an SVG: a dot at the middle, a line from p20 to p99.
+"""Draws the results of `cargo bench --bench figures` as an SVG: a dot at the
+median, a line from p20 to p99.
 
     bench-plot.py RESULTS FILE
 
-RESULTS is the directory of JSON files, `bench` in cargo's target directory. Needs nothing but Python.
+RESULTS is the directory of JSON files, `bench` in cargo's target directory.
+Needs only Python.
 """
 
 import json
@@ -19,7 +21,7 @@ ROW, HEAD, GAP = 22, 46, 34
 
 OURS, FLOOR, PEER = "ours", "floor", "peer"
 
-# Group of results, arm, what it is called in the picture, and whose it is.
+# Group of results, arm, label in the picture, and owner.
 Line = tuple[str, str, str, str]
 PANELS: list[tuple[str, list[Line]]] = [
     (

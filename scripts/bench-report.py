@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Prints what `cargo bench --bench figures` measured: each figure that is promised, and the times behind it.
+"""Prints the results of `cargo bench --bench figures`: each promised figure,
+and the times behind it.
 
     bench-report.py RESULTS [-m FILE]
 
-RESULTS is the directory of JSON files, `bench` in cargo's target directory. With -m, the same as Markdown
-replaces what FILE has between its two lines "<!-- measured -->". A figure that is missed is said to be; it
-is no error.
+RESULTS is the directory of JSON files, `bench` in cargo's target directory.
+With -m, the same as Markdown replaces the part of FILE between its two lines
+"<!-- measured -->". A missed figure is marked, without an error.
 """
 
 import argparse
@@ -16,7 +17,8 @@ from typing import Any, Callable, Optional
 
 MARK = "<!-- measured -->\n"
 
-# What a figure divides: the middle (or another point) of one arm by another's.
+# The quotient of a figure: the median (or another point) of an arm by
+# another's.
 Ratio = Callable[[dict[str, Any]], float]
 
 
@@ -28,7 +30,7 @@ def spread(name: str) -> Ratio:
     return lambda arms: arms[name]["p99"] / arms[name]["p50"]
 
 
-# Group, figure, how it is found, what is allowed, and whether that is the most or the least.
+# Group, figure, computation, allowed value, and its direction.
 PROMISED: list[tuple[str, str, Ratio, float, str]] = [
     ("start", "start_cold / floor_naive", over("start_cold", "floor_naive"), 0.7, "most"),
     ("start", "start_cold in a row: p99 / p50", spread("start_cold_in_a_row"), 3, "most"),
@@ -67,7 +69,7 @@ PROMISED: list[tuple[str, str, Ratio, float, str]] = [
     ("density", "closing 1000 sandboxes, s", lambda v: v["close_all"], 5, "most"),
 ]
 
-# What is measured beside it: none of it is promised.
+# Additional values, none of them promised.
 TOLD: list[tuple[str, str, Ratio]] = [
     ("start", "floor_naive without its filter / with it", over("floor_nofilter", "floor_naive")),
     ("start", "start_cold / floor_naive without its filter", over("start_cold", "floor_nofilter")),
@@ -114,7 +116,7 @@ Table = tuple[list[str], list[list[str]]]
 
 
 def value(results: Results, group: str, ratio: Ratio) -> Optional[float]:
-    """None for what was not measured, or a peer that is not there."""
+    """Returns None for an unmeasured value or a missing peer."""
     found = results.get(group)
     if found is None:
         return None

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Runs a command beside four busy loops and a disk writer, as on a machine with other work to do.
+# Runs a command beside four busy loops and a disk writer, as on a machine with
+# other work to do.
 #
 #   scripts/busy.sh COMMAND [ARG]...
 #
-# The exit status is the command's. The loops and the writer end with this script, even by SIGKILL.
-# Environment: TMPDIR (where the disk is written to; default /tmp).
+# The exit status is the command's. The loops and the writer end with this
+# script, even by SIGKILL. Environment: TMPDIR (where the disk is written to;
+# default /tmp).
 set -euo pipefail
 
 [ $# -gt 0 ] || {
@@ -15,7 +17,7 @@ set -euo pipefail
 
 file=$(mktemp)
 exec 3>"$file"
-# Without a name: gone when this ends, whatever ends it.
+# Without a name: gone at any end of this script.
 rm "$file"
 others=()
 end() {
@@ -24,7 +26,7 @@ end() {
 }
 trap end EXIT
 
-# beside COMMAND...: runs it until this script ends.
+# beside COMMAND...: runs the command until this script ends.
 beside() {
     setpriv --pdeathsig KILL "$@" </dev/null >/dev/null 2>&1 &
     others+=($!)
@@ -33,7 +35,8 @@ beside() {
 for _ in 1 2 3 4; do
     beside bash -c 'while :; do :; done'
 done
-# 256 MiB at a time, each on the disk before the next: other writers wait for it.
+# 256 MiB at a time, each on the disk before the next, for which other writers
+# wait.
 beside python3 -c 'import os
 block = bytes(1 << 20)
 while True:

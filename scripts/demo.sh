@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# The main job, shown: a command in a copy-on-write view of this machine, then one in Debian.
-# Prints what was isolated and how long each step took. Needs what `make demo` made.
+# Shows the main job: a command in a copy-on-write view of this machine, then a
+# command in Debian. Prints the isolation and the time of each step. Needs the
+# results of `make demo`.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -14,7 +15,7 @@ export TARE_STORE=$store
 
 bold() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
-# step WORDS -- COMMAND...: runs it and says how long it took.
+# step WORDS -- COMMAND...: runs the command and prints its time.
 step() {
     local words=() began=$EPOCHREALTIME us shown
     while [ "$1" != -- ]; do words+=("$1"); shift; done
@@ -27,7 +28,7 @@ step() {
     printf '  %s: %d.%03d ms\n' "${words[*]}" $((us / 1000)) $((us % 1000))
 }
 
-# What is on this machine and must be the same at the end.
+# State of this machine that must be the same at the end.
 seen_outside() {
     awk '{ $1 = $2 = ""; print }' /proc/self/mountinfo
     find /sys/fs/cgroup -type d -name 'tare*' 2>/dev/null
@@ -36,7 +37,7 @@ seen_outside() {
         /proc/[0-9]*/status 2>/dev/null || true
 }
 
-# Run inside; tells what a command in there sees.
+# Run inside; prints the view of a command there.
 # shellcheck disable=SC2016  # expanded inside, not here
 look='# look around
 echo "  user        $(id)"

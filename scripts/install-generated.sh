@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# install-generated.sh TARE SHARE: writes manual pages and completions, as TARE itself generates them, below SHARE.
+# install-generated.sh TARE SHARE: writes manual pages and completions, as TARE
+# itself generates them, below SHARE.
 set -eu
 
 tare=$1 share=$2

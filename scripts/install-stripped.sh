@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# install-stripped.sh FILE TO MODE: installs a program, a shared library or an archive without its debug information.
+# install-stripped.sh FILE TO MODE: installs a program, a shared library or an
+# archive without debug information.
 #
 # Environment: DEBUGINFO says where that goes:
 #   none      nowhere (the default)

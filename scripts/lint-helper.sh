@@ -1,10 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Runs clippy on the helper program, which build.rs compiles and cargo does not know.
+# Runs clippy on the helper program, which build.rs compiles and cargo does not
+# know.
 set -eu
 
 cd "$(dirname "$0")/.."
-# Not /dev/null: the compiler writes beside its output and renames, which as root replaces the device.
+# Not /dev/null: the compiler writes beside its output and renames, which as
+# root replaces the device.
 out=${CARGO_TARGET_DIR:-target}/lint-helper
 mkdir -p "$out"
 exec clippy-driver src/init/main.rs --crate-name=tare_init --crate-type=bin --edition=2024 \

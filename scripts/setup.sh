@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Installs what the build, the tests and the demo need, with apt, and only what is missing.
+# Installs missing requirements of the build, the tests and the demo, with apt.
 set -euo pipefail
 
 # A program (or file), and Debian's package that has it.
@@ -82,6 +82,6 @@ echo "setup: installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 "${root[@]}" apt-get update -q
 "${root[@]}" "${install[@]}"
-# What depends on the version of something that was missing.
+# Checks that depend on the version of a missing package.
 find_missing
 [ ${#missing[@]} = 0 ] || "${root[@]}" apt-get install -y --no-install-recommends "${missing[@]}"

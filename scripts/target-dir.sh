@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Prints cargo's target directory: target, unless ordinary users, whom the
-# tests become, could not reach what is built there.
+# Prints cargo's target directory: target, unless ordinary users, whom the tests
+# become, could not reach files there.
 set -eu
 
 cd "$(dirname "$0")/.."

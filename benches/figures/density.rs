@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A thousand sandboxes at once: what each costs in memory, and whether the last is made as fast as the first.
+//! A thousand sandboxes at once: memory of each, and the speed of the last
+//! beside the first.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -17,10 +18,10 @@ use super::bed::{self, Bed};
 use super::sample::median;
 
 const COUNT: usize = 1000;
-/// How many at either end are compared.
+/// The number compared at either end.
 const END: usize = 100;
 
-/// The parts that add up: nothing is in two of them. Kernel stacks are in `VmallocUsed`.
+/// The parts that add up, without overlap. `VmallocUsed` has the kernel stacks.
 const PARTS: [&str; 6] = [
     "AnonPages",
     "Slab",
@@ -43,14 +44,15 @@ pub(crate) fn meminfo() -> BTreeMap<String, i64> {
     text.lines().filter_map(field).collect()
 }
 
-/// What a process takes, each page shared among those who have it, in KiB; none if it has ended.
+/// Memory of a process in KiB, shared pages divided among their users; `None`
+/// after its end.
 fn proportional(process: &Path) -> Option<i64> {
     let rollup = fs::read_to_string(process.join("smaps_rollup")).ok()?;
     let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     pss.trim().trim_end_matches(" kB").parse().ok()
 }
 
-/// How many processes of ours there are, and what they take together.
+/// The number of the library's processes, and their memory together.
 fn helpers() -> (usize, i64) {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let ours = processes.filter(|entry| {
@@ -61,7 +63,8 @@ fn helpers() -> (usize, i64) {
     (taken.len(), taken.iter().sum())
 }
 
-/// What is freed late (namespaces, groups of processes) is not to be counted.
+/// Waits for late frees (namespaces, groups of processes), which must not
+/// count.
 fn settle() {
     std::thread::sleep(Duration::from_secs(2));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a figure depends on, as far as the machine tells: no names, no paths.
+//! Properties of the machine that a figure depends on: no names, no paths.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
@@ -22,11 +22,11 @@ pub(crate) fn describe() -> Value {
     })
 }
 
-/// As the kernel tells it, else as distributions put it beside their kernel.
+/// From the kernel itself, else from the distribution's file beside the kernel.
 fn kernel_config() -> String {
     let mut config = String::new();
     if let Ok(packed) = File::open("/proc/config.gz") {
-        // Half of a configuration is as good as none: the figure is then unknown.
+        // Half of a configuration is useless: the figure is then unknown.
         let _ = MultiGzDecoder::new(packed).read_to_string(&mut config);
         return config;
     }

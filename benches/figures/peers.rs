@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Other programs that do the same, each as a process, beside `tare` as a process and the library.
+//! Other programs that do the same, each as a process, beside `tare` as a
+//! process and the library.
 //!
-//! `TARE_BENCH_PEERS` names a file with a line for each: what it is compared at (`start`, `unpack`), its
-//! name, in which rounds it runs (1: all, 2: each second), and its arguments, all apart by tabs. `{new}` in an
-//! argument becomes a new directory beside the list, `{id}` a new name.
+//! `TARE_BENCH_PEERS` names a file with a line for each peer: its group
+//! (`start`, `unpack`), its name, its rounds (1: all, 2: each second), and its
+//! arguments, all separated by tabs. `{new}` in an argument becomes a new
+//! directory beside the list, `{id}` a new name.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -19,7 +21,8 @@ use super::sample::{Arm, interleave, timed};
 use super::unpacks::into_new;
 use super::{floor, starts};
 
-/// What one of them leaves to the kernel to remove is not to be paid by the next.
+/// A pause, so that the next does not pay for the last peer's cleanup in the
+/// kernel.
 const PAUSE: Duration = Duration::from_millis(60);
 
 struct Peer {
@@ -39,7 +42,7 @@ impl Peer {
         }
     }
 
-    /// Runs it as a process of its own, to its end, which must be a good one.
+    /// Runs a peer as a process to its successful end.
     fn run(&self, number: usize, new: &Path) -> Duration {
         let fill = |word: &String| {
             word.replace("{new}", new.to_str().unwrap())
@@ -54,7 +57,7 @@ impl Peer {
         })
     }
 
-    /// Each time in a new directory below `within`, if there is one.
+    /// Uses a new directory below `within` each time, if given.
     fn arm<'a>(&'a self, within: Option<&'a Path>) -> Arm<'a> {
         let mut number = 0;
         let once = move || {
@@ -105,7 +108,8 @@ pub(crate) fn starts() -> Value {
 pub(crate) fn unpacks() -> Value {
     let peers = listed("unpack");
     let layer = biggest("debian");
-    // What some of them leave mounted is the business of whoever made the list, and so are its neighbours.
+    // Mounts left by a peer are removed by the maker of the list, with the
+    // neighbours.
     let list = list();
     let within = list.parent().unwrap();
     let mut arms = vec![Arm::new("unpack", || {

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Measuring several things in turn, so that a change of the machine's mood meets all of them.
+//! Measuring several things in turn, so that a change of the machine's mood
+//! meets all of them.
 #![forbid(unsafe_code)]
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-/// One of the things that are measured against each other.
+/// A thing that is measured against others.
 pub(crate) struct Arm<'a> {
     name: String,
     /// Runs in each such round only.
     every: usize,
-    /// Does it once and says how long that took, without what is not to be counted.
+    /// Does the work once and returns its time, without uncounted parts.
     once: Box<dyn FnMut() -> Duration + 'a>,
     times: Vec<Duration>,
 }
@@ -26,12 +27,12 @@ impl<'a> Arm<'a> {
         }
     }
 
-    /// What takes all of its time.
+    /// An arm whose whole time counts.
     pub(crate) fn whole(name: &str, mut work: impl FnMut() + 'a) -> Self {
         Self::new(name, move || timed(&mut work))
     }
 
-    /// Left out but in each `n`th round, for what takes long.
+    /// Leaves slow arms out except in each `n`th round.
     pub(crate) fn every(mut self, n: usize) -> Self {
         self.every = n;
         self
@@ -53,7 +54,7 @@ impl<'a> Arm<'a> {
     }
 }
 
-/// The middle one.
+/// The median.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -65,8 +66,8 @@ pub(crate) fn timed(work: impl FnOnce()) -> Duration {
     began.elapsed()
 }
 
-/// In each of `rounds`, every arm `block` times in a row, the arms in an order that is new each time.
-/// What each does once before is not counted.
+/// Runs every arm `block` times in a row in each of `rounds`, the arms in a new
+/// order each time. Each arm's first run is not counted.
 pub(crate) fn interleave(mut arms: Vec<Arm<'_>>, rounds: usize, block: usize) -> Value {
     let mut order: Vec<usize> = (0..arms.len()).collect();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How many sandboxes a second several callers make together, beside one alone.
+//! Sandboxes a second of several callers together, beside a single caller.
 #![forbid(unsafe_code)]
 
 use std::path::Path;
@@ -14,12 +14,12 @@ use super::bed::{self, Bed};
 use super::sample::median;
 use super::{floor, starts};
 
-/// How long callers are watched at a time.
+/// The time of a measurement.
 const WINDOW: Duration = Duration::from_millis(400);
 const ROUNDS: usize = 12;
 const CALLERS: [usize; 3] = [1, 2, 4];
 
-/// How many times a second `work` is done by so many callers.
+/// Counts how often a second so many callers do `work`.
 fn rate(callers: usize, work: impl Fn() + Sync) -> f64 {
     let (over, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let began = Instant::now();
@@ -35,11 +35,11 @@ fn rate(callers: usize, work: impl Fn() + Sync) -> f64 {
         thread::sleep(WINDOW);
         over.store(true, Ordering::Relaxed);
     });
-    // The last of each caller is counted, and so is its time.
+    // Each caller's last run counts, and so does its time.
     done.into_inner() as f64 / began.elapsed().as_secs_f64()
 }
 
-/// The same of the floor, whose callers are processes: what the kernel alone has to do.
+/// The same for the floor, with processes as callers: the kernel's share alone.
 fn floor_rate(callers: usize, root: &Path) -> f64 {
     let this = std::env::current_exe().unwrap();
     let caller = |_| {
@@ -55,7 +55,7 @@ fn floor_rate(callers: usize, root: &Path) -> f64 {
     callers.into_iter().map(rate).sum()
 }
 
-/// One of its callers: says how many a second it made.
+/// A caller of the floor: prints its rate.
 pub(crate) fn floor(root: &Path) {
     let (began, mut done) = (Instant::now(), 0);
     while began.elapsed() < WINDOW {
@@ -70,7 +70,7 @@ pub(crate) fn measure() -> Value {
     let bed = Bed::new(dir.path());
     starts::whole(&bed);
     let closed = || starts::whole(&bed);
-    // Closed in passing: what has ended may still be on its way out.
+    // Closed in passing, because an ended sandbox may still be on its way out.
     let dropped = || bed::run(&bed.open());
     const KINDS: [&str; 3] = ["closed", "dropped", "floor"];
     let mut rates: [[Vec<f64>; KINDS.len()]; CALLERS.len()] = Default::default();

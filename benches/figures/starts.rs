@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Starts, as root and as ordinary users, beside the platform's spawn and the floor.
+//! Starts, as root and as ordinary users, beside the platform's spawn and the
+//! floor.
 #![forbid(unsafe_code)]
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -29,7 +30,8 @@ fn pooled(pool: &Pool) -> Duration {
     bed::opened(|| bed::ran(pool.take().unwrap()))
 }
 
-/// Until the helper makes no more of them. Without sleeping: a processor that has slept wakes up slowly.
+/// Until the helper makes no more of them. Without sleeping: a processor that
+/// has slept wakes up slowly.
 fn rest(pool: &Pool) {
     const QUIET: Duration = Duration::from_millis(5);
     loop {
@@ -43,7 +45,8 @@ fn rest(pool: &Pool) {
     }
 }
 
-/// Starts for the tail, which among others is theirs, too: in a row, beside the end of the one before; and with that behind them.
+/// Starts for the tail: in a row, beside the end of the last; and after that
+/// end.
 fn alone(bed: &Bed) -> Value {
     const PAUSE: Duration = Duration::from_millis(20);
     let row = Arm::new("start_cold_in_a_row", || cold(bed));
@@ -73,7 +76,7 @@ pub(crate) fn measure() -> Value {
         Arm::whole("start_whole", || whole(&bed)),
         Arm::new("start_pool", || {
             rest(&pool);
-            // Both processors are awake for what is started in a row, too.
+            // Both processors are awake for starts in a row, too.
             bed::run(&warmed);
             pooled(&pool)
         }),
@@ -94,7 +97,7 @@ pub(crate) fn measure() -> Value {
     json!({ "arms": arms })
 }
 
-/// Another user's process, which makes one start each time that it is asked.
+/// Another user's process, which makes a start on each request.
 struct Other {
     process: Child,
     ask: Option<ChildStdin>,

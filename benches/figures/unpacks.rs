@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Unpacking the Debian layer, beside inflating it to nothing and `tar xf` of the plain archive.
+//! Unpacking the Debian layer, beside inflating it to nothing and `tar xf` of
+//! the plain archive.
 #![forbid(unsafe_code)]
 
 use std::fs::File;
@@ -12,11 +13,12 @@ use serde_json::{Value, json};
 use super::layers::{biggest, inflate, unpack, untar};
 use super::sample::{Arm, interleave, timed};
 
-/// In a new directory below `within`, all of which stay to the end: ext4 without a journal is slow to give out
-/// inodes that were freed a moment ago, and whoever comes next would pay for that.
+/// Unpacks into a new directory below `within`; all stay to the end, because
+/// ext4 without a journal reuses freed inodes slowly, and the next unpack would
+/// pay.
 pub(crate) fn into_new(within: &Path, work: impl FnOnce(&Path) -> Duration) -> Duration {
     let into = tempfile::tempdir_in(within).unwrap().keep();
-    // What others left to the disk is not to be paid by this one.
+    // This one must not pay for others' dirty pages.
     nix::unistd::sync();
     work(&into)
 }

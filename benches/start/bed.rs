@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What every start needs: an image of one tiny program, a store, the default spec.
+//! Parts of every start: an image of a tiny program, a store, the default spec.
 #![forbid(unsafe_code)]
 
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use tare::{Command, Sandbox, Spec, Stdout, Store};
 
 use super::floor;
 
-/// An image of one program, `exit(0)`, and a store.
+/// An image of a single program, `exit(0)`, and a store.
 pub(crate) struct Bed {
     pub(crate) root: PathBuf,
     pub(crate) store: Store,
@@ -18,10 +18,10 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    /// Makes them below `dir`, which is the caller's to remove.
+    /// Makes image and store below `dir`; the caller removes them.
     pub(crate) fn new(dir: &Path) -> Self {
         let root = dir.join("image");
-        // And what things are mounted on, files as well.
+        // Mount points, files as well.
         for name in ["proc", "sys", "dev", "etc"] {
             std::fs::create_dir_all(root.join(name)).unwrap();
         }
@@ -60,13 +60,13 @@ pub(crate) fn run(sandbox: &Sandbox) {
     assert!(sandbox.run(exit).unwrap().status.success());
 }
 
-/// The same, for whoever goes on with the sandbox.
+/// The same, and returns the open sandbox.
 pub(crate) fn ran(sandbox: Sandbox) -> Sandbox {
     run(&sandbox);
     sandbox
 }
 
-/// Times what gives an open sandbox; closing it, which nobody has to wait for, is not counted.
+/// Times an open; the close, for which no caller must wait, is not counted.
 pub(crate) fn opened(make: impl FnOnce() -> Sandbox) -> Duration {
     let began = Instant::now();
     let sandbox = make();

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The floor: the same sandbox by a straightforward sequence of raw system calls.
+//! The floor: the same sandbox by a straightforward sequence of raw system
+//! calls.
 //!
-//! What a start asks of the kernel is the same as ours: namespaces, a cgroup, an overlay on a tmpfs, devices,
-//! masks, capabilities, a filter. How is what anybody would write down: one clone, mounts by path, one wait.
+//! The floor asks the kernel for the same as libtare: namespaces, a cgroup, an
+//! overlay on a tmpfs, devices, masks, capabilities, a filter. It does so in
+//! the obvious way: one clone, mounts by path, one wait.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -12,7 +14,7 @@ use std::ptr::null;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// A static x86-64 program of one system call: `exit(0)`.
+/// A static x86-64 program of a single system call: `exit(0)`.
 pub(crate) const EXIT: &[u8] = &{
     let mut elf = [0u8; 129];
     let head: [u8; 64] = [
@@ -38,7 +40,7 @@ pub(crate) const EXIT: &[u8] = &{
     elf
 };
 
-/// Fails the whole child: a floor that skips a step is none.
+/// Fails the whole child, because a floor that skips a step is no floor.
 fn must(what: &CStr, ret: i64) -> i64 {
     if ret < 0 {
         let error = io::Error::last_os_error();
@@ -61,7 +63,8 @@ fn mkdir(path: &CStr, mode: u32) {
     must(c"mkdir", unsafe { libc::mkdir(path.as_ptr(), mode) }.into());
 }
 
-/// A cgroup for this process's, where this machine has the second version mounted.
+/// A cgroup for this process's, where this machine has the second version
+/// mounted.
 static CGROUP: LazyLock<CString> = LazyLock::new(|| {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let line = mounts.lines().find(|line| line.contains(" - cgroup2 "));
@@ -70,8 +73,9 @@ static CGROUP: LazyLock<CString> = LazyLock::new(|| {
     CString::new(format!("{path}/tare-floor-{}", std::process::id())).unwrap()
 });
 
-/// Makes the sandbox, runs `/exit` in it, waits for it; says how long that took, without the removal of its cgroup.
-/// Without `filter` it is no sandbox: the difference is what a filter of that shape costs.
+/// Makes the sandbox, runs `/exit`, waits for its end; returns the time,
+/// without the removal of the cgroup. Without `filter` the result is no
+/// sandbox: the difference is the cost of a filter of that shape.
 pub(crate) fn run(root: &Path, filter: bool) -> Duration {
     let root = CString::new(root.as_os_str().as_bytes()).unwrap();
     let cgroup = CGROUP.as_c_str();
@@ -84,7 +88,8 @@ pub(crate) fn run(root: &Path, filter: bool) -> Duration {
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWNET
         | libc::SIGCHLD;
-    // SAFETY: like fork; the bench has one thread, and the child only makes system calls.
+    // SAFETY: like fork; the bench has one thread, and the child only makes
+    // system calls.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
     assert!(pid >= 0, "{}", io::Error::last_os_error());
     if pid == 0 {
@@ -123,7 +128,8 @@ fn inside(root: &CStr, cgroup: &CStr, filter: bool) -> ! {
 }
 
 fn enter(cgroup: &CStr) {
-    // SAFETY: strings, buffers and structures that live through each call; the descriptors are this child's own.
+    // SAFETY: strings, buffers and structures that live through each call; the
+    // descriptors are this child's own.
     unsafe {
         let dir = must(c"open", libc::open(cgroup.as_ptr(), libc::O_PATH).into()) as i32;
         let procs = must(
@@ -249,13 +255,14 @@ fn kernel() {
     mount(c"mqueue", c"/mnt/m/dev/mqueue", c"mqueue", locked, c"");
 }
 
-/// What Docker's default changes in the sandbox's own network.
+/// Settings of Docker's default in the sandbox's own network.
 fn network() {
     for (setting, value) in [
         (c"/mnt/m/proc/sys/net/ipv4/ping_group_range", "0 2147483647"),
         (c"/mnt/m/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"),
     ] {
-        // SAFETY: a string and a buffer with its length; the descriptor is this child's own.
+        // SAFETY: a string and a buffer with its length; the descriptor is this
+        // child's own.
         unsafe {
             let fd = must(c"open", libc::open(setting.as_ptr(), libc::O_WRONLY).into()) as i32;
             let wrote = libc::write(fd, value.as_ptr().cast(), value.len());
@@ -394,9 +401,10 @@ fn confine() {
     }
 }
 
-/// A filter that asks for each allowed number in turn, behind one question for the architecture and one for x32:
-/// as many instructions as libseccomp emits for x86-64. Without the first question the kernel would ask
-/// all the others for each number of i386 as well.
+/// A filter that compares each allowed number in turn, behind a comparison of
+/// the architecture and another for x32: as many instructions as libseccomp
+/// emits for x86-64. Without the first the kernel would run all others for each
+/// number of i386 as well.
 fn attach() {
     const ARCH_X86_64: u32 = 0xc000_003e;
     const X32: u32 = 0x4000_0000;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A layer's blob, unpacked by the library, and its floors: inflated to nothing, and `tar xf`.
+//! A layer's blob, unpacked by the library, and its floors: inflated to
+//! nothing, and `tar xf`.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
@@ -35,7 +36,7 @@ pub(crate) fn inflate(gzip: &Path, to: &mut impl io::Write) {
     }
 }
 
-/// As the store does it: both digests, whiteouts converted.
+/// As in the store: both digests, whiteouts converted.
 pub(crate) fn unpack(blob: &Path, into: &Path) {
     let options = Options {
         whiteouts: Whiteouts::Convert,
@@ -47,7 +48,7 @@ pub(crate) fn unpack(blob: &Path, into: &Path) {
     tare::image::layer::unpack(blob, into.as_fd(), &options, &mut |_| ()).unwrap();
 }
 
-/// Keeps what the library keeps.
+/// Keeps the same data as the library.
 pub(crate) fn untar(plain: &Path, into: &Path) {
     let mut tar = Command::new("tar");
     tar.args(["--numeric-owner", "--xattrs", "-xpf"]).arg(plain);

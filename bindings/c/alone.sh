@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# alone.sh PROGRAM WORDS...: runs a program in a root directory where no library is: nothing but the kernel's file
-# systems, /tmp and the program. Needs root.
+# alone.sh PROGRAM WORDS...: runs a program in a root directory without
+# libraries: only the kernel's file systems, /tmp and the program. Needs root.
 set -euo pipefail
 
 # shellcheck disable=SC2016

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# install.sh LINKED DESTDIR PREFIX: the C face below DESTDIR/PREFIX: header, archive, shared library, tare.pc, from
-# what link.sh made in LINKED. As root and without a DESTDIR it is made known to this machine by ldconfig(8), too.
-# Environment: DEBUGINFO, see scripts/install-stripped.sh.
+# install.sh LINKED DESTDIR PREFIX: installs the C face below DESTDIR/PREFIX:
+# header, archive, shared library, tare.pc, from the results of link.sh in
+# LINKED. As root and without a DESTDIR, runs ldconfig(8), too. Environment:
+# DEBUGINFO, see scripts/install-stripped.sh.
 set -eu
 
 linked=$1 root=$2$3 prefix=$3
@@ -16,7 +17,8 @@ ln -sf libtare.so.0 "$root/lib/libtare.so"
 install -d "$root/lib/pkgconfig"
 sed -e "s|@prefix@|$prefix|" -e "s|@version@|$version|" tare.pc.in >"$root/lib/pkgconfig/tare.pc"
 chmod 0644 "$root/lib/pkgconfig/tare.pc"
-# Programs find a library by the cache of ld.so(8). A tree for a package has no part in this machine's.
+# Programs find a library by the cache of ld.so(8). A tree for a package has no
+# part in this machine's.
 if [ -z "$2" ] && PATH=$PATH:/usr/sbin:/sbin && command -v ldconfig >/dev/null; then
     [ "$(id -u)" != 0 ] || ldconfig
     case $(ldconfig -p) in

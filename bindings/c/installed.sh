@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Whether a program finds the library as docs/c.md says: where everybody looks, and below a prefix of its own. Needs
-# root; the machine's directories are copy-on-write in a mount namespace meanwhile.
+# Checks that a program finds the library as docs/c.md says: in the default
+# place, and below another prefix. Needs root; the machine's directories are
+# copy-on-write in a mount namespace meanwhile.
 #
 #   installed.sh LINKED PROGRAM.c    prints what the program says after each installation
 #
-# LINKED is what link.sh made.
+# LINKED is the output directory of link.sh.
 set -euo pipefail
 umask 022
 linked=$(realpath "$1") program=$(realpath "$2")

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Installs the C face into a directory of the build, and runs the programs in tests/programs with it: by
-# pkg-config and the shared library, with the static archive, without any shared library, under AddressSanitizer
-# and under valgrind; as root and as ordinary users.
+# Installs the C face into a directory of the build, and runs the programs in
+# tests/programs with it: by pkg-config and the shared library, with the static
+# archive, without any shared library, under AddressSanitizer and under
+# valgrind; as root and as ordinary users.
 set -euo pipefail
 umask 022
 
@@ -42,7 +43,7 @@ build begins -o "$home/begins" "${shared[@]}"
 build authority -o "$home/authority" "${shared[@]}"
 build cancels -o "$home/cancels" "${shared[@]}"
 build cancels -o "$home/cancels-static" "$lib/libtare.a" "${private[@]}"
-# The loader ignores LD_LIBRARY_PATH for it.
+# The loader ignores LD_LIBRARY_PATH for a set-user-id program.
 build setuid -o "$home/setuid" "$lib/libtare.a" "${private[@]}"
 build sizes -o "$home/sizes" "${shared[@]}"
 build stacks -o "$home/stacks" "${shared[@]}"
@@ -51,9 +52,9 @@ build users -o "$home/users" "${shared[@]}"
 build logs -o "$home/logs" "${shared[@]}"
 build primitives -o "$home/primitives" "${sanitize[@]}" "$lib/libtare.a" "${private[@]}"
 build face -static -o "$home/face-alone" "${static[@]}" 2>"$home/alone.log" || { cat "$home/alone.log"; exit 1; }
-# The linker warns of two functions, which docs/c.md explains.
+# The linker warns of two functions, explained in docs/c.md.
 [[ $(grep -o "Using '[a-z_]*'" "$home/alone.log" | sort -u | xargs) == "Using getgrgid_r Using getpwuid_r" ]]
-# Beside another Rust library, on either side of it.
+# Beside another Rust library, on either side.
 rustc --edition 2024 --crate-type staticlib -o "$home/libbeside.a" tests/programs/beside.rs
 build beside -o "$home/beside-before" "$lib/libtare.a" "$home/libbeside.a" "${private[@]}"
 build beside -o "$home/beside-behind" "$home/libbeside.a" "$lib/libtare.a" "${private[@]}"
@@ -68,7 +69,8 @@ for page in "$home"/page*.c "$home/epoll.c"; do
     done
 done
 
-# What is exported is what the version script lists, each in its version; the soname is the major version's.
+# The exports are those of the version script, each in its version; the soname
+# is the major version's.
 listed=$(sed -n 's/^    \(tare_[a-z0-9_]*\);$/\1@@TARE_0.1/p' tare.map | sort)
 exported=$(nm -D --defined-only "$lib/libtare.so" | awk '$2 != "A" { print $3 }' | sort)
 diff <(echo "$listed") <(echo "$exported")
@@ -83,17 +85,18 @@ if strings -a "$lib/libtare.so" "$lib/libtare.a" | grep -iF -e tare_weak -e "$we
     echo "the library can be weakened" >&2
     exit 1
 fi
-# What is installed has no debug information, and says where that is.
+# The installed files have no debug information, and name the place of theirs.
 [[ $(readelf -SW "$lib/libtare.so" "$lib/libtare.a") != *.debug_* ]]
 at=$(nm -D "$lib/libtare.so" | awk '/ tare_version@/ { print $1 }')
 addr2line -e "$lib/libtare.so" "0x$at" | grep -q 'bindings/c/src/library\.rs'
 
 passed=0
-# run_as USER NAME LAST WORDS...: the words with a fresh store and LAST, which is made from a busybox tree.
+# run_as USER NAME LAST WORDS...: runs the words with a fresh store and LAST,
+# made from a busybox tree.
 run_as() {
     local user=$1 name=$2 last=$3 temp said status=0 apart=()
     shift 3
-    # It compares all mounts, and other tests of the machine mount, too.
+    # The test compares all mounts, and other tests of the machine mount, too.
     [[ $name != hosts* ]] || apart=(unshare --mount --propagation private)
     temp=$(mktemp -d /tmp/tare-c.XXXXXX)
     mkdir -p "$temp"/root/{bin,etc,tmp,proc,sys,dev}
@@ -136,7 +139,8 @@ for user in root tare-t-plain tare-t-subids; do
     run_as "$user" users root "$home/users" || failed=1
     run_as "$user" cancels root "$home/cancels" || failed=1
 done
-# says NAME EXPECTED WORDS...: a program of the documentation, and what it writes.
+# says NAME EXPECTED WORDS...: compares the output of a program of the
+# documentation.
 says() {
     local name=$1 expected=$2 temp said
     shift 2
@@ -160,8 +164,8 @@ stores=$(mktemp -d /tmp/tare-c.XXXXXX)
 says examples/epoll.c "100 sandboxes, sum 328350" "$home/epoll" "$stores/store" '{"image": "host"}' || failed=1
 "${root[@]}" rm -rf "$stores"
 run_as root face-static root "$home/face-static" || failed=1
-# set_user_id OWNER EXPECTED: the program belongs to OWNER, an ordinary user runs it. Root's default store is of
-# this test alone.
+# set_user_id OWNER EXPECTED: the program belongs to OWNER, an ordinary user
+# runs it. Root's default store is of this test alone.
 set_user_id() {
     local temp said
     temp=$(mktemp -d /tmp/tare-c.XXXXXX)
@@ -190,7 +194,8 @@ run_as root cancels-static root "$home/cancels-static" || failed=1
 run_as root face-asan root "$home/face-asan" || failed=1
 run_as root hosts-asan root "$home/hosts-asan" || failed=1
 run_as root primitives-asan root "$home/primitives" || failed=1
-# Debian 12's knows no pidfd_open(2), without which no sandbox can be opened: what needs none runs in it.
+# Debian 12's lacks pidfd_open(2), without which no sandbox opens: programs
+# without a sandbox run.
 run_as root handles-valgrind root.tar valgrind --quiet --error-exitcode=9 --leak-check=full \
     --errors-for-leak-kinds=definite "$home/handles" || failed=1
 echo "$passed passed"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Builds the wheel, installs it in an environment of its own, compares it with
-# its types, and runs the tests as root and as ordinary users. What it is given
-# are words for pytest.
+# Builds the wheel, installs it in a fresh environment, compares it with its
+# types, and runs the tests as root and as ordinary users. Its arguments are
+# words for pytest.
 #
 #   -e   only make the environment, with the wheel in it, and print where it is
 #   -w   only make the wheel, for speed, and print where it is
@@ -10,7 +10,7 @@
 #   -l   only what needs no wheel: format, lint, types
 #   -v   only make the environment, without the wheel, and print where it is
 #
-# Environment: TARE_IMAGES (what tests/images.sh made), TARE_PYTHON (the
+# Environment: TARE_IMAGES (the output of tests/images.sh), TARE_PYTHON (the
 # interpreter; default: Debian's, which ordinary users can reach).
 set -euo pipefail
 umask 022
@@ -37,10 +37,10 @@ environment() {
     printf '%s\n' "$stamp" >"$venv/.made"
 }
 
-# wheel PROFILE: the wheel, as anybody would install it. Tests take one that is
-# not optimized, since the tests of Rust have built most of that.
+# wheel PROFILE: installs the wheel as users do. Tests take an unoptimized
+# wheel, because the tests of Rust have built most of that.
 wheel() {
-    # As in a new clone, and in the order in which pip asks.
+    # As in a new clone, and in pip's order.
     rm -rf "$home/wheels" "$home/metadata" data
     mkdir "$home/wheels" "$home/metadata"
     PATH=$venv/bin:$PATH "$venv/bin/python" - "$home/wheels" "$1" "$TARE_IMAGES/oldest" "$home/metadata" <<'PYTHON'
@@ -60,7 +60,7 @@ tests_as() {
     echo "running the Python tests as $user"
     temp=$(mktemp -d /tmp/tare-python.XXXXXX)
     "${root[@]}" chown "$user" "$temp"
-    # Not from here: the package that is tested is the installed one.
+    # Not from here, because the tested package is the installed one.
     "${root[@]}" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
         env -i HOME="$temp" PATH="$venv/bin:/usr/bin:/bin:/usr/sbin:/sbin" LANG=C.UTF-8 TARE_IMAGES="$TARE_IMAGES" \
         PYTHONDONTWRITEBYTECODE=1 \

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Whether the wheel is all that there is to install: in an empty environment of
-# this machine's Python, in one of each other CPython that is found, and in the
-# oldest Debian that it is for, with that one's Python and C library. Needs
-# root.
+# Checks that the wheel is enough: in an empty environment of this machine's
+# Python, in an environment of each other CPython found, and in the oldest
+# supported Debian, with its Python and C library. Needs root.
 #
 #   wheel.sh WHEEL ROOT-DIRECTORY
 #
@@ -21,8 +20,8 @@ cp "$wheel" "$temp/given"
 # The program in the README's own text.
 awk '/^```/ { inside = $0 == "```python"; next } inside' ../../README.md >"$temp/given/readme.py"
 [ -s "$temp/given/readme.py" ]
-# What is done in both: install, import, a sandbox by the package and by the
-# command, the plugin's entry point.
+# Steps in both: install, import, a sandbox by the package and by the command,
+# the plugin's entry point.
 cat >"$temp/given/check.sh" <<'END'
 set -eu
 given=$1 home=$2 python=${3:-python3}
@@ -71,7 +70,7 @@ others() {
         fi
     done
 }
-# In a mount namespace of its own; what is written goes to memory.
+# In a separate mount namespace; writes go to memory.
 there() {
     # shellcheck disable=SC2016
     env -i PATH=/usr/bin:/bin:/usr/sbin:/sbin unshare --mount --propagation private sh -euc '

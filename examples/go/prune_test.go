@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-// Tests of a script that deletes files, on this machine's own programs and where nothing can be lost: each test has
-// a sandbox of its own, and all of them run at once.
+// Tests of a script that deletes files, on this machine's own programs and
+// without danger: each test has its own sandbox, and all of them run at once.
 package example
 
 import (
@@ -42,7 +42,7 @@ func sandbox(t *testing.T, files ...string) *tare.Sandbox {
 	return sb
 }
 
-// left is what is in the directory, read without a command.
+// left returns the names in the directory, read without a command.
 func left(t *testing.T, sb *tare.Sandbox) string {
 	t.Helper()
 	entries, err := fs.ReadDir(sb.FS(), "backups")
@@ -88,7 +88,7 @@ func TestPruneWithoutDirectory(t *testing.T) {
 	}
 }
 
-// The worst that it could do is done, and nothing is lost.
+// The script does its worst, and nothing is lost.
 func TestEverythingMayBeDeleted(t *testing.T) {
 	sb := sandbox(t, "a.bak")
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -20,7 +20,8 @@ COMMON: dict[str, Any] = {
     # The checks look for processes with ps(1), which the image does not have.
     "mounts": [f"{shutil.which('busybox')}:/usr/local/bin/ps:ro"],
 }
-# What no sandbox with one id can satisfy, user_namespaces(7), and what the kernel says.
+# Checks that no sandbox with a single id can satisfy, user_namespaces(7), and
+# the kernel's answer.
 WITH_ONE_ID = {"test_exec_as_user": "adduser: chown 1000:1000 /home/USER: EINVAL (Invalid argument)"}
 
 
@@ -31,7 +32,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def one_id() -> bool:
-    """Whether sandboxes of the caller have user 0 alone."""
+    """Returns whether sandboxes of the caller have user 0 alone."""
     with tare.Sandbox("host") as sandbox:
         return sandbox.effective()["ids"] == "single"
 
@@ -40,7 +41,8 @@ def one_id() -> bool:
 def config(one_id: bool) -> TareConfig:
     if not one_id:
         return TareConfig(**COMMON, user="nobody", workdir="/tmp")
-    # The checks want to see a mode refuse something, and this capability overrides modes.
+    # The checks want to see a mode refuse something, and this capability
+    # overrides modes.
     return TareConfig(**COMMON, workdir="/root", cap_drop=["DAC_OVERRIDE"])
 
 

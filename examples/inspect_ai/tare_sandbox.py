@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Sandboxes of libtare for inspect_ai: `sandbox=("tare", "debian")` gives each sample a fresh one."""
+"""Sandboxes of libtare for inspect_ai: `sandbox=("tare", "debian")` gives each
+sample a fresh one."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from pydantic import BaseModel
 
 
 class TareConfig(BaseModel, frozen=True, extra="allow"):
-    """An image, and any other keyword of `tare.Sandbox`: `TareConfig(image="debian", memory="1g")`."""
+    """An image, and any other keyword of `tare.Sandbox`:
+    `TareConfig(image="debian", memory="1g")`."""
 
     image: str
 
@@ -30,7 +32,8 @@ class TareConfig(BaseModel, frozen=True, extra="allow"):
 
 @sandboxenv(name="tare")
 class TareSandboxEnvironment(SandboxEnvironment):
-    """One sandbox. Files are read and written with the rights of the user that commands run as."""
+    """A sandbox. Files are read and written with the rights of the user that
+    commands run as."""
 
     def __init__(self, sandbox: tare.aio.Sandbox, user: str, workdir: str) -> None:
         super().__init__()

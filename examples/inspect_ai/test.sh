@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Runs this example and mini_swe_agent as root and as ordinary users, with and without subordinate ids. Expects what
-# bindings/python/test.sh built and the image that `tests/images.sh debian` makes. Its arguments are words for pytest.
+# Runs this example and mini_swe_agent as root and as ordinary users, with and
+# without subordinate ids. Expects the results of bindings/python/test.sh and
+# the image of `tests/images.sh debian`. Its arguments are words for pytest.
 set -euo pipefail
 umask 022
 cd "$(dirname "$0")/.."
@@ -12,7 +13,8 @@ venv=$target/agents/venv
 root=()
 [ "$(id -u)" = 0 ] || root=(sudo)
 
-# Both frameworks at exactly these versions, with what they import: half of the rest is for other models and stores.
+# Both frameworks at exactly these versions, with their imports: half of the
+# rest is for other models and stores.
 requirements=(--requirement inspect_ai/requirements.txt --requirement mini_swe_agent/requirements.txt)
 stamp=$({ /usr/bin/python3 -VV && cat ./*/requirements.txt; } | sha256sum)
 if [ "$(cat "$venv/.made" 2>/dev/null)" != "$stamp" ]; then

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""A whole evaluation: the samples' files, a tool and a scorer meet in the sandbox of each sample."""
+"""A whole evaluation: the samples' files, a tool and a scorer meet in the
+sandbox of each sample."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from tare_sandbox import TareConfig
 
 @solver
 def counts() -> Solver:
-    """Does with the tool what a model would do with it."""
+    """Uses the tool as a model would."""
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         state.output.completion = str(await bash(timeout=60)("wc -l <given >>answer; pwd"))

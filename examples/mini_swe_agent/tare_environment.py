@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Sandboxes of libtare for mini-swe-agent: `--environment-class tare_environment.TareEnvironment`."""
+"""Sandboxes of libtare for mini-swe-agent: `--environment-class
+tare_environment.TareEnvironment`."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from pydantic import BaseModel
 
 
 class TareEnvironmentConfig(BaseModel, extra="allow"):
-    """An image, how commands run, and any other keyword of `tare.Sandbox`: `memory="1g"`."""
+    """An image, how commands run, and any other keyword of `tare.Sandbox`:
+    `memory="1g"`."""
 
     image: str
     cwd: str = "/"
@@ -21,7 +23,8 @@ class TareEnvironmentConfig(BaseModel, extra="allow"):
 
 
 class TareEnvironment(DockerEnvironment):
-    """One sandbox for one task; each action is a command in it. All but the container is as with Docker."""
+    """A sandbox for a task; each action is a command inside. All but the
+    container is as with Docker."""
 
     def __init__(self, *, config_class: type = TareEnvironmentConfig, **kwargs: Any) -> None:
         super().__init__(config_class=config_class, **kwargs)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""mini-swe-agent's agent in a sandbox, and its own local environment as the judge of each action."""
+"""mini-swe-agent's agent in a sandbox, and its own local environment as the
+judge of each action."""
 
 from __future__ import annotations
 
@@ -71,7 +72,8 @@ def test_action_comes_to_what_it_does_without_a_sandbox(command: str, how: dict[
         LocalEnvironment(**common),
     ):
         output = environment.execute({"command": command}, **how)
-        # The sentences of exceptions differ; that there is one, and its class, does not.
+        # The sentences of exceptions differ; that there is one, and its class,
+        # does not.
         output["exception_info"] = bool(output["exception_info"])
         output.get("extra", {}).pop("exception", None)
         seen.append(output)

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# How long the tests take with libtare and with `docker run`, in turns; the servers, the image and the tests are the same.
-# Starts a Docker engine of its own (Debian: apt-get install docker.io), which has its data in a temporary directory.
-# Needs root, and the image that `tests/images.sh postgres` makes.
+# Times the tests with libtare and with `docker run`, in turns; the servers, the
+# image and the tests are the same. Starts a separate Docker engine (Debian:
+# apt-get install docker.io) with its data in a temporary directory. Needs root,
+# and the image of `tests/images.sh postgres`.
 #
 #   compare.sh [ROUNDS]     3 by default
 #
-# Environment: TARE_IMAGES (where the image is), TARE_PYTHON (an interpreter that has libtare, pytest and psycopg).
+# Environment: TARE_IMAGES (where the image is), TARE_PYTHON (an interpreter
+# that has libtare, pytest and psycopg).
 set -euo pipefail
 cd "$(dirname "$0")"
 rounds=${1:-3}
@@ -37,7 +39,8 @@ docker load -q -i "$temp/image.tar" >/dev/null
 rm "$temp/image.tar"
 docker info --format 'Docker {{.ServerVersion}}, {{.Driver}}, {{.DefaultRuntime}}'
 
-# seconds ENGINE: of a server's start until it answers, of a whole test, each at the median.
+# seconds ENGINE: prints the medians of a server's start until its first answer,
+# and of a whole test.
 run() {
     "$python" -m pytest -p no:cacheprovider -q --tare-store="$temp/store" --engine="$1" --junitxml="$temp/$1.xml" \
         --basetemp="$temp/pytest" . >"$temp/said" 2>&1 || { cat "$temp/said" >&2 && exit 1; }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""A PostgreSQL server of its own for each test: a fresh sandbox, and in it the cluster that is in the image."""
+"""A new PostgreSQL server for each test: a fresh sandbox, with the cluster of
+the image."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ import pytest
 import tare
 from tare.pytest_plugin import SandboxFactory
 
-# Where the server makes its socket, and what nobody misses in a database that lives for one test.
+# The server's socket, and settings without durability, because a database lives
+# for a single test.
 INSIDE = "/run/postgresql"
 SETTINGS = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "full_page_writes=off"]
 SERVER = ["/usr/lib/postgresql/15/bin/postgres", "-D", "/var/lib/postgresql/data", *SETTINGS]
@@ -33,7 +35,7 @@ class Server(Protocol):
     """A server that was started."""
 
     def failure(self) -> str | None:
-        """What it said, if it has ended."""
+        """The server's output, if it has ended."""
 
 
 class InSandbox:
@@ -85,16 +87,17 @@ def sandbox_image() -> str:
 
 @pytest.fixture
 def sockets() -> Iterator[str]:
-    """A directory of the host for the server's socket; its path must be short, unix(7)."""
+    """A directory of the host for the server's socket; its path must be short,
+    unix(7)."""
     with tempfile.TemporaryDirectory(prefix="pg") as path:
-        # The server's user is another one inside.
+        # The server's user differs from root inside.
         os.chmod(path, 0o777)
         yield path
 
 
 @pytest.fixture
 def server(request: pytest.FixtureRequest, sockets: str) -> Iterator[Server]:
-    """A server that nobody else has used."""
+    """An unused server."""
     if request.config.getoption("engine") == "tare":
         yield InSandbox(request.getfixturevalue("sandbox_factory"), sockets)
         return

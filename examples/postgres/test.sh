@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# Runs the example as root and as an ordinary user with subordinate ids. Expects what bindings/python/test.sh
-# installed and the image that `tests/images.sh postgres` makes. What it is given are words for pytest.
+# Runs the example as root and as an ordinary user with subordinate ids. Expects
+# the results of bindings/python/test.sh and the image of `tests/images.sh
+# postgres`. Its arguments are words for pytest.
 set -euo pipefail
 umask 022
 cd "$(dirname "$0")"

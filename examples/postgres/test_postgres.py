@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Twenty tests that would be in each other's way on one server: same names, server settings, crashes."""
+"""Twenty tests that would disturb each other on a shared server: same names,
+server settings, crashes."""
 
 from __future__ import annotations
 
@@ -76,7 +77,8 @@ def test_a_backend_that_is_killed_ends_all_connections(
     with connect(server, sockets, dbname="postgres") as other:
         victim = one(other, "SELECT pg_backend_pid()")
         with pytest.raises(psycopg.OperationalError):
-            # Crashes the backend itself: a signal from inside is what PostgreSQL cannot survive in good order.
+            # Crashes the backend itself: PostgreSQL cannot survive a signal
+            # from inside in good order.
             database.execute(f"COPY (SELECT 1) TO PROGRAM 'cat >/dev/null; kill -9 {victim}'")
             one(database, "SELECT pg_sleep(10)")
     with connect(server, sockets, dbname="postgres") as again:

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Hands libFuzzer's inputs to one of the library's targets, named by `TARE_FUZZ_TARGET`.
+//! Hands libFuzzer's inputs to one of the library's targets, named by
+//! `TARE_FUZZ_TARGET`.
 #![no_main]
 
 use std::sync::LazyLock;

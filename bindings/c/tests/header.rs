@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `include/tare.h`: made from the sources, complete as a manual, welcome in every C and C++, and the
-//! same for programs that were compiled long ago.
+//! `include/tare.h`: made from the sources, complete as a manual, welcome in
+//! every C and C++, and the same for programs that were compiled long ago.
 
 mod parsed;
 
@@ -23,12 +23,12 @@ fn committed() -> Header {
     Header::parse(&fs::read_to_string(header_path()).unwrap())
 }
 
-/// `TARE_BLESS=1` writes what is derived anew.
+/// Derived files; `TARE_BLESS=1` writes them anew.
 fn bless() -> Option<String> {
     std::env::var("TARE_BLESS").ok()
 }
 
-/// The header as the sources have it now.
+/// Generates the header from the present sources.
 fn generated() -> String {
     let config = cbindgen::Config::from_file(crate_dir().join("cbindgen.toml")).unwrap();
     let bindings = cbindgen::Builder::new()
@@ -70,7 +70,7 @@ fn header_says_of_each_function_what_a_manual_must() {
             returns,
             "{name} and what it returns: {doc}"
         );
-        // What goes to the caller, and what comes back from there, has an owner.
+        // Every value to and from the caller has an owner.
         let last = function.prototype.rsplit(',').next().unwrap_or_default();
         let gives = last.contains("**") || function.prototype.starts_with("const char *");
         let takes = name.ends_with("_free") || name.ends_with("_close");
@@ -111,8 +111,8 @@ fn exports_are_the_functions_of_the_header() {
     assert_eq!(exported, declared, "left tare.map, right include/tare.h");
 }
 
-/// Compiles a source file as strictly as any program may; `Err` is what the
-/// compiler says.
+/// Compiles a source file as strictly as any program may; `Err` has the
+/// compiler's words.
 fn compile(compiler: &str, source: &str, text: &str, more: &[&str]) -> Result<(), String> {
     const STRICT: &[&str] = &[
         "-Wall",
@@ -143,7 +143,8 @@ fn compile(compiler: &str, source: &str, text: &str, more: &[&str]) -> Result<()
 
 /// A program with a struct of each initializer, beside those of zeros.
 fn initialized() -> String {
-    // Twice, and before anything else: it stands on its own and is guarded.
+    // Twice, and before anything else: the header is self-contained and
+    // guarded.
     let mut code = String::from("#include <tare.h>\n#include <tare.h>\nint main(void) {\n");
     let names = committed().initializers;
     assert!(names.len() >= 7, "{names:?}");
@@ -185,7 +186,8 @@ fn every_struct_that_the_caller_sizes_has_an_initializer() {
     assert_eq!(sized, header.initializers);
 }
 
-/// Every constant, the place and width of every field, every prototype: what a compiled program relies on.
+/// Every constant, the place and width of every field, every prototype: all
+/// facts that a compiled program relies on.
 fn abi(header: &Header) -> Vec<String> {
     let mut code = String::from("#include <tare.h>\n#include <stdio.h>\nint main(void) {\n");
     let fixed = |name: &str| !name.starts_with("TARE_VERSION_");
@@ -230,7 +232,8 @@ fn abi_is_the_committed_one() {
     let before: BTreeSet<String> = text.lines().skip(3).map(str::to_owned).collect();
     let now = abi(&committed());
     let kept: BTreeSet<String> = now.iter().cloned().collect();
-    // Versions from 0.1.0 on only add; what is not released yet may change with TARE_BLESS=anew.
+    // Versions from 0.1.0 on only add; unreleased parts may change with
+    // TARE_BLESS=anew.
     let gone: Vec<_> = before.difference(&kept).collect();
     let anew = bless().as_deref() == Some("anew");
     assert!(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `TARE_..._INIT`: an initializer behind each struct whose size the caller
-//! sets. cbindgen cannot write one.
+//! `TARE_..._INIT`: an initializer behind each struct with a size that the
+//! caller sets, because cbindgen cannot write them.
 
 use std::fmt::Write as _;
 

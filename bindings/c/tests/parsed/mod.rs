@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The header as a list of constants, structs and functions: enough of C for what cbindgen writes.
+//! The header as a list of constants, structs and functions: enough of C for
+//! cbindgen's output.
 
 mod initial;
 
@@ -10,14 +11,14 @@ pub(crate) struct Function {
     pub(crate) name: String,
     /// On one line.
     pub(crate) prototype: String,
-    /// What is said above it.
+    /// The comment above.
     pub(crate) doc: String,
 }
 
-/// What a header declares.
+/// The declarations of a header.
 #[derive(Default)]
 pub(crate) struct Header {
-    /// Name, value, what is said above.
+    /// Name, value, comment above.
     pub(crate) constants: Vec<(String, String, String)>,
     /// Names of macros that are no numbers: initializers of structs.
     pub(crate) initializers: Vec<String>,
@@ -26,7 +27,7 @@ pub(crate) struct Header {
     pub(crate) functions: Vec<Function>,
 }
 
-/// The last word of a declaration, without what surrounds it.
+/// The last word of a declaration, without its brackets.
 fn last_word(text: &str) -> String {
     let end = text.trim_end_matches([';', ' ']);
     let start = end.rfind([' ', '*']).map_or(0, |at| at + 1);

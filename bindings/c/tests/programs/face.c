@@ -271,7 +271,7 @@ static void sizes_of_structs(void) {
     } newer;
     memset(&newer, 0, sizeof newer);
     newer.known = shell("exit 3");
-    newer.known.timeout_ns = 1; /* not seen by whoever reads only up to argv */
+    newer.known.timeout_ns = 1; /* not seen by a library that reads only up to argv */
     newer.known.size = offsetof(tare_command, env);
     tare_output *output;
     OK(tare_sandbox_run(sandbox, &newer.known, &output));

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Every keyword of every call, each with a right value, for check_types.py: a type checker finds nothing."""
+"""Every keyword of every call, each with a right value, for check_types.py: a
+type checker finds nothing."""
 
 from __future__ import annotations
 
