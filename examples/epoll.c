@@ -2,10 +2,11 @@
 /*
  * epoll STORE SPEC: a hundred sandboxes in one loop and one thread.
  *
- * Each is opened with SPEC (JSON), runs one command, and is waited for by its status descriptor; what the
- * commands wrote is read when they have ended.
+ * Each is opened with SPEC (JSON), runs one command, and is waited for by its
+ * status descriptor; what the commands wrote is read when they have ended.
  *
- *     cc epoll.c $(pkg-config --cflags --libs tare) -o epoll && ./epoll /tmp/store '{"image": "host"}'
+ * cc epoll.c $(pkg-config --cflags --libs tare) -o epoll && ./epoll /tmp/store
+ * '{"image": "host"}'
  */
 #include <stdio.h>
 #include <stdlib.h>

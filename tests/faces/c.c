@@ -303,7 +303,8 @@ static bool has_begun(const char *path) {
     return is_there && count_commands() == 1;
 }
 
-/* Runs the next command in a thread, and ends the sandbox once the command has made the file. */
+/* Runs the next command in a thread, and ends the sandbox once the command has
+   made the file. */
 static void run_beside(const char *end, const char *path) {
     tare_output *output = NULL;
     void *error;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Looks from inside a sandbox whether something can be done, and says how the
- * kernel answered: "WHAT ok" or "WHAT ERRNO", one line for each attempt. It never
- * does more than find out. */
+/*
+ * Looks from inside a sandbox whether something can be done, and says how the
+ * kernel answered: "WHAT ok" or "WHAT ERRNO", one line for each attempt. It
+ * never does more than find out.
+ */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -141,7 +143,8 @@ static void spy_on(const char *pid)
 	}
 }
 
-/* spy MILLISECONDS: looks into every process of the sandbox over and over, for that long */
+/* spy MILLISECONDS: looks into every process of the sandbox over and over, for
+   that long */
 static void spy(char **arg)
 {
 	struct timespec now, end;
@@ -187,7 +190,8 @@ static void swap(char **arg)
 		syscall(SYS_renameat2, AT_FDCWD, arg[0], AT_FDCWD, arg[1], 2);
 }
 
-/* deep N: directories one below the other, from the working directory down; every other one closed */
+/* deep N: directories one below the other, from the working directory down;
+   every other one closed */
 static void deep(char **arg)
 {
 	for (long n = number(*arg); n > 0; n--) {
@@ -213,7 +217,8 @@ static void fds(void)
 	}
 }
 
-/* terminal: what could put characters into the terminal that is standard input */
+/* terminal: what could put characters into the terminal that is standard input
+   */
 static void terminal(void)
 {
 	char c = 'x', selection[2] = { 3, 0 };
@@ -332,7 +337,8 @@ static void try_mount(char **arg)
 	say("mount", mount(arg[1], arg[0], arg[2], number(arg[3]), NULL));
 }
 
-/* keyring: what the session keyring is called and its number, and whether a key in it or in the user's can be found */
+/* keyring: what the session keyring is called and its number, and whether a key
+   in it or in the user's can be found */
 static void keyring(char **arg)
 {
 	char text[256];

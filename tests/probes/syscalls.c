@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Asks the kernel for every call with arguments that it cannot honour, each in a
- * process of its own, and prints "ABI NUMBER ERRNO", ERRNO -1 if it never came back. */
+/* Asks the kernel for every call with arguments that it cannot honour, each in
+   a process of its own, and prints "ABI NUMBER ERRNO", ERRNO -1 if it never
+   came back. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +14,8 @@
 
 #define X32_BIT 0x40000000L
 
-/* A place for each answer: a child that fork(2) itself made may write to its own late. */
+/* A place for each answer: a child that fork(2) itself made may write to its
+   own late. */
 static volatile int *result;
 
 static int native(long number)

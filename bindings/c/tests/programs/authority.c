@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * authority STORE ROOT: hosts that give something up, or change what they are, between two sandboxes. The second one
- * is made with what the calling thread then is, or refused; never with what the host was.
+ * authority STORE ROOT: hosts that give up or change privileges between two
+ * sandboxes. The second is made with the calling thread's present privileges,
+ * or refused; never with the earlier ones.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -27,7 +28,7 @@ static const char *store_path, *root_path;
 static char spec[4096];
 static tare_store *store;
 
-/* ---- what a sandbox is ---- */
+/* ---- facts of a sandbox ---- */
 
 /* A line of a file of /proc, behind its key. */
 static void line_of(const char *path, const char *key, char *into, size_t size) {
@@ -45,7 +46,8 @@ static void line_of(const char *path, const char *key, char *into, size_t size) 
     into[strcspn(into, "\n")] = 0;
 }
 
-/* A line of the status of the helper that has made a sandbox, as this process sees it. */
+/* A line of the status of the helper that has made a sandbox, as this process
+   sees it. */
 static void helper_status(const tare_sandbox *sandbox, const char *key, char *into, size_t size) {
     char path[64], number[64];
     int pidfd;
@@ -111,7 +113,7 @@ static void write_file(const char *path, const char *text) {
     close(fd);
 }
 
-/* A user namespace of its own, in which the caller's only id is 0. */
+/* Enters a new user namespace, in which the caller's only id is 0. */
 static void enter_user_namespace(void) {
     char map[64];
     uid_t uid = geteuid();
@@ -154,7 +156,8 @@ static void set_ids(void) {
     inside_is("a pool", taken, "cat /proc/self/uid_map", map_of(OTHER, 1));
     OK(tare_sandbox_reset(after));
     inside_is("reset", after, "cat /proc/self/uid_map", map_of(OTHER, 1));
-    /* What was opened before is still what it was, and works; a reset of it is an opening. */
+    /* What was opened before is still what it was, and works; a reset of it is
+       an opening. */
     inside_is("before", before, "cat /proc/self/uid_map", map_of(0, UINT_MAX));
     OK(tare_sandbox_reset(before));
     inside_is("reset", before, "cat /proc/self/uid_map", map_of(OTHER, 1));
@@ -319,7 +322,7 @@ static void own_user_namespace(void) {
 
 static int failed;
 
-/* In a process of its own, which begins without a helper. */
+/* Runs in a separate process, which begins without a helper. */
 static void host(const char *name, void (*run)(void)) {
     pid_t pid = fork();
     if (pid == 0) {

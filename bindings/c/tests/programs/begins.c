@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * begins STORE ROOT: a host with an event loop. What it begins is ready when poll(2) says so, ends when it is freed, and
- * takes no signal of the host's.
+ * begins STORE ROOT: a host with an event loop. What it begins is ready when
+ * poll(2) says so, ends when it is freed, and takes no signal of the host's.
  */
 #define _GNU_SOURCE
 #include <dirent.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * beside STORE ROOT: a program that has a libzstd and a library in Rust of its own. Neither library uses a name of the
- * other's: here those of zstd end the program if the library calls them.
+ * beside STORE ROOT: a program that has a libzstd and a library in Rust of its
+ * own. Neither library uses a name of the other's: here those of zstd end the
+ * program if the library calls them.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>

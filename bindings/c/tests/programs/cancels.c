@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * cancels STORE ROOT: threads that pthread_cancel(3) ends inside the library. The call ends as if nothing had
- * happened, the cancellation takes effect behind it, and nothing of the thread's is lost.
+ * cancels STORE ROOT: threads that pthread_cancel(3) ends inside the library.
+ * The call ends as if nothing had happened, the cancellation takes effect
+ * behind it, and nothing of the thread's is lost.
  */
 #define _GNU_SOURCE
 #include <limits.h>
@@ -17,7 +18,7 @@ enum { ROUNDS = 60, SHORT_ROUNDS = 2000 };
 static const char *store_path;
 static char spec[4096];
 
-/* What a thread holds: the caller gives it back when the thread was cancelled. */
+/* A thread's handles: the caller frees them after a cancellation. */
 struct held {
     tare_store *store;
     tare_sandbox *sandbox;
@@ -29,7 +30,8 @@ struct held {
     int type;
 };
 
-/* A call that must succeed; a thread that is cancelled behind it has no error to lose. */
+/* A call that must succeed; a thread that is cancelled behind it has no error
+   to lose. */
 #define INSIDE(held, call)                                                                         \
     do {                                                                                           \
         atomic_store(&(held)->inside, 1);                                                          \
@@ -54,7 +56,8 @@ static void give_back(struct held *held) {
         OK(tare_pool_close(held->pool));
     if (held->store)
         tare_store_free(held->store);
-    /* An error text's handle is the only one that nothing here knows, and there is none. */
+    /* An error text's handle is the only one that nothing here knows, and there
+       is none. */
     CHECK(tare_handle_count() == 0);
 }
 
@@ -116,7 +119,8 @@ static void long_calls(int type) {
 
 /* ---- every stage of a sandbox, at any moment ---- */
 
-/* Handles leave `held` before the call that ends them, whose cancellation has to wait for its return. */
+/* Handles leave `held` before the call that ends them, whose cancellation has
+   to wait for its return. */
 #define END(held, field, call)                                                                     \
     do {                                                                                           \
         void *ending_ = (held)->field;                                                             \
@@ -184,7 +188,7 @@ static void short_calls(void) {
     give_back(&held);
 }
 
-/* ---- what a call leaves as it was ---- */
+/* ---- state that a call leaves alone ---- */
 
 static void state_stays(void) {
     int old;

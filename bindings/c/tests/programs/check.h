@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* What the test programs share: checks that say where they failed, with the library's own words; commands. */
+/* Shared parts of the test programs: checks that name their place and the
+   library's error; commands. */
 #ifndef CHECK_H
 #define CHECK_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * face STORE ROOT: the main job and every noun, on a root directory with busybox in it; wrong
- * handles, wrong structs, threads and a fork. Exit status 0 if all is as tare.h says.
+ * face STORE ROOT: the main job and every noun, on a root directory with
+ * busybox in it; wrong handles, wrong structs, threads and a fork. Exit status
+ * 0 if all is as tare.h says.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -34,7 +35,7 @@ static tare_status status_of(const tare_output *output) {
     return status;
 }
 
-/* Runs a script, and compares what it wrote and how it ended. */
+/* Runs a script, and compares its output and its end. */
 static void runs(const char *script, const char *expected, int32_t exit_code) {
     tare_command c = shell(script);
     tare_output *output;
@@ -128,7 +129,8 @@ static void commands(void) {
     OK(tare_sandbox_run(sandbox, &c, &output));
     CHECK(!strcmp(tare_output_stdout(output, NULL), "0077\n60\n0000000000000001\n"));
     tare_output_free(output);
-    /* Without the flag, and in a program that was made before there was such a field. */
+    /* Without the flag, and in a program that was made before there was such a
+       field. */
     for (int old = 0; old < 2; old++) {
         c = shell("umask");
         c.umask = 077;
@@ -264,7 +266,8 @@ static void wrong_handles(void) {
 }
 
 static void sizes_of_structs(void) {
-    /* One from an older header: the size ends behind argv. One from a newer: zeros behind. */
+    /* One from an older header: the size ends behind argv. One from a newer:
+       zeros behind. */
     struct {
         tare_command known;
         uint64_t later[4];

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * handles STORE TAR: what needs no helper process, for tools that see every access to memory but
- * do not know the newest system calls: a store, a layer, texts, errors, and handles of every wrong kind.
+ * handles STORE TAR: what needs no helper process, for tools that see every
+ * access to memory but do not know the newest system calls: a store, a layer,
+ * texts, errors, and handles of every wrong kind.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -21,7 +22,8 @@ int main(int argc, char **argv) {
     OK(tare_store_list(store, &bytes));
     CHECK(!strcmp(tare_bytes_data(bytes), "[]"));
 
-    /* A handle of one kind is none of another, and a freed one is none at all. */
+    /* A handle of one kind is none of another, and a freed one is none at all.
+       */
     CHECK(tare_bytes_len((tare_bytes *)(void *)store) == 0);
     CHECK(tare_store_path((tare_store *)(void *)bytes) == NULL);
     tare_bytes_free(bytes);

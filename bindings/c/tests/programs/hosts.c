@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * hosts STORE ROOT: sandboxes in hosts that make it hard. In each they work, and nothing of the host is
- * changed by them: descriptors, signals, umask, directory, environment, limits, ids, namespaces, children, mounts.
+ * hosts STORE ROOT: sandboxes in hosts that make it hard. In each they work,
+ * and nothing of the host is changed by them: descriptors, signals, umask,
+ * directory, environment, limits, ids, namespaces, children, mounts.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -23,13 +24,13 @@
 #include "check.h"
 
 extern char **environ;
-/* What a Go or Java runtime may give to a thread of C. */
+/* The stack that a Go or Java runtime may give to a thread of C. */
 enum { SMALL_STACK = 64 << 10 };
 
 static const char *store_path;
 static char spec[4096];
 
-/* ---- what may not change ---- */
+/* ---- protected state ---- */
 
 struct state {
     char *text;
@@ -44,7 +45,8 @@ static void add_link(FILE *to, const char *dir, const char *name) {
         fprintf(to, "%s -> %.*s\n", path, (int)n, target);
 }
 
-/* Every entry of a directory, with where it points; `mine`, the directory's own descriptor, left out. */
+/* Every entry of a directory, with where it points; `mine`, the directory's own
+   descriptor, left out. */
 static void add_links(FILE *to, const char *dir) {
     DIR *open = opendir(dir);
     CHECK(open);
@@ -56,7 +58,8 @@ static void add_links(FILE *to, const char *dir) {
     closedir(open);
 }
 
-/* Lines of a file; of /proc/self/status those that are no figures of memory and time. */
+/* Lines of a file; of /proc/self/status those that are no figures of memory and
+   time. */
 static void add_file(FILE *to, const char *path, int of_status) {
     char line[4096];
     FILE *from = fopen(path, "re");
@@ -69,7 +72,8 @@ static void add_file(FILE *to, const char *path, int of_status) {
     fclose(from);
 }
 
-/* Waits for threads that were joined: the kernel counts them until it is done with them. */
+/* Waits for threads that were joined: the kernel counts them until it is done
+   with them. */
 static void await_the_last_thread(void) {
     struct stat tasks;
     for (int n = 0; n < 20000; n++) {
@@ -138,7 +142,7 @@ static tare_sandbox *opened(const tare_store *store) {
     return sandbox;
 }
 
-/* The whole way from no store to none, with one command; it must say this. */
+/* The whole way from no store to none, with a command that must print this. */
 static void job(const char *line, const char *expected) {
     tare_store *store;
     OK(tare_store_open(store_path, &store));
@@ -217,8 +221,9 @@ static void *waits_for_all(void *unused) {
     return NULL;
 }
 
-/* It may get the first process of each store's helper, which the library then misses without harm. */
-static void somebody_waits_for_all_children(void) {
+/* A wait may get the first process of each store's helper; the library does
+   without. */
+static void a_thread_waits_for_all_children(void) {
     pthread_t waiter;
     atomic_store(&over, 0);
     CHECK(!pthread_create(&waiter, NULL, waits_for_all, NULL));
@@ -231,7 +236,7 @@ static void somebody_waits_for_all_children(void) {
             _exit(read(go[0], go, 1) == 1 ? 0 : 1);
         atomic_store(&wanted, own);
         CHECK(own > 0 && write(go[1], "", 1) == 1);
-        /* Nobody has taken it away. */
+        /* No other thread has reaped the child. */
         while (atomic_load(&got) != own)
             usleep(100);
         close(go[0]);
@@ -251,7 +256,8 @@ static void much_memory(void) {
     getrusage(RUSAGE_SELF, &before);
     hello();
     getrusage(RUSAGE_SELF, &after);
-    /* A copy of this process, even one that shares its pages, would make us fault when we write again. */
+    /* A copy of this process, even one that shares its pages, would make us
+       fault when we write again. */
     for (size_t at = 0; at < size; at += 4096)
         memory[at]++;
     struct rusage written;
@@ -401,7 +407,7 @@ int main(int argc, char **argv) {
     } hosts[] = {
         {"32 threads that allocate and fork", threads_that_allocate_and_fork},
         {"SIGCHLD ignored", children_ignored},
-        {"a thread in waitpid(-1)", somebody_waits_for_all_children},
+        {"a thread in waitpid(-1)", a_thread_waits_for_all_children},
         {"1 GiB of memory", much_memory},
         {"1000 descriptors to inherit", descriptors_that_are_inherited},
         {"odd umasks", odd_umasks},
@@ -414,7 +420,8 @@ int main(int argc, char **argv) {
     CHECK(argc == 3);
     store_path = argv[1];
     snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", argv[2]);
-    /* What is made once for all: here, in the library, and by libc with the first thread. */
+    /* What is made once for all: here, in the library, and by libc with the
+       first thread. */
     hello();
     small_stack();
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * logs STORE ROOT: what the library does, told to a function of the program's. The image to import is in $IMAGE.
+ * logs STORE ROOT: what the library does, told to a function of the program's.
+ * The image to import is in $IMAGE.
  */
 #define _GNU_SOURCE
 #include <limits.h>
@@ -31,7 +32,7 @@ static void tell(void *data, uint32_t level, const char *text) {
 static char spec[PATH_MAX + 64];
 static tare_store *store;
 
-/* What an open sandbox is for. */
+/* Runs a command in an open sandbox. */
 static void work(void) {
     const char *argv[] = {"sh", "-c", "exit 3 # secret-argument", NULL};
     const char *env[] = {"TOKEN=secret-value", NULL};

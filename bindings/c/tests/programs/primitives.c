@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * primitives STORE ROOT: for root. What stands alone: an image unpacked and imported (the environment's IMAGE),
- * a tree mounted, a command in a plain root; and whole trees in and out of a sandbox.
+ * primitives STORE ROOT: for root. What stands alone: an image unpacked and
+ * imported (the environment's IMAGE), a tree mounted, a command in a plain
+ * root; and whole trees in and out of a sandbox.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -80,7 +81,8 @@ static void images(const char *reference) {
     tare_bytes_free(bytes);
 }
 
-/* Every image of a layout comes with its own names; what is no archive leaves nothing. */
+/* Every image of a layout comes with its own names; a broken archive leaves
+   nothing. */
 static void load(const char *reference) {
     tare_bytes *bytes = NULL;
     OK(tare_store_load(store, reference, NULL, &bytes));

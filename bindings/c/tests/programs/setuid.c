@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * setuid PATH|none: a set-user-id program, whose caller's environment names stores. None of them counts: the default
- * is root's own, and there is none for other users.
+ * setuid PATH|none: a set-user-id program, whose caller's environment names
+ * stores. None of them counts: the default is root's own, and there is none for
+ * other users.
  */
 #define _GNU_SOURCE
 #include <sys/auxv.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * signals STORE ROOT: hosts that get signals. Handlers that interrupt every call change nothing of it, and SIGPIPE
- * comes only where write(2) of the caller's own would bring it.
+ * signals STORE ROOT: hosts that get signals. Handlers that interrupt every
+ * call change nothing of it, and SIGPIPE comes only where write(2) of the
+ * caller's own would bring it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -183,7 +184,7 @@ static void helper_that_is_gone(void) {
     tare_store_free(store);
 }
 
-/* Runs in a process of its own, and tells how that ended: a signal, or 0. */
+/* Runs in a separate process, and returns the signal that ended it, or 0. */
 static int ending(const char *name, void (*run)(void)) {
     pid_t pid = fork();
     if (pid == 0) {

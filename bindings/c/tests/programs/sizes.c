@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * sizes STORE ROOT: hosts whose files may not grow, RLIMIT_FSIZE. What has to write fails with EFBIG and says what
- * helps; no signal comes, and none is left pending. The image to import is in $IMAGE.
+ * sizes STORE ROOT: hosts whose files may not grow, RLIMIT_FSIZE. What has to
+ * write fails with EFBIG and says what helps; no signal comes, and none is left
+ * pending. The image to import is in $IMAGE.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -90,7 +91,8 @@ static void uses_a_sandbox(void) {
     int fd = open(local, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     CHECK(fd >= 0);
     limit();
-    /* What needs no file works: output comes through pipes, a pool's sandboxes are made by the helper. */
+    /* What needs no file works: output comes through pipes, a pool's sandboxes
+       are made by the helper. */
     OK(ran(sandbox, NULL, 0));
     OK(tare_pool_take(pool, &taken));
     OK(ran(taken, NULL, 0));

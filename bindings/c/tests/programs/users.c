@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * users STORE ROOT: files with the rights of a user of the sandbox, by every function on files.
+ * users STORE ROOT: files with the rights of a user of the sandbox, by every
+ * function on files.
  */
 #define _GNU_SOURCE
 #include <errno.h>
