@@ -24,7 +24,7 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// Skippable frames in a row; `zstd:chunked` has three.
 const ZSTD_SKIPPABLE_MAX: u32 = 1024;
 
-/// Output that may have any ratio.
+/// Bytes of output below which any ratio is accepted.
 const RATIO_FROM: u64 = 256 << 20;
 
 const STEP: &str = "read layer";

@@ -55,7 +55,8 @@ impl Feed {
     }
 
     fn send(&self, piece: Piece) {
-        // The thread ends early only by a panic, which join(3) reports.
+        // The thread ends early only by a panic, which joining the thread
+        // reports.
         let _ = self.pieces.send(piece);
     }
 }

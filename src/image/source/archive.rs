@@ -33,11 +33,11 @@ const CURE: &str =
 pub(crate) struct Archive {
     path: PathBuf,
     file: File,
-    members: HashMap<String, Place>,
+    members: HashMap<String, Location>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
+enum Location {
     Bytes { at: u64, size: u64 },
     Link(String),
     Dir,
@@ -86,9 +86,9 @@ impl Archive {
         let mut name = name.to_owned();
         for _ in 0..HOPS_MAX {
             match self.members.get(&name)? {
-                Place::Bytes { at, size } => return Some((*at, *size)),
-                Place::Link(target) => name.clone_from(target),
-                Place::Dir => return None,
+                Location::Bytes { at, size } => return Some((*at, *size)),
+                Location::Link(target) => name.clone_from(target),
+                Location::Dir => return None,
             }
         }
         None
@@ -152,7 +152,7 @@ fn is_compressed(file: &File) -> io::Result<bool> {
 }
 
 /// Reads every header; `subject` names the archive in errors.
-fn scan(file: &File, subject: &str) -> Result<HashMap<String, Place>> {
+fn scan(file: &File, subject: &str) -> Result<HashMap<String, Location>> {
     let wrong = |e| Error::io(STEP, subject, e);
     let mut archive = tar::Archive::new(Headers::new(file).map_err(wrong)?);
     let mut members = HashMap::new();
@@ -174,22 +174,22 @@ fn scan(file: &File, subject: &str) -> Result<HashMap<String, Place>> {
     }
 }
 
-fn add(members: &mut HashMap<String, Place>, entry: Entry, at: u64) -> Step<()> {
+fn add(members: &mut HashMap<String, Location>, entry: Entry, at: u64) -> Step<()> {
     let Some(name) = plain_name(&entry.name)? else {
         return Ok(());
     };
     let place = match entry.what {
-        What::File(size, None) => Place::Bytes { at, size },
-        What::Directory => Place::Dir,
-        What::Symlink(to) => Place::Link(target(&to, parent(&name))?),
-        What::Link(to) => Place::Link(target(&to, "")?),
+        What::File(size, None) => Location::Bytes { at, size },
+        What::Directory => Location::Dir,
+        What::Symlink(to) => Location::Link(target(&to, parent(&name))?),
+        What::Link(to) => Location::Link(target(&to, "")?),
         _ => {
             return refuse("neither file, directory nor link: it has no place in an image archive");
         }
     };
-    let dir = place == Place::Dir;
+    let dir = place == Location::Dir;
     match members.insert(name, place) {
-        Some(Place::Dir) if dir => {}
+        Some(Location::Dir) if dir => {}
         Some(_) => return refuse("its name is there twice"),
         None => {}
     }
