@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What this machine can do, and for each thing it cannot, the one setting or package that would cure it.
+//! Checks this machine, and names a setting or package that cures each fault.
 //!
-//! What can be tried is tried, through the helper and in namespaces that are gone afterwards.
+//! Checks by trying, through the helper and in namespaces that are gone
+//! afterwards.
 #![forbid(unsafe_code)]
 
 mod kernel;
@@ -20,30 +21,31 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::helper::Spawner;
 
-/// What a check is about.
+/// Importance of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Matter {
-    /// Without it no sandbox can be opened.
+    /// Without this no sandbox can be opened.
     Needed,
-    /// Without it a key of the spec is an error, or a slower way serves.
+    /// Without this a key of the spec is an error, or a slower way serves.
     Optional,
-    /// It works either way, but not as fast.
+    /// Both ways work, and one is faster.
     Speed,
 }
 
-/// One thing that was looked at.
+/// A check of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was looked at, for example `overlay` or `limits.memory`.
+    /// Name of the check, for example `overlay` or `limits.memory`.
     pub name: Cow<'static, str>,
-    /// Whether it is there.
+    /// True if the check passed.
     pub ok: bool,
-    /// What it matters for.
+    /// Importance of the check.
     pub matter: Matter,
-    /// What was found, or what stands in the way.
+    /// The finding, or the obstacle.
     pub found: String,
-    /// The setting, package or command that would change it; none where all is well, or where none is known.
+    /// Setting, package or command that would cure a fault; `None` for a passed
+    /// check, or if no cure is known.
     pub cure: Option<String>,
 }
 
@@ -84,7 +86,7 @@ impl Check {
         self
     }
 
-    /// The cure, if there is something to cure.
+    /// Adds a cure, if the check failed.
     fn cure(mut self, cure: impl Into<String>) -> Self {
         if !self.ok {
             self.cure = Some(cure.into());
@@ -92,7 +94,7 @@ impl Check {
         self
     }
 
-    /// What trying it came to.
+    /// Takes the outcome of an attempt.
     fn tried<T>(mut self, outcome: Result<T, Error>) -> Self {
         self.ok = outcome.is_ok();
         match outcome {
@@ -101,11 +103,11 @@ impl Check {
         }
     }
 
-    /// What went wrong with it.
+    /// Takes the error of a failed attempt.
     fn failed(mut self, error: &Error) -> Self {
         self.cure = error.cure().map(str::to_owned);
         let all = error.to_string();
-        // The cure has a place of its own.
+        // The cure has a field of its own.
         self.found = match all.split_once("; try: ") {
             Some((said, _)) => said.to_owned(),
             None => all,
@@ -114,24 +116,25 @@ impl Check {
     }
 }
 
-/// What this machine can do for the calling user.
+/// Findings about this machine for the calling user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Whether sandboxes can be opened at all: every needed check is well.
+    /// True if sandboxes can be opened: every needed check passed.
     pub ok: bool,
     /// Release of the running kernel.
     pub kernel: String,
-    /// The calling user's effective id; 0 is root.
+    /// Effective uid of the caller; 0 is root.
     pub uid: u32,
-    /// In the order in which they are worth reading.
+    /// Checks in the order of reading.
     pub checks: Vec<Check>,
 }
 
-/// Looks at this machine as the calling user meets it: about 80 ms. Nothing of
-/// it is changed, nothing is left behind. The last check opens a sandbox of the
-/// default spec, so `ok` is what opening one would find. `store` is the
-/// directory of the store, by default the one of
-/// [`Store::open_default`](crate::Store::open_default); it is not made.
+/// Checks this machine for the calling user, in about 80 ms. Changes no setting
+/// and leaves no file. The last check opens a sandbox of the default spec, so
+/// `ok` is the result of opening a sandbox. `store` is the directory of the
+/// store, by default that of
+/// [`Store::open_default`](crate::Store::open_default); a missing directory is
+/// not made.
 pub fn doctor(store: Option<&Path>) -> Report {
     let started = Spawner::start();
     let mut checks = vec![kernel::version()];
@@ -142,7 +145,7 @@ pub fn doctor(store: Option<&Path>) -> Report {
     checks.extend(speed::checks());
     let sandbox = sandbox::check(store);
     if sandbox.ok {
-        // What seemed to be in the way of one is not.
+        // A sandbox has opened, so other failed checks are no obstacles.
         let others = checks.iter_mut().filter(|c| !c.ok && c.name != "store");
         others.for_each(|c| c.matter = c.matter.at_most_optional());
     }
@@ -155,7 +158,7 @@ pub fn doctor(store: Option<&Path>) -> Report {
     }
 }
 
-/// A file of the kernel's, without the newline at its end.
+/// Returns a file of the kernel without the last newline.
 fn setting(path: &str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     Some(text.trim_end().to_owned())

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The mount primitive: a copy-on-write view of an image on a directory of the caller's own, without a sandbox.
+//! The mount primitive: a copy-on-write view of an image on a directory of the
+//! caller, without a sandbox.
 //!
-//! It outlives the process that made it. The store remembers what it holds until it is undone, or
-//! until the machine has been started anew.
+//! A mount outlives the process that made it. The store records the layers in
+//! use until the unmount, or until the next boot.
 #![forbid(unsafe_code)]
 
 use std::fs::File;
@@ -23,15 +24,17 @@ use crate::spec::{self, ByteSize, Storage, Write};
 use crate::store::{Rootfs, Store};
 use crate::sys::mountinfo::Mounts;
 
-/// How an image is mounted.
+/// Options of a mount.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// Where writes go. Default: `memory`, a tmpfs that is gone with the mount.
+    /// Target of writes. Default: `memory`, a tmpfs that is gone with the
+    /// mount.
     pub write: Write,
-    /// Which back end. Default: `auto`.
+    /// Back end. Default: `auto`.
     pub storage: Storage,
-    /// Size of the writable layer, which must be in memory: an error with another one. Default: the kernel's, half of memory.
+    /// Size of the writable layer in memory; an error for another target.
+    /// Default: the kernel's, half of memory.
     pub size: Option<ByteSize>,
 }
 
@@ -45,11 +48,12 @@ impl Options {
     }
 }
 
-/// Mounts a view of an image on a directory that is there; [`umount`] undoes it. For root.
+/// Mounts a view of an image on an existing directory; [`umount`] undoes the
+/// mount. For root.
 ///
 /// # Errors
-/// [`Kind::Permission`] for ordinary users, [`Kind::NotFound`] for a missing image or directory;
-/// nothing is left behind then.
+/// [`Kind::Permission`] for ordinary users, [`Kind::NotFound`] for a missing
+/// image or directory. Leaves no mount then.
 pub fn mount(store: &Store, image: &str, dir: &Path, options: &Options) -> Result<()> {
     let spawner = store.runtime().spawner()?;
     if spawner.ids().ordinary() {
@@ -83,18 +87,19 @@ pub fn mount(store: &Store, image: &str, dir: &Path, options: &Options) -> Resul
         mounted.complete(mount_number(&directory(&target)?)?)
     })();
     if made.is_err() {
-        // The first error is the one to tell; what stays is swept after the next boot.
+        // The first error is the useful one; a record that stays is swept after
+        // the next boot.
         let _ = store.images().forget_mount(&mounted);
     }
     made
 }
 
-/// Undoes [`mount`], and removes what was written if that is on disk. With `lazy` it goes out of
-/// sight at once, for good when its last user has ended.
+/// Undoes [`mount`], and removes files written to disk. With `lazy` the view is
+/// detached at once, and gone when its last user has ended.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if no view of this store is mounted there, [`Kind::Busy`] if it is in use,
-/// or if something else is mounted on top of it.
+/// [`Kind::NotFound`] if no view of this store is mounted there, [`Kind::Busy`]
+/// if the view is in use, or below another mount.
 pub fn umount(store: &Store, dir: &Path, lazy: bool) -> Result<()> {
     const STEP: &str = "unmount image";
     let target = canonical(STEP, dir)?;
@@ -129,7 +134,7 @@ pub fn umount(store: &Store, dir: &Path, lazy: bool) -> Result<()> {
         );
         return Err(error.with_cure("umount DIR first"));
     }
-    // Somebody else has unmounted it: only what it held is left.
+    // Another process has unmounted it, so only the records are left.
     here.iter()
         .try_for_each(|mounted| store.images().forget_mount(mounted))
 }
@@ -144,14 +149,14 @@ fn canonical(step: &'static str, dir: &Path) -> Result<PathBuf> {
         .map_err(|e| Error::io(step, format_args!("{dir:?}"), e))
 }
 
-/// Whatever is on top there now.
+/// Opens the topmost mount of the directory.
 fn directory(target: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     open(target, flags, Mode::empty())
         .map_err(|e| Error::os("open directory", format_args!("{target:?}"), e))
 }
 
-/// The mount that a descriptor is on, proc_pid_fdinfo(5).
+/// Returns the id of a descriptor's mount, proc_pid_fdinfo(5).
 fn mount_number(dir: &OwnedFd) -> Result<u64> {
     let path = format!("/proc/self/fdinfo/{}", dir.as_raw_fd());
     let text = std::fs::read_to_string(&path).map_err(|e| Error::io("find mount", &path, e))?;

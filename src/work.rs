@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Work on a thread of the library's own, whose end a descriptor tells.
+//! Work on a thread of the library, with a descriptor that tells the end.
 #![forbid(unsafe_code)]
 
 use std::mem::ManuallyDrop;
@@ -16,20 +16,20 @@ use crate::error::{Error, Kind, Result};
 use crate::sys::event;
 use crate::sys::signals::Blocked;
 
-/// Work that goes on until [`Work::finish`] takes its result. Dropping it asks
-/// the work to stop, and does not wait.
+/// Work that goes on until [`Work::finish`] takes the result. Drop asks the
+/// work to stop, and does not wait.
 #[derive(Debug)]
 pub(crate) struct Work<T> {
-    /// None once it was waited for.
+    /// `None` after the join.
     thread: Option<JoinHandle<Result<T>>>,
     ended: Arc<OwnedFd>,
     stop: Arc<AtomicBool>,
     step: &'static str,
-    /// The process that began it; a fork has no such thread.
+    /// Process that began the work; a fork has no such thread.
     owner: u32,
 }
 
-/// Tells the end, also that of a panic.
+/// Tells the end of the work, even after a panic.
 struct Tell(Arc<OwnedFd>);
 
 impl Drop for Tell {
@@ -39,11 +39,12 @@ impl Drop for Tell {
 }
 
 impl<T: Send + 'static> Work<T> {
-    /// Begins it, without signals, with the credentials and namespaces of the
-    /// calling thread. `work` looks now and then whether it shall stop.
+    /// Begins work on a thread without signals, with the credentials and
+    /// namespaces of the calling thread. `work` checks from time to time
+    /// whether to stop.
     ///
     /// # Errors
-    /// When no descriptor or thread can be had.
+    /// Those of making a descriptor or a thread.
     pub(crate) fn begin(
         step: &'static str,
         work: impl FnOnce(&AtomicBool) -> Result<T> + Send + 'static,
@@ -69,7 +70,7 @@ impl<T: Send + 'static> Work<T> {
         })
     }
 
-    /// Waits for its end, and for that of the thread.
+    /// Waits for the end of the work and of the thread.
     ///
     /// # Errors
     /// Those of the work; [`Kind::Invalid`] in a forked copy of the process.
@@ -85,12 +86,13 @@ impl<T: Send + 'static> Work<T> {
 }
 
 impl<T> Work<T> {
-    /// Readable when [`Work::finish`] does not wait.
+    /// Returns a descriptor that is readable when [`Work::finish`] does not
+    /// wait.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.ended.as_fd()
     }
 
-    /// Whether [`Work::finish`] does not wait.
+    /// Returns whether [`Work::finish`] does not wait.
     pub(crate) fn is_over(&self) -> bool {
         let mut ended = [PollFd::new(self.fd(), PollFlags::POLLIN)];
         poll(&mut ended, PollTimeout::ZERO).is_ok_and(|n| n > 0)
@@ -105,7 +107,8 @@ impl<T> Drop for Work<T> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if !self.is_own() {
-            // The thread does not exist here: there is nothing to detach.
+            // The thread does not exist in this process, so detaching it is
+            // impossible.
             let _ = ManuallyDrop::new(self.thread.take());
         }
     }

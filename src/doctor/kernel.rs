@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the kernel has: its version, calls, namespaces, the helper, and file systems that are tried.
+//! Checks the kernel: version, system calls, namespaces, the helper, and file
+//! systems by mounting.
 #![forbid(unsafe_code)]
 
 use nix::errno::Errno;
@@ -32,7 +33,7 @@ pub(super) fn version() -> Check {
         .cure("Linux 5.10 or newer")
 }
 
-/// What is tried is tried as sandboxes do it: by the helper.
+/// Returns the checks. Attempts go through the helper, as sandboxes do.
 pub(super) fn checks(started: &Result<Spawner, Error>) -> Vec<Check> {
     let mut checks = vec![helper(started), seccomp()];
     checks.extend(calls());
@@ -43,7 +44,8 @@ pub(super) fn checks(started: &Result<Spawner, Error>) -> Vec<Check> {
     checks
 }
 
-/// A sealed program from memory, and for an ordinary user its user namespace.
+/// Checks the helper: a sealed program in memory, and an ordinary user's user
+/// namespace.
 fn helper(started: &Result<Spawner, Error>) -> Check {
     let check = Check::needed("helper", started.is_ok());
     match started {
@@ -70,7 +72,8 @@ fn seccomp() -> Check {
         .cure("a kernel with CONFIG_SECCOMP_FILTER=y")
 }
 
-/// System calls that may be hidden by an outer container, or newer than the kernel.
+/// Checks system calls that an outer container may hide, or that are newer than
+/// the kernel.
 fn calls() -> Vec<Check> {
     let needed = [
         ("openat2", libc::SYS_openat2),
@@ -139,7 +142,7 @@ fn namespaces(spawner: &Spawner) -> Vec<Check> {
     checks
 }
 
-/// File systems, mounted where nobody sees them.
+/// Checks file systems by mounting them in a private namespace.
 fn mounts(spawner: &Spawner) -> Vec<Check> {
     let ordinary = spawner.ids().ordinary();
     let mut tmpfs = Ops::default();
@@ -180,7 +183,8 @@ fn mounts(spawner: &Spawner) -> Vec<Check> {
     vec![tried, over, many_layers(spawner, ordinary)]
 }
 
-/// Layers as options of their own; else all options together have one page.
+/// Checks for layers as separate mount options; otherwise all options share a
+/// page.
 fn many_layers(spawner: &Spawner, ordinary: bool) -> Check {
     let mut list = options([c"lowerdir+", c"/usr", c"lowerdir+", c"/etc"]);
     if ordinary {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which limits can be enforced, found by making a cgroup with each.
+//! Checks each limit by making a cgroup with it.
 #![forbid(unsafe_code)]
 
 use super::Check;
@@ -90,13 +90,13 @@ fn limits(layout: &Layout) -> Vec<Check> {
         .collect()
 }
 
-/// A cgroup that `Store::recover` would know how to remove.
+/// Makes a cgroup with a name that `Store::recover` removes.
 fn make(layout: &Layout, limits: &Limits) -> Result<Cgroup> {
     let id = format!("{}-0", Owner::current()?);
     Cgroup::create(layout, &id, limits, &Require::All, None)
 }
 
-/// `cgroup.kill` ends everything in a cgroup at once.
+/// Checks `cgroup.kill`, which ends all processes of a cgroup at once.
 fn kill(layout: &Layout) -> Check {
     let made = make(layout, &Limits::default());
     let paths = made.as_ref().map(Cgroup::paths).unwrap_or_default();
@@ -115,7 +115,8 @@ fn kill(layout: &Layout) -> Check {
             false => "run tare under systemd-run --user --scope -p Delegate=yes",
         });
     if let Ok(cgroup) = &made {
-        // Empty, so that only somebody else's process in it could keep it; `recover` would retry.
+        // Empty, so that only a foreign process could keep it; `recover` would
+        // retry.
         let _ = cgroup.remove();
     }
     check

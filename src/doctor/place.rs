@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where the store is, on which file system, and whether the caller can write there.
+//! Checks the directory of the store: file system and permission.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub(super) fn checks(store: Option<&Path>) -> Vec<Check> {
     }
 }
 
-/// The directory itself, or the nearest above it that is there.
+/// Returns the directory itself, or the nearest existing parent.
 fn existing(dir: &Path) -> PathBuf {
     dir.ancestors()
         .find(|path| path.is_dir())
@@ -56,7 +56,7 @@ fn kind(dir: &Path) -> Check {
         ),
         Err(_) => (0, FsFlags::empty()),
     };
-    // Neither can hold what an overlay's upper layer has to.
+    // These lack features that an overlay's upper layer needs.
     let poor = matches!(
         fs.as_str(),
         "nfs" | "nfs4" | "cifs" | "vfat" | "exfat" | "9p" | "overlay"
@@ -73,7 +73,7 @@ fn kind(dir: &Path) -> Check {
         .cure("a store on ext4, xfs, btrfs or tmpfs, mounted exec")
 }
 
-/// The type of the mount that shows a path.
+/// Returns the type of the mount that shows a path.
 fn file_system(path: &Path) -> Option<String> {
     let path = path.canonicalize().ok()?;
     let mounts = Mounts::parse(&Mounts::read().ok()?);

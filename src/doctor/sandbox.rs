@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A sandbox of the default spec, opened as users open one: it decides, also
-//! against the other checks.
+//! Opens a sandbox of the default spec as users do; the result overrules the
+//! other checks.
 #![forbid(unsafe_code)]
 
 use std::env;
@@ -18,7 +18,7 @@ use crate::spec::Spec;
 use crate::store::Store;
 use crate::sys::auxv;
 
-/// Opens one, runs a command in it, closes it.
+/// Opens a sandbox, runs a command in it, and closes it.
 pub(super) fn check(store: Option<&Path>) -> Check {
     Check::needed("sandbox", true)
         .found("one with the default spec opens and runs a command")
@@ -27,7 +27,7 @@ pub(super) fn check(store: Option<&Path>) -> Check {
 
 fn open(store: Option<&Path>) -> Result<()> {
     let named = store.map_or_else(image::default_path, |dir| Ok(dir.to_path_buf()));
-    // What is no store yet is not made one.
+    // Does not turn another directory into a store.
     let existing = named.ok().filter(|dir| dir.join("store.json").exists());
     match existing {
         Some(dir) => open_in(&dir),
@@ -42,7 +42,7 @@ fn open_in(dir: &Path) -> Result<()> {
     let store = Store::open(dir)?;
     let sandbox = Sandbox::open(&store, &Spec::default())?;
     let ran = match sandbox.run(Command::new("true")) {
-        // A machine without such a program has sandboxes all the same.
+        // A machine without the program has sandboxes all the same.
         Err(error) if error.kind() == Kind::NotFound => Ok(()),
         other => other.map(drop),
     };
@@ -50,12 +50,12 @@ fn open_in(dir: &Path) -> Result<()> {
     ran.and(closed)
 }
 
-/// A directory that is removed at the end.
+/// A directory that is removed on drop.
 struct Temporary(PathBuf);
 
 impl Temporary {
     fn new() -> Result<Self> {
-        // The environment of a set-user-id program is its caller's.
+        // The environment of a set-user-id program belongs to its caller.
         let parent = match auxv::is_secure() {
             true => "/tmp".into(),
             false => env::temp_dir(),
@@ -70,7 +70,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // What is left has a name that says whose it is.
+        // The name of a leftover tells its origin.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Settings that only make starts slower or faster; the library never changes them itself.
+//! Settings that make starts slower or faster; the library never changes them.
 #![forbid(unsafe_code)]
 
 use super::{Check, setting};
@@ -12,7 +12,8 @@ pub(super) fn checks() -> Vec<Check> {
 
 fn jit() -> Check {
     let value = setting("/proc/sys/net/core/bpf_jit_enable");
-    // Ordinary users may not read it on every machine; without the file the kernel decides by itself.
+    // Some machines hide the file from ordinary users; without the file the
+    // kernel decides.
     let off = value.as_deref() == Some("0");
     Check::speed("bpf jit", !off)
         .found(match (off, value) {
@@ -23,12 +24,13 @@ fn jit() -> Check {
         .cure("sysctl net.core.bpf_jit_enable=1")
 }
 
-/// Unmounting and the end of namespaces wait for grace periods of the kernel.
+/// Checks RCU: unmounting and the end of namespaces wait for grace periods.
 fn rcu() -> Check {
     let on = |path| setting(path).is_some_and(|value| value != "0");
     let expedited = on("/sys/kernel/rcu_expedited");
     let normal = on("/sys/kernel/rcu_normal");
-    // Only a kernel that was told to be slow is a finding: expedited costs others their quiet.
+    // Only a kernel with slow RCU by choice is a finding, because expedited
+    // grace periods disturb other processes.
     Check::speed("rcu", !normal)
         .found(match (normal, expedited) {
             (true, _) => "rcu_normal: every unmount waits for tens of milliseconds",
@@ -38,8 +40,9 @@ fn rcu() -> Check {
         .cure("echo 0 > /sys/kernel/rcu_normal")
 }
 
-/// Without it, moving a process between cgroups stalls every fork on the machine; sandboxes are
-/// started inside of theirs and do not move, but the kernel takes the same lock at their birth.
+/// Checks favordynmods. Without it, moving a process between cgroups stalls
+/// every fork(2) on the machine. Sandboxes start inside their cgroups and do
+/// not move, but clone3(2) takes the same lock.
 fn favordynmods() -> Option<Check> {
     let mounts = setting("/proc/self/mountinfo")?;
     let line = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who the caller is, and what stands between an ordinary user and a sandbox.
+//! Checks the caller, and the obstacles between an ordinary user and a sandbox.
 #![forbid(unsafe_code)]
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -24,7 +24,7 @@ pub(super) fn checks() -> Vec<Check> {
 fn name(uid: Uid) -> String {
     match User::from_uid(uid) {
         Ok(Some(user)) => user.name,
-        // Somebody whom /etc/passwd does not know, as in outer containers.
+        // A user missing in /etc/passwd, as in outer containers.
         _ => uid.to_string(),
     }
 }
@@ -42,7 +42,7 @@ fn who(ids: &Ids) -> Check {
     Check::needed("user", true).found(format!("{} ({uid}), {kind}", name(uid)))
 }
 
-/// Without them there is one user inside: root.
+/// Checks subordinate ids. Without them, root is the only user inside.
 fn subordinate(ids: &Ids) -> Check {
     let Ids::Many { uids, gids, .. } = ids else {
         return none_subordinate();
@@ -63,7 +63,8 @@ fn none_subordinate() -> Check {
         .cure(cures.join("; "))
 }
 
-/// What one sandbox takes of a hard limit: its process 1 keeps its own descriptors above 64.
+/// Checks the hard limit of descriptors: process 1 of a sandbox keeps its own
+/// above 64.
 fn open_files() -> Option<Check> {
     const NEEDED: u64 = 96;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
@@ -81,7 +82,7 @@ struct Switch {
     cure: &'static str,
 }
 
-/// Settings that forbid user namespaces, each absent where the kernel does not know it.
+/// Checks settings that forbid user namespaces; a kernel may lack each.
 fn switches(ordinary: bool) -> Vec<Check> {
     let is = |value: &str, path: &str| setting(path).is_some_and(|found| found == value);
     let all = [
