@@ -4,13 +4,16 @@
 # each kind of user. The results of import, load, run, mount and unpack must
 # equal umoci's, and the builder's own view.
 #
-#   tests/builders.sh [BUILDER]...     default: all of all_builders in builders/newer.sh
+#   tests/builders.sh [BUILDER]...
+#
+# The default is all_builders of builders/newer.sh.
 #
 # `make test` runs only umoci's; the rest takes minutes and many packages. A
 # missing builder is SKIPPED with a cure. Builders newer/NAME are Debian 13's,
 # in a root directory made so:
-#   debootstrap --variant=minbase --include=buildah,podman,skopeo,umoci,docker.io,docker-cli,docker-buildx,crun,jq,\
-#   attr,busybox-static,iptables,libcap2-bin,python3-minimal trixie target/builders/trixie
+#   debootstrap --variant=minbase --include=buildah,podman,skopeo,umoci,\
+#   docker.io,docker-cli,docker-buildx,crun,jq,attr,busybox-static,iptables,\
+#   libcap2-bin,python3-minimal trixie target/builders/trixie
 # Daemons and mounts live in namespaces that end with the script. Environment:
 # TARE (the command; built by default), TARE_BUILDERS_ROOT (the root directory
 # of Debian 13), TARE_BUILDERS_KEEP (not empty: looks at images of an earlier

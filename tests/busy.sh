@@ -6,7 +6,8 @@
 #
 #   tests/busy.sh [-a]
 #
-#   -a   all of these, for an hour by hand; without, a part of each, for the four minutes that CI has
+#   -a   all of these, for an hour by hand; the default is a part of each, for
+#        the four minutes of CI
 #
 # Expects the results of bindings/{c,python}/test.sh. Logs of failures are in
 # $CARGO_TARGET_DIR/busy.

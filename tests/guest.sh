@@ -6,15 +6,19 @@
 #   tests/guest.sh [OPTION]... COMMAND [ARG]...
 #   tests/guest.sh [-k PACKAGE] [-r RELEASE] -p
 #
-#   -k PACKAGE   Debian's kernel package; default linux-image-cloud-amd64 (6.1 on bookworm)
-#   -r RELEASE   Debian's release that it is from, such as bookworm-backports (6.12); default this machine's
+#   -k PACKAGE   Debian's kernel package; default linux-image-cloud-amd64 (6.1 on
+#                bookworm)
+#   -r RELEASE   Debian's release of the package, such as bookworm-backports
+#                (6.12); default this machine's
 #   -o MODULE    a kernel module to load first, such as overlay or loop
-#   -f FILE      a file or directory that is there as well, at PATH; default its own absolute path
-#   -t SECONDS   how long the machine may take in all; default 300; at least 30
+#   -f FILE      an additional file or directory, at PATH; default its own
+#                absolute path
+#   -t SECONDS   the machine's time in all; default 300; at least 30
 #   -a TEXT      more for the kernel's command line
 #   -e NAME=VAL  an environment variable of the command
-#   -c LAYOUT    cgroups: v2 (the default), v1, or hybrid (v1 with a bare v2 beside it)
-#   -p           only fetch and install what is needed
+#   -c LAYOUT    cgroups: v2 (the default), v1, or hybrid (v1 with a bare v2
+#                beside)
+#   -p           only fetch and install the requirements
 #
 # If a command is not done 15 seconds before the machine's time is up, its
 # processes are listed with their waits in the kernel. If even the list is

@@ -2,16 +2,20 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # Builds the real images that the tests run in, once, under target/images.
 #
-#   debian/        OCI layout made by debootstrap and umoci; tags latest (one gzip layer)
-#                  and two (a second layer: whiteouts, an opaque directory, changed types)
-#   debian-zstd/   the same with zstd layers       debian-plain/  with uncompressed layers
-#   busybox/       tags latest, entrypoint, user, odd (PAX: xattrs, capabilities, devices,
-#                  long names, mode 0000), gnu (GNU tar: sparse file, long names and links;
-#                  umoci cannot read this one, GNU tar can)
-#   static/        one static program and nothing else: no shell, no /etc
-#   multi/         an index with one manifest per architecture
-#   oldest/        no image but a root directory: the oldest Debian that the Python wheel is for
-#   postgres/      the Debian layer and one more with PostgreSQL and a new database cluster
+#   debian/        OCI layout made by debootstrap and umoci; tags latest (a gzip
+#                  layer) and two (a second layer: whiteouts, an opaque
+#                  directory, changed types)
+#   debian-zstd/   the same with zstd layers
+#   debian-plain/  the same with uncompressed layers
+#   busybox/       tags latest, entrypoint, user, odd (PAX: xattrs,
+#                  capabilities, devices, long names, mode 0000), gnu (GNU tar:
+#                  sparse file, long names and links; GNU tar can read gnu,
+#                  umoci cannot)
+#   static/        a single static program: no shell, no /etc
+#   multi/         an index with a manifest for each architecture
+#   oldest/        a root directory, no image: the oldest Debian for the wheel
+#   postgres/      the Debian layer, and a layer with PostgreSQL and a new
+#                  database cluster
 #   *.docker.tar, *.oci.tar   archives of debian and busybox
 #
 # With arguments, builds only these: debian, busybox, ... Environment:

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # The machine before and after the suite, which must leave no change.
 #
-#   tests/machine.sh before DIR    writes what there is into DIR
-#   tests/machine.sh after DIR     removes the tests' users that came since then, and fails if anything else differs
+#   tests/machine.sh before DIR    writes a snapshot into DIR
+#   tests/machine.sh after DIR     removes new users of the tests, and fails if
+#                                  anything else differs
 #
 # Changes by others are listed, too: only cgroups with processes and mounts
 # elsewhere are left to others. Environment: TARE_KEEP_USERS (not empty: the

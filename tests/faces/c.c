@@ -24,7 +24,7 @@ struct text {
     size_t len;
 };
 
-/* The next command. Its texts live until it has run. */
+/* The next command. Its texts live until the run. */
 struct wanted {
     struct text texts[ARGS];
     int used;
@@ -158,7 +158,7 @@ static struct text keep(struct text text) {
     return wanted.texts[wanted.used++] = text;
 }
 
-/* A limit, or what is in front of a colon: a number or "unlimited". */
+/* A limit, or the part before a colon: a number or "unlimited". */
 static uint64_t number(const char *text) { return *text == 'u' ? UINT64_MAX : strtoull(text, NULL, 10); }
 
 /* NAME SOFT[:HARD] */

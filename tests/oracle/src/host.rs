@@ -61,8 +61,8 @@ impl fmt::Display for Area {
     }
 }
 
-/// Threads that ever called [`Host::exclusive`], because the test harness starts
-/// the next test at once.
+/// Threads that ever called [`Host::exclusive`], because the test harness
+/// starts the next test at once.
 static HARNESS: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
 /// Lines with how often each was seen.

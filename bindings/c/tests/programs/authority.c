@@ -21,7 +21,7 @@
 
 #include "check.h"
 
-/* A user and a group that nothing belongs to. */
+/* A user and a group without any files. */
 enum { OTHER = 12345 };
 
 static const char *store_path, *root_path;
@@ -46,8 +46,7 @@ static void line_of(const char *path, const char *key, char *into, size_t size) 
     into[strcspn(into, "\n")] = 0;
 }
 
-/* A line of the status of the helper that has made a sandbox, as this process
-   sees it. */
+/* A line of the status of a sandbox's helper, as this process sees the file. */
 static void helper_status(const tare_sandbox *sandbox, const char *key, char *into, size_t size) {
     char path[64], number[64];
     int pidfd;
@@ -79,7 +78,7 @@ static void inside_is(const char *what, const tare_sandbox *sandbox, const char 
     free(seen);
 }
 
-/* A map as the kernel prints its only line. */
+/* A map of a single line in the kernel's form. */
 static const char *map_of(unsigned outside, unsigned count) {
     static _Thread_local char map[64];
     snprintf(map, sizeof map, "%10u %10u %10u\n", 0, outside, count);
@@ -101,7 +100,7 @@ static void map_is(const char *what, unsigned outside, unsigned count) {
 
 static void machines_root(const char *what) { map_is(what, 0, UINT_MAX); }
 
-/* Opens enough sandboxes that the next one is begun ahead. */
+/* Opens enough sandboxes that the next is prestarted. */
 static void have_one_ahead(void) {
     for (int n = 0; n < 4; n++)
         OK(tare_sandbox_close(opened(spec)));
@@ -156,8 +155,7 @@ static void set_ids(void) {
     inside_is("a pool", taken, "cat /proc/self/uid_map", map_of(OTHER, 1));
     OK(tare_sandbox_reset(after));
     inside_is("reset", after, "cat /proc/self/uid_map", map_of(OTHER, 1));
-    /* What was opened before is still what it was, and works; a reset of it is
-       an opening. */
+    /* An earlier sandbox is unchanged and works; its reset is an open. */
     inside_is("before", before, "cat /proc/self/uid_map", map_of(0, UINT_MAX));
     OK(tare_sandbox_reset(before));
     inside_is("reset", before, "cat /proc/self/uid_map", map_of(OTHER, 1));
@@ -180,7 +178,7 @@ static void effective_ids(void) {
 
 static void *in_a_thread(void *unused) {
     (void)unused;
-    /* Of this thread alone, which the C library knows nothing of. */
+    /* A change of this thread alone, unknown to the C library. */
     CHECK(!syscall(SYS_setresgid, OTHER, OTHER, OTHER) && !syscall(SYS_setresuid, OTHER, OTHER, OTHER));
     for (int n = 0; n < 3; n++)
         map_is("a thread", OTHER, 1);
@@ -197,7 +195,7 @@ static void one_thread(void) {
     machines_root("the other thread");
 }
 
-/* Gives capabilities up, all of them or one. */
+/* Gives capabilities up, all or a single one. */
 static void drop(int one) {
     struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
     struct __user_cap_data_struct sets[2];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * begins STORE ROOT: a host with an event loop. What it begins is ready when
- * poll(2) says so, ends when it is freed, and takes no signal of the host's.
+ * begins STORE ROOT: a host with an event loop. An opening or import is ready
+ * when poll(2) says so, ends when freed, and takes no signal of the host's.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -34,7 +34,7 @@ static tare_opening *begin(const char *json) {
     return opening;
 }
 
-/* As an event loop does it. */
+/* Waits as an event loop does. */
 static tare_sandbox *opened(tare_opening *opening) {
     tare_sandbox *sandbox;
     while (!tare_opening_ready(opening))
@@ -97,7 +97,7 @@ static void handle(int number) {
     in_thread = gettid() != getpid();
 }
 
-/* The image's archive has no writer, so the library's thread waits for one. */
+/* The image's archive has no writer, so the library's thread waits. */
 static void freed(void) {
     struct sigaction action = {.sa_handler = handle};
     struct timespec moment = {0, 5 * 1000 * 1000};
@@ -105,7 +105,7 @@ static void freed(void) {
     tare_opening *opening = begin(endless);
     CHECK(!is_readable(tare_opening_fd(opening), 0) && !tare_opening_ready(opening));
     CHECK(threads() == 2);
-    /* The one thread that could take it is the library's. */
+    /* Only the library's thread could take the signal. */
     CHECK(!sigaction(SIGUSR1, &action, NULL));
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);
@@ -138,7 +138,7 @@ static void imports(void) {
     FAILS(TARE_KIND_INVALID, tare_importing_progress(importing, &so_far));
     CHECK(tare_importing_fd(importing) == -1);
     tare_importing_free(importing);
-    /* Its error comes from the finish. */
+    /* The error comes from the finish. */
     OK(tare_store_begin_import(store, "oci:/nowhere", NULL, &importing));
     FAILS(TARE_KIND_NOT_FOUND, tare_importing_finish(importing, &image));
     options.progress = no_progress;

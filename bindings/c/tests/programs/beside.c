@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * beside STORE ROOT: a program that has a libzstd and a library in Rust of its
- * own. Neither library uses a name of the other's: here those of zstd end the
- * program if the library calls them.
+ * beside STORE ROOT: a program with its own libzstd and another library in
+ * Rust. Neither library uses a name of the other's: the program's zstd
+ * functions end the program if libtare calls them.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
@@ -34,7 +34,7 @@ OWN(ZSTD_trace_decompress_begin)
 OWN(ZSTD_trace_decompress_end)
 unsigned ZSTD_versionNumber(void) { return 7; }
 
-/* A tar archive without entries, 1024 zeros, as one frame of zstd. */
+/* A tar archive without entries, 1024 zeros, as a frame of zstd. */
 static const unsigned char layer[] = {0x28, 0xb5, 0x2f, 0xfd, 0x60, 0x00, 0x03, 0x03, 0x20, 0x00, 0x00};
 
 int main(int argc, char **argv) {

@@ -30,8 +30,8 @@ struct held {
     int type;
 };
 
-/* A call that must succeed; a thread that is cancelled behind it has no error
-   to lose. */
+/* A call that must succeed; a thread cancelled afterwards has no error to lose.
+   */
 #define INSIDE(held, call)                                                                         \
     do {                                                                                           \
         atomic_store(&(held)->inside, 1);                                                          \
@@ -56,12 +56,12 @@ static void give_back(struct held *held) {
         OK(tare_pool_close(held->pool));
     if (held->store)
         tare_store_free(held->store);
-    /* An error text's handle is the only one that nothing here knows, and there
-       is none. */
+    /* Only the handle of an error would be unknown here, and no error exists.
+       */
     CHECK(tare_handle_count() == 0);
 }
 
-/* Cancels a thread when it is inside a call, and sees that it was cancelled. */
+/* Cancels a thread inside a call, and checks the cancellation. */
 static void cancel(struct held *held, void *(*work)(void *), unsigned after_us) {
     pthread_t thread;
     void *result = NULL;
@@ -74,7 +74,7 @@ static void cancel(struct held *held, void *(*work)(void *), unsigned after_us) 
     CHECK(result == PTHREAD_CANCELED);
 }
 
-/* ---- one long command ---- */
+/* ---- a long command ---- */
 
 static void *sleeps(void *data) {
     struct held *held = data;
@@ -104,7 +104,7 @@ static void *waits(void *data) {
 static void long_calls(int type) {
     struct held held = {.type = type};
     cancel(&held, sleeps, 200000);
-    /* The command was not cut short, and its output is there. */
+    /* The command ran to its end, and its output is there. */
     CHECK(held.output && !strcmp(tare_output_stdout(held.output, NULL), "slept\n"));
     CHECK(type == PTHREAD_CANCEL_ASYNCHRONOUS || held.returned == 1);
     give_back(&held);
@@ -119,8 +119,8 @@ static void long_calls(int type) {
 
 /* ---- every stage of a sandbox, at any moment ---- */
 
-/* Handles leave `held` before the call that ends them, whose cancellation has
-   to wait for its return. */
+/* Handles leave `held` before the call that ends them, because a cancellation
+   waits for that call's return. */
 #define END(held, field, call)                                                                     \
     do {                                                                                           \
         void *ending_ = (held)->field;                                                             \

@@ -266,8 +266,8 @@ static void wrong_handles(void) {
 }
 
 static void sizes_of_structs(void) {
-    /* One from an older header: the size ends behind argv. One from a newer:
-       zeros behind. */
+    /* A struct of an older header: the size ends behind argv. A struct of a
+       newer: zeros behind. */
     struct {
         tare_command known;
         uint64_t later[4];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * handles STORE TAR: what needs no helper process, for tools that see every
- * access to memory but do not know the newest system calls: a store, a layer,
+ * handles STORE TAR: calls that need no helper process, for tools that see
+ * every access to memory but lack the newest system calls: a store, a layer,
  * texts, errors, and handles of every wrong kind.
  */
 #define _GNU_SOURCE
@@ -22,8 +22,7 @@ int main(int argc, char **argv) {
     OK(tare_store_list(store, &bytes));
     CHECK(!strcmp(tare_bytes_data(bytes), "[]"));
 
-    /* A handle of one kind is none of another, and a freed one is none at all.
-       */
+    /* A handle of another kind, or a freed handle, is an error. */
     CHECK(tare_bytes_len((tare_bytes *)(void *)store) == 0);
     CHECK(tare_store_path((tare_store *)(void *)bytes) == NULL);
     tare_bytes_free(bytes);
@@ -36,7 +35,7 @@ int main(int argc, char **argv) {
 
     const char *spec = "{\"image\": \"host\", \"limits\": {\"memory\": \"1g\"}}";
     OK(tare_spec_check(spec, strlen(spec), &bytes));
-    /* Every key, as it stands in the end; that is a spec again. */
+    /* Every key with its final value, which is a spec again. */
     CHECK(strstr(tare_bytes_data(bytes), "\"memory\"") && strstr(tare_bytes_data(bytes), "\"network\""));
     OK(tare_spec_check(tare_bytes_data(bytes), tare_bytes_len(bytes), NULL));
     tare_bytes_free(bytes);

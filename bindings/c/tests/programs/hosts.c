@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * hosts STORE ROOT: sandboxes in hosts that make it hard. In each they work,
- * and nothing of the host is changed by them: descriptors, signals, umask,
- * directory, environment, limits, ids, namespaces, children, mounts.
+ * hosts STORE ROOT: sandboxes in difficult hosts. They work in each, and change
+ * no state of the host: descriptors, signals, umask, directory, environment,
+ * limits, ids, namespaces, children, mounts.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -45,7 +45,7 @@ static void add_link(FILE *to, const char *dir, const char *name) {
         fprintf(to, "%s -> %.*s\n", path, (int)n, target);
 }
 
-/* Every entry of a directory, with where it points; `mine`, the directory's own
+/* Every entry of a directory, with its target; `mine`, the directory's own
    descriptor, left out. */
 static void add_links(FILE *to, const char *dir) {
     DIR *open = opendir(dir);
@@ -72,13 +72,13 @@ static void add_file(FILE *to, const char *path, int of_status) {
     fclose(from);
 }
 
-/* Waits for threads that were joined: the kernel counts them until it is done
-   with them. */
+/* Waits for joined threads, which the kernel counts until it is done with them.
+   */
 static void await_the_last_thread(void) {
     struct stat tasks;
     for (int n = 0; n < 20000; n++) {
         CHECK(!stat("/proc/self/task", &tasks));
-        /* Itself, its parent, and one for each thread. */
+        /* The directory, its parent, and an entry for each thread. */
         if (tasks.st_nlink == 3)
             return;
         usleep(500);
@@ -256,8 +256,8 @@ static void much_memory(void) {
     getrusage(RUSAGE_SELF, &before);
     hello();
     getrusage(RUSAGE_SELF, &after);
-    /* A copy of this process, even one that shares its pages, would make us
-       fault when we write again. */
+    /* A copy of this process, even with shared pages, would cause a fault at
+       the next write. */
     for (size_t at = 0; at < size; at += 4096)
         memory[at]++;
     struct rusage written;
@@ -318,17 +318,17 @@ static void signals_blocked_and_ignored(void) {
     sigset_t all, old, now;
     void (*before[sizeof ignored / sizeof *ignored])(int);
     sigfillset(&all);
-    /* Who runs this in the background of a script has some ignored already. */
+    /* A script's background job has some ignored already. */
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
         CHECK((before[i] = signal(ignored[i], SIG_IGN)) != SIG_ERR);
     CHECK(!pthread_sigmask(SIG_SETMASK, &all, &old));
     tare_store *store;
     OK(tare_store_open(store_path, &store));
     tare_sandbox *sandbox = opened(store);
-    /* Not by a shell, which has its own mind about them. */
+    /* Not by a shell, which changes them itself. */
     const char *argv[] = {"cat", "/proc/self/status", NULL};
     char *status = output_of(sandbox, argv);
-    /* As exec(3) has it, but for SIGPIPE, which is the runtime's. */
+    /* As exec(3) does, except SIGPIPE, which belongs to the runtime. */
     CHECK(strstr(status, "SigBlk:\t0000000000000000\n") && strstr(status, "SigIgn:\t0000000000004207\n"));
     free(status);
     OK(tare_sandbox_close(sandbox));
@@ -420,8 +420,8 @@ int main(int argc, char **argv) {
     CHECK(argc == 3);
     store_path = argv[1];
     snprintf(spec, sizeof spec, "{\"image\": \"dir:%s\"}", argv[2]);
-    /* What is made once for all: here, in the library, and by libc with the
-       first thread. */
+    /* Objects made once: here, in the library, and by libc with the first
+       thread. */
     hello();
     small_stack();
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * logs STORE ROOT: what the library does, told to a function of the program's.
- * The image to import is in $IMAGE.
+ * logs STORE ROOT: the log of the library, received by a function of the
+ * program. The image to import is in $IMAGE.
  */
 #define _GNU_SOURCE
 #include <limits.h>
@@ -20,7 +20,7 @@ struct told {
 static void tell(void *data, uint32_t level, const char *text) {
     struct told *told = data;
     CHECK(level >= TARE_LOG_WARNING && level <= TARE_LOG_DEBUG && !strchr(text, '\n'));
-    /* It may use the library. */
+    /* The function may use the library. */
     CHECK(tare_version()[0]);
     pthread_mutex_lock(&told->lock);
     strncat(told->text, text, sizeof told->text - strlen(told->text) - 2);
@@ -83,7 +83,7 @@ int main(int argc, char **argv) {
     for (size_t n = 0; n < sizeof words / sizeof *words; n++)
         has(&told, words[n]);
     CHECK(!strstr(told.text, "secret"));
-    /* By several threads, and no more when nothing is to be told. */
+    /* Called by several threads, and no more after the log is off. */
     unsigned lines = told.lines;
     for (int n = 0; n < 4; n++)
         CHECK(!pthread_create(&threads[n], NULL, works, NULL));

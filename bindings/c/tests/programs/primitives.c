@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * primitives STORE ROOT: for root. What stands alone: an image unpacked and
+ * primitives STORE ROOT: for root. The primitives alone: an image unpacked and
  * imported (the environment's IMAGE), a tree mounted, a command in a plain
  * root; and whole trees in and out of a sandbox.
  */
@@ -137,7 +137,7 @@ static char *cure_of(tare_error *error) {
 static void a_plain_root(const char *root) {
     const char *argv[] = {"sh", "-c", "echo here >/tmp/written; cat", NULL};
     tare_process *none;
-    /* Does what each error says. */
+    /* Follows each error's cure. */
     tare_command command = {0};
     char *cure = cure_of(tare_spawn_in(store, root, NULL, 0, &command, &none, NULL));
     CHECK(!strcmp(cure, "size = sizeof(tare_command)"));
@@ -191,7 +191,7 @@ static void a_pool(void) {
     OK(tare_pool_close(pool));
     FAILS(TARE_KIND_INVALID, tare_pool_close(pool));
     FAILS(TARE_KIND_INVALID, tare_pool_ready(pool, &ready));
-    /* It outlives its pool. */
+    /* The sandbox outlives the pool. */
     OK(tare_sandbox_run(sandbox, &command, &output));
     tare_output_free(output);
     tare_sandbox_free(sandbox);

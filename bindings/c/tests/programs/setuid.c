@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * setuid PATH|none: a set-user-id program, whose caller's environment names
- * stores. None of them counts: the default is root's own, and there is none for
- * other users.
+ * setuid PATH|none: a set-user-id program whose environment names stores. The
+ * environment does not count: the default is root's own store, and other users
+ * have no default.
  */
 #define _GNU_SOURCE
 #include <sys/auxv.h>
@@ -13,7 +13,7 @@
 int main(int argc, char **argv) {
     CHECK(argc == 2);
     CHECK(getenv("TARE_STORE") && getenv("HOME") && getenv("XDG_DATA_HOME"));
-    /* Without this, the test would show nothing. */
+    /* Without this, the test would prove nothing. */
     CHECK(getuid() != geteuid() && getauxval(AT_SECURE));
     tare_store *store = NULL;
     if (!strcmp(argv[1], "none")) {

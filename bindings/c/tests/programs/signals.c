@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
  * signals STORE ROOT: hosts that get signals. Handlers that interrupt every
- * call change nothing of it, and SIGPIPE comes only where write(2) of the
- * caller's own would bring it.
+ * call change no result, and SIGPIPE comes only where the caller's own write(2)
+ * would bring the signal.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -98,7 +98,7 @@ static void interrupted(void) {
     CHECK(!setitimer(ITIMER_REAL, &never, NULL) && handled > 10);
 }
 
-/* A handler ends a wait by the one call of its own that it may make. */
+/* A handler ends a wait by the only call that a handler may make. */
 static int stop[2];
 
 static void write_to_stop(int number) {
@@ -155,7 +155,7 @@ static void pipe_of_the_caller(void) {
     CHECK(!"SIGPIPE ends this process");
 }
 
-/* The sandbox's end brings none, nor does that of the helper process. */
+/* Neither the sandbox's end nor the helper's brings a signal. */
 static void helper_that_is_gone(void) {
     const char *argv[] = {"cat", NULL};
     tare_command command = command_of(argv);
@@ -177,7 +177,7 @@ static void helper_that_is_gone(void) {
             tare_output_free(output);
         }
         tare_error_free(error);
-        /* Its files may be there a moment longer. */
+        /* The files of the process may exist a moment longer. */
         tare_error_free(tare_file_write(sandbox, "/tmp/file", "x", 1, 0644));
     }
     tare_error_free(tare_sandbox_close(sandbox));

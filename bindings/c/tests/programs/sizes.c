@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * sizes STORE ROOT: hosts whose files may not grow, RLIMIT_FSIZE. What has to
- * write fails with EFBIG and says what helps; no signal comes, and none is left
+ * sizes STORE ROOT: hosts whose files may not grow, RLIMIT_FSIZE. A call that
+ * must write fails with EFBIG and a cure; no signal comes, and none stays
  * pending. The image to import is in $IMAGE.
  */
 #define _GNU_SOURCE
@@ -67,7 +67,7 @@ static void opens_a_new_store(void) {
     tare_store *made;
     snprintf(path, sizeof path, "%s/new", here);
     limit();
-    /* Its first files are some tens of bytes long. */
+    /* The first files of a store are some tens of bytes long. */
     if (most == 0)
         REFUSED(tare_store_open(path, &made));
 }
@@ -91,8 +91,8 @@ static void uses_a_sandbox(void) {
     int fd = open(local, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     CHECK(fd >= 0);
     limit();
-    /* What needs no file works: output comes through pipes, a pool's sandboxes
-       are made by the helper. */
+    /* Calls without files work: output comes through pipes, the helper makes a
+       pool's sandboxes. */
     OK(ran(sandbox, NULL, 0));
     OK(tare_pool_take(pool, &taken));
     OK(ran(taken, NULL, 0));
@@ -131,7 +131,7 @@ static void changes_the_index(void) {
         REFUSED(tare_store_tag(store, digest, "name"));
         REFUSED(tare_store_remove(store, digest, NULL));
     }
-    /* Nothing is lost by it. */
+    /* No object is lost. */
     OK(tare_store_image(store, digest, NULL, &image));
     tare_image_free(image);
     free(digest);

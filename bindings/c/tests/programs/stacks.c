@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * stacks STORE ROOT: how much of its thread's stack each call needs. The stack
- * is painted before, and looked at afterwards. ROOT.tar.zst is the root as an
- * archive; the image to import is in $IMAGE.
+ * stacks STORE ROOT: the stack that each call needs. The stack is painted
+ * before and examined afterwards. ROOT.tar.zst is the root as an archive; the
+ * image to import is in $IMAGE.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -193,8 +193,8 @@ static void *runs_in_a_thread(void *work) {
     return NULL;
 }
 
-/* Bytes of a thread's stack that some work used, with what the C library keeps
-   there. */
+/* Bytes of a thread's stack that some work used, with the C library's own part.
+   */
 static size_t used(void (*work)(void)) {
     pthread_attr_t attr;
     pthread_t thread;

@@ -93,7 +93,7 @@ static void owns(void) {
     belongs_to("/d/root", 1000, 50);
 }
 
-/* A handle of a user is one for files alone, and holds no sandbox. */
+/* A handle of a user serves files alone, and holds no sandbox. */
 static void handles(void) {
     tare_sandbox *none, *again = NULL;
     tare_bytes *bytes;
