@@ -13,6 +13,8 @@ mod cure_scripts;
 mod cure_texts;
 #[path = "architecture/cures.rs"]
 mod cures;
+#[path = "architecture/map.rs"]
+mod map;
 #[path = "architecture/source.rs"]
 mod source;
 #[path = "architecture/threats.rs"]
