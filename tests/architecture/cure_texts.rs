@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Finds the cures that sources attach to errors: literals where a cure is
-//! given, and where such a place gets them from.
+//! Finds the cures that sources attach to errors: literals and their origins.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -159,8 +158,7 @@ fn parts(code: &str, open: usize) -> Vec<Range<usize>> {
             break;
         }
     }
-    // A comma at the end of a line separates no parts; a text alone is blank,
-    // too.
+    // A comma at the end of a line separates nothing; a text is blank, too.
     let is_nothing = |part: &str| part.trim().is_empty() && part.contains('\n');
     if found
         .last()

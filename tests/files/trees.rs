@@ -287,8 +287,7 @@ fn archive_entry_cannot_leave_its_directory() {
             );
             assert!(!files.exists("/tmp/t/hard").unwrap());
         }
-        // A name that leads through a link into the directory itself is below
-        // the directory.
+        // A link into the directory itself stays below the directory.
         files.create_dir("/tmp/t/real", 0o755).unwrap();
         files.symlink("/real", "/tmp/t/alias").unwrap();
         files
@@ -303,8 +302,7 @@ fn archive_entry_cannot_leave_its_directory() {
             errno(files.put_tar("/tmp/t", &*archive("in/f", T::Regular, None))),
             libc::EEXIST
         );
-        // Existing files are replaced; a directory, or a link to a directory,
-        // is used.
+        // Files are replaced; directories, and links to them, are used.
         files.symlink("/etc/passwd", "/tmp/t/l").unwrap();
         files
             .put_tar("/tmp/t", &*archive("l", T::Regular, None))
