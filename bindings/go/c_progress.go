@@ -10,7 +10,7 @@ import "runtime/cgo"
 // tareGoProgress is called by the library in the thread of the call that is
 // told of.
 //
-// export tareGoProgress
+//export tareGoProgress
 func tareGoProgress(told C.uintptr_t, p *C.tare_progress) C.int32_t {
 	t := cgo.Handle(told).Value().(*teller)
 	var progress *Progress

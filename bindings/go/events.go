@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-// go:build cgo
+//go:build cgo
 
 package tare
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-// go:build cgo
+//go:build cgo
 
 package tare_test
 
@@ -19,7 +19,7 @@ import (
 	tare "github.com/libtare/libtare/bindings/go"
 )
 
-// go:embed *.go
+//go:embed *.go
 var sources embed.FS
 
 // zeros has a value of each exported type with methods.
