@@ -143,6 +143,8 @@ class Wrapping(unittest.TestCase):
         self.assertEqual(found.split(), wrap.wrapped("a.rs", found).split())
 
     def test_directives_stay(self) -> None:
+        text = "//go:build cgo\n// a word\n//export name\n"
+        self.assertEqual(wrap.wrapped("a.go", text), text)
         text = f"# {WIDE}\n# shellcheck disable=SC1\ntrue\n"
         self.assertIn("word\n# shellcheck disable=SC1\n", wrap.wrapped("a.sh", text))
 

@@ -8,11 +8,11 @@ from comments import language, prose
 from rules import COLUMNS
 
 MARKERS = {
-    "rust": re.compile(r"(\s*)(//[/!]?) ?(.*)"),
-    "go": re.compile(r"(\s*)(//) ?(.*)"),
-    "c": re.compile(r"(\s*)(//) ?(.*)"),
-    "python": re.compile(r"(\s*)(#) ?(.*)"),
-    "shell": re.compile(r"(\s*)(#) ?(.*)"),
+    "rust": re.compile(r"(\s*)(//[/!]?)(?: (.*)|$)"),
+    "go": re.compile(r"(\s*)(//)(?: (.*)|$)"),
+    "c": re.compile(r"(\s*)(//)(?: (.*)|$)"),
+    "python": re.compile(r"(\s*)(#)(?: (.*)|$)"),
+    "shell": re.compile(r"(\s*)(#)(?: (.*)|$)"),
 }
 # A list item, a table row, a heading, an example: begins a line in any case.
 ITEM = re.compile(r"(?:[*+-]|\d+\.) +")
@@ -34,7 +34,7 @@ def wrapped(path: str, text: str) -> str:
     code = False
     for number, line in enumerate(text.splitlines(), 1):
         match = MARKERS[spoken].fullmatch(line) if number in alone else None
-        words = match[3] if match else ""
+        words = match[3] or "" if match else ""
         fence = words.lstrip().startswith("```")
         code ^= fence
         if match is None or fence or code or FIXED.match(words):
@@ -42,7 +42,7 @@ def wrapped(path: str, text: str) -> str:
             found.append(line)
             paragraph = []
             continue
-        parts = (match[1], match[2], match[3])
+        parts = (match[1], match[2], words)
         if paragraph and (ITEM.match(words) or paragraph[0][:2] != parts[:2]):
             found += filled(paragraph)
             paragraph = []
