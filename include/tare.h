@@ -1001,8 +1001,9 @@ const char *tare_features(void);
 /**
  * Tells whether a word is among tare_features().
  *
- * Returns: 1 if the word is there, else 0, also for NULL. Threads: any, at
- * once. Since: 0.1.
+ * Returns: 1 if the word is there, else 0, also for NULL.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 int32_t tare_has_feature(const char *feature);
 
@@ -1027,8 +1028,10 @@ uint64_t tare_handle_count(void);
  * `store_or_null`: the directory of the store; NULL for that of
  * tare_store_open(NULL).
  *
- * Returns: NULL for any report. Ownership: `*out` is the caller's, for
- * tare_bytes_free(). Threads: any, at once. Since: 0.1.
+ * Returns: NULL for any report.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_doctor(const char *store_or_null, tare_bytes **out);
 
@@ -1058,8 +1061,10 @@ uint32_t tare_error_kind(const tare_error *error);
 /**
  * The kind as a word, for example `not_found`: the same word in every face.
  *
- * Returns: text; NULL for NULL or a handle that is no error. Ownership: the
- * text lives as long as the error. Threads: any, at once. Since: 0.1.
+ * Returns: text; NULL for NULL or a handle that is no error.
+ * Ownership: the text lives as long as the error.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 const char *tare_error_kind_name(const tare_error *error);
 
@@ -1067,7 +1072,9 @@ const char *tare_error_kind_name(const tare_error *error);
  * The errno(3) of the system call that failed.
  *
  * Returns: the errno; 0 if no system call failed, for NULL or a handle that is
- * no error. Threads: any, at once. Since: 0.1.
+ * no error.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 int32_t tare_error_errno(const tare_error *error);
 
@@ -1076,8 +1083,10 @@ int32_t tare_error_errno(const tare_error *error);
  * Control characters are escaped, so a name from an image cannot drive a
  * terminal.
  *
- * Returns: text; NULL for NULL or a handle that is no error. Ownership: the
- * text lives as long as the error. Threads: any, at once. Since: 0.1.
+ * Returns: text; NULL for NULL or a handle that is no error.
+ * Ownership: the text lives as long as the error.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 const char *tare_error_message(const tare_error *error);
 
@@ -1085,8 +1094,10 @@ const char *tare_error_message(const tare_error *error);
  * The failed step, for example `mount overlay on /`. Not escaped: use the
  * message for terminals.
  *
- * Returns: text; NULL for NULL or a handle that is no error. Ownership: the
- * text lives as long as the error. Threads: any, at once. Since: 0.1.
+ * Returns: text; NULL for NULL or a handle that is no error.
+ * Ownership: the text lives as long as the error.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 const char *tare_error_step(const tare_error *error);
 
@@ -1094,8 +1105,10 @@ const char *tare_error_step(const tare_error *error);
  * The subject of the step, for example `lowerdir "/x"`; may be empty. Not
  * escaped.
  *
- * Returns: text; NULL for NULL or a handle that is no error. Ownership: the
- * text lives as long as the error. Threads: any, at once. Since: 0.1.
+ * Returns: text; NULL for NULL or a handle that is no error.
+ * Ownership: the text lives as long as the error.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 const char *tare_error_subject(const tare_error *error);
 
@@ -1103,16 +1116,19 @@ const char *tare_error_subject(const tare_error *error);
  * The setting, package or command that would cure the error. Not escaped.
  *
  * Returns: text; NULL if no cure is known, for NULL or a handle that is no
- * error. Ownership: the text lives as long as the error. Threads: any, at
- * once. Since: 0.1.
+ * error.
+ * Ownership: the text lives as long as the error.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 const char *tare_error_cure(const tare_error *error);
 
 /**
  * Frees an error. NULL and freed handles are ignored.
  *
- * Ownership: takes `error`; its texts end. Threads: any, if no thread uses
- * those texts any more. Since: 0.1.
+ * Ownership: takes `error`; its texts end.
+ * Threads: any, if no thread uses those texts any more.
+ * Since: 0.1.
  */
 void tare_error_free(tare_error *error);
 
@@ -1121,8 +1137,10 @@ void tare_error_free(tare_error *error);
  * as a string.
  *
  * Returns: a pointer to tare_bytes_len() bytes; NULL for NULL or a handle that
- * is no bytes. Ownership: the memory lives as long as `bytes`. Threads: any,
- * at once. Since: 0.1.
+ * is no bytes.
+ * Ownership: the memory lives as long as `bytes`.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 const char *tare_bytes_data(const tare_bytes *bytes);
 
@@ -1138,8 +1156,9 @@ size_t tare_bytes_len(const tare_bytes *bytes);
 /**
  * Frees bytes. NULL and freed handles are ignored.
  *
- * Ownership: takes `bytes`; pointers into `bytes` end. Threads: any, if no
- * thread uses those pointers any more. Since: 0.1.
+ * Ownership: takes `bytes`; pointers into `bytes` end.
+ * Threads: any, if no thread uses those pointers any more.
+ * Since: 0.1.
  */
 void tare_bytes_free(tare_bytes *bytes);
 
@@ -1152,9 +1171,11 @@ void tare_bytes_free(tare_bytes *bytes);
  * environment does not count: users other than root must give a path.
  *
  * Returns: NULL, or an error: TARE_KIND_PERMISSION, TARE_KIND_EXHAUSTED, or
- * that of open(2). Ownership: `*out` is the caller's, for tare_store_free().
+ * that of open(2).
+ * Ownership: `*out` is the caller's, for tare_store_free().
  * Threads: any, at once; a store may be open any number of times, in any
- * number of processes. Since: 0.1.
+ * number of processes.
+ * Since: 0.1.
  */
 tare_error *tare_store_open(const char *path_or_null, tare_store **out);
 
@@ -1162,16 +1183,19 @@ tare_error *tare_store_open(const char *path_or_null, tare_store **out);
  * Frees the handle of a store. The helper process ends with the store's last
  * handle, sandbox and process. NULL and freed handles are ignored.
  *
- * Ownership: takes `store`. Threads: any; running calls in other threads
- * continue. Since: 0.1.
+ * Ownership: takes `store`.
+ * Threads: any; running calls in other threads continue.
+ * Since: 0.1.
  */
 void tare_store_free(tare_store *store);
 
 /**
  * The store's directory, absolute.
  *
- * Returns: text; NULL for NULL or a handle that is no store. Ownership: the
- * text lives as long as the store's handle. Threads: any, at once. Since: 0.1.
+ * Returns: text; NULL for NULL or a handle that is no store.
+ * Ownership: the text lives as long as the store's handle.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 const char *tare_store_path(const tare_store *store);
 
@@ -1181,7 +1205,9 @@ const char *tare_store_path(const tare_store *store);
  * otherwise waits for five seconds.
  *
  * Returns: NULL, or an error of reading the store; leftovers that cannot be
- * removed are only counted. Threads: any, at once. Since: 0.1.
+ * removed are only counted.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_store_recover(const tare_store *store, tare_recovered *out_or_null);
 
@@ -1190,8 +1216,10 @@ tare_error *tare_store_recover(const tare_store *store, tare_recovered *out_or_n
  * architecture, layers, damage}`, one entry for each name.
  *
  * Returns: NULL, or an error of reading the index; an unreadable image is
- * listed with its damage. Ownership: `*out` is the caller's, for
- * tare_bytes_free(). Threads: any, at once. Since: 0.1.
+ * listed with its damage.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_store_list(const tare_store *store, tare_bytes **out);
 
@@ -1202,7 +1230,9 @@ tare_error *tare_store_list(const tare_store *store, tare_bytes **out);
  * `reference`: a name or a digest in the store. `name`: `NAME[:TAG]`.
  *
  * Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_INVALID for an
- * invalid name. Threads: any, at once. Since: 0.1.
+ * invalid name.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_store_tag(const tare_store *store, const char *reference, const char *name);
 
@@ -1224,7 +1254,9 @@ tare_error *tare_store_remove(const tare_store *store,
  * uses.
  *
  * Returns: NULL, or an error: TARE_KIND_CORRUPT if the needed blobs cannot be
- * determined; then nothing is removed. Threads: any, at once. Since: 0.1.
+ * determined; then nothing is removed.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_store_gc(const tare_store *store, tare_collected *out_or_null);
 
@@ -1235,8 +1267,9 @@ tare_error *tare_store_gc(const tare_store *store, tare_collected *out_or_null);
  * store.
  *
  * Returns: NULL for any report, or an error of reading the directories.
- * Ownership: `*out` is the caller's, for tare_bytes_free(). Threads: any, at
- * once. Since: 0.1.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_store_check(const tare_store *store, tare_bytes **out);
 
@@ -1265,8 +1298,10 @@ tare_error *tare_store_repair(const tare_store *store, uint64_t *removed_or_null
  * Returns: NULL, or an error: TARE_KIND_CORRUPT for an inconsistent image,
  * TARE_KIND_NOT_FOUND for a missing source or tag, TARE_KIND_UNSUPPORTED if
  * nothing fits this machine, TARE_KIND_BUSY when patience ends, errno
- * ECANCELED when `progress` stopped the import. Ownership: `*out` is the
- * caller's, for tare_image_free(). Threads: any, at once. Since: 0.1.
+ * ECANCELED when `progress` stopped the import.
+ * Ownership: `*out` is the caller's, for tare_image_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_store_import(const tare_store *store,
                               const char *reference,
@@ -1300,8 +1335,10 @@ tare_error *tare_store_load(const tare_store *store,
  * `archive_fd`: read from its offset to its end; stays the caller's.
  *
  * Returns: NULL, or an error: those of tare_store_load(), errno EBADF for a
- * closed descriptor. Ownership: `*out` is the caller's, for tare_bytes_free().
- * Threads: any, at once. Since: 0.1.
+ * closed descriptor.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_store_load_fd(const tare_store *store,
                                int32_t archive_fd,
@@ -1316,8 +1353,10 @@ tare_error *tare_store_load_fd(const tare_store *store,
  * unpacked again; NULL for the defaults.
  *
  * Returns: NULL, or an error: TARE_KIND_NOT_FOUND with the nearest name as the
- * cure, and those of tare_store_import(). Ownership: `*out` is the caller's,
- * for tare_image_free(). Threads: any, at once. Since: 0.1.
+ * cure, and those of tare_store_import().
+ * Ownership: `*out` is the caller's, for tare_image_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_store_image(const tare_store *store,
                              const char *reference,
@@ -1328,16 +1367,19 @@ tare_error *tare_store_image(const tare_store *store,
  * Frees the handle of an image and releases its layers. NULL and freed handles
  * are ignored.
  *
- * Ownership: takes `image`; its texts end. Threads: any, if no thread uses
- * those texts any more. Since: 0.1.
+ * Ownership: takes `image`; its texts end.
+ * Threads: any, if no thread uses those texts any more.
+ * Since: 0.1.
  */
 void tare_image_free(tare_image *image);
 
 /**
  * The reference that the image was opened by.
  *
- * Returns: text; NULL for NULL or a handle that is no image. Ownership: the
- * text lives as long as the image's handle. Threads: any, at once. Since: 0.1.
+ * Returns: text; NULL for NULL or a handle that is no image.
+ * Ownership: the text lives as long as the image's handle.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 const char *tare_image_reference(const tare_image *image);
 
@@ -1345,8 +1387,10 @@ const char *tare_image_reference(const tare_image *image);
  * The digest of the image's manifest, for example `sha256:...`.
  *
  * Returns: text; NULL for a directory, for the host, for NULL or a handle that
- * is no image. Ownership: the text lives as long as the image's handle.
- * Threads: any, at once. Since: 0.1.
+ * is no image.
+ * Ownership: the text lives as long as the image's handle.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 const char *tare_image_digest(const tare_image *image);
 
@@ -1373,8 +1417,10 @@ tare_error *tare_image_inspect(const tare_image *image, tare_bytes **out);
  *
  * Returns: NULL, or an error: TARE_KIND_INVALID for wrong options,
  * TARE_KIND_EXHAUSTED if there is no thread to be had. Those of the import
- * come from tare_importing_finish(). Ownership: `*out` is the caller's, for
- * tare_importing_finish() or tare_importing_free(). Threads: any, at once.
+ * come from tare_importing_finish().
+ * Ownership: `*out` is the caller's, for tare_importing_finish() or
+ * tare_importing_free().
+ * Threads: any, at once.
  * Since: 0.1.
  */
 tare_error *tare_store_begin_import(const tare_store *store,
@@ -1407,9 +1453,10 @@ tare_error *tare_importing_progress(const tare_importing *importing, tare_import
  * import and the thread are gone, also after an error.
  *
  * Returns: NULL, or an error: those of tare_store_import(); nothing is visible
- * then. Ownership: takes `importing`. `*out` is the caller's, for
- * tare_image_free(). Threads: any; a second call for the same import is an
- * error. Since: 0.1.
+ * then.
+ * Ownership: takes `importing`. `*out` is the caller's, for tare_image_free().
+ * Threads: any; a second call for the same import is an error.
+ * Since: 0.1.
  */
 tare_error *tare_importing_finish(tare_importing *importing, tare_image **out);
 
@@ -1435,9 +1482,10 @@ void tare_importing_free(tare_importing *importing);
  * object that tare_image_inspect() has under `config`, with `notes`.
  *
  * Returns: NULL, or an error: those of tare_store_import(), and
- * TARE_KIND_EXISTS if there is something in `dir`. Ownership:
- * `*config_or_null` is the caller's, for tare_bytes_free(). Threads: any, at
- * once. Since: 0.1.
+ * TARE_KIND_EXISTS if there is something in `dir`.
+ * Ownership: `*config_or_null` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_unpack(const tare_store *store_or_null,
                         const char *reference,
@@ -1457,8 +1505,10 @@ tare_error *tare_unpack(const tare_store *store_or_null,
  * before the files are used.
  *
  * Returns: NULL, or an error: TARE_KIND_CORRUPT names the entry and its offset
- * in the archive. Ownership: `*out` is the caller's, for tare_bytes_free().
- * Threads: any, at once. Since: 0.1.
+ * in the archive.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_unpack_layer(int32_t blob_fd, const char *dir, uint64_t flags, tare_bytes **out);
 
@@ -1475,8 +1525,10 @@ tare_error *tare_unpack_layer(int32_t blob_fd, const char *dir, uint64_t flags, 
  *
  * Returns: NULL, or an error: TARE_KIND_PERMISSION for ordinary users,
  * TARE_KIND_NOT_FOUND for a missing image or directory. Nothing is left behind
- * then. Threads: any, at once. The mount is made in the mount namespace of the
- * calling process. Since: 0.1.
+ * then.
+ * Threads: any, at once. The mount is made in the mount namespace of the
+ * calling process.
+ * Since: 0.1.
  */
 tare_error *tare_tree_mount(const tare_store *store,
                             const char *reference,
@@ -1491,7 +1543,9 @@ tare_error *tare_tree_mount(const tare_store *store,
  *
  * Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no view of this store is
  * mounted there, TARE_KIND_BUSY if the view is in use, or covered by another
- * mount. Threads: any, at once. Since: 0.1.
+ * mount.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_tree_unmount(const tare_store *store, const char *dir, uint64_t flags);
 
@@ -1502,8 +1556,10 @@ tare_error *tare_tree_unmount(const tare_store *store, const char *dir, uint64_t
  * `out_or_null`: gets the spec with every default filled in, as a JSON object.
  *
  * Returns: NULL, or TARE_KIND_INVALID, which names the key and, for an unknown
- * key, the nearest known. Ownership: `*out_or_null` is the caller's, for
- * tare_bytes_free(). Threads: any, at once. Since: 0.1.
+ * key, the nearest known.
+ * Ownership: `*out_or_null` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_spec_check(const char *spec_json, size_t spec_len, tare_bytes **out_or_null);
 
@@ -1518,8 +1574,9 @@ tare_error *tare_spec_check(const char *spec_json, size_t spec_len, tare_bytes *
  * TARE_KIND_NOT_FOUND for a missing image, TARE_KIND_UNSUPPORTED with the cure
  * for keys that this machine cannot enforce. Nothing is left behind then.
  * Ownership: `*out` is the caller's, for tare_sandbox_close() or
- * tare_sandbox_free(). If this process dies, the sandbox ends. Threads: any,
- * at once. Since: 0.1.
+ * tare_sandbox_free(). If this process dies, the sandbox ends.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_open(const tare_store *store,
                               const char *spec_json,
@@ -1533,10 +1590,12 @@ tare_error *tare_sandbox_open(const tare_store *store,
  * `spec_json`, `spec_len`: as for tare_sandbox_open(), but that `image` does
  * not matter.
  *
- * Returns: NULL, or an error: those of tare_sandbox_open(). Ownership: `*out`
- * is the caller's, for tare_sandbox_close() or tare_sandbox_free(); `image`
- * stays the caller's and may be freed while the sandbox is open. Threads: any,
- * at once. Since: 0.1.
+ * Returns: NULL, or an error: those of tare_sandbox_open().
+ * Ownership: `*out` is the caller's, for tare_sandbox_close() or
+ * tare_sandbox_free(); `image` stays the caller's and may be freed while the
+ * sandbox is open.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_open_on(const tare_store *store,
                                  const tare_image *image,
@@ -1551,9 +1610,11 @@ tare_error *tare_sandbox_open_on(const tare_store *store,
  * `root`: is there. `spec_json`, `spec_len`: as for tare_sandbox_open(), but
  * that `image` and `storage` do not matter.
  *
- * Returns: NULL, or an error: those of tare_sandbox_open(). Ownership: `*out`
- * is the caller's, for tare_sandbox_close() or tare_sandbox_free(). Threads:
- * any, at once. Since: 0.1.
+ * Returns: NULL, or an error: those of tare_sandbox_open().
+ * Ownership: `*out` is the caller's, for tare_sandbox_close() or
+ * tare_sandbox_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_open_in(const tare_store *store,
                                  const char *root,
@@ -1567,9 +1628,11 @@ tare_error *tare_sandbox_open_in(const tare_store *store,
  *
  * Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no
  * sandbox, or was closed or freed already; TARE_KIND_BROKEN if the helper
- * process is gone, and the sandbox with the helper. Ownership: takes
- * `sandbox`. Processes and outputs of the sandbox stay the caller's. Threads:
- * any; calls in other threads see their commands killed. Since: 0.1.
+ * process is gone, and the sandbox with the helper.
+ * Ownership: takes `sandbox`. Processes and outputs of the sandbox stay the
+ * caller's.
+ * Threads: any; calls in other threads see their commands killed.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_close(tare_sandbox *sandbox);
 
@@ -1578,8 +1641,10 @@ tare_error *tare_sandbox_close(tare_sandbox *sandbox);
  * frees that handle alone. NULL and closed or freed handles are ignored.
  *
  * Ownership: takes `sandbox`. Processes and outputs of the sandbox stay the
- * caller's. Threads: any; the sandbox ends when the last running call in
- * another thread returns. Since: 0.1.
+ * caller's.
+ * Threads: any; the sandbox ends when the last running call in another thread
+ * returns.
+ * Since: 0.1.
  */
 void tare_sandbox_free(tare_sandbox *sandbox);
 
@@ -1588,7 +1653,9 @@ void tare_sandbox_free(tare_sandbox *sandbox);
  * seen as killed. The new state is made first: for a moment there are both.
  *
  * Returns: NULL, or an error: those of tare_sandbox_open(); nothing has
- * changed then. Threads: any, at once. Since: 0.1.
+ * changed then.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_reset(tare_sandbox *sandbox);
 
@@ -1600,7 +1667,9 @@ tare_error *tare_sandbox_reset(tare_sandbox *sandbox);
  *
  * Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without an own cgroup in
  * v2 (kernel 5.2), TARE_KIND_BUSY if a process did not stop within two
- * seconds; then all continue. Threads: any, at once. Since: 0.1.
+ * seconds; then all continue.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_freeze(tare_sandbox *sandbox);
 
@@ -1646,8 +1715,10 @@ tare_error *tare_sandbox_commands(const tare_sandbox *sandbox, tare_bytes **out)
  * handle.
  *
  * Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no command of that number
- * runs, TARE_KIND_BUSY while the sandbox is frozen. Ownership: `*out` is the
- * caller's, for tare_process_free(). Threads: any, at once. Since: 0.1.
+ * runs, TARE_KIND_BUSY while the sandbox is frozen.
+ * Ownership: `*out` is the caller's, for tare_process_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_process(const tare_sandbox *sandbox, uint64_t id, tare_process **out);
 
@@ -1660,8 +1731,9 @@ tare_error *tare_sandbox_process(const tare_sandbox *sandbox, uint64_t id, tare_
  *
  * Returns: NULL, or an error: TARE_KIND_INVALID for a wrong value and for
  * other keys, TARE_KIND_UNSUPPORTED for a limit that was not in force before,
- * the kernel's errno for a value that the kernel refuses. Threads: any, at
- * once. Since: 0.1.
+ * the kernel's errno for a value that the kernel refuses.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_set_limits(tare_sandbox *sandbox,
                                     const char *limits_json,
@@ -1674,8 +1746,10 @@ tare_error *tare_sandbox_set_limits(tare_sandbox *sandbox,
  * `labels` and `notes`.
  *
  * Returns: NULL, or an error when the kernel does not let a limit be read
- * back. Ownership: `*out` is the caller's, for tare_bytes_free(). Threads:
- * any, at once. Since: 0.1.
+ * back.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_effective(const tare_sandbox *sandbox, tare_bytes **out);
 
@@ -1707,9 +1781,12 @@ tare_error *tare_sandbox_pidfd(const tare_sandbox *sandbox, int32_t *out);
  *
  * Returns: NULL, or an error: those of tare_sandbox_open() that are known at
  * once, TARE_KIND_INVALID for an image and a root. Nothing is left behind
- * then. Ownership: `*out` is the caller's, for tare_opening_finish() or
+ * then.
+ * Ownership: `*out` is the caller's, for tare_opening_finish() or
  * tare_opening_free(); `image_or_null` stays the caller's and may be freed at
- * once. Threads: any, at once. Since: 0.1.
+ * once.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_begin(const tare_store *store,
                                const tare_image *image_or_null,
@@ -1735,7 +1812,9 @@ int32_t tare_opening_fd(const tare_opening *opening);
  * attempt has failed and another may succeed, begins the other and returns 0.
  *
  * Returns: 1 or 0; 1 for NULL or a handle that is no opening, which the finish
- * reports. Threads: any, at once. Since: 0.1.
+ * reports.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 int32_t tare_opening_ready(tare_opening *opening);
 
@@ -1744,9 +1823,11 @@ int32_t tare_opening_ready(tare_opening *opening);
  * the opening is gone, also after an error.
  *
  * Returns: NULL, or an error: those of tare_sandbox_open(); nothing is left
- * behind then. Ownership: takes `opening`. `*out` is the caller's, for
- * tare_sandbox_close() or tare_sandbox_free(). Threads: any; a second call for
- * the same opening is an error. Since: 0.1.
+ * behind then.
+ * Ownership: takes `opening`. `*out` is the caller's, for tare_sandbox_close()
+ * or tare_sandbox_free().
+ * Threads: any; a second call for the same opening is an error.
+ * Since: 0.1.
  */
 tare_error *tare_opening_finish(tare_opening *opening, tare_sandbox **out);
 
@@ -1766,9 +1847,11 @@ void tare_opening_free(tare_opening *opening);
  *
  * Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without `limits.memory`,
  * which counts kills for want of memory, TARE_KIND_INVALID if the sandbox was
- * closed. Ownership: `*out` is the caller's, for tare_events_free(). The
- * handle may outlive the sandbox, and keeps the helper process, but not the
- * sandbox. Threads: any, at once. Since: 0.1.
+ * closed.
+ * Ownership: `*out` is the caller's, for tare_events_free(). The handle may
+ * outlive the sandbox, and keeps the helper process, but not the sandbox.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_events(const tare_sandbox *sandbox, tare_events **out);
 
@@ -1798,8 +1881,9 @@ tare_error *tare_events_next(tare_events *events, tare_event *out);
 /**
  * Frees the handle. NULL and freed handles are ignored.
  *
- * Ownership: takes `events`; the descriptor is closed. Threads: any, if no
- * other thread uses the descriptor any more. Since: 0.1.
+ * Ownership: takes `events`; the descriptor is closed.
+ * Threads: any, if no other thread uses the descriptor any more.
+ * Since: 0.1.
  */
 void tare_events_free(tare_events *events);
 
@@ -1813,10 +1897,12 @@ void tare_events_free(tare_events *events);
  * `max`: the highest number that waits; 0 for the defaults of both, 2 and 16.
  *
  * Returns: NULL, or an error: those of tare_sandbox_open(); TARE_KIND_INVALID
- * for impossible bounds. Ownership: `*out` is the caller's, for
- * tare_pool_close() or tare_pool_free(); `image_or_null` stays the caller's.
- * If this process dies, waiting sandboxes end. Threads: any, at once. Since:
- * 0.1.
+ * for impossible bounds.
+ * Ownership: `*out` is the caller's, for tare_pool_close() or
+ * tare_pool_free(); `image_or_null` stays the caller's. If this process dies,
+ * waiting sandboxes end.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_pool_open(const tare_store *store,
                            const tare_image *image_or_null,
@@ -1830,9 +1916,11 @@ tare_error *tare_pool_open(const tare_store *store,
  * Takes an unused sandbox: a waiting one, else a sandbox opened now. It never
  * returns to the pool. Closing or freeing it starts its replacement.
  *
- * Returns: NULL, or an error: those of tare_sandbox_open(). Ownership: `*out`
- * is the caller's, for tare_sandbox_close() or tare_sandbox_free(); the
- * sandbox may outlive the pool. Threads: any, at once. Since: 0.1.
+ * Returns: NULL, or an error: those of tare_sandbox_open().
+ * Ownership: `*out` is the caller's, for tare_sandbox_close() or
+ * tare_sandbox_free(); the sandbox may outlive the pool.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_pool_take(const tare_pool *pool, tare_sandbox **out);
 
@@ -1851,8 +1939,10 @@ tare_error *tare_pool_ready(const tare_pool *pool, uint64_t *out);
  *
  * Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no pool,
  * or was closed or freed already; TARE_KIND_BROKEN if the helper process is
- * gone, with all waiting sandboxes. Ownership: takes `pool`. Threads: any; a
- * tare_pool_take() in another thread is refused or served. Since: 0.1.
+ * gone, with all waiting sandboxes.
+ * Ownership: takes `pool`.
+ * Threads: any; a tare_pool_take() in another thread is refused or served.
+ * Since: 0.1.
  */
 tare_error *tare_pool_close(tare_pool *pool);
 
@@ -1875,8 +1965,10 @@ void tare_pool_free(tare_pool *pool);
  *
  * Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_NOT_EXECUTABLE or
  * TARE_KIND_PERMISSION with the step `execute` mean that the program does not
- * exist or cannot be executed. Ownership: `*out` is the caller's, for
- * tare_process_free(). Threads: any, at once. Since: 0.1.
+ * exist or cannot be executed.
+ * Ownership: `*out` is the caller's, for tare_process_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_spawn(const tare_sandbox *sandbox,
                                const tare_command *command,
@@ -1905,8 +1997,10 @@ tare_error *tare_sandbox_run(const tare_sandbox *sandbox,
  * `fds_or_null`: as for tare_sandbox_spawn().
  *
  * Returns: NULL, or an error: those of tare_sandbox_open() and
- * tare_sandbox_spawn(). Ownership: `*out` is the caller's, for
- * tare_process_free(), which also ends the sandbox. Threads: any, at once.
+ * tare_sandbox_spawn().
+ * Ownership: `*out` is the caller's, for tare_process_free(), which also ends
+ * the sandbox.
+ * Threads: any, at once.
  * Since: 0.1.
  */
 tare_error *tare_spawn_in(const tare_store *store,
@@ -1933,8 +2027,9 @@ uint64_t tare_process_id(const tare_process *process);
  * of file.
  *
  * Returns: a descriptor; -1 if the input is no pipe or was taken already, for
- * NULL or a handle that is no process. Ownership: the descriptor is the
- * caller's, for close(2). Threads: any; of two calls, one gets the descriptor.
+ * NULL or a handle that is no process.
+ * Ownership: the descriptor is the caller's, for close(2).
+ * Threads: any; of two calls, one gets the descriptor.
  * Since: 0.1.
  */
 int32_t tare_process_take_stdin(tare_process *process);
@@ -1943,8 +2038,9 @@ int32_t tare_process_take_stdin(tare_process *process);
  * Takes the end of the command's output to read from. Blocking.
  *
  * Returns: a descriptor; -1 if the output is no pipe or was taken already, for
- * NULL or a handle that is no process. Ownership: the descriptor is the
- * caller's, for close(2). Threads: any; of two calls, one gets the descriptor.
+ * NULL or a handle that is no process.
+ * Ownership: the descriptor is the caller's, for close(2).
+ * Threads: any; of two calls, one gets the descriptor.
  * Since: 0.1.
  */
 int32_t tare_process_take_stdout(tare_process *process);
@@ -1953,8 +2049,9 @@ int32_t tare_process_take_stdout(tare_process *process);
  * Takes the end of the command's standard error to read from. Blocking.
  *
  * Returns: a descriptor; -1 if standard error is no pipe or was taken already,
- * for NULL or a handle that is no process. Ownership: the descriptor is the
- * caller's, for close(2). Threads: any; of two calls, one gets the descriptor.
+ * for NULL or a handle that is no process.
+ * Ownership: the descriptor is the caller's, for close(2).
+ * Threads: any; of two calls, one gets the descriptor.
  * Since: 0.1.
  */
 int32_t tare_process_take_stderr(tare_process *process);
@@ -1964,8 +2061,9 @@ int32_t tare_process_take_stderr(tare_process *process);
  * epoll(7) and the like, not to be read from.
  *
  * Returns: a descriptor; -1 for NULL or a handle that is no process.
- * Ownership: the descriptor lives as long as the process's handle. Threads:
- * any, at once. Since: 0.1.
+ * Ownership: the descriptor lives as long as the process's handle.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 int32_t tare_process_status_fd(const tare_process *process);
 
@@ -1973,8 +2071,9 @@ int32_t tare_process_status_fd(const tare_process *process);
  * A pidfd of the command, pidfd_open(2).
  *
  * Returns: a descriptor; -1 for NULL or a handle that is no process.
- * Ownership: the descriptor lives as long as the process's handle. Threads:
- * any, at once. Since: 0.1.
+ * Ownership: the descriptor lives as long as the process's handle.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 int32_t tare_process_pidfd(const tare_process *process);
 
@@ -1982,8 +2081,10 @@ int32_t tare_process_pidfd(const tare_process *process);
  * The master of the command's terminal, pty(7).
  *
  * Returns: a descriptor; -1 without a terminal, for NULL or a handle that is
- * no process. Ownership: the descriptor lives as long as the process's handle.
- * Threads: any, at once. Since: 0.1.
+ * no process.
+ * Ownership: the descriptor lives as long as the process's handle.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 int32_t tare_process_terminal_fd(const tare_process *process);
 
@@ -1991,7 +2092,9 @@ int32_t tare_process_terminal_fd(const tare_process *process);
  * Waits until the command has ended. Every call gives the same answer.
  *
  * Returns: NULL, or an error. A command that failed is no error: see the
- * status. Threads: any, at once; all are told. Since: 0.1.
+ * status.
+ * Threads: any, at once; all are told.
+ * Since: 0.1.
  */
 tare_error *tare_process_wait(const tare_process *process, tare_status *out);
 
@@ -2000,8 +2103,9 @@ tare_error *tare_process_wait(const tare_process *process, tare_status *out);
  * wait at all. For a command that still runs, the status has the reason
  * TARE_REASON_RUNNING.
  *
- * Returns: NULL, also for a running command, or an error. Threads: any, at
- * once; each gets the status. Since: 0.1.
+ * Returns: NULL, also for a running command, or an error.
+ * Threads: any, at once; each gets the status.
+ * Since: 0.1.
  */
 tare_error *tare_process_wait_timeout(const tare_process *process,
                                       uint64_t timeout_ns,
@@ -2016,7 +2120,9 @@ tare_error *tare_process_wait_timeout(const tare_process *process,
  * `stop_fd`: stays the caller's, and is not read from.
  *
  * Returns: NULL, also for a running command, or an error: errno EBADF for a
- * closed descriptor. Threads: any, at once; each gets the status. Since: 0.1.
+ * closed descriptor.
+ * Threads: any, at once; each gets the status.
+ * Since: 0.1.
  */
 tare_error *tare_process_wait_unless(const tare_process *process,
                                      int32_t stop_fd,
@@ -2029,9 +2135,11 @@ tare_error *tare_process_wait_unless(const tare_process *process,
  * taken before is left to its taker.
  *
  * Returns: NULL, or an error. A command that failed is no error: see the
- * status. Ownership: `*out` is the caller's, for tare_output_free(); the
- * process stays the caller's. Threads: any, but of two at once each gets a
- * part of the output. Since: 0.1.
+ * status.
+ * Ownership: `*out` is the caller's, for tare_output_free(); the process stays
+ * the caller's.
+ * Threads: any, but of two at once each gets a part of the output.
+ * Since: 0.1.
  */
 tare_error *tare_process_output(tare_process *process, tare_output **out);
 
@@ -2054,7 +2162,9 @@ tare_error *tare_process_signal(const tare_process *process, int32_t signal);
  * (docs/threat-model.md).
  *
  * Returns: NULL, or an error: TARE_KIND_BROKEN if the sandbox is gone, and so
- * is the command. Threads: any, at once. Since: 0.1.
+ * is the command.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_process_kill(const tare_process *process);
 
@@ -2074,7 +2184,8 @@ tare_error *tare_process_resize(const tare_process *process, uint32_t rows, uint
  *
  * Ownership: takes `process`, with the descriptors that were not taken.
  * Threads: any, if no thread uses the descriptors any more; calls of other
- * threads that wait continue. Since: 0.1.
+ * threads that wait continue.
+ * Since: 0.1.
  */
 void tare_process_free(tare_process *process);
 
@@ -2082,8 +2193,10 @@ void tare_process_free(tare_process *process);
  * The word for one of TARE_REASON_*, for example `timeout`: the same word in
  * every face.
  *
- * Returns: text; NULL for an unknown number. Ownership: the text is the
- * library's and stays. Threads: any, at once. Since: 0.1.
+ * Returns: text; NULL for an unknown number.
+ * Ownership: the text is the library's and stays.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 const char *tare_reason_name(uint32_t reason);
 
@@ -2102,8 +2215,10 @@ tare_error *tare_output_status(const tare_output *output, tare_status *out);
  *
  * `len_or_null`: gets the number of bytes, without that NUL.
  *
- * Returns: the bytes; NULL for NULL or a handle that is no output. Ownership:
- * the bytes live as long as the output. Threads: any, at once. Since: 0.1.
+ * Returns: the bytes; NULL for NULL or a handle that is no output.
+ * Ownership: the bytes live as long as the output.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 const char *tare_output_stdout(const tare_output *output, size_t *len_or_null);
 
@@ -2112,16 +2227,19 @@ const char *tare_output_stdout(const tare_output *output, size_t *len_or_null);
  *
  * `len_or_null`: gets the number of bytes, without that NUL.
  *
- * Returns: the bytes; NULL for NULL or a handle that is no output. Ownership:
- * the bytes live as long as the output. Threads: any, at once. Since: 0.1.
+ * Returns: the bytes; NULL for NULL or a handle that is no output.
+ * Ownership: the bytes live as long as the output.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 const char *tare_output_stderr(const tare_output *output, size_t *len_or_null);
 
 /**
  * Frees an output. NULL and freed handles are ignored.
  *
- * Ownership: takes `output`; its bytes end. Threads: any, if no thread uses
- * those bytes any more. Since: 0.1.
+ * Ownership: takes `output`; its bytes end.
+ * Threads: any, if no thread uses those bytes any more.
+ * Since: 0.1.
  */
 void tare_output_free(tare_output *output);
 
@@ -2137,9 +2255,11 @@ void tare_output_free(tare_output *output);
  * looks the user up inside, and fails with TARE_KIND_NOT_FOUND for a missing
  * name and EINVAL for an id that the sandbox does not have.
  *
- * Returns: NULL, or an error. Ownership: `*out` is the caller's, for
- * tare_sandbox_free(), which leaves the sandbox unchanged. Threads: any, at
- * once. Since: 0.1.
+ * Returns: NULL, or an error.
+ * Ownership: `*out` is the caller's, for tare_sandbox_free(), which leaves the
+ * sandbox unchanged.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_as_user(const tare_sandbox *sandbox, const char *user, tare_sandbox **out);
 
@@ -2150,7 +2270,9 @@ tare_error *tare_sandbox_as_user(const tare_sandbox *sandbox, const char *user, 
  *
  * Returns: NULL, or an error: TARE_KIND_NOT_FOUND for a name that /etc/passwd
  * or /etc/group of the sandbox does not have; EINVAL for an id that the
- * sandbox does not have. Threads: any, at once. Since: 0.1.
+ * sandbox does not have.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_sandbox_user_ids(const tare_sandbox *sandbox,
                                   const char *user,
@@ -2171,8 +2293,10 @@ tare_error *tare_sandbox_user_ids(const tare_sandbox *sandbox,
  *
  * Returns: NULL, or an error: those of open(2); TARE_KIND_INVALID if the file
  * is not regular, TARE_KIND_UNSUPPORTED if its file system does not store
- * files. Ownership: `*out` is the caller's, for close(2); close-on-exec.
- * Threads: any, at once. Since: 0.1.
+ * files.
+ * Ownership: `*out` is the caller's, for close(2); close-on-exec.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_file_open(const tare_sandbox *sandbox,
                            const char *path,
@@ -2186,8 +2310,10 @@ tare_error *tare_file_open(const tare_sandbox *sandbox,
  * `limit`: the maximal number of bytes; 0 for 64 MiB.
  *
  * Returns: NULL, or an error: those of tare_file_open(); errno EFBIG for a
- * larger file. Ownership: `*out` is the caller's, for tare_bytes_free().
- * Threads: any, at once. Since: 0.1.
+ * larger file.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_file_read(const tare_sandbox *sandbox,
                            const char *path,
@@ -2200,7 +2326,9 @@ tare_error *tare_file_read(const tare_sandbox *sandbox,
  * `mode`: permissions of a file that is made, exactly.
  *
  * Returns: NULL, or an error: those of tare_file_open() and write(2); a part
- * may be written then. Threads: any, at once. Since: 0.1.
+ * may be written then.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_file_write(const tare_sandbox *sandbox,
                             const char *path,
@@ -2226,8 +2354,10 @@ tare_error *tare_file_stat(const tare_sandbox *sandbox,
  * The target of a symbolic link.
  *
  * Returns: NULL, or an error: those of readlink(2), EINVAL if the file is no
- * link. Ownership: `*out` is the caller's, for tare_bytes_free(). Threads:
- * any, at once. Since: 0.1.
+ * link.
+ * Ownership: `*out` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_file_readlink(const tare_sandbox *sandbox, const char *path, tare_bytes **out);
 
@@ -2252,7 +2382,9 @@ tare_error *tare_file_mkdir(const tare_sandbox *sandbox,
  * `flags`: 0, TARE_FILE_DIRECTORY or TARE_FILE_TREE.
  *
  * Returns: NULL, or an error: those of unlink(2) and rmdir(2); of a tree a
- * part may be gone then. Threads: any, at once. Since: 0.1.
+ * part may be gone then.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_file_remove(const tare_sandbox *sandbox, const char *path, uint64_t flags);
 
@@ -2298,7 +2430,9 @@ tare_error *tare_file_chmod(const tare_sandbox *sandbox, const char *path, uint3
  * for anybody, that takes setuid and setgid bits away.
  *
  * Returns: NULL, or an error: those of chown(2), EINVAL for an id that the
- * sandbox does not have. Threads: any, at once. Since: 0.1.
+ * sandbox does not have.
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_file_chown(const tare_sandbox *sandbox,
                             const char *path,
@@ -2336,17 +2470,20 @@ tare_error *tare_dir_open(const tare_sandbox *sandbox, const char *path, tare_di
  * `stat_or_null`: gets the entry's metadata, of a link itself. `name`: gets
  * the entry's name, any bytes but `/`; NULL after the last entry.
  *
- * Returns: NULL, or an error: those of getdents(2). Ownership: the name
- * belongs to the directory's handle, until the next call for the handle or its
- * end. Threads: any, one at a time for each directory. Since: 0.1.
+ * Returns: NULL, or an error: those of getdents(2).
+ * Ownership: the name belongs to the directory's handle, until the next call
+ * for the handle or its end.
+ * Threads: any, one at a time for each directory.
+ * Since: 0.1.
  */
 tare_error *tare_dir_next(tare_dir *dir, tare_stat *stat_or_null, const char **name);
 
 /**
  * Ends a listing. NULL and freed handles are ignored.
  *
- * Ownership: takes `dir`; its last name ends. Threads: any, if no thread uses
- * that name any more. Since: 0.1.
+ * Ownership: takes `dir`; its last name ends.
+ * Threads: any, if no thread uses that name any more.
+ * Since: 0.1.
  */
 void tare_dir_free(tare_dir *dir);
 
@@ -2362,8 +2499,10 @@ void tare_dir_free(tare_dir *dir);
  * and in the functions below.
  *
  * Returns: NULL, or an error: those of the calls that read here and make files
- * there; a part is copied then. Ownership: `*report_or_null` is the caller's,
- * for tare_bytes_free(). Threads: any, at once. Since: 0.1.
+ * there; a part is copied then.
+ * Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_file_put(const tare_sandbox *sandbox,
                           const char *local,
@@ -2381,8 +2520,10 @@ tare_error *tare_file_put(const tare_sandbox *sandbox,
  *
  * Returns: NULL, or an error: errno ENOTEMPTY for a directory that holds
  * something; else those of the calls that read there and make files here. A
- * part of a directory is copied then. Ownership: `*report_or_null` is the
- * caller's, for tare_bytes_free(). Threads: any, at once. Since: 0.1.
+ * part of a directory is copied then.
+ * Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_file_get(const tare_sandbox *sandbox,
                           const char *path,
@@ -2399,8 +2540,10 @@ tare_error *tare_file_get(const tare_sandbox *sandbox,
  *
  * Returns: NULL, or an error: TARE_KIND_CORRUPT with the entry and its offset
  * for a broken archive; else those of the calls that make files. A part is
- * made then. Ownership: `*report_or_null` is the caller's, for
- * tare_bytes_free(). Threads: any, at once. Since: 0.1.
+ * made then.
+ * Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_file_put_tar(const tare_sandbox *sandbox,
                               const char *dir,
@@ -2417,22 +2560,15 @@ tare_error *tare_file_put_tar(const tare_sandbox *sandbox,
  *
  * Returns: NULL, or an error: those of the calls that read there, and of
  * write(2); the archive is cut then. TARE_KIND_BUSY if a file shrinks during
- * the call. Ownership: `*report_or_null` is the caller's, for
- * tare_bytes_free(). Threads: any, at once. Since: 0.1.
+ * the call.
+ * Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+ * Threads: any, at once.
+ * Since: 0.1.
  */
 tare_error *tare_file_get_tar(const tare_sandbox *sandbox,
                               const char *path,
                               int32_t archive_fd,
                               tare_bytes **report_or_null);
-
-extern int pthread_setcancelstate(int state, int *old);
-
-extern int pthread_setcanceltype(int kind, int *old);
-
-/**
- * The same, where a pending cancellation may take effect.
- */
-extern int set_cancel_type_and_unwind(int kind, int *old);
 
 #ifdef __cplusplus
 }  // extern "C"

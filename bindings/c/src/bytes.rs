@@ -53,8 +53,10 @@ pub(crate) fn give_json(json: &impl Serialize, out: Out<*mut tare_bytes>) -> Res
 /// as a string.
 ///
 /// Returns: a pointer to tare_bytes_len() bytes; NULL for NULL or a handle that
-/// is no bytes. Ownership: the memory lives as long as `bytes`. Threads: any,
-/// at once. Since: 0.1.
+/// is no bytes.
+/// Ownership: the memory lives as long as `bytes`.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_bytes_data(bytes: *const tare_bytes) -> *const c_char {
     value(ptr::null(), || {
@@ -78,8 +80,9 @@ pub extern "C-unwind" fn tare_bytes_len(bytes: *const tare_bytes) -> usize {
 
 /// Frees bytes. NULL and freed handles are ignored.
 ///
-/// Ownership: takes `bytes`; pointers into `bytes` end. Threads: any, if no
-/// thread uses those pointers any more. Since: 0.1.
+/// Ownership: takes `bytes`; pointers into `bytes` end.
+/// Threads: any, if no thread uses those pointers any more.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_bytes_free(bytes: *mut tare_bytes) {
     handle::free::<Bytes>(bytes);

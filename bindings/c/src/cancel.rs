@@ -9,7 +9,8 @@ use std::ptr;
 const PTHREAD_CANCEL_DISABLE: c_int = 1;
 const PTHREAD_CANCEL_DEFERRED: c_int = 0;
 
-/// Functions of the C library, without a place in `tare.h`. cbindgen:ignore
+/// Functions of the C library, without a place in `tare.h`.
+/// cbindgen:ignore
 mod c {
     use std::ffi::c_int;
 

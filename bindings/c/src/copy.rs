@@ -46,8 +46,10 @@ fn report(copied: Copied, out: Option<Out<*mut tare_bytes>>) -> Result<()> {
 /// and in the functions below.
 ///
 /// Returns: NULL, or an error: those of the calls that read here and make files
-/// there; a part is copied then. Ownership: `*report_or_null` is the caller's,
-/// for tare_bytes_free(). Threads: any, at once. Since: 0.1.
+/// there; a part is copied then.
+/// Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_put(
     sandbox: *const tare_sandbox,
@@ -78,8 +80,10 @@ pub unsafe extern "C-unwind" fn tare_file_put(
 ///
 /// Returns: NULL, or an error: errno ENOTEMPTY for a directory that holds
 /// something; else those of the calls that read there and make files here. A
-/// part of a directory is copied then. Ownership: `*report_or_null` is the
-/// caller's, for tare_bytes_free(). Threads: any, at once. Since: 0.1.
+/// part of a directory is copied then.
+/// Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_get(
     sandbox: *const tare_sandbox,
@@ -109,8 +113,10 @@ pub unsafe extern "C-unwind" fn tare_file_get(
 ///
 /// Returns: NULL, or an error: TARE_KIND_CORRUPT with the entry and its offset
 /// for a broken archive; else those of the calls that make files. A part is
-/// made then. Ownership: `*report_or_null` is the caller's, for
-/// tare_bytes_free(). Threads: any, at once. Since: 0.1.
+/// made then.
+/// Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_put_tar(
     sandbox: *const tare_sandbox,
@@ -140,8 +146,10 @@ pub unsafe extern "C-unwind" fn tare_file_put_tar(
 ///
 /// Returns: NULL, or an error: those of the calls that read there, and of
 /// write(2); the archive is cut then. TARE_KIND_BUSY if a file shrinks during
-/// the call. Ownership: `*report_or_null` is the caller's, for
-/// tare_bytes_free(). Threads: any, at once. Since: 0.1.
+/// the call.
+/// Ownership: `*report_or_null` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_get_tar(
     sandbox: *const tare_sandbox,

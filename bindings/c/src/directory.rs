@@ -67,9 +67,11 @@ pub unsafe extern "C-unwind" fn tare_dir_open(
 /// `stat_or_null`: gets the entry's metadata, of a link itself. `name`: gets
 /// the entry's name, any bytes but `/`; NULL after the last entry.
 ///
-/// Returns: NULL, or an error: those of getdents(2). Ownership: the name
-/// belongs to the directory's handle, until the next call for the handle or its
-/// end. Threads: any, one at a time for each directory. Since: 0.1.
+/// Returns: NULL, or an error: those of getdents(2).
+/// Ownership: the name belongs to the directory's handle, until the next call
+/// for the handle or its end.
+/// Threads: any, one at a time for each directory.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_dir_next(
     dir: *mut tare_dir,
@@ -97,8 +99,9 @@ pub unsafe extern "C-unwind" fn tare_dir_next(
 
 /// Ends a listing. NULL and freed handles are ignored.
 ///
-/// Ownership: takes `dir`; its last name ends. Threads: any, if no thread uses
-/// that name any more. Since: 0.1.
+/// Ownership: takes `dir`; its last name ends.
+/// Threads: any, if no thread uses that name any more.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_dir_free(dir: *mut tare_dir) {
     handle::free::<Directory>(dir);

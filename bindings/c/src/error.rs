@@ -137,8 +137,10 @@ pub extern "C-unwind" fn tare_error_kind(error: *const tare_error) -> u32 {
 
 /// The kind as a word, for example `not_found`: the same word in every face.
 ///
-/// Returns: text; NULL for NULL or a handle that is no error. Ownership: the
-/// text lives as long as the error. Threads: any, at once. Since: 0.1.
+/// Returns: text; NULL for NULL or a handle that is no error.
+/// Ownership: the text lives as long as the error.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_kind_name(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| e.kind_name.as_ptr())
@@ -147,7 +149,9 @@ pub extern "C-unwind" fn tare_error_kind_name(error: *const tare_error) -> *cons
 /// The errno(3) of the system call that failed.
 ///
 /// Returns: the errno; 0 if no system call failed, for NULL or a handle that is
-/// no error. Threads: any, at once. Since: 0.1.
+/// no error.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_errno(error: *const tare_error) -> i32 {
     field(error, 0, |e| e.errno)
@@ -157,8 +161,10 @@ pub extern "C-unwind" fn tare_error_errno(error: *const tare_error) -> i32 {
 /// Control characters are escaped, so a name from an image cannot drive a
 /// terminal.
 ///
-/// Returns: text; NULL for NULL or a handle that is no error. Ownership: the
-/// text lives as long as the error. Threads: any, at once. Since: 0.1.
+/// Returns: text; NULL for NULL or a handle that is no error.
+/// Ownership: the text lives as long as the error.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_message(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| e.message.as_ptr())
@@ -167,8 +173,10 @@ pub extern "C-unwind" fn tare_error_message(error: *const tare_error) -> *const 
 /// The failed step, for example `mount overlay on /`. Not escaped: use the
 /// message for terminals.
 ///
-/// Returns: text; NULL for NULL or a handle that is no error. Ownership: the
-/// text lives as long as the error. Threads: any, at once. Since: 0.1.
+/// Returns: text; NULL for NULL or a handle that is no error.
+/// Ownership: the text lives as long as the error.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_step(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| e.step.as_ptr())
@@ -177,8 +185,10 @@ pub extern "C-unwind" fn tare_error_step(error: *const tare_error) -> *const c_c
 /// The subject of the step, for example `lowerdir "/x"`; may be empty. Not
 /// escaped.
 ///
-/// Returns: text; NULL for NULL or a handle that is no error. Ownership: the
-/// text lives as long as the error. Threads: any, at once. Since: 0.1.
+/// Returns: text; NULL for NULL or a handle that is no error.
+/// Ownership: the text lives as long as the error.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_subject(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| e.subject.as_ptr())
@@ -187,8 +197,10 @@ pub extern "C-unwind" fn tare_error_subject(error: *const tare_error) -> *const 
 /// The setting, package or command that would cure the error. Not escaped.
 ///
 /// Returns: text; NULL if no cure is known, for NULL or a handle that is no
-/// error. Ownership: the text lives as long as the error. Threads: any, at
-/// once. Since: 0.1.
+/// error.
+/// Ownership: the text lives as long as the error.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_cure(error: *const tare_error) -> *const c_char {
     field(error, ptr::null(), |e| {
@@ -198,8 +210,9 @@ pub extern "C-unwind" fn tare_error_cure(error: *const tare_error) -> *const c_c
 
 /// Frees an error. NULL and freed handles are ignored.
 ///
-/// Ownership: takes `error`; its texts end. Threads: any, if no thread uses
-/// those texts any more. Since: 0.1.
+/// Ownership: takes `error`; its texts end.
+/// Threads: any, if no thread uses those texts any more.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_error_free(error: *mut tare_error) {
     handle::free::<ErrorText>(error);

@@ -59,9 +59,11 @@ fn get(events: *const tare_events) -> Result<Arc<Events>> {
 ///
 /// Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without `limits.memory`,
 /// which counts kills for want of memory, TARE_KIND_INVALID if the sandbox was
-/// closed. Ownership: `*out` is the caller's, for tare_events_free(). The
-/// handle may outlive the sandbox, and keeps the helper process, but not the
-/// sandbox. Threads: any, at once. Since: 0.1.
+/// closed.
+/// Ownership: `*out` is the caller's, for tare_events_free(). The handle may
+/// outlive the sandbox, and keeps the helper process, but not the sandbox.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_events(
     sandbox: *const tare_sandbox,
@@ -119,8 +121,9 @@ pub unsafe extern "C-unwind" fn tare_events_next(
 
 /// Frees the handle. NULL and freed handles are ignored.
 ///
-/// Ownership: takes `events`; the descriptor is closed. Threads: any, if no
-/// other thread uses the descriptor any more. Since: 0.1.
+/// Ownership: takes `events`; the descriptor is closed.
+/// Threads: any, if no other thread uses the descriptor any more.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_events_free(events: *mut tare_events) {
     handle::free::<Events>(events);

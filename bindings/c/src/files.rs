@@ -98,8 +98,10 @@ fn options(flags: i32, mode: u32) -> Result<OpenOptions> {
 ///
 /// Returns: NULL, or an error: those of open(2); TARE_KIND_INVALID if the file
 /// is not regular, TARE_KIND_UNSUPPORTED if its file system does not store
-/// files. Ownership: `*out` is the caller's, for close(2); close-on-exec.
-/// Threads: any, at once. Since: 0.1.
+/// files.
+/// Ownership: `*out` is the caller's, for close(2); close-on-exec.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_open(
     sandbox: *const tare_sandbox,
@@ -124,8 +126,10 @@ pub unsafe extern "C-unwind" fn tare_file_open(
 /// `limit`: the maximal number of bytes; 0 for 64 MiB.
 ///
 /// Returns: NULL, or an error: those of tare_file_open(); errno EFBIG for a
-/// larger file. Ownership: `*out` is the caller's, for tare_bytes_free().
-/// Threads: any, at once. Since: 0.1.
+/// larger file.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_read(
     sandbox: *const tare_sandbox,
@@ -150,7 +154,9 @@ pub unsafe extern "C-unwind" fn tare_file_read(
 /// `mode`: permissions of a file that is made, exactly.
 ///
 /// Returns: NULL, or an error: those of tare_file_open() and write(2); a part
-/// may be written then. Threads: any, at once. Since: 0.1.
+/// may be written then.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_write(
     sandbox: *const tare_sandbox,
@@ -201,8 +207,10 @@ pub unsafe extern "C-unwind" fn tare_file_stat(
 /// The target of a symbolic link.
 ///
 /// Returns: NULL, or an error: those of readlink(2), EINVAL if the file is no
-/// link. Ownership: `*out` is the caller's, for tare_bytes_free(). Threads:
-/// any, at once. Since: 0.1.
+/// link.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_readlink(
     sandbox: *const tare_sandbox,
@@ -254,7 +262,9 @@ pub unsafe extern "C-unwind" fn tare_file_mkdir(
 /// `flags`: 0, TARE_FILE_DIRECTORY or TARE_FILE_TREE.
 ///
 /// Returns: NULL, or an error: those of unlink(2) and rmdir(2); of a tree a
-/// part may be gone then. Threads: any, at once. Since: 0.1.
+/// part may be gone then.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_remove(
     sandbox: *const tare_sandbox,
@@ -356,7 +366,9 @@ pub unsafe extern "C-unwind" fn tare_file_chmod(
 /// for anybody, that takes setuid and setgid bits away.
 ///
 /// Returns: NULL, or an error: those of chown(2), EINVAL for an id that the
-/// sandbox does not have. Threads: any, at once. Since: 0.1.
+/// sandbox does not have.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_file_chown(
     sandbox: *const tare_sandbox,

@@ -139,8 +139,10 @@ pub(crate) fn get(image: *const tare_image) -> Result<Arc<ImageObject>> {
 /// Returns: NULL, or an error: TARE_KIND_CORRUPT for an inconsistent image,
 /// TARE_KIND_NOT_FOUND for a missing source or tag, TARE_KIND_UNSUPPORTED if
 /// nothing fits this machine, TARE_KIND_BUSY when patience ends, errno
-/// ECANCELED when `progress` stopped the import. Ownership: `*out` is the
-/// caller's, for tare_image_free(). Threads: any, at once. Since: 0.1.
+/// ECANCELED when `progress` stopped the import.
+/// Ownership: `*out` is the caller's, for tare_image_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_import(
     store: *const tare_store,
@@ -206,8 +208,10 @@ pub unsafe extern "C-unwind" fn tare_store_load(
 /// `archive_fd`: read from its offset to its end; stays the caller's.
 ///
 /// Returns: NULL, or an error: those of tare_store_load(), errno EBADF for a
-/// closed descriptor. Ownership: `*out` is the caller's, for tare_bytes_free().
-/// Threads: any, at once. Since: 0.1.
+/// closed descriptor.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_load_fd(
     store: *const tare_store,
@@ -240,8 +244,10 @@ pub unsafe extern "C-unwind" fn tare_store_load_fd(
 /// unpacked again; NULL for the defaults.
 ///
 /// Returns: NULL, or an error: TARE_KIND_NOT_FOUND with the nearest name as the
-/// cure, and those of tare_store_import(). Ownership: `*out` is the caller's,
-/// for tare_image_free(). Threads: any, at once. Since: 0.1.
+/// cure, and those of tare_store_import().
+/// Ownership: `*out` is the caller's, for tare_image_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_image(
     store: *const tare_store,
@@ -269,8 +275,9 @@ pub unsafe extern "C-unwind" fn tare_store_image(
 /// Frees the handle of an image and releases its layers. NULL and freed handles
 /// are ignored.
 ///
-/// Ownership: takes `image`; its texts end. Threads: any, if no thread uses
-/// those texts any more. Since: 0.1.
+/// Ownership: takes `image`; its texts end.
+/// Threads: any, if no thread uses those texts any more.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_image_free(image: *mut tare_image) {
     handle::free::<ImageObject>(image);
@@ -278,8 +285,10 @@ pub extern "C-unwind" fn tare_image_free(image: *mut tare_image) {
 
 /// The reference that the image was opened by.
 ///
-/// Returns: text; NULL for NULL or a handle that is no image. Ownership: the
-/// text lives as long as the image's handle. Threads: any, at once. Since: 0.1.
+/// Returns: text; NULL for NULL or a handle that is no image.
+/// Ownership: the text lives as long as the image's handle.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_image_reference(image: *const tare_image) -> *const c_char {
     value(ptr::null(), || Some(get(image).ok()?.reference.as_ptr()))
@@ -288,8 +297,10 @@ pub extern "C-unwind" fn tare_image_reference(image: *const tare_image) -> *cons
 /// The digest of the image's manifest, for example `sha256:...`.
 ///
 /// Returns: text; NULL for a directory, for the host, for NULL or a handle that
-/// is no image. Ownership: the text lives as long as the image's handle.
-/// Threads: any, at once. Since: 0.1.
+/// is no image.
+/// Ownership: the text lives as long as the image's handle.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_image_digest(image: *const tare_image) -> *const c_char {
     value(ptr::null(), || {

@@ -73,8 +73,10 @@ unsafe impl Input for tare_import_progress {
 ///
 /// Returns: NULL, or an error: TARE_KIND_INVALID for wrong options,
 /// TARE_KIND_EXHAUSTED if there is no thread to be had. Those of the import
-/// come from tare_importing_finish(). Ownership: `*out` is the caller's, for
-/// tare_importing_finish() or tare_importing_free(). Threads: any, at once.
+/// come from tare_importing_finish().
+/// Ownership: `*out` is the caller's, for tare_importing_finish() or
+/// tare_importing_free().
+/// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_begin_import(
@@ -151,9 +153,10 @@ pub unsafe extern "C-unwind" fn tare_importing_progress(
 /// import and the thread are gone, also after an error.
 ///
 /// Returns: NULL, or an error: those of tare_store_import(); nothing is visible
-/// then. Ownership: takes `importing`. `*out` is the caller's, for
-/// tare_image_free(). Threads: any; a second call for the same import is an
-/// error. Since: 0.1.
+/// then.
+/// Ownership: takes `importing`. `*out` is the caller's, for tare_image_free().
+/// Threads: any; a second call for the same import is an error.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_importing_finish(
     importing: *mut tare_importing,

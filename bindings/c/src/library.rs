@@ -50,8 +50,9 @@ pub extern "C-unwind" fn tare_features() -> *const c_char {
 
 /// Tells whether a word is among tare_features().
 ///
-/// Returns: 1 if the word is there, else 0, also for NULL. Threads: any, at
-/// once. Since: 0.1.
+/// Returns: 1 if the word is there, else 0, also for NULL.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_has_feature(feature: *const c_char) -> i32 {
     value(0, || {
@@ -82,8 +83,10 @@ pub extern "C-unwind" fn tare_handle_count() -> u64 {
 /// `store_or_null`: the directory of the store; NULL for that of
 /// tare_store_open(NULL).
 ///
-/// Returns: NULL for any report. Ownership: `*out` is the caller's, for
-/// tare_bytes_free(). Threads: any, at once. Since: 0.1.
+/// Returns: NULL for any report.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_doctor(
     store_or_null: *const c_char,

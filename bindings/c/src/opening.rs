@@ -58,9 +58,12 @@ impl OpeningObject {
 ///
 /// Returns: NULL, or an error: those of tare_sandbox_open() that are known at
 /// once, TARE_KIND_INVALID for an image and a root. Nothing is left behind
-/// then. Ownership: `*out` is the caller's, for tare_opening_finish() or
+/// then.
+/// Ownership: `*out` is the caller's, for tare_opening_finish() or
 /// tare_opening_free(); `image_or_null` stays the caller's and may be freed at
-/// once. Threads: any, at once. Since: 0.1.
+/// once.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_begin(
     store: *const tare_store,
@@ -112,7 +115,9 @@ pub extern "C-unwind" fn tare_opening_fd(opening: *const tare_opening) -> i32 {
 /// attempt has failed and another may succeed, begins the other and returns 0.
 ///
 /// Returns: 1 or 0; 1 for NULL or a handle that is no opening, which the finish
-/// reports. Threads: any, at once. Since: 0.1.
+/// reports.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_opening_ready(opening: *mut tare_opening) -> i32 {
     value(1, || {
@@ -126,9 +131,11 @@ pub extern "C-unwind" fn tare_opening_ready(opening: *mut tare_opening) -> i32 {
 /// the opening is gone, also after an error.
 ///
 /// Returns: NULL, or an error: those of tare_sandbox_open(); nothing is left
-/// behind then. Ownership: takes `opening`. `*out` is the caller's, for
-/// tare_sandbox_close() or tare_sandbox_free(). Threads: any; a second call for
-/// the same opening is an error. Since: 0.1.
+/// behind then.
+/// Ownership: takes `opening`. `*out` is the caller's, for tare_sandbox_close()
+/// or tare_sandbox_free().
+/// Threads: any; a second call for the same opening is an error.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_opening_finish(
     opening: *mut tare_opening,

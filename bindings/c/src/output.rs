@@ -88,8 +88,10 @@ pub unsafe extern "C-unwind" fn tare_output_status(
 ///
 /// `len_or_null`: gets the number of bytes, without that NUL.
 ///
-/// Returns: the bytes; NULL for NULL or a handle that is no output. Ownership:
-/// the bytes live as long as the output. Threads: any, at once. Since: 0.1.
+/// Returns: the bytes; NULL for NULL or a handle that is no output.
+/// Ownership: the bytes live as long as the output.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_output_stdout(
     output: *const tare_output,
@@ -103,8 +105,10 @@ pub unsafe extern "C-unwind" fn tare_output_stdout(
 ///
 /// `len_or_null`: gets the number of bytes, without that NUL.
 ///
-/// Returns: the bytes; NULL for NULL or a handle that is no output. Ownership:
-/// the bytes live as long as the output. Threads: any, at once. Since: 0.1.
+/// Returns: the bytes; NULL for NULL or a handle that is no output.
+/// Ownership: the bytes live as long as the output.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_output_stderr(
     output: *const tare_output,
@@ -116,8 +120,9 @@ pub unsafe extern "C-unwind" fn tare_output_stderr(
 
 /// Frees an output. NULL and freed handles are ignored.
 ///
-/// Ownership: takes `output`; its bytes end. Threads: any, if no thread uses
-/// those bytes any more. Since: 0.1.
+/// Ownership: takes `output`; its bytes end.
+/// Threads: any, if no thread uses those bytes any more.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_output_free(output: *mut tare_output) {
     handle::free::<OutputObject>(output);

@@ -35,10 +35,12 @@ impl Noun for Pool {
 /// `max`: the highest number that waits; 0 for the defaults of both, 2 and 16.
 ///
 /// Returns: NULL, or an error: those of tare_sandbox_open(); TARE_KIND_INVALID
-/// for impossible bounds. Ownership: `*out` is the caller's, for
-/// tare_pool_close() or tare_pool_free(); `image_or_null` stays the caller's.
-/// If this process dies, waiting sandboxes end. Threads: any, at once. Since:
-/// 0.1.
+/// for impossible bounds.
+/// Ownership: `*out` is the caller's, for tare_pool_close() or
+/// tare_pool_free(); `image_or_null` stays the caller's. If this process dies,
+/// waiting sandboxes end.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_pool_open(
     store: *const tare_store,
@@ -73,9 +75,11 @@ pub unsafe extern "C-unwind" fn tare_pool_open(
 /// Takes an unused sandbox: a waiting one, else a sandbox opened now. It never
 /// returns to the pool. Closing or freeing it starts its replacement.
 ///
-/// Returns: NULL, or an error: those of tare_sandbox_open(). Ownership: `*out`
-/// is the caller's, for tare_sandbox_close() or tare_sandbox_free(); the
-/// sandbox may outlive the pool. Threads: any, at once. Since: 0.1.
+/// Returns: NULL, or an error: those of tare_sandbox_open().
+/// Ownership: `*out` is the caller's, for tare_sandbox_close() or
+/// tare_sandbox_free(); the sandbox may outlive the pool.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_pool_take(
     pool: *const tare_pool,
@@ -112,8 +116,10 @@ pub unsafe extern "C-unwind" fn tare_pool_ready(
 ///
 /// Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no pool,
 /// or was closed or freed already; TARE_KIND_BROKEN if the helper process is
-/// gone, with all waiting sandboxes. Ownership: takes `pool`. Threads: any; a
-/// tare_pool_take() in another thread is refused or served. Since: 0.1.
+/// gone, with all waiting sandboxes.
+/// Ownership: takes `pool`.
+/// Threads: any; a tare_pool_take() in another thread is refused or served.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_pool_close(pool: *mut tare_pool) -> *mut tare_error {
     call(|| match pool.is_null() {

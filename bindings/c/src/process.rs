@@ -115,8 +115,9 @@ pub extern "C-unwind" fn tare_process_id(process: *const tare_process) -> u64 {
 /// of file.
 ///
 /// Returns: a descriptor; -1 if the input is no pipe or was taken already, for
-/// NULL or a handle that is no process. Ownership: the descriptor is the
-/// caller's, for close(2). Threads: any; of two calls, one gets the descriptor.
+/// NULL or a handle that is no process.
+/// Ownership: the descriptor is the caller's, for close(2).
+/// Threads: any; of two calls, one gets the descriptor.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_take_stdin(process: *mut tare_process) -> i32 {
@@ -126,8 +127,9 @@ pub extern "C-unwind" fn tare_process_take_stdin(process: *mut tare_process) -> 
 /// Takes the end of the command's output to read from. Blocking.
 ///
 /// Returns: a descriptor; -1 if the output is no pipe or was taken already, for
-/// NULL or a handle that is no process. Ownership: the descriptor is the
-/// caller's, for close(2). Threads: any; of two calls, one gets the descriptor.
+/// NULL or a handle that is no process.
+/// Ownership: the descriptor is the caller's, for close(2).
+/// Threads: any; of two calls, one gets the descriptor.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_take_stdout(process: *mut tare_process) -> i32 {
@@ -137,8 +139,9 @@ pub extern "C-unwind" fn tare_process_take_stdout(process: *mut tare_process) ->
 /// Takes the end of the command's standard error to read from. Blocking.
 ///
 /// Returns: a descriptor; -1 if standard error is no pipe or was taken already,
-/// for NULL or a handle that is no process. Ownership: the descriptor is the
-/// caller's, for close(2). Threads: any; of two calls, one gets the descriptor.
+/// for NULL or a handle that is no process.
+/// Ownership: the descriptor is the caller's, for close(2).
+/// Threads: any; of two calls, one gets the descriptor.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_take_stderr(process: *mut tare_process) -> i32 {
@@ -149,8 +152,9 @@ pub extern "C-unwind" fn tare_process_take_stderr(process: *mut tare_process) ->
 /// epoll(7) and the like, not to be read from.
 ///
 /// Returns: a descriptor; -1 for NULL or a handle that is no process.
-/// Ownership: the descriptor lives as long as the process's handle. Threads:
-/// any, at once. Since: 0.1.
+/// Ownership: the descriptor lives as long as the process's handle.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_status_fd(process: *const tare_process) -> i32 {
     descriptor(process, |p| Some(p.status_fd().as_raw_fd()))
@@ -159,8 +163,9 @@ pub extern "C-unwind" fn tare_process_status_fd(process: *const tare_process) ->
 /// A pidfd of the command, pidfd_open(2).
 ///
 /// Returns: a descriptor; -1 for NULL or a handle that is no process.
-/// Ownership: the descriptor lives as long as the process's handle. Threads:
-/// any, at once. Since: 0.1.
+/// Ownership: the descriptor lives as long as the process's handle.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_pidfd(process: *const tare_process) -> i32 {
     descriptor(process, |p| Some(p.pidfd().as_raw_fd()))
@@ -169,8 +174,10 @@ pub extern "C-unwind" fn tare_process_pidfd(process: *const tare_process) -> i32
 /// The master of the command's terminal, pty(7).
 ///
 /// Returns: a descriptor; -1 without a terminal, for NULL or a handle that is
-/// no process. Ownership: the descriptor lives as long as the process's handle.
-/// Threads: any, at once. Since: 0.1.
+/// no process.
+/// Ownership: the descriptor lives as long as the process's handle.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_terminal_fd(process: *const tare_process) -> i32 {
     descriptor(process, |p| p.terminal().map(|fd| fd.as_raw_fd()))
@@ -179,7 +186,9 @@ pub extern "C-unwind" fn tare_process_terminal_fd(process: *const tare_process) 
 /// Waits until the command has ended. Every call gives the same answer.
 ///
 /// Returns: NULL, or an error. A command that failed is no error: see the
-/// status. Threads: any, at once; all are told. Since: 0.1.
+/// status.
+/// Threads: any, at once; all are told.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_process_wait(
     process: *const tare_process,
@@ -198,8 +207,9 @@ pub unsafe extern "C-unwind" fn tare_process_wait(
 /// wait at all. For a command that still runs, the status has the reason
 /// TARE_REASON_RUNNING.
 ///
-/// Returns: NULL, also for a running command, or an error. Threads: any, at
-/// once; each gets the status. Since: 0.1.
+/// Returns: NULL, also for a running command, or an error.
+/// Threads: any, at once; each gets the status.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_process_wait_timeout(
     process: *const tare_process,
@@ -223,7 +233,9 @@ pub unsafe extern "C-unwind" fn tare_process_wait_timeout(
 /// `stop_fd`: stays the caller's, and is not read from.
 ///
 /// Returns: NULL, also for a running command, or an error: errno EBADF for a
-/// closed descriptor. Threads: any, at once; each gets the status. Since: 0.1.
+/// closed descriptor.
+/// Threads: any, at once; each gets the status.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_process_wait_unless(
     process: *const tare_process,
@@ -245,9 +257,11 @@ pub unsafe extern "C-unwind" fn tare_process_wait_unless(
 /// taken before is left to its taker.
 ///
 /// Returns: NULL, or an error. A command that failed is no error: see the
-/// status. Ownership: `*out` is the caller's, for tare_output_free(); the
-/// process stays the caller's. Threads: any, but of two at once each gets a
-/// part of the output. Since: 0.1.
+/// status.
+/// Ownership: `*out` is the caller's, for tare_output_free(); the process stays
+/// the caller's.
+/// Threads: any, but of two at once each gets a part of the output.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_process_output(
     process: *mut tare_process,
@@ -282,7 +296,9 @@ pub extern "C-unwind" fn tare_process_signal(
 /// (docs/threat-model.md).
 ///
 /// Returns: NULL, or an error: TARE_KIND_BROKEN if the sandbox is gone, and so
-/// is the command. Threads: any, at once. Since: 0.1.
+/// is the command.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_kill(process: *const tare_process) -> *mut tare_error {
     call(|| get(process)?.kill())
@@ -308,7 +324,8 @@ pub extern "C-unwind" fn tare_process_resize(
 ///
 /// Ownership: takes `process`, with the descriptors that were not taken.
 /// Threads: any, if no thread uses the descriptors any more; calls of other
-/// threads that wait continue. Since: 0.1.
+/// threads that wait continue.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_process_free(process: *mut tare_process) {
     handle::free::<Process>(process);

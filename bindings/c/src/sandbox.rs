@@ -62,8 +62,10 @@ pub(crate) unsafe fn spec(json: *const c_char, len: usize) -> Result<Spec> {
 /// `out_or_null`: gets the spec with every default filled in, as a JSON object.
 ///
 /// Returns: NULL, or TARE_KIND_INVALID, which names the key and, for an unknown
-/// key, the nearest known. Ownership: `*out_or_null` is the caller's, for
-/// tare_bytes_free(). Threads: any, at once. Since: 0.1.
+/// key, the nearest known.
+/// Ownership: `*out_or_null` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_spec_check(
     spec_json: *const c_char,
@@ -95,8 +97,9 @@ pub unsafe extern "C-unwind" fn tare_spec_check(
 /// TARE_KIND_NOT_FOUND for a missing image, TARE_KIND_UNSUPPORTED with the cure
 /// for keys that this machine cannot enforce. Nothing is left behind then.
 /// Ownership: `*out` is the caller's, for tare_sandbox_close() or
-/// tare_sandbox_free(). If this process dies, the sandbox ends. Threads: any,
-/// at once. Since: 0.1.
+/// tare_sandbox_free(). If this process dies, the sandbox ends.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_open(
     store: *const tare_store,
@@ -121,10 +124,12 @@ pub unsafe extern "C-unwind" fn tare_sandbox_open(
 /// `spec_json`, `spec_len`: as for tare_sandbox_open(), but that `image` does
 /// not matter.
 ///
-/// Returns: NULL, or an error: those of tare_sandbox_open(). Ownership: `*out`
-/// is the caller's, for tare_sandbox_close() or tare_sandbox_free(); `image`
-/// stays the caller's and may be freed while the sandbox is open. Threads: any,
-/// at once. Since: 0.1.
+/// Returns: NULL, or an error: those of tare_sandbox_open().
+/// Ownership: `*out` is the caller's, for tare_sandbox_close() or
+/// tare_sandbox_free(); `image` stays the caller's and may be freed while the
+/// sandbox is open.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_open_on(
     store: *const tare_store,
@@ -152,9 +157,11 @@ pub unsafe extern "C-unwind" fn tare_sandbox_open_on(
 /// `root`: is there. `spec_json`, `spec_len`: as for tare_sandbox_open(), but
 /// that `image` and `storage` do not matter.
 ///
-/// Returns: NULL, or an error: those of tare_sandbox_open(). Ownership: `*out`
-/// is the caller's, for tare_sandbox_close() or tare_sandbox_free(). Threads:
-/// any, at once. Since: 0.1.
+/// Returns: NULL, or an error: those of tare_sandbox_open().
+/// Ownership: `*out` is the caller's, for tare_sandbox_close() or
+/// tare_sandbox_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_open_in(
     store: *const tare_store,
@@ -186,9 +193,11 @@ pub unsafe extern "C-unwind" fn tare_sandbox_open_in(
 ///
 /// Returns: NULL, or an error: TARE_KIND_INVALID for a handle that is no
 /// sandbox, or was closed or freed already; TARE_KIND_BROKEN if the helper
-/// process is gone, and the sandbox with the helper. Ownership: takes
-/// `sandbox`. Processes and outputs of the sandbox stay the caller's. Threads:
-/// any; calls in other threads see their commands killed. Since: 0.1.
+/// process is gone, and the sandbox with the helper.
+/// Ownership: takes `sandbox`. Processes and outputs of the sandbox stay the
+/// caller's.
+/// Threads: any; calls in other threads see their commands killed.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_sandbox_close(sandbox: *mut tare_sandbox) -> *mut tare_error {
     call(|| match sandbox.is_null() {
@@ -201,8 +210,10 @@ pub extern "C-unwind" fn tare_sandbox_close(sandbox: *mut tare_sandbox) -> *mut 
 /// frees that handle alone. NULL and closed or freed handles are ignored.
 ///
 /// Ownership: takes `sandbox`. Processes and outputs of the sandbox stay the
-/// caller's. Threads: any; the sandbox ends when the last running call in
-/// another thread returns. Since: 0.1.
+/// caller's.
+/// Threads: any; the sandbox ends when the last running call in another thread
+/// returns.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_sandbox_free(sandbox: *mut tare_sandbox) {
     match handle::is::<UserOf>(sandbox) {
@@ -215,7 +226,9 @@ pub extern "C-unwind" fn tare_sandbox_free(sandbox: *mut tare_sandbox) {
 /// seen as killed. The new state is made first: for a moment there are both.
 ///
 /// Returns: NULL, or an error: those of tare_sandbox_open(); nothing has
-/// changed then. Threads: any, at once. Since: 0.1.
+/// changed then.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_sandbox_reset(sandbox: *mut tare_sandbox) -> *mut tare_error {
     call(|| get(sandbox)?.reset())
@@ -228,7 +241,9 @@ pub extern "C-unwind" fn tare_sandbox_reset(sandbox: *mut tare_sandbox) -> *mut 
 ///
 /// Returns: NULL, or an error: TARE_KIND_UNSUPPORTED without an own cgroup in
 /// v2 (kernel 5.2), TARE_KIND_BUSY if a process did not stop within two
-/// seconds; then all continue. Threads: any, at once. Since: 0.1.
+/// seconds; then all continue.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_sandbox_freeze(sandbox: *mut tare_sandbox) -> *mut tare_error {
     call(|| get(sandbox)?.freeze())
@@ -292,8 +307,10 @@ pub unsafe extern "C-unwind" fn tare_sandbox_commands(
 /// handle.
 ///
 /// Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no command of that number
-/// runs, TARE_KIND_BUSY while the sandbox is frozen. Ownership: `*out` is the
-/// caller's, for tare_process_free(). Threads: any, at once. Since: 0.1.
+/// runs, TARE_KIND_BUSY while the sandbox is frozen.
+/// Ownership: `*out` is the caller's, for tare_process_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_process(
     sandbox: *const tare_sandbox,
@@ -316,8 +333,9 @@ pub unsafe extern "C-unwind" fn tare_sandbox_process(
 ///
 /// Returns: NULL, or an error: TARE_KIND_INVALID for a wrong value and for
 /// other keys, TARE_KIND_UNSUPPORTED for a limit that was not in force before,
-/// the kernel's errno for a value that the kernel refuses. Threads: any, at
-/// once. Since: 0.1.
+/// the kernel's errno for a value that the kernel refuses.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_set_limits(
     sandbox: *mut tare_sandbox,
@@ -337,8 +355,10 @@ pub unsafe extern "C-unwind" fn tare_sandbox_set_limits(
 /// `labels` and `notes`.
 ///
 /// Returns: NULL, or an error when the kernel does not let a limit be read
-/// back. Ownership: `*out` is the caller's, for tare_bytes_free(). Threads:
-/// any, at once. Since: 0.1.
+/// back.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_effective(
     sandbox: *const tare_sandbox,

@@ -32,8 +32,10 @@ unsafe fn command(sandbox: &Sandbox, command: *const tare_command) -> Result<Com
 ///
 /// Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_NOT_EXECUTABLE or
 /// TARE_KIND_PERMISSION with the step `execute` mean that the program does not
-/// exist or cannot be executed. Ownership: `*out` is the caller's, for
-/// tare_process_free(). Threads: any, at once. Since: 0.1.
+/// exist or cannot be executed.
+/// Ownership: `*out` is the caller's, for tare_process_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_spawn(
     sandbox: *const tare_sandbox,
@@ -82,8 +84,10 @@ pub unsafe extern "C-unwind" fn tare_sandbox_run(
 /// `fds_or_null`: as for tare_sandbox_spawn().
 ///
 /// Returns: NULL, or an error: those of tare_sandbox_open() and
-/// tare_sandbox_spawn(). Ownership: `*out` is the caller's, for
-/// tare_process_free(), which also ends the sandbox. Threads: any, at once.
+/// tare_sandbox_spawn().
+/// Ownership: `*out` is the caller's, for tare_process_free(), which also ends
+/// the sandbox.
+/// Threads: any, at once.
 /// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_spawn_in(

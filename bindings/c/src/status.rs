@@ -105,8 +105,10 @@ impl From<Option<Status>> for tare_status {
 /// The word for one of TARE_REASON_*, for example `timeout`: the same word in
 /// every face.
 ///
-/// Returns: text; NULL for an unknown number. Ownership: the text is the
-/// library's and stays. Threads: any, at once. Since: 0.1.
+/// Returns: text; NULL for an unknown number.
+/// Ownership: the text is the library's and stays.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_reason_name(reason: u32) -> *const c_char {
     let word = match reason {

@@ -103,9 +103,11 @@ pub(crate) fn get(store: *const tare_store) -> tare_core::Result<Arc<StoreObject
 /// environment does not count: users other than root must give a path.
 ///
 /// Returns: NULL, or an error: TARE_KIND_PERMISSION, TARE_KIND_EXHAUSTED, or
-/// that of open(2). Ownership: `*out` is the caller's, for tare_store_free().
+/// that of open(2).
+/// Ownership: `*out` is the caller's, for tare_store_free().
 /// Threads: any, at once; a store may be open any number of times, in any
-/// number of processes. Since: 0.1.
+/// number of processes.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_open(
     path_or_null: *const c_char,
@@ -133,8 +135,9 @@ pub unsafe extern "C-unwind" fn tare_store_open(
 /// Frees the handle of a store. The helper process ends with the store's last
 /// handle, sandbox and process. NULL and freed handles are ignored.
 ///
-/// Ownership: takes `store`. Threads: any; running calls in other threads
-/// continue. Since: 0.1.
+/// Ownership: takes `store`.
+/// Threads: any; running calls in other threads continue.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_store_free(store: *mut tare_store) {
     handle::free::<StoreObject>(store);
@@ -142,8 +145,10 @@ pub extern "C-unwind" fn tare_store_free(store: *mut tare_store) {
 
 /// The store's directory, absolute.
 ///
-/// Returns: text; NULL for NULL or a handle that is no store. Ownership: the
-/// text lives as long as the store's handle. Threads: any, at once. Since: 0.1.
+/// Returns: text; NULL for NULL or a handle that is no store.
+/// Ownership: the text lives as long as the store's handle.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn tare_store_path(store: *const tare_store) -> *const c_char {
     value(ptr::null(), || Some(get(store).ok()?.path.as_ptr()))
@@ -154,7 +159,9 @@ pub extern "C-unwind" fn tare_store_path(store: *const tare_store) -> *const c_c
 /// otherwise waits for five seconds.
 ///
 /// Returns: NULL, or an error of reading the store; leftovers that cannot be
-/// removed are only counted. Threads: any, at once. Since: 0.1.
+/// removed are only counted.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_recover(
     store: *const tare_store,
@@ -180,8 +187,10 @@ pub unsafe extern "C-unwind" fn tare_store_recover(
 /// architecture, layers, damage}`, one entry for each name.
 ///
 /// Returns: NULL, or an error of reading the index; an unreadable image is
-/// listed with its damage. Ownership: `*out` is the caller's, for
-/// tare_bytes_free(). Threads: any, at once. Since: 0.1.
+/// listed with its damage.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_list(
     store: *const tare_store,
@@ -200,7 +209,9 @@ pub unsafe extern "C-unwind" fn tare_store_list(
 /// `reference`: a name or a digest in the store. `name`: `NAME[:TAG]`.
 ///
 /// Returns: NULL, or an error: TARE_KIND_NOT_FOUND, TARE_KIND_INVALID for an
-/// invalid name. Threads: any, at once. Since: 0.1.
+/// invalid name.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_tag(
     store: *const tare_store,
@@ -253,7 +264,9 @@ pub unsafe extern "C-unwind" fn tare_store_remove(
 /// uses.
 ///
 /// Returns: NULL, or an error: TARE_KIND_CORRUPT if the needed blobs cannot be
-/// determined; then nothing is removed. Threads: any, at once. Since: 0.1.
+/// determined; then nothing is removed.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_gc(
     store: *const tare_store,
@@ -276,8 +289,9 @@ pub unsafe extern "C-unwind" fn tare_store_gc(
 /// store.
 ///
 /// Returns: NULL for any report, or an error of reading the directories.
-/// Ownership: `*out` is the caller's, for tare_bytes_free(). Threads: any, at
-/// once. Since: 0.1.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_store_check(
     store: *const tare_store,

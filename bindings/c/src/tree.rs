@@ -26,8 +26,10 @@ pub const TARE_UNMOUNT_LAZY: u64 = 1;
 ///
 /// Returns: NULL, or an error: TARE_KIND_PERMISSION for ordinary users,
 /// TARE_KIND_NOT_FOUND for a missing image or directory. Nothing is left behind
-/// then. Threads: any, at once. The mount is made in the mount namespace of the
-/// calling process. Since: 0.1.
+/// then.
+/// Threads: any, at once. The mount is made in the mount namespace of the
+/// calling process.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_tree_mount(
     store: *const tare_store,
@@ -56,7 +58,9 @@ pub unsafe extern "C-unwind" fn tare_tree_mount(
 ///
 /// Returns: NULL, or an error: TARE_KIND_NOT_FOUND if no view of this store is
 /// mounted there, TARE_KIND_BUSY if the view is in use, or covered by another
-/// mount. Threads: any, at once. Since: 0.1.
+/// mount.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_tree_unmount(
     store: *const tare_store,

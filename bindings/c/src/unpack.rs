@@ -39,9 +39,10 @@ pub const TARE_LAYER_USER_XATTR: u64 = 2;
 /// object that tare_image_inspect() has under `config`, with `notes`.
 ///
 /// Returns: NULL, or an error: those of tare_store_import(), and
-/// TARE_KIND_EXISTS if there is something in `dir`. Ownership:
-/// `*config_or_null` is the caller's, for tare_bytes_free(). Threads: any, at
-/// once. Since: 0.1.
+/// TARE_KIND_EXISTS if there is something in `dir`.
+/// Ownership: `*config_or_null` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_unpack(
     store_or_null: *const tare_store,
@@ -102,8 +103,10 @@ fn noted(config: &ImageConfig) -> Value {
 /// before the files are used.
 ///
 /// Returns: NULL, or an error: TARE_KIND_CORRUPT names the entry and its offset
-/// in the archive. Ownership: `*out` is the caller's, for tare_bytes_free().
-/// Threads: any, at once. Since: 0.1.
+/// in the archive.
+/// Ownership: `*out` is the caller's, for tare_bytes_free().
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_unpack_layer(
     blob_fd: i32,

@@ -56,9 +56,11 @@ pub(crate) fn reach(handle: *const tare_sandbox) -> Result<Reached> {
 /// looks the user up inside, and fails with TARE_KIND_NOT_FOUND for a missing
 /// name and EINVAL for an id that the sandbox does not have.
 ///
-/// Returns: NULL, or an error. Ownership: `*out` is the caller's, for
-/// tare_sandbox_free(), which leaves the sandbox unchanged. Threads: any, at
-/// once. Since: 0.1.
+/// Returns: NULL, or an error.
+/// Ownership: `*out` is the caller's, for tare_sandbox_free(), which leaves the
+/// sandbox unchanged.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_as_user(
     sandbox: *const tare_sandbox,
@@ -82,7 +84,9 @@ pub unsafe extern "C-unwind" fn tare_sandbox_as_user(
 ///
 /// Returns: NULL, or an error: TARE_KIND_NOT_FOUND for a name that /etc/passwd
 /// or /etc/group of the sandbox does not have; EINVAL for an id that the
-/// sandbox does not have. Threads: any, at once. Since: 0.1.
+/// sandbox does not have.
+/// Threads: any, at once.
+/// Since: 0.1.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn tare_sandbox_user_ids(
     sandbox: *const tare_sandbox,
