@@ -118,7 +118,7 @@
 #define TARE_VERSION_PATCH 0
 
 /**
- * Notes of images: requests of an image that are not fulfilled.
+ * Notes of images, and keys of `best_effort` that were left out.
  */
 #define TARE_LOG_WARNING 2
 
@@ -1743,7 +1743,7 @@ tare_error *tare_sandbox_set_limits(tare_sandbox *sandbox,
  * The restrictions in force: a JSON object with `name`, `hostname`, `storage`,
  * `unique_inodes`, `namespaces`, `ids`, `capabilities`, `seccomp`,
  * `no_new_privs`, `mounts`, `masked_paths`, `readonly_paths`, `cgroup`,
- * `labels` and `notes`.
+ * `left_out`, `labels` and `notes`.
  *
  * Returns: NULL, or an error when the kernel does not let a limit be read
  * back.

@@ -22,7 +22,7 @@ use crate::image::Image;
 use crate::instance::Instance;
 use crate::parts::cgroup::SandboxUsage;
 use crate::process::{Output, Process, RunningCommand, capture, capture_begun};
-use crate::spec::{Limits, Spec};
+use crate::spec::{LeftOut, Limits, Spec};
 use crate::store::{Rootfs, Store};
 
 pub use effective::Effective;
@@ -159,6 +159,7 @@ impl Sandbox {
         on_end: Option<Arc<dyn OnEnd>>,
     ) -> Self {
         log::debug!("sandbox {}: opened", instance.name);
+        log_left_out(&instance);
         Self {
             store,
             spec,
@@ -275,6 +276,7 @@ impl Sandbox {
             return Err(closed());
         }
         log::debug!("sandbox {}: reset, now {}", instance.name, fresh.name);
+        log_left_out(&fresh);
         fresh.number_after(&instance);
         let old = std::mem::replace(&mut *instance, Arc::new(fresh));
         drop(instance);
@@ -327,6 +329,16 @@ impl Sandbox {
                 Some(Arc::clone(&instance))
             }
         }
+    }
+
+    /// Lists keys of the spec that are not in force, because
+    /// [`Spec::best_effort`] names them and this machine cannot enforce them.
+    /// [`Sandbox::effective`] has them, too, and the log, as warnings.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`] if it was closed.
+    pub fn left_out(&self) -> Result<Vec<LeftOut>> {
+        Ok(self.instance()?.left_out())
     }
 
     /// What is really in force.
@@ -434,6 +446,13 @@ pub fn spawn_in(store: &Store, root: &Path, spec: &Spec, command: Command) -> Re
     let mut process = sandbox.spawn(command)?;
     process.sandbox = Some(Box::new(sandbox));
     Ok(process)
+}
+
+/// Warns of each key that is not in force.
+fn log_left_out(instance: &Instance) {
+    for LeftOut { key, why } in instance.left_out() {
+        log::warn!("sandbox {}: left out {key}: {why}", instance.name);
+    }
 }
 
 fn closed() -> Error {

@@ -2,6 +2,7 @@
 //! The options of a sandbox, defined once for every face.
 #![forbid(unsafe_code)]
 
+mod best_effort;
 mod device;
 mod flat;
 mod json;
@@ -21,6 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 
+pub use best_effort::LeftOut;
+pub(crate) use best_effort::may_leave_out;
 pub use device::{Device, DeviceRule};
 pub use json::{from_json, nearest};
 pub use limits::{Limits, Rlimit};
@@ -104,8 +107,11 @@ pub struct Spec {
     pub namespaces: Namespaces,
     /// Who is process 1. Default: `tare`, the resident init.
     pub init: Init,
-    /// Which keys must be enforced. Default: all of them.
-    pub require: Require,
+    /// Keys that may be left out where this machine cannot enforce them.
+    /// `effective` lists each that was left out. Default: none, so such a key is
+    /// an error.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<schema::BestEffortKey>"))]
+    pub best_effort: Vec<String>,
     /// Free text for the caller's own use; seen in `effective`. Default: none.
     pub labels: BTreeMap<String, String>,
 }
@@ -129,7 +135,7 @@ impl Default for Spec {
             security: Security::default(),
             namespaces: Namespaces::default(),
             init: Init::default(),
-            require: Require::default(),
+            best_effort: Vec::new(),
             labels: BTreeMap::new(),
         }
     }
@@ -245,82 +251,6 @@ pub enum Init {
     Tare,
 }
 
-/// Which keys must be enforced. What is named here may be left out where the
-/// machine cannot do it; everything else is an error then.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "\"all\", or a list of keys such as \"limits.io\""
-)]
-pub enum Require {
-    /// Every key (`"all"`).
-    #[default]
-    #[serde(with = "all")]
-    All,
-    /// Every key but these (a list, for example `["limits.memory", "limits.io"]`).
-    AllBut(Vec<String>),
-}
-
-/// What [`Require`] can name, or the beginning of.
-const MAY_DEGRADE: [&str; 9] = [
-    "limits.memory",
-    "limits.swap",
-    "limits.cpus",
-    "limits.cpu_weight",
-    "limits.cpuset",
-    "limits.pids",
-    "limits.io",
-    "limits.disk",
-    "security.devices",
-];
-
-/// Whether a dotted key is `whole` or in it: `limits.io` is in `limits`.
-fn is_part(key: &str, whole: &str) -> bool {
-    let rest = key.strip_prefix(whole);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-impl Require {
-    fn validate(&self) -> Result<()> {
-        let Self::AllBut(keys) = self else {
-            return Ok(());
-        };
-        let is_one = |key: &String| MAY_DEGRADE.iter().any(|one| is_part(one, key));
-        match keys.iter().find(|key| !is_one(key)) {
-            None => Ok(()),
-            Some(key) => {
-                let why = format!("{key:?} is nothing that can be left out");
-                let error = Error::new(Kind::Invalid, "check spec: require", why);
-                Err(error.with_cure(MAY_DEGRADE.join(", ")))
-            }
-        }
-    }
-
-    /// Whether `key` (dotted, `limits.memory`) may be left out on this machine.
-    pub fn may_degrade(&self, key: &str) -> bool {
-        match self {
-            Self::All => false,
-            Self::AllBut(keys) => keys.iter().any(|whole| is_part(key, whole)),
-        }
-    }
-}
-
-mod all {
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-
-    pub(super) fn serialize<S: Serializer>(s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str("all")
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<(), D::Error> {
-        // Owned, since a word with an escape cannot be borrowed.
-        match String::deserialize(d)?.as_str() {
-            "all" => Ok(()),
-            other => Err(D::Error::custom(format_args!("{other:?} is not \"all\""))),
-        }
-    }
-}
-
 impl Spec {
     /// Reads a spec from JSON text and checks it.
     ///
@@ -390,7 +320,7 @@ impl Spec {
         names::check_groups(&self.groups)?;
         names::check_sysctls(self)?;
         self.limits.validate()?;
-        self.require.validate()?;
+        best_effort::check(&self.best_effort)?;
         self.security.validate()
     }
 }

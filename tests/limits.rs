@@ -233,18 +233,15 @@ fn disk_size_that_nothing_holds_is_refused() {
             (error.kind(), error.step()),
             (Kind::Unsupported, "set limits.disk")
         );
-        let sandbox = ground.open_with(&asked(r#", "require": ["limits.disk"]"#));
-        let degraded = &sandbox.effective().unwrap().cgroup["degraded"];
-        assert_eq!(degraded[0]["key"], "limits.disk");
-        assert_eq!(degraded[0]["why"], error.to_string());
+        let sandbox = ground.open_with(&asked(r#", "best_effort": ["limits.disk"]"#));
+        let left_out = sandbox.effective().unwrap().left_out;
+        assert_eq!(left_out[0].key, "limits.disk");
+        assert_eq!(left_out[0].why, error.to_string());
         run(&sandbox, sh("dd if=/dev/zero of=/big bs=64k count=64"));
         assert_eq!(line(&sandbox, "stat -c %s /big"), "4194304");
     }
     let nowhere = ground.open_with(r#"{"write": "none", "limits": {"disk": "2m"}}"#);
-    assert_eq!(
-        nowhere.effective().unwrap().cgroup["degraded"].to_string(),
-        "[]"
-    );
+    assert_eq!(nowhere.left_out().unwrap(), []);
 }
 
 #[test]
@@ -347,18 +344,18 @@ fn effective_tells_the_limits_as_the_kernel_has_them() {
     };
     assert_eq!(value("limits.memory"), (64 << 20).to_string());
     assert_eq!(value("limits.pids"), "100");
-    assert_eq!(effective["cgroup"]["degraded"], serde_json::json!([]));
+    assert_eq!(effective["left_out"], serde_json::json!([]));
 }
 
 /// The error of an ordinary user without a delegated cgroup; run as that user
 /// by the test below.
 #[test]
-fn limits_without_a_cgroup_are_refused_or_let_go() {
+fn limits_without_a_cgroup_are_refused_or_left_out() {
     if nix::unistd::geteuid().is_root() {
         need!(user("plain"), userns, overlay, kernel(5, 11));
         let output = ordinary_user(false)
             .command(std::env::current_exe().unwrap())
-            .args(["--exact", "limits_without_a_cgroup_are_refused_or_let_go"])
+            .args(["--exact", "limits_without_a_cgroup_are_refused_or_left_out"])
             .output()
             .unwrap();
         let shown = String::from_utf8_lossy(&output.stdout);
@@ -384,13 +381,13 @@ fn limits_without_a_cgroup_are_refused_or_let_go() {
         assert_eq!(error.kind(), Kind::Unsupported, "{key}: {error}");
         assert!(error.step().contains(&format!("limits.{key}")), "{error}");
         assert!(error.cure().is_some(), "{error}");
-        let json = format!(r#"{{"limits": {{"{key}": {value}}}, "require": ["limits.{key}"]}}"#);
+        let json =
+            format!(r#"{{"limits": {{"{key}": {value}}}, "best_effort": ["limits.{key}"]}}"#);
         let sandbox = ground.open_with(&json);
         assert_eq!(line(&sandbox, "echo runs"), "runs");
-        let effective = serde_json::to_value(sandbox.effective().unwrap()).unwrap();
-        let degraded = &effective["cgroup"]["degraded"][0];
-        assert_eq!(degraded["key"], format!("limits.{key}"));
-        assert_eq!(degraded["why"], error.to_string());
+        let left_out = &sandbox.effective().unwrap().left_out[0];
+        assert_eq!(left_out.key, format!("limits.{key}"));
+        assert_eq!(left_out.why, error.to_string());
         let other = json.replace(&format!(r#"["limits.{key}"]"#), r#"["limits.swap"]"#);
         let other = ground.spec_with(&other);
         assert!(Sandbox::open(&ground.store, &other).is_err(), "{key}");

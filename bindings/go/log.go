@@ -16,7 +16,8 @@ type LogLevel int
 const (
 	// LogDebug is of what is opened, run, reset, closed and imported.
 	LogDebug LogLevel = -4
-	// LogWarning is of what an image asks for and does not get.
+	// LogWarning is of a note of an image, or a key of best_effort that was
+	// left out.
 	LogWarning LogLevel = 4
 )
 

@@ -198,7 +198,8 @@ func (sb *Sandbox) SetLimits(limits map[string]any) error {
 }
 
 // Effective returns the restrictions in force: a JSON object with storage,
-// namespaces, cgroup, capabilities and more.
+// namespaces, cgroup, capabilities, left_out (keys of best_effort that are not
+// in force) and more.
 func (sb *Sandbox) Effective() (json.RawMessage, error) {
 	said, err := sb.handle().effective()
 	return said, sb.told(err)

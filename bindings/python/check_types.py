@@ -96,10 +96,10 @@ def misspelt() -> list[str]:
             wrong = {**needed, f"{key}{key[-1]}": "[]"}
             calls.append(f'tare.Sandbox("x", {place.format(_items(wrong))})')
     for key, kind in tables["SandboxOptions"].items():
-        listed = isinstance(kind, ast.BinOp) and "Sequence[Literal" in ast.unparse(kind)
+        listed = "Sequence[Literal" in ast.unparse(kind)
         for word in sorted(words(kind)):
             value = f'"{word}{word[-1]}"'
-            calls.append(f'tare.Sandbox("x", {key}={f"[{value}]" if listed and word != "all" else value})')
+            calls.append(f'tare.Sandbox("x", {key}={f"[{value}]" if listed else value})')
     return calls
 
 

@@ -5,7 +5,7 @@
 use super::Check;
 use crate::error::Result;
 use crate::parts::cgroup::{Cgroup, Layout, Owner, mount_v2};
-use crate::spec::{ByteSize, Limits, Require};
+use crate::spec::{ByteSize, Limits};
 
 pub(super) fn checks() -> Vec<Check> {
     let layout = match Layout::detect() {
@@ -93,7 +93,7 @@ fn limits(layout: &Layout) -> Vec<Check> {
 /// Makes a cgroup with a name that `Store::recover` removes.
 fn make(layout: &Layout, limits: &Limits) -> Result<Cgroup> {
     let id = format!("{}-0", Owner::current()?);
-    Cgroup::create(layout, &id, limits, &Require::All, None)
+    Cgroup::create(layout, &id, limits, &[], None)
 }
 
 /// Checks `cgroup.kill`, which ends all processes of a cgroup at once.

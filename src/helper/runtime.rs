@@ -136,7 +136,13 @@ impl Runtime {
         } else {
             self.gate(layout, &spec.security)?
         };
-        Cgroup::create(layout, name, &spec.limits, &spec.require, gate.as_deref())
+        Cgroup::create(
+            layout,
+            name,
+            &spec.limits,
+            &spec.best_effort,
+            gate.as_deref(),
+        )
     }
 
     /// The device rules as the kernel takes them; loaded once for each set.

@@ -19,7 +19,7 @@ use crate::parts::caps::CapSet;
 use crate::parts::seccomp::{self, Compiled};
 use crate::parts::shown::ShownAs;
 use crate::plan::{self, Inputs, Leaves, Plan, Prefix};
-use crate::spec::{ByteSize, Spec};
+use crate::spec::{ByteSize, LeftOut, Spec, may_leave_out};
 use crate::store::{Rootfs, Store};
 
 /// What the spawner was asked for. Dropping it ends it, without waiting.
@@ -28,8 +28,8 @@ pub(crate) struct Pending {
     reservation: Reservation,
     pub(crate) hostname: String,
     pub(crate) backend: &'static str,
-    /// Why `limits.disk` is not in force, where it was let go.
-    pub(crate) unbounded: Option<Error>,
+    /// Why `limits.disk` was left out, if it was.
+    unbounded: Option<Error>,
     /// How mounts of the host are shown.
     pub(crate) shown: Vec<(PathBuf, ShownAs)>,
     /// How long its start may take, where that depends on others.
@@ -63,6 +63,17 @@ impl Drop for Pending {
 }
 
 impl Pending {
+    /// Lists the keys of the spec that are not in force, because `best_effort`
+    /// names them.
+    pub(crate) fn left_out(&self) -> Vec<LeftOut> {
+        let of_disk = self.unbounded.iter().map(|error| LeftOut {
+            key: "limits.disk",
+            why: error.to_string(),
+        });
+        let of_cgroup = self.cgroup.left_out().iter().cloned();
+        of_cgroup.chain(of_disk).collect()
+    }
+
     /// Has a sandbox begun on a back end; from what was made ahead, if it may be and there is something.
     ///
     /// # Errors
@@ -303,7 +314,7 @@ impl Attempt<'_> {
         scratch: PathBuf,
     ) -> Result<Plan> {
         let size = match self.size() {
-            Err(_) if self.spec.require.may_degrade("limits.disk") => None,
+            Err(_) if may_leave_out(&self.spec.best_effort, "limits.disk") => None,
             size => size?,
         };
         let request = TreeRequest {

@@ -14,7 +14,7 @@ use crate::helper::{Runtime, Spawner, Start};
 use crate::ops::c_path;
 use crate::parts::cgroup::Cgroup;
 use crate::plan::{self, Prefix};
-use crate::spec::{Limits, Require, Security, Spec};
+use crate::spec::{Limits, Security, Spec};
 use crate::sys::lock::try_lock;
 use crate::wire::ListBuf;
 
@@ -87,7 +87,7 @@ impl Reservation {
 struct Key {
     /// Of the spec, what cgroups are made from.
     limits: Limits,
-    require: Require,
+    best_effort: Vec<String>,
     security: Security,
     prefix: Prefix,
 }
@@ -96,7 +96,7 @@ impl Key {
     fn new(spec: &Spec, prefix: Prefix) -> Self {
         Self {
             limits: spec.limits.clone(),
-            require: spec.require.clone(),
+            best_effort: spec.best_effort.clone(),
             security: spec.security.clone(),
             prefix,
         }
@@ -105,7 +105,7 @@ impl Key {
     /// Whether cgroups for this spec would be the same.
     fn has_cgroups_of(&self, spec: &Spec) -> bool {
         self.limits == spec.limits
-            && self.require == spec.require
+            && self.best_effort == spec.best_effort
             && self.security.device_keys() == spec.security.device_keys()
     }
 }

@@ -28,6 +28,7 @@ use nix::errno::Errno;
 use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
+use crate::spec::LeftOut;
 
 pub(crate) use child::{ChildCgroup, remove_empty};
 pub(crate) use devices::{DeviceGate, DeviceRules};
@@ -63,7 +64,7 @@ pub(crate) struct Cgroup {
     tasks: Vec<OwnedFd>,
     written: Vec<Written>,
     devices: Option<&'static str>,
-    degraded: Vec<Degraded>,
+    left_out: Vec<LeftOut>,
 }
 
 /// A cgroup of ours in a v1 hierarchy.
@@ -93,8 +94,6 @@ pub(crate) struct Effective {
     pub(crate) limits: Vec<EffectiveLimit>,
     /// How devices are restricted: `ebpf`, `v1`, or not by a cgroup.
     pub(crate) devices: Option<&'static str>,
-    /// What was asked for and let go, see `require`.
-    pub(crate) degraded: Vec<Degraded>,
 }
 
 /// One limit in force.
@@ -106,15 +105,6 @@ pub(crate) struct EffectiveLimit {
     pub(crate) file: PathBuf,
     /// What it holds.
     pub(crate) value: String,
-}
-
-/// One limit that was let go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Degraded {
-    /// The key in the spec.
-    pub(crate) key: &'static str,
-    /// The error that it would have been.
-    pub(crate) why: String,
 }
 
 impl Cgroup {
@@ -154,6 +144,12 @@ impl Cgroup {
         self.nodes().map(Node::path).collect()
     }
 
+    /// Returns keys of the spec that no cgroup enforces, because `best_effort`
+    /// names them.
+    pub(crate) fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
     /// What is really in force, read back from the kernel.
     ///
     /// # Errors
@@ -184,7 +180,6 @@ impl Cgroup {
             paths: self.paths().into_iter().map(Path::to_path_buf).collect(),
             limits,
             devices: self.devices,
-            degraded: self.degraded.clone(),
         })
     }
 

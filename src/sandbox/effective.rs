@@ -10,11 +10,10 @@ use serde::Serialize;
 use crate::backend::Lower;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
-use crate::parts::cgroup::Degraded;
 use crate::parts::idmap::Ids;
 use crate::parts::mounts;
 use crate::parts::shown::ShownMount;
-use crate::spec::{Network, Spec, UserNamespace, Write};
+use crate::spec::{LeftOut, Network, Spec, UserNamespace, Write};
 use crate::store::{Rootfs, Store};
 use crate::sys::mountinfo::overlays;
 use crate::sys::pidfd;
@@ -54,6 +53,9 @@ pub struct Effective {
     pub readonly_paths: Vec<String>,
     /// Version, directories and limits of the cgroup, read back from the kernel.
     pub cgroup: serde_json::Value,
+    /// Keys of the spec that are not in force, because `best_effort` names them
+    /// and this machine cannot enforce them.
+    pub left_out: Vec<LeftOut>,
     /// The caller's own text.
     pub labels: BTreeMap<String, String>,
     /// What was dropped or changed of the image's words and files, and why; one
@@ -83,14 +85,7 @@ impl Effective {
         let text = |paths: Vec<std::path::PathBuf>| {
             paths.iter().map(|p| p.display().to_string()).collect()
         };
-        let mut cgroup = instance.cgroup.effective()?;
-        cgroup
-            .degraded
-            .extend(instance.unbounded.iter().map(|error| Degraded {
-                key: "limits.disk",
-                why: error.to_string(),
-            }));
-        let cgroup = serde_json::to_value(cgroup)
+        let cgroup = serde_json::to_value(instance.cgroup.effective()?)
             .map_err(|e| Error::new(crate::Kind::Broken, "describe cgroup", e))?;
         Ok(Self {
             name: instance.name.clone(),
@@ -115,6 +110,7 @@ impl Effective {
             masked_paths: text(mounts::masked(spec)),
             readonly_paths: text(mounts::read_only(spec)),
             cgroup,
+            left_out: instance.left_out(),
             labels: spec.labels.clone(),
             notes: rootfs.notes().to_vec(),
         })

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_path_to_error::Segment;
 
-use super::is_part;
+use super::best_effort::is_part;
 use super::objects::Objects;
 use crate::error::{Error, Kind, Result};
 
@@ -94,23 +94,8 @@ fn is_environment(part: &Segment) -> bool {
     matches!(part, Segment::Map { key } if key == "env")
 }
 
-/// serde's words without the value that they quote: its type is enough.
-fn without_value(text: &str) -> String {
-    let parts = text
-        .strip_prefix("invalid type: ")
-        .and_then(|rest| rest.rsplit_once(", expected "));
-    match parts {
-        Some((value, expected)) => {
-            let kind = value.split(['`', '"']).next().unwrap_or_default();
-            format!("invalid type: {}, expected {expected}", kind.trim_end())
-        }
-        None if text.contains(['`', '"']) => "cannot be read".to_owned(),
-        None => text.to_owned(),
-    }
-}
-
-/// Keys that other container tools have, and the key that does the same here.
-const RENAMED: [(&str, &str); 20] = [
+/// Keys of other container tools, and `require`; each with the key to use here.
+const RENAMED: [(&str, &str); 21] = [
     ("binds", "mounts"),
     ("cap_del", "cap_drop"),
     ("cpu_count", "limits.cpus"),
@@ -127,6 +112,7 @@ const RENAMED: [(&str, &str); 20] = [
     ("pids_limit", "limits.pids"),
     ("privileged", "security.profile"),
     ("read_only", "write"),
+    ("require", "best_effort"),
     ("security_opt", "security"),
     ("shm_size", "limits.shm"),
     ("ulimits", "limits.rlimits"),

@@ -11,7 +11,7 @@ use super::units::ByteSize;
 use crate::error::{Error, Kind, Result};
 
 /// Ceilings for a sandbox, all of its commands together. A limit that this
-/// machine cannot enforce is an error unless `require` lets it go.
+/// machine cannot enforce is an error unless `best_effort` names it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
-    ByteSize, Device, DeviceRule, ExtraHost, MAY_DEGRADE, Mount, RLIMITS, Require, Rlimit, Seccomp,
+    ByteSize, Device, DeviceRule, ExtraHost, Mount, RLIMITS, Rlimit, Seccomp, best_effort,
 };
 
 /// Gives a type its name and its schema.
@@ -120,19 +120,19 @@ schema!(Seccomp, "Seccomp", {
     "anyOf": [{"enum": ["default", "off"]}, {"type": "object"}],
 });
 
-schema!(Require, "Require", {
-    "description": "\"all\", or the keys that may be left out where the machine cannot do them, dotted: \"limits.io\".",
-    "anyOf": [
-        {"const": "all"},
-        {"type": "array", "items": {"enum": may_degrade()}},
-    ],
+/// An entry of `best_effort`.
+pub(super) struct BestEffortKey;
+
+schema!(BestEffortKey, "BestEffortKey", {
+    "description": "A key that depends on the machine, dotted: \"limits.io\"; or a table that holds some: \"limits\".",
+    "enum": best_effort_keys(),
 });
 
-/// What `require` may name: a key, or all of those in one.
-fn may_degrade() -> Vec<&'static str> {
+/// Lists what `best_effort` may name: tables, and keys of theirs.
+fn best_effort_keys() -> Vec<&'static str> {
     ["limits", "security"]
         .into_iter()
-        .chain(MAY_DEGRADE)
+        .chain(best_effort::KEYS)
         .collect()
 }
 

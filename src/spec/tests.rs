@@ -19,16 +19,14 @@ fn spec_full_round_trips() {
         "security":{"profile":"strict","cap_add":["NET_ADMIN"],"cap_drop":["ALL"],"seccomp":"off","no_new_privs":false,
         "masked_paths":["/proc/x"],"readonly_paths":[],"devices":["/dev/fuse","/dev/a:/dev/b:r"]},
         "namespaces":{"user":{"maps":{"uids":[{"inside":0,"outside":1000,"count":1}],"gids":[]}},"ipc":false},
-        "require":["limits.io"],"labels":{"a":"b"}}"#;
+        "best_effort":["limits.io"],"labels":{"a":"b"}}"#;
     let spec = Spec::from_json(text).unwrap();
     assert_eq!(spec.limits.output.bytes(), 1536);
     assert_eq!(spec.limits.cpus, Some(1.5));
     assert_eq!(spec.mounts[1].kind, MountKind::Bind("/a:b".into()));
     assert_eq!(spec.limits.rlimits["core"].hard, u64::MAX);
-    assert!(spec.require.may_degrade("limits.io"));
-    assert!(!spec.require.may_degrade("limits.memory"));
-    let all = Spec::from_json(r#"{"require":"\u0061ll"}"#).unwrap();
-    assert_eq!(all.require, Require::All);
+    assert!(may_leave_out(&spec.best_effort, "limits.io"));
+    assert!(!may_leave_out(&spec.best_effort, "limits.memory"));
     assert_eq!(Spec::from_json(&spec.to_json()).unwrap(), spec);
 }
 

@@ -145,6 +145,43 @@ static void say_memory_peak(const char *mib) {
         printf("> memory_peak %s %s\n", size, mib);
 }
 
+/* Keys that lines of the log say were left out, each behind a blank. */
+static char told[256];
+
+static void note_left_out(void *data, uint32_t level, const char *line) {
+    const char *key = strstr(line, ": left out ");
+    (void)data;
+    if (level == TARE_LOG_WARNING && key) {
+        key += strlen(": left out ");
+        size_t len = strlen(told);
+        snprintf(told + len, sizeof told - len, " %.*s", (int)strcspn(key, ":"), key);
+    }
+}
+
+static void say_told(void) {
+    printf("> told%s\n", *told ? told : " nothing");
+    *told = 0;
+}
+
+/* The keys of `left_out` in the one line of JSON. */
+static void say_left_out(void) {
+    tare_bytes *json = NULL;
+    if (!went_well(tare_sandbox_effective(sandbox, &json)))
+        return;
+    const char *data = (const char *)tare_bytes_data(json), *end = data + tare_bytes_len(json);
+    const char *at = memmem(data, tare_bytes_len(json), "\"left_out\":[", 12);
+    if (!at)
+        fail("no such key", "left_out");
+    end = memchr(at, ']', (size_t)(end - at));
+    printf("> left_out%s", at[12] == ']' ? " nothing" : "");
+    while ((at = memmem(at, (size_t)(end - at), "\"key\":\"", 7))) {
+        at += 7;
+        printf(" %.*s", (int)strcspn(at, "\""), at);
+    }
+    putchar('\n');
+    tare_bytes_free(json);
+}
+
 static void forget(void) {
     for (int i = 0; i < wanted.used; i++)
         free(wanted.texts[i].data);
@@ -475,6 +512,10 @@ static void of_sandbox(const char *word, const char *rest) {
         say_memory_peak(rest);
     } else if (!strcmp(word, "usage")) {
         say_usage(rest);
+    } else if (!strcmp(word, "left_out")) {
+        say_left_out();
+    } else if (!strcmp(word, "told")) {
+        say_told();
     } else if (!strcmp(word, "watch")) {
         tare_events_free(events);
         events = NULL;
@@ -499,6 +540,7 @@ int main(int argc, char **argv) {
     if (argc != 2 || !went_well(tare_store_open(argv[1], &store)))
         return 1;
     forget();
+    tare_set_log(note_left_out, NULL, TARE_LOG_WARNING);
     while ((len = getline(&line, &room, stdin)) >= 0) {
         line[strcspn(line, "\n")] = 0;
         char *rest = strchr(line, ' ');

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{BufRead as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +24,37 @@ use tare::{
     Command, Error, Event, Events, Output, Pool, PoolSize, Process, Reason, Result, Sandbox, Spec,
     Stdin, Stdout, Store,
 };
+
+/// Keys that warnings of the log say were left out.
+static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Log;
+
+impl log::Log for Log {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = record.args().to_string();
+        if let Some((_, rest)) = line.split_once(": left out ") {
+            let key = rest.split(':').next().unwrap_or_default();
+            TOLD.lock().unwrap().push(key.to_owned());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn say_keys<'a>(word: &str, keys: impl Iterator<Item = &'a str>) {
+    let keys: Vec<&str> = keys.collect();
+    let said = if keys.is_empty() {
+        "nothing".to_owned()
+    } else {
+        keys.join(" ")
+    };
+    println!("> {word} {said}");
+}
 
 /// A started command, and its input.
 struct Running {
@@ -409,6 +441,15 @@ impl Face {
                     println!("> {text} {counted}counted");
                 }
             }
+            "left_out" => {
+                if let Some(effective) = told(self.sandbox().effective()) {
+                    say_keys("left_out", effective.left_out.iter().map(|one| one.key));
+                }
+            }
+            "told" => {
+                let keys = std::mem::take(&mut *TOLD.lock().unwrap());
+                say_keys("told", keys.iter().map(String::as_str));
+            }
             "watch" => {
                 self.events = told(self.sandbox().events());
                 if self.events.is_some() {
@@ -429,6 +470,8 @@ impl Face {
 
 fn main() {
     let store = std::env::args_os().nth(1).expect("face STORE");
+    log::set_logger(&Log).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
     let mut face = Face {
         store: Store::open(Path::new(&store)).unwrap(),
         sandbox: None,

@@ -10,7 +10,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use crate::error::c_text;
 use crate::value::value;
 
-/// Notes of images: requests of an image that are not fulfilled.
+/// Notes of images, and keys of `best_effort` that were left out.
 pub const TARE_LOG_WARNING: u32 = 2;
 /// Opening, running, resetting, closing, importing.
 pub const TARE_LOG_DEBUG: u32 = 4;

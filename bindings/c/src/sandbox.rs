@@ -352,7 +352,7 @@ pub unsafe extern "C-unwind" fn tare_sandbox_set_limits(
 /// The restrictions in force: a JSON object with `name`, `hostname`, `storage`,
 /// `unique_inodes`, `namespaces`, `ids`, `capabilities`, `seccomp`,
 /// `no_new_privs`, `mounts`, `masked_paths`, `readonly_paths`, `cgroup`,
-/// `labels` and `notes`.
+/// `left_out`, `labels` and `notes`.
 ///
 /// Returns: NULL, or an error when the kernel does not let a limit be read
 /// back.

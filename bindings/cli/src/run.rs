@@ -23,6 +23,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 
 use tare::image::{Image, ImportOptions, Reference};
+use tare::spec::LeftOut;
 use tare::{Command, Error, Kind, Reason, Result, Sandbox, Status, Store};
 
 use crate::failure::say;
@@ -106,6 +107,9 @@ fn in_sandbox(store: &StoreFlag, flags: &Flags) -> Result<Status> {
     // Before the sandbox is made. Docker refuses an existing file, too.
     let cidfile = flags.cidfile.as_deref().map(lines::create).transpose()?;
     let sandbox = Sandbox::open(&store, &spec)?;
+    for LeftOut { key, why } in sandbox.left_out()? {
+        say(format_args!("left out {key}: {why}"));
+    }
     if let Some(file) = cidfile {
         file.write(&sandbox.effective()?.name)?;
     }

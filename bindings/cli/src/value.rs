@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tare::spec::{ByteSize, Network, Require, parse_duration};
+use tare::spec::{ByteSize, Network, parse_duration};
 use tare::{Error, Kind, Result};
 
 fn wrong(step: &'static str, why: impl std::fmt::Display, cure: &'static str) -> Error {
@@ -62,14 +62,6 @@ pub(crate) fn timeout(text: &str) -> Result<Duration> {
         }
         limit => Ok(limit),
     }
-}
-
-/// Reads `all`, or keys separated by commas.
-pub(crate) fn require(text: &str) -> Result<Require> {
-    Ok(match text {
-        "all" => Require::All,
-        keys => Require::AllBut(keys.split(',').map(str::to_owned).collect()),
-    })
 }
 
 /// Reads `true` or `false`, in the words of Docker's flags (Go's ParseBool).

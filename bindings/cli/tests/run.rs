@@ -100,6 +100,22 @@ fn run_json_has_the_result_and_what_was_in_force() {
 }
 
 #[test]
+fn run_tells_each_key_of_best_effort_that_was_left_out() {
+    need!(root, overlay);
+    let tare = Tare::new();
+    // No size bounds a writable layer on disk.
+    let flags = ["run", "--write", "disk", "--disk", "1m"];
+    let said = tare.run(&[&flags[..], &["host", "true"]].concat());
+    said.fails(125, &["set limits.disk", "try: "]);
+    let best_effort = ["--best-effort", "limits.io,limits.disk", "host", "true"];
+    let said = tare.run(&[&flags[..], &best_effort].concat());
+    said.ok();
+    let line = said.stderr.trim_end_matches('\n');
+    assert!(line.starts_with("tare: left out limits.disk: "), "{said:?}");
+    assert!(!line.contains('\n'), "{said:?}");
+}
+
+#[test]
 fn run_json_has_an_error_where_no_command_ran() {
     need!(root, overlay);
     let said = Tare::new().run(&["run", "--json", "host", "no-such-program"]);

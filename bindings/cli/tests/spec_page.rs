@@ -22,7 +22,7 @@ const VALUES: [(&str, &str); 8] = [
     ("Seccomp", "filter"),
     ("Device", "device"),
     ("DeviceRule", "device rule"),
-    ("Require", "keys"),
+    ("BestEffortKey", "key"),
 ];
 
 struct Page {

@@ -195,6 +195,12 @@ impl Sandbox {
             .raised(py)
     }
 
+    /// Lists the keys that were left out, each with why.
+    fn left_out(&self, py: Python<'_>) -> PyResult<Vec<(&'static str, String)>> {
+        let left_out = self.open(py)?.left_out().raised(py)?;
+        Ok(left_out.into_iter().map(|one| (one.key, one.why)).collect())
+    }
+
     /// Returns the restrictions in force, as JSON.
     fn effective(&self, py: Python<'_>) -> PyResult<String> {
         let sandbox = self.open(py)?;

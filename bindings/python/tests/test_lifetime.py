@@ -225,6 +225,18 @@ def test_logging_is_not_loaded_for_the_library_alone() -> None:
     assert said.stdout == "False False\n"
 
 
+def test_key_that_is_left_out_is_told_without_logging(store: tare.Store) -> None:
+    code = """if True:
+        import tare
+
+        with tare.Sandbox("busybox", storage="copy", disk="1m", best_effort=["limits.disk"]) as box:
+            print(box.effective()["left_out"][0]["key"])
+    """
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert said.stdout == "limits.disk\n", said
+    assert said.stderr.startswith("<Sandbox 'busybox' open>: left out limits.disk: "), said
+
+
 FULL = """if True:
     import os, resource, sys, tare, tare.aio, asyncio
 

@@ -88,7 +88,7 @@ def test_keyword_of_a_command_is_told_from_a_sandboxes(store: tare.Store) -> Non
         ({"env": {"A=B": "1"}}, "env"),
         ({"env": {"A": "\udcff"}}, "env.A: the value is not UTF-8; try: env of run()"),
         ({"memory": "1x"}, "not a size"),
-        ({"require": ["limits.memroy"]}, "limits.memroy"),
+        ({"best_effort": ["limits.memroy"]}, "limits.memroy"),
         ({"image": "x\ny"}, "is not a reference"),
     ],
 )

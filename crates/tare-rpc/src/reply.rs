@@ -4,6 +4,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tare::spec::LeftOut;
 
 use crate::bytes::{Data, Shown};
 use crate::call::Call;
@@ -34,6 +35,14 @@ pub(crate) struct Event<'a> {
     pub(crate) data: Option<Shown<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) oom_kills: Option<u64>,
+}
+
+/// Answer to `open` and `reset` if keys were left out.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Opened {
+    /// Keys of the spec that are not in force, because `best_effort` names them
+    /// and this machine cannot enforce them.
+    pub(crate) left_out: Vec<LeftOut>,
 }
 
 /// Answer to `commands`.

@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::failure::Failure;
 use crate::files::{Content, CopyReport, Entries, FileStat};
 use crate::id::Id;
-use crate::reply::{Commands, Greeting};
+use crate::reply::{Commands, Greeting, Opened};
 
 /// Returns the schema of a spec.
 pub fn spec() -> Value {
@@ -40,6 +40,7 @@ pub fn rpc() -> Value {
         replies.subschema_for::<Effective>(),
         replies.subschema_for::<SandboxUsage>(),
         replies.subschema_for::<Greeting>(),
+        replies.subschema_for::<Opened>(),
         replies.subschema_for::<Commands<'_>>(),
         replies.subschema_for::<Content<'_>>(),
         replies.subschema_for::<FileStat>(),

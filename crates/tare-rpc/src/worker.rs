@@ -18,6 +18,7 @@ use crate::id::Id;
 use crate::params::command::{Run, Stderr, Stream};
 use crate::params::files::Ask;
 use crate::pool_slot::PoolSlot;
+use crate::reply::Opened;
 use crate::ticket::{Ticket, called_off};
 
 /// A task for a worker, with the request's id and ticket.
@@ -116,9 +117,16 @@ impl Worker {
                 let images = self.store.images();
                 let image = images.image_with(&reference, &options, &mut ticket)?;
                 self.sandbox = Some(Sandbox::open_on(&self.store, &image, &spec)?);
+                return self.opened();
             }
-            Task::Take(slot) => self.sandbox = Some(slot.pool()?.take()?),
-            Task::Reset => self.sandbox()?.reset()?,
+            Task::Take(slot) => {
+                self.sandbox = Some(slot.pool()?.take()?);
+                return self.opened();
+            }
+            Task::Reset => {
+                self.sandbox()?.reset()?;
+                return self.opened();
+            }
             Task::Freeze => self.sandbox()?.freeze()?,
             Task::Thaw => self.sandbox()?.thaw()?,
             Task::Usage => return described(&self.sandbox()?.usage()?),
@@ -132,6 +140,15 @@ impl Worker {
             Task::Run(_) | Task::Watch => unreachable!("has an answer of its own"),
         }
         Ok(json!({}))
+    }
+
+    /// Answers with the keys that were left out, if any.
+    fn opened(&self) -> Result<Value> {
+        let left_out = self.sandbox()?.left_out()?;
+        match left_out.is_empty() {
+            true => Ok(json!({})),
+            false => described(&Opened { left_out }),
+        }
     }
 
     fn sandbox(&self) -> Result<&Sandbox> {

@@ -13,11 +13,10 @@ use super::layout::Home;
 use super::limit::{Limit, Refusal, Setting};
 use super::node::Node;
 use super::{
-    Cgroup, Degraded, DeviceGate, Layout, V1, Written, directory_name, has_swap, is_denied,
-    mount_v2, v1, v2,
+    Cgroup, DeviceGate, Layout, V1, Written, directory_name, has_swap, is_denied, mount_v2, v1, v2,
 };
 use crate::error::{Error, Result};
-use crate::spec::{Limits, Require};
+use crate::spec::{LeftOut, Limits, may_leave_out};
 use crate::sys::bpf;
 
 /// What one sandbox asks of cgroups.
@@ -25,7 +24,7 @@ struct CgroupRequest<'a> {
     layout: &'a Layout,
     name: String,
     limits: Vec<Limit<'a>>,
-    require: &'a Require,
+    best_effort: &'a [String],
     /// Why there is no cgroup in v2, though it is mounted.
     no_v2: Option<Refusal>,
 }
@@ -37,21 +36,21 @@ impl Cgroup {
     ///
     /// # Errors
     /// [`Kind::Unsupported`](crate::Kind::Unsupported) names what cannot be enforced, why, and the
-    /// cure, unless `require` lets it go. [`Kind::Invalid`](crate::Kind::Invalid) for a value that
+    /// cure, unless `best_effort` names it. [`Kind::Invalid`](crate::Kind::Invalid) for a value that
     /// no setting can make true, [`Kind::Exists`](crate::Kind::Exists) if `id` is taken. Nothing
     /// is left behind then.
     pub(crate) fn create(
         layout: &Layout,
         id: &str,
         limits: &Limits,
-        require: &Require,
+        best_effort: &[String],
         gate: Option<&DeviceGate>,
     ) -> Result<Self> {
         let request = CgroupRequest {
             layout,
             name: directory_name(id)?,
             limits: Limit::asked(limits),
-            require,
+            best_effort,
             no_v2: None,
         };
         let mut cgroup = Self {
@@ -61,7 +60,7 @@ impl Cgroup {
             tasks: Vec::new(),
             written: Vec::new(),
             devices: None,
-            degraded: Vec::new(),
+            left_out: Vec::new(),
         };
         match cgroup.fill(request, gate) {
             Ok(()) => Ok(cgroup),
@@ -102,19 +101,19 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Notes that `key` is not in force if that is allowed, else makes it the error.
+    /// Notes `key` as left out if `best_effort` allows, else returns the error.
     fn refuse(
         &mut self,
         request: &CgroupRequest<'_>,
         key: &'static str,
         refusal: Refusal,
     ) -> Result<()> {
-        let may = refusal.may_degrade() && request.require.may_degrade(key);
+        let may = refusal.may_leave_out() && may_leave_out(request.best_effort, key);
         let error = refusal.of(key);
         if !may {
             return Err(error);
         }
-        self.degraded.push(Degraded {
+        self.left_out.push(LeftOut {
             key,
             why: error.to_string(),
         });
@@ -314,7 +313,7 @@ impl Cgroup {
 
 /// Why a step of [`Cgroup::create`] did not work.
 pub(super) enum Failure {
-    /// The machine cannot; `require` has a say.
+    /// The machine cannot; `best_effort` may leave the key out.
     Refused(Refusal),
     /// Anything else.
     Fatal(Error),

@@ -115,7 +115,8 @@ impl Refusal {
         }
     }
 
-    /// The caller asked for what no setting can give: not for `require` to let go.
+    /// Refuses a value that no setting makes true, which `best_effort` does not
+    /// excuse.
     pub(super) fn invalid(why: impl Into<String>, cure: impl Into<Cow<'static, str>>) -> Self {
         Self {
             kind: Kind::Invalid,
@@ -123,8 +124,9 @@ impl Refusal {
         }
     }
 
-    /// Whether `require` may let it go: a wrong value stays wrong.
-    pub(super) fn may_degrade(&self) -> bool {
+    /// Returns whether `best_effort` may leave the key out: a wrong value stays
+    /// wrong.
+    pub(super) fn may_leave_out(&self) -> bool {
         self.kind == Kind::Unsupported
     }
 
@@ -180,7 +182,7 @@ mod tests {
     fn cpuset_outside_the_machine_is_refused() {
         assert!(check_cpu_list("0-1,3", "0-3\n").is_ok());
         let refusal = check_cpu_list("0,8", "0-3\n").unwrap_err();
-        assert!(!refusal.may_degrade());
+        assert!(!refusal.may_leave_out());
         assert_eq!(
             refusal.of("limits.cpuset").to_string(),
             r#"set limits.cpuset: processor 8 of "0,8" is not available here; try: processors of 0-3"#

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tare_oracle::need;
 
 use super::*;
-use crate::spec::{Limits, Require, Security};
+use crate::spec::{Limits, Security};
 
 mod cost;
 mod devices;
@@ -39,7 +39,7 @@ struct Scratch(Cgroup);
 impl Scratch {
     fn new(json: &str) -> Self {
         let layout = Layout::detect().unwrap();
-        let made = Cgroup::create(&layout, &new_id(), &limits(json), &Require::All, None);
+        let made = Cgroup::create(&layout, &new_id(), &limits(json), &[], None);
         Self(made.unwrap())
     }
 
@@ -127,13 +127,13 @@ fn assert_nothing_left(layout: &Layout, id: &str) {
 fn create_in_a_machine_without_cgroups_names_the_mount() {
     let layout = Layout::parse("", "");
     let none = Limits::default();
-    let cgroup = Cgroup::create(&layout, &new_id(), &none, &Require::All, None).unwrap();
+    let cgroup = Cgroup::create(&layout, &new_id(), &none, &[], None).unwrap();
     assert!(cgroup.paths().is_empty());
     assert_eq!(cgroup.effective().unwrap().version, "none");
     assert_eq!(cgroup.kill().unwrap_err().kind(), Kind::Unsupported);
 
     let asked = limits(r#"{"pids": 9}"#);
-    let error = Cgroup::create(&layout, &new_id(), &asked, &Require::All, None).unwrap_err();
+    let error = Cgroup::create(&layout, &new_id(), &asked, &[], None).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert_eq!(
         error.cure(),
@@ -146,7 +146,7 @@ fn create_refuses_ids_that_are_no_plain_names() {
     let layout = Layout::default();
     let long = "x".repeat(65);
     for id in ["", "a/b", "../a", "a b", "a\n", "a\0", long.as_str()] {
-        let made = Cgroup::create(&layout, id, &Limits::default(), &Require::All, None);
+        let made = Cgroup::create(&layout, id, &Limits::default(), &[], None);
         assert_eq!(made.unwrap_err().kind(), Kind::Invalid, "{id:?}");
     }
 }
@@ -159,7 +159,7 @@ fn create_of_taken_id_leaves_the_first() {
     let name = first.paths()[0].file_name().unwrap().to_str().unwrap();
     let id = name.strip_prefix(PREFIX).unwrap();
     let asked = limits(r#"{"pids": 9, "memory": "64m"}"#);
-    let error = Cgroup::create(&layout, id, &asked, &Require::All, None).unwrap_err();
+    let error = Cgroup::create(&layout, id, &asked, &[], None).unwrap_err();
     assert_eq!(error.kind(), Kind::Exists);
     assert!(first.paths().iter().all(|p| p.exists()));
 }
@@ -200,7 +200,7 @@ fn recover_removes_dead_owners_only() {
     let layout = Layout::detect().unwrap();
     let make = |id: &str| {
         let asked = limits(r#"{"pids": 99}"#);
-        Scratch(Cgroup::create(&layout, id, &asked, &Require::All, None).unwrap())
+        Scratch(Cgroup::create(&layout, id, &asked, &[], None).unwrap())
     };
     let swept = |id: &str| {
         let swept = recover(&layout, Sweep::Everywhere, |found| found != id);
@@ -236,7 +236,7 @@ fn recover_cannot_be_kept_away_by_another_user() {
     let layout = Layout::detect().unwrap();
     let id = format!("0-{}-7", std::process::id());
     let asked = limits(r#"{"pids": 99}"#);
-    let mut cgroup = Scratch(Cgroup::create(&layout, &id, &asked, &Require::All, None).unwrap());
+    let mut cgroup = Scratch(Cgroup::create(&layout, &id, &asked, &[], None).unwrap());
     let paths: Vec<_> = cgroup.paths().iter().map(|p| p.to_path_buf()).collect();
     let user = tare_oracle::ordinary_user(false);
     for path in &paths {
@@ -320,13 +320,13 @@ fn create_in_a_cgroup_without_controllers_names_the_way_out() {
     std::fs::create_dir_all(&own).unwrap();
     layout.confine(&own);
     let asked = limits(r#"{"pids": 9}"#);
-    let error = Cgroup::create(&layout, &new_id(), &asked, &Require::All, None).unwrap_err();
+    let error = Cgroup::create(&layout, &new_id(), &asked, &[], None).unwrap_err();
     let (_, command) = error.cure().unwrap().split_once(": ").unwrap();
     for dir in [&top, &above] {
         let pasted = command.replace("DIR", dir.to_str().unwrap());
         paste(&pasted);
     }
-    let cured = Cgroup::create(&layout, &new_id(), &asked, &Require::All, None).unwrap();
+    let cured = Cgroup::create(&layout, &new_id(), &asked, &[], None).unwrap();
     cured.remove().unwrap();
     [own, above]
         .iter()
@@ -345,7 +345,7 @@ fn create_in_a_cgroup_with_processes_names_the_way_out() {
     let mut inside = outer.starts("sleep 60");
     layout.confine(outer.paths()[0]);
     let asked = limits(r#"{"pids": 9}"#);
-    let error = Cgroup::create(&layout, &new_id(), &asked, &Require::All, None).unwrap_err();
+    let error = Cgroup::create(&layout, &new_id(), &asked, &[], None).unwrap_err();
     let path = outer.paths()[0].display().to_string();
     assert_eq!(
         error.to_string(),
@@ -355,13 +355,13 @@ fn create_in_a_cgroup_with_processes_names_the_way_out() {
         )
     );
     let none = Limits::default();
-    let inner = Cgroup::create(&layout, &new_id(), &none, &Require::All, None).unwrap();
+    let inner = Cgroup::create(&layout, &new_id(), &none, &[], None).unwrap();
     assert!(inner.paths()[0].starts_with(outer.paths()[0]));
     inner.remove().unwrap();
     let (_, command) = error.cure().unwrap().split_once(": ").unwrap();
     let pasted = command.replace("PID", &inside.id().to_string());
     paste(&pasted);
-    let cured = Cgroup::create(&layout, &new_id(), &asked, &Require::All, None).unwrap();
+    let cured = Cgroup::create(&layout, &new_id(), &asked, &[], None).unwrap();
     assert!(cured.paths()[0].starts_with(outer.paths()[0]));
     cured.remove().unwrap();
     outer.kill().unwrap();

@@ -129,9 +129,9 @@ const ROWS: &[Row] = &[
         },
     },
     Row {
-        wrong: r#"{"require": ["limits.memroy"]}"#,
+        wrong: r#"{"best_effort": ["limits.memroy"]}"#,
         offers: words,
-        right: |key| json!({"require": [key]}).to_string(),
+        right: |key| json!({"best_effort": [key]}).to_string(),
     },
     Row {
         wrong: r#"{"security": {"cap_add": ["FLY"]}}"#,

@@ -14,6 +14,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -47,6 +48,8 @@ type face struct {
 	next      wanted
 	processes map[string]*running
 	events    *tare.Events
+	telling   sync.Mutex
+	told      []string           // Keys that lines of the log say were left out.
 	last      *tare.ProcessState // Of the last command that ended.
 }
 
@@ -354,6 +357,39 @@ func (f *face) usage(key string) {
 	fmt.Println(">", key, "counted")
 }
 
+// hear takes a line of the log.
+func (f *face) hear(_ tare.LogLevel, line string) {
+	if _, rest, found := strings.Cut(line, ": left out "); found {
+		key, _, _ := strings.Cut(rest, ":")
+		f.telling.Lock()
+		defer f.telling.Unlock()
+		f.told = append(f.told, key)
+	}
+}
+
+func sayKeys(word string, keys []string) {
+	if len(keys) == 0 {
+		keys = []string{"nothing"}
+	}
+	fmt.Println(">", word, strings.Join(keys, " "))
+}
+
+func (f *face) leftOut() {
+	said, err := f.sandbox.Effective()
+	if !wentWell(err) {
+		return
+	}
+	var effective struct {
+		LeftOut []struct{ Key string } `json:"left_out"`
+	}
+	check(json.Unmarshal(said, &effective))
+	var keys []string
+	for _, one := range effective.LeftOut {
+		keys = append(keys, one.Key)
+	}
+	sayKeys("left_out", keys)
+}
+
 // watch has events told from now on.
 func (f *face) watch() {
 	events, err := f.sandbox.Events()
@@ -409,6 +445,13 @@ func (f *face) step(word, text string) {
 		}
 	case word == "usage":
 		f.usage(text)
+	case word == "left_out":
+		f.leftOut()
+	case word == "told":
+		f.telling.Lock()
+		sayKeys("told", f.told)
+		f.told = nil
+		f.telling.Unlock()
 	case word == "watch":
 		f.watch()
 	case word == "event":
@@ -426,6 +469,7 @@ func (f *face) step(word, text string) {
 
 func main() {
 	f := face{store: os.Args[1], processes: map[string]*running{}}
+	tare.SetLog(f.hear, tare.LogWarning)
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		word, text, _ := strings.Cut(lines.Text(), " ")

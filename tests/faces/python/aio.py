@@ -21,6 +21,7 @@ class Aio(FilesOf):
     sandbox: tare.aio.Sandbox
 
     def __init__(self, store: str) -> None:
+        super().__init__()
         self.store = tare.Store(store)
         self.loop = asyncio.new_event_loop()
         self.processes: dict[str, tare.aio.Process] = {}

@@ -135,6 +135,10 @@ def _say_memory_peak(peak: int | None, mib: int) -> None:
 _WHOLE = {"reset": "reset", "close": "closed", "freeze": "frozen", "thaw": "thawed", "watch": "watching"}
 
 
+def _say_keys(word: str, keys: list[str]) -> None:
+    say(" ".join([">", word, *(keys or ["nothing"])]))
+
+
 def _step(face: Any, word: str, text: bytes, wanted: Wanted) -> None:
     name, _, rest = text.partition(b" ")
     path, more = name.decode(), unescape(rest)
@@ -174,6 +178,11 @@ def _step(face: Any, word: str, text: bytes, wanted: Wanted) -> None:
     elif word == "usage":
         counted = "not counted" if face.usage()[text.decode()] is None else "counted"
         say(f"> {text.decode()} {counted}")
+    elif word == "left_out":
+        _say_keys(word, [one["key"] for one in face.effective()["left_out"]])
+    elif word == "told":
+        _say_keys(word, face.told)
+        face.told = []
     elif word == "read":
         say(f"> data {escape(face.read(path))}")
     elif word == "write":

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -69,10 +70,30 @@ def spec(text: str) -> dict[str, Any]:
     return {"image": keys.pop("image"), **keys}
 
 
+class _Hearing(logging.Handler):
+    """Takes the keys that warnings say were left out."""
+
+    def __init__(self, face: FilesOf) -> None:
+        super().__init__(logging.WARNING)
+        self.face = face
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _, left_out, rest = record.getMessage().partition(": left out ")
+        if left_out:
+            self.face.told.append(rest.partition(":")[0])
+
+
 class FilesOf:
-    """The file API, equal in both."""
+    """The file API, equal in both, and the logger's warnings."""
 
     sandbox: Any
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        logging.getLogger("tare").addHandler(_Hearing(self))
+
+    def effective(self) -> Any:
+        return self.sandbox.effective()
 
     def read(self, path: str) -> bytes:
         with refusals():

@@ -52,6 +52,7 @@ class Rpc:
         self.is_open = False
         self.watched = 0
         self.kills: list[int] = []
+        self.told: list[str] = []
 
     def ask(self, method: str, **params: Any) -> int:
         assert self.tare.stdin
@@ -89,15 +90,19 @@ class Rpc:
 
     def open(self, text: str) -> None:
         self.end()
-        self.call("open", spec=json.loads(text))
+        self.hear_left_out(self.call("open", spec=json.loads(text)))
         self.is_open = True
 
     def take(self, text: str) -> None:
         self.end()
         self.answer(self.ask("open_pool", pool="p", spec=json.loads(text), min=1, max=2))
-        self.call("open", pool="p")
+        self.hear_left_out(self.call("open", pool="p"))
         self.is_open = True
         self.answer(self.ask("close_pool", pool="p"))
+
+    def hear_left_out(self, answer: Any) -> None:
+        """Takes the keys that an answer says were left out."""
+        self.told += [one["key"] for one in answer.get("left_out", ())]
 
     def start(self, wanted: Wanted) -> Command:
         params: dict[str, Any] = {
@@ -177,7 +182,10 @@ class Rpc:
         return self.end_of(self.processes.pop(name))
 
     def reset(self) -> None:
-        self.call("reset")
+        self.hear_left_out(self.call("reset"))
+
+    def effective(self) -> Any:
+        return self.call("effective")
 
     def freeze(self) -> None:
         self.call("freeze")

@@ -19,6 +19,7 @@ class Sync(FilesOf):
     sandbox: tare.Sandbox
 
     def __init__(self, store: str) -> None:
+        super().__init__()
         self.store = tare.Store(store)
         self.processes: dict[str, tare.Popen[bytes]] = {}
 

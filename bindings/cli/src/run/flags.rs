@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tare::spec::{
-    ByteSize, Device, DeviceRule, ExtraHost, Network, Require, Rlimit, Storage, Write,
-};
+use tare::spec::{ByteSize, Device, DeviceRule, ExtraHost, Network, Rlimit, Storage, Write};
 
 use super::foreign::Foreign;
 use super::mounts::Mounts;
@@ -213,10 +211,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "OPTION", help_heading = "Security")]
     pub(super) security_opt: Vec<SecurityOption>,
 
-    /// `all`, or the keys of the spec that may be left out where this machine
-    /// cannot enforce them: limits.io,limits.swap
-    #[arg(long, value_name = "KEYS", value_parser = value::require)]
-    pub(super) require: Option<Require>,
+    /// Keys of the spec that may be left out where this machine cannot enforce
+    /// them: limits.io,limits.swap; standard error names each that was
+    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
+    pub(super) best_effort: Vec<String>,
 
     /// Run this program instead of the image's own entry point
     #[arg(long, value_name = "PROGRAM")]

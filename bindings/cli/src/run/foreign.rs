@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Flags of docker-run(1) that `tare run` lacks. Each tells why, and is
-//! accepted with a value that has no effect.
+//! accepted with a value that has no effect. `--require` names its replacement.
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
@@ -66,7 +66,7 @@ const WINDOWS: &str = "the flag is for Windows";
 const LOG: &str = "output goes to the caller and is not kept";
 const CPUS: &str = "--cpus, --cpu-shares";
 
-const ROWS: [Row; 58] = [
+const ROWS: [Row; 59] = [
     row(
         "annotation",
         Value(NONE),
@@ -222,6 +222,12 @@ const ROWS: [Row; 58] = [
         Value(&["missing", "never"]),
         "images come from files and directories",
         "skopeo copy docker://NAME oci:DIR; tare image import oci:DIR NAME",
+    ),
+    row(
+        "require",
+        Value(NONE),
+        "use --best-effort for keys that may be left out",
+        "--best-effort KEYS",
     ),
     row(
         "restart",

@@ -52,7 +52,7 @@ impl Flags {
         spec.groups.extend(self.group_add.iter().cloned());
         spec.sysctls.extend(self.sysctl.iter().cloned());
         replace(&mut spec.network, &self.network);
-        replace(&mut spec.require, &self.require);
+        spec.best_effort.extend(self.best_effort.iter().cloned());
         replace(&mut spec.storage, &self.storage);
         replace(&mut spec.write, &self.write);
         if self.switches.read_only {

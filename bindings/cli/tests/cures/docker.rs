@@ -37,7 +37,7 @@ const FLAGS: &[Row] = &[
     (
         "--blkio-weight",
         &[],
-        "tare run % 100 --require limits.io host true",
+        "tare run % 100 --best-effort limits.io host true",
     ),
     (
         "--cpus, --cpu-shares",
@@ -95,7 +95,7 @@ const FLAGS: &[Row] = &[
     (
         "--memory-swap",
         &[],
-        "tare run --memory 64m % 128m --require limits.swap host true",
+        "tare run --memory 64m % 128m --best-effort limits.swap host true",
     ),
     ("tare run ... >FILE 2>&1", &[("FILE", "$HOME/log")], "%"),
     ("choom -n 500 -- tare run ...", &[], "%"),

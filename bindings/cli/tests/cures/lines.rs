@@ -38,12 +38,17 @@ const ROWS: &[Row] = &[
         runs(words(cure).iter().map(|word| format!("--rm={word}")))
     }),
     (
-        "tare run --cpu-shares 1 --require limits.cpu_weight host true",
+        "tare run --cpu-shares 1 --best-effort limits.cpu_weight host true",
         |cure| {
             let number = cure.split(',').next().unwrap();
-            runs([format!("--cpu-shares {number} --require limits.cpu_weight")])
+            runs([format!(
+                "--cpu-shares {number} --best-effort limits.cpu_weight"
+            )])
         },
     ),
+    ("tare run --require limits.memory host true", |cure| {
+        runs([cure.replace("KEYS", "limits.memory")])
+    }),
     ("tare run --umask 888 host true", |cure| {
         runs([format!("--umask {cure}")])
     }),
@@ -63,13 +68,13 @@ const ROWS: &[Row] = &[
     ("tare run --memory-swap 64m host true", |cure| {
         let flag = cure.strip_suffix(", too").unwrap().replace("SIZE", "32m");
         runs([format!(
-            "--memory-swap 64m {flag} --require limits.memory,limits.swap"
+            "--memory-swap 64m {flag} --best-effort limits.memory,limits.swap"
         )])
     }),
     (
         "tare run --memory 64m --memory-swap 32m host true",
         |cure| {
-            let rest = "--memory 64m --require limits.memory,limits.swap --memory-swap";
+            let rest = "--memory 64m --best-effort limits.memory,limits.swap --memory-swap";
             assert!(cure.starts_with("the sum of "));
             runs([
                 format!("{rest} 96m"),

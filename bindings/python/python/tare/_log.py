@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The logger `tare`: what is opened, run and closed, at the level of debugging;
-no arguments, no environments."""
+"""The logger `tare`: opens, runs and closes at the level DEBUG; no arguments,
+no environments. Keys of `best_effort` that were left out are warnings."""
 
 from __future__ import annotations
 
@@ -39,6 +39,13 @@ def debug(text: str, *words: Any) -> None:
     later."""
     if enabled() and _logger is not None:
         _logger.debug("%s", text % words)
+
+
+def warning(text: str, *words: Any) -> None:
+    """Warns; loads `logging`, whose last resort is standard error."""
+    import logging
+
+    logging.getLogger("tare").warning("%s", text % words)
 
 
 def set_aside(step: str, error: BaseException, raised: BaseException | None) -> None:

@@ -107,6 +107,12 @@ class Sandbox(Files):
         self._files = _tare.Files(core)
         self.closed = False
         _log.debug("%r opened", self)
+        self._warn_of_left_out()
+
+    def _warn_of_left_out(self) -> None:
+        """Warns of each key of `best_effort` that is not in force."""
+        for key, why in self._core.left_out():
+            _log.warning("%r: left out %s: %s", self, key, why)
 
     @overload
     def run(
@@ -276,6 +282,7 @@ class Sandbox(Files):
         """Ends everything inside and starts again from the image."""
         self._core.reset()
         _log.debug("%r reset", self)
+        self._warn_of_left_out()
 
     def freeze(self) -> None:
         """Stops all processes inside, at once and unseen by them, and returns

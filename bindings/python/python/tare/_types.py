@@ -74,6 +74,13 @@ class OneRunOptions(_CommonCommandOptions, _OnlyRunOptions, CommonOptions, total
     """The keyword arguments of `tare.run`."""
 
 
+class LeftOut(TypedDict):
+    """A key of `best_effort` that a sandbox goes without."""
+
+    key: str
+    why: str
+
+
 class Effective(TypedDict):
     """What is really in force in a sandbox."""
 
@@ -90,6 +97,7 @@ class Effective(TypedDict):
     masked_paths: list[str]
     readonly_paths: list[str]
     cgroup: dict[str, Any]
+    left_out: list[LeftOut]
     labels: dict[str, str]
     notes: list[str]
 

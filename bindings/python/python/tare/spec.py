@@ -53,7 +53,7 @@ class JoinNetwork(TypedDict):
 
 class Limits(TypedDict, total=False):
     """Ceilings for a sandbox, all of its commands together. A limit that this machine cannot enforce
-    is an error unless `require` lets it go.
+    is an error unless `best_effort` names it.
     """
 
     memory: int | str | None
@@ -188,9 +188,8 @@ class CommonOptions(TypedDict, total=False):
     """Which namespaces are made. Default: all; `user` for ordinary users only."""
     init: Literal["tare"] | None
     """Who is process 1. Default: `tare`, the resident init."""
-    require: (
-        Literal["all"]
-        | Sequence[
+    best_effort: (
+        Sequence[
             Literal[
                 "limits",
                 "security",
@@ -207,7 +206,9 @@ class CommonOptions(TypedDict, total=False):
         ]
         | None
     )
-    """Which keys must be enforced. Default: all of them."""
+    """Keys that may be left out where this machine cannot enforce them. `effective` lists each that
+    was left out. Default: none, so such a key is an error.
+    """
     labels: Mapping[str, str] | None
     """Free text for the caller's own use; seen in `effective`. Default: none."""
     memory: int | str | None

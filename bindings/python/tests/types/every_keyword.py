@@ -70,7 +70,7 @@ def of_a_sandbox(image: tare.Image, store: tare.Store) -> tare.Sandbox:
             "cgroup": False,
         },
         init="tare",
-        require=["limits.memory"],
+        best_effort=["limits.memory"],
         labels={"a": "b"},
         memory=1 << 30,
         swap="0",

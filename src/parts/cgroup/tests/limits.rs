@@ -111,9 +111,9 @@ fn cpuset_of_missing_processor_is_refused() {
     let layout = Layout::detect().unwrap();
     let id = new_id();
     let asked = limits(r#"{"cpuset": "0,4000"}"#);
-    // Even where it may degrade: a wrong value is not the machine's lack.
-    let require = Require::AllBut(vec!["limits".into()]);
-    let error = Cgroup::create(&layout, &id, &asked, &require, None).unwrap_err();
+    // Even where it may be left out: a wrong value is not the machine's lack.
+    let best_effort = ["limits".into()];
+    let error = Cgroup::create(&layout, &id, &asked, &best_effort, None).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
     let text = error.to_string();
     assert!(
@@ -124,11 +124,11 @@ fn cpuset_of_missing_processor_is_refused() {
 }
 
 #[test]
-fn io_weight_without_scheduler_is_refused_or_let_go() {
+fn io_weight_without_scheduler_is_refused_or_left_out() {
     need!(root);
     let layout = Layout::detect().unwrap();
     let (id, asked) = (new_id(), limits(r#"{"io": 200}"#));
-    let Err(error) = Cgroup::create(&layout, &id, &asked, &Require::All, None) else {
+    let Err(error) = Cgroup::create(&layout, &id, &asked, &[], None) else {
         panic!("this machine has a disk scheduled by bfq: run where it has none");
     };
     assert_eq!(error.kind(), Kind::Unsupported);
@@ -143,12 +143,10 @@ fn io_weight_without_scheduler_is_refused_or_let_go() {
     );
     assert_nothing_left(&layout, &id);
 
-    let require = Require::AllBut(vec!["limits.io".into()]);
-    let cgroup = Scratch(Cgroup::create(&layout, &id, &asked, &require, None).unwrap());
-    let degraded = cgroup.effective().unwrap().degraded;
-    assert_eq!(
-        degraded.iter().map(|d| d.key).collect::<Vec<_>>(),
-        ["limits.io"]
-    );
-    assert_eq!(degraded[0].why, text);
+    let best_effort = ["limits.io".into()];
+    let cgroup = Scratch(Cgroup::create(&layout, &id, &asked, &best_effort, None).unwrap());
+    let [left_out] = cgroup.left_out() else {
+        panic!("{:?}", cgroup.left_out());
+    };
+    assert_eq!((left_out.key, &*left_out.why), ("limits.io", &*text));
 }

@@ -106,11 +106,11 @@ fn body_without_delegation() {
     wait_for_place();
     let layout = Layout::detect().unwrap();
     let none = Limits::default();
-    let cgroup = Cgroup::create(&layout, &new_id(), &none, &Require::All, None).unwrap();
+    let cgroup = Cgroup::create(&layout, &new_id(), &none, &[], None).unwrap();
     assert!(cgroup.paths().is_empty(), "{:?}", cgroup.paths());
 
     let asked = limits(r#"{"memory": "64m"}"#);
-    let error = Cgroup::create(&layout, &new_id(), &asked, &Require::All, None).unwrap_err();
+    let error = Cgroup::create(&layout, &new_id(), &asked, &[], None).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported);
     assert_eq!(error.errno(), Some(libc::EACCES));
     let cure = match layout.home("memory") {
@@ -124,9 +124,9 @@ fn body_without_delegation() {
     );
     assert!(error.cure().unwrap().contains(cure), "{text}");
 
-    let require = Require::AllBut(vec!["limits.memory".into()]);
-    let cgroup = Cgroup::create(&layout, &new_id(), &asked, &require, None).unwrap();
-    assert_eq!(cgroup.effective().unwrap().degraded[0].key, "limits.memory");
+    let best_effort = ["limits.memory".into()];
+    let cgroup = Cgroup::create(&layout, &new_id(), &asked, &best_effort, None).unwrap();
+    assert_eq!(cgroup.left_out()[0].key, "limits.memory");
 }
 
 #[test]
