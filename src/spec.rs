@@ -28,7 +28,7 @@ pub use device::{Device, DeviceRule};
 pub use json::{from_json, nearest};
 pub use limits::{Limits, Rlimit};
 pub(crate) use limits::{RLIMITS, check_rlimits};
-pub use mount::{Mount, MountKind};
+pub use mount::{Mount, MountAttrs, MountKind, Tmpfs};
 pub use names::ExtraHost;
 pub(crate) use names::sysctl_path;
 pub use security::{Profile, Seccomp, Security};

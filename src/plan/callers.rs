@@ -12,11 +12,9 @@ use super::inputs::Inputs;
 use crate::backend::{Filled, Survey, ViewPlace, fill_directory, tmpfs};
 use crate::error::{Error, Kind, Result};
 use crate::ops::{Ops, Slot, c_inside, c_path};
-use crate::parts::mounts::{
-    NODEV, NOEXEC, NOSUID, RDONLY, options, overlay, overlay_flags, push_size,
-};
+use crate::parts::mounts::{NODEV, NOSUID, options, overlay, overlay_flags, push_size};
 use crate::parts::shown::ShownAs;
-use crate::spec::{Mount, MountKind};
+use crate::spec::{Mount, MountKind, Tmpfs};
 use crate::wire::{MAKE_DIR, MAKE_FILE, NOT_IN_KERNEL_FS, OF_MACHINE};
 
 /// Makes the caller's mounts, in order.
@@ -89,7 +87,7 @@ impl<'a> Callers<'a> {
 
     fn placed(&mut self, ops: &mut Ops, n: usize, mount: &Mount) -> Result<Placed> {
         let target = c_inside(&mount.target)?;
-        let asked = asked(mount);
+        let asked = mount.attrs.bits();
         let mut dir = None;
         let (slot, flags, attrs) = match &mount.kind {
             MountKind::Bind(source) => {
@@ -101,7 +99,7 @@ impl<'a> Callers<'a> {
                 dir = below;
                 (slot, MAKE_DIR, 0)
             }
-            MountKind::Tmpfs { size, mode } => {
+            MountKind::Tmpfs(Tmpfs { size, mode }) => {
                 let mut list = options([c"mode"]);
                 list.push(&CString::new(format!("{mode:o}")).expect("digits hold no NUL"));
                 if let Some(size) = size {
@@ -169,7 +167,7 @@ impl<'a> Callers<'a> {
             return Ok(());
         };
         let mount = &self.inputs.spec.mounts[placed.n];
-        let asked = asked(mount);
+        let asked = mount.attrs.bits();
         let (stage, size) = (self.stage, self.inputs.tree.size);
         let place = ViewPlace {
             root: placed.slot,
@@ -201,18 +199,11 @@ impl Placed {
         }
     }
 
-    /// Attaches it inside, and lets it go.
+    /// Attaches the mount inside and closes its slot.
     pub(super) fn attach_whole(self, ops: &mut Ops, root: Slot) {
         self.attach(ops, root);
         ops.close(self.slot);
     }
-}
-
-/// The attributes that a mount was asked to have.
-fn asked(mount: &Mount) -> u32 {
-    let read_only = if mount.read_only { RDONLY } else { 0 };
-    let no_exec = if mount.no_exec { NOEXEC } else { 0 };
-    read_only | no_exec
 }
 
 /// A source on the host as an absolute path, and what its target must be.

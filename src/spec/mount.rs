@@ -2,6 +2,8 @@
 //! The `mounts` key: `SOURCE:TARGET[:options]` and its table form.
 #![forbid(unsafe_code)]
 
+mod options;
+
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
@@ -11,21 +13,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::units::ByteSize;
 use crate::error::{Error, Kind, Result};
 
-/// Something of the host, or something empty, at a path inside.
+/// A file or directory of the host, or an empty file system, at a path inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// What is mounted.
+    /// The file system or directory to mount.
     pub kind: MountKind,
-    /// Absolute path inside; made if it is missing, never through a link that leaves the root.
+    /// Absolute path inside; made if it is missing, never through a link that
+    /// leaves the root.
     pub target: PathBuf,
-    /// No writing through this mount, nor through anything mounted below it. Default: false.
-    pub read_only: bool,
-    /// No program is executed from this mount, nor from anything mounted below
-    /// it. Default: false.
-    pub no_exec: bool,
+    /// Restrictions, which hold for mounts below, too. Default: none.
+    pub attrs: MountAttrs,
 }
 
-/// What is mounted.
+/// The file system or directory to mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountKind {
     /// The host's file or directory itself, with the mounts below it.
@@ -33,12 +33,56 @@ pub enum MountKind {
     /// A private copy-on-write view of a host directory: writes stay inside.
     Cow(PathBuf),
     /// An empty file system in memory.
-    Tmpfs {
-        /// Its size. Default: the kernel's, half of memory.
-        size: Option<ByteSize>,
-        /// Mode of its root. Default: 1777, as Docker's.
-        mode: u32,
-    },
+    Tmpfs(Tmpfs),
+}
+
+/// An empty file system in memory, tmpfs(5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tmpfs {
+    /// Its size. Default: the kernel's, half of memory.
+    pub size: Option<ByteSize>,
+    /// Mode of its root. Default: 1777, as Docker's.
+    pub mode: u32,
+}
+
+impl Default for Tmpfs {
+    fn default() -> Self {
+        Self {
+            size: None,
+            mode: 0o1777,
+        }
+    }
+}
+
+/// Attributes of a mount, `MOUNT_ATTR_*` of mount_setattr(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MountAttrs(u32);
+
+impl MountAttrs {
+    /// No writing through the mount.
+    pub const READ_ONLY: Self = Self(libc::MOUNT_ATTR_RDONLY as u32);
+    /// No program is executed from the mount.
+    pub const NO_EXEC: Self = Self(libc::MOUNT_ATTR_NOEXEC as u32);
+
+    /// Returns the bits of mount_setattr(2).
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Returns whether all of `attrs` are set.
+    pub const fn contains(self, attrs: Self) -> bool {
+        self.0 & attrs.0 == attrs.0
+    }
+
+    /// Sets `attrs`, beside those that are set.
+    pub const fn insert(&mut self, attrs: Self) {
+        self.0 |= attrs.0;
+    }
+
+    /// Clears `attrs`.
+    pub const fn remove(&mut self, attrs: Self) {
+        self.0 &= !attrs.0;
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,83 +98,37 @@ struct Table {
 }
 
 impl Mount {
+    /// Describes a mount without restrictions.
+    pub fn new(kind: MountKind, target: impl Into<PathBuf>) -> Self {
+        Self {
+            kind,
+            target: target.into(),
+            attrs: MountAttrs::default(),
+        }
+    }
+
     fn from_table(table: Table) -> Result<Self> {
         let wrong = |why: String| Error::new(Kind::Invalid, "parse mount", why);
-        let mut mount = Self {
-            kind: match (table.kind.as_str(), table.source) {
-                ("bind", Some(source)) => MountKind::Bind(source),
-                ("cow", Some(source)) => MountKind::Cow(source),
-                ("tmpfs", None) => MountKind::Tmpfs {
-                    size: None,
-                    mode: 0o1777,
-                },
-                ("bind" | "cow", None) => {
-                    return Err(wrong(format!("a {} needs a source", table.kind)));
-                }
-                ("tmpfs", Some(_)) => return Err(wrong("a tmpfs has no source".into())),
-                (other, _) => {
-                    return Err(wrong(format!("type {other:?} is not known"))
-                        .with_cure("bind, cow or tmpfs"));
-                }
-            },
-            target: table.target,
-            read_only: false,
-            no_exec: false,
+        let kind = match (table.kind.as_str(), table.source) {
+            ("bind", Some(source)) => MountKind::Bind(source),
+            ("cow", Some(source)) => MountKind::Cow(source),
+            ("tmpfs", None) => MountKind::Tmpfs(Tmpfs::default()),
+            ("bind" | "cow", None) => {
+                return Err(wrong(format!("a {} needs a source", table.kind)));
+            }
+            ("tmpfs", Some(_)) => return Err(wrong("a tmpfs has no source".into())),
+            (other, _) => {
+                return Err(
+                    wrong(format!("type {other:?} is not known")).with_cure("bind, cow or tmpfs")
+                );
+            }
         };
+        let mut mount = Self::new(kind, table.target);
         for option in &table.options {
-            mount.option(option)?;
+            mount.set_option(option)?;
         }
         mount.validate()?;
         Ok(mount)
-    }
-
-    fn option(&mut self, option: &str) -> Result<()> {
-        let kind = std::mem::replace(&mut self.kind, MountKind::Bind(PathBuf::new()));
-        self.kind = match (option.split_once('=').unwrap_or((option, "")), kind) {
-            (("ro", ""), kind) => {
-                self.read_only = true;
-                kind
-            }
-            (("rw", ""), kind) => {
-                self.read_only = false;
-                kind
-            }
-            (("noexec", ""), kind) => {
-                self.no_exec = true;
-                kind
-            }
-            (("exec", ""), kind) => {
-                self.no_exec = false;
-                kind
-            }
-            (("cow", ""), MountKind::Bind(source) | MountKind::Cow(source)) => {
-                MountKind::Cow(source)
-            }
-            (("size", text), MountKind::Tmpfs { mode, .. }) => MountKind::Tmpfs {
-                size: Some(text.parse()?),
-                mode,
-            },
-            (("mode", text), MountKind::Tmpfs { size, .. }) => {
-                let mode = u32::from_str_radix(text, 8).ok().filter(|m| *m <= 0o7777);
-                let mode = mode.ok_or_else(|| {
-                    Error::new(
-                        Kind::Invalid,
-                        "parse mount",
-                        format_args!("{text:?} is not an octal mode"),
-                    )
-                })?;
-                MountKind::Tmpfs { size, mode }
-            }
-            _ => {
-                return Err(Error::new(
-                    Kind::Invalid,
-                    "parse mount",
-                    format_args!("option {option:?} is not known here"),
-                )
-                .with_cure("ro, rw, noexec, exec, cow; for a tmpfs also size= and mode="));
-            }
-        };
-        Ok(())
     }
 
     pub(super) fn validate(&self) -> Result<()> {
@@ -150,15 +148,15 @@ impl Mount {
             return wrong(format!("target {target:?} has an empty source"));
         }
         // tmpfs(5): that is a size without end.
-        if let MountKind::Tmpfs {
+        if let MountKind::Tmpfs(Tmpfs {
             size: Some(size), ..
-        } = &self.kind
+        }) = &self.kind
             && size.bytes() == 0
         {
             return wrong(format!("target {target:?}: size 0 leaves no room at all"));
         }
-        // CVE-2019-16884: a mount over a part of procfs turns restrictions off. One on /proc itself
-        // would be hidden by our own, so it is refused too.
+        // CVE-2019-16884: a mount over a part of procfs turns restrictions off.
+        // The sandbox's own /proc would hide a mount on /proc itself.
         if target.starts_with("/proc") || target.starts_with("/sys") || target == Path::new("/dev")
         {
             return wrong(format!(
@@ -172,31 +170,22 @@ impl Mount {
     /// U+FFFD.
     fn table(&self) -> Table {
         let text = |path: &Path| PathBuf::from(path.to_string_lossy().into_owned());
-        let (kind, source, mut options) = match &self.kind {
-            MountKind::Bind(source) => ("bind", Some(text(source)), vec![]),
-            MountKind::Cow(source) => ("cow", Some(text(source)), vec![]),
-            MountKind::Tmpfs { size, mode } => {
-                let mut options = vec![format!("mode={mode:o}")];
-                options.extend(size.map(|s| format!("size={s}")));
-                ("tmpfs", None, options)
-            }
+        let (kind, source) = match &self.kind {
+            MountKind::Bind(source) => ("bind", Some(text(source))),
+            MountKind::Cow(source) => ("cow", Some(text(source))),
+            MountKind::Tmpfs(_) => ("tmpfs", None),
         };
-        if self.read_only {
-            options.push("ro".into());
-        }
-        if self.no_exec {
-            options.push("noexec".into());
-        }
         Table {
             kind: kind.into(),
             source,
             target: text(&self.target),
-            options,
+            options: self.written_options(),
         }
     }
 }
 
-/// `SOURCE:TARGET[:options]`; a colon or backslash in a path is written `\:` or `\\`.
+/// `SOURCE:TARGET[:options]`; a colon or backslash in a path is written `\:` or
+/// `\\`.
 impl FromStr for Mount {
     type Err = Error;
 

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
-    ByteSize, Device, DeviceRule, ExtraHost, Mount, RLIMITS, Rlimit, Seccomp, best_effort,
+    ByteSize, Device, DeviceRule, ExtraHost, Mount, MountKind, RLIMITS, Rlimit, Seccomp, Tmpfs,
+    best_effort,
 };
 
 /// Gives a type its name and its schema.
@@ -47,6 +48,23 @@ schema!(Rlimit, "Rlimit", {
     ],
 });
 
+/// A mount with a directory's options.
+fn of_directory() -> MountKind {
+    MountKind::Bind("/".into())
+}
+
+/// A mount with a tmpfs's options.
+fn of_memory() -> MountKind {
+    MountKind::Tmpfs(Tmpfs::default())
+}
+
+/// The pattern of `SOURCE:TARGET[:options]`.
+fn mount_pattern() -> String {
+    let options = of_directory().patterns().join("|");
+    let path = r"([^:\\]|\\.)+";
+    format!("^{path}:/{path}(:(({options})(,({options}))*)?)?$")
+}
+
 /// Of both tables that a mount may be.
 const TARGET: &str = "Absolute path inside; a missing one is made.";
 
@@ -56,7 +74,7 @@ schema!(Mount, "Mount", {
     "anyOf": [
         {
             "type": "string",
-            "pattern": "^([^:\\\\]|\\\\.)+:/([^:\\\\]|\\\\.)+(:((ro|rw|noexec|exec|cow)(,(ro|rw|noexec|exec|cow))*)?)?$",
+            "pattern": mount_pattern(),
         },
         {
             "type": "object",
@@ -73,7 +91,7 @@ schema!(Mount, "Mount", {
                 "target": {"type": "string", "pattern": "^/.", "description": TARGET},
                 "options": {
                     "type": "array",
-                    "items": {"enum": ["ro", "rw", "noexec", "exec", "cow"]},
+                    "items": {"enum": of_directory().patterns()},
                     "description": "Restrictions; `cow` is the same as the type. Default: none.",
                 },
             },
@@ -87,8 +105,8 @@ schema!(Mount, "Mount", {
                 "target": {"type": "string", "pattern": "^/.", "description": TARGET},
                 "options": {
                     "type": "array",
-                    "items": {"type": "string", "pattern": "^(ro|rw|noexec|exec|size=.+|mode=[0-7]{1,4})$"},
-                    "description": "Restrictions, `size=SIZE` and `mode=OCTAL`. Default: half of memory, mode 1777.",
+                    "items": {"type": "string", "pattern": format!("^({})$", of_memory().patterns().join("|"))},
+                    "description": format!("`{}`. Default: half of memory, mode 1777.", of_memory().options().join("`, `")),
                 },
             },
             "required": ["type", "target"],

@@ -41,6 +41,10 @@ fn mount(options: &str) -> String {
     json!({"mounts": [format!("/usr:/x:{options}")]}).to_string()
 }
 
+fn tmpfs(option: &str) -> String {
+    json!({"mounts": [{"type": "tmpfs", "target": "/x", "options": [option]}]}).to_string()
+}
+
 const ROWS: &[Row] = &[
     Row {
         wrong: r#"{"mounts": [{"type": "bnd", "source": "/usr", "target": "/x"}]}"#,
@@ -52,20 +56,18 @@ const ROWS: &[Row] = &[
     },
     Row {
         wrong: r#"{"mounts": ["/usr:/x:rx"]}"#,
-        offers: |cure| words(cure.split_once("; ").unwrap().0),
+        offers: words,
         right: mount,
     },
     Row {
         wrong: r#"{"mounts": [{"type": "tmpfs", "target": "/x", "options": ["rx"]}]}"#,
-        offers: |cure| words(cure.rsplit_once(" also ").unwrap().1),
-        right: |option| {
-            let option = match option {
-                "size=" => "size=1m",
-                "mode=" => "mode=700",
-                other => panic!("{other}"),
-            };
-            json!({"mounts": [{"type": "tmpfs", "target": "/x", "options": [option]}]}).to_string()
-        },
+        offers: words,
+        right: |option| tmpfs(&option.replace("SIZE", "1m").replace("OCTAL", "700")),
+    },
+    Row {
+        wrong: r#"{"mounts": [{"type": "tmpfs", "target": "/x", "options": ["mode=9"]}]}"#,
+        offers: words,
+        right: tmpfs,
     },
     Row {
         wrong: r#"{"mounts": ["/usr"]}"#,

@@ -4,9 +4,9 @@
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgMatches, Args, FromArgMatches};
-use tare::spec::Mount;
+use tare::spec::{Mount, MountKind, Tmpfs};
 
-use crate::value::mount::{mount, tmpfs, volume};
+use crate::value::mount::{mount, of_tmpfs, tmpfs, volume};
 
 /// The mounts of `--volume`, `--mount` and `--tmpfs` together: by depth of the
 /// target, then in the order of the command line.
@@ -22,20 +22,35 @@ impl Mounts {
 /// Declares the three flags for clap.
 #[derive(Debug, Args)]
 struct Written {
-    /// Show a host file or directory inside; options are ro, rw, noexec and cow
-    /// (a private copy-on-write view)
-    #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]", value_parser = OsStringValueParser::new().try_map(|text| volume(&text)))]
+    // Help comes from the options that the spec has.
+    #[arg(short, long, help = volume_help(), value_name = "SOURCE:TARGET[:OPTIONS]", value_parser = OsStringValueParser::new().try_map(|text| volume(&text)))]
     volume: Vec<Mount>,
 
-    /// Mount by keys: type=bind|cow|tmpfs, source, target, readonly,
-    /// tmpfs-size, tmpfs-mode; quote a field with a comma as in CSV
-    #[arg(long, value_name = "KEY=VALUE,...", value_parser = OsStringValueParser::new().try_map(|text| mount(&text)))]
+    #[arg(long, help = mount_help(), value_name = "KEY=VALUE,...", value_parser = OsStringValueParser::new().try_map(|text| mount(&text)))]
     mount: Vec<Mount>,
 
-    /// Mount an empty file system in memory; options are size=, mode=, ro
-    /// and noexec
-    #[arg(long, value_name = "TARGET[:OPTIONS]", value_parser = OsStringValueParser::new().try_map(|text| tmpfs(&text)))]
+    #[arg(long, help = tmpfs_help(), value_name = "TARGET[:OPTIONS]", value_parser = OsStringValueParser::new().try_map(|text| tmpfs(&text)))]
     tmpfs: Vec<Mount>,
+}
+
+fn volume_help() -> String {
+    let options = MountKind::Bind("/".into()).options().join(", ");
+    format!(
+        "Show a host file or directory inside; options are {options} (cow: a private copy-on-write view)"
+    )
+}
+
+fn mount_help() -> String {
+    let of_tmpfs: String = of_tmpfs().map(|key| format!(", {key}")).collect();
+    format!(
+        "Mount by keys: type=bind|cow|tmpfs, source, target, readonly{of_tmpfs}; quote a field with a \
+         comma as in CSV"
+    )
+}
+
+fn tmpfs_help() -> String {
+    let options = MountKind::Tmpfs(Tmpfs::default()).options().join(", ");
+    format!("Mount an empty file system in memory; options are {options}")
 }
 
 impl Args for Mounts {

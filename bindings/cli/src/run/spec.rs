@@ -82,12 +82,8 @@ impl Flags {
         }
         if self.ipc == Some(false) {
             // POSIX shared memory is files there, shm_overview(7).
-            spec.mounts.push(Mount {
-                kind: MountKind::Bind("/dev/shm".into()),
-                target: "/dev/shm".into(),
-                read_only: false,
-                no_exec: false,
-            });
+            let shm = MountKind::Bind("/dev/shm".into());
+            spec.mounts.push(Mount::new(shm, "/dev/shm"));
         }
     }
 

@@ -3,18 +3,17 @@
 //! `--tmpfs`. Paths are bytes: a backslash is a backslash.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use tare::spec::{Mount, MountKind};
+use tare::spec::{Mount, MountKind, Tmpfs};
 use tare::{Error, Kind, Result};
 
 const STEP: &str = "parse mount";
-/// Mode of a tmpfs's root, as in Docker.
-const STICKY: u32 = 0o1777;
 
-fn wrong(why: impl std::fmt::Display, cure: &'static str) -> Error {
+fn wrong(why: impl std::fmt::Display, cure: impl Into<Cow<'static, str>>) -> Error {
     Error::new(Kind::Invalid, STEP, why).with_cure(cure)
 }
 
@@ -31,19 +30,15 @@ pub(crate) fn volume(text: &OsStr) -> Result<Mount> {
             return Err(wrong(why, cure));
         }
     };
-    let mut mount = bind(source, target);
+    let mut mount = Mount::new(MountKind::Bind(path(source)), path(target));
     for option in words(options)? {
         match option {
-            "ro" => mount.read_only = true,
-            "rw" => mount.read_only = false,
-            "cow" => mount.kind = MountKind::Cow(path(source)),
-            "noexec" => mount.no_exec = true,
             "z" | "Z" => relabel(Path::new("/sys/fs/selinux/enforce"))?,
             // Options for Docker's virtual machines and volumes, and the
             // propagation that every mount has here.
             "cached" | "consistent" | "delegated" | "nocopy" | "private" | "rprivate" => {}
             "shared" | "rshared" | "slave" | "rslave" => return Err(propagation(option)),
-            _ => return Err(unknown(option, "ro, rw, cow, noexec, z")),
+            _ => mount.set_option(option)?,
         }
     }
     Ok(mount)
@@ -57,17 +52,12 @@ pub(crate) fn tmpfs(text: &OsStr) -> Result<Mount> {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),
         None => (bytes, &b""[..]),
     };
-    let mut mount = memory(target);
+    let mut mount = Mount::new(MountKind::Tmpfs(Tmpfs::default()), path(target));
     for option in words(options)? {
-        match option.split_once('=').unwrap_or((option, "")) {
-            ("ro", "") => mount.read_only = true,
-            ("rw", "") => mount.read_only = false,
-            ("noexec", "") => mount.no_exec = true,
-            ("exec", "") => mount.no_exec = false,
+        match option {
             // Always on.
-            ("nosuid" | "nodev", "") => {}
-            (key @ ("size" | "mode"), value) => in_memory(&mut mount, key, value)?,
-            _ => return Err(unknown(option, "size=, mode=, ro, rw, noexec, exec")),
+            "nosuid" | "nodev" => {}
+            _ => mount.set_option(option)?,
         }
     }
     Ok(mount)
@@ -77,8 +67,8 @@ pub(crate) fn tmpfs(text: &OsStr) -> Result<Mount> {
 pub(crate) fn mount(text: &OsStr) -> Result<Mount> {
     let mut kind = None;
     let (mut source, mut target) = (None, None);
-    let mut mount = bind(b"", b"");
-    let mut of_tmpfs = Vec::new();
+    // An option may stand in front of the type that has it.
+    let mut options = Vec::new();
     for field in fields(text.as_bytes())? {
         let at = field.iter().position(|b| *b == b'=');
         let (key, value) = match at {
@@ -91,17 +81,15 @@ pub(crate) fn mount(text: &OsStr) -> Result<Mount> {
             (b"type", Some(word)) => kind = Some(word.to_owned()),
             (b"source" | b"src", Some(_)) => source = value.map(<[u8]>::to_vec),
             (b"target" | b"destination" | b"dst", Some(_)) => target = value.map(<[u8]>::to_vec),
-            (b"readonly" | b"ro", None) => mount.read_only = true,
-            (b"readonly" | b"ro", Some(word)) => mount.read_only = super::boolean(word)?,
-            (b"tmpfs-size", Some(word)) => of_tmpfs.push(("size", word.to_owned())),
-            (b"tmpfs-mode", Some(word)) => of_tmpfs.push(("mode", word.to_owned())),
+            (b"readonly" | b"ro", None) => options.push("ro".to_owned()),
+            (b"readonly" | b"ro", Some(word)) => {
+                let option = if super::boolean(word)? { "ro" } else { "rw" };
+                options.push(option.to_owned());
+            }
             (b"bind-propagation", Some("private" | "rprivate")) => {}
             (b"bind-propagation", Some(word)) => return Err(propagation(word)),
             (b"bind-recursive", Some("enabled")) | (b"consistency", Some(_)) => {}
-            _ => {
-                let cure = "type=, source=, target=, readonly, tmpfs-size=, tmpfs-mode=";
-                return Err(unknown(said, cure));
-            }
+            _ => options.push(tmpfs_option(said)?),
         }
     }
     let Some(target) = target else {
@@ -110,11 +98,10 @@ pub(crate) fn mount(text: &OsStr) -> Result<Mount> {
             "target=/DIRECTORY",
         ));
     };
-    mount.target = path(&target);
-    mount.kind = match (kind.as_deref(), source) {
+    let kind = match (kind.as_deref(), source) {
         (Some("bind"), Some(source)) => MountKind::Bind(path(&source)),
         (Some("cow"), Some(source)) => MountKind::Cow(path(&source)),
-        (Some("tmpfs"), None) => memory(b"").kind,
+        (Some("tmpfs"), None) => MountKind::Tmpfs(Tmpfs::default()),
         (Some("tmpfs"), Some(_)) => return Err(wrong("a tmpfs has no source", "no source=")),
         (Some("bind" | "cow"), None) => {
             return Err(wrong(
@@ -128,47 +115,41 @@ pub(crate) fn mount(text: &OsStr) -> Result<Mount> {
         }
         (Some(other), _) => return Err(unknown(other, "type=bind, type=cow or type=tmpfs")),
     };
-    for (key, value) in of_tmpfs {
-        in_memory(&mut mount, key, &value)?;
+    let mut mount = Mount::new(kind, path(&target));
+    for option in options {
+        if option.contains('=') && !matches!(mount.kind, MountKind::Tmpfs(_)) {
+            return Err(unknown(format_args!("tmpfs-{option}"), "type=tmpfs"));
+        }
+        mount.set_option(&option)?;
     }
     Ok(mount)
 }
 
-fn bind(source: &[u8], target: &[u8]) -> Mount {
-    Mount {
-        kind: MountKind::Bind(path(source)),
-        target: path(target),
-        read_only: false,
-        no_exec: false,
-    }
+/// Lists the values of a tmpfs, as `--mount` has them: `tmpfs-size=SIZE`.
+pub(crate) fn of_tmpfs() -> impl Iterator<Item = String> {
+    let options = MountKind::Tmpfs(Tmpfs::default()).options().into_iter();
+    let values = options.filter(|option| option.contains('='));
+    values.map(|option| format!("tmpfs-{option}"))
 }
 
-fn memory(target: &[u8]) -> Mount {
-    let kind = MountKind::Tmpfs {
-        size: None,
-        mode: STICKY,
-    };
-    Mount {
-        kind,
-        ..bind(b"", target)
+/// Reads a field of `--mount` that gives a tmpfs a value.
+fn tmpfs_option(field: &OsStr) -> Result<String> {
+    let split = field.to_str().and_then(|field| field.split_once('='));
+    let is_known = |name: &str| of_tmpfs().any(|known| known.split('=').next() == Some(name));
+    match split {
+        Some((name, value)) if is_known(name) => {
+            Ok(format!("{}={value}", name.trim_start_matches("tmpfs-")))
+        }
+        _ => {
+            let keys = ["type=", "source=", "target=", "readonly"];
+            let keys: Vec<String> = keys
+                .map(str::to_owned)
+                .into_iter()
+                .chain(of_tmpfs())
+                .collect();
+            Err(unknown(field, keys.join(", ")))
+        }
     }
-}
-
-/// Sets `size` or `mode` of a tmpfs.
-fn in_memory(mount: &mut Mount, key: &str, value: &str) -> Result<()> {
-    let MountKind::Tmpfs { size, mode } = &mut mount.kind else {
-        return Err(unknown(format_args!("tmpfs-{key}"), "type=tmpfs"));
-    };
-    if key == "size" {
-        *size = Some(value.parse()?);
-        return Ok(());
-    }
-    let octal = u32::from_str_radix(value, 8).ok();
-    *mode = octal.filter(|mode| *mode <= 0o7777).ok_or_else(|| {
-        let why = format_args!("{value:?} is not an octal mode");
-        wrong(why, "mode=1777")
-    })?;
-    Ok(())
 }
 
 fn path(bytes: &[u8]) -> PathBuf {
@@ -183,7 +164,7 @@ fn words(options: &[u8]) -> Result<Vec<&str>> {
     }
 }
 
-fn unknown(option: impl std::fmt::Debug, cure: &'static str) -> Error {
+fn unknown(option: impl std::fmt::Debug, cure: impl Into<Cow<'static, str>>) -> Error {
     wrong(format_args!("{option:?} is not known"), cure)
 }
 

@@ -131,11 +131,8 @@ const ROWS: &[Row] = &[
                 .join(",")
                 .replace("type=", "type=bind")
                 .replace("source=", "source=/usr");
-            let keys = keys.replace("target=", "target=/x");
+            let keys = valued(&keys.replace("target=", "target=/x"));
             let (of_bind, of_tmpfs) = keys.split_once(",tmpfs-").unwrap();
-            let of_tmpfs = of_tmpfs
-                .replace("size=", "size=1m")
-                .replace("mode=", "mode=700");
             runs([
                 format!("--mount {of_bind}"),
                 format!("--mount type=tmpfs,target=/x,tmpfs-{of_tmpfs}"),

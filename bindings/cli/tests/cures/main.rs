@@ -72,11 +72,7 @@ fn one(line: impl Into<String>) -> Vec<String> {
 
 /// Adds a value to an option of `-v` or `--tmpfs`, if needed.
 fn valued(option: &str) -> String {
-    match option {
-        "size=" => "size=1m".into(),
-        "mode=" => "mode=700".into(),
-        other => other.to_owned(),
-    }
+    option.replace("SIZE", "1m").replace("OCTAL", "700")
 }
 
 #[test]

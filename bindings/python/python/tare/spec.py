@@ -42,7 +42,7 @@ class TmpfsMount(_TmpfsMount, total=False):
     """A file system in memory, an entry of `mounts`."""
 
     options: Sequence[str]
-    """Restrictions, `size=SIZE` and `mode=OCTAL`. Default: half of memory, mode 1777."""
+    """`ro`, `rw`, `noexec`, `exec`, `size=SIZE`, `mode=OCTAL`. Default: half of memory, mode 1777."""
 
 
 class JoinNetwork(TypedDict):
