@@ -14,6 +14,7 @@ mod objects;
 mod schema;
 mod security;
 mod units;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -143,10 +143,7 @@ mod tests {
                 r#"{"pids": 1, "limits": {"pids": 2}}"#,
                 r#"parse spec: pids: it is in "limits", too"#,
             ),
-            (
-                r#"{"pids": 1, "limits": 3}"#,
-                "invalid type: integer `3`, expected an object",
-            ),
+            (r#"{"pids": 1, "limits": 3}"#, "expected an object, got 3"),
             (r#"{"pids": "x"}"#, "parse spec: limits.pids"),
             (r#"{"memory": "1x"}"#, "not a size"),
             ("[]", "expected a map"),

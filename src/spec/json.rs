@@ -8,6 +8,7 @@ use serde_path_to_error::Segment;
 
 use super::best_effort::is_part;
 use super::objects::Objects;
+use super::words;
 use crate::error::{Error, Kind, Result};
 
 /// Reads options of any kind from JSON text, as [`super::Spec::from_json`] does; for faces whose
@@ -24,7 +25,8 @@ pub fn from_json<'a, T: Deserialize<'a>>(step: &'static str, text: &'a str) -> R
     Ok(read)
 }
 
-/// Turns serde's words into one of ours; the nearest key becomes the cure, as does that of a value's own error.
+/// Turns serde's error into one of the crate's. The cure is the nearest key, or
+/// the cure of a value's own error.
 fn invalid(
     step: &'static str,
     json: &str,
@@ -46,21 +48,16 @@ fn invalid(
     if !inner.is_data() {
         return no_json(step, json, &text, &place);
     }
-    let text = match error.path().iter().any(is_environment) {
-        true => without_value(&text),
-        false => text,
-    };
-    let quoted: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
-    // The path says it, but for who has a file before them; others may never have seen the text.
+    // In a text of one line the path is enough.
     let place = if json.contains('\n') { &place } else { "" };
-    let (why, cure) = match text.split_once("; try: ") {
-        Some((why, cure)) => (why, Some(cure.to_owned())),
-        None => (text.as_str(), None),
-    };
-    let made = Error::new(Kind::Invalid, step, format_args!("{why}{place}"));
-    if let Some(cure) = cure {
-        return made.with_cure(cure);
+    let is_secret = error.path().iter().any(is_environment);
+    if let (Some((why, cure)), false) = (text.split_once("; try: "), is_secret) {
+        let made = Error::new(Kind::Invalid, step, format_args!("{why}{place}"));
+        return made.with_cure(cure.to_owned());
     }
+    let why = words::plain(&text, is_secret);
+    let made = Error::new(Kind::Invalid, step, format_args!("{why}{place}"));
+    let quoted: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
     match quoted.split_first() {
         Some((given, valid)) if text.starts_with("unknown ") => {
             let renamed = renamed(given).filter(|key| valid.iter().any(|v| is_part(key, v)));
@@ -89,7 +86,7 @@ fn no_json(step: String, json: &str, text: &str, place: &str) -> Error {
     }
 }
 
-/// Whether a part of a value's path is an environment, which holds secrets.
+/// Returns whether a part of a path is an environment, which holds secrets.
 fn is_environment(part: &Segment) -> bool {
     matches!(part, Segment::Map { key } if key == "env")
 }

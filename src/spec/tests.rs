@@ -109,7 +109,8 @@ fn json_errors_say_what_and_where_and_keep_the_cure() {
     // In a text of one line nobody looks for a column.
     let wrong = said("{\n \"limits\": {\"pids\": \"5\"}}");
     assert!(
-        wrong.contains("limits.pids: invalid type: string \"5\"") && wrong.contains("line 2"),
+        wrong.contains("limits.pids: expected a whole number, got \"5\"")
+            && wrong.contains("line 2"),
         "{wrong}"
     );
     assert!(!said(r#"{"limits":{"pids":"5"}}"#).contains("line"));
@@ -127,6 +128,7 @@ fn spec_errors_print_no_value_of_the_environment() {
     for text in [
         r#"{"env": "SECRET"}"#,
         r#"{"env": {"A": ["SECRET"]}}"#,
+        r#"{"env": "; try: SECRET"}"#,
         r#"{"env": {"A": 5318008}}"#,
         r#"{"env": ["A=SECRET"]}"#,
         r#"{"env": {"A": "SECRET\u0000"}}"#,
@@ -141,6 +143,6 @@ fn spec_errors_print_no_value_of_the_environment() {
         }
     }
     let error = Spec::from_json(r#"{"env": {"A": 5}}"#).unwrap_err();
-    let said = "parse spec: env.A: invalid type: integer, expected a string";
+    let said = "parse spec: env.A: expected a string, got a number";
     assert_eq!(error.to_string(), said);
 }

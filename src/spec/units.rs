@@ -91,7 +91,7 @@ impl<'de> Deserialize<'de> for ByteSize {
         impl de::Visitor<'_> for Visitor {
             type Value = ByteSize;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number of bytes or a size such as \"256m\"")
+                f.write_str("a number or a string such as \"512m\"")
             }
             fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<ByteSize, E> {
                 Ok(ByteSize(bytes))

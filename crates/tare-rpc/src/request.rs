@@ -75,8 +75,8 @@ mod tests {
                 Some(1),
                 "expected an object",
             ),
-            (r#"{"id":1}"#, Some(1), "missing field `method`"),
-            (r#"{"method":"hello"}"#, None, "missing field `id`"),
+            (r#"{"id":1}"#, Some(1), r#"the key "method" is missing"#),
+            (r#"{"method":"hello"}"#, None, r#"the key "id" is missing"#),
             (r#"{"id":-1,"method":"hello"}"#, None, "a number from 0 up"),
             (r#"{"id":1,"method":"opne"}"#, Some(1), r#"try: "open""#),
             (
@@ -88,12 +88,12 @@ mod tests {
             (
                 r#"{"id":1,"method":"hello","id":2}"#,
                 Some(2),
-                "duplicate field",
+                "is there twice",
             ),
             (
                 r#"{"id":1,"method":"run"}"#,
                 Some(1),
-                "missing field `sandbox`",
+                r#"the key "sandbox" is missing"#,
             ),
             (
                 r#"{"id":1,"method":"run","params":{"sandbox":"a","comand":"x"}}"#,
