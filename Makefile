@@ -63,9 +63,12 @@ bench-docs: ## Put the last measurement into docs/performance.md
 	scripts/bench-report.py $(target)/bench -m docs/performance.md
 	scripts/bench-plot.py $(target)/bench docs/performance.svg
 
-schema: ## Write docs/schema and Python's types of the spec anew, from the types of Rust
+schema: ## Write anew what comes from the types of Rust: docs/schema, docs/*.md, tare.h, options of Go, types of Python
 	$(CARGO) build --locked --package tare-cli
 	for s in spec rpc; do $(target)/debug/tare schema $$s >docs/schema/$$s.json || exit; done
+	TARE_BLESS=1 $(CARGO) test --quiet --locked --package tare-cli page_tells_of_each
+	TARE_BLESS=1 $(CARGO) test --quiet --locked --package tare-cli --test go_options
+	TARE_BLESS=1 $(CARGO) test --quiet --locked --package tare-c --test header header_is_what_the_sources_say
 	python="$$(bindings/python/test.sh -v)/bin/python" && $$python bindings/python/spec_types.py
 
 install: ## The command, its manual and completions, the C library, below DESTDIR/PREFIX

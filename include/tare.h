@@ -56,7 +56,64 @@
  * know is zero.
  *
  * JSON texts come with a length. An unknown key is an error that names its nearest neighbour. The keys
- * of a spec, the same in every language, are in docs/schema/spec.json.
+ * of a spec are the same in every language. A dot leads into a table. docs/spec.md has the types.
+ *
+ *   image: Image reference: `host`, `dir:PATH`, `oci:PATH[:TAG]`, `archive:FILE` or
+ *      `NAME[:TAG][@DIGEST]` in the store. Default: `host`, the machine with all that is mounted.
+ *   write: Where writes to the root go. Default: `memory`.
+ *   storage: Which copy-on-write back end makes the root. Default: `auto`.
+ *   mounts: More mounts, in order, each `SOURCE:TARGET[:options]` or a table. Default: none.
+ *   env: Environment over the image's own. Default: none.
+ *   workdir: Working directory; a missing one is made in an image, but not in `host` or below a
+ *      mount. Default: the image's, else `/`.
+ *   user: `USER[:GROUP]`, by name or number. Default: the image's, else `0:0`.
+ *   groups: Supplementary groups of every command, by name or number, besides those that
+ *      `/etc/group` gives its user. Default: none.
+ *   hostname: Host name inside. Default: the first twelve digits of the sandbox's id.
+ *   extra_hosts: Lines of `/etc/hosts`, each `NAME:ADDRESS` or `NAME=ADDRESS`. Default: none.
+ *   sysctls: Kernel parameters of the sandbox's own namespaces, sysctl(8): `{"net.core.somaxconn":
+ *      "1024"}`. Default: Docker's two, which let everyone ping and listen on any port.
+ *   network: What of the network is visible. Default: `none`, a loopback of its own.
+ *   limits: Ceilings on what commands may use. Default: none but `output`.
+ *   limits.memory: Memory, page cache and tmpfs included. Default: none.
+ *   limits.swap: Swap on top of `memory`, not the sum of both. Default: none, so `"0"` forbids it.
+ *   limits.cpus: Processor time, in processors: `1.5`. Default: none.
+ *   limits.cpu_weight: Share of processor time, 1 to 10000, 100 being everyone's. Default: none.
+ *   limits.cpuset: Which processors, as in cpuset(7): `"0-2,4"`. Default: all.
+ *   limits.pids: Processes and threads. Default: none.
+ *   limits.io: Share of block input and output, 1 to 10000, 100 being everybody's. Default: none.
+ *   limits.disk: Size of the writable layer, which must be in memory: an error with another one.
+ *      One file, directory or link is allowed for each 4 KiB, but never fewer than 1,024. Default:
+ *      the kernel's, half of memory.
+ *   limits.shm: Size of `/dev/shm`, which bounds its files as `disk` does. Default: `64m`, as
+ *      Docker's.
+ *   limits.output: Bytes captured of one command's output, stdout and stderr together; a command
+ *      that writes more is killed with the reason `output`. Default: `64m`.
+ *   limits.rlimits: Resource limits by name as in getrlimit(2), without `RLIMIT_`, in lower case:
+ *      `{"nofile": "1024:4096"}`. Default: the caller's own, but `core` 0.
+ *   security: Capabilities, seccomp, masks and devices. Default: Docker's, plus `no_new_privs`.
+ *   security.profile: Where the lists below start from. Default: `default`, Docker's.
+ *   security.cap_add: Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or
+ *      `ALL`. Default: none.
+ *   security.cap_drop: Capabilities taken from the profile's, before adding. Default: none.
+ *   security.seccomp: The system call filter. Default: the profile's.
+ *   security.no_new_privs: Whether setuid programs gain nothing. Default: true; `privileged` turns
+ *      it off.
+ *   security.masked_paths: Paths inside that are hidden. Default: Docker's list.
+ *   security.readonly_paths: Paths inside that are read-only. Default: Docker's list.
+ *   security.devices: Host devices that are visible, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`.
+ *      Default: none more than Docker's six.
+ *   security.device_rules: Devices that commands may use wherever a node of them is, cgroups(7): `c
+ *      10:200 rwm`, `b 8:* r`, `a`. Default: Docker's.
+ *   namespaces: Which namespaces are made. Default: all; `user` for ordinary users only.
+ *   namespaces.user: Default: `auto`.
+ *   namespaces.ipc: System V IPC and POSIX message queues of its own. Default: true.
+ *   namespaces.uts: Host name of its own. Default: true.
+ *   namespaces.cgroup: A view of cgroups that begins at the sandbox's own. Default: true.
+ *   init: Who is process 1. Default: `tare`, the resident init.
+ *   best_effort: Keys that may be left out where this machine cannot enforce them. `effective`
+ *      lists each that was left out. Default: none, so such a key is an error.
+ *   labels: Free text for the caller's own use; seen in `effective`. Default: none.
  *
  * The host process. The library never exits, aborts, forks or re-executes it; never changes its
  * working directory, umask, environment, signal handlers or mask, terminal, limits, nor flags of its

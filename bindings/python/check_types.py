@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Whether mypy --strict and pyright take a program with every keyword, and refuse each that is misspelt.
 
-Keys of tables, and words where only some are right, count as keywords do. The program is
-tests/types/every_keyword.py; the misspelt calls are made here, one a line. basedpyright is the
-engine of pyright in one wheel: pyright's own wheel fetches the engine from npm when it is first run.
+Keys of tables, and words where only some are right, count as keywords do. The programs are
+those of tests/types: every_keyword.py, and spec_keywords.py with those of the spec. The misspelt
+calls are made here, one a line. basedpyright is the engine of pyright in one wheel: pyright's own
+wheel fetches the engine from npm when it is first run.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PACKAGE = HERE / "python"
-SAMPLE = HERE / "tests/types/every_keyword.py"
+SAMPLES = [HERE / "tests/types/every_keyword.py", HERE / "tests/types/spec_keywords.py"]
 BIN = Path(sys.executable).parent
 # Where a table of each kind stands in a call, and keys that it must have beside
 # the one in question.
@@ -139,8 +140,8 @@ def pyright(file: Path, cache: str) -> set[int]:
 
 
 def unused() -> list[str]:
-    """The keywords that the program does not have."""
-    nodes = list(ast.walk(ast.parse(SAMPLE.read_text())))
+    """The keywords that no program has."""
+    nodes = [node for sample in SAMPLES for node in ast.walk(ast.parse(sample.read_text()))]
     used = {word.arg for node in nodes if isinstance(node, ast.Call) for word in node.keywords}
     keys = [key for node in nodes if isinstance(node, ast.Dict) for key in node.keys]
     given = {key.value for key in keys if isinstance(key, ast.Constant)}
@@ -150,17 +151,19 @@ def unused() -> list[str]:
 
 
 def main() -> int:
-    wrong = [f"{SAMPLE}: has no {name}" for name in unused()]
+    wrong = [f"{HERE}/tests/types: no {name}" for name in unused()]
     calls = misspelt()
     head = ["import tare", "import tare.aio", ""]
     with tempfile.TemporaryDirectory() as cache:
         # pyright takes paths below its settings alone.
-        sample = Path(shutil.copy(SAMPLE, cache))
+        samples = [Path(shutil.copy(sample, cache)) for sample in SAMPLES]
         wrongly = Path(cache) / "misspelt.py"
         wrongly.write_text("\n".join([*head, *calls, ""]))
         for check in (mypy, pyright):
             wrong += [
-                f"{SAMPLE}:{line}: {check.__name__} refuses it" for line in sorted(check(sample, cache))
+                f"{sample.name}:{line}: {check.__name__} refuses it"
+                for sample in samples
+                for line in sorted(check(sample, cache))
             ]
             seen = check(wrongly, cache)
             missed = [call for line, call in enumerate(calls, len(head) + 1) if line not in seen]

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Writes python/tare/spec.py, the types of the spec's keywords, from the schema; `--check` compares alone.
 
-The schema is made from the types of Rust, so a key has one definition for every face.
+The schema is made from the types of Rust, so a key has one definition for every face. Type checkers are tried with
+tests/types/spec_keywords.py, which has each keyword and is written as well.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 HERE = Path(__file__).parent
 SCHEMA = HERE / "../../docs/schema/spec.json"
 WRITTEN = HERE / "python/tare/spec.py"
+SAMPLE = HERE / "tests/types/spec_keywords.py"
 # Tables whose keys stand beside the spec's own, too.
 TABLES = ("limits", "security")
 # Keywords that a command has as well; there, the command's type holds.
@@ -50,6 +52,29 @@ from typing import Any, Literal, TypedDict, Union
 StrPath = Union[str, "os.PathLike[str]"]
 """A path."""
 '''
+
+# Values of types that the schema does not have.
+GIVEN = {
+    "source": 'Path("/x")',
+    "workdir": 'Path("/x")',
+    "masked_paths": '["/x", Path("/x")]',
+    "readonly_paths": '["/x", Path("/x")]',
+    "env": "os.environ",
+    "user": "1000",
+}
+SAMPLE_HEAD = '''# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Every keyword of the spec, with a value. Written by spec_types.py."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import tare
+
+
+def of_a_sandbox(image: tare.Image, store: tare.Store) -> tare.Sandbox:
+    return tare.Sandbox(image, store=store, '''
 
 Schema = dict[str, Any]
 
@@ -155,13 +180,56 @@ def _doc(text: str) -> list[str]:
     return [f'    """{first}', *(f"    {line}" for line in rest), '    """']
 
 
+def _example(part: Schema, key: str, defs: Schema, top: bool) -> str:
+    """A value of a key's type; keywords, at the `top`, take more."""
+    if key in GIVEN and (top or key not in WIDER):
+        return GIVEN[key]
+    if "$ref" in part:
+        return _example(defs[part["$ref"].rsplit("/", 1)[1]], key, defs, top)
+    # The last is a table where there is one.
+    for choice in part.get("anyOf", []) + part.get("oneOf", [])[::-1]:
+        if choice.get("type") != "null":
+            return _example(choice, key, defs, top)
+    if "enum" in part or "const" in part:
+        return _quoted(part.get("const") or part["enum"][0])
+    kinds = part["type"] if isinstance(part["type"], list) else [part["type"]]
+    return _example_of(kinds[0], part, key, defs)
+
+
+def _example_of(kind: str, part: Schema, key: str, defs: Schema) -> str:
+    if kind == "array":
+        items = part["items"]
+        whole = defs[items["$ref"].rsplit("/", 1)[1]] if "$ref" in items else items
+        return f"[{', '.join(_example(one, '', defs, False) for one in whole.get('anyOf', [items]))}]"
+    if kind == "object":
+        keys = {name: _example(one, name, defs, False) for name, one in part.get("properties", {}).items()}
+        if part.get("additionalProperties"):
+            keys["x"] = _example(part["additionalProperties"], "", defs, False)
+        return f"{{{', '.join(f'{_quoted(name)}: {value}' for name, value in keys.items())}}}"
+    return {"string": '"x"', "integer": "1", "number": "1.5", "boolean": "True"}[kind]
+
+
+def _own(schema: Schema) -> Schema:
+    """The keywords of a sandbox: keys of the spec, and those of tables."""
+    own: Schema = {key: part for key, part in schema["properties"].items() if key != "image"}
+    for table in TABLES:
+        own.update(schema["$defs"][table.title()]["properties"])
+    return own
+
+
+def sample() -> str:
+    """The program for type checkers."""
+    schema = json.loads(SCHEMA.read_text())
+    keys = _own(schema).items()
+    given = [f"{key}={_example(part, key, schema['$defs'], True)}" for key, part in keys]
+    return f"{SAMPLE_HEAD}{', '.join(given)})\n"
+
+
 def written() -> str:
     """The module."""
     schema = json.loads(SCHEMA.read_text())
     types = Types(schema)
-    own: Schema = {key: part for key, part in schema["properties"].items() if key != "image"}
-    for table in TABLES:
-        own.update(types.defs[table.title()]["properties"])
+    own = _own(schema)
     shared = {key: own.pop(key) for key in OF_A_COMMAND}
     most = types.table(
         "CommonOptions",
@@ -183,23 +251,27 @@ def written() -> str:
     return "\n\n".join([HEAD, *types.classes.values(), most, all_of_them])
 
 
-def main() -> int:
+def _formatted(text: str) -> str:
     import subprocess
 
-    text = subprocess.run(
+    return subprocess.run(
         [Path(sys.executable).parent / "ruff", "format", "--config", HERE / "pyproject.toml", "-"],
-        input=written(),
+        input=text,
         text=True,
         stdout=subprocess.PIPE,
         check=True,
     ).stdout
-    if sys.argv[1:] != ["--check"]:
-        WRITTEN.write_text(text)
-        return 0
-    if WRITTEN.read_text() == text:
-        return 0
-    print(f"{WRITTEN} is not what the schema says; try: make schema", file=sys.stderr)
-    return 1
+
+
+def main() -> int:
+    stale = 0
+    for path, text in ((WRITTEN, _formatted(written())), (SAMPLE, _formatted(sample()))):
+        if sys.argv[1:] != ["--check"]:
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            print(f"{path} is not what the schema says; try: make schema", file=sys.stderr)
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use parsed::{Header, with_initializers};
+use parsed::{Header, with_initializers, with_spec_keys};
 
 fn crate_dir() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -37,7 +37,7 @@ fn generated() -> String {
         .generate();
     let mut text = Vec::new();
     bindings.unwrap().write(&mut text);
-    with_initializers(&String::from_utf8(text).unwrap())
+    with_spec_keys(&with_initializers(&String::from_utf8(text).unwrap()))
 }
 
 #[test]

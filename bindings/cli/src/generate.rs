@@ -3,6 +3,8 @@
 //! definition of the command line.
 #![forbid(unsafe_code)]
 
+mod spec;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,10 +37,11 @@ pub(crate) fn completion(mut line: Command, flags: &Completion) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a page for `line` and a page for each subcommand.
+/// Writes pages for `line`, each of its subcommands and the keys of a spec.
 pub(crate) fn man(line: Command, flags: &Man) -> Result<ExitCode> {
     let wrong = |e| Error::io("write manual", format_args!("{:?}", flags.dir), e);
     std::fs::create_dir_all(&flags.dir).map_err(wrong)?;
     clap_mangen::generate_to(line, &flags.dir).map_err(wrong)?;
+    std::fs::write(flags.dir.join(spec::NAME), spec::page()).map_err(wrong)?;
     Ok(ExitCode::SUCCESS)
 }

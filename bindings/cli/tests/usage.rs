@@ -207,6 +207,7 @@ fn manual_has_a_page_for_each_subcommand() {
         "tare-run.1",
         "tare-doctor.1",
         "tare-image-import.1",
+        "tare-spec.1",
     ] {
         let text = std::fs::read_to_string(man.join(page)).expect(page);
         assert!(text.contains(".SH NAME"), "{page}");

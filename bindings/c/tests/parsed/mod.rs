@@ -3,8 +3,10 @@
 //! cbindgen's output.
 
 mod initial;
+mod keys;
 
 pub(crate) use initial::with_initializers;
+pub(crate) use keys::with_spec_keys;
 
 /// A function of the header.
 pub(crate) struct Function {
