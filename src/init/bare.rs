@@ -16,7 +16,7 @@ pub(crate) fn make() -> Result<Fd> {
     }
     // A place in the table that this process shares with the child: what the child puts there is ours.
     let place = sys::openat(AT_FDCWD, c"/", sys::O_PATH | sys::O_DIRECTORY, 0)?;
-    let args = CloneArgs { flags: CLONE_NEWNS | CLONE_FILES, exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
+    let args = CloneArgs::child(CLONE_NEWNS | CLONE_FILES);
     match fork(&args)? {
         0 => match empty(&place) {
             Ok(()) => sys::exit(0),

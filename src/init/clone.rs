@@ -23,6 +23,17 @@ pub(crate) struct CloneArgs {
     pub(crate) cgroup: u64,
 }
 
+impl CloneArgs {
+    /// A child that its parent hears of by SIGCHLD.
+    pub(crate) fn child(flags: u64) -> Self {
+        Self {
+            flags,
+            exit_signal: u64::from(sys::SIGCHLD),
+            ..Self::default()
+        }
+    }
+}
+
 pub(crate) const CLONE_VM: u64 = 0x100;
 pub(crate) const CLONE_FILES: u64 = 0x400;
 pub(crate) const CLONE_PIDFD: u64 = 0x1000;
@@ -31,7 +42,11 @@ pub(crate) const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// A child with a copy of the memory, as fork(2) makes: 0 in the child, its pid in the parent.
 pub(crate) fn fork(args: &CloneArgs) -> Result<i32> {
-    match sys!(nr::CLONE3, core::ptr::from_ref(args), size_of::<CloneArgs>()) {
+    match sys!(
+        nr::CLONE3,
+        core::ptr::from_ref(args),
+        size_of::<CloneArgs>()
+    ) {
         // clone3 is older than our floor, but an outer filter may hide it.
         Err(Errno::NOSYS) if args.flags & CLONE_INTO_CGROUP == 0 => {
             let flags = args.flags | args.exit_signal;
@@ -110,7 +125,11 @@ pub(crate) fn share(
 }
 
 /// Runs `run(argument)` in a thread on this stack, address and length, which is the thread's from then on. Whether there is one.
-pub(crate) fn thread((at, len): (usize, usize), run: extern "C" fn(usize) -> !, argument: usize) -> bool {
+pub(crate) fn thread(
+    (at, len): (usize, usize),
+    run: extern "C" fn(usize) -> !,
+    argument: usize,
+) -> bool {
     // CLONE_FS, CLONE_SIGHAND, CLONE_THREAD, CLONE_SYSVSEM
     let flags = CLONE_VM | CLONE_FILES | 0x200 | 0x800 | 0x1_0000 | 0x4_0000;
     share_raw(nr::CLONE, [flags as usize, at + len, 0, 0], run, argument) >= 0
@@ -207,7 +226,13 @@ pub(crate) fn reap(block: bool) -> Result<Option<Dead>> {
             // Skips a stop: a child that called PTRACE_TRACEME reports stops to
             // its parent, ptrace(2).
             _ if status & 0xff == STOPPED => {}
-            pid => return Ok(Some(Dead { pid: pid as i32, status, usage })),
+            pid => {
+                return Ok(Some(Dead {
+                    pid: pid as i32,
+                    status,
+                    usage,
+                }));
+            }
         }
     }
 }

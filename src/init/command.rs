@@ -3,7 +3,7 @@
 
 use core::ffi::CStr;
 
-use crate::clone::{CLONE_INTO_CGROUP, CLONE_PIDFD, CloneArgs, share};
+use crate::clone::{CLONE_INTO_CGROUP, CLONE_PIDFD, CloneArgs, Shared, share};
 use crate::close::close_from;
 use crate::confined::attach;
 use crate::dir;
@@ -43,13 +43,21 @@ impl Inherited {
     const RUNTIMES: u64 = 1 << (13 - 1) | 1 << (25 - 1) | 1 << (32 - 1) | 1 << (33 - 1);
 
     pub(crate) fn new(ignored: u64) -> Result<Self> {
-        Ok(Self { files: sys::lift_files()?, ignored: ignored & !Self::RUNTIMES })
+        Ok(Self {
+            files: sys::lift_files()?,
+            ignored: ignored & !Self::RUNTIMES,
+        })
     }
 }
 
 impl Parts {
     pub(crate) fn new(inherited: Inherited) -> Result<Self> {
-        Ok(Self { stack: Mapping::lasting(128 << 10)?, words: Words::new()?, users: Users::new()?, inherited })
+        Ok(Self {
+            stack: Mapping::lasting(128 << 10)?,
+            words: Words::new()?,
+            users: Users::new()?,
+            inherited,
+        })
     }
 }
 
@@ -114,13 +122,15 @@ pub(crate) fn start(
         0 => None,
         _ => Some(open_terminal(run, place).map_err(|e| (wire::AT_TERMINAL, e))?),
     };
-    let Parts { stack, words, users, inherited } = parts;
+    let Parts {
+        stack,
+        words,
+        users,
+        inherited,
+    } = parts;
     words.fill(run).map_err(|e| (wire::AT_EXEC, e))?;
     let mut pidfd = -1i32;
-    let mut args = CloneArgs {
-        exit_signal: u64::from(sys::SIGCHLD),
-        ..CloneArgs::default()
-    };
+    let mut args = CloneArgs::child(0);
     if run.flags & wire::UNTOLD == 0 {
         args.flags |= CLONE_PIDFD;
         args.pidfd = &raw mut pidfd as u64;
@@ -130,13 +140,26 @@ pub(crate) fn start(
         args.cgroup = fds[cgroup_at(run)] as u64;
     }
     let slave = terminal.as_ref().map(|(_, slave)| slave);
-    let mut launch = Launch { run, confine, fds, terminal: slave, join: None, words, users, inherited: *inherited, born_confined: place.confined, tagged: place.tagged, tag: None, failed: None };
-    let mut started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, start_by, &meanwhile);
+    let mut launch = Launch {
+        run,
+        confine,
+        fds,
+        terminal: slave,
+        join: None,
+        words,
+        users,
+        inherited: *inherited,
+        born_confined: place.confined,
+        tagged: place.tagged,
+        tag: None,
+        failed: None,
+    };
+    let mut started = launch.share(&args, stack, start_by, &meanwhile);
     if matches!(started, Err(Errno::NOSYS)) && args.flags & CLONE_INTO_CGROUP != 0 {
         // clone3 is older than our floor, but an outer filter may hide it.
         args.flags &= !CLONE_INTO_CGROUP;
         launch.join = Some(fds[cgroup_at(run)]);
-        started = share(&args, stack.bytes_mut(), enter, &raw mut launch as usize, start_by, &meanwhile);
+        started = launch.share(&args, stack, start_by, &meanwhile);
     }
     let child = started.map_err(|e| (wire::AT_CLONE, e))?;
     let pidfd = (pidfd >= 0).then(|| Fd(pidfd));
@@ -144,7 +167,13 @@ pub(crate) fn start(
     match failed {
         // The child is dead already; the loop reaps it as an orphan.
         Some(failure) => Err(failure),
-        None => Ok(Child { pid: child.pid, pidfd, late: child.late, master: terminal.map(|(master, _)| master), tag }),
+        None => Ok(Child {
+            pid: child.pid,
+            pidfd,
+            late: child.late,
+            master: terminal.map(|(master, _)| master),
+            tag,
+        }),
     }
 }
 
@@ -173,6 +202,25 @@ fn at(place: u32) -> impl Fn(Errno) -> (u32, Errno) {
 }
 
 impl Launch<'_> {
+    /// Starts the child, and waits until it lets the memory go.
+    fn share(
+        &mut self,
+        args: &CloneArgs,
+        stack: &mut Mapping,
+        start_by: u64,
+        meanwhile: impl Fn(),
+    ) -> Result<Shared> {
+        let argument = core::ptr::from_mut(self) as usize;
+        share(
+            args,
+            stack.bytes_mut(),
+            enter,
+            argument,
+            start_by,
+            meanwhile,
+        )
+    }
+
     /// The order of a command: session, files, place, identity, limits, restrictions, program.
     fn steps(&mut self) -> Outcome<()> {
         if let Some(cgroup) = self.join {
@@ -186,9 +234,13 @@ impl Launch<'_> {
         }
         // Where the init is.
         let root = AT_FDCWD;
-        let identity = self.users.find(root, self.run.user).map_err(at(wire::AT_USER))?;
+        let identity = self
+            .users
+            .find(root, self.run.user)
+            .map_err(at(wire::AT_USER))?;
         if self.run.cwd != c"/" {
-            enter_dir(root, self.run.cwd, self.run.flags & wire::MAKE_CWD != 0).map_err(at(wire::AT_CWD))?;
+            enter_dir(root, self.run.cwd, self.run.flags & wire::MAKE_CWD != 0)
+                .map_err(at(wire::AT_CWD))?;
         }
         if self.run.flags & wire::ADD_HOME != 0 {
             self.words.set_home(match identity.uid {
@@ -253,7 +305,11 @@ impl Launch<'_> {
                 (0..3, None) => given.next().ok_or(Errno::BADF)?,
                 _ => own_null(self.fds[skip + n - 3])?,
             };
-            *high = if from < above { sys::duplicate(from, above)?.keep() } else { from };
+            *high = if from < above {
+                sys::duplicate(from, above)?.keep()
+            } else {
+                from
+            };
         }
         for (n, fd) in high.iter().enumerate().filter(|(_, fd)| **fd >= 0) {
             let to = if n < 3 { n as i32 } else { wanted(n - 3) };
@@ -273,7 +329,11 @@ impl Launch<'_> {
 /// For the standard streams, the host says which are.
 fn own_null(fd: i32) -> Result<i32> {
     let stat = sys::fstatat(fd, c"")?;
-    Ok(if stat.is(sys::S_IFCHR) && stat.rdev == wire::NULL { 0 } else { fd })
+    Ok(if stat.is(sys::S_IFCHR) && stat.rdev == wire::NULL {
+        0
+    } else {
+        fd
+    })
 }
 
 fn join(cgroup: i32) -> Result<()> {
@@ -284,8 +344,16 @@ fn join(cgroup: i32) -> Result<()> {
 /// Groups, ids, then capabilities: what is left is what was asked for, and nothing is inheritable.
 fn become_user(identity: &Identity, confine: &Confine<'_>, caps: u64) -> Outcome<()> {
     change_ids(identity, confine).map_err(at(wire::AT_SETUID))?;
-    let caps = if identity.uid == 0 { confine.caps & caps } else { 0 };
-    let inheritable = if is_weak!("caps_inheritable") { caps } else { 0 };
+    let caps = if identity.uid == 0 {
+        confine.caps & caps
+    } else {
+        0
+    };
+    let inheritable = if is_weak!("caps_inheritable") {
+        caps
+    } else {
+        0
+    };
     sys::capset(caps, inheritable).map_err(at(wire::AT_CAPS))
 }
 
@@ -343,7 +411,8 @@ fn set_rlimits(limits: &[u8]) -> Outcome<()> {
         let hard = u64::get(&mut reader).ok_or(MALFORMED)?;
         // Named, so that it lives until the call is over.
         let limit = [soft, hard];
-        sys!(nr::PRLIMIT64, 0, resource, limit.as_ptr(), 0).map_err(at(wire::AT_RLIMIT + resource))?;
+        sys!(nr::PRLIMIT64, 0, resource, limit.as_ptr(), 0)
+            .map_err(at(wire::AT_RLIMIT + resource))?;
     }
     Ok(())
 }

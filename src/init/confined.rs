@@ -41,9 +41,22 @@ pub(crate) struct Confined<'a> {
 impl Confined<'_> {
     /// Runs `serve(argument, ...)` in a thread behind the program, and does here what that asks for, after `meanwhile`, which is
     /// done in any case. Comes back only if there cannot be such a thread.
-    pub(crate) fn hand_over(program: &[u8], serve: fn(usize, &Confined<'_>) -> !, argument: usize, meanwhile: fn()) {
-        let Ok(stack) = Mapping::lasting(STACK) else { return meanwhile() };
-        let this = Confined { turn: AtomicU32::new(CONFINED), job: Cell::new(None), program, serve, argument };
+    pub(crate) fn hand_over(
+        program: &[u8],
+        serve: fn(usize, &Confined<'_>) -> !,
+        argument: usize,
+        meanwhile: fn(),
+    ) {
+        let Ok(stack) = Mapping::lasting(STACK) else {
+            return meanwhile();
+        };
+        let this = Confined {
+            turn: AtomicU32::new(CONFINED),
+            job: Cell::new(None),
+            program,
+            serve,
+            argument,
+        };
         // The thread's from now on, also while it ends.
         let begun = thread(stack.into_raw(), enter, &raw const this as usize);
         meanwhile();
@@ -71,7 +84,10 @@ impl Confined<'_> {
             }
         }
         let mut work = Some(work);
-        self.job.set(Some(Job { run: run::<F>, argument: &raw mut work as usize }));
+        self.job.set(Some(Job {
+            run: run::<F>,
+            argument: &raw mut work as usize,
+        }));
         self.pass_to(FIRST);
         self.wait_while(FIRST);
     }
@@ -118,7 +134,10 @@ pub(crate) fn attach(program: &[u8]) -> Result<()> {
         at: *const u8,
     }
     let len = u16::try_from(program.len() / 8).map_err(|_| Errno::INVAL)?;
-    let program = Program { len, at: program.as_ptr() };
+    let program = Program {
+        len,
+        at: program.as_ptr(),
+    };
     // SECCOMP_SET_MODE_FILTER
     sys!(nr::SECCOMP, 1, 0, &raw const program).map(drop)
 }

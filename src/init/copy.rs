@@ -5,7 +5,11 @@ use core::ffi::CStr;
 
 use crate::dir::{self, PATH_MAX};
 use crate::mapping::Mapping;
-use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, Result, S_IFCHR, S_IFDIR, S_IFLNK, S_IFREG, nr, sys};
+use crate::sys::{
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_CLOEXEC,
+    O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, Result, S_IFCHR, S_IFDIR, S_IFLNK,
+    S_IFREG, nr, sys,
+};
 
 /// Deeper trees are refused rather than overflowing the stack; the kernel's own path limit is near.
 const DEPTH: usize = 2000;
@@ -53,7 +57,14 @@ fn move_up(dir: i32, name: &CStr, top: i32, moved: &mut u64) -> Result<()> {
         let (mut place, mut digits) = ([0u8; 24], [0; 20]);
         let fresh = dir::join(&mut place, &[b"r", dir::digits(*moved, &mut digits)])?;
         *moved += 1;
-        match sys!(RENAMEAT2, dir, name.as_ptr(), top, fresh.as_ptr(), NOREPLACE) {
+        match sys!(
+            RENAMEAT2,
+            dir,
+            name.as_ptr(),
+            top,
+            fresh.as_ptr(),
+            NOREPLACE
+        ) {
             Err(Errno::EXIST) => {}
             // Its `..` changes, for which an ordinary user must be able to write to it.
             Err(Errno::ACCES) => {
@@ -69,7 +80,9 @@ fn move_up(dir: i32, name: &CStr, top: i32, moved: &mut u64) -> Result<()> {
 fn remove_entry(at: i32, name: &CStr) -> Result<()> {
     match sys!(nr::UNLINKAT, at, name.as_ptr(), 0) {
         // EISDIR; some file systems say EPERM.
-        Err(Errno(21) | Errno::PERM) => sys!(nr::UNLINKAT, at, name.as_ptr(), AT_REMOVEDIR).map(drop),
+        Err(Errno(21) | Errno::PERM) => {
+            sys!(nr::UNLINKAT, at, name.as_ptr(), AT_REMOVEDIR).map(drop)
+        }
         other => other.map(drop),
     }
 }
@@ -90,32 +103,65 @@ fn open_dir(at: i32, name: &CStr) -> Result<Fd> {
 /// fchmod(2) does not take an O_PATH descriptor, its entry in procfs does.
 fn chmod(path: &Fd, mode: u32) -> Result<()> {
     let mut buffer = [0u8; 40];
-    let name = dir::join(&mut buffer, &[b"/proc/self/fd/", dir::digits(path.0 as u64, &mut [0; 20])])?;
+    let name = dir::join(
+        &mut buffer,
+        &[b"/proc/self/fd/", dir::digits(path.0 as u64, &mut [0; 20])],
+    )?;
     sys!(nr::FCHMODAT, AT_FDCWD, name.as_ptr(), mode).map(drop)
 }
 
 /// Owner, then mode (which a change of owner may have cut), then the file capability.
-pub(crate) fn chown(root: i32, path: &CStr, (uid, gid): (u32, u32), mode: u32, capability: &[u8]) -> Result<()> {
-    const BENEATH: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_MAGICLINKS | sys::RESOLVE_NO_SYMLINKS;
+pub(crate) fn chown(
+    root: i32,
+    path: &CStr,
+    (uid, gid): (u32, u32),
+    mode: u32,
+    capability: &[u8],
+) -> Result<()> {
+    const BENEATH: u64 =
+        sys::RESOLVE_BENEATH | sys::RESOLVE_NO_MAGICLINKS | sys::RESOLVE_NO_SYMLINKS;
     let mut buffer = [0u8; PATH_MAX];
     let bytes = path.to_bytes();
     let slash = bytes.iter().rposition(|b| *b == b'/');
     let parent = match slash {
-        Some(at) => sys::openat2(root, dir::join(&mut buffer, &[&bytes[..at]])?, O_PATH | O_DIRECTORY, 0, BENEATH)?,
+        Some(at) => sys::openat2(
+            root,
+            dir::join(&mut buffer, &[&bytes[..at]])?,
+            O_PATH | O_DIRECTORY,
+            0,
+            BENEATH,
+        )?,
         None => sys::openat(root, c".", O_PATH | O_DIRECTORY, 0)?,
     };
     let name = dir::join(&mut buffer, &[&bytes[slash.map_or(0, |at| at + 1)..]])?;
     let entry = sys::openat(parent.0, name, O_PATH | O_NOFOLLOW, 0)?;
-    sys!(nr::FCHOWNAT, entry.0, c"".as_ptr(), uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)?;
+    sys!(
+        nr::FCHOWNAT,
+        entry.0,
+        c"".as_ptr(),
+        uid,
+        gid,
+        AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW
+    )?;
     if sys::fstatat(entry.0, c"")?.is(S_IFLNK) {
         return Ok(());
     }
     chmod(&entry, mode & 0o7777)?;
     if !capability.is_empty() {
         let mut place = [0u8; 40];
-        let link = dir::join(&mut place, &[b"/proc/self/fd/", dir::digits(entry.0 as u64, &mut [0; 20])])?;
+        let link = dir::join(
+            &mut place,
+            &[b"/proc/self/fd/", dir::digits(entry.0 as u64, &mut [0; 20])],
+        )?;
         let name = c"security.capability".as_ptr();
-        sys!(nr::SETXATTR, link.as_ptr(), name, capability.as_ptr(), capability.len(), 0)?;
+        sys!(
+            nr::SETXATTR,
+            link.as_ptr(),
+            name,
+            capability.as_ptr(),
+            capability.len(),
+            0
+        )?;
     }
     Ok(())
 }
@@ -135,7 +181,14 @@ struct Target {
 pub(crate) fn copy_tree(from: i32, to: i32, links: i32) -> Result<()> {
     copy_dir(from, Target { to, links }, 0)?;
     let stat = sys::fstatat(from, c"")?;
-    sys!(nr::FCHOWNAT, to, c"".as_ptr(), stat.uid, stat.gid, AT_EMPTY_PATH)?;
+    sys!(
+        nr::FCHOWNAT,
+        to,
+        c"".as_ptr(),
+        stat.uid,
+        stat.gid,
+        AT_EMPTY_PATH
+    )?;
     sys!(nr::FCHMOD, to, stat.mode & 0o7777).map(drop)
 }
 
@@ -151,7 +204,9 @@ fn copy_entry(from: i32, target: Target, name: &CStr, depth: usize) -> Result<()
     let source = sys::openat(from, name, O_PATH | O_NOFOLLOW, 0)?;
     let stat = sys::fstatat(source.0, c"")?;
     let below = sys::openat(to, name, O_PATH | O_NOFOLLOW, 0);
-    let merges = stat.is(S_IFDIR) && !is_opaque(&source)? && matches!(&below, Ok(fd) if sys::fstatat(fd.0, c"")?.is(S_IFDIR));
+    let merges = stat.is(S_IFDIR)
+        && !is_opaque(&source)?
+        && matches!(&below, Ok(fd) if sys::fstatat(fd.0, c"")?.is(S_IFDIR));
     if below.is_ok() && !merges {
         remove_tree(to, name)?;
     }
@@ -174,19 +229,45 @@ fn copy_entry(from: i32, target: Target, name: &CStr, depth: usize) -> Result<()
             None => return Ok(()),
         }
     };
-    sys!(nr::FCHOWNAT, made.0, c"".as_ptr(), stat.uid, stat.gid, AT_EMPTY_PATH)?;
+    sys!(
+        nr::FCHOWNAT,
+        made.0,
+        c"".as_ptr(),
+        stat.uid,
+        stat.gid,
+        AT_EMPTY_PATH
+    )?;
     copy_xattrs(&source, &made, &stat)?;
     if !stat.is(S_IFLNK) {
         chmod(&made, stat.mode & 0o7777)?;
     }
     let times = [stat.times[0], stat.times[1], stat.times[2], stat.times[3]];
-    sys!(nr::UTIMENSAT, to, name.as_ptr(), times.as_ptr(), AT_SYMLINK_NOFOLLOW).map(drop)
+    sys!(
+        nr::UTIMENSAT,
+        to,
+        name.as_ptr(),
+        times.as_ptr(),
+        AT_SYMLINK_NOFOLLOW
+    )
+    .map(drop)
 }
 
 /// Anything but a directory; none where only root could make it.
-fn copy_leaf(from: i32, Target { to, links }: Target, name: &CStr, stat: &sys::Stat) -> Result<Option<Fd>> {
+fn copy_leaf(
+    from: i32,
+    Target { to, links }: Target,
+    name: &CStr,
+    stat: &sys::Stat,
+) -> Result<Option<Fd>> {
     let (mut place, mut dev, mut ino) = ([0u8; 48], [0; 20], [0; 20]);
-    let numbers = dir::join(&mut place, &[dir::digits(stat.dev, &mut dev), b"-", dir::digits(stat.ino, &mut ino)])?;
+    let numbers = dir::join(
+        &mut place,
+        &[
+            dir::digits(stat.dev, &mut dev),
+            b"-",
+            dir::digits(stat.ino, &mut ino),
+        ],
+    )?;
     let shared = stat.is(S_IFREG) && stat.nlink > 1;
     if shared && link(links, numbers, to, name)? {
         return sys::openat(to, name, O_PATH | O_NOFOLLOW, 0).map(Some);
@@ -203,7 +284,13 @@ fn copy_leaf(from: i32, Target { to, links }: Target, name: &CStr, stat: &sys::S
     }
     if stat.is(S_IFLNK) {
         let mut target = [0u8; PATH_MAX];
-        let n = sys!(nr::READLINKAT, from, name.as_ptr(), target.as_mut_ptr(), target.len() - 1)?;
+        let n = sys!(
+            nr::READLINKAT,
+            from,
+            name.as_ptr(),
+            target.as_mut_ptr(),
+            target.len() - 1
+        )?;
         let target = CStr::from_bytes_with_nul(&target[..=n]).map_err(|_| Errno::INVAL)?;
         sys!(nr::SYMLINKAT, target.as_ptr(), to, name.as_ptr())?;
     } else {
@@ -230,18 +317,36 @@ fn link(from: i32, name: &CStr, to: i32, new: &CStr) -> Result<bool> {
 fn is_opaque(dir: &Fd) -> Result<bool> {
     const GETXATTR: usize = 191;
     let mut path = [0u8; 40];
-    let path = dir::join(&mut path, &[b"/proc/self/fd/", dir::digits(dir.0 as u64, &mut [0; 20])])?;
+    let path = dir::join(
+        &mut path,
+        &[b"/proc/self/fd/", dir::digits(dir.0 as u64, &mut [0; 20])],
+    )?;
     let mut value = [0u8; 1];
-    Ok([c"trusted.overlay.opaque", c"user.overlay.opaque"].into_iter().any(|name| {
-        sys!(GETXATTR, path.as_ptr(), name.as_ptr(), value.as_mut_ptr(), value.len()) == Ok(1) && value == *b"y"
-    }))
+    Ok([c"trusted.overlay.opaque", c"user.overlay.opaque"]
+        .into_iter()
+        .any(|name| {
+            sys!(
+                GETXATTR,
+                path.as_ptr(),
+                name.as_ptr(),
+                value.as_mut_ptr(),
+                value.len()
+            ) == Ok(1)
+                && value == *b"y"
+        }))
 }
 
 /// Copies a regular file of the caller's view, reached through no link, to a
 /// new place in `root`.
 pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     // A FIFO that took its place does not block.
-    let source = sys::openat2(AT_FDCWD, from, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0, sys::RESOLVE_NO_SYMLINKS)?;
+    let source = sys::openat2(
+        AT_FDCWD,
+        from,
+        O_RDONLY | O_NONBLOCK | O_CLOEXEC,
+        0,
+        sys::RESOLVE_NO_SYMLINKS,
+    )?;
     let stat = sys::fstatat(source.0, c"")?;
     if !stat.is(S_IFREG) {
         return Err(Errno::INVAL);
@@ -250,7 +355,14 @@ pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     copy_bytes(&source, &made)?;
     // An owner who has no id here stays user 0 of the sandbox, who gains
     // nothing by that.
-    let _ = sys!(nr::FCHOWNAT, made.0, c"".as_ptr(), stat.uid, stat.gid, AT_EMPTY_PATH);
+    let _ = sys!(
+        nr::FCHOWNAT,
+        made.0,
+        c"".as_ptr(),
+        stat.uid,
+        stat.gid,
+        AT_EMPTY_PATH
+    );
     let _ = copy_xattrs(&source, &made, &stat);
     let mode = if stat.uid == 0 { 0o7777 } else { 0o1777 };
     sys!(nr::FCHMOD, made.0, stat.mode & mode)?;
@@ -282,8 +394,14 @@ fn copy_xattrs(from: &Fd, to: &Fd, stat: &sys::Stat) -> Result<()> {
         return Ok(());
     }
     let (mut a, mut b) = ([0u8; 40], [0u8; 40]);
-    let from = dir::join(&mut a, &[b"/proc/self/fd/", dir::digits(from.0 as u64, &mut [0; 20])])?;
-    let to = dir::join(&mut b, &[b"/proc/self/fd/", dir::digits(to.0 as u64, &mut [0; 20])])?;
+    let from = dir::join(
+        &mut a,
+        &[b"/proc/self/fd/", dir::digits(from.0 as u64, &mut [0; 20])],
+    )?;
+    let to = dir::join(
+        &mut b,
+        &[b"/proc/self/fd/", dir::digits(to.0 as u64, &mut [0; 20])],
+    )?;
     const LISTXATTR: usize = 194;
     const GETXATTR: usize = 191;
     let mut memory = Mapping::anonymous(128 << 10)?;
@@ -295,11 +413,26 @@ fn copy_xattrs(from: &Fd, to: &Fd, stat: &sys::Stat) -> Result<()> {
     let mut rest = &names[..n];
     while let Ok(name) = CStr::from_bytes_until_nul(rest) {
         rest = &rest[name.count_bytes() + 1..];
-        if name.to_bytes().starts_with(b"trusted.overlay.") || name.to_bytes().starts_with(b"user.overlay.") {
+        if name.to_bytes().starts_with(b"trusted.overlay.")
+            || name.to_bytes().starts_with(b"user.overlay.")
+        {
             continue;
         }
-        let len = sys!(GETXATTR, from.as_ptr(), name.as_ptr(), value.as_mut_ptr(), value.len())?;
-        match sys!(nr::SETXATTR, to.as_ptr(), name.as_ptr(), value.as_ptr(), len, 0) {
+        let len = sys!(
+            GETXATTR,
+            from.as_ptr(),
+            name.as_ptr(),
+            value.as_mut_ptr(),
+            value.len()
+        )?;
+        match sys!(
+            nr::SETXATTR,
+            to.as_ptr(),
+            name.as_ptr(),
+            value.as_ptr(),
+            len,
+            0
+        ) {
             // Namespaces of the kernel that this caller may not write, such as security labels.
             Ok(_) | Err(Errno::PERM | Errno::NOTSUP) => {}
             Err(error) => return Err(error),

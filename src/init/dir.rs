@@ -3,7 +3,9 @@
 
 use core::ffi::CStr;
 
-use crate::sys::{self, Errno, Fd, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, Result, nr, sys};
+use crate::sys::{
+    self, Errno, Fd, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, Result, nr, sys,
+};
 
 /// Longest path that is handled.
 pub(crate) const PATH_MAX: usize = 4096;
@@ -35,7 +37,11 @@ pub(crate) fn digits(mut n: u64, buffer: &mut [u8; 20]) -> &[u8] {
 
 /// How the links inside a root are treated.
 pub(crate) fn in_root() -> u64 {
-    if is_weak!("no_inroot") { 0 } else { sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS }
+    if is_weak!("no_inroot") {
+        0
+    } else {
+        sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS
+    }
 }
 
 /// What else holds for a path: nothing.
@@ -136,7 +142,12 @@ impl Dir {
 }
 
 /// The parent of `path` inside `root`, made if missing, and the last name in `buffer`.
-pub(crate) fn parent<'b>(root: i32, path: &CStr, how: u64, buffer: &'b mut [u8]) -> Result<(Dir, &'b CStr)> {
+pub(crate) fn parent<'b>(
+    root: i32,
+    path: &CStr,
+    how: u64,
+    buffer: &'b mut [u8],
+) -> Result<(Dir, &'b CStr)> {
     let (dir, name) = split(path);
     if name.is_empty() || name == b"." || name == b".." {
         return Err(Errno::INVAL);
@@ -181,7 +192,13 @@ fn target(root: i32, path: &CStr, how: u64, buffer: &mut [u8; PATH_MAX]) -> Resu
     let mut place = [0u8; 256];
     let (dir, name) = parent(root, path, how, &mut place)?;
     let mut text = [0u8; PATH_MAX];
-    let n = sys!(nr::READLINKAT, dir.fd(), name.as_ptr(), text.as_mut_ptr(), text.len() - 1)?;
+    let n = sys!(
+        nr::READLINKAT,
+        dir.fd(),
+        name.as_ptr(),
+        text.as_mut_ptr(),
+        text.len() - 1
+    )?;
     let parts: &[&[u8]] = match &text[..n] {
         absolute @ [b'/', ..] => &[absolute],
         relative => &[split(path).0, b"/", relative],
@@ -193,11 +210,20 @@ fn target(root: i32, path: &CStr, how: u64, buffer: &mut [u8; PATH_MAX]) -> Resu
 pub(crate) fn create(root: i32, path: &CStr, mode: u32, how: u64) -> Result<Fd> {
     let mut buffer = [0u8; 256];
     let (dir, name) = parent(root, path, how, &mut buffer)?;
-    sys::openat(dir.fd(), name, sys::O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)
+    sys::openat(
+        dir.fd(),
+        name,
+        sys::O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
+        mode,
+    )
 }
 
 /// Calls `each` with every name in the directory but `.` and `..`.
-pub(crate) fn for_each(at: i32, path: &CStr, mut each: impl FnMut(&CStr) -> Result<()>) -> Result<()> {
+pub(crate) fn for_each(
+    at: i32,
+    path: &CStr,
+    mut each: impl FnMut(&CStr) -> Result<()>,
+) -> Result<()> {
     let dir = sys::openat(at, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
     while next_entries(dir.0, &mut each)? {}
     Ok(())
@@ -206,7 +232,12 @@ pub(crate) fn for_each(at: i32, path: &CStr, mut each: impl FnMut(&CStr) -> Resu
 /// Calls `each` with some more names of an open directory, at most 171; false at its end.
 pub(crate) fn next_entries(dir: i32, mut each: impl FnMut(&CStr) -> Result<()>) -> Result<bool> {
     let mut buffer = [0u64; 512];
-    let n = sys!(nr::GETDENTS64, dir, buffer.as_mut_ptr(), size_of_val(&buffer))?;
+    let n = sys!(
+        nr::GETDENTS64,
+        dir,
+        buffer.as_mut_ptr(),
+        size_of_val(&buffer)
+    )?;
     // SAFETY: the kernel wrote `n` bytes, at most the buffer's size; any byte is a u8.
     let bytes = unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), n) };
     let mut at = 0;

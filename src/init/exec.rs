@@ -19,7 +19,11 @@ impl Words {
     /// Room for the usual number; a command touches as much of it as it needs.
     pub(crate) fn new() -> Result<Self> {
         const USUAL: usize = 4096;
-        Ok(Self { memory: Mapping::lasting(USUAL * size_of::<usize>())?, env: 0, home_slot: None })
+        Ok(Self {
+            memory: Mapping::lasting(USUAL * size_of::<usize>())?,
+            env: 0,
+            home_slot: None,
+        })
     }
 
     /// Points at the strings of `run`, which must stay where they are until the exec.
@@ -70,7 +74,9 @@ impl Words {
 /// Executes the program; returns only with the reason why not. As execvp(3): a name without a
 /// slash is looked for in `path`, and a match without permission is remembered while the search goes on.
 pub(crate) fn exec(run: &Run<'_>, words: &mut Words) -> Errno {
-    let Some(name) = run.argv.iter().next().filter(|n| !n.is_empty()) else { return Errno::NOENT };
+    let Some(name) = run.argv.iter().next().filter(|n| !n.is_empty()) else {
+        return Errno::NOENT;
+    };
     if name.to_bytes().contains(&b'/') {
         return words.exec(name);
     }
@@ -87,7 +93,9 @@ fn search(name: &CStr, path: &[u8], words: &mut Words) -> Errno {
         if dir.is_empty() {
             continue;
         }
-        let Ok(program) = dir::join(&mut buffer, &[dir, b"/", name.to_bytes()]) else { continue };
+        let Ok(program) = dir::join(&mut buffer, &[dir, b"/", name.to_bytes()]) else {
+            continue;
+        };
         match words.exec(program) {
             Errno::NOENT | Errno::NOTDIR => {}
             Errno::ACCES => found = Errno::ACCES,

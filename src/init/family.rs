@@ -32,7 +32,12 @@ impl Member {
     /// One of whom nothing is known but its parent, unless it `begins` the family.
     pub(crate) fn new(id: i32, parent: i32, begins: bool, own: usize) -> Self {
         let kin = if begins { Kin::OURS } else { Kin::UNKNOWN };
-        Self { id, parent, kin, own }
+        Self {
+            id,
+            parent,
+            kin,
+            own,
+        }
     }
 }
 

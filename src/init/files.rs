@@ -4,6 +4,8 @@
 //! The paths come from the host, the links in them from the sandbox, the powers are ours: so each
 //! path is resolved once, and nothing is opened or changed before it is known to be stored data.
 
+mod change;
+
 use core::ffi::CStr;
 
 use crate::clone::{self, CloneArgs};
@@ -13,20 +15,19 @@ use crate::mapping::Mapping;
 use crate::message::send;
 use crate::mount::mount_id;
 use crate::storage;
-use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, Errno, Fd, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_PATH, Result, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, nr, sys};
+use crate::sys::{
+    self, AT_FDCWD, Errno, Fd, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK,
+    O_PATH, Result, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, nr, sys,
+};
 use crate::tail::Tail;
 use crate::user::Users;
+use crate::wire::{
+    self, Confine, FILE_ANSWER, FILE_ANSWER_MAX, FILE_STAT_WORDS, Field as _, FileRequest, Reader,
+};
 use crate::xattrs;
-use crate::wire::{self, Confine, FILE_ANSWER, FILE_ANSWER_MAX, FILE_STAT_WORDS, Field as _, FileRequest, FileSet, Reader};
-
-const S_IFBLK: u32 = 0o060000;
-const S_IFIFO: u32 = 0o010000;
 
 const ISDIR: Errno = Errno(21);
 const LOOP: Errno = Errno(40);
-
-const LINKAT: usize = 265;
-const RENAMEAT2: usize = 316;
 
 /// Tries at something that the sandbox changes meanwhile.
 const TRIES: u32 = 8;
@@ -60,10 +61,19 @@ impl Files {
             self.memory = Mapping::anonymous(FILE_ANSWER_MAX).ok();
         }
         // Without memory the socket closes, which the host sees.
-        let Some(memory) = &mut self.memory else { return };
+        let Some(memory) = &mut self.memory else {
+            return;
+        };
         let (head, tail) = memory.bytes_mut().split_at_mut(FILE_ANSWER);
         let tail = Tail::new(tail);
-        let mut job = Job { base: fds.get(1).copied(), proc, tail, count: 0, stat: None, who: (0, 0) };
+        let mut job = Job {
+            base: fds.get(1).copied(),
+            proc,
+            tail,
+            count: 0,
+            stat: None,
+            who: (0, 0),
+        };
         let request = FileRequest::get(&mut Reader::new(body)).ok_or(Errno::PROTO);
         let aside = match request {
             Ok(request) if !request.user.is_empty() || job.is_long(&request) => match fork() {
@@ -75,16 +85,22 @@ impl Files {
             },
             _ => Ok(false),
         };
-        let done = aside.and(request).map_err(Refusal::from).and_then(|request| {
-            job.who = act_as(request.user, confine)?;
-            job.run(&request)
-        });
+        let done = aside
+            .and(request)
+            .map_err(Refusal::from)
+            .and_then(|request| {
+                job.who = act_as(request.user, confine)?;
+                job.run(&request)
+            });
         let (why, errno, fd) = match done {
             Ok(fd) => (0, 0, fd),
             Err(refusal) => (refusal.why, refusal.errno.0, None),
         };
         let len = if errno == 0 { job.tail.len } else { 0 };
-        for (place, word) in head.chunks_exact_mut(4).zip([errno as u32, why, job.count, len as u32]) {
+        for (place, word) in
+            head.chunks_exact_mut(4)
+                .zip([errno as u32, why, job.count, len as u32])
+        {
             place.copy_from_slice(&word.to_ne_bytes());
         }
         let words = job.stat.as_ref().map_or([0; FILE_STAT_WORDS], words);
@@ -111,7 +127,9 @@ fn act_as(user: &CStr, confine: &Confine<'_>) -> Outcome<(u32, u32)> {
     let refused = |why| move |errno| Refusal { why, errno };
     let root = sys::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0)?;
     let mut users = Users::new()?;
-    let identity = users.find(root.0, user).map_err(refused(wire::FILE_NO_USER))?;
+    let identity = users
+        .find(root.0, user)
+        .map_err(refused(wire::FILE_NO_USER))?;
     change_ids(identity, confine).map_err(refused(wire::FILE_NOT_AS_USER))?;
     // Those of a command of the user: none, or of user 0 the sandbox's.
     let caps = if identity.uid == 0 { confine.caps } else { 0 };
@@ -123,21 +141,39 @@ fn act_as(user: &CStr, confine: &Confine<'_>) -> Outcome<(u32, u32)> {
 fn check_place(fd: i32) -> Outcome<()> {
     match storage::is_storage(fd)? {
         true => Ok(()),
-        false => Err(Refusal { why: wire::FILE_IS_KERNELS, errno: Errno::NOTSUP }),
+        false => Err(Refusal {
+            why: wire::FILE_IS_KERNELS,
+            errno: Errno::NOTSUP,
+        }),
     }
 }
 
 /// A copy of this process for one request; it is reaped as any orphan is.
 fn fork() -> Result<i32> {
-    clone::fork(&CloneArgs { exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() })
+    clone::fork(&CloneArgs::child(0))
 }
 
 fn words(stat: &Stat) -> [u64; FILE_STAT_WORDS] {
-    let Stat { dev, ino, nlink, mode, uid, gid, rdev, size, blocks, times, .. } = *stat;
+    let Stat {
+        dev,
+        ino,
+        nlink,
+        mode,
+        uid,
+        gid,
+        rdev,
+        size,
+        blocks,
+        times,
+        ..
+    } = *stat;
     let [mode, uid, gid] = [mode, uid, gid].map(u64::from);
     let [atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns] = times.map(|t| t as u64);
     let (size, blocks) = (size as u64, blocks as u64);
-    [dev, ino, nlink, mode, uid, gid, rdev, size, blocks, atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns]
+    [
+        dev, ino, nlink, mode, uid, gid, rdev, size, blocks, atime, atime_ns, mtime, mtime_ns,
+        ctime, ctime_ns,
+    ]
 }
 
 /// One request and its answer.
@@ -185,7 +221,9 @@ impl Job<'_> {
             wire::FILE_SET | wire::FILE_LINK if !request.path.is_empty() => {}
             _ => return false,
         }
-        let found = self.find(request.path, request.flags).and_then(|found| sys::fstatat(found.0, c""));
+        let found = self
+            .find(request.path, request.flags)
+            .and_then(|found| sys::fstatat(found.0, c""));
         found.is_ok_and(|stat| stat.is(S_IFREG) && stat.size > MUCH)
     }
 
@@ -207,7 +245,11 @@ impl Job<'_> {
 
     /// What `path` leads to, to be looked at: nothing is opened.
     fn find(&self, path: &CStr, how: u32) -> Result<Fd> {
-        let last = if how & wire::FOLLOW == 0 { O_NOFOLLOW } else { 0 };
+        let last = if how & wire::FOLLOW == 0 {
+            O_NOFOLLOW
+        } else {
+            0
+        };
         self.resolve(path, O_PATH | last, how)
     }
 
@@ -237,7 +279,10 @@ impl Job<'_> {
             }
             match self.create(request) {
                 // Made by somebody else meanwhile, or a link to nothing.
-                Err(Refusal { errno: Errno::EXIST, .. }) if !new => {}
+                Err(Refusal {
+                    errno: Errno::EXIST,
+                    ..
+                }) if !new => {}
                 other => return other,
             }
         }
@@ -251,7 +296,12 @@ impl Job<'_> {
             (S_IFDIR, false) => return Err(ISDIR.into()),
             (S_IFLNK, false) => return Err(LOOP.into()),
             (_, true) => return Err(Errno::NOTDIR.into()),
-            _ => return Err(Refusal { why: wire::FILE_IS_SPECIAL, errno: Errno::INVAL }),
+            _ => {
+                return Err(Refusal {
+                    why: wire::FILE_IS_SPECIAL,
+                    errno: Errno::INVAL,
+                });
+            }
         }
         check_place(found.0)?;
         let fd = self.reopen(found, request.open & !(O_CREAT | O_EXCL))?;
@@ -310,7 +360,9 @@ impl Job<'_> {
                     tail.put_name(name)?;
                     // Zeros: it is there, but says nothing about itself.
                     let words = found.as_ref().map_or([0; FILE_STAT_WORDS], words);
-                    words.iter().try_for_each(|word| tail.put(&word.to_ne_bytes()))
+                    words
+                        .iter()
+                        .try_for_each(|word| tail.put(&word.to_ne_bytes()))
                 }
             }
         })?;
@@ -322,133 +374,15 @@ impl Job<'_> {
         let stat = sys::fstatat(found.0, c"")?;
         if stat.is(S_IFLNK) {
             let tail = &mut self.tail;
-            tail.len = sys!(nr::READLINKAT, found.0, c"".as_ptr(), tail.bytes.as_mut_ptr(), PATH_MAX)?;
+            tail.len = sys!(
+                nr::READLINKAT,
+                found.0,
+                c"".as_ptr(),
+                tail.bytes.as_mut_ptr(),
+                PATH_MAX
+            )?;
         }
         self.stat = Some(stat);
-        Ok(())
-    }
-
-    fn make(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
-        let mut name = [0u8; 256];
-        let (parent, name) = self.parent(request.path, request.flags, &mut name)?;
-        let kind = request.mode & S_IFMT;
-        let made = match kind {
-            S_IFDIR => sys!(nr::MKDIRAT, parent.0, name.as_ptr(), request.mode & 0o7777),
-            S_IFLNK => sys!(nr::SYMLINKAT, request.to.as_ptr(), parent.0, name.as_ptr()),
-            // 0:0 is an overlay's whiteout.
-            S_IFCHR if request.device == 0 => Err(Errno::INVAL),
-            S_IFIFO | S_IFCHR | S_IFBLK => sys!(nr::MKNODAT, parent.0, name.as_ptr(), request.mode, request.device),
-            _ => Err(Errno::INVAL),
-        };
-        let entry = match made {
-            Err(Errno::EXIST) if kind == S_IFDIR && request.flags & wire::OR_EXISTING != 0 => {
-                let entry = sys::openat(parent.0, name, O_PATH | O_NOFOLLOW, 0)?;
-                if sys::fstatat(entry.0, c"")?.is(S_IFLNK) {
-                    // A link to a directory serves as one; what it leads to stays as it is.
-                    let there = self.resolve(request.path, O_PATH | O_DIRECTORY, request.flags);
-                    self.stat = Some(sys::fstatat(there.map_err(|_| Errno::EXIST)?.0, c"")?);
-                    self.count = 2;
-                    return Ok(());
-                }
-                entry
-            }
-            made => {
-                made?;
-                self.count = 1;
-                sys::openat(parent.0, name, O_PATH | O_NOFOLLOW, 0)?
-            }
-        };
-        let stat = sys::fstatat(entry.0, c"")?;
-        if !stat.is(kind) {
-            return Err(Errno::EXIST.into());
-        }
-        self.apply(&entry, false, &stat, &request.set)?;
-        self.stat = Some(sys::fstatat(entry.0, c"")?);
-        Ok(())
-    }
-
-    fn rename(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
-        let (mut from, mut to) = ([0u8; 256], [0u8; 256]);
-        let (old, from) = self.parent(request.path, request.flags, &mut from)?;
-        let (new, to) = self.parent(request.to, request.flags, &mut to)?;
-        let only_new = u32::from(request.flags & wire::NO_REPLACE != 0);
-        let (call, flags) = match request.verb {
-            wire::FILE_LINK => (LINKAT, 0),
-            _ => (RENAMEAT2, only_new),
-        };
-        sys!(call, old.0, from.as_ptr(), new.0, to.as_ptr(), flags)?;
-        Ok(())
-    }
-
-    fn remove(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
-        let mut name = [0u8; 256];
-        let (parent, name) = self.parent(request.path, request.flags, &mut name)?;
-        let flags = if request.flags & wire::DIRECTORY != 0 { AT_REMOVEDIR } else { 0 };
-        sys!(nr::UNLINKAT, parent.0, name.as_ptr(), flags)?;
-        Ok(())
-    }
-
-    /// Removes the first entries of a directory; those that hold something are named.
-    fn clear(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
-        let found = self.find(request.path, request.flags)?;
-        check_place(found.0)?;
-        let dir = self.reopen(&found, O_DIRECTORY)?;
-        let (tail, count) = (&mut self.tail, &mut self.count);
-        dir::next_entries(dir.0, |name| {
-            *count += 1;
-            let done = match sys!(nr::UNLINKAT, dir.0, name.as_ptr(), 0) {
-                // Some file systems say EPERM of a directory.
-                Err(ISDIR | Errno::PERM) => sys!(nr::UNLINKAT, dir.0, name.as_ptr(), AT_REMOVEDIR),
-                done => done,
-            };
-            match done {
-                Err(Errno::NOTEMPTY | Errno::EXIST) => tail.put_name(name),
-                Ok(_) | Err(Errno::NOENT) => Ok(()),
-                Err(errno) => Err(errno),
-            }
-        })?;
-        Ok(())
-    }
-
-    fn set(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
-        let given = self.base.filter(|_| request.path.is_empty());
-        let target = match given {
-            Some(fd) => sys::duplicate(fd, 0)?,
-            None => self.find(request.path, request.flags)?,
-        };
-        let stat = sys::fstatat(target.0, c"")?;
-        if stat.is(S_IFCHR) || stat.is(S_IFBLK) {
-            return Err(Refusal { why: wire::FILE_IS_SPECIAL, errno: Errno::INVAL });
-        }
-        check_place(target.0)?;
-        self.apply(&target, given.is_some(), &stat, &request.set)?;
-        self.stat = Some(sys::fstatat(target.0, c"")?);
-        Ok(())
-    }
-
-    /// Sets attributes; `real` if the descriptor is more than O_PATH. A change of the owner clears
-    /// setuid bits and file capabilities, so that comes first; everything changes the times.
-    fn apply(&self, target: &Fd, real: bool, stat: &Stat, set: &FileSet<'_>) -> Result<()> {
-        if set.what & wire::SET_OWNER != 0 {
-            sys!(nr::FCHOWNAT, target.0, c"".as_ptr(), set.uid, set.gid, AT_EMPTY_PATH)?;
-        }
-        let (mode, xattrs) = (set.what & wire::SET_MODE != 0, !set.xattrs.is_empty());
-        if stat.is(S_IFREG) || stat.is(S_IFDIR) {
-            let opened = if real || !(mode || xattrs) { None } else { Some(self.reopen(target, 0)?) };
-            let fd = opened.as_ref().map_or(target.0, |fd| fd.0);
-            if mode {
-                sys!(nr::FCHMOD, fd, set.mode & 0o7777)?;
-            }
-            xattrs::set(fd, set.xattrs)?;
-        } else if mode && !stat.is(S_IFLNK) {
-            let (fds, mut digits, mut name) = (self.own_fds()?, [0; 20], [0; 21]);
-            let name = dir::join(&mut name, &[dir::digits(target.0 as u64, &mut digits)])?;
-            sys!(nr::FCHMODAT, fds.0, name.as_ptr(), set.mode & 0o7777)?;
-        }
-        if set.what & wire::SET_TIMES != 0 {
-            let times = [set.atime, set.atime_ns, set.mtime, set.mtime_ns];
-            sys!(nr::UTIMENSAT, target.0, c"".as_ptr(), times.as_ptr(), AT_EMPTY_PATH)?;
-        }
         Ok(())
     }
 }

@@ -11,6 +11,7 @@
 mod weak;
 
 mod bare;
+mod boot;
 mod cgroup;
 mod chroot;
 mod clone;
@@ -23,6 +24,8 @@ mod dir;
 mod exec;
 mod family;
 mod files;
+mod grave;
+mod id_map;
 mod mapping;
 mod message;
 mod mount;
@@ -33,7 +36,7 @@ mod owner;
 mod passwd;
 mod remount;
 mod replay;
-mod resident;
+mod serve;
 mod spawner;
 mod storage;
 mod sys;
@@ -61,7 +64,7 @@ core::arch::global_asm!(
 extern "C" fn main() -> ! {
     sys::block_signals(true);
     let ignored = sys::default_signals();
-    let args = clone::CloneArgs { exit_signal: u64::from(sys::SIGCHLD), ..Default::default() };
+    let args = clone::CloneArgs::child(0);
     match clone::fork(&args) {
         Ok(0) => match stand_apart() {
             Ok(()) => spawner::run(0, ignored),
@@ -98,7 +101,9 @@ mod memory {
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
         // SAFETY: the caller promises `n` bytes at both, not overlapping.
-        unsafe { asm!("rep movsb", inout("rcx") n => _, inout("rdi") to => _, inout("rsi") from => _, options(nostack, preserves_flags)) }
+        unsafe {
+            asm!("rep movsb", inout("rcx") n => _, inout("rdi") to => _, inout("rsi") from => _, options(nostack, preserves_flags))
+        }
         to
     }
 
@@ -110,7 +115,9 @@ mod memory {
             return unsafe { memcpy(to, from, n) };
         }
         // SAFETY: the caller promises `n` bytes at both; copying downwards, with the direction flag put back.
-        unsafe { asm!("std", "rep movsb", "cld", inout("rcx") n => _, inout("rdi") to.wrapping_add(n).wrapping_sub(1) => _, inout("rsi") from.wrapping_add(n).wrapping_sub(1) => _, options(nostack)) }
+        unsafe {
+            asm!("std", "rep movsb", "cld", inout("rcx") n => _, inout("rdi") to.wrapping_add(n).wrapping_sub(1) => _, inout("rsi") from.wrapping_add(n).wrapping_sub(1) => _, options(nostack))
+        }
         to
     }
 
@@ -118,7 +125,9 @@ mod memory {
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memset(to: *mut u8, byte: i32, n: usize) -> *mut u8 {
         // SAFETY: the caller promises `n` bytes.
-        unsafe { asm!("rep stosb", inout("rcx") n => _, inout("rdi") to => _, in("al") byte as u8, options(nostack, preserves_flags)) }
+        unsafe {
+            asm!("rep stosb", inout("rcx") n => _, inout("rdi") to => _, in("al") byte as u8, options(nostack, preserves_flags))
+        }
         to
     }
 

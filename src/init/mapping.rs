@@ -32,7 +32,10 @@ impl Mapping {
         let at = behind + TAKEN.fetch_add(len.next_multiple_of(PAGE), Ordering::Relaxed);
         // MAP_FIXED_NOREPLACE, too: where something is, it stays.
         match sys!(nr::MMAP, at, len, 3, 0x10_0022, -1i32, 0) {
-            Ok(given) if given == at => Ok(Self { at: at as *mut u8, len }),
+            Ok(given) if given == at => Ok(Self {
+                at: at as *mut u8,
+                len,
+            }),
             _ => Self::anonymous(len),
         }
     }
@@ -50,7 +53,10 @@ impl Mapping {
     fn map(len: usize, prot: usize, flags: usize, fd: i32) -> Result<Self> {
         let len = len.max(1);
         let at = sys!(nr::MMAP, 0, len, prot, flags, fd, 0)?;
-        Ok(Self { at: at as *mut u8, len })
+        Ok(Self {
+            at: at as *mut u8,
+            len,
+        })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -74,7 +80,10 @@ impl Mapping {
     pub(crate) fn from_raw((at, len): (usize, usize)) -> Self {
         match at {
             0 => Self::default(),
-            at => Self { at: at as *mut u8, len },
+            at => Self {
+                at: at as *mut u8,
+                len,
+            },
         }
     }
 
@@ -88,7 +97,10 @@ impl Mapping {
 impl Default for Mapping {
     /// Nothing.
     fn default() -> Self {
-        Self { at: core::ptr::NonNull::dangling().as_ptr(), len: 0 }
+        Self {
+            at: core::ptr::NonNull::dangling().as_ptr(),
+            len: 0,
+        }
     }
 }
 
@@ -122,7 +134,10 @@ impl<T: Zeroable> Table<T> {
     }
 
     fn within(rows: Mapping) -> Self {
-        Self { rows, _kind: core::marker::PhantomData }
+        Self {
+            rows,
+            _kind: core::marker::PhantomData,
+        }
     }
 
     pub(crate) fn rows(&mut self) -> &mut [T] {

@@ -91,7 +91,11 @@ impl Fds {
 
     /// The nth, still owned here.
     pub(crate) fn get(&self, n: usize) -> Result<i32> {
-        self.as_slice().get(n).copied().filter(|fd| *fd >= 0).ok_or(Errno::BADF)
+        self.as_slice()
+            .get(n)
+            .copied()
+            .filter(|fd| *fd >= 0)
+            .ok_or(Errno::BADF)
     }
 
     /// The nth, owned by the caller from now on.
@@ -127,18 +131,32 @@ impl Drop for Fds {
 }
 
 /// Receives one request; `None` at end of file.
-pub(crate) fn receive<'a>(socket: i32, buffer: &'a mut [u8; BUFFER]) -> Result<Option<Request<'a>>> {
+pub(crate) fn receive<'a>(
+    socket: i32,
+    buffer: &'a mut [u8; BUFFER],
+) -> Result<Option<Request<'a>>> {
     receive_with(socket, buffer, 0)
 }
 
 /// As [`receive`], but EAGAIN if there is no request yet.
-pub(crate) fn receive_now<'a>(socket: i32, buffer: &'a mut [u8; BUFFER]) -> Result<Option<Request<'a>>> {
+pub(crate) fn receive_now<'a>(
+    socket: i32,
+    buffer: &'a mut [u8; BUFFER],
+) -> Result<Option<Request<'a>>> {
     receive_with(socket, buffer, MSG_DONTWAIT)
 }
 
-fn receive_with<'a>(socket: i32, buffer: &'a mut [u8; BUFFER], flags: usize) -> Result<Option<Request<'a>>> {
-    let mut control = [0u64; (CMSG_HEADER + UCRED).div_ceil(8) + (CMSG_HEADER + MAX_FDS * 4).div_ceil(8)];
-    let mut iov = IoVec { at: buffer.as_mut_ptr(), len: buffer.len() };
+fn receive_with<'a>(
+    socket: i32,
+    buffer: &'a mut [u8; BUFFER],
+    flags: usize,
+) -> Result<Option<Request<'a>>> {
+    let mut control =
+        [0u64; (CMSG_HEADER + UCRED).div_ceil(8) + (CMSG_HEADER + MAX_FDS * 4).div_ceil(8)];
+    let mut iov = IoVec {
+        at: buffer.as_mut_ptr(),
+        len: buffer.len(),
+    };
     let mut header = MsgHdr {
         name: 0,
         name_len: 0,
@@ -150,7 +168,12 @@ fn receive_with<'a>(socket: i32, buffer: &'a mut [u8; BUFFER], flags: usize) -> 
         flags: 0,
         _pad2: 0,
     };
-    let len = match sys!(nr::RECVMSG, socket, &raw mut header, MSG_CMSG_CLOEXEC | flags) {
+    let len = match sys!(
+        nr::RECVMSG,
+        socket,
+        &raw mut header,
+        MSG_CMSG_CLOEXEC | flags
+    ) {
         Ok(0) => return Ok(None),
         other => other?,
     };
@@ -159,19 +182,40 @@ fn receive_with<'a>(socket: i32, buffer: &'a mut [u8; BUFFER], flags: usize) -> 
         return Err(Errno::TOOBIG);
     }
     let mut reader = Reader::new(&buffer[..len]);
-    let head = Header::get(&mut reader).filter(|h| h.magic == MAGIC).ok_or(Errno::PROTO)?;
+    let head = Header::get(&mut reader)
+        .filter(|h| h.magic == MAGIC)
+        .ok_or(Errno::PROTO)?;
     let body = if head.in_memfd == 1 {
         let memfd = crate::sys::Fd(fds.pop().ok_or(Errno::PROTO)?);
-        Body::Mapped(Mapping::file(memfd.0, head.len as usize)?, head.len as usize)
+        Body::Mapped(
+            Mapping::file(memfd.0, head.len as usize)?,
+            head.len as usize,
+        )
     } else {
-        Body::Inline(buffer.get(HEADER..len).filter(|b| b.len() == head.len as usize).ok_or(Errno::PROTO)?)
+        Body::Inline(
+            buffer
+                .get(HEADER..len)
+                .filter(|b| b.len() == head.len as usize)
+                .ok_or(Errno::PROTO)?,
+        )
     };
-    Ok(Some(Request { kind: head.kind, fds, sender, body }))
+    Ok(Some(Request {
+        kind: head.kind,
+        fds,
+        sender,
+        body,
+    }))
 }
 
 /// Takes descriptors and sender out of a control buffer, cmsg(3).
 fn attached(control: &[u64], len: usize) -> (Fds, Sender) {
-    let (mut fds, mut sender) = (Fds { fds: [-1; MAX_FDS], len: 0 }, Sender::default());
+    let (mut fds, mut sender) = (
+        Fds {
+            fds: [-1; MAX_FDS],
+            len: 0,
+        },
+        Sender::default(),
+    );
     let word = |n: usize| (control[n / 2] >> (n % 2 * 32)) as u32;
     let mut at = 0;
     while len >= at + CMSG_HEADER {
@@ -223,7 +267,10 @@ pub(crate) fn send(socket: i32, bytes: &[u8], fds: &[i32]) -> Result<()> {
         control[2] |= u64::from(*fd as u32) << (32 * at);
     }
     // sendmsg(2) only reads what this points to.
-    let mut iov = IoVec { at: bytes.as_ptr().cast_mut(), len: bytes.len() };
+    let mut iov = IoVec {
+        at: bytes.as_ptr().cast_mut(),
+        len: bytes.len(),
+    };
     let header = MsgHdr {
         name: 0,
         name_len: 0,
@@ -235,5 +282,11 @@ pub(crate) fn send(socket: i32, bytes: &[u8], fds: &[i32]) -> Result<()> {
         flags: 0,
         _pad2: 0,
     };
-    sys!(nr::SENDMSG, socket, &raw const header, MSG_NOSIGNAL | MSG_DONTWAIT).map(drop)
+    sys!(
+        nr::SENDMSG,
+        socket,
+        &raw const header,
+        MSG_NOSIGNAL | MSG_DONTWAIT
+    )
+    .map(drop)
 }

@@ -6,7 +6,10 @@ use core::ffi::CStr;
 use crate::chroot;
 use crate::dir;
 use crate::remount;
-use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, O_CLOEXEC, O_DIRECTORY, O_PATH, Result, S_IFCHR, S_IFDIR, nr, sys};
+use crate::sys::{
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, O_CLOEXEC, O_DIRECTORY, O_PATH, Result,
+    S_IFCHR, S_IFDIR, nr, sys,
+};
 use crate::wire::{self, List};
 
 const FSCONFIG_SET_FLAG: usize = 0;
@@ -30,14 +33,29 @@ pub(crate) fn configure(kind: &CStr) -> Result<Fd> {
 pub(crate) fn option(fs: &Fd, key: &CStr, value: &CStr) -> Result<()> {
     let done = match value.is_empty() {
         true => sys!(nr::FSCONFIG, fs.0, FSCONFIG_SET_FLAG, key.as_ptr(), 0, 0),
-        false => sys!(nr::FSCONFIG, fs.0, FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr(), 0),
+        false => sys!(
+            nr::FSCONFIG,
+            fs.0,
+            FSCONFIG_SET_STRING,
+            key.as_ptr(),
+            value.as_ptr(),
+            0
+        ),
     };
     done.map(drop)
 }
 
 /// One option whose value is a descriptor.
 pub(crate) fn option_fd(fs: &Fd, key: &CStr, value: &Fd) -> Result<()> {
-    sys!(nr::FSCONFIG, fs.0, FSCONFIG_SET_FD, key.as_ptr(), 0, value.0).map(drop)
+    sys!(
+        nr::FSCONFIG,
+        fs.0,
+        FSCONFIG_SET_FD,
+        key.as_ptr(),
+        0,
+        value.0
+    )
+    .map(drop)
 }
 
 /// Key and value in turn.
@@ -78,7 +96,15 @@ pub(crate) fn attach(from: i32, target: &Fd) -> Result<()> {
 
 fn attach_empty(from: i32, target: i32) -> Result<()> {
     let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
-    sys!(nr::MOVE_MOUNT, from, c"".as_ptr(), target, c"".as_ptr(), flags).map(drop)
+    sys!(
+        nr::MOVE_MOUNT,
+        from,
+        c"".as_ptr(),
+        target,
+        c"".as_ptr(),
+        flags
+    )
+    .map(drop)
 }
 
 /// Detaches a mount; it lives on as long as it is used.
@@ -90,7 +116,15 @@ pub(crate) fn detach(mount: i32) -> Result<()> {
 
 /// Attaches a detached mount on top of the process's root.
 pub(crate) fn attach_root(from: i32) -> Result<()> {
-    sys!(nr::MOVE_MOUNT, from, c"".as_ptr(), AT_FDCWD, c"/".as_ptr(), MOVE_MOUNT_F_EMPTY_PATH).map(drop)
+    sys!(
+        nr::MOVE_MOUNT,
+        from,
+        c"".as_ptr(),
+        AT_FDCWD,
+        c"/".as_ptr(),
+        MOVE_MOUNT_F_EMPTY_PATH
+    )
+    .map(drop)
 }
 
 /// Attributes of an attached mount, with all below it if asked for.
@@ -104,7 +138,15 @@ pub(crate) fn set_attr(mount: i32, set: u32, clear: u32, recursive: bool) -> Res
 fn mount_setattr(mount: i32, set: u32, clear: u32, recursive: bool) -> Result<()> {
     let attr = [u64::from(set), u64::from(clear), 0, 0];
     let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
-    sys!(nr::MOUNT_SETATTR, mount, c"".as_ptr(), flags, attr.as_ptr(), size_of_val(&attr)).map(drop)
+    sys!(
+        nr::MOUNT_SETATTR,
+        mount,
+        c"".as_ptr(),
+        flags,
+        attr.as_ptr(),
+        size_of_val(&attr)
+    )
+    .map(drop)
 }
 
 /// Attaches a detached clone that is to have these attributes, with all below it. It has them before it is attached, since what is
@@ -128,7 +170,11 @@ pub(crate) fn bind_read_only(path: &CStr, dir: i32, name: &CStr) -> Result<()> {
         Ok(()) | Err(Errno::NOSYS) => {}
         Err(error) => return Err(error),
     }
-    attach_with(&file, &dir::ensure_file(dir, name, dir::STRICT)?, MOUNT_ATTR_RDONLY)
+    attach_with(
+        &file,
+        &dir::ensure_file(dir, name, dir::STRICT)?,
+        MOUNT_ATTR_RDONLY,
+    )
 }
 
 /// [`wire::Op::Attach`].
@@ -197,7 +243,9 @@ pub(crate) fn mask(root: i32, path: &CStr, dev: i32, stage: i32) -> Result<()> {
     if is_weak!("mask_nothing") {
         return Ok(());
     }
-    let Some(target) = present(root, path)? else { return Ok(()) };
+    let Some(target) = present(root, path)? else {
+        return Ok(());
+    };
     if sys::fstatat(target.0, c"")?.is(S_IFDIR) {
         attach_with(&clone_tree(stage, c"empty", 0)?, &target, LOCKED)
     } else {
@@ -207,7 +255,9 @@ pub(crate) fn mask(root: i32, path: &CStr, dev: i32, stage: i32) -> Result<()> {
 
 /// [`wire::Op::MakeReadOnly`]: a clone of the path, attached onto itself.
 pub(crate) fn make_read_only(root: i32, path: &CStr) -> Result<()> {
-    let Some(target) = present(root, path)? else { return Ok(()) };
+    let Some(target) = present(root, path)? else {
+        return Ok(());
+    };
     let same = clone_tree(target.0, c"", AT_EMPTY_PATH | AT_RECURSIVE)?;
     attach_with(&same, &target, MOUNT_ATTR_RDONLY)
 }
@@ -243,7 +293,15 @@ fn propagate(how: usize) -> Result<()> {
 pub(crate) fn set_private(mount: i32) -> Result<()> {
     // attr_set, attr_clr, propagation (MS_PRIVATE), userns_fd
     let attr = [0u64, 0, 1 << 18, 0];
-    sys!(nr::MOUNT_SETATTR, mount, c"".as_ptr(), AT_EMPTY_PATH | AT_RECURSIVE, attr.as_ptr(), size_of_val(&attr)).map(drop)
+    sys!(
+        nr::MOUNT_SETATTR,
+        mount,
+        c"".as_ptr(),
+        AT_EMPTY_PATH | AT_RECURSIVE,
+        attr.as_ptr(),
+        size_of_val(&attr)
+    )
+    .map(drop)
 }
 
 /// Makes what is attached on top of a bare root the process's root. What lies below cannot be walked to, since it is
@@ -281,7 +339,14 @@ pub(crate) fn pivot_root(root: i32) -> Result<()> {
 pub(crate) fn mount_id(dir: i32, path: &CStr) -> Result<u64> {
     const STATX_MNT_ID: usize = 0x1000;
     let mut stat = [0u64; 32];
-    sys!(nr::STATX, dir, path.as_ptr(), AT_EMPTY_PATH, STATX_MNT_ID, stat.as_mut_ptr())?;
+    sys!(
+        nr::STATX,
+        dir,
+        path.as_ptr(),
+        AT_EMPTY_PATH,
+        STATX_MNT_ID,
+        stat.as_mut_ptr()
+    )?;
     Ok(stat[18])
 }
 
@@ -296,4 +361,3 @@ pub(crate) fn set_sysctl(proc: i32, path: &CStr, value: &[u8]) -> Result<()> {
     let file = sys::openat2(proc, path, sys::O_WRONLY, 0, HERE)?;
     sys::write(file.0, value)
 }
-

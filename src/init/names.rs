@@ -7,7 +7,10 @@ use core::ffi::CStr;
 use crate::copy::copy_bytes;
 use crate::dir;
 use crate::mount;
-use crate::sys::{self, Errno, Fd, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY, Result, S_IFREG, nr, sys};
+use crate::sys::{
+    self, Errno, Fd, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY, Result,
+    S_IFREG, nr, sys,
+};
 
 const O_APPEND: u32 = 0o2000;
 /// Of a copy, until it has the file's name.
@@ -43,7 +46,12 @@ fn replace(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
     let mut buffer = [0u8; 256];
     let (old, mode) = source(root, path)?;
     let (dir, name) = dir::parent(root, path, dir::ANY, &mut buffer)?;
-    let new = sys::openat(dir.fd(), NEW, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode)?;
+    let new = sys::openat(
+        dir.fd(),
+        NEW,
+        O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW,
+        mode,
+    )?;
     let renamed = is_copy(&new)
         .and_then(|()| copy_bytes(&old, &new))
         .and_then(|()| sys::write(new.0, line))
@@ -66,7 +74,12 @@ fn cover(root: i32, path: &CStr, stage: i32, line: &[u8]) -> Result<()> {
 }
 
 fn source(root: i32, path: &CStr) -> Result<(Fd, u32)> {
-    regular(dir::open(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, dir::ANY)?)
+    regular(dir::open(
+        root,
+        path,
+        O_RDONLY | O_NONBLOCK | O_NOCTTY,
+        dir::ANY,
+    )?)
 }
 
 /// A regular file and its mode.

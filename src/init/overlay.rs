@@ -43,7 +43,9 @@ impl Overlay<'_> {
         };
         let mounted = match self.by_option(opened.as_ref()) {
             // KERNEL(6.8): `lowerdir+` is not known, or a path is longer than an option may be.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::TOOBIG | Errno::NOTSUP) => self.by_links(opened.as_ref()),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::TOOBIG | Errno::NOTSUP) => {
+                self.by_links(opened.as_ref())
+            }
             other => other,
         };
         sys!(nr::CHDIR, c"/".as_ptr())?;
@@ -54,8 +56,20 @@ impl Overlay<'_> {
     fn open_lower(&self) -> Result<Fd> {
         let lower = open_of_machine(self.lowers.iter().next().ok_or(Errno::INVAL)?, O_DIRECTORY)?;
         let stat = sys::fstatat(lower.0, c"")?;
-        sys!(nr::FCHOWNAT, self.stage, self.upper.as_ptr(), stat.uid, stat.gid, AT_SYMLINK_NOFOLLOW)?;
-        sys!(nr::FCHMODAT, self.stage, self.upper.as_ptr(), stat.mode & 0o7777)?;
+        sys!(
+            nr::FCHOWNAT,
+            self.stage,
+            self.upper.as_ptr(),
+            stat.uid,
+            stat.gid,
+            AT_SYMLINK_NOFOLLOW
+        )?;
+        sys!(
+            nr::FCHMODAT,
+            self.stage,
+            self.upper.as_ptr(),
+            stat.mode & 0o7777
+        )?;
         Ok(lower)
     }
 
@@ -70,10 +84,15 @@ impl Overlay<'_> {
         match opened {
             Some(lower) => match option_fd(&fs, c"lowerdir+", lower) {
                 // KERNEL(6.15): overlayfs takes paths only, or no descriptors of O_PATH.
-                Err(Errno::INVAL | Errno::BADF) => option(&fs, c"lowerdir+", path_of(lower, &mut [0; 40])?)?,
+                Err(Errno::INVAL | Errno::BADF) => {
+                    option(&fs, c"lowerdir+", path_of(lower, &mut [0; 40])?)?
+                }
                 other => other?,
             },
-            None => self.lowers.iter().try_for_each(|lower| option(&fs, c"lowerdir+", lower))?,
+            None => self
+                .lowers
+                .iter()
+                .try_for_each(|lower| option(&fs, c"lowerdir+", lower))?,
         }
         let mut places = [[0u8; 24]; 2];
         let [upper, work] = self.writable(&mut places)?;
@@ -91,7 +110,10 @@ impl Overlay<'_> {
     /// their names matter: all options together may take no more than a page, which is enough
     /// for as many layers as the kernel takes.
     fn by_links(&self, opened: Option<&Fd>) -> Result<Fd> {
-        let mut data = Text { memory: Mapping::anonymous(4096)?, at: 0 };
+        let mut data = Text {
+            memory: Mapping::anonymous(4096)?,
+            at: 0,
+        };
         data.add(b"lowerdir=")?;
         for (n, lower) in self.lowers.iter().enumerate() {
             let (mut place, mut digits, mut path) = ([0u8; 24], [0; 20], [0; 40]);
@@ -125,7 +147,14 @@ impl Overlay<'_> {
         // read-only, nosuid, nodev and noexec have the same bits here.
         let flags = self.attrs & 15;
         let text = data.memory.bytes().as_ptr();
-        sys!(nr::MOUNT, c"overlay".as_ptr(), mount.as_ptr(), c"overlay".as_ptr(), flags, text)?;
+        sys!(
+            nr::MOUNT,
+            c"overlay".as_ptr(),
+            mount.as_ptr(),
+            c"overlay".as_ptr(),
+            flags,
+            text
+        )?;
         clone_tree(self.stage, mount, 0)
     }
 
@@ -133,7 +162,10 @@ impl Overlay<'_> {
     /// unlike in a `lowerdir+`, a backslash is an escape.
     fn writable<'p>(&'p self, [u, w]: &'p mut [[u8; 24]; 2]) -> Result<[&'p CStr; 2]> {
         match self.upper.to_bytes() {
-            [b'/', ..] => Ok([self.link(u, b"u", self.upper)?, self.link(w, b"w", self.work)?]),
+            [b'/', ..] => Ok([
+                self.link(u, b"u", self.upper)?,
+                self.link(w, b"w", self.work)?,
+            ]),
             _ => Ok([self.upper, self.work]),
         }
     }
@@ -157,7 +189,13 @@ impl Overlay<'_> {
 
 /// A path that leads to an open file, also after a rename.
 fn path_of<'p>(opened: &Fd, place: &'p mut Name) -> Result<&'p CStr> {
-    dir::join(place, &[b"/proc/self/fd/", dir::digits(opened.0 as u64, &mut [0; 20])])
+    dir::join(
+        place,
+        &[
+            b"/proc/self/fd/",
+            dir::digits(opened.0 as u64, &mut [0; 20]),
+        ],
+    )
 }
 
 /// Option text; the mapping is zero, so it ends with a NUL.
@@ -180,7 +218,11 @@ impl Text {
 
     fn add(&mut self, bytes: &[u8]) -> Result<()> {
         let end = self.at + bytes.len();
-        let place = self.memory.bytes_mut().get_mut(self.at..end).ok_or(Errno::TOOBIG)?;
+        let place = self
+            .memory
+            .bytes_mut()
+            .get_mut(self.at..end)
+            .ok_or(Errno::TOOBIG)?;
         place.copy_from_slice(bytes);
         self.at = end;
         match end < 4095 {

@@ -43,7 +43,10 @@ impl Marks {
     /// needs a tag.
     pub(crate) fn begin(&mut self, id: u64, empty: bool) -> bool {
         if empty {
-            *self = Self { first: id, ..Self::default() };
+            *self = Self {
+                first: id,
+                ..Self::default()
+            };
         }
         self.shared |= !empty;
         !empty
@@ -61,8 +64,14 @@ impl Marks {
     pub(crate) fn owner(&self, id: u64) -> Owner {
         let base = match self {
             Self { lost: true, .. } => Base::Nothing,
-            Self { first, shared: false, .. } if *first == id => Base::All,
-            Self { first, .. } if *first == id => Base::Untagged(self.top.saturating_sub(self.last + 1)..self.top),
+            Self {
+                first,
+                shared: false,
+                ..
+            } if *first == id => Base::All,
+            Self { first, .. } if *first == id => {
+                Base::Untagged(self.top.saturating_sub(self.last + 1)..self.top)
+            }
             _ => Base::Tag(self.top.saturating_sub(id + 1)),
         };
         Owner { id, base }
@@ -101,13 +110,17 @@ impl Owner {
     /// cgroup of process 1 in it.
     pub(crate) fn owns(&self, proc: i32, name: &CStr, home: &Cgroup) -> bool {
         // A process that cannot be read has ended.
-        let Ok(cgroup) = Cgroup::of(proc, name.to_bytes()) else { return false };
+        let Ok(cgroup) = Cgroup::of(proc, name.to_bytes()) else {
+            return false;
+        };
         match (cgroup.command_below(home), &self.base) {
             (Some(command), _) => command == self.id,
             (None, Base::All) => true,
             (None, Base::Nothing | Base::Tag(0)) => false,
             (None, Base::Tag(tag)) => hard_locks(proc, name) == Some(*tag),
-            (None, Base::Untagged(tags)) => hard_locks(proc, name).is_some_and(|limit| !tags.contains(&limit)),
+            (None, Base::Untagged(tags)) => {
+                hard_locks(proc, name).is_some_and(|limit| !tags.contains(&limit))
+            }
         }
     }
 }
@@ -125,7 +138,12 @@ impl Cgroup {
 
     pub(crate) fn of(proc: i32, process: &[u8]) -> Result<Self> {
         let mut path = [0u8; 32];
-        let file = sys::openat(proc, dir::join(&mut path, &[process, b"/cgroup"])?, O_RDONLY, 0)?;
+        let file = sys::openat(
+            proc,
+            dir::join(&mut path, &[process, b"/cgroup"])?,
+            O_RDONLY,
+            0,
+        )?;
         let mut text = [0u8; Self::SIZE];
         let n = sys::read(file.0, &mut text)?;
         let mut at = 0;
@@ -147,7 +165,9 @@ impl Cgroup {
     /// is below.
     fn command_below(&self, home: &Self) -> Option<u64> {
         let home = home.path();
-        let below = self.path().strip_prefix(home.strip_suffix(b"/").unwrap_or(home))?;
+        let below = self
+            .path()
+            .strip_prefix(home.strip_suffix(b"/").unwrap_or(home))?;
         let number = below.strip_prefix(b"/tare-command-")?;
         // A removed one has " (deleted)" behind it.
         let number = number.split(|b| !b.is_ascii_digit()).next()?;
@@ -158,13 +178,27 @@ impl Cgroup {
 /// The hard RLIMIT_LOCKS of a process, from its proc_pid_limits(5).
 fn hard_locks(proc: i32, name: &CStr) -> Option<u64> {
     let mut path = [0u8; 32];
-    let file = sys::openat(proc, dir::join(&mut path, &[name.to_bytes(), b"/limits"]).ok()?, O_RDONLY, 0).ok()?;
+    let file = sys::openat(
+        proc,
+        dir::join(&mut path, &[name.to_bytes(), b"/limits"]).ok()?,
+        O_RDONLY,
+        0,
+    )
+    .ok()?;
     let mut text = [0u8; 4096];
     let n = sys::read(file.0, &mut text).ok()?;
-    let line = text[..n].split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"Max file locks"))?;
-    let hard = line.split(|b| *b == b' ').filter(|word| !word.is_empty()).nth(1)?;
+    let line = text[..n]
+        .split(|b| *b == b'\n')
+        .find_map(|line| line.strip_prefix(b"Max file locks"))?;
+    let hard = line
+        .split(|b| *b == b' ')
+        .filter(|word| !word.is_empty())
+        .nth(1)?;
     match hard {
         b"unlimited" => Some(u64::MAX),
-        digits => digits.iter().try_fold(0u64, |n, b| n.checked_mul(10)?.checked_add(u64::from(b.checked_sub(b'0').filter(|d| *d < 10)?))),
+        digits => digits.iter().try_fold(0u64, |n, b| {
+            n.checked_mul(10)?
+                .checked_add(u64::from(b.checked_sub(b'0').filter(|d| *d < 10)?))
+        }),
     }
 }

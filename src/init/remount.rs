@@ -27,7 +27,12 @@ fn one(mount: i32, set: u32, clear: u32) -> Result<()> {
     // read-only, nosuid, nodev, noexec have the same bits in statfs(2), mount(2) and mount_setattr(2).
     const SAME: u64 = 15;
     // noatime, nodiratime, relatime, nosymfollow; what is not said again is lost, or refused where it is locked.
-    const ST: [(u64, u64); 4] = [(0x400, 0x400), (0x800, 0x800), (0x1000, 1 << 21), (0x2000, 0x100)];
+    const ST: [(u64, u64); 4] = [
+        (0x400, 0x400),
+        (0x800, 0x800),
+        (0x1000, 1 << 21),
+        (0x2000, 0x100),
+    ];
     const ST_NOATIME_OR_RELATIME: u64 = 0x1400;
     const MS_STRICTATIME: u64 = 1 << 24;
     const MS_REMOUNT_BIND: u64 = 0x20 | 0x1000;
@@ -44,7 +49,10 @@ fn one(mount: i32, set: u32, clear: u32) -> Result<()> {
         flags |= MS_STRICTATIME;
     }
     let mut path = [0u8; 40];
-    let path = dir::join(&mut path, &[b"/proc/self/fd/", dir::digits(mount as u64, &mut [0; 20])])?;
+    let path = dir::join(
+        &mut path,
+        &[b"/proc/self/fd/", dir::digits(mount as u64, &mut [0; 20])],
+    )?;
     sys!(nr::MOUNT, 0, path.as_ptr(), 0, flags | MS_REMOUNT_BIND, 0).map(drop)
 }
 
@@ -59,13 +67,23 @@ fn each_below(mount: i32, mut each: impl FnMut(Fd) -> Result<()>) -> Result<()> 
     let n = parse(text, own, rows)?;
     let rows = &mut rows[..n];
     let point = |row: &Member| text[row.own..].split(|b| *b == b' ').next();
-    let top = rows.iter().find(|row| row.id == own).and_then(point).ok_or(Errno::INVAL)?;
+    let top = rows
+        .iter()
+        .find(|row| row.id == own)
+        .and_then(point)
+        .ok_or(Errno::INVAL)?;
     gather(rows);
     let mut place = Mapping::anonymous(text.len())?;
-    for row in rows.iter().filter(|row| row.kin == Kin::OURS && row.id != own) {
-        let inside = point(row).and_then(|point| point.strip_prefix(top)).ok_or(Errno::INVAL)?;
+    for row in rows
+        .iter()
+        .filter(|row| row.kin == Kin::OURS && row.id != own)
+    {
+        let inside = point(row)
+            .and_then(|point| point.strip_prefix(top))
+            .ok_or(Errno::INVAL)?;
         let path = unescape(inside, place.bytes_mut())?;
-        const HERE: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
+        const HERE: u64 =
+            sys::RESOLVE_BENEATH | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
         match sys::openat2(mount, path, O_PATH | O_NOFOLLOW, 0, HERE) {
             Ok(found) if mount_id(found.0)? == row.id => each(found)?,
             // Something is mounted over it, or on the way to it, and stays there: only who may
@@ -100,7 +118,10 @@ fn read_all(path: &CStr) -> Result<Mapping> {
 /// Fills a row for each line: id, parent, device, root, mount point, and what does not matter here.
 fn parse(text: &[u8], own: i32, rows: &mut [Member]) -> Result<usize> {
     let (mut n, mut start) = (0, 0);
-    for line in text.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n")) {
+    for line in text
+        .split_inclusive(|b| *b == b'\n')
+        .filter(|line| line.ends_with(b"\n"))
+    {
         let mut fields = line.split(|b| *b == b' ');
         let mut number = || decimal::number(fields.next()?);
         let (id, parent) = (number().ok_or(Errno::PROTO)?, number().ok_or(Errno::PROTO)?);
@@ -134,9 +155,14 @@ fn unescape<'b>(text: &[u8], place: &'b mut [u8]) -> Result<&'b CStr> {
 /// The mount that a descriptor is on, proc_pid_fdinfo(5): unlike statx(2), it asks no file system.
 fn mount_id(fd: i32) -> Result<i32> {
     let (mut path, mut text) = ([0u8; 40], [0u8; 512]);
-    let path = dir::join(&mut path, &[b"/proc/self/fdinfo/", dir::digits(fd as u64, &mut [0; 20])])?;
+    let path = dir::join(
+        &mut path,
+        &[b"/proc/self/fdinfo/", dir::digits(fd as u64, &mut [0; 20])],
+    )?;
     let file = sys::openat(AT_FDCWD, path, O_RDONLY, 0)?;
     let n = sys::read(file.0, &mut text)?;
-    let line = text[..n].split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"mnt_id:\t"));
+    let line = text[..n]
+        .split(|b| *b == b'\n')
+        .find_map(|line| line.strip_prefix(b"mnt_id:\t"));
     line.and_then(decimal::number).ok_or(Errno::PROTO)
 }

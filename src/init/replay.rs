@@ -29,7 +29,11 @@ impl Replay {
     pub(crate) fn new(fds: &[i32], bare: i32) -> Self {
         let mut slots = [-1; SLOTS];
         slots[..fds.len()].copy_from_slice(fds);
-        Self { slots, overlays: 0, bare }
+        Self {
+            slots,
+            overlays: 0,
+            bare,
+        }
     }
 
     /// Runs the operations in order; on failure says which one failed, and how.
@@ -48,7 +52,12 @@ impl Replay {
     pub(crate) fn slot(&self, slot: i32) -> Result<i32> {
         match slot {
             -1 => Ok(AT_FDCWD),
-            n => self.slots.get(n as usize).copied().filter(|fd| *fd >= 0).ok_or(Errno::BADF),
+            n => self
+                .slots
+                .get(n as usize)
+                .copied()
+                .filter(|fd| *fd >= 0)
+                .ok_or(Errno::BADF),
         }
     }
 
@@ -82,7 +91,9 @@ impl Replay {
 
     fn step(&mut self, op: Op<'_>) -> Result<()> {
         match op {
-            Op::Attach { from: slot, .. } | Op::SetAttr { slot, .. } if self.is_gone(slot) => Ok(()),
+            Op::Attach { from: slot, .. } | Op::SetAttr { slot, .. } if self.is_gone(slot) => {
+                Ok(())
+            }
             Op::CloseSlot { slot } if self.is_gone(slot) => {
                 self.slots[slot as usize] = -1;
                 Ok(())
@@ -92,14 +103,24 @@ impl Replay {
             Op::Setns { file, flags } => sys!(nr::SETNS, self.fd(file)?, flags).map(drop),
             Op::MakePrivate {} => mount::make_private(),
             Op::MakeSlave {} => mount::make_slave(),
-            Op::SetHostname { name } => sys!(nr::SETHOSTNAME, name.as_ptr(), name.count_bytes()).map(drop),
+            Op::SetHostname { name } => {
+                sys!(nr::SETHOSTNAME, name.as_ptr(), name.count_bytes()).map(drop)
+            }
             Op::LoopbackUp {} => network::loopback_up(),
             // KEYCTL_JOIN_SESSION_KEYRING
             Op::NewKeyring {} => sys!(nr::KEYCTL, 1, 0).map(drop),
             Op::DropBounding { keep } => drop_bounding(keep),
-            Op::NewFs { .. } | Op::NewOverlay { .. } | Op::CloneTree { .. } | Op::OpenDir { .. } => self.make_mount(op),
+            Op::NewFs { .. }
+            | Op::NewOverlay { .. }
+            | Op::CloneTree { .. }
+            | Op::OpenDir { .. } => self.make_mount(op),
             Op::AttachRoot { from } => mount::attach_root(self.fd(from)?),
-            Op::Attach { from, root, path, flags } => {
+            Op::Attach {
+                from,
+                root,
+                path,
+                flags,
+            } => {
                 match mount::attach_in(self.fd(from)?, self.fd(root)?, path, flags) {
                     // The kernel attaches nothing whose root was removed.
                     Err(Errno::NOENT) if flags & MAY_BE_GONE != 0 => {
@@ -110,10 +131,18 @@ impl Replay {
                     other => other,
                 }
             }
-            Op::SetAttr { slot, set, clear, flags } => {
-                mount::set_attr(self.fd(slot)?, set, clear, flags & AT_RECURSIVE != 0)
-            }
-            Op::Mask { root, path, dev, stage } => mount::mask(self.fd(root)?, path, self.fd(dev)?, self.fd(stage)?),
+            Op::SetAttr {
+                slot,
+                set,
+                clear,
+                flags,
+            } => mount::set_attr(self.fd(slot)?, set, clear, flags & AT_RECURSIVE != 0),
+            Op::Mask {
+                root,
+                path,
+                dev,
+                stage,
+            } => mount::mask(self.fd(root)?, path, self.fd(dev)?, self.fd(stage)?),
             Op::MakeReadOnly { root, path } => mount::make_read_only(self.fd(root)?, path),
             Op::Detach { slot } => mount::detach(self.fd(slot)?),
             Op::EnterBare {} => bare::enter(self.bare),
@@ -125,11 +154,18 @@ impl Replay {
                 self.slots[slot as usize] = -1;
                 Ok(())
             }
-            Op::Chown { root, path, uid, gid, mode, capability } => {
-                copy::chown(self.fd(root)?, path, (uid, gid), mode, capability)
-            }
+            Op::Chown {
+                root,
+                path,
+                uid,
+                gid,
+                mode,
+                capability,
+            } => copy::chown(self.fd(root)?, path, (uid, gid), mode, capability),
             Op::RemoveTree { root, path } => copy::remove_tree(self.slot(root as i32)?, path),
-            Op::CopyTree { from, to, links } => copy::copy_tree(self.fd(from)?, self.fd(to)?, self.fd(links)?),
+            Op::CopyTree { from, to, links } => {
+                copy::copy_tree(self.fd(from)?, self.fd(to)?, self.fd(links)?)
+            }
             other => self.make_entry(other),
         }
     }
@@ -137,14 +173,24 @@ impl Replay {
     /// Operations that put a new mount or directory into a slot.
     fn make_mount(&mut self, op: Op<'_>) -> Result<()> {
         match op {
-            Op::NewFs { into, kind, options, attrs } => {
+            Op::NewFs {
+                into,
+                kind,
+                options,
+                attrs,
+            } => {
                 let fs = mount::configure(kind)?;
                 // What mountinfo shows as the source.
                 mount::option(&fs, c"source", kind)?;
                 mount::options(&fs, options)?;
                 self.put(into, mount::create(&fs, attrs)?)
             }
-            Op::CloneTree { into, base, path, flags } => {
+            Op::CloneTree {
+                into,
+                base,
+                path,
+                flags,
+            } => {
                 let empty = if path.is_empty() { AT_EMPTY_PATH } else { 0 };
                 let how = flags & !(MAY_BE_GONE | PRIVATE | OF_MACHINE) | empty;
                 let tree = match flags & OF_MACHINE {
@@ -158,11 +204,29 @@ impl Replay {
                 };
                 self.put_unless_gone(into, tree, flags)
             }
-            Op::NewOverlay { into, stage, lowers, upper, work, options, attrs, flags } => {
+            Op::NewOverlay {
+                into,
+                stage,
+                lowers,
+                upper,
+                work,
+                options,
+                attrs,
+                flags,
+            } => {
                 let stage = self.fd(stage)?;
                 let number = self.overlays;
                 self.overlays += 1;
-                let overlay = Overlay { stage, number, lowers, upper, work, options, attrs, flags };
+                let overlay = Overlay {
+                    stage,
+                    number,
+                    lowers,
+                    upper,
+                    work,
+                    options,
+                    attrs,
+                    flags,
+                };
                 self.put_unless_gone(into, overlay.mount(), flags)
             }
             Op::OpenDir { into, path } => self.put(into, mount::open_dir(path)?),
@@ -174,16 +238,32 @@ impl Replay {
     fn make_entry(&mut self, op: Op<'_>) -> Result<()> {
         let mut buffer = [0u8; 256];
         match op {
-            Op::MakeDir { root, path, mode, uid, gid } => make_dir(self.fd(root)?, path, mode, (uid, gid)),
+            Op::MakeDir {
+                root,
+                path,
+                mode,
+                uid,
+                gid,
+            } => make_dir(self.fd(root)?, path, mode, (uid, gid)),
             Op::MakeLink { root, path, target } => {
                 let (dir, name) = dir::parent(self.fd(root)?, path, dir::ANY, &mut buffer)?;
                 sys!(nr::SYMLINKAT, target.as_ptr(), dir.fd(), name.as_ptr()).map(drop)
             }
-            Op::MakeNode { root, path, mode, device } => {
+            Op::MakeNode {
+                root,
+                path,
+                mode,
+                device,
+            } => {
                 let (dir, name) = dir::parent(self.fd(root)?, path, dir::ANY, &mut buffer)?;
                 sys!(nr::MKNODAT, dir.fd(), name.as_ptr(), mode, device).map(drop)
             }
-            Op::MakeFile { root, path, mode, bytes } => {
+            Op::MakeFile {
+                root,
+                path,
+                mode,
+                bytes,
+            } => {
                 let file = dir::create(self.fd(root)?, path, mode, dir::ANY)?;
                 match bytes.is_empty() {
                     true => Ok(()),
@@ -191,7 +271,12 @@ impl Replay {
                 }
             }
             Op::CopyFile { root, path, from } => copy_file(self.fd(root)?, path, from),
-            Op::AddLine { root, path, stage, line } => names::add_line(self.fd(root)?, path, self.fd(stage)?, line),
+            Op::AddLine {
+                root,
+                path,
+                stage,
+                line,
+            } => names::add_line(self.fd(root)?, path, self.fd(stage)?, line),
             _ => Err(Errno::PROTO),
         }
     }
@@ -229,7 +314,14 @@ fn make_dir(root: i32, path: &CStr, mode: u32, (uid, gid): (u32, u32)) -> Result
         other => other?,
     };
     if (uid, gid) != (0, 0) {
-        sys!(nr::FCHOWNAT, dir.fd(), name.as_ptr(), uid, gid, sys::AT_SYMLINK_NOFOLLOW)?;
+        sys!(
+            nr::FCHOWNAT,
+            dir.fd(),
+            name.as_ptr(),
+            uid,
+            gid,
+            sys::AT_SYMLINK_NOFOLLOW
+        )?;
     }
     Ok(())
 }

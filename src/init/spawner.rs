@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The spawner: makes sandboxes for one host process, buries them, and ends with it.
 
-use core::ffi::CStr;
-
 use crate::bare;
+use crate::boot::{self, Parent};
 use crate::clone::{CLONE_INTO_CGROUP, CloneArgs, Dead, fork, reap};
-use crate::cgroup::remove_cgroup;
 use crate::close::close_from;
 use crate::command::Inherited;
-use crate::copy::remove_tree;
-use crate::dir;
+use crate::grave::Grave;
+use crate::id_map::{become_root, map_self, write_map};
 use crate::mapping::{Mapping, Table, Zeroable};
 use crate::message::{BUFFER, Request, Sender, receive, receive_now, reply};
 use crate::replay::Replay;
-use crate::resident::{self, Parent};
 use crate::sys::{self, AT_FDCWD, Errno, Fd, PollFd, Result, nr, sys};
 use crate::watch::Watched;
-use crate::wire::{self, Close, Field as _, Hello, Job, List, Open, Reader, Reply};
+use crate::wire::{self, Close, Field as _, Hello, Job, Open, Reader, Reply};
 
 /// Sandboxes alive at once, far above what one machine holds.
 const ROWS: usize = 16384;
@@ -83,7 +80,11 @@ fn raise_oom_score() {
 
 /// Says why there will be no spawner.
 pub(crate) fn give_up(socket: i32, errno: Errno) -> ! {
-    reply(socket, &Reply::new(wire::FAILED, wire::AT_SPAWNER, 0, errno.0), &[]);
+    reply(
+        socket,
+        &Reply::new(wire::FAILED, wire::AT_SPAWNER, 0, errno.0),
+        &[],
+    );
     sys::exit(errno.0)
 }
 
@@ -94,14 +95,20 @@ impl Spawner {
             sender: None,
             host: -1,
             signals: sys::signalfd_child()?,
-            parent: Parent { pidfd: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32), bare: None, inherited: Inherited::new(ignored)? },
+            parent: Parent {
+                pidfd: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32),
+                bare: None,
+                inherited: Inherited::new(ignored)?,
+            },
             rows: Table::own(ROWS)?,
             watched: Watched::default(),
         })
     }
 
     fn serve(&mut self, mut memory: Mapping) -> ! {
-        let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else { sys::exit(70) };
+        let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else {
+            sys::exit(70)
+        };
         self.serve_until_alone(buffer);
         self.hear_the_rest(buffer);
         self.end()
@@ -137,7 +144,9 @@ impl Spawner {
     fn hear_the_rest(&mut self, buffer: &mut [u8; BUFFER]) {
         loop {
             match receive_now(self.socket, buffer) {
-                Ok(Some(request)) if request.kind == wire::WATCH_REQUEST => drop(self.watch(&request)),
+                Ok(Some(request)) if request.kind == wire::WATCH_REQUEST => {
+                    drop(self.watch(&request))
+                }
                 Ok(Some(request)) if request.kind == wire::OPEN_REQUEST => {
                     let open = Open::get(&mut Reader::new(request.body()));
                     // What `watch` knows is removed without it.
@@ -152,13 +161,17 @@ impl Spawner {
     }
 
     fn watch(&mut self, request: &Request<'_>) -> Outcome {
-        self.watched.add(request.body()).map_err(|e| (wire::AT_MESSAGE, e))
+        self.watched
+            .add(request.body())
+            .map_err(|e| (wire::AT_MESSAGE, e))
     }
 
     fn answer(&mut self, mut request: Request<'_>) {
         let first = request.fds.get(0).unwrap_or(-1);
         let outcome = match request.kind {
-            wire::OPEN_REQUEST | wire::JOB_REQUEST | wire::WATCH_REQUEST if !self.is_from_host(&request) => {
+            wire::OPEN_REQUEST | wire::JOB_REQUEST | wire::WATCH_REQUEST
+                if !self.is_from_host(&request) =>
+            {
                 Err((wire::AT_AUTHORITY, Errno::PERM))
             }
             wire::HELLO_REQUEST => self.hello(&mut request),
@@ -182,7 +195,8 @@ impl Spawner {
     }
 
     fn hello(&mut self, request: &mut Request<'_>) -> Outcome {
-        let hello = Hello::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
+        let hello =
+            Hello::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
         if hello.stage != 2 {
             self.host = request.fds.take(1).map_err(|e| (wire::AT_MESSAGE, e))?;
             // Executing this program gave user 0 all that the bounding set
@@ -204,12 +218,17 @@ impl Spawner {
         let pid = sys!(nr::GETPID).map_err(|e| (wire::AT_MESSAGE, e))?;
         let mut ready = Reply::new(wire::READY, 0, 0, 0);
         ready.signal = pid as u32;
-        reply(request.fds.get(0).unwrap_or(-1), &ready, &[self.parent.pidfd.0]);
+        reply(
+            request.fds.get(0).unwrap_or(-1),
+            &ready,
+            &[self.parent.pidfd.0],
+        );
         Ok(())
     }
 
     fn open(&mut self, request: &Request<'_>) -> Outcome {
-        let open = Open::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
+        let open =
+            Open::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
         let grave = Grave::new(&open).map_err(|e| (wire::AT_INIT, e))?;
         if open.bare == 1 && self.parent.bare.is_none() {
             match bare::make() {
@@ -221,7 +240,11 @@ impl Spawner {
             }
         }
         let mapped = !open.uid_map.is_empty();
-        let gate = if mapped { Some(pipe().map_err(|e| (wire::AT_CLONE, e))?) } else { None };
+        let gate = if mapped {
+            Some(pipe().map_err(|e| (wire::AT_CLONE, e))?)
+        } else {
+            None
+        };
         let pid = match self.fork(&open, request) {
             Ok((0, late)) => {
                 self.let_go();
@@ -232,7 +255,7 @@ impl Spawner {
                         sys::exit(1);
                     }
                 }
-                resident::run(&open, request.fds.as_slice(), late, &self.parent)
+                boot::run(&open, request.fds.as_slice(), late, &self.parent)
             }
             Ok((pid, _)) => pid,
             Err(errno) => {
@@ -240,13 +263,26 @@ impl Spawner {
                 return Err((wire::AT_CLONE, errno));
             }
         };
-        let lock = usize::try_from(open.lock).ok().and_then(|slot| request.fds.get(slot).ok());
+        let lock = usize::try_from(open.lock)
+            .ok()
+            .and_then(|slot| request.fds.get(slot).ok());
         // The request's own copy closes with it.
-        let lock = lock.and_then(|fd| sys::duplicate(fd, 0).ok()).map_or(0, |fd| fd.keep() + 1);
-        self.remember(Row { pid, told: 0, id: open.id, lock, grave: grave.into_raw() });
+        let lock = lock
+            .and_then(|fd| sys::duplicate(fd, 0).ok())
+            .map_or(0, |fd| fd.keep() + 1);
+        self.remember(Row {
+            pid,
+            told: 0,
+            id: open.id,
+            lock,
+            grave: grave.into_raw(),
+        });
         if let Some((_, write)) = gate {
-            let written = write_map(pid, c"uid_map", open.uid_map).and_then(|()| write_map(pid, c"gid_map", open.gid_map));
-            written.and_then(|()| sys::write(write.0, &[1])).map_err(|e| (wire::AT_ID_MAP, e))?;
+            let written = write_map(pid, c"uid_map", open.uid_map)
+                .and_then(|()| write_map(pid, c"gid_map", open.gid_map));
+            written
+                .and_then(|()| sys::write(write.0, &[1]))
+                .map_err(|e| (wire::AT_ID_MAP, e))?;
         }
         Ok(())
     }
@@ -254,8 +290,8 @@ impl Spawner {
     /// The init: pid 0 in it, with whether it still has to enter its cgroup.
     fn fork(&self, open: &Open<'_>, request: &Request<'_>) -> Result<(i32, bool)> {
         // What takes long of one that nobody waits for is done by itself, not here, where somebody else may wait.
-        let flags = open.namespaces & if open.ahead == 1 { !resident::SLOW } else { !0 };
-        let mut args = CloneArgs { flags, exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
+        let flags = open.namespaces & if open.ahead == 1 { !boot::SLOW } else { !0 };
+        let mut args = CloneArgs::child(flags);
         if open.cgroup >= 0 {
             args.flags |= CLONE_INTO_CGROUP;
             args.cgroup = request.fds.get(open.cgroup as usize)? as u64;
@@ -270,27 +306,43 @@ impl Spawner {
     }
 
     fn job(&mut self, request: &Request<'_>) -> Outcome {
-        let job = Job::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
-        let args = CloneArgs { flags: job.namespaces, exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
+        let job =
+            Job::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
+        let args = CloneArgs::child(job.namespaces);
         match fork(&args).map_err(|e| (wire::AT_CLONE, e))? {
             0 => {
                 self.let_go();
                 let socket = request.fds.get(0).unwrap_or(-1);
                 match Replay::new(request.fds.as_slice(), -1).run(job.ops) {
                     Ok(()) => reply(socket, &Reply::new(wire::READY, 0, 0, 0), &[]),
-                    Err((index, errno)) => reply(socket, &Reply::new(wire::FAILED, wire::AT_OP, index, errno.0), &[]),
+                    Err((index, errno)) => reply(
+                        socket,
+                        &Reply::new(wire::FAILED, wire::AT_OP, index, errno.0),
+                        &[],
+                    ),
                 }
                 sys::exit(0)
             }
-            pid => self.remember(Row { pid, told: 0, id: job.id, lock: 0, grave: (0, 0) }),
+            pid => self.remember(Row {
+                pid,
+                told: 0,
+                id: job.id,
+                lock: 0,
+                grave: (0, 0),
+            }),
         }
         Ok(())
     }
 
     fn close(&mut self, request: &mut Request<'_>) -> Outcome {
-        let close = Close::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
+        let close =
+            Close::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
         let told = request.fds.take(0).ok();
-        let row = self.rows.rows().iter_mut().find(|r| r.pid != 0 && r.id == close.id);
+        let row = self
+            .rows
+            .rows()
+            .iter_mut()
+            .find(|r| r.pid != 0 && r.id == close.id);
         match (row, told) {
             (Some(row), told) => {
                 if row.told > 0 {
@@ -301,7 +353,11 @@ impl Spawner {
                 if let Err(errno) = sys::kill(row.pid, sys::SIGKILL) {
                     // It will not be buried soon; whoever waits for that is told.
                     let told = core::mem::take(&mut row.told) - 1;
-                    reply(told, &Reply::new(wire::FAILED, wire::AT_KILL, 0, errno.0), &[]);
+                    reply(
+                        told,
+                        &Reply::new(wire::FAILED, wire::AT_KILL, 0, errno.0),
+                        &[],
+                    );
                     if told >= 0 {
                         sys::close(told);
                     }
@@ -334,9 +390,22 @@ impl Spawner {
     }
 
     fn bury_one(&mut self, dead: &Dead) {
-        let Some(row) = self.rows.rows().iter_mut().find(|r| r.pid == dead.pid) else { return };
-        let Row { told, grave, lock, .. } = core::mem::replace(row, Row { pid: 0, told: 0, id: 0, lock: 0, grave: (0, 0) });
-        let grave = Grave(Mapping::from_raw(grave));
+        let Some(row) = self.rows.rows().iter_mut().find(|r| r.pid == dead.pid) else {
+            return;
+        };
+        let Row {
+            told, grave, lock, ..
+        } = core::mem::replace(
+            row,
+            Row {
+                pid: 0,
+                told: 0,
+                id: 0,
+                lock: 0,
+                grave: (0, 0),
+            },
+        );
+        let grave = Grave::from_raw(grave);
         let socket = told - 1;
         grave.remove_cgroups();
         let gone = Reply::new(wire::CLOSED, 0, 0, 0);
@@ -344,8 +413,8 @@ impl Spawner {
             reply(socket, &gone, &[]);
         } else {
             // Removing a big tree must not keep the next sandbox waiting.
-            let args = CloneArgs { exit_signal: u64::from(sys::SIGCHLD), ..CloneArgs::default() };
-            match grave.0.for_children(true).and_then(|()| fork(&args)) {
+            let args = CloneArgs::child(0);
+            match grave.for_children().and_then(|()| fork(&args)) {
                 Ok(0) => {
                     self.let_go();
                     grave.remove_scratch();
@@ -390,90 +459,8 @@ impl Spawner {
 
 type Outcome = core::result::Result<(), (u32, Errno)>;
 
-/// What is removed when a sandbox is dead: two lists, each behind its length.
-struct Grave(Mapping);
-
-impl Grave {
-    fn new(open: &Open<'_>) -> Result<Self> {
-        let parts = [open.cgroups.bytes(), open.scratch.bytes()];
-        let mut memory = Mapping::anonymous(8 + parts[0].len() + parts[1].len())?;
-        // No init has anything to do with it, nor with those of the sandboxes before. Said before anything is in it: the
-        // kernel makes one area of all that are next to each other then.
-        memory.for_children(false)?;
-        let mut rest = memory.bytes_mut();
-        for part in parts {
-            let (len, tail) = rest.split_at_mut(4);
-            len.copy_from_slice(&(part.len() as u32).to_ne_bytes());
-            let (body, tail) = tail.split_at_mut(part.len());
-            body.copy_from_slice(part);
-            rest = tail;
-        }
-        Ok(Self(memory))
-    }
-
-    fn into_raw(self) -> (usize, usize) {
-        self.0.into_raw()
-    }
-
-    fn lists(&self) -> Option<(List<'_>, List<'_>)> {
-        let mut reader = Reader::new(self.0.bytes());
-        Some((List::get(&mut reader)?, List::get(&mut reader)?))
-    }
-
-    fn clear(&self) {
-        self.remove_cgroups();
-        self.remove_scratch();
-    }
-
-    fn remove_cgroups(&self) {
-        for path in self.lists().iter().flat_map(|(cgroups, _)| cgroups.iter()) {
-            remove_cgroup(AT_FDCWD, path);
-        }
-    }
-
-    fn has_scratch(&self) -> bool {
-        self.lists().is_some_and(|(_, scratch)| !scratch.is_empty())
-    }
-
-    fn remove_scratch(&self) {
-        for path in self.lists().iter().flat_map(|(_, scratch)| scratch.iter()) {
-            // What is left is found by the next `Store::recover`.
-            let _ = remove_tree(AT_FDCWD, path);
-        }
-    }
-}
-
 fn pipe() -> Result<(Fd, Fd)> {
     let mut ends = [0i32; 2];
     sys!(nr::PIPE2, ends.as_mut_ptr(), sys::O_CLOEXEC)?;
     Ok((Fd(ends[0]), Fd(ends[1])))
-}
-
-fn write_map(pid: i32, file: &CStr, map: &[u8]) -> Result<()> {
-    let mut path = [0u8; 64];
-    let path = dir::join(&mut path, &[b"/proc/", dir::digits(pid as u64, &mut [0; 20]), b"/", file.to_bytes()])?;
-    let file = sys::openat(AT_FDCWD, path, sys::O_WRONLY, 0)?;
-    sys::write(file.0, map)
-}
-
-/// The only ids an ordinary user without subordinate ones can map, user_namespaces(7);
-/// setgroups is denied first, or the kernel refuses the map.
-fn map_self(hello: &Hello) -> Result<()> {
-    for (file, id) in [(c"/proc/self/setgroups", None), (c"/proc/self/uid_map", Some(hello.uid)), (c"/proc/self/gid_map", Some(hello.gid))] {
-        let (mut text, mut digits) = ([0u8; 32], [0; 20]);
-        let bytes = match id {
-            None => &b"deny"[..],
-            Some(id) => dir::join(&mut text, &[b"0 ", dir::digits(u64::from(id), &mut digits), b" 1"])?.to_bytes(),
-        };
-        let file = sys::openat(AT_FDCWD, file, sys::O_WRONLY, 0)?;
-        sys::write(file.0, bytes)?;
-    }
-    Ok(())
-}
-
-/// Takes user and group 0 of the new user namespace, and hides from the caller's other processes again.
-fn become_root() -> Result<()> {
-    sys!(nr::SETRESGID, 0, 0, 0)?;
-    sys!(nr::SETRESUID, 0, 0, 0)?;
-    sys::prctl(4, 0, 0).map(drop)
 }

@@ -84,7 +84,7 @@ pub(crate) mod nr {
         READ 0 WRITE 1 CLOSE 3 MMAP 9 MUNMAP 11 RT_SIGACTION 13 RT_SIGPROCMASK 14 IOCTL 16
         MADVISE 28 DUP2 33 NANOSLEEP 35 GETPID 39 SOCKET 41 SENDMSG 46 RECVMSG 47 CLONE 56 EXECVE 59 EXIT 60 WAIT4 61 KILL 62
         FCNTL 72 CHDIR 80 FCHDIR 81 FCHMOD 91 FCHOWN 93 UMASK 95 SETSID 112 SETGROUPS 116 SETRESUID 117 SETRESGID 119 CAPGET 125 CAPSET 126
-        PIVOT_ROOT 155 PRCTL 157 CHROOT 161 FUTEX 202 MOUNT 165 UMOUNT2 166 SETHOSTNAME 170 SETXATTR 188 
+        PIVOT_ROOT 155 PRCTL 157 CHROOT 161 FUTEX 202 MOUNT 165 UMOUNT2 166 SETHOSTNAME 170 SETXATTR 188
         FSTATFS 138 GETDENTS64 217 CLOCK_GETTIME 228 EXIT_GROUP 231 KEYCTL 250 OPENAT 257 MKDIRAT 258 MKNODAT 259
         FCHOWNAT 260 NEWFSTATAT 262 UNLINKAT 263  SYMLINKAT 266 READLINKAT 267 FCHMODAT 268 PPOLL 271 UNSHARE 272
         UTIMENSAT 280 SIGNALFD4 289 DUP3 292 PIPE2 293 PRLIMIT64 302 SETNS 308 SECCOMP 317 COPY_FILE_RANGE 326 STATX 332 OPEN_TREE 428 MOVE_MOUNT 429 FSOPEN 430
@@ -182,7 +182,13 @@ pub(crate) fn openat2(dir: i32, path: &CStr, flags: u32, mode: u32, resolve: u64
         resolve,
     };
     for _ in 0..1000 {
-        match sys!(nr::OPENAT2, dir, path.as_ptr(), &raw const how, size_of::<OpenHow>()) {
+        match sys!(
+            nr::OPENAT2,
+            dir,
+            path.as_ptr(),
+            &raw const how,
+            size_of::<OpenHow>()
+        ) {
             // A rename raced with the walk; the kernel asks to try again.
             Err(Errno::AGAIN) => {}
             other => return other.map(|fd| Fd(fd as i32)),
@@ -287,7 +293,13 @@ pub(crate) fn default_signals() -> u64 {
     for signal in 1..=64 {
         let mut old = [0u64; 4];
         // KILL and STOP cannot be set and need not be.
-        let _ = sys!(nr::RT_SIGACTION, signal, default.as_ptr(), old.as_mut_ptr(), 8);
+        let _ = sys!(
+            nr::RT_SIGACTION,
+            signal,
+            default.as_ptr(),
+            old.as_mut_ptr(),
+            8
+        );
         if old[0] == IGNORE {
             ignored |= 1 << (signal - 1);
         }
@@ -300,14 +312,27 @@ pub(crate) fn ignore_signals(mut set: u64) {
     let ignore = [IGNORE, 0, 0, 0];
     while set != 0 {
         // The set has what could be ignored before.
-        let _ = sys!(nr::RT_SIGACTION, set.trailing_zeros() + 1, ignore.as_ptr(), 0, 8);
+        let _ = sys!(
+            nr::RT_SIGACTION,
+            set.trailing_zeros() + 1,
+            ignore.as_ptr(),
+            0,
+            8
+        );
         set &= set - 1;
     }
 }
 
 pub(crate) fn signalfd_child() -> Result<Fd> {
     let set: u64 = 1 << (SIGCHLD - 1);
-    sys!(nr::SIGNALFD4, -1i32, &raw const set, 8, O_CLOEXEC | O_NONBLOCK).map(|fd| Fd(fd as i32))
+    sys!(
+        nr::SIGNALFD4,
+        -1i32,
+        &raw const set,
+        8,
+        O_CLOEXEC | O_NONBLOCK
+    )
+    .map(|fd| Fd(fd as i32))
 }
 
 /// poll(2)'s entry; waits for input.
@@ -320,7 +345,11 @@ pub(crate) struct PollFd {
 
 impl PollFd {
     pub(crate) fn input(fd: i32) -> Self {
-        Self { fd, events: 1, revents: 0 }
+        Self {
+            fd,
+            events: 1,
+            revents: 0,
+        }
     }
 }
 

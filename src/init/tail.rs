@@ -17,7 +17,10 @@ impl<'b> Tail<'b> {
     }
 
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        let place = self.bytes.get_mut(self.len..self.len + bytes.len()).ok_or(Errno::TOOBIG)?;
+        let place = self
+            .bytes
+            .get_mut(self.len..self.len + bytes.len())
+            .ok_or(Errno::TOOBIG)?;
         place.copy_from_slice(bytes);
         self.len += bytes.len();
         Ok(())
@@ -30,13 +33,22 @@ impl<'b> Tail<'b> {
     }
 
     /// What `write` puts into the rest, behind its length.
-    pub(crate) fn put_sized(&mut self, write: impl FnOnce(&mut [u8]) -> Result<usize>) -> Result<()> {
+    pub(crate) fn put_sized(
+        &mut self,
+        write: impl FnOnce(&mut [u8]) -> Result<usize>,
+    ) -> Result<()> {
         let at = self.len;
         self.put(&[0; 4])?;
         let rest = &mut self.bytes[at + 4..];
         let most = rest.len();
         // Of no room at all some calls say how much they need.
-        let len = write(rest).and_then(|len| if len > most { Err(Errno::TOOBIG) } else { Ok(len) })?;
+        let len = write(rest).and_then(|len| {
+            if len > most {
+                Err(Errno::TOOBIG)
+            } else {
+                Ok(len)
+            }
+        })?;
         self.bytes[at..at + 4].copy_from_slice(&(len as u32).to_ne_bytes());
         self.len += len;
         Ok(())

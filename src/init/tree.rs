@@ -45,7 +45,9 @@ impl Tree<'_> {
         // How many the last round found, if all of them had stopped.
         let (mut before, mut listed) = (None, 0);
         for round in 0..ROUNDS {
-            let Ok(n) = self.scan(table.rows()) else { break };
+            let Ok(n) = self.scan(table.rows()) else {
+                break;
+            };
             listed = n;
             let rows = &mut table.rows()[..n];
             let found = gather(rows);
@@ -75,8 +77,12 @@ impl Tree<'_> {
     /// Kills what is left of it, dead processes that are not reaped included;
     /// how many there are.
     pub(crate) fn kill_left(&self) -> usize {
-        let Ok(mut table) = Table::<Member>::new(ROWS) else { return 0 };
-        let Ok(n) = self.scan(table.rows()) else { return 0 };
+        let Ok(mut table) = Table::<Member>::new(ROWS) else {
+            return 0;
+        };
+        let Ok(n) = self.scan(table.rows()) else {
+            return 0;
+        };
         let rows = &mut table.rows()[..n];
         let found = gather(rows);
         signal(rows, SIGKILL);
@@ -89,7 +95,8 @@ impl Tree<'_> {
         let home = Cgroup::of(self.proc, b"1")?;
         let mut n = 0;
         dir::for_each(self.proc, c".", |name| {
-            let row = decimal::number(name.to_bytes()).and_then(|pid| self.member(name, pid, &home));
+            let row =
+                decimal::number(name.to_bytes()).and_then(|pid| self.member(name, pid, &home));
             if let (Some(row), Some(place)) = (row, rows.get_mut(n)) {
                 *place = row;
                 n += 1;
@@ -103,7 +110,12 @@ impl Tree<'_> {
     fn member(&self, name: &CStr, pid: i32, home: &Cgroup) -> Option<Member> {
         let mut path = [0u8; 32];
         let path = dir::join(&mut path, &[name.to_bytes(), b"/stat"]).ok()?;
-        let Stat { stopped, parent, session, threads } = Stat::read(self.proc, path)?;
+        let Stat {
+            stopped,
+            parent,
+            session,
+            threads,
+        } = Stat::read(self.proc, path)?;
         let stopped = match threads {
             0 | 1 => stopped,
             _ => threads_stopped(self.proc, name).unwrap_or(false),
@@ -112,7 +124,12 @@ impl Tree<'_> {
         // is 0 or 1.
         let adopted = || parent == 1 && session > 1 && self.owner.owns(self.proc, name, home);
         let begins = self.leader > 0 && (pid == self.leader || session == self.leader) || adopted();
-        Some(Member::new(pid, parent, begins, if stopped { STOPPED } else { 0 }))
+        Some(Member::new(
+            pid,
+            parent,
+            begins,
+            if stopped { STOPPED } else { 0 },
+        ))
     }
 }
 
@@ -165,12 +182,21 @@ fn write(cgroup: i32, file: &CStr, bytes: &[u8]) -> Result<()> {
 
 fn threads_stopped(proc: i32, name: &CStr) -> Result<bool> {
     let mut path = [0u8; 32];
-    let tasks = sys::openat(proc, dir::join(&mut path, &[name.to_bytes(), b"/task"])?, O_RDONLY | sys::O_DIRECTORY, 0)?;
+    let tasks = sys::openat(
+        proc,
+        dir::join(&mut path, &[name.to_bytes(), b"/task"])?,
+        O_RDONLY | sys::O_DIRECTORY,
+        0,
+    )?;
     let mut all = true;
     dir::for_each(tasks.0, c".", |thread| {
         let mut path = [0u8; 32];
         // One that cannot be read has ended.
-        all &= Stat::read(tasks.0, dir::join(&mut path, &[thread.to_bytes(), b"/stat"])?).is_none_or(|stat| stat.stopped);
+        all &= Stat::read(
+            tasks.0,
+            dir::join(&mut path, &[thread.to_bytes(), b"/stat"])?,
+        )
+        .is_none_or(|stat| stat.stopped);
         Ok(())
     })?;
     Ok(all)
@@ -196,6 +222,11 @@ impl Stat {
         let mut fields = text.get(after..)?.split(|b| *b == b' ');
         let stopped = matches!(fields.next()?, b"T" | b"t" | b"Z" | b"X");
         let mut number = |n: usize| decimal::number(fields.nth(n)?);
-        Some(Self { stopped, parent: number(0)?, session: number(1)?, threads: number(13)? })
+        Some(Self {
+            stopped,
+            parent: number(0)?,
+            session: number(1)?,
+            threads: number(13)?,
+        })
     }
 }

@@ -47,27 +47,42 @@ type Stamp = [u64; 7];
 
 impl Users {
     pub(crate) fn new() -> Result<Self> {
-        Ok(Self { room: Mapping::lasting(128 << 10)?, known: Table::lasting(1)? })
+        Ok(Self {
+            room: Mapping::lasting(128 << 10)?,
+            known: Table::lasting(1)?,
+        })
     }
 
     /// Looks `USER[:GROUP]` up in the files below `root`; empty is 0:0.
     pub(crate) fn find(&mut self, root: i32, text: &CStr) -> Result<&Identity> {
-        let [known] = self.known.rows() else { return Err(Errno::INVAL) };
+        let [known] = self.known.rows() else {
+            return Err(Errno::INVAL);
+        };
         let text = text.to_bytes();
         // A walk that is not kept inside is no danger: it decides nothing but whether these are the files of last time.
-        let same = || FILES.iter().zip(&known.files).all(|(path, was)| sys::stat(root, path).map_or([0; 7], stamp) == *was);
+        let same = || {
+            FILES
+                .iter()
+                .zip(&known.files)
+                .all(|(path, was)| sys::stat(root, path).map_or([0; 7], stamp) == *was)
+        };
         // One access that writes: a first one that reads would have the kernel give the page twice.
-        if known.full.swap(0, Ordering::AcqRel) == 1 && known.name.get(..known.name_len) == Some(text) && same() {
+        if known.full.swap(0, Ordering::AcqRel) == 1
+            && known.name.get(..known.name_len) == Some(text)
+            && same()
+        {
             known.full.store(1, Ordering::Release);
             return Ok(&known.identity);
         }
         let (first, second) = self.room.bytes_mut().split_at_mut(64 << 10);
         let [passwd, group] = [file(root, FILES[0], first)?, file(root, FILES[1], second)?];
-        passwd::identify(text, passwd.0.bytes(), group.0.bytes(), &mut known.identity).map_err(|refused| match refused {
-            Refused::Unknown => Errno::NOENT,
-            Refused::Malformed => Errno::INVAL,
-            Refused::TooManyGroups => Errno::TOOBIG,
-        })?;
+        passwd::identify(text, passwd.0.bytes(), group.0.bytes(), &mut known.identity).map_err(
+            |refused| match refused {
+                Refused::Unknown => Errno::NOENT,
+                Refused::Malformed => Errno::INVAL,
+                Refused::TooManyGroups => Errno::TOOBIG,
+            },
+        )?;
         known.files = [passwd.1, group.1];
         // The times are no finer than a tick: a file that has just changed may do so once more and look the same.
         let settled = sys::realtime_s().saturating_sub(2);
@@ -82,7 +97,15 @@ impl Users {
 
 fn stamp(stat: Stat) -> Stamp {
     let [_, _, mtime, mtime_ns, ctime, ctime_ns] = stat.times.map(|n| n as u64);
-    [stat.dev, stat.ino, stat.size as u64, mtime, mtime_ns, ctime, ctime_ns]
+    [
+        stat.dev,
+        stat.ino,
+        stat.size as u64,
+        mtime,
+        mtime_ns,
+        ctime,
+        ctime_ns,
+    ]
 }
 
 /// A file's bytes: in the memory that was given, or in more if they do not fit.

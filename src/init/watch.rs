@@ -42,9 +42,15 @@ impl Watched {
     /// Removes what is there, for as long as it is reasonable to try.
     pub(crate) fn remove(&self) {
         for held in &self.0 {
-            let Some(watch) = Watch::get(&mut Reader::new(held.bytes())) else { continue };
+            let Some(watch) = Watch::get(&mut Reader::new(held.bytes())) else {
+                continue;
+            };
             for round in 0..ROUNDS {
-                let found: usize = watch.parents.iter().map(|parent| remove_below(parent, &watch)).sum();
+                let found: usize = watch
+                    .parents
+                    .iter()
+                    .map(|parent| remove_below(parent, &watch))
+                    .sum();
                 if found == 0 {
                     break;
                 }
@@ -62,7 +68,9 @@ fn remove_below(parent: &CStr, watch: &Watch<'_>) -> usize {
     let mut found = 0;
     let flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
     // A parent that is gone holds none.
-    let Ok(top) = sys::openat(AT_FDCWD, parent, flags, 0) else { return 0 };
+    let Ok(top) = sys::openat(AT_FDCWD, parent, flags, 0) else {
+        return 0;
+    };
     // What cannot be read is left to the next `Store::recover`.
     let _ = dir::for_each(top.0, c".", |name| {
         if !name.to_bytes().starts_with(watch.prefix.to_bytes()) {

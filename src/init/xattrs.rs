@@ -28,7 +28,8 @@ pub(crate) fn read(fd: i32, tail: &mut Tail<'_>) -> Result<()> {
         }
         let before = tail.len;
         tail.put_name(name)?;
-        let read = |into: &mut [u8]| sys!(FGETXATTR, fd, name.as_ptr(), into.as_mut_ptr(), into.len());
+        let read =
+            |into: &mut [u8]| sys!(FGETXATTR, fd, name.as_ptr(), into.as_mut_ptr(), into.len());
         match tail.put_sized(read) {
             // ENODATA: it is gone again.
             Err(Errno(61)) => tail.len = before,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How commands end: reaping, killing, and telling the host when all is dead.
 
-use super::{PROC, Resident, SIGNALS};
+use super::Resident;
+use crate::boot::{PROC, SIGNALS};
 use crate::clone::{Dead, reap};
 use crate::mapping::Zeroable;
 use crate::message::note;
@@ -53,7 +54,11 @@ impl Row {
 
     fn tree<'a>(&self, owner: &'a Owner) -> Tree<'a> {
         let leader = if self.is_dead() { 0 } else { self.pid };
-        Tree { leader, owner, proc: PROC }
+        Tree {
+            leader,
+            owner,
+            proc: PROC,
+        }
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -78,7 +83,11 @@ impl Row {
         end.blocks_in = dead.usage.blocks_in();
         end.blocks_out = dead.usage.blocks_out();
         self.end = end;
-        self.deadline = if self.reason == wire::BY_ITSELF { 0 } else { now };
+        self.deadline = if self.reason == wire::BY_ITSELF {
+            0
+        } else {
+            now
+        };
         (self.give_up, self.pause) = (now + PATIENCE_NS, FIRST_PAUSE_NS);
     }
 
@@ -138,7 +147,11 @@ impl Resident<'_> {
     /// too much; for a second at most, because others wait.
     fn kill_left_of_ended(&mut self, owner: &Owner) {
         const ROUNDS: usize = 1000;
-        let tree = Tree { leader: 0, owner, proc: PROC };
+        let tree = Tree {
+            leader: 0,
+            owner,
+            proc: PROC,
+        };
         tree.kill();
         for _ in 0..ROUNDS {
             self.reap();
@@ -169,7 +182,13 @@ impl Resident<'_> {
     }
 
     fn expire_row(&mut self, at: usize, now: u64) {
-        let Self { marks, rows, live, empty, .. } = self;
+        let Self {
+            marks,
+            rows,
+            live,
+            empty,
+            ..
+        } = self;
         let row = &mut rows.rows()[at];
         if row.pid == 0 || row.deadline == 0 || row.deadline > now {
             return;
@@ -208,7 +227,10 @@ impl Resident<'_> {
             return;
         }
         let mut told = 0;
-        for row in self.used().filter(|row| row.is_dead() && (empty || row.deadline == 0)) {
+        for row in self
+            .used()
+            .filter(|row| row.is_dead() && (empty || row.deadline == 0))
+        {
             row.report(!empty);
             told += 1;
         }

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Becoming process 1 of a sandbox: replays the start, then settles down to serve commands.
+
+use crate::close::{close_but, close_from};
+use crate::command::Inherited;
+use crate::mapping::{self, Mapping};
+use crate::message::{BUFFER, receive, reply};
+use crate::replay::Replay;
+use crate::serve::Resident;
+use crate::sys::{self, Errno, Fd, PollFd, Result, nr, sys};
+use crate::wire::{self, Field as _, Open, Reader, Reply};
+
+/// Descriptors that stay open, in this order from number 3 on.
+pub(crate) const CONTROL: i32 = 3;
+pub(crate) const DEVPTS: i32 = 4;
+pub(crate) const DEV: i32 = 5;
+pub(crate) const PROC: i32 = 6;
+/// Behind the stage, which nobody needs by number.
+pub(crate) const SIGNALS: i32 = 8;
+
+/// What the spawner has and every init needs.
+pub(crate) struct Parent {
+    /// Of the spawner: its children see by it whether it lives.
+    pub(crate) pidfd: Fd,
+    /// A mount namespace with nothing in it, once one was asked for.
+    pub(crate) bare: Option<Fd>,
+    /// For commands.
+    pub(crate) inherited: Inherited,
+}
+
+/// CLONE_NEWIPC, CLONE_NEWNET: of all namespaces, those that take long to make.
+pub(crate) const SLOW: u64 = 0x0800_0000 | 0x4000_0000;
+
+/// How long one that was made ahead waits: who opens none for so long needs none at once.
+const PATIENCE_NS: u64 = 5_000_000_000;
+
+/// Becomes process 1 of the sandbox, `late` if it has yet to enter its cgroup; the first descriptor is the control socket.
+pub(crate) fn run(open: &Open<'_>, fds: &[i32], late: bool, parent: &Parent) -> ! {
+    // Where the host can be told of a failure: it is moved on the way.
+    let mut control = fds.first().copied().unwrap_or(-1);
+    let mut replay = Replay::new(fds, parent.bare.as_ref().map_or(-1, |fd| fd.0));
+    sys::set_name(if open.ahead == 1 {
+        c"tare-ahead"
+    } else {
+        c"tare-init"
+    });
+    if let Err(failure) = begin(open, fds, &mut replay, late, parent) {
+        give_up(control, failure);
+    }
+    if open.ahead == 0 {
+        serve(open, &mut replay, &mut control, parent);
+    }
+    let Ok(mut memory) = Mapping::lasting(BUFFER) else {
+        sys::exit(1)
+    };
+    let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else {
+        sys::exit(70)
+    };
+    let mut asked = [PollFd::input(control)];
+    sys::await_input(&mut asked, Some(PATIENCE_NS));
+    // Nobody has come for long. An interrupted wait is taken for that: only a debugger interrupts it.
+    if asked[0].revents == 0 {
+        sys::exit(0);
+    }
+    // End of file: nobody has a use for it.
+    let Ok(Some(request)) = receive(control, buffer) else {
+        sys::exit(0)
+    };
+    let Some(rest) =
+        Open::get(&mut Reader::new(request.body())).filter(|_| request.kind == wire::OPEN_REQUEST)
+    else {
+        sys::exit(1)
+    };
+    sys::set_name(c"tare-init");
+    serve(&rest, &mut replay, &mut control, parent)
+}
+
+/// Does the operations, and serves.
+fn serve(open: &Open<'_>, replay: &mut Replay, control: &mut i32, parent: &Parent) -> ! {
+    if let Err(failure) = start(open, replay, control) {
+        give_up(*control, failure);
+    }
+    // What the operations needed of it is more than all that comes.
+    mapping::release_stack();
+    let memory = Mapping::lasting(BUFFER);
+    match memory.and_then(|memory| Ok((Resident::new(open, parent.inherited)?, memory))) {
+        Ok((mut resident, mut memory)) => {
+            resident.hand_over(&mut memory);
+            resident.serve(&mut memory)
+        }
+        Err(errno) => give_up(CONTROL, init(errno)),
+    }
+}
+
+pub(crate) fn give_up(control: i32, (place, index, errno): Failure) -> ! {
+    reply(
+        control,
+        &Reply::new(wire::FAILED, place, index, errno.0),
+        &[],
+    );
+    sys::exit(1)
+}
+
+/// Where it failed, which operation it was if it was one, and how.
+pub(crate) type Failure = (u32, u32, Errno);
+
+pub(crate) fn init(errno: Errno) -> Failure {
+    (wire::AT_INIT, 0, errno)
+}
+
+/// What comes before anything that a sandbox of its own would want.
+fn begin(
+    open: &Open<'_>,
+    fds: &[i32],
+    replay: &mut Replay,
+    late: bool,
+    parent: &Parent,
+) -> core::result::Result<(), Failure> {
+    // PR_SET_PDEATHSIG: the spawner has one thread, so this is its end and not a thread's.
+    sys::prctl(1, sys::SIGKILL as usize, 0).map_err(init)?;
+    if !open.uid_map.is_empty() {
+        become_root().map_err(init)?;
+    }
+    // It may have ended before it could be noticed.
+    if sys::poll(&mut [PollFd::input(parent.pidfd.0)], Some(0)) != Ok(0) {
+        sys::exit(1);
+    }
+    if late {
+        let cgroup = replay.slot(open.cgroup).map_err(init)?;
+        let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0).map_err(init)?;
+        sys::write(procs.0, b"0").map_err(init)?;
+    }
+    if open.ahead == 1 {
+        // It may wait for long, and what the spawner holds for other sandboxes, as their locks, would be held by it, too.
+        let mut kept = [-1; wire::MAX_FDS + 2];
+        let all = fds
+            .iter()
+            .copied()
+            .chain([parent.pidfd.0])
+            .chain(parent.bare.as_ref().map(|fd| fd.0));
+        kept.iter_mut().zip(all).for_each(|(kept, fd)| *kept = fd);
+        close_but(&mut kept);
+        if !is_weak!("network_of_host") {
+            sys!(nr::UNSHARE, open.namespaces & SLOW).map_err(init)?;
+        }
+        run_all(open, replay)?;
+    }
+    Ok(())
+}
+
+fn run_all(open: &Open<'_>, replay: &mut Replay) -> core::result::Result<(), Failure> {
+    replay
+        .run(open.ops)
+        .map_err(|(index, errno)| (wire::AT_OP, index, errno))
+}
+
+fn start(
+    open: &Open<'_>,
+    replay: &mut Replay,
+    told_at: &mut i32,
+) -> core::result::Result<(), Failure> {
+    run_all(open, replay)?;
+    let kept = [
+        replay.slot(0),
+        keep(replay, open.devpts),
+        keep(replay, open.dev),
+        keep(replay, open.proc),
+        keep(replay, open.stage),
+    ];
+    let settled = settle(kept, told_at).and_then(|()| sys::keep_caps(open.init_caps));
+    settled.map_err(init)
+}
+
+fn become_root() -> Result<()> {
+    sys!(nr::SETRESGID, 0, 0, 0)?;
+    sys!(nr::SETRESUID, 0, 0, 0)?;
+    // PR_SET_DUMPABLE, and the death signal that a change of ids takes back.
+    sys::prctl(4, 0, 0)?;
+    sys::prctl(1, sys::SIGKILL as usize, 0).map(drop)
+}
+
+fn keep(replay: &Replay, slot: i32) -> Result<i32> {
+    match slot {
+        -1 => Err(Errno::BADF),
+        slot => replay.slot(slot),
+    }
+}
+
+/// Moves what stays open to its place and closes everything else.
+fn settle(kept: [Result<i32>; 5], told_at: &mut i32) -> Result<()> {
+    let [control, devpts, dev, proc, stage] = kept;
+    let signals = sys::signalfd_child()?;
+    let mut high = [-1i32; 6];
+    for (high, fd) in high
+        .iter_mut()
+        .zip([control, devpts, dev, proc, stage, Ok(signals.0)])
+    {
+        if let Ok(fd) = fd {
+            *high = sys::duplicate(fd, 64)?.keep();
+        }
+    }
+    // It is closed with everything that is not in place.
+    signals.keep();
+    // The first is the control socket, whose old number any of these may take.
+    *told_at = high[0];
+    let flags = if is_weak!("no_cloexec") {
+        0
+    } else {
+        sys::O_CLOEXEC
+    };
+    for (at, fd) in (CONTROL..).zip(high) {
+        match fd {
+            -1 => sys::close(at),
+            fd => drop(sys!(nr::DUP3, fd, at, flags)?),
+        }
+    }
+    *told_at = CONTROL;
+    // 0 was the spawner's socket. Of our own `/dev`, whatever is mounted on it: commands get this one.
+    let null = sys::openat(DEV, c"null", sys::O_RDWR | sys::O_NOFOLLOW, 0)?.keep();
+    for fd in 0..3 {
+        sys!(nr::DUP2, null, fd)?;
+    }
+    close_from(SIGNALS + 1);
+    Ok(())
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is removed when a sandbox is dead.
+
+use crate::cgroup::remove_cgroup;
+use crate::copy::remove_tree;
+use crate::mapping::Mapping;
+use crate::sys::{AT_FDCWD, Result};
+use crate::wire::{Field as _, List, Open, Reader};
+
+/// What is removed when a sandbox is dead: two lists, each behind its length.
+pub(crate) struct Grave(Mapping);
+
+impl Grave {
+    pub(crate) fn new(open: &Open<'_>) -> Result<Self> {
+        let parts = [open.cgroups.bytes(), open.scratch.bytes()];
+        let mut memory = Mapping::anonymous(8 + parts[0].len() + parts[1].len())?;
+        // No init has anything to do with it, nor with those of the sandboxes before. Said before anything is in it: the
+        // kernel makes one area of all that are next to each other then.
+        memory.for_children(false)?;
+        let mut rest = memory.bytes_mut();
+        for part in parts {
+            let (len, tail) = rest.split_at_mut(4);
+            len.copy_from_slice(&(part.len() as u32).to_ne_bytes());
+            let (body, tail) = tail.split_at_mut(part.len());
+            body.copy_from_slice(part);
+            rest = tail;
+        }
+        Ok(Self(memory))
+    }
+
+    pub(crate) fn into_raw(self) -> (usize, usize) {
+        self.0.into_raw()
+    }
+
+    /// Takes back what [`Grave::into_raw`] gave.
+    pub(crate) fn from_raw(raw: (usize, usize)) -> Self {
+        Self(Mapping::from_raw(raw))
+    }
+
+    /// Gives the next child a copy, to do the removing.
+    pub(crate) fn for_children(&self) -> Result<()> {
+        self.0.for_children(true)
+    }
+
+    fn lists(&self) -> Option<(List<'_>, List<'_>)> {
+        let mut reader = Reader::new(self.0.bytes());
+        Some((List::get(&mut reader)?, List::get(&mut reader)?))
+    }
+
+    pub(crate) fn clear(&self) {
+        self.remove_cgroups();
+        self.remove_scratch();
+    }
+
+    pub(crate) fn remove_cgroups(&self) {
+        for path in self.lists().iter().flat_map(|(cgroups, _)| cgroups.iter()) {
+            remove_cgroup(AT_FDCWD, path);
+        }
+    }
+
+    pub(crate) fn has_scratch(&self) -> bool {
+        self.lists().is_some_and(|(_, scratch)| !scratch.is_empty())
+    }
+
+    pub(crate) fn remove_scratch(&self) {
+        for path in self.lists().iter().flat_map(|(_, scratch)| scratch.iter()) {
+            // What is left is found by the next `Store::recover`.
+            let _ = remove_tree(AT_FDCWD, path);
+        }
+    }
+}

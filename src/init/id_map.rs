@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The id maps of user namespaces, user_namespaces(7), and user 0 in one.
+
+use core::ffi::CStr;
+
+use crate::dir;
+use crate::sys::{self, AT_FDCWD, Result, nr, sys};
+use crate::wire::Hello;
+
+pub(crate) fn write_map(pid: i32, file: &CStr, map: &[u8]) -> Result<()> {
+    let mut path = [0u8; 64];
+    let path = dir::join(
+        &mut path,
+        &[
+            b"/proc/",
+            dir::digits(pid as u64, &mut [0; 20]),
+            b"/",
+            file.to_bytes(),
+        ],
+    )?;
+    let file = sys::openat(AT_FDCWD, path, sys::O_WRONLY, 0)?;
+    sys::write(file.0, map)
+}
+
+/// The only ids an ordinary user without subordinate ones can map, user_namespaces(7);
+/// setgroups is denied first, or the kernel refuses the map.
+pub(crate) fn map_self(hello: &Hello) -> Result<()> {
+    for (file, id) in [
+        (c"/proc/self/setgroups", None),
+        (c"/proc/self/uid_map", Some(hello.uid)),
+        (c"/proc/self/gid_map", Some(hello.gid)),
+    ] {
+        let (mut text, mut digits) = ([0u8; 32], [0; 20]);
+        let bytes = match id {
+            None => &b"deny"[..],
+            Some(id) => dir::join(
+                &mut text,
+                &[b"0 ", dir::digits(u64::from(id), &mut digits), b" 1"],
+            )?
+            .to_bytes(),
+        };
+        let file = sys::openat(AT_FDCWD, file, sys::O_WRONLY, 0)?;
+        sys::write(file.0, bytes)?;
+    }
+    Ok(())
+}
+
+/// Takes user and group 0 of the new user namespace, and hides from the caller's other processes again.
+pub(crate) fn become_root() -> Result<()> {
+    sys!(nr::SETRESGID, 0, 0, 0)?;
+    sys!(nr::SETRESUID, 0, 0, 0)?;
+    sys::prctl(4, 0, 0).map(drop)
+}

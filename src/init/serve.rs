@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Process 1 of a sandbox, settled: serves commands until it is told to end.
+
+mod ends;
+
+use core::cell::Cell;
+
+use crate::boot::{CONTROL, DEV, DEVPTS, PROC, SIGNALS, give_up, init};
+use crate::command::{self, Child, Inherited, Parts, Place};
+use crate::confined::Confined;
+use crate::files::Files;
+use crate::mapping::{Mapping, Table};
+use crate::message::{BUFFER, Fds, Request, note, receive, reply, tell};
+use crate::owner::Marks;
+use crate::sys::{self, Errno, Fd, PollFd, Result, nr, sys};
+use crate::wire::{self, Field as _, Find, Kill, Open, Reader, Reply, Run};
+use ends::Row;
+
+/// Commands running at once in one sandbox.
+const ROWS: usize = 16384;
+
+/// How long a command may take to its exec; only somebody inside can make it take that long.
+const START_NS: u64 = 10_000_000_000;
+
+/// How long a command's ends of pipes are ours, too, where the host waits for its end alone: of most, until they are dead. The
+/// host is then woken once, by all at once, instead of by the last end that a dying command closes and by its status.
+const BRIEF_NS: u64 = 10_000_000;
+
+pub(crate) struct Resident<'a> {
+    open: &'a Open<'a>,
+    rows: Table<Row>,
+    parts: Parts,
+    files: Files,
+    /// How many commands run.
+    live: usize,
+    /// Whether process 1 has no child at all, as far as it knows: then nothing
+    /// else is in the sandbox.
+    empty: bool,
+    /// Which processes are whose.
+    marks: Marks,
+    /// In the thread that is behind it.
+    confined: Option<&'a Confined<'a>>,
+}
+
+/// The times of a command, nanoseconds of the clock.
+struct Times {
+    started: u64,
+    /// When the whole command is killed; 0 for never.
+    deadline: u64,
+    /// When a child that has executed nothing is given up, however much time the command has.
+    latest: u64,
+    /// The earlier of both.
+    start_by: u64,
+}
+
+impl Times {
+    fn of(run: &Run<'_>) -> Self {
+        let started = sys::now_ns();
+        let deadline = if run.timeout_ms == 0 {
+            0
+        } else {
+            started.saturating_add(run.timeout_ms.saturating_mul(1_000_000))
+        };
+        let latest = started.saturating_add(START_NS);
+        let start_by = if deadline == 0 {
+            latest
+        } else {
+            deadline.min(latest)
+        };
+        Self {
+            started,
+            deadline,
+            latest,
+            start_by,
+        }
+    }
+}
+
+/// What one thread hands to the other.
+struct Handed<'r, 'a> {
+    resident: &'r mut Resident<'a>,
+    memory: &'r mut Mapping,
+}
+
+/// Tells the host that the sandbox is ready.
+fn announce() {
+    let told = sys!(nr::GETPID).and_then(|pid| {
+        let pidfd = Fd(sys!(nr::PIDFD_OPEN, pid, 0)? as i32);
+        let mut ready = Reply::new(wire::READY, 0, 0, 0);
+        ready.signal = pid as u32;
+        tell(CONTROL, &ready, &[pidfd.0])
+    });
+    if let Err(errno) = told {
+        give_up(CONTROL, init(errno));
+    }
+}
+
+impl<'a> Resident<'a> {
+    pub(crate) fn new(open: &'a Open<'a>, inherited: Inherited) -> Result<Self> {
+        Ok(Self {
+            open,
+            rows: Table::lasting(ROWS)?,
+            parts: Parts::new(inherited)?,
+            files: Files::default(),
+            live: 0,
+            empty: true,
+            marks: Marks::default(),
+            confined: None,
+        })
+    }
+
+    pub(crate) fn serve(&mut self, memory: &mut Mapping) -> ! {
+        loop {
+            let Ok(buffer) = <&mut [u8; BUFFER]>::try_from(memory.bytes_mut()) else {
+                sys::exit(70)
+            };
+            let mut fds = [CONTROL, SIGNALS].map(PollFd::input);
+            sys::await_input(&mut fds, self.until_deadline());
+            let [control, signals] = fds.map(|f| f.revents != 0);
+            if signals {
+                self.reap();
+            }
+            self.expire();
+            if control {
+                match receive(CONTROL, buffer) {
+                    Ok(Some(request)) => self.answer(request),
+                    // The host closed the sandbox or is gone: this namespace ends with its process 1.
+                    Ok(None) => sys::exit(0),
+                    // One malformed message is dropped; its sockets close, which its sender sees.
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Tells the host that the sandbox is ready, and goes on in a thread behind the seccomp program, if it lets that be;
+    /// comes back if not. The thread attaches the program while the host hears of it and makes up its first request.
+    pub(crate) fn hand_over(&mut self, memory: &mut Mapping) {
+        fn serve(handed: usize, confined: &Confined<'_>) -> ! {
+            // SAFETY: `hand_over` passes its own `Handed`, and does not come back once this runs: the first thread tells the
+            // host, touching nothing of that, does what this one asks for, and waits otherwise. So do `confined` and what `handed` points to live on.
+            let (handed, confined) = unsafe {
+                (
+                    &mut *(handed as *mut Handed<'_, '_>),
+                    &*core::ptr::from_ref(confined),
+                )
+            };
+            handed.resident.confined = Some(confined);
+            handed.resident.serve(handed.memory)
+        }
+        let confine = &self.open.confine;
+        if confine.seccomp_at_birth == 1 && confine.no_new_privs == 1 && !confine.seccomp.is_empty()
+        {
+            let mut handed = Handed {
+                resident: self,
+                memory,
+            };
+            Confined::hand_over(confine.seccomp, serve, &raw mut handed as usize, announce);
+        } else {
+            announce();
+        }
+    }
+
+    /// Does something in the first thread, which nothing is refused.
+    fn first<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
+        let Some(confined) = self.confined.take() else {
+            return work(self);
+        };
+        let mut result = None;
+        confined.by_first(|| result = Some(work(self)));
+        self.confined = Some(confined);
+        match result {
+            Some(result) => result,
+            None => sys::exit(70),
+        }
+    }
+
+    fn answer(&mut self, mut request: Request<'_>) {
+        let kind = request.kind;
+        let (body, fds) = request.parts();
+        match kind {
+            wire::RUN_REQUEST => {
+                let status = fds.get(0).unwrap_or(-1);
+                let run = Run::get(&mut Reader::new(body)).ok_or((wire::AT_MESSAGE, Errno::PROTO));
+                let started =
+                    run.and_then(|run| match run.flags & (wire::TTY | wire::INTO_CGROUP) {
+                        0 => self.start(&run, fds),
+                        _ => self.first(|this| this.start(&run, fds)),
+                    });
+                if let Err((place, errno)) = started {
+                    note(status, &Reply::new(wire::FAILED, place, 0, errno.0));
+                }
+            }
+            wire::KILL_REQUEST => {
+                if let Some(kill) = Kill::get(&mut Reader::new(body)) {
+                    self.first(|this| this.kill(&kill));
+                }
+            }
+            wire::PIDFD_REQUEST => self.find(body, fds.get(0).unwrap_or(-1)),
+            wire::FILE_REQUEST => self.first(|this| {
+                this.files
+                    .serve(body, fds.as_slice(), PROC, &this.open.confine)
+            }),
+            _ => {}
+        }
+    }
+
+    /// Sends a pidfd of a running command.
+    fn find(&mut self, body: &[u8], told: i32) {
+        let find = Find::get(&mut Reader::new(body)).ok_or(Errno::PROTO);
+        let found = find.and_then(|find| {
+            let row = self
+                .used()
+                .find(|row| row.id == find.id && !row.is_dead())
+                .ok_or(Errno::SRCH)?;
+            // Its pid is its own as long as the row is in use.
+            let pid = row.pid;
+            self.first(|_| sys!(nr::PIDFD_OPEN, pid, 0))
+                .map(|fd| Fd(fd as i32))
+        });
+        match found {
+            Ok(pidfd) => reply(told, &Reply::new(wire::STARTED, 0, 0, 0), &[pidfd.0]),
+            Err(errno) => note(
+                told,
+                &Reply::new(wire::FAILED, wire::AT_MESSAGE, 0, errno.0),
+            ),
+        }
+    }
+
+    fn start(&mut self, run: &Run<'_>, fds: &mut Fds) -> core::result::Result<(), (u32, Errno)> {
+        // Of an empty table nothing is read: a page that is first read and then written is given twice.
+        let free = if self.live == 0 {
+            Some(0)
+        } else {
+            self.rows.rows().iter().position(|r| r.pid == 0)
+        };
+        let row = free.ok_or((wire::AT_CLONE, Errno::AGAIN))?;
+        let times = Times::of(run);
+        let tagged = run.flags & wire::INTO_CGROUP == 0 && self.marks.begin(run.id, self.empty);
+        let place = Place {
+            devpts: DEVPTS,
+            dev: DEV,
+            confined: self.confined.is_some(),
+            tagged,
+        };
+        let own = times.start_by - times.started;
+        let rest = self.until_deadline().map_or(own, |others| others.min(own));
+        let (given, closed) = (fds.as_slice(), Cell::new(false));
+        let meanwhile = || {
+            if run.flags & (wire::UNTOLD | wire::INTO_CGROUP) != wire::UNTOLD {
+                return;
+            }
+            // Mostly until it is dead; what else it may be, the loop finds out.
+            let wait = |ns| sys::poll(&mut [CONTROL, SIGNALS].map(PollFd::input), Some(ns));
+            if wait(rest.min(BRIEF_NS)) == Ok(0) && rest > BRIEF_NS {
+                // The child has copies.
+                given[1..].iter().for_each(|fd| sys::close(*fd));
+                closed.set(true);
+                let _ = wait(rest - BRIEF_NS);
+            }
+        };
+        self.empty = false;
+        let child = command::start(
+            run,
+            &self.open.confine,
+            given,
+            &place,
+            &mut self.parts,
+            times.start_by,
+            meanwhile,
+        );
+        if closed.get() {
+            fds.truncate(1);
+        }
+        let child = child?;
+        if child.late && times.start_by == times.latest {
+            return Err((wire::AT_START, Errno::TIMEDOUT));
+        }
+        if tagged {
+            self.marks.tagged(run.id, child.tag);
+        }
+        self.enroll(row, run, &child, &times, fds)
+    }
+
+    /// Gives a child that has executed its program a row, and tells the host.
+    fn enroll(
+        &mut self,
+        row: usize,
+        run: &Run<'_>,
+        child: &Child,
+        times: &Times,
+        fds: &mut Fds,
+    ) -> core::result::Result<(), (u32, Errno)> {
+        let take = |fds: &mut Fds, n| fds.take(n).map_err(|e| (wire::AT_MESSAGE, e));
+        let status = take(fds, 0)?;
+        let cgroup = match run.flags & wire::INTO_CGROUP {
+            0 => 0,
+            _ => take(fds, command::cgroup_at(run))? + 1,
+        };
+        // Before the host is told: from then on, who closes its end of a pipe was the last to have it.
+        fds.clear();
+        let reason = if child.late {
+            wire::BY_TIMEOUT
+        } else {
+            wire::BY_ITSELF
+        };
+        self.rows.rows()[row] = Row {
+            pid: child.pid,
+            status,
+            id: run.id,
+            started: times.started,
+            deadline: times.deadline,
+            reason,
+            cgroup,
+            ..Row::default()
+        };
+        self.live += 1;
+        let mut message = Reply::new(wire::STARTED, 0, 0, 0);
+        message.signal = child.pid as u32;
+        let told = match (&child.pidfd, &child.master) {
+            (None, _) => Ok(()),
+            (Some(pidfd), Some(master)) => tell(status, &message, &[pidfd.0, master.0]),
+            (Some(pidfd), None) => tell(status, &message, &[pidfd.0]),
+        };
+        if told.is_err() {
+            // Nobody could wait for it: it ends, and so does the host's wait for its start.
+            self.first(|this| {
+                let row = &mut this.rows.rows()[row];
+                sys::close(row.status);
+                (row.status, row.reason) = (-1, wire::BY_CALLER);
+                let owner = this.marks.owner(row.id);
+                row.kill(&owner);
+            });
+        }
+        Ok(())
+    }
+
+    /// The rows in use; those beyond the last one are not touched.
+    fn used(&mut self) -> impl Iterator<Item = &mut Row> {
+        self.rows
+            .rows()
+            .iter_mut()
+            .filter(|r| r.pid != 0)
+            .take(self.live)
+    }
+
+    /// Time until the next command is due.
+    fn until_deadline(&mut self) -> Option<u64> {
+        let due = self.used().map(|r| r.deadline).filter(|d| *d != 0).min()?;
+        Some(due.saturating_sub(sys::now_ns()))
+    }
+}
