@@ -38,7 +38,6 @@ test: setup images guest ## Every test, on real images, as root and as ordinary 
 lint: setup ## Formatting, clippy, shellcheck, prose, documentation: exactly what CI asks
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets --features libtare/bench -- -D warnings
-	scripts/lint-helper.sh
 	shellcheck .ci/run scripts/*.sh tests/*.sh tests/*/*.sh fuzz/*.sh bindings/*/*.sh examples/*/*.sh
 	bindings/python/test.sh -l
 	python3 -B scripts/prose/test_prose.py

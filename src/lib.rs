@@ -63,9 +63,9 @@ mod sys;
 #[cfg(any(test, feature = "bench"))]
 #[doc(hidden)]
 pub mod testing;
-#[allow(dead_code, reason = "the helper uses the rest")]
-mod wire;
 mod work;
+
+use tare_wire as wire;
 
 pub use command::{Command, Size, Stdin, Stdout, duplicate};
 pub use doctor::{Check, Matter, Report, doctor};

@@ -242,23 +242,6 @@ impl DirHandle {
     }
 }
 
-impl FileRequest<'_> {
-    /// Returns a request with only the verb.
-    pub(super) const fn new(verb: u32) -> Self {
-        FileRequest {
-            verb,
-            flags: 0,
-            path: c"",
-            to: c"",
-            open: 0,
-            mode: 0,
-            device: 0,
-            user: c"",
-            set: wire::FileSet::NONE,
-        }
-    }
-}
-
 fn wait(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     loop {
         let mut socket = [PollFd::new(socket, PollFlags::POLLIN)];

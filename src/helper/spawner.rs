@@ -27,9 +27,6 @@ use crate::sys::dup::duplicate;
 use crate::sys::{memfd, pidfd, socket};
 use crate::wire::{self, Close, Field, Hello, Job, ListBuf, Open, Reply, Watch};
 
-/// The helper program, built by `build.rs`.
-static HELPER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tare-init"));
-
 /// How long the end of a helper that is this process's child is waited for.
 const REAP_MS: u16 = 2000;
 
@@ -92,7 +89,7 @@ impl Spawner {
     pub(crate) fn start() -> Result<Self> {
         let step = "start spawner";
         let authority = Authority::of_caller()?;
-        let program = HELPER;
+        let program = tare_init::PROGRAM;
         #[cfg(tare_weak)]
         let program = &crate::weak::told(program)[..];
         let helper = memfd::sealed(c"tare-init", program, true).map_err(|e| {

@@ -62,8 +62,8 @@ impl Compiled {
     }
 }
 
-/// What process 1 calls to serve, to start a command from behind the program, and to reap it: `src/init/resident.rs`,
-/// `src/init/command.rs`.
+/// What process 1 calls to serve, to start a command from behind the program, and to reap it: `crates/tare-init/src/serve.rs`,
+/// `crates/tare-init/src/command.rs`.
 const OF_INIT: [&str; 34] = [
     "capset",
     "clock_gettime",

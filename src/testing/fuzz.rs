@@ -10,6 +10,7 @@
 mod passwd;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 /// One parser.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +49,7 @@ pub const TARGETS: [Target; 9] = [
     },
     Target {
         name: "wire",
-        run: crate::wire::fuzz::wire,
+        run: wire::wire,
     },
     Target {
         name: "passwd",

@@ -3,18 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{File, assert_clean, rank, reaches, source};
+use super::{CRATES, File, assert_clean, rank, reaches, source};
 
 /// `bindings/cli/src/run/flags.rs` is `["cli", "run", "flags"]`: the crate,
 /// then the modules; `None` for the crate's root and for tests.
 fn place(file: &File) -> Option<Vec<&str>> {
-    let mut faces = ["bindings/", "crates/"].into_iter();
-    let (name, inner) = match faces.find_map(|dir| file.path.strip_prefix(dir)) {
+    let mut others = ["bindings/", CRATES].into_iter();
+    let (name, inner) = match others.find_map(|dir| file.path.strip_prefix(dir)) {
         Some(rest) => rest.split_once("/src/")?,
-        None => match file.path.strip_prefix("src/")? {
-            inner if inner.starts_with("init/") => ("init", &inner["init/".len()..]),
-            inner => ("tare", inner),
-        },
+        None => ("tare", file.path.strip_prefix("src/")?),
     };
     let modules = inner.strip_suffix(".rs")?.split('/');
     let modules = modules.filter(|part| *part != "mod");
@@ -82,8 +79,8 @@ fn circle_of_files_is_refused() {
             "src/image/layer.rs",
             "fn f() { crate::image::store::a::g() }",
         ),
-        File::new("src/init/x.rs", "use crate::y::Y;"),
-        File::new("src/init/y.rs", "use crate::z;"),
+        File::new("crates/tare-init/src/x.rs", "use crate::y::Y;"),
+        File::new("crates/tare-init/src/y.rs", "use crate::z;"),
         File::new("bindings/cli/src/run.rs", "use super::image::Bars;"),
         File::new("bindings/cli/src/image.rs", "use crate::run::Flags;"),
     ];

@@ -36,7 +36,7 @@ struct Function {
 
 /// All cures of the sources that ship.
 pub(crate) fn all(files: &[File]) -> Vec<Cure> {
-    const APART: [&str; 2] = ["src/init/", "src/testing"];
+    const APART: [&str; 2] = ["crates/tare-init/", "src/testing"];
     let ships = |f: &&File| {
         f.ships() && !f.path.contains("/tests") && !APART.iter().any(|dir| f.path.starts_with(dir))
     };

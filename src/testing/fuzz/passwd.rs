@@ -3,10 +3,10 @@
 #![forbid(unsafe_code)]
 
 // The helper's own sources, which make no system call.
-#[path = "../../init/decimal.rs"]
+#[path = "../../../crates/tare-init/src/decimal.rs"]
 mod decimal;
 #[expect(clippy::module_inception, reason = "its name in the helper")]
-#[path = "../../init/passwd.rs"]
+#[path = "../../../crates/tare-init/src/passwd.rs"]
 mod passwd;
 
 use passwd::{HOME_MAX, Identity, identify};

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Every record of the wire, read from any bytes: what is read is written back the same.
+//! Reads every record of the wire from any bytes, and writes it back the same.
 #![forbid(unsafe_code)]
 
-use super::*;
+use crate::wire::{
+    Close, Confine, Field, FileRequest, FileSet, FileStat, Header, Hello, Job, Kill, Op, Open,
+    Reader, Reply, Run, Watch,
+};
 
 /// The first byte chooses the record, the others are its bytes.
-pub(crate) fn wire(data: &[u8]) {
+pub(super) fn wire(data: &[u8]) {
     let Some((kind, body)) = data.split_first() else {
         return;
     };
@@ -32,7 +35,7 @@ fn same<'a, T: Field<'a>>(body: &'a [u8]) {
     if let Some(record) = T::get(&mut reader) {
         let mut bytes = Vec::new();
         record.put(&mut bytes);
-        let read = body.len() - reader.0.len();
+        let read = body.len() - reader.rest().len();
         assert_eq!(bytes, body[..read]);
     }
 }
@@ -40,13 +43,13 @@ fn same<'a, T: Field<'a>>(body: &'a [u8]) {
 fn operations(body: &[u8]) {
     let mut reader = Reader::new(body);
     while !reader.is_empty() {
-        let before = reader.0;
+        let before = reader.rest();
         let Some(op) = Op::get(&mut reader) else {
             return;
         };
         let mut bytes = Vec::new();
         op.put(&mut bytes);
-        assert_eq!(bytes, before[..before.len() - reader.0.len()]);
+        assert_eq!(bytes, before[..before.len() - reader.rest().len()]);
         if let Op::NewOverlay {
             lowers, options, ..
         } = op

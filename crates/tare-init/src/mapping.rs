@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Memory without an allocator: mappings, and tables in them.
 
+use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sys::{Result, nr, sys};
@@ -71,9 +72,8 @@ impl Mapping {
 
     /// Gives up ownership: address and length, for [`Mapping::from_raw`].
     pub(crate) fn into_raw(self) -> (usize, usize) {
-        let raw = (self.at as usize, self.len);
-        core::mem::forget(self);
-        raw
+        let this = ManuallyDrop::new(self);
+        (this.at as usize, this.len)
     }
 
     /// Takes ownership back of what [`Mapping::into_raw`] gave; zeros are nothing.

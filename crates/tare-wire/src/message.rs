@@ -10,14 +10,14 @@ macro_rules! record {
     ($(#[$doc:meta])* $name:ident $(<$life:lifetime>)? { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Default)]
-        pub(crate) struct $name $(<$life>)? { $($(#[$fdoc])* pub(crate) $field: $ty,)* }
+        pub struct $name $(<$life>)? { $($(#[$fdoc])* pub $field: $ty,)* }
 
         impl<'a> Field<'a> for $name $(<$life>)? {
             fn get(from: &mut Reader<'a>) -> Option<Self> {
                 Some(Self { $($field: Field::get(from)?,)* })
             }
-            #[cfg(not(tare_init))]
-            fn put(&self, to: &mut Vec<u8>) {
+            #[cfg(feature = "alloc")]
+            fn put(&self, to: &mut alloc::vec::Vec<u8>) {
                 $(self.$field.put(to);)*
             }
         }
@@ -28,7 +28,7 @@ pub(crate) use record;
 record! {
     /// Begins every message to the spawner and to the init.
     Header {
-        /// [`MAGIC`].
+        /// [`MAGIC`](super::MAGIC).
         magic: u32,
         /// One of the `*_REQUEST` numbers.
         kind: u32,
@@ -40,27 +40,27 @@ record! {
 }
 
 /// Length of a [`Header`] on the wire.
-pub(crate) const HEADER: usize = 16;
+pub const HEADER: usize = 16;
 
 /// Host to spawner: [`Hello`]; file descriptors: reply socket, pidfd of the host.
-pub(crate) const HELLO_REQUEST: u32 = 1;
+pub const HELLO_REQUEST: u32 = 1;
 /// Host to spawner: [`Open`]; file descriptors: control socket of the init, then the slots. With [`Open::ahead`], once more from the
 /// host to the init, without descriptors.
-pub(crate) const OPEN_REQUEST: u32 = 2;
+pub const OPEN_REQUEST: u32 = 2;
 /// Host to spawner: [`Close`]; file descriptors: none, or a socket that is told when all is gone.
-pub(crate) const CLOSE_REQUEST: u32 = 3;
+pub const CLOSE_REQUEST: u32 = 3;
 /// Host to spawner: [`Job`]; file descriptors: reply socket, then the slots.
-pub(crate) const JOB_REQUEST: u32 = 4;
+pub const JOB_REQUEST: u32 = 4;
 /// Host to init: [`Run`]; file descriptors: status socket, stdin, stdout, stderr, then extra ones.
-pub(crate) const RUN_REQUEST: u32 = 5;
+pub const RUN_REQUEST: u32 = 5;
 /// Host to init: [`Kill`].
-pub(crate) const KILL_REQUEST: u32 = 6;
+pub const KILL_REQUEST: u32 = 6;
 
 /// Host to init: [`Find`]; file descriptor: reply socket, which gets `STARTED` with a pidfd, or `FAILED`.
-pub(crate) const PIDFD_REQUEST: u32 = 9;
+pub const PIDFD_REQUEST: u32 = 9;
 
 /// Host to spawner: [`Watch`]; no file descriptors and no reply.
-pub(crate) const WATCH_REQUEST: u32 = 8;
+pub const WATCH_REQUEST: u32 = 8;
 
 record! {
     /// Names that the host will give to directories. The spawner removes them
@@ -102,7 +102,7 @@ record! {
         /// 1: the init does the operations, and then waits on its control socket for the rest of them in another such message,
         /// of which only the slots, the operations and what follows them count.
         ahead: u32,
-        /// Whether the init needs the bare mount namespace ([`Op::EnterBare`]).
+        /// Whether the init needs the bare mount namespace ([`Op::EnterBare`](super::Op::EnterBare)).
         bare: u32,
         /// Slot of a cgroup v2 directory to be born in, or -1.
         cgroup: i32,
@@ -124,7 +124,7 @@ record! {
         proc: i32,
         /// Slot of the stage, where it is attached nowhere, or -1: to let go of it is to unmount it, which takes a while.
         stage: i32,
-        /// [`Op`]s, in order.
+        /// [`Op`](super::Op)s, in order.
         ops: &'a [u8],
         /// Capabilities that the init keeps once it serves.
         init_caps: u64,
@@ -161,7 +161,7 @@ record! {
     Job<'a> {
         /// The host's number for it, by which it can be ended; 0 for none.
         id: u64,
-        /// [`Op`]s, in order.
+        /// [`Op`](super::Op)s, in order.
         ops: &'a [u8],
         /// Flags of clone(2).
         namespaces: u64,
@@ -212,19 +212,19 @@ record! {
 }
 
 /// [`Run`]: stdin, stdout and stderr are a new terminal, whose master is sent back.
-pub(crate) const TTY: u32 = 1;
+pub const TTY: u32 = 1;
 /// [`Run`]: the environment has no `HOME`; add the one of the user.
-pub(crate) const ADD_HOME: u32 = 2;
+pub const ADD_HOME: u32 = 2;
 /// The device number of `/dev/null`, null(4).
-pub(crate) const NULL: u64 = 1 << 8 | 3;
+pub const NULL: u64 = 1 << 8 | 3;
 /// [`Run`], shifted by a standard stream's number: that is `/dev/null`, and no file descriptor comes for it.
-pub(crate) const NULL_STREAM: u32 = 16;
+pub const NULL_STREAM: u32 = 16;
 /// [`Run`]: the first extra file descriptor is a cgroup v2 directory to be born in.
-pub(crate) const INTO_CGROUP: u32 = 4;
+pub const INTO_CGROUP: u32 = 4;
 /// [`Run`]: a working directory that is missing is made, but below no mount.
-pub(crate) const MAKE_CWD: u32 = 128;
+pub const MAKE_CWD: u32 = 128;
 /// [`Run`]: nobody waits for the word of its start, and that of its end goes into a pipe.
-pub(crate) const UNTOLD: u32 = 8;
+pub const UNTOLD: u32 = 8;
 
 record! {
     /// A signal for a command.
@@ -249,24 +249,24 @@ record! {
 }
 
 /// [`Kill`]: the command alone.
-pub(crate) const TO_COMMAND: u32 = 0;
+pub const TO_COMMAND: u32 = 0;
 /// [`Kill`]: everything that the command started, too; for [`BY_OUTPUT`], also
 /// once the command has ended.
-pub(crate) const TO_TREE: u32 = 1;
+pub const TO_TREE: u32 = 1;
 /// [`Kill`]: the process group that the command leads.
-pub(crate) const TO_GROUP: u32 = 2;
+pub const TO_GROUP: u32 = 2;
 
 /// Replies to the host, on the socket that came with the request.
 /// `READY` and `STARTED` bring a pidfd; `STARTED` with a terminal also its master.
-pub(crate) const READY: u32 = 1;
+pub const READY: u32 = 1;
 /// Something failed; see [`Reply`].
-pub(crate) const FAILED: u32 = 2;
+pub const FAILED: u32 = 2;
 /// The command runs.
-pub(crate) const STARTED: u32 = 3;
+pub const STARTED: u32 = 3;
 /// The command ended.
-pub(crate) const EXITED: u32 = 4;
+pub const EXITED: u32 = 4;
 /// All of the sandbox is gone.
-pub(crate) const CLOSED: u32 = 5;
+pub const CLOSED: u32 = 5;
 
 record! {
     /// What comes back; which fields matter depends on `kind`.
@@ -300,65 +300,65 @@ record! {
 }
 
 /// Length of a [`Reply`] on the wire.
-pub(crate) const REPLY: usize = 72;
+pub const REPLY: usize = 72;
 
 /// The command ended by itself, or by a signal of its own making.
-pub(crate) const BY_ITSELF: u32 = 0;
+pub const BY_ITSELF: u32 = 0;
 /// Its time was up.
-pub(crate) const BY_TIMEOUT: u32 = 1;
+pub const BY_TIMEOUT: u32 = 1;
 /// It wrote more than is captured.
-pub(crate) const BY_OUTPUT: u32 = 2;
+pub const BY_OUTPUT: u32 = 2;
 /// The caller killed it.
-pub(crate) const BY_CALLER: u32 = 3;
+pub const BY_CALLER: u32 = 3;
 
 /// Where a start or a command failed, beside the operations.
-pub(crate) const AT_OP: u32 = 0;
+pub const AT_OP: u32 = 0;
 /// clone3(2).
-pub(crate) const AT_CLONE: u32 = 1;
+pub const AT_CLONE: u32 = 1;
 /// The message itself.
-pub(crate) const AT_MESSAGE: u32 = 2;
+pub const AT_MESSAGE: u32 = 2;
 /// Writing `uid_map` or `gid_map`.
-pub(crate) const AT_ID_MAP: u32 = 3;
+pub const AT_ID_MAP: u32 = 3;
 /// unshare(2) of the user namespace.
-pub(crate) const AT_USER_NAMESPACE: u32 = 4;
+pub const AT_USER_NAMESPACE: u32 = 4;
 /// Making the terminal.
-pub(crate) const AT_TERMINAL: u32 = 5;
+pub const AT_TERMINAL: u32 = 5;
 /// dup2(2) of the command's file descriptors.
-pub(crate) const AT_FDS: u32 = 6;
+pub const AT_FDS: u32 = 6;
 /// setsid(2) or TIOCSCTTY.
-pub(crate) const AT_SESSION: u32 = 7;
+pub const AT_SESSION: u32 = 7;
 /// The working directory.
-pub(crate) const AT_CWD: u32 = 8;
+pub const AT_CWD: u32 = 8;
 /// Looking the user up.
-pub(crate) const AT_USER: u32 = 10;
+pub const AT_USER: u32 = 10;
 /// setgroups(2), setresgid(2), setresuid(2).
-pub(crate) const AT_SETUID: u32 = 11;
+pub const AT_SETUID: u32 = 11;
 /// capset(2).
-pub(crate) const AT_CAPS: u32 = 12;
+pub const AT_CAPS: u32 = 12;
 /// PR_SET_NO_NEW_PRIVS.
-pub(crate) const AT_NO_NEW_PRIVS: u32 = 13;
+pub const AT_NO_NEW_PRIVS: u32 = 13;
 /// seccomp(2).
-pub(crate) const AT_SECCOMP: u32 = 14;
+pub const AT_SECCOMP: u32 = 14;
 /// execve(2).
-pub(crate) const AT_EXEC: u32 = 15;
+pub const AT_EXEC: u32 = 15;
 /// Getting as far as execve(2): something inside stood in the way for too long.
-pub(crate) const AT_START: u32 = 16;
+pub const AT_START: u32 = 16;
 /// What a sandbox's process 1 does before and after the operations.
-pub(crate) const AT_INIT: u32 = 17;
+pub const AT_INIT: u32 = 17;
 /// What the spawner does before it can be asked for anything.
-pub(crate) const AT_SPAWNER: u32 = 18;
+pub const AT_SPAWNER: u32 = 18;
 /// Killing a sandbox's process 1.
-pub(crate) const AT_KILL: u32 = 19;
+pub const AT_KILL: u32 = 19;
 /// Making the bare mount namespace.
-pub(crate) const AT_BARE: u32 = 20;
+pub const AT_BARE: u32 = 20;
 /// Comparing the sender of a request with the host, as the kernel names both.
-pub(crate) const AT_AUTHORITY: u32 = 21;
+pub const AT_AUTHORITY: u32 = 21;
 /// A resource limit, whose number is added.
-pub(crate) const AT_RLIMIT: u32 = 0x100;
+pub const AT_RLIMIT: u32 = 0x100;
 
 impl Reply {
     /// All fields zero but these.
-    pub(crate) const fn new(kind: u32, place: u32, index: u32, code: i32) -> Self {
+    pub const fn new(kind: u32, place: u32, index: u32, code: i32) -> Self {
         Self {
             kind,
             place,
@@ -394,7 +394,7 @@ impl<const N: usize> Fixed<N> {
 
 impl Reply {
     /// The reply as it is sent; needs no allocator.
-    pub(crate) fn to_bytes(self) -> [u8; REPLY] {
+    pub fn to_bytes(self) -> [u8; REPLY] {
         let mut out = Fixed::<REPLY> {
             bytes: [0; REPLY],
             at: 0,

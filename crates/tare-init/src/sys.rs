@@ -5,6 +5,7 @@
 
 use core::arch::asm;
 use core::ffi::CStr;
+use core::mem::ManuallyDrop;
 
 /// The number of an error, errno(3).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,9 +123,7 @@ impl Drop for Fd {
 impl Fd {
     /// Keeps it open; the caller owns the number from now on.
     pub(crate) fn keep(self) -> i32 {
-        let fd = self.0;
-        core::mem::forget(self);
-        fd
+        ManuallyDrop::new(self).0
     }
 }
 

@@ -3,9 +3,10 @@
 //!
 //! Static, without a standard library and without an allocator: what it does, a
 //! clone of it can do at once, in any namespace, with nothing of the host in its memory.
-#![no_std]
-#![no_main]
-#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+//!
+//! The build script of this crate sets `freestanding`. Without it these are the sources of an ordinary
+//! program, which only tools look at: see `lib.rs`.
+#![cfg_attr(freestanding, no_std, no_main)]
 
 #[macro_use]
 mod weak;
@@ -44,11 +45,11 @@ mod tail;
 mod tree;
 mod user;
 mod watch;
-#[allow(dead_code, reason = "the library uses the rest")]
-#[path = "../wire/mod.rs"]
-mod wire;
 mod xattrs;
 
+use tare_wire as wire;
+
+#[cfg(freestanding)]
 core::arch::global_asm!(
     ".globl _start",
     "_start:",
@@ -56,12 +57,17 @@ core::arch::global_asm!(
     "and rsp, -16",
     "call {main}",
     "ud2",
-    main = sym main,
+    main = sym start,
 );
+
+#[cfg(not(freestanding))]
+fn main() {
+    start()
+}
 
 /// Descriptor 0 is the host's socket. A child of ours goes on as the spawner, so
 /// that the host has no child of its own to wait for.
-extern "C" fn main() -> ! {
+extern "C" fn start() -> ! {
     sys::block_signals(true);
     let ignored = sys::default_signals();
     let args = clone::CloneArgs::child(0);
@@ -83,6 +89,7 @@ fn stand_apart() -> sys::Result<()> {
     sys::sys!(sys::nr::CHDIR, c"/".as_ptr()).map(drop)
 }
 
+#[cfg(freestanding)]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     sys::exit(70)
@@ -90,15 +97,20 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 
 /// Named by the precompiled core library; with `panic=abort` nothing unwinds, so it is never called.
 // SAFETY: the symbol is the standard library's own, which this program has not.
+#[cfg(freestanding)]
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
 /// What the compiler calls for copies; there is no C library to bring them.
+#[cfg_attr(
+    not(freestanding),
+    allow(dead_code, reason = "the C library has its own")
+)]
 mod memory {
     use core::arch::asm;
 
     // SAFETY: the four symbols are the C library's own, defined nowhere else in this program.
-    #[unsafe(no_mangle)]
+    #[cfg_attr(freestanding, unsafe(no_mangle))]
     unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
         // SAFETY: the caller promises `n` bytes at both, not overlapping.
         unsafe {
@@ -108,7 +120,7 @@ mod memory {
     }
 
     // SAFETY: as above.
-    #[unsafe(no_mangle)]
+    #[cfg_attr(freestanding, unsafe(no_mangle))]
     unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
         if (to as usize).wrapping_sub(from as usize) >= n {
             // SAFETY: the target does not begin inside the source, so copying upwards is right.
@@ -122,7 +134,7 @@ mod memory {
     }
 
     // SAFETY: as above.
-    #[unsafe(no_mangle)]
+    #[cfg_attr(freestanding, unsafe(no_mangle))]
     unsafe extern "C" fn memset(to: *mut u8, byte: i32, n: usize) -> *mut u8 {
         // SAFETY: the caller promises `n` bytes.
         unsafe {
@@ -132,7 +144,7 @@ mod memory {
     }
 
     // SAFETY: as above.
-    #[unsafe(no_mangle)]
+    #[cfg_attr(freestanding, unsafe(no_mangle))]
     unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
         for i in 0..n {
             // SAFETY: the caller promises `n` bytes at both.
@@ -145,14 +157,14 @@ mod memory {
     }
 
     // SAFETY: as above.
-    #[unsafe(no_mangle)]
+    #[cfg_attr(freestanding, unsafe(no_mangle))]
     unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
         // SAFETY: the same contract.
         unsafe { memcmp(a, b, n) }
     }
 
     // SAFETY: as above.
-    #[unsafe(no_mangle)]
+    #[cfg_attr(freestanding, unsafe(no_mangle))]
     unsafe extern "C" fn strlen(s: *const u8) -> usize {
         let mut n = 0;
         // SAFETY: the caller promises a NUL at the end.

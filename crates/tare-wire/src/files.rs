@@ -8,7 +8,7 @@ use super::{Field, Reader};
 
 /// Host to init: [`FileRequest`]; file descriptors: answer socket, then the directory that takes
 /// the root's place, if there is one.
-pub(crate) const FILE_REQUEST: u32 = 7;
+pub const FILE_REQUEST: u32 = 7;
 
 record! {
     /// Something to be done with a file; which fields matter depends on `verb`.
@@ -59,55 +59,72 @@ record! {
 }
 
 /// A descriptor of a regular file, or with O_DIRECTORY of a directory, comes back.
-pub(crate) const FILE_OPEN: u32 = 1;
+pub const FILE_OPEN: u32 = 1;
 /// Some entries of the given directory come back, each a name and a [`FileStat`]; none at its end.
-pub(crate) const FILE_LIST: u32 = 2;
+pub const FILE_LIST: u32 = 2;
 /// The [`FileStat`], and where a symbolic link points.
-pub(crate) const FILE_STAT: u32 = 3;
+pub const FILE_STAT: u32 = 3;
 /// Makes what `mode` says: directory, symbolic link, fifo, device.
-pub(crate) const FILE_MAKE: u32 = 4;
+pub const FILE_MAKE: u32 = 4;
 /// Gives the file `path` the second name `to`.
-pub(crate) const FILE_LINK: u32 = 5;
+pub const FILE_LINK: u32 = 5;
 /// Renames `path` to `to`.
-pub(crate) const FILE_RENAME: u32 = 6;
+pub const FILE_RENAME: u32 = 6;
 /// Removes a file; with `DIRECTORY` an empty directory; with `CONTENT` some of what is in a directory,
 /// and the names of those directories in it that hold something come back.
-pub(crate) const FILE_REMOVE: u32 = 7;
+pub const FILE_REMOVE: u32 = 7;
 /// Sets attributes.
-pub(crate) const FILE_SET: u32 = 8;
+pub const FILE_SET: u32 = 8;
 /// Looks the user up; the [`FileStat`] returns user and group as the owner.
-pub(crate) const FILE_WHO: u32 = 9;
+pub const FILE_WHO: u32 = 9;
 
 /// [`FileRequest`]: a symbolic link at the end of `path` is followed.
-pub(crate) const FOLLOW: u32 = 1;
+pub const FOLLOW: u32 = 1;
 /// [`FileRequest`]: no part of `path` may be a symbolic link.
-pub(crate) const NO_LINKS: u32 = 2;
+pub const NO_LINKS: u32 = 2;
 /// [`FileRequest`]: `path` may not lead into another mount.
-pub(crate) const ONE_MOUNT: u32 = 4;
+pub const ONE_MOUNT: u32 = 4;
 /// [`FILE_OPEN`]: the extended attributes come back, too.
-pub(crate) const WANT_XATTRS: u32 = 8;
+pub const WANT_XATTRS: u32 = 8;
 /// [`FILE_MAKE`]: a directory that is there already, or a link to one, is fine.
-pub(crate) const OR_EXISTING: u32 = 16;
+pub const OR_EXISTING: u32 = 16;
 /// [`FILE_REMOVE`]: an empty directory.
-pub(crate) const DIRECTORY: u32 = 32;
+pub const DIRECTORY: u32 = 32;
 /// [`FILE_REMOVE`]: what is in a directory.
-pub(crate) const CONTENT: u32 = 64;
+pub const CONTENT: u32 = 64;
 /// [`FILE_RENAME`]: what is at `to` is not replaced.
-pub(crate) const NO_REPLACE: u32 = 128;
+pub const NO_REPLACE: u32 = 128;
 
 /// [`FileSet`]: the owner.
-pub(crate) const SET_OWNER: u32 = 1;
+pub const SET_OWNER: u32 = 1;
 /// [`FileSet`]: the mode.
-pub(crate) const SET_MODE: u32 = 2;
+pub const SET_MODE: u32 = 2;
 /// [`FileSet`]: the times.
-pub(crate) const SET_TIMES: u32 = 4;
+pub const SET_TIMES: u32 = 4;
 
 /// utimensat(2)'s value for a time that stays as it is.
-pub(crate) const UTIME_OMIT: u64 = (1 << 30) - 2;
+pub const UTIME_OMIT: u64 = (1 << 30) - 2;
+
+impl FileRequest<'_> {
+    /// Makes a request with all other fields empty.
+    pub const fn new(verb: u32) -> Self {
+        FileRequest {
+            verb,
+            flags: 0,
+            path: c"",
+            to: c"",
+            open: 0,
+            mode: 0,
+            device: 0,
+            user: c"",
+            set: FileSet::NONE,
+        }
+    }
+}
 
 impl FileSet<'_> {
     /// Nothing.
-    pub(crate) const NONE: Self = FileSet {
+    pub const NONE: Self = FileSet {
         what: 0,
         uid: u32::MAX,
         gid: u32::MAX,
@@ -137,13 +154,13 @@ record! {
 }
 
 /// It is no regular file (or directory, where that is allowed).
-pub(crate) const FILE_IS_SPECIAL: u32 = 1;
+pub const FILE_IS_SPECIAL: u32 = 1;
 /// It lies on a file system that does not store files: one of the kernel's, or an unknown one.
-pub(crate) const FILE_IS_KERNELS: u32 = 2;
+pub const FILE_IS_KERNELS: u32 = 2;
 /// There is no such user, or `/etc/passwd` and `/etc/group` cannot be read.
-pub(crate) const FILE_NO_USER: u32 = 3;
+pub const FILE_NO_USER: u32 = 3;
 /// A process cannot become the user.
-pub(crate) const FILE_NOT_AS_USER: u32 = 4;
+pub const FILE_NOT_AS_USER: u32 = 4;
 
 record! {
     /// stat(2) as the sandbox sees it.
@@ -182,10 +199,10 @@ record! {
 }
 
 /// Fields of a [`FileStat`].
-pub(crate) const FILE_STAT_WORDS: usize = 15;
+pub const FILE_STAT_WORDS: usize = 15;
 /// Length of a [`FileAnswer`] on the wire.
-pub(crate) const FILE_ANSWER: usize = 16 + 8 * FILE_STAT_WORDS;
+pub const FILE_ANSWER: usize = 16 + 8 * FILE_STAT_WORDS;
 /// Most bytes of an answer.
-pub(crate) const FILE_ANSWER_MAX: usize = 48 << 10;
+pub const FILE_ANSWER_MAX: usize = 48 << 10;
 /// Most bytes of a path or a link's text, with its NUL: `PATH_MAX`.
-pub(crate) const FILE_PATH_MAX: usize = 4096;
+pub const FILE_PATH_MAX: usize = 4096;

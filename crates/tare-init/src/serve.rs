@@ -5,7 +5,6 @@ mod ends;
 
 use core::cell::Cell;
 
-use crate::boot::{CONTROL, DEV, DEVPTS, PROC, SIGNALS, give_up, init};
 use crate::command::{self, Child, Inherited, Parts, Place};
 use crate::confined::Confined;
 use crate::files::Files;
@@ -25,6 +24,14 @@ const START_NS: u64 = 10_000_000_000;
 /// How long a command's ends of pipes are ours, too, where the host waits for its end alone: of most, until they are dead. The
 /// host is then woken once, by all at once, instead of by the last end that a dying command closes and by its status.
 const BRIEF_NS: u64 = 10_000_000;
+
+/// Descriptors that stay open, in this order from number 3 on.
+pub(crate) const CONTROL: i32 = 3;
+const DEVPTS: i32 = 4;
+pub(crate) const DEV: i32 = 5;
+const PROC: i32 = 6;
+/// Behind the stage, which nobody needs by number.
+pub(crate) const SIGNALS: i32 = 8;
 
 pub(crate) struct Resident<'a> {
     open: &'a Open<'a>,
@@ -82,19 +89,6 @@ struct Handed<'r, 'a> {
     memory: &'r mut Mapping,
 }
 
-/// Tells the host that the sandbox is ready.
-fn announce() {
-    let told = sys!(nr::GETPID).and_then(|pid| {
-        let pidfd = Fd(sys!(nr::PIDFD_OPEN, pid, 0)? as i32);
-        let mut ready = Reply::new(wire::READY, 0, 0, 0);
-        ready.signal = pid as u32;
-        tell(CONTROL, &ready, &[pidfd.0])
-    });
-    if let Err(errno) = told {
-        give_up(CONTROL, init(errno));
-    }
-}
-
 impl<'a> Resident<'a> {
     pub(crate) fn new(open: &'a Open<'a>, inherited: Inherited) -> Result<Self> {
         Ok(Self {
@@ -135,7 +129,7 @@ impl<'a> Resident<'a> {
 
     /// Tells the host that the sandbox is ready, and goes on in a thread behind the seccomp program, if it lets that be;
     /// comes back if not. The thread attaches the program while the host hears of it and makes up its first request.
-    pub(crate) fn hand_over(&mut self, memory: &mut Mapping) {
+    pub(crate) fn hand_over(&mut self, memory: &mut Mapping, announce: fn()) {
         fn serve(handed: usize, confined: &Confined<'_>) -> ! {
             // SAFETY: `hand_over` passes its own `Handed`, and does not come back once this runs: the first thread tells the
             // host, touching nothing of that, does what this one asks for, and waits otherwise. So do `confined` and what `handed` points to live on.

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How commands end: reaping, killing, and telling the host when all is dead.
 
-use super::Resident;
-use crate::boot::{PROC, SIGNALS};
+use super::{PROC, Resident, SIGNALS};
 use crate::clone::{Dead, reap};
 use crate::mapping::Zeroable;
 use crate::message::note;

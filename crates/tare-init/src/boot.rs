@@ -4,19 +4,11 @@
 use crate::close::{close_but, close_from};
 use crate::command::Inherited;
 use crate::mapping::{self, Mapping};
-use crate::message::{BUFFER, receive, reply};
+use crate::message::{BUFFER, receive, reply, tell};
 use crate::replay::Replay;
-use crate::serve::Resident;
+use crate::serve::{CONTROL, DEV, Resident, SIGNALS};
 use crate::sys::{self, Errno, Fd, PollFd, Result, nr, sys};
 use crate::wire::{self, Field as _, Open, Reader, Reply};
-
-/// Descriptors that stay open, in this order from number 3 on.
-pub(crate) const CONTROL: i32 = 3;
-pub(crate) const DEVPTS: i32 = 4;
-pub(crate) const DEV: i32 = 5;
-pub(crate) const PROC: i32 = 6;
-/// Behind the stage, which nobody needs by number.
-pub(crate) const SIGNALS: i32 = 8;
 
 /// What the spawner has and every init needs.
 pub(crate) struct Parent {
@@ -85,14 +77,14 @@ fn serve(open: &Open<'_>, replay: &mut Replay, control: &mut i32, parent: &Paren
     let memory = Mapping::lasting(BUFFER);
     match memory.and_then(|memory| Ok((Resident::new(open, parent.inherited)?, memory))) {
         Ok((mut resident, mut memory)) => {
-            resident.hand_over(&mut memory);
+            resident.hand_over(&mut memory, announce);
             resident.serve(&mut memory)
         }
         Err(errno) => give_up(CONTROL, init(errno)),
     }
 }
 
-pub(crate) fn give_up(control: i32, (place, index, errno): Failure) -> ! {
+fn give_up(control: i32, (place, index, errno): Failure) -> ! {
     reply(
         control,
         &Reply::new(wire::FAILED, place, index, errno.0),
@@ -101,10 +93,23 @@ pub(crate) fn give_up(control: i32, (place, index, errno): Failure) -> ! {
     sys::exit(1)
 }
 
-/// Where it failed, which operation it was if it was one, and how.
-pub(crate) type Failure = (u32, u32, Errno);
+/// Tells the host that the sandbox is ready.
+fn announce() {
+    let told = sys!(nr::GETPID).and_then(|pid| {
+        let pidfd = Fd(sys!(nr::PIDFD_OPEN, pid, 0)? as i32);
+        let mut ready = Reply::new(wire::READY, 0, 0, 0);
+        ready.signal = pid as u32;
+        tell(CONTROL, &ready, &[pidfd.0])
+    });
+    if let Err(errno) = told {
+        give_up(CONTROL, init(errno));
+    }
+}
 
-pub(crate) fn init(errno: Errno) -> Failure {
+/// Where it failed, which operation it was if it was one, and how.
+type Failure = (u32, u32, Errno);
+
+fn init(errno: Errno) -> Failure {
     (wire::AT_INIT, 0, errno)
 }
 

@@ -9,8 +9,9 @@ use super::{Field, List, Reader};
 macro_rules! ops {
     ($($(#[$doc:meta])* $code:literal $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)* })*) => {
         /// One step of a start, run in order by the init; slots hold file descriptors.
+        #[allow(missing_docs, reason = "the operation tells what its fields are")]
         #[derive(Debug, Clone, Copy, PartialEq)]
-        pub(crate) enum Op<'a> { $($(#[$doc])* $name { $($(#[$fdoc])* $field: $ty,)* },)* }
+        pub enum Op<'a> { $($(#[$doc])* $name { $($(#[$fdoc])* $field: $ty,)* },)* }
 
         impl<'a> Field<'a> for Op<'a> {
             fn get(from: &mut Reader<'a>) -> Option<Self> {
@@ -19,8 +20,8 @@ macro_rules! ops {
                     _ => None,
                 }
             }
-            #[cfg(not(tare_init))]
-            fn put(&self, to: &mut Vec<u8>) {
+            #[cfg(feature = "alloc")]
+            fn put(&self, to: &mut alloc::vec::Vec<u8>) {
                 match self {
                     $(Self::$name { $($field,)* } => {
                         let code: u32 = $code;
@@ -109,27 +110,27 @@ ops! {
 }
 
 /// [`Op::Attach`]: make a missing target a directory.
-pub(crate) const MAKE_DIR: u32 = 1;
+pub const MAKE_DIR: u32 = 1;
 /// [`Op::Attach`]: make a missing target an empty file.
-pub(crate) const MAKE_FILE: u32 = 2;
+pub const MAKE_FILE: u32 = 2;
 /// [`Op::Attach`]: no component of the target may be a symbolic link.
-pub(crate) const NO_SYMLINKS: u32 = 4;
+pub const NO_SYMLINKS: u32 = 4;
 /// [`Op::Attach`]: a missing target is no error, the mount is left out.
-pub(crate) const IF_PRESENT: u32 = 8;
+pub const IF_PRESENT: u32 = 8;
 /// [`Op::Attach`]: whatever stands in the way, the mount is left out; only for what restricts nothing.
-pub(crate) const OR_SKIP: u32 = 16;
+pub const OR_SKIP: u32 = 16;
 /// [`Op::Attach`]: the target may not lie in procfs, sysfs or a cgroup file system, nor be what hides a part of one, wherever links led.
-pub(crate) const NOT_IN_KERNEL_FS: u32 = 32;
+pub const NOT_IN_KERNEL_FS: u32 = 32;
 /// [`Op::Attach`]: the target must lie in the root's own mount.
-pub(crate) const SAME_MOUNT: u32 = 64;
+pub const SAME_MOUNT: u32 = 64;
 /// [`Op::NewOverlay`]: the mount belongs to a user namespace.
-pub(crate) const USERXATTR: u32 = 1;
+pub const USERXATTR: u32 = 1;
 /// [`Op::CloneTree`]: what is mounted there later does not appear in the clone, nor the other way round.
-pub(crate) const PRIVATE: u32 = 1 << 30;
+pub const PRIVATE: u32 = 1 << 30;
 /// [`Op::NewOverlay`] and [`Op::CloneTree`]: a mount of the machine, which
 /// others may move meanwhile. It is opened once, and through no link. An
 /// overlay's upper directory gets its owner and mode.
-pub(crate) const OF_MACHINE: u32 = 1 << 29;
+pub const OF_MACHINE: u32 = 1 << 29;
 /// [`Op::NewOverlay`], [`Op::CloneTree`] and [`Op::Attach`]: what was removed since it was listed is no error; the slot then
 /// stands for nothing, and so does what is done with it.
-pub(crate) const MAY_BE_GONE: u32 = 1 << 31;
+pub const MAY_BE_GONE: u32 = 1 << 31;
