@@ -187,7 +187,7 @@ impl Prefix {
     }
 }
 
-/// From this many processes and threads on that a sandbox may have, process 1 takes a second one: see `crates/tare-init/src/confined.rs`.
+/// From this many processes and threads on that a sandbox may have, process 1 takes a second one: see `crates/tare-init/src/filtered_thread.rs`.
 const MANY: u64 = 64;
 
 /// Plans the start.

@@ -5,9 +5,9 @@ use core::ffi::CStr;
 
 use crate::clone::{CLONE_INTO_CGROUP, CLONE_PIDFD, CloneArgs, Shared, share};
 use crate::close::close_from;
-use crate::confined::attach;
 use crate::dir;
 use crate::exec::{self, Words};
+use crate::filtered_thread::attach;
 use crate::mapping::Mapping;
 use crate::owner;
 use crate::replay::drop_bounding;

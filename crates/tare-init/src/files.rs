@@ -8,18 +8,18 @@ mod change;
 
 use core::ffi::CStr;
 
+use crate::answer::Answer;
 use crate::clone::{self, CloneArgs};
 use crate::command::change_ids;
 use crate::dir::{self, PATH_MAX};
+use crate::fs_types;
 use crate::mapping::Mapping;
 use crate::message::send;
 use crate::mount::mount_id;
-use crate::storage;
 use crate::sys::{
     self, AT_FDCWD, Errno, Fd, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK,
     O_PATH, Result, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, nr, sys,
 };
-use crate::tail::Tail;
 use crate::user::Users;
 use crate::wire::{
     self, Confine, FILE_ANSWER, FILE_ANSWER_MAX, FILE_STAT_WORDS, Field as _, FileRequest, Reader,
@@ -65,7 +65,7 @@ impl Files {
             return;
         };
         let (head, tail) = memory.bytes_mut().split_at_mut(FILE_ANSWER);
-        let tail = Tail::new(tail);
+        let tail = Answer::new(tail);
         let mut job = Job {
             base: fds.get(1).copied(),
             proc,
@@ -139,7 +139,7 @@ fn act_as(user: &CStr, confine: &Confine<'_>) -> Outcome<(u32, u32)> {
 
 /// Refuses what lies on a file system that is not known to store files.
 fn check_place(fd: i32) -> Outcome<()> {
-    match storage::is_storage(fd)? {
+    match fs_types::is_storage(fd)? {
         true => Ok(()),
         false => Err(Refusal {
             why: wire::FILE_IS_KERNELS,
@@ -181,7 +181,7 @@ struct Job<'b> {
     /// The directory, or file, that was given.
     base: Option<i32>,
     proc: i32,
-    tail: Tail<'b>,
+    tail: Answer<'b>,
     count: u32,
     stat: Option<Stat>,
     /// Whose rights count: user and group.

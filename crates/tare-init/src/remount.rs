@@ -4,8 +4,8 @@
 use core::ffi::CStr;
 
 use crate::decimal;
+use crate::descent::{Kin, Member, gather};
 use crate::dir;
-use crate::family::{Kin, Member, gather};
 use crate::mapping::{Mapping, Table};
 use crate::sys::{self, AT_FDCWD, Errno, Fd, O_NOFOLLOW, O_PATH, O_RDONLY, Result, nr, sys};
 

@@ -3,9 +3,9 @@
 
 use core::ffi::CStr;
 
-use crate::bare;
 use crate::copy;
 use crate::dir;
+use crate::empty_ns;
 use crate::mount;
 use crate::names;
 use crate::network;
@@ -145,7 +145,7 @@ impl Replay {
             } => mount::mask(self.fd(root)?, path, self.fd(dev)?, self.fd(stage)?),
             Op::MakeReadOnly { root, path } => mount::make_read_only(self.fd(root)?, path),
             Op::Detach { slot } => mount::detach(self.fd(slot)?),
-            Op::EnterBare {} => bare::enter(self.bare),
+            Op::EnterBare {} => empty_ns::enter(self.bare),
             Op::ChangeRoot { slot } => mount::change_root(self.fd(slot)?),
             Op::PivotRoot { slot } => mount::pivot_root(self.fd(slot)?),
             Op::SetSysctl { proc, path, value } => mount::set_sysctl(self.fd(proc)?, path, value),

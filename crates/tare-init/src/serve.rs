@@ -6,8 +6,8 @@ mod ends;
 use core::cell::Cell;
 
 use crate::command::{self, Child, Inherited, Parts, Place};
-use crate::confined::Confined;
 use crate::files::Files;
+use crate::filtered_thread::FilteredThread;
 use crate::mapping::{Mapping, Table};
 use crate::message::{BUFFER, Fds, Request, note, receive, reply, tell};
 use crate::owner::Marks;
@@ -46,7 +46,7 @@ pub(crate) struct Resident<'a> {
     /// Which processes are whose.
     marks: Marks,
     /// In the thread that is behind it.
-    confined: Option<&'a Confined<'a>>,
+    confined: Option<&'a FilteredThread<'a>>,
 }
 
 /// The times of a command, nanoseconds of the clock.
@@ -130,7 +130,7 @@ impl<'a> Resident<'a> {
     /// Tells the host that the sandbox is ready, and goes on in a thread behind the seccomp program, if it lets that be;
     /// comes back if not. The thread attaches the program while the host hears of it and makes up its first request.
     pub(crate) fn hand_over(&mut self, memory: &mut Mapping, announce: fn()) {
-        fn serve(handed: usize, confined: &Confined<'_>) -> ! {
+        fn serve(handed: usize, confined: &FilteredThread<'_>) -> ! {
             // SAFETY: `hand_over` passes its own `Handed`, and does not come back once this runs: the first thread tells the
             // host, touching nothing of that, does what this one asks for, and waits otherwise. So do `confined` and what `handed` points to live on.
             let (handed, confined) = unsafe {
@@ -149,7 +149,7 @@ impl<'a> Resident<'a> {
                 resident: self,
                 memory,
             };
-            Confined::hand_over(confine.seccomp, serve, &raw mut handed as usize, announce);
+            FilteredThread::hand_over(confine.seccomp, serve, &raw mut handed as usize, announce);
         } else {
             announce();
         }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The spawner: makes sandboxes for one host process, buries them, and ends with it.
 
-use crate::bare;
 use crate::boot::{self, Parent};
 use crate::clone::{CLONE_INTO_CGROUP, CloneArgs, Dead, fork, reap};
 use crate::close::close_from;
 use crate::command::Inherited;
+use crate::empty_ns;
 use crate::grave::Grave;
 use crate::id_map::{become_root, map_self, write_map};
 use crate::mapping::{Mapping, Table, Zeroable};
@@ -231,7 +231,7 @@ impl Spawner {
             Open::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
         let grave = Grave::new(&open).map_err(|e| (wire::AT_INIT, e))?;
         if open.bare == 1 && self.parent.bare.is_none() {
-            match bare::make() {
+            match empty_ns::make() {
                 Ok(bare) => self.parent.bare = Some(bare),
                 Err(errno) => {
                     grave.clear();

@@ -3,8 +3,8 @@
 
 use core::ffi::CStr;
 
+use crate::answer::Answer;
 use crate::sys::{Errno, Result, sys};
-use crate::tail::Tail;
 use crate::wire::{Field as _, Reader};
 
 const FSETXATTR: usize = 190;
@@ -12,7 +12,7 @@ const FGETXATTR: usize = 193;
 const FLISTXATTR: usize = 196;
 
 /// Those that anybody may set, and file capabilities; no other is any of the host's business.
-pub(crate) fn read(fd: i32, tail: &mut Tail<'_>) -> Result<()> {
+pub(crate) fn read(fd: i32, tail: &mut Answer<'_>) -> Result<()> {
     let mut list = [0u8; 8192];
     let len = match sys!(FLISTXATTR, fd, list.as_mut_ptr(), list.len()) {
         Err(Errno::NOTSUP) => return Ok(()),

@@ -3,11 +3,11 @@
 
 use super::{PROC, Resident, SIGNALS};
 use crate::clone::{Dead, reap};
+use crate::kill::{Tree, kill_cgroup};
 use crate::mapping::Zeroable;
 use crate::message::note;
 use crate::owner::Owner;
 use crate::sys;
-use crate::tree::{Tree, kill_cgroup};
 use crate::wire::{self, Kill, Reply};
 
 /// How long the end of a killed command waits for the last of what it started:

@@ -29,28 +29,28 @@ struct Job {
 }
 
 /// What the two threads share.
-pub(crate) struct Confined<'a> {
+pub(crate) struct FilteredThread<'a> {
     turn: AtomicU32,
     /// Set by whoever's turn it is.
     job: Cell<Option<Job>>,
     program: &'a [u8],
-    serve: fn(usize, &Confined<'_>) -> !,
+    serve: fn(usize, &FilteredThread<'_>) -> !,
     argument: usize,
 }
 
-impl Confined<'_> {
+impl FilteredThread<'_> {
     /// Runs `serve(argument, ...)` in a thread behind the program, and does here what that asks for, after `meanwhile`, which is
     /// done in any case. Comes back only if there cannot be such a thread.
     pub(crate) fn hand_over(
         program: &[u8],
-        serve: fn(usize, &Confined<'_>) -> !,
+        serve: fn(usize, &FilteredThread<'_>) -> !,
         argument: usize,
         meanwhile: fn(),
     ) {
         let Ok(stack) = Mapping::lasting(STACK) else {
             return meanwhile();
         };
-        let this = Confined {
+        let this = FilteredThread {
             turn: AtomicU32::new(CONFINED),
             job: Cell::new(None),
             program,
@@ -109,8 +109,8 @@ impl Confined<'_> {
 
 /// The thread's first function, on a stack of its own.
 extern "C" fn enter(this: usize) -> ! {
-    // SAFETY: `hand_over` passes its own `Confined`, which lives until this thread has passed the turn to nobody.
-    let this = unsafe { &*(this as *const Confined<'_>) };
+    // SAFETY: `hand_over` passes its own `FilteredThread`, which lives until this thread has passed the turn to nobody.
+    let this = unsafe { &*(this as *const FilteredThread<'_>) };
     match confine(this.program) {
         Ok(()) => (this.serve)(this.argument, this),
         Err(_) => this.pass_to(NOBODY),

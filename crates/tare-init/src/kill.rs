@@ -10,8 +10,8 @@
 use core::ffi::CStr;
 
 use crate::decimal;
+use crate::descent::{Member, gather, ours};
 use crate::dir;
-use crate::family::{Member, gather, ours};
 use crate::mapping::Table;
 use crate::owner::{Cgroup, Owner};
 use crate::sys::{self, Errno, O_RDONLY, Result, SIGKILL, SIGSTOP};

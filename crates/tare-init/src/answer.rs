@@ -6,12 +6,12 @@ use core::ffi::CStr;
 use crate::sys::{Errno, Result};
 
 /// What follows the head of an answer.
-pub(crate) struct Tail<'b> {
+pub(crate) struct Answer<'b> {
     pub(crate) bytes: &'b mut [u8],
     pub(crate) len: usize,
 }
 
-impl<'b> Tail<'b> {
+impl<'b> Answer<'b> {
     pub(crate) fn new(bytes: &'b mut [u8]) -> Self {
         Self { bytes, len: 0 }
     }
