@@ -7,7 +7,7 @@ use crate::mapping::{self, Mapping};
 use crate::message::{BUFFER, receive, reply, tell};
 use crate::replay::Replay;
 use crate::serve::{CONTROL, DEV, Resident, SIGNALS};
-use crate::sys::{self, Errno, Fd, PollFd, Result, nr, sys};
+use crate::sys::{self, CLONE_NEWIPC, CLONE_NEWNET, Errno, Fd, PollFd, Result};
 use crate::wire::{self, Field as _, Open, Reader, Reply};
 
 /// What the spawner has and every init needs.
@@ -20,8 +20,8 @@ pub(crate) struct Parent {
     pub(crate) inherited: Inherited,
 }
 
-/// CLONE_NEWIPC, CLONE_NEWNET: of all namespaces, those that take long to make.
-pub(crate) const SLOW: u64 = 0x0800_0000 | 0x4000_0000;
+/// Of all namespaces, those that take long to make.
+pub(crate) const SLOW: u64 = CLONE_NEWIPC | CLONE_NEWNET;
 
 /// How long one that was made ahead waits: who opens none for so long needs none at once.
 const PATIENCE_NS: u64 = 5_000_000_000;
@@ -30,7 +30,9 @@ const PATIENCE_NS: u64 = 5_000_000_000;
 pub(crate) fn run(open: &Open<'_>, fds: &[i32], late: bool, parent: &Parent) -> ! {
     // Where the host can be told of a failure: it is moved on the way.
     let mut control = fds.first().copied().unwrap_or(-1);
-    let mut replay = Replay::new(fds, parent.bare.as_ref().map_or(-1, |fd| fd.0));
+    // SAFETY: they came with the request, of which this child has a copy and
+    // uses nothing else.
+    let mut replay = unsafe { Replay::new(fds, parent.bare.as_ref().map_or(-1, Fd::raw)) };
     sys::set_name(if open.ahead == 1 {
         c"tare-ahead"
     } else {
@@ -95,11 +97,11 @@ fn give_up(control: i32, (place, index, errno): Failure) -> ! {
 
 /// Tells the host that the sandbox is ready.
 fn announce() {
-    let told = sys!(nr::GETPID).and_then(|pid| {
-        let pidfd = Fd(sys!(nr::PIDFD_OPEN, pid, 0)? as i32);
+    let told = sys::getpid().and_then(|pid| {
+        let pidfd = sys::pidfd_open(pid)?;
         let mut ready = Reply::new(wire::READY, 0, 0, 0);
         ready.signal = pid as u32;
-        tell(CONTROL, &ready, &[pidfd.0])
+        tell(CONTROL, &ready, &[pidfd.raw()])
     });
     if let Err(errno) = told {
         give_up(CONTROL, init(errno));
@@ -121,19 +123,19 @@ fn begin(
     late: bool,
     parent: &Parent,
 ) -> core::result::Result<(), Failure> {
-    // PR_SET_PDEATHSIG: the spawner has one thread, so this is its end and not a thread's.
-    sys::prctl(1, sys::SIGKILL as usize, 0).map_err(init)?;
+    // The spawner has one thread, so this is its end and not a thread's.
+    sys::set_death_signal(sys::SIGKILL).map_err(init)?;
     if !open.uid_map.is_empty() {
         become_root().map_err(init)?;
     }
     // It may have ended before it could be noticed.
-    if sys::poll(&mut [PollFd::input(parent.pidfd.0)], Some(0)) != Ok(0) {
+    if sys::poll(&mut [PollFd::input(parent.pidfd.raw())], Some(0)) != Ok(0) {
         sys::exit(1);
     }
     if late {
         let cgroup = replay.slot(open.cgroup).map_err(init)?;
         let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0).map_err(init)?;
-        sys::write(procs.0, b"0").map_err(init)?;
+        sys::write(procs.raw(), b"0").map_err(init)?;
     }
     if open.ahead == 1 {
         // It may wait for long, and what the spawner holds for other sandboxes, as their locks, would be held by it, too.
@@ -141,12 +143,14 @@ fn begin(
         let all = fds
             .iter()
             .copied()
-            .chain([parent.pidfd.0])
-            .chain(parent.bare.as_ref().map(|fd| fd.0));
+            .chain([parent.pidfd.raw()])
+            .chain(parent.bare.as_ref().map(Fd::raw));
         kept.iter_mut().zip(all).for_each(|(kept, fd)| *kept = fd);
-        close_but(&mut kept);
+        // SAFETY: this child has copies of the spawner's descriptors, and uses no
+        // others than these.
+        unsafe { close_but(&mut kept) };
         if !is_weak!("network_of_host") {
-            sys!(nr::UNSHARE, open.namespaces & SLOW).map_err(init)?;
+            sys::unshare(open.namespaces & SLOW).map_err(init)?;
         }
         run_all(open, replay)?;
     }
@@ -177,11 +181,11 @@ fn start(
 }
 
 fn become_root() -> Result<()> {
-    sys!(nr::SETRESGID, 0, 0, 0)?;
-    sys!(nr::SETRESUID, 0, 0, 0)?;
-    // PR_SET_DUMPABLE, and the death signal that a change of ids takes back.
-    sys::prctl(4, 0, 0)?;
-    sys::prctl(1, sys::SIGKILL as usize, 0).map(drop)
+    sys::setresgid(0)?;
+    sys::setresuid(0)?;
+    // A change of ids takes the death signal back.
+    sys::set_dumpable(false)?;
+    sys::set_death_signal(sys::SIGKILL)
 }
 
 fn keep(replay: &Replay, slot: i32) -> Result<i32> {
@@ -198,14 +202,14 @@ fn settle(kept: [Result<i32>; 5], told_at: &mut i32) -> Result<()> {
     let mut high = [-1i32; 6];
     for (high, fd) in high
         .iter_mut()
-        .zip([control, devpts, dev, proc, stage, Ok(signals.0)])
+        .zip([control, devpts, dev, proc, stage, Ok(signals.raw())])
     {
         if let Ok(fd) = fd {
-            *high = sys::duplicate(fd, 64)?.keep();
+            *high = sys::duplicate(fd, 64)?.into_raw();
         }
     }
     // It is closed with everything that is not in place.
-    signals.keep();
+    signals.into_raw();
     // The first is the control socket, whose old number any of these may take.
     *told_at = high[0];
     let flags = if is_weak!("no_cloexec") {
@@ -215,16 +219,24 @@ fn settle(kept: [Result<i32>; 5], told_at: &mut i32) -> Result<()> {
     };
     for (at, fd) in (CONTROL..).zip(high) {
         match fd {
-            -1 => sys::close(at),
-            fd => drop(sys!(nr::DUP3, fd, at, flags)?),
+            // SAFETY: as below.
+            -1 => unsafe { sys::close(at) },
+            // SAFETY: nothing owns the numbers of `CONTROL` and behind, but the
+            // slots of the replay, whose copies are in `high`; they are used no
+            // more.
+            fd => unsafe { sys::dup3(fd, at, flags) }?,
         }
     }
     *told_at = CONTROL;
     // 0 was the spawner's socket. Of our own `/dev`, whatever is mounted on it: commands get this one.
-    let null = sys::openat(DEV, c"null", sys::O_RDWR | sys::O_NOFOLLOW, 0)?.keep();
+    let null = sys::openat(DEV, c"null", sys::O_RDWR | sys::O_NOFOLLOW, 0)?.into_raw();
     for fd in 0..3 {
-        sys!(nr::DUP2, null, fd)?;
+        // SAFETY: the spawner's standard streams, which this process keeps as
+        // they are from now on.
+        unsafe { sys::dup2(null, fd) }?;
     }
-    close_from(SIGNALS + 1);
+    // SAFETY: what is to stay is in place; the rest, `high` and `null` among it,
+    // is used no more.
+    unsafe { close_from(SIGNALS + 1) };
     Ok(())
 }

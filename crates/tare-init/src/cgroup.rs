@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Removes the cgroup of a dead sandbox.
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 
 use crate::dir;
-use crate::sys::{self, AT_REMOVEDIR, Errno, Result, nr, sys};
+use crate::sys::{self, AT_REMOVEDIR, Errno, Result};
 
-/// A cgroup with its children; it may be busy for a moment after its last
-/// process died.
+/// Removes a cgroup with its children. A cgroup may be busy for a moment after
+/// its last process died.
 pub(crate) fn remove_cgroup(at: i32, path: &CStr) {
     for round in 0..200 {
-        match sys!(nr::UNLINKAT, at, path.as_ptr(), AT_REMOVEDIR) {
-            // EBUSY
-            Err(Errno(16)) => {}
+        match sys::unlinkat(at, path, AT_REMOVEDIR) {
+            Err(Errno::BUSY) => {}
             _ => return,
         }
-        // What is left is found by the next `Store::recover`.
+        // `Store::recover` finds what is left.
         let _ = remove_children(at, path);
         if round > 0 {
             sys::sleep_us(500);
@@ -23,13 +23,13 @@ pub(crate) fn remove_cgroup(at: i32, path: &CStr) {
     }
 }
 
-/// The cgroups of commands.
+/// Removes the cgroups of commands.
 fn remove_children(at: i32, path: &CStr) -> Result<()> {
     let parent = sys::openat(at, path, sys::O_PATH | sys::O_DIRECTORY, 0)?;
-    dir::for_each(parent.0, c".", |name| {
+    dir::for_each(parent.raw(), c".", |name| {
         if name.to_bytes().starts_with(b"tare-") {
-            // One that is busy is tried again with its parent.
-            let _ = sys!(nr::UNLINKAT, parent.0, name.as_ptr(), AT_REMOVEDIR);
+            // A busy child is tried again with its parent.
+            let _ = sys::unlinkat(parent.raw(), name, AT_REMOVEDIR);
         }
         Ok(())
     })

@@ -1,28 +1,42 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Closes descriptors that nobody counted.
+//! Closes descriptors that this program did not count.
 
 use crate::decimal;
 use crate::dir;
-use crate::sys::{self, AT_FDCWD, nr, sys};
+use crate::sys::{self, AT_FDCWD};
 
 /// Closes every descriptor from `first` on.
-pub(crate) fn close_from(first: i32) {
-    if sys!(nr::CLOSE_RANGE, first, u32::MAX, 0).is_err() {
-        close_listed(first);
+///
+/// # Safety
+/// No owner of such a descriptor uses it again.
+pub(crate) unsafe fn close_from(first: i32) {
+    // SAFETY: the caller gives them up.
+    if unsafe { sys::close_range(first, u32::MAX) }.is_err() {
+        // SAFETY: as above.
+        unsafe { close_listed(first) }
     }
 }
 
-/// KERNEL(5.9): close_range may be hidden by an outer filter. The listing itself is one of
-/// those closed, which ends it early; when it is the only one, none was left. Apart, for the page that it takes of a stack.
+/// Closes every descriptor from `first` on that procfs lists.
+///
+/// KERNEL(5.9): an outer filter may hide close_range(2). The listing itself is
+/// among the closed descriptors, which ends the listing early. The last round
+/// finds the listing alone. Not inlined, for the page that it takes of a stack.
+///
+/// # Safety
+/// As for [`close_from`].
 #[cold]
 #[inline(never)]
-fn close_listed(first: i32) {
+unsafe fn close_listed(first: i32) {
     let mut closed = 2;
     while closed > 1 {
         closed = 0;
         let _ = dir::for_each(AT_FDCWD, c"/proc/self/fd", |name| {
             if let Some(fd) = decimal::number(name.to_bytes()).filter(|fd| *fd >= first) {
-                sys::close(fd);
+                // SAFETY: the caller gives it up. The listing's own descriptor
+                // is closed again by `for_each`, when no other has its number:
+                // this process has one thread, which opens none meanwhile.
+                unsafe { sys::close(fd) };
                 closed += 1;
             }
             Ok(())
@@ -30,16 +44,22 @@ fn close_listed(first: i32) {
     }
 }
 
-/// Closes every descriptor that is none of the standard streams and not among these.
-pub(crate) fn close_but(kept: &mut [i32]) {
+/// Closes every descriptor that is neither a standard stream nor among `kept`.
+///
+/// # Safety
+/// No owner of such a descriptor uses it again.
+pub(crate) unsafe fn close_but(kept: &mut [i32]) {
     kept.sort_unstable();
     let mut first = 3;
     for fd in kept.iter().copied().filter(|fd| *fd >= 3) {
-        // As above; there are few.
-        if first < fd && sys!(nr::CLOSE_RANGE, first, fd - 1, 0).is_err() {
-            (first..fd).for_each(sys::close);
+        // SAFETY: the caller gives up what lies between two kept ones.
+        if first < fd && unsafe { sys::close_range(first, fd as u32 - 1) }.is_err() {
+            // As in `close_from`; they are few.
+            // SAFETY: as above.
+            (first..fd).for_each(|fd| unsafe { sys::close(fd) });
         }
         first = fd + 1;
     }
-    close_from(first);
+    // SAFETY: as above, of all behind the last one.
+    unsafe { close_from(first) }
 }

@@ -3,15 +3,14 @@
 
 use core::ffi::CStr;
 
-use crate::clone::{CLONE_INTO_CGROUP, CLONE_PIDFD, CloneArgs, Shared, share};
+use crate::clone::{Birth, Shared, share};
 use crate::close::close_from;
 use crate::dir;
 use crate::exec::{self, Words};
-use crate::filtered_thread::attach;
 use crate::mapping::Mapping;
 use crate::owner;
 use crate::replay::drop_bounding;
-use crate::sys::{self, AT_FDCWD, Errno, Fd, O_PATH, Result, nr, sys};
+use crate::sys::{self, AT_FDCWD, Errno, Fd, O_PATH, RLIMIT_NOFILE, Result};
 use crate::user::{Identity, Users};
 use crate::wire::{self, Confine, Reader, Run};
 
@@ -129,16 +128,10 @@ pub(crate) fn start(
         inherited,
     } = parts;
     words.fill(run).map_err(|e| (wire::AT_EXEC, e))?;
-    let mut pidfd = -1i32;
-    let mut args = CloneArgs::child(0);
-    if run.flags & wire::UNTOLD == 0 {
-        args.flags |= CLONE_PIDFD;
-        args.pidfd = &raw mut pidfd as u64;
-    }
-    if run.flags & wire::INTO_CGROUP != 0 {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = fds[cgroup_at(run)] as u64;
-    }
+    let mut birth = Birth {
+        cgroup: (run.flags & wire::INTO_CGROUP != 0).then(|| fds[cgroup_at(run)]),
+        pidfd: run.flags & wire::UNTOLD == 0,
+    };
     let slave = terminal.as_ref().map(|(_, slave)| slave);
     let mut launch = Launch {
         run,
@@ -154,22 +147,20 @@ pub(crate) fn start(
         tag: None,
         failed: None,
     };
-    let mut started = launch.share(&args, stack, start_by, &meanwhile);
-    if matches!(started, Err(Errno::NOSYS)) && args.flags & CLONE_INTO_CGROUP != 0 {
+    let mut started = launch.share(birth, stack, start_by, &meanwhile);
+    if matches!(started, Err(Errno::NOSYS)) && birth.cgroup.is_some() {
         // clone3 is older than our floor, but an outer filter may hide it.
-        args.flags &= !CLONE_INTO_CGROUP;
-        launch.join = Some(fds[cgroup_at(run)]);
-        started = launch.share(&args, stack, start_by, &meanwhile);
+        launch.join = birth.cgroup.take();
+        started = launch.share(birth, stack, start_by, &meanwhile);
     }
     let child = started.map_err(|e| (wire::AT_CLONE, e))?;
-    let pidfd = (pidfd >= 0).then(|| Fd(pidfd));
     let Launch { failed, tag, .. } = launch;
     match failed {
         // The child is dead already; the loop reaps it as an orphan.
         Some(failure) => Err(failure),
         None => Ok(Child {
             pid: child.pid,
-            pidfd,
+            pidfd: child.pidfd,
             late: child.late,
             master: terminal.map(|(master, _)| master),
             tag,
@@ -188,9 +179,7 @@ pub(crate) fn cgroup_at(run: &Run<'_>) -> usize {
 }
 
 /// The child's first function, on a stack of its own.
-extern "C" fn enter(launch: usize) -> ! {
-    // SAFETY: `start` passes a live `Launch` and does not touch it before `share` says that this child let the memory go.
-    let launch = unsafe { &mut *(launch as *mut Launch<'_>) };
+extern "C" fn enter(launch: &mut Launch<'_>) -> ! {
     if let Err(failure) = launch.steps() {
         launch.failed = Some(failure);
     }
@@ -205,20 +194,12 @@ impl Launch<'_> {
     /// Starts the child, and waits until it lets the memory go.
     fn share(
         &mut self,
-        args: &CloneArgs,
+        birth: Birth,
         stack: &mut Mapping,
         start_by: u64,
         meanwhile: impl Fn(),
     ) -> Result<Shared> {
-        let argument = core::ptr::from_mut(self) as usize;
-        share(
-            args,
-            stack.bytes_mut(),
-            enter,
-            argument,
-            start_by,
-            meanwhile,
-        )
+        share(birth, stack.bytes_mut(), enter, self, start_by, meanwhile)
     }
 
     /// The order of a command: session, files, place, identity, limits, restrictions, program.
@@ -226,11 +207,10 @@ impl Launch<'_> {
         if let Some(cgroup) = self.join {
             join(cgroup).map_err(at(wire::AT_CLONE))?;
         }
-        sys!(nr::SETSID).map_err(at(wire::AT_SESSION))?;
+        sys::setsid().map_err(at(wire::AT_SESSION))?;
         self.place_fds().map_err(at(wire::AT_FDS))?;
         if self.terminal.is_some() {
-            // TIOCSCTTY
-            sys!(nr::IOCTL, 0, 0x540e, 0).map_err(at(wire::AT_SESSION))?;
+            sys::set_controlling_terminal(0).map_err(at(wire::AT_SESSION))?;
         }
         // Where the init is.
         let root = AT_FDCWD;
@@ -250,10 +230,11 @@ impl Launch<'_> {
         }
         if self.terminal.is_some() {
             // The terminal belongs to whoever uses it; in a user namespace of one id it may not be given away.
-            let _ = sys!(nr::FCHOWN, 0, identity.uid, u32::MAX);
+            let _ = sys::fchown(0, identity.uid, u32::MAX);
         }
         // Behind what opens files, before what gives up the capability to raise a limit.
-        sys::restore_files(&self.inherited.files).map_err(at(wire::AT_RLIMIT + sys::FILES))?;
+        let files = sys::setrlimit(RLIMIT_NOFILE, &self.inherited.files);
+        files.map_err(at(wire::AT_RLIMIT + RLIMIT_NOFILE))?;
         set_rlimits(match self.run.rlimits {
             [] => self.confine.rlimits,
             own => own,
@@ -276,15 +257,17 @@ impl Launch<'_> {
         become_user(identity, self.confine, self.run.caps)?;
         if self.confine.no_new_privs == 1 {
             if !self.born_confined {
-                // PR_SET_NO_NEW_PRIVS, which the thread behind the program has, too.
-                sys::prctl(38, 1, 0).map_err(at(wire::AT_NO_NEW_PRIVS))?;
+                // The filtered thread has it already.
+                sys::set_no_new_privs().map_err(at(wire::AT_NO_NEW_PRIVS))?;
             }
             filter(self.confine, self.born_confined)?;
         }
-        let _ = sys!(nr::UMASK, self.run.umask);
+        sys::umask(self.run.umask);
         sys::ignore_signals(self.inherited.ignored);
         sys::block_signals(false);
-        Err((wire::AT_EXEC, exec::exec(self.run, self.words)))
+        // SAFETY: `start` filled the vectors with the strings of `self.run`; the
+        // home is in `self.users` or `self.confine`.
+        Err((wire::AT_EXEC, unsafe { exec::exec(self.run, self.words) }))
     }
 
     /// Puts each descriptor at its number and closes everything else: until the exec, a program
@@ -296,29 +279,36 @@ impl Launch<'_> {
         let wanted = |n: usize| u32::from_ne_bytes(numbers[n]) as i32;
         let above = (0..numbers.len()).map(wanted).max().unwrap_or(2).max(2) + 1;
         // First out of each other's way, where they are in it, then into place.
-        let mut high = [-1i32; crate::wire::MAX_FDS];
+        let mut high = [-1i32; wire::MAX_FDS];
         for (n, high) in high.iter_mut().enumerate().take(3 + numbers.len()) {
             let from = match (n, self.terminal) {
-                (0..3, Some(slave)) => slave.0,
+                (0..3, Some(slave)) => slave.raw(),
                 // The sandbox's own, which the init has there.
                 (0..3, None) if is_null(self.run, n) => continue,
                 (0..3, None) => given.next().ok_or(Errno::BADF)?,
                 _ => own_null(self.fds[skip + n - 3])?,
             };
             *high = if from < above {
-                sys::duplicate(from, above)?.keep()
+                sys::duplicate(from, above)?.into_raw()
             } else {
                 from
             };
         }
         for (n, fd) in high.iter().enumerate().filter(|(_, fd)| **fd >= 0) {
             let to = if n < 3 { n as i32 } else { wanted(n - 3) };
-            sys!(nr::DUP2, *fd, to)?;
+            // SAFETY: the table is this child's own, a copy, and this function
+            // alone decides what is in it until the exec.
+            unsafe { sys::dup2(*fd, to) }?;
         }
         if !is_weak!("no_cloexec") {
             let given = |fd: i32| (0..numbers.len()).any(|n| wanted(n) == fd);
-            (3..above).filter(|fd| !given(*fd)).for_each(sys::close);
-            close_from(above);
+            // SAFETY: as above; `self.fds` and the terminal are not used again.
+            unsafe {
+                (3..above)
+                    .filter(|fd| !given(*fd))
+                    .for_each(|fd| sys::close(fd));
+                close_from(above);
+            }
         }
         Ok(())
     }
@@ -338,7 +328,7 @@ fn own_null(fd: i32) -> Result<i32> {
 
 fn join(cgroup: i32) -> Result<()> {
     let procs = sys::openat(cgroup, c"cgroup.procs", sys::O_WRONLY, 0)?;
-    sys::write(procs.0, b"0")
+    sys::write(procs.raw(), b"0")
 }
 
 /// Groups, ids, then capabilities: what is left is what was asked for, and nothing is inheritable.
@@ -366,10 +356,10 @@ pub(crate) fn change_ids(identity: &Identity, confine: &Confine<'_>) -> Result<(
         set_groups(identity.groups())?;
     }
     let (uid, gid) = (identity.uid, identity.gid);
-    sys!(nr::SETRESGID, gid, gid, gid)?;
-    sys!(nr::SETRESUID, uid, uid, uid)?;
-    // PR_SET_DUMPABLE: a change of ids sets it to fs.suid_dumpable, for the init too, whose memory this is.
-    sys::prctl(4, 0, 0).map(drop)
+    sys::setresgid(gid)?;
+    sys::setresuid(uid)?;
+    // A change of ids sets it to fs.suid_dumpable, also for the init, whose memory this is.
+    sys::set_dumpable(false)
 }
 
 /// Attaches the sandbox's program, unless it was there at birth.
@@ -377,7 +367,7 @@ fn filter(confine: &Confine<'_>, born_confined: bool) -> Outcome<()> {
     match confine.seccomp {
         [] => Ok(()),
         _ if born_confined => Ok(()),
-        program => attach(program).map_err(at(wire::AT_SECCOMP)),
+        program => sys::seccomp_filter(program).map_err(at(wire::AT_SECCOMP)),
     }
 }
 
@@ -385,7 +375,7 @@ fn set_groups(groups: &[u32]) -> Result<()> {
     if is_weak!("groups_of_host") {
         return Ok(());
     }
-    sys!(nr::SETGROUPS, groups.len(), groups.as_ptr()).map(drop)
+    sys::setgroups(groups)
 }
 
 /// Changes into a directory of the root; links stay inside, magic ones are
@@ -398,7 +388,7 @@ fn enter_dir(root: i32, path: &CStr, make: bool) -> Result<()> {
         },
         other => other,
     }?;
-    sys!(nr::FCHDIR, dir.0).map(drop)
+    sys::fchdir(dir.raw())
 }
 
 fn set_rlimits(limits: &[u8]) -> Outcome<()> {
@@ -409,10 +399,7 @@ fn set_rlimits(limits: &[u8]) -> Outcome<()> {
         let resource = u32::get(&mut reader).ok_or(MALFORMED)?;
         let soft = u64::get(&mut reader).ok_or(MALFORMED)?;
         let hard = u64::get(&mut reader).ok_or(MALFORMED)?;
-        // Named, so that it lives until the call is over.
-        let limit = [soft, hard];
-        sys!(nr::PRLIMIT64, 0, resource, limit.as_ptr(), 0)
-            .map_err(at(wire::AT_RLIMIT + resource))?;
+        sys::setrlimit(resource, &[soft, hard]).map_err(at(wire::AT_RLIMIT + resource))?;
     }
     Ok(())
 }
@@ -420,23 +407,18 @@ fn set_rlimits(limits: &[u8]) -> Outcome<()> {
 /// Master and slave of a new terminal of the sandbox's own devpts; the slave is opened through
 /// the master, never by a path that the sandbox could have changed.
 fn open_terminal(run: &Run<'_>, place: &Place) -> Result<(Fd, Fd)> {
-    const TIOCSPTLCK: usize = 0x4004_5431;
-    const TIOCGPTPEER: usize = 0x5441;
-    const TIOCSWINSZ: usize = 0x5414;
     let flags = sys::O_RDWR | sys::O_NOCTTY | sys::O_CLOEXEC;
     let master = sys::openat(place.devpts, c"ptmx", flags, 0)?;
-    let unlocked = 0u32;
-    sys!(nr::IOCTL, master.0, TIOCSPTLCK, &raw const unlocked)?;
-    let slave = Fd(sys!(nr::IOCTL, master.0, TIOCGPTPEER, flags)? as i32);
-    let size = [run.rows as u16, run.columns as u16, 0, 0];
-    sys!(nr::IOCTL, master.0, TIOCSWINSZ, size.as_ptr())?;
+    sys::unlock_pty(&master)?;
+    let slave = sys::open_pty_peer(&master, flags)?;
+    sys::set_window_size(&master, run.rows as u16, run.columns as u16)?;
     attach_console(place.dev, &slave)?;
     Ok((master, slave))
 }
 
 /// The first terminal is also `/dev/console`; whoever already has something there keeps it.
 fn attach_console(dev: i32, slave: &Fd) -> Result<()> {
-    let clone = match crate::mount::clone_tree(slave.0, c"", sys::AT_EMPTY_PATH) {
+    let clone = match sys::open_tree_clone(slave.raw(), c"", sys::AT_EMPTY_PATH) {
         // An init that may be traced from inside may not mount any more: see `Open::init_caps`.
         Err(Errno::PERM) => return Ok(()),
         other => other?,
@@ -447,7 +429,7 @@ fn attach_console(dev: i32, slave: &Fd) -> Result<()> {
         Err(error) => Err(error),
         Ok(_) => {
             let target = sys::openat(dev, c"console", O_PATH | sys::O_NOFOLLOW, 0)?;
-            crate::mount::attach(clone.0, &target)
+            crate::mount::attach(clone.raw(), &target)
         }
     }
 }

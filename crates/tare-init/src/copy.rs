@@ -3,12 +3,12 @@
 
 use core::ffi::CStr;
 
-use crate::dir::{self, PATH_MAX};
+use crate::dir::{self, PATH_MAX, PROC_FD};
 use crate::mapping::Mapping;
 use crate::sys::{
     self, AT_EMPTY_PATH, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_CLOEXEC,
-    O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, Result, S_IFCHR, S_IFDIR, S_IFLNK,
-    S_IFREG, nr, sys,
+    O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, RENAME_NOREPLACE, Result, S_IFCHR,
+    S_IFDIR, S_IFLNK, S_IFREG,
 };
 
 /// Deeper trees are refused rather than overflowing the stack; the kernel's own path limit is near.
@@ -27,10 +27,10 @@ pub(crate) fn remove_tree(at: i32, path: &CStr) -> Result<()> {
     // Removing while reading may skip names, so it is repeated until a pass finds none.
     loop {
         let mut found = 0;
-        dir::for_each(top.0, c".", |name| {
+        dir::for_each(top.raw(), c".", |name| {
             found += 1;
-            match remove_entry(top.0, name) {
-                Err(Errno::NOTEMPTY) => empty(top.0, name, &mut moved),
+            match remove_entry(top.raw(), name) {
+                Err(Errno::NOTEMPTY) => empty(top.raw(), name, &mut moved),
                 other => other,
             }
         })?;
@@ -43,28 +43,21 @@ pub(crate) fn remove_tree(at: i32, path: &CStr) -> Result<()> {
 /// Empties a directory of `top`; what holds something itself goes there.
 fn empty(top: i32, name: &CStr, moved: &mut u64) -> Result<()> {
     let dir = open_dir(top, name)?;
-    dir::for_each(dir.0, c".", |name| match remove_entry(dir.0, name) {
-        Err(Errno::NOTEMPTY) => move_up(dir.0, name, top, moved),
-        other => other,
+    dir::for_each(dir.raw(), c".", |name| {
+        match remove_entry(dir.raw(), name) {
+            Err(Errno::NOTEMPTY) => move_up(dir.raw(), name, top, moved),
+            other => other,
+        }
     })
 }
 
 /// Moves a directory to a name that nothing in `top` has.
 fn move_up(dir: i32, name: &CStr, top: i32, moved: &mut u64) -> Result<()> {
-    const RENAMEAT2: usize = 316;
-    const NOREPLACE: usize = 1;
     loop {
         let (mut place, mut digits) = ([0u8; 24], [0; 20]);
         let fresh = dir::join(&mut place, &[b"r", dir::digits(*moved, &mut digits)])?;
         *moved += 1;
-        match sys!(
-            RENAMEAT2,
-            dir,
-            name.as_ptr(),
-            top,
-            fresh.as_ptr(),
-            NOREPLACE
-        ) {
+        match sys::renameat2(dir, name, top, fresh, RENAME_NOREPLACE) {
             Err(Errno::EXIST) => {}
             // Its `..` changes, for which an ordinary user must be able to write to it.
             Err(Errno::ACCES) => {
@@ -78,11 +71,9 @@ fn move_up(dir: i32, name: &CStr, top: i32, moved: &mut u64) -> Result<()> {
 
 /// Removes one file or an empty directory.
 fn remove_entry(at: i32, name: &CStr) -> Result<()> {
-    match sys!(nr::UNLINKAT, at, name.as_ptr(), 0) {
-        // EISDIR; some file systems say EPERM.
-        Err(Errno(21) | Errno::PERM) => {
-            sys!(nr::UNLINKAT, at, name.as_ptr(), AT_REMOVEDIR).map(drop)
-        }
+    match sys::unlinkat(at, name, 0) {
+        // Some file systems say EPERM.
+        Err(Errno::ISDIR | Errno::PERM) => sys::unlinkat(at, name, AT_REMOVEDIR),
         other => other.map(drop),
     }
 }
@@ -102,12 +93,9 @@ fn open_dir(at: i32, name: &CStr) -> Result<Fd> {
 
 /// fchmod(2) does not take an O_PATH descriptor, its entry in procfs does.
 fn chmod(path: &Fd, mode: u32) -> Result<()> {
-    let mut buffer = [0u8; 40];
-    let name = dir::join(
-        &mut buffer,
-        &[b"/proc/self/fd/", dir::digits(path.0 as u64, &mut [0; 20])],
-    )?;
-    sys!(nr::FCHMODAT, AT_FDCWD, name.as_ptr(), mode).map(drop)
+    let mut buffer = [0u8; PROC_FD];
+    let name = dir::proc_fd(path.raw(), &mut buffer)?;
+    sys::fchmodat(AT_FDCWD, name, mode)
 }
 
 /// Owner, then mode (which a change of owner may have cut), then the file capability.
@@ -134,34 +122,22 @@ pub(crate) fn chown(
         None => sys::openat(root, c".", O_PATH | O_DIRECTORY, 0)?,
     };
     let name = dir::join(&mut buffer, &[&bytes[slash.map_or(0, |at| at + 1)..]])?;
-    let entry = sys::openat(parent.0, name, O_PATH | O_NOFOLLOW, 0)?;
-    sys!(
-        nr::FCHOWNAT,
-        entry.0,
-        c"".as_ptr(),
+    let entry = sys::openat(parent.raw(), name, O_PATH | O_NOFOLLOW, 0)?;
+    sys::fchownat(
+        entry.raw(),
+        c"",
         uid,
         gid,
-        AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW
+        AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW,
     )?;
-    if sys::fstatat(entry.0, c"")?.is(S_IFLNK) {
+    if sys::fstatat(entry.raw(), c"")?.is(S_IFLNK) {
         return Ok(());
     }
     chmod(&entry, mode & 0o7777)?;
     if !capability.is_empty() {
-        let mut place = [0u8; 40];
-        let link = dir::join(
-            &mut place,
-            &[b"/proc/self/fd/", dir::digits(entry.0 as u64, &mut [0; 20])],
-        )?;
-        let name = c"security.capability".as_ptr();
-        sys!(
-            nr::SETXATTR,
-            link.as_ptr(),
-            name,
-            capability.as_ptr(),
-            capability.len(),
-            0
-        )?;
+        let mut place = [0u8; PROC_FD];
+        let link = dir::proc_fd(entry.raw(), &mut place)?;
+        sys::setxattr(link, c"security.capability", capability)?;
     }
     Ok(())
 }
@@ -181,20 +157,13 @@ struct Target {
 pub(crate) fn copy_tree(from: i32, to: i32, links: i32) -> Result<()> {
     copy_dir(from, Target { to, links }, 0)?;
     let stat = sys::fstatat(from, c"")?;
-    sys!(
-        nr::FCHOWNAT,
-        to,
-        c"".as_ptr(),
-        stat.uid,
-        stat.gid,
-        AT_EMPTY_PATH
-    )?;
-    sys!(nr::FCHMOD, to, stat.mode & 0o7777).map(drop)
+    sys::fchownat(to, c"", stat.uid, stat.gid, AT_EMPTY_PATH)?;
+    sys::fchmod(to, stat.mode & 0o7777)
 }
 
 fn copy_dir(from: i32, target: Target, depth: usize) -> Result<()> {
     if depth > DEPTH {
-        return Err(Errno(36));
+        return Err(Errno::NAMETOOLONG);
     }
     dir::for_each(from, c".", |name| copy_entry(from, target, name, depth))
 }
@@ -202,11 +171,11 @@ fn copy_dir(from: i32, target: Target, depth: usize) -> Result<()> {
 fn copy_entry(from: i32, target: Target, name: &CStr, depth: usize) -> Result<()> {
     let Target { to, links } = target;
     let source = sys::openat(from, name, O_PATH | O_NOFOLLOW, 0)?;
-    let stat = sys::fstatat(source.0, c"")?;
+    let stat = sys::fstatat(source.raw(), c"")?;
     let below = sys::openat(to, name, O_PATH | O_NOFOLLOW, 0);
     let merges = stat.is(S_IFDIR)
         && !is_opaque(&source)?
-        && matches!(&below, Ok(fd) if sys::fstatat(fd.0, c"")?.is(S_IFDIR));
+        && matches!(&below, Ok(fd) if sys::fstatat(fd.raw(), c"")?.is(S_IFDIR));
     if below.is_ok() && !merges {
         remove_tree(to, name)?;
     }
@@ -217,11 +186,18 @@ fn copy_entry(from: i32, target: Target, name: &CStr, depth: usize) -> Result<()
     }
     let made = if stat.is(S_IFDIR) {
         if !merges {
-            sys!(nr::MKDIRAT, to, name.as_ptr(), 0o700)?;
+            sys::mkdirat(to, name, 0o700)?;
         }
         let inner = sys::openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
         let made = sys::openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
-        copy_dir(inner.0, Target { to: made.0, links }, depth + 1)?;
+        copy_dir(
+            inner.raw(),
+            Target {
+                to: made.raw(),
+                links,
+            },
+            depth + 1,
+        )?;
         made
     } else {
         match copy_leaf(from, target, name, &stat)? {
@@ -229,27 +205,19 @@ fn copy_entry(from: i32, target: Target, name: &CStr, depth: usize) -> Result<()
             None => return Ok(()),
         }
     };
-    sys!(
-        nr::FCHOWNAT,
-        made.0,
-        c"".as_ptr(),
-        stat.uid,
-        stat.gid,
-        AT_EMPTY_PATH
-    )?;
+    sys::fchownat(made.raw(), c"", stat.uid, stat.gid, AT_EMPTY_PATH)?;
     copy_xattrs(&source, &made, &stat)?;
     if !stat.is(S_IFLNK) {
         chmod(&made, stat.mode & 0o7777)?;
     }
-    let times = [stat.times[0], stat.times[1], stat.times[2], stat.times[3]];
-    sys!(
-        nr::UTIMENSAT,
-        to,
-        name.as_ptr(),
-        times.as_ptr(),
-        AT_SYMLINK_NOFOLLOW
-    )
-    .map(drop)
+    let times = first_times(&stat);
+    sys::utimensat(to, name, &times, AT_SYMLINK_NOFOLLOW)
+}
+
+/// Returns the times of the last access and the last change, as utimensat(2)
+/// takes them.
+fn first_times(stat: &sys::Stat) -> [u64; 4] {
+    core::array::from_fn(|n| stat.times[n] as u64)
 }
 
 /// Anything but a directory; none where only root could make it.
@@ -284,17 +252,11 @@ fn copy_leaf(
     }
     if stat.is(S_IFLNK) {
         let mut target = [0u8; PATH_MAX];
-        let n = sys!(
-            nr::READLINKAT,
-            from,
-            name.as_ptr(),
-            target.as_mut_ptr(),
-            target.len() - 1
-        )?;
+        let n = sys::readlinkat(from, name, &mut target[..PATH_MAX - 1])?;
         let target = CStr::from_bytes_with_nul(&target[..=n]).map_err(|_| Errno::INVAL)?;
-        sys!(nr::SYMLINKAT, target.as_ptr(), to, name.as_ptr())?;
+        sys::symlinkat(target, to, name)?;
     } else {
-        match sys!(nr::MKNODAT, to, name.as_ptr(), stat.mode, stat.rdev) {
+        match sys::mknodat(to, name, stat.mode, stat.rdev) {
             Err(Errno::PERM) => return Ok(None),
             other => other?,
         };
@@ -305,35 +267,20 @@ fn copy_leaf(
 /// Gives a file one more name, in another directory; false if there is no such file, or it can
 /// have no more names.
 fn link(from: i32, name: &CStr, to: i32, new: &CStr) -> Result<bool> {
-    const LINKAT: usize = 265;
-    match sys!(LINKAT, from, name.as_ptr(), to, new.as_ptr(), 0) {
-        // EMLINK
-        Err(Errno::NOENT | Errno(31)) => Ok(false),
+    match sys::linkat(from, name, to, new) {
+        Err(Errno::NOENT | Errno::MLINK) => Ok(false),
         other => other.map(|_| true),
     }
 }
 
 /// Whether a layer's directory hides what is below it, overlayfs's `opaque`.
 fn is_opaque(dir: &Fd) -> Result<bool> {
-    const GETXATTR: usize = 191;
-    let mut path = [0u8; 40];
-    let path = dir::join(
-        &mut path,
-        &[b"/proc/self/fd/", dir::digits(dir.0 as u64, &mut [0; 20])],
-    )?;
+    let mut path = [0u8; PROC_FD];
+    let path = dir::proc_fd(dir.raw(), &mut path)?;
     let mut value = [0u8; 1];
-    Ok([c"trusted.overlay.opaque", c"user.overlay.opaque"]
-        .into_iter()
-        .any(|name| {
-            sys!(
-                GETXATTR,
-                path.as_ptr(),
-                name.as_ptr(),
-                value.as_mut_ptr(),
-                value.len()
-            ) == Ok(1)
-                && value == *b"y"
-        }))
+    let names = [c"trusted.overlay.opaque", c"user.overlay.opaque"];
+    let mut is_y = |name| sys::getxattr(path, name, &mut value) == Ok(1) && value == *b"y";
+    Ok(names.into_iter().any(&mut is_y))
 }
 
 /// Copies a regular file of the caller's view, reached through no link, to a
@@ -347,7 +294,7 @@ pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
         0,
         sys::RESOLVE_NO_SYMLINKS,
     )?;
-    let stat = sys::fstatat(source.0, c"")?;
+    let stat = sys::fstatat(source.raw(), c"")?;
     if !stat.is(S_IFREG) {
         return Err(Errno::INVAL);
     }
@@ -355,25 +302,18 @@ pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     copy_bytes(&source, &made)?;
     // An owner who has no id here stays user 0 of the sandbox, who gains
     // nothing by that.
-    let _ = sys!(
-        nr::FCHOWNAT,
-        made.0,
-        c"".as_ptr(),
-        stat.uid,
-        stat.gid,
-        AT_EMPTY_PATH
-    );
+    let _ = sys::fchownat(made.raw(), c"", stat.uid, stat.gid, AT_EMPTY_PATH);
     let _ = copy_xattrs(&source, &made, &stat);
     let mode = if stat.uid == 0 { 0o7777 } else { 0o1777 };
-    sys!(nr::FCHMOD, made.0, stat.mode & mode)?;
-    let times = [stat.times[0], stat.times[1], stat.times[2], stat.times[3]];
-    sys!(nr::UTIMENSAT, made.0, 0, times.as_ptr(), 0).map(drop)
+    sys::fchmod(made.raw(), stat.mode & mode)?;
+    let times = first_times(&stat);
+    sys::futimens(&made, &times)
 }
 
 pub(crate) fn copy_bytes(from: &Fd, to: &Fd) -> Result<()> {
     let mut buffer = Mapping::anonymous(128 << 10)?;
     loop {
-        match sys!(nr::COPY_FILE_RANGE, from.0, 0, to.0, 0, 1 << 30, 0) {
+        match sys::copy_file_range(from, to, 1 << 30) {
             Ok(0) => return Ok(()),
             Ok(_) => {}
             // Not between these file systems.
@@ -381,9 +321,9 @@ pub(crate) fn copy_bytes(from: &Fd, to: &Fd) -> Result<()> {
         }
     }
     loop {
-        match sys::read(from.0, buffer.bytes_mut())? {
+        match sys::read(from.raw(), buffer.bytes_mut())? {
             0 => return Ok(()),
-            n => sys::write(to.0, &buffer.bytes()[..n])?,
+            n => sys::write(to.raw(), &buffer.bytes()[..n])?,
         }
     }
 }
@@ -393,20 +333,12 @@ fn copy_xattrs(from: &Fd, to: &Fd, stat: &sys::Stat) -> Result<()> {
     if stat.is(S_IFLNK) {
         return Ok(());
     }
-    let (mut a, mut b) = ([0u8; 40], [0u8; 40]);
-    let from = dir::join(
-        &mut a,
-        &[b"/proc/self/fd/", dir::digits(from.0 as u64, &mut [0; 20])],
-    )?;
-    let to = dir::join(
-        &mut b,
-        &[b"/proc/self/fd/", dir::digits(to.0 as u64, &mut [0; 20])],
-    )?;
-    const LISTXATTR: usize = 194;
-    const GETXATTR: usize = 191;
+    let (mut a, mut b) = ([0u8; PROC_FD], [0u8; PROC_FD]);
+    let from = dir::proc_fd(from.raw(), &mut a)?;
+    let to = dir::proc_fd(to.raw(), &mut b)?;
     let mut memory = Mapping::anonymous(128 << 10)?;
     let (names, value) = memory.bytes_mut().split_at_mut(64 << 10);
-    let n = match sys!(LISTXATTR, from.as_ptr(), names.as_mut_ptr(), names.len()) {
+    let n = match sys::listxattr(from, names) {
         Err(Errno::NOTSUP) => return Ok(()),
         other => other?,
     };
@@ -418,21 +350,8 @@ fn copy_xattrs(from: &Fd, to: &Fd, stat: &sys::Stat) -> Result<()> {
         {
             continue;
         }
-        let len = sys!(
-            GETXATTR,
-            from.as_ptr(),
-            name.as_ptr(),
-            value.as_mut_ptr(),
-            value.len()
-        )?;
-        match sys!(
-            nr::SETXATTR,
-            to.as_ptr(),
-            name.as_ptr(),
-            value.as_ptr(),
-            len,
-            0
-        ) {
+        let len = sys::getxattr(from, name, value)?;
+        match sys::setxattr(to, name, &value[..len]) {
             // Namespaces of the kernel that this caller may not write, such as security labels.
             Ok(_) | Err(Errno::PERM | Errno::NOTSUP) => {}
             Err(error) => return Err(error),

@@ -4,7 +4,7 @@
 use core::ffi::CStr;
 
 use crate::sys::{
-    self, Errno, Fd, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, Result, nr, sys,
+    self, Errno, Fd, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, Result,
 };
 
 /// Longest path that is handled.
@@ -14,11 +14,13 @@ pub(crate) const PATH_MAX: usize = 4096;
 pub(crate) fn join<'b>(buffer: &'b mut [u8], parts: &[&[u8]]) -> Result<&'b CStr> {
     let mut at = 0;
     for part in parts {
-        let place = buffer.get_mut(at..at + part.len()).ok_or(Errno(36))?;
+        let place = buffer
+            .get_mut(at..at + part.len())
+            .ok_or(Errno::NAMETOOLONG)?;
         place.copy_from_slice(part);
         at += part.len();
     }
-    *buffer.get_mut(at).ok_or(Errno(36))? = 0;
+    *buffer.get_mut(at).ok_or(Errno::NAMETOOLONG)? = 0;
     CStr::from_bytes_with_nul(&buffer[..=at]).map_err(|_| Errno::INVAL)
 }
 
@@ -33,6 +35,18 @@ pub(crate) fn digits(mut n: u64, buffer: &mut [u8; 20]) -> &[u8] {
             return &buffer[at..];
         }
     }
+}
+
+/// Room for [`proc_fd`].
+pub(crate) const PROC_FD: usize = 40;
+
+/// A path that leads to an open file, also after a rename, for calls that take
+/// no descriptor of O_PATH.
+pub(crate) fn proc_fd(fd: i32, buffer: &mut [u8; PROC_FD]) -> Result<&CStr> {
+    join(
+        buffer,
+        &[b"/proc/self/fd/", digits(fd as u64, &mut [0; 20])],
+    )
 }
 
 /// How the links inside a root are treated.
@@ -106,15 +120,15 @@ pub(crate) fn ensure_dir(root: i32, path: &CStr, how: u64) -> Result<Fd> {
         if name == b".." {
             return Err(Errno::NOENT);
         }
-        parent = make_below(parent.0, join(&mut buffer, &[name])?)?;
+        parent = make_below(parent.raw(), join(&mut buffer, &[name])?)?;
     }
     Ok(parent)
 }
 
 /// Makes a directory of this name, unless it is there already, and opens it.
 fn make_below(parent: i32, name: &CStr) -> Result<Fd> {
-    match sys!(nr::MKDIRAT, parent, name.as_ptr(), 0o755) {
-        Err(Errno::EXIST) | Ok(_) => {}
+    match sys::mkdirat(parent, name, 0o755) {
+        Err(Errno::EXIST) | Ok(()) => {}
         Err(error) => return Err(error),
     }
     sys::openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0)
@@ -136,7 +150,7 @@ impl Dir {
     pub(crate) fn fd(&self) -> i32 {
         match self {
             Self::Given(fd) => *fd,
-            Self::Opened(fd) => fd.0,
+            Self::Opened(fd) => fd.raw(),
         }
     }
 }
@@ -192,13 +206,7 @@ fn target(root: i32, path: &CStr, how: u64, buffer: &mut [u8; PATH_MAX]) -> Resu
     let mut place = [0u8; 256];
     let (dir, name) = parent(root, path, how, &mut place)?;
     let mut text = [0u8; PATH_MAX];
-    let n = sys!(
-        nr::READLINKAT,
-        dir.fd(),
-        name.as_ptr(),
-        text.as_mut_ptr(),
-        text.len() - 1
-    )?;
+    let n = sys::readlinkat(dir.fd(), name, &mut text[..PATH_MAX - 1])?;
     let parts: &[&[u8]] = match &text[..n] {
         absolute @ [b'/', ..] => &[absolute],
         relative => &[split(path).0, b"/", relative],
@@ -225,21 +233,14 @@ pub(crate) fn for_each(
     mut each: impl FnMut(&CStr) -> Result<()>,
 ) -> Result<()> {
     let dir = sys::openat(at, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)?;
-    while next_entries(dir.0, &mut each)? {}
+    while next_entries(dir.raw(), &mut each)? {}
     Ok(())
 }
 
 /// Calls `each` with some more names of an open directory, at most 171; false at its end.
 pub(crate) fn next_entries(dir: i32, mut each: impl FnMut(&CStr) -> Result<()>) -> Result<bool> {
     let mut buffer = [0u64; 512];
-    let n = sys!(
-        nr::GETDENTS64,
-        dir,
-        buffer.as_mut_ptr(),
-        size_of_val(&buffer)
-    )?;
-    // SAFETY: the kernel wrote `n` bytes, at most the buffer's size; any byte is a u8.
-    let bytes = unsafe { core::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), n) };
+    let bytes = sys::getdents64(dir, &mut buffer)?;
     let mut at = 0;
     // struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name.
     while let Some(entry) = bytes.get(at..).filter(|e| e.len() > 19) {
@@ -250,5 +251,5 @@ pub(crate) fn next_entries(dir: i32, mut each: impl FnMut(&CStr) -> Result<()>) 
         }
         at += len.max(20);
     }
-    Ok(n > 0)
+    Ok(!bytes.is_empty())
 }

@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A mount namespace with nothing in it but an empty, read-only root: inits copy this one instead of the host's, whose
-//! mounts they would only have to get rid of again.
+//! An empty mount namespace, which inits copy instead of the host's.
+//!
+//! A copy of the host's namespace has all mounts of the host, and the init would
+//! have to unmount them again. The empty one holds an empty, read-only root.
 
-use crate::clone::{CLONE_FILES, CloneArgs, fork, reap_one};
+use crate::clone::reap_one;
 use crate::mount;
-use crate::sys::{self, AT_FDCWD, Errno, Fd, Result, nr, sys};
+use crate::sys::{
+    self, AT_FDCWD, CLONE_FILES, CLONE_NEWNS, Errno, Fd, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, Result,
+};
 
-const CLONE_NEWNS: u64 = 0x2_0000;
-
-/// Makes one; the descriptor keeps it.
+/// Makes an empty mount namespace; the descriptor keeps it alive.
 pub(crate) fn make() -> Result<Fd> {
-    // What stands in for it where it is hidden reads the host's procfs. A size of 0 is EINVAL where there is one.
-    if sys!(nr::MOUNT_SETATTR, -1i32, c"".as_ptr(), 0, 0, 0) == Err(Errno::NOSYS) {
+    // The fallback of mount_setattr(2) reads the host's procfs, of which the
+    // empty namespace has none.
+    if !sys::has_mount_setattr() {
         return Err(Errno::NOSYS);
     }
-    // A place in the table that this process shares with the child: what the child puts there is ours.
+    // A place in the descriptor table, which the child shares: the child puts
+    // the namespace there.
     let place = sys::openat(AT_FDCWD, c"/", sys::O_PATH | sys::O_DIRECTORY, 0)?;
-    let args = CloneArgs::child(CLONE_NEWNS | CLONE_FILES);
-    match fork(&args)? {
+    match sys::fork(CLONE_NEWNS | CLONE_FILES, None)? {
         0 => match empty(&place) {
             Ok(()) => sys::exit(0),
             Err(errno) => sys::exit(errno.0),
@@ -29,24 +33,27 @@ pub(crate) fn make() -> Result<Fd> {
     }
 }
 
-/// In the child: takes everything out of its namespace, and puts that in the descriptor's place.
+/// Empties the namespace of the child, and puts it in the descriptor's place.
 fn empty(place: &Fd) -> Result<()> {
+    const ATTRS: u32 = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
     let namespace = sys::openat(AT_FDCWD, c"/proc/thread-self/ns/mnt", sys::O_RDONLY, 0)?;
-    // To its root: what a chroot(2) hides would stay in it.
-    sys!(nr::SETNS, namespace.0, CLONE_NEWNS)?;
+    // Goes to the root of the namespace: what a chroot(2) hides would stay in it.
+    sys::setns(namespace.raw(), CLONE_NEWNS)?;
     mount::make_private()?;
     let fs = mount::configure(c"tmpfs")?;
     mount::option(&fs, c"source", c"tmpfs")?;
     mount::option(&fs, c"mode", c"555")?;
     mount::option(&fs, c"nr_inodes", c"1")?;
-    let root = mount::create(&fs, mount::LOCKED)?;
-    mount::attach_root(root.0)?;
-    mount::pivot_root(root.0)?;
-    sys!(nr::DUP3, namespace.0, place.0, sys::O_CLOEXEC).map(drop)
+    let root = mount::create(&fs, ATTRS)?;
+    mount::attach_root(root.raw())?;
+    mount::pivot_root(root.raw())?;
+    // SAFETY: `place` owns the number that is replaced, and the copy after it.
+    unsafe { sys::dup3(namespace.raw(), place.raw(), sys::O_CLOEXEC) }
 }
 
-/// The caller goes on in a copy of `bare`, with that as its root and working directory.
-pub(crate) fn enter(bare: i32) -> Result<()> {
-    sys!(nr::SETNS, bare, CLONE_NEWNS)?;
-    sys!(nr::UNSHARE, CLONE_NEWNS).map(drop)
+/// Moves the caller into a copy of the empty namespace; its root becomes root
+/// and working directory.
+pub(crate) fn enter(empty_ns: i32) -> Result<()> {
+    sys::setns(empty_ns, CLONE_NEWNS)?;
+    sys::unshare(CLONE_NEWNS)
 }

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 
 use crate::dir::{self, PATH_MAX};
 use crate::mapping::Mapping;
-use crate::sys::{Errno, Result, nr, sys};
+use crate::sys::{self, Errno, Result};
 use crate::wire::{ADD_HOME, Run};
 
 /// Pointers for execve(2): argv, NULL, envp, NULL.
@@ -61,31 +61,44 @@ impl Words {
         }
     }
 
-    fn exec(&mut self, program: &CStr) -> Errno {
+    /// Executes a program; returns only with the reason why not.
+    ///
+    /// # Safety
+    /// [`Words::fill`] was called, and the strings that it and
+    /// [`Words::set_home`] were given are where they were.
+    unsafe fn exec(&mut self, program: &CStr) -> Errno {
         let words = self.memory.words_mut();
         let (argv, envp) = (words.as_ptr(), words[self.env..].as_ptr());
-        match sys!(nr::EXECVE, program.as_ptr(), argv, envp) {
-            Err(errno) => errno,
-            Ok(_) => Errno::INVAL,
-        }
+        // SAFETY: `fill` put both vectors there, each with a null at its end; the
+        // caller vouches for the strings.
+        unsafe { sys::execve(program, argv.cast(), envp.cast()) }
     }
 }
 
 /// Executes the program; returns only with the reason why not. As execvp(3): a name without a
 /// slash is looked for in `path`, and a match without permission is remembered while the search goes on.
-pub(crate) fn exec(run: &Run<'_>, words: &mut Words) -> Errno {
+///
+/// # Safety
+/// As for [`Words::exec`].
+pub(crate) unsafe fn exec(run: &Run<'_>, words: &mut Words) -> Errno {
     let Some(name) = run.argv.iter().next().filter(|n| !n.is_empty()) else {
         return Errno::NOENT;
     };
     if name.to_bytes().contains(&b'/') {
-        return words.exec(name);
+        // SAFETY: the caller vouches for the strings.
+        return unsafe { words.exec(name) };
     }
-    search(name, run.path.to_bytes(), words)
+    // SAFETY: as above.
+    unsafe { search(name, run.path.to_bytes(), words) }
 }
 
-/// Apart, for the two pages that it takes of a stack.
+/// Looks the program up in `path` and executes it. Not inlined, for the two pages
+/// that it takes of a stack.
+///
+/// # Safety
+/// As for [`Words::exec`].
 #[inline(never)]
-fn search(name: &CStr, path: &[u8], words: &mut Words) -> Errno {
+unsafe fn search(name: &CStr, path: &[u8], words: &mut Words) -> Errno {
     let mut found = Errno::NOENT;
     let mut buffer = [0u8; PATH_MAX + 256];
     for dir in path.split(|b| *b == b':') {
@@ -96,7 +109,8 @@ fn search(name: &CStr, path: &[u8], words: &mut Words) -> Errno {
         let Ok(program) = dir::join(&mut buffer, &[dir, b"/", name.to_bytes()]) else {
             continue;
         };
-        match words.exec(program) {
+        // SAFETY: the caller vouches for the strings.
+        match unsafe { words.exec(program) } {
             Errno::NOENT | Errno::NOTDIR => {}
             Errno::ACCES => found = Errno::ACCES,
             other => return other,

@@ -9,25 +9,20 @@ mod change;
 use core::ffi::CStr;
 
 use crate::answer::Answer;
-use crate::clone::{self, CloneArgs};
 use crate::command::change_ids;
 use crate::dir::{self, PATH_MAX};
 use crate::fs_types;
 use crate::mapping::Mapping;
 use crate::message::send;
-use crate::mount::mount_id;
 use crate::sys::{
     self, AT_FDCWD, Errno, Fd, O_CREAT, O_DIRECTORY, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK,
-    O_PATH, Result, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, nr, sys,
+    O_PATH, Result, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, mount_id,
 };
 use crate::user::Users;
 use crate::wire::{
     self, Confine, FILE_ANSWER, FILE_ANSWER_MAX, FILE_STAT_WORDS, Field as _, FileRequest, Reader,
 };
 use crate::xattrs;
-
-const ISDIR: Errno = Errno(21);
-const LOOP: Errno = Errno(40);
 
 /// Tries at something that the sandbox changes meanwhile.
 const TRIES: u32 = 8;
@@ -110,7 +105,7 @@ impl Files {
         let bytes = &memory.bytes()[..FILE_ANSWER + len];
         // The socket closes with the request, which ends the wait of a host that got nothing.
         let _ = match &fd {
-            Some(fd) => send(*socket, bytes, &[fd.0]),
+            Some(fd) => send(*socket, bytes, &[fd.raw()]),
             None => send(*socket, bytes, &[]),
         };
         if aside == Ok(true) {
@@ -128,7 +123,7 @@ fn act_as(user: &CStr, confine: &Confine<'_>) -> Outcome<(u32, u32)> {
     let root = sys::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0)?;
     let mut users = Users::new()?;
     let identity = users
-        .find(root.0, user)
+        .find(root.raw(), user)
         .map_err(refused(wire::FILE_NO_USER))?;
     change_ids(identity, confine).map_err(refused(wire::FILE_NOT_AS_USER))?;
     // Those of a command of the user: none, or of user 0 the sandbox's.
@@ -150,7 +145,7 @@ fn check_place(fd: i32) -> Outcome<()> {
 
 /// A copy of this process for one request; it is reaped as any orphan is.
 fn fork() -> Result<i32> {
-    clone::fork(&CloneArgs::child(0))
+    sys::fork(0, None)
 }
 
 fn words(stat: &Stat) -> [u64; FILE_STAT_WORDS] {
@@ -223,7 +218,7 @@ impl Job<'_> {
         }
         let found = self
             .find(request.path, request.flags)
-            .and_then(|found| sys::fstatat(found.0, c""));
+            .and_then(|found| sys::fstatat(found.raw(), c""));
         found.is_ok_and(|stat| stat.is(S_IFREG) && stat.size > MUCH)
     }
 
@@ -239,7 +234,7 @@ impl Job<'_> {
         let at = |base| sys::openat2(base, path, flags, 0, links);
         match self.base {
             Some(base) => at(base),
-            None => at(sys::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0)?.0),
+            None => at(sys::openat(AT_FDCWD, c"/", O_PATH | O_DIRECTORY, 0)?.raw()),
         }
     }
 
@@ -263,7 +258,7 @@ impl Job<'_> {
         let mut place = [0u8; PATH_MAX];
         let parent = if parent.is_empty() { &b"."[..] } else { parent };
         let parent = self.resolve(dir::join(&mut place, &[parent])?, O_PATH | O_DIRECTORY, how)?;
-        check_place(parent.0)?;
+        check_place(parent.raw())?;
         Ok((parent, dir::join(buffer, &[name])?))
     }
 
@@ -290,11 +285,11 @@ impl Job<'_> {
     }
 
     fn open_found(&mut self, request: &FileRequest<'_>, found: &Fd) -> Outcome<Fd> {
-        let stat = sys::fstatat(found.0, c"")?;
+        let stat = sys::fstatat(found.raw(), c"")?;
         match (stat.mode & S_IFMT, request.open & O_DIRECTORY != 0) {
             (S_IFREG, false) | (S_IFDIR, true) => {}
-            (S_IFDIR, false) => return Err(ISDIR.into()),
-            (S_IFLNK, false) => return Err(LOOP.into()),
+            (S_IFDIR, false) => return Err(Errno::ISDIR.into()),
+            (S_IFLNK, false) => return Err(Errno::LOOP.into()),
             (_, true) => return Err(Errno::NOTDIR.into()),
             _ => {
                 return Err(Refusal {
@@ -303,7 +298,7 @@ impl Job<'_> {
                 });
             }
         }
-        check_place(found.0)?;
+        check_place(found.raw())?;
         let fd = self.reopen(found, request.open & !(O_CREAT | O_EXCL))?;
         self.opened(&fd, request)?;
         Ok(fd)
@@ -313,8 +308,8 @@ impl Job<'_> {
         let mut name = [0u8; 256];
         let (parent, name) = self.parent(request.path, request.flags, &mut name)?;
         let flags = request.open | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY;
-        let fd = sys::openat(parent.0, name, flags, request.mode & 0o7777)?;
-        let stat = sys::fstatat(fd.0, c"")?;
+        let fd = sys::openat(parent.raw(), name, flags, request.mode & 0o7777)?;
+        let stat = sys::fstatat(fd.raw(), c"")?;
         self.apply(&fd, true, &stat, &request.set)?;
         self.count = 1;
         self.opened(&fd, request)?;
@@ -322,10 +317,10 @@ impl Job<'_> {
     }
 
     fn opened(&mut self, fd: &Fd, request: &FileRequest<'_>) -> Result<()> {
-        self.stat = Some(sys::fstatat(fd.0, c"")?);
+        self.stat = Some(sys::fstatat(fd.raw(), c"")?);
         match request.flags & wire::WANT_XATTRS {
             0 => Ok(()),
-            _ => xattrs::read(fd.0, &mut self.tail),
+            _ => xattrs::read(fd.raw(), &mut self.tail),
         }
     }
 
@@ -333,10 +328,10 @@ impl Job<'_> {
     /// holds a lease: see O_NONBLOCK in open(2).
     fn reopen(&self, found: &Fd, flags: u32) -> Result<Fd> {
         let (fds, mut digits, mut name) = (self.own_fds()?, [0; 20], [0; 21]);
-        let name = dir::join(&mut name, &[dir::digits(found.0 as u64, &mut digits)])?;
-        let fd = sys::openat(fds.0, name, flags | O_NONBLOCK | O_NOCTTY, 0)?;
+        let name = dir::join(&mut name, &[dir::digits(found.raw() as u64, &mut digits)])?;
+        let fd = sys::openat(fds.raw(), name, flags | O_NONBLOCK | O_NOCTTY, 0)?;
         // Whoever may mount inside could have mounted on the link.
-        match mount_id(found.0, c"")? == mount_id(fd.0, c"")? {
+        match mount_id(found.raw(), c"")? == mount_id(fd.raw(), c"")? {
             true => Ok(fd),
             false => Err(Errno::XDEV),
         }
@@ -371,16 +366,11 @@ impl Job<'_> {
 
     fn stat(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
         let found = self.find(request.path, request.flags)?;
-        let stat = sys::fstatat(found.0, c"")?;
+        let stat = sys::fstatat(found.raw(), c"")?;
         if stat.is(S_IFLNK) {
             let tail = &mut self.tail;
-            tail.len = sys!(
-                nr::READLINKAT,
-                found.0,
-                c"".as_ptr(),
-                tail.bytes.as_mut_ptr(),
-                PATH_MAX
-            )?;
+            let n = sys::readlinkat(found.raw(), c"", &mut tail.bytes[..PATH_MAX])?;
+            tail.len = n;
         }
         self.stat = Some(stat);
         Ok(())

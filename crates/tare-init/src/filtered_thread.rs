@@ -1,143 +1,172 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A second thread of process 1, behind the sandbox's seccomp program: the commands that it starts are born behind
-//! it, which saves each of them attaching it.
+//! A second thread of process 1, behind the sandbox's seccomp filter.
 //!
-//! The two threads share memory and descriptors and take turns: one waits while the other runs. The confined one
-//! serves; what the program may refuse, it has the first one do. A thread of process 1 can no more be killed or
-//! stopped from inside than process 1 itself, pid_namespaces(7).
+//! A filter holds for a thread and for all that the thread starts. Without this
+//! module, each command attaches the filter itself, between clone(2) and
+//! execve(2), and the kernel copies and checks the program each time. Commands
+//! that a filtered thread starts are born behind the filter and attach nothing.
+//!
+//! Process 1 cannot filter its only thread, because the filter may refuse what
+//! process 1 needs: mounts, terminals, files, cgroups. Therefore process 1 has
+//! two threads, which share memory and descriptors and take turns:
+//!
+//! - The first thread has no filter. [`hand_over`] starts the filtered thread
+//!   and then waits for jobs.
+//! - The filtered thread receives requests, starts commands and reaps them. For
+//!   what the filter may refuse, it calls [`FilteredThread::by_first`].
+//!
+//! `turn` says which thread runs. The other one sleeps in futex(2) and touches
+//! nothing, so that no lock is needed, and memory is used by one thread alone.
+//!
+//! A sandbox cannot reach either thread: pid_namespaces(7) protects all threads
+//! of process 1 from signals and stops from inside.
+//!
+//! If the thread cannot be started, or cannot attach the filter, [`hand_over`]
+//! returns, and each command attaches the filter itself.
 
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::clone::{end_thread, thread};
+use crate::clone::thread;
 use crate::mapping::Mapping;
-use crate::sys::{self, Errno, Result, nr, sys};
+use crate::sys::{self, Result};
 
-/// Whose turn it is.
+/// The first thread runs.
 const FIRST: u32 = 0;
-const CONFINED: u32 = 1;
-/// There is no second thread after all.
-const NOBODY: u32 = 2;
+/// The filtered thread runs.
+const FILTERED: u32 = 1;
+/// The filtered thread has ended before it served.
+const ENDED: u32 = 2;
 
 const STACK: usize = 128 << 10;
 
-/// What the first thread is to do.
+/// A function for the first thread to call, and its argument.
 #[derive(Clone, Copy)]
 struct Job {
-    run: fn(usize),
-    argument: usize,
+    /// Safe to call once with `argument`.
+    run: unsafe fn(*mut ()),
+    argument: *mut (),
 }
 
 /// What the two threads share.
-pub(crate) struct FilteredThread<'a> {
+pub(crate) struct FilteredThread {
     turn: AtomicU32,
-    /// Set by whoever's turn it is.
+    /// Belongs to the thread whose turn it is.
     job: Cell<Option<Job>>,
-    program: &'a [u8],
-    serve: fn(usize, &FilteredThread<'_>) -> !,
-    argument: usize,
 }
 
-impl FilteredThread<'_> {
-    /// Runs `serve(argument, ...)` in a thread behind the program, and does here what that asks for, after `meanwhile`, which is
-    /// done in any case. Comes back only if there cannot be such a thread.
-    pub(crate) fn hand_over(
-        program: &[u8],
-        serve: fn(usize, &FilteredThread<'_>) -> !,
-        argument: usize,
-        meanwhile: fn(),
-    ) {
-        let Ok(stack) = Mapping::lasting(STACK) else {
-            return meanwhile();
-        };
-        let this = FilteredThread {
-            turn: AtomicU32::new(CONFINED),
+/// What the filtered thread begins with.
+struct Start<'a, T> {
+    shared: FilteredThread,
+    program: &'a [u8],
+    serve: fn(&mut T, &'static FilteredThread) -> !,
+    argument: *mut T,
+}
+
+/// Runs `serve(argument, ...)` in a thread behind the filter, and does in this
+/// thread what that asks for. Calls `meanwhile` first, in any case. Returns only
+/// if there cannot be such a thread.
+pub(crate) fn hand_over<T>(
+    program: &[u8],
+    serve: fn(&mut T, &'static FilteredThread) -> !,
+    argument: &mut T,
+    meanwhile: fn(),
+) {
+    let Ok(stack) = Mapping::lasting(STACK) else {
+        return meanwhile();
+    };
+    let mut start = Start {
+        shared: FilteredThread {
+            turn: AtomicU32::new(FILTERED),
             job: Cell::new(None),
-            program,
-            serve,
-            argument,
-        };
-        // The thread's from now on, also while it ends.
-        let begun = thread(stack.into_raw(), enter, &raw const this as usize);
-        meanwhile();
-        if !begun {
+        },
+        program,
+        serve,
+        argument,
+    };
+    // SAFETY: `start` lives until this function returns, which is after the
+    // thread has passed the turn for the last time. Meanwhile this thread uses
+    // `shared` alone, and of that `job` in its own turn.
+    let begun = unsafe { thread(stack, enter::<T>, (&raw mut start).cast()) };
+    // The filtered thread attaches the program at the same time.
+    meanwhile();
+    if !begun {
+        return;
+    }
+    let shared = &start.shared;
+    loop {
+        shared.wait_while(FILTERED);
+        if shared.turn.load(Ordering::Acquire) == ENDED {
             return;
         }
-        loop {
-            this.wait_while(CONFINED);
-            if this.turn.load(Ordering::Acquire) == NOBODY {
-                return;
-            }
-            if let Some(job) = this.job.take() {
-                (job.run)(job.argument);
-            }
-            this.pass_to(CONFINED);
+        if let Some(job) = shared.job.take() {
+            // SAFETY: `by_first` put the job there and waits for its end.
+            unsafe { (job.run)(job.argument) };
         }
+        shared.pass_to(FILTERED);
     }
+}
 
-    /// Has the first thread do something, and waits for it.
+/// Begins the thread, on a stack of its own.
+///
+/// # Safety
+/// `start` points to the [`Start`] of a [`hand_over`] that waits.
+unsafe extern "C" fn enter<T>(start: *mut ()) -> ! {
+    // SAFETY: `hand_over` waits, and does not touch the rest of `start`.
+    let start = unsafe { &*start.cast::<Start<'_, T>>() };
+    // SAFETY: `hand_over` returns only after this thread passed `ENDED`, which
+    // this thread does only instead of serving. So the frame of `hand_over`,
+    // and all that it borrows, outlives each use of the two references.
+    let (shared, argument): (&'static FilteredThread, _) =
+        unsafe { (&*core::ptr::from_ref(&start.shared), &mut *start.argument) };
+    if filter(start.program).is_ok() {
+        (start.serve)(argument, shared)
+    }
+    shared.pass_to(ENDED);
+    sys::exit_thread()
+}
+
+/// Sets no_new_privs and attaches the filter, for the calling thread.
+fn filter(program: &[u8]) -> Result<()> {
+    // Without it seccomp(2) asks for CAP_SYS_ADMIN.
+    sys::set_no_new_privs()?;
+    sys::seccomp_filter(program)
+}
+
+impl FilteredThread {
+    /// Calls `work` in the first thread, and waits for its end.
     pub(crate) fn by_first<F: FnOnce()>(&self, work: F) {
-        fn run<F: FnOnce()>(work: usize) {
-            // SAFETY: `by_first` passes a pointer to its own `Some(work)`, and touches that only when this is over.
-            if let Some(work) = unsafe { &mut *(work as *mut Option<F>) }.take() {
+        /// Calls the function in an `Option<F>`.
+        ///
+        /// # Safety
+        /// `work` points to an `Option<F>` that nothing else uses.
+        unsafe fn run<F: FnOnce()>(work: *mut ()) {
+            // SAFETY: the caller vouches for the pointer.
+            if let Some(work) = unsafe { &mut *work.cast::<Option<F>>() }.take() {
                 work();
             }
         }
         let mut work = Some(work);
         self.job.set(Some(Job {
             run: run::<F>,
-            argument: &raw mut work as usize,
+            argument: (&raw mut work).cast(),
         }));
+        // From here on `work` is the first thread's, until the turn is back.
         self.pass_to(FIRST);
         self.wait_while(FIRST);
     }
 
     fn wait_while(&self, turn: u32) {
+        // A wake may be meant for an earlier wait, so the turn decides.
         while self.turn.load(Ordering::Acquire) == turn {
-            // FUTEX_WAIT; why it came back, the loop finds out.
-            let _ = sys!(nr::FUTEX, self.turn.as_ptr(), 0, turn, 0);
+            sys::futex_wait(&self.turn, turn, None);
         }
     }
 
     fn pass_to(&self, turn: u32) {
-        let place = self.turn.as_ptr() as usize;
+        // After the store `self` may be gone: with `ENDED`, `hand_over` returns.
+        let place = self.turn.as_ptr();
         self.turn.store(turn, Ordering::Release);
-        // FUTEX_WAKE. From the store on nothing here is touched: with `NOBODY`, it may be gone.
-        let _ = sys!(nr::FUTEX, place, 1, 1);
+        sys::futex_wake(place);
     }
-}
-
-/// The thread's first function, on a stack of its own.
-extern "C" fn enter(this: usize) -> ! {
-    // SAFETY: `hand_over` passes its own `FilteredThread`, which lives until this thread has passed the turn to nobody.
-    let this = unsafe { &*(this as *const FilteredThread<'_>) };
-    match confine(this.program) {
-        Ok(()) => (this.serve)(this.argument, this),
-        Err(_) => this.pass_to(NOBODY),
-    }
-    end_thread()
-}
-
-/// no_new_privs, then the program, for the calling thread.
-fn confine(program: &[u8]) -> Result<()> {
-    // PR_SET_NO_NEW_PRIVS
-    sys::prctl(38, 1, 0)?;
-    attach(program)
-}
-
-/// Attaches a seccomp program to the calling thread.
-pub(crate) fn attach(program: &[u8]) -> Result<()> {
-    /// seccomp(2)'s `struct sock_fprog`.
-    #[repr(C)]
-    struct Program {
-        len: u16,
-        at: *const u8,
-    }
-    let len = u16::try_from(program.len() / 8).map_err(|_| Errno::INVAL)?;
-    let program = Program {
-        len,
-        at: program.as_ptr(),
-    };
-    // SECCOMP_SET_MODE_FILTER
-    sys!(nr::SECCOMP, 1, 0, &raw const program).map(drop)
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! File systems that store files, as against those that only look like it.
 
-use crate::sys::{Result, nr, sys};
+use crate::sys::{self, Result};
 
 /// statfs(2)'s types. What is not in the list is not touched: procfs, sysfs, cgroups, and whatever
 /// the kernel may think of next, where opening or writing does something.
@@ -42,7 +42,6 @@ const STORAGE: [u32; 32] = [
 
 /// Whether a descriptor, O_PATH or not, is of such a file system.
 pub(crate) fn is_storage(fd: i32) -> Result<bool> {
-    let mut stat = [0u64; 15];
-    sys!(nr::FSTATFS, fd, stat.as_mut_ptr())?;
-    Ok(is_weak!("files_anywhere") || STORAGE.contains(&(stat[0] as u32)))
+    let kind = sys::fstatfs(fd)?.kind;
+    Ok(is_weak!("files_anywhere") || STORAGE.contains(&(kind as u32)))
 }

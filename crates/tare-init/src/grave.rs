@@ -33,8 +33,12 @@ impl Grave {
     }
 
     /// Takes back what [`Grave::into_raw`] gave.
-    pub(crate) fn from_raw(raw: (usize, usize)) -> Self {
-        Self(Mapping::from_raw(raw))
+    ///
+    /// # Safety
+    /// As for [`Mapping::from_raw`].
+    pub(crate) unsafe fn from_raw(raw: (usize, usize)) -> Self {
+        // SAFETY: the caller vouches for the pair.
+        Self(unsafe { Mapping::from_raw(raw) })
     }
 
     /// Gives the next child a copy, to do the removing.

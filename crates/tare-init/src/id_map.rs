@@ -4,7 +4,7 @@
 use core::ffi::CStr;
 
 use crate::dir;
-use crate::sys::{self, AT_FDCWD, Result, nr, sys};
+use crate::sys::{self, AT_FDCWD, Result};
 use crate::wire::Hello;
 
 pub(crate) fn write_map(pid: i32, file: &CStr, map: &[u8]) -> Result<()> {
@@ -19,7 +19,7 @@ pub(crate) fn write_map(pid: i32, file: &CStr, map: &[u8]) -> Result<()> {
         ],
     )?;
     let file = sys::openat(AT_FDCWD, path, sys::O_WRONLY, 0)?;
-    sys::write(file.0, map)
+    sys::write(file.raw(), map)
 }
 
 /// The only ids an ordinary user without subordinate ones can map, user_namespaces(7);
@@ -40,14 +40,14 @@ pub(crate) fn map_self(hello: &Hello) -> Result<()> {
             .to_bytes(),
         };
         let file = sys::openat(AT_FDCWD, file, sys::O_WRONLY, 0)?;
-        sys::write(file.0, bytes)?;
+        sys::write(file.raw(), bytes)?;
     }
     Ok(())
 }
 
 /// Takes user and group 0 of the new user namespace, and hides from the caller's other processes again.
 pub(crate) fn become_root() -> Result<()> {
-    sys!(nr::SETRESGID, 0, 0, 0)?;
-    sys!(nr::SETRESUID, 0, 0, 0)?;
-    sys::prctl(4, 0, 0).map(drop)
+    sys::setresgid(0)?;
+    sys::setresuid(0)?;
+    sys::set_dumpable(false)
 }

@@ -157,7 +157,7 @@ fn kill_listed(cgroup: i32) -> Result<()> {
         let _ = write(cgroup, c"cgroup.freeze", b"1");
         let mut text = [0u8; 4096];
         let file = sys::openat(cgroup, c"cgroup.procs", O_RDONLY, 0)?;
-        let n = sys::read(file.0, &mut text)?;
+        let n = sys::read(file.raw(), &mut text)?;
         // What does not fit, or is cut, comes with the next round.
         for line in text[..n].split_inclusive(|b| *b == b'\n') {
             if let Some(pid) = line.strip_suffix(b"\n").and_then(decimal::number) {
@@ -172,12 +172,12 @@ fn kill_listed(cgroup: i32) -> Result<()> {
         sys::sleep_us(200);
     }
     // EBUSY
-    Err(Errno(16))
+    Err(Errno::BUSY)
 }
 
 fn write(cgroup: i32, file: &CStr, bytes: &[u8]) -> Result<()> {
     let file = sys::openat(cgroup, file, sys::O_WRONLY, 0)?;
-    sys::write(file.0, bytes)
+    sys::write(file.raw(), bytes)
 }
 
 fn threads_stopped(proc: i32, name: &CStr) -> Result<bool> {
@@ -189,11 +189,11 @@ fn threads_stopped(proc: i32, name: &CStr) -> Result<bool> {
         0,
     )?;
     let mut all = true;
-    dir::for_each(tasks.0, c".", |thread| {
+    dir::for_each(tasks.raw(), c".", |thread| {
         let mut path = [0u8; 32];
         // One that cannot be read has ended.
         all &= Stat::read(
-            tasks.0,
+            tasks.raw(),
             dir::join(&mut path, &[thread.to_bytes(), b"/stat"])?,
         )
         .is_none_or(|stat| stat.stopped);
@@ -215,7 +215,7 @@ impl Stat {
     fn read(dir: i32, path: &CStr) -> Option<Self> {
         let mut text = [0u8; 512];
         let file = sys::openat(dir, path, O_RDONLY, 0).ok()?;
-        let n = sys::read(file.0, &mut text).ok()?;
+        let n = sys::read(file.raw(), &mut text).ok()?;
         let text = &text[..n];
         // The name before them may hold anything.
         let after = text.iter().rposition(|b| *b == b')')? + 2;

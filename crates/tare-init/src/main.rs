@@ -70,8 +70,7 @@ fn main() {
 extern "C" fn start() -> ! {
     sys::block_signals(true);
     let ignored = sys::default_signals();
-    let args = clone::CloneArgs::child(0);
-    match clone::fork(&args) {
+    match sys::fork(0, None) {
         Ok(0) => match stand_apart() {
             Ok(()) => spawner::run(0, ignored),
             Err(errno) => spawner::give_up(0, errno),
@@ -85,8 +84,8 @@ extern "C" fn start() -> ! {
 /// for the host's group must not keep this process from cleaning up, and the
 /// host's directory must not stay busy.
 fn stand_apart() -> sys::Result<()> {
-    sys::sys!(sys::nr::SETSID)?;
-    sys::sys!(sys::nr::CHDIR, c"/".as_ptr()).map(drop)
+    sys::setsid()?;
+    sys::chdir(c"/")
 }
 
 #[cfg(freestanding)]

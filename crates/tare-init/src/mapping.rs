@@ -4,7 +4,7 @@
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::sys::{Result, nr, sys};
+use crate::sys::{self, MADV_DOFORK, MADV_DONTFORK, MADV_DONTNEED, Result};
 
 /// Memory of its own, unmapped when it goes out of scope.
 pub(crate) struct Mapping {
@@ -14,8 +14,8 @@ pub(crate) struct Mapping {
 
 impl Mapping {
     pub(crate) fn anonymous(len: usize) -> Result<Self> {
-        // PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS
-        Self::map(len, 3, 0x22, -1)
+        let len = len.max(1);
+        sys::map_anonymous(len).map(|at| Self { at, len })
     }
 
     /// The same for what is there until the process ends: in a row behind the program, where it takes no page tables of
@@ -31,33 +31,22 @@ impl Mapping {
         let len = len.max(1);
         let behind = (&raw const _end as usize).next_multiple_of(PAGE);
         let at = behind + TAKEN.fetch_add(len.next_multiple_of(PAGE), Ordering::Relaxed);
-        // MAP_FIXED_NOREPLACE, too: where something is, it stays.
-        match sys!(nr::MMAP, at, len, 3, 0x10_0022, -1i32, 0) {
-            Ok(given) if given == at => Ok(Self {
-                at: at as *mut u8,
-                len,
-            }),
-            _ => Self::anonymous(len),
-        }
+        // Where something is, it stays.
+        let mapped = sys::map_anonymous_at(at, len).or_else(|_| sys::map_anonymous(len));
+        mapped.map(|at| Self { at, len })
     }
 
     /// Leaves it out of what children get a copy of, or not: MADV_DONTFORK, MADV_DOFORK.
     pub(crate) fn for_children(&self, copied: bool) -> Result<()> {
-        sys!(nr::MADVISE, self.at, self.len, if copied { 11 } else { 10 }).map(drop)
+        let advice = if copied { MADV_DOFORK } else { MADV_DONTFORK };
+        // SAFETY: neither changes what the pages hold.
+        unsafe { sys::advise(self.at, self.len, advice) }
     }
 
     /// The content of a sealed memfd; a private mapping, so that it too may be written.
     pub(crate) fn file(fd: i32, len: usize) -> Result<Self> {
-        Self::map(len, 3, 0x02, fd)
-    }
-
-    fn map(len: usize, prot: usize, flags: usize, fd: i32) -> Result<Self> {
         let len = len.max(1);
-        let at = sys!(nr::MMAP, 0, len, prot, flags, fd, 0)?;
-        Ok(Self {
-            at: at as *mut u8,
-            len,
-        })
+        sys::map_file(fd, len).map(|at| Self { at, len })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -77,7 +66,11 @@ impl Mapping {
     }
 
     /// Takes ownership back of what [`Mapping::into_raw`] gave; zeros are nothing.
-    pub(crate) fn from_raw((at, len): (usize, usize)) -> Self {
+    ///
+    /// # Safety
+    /// The pair comes from `into_raw`, in this process or in a parent that had a
+    /// copy made for this one, and is taken back once.
+    pub(crate) unsafe fn from_raw((at, len): (usize, usize)) -> Self {
         match at {
             0 => Self::default(),
             at => Self {
@@ -148,11 +141,21 @@ impl<T: Zeroable> Table<T> {
     }
 }
 
+impl<T: Zeroable> Table<T> {
+    /// Writes a row without a look at the old one, which owns nothing: an
+    /// assignment drops the old row, so reads the page before writing.
+    pub(crate) fn fill(&mut self, at: usize, row: T) {
+        let place = &raw mut self.rows()[at];
+        // SAFETY: the place is a row of the table, borrowed mutably.
+        unsafe { place.write(row) }
+    }
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         if self.len > 0 {
-            // Unmapping what we mapped cannot fail.
-            let _ = sys!(nr::MUNMAP, self.at, self.len);
+            // SAFETY: `self` owns the pages and is gone now.
+            unsafe { sys::unmap(self.at, self.len) }
         }
     }
 }
@@ -165,6 +168,6 @@ pub(crate) fn release_stack() {
     let here = 0u8;
     // Two pages for what is called from here.
     let top = (&raw const here as usize & !(PAGE - 1)) - 2 * PAGE;
-    // MADV_DONTNEED: below the stack pointer nothing is in use.
-    let _ = sys!(nr::MADVISE, top - DEEPEST, DEEPEST, 4);
+    // SAFETY: two pages below this frame no frame is in use, and no pointer into frames that have returned is left.
+    let _ = unsafe { sys::advise((top - DEEPEST) as *mut u8, DEEPEST, MADV_DONTNEED) };
 }

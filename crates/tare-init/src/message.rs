@@ -2,28 +2,8 @@
 //! Messages in and out: one recvmsg(2) for a request with its file descriptors, one sendmsg(2) for a reply.
 
 use crate::mapping::Mapping;
-use crate::sys::{Errno, Result, close, nr, sys};
+use crate::sys::{self, Errno, Fd, MSG_CTRUNC, MSG_DONTWAIT, MSG_TRUNC, Result};
 use crate::wire::{Field as _, HEADER, Header, INLINE, MAGIC, MAX_FDS, Reader, Reply};
-
-#[repr(C)]
-struct IoVec {
-    at: *mut u8,
-    len: usize,
-}
-
-/// recvmsg(2)'s `struct msghdr`.
-#[repr(C)]
-struct MsgHdr {
-    name: usize,
-    name_len: u32,
-    _pad: u32,
-    iov: *mut IoVec,
-    iov_len: usize,
-    control: *mut u8,
-    control_len: usize,
-    flags: i32,
-    _pad2: u32,
-}
 
 const CMSG_HEADER: usize = 16;
 const SOL_SOCKET: u32 = 1;
@@ -31,11 +11,6 @@ const SCM_RIGHTS: u32 = 1;
 const SCM_CREDENTIALS: u32 = 2;
 /// Of `struct ucred`, unix(7): process, real user and group.
 const UCRED: usize = 12;
-const MSG_TRUNC: i32 = 0x20;
-const MSG_CTRUNC: i32 = 0x8;
-const MSG_NOSIGNAL: usize = 0x4000;
-const MSG_DONTWAIT: usize = 0x40;
-const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
 
 /// Room for the largest request: header and inline body.
 pub(crate) const BUFFER: usize = HEADER + INLINE;
@@ -99,28 +74,33 @@ impl Fds {
     }
 
     /// The nth, owned by the caller from now on.
-    pub(crate) fn take(&mut self, n: usize) -> Result<i32> {
+    pub(crate) fn take(&mut self, n: usize) -> Result<Fd> {
         let fd = self.get(n)?;
         self.fds[n] = -1;
-        Ok(fd)
+        // SAFETY: the kernel opened it for this request, and its place is empty now.
+        Ok(unsafe { Fd::from_raw(fd) })
     }
 
-    /// Forgets all but the first `len`, which are closed already.
+    /// Forgets all but the first `len`, which the caller has closed.
     pub(crate) fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
 
     /// Closes those that nobody has taken.
     pub(crate) fn clear(&mut self) {
-        for fd in self.as_slice().iter().filter(|fd| **fd >= 0) {
-            close(*fd);
+        for fd in self.as_slice() {
+            // SAFETY: the kernel opened it for this request; -1 is a taken one.
+            unsafe { sys::close(*fd) };
         }
         self.len = 0;
     }
 
-    fn pop(&mut self) -> Option<i32> {
-        self.len = self.len.checked_sub(1)?;
-        Some(self.fds[self.len])
+    /// The last one, owned by the caller from now on.
+    fn pop(&mut self) -> Option<Fd> {
+        let last = self.len.checked_sub(1)?;
+        let fd = self.take(last).ok()?;
+        self.len = last;
+        Some(fd)
     }
 }
 
@@ -149,36 +129,17 @@ pub(crate) fn receive_now<'a>(
 fn receive_with<'a>(
     socket: i32,
     buffer: &'a mut [u8; BUFFER],
-    flags: usize,
+    flags: u32,
 ) -> Result<Option<Request<'a>>> {
     let mut control =
         [0u64; (CMSG_HEADER + UCRED).div_ceil(8) + (CMSG_HEADER + MAX_FDS * 4).div_ceil(8)];
-    let mut iov = IoVec {
-        at: buffer.as_mut_ptr(),
-        len: buffer.len(),
-    };
-    let mut header = MsgHdr {
-        name: 0,
-        name_len: 0,
-        _pad: 0,
-        iov: &raw mut iov,
-        iov_len: 1,
-        control: control.as_mut_ptr().cast(),
-        control_len: size_of_val(&control),
-        flags: 0,
-        _pad2: 0,
-    };
-    let len = match sys!(
-        nr::RECVMSG,
-        socket,
-        &raw mut header,
-        MSG_CMSG_CLOEXEC | flags
-    ) {
-        Ok(0) => return Ok(None),
-        other => other?,
-    };
-    let (mut fds, sender) = attached(&control, header.control_len);
-    if header.flags & (MSG_TRUNC | MSG_CTRUNC) != 0 {
+    let received = sys::recvmsg(socket, buffer, &mut control, flags)?;
+    let len = received.len;
+    if len == 0 {
+        return Ok(None);
+    }
+    let (mut fds, sender) = attached(&control, received.control_len);
+    if received.flags & (MSG_TRUNC | MSG_CTRUNC) != 0 {
         return Err(Errno::TOOBIG);
     }
     let mut reader = Reader::new(&buffer[..len]);
@@ -186,9 +147,9 @@ fn receive_with<'a>(
         .filter(|h| h.magic == MAGIC)
         .ok_or(Errno::PROTO)?;
     let body = if head.in_memfd == 1 {
-        let memfd = crate::sys::Fd(fds.pop().ok_or(Errno::PROTO)?);
+        let memfd = fds.pop().ok_or(Errno::PROTO)?;
         Body::Mapped(
-            Mapping::file(memfd.0, head.len as usize)?,
+            Mapping::file(memfd.raw(), head.len as usize)?,
             head.len as usize,
         )
     } else {
@@ -249,7 +210,7 @@ pub(crate) fn reply(socket: i32, reply: &Reply, fds: &[i32]) {
 /// Writes a reply to where the host hears of a command: a socket, or a pipe. There is always room: it holds two.
 pub(crate) fn note(status: i32, reply: &Reply) {
     // As in `reply`.
-    let _ = crate::sys::write(status, &reply.to_bytes());
+    let _ = sys::write(status, &reply.to_bytes());
 }
 
 /// The same, for whoever keeps the socket: a host would wait for what was not sent.
@@ -266,27 +227,6 @@ pub(crate) fn send(socket: i32, bytes: &[u8], fds: &[i32]) -> Result<()> {
     for (at, fd) in fds.iter().take(n).enumerate() {
         control[2] |= u64::from(*fd as u32) << (32 * at);
     }
-    // sendmsg(2) only reads what this points to.
-    let mut iov = IoVec {
-        at: bytes.as_ptr().cast_mut(),
-        len: bytes.len(),
-    };
-    let header = MsgHdr {
-        name: 0,
-        name_len: 0,
-        _pad: 0,
-        iov: &raw mut iov,
-        iov_len: 1,
-        control: control.as_mut_ptr().cast(),
-        control_len: if n == 0 { 0 } else { CMSG_HEADER + 8 },
-        flags: 0,
-        _pad2: 0,
-    };
-    sys!(
-        nr::SENDMSG,
-        socket,
-        &raw const header,
-        MSG_NOSIGNAL | MSG_DONTWAIT
-    )
-    .map(drop)
+    let control_len = if n == 0 { 0 } else { CMSG_HEADER + 8 };
+    sys::sendmsg(socket, bytes, &mut control, control_len)
 }

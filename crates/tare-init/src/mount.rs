@@ -7,55 +7,26 @@ use crate::chroot;
 use crate::dir;
 use crate::remount;
 use crate::sys::{
-    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, O_CLOEXEC, O_DIRECTORY, O_PATH, Result,
-    S_IFCHR, S_IFDIR, nr, sys,
+    self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY, MOVE_MOUNT_T_EMPTY_PATH, MS_PRIVATE, MS_REC, MS_SLAVE,
+    MountAttr, O_CLOEXEC, O_DIRECTORY, O_PATH, Result, S_IFCHR, S_IFDIR, mount_id,
 };
 use crate::wire::{self, List};
 
-const FSCONFIG_SET_FLAG: usize = 0;
-const FSCONFIG_SET_STRING: usize = 1;
-const FSCONFIG_SET_FD: usize = 5;
-const FSCONFIG_CMD_CREATE: usize = 6;
-const OPEN_TREE_CLONE: u32 = 1;
-const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x04;
-const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
-const MOUNT_ATTR_RDONLY: u32 = 1;
-/// MOUNT_ATTR_RDONLY, _NOSUID, _NODEV, _NOEXEC.
-pub(crate) const LOCKED: u32 = 1 | 2 | 4 | 8;
-const MNT_DETACH: usize = 2;
+/// Attributes of what hides a path.
+const HIDING: u32 = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 
 /// A file system being configured, fsopen(2).
 pub(crate) fn configure(kind: &CStr) -> Result<Fd> {
-    sys!(nr::FSOPEN, kind.as_ptr(), 1).map(|fd| Fd(fd as i32))
+    sys::fsopen(kind)
 }
 
 /// One option; an empty value makes it a flag.
 pub(crate) fn option(fs: &Fd, key: &CStr, value: &CStr) -> Result<()> {
-    let done = match value.is_empty() {
-        true => sys!(nr::FSCONFIG, fs.0, FSCONFIG_SET_FLAG, key.as_ptr(), 0, 0),
-        false => sys!(
-            nr::FSCONFIG,
-            fs.0,
-            FSCONFIG_SET_STRING,
-            key.as_ptr(),
-            value.as_ptr(),
-            0
-        ),
-    };
-    done.map(drop)
-}
-
-/// One option whose value is a descriptor.
-pub(crate) fn option_fd(fs: &Fd, key: &CStr, value: &Fd) -> Result<()> {
-    sys!(
-        nr::FSCONFIG,
-        fs.0,
-        FSCONFIG_SET_FD,
-        key.as_ptr(),
-        0,
-        value.0
-    )
-    .map(drop)
+    match value.is_empty() {
+        true => sys::fsconfig_flag(fs, key),
+        false => sys::fsconfig_string(fs, key, value),
+    }
 }
 
 /// Key and value in turn.
@@ -69,14 +40,8 @@ pub(crate) fn options(fs: &Fd, options: List<'_>) -> Result<()> {
 
 /// The configured file system as a detached mount, fsmount(2).
 pub(crate) fn create(fs: &Fd, attrs: u32) -> Result<Fd> {
-    sys!(nr::FSCONFIG, fs.0, FSCONFIG_CMD_CREATE, 0, 0, 0)?;
-    sys!(nr::FSMOUNT, fs.0, 1, attrs).map(|fd| Fd(fd as i32))
-}
-
-/// A detached clone of what is mounted at a path, open_tree(2).
-pub(crate) fn clone_tree(base: i32, path: &CStr, flags: u32) -> Result<Fd> {
-    let flags = flags | OPEN_TREE_CLONE | O_CLOEXEC;
-    sys!(nr::OPEN_TREE, base, path.as_ptr(), flags).map(|fd| Fd(fd as i32))
+    sys::fsconfig_create(fs)?;
+    sys::fsmount(fs, attrs)
 }
 
 /// Opens a mount of the machine, through no link: what others have moved since
@@ -91,40 +56,23 @@ pub(crate) fn open_of_machine(path: &CStr, flags: u32) -> Result<Fd> {
 
 /// Attaches a detached mount on an open path.
 pub(crate) fn attach(from: i32, target: &Fd) -> Result<()> {
-    attach_empty(from, target.0)
+    attach_empty(from, target.raw())
 }
 
 fn attach_empty(from: i32, target: i32) -> Result<()> {
-    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
-    sys!(
-        nr::MOVE_MOUNT,
-        from,
-        c"".as_ptr(),
-        target,
-        c"".as_ptr(),
-        flags
-    )
-    .map(drop)
+    sys::move_mount(from, target, c"", MOVE_MOUNT_T_EMPTY_PATH)
 }
 
 /// Detaches a mount; it lives on as long as it is used.
 pub(crate) fn detach(mount: i32) -> Result<()> {
-    sys!(nr::FCHDIR, mount)?;
-    sys!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH)?;
-    sys!(nr::CHDIR, c"/".as_ptr()).map(drop)
+    sys::fchdir(mount)?;
+    sys::umount_detach(c".")?;
+    sys::chdir(c"/")
 }
 
 /// Attaches a detached mount on top of the process's root.
 pub(crate) fn attach_root(from: i32) -> Result<()> {
-    sys!(
-        nr::MOVE_MOUNT,
-        from,
-        c"".as_ptr(),
-        AT_FDCWD,
-        c"/".as_ptr(),
-        MOVE_MOUNT_F_EMPTY_PATH
-    )
-    .map(drop)
+    sys::move_mount(from, AT_FDCWD, c"/", 0)
 }
 
 /// Attributes of an attached mount, with all below it if asked for.
@@ -136,36 +84,32 @@ pub(crate) fn set_attr(mount: i32, set: u32, clear: u32, recursive: bool) -> Res
 }
 
 fn mount_setattr(mount: i32, set: u32, clear: u32, recursive: bool) -> Result<()> {
-    let attr = [u64::from(set), u64::from(clear), 0, 0];
+    let attr = MountAttr {
+        set: u64::from(set),
+        clear: u64::from(clear),
+        ..MountAttr::default()
+    };
     let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
-    sys!(
-        nr::MOUNT_SETATTR,
-        mount,
-        c"".as_ptr(),
-        flags,
-        attr.as_ptr(),
-        size_of_val(&attr)
-    )
-    .map(drop)
+    sys::mount_setattr(mount, flags, &attr)
 }
 
 /// Attaches a detached clone that is to have these attributes, with all below it. It has them before it is attached, since what is
 /// attached to a tree that is attached nowhere itself cannot be changed. KERNEL(5.12): else after that.
 fn attach_with(clone: &Fd, target: &Fd, set: u32) -> Result<()> {
-    match mount_setattr(clone.0, set, 0, true) {
+    match mount_setattr(clone.raw(), set, 0, true) {
         Err(Errno::NOSYS) => {
-            attach(clone.0, target)?;
-            remount::set_attr(clone.0, set, 0, true)
+            attach(clone.raw(), target)?;
+            remount::set_attr(clone.raw(), set, 0, true)
         }
-        other => other.and_then(|()| attach(clone.0, target)),
+        other => other.and_then(|()| attach(clone.raw(), target)),
     }
 }
 
 /// Binds a file of the machine, read-only, to a name in a directory, where it
 /// is made if it is missing.
 pub(crate) fn bind_read_only(path: &CStr, dir: i32, name: &CStr) -> Result<()> {
-    let file = clone_tree(open_of_machine(path, 0)?.0, c"", AT_EMPTY_PATH)?;
-    match set_private(file.0) {
+    let file = sys::open_tree_clone(open_of_machine(path, 0)?.raw(), c"", AT_EMPTY_PATH)?;
+    match set_private(file.raw()) {
         // KERNEL(5.12): it is attached where all is private.
         Ok(()) | Err(Errno::NOSYS) => {}
         Err(error) => return Err(error),
@@ -210,18 +154,16 @@ fn target(root: i32, path: &CStr, flags: u32) -> Result<Fd> {
 fn is_in_kernel_fs(target: &Fd) -> Result<bool> {
     // procfs, sysfs, cgroup v1 and v2, statfs(2).
     const KERNEL: [u64; 4] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
-    let mut stat = [0u64; 15];
-    sys!(nr::FSTATFS, target.0, stat.as_mut_ptr())?;
-    Ok(KERNEL.contains(&stat[0]))
+    Ok(KERNEL.contains(&sys::fstatfs(target.raw())?.kind))
 }
 
 /// Whether a part of such a file system is hidden there, by what is none itself: [`mask`]. The null device may have to hide more.
 fn hides(target: &Fd) -> Result<bool> {
-    let stat = sys::fstatat(target.0, c"")?;
+    let stat = sys::fstatat(target.raw(), c"")?;
     if !stat.is(S_IFDIR) {
         return Ok(stat.is(S_IFCHR) && stat.rdev == wire::NULL);
     }
-    match sys::openat(target.0, c"..", O_PATH | O_DIRECTORY, 0) {
+    match sys::openat(target.raw(), c"..", O_PATH | O_DIRECTORY, 0) {
         Ok(parent) => is_in_kernel_fs(&parent),
         // What hides lets everybody pass.
         Err(Errno::ACCES) => Ok(false),
@@ -246,10 +188,10 @@ pub(crate) fn mask(root: i32, path: &CStr, dev: i32, stage: i32) -> Result<()> {
     let Some(target) = present(root, path)? else {
         return Ok(());
     };
-    if sys::fstatat(target.0, c"")?.is(S_IFDIR) {
-        attach_with(&clone_tree(stage, c"empty", 0)?, &target, LOCKED)
+    if sys::fstatat(target.raw(), c"")?.is(S_IFDIR) {
+        attach_with(&sys::open_tree_clone(stage, c"empty", 0)?, &target, HIDING)
     } else {
-        attach(clone_tree(dev, c"null", 0)?.0, &target)
+        attach(sys::open_tree_clone(dev, c"null", 0)?.raw(), &target)
     }
 }
 
@@ -258,32 +200,31 @@ pub(crate) fn make_read_only(root: i32, path: &CStr) -> Result<()> {
     let Some(target) = present(root, path)? else {
         return Ok(());
     };
-    let same = clone_tree(target.0, c"", AT_EMPTY_PATH | AT_RECURSIVE)?;
+    let same = sys::open_tree_clone(target.raw(), c"", AT_EMPTY_PATH | AT_RECURSIVE)?;
     attach_with(&same, &target, MOUNT_ATTR_RDONLY)
 }
 
 /// Every mount private, mount_namespaces(7).
 pub(crate) fn make_private() -> Result<()> {
-    propagate(1 << 18)
+    propagate(MS_PRIVATE)
 }
 
 /// Every mount a slave, mount_namespaces(7).
 pub(crate) fn make_slave() -> Result<()> {
-    propagate(1 << 19)
+    propagate(MS_SLAVE)
 }
 
-fn propagate(how: usize) -> Result<()> {
-    const MS_REC: usize = 0x4000;
-    let change = || sys!(nr::MOUNT, 0, c"/".as_ptr(), 0, MS_REC | how, 0).map(drop);
+fn propagate(how: u64) -> Result<()> {
+    let change = || sys::mount_change(c"/", MS_REC | how);
     match change() {
         // The root is no mount point.
         Err(Errno::INVAL) => {
             chroot::change_all(change)?;
             // A mount of its own from now on. Nothing of it appears outside,
             // since all is private or a slave.
-            let root = clone_tree(AT_FDCWD, c"/", AT_RECURSIVE)?;
-            attach_root(root.0)?;
-            chroot::enter(root.0)
+            let root = sys::open_tree_clone(AT_FDCWD, c"/", AT_RECURSIVE)?;
+            attach_root(root.raw())?;
+            chroot::enter(root.raw())
         }
         other => other,
     }
@@ -291,27 +232,21 @@ fn propagate(how: usize) -> Result<()> {
 
 /// A detached mount, with all below it, private: [`make_private`] does not reach it.
 pub(crate) fn set_private(mount: i32) -> Result<()> {
-    // attr_set, attr_clr, propagation (MS_PRIVATE), userns_fd
-    let attr = [0u64, 0, 1 << 18, 0];
-    sys!(
-        nr::MOUNT_SETATTR,
-        mount,
-        c"".as_ptr(),
-        AT_EMPTY_PATH | AT_RECURSIVE,
-        attr.as_ptr(),
-        size_of_val(&attr)
-    )
-    .map(drop)
+    let attr = MountAttr {
+        propagation: MS_PRIVATE,
+        ..MountAttr::default()
+    };
+    sys::mount_setattr(mount, AT_EMPTY_PATH | AT_RECURSIVE, &attr)
 }
 
 /// Makes what is attached on top of a bare root the process's root. What lies below cannot be walked to, since it is
 /// covered at its root, and is empty. A root that is the namespace's topmost one is no chroot(2) to the kernel.
 pub(crate) fn change_root(root: i32) -> Result<()> {
-    sys!(nr::FCHDIR, root)?;
-    sys!(nr::CHROOT, c".".as_ptr())?;
+    sys::fchdir(root)?;
+    sys::chroot(c".")?;
     match mount_id(AT_FDCWD, c"/..")? == mount_id(root, c"")? {
         true => Ok(()),
-        false => Err(Errno(16)),
+        false => Err(Errno::BUSY),
     }
 }
 
@@ -322,32 +257,17 @@ pub(crate) fn pivot_root(root: i32) -> Result<()> {
     let own = mount_id(root, c"")?;
     // Unlike `/`, a walk through `/..` ends on top of whatever is stacked there.
     if mount_id(AT_FDCWD, c"/..")? != own {
-        return Err(Errno(16));
+        return Err(Errno::BUSY);
     }
-    sys!(nr::FCHDIR, root)?;
-    sys!(nr::PIVOT_ROOT, c".".as_ptr(), c".".as_ptr())?;
+    sys::fchdir(root)?;
+    sys::pivot_root_here()?;
     for _ in 0..16 {
-        sys!(nr::UMOUNT2, c".".as_ptr(), MNT_DETACH)?;
+        sys::umount_detach(c".")?;
         if mount_id(AT_FDCWD, c"/..")? == own {
-            return sys!(nr::CHDIR, c"/".as_ptr()).map(drop);
+            return sys::chdir(c"/");
         }
     }
-    Err(Errno(16))
-}
-
-/// The id of the mount that a path is in, statx(2) with STATX_MNT_ID.
-pub(crate) fn mount_id(dir: i32, path: &CStr) -> Result<u64> {
-    const STATX_MNT_ID: usize = 0x1000;
-    let mut stat = [0u64; 32];
-    sys!(
-        nr::STATX,
-        dir,
-        path.as_ptr(),
-        AT_EMPTY_PATH,
-        STATX_MNT_ID,
-        stat.as_mut_ptr()
-    )?;
-    Ok(stat[18])
+    Err(Errno::BUSY)
 }
 
 /// Opens a directory of the host's view.
@@ -359,5 +279,5 @@ pub(crate) fn open_dir(path: &CStr) -> Result<Fd> {
 pub(crate) fn set_sysctl(proc: i32, path: &CStr, value: &[u8]) -> Result<()> {
     const HERE: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_XDEV;
     let file = sys::openat2(proc, path, sys::O_WRONLY, 0, HERE)?;
-    sys::write(file.0, value)
+    sys::write(file.raw(), value)
 }

@@ -8,11 +8,10 @@ use crate::copy::copy_bytes;
 use crate::dir;
 use crate::mount;
 use crate::sys::{
-    self, Errno, Fd, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY, Result,
-    S_IFREG, nr, sys,
+    self, Errno, Fd, O_APPEND, O_CREAT, O_EXCL, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY,
+    O_WRONLY, Result, S_IFREG,
 };
 
-const O_APPEND: u32 = 0o2000;
 /// Of a copy, until it has the file's name.
 const NEW: &CStr = c".tare-new";
 /// A bigger file is left as it is.
@@ -36,13 +35,12 @@ fn append(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
     let flags = O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY;
     let (file, _) = regular(dir::open(root, path, flags, dir::ANY)?)?;
     is_copy(&file)?;
-    sys::write(file.0, line)
+    sys::write(file.raw(), line)
 }
 
 /// Puts a copy with the line in the file's place. Overlayfs copies up no file
 /// whose owner has no id here (EOVERFLOW).
 fn replace(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
-    const RENAMEAT: usize = 264;
     let mut buffer = [0u8; 256];
     let (old, mode) = source(root, path)?;
     let (dir, name) = dir::parent(root, path, dir::ANY, &mut buffer)?;
@@ -54,12 +52,12 @@ fn replace(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
     )?;
     let renamed = is_copy(&new)
         .and_then(|()| copy_bytes(&old, &new))
-        .and_then(|()| sys::write(new.0, line))
-        .and_then(|()| sys!(RENAMEAT, dir.fd(), NEW.as_ptr(), dir.fd(), name.as_ptr()));
+        .and_then(|()| sys::write(new.raw(), line))
+        .and_then(|()| sys::renameat(dir.fd(), NEW, dir.fd(), name));
     if renamed.is_err() {
-        sys!(nr::UNLINKAT, dir.fd(), NEW.as_ptr(), 0)?;
+        sys::unlinkat(dir.fd(), NEW, 0)?;
     }
-    renamed.map(drop)
+    renamed
 }
 
 /// Attaches a copy with the line over the file, where it can be neither written
@@ -68,9 +66,9 @@ fn cover(root: i32, path: &CStr, stage: i32, line: &[u8]) -> Result<()> {
     let (old, mode) = source(root, path)?;
     let new = dir::create(stage, NEW, mode, dir::ANY)?;
     copy_bytes(&old, &new)?;
-    sys::write(new.0, line)?;
+    sys::write(new.raw(), line)?;
     let target = dir::open(root, path, sys::O_PATH, dir::ANY)?;
-    mount::attach(mount::clone_tree(stage, NEW, 0)?.0, &target)
+    mount::attach(sys::open_tree_clone(stage, NEW, 0)?.raw(), &target)
 }
 
 fn source(root: i32, path: &CStr) -> Result<(Fd, u32)> {
@@ -84,7 +82,7 @@ fn source(root: i32, path: &CStr) -> Result<(Fd, u32)> {
 
 /// A regular file and its mode.
 fn regular(file: Fd) -> Result<(Fd, u32)> {
-    let stat = sys::fstatat(file.0, c"")?;
+    let stat = sys::fstatat(file.raw(), c"")?;
     match stat.is(S_IFREG) && stat.size <= LARGEST {
         true => Ok((file, stat.mode & 0o777)),
         false => Err(Errno::INVAL),
@@ -95,9 +93,7 @@ fn regular(file: Fd) -> Result<(Fd, u32)> {
 /// tree's tmpfs.
 fn is_copy(file: &Fd) -> Result<()> {
     const COPIES: [u64; 2] = [0x794c_7630, 0x0102_1994];
-    let mut stat = [0u64; 15];
-    sys!(nr::FSTATFS, file.0, stat.as_mut_ptr())?;
-    match COPIES.contains(&stat[0]) {
+    match COPIES.contains(&sys::fstatfs(file.raw())?.kind) {
         true => Ok(()),
         false => Err(Errno::PERM),
     }

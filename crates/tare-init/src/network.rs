@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The one interface of a new network namespace.
+#![forbid(unsafe_code)]
 
-use crate::sys::{Fd, Result, nr, sys};
+use crate::sys::{self, Result};
 
-/// netdevice(7): the flags IFF_UP and IFF_RUNNING for `lo`, in the caller's network namespace.
+/// Brings `lo` of the caller's network namespace up, netdevice(7).
 pub(crate) fn loopback_up() -> Result<()> {
-    const SIOCSIFFLAGS: usize = 0x8914;
-    // AF_INET, SOCK_DGRAM | SOCK_CLOEXEC
-    let socket = Fd(sys!(nr::SOCKET, 2, 0x80002, 0)? as i32);
-    let mut request = [0u8; 40];
-    request[..2].copy_from_slice(b"lo");
-    request[16] = 0x41;
-    sys!(nr::IOCTL, socket.0, SIOCSIFFLAGS, request.as_mut_ptr()).map(drop)
+    const IFF_UP: u16 = 1;
+    const IFF_RUNNING: u16 = 0x40;
+    let socket = sys::interface_socket()?;
+    sys::set_interface_flags(
+        &socket,
+        b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+        IFF_UP | IFF_RUNNING,
+    )
 }

@@ -5,12 +5,9 @@ use core::ffi::CStr;
 
 use crate::dir;
 use crate::mapping::Mapping;
-use crate::mount::{clone_tree, configure, create, open_of_machine, option, option_fd, options};
-use crate::sys::{self, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_DIRECTORY, Result, nr, sys};
+use crate::mount::{configure, create, open_of_machine, option, options};
+use crate::sys::{self, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_DIRECTORY, Result};
 use crate::wire::{List, OF_MACHINE, USERXATTR};
-
-/// Opened layer of the machine, as a path.
-type Name = [u8; 40];
 
 /// Makes inode numbers unique in the whole mount, so that there is one st_dev,
 /// and d_ino is st_ino, though the layers are of several file systems (the
@@ -36,7 +33,7 @@ pub(crate) struct Overlay<'a> {
 impl Overlay<'_> {
     pub(crate) fn mount(&self) -> Result<Fd> {
         // The stage has no path of its own.
-        sys!(nr::FCHDIR, self.stage)?;
+        sys::fchdir(self.stage)?;
         let opened = match self.flags & OF_MACHINE {
             0 => None,
             _ => Some(self.open_lower()?),
@@ -48,28 +45,22 @@ impl Overlay<'_> {
             }
             other => other,
         };
-        sys!(nr::CHDIR, c"/".as_ptr())?;
+        sys::chdir(c"/")?;
         mounted
     }
 
     /// Opens the one layer, after which the upper directory is to look.
     fn open_lower(&self) -> Result<Fd> {
         let lower = open_of_machine(self.lowers.iter().next().ok_or(Errno::INVAL)?, O_DIRECTORY)?;
-        let stat = sys::fstatat(lower.0, c"")?;
-        sys!(
-            nr::FCHOWNAT,
+        let stat = sys::fstatat(lower.raw(), c"")?;
+        sys::fchownat(
             self.stage,
-            self.upper.as_ptr(),
+            self.upper,
             stat.uid,
             stat.gid,
-            AT_SYMLINK_NOFOLLOW
+            AT_SYMLINK_NOFOLLOW,
         )?;
-        sys!(
-            nr::FCHMODAT,
-            self.stage,
-            self.upper.as_ptr(),
-            stat.mode & 0o7777
-        )?;
+        sys::fchmodat(self.stage, self.upper, stat.mode & 0o7777)?;
         Ok(lower)
     }
 
@@ -82,11 +73,13 @@ impl Overlay<'_> {
         }
         option(&fs, c"source", c"overlay")?;
         match opened {
-            Some(lower) => match option_fd(&fs, c"lowerdir+", lower) {
+            Some(lower) => match sys::fsconfig_fd(&fs, c"lowerdir+", lower) {
                 // KERNEL(6.15): overlayfs takes paths only, or no descriptors of O_PATH.
-                Err(Errno::INVAL | Errno::BADF) => {
-                    option(&fs, c"lowerdir+", path_of(lower, &mut [0; 40])?)?
-                }
+                Err(Errno::INVAL | Errno::BADF) => option(
+                    &fs,
+                    c"lowerdir+",
+                    dir::proc_fd(lower.raw(), &mut [0; dir::PROC_FD])?,
+                )?,
                 other => other?,
             },
             None => self
@@ -116,9 +109,9 @@ impl Overlay<'_> {
         };
         data.add(b"lowerdir=")?;
         for (n, lower) in self.lowers.iter().enumerate() {
-            let (mut place, mut digits, mut path) = ([0u8; 24], [0; 20], [0; 40]);
+            let (mut place, mut digits, mut path) = ([0u8; 24], [0; 20], [0; dir::PROC_FD]);
             let lower = match opened {
-                Some(opened) => path_of(opened, &mut path)?,
+                Some(opened) => dir::proc_fd(opened.raw(), &mut path)?,
                 None => lower,
             };
             let name = self.link(&mut place, dir::digits(n as u64, &mut digits), lower)?;
@@ -143,19 +136,12 @@ impl Overlay<'_> {
         }
         let mut place = [0u8; 24];
         let mount = self.name(&mut place, b"m")?;
-        sys!(nr::MKDIRAT, self.stage, mount.as_ptr(), 0o700)?;
+        sys::mkdirat(self.stage, mount, 0o700)?;
         // read-only, nosuid, nodev and noexec have the same bits here.
         let flags = self.attrs & 15;
-        let text = data.memory.bytes().as_ptr();
-        sys!(
-            nr::MOUNT,
-            c"overlay".as_ptr(),
-            mount.as_ptr(),
-            c"overlay".as_ptr(),
-            flags,
-            text
-        )?;
-        clone_tree(self.stage, mount, 0)
+        let text = CStr::from_bytes_until_nul(data.memory.bytes()).map_err(|_| Errno::TOOBIG)?;
+        sys::mount(c"overlay", mount, u64::from(flags), text)?;
+        sys::open_tree_clone(self.stage, mount, 0)
     }
 
     /// The options for upper and work: links for names that are not ours, since in these two,
@@ -173,7 +159,7 @@ impl Overlay<'_> {
     /// Makes a link of this overlay's own in the stage.
     fn link<'p>(&self, place: &'p mut [u8; 24], what: &[u8], target: &CStr) -> Result<&'p CStr> {
         let name = self.name(place, what)?;
-        match sys!(nr::SYMLINKAT, target.as_ptr(), self.stage, name.as_ptr()) {
+        match sys::symlinkat(target, self.stage, name) {
             // The first attempt got this far; it leads to the same place.
             Err(Errno::EXIST) => Ok(name),
             other => other.map(|_| name),
@@ -185,17 +171,6 @@ impl Overlay<'_> {
     fn name<'p>(&self, place: &'p mut [u8; 24], what: &[u8]) -> Result<&'p CStr> {
         dir::join(place, &[what, b"o", dir::digits(self.number, &mut [0; 20])])
     }
-}
-
-/// A path that leads to an open file, also after a rename.
-fn path_of<'p>(opened: &Fd, place: &'p mut Name) -> Result<&'p CStr> {
-    dir::join(
-        place,
-        &[
-            b"/proc/self/fd/",
-            dir::digits(opened.0 as u64, &mut [0; 20]),
-        ],
-    )
 }
 
 /// Option text; the mapping is zero, so it ends with a NUL.

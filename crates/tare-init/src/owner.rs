@@ -17,10 +17,7 @@ use core::ffi::CStr;
 
 use crate::decimal;
 use crate::dir;
-use crate::sys::{self, O_RDONLY, Result, nr, sys};
-
-/// RLIMIT_LOCKS.
-const LOCKS: u32 = 10;
+use crate::sys::{self, O_RDONLY, RLIMIT_LOCKS, Result};
 
 /// Marks that the commands of a sandbox were given since it was last empty.
 #[derive(Default)]
@@ -81,11 +78,9 @@ impl Marks {
 /// Gives the calling process the tag of a command: its hard limit, less the
 /// command's number.
 pub(crate) fn tag(id: u64) -> Option<u64> {
-    let mut limit = [0u64; 2];
-    sys!(nr::PRLIMIT64, 0, LOCKS, 0, limit.as_mut_ptr()).ok()?;
-    let tag = limit[1].checked_sub(id + 1)?;
-    let limit = [limit[0].min(tag), tag];
-    sys!(nr::PRLIMIT64, 0, LOCKS, limit.as_ptr(), 0).ok()?;
+    let [soft, hard] = sys::getrlimit(RLIMIT_LOCKS).ok()?;
+    let tag = hard.checked_sub(id + 1)?;
+    sys::setrlimit(RLIMIT_LOCKS, &[soft.min(tag), tag]).ok()?;
     Some(tag)
 }
 
@@ -145,7 +140,7 @@ impl Cgroup {
             0,
         )?;
         let mut text = [0u8; Self::SIZE];
-        let n = sys::read(file.0, &mut text)?;
+        let n = sys::read(file.raw(), &mut text)?;
         let mut at = 0;
         for line in text[..n].split_inclusive(|b| *b == b'\n') {
             if line.starts_with(b"0::") && line.ends_with(b"\n") {
@@ -186,7 +181,7 @@ fn hard_locks(proc: i32, name: &CStr) -> Option<u64> {
     )
     .ok()?;
     let mut text = [0u8; 4096];
-    let n = sys::read(file.0, &mut text).ok()?;
+    let n = sys::read(file.raw(), &mut text).ok()?;
     let line = text[..n]
         .split(|b| *b == b'\n')
         .find_map(|line| line.strip_prefix(b"Max file locks"))?;

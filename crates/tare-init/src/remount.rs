@@ -5,9 +5,12 @@ use core::ffi::CStr;
 
 use crate::decimal;
 use crate::descent::{Kin, Member, gather};
-use crate::dir;
+use crate::dir::{self, PROC_FD};
 use crate::mapping::{Mapping, Table};
-use crate::sys::{self, AT_FDCWD, Errno, Fd, O_NOFOLLOW, O_PATH, O_RDONLY, Result, nr, sys};
+use crate::sys::{
+    self, AT_FDCWD, Errno, Fd, MS_BIND, MS_NOATIME, MS_NODIRATIME, MS_NOSYMFOLLOW, MS_RELATIME,
+    MS_REMOUNT, MS_STRICTATIME, O_NOFOLLOW, O_PATH, O_RDONLY, Result,
+};
 
 /// More mounts than a namespace has by default, `fs.mount-max`.
 const ROWS: usize = 1 << 17;
@@ -18,42 +21,39 @@ const LARGEST: usize = 256 << 20;
 pub(crate) fn set_attr(mount: i32, set: u32, clear: u32, recursive: bool) -> Result<()> {
     one(mount, set, clear)?;
     match recursive {
-        true => each_below(mount, |below| one(below.0, set, clear)),
+        true => each_below(mount, |below| one(below.raw(), set, clear)),
         false => Ok(()),
     }
 }
 
 fn one(mount: i32, set: u32, clear: u32) -> Result<()> {
-    // read-only, nosuid, nodev, noexec have the same bits in statfs(2), mount(2) and mount_setattr(2).
+    // Read-only, nosuid, nodev, noexec have the same bits in statfs(2), mount(2)
+    // and mount_setattr(2).
     const SAME: u64 = 15;
-    // noatime, nodiratime, relatime, nosymfollow; what is not said again is lost, or refused where it is locked.
-    const ST: [(u64, u64); 4] = [
-        (0x400, 0x400),
-        (0x800, 0x800),
-        (0x1000, 1 << 21),
-        (0x2000, 0x100),
+    const ST_NOATIME: u64 = 0x400;
+    const ST_NODIRATIME: u64 = 0x800;
+    const ST_RELATIME: u64 = 0x1000;
+    const ST_NOSYMFOLLOW: u64 = 0x2000;
+    // A remount without them drops them, or is refused where they are locked.
+    const KEPT: [(u64, u64); 4] = [
+        (ST_NOATIME, MS_NOATIME),
+        (ST_NODIRATIME, MS_NODIRATIME),
+        (ST_RELATIME, MS_RELATIME),
+        (ST_NOSYMFOLLOW, MS_NOSYMFOLLOW),
     ];
-    const ST_NOATIME_OR_RELATIME: u64 = 0x1400;
-    const MS_STRICTATIME: u64 = 1 << 24;
-    const MS_REMOUNT_BIND: u64 = 0x20 | 0x1000;
-    let mut stat = [0u64; 15];
-    sys!(nr::FSTATFS, mount, stat.as_mut_ptr())?;
-    let has = stat[10];
+    let has = sys::fstatfs(mount)?.flags;
     let mut flags = (has & SAME | u64::from(set) & SAME) & !(u64::from(clear) & SAME);
-    for (st, ms) in ST {
+    for (st, ms) in KEPT {
         if has & st != 0 {
             flags |= ms;
         }
     }
-    if has & ST_NOATIME_OR_RELATIME == 0 {
+    if has & (ST_NOATIME | ST_RELATIME) == 0 {
         flags |= MS_STRICTATIME;
     }
-    let mut path = [0u8; 40];
-    let path = dir::join(
-        &mut path,
-        &[b"/proc/self/fd/", dir::digits(mount as u64, &mut [0; 20])],
-    )?;
-    sys!(nr::MOUNT, 0, path.as_ptr(), 0, flags | MS_REMOUNT_BIND, 0).map(drop)
+    let mut path = [0u8; PROC_FD];
+    let path = dir::proc_fd(mount, &mut path)?;
+    sys::mount_change(path, flags | MS_REMOUNT | MS_BIND)
 }
 
 /// Calls `each` with every mount below `mount`, as far as anybody can reach it. Nobody else changes
@@ -85,7 +85,7 @@ fn each_below(mount: i32, mut each: impl FnMut(Fd) -> Result<()>) -> Result<()> 
         const HERE: u64 =
             sys::RESOLVE_BENEATH | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
         match sys::openat2(mount, path, O_PATH | O_NOFOLLOW, 0, HERE) {
-            Ok(found) if mount_id(found.0)? == row.id => each(found)?,
+            Ok(found) if mount_id(found.raw())? == row.id => each(found)?,
             // Something is mounted over it, or on the way to it, and stays there: only who may
             // unmount that finds it, and they could change this mount as well.
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
@@ -105,7 +105,7 @@ fn read_all(path: &CStr) -> Result<Mapping> {
         let file = sys::openat(AT_FDCWD, path, O_RDONLY, 0)?;
         let mut at = 0;
         while at < size {
-            match sys::read(file.0, &mut memory.bytes_mut()[at..])? {
+            match sys::read(file.raw(), &mut memory.bytes_mut()[at..])? {
                 0 => return Ok(memory),
                 n => at += n,
             }
@@ -160,7 +160,7 @@ fn mount_id(fd: i32) -> Result<i32> {
         &[b"/proc/self/fdinfo/", dir::digits(fd as u64, &mut [0; 20])],
     )?;
     let file = sys::openat(AT_FDCWD, path, O_RDONLY, 0)?;
-    let n = sys::read(file.0, &mut text)?;
+    let n = sys::read(file.raw(), &mut text)?;
     let line = text[..n]
         .split(|b| *b == b'\n')
         .find_map(|line| line.strip_prefix(b"mnt_id:\t"));

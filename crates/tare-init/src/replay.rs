@@ -10,7 +10,7 @@ use crate::mount;
 use crate::names;
 use crate::network;
 use crate::overlay::Overlay;
-use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, Result, nr, sys};
+use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, Result};
 use crate::wire::{Field as _, MAY_BE_GONE, OF_MACHINE, Op, PRIVATE, Reader, SLOTS};
 
 /// In a slot: what it was to hold is gone ([`MAY_BE_GONE`]).
@@ -26,7 +26,12 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    pub(crate) fn new(fds: &[i32], bare: i32) -> Self {
+    /// Takes descriptors over, which operations may close.
+    ///
+    /// # Safety
+    /// The caller owns the descriptors, and closes none of them while this
+    /// lives.
+    pub(crate) unsafe fn new(fds: &[i32], bare: i32) -> Self {
         let mut slots = [-1; SLOTS];
         slots[..fds.len()].copy_from_slice(fds);
         Self {
@@ -67,10 +72,18 @@ impl Replay {
 
     fn put(&mut self, slot: u32, fd: Fd) -> Result<()> {
         let place = self.slots.get_mut(slot as usize).ok_or(Errno::BADF)?;
-        if *place >= 0 {
-            sys::close(*place);
-        }
-        *place = fd.keep();
+        let old = core::mem::replace(place, fd.into_raw());
+        // SAFETY: the slot owned it; `GONE` and -1 are none.
+        unsafe { sys::close(old) };
+        Ok(())
+    }
+
+    /// Closes a slot.
+    fn close(&mut self, slot: u32) -> Result<()> {
+        let fd = self.fd(slot)?;
+        self.slots[slot as usize] = -1;
+        // SAFETY: the slot owned it.
+        unsafe { sys::close(fd) };
         Ok(())
     }
 
@@ -99,16 +112,13 @@ impl Replay {
                 Ok(())
             }
             Op::EnterCgroup { file } => sys::write(self.fd(file)?, b"0"),
-            Op::Unshare { flags } => sys!(nr::UNSHARE, flags).map(drop),
-            Op::Setns { file, flags } => sys!(nr::SETNS, self.fd(file)?, flags).map(drop),
+            Op::Unshare { flags } => sys::unshare(u64::from(flags)),
+            Op::Setns { file, flags } => sys::setns(self.fd(file)?, u64::from(flags)),
             Op::MakePrivate {} => mount::make_private(),
             Op::MakeSlave {} => mount::make_slave(),
-            Op::SetHostname { name } => {
-                sys!(nr::SETHOSTNAME, name.as_ptr(), name.count_bytes()).map(drop)
-            }
+            Op::SetHostname { name } => sys::sethostname(name),
             Op::LoopbackUp {} => network::loopback_up(),
-            // KEYCTL_JOIN_SESSION_KEYRING
-            Op::NewKeyring {} => sys!(nr::KEYCTL, 1, 0).map(drop),
+            Op::NewKeyring {} => sys::join_new_session_keyring(),
             Op::DropBounding { keep } => drop_bounding(keep),
             Op::NewFs { .. }
             | Op::NewOverlay { .. }
@@ -124,7 +134,7 @@ impl Replay {
                 match mount::attach_in(self.fd(from)?, self.fd(root)?, path, flags) {
                     // The kernel attaches nothing whose root was removed.
                     Err(Errno::NOENT) if flags & MAY_BE_GONE != 0 => {
-                        sys::close(self.fd(from)?);
+                        self.close(from)?;
                         self.slots[from as usize] = GONE;
                         Ok(())
                     }
@@ -149,11 +159,7 @@ impl Replay {
             Op::ChangeRoot { slot } => mount::change_root(self.fd(slot)?),
             Op::PivotRoot { slot } => mount::pivot_root(self.fd(slot)?),
             Op::SetSysctl { proc, path, value } => mount::set_sysctl(self.fd(proc)?, path, value),
-            Op::CloseSlot { slot } => {
-                sys::close(self.fd(slot)?);
-                self.slots[slot as usize] = -1;
-                Ok(())
-            }
+            Op::CloseSlot { slot } => self.close(slot),
             Op::Chown {
                 root,
                 path,
@@ -194,13 +200,14 @@ impl Replay {
                 let empty = if path.is_empty() { AT_EMPTY_PATH } else { 0 };
                 let how = flags & !(MAY_BE_GONE | PRIVATE | OF_MACHINE) | empty;
                 let tree = match flags & OF_MACHINE {
-                    0 => mount::clone_tree(self.slot(base)?, path, how),
-                    _ => mount::open_of_machine(path, 0)
-                        .and_then(|opened| mount::clone_tree(opened.0, c"", how | AT_EMPTY_PATH)),
+                    0 => sys::open_tree_clone(self.slot(base)?, path, how),
+                    _ => mount::open_of_machine(path, 0).and_then(|opened| {
+                        sys::open_tree_clone(opened.raw(), c"", how | AT_EMPTY_PATH)
+                    }),
                 };
                 let tree = match flags & PRIVATE {
                     0 => tree,
-                    _ => tree.and_then(|tree| mount::set_private(tree.0).map(|()| tree)),
+                    _ => tree.and_then(|tree| mount::set_private(tree.raw()).map(|()| tree)),
                 };
                 self.put_unless_gone(into, tree, flags)
             }
@@ -247,7 +254,7 @@ impl Replay {
             } => make_dir(self.fd(root)?, path, mode, (uid, gid)),
             Op::MakeLink { root, path, target } => {
                 let (dir, name) = dir::parent(self.fd(root)?, path, dir::ANY, &mut buffer)?;
-                sys!(nr::SYMLINKAT, target.as_ptr(), dir.fd(), name.as_ptr()).map(drop)
+                sys::symlinkat(target, dir.fd(), name)
             }
             Op::MakeNode {
                 root,
@@ -256,7 +263,7 @@ impl Replay {
                 device,
             } => {
                 let (dir, name) = dir::parent(self.fd(root)?, path, dir::ANY, &mut buffer)?;
-                sys!(nr::MKNODAT, dir.fd(), name.as_ptr(), mode, device).map(drop)
+                sys::mknodat(dir.fd(), name, mode, device)
             }
             Op::MakeFile {
                 root,
@@ -267,7 +274,7 @@ impl Replay {
                 let file = dir::create(self.fd(root)?, path, mode, dir::ANY)?;
                 match bytes.is_empty() {
                     true => Ok(()),
-                    false => sys::write(file.0, bytes),
+                    false => sys::write(file.raw(), bytes),
                 }
             }
             Op::CopyFile { root, path, from } => copy_file(self.fd(root)?, path, from),
@@ -292,7 +299,7 @@ fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
         Err(Errno::LOOP | Errno::NOTDIR) => return Ok(()),
         other => other?,
     };
-    let remove = || sys!(nr::UNLINKAT, dir.fd(), name.as_ptr(), 0);
+    let remove = || sys::unlinkat(dir.fd(), name, 0);
     let _ = remove();
     match copy::copy_file(dir.fd(), name, from) {
         Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
@@ -301,7 +308,7 @@ fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     }
     match mount::bind_read_only(from, dir.fd(), name) {
         // Left out: it was removed meanwhile, or there are too many mounts.
-        Err(errno) if errno != Errno(12) => Ok(()),
+        Err(errno) if errno != Errno::NOMEM => Ok(()),
         other => other,
     }
 }
@@ -309,37 +316,28 @@ fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
 fn make_dir(root: i32, path: &CStr, mode: u32, (uid, gid): (u32, u32)) -> Result<()> {
     let mut buffer = [0u8; 256];
     let (dir, name) = dir::parent(root, path, dir::ANY, &mut buffer)?;
-    match sys!(nr::MKDIRAT, dir.fd(), name.as_ptr(), mode) {
+    match sys::mkdirat(dir.fd(), name, mode) {
         Err(Errno::EXIST) => return Ok(()),
         other => other?,
     };
     if (uid, gid) != (0, 0) {
-        sys!(
-            nr::FCHOWNAT,
-            dir.fd(),
-            name.as_ptr(),
-            uid,
-            gid,
-            sys::AT_SYMLINK_NOFOLLOW
-        )?;
+        sys::fchownat(dir.fd(), name, uid, gid, sys::AT_SYMLINK_NOFOLLOW)?;
     }
     Ok(())
 }
 
 /// PR_CAPBSET_DROP for every capability that the kernel knows and `keep` does not hold.
 pub(crate) fn drop_bounding(keep: u64) -> Result<()> {
-    const PR_CAPBSET_READ: usize = 23;
-    const PR_CAPBSET_DROP: usize = 24;
     for cap in 0..64 {
         if keep & 1 << cap != 0 {
             continue;
         }
-        match sys::prctl(PR_CAPBSET_DROP, cap, 0) {
-            Ok(_) => {}
+        match sys::drop_bounding_cap(cap) {
+            Ok(()) => {}
             // Beyond the last one.
             Err(Errno::INVAL) => return Ok(()),
             // Without CAP_SETPCAP there may still be nothing to drop.
-            Err(Errno::PERM) if sys::prctl(PR_CAPBSET_READ, cap, 0) == Ok(0) => {}
+            Err(Errno::PERM) if sys::has_bounding_cap(cap) == Ok(false) => {}
             Err(error) => return Err(error),
         }
     }

@@ -7,11 +7,11 @@ use core::cell::Cell;
 
 use crate::command::{self, Child, Inherited, Parts, Place};
 use crate::files::Files;
-use crate::filtered_thread::FilteredThread;
+use crate::filtered_thread::{FilteredThread, hand_over};
 use crate::mapping::{Mapping, Table};
 use crate::message::{BUFFER, Fds, Request, note, receive, reply, tell};
 use crate::owner::Marks;
-use crate::sys::{self, Errno, Fd, PollFd, Result, nr, sys};
+use crate::sys::{self, Errno, MaybeFd, PollFd, Result};
 use crate::wire::{self, Field as _, Find, Kill, Open, Reader, Reply, Run};
 use ends::Row;
 
@@ -45,8 +45,8 @@ pub(crate) struct Resident<'a> {
     empty: bool,
     /// Which processes are whose.
     marks: Marks,
-    /// In the thread that is behind it.
-    confined: Option<&'a FilteredThread<'a>>,
+    /// In the filtered thread.
+    filtered: Option<&'static FilteredThread>,
 }
 
 /// The times of a command, nanoseconds of the clock.
@@ -83,11 +83,8 @@ impl Times {
     }
 }
 
-/// What one thread hands to the other.
-struct Handed<'r, 'a> {
-    resident: &'r mut Resident<'a>,
-    memory: &'r mut Mapping,
-}
+/// What the first thread hands to the filtered one.
+type Served<'r, 'a> = (&'r mut Resident<'a>, &'r mut Mapping);
 
 impl<'a> Resident<'a> {
     pub(crate) fn new(open: &'a Open<'a>, inherited: Inherited) -> Result<Self> {
@@ -99,7 +96,7 @@ impl<'a> Resident<'a> {
             live: 0,
             empty: true,
             marks: Marks::default(),
-            confined: None,
+            filtered: None,
         })
     }
 
@@ -130,26 +127,15 @@ impl<'a> Resident<'a> {
     /// Tells the host that the sandbox is ready, and goes on in a thread behind the seccomp program, if it lets that be;
     /// comes back if not. The thread attaches the program while the host hears of it and makes up its first request.
     pub(crate) fn hand_over(&mut self, memory: &mut Mapping, announce: fn()) {
-        fn serve(handed: usize, confined: &FilteredThread<'_>) -> ! {
-            // SAFETY: `hand_over` passes its own `Handed`, and does not come back once this runs: the first thread tells the
-            // host, touching nothing of that, does what this one asks for, and waits otherwise. So do `confined` and what `handed` points to live on.
-            let (handed, confined) = unsafe {
-                (
-                    &mut *(handed as *mut Handed<'_, '_>),
-                    &*core::ptr::from_ref(confined),
-                )
-            };
-            handed.resident.confined = Some(confined);
-            handed.resident.serve(handed.memory)
-        }
         let confine = &self.open.confine;
         if confine.seccomp_at_birth == 1 && confine.no_new_privs == 1 && !confine.seccomp.is_empty()
         {
-            let mut handed = Handed {
-                resident: self,
-                memory,
+            let program = confine.seccomp;
+            let serve = |(resident, memory): &mut Served<'_, 'a>, thread| -> ! {
+                resident.filtered = Some(thread);
+                resident.serve(memory)
             };
-            FilteredThread::hand_over(confine.seccomp, serve, &raw mut handed as usize, announce);
+            hand_over(program, serve, &mut (self, memory), announce);
         } else {
             announce();
         }
@@ -157,12 +143,12 @@ impl<'a> Resident<'a> {
 
     /// Does something in the first thread, which nothing is refused.
     fn first<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
-        let Some(confined) = self.confined.take() else {
+        let Some(thread) = self.filtered.take() else {
             return work(self);
         };
         let mut result = None;
-        confined.by_first(|| result = Some(work(self)));
-        self.confined = Some(confined);
+        thread.by_first(|| result = Some(work(self)));
+        self.filtered = Some(thread);
         match result {
             Some(result) => result,
             None => sys::exit(70),
@@ -209,11 +195,10 @@ impl<'a> Resident<'a> {
                 .ok_or(Errno::SRCH)?;
             // Its pid is its own as long as the row is in use.
             let pid = row.pid;
-            self.first(|_| sys!(nr::PIDFD_OPEN, pid, 0))
-                .map(|fd| Fd(fd as i32))
+            self.first(|_| sys::pidfd_open(pid))
         });
         match found {
-            Ok(pidfd) => reply(told, &Reply::new(wire::STARTED, 0, 0, 0), &[pidfd.0]),
+            Ok(pidfd) => reply(told, &Reply::new(wire::STARTED, 0, 0, 0), &[pidfd.raw()]),
             Err(errno) => note(
                 told,
                 &Reply::new(wire::FAILED, wire::AT_MESSAGE, 0, errno.0),
@@ -234,7 +219,7 @@ impl<'a> Resident<'a> {
         let place = Place {
             devpts: DEVPTS,
             dev: DEV,
-            confined: self.confined.is_some(),
+            confined: self.filtered.is_some(),
             tagged,
         };
         let own = times.start_by - times.started;
@@ -248,7 +233,11 @@ impl<'a> Resident<'a> {
             let wait = |ns| sys::poll(&mut [CONTROL, SIGNALS].map(PollFd::input), Some(ns));
             if wait(rest.min(BRIEF_NS)) == Ok(0) && rest > BRIEF_NS {
                 // The child has copies.
-                given[1..].iter().for_each(|fd| sys::close(*fd));
+                for fd in &given[1..] {
+                    // SAFETY: they are the request's; `truncate` below makes it
+                    // forget them.
+                    unsafe { sys::close(*fd) };
+                }
                 closed.set(true);
                 let _ = wait(rest - BRIEF_NS);
             }
@@ -288,8 +277,8 @@ impl<'a> Resident<'a> {
         let take = |fds: &mut Fds, n| fds.take(n).map_err(|e| (wire::AT_MESSAGE, e));
         let status = take(fds, 0)?;
         let cgroup = match run.flags & wire::INTO_CGROUP {
-            0 => 0,
-            _ => take(fds, command::cgroup_at(run))? + 1,
+            0 => None,
+            _ => Some(take(fds, command::cgroup_at(run))?),
         };
         // Before the host is told: from then on, who closes its end of a pipe was the last to have it.
         fds.clear();
@@ -298,30 +287,31 @@ impl<'a> Resident<'a> {
         } else {
             wire::BY_ITSELF
         };
-        self.rows.rows()[row] = Row {
+        let filled = Row {
             pid: child.pid,
-            status,
+            status: Some(status).into(),
             id: run.id,
             started: times.started,
             deadline: times.deadline,
             reason,
-            cgroup,
+            cgroup: cgroup.into(),
             ..Row::default()
         };
+        let status = filled.status.raw();
+        self.rows.fill(row, filled);
         self.live += 1;
         let mut message = Reply::new(wire::STARTED, 0, 0, 0);
         message.signal = child.pid as u32;
         let told = match (&child.pidfd, &child.master) {
             (None, _) => Ok(()),
-            (Some(pidfd), Some(master)) => tell(status, &message, &[pidfd.0, master.0]),
-            (Some(pidfd), None) => tell(status, &message, &[pidfd.0]),
+            (Some(pidfd), Some(master)) => tell(status, &message, &[pidfd.raw(), master.raw()]),
+            (Some(pidfd), None) => tell(status, &message, &[pidfd.raw()]),
         };
         if told.is_err() {
             // Nobody could wait for it: it ends, and so does the host's wait for its start.
             self.first(|this| {
                 let row = &mut this.rows.rows()[row];
-                sys::close(row.status);
-                (row.status, row.reason) = (-1, wire::BY_CALLER);
+                (row.status, row.reason) = (MaybeFd::default(), wire::BY_CALLER);
                 let owner = this.marks.owner(row.id);
                 row.kill(&owner);
             });

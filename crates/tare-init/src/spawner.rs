@@ -2,7 +2,7 @@
 //! The spawner: makes sandboxes for one host process, buries them, and ends with it.
 
 use crate::boot::{self, Parent};
-use crate::clone::{CLONE_INTO_CGROUP, CloneArgs, Dead, fork, reap};
+use crate::clone::{Dead, reap};
 use crate::close::close_from;
 use crate::command::Inherited;
 use crate::empty_ns;
@@ -11,7 +11,7 @@ use crate::id_map::{become_root, map_self, write_map};
 use crate::mapping::{Mapping, Table, Zeroable};
 use crate::message::{BUFFER, Request, Sender, receive, receive_now, reply};
 use crate::replay::Replay;
-use crate::sys::{self, AT_FDCWD, Errno, Fd, PollFd, Result, nr, sys};
+use crate::sys::{self, AT_FDCWD, CLONE_NEWUSER, Errno, Fd, MaybeFd, PollFd, Result};
 use crate::watch::Watched;
 use crate::wire::{self, Close, Field as _, Hello, Job, Open, Reader, Reply};
 
@@ -19,19 +19,20 @@ use crate::wire::{self, Close, Field as _, Hello, Job, Open, Reader, Reply};
 const ROWS: usize = 16384;
 
 /// One child: a sandbox's init, or a job (whose id may be 0).
+#[derive(Default)]
 struct Row {
     /// 0: the row is free.
     pid: i32,
-    /// Socket that is told when all is gone, plus one; 0 for nobody.
-    told: i32,
+    /// Socket of the host that waits until all is gone.
+    told: MaybeFd,
     id: u64,
-    /// Lock on what is to be removed, plus one; 0 for none.
-    lock: i32,
+    /// Lock on what is to be removed.
+    lock: MaybeFd,
     /// [`Grave`], kept as address and length by `Mapping::into_raw`.
     grave: (usize, usize),
 }
 
-// SAFETY: integers only.
+// SAFETY: integers, and descriptors of which zero is none.
 unsafe impl Zeroable for Row {}
 
 pub(crate) struct Spawner {
@@ -39,7 +40,8 @@ pub(crate) struct Spawner {
     /// Of the first request behind the greeting, which sets the user namespace
     /// that its ids are told in.
     sender: Option<Sender>,
-    host: i32,
+    /// A pidfd.
+    host: MaybeFd,
     signals: Fd,
     parent: Parent,
     rows: Table<Row>,
@@ -49,12 +51,13 @@ pub(crate) struct Spawner {
 /// Serves until the host is gone.
 pub(crate) fn run(socket: i32, ignored: u64) -> ! {
     sys::set_name(c"tare-spawner");
-    let _ = sys!(nr::UMASK, 0);
+    sys::umask(0);
     // Nothing that the host left inheritable may live on here.
-    close_from(3);
+    // SAFETY: this process has opened none yet, and uses the socket alone, 0.
+    unsafe { close_from(3) };
     raise_oom_score();
-    // PR_SET_DUMPABLE: neither the caller's other processes nor a sandbox may look into this one.
-    let _ = sys::prctl(4, 0, 0);
+    // Neither the caller's other processes nor a sandbox may look into this one.
+    let _ = sys::set_dumpable(false);
     let memory = Mapping::lasting(BUFFER);
     match memory.and_then(|memory| Ok((Spawner::new(socket, ignored)?, memory))) {
         Ok((mut spawner, memory)) => spawner.serve(memory),
@@ -72,9 +75,9 @@ fn raise_oom_score() {
         return;
     };
     let mut sign = [0];
-    if sys::read(file.0, &mut sign) == Ok(1) && sign == *b"-" {
+    if sys::read(file.raw(), &mut sign) == Ok(1) && sign == *b"-" {
         // Raising takes no privilege, so it does not fail.
-        let _ = sys::write(file.0, b"0");
+        let _ = sys::write(file.raw(), b"0");
     }
 }
 
@@ -93,10 +96,10 @@ impl Spawner {
         Ok(Self {
             socket,
             sender: None,
-            host: -1,
+            host: MaybeFd::default(),
             signals: sys::signalfd_child()?,
             parent: Parent {
-                pidfd: Fd(sys!(nr::PIDFD_OPEN, sys!(nr::GETPID)?, 0)? as i32),
+                pidfd: sys::pidfd_open(sys::getpid()?)?,
                 bare: None,
                 inherited: Inherited::new(ignored)?,
             },
@@ -117,7 +120,7 @@ impl Spawner {
     /// Returns when the host is gone, or needs no spawner any more.
     fn serve_until_alone(&mut self, buffer: &mut [u8; BUFFER]) {
         loop {
-            let mut fds = [self.socket, self.host, self.signals.0].map(PollFd::input);
+            let mut fds = [self.socket, self.host.raw(), self.signals.raw()].map(PollFd::input);
             sys::await_input(&mut fds, None);
             let [socket, host, signals] = fds.map(|f| f.revents != 0);
             if signals {
@@ -145,7 +148,8 @@ impl Spawner {
         loop {
             match receive_now(self.socket, buffer) {
                 Ok(Some(request)) if request.kind == wire::WATCH_REQUEST => {
-                    drop(self.watch(&request))
+                    // The host is dead, so an error has no reader.
+                    let _ = self.watch(&request);
                 }
                 Ok(Some(request)) if request.kind == wire::OPEN_REQUEST => {
                     let open = Open::get(&mut Reader::new(request.body()));
@@ -198,16 +202,17 @@ impl Spawner {
         let hello =
             Hello::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
         if hello.stage != 2 {
-            self.host = request.fds.take(1).map_err(|e| (wire::AT_MESSAGE, e))?;
+            let host = request.fds.take(1).map_err(|e| (wire::AT_MESSAGE, e))?;
+            self.host = Some(host).into();
             // Executing this program gave user 0 all that the bounding set
             // allows.
             sys::drop_caps_beyond(hello.caps).map_err(|e| (wire::AT_CAPS, e))?;
         }
         if hello.stage == 1 {
-            // CLONE_NEWUSER: every sandbox of this host shares it, as every container of a rootless user does.
-            sys!(nr::UNSHARE, 0x1000_0000).map_err(|e| (wire::AT_USER_NAMESPACE, e))?;
+            // Every sandbox of this host shares it, as every container of a rootless user does.
+            sys::unshare(CLONE_NEWUSER).map_err(|e| (wire::AT_USER_NAMESPACE, e))?;
             // The id maps are written through /proc, whose owner follows dumpability.
-            sys::prctl(4, 1, 0).map_err(|e| (wire::AT_USER_NAMESPACE, e))?;
+            sys::set_dumpable(true).map_err(|e| (wire::AT_USER_NAMESPACE, e))?;
         }
         if hello.map_self == 1 {
             map_self(&hello).map_err(|e| (wire::AT_ID_MAP, e))?;
@@ -215,13 +220,13 @@ impl Spawner {
         if hello.map_self == 1 || hello.stage == 2 {
             become_root().map_err(|e| (wire::AT_ID_MAP, e))?;
         }
-        let pid = sys!(nr::GETPID).map_err(|e| (wire::AT_MESSAGE, e))?;
+        let pid = sys::getpid().map_err(|e| (wire::AT_MESSAGE, e))?;
         let mut ready = Reply::new(wire::READY, 0, 0, 0);
         ready.signal = pid as u32;
         reply(
             request.fds.get(0).unwrap_or(-1),
             &ready,
-            &[self.parent.pidfd.0],
+            &[self.parent.pidfd.raw()],
         );
         Ok(())
     }
@@ -241,7 +246,7 @@ impl Spawner {
         }
         let mapped = !open.uid_map.is_empty();
         let gate = if mapped {
-            Some(pipe().map_err(|e| (wire::AT_CLONE, e))?)
+            Some(sys::pipe().map_err(|e| (wire::AT_CLONE, e))?)
         } else {
             None
         };
@@ -251,7 +256,7 @@ impl Spawner {
                 if let Some((read, write)) = gate {
                     drop(write);
                     // End of file without a byte: the maps could not be written.
-                    if sys::read(read.0, &mut [0]) != Ok(1) {
+                    if sys::read(read.raw(), &mut [0]) != Ok(1) {
                         sys::exit(1);
                     }
                 }
@@ -267,21 +272,19 @@ impl Spawner {
             .ok()
             .and_then(|slot| request.fds.get(slot).ok());
         // The request's own copy closes with it.
-        let lock = lock
-            .and_then(|fd| sys::duplicate(fd, 0).ok())
-            .map_or(0, |fd| fd.keep() + 1);
+        let lock = lock.and_then(|fd| sys::duplicate(fd, 0).ok());
         self.remember(Row {
             pid,
-            told: 0,
             id: open.id,
-            lock,
+            lock: lock.into(),
             grave: grave.into_raw(),
+            ..Row::default()
         });
         if let Some((_, write)) = gate {
             let written = write_map(pid, c"uid_map", open.uid_map)
                 .and_then(|()| write_map(pid, c"gid_map", open.gid_map));
             written
-                .and_then(|()| sys::write(write.0, &[1]))
+                .and_then(|()| sys::write(write.raw(), &[1]))
                 .map_err(|e| (wire::AT_ID_MAP, e))?;
         }
         Ok(())
@@ -291,16 +294,12 @@ impl Spawner {
     fn fork(&self, open: &Open<'_>, request: &Request<'_>) -> Result<(i32, bool)> {
         // What takes long of one that nobody waits for is done by itself, not here, where somebody else may wait.
         let flags = open.namespaces & if open.ahead == 1 { !boot::SLOW } else { !0 };
-        let mut args = CloneArgs::child(flags);
-        if open.cgroup >= 0 {
-            args.flags |= CLONE_INTO_CGROUP;
-            args.cgroup = request.fds.get(open.cgroup as usize)? as u64;
-        }
-        match fork(&args) {
-            Err(Errno::NOSYS) if open.cgroup >= 0 => {
-                args.flags &= !CLONE_INTO_CGROUP;
-                fork(&args).map(|pid| (pid, true))
-            }
+        let cgroup = match usize::try_from(open.cgroup) {
+            Ok(slot) => Some(request.fds.get(slot)?),
+            Err(_) => None,
+        };
+        match sys::fork(flags, cgroup) {
+            Err(Errno::NOSYS) if cgroup.is_some() => sys::fork(flags, None).map(|pid| (pid, true)),
             other => other.map(|pid| (pid, false)),
         }
     }
@@ -308,12 +307,14 @@ impl Spawner {
     fn job(&mut self, request: &Request<'_>) -> Outcome {
         let job =
             Job::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
-        let args = CloneArgs::child(job.namespaces);
-        match fork(&args).map_err(|e| (wire::AT_CLONE, e))? {
+        match sys::fork(job.namespaces, None).map_err(|e| (wire::AT_CLONE, e))? {
             0 => {
                 self.let_go();
                 let socket = request.fds.get(0).unwrap_or(-1);
-                match Replay::new(request.fds.as_slice(), -1).run(job.ops) {
+                // SAFETY: this child has a copy of the request's descriptors, and
+                // uses only the socket, which operations leave alone.
+                let mut replay = unsafe { Replay::new(request.fds.as_slice(), -1) };
+                match replay.run(job.ops) {
                     Ok(()) => reply(socket, &Reply::new(wire::READY, 0, 0, 0), &[]),
                     Err((index, errno)) => reply(
                         socket,
@@ -325,10 +326,8 @@ impl Spawner {
             }
             pid => self.remember(Row {
                 pid,
-                told: 0,
                 id: job.id,
-                lock: 0,
-                grave: (0, 0),
+                ..Row::default()
             }),
         }
         Ok(())
@@ -337,37 +336,23 @@ impl Spawner {
     fn close(&mut self, request: &mut Request<'_>) -> Outcome {
         let close =
             Close::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
-        let told = request.fds.take(0).ok();
+        let told: MaybeFd = request.fds.take(0).ok().into();
         let row = self
             .rows
             .rows()
             .iter_mut()
             .find(|r| r.pid != 0 && r.id == close.id);
-        match (row, told) {
-            (Some(row), told) => {
-                if row.told > 0 {
-                    sys::close(row.told - 1);
-                }
-                row.told = told.map_or(0, |fd| fd + 1);
-                // A dead init is not yet reaped, so the pid is still its own.
-                if let Err(errno) = sys::kill(row.pid, sys::SIGKILL) {
-                    // It will not be buried soon; whoever waits for that is told.
-                    let told = core::mem::take(&mut row.told) - 1;
-                    reply(
-                        told,
-                        &Reply::new(wire::FAILED, wire::AT_KILL, 0, errno.0),
-                        &[],
-                    );
-                    if told >= 0 {
-                        sys::close(told);
-                    }
-                }
-            }
-            (None, Some(told)) => {
-                reply(told, &Reply::new(wire::CLOSED, 0, 0, 0), &[]);
-                sys::close(told);
-            }
-            (None, None) => {}
+        let Some(row) = row else {
+            reply(told.raw(), &Reply::new(wire::CLOSED, 0, 0, 0), &[]);
+            return Ok(());
+        };
+        row.told = told;
+        // A dead init is not yet reaped, so the pid is still its own.
+        if let Err(errno) = sys::kill(row.pid, sys::SIGKILL) {
+            // It will not be buried soon; whoever waits for that is told.
+            let told = core::mem::take(&mut row.told);
+            let failed = Reply::new(wire::FAILED, wire::AT_KILL, 0, errno.0);
+            reply(told.raw(), &failed, &[]);
         }
         Ok(())
     }
@@ -383,7 +368,7 @@ impl Spawner {
     /// Reaps what is dead and removes what it leaves.
     fn bury(&mut self) {
         // The counter of signals is of no interest, only that it is taken back.
-        let _ = sys::read(self.signals.0, &mut [0; 128]);
+        let _ = sys::read(self.signals.raw(), &mut [0; 128]);
         while let Ok(Some(dead)) = reap(false) {
             self.bury_one(&dead);
         }
@@ -393,28 +378,23 @@ impl Spawner {
         let Some(row) = self.rows.rows().iter_mut().find(|r| r.pid == dead.pid) else {
             return;
         };
+        // The lock is let go when all is removed.
         let Row {
-            told, grave, lock, ..
-        } = core::mem::replace(
-            row,
-            Row {
-                pid: 0,
-                told: 0,
-                id: 0,
-                lock: 0,
-                grave: (0, 0),
-            },
-        );
-        let grave = Grave::from_raw(grave);
-        let socket = told - 1;
+            told,
+            grave,
+            lock: _lock,
+            ..
+        } = core::mem::take(row);
+        // SAFETY: `open` put it there, and the row has another one now.
+        let grave = unsafe { Grave::from_raw(grave) };
+        let socket = told.raw();
         grave.remove_cgroups();
         let gone = Reply::new(wire::CLOSED, 0, 0, 0);
         if !grave.has_scratch() {
             reply(socket, &gone, &[]);
         } else {
             // Removing a big tree must not keep the next sandbox waiting.
-            let args = CloneArgs::child(0);
-            match grave.for_children().and_then(|()| fork(&args)) {
+            match grave.for_children().and_then(|()| sys::fork(0, None)) {
                 Ok(0) => {
                     self.let_go();
                     grave.remove_scratch();
@@ -428,14 +408,12 @@ impl Spawner {
                 }
             }
         }
-        for fd in [told, lock].into_iter().filter(|fd| *fd > 0) {
-            sys::close(fd - 1);
-        }
     }
 
     /// In a child: what the host sends when the spawner is gone must not wait for the end of this one.
     fn let_go(&self) {
-        sys::close(self.socket);
+        // SAFETY: the child's copy, which it does not use again.
+        unsafe { sys::close(self.socket) };
     }
 
     /// The host is gone: so is everything of it.
@@ -458,9 +436,3 @@ impl Spawner {
 }
 
 type Outcome = core::result::Result<(), (u32, Errno)>;
-
-fn pipe() -> Result<(Fd, Fd)> {
-    let mut ends = [0i32; 2];
-    sys!(nr::PIPE2, ends.as_mut_ptr(), sys::O_CLOEXEC)?;
-    Ok((Fd(ends[0]), Fd(ends[1])))
-}

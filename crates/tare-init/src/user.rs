@@ -129,13 +129,13 @@ fn file<'a>(root: i32, path: &CStr, room: &'a mut [u8]) -> Result<(Text<'a>, Sta
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok((Text::Given(&[]), [0; 7])),
         other => other?,
     };
-    let stat = sys::fstatat(file.0, c"")?;
+    let stat = sys::fstatat(file.raw(), c"")?;
     if !stat.is(S_IFREG) {
         return Err(Errno::INVAL);
     }
     let size = usize::try_from(stat.size).map_err(|_| Errno::INVAL)?;
     if size > LARGEST {
-        return Err(Errno(27));
+        return Err(Errno::FBIG);
     }
     if size <= room.len() {
         let len = fill(&file, &mut room[..size])?;
@@ -150,7 +150,7 @@ fn file<'a>(root: i32, path: &CStr, room: &'a mut [u8]) -> Result<(Text<'a>, Sta
 fn fill(file: &Fd, into: &mut [u8]) -> Result<usize> {
     let mut at = 0;
     while at < into.len() {
-        match sys::read(file.0, &mut into[at..])? {
+        match sys::read(file.raw(), &mut into[at..])? {
             0 => break,
             n => at += n,
         }

@@ -72,16 +72,16 @@ fn remove_below(parent: &CStr, watch: &Watch<'_>) -> usize {
         return 0;
     };
     // What cannot be read is left to the next `Store::recover`.
-    let _ = dir::for_each(top.0, c".", |name| {
+    let _ = dir::for_each(top.raw(), c".", |name| {
         if !name.to_bytes().starts_with(watch.prefix.to_bytes()) {
             return Ok(());
         }
         found += 1;
         if watch.trees == 1 {
             // As above; the next round tries again.
-            let _ = remove_tree(top.0, name);
+            let _ = remove_tree(top.raw(), name);
         } else {
-            remove_cgroup(top.0, name);
+            remove_cgroup(top.raw(), name);
         }
         Ok(())
     });

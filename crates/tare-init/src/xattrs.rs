@@ -4,20 +4,15 @@
 use core::ffi::CStr;
 
 use crate::answer::Answer;
-use crate::sys::{Errno, Result, sys};
+use crate::sys::{self, Errno, Result};
 use crate::wire::{Field as _, Reader};
-
-const FSETXATTR: usize = 190;
-const FGETXATTR: usize = 193;
-const FLISTXATTR: usize = 196;
 
 /// Those that anybody may set, and file capabilities; no other is any of the host's business.
 pub(crate) fn read(fd: i32, tail: &mut Answer<'_>) -> Result<()> {
     let mut list = [0u8; 8192];
-    let len = match sys!(FLISTXATTR, fd, list.as_mut_ptr(), list.len()) {
+    let len = match sys::flistxattr(fd, &mut list) {
         Err(Errno::NOTSUP) => return Ok(()),
-        // ERANGE
-        Err(Errno(34)) => return Err(Errno::TOOBIG),
+        Err(Errno::RANGE) => return Err(Errno::TOOBIG),
         other => other?,
     };
     let mut rest = &list[..len];
@@ -28,12 +23,10 @@ pub(crate) fn read(fd: i32, tail: &mut Answer<'_>) -> Result<()> {
         }
         let before = tail.len;
         tail.put_name(name)?;
-        let read =
-            |into: &mut [u8]| sys!(FGETXATTR, fd, name.as_ptr(), into.as_mut_ptr(), into.len());
-        match tail.put_sized(read) {
-            // ENODATA: it is gone again.
-            Err(Errno(61)) => tail.len = before,
-            Err(Errno(34)) => return Err(Errno::TOOBIG),
+        match tail.put_sized(|into| sys::fgetxattr(fd, name, into)) {
+            // It is gone again.
+            Err(Errno::NODATA) => tail.len = before,
+            Err(Errno::RANGE) => return Err(Errno::TOOBIG),
             other => other?,
         }
     }
@@ -46,7 +39,7 @@ pub(crate) fn set(fd: i32, xattrs: &[u8]) -> Result<()> {
     while !reader.is_empty() {
         let name = <&CStr>::get(&mut reader).ok_or(Errno::PROTO)?;
         let value = <&[u8]>::get(&mut reader).ok_or(Errno::PROTO)?;
-        sys!(FSETXATTR, fd, name.as_ptr(), value.as_ptr(), value.len(), 0)?;
+        sys::fsetxattr(fd, name, value)?;
     }
     Ok(())
 }

@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Requests that change the tree: making, renaming, removing entries, and setting their attributes.
 
-use super::{ISDIR, Job, Outcome, Refusal, check_place};
+use super::{Job, Outcome, Refusal, check_place};
 use crate::dir;
 use crate::sys::{
-    self, AT_EMPTY_PATH, AT_REMOVEDIR, Errno, Fd, O_DIRECTORY, O_NOFOLLOW, O_PATH, Result, S_IFCHR,
-    S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, Stat, nr, sys,
+    self, AT_EMPTY_PATH, AT_REMOVEDIR, Errno, Fd, O_DIRECTORY, O_NOFOLLOW, O_PATH, Result, S_IFBLK,
+    S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, Stat,
 };
 use crate::wire::{self, FileRequest, FileSet};
 use crate::xattrs;
-
-const S_IFBLK: u32 = 0o060000;
-const S_IFIFO: u32 = 0o010000;
-
-const LINKAT: usize = 265;
-const RENAMEAT2: usize = 316;
 
 impl Job<'_> {
     pub(super) fn make(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
@@ -22,26 +16,22 @@ impl Job<'_> {
         let (parent, name) = self.parent(request.path, request.flags, &mut name)?;
         let kind = request.mode & S_IFMT;
         let made = match kind {
-            S_IFDIR => sys!(nr::MKDIRAT, parent.0, name.as_ptr(), request.mode & 0o7777),
-            S_IFLNK => sys!(nr::SYMLINKAT, request.to.as_ptr(), parent.0, name.as_ptr()),
+            S_IFDIR => sys::mkdirat(parent.raw(), name, request.mode & 0o7777),
+            S_IFLNK => sys::symlinkat(request.to, parent.raw(), name),
             // 0:0 is an overlay's whiteout.
             S_IFCHR if request.device == 0 => Err(Errno::INVAL),
-            S_IFIFO | S_IFCHR | S_IFBLK => sys!(
-                nr::MKNODAT,
-                parent.0,
-                name.as_ptr(),
-                request.mode,
-                request.device
-            ),
+            S_IFIFO | S_IFCHR | S_IFBLK => {
+                sys::mknodat(parent.raw(), name, request.mode, request.device)
+            }
             _ => Err(Errno::INVAL),
         };
         let entry = match made {
             Err(Errno::EXIST) if kind == S_IFDIR && request.flags & wire::OR_EXISTING != 0 => {
-                let entry = sys::openat(parent.0, name, O_PATH | O_NOFOLLOW, 0)?;
-                if sys::fstatat(entry.0, c"")?.is(S_IFLNK) {
+                let entry = sys::openat(parent.raw(), name, O_PATH | O_NOFOLLOW, 0)?;
+                if sys::fstatat(entry.raw(), c"")?.is(S_IFLNK) {
                     // A link to a directory serves as one; what it leads to stays as it is.
                     let there = self.resolve(request.path, O_PATH | O_DIRECTORY, request.flags);
-                    self.stat = Some(sys::fstatat(there.map_err(|_| Errno::EXIST)?.0, c"")?);
+                    self.stat = Some(sys::fstatat(there.map_err(|_| Errno::EXIST)?.raw(), c"")?);
                     self.count = 2;
                     return Ok(());
                 }
@@ -50,15 +40,15 @@ impl Job<'_> {
             made => {
                 made?;
                 self.count = 1;
-                sys::openat(parent.0, name, O_PATH | O_NOFOLLOW, 0)?
+                sys::openat(parent.raw(), name, O_PATH | O_NOFOLLOW, 0)?
             }
         };
-        let stat = sys::fstatat(entry.0, c"")?;
+        let stat = sys::fstatat(entry.raw(), c"")?;
         if !stat.is(kind) {
             return Err(Errno::EXIST.into());
         }
         self.apply(&entry, false, &stat, &request.set)?;
-        self.stat = Some(sys::fstatat(entry.0, c"")?);
+        self.stat = Some(sys::fstatat(entry.raw(), c"")?);
         Ok(())
     }
 
@@ -67,11 +57,10 @@ impl Job<'_> {
         let (old, from) = self.parent(request.path, request.flags, &mut from)?;
         let (new, to) = self.parent(request.to, request.flags, &mut to)?;
         let only_new = u32::from(request.flags & wire::NO_REPLACE != 0);
-        let (call, flags) = match request.verb {
-            wire::FILE_LINK => (LINKAT, 0),
-            _ => (RENAMEAT2, only_new),
-        };
-        sys!(call, old.0, from.as_ptr(), new.0, to.as_ptr(), flags)?;
+        match request.verb {
+            wire::FILE_LINK => sys::linkat(old.raw(), from, new.raw(), to)?,
+            _ => sys::renameat2(old.raw(), from, new.raw(), to, only_new)?,
+        }
         Ok(())
     }
 
@@ -83,21 +72,21 @@ impl Job<'_> {
         } else {
             0
         };
-        sys!(nr::UNLINKAT, parent.0, name.as_ptr(), flags)?;
+        sys::unlinkat(parent.raw(), name, flags)?;
         Ok(())
     }
 
     /// Removes the first entries of a directory; those that hold something are named.
     pub(super) fn clear(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
         let found = self.find(request.path, request.flags)?;
-        check_place(found.0)?;
+        check_place(found.raw())?;
         let dir = self.reopen(&found, O_DIRECTORY)?;
         let (tail, count) = (&mut self.tail, &mut self.count);
-        dir::next_entries(dir.0, |name| {
+        dir::next_entries(dir.raw(), |name| {
             *count += 1;
-            let done = match sys!(nr::UNLINKAT, dir.0, name.as_ptr(), 0) {
+            let done = match sys::unlinkat(dir.raw(), name, 0) {
                 // Some file systems say EPERM of a directory.
-                Err(ISDIR | Errno::PERM) => sys!(nr::UNLINKAT, dir.0, name.as_ptr(), AT_REMOVEDIR),
+                Err(Errno::ISDIR | Errno::PERM) => sys::unlinkat(dir.raw(), name, AT_REMOVEDIR),
                 done => done,
             };
             match done {
@@ -115,16 +104,16 @@ impl Job<'_> {
             Some(fd) => sys::duplicate(fd, 0)?,
             None => self.find(request.path, request.flags)?,
         };
-        let stat = sys::fstatat(target.0, c"")?;
+        let stat = sys::fstatat(target.raw(), c"")?;
         if stat.is(S_IFCHR) || stat.is(S_IFBLK) {
             return Err(Refusal {
                 why: wire::FILE_IS_SPECIAL,
                 errno: Errno::INVAL,
             });
         }
-        check_place(target.0)?;
+        check_place(target.raw())?;
         self.apply(&target, given.is_some(), &stat, &request.set)?;
-        self.stat = Some(sys::fstatat(target.0, c"")?);
+        self.stat = Some(sys::fstatat(target.raw(), c"")?);
         Ok(())
     }
 
@@ -138,14 +127,7 @@ impl Job<'_> {
         set: &FileSet<'_>,
     ) -> Result<()> {
         if set.what & wire::SET_OWNER != 0 {
-            sys!(
-                nr::FCHOWNAT,
-                target.0,
-                c"".as_ptr(),
-                set.uid,
-                set.gid,
-                AT_EMPTY_PATH
-            )?;
+            sys::fchownat(target.raw(), c"", set.uid, set.gid, AT_EMPTY_PATH)?;
         }
         let (mode, xattrs) = (set.what & wire::SET_MODE != 0, !set.xattrs.is_empty());
         if stat.is(S_IFREG) || stat.is(S_IFDIR) {
@@ -154,25 +136,19 @@ impl Job<'_> {
             } else {
                 Some(self.reopen(target, 0)?)
             };
-            let fd = opened.as_ref().map_or(target.0, |fd| fd.0);
+            let fd = opened.as_ref().map_or(target.raw(), |fd| fd.raw());
             if mode {
-                sys!(nr::FCHMOD, fd, set.mode & 0o7777)?;
+                sys::fchmod(fd, set.mode & 0o7777)?;
             }
             xattrs::set(fd, set.xattrs)?;
         } else if mode && !stat.is(S_IFLNK) {
             let (fds, mut digits, mut name) = (self.own_fds()?, [0; 20], [0; 21]);
-            let name = dir::join(&mut name, &[dir::digits(target.0 as u64, &mut digits)])?;
-            sys!(nr::FCHMODAT, fds.0, name.as_ptr(), set.mode & 0o7777)?;
+            let name = dir::join(&mut name, &[dir::digits(target.raw() as u64, &mut digits)])?;
+            sys::fchmodat(fds.raw(), name, set.mode & 0o7777)?;
         }
         if set.what & wire::SET_TIMES != 0 {
             let times = [set.atime, set.atime_ns, set.mtime, set.mtime_ns];
-            sys!(
-                nr::UTIMENSAT,
-                target.0,
-                c"".as_ptr(),
-                times.as_ptr(),
-                AT_EMPTY_PATH
-            )?;
+            sys::utimensat(target.raw(), c"", &times, AT_EMPTY_PATH)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use crate::kill::{Tree, kill_cgroup};
 use crate::mapping::Zeroable;
 use crate::message::note;
 use crate::owner::Owner;
-use crate::sys;
+use crate::sys::{self, MaybeFd};
 use crate::wire::{self, Kill, Reply};
 
 /// How long the end of a killed command waits for the last of what it started:
@@ -23,15 +23,16 @@ const LAST_PAUSE_NS: u64 = 20_000_000;
 pub(super) struct Row {
     /// 0: the row is free.
     pub(super) pid: i32,
-    pub(super) status: i32,
+    /// Where the host hears of its end.
+    pub(super) status: MaybeFd,
     pub(super) id: u64,
     pub(super) started: u64,
     /// Nanoseconds of the clock, 0 for never: when its time is up; once it is
     /// dead, when to look for what it left.
     pub(super) deadline: u64,
     pub(super) reason: u32,
-    /// cgroup v2 directory of its own plus one, 0 for none.
-    pub(super) cgroup: i32,
+    /// The directory of a cgroup v2 of its own.
+    pub(super) cgroup: MaybeFd,
     /// What the host will be told; its kind is 0 until the first process is
     /// dead.
     pub(super) end: Reply,
@@ -40,13 +41,13 @@ pub(super) struct Row {
     pub(super) pause: u64,
 }
 
-// SAFETY: integers only.
+// SAFETY: integers, and descriptors of which zero is none.
 unsafe impl Zeroable for Row {}
 
 impl Row {
     /// Kills the command with everything that it started.
     pub(super) fn kill(&self, owner: &Owner) {
-        if self.cgroup == 0 || kill_cgroup(self.cgroup - 1).is_err() {
+        if !self.cgroup.is_some() || kill_cgroup(self.cgroup.raw()).is_err() {
             self.tree(owner).kill();
         }
     }
@@ -103,15 +104,10 @@ impl Row {
 
     /// Tells the host, and frees the row.
     fn report(&mut self, left: bool) {
-        if self.cgroup > 0 {
-            // Before the host knows, which removes it.
-            sys::close(self.cgroup - 1);
-        }
+        // Before the host knows, which removes the directory.
+        self.cgroup = MaybeFd::default();
         self.end.index = u32::from(left);
-        note(self.status, &self.end);
-        if self.status >= 0 {
-            sys::close(self.status);
-        }
+        note(self.status.raw(), &self.end);
         *self = Self::default();
     }
 }

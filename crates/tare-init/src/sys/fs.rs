@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Files and directories: opening, reading, making, changing, removing.
+
+use core::ffi::CStr;
+
+use super::fd::opened;
+use super::{Errno, Fd, Result, syscall};
+
+pub(crate) const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
+pub(crate) const AT_REMOVEDIR: u32 = 0x200;
+pub(crate) const AT_EMPTY_PATH: u32 = 0x1000;
+pub(crate) const AT_RECURSIVE: u32 = 0x8000;
+
+pub(crate) const O_RDONLY: u32 = 0;
+pub(crate) const O_WRONLY: u32 = 1;
+pub(crate) const O_RDWR: u32 = 2;
+pub(crate) const O_CREAT: u32 = 0o100;
+pub(crate) const O_EXCL: u32 = 0o200;
+pub(crate) const O_NOCTTY: u32 = 0o400;
+pub(crate) const O_APPEND: u32 = 0o2000;
+pub(crate) const O_NONBLOCK: u32 = 0o4000;
+pub(crate) const O_DIRECTORY: u32 = 0o200000;
+pub(crate) const O_NOFOLLOW: u32 = 0o400000;
+pub(crate) const O_CLOEXEC: u32 = 0o2000000;
+pub(crate) const O_PATH: u32 = 0o10000000;
+
+pub(crate) const RESOLVE_NO_XDEV: u64 = 0x01;
+pub(crate) const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
+pub(crate) const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+pub(crate) const RESOLVE_BENEATH: u64 = 0x08;
+pub(crate) const RESOLVE_IN_ROOT: u64 = 0x10;
+
+/// [`renameat2`]: an existing target is an error.
+pub(crate) const RENAME_NOREPLACE: u32 = 1;
+
+/// openat2(2)'s `struct open_how`.
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+/// Opens a path, close-on-exec, with the `RESOLVE_*` bits of openat2(2).
+pub(crate) fn openat2(dir: i32, path: &CStr, flags: u32, mode: u32, resolve: u64) -> Result<Fd> {
+    let how = OpenHow {
+        flags: u64::from(flags | O_CLOEXEC),
+        mode: u64::from(mode),
+        resolve,
+    };
+    let (path, size) = (path.as_ptr(), size_of::<OpenHow>());
+    for _ in 0..1000 {
+        // SAFETY: `path` ends with a NUL; the kernel reads `size` bytes of
+        // `how`, and opens what it returns.
+        match unsafe { opened(syscall!(OPENAT2, dir, path, &raw const how, size)) } {
+            // A rename raced with the walk; the kernel asks to try again.
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+    // A sandbox renames without end.
+    Err(Errno::AGAIN)
+}
+
+/// Opens a path, close-on-exec.
+pub(crate) fn openat(dir: i32, path: &CStr, flags: u32, mode: u32) -> Result<Fd> {
+    // SAFETY: `path` ends with a NUL; openat(2) opens what it returns.
+    unsafe {
+        opened(syscall!(
+            OPENAT,
+            dir,
+            path.as_ptr(),
+            flags | O_CLOEXEC,
+            mode
+        ))
+    }
+}
+
+/// Reads once; a signal does not end that.
+pub(crate) fn read(fd: i32, into: &mut [u8]) -> Result<usize> {
+    loop {
+        // SAFETY: the kernel writes at most `into.len()` bytes.
+        match unsafe { syscall!(READ, fd, into.as_mut_ptr(), into.len()) } {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Writes everything at once; a short write is an error.
+pub(crate) fn write(fd: i32, bytes: &[u8]) -> Result<()> {
+    // SAFETY: the kernel reads `bytes.len()` bytes.
+    match unsafe { syscall!(WRITE, fd, bytes.as_ptr(), bytes.len()) }? {
+        n if n == bytes.len() => Ok(()),
+        _ => Err(Errno::IO),
+    }
+}
+
+/// Copies up to `len` bytes inside the kernel, at the offsets of both.
+pub(crate) fn copy_file_range(from: &Fd, to: &Fd, len: usize) -> Result<usize> {
+    // SAFETY: null offsets are allowed; the rest are numbers.
+    unsafe { syscall!(COPY_FILE_RANGE, from.raw(), 0, to.raw(), 0, len, 0) }
+}
+
+/// Reads directory entries, `struct linux_dirent64` each, into `into`.
+pub(crate) fn getdents64(dir: i32, into: &mut [u64]) -> Result<&[u8]> {
+    // SAFETY: the kernel writes at most as many bytes as `into` has.
+    let n = unsafe { syscall!(GETDENTS64, dir, into.as_mut_ptr(), size_of_val(into)) }?;
+    let n = n.min(size_of_val(into));
+    // SAFETY: `n` bytes of `into`, which is borrowed as long; any byte is a u8.
+    Ok(unsafe { core::slice::from_raw_parts(into.as_ptr().cast(), n) })
+}
+
+/// Makes a directory.
+pub(crate) fn mkdirat(dir: i32, name: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: `name` ends with a NUL.
+    unsafe { syscall!(MKDIRAT, dir, name.as_ptr(), mode) }.map(drop)
+}
+
+/// Makes a device, a fifo or another special file.
+pub(crate) fn mknodat(dir: i32, name: &CStr, mode: u32, device: u64) -> Result<()> {
+    // SAFETY: `name` ends with a NUL.
+    unsafe { syscall!(MKNODAT, dir, name.as_ptr(), mode, device) }.map(drop)
+}
+
+/// Makes a symbolic link.
+pub(crate) fn symlinkat(target: &CStr, dir: i32, name: &CStr) -> Result<()> {
+    // SAFETY: both strings end with a NUL.
+    unsafe { syscall!(SYMLINKAT, target.as_ptr(), dir, name.as_ptr()) }.map(drop)
+}
+
+/// Reads the text of a symbolic link; returns its length.
+pub(crate) fn readlinkat(dir: i32, name: &CStr, into: &mut [u8]) -> Result<usize> {
+    let (name, len) = (name.as_ptr(), into.len());
+    // SAFETY: `name` ends with a NUL; the kernel writes at most `len` bytes.
+    unsafe { syscall!(READLINKAT, dir, name, into.as_mut_ptr(), len) }
+}
+
+/// Gives a file one more name; a symbolic link is not followed.
+pub(crate) fn linkat(from: i32, name: &CStr, to: i32, new: &CStr) -> Result<()> {
+    // SAFETY: both strings end with a NUL.
+    unsafe { syscall!(LINKAT, from, name.as_ptr(), to, new.as_ptr(), 0) }.map(drop)
+}
+
+/// Renames, and replaces what is there.
+pub(crate) fn renameat(from: i32, name: &CStr, to: i32, new: &CStr) -> Result<()> {
+    // SAFETY: both strings end with a NUL.
+    unsafe { syscall!(RENAMEAT, from, name.as_ptr(), to, new.as_ptr()) }.map(drop)
+}
+
+/// Renames with flags, as [`RENAME_NOREPLACE`].
+pub(crate) fn renameat2(from: i32, name: &CStr, to: i32, new: &CStr, flags: u32) -> Result<()> {
+    let (name, new) = (name.as_ptr(), new.as_ptr());
+    // SAFETY: both strings end with a NUL.
+    unsafe { syscall!(RENAMEAT2, from, name, to, new, flags) }.map(drop)
+}
+
+/// Removes a file, or with [`AT_REMOVEDIR`] an empty directory.
+pub(crate) fn unlinkat(dir: i32, name: &CStr, flags: u32) -> Result<()> {
+    // SAFETY: `name` ends with a NUL.
+    unsafe { syscall!(UNLINKAT, dir, name.as_ptr(), flags) }.map(drop)
+}
+
+/// Changes owner and group.
+pub(crate) fn fchownat(dir: i32, name: &CStr, uid: u32, gid: u32, flags: u32) -> Result<()> {
+    // SAFETY: `name` ends with a NUL.
+    unsafe { syscall!(FCHOWNAT, dir, name.as_ptr(), uid, gid, flags) }.map(drop)
+}
+
+/// Changes owner and group of an open file; `u32::MAX` leaves one as it is.
+pub(crate) fn fchown(fd: i32, uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: three numbers.
+    unsafe { syscall!(FCHOWN, fd, uid, gid) }.map(drop)
+}
+
+/// Changes the permission bits of an open file.
+pub(crate) fn fchmod(fd: i32, mode: u32) -> Result<()> {
+    // SAFETY: two numbers.
+    unsafe { syscall!(FCHMOD, fd, mode) }.map(drop)
+}
+
+/// Changes the permission bits; a symbolic link is followed.
+pub(crate) fn fchmodat(dir: i32, name: &CStr, mode: u32) -> Result<()> {
+    // SAFETY: `name` ends with a NUL.
+    unsafe { syscall!(FCHMODAT, dir, name.as_ptr(), mode) }.map(drop)
+}
+
+/// Sets the times of the last access and of the last change.
+pub(crate) fn utimensat(dir: i32, name: &CStr, times: &[u64; 4], flags: u32) -> Result<()> {
+    // SAFETY: `name` ends with a NUL; the kernel reads two `struct timespec`.
+    unsafe { syscall!(UTIMENSAT, dir, name.as_ptr(), times.as_ptr(), flags) }.map(drop)
+}
+
+/// Sets the times of an open file, as [`utimensat`].
+pub(crate) fn futimens(fd: &Fd, times: &[u64; 4]) -> Result<()> {
+    // SAFETY: a null path means `fd`; the kernel reads two `struct timespec`.
+    unsafe { syscall!(UTIMENSAT, fd.raw(), 0, times.as_ptr(), 0) }.map(drop)
+}
+
+/// Changes the working directory to an open one.
+pub(crate) fn fchdir(dir: i32) -> Result<()> {
+    // SAFETY: one number.
+    unsafe { syscall!(FCHDIR, dir) }.map(drop)
+}
+
+/// Changes the working directory.
+pub(crate) fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: `path` ends with a NUL.
+    unsafe { syscall!(CHDIR, path.as_ptr()) }.map(drop)
+}
+
+/// Changes the root directory.
+pub(crate) fn chroot(path: &CStr) -> Result<()> {
+    // SAFETY: `path` ends with a NUL.
+    unsafe { syscall!(CHROOT, path.as_ptr()) }.map(drop)
+}
+
+/// Sets the file mode creation mask.
+pub(crate) fn umask(mask: u32) {
+    // umask(2) cannot fail.
+    // SAFETY: one number.
+    let _ = unsafe { syscall!(UMASK, mask) };
+}

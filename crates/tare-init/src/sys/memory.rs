@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Memory mappings: mmap(2), munmap(2), madvise(2).
+
+use super::{Result, syscall};
+
+const PROT_READ_WRITE: u32 = 1 | 2;
+const MAP_PRIVATE: u32 = 0x02;
+const MAP_ANONYMOUS: u32 = 0x20;
+const MAP_FIXED_NOREPLACE: u32 = 0x10_0000;
+
+/// Leaves the pages out of what a child gets a copy of.
+pub(crate) const MADV_DONTFORK: u32 = 10;
+/// Takes [`MADV_DONTFORK`] back.
+pub(crate) const MADV_DOFORK: u32 = 11;
+/// Gives the pages back: they read as zero from then on.
+pub(crate) const MADV_DONTNEED: u32 = 4;
+
+/// Maps new pages, all zero, where the kernel chooses.
+pub(crate) fn map_anonymous(len: usize) -> Result<*mut u8> {
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    // SAFETY: without MAP_FIXED no mapping is replaced.
+    let at = unsafe { syscall!(MMAP, 0, len, PROT_READ_WRITE, flags, -1i32, 0) };
+    at.map(|at| at as *mut u8)
+}
+
+/// Maps new pages at an address, or elsewhere if something is there.
+pub(crate) fn map_anonymous_at(at: usize, len: usize) -> Result<*mut u8> {
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    // SAFETY: MAP_FIXED_NOREPLACE replaces no mapping. KERNEL(4.17): an older
+    // kernel takes the address as a hint, which replaces none either.
+    let at = unsafe { syscall!(MMAP, at, len, PROT_READ_WRITE, flags, -1i32, 0) };
+    at.map(|at| at as *mut u8)
+}
+
+/// Maps a private copy of a file.
+pub(crate) fn map_file(fd: i32, len: usize) -> Result<*mut u8> {
+    // SAFETY: without MAP_FIXED no mapping is replaced.
+    let at = unsafe { syscall!(MMAP, 0, len, PROT_READ_WRITE, MAP_PRIVATE, fd, 0) };
+    at.map(|at| at as *mut u8)
+}
+
+/// Unmaps pages.
+///
+/// # Safety
+/// The caller owns the mapping, and nothing refers to it any more.
+pub(crate) unsafe fn unmap(at: *mut u8, len: usize) {
+    // To unmap a whole mapping cannot fail.
+    // SAFETY: the caller gives up the pages.
+    let _ = unsafe { syscall!(MUNMAP, at, len) };
+}
+
+/// Advises the kernel about pages, madvise(2).
+///
+/// # Safety
+/// With [`MADV_DONTNEED`] nothing relies on what the pages hold.
+pub(crate) unsafe fn advise(at: *mut u8, len: usize, advice: u32) -> Result<()> {
+    // SAFETY: the caller vouches for the content of the pages.
+    unsafe { syscall!(MADVISE, at, len, advice) }.map(drop)
+}

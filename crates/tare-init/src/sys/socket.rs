@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Sockets and waiting for input.
+
+use super::fd::opened;
+use super::signal::SET_BYTES;
+use super::time::timespec;
+use super::{Errno, Fd, Result, exit, syscall};
+
+pub(crate) const MSG_CTRUNC: i32 = 0x8;
+pub(crate) const MSG_TRUNC: i32 = 0x20;
+pub(crate) const MSG_DONTWAIT: u32 = 0x40;
+const MSG_NOSIGNAL: u32 = 0x4000;
+const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
+
+/// `struct iovec`.
+#[repr(C)]
+struct IoVec {
+    at: *mut u8,
+    len: usize,
+}
+
+/// `struct msghdr`.
+#[repr(C)]
+struct MsgHdr {
+    name: usize,
+    name_len: u32,
+    _pad: u32,
+    iov: *mut IoVec,
+    iov_len: usize,
+    control: *mut u64,
+    control_len: usize,
+    flags: i32,
+    _pad2: u32,
+}
+
+impl MsgHdr {
+    /// Describes one buffer and its control data of `control_len` bytes.
+    fn new(iov: &mut IoVec, control: *mut u64, control_len: usize) -> Self {
+        Self {
+            name: 0,
+            name_len: 0,
+            _pad: 0,
+            iov,
+            iov_len: 1,
+            control,
+            control_len,
+            flags: 0,
+            _pad2: 0,
+        }
+    }
+}
+
+/// A message as recvmsg(2) describes it.
+pub(crate) struct Received {
+    /// Bytes of the message; 0 at end of file.
+    pub(crate) len: usize,
+    /// Bytes of the control data.
+    pub(crate) control_len: usize,
+    /// `MSG_TRUNC` and the like.
+    pub(crate) flags: i32,
+}
+
+/// Receives a message; its descriptors are close-on-exec, and `control` then
+/// has the only note of them.
+pub(crate) fn recvmsg(
+    socket: i32,
+    buffer: &mut [u8],
+    control: &mut [u64],
+    flags: u32,
+) -> Result<Received> {
+    let mut iov = IoVec {
+        at: buffer.as_mut_ptr(),
+        len: buffer.len(),
+    };
+    let size = size_of_val(control);
+    let mut header = MsgHdr::new(&mut iov, control.as_mut_ptr(), size);
+    let flags = MSG_CMSG_CLOEXEC | flags;
+    // SAFETY: the kernel writes at most as many bytes as both buffers have, and
+    // the header.
+    let len = unsafe { syscall!(RECVMSG, socket, &raw mut header, flags) }?;
+    Ok(Received {
+        len,
+        control_len: header.control_len,
+        flags: header.flags,
+    })
+}
+
+/// Sends a message with `control_len` bytes of control data; never waits.
+pub(crate) fn sendmsg(
+    socket: i32,
+    bytes: &[u8],
+    control: &mut [u64],
+    control_len: usize,
+) -> Result<()> {
+    let mut iov = IoVec {
+        at: bytes.as_ptr().cast_mut(),
+        len: bytes.len(),
+    };
+    let size = control_len.min(size_of_val(control));
+    let header = MsgHdr::new(&mut iov, control.as_mut_ptr(), size);
+    let flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    // SAFETY: sendmsg(2) only reads, at most as many bytes as both buffers have.
+    unsafe { syscall!(SENDMSG, socket, &raw const header, flags) }.map(drop)
+}
+
+/// Opens a socket by which interfaces are configured, netdevice(7).
+pub(crate) fn interface_socket() -> Result<Fd> {
+    const AF_INET: u32 = 2;
+    const SOCK_DGRAM_CLOEXEC: u32 = 2 | 0x80000;
+    // SAFETY: three numbers; socket(2) opens what it returns.
+    unsafe { opened(syscall!(SOCKET, AF_INET, SOCK_DGRAM_CLOEXEC, 0)) }
+}
+
+/// Sets the flags of an interface: SIOCSIFFLAGS.
+pub(crate) fn set_interface_flags(socket: &Fd, name: &[u8; 16], flags: u16) -> Result<()> {
+    const SIOCSIFFLAGS: u32 = 0x8914;
+    /// `struct ifreq`: the name, then a union of 24 bytes.
+    const IFREQ: usize = 40;
+    let mut request = [0u8; IFREQ];
+    request[..16].copy_from_slice(name);
+    request[16..18].copy_from_slice(&flags.to_ne_bytes());
+    // SAFETY: the kernel reads and writes one `struct ifreq`.
+    unsafe { syscall!(IOCTL, socket.raw(), SIOCSIFFLAGS, request.as_mut_ptr()) }.map(drop)
+}
+
+/// `struct pollfd`.
+#[repr(C)]
+pub(crate) struct PollFd {
+    pub(crate) fd: i32,
+    events: i16,
+    pub(crate) revents: i16,
+}
+
+impl PollFd {
+    /// Waits for input of a descriptor; for nothing of a negative one.
+    pub(crate) fn input(fd: i32) -> Self {
+        const POLLIN: i16 = 1;
+        Self {
+            fd,
+            events: POLLIN,
+            revents: 0,
+        }
+    }
+}
+
+/// Waits for input, for ever with `None`; returns how many descriptors have some.
+pub(crate) fn poll(fds: &mut [PollFd], timeout_ns: Option<u64>) -> Result<usize> {
+    let time = timeout_ns.map(timespec);
+    let time = time
+        .as_ref()
+        .map_or(core::ptr::null(), |time| time.as_ptr());
+    let (at, n) = (fds.as_mut_ptr(), fds.len());
+    // SAFETY: the kernel writes `n` entries; the time is null or two integers;
+    // a null signal mask changes none.
+    unsafe { syscall!(PPOLL, at, n, time, 0, SET_BYTES) }
+}
+
+/// Waits for input as [`poll`]; a signal may end that without any.
+///
+/// Ends the process where an outer filter refuses to wait, because nothing is
+/// left to this program then but to spin.
+pub(crate) fn await_input(fds: &mut [PollFd], timeout_ns: Option<u64>) {
+    match poll(fds, timeout_ns) {
+        Err(errno) if errno != Errno::INTR && !errno.is_of_machine() => exit(errno.0),
+        _ => {}
+    }
+}
