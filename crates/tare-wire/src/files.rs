@@ -6,30 +6,31 @@ use core::ffi::CStr;
 use super::message::record;
 use super::{Field, Reader};
 
-/// Host to init: [`FileRequest`]; file descriptors: answer socket, then the directory that takes
-/// the root's place, if there is one.
+/// Host to init: [`FileRequest`]; file descriptors: answer socket, then the
+/// directory that takes the place of the root, if any.
 pub const FILE_REQUEST: u32 = 7;
 
 record! {
-    /// Something to be done with a file; which fields matter depends on `verb`.
+    /// A request about a file; `verb` decides on the fields that matter.
     FileRequest<'a> {
         /// `FILE_OPEN` and so on.
         verb: u32,
         /// `FOLLOW` and the like.
         flags: u32,
-        /// What it is about; empty for the given descriptor itself.
+        /// The file; empty for the given descriptor itself.
         path: &'a CStr,
         /// Text of a symbolic link, or the other path.
         to: &'a CStr,
         /// Flags of open(2).
         open: u32,
-        /// What is made, and its permission bits.
+        /// Type of a new file, and permission bits.
         mode: u32,
         /// Number of a device.
         device: u64,
-        /// Whose rights count, `USER[:GROUP]`; empty for all that the init may do.
+        /// User whose rights count, `USER[:GROUP]`; empty for all that the init
+        /// may do.
         user: &'a CStr,
-        /// What is set, afterwards.
+        /// Attributes to be set afterwards.
         set: FileSet<'a>,
     }
 }
@@ -39,9 +40,9 @@ record! {
     FileSet<'a> {
         /// `SET_OWNER` and the like.
         what: u32,
-        /// Owner as the sandbox sees it; `u32::MAX` leaves it.
+        /// Owner by an id of the sandbox; `u32::MAX` leaves the owner.
         uid: u32,
-        /// Group as the sandbox sees it; `u32::MAX` leaves it.
+        /// Group by an id of the sandbox; `u32::MAX` leaves the group.
         gid: u32,
         /// Permission bits with setuid, setgid and sticky.
         mode: u32,
@@ -58,20 +59,22 @@ record! {
     }
 }
 
-/// A descriptor of a regular file, or with O_DIRECTORY of a directory, comes back.
+/// Opens a regular file, or with O_DIRECTORY a directory.
 pub const FILE_OPEN: u32 = 1;
-/// Some entries of the given directory come back, each a name and a [`FileStat`]; none at its end.
+/// Lists some entries of the given directory, each a name and a [`FileStat`];
+/// none at the end.
 pub const FILE_LIST: u32 = 2;
 /// The [`FileStat`], and where a symbolic link points.
 pub const FILE_STAT: u32 = 3;
-/// Makes what `mode` says: directory, symbolic link, fifo, device.
+/// Makes a directory, symbolic link, fifo or device, by the type in `mode`.
 pub const FILE_MAKE: u32 = 4;
 /// Gives the file `path` the second name `to`.
 pub const FILE_LINK: u32 = 5;
 /// Renames `path` to `to`.
 pub const FILE_RENAME: u32 = 6;
-/// Removes a file; with `DIRECTORY` an empty directory; with `CONTENT` some of what is in a directory,
-/// and the names of those directories in it that hold something come back.
+/// Removes a file; with `DIRECTORY` an empty directory; with `CONTENT` some of
+/// what is in a directory, and the names of those directories in it that hold
+/// something are returned.
 pub const FILE_REMOVE: u32 = 7;
 /// Sets attributes.
 pub const FILE_SET: u32 = 8;
@@ -84,15 +87,15 @@ pub const FOLLOW: u32 = 1;
 pub const NO_LINKS: u32 = 2;
 /// [`FileRequest`]: `path` may not lead into another mount.
 pub const ONE_MOUNT: u32 = 4;
-/// [`FILE_OPEN`]: the extended attributes come back, too.
+/// [`FILE_OPEN`]: the answer has the extended attributes, too.
 pub const WANT_XATTRS: u32 = 8;
-/// [`FILE_MAKE`]: a directory that is there already, or a link to one, is fine.
+/// [`FILE_MAKE`]: an existing directory, or a link to a directory, is fine.
 pub const OR_EXISTING: u32 = 16;
 /// [`FILE_REMOVE`]: an empty directory.
 pub const DIRECTORY: u32 = 32;
-/// [`FILE_REMOVE`]: what is in a directory.
+/// [`FILE_REMOVE`]: the content of a directory.
 pub const CONTENT: u32 = 64;
-/// [`FILE_RENAME`]: what is at `to` is not replaced.
+/// [`FILE_RENAME`]: an existing `to` is not replaced.
 pub const NO_REPLACE: u32 = 128;
 
 /// [`FileSet`]: the owner.
@@ -102,7 +105,7 @@ pub const SET_MODE: u32 = 2;
 /// [`FileSet`]: the times.
 pub const SET_TIMES: u32 = 4;
 
-/// utimensat(2)'s value for a time that stays as it is.
+/// utimensat(2)'s value for a time that stays unchanged.
 pub const UTIME_OMIT: u64 = (1 << 30) - 2;
 
 impl FileRequest<'_> {
@@ -123,7 +126,7 @@ impl FileRequest<'_> {
 }
 
 impl FileSet<'_> {
-    /// Nothing.
+    /// Sets no attribute.
     pub const NONE: Self = FileSet {
         what: 0,
         uid: u32::MAX,
@@ -138,24 +141,26 @@ impl FileSet<'_> {
 }
 
 record! {
-    /// How it went. Entries, names, attributes or a link's text follow.
+    /// The outcome. Entries, names, attributes or the text of a link follow.
     FileAnswer {
         /// errno, 0 if all is well.
         code: i32,
-        /// One of the `FILE_IS_*` numbers, or 0.
+        /// A `FILE_*` number below, or 0.
         why: u32,
-        /// Opened, made: 1 if it was not there before, 2 if a link to a directory was. Listed, removed: entries that were looked at.
+        /// Opened, made: 1 for a new file, 2 if a link to a
+        /// directory was. Listed, removed: entries that were looked at.
         count: u32,
         /// Bytes that follow.
         len: u32,
-        /// The file, after what was done.
+        /// The file afterwards.
         stat: FileStat,
     }
 }
 
-/// It is no regular file (or directory, where that is allowed).
+/// The file is not regular (nor a directory, where that is allowed).
 pub const FILE_IS_SPECIAL: u32 = 1;
-/// It lies on a file system that does not store files: one of the kernel's, or an unknown one.
+/// The file lies on a file system that does not store files: the kernel's own,
+/// or an unknown type.
 pub const FILE_IS_KERNELS: u32 = 2;
 /// There is no such user, or `/etc/passwd` and `/etc/group` cannot be read.
 pub const FILE_NO_USER: u32 = 3;
@@ -177,7 +182,7 @@ record! {
         uid: u64,
         /// Group.
         gid: u64,
-        /// Number of the device that it is.
+        /// Number of the device, for a device.
         rdev: u64,
         /// Bytes.
         size: u64,
@@ -185,15 +190,15 @@ record! {
         blocks: u64,
         /// Seconds of the last access.
         atime: u64,
-        /// Its nanoseconds.
+        /// Nanoseconds of the last access.
         atime_ns: u64,
         /// Seconds of the last change.
         mtime: u64,
-        /// Its nanoseconds.
+        /// Nanoseconds of the last change.
         mtime_ns: u64,
         /// Seconds of the last change of status.
         ctime: u64,
-        /// Its nanoseconds.
+        /// Nanoseconds of the last change of status.
         ctime_ns: u64,
     }
 }

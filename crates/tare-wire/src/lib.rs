@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the host, the spawner and the init say to each other: flat records, no allocation to read them.
+//! Records that host, spawner and init exchange: flat, no
+//! allocation to read them.
 //!
-//! An implementation detail of libtare, without any promise. It is compiled twice: into the library, which
-//! writes requests (`alloc`), and into the helper program, which has neither a standard library nor an
-//! allocator. Strings are sent with their NUL, so that the reader hands them to the kernel where they lie.
-//! See `docs/design.md`, "What goes over the wire?".
+//! An implementation detail of libtare, without any promise. Compiled
+//! twice: into the library, which writes requests (`alloc`), and into the
+//! helper program, which has neither a standard library nor an allocator.
+//! Strings are sent with their NUL, so that the reader hands them to the kernel
+//! where they lie. See `docs/design.md`, "What goes over the wire?".
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -25,7 +27,8 @@ pub use files::*;
 pub use message::*;
 pub use op::*;
 
-/// Where this crate's sources are, for the build script that compiles the helper.
+/// Directory of this crate's sources, for the build script that compiles the
+/// helper.
 #[doc(hidden)]
 pub const MANIFEST_DIR: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -38,7 +41,7 @@ pub const INLINE: usize = 64 << 10;
 /// Most file descriptors in one message, SCM_RIGHTS' own bound (`SCM_MAX_FD`).
 pub const MAX_FDS: usize = 253;
 
-/// How many slots a list of operations has for file descriptors.
+/// Slots for file descriptors in a list of operations.
 pub const SLOTS: usize = 320;
 
 /// Reads records from a message body.
@@ -50,7 +53,7 @@ impl<'a> Reader<'a> {
         Self(bytes)
     }
 
-    /// Whether everything was read.
+    /// Returns whether everything was read.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -69,10 +72,10 @@ impl<'a> Reader<'a> {
 
 /// A value that can be sent.
 pub trait Field<'a>: Sized {
-    /// Reads one, or `None` if the bytes end early or make no sense.
+    /// Reads a value, or `None` if the bytes end early or make no sense.
     fn get(from: &mut Reader<'a>) -> Option<Self>;
 
-    /// Appends it.
+    /// Appends the value.
     #[cfg(feature = "alloc")]
     fn put(&self, to: &mut Vec<u8>);
 }
@@ -118,7 +121,7 @@ impl<'a> Field<'a> for &'a CStr {
     }
 }
 
-/// Any number of strings, one behind the other, each with its NUL.
+/// Any number of strings in a row, each with a NUL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct List<'a>(&'a [u8]);
 
@@ -133,7 +136,7 @@ impl<'a> List<'a> {
         })
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no strings.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -163,7 +166,7 @@ pub struct ListBuf(Vec<u8>);
 
 #[cfg(feature = "alloc")]
 impl ListBuf {
-    /// Appends one string.
+    /// Appends a string.
     pub fn push(&mut self, string: &CStr) {
         self.0.extend_from_slice(string.to_bytes_with_nul());
     }

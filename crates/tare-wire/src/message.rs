@@ -5,7 +5,7 @@ use core::ffi::CStr;
 
 use super::{Field, List, Reader};
 
-/// Declares a record: its fields in the order they are sent.
+/// Declares a record: the fields in the order on the wire.
 macro_rules! record {
     ($(#[$doc:meta])* $name:ident $(<$life:lifetime>)? { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)* }) => {
         $(#[$doc])*
@@ -30,9 +30,10 @@ record! {
     Header {
         /// [`MAGIC`](super::MAGIC).
         magic: u32,
-        /// One of the `*_REQUEST` numbers.
+        /// A `*_REQUEST` number.
         kind: u32,
-        /// Bytes of the body, which follows, or lies in the last file descriptor.
+        /// Bytes of the body, which follows, or lies in the last file
+        /// descriptor.
         len: u32,
         /// 1 if the body lies in the last file descriptor.
         in_memfd: u32,
@@ -42,21 +43,26 @@ record! {
 /// Length of a [`Header`] on the wire.
 pub const HEADER: usize = 16;
 
-/// Host to spawner: [`Hello`]; file descriptors: reply socket, pidfd of the host.
+/// Host to spawner: [`Hello`]; file descriptors: reply socket, pidfd of the
+/// host.
 pub const HELLO_REQUEST: u32 = 1;
-/// Host to spawner: [`Open`]; file descriptors: control socket of the init, then the slots. With [`Open::ahead`], once more from the
-/// host to the init, without descriptors.
+/// Host to spawner: [`Open`]; file descriptors: control socket of the init,
+/// then the slots. With [`Open::ahead`], once more from the host to the init,
+/// without descriptors.
 pub const OPEN_REQUEST: u32 = 2;
-/// Host to spawner: [`Close`]; file descriptors: none, or a socket that is told when all is gone.
+/// Host to spawner: [`Close`]; at most one file descriptor: a socket for the
+/// word that all is gone.
 pub const CLOSE_REQUEST: u32 = 3;
 /// Host to spawner: [`Job`]; file descriptors: reply socket, then the slots.
 pub const JOB_REQUEST: u32 = 4;
-/// Host to init: [`Run`]; file descriptors: status socket, stdin, stdout, stderr, then extra ones.
+/// Host to init: [`Run`]; file descriptors: status socket, stdin, stdout,
+/// stderr, then extra ones.
 pub const RUN_REQUEST: u32 = 5;
 /// Host to init: [`Kill`].
 pub const KILL_REQUEST: u32 = 6;
 
-/// Host to init: [`Find`]; file descriptor: reply socket, which gets `STARTED` with a pidfd, or `FAILED`.
+/// Host to init: [`Find`]; file descriptor: reply socket, for `STARTED`
+/// with a pidfd, or `FAILED`.
 pub const PIDFD_REQUEST: u32 = 9;
 
 /// Host to spawner: [`Watch`]; no file descriptors and no reply.
@@ -66,9 +72,9 @@ record! {
     /// Names that the host will give to directories. The spawner removes them
     /// when it ends, even if the host died before it could say more.
     Watch<'a> {
-        /// How these names begin; never empty.
+        /// Beginning of these names; never empty.
         prefix: &'a CStr,
-        /// Directories in which they will lie, absolute.
+        /// Directories that will hold these names, absolute.
         parents: List<'a>,
         /// 0: cgroups; 1: trees, removed with all that is in them.
         trees: u32,
@@ -76,11 +82,13 @@ record! {
 }
 
 record! {
-    /// How the spawner begins.
+    /// Greeting: the ids of the spawner.
     Hello {
-        /// 0: stay as it is; 1: make a user namespace and wait for [`Hello`] again with 2, once the maps are written.
+        /// 0: stay in this one; 1: make a user namespace and wait for [`Hello`]
+        /// again with 2, once the maps are written.
         stage: u32,
-        /// 1 if `uid` and `gid` are to be mapped by the spawner itself, as the only ids.
+        /// 1 if `uid` and `gid` are to be mapped by the spawner itself, as the
+        /// only ids.
         map_self: u32,
         /// The caller's user id.
         uid: u32,
@@ -95,26 +103,30 @@ record! {
 record! {
     /// A sandbox to be made.
     Open<'a> {
-        /// The host's number for it.
+        /// Number of the sandbox, from the host.
         id: u64,
-        /// Flags of clone(2): which namespaces.
+        /// Flags of clone(2) for new namespaces.
         namespaces: u64,
-        /// 1: the init does the operations, and then waits on its control socket for the rest of them in another such message,
-        /// of which only the slots, the operations and what follows them count.
+        /// 1: the init does these operations and then waits on the control
+        /// socket for another such message with the rest. Of the latter only
+        /// the slots, the operations and the fields behind them count.
         ahead: u32,
-        /// Whether the init needs the bare mount namespace ([`Op::EnterBare`](super::Op::EnterBare)).
+        /// 1: the init needs the empty mount namespace
+        /// ([`Op::EnterBare`](super::Op::EnterBare)).
         bare: u32,
         /// Slot of a cgroup v2 directory to be born in, or -1.
         cgroup: i32,
-        /// `uid_map` to write, or nothing.
+        /// `uid_map` to write, or empty.
         uid_map: &'a [u8],
-        /// `gid_map` to write, or nothing.
+        /// `gid_map` to write, or empty.
         gid_map: &'a [u8],
         /// Directories to rmdir(2) when the sandbox is gone, in order.
         cgroups: List<'a>,
-        /// Directories to remove with all that is in them when the sandbox is gone.
+        /// Directories to remove with all that is in them when the sandbox is
+        /// gone.
         scratch: List<'a>,
-        /// Slot of the lock that says that `scratch` is in use, or -1; kept until that is removed.
+        /// Slot of the lock that says that `scratch` is in use, or -1; kept
+        /// until that is removed.
         lock: i32,
         /// Slot of the devpts mount that serves terminals, or -1.
         devpts: i32,
@@ -122,44 +134,48 @@ record! {
         dev: i32,
         /// Slot of the proc mount, or -1.
         proc: i32,
-        /// Slot of the stage, where it is attached nowhere, or -1: to let go of it is to unmount it, which takes a while.
+        /// Slot of the stage, or -1. Kept open if the stage is detached,
+        /// because the last close unmounts the stage, which takes long.
         stage: i32,
         /// [`Op`](super::Op)s, in order.
         ops: &'a [u8],
-        /// Capabilities that the init keeps once it serves.
+        /// Capabilities that the init keeps while serving.
         init_caps: u64,
-        /// What holds for every command.
+        /// Restrictions of every command.
         confine: Confine<'a>,
     }
 }
 
 record! {
-    /// What holds for every command of a sandbox.
+    /// Restrictions of every command of a sandbox.
     Confine<'a> {
-        /// Effective and permitted capabilities of container root; inheritable and ambient stay empty.
+        /// Effective and permitted capabilities of container root; inheritable
+        /// and ambient stay empty.
         caps: u64,
         /// 1: no_new_privs.
         no_new_privs: u32,
-        /// The seccomp program's instructions; none, no program.
+        /// Instructions of the seccomp program; empty for no program.
         seccomp: &'a [u8],
-        /// 1: the program lets process 1 start commands from behind it.
+        /// 1: process 1 can start commands from behind the program.
         seccomp_at_birth: u32,
         /// Resource limits: u32 resource, u64 soft, u64 hard, each.
         rlimits: &'a [u8],
         /// 1: setgroups(2) is denied by the user namespace and is left out.
         no_setgroups: u32,
-        /// 1: only user and group 0 are mapped; every user id asked for must be 0.
+        /// 1: only user and group 0 are mapped; every user id asked for must be
+        /// 0.
         single_id: u32,
-        /// `HOME=` and the home of user 0 in the place of that in `/etc/passwd`;
-        /// empty for that one.
+        /// `HOME=` and the home of user 0 in the place of that in
+        /// `/etc/passwd`; empty to keep the latter.
         home: &'a CStr,
     }
 }
 
 record! {
-    /// Operations without a sandbox, run by a child of the spawner where the spawner is.
+    /// Operations without a sandbox, run by a child of the spawner where the
+    /// spawner is.
     Job<'a> {
-        /// The host's number for it, by which it can be ended; 0 for none.
+        /// Number of the job, from the host, for [`Close`]; 0 for no number.
         id: u64,
         /// [`Op`](super::Op)s, in order.
         ops: &'a [u8],
@@ -171,7 +187,7 @@ record! {
 record! {
     /// A sandbox to be ended.
     Close {
-        /// The host's number for it.
+        /// Number of the sandbox, from the host.
         id: u64,
     }
 }
@@ -179,12 +195,12 @@ record! {
 record! {
     /// A command to be started.
     Run<'a> {
-        /// The host's number for it.
+        /// Number of the command, from the host.
         id: u64,
         /// `TTY` and the like.
         flags: u32,
         /// `USER[:GROUP]`, empty for 0:0; then a supplementary group in each
-        /// line behind it.
+        /// following line.
         user: &'a CStr,
         /// Working directory.
         cwd: &'a CStr,
@@ -192,11 +208,13 @@ record! {
         argv: List<'a>,
         /// `NAME=value`, each.
         env: List<'a>,
-        /// Directories in which a program without a slash is looked for, separated by colons.
+        /// Directories in which a program without a slash is looked for,
+        /// separated by colons.
         path: &'a CStr,
         /// Numbers that the extra file descriptors get, u32 each.
         fds: &'a [u8],
-        /// Milliseconds after which the command and all it started are killed; 0 for never.
+        /// Milliseconds after which the command and all it started are killed;
+        /// 0 for never.
         timeout_ms: u64,
         /// Rows and columns of the terminal.
         rows: u32,
@@ -211,19 +229,23 @@ record! {
     }
 }
 
-/// [`Run`]: stdin, stdout and stderr are a new terminal, whose master is sent back.
+/// [`Run`]: stdin, stdout and stderr are a new terminal, whose master is sent
+/// back.
 pub const TTY: u32 = 1;
-/// [`Run`]: the environment has no `HOME`; add the one of the user.
+/// [`Run`]: the environment has no `HOME`; add the user's.
 pub const ADD_HOME: u32 = 2;
 /// The device number of `/dev/null`, null(4).
 pub const NULL: u64 = 1 << 8 | 3;
-/// [`Run`], shifted by a standard stream's number: that is `/dev/null`, and no file descriptor comes for it.
+/// [`Run`], shifted by the number of a standard stream: the stream is
+/// `/dev/null`, and sends no file descriptor.
 pub const NULL_STREAM: u32 = 16;
-/// [`Run`]: the first extra file descriptor is a cgroup v2 directory to be born in.
+/// [`Run`]: the first extra file descriptor is a cgroup v2 directory to be born
+/// in.
 pub const INTO_CGROUP: u32 = 4;
-/// [`Run`]: a working directory that is missing is made, but below no mount.
+/// [`Run`]: a missing working directory is made, but below no mount.
 pub const MAKE_CWD: u32 = 128;
-/// [`Run`]: nobody waits for the word of its start, and that of its end goes into a pipe.
+/// [`Run`]: the host does not wait for the word of the start, and reads the
+/// word of the end from a pipe.
 pub const UNTOLD: u32 = 8;
 
 record! {
@@ -235,7 +257,7 @@ record! {
         signal: u32,
         /// [`TO_COMMAND`], [`TO_TREE`] or [`TO_GROUP`].
         tree: u32,
-        /// Reason to be reported, one of the `BY_*` numbers.
+        /// Reason to be reported, a `BY_*` number.
         reason: u32,
     }
 }
@@ -256,8 +278,8 @@ pub const TO_TREE: u32 = 1;
 /// [`Kill`]: the process group that the command leads.
 pub const TO_GROUP: u32 = 2;
 
-/// Replies to the host, on the socket that came with the request.
-/// `READY` and `STARTED` bring a pidfd; `STARTED` with a terminal also its master.
+/// Replies to the host, on the socket that came with the request. `READY` and
+/// `STARTED` bring a pidfd; `STARTED` with a terminal also the master.
 pub const READY: u32 = 1;
 /// Something failed; see [`Reply`].
 pub const FAILED: u32 = 2;
@@ -269,18 +291,20 @@ pub const EXITED: u32 = 4;
 pub const CLOSED: u32 = 5;
 
 record! {
-    /// What comes back; which fields matter depends on `kind`.
+    /// A reply; `kind` decides on the fields that matter.
     Reply {
         /// `READY` and so on.
         kind: u32,
-        /// Failed: one of the `AT_*` numbers. Exited: one of the `BY_*` numbers.
+        /// Failed: one of the `AT_*` numbers. Exited: one of the `BY_*`
+        /// numbers.
         place: u32,
         /// Failed: index of the operation. Exited: 1 if other processes may be
         /// left in the sandbox.
         index: u32,
         /// Failed: errno. Exited: exit code.
         code: i32,
-        /// Exited: signal, 0 if none. Started, ready: pid as the sender sees it.
+        /// Exited: signal, or 0. Started, ready: pid in the namespace of the
+        /// sender.
         signal: u32,
         /// Exited: 1 if a core was dumped.
         core: u32,
@@ -302,16 +326,16 @@ record! {
 /// Length of a [`Reply`] on the wire.
 pub const REPLY: usize = 72;
 
-/// The command ended by itself, or by a signal of its own making.
+/// The command ended by exit(2), or by a signal that the host did not cause.
 pub const BY_ITSELF: u32 = 0;
-/// Its time was up.
+/// The time was up.
 pub const BY_TIMEOUT: u32 = 1;
-/// It wrote more than is captured.
+/// The command wrote more than is captured.
 pub const BY_OUTPUT: u32 = 2;
-/// The caller killed it.
+/// The caller killed the command.
 pub const BY_CALLER: u32 = 3;
 
-/// Where a start or a command failed, beside the operations.
+/// An operation of a start failed; [`Reply::index`] counts.
 pub const AT_OP: u32 = 0;
 /// clone3(2).
 pub const AT_CLONE: u32 = 1;
@@ -343,13 +367,13 @@ pub const AT_SECCOMP: u32 = 14;
 pub const AT_EXEC: u32 = 15;
 /// Getting as far as execve(2): something inside stood in the way for too long.
 pub const AT_START: u32 = 16;
-/// What a sandbox's process 1 does before and after the operations.
+/// Work of a sandbox's process 1 before and after the operations.
 pub const AT_INIT: u32 = 17;
-/// What the spawner does before it can be asked for anything.
+/// Work of the spawner before the first request.
 pub const AT_SPAWNER: u32 = 18;
 /// Killing a sandbox's process 1.
 pub const AT_KILL: u32 = 19;
-/// Making the bare mount namespace.
+/// Making the empty mount namespace.
 pub const AT_BARE: u32 = 20;
 /// Comparing the sender of a request with the host, as the kernel names both.
 pub const AT_AUTHORITY: u32 = 21;
@@ -376,7 +400,7 @@ impl Reply {
     }
 }
 
-/// Writes numbers one behind the other; the reply's counterpart of [`Reader`].
+/// Writes numbers in a row; the counterpart of [`Reader`] for replies.
 struct Fixed<const N: usize> {
     bytes: [u8; N],
     at: usize,
@@ -393,7 +417,7 @@ impl<const N: usize> Fixed<N> {
 }
 
 impl Reply {
-    /// The reply as it is sent; needs no allocator.
+    /// Returns the reply in the form of the wire; needs no allocator.
     pub fn to_bytes(self) -> [u8; REPLY] {
         let mut out = Fixed::<REPLY> {
             bytes: [0; REPLY],

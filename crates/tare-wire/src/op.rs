@@ -8,7 +8,8 @@ use super::{Field, List, Reader};
 /// Declares the operations: number, name, fields.
 macro_rules! ops {
     ($($(#[$doc:meta])* $code:literal $name:ident { $($(#[$fdoc:meta])* $field:ident: $ty:ty,)* })*) => {
-        /// One step of a start, run in order by the init; slots hold file descriptors.
+        /// A step of a start, run in order by the init; slots hold file
+        /// descriptors.
         #[allow(missing_docs, reason = "the operation tells what its fields are")]
         #[derive(Debug, Clone, Copy, PartialEq)]
         pub enum Op<'a> { $($(#[$doc])* $name { $($(#[$fdoc])* $field: $ty,)* },)* }
@@ -35,13 +36,14 @@ macro_rules! ops {
 }
 
 ops! {
-    /// Writes `0` to a `tasks` file of cgroup v1: the caller joins without the lock that a pid takes.
+    /// Writes `0` to a `tasks` file of cgroup v1: the caller joins without the
+    /// lock that a pid takes.
     1 EnterCgroup { file: u32, }
     /// unshare(2).
     2 Unshare { flags: u32, }
     /// setns(2).
     3 Setns { file: u32, flags: u32, }
-    /// Makes every mount private, so that nothing crosses in either direction.
+    /// Makes every mount private, so that no mount crosses in either direction.
     4 MakePrivate { }
     /// sethostname(2).
     5 SetHostname { name: &'a CStr, }
@@ -49,15 +51,19 @@ ops! {
     6 LoopbackUp { }
     /// Joins a new session keyring, so that the caller's keys are out of reach.
     7 NewKeyring { }
-    /// A new instance of a file system, not attached yet; options are key and value in turn, an empty value for a flag.
+    /// A new instance of a file system, not attached yet; options are key and
+    /// value in turn, an empty value for a flag.
     8 NewFs { into: u32, kind: &'a CStr, options: List<'a>, attrs: u32, }
-    /// A clone of the mount at a path of the host (`base` -1) or inside a slot's tree.
+    /// A clone of the mount at a path of the host (`base` -1) or inside a
+    /// slot's tree.
     9 CloneTree { into: u32, base: i32, path: &'a CStr, flags: u32, }
-    /// An overlay, not attached yet; upper and work are below the slot `stage`, which must be attached, or absolute.
+    /// An overlay, not attached yet; upper and work are below the slot `stage`,
+    /// which must be attached, or absolute.
     10 NewOverlay { into: u32, stage: u32, lowers: List<'a>, upper: &'a CStr, work: &'a CStr, options: List<'a>, attrs: u32, flags: u32, }
     /// Attaches a slot's mount on top of the process's root.
     11 AttachRoot { from: u32, }
-    /// Attaches a slot's mount inside another's tree, making the target if flags say so.
+    /// Attaches a slot's mount inside another's tree, making the target if
+    /// flags say so.
     12 Attach { from: u32, root: u32, path: &'a CStr, flags: u32, }
     /// mount_setattr(2) on an attached slot.
     13 SetAttr { slot: u32, set: u32, clear: u32, flags: u32, }
@@ -67,45 +73,53 @@ ops! {
     15 MakeLink { root: u32, path: &'a CStr, target: &'a CStr, }
     /// mknod(2) inside a slot's tree.
     16 MakeNode { root: u32, path: &'a CStr, mode: u32, device: u64, }
-    /// Creates a file with these bytes inside a slot's tree; an existing one is an error.
+    /// Creates a file with these bytes inside a slot's tree; an existing file
+    /// is an error.
     17 MakeFile { root: u32, path: &'a CStr, mode: u32, bytes: &'a [u8], }
-    /// Hides a path: `null` of the tree `dev` over a file, `empty` of the tree `stage` over a directory; nothing where nothing is.
+    /// Hides a path: `null` of the tree `dev` over a file, `empty` of the tree
+    /// `stage` over a directory; a missing path is fine.
     18 Mask { root: u32, path: &'a CStr, dev: u32, stage: u32, }
-    /// Makes a path read-only, with all below it; nothing where nothing is.
+    /// Makes a path read-only, with all below; a missing path is fine.
     19 MakeReadOnly { root: u32, path: &'a CStr, }
-    /// Makes a slot's tree the root and lets the old one go.
+    /// Makes a slot's tree the root, and unmounts the old root.
     20 PivotRoot { slot: u32, }
-    /// Drops from the bounding set what is not in `keep`.
+    /// Drops all capabilities from the bounding set that are not in `keep`.
     21 DropBounding { keep: u64, }
-    /// Writes a kernel setting of the caller's namespaces: an existing file of a procfs slot.
+    /// Writes a kernel setting of the caller's namespaces: an existing file of
+    /// a procfs slot.
     22 SetSysctl { proc: u32, path: &'a CStr, value: &'a [u8], }
     /// Closes a slot.
     23 CloseSlot { slot: u32, }
-    /// Changes owner, then mode, then the file capability (if any) of an entry, following nothing.
+    /// Changes owner, then mode, then the file capability (if any) of an entry,
+    /// following no link.
     24 Chown { root: u32, path: &'a CStr, uid: u32, gid: u32, mode: u32, capability: &'a [u8], }
-    /// Removes a directory with all that is in it; nothing where nothing is.
+    /// Removes a directory with all content; a missing directory is fine.
     25 RemoveTree { root: u32, path: &'a CStr, }
-    /// Copies a directory's content, with owners, modes, times, xattrs and hard links, into an
-    /// existing one; `links` is a directory beside it that keeps a name for each file with several.
+    /// Copies a directory's content, with owners, modes, times, xattrs and hard
+    /// links, into an existing directory; `links` is a directory beside the
+    /// target that keeps a name for each file with several.
     26 CopyTree { from: u32, to: u32, links: u32, }
     /// Detaches an attached slot's mount.
     28 Detach { slot: u32, }
     /// Opens a directory of the caller's view by path.
     27 OpenDir { into: u32, path: &'a CStr, }
-    /// Goes on in a mount namespace of its own in which there is nothing; from then on no path of the host's leads anywhere.
+    /// Moves the init into a copy of the empty mount namespace; from then on no
+    /// path of the host leads anywhere.
     29 EnterBare { }
-    /// Makes a slot's tree, attached on top of a bare root, the process's root.
+    /// Makes a slot's tree, attached on top of an empty root, the process's
+    /// root.
     30 ChangeRoot { slot: u32, }
-    /// Copies a regular file of the host, which no link may lead to, into a
-    /// slot's tree, in place of a file that is there: mode, times, and owner
-    /// where it can be had. What cannot be copied is bound read-only, or left
+    /// Copies a regular file of the host, reached through no link, into a
+    /// slot's tree, in place of an existing file: mode, times, and owner
+    /// where possible. Where a copy fails, the file is bound read-only, or left
     /// out.
     32 CopyFile { root: u32, path: &'a CStr, from: &'a CStr, }
-    /// Adds a line to a file of the tree, or to a copy of it that takes its
-    /// place; made below `stage` where it can only be covered. What stands in
-    /// the way of all three leaves the file as it is.
+    /// Adds a line to a file of the tree, else to a copy that replaces the
+    /// file, else to a copy below `stage` that is mounted over the file. If all
+    /// three fail, the file stays unchanged.
     33 AddLine { root: u32, path: &'a CStr, stage: u32, line: &'a [u8], }
-    /// Makes every mount a slave: what is unmounted outside goes here, too, and nothing crosses in the other direction.
+    /// Makes every mount a slave: an unmount outside also happens here, and no
+    /// mount crosses in the other direction.
     31 MakeSlave { }
 }
 
@@ -117,20 +131,24 @@ pub const MAKE_FILE: u32 = 2;
 pub const NO_SYMLINKS: u32 = 4;
 /// [`Op::Attach`]: a missing target is no error, the mount is left out.
 pub const IF_PRESENT: u32 = 8;
-/// [`Op::Attach`]: whatever stands in the way, the mount is left out; only for what restricts nothing.
+/// [`Op::Attach`]: the mount is left out after any error; only for mounts that
+/// restrict access to no path.
 pub const OR_SKIP: u32 = 16;
-/// [`Op::Attach`]: the target may not lie in procfs, sysfs or a cgroup file system, nor be what hides a part of one, wherever links led.
+/// [`Op::Attach`]: the target may not lie in procfs, sysfs or a cgroup file
+/// system, nor be a mount that hides a part of such, wherever links led.
 pub const NOT_IN_KERNEL_FS: u32 = 32;
 /// [`Op::Attach`]: the target must lie in the root's own mount.
 pub const SAME_MOUNT: u32 = 64;
 /// [`Op::NewOverlay`]: the mount belongs to a user namespace.
 pub const USERXATTR: u32 = 1;
-/// [`Op::CloneTree`]: what is mounted there later does not appear in the clone, nor the other way round.
+/// [`Op::CloneTree`]: later mounts at the source do not appear in the clone,
+/// nor the other way round.
 pub const PRIVATE: u32 = 1 << 30;
 /// [`Op::NewOverlay`] and [`Op::CloneTree`]: a mount of the machine, which
-/// others may move meanwhile. It is opened once, and through no link. An
-/// overlay's upper directory gets its owner and mode.
+/// other processes may move meanwhile. The init opens the mount once, through
+/// no link. The upper directory of an overlay gets the mount's owner and mode.
 pub const OF_MACHINE: u32 = 1 << 29;
-/// [`Op::NewOverlay`], [`Op::CloneTree`] and [`Op::Attach`]: what was removed since it was listed is no error; the slot then
-/// stands for nothing, and so does what is done with it.
+/// [`Op::NewOverlay`], [`Op::CloneTree`] and [`Op::Attach`]: a mount that was
+/// removed since the listing is no error. The slot is then empty, and
+/// operations on an empty slot do no work.
 pub const MAY_BE_GONE: u32 = 1 << 31;

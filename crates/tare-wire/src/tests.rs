@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is written is read, and what is cut is refused.
+//! Records are read as written, and cut records are refused.
 
 use super::*;
 
