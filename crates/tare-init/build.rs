@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Compiles the helper program that the library embeds: `tare-wire`, then `src/main.rs`.
+//! Compiles the helper program that the library embeds: `tare-wire`, then
+//! `src/main.rs`.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -43,8 +44,9 @@ fn check_target() {
     );
 }
 
-/// Compiles one crate for size and without unwinding, with checks of arithmetic, in every
-/// profile. Warnings are cargo's to tell, which compiles the same sources.
+/// Compiles one crate for size and without unwinding, with checks of
+/// arithmetic, in every profile. Warnings are cargo's to tell, which compiles
+/// the same sources.
 fn compile(name: &str, kind: &str, source: &Path, out: &Path) -> Command {
     let mut rustc = Command::new(variable("RUSTC"));
     rustc

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What follows the fixed part of an answer: names and values, each behind its length.
+//! The variable part of an answer: names and values, each behind its length.
 
 use core::ffi::CStr;
 
 use crate::sys::{Errno, Result};
 
-/// What follows the head of an answer.
+/// The part of an answer behind the head.
 pub(crate) struct Answer<'b> {
     pub(crate) bytes: &'b mut [u8],
     pub(crate) len: usize,
@@ -32,7 +32,7 @@ impl<'b> Answer<'b> {
         self.put(bytes)
     }
 
-    /// What `write` puts into the rest, behind its length.
+    /// Appends the bytes that `write` puts into the rest, behind their length.
     pub(crate) fn put_sized(
         &mut self,
         write: impl FnOnce(&mut [u8]) -> Result<usize>,
@@ -41,7 +41,7 @@ impl<'b> Answer<'b> {
         self.put(&[0; 4])?;
         let rest = &mut self.bytes[at + 4..];
         let most = rest.len();
-        // Of no room at all some calls say how much they need.
+        // Without any room, some calls return the size that they need.
         let len = write(rest).and_then(|len| {
             if len > most {
                 Err(Errno::TOOBIG)

@@ -1,5 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Becoming process 1 of a sandbox: replays the start, then settles down to serve commands.
+//! Process 1 of a sandbox from fork(2) to the first request.
+//!
+//! The spawner forks into new namespaces and calls [`run`], which never
+//! returns. The order of a start:
+//!
+//! 1. [`begin`] ties the process to the spawner: a death signal, and the ids of
+//! user 0 if the sandbox has an id map. The spawner may end between fork(2) and
+//! the death signal, so the pidfd is checked afterwards. 2. A prestarted init
+//! closes all descriptors but those of its request, and makes the slow
+//! namespaces itself. Then it replays the operations that need no image, waits
+//! for the rest, and goes on. Without a request within [`PATIENCE_NS`], or at
+//! end of file, the init ends. 3. [`start`] replays the operations in order.
+//! They mount the file systems, fill `/dev`, hide paths, change the root, and
+//! drop the bounding set. The host made the list; [`crate::replay`] only
+//! executes. 4. [`settle`] moves the five descriptors that a serving init needs
+//! to fixed numbers and closes all others. No descriptor of the host survives
+//! this step. 5. The capabilities shrink to those that serving needs. The order
+//! matters: mounts, a new root and closed descriptors need more. 6. The stack
+//! is given back, and the tables for commands are made, in memory that no
+//! operation has touched. 7. The host is told that the sandbox is ready, and
+//! [`crate::serve`] takes over.
+//!
+//! Any failure is sent to the host with its place and errno, and ends the
+//! process, and with the process all its namespaces. So no step undoes another.
 
 use crate::close::{close_but, close_from};
 use crate::command::Inherited;
@@ -10,28 +33,30 @@ use crate::serve::{CONTROL, DEV, Resident, SIGNALS};
 use crate::sys::{self, CLONE_NEWIPC, CLONE_NEWNET, Errno, Fd, PollFd, Result};
 use crate::wire::{self, Field as _, Open, Reader, Reply};
 
-/// What the spawner has and every init needs.
+/// State of the spawner that every init needs.
 pub(crate) struct Parent {
-    /// Of the spawner: its children see by it whether it lives.
+    /// Pidfd of the spawner: children see by it whether the spawner lives.
     pub(crate) pidfd: Fd,
-    /// A mount namespace with nothing in it, once one was asked for.
+    /// An empty mount namespace, after the first request for it.
     pub(crate) bare: Option<Fd>,
-    /// For commands.
+    /// State that commands inherit.
     pub(crate) inherited: Inherited,
 }
 
-/// Of all namespaces, those that take long to make.
+/// Namespaces that take long to make.
 pub(crate) const SLOW: u64 = CLONE_NEWIPC | CLONE_NEWNET;
 
-/// How long one that was made ahead waits: who opens none for so long needs none at once.
+/// Time that a prestarted init waits for a request: a host that opens no
+/// sandbox for so long can wait for a new init.
 const PATIENCE_NS: u64 = 5_000_000_000;
 
-/// Becomes process 1 of the sandbox, `late` if it has yet to enter its cgroup; the first descriptor is the control socket.
+/// Becomes process 1 of the sandbox; `late` if the init has yet to enter the
+/// cgroup. The first descriptor is the control socket.
 pub(crate) fn run(open: &Open<'_>, fds: &[i32], late: bool, parent: &Parent) -> ! {
-    // Where the host can be told of a failure: it is moved on the way.
+    // Updated when the socket moves, because a failure is sent there.
     let mut control = fds.first().copied().unwrap_or(-1);
-    // SAFETY: they came with the request, of which this child has a copy and
-    // uses nothing else.
+    // SAFETY: the descriptors came with the request. This child has copies and
+    // uses no other descriptors.
     let mut replay = unsafe { Replay::new(fds, parent.bare.as_ref().map_or(-1, Fd::raw)) };
     sys::set_name(if open.ahead == 1 {
         c"tare-ahead"
@@ -52,11 +77,12 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], late: bool, parent: &Parent) -> 
     };
     let mut asked = [PollFd::input(control)];
     sys::await_input(&mut asked, Some(PATIENCE_NS));
-    // Nobody has come for long. An interrupted wait is taken for that: only a debugger interrupts it.
+    // No request came. An interrupted wait counts as such: only a debugger
+    // interrupts this process.
     if asked[0].revents == 0 {
         sys::exit(0);
     }
-    // End of file: nobody has a use for it.
+    // At end of file the host needs no prestarted init.
     let Ok(Some(request)) = receive(control, buffer) else {
         sys::exit(0)
     };
@@ -69,12 +95,12 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], late: bool, parent: &Parent) -> 
     serve(&rest, &mut replay, &mut control, parent)
 }
 
-/// Does the operations, and serves.
+/// Replays the operations, and serves.
 fn serve(open: &Open<'_>, replay: &mut Replay, control: &mut i32, parent: &Parent) -> ! {
     if let Err(failure) = start(open, replay, control) {
         give_up(*control, failure);
     }
-    // What the operations needed of it is more than all that comes.
+    // Operations use more stack than serving ever does.
     mapping::release_stack();
     let memory = Mapping::lasting(BUFFER);
     match memory.and_then(|memory| Ok((Resident::new(open, parent.inherited)?, memory))) {
@@ -108,14 +134,14 @@ fn announce() {
     }
 }
 
-/// Where it failed, which operation it was if it was one, and how.
+/// Place of a failure, index of the operation, error.
 type Failure = (u32, u32, Errno);
 
 fn init(errno: Errno) -> Failure {
     (wire::AT_INIT, 0, errno)
 }
 
-/// What comes before anything that a sandbox of its own would want.
+/// Does the part of a start that is the same for all sandboxes.
 fn begin(
     open: &Open<'_>,
     fds: &[i32],
@@ -123,12 +149,12 @@ fn begin(
     late: bool,
     parent: &Parent,
 ) -> core::result::Result<(), Failure> {
-    // The spawner has one thread, so this is its end and not a thread's.
+    // The signal comes when the parent thread ends; the spawner has one thread.
     sys::set_death_signal(sys::SIGKILL).map_err(init)?;
     if !open.uid_map.is_empty() {
         become_root().map_err(init)?;
     }
-    // It may have ended before it could be noticed.
+    // The spawner may have ended before the signal was set.
     if sys::poll(&mut [PollFd::input(parent.pidfd.raw())], Some(0)) != Ok(0) {
         sys::exit(1);
     }
@@ -138,7 +164,8 @@ fn begin(
         sys::write(procs.raw(), b"0").map_err(init)?;
     }
     if open.ahead == 1 {
-        // It may wait for long, and what the spawner holds for other sandboxes, as their locks, would be held by it, too.
+        // A prestarted init may wait for long. Copies of other sandboxes'
+        // descriptors, for example their locks, would stay open.
         let mut kept = [-1; wire::MAX_FDS + 2];
         let all = fds
             .iter()
@@ -146,8 +173,8 @@ fn begin(
             .chain([parent.pidfd.raw()])
             .chain(parent.bare.as_ref().map(Fd::raw));
         kept.iter_mut().zip(all).for_each(|(kept, fd)| *kept = fd);
-        // SAFETY: this child has copies of the spawner's descriptors, and uses no
-        // others than these.
+        // SAFETY: this child has copies of the spawner's descriptors, and uses
+        // only the kept ones.
         unsafe { close_but(&mut kept) };
         if !is_weak!("network_of_host") {
             sys::unshare(open.namespaces & SLOW).map_err(init)?;
@@ -195,7 +222,8 @@ fn keep(replay: &Replay, slot: i32) -> Result<i32> {
     }
 }
 
-/// Moves what stays open to its place and closes everything else.
+/// Moves the descriptors of a serving init to their numbers, and closes all
+/// others.
 fn settle(kept: [Result<i32>; 5], told_at: &mut i32) -> Result<()> {
     let [control, devpts, dev, proc, stage] = kept;
     let signals = sys::signalfd_child()?;
@@ -208,9 +236,9 @@ fn settle(kept: [Result<i32>; 5], told_at: &mut i32) -> Result<()> {
             *high = sys::duplicate(fd, 64)?.into_raw();
         }
     }
-    // It is closed with everything that is not in place.
+    // `close_from` below closes the original.
     signals.into_raw();
-    // The first is the control socket, whose old number any of these may take.
+    // The control socket, whose old number `dup3` below may reuse.
     *told_at = high[0];
     let flags = if is_weak!("no_cloexec") {
         0
@@ -219,24 +247,24 @@ fn settle(kept: [Result<i32>; 5], told_at: &mut i32) -> Result<()> {
     };
     for (at, fd) in (CONTROL..).zip(high) {
         match fd {
-            // SAFETY: as below.
+            // SAFETY: as for `dup3`.
             -1 => unsafe { sys::close(at) },
-            // SAFETY: nothing owns the numbers of `CONTROL` and behind, but the
-            // slots of the replay, whose copies are in `high`; they are used no
-            // more.
+            // SAFETY: only slots of the replay own numbers from `CONTROL` on.
+            // Copies of the needed ones are in `high`, and the replay is over.
             fd => unsafe { sys::dup3(fd, at, flags) }?,
         }
     }
     *told_at = CONTROL;
-    // 0 was the spawner's socket. Of our own `/dev`, whatever is mounted on it: commands get this one.
+    // Number 0 was the spawner's socket. `null` comes from the sandbox's own
+    // `/dev`, below any mounts there, because commands get this descriptor.
     let null = sys::openat(DEV, c"null", sys::O_RDWR | sys::O_NOFOLLOW, 0)?.into_raw();
     for fd in 0..3 {
-        // SAFETY: the spawner's standard streams, which this process keeps as
-        // they are from now on.
+        // SAFETY: the three are copies of the spawner's standard streams, which
+        // this process does not use.
         unsafe { sys::dup2(null, fd) }?;
     }
-    // SAFETY: what is to stay is in place; the rest, `high` and `null` among it,
-    // is used no more.
+    // SAFETY: all needed descriptors are in place. The rest, `high` and `null`
+    // included, is not used again.
     unsafe { close_from(SIGNALS + 1) };
     Ok(())
 }

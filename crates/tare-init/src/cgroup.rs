@@ -15,7 +15,7 @@ pub(crate) fn remove_cgroup(at: i32, path: &CStr) {
             Err(Errno::BUSY) => {}
             _ => return,
         }
-        // `Store::recover` finds what is left.
+        // `Store::recover` finds the rest.
         let _ = remove_children(at, path);
         if round > 0 {
             sys::sleep_us(500);

@@ -10,30 +10,32 @@ use crate::sys::{
     Rusage,
 };
 
-/// What became of a child that shares the memory.
+/// A child that shared the memory and has released it.
 pub(crate) struct Shared {
     pub(crate) pid: i32,
-    /// A pidfd, if one was asked for.
+    /// A pidfd, on request.
     pub(crate) pidfd: Option<Fd>,
-    /// It did neither execute nor end in time, and was killed.
+    /// True if the child did not release the memory in time and was killed.
     pub(crate) late: bool,
 }
 
-/// What a child that shares the memory gets at its birth.
+/// Properties of a child that are set at its birth.
 #[derive(Clone, Copy)]
 pub(crate) struct Birth {
     /// The directory of a cgroup v2 to be born in.
     pub(crate) cgroup: Option<i32>,
-    /// Whether the caller wants a pidfd.
+    /// True to get a pidfd.
     pub(crate) pidfd: bool,
 }
 
-/// Starts `run(argument)` in a child that shares the memory, and waits until it
-/// has executed another program or ended. `stack` must be big enough for `run`.
+/// Starts `run(argument)` in a child that shares the memory, and waits until
+/// the child has executed a program or ended. `stack` must be big enough for
+/// `run`.
 ///
-/// As vfork(2), but for the time: a child that somebody stops from inside the sandbox would
-/// stop the caller, too, and with it every timeout. `meanwhile` is called once, as soon as there is a child: where
-/// the caller sleeps until something else wants it, the exec need not wake it.
+/// Differs from vfork(2) in the deadline: a process in the sandbox could stop
+/// the child, and with vfork(2) the caller, and so every timeout. `meanwhile`
+/// is called once, as soon as there is a child. A caller that sleeps there
+/// until another event need not wake for the exec.
 pub(crate) fn share<T>(
     birth: Birth,
     stack: &mut [u8],
@@ -42,7 +44,7 @@ pub(crate) fn share<T>(
     deadline_ns: u64,
     meanwhile: impl FnOnce(),
 ) -> Result<Shared> {
-    // The kernel clears it when the child lets go of the memory.
+    // The kernel clears the word when the child releases the memory.
     let busy = AtomicU32::new(1);
     let mut pidfd = -1i32;
     let mut args = CloneArgs {
@@ -59,11 +61,11 @@ pub(crate) fn share<T>(
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup as u64;
     }
-    // SAFETY: both are pointers to functions that take one thin pointer; the
-    // child calls it with `argument`, and never again.
+    // SAFETY: both types are pointers to functions that take one thin pointer.
+    // The child calls the function once, with `argument`.
     let entry = unsafe { core::mem::transmute::<extern "C" fn(&mut T) -> !, Entry>(run) };
-    // SAFETY: this function keeps `stack`, `argument` and its own `busy` and
-    // `pidfd` borrowed until the kernel says that the child let the memory go.
+    // SAFETY: `stack`, `argument`, `busy` and `pidfd` stay borrowed until the
+    // kernel says that the child released the memory.
     let pid = unsafe { clone_either(&args, entry, core::ptr::from_mut(argument).cast()) }?;
     meanwhile();
     let late = await_release(pid, &busy, deadline_ns);
@@ -77,7 +79,8 @@ pub(crate) fn share<T>(
 /// # Safety
 /// As for [`sys::clone3_shared`].
 unsafe fn clone_either(args: &CloneArgs, entry: Entry, argument: *mut ()) -> Result<i32> {
-    /// Whether some clone3 was refused: the sandboxes' own program does that, as other engines' do.
+    /// True after clone3(2) was refused, as the sandboxes' own filter does, and
+    /// those of other engines.
     static REFUSED: AtomicBool = AtomicBool::new(false);
     let legacy = args.flags & CLONE_INTO_CGROUP == 0;
     if !legacy || !REFUSED.load(Ordering::Relaxed) {
@@ -92,32 +95,32 @@ unsafe fn clone_either(args: &CloneArgs, entry: Entry, argument: *mut ()) -> Res
     unsafe { sys::clone_legacy_shared(args, entry, argument) }
 }
 
-/// Waits until a child lets the memory go, and kills it at the deadline; true if
-/// it was killed.
+/// Waits until a child releases the memory, and kills the child at the
+/// deadline; returns true if killed.
 fn await_release(pid: i32, busy: &AtomicU32, deadline_ns: u64) -> bool {
     let mut late = false;
     while busy.load(Ordering::Acquire) != 0 {
         let left = deadline_ns.saturating_sub(sys::now_ns());
         if left == 0 && !late {
             late = true;
-            // It is our child and not yet reaped, so the pid is its own.
+            // The child is not yet reaped, so the pid is its own.
             let _ = sys::kill(pid, sys::SIGKILL);
         }
-        // Killed, it is gone soon, but this frame may not go before it.
+        // A killed child ends soon, but may still use the memory of this frame.
         let left = if late { 1_000_000 } else { left };
         sys::futex_wait(busy, 1, Some(left));
     }
     late
 }
 
-/// Runs `entry(argument)` in a thread on this stack, which is the thread's from
-/// then on; returns whether there is one.
+/// Runs `entry(argument)` in a thread on this stack, which the thread owns from
+/// then on; returns whether there is a thread.
 ///
 /// # Safety
-/// `argument` is valid until the thread ends, and `entry` may use it beside the
-/// caller.
+/// `argument` is valid until the thread ends, and `entry` may use the argument
+/// beside the caller.
 pub(crate) unsafe fn thread(stack: Mapping, entry: Entry, argument: *mut ()) -> bool {
-    // Nothing unmaps it: the thread runs on it to its end.
+    // Never unmapped, because the thread runs on the stack to its end.
     let (at, len) = stack.into_raw();
     let args = CloneArgs {
         flags: CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
@@ -137,16 +140,15 @@ const STOPPED: u32 = 0x7f;
 /// A dead child.
 pub(crate) struct Dead {
     pub(crate) pid: i32,
-    /// As wait(2) encodes it.
+    /// Status in the encoding of wait(2).
     pub(crate) status: u32,
     pub(crate) usage: Rusage,
 }
 
-/// Waits for this child's end; returns its exit code, or EOWNERDEAD if a signal
-/// ended it.
+/// Waits for the end of a child; returns the exit code, or EOWNERDEAD if a
+/// signal ended the child.
 pub(crate) fn reap_one(pid: i32) -> Result<i32> {
-    // A child of the spawner runs no program of others, so never reports a
-    // stop.
+    // The child runs no foreign program, so it reports no stop.
     let status = loop {
         match sys::wait4(pid, 0, &mut Rusage::default()) {
             Err(Errno::INTR) => {}
@@ -159,15 +161,15 @@ pub(crate) fn reap_one(pid: i32) -> Result<i32> {
     }
 }
 
-/// Reaps one dead child; `None` if none is dead yet.
+/// Reaps a dead child; returns `None` if all children live.
 pub(crate) fn reap(block: bool) -> Result<Option<Dead>> {
     let flags = sys::WALL | if block { 0 } else { sys::WNOHANG };
     let mut usage = Rusage::default();
     loop {
         match sys::wait4(-1, flags, &mut usage)? {
             (0, _) => return Ok(None),
-            // Skips a stop: a child that called PTRACE_TRACEME reports stops to
-            // its parent, ptrace(2).
+            // Skips a stop: a child after PTRACE_TRACEME reports stops to its
+            // parent, ptrace(2).
             (_, status) if status & 0xff == STOPPED => {}
             (pid, status) => return Ok(Some(Dead { pid, status, usage })),
         }

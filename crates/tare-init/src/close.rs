@@ -33,9 +33,9 @@ unsafe fn close_listed(first: i32) {
         closed = 0;
         let _ = dir::for_each(AT_FDCWD, c"/proc/self/fd", |name| {
             if let Some(fd) = decimal::number(name.to_bytes()).filter(|fd| *fd >= first) {
-                // SAFETY: the caller gives it up. The listing's own descriptor
-                // is closed again by `for_each`, when no other has its number:
-                // this process has one thread, which opens none meanwhile.
+                // SAFETY: the caller gives the descriptor up. `for_each` closes
+                // the listing's number again, which is free then: this process
+                // has one thread, which opens no descriptor meanwhile.
                 unsafe { sys::close(fd) };
                 closed += 1;
             }
@@ -52,14 +52,13 @@ pub(crate) unsafe fn close_but(kept: &mut [i32]) {
     kept.sort_unstable();
     let mut first = 3;
     for fd in kept.iter().copied().filter(|fd| *fd >= 3) {
-        // SAFETY: the caller gives up what lies between two kept ones.
+        // SAFETY: the caller gives up all between two kept descriptors.
         if first < fd && unsafe { sys::close_range(first, fd as u32 - 1) }.is_err() {
-            // As in `close_from`; they are few.
-            // SAFETY: as above.
+            // As in `close_from`; the numbers are few. SAFETY: as above.
             (first..fd).for_each(|fd| unsafe { sys::close(fd) });
         }
         first = fd + 1;
     }
-    // SAFETY: as above, of all behind the last one.
+    // SAFETY: as above, for all behind the last kept descriptor.
     unsafe { close_from(first) }
 }

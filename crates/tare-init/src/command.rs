@@ -1,5 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Starting one command: from a request to a process that executes it, confined.
+//! Starts a command: from a request to a process that executes the program,
+//! confined.
+//!
+//! The child shares the memory of process 1 until execve(2), as after vfork(2).
+//! So it needs no copy of the page tables, and reads the request where process
+//! 1 received it. For the same reason the child must not leave traces in memory
+//! that process 1 relies on: it writes only to [`Launch`], the vectors and the
+//! cached user.
 
 use core::ffi::CStr;
 
@@ -16,8 +23,8 @@ use crate::wire::{self, Confine, Reader, Run};
 
 type Outcome<T> = core::result::Result<T, (u32, Errno)>;
 
-/// Memory that every start uses again: the child's stack, the argument vectors, and what the child reads of
-/// the sandbox's users and groups.
+/// Memory that every start reuses: stack and argument vectors of the child, and
+/// the cached user.
 pub(crate) struct Parts {
     stack: Mapping,
     words: Words,
@@ -25,20 +32,20 @@ pub(crate) struct Parts {
     inherited: Inherited,
 }
 
-/// State of the caller's process that its commands inherit and this process has
-/// not, as it was when the helper started.
+/// State of the caller's process that commands inherit and this process lacks,
+/// as of the start of the helper.
 #[derive(Clone, Copy)]
 pub(crate) struct Inherited {
-    /// The limit of descriptors, which is higher here.
+    /// Limits of descriptors; higher in this process.
     files: [u64; 2],
-    /// Ignored signals, of which this process has none; signal 1 as bit 0.
+    /// Ignored signals, signal 1 as bit 0; this process ignores no signal.
     ignored: u64,
 }
 
 impl Inherited {
-    /// SIGPIPE and SIGXFSZ, which language runtimes ignore for themselves and
-    /// put back for each child; and the C library's own two, 32 and 33, which
-    /// posix_spawn(3) ignores in the helper.
+    /// Signals that do not count: language runtimes ignore SIGPIPE and SIGXFSZ
+    /// for themselves and put them back for each child. posix_spawn(3) ignores
+    /// 32 and 33, the C library's own, in the helper.
     const RUNTIMES: u64 = 1 << (13 - 1) | 1 << (25 - 1) | 1 << (32 - 1) | 1 << (33 - 1);
 
     pub(crate) fn new(ignored: u64) -> Result<Self> {
@@ -63,47 +70,53 @@ impl Parts {
 /// A started command.
 pub(crate) struct Child {
     pub(crate) pid: i32,
-    /// If somebody is told of its start.
+    /// A pidfd for the word of the start, if the host waits for that.
     pub(crate) pidfd: Option<Fd>,
-    /// Its time was up before it executed anything; it is dead.
+    /// True if the time was up before the child executed a program; the child
+    /// is dead then.
     pub(crate) late: bool,
-    /// Its terminal, to be sent to the host.
+    /// Master of the command's terminal, for the host.
     pub(crate) master: Option<Fd>,
-    /// The tag that it was given.
+    /// The command's tag, if any.
     pub(crate) tag: Option<u64>,
 }
 
-/// What the child reads, and where it says why it failed; the memory is shared until it executes.
+/// Input of the child, and the place for its failure; in shared memory until
+/// the exec.
 struct Launch<'a> {
     run: &'a Run<'a>,
     confine: &'a Confine<'a>,
-    /// Status socket, those standard streams that are not `/dev/null`, extra ones.
+    /// Status socket, standard streams other than `/dev/null`, extra
+    /// descriptors.
     fds: &'a [i32],
     terminal: Option<&'a Fd>,
-    /// A cgroup to join, where it could not be born there.
+    /// A cgroup to join, where the child could not be born there.
     join: Option<i32>,
     words: &'a mut Words,
     users: &'a mut Users,
     inherited: Inherited,
-    /// Whether the caller is behind the sandbox's program already, and so is the child.
+    /// True if the calling thread has the sandbox's filter already, which the
+    /// child inherits.
     born_confined: bool,
-    /// Whether it needs a tag, and then which it has.
+    /// True if the command needs a tag.
     tagged: bool,
     tag: Option<u64>,
     failed: Option<(u32, Errno)>,
 }
 
-/// Where commands are started.
+/// Descriptors of the sandbox, and state of the calling thread.
 pub(crate) struct Place {
     pub(crate) devpts: i32,
     pub(crate) dev: i32,
-    /// Whether the calling thread is behind the sandbox's program; it can do without terminals and cgroups then.
+    /// True if the calling thread has the sandbox's filter. Terminals and
+    /// cgroups are not possible then.
     pub(crate) confined: bool,
-    /// Whether the command needs a tag (`owner.rs`).
+    /// True if the command needs a tag (`owner.rs`).
     pub(crate) tagged: bool,
 }
 
-/// Starts a command that may take until `start_by`; `meanwhile` as in [`share`].
+/// Starts a command that may take until `start_by`; `meanwhile` as in
+/// [`share`].
 pub(crate) fn start(
     run: &Run<'_>,
     confine: &Confine<'_>,
@@ -149,14 +162,15 @@ pub(crate) fn start(
     };
     let mut started = launch.share(birth, stack, start_by, &meanwhile);
     if matches!(started, Err(Errno::NOSYS)) && birth.cgroup.is_some() {
-        // clone3 is older than our floor, but an outer filter may hide it.
+        // KERNEL(5.7): an outer filter may hide clone3(2), and clone(2) knows
+        // no cgroup.
         launch.join = birth.cgroup.take();
         started = launch.share(birth, stack, start_by, &meanwhile);
     }
     let child = started.map_err(|e| (wire::AT_CLONE, e))?;
     let Launch { failed, tag, .. } = launch;
     match failed {
-        // The child is dead already; the loop reaps it as an orphan.
+        // The child is dead, and the loop in `serve` reaps it as an orphan.
         Some(failure) => Err(failure),
         None => Ok(Child {
             pid: child.pid,
@@ -168,17 +182,18 @@ pub(crate) fn start(
     }
 }
 
-/// Whether a standard stream is `/dev/null`.
+/// Returns whether a standard stream is `/dev/null`.
 fn is_null(run: &Run<'_>, stream: usize) -> bool {
     run.flags & wire::NULL_STREAM << stream != 0
 }
 
-/// Where the cgroup is among a command's descriptors, if there is one: behind the status socket and the streams.
+/// Returns the place of the cgroup among a command's descriptors: behind the
+/// status socket and the streams.
 pub(crate) fn cgroup_at(run: &Run<'_>) -> usize {
     1 + (0..3).filter(|n| !is_null(run, *n)).count()
 }
 
-/// The child's first function, on a stack of its own.
+/// Begins the child, on a stack of its own.
 extern "C" fn enter(launch: &mut Launch<'_>) -> ! {
     if let Err(failure) = launch.steps() {
         launch.failed = Some(failure);
@@ -191,7 +206,7 @@ fn at(place: u32) -> impl Fn(Errno) -> (u32, Errno) {
 }
 
 impl Launch<'_> {
-    /// Starts the child, and waits until it lets the memory go.
+    /// Starts the child, and waits until the child releases the memory.
     fn share(
         &mut self,
         birth: Birth,
@@ -202,7 +217,11 @@ impl Launch<'_> {
         share(birth, stack.bytes_mut(), enter, self, start_by, meanwhile)
     }
 
-    /// The order of a command: session, files, place, identity, limits, restrictions, program.
+    /// Does all steps of a command; returns only after a failure.
+    ///
+    /// The order matters: files are opened before the ids change, limits are
+    /// raised before the capability goes, and the filter comes last, because it
+    /// may refuse the calls before it.
     fn steps(&mut self) -> Outcome<()> {
         if let Some(cgroup) = self.join {
             join(cgroup).map_err(at(wire::AT_CLONE))?;
@@ -212,7 +231,7 @@ impl Launch<'_> {
         if self.terminal.is_some() {
             sys::set_controlling_terminal(0).map_err(at(wire::AT_SESSION))?;
         }
-        // Where the init is.
+        // The root of the init, so of the sandbox.
         let root = AT_FDCWD;
         let identity = self
             .users
@@ -229,10 +248,12 @@ impl Launch<'_> {
             });
         }
         if self.terminal.is_some() {
-            // The terminal belongs to whoever uses it; in a user namespace of one id it may not be given away.
+            // The user of a terminal owns the terminal. In a user namespace
+            // with one id this fails, and the terminal stays user 0's.
             let _ = sys::fchown(0, identity.uid, u32::MAX);
         }
-        // Behind what opens files, before what gives up the capability to raise a limit.
+        // After the last open, because the limit may be low; before the ids
+        // change, because a change loses the capability to raise a limit.
         let files = sys::setrlimit(RLIMIT_NOFILE, &self.inherited.files);
         files.map_err(at(wire::AT_RLIMIT + RLIMIT_NOFILE))?;
         set_rlimits(match self.run.rlimits {
@@ -244,20 +265,21 @@ impl Launch<'_> {
         }
         if self.confine.no_new_privs == 0 {
             if self.run.caps != self.confine.caps {
-                // A program of user 0 is given the bounding set, capabilities(7).
+                // execve(2) gives user 0 the bounding set, capabilities(7).
                 drop_bounding(self.run.caps).map_err(at(wire::AT_CAPS))?;
             }
-            // Without it the filter needs a capability that goes next.
+            // Without no_new_privs seccomp(2) needs CAP_SYS_ADMIN, which the
+            // next step drops.
             filter(self.confine, self.born_confined)?;
         }
-        // A group that was asked for may not be left out.
+        // A missing setgroups(2) may not silently drop groups of the request.
         if self.confine.no_setgroups != 0 && self.run.user.to_bytes().contains(&b'\n') {
             return Err((wire::AT_USER, Errno::PERM));
         }
         become_user(identity, self.confine, self.run.caps)?;
         if self.confine.no_new_privs == 1 {
             if !self.born_confined {
-                // The filtered thread has it already.
+                // Otherwise the filtered thread has set the flag already.
                 sys::set_no_new_privs().map_err(at(wire::AT_NO_NEW_PRIVS))?;
             }
             filter(self.confine, self.born_confined)?;
@@ -265,25 +287,27 @@ impl Launch<'_> {
         sys::umask(self.run.umask);
         sys::ignore_signals(self.inherited.ignored);
         sys::block_signals(false);
-        // SAFETY: `start` filled the vectors with the strings of `self.run`; the
-        // home is in `self.users` or `self.confine`.
+        // SAFETY: `start` filled the vectors with the strings of `self.run`;
+        // the home is in `self.users` or `self.confine`.
         Err((wire::AT_EXEC, unsafe { exec::exec(self.run, self.words) }))
     }
 
-    /// Puts each descriptor at its number and closes everything else: until the exec, a program
-    /// named `/proc/self/fd/N/...` would still find it (CVE-2024-21626).
+    /// Puts each descriptor at its number and closes all others: until the
+    /// exec, a program named `/proc/self/fd/N/...` could reach them
+    /// (CVE-2024-21626).
     fn place_fds(&self) -> Result<()> {
         let skip = cgroup_at(self.run) + usize::from(self.run.flags & wire::INTO_CGROUP != 0);
         let mut given = self.fds[1..].iter().copied();
         let numbers = self.run.fds.as_chunks::<4>().0;
         let wanted = |n: usize| u32::from_ne_bytes(numbers[n]) as i32;
         let above = (0..numbers.len()).map(wanted).max().unwrap_or(2).max(2) + 1;
-        // First out of each other's way, where they are in it, then into place.
+        // First moves descriptors out of the way of the numbers, then into
+        // place.
         let mut high = [-1i32; wire::MAX_FDS];
         for (n, high) in high.iter_mut().enumerate().take(3 + numbers.len()) {
             let from = match (n, self.terminal) {
                 (0..3, Some(slave)) => slave.raw(),
-                // The sandbox's own, which the init has there.
+                // The init has the sandbox's own `/dev/null` there already.
                 (0..3, None) if is_null(self.run, n) => continue,
                 (0..3, None) => given.next().ok_or(Errno::BADF)?,
                 _ => own_null(self.fds[skip + n - 3])?,
@@ -296,13 +320,13 @@ impl Launch<'_> {
         }
         for (n, fd) in high.iter().enumerate().filter(|(_, fd)| **fd >= 0) {
             let to = if n < 3 { n as i32 } else { wanted(n - 3) };
-            // SAFETY: the table is this child's own, a copy, and this function
-            // alone decides what is in it until the exec.
+            // SAFETY: the child has a copy of the descriptor table, and only
+            // this function uses it until the exec.
             unsafe { sys::dup2(*fd, to) }?;
         }
         if !is_weak!("no_cloexec") {
             let given = |fd: i32| (0..numbers.len()).any(|n| wanted(n) == fd);
-            // SAFETY: as above; `self.fds` and the terminal are not used again.
+            // SAFETY: as above. `self.fds` and the terminal are not used again.
             unsafe {
                 (3..above)
                     .filter(|fd| !given(*fd))
@@ -314,9 +338,10 @@ impl Launch<'_> {
     }
 }
 
-/// In the place of a `/dev/null` of the host's, which container root could give another mode or
-/// owner through its descriptor, the sandbox's own: the init has it as 0, opened before any command.
-/// For the standard streams, the host says which are.
+/// Replaces the host's `/dev/null` by number 0, the sandbox's own, which the
+/// init opened before any command. Through the host's, container root could
+/// change mode or owner of the host's device. The request marks such standard
+/// streams itself.
 fn own_null(fd: i32) -> Result<i32> {
     let stat = sys::fstatat(fd, c"")?;
     Ok(if stat.is(sys::S_IFCHR) && stat.rdev == wire::NULL {
@@ -331,7 +356,8 @@ fn join(cgroup: i32) -> Result<()> {
     sys::write(procs.raw(), b"0")
 }
 
-/// Groups, ids, then capabilities: what is left is what was asked for, and nothing is inheritable.
+/// Changes groups, ids, then capabilities. Keeps only the requested
+/// capabilities, and makes none inheritable.
 fn become_user(identity: &Identity, confine: &Confine<'_>, caps: u64) -> Outcome<()> {
     change_ids(identity, confine).map_err(at(wire::AT_SETUID))?;
     let caps = if identity.uid == 0 {
@@ -347,7 +373,7 @@ fn become_user(identity: &Identity, confine: &Confine<'_>, caps: u64) -> Outcome
     sys::capset(caps, inheritable).map_err(at(wire::AT_CAPS))
 }
 
-/// Groups and ids. Capabilities are the caller's to set.
+/// Changes groups and ids; the caller sets the capabilities.
 pub(crate) fn change_ids(identity: &Identity, confine: &Confine<'_>) -> Result<()> {
     if confine.single_id == 1 && (identity.uid, identity.gid) != (0, 0) {
         return Err(Errno::INVAL);
@@ -358,11 +384,12 @@ pub(crate) fn change_ids(identity: &Identity, confine: &Confine<'_>) -> Result<(
     let (uid, gid) = (identity.uid, identity.gid);
     sys::setresgid(gid)?;
     sys::setresuid(uid)?;
-    // A change of ids sets it to fs.suid_dumpable, also for the init, whose memory this is.
+    // A change of ids sets the flag to fs.suid_dumpable, also for the init,
+    // because the memory is shared.
     sys::set_dumpable(false)
 }
 
-/// Attaches the sandbox's program, unless it was there at birth.
+/// Attaches the sandbox's filter, unless the child was born with it.
 fn filter(confine: &Confine<'_>, born_confined: bool) -> Outcome<()> {
     match confine.seccomp {
         [] => Ok(()),
@@ -378,8 +405,8 @@ fn set_groups(groups: &[u32]) -> Result<()> {
     sys::setgroups(groups)
 }
 
-/// Changes into a directory of the root; links stay inside, magic ones are
-/// refused. A missing one may be made, but not in what is mounted there.
+/// Changes into a directory of the root. Links stay inside, magic links are
+/// refused. Makes a missing directory on request, but not below a mount.
 fn enter_dir(root: i32, path: &CStr, make: bool) -> Result<()> {
     let dir = match dir::open(root, path, O_PATH | sys::O_DIRECTORY, dir::ANY) {
         Err(Errno::NOENT) if make => match dir::ensure_dir(root, path, dir::HERE) {
@@ -404,8 +431,8 @@ fn set_rlimits(limits: &[u8]) -> Outcome<()> {
     Ok(())
 }
 
-/// Master and slave of a new terminal of the sandbox's own devpts; the slave is opened through
-/// the master, never by a path that the sandbox could have changed.
+/// Opens master and slave of a new terminal in the sandbox's own devpts. Opens
+/// the slave through the master, because the sandbox can change paths.
 fn open_terminal(run: &Run<'_>, place: &Place) -> Result<(Fd, Fd)> {
     let flags = sys::O_RDWR | sys::O_NOCTTY | sys::O_CLOEXEC;
     let master = sys::openat(place.devpts, c"ptmx", flags, 0)?;
@@ -416,10 +443,11 @@ fn open_terminal(run: &Run<'_>, place: &Place) -> Result<(Fd, Fd)> {
     Ok((master, slave))
 }
 
-/// The first terminal is also `/dev/console`; whoever already has something there keeps it.
+/// Makes the first terminal `/dev/console` as well, unless the sandbox has put
+/// a file there.
 fn attach_console(dev: i32, slave: &Fd) -> Result<()> {
     let clone = match sys::open_tree_clone(slave.raw(), c"", sys::AT_EMPTY_PATH) {
-        // An init that may be traced from inside may not mount any more: see `Open::init_caps`.
+        // A traceable init has no capability to mount: see `Open::init_caps`.
         Err(Errno::PERM) => return Ok(()),
         other => other?,
     };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Whole trees: removing, copying, and giving entries to other ids, by descriptors only.
+//! Removes trees, copies trees, and gives entries to other ids, by descriptors
+//! only.
 
 use core::ffi::CStr;
 
@@ -11,11 +12,13 @@ use crate::sys::{
     S_IFDIR, S_IFLNK, S_IFREG,
 };
 
-/// Deeper trees are refused rather than overflowing the stack; the kernel's own path limit is near.
+/// Deeper trees are refused, before the stack overflows; the kernel's own limit
+/// of a path is near.
 const DEPTH: usize = 2000;
 
-/// Removes a directory with all that is in it; a missing one is fine. Directories that hold
-/// something are moved up into it, so that depth costs neither stack nor descriptors.
+/// Removes a directory with all content; a missing directory is fine. Moves
+/// inner directories up to the top, so that depth costs neither stack nor
+/// descriptors.
 pub(crate) fn remove_tree(at: i32, path: &CStr) -> Result<()> {
     match remove_entry(at, path) {
         Err(Errno::NOTEMPTY) => {}
@@ -24,7 +27,8 @@ pub(crate) fn remove_tree(at: i32, path: &CStr) -> Result<()> {
     }
     let top = open_dir(at, path)?;
     let mut moved = 0;
-    // Removing while reading may skip names, so it is repeated until a pass finds none.
+    // Removal during a pass may skip names, so passes repeat until one is
+    // empty.
     loop {
         let mut found = 0;
         dir::for_each(top.raw(), c".", |name| {
@@ -40,7 +44,7 @@ pub(crate) fn remove_tree(at: i32, path: &CStr) -> Result<()> {
     }
 }
 
-/// Empties a directory of `top`; what holds something itself goes there.
+/// Empties a directory of `top`; moves inner directories with content to `top`.
 fn empty(top: i32, name: &CStr, moved: &mut u64) -> Result<()> {
     let dir = open_dir(top, name)?;
     dir::for_each(dir.raw(), c".", |name| {
@@ -51,7 +55,7 @@ fn empty(top: i32, name: &CStr, moved: &mut u64) -> Result<()> {
     })
 }
 
-/// Moves a directory to a name that nothing in `top` has.
+/// Moves a directory to a free name in `top`.
 fn move_up(dir: i32, name: &CStr, top: i32, moved: &mut u64) -> Result<()> {
     loop {
         let (mut place, mut digits) = ([0u8; 24], [0; 20]);
@@ -59,7 +63,8 @@ fn move_up(dir: i32, name: &CStr, top: i32, moved: &mut u64) -> Result<()> {
         *moved += 1;
         match sys::renameat2(dir, name, top, fresh, RENAME_NOREPLACE) {
             Err(Errno::EXIST) => {}
-            // Its `..` changes, for which an ordinary user must be able to write to it.
+            // A move changes `..`, for which an ordinary user needs write
+            // permission.
             Err(Errno::ACCES) => {
                 let closed = sys::openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0)?;
                 chmod(&closed, 0o700)?;
@@ -69,7 +74,7 @@ fn move_up(dir: i32, name: &CStr, top: i32, moved: &mut u64) -> Result<()> {
     }
 }
 
-/// Removes one file or an empty directory.
+/// Removes a file or an empty directory.
 fn remove_entry(at: i32, name: &CStr) -> Result<()> {
     match sys::unlinkat(at, name, 0) {
         // Some file systems say EPERM.
@@ -78,7 +83,7 @@ fn remove_entry(at: i32, name: &CStr) -> Result<()> {
     }
 }
 
-/// Opens a directory, if need be after taking its mode's word against it.
+/// Opens a directory, after a change of its mode if that forbids reading.
 fn open_dir(at: i32, name: &CStr) -> Result<Fd> {
     let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
     match sys::openat(at, name, flags, 0) {
@@ -91,14 +96,16 @@ fn open_dir(at: i32, name: &CStr) -> Result<Fd> {
     }
 }
 
-/// fchmod(2) does not take an O_PATH descriptor, its entry in procfs does.
+/// Changes the mode of an O_PATH descriptor through procfs, because fchmod(2)
+/// refuses such.
 fn chmod(path: &Fd, mode: u32) -> Result<()> {
     let mut buffer = [0u8; PROC_FD];
     let name = dir::proc_fd(path.raw(), &mut buffer)?;
     sys::fchmodat(AT_FDCWD, name, mode)
 }
 
-/// Owner, then mode (which a change of owner may have cut), then the file capability.
+/// Sets the owner, then the mode (which a change of owner may cut), then the
+/// file capability.
 pub(crate) fn chown(
     root: i32,
     path: &CStr,
@@ -142,18 +149,20 @@ pub(crate) fn chown(
     Ok(())
 }
 
-/// Where a copy goes.
+/// Target of a copy.
 #[derive(Clone, Copy)]
 struct Target {
     /// The directory.
     to: i32,
-    /// A directory beside the tree, in which each copied file that has more names than one has a
-    /// name made of its numbers: it is found there when its other names come.
+    /// A directory beside the tree with a name for each copied file that has
+    /// several. The name is made of device and inode, so that further names of
+    /// the file find the copy.
     links: i32,
 }
 
-/// Copies a layer over what is in `to`: what it hides is removed, what it holds replaces what was
-/// there. `links` is a directory of the same file system that the caller removes after.
+/// Copies a layer over the content of `to`: removes hidden entries and replaces
+/// existing ones. `links` is a directory of the same file system that the
+/// caller removes afterwards.
 pub(crate) fn copy_tree(from: i32, to: i32, links: i32) -> Result<()> {
     copy_dir(from, Target { to, links }, 0)?;
     let stat = sys::fstatat(from, c"")?;
@@ -181,7 +190,7 @@ fn copy_entry(from: i32, target: Target, name: &CStr, depth: usize) -> Result<()
     }
     drop(below);
     if stat.is(S_IFCHR) && stat.rdev == 0 {
-        // A whiteout has done its work.
+        // A whiteout only hides, which is done.
         return Ok(());
     }
     let made = if stat.is(S_IFDIR) {
@@ -220,7 +229,8 @@ fn first_times(stat: &sys::Stat) -> [u64; 4] {
     core::array::from_fn(|n| stat.times[n] as u64)
 }
 
-/// Anything but a directory; none where only root could make it.
+/// Copies an entry that is no directory; returns `None` where only root could
+/// make the entry.
 fn copy_leaf(
     from: i32,
     Target { to, links }: Target,
@@ -264,8 +274,8 @@ fn copy_leaf(
     sys::openat(to, name, O_PATH | O_NOFOLLOW, 0).map(Some)
 }
 
-/// Gives a file one more name, in another directory; false if there is no such file, or it can
-/// have no more names.
+/// Gives a file another name, in another directory; returns false if the file
+/// is missing, or can have no more names.
 fn link(from: i32, name: &CStr, to: i32, new: &CStr) -> Result<bool> {
     match sys::linkat(from, name, to, new) {
         Err(Errno::NOENT | Errno::MLINK) => Ok(false),
@@ -273,7 +283,8 @@ fn link(from: i32, name: &CStr, to: i32, new: &CStr) -> Result<bool> {
     }
 }
 
-/// Whether a layer's directory hides what is below it, overlayfs's `opaque`.
+/// Returns whether a layer's directory hides those below, by overlayfs's
+/// `opaque`.
 fn is_opaque(dir: &Fd) -> Result<bool> {
     let mut path = [0u8; PROC_FD];
     let path = dir::proc_fd(dir.raw(), &mut path)?;
@@ -286,7 +297,7 @@ fn is_opaque(dir: &Fd) -> Result<bool> {
 /// Copies a regular file of the caller's view, reached through no link, to a
 /// new place in `root`.
 pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
-    // A FIFO that took its place does not block.
+    // A FIFO in place of the file must not block.
     let source = sys::openat2(
         AT_FDCWD,
         from,
@@ -300,8 +311,8 @@ pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     }
     let made = dir::create(root, path, 0o600, dir::ANY)?;
     copy_bytes(&source, &made)?;
-    // An owner who has no id here stays user 0 of the sandbox, who gains
-    // nothing by that.
+    // An owner without an id in the sandbox becomes user 0, which gains no
+    // right by that.
     let _ = sys::fchownat(made.raw(), c"", stat.uid, stat.gid, AT_EMPTY_PATH);
     let _ = copy_xattrs(&source, &made, &stat);
     let mode = if stat.uid == 0 { 0o7777 } else { 0o1777 };
@@ -328,7 +339,8 @@ pub(crate) fn copy_bytes(from: &Fd, to: &Fd) -> Result<()> {
     }
 }
 
-/// Through procfs, since the descriptors may be O_PATH; links have none that matter.
+/// Copies extended attributes through procfs, since the descriptors may be
+/// O_PATH. Links have no attributes that matter.
 fn copy_xattrs(from: &Fd, to: &Fd, stat: &sys::Stat) -> Result<()> {
     if stat.is(S_IFLNK) {
         return Ok(());
@@ -352,7 +364,8 @@ fn copy_xattrs(from: &Fd, to: &Fd, stat: &sys::Stat) -> Result<()> {
         }
         let len = sys::getxattr(from, name, value)?;
         match sys::setxattr(to, name, &value[..len]) {
-            // Namespaces of the kernel that this caller may not write, such as security labels.
+            // Namespaces of the kernel that this caller may not write, such as
+            // security labels.
             Ok(_) | Err(Errno::PERM | Errno::NOTSUP) => {}
             Err(error) => return Err(error),
         }

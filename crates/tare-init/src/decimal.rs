@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Decimal numbers in text files.
 
-/// A decimal number without sign, at most `i32::MAX`; anything else is none.
+/// Parses a decimal number without sign, at most `i32::MAX`.
 pub(crate) fn number(text: &[u8]) -> Option<i32> {
     if text.is_empty() || text.len() > 10 {
         return None;

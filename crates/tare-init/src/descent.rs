@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who descends from whom, in a table of processes or of mounts.
+//! Descent in a table of processes or of mounts.
 
 use crate::mapping::Zeroable;
 
-/// What is known of a member's descent.
+/// Knowledge of a member's descent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kin(i32);
 
 impl Kin {
     const UNKNOWN: Self = Self(0);
-    /// It belongs to the family.
+    /// The member belongs to the family.
     pub(crate) const OURS: Self = Self(1);
     const OTHER: Self = Self(2);
-    /// It is being found out.
+    /// The walk passes this member.
     const ASKED: Self = Self(3);
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Member {
     pub(crate) id: i32,
     pub(crate) parent: i32,
     pub(crate) kin: Kin,
-    /// The table's owner's: what else it knows, or where to find it.
+    /// Value of the table's owner.
     pub(crate) own: usize,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Member {
 unsafe impl Zeroable for Member {}
 
 impl Member {
-    /// One of whom nothing is known but its parent, unless it `begins` the family.
+    /// Makes a member of unknown descent, or a member that `begins` the family.
     pub(crate) fn new(id: i32, parent: i32, begins: bool, own: usize) -> Self {
         let kin = if begins { Kin::OURS } else { Kin::UNKNOWN };
         Self {
@@ -41,13 +41,15 @@ impl Member {
     }
 }
 
-/// Finds everybody who descends from those that are `OURS` already, and sorts the rows by number;
-/// how many are `OURS` in the end. Each row is walked over twice, however long the lines are.
+/// Finds all members that descend from those marked `OURS`, and sorts the rows
+/// by id; returns the number of `OURS`. Walks over each row twice, regardless
+/// of the depth.
 pub(crate) fn gather(rows: &mut [Member]) -> usize {
     rows.sort_unstable_by_key(|row| row.id);
     for start in 0..rows.len() {
         let mut at = start;
-        // Up, until somebody is known, missing, or met again: what was read while it changed may go in a circle.
+        // Walks up to a known, missing or already visited member: a table that
+        // was read during changes may have circles.
         let verdict = loop {
             match rows[at].kin {
                 Kin::UNKNOWN => rows[at].kin = Kin::ASKED,
@@ -71,7 +73,7 @@ pub(crate) fn gather(rows: &mut [Member]) -> usize {
     ours(rows).count()
 }
 
-/// Those that are `OURS`.
+/// Yields the members that are `OURS`.
 pub(crate) fn ours(rows: &[Member]) -> impl Iterator<Item = &Member> {
     rows.iter().filter(|row| row.kin == Kin::OURS)
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Paths inside a root: every one is resolved once, by the kernel, and used by descriptor from then on.
+//! Paths inside a root: the kernel resolves each path once, and from then on
+//! the descriptor is used.
 
 use core::ffi::CStr;
 
@@ -7,10 +8,10 @@ use crate::sys::{
     self, Errno, Fd, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_RDONLY, Result,
 };
 
-/// Longest path that is handled.
+/// Longest path, with its NUL.
 pub(crate) const PATH_MAX: usize = 4096;
 
-/// Parts put together in `buffer`, with a NUL at the end.
+/// Joins parts in `buffer`, with a NUL at the end.
 pub(crate) fn join<'b>(buffer: &'b mut [u8], parts: &[&[u8]]) -> Result<&'b CStr> {
     let mut at = 0;
     for part in parts {
@@ -24,7 +25,7 @@ pub(crate) fn join<'b>(buffer: &'b mut [u8], parts: &[&[u8]]) -> Result<&'b CStr
     CStr::from_bytes_with_nul(&buffer[..=at]).map_err(|_| Errno::INVAL)
 }
 
-/// A number in decimal.
+/// Formats a number in decimal.
 pub(crate) fn digits(mut n: u64, buffer: &mut [u8; 20]) -> &[u8] {
     let mut at = buffer.len();
     loop {
@@ -40,8 +41,8 @@ pub(crate) fn digits(mut n: u64, buffer: &mut [u8; 20]) -> &[u8] {
 /// Room for [`proc_fd`].
 pub(crate) const PROC_FD: usize = 40;
 
-/// A path that leads to an open file, also after a rename, for calls that take
-/// no descriptor of O_PATH.
+/// Formats a path that leads to an open file, also after a rename, for calls
+/// that refuse O_PATH descriptors.
 pub(crate) fn proc_fd(fd: i32, buffer: &mut [u8; PROC_FD]) -> Result<&CStr> {
     join(
         buffer,
@@ -49,7 +50,7 @@ pub(crate) fn proc_fd(fd: i32, buffer: &mut [u8; PROC_FD]) -> Result<&CStr> {
     )
 }
 
-/// How the links inside a root are treated.
+/// Resolution of links inside a root.
 pub(crate) fn in_root() -> u64 {
     if is_weak!("no_inroot") {
         0
@@ -58,14 +59,15 @@ pub(crate) fn in_root() -> u64 {
     }
 }
 
-/// What else holds for a path: nothing.
+/// No further restriction of a path.
 pub(crate) const ANY: u64 = 0;
-/// No part of it is a link.
+/// No component may be a link.
 pub(crate) const STRICT: u64 = sys::RESOLVE_NO_SYMLINKS;
-/// It stays in the root's own mount.
+/// The path must stay in the root's own mount.
 pub(crate) const HERE: u64 = sys::RESOLVE_NO_XDEV;
 
-/// Opens a path inside `root`; links stay inside. `how` is made of [`STRICT`] and [`HERE`].
+/// Opens a path inside `root`; links stay inside. `how` is made of [`STRICT`]
+/// and [`HERE`].
 pub(crate) fn open(root: i32, path: &CStr, flags: u32, how: u64) -> Result<Fd> {
     sys::openat2(root, path, flags, 0, in_root() | how)
 }
@@ -82,7 +84,8 @@ pub(crate) fn split(path: &CStr) -> (&[u8], &[u8]) {
     }
 }
 
-/// Opens (O_PATH) the directory `path` inside `root`, making what is missing of it with mode 0755.
+/// Opens (O_PATH) the directory `path` inside `root`, and makes missing
+/// components with mode 0755.
 pub(crate) fn ensure_dir(root: i32, path: &CStr, how: u64) -> Result<Fd> {
     match open(root, path, O_PATH | O_DIRECTORY, how) {
         Err(Errno::NOENT) => {}
@@ -94,7 +97,8 @@ pub(crate) fn ensure_dir(root: i32, path: &CStr, how: u64) -> Result<Fd> {
     }
     let mut buffer = [0u8; PATH_MAX];
     let mut at = 0;
-    // The part that exists may hold links, so each prefix is resolved from the root ...
+    // The part that exists may hold links, so each prefix is resolved from the
+    // root ...
     let mut parent = sys::openat(root, c".", O_PATH | O_DIRECTORY, 0)?;
     while at < bytes.len() {
         let end = next_end(bytes, at);
@@ -106,11 +110,11 @@ pub(crate) fn ensure_dir(root: i32, path: &CStr, how: u64) -> Result<Fd> {
         }
         at = end;
     }
-    // ... and from the first missing one on everything is made below a descriptor.
+    // ... and from the first missing component on, each is made below a
+    // descriptor.
     while at < bytes.len() {
         let end = next_end(bytes, at);
-        // Without all of its slashes, because one that is left makes a name
-        // absolute.
+        // Without any leading slash, because a slash makes a name absolute.
         let slashes = bytes[at..end].iter().take_while(|b| **b == b'/').count();
         let name = &bytes[at + slashes..end];
         at = end;
@@ -125,7 +129,7 @@ pub(crate) fn ensure_dir(root: i32, path: &CStr, how: u64) -> Result<Fd> {
     Ok(parent)
 }
 
-/// Makes a directory of this name, unless it is there already, and opens it.
+/// Makes a directory unless it exists, and opens it.
 fn make_below(parent: i32, name: &CStr) -> Result<Fd> {
     match sys::mkdirat(parent, name, 0o755) {
         Err(Errno::EXIST) | Ok(()) => {}
@@ -134,13 +138,13 @@ fn make_below(parent: i32, name: &CStr) -> Result<Fd> {
     sys::openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0)
 }
 
-/// End of the component that begins at `at`, its leading slashes included.
+/// Returns the end of the component at `at`, leading slashes included.
 fn next_end(bytes: &[u8], at: usize) -> usize {
     let name = at + bytes[at..].iter().take_while(|b| **b == b'/').count();
     name + bytes[name..].iter().take_while(|b| **b != b'/').count()
 }
 
-/// A directory that somebody else owns, or one that was opened for this use.
+/// A borrowed or an opened directory.
 pub(crate) enum Dir {
     Given(i32),
     Opened(Fd),
@@ -155,7 +159,8 @@ impl Dir {
     }
 }
 
-/// The parent of `path` inside `root`, made if missing, and the last name in `buffer`.
+/// The parent of `path` inside `root`, made if missing, and the last name in
+/// `buffer`.
 pub(crate) fn parent<'b>(
     root: i32,
     path: &CStr,
@@ -176,12 +181,11 @@ pub(crate) fn parent<'b>(
     Ok((dir, join(buffer, &[name])?))
 }
 
-/// Links to nothing that are followed one after the other, as
-/// path_resolution(7) has it.
+/// Dangling links that are followed in a row, path_resolution(7).
 const LINKS: u32 = 40;
 
-/// The file `path` inside `root`: opened (O_PATH), or made, and empty, if it is
-/// missing. Where a link leads to nothing, its target is made.
+/// Opens (O_PATH) the file `path` inside `root`, and makes a missing file,
+/// empty. Makes the target of a dangling link.
 pub(crate) fn ensure_file(root: i32, path: &CStr, how: u64) -> Result<Fd> {
     match open(root, path, O_PATH, how) {
         Err(Errno::NOENT) => {}
@@ -200,8 +204,8 @@ pub(crate) fn ensure_file(root: i32, path: &CStr, how: u64) -> Result<Fd> {
     Err(Errno::LOOP)
 }
 
-/// The length of the path in `buffer` that a link inside `root` leads to,
-/// resolved no further.
+/// Puts the target of a link inside `root` into `buffer`, resolved no further;
+/// returns the length.
 fn target(root: i32, path: &CStr, how: u64, buffer: &mut [u8; PATH_MAX]) -> Result<usize> {
     let mut place = [0u8; 256];
     let (dir, name) = parent(root, path, how, &mut place)?;
@@ -214,7 +218,7 @@ fn target(root: i32, path: &CStr, how: u64, buffer: &mut [u8; PATH_MAX]) -> Resu
     join(buffer, parts).map(CStr::count_bytes)
 }
 
-/// Makes a new file inside `root`; an existing one, or a link, is an error.
+/// Makes a new file inside `root`; an existing file or link is an error.
 pub(crate) fn create(root: i32, path: &CStr, mode: u32, how: u64) -> Result<Fd> {
     let mut buffer = [0u8; 256];
     let (dir, name) = parent(root, path, how, &mut buffer)?;
@@ -237,7 +241,8 @@ pub(crate) fn for_each(
     Ok(())
 }
 
-/// Calls `each` with some more names of an open directory, at most 171; false at its end.
+/// Calls `each` with the next names of an open directory, at most 171; returns
+/// false at the end.
 pub(crate) fn next_entries(dir: i32, mut each: impl FnMut(&CStr) -> Result<()>) -> Result<bool> {
     let mut buffer = [0u64; 512];
     let bytes = sys::getdents64(dir, &mut buffer)?;

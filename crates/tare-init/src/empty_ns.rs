@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! An empty mount namespace, which inits copy instead of the host's.
 //!
-//! A copy of the host's namespace has all mounts of the host, and the init would
-//! have to unmount them again. The empty one holds an empty, read-only root.
+//! A copy of the host's namespace has all mounts of the host, and the init
+//! would have to unmount them again. The empty namespace has only an empty,
+//! read-only root.
 
 use crate::clone::reap_one;
 use crate::mount;
@@ -13,8 +14,8 @@ use crate::sys::{
 
 /// Makes an empty mount namespace; the descriptor keeps it alive.
 pub(crate) fn make() -> Result<Fd> {
-    // The fallback of mount_setattr(2) reads the host's procfs, of which the
-    // empty namespace has none.
+    // The fallback of mount_setattr(2) reads the host's procfs, which the empty
+    // namespace lacks.
     if !sys::has_mount_setattr() {
         return Err(Errno::NOSYS);
     }
@@ -37,7 +38,8 @@ pub(crate) fn make() -> Result<Fd> {
 fn empty(place: &Fd) -> Result<()> {
     const ATTRS: u32 = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
     let namespace = sys::openat(AT_FDCWD, c"/proc/thread-self/ns/mnt", sys::O_RDONLY, 0)?;
-    // Goes to the root of the namespace: what a chroot(2) hides would stay in it.
+    // Moves to the root of the namespace, because mounts that a chroot(2) hides
+    // would stay.
     sys::setns(namespace.raw(), CLONE_NEWNS)?;
     mount::make_private()?;
     let fs = mount::configure(c"tmpfs")?;
@@ -47,7 +49,7 @@ fn empty(place: &Fd) -> Result<()> {
     let root = mount::create(&fs, ATTRS)?;
     mount::attach_root(root.raw())?;
     mount::pivot_root(root.raw())?;
-    // SAFETY: `place` owns the number that is replaced, and the copy after it.
+    // SAFETY: `place` owns the replaced descriptor, and its copy afterwards.
     unsafe { sys::dup3(namespace.raw(), place.raw(), sys::O_CLOEXEC) }
 }
 

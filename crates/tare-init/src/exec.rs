@@ -16,7 +16,7 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// Room for the usual number; a command touches as much of it as it needs.
+    /// Maps room for the usual number of words; unused pages cost no memory.
     pub(crate) fn new() -> Result<Self> {
         const USUAL: usize = 4096;
         Ok(Self {
@@ -26,7 +26,7 @@ impl Words {
         })
     }
 
-    /// Points at the strings of `run`, which must stay where they are until the exec.
+    /// Points at the strings of `run`, which must stay in place until the exec.
     pub(crate) fn fill(&mut self, run: &Run<'_>) -> Result<()> {
         let wanted = run.argv.iter().count() + run.env.iter().count() + 4;
         if wanted > self.memory.words_mut().len() {
@@ -54,29 +54,31 @@ impl Words {
         Ok(())
     }
 
-    /// Adds `HOME=...`, for which [`Words::fill`] left room; it must stay where it is until the exec.
+    /// Adds `HOME=...` in the place that [`Words::fill`] left; the string must
+    /// stay in place until the exec.
     pub(crate) fn set_home(&mut self, home: &CStr) {
         if let Some(slot) = self.home_slot {
             self.memory.words_mut()[slot] = home.as_ptr() as usize;
         }
     }
 
-    /// Executes a program; returns only with the reason why not.
+    /// Executes a program; returns only with the reason of a failure.
     ///
     /// # Safety
-    /// [`Words::fill`] was called, and the strings that it and
-    /// [`Words::set_home`] were given are where they were.
+    /// [`Words::fill`] was called, and its strings and that of
+    /// [`Words::set_home`] are still in place.
     unsafe fn exec(&mut self, program: &CStr) -> Errno {
         let words = self.memory.words_mut();
         let (argv, envp) = (words.as_ptr(), words[self.env..].as_ptr());
-        // SAFETY: `fill` put both vectors there, each with a null at its end; the
+        // SAFETY: `fill` wrote both vectors, each with a null at the end; the
         // caller vouches for the strings.
         unsafe { sys::execve(program, argv.cast(), envp.cast()) }
     }
 }
 
-/// Executes the program; returns only with the reason why not. As execvp(3): a name without a
-/// slash is looked for in `path`, and a match without permission is remembered while the search goes on.
+/// Executes the program; returns only with the reason of a failure. Searches as
+/// execvp(3): a name without a slash in `path`, and EACCES is remembered while
+/// the search continues.
 ///
 /// # Safety
 /// As for [`Words::exec`].
@@ -92,8 +94,8 @@ pub(crate) unsafe fn exec(run: &Run<'_>, words: &mut Words) -> Errno {
     unsafe { search(name, run.path.to_bytes(), words) }
 }
 
-/// Looks the program up in `path` and executes it. Not inlined, for the two pages
-/// that it takes of a stack.
+/// Searches the program in `path` and executes it. Not inlined, because the
+/// buffer takes two pages of a stack.
 ///
 /// # Safety
 /// As for [`Words::exec`].
@@ -102,7 +104,8 @@ unsafe fn search(name: &CStr, path: &[u8], words: &mut Words) -> Errno {
     let mut found = Errno::NOENT;
     let mut buffer = [0u8; PATH_MAX + 256];
     for dir in path.split(|b| *b == b':') {
-        // An empty entry would be the working directory, which is no place to find programs in.
+        // An empty entry would be the working directory, which is no trusted
+        // place.
         if dir.is_empty() {
             continue;
         }

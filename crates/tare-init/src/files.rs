@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Files of the sandbox for the host: one request is one small piece of work, and keeps nothing.
+//! Files of the sandbox for the host: each request is a small piece of work
+//! without state.
 //!
-//! The paths come from the host, the links in them from the sandbox, the powers are ours: so each
-//! path is resolved once, and nothing is opened or changed before it is known to be stored data.
+//! The path comes from the host, the links on the path from the sandbox, the
+//! power from process 1. Therefore each path is resolved once. A file is opened
+//! or changed only after the type of its file system is known to store files.
 
 mod change;
 
@@ -27,7 +29,7 @@ use crate::xattrs;
 /// Tries at something that the sandbox changes meanwhile.
 const TRIES: u32 = 8;
 
-/// Why a request is not done.
+/// Reason of a refusal.
 struct Refusal {
     why: u32,
     errno: Errno,
@@ -44,18 +46,19 @@ type Outcome<T> = core::result::Result<T, Refusal>;
 /// Answers file requests.
 #[derive(Default)]
 pub(crate) struct Files {
-    /// Where answers are put together, once there was one.
+    /// Memory for answers, after the first request.
     memory: Option<Mapping>,
 }
 
 impl Files {
-    /// Does what is asked and says how it went; `proc` is a procfs of this pid namespace.
+    /// Executes a request and answers; `proc` is a procfs of this pid
+    /// namespace.
     pub(crate) fn serve(&mut self, body: &[u8], fds: &[i32], proc: i32, confine: &Confine<'_>) {
         let Some(socket) = fds.first() else { return };
         if self.memory.is_none() {
             self.memory = Mapping::anonymous(FILE_ANSWER_MAX).ok();
         }
-        // Without memory the socket closes, which the host sees.
+        // Without memory the socket closes, and the host sees that.
         let Some(memory) = &mut self.memory else {
             return;
         };
@@ -74,7 +77,8 @@ impl Files {
             Ok(request) if !request.user.is_empty() || job.is_long(&request) => match fork() {
                 Ok(0) => Ok(true),
                 Ok(_) => return,
-                // Without a process to spare it is done here, but never with more rights than the user's.
+                // Without a new process the work is done here, but never with
+                // more rights than the user's.
                 Err(errno) if !request.user.is_empty() => Err(errno),
                 Err(_) => Ok(false),
             },
@@ -103,7 +107,8 @@ impl Files {
             place.copy_from_slice(&word.to_ne_bytes());
         }
         let bytes = &memory.bytes()[..FILE_ANSWER + len];
-        // The socket closes with the request, which ends the wait of a host that got nothing.
+        // The socket closes with the request, which ends the wait of a host
+        // without an answer.
         let _ = match &fd {
             Some(fd) => send(*socket, bytes, &[fd.raw()]),
             None => send(*socket, bytes, &[]),
@@ -114,7 +119,8 @@ impl Files {
     }
 }
 
-/// Leaves this process, which was made for one request, the rights of a user and no others: user and group.
+/// Reduces this process, made for one request, to the rights of a user; returns
+/// user and group.
 fn act_as(user: &CStr, confine: &Confine<'_>) -> Outcome<(u32, u32)> {
     if user.is_empty() {
         return Ok((0, 0));
@@ -126,13 +132,13 @@ fn act_as(user: &CStr, confine: &Confine<'_>) -> Outcome<(u32, u32)> {
         .find(root.raw(), user)
         .map_err(refused(wire::FILE_NO_USER))?;
     change_ids(identity, confine).map_err(refused(wire::FILE_NOT_AS_USER))?;
-    // Those of a command of the user: none, or of user 0 the sandbox's.
+    // As for a command: no capabilities, or for user 0 the sandbox's.
     let caps = if identity.uid == 0 { confine.caps } else { 0 };
     sys::keep_caps(caps).map_err(refused(wire::FILE_NOT_AS_USER))?;
     Ok((identity.uid, identity.gid))
 }
 
-/// Refuses what lies on a file system that is not known to store files.
+/// Refuses files on file systems that are not known to store files.
 fn check_place(fd: i32) -> Outcome<()> {
     match fs_types::is_storage(fd)? {
         true => Ok(()),
@@ -143,7 +149,7 @@ fn check_place(fd: i32) -> Outcome<()> {
     }
 }
 
-/// A copy of this process for one request; it is reaped as any orphan is.
+/// Forks a process for a request, which is reaped as an orphan.
 fn fork() -> Result<i32> {
     sys::fork(0, None)
 }
@@ -171,7 +177,7 @@ fn words(stat: &Stat) -> [u64; FILE_STAT_WORDS] {
     ]
 }
 
-/// One request and its answer.
+/// A request and its answer.
 struct Job<'b> {
     /// The directory, or file, that was given.
     base: Option<i32>,
@@ -179,7 +185,7 @@ struct Job<'b> {
     tail: Answer<'b>,
     count: u32,
     stat: Option<Stat>,
-    /// Whose rights count: user and group.
+    /// User and group whose rights count.
     who: (u32, u32),
 }
 
@@ -207,7 +213,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Whether an overlay may have to copy a whole file first, which must keep nobody waiting.
+    /// Returns whether an overlay may have to copy a whole file first, which
+    /// must not delay other requests.
     fn is_long(&self, request: &FileRequest<'_>) -> bool {
         const MUCH: i64 = 4 << 20;
         let writes = request.open & (sys::O_WRONLY | sys::O_RDWR) != 0;
@@ -222,7 +229,7 @@ impl Job<'_> {
         found.is_ok_and(|stat| stat.is(S_IFREG) && stat.size > MUCH)
     }
 
-    /// The one place where a path becomes a descriptor.
+    /// Resolves a path; no other function here does.
     fn resolve(&self, path: &CStr, flags: u32, how: u32) -> Result<Fd> {
         let mut links = dir::in_root();
         if how & wire::NO_LINKS != 0 {
@@ -238,7 +245,7 @@ impl Job<'_> {
         }
     }
 
-    /// What `path` leads to, to be looked at: nothing is opened.
+    /// Finds the file of `path` without opening it.
     fn find(&self, path: &CStr, how: u32) -> Result<Fd> {
         let last = if how & wire::FOLLOW == 0 {
             O_NOFOLLOW
@@ -248,7 +255,8 @@ impl Job<'_> {
         self.resolve(path, O_PATH | last, how)
     }
 
-    /// The directory that `path` is or will be in, known to store files, and the last name in `buffer`.
+    /// Finds the directory of `path`, known to store files; puts the last name
+    /// into `buffer`.
     fn parent<'n>(&self, path: &CStr, how: u32, buffer: &'n mut [u8]) -> Outcome<(Fd, &'n CStr)> {
         let (parent, name) = dir::split(path);
         match name {
@@ -273,7 +281,8 @@ impl Job<'_> {
                 }
             }
             match self.create(request) {
-                // Made by somebody else meanwhile, or a link to nothing.
+                // Another process made the file meanwhile, or the path is a
+                // dangling link.
                 Err(Refusal {
                     errno: Errno::EXIST,
                     ..
@@ -324,26 +333,29 @@ impl Job<'_> {
         }
     }
 
-    /// Opens what an O_PATH descriptor stands for, without a path. It never waits, not even for who
-    /// holds a lease: see O_NONBLOCK in open(2).
+    /// Opens the file of an O_PATH descriptor, without a path. Never waits, not
+    /// even for the holder of a lease: see O_NONBLOCK in open(2).
     fn reopen(&self, found: &Fd, flags: u32) -> Result<Fd> {
         let (fds, mut digits, mut name) = (self.own_fds()?, [0; 20], [0; 21]);
         let name = dir::join(&mut name, &[dir::digits(found.raw() as u64, &mut digits)])?;
         let fd = sys::openat(fds.raw(), name, flags | O_NONBLOCK | O_NOCTTY, 0)?;
-        // Whoever may mount inside could have mounted on the link.
+        // A process inside with the right to mount could have mounted on the
+        // link.
         match mount_id(found.raw(), c"")? == mount_id(fd.raw(), c"")? {
             true => Ok(fd),
             false => Err(Errno::XDEV),
         }
     }
 
-    /// Our own descriptors in procfs, whatever may be mounted over it.
+    /// Opens the directory of this process's descriptors in procfs, below any
+    /// mounts on it.
     fn own_fds(&self) -> Result<Fd> {
         let strict = sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS;
         sys::openat2(self.proc, c"self/fd", O_PATH | O_DIRECTORY, 0, strict)
     }
 
-    /// The next entries of the given directory; its descriptor remembers how far we are.
+    /// Lists the next entries of the given directory; its descriptor has the
+    /// position.
     fn list(&mut self) -> Outcome<()> {
         let base = self.base.ok_or(Errno::BADF)?;
         let (tail, count) = (&mut self.tail, &mut self.count);
@@ -353,7 +365,7 @@ impl Job<'_> {
                 Err(Errno::NOENT) => Ok(()),
                 found => {
                     tail.put_name(name)?;
-                    // Zeros: it is there, but says nothing about itself.
+                    // Zeros: the entry exists, but its state is hidden.
                     let words = found.as_ref().map_or([0; FILE_STAT_WORDS], words);
                     words
                         .iter()

@@ -4,19 +4,21 @@
 //! A filter holds for a thread and for all that the thread starts. Without this
 //! module, each command attaches the filter itself, between clone(2) and
 //! execve(2), and the kernel copies and checks the program each time. Commands
-//! that a filtered thread starts are born behind the filter and attach nothing.
+//! that a filtered thread starts are born behind the filter.
 //!
-//! Process 1 cannot filter its only thread, because the filter may refuse what
-//! process 1 needs: mounts, terminals, files, cgroups. Therefore process 1 has
-//! two threads, which share memory and descriptors and take turns:
+//! Process 1 cannot filter its only thread, because the filter may refuse calls
+//! that process 1 needs: for mounts, terminals, files and cgroups. Therefore
+//! process 1 has two threads, which share memory and descriptors and take
+//! turns:
 //!
 //! - The first thread has no filter. [`hand_over`] starts the filtered thread
 //!   and then waits for jobs.
 //! - The filtered thread receives requests, starts commands and reaps them. For
-//!   what the filter may refuse, it calls [`FilteredThread::by_first`].
+//!   calls that the filter may refuse, the thread uses
+//!   [`FilteredThread::by_first`].
 //!
-//! `turn` says which thread runs. The other one sleeps in futex(2) and touches
-//! nothing, so that no lock is needed, and memory is used by one thread alone.
+//! The word `turn` names the running thread. The other thread sleeps in
+//! futex(2) and touches no memory, so no lock is needed.
 //!
 //! A sandbox cannot reach either thread: pid_namespaces(7) protects all threads
 //! of process 1 from signals and stops from inside.
@@ -48,14 +50,14 @@ struct Job {
     argument: *mut (),
 }
 
-/// What the two threads share.
+/// State that the two threads share.
 pub(crate) struct FilteredThread {
     turn: AtomicU32,
-    /// Belongs to the thread whose turn it is.
+    /// Belongs to the running thread.
     job: Cell<Option<Job>>,
 }
 
-/// What the filtered thread begins with.
+/// State at the beginning of the filtered thread.
 struct Start<'a, T> {
     shared: FilteredThread,
     program: &'a [u8],
@@ -63,9 +65,9 @@ struct Start<'a, T> {
     argument: *mut T,
 }
 
-/// Runs `serve(argument, ...)` in a thread behind the filter, and does in this
-/// thread what that asks for. Calls `meanwhile` first, in any case. Returns only
-/// if there cannot be such a thread.
+/// Runs `serve(argument, ...)` in a filtered thread, and does that thread's
+/// jobs in this thread. Calls `meanwhile` first, in any case. Returns only if
+/// there cannot be a filtered thread.
 pub(crate) fn hand_over<T>(
     program: &[u8],
     serve: fn(&mut T, &'static FilteredThread) -> !,
@@ -84,9 +86,9 @@ pub(crate) fn hand_over<T>(
         serve,
         argument,
     };
-    // SAFETY: `start` lives until this function returns, which is after the
-    // thread has passed the turn for the last time. Meanwhile this thread uses
-    // `shared` alone, and of that `job` in its own turn.
+    // SAFETY: `start` lives until this function returns, after the thread has
+    // passed its last turn. Meanwhile this thread uses only `shared`, and `job`
+    // only in its own turn.
     let begun = unsafe { thread(stack, enter::<T>, (&raw mut start).cast()) };
     // The filtered thread attaches the program at the same time.
     meanwhile();
@@ -100,7 +102,7 @@ pub(crate) fn hand_over<T>(
             return;
         }
         if let Some(job) = shared.job.take() {
-            // SAFETY: `by_first` put the job there and waits for its end.
+            // SAFETY: `by_first` set the job and waits for its end.
             unsafe { (job.run)(job.argument) };
         }
         shared.pass_to(FILTERED);
@@ -128,7 +130,7 @@ unsafe extern "C" fn enter<T>(start: *mut ()) -> ! {
 
 /// Sets no_new_privs and attaches the filter, for the calling thread.
 fn filter(program: &[u8]) -> Result<()> {
-    // Without it seccomp(2) asks for CAP_SYS_ADMIN.
+    // Without the flag seccomp(2) needs CAP_SYS_ADMIN.
     sys::set_no_new_privs()?;
     sys::seccomp_filter(program)
 }
@@ -139,7 +141,7 @@ impl FilteredThread {
         /// Calls the function in an `Option<F>`.
         ///
         /// # Safety
-        /// `work` points to an `Option<F>` that nothing else uses.
+        /// `work` points to an `Option<F>` that no other code uses.
         unsafe fn run<F: FnOnce()>(work: *mut ()) {
             // SAFETY: the caller vouches for the pointer.
             if let Some(work) = unsafe { &mut *work.cast::<Option<F>>() }.take() {
@@ -164,7 +166,8 @@ impl FilteredThread {
     }
 
     fn pass_to(&self, turn: u32) {
-        // After the store `self` may be gone: with `ENDED`, `hand_over` returns.
+        // After the store `self` may be gone: with `ENDED`, `hand_over`
+        // returns.
         let place = self.turn.as_ptr();
         self.turn.store(turn, Ordering::Release);
         sys::futex_wake(place);

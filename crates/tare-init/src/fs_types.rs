@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! File systems that store files, as against those that only look like it.
+//! Types of file systems that store files.
 
 use crate::sys::{self, Result};
 
-/// statfs(2)'s types. What is not in the list is not touched: procfs, sysfs, cgroups, and whatever
-/// the kernel may think of next, where opening or writing does something.
+/// Types of statfs(2). Others are not touched: in procfs, sysfs, cgroups, and
+/// any type that the kernel may add, opening or writing may have an effect.
 const STORAGE: [u32; 32] = [
     0x0102_1994, // tmpfs
     0x794c_7630, // overlayfs
@@ -40,7 +40,7 @@ const STORAGE: [u32; 32] = [
     0x6573_5546, // fuse, virtiofs
 ];
 
-/// Whether a descriptor, O_PATH or not, is of such a file system.
+/// Returns whether a descriptor, O_PATH or not, is on such a file system.
 pub(crate) fn is_storage(fd: i32) -> Result<bool> {
     let kind = sys::fstatfs(fd)?.kind;
     Ok(is_weak!("files_anywhere") || STORAGE.contains(&(kind as u32)))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is removed when a sandbox is dead.
+//! Directories that are removed after the end of a sandbox.
 
 use crate::cgroup::remove_cgroup;
 use crate::copy::remove_tree;
@@ -7,15 +7,17 @@ use crate::mapping::Mapping;
 use crate::sys::{AT_FDCWD, Result};
 use crate::wire::{Field as _, List, Open, Reader};
 
-/// What is removed when a sandbox is dead: two lists, each behind its length.
+/// Cgroups and scratch directories of a sandbox: two lists, each behind its
+/// length.
 pub(crate) struct Grave(Mapping);
 
 impl Grave {
     pub(crate) fn new(open: &Open<'_>) -> Result<Self> {
         let parts = [open.cgroups.bytes(), open.scratch.bytes()];
         let mut memory = Mapping::anonymous(8 + parts[0].len() + parts[1].len())?;
-        // No init has anything to do with it, nor with those of the sandboxes before. Said before anything is in it: the
-        // kernel makes one area of all that are next to each other then.
+        // Inits need neither this memory nor that of earlier sandboxes. Set
+        // while the memory is empty: the kernel then merges neighbouring areas
+        // of the same kind.
         memory.for_children(false)?;
         let mut rest = memory.bytes_mut();
         for part in parts {
@@ -32,7 +34,7 @@ impl Grave {
         self.0.into_raw()
     }
 
-    /// Takes back what [`Grave::into_raw`] gave.
+    /// Takes back a value from [`Grave::into_raw`].
     ///
     /// # Safety
     /// As for [`Mapping::from_raw`].
@@ -41,7 +43,7 @@ impl Grave {
         Self(unsafe { Mapping::from_raw(raw) })
     }
 
-    /// Gives the next child a copy, to do the removing.
+    /// Includes the lists in the copy that the next child gets, to remove them.
     pub(crate) fn for_children(&self) -> Result<()> {
         self.0.for_children(true)
     }
@@ -68,7 +70,7 @@ impl Grave {
 
     pub(crate) fn remove_scratch(&self) {
         for path in self.lists().iter().flat_map(|(_, scratch)| scratch.iter()) {
-            // What is left is found by the next `Store::recover`.
+            // The next `Store::recover` finds the rest.
             let _ = remove_tree(AT_FDCWD, path);
         }
     }

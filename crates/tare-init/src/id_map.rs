@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The id maps of user namespaces, user_namespaces(7), and user 0 in one.
+//! Id maps of user namespaces, user_namespaces(7).
 
 use core::ffi::CStr;
 
@@ -22,8 +22,9 @@ pub(crate) fn write_map(pid: i32, file: &CStr, map: &[u8]) -> Result<()> {
     sys::write(file.raw(), map)
 }
 
-/// The only ids an ordinary user without subordinate ones can map, user_namespaces(7);
-/// setgroups is denied first, or the kernel refuses the map.
+/// Maps the caller's ids to 0, the only ids that an ordinary user without
+/// subordinate ids can map. Denies setgroups(2) first, because the kernel
+/// refuses the map otherwise.
 pub(crate) fn map_self(hello: &Hello) -> Result<()> {
     for (file, id) in [
         (c"/proc/self/setgroups", None),
@@ -45,7 +46,8 @@ pub(crate) fn map_self(hello: &Hello) -> Result<()> {
     Ok(())
 }
 
-/// Takes user and group 0 of the new user namespace, and hides from the caller's other processes again.
+/// Becomes user and group 0 of the new user namespace, and hides from the
+/// caller's other processes again.
 pub(crate) fn become_root() -> Result<()> {
     sys::setresgid(0)?;
     sys::setresuid(0)?;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Killing a command with all that it started.
+//! Kills a command with all processes that it started.
 //!
-//! A process belongs to the command if it is in its session, has an ancestor
-//! that does, or was adopted by process 1 and is the command's by its marks
-//! (`owner.rs`). All are stopped first, parents before children can lose them,
-//! until all have stopped and no new one is found; then all are killed. Where
-//! the command has a cgroup of its own, the kernel kills all in it at once.
+//! A process belongs to a command by its session, by an ancestor that belongs,
+//! or, after adoption by process 1, by its marks (`owner.rs`). All are stopped
+//! first, until all have stopped and a scan finds no new process; then all are
+//! killed. Stopped parents cannot lose children. Where the command has a
+//! cgroup, the kernel kills all processes in it at once.
 
 use core::ffi::CStr;
 
@@ -16,19 +16,20 @@ use crate::mapping::Table;
 use crate::owner::{Cgroup, Owner};
 use crate::sys::{self, Errno, O_RDONLY, Result, SIGKILL, SIGSTOP};
 
-/// Processes looked at; more than a pid namespace has by default.
+/// Processes per scan; more than a pid namespace has by default.
 const ROWS: usize = 65536;
-/// Somebody may never stop: who waits for its vfork's child, or is woken again and again.
+/// Scans at most. A process may never stop: while it waits for its vfork(2)
+/// child, or if another process wakes it again and again.
 const ROUNDS: usize = 100;
-/// Of them those without a pause: to stop takes less than that.
+/// Scans without a pause, because stopping usually takes less.
 const BUSY_ROUNDS: usize = 8;
-/// Of a member: it makes no more processes, since all its threads have stopped or ended.
+/// Value of a member whose threads have all stopped or ended, so that it makes
+/// no more processes.
 const STOPPED: usize = 1;
 
-/// A command whose processes are looked for.
+/// A command, to find its processes.
 pub(crate) struct Tree<'a> {
-    /// Its first process; 0 once that is reaped, when its number may be
-    /// another's.
+    /// First process; 0 after it was reaped, because its pid may be reused.
     pub(crate) leader: i32,
     pub(crate) owner: &'a Owner,
     /// A procfs of this pid namespace.
@@ -36,13 +37,13 @@ pub(crate) struct Tree<'a> {
 }
 
 impl Tree<'_> {
-    /// Kills all of it.
+    /// Kills all processes of the command.
     pub(crate) fn kill(&self) {
         let Ok(mut table) = Table::<Member>::new(ROWS) else {
-            // Without memory, at least the command itself.
+            // Without memory, kills at least the first process.
             return self.kill_leader();
         };
-        // How many the last round found, if all of them had stopped.
+        // Number of processes in the last round, if all had stopped.
         let (mut before, mut listed) = (None, 0);
         for round in 0..ROUNDS {
             let Ok(n) = self.scan(table.rows()) else {
@@ -51,8 +52,8 @@ impl Tree<'_> {
             listed = n;
             let rows = &mut table.rows()[..n];
             let found = gather(rows);
-            // A fork that had begun goes on when its process is told to stop:
-            // only who has stopped makes no more.
+            // A running fork(2) finishes before its process stops, so only a
+            // stopped process makes no more.
             let stopped = ours(rows).all(|row| row.own == STOPPED);
             if stopped && before == Some(found) {
                 break;
@@ -64,7 +65,7 @@ impl Tree<'_> {
             }
         }
         signal(&table.rows()[..listed], SIGKILL);
-        // As above; without a procfs this is all there is.
+        // Without a procfs this is all that is possible.
         self.kill_leader();
     }
 
@@ -74,8 +75,8 @@ impl Tree<'_> {
         }
     }
 
-    /// Kills what is left of it, dead processes that are not reaped included;
-    /// how many there are.
+    /// Kills remaining processes; returns their number, unreaped dead ones
+    /// included.
     pub(crate) fn kill_left(&self) -> usize {
         let Ok(mut table) = Table::<Member>::new(ROWS) else {
             return 0;
@@ -89,8 +90,8 @@ impl Tree<'_> {
         found
     }
 
-    /// Fills a row for each process of the namespace; those that are surely of
-    /// the command begin the family.
+    /// Fills a row for each process of the namespace; processes that surely
+    /// belong begin the family.
     fn scan(&self, rows: &mut [Member]) -> Result<usize> {
         let home = Cgroup::of(self.proc, b"1")?;
         let mut n = 0;
@@ -106,7 +107,7 @@ impl Tree<'_> {
         Ok(n)
     }
 
-    /// A member from its proc_pid_stat(5).
+    /// Makes a member from proc_pid_stat(5).
     fn member(&self, name: &CStr, pid: i32, home: &Cgroup) -> Option<Member> {
         let mut path = [0u8; 32];
         let path = dir::join(&mut path, &[name.to_bytes(), b"/stat"]).ok()?;
@@ -120,8 +121,7 @@ impl Tree<'_> {
             0 | 1 => stopped,
             _ => threads_stopped(self.proc, name).unwrap_or(false),
         };
-        // Copies of process 1 that work on files are in its own session, which
-        // is 0 or 1.
+        // Copies of process 1 that work on files are in session 0 or 1.
         let adopted = || parent == 1 && session > 1 && self.owner.owns(self.proc, name, home);
         let begins = self.leader > 0 && (pid == self.leader || session == self.leader) || adopted();
         Some(Member::new(
@@ -135,7 +135,8 @@ impl Tree<'_> {
 
 fn signal(rows: &[Member], signal: u32) {
     for row in ours(rows) {
-        // It may have ended since; its pid is not reused before it is reaped here.
+        // The process may have ended, but its pid is not reused before it is
+        // reaped here.
         let _ = sys::kill(row.id, signal);
     }
 }
@@ -148,20 +149,22 @@ pub(crate) fn kill_cgroup(cgroup: i32) -> Result<()> {
     }
 }
 
-/// KERNEL(<5.14): signals whoever is listed until nobody is. Frozen, nobody forks meanwhile, and
-/// what is frozen in v2 still dies.
+/// KERNEL(5.14): kills all listed processes until the list is empty. Freezes
+/// the cgroup meanwhile, so that no process forks; a frozen process of v2 still
+/// dies.
 fn kill_listed(cgroup: i32) -> Result<()> {
     const ROUNDS: usize = 400;
     for _ in 0..ROUNDS {
-        // Unfrozen ones are found by the next round.
+        // The next round finds processes that were not frozen.
         let _ = write(cgroup, c"cgroup.freeze", b"1");
         let mut text = [0u8; 4096];
         let file = sys::openat(cgroup, c"cgroup.procs", O_RDONLY, 0)?;
         let n = sys::read(file.raw(), &mut text)?;
-        // What does not fit, or is cut, comes with the next round.
+        // A line that is cut or does not fit comes in the next round.
         for line in text[..n].split_inclusive(|b| *b == b'\n') {
             if let Some(pid) = line.strip_suffix(b"\n").and_then(decimal::number) {
-                // It may have ended since; its pid is not reused before it is reaped here.
+                // The process may have ended, but its pid is not reused before
+                // it is reaped here.
                 let _ = sys::kill(pid, SIGKILL);
             }
         }
@@ -191,7 +194,7 @@ fn threads_stopped(proc: i32, name: &CStr) -> Result<bool> {
     let mut all = true;
     dir::for_each(tasks.raw(), c".", |thread| {
         let mut path = [0u8; 32];
-        // One that cannot be read has ended.
+        // An unreadable thread has ended.
         all &= Stat::read(
             tasks.raw(),
             dir::join(&mut path, &[thread.to_bytes(), b"/stat"])?,
@@ -202,7 +205,8 @@ fn threads_stopped(proc: i32, name: &CStr) -> Result<bool> {
     Ok(all)
 }
 
-/// State (field 3), parent (4), session (6) and number of threads (20) of proc_pid_stat(5).
+/// State (field 3), parent (4), session (6) and number of threads (20) of
+/// proc_pid_stat(5).
 struct Stat {
     /// Or dead.
     stopped: bool,

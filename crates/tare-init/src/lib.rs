@@ -3,15 +3,15 @@
 //!
 //! An implementation detail of libtare, without any promise.
 //!
-//! The program (`src/main.rs`) has neither a standard library nor a C library, and aborts
-//! instead of unwinding. A cargo profile holds for a whole build, and libtare must unwind.
-//! Therefore the build script runs rustc on the program, with the flags it needs, and this
-//! library embeds the result.
+//! The program (`src/main.rs`) has neither a standard library nor a C library,
+//! and aborts instead of unwinding. A cargo profile holds for a whole build,
+//! and libtare must unwind. Therefore the build script runs rustc on the
+//! program, with the flags it needs, and this library embeds the result.
 //!
-//! Cargo knows the same sources as the binary `tare-init`, so that `cargo check`, `clippy`,
-//! `fmt`, `doc` and rust-analyzer see them. Without the build script's `--cfg freestanding`
-//! they use the standard library's entry point, panic handler and memory functions. Nothing
-//! runs that binary.
+//! Cargo knows the same sources as the binary `tare-init`, so that `cargo
+//! check`, `clippy`, `fmt`, `doc` and rust-analyzer see them. Without the build
+//! script's `--cfg freestanding` they use the standard library's entry point,
+//! panic handler and memory functions. Nothing runs that binary.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The helper program: the spawner of a host process, and process 1 of each sandbox.
+//! The helper program: the spawner of a host process, and process 1 of each
+//! sandbox.
 //!
-//! Static, without a standard library and without an allocator: what it does, a
-//! clone of it can do at once, in any namespace, with nothing of the host in its memory.
+//! Static, without a standard library and without an allocator. Therefore a
+//! clone of the program can go on at once, in any namespace, and no memory of
+//! the host is in it.
 //!
-//! The build script of this crate sets `freestanding`. Without it these are the sources of an ordinary
-//! program, which only tools look at: see `lib.rs`.
+//! The build script sets `freestanding`. Without that cfg, these are the
+//! sources of an ordinary program for tools: see `lib.rs`.
 #![cfg_attr(freestanding, no_std, no_main)]
 
 #[macro_use]
@@ -65,8 +67,8 @@ fn main() {
     start()
 }
 
-/// Descriptor 0 is the host's socket. A child of ours goes on as the spawner, so
-/// that the host has no child of its own to wait for.
+/// Begins the program. Descriptor 0 is the host's socket. A child continues as
+/// the spawner, so that the host has no child to wait for.
 extern "C" fn start() -> ! {
     sys::block_signals(true);
     let ignored = sys::default_signals();
@@ -80,8 +82,8 @@ extern "C" fn start() -> ! {
     }
 }
 
-/// Leaves the host's session, process group and working directory: a signal
-/// for the host's group must not keep this process from cleaning up, and the
+/// Leaves the host's session, process group and working directory: a signal for
+/// the host's group must not end this process before it has cleaned up, and the
 /// host's directory must not stay busy.
 fn stand_apart() -> sys::Result<()> {
     sys::setsid()?;
@@ -94,13 +96,15 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     sys::exit(70)
 }
 
-/// Named by the precompiled core library; with `panic=abort` nothing unwinds, so it is never called.
-// SAFETY: the symbol is the standard library's own, which this program has not.
+/// Symbol that the precompiled core library names. Never called, because
+/// `panic=abort` unwinds no stack.
+// SAFETY: only the standard library defines this symbol, and the program does
+// not link it.
 #[cfg(freestanding)]
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
-/// What the compiler calls for copies; there is no C library to bring them.
+/// Memory functions that the compiler calls; the C library's are not linked.
 #[cfg_attr(
     not(freestanding),
     allow(dead_code, reason = "the C library has its own")
@@ -108,7 +112,8 @@ extern "C" fn rust_eh_personality() {}
 mod memory {
     use core::arch::asm;
 
-    // SAFETY: the four symbols are the C library's own, defined nowhere else in this program.
+    // SAFETY: the four symbols are the C library's own, defined nowhere else in
+    // this program.
     #[cfg_attr(freestanding, unsafe(no_mangle))]
     unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
         // SAFETY: the caller promises `n` bytes at both, not overlapping.
@@ -122,10 +127,12 @@ mod memory {
     #[cfg_attr(freestanding, unsafe(no_mangle))]
     unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
         if (to as usize).wrapping_sub(from as usize) >= n {
-            // SAFETY: the target does not begin inside the source, so copying upwards is right.
+            // SAFETY: the target does not begin inside the source, so copying
+            // upwards is right.
             return unsafe { memcpy(to, from, n) };
         }
-        // SAFETY: the caller promises `n` bytes at both; copying downwards, with the direction flag put back.
+        // SAFETY: the caller promises `n` bytes at both; copying downwards,
+        // with the direction flag put back.
         unsafe {
             asm!("std", "rep movsb", "cld", inout("rcx") n => _, inout("rdi") to.wrapping_add(n).wrapping_sub(1) => _, inout("rsi") from.wrapping_add(n).wrapping_sub(1) => _, options(nostack))
         }

@@ -1,12 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Memory without an allocator: mappings, and tables in them.
+//!
+//! The helper exists once per host process and once per sandbox, so each page
+//! counts. Three rules keep the number low:
+//!
+//! - Memory is mapped once, at a size that is enough, and never grows. The
+//!   kernel gives a page at the first write, so a table of 16,384 rows costs as
+//!   many pages as rows are in use.
+//! - A page is written before it is read. Reading first would map the zero
+//!   page, and the write would fault a second time.
+//! - Memory that lasts lies in a row behind the program ([`Mapping::lasting`]).
+//!   A mapping elsewhere needs page tables of its own: one for each of the
+//!   lower levels, 4 KiB each. Every sandbox would pay for four of them.
+//!
+//! A fork(2) copies page tables, so memory that children do not need is left
+//! out ([`Mapping::for_children`]). After the operations of a start, the init
+//! gives the pages of its stack back ([`release_stack`]): a start uses buffers
+//! for paths in nested calls, serving does not.
 
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::sys::{self, MADV_DOFORK, MADV_DONTFORK, MADV_DONTNEED, Result};
 
-/// Memory of its own, unmapped when it goes out of scope.
+/// Memory that is unmapped when the value goes out of scope.
 pub(crate) struct Mapping {
     at: *mut u8,
     len: usize,
@@ -18,44 +35,51 @@ impl Mapping {
         sys::map_anonymous(len).map(|at| Self { at, len })
     }
 
-    /// The same for what is there until the process ends: in a row behind the program, where it takes no page tables of
-    /// its own, of which every sandbox would pay four.
+    /// Maps memory that stays until the process ends: in a row behind the
+    /// program.
+    ///
+    /// The pages share the page tables of the program. A hint alone would not
+    /// do, because the kernel may place the mapping elsewhere; MAP_FIXED would
+    /// replace a mapping that is there. With MAP_FIXED_NOREPLACE an occupied
+    /// address is an error, and the mapping then goes to any place.
     pub(crate) fn lasting(len: usize) -> Result<Self> {
         const PAGE: usize = 4096;
-        /// The first address behind the last such mapping, less that of the program's end.
+        /// Bytes behind the end of the program that are taken.
         static TAKEN: AtomicUsize = AtomicUsize::new(0);
         unsafe extern "C" {
-            /// Where the program ends; the linker's.
+            /// End of the program, from the linker.
             safe static _end: u8;
         }
         let len = len.max(1);
         let behind = (&raw const _end as usize).next_multiple_of(PAGE);
         let at = behind + TAKEN.fetch_add(len.next_multiple_of(PAGE), Ordering::Relaxed);
-        // Where something is, it stays.
+        // Another mapping may be there, and stays.
         let mapped = sys::map_anonymous_at(at, len).or_else(|_| sys::map_anonymous(len));
         mapped.map(|at| Self { at, len })
     }
 
-    /// Leaves it out of what children get a copy of, or not: MADV_DONTFORK, MADV_DOFORK.
+    /// Includes the memory in the copies that children get, or leaves it out.
     pub(crate) fn for_children(&self, copied: bool) -> Result<()> {
         let advice = if copied { MADV_DOFORK } else { MADV_DONTFORK };
-        // SAFETY: neither changes what the pages hold.
+        // SAFETY: neither advice changes the content of the pages.
         unsafe { sys::advise(self.at, self.len, advice) }
     }
 
-    /// The content of a sealed memfd; a private mapping, so that it too may be written.
+    /// Maps the content of a sealed memfd, privately and writable.
     pub(crate) fn file(fd: i32, len: usize) -> Result<Self> {
         let len = len.max(1);
         sys::map_file(fd, len).map(|at| Self { at, len })
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: mmap gave `len` readable bytes, which stay mapped as long as `self`.
+        // SAFETY: the mapping has `len` readable bytes and lives as long as
+        // `self`.
         unsafe { core::slice::from_raw_parts(self.at, self.len) }
     }
 
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, writable; `&mut self` makes the access exclusive.
+        // SAFETY: as above, and writable; `&mut self` makes the access
+        // exclusive.
         unsafe { core::slice::from_raw_parts_mut(self.at, self.len) }
     }
 
@@ -65,11 +89,12 @@ impl Mapping {
         (this.at as usize, this.len)
     }
 
-    /// Takes ownership back of what [`Mapping::into_raw`] gave; zeros are nothing.
+    /// Takes back a mapping from [`Mapping::into_raw`]; zeros make an empty
+    /// one.
     ///
     /// # Safety
-    /// The pair comes from `into_raw`, in this process or in a parent that had a
-    /// copy made for this one, and is taken back once.
+    /// The pair comes from `into_raw`, in this process or in its parent before
+    /// fork(2), and is taken back once.
     pub(crate) unsafe fn from_raw((at, len): (usize, usize)) -> Self {
         match at {
             0 => Self::default(),
@@ -80,15 +105,16 @@ impl Mapping {
         }
     }
 
-    /// The same memory as machine words.
+    /// Returns the memory as machine words.
     pub(crate) fn words_mut(&mut self) -> &mut [usize] {
-        // SAFETY: as above; mmap aligns to a page, and any bits are a valid usize.
+        // SAFETY: as above. A mapping begins at a page, and any bits are a
+        // usize.
         unsafe { core::slice::from_raw_parts_mut(self.at.cast(), self.len / size_of::<usize>()) }
     }
 }
 
 impl Default for Mapping {
-    /// Nothing.
+    /// Makes an empty mapping.
     fn default() -> Self {
         Self {
             at: core::ptr::NonNull::dangling().as_ptr(),
@@ -100,10 +126,10 @@ impl Default for Mapping {
 /// Types for which all-zero bytes are a value.
 ///
 /// # Safety
-/// Every field must be an integer.
+/// Every field is an integer, or a type for which zero bytes are a value.
 pub(crate) unsafe trait Zeroable {}
 
-/// A table in memory of its own: rows that were never touched cost nothing.
+/// A table in a mapping: untouched rows cost no memory.
 pub(crate) struct Table<T> {
     rows: Mapping,
     _kind: core::marker::PhantomData<T>,
@@ -114,12 +140,12 @@ impl<T: Zeroable> Table<T> {
         Mapping::anonymous(rows * size_of::<T>()).map(Self::within)
     }
 
-    /// The same, as [`Mapping::lasting`].
+    /// Makes a table as [`Mapping::lasting`].
     pub(crate) fn lasting(rows: usize) -> Result<Self> {
         Mapping::lasting(rows * size_of::<T>()).map(Self::within)
     }
 
-    /// The same, of which no child has a copy.
+    /// Makes a table that children get no copy of.
     pub(crate) fn own(rows: usize) -> Result<Self> {
         let table = Self::new(rows)?;
         table.rows.for_children(false)?;
@@ -135,8 +161,8 @@ impl<T: Zeroable> Table<T> {
 
     pub(crate) fn rows(&mut self) -> &mut [T] {
         let n = self.rows.len / size_of::<T>();
-        // SAFETY: the memory is page-aligned, exclusively ours, and zero or written through this slice;
-        // `Zeroable` says that zero is a value.
+        // SAFETY: the memory begins at a page, belongs to `self`, and is zero
+        // or written through this slice. `Zeroable` says that zero is a value.
         unsafe { core::slice::from_raw_parts_mut(self.rows.at.cast(), n) }
     }
 }
@@ -154,20 +180,31 @@ impl<T: Zeroable> Table<T> {
 impl Drop for Mapping {
     fn drop(&mut self) {
         if self.len > 0 {
-            // SAFETY: `self` owns the pages and is gone now.
+            // SAFETY: `self` owns the pages and goes away.
             unsafe { sys::unmap(self.at, self.len) }
         }
     }
 }
 
-/// Gives back the stack that functions which have returned have used; the caller's own frame must be small.
+/// Gives the pages of the stack below the caller's frame back to the kernel.
+///
+/// The frames there belong to functions that have returned, so their content is
+/// dead. The pages would stay with the process all the same, because the kernel
+/// does not know where a stack ends. MADV_DONTNEED frees them; the next deeper
+/// call gets zero pages.
+///
+/// Two pages below this frame are kept for the calls that follow. Of the rest
+/// 64 KiB are given back, which is more than any start uses. The stack of a
+/// host with a small RLIMIT_STACK may be smaller. The call then passes over
+/// unmapped pages and returns ENOMEM.
 pub(crate) fn release_stack() {
     const PAGE: usize = 4096;
-    /// RLIMIT_STACK of a host may be small, and the stack with it: what is not mapped is passed over, as ENOMEM.
+    /// More than any start uses.
     const DEEPEST: usize = 64 << 10;
     let here = 0u8;
-    // Two pages for what is called from here.
+    // Rounded down, and two pages for calls from here.
     let top = (&raw const here as usize & !(PAGE - 1)) - 2 * PAGE;
-    // SAFETY: two pages below this frame no frame is in use, and no pointer into frames that have returned is left.
+    // SAFETY: all frames in use lie above `top`, and no pointer leads into
+    // frames of functions that have returned.
     let _ = unsafe { sys::advise((top - DEEPEST) as *mut u8, DEEPEST, MADV_DONTNEED) };
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Messages in and out: one recvmsg(2) for a request with its file descriptors, one sendmsg(2) for a reply.
+//! Messages: a recvmsg(2) for a request with its file descriptors, a sendmsg(2)
+//! for a reply.
 
 use crate::mapping::Mapping;
 use crate::sys::{self, Errno, Fd, MSG_CTRUNC, MSG_DONTWAIT, MSG_TRUNC, Result};
@@ -9,18 +10,19 @@ const CMSG_HEADER: usize = 16;
 const SOL_SOCKET: u32 = 1;
 const SCM_RIGHTS: u32 = 1;
 const SCM_CREDENTIALS: u32 = 2;
-/// Of `struct ucred`, unix(7): process, real user and group.
+/// Bytes of `struct ucred`, unix(7): process, real user and group.
 const UCRED: usize = 12;
 
-/// Room for the largest request: header and inline body.
+/// Size of the largest request: header and inline body.
 pub(crate) const BUFFER: usize = HEADER + INLINE;
 
-/// Who sent a request, as the kernel has it: process, real user and real group;
-/// zeros where the socket is not told.
+/// Sender of a request by the kernel's word: process, real user and real group;
+/// zeros if the socket passes no credentials.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sender([u32; 3]);
 
-/// A request: its kind, its body, its file descriptors (closed by whoever takes it).
+/// A request: kind, body, and file descriptors, of which the untaken are
+/// closed.
 pub(crate) struct Request<'a> {
     pub(crate) kind: u32,
     pub(crate) fds: Fds,
@@ -64,7 +66,7 @@ impl Fds {
         &self.fds[..self.len]
     }
 
-    /// The nth, still owned here.
+    /// Returns the nth, still owned by the request.
     pub(crate) fn get(&self, n: usize) -> Result<i32> {
         self.as_slice()
             .get(n)
@@ -73,11 +75,12 @@ impl Fds {
             .ok_or(Errno::BADF)
     }
 
-    /// The nth, owned by the caller from now on.
+    /// Takes the nth out of the request.
     pub(crate) fn take(&mut self, n: usize) -> Result<Fd> {
         let fd = self.get(n)?;
         self.fds[n] = -1;
-        // SAFETY: the kernel opened it for this request, and its place is empty now.
+        // SAFETY: the kernel opened the descriptor for this request, whose
+        // entry is empty now.
         Ok(unsafe { Fd::from_raw(fd) })
     }
 
@@ -86,16 +89,17 @@ impl Fds {
         self.len = self.len.min(len);
     }
 
-    /// Closes those that nobody has taken.
+    /// Closes all that were not taken.
     pub(crate) fn clear(&mut self) {
         for fd in self.as_slice() {
-            // SAFETY: the kernel opened it for this request; -1 is a taken one.
+            // SAFETY: the kernel opened the descriptor for this request; -1
+            // stands for a taken descriptor.
             unsafe { sys::close(*fd) };
         }
         self.len = 0;
     }
 
-    /// The last one, owned by the caller from now on.
+    /// Takes the last out of the request.
     fn pop(&mut self) -> Option<Fd> {
         let last = self.len.checked_sub(1)?;
         let fd = self.take(last).ok()?;
@@ -110,7 +114,7 @@ impl Drop for Fds {
     }
 }
 
-/// Receives one request; `None` at end of file.
+/// Receives a request; returns `None` at end of file.
 pub(crate) fn receive<'a>(
     socket: i32,
     buffer: &'a mut [u8; BUFFER],
@@ -118,7 +122,7 @@ pub(crate) fn receive<'a>(
     receive_with(socket, buffer, 0)
 }
 
-/// As [`receive`], but EAGAIN if there is no request yet.
+/// Receives a request as [`receive`], but returns EAGAIN instead of waiting.
 pub(crate) fn receive_now<'a>(
     socket: i32,
     buffer: &'a mut [u8; BUFFER],
@@ -168,7 +172,7 @@ fn receive_with<'a>(
     }))
 }
 
-/// Takes descriptors and sender out of a control buffer, cmsg(3).
+/// Reads descriptors and sender from a control buffer, cmsg(3).
 fn attached(control: &[u64], len: usize) -> (Fds, Sender) {
     let (mut fds, mut sender) = (
         Fds {
@@ -201,19 +205,21 @@ fn attached(control: &[u64], len: usize) -> (Fds, Sender) {
     (fds, sender)
 }
 
-/// Sends a reply with up to two file descriptors. A host that is gone or does not read is no
-/// reason to stop, and one that waits for what cannot be sent sees the socket close.
+/// Sends a reply with up to two file descriptors. Ignores errors: a host may be
+/// gone, or not read. A host that waits sees the socket close.
 pub(crate) fn reply(socket: i32, reply: &Reply, fds: &[i32]) {
     let _ = tell(socket, reply, fds);
 }
 
-/// Writes a reply to where the host hears of a command: a socket, or a pipe. There is always room: it holds two.
+/// Writes a reply to the status socket or pipe of a command. Both have room for
+/// two replies, so the write does not wait.
 pub(crate) fn note(status: i32, reply: &Reply) {
     // As in `reply`.
     let _ = sys::write(status, &reply.to_bytes());
 }
 
-/// The same, for whoever keeps the socket: a host would wait for what was not sent.
+/// Sends a reply as [`reply`], but returns errors, for callers that keep the
+/// socket open: the host would wait for ever.
 pub(crate) fn tell(socket: i32, reply: &Reply, fds: &[i32]) -> Result<()> {
     send(socket, &reply.to_bytes(), fds)
 }

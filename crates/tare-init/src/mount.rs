@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Mounts by file descriptor: a new file system, a clone of a tree, attributes, attaching.
+//! Mounts by file descriptor: a new file system, a clone of a tree, attributes,
+//! attaching.
 
 use core::ffi::CStr;
 
@@ -13,15 +14,15 @@ use crate::sys::{
 };
 use crate::wire::{self, List};
 
-/// Attributes of what hides a path.
+/// Attributes of a mount that hides a path.
 const HIDING: u32 = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
 
-/// A file system being configured, fsopen(2).
+/// Begins a file system, fsopen(2).
 pub(crate) fn configure(kind: &CStr) -> Result<Fd> {
     sys::fsopen(kind)
 }
 
-/// One option; an empty value makes it a flag.
+/// Sets an option; an empty value makes a flag.
 pub(crate) fn option(fs: &Fd, key: &CStr, value: &CStr) -> Result<()> {
     match value.is_empty() {
         true => sys::fsconfig_flag(fs, key),
@@ -29,7 +30,7 @@ pub(crate) fn option(fs: &Fd, key: &CStr, value: &CStr) -> Result<()> {
     }
 }
 
-/// Key and value in turn.
+/// Sets options: key and value in turn.
 pub(crate) fn options(fs: &Fd, options: List<'_>) -> Result<()> {
     let mut each = options.iter();
     while let (Some(key), Some(value)) = (each.next(), each.next()) {
@@ -38,14 +39,14 @@ pub(crate) fn options(fs: &Fd, options: List<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The configured file system as a detached mount, fsmount(2).
+/// Makes a detached mount of the configured file system, fsmount(2).
 pub(crate) fn create(fs: &Fd, attrs: u32) -> Result<Fd> {
     sys::fsconfig_create(fs)?;
     sys::fsmount(fs, attrs)
 }
 
-/// Opens a mount of the machine, through no link: what others have moved since
-/// it was listed is gone.
+/// Opens a mount of the machine, through no link; ENOENT if the mount was moved
+/// since the listing.
 pub(crate) fn open_of_machine(path: &CStr, flags: u32) -> Result<Fd> {
     const HERE: u64 = sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
     match sys::openat2(AT_FDCWD, path, O_PATH | O_CLOEXEC | flags, 0, HERE) {
@@ -63,7 +64,7 @@ fn attach_empty(from: i32, target: i32) -> Result<()> {
     sys::move_mount(from, target, c"", MOVE_MOUNT_T_EMPTY_PATH)
 }
 
-/// Detaches a mount; it lives on as long as it is used.
+/// Detaches a mount; its users keep it.
 pub(crate) fn detach(mount: i32) -> Result<()> {
     sys::fchdir(mount)?;
     sys::umount_detach(c".")?;
@@ -75,7 +76,7 @@ pub(crate) fn attach_root(from: i32) -> Result<()> {
     sys::move_mount(from, AT_FDCWD, c"/", 0)
 }
 
-/// Attributes of an attached mount, with all below it if asked for.
+/// Changes attributes of an attached mount, recursively on request.
 pub(crate) fn set_attr(mount: i32, set: u32, clear: u32, recursive: bool) -> Result<()> {
     match mount_setattr(mount, set, clear, recursive) {
         Err(Errno::NOSYS) => remount::set_attr(mount, set, clear, recursive),
@@ -93,8 +94,10 @@ fn mount_setattr(mount: i32, set: u32, clear: u32, recursive: bool) -> Result<()
     sys::mount_setattr(mount, flags, &attr)
 }
 
-/// Attaches a detached clone that is to have these attributes, with all below it. It has them before it is attached, since what is
-/// attached to a tree that is attached nowhere itself cannot be changed. KERNEL(5.12): else after that.
+/// Attaches a detached clone with these attributes, recursively. Sets the
+/// attributes first, since the kernel refuses to change mounts that are
+/// attached to a detached tree. KERNEL(5.12): without mount_setattr(2)
+/// afterwards.
 fn attach_with(clone: &Fd, target: &Fd, set: u32) -> Result<()> {
     match mount_setattr(clone.raw(), set, 0, true) {
         Err(Errno::NOSYS) => {
@@ -105,12 +108,12 @@ fn attach_with(clone: &Fd, target: &Fd, set: u32) -> Result<()> {
     }
 }
 
-/// Binds a file of the machine, read-only, to a name in a directory, where it
-/// is made if it is missing.
+/// Binds a file of the machine, read-only, to a name in a directory; makes a
+/// missing target.
 pub(crate) fn bind_read_only(path: &CStr, dir: i32, name: &CStr) -> Result<()> {
     let file = sys::open_tree_clone(open_of_machine(path, 0)?.raw(), c"", AT_EMPTY_PATH)?;
     match set_private(file.raw()) {
-        // KERNEL(5.12): it is attached where all is private.
+        // KERNEL(5.12): the target namespace is private anyway.
         Ok(()) | Err(Errno::NOSYS) => {}
         Err(error) => return Err(error),
     }
@@ -121,7 +124,7 @@ pub(crate) fn bind_read_only(path: &CStr, dir: i32, name: &CStr) -> Result<()> {
     )
 }
 
-/// [`wire::Op::Attach`].
+/// Does [`wire::Op::Attach`].
 pub(crate) fn attach_in(from: i32, root: i32, path: &CStr, flags: u32) -> Result<()> {
     if path.is_empty() {
         return attach_empty(from, root);
@@ -133,10 +136,11 @@ pub(crate) fn attach_in(from: i32, root: i32, path: &CStr, flags: u32) -> Result
     }
 }
 
-/// Where something is attached.
+/// Finds the target of an attachment.
 fn target(root: i32, path: &CStr, flags: u32) -> Result<Fd> {
     let with = |flag, how| if flags & flag != 0 { how } else { dir::ANY };
-    // The links of an image lead anywhere inside, also to where nothing may be covered (CVE-2019-16884).
+    // Links of an image may lead to places that no mount may cover
+    // (CVE-2019-16884).
     let how = with(wire::NO_SYMLINKS, dir::STRICT) | with(wire::SAME_MOUNT, dir::HERE);
     let target = if flags & wire::MAKE_DIR != 0 {
         dir::ensure_dir(root, path, how)?
@@ -157,7 +161,9 @@ fn is_in_kernel_fs(target: &Fd) -> Result<bool> {
     Ok(KERNEL.contains(&sys::fstatfs(target.raw())?.kind))
 }
 
-/// Whether a part of such a file system is hidden there, by what is none itself: [`mask`]. The null device may have to hide more.
+/// Returns whether a mount of another type, made by [`mask`], hides a part of
+/// such a file system there. The null device counts, because a second mask may
+/// follow.
 fn hides(target: &Fd) -> Result<bool> {
     let stat = sys::fstatat(target.raw(), c"")?;
     if !stat.is(S_IFDIR) {
@@ -165,13 +171,13 @@ fn hides(target: &Fd) -> Result<bool> {
     }
     match sys::openat(target.raw(), c"..", O_PATH | O_DIRECTORY, 0) {
         Ok(parent) => is_in_kernel_fs(&parent),
-        // What hides lets everybody pass.
+        // A mask is searchable for all users.
         Err(Errno::ACCES) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Opens a path that is to be hidden or made read-only; nothing where nothing is.
+/// Opens a path that is to be hidden or made read-only; `None` if missing.
 fn present(root: i32, path: &CStr) -> Result<Option<Fd>> {
     match dir::open(root, path, O_PATH, dir::ANY) {
         Ok(fd) => Ok(Some(fd)),
@@ -180,7 +186,7 @@ fn present(root: i32, path: &CStr) -> Result<Option<Fd>> {
     }
 }
 
-/// [`wire::Op::Mask`].
+/// Does [`wire::Op::Mask`].
 pub(crate) fn mask(root: i32, path: &CStr, dev: i32, stage: i32) -> Result<()> {
     if is_weak!("mask_nothing") {
         return Ok(());
@@ -195,7 +201,8 @@ pub(crate) fn mask(root: i32, path: &CStr, dev: i32, stage: i32) -> Result<()> {
     }
 }
 
-/// [`wire::Op::MakeReadOnly`]: a clone of the path, attached onto itself.
+/// Does [`wire::Op::MakeReadOnly`]: attaches a read-only clone of the path onto
+/// the path.
 pub(crate) fn make_read_only(root: i32, path: &CStr) -> Result<()> {
     let Some(target) = present(root, path)? else {
         return Ok(());
@@ -204,12 +211,12 @@ pub(crate) fn make_read_only(root: i32, path: &CStr) -> Result<()> {
     attach_with(&same, &target, MOUNT_ATTR_RDONLY)
 }
 
-/// Every mount private, mount_namespaces(7).
+/// Makes every mount private, mount_namespaces(7).
 pub(crate) fn make_private() -> Result<()> {
     propagate(MS_PRIVATE)
 }
 
-/// Every mount a slave, mount_namespaces(7).
+/// Makes every mount a slave, mount_namespaces(7).
 pub(crate) fn make_slave() -> Result<()> {
     propagate(MS_SLAVE)
 }
@@ -220,8 +227,8 @@ fn propagate(how: u64) -> Result<()> {
         // The root is no mount point.
         Err(Errno::INVAL) => {
             chroot::change_all(change)?;
-            // A mount of its own from now on. Nothing of it appears outside,
-            // since all is private or a slave.
+            // Makes the root a mount. All mounts are private or slaves, so the
+            // change stays inside.
             let root = sys::open_tree_clone(AT_FDCWD, c"/", AT_RECURSIVE)?;
             attach_root(root.raw())?;
             chroot::enter(root.raw())
@@ -230,7 +237,8 @@ fn propagate(how: u64) -> Result<()> {
     }
 }
 
-/// A detached mount, with all below it, private: [`make_private`] does not reach it.
+/// Makes a detached mount private, recursively: [`make_private`] does not reach
+/// detached mounts.
 pub(crate) fn set_private(mount: i32) -> Result<()> {
     let attr = MountAttr {
         propagation: MS_PRIVATE,
@@ -239,8 +247,9 @@ pub(crate) fn set_private(mount: i32) -> Result<()> {
     sys::mount_setattr(mount, AT_EMPTY_PATH | AT_RECURSIVE, &attr)
 }
 
-/// Makes what is attached on top of a bare root the process's root. What lies below cannot be walked to, since it is
-/// covered at its root, and is empty. A root that is the namespace's topmost one is no chroot(2) to the kernel.
+/// Makes a mount on top of an empty root the process's root. No walk leads
+/// below, because the old root is covered at its root, and is empty. To the
+/// kernel, the topmost root of a namespace is no chroot(2).
 pub(crate) fn change_root(root: i32) -> Result<()> {
     sys::fchdir(root)?;
     sys::chroot(c".")?;
@@ -250,12 +259,13 @@ pub(crate) fn change_root(root: i32) -> Result<()> {
     }
 }
 
-/// pivot_root(2) with both paths `.`: the old root, with what was stacked on it, ends up on top of
-/// the new one and is let go, mount by mount, until none is left. So would be what covers the new one, where a link of the image
-/// led there: EBUSY, as from [`change_root`].
+/// Calls pivot_root(2) with both paths `.`: the old root, with all that was
+/// stacked on it, ends up on top of the new root. Then detaches mount by mount
+/// until the new root is on top. A mount that covers the new root, where a link
+/// of the image led there, would go as well: EBUSY, as from [`change_root`].
 pub(crate) fn pivot_root(root: i32) -> Result<()> {
     let own = mount_id(root, c"")?;
-    // Unlike `/`, a walk through `/..` ends on top of whatever is stacked there.
+    // Unlike `/`, a walk through `/..` ends on top of the stack there.
     if mount_id(AT_FDCWD, c"/..")? != own {
         return Err(Errno::BUSY);
     }

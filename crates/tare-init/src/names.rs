@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A line more in a file of the host's view, so that the sandbox's own name is
+//! Adds a line to a file of the host's view, so that the sandbox's own name is
 //! found in `/etc/hosts`.
 
 use core::ffi::CStr;
@@ -12,14 +12,14 @@ use crate::sys::{
     O_WRONLY, Result, S_IFREG,
 };
 
-/// Of a copy, until it has the file's name.
+/// Name of a copy, before the rename.
 const NEW: &CStr = c".tare-new";
-/// A bigger file is left as it is.
+/// A bigger file stays unchanged.
 const LARGEST: i64 = 1 << 20;
 
-/// [`crate::wire::Op::AddLine`].
+/// Does [`crate::wire::Op::AddLine`].
 pub(crate) fn add_line(root: i32, path: &CStr, stage: i32, line: &[u8]) -> Result<()> {
-    // Each is tried only if the one before changed nothing.
+    // Each is tried only if the ways before changed no file.
     let added = append(root, path, line)
         .or_else(|_| replace(root, path, line))
         .or_else(|_| cover(root, path, stage, line));
@@ -29,7 +29,7 @@ pub(crate) fn add_line(root: i32, path: &CStr, stage: i32, line: &[u8]) -> Resul
     }
 }
 
-/// Adds the line to the file itself, which overlayfs copies up: its device
+/// Adds the line to the file itself, which overlayfs copies up; the device
 /// stays that of the tree.
 fn append(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
     let flags = O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY;
@@ -60,8 +60,8 @@ fn replace(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
     renamed
 }
 
-/// Attaches a copy with the line over the file, where it can be neither written
-/// nor replaced.
+/// Attaches a copy with the line over a file that can be neither written nor
+/// replaced.
 fn cover(root: i32, path: &CStr, stage: i32, line: &[u8]) -> Result<()> {
     let (old, mode) = source(root, path)?;
     let new = dir::create(stage, NEW, mode, dir::ANY)?;
@@ -80,7 +80,7 @@ fn source(root: i32, path: &CStr) -> Result<(Fd, u32)> {
     )?)
 }
 
-/// A regular file and its mode.
+/// Returns a regular file with its mode.
 fn regular(file: Fd) -> Result<(Fd, u32)> {
     let stat = sys::fstatat(file.raw(), c"")?;
     match stat.is(S_IFREG) && stat.size <= LARGEST {
@@ -89,7 +89,7 @@ fn regular(file: Fd) -> Result<(Fd, u32)> {
     }
 }
 
-/// Refuses what may be the host's own: copies are on overlayfs, or in the
+/// Refuses files that may be the host's own: copies are on overlayfs, or in the
 /// tree's tmpfs.
 fn is_copy(file: &Fd) -> Result<()> {
     const COPIES: [u64; 2] = [0x794c_7630, 0x0102_1994];

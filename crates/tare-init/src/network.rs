@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The one interface of a new network namespace.
+//! The loopback interface of a new network namespace.
 #![forbid(unsafe_code)]
 
 use crate::sys::{self, Result};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An overlay of any number of layers with any names, on kernels that take one option per layer and on older ones.
+//! Overlays of any number of layers with any names, on kernels with an option
+//! per layer and on older kernels.
 
 use core::ffi::CStr;
 
@@ -9,17 +10,18 @@ use crate::mount::{configure, create, open_of_machine, option, options};
 use crate::sys::{self, AT_SYMLINK_NOFOLLOW, Errno, Fd, O_DIRECTORY, Result};
 use crate::wire::{List, OF_MACHINE, USERXATTR};
 
-/// Makes inode numbers unique in the whole mount, so that there is one st_dev,
-/// and d_ino is st_ino, though the layers are of several file systems (the
-/// kernel's overlayfs documentation, "Inode properties"). A kernel that cannot
-/// goes on without; `effective` tells.
+/// Option for inode numbers that are unique in the whole mount, with a single
+/// st_dev, and d_ino equal to st_ino, even for layers of several file systems
+/// (the kernel's overlayfs documentation, "Inode properties"). Left out by a
+/// kernel without it; `effective` tells.
 const XINO: [&CStr; 2] = [c"xino", c"on"];
 
-/// What [`crate::wire::Op::NewOverlay`] asks for. Names that are not absolute are relative to the stage.
+/// Parameters of [`crate::wire::Op::NewOverlay`]. Names that are not absolute
+/// are relative to the stage.
 pub(crate) struct Overlay<'a> {
-    /// Attached mount below which upper and work are, and in which helper names may be made.
+    /// Attached mount with upper and work, for helper names as well.
     pub(crate) stage: i32,
-    /// Which overlay of this stage it is: names what is made for it there.
+    /// Number of the overlay in this stage, for the names of helper entries.
     pub(crate) number: u64,
     /// Topmost first.
     pub(crate) lowers: List<'a>,
@@ -32,14 +34,16 @@ pub(crate) struct Overlay<'a> {
 
 impl Overlay<'_> {
     pub(crate) fn mount(&self) -> Result<Fd> {
-        // The stage has no path of its own.
+        // The stage has no path, so names are relative to the working
+        // directory.
         sys::fchdir(self.stage)?;
         let opened = match self.flags & OF_MACHINE {
             0 => None,
             _ => Some(self.open_lower()?),
         };
         let mounted = match self.by_option(opened.as_ref()) {
-            // KERNEL(6.8): `lowerdir+` is not known, or a path is longer than an option may be.
+            // KERNEL(6.8): `lowerdir+` is not known, or a path is longer than
+            // an option may be.
             Err(Errno::INVAL | Errno::NOSYS | Errno::TOOBIG | Errno::NOTSUP) => {
                 self.by_links(opened.as_ref())
             }
@@ -49,7 +53,7 @@ impl Overlay<'_> {
         mounted
     }
 
-    /// Opens the one layer, after which the upper directory is to look.
+    /// Opens the only layer, and gives the upper directory its owner and mode.
     fn open_lower(&self) -> Result<Fd> {
         let lower = open_of_machine(self.lowers.iter().next().ok_or(Errno::INVAL)?, O_DIRECTORY)?;
         let stat = sys::fstatat(lower.raw(), c"")?;
@@ -67,14 +71,15 @@ impl Overlay<'_> {
     fn by_option(&self, opened: Option<&Fd>) -> Result<Fd> {
         let fs = configure(c"overlay")?;
         if option(&fs, c"tare", c"").is_ok() {
-            // KERNEL(6.5): options were only looked at when all was mounted; one that overlayfs does
-            // not know ends up in the kernel's log then.
+            // KERNEL(6.5): older kernels look at options only at the end, and
+            // log an unknown one.
             return Err(Errno::NOSYS);
         }
         option(&fs, c"source", c"overlay")?;
         match opened {
             Some(lower) => match sys::fsconfig_fd(&fs, c"lowerdir+", lower) {
-                // KERNEL(6.15): overlayfs takes paths only, or no descriptors of O_PATH.
+                // KERNEL(6.15): overlayfs takes paths only, or no descriptors
+                // of O_PATH.
                 Err(Errno::INVAL | Errno::BADF) => option(
                     &fs,
                     c"lowerdir+",
@@ -99,9 +104,9 @@ impl Overlay<'_> {
         create(&fs, self.attrs)
     }
 
-    /// Short links stand for the layers, so that neither their number nor the characters in
-    /// their names matter: all options together may take no more than a page, which is enough
-    /// for as many layers as the kernel takes.
+    /// Mounts with short links for the layers, so that neither the number nor
+    /// the characters of their names matter. All options together may take a
+    /// page, which is enough for as many layers as the kernel takes.
     fn by_links(&self, opened: Option<&Fd>) -> Result<Fd> {
         let mut data = Text {
             memory: Mapping::anonymous(4096)?,
@@ -144,8 +149,8 @@ impl Overlay<'_> {
         sys::open_tree_clone(self.stage, mount, 0)
     }
 
-    /// The options for upper and work: links for names that are not ours, since in these two,
-    /// unlike in a `lowerdir+`, a backslash is an escape.
+    /// Returns the options for upper and work: links for names from outside.
+    /// Unlike in a `lowerdir+`, a backslash in these two is an escape.
     fn writable<'p>(&'p self, [u, w]: &'p mut [[u8; 24]; 2]) -> Result<[&'p CStr; 2]> {
         match self.upper.to_bytes() {
             [b'/', ..] => Ok([
@@ -160,27 +165,27 @@ impl Overlay<'_> {
     fn link<'p>(&self, place: &'p mut [u8; 24], what: &[u8], target: &CStr) -> Result<&'p CStr> {
         let name = self.name(place, what)?;
         match sys::symlinkat(target, self.stage, name) {
-            // The first attempt got this far; it leads to the same place.
+            // The first attempt made the same link.
             Err(Errno::EXIST) => Ok(name),
             other => other.map(|_| name),
         }
     }
 
-    /// A name that no other overlay of this stage uses. Directly in the stage: from below it, `..` would
-    /// end on top of what is mounted over it.
+    /// Returns a name that no other overlay of this stage uses. Directly in the
+    /// stage: from deeper, `..` would end on top of a mount over the stage.
     fn name<'p>(&self, place: &'p mut [u8; 24], what: &[u8]) -> Result<&'p CStr> {
         dir::join(place, &[what, b"o", dir::digits(self.number, &mut [0; 20])])
     }
 }
 
-/// Option text; the mapping is zero, so it ends with a NUL.
+/// Option text; ends with a NUL because the mapping is zero.
 struct Text {
     memory: Mapping,
     at: usize,
 }
 
 impl Text {
-    /// Adds an option behind others; an empty value is none.
+    /// Adds an option behind others; an empty value makes a flag.
     fn option(&mut self, [key, value]: [&CStr; 2]) -> Result<()> {
         self.add(b",")?;
         self.add(key.to_bytes())?;

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Tells whose a process is that left its command's session and lost its
+//! Finds the command of a process that left the command's session and lost its
 //! parents.
 //!
-//! Process 1 adopts each such process, and its descent is lost. Three marks
+//! Process 1 adopts such processes, and their descent is lost. Three marks
 //! remain:
 //!
-//! - A command may have a cgroup v2 of its own, which nothing inside leaves.
-//! - A command that began in an empty sandbox owns all in the sandbox's own
-//!   cgroup, as long as no other one began there.
-//! - Each other command gets a hard RLIMIT_LOCKS of its own, which it inherits
-//!   to all that it starts. The kernel enforces no such limit since 2.4.25.
-//!   Raising it takes CAP_SYS_RESOURCE; a process may lower it, and so pass for
-//!   another command's.
+//! - A command may have a cgroup v2 of its own, which no process inside leaves.
+//! - A command that began in an empty sandbox owns all processes in the
+//!   sandbox's own cgroup, as long as no other command began there.
+//! - Each other command gets a hard RLIMIT_LOCKS of its own, which all its
+//!   processes inherit. No kernel since 2.4.25 enforces this limit. Raising it
+//!   takes CAP_SYS_RESOURCE. A process may lower the limit, and so pass for a
+//!   process of another command.
 
 use core::ffi::CStr;
 
@@ -19,25 +19,25 @@ use crate::decimal;
 use crate::dir;
 use crate::sys::{self, O_RDONLY, RLIMIT_LOCKS, Result};
 
-/// Marks that the commands of a sandbox were given since it was last empty.
+/// Marks of the commands since the sandbox was last empty.
 #[derive(Default)]
 pub(crate) struct Marks {
-    /// Number of the command that began in the empty sandbox, 0 for none; it
-    /// has no tag.
+    /// Number of the command that began in the empty sandbox, 0 for no command.
+    /// That command has no tag.
     first: u64,
-    /// Some command began in the sandbox's own cgroup beside what was there.
+    /// True after a command began in the sandbox's own cgroup beside others.
     shared: bool,
-    /// Some command could not be given its tag.
+    /// True after a tag could not be set.
     lost: bool,
-    /// What the hard limit is without a tag; 0 if no tag was given yet.
+    /// Hard limit without a tag; 0 before the first tag.
     top: u64,
     /// Largest number of a command with a tag.
     last: u64,
 }
 
 impl Marks {
-    /// Notes a command that begins in the sandbox's own cgroup; true if it
-    /// needs a tag.
+    /// Notes a command that begins in the sandbox's own cgroup; returns true if
+    /// the command needs a tag.
     pub(crate) fn begin(&mut self, id: u64, empty: bool) -> bool {
         if empty {
             *self = Self {
@@ -49,7 +49,7 @@ impl Marks {
         !empty
     }
 
-    /// Notes the tag of a command, if it could be given one.
+    /// Notes the tag of a command, if it was set.
     pub(crate) fn tagged(&mut self, id: u64, tag: Option<u64>) {
         match tag {
             Some(tag) => (self.top, self.last) = (tag + id + 1, self.last.max(id)),
@@ -57,7 +57,7 @@ impl Marks {
         }
     }
 
-    /// What a command owns; also of one that has ended.
+    /// Returns the owner of a running or ended command.
     pub(crate) fn owner(&self, id: u64) -> Owner {
         let base = match self {
             Self { lost: true, .. } => Base::Nothing,
@@ -75,8 +75,8 @@ impl Marks {
     }
 }
 
-/// Gives the calling process the tag of a command: its hard limit, less the
-/// command's number.
+/// Sets the tag of the calling process: its hard limit, less the number of the
+/// command.
 pub(crate) fn tag(id: u64) -> Option<u64> {
     let [soft, hard] = sys::getrlimit(RLIMIT_LOCKS).ok()?;
     let tag = hard.checked_sub(id + 1)?;
@@ -84,27 +84,27 @@ pub(crate) fn tag(id: u64) -> Option<u64> {
     Some(tag)
 }
 
-/// Of the processes in the sandbox's own cgroup, those that a command owns.
+/// Processes in the sandbox's own cgroup that a command owns.
 enum Base {
     Nothing,
     All,
-    /// Those whose limit is none of these.
+    /// Processes whose limit is outside this range.
     Untagged(core::ops::Range<u64>),
-    /// Those whose limit is this; 0 is no tag.
+    /// Processes with this limit; 0 is no tag.
     Tag(u64),
 }
 
-/// What a command owns of the processes that process 1 adopted.
+/// The set of adopted processes that a command owns.
 pub(crate) struct Owner {
     id: u64,
     base: Base,
 }
 
 impl Owner {
-    /// Whether the command owns this process; `proc` is a procfs, `home` the
-    /// cgroup of process 1 in it.
+    /// Returns whether the command owns this process; `proc` is a procfs,
+    /// `home` the cgroup of process 1.
     pub(crate) fn owns(&self, proc: i32, name: &CStr, home: &Cgroup) -> bool {
-        // A process that cannot be read has ended.
+        // An unreadable process has ended.
         let Ok(cgroup) = Cgroup::of(proc, name.to_bytes()) else {
             return false;
         };
@@ -120,8 +120,8 @@ impl Owner {
     }
 }
 
-/// The path of a process in the cgroup v2 hierarchy, cgroups(7); empty without
-/// one.
+/// Path of a process in the cgroup v2 hierarchy, cgroups(7); empty without such
+/// a hierarchy.
 pub(crate) struct Cgroup {
     text: [u8; Self::SIZE],
     path: (usize, usize),
@@ -156,21 +156,21 @@ impl Cgroup {
         &self.text[self.path.0..self.path.1]
     }
 
-    /// The number of the command whose cgroup, a child of `home`, this is, or
-    /// is below.
+    /// Returns the number of the command whose cgroup, a child of `home`,
+    /// contains this path.
     fn command_below(&self, home: &Self) -> Option<u64> {
         let home = home.path();
         let below = self
             .path()
             .strip_prefix(home.strip_suffix(b"/").unwrap_or(home))?;
         let number = below.strip_prefix(b"/tare-command-")?;
-        // A removed one has " (deleted)" behind it.
+        // The path of a removed cgroup ends with " (deleted)".
         let number = number.split(|b| !b.is_ascii_digit()).next()?;
         decimal::number(number).and_then(|n| u64::try_from(n).ok())
     }
 }
 
-/// The hard RLIMIT_LOCKS of a process, from its proc_pid_limits(5).
+/// Reads the hard RLIMIT_LOCKS of a process from proc_pid_limits(5).
 fn hard_locks(proc: i32, name: &CStr) -> Option<u64> {
     let mut path = [0u8; 32];
     let file = sys::openat(

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who `USER[:GROUP]` is, by the text of `/etc/passwd` and `/etc/group`, which the sandbox may have written.
+//! Looks `USER[:GROUP]` up in the text of `/etc/passwd` and `/etc/group`, which
+//! the sandbox may have written.
 //!
-//! A number is always that number: it is never retried as a name (CVE-2024-40635,
-//! CVE-2026-30892). Nothing here makes a system call, so that the library's fuzzing can run it.
+//! A number is never retried as a name (CVE-2024-40635, CVE-2026-30892). No
+//! function here makes a system call, so that the library's fuzzing can run
+//! them.
 
 use core::ffi::CStr;
 
@@ -13,18 +15,19 @@ pub(crate) const HOME_MAX: usize = 4096 - 8;
 const HOME: &[u8] = b"HOME=";
 const GROUPS: usize = 1024;
 
-/// Ids, groups and home of a user. In this order what is mostly used of it is on two pages.
+/// Ids, groups and home of a user. In this order the usual part lies on two
+/// pages.
 #[repr(C)]
 pub(crate) struct Identity {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     n_groups: usize,
-    /// As an environment has it, and a zero.
+    /// In the form of an environment, with a NUL.
     home: [u8; HOME.len() + HOME_MAX],
     groups: [u32; GROUPS],
 }
 
-/// Why there is no such user.
+/// Reason of a failed lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// No line has the name.
@@ -70,8 +73,8 @@ impl Identity {
 }
 
 /// Looks up `USER[:GROUP]`, empty for 0:0, and a supplementary group in each
-/// line behind it. Writes through `identity` instead of returning it, because it
-/// is 8 KiB and the stack is small. Unspecified after an error.
+/// following line. Writes through `identity` instead of returning it, because
+/// it is 8 KiB and the stack is small. Unspecified after an error.
 pub(crate) fn identify(
     text: &[u8],
     passwd: &[u8],
@@ -114,7 +117,8 @@ pub(crate) fn identify(
     Ok(())
 }
 
-/// A group that was asked for replaces the user's own; otherwise membership counts.
+/// A group that was asked for replaces the user's own; otherwise membership
+/// counts.
 fn groups(
     identity: &mut Identity,
     name: &[u8],
@@ -147,7 +151,8 @@ fn group_id(asked: &[u8], file: &[u8]) -> Result<u32, Refused> {
     Ok(gid.ok_or(Refused::Unknown)? as u32)
 }
 
-/// A number if it looks like one: digits only. What begins like a number but is none is refused.
+/// Parses a number if the text looks like a number; refuses other text with
+/// such a beginning.
 fn numeric(text: &[u8]) -> Result<Option<i32>, Refused> {
     match text.first() {
         Some(b'0'..=b'9' | b'-' | b'+' | b' ') => number(text).map(Some).ok_or(Refused::Malformed),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! KERNEL(5.12): mount_setattr(2) for older kernels, by mount(2) on each mount of a tree.
+//! KERNEL(5.12): mount_setattr(2) for older kernels, by mount(2) on each mount
+//! of a tree.
 
 use core::ffi::CStr;
 
@@ -17,7 +18,7 @@ const ROWS: usize = 1 << 17;
 /// Longest listing that is read.
 const LARGEST: usize = 256 << 20;
 
-/// Sets and clears attributes of an attached mount and, if asked for, of all that is mounted below it.
+/// Sets and clears attributes of an attached mount, recursively on request.
 pub(crate) fn set_attr(mount: i32, set: u32, clear: u32, recursive: bool) -> Result<()> {
     one(mount, set, clear)?;
     match recursive {
@@ -27,8 +28,8 @@ pub(crate) fn set_attr(mount: i32, set: u32, clear: u32, recursive: bool) -> Res
 }
 
 fn one(mount: i32, set: u32, clear: u32) -> Result<()> {
-    // Read-only, nosuid, nodev, noexec have the same bits in statfs(2), mount(2)
-    // and mount_setattr(2).
+    // Read-only, nosuid, nodev, noexec have the same bits in statfs(2),
+    // mount(2) and mount_setattr(2).
     const SAME: u64 = 15;
     const ST_NOATIME: u64 = 0x400;
     const ST_NODIRATIME: u64 = 0x800;
@@ -56,8 +57,8 @@ fn one(mount: i32, set: u32, clear: u32) -> Result<()> {
     sys::mount_change(path, flags | MS_REMOUNT | MS_BIND)
 }
 
-/// Calls `each` with every mount below `mount`, as far as anybody can reach it. Nobody else changes
-/// this namespace meanwhile.
+/// Calls `each` with every mount below `mount` that a process can reach. No
+/// other process changes this namespace meanwhile.
 fn each_below(mount: i32, mut each: impl FnMut(Fd) -> Result<()>) -> Result<()> {
     let listing = read_all(c"/proc/self/mountinfo")?;
     let text = listing.bytes();
@@ -86,10 +87,12 @@ fn each_below(mount: i32, mut each: impl FnMut(Fd) -> Result<()>) -> Result<()> 
             sys::RESOLVE_BENEATH | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
         match sys::openat2(mount, path, O_PATH | O_NOFOLLOW, 0, HERE) {
             Ok(found) if mount_id(found.raw())? == row.id => each(found)?,
-            // Something is mounted over it, or on the way to it, and stays there: only who may
-            // unmount that finds it, and they could change this mount as well.
+            // Another mount covers this one, or the way to it, and stays: a
+            // process that may unmount the cover could change this mount as
+            // well.
             Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-            // Nobody inside may do more than this process, which may not get there.
+            // No process inside may do more than this one, which may not get
+            // there.
             Err(Errno::ACCES) => {}
             Err(error) => return Err(error),
         }
@@ -115,7 +118,7 @@ fn read_all(path: &CStr) -> Result<Mapping> {
     Err(Errno::TOOBIG)
 }
 
-/// Fills a row for each line: id, parent, device, root, mount point, and what does not matter here.
+/// Fills a row for each line: id, parent, (device, root), mount point.
 fn parse(text: &[u8], own: i32, rows: &mut [Member]) -> Result<usize> {
     let (mut n, mut start) = (0, 0);
     for line in text
@@ -134,7 +137,8 @@ fn parse(text: &[u8], own: i32, rows: &mut [Member]) -> Result<usize> {
     Ok(n)
 }
 
-/// A path below the mount: without the slash before it, its octal numbers as the bytes that they stand for.
+/// Returns a path below the mount: without the slash in front, octal numbers as
+/// bytes.
 fn unescape<'b>(text: &[u8], place: &'b mut [u8]) -> Result<&'b CStr> {
     let mut rest = text.strip_prefix(b"/").unwrap_or(text);
     let mut n = 0;
@@ -152,7 +156,8 @@ fn unescape<'b>(text: &[u8], place: &'b mut [u8]) -> Result<&'b CStr> {
     CStr::from_bytes_with_nul(&place[..=n]).map_err(|_| Errno::INVAL)
 }
 
-/// The mount that a descriptor is on, proc_pid_fdinfo(5): unlike statx(2), it asks no file system.
+/// Returns the mount of a descriptor, proc_pid_fdinfo(5). Unlike statx(2), this
+/// asks no file system.
 fn mount_id(fd: i32) -> Result<i32> {
     let (mut path, mut text) = ([0u8; 40], [0u8; 512]);
     let path = dir::join(

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The loop over a start's operations: each is one call into the file that knows its kind.
+//! Replays the operations of a start: each is a call into the module for its
+//! kind.
 
 use core::ffi::CStr;
 
@@ -13,24 +14,24 @@ use crate::overlay::Overlay;
 use crate::sys::{self, AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, Errno, Fd, Result};
 use crate::wire::{Field as _, MAY_BE_GONE, OF_MACHINE, Op, PRIVATE, Reader, SLOTS};
 
-/// In a slot: what it was to hold is gone ([`MAY_BE_GONE`]).
+/// Slot of a mount that was removed since the listing ([`MAY_BE_GONE`]).
 const GONE: i32 = -2;
 
-/// The slots: descriptors that came with the request, then those that operations opened.
+/// Descriptors of the request, then those that operations opened.
 pub(crate) struct Replay {
     slots: [i32; SLOTS],
     /// Overlays made so far.
     overlays: u64,
-    /// The bare mount namespace, or -1.
+    /// The empty mount namespace, or -1.
     bare: i32,
 }
 
 impl Replay {
-    /// Takes descriptors over, which operations may close.
+    /// Takes over the descriptors of a request, which operations may close.
     ///
     /// # Safety
-    /// The caller owns the descriptors, and closes none of them while this
-    /// lives.
+    /// The caller owns the descriptors, and closes no descriptor among them
+    /// while the replay lives.
     pub(crate) unsafe fn new(fds: &[i32], bare: i32) -> Self {
         let mut slots = [-1; SLOTS];
         slots[..fds.len()].copy_from_slice(fds);
@@ -41,7 +42,8 @@ impl Replay {
         }
     }
 
-    /// Runs the operations in order; on failure says which one failed, and how.
+    /// Runs the operations in order; returns index and error of the first that
+    /// fails.
     pub(crate) fn run(&mut self, ops: &[u8]) -> core::result::Result<(), (u32, Errno)> {
         let mut reader = Reader::new(ops);
         let mut index = 0;
@@ -53,7 +55,7 @@ impl Replay {
         Ok(())
     }
 
-    /// The descriptor in a slot; -1 is the caller's own view.
+    /// Returns the descriptor in a slot; slot -1 is the caller's own view.
     pub(crate) fn slot(&self, slot: i32) -> Result<i32> {
         match slot {
             -1 => Ok(AT_FDCWD),
@@ -73,7 +75,8 @@ impl Replay {
     fn put(&mut self, slot: u32, fd: Fd) -> Result<()> {
         let place = self.slots.get_mut(slot as usize).ok_or(Errno::BADF)?;
         let old = core::mem::replace(place, fd.into_raw());
-        // SAFETY: the slot owned it; `GONE` and -1 are none.
+        // SAFETY: the slot owned the old descriptor; `GONE` and -1 are
+        // negative.
         unsafe { sys::close(old) };
         Ok(())
     }
@@ -82,12 +85,13 @@ impl Replay {
     fn close(&mut self, slot: u32) -> Result<()> {
         let fd = self.fd(slot)?;
         self.slots[slot as usize] = -1;
-        // SAFETY: the slot owned it.
+        // SAFETY: the slot owned the descriptor.
         unsafe { sys::close(fd) };
         Ok(())
     }
 
-    /// Puts a mount into a slot, or, if flags allow it, that there is nothing to mount any more.
+    /// Puts a mount into a slot, or [`GONE`] if the mount was removed and
+    /// `flags` allow that.
     fn put_unless_gone(&mut self, slot: u32, mounted: Result<Fd>, flags: u32) -> Result<()> {
         match mounted {
             Err(Errno::NOENT) if flags & MAY_BE_GONE != 0 => {
@@ -132,7 +136,7 @@ impl Replay {
                 flags,
             } => {
                 match mount::attach_in(self.fd(from)?, self.fd(root)?, path, flags) {
-                    // The kernel attaches nothing whose root was removed.
+                    // move_mount(2) refuses a mount whose root was removed.
                     Err(Errno::NOENT) if flags & MAY_BE_GONE != 0 => {
                         self.close(from)?;
                         self.slots[from as usize] = GONE;
@@ -176,7 +180,7 @@ impl Replay {
         }
     }
 
-    /// Operations that put a new mount or directory into a slot.
+    /// Does operations that put a new mount or directory into a slot.
     fn make_mount(&mut self, op: Op<'_>) -> Result<()> {
         match op {
             Op::NewFs {
@@ -186,7 +190,7 @@ impl Replay {
                 attrs,
             } => {
                 let fs = mount::configure(kind)?;
-                // What mountinfo shows as the source.
+                // The source in mountinfo.
                 mount::option(&fs, c"source", kind)?;
                 mount::options(&fs, options)?;
                 self.put(into, mount::create(&fs, attrs)?)
@@ -241,7 +245,7 @@ impl Replay {
         }
     }
 
-    /// Operations that make one entry inside a tree.
+    /// Does operations that make an entry inside a tree.
     fn make_entry(&mut self, op: Op<'_>) -> Result<()> {
         let mut buffer = [0u8; 256];
         match op {
@@ -289,12 +293,11 @@ impl Replay {
     }
 }
 
-/// Copies a file of the host in place of one that is there, else binds it
+/// Copies a file of the host over an existing file, else binds the file
 /// read-only, else leaves it out.
 fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     let mut buffer = [0u8; 256];
-    // A directory on the way may belong to others, who could have made it a
-    // link.
+    // The owner of a directory on the way could have replaced it by a link.
     let (dir, name) = match dir::parent(root, path, dir::STRICT, &mut buffer) {
         Err(Errno::LOOP | Errno::NOTDIR) => return Ok(()),
         other => other?,
@@ -303,11 +306,12 @@ fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     let _ = remove();
     match copy::copy_file(dir.fd(), name, from) {
         Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
-        // A part of a copy is no copy; there may be none at all.
+        // Removes an incomplete copy, if there is any.
         Err(_) => drop(remove()),
     }
     match mount::bind_read_only(from, dir.fd(), name) {
-        // Left out: it was removed meanwhile, or there are too many mounts.
+        // Left out: the file was removed meanwhile, or there are too many
+        // mounts.
         Err(errno) if errno != Errno::NOMEM => Ok(()),
         other => other,
     }
@@ -326,7 +330,8 @@ fn make_dir(root: i32, path: &CStr, mode: u32, (uid, gid): (u32, u32)) -> Result
     Ok(())
 }
 
-/// PR_CAPBSET_DROP for every capability that the kernel knows and `keep` does not hold.
+/// PR_CAPBSET_DROP for every capability that the kernel knows and `keep` does
+/// not hold.
 pub(crate) fn drop_bounding(keep: u64) -> Result<()> {
     for cap in 0..64 {
         if keep & 1 << cap != 0 {
@@ -334,9 +339,9 @@ pub(crate) fn drop_bounding(keep: u64) -> Result<()> {
         }
         match sys::drop_bounding_cap(cap) {
             Ok(()) => {}
-            // Beyond the last one.
+            // Beyond the last capability.
             Err(Errno::INVAL) => return Ok(()),
-            // Without CAP_SETPCAP there may still be nothing to drop.
+            // Needs CAP_SETPCAP, unless the capability is already gone.
             Err(Errno::PERM) if sys::has_bounding_cap(cap) == Ok(false) => {}
             Err(error) => return Err(error),
         }

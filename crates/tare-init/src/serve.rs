@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Process 1 of a sandbox, settled: serves commands until it is told to end.
+//! Process 1 of a sandbox while serving: runs commands until the host ends the
+//! sandbox.
 
 mod ends;
 
@@ -15,14 +16,17 @@ use crate::sys::{self, Errno, MaybeFd, PollFd, Result};
 use crate::wire::{self, Field as _, Find, Kill, Open, Reader, Reply, Run};
 use ends::Row;
 
-/// Commands running at once in one sandbox.
+/// Commands that run at once in a sandbox.
 const ROWS: usize = 16384;
 
-/// How long a command may take to its exec; only somebody inside can make it take that long.
+/// Time from fork(2) to execve(2) of a command. Only a process inside the
+/// sandbox can delay a command for so long.
 const START_NS: u64 = 10_000_000_000;
 
-/// How long a command's ends of pipes are ours, too, where the host waits for its end alone: of most, until they are dead. The
-/// host is then woken once, by all at once, instead of by the last end that a dying command closes and by its status.
+/// Time that this process keeps a command's ends of pipes, too, where the host
+/// waits for the end only. Most commands are dead by then, and all ends close
+/// at once: the host wakes once, instead of once for the pipe and once for the
+/// status.
 const BRIEF_NS: u64 = 10_000_000;
 
 /// Descriptors that stay open, in this order from number 3 on.
@@ -30,7 +34,7 @@ pub(crate) const CONTROL: i32 = 3;
 const DEVPTS: i32 = 4;
 pub(crate) const DEV: i32 = 5;
 const PROC: i32 = 6;
-/// Behind the stage, which nobody needs by number.
+/// Behind number 7, the stage, which is only kept open.
 pub(crate) const SIGNALS: i32 = 8;
 
 pub(crate) struct Resident<'a> {
@@ -38,23 +42,24 @@ pub(crate) struct Resident<'a> {
     rows: Table<Row>,
     parts: Parts,
     files: Files,
-    /// How many commands run.
+    /// Number of running commands.
     live: usize,
-    /// Whether process 1 has no child at all, as far as it knows: then nothing
-    /// else is in the sandbox.
+    /// True if the last reaping found no child: then no other process is in the
+    /// sandbox.
     empty: bool,
-    /// Which processes are whose.
+    /// Marks that tell the processes of commands apart.
     marks: Marks,
-    /// In the filtered thread.
+    /// The way to the first thread, in the filtered thread.
     filtered: Option<&'static FilteredThread>,
 }
 
 /// The times of a command, nanoseconds of the clock.
 struct Times {
     started: u64,
-    /// When the whole command is killed; 0 for never.
+    /// End of the command's time, 0 for never.
     deadline: u64,
-    /// When a child that has executed nothing is given up, however much time the command has.
+    /// Time to give up a child that has executed no program, even if the
+    /// command has more time.
     latest: u64,
     /// The earlier of both.
     start_by: u64,
@@ -83,7 +88,7 @@ impl Times {
     }
 }
 
-/// What the first thread hands to the filtered one.
+/// State that the first thread hands to the filtered thread.
 type Served<'r, 'a> = (&'r mut Resident<'a>, &'r mut Mapping);
 
 impl<'a> Resident<'a> {
@@ -115,17 +120,20 @@ impl<'a> Resident<'a> {
             if control {
                 match receive(CONTROL, buffer) {
                     Ok(Some(request)) => self.answer(request),
-                    // The host closed the sandbox or is gone: this namespace ends with its process 1.
+                    // The host closed the sandbox or is gone. The end of
+                    // process 1 ends the pid namespace.
                     Ok(None) => sys::exit(0),
-                    // One malformed message is dropped; its sockets close, which its sender sees.
+                    // A malformed message is dropped, which closes its sockets;
+                    // the sender sees that.
                     Err(_) => {}
                 }
             }
         }
     }
 
-    /// Tells the host that the sandbox is ready, and goes on in a thread behind the seccomp program, if it lets that be;
-    /// comes back if not. The thread attaches the program while the host hears of it and makes up its first request.
+    /// Tells the host that the sandbox is ready, and continues in a filtered
+    /// thread if possible; otherwise returns. The thread attaches the program
+    /// while the host prepares its first request.
     pub(crate) fn hand_over(&mut self, memory: &mut Mapping, announce: fn()) {
         let confine = &self.open.confine;
         if confine.seccomp_at_birth == 1 && confine.no_new_privs == 1 && !confine.seccomp.is_empty()
@@ -141,7 +149,7 @@ impl<'a> Resident<'a> {
         }
     }
 
-    /// Does something in the first thread, which nothing is refused.
+    /// Calls `work` in the first thread, which has no filter.
     fn first<R>(&mut self, work: impl FnOnce(&mut Self) -> R) -> R {
         let Some(thread) = self.filtered.take() else {
             return work(self);
@@ -193,7 +201,7 @@ impl<'a> Resident<'a> {
                 .used()
                 .find(|row| row.id == find.id && !row.is_dead())
                 .ok_or(Errno::SRCH)?;
-            // Its pid is its own as long as the row is in use.
+            // The pid is not reused as long as the row is in use.
             let pid = row.pid;
             self.first(|_| sys::pidfd_open(pid))
         });
@@ -207,7 +215,8 @@ impl<'a> Resident<'a> {
     }
 
     fn start(&mut self, run: &Run<'_>, fds: &mut Fds) -> core::result::Result<(), (u32, Errno)> {
-        // Of an empty table nothing is read: a page that is first read and then written is given twice.
+        // Skips the scan if no command runs: reading first would map the zero
+        // page, and the write below would fault again.
         let free = if self.live == 0 {
             Some(0)
         } else {
@@ -229,13 +238,14 @@ impl<'a> Resident<'a> {
             if run.flags & (wire::UNTOLD | wire::INTO_CGROUP) != wire::UNTOLD {
                 return;
             }
-            // Mostly until it is dead; what else it may be, the loop finds out.
+            // Usually the wait ends with SIGCHLD. The loop in `serve` handles
+            // all causes.
             let wait = |ns| sys::poll(&mut [CONTROL, SIGNALS].map(PollFd::input), Some(ns));
             if wait(rest.min(BRIEF_NS)) == Ok(0) && rest > BRIEF_NS {
-                // The child has copies.
+                // The child has copies of its own.
                 for fd in &given[1..] {
-                    // SAFETY: they are the request's; `truncate` below makes it
-                    // forget them.
+                    // SAFETY: the request owns them, and `truncate` below makes
+                    // the request forget them.
                     unsafe { sys::close(*fd) };
                 }
                 closed.set(true);
@@ -265,7 +275,8 @@ impl<'a> Resident<'a> {
         self.enroll(row, run, &child, &times, fds)
     }
 
-    /// Gives a child that has executed its program a row, and tells the host.
+    /// Notes a child that has executed its program in a row, and tells the
+    /// host.
     fn enroll(
         &mut self,
         row: usize,
@@ -280,7 +291,8 @@ impl<'a> Resident<'a> {
             0 => None,
             _ => Some(take(fds, command::cgroup_at(run))?),
         };
-        // Before the host is told: from then on, who closes its end of a pipe was the last to have it.
+        // Before the host is told: afterwards the host may take the close of a
+        // pipe for the end of the last writer.
         fds.clear();
         let reason = if child.late {
             wire::BY_TIMEOUT
@@ -308,7 +320,8 @@ impl<'a> Resident<'a> {
             (Some(pidfd), None) => tell(status, &message, &[pidfd.raw()]),
         };
         if told.is_err() {
-            // Nobody could wait for it: it ends, and so does the host's wait for its start.
+            // No one could wait for the command, so the command ends; the
+            // closed socket ends the host's wait for the start.
             self.first(|this| {
                 let row = &mut this.rows.rows()[row];
                 (row.status, row.reason) = (MaybeFd::default(), wire::BY_CALLER);
@@ -319,7 +332,7 @@ impl<'a> Resident<'a> {
         Ok(())
     }
 
-    /// The rows in use; those beyond the last one are not touched.
+    /// Yields the rows in use. Does not touch rows behind the last of them.
     fn used(&mut self) -> impl Iterator<Item = &mut Row> {
         self.rows
             .rows()
@@ -328,7 +341,7 @@ impl<'a> Resident<'a> {
             .take(self.live)
     }
 
-    /// Time until the next command is due.
+    /// Returns the time until the next command is due.
     fn until_deadline(&mut self) -> Option<u64> {
         let due = self.used().map(|r| r.deadline).filter(|d| *d != 0).min()?;
         Some(due.saturating_sub(sys::now_ns()))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The spawner: makes sandboxes for one host process, buries them, and ends with it.
+//! The spawner: makes sandboxes for a host process, cleans up after them, and
+//! ends with the host.
 
 use crate::boot::{self, Parent};
 use crate::clone::{Dead, reap};
@@ -15,10 +16,10 @@ use crate::sys::{self, AT_FDCWD, CLONE_NEWUSER, Errno, Fd, MaybeFd, PollFd, Resu
 use crate::watch::Watched;
 use crate::wire::{self, Close, Field as _, Hello, Job, Open, Reader, Reply};
 
-/// Sandboxes alive at once, far above what one machine holds.
+/// Sandboxes alive at once, far more than a machine holds.
 const ROWS: usize = 16384;
 
-/// One child: a sandbox's init, or a job (whose id may be 0).
+/// A child: the init of a sandbox, or a job (with an id or 0).
 #[derive(Default)]
 struct Row {
     /// 0: the row is free.
@@ -26,19 +27,19 @@ struct Row {
     /// Socket of the host that waits until all is gone.
     told: MaybeFd,
     id: u64,
-    /// Lock on what is to be removed.
+    /// Lock on the directories to be removed.
     lock: MaybeFd,
     /// [`Grave`], kept as address and length by `Mapping::into_raw`.
     grave: (usize, usize),
 }
 
-// SAFETY: integers, and descriptors of which zero is none.
+// SAFETY: integers, and `MaybeFd`, for which zero is a value.
 unsafe impl Zeroable for Row {}
 
 pub(crate) struct Spawner {
     socket: i32,
-    /// Of the first request behind the greeting, which sets the user namespace
-    /// that its ids are told in.
+    /// Sender of the first request after the greeting, in ids of the user
+    /// namespace that the greeting has set.
     sender: Option<Sender>,
     /// A pidfd.
     host: MaybeFd,
@@ -52,11 +53,12 @@ pub(crate) struct Spawner {
 pub(crate) fn run(socket: i32, ignored: u64) -> ! {
     sys::set_name(c"tare-spawner");
     sys::umask(0);
-    // Nothing that the host left inheritable may live on here.
-    // SAFETY: this process has opened none yet, and uses the socket alone, 0.
+    // The host may have left descriptors inheritable. SAFETY: this process has
+    // opened no descriptor yet, and uses only number 0, the socket.
     unsafe { close_from(3) };
     raise_oom_score();
-    // Neither the caller's other processes nor a sandbox may look into this one.
+    // Other processes of the caller, and sandboxes, may not look into this
+    // process.
     let _ = sys::set_dumpable(false);
     let memory = Mapping::lasting(BUFFER);
     match memory.and_then(|memory| Ok((Spawner::new(socket, ignored)?, memory))) {
@@ -65,18 +67,19 @@ pub(crate) fn run(socket: i32, ignored: u64) -> ! {
     }
 }
 
-/// A host that is protected from the kernel's search for memory (a negative `oom_score_adj`,
-/// proc(5)) does not hand that down: with memory used up, everything else would die before what
-/// a sandbox runs. While this process is dumpable, or the file would not be an ordinary user's.
+/// Takes back the protection from the kernel's out-of-memory killer (a negative
+/// `oom_score_adj`, proc(5)). Otherwise the kernel would kill all other
+/// processes before those of a sandbox. Must run while this process is
+/// dumpable: else an ordinary user does not own the file.
 fn raise_oom_score() {
     let flags = sys::O_RDWR | sys::O_CLOEXEC;
     let Ok(file) = sys::openat(AT_FDCWD, c"/proc/self/oom_score_adj", flags, 0) else {
-        // A host without /proc; nothing that was asked for depends on it.
+        // The host may be without /proc; no request depends on the score.
         return;
     };
     let mut sign = [0];
     if sys::read(file.raw(), &mut sign) == Ok(1) && sign == *b"-" {
-        // Raising takes no privilege, so it does not fail.
+        // To raise the score takes no privilege, so this does not fail.
         let _ = sys::write(file.raw(), b"0");
     }
 }
@@ -117,7 +120,7 @@ impl Spawner {
         self.end()
     }
 
-    /// Returns when the host is gone, or needs no spawner any more.
+    /// Serves until the host is gone or needs no spawner any more.
     fn serve_until_alone(&mut self, buffer: &mut [u8; BUFFER]) {
         loop {
             let mut fds = [self.socket, self.host.raw(), self.signals.raw()].map(PollFd::input);
@@ -132,18 +135,19 @@ impl Spawner {
             if socket {
                 match receive(self.socket, buffer) {
                     Ok(Some(request)) => self.answer(request),
-                    // The second: somebody runs the helper as a program, with no host to serve.
+                    // ENOTSOCK: the helper was run as a program, without a
+                    // host.
                     Ok(None) | Err(Errno::NOTSOCK) => return,
-                    // One malformed message is dropped; its sockets close, which its sender sees.
+                    // A malformed message is dropped, which closes its sockets;
+                    // the sender sees that.
                     Err(_) => {}
                 }
             }
         }
     }
 
-    /// Takes note of what the host sent before it died, and makes nothing of
-    /// it. A forked copy of the host may keep the socket open, so this never
-    /// waits.
+    /// Notes the last requests of a dead host, and makes no sandbox. Never
+    /// waits, because a forked copy of the host may keep the socket open.
     fn hear_the_rest(&mut self, buffer: &mut [u8; BUFFER]) {
         loop {
             match receive_now(self.socket, buffer) {
@@ -153,7 +157,7 @@ impl Spawner {
                 }
                 Ok(Some(request)) if request.kind == wire::OPEN_REQUEST => {
                     let open = Open::get(&mut Reader::new(request.body()));
-                    // What `watch` knows is removed without it.
+                    // `watch` removes the rest.
                     if let Some(grave) = open.and_then(|open| Grave::new(&open).ok()) {
                         grave.clear();
                     }
@@ -190,9 +194,9 @@ impl Spawner {
         }
     }
 
-    /// Whether the kernel names the sender as it named that of the first
+    /// Returns whether the kernel names the same sender as of the first
     /// request: process, real user and group. A forked copy of the host, or a
-    /// host that has dropped its ids, may hold the socket still.
+    /// host that has dropped its ids, may still hold the socket.
     fn is_from_host(&mut self, request: &Request<'_>) -> bool {
         let known = *self.sender.get_or_insert(request.sender);
         known == request.sender
@@ -204,14 +208,15 @@ impl Spawner {
         if hello.stage != 2 {
             let host = request.fds.take(1).map_err(|e| (wire::AT_MESSAGE, e))?;
             self.host = Some(host).into();
-            // Executing this program gave user 0 all that the bounding set
-            // allows.
+            // execve(2) of this program gave user 0 the whole bounding set.
             sys::drop_caps_beyond(hello.caps).map_err(|e| (wire::AT_CAPS, e))?;
         }
         if hello.stage == 1 {
-            // Every sandbox of this host shares it, as every container of a rootless user does.
+            // All sandboxes of this host share the user namespace, as all
+            // containers of a rootless user do.
             sys::unshare(CLONE_NEWUSER).map_err(|e| (wire::AT_USER_NAMESPACE, e))?;
-            // The id maps are written through /proc, whose owner follows dumpability.
+            // The id maps are written through /proc, whose owner follows
+            // dumpability.
             sys::set_dumpable(true).map_err(|e| (wire::AT_USER_NAMESPACE, e))?;
         }
         if hello.map_self == 1 {
@@ -255,7 +260,8 @@ impl Spawner {
                 self.let_go();
                 if let Some((read, write)) = gate {
                     drop(write);
-                    // End of file without a byte: the maps could not be written.
+                    // End of file without a byte: the maps could not be
+                    // written.
                     if sys::read(read.raw(), &mut [0]) != Ok(1) {
                         sys::exit(1);
                     }
@@ -271,7 +277,7 @@ impl Spawner {
         let lock = usize::try_from(open.lock)
             .ok()
             .and_then(|slot| request.fds.get(slot).ok());
-        // The request's own copy closes with it.
+        // The request closes its own copy.
         let lock = lock.and_then(|fd| sys::duplicate(fd, 0).ok());
         self.remember(Row {
             pid,
@@ -290,9 +296,11 @@ impl Spawner {
         Ok(())
     }
 
-    /// The init: pid 0 in it, with whether it still has to enter its cgroup.
+    /// Forks an init: returns pid 0 in the init, and whether the init still has
+    /// to enter its cgroup.
     fn fork(&self, open: &Open<'_>, request: &Request<'_>) -> Result<(i32, bool)> {
-        // What takes long of one that nobody waits for is done by itself, not here, where somebody else may wait.
+        // A prestarted init makes the slow namespaces itself, because this
+        // process must stay ready for other requests.
         let flags = open.namespaces & if open.ahead == 1 { !boot::SLOW } else { !0 };
         let cgroup = match usize::try_from(open.cgroup) {
             Ok(slot) => Some(request.fds.get(slot)?),
@@ -311,8 +319,8 @@ impl Spawner {
             0 => {
                 self.let_go();
                 let socket = request.fds.get(0).unwrap_or(-1);
-                // SAFETY: this child has a copy of the request's descriptors, and
-                // uses only the socket, which operations leave alone.
+                // SAFETY: this child has copies of the request's descriptors,
+                // and uses only the socket, which operations do not close.
                 let mut replay = unsafe { Replay::new(request.fds.as_slice(), -1) };
                 match replay.run(job.ops) {
                     Ok(()) => reply(socket, &Reply::new(wire::READY, 0, 0, 0), &[]),
@@ -347,9 +355,9 @@ impl Spawner {
             return Ok(());
         };
         row.told = told;
-        // A dead init is not yet reaped, so the pid is still its own.
+        // The init is not yet reaped, so the pid is its own.
         if let Err(errno) = sys::kill(row.pid, sys::SIGKILL) {
-            // It will not be buried soon; whoever waits for that is told.
+            // The init will not be reaped soon, so the waiting host is told.
             let told = core::mem::take(&mut row.told);
             let failed = Reply::new(wire::FAILED, wire::AT_KILL, 0, errno.0);
             reply(told.raw(), &failed, &[]);
@@ -360,14 +368,14 @@ impl Spawner {
     fn remember(&mut self, new: Row) {
         match self.rows.rows().iter_mut().find(|r| r.pid == 0) {
             Some(row) => *row = new,
-            // Without a row it could not be cleaned up after, so it may not live.
+            // Without a row the spawner could not clean up after the init.
             None => drop(sys::kill(new.pid, sys::SIGKILL)),
         }
     }
 
-    /// Reaps what is dead and removes what it leaves.
+    /// Reaps dead children and removes their directories.
     fn bury(&mut self) {
-        // The counter of signals is of no interest, only that it is taken back.
+        // Reading clears the pending signal; the content does not matter.
         let _ = sys::read(self.signals.raw(), &mut [0; 128]);
         while let Ok(Some(dead)) = reap(false) {
             self.bury_one(&dead);
@@ -378,14 +386,15 @@ impl Spawner {
         let Some(row) = self.rows.rows().iter_mut().find(|r| r.pid == dead.pid) else {
             return;
         };
-        // The lock is let go when all is removed.
+        // `_lock` closes when all is removed.
         let Row {
             told,
             grave,
             lock: _lock,
             ..
         } = core::mem::take(row);
-        // SAFETY: `open` put it there, and the row has another one now.
+        // SAFETY: `open` put the pair there, and `take` left another in the
+        // row.
         let grave = unsafe { Grave::from_raw(grave) };
         let socket = told.raw();
         grave.remove_cgroups();
@@ -410,13 +419,14 @@ impl Spawner {
         }
     }
 
-    /// In a child: what the host sends when the spawner is gone must not wait for the end of this one.
+    /// Closes a child's copy of the socket: the host's requests must fail when
+    /// the spawner is gone, even if this child lives.
     fn let_go(&self) {
-        // SAFETY: the child's copy, which it does not use again.
+        // SAFETY: the child owns its copy, and does not use the number again.
         unsafe { sys::close(self.socket) };
     }
 
-    /// The host is gone: so is everything of it.
+    /// Ends all sandboxes of a dead host, cleans up, and exits.
     fn end(&mut self) -> ! {
         for row in self.rows.rows().iter().filter(|r| r.pid != 0) {
             // As in `close`.

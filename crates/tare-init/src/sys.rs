@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! System calls of x86-64: one typed function each, without the C library.
+//! System calls of x86-64: a typed function each, without the C library.
 //!
 //! A function here is safe if no argument can break the memory of this program,
-//! and if it hands out descriptors that the caller alone owns. All others are
-//! `unsafe` and name what their caller promises. The macro `syscall` stays
-//! inside `sys/`.
+//! and if the caller alone owns each returned descriptor. All others are
+//! `unsafe`, and their documentation states the duty of the caller. The macro
+//! `syscall` stays inside `sys/`.
 
 mod errno;
 mod fd;
@@ -36,11 +36,11 @@ pub(crate) use terminal::*;
 pub(crate) use time::*;
 pub(crate) use xattr::*;
 
-/// Makes one system call.
+/// Makes a system call.
 ///
 /// # Safety
-/// The arguments must be what the kernel expects for `nr`. Every pointer must
-/// be valid for all that the call reads or writes through it.
+/// The arguments must be of the kinds that the kernel expects for `nr`. Every
+/// pointer must be valid for all that the call reads or writes.
 #[inline]
 unsafe fn call(nr: usize, a: [usize; 6]) -> Result<usize> {
     let ret: isize;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who a command runs as: `USER[:GROUP]` against the sandbox's own `/etc/passwd` and `/etc/group`.
+//! User of a command: `USER[:GROUP]` by the sandbox's own `/etc/passwd` and
+//! `/etc/group`.
 //!
-//! The files are the sandbox's to write, so they are read like anything hostile: regular
-//! files of bounded size, resolved inside the root.
+//! The sandbox can write these files. Therefore they are read as hostile: only
+//! regular files of bounded size, resolved inside the root.
 
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -14,23 +15,24 @@ use crate::sys::{self, Errno, Fd, O_NONBLOCK, O_RDONLY, Result, S_IFREG, Stat};
 
 pub(crate) use crate::passwd::Identity;
 
-/// Largest file that is read, as other engines do.
+/// Largest file that is read, as in other engines.
 const LARGEST: usize = 10 << 20;
 
 const FILES: [&CStr; 2] = [c"etc/passwd", c"etc/group"];
 
-/// Whoever was looked up last, as long as the files are what they were.
+/// The user of the last lookup, valid as long as the files are unchanged.
 pub(crate) struct Users {
     /// Memory to read into.
     room: Mapping,
-    /// One row.
+    /// A single row.
     known: Table<Known>,
 }
 
 #[repr(C)]
 struct Known {
-    /// Whether the rest is whole. A child that is killed while it writes, in memory that is the init's, too, leaves it
-    /// at 0: it goes there before the system calls that read the files, and back when all else is written.
+    /// 1 if the rest is complete. The memory is the init's, and a child may be
+    /// killed while writing. Therefore a child sets 0 before the system calls
+    /// that read the files, and 1 after the last write.
     full: AtomicU32,
     name: [u8; 64],
     name_len: usize,
@@ -41,8 +43,8 @@ struct Known {
 // SAFETY: integers only.
 unsafe impl Zeroable for Known {}
 
-/// A file and its state: device, inode, size, and the times of its last change and its last change of status; zero for
-/// one that is missing.
+/// State of a file: device, inode, size, times of the last change and of the
+/// last change of status; zero for a missing file.
 type Stamp = [u64; 7];
 
 impl Users {
@@ -59,14 +61,16 @@ impl Users {
             return Err(Errno::INVAL);
         };
         let text = text.to_bytes();
-        // A walk that is not kept inside is no danger: it decides nothing but whether these are the files of last time.
+        // This walk may leave the root: it only decides whether the files are
+        // those of last time.
         let same = || {
             FILES
                 .iter()
                 .zip(&known.files)
                 .all(|(path, was)| sys::stat(root, path).map_or([0; 7], stamp) == *was)
         };
-        // One access that writes: a first one that reads would have the kernel give the page twice.
+        // A swap writes at once: reading first would map the zero page, and the
+        // write would fault again.
         if known.full.swap(0, Ordering::AcqRel) == 1
             && known.name.get(..known.name_len) == Some(text)
             && same()
@@ -84,7 +88,8 @@ impl Users {
             },
         )?;
         known.files = [passwd.1, group.1];
-        // The times are no finer than a tick: a file that has just changed may do so once more and look the same.
+        // Times are no finer than a tick: a file could change again and keep
+        // its times.
         let settled = sys::realtime_s().saturating_sub(2);
         if text.len() <= known.name.len() && known.files.iter().all(|stamp| stamp[5] < settled) {
             known.name[..text.len()].copy_from_slice(text);
@@ -108,7 +113,7 @@ fn stamp(stat: Stat) -> Stamp {
     ]
 }
 
-/// A file's bytes: in the memory that was given, or in more if they do not fit.
+/// Content of a file: in the given memory, or in a mapping if larger.
 enum Text<'a> {
     Given(&'a [u8]),
     Own(Mapping, usize),
@@ -123,7 +128,7 @@ impl Text<'_> {
     }
 }
 
-/// Reads a file, and what state it was in before; a missing one is an empty one.
+/// Reads a file and its state before; a missing file is empty.
 fn file<'a>(root: i32, path: &CStr, room: &'a mut [u8]) -> Result<(Text<'a>, Stamp)> {
     let file = match dir::open(root, path, O_RDONLY | O_NONBLOCK | sys::O_NOCTTY, dir::ANY) {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok((Text::Given(&[]), [0; 7])),
@@ -146,7 +151,8 @@ fn file<'a>(root: i32, path: &CStr, room: &'a mut [u8]) -> Result<(Text<'a>, Sta
     Ok((Text::Own(memory, len), stamp(stat)))
 }
 
-/// Read, not mapped: a file that shrinks under a mapping kills its reader.
+/// Reads instead of mapping, because a mapped file that shrinks kills its
+/// reader.
 fn fill(file: &Fd, into: &mut [u8]) -> Result<usize> {
     let mut at = 0;
     while at < into.len() {

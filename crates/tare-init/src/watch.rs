@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Directories that the host may have made before it could ask for anything:
-//! found by their names, removed at the end.
+//! Directories that the host may have made before its first request: found by
+//! name, removed at the end.
 
 use core::ffi::CStr;
 
@@ -13,8 +13,8 @@ use crate::wire::{Field as _, Reader, Watch};
 
 /// Cgroups, and the store's scratch directory.
 const MOST: usize = 2;
-/// How often the end looks again, because a cgroup stays busy for a while after
-/// its last process died: ten seconds on a machine with much else to do.
+/// Rounds at the end, because a cgroup stays busy for a while after its last
+/// process: ten seconds on a loaded machine.
 const ROUNDS: usize = 2000;
 const PAUSE_US: u64 = 5000;
 
@@ -27,11 +27,11 @@ impl Watched {
     pub(crate) fn add(&mut self, body: &[u8]) -> Result<()> {
         let watch = Watch::get(&mut Reader::new(body)).ok_or(Errno::PROTO)?;
         if watch.prefix.is_empty() {
-            // Everything would be removed.
+            // An empty prefix would match every name.
             return Err(Errno::PROTO);
         }
         let mut copy = Mapping::anonymous(body.len())?;
-        // No init has anything to do with it.
+        // Inits do not need the copy.
         copy.for_children(false)?;
         copy.bytes_mut().copy_from_slice(body);
         let free = self.0.iter_mut().find(|held| held.bytes().is_empty());
@@ -39,7 +39,7 @@ impl Watched {
         Ok(())
     }
 
-    /// Removes what is there, for as long as it is reasonable to try.
+    /// Removes the directories, for as long as is reasonable.
     pub(crate) fn remove(&self) {
         for held in &self.0 {
             let Some(watch) = Watch::get(&mut Reader::new(held.bytes())) else {
@@ -62,16 +62,16 @@ impl Watched {
     }
 }
 
-/// Removes the directories below `parent` whose names begin so; how many there
-/// were.
+/// Removes the directories below `parent` with the prefix; returns their
+/// number.
 fn remove_below(parent: &CStr, watch: &Watch<'_>) -> usize {
     let mut found = 0;
     let flags = O_PATH | O_DIRECTORY | O_NOFOLLOW;
-    // A parent that is gone holds none.
+    // A missing parent has no such directories.
     let Ok(top) = sys::openat(AT_FDCWD, parent, flags, 0) else {
         return 0;
     };
-    // What cannot be read is left to the next `Store::recover`.
+    // The next `Store::recover` finds the rest.
     let _ = dir::for_each(top.raw(), c".", |name| {
         if !name.to_bytes().starts_with(watch.prefix.to_bytes()) {
             return Ok(());

@@ -7,7 +7,8 @@ use crate::answer::Answer;
 use crate::sys::{self, Errno, Result};
 use crate::wire::{Field as _, Reader};
 
-/// Those that anybody may set, and file capabilities; no other is any of the host's business.
+/// Reads the attributes that any user may set, and file capabilities; others
+/// are not for the host.
 pub(crate) fn read(fd: i32, tail: &mut Answer<'_>) -> Result<()> {
     let mut list = [0u8; 8192];
     let len = match sys::flistxattr(fd, &mut list) {
@@ -24,7 +25,7 @@ pub(crate) fn read(fd: i32, tail: &mut Answer<'_>) -> Result<()> {
         let before = tail.len;
         tail.put_name(name)?;
         match tail.put_sized(|into| sys::fgetxattr(fd, name, into)) {
-            // It is gone again.
+            // The attribute was removed meanwhile.
             Err(Errno::NODATA) => tail.len = before,
             Err(Errno::RANGE) => return Err(Errno::TOOBIG),
             other => other?,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Requests that change the tree: making, renaming, removing entries, and setting their attributes.
+//! Requests that change the tree: making, renaming, removing entries, and
+//! setting their attributes.
 
 use super::{Job, Outcome, Refusal, check_place};
 use crate::dir;
@@ -29,7 +30,8 @@ impl Job<'_> {
             Err(Errno::EXIST) if kind == S_IFDIR && request.flags & wire::OR_EXISTING != 0 => {
                 let entry = sys::openat(parent.raw(), name, O_PATH | O_NOFOLLOW, 0)?;
                 if sys::fstatat(entry.raw(), c"")?.is(S_IFLNK) {
-                    // A link to a directory serves as one; what it leads to stays as it is.
+                    // A link to a directory serves as a directory, and its
+                    // target stays unchanged.
                     let there = self.resolve(request.path, O_PATH | O_DIRECTORY, request.flags);
                     self.stat = Some(sys::fstatat(there.map_err(|_| Errno::EXIST)?.raw(), c"")?);
                     self.count = 2;
@@ -76,7 +78,8 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Removes the first entries of a directory; those that hold something are named.
+    /// Removes the first entries of a directory; those that hold something are
+    /// named.
     pub(super) fn clear(&mut self, request: &FileRequest<'_>) -> Outcome<()> {
         let found = self.find(request.path, request.flags)?;
         check_place(found.raw())?;
@@ -117,8 +120,9 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Sets attributes; `real` if the descriptor is more than O_PATH. A change of the owner clears
-    /// setuid bits and file capabilities, so that comes first; everything changes the times.
+    /// Sets attributes; `real` if the descriptor is more than O_PATH. A change
+    /// of the owner clears setuid bits and file capabilities, so that comes
+    /// first; everything changes the times.
     pub(super) fn apply(
         &self,
         target: &Fd,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How commands end: reaping, killing, and telling the host when all is dead.
+//! Ends of commands: reaping, killing, and telling the host when all processes
+//! are dead.
 
 use super::{PROC, Resident, SIGNALS};
 use crate::clone::{Dead, reap};
@@ -10,42 +11,41 @@ use crate::owner::Owner;
 use crate::sys::{self, MaybeFd};
 use crate::wire::{self, Kill, Reply};
 
-/// How long the end of a killed command waits for the last of what it started:
-/// a process in disk sleep dies when the kernel lets it.
+/// Time that the end of a killed command waits for its last process: the kernel
+/// decides when a process in disk sleep dies.
 const PATIENCE_NS: u64 = 10_000_000_000;
 
-/// How long a look at what is left is put off: at first, and at most.
+/// First and longest pause between two looks for remaining processes.
 const FIRST_PAUSE_NS: u64 = 100_000;
 const LAST_PAUSE_NS: u64 = 20_000_000;
 
-/// One running command.
+/// A running command.
 #[derive(Default)]
 pub(super) struct Row {
     /// 0: the row is free.
     pub(super) pid: i32,
-    /// Where the host hears of its end.
+    /// Socket or pipe for the word of the end.
     pub(super) status: MaybeFd,
     pub(super) id: u64,
     pub(super) started: u64,
-    /// Nanoseconds of the clock, 0 for never: when its time is up; once it is
-    /// dead, when to look for what it left.
+    /// Nanoseconds of the clock, 0 for never: end of the command's time; after
+    /// the command's death, time of the next look for its processes.
     pub(super) deadline: u64,
     pub(super) reason: u32,
-    /// The directory of a cgroup v2 of its own.
+    /// Directory of the command's cgroup v2, if any.
     pub(super) cgroup: MaybeFd,
-    /// What the host will be told; its kind is 0 until the first process is
-    /// dead.
+    /// Reply for the host; the kind is 0 until the first process is dead.
     pub(super) end: Reply,
-    /// When its end is told, even if something is left.
+    /// Time to tell the end even if processes remain.
     pub(super) give_up: u64,
     pub(super) pause: u64,
 }
 
-// SAFETY: integers, and descriptors of which zero is none.
+// SAFETY: integers, and `MaybeFd`, for which zero is a value.
 unsafe impl Zeroable for Row {}
 
 impl Row {
-    /// Kills the command with everything that it started.
+    /// Kills the command with all processes that it started.
     pub(super) fn kill(&self, owner: &Owner) {
         if !self.cgroup.is_some() || kill_cgroup(self.cgroup.raw()).is_err() {
             self.tree(owner).kill();
@@ -65,7 +65,7 @@ impl Row {
         self.end.kind != 0
     }
 
-    /// Notes that the first process is dead, and when to look for others.
+    /// Notes that the first process is dead, and the time to look for others.
     fn died(&mut self, dead: &Dead) {
         let now = sys::now_ns();
         let mut end = Reply::new(wire::EXITED, self.reason, 0, 0);
@@ -91,8 +91,8 @@ impl Row {
         (self.give_up, self.pause) = (now + PATIENCE_NS, FIRST_PAUSE_NS);
     }
 
-    /// Whether nothing is left of it, or the wait for that is over; what is
-    /// left is killed.
+    /// Kills remaining processes; returns true if there are none, or if the
+    /// wait for them is over.
     fn is_over(&mut self, owner: &Owner, now: u64) -> bool {
         if now >= self.give_up || self.tree(owner).kill_left() == 0 {
             return true;
@@ -104,7 +104,7 @@ impl Row {
 
     /// Tells the host, and frees the row.
     fn report(&mut self, left: bool) {
-        // Before the host knows, which removes the directory.
+        // Before the host knows, because the host removes the directory.
         self.cgroup = MaybeFd::default();
         self.end.index = u32::from(left);
         note(self.status.raw(), &self.end);
@@ -121,16 +121,15 @@ impl Resident<'_> {
             }
             return;
         };
-        // Its process is reaped, so the number may be another's; what is left
-        // is being killed.
+        // The process is reaped, so the pid may be another's. Remaining
+        // processes are being killed.
         if row.is_dead() {
             return;
         }
         if kill.reason != wire::BY_ITSELF {
             row.reason = kill.reason;
         }
-        // It is our child and not yet reaped, so the pid is its own, and its
-        // group's.
+        // The child is not yet reaped, so the pid and the group are its own.
         match kill.tree {
             wire::TO_TREE => row.kill(&owner),
             wire::TO_GROUP => drop(sys::kill(-row.pid, kill.signal)),
@@ -138,8 +137,8 @@ impl Resident<'_> {
         }
     }
 
-    /// Kills what a command left that ended before the host saw that it wrote
-    /// too much; for a second at most, because others wait.
+    /// Kills the processes of an ended command that wrote too much, which the
+    /// host saw later. Takes a second at most, because other commands wait.
     fn kill_left_of_ended(&mut self, owner: &Owner) {
         const ROUNDS: usize = 1000;
         let tree = Tree {
@@ -157,8 +156,8 @@ impl Resident<'_> {
         }
     }
 
-    /// Does what is due: kills commands whose time is up, and looks for what is
-    /// left of those that were killed.
+    /// Kills commands whose time is up, and looks for remaining processes of
+    /// killed commands.
     pub(super) fn expire(&mut self) {
         if self.until_deadline() != Some(0) {
             return;
@@ -198,10 +197,10 @@ impl Resident<'_> {
         }
     }
 
-    /// Reaps every dead child: orphans just go, and commands report once all
-    /// that was killed with them is dead.
+    /// Reaps every dead child: orphans without a word, commands with a report
+    /// once all their killed processes are dead.
     pub(super) fn reap(&mut self) {
-        // The counter of signals is of no interest, only that it is taken back.
+        // Reading clears the pending signal; the content does not matter.
         let _ = sys::read(SIGNALS, &mut [0; 128]);
         let mut ended = 0;
         self.empty = loop {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! File descriptors: who owns them, copies, closing.
+//! File descriptors: ownership, copies, closing.
 //!
-//! A function that only uses a descriptor takes its number, because the numbers
-//! come from slots and requests, and a wrong one is EBADF. Only [`Fd`] and the
-//! `unsafe` functions below close descriptors.
+//! A function that only uses a descriptor takes its number, because numbers
+//! come from slots and requests, and a wrong number is EBADF. Only [`Fd`],
+//! [`MaybeFd`] and the `unsafe` functions below close descriptors.
 
 use core::mem::ManuallyDrop;
 
@@ -12,14 +12,14 @@ use super::{Errno, O_CLOEXEC, Result, syscall};
 /// The working directory, in place of a directory's descriptor.
 pub(crate) const AT_FDCWD: i32 = -100;
 
-/// A file descriptor that is closed when it goes out of scope.
+/// A file descriptor that is closed at the end of its scope.
 pub(crate) struct Fd(i32);
 
 impl Fd {
     /// Takes ownership of a descriptor.
     ///
     /// # Safety
-    /// The descriptor is open, and nothing else closes it.
+    /// The descriptor is open, and no other owner closes it.
     pub(crate) unsafe fn from_raw(fd: i32) -> Self {
         Self(fd)
     }
@@ -37,23 +37,23 @@ impl Fd {
 
 impl Drop for Fd {
     fn drop(&mut self) {
-        // SAFETY: `self` owns the descriptor and is gone now.
+        // SAFETY: `self` owns the descriptor, and goes away.
         unsafe { close(self.0) }
     }
 }
 
-/// Makes an [`Fd`] of what a system call returned.
+/// Makes an [`Fd`] of the value of a system call.
 ///
 /// # Safety
-/// The call opened the descriptor that it returned.
+/// The call opened the returned descriptor.
 pub(super) unsafe fn opened(returned: Result<usize>) -> Result<Fd> {
     returned.map(|fd| Fd(fd as i32))
 }
 
-/// Closes a descriptor by number; a negative one is nothing.
+/// Closes a descriptor by number; ignores a negative number.
 ///
 /// # Safety
-/// The caller owns the descriptor and does not use its number again.
+/// The caller owns the descriptor and does not use the number again.
 pub(crate) unsafe fn close(fd: i32) {
     if fd >= 0 {
         // A descriptor is gone even when close(2) reports an error.
@@ -74,7 +74,7 @@ pub(crate) unsafe fn close_range(first: i32, last: u32) -> Result<()> {
 /// Copies a descriptor to the lowest free number from `from` on, close-on-exec.
 pub(crate) fn duplicate(fd: i32, from: i32) -> Result<Fd> {
     const F_DUPFD_CLOEXEC: usize = 1030;
-    // SAFETY: three numbers, and fcntl(2) opens the copy that it returns.
+    // SAFETY: three numbers; fcntl(2) opens the returned copy.
     match unsafe { opened(syscall!(FCNTL, fd, F_DUPFD_CLOEXEC, from)) } {
         // `from` is above RLIMIT_NOFILE.
         Err(Errno::INVAL) => Err(Errno::MFILE),
@@ -82,12 +82,14 @@ pub(crate) fn duplicate(fd: i32, from: i32) -> Result<Fd> {
     }
 }
 
-/// Copies a descriptor to a number, inheritable, and closes what was there.
+/// Copies a descriptor to a number, inheritable, and closes the old descriptor
+/// there.
 ///
 /// # Safety
-/// The caller owns what is at `to`, if anything, and the copy from now on.
+/// The caller owns the old descriptor at `to`, if any, and the copy from now
+/// on.
 pub(crate) unsafe fn dup2(fd: i32, to: i32) -> Result<()> {
-    // SAFETY: two numbers; the caller gives up what was at `to`.
+    // SAFETY: two numbers; the caller gives up the old descriptor.
     unsafe { syscall!(DUP2, fd, to) }.map(drop)
 }
 
@@ -96,20 +98,20 @@ pub(crate) unsafe fn dup2(fd: i32, to: i32) -> Result<()> {
 /// # Safety
 /// As for [`dup2`].
 pub(crate) unsafe fn dup3(fd: i32, to: i32, flags: u32) -> Result<()> {
-    // SAFETY: three numbers; the caller gives up what was at `to`.
+    // SAFETY: three numbers; the caller gives up the old descriptor.
     unsafe { syscall!(DUP3, fd, to, flags) }.map(drop)
 }
 
-/// Opens a pipe: its end to read and its end to write, close-on-exec.
+/// Opens a pipe, close-on-exec: the end to read, and the end to write.
 pub(crate) fn pipe() -> Result<(Fd, Fd)> {
     let mut ends = [0i32; 2];
-    // SAFETY: pipe2(2) writes two numbers, for which there is room.
+    // SAFETY: pipe2(2) writes two numbers into the array.
     unsafe { syscall!(PIPE2, ends.as_mut_ptr(), O_CLOEXEC) }?;
     Ok((Fd(ends[0]), Fd(ends[1])))
 }
 
-/// A file descriptor, or none: all bits zero are none, for tables in fresh
-/// memory.
+/// An optional file descriptor; all bits zero are no descriptor, for tables in
+/// fresh memory.
 #[repr(transparent)]
 #[derive(Default)]
 pub(crate) struct MaybeFd(
@@ -118,12 +120,12 @@ pub(crate) struct MaybeFd(
 );
 
 impl MaybeFd {
-    /// Returns the number, for use while `self` lives; -1 for none.
+    /// Returns the number, for use while `self` lives; -1 without a descriptor.
     pub(crate) fn raw(&self) -> i32 {
         self.0 - 1
     }
 
-    /// Returns whether there is one.
+    /// Returns whether there is a descriptor.
     pub(crate) fn is_some(&self) -> bool {
         self.0 > 0
     }
@@ -137,7 +139,7 @@ impl From<Option<Fd>> for MaybeFd {
 
 impl Drop for MaybeFd {
     fn drop(&mut self) {
-        // SAFETY: `self` owns the descriptor, if there is one, and is gone now.
+        // SAFETY: `self` owns the descriptor, if any, and goes away.
         unsafe { close(self.raw()) }
     }
 }

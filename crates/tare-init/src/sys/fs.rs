@@ -51,7 +51,7 @@ pub(crate) fn openat2(dir: i32, path: &CStr, flags: u32, mode: u32, resolve: u64
     let (path, size) = (path.as_ptr(), size_of::<OpenHow>());
     for _ in 0..1000 {
         // SAFETY: `path` ends with a NUL; the kernel reads `size` bytes of
-        // `how`, and opens what it returns.
+        // `how`, and opens the returned descriptor.
         match unsafe { opened(syscall!(OPENAT2, dir, path, &raw const how, size)) } {
             // A rename raced with the walk; the kernel asks to try again.
             Err(Errno::AGAIN) => {}
@@ -64,7 +64,7 @@ pub(crate) fn openat2(dir: i32, path: &CStr, flags: u32, mode: u32, resolve: u64
 
 /// Opens a path, close-on-exec.
 pub(crate) fn openat(dir: i32, path: &CStr, flags: u32, mode: u32) -> Result<Fd> {
-    // SAFETY: `path` ends with a NUL; openat(2) opens what it returns.
+    // SAFETY: `path` ends with a NUL; openat(2) opens the returned descriptor.
     unsafe {
         opened(syscall!(
             OPENAT,
@@ -107,7 +107,7 @@ pub(crate) fn getdents64(dir: i32, into: &mut [u64]) -> Result<&[u8]> {
     // SAFETY: the kernel writes at most as many bytes as `into` has.
     let n = unsafe { syscall!(GETDENTS64, dir, into.as_mut_ptr(), size_of_val(into)) }?;
     let n = n.min(size_of_val(into));
-    // SAFETY: `n` bytes of `into`, which is borrowed as long; any byte is a u8.
+    // SAFETY: `into` has `n` bytes and stays borrowed; any byte is a u8.
     Ok(unsafe { core::slice::from_raw_parts(into.as_ptr().cast(), n) })
 }
 
@@ -136,13 +136,13 @@ pub(crate) fn readlinkat(dir: i32, name: &CStr, into: &mut [u8]) -> Result<usize
     unsafe { syscall!(READLINKAT, dir, name, into.as_mut_ptr(), len) }
 }
 
-/// Gives a file one more name; a symbolic link is not followed.
+/// Gives a file another name; does not follow a symbolic link.
 pub(crate) fn linkat(from: i32, name: &CStr, to: i32, new: &CStr) -> Result<()> {
     // SAFETY: both strings end with a NUL.
     unsafe { syscall!(LINKAT, from, name.as_ptr(), to, new.as_ptr(), 0) }.map(drop)
 }
 
-/// Renames, and replaces what is there.
+/// Renames, and replaces an existing target.
 pub(crate) fn renameat(from: i32, name: &CStr, to: i32, new: &CStr) -> Result<()> {
     // SAFETY: both strings end with a NUL.
     unsafe { syscall!(RENAMEAT, from, name.as_ptr(), to, new.as_ptr()) }.map(drop)
@@ -167,7 +167,7 @@ pub(crate) fn fchownat(dir: i32, name: &CStr, uid: u32, gid: u32, flags: u32) ->
     unsafe { syscall!(FCHOWNAT, dir, name.as_ptr(), uid, gid, flags) }.map(drop)
 }
 
-/// Changes owner and group of an open file; `u32::MAX` leaves one as it is.
+/// Changes owner and group of an open file; `u32::MAX` keeps the old value.
 pub(crate) fn fchown(fd: i32, uid: u32, gid: u32) -> Result<()> {
     // SAFETY: three numbers.
     unsafe { syscall!(FCHOWN, fd, uid, gid) }.map(drop)
@@ -197,7 +197,7 @@ pub(crate) fn futimens(fd: &Fd, times: &[u64; 4]) -> Result<()> {
     unsafe { syscall!(UTIMENSAT, fd.raw(), 0, times.as_ptr(), 0) }.map(drop)
 }
 
-/// Changes the working directory to an open one.
+/// Changes the working directory to an open directory.
 pub(crate) fn fchdir(dir: i32) -> Result<()> {
     // SAFETY: one number.
     unsafe { syscall!(FCHDIR, dir) }.map(drop)

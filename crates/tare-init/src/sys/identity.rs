@@ -5,7 +5,7 @@ use super::{Result, syscall};
 
 /// RLIMIT_NOFILE, the number of descriptors.
 pub(crate) const RLIMIT_NOFILE: u32 = 7;
-/// RLIMIT_LOCKS, which no kernel since 2.4.25 enforces.
+/// RLIMIT_LOCKS; no kernel since 2.4.25 enforces it.
 pub(crate) const RLIMIT_LOCKS: u32 = 10;
 
 /// Sets real, effective and saved user id.
@@ -29,7 +29,8 @@ pub(crate) fn setgroups(groups: &[u32]) -> Result<()> {
 /// Returns soft and hard limit of a resource.
 pub(crate) fn getrlimit(resource: u32) -> Result<[u64; 2]> {
     let mut limit = [0u64; 2];
-    // SAFETY: a null new limit changes nothing; the kernel writes two integers.
+    // SAFETY: a null new limit changes no limit; the kernel writes two
+    // integers.
     unsafe { syscall!(PRLIMIT64, 0, resource, 0, limit.as_mut_ptr()) }?;
     Ok(limit)
 }
@@ -40,18 +41,19 @@ pub(crate) fn setrlimit(resource: u32, limit: &[u64; 2]) -> Result<()> {
     unsafe { syscall!(PRLIMIT64, 0, resource, limit.as_ptr(), 0) }.map(drop)
 }
 
-/// Lifts the soft limit of descriptors to the hard one; returns both as they
-/// were.
+/// Lifts the soft limit of descriptors to the hard limit; returns both old
+/// values.
 ///
-/// The caller may have set the limit for its own needs, which are not those of
-/// this program.
+/// The caller may have chosen a limit for its own needs, but this program holds
+/// descriptors of many sandboxes.
 pub(crate) fn lift_files() -> Result<[u64; 2]> {
     let old = getrlimit(RLIMIT_NOFILE)?;
     setrlimit(RLIMIT_NOFILE, &[old[1], old[1]])?;
     Ok(old)
 }
 
-/// `struct __user_cap_header_struct` of the caller: _LINUX_CAPABILITY_VERSION_3.
+/// `struct __user_cap_header_struct` of the caller:
+/// _LINUX_CAPABILITY_VERSION_3.
 const CAP_HEADER: [u32; 2] = [0x2008_0522, 0];
 
 /// Effective, permitted and inheritable capabilities.
@@ -59,8 +61,8 @@ struct Caps([u64; 3]);
 
 fn capget() -> Result<Caps> {
     let (header, mut data) = (CAP_HEADER, [0u32; 6]);
-    // SAFETY: the kernel reads the header, which has its version, and writes
-    // two structures of three integers.
+    // SAFETY: the kernel reads the header and writes two structures of three
+    // integers, as its version says.
     unsafe { syscall!(CAPGET, header.as_ptr(), data.as_mut_ptr()) }?;
     // The second structure has the upper halves.
     Ok(Caps(core::array::from_fn(|n| {
@@ -87,8 +89,8 @@ pub(crate) fn keep_caps(bits: u64) -> Result<()> {
     capset(bits & permitted, 0)
 }
 
-/// Gives up all capabilities that are not in `bits`, for good. Makes no call
-/// that changes anything if there are none.
+/// Gives up all capabilities that are not in `bits`, for good. Calls no
+/// capset(2) without need.
 pub(crate) fn drop_caps_beyond(bits: u64) -> Result<()> {
     let Caps([_, permitted, inheritable]) = capget()?;
     if permitted & !bits == 0 {
@@ -115,7 +117,7 @@ pub(crate) fn set_death_signal(signal: u32) -> Result<()> {
     prctl(PR_SET_PDEATHSIG, signal).map(drop)
 }
 
-/// Sets no_new_privs, which stays for good.
+/// Sets no_new_privs, for good.
 pub(crate) fn set_no_new_privs() -> Result<()> {
     const PR_SET_NO_NEW_PRIVS: u32 = 38;
     prctl(PR_SET_NO_NEW_PRIVS, 1).map(drop)

@@ -8,7 +8,7 @@ const MAP_PRIVATE: u32 = 0x02;
 const MAP_ANONYMOUS: u32 = 0x20;
 const MAP_FIXED_NOREPLACE: u32 = 0x10_0000;
 
-/// Leaves the pages out of what a child gets a copy of.
+/// Leaves the pages out of the copy that a child gets.
 pub(crate) const MADV_DONTFORK: u32 = 10;
 /// Takes [`MADV_DONTFORK`] back.
 pub(crate) const MADV_DOFORK: u32 = 11;
@@ -26,8 +26,7 @@ pub(crate) fn map_anonymous(len: usize) -> Result<*mut u8> {
 /// Maps new pages at an address, or elsewhere if something is there.
 pub(crate) fn map_anonymous_at(at: usize, len: usize) -> Result<*mut u8> {
     let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
-    // SAFETY: MAP_FIXED_NOREPLACE replaces no mapping. KERNEL(4.17): an older
-    // kernel takes the address as a hint, which replaces none either.
+    // SAFETY: MAP_FIXED_NOREPLACE replaces no mapping.
     let at = unsafe { syscall!(MMAP, at, len, PROT_READ_WRITE, flags, -1i32, 0) };
     at.map(|at| at as *mut u8)
 }
@@ -42,7 +41,7 @@ pub(crate) fn map_file(fd: i32, len: usize) -> Result<*mut u8> {
 /// Unmaps pages.
 ///
 /// # Safety
-/// The caller owns the mapping, and nothing refers to it any more.
+/// The caller owns the mapping, and no reference leads there any more.
 pub(crate) unsafe fn unmap(at: *mut u8, len: usize) {
     // To unmap a whole mapping cannot fail.
     // SAFETY: the caller gives up the pages.
@@ -52,7 +51,7 @@ pub(crate) unsafe fn unmap(at: *mut u8, len: usize) {
 /// Advises the kernel about pages, madvise(2).
 ///
 /// # Safety
-/// With [`MADV_DONTNEED`] nothing relies on what the pages hold.
+/// With [`MADV_DONTNEED`] no code relies on the content of the pages.
 pub(crate) unsafe fn advise(at: *mut u8, len: usize, advice: u32) -> Result<()> {
     // SAFETY: the caller vouches for the content of the pages.
     unsafe { syscall!(MADVISE, at, len, advice) }.map(drop)

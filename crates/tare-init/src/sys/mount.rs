@@ -35,7 +35,7 @@ pub(crate) const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 /// Begins a new instance of a file system.
 pub(crate) fn fsopen(kind: &CStr) -> Result<Fd> {
     const FSOPEN_CLOEXEC: u32 = 1;
-    // SAFETY: `kind` ends with a NUL; fsopen(2) opens what it returns.
+    // SAFETY: `kind` ends with a NUL; fsopen(2) opens the returned descriptor.
     unsafe { opened(syscall!(FSOPEN, kind.as_ptr(), FSOPEN_CLOEXEC)) }
 }
 
@@ -72,15 +72,16 @@ pub(crate) fn fsconfig_create(fs: &Fd) -> Result<()> {
 /// Makes a detached mount of a file system.
 pub(crate) fn fsmount(fs: &Fd, attrs: u32) -> Result<Fd> {
     const FSMOUNT_CLOEXEC: u32 = 1;
-    // SAFETY: three numbers; fsmount(2) opens what it returns.
+    // SAFETY: three numbers; fsmount(2) opens the returned descriptor.
     unsafe { opened(syscall!(FSMOUNT, fs.raw(), FSMOUNT_CLOEXEC, attrs)) }
 }
 
-/// Makes a detached clone of what is mounted at a path.
+/// Makes a detached clone of the mount at a path.
 pub(crate) fn open_tree_clone(base: i32, path: &CStr, flags: u32) -> Result<Fd> {
     const OPEN_TREE_CLONE: u32 = 1;
     let flags = flags | OPEN_TREE_CLONE | O_CLOEXEC;
-    // SAFETY: `path` ends with a NUL; open_tree(2) opens what it returns.
+    // SAFETY: `path` ends with a NUL; open_tree(2) opens the returned
+    // descriptor.
     unsafe { opened(syscall!(OPEN_TREE, base, path.as_ptr(), flags)) }
 }
 
@@ -120,10 +121,11 @@ pub(crate) fn mount_setattr(mount: i32, flags: u32, attr: &MountAttr) -> Result<
     .map(drop)
 }
 
-/// Returns whether the kernel has mount_setattr(2), and the caller may see that.
+/// Returns whether the kernel has mount_setattr(2), and the caller may see
+/// that.
 pub(crate) fn has_mount_setattr() -> bool {
-    // A size of 0 is EINVAL where the call exists.
-    // SAFETY: the path ends with a NUL; of a structure of 0 bytes none is read.
+    // A size of 0 is EINVAL if the call exists. SAFETY: the path ends with a
+    // NUL; the kernel reads no byte of a structure of size 0.
     let tried = unsafe { syscall!(MOUNT_SETATTR, -1i32, c"".as_ptr(), 0, 0, 0) };
     tried != Err(super::Errno::NOSYS)
 }
@@ -135,15 +137,15 @@ pub(crate) fn mount(kind: &CStr, target: &CStr, flags: u64, data: &CStr) -> Resu
     unsafe { syscall!(MOUNT, kind, target, kind, flags, data) }.map(drop)
 }
 
-/// Changes flags or propagation of what is mounted at a path: MS_REMOUNT,
-/// MS_PRIVATE, MS_SLAVE.
+/// Changes flags or propagation of the mount at a path: MS_REMOUNT, MS_PRIVATE,
+/// MS_SLAVE.
 pub(crate) fn mount_change(target: &CStr, flags: u64) -> Result<()> {
     // SAFETY: `target` ends with a NUL; these changes take neither source nor
     // type nor data.
     unsafe { syscall!(MOUNT, 0, target.as_ptr(), 0, flags, 0) }.map(drop)
 }
 
-/// Detaches what is mounted at a path, busy or not.
+/// Detaches the mount at a path, busy or not.
 pub(crate) fn umount_detach(path: &CStr) -> Result<()> {
     const MNT_DETACH: u32 = 2;
     // SAFETY: `path` ends with a NUL.
@@ -159,7 +161,7 @@ pub(crate) fn pivot_root_here() -> Result<()> {
 
 /// Moves the caller into new namespaces: `CLONE_NEW*`.
 pub(crate) fn unshare(flags: u64) -> Result<()> {
-    // SAFETY: one number; descriptors and memory are not unshared.
+    // SAFETY: a number; memory is not unshared.
     unsafe { syscall!(UNSHARE, flags) }.map(drop)
 }
 

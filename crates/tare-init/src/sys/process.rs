@@ -35,7 +35,7 @@ pub(crate) struct CloneArgs {
 }
 
 impl CloneArgs {
-    /// Describes a child whose end its parent hears of by SIGCHLD.
+    /// Describes a child that sends SIGCHLD to its parent at its end.
     pub(crate) fn child(flags: u64) -> Self {
         Self {
             flags,
@@ -55,10 +55,10 @@ pub(crate) fn fork(flags: u64, cgroup: Option<i32>) -> Result<i32> {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup as u64;
     }
-    // SAFETY: the kernel reads as many bytes as `CloneArgs` has, in which all
-    // pointers are null; the child has a copy of the memory.
+    // SAFETY: the kernel reads as many bytes as `CloneArgs` has; all pointers
+    // there are null, and the child has a copy of the memory.
     match unsafe { syscall!(CLONE3, &raw const args, size_of::<CloneArgs>()) } {
-        // clone3 is older than our floor, but an outer filter may hide it.
+        // KERNEL(5.3): an outer filter may hide clone3(2).
         Err(Errno::NOSYS) if cgroup.is_none() => {
             // SAFETY: a null stack means a copy of this one.
             unsafe { syscall!(CLONE, args.flags | args.exit_signal, 0, 0, 0, 0) }
@@ -75,9 +75,9 @@ pub(crate) type Entry = unsafe extern "C" fn(*mut ()) -> !;
 /// returns its pid.
 ///
 /// # Safety
-/// `args` describes a stack of the child's own that outlives it, and pointers
-/// that are null or valid for writes while the child lives. `entry` may be
-/// called with `argument`, beside what goes on in the caller.
+/// `args` describes a stack that only the child uses and that outlives the
+/// child. Pointers in `args` are null, or valid for writes while the child
+/// lives. The child may call `entry` with `argument` while the caller goes on.
 pub(crate) unsafe fn clone3_shared(
     args: &CloneArgs,
     entry: Entry,
@@ -94,8 +94,8 @@ pub(crate) unsafe fn clone3_shared(
     unsafe { clone_shared(nr::CLONE3, a, entry, argument) }
 }
 
-/// Makes a child as [`clone3_shared`], clone(2): its flags and signal, the end of
-/// its stack, where its pidfd goes, and which word is cleared at its end.
+/// Makes a child as [`clone3_shared`] by clone(2), which takes flags and
+/// signal, the end of the stack, and pointers for pidfd and thread id.
 ///
 /// # Safety
 /// As for [`clone3_shared`].
@@ -117,9 +117,9 @@ pub(crate) unsafe fn clone_legacy_shared(
 /// As for [`clone3_shared`].
 unsafe fn clone_shared(nr: usize, a: [usize; 4], entry: Entry, argument: *mut ()) -> Result<i32> {
     let ret: isize;
-    // SAFETY: the parent falls through to label 2. The child begins on its own
-    // empty stack, touches nothing of this frame but the two registers, and
-    // never returns from `entry`. The kernel clobbers rcx and r11 only.
+    // SAFETY: the parent jumps to label 2. The child begins on its own empty
+    // stack, uses only two registers of this frame, and never returns from
+    // `entry`. The kernel clobbers rcx and r11 only.
     unsafe {
         asm!("syscall", "test rax, rax", "jnz 2f",
              "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
@@ -169,8 +169,8 @@ pub(crate) const WNOHANG: u32 = 1;
 /// [`wait4`]: waits for children of any kind.
 pub(crate) const WALL: u32 = 0x4000_0000;
 
-/// Waits for a child, or with -1 for any; returns its pid (0 for none) and its
-/// status as wait(2) encodes it.
+/// Waits for a child, or for any child with -1; returns pid (0 for no child)
+/// and status in the encoding of wait(2).
 pub(crate) fn wait4(pid: i32, flags: u32, usage: &mut Rusage) -> Result<(i32, u32)> {
     let mut status = 0u32;
     let (status_at, usage) = (&raw mut status, core::ptr::from_mut(usage));
@@ -195,11 +195,11 @@ pub(crate) fn exit_thread() -> ! {
     }
 }
 
-/// Executes a program; returns only with the reason why not.
+/// Executes a program; returns only with the reason of a failure.
 ///
 /// # Safety
-/// `argv` and `envp` end with a null pointer; all before them point to strings
-/// that end with a NUL.
+/// `argv` and `envp` end with a null pointer; all pointers before lead to
+/// strings with a NUL.
 pub(crate) unsafe fn execve(
     program: &CStr,
     argv: *const *const i8,
@@ -228,8 +228,8 @@ pub(crate) fn seccomp_filter(program: &[u8]) -> Result<()> {
         len,
         at: program.as_ptr(),
     };
-    // SAFETY: the kernel reads the structure and `len` instructions, which
-    // `program` holds.
+    // SAFETY: the kernel reads the structure and `len` instructions of
+    // `program`.
     unsafe { syscall!(SECCOMP, SECCOMP_SET_MODE_FILTER, 0, &raw const program) }.map(drop)
 }
 
@@ -241,7 +241,7 @@ pub(crate) fn getpid() -> Result<i32> {
 
 /// Opens a pidfd of a process.
 pub(crate) fn pidfd_open(pid: i32) -> Result<Fd> {
-    // SAFETY: two numbers; pidfd_open(2) opens what it returns.
+    // SAFETY: two numbers; pidfd_open(2) opens the returned descriptor.
     unsafe { opened(syscall!(PIDFD_OPEN, pid, 0)) }
 }
 

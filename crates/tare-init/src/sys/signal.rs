@@ -17,7 +17,7 @@ pub(crate) fn kill(pid: i32, signal: u32) -> Result<()> {
     unsafe { syscall!(KILL, pid, signal) }.map(drop)
 }
 
-/// Blocks every signal, or none.
+/// Blocks every signal, or unblocks all.
 pub(crate) fn block_signals(all: bool) {
     const SIG_SETMASK: u32 = 2;
     let set: u64 = if all { !0 } else { 0 };
@@ -31,8 +31,8 @@ type Action = [u64; 4];
 
 const SIG_IGN: u64 = 1;
 
-/// Puts every signal back to its default action, because ignored ones survive
-/// execve(2); returns those that were ignored, signal 1 as bit 0.
+/// Sets every signal to its default action, because ignored signals survive
+/// execve(2); returns the ignored ones, signal 1 as bit 0.
 pub(crate) fn default_signals() -> u64 {
     let default: Action = [0; 4];
     let mut ignored = 0;
@@ -55,9 +55,7 @@ pub(crate) fn ignore_signals(mut set: u64) {
     let ignore: Action = [SIG_IGN, 0, 0, 0];
     while set != 0 {
         let signal = set.trailing_zeros() + 1;
-        // The set has only what could be ignored before.
-        // SAFETY: the kernel reads one action, which runs no code; a null old
-        // action is allowed.
+        // The set has only signals that were ignored before.
         let _ = unsafe { syscall!(RT_SIGACTION, signal, ignore.as_ptr(), 0, SET_BYTES) };
         set &= set - 1;
     }
@@ -67,6 +65,7 @@ pub(crate) fn ignore_signals(mut set: u64) {
 pub(crate) fn signalfd_child() -> Result<Fd> {
     let set: u64 = 1 << (SIGCHLD - 1);
     let flags = O_CLOEXEC | O_NONBLOCK;
-    // SAFETY: the kernel reads one set; -1 makes it open what it returns.
+    // SAFETY: the kernel reads a set; with -1 signalfd4(2) opens the returned
+    // descriptor.
     unsafe { opened(syscall!(SIGNALFD4, -1i32, &raw const set, SET_BYTES, flags)) }
 }

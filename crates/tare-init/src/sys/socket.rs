@@ -34,7 +34,7 @@ struct MsgHdr {
 }
 
 impl MsgHdr {
-    /// Describes one buffer and its control data of `control_len` bytes.
+    /// Describes a buffer and control data of `control_len` bytes.
     fn new(iov: &mut IoVec, control: *mut u64, control_len: usize) -> Self {
         Self {
             name: 0,
@@ -50,7 +50,7 @@ impl MsgHdr {
     }
 }
 
-/// A message as recvmsg(2) describes it.
+/// Result of recvmsg(2).
 pub(crate) struct Received {
     /// Bytes of the message; 0 at end of file.
     pub(crate) len: usize,
@@ -60,8 +60,8 @@ pub(crate) struct Received {
     pub(crate) flags: i32,
 }
 
-/// Receives a message; its descriptors are close-on-exec, and `control` then
-/// has the only note of them.
+/// Receives a message. Descriptors are close-on-exec, and only `control` names
+/// them.
 pub(crate) fn recvmsg(
     socket: i32,
     buffer: &mut [u8],
@@ -99,15 +99,16 @@ pub(crate) fn sendmsg(
     let size = control_len.min(size_of_val(control));
     let header = MsgHdr::new(&mut iov, control.as_mut_ptr(), size);
     let flags = MSG_NOSIGNAL | MSG_DONTWAIT;
-    // SAFETY: sendmsg(2) only reads, at most as many bytes as both buffers have.
+    // SAFETY: sendmsg(2) only reads, at most as many bytes as both buffers
+    // have.
     unsafe { syscall!(SENDMSG, socket, &raw const header, flags) }.map(drop)
 }
 
-/// Opens a socket by which interfaces are configured, netdevice(7).
+/// Opens a socket to configure interfaces, netdevice(7).
 pub(crate) fn interface_socket() -> Result<Fd> {
     const AF_INET: u32 = 2;
     const SOCK_DGRAM_CLOEXEC: u32 = 2 | 0x80000;
-    // SAFETY: three numbers; socket(2) opens what it returns.
+    // SAFETY: three numbers; socket(2) opens the returned descriptor.
     unsafe { opened(syscall!(SOCKET, AF_INET, SOCK_DGRAM_CLOEXEC, 0)) }
 }
 
@@ -132,7 +133,7 @@ pub(crate) struct PollFd {
 }
 
 impl PollFd {
-    /// Waits for input of a descriptor; for nothing of a negative one.
+    /// Waits for input of a descriptor; a negative number is ignored.
     pub(crate) fn input(fd: i32) -> Self {
         const POLLIN: i16 = 1;
         Self {
@@ -143,7 +144,8 @@ impl PollFd {
     }
 }
 
-/// Waits for input, for ever with `None`; returns how many descriptors have some.
+/// Waits for input, for ever with `None`; returns the number of ready
+/// descriptors.
 pub(crate) fn poll(fds: &mut [PollFd], timeout_ns: Option<u64>) -> Result<usize> {
     let time = timeout_ns.map(timespec);
     let time = time
@@ -155,10 +157,10 @@ pub(crate) fn poll(fds: &mut [PollFd], timeout_ns: Option<u64>) -> Result<usize>
     unsafe { syscall!(PPOLL, at, n, time, 0, SET_BYTES) }
 }
 
-/// Waits for input as [`poll`]; a signal may end that without any.
+/// Waits for input as [`poll`]; may return without input after a signal.
 ///
-/// Ends the process where an outer filter refuses to wait, because nothing is
-/// left to this program then but to spin.
+/// Ends the process if an outer filter refuses to wait, because the process
+/// could only spin.
 pub(crate) fn await_input(fds: &mut [PollFd], timeout_ns: Option<u64>) {
     match poll(fds, timeout_ns) {
         Err(errno) if errno != Errno::INTR && !errno.is_of_machine() => exit(errno.0),

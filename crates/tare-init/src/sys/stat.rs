@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is known of a file and of its file system: stat(2), statfs(2).
+//! State of files and of file systems: stat(2), statfs(2).
 
 use core::ffi::CStr;
 
@@ -34,7 +34,7 @@ pub(crate) struct Stat {
 }
 
 impl Stat {
-    /// Returns whether the file is of this type, one of the `S_IF*`.
+    /// Returns whether the file has this type, an `S_IF*`.
     pub(crate) fn is(&self, kind: u32) -> bool {
         self.mode & S_IFMT == kind
     }
@@ -59,7 +59,7 @@ fn stat_with(dir: i32, path: &CStr, flags: u32) -> Result<Stat> {
     Ok(stat)
 }
 
-/// `struct statfs` of x86-64, as far as it is used.
+/// The used part of `struct statfs`.
 pub(crate) struct StatFs {
     /// The magic number of the type, see [`crate::fs_types`].
     pub(crate) kind: u64,
@@ -71,7 +71,8 @@ pub(crate) struct StatFs {
 /// not.
 pub(crate) fn fstatfs(fd: i32) -> Result<StatFs> {
     let mut stat = [0u64; 15];
-    // SAFETY: the structure is 120 bytes of integers, which is the array's size.
+    // SAFETY: the array has 120 bytes, the size of the kernel's structure of
+    // integers.
     unsafe { syscall!(FSTATFS, fd, stat.as_mut_ptr()) }?;
     Ok(StatFs {
         kind: stat[0],
@@ -83,8 +84,8 @@ pub(crate) fn fstatfs(fd: i32) -> Result<StatFs> {
 pub(crate) fn mount_id(dir: i32, path: &CStr) -> Result<u64> {
     const STATX_MNT_ID: u32 = 0x1000;
     let mut stat = [0u64; 32];
-    // SAFETY: `path` ends with a NUL; the structure is 256 bytes of integers,
-    // which is the array's size.
+    // SAFETY: `path` ends with a NUL; the array has 256 bytes, the size of the
+    // kernel's structure of integers.
     unsafe {
         syscall!(
             STATX,

@@ -22,7 +22,7 @@ pub(crate) fn unlock_pty(master: &Fd) -> Result<()> {
 /// Opens the slave of a master, without a path: TIOCGPTPEER.
 pub(crate) fn open_pty_peer(master: &Fd, flags: u32) -> Result<Fd> {
     const TIOCGPTPEER: u32 = 0x5441;
-    // SAFETY: TIOCGPTPEER takes flags and opens what it returns.
+    // SAFETY: TIOCGPTPEER takes flags and opens the returned descriptor.
     unsafe { opened(syscall!(IOCTL, master.raw(), TIOCGPTPEER, flags)) }
 }
 

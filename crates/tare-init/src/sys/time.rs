@@ -22,8 +22,8 @@ pub(crate) fn realtime_s() -> u64 {
 
 fn clock(id: u32) -> [u64; 2] {
     let mut time = [0u64; 2];
-    // These clocks are always there.
-    // SAFETY: the kernel writes two integers, for which there is room.
+    // These clocks always exist. SAFETY: the kernel writes two integers into
+    // the array.
     let _ = unsafe { syscall!(CLOCK_GETTIME, id, time.as_mut_ptr()) };
     time
 }
@@ -48,16 +48,16 @@ pub(crate) fn futex_wait(word: &AtomicU32, value: u32, timeout_ns: Option<u64>) 
     let time = time
         .as_ref()
         .map_or(core::ptr::null(), |time| time.as_ptr());
-    // Callers look at the word again, so the reason does not matter.
-    // SAFETY: the word lives through the call; the time is null or two integers.
+    // Callers look at the word again, so the reason does not matter. SAFETY:
+    // the word lives through the call; the time is null or two integers.
     let _ = unsafe { syscall!(FUTEX, word.as_ptr(), 0, value, time) };
 }
 
-/// Wakes one thread that waits for the word at this address: FUTEX_WAKE.
+/// Wakes a thread that waits for the word at this address: FUTEX_WAKE.
 ///
-/// Takes an address because the word may be gone already: the kernel then wakes
-/// no thread, or one that waits for something else at the same place and looks
-/// again.
+/// Takes an address because the word may be gone already. The kernel then wakes
+/// no thread, or a thread that waits for another word at the same place and
+/// looks again.
 pub(crate) fn futex_wake(word: *const u32) {
     // SAFETY: FUTEX_WAKE takes the address as a key and does not read there.
     let _: Result<usize> = unsafe { syscall!(FUTEX, word, 1, 1) };
