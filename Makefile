@@ -42,7 +42,7 @@ lint: setup ## Formatting, clippy, shellcheck, prose, documentation: exactly wha
 	bindings/python/test.sh -l
 	python3 -B scripts/prose/test_prose.py
 	python3 -B scripts/prose
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --exclude tare-c --lib --no-deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --exclude tare-c --lib --bin tare-helper --no-deps
 
 prose: ## Lower the ceilings of scripts/prose/ceilings.txt to what is left
 	python3 -B scripts/prose --lower

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The variable part of an answer: names and values, each behind its length.
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 

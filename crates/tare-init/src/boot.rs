@@ -5,24 +5,27 @@
 //! returns. The order of a start:
 //!
 //! 1. [`begin`] ties the process to the spawner: a death signal, and the ids of
-//! user 0 if the sandbox has an id map. The spawner may end between fork(2) and
-//! the death signal, so the pidfd is checked afterwards. 2. A prestarted init
-//! closes all descriptors but those of its request, and makes the slow
-//! namespaces itself. Then it replays the operations that need no image, waits
-//! for the rest, and goes on. Without a request within [`PATIENCE_NS`], or at
-//! end of file, the init ends. 3. [`start`] replays the operations in order.
-//! They mount the file systems, fill `/dev`, hide paths, change the root, and
-//! drop the bounding set. The host made the list; [`crate::replay`] only
-//! executes. 4. [`settle`] moves the five descriptors that a serving init needs
-//! to fixed numbers and closes all others. No descriptor of the host survives
-//! this step. 5. The capabilities shrink to those that serving needs. The order
-//! matters: mounts, a new root and closed descriptors need more. 6. The stack
-//! is given back, and the tables for commands are made, in memory that no
-//! operation has touched. 7. The host is told that the sandbox is ready, and
-//! [`crate::serve`] takes over.
+//!    user 0 if the sandbox has an id map. The spawner may end between fork(2)
+//!    and the death signal, so the pidfd is checked afterwards.
+//! 2. A prestarted init closes all descriptors but those of its request, and
+//!    makes the slow namespaces itself. Then it replays the operations that
+//!    need no image, and waits for the rest. Without a request within
+//!    [`PATIENCE_NS`], or at end of file, the init ends.
+//! 3. [`start`] replays the operations in order. They mount the file systems,
+//!    fill `/dev`, hide paths, change the root, and drop the bounding set. The
+//!    host made the list; [`crate::replay`] only executes.
+//! 4. [`settle`] moves the descriptors that a serving init needs to fixed
+//!    numbers, and closes all others. No descriptor of the host survives this
+//!    step.
+//! 5. The capabilities shrink to those that serving needs. The order matters:
+//!    mounts, a new root and closed descriptors need more.
+//! 6. The stack is given back, and the tables for commands are made, in memory
+//!    that no operation has touched.
+//! 7. The host is told that the sandbox is ready, and [`crate::serve`] takes
+//!    over.
 //!
-//! Any failure is sent to the host with its place and errno, and ends the
-//! process, and with the process all its namespaces. So no step undoes another.
+//! A failure is sent to the host with its place and errno. Then the process
+//! ends, and with it all its namespaces. So no step undoes another.
 
 use crate::close::{close_but, close_from};
 use crate::command::Inherited;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Removes trees, copies trees, and gives entries to other ids, by descriptors
 //! only.
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Decimal numbers in text files.
+#![forbid(unsafe_code)]
 
 /// Parses a decimal number without sign, at most `i32::MAX`.
 pub(crate) fn number(text: &[u8]) -> Option<i32> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Paths inside a root: the kernel resolves each path once, and from then on
 //! the descriptor is used.
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 

@@ -5,6 +5,7 @@
 //! The path comes from the host, the links on the path from the sandbox, the
 //! power from process 1. Therefore each path is resolved once. A file is opened
 //! or changed only after the type of its file system is known to store files.
+#![forbid(unsafe_code)]
 
 mod change;
 

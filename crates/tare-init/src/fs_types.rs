@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Types of file systems that store files.
+#![forbid(unsafe_code)]
 
 use crate::sys::{self, Result};
 

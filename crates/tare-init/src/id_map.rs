@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Id maps of user namespaces, user_namespaces(7).
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 

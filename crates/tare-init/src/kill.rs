@@ -6,6 +6,7 @@
 //! first, until all have stopped and a scan finds no new process; then all are
 //! killed. Stopped parents cannot lose children. Where the command has a
 //! cgroup, the kernel kills all processes in it at once.
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 

@@ -8,7 +8,7 @@
 //! and libtare must unwind. Therefore the build script runs rustc on the
 //! program, with the flags it needs, and this library embeds the result.
 //!
-//! Cargo knows the same sources as the binary `tare-init`, so that `cargo
+//! Cargo knows the same sources as the binary `tare-helper`, so that `cargo
 //! check`, `clippy`, `fmt`, `doc` and rust-analyzer see them. Without the build
 //! script's `--cfg freestanding` they use the standard library's entry point,
 //! panic handler and memory functions. Nothing runs that binary.

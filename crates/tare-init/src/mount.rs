@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Mounts by file descriptor: a new file system, a clone of a tree, attributes,
 //! attaching.
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Adds a line to a file of the host's view, so that the sandbox's own name is
 //! found in `/etc/hosts`.
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Overlays of any number of layers with any names, on kernels with an option
 //! per layer and on older kernels.
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 

@@ -12,6 +12,7 @@
 //!   processes inherit. No kernel since 2.4.25 enforces this limit. Raising it
 //!   takes CAP_SYS_RESOURCE. A process may lower the limit, and so pass for a
 //!   process of another command.
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 

@@ -5,6 +5,7 @@
 //! A number is never retried as a name (CVE-2024-40635, CVE-2026-30892). No
 //! function here makes a system call, so that the library's fuzzing can run
 //! them.
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 

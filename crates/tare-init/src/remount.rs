@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! KERNEL(5.12): mount_setattr(2) for older kernels, by mount(2) on each mount
 //! of a tree.
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Directories that the host may have made before its first request: found by
 //! name, removed at the end.
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 

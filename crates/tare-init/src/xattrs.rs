@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Extended attributes of open files: those that the host may know and set.
+#![forbid(unsafe_code)]
 
 use core::ffi::CStr;
 

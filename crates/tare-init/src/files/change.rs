@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Requests that change the tree: making, renaming, removing entries, and
 //! setting their attributes.
+#![forbid(unsafe_code)]
 
 use super::{Job, Outcome, Refusal, check_place};
 use crate::dir;

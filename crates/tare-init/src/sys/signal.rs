@@ -56,6 +56,8 @@ pub(crate) fn ignore_signals(mut set: u64) {
     while set != 0 {
         let signal = set.trailing_zeros() + 1;
         // The set has only signals that were ignored before.
+        // SAFETY: the kernel reads one action, which runs no code; a null old
+        // action is allowed.
         let _ = unsafe { syscall!(RT_SIGACTION, signal, ignore.as_ptr(), 0, SET_BYTES) };
         set &= set - 1;
     }
