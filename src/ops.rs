@@ -272,7 +272,7 @@ fn sentence(op: &Op<'_>, place: impl Fn(u32) -> String) -> (String, String) {
         Op::Mask { root, path, .. } => at("mask", *root, path),
         Op::MakeReadOnly { root, path, .. } => at("make read-only", *root, path),
         Op::Detach { .. } => of("detach mount", "MNT_DETACH"),
-        Op::EnterBare {} => of("enter bare mount namespace", "CLONE_NEWNS"),
+        Op::EnterEmptyNs {} => of("enter bare mount namespace", "CLONE_NEWNS"),
         Op::ChangeRoot { .. } => of("change root", "\"/\""),
         Op::PivotRoot { .. } => of("pivot root", "\"/\""),
         Op::DropBounding { keep } => ("drop bounding set".into(), format!("all but {keep:#x}")),

@@ -42,7 +42,7 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
         wire::AT_EXEC => ("execute".into(), String::new()),
         wire::AT_INIT => ("start init".into(), "process 1 of the sandbox".into()),
         wire::AT_SPAWNER => ("start spawner".into(), "the helper's own start".into()),
-        wire::AT_BARE => ("make bare mount namespace".into(), "CLONE_NEWNS".into()),
+        wire::AT_EMPTY_NS => ("make bare mount namespace".into(), "CLONE_NEWNS".into()),
         wire::AT_AUTHORITY => (
             "talk to spawner".into(),
             "it works for the process, user and group that started it".into(),
@@ -54,7 +54,7 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
         ),
         _ => ("talk to spawner".into(), "malformed message".into()),
     };
-    if (reply.place, errno) == (wire::AT_BARE, Errno::EOWNERDEAD) {
+    if (reply.place, errno) == (wire::AT_EMPTY_NS, Errno::EOWNERDEAD) {
         return Error::new(Kind::Broken, step, "who made it was killed");
     }
     let error = Error::os(step, subject, errno);

@@ -109,7 +109,7 @@ impl Slots {
             | Op::MakePrivate {}
             | Op::SetHostname { .. }
             | Op::PivotRoot { .. }
-            | Op::EnterBare {}
+            | Op::EnterEmptyNs {}
             | Op::ChangeRoot { .. } => false,
         }
     }
@@ -214,7 +214,7 @@ mod tests {
             let (_, rest) = plan.split().unwrap();
             let name_of_etc = ["MakeFile", "CloneTree", "Attach", "CloseSlot"];
             let expected = [
-                &["SetHostname", "NewOverlay", "EnterBare", "AttachRoot"][..],
+                &["SetHostname", "NewOverlay", "EnterEmptyNs", "AttachRoot"][..],
                 // The kernel's file systems, whole.
                 &["Attach", "Attach", "Attach"],
                 &name_of_etc,

@@ -59,7 +59,7 @@ pub(super) fn detached(ops: &mut Ops, stage: Slot, inputs: &Inputs<'_>) -> Resul
     let mut callers = Callers::new(inputs, stage, false);
     let placed = callers.ahead(ops)?;
     callers.tell(&mut filled);
-    ops.push(Op::EnterBare {});
+    ops.push(Op::EnterEmptyNs {});
     ops.push(Op::AttachRoot {
         from: root.number(),
     });

@@ -41,7 +41,7 @@ pub(crate) struct Parent {
     /// Pidfd of the spawner: children see by it whether the spawner lives.
     pub(crate) pidfd: Fd,
     /// An empty mount namespace, after the first request for it.
-    pub(crate) bare: Option<Fd>,
+    pub(crate) empty_ns: Option<Fd>,
     /// State that commands inherit.
     pub(crate) inherited: Inherited,
 }
@@ -60,7 +60,7 @@ pub(crate) fn run(open: &Open<'_>, fds: &[i32], late: bool, parent: &Parent) -> 
     let mut control = fds.first().copied().unwrap_or(-1);
     // SAFETY: the descriptors came with the request. This child has copies and
     // uses no other descriptors.
-    let mut replay = unsafe { Replay::new(fds, parent.bare.as_ref().map_or(-1, Fd::raw)) };
+    let mut replay = unsafe { Replay::new(fds, parent.empty_ns.as_ref().map_or(-1, Fd::raw)) };
     sys::set_name(if open.ahead == 1 {
         c"tare-ahead"
     } else {
@@ -174,7 +174,7 @@ fn begin(
             .iter()
             .copied()
             .chain([parent.pidfd.raw()])
-            .chain(parent.bare.as_ref().map(Fd::raw));
+            .chain(parent.empty_ns.as_ref().map(Fd::raw));
         kept.iter_mut().zip(all).for_each(|(kept, fd)| *kept = fd);
         // SAFETY: this child has copies of the spawner's descriptors, and uses
         // only the kept ones.

@@ -23,7 +23,7 @@ pub(crate) struct Replay {
     /// Overlays made so far.
     overlays: u64,
     /// The empty mount namespace, or -1.
-    bare: i32,
+    empty_ns: i32,
 }
 
 impl Replay {
@@ -32,13 +32,13 @@ impl Replay {
     /// # Safety
     /// The caller owns the descriptors, and closes no descriptor among them
     /// while the replay lives.
-    pub(crate) unsafe fn new(fds: &[i32], bare: i32) -> Self {
+    pub(crate) unsafe fn new(fds: &[i32], empty_ns: i32) -> Self {
         let mut slots = [-1; SLOTS];
         slots[..fds.len()].copy_from_slice(fds);
         Self {
             slots,
             overlays: 0,
-            bare,
+            empty_ns,
         }
     }
 
@@ -159,7 +159,7 @@ impl Replay {
             } => mount::mask(self.fd(root)?, path, self.fd(dev)?, self.fd(stage)?),
             Op::MakeReadOnly { root, path } => mount::make_read_only(self.fd(root)?, path),
             Op::Detach { slot } => mount::detach(self.fd(slot)?),
-            Op::EnterBare {} => empty_ns::enter(self.bare),
+            Op::EnterEmptyNs {} => empty_ns::enter(self.empty_ns),
             Op::ChangeRoot { slot } => mount::change_root(self.fd(slot)?),
             Op::PivotRoot { slot } => mount::pivot_root(self.fd(slot)?),
             Op::SetSysctl { proc, path, value } => mount::set_sysctl(self.fd(proc)?, path, value),

@@ -103,7 +103,7 @@ impl Spawner {
             signals: sys::signalfd_child()?,
             parent: Parent {
                 pidfd: sys::pidfd_open(sys::getpid()?)?,
-                bare: None,
+                empty_ns: None,
                 inherited: Inherited::new(ignored)?,
             },
             rows: Table::own(ROWS)?,
@@ -240,12 +240,12 @@ impl Spawner {
         let open =
             Open::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
         let grave = Grave::new(&open).map_err(|e| (wire::AT_INIT, e))?;
-        if open.bare == 1 && self.parent.bare.is_none() {
+        if open.empty_ns == 1 && self.parent.empty_ns.is_none() {
             match empty_ns::make() {
-                Ok(bare) => self.parent.bare = Some(bare),
+                Ok(empty_ns) => self.parent.empty_ns = Some(empty_ns),
                 Err(errno) => {
                     grave.clear();
-                    return Err((wire::AT_BARE, errno));
+                    return Err((wire::AT_EMPTY_NS, errno));
                 }
             }
         }

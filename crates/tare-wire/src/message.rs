@@ -112,8 +112,8 @@ record! {
         /// the slots, the operations and the fields behind them count.
         ahead: u32,
         /// 1: the init needs the empty mount namespace
-        /// ([`Op::EnterBare`](super::Op::EnterBare)).
-        bare: u32,
+        /// ([`Op::EnterEmptyNs`](super::Op::EnterEmptyNs)).
+        empty_ns: u32,
         /// Slot of a cgroup v2 directory to be born in, or -1.
         cgroup: i32,
         /// `uid_map` to write, or empty.
@@ -374,7 +374,7 @@ pub const AT_SPAWNER: u32 = 18;
 /// Killing a sandbox's process 1.
 pub const AT_KILL: u32 = 19;
 /// Making the empty mount namespace.
-pub const AT_BARE: u32 = 20;
+pub const AT_EMPTY_NS: u32 = 20;
 /// Comparing the sender of a request with the host, as the kernel names both.
 pub const AT_AUTHORITY: u32 = 21;
 /// A resource limit, whose number is added.

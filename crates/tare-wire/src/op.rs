@@ -105,7 +105,7 @@ ops! {
     27 OpenDir { into: u32, path: &'a CStr, }
     /// Moves the init into a copy of the empty mount namespace; from then on no
     /// path of the host leads anywhere.
-    29 EnterBare { }
+    29 EnterEmptyNs { }
     /// Makes a slot's tree, attached on top of an empty root, the process's
     /// root.
     30 ChangeRoot { slot: u32, }
