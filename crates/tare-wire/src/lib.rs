@@ -3,24 +3,24 @@
 //! allocation to read them.
 //!
 //! An implementation detail of libtare, without any promise. Compiled
-//! twice: into the library, which writes requests (`alloc`), and into the
+//! twice: into the library, which writes requests (`std`), and into the
 //! helper program, which has neither a standard library nor an allocator.
 //! Strings are sent with their NUL, so that the reader hands them to the kernel
 //! where they lie. See `docs/design.md`, "What goes over the wire?".
 #![no_std]
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "alloc")]
-extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
-#[cfg(feature = "alloc")]
-use alloc::vec::Vec;
 use core::ffi::CStr;
+#[cfg(feature = "std")]
+use std::vec::Vec;
 
 mod files;
 mod message;
 mod op;
-#[cfg(all(test, feature = "alloc"))]
+#[cfg(all(test, feature = "std"))]
 mod tests;
 
 pub use files::*;
@@ -76,7 +76,7 @@ pub trait Field<'a>: Sized {
     fn get(from: &mut Reader<'a>) -> Option<Self>;
 
     /// Appends the value.
-    #[cfg(feature = "alloc")]
+    #[cfg(feature = "std")]
     fn put(&self, to: &mut Vec<u8>);
 }
 
@@ -87,7 +87,7 @@ macro_rules! number {
                 let bytes = from.take(size_of::<$ty>())?;
                 Some(<$ty>::from_ne_bytes(bytes.try_into().ok()?))
             }
-            #[cfg(feature = "alloc")]
+            #[cfg(feature = "std")]
             fn put(&self, to: &mut Vec<u8>) {
                 to.extend_from_slice(&self.to_ne_bytes());
             }
@@ -102,7 +102,7 @@ impl<'a> Field<'a> for &'a [u8] {
         from.take(len as usize)
     }
 
-    #[cfg(feature = "alloc")]
+    #[cfg(feature = "std")]
     fn put(&self, to: &mut Vec<u8>) {
         let len = u32::try_from(self.len()).expect("a message body is far below 4 GiB");
         len.put(to);
@@ -115,7 +115,7 @@ impl<'a> Field<'a> for &'a CStr {
         CStr::from_bytes_with_nul(<&[u8]>::get(from)?).ok()
     }
 
-    #[cfg(feature = "alloc")]
+    #[cfg(feature = "std")]
     fn put(&self, to: &mut Vec<u8>) {
         self.to_bytes_with_nul().put(to);
     }
@@ -153,18 +153,18 @@ impl<'a> Field<'a> for List<'a> {
         matches!(bytes.last(), None | Some(0)).then_some(Self(bytes))
     }
 
-    #[cfg(feature = "alloc")]
+    #[cfg(feature = "std")]
     fn put(&self, to: &mut Vec<u8>) {
         self.0.put(to);
     }
 }
 
 /// The bytes behind a [`List`], to be built up.
-#[cfg(feature = "alloc")]
+#[cfg(feature = "std")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListBuf(Vec<u8>);
 
-#[cfg(feature = "alloc")]
+#[cfg(feature = "std")]
 impl ListBuf {
     /// Appends a string.
     pub fn push(&mut self, string: &CStr) {
@@ -177,7 +177,7 @@ impl ListBuf {
     }
 }
 
-#[cfg(feature = "alloc")]
+#[cfg(feature = "std")]
 impl<S: AsRef<CStr>> FromIterator<S> for ListBuf {
     fn from_iter<T: IntoIterator<Item = S>>(strings: T) -> Self {
         let mut list = Self::default();

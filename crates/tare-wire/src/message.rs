@@ -16,8 +16,8 @@ macro_rules! record {
             fn get(from: &mut Reader<'a>) -> Option<Self> {
                 Some(Self { $($field: Field::get(from)?,)* })
             }
-            #[cfg(feature = "alloc")]
-            fn put(&self, to: &mut alloc::vec::Vec<u8>) {
+            #[cfg(feature = "std")]
+            fn put(&self, to: &mut std::vec::Vec<u8>) {
                 $(self.$field.put(to);)*
             }
         }

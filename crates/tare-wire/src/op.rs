@@ -21,8 +21,8 @@ macro_rules! ops {
                     _ => None,
                 }
             }
-            #[cfg(feature = "alloc")]
-            fn put(&self, to: &mut alloc::vec::Vec<u8>) {
+            #[cfg(feature = "std")]
+            fn put(&self, to: &mut std::vec::Vec<u8>) {
                 match self {
                     $(Self::$name { $($field,)* } => {
                         let code: u32 = $code;
