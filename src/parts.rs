@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a sandbox is restricted by: one file per kind of restriction.
+//! Restrictions of a sandbox: a file for each kind.
 
 pub(crate) mod authority;
 pub(crate) mod caps;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The system calls that nix lacks, one family per file; the only unsafe code of the library.
+//! The system calls that nix lacks, a family per file; the only unsafe code of
+//! the library.
 
 pub(crate) mod auxv;
 pub(crate) mod bpf;

@@ -10,9 +10,9 @@ use nix::unistd::{User, geteuid};
 
 use crate::sys::auxv;
 
-/// Returns the caller's home: `$HOME` if that directory is its own, as in
+/// Returns the caller's home: `$HOME` if that directory is the caller's, as in
 /// `unshare -r`, where the passwd(5) line of user 0 is another user's; else
-/// that of its line.
+/// that of the passwd(5) line.
 pub(crate) fn of_caller() -> Option<PathBuf> {
     let user = geteuid();
     let is_own = |home: &PathBuf| {

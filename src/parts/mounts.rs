@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is mounted inside: the kernel's file systems as Docker's default has
-//! them, files of names, overlays.
+//! Mounts inside: the kernel's file systems of Docker's default, files of
+//! names, overlays.
 #![forbid(unsafe_code)]
 
 mod kernel;
@@ -26,7 +26,7 @@ pub(crate) const NOSUID: u32 = 0x02;
 pub(crate) const NODEV: u32 = 0x04;
 /// No programs.
 pub(crate) const NOEXEC: u32 = 0x08;
-/// Where nothing is to be run, gained or opened as a device.
+/// Attributes of mounts without programs, set-id bits or devices.
 pub(crate) const LOCKED: u32 = NOSUID | NODEV | NOEXEC;
 /// Access times always.
 const STRICTATIME: u32 = 0x20;
@@ -36,14 +36,14 @@ pub(crate) fn options<const N: usize>(pairs: [&CStr; N]) -> ListBuf {
     pairs.into_iter().collect()
 }
 
-/// Bytes of a tmpfs for each inode that it may have: the kernel's own ratio
-/// where a tmpfs has no options, one inode a page.
+/// Bytes of a tmpfs for each inode: the kernel's ratio for a tmpfs without
+/// options, an inode a page.
 const BYTES_PER_INODE: u64 = 4096;
 /// Inodes that any tmpfs may have, so that small ones stay usable.
 const LEAST_INODES: u64 = 1024;
 
-/// Adds a tmpfs's bounds, tmpfs(5): bytes, and inodes in proportion. Empty
-/// files take kernel memory, which no size counts.
+/// Adds a tmpfs's bounds, tmpfs(5): bytes, and inodes in proportion, because
+/// empty files take kernel memory beyond the size.
 pub(crate) fn push_size(options: &mut ListBuf, size: ByteSize) {
     let inodes = (size.bytes() / BYTES_PER_INODE).max(LEAST_INODES);
     for (name, bound) in [(c"size", size.bytes()), (c"nr_inodes", inodes)] {

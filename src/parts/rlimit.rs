@@ -9,8 +9,8 @@ use nix::sys::resource::{Resource, getrlimit};
 use crate::spec::{RLIMITS, Rlimit};
 use crate::wire::Field as _;
 
-/// The limits as the wire carries them. Core dumps are off unless asked for: the host's
-/// `core_pattern` would run a program outside for them.
+/// The limits as the wire carries them. Core dumps are off unless asked for:
+/// the host's `core_pattern` would run a program outside for them.
 pub(crate) fn encode(limits: &BTreeMap<String, Rlimit>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut put = |number: u32, soft: u64, hard: u64| {
@@ -28,9 +28,8 @@ pub(crate) fn encode(limits: &BTreeMap<String, Rlimit>) -> Vec<u8> {
     bytes
 }
 
-/// The limits of a command in place of its sandbox's, as the wire carries them:
-/// the sandbox's, with the command's in the place of those of the same name.
-/// Empty if the command has none of its own.
+/// The limits of a command on the wire: the sandbox's, with the command's in
+/// the place of those of the same name. Empty if the command has none.
 pub(crate) fn of_command(
     sandbox: &BTreeMap<String, Rlimit>,
     own: &BTreeMap<String, Rlimit>,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How mounts of the machine are shown, and what trials of them have found.
+//! The ways in which mounts of the machine are shown, and the results of their
+//! trials.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -11,27 +12,28 @@ use serde::Serialize;
 
 use crate::sys::mountinfo::{Mount, Mounts};
 
-/// How something of the machine is shown in a view of it.
+/// The way in which a mount or file of the machine is shown in a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ShownAs {
     /// Copy-on-write.
     Cow,
-    /// Overlayfs refuses it, or there is too much beside a mount to be copied.
+    /// Overlayfs refuses the mount, or too many files beside a mount would have
+    /// to be copied.
     ReadOnly,
-    /// Its mount point is empty, because of this.
+    /// The mount point is empty, because of this.
     LeftOut(String),
 }
 
-/// A mount or file of the machine in the view of it that a sandbox has.
+/// A mount or file of the machine in a sandbox's view.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ShownMount {
-    /// Where it is inside.
+    /// The path inside.
     pub path: String,
     /// `cow`, `read-only` or `left out`.
     pub shown: String,
-    /// Why it is left out; empty if it is not.
+    /// The reason for leaving it out; else empty.
     pub why: String,
 }
 
@@ -50,11 +52,11 @@ impl ShownMount {
     }
 }
 
-/// How long a mount that did not answer is not asked again.
+/// The time before a mount that did not answer is asked again.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// The table of mounts that was read last, and results of trials while it stays
-/// the same.
+/// The mount table read last, and results of trials while the table stays the
+/// same.
 #[derive(Debug)]
 pub(crate) struct Verdicts {
     table: Vec<u8>,
@@ -62,11 +64,10 @@ pub(crate) struct Verdicts {
     /// Those of the mounts that may be shown.
     others: Arc<[Mount]>,
     known: HashMap<u64, ShownAs>,
-    /// Mounts that did not answer, kept when others change. Each trial of
-    /// one leaves a process that cannot be killed before the file system lets
-    /// it go.
+    /// Mounts that did not answer, kept when others change. Each trial leaves a
+    /// process that cannot be killed before the file system lets go.
     silent: Vec<(Mount, ShownAs, Instant)>,
-    /// Whether overlayfs has refused a file system whose type it takes.
+    /// True if overlayfs has refused a file system of an accepted type.
     distrusts: bool,
 }
 
@@ -84,8 +85,8 @@ impl Default for Verdicts {
 }
 
 impl Verdicts {
-    /// Returns the mounts of a table, and those that `select` takes of them;
-    /// forgets all trials if it has changed.
+    /// Returns the mounts of a table, and those that `select` takes; forgets
+    /// all trials if the table has changed.
     pub(crate) fn follow(
         &mut self,
         table: Vec<u8>,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Kernel parameters of the sandbox's own namespaces: the two of the network
-//! that Docker's default changes, `ip-sysctl.rst` of the kernel's documentation,
-//! and those that the spec asks for.
+//! that Docker's default changes, `ip-sysctl.rst` of the kernel's
+//! documentation, and those that the spec asks for.
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
@@ -13,15 +13,15 @@ use crate::parts::idmap::Ids;
 use crate::spec::{IdMap, Network, Spec, UserNamespace, sysctl_path};
 use crate::wire::Op;
 
-/// Whether this kernel has IPv4, and so both.
+/// Returns whether this kernel has IPv4, and so both.
 static IPV4: LazyLock<bool> =
     LazyLock::new(|| Path::new("/proc/sys/net/ipv4/ip_unprivileged_port_start").exists());
 
 /// The largest id that `ping_group_range` takes.
 const LAST: u32 = i32::MAX as u32;
 
-/// Lets every group ping without a capability, and every user listen on every port. The
-/// settings of a network that others use are theirs.
+/// Lets every group ping without a capability, and every user listen on every
+/// port. The settings of a network that others use are theirs.
 pub(crate) fn network(ops: &mut Ops, proc: Slot, spec: &Spec, ids: &Ids) {
     if spec.network != Network::None {
         return;
@@ -43,7 +43,7 @@ pub(crate) fn network(ops: &mut Ops, proc: Slot, spec: &Spec, ids: &Ids) {
     }
 }
 
-/// Sets what the spec asks for, above the defaults.
+/// Sets the parameters of the spec, above the defaults.
 pub(crate) fn of_spec(ops: &mut Ops, proc: Slot, spec: &Spec) {
     for (name, value) in &spec.sysctls {
         let path = format!("sys/{}", sysctl_path(name));
@@ -55,11 +55,11 @@ pub(crate) fn of_spec(ops: &mut Ops, proc: Slot, spec: &Spec) {
     }
 }
 
-/// The first and the last group id inside: the kernel refuses one that is not mapped.
+/// The first and the last group id inside: the kernel refuses an unmapped id.
 fn groups(spec: &Spec, ids: &Ids) -> (u32, u32) {
     let ends = |map: &[IdMap]| {
         let first = map.iter().map(|line| line.inside).min().unwrap_or(0);
-        // What the caller's own map holds, the kernel judges.
+        // The kernel judges the ids of the caller's own map.
         let end = |line: &IdMap| line.inside.saturating_add(line.count.saturating_sub(1));
         let last = map.iter().map(end).max();
         (first.min(LAST), last.unwrap_or(0).min(LAST))

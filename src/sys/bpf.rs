@@ -11,7 +11,8 @@ const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
 
-/// The part of `union bpf_attr` that loading reads; the kernel takes the rest as zero.
+/// The part of `union bpf_attr` that loading reads; the kernel takes the rest
+/// as zero.
 #[repr(C)]
 struct Load {
     prog_type: u32,
@@ -53,8 +54,9 @@ pub(crate) fn load_device_program(program: &[u64]) -> nix::Result<OwnedFd> {
         kern_version: 0,
         prog_flags: 0,
     };
-    // SAFETY: `attr` is a repr(C) prefix of `union bpf_attr` of the size passed, and both of
-    // its pointers are to borrows that outlive the call; the kernel only reads them.
+    // SAFETY: `attr` is a repr(C) prefix of `union bpf_attr` of the size
+    // passed, and both of its pointers are to borrows that outlive the call;
+    // the kernel only reads them.
     let fd = Errno::result(unsafe {
         libc::syscall(
             libc::SYS_bpf,
@@ -63,12 +65,13 @@ pub(crate) fn load_device_program(program: &[u64]) -> nix::Result<OwnedFd> {
             size_of::<Load>(),
         )
     })?;
-    // SAFETY: the call succeeded, so `fd` is a new descriptor that nobody else owns.
+    // SAFETY: the call succeeded, so `fd` is a new descriptor without another
+    // owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 /// Attaches a device program to the cgroup v2 directory `cgroup`, beside those
-/// that its ancestors have; access needs the consent of all of them.
+/// of the ancestors; access needs the consent of all of them.
 ///
 /// # Errors
 /// `EPERM` without the capabilities, or below a cgroup whose own program was
@@ -83,8 +86,9 @@ pub(crate) fn attach_device_program(
         attach_type: BPF_CGROUP_DEVICE,
         attach_flags: BPF_F_ALLOW_MULTI,
     };
-    // SAFETY: `attr` is a repr(C) prefix of `union bpf_attr` of the size passed and holds
-    // no pointers; both descriptors are borrowed for the length of the call.
+    // SAFETY: `attr` is a repr(C) prefix of `union bpf_attr` of the size passed
+    // and holds no pointers; both descriptors are borrowed for the length of
+    // the call.
     Errno::result(unsafe {
         libc::syscall(
             libc::SYS_bpf,

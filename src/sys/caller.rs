@@ -36,7 +36,8 @@ impl Capabilities {
         })
     }
 
-    /// Whether the thread can do nothing that takes a capability, now or later.
+    /// Returns whether the thread can do nothing that takes a capability, now
+    /// or later.
     pub(crate) fn are_none(&self) -> bool {
         self.permitted == 0
     }
@@ -68,8 +69,8 @@ pub(crate) struct Place {
     inode: u64,
 }
 
-/// Reads which directory the thread has for its root, which also tells its
-/// mount namespace.
+/// Reads the thread's root directory, whose mount id also tells the mount
+/// namespace.
 pub(crate) fn root() -> Result<Place, Errno> {
     let mask = libc::STATX_INO | libc::STATX_MNT_ID;
     // SAFETY: of zero bytes it is an empty record, which the call fills and
@@ -92,7 +93,7 @@ pub(crate) fn root() -> Result<Place, Errno> {
 /// Identifies a namespace: device and inode of its file, namespaces(7).
 pub(crate) type Namespace = (u64, u64);
 
-/// Reads which namespace of a kind, such as `user`, the thread is in.
+/// Reads the thread's namespace of a kind, such as `user`.
 pub(crate) fn namespace(kind: &str) -> Result<Namespace, Errno> {
     let path = format!("/proc/thread-self/ns/{kind}");
     let file = nix::sys::stat::stat(Path::new(&path))?;

@@ -5,9 +5,11 @@ use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
-/// A copy of its own of whatever has this number; close-on-exec, and none of the standard streams.
+/// Copies the descriptor of this number; close-on-exec, and never a standard
+/// stream.
 pub(crate) fn duplicate(number: RawFd) -> Result<OwnedFd, Errno> {
-    // SAFETY: the call takes numbers only; what it returns is a new descriptor that nobody else owns.
+    // SAFETY: the call takes numbers only; the result is a new descriptor
+    // without another owner.
     unsafe {
         let fd = Errno::result(libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3))?;
         Ok(OwnedFd::from_raw_fd(fd))

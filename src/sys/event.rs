@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Descriptors to poll: eventfd(2), timerfd_create(2), and several in one, epoll(7).
+//! Descriptors to poll: eventfd(2), timerfd_create(2), and several in one,
+//! epoll(7).
 
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::time::Duration;
@@ -10,24 +11,24 @@ use nix::unistd::{read, write};
 
 /// A descriptor that is not readable yet, and never blocks.
 pub(crate) fn event() -> Result<OwnedFd, Errno> {
-    // SAFETY: the call takes two numbers; the result is a new descriptor that
-    // nothing else owns.
+    // SAFETY: the call takes two numbers; the result is a new descriptor
+    // without another owner.
     unsafe { owned(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)) }
 }
 
-/// Makes it readable.
+/// Makes the descriptor readable.
 pub(crate) fn raise(event: BorrowedFd<'_>) {
-    // It can fail only where the count is full, and then it is readable.
+    // Fails only with a full count, and then the descriptor is readable.
     let _ = write(event, &1u64.to_ne_bytes());
 }
 
-/// Makes it unreadable; returns how often it was made readable, or a timer ran
-/// out.
+/// Makes the descriptor unreadable; returns the number of events, or of the
+/// timer's expirations.
 pub(crate) fn take(event: BorrowedFd<'_>) -> u64 {
     let mut count = [0; 8];
     match read(event, &mut count) {
         Ok(8) => u64::from_ne_bytes(count),
-        // EAGAIN: it was not readable.
+        // EAGAIN: not readable.
         _ => 0,
     }
 }
@@ -39,8 +40,7 @@ pub(crate) fn timer() -> Result<OwnedFd, Errno> {
     unsafe { owned(libc::timerfd_create(libc::CLOCK_MONOTONIC, flags)) }
 }
 
-/// Makes a timer readable after a time below a second, instead of what it was
-/// set to.
+/// Sets a timer to a time below a second.
 pub(crate) fn set_timer(timer: BorrowedFd<'_>, after: Duration) {
     let never = libc::timespec {
         tv_sec: 0,
@@ -53,12 +53,12 @@ pub(crate) fn set_timer(timer: BorrowedFd<'_>, after: Duration) {
             tv_nsec: after.subsec_nanos().into(),
         },
     };
-    // SAFETY: the time outlives the call, and the old one is not asked for. With
-    // a timer and a valid time it does not fail.
+    // SAFETY: the time outlives the call, and the old time is not requested.
+    // With a timer and a valid time the call does not fail.
     unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const value, std::ptr::null_mut()) };
 }
 
-/// A descriptor that is readable while any of these has what is asked of it.
+/// A descriptor that is readable while any of these has a requested event.
 pub(crate) fn any_of(all: &[(BorrowedFd<'_>, PollFlags)]) -> Result<OwnedFd, Errno> {
     // SAFETY: as in `event`.
     let any = unsafe { owned(libc::epoll_create1(libc::EPOLL_CLOEXEC))? };
@@ -69,7 +69,7 @@ pub(crate) fn any_of(all: &[(BorrowedFd<'_>, PollFlags)]) -> Result<OwnedFd, Err
             u64: 0,
         };
         let (any, fd) = (any.as_raw_fd(), fd.as_raw_fd());
-        // SAFETY: the event outlives the call, which copies it.
+        // SAFETY: the event outlives the call, which copies the event.
         let added = unsafe { libc::epoll_ctl(any, libc::EPOLL_CTL_ADD, fd, &raw mut event) };
         Errno::result(added)?;
     }
@@ -77,7 +77,7 @@ pub(crate) fn any_of(all: &[(BorrowedFd<'_>, PollFlags)]) -> Result<OwnedFd, Err
 }
 
 /// # Safety
-/// `fd` is an error or a new descriptor that nothing else owns.
+/// `fd` is an error or a new descriptor without another owner.
 unsafe fn owned(fd: i32) -> Result<OwnedFd, Errno> {
     // SAFETY: this function's own.
     Ok(unsafe { OwnedFd::from_raw_fd(Errno::result(fd)?) })

@@ -1,28 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Writing under RLIMIT_FSIZE, setrlimit(2): a write beyond it fails with
-//! EFBIG, and also sends a signal to the thread, which ends a process that does
-//! not expect it.
+//! Writing under RLIMIT_FSIZE, setrlimit(2): a write beyond the limit fails
+//! with EFBIG, and also sends a signal to the thread, which ends an unprepared
+//! process.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-/// Keeps SIGXFSZ from the calling thread, and from those that it starts
-/// meanwhile, until dropped. Where there is no limit, nothing is done but to
-/// look.
+/// Keeps SIGXFSZ from the calling thread, and from threads that it starts
+/// meanwhile, until dropped. Without a limit, only looks.
 #[must_use = "dropping it ends it"]
 pub struct WithoutSignal {
-    /// The mask of before, where it was changed.
+    /// The earlier mask, if it was changed.
     before: Option<libc::sigset_t>,
     /// A mask is of a thread.
     _thread: PhantomData<*const ()>,
 }
 
 impl WithoutSignal {
-    /// Begins it.
+    /// Blocks the signal.
     pub fn begin() -> Self {
-        // SAFETY: the calls fill what they are given, which outlives them, and
-        // read sets that are made here. None of them fails with these
-        // arguments.
+        // SAFETY: the calls fill values that outlive them, and read sets that
+        // are made here. None of them fails with these arguments.
         let before = unsafe {
             let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
             libc::getrlimit(libc::RLIMIT_FSIZE, limit.as_mut_ptr());
@@ -46,9 +44,9 @@ impl Drop for WithoutSignal {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // SAFETY: the sets and the time are valid, and no information is asked
-        // for. The signal is taken only if it is pending, which it was not
-        // before; then the mask of before comes back.
+        // SAFETY: the sets and the time are valid, and no information is
+        // requested. The signal is taken only if it is pending, which it was
+        // not before; then the earlier mask is restored.
         unsafe {
             libc::sigtimedwait(&only(), std::ptr::null_mut(), &raw const now);
             libc::pthread_sigmask(libc::SIG_SETMASK, before, std::ptr::null_mut());
@@ -73,8 +71,8 @@ fn only() -> libc::sigset_t {
     }
 }
 
-/// Whether the thread blocks the signal and has one: the host's affair, which
-/// stays as it is.
+/// Returns whether the thread blocks the signal and has one pending, which
+/// belongs to the host and stays.
 fn is_pending() -> bool {
     // SAFETY: the first call fills a set that outlives both.
     unsafe {
@@ -124,7 +122,7 @@ mod tests {
             std::thread::scope(|scope| scope.spawn(write_too_much).join().unwrap());
             drop(outer);
             assert!(!mask().contains(Signal::SIGXFSZ) && !is_pending());
-            // One that was there before stays.
+            // An earlier signal stays.
             let mut set = SigSet::empty();
             set.add(Signal::SIGXFSZ);
             set.thread_block().unwrap();

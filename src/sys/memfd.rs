@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sealed memory files, memfd_create(2): nobody can change them any more, whoever holds them.
+//! Sealed memory files, memfd_create(2), which no process can change any more.
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
@@ -12,11 +12,13 @@ use nix::unistd::write;
 
 use super::file_size::WithoutSignal;
 
-/// A memory file with these bytes, sealed against every change; executable if asked for.
+/// A memory file with these bytes, sealed against every change; executable if
+/// asked for.
 pub(crate) fn sealed(name: &CStr, bytes: &[u8], executable: bool) -> Result<OwnedFd, Errno> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let _without = WithoutSignal::begin();
-    // KERNEL(6.3): MFD_EXEC and MFD_NOEXEC_SEAL say what earlier kernels took for granted.
+    // KERNEL(6.3): MFD_EXEC and MFD_NOEXEC_SEAL state the behaviour of earlier
+    // kernels.
     let wish = MFdFlags::from_bits_retain(if executable { 0x10 } else { 0x8 });
     let file = match memfd_create(name, flags | wish) {
         Err(Errno::EINVAL) => memfd_create(name, flags)?,

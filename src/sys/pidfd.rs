@@ -8,7 +8,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// A descriptor for the calling process.
 pub(crate) fn open_self() -> Result<OwnedFd, Errno> {
-    // SAFETY: the call takes two numbers; what it returns is a new descriptor that nobody else owns.
+    // SAFETY: the call takes two numbers; the result is a new descriptor
+    // without another owner.
     unsafe {
         let fd = Errno::result(libc::syscall(libc::SYS_pidfd_open, libc::getpid(), 0))?;
         Ok(OwnedFd::from_raw_fd(fd as i32))
@@ -24,7 +25,7 @@ pub(crate) fn number(process: BorrowedFd<'_>) -> Option<u32> {
     number.trim().parse().ok()
 }
 
-/// Whether the process has ended; a poll that fails says nothing, so not then.
+/// Returns whether the process has ended; false if the poll fails.
 pub(crate) fn has_ended(process: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(process, PollFlags::POLLIN)];
     poll(&mut fds, PollTimeout::ZERO) == Ok(1)
@@ -33,7 +34,7 @@ pub(crate) fn has_ended(process: BorrowedFd<'_>) -> bool {
 /// Sends a signal; ESRCH if the process has been waited for.
 pub(crate) fn send_signal(process: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
     let null = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: a null siginfo is allowed and means that the kernel fills it in.
+    // SAFETY: a null siginfo is allowed; the kernel then fills in its own.
     let done = unsafe {
         libc::syscall(
             libc::SYS_pidfd_send_signal,
@@ -53,7 +54,7 @@ pub(crate) fn await_end(process: BorrowedFd<'_>, most_ms: u16) {
     let _ = poll(&mut fds, PollTimeout::from(most_ms));
 }
 
-/// Whether the living process `pid` is a child of this one.
+/// Returns whether the living process `pid` is a child of this process.
 pub(crate) fn is_child(pid: u32) -> bool {
     look(
         libc::P_PID,
@@ -70,8 +71,7 @@ pub(crate) fn reap(pid: u32) {
 }
 
 fn look(kind: libc::idtype_t, id: u32, options: libc::c_int) -> Result<(), Errno> {
-    // SAFETY: of zero bytes it is an empty `siginfo_t`, which the call may fill
-    // in and which outlives it.
+    // SAFETY: zero bytes are an empty `siginfo_t`, which outlives the call.
     let done = unsafe {
         let mut info: libc::siginfo_t = std::mem::zeroed();
         libc::waitid(kind, id, &raw mut info, options)
@@ -84,6 +84,6 @@ fn look(kind: libc::idtype_t, id: u32, options: libc::c_int) -> Result<(), Errno
 pub(crate) fn reap_ended(process: BorrowedFd<'_>) {
     await_end(process, 2000);
     let number = process.as_raw_fd() as u32;
-    // ECHILD: it is no child of this process.
+    // ECHILD: not a child of this process.
     let _ = look(libc::P_PIDFD, number, libc::WEXITED | libc::WNOHANG);
 }

@@ -6,21 +6,21 @@ use std::marker::PhantomData;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 
-/// Keeps all signals from the calling thread, and so from those that it starts
-/// meanwhile, which inherit the mask, until dropped.
+/// Keeps all signals from the calling thread, and so from threads that it
+/// starts meanwhile, which inherit the mask, until dropped.
 #[must_use = "dropping it ends it"]
 pub(crate) struct Blocked {
-    /// The mask of before; none if it could not be changed.
+    /// The earlier mask; `None` if unchanged.
     before: Option<SigSet>,
     /// A mask is of a thread.
     _thread: PhantomData<*const ()>,
 }
 
 impl Blocked {
-    /// Begins it.
+    /// Blocks the signals.
     pub(crate) fn begin() -> Self {
         Self {
-            // It cannot fail with a valid set; a handler would merely run there.
+            // Cannot fail with a valid set; a handler would merely run there.
             before: SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok(),
             _thread: PhantomData,
         }

@@ -20,19 +20,18 @@ pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     )
 }
 
-/// Has the kernel say with each packet that arrives here who has sent it,
-/// unix(7).
+/// Makes the kernel name the sender of each packet that arrives here, unix(7).
 pub(crate) fn tell_senders(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     setsockopt(&socket, sockopt::PassCred, &true)
 }
 
-/// Ends the connection in both directions, also for other processes that hold
-/// a descriptor of it.
+/// Ends the connection in both directions, also for other processes with a
+/// descriptor.
 pub(crate) fn shut_down(socket: BorrowedFd<'_>) -> Result<(), Errno> {
     shutdown(socket.as_raw_fd(), Shutdown::Both)
 }
 
-/// Sends one packet.
+/// Sends a packet.
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     parts: &[&[u8]],
@@ -56,18 +55,21 @@ pub(crate) fn send(
     }
 }
 
-/// Receives one packet of at most `into.len()` bytes and two descriptors; 0 bytes at end of file.
+/// Receives a packet of at most `into.len()` bytes and two descriptors; 0 bytes
+/// at end of file.
 ///
 /// # Errors
-/// `EMFILE` when a descriptor came that this process has no number left for; what else came is lost.
+/// `EMFILE` when this process has no number left for a descriptor of the
+/// packet; the rest of the packet is lost.
 pub(crate) fn receive(
     socket: BorrowedFd<'_>,
     into: &mut [u8],
     wait: bool,
 ) -> Result<(usize, Vec<OwnedFd>), Errno> {
     match receive_once(socket, into, wait)? {
-        // The kernel looks for a packet first, then whether the other end is closed. What was sent
-        // and closed in between is told as the end of the file, and the packet is still there.
+        // The kernel looks for a packet first, then whether the other end is
+        // closed. A packet sent just before the close is reported as end of
+        // file, and is still there.
         (0, _) => receive_once(socket, into, wait),
         received => Ok(received),
     }
@@ -84,17 +86,19 @@ fn receive_once(
         iov_base: into.as_mut_ptr().cast(),
         iov_len: into.len(),
     };
-    // SAFETY: of zero bytes it is an empty message.
+    // SAFETY: zero bytes are an empty message.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.as_mut_ptr().cast();
     message.msg_controllen = size_of_val(&control);
     let flags = libc::MSG_CMSG_CLOEXEC | if wait { 0 } else { libc::MSG_DONTWAIT };
-    // SAFETY: the message points to `into` and `control`, both exclusively borrowed, with their lengths.
+    // SAFETY: the message points to `into` and `control`, both exclusively
+    // borrowed, with their lengths.
     let bytes = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) };
     let bytes = Errno::result(bytes)?;
-    // Not by nix, which gives up on truncated control data and so loses what has come.
+    // Not by nix, which gives up on truncated control data and so loses the
+    // descriptors.
     let fds = descriptors(&message);
     match message.msg_flags & libc::MSG_CTRUNC {
         0 => Ok((bytes as usize, fds)),
@@ -105,8 +109,9 @@ fn receive_once(
 /// The descriptors that came with a message, cmsg(3).
 fn descriptors(message: &libc::msghdr) -> Vec<OwnedFd> {
     let mut fds = Vec::new();
-    // SAFETY: the kernel has filled the control buffer, whose headers these walk; the descriptors in it
-    // were installed for this message, and nobody else knows them.
+    // SAFETY: the kernel has filled the control buffer, whose headers these
+    // walk; the descriptors inside were installed for this message and have no
+    // other owner.
     unsafe {
         let mut at = libc::CMSG_FIRSTHDR(message);
         while let Some(part) = at.as_ref() {
@@ -131,8 +136,8 @@ mod tests {
 
     use super::*;
 
-    /// Enough for the kernel to tell the end of the file too early some ten times (6.18, two
-    /// processors, more threads than those).
+    /// Enough for the kernel to tell the end of the file too early some ten
+    /// times (6.18, two processors, more threads than those).
     const ROUNDS: usize = 20_000;
     const THREADS: usize = 4;
 

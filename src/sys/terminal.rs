@@ -13,7 +13,7 @@ pub(crate) fn set_size(terminal: BorrowedFd<'_>, rows: u16, columns: u16) -> Res
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    // SAFETY: the call reads one `winsize`, which lives through it.
+    // SAFETY: the call reads a `winsize` that outlives it.
     let done = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
     Errno::result(done).map(drop)
 }

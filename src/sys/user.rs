@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the calling thread is to the kernel: the machine's root, root of a
-//! user namespace, or an ordinary user; user_namespaces(7).
+//! The kernel's view of the calling thread: the machine's root, root of a user
+//! namespace, or an ordinary user; user_namespaces(7).
 #![forbid(unsafe_code)]
 
 use caps::Capability;
@@ -12,8 +12,8 @@ use super::caller::{self, Capabilities};
 /// `PROC_USER_INIT_INO`, part of the interface since Linux 3.8.
 const INITIAL: u64 = 0xEFFF_FFFD;
 
-/// What a sandbox without a user namespace takes: mounts and cgroups, a network
-/// with a loopback, devices, a root of its own.
+/// Capabilities that a sandbox without a user namespace needs: for mounts and
+/// cgroups, a network with a loopback, devices, a new root.
 const NEEDED: [Capability; 4] = [
     Capability::CAP_SYS_ADMIN,
     Capability::CAP_NET_ADMIN,

@@ -6,10 +6,11 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 
-/// Sets `name` to `value`, creating or replacing it.
+/// Sets `name` to `value`, creating or replacing the attribute.
 pub(crate) fn set(fd: BorrowedFd<'_>, name: &CStr, value: &[u8]) -> nix::Result<()> {
-    // SAFETY: `name` is NUL-terminated and `value` is readable for its length by
-    // their types; both borrows outlive the call, and the kernel writes to neither.
+    // SAFETY: `name` is NUL-terminated and `value` is readable for its length
+    // by their types; both borrows outlive the call, and the kernel writes to
+    // neither.
     let rc = unsafe {
         libc::fsetxattr(
             fd.as_raw_fd(),

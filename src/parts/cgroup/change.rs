@@ -12,12 +12,12 @@ use crate::error::Result;
 use crate::spec::Limits;
 
 impl Cgroup {
-    /// Writes the limits of `limits` that `keys` name, each of which must be in
-    /// force: a controller cannot take over processes that run.
+    /// Writes the limits of `limits` that `keys` name. Each must be in force,
+    /// because a controller cannot take over running processes.
     ///
     /// # Errors
-    /// [`crate::Kind::Unsupported`] for a limit that is not in force, the kernel's
-    /// errno for a value that it refuses; limits before that one are changed then.
+    /// [`crate::Kind::Unsupported`] for a limit that is not in force, the
+    /// kernel's errno for a refused value; earlier limits are changed then.
     pub(crate) fn change(&self, layout: &Layout, limits: &Limits, keys: &[&str]) -> Result<()> {
         let asked = Limit::asked(limits);
         let mut asked: Vec<_> = asked.iter().filter(|l| keys.contains(&l.key())).collect();
@@ -73,7 +73,7 @@ impl Cgroup {
         };
         for Setting { file, value } in settings {
             node.write(file, &value).map_err(|errno| match errno {
-                // v1 reclaims what it can before it says so.
+                // v1 reclaims as much as possible before the error.
                 Errno::EBUSY => {
                     let why = format!("write {value:?} to {}", node.path().join(file).display());
                     let cure = "a higher limit: so much is in use";

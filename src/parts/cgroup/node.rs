@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One cgroup directory of ours: made, read, written and removed by file descriptor.
+//! A cgroup directory of the library: made, read, written and removed by file
+//! descriptor.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,12 +15,12 @@ use nix::unistd::{UnlinkatFlags, mkdir, read, unlinkat, write};
 
 use crate::sys::flock::{Operation, try_flock};
 
-/// How long a dying cgroup may take to let go of its last process.
+/// The longest time of a dying cgroup until its last process is gone.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A cgroup directory, held open. The open descriptor carries a shared lock:
-/// whoever finds the directory locked knows that its owner lives, even across
-/// pid namespaces, where process numbers say nothing.
+/// A cgroup directory, held open. The open descriptor carries a shared lock. A
+/// locked directory has a living owner, even across pid namespaces, where
+/// process numbers mean nothing.
 #[derive(Debug)]
 pub(super) struct Node {
     path: PathBuf,
@@ -27,19 +28,19 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Makes `parent/name`, which must not be there.
+    /// Makes `parent/name`, which must not exist.
     pub(super) fn create(parent: &Path, name: &str) -> nix::Result<Self> {
         let path = parent.join(name);
-        // Files inside can be read by name. The directory cannot be opened by
-        // other users, who could otherwise hold its lock.
+        // Files inside can be read by name. Other users cannot open the
+        // directory, because they could hold the lock.
         mkdir(&path, Mode::from_bits_truncate(0o711))?;
         Self::open(path.clone(), Operation::Shared).inspect_err(|_| {
-            // The failure to open is the one to tell.
+            // Report the failed open, not the failed cleanup.
             let _ = unlinkat(AT_FDCWD, &path, UnlinkatFlags::RemoveDir);
         })
     }
 
-    /// Opens a stale cgroup. `EAGAIN` if its owner lives after all.
+    /// Opens a stale cgroup. `EAGAIN` if the owner lives after all.
     pub(super) fn seize(path: PathBuf) -> nix::Result<Self> {
         Self::open(path, Operation::Exclusive)
     }
@@ -70,7 +71,8 @@ impl Node {
         )
     }
 
-    /// Writes `value` to a control file in one call, as the kernel wants it.
+    /// Writes `value` to a control file in a single call, as the kernel
+    /// requires.
     pub(super) fn write(&self, file: &str, value: &str) -> nix::Result<()> {
         write(self.open_for_write(file)?, value.as_bytes()).map(drop)
     }
@@ -93,7 +95,7 @@ impl Node {
         }
     }
 
-    /// The number in a control file that holds nothing else.
+    /// Reads a control file that holds a number alone.
     pub(super) fn number(&self, file: &str) -> Option<u64> {
         self.read(file).ok()?.trim().parse().ok()
     }
@@ -105,24 +107,26 @@ impl Node {
         pairs.find(|(k, _)| *k == key)?.1.trim().parse().ok()
     }
 
-    /// The processes in this cgroup and in all below it, as our pid namespace counts them.
+    /// The processes in this cgroup and in all below, by the numbers of this
+    /// pid namespace.
     pub(super) fn processes(&self) -> nix::Result<Vec<i32>> {
         let mut found = Vec::new();
         list_processes(self.fd(), &mut found)?;
         Ok(found)
     }
 
-    /// Removes the cgroup and those below it, leaves first. Waits, at most two seconds, for
-    /// processes that were killed and still exit. A cgroup that is gone already is success.
+    /// Removes the cgroup and those below, leaves first. Waits, at most two
+    /// seconds, for killed processes that still exit. A missing cgroup is
+    /// success.
     ///
     /// # Errors
-    /// `EBUSY` if a process stays in it.
+    /// `EBUSY` if a process stays.
     pub(super) fn remove(&self) -> nix::Result<()> {
         remove_tree(&self.path, Instant::now() + PATIENCE)
     }
 }
 
-/// How every directory here is opened.
+/// Flags of every open of a directory here.
 fn directory() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
 }
@@ -150,7 +154,8 @@ fn list_processes(dir: BorrowedFd<'_>, found: &mut Vec<i32>) -> nix::Result<()> 
     )?;
     let text = std::io::read_to_string(std::fs::File::from(file))
         .map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;
-    // 0 stands for a process outside our pid namespace, which we cannot name.
+    // 0 stands for a process outside of this pid namespace, without a number
+    // here.
     found.extend(
         text.lines()
             .filter_map(|l| l.parse::<i32>().ok())
@@ -166,7 +171,7 @@ fn list_processes(dir: BorrowedFd<'_>, found: &mut Vec<i32>) -> nix::Result<()> 
     Ok(())
 }
 
-/// rmdir(2) without first asking whether it can work: mostly it can.
+/// Calls rmdir(2) without a check before, because the call mostly succeeds.
 fn remove_tree(path: &Path, deadline: Instant) -> nix::Result<()> {
     let mut pause = Duration::from_micros(100);
     loop {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a cgroup's processes have used, and how many of them died for want of memory.
+//! The usage of a cgroup's processes, and the count of deaths for want of
+//! memory.
 #![forbid(unsafe_code)]
 
 use std::os::fd::OwnedFd;
@@ -13,10 +14,11 @@ use serde::Serialize;
 
 use super::{Cgroup, Node};
 
-/// What all processes of a sandbox use, and have used since it was opened or reset.
+/// The use of all processes of a sandbox, now and since the open or the last
+/// reset.
 ///
-/// A figure that this machine does not count for it is `None`: memory, io and pids are
-/// counted only where one of their limits was set, and nothing without a cgroup.
+/// A figure that this machine does not count is `None`: memory, io and pids are
+/// counted only with a limit of their kind, and no figure without a cgroup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SandboxUsage {
@@ -25,7 +27,8 @@ pub struct SandboxUsage {
     /// Most bytes of memory that were in use at once; v2 from kernel 5.19. A
     /// command that starts alone may begin the count anew.
     pub memory_peak: Option<u64>,
-    /// Microseconds of processor time in programs; v1 counts it with `limits.cpus` only.
+    /// Microseconds of processor time in programs; v1 counts them with
+    /// `limits.cpus` only.
     pub user_us: Option<u64>,
     /// Microseconds of processor time in the kernel for them.
     pub system_us: Option<u64>,
@@ -37,13 +40,13 @@ pub struct SandboxUsage {
     pub pids: Option<u64>,
     /// Most processes and threads there were at once; kernel 6.1.
     pub pids_peak: Option<u64>,
-    /// Processes that the kernel killed for want of memory; kernel 4.13, and only
-    /// with `limits.memory`.
+    /// Processes that the kernel killed for want of memory; kernel 4.13, and
+    /// only with `limits.memory`.
     pub oom_kills: Option<u64>,
 }
 
 impl Cgroup {
-    /// What has been used so far. Never fails: a figure that cannot be read is `None`.
+    /// Reads the usage so far. Never fails: an unreadable figure is `None`.
     pub(crate) fn usage(&self) -> SandboxUsage {
         let (user_us, system_us) = self.cpu_time();
         let (io_read, io_written) = self.io_bytes();
@@ -65,9 +68,9 @@ impl Cgroup {
         self.figure("memory", "memory.max_usage_in_bytes", "memory.peak")
     }
 
-    /// Starts the peak of memory anew. v1 has one watermark for all; v2 one for
-    /// each descriptor that wrote, which returns: [`Cgroup::memory_peak_of`]
-    /// reads the peak there.
+    /// Restarts the peak of memory. v1 has a single watermark; v2 has a
+    /// watermark for each writing descriptor, which is returned:
+    /// [`Cgroup::memory_peak_of`] reads the peak there.
     ///
     /// # Errors
     /// KERNEL(<6.12): v2 cannot, nor where memory is not counted.
@@ -99,8 +102,8 @@ impl Cgroup {
         }
     }
 
-    /// How often the kernel killed a process inside because memory ran out, kernel 4.13. `None`
-    /// where that is not counted, that is without `limits.memory`.
+    /// Counts kills inside for want of memory, kernel 4.13. `None` without
+    /// `limits.memory`, which counts them.
     pub(crate) fn oom_kills(&self) -> Option<u64> {
         match self.v1_node("memory") {
             Some(node) => node.field("memory.oom_control", "oom_kill"),
@@ -108,7 +111,8 @@ impl Cgroup {
         }
     }
 
-    /// v2 counts processor time in every cgroup, with or without the controller.
+    /// v2 counts processor time in every cgroup, with or without the
+    /// controller.
     fn cpu_time(&self) -> (Option<u64>, Option<u64>) {
         let from = |node: &Node| {
             let time = |key| node.field("cpu.stat", key);
@@ -140,7 +144,8 @@ impl Cgroup {
     }
 }
 
-/// Adds up over all devices: v1 has `8:0 Read 4096`, v2 `8:0 rbytes=4096 wbytes=0 ...`.
+/// Adds up over all devices: v1 has `8:0 Read 4096`, v2 `8:0 rbytes=4096
+/// wbytes=0 ...`.
 fn sum_bytes(text: &str, v1_word: &str, v2_key: &str) -> u64 {
     text.lines()
         .filter_map(|line| {

@@ -10,13 +10,16 @@ use super::layout::Hierarchy;
 use super::limit::{Limit, Refusal, Setting, check_cpu_list, readable};
 use super::weight;
 
-/// The period of `cpu.cfs_quota_us` that the kernel starts with, in microseconds.
+/// The period of `cpu.cfs_quota_us` that the kernel starts with, in
+/// microseconds.
 const PERIOD: f64 = 100_000.0;
 
-/// What to write for `limit` into a cgroup right below our own of `hierarchy`.
+/// The file and value of `limit` in a cgroup right below the own cgroup of
+/// `hierarchy`.
 ///
 /// # Errors
-/// When this kernel's v1 has no word for it, or the value is beyond our own cgroup's.
+/// When this kernel's v1 lacks the limit, or the value is beyond the own
+/// cgroup's.
 pub(super) fn settings(limit: &Limit<'_>, hierarchy: &Hierarchy) -> Result<Vec<Setting>, Refusal> {
     let one = |file, value: String| Ok(vec![Setting { file, value }]);
     match *limit {
@@ -33,7 +36,7 @@ pub(super) fn settings(limit: &Limit<'_>, hierarchy: &Hierarchy) -> Result<Vec<S
             "set limits.memory as well",
         )),
         Limit::Cpus(cpus) => one("cpu.cfs_quota_us", format!("{:.0}", cpus * PERIOD)),
-        // As systemd converts one into the other: the middle is 1024 here.
+        // As systemd converts weights: the middle is 1024 here.
         Limit::CpuWeight(weight) => one("cpu.shares", (u32::from(weight) * 1024 / 100).to_string()),
         Limit::Cpuset(list) => cpuset(list, hierarchy),
         Limit::Pids(count) => one("pids.max", count.to_string()),
@@ -41,8 +44,9 @@ pub(super) fn settings(limit: &Limit<'_>, hierarchy: &Hierarchy) -> Result<Vec<S
     }
 }
 
-/// A new v1 cpuset has neither processors nor memory nodes and takes no process before both are
-/// written. Our own cgroup has both, since we are in it.
+/// A new v1 cpuset has neither processors nor memory nodes and takes no process
+/// before both are written. The own cgroup has both, because this process is
+/// inside.
 fn cpuset(list: &str, hierarchy: &Hierarchy) -> Result<Vec<Setting>, Refusal> {
     let read = |file| {
         let path = hierarchy.own.join(file);

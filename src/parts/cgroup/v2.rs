@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Limits in the words of cgroup v2, and the search for a place where they can be had.
+//! Limits in the words of cgroup v2, and the search for a place where they can
+//! be had.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -17,11 +18,11 @@ use crate::sys::user;
 /// The period of `cpu.max`, in microseconds.
 const PERIOD: f64 = 100_000.0;
 
-/// What to write for `limit` into a cgroup right below `parent`, kernel doc
+/// The file and value of `limit` in a cgroup right below `parent`, kernel doc
 /// `admin-guide/cgroup-v2.rst`.
 ///
 /// # Errors
-/// When this machine would take the value and not act on it.
+/// When this machine would take the value without effect.
 pub(super) fn settings(
     limit: &Limit<'_>,
     hierarchy: &Hierarchy,
@@ -47,15 +48,16 @@ pub(super) fn settings(
     Ok(vec![Setting { file, value }])
 }
 
-/// The nearest cgroup, from our own upwards, that we may make children in and
-/// whose children have all of `controllers`.
+/// The nearest cgroup, from the own upwards, that allows children with all of
+/// `controllers`.
 ///
-/// Only our own and its ancestors qualify: the kernel lets an ordinary user start a process in a
-/// cgroup only if the common ancestor of here and there is writable too. One whose children have
-/// the controllers already is preferred over one where we have to turn them on.
+/// Only the own cgroup and its ancestors qualify: the kernel lets an ordinary
+/// user start a process in a cgroup only if the common ancestor of both is
+/// writable too. A cgroup whose children have the controllers already is
+/// preferred.
 ///
 /// # Errors
-/// When there is none, with the reason that the nearest candidate gave.
+/// When there is none, with the nearest candidate's reason.
 pub(super) fn find_parent(hierarchy: &Hierarchy, controllers: &[&str]) -> Result<PathBuf, Refusal> {
     let in_sight = |dir: &&Path| dir.starts_with(&hierarchy.mount);
     let mut candidates = Vec::new();
@@ -86,7 +88,7 @@ pub(super) fn find_parent(hierarchy: &Hierarchy, controllers: &[&str]) -> Result
     })
 }
 
-/// Whether all of `controllers` are in a file that lists some.
+/// Returns whether all of `controllers` are in a file that lists some.
 fn lists(dir: &Path, file: &str, controllers: &[&str]) -> bool {
     // Unreadable is the same as absent: the next candidate is tried.
     let read = || fs::read_to_string(dir.join(file)).unwrap_or_default();
@@ -97,24 +99,28 @@ fn lists(dir: &Path, file: &str, controllers: &[&str]) -> bool {
     }
 }
 
-/// Whether we may make a cgroup in `dir` and start processes below it.
+/// Returns whether this process may make a cgroup in `dir` and start processes
+/// below.
 fn may_hold_children(dir: &Path) -> nix::Result<()> {
     let may = |path: &Path, how| faccessat(AT_FDCWD, path, how, AtFlags::AT_EACCESS);
     may(dir, AccessFlags::W_OK | AccessFlags::X_OK)?;
     may(&dir.join("cgroup.procs"), AccessFlags::W_OK)?;
     match fs::read_to_string(dir.join("cgroup.type")) {
-        // A threaded cgroup's children take threads of its own processes only.
+        // The children of a threaded cgroup take threads of the cgroup's own
+        // processes only.
         Ok(kind) if kind != "domain\n" => Err(Errno::EOPNOTSUPP),
         // The root has no such file.
         _ => Ok(()),
     }
 }
 
-/// Gives the children of `dir` these controllers. It stays so: others may have come to need it.
+/// Gives the children of `dir` these controllers. They stay on, because others
+/// may need them later.
 fn enable(dir: &Path, controllers: &[&str]) -> nix::Result<()> {
     let errno = |e: io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO));
-    // The kernel itself refuses memory and io in a cgroup with processes. With pids, cpu and cpuset
-    // it would turn the cgroup into a threaded one, whose children take no process at all.
+    // The kernel itself refuses memory and io in a cgroup with processes. With
+    // pids, cpu and cpuset it would turn the cgroup into a threaded one, whose
+    // children take no process at all.
     let has_processes = || fs::read(dir.join("cgroup.procs")).is_ok_and(|list| !list.is_empty());
     if dir.join("cgroup.type").exists() && has_processes() {
         return Err(Errno::EBUSY);
@@ -125,7 +131,7 @@ fn enable(dir: &Path, controllers: &[&str]) -> nix::Result<()> {
 
 const DELEGATE: &str = "systemd-run --user --scope -p Delegate=yes PROGRAM, or run as root";
 
-/// EBUSY: a cgroup with processes in it cannot give controllers to its children.
+/// EBUSY: a cgroup with processes cannot give controllers to its children.
 fn refuse_enable(dir: &Path, controllers: &[&str], errno: Errno) -> Refusal {
     let why = format!("turn on {} below {}", controllers.join(" "), dir.display());
     match errno {

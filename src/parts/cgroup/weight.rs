@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The share of block input and output: which of the kernel's schedulers would honour it.
+//! The share of block input and output: looks for a kernel scheduler that
+//! honours a weight.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -7,7 +8,8 @@ use std::fs;
 use super::layout::Hierarchy;
 use super::limit::{Refusal, Setting};
 
-/// In v1 only the bfq scheduler knows weights (`blkio.weight` went with cfq in 5.0).
+/// In v1 only the bfq scheduler knows weights (`blkio.weight` went with cfq in
+/// 5.0).
 pub(super) fn v1(weight: u16) -> Result<Setting, Refusal> {
     match some_disk_uses_bfq() {
         true => Ok(Setting {
@@ -18,9 +20,11 @@ pub(super) fn v1(weight: u16) -> Result<Setting, Refusal> {
     }
 }
 
-/// In v2 also the io.cost model does, where an administrator turned it on for a disk.
+/// In v2 the io.cost model honours a weight, too, if an administrator enabled
+/// the model for a disk.
 pub(super) fn v2(weight: u16, hierarchy: &Hierarchy) -> Result<Setting, Refusal> {
-    // The file is in the root cgroup only; where that is out of sight, so is the answer.
+    // The file is in the root cgroup only; where that is out of sight, so is
+    // the answer.
     let qos = fs::read_to_string(hierarchy.mount.join("io.cost.qos")).unwrap_or_default();
     if qos.contains("enable=1") {
         return Ok(Setting {
@@ -44,7 +48,7 @@ fn refuse(and: &str) -> Refusal {
     )
 }
 
-/// The kernel takes and shows a weight even where nothing reads it, so ask the disks.
+/// The kernel takes and shows a weight even without effect, so ask the disks.
 fn some_disk_uses_bfq() -> bool {
     let Ok(disks) = fs::read_dir("/sys/block") else {
         return false;

@@ -22,15 +22,17 @@ pub(crate) struct Kernel {
     sys: Slot,
     /// A tmpfs.
     pub(crate) dev: Slot,
-    /// What `sys` gets when it is attached, with all below it, if it is the caller's own view.
+    /// Attributes that `sys` gets at its attach, with all below, if `sys` is
+    /// the caller's own view.
     sys_attrs: u32,
 }
 
 impl Kernel {
-    /// All three, with nothing in them, attached nowhere yet.
+    /// Makes all three, empty and detached.
     pub(crate) fn new(ops: &mut Ops, spec: &Spec, ordinary: bool) -> Self {
         let proc = ops.new_fs(c"proc", &ListBuf::default(), LOCKED);
-        // sysfs belongs to whoever owns the network namespace: only the caller's own view of it can be had.
+        // sysfs belongs to the owner of the network namespace: in another's,
+        // only the caller's own view can be had.
         let (sys, sys_attrs) = match ordinary && spec.network != Network::None {
             true => (ops.clone_tree(c"/sys", true), LOCKED | RDONLY),
             false => (
@@ -49,7 +51,8 @@ impl Kernel {
         }
     }
 
-    /// Attaches them inside. None of the places may be a link in the image (CVE-2019-19921).
+    /// Attaches them inside. No target may be a link in the image
+    /// (CVE-2019-19921).
     pub(crate) fn attach(self, ops: &mut Ops, root: Slot) {
         for (slot, path) in [(self.proc, c"proc"), (self.sys, c"sys"), (self.dev, c"dev")] {
             ops.attach(slot, root, path, MAKE_DIR | NO_SYMLINKS);
@@ -59,7 +62,8 @@ impl Kernel {
         }
     }
 
-    /// `/sys/fs/cgroup`, `/dev/pts`, `/dev/shm` and `/dev/mqueue`; the devpts comes back.
+    /// Makes `/sys/fs/cgroup`, `/dev/pts`, `/dev/shm` and `/dev/mqueue`;
+    /// returns the devpts.
     pub(crate) fn fill(self, ops: &mut Ops, spec: &Spec, cgroup2: bool, tty_group: bool) -> Slot {
         if cgroup2 {
             let attrs = LOCKED | read_only_fs(spec);
@@ -84,7 +88,8 @@ impl Kernel {
         pts
     }
 
-    /// Hides and protects what the spec says and the kernel has. To be done when `null` is in `/dev`.
+    /// Hides and protects the paths of the spec that the kernel has. Call with
+    /// `null` in `/dev`.
     pub(crate) fn restrict(self, ops: &mut Ops, stage: Slot, spec: &Spec) -> Result<()> {
         let paths = [&*masked(spec), &*read_only(spec)];
         restrict(ops, self.dev, stage, paths, |path| self.of_default(path))
@@ -115,7 +120,8 @@ impl Kernel {
         )
     }
 
-    /// Where a path of Docker's defaults is in these. Others may be links, which lead anywhere: those are resolved in the root.
+    /// Returns the place of a path of Docker's defaults in these. Other paths
+    /// may be links, so they are resolved in the root.
     fn of_default(self, path: &Path) -> Option<(Slot, &Path)> {
         let text = path.to_str()?;
         let (slot, rest) = match text.strip_prefix("/proc/") {
@@ -126,7 +132,7 @@ impl Kernel {
     }
 }
 
-/// The attribute of kernel file systems that are read-only; none where they are not.
+/// The attribute of read-only kernel file systems, else 0.
 fn read_only_fs(spec: &Spec) -> u32 {
     match spec.security.profile {
         Profile::Privileged => 0,

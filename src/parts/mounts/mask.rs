@@ -10,7 +10,8 @@ use crate::ops::{Ops, Slot, c_inside};
 use crate::spec::{Profile, Spec};
 use crate::wire::Op;
 
-/// Docker's masked paths, moby/profiles; per-processor thermal throttling is added by [`masked`].
+/// Docker's masked paths, moby/profiles; per-processor thermal throttling is
+/// added by [`masked`].
 const MASKED: [&str; 12] = [
     "/proc/acpi",
     "/proc/asound",
@@ -41,7 +42,7 @@ pub(super) fn is_default(path: &str) -> bool {
     READ_ONLY.contains(&path) || MASKED.contains(&path) || is_throttle()
 }
 
-/// Hides the first and protects the second, where a place is given for it.
+/// Hides the first and protects the second, each with a given place.
 pub(super) fn restrict(
     ops: &mut Ops,
     dev: Slot,
@@ -79,7 +80,8 @@ pub(crate) fn masked(spec: &Spec) -> Vec<PathBuf> {
     paths
 }
 
-/// The thermal throttling of each processor that there is, where any has it: one that is off now may be on later.
+/// The thermal throttling of each present processor, if any has throttling: an
+/// offline processor may come back.
 static THROTTLES: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
     let cpus = (0..).map(|n| PathBuf::from(format!("/sys/devices/system/cpu/cpu{n}")));
     let cpus = cpus.take_while(|cpu| cpu.exists());

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The files of a sandbox that hold names: its own, those of hosts, where to
-//! ask for others.
+//! The files of a sandbox that hold names: host name, hosts, resolvers.
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
@@ -9,7 +8,7 @@ use crate::ops::{Ops, Slot};
 use crate::spec::{ExtraHost, Network, Spec};
 use crate::wire::{MAKE_FILE, NOT_IN_KERNEL_FS, OR_SKIP, Op, SAME_MOUNT};
 
-/// What Docker writes to `/etc/hosts` below the line of `localhost`, moby's
+/// Docker's lines of `/etc/hosts` below that of `localhost`, moby's
 /// libnetwork/etchosts.
 const HOSTS_IPV6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\n\
                           fe00::\tip6-localnet\n\
@@ -18,8 +17,8 @@ const HOSTS_IPV6: &str = "::1\tlocalhost ip6-localhost ip6-loopback\n\
                           ff02::2\tip6-allrouters\n";
 
 /// `/etc/hostname`, `/etc/hosts` and `/etc/resolv.conf`, bound over the image's
-/// own as other engines do. An image in whose `/etc` they cannot be (a
-/// directory, a link to a device) goes without.
+/// own as other engines do. An image with an unusable `/etc` (a directory
+/// there, a link to a device) goes without.
 pub(crate) fn files(ops: &mut Ops, root: Slot, stage: Slot, spec: &Spec, hostname: &str) {
     let own = spec.network == Network::None;
     let of_host = |path: &str| std::fs::read(path).unwrap_or_default();
@@ -52,7 +51,7 @@ pub(crate) fn files(ops: &mut Ops, root: Slot, stage: Slot, spec: &Spec, hostnam
         ),
     ];
     for (name, target, bytes) in files {
-        // What was asked for is not left out.
+        // Requested lines are never left out.
         let optional = match name == c"hosts" && !spec.extra_hosts.is_empty() {
             true => 0,
             false => OR_SKIP,
@@ -68,7 +67,7 @@ pub(crate) fn files(ops: &mut Ops, root: Slot, stage: Slot, spec: &Spec, hostnam
     }
 }
 
-/// Binds a new file of the stage over one of the root.
+/// Binds a new file of the stage over a file of the root.
 fn bind(
     ops: &mut Ops,
     [stage, root]: [Slot; 2],
@@ -111,9 +110,9 @@ fn with_own(mut hosts: Vec<u8>, hostname: &str) -> Vec<u8> {
     hosts
 }
 
-/// Adds the sandbox's own name to `/etc/hosts` of the host's view: in its
-/// copy-on-write tree, since a mount would be another device. But other lines
-/// have to be there, and the tree may have no such file.
+/// Adds the sandbox's own name to `/etc/hosts` of the host's view, in the
+/// copy-on-write tree, because a mount would be another device. Requested lines
+/// need a mount, because the tree may have no such file.
 pub(crate) fn own(ops: &mut Ops, root: Slot, stage: Slot, spec: &Spec, hostname: &str) {
     if !spec.extra_hosts.is_empty() {
         let hosts = std::fs::read("/etc/hosts").unwrap_or_default();
@@ -126,7 +125,7 @@ pub(crate) fn own(ops: &mut Ops, root: Slot, stage: Slot, spec: &Spec, hostname:
         root: root.number(),
         path: c"etc/hosts",
         stage: stage.number(),
-        // The file may lack the newline at its end.
+        // The file may lack the last newline.
         line: format!("\n127.0.0.1\t{hostname}\n").as_bytes(),
     });
 }

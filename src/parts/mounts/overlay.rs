@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Mounts overlays whose writable layer lies in the stage.
+//! Mounts overlays with a writable layer in the stage.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -8,12 +8,13 @@ use super::options;
 use crate::ops::{Ops, Slot};
 use crate::wire::{ListBuf, Op, USERXATTR};
 
-/// Whether the overlay belongs to a user namespace, as [`Op::NewOverlay`] is told.
+/// True if the overlay belongs to a user namespace, for [`Op::NewOverlay`].
 pub(crate) const fn overlay_flags(ordinary: bool) -> u32 {
     if ordinary { USERXATTR } else { 0 }
 }
 
-/// An overlay whose upper layer is a directory of the stage; its root looks as the topmost layer's does.
+/// Makes an overlay with a directory of the stage as its upper layer; the root
+/// gets the topmost layer's owner and mode.
 pub(crate) fn overlay(
     ops: &mut Ops,
     stage: Slot,
@@ -23,10 +24,11 @@ pub(crate) fn overlay(
     flags: u32,
 ) -> Slot {
     use nix::sys::stat::stat;
-    let path =
-        |tail: &str| CString::new(format!("{name}{tail}")).expect("names of ours hold no NUL");
+    let path = |tail: &str| {
+        CString::new(format!("{name}{tail}")).expect("names of the library hold no NUL")
+    };
     let (upper, work) = (path("u"), path("w"));
-    // What cannot be looked at fails when it is mounted, with its name.
+    // An unreadable layer fails at the mount, with its name.
     let top = lowers
         .as_list()
         .iter()
@@ -58,7 +60,8 @@ pub(crate) fn overlay_at(
     flags: u32,
 ) -> Slot {
     let into = ops.slot();
-    // A layer from elsewhere may not redirect into other layers (the kernel's overlayfs documentation, "Permission model").
+    // A layer from elsewhere may not redirect into other layers (the kernel's
+    // overlayfs documentation, "Permission model").
     let options = if flags & USERXATTR != 0 {
         ListBuf::default()
     } else {

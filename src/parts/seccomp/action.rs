@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a filter answers to a call.
+//! The answers of a filter to a call.
 #![forbid(unsafe_code)]
 
 /// The answer to a call, from the least restrictive to the most, seccomp(2).
@@ -16,7 +16,7 @@ pub(super) enum Action {
 impl Action {
     pub(super) const ENOSYS: Self = Self::Errno(libc::ENOSYS as u16);
 
-    /// The value that a program returns for it.
+    /// The return value of a program for this action.
     pub(super) fn value(self) -> u32 {
         match self {
             Self::Allow => libc::SECCOMP_RET_ALLOW,
@@ -28,8 +28,8 @@ impl Action {
         }
     }
 
-    /// Whether the kernel prefers `self` when two programs disagree. Two errnos
-    /// are equal to it.
+    /// Returns whether the kernel prefers `self` when two programs disagree.
+    /// Two errnos are equal here.
     pub(super) fn is_stricter_than(self, other: Self) -> bool {
         self.rank() > other.rank()
     }

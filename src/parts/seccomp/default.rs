@@ -47,7 +47,8 @@ const ALWAYS: &str = "\
     unlinkat uretprobe utime utimensat utimes vfork vmsplice wait4 waitid write writev \
     arch_prctl modify_ldt process_vm_readv process_vm_writev ptrace";
 
-/// Allowed to holders of one capability; who holds several gets all their lines.
+/// Allowed to holders of a capability; a holder of several gets all their
+/// lines.
 const BY_CAPABILITY: [(Capability, &str); 14] = [
     (Capability::CAP_DAC_READ_SEARCH, "open_by_handle_at"),
     (
@@ -80,16 +81,17 @@ const BY_CAPABILITY: [(Capability, &str); 14] = [
     (Capability::CAP_PERFMON, "perf_event_open"),
 ];
 
-/// Which families socket(2) may open: all but AF_ALG (38) and AF_VSOCK (40), both
-/// of them kernel surface that ordinary programs do without.
+/// Families that socket(2) may open: all but AF_ALG (38) and AF_VSOCK (40),
+/// kernel surface that ordinary programs do without.
 const SOCKET_FAMILIES: [(Operator, u64); 3] =
     [(Operator::Lt, 38), (Operator::Eq, 39), (Operator::Gt, 40)];
 
-/// What personality(2) may set: PER_LINUX, PER_LINUX32, both with UNAME26, and the query.
+/// Values that personality(2) may set: PER_LINUX, PER_LINUX32, both with
+/// UNAME26, and the query.
 const PERSONALITIES: [u64; 5] = [0, 0x0008, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
 /// Flags of clone(2) that make a namespace, all but the time namespace, which
-/// clone cannot make. Docker's rule is that none of them is set.
+/// clone cannot make. Docker's rule forbids each.
 const NAMESPACES: u64 = 0x7e02_0000;
 
 /// Docker's default profile, in effect that of moby/profiles at cd3bed8: the
@@ -98,7 +100,7 @@ pub(super) fn profile() -> Profile {
     let enosys = Rule {
         excludes: holds(Capability::CAP_SYS_ADMIN),
         action: Action::ENOSYS,
-        // Its flags are behind a pointer that no filter can follow; libraries
+        // The flags are behind a pointer that no filter can follow; libraries
         // fall back to clone, whose flags can be seen.
         ..allow("clone3", None)
     };

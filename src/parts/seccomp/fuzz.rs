@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Any JSON as a seccomp profile: what its programs answer is what a plain reading of its rules does.
+//! Any JSON as a seccomp profile: its programs answer as a plain reading of its
+//! rules does.
 #![forbid(unsafe_code)]
 
 use super::action::Action;
@@ -44,7 +45,7 @@ pub(crate) fn seccomp(data: &[u8]) {
     }
 }
 
-/// Arguments at, below and above what the rules compare with.
+/// Arguments at, below and above the compared values of the rules.
 fn arguments(policy: &Policy, number: u32) -> Vec<[u64; 6]> {
     let mut all = vec![[0; 6], [u64::MAX; 6]];
     let call = policy.calls.get(&number);
@@ -73,7 +74,7 @@ fn answer(policy: &Policy, number: u32, args: &[u64; 6]) -> Vec<u32> {
         actions.extend(met.map(|(_, action)| *action));
     }
     if actions.is_empty() {
-        // x32, and what is newer than the profile.
+        // x32, and calls newer than the profile.
         let absent =
             number & 0x4000_0000 != 0 || policy.newest.is_some_and(|newest| number > newest);
         actions.push(match absent {

@@ -11,7 +11,7 @@ pub(super) fn answer(action: Action) -> sock_filter {
     statement(BPF_RET | BPF_K, action.value())
 }
 
-/// One without jumps.
+/// An instruction without jumps.
 pub(super) fn statement(code: u32, k: u32) -> sock_filter {
     instruction(code, k, 0, 0)
 }

@@ -4,7 +4,7 @@
 
 use libc::sock_filter;
 
-/// What a program is run on, `struct seccomp_data`.
+/// The input of a program, `struct seccomp_data`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Data {
     pub(super) number: u32,
@@ -38,8 +38,8 @@ pub(super) fn run(program: &[sock_filter], data: &Data) -> u32 {
     }
 }
 
-/// Whether the kernel knows at attach time that the call `data.number` is always
-/// allowed, `seccomp_is_const_allow` of `kernel/seccomp.c`.
+/// Returns whether the kernel knows at attach time that the call `data.number`
+/// is always allowed, `seccomp_is_const_allow` of `kernel/seccomp.c`.
 pub(super) fn is_constantly_allowed(program: &[sock_filter], data: &Data) -> bool {
     let reads_arguments = |mut at: usize| loop {
         let i = program[at];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A profile resolved for one set of capabilities: what each call number gets.
+//! A profile resolved for a set of capabilities: the answer to each call
+//! number.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,38 +10,40 @@ use super::profile::{Condition, Gate, Profile, Rule};
 use super::table;
 use crate::parts::caps::CapSet;
 
-/// This library's architecture in the words of `includes.arches`, which are Go's.
+/// This library's architecture in the words of `includes.arches`, which are
+/// Go's.
 const ARCH: &str = "amd64";
 
-/// What each call number gets.
+/// The answer to each call number.
 #[derive(Debug)]
 pub(super) struct Policy {
     /// The answer to a call that no rule matches.
     pub(super) default: Action,
-    /// The newest call that any rule names. What the kernel invents after the
-    /// profile was written must look absent, not forbidden: libraries fall back
-    /// on ENOSYS. `None` if the default lets calls through or no call is named.
+    /// The newest call that any rule names. Later calls of the kernel must look
+    /// absent, not forbidden, because libraries fall back on ENOSYS. `None` if
+    /// the default lets calls through or no call is named.
     pub(super) newest: Option<u32>,
     /// The calls that rules name, by number.
     pub(super) calls: BTreeMap<u32, Call>,
 }
 
-/// What one call gets: of all the rules that match, the strictest; of several
+/// The answer to a call: of all the rules that match, the strictest; of several
 /// errnos that of the first rule without conditions, then the smallest.
 ///
-/// libseccomp, and so Docker, forgets every conditional rule for a call that also
-/// has an unconditional one, even if that opens what the conditions closed.
+/// libseccomp, and so Docker, forgets every conditional rule for a call that
+/// also has an unconditional rule, even if that opens a closed call.
 #[derive(Debug, Default)]
 pub(super) struct Call {
     /// The rules without conditions, joined.
     pub(super) always: Option<Action>,
-    /// The rules that are stricter than `always` for some arguments: one of the
-    /// lists of alternatives must hold, and all conditions of the alternative.
+    /// The rules that are stricter than `always` for some arguments: a list of
+    /// alternatives, each a list of conditions that must all hold.
     pub(super) conditional: Vec<(Vec<Condition>, Action)>,
 }
 
 impl Policy {
-    /// Picks the rules that apply to `caps` on `kernel` and joins them by number.
+    /// Picks the rules that apply to `caps` on `kernel` and joins them by
+    /// number.
     pub(super) fn of(profile: &Profile, caps: CapSet, kernel: (u32, u32)) -> Self {
         let numbers: HashMap<_, _> = table::calls().collect();
         let mut calls: BTreeMap<u32, Call> = BTreeMap::new();
@@ -61,7 +64,7 @@ impl Policy {
 }
 
 impl Policy {
-    /// Whether a call is let through with these arguments, or with any.
+    /// Returns whether a call is let through with these arguments, or with any.
     pub(super) fn allows(&self, number: u32, args: Option<&[u64; 6]>) -> bool {
         let Some(call) = self.calls.get(&number) else {
             let absent = self.newest.is_some_and(|newest| number > newest);

@@ -2,7 +2,8 @@
 //! The names of the system calls of x86-64 and their numbers.
 #![forbid(unsafe_code)]
 
-/// Numbers 0 to 336, in order; from `arch/x86/entry/syscalls/syscall_64.tbl` of Linux.
+/// Numbers 0 to 336, in order; from `arch/x86/entry/syscalls/syscall_64.tbl` of
+/// Linux.
 const LOW: &str = "\
     read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction \
     rt_sigprocmask rt_sigreturn ioctl pread64 pwrite64 readv writev access pipe select \
@@ -44,8 +45,9 @@ const LOW: &str = "\
     copy_file_range preadv2 pwritev2 pkey_mprotect pkey_alloc pkey_free statx io_pgetevents \
     rseq uretprobe uprobe";
 
-/// Where the second run of numbers begins: since Linux 5.1 every architecture
-/// gives a new call the same number, and these start where the longest table ended.
+/// The beginning of the second run of numbers: since Linux 5.1 every
+/// architecture gives a new call the same number, and these start at the end of
+/// the longest table.
 const HIGH_START: u32 = 424;
 
 /// Numbers 424 to 469, in order.
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn table_agrees_with_libc() {
-        // The table is positional: one wrong line would shift all that follow it.
+        // The table is positional: a wrong line would shift all that follow.
         let sure = [
             ("read", libc::SYS_read),
             ("socket", libc::SYS_socket),

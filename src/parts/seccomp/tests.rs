@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the tests of the filter share.
+//! Shared parts of the filter's tests.
 #![forbid(unsafe_code)]
 
 mod custom;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The tests of this part once more, in virtual machines with the layouts this one lacks.
+//! The tests of this part once more, in virtual machines with other cgroup
+//! layouts.
 
 use super::*;
 
-/// Runs this very program in a guest whose cgroups are as `layout` says, and which has `needs`.
+/// Runs this very program in a guest with the cgroup layout `layout`, which has
+/// `needs`.
 fn run_in_guest(layout: &str, needs: &str) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/guest.sh");
     let required = format!("TARE_TESTS_REQUIRE={needs}");

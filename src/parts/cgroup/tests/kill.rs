@@ -4,7 +4,7 @@
 use super::*;
 use crate::parts::cgroup::kill::kill_listed;
 
-/// A tree of processes of several sessions, and one that has lost its parent.
+/// A tree of processes of several sessions, with an orphan.
 const TREE: &str = "(sleep 60 & sleep 60) & setsid sleep 60 & (setsid sleep 60 &) ; wait";
 
 #[test]
@@ -17,7 +17,7 @@ fn kill_reaches_every_process() {
     wait_until("killed", || cgroup.is_empty());
 }
 
-/// As on kernels before 5.14, and in each v1 hierarchy of its own.
+/// As on kernels before 5.14, and in each v1 hierarchy.
 #[test]
 fn kill_without_cgroup_kill_reaches_every_process() {
     need!(root);

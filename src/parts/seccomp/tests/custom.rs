@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Profiles of the caller's own: actions, conditions, what is refused.
+//! Profiles of the caller's own: actions, conditions, refusals.
 #![forbid(unsafe_code)]
 
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const EDGES: [u64; 12] = [
     u64::MAX,
 ];
 
-/// A comparison's name and what it means for an argument and a value.
+/// A comparison's name and its meaning for an argument and a value.
 type Operator = (&'static str, fn(u64, u64) -> bool);
 
 fn operators() -> [Operator; 6] {
@@ -215,7 +215,7 @@ fn seccomp_newer_calls_are_absent_unless_the_default_is_open() {
     assert_eq!(at(&closed, newest + 1), ENOSYS);
     let open = allowing(rules());
     assert_eq!(at(&open, newest + 1), ALLOW);
-    // A list of what is forbidden must not be got round through another table.
+    // Another table must not circumvent a list of forbidden calls.
     assert_eq!(at(&open, newest | tree::X32_BIT), ENOSYS);
     let empty = denying(json!([]));
     assert_eq!(at(&empty, 0), EPERM);
@@ -223,7 +223,7 @@ fn seccomp_newer_calls_are_absent_unless_the_default_is_open() {
 
 #[test]
 fn seccomp_tree_of_many_ranges_still_jumps_right() {
-    // Every second call: more ranges than one cluster holds.
+    // Every second call: more ranges than a cluster holds.
     let calls: Vec<_> = table::calls().filter(|call| call.1 % 2 == 0).collect();
     let names: Vec<_> = calls.iter().map(|call| call.0).collect();
     let compiled = denying(json!([{"names": names, "action": "SCMP_ACT_ALLOW"}]));

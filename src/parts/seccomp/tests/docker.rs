@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Docker's JSON evaluated the plain way, rule by rule, as the thing to compare with.
+//! Docker's JSON evaluated the plain way, rule by rule, as the thing to compare
+//! with.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use super::*;
 /// A profile's text as Docker publishes it.
 pub(super) struct Docker {
     json: Value,
-    /// Which rules name a call.
+    /// Returns the rules that name a call.
     by_name: HashMap<String, Vec<usize>>,
     /// The newest call that some rule for x86-64 names.
     pub(super) newest: u32,
@@ -78,7 +79,7 @@ impl Docker {
         values
     }
 
-    /// What the profile says of a native call, by name.
+    /// Returns the profile's answer to a native call, by name.
     pub(super) fn verdict(&self, name: Option<&str>, args: &[u64; 6], caps: CapSet) -> u32 {
         let rules = name.and_then(|name| self.by_name.get(name));
         let rules = rules.into_iter().flatten().map(|at| &self.rules()[*at]);
@@ -113,7 +114,8 @@ fn is_held(name: &str, caps: CapSet) -> bool {
 
 fn is_included(gate: &Value, caps: CapSet) -> bool {
     let arch = list(&gate["arches"]).count() == 0 || list(&gate["arches"]).any(|a| a == "amd64");
-    // The only version that occurs is older than any kernel that this library runs on.
+    // The only version that occurs is older than any kernel that this library
+    // runs on.
     let kernel = gate["minKernel"].is_null() || gate["minKernel"] == "4.8";
     list(&gate["caps"]).all(|name| is_held(name, caps)) && arch && kernel
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The default against Docker's JSON: every call, arguments, capabilities, ABIs.
+//! The default against Docker's JSON: every call, arguments, capabilities,
+//! ABIs.
 #![forbid(unsafe_code)]
 
 use super::docker::Docker;
@@ -7,7 +8,7 @@ use super::*;
 use interpreter::is_constantly_allowed;
 use tree::X32_BIT;
 
-/// Where this library means to differ from Docker's JSON, and why.
+/// Intended differences from Docker's JSON, and their reasons.
 fn difference(docker: &Docker, data: &Data) -> Option<(u32, &'static str)> {
     if data.arch != AUDIT_ARCH_X86_64 {
         return Some((ENOSYS, "i386 is another table of calls: closed"));
@@ -31,7 +32,7 @@ fn capability_sets(docker: &Docker) -> Vec<CapSet> {
         .collect()
 }
 
-/// Calls `check` with every call, a name if it has one, and telling arguments.
+/// Calls `check` with every call, its name if any, and telling arguments.
 fn for_every_call(docker: &Docker, mut check: impl FnMut(Option<&str>, &Data)) {
     let names: Vec<_> = table::calls().collect();
     let boundaries = docker.boundaries();

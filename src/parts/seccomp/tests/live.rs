@@ -9,14 +9,14 @@ use std::time::Instant;
 use super::docker::Docker;
 use super::*;
 
-/// One answer: the ABI, the call or the socket's family, and the errno.
+/// An answer: the ABI, the call or the socket's family, and the errno.
 struct Answer {
     abi: String,
     number: u32,
     errno: i32,
 }
 
-/// What the probe does with every native call.
+/// The probe's code for every native call.
 const ARGS: [u64; 6] = [u64::MAX; 6];
 
 const UPROBE: u32 = 336;
@@ -37,7 +37,8 @@ fn attach(compiled: &Compiled) {
     seccompiler::apply_filter(&program).unwrap();
 }
 
-/// Builds the probe with the linker's driver, which every Rust toolchain needs anyway.
+/// Builds the probe with the linker's driver, which every Rust toolchain needs
+/// anyway.
 fn build_probe(directory: &tempfile::TempDir) -> PathBuf {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/probes/syscalls.c");
     let probe = directory.path().join("syscalls");
@@ -51,7 +52,8 @@ fn build_probe(directory: &tempfile::TempDir) -> PathBuf {
     probe
 }
 
-/// Runs the probe behind `compiled`: a filter is inherited from the thread that spawns.
+/// Runs the probe behind `compiled`: a filter is inherited from the thread that
+/// spawns.
 fn answers(compiled: Compiled) -> Vec<Answer> {
     let directory = tempfile::tempdir().unwrap();
     let probe = build_probe(&directory);
@@ -73,13 +75,14 @@ fn answers(compiled: Compiled) -> Vec<Answer> {
     answers.collect()
 }
 
-/// What `docker` says, with the documented differences.
+/// Docker's answers, with the documented differences.
 fn expected(docker: &Docker, answer: &Answer) -> u32 {
     let caps = docker_caps();
     match (answer.abi.as_str(), answer.number) {
         ("x32" | "i386", _) => ENOSYS,
-        // KERNEL(6.18): runs past every filter, `seccomp_uprobe_exception`; it
-        // answers ENXIO unless the kernel itself planted the call.
+        // KERNEL(6.18): uprobe runs past every filter,
+        // `seccomp_uprobe_exception`; the answer is ENXIO unless the kernel
+        // itself planted the call.
         ("native", UPROBE) => ALLOW,
         ("native", number) if number > docker.newest => ENOSYS,
         ("native", number) => {
@@ -113,7 +116,8 @@ fn seccomp_default_answers_every_call_as_docker_does() {
 
 #[test]
 fn seccomp_allowed_calls_reach_the_kernel() {
-    // An errno that the kernel itself never gives tells our refusals from its own.
+    // An errno that the kernel itself never gives tells the filter's refusals
+    // from the kernel's.
     const OURS: i32 = 3001;
     let docker = Docker::read().with_default_errno(OURS.unsigned_abs());
     let profile = Seccomp::Custom(docker.json().clone());

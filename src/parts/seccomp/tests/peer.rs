@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Conditions against seccompiler's, which another project writes and tests.
+//! Compares conditions with those of seccompiler, written and tested by another
+//! project.
 #![forbid(unsafe_code)]
 
 use serde_json::{Value, json};
@@ -7,14 +8,14 @@ use serde_json::{Value, json};
 use super::profile::Operator::{self, Eq, Ge, Gt, Le, Lt, MaskedEq, Ne};
 use super::*;
 
-/// Our program for one rule.
-fn of_ours(conditions: &[(u8, Operator, u64)]) -> Compiled {
+/// The library's program for a rule.
+fn of_library(conditions: &[(u8, Operator, u64)]) -> Compiled {
     let args: Vec<_> = conditions.iter().map(|c| of_json(*c)).collect();
     let rule = json!({"names": ["dup"], "action": "SCMP_ACT_ALLOW", "args": args});
     custom(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [rule]})).unwrap()
 }
 
-/// The program of seccompiler for one rule, to compare with.
+/// The program of seccompiler for a rule, to compare with.
 fn of_seccompiler(conditions: &[(u8, Operator, u64)]) -> Vec<sock_filter> {
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -60,7 +61,7 @@ fn seccomp_conditions_answer_as_seccompilers() {
             for value in edges {
                 let conditions = [(0, *first, value), (5, *second, value)];
                 let theirs = of_seccompiler(&conditions);
-                let ours = of_ours(&conditions);
+                let ours = of_library(&conditions);
                 let near = [
                     value,
                     value.wrapping_add(1),
