@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The pages about the code and the tree: each path that
-//! `docs/architecture.md` names exists, and each top module, crate and face is
-//! on the page. `docs/design.md` has short answers.
+//! `docs/architecture.md` and `docs/design.md` name exists, and each top
+//! module, crate and face is on the first. The second has short answers, and
+//! the questions that sources refer to.
 
 use super::File;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 const PAGE: &str = "docs/architecture.md";
 const ROOTS: [&str; 6] = [
@@ -39,17 +41,25 @@ fn rooms(files: &[File]) -> BTreeSet<String> {
     modules.chain(members).collect()
 }
 
+/// Returns the paths of a page that do not exist.
+fn stale(files: &[File], page: &str) -> Vec<String> {
+    let text = files.iter().find(|f| f.path == page);
+    let names = named(text.map_or("", |f| &f.text));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // `files` leaves out data and generated files.
+    let exists = |name: &&str| {
+        let is_there = |f: &File| f.path == **name;
+        files.iter().any(is_there) || root.join(name).exists()
+    };
+    let gone = names.iter().filter(|name| !exists(name));
+    gone.map(|name| format!("{page}: {name} does not exist"))
+        .collect()
+}
+
 fn check_map(files: &[File]) -> Vec<String> {
     let page = files.iter().find(|f| f.path == PAGE);
     let named = named(page.map_or("", |f| &f.text));
-    let exists = |name: &str| {
-        let dir = format!("{}/", name.trim_end_matches('/'));
-        files
-            .iter()
-            .any(|f| f.path == name || f.path.starts_with(&dir))
-    };
-    let gone = named.iter().filter(|name| !exists(name));
-    let gone = gone.map(|name| format!("{PAGE}: {name} does not exist"));
+    let gone = stale(files, PAGE).into_iter().chain(stale(files, ANSWERS));
     let shown = |room: &String| {
         named.iter().any(|name| {
             let name = name.strip_suffix(".rs").unwrap_or(name);
@@ -79,6 +89,15 @@ fn questions(page: &str) -> Vec<(&str, usize)> {
     found
 }
 
+/// Returns the questions that a source refers to, as `docs/design.md`, "...".
+fn referred(text: &str) -> Vec<String> {
+    let text = text.replace("\n//!", "").replace("\n///", "");
+    let parts = text.split("`docs/design.md`, \"").skip(1);
+    parts
+        .filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
+        .collect()
+}
+
 fn check_answers(files: &[File]) -> Vec<String> {
     let page = files.iter().find(|f| f.path == ANSWERS);
     let questions = questions(page.map_or("", |f| &f.text));
@@ -88,20 +107,40 @@ fn check_answers(files: &[File]) -> Vec<String> {
             wrong.push(format!("{ANSWERS}: {question}: {lines} lines"));
         }
     }
+    for file in files.iter().filter(|f| f.is("rs") && !is_own(f)) {
+        for question in referred(&file.text) {
+            if !questions.iter().any(|(known, _)| *known == question) {
+                wrong.push(format!("{}: {ANSWERS} lacks {question:?}", file.path));
+            }
+        }
+    }
     wrong
 }
 
+/// Returns whether this is the file whose tests have wrong references.
+fn is_own(file: &File) -> bool {
+    file.path == "tests/architecture/map.rs"
+}
+
 #[test]
-fn answers_are_short() {
+fn answers_are_short_and_sources_refer_to_them() {
     super::assert_clean(check_answers);
 }
 
 #[test]
-fn long_answer_is_refused() {
+fn long_answer_or_wrong_reference_is_refused() {
     let long = format!("## Why?\n{}", "line\n".repeat(SCREEN + 1));
-    for (page, wrong) in [("## Why so?\n\nSo.", 0), ("## Because\n", 1), (&*long, 1)] {
-        let told = check_answers(&[File::new(ANSWERS, page)]);
-        assert_eq!(told.len(), wrong, "{page:.20}: {told:?}");
+    let source = "//! See `docs/design.md`, \"Why\n//! so?\".";
+    for (page, source, wrong) in [
+        ("## Why so?\n\nSo.", source, 0),
+        ("## Why so?\n\nSo.", "", 0),
+        ("## Why not?\n", source, 1),
+        ("## Because\n", "", 1),
+        (&*long, "", 1),
+    ] {
+        let files = [File::new(ANSWERS, page), File::new("src/plan.rs", source)];
+        let told = check_answers(&files);
+        assert_eq!(told.len(), wrong, "{page:.20} {source}: {told:?}");
     }
 }
 
