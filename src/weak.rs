@@ -34,7 +34,8 @@ pub(crate) fn asked() -> &'static str {
 }
 
 /// Writes what `TARE_WEAK` names into a copy of the helper, which has no
-/// environment: `crates/tare-init/src/weak.rs` keeps a marker and room behind it.
+/// environment: `crates/tare-init/src/weak.rs` keeps a marker and room behind
+/// it.
 #[cfg(tare_weak)]
 pub(crate) fn told(helper: &[u8]) -> Vec<u8> {
     const MARKER: &[u8] = b"tare_weak:";

@@ -30,7 +30,8 @@ pub struct LeftOut {
     pub why: String,
 }
 
-/// Returns whether a dotted key is `whole` or in it, as `limits.io` in `limits`.
+/// Returns whether a dotted key is `whole` or in it, as `limits.io` in
+/// `limits`.
 pub(super) fn is_part(key: &str, whole: &str) -> bool {
     let rest = key.strip_prefix(whole);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -41,7 +42,7 @@ pub(crate) fn may_leave_out(best_effort: &[String], key: &str) -> bool {
     best_effort.iter().any(|whole| is_part(key, whole))
 }
 
-/// Checks that each key is one of [`KEYS`], or a table of some.
+/// Checks that each key is in [`KEYS`], or a table of some.
 pub(super) fn check(best_effort: &[String]) -> Result<()> {
     let is_known = |key: &String| KEYS.iter().any(|known| is_part(known, key));
     match best_effort.iter().find(|key| !is_known(key)) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Any text as a spec: one that is taken is written back and read the same.
+//! Any text as a spec: an accepted text is written back and read the same.
 #![forbid(unsafe_code)]
 
 use super::Spec;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Options are objects, with a name for each value. What serde derives takes an array as well, each value by its
-//! place, which is no form that anybody documented: the next key in the middle would change its meaning.
+//! Options are objects, with a name for each value. Code derived by serde takes
+//! an array as well, each value by its place. No page documents that form, and
+//! a new key in the middle would change its meaning.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -9,10 +10,10 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-/// Any part of reading, in which each struct has to be an object.
+/// Wraps a deserializer, so that each struct has to be an object.
 pub(super) struct Objects<T>(pub(super) T);
 
-/// Takes a struct as an object and as nothing else.
+/// Accepts a struct as an object only.
 struct Keyed<V>(V);
 
 impl<'de, V: Visitor<'de>> Visitor<'de> for Keyed<V> {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! JSON Schemas of the keys with more than one notation; the others' are derived.
+//! JSON Schemas of the keys with more than one notation; the others' are
+//! derived.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -65,7 +66,7 @@ fn mount_pattern() -> String {
     format!("^{path}:/{path}(:(({options})(,({options}))*)?)?$")
 }
 
-/// Of both tables that a mount may be.
+/// The schema of both tables of a mount.
 const TARGET: &str = "Absolute path inside; a missing one is made.";
 
 schema!(Mount, "Mount", {
@@ -146,7 +147,7 @@ schema!(BestEffortKey, "BestEffortKey", {
     "enum": best_effort_keys(),
 });
 
-/// Lists what `best_effort` may name: tables, and keys of theirs.
+/// Lists the names for `best_effort`: tables, and keys of theirs.
 fn best_effort_keys() -> Vec<&'static str> {
     ["limits", "security"]
         .into_iter()
@@ -154,7 +155,7 @@ fn best_effort_keys() -> Vec<&'static str> {
         .collect()
 }
 
-/// `limits.cpus`: a number, or one as text.
+/// `limits.cpus`: a number, or a text with a number.
 pub(super) struct Cpus;
 
 schema!(Cpus, "Cpus", {

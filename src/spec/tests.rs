@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a spec reads, refuses and writes back.
+//! Reading, refusing and writing specs.
 use super::*;
 
 #[test]
@@ -30,7 +30,8 @@ fn spec_full_round_trips() {
     assert_eq!(Spec::from_json(&spec.to_json()).unwrap(), spec);
 }
 
-/// Specs, right ones and wrong ones with what the message must hold; the schema's tests read them, too.
+/// Right specs, and wrong specs with words of the message; the schema's tests
+/// read them, too.
 fn rows() -> serde_json::Value {
     serde_json::from_str(include_str!("../../tests/data/specs.json")).unwrap()
 }
@@ -106,7 +107,7 @@ fn json_errors_say_what_and_where_and_keep_the_cure() {
         said(r#"{"limits":{"memory":"1e9"}}"#),
         r#"parse spec: limits.memory: parse size: "1e9" is not a size; try: a number with b, k, m, g or t behind it, such as "256m""#
     );
-    // In a text of one line nobody looks for a column.
+    // A text of a single line needs no column.
     let wrong = said("{\n \"limits\": {\"pids\": \"5\"}}");
     assert!(
         wrong.contains("limits.pids: expected a whole number, got \"5\"")
@@ -119,7 +120,7 @@ fn json_errors_say_what_and_where_and_keep_the_cure() {
         "parse spec: not JSON: expected value at line 1 column 1"
     );
     assert!(said(r#"{"imge":"host"}"#).ends_with("; try: \"image\""));
-    // What is near nothing is not taken for the next best.
+    // A word without a near neighbour gets no suggestion.
     assert!(!said(r#"{"frob":1}"#).contains("try:"));
 }
 

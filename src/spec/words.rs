@@ -2,8 +2,8 @@
 //! serde's sentences about JSON, in the words of the documentation.
 #![forbid(unsafe_code)]
 
-/// Rewrites a sentence of serde's. A `secret` sentence quotes no value: its type
-/// is enough.
+/// Rewrites a sentence of serde's. A `secret` sentence quotes no value, because
+/// its type is enough.
 pub(super) fn plain(text: &str, secret: bool) -> String {
     let between = |start: &str, end: &str| text.strip_prefix(start)?.split_once(end);
     let wrong = between("invalid type: ", "").or_else(|| between("invalid value: ", ""));

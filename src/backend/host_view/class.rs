@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a mount of the machine is, by its file-system type and place alone.
+//! The class of a mount of the machine, by its file-system type and place
+//! alone.
 #![forbid(unsafe_code)]
 
 use crate::sys::mountinfo::Mount;
 
-/// What can be known of a mount without touching its mount point.
+/// Facts of a mount that need no touch of its mount point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
     /// Holds no files of anybody: not shown.
     Pseudo,
-    /// Mounts others when it is walked into: not shown, never touched.
+    /// Mounts others when a process enters: not shown, never touched.
     Trigger,
     /// A root of another container engine: not shown.
     Container,
-    /// Overlayfs takes it as a lower layer.
+    /// Overlayfs takes the file system as a lower layer.
     Local,
     /// On this machine, but overlayfs may refuse it.
     Refusable,
-    /// Answered by another machine or process, which may be dead.
+    /// Served by another machine or process, which may be dead.
     Remote,
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How many files of the machine a view has copies of.
+//! Bounds the copies of the machine's files in a view.
 #![forbid(unsafe_code)]
 
 use crate::spec::ByteSize;
@@ -10,7 +10,7 @@ const COPIED_BYTES: u64 = 64 << 20;
 /// Files that are bound where they were not copied; others are left out.
 const BOUND: usize = 1024;
 
-/// What is left for further files.
+/// The room for further files.
 #[derive(Debug)]
 pub(super) struct Budget {
     copies: usize,
@@ -19,7 +19,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// For a writable layer of a size, which is not for copies alone.
+    /// Bounds for a writable layer with a size, which copies must not fill.
     pub(super) fn new(size: Option<ByteSize>) -> Self {
         Self {
             copies: COPIES,
@@ -28,7 +28,7 @@ impl Budget {
         }
     }
 
-    /// Takes a copy of a file, if there is room for it.
+    /// Takes a copy of a file, if there is room.
     pub(super) fn copy(&mut self, size: u64) -> bool {
         let fits = self.copies > 0 && size <= self.bytes;
         if fits {
@@ -38,7 +38,7 @@ impl Budget {
         fits
     }
 
-    /// Takes a bind, if there may be one more.
+    /// Takes a bind, if another is allowed.
     pub(super) fn bind(&mut self) -> bool {
         let fits = self.binds > 0;
         self.binds -= usize::from(fits);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Root's view: what is mounted below a directory, each part in its place on
-//! top of an overlay of the directory.
+//! Root's view: the mounts below a directory, each in its place on an overlay
+//! of the directory.
 #![forbid(unsafe_code)]
 
 use std::os::unix::fs::MetadataExt as _;
@@ -18,8 +18,8 @@ use crate::spec::ByteSize;
 use crate::sys::mountinfo::Mount;
 use crate::wire::{MAKE_DIR, Op};
 
-/// Appends what shows the mounts below a directory whose own overlay is there
-/// already.
+/// Appends the operations for the mounts below a directory with a finished
+/// overlay.
 ///
 /// # Errors
 /// When the helper is gone, or a writable layer cannot be made.
@@ -34,7 +34,7 @@ pub(super) fn fill(
         budget: Budget::new(size),
         frozen: Vec::new(),
     };
-    // With all that is below it.
+    // With all mounts below.
     let mut hidden: Option<&Path> = None;
     let others = survey.others(place.dir);
     for mount in others.iter() {
@@ -50,14 +50,14 @@ pub(super) fn fill(
 
 struct Over<'a> {
     parts: Parts<'a>,
-    /// For copies of files.
+    /// The stage directory for copies of files.
     budget: Budget,
-    /// Mount points at which nothing can be made.
+    /// Mount points that cannot be made.
     frozen: Vec<PathBuf>,
 }
 
 impl Over<'_> {
-    /// Shows one mount; returns false if what is below it is not to be shown
+    /// Shows a mount; returns false if the mounts below must not be shown
     /// either.
     fn mount(&mut self, mount: &Mount) -> Result<bool> {
         let point = &mount.point;
@@ -65,7 +65,7 @@ impl Over<'_> {
         match class {
             // They are not among the others.
             Class::Pseudo | Class::Container => return Ok(false),
-            // What it has mounted so far is in the table, too.
+            // The view's own earlier mounts are in the table, too.
             Class::Trigger => return Ok(true),
             Class::Local | Class::Refusable => match std::fs::symlink_metadata(point) {
                 Ok(metadata) if metadata.is_dir() => {}
@@ -95,7 +95,7 @@ impl Over<'_> {
         Ok(goes_on)
     }
 
-    /// Shows what is mounted on a file: a copy of a regular one, else a bind.
+    /// Shows a mount on a file: a copy of a regular file, else a bind.
     fn file(&mut self, mount: &Mount, size: Option<u64>) -> Result<()> {
         let point = &mount.point;
         let place = self.parts.place;

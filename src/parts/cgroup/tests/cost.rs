@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What cgroups cost, as a table.
+//! The cost of cgroups, as a table.
 
 use super::*;
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What container root can open (D08).
+//! Devices that container root can open (D08).
 
 use super::*;
 
-/// D08: what container root can open.
+/// D08: devices that container root can open.
 #[test]
 fn devices_outside_the_list_cannot_be_opened() {
     need!(root);

@@ -3,7 +3,7 @@
 
 use super::*;
 
-/// I02: memory is memory, whichever way it is taken.
+/// I02: memory counts in every form.
 #[test]
 fn memory_limit_kills_and_counts() {
     need!(root);
@@ -111,7 +111,8 @@ fn cpuset_of_missing_processor_is_refused() {
     let layout = Layout::detect().unwrap();
     let id = new_id();
     let asked = limits(r#"{"cpuset": "0,4000"}"#);
-    // Even where it may be left out: a wrong value is not the machine's lack.
+    // Even for a key that may be left out: a wrong value is not a lack of the
+    // machine.
     let best_effort = ["limits".into()];
     let error = Cgroup::create(&layout, &id, &asked, &best_effort, None).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
