@@ -2,8 +2,39 @@
 //! The options of a mount: a table for parser, writer, schema and command line.
 #![forbid(unsafe_code)]
 
-use super::{Mount, MountAttrs, MountKind, Tmpfs};
+use super::{Mount, MountKind, Tmpfs};
 use crate::error::{Error, Kind, Result};
+
+/// Attributes of a mount, `MOUNT_ATTR_*` of mount_setattr(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MountAttrs(u32);
+
+impl MountAttrs {
+    /// No writing through the mount.
+    pub const READ_ONLY: Self = Self(libc::MOUNT_ATTR_RDONLY as u32);
+    /// No program is executed from the mount.
+    pub const NO_EXEC: Self = Self(libc::MOUNT_ATTR_NOEXEC as u32);
+
+    /// Returns the bits of mount_setattr(2).
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Returns whether all of `attrs` are set.
+    pub const fn contains(self, attrs: Self) -> bool {
+        self.0 & attrs.0 == attrs.0
+    }
+
+    /// Sets `attrs`, beside those that are set.
+    pub const fn insert(&mut self, attrs: Self) {
+        self.0 |= attrs.0;
+    }
+
+    /// Clears `attrs`.
+    pub const fn remove(&mut self, attrs: Self) {
+        self.0 &= !attrs.0;
+    }
+}
 
 /// A word, or a name in front of `=`, and what it does to a mount.
 struct MountOption {
