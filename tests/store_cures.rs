@@ -112,6 +112,10 @@ fn name_that_an_error_offers_is_found() {
     store
         .import(&archive, &select(&last_of(&given)), &mut ())
         .unwrap();
+    // The view of the machine, written wrongly.
+    let given = cure(store.image(&parse("hots").unwrap()));
+    assert_eq!(given, "host");
+    store.image(&parse(&given).unwrap()).unwrap();
     // A name that is nearly one of the store, and one that is not.
     let app = parse("application").unwrap();
     let given = cure(store.image(&app));

@@ -51,7 +51,7 @@ impl Images {
     pub fn remove(&self, reference: &Reference) -> Result<Collected> {
         let mut index = self.writable_index()?;
         if index.remove(reference)? == 0 {
-            return Err(not_found(reference, &index.index.manifests));
+            return Err(not_found(reference, &index.index.manifests, None));
         }
         index.complete()?;
         let collected = self.collect(&index);

@@ -258,17 +258,27 @@ impl Images {
         if !found.is_empty() {
             return Ok(found);
         }
-        Err(not_found(reference, &others))
+        Err(not_found(reference, &others, Some(HOST)))
     }
 }
 
-pub(super) fn not_found(reference: &Reference, known: &[Descriptor]) -> Error {
+/// The view of the machine, which needs no image.
+const HOST: &str = "host";
+
+/// Returns the error for an image that is not in the store. The nearest name,
+/// `also` among them, is the cure.
+pub(super) fn not_found(
+    reference: &Reference,
+    known: &[Descriptor],
+    also: Option<&'static str>,
+) -> Error {
     let error = Error::new(
         Kind::NotFound,
         "find image",
         format_args!("{reference}: not in the store"),
     );
     let names = known.iter().filter_map(|d| d.annotation(REF_NAME));
+    let names = names.chain(also);
     let wanted = reference.to_string();
     let near = names.max_by(|a, b| {
         strsim::jaro_winkler(&wanted, a).total_cmp(&strsim::jaro_winkler(&wanted, b))
