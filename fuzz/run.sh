@@ -4,7 +4,8 @@
 #
 #   fuzz/run.sh                     every target for a minute
 #   fuzz/run.sh TARGET [SECONDS] [LIBFUZZER-FLAGS...]
-#   fuzz/run.sh -m TARGET           puts what was found into fuzz/corpus, as little of it as covers the same
+#   fuzz/run.sh -m TARGET           puts new inputs into fuzz/corpus, as few as
+#                                   cover the same code
 #
 # The inputs are in target/fuzz/TARGET, those of fuzz/corpus among them; an
 # input that makes a target panic is left in target/fuzz and named. Needs a C++

@@ -3,11 +3,13 @@
 # install-stripped.sh FILE TO MODE: installs a program, a shared library or an
 # archive without debug information.
 #
-# Environment: DEBUGINFO says where that goes:
+# Environment: DEBUGINFO names the place of the debug information:
 #   none      nowhere (the default)
-#   apart     into the directory .debug beside TO, where gdb(1), addr2line(1) and backtraces of Rust look for it
-#             below any prefix; of an archive, which cannot be split, a whole copy
-#   inside    it stays: for packagers whose own tools take it out, dh_strip(1) for example
+#   apart     the directory .debug beside TO, where gdb(1), addr2line(1) and
+#             backtraces of Rust look below any prefix; for an archive, which
+#             cannot be split, a whole copy
+#   inside    the file itself, for packagers whose own tools take it out, for
+#             example dh_strip(1)
 set -eu
 
 file=$1 to=$2 mode=$3 debug=${DEBUGINFO:-none}

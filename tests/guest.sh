@@ -6,8 +6,8 @@
 #   tests/guest.sh [OPTION]... COMMAND [ARG]...
 #   tests/guest.sh [-k PACKAGE] [-r RELEASE] -p
 #
-#   -k PACKAGE   Debian's kernel package; default linux-image-cloud-amd64 (6.1 on
-#                bookworm)
+#   -k PACKAGE   Debian's kernel package; default linux-image-cloud-amd64
+#                (6.1 on bookworm)
 #   -r RELEASE   Debian's release of the package, such as bookworm-backports
 #                (6.12); default this machine's
 #   -o MODULE    a kernel module to load first, such as overlay or loop

@@ -4,7 +4,8 @@
 # place, and below another prefix. Needs root; the machine's directories are
 # copy-on-write in a mount namespace meanwhile.
 #
-#   installed.sh LINKED PROGRAM.c    prints what the program says after each installation
+#   installed.sh LINKED PROGRAM.c    prints the program's output after each
+#                                    installation
 #
 # LINKED is the output directory of link.sh.
 set -euo pipefail

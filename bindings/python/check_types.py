@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Whether mypy --strict and pyright take a program with every keyword, and refuse each that is misspelt.
+"""Checks that mypy --strict and pyright find each misspelt keyword.
 
-Keys of tables, and words where only some are right, count as keywords do. The programs are
-those of tests/types: every_keyword.py, and spec_keywords.py with those of the spec. The misspelt
-calls are made here, one a line. basedpyright is the engine of pyright in one wheel: pyright's own
-wheel fetches the engine from npm when it is first run.
+Both must accept a program with every keyword. Keys of tables, and words of a
+fixed set, count as keywords. The programs are those of tests/types:
+every_keyword.py, and spec_keywords.py with those of the spec. This script
+writes the misspelt calls, a line each. basedpyright is the engine of pyright in
+a wheel: pyright's own wheel fetches the engine from npm at its first run.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ TABLES = {
 
 
 def classes() -> dict[str, dict[str, ast.expr]]:
-    """The keys of each table with their types, from the package's own text: its compiled half is not needed."""
+    """The keys of each table with their types, from the package's own text."""
     tables: dict[str, dict[str, ast.expr]] = {}
     for module in ("spec", "_types"):
         for node in ast.parse((PACKAGE / f"tare/{module}.py").read_text()).body:
@@ -78,7 +79,7 @@ def keywords() -> dict[str, set[str]]:
 
 
 def words(kind: ast.expr) -> set[str]:
-    """The words that a type allows, if it allows only some; none where any text will do."""
+    """The words that a type allows; none if any text is allowed."""
     literals = [
         node.slice
         for node in ast.walk(kind)
@@ -89,7 +90,7 @@ def words(kind: ast.expr) -> set[str]:
 
 
 def misspelt() -> list[str]:
-    """A call for each keyword, each key of a table and each word, with its last letter twice."""
+    """A call for each keyword, key of a table and word, last letter doubled."""
     calls = [f"{call}{name}{name[-1]}=None)" for call, names in keywords().items() for name in sorted(names)]
     tables = classes()
     for name, (place, needed) in TABLES.items():

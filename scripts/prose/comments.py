@@ -132,7 +132,7 @@ def marked(spoken: str, comment: str, lines: list[str], number: int) -> tuple[st
 
 
 def without_preambles(found: list[Line], lines: list[str]) -> list[Line]:
-    """Leaves out C code in the comments above `import "C"`, which cgo compiles."""
+    """Leaves out the C code of cgo in the comments above `import "C"`."""
     preambles = set()
     for number, line in enumerate(lines, 1):
         if line == 'import "C"':

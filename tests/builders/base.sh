@@ -3,7 +3,8 @@
 # Makes the base tree of every builder, and the changes of later layers. Needs
 # root.
 #
-#   tests/builders/base.sh DIR     a root file system with /steps/{2,3}, for its own busybox
+#   tests/builders/base.sh DIR     a root file system with /steps/{2,3}, for its
+#                                  own busybox
 set -euo pipefail
 umask 022
 

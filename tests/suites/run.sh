@@ -3,7 +3,8 @@
 # Compares CPython's and Go's own tests outside and inside a view of the host,
 # as root and as ordinary users.
 #
-#   run.sh [WORD...]     suites (os, asyncio, go:net, ...) and users (root, plain, subids, userns); see compare.py
+#   run.sh [WORD...]     suites (os, asyncio, go:net, ...) and users (root,
+#                        plain, subids, userns); see compare.py
 #
 # Environment: TARE_SUITES=all runs each suite as each user, which takes half an
 # hour; the default is a part of them.

@@ -22,11 +22,12 @@
 //!
 //! - [`Host`]: processes, mounts, cgroups, descriptors, ... before and after.
 //! - [`Victim`]: a tree that an attack would reach, and a marker it would read.
-//! - [`tree`]: a directory tree as an mtree-like listing, and how two of them differ.
-//! - [`need!`](crate::need!): what a test needs; missing needs skip loudly or fail.
+//! - [`tree`]: a directory tree as an mtree-like listing, and differences.
+//! - [`need!`](crate::need!): a test's needs; a missing need skips or fails.
 //! - [`users`]: ordinary users with and without subordinate ids.
 //! - [`images`]: where `tests/images.sh` put the real images.
-//! - [`filter`], [`notify`]: a command whose system calls are refused, or asked about one by one.
+//! - [`filter`], [`notify`]: a command whose system calls are refused, or asked
+//!   about in turn.
 //! - [`built`]: another program of this workspace, such as `enosys`.
 //!
 //! The oracle does not know the library: it reads the kernel's files.

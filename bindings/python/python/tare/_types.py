@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The shapes of what is handed over: keyword arguments, reports. For type checkers."""
+"""Types of keyword arguments and reports, for type checkers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .spec import CommonOptions, SandboxOptions
 
 
 class _CommonCommandOptions(TypedDict, total=False):
-    """The keyword arguments of a command that no sandbox has, or that mean the command's there, too."""
+    """The keyword arguments of a command alone, not of a sandbox."""
 
     stdin: Stream
     stdout: Stream
@@ -82,7 +82,7 @@ class LeftOut(TypedDict):
 
 
 class Effective(TypedDict):
-    """What is really in force in a sandbox."""
+    """The restrictions in force in a sandbox."""
 
     name: str
     hostname: str
@@ -103,10 +103,10 @@ class Effective(TypedDict):
 
 
 class SandboxUsage(TypedDict):
-    """What all processes of a sandbox use, and have used since it was opened or reset.
+    """The use of all processes of a sandbox, now and in total.
 
-    None where this machine does not count it for this sandbox: memory, io and pids are counted only where one of
-    their limits was set.
+    None for a figure that this machine does not count for this sandbox:
+    memory, io and pids are counted only with a limit of their kind.
     """
 
     memory: int | None
@@ -131,7 +131,7 @@ class Check(TypedDict):
 
 
 class Report(TypedDict):
-    """What this machine can do."""
+    """The report on this machine."""
 
     ok: bool
     kernel: str
@@ -148,7 +148,7 @@ class Layer(TypedDict):
 
 
 class ImageConfig(TypedDict):
-    """What an image says about how to run it."""
+    """An image's configuration for running."""
 
     env: list[str]
     entrypoint: list[str]
@@ -181,7 +181,7 @@ class Problem(TypedDict):
 
 
 class StoreReport(TypedDict):
-    """What a check of a store found, and how much of that was removed."""
+    """The result of a check of a store, and of the repair."""
 
     images: int
     blobs: int

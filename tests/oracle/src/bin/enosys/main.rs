@@ -3,7 +3,8 @@
 //!
 //! `enosys WORD[,WORD...] [--errno NAME] [--] COMMAND...`, where a word is
 //!
-//! - the name of a system call (see `tare_oracle::filter`) or its number: it does not exist;
+//! - the name of a system call (see `tare_oracle::filter`) or its number, which
+//!   then does not exist;
 //! - `linux-5.10`: what came after that kernel does not exist, every newer call
 //!   and the newer flags of `close_range` and `memfd_create`;
 //! - `fsconfig:KEY`: this option of a file system is not known (EINVAL);
