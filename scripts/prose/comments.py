@@ -204,6 +204,7 @@ def docstring(node: ast.Constant, lines: list[str]) -> list[Line]:
     for number in range(node.lineno, (node.end_lineno or node.lineno) + 1):
         bare = lines[number - 1]
         example = number > node.lineno and bare.startswith(" " * (node.col_offset + 4))
+        example |= bare.lstrip().startswith((">>>", "..."))
         bare = re.sub(r'^\s*[rRbB]?"""|"""\s*$', "", bare)
         found.append(Line(number, "doc", "" if example else bare, True, number == node.lineno))
     return found
@@ -213,7 +214,8 @@ def shell(text: str) -> list[Line]:
     """Returns the comments of a shell script, a Makefile, TOML or a table."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
-        match = re.match(r"\s*#+!?(.*)", line) or re.search(r"\s##? (.*)", line)
+        # A letter follows the marker of a directive of C, as in cbindgen.toml.
+        match = re.match(r"\s*#+!?(?![a-z])(.*)", line) or re.search(r"\s##? (.*)", line)
         before = line[: match.start()] if match else ""
         quoted = any(before.count(quote) % 2 for quote in "\"'`")
         if match and not quoted and not (number == 1 and line.startswith("#!")):
