@@ -10,7 +10,7 @@ mod plain;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::helper::Spawner;
 use crate::ops::{Ops, Slot};
 use crate::spec::{ByteSize, Storage, Write};
@@ -66,11 +66,8 @@ pub(crate) struct TreeRequest<'a> {
 
 /// Whether an error says that a mount of the machine has to be tried first.
 pub(crate) fn is_trial(error: &Error) -> bool {
-    error.step() == TRY_MOUNT && error.errno() == Some(libc::EAGAIN)
+    error.at() == Step::TryMount && error.errno() == Some(libc::EAGAIN)
 }
-
-/// The step of that error.
-const TRY_MOUNT: &str = "try mount";
 
 /// A way to make a copy-on-write tree.
 pub(crate) trait Backend: Sync {
@@ -145,7 +142,7 @@ pub(crate) fn size(
         Some(_) if write == Write::None => Ok(None),
         Some(_) if !backend.in_memory(write) => {
             let why = "only a writable layer in memory has a size";
-            let error = Error::new(Kind::Unsupported, "set limits.disk", why);
+            let error = Error::new(Kind::Unsupported, Step::SetLimitsDisk, why);
             Err(error.with_cure("write \"memory\" with storage \"overlay\""))
         }
         asked => Ok(asked),

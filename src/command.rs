@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::spec::{Rlimit, check_rlimits};
 use crate::sys::dup;
 
@@ -235,11 +235,7 @@ impl Command {
     pub(crate) fn validate(&self) -> Result<()> {
         self.validate_rights()?;
         let wrong = |what: &str, why: String| {
-            Err(Error::new(
-                Kind::Invalid,
-                format!("check command: {what}"),
-                why,
-            ))
+            Err(Error::new(Kind::Invalid, Step::CheckCommand.key(what), why))
         };
         if self.argv.first().is_none_or(|program| program.is_empty()) {
             return wrong("argv", "there is no program".into());
@@ -255,8 +251,10 @@ impl Command {
         }
         if self.timeout == Some(Duration::ZERO) {
             let why = "0 leaves a command no time";
-            return Err(Error::new(Kind::Invalid, "check command: timeout", why)
-                .with_cure("no timeout, for no limit"));
+            return Err(
+                Error::new(Kind::Invalid, Step::CheckCommand.key("timeout"), why)
+                    .with_cure("no timeout, for no limit"),
+            );
         }
         if let Some(cwd) = &self.cwd
             && !cwd.is_absolute()
@@ -285,17 +283,21 @@ impl Command {
 impl Command {
     /// Checks limits and umask. Capabilities depend on the sandbox.
     fn validate_rights(&self) -> Result<()> {
-        const RLIMITS: &str = "check command: rlimits";
-        check_rlimits(&self.rlimits).map_err(|why| Error::new(Kind::Invalid, RLIMITS, why))?;
+        let step = || Step::CheckCommand.key("rlimits");
+        check_rlimits(&self.rlimits).map_err(|why| Error::new(Kind::Invalid, step(), why))?;
         if self.rlimits.contains_key("locks") {
             let why = "the library tells commands apart by \"locks\", which Linux does not enforce";
-            let error = Error::new(Kind::Invalid, RLIMITS, why);
+            let error = Error::new(Kind::Invalid, step(), why);
             return Err(error.with_cure("limits.rlimits of the sandbox's spec"));
         }
         match self.umask {
             Some(mask) if mask > 0o777 => {
                 let why = format_args!("{mask:#o} is above 0o777");
-                Err(Error::new(Kind::Invalid, "check command: umask", why))
+                Err(Error::new(
+                    Kind::Invalid,
+                    Step::CheckCommand.key("umask"),
+                    why,
+                ))
             }
             _ => Ok(()),
         }
@@ -309,7 +311,7 @@ impl Command {
 pub fn duplicate(number: RawFd) -> Result<OwnedFd> {
     dup::duplicate(number).map_err(|e| {
         let what = format_args!("file descriptor {number}");
-        Error::os("copy descriptor", what, e)
+        Error::os(Step::CopyDescriptor, what, e)
     })
 }
 
@@ -322,7 +324,7 @@ pub(crate) fn c_string(what: &str, text: &OsStr) -> Result<CString> {
         };
         Error::new(
             Kind::Invalid,
-            format!("check command: {what}"),
+            Step::CheckCommand.key(what),
             format_args!("{shown:?} holds a NUL"),
         )
     })

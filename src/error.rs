@@ -2,6 +2,8 @@
 //! The one error type: what was being done, to what, the errno, and the cure.
 #![forbid(unsafe_code)]
 
+mod step;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
@@ -9,6 +11,8 @@ use std::io;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::geteuid;
+
+pub use step::{Sentence, Step};
 
 /// What went wrong, coarse enough to branch on.
 #[non_exhaustive]
@@ -89,7 +93,7 @@ pub struct Error(Box<Fields>);
 #[derive(Debug, Clone)]
 struct Fields {
     kind: Kind,
-    step: Cow<'static, str>,
+    step: Sentence,
     subject: String,
     errno: Option<Errno>,
     cure: Option<Cow<'static, str>>,
@@ -144,7 +148,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// A failure that no system call reported; `subject` says what is wrong with what.
     /// A subject beyond 16 KiB is cut: no message from outside may drown the others.
-    pub fn new(kind: Kind, step: impl Into<Cow<'static, str>>, subject: impl fmt::Display) -> Self {
+    pub fn new(kind: Kind, step: impl Into<Sentence>, subject: impl fmt::Display) -> Self {
         Self(Box::new(Fields {
             kind,
             step: step.into(),
@@ -155,11 +159,7 @@ impl Error {
     }
 
     /// A failed system call; the kind follows from the errno, and the cure where there is only one.
-    pub fn os(
-        step: impl Into<Cow<'static, str>>,
-        subject: impl fmt::Display,
-        errno: Errno,
-    ) -> Self {
+    pub fn os(step: impl Into<Sentence>, subject: impl fmt::Display, errno: Errno) -> Self {
         let mut error = Self::new(Kind::of(errno), step, subject);
         error.0.errno = Some(errno);
         match errno {
@@ -170,11 +170,7 @@ impl Error {
     }
 
     /// A failed call of the standard library; keeps its errno when it has one.
-    pub fn io(
-        step: impl Into<Cow<'static, str>>,
-        subject: impl fmt::Display,
-        source: io::Error,
-    ) -> Self {
+    pub fn io(step: impl Into<Sentence>, subject: impl fmt::Display, source: io::Error) -> Self {
         match source.raw_os_error() {
             Some(raw) => Self::os(step, subject, Errno::from_raw(raw)),
             None => {
@@ -218,7 +214,12 @@ impl Error {
 
     /// What was being done, for example `mount overlay on /`.
     pub fn step(&self) -> &str {
-        &self.0.step
+        &self.0.step.words
+    }
+
+    /// The step as a value to compare.
+    pub fn at(&self) -> Step {
+        self.0.step.step
     }
 
     /// What it was done to, for example `lowerdir "/x"`.
@@ -240,7 +241,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields = &self.0;
-        write!(f, "{}", Quoted(&fields.step))?;
+        write!(f, "{}", Quoted(&fields.step.words))?;
         if !fields.subject.is_empty() {
             write!(f, ": {}", Quoted(&fields.subject))?;
         }

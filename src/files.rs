@@ -35,7 +35,7 @@ use std::time::SystemTime;
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::sandbox::Sandbox;
 use crate::sys::file_size::WithoutSignal;
 use crate::wire::{self, FileRequest, FileSet};
@@ -118,13 +118,13 @@ impl<'a> Files<'a> {
     /// EINVAL if the sandbox does not map the id.
     pub fn user_ids(&self, user: &str) -> Result<(u32, u32)> {
         let asked = FileRequest::new(wire::FILE_WHO);
-        let dir = self.as_user(user).root("look up user", Path::new("/"))?;
-        let stat = dir.ask("look up user", Path::new("/"), &asked)?.stat;
+        let dir = self.as_user(user).root(Step::LookUpUser, Path::new("/"))?;
+        let stat = dir.ask(Step::LookUpUser, Path::new("/"), &asked)?.stat;
         let found = Metadata::new(stat);
         Ok((found.uid(), found.gid()))
     }
 
-    fn root(&self, step: &'static str, path: &Path) -> Result<DirHandle> {
+    fn root(&self, step: Step, path: &Path) -> Result<DirHandle> {
         if !path.has_root() {
             let why = format_args!("{path:?} is not absolute");
             return Err(Error::new(Kind::Invalid, step, why).with_cure("a path that begins with /"));
@@ -136,7 +136,7 @@ impl<'a> Files<'a> {
         Ok(DirHandle::root(self.sandbox.instance()?, user))
     }
 
-    fn ask(&self, step: &'static str, path: &Path, asked: &FileRequest<'_>) -> Result<dir::Answer> {
+    fn ask(&self, step: Step, path: &Path, asked: &FileRequest<'_>) -> Result<dir::Answer> {
         self.root(step, path)?.ask(step, path, asked)
     }
 
@@ -147,7 +147,7 @@ impl<'a> Files<'a> {
     /// # Errors
     /// Those of open(2); EINVAL for contradictory options.
     pub fn open(&self, path: impl AsRef<Path>, options: &OpenOptions) -> Result<File> {
-        let (step, path) = ("open file", path.as_ref());
+        let (step, path) = (Step::OpenFile, path.as_ref());
         let root = self.root(step, path)?;
         let Some(asked) = options.request() else {
             return Err(Error::os(step, quoted(path), Errno::EINVAL)
@@ -176,7 +176,7 @@ impl<'a> Files<'a> {
     /// # Errors
     /// As [`Files::open`]; EFBIG for a larger file.
     pub fn read_at_most(&self, path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>> {
-        let (step, path) = ("read file", path.as_ref());
+        let (step, path) = (Step::ReadFile, path.as_ref());
         let options = OpenOptions::new().read(true).request();
         let asked = options.unwrap_or(FileRequest::new(wire::FILE_OPEN));
         let (file, answer) = self.root(step, path)?.open(step, path, &asked)?;
@@ -217,10 +217,10 @@ impl<'a> Files<'a> {
         let mut file = self.open(&path, options)?;
         let _without = WithoutSignal::begin();
         let written = file.write_all(bytes.as_ref());
-        written.map_err(|e| Error::io("write file", quoted(path.as_ref()), e))
+        written.map_err(|e| Error::io(Step::WriteFile, quoted(path.as_ref()), e))
     }
 
-    fn stat(&self, step: &'static str, path: &Path, flags: u32) -> Result<dir::Answer> {
+    fn stat(&self, step: Step, path: &Path, flags: u32) -> Result<dir::Answer> {
         let asked = FileRequest {
             flags,
             ..FileRequest::new(wire::FILE_STAT)
@@ -234,7 +234,7 @@ impl<'a> Files<'a> {
     /// # Errors
     /// Those of stat(2).
     pub fn metadata(&self, path: impl AsRef<Path>) -> Result<Metadata> {
-        let answer = self.stat("stat", path.as_ref(), wire::FOLLOW)?;
+        let answer = self.stat(Step::Stat, path.as_ref(), wire::FOLLOW)?;
         Ok(Metadata::new(answer.stat))
     }
 
@@ -243,7 +243,7 @@ impl<'a> Files<'a> {
     /// # Errors
     /// Those of lstat(2).
     pub fn symlink_metadata(&self, path: impl AsRef<Path>) -> Result<Metadata> {
-        let answer = self.stat("stat", path.as_ref(), 0)?;
+        let answer = self.stat(Step::Stat, path.as_ref(), 0)?;
         Ok(Metadata::new(answer.stat))
     }
 
@@ -263,7 +263,7 @@ impl<'a> Files<'a> {
     /// # Errors
     /// Those of readlink(2): EINVAL for another file.
     pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf> {
-        let (step, path) = ("read link", path.as_ref());
+        let (step, path) = (Step::ReadLink, path.as_ref());
         let answer = self.stat(step, path, 0)?;
         match Metadata::new(answer.stat).is_symlink() {
             true => Ok(PathBuf::from(std::ffi::OsString::from_vec(answer.tail))),
@@ -276,12 +276,12 @@ impl<'a> Files<'a> {
     /// # Errors
     /// Those of open(2) and getdents(2).
     pub fn read_dir(&self, path: impl AsRef<Path>) -> Result<ReadDir> {
-        let (step, path) = ("read directory", path.as_ref());
+        let (step, path) = (Step::ReadDirectory, path.as_ref());
         let dir = self.root(step, path)?.enter(step, path, wire::FOLLOW)?;
         Ok(ReadDir::new(step, dir))
     }
 
-    fn make(&self, step: &'static str, path: &Path, asked: &FileRequest<'_>) -> Result<()> {
+    fn make(&self, step: Step, path: &Path, asked: &FileRequest<'_>) -> Result<()> {
         self.ask(step, path, asked).map(drop)
     }
 
@@ -292,7 +292,7 @@ impl<'a> Files<'a> {
     /// # Errors
     /// Those of mkdir(2).
     pub fn create_dir(&self, path: impl AsRef<Path>, mode: u32) -> Result<()> {
-        self.make("make directory", path.as_ref(), &directory(mode, 0))
+        self.make(Step::MakeDirectory, path.as_ref(), &directory(mode, 0))
     }
 
     /// Makes a directory and missing parents, all as [`Files::create_dir`]
@@ -301,7 +301,7 @@ impl<'a> Files<'a> {
     /// # Errors
     /// Those of mkdir(2).
     pub fn create_dir_all(&self, path: impl AsRef<Path>, mode: u32) -> Result<()> {
-        let (step, path) = ("make directory", path.as_ref());
+        let (step, path) = (Step::MakeDirectory, path.as_ref());
         let asked = directory(mode, wire::OR_EXISTING);
         let root = self.root(step, path)?;
         // Starts at the longest part that exists.
@@ -327,7 +327,7 @@ impl<'a> Files<'a> {
     /// Those of unlink(2).
     pub fn remove_file(&self, path: impl AsRef<Path>) -> Result<()> {
         let asked = FileRequest::new(wire::FILE_REMOVE);
-        self.ask("remove file", path.as_ref(), &asked).map(drop)
+        self.ask(Step::RemoveFile, path.as_ref(), &asked).map(drop)
     }
 
     /// Removes an empty directory.
@@ -339,7 +339,7 @@ impl<'a> Files<'a> {
             flags: wire::DIRECTORY,
             ..FileRequest::new(wire::FILE_REMOVE)
         };
-        self.ask("remove directory", path.as_ref(), &asked)
+        self.ask(Step::RemoveDirectory, path.as_ref(), &asked)
             .map(drop)
     }
 
@@ -350,7 +350,7 @@ impl<'a> Files<'a> {
     /// # Errors
     /// Those of unlink(2) and rmdir(2); a part may be gone then.
     pub fn remove_dir_all(&self, path: impl AsRef<Path>) -> Result<()> {
-        let (step, path) = ("remove directory", path.as_ref());
+        let (step, path) = (Step::RemoveDirectory, path.as_ref());
         let mut parts = path.as_os_str().as_bytes().split(|b| *b == b'/');
         if matches!(
             parts.rfind(|part| !part.is_empty()),
@@ -361,13 +361,7 @@ impl<'a> Files<'a> {
         remove::remove_tree(step, &self.root(step, path)?, path)
     }
 
-    fn two(
-        &self,
-        step: &'static str,
-        asked: FileRequest<'_>,
-        from: &Path,
-        to: &Path,
-    ) -> Result<()> {
+    fn two(&self, step: Step, asked: FileRequest<'_>, from: &Path, to: &Path) -> Result<()> {
         self.root(step, to)?;
         let name = c_path(step, to)?;
         let asked = FileRequest { to: &name, ..asked };
@@ -380,7 +374,7 @@ impl<'a> Files<'a> {
     /// Those of rename(2).
     pub fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<()> {
         let asked = FileRequest::new(wire::FILE_RENAME);
-        self.two("rename", asked, from.as_ref(), to.as_ref())
+        self.two(Step::Rename, asked, from.as_ref(), to.as_ref())
     }
 
     /// Gives a file a second name; does not follow a link.
@@ -389,7 +383,7 @@ impl<'a> Files<'a> {
     /// Those of link(2).
     pub fn hard_link(&self, original: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
         let asked = FileRequest::new(wire::FILE_LINK);
-        self.two("link", asked, original.as_ref(), link.as_ref())
+        self.two(Step::Link, asked, original.as_ref(), link.as_ref())
     }
 
     /// Makes a symbolic link at `link` to any text.
@@ -398,8 +392,8 @@ impl<'a> Files<'a> {
     /// Those of symlink(2).
     pub fn symlink(&self, target: impl AsRef<Path>, link: impl AsRef<Path>) -> Result<()> {
         let (step, target) = (
-            "make symbolic link",
-            c_path("make symbolic link", target.as_ref())?,
+            Step::MakeSymbolicLink,
+            c_path(Step::MakeSymbolicLink, target.as_ref())?,
         );
         let asked = FileRequest {
             to: &target,
@@ -418,10 +412,10 @@ impl<'a> Files<'a> {
             mode: libc::S_IFIFO | mode & 0o7777,
             ..FileRequest::new(wire::FILE_MAKE)
         };
-        self.make("make pipe", path.as_ref(), &asked)
+        self.make(Step::MakePipe, path.as_ref(), &asked)
     }
 
-    fn set(&self, step: &'static str, path: &Path, flags: u32, set: FileSet<'_>) -> Result<()> {
+    fn set(&self, step: Step, path: &Path, flags: u32, set: FileSet<'_>) -> Result<()> {
         let asked = FileRequest {
             flags,
             set,
@@ -441,7 +435,7 @@ impl<'a> Files<'a> {
             mode,
             ..FileSet::NONE
         };
-        self.set("change mode", path.as_ref(), wire::FOLLOW, set)
+        self.set(Step::ChangeMode, path.as_ref(), wire::FOLLOW, set)
     }
 
     /// Changes owner and group, as the sandbox sees them; follows a link.
@@ -451,7 +445,7 @@ impl<'a> Files<'a> {
     /// Those of chown(2): EINVAL for an id that the sandbox does not map.
     pub fn set_owner(&self, path: impl AsRef<Path>, uid: u32, gid: u32) -> Result<()> {
         let set = owned(Some((uid, gid)), 0);
-        self.set("change owner", path.as_ref(), wire::FOLLOW, set)
+        self.set(Step::ChangeOwner, path.as_ref(), wire::FOLLOW, set)
     }
 
     /// Changes the time of the last change of content; follows a link.
@@ -460,6 +454,6 @@ impl<'a> Files<'a> {
     /// Those of utimensat(2).
     pub fn set_modified(&self, path: impl AsRef<Path>, time: SystemTime) -> Result<()> {
         let set = modified(parts(time));
-        self.set("change times", path.as_ref(), wire::FOLLOW, set)
+        self.set(Step::ChangeTimes, path.as_ref(), wire::FOLLOW, set)
     }
 }

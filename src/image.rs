@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
 pub use config::{ImageConfig, LayerInfo};
 pub use digest::Digest;
@@ -243,13 +243,13 @@ fn stack(
 }
 
 fn directory(path: &std::path::Path) -> Result<PathBuf> {
-    let wrong = |e| Error::io("open image", format_args!("dir:{}", path.display()), e);
+    let wrong = |e| Error::io(Step::OpenImage, format_args!("dir:{}", path.display()), e);
     let path = path.canonicalize().map_err(wrong)?;
     match path.is_dir() {
         true => Ok(path),
         false => Err(Error::new(
             Kind::Invalid,
-            "open image",
+            Step::OpenImage,
             format_args!("dir:{}: not a directory", path.display()),
         )),
     }

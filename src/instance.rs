@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, statfs};
 
 use crate::backend::{self, Backend, Lower};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::helper::{Spawner, send_request};
 use crate::parts::cgroup::{ChildCgroup, remove_empty};
 use crate::spec::{Limits, Spec};
@@ -138,7 +138,8 @@ impl Instance {
 
 /// What a command is told in a sandbox that has died.
 pub(crate) fn gone() -> Error {
-    Error::new(Kind::Broken, "start command", "the sandbox is gone").with_cure("open or reset it")
+    Error::new(Kind::Broken, Step::StartCommand, "the sandbox is gone")
+        .with_cure("open or reset it")
 }
 
 impl Instance {
@@ -293,23 +294,22 @@ impl Instance {
 /// that is attached nowhere, and nothing is attached to what is. In a user namespace a procfs must be there for another one to be
 /// mounted.
 fn may_need_copy(error: &Error) -> bool {
-    const STEPS: [&str; 9] = [
-        "make bare mount namespace",
-        "enter bare mount namespace",
-        "mount overlay",
-        "bind",
-        "attach mount",
-        "attach root",
-        "change root",
-        "mount proc",
-        "mount sysfs",
+    const STEPS: [Step; 9] = [
+        Step::MakeBareMountNamespace,
+        Step::EnterBareMountNamespace,
+        Step::MountOverlay,
+        Step::Bind,
+        // /dev/pts and /sys/fs/cgroup are the first that are attached to a tree that is
+        // attached nowhere. What stands in the way of another mount is the image's, and
+        // may be something else the next time.
+        Step::AttachKernelMount,
+        Step::AttachRoot,
+        Step::ChangeRoot,
+        Step::MountProc,
+        Step::MountSysfs,
     ];
     const ERRNOS: [i32; 4] = [libc::EINVAL, libc::ENOSYS, libc::EPERM, libc::EOPNOTSUPP];
-    // The first that are attached to what is attached nowhere. What stands in the way of another is the image's, and may be
-    // something else the next time.
-    const DETACHED: [&str; 2] = ["\"/sys/fs/cgroup\"", "\"/dev/pts\""];
-    let by_kernel = error.step() != "attach mount" || DETACHED.contains(&error.subject());
-    by_kernel && STEPS.contains(&error.step()) && error.errno().is_some_and(|e| ERRNOS.contains(&e))
+    STEPS.contains(&error.at()) && error.errno().is_some_and(|e| ERRNOS.contains(&e))
 }
 
 fn is_overlay(path: &str) -> bool {
@@ -336,21 +336,21 @@ fn explained(error: Error, spec: &Spec, lower: &Lower) -> Error {
             "{instead}; or modprobe overlay, for an ordinary user kernel 5.11 or newer"
         ));
     }
-    match (error.step(), error.errno()) {
-        ("attach mount", Some(libc::ELOOP)) => {
+    match (error.at(), error.errno()) {
+        (Step::AttachMount | Step::AttachKernelMount, Some(libc::ELOOP)) => {
             error.with_cure("an image whose /proc, /sys and /dev are directories, not links")
         }
-        ("attach mount", Some(libc::EXDEV)) => {
+        (Step::AttachMount | Step::AttachKernelMount, Some(libc::EXDEV)) => {
             error.with_cure("an image whose links do not lead into /proc or /sys, nor to /dev/null")
         }
-        ("mount proc" | "mount sysfs", Some(libc::EPERM)) => error.with_cure(
+        (Step::MountProc | Step::MountSysfs, Some(libc::EPERM)) => error.with_cure(
             "nothing that covers parts of /proc and /sys: \
              --security-opt systempaths=unconfined for the outer sandbox or container",
         ),
-        ("change root" | "pivot root", Some(libc::EBUSY)) => {
+        (Step::ChangeRoot | Step::PivotRoot, Some(libc::EBUSY)) => {
             error.with_cure("an image whose links do not lead to its own root")
         }
-        ("pivot root", Some(libc::EINVAL)) => {
+        (Step::PivotRoot, Some(libc::EINVAL)) => {
             error.with_cure("a root that is not the initial ramfs: switch_root(8)")
         }
         _ => error,
@@ -365,16 +365,10 @@ mod tests {
 
     #[test]
     fn empty_ns_is_not_missing_because_of_what_the_image_has_at_a_target() {
-        let failed = |step: &'static str, path: &str, errno| {
-            may_need_copy(&Error::os(step, format_args!("{path:?}"), errno))
-        };
-        for path in ["/dev/pts", "/sys/fs/cgroup"] {
-            assert!(failed("attach mount", path, Errno::EINVAL), "{path}");
-        }
-        assert!(failed("attach root", "/", Errno::EINVAL));
-        for path in ["/data", "/proc", "/etc/hosts"] {
-            assert!(!failed("attach mount", path, Errno::EINVAL), "{path}");
-        }
-        assert!(!failed("attach mount", "/dev/pts", Errno::ENOMEM));
+        let failed = |step, errno| may_need_copy(&Error::os(step, "", errno));
+        assert!(failed(Step::AttachKernelMount, Errno::EINVAL));
+        assert!(failed(Step::AttachRoot, Errno::EINVAL));
+        assert!(!failed(Step::AttachMount, Errno::EINVAL));
+        assert!(!failed(Step::AttachKernelMount, Errno::ENOMEM));
     }
 }

@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::{self, TreeRequest};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::{MountRecord, Root};
 use crate::plan;
 use crate::spec::{self, ByteSize, Storage, Write};
@@ -44,7 +44,7 @@ impl Options {
     /// # Errors
     /// As [`crate::Spec::from_json`].
     pub fn from_json(text: &str) -> Result<Self> {
-        spec::from_json("parse mount options", text)
+        spec::from_json(Step::ParseMountOptions, text)
     }
 }
 
@@ -57,9 +57,9 @@ impl Options {
 pub fn mount(store: &Store, image: &str, dir: &Path, options: &Options) -> Result<()> {
     let spawner = store.runtime().spawner()?;
     if spawner.ids().ordinary() {
-        return Err(only_root("mount image"));
+        return Err(only_root(Step::MountImage));
     }
-    let target = canonical("mount image", dir)?;
+    let target = canonical(Step::MountImage, dir)?;
     let place = directory(&target)?;
     let image = store.images().image(&image.parse()?)?;
     let layers = match image.root() {
@@ -82,7 +82,7 @@ pub fn mount(store: &Store, image: &str, dir: &Path, options: &Options) -> Resul
         backend.prepare(&request)?;
         let ops = plan::mount_tree(backend, &request)?;
         let own = "/proc/self/ns/mnt";
-        let own = File::open(own).map_err(|e| Error::io("mount image", own, e))?;
+        let own = File::open(own).map_err(|e| Error::io(Step::MountImage, own, e))?;
         spawner.job(&ops, plan::MOUNT_NAMESPACE, &[own.as_fd(), place.as_fd()])?;
         mounted.complete(mount_number(&directory(&target)?)?)
     })();
@@ -101,7 +101,7 @@ pub fn mount(store: &Store, image: &str, dir: &Path, options: &Options) -> Resul
 /// [`Kind::NotFound`] if no view of this store is mounted there, [`Kind::Busy`]
 /// if the view is in use, or below another mount.
 pub fn umount(store: &Store, dir: &Path, lazy: bool) -> Result<()> {
-    const STEP: &str = "unmount image";
+    const STEP: Step = Step::UnmountImage;
     let target = canonical(STEP, dir)?;
     let subject = format!("{target:?}");
     let found = store.images().mounts()?;
@@ -139,12 +139,12 @@ pub fn umount(store: &Store, dir: &Path, lazy: bool) -> Result<()> {
         .try_for_each(|mounted| store.images().forget_mount(mounted))
 }
 
-fn only_root(step: &'static str) -> Error {
+fn only_root(step: Step) -> Error {
     let why = "an ordinary user cannot change what others see at a path";
     Error::new(Kind::Permission, step, why).with_cure("root; or a sandbox, which needs none")
 }
 
-fn canonical(step: &'static str, dir: &Path) -> Result<PathBuf> {
+fn canonical(step: Step, dir: &Path) -> Result<PathBuf> {
     dir.canonicalize()
         .map_err(|e| Error::io(step, format_args!("{dir:?}"), e))
 }
@@ -153,20 +153,20 @@ fn canonical(step: &'static str, dir: &Path) -> Result<PathBuf> {
 fn directory(target: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     open(target, flags, Mode::empty())
-        .map_err(|e| Error::os("open directory", format_args!("{target:?}"), e))
+        .map_err(|e| Error::os(Step::OpenDirectory, format_args!("{target:?}"), e))
 }
 
 /// Returns the id of a descriptor's mount, proc_pid_fdinfo(5).
 fn mount_number(dir: &OwnedFd) -> Result<u64> {
     let path = format!("/proc/self/fdinfo/{}", dir.as_raw_fd());
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::io("find mount", &path, e))?;
+    let text = std::fs::read_to_string(&path).map_err(|e| Error::io(Step::FindMount, &path, e))?;
     let number = text.lines().find_map(|line| line.strip_prefix("mnt_id:"));
     number
         .and_then(|number| number.trim().parse().ok())
         .ok_or_else(|| {
             Error::new(
                 Kind::Unsupported,
-                "find mount",
+                Step::FindMount,
                 format_args!("{path}: no mnt_id"),
             )
         })
@@ -175,7 +175,7 @@ fn mount_number(dir: &OwnedFd) -> Result<u64> {
 /// Returns whether one of these mounts is still in this process's view.
 fn is_mounted(mounts: &[MountRecord]) -> Result<bool> {
     let file = "/proc/self/mountinfo";
-    let table = Mounts::read().map_err(|e| Error::io("find mount", file, e))?;
+    let table = Mounts::read().map_err(|e| Error::io(Step::FindMount, file, e))?;
     let all = Mounts::parse(&table);
     let mut numbers = mounts.iter().filter_map(MountRecord::number);
     Ok(numbers.any(|number| all.contains(number)))

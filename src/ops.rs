@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::wire::{Field as _, List, ListBuf, Op, PRIVATE, Reader};
 
 /// A place for a descriptor in the init. Those below [`Ops::FIRST`] come with the request.
@@ -188,11 +188,18 @@ impl Ops {
     }
 
     /// What the operation with this index is: step, subject.
-    pub(crate) fn describe(bytes: &[u8], index: u32) -> (String, String) {
+    pub(crate) fn describe(bytes: &[u8], index: u32) -> (Step, String) {
         let op = all(bytes).nth(index as usize);
         op.map_or_else(
-            || ("start".into(), String::new()),
-            |op| sentence(&op, |slot| place(bytes, slot, 4)),
+            || (Step::Start, String::new()),
+            |op| match (sentence(&op, |slot| place(bytes, slot, 4)), op) {
+                ((Step::AttachMount, subject), Op::Attach { from, .. })
+                    if is_kernel_mount(bytes, index, from) =>
+                {
+                    (Step::AttachKernelMount, subject)
+                }
+                (told, _) => told,
+            },
         )
     }
 }
@@ -200,6 +207,21 @@ impl Ops {
 fn all(bytes: &[u8]) -> impl Iterator<Item = Op<'_>> {
     let mut reader = Reader::new(bytes);
     std::iter::from_fn(move || Op::get(&mut reader))
+}
+
+/// Returns whether the slot holds a file system that a start attaches to another
+/// one of the kernel's: `/dev/pts` or `/sys/fs/cgroup`. Slots are used again, so
+/// the last operation before `index` that fills the slot counts.
+fn is_kernel_mount(bytes: &[u8], index: u32, slot: u32) -> bool {
+    let fills = all(bytes).take(index as usize).filter_map(|op| match op {
+        Op::NewFs { into, kind, .. } => Some((into, kind == c"devpts" || kind == c"cgroup2")),
+        Op::CloneTree { into, .. } | Op::NewOverlay { into, .. } | Op::OpenDir { into, .. } => {
+            Some((into, false))
+        }
+        _ => None,
+    });
+    let last = fills.filter(|(into, _)| *into == slot).last();
+    last.is_some_and(|(_, is_kernel)| is_kernel)
 }
 
 /// Where a slot's tree is inside, once all is done: what is mounted in it may be there before it is.
@@ -220,33 +242,29 @@ fn place(bytes: &[u8], slot: u32, depth: u32) -> String {
 }
 
 /// The step and the subject of an operation, as strace would show its arguments; `place` is where a slot's tree is inside.
-fn sentence(op: &Op<'_>, place: impl Fn(u32) -> String) -> (String, String) {
-    let of = |step: &str, subject: &str| (step.to_owned(), subject.to_owned());
-    let on = |step: &str, path: &CStr| (step.to_owned(), format!("{:?}", inside(path)));
-    let at = |step: &str, root: u32, path: &CStr| {
+fn sentence(op: &Op<'_>, place: impl Fn(u32) -> String) -> (Step, String) {
+    let of = |step: Step, subject: &str| (step, subject.to_owned());
+    let on = |step: Step, path: &CStr| (step, format!("{:?}", inside(path)));
+    let at = |step: Step, root: u32, path: &CStr| {
         let path = format!("{}{}", place(root), inside(path));
-        (step.to_owned(), format!("{path:?}"))
+        (step, format!("{path:?}"))
     };
     match op {
-        Op::EnterCgroup { .. } => of("enter cgroup", "tasks"),
-        Op::Unshare { .. } => of("unshare cgroup namespace", "CLONE_NEWCGROUP"),
+        Op::EnterCgroup { .. } => of(Step::EnterCgroup, "tasks"),
+        Op::Unshare { .. } => of(Step::UnshareCgroupNamespace, "CLONE_NEWCGROUP"),
         Op::Setns { flags, .. } if *flags == libc::CLONE_NEWNS as u32 => {
-            of("join mount namespace", "CLONE_NEWNS")
+            of(Step::JoinMountNamespace, "CLONE_NEWNS")
         }
-        Op::Setns { .. } => of("join network namespace", "CLONE_NEWNET"),
-        Op::MakePrivate {} => of("make mounts private", "\"/\""),
-        Op::MakeSlave {} => of("make mounts slaves", "\"/\""),
-        Op::SetHostname { name } => ("set hostname".into(), format!("{name:?}")),
-        Op::LoopbackUp {} => of("bring loopback up", "\"lo\""),
-        Op::NewKeyring {} => of("join a new session keyring", "KEYCTL_JOIN_SESSION_KEYRING"),
+        Op::Setns { .. } => of(Step::JoinNetworkNamespace, "CLONE_NEWNET"),
+        Op::MakePrivate {} => of(Step::MakeMountsPrivate, "\"/\""),
+        Op::MakeSlave {} => of(Step::MakeMountsSlaves, "\"/\""),
+        Op::SetHostname { name } => (Step::SetHostname, format!("{name:?}")),
+        Op::LoopbackUp {} => of(Step::BringLoopbackUp, "\"lo\""),
+        Op::NewKeyring {} => of(Step::JoinANewSessionKeyring, "KEYCTL_JOIN_SESSION_KEYRING"),
         Op::NewFs { kind, options, .. } => {
-            let kind = kind.to_string_lossy();
-            (
-                format!("mount {kind}"),
-                format!("options {:?}", pairs(options)),
-            )
+            (file_system(kind), format!("options {:?}", pairs(options)))
         }
-        Op::CloneTree { path, .. } => ("bind".into(), format!("source {path:?}")),
+        Op::CloneTree { path, .. } => (Step::Bind, format!("source {path:?}")),
         Op::NewOverlay { lowers, .. } => {
             // There may be hundreds; they are the image's, whose name the caller knows.
             let mut all = lowers.iter();
@@ -255,36 +273,49 @@ fn sentence(op: &Op<'_>, place: impl Fn(u32) -> String) -> (String, String) {
                 0 => format!("lowerdir {top:?}"),
                 n => format!("lowerdir {top:?} and {n} more"),
             };
-            ("mount overlay".into(), subject)
+            (Step::MountOverlay, subject)
         }
-        Op::AttachRoot { .. } => of("attach root", "\"/\""),
-        Op::Attach { root, path, .. } => at("attach mount", *root, path),
+        Op::AttachRoot { .. } => of(Step::AttachRoot, "\"/\""),
+        Op::Attach { root, path, .. } => at(Step::AttachMount, *root, path),
         Op::SetAttr { set, clear, .. } => (
-            "set mount attributes".into(),
+            Step::SetMountAttributes,
             format!("attr_set {set:#x}, attr_clr {clear:#x}"),
         ),
-        Op::MakeDir { root, path, .. } => at("make directory", *root, path),
-        Op::MakeLink { root, path, .. } => at("make link", *root, path),
-        Op::MakeNode { root, path, .. } => at("make device", *root, path),
-        Op::MakeFile { root, path, .. } => at("make file", *root, path),
-        Op::CopyFile { root, path, .. } => at("copy file", *root, path),
-        Op::AddLine { root, path, .. } => at("add line", *root, path),
-        Op::Mask { root, path, .. } => at("mask", *root, path),
-        Op::MakeReadOnly { root, path, .. } => at("make read-only", *root, path),
-        Op::Detach { .. } => of("detach mount", "MNT_DETACH"),
-        Op::EnterEmptyNs {} => of("enter bare mount namespace", "CLONE_NEWNS"),
-        Op::ChangeRoot { .. } => of("change root", "\"/\""),
-        Op::PivotRoot { .. } => of("pivot root", "\"/\""),
-        Op::DropBounding { keep } => ("drop bounding set".into(), format!("all but {keep:#x}")),
+        Op::MakeDir { root, path, .. } => at(Step::MakeDirectory, *root, path),
+        Op::MakeLink { root, path, .. } => at(Step::MakeLink, *root, path),
+        Op::MakeNode { root, path, .. } => at(Step::MakeDevice, *root, path),
+        Op::MakeFile { root, path, .. } => at(Step::MakeFile, *root, path),
+        Op::CopyFile { root, path, .. } => at(Step::CopyFile, *root, path),
+        Op::AddLine { root, path, .. } => at(Step::AddLine, *root, path),
+        Op::Mask { root, path, .. } => at(Step::Mask, *root, path),
+        Op::MakeReadOnly { root, path, .. } => at(Step::MakeReadOnly, *root, path),
+        Op::Detach { .. } => of(Step::DetachMount, "MNT_DETACH"),
+        Op::EnterEmptyNs {} => of(Step::EnterBareMountNamespace, "CLONE_NEWNS"),
+        Op::ChangeRoot { .. } => of(Step::ChangeRoot, "\"/\""),
+        Op::PivotRoot { .. } => of(Step::PivotRoot, "\"/\""),
+        Op::DropBounding { keep } => (Step::DropBoundingSet, format!("all but {keep:#x}")),
         Op::SetSysctl { path, .. } => {
             let name = path.to_string_lossy().replacen("sys/", "", 1);
-            ("set sysctl".into(), name.replace('/', "."))
+            (Step::SetSysctl, name.replace('/', "."))
         }
-        Op::CloseSlot { slot } => ("close".into(), format!("slot {slot}")),
-        Op::Chown { path, .. } => on("change owner", path),
-        Op::RemoveTree { path, .. } => on("remove", path),
-        Op::CopyTree { .. } => of("copy tree", "the image"),
-        Op::OpenDir { path, .. } => on("open directory", path),
+        Op::CloseSlot { slot } => (Step::Close, format!("slot {slot}")),
+        Op::Chown { path, .. } => on(Step::ChangeOwner, path),
+        Op::RemoveTree { path, .. } => on(Step::Remove, path),
+        Op::CopyTree { .. } => of(Step::CopyTree, "the image"),
+        Op::OpenDir { path, .. } => on(Step::OpenDirectory, path),
+    }
+}
+
+/// Returns the step that mounts a file system of the kernel's.
+fn file_system(kind: &CStr) -> Step {
+    match kind.to_bytes() {
+        b"cgroup2" => Step::MountCgroup2,
+        b"devpts" => Step::MountDevpts,
+        b"mqueue" => Step::MountMqueue,
+        b"proc" => Step::MountProc,
+        b"sysfs" => Step::MountSysfs,
+        b"tmpfs" => Step::MountTmpfs,
+        _ => Step::Mount,
     }
 }
 
@@ -316,7 +347,7 @@ pub(crate) fn c_path(path: &Path) -> Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| {
         Error::new(
             Kind::Invalid,
-            "check path",
+            Step::CheckPath,
             format_args!("{path:?} holds a NUL"),
         )
     })
@@ -340,19 +371,19 @@ mod tests {
         ops.make_dir(fs, c"x", 0o755);
         assert_eq!(
             Ops::describe(ops.bytes(), 0),
-            ("mount proc".into(), "options \"\"".into())
+            (Step::MountProc, "options \"\"".into())
         );
         assert_eq!(
             Ops::describe(ops.bytes(), 1),
-            ("attach mount".into(), "\"/proc\"".into())
+            (Step::AttachMount, "\"/proc\"".into())
         );
         // In what is attached somewhere, by its place there.
         assert_eq!(
             Ops::describe(ops.bytes(), 3),
-            ("make directory".into(), "\"/proc/x\"".into())
+            (Step::MakeDirectory, "\"/proc/x\"".into())
         );
         for beyond in [4, 9, u32::MAX] {
-            assert_eq!(Ops::describe(ops.bytes(), beyond).0, "start");
+            assert_eq!(Ops::describe(ops.bytes(), beyond).0, Step::Start);
         }
     }
 

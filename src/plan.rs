@@ -19,7 +19,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use crate::backend::{Backend, Lower, TreeRequest};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::ops::{Ops, Slot};
 use crate::parts::cgroup::Cgroup;
 use crate::parts::idmap::{self, Ids};
@@ -286,7 +286,7 @@ fn init_caps(inputs: &Inputs<'_>, ordinary: bool) -> Result<u64> {
         && !ordinary;
     if traced && inputs.seccomp.is_some() && !inputs.spec.security.no_new_privs() {
         let why = "without no_new_privs, SYS_PTRACE would give all that the init needs for it";
-        let error = Error::new(Kind::Invalid, "check spec: security.cap_add", why);
+        let error = Error::new(Kind::Invalid, Step::CheckSpec.key("security.cap_add"), why);
         return Err(error.with_cure("no_new_privs true, or a user namespace (namespaces.user)"));
     }
     Ok(inputs.caps.for_init(!traced).bits())
@@ -314,7 +314,7 @@ fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, inputs: &Inputs<'_>) -> Result<i
         Network::Join(path) => {
             let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
             let file = open(path, flags, Mode::empty())
-                .map_err(|e| Error::os("join network namespace", format_args!("{path:?}"), e))?;
+                .map_err(|e| Error::os(Step::JoinNetworkNamespace, format_args!("{path:?}"), e))?;
             fds.push(file);
             ops.push(Op::Setns {
                 file: Slot::received(count + 1).number(),
@@ -357,7 +357,7 @@ fn id_maps(spec: &Spec, ids: &Ids) -> Result<Option<[String; 2]>> {
         UserNamespace::Auto => Ok(None),
         UserNamespace::Host if ids.ordinary() => Err(Error::new(
             Kind::Invalid,
-            "check spec: namespaces.user",
+            Step::CheckSpec.key("namespaces.user"),
             "an ordinary user needs a user namespace",
         )
         .with_cure("\"auto\"")),

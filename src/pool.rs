@@ -9,7 +9,7 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::helper::Spawner;
 use crate::image::Image;
 use crate::instance::{Instance, Pending};
@@ -148,7 +148,7 @@ impl Pool {
         let (parked, surplus, is_short) = {
             let mut state = stock.state();
             if state.closed {
-                let error = Error::new(Kind::Invalid, "take from pool", "it was closed");
+                let error = Error::new(Kind::Invalid, Step::TakeFromPool, "it was closed");
                 return Err(error.with_cure("open another"));
             }
             let parked = state.next_of(&spawner);

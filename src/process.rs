@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
 use crate::command::Size;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::helper::send_request;
 use crate::instance::Instance;
 use crate::sandbox::Sandbox;
@@ -255,7 +255,7 @@ impl Process {
     /// # Errors
     /// As dup(2).
     pub fn control(&self) -> Result<Control> {
-        let wrong = |e| Error::io("control command", "dup", e);
+        let wrong = |e| Error::io(Step::ControlCommand, "dup", e);
         let master = self.terminal().map(|fd| fd.try_clone_to_owned());
         Ok(Control {
             id: self.running.id,
@@ -325,7 +325,7 @@ impl Process {
             match poll(&mut both[..1 + usize::from(stop.is_some())], timeout) {
                 Ok(_) if both[1].any() == Some(true) => return self.try_wait(),
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(e) => return Err(Error::os("wait for command", "poll", e)),
+                Err(e) => return Err(Error::os(Step::WaitForCommand, "poll", e)),
             }
         }
     }
@@ -390,7 +390,7 @@ fn send_signal(instance: &Instance, id: u64, pidfd: BorrowedFd<'_>, signal: i32)
             };
             send_request(instance.control(), KILL_REQUEST, &kill, &[])
         }
-        Err(e) => Err(Error::os("signal command", signal, e)),
+        Err(e) => Err(Error::os(Step::SignalCommand, signal, e)),
     }
 }
 
@@ -398,13 +398,13 @@ fn resize(master: Option<BorrowedFd<'_>>, size: Size) -> Result<()> {
     let Some(master) = master else {
         return Err(Error::new(
             Kind::Invalid,
-            "resize terminal",
+            Step::ResizeTerminal,
             "the command has none",
         ));
     };
     terminal::set_size(master, size.rows, size.columns).map_err(|e| {
         Error::os(
-            "resize terminal",
+            Step::ResizeTerminal,
             format_args!("{} x {}", size.rows, size.columns),
             e,
         )

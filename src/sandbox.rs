@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::command::Command;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::files::Files;
 use crate::image::Image;
 use crate::instance::Instance;
@@ -247,7 +247,7 @@ impl Sandbox {
         }
         if argv.is_empty() {
             return Err(
-                Error::new(Kind::Invalid, "find command", "the image names none")
+                Error::new(Kind::Invalid, Step::FindCommand, "the image names none")
                     .with_cure("name a program, such as sh"),
             );
         }
@@ -426,13 +426,13 @@ impl Sandbox {
         self.instance()?
             .pidfd
             .try_clone()
-            .map_err(|e| Error::io("use sandbox", "dup", e))
+            .map_err(|e| Error::io(Step::UseSandbox, "dup", e))
     }
 }
 
 /// A root directory that is used as it is.
 fn plain(root: &Path) -> Result<Rootfs> {
-    let wrong = |e| Error::io("open root", format_args!("{root:?}"), e);
+    let wrong = |e| Error::io(Step::OpenRoot, format_args!("{root:?}"), e);
     Ok(Rootfs::plain(root.canonicalize().map_err(wrong)?))
 }
 
@@ -456,5 +456,5 @@ fn log_left_out(instance: &Instance) {
 }
 
 fn closed() -> Error {
-    Error::new(Kind::Invalid, "use sandbox", "it was closed").with_cure("open another")
+    Error::new(Kind::Invalid, Step::UseSandbox, "it was closed").with_cure("open another")
 }

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
 pub use best_effort::LeftOut;
 pub(crate) use best_effort::may_leave_out;
@@ -258,7 +258,7 @@ impl Spec {
     /// # Errors
     /// [`Kind::Invalid`] names the key's path, and for an unknown key its nearest neighbour.
     pub fn from_json(text: &str) -> Result<Self> {
-        let spec: Self = from_json("parse spec", text)?;
+        let spec: Self = from_json(Step::ParseSpec, text)?;
         spec.validate()?;
         Ok(spec)
     }
@@ -287,9 +287,8 @@ impl Spec {
     /// # Errors
     /// [`Kind::Invalid`], naming the key.
     pub fn validate(&self) -> Result<()> {
-        let wrong = |key: &str, why: String| {
-            Err(Error::new(Kind::Invalid, format!("check spec: {key}"), why))
-        };
+        let wrong =
+            |key: &str, why: String| Err(Error::new(Kind::Invalid, Step::CheckSpec.key(key), why));
         if self.image.is_empty() || self.image.contains(['\0', '\n']) {
             return wrong("image", format!("{:?} is not a reference", self.image));
         }

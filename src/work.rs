@@ -12,7 +12,7 @@ use std::thread::{Builder, JoinHandle};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::sys::event;
 use crate::sys::signals::Blocked;
 
@@ -24,7 +24,7 @@ pub(crate) struct Work<T> {
     thread: Option<JoinHandle<Result<T>>>,
     ended: Arc<OwnedFd>,
     stop: Arc<AtomicBool>,
-    step: &'static str,
+    step: Step,
     /// Process that began the work; a fork has no such thread.
     owner: u32,
 }
@@ -46,7 +46,7 @@ impl<T: Send + 'static> Work<T> {
     /// # Errors
     /// Those of making a descriptor or a thread.
     pub(crate) fn begin(
-        step: &'static str,
+        step: Step,
         work: impl FnOnce(&AtomicBool) -> Result<T> + Send + 'static,
     ) -> Result<Self> {
         let ended = event::event().map_err(|e| Error::os(step, "eventfd", e))?;

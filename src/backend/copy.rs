@@ -9,14 +9,15 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 
 use crate::backend::{Backend, Lower, TreeRequest};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::ops::{Ops, Slot, c_path};
 use crate::spec::Write;
 use crate::wire::Op;
 
 fn opened(dir: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    open(dir, flags, Mode::empty()).map_err(|e| Error::os("make tree", format_args!("{dir:?}"), e))
+    open(dir, flags, Mode::empty())
+        .map_err(|e| Error::os(Step::MakeTree, format_args!("{dir:?}"), e))
 }
 
 /// Works everywhere.
@@ -35,7 +36,7 @@ impl Backend for Copy {
         let Lower::Layers(layers) = request.lower else {
             return Err(Error::new(
                 Kind::Unsupported,
-                "make tree",
+                Step::MakeTree,
                 "the whole host cannot be copied",
             )
             .with_cure("storage \"overlay\", or an image"));
@@ -43,7 +44,7 @@ impl Backend for Copy {
         let make = |name| {
             let dir = request.scratch.join(name);
             std::fs::create_dir(&dir)
-                .map_err(|e| Error::io("make tree", format_args!("{dir:?}"), e))?;
+                .map_err(|e| Error::io(Step::MakeTree, format_args!("{dir:?}"), e))?;
             Ok((opened(&dir)?, dir))
         };
         let (target, _) = make("root")?;
@@ -60,7 +61,7 @@ impl Backend for Copy {
             request.spawner.job(&ops, 0, &fds)?;
         }
         std::fs::remove_dir_all(&names)
-            .map_err(|e| Error::io("make tree", format_args!("{names:?}"), e))
+            .map_err(|e| Error::io(Step::MakeTree, format_args!("{names:?}"), e))
     }
 
     fn mount_detached(

@@ -33,7 +33,7 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 use crate::backend::{Backend, Mounted, TreeRequest};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::ops::{Ops, Slot};
 use crate::parts::mounts::{options, push_size};
 use crate::spec::{ByteSize, Write};
@@ -71,7 +71,7 @@ impl Backend for HostView {
     ) -> Result<Slot> {
         Err(Error::new(
             Kind::Unsupported,
-            "mount tree",
+            Step::MountTree,
             "an ordinary user's view of the host exists only in a sandbox",
         ))
     }

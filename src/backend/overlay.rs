@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::host_view::{self, Filled};
 use crate::backend::{Backend, Lower, TreeRequest};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::ops::{Ops, Slot, c_path};
 use crate::parts::mounts::{overlay, overlay_at, overlay_flags};
 use crate::spec::Write;
@@ -96,5 +96,5 @@ fn lowers(lower: &Lower) -> Result<ListBuf> {
 }
 
 fn make_dir(dir: &Path) -> Result<()> {
-    std::fs::create_dir(dir).map_err(|e| Error::io("make tree", format_args!("{dir:?}"), e))
+    std::fs::create_dir(dir).map_err(|e| Error::io(Step::MakeTree, format_args!("{dir:?}"), e))
 }

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::backend::{Backend, Lower, TreeRequest};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::ops::{Ops, Slot, c_path};
 use crate::spec::Write;
 
@@ -37,7 +37,7 @@ impl Backend for Plain {
             Lower::Plain(dir) => Ok(ops.clone_tree(&c_path(dir)?, true)),
             _ => Err(Error::new(
                 Kind::Invalid,
-                "mount tree",
+                Step::MountTree,
                 "only a directory can be used as it is",
             )),
         }

@@ -8,7 +8,7 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access};
 
 use super::Check;
-use crate::error::Error;
+use crate::error::{Error, Step};
 use crate::image;
 use crate::spec::ByteSize;
 use crate::sys::mountinfo::Mounts;
@@ -16,7 +16,7 @@ use crate::sys::mountinfo::Mounts;
 pub(super) fn checks(store: Option<&Path>) -> Vec<Check> {
     let dir = match store {
         Some(dir) => std::path::absolute(dir)
-            .map_err(|e| Error::io("find store", format_args!("{dir:?}"), e)),
+            .map_err(|e| Error::io(Step::FindStore, format_args!("{dir:?}"), e)),
         None => image::default_path(),
     };
     match dir {

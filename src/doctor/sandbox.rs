@@ -11,7 +11,7 @@ use nix::unistd::mkdtemp;
 
 use super::Check;
 use crate::command::Command;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image;
 use crate::sandbox::Sandbox;
 use crate::spec::Spec;
@@ -62,7 +62,7 @@ impl Temporary {
         };
         let made = mkdtemp(&parent.join("tare-doctor-XXXXXX"));
         made.map(Self).map_err(|e| {
-            Error::os("make directory", format_args!("{parent:?}"), e)
+            Error::os(Step::MakeDirectory, format_args!("{parent:?}"), e)
                 .with_cure("TMPDIR=DIR, for a directory of your own")
         })
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::export::{self, Fidelity};
 use super::report::Copied;
 use super::{Files, local, unpack};
-use crate::error::Result;
+use crate::error::{Result, Step};
 use crate::sys::file_size::WithoutSignal;
 use crate::wire;
 
@@ -28,7 +28,7 @@ impl Files<'_> {
     /// archive, or an archive that two programs would read differently; else
     /// those of the calls that make files. A part of the tree is made then.
     pub fn put_tar(&self, dir: impl AsRef<Path>, archive: impl Read) -> Result<Copied> {
-        let (step, path) = ("put archive", dir.as_ref());
+        let (step, path) = (Step::PutArchive, dir.as_ref());
         let _without = WithoutSignal::begin();
         let top = self.root(step, path)?.enter(step, path, wire::FOLLOW)?;
         unpack::unpack(step, &top, archive)
@@ -47,7 +47,7 @@ impl Files<'_> {
     /// Those of the calls that read files, and of `archive`; the archive is cut
     /// then. [`crate::Kind::Busy`] if a file shrinks while it is read.
     pub fn get_tar(&self, path: impl AsRef<Path>, archive: impl Write) -> Result<Copied> {
-        let (step, path) = ("get archive", path.as_ref());
+        let (step, path) = (Step::GetArchive, path.as_ref());
         let _without = WithoutSignal::begin();
         export::export(
             step,
@@ -71,7 +71,7 @@ impl Files<'_> {
     /// Those of the calls that read here and make files inside; a part is
     /// copied then.
     pub fn put(&self, local: impl AsRef<Path>, path: impl AsRef<Path>) -> Result<Copied> {
-        let (step, path) = ("put files", path.as_ref());
+        let (step, path) = (Step::PutFiles, path.as_ref());
         let _without = WithoutSignal::begin();
         local::put(step, &self.root(step, path)?, local.as_ref(), path)
     }
@@ -91,7 +91,7 @@ impl Files<'_> {
     /// that read inside and make files here. A part of a directory is copied
     /// then.
     pub fn get(&self, path: impl AsRef<Path>, local: impl AsRef<Path>) -> Result<Copied> {
-        let (step, path) = ("get files", path.as_ref());
+        let (step, path) = (Step::GetFiles, path.as_ref());
         let _without = WithoutSignal::begin();
         local::get(step, &self.root(step, path)?, path, local.as_ref())
     }

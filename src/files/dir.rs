@@ -15,7 +15,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::helper::send_request;
 use crate::instance::Instance;
 use crate::process::no_user;
@@ -63,17 +63,12 @@ impl DirHandle {
     }
 
     /// Opens the directory `path` below this directory.
-    pub(super) fn enter(&self, step: &'static str, path: &Path, flags: u32) -> Result<Self> {
+    pub(super) fn enter(&self, step: Step, path: &Path, flags: u32) -> Result<Self> {
         Ok(self.enter_with(step, path, flags)?.0)
     }
 
     /// Opens a directory, and returns the answer too.
-    pub(super) fn enter_with(
-        &self,
-        step: &'static str,
-        path: &Path,
-        flags: u32,
-    ) -> Result<(Self, Answer)> {
+    pub(super) fn enter_with(&self, step: Step, path: &Path, flags: u32) -> Result<(Self, Answer)> {
         let asked = FileRequest {
             flags,
             open: OFlag::O_DIRECTORY.bits() as u32,
@@ -111,7 +106,7 @@ impl DirHandle {
     /// Opens a regular file; the answer's count is 1 if the file is new.
     pub(super) fn open(
         &self,
-        step: &'static str,
+        step: Step,
         path: &Path,
         asked: &FileRequest<'_>,
     ) -> Result<(File, Answer)> {
@@ -140,12 +135,7 @@ impl DirHandle {
     }
 
     /// Sends a request about `path`.
-    pub(super) fn ask(
-        &self,
-        step: &'static str,
-        path: &Path,
-        asked: &FileRequest<'_>,
-    ) -> Result<Answer> {
+    pub(super) fn ask(&self, step: Step, path: &Path, asked: &FileRequest<'_>) -> Result<Answer> {
         let name = c_path(step, path)?;
         let asked = FileRequest {
             path: &name,
@@ -157,7 +147,7 @@ impl DirHandle {
     /// Sends a request about an open file.
     pub(super) fn ask_of(
         &self,
-        step: &'static str,
+        step: Step,
         path: &Path,
         file: BorrowedFd<'_>,
         asked: &FileRequest<'_>,
@@ -167,7 +157,7 @@ impl DirHandle {
 
     fn send(
         &self,
-        step: &'static str,
+        step: Step,
         shown: &Path,
         asked: &FileRequest<'_>,
         base: Option<BorrowedFd<'_>>,
@@ -219,7 +209,7 @@ impl DirHandle {
         })
     }
 
-    fn refused(&self, step: &'static str, path: &Path, head: &FileAnswer) -> Error {
+    fn refused(&self, step: Step, path: &Path, head: &FileAnswer) -> Error {
         let errno = Errno::from_raw(head.code);
         let user = self.user.as_deref().unwrap_or_default();
         match head.why {
@@ -235,8 +225,8 @@ impl DirHandle {
                     .with_kind(Kind::Unsupported)
                     .with_cure("a command inside, such as cat")
             }
-            wire::FILE_NO_USER => no_user("look up user", user, errno),
-            wire::FILE_NOT_AS_USER => no_user("set user and groups", user, errno),
+            wire::FILE_NO_USER => no_user(Step::LookUpUser, user, errno),
+            wire::FILE_NOT_AS_USER => no_user(Step::SetUserAndGroups, user, errno),
             _ => Error::os(step, quoted(path), errno),
         }
     }
@@ -269,7 +259,7 @@ fn checked(fd: &OwnedFd, asked: u32) -> Result<bool, Errno> {
 }
 
 /// Returns a path as it is sent.
-pub(super) fn c_path(step: &'static str, path: &Path) -> Result<CString> {
+pub(super) fn c_path(step: Step, path: &Path) -> Result<CString> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.len() >= FILE_PATH_MAX {
         return Err(Error::os(step, quoted(path), Errno::ENAMETOOLONG));
@@ -284,13 +274,13 @@ pub(super) fn quoted(path: &Path) -> String {
     format!("{path:?}")
 }
 
-fn gone(step: &'static str) -> Error {
+fn gone(step: Step) -> Error {
     Error::new(Kind::Broken, step, "the sandbox is gone").with_cure("open or reset it")
 }
 
 /// Returns the error about a malformed answer. The init is inside, so its
 /// answers are not trusted.
-pub(super) fn unclear(step: &'static str, path: &Path) -> Error {
+pub(super) fn unclear(step: Step, path: &Path) -> Error {
     let why = format_args!("{path:?}: the sandbox answers nonsense");
     Error::new(Kind::Broken, step, why)
 }

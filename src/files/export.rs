@@ -18,7 +18,7 @@ use super::holes;
 use super::metadata::{FileType, Metadata};
 use super::read_dir::{DirEntry, ReadDir};
 use super::report::Copied;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::tar::{Builder, Entry, Map, Segment, Time, What};
 use crate::wire::{self, FOLLOW, Field as _, FileRequest, NO_LINKS, Reader, WANT_XATTRS};
 
@@ -43,7 +43,7 @@ pub(super) enum Fidelity {
 /// Writes the file at `path` to an archive: a directory with all below it under
 /// names relative to it, another file under its own name.
 pub(super) fn export(
-    step: &'static str,
+    step: Step,
     root: &DirHandle,
     path: &Path,
     out: impl Write,
@@ -67,7 +67,7 @@ pub(super) fn export(
 }
 
 struct Export<W> {
-    step: &'static str,
+    step: Step,
     builder: Builder<W>,
     fidelity: Fidelity,
     /// First name of each file that has several, by device and inode.
@@ -338,7 +338,7 @@ impl<W: Write> Export<W> {
 }
 
 /// Returns the error about a file that has shrunk since it was opened.
-pub(super) fn cut(step: &'static str, path: &Path) -> Error {
+pub(super) fn cut(step: Step, path: &Path) -> Error {
     let why = format_args!("{path:?} was cut while it was read");
     Error::new(Kind::Busy, step, why).with_cure("again, or end what writes to it")
 }

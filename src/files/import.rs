@@ -16,7 +16,7 @@ use super::dir::{DirHandle, c_path, quoted};
 use super::options::owned;
 use super::report::Copied;
 use super::request::{directory, modified};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::tar::Time;
 use crate::wire::{self, Field as _, FileRequest, FileSet, OR_EXISTING};
 
@@ -36,7 +36,7 @@ pub(super) struct Attributes {
 /// Makes entries below a directory. Links in names count from there, as if the
 /// directory were the root.
 pub(super) struct Import<'a> {
-    pub(super) step: &'static str,
+    pub(super) step: Step,
     pub(super) top: &'a DirHandle,
     /// Times of directories, set last because new files change them.
     late: Vec<(PathBuf, Time)>,
@@ -44,7 +44,7 @@ pub(super) struct Import<'a> {
 }
 
 impl<'a> Import<'a> {
-    pub(super) fn new(step: &'static str, top: &'a DirHandle) -> Self {
+    pub(super) fn new(step: Step, top: &'a DirHandle) -> Self {
         Self {
             step,
             top,

@@ -24,18 +24,13 @@ use super::holes;
 use super::import::{Attributes, Import};
 use super::metadata::{FileType, Metadata};
 use super::report::Copied;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::layer::{self, Bounds, Ids, OverlayXattr, Whiteouts};
 use crate::image::tar::Time;
 use crate::wire::{self, FOLLOW, FileRequest};
 
 /// Copies `local`, a file or a directory, to `path` inside.
-pub(super) fn put(
-    step: &'static str,
-    root: &DirHandle,
-    local: &Path,
-    path: &Path,
-) -> Result<Copied> {
+pub(super) fn put(step: Step, root: &DirHandle, local: &Path, path: &Path) -> Result<Copied> {
     let wrong = |e| Error::os(step, quoted(local), e);
     let Some(name) = path.file_name() else {
         return Err(Error::os(step, quoted(path), Errno::EINVAL).with_kind(Kind::Invalid));
@@ -103,7 +98,7 @@ fn import_file(
 }
 
 /// Returns the error about a file of sysfs, which holds less than its size.
-fn holds_less(step: &'static str, local: &Path) -> Error {
+fn holds_less(step: Step, local: &Path) -> Error {
     let why = format_args!("{local:?} holds less than its size says");
     Error::new(Kind::Unsupported, step, why).with_cure("a copy of it: cat FILE >COPY")
 }
@@ -188,12 +183,7 @@ fn open_below(top: BorrowedFd<'_>, below: &Path) -> nix::Result<OwnedFd> {
 }
 
 /// Copies the file or directory at `path` inside to `local`.
-pub(super) fn get(
-    step: &'static str,
-    root: &DirHandle,
-    path: &Path,
-    local: &Path,
-) -> Result<Copied> {
+pub(super) fn get(step: Step, root: &DirHandle, path: &Path, local: &Path) -> Result<Copied> {
     let asked = FileRequest {
         flags: FOLLOW,
         ..FileRequest::new(wire::FILE_STAT)
@@ -206,7 +196,7 @@ pub(super) fn get(
 }
 
 /// Copies a file. The file replaces `local` whole and at once.
-fn get_file(step: &'static str, root: &DirHandle, path: &Path, local: &Path) -> Result<Copied> {
+fn get_file(step: Step, root: &DirHandle, path: &Path, local: &Path) -> Result<Copied> {
     let wrong = |e| Error::io(step, quoted(local), e);
     let asked = FileRequest {
         flags: FOLLOW,
@@ -275,7 +265,7 @@ impl Drop for Beside {
 
 /// Copies a directory through the writer of layers, which no archive leads
 /// outside.
-fn get_tree(step: &'static str, root: &DirHandle, path: &Path, local: &Path) -> Result<Copied> {
+fn get_tree(step: Step, root: &DirHandle, path: &Path, local: &Path) -> Result<Copied> {
     let into = empty_directory(step, local)?;
     let wrong = |e| Error::io(step, "pipe", e);
     // A socket, because writing to a pipe without a reader sends the host
@@ -319,7 +309,7 @@ fn get_tree(step: &'static str, root: &DirHandle, path: &Path, local: &Path) -> 
 
 /// Opens the directory to copy into: new or empty, so that names from the
 /// sandbox replace no file of the caller.
-fn empty_directory(step: &'static str, local: &Path) -> Result<File> {
+fn empty_directory(step: Step, local: &Path) -> Result<File> {
     let wrong = |e| Error::io(step, quoted(local), e);
     match fs::create_dir(local) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(wrong(error)),

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::dir::{DirHandle, entry_name, unclear};
 use super::metadata::{FileType, Metadata};
-use crate::error::Result;
+use crate::error::{Result, Step};
 use crate::wire::{self, Field as _, FileRequest, FileStat, Reader};
 
 /// An iterator over the entries of a directory, without `.` and `..`, in no
@@ -19,7 +19,7 @@ use crate::wire::{self, Field as _, FileRequest, FileStat, Reader};
 #[derive(Debug)]
 pub struct ReadDir {
     dir: DirHandle,
-    step: &'static str,
+    step: Step,
     some: VecDeque<DirEntry>,
     done: bool,
 }
@@ -51,7 +51,7 @@ impl DirEntry {
 
 impl ReadDir {
     /// Iterates over the entries of `dir` itself.
-    pub(super) fn new(step: &'static str, dir: DirHandle) -> Self {
+    pub(super) fn new(step: Step, dir: DirHandle) -> Self {
         Self {
             dir,
             step,

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 
 use super::dir::{DirHandle, entry_name, quoted, unclear};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::wire::{self, CONTENT, DIRECTORY, Field as _, FileRequest, NO_LINKS, ONE_MOUNT, Reader};
 
 /// Length at which a path starts anew at a descriptor, because a tree may be
@@ -31,7 +31,7 @@ struct Level {
 }
 
 /// Removes the directory at `path`, which is no link, from `root`.
-pub(super) fn remove_tree(step: &'static str, root: &DirHandle, path: &Path) -> Result<()> {
+pub(super) fn remove_tree(step: Step, root: &DirHandle, path: &Path) -> Result<()> {
     let top = Rc::new(root.enter(step, path, 0)?);
     let mut left = vec![Level {
         dir: top,
@@ -72,7 +72,7 @@ pub(super) fn remove_tree(step: &'static str, root: &DirHandle, path: &Path) -> 
 }
 
 /// Returns the directory `name` of `path`.
-fn below(step: &'static str, dir: &Rc<DirHandle>, path: &Path, name: &OsStr) -> Result<Level> {
+fn below(step: Step, dir: &Rc<DirHandle>, path: &Path, name: &OsStr) -> Result<Level> {
     let path = path.join(name);
     let (dir, path) = match path.as_os_str().len() > LONG {
         // The last part stays, so that the directory can be removed by name.
@@ -92,7 +92,7 @@ fn below(step: &'static str, dir: &Rc<DirHandle>, path: &Path, name: &OsStr) -> 
 
 /// Removes the next entries. Returns `None` at the end, else the directories
 /// among them that are not empty.
-fn clear(step: &'static str, dir: &DirHandle, path: &Path) -> Result<Option<Vec<Vec<u8>>>> {
+fn clear(step: Step, dir: &DirHandle, path: &Path) -> Result<Option<Vec<Vec<u8>>>> {
     let asked = FileRequest {
         flags: CONTENT | STAY,
         ..FileRequest::new(wire::FILE_REMOVE)
@@ -112,7 +112,7 @@ fn clear(step: &'static str, dir: &DirHandle, path: &Path) -> Result<Option<Vec<
     Ok((answer.count > 0).then_some(names))
 }
 
-fn remove_empty(step: &'static str, dir: &DirHandle, path: &Path) -> Result<()> {
+fn remove_empty(step: Step, dir: &DirHandle, path: &Path) -> Result<()> {
     let asked = FileRequest {
         flags: DIRECTORY | STAY,
         ..FileRequest::new(wire::FILE_REMOVE)

@@ -5,11 +5,11 @@
 use std::ffi::CString;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::wire::{self, FileRequest, FileSet};
 
 /// Returns a user as it is sent; empty text would mean no user.
-pub(super) fn c_user(step: &'static str, user: &str) -> Result<CString> {
+pub(super) fn c_user(step: Step, user: &str) -> Result<CString> {
     let user = if user.is_empty() { "0" } else { user };
     let sent = CString::new(user).ok().filter(|_| !user.contains('\n'));
     sent.ok_or_else(|| {

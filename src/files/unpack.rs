@@ -13,7 +13,7 @@ use nix::sys::stat::makedev;
 use super::dir::{DirHandle, quoted};
 use super::import::{Attributes, Import};
 use super::report::Copied;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::image::layer::{Bounds, Name};
 use crate::image::tar::{Archive, Entry, Fault, Input, Map, What, shown};
 
@@ -23,7 +23,7 @@ const CHUNK: usize = 128 << 10;
 const DEPTH: u32 = 2048;
 
 /// Unpacks an archive below `top`.
-pub(super) fn unpack(step: &'static str, top: &DirHandle, archive: impl Read) -> Result<Copied> {
+pub(super) fn unpack(step: Step, top: &DirHandle, archive: impl Read) -> Result<Copied> {
     let plain = crate::image::inflate(archive, u64::MAX);
     let plain = plain.map_err(|e| Error::io(step, "read archive", e))?;
     let mut archive = Archive::new(Plain::new(plain));
@@ -78,7 +78,7 @@ impl From<Error> for Wrong {
     }
 }
 
-type Step<T> = std::result::Result<T, Wrong>;
+type Unpacked<T> = std::result::Result<T, Wrong>;
 
 /// Use of the bounds so far.
 #[derive(Default)]
@@ -89,7 +89,7 @@ struct Used {
 }
 
 impl Used {
-    fn spend(&mut self, what: &What) -> Step<()> {
+    fn spend(&mut self, what: &What) -> Unpacked<()> {
         let bounds = Bounds::default();
         let (stored, apparent) = match what {
             What::File(size, None) => (*size, *size),
@@ -117,7 +117,7 @@ fn one<I: Input>(
     used: &mut Used,
     entry: Entry,
     archive: &mut Archive<I>,
-) -> Step<()> {
+) -> Unpacked<()> {
     used.spend(&entry.what)?;
     let name = path(&entry.name)?;
     let attributes = attributes(import, &name, &entry);
@@ -155,7 +155,7 @@ fn one<I: Input>(
 }
 
 /// Returns a name of the archive, below the directory.
-fn path(name: &[u8]) -> Step<PathBuf> {
+fn path(name: &[u8]) -> Unpacked<PathBuf> {
     let name = Name::parse(name, DEPTH)?;
     Ok(PathBuf::from(OsStr::from_bytes(name.as_bytes())))
 }
@@ -196,7 +196,7 @@ fn file<I: Input>(
     attributes: &Attributes,
     map: Option<Map>,
     archive: &mut Archive<I>,
-) -> Step<Result<()>> {
+) -> Unpacked<Result<()>> {
     let (step, shown) = (import.step, import.top.shown(path));
     let mut fault = None;
     let made = import.file(path, attributes, |file| {

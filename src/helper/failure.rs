@@ -9,13 +9,12 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use super::limits::{more_namespaces, more_processes, switched_off};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Step};
 use crate::ops::Ops;
 use crate::parts::rlimit;
 use crate::sys::mountinfo::Mounts;
 use crate::wire::{self, Reply};
 
-const KEYRING: &str = "join a new session keyring";
 const UNCONFINED: &str = "--security-opt seccomp=unconfined for the outer sandbox or container";
 
 /// What a failed reply means, given the operations that were sent.
@@ -23,50 +22,52 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
     let errno = Errno::from_raw(reply.code);
     let (step, subject) = match reply.place {
         wire::AT_OP => Ops::describe(ops, reply.index),
-        wire::AT_CLONE => ("clone3".into(), "namespaces".into()),
-        wire::AT_ID_MAP => ("write id map".into(), "uid_map".into()),
-        wire::AT_USER_NAMESPACE => ("make user namespace".into(), "CLONE_NEWUSER".into()),
-        wire::AT_TERMINAL => ("make terminal".into(), String::new()),
-        wire::AT_FDS => ("place file descriptors".into(), String::new()),
-        wire::AT_SESSION => ("start session".into(), String::new()),
-        wire::AT_CWD => ("change directory".into(), String::new()),
+        wire::AT_CLONE => (Step::Clone3, "namespaces".into()),
+        wire::AT_ID_MAP => (Step::WriteIdMap, "uid_map".into()),
+        wire::AT_USER_NAMESPACE => (Step::MakeUserNamespace, "CLONE_NEWUSER".into()),
+        wire::AT_TERMINAL => (Step::MakeTerminal, String::new()),
+        wire::AT_FDS => (Step::PlaceFileDescriptors, String::new()),
+        wire::AT_SESSION => (Step::StartSession, String::new()),
+        wire::AT_CWD => (Step::ChangeDirectory, String::new()),
         wire::AT_RLIMIT.. => (
-            "set resource limits".into(),
+            Step::SetResourceLimits,
             resource(reply).map_or_else(String::new, |(name, _)| name.into()),
         ),
-        wire::AT_USER => ("look up user".into(), String::new()),
-        wire::AT_SETUID => ("set user and groups".into(), String::new()),
-        wire::AT_CAPS => ("set capabilities".into(), String::new()),
-        wire::AT_NO_NEW_PRIVS => ("set no_new_privs".into(), String::new()),
-        wire::AT_SECCOMP => ("attach seccomp filter".into(), String::new()),
-        wire::AT_EXEC => ("execute".into(), String::new()),
-        wire::AT_INIT => ("start init".into(), "process 1 of the sandbox".into()),
-        wire::AT_SPAWNER => ("start spawner".into(), "the helper's own start".into()),
-        wire::AT_EMPTY_NS => ("make bare mount namespace".into(), "CLONE_NEWNS".into()),
+        wire::AT_USER => (Step::LookUpUser, String::new()),
+        wire::AT_SETUID => (Step::SetUserAndGroups, String::new()),
+        wire::AT_CAPS => (Step::SetCapabilities, String::new()),
+        wire::AT_NO_NEW_PRIVS => (Step::SetNoNewPrivs, String::new()),
+        wire::AT_SECCOMP => (Step::AttachSeccompFilter, String::new()),
+        wire::AT_EXEC => (Step::Execute, String::new()),
+        wire::AT_INIT => (Step::StartInit, "process 1 of the sandbox".into()),
+        wire::AT_SPAWNER => (Step::StartSpawner, "the helper's own start".into()),
+        wire::AT_EMPTY_NS => (Step::MakeBareMountNamespace, "CLONE_NEWNS".into()),
         wire::AT_AUTHORITY => (
-            "talk to spawner".into(),
+            Step::TalkToSpawner,
             "it works for the process, user and group that started it".into(),
         ),
-        wire::AT_KILL => ("kill sandbox".into(), "its process 1".into()),
+        wire::AT_KILL => (Step::KillSandbox, "its process 1".into()),
         wire::AT_START => (
-            "start command".into(),
+            Step::StartCommand,
             "something in the sandbox kept it from starting".into(),
         ),
-        _ => ("talk to spawner".into(), "malformed message".into()),
+        _ => (Step::TalkToSpawner, "malformed message".into()),
     };
     if (reply.place, errno) == (wire::AT_EMPTY_NS, Errno::EOWNERDEAD) {
         return Error::new(Kind::Broken, step, "who made it was killed");
     }
     let error = Error::os(step, subject, errno);
     match (reply.place, errno) {
-        (wire::AT_OP, Errno::EPERM | Errno::EACCES) if error.step() == "make mounts private" => {
+        (wire::AT_OP, Errno::EPERM | Errno::EACCES) if error.at() == Step::MakeMountsPrivate => {
             error.with_cure(
                 "a process that no security module keeps from mounting, \
                  as Landlock does: open sandboxes before landlock_restrict_self(2)",
             )
         }
         // keyctl(2) is not in Docker's default filter, with any capabilities.
-        (wire::AT_OP, Errno::EPERM) if error.step() == KEYRING && has_filter() => {
+        (wire::AT_OP, Errno::EPERM)
+            if error.at() == Step::JoinANewSessionKeyring && has_filter() =>
+        {
             error.with_cure(UNCONFINED)
         }
         (wire::AT_ID_MAP, Errno::EROFS) => error.with_cure("mount -o remount,rw /proc"),

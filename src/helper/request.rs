@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::read;
 
 use super::failure::failure;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::sys::{memfd, socket};
 use crate::wire::{self, Field, Header, INLINE, MAGIC, REPLY, Reader, Reply};
 
@@ -23,12 +23,12 @@ pub(crate) fn send_request<'a>(
 ) -> Result<()> {
     let broken = |e| match e {
         Errno::EPIPE | Errno::ECONNRESET => gone(),
-        e => Error::os("talk to spawner", "sendmsg", e),
+        e => Error::os(Step::TalkToSpawner, "sendmsg", e),
     };
     let mut bytes = Vec::new();
     body.put(&mut bytes);
     let len = u32::try_from(bytes.len())
-        .map_err(|_| Error::new(Kind::Invalid, "talk to spawner", "more than 4 GiB"))?;
+        .map_err(|_| Error::new(Kind::Invalid, Step::TalkToSpawner, "more than 4 GiB"))?;
     let header = |in_memfd| {
         let mut header = Vec::new();
         let magic = MAGIC;
@@ -61,7 +61,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Reply>, Vec<Owne
             Err(Errno::EINTR) => {}
             // It died with the request unread.
             Err(Errno::ECONNRESET) => return Err(gone()),
-            other => return other.map_err(|e| Error::os("talk to spawner", "recvmsg", e)),
+            other => return other.map_err(|e| Error::os(Step::TalkToSpawner, "recvmsg", e)),
         }
     }
 }
@@ -88,7 +88,7 @@ pub(crate) fn read_now(pipe: BorrowedFd<'_>, wait: bool) -> Result<Option<Reply>
 }
 
 pub(super) fn gone() -> Error {
-    Error::new(Kind::Broken, "talk to spawner", "it ended")
+    Error::new(Kind::Broken, Step::TalkToSpawner, "it ended")
 }
 
 /// A reply that is no failure, or the failure as an error; `ops` are those that were sent.

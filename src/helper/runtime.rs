@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::spawner::{Spawner, Watched};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::Chown;
 use crate::image::layer::Fixup;
 use crate::ops::Ops;
@@ -127,7 +127,7 @@ impl Runtime {
         let layout = self.layout()?;
         if ordinary && !spec.security.device_rules.is_empty() {
             let why = "a user namespace has no device but those of the machine";
-            let error = Error::new(Kind::Unsupported, "set security.device_rules", why);
+            let error = Error::new(Kind::Unsupported, Step::SetSecurityDeviceRules, why);
             return Err(error.with_cure("security.devices"));
         }
         let gate = if ordinary {
@@ -207,7 +207,7 @@ fn check_ids(ids: &Ids, fixups: &[Fixup]) -> Result<()> {
         "{:?}: owner {uid}:{gid} is beyond the caller's subordinate ids",
         fixup.path
     );
-    let error = Error::new(Kind::Permission, "change owner", why);
+    let error = Error::new(Kind::Permission, Step::ChangeOwner, why);
     // Ranges are given as whole ones.
     let more = missing.div_ceil(USUAL).saturating_mul(USUAL);
     Err(error.with_cure(more_ids(more)))

@@ -16,7 +16,7 @@ use nix::unistd::{getegid, geteuid};
 use super::limits::more_processes;
 use super::request::{checked, gone, receive, receive_now, send_request};
 use super::start::Start;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::ops::{Ops, c_path};
 use crate::parts::authority::Authority;
 use crate::parts::cgroup::Owner;
@@ -87,7 +87,7 @@ impl Spawner {
     /// # Errors
     /// [`crate::Kind::Unsupported`] where `vm.memfd_noexec` or a missing user namespace stand in the way.
     pub(crate) fn start() -> Result<Self> {
-        let step = "start spawner";
+        let step = Step::StartSpawner;
         let authority = Authority::of_caller()?;
         let program = tare_init::PROGRAM;
         #[cfg(tare_weak)]
@@ -235,7 +235,7 @@ impl Spawner {
 
     /// Its process id and a pidfd of it.
     fn greet(&self) -> Result<(u32, OwnedFd)> {
-        let own = pidfd::open_self().map_err(|e| Error::os("start spawner", "pidfd_open", e))?;
+        let own = pidfd::open_self().map_err(|e| Error::os(Step::StartSpawner, "pidfd_open", e))?;
         let (stage, map_self) = match self.ids {
             Ids::Host => (0, 0),
             Ids::Single => (1, 1),
@@ -285,7 +285,7 @@ impl Spawner {
         ops: &[u8],
     ) -> Result<(Reply, Vec<OwnedFd>)> {
         let (ours, theirs) =
-            socket::pair().map_err(|e| Error::os("talk to spawner", "socketpair", e))?;
+            socket::pair().map_err(|e| Error::os(Step::TalkToSpawner, "socketpair", e))?;
         let mut all = vec![theirs.as_fd()];
         all.extend_from_slice(fds);
         send_request(self.socket.as_fd(), kind, body, &all)?;
@@ -298,7 +298,7 @@ impl Spawner {
     /// Asks for a sandbox, and comes back while it is being made.
     pub(crate) fn begin_open(&self, open: &Open<'_>, fds: &[BorrowedFd<'_>]) -> Result<Start> {
         let (control, theirs) =
-            socket::pair().map_err(|e| Error::os("open sandbox", "socketpair", e))?;
+            socket::pair().map_err(|e| Error::os(Step::OpenSandbox, "socketpair", e))?;
         let mut all = vec![theirs.as_fd()];
         all.extend_from_slice(fds);
         send_request(self.socket.as_fd(), wire::OPEN_REQUEST, open, &all)?;
@@ -330,7 +330,7 @@ impl Spawner {
         let (ours, theirs) = socket::pair().map_err(|e| {
             // No descriptor is left to wait with, but the sandbox must end.
             let _ = self.close(id, false);
-            Error::os("close sandbox", "socketpair", e)
+            Error::os(Step::CloseSandbox, "socketpair", e)
         })?;
         let socket = self.socket.as_fd();
         send_request(

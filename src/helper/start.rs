@@ -10,7 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::request::{checked, gone, is_readable_within, receive, send_request};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::wire::{self, Field as _, Open, REPLY, Reader, Reply};
 
 /// A sandbox that was asked for: its control socket, on which its init says that it is ready.
@@ -66,7 +66,7 @@ impl Start {
     pub(crate) fn wait(&self, limit: Option<Duration>) -> Result<OwnedFd> {
         if limit.is_some_and(|limit| !is_readable_within(self.control(), limit)) {
             let subject = "a mounted file system does not answer";
-            return Err(Error::os("open sandbox", subject, Errno::ETIMEDOUT));
+            return Err(Error::os(Step::OpenSandbox, subject, Errno::ETIMEDOUT));
         }
         let (reply, mut received) = receive(self.control())?;
         checked(reply, &self.ops)?.ok_or_else(gone)?;

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::request::{gone, is_readable_within, receive, send_request};
 use super::spawner::Spawner;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::ops::Ops;
 use crate::parts::shown::Verdicts;
 use crate::sys::socket;
@@ -40,7 +40,7 @@ impl Spawner {
             namespaces,
         };
         let (ours, theirs) =
-            socket::pair().map_err(|e| Error::os("talk to spawner", "socketpair", e))?;
+            socket::pair().map_err(|e| Error::os(Step::TalkToSpawner, "socketpair", e))?;
         let socket = self.socket.as_fd();
         send_request(socket, wire::JOB_REQUEST, &job, &[theirs.as_fd()])?;
         drop(theirs);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, Kind, Result, shown};
+use crate::error::{Error, Kind, Result, Step, shown};
 use crate::image::digest::Digest;
 use crate::image::layer::Notes;
 use crate::image::oci::{self, LAYERS_MAX};
@@ -110,11 +110,11 @@ enum Words {
 
 /// Reads and checks a configuration; `subject` names it in errors.
 pub(crate) fn parse(json: &[u8], subject: &str) -> Result<Parsed> {
-    let document: Document = oci::parse(json, "parse image config", subject)?;
+    let document: Document = oci::parse(json, Step::ParseImageConfig, subject)?;
     check(document).map_err(|why| {
         Error::new(
             Kind::Corrupt,
-            "parse image config",
+            Step::ParseImageConfig,
             format_args!("{subject}: {why}"),
         )
     })
@@ -256,7 +256,7 @@ pub(crate) fn check_platform(
         return Ok(());
     }
     let why = format!("{subject}: the image is for {is}, not for {wanted}");
-    let error = Error::new(Kind::Unsupported, "find image", why);
+    let error = Error::new(Kind::Unsupported, Step::FindImage, why);
     Err(error.with_cure(format!("platform {is}, if this machine can run it")))
 }
 

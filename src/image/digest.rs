@@ -10,7 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-use crate::error::{Error, Kind, Result, shown};
+use crate::error::{Error, Kind, Result, Step, shown};
 
 const ALGORITHM: &str = "sha256:";
 
@@ -75,7 +75,7 @@ impl FromStr for Digest {
             Some(Self(bytes))
         };
         parse().ok_or_else(|| {
-            Error::new(Kind::Invalid, "parse digest", shown(text))
+            Error::new(Kind::Invalid, Step::ParseDigest, shown(text))
                 .with_cure("sha256: and 64 lower-case hex digits")
         })
     }

@@ -15,7 +15,7 @@ use super::remove_tree::remove_tree;
 use super::source::{self, Member, Resolved, Selector, Source};
 use super::tar::{Archive, Input, What};
 use super::{Digest, Reference, config};
-use crate::error::{Error, Kind, Quoted, Result};
+use crate::error::{Error, Kind, Quoted, Result, Step};
 
 /// Most bytes of an input; larger inputs are only slower.
 const INPUT_MAX: usize = 64 << 10;
@@ -341,7 +341,7 @@ struct Members<'a>(&'a BTreeMap<String, Vec<u8>>);
 impl Source for Members<'_> {
     fn open(&self, name: &str) -> Result<Member<'_>> {
         let bytes = self.0.get(name);
-        let bytes = bytes.ok_or_else(|| Error::new(Kind::NotFound, "open", ""))?;
+        let bytes = bytes.ok_or_else(|| Error::new(Kind::NotFound, Step::Open, ""))?;
         Ok(Member {
             reader: Box::new(&bytes[..]),
             size: bytes.len() as u64,

@@ -32,7 +32,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::image::digest::Digest;
 use crate::image::tar::Archive;
 use crate::parts::idmap;
@@ -270,11 +270,11 @@ fn start<'scope, T: Send + 'scope>(
 ) -> Result<ScopedJoinHandle<'scope, T>> {
     let thread = thread::Builder::new().name(name.into());
     let started = thread.spawn_scoped(scope, work);
-    started.map_err(|error| Error::io("unpack layer", "start a thread", error))
+    started.map_err(|error| Error::io(Step::UnpackLayer, "start a thread", error))
 }
 
 /// Step of an error of the writing thread.
-const STEP: (&str, &str) = ("unpack layer", "");
+const STEP: (Step, &str) = (Step::UnpackLayer, "");
 
 /// Runs the writing thread.
 fn write(

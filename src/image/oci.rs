@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::error::{Error, Kind, Result, shown};
+use crate::error::{Error, Kind, Result, Step, shown};
 use crate::image::digest::Digest;
 use crate::image::platform::{Platform, nullable};
 
@@ -218,8 +218,8 @@ impl Index {
 
 impl<Entry: DeserializeOwned> Index<Entry> {
     fn read(json: &[u8], subject: &str, media_type: Option<&str>) -> Result<Self> {
-        let index: Self = parse(json, "parse image index", subject)?;
-        let wrong = |why: &str| wrong("parse image index", subject, why);
+        let index: Self = parse(json, Step::ParseImageIndex, subject)?;
+        let wrong = |why: &str| wrong(Step::ParseImageIndex, subject, why);
         if index.schema_version != 2 {
             return Err(wrong("schemaVersion is not 2"));
         }
@@ -265,8 +265,8 @@ impl Manifest {
 
     /// Reads a manifest whose descriptor gave it `media_type`.
     pub(crate) fn parse(json: &[u8], subject: &str, media_type: &str) -> Result<Self> {
-        let manifest: Self = parse(json, "parse image manifest", subject)?;
-        let wrong = |why: &str| wrong("parse image manifest", subject, why);
+        let manifest: Self = parse(json, Step::ParseImageManifest, subject)?;
+        let wrong = |why: &str| wrong(Step::ParseImageManifest, subject, why);
         if manifest.schema_version != 2 {
             return Err(wrong("schemaVersion is not 2"));
         }
@@ -298,11 +298,7 @@ impl Manifest {
 
 /// Reads JSON from outside. Bounds the size here, the depth in the parser
 /// (128), and refuses a known key that is given twice.
-pub(crate) fn parse<T: DeserializeOwned>(
-    json: &[u8],
-    step: &'static str,
-    subject: &str,
-) -> Result<T> {
+pub(crate) fn parse<T: DeserializeOwned>(json: &[u8], step: Step, subject: &str) -> Result<T> {
     if json.len() as u64 > DOCUMENT_MAX {
         return Err(wrong(step, subject, "larger than 4 MiB"));
     }
@@ -330,7 +326,7 @@ where
     Ok(texts.map(|texts| texts.into_iter().map(text).collect()))
 }
 
-fn wrong(step: &'static str, subject: &str, why: &str) -> Error {
+fn wrong(step: Step, subject: &str, why: &str) -> Error {
     let why: String = why.chars().take(300).collect();
     Error::new(Kind::Corrupt, step, format_args!("{subject}: {why}"))
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
 /// Operating system, architecture and variant, in the words of Go's `GOOS` and
 /// `GOARCH`. OCI image spec, "Image Index", `platform`. Written
@@ -123,7 +123,7 @@ impl FromStr for Platform {
         };
         if os != "linux" || !parts.iter().all(word) {
             return Err(
-                Error::new(Kind::Invalid, "parse platform", format_args!("{text:?}"))
+                Error::new(Kind::Invalid, Step::ParsePlatform, format_args!("{text:?}"))
                     .with_cure("linux/amd64 or linux/arm64/v8"),
             );
         }

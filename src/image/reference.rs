@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::error::{Error, Kind, Result, shown};
+use crate::error::{Error, Kind, Result, Step, shown};
 use crate::image::digest::Digest;
 
 /// The tag of a name that has neither a tag nor a digest.
@@ -206,7 +206,7 @@ pub(crate) fn whole_name(text: &str) -> String {
 
 fn wrong(text: &str, why: &str) -> Error {
     let subject = format!("{}: {why}", shown(text));
-    Error::new(Kind::Invalid, "parse reference", subject)
+    Error::new(Kind::Invalid, Step::ParseReference, subject)
 }
 
 /// Splits `PATH[:TAG]`. As in skopeo, the first colon ends the path, and the

@@ -15,7 +15,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::digest::Digest;
 use crate::image::oci::{DOCUMENT_MAX, Descriptor};
 use crate::image::platform::Platform;
@@ -145,7 +145,7 @@ pub(crate) fn read_document(source: &dyn Source, name: &str) -> Result<Vec<u8>> 
     if member.size > DOCUMENT_MAX {
         return Err(Error::new(
             Kind::Corrupt,
-            "read image",
+            Step::ReadImage,
             format_args!("{subject}: larger than 4 MiB"),
         ));
     }
@@ -153,7 +153,7 @@ pub(crate) fn read_document(source: &dyn Source, name: &str) -> Result<Vec<u8>> 
     let mut reader = member.reader.take(DOCUMENT_MAX + 1);
     reader
         .read_to_end(&mut bytes)
-        .map_err(|e| Error::io("read image", &subject, e))?;
+        .map_err(|e| Error::io(Step::ReadImage, &subject, e))?;
     Ok(bytes)
 }
 
@@ -187,7 +187,7 @@ pub(crate) fn check_blob(
     };
     Err(Error::new(
         Kind::Corrupt,
-        "verify blob",
+        Step::VerifyBlob,
         format_args!("{}: {}: {why}", source.label(), expected.0),
     )
     .with_cure(source.cure()))

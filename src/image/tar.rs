@@ -14,7 +14,7 @@ mod sparse;
 
 pub(crate) use archive::{Archive, Entry, What};
 pub(crate) use build::Builder;
-pub(crate) use fault::{Call, Fault, Step, refuse, shown};
+pub(crate) use fault::{Call, Fault, Parsed, refuse, shown};
 pub(crate) use header::resembles;
 pub(crate) use input::Input;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::layer::{self, Bounds, Ids, Pending};
 use crate::image::remove_tree::remove_tree;
 use crate::image::source::{self, Resolved, Room, Selector, Source};
@@ -143,7 +143,7 @@ fn find(
         }
         (other, _) => {
             let why = format!("{other}: there is nothing to unpack");
-            return Err(Error::new(Kind::Invalid, "unpack image", why));
+            return Err(Error::new(Kind::Invalid, Step::UnpackImage, why));
         }
     };
     let resolved = source::find(&*source, &selector)?;
@@ -169,7 +169,7 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     /// Makes the directory, or opens an empty one.
     fn open(path: &'a Path) -> Result<Self> {
-        let wrong = |e| Error::os("unpack image", format_args!("{path:?}"), e);
+        let wrong = |e| Error::os(Step::UnpackImage, format_args!("{path:?}"), e);
         let Some(name) = path.file_name() else {
             // `/` and `..` exist.
             let dir = open(path, DIRECTORY, Mode::empty()).map_err(wrong)?;
@@ -197,7 +197,7 @@ impl<'a> Target<'a> {
         let owner = fstat(&dir).map_err(wrong)?.st_uid;
         if owner != geteuid().as_raw() {
             let why = format!("{path:?}: user {owner} put another directory there");
-            return Err(Error::new(Kind::Permission, "unpack image", why));
+            return Err(Error::new(Kind::Permission, Step::UnpackImage, why));
         }
         // Exact in spite of the umask; the image's own entry for the root goes
         // over it.
@@ -216,7 +216,7 @@ impl<'a> Target<'a> {
             true => Ok(target),
             false => Err(Error::new(
                 Kind::Exists,
-                "unpack image",
+                Step::UnpackImage,
                 format_args!("{path:?}: not empty"),
             )
             .with_cure("a new or empty directory")),
@@ -224,7 +224,7 @@ impl<'a> Target<'a> {
     }
 
     fn names(&self) -> Result<Vec<CString>> {
-        let wrong = |e| Error::os("read directory", format_args!("{:?}", self.path), e);
+        let wrong = |e| Error::os(Step::ReadDirectory, format_args!("{:?}", self.path), e);
         let mut names = Vec::new();
         let mut listing = Dir::openat(&self.dir, c".", DIRECTORY, Mode::empty()).map_err(wrong)?;
         for entry in listing.iter() {
@@ -248,7 +248,7 @@ impl<'a> Target<'a> {
             return Ok(());
         };
         unlinkat(parent, *name, UnlinkatFlags::RemoveDir)
-            .map_err(|e| Error::os("clear directory", format_args!("{:?}", self.path), e))
+            .map_err(|e| Error::os(Step::ClearDirectory, format_args!("{:?}", self.path), e))
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Instance, gone};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::helper::{checked, receive, send_request};
 use crate::process::Running;
 use crate::sys::socket;
@@ -97,7 +97,7 @@ impl Instance {
     /// # Errors
     /// [`Kind::NotFound`] if none of that number runs.
     pub(crate) fn find(&self, id: u64) -> Result<(Arc<Running>, OwnedFd)> {
-        const STEP: &str = "find command";
+        const STEP: Step = Step::FindCommand;
         let instance = self.awake(STEP)?;
         let none = || {
             Error::new(

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use super::Instance;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::spec::{Limits, Spec};
 use crate::store::Store;
 
@@ -33,7 +33,7 @@ impl Instance {
     }
 
     /// The sandbox, if it is this process's and its process 1 can answer.
-    pub(crate) fn awake(&self, step: &'static str) -> Result<&Self> {
+    pub(crate) fn awake(&self, step: Step) -> Result<&Self> {
         self.own()?;
         match self.is_frozen() {
             false => Ok(self),

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::backend::{self, Backend, Lower, TreeRequest};
-use crate::error::Error;
+use crate::error::{Error, Step};
 use crate::helper::{Runtime, Spawner};
 use crate::plan;
 use crate::spec::{MountKind, Spec, Storage, UserNamespace, Write};
@@ -72,7 +72,7 @@ pub(super) fn has_cow(spec: &Spec) -> bool {
 /// Returns whether a mount of the machine may not be as its type promises.
 pub(super) fn is_of_a_view(error: &Error, spec: &Spec, lower: &Lower) -> bool {
     let is_view = *lower == Lower::Host || has_cow(spec);
-    is_view && (error.step() == "mount overlay" || error.errno() == Some(libc::ETIMEDOUT))
+    is_view && (error.at() == Step::MountOverlay || error.errno() == Some(libc::ETIMEDOUT))
 }
 
 /// Whether the kernel does not make such an overlay, as opposed to a lack of memory or of a layer.
@@ -84,5 +84,5 @@ pub(super) fn is_refused(error: &Error) -> bool {
         libc::EOPNOTSUPP,
         libc::ENOSYS,
     ];
-    error.step() == "mount overlay" && error.errno().is_some_and(|e| ERRNOS.contains(&e))
+    error.at() == Step::MountOverlay && error.errno().is_some_and(|e| ERRNOS.contains(&e))
 }

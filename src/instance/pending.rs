@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::prestart::{Prestarted, Reservation};
 use crate::backend::{self, Backend, TreeRequest};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::helper::{Spawner, Start, Watched};
 use crate::image::{HandedOver, Scratch};
 use crate::ops::c_path;
@@ -163,7 +163,7 @@ impl Pending {
             return Ok(self);
         }
         let why = "it belongs to the process that this one was forked from";
-        Err(Error::new(Kind::Invalid, "use sandbox", why).with_cure("open one in this process"))
+        Err(Error::new(Kind::Invalid, Step::UseSandbox, why).with_cure("open one in this process"))
     }
 
     /// Ends everything inside, once; with `wait`, comes back when nothing of it is left.

@@ -7,7 +7,7 @@
 use nix::errno::Errno;
 use nix::unistd::{ResGid, ResUid, getresgid, getresuid};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::spec::{Network, Spec};
 use crate::sys::caller::{self, Capabilities, Namespace, Place};
 
@@ -37,11 +37,11 @@ impl Authority {
     /// # Errors
     /// Those of reading `/proc`.
     pub(crate) fn of_caller() -> Result<Self> {
-        let wrong = |what| move |errno| Error::os("read credentials", what, errno);
+        let wrong = |what| move |errno| Error::os(Step::ReadCredentials, what, errno);
         let proc = |kind: &'static str| {
             caller::namespace(kind).map_err(|errno| {
                 Error::os(
-                    "read credentials",
+                    Step::ReadCredentials,
                     format_args!("/proc/thread-self/ns/{kind}"),
                     errno,
                 )

@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 
 use caps::Capability;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::spec::{Profile, Security};
 
 /// A set of capabilities, bit `n` for capability number `n`, capabilities(7).
@@ -30,8 +30,6 @@ const DEFAULT: [Capability; 14] = [
     Capability::CAP_KILL,
     Capability::CAP_AUDIT_WRITE,
 ];
-
-const ADD: &str = "check command: cap_add";
 
 impl CapSet {
     /// No capability.
@@ -74,8 +72,8 @@ impl CapSet {
             Profile::Strict => Self::EMPTY,
             Profile::Privileged => Self::all(),
         };
-        let dropped = Self::parse("check spec: security.cap_drop", &security.cap_drop)?;
-        let added = Self::parse("check spec: security.cap_add", &security.cap_add)?;
+        let dropped = Self::parse(Step::CheckSpec, "security.cap_drop", &security.cap_drop)?;
+        let added = Self::parse(Step::CheckSpec, "security.cap_add", &security.cap_add)?;
         Ok(Self(base.0 & !dropped.0 | added.0))
     }
 
@@ -91,20 +89,22 @@ impl CapSet {
         add: &[String],
         drop: &[String],
     ) -> Result<Self> {
-        let added = Self::parse(ADD, add)?;
-        let dropped = Self::parse("check command: cap_drop", drop)?;
+        let added = Self::parse(Step::CheckCommand, "cap_add", add)?;
+        let dropped = Self::parse(Step::CheckCommand, "cap_drop", drop)?;
         let missing = Self(added.0 & !Self::of(security)?.0).names();
         if !missing.is_empty() {
             let why = format_args!("the sandbox has no {}", missing.join(", "));
             let cure = format!("security.cap_add {missing:?} in the sandbox's spec");
-            return Err(Error::new(Kind::Invalid, ADD, why).with_cure(cure));
+            return Err(
+                Error::new(Kind::Invalid, Step::CheckCommand.key("cap_add"), why).with_cure(cure),
+            );
         }
         // The sandbox's set has nothing that the caller lacks, so `ALL` has not either.
         let left = Self((self.0 & !dropped.0 | added.0) & self.0);
         let can_narrow = security.no_new_privs() || self.has(Capability::CAP_SETPCAP);
         if left != self && !can_narrow {
             let why = "without no_new_privs, dropping takes CAP_SETPCAP in the sandbox";
-            let error = Error::new(Kind::Invalid, "check command: cap_drop", why);
+            let error = Error::new(Kind::Invalid, Step::CheckCommand.key("cap_drop"), why);
             return Err(error.with_cure(
                 "security.cap_add [\"SETPCAP\"] or no_new_privs true in the sandbox's spec",
             ));
@@ -140,7 +140,7 @@ impl CapSet {
         Self(self.0 | needed.into_iter().chain(more).collect::<Self>().0)
     }
 
-    fn parse(step: &'static str, names: &[String]) -> Result<Self> {
+    fn parse(step: Step, key: &str, names: &[String]) -> Result<Self> {
         let mut set = Self::EMPTY;
         for name in names {
             let upper = name.to_ascii_uppercase();
@@ -154,7 +154,7 @@ impl CapSet {
                 (_, Err(_)) => {
                     return Err(Error::new(
                         Kind::Invalid,
-                        step,
+                        step.key(key),
                         format_args!("{name:?} is not a capability"),
                     )
                     .with_cure("a name of capabilities(7) such as NET_ADMIN, or ALL"));

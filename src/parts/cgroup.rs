@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use serde::Serialize;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::spec::LeftOut;
 
 pub(crate) use child::{ChildCgroup, remove_empty};
@@ -121,7 +121,7 @@ impl Cgroup {
     pub(crate) fn v2_procs(&self) -> Result<Option<OwnedFd>> {
         let open = |node: &Node| {
             node.open_for_write("cgroup.procs")
-                .map_err(|e| Error::os("open cgroup.procs", node.path().display(), e))
+                .map_err(|e| Error::os(Step::OpenCgroupProcs, node.path().display(), e))
         };
         self.v2.as_ref().map(open).transpose()
     }
@@ -164,7 +164,7 @@ impl Cgroup {
             let path = node.path().join(file);
             let value = node
                 .read(file)
-                .map_err(|e| Error::os(format!("read back {key}"), path.display(), e))?;
+                .map_err(|e| Error::os(Step::ReadBack.named(key), path.display(), e))?;
             limits.push(EffectiveLimit {
                 key,
                 file: path,
@@ -192,7 +192,7 @@ impl Cgroup {
         let mut result = Ok(());
         for node in self.nodes() {
             if let Err(errno) = node.remove() {
-                result = Err(Error::os("remove cgroup", node.path().display(), errno));
+                result = Err(Error::os(Step::RemoveCgroup, node.path().display(), errno));
             }
         }
         result
@@ -216,7 +216,7 @@ fn directory_name(id: &str) -> Result<String> {
         return Ok(format!("{PREFIX}{id}"));
     }
     let why = format_args!("{id:?} is not 1 to 64 letters, digits, dots, hyphens and underscores");
-    Err(Error::new(Kind::Invalid, "name cgroup", why))
+    Err(Error::new(Kind::Invalid, Step::NameCgroup, why))
 }
 
 /// Whether the machine has any swap now.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use nix::sys::stat::{makedev, stat};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::ops::{Ops, Slot, c_inside, c_path};
 use crate::spec::{Device, Profile, Spec};
 use crate::wire::{MAKE_FILE, NO_SYMLINKS, Op};
@@ -79,12 +79,12 @@ fn wanted(spec: &Spec) -> Result<Vec<Device>> {
     if spec.security.profile != Profile::Privileged {
         return Ok(devices);
     }
-    let entries = std::fs::read_dir("/dev").map_err(|e| Error::io("list devices", "/dev", e))?;
+    let entries = std::fs::read_dir("/dev").map_err(|e| Error::io(Step::ListDevices, "/dev", e))?;
     for entry in entries.flatten() {
         use std::os::unix::fs::FileTypeExt as _;
         let kind = entry
             .file_type()
-            .map_err(|e| Error::io("list devices", "/dev", e))?;
+            .map_err(|e| Error::io(Step::ListDevices, "/dev", e))?;
         let name = entry.file_name();
         let ours = NODES.iter().map(|(n, ..)| *n).chain([c"ptmx", c"console"]);
         if (kind.is_char_device() || kind.is_block_device())
@@ -106,13 +106,13 @@ fn wanted(spec: &Spec) -> Result<Vec<Device>> {
 }
 
 fn one(ops: &mut Ops, dev: Slot, device: &Device, ordinary: bool) -> Result<()> {
-    let wrong = |e| Error::os("add device", format_args!("{:?}", device.source), e);
+    let wrong = |e| Error::os(Step::AddDevice, format_args!("{:?}", device.source), e);
     let found = stat(&device.source).map_err(wrong)?;
     let kind = found.st_mode & libc::S_IFMT;
     if kind != libc::S_IFCHR && kind != libc::S_IFBLK {
         return Err(Error::new(
             Kind::Invalid,
-            "add device",
+            Step::AddDevice,
             format_args!("{:?} is not a device", device.source),
         ));
     }
@@ -121,7 +121,7 @@ fn one(ops: &mut Ops, dev: Slot, device: &Device, ordinary: bool) -> Result<()> 
     if ordinary {
         // The helper stands in another directory.
         let source = std::path::absolute(&device.source)
-            .map_err(|e| Error::io("add device", format_args!("{:?}", device.source), e))?;
+            .map_err(|e| Error::io(Step::AddDevice, format_args!("{:?}", device.source), e))?;
         bind(ops, dev, &c_path(&source)?, &path);
     } else {
         ops.push(Op::MakeNode {

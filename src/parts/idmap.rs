@@ -14,7 +14,7 @@ use nix::sys::prctl;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{Gid, Uid, User};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::spec::IdMap;
 use crate::sys::mountinfo::Mounts;
 use crate::sys::user;
@@ -326,8 +326,12 @@ fn program(name: &str) -> Option<PathBuf> {
 /// Writes a map that the kernel takes from the caller itself.
 fn write_own(kind: &str, pid: u32, map: &[IdMap]) -> Result<()> {
     let file = format!("/proc/{pid}/{kind}_map");
+    let step = match kind {
+        "uid" => Step::WriteUidMap,
+        _ => Step::WriteGidMap,
+    };
     fs::write(&file, text(map)).map_err(|e| {
-        Error::io(format!("write {kind} map"), &file, e)
+        Error::io(step, &file, e)
             .with_cure("a user 0 with CAP_SETUID, CAP_SETGID and CAP_SETFCAP, or an ordinary user")
     })
 }
@@ -335,7 +339,7 @@ fn write_own(kind: &str, pid: u32, map: &[IdMap]) -> Result<()> {
 /// Has a set-user-id program write a map.
 fn run(kind: &str, pid: u32, map: &[IdMap]) -> Result<()> {
     let name = &format!("new{kind}map");
-    let step = || format!("write id map with {name}");
+    let step = || Step::WriteIdMapWith.named(name);
     let path = program(name).ok_or_else(|| {
         Error::new(Kind::Unsupported, step(), "the program is not installed")
             .with_cure("apt-get install uidmap")

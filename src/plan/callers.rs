@@ -10,7 +10,7 @@ use nix::sys::stat::stat;
 
 use super::inputs::Inputs;
 use crate::backend::{Filled, Survey, ViewPlace, fill_directory, tmpfs};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::ops::{Ops, Slot, c_inside, c_path};
 use crate::parts::mounts::{NODEV, NOSUID, options, overlay, overlay_flags, push_size};
 use crate::parts::shown::ShownAs;
@@ -131,11 +131,11 @@ impl<'a> Callers<'a> {
         let (path, make) = existing(source)?;
         if make != MAKE_DIR {
             let why = format_args!("{path:?} is not a directory");
-            let error = Error::new(Kind::Invalid, "mount cow", why);
+            let error = Error::new(Kind::Invalid, Step::MountCow, why);
             return Err(error.with_cure("a bind, or its directory"));
         }
         let dir = std::fs::canonicalize(source)
-            .map_err(|e| Error::io("mount", format_args!("source {source:?}"), e))?;
+            .map_err(|e| Error::io(Step::Mount, format_args!("source {source:?}"), e))?;
         let (stage, ordinary, size) = (self.stage, self.ordinary, self.inputs.tree.size);
         let survey = self.survey()?;
         let below = survey.has_mounts_below(&dir);
@@ -209,8 +209,9 @@ impl Placed {
 /// A source on the host as an absolute path, and what its target must be.
 fn existing(source: &Path) -> Result<(CString, u32)> {
     let path = std::path::absolute(source)
-        .map_err(|e| Error::io("mount", format_args!("source {source:?}"), e))?;
-    let stat = stat(&path).map_err(|e| Error::os("mount", format_args!("source {path:?}"), e))?;
+        .map_err(|e| Error::io(Step::Mount, format_args!("source {source:?}"), e))?;
+    let stat =
+        stat(&path).map_err(|e| Error::os(Step::Mount, format_args!("source {path:?}"), e))?;
     let make = if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
         MAKE_DIR
     } else {

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
 /// Between which numbers of waiting sandboxes a pool stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Demand {
         let PoolSize { min, max } = size;
         if min > max || max == 0 || max > MOST {
             let why = format_args!("{min} to {max} waiting sandboxes");
-            let error = Error::new(Kind::Invalid, "open pool", why);
+            let error = Error::new(Kind::Invalid, Step::OpenPool, why);
             return Err(error.with_cure(format!("min at most max, max from 1 to {MOST}")));
         }
         Ok(Self {

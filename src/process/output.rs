@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::read;
 
 use super::{Pipes, Process, Running, Status, millis};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::wire::{BY_CALLER, BY_OUTPUT};
 
 /// A finished command: how it ended and what it wrote, also when it was killed.
@@ -41,7 +41,7 @@ impl Stream {
         if let Some(fd) = &fd {
             // The other end is a description of its own, so the command never sees this flag.
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-                .map_err(|e| Error::os("read output", "fcntl", e))?;
+                .map_err(|e| Error::os(Step::ReadOutput, "fcntl", e))?;
         }
         Ok(Self {
             fd,
@@ -73,7 +73,7 @@ impl Stream {
                 Err(Errno::EINTR) => {}
                 // A terminal says so when its last user is gone.
                 Err(Errno::EIO) => self.fd = None,
-                Err(e) => return Err(Error::os("read output", "read", e)),
+                Err(e) => return Err(Error::os(Step::ReadOutput, "read", e)),
             }
         }
         Ok(false)
@@ -123,7 +123,7 @@ impl Capture {
         let stdout = match process.terminal() {
             Some(fd) => Some(
                 fd.try_clone_to_owned()
-                    .map_err(|e| Error::io("read output", "dup", e))?,
+                    .map_err(|e| Error::io(Step::ReadOutput, "dup", e))?,
             ),
             None => process.take_stdout(),
         };
@@ -234,7 +234,7 @@ impl Capture {
             Ok(_) if fds[0].any() == Some(true) => Ok(Ready::End),
             Ok(_) => Ok(Ready::Output),
             Err(Errno::EINTR) => Ok(Ready::Gave(Waited::Interrupted)),
-            Err(e) => Err(Error::os("read output", "poll", e)),
+            Err(e) => Err(Error::os(Step::ReadOutput, "poll", e)),
         }
     }
 

@@ -2,7 +2,6 @@
 //! A command from the moment it is asked for, as the host holds it: its status, and the way to end it.
 #![forbid(unsafe_code)]
 
-use std::borrow::Cow;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Serialize, Serializer};
 
 use super::{Reason, Status, Usage};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::helper::{checked, read_now, receive_now};
 use crate::instance::{Instance, MemoryMark, gone};
 use crate::parts::cgroup::ChildCgroup;
@@ -79,7 +78,7 @@ impl Running {
         };
         let heard = match said {
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
-            Err(e) => return Err(Error::os("wait for command", "status", e)),
+            Err(e) => return Err(Error::os(Step::WaitForCommand, "status", e)),
             Ok(reply) => self.heard(reply),
         };
         if let Ok(status) = &heard {
@@ -248,24 +247,24 @@ pub(crate) struct StartContext {
 impl StartContext {
     /// Says what the step was about.
     pub(crate) fn explain(&self, program: &OsStr, error: Error) -> Error {
-        let subject = match error.step() {
-            "clone3" | "execute" => format!("{program:?}"),
-            "look up user" | "set user and groups" => shown_user(&self.user),
-            "change directory" => format!("{:?}", self.cwd),
+        let subject = match error.at() {
+            Step::Clone3 | Step::Execute => format!("{program:?}"),
+            Step::LookUpUser | Step::SetUserAndGroups => shown_user(&self.user),
+            Step::ChangeDirectory => format!("{:?}", self.cwd),
             _ if error.subject().is_empty() => format!("{program:?}"),
             _ => return error,
         };
         let Some(errno) = error.errno().map(Errno::from_raw) else {
             return error;
         };
-        let step = error.step().to_owned();
-        match (step.as_str(), errno) {
-            ("look up user" | "set user and groups", _) => no_user(step, &self.user, errno),
-            ("clone3", Errno::EAGAIN) => {
+        let step = error.at();
+        match (step, errno) {
+            (Step::LookUpUser | Step::SetUserAndGroups, _) => no_user(step, &self.user, errno),
+            (Step::Clone3, Errno::EAGAIN) => {
                 let cure = "a higher limits.pids or ulimit -u, or fewer at once";
                 Error::os(step, subject, errno).with_cure(cure)
             }
-            ("change directory", Errno::ENOENT) => Error::os(step, subject, errno).with_cure(
+            (Step::ChangeDirectory, Errno::ENOENT) => Error::os(step, subject, errno).with_cure(
                 "a directory that is there; one of an image is made by workdir: tare run -w",
             ),
             _ => Error::os(step, subject, errno),
@@ -286,22 +285,22 @@ fn shown_user(user: &CStr) -> String {
 }
 
 /// Says why there is no such user, or why a process cannot become it.
-pub(crate) fn no_user(step: impl Into<Cow<'static, str>>, user: &CStr, errno: Errno) -> Error {
-    let (step, subject) = (step.into(), shown_user(user));
-    match (&*step, errno) {
-        ("look up user", Errno::EINVAL) if user.is_empty() => {
+pub(crate) fn no_user(step: Step, user: &CStr, errno: Errno) -> Error {
+    let subject = shown_user(user);
+    match (step, errno) {
+        (Step::LookUpUser, Errno::EINVAL) if user.is_empty() => {
             let why = "/etc/passwd or /etc/group of the image is no regular file";
             Error::os(step, why, errno)
         }
-        ("look up user", Errno::EINVAL) => {
+        (Step::LookUpUser, Errno::EINVAL) => {
             let why = format_args!("{subject} is no user name, and no number up to 2147483647");
             Error::new(Kind::Invalid, step, why)
         }
-        ("look up user", Errno::ENOENT) => {
+        (Step::LookUpUser, Errno::ENOENT) => {
             let why = format_args!("{subject} is not in /etc/passwd or /etc/group of the image");
             Error::new(Kind::NotFound, step, why)
         }
-        ("set user and groups", Errno::EINVAL) | ("look up user", Errno::EPERM) => {
+        (Step::SetUserAndGroups, Errno::EINVAL) | (Step::LookUpUser, Errno::EPERM) => {
             Error::os(step, subject, errno).with_cure(ids_of_more())
         }
         _ => Error::os(step, subject, errno),

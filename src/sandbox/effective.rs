@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use serde::Serialize;
 
 use crate::backend::Lower;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::instance::Instance;
 use crate::parts::idmap::Ids;
 use crate::parts::mounts;
@@ -86,7 +86,7 @@ impl Effective {
             paths.iter().map(|p| p.display().to_string()).collect()
         };
         let cgroup = serde_json::to_value(instance.cgroup.effective()?)
-            .map_err(|e| Error::new(crate::Kind::Broken, "describe cgroup", e))?;
+            .map_err(|e| Error::new(crate::Kind::Broken, Step::DescribeCgroup, e))?;
         Ok(Self {
             name: instance.name.clone(),
             hostname: instance.hostname.clone(),

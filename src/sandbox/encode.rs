@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::backend::Lower;
 use crate::command::{Command, Size, c_string};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::instance::Instance;
 use crate::parts::caps::CapSet;
 use crate::parts::rlimit;
@@ -139,7 +139,7 @@ fn caps(instance: &Instance, spec: &Spec, command: &Command) -> Result<CapSet> {
 fn user_and_groups<'a>(user: &'a str, groups: &[String]) -> Result<Cow<'a, str>> {
     if user.contains('\n') {
         let why = format_args!("user {user:?} is no name of passwd(5)");
-        return Err(Error::new(Kind::Invalid, "check command", why));
+        return Err(Error::new(Kind::Invalid, Step::CheckCommand, why));
     }
     Ok(match groups {
         [] => Cow::Borrowed(user),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::poll::PollFlags;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::instance::Instance;
 use crate::parts::cgroup::OomNotice;
 use crate::sys::{event, pidfd};
@@ -68,7 +68,7 @@ struct Seen {
 
 impl Events {
     pub(super) fn of(instance: Arc<Instance>) -> Result<Self> {
-        let wrong = |e| Error::os("watch sandbox", "descriptors", e);
+        let wrong = |e| Error::os(Step::WatchSandbox, "descriptors", e);
         let notice = instance.cgroup.watch_oom()?;
         let again = event::timer().map_err(wrong)?;
         let sources = [

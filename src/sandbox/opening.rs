@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use super::Sandbox;
-use crate::error::Result;
+use crate::error::{Result, Step};
 use crate::image::Reference;
 use crate::instance::{Instance, Pending};
 use crate::spec::Spec;
@@ -72,7 +72,7 @@ impl Opening {
     pub(super) fn bring(store: &Store, spec: &Spec, reference: Reference) -> Result<Self> {
         let (store, spec) = (store.clone(), Arc::new(spec.clone()));
         let (from, of) = (store.clone(), Arc::clone(&spec));
-        let stage = Stage::Work(Work::begin("open sandbox", move |stop| {
+        let stage = Stage::Work(Work::begin(Step::OpenSandbox, move |stop| {
             let rootfs = from.rootfs_unless(&reference, stop)?;
             let instance = Instance::start(&from, &of, &rootfs)?;
             Ok((Arc::new(rootfs), instance))
@@ -144,7 +144,7 @@ fn work(
     pending: Option<Pending>,
 ) -> Result<Work<Opened>> {
     let (store, spec) = (store.clone(), Arc::clone(spec));
-    Work::begin("open sandbox", move |_| {
+    Work::begin(Step::OpenSandbox, move |_| {
         let instance = open(&store, &spec, &rootfs, pending)?;
         Ok((rootfs, instance))
     })

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use super::encode::EncodedRun;
 use super::streams::{Ends, Streams, streams};
 use crate::command::Command;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::helper::{checked, receive_now, send_request};
 use crate::instance::{Instance, gone};
 use crate::process::{Pipes, Process, Running, StartContext};
@@ -67,7 +67,7 @@ fn send_run(
     flags: u32,
 ) -> Result<(Running, Pipes)> {
     let prepared = EncodedRun::new(instance, spec, rootfs, &command)?;
-    instance.awake("start command")?;
+    instance.awake(Step::StartCommand)?;
     let id = instance.next_command();
     let mut run = prepared.run(id);
     run.flags |= flags;
@@ -142,7 +142,7 @@ fn send_run(
 /// Sends a command; where it is told of.
 fn send_with_status(instance: &Instance, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<OwnedFd> {
     let (ours, theirs) = if run.flags & wire::UNTOLD == 0 {
-        socket::pair().map_err(|e| Error::os("start command", "socketpair", e))?
+        socket::pair().map_err(|e| Error::os(Step::StartCommand, "socketpair", e))?
     } else {
         // Half the price, where nothing but bytes comes back.
         Ends::Private.pipe()?
@@ -167,7 +167,7 @@ fn started(running: &Running) -> Result<(OwnedFd, Option<OwnedFd>)> {
             Err(e) => {
                 // It may run by now, and nobody would ever know of it. If the sandbox cannot be told, it is gone.
                 let _ = running.end(wire::BY_CALLER);
-                return Err(Error::os("start command", "recvmsg", e));
+                return Err(Error::os(Step::StartCommand, "recvmsg", e));
             }
         }
     };
@@ -180,6 +180,6 @@ fn started(running: &Running) -> Result<(OwnedFd, Option<OwnedFd>)> {
     };
     let _started: Reply = checked(reply, &[]).map_err(explained)?.ok_or_else(gone)?;
     let mut fds = fds.into_iter();
-    let none = || Error::new(Kind::Broken, "start command", "no pidfd came back");
+    let none = || Error::new(Kind::Broken, Step::StartCommand, "no pidfd came back");
     Ok((fds.next().ok_or_else(none)?, fds.next()))
 }

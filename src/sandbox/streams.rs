@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, SFlag, fchmod, fstat};
 use nix::unistd::pipe2;
 
 use crate::command::{Stdin, Stdout};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::sys::file_size::WithoutSignal;
 use crate::wire;
 
@@ -64,7 +64,7 @@ impl Ends {
 
     /// Makes a pipe: the end to read from, and the one to write to.
     pub(super) fn pipe(self) -> Result<(OwnedFd, OwnedFd)> {
-        let wrong = |call| move |e| Error::os("start command", call, e);
+        let wrong = |call| move |e| Error::os(Step::StartCommand, call, e);
         let ends = pipe2(OFlag::O_CLOEXEC).map_err(wrong("pipe"))?;
         if let Self::Open = self {
             // One inode for both ends. It has no name but /proc/PID/fd/N, which
@@ -109,7 +109,7 @@ fn output(stdout: Stdout, number: i32, ends: Ends) -> Result<Pair> {
 /// could give another mode or owner through its descriptor. The sandbox has its
 /// own.
 fn not_null(fd: OwnedFd) -> Result<Option<OwnedFd>> {
-    let stat = fstat(&fd).map_err(|e| Error::os("start command", "fstat", e))?;
+    let stat = fstat(&fd).map_err(|e| Error::os(Step::StartCommand, "fstat", e))?;
     let device = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR;
     Ok((!device || stat.st_rdev != wire::NULL).then_some(fd))
 }
@@ -117,10 +117,10 @@ fn not_null(fd: OwnedFd) -> Result<Option<OwnedFd>> {
 /// Bytes as a file at its beginning: no pipe that a thread would have to fill,
 /// no SIGPIPE in the host.
 fn memory(bytes: &[u8]) -> Result<OwnedFd> {
-    let wrong = |e| Error::io("start command", "stdin", e);
+    let wrong = |e| Error::io(Step::StartCommand, "stdin", e);
     let flags = nix::sys::memfd::MFdFlags::MFD_CLOEXEC;
     let file = nix::sys::memfd::memfd_create(c"stdin", flags)
-        .map_err(|e| Error::os("start command", "memfd_create", e))?;
+        .map_err(|e| Error::os(Step::StartCommand, "memfd_create", e))?;
     let _without = WithoutSignal::begin();
     let mut file = File::from(file);
     file.write_all(bytes).map_err(wrong)?;
@@ -130,12 +130,18 @@ fn memory(bytes: &[u8]) -> Result<OwnedFd> {
 
 fn copy(fd: &OwnedFd) -> Result<OwnedFd> {
     fd.try_clone()
-        .map_err(|e| Error::io("start command", "dup", e))
+        .map_err(|e| Error::io(Step::StartCommand, "dup", e))
 }
 
 /// The caller's own standard stream.
 fn own(number: i32) -> Result<OwnedFd> {
-    let wrong = |e| Error::io("start command", format_args!("file descriptor {number}"), e);
+    let wrong = |e| {
+        Error::io(
+            Step::StartCommand,
+            format_args!("file descriptor {number}"),
+            e,
+        )
+    };
     match number {
         0 => std::io::stdin().as_fd().try_clone_to_owned().map_err(wrong),
         1 => std::io::stdout()

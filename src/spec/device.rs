@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
 /// A device of the host, `SOURCE[:TARGET[:rwm]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl FromStr for Device {
         {
             return Err(Error::new(
                 Kind::Invalid,
-                "parse device",
+                Step::ParseDevice,
                 format_args!("{text:?} is not a device"),
             )
             .with_cure("/dev/NAME[:/dev/NAME[:rwm]]"));
@@ -124,7 +124,7 @@ impl FromStr for DeviceRule {
             }
             _ => {
                 let why = format_args!("{text:?} is not a device rule");
-                let error = Error::new(Kind::Invalid, "parse device rule", why);
+                let error = Error::new(Kind::Invalid, Step::ParseDeviceRule, why);
                 Err(error.with_cure("\"c 10:200 rwm\", \"b 8:* r\" or \"a\""))
             }
         }

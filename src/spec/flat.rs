@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 
 use super::json::renamed;
 use super::{Limits, Security, Spec, nearest};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
-const STEP: &str = "parse spec";
+const STEP: Step = Step::ParseSpec;
 
 impl Spec {
     /// Reads a spec from JSON text in which the keys of `limits` and of `security` may stand beside
@@ -53,7 +53,7 @@ impl Spec {
                 && inner.insert(key.clone(), value).is_some()
             {
                 let why = format_args!("it is in {table:?}, too");
-                return Err(Error::new(Kind::Invalid, format!("{STEP}: {key}"), why));
+                return Err(Error::new(Kind::Invalid, STEP.key(key), why));
             }
         }
         Self::from_json(&Value::Object(nested).to_string())
@@ -61,7 +61,7 @@ impl Spec {
 }
 
 fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let step = format!("{STEP}: {key}");
+    let step = STEP.key(key);
     let error = Error::new(Kind::Invalid, step, format_args!("unknown key {key:?}"));
     // A key of a table stands beside the others, without the table's name.
     let renamed = renamed(key).and_then(|dotted| dotted.rsplit('.').next());

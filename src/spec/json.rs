@@ -9,17 +9,18 @@ use serde_path_to_error::Segment;
 use super::best_effort::is_part;
 use super::objects::Objects;
 use super::words;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Sentence};
 
 /// Reads options of any kind from JSON text, as [`super::Spec::from_json`] does; for faces whose
 /// commands are JSON, too.
 ///
 /// # Errors
 /// [`Kind::Invalid`] with this step and the key's path, and for an unknown key its nearest neighbour.
-pub fn from_json<'a, T: Deserialize<'a>>(step: &'static str, text: &'a str) -> Result<T> {
+pub fn from_json<'a, T: Deserialize<'a>>(step: impl Into<Sentence>, text: &'a str) -> Result<T> {
+    let step: Sentence = step.into();
     let mut json = serde_json::Deserializer::from_str(text);
     let read = serde_path_to_error::deserialize(Objects(&mut json));
-    let read = read.map_err(|e| invalid(step, text, &e))?;
+    let read = read.map_err(|e| invalid(step.clone(), text, &e))?;
     json.end()
         .map_err(|e| Error::new(Kind::Invalid, step, format_args!("not JSON: {e}")))?;
     Ok(read)
@@ -28,7 +29,7 @@ pub fn from_json<'a, T: Deserialize<'a>>(step: &'static str, text: &'a str) -> R
 /// Turns serde's error into one of the crate's. The cure is the nearest key, or
 /// the cure of a value's own error.
 fn invalid(
-    step: &'static str,
+    step: Sentence,
     json: &str,
     error: &serde_path_to_error::Error<serde_json::Error>,
 ) -> Error {
@@ -42,11 +43,11 @@ fn invalid(
     };
     let step = match path.as_str() {
         // "?" is a key that the text breaks off in.
-        "." | "?" => step.to_owned(),
-        path => format!("{step}: {path}"),
+        "." | "?" => step,
+        path => step.key(path),
     };
     if !inner.is_data() {
-        return no_json(step, json, &text, &place);
+        return no_json((step, &path), json, &text, &place);
     }
     // In a text of one line the path is enough.
     let place = if json.contains('\n') { &place } else { "" };
@@ -72,13 +73,11 @@ fn invalid(
 
 /// A failure that serde_json takes for one of syntax. It also calls a number so
 /// that stands where a word of a list has to.
-fn no_json(step: String, json: &str, text: &str, place: &str) -> Error {
+fn no_json((step, path): (Sentence, &str), json: &str, text: &str, place: &str) -> Error {
     if serde_json::from_str::<IgnoredAny>(json).is_err() {
         return Error::new(Kind::Invalid, step, format_args!("not JSON: {text}{place}"));
     }
-    let cure = step
-        .ends_with(": network")
-        .then_some("\"none\" or \"host\"");
+    let cure = (path == "network").then_some("\"none\" or \"host\"");
     let made = Error::new(Kind::Invalid, step, "neither a word nor a table");
     match cure {
         Some(cure) => made.with_cure(cure),

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::units::ByteSize;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
 /// Ceilings for a sandbox, all of its commands together. A limit that this
 /// machine cannot enforce is an error unless `best_effort` names it.
@@ -109,7 +109,7 @@ impl Limits {
     /// # Errors
     /// As [`super::Spec::from_json`].
     pub fn from_json(text: &str) -> Result<Self> {
-        let limits: Self = super::from_json("parse limits", text)?;
+        let limits: Self = super::from_json(Step::ParseLimits, text)?;
         limits.validate()?;
         Ok(limits)
     }
@@ -121,7 +121,7 @@ impl Limits {
     /// [`Kind::Invalid`] for a wrong value, for a key that cannot be changed, and if
     /// `change` has none.
     pub(crate) fn changed(&self, change: &Self) -> Result<(Self, Vec<&'static str>)> {
-        let step = "change limits";
+        let step = Step::ChangeLimits;
         change.validate()?;
         let mut rest = change.clone();
         let mut changed = self.clone();
@@ -152,7 +152,7 @@ impl Limits {
         let wrong = |key: &str, why: String| {
             Err(Error::new(
                 Kind::Invalid,
-                format!("check spec: limits.{key}"),
+                Step::CheckSpec.key(format_args!("limits.{key}")),
                 why,
             ))
         };
@@ -244,7 +244,7 @@ impl std::str::FromStr for Rlimit {
             Some((soft, hard)) => Ok(Self { soft, hard }),
             None => Err(Error::new(
                 Kind::Invalid,
-                "parse rlimit",
+                Step::ParseRlimit,
                 format_args!("{text:?} is not a limit"),
             )
             .with_cure("a number, SOFT:HARD, or \"unlimited\"")),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::device::{Device, DeviceRule};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
 /// What commands may ask of the kernel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -125,13 +125,19 @@ impl Security {
         {
             if let Some(path) = paths.iter().find(|p| !p.is_absolute()) {
                 let why = format!("{path:?} is not an absolute path");
-                return Err(Error::new(Kind::Invalid, "check spec: security", why));
+                return Err(Error::new(
+                    Kind::Invalid,
+                    Step::CheckSpec.key("security"),
+                    why,
+                ));
             }
             // It has no name to resolve, so would be taken for one that is not there.
             if let Some(path) = paths.iter().find(|p| p.components().count() == 1) {
                 let why = format!("{path:?} is the whole root");
-                return Err(Error::new(Kind::Invalid, "check spec: security", why)
-                    .with_cure("write \"none\" for one that is read-only"));
+                return Err(
+                    Error::new(Kind::Invalid, Step::CheckSpec.key("security"), why)
+                        .with_cure("write \"none\" for one that is read-only"),
+                );
             }
         }
         Ok(())

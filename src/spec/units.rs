@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Step};
 
 /// A number of bytes: `1048576`, `"1m"`, `"1.5g"`, `"512KiB"`. Units are powers
 /// of 1024, as in Docker; letter case does not matter.
@@ -34,7 +34,7 @@ impl FromStr for ByteSize {
         let wrong = || {
             Error::new(
                 Kind::Invalid,
-                "parse size",
+                Step::ParseSize,
                 format_args!("{text:?} is not a size"),
             )
             .with_cure("a number with b, k, m, g or t behind it, such as \"256m\"")
@@ -113,7 +113,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, Error> {
     let wrong = || {
         Error::new(
             Kind::Invalid,
-            "parse duration",
+            Step::ParseDuration,
             format_args!("{text:?} is not a duration"),
         )
         .with_cure("seconds, or a number with ms, s, m, h or d behind it, such as \"1m30s\"")

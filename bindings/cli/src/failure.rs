@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use tare::error::Quoted;
+use tare::error::{Quoted, Step};
 use tare::{Error, Kind};
 
 /// Exit status of a failure of tare itself, as in docker-run(1), to tell it
@@ -21,13 +21,13 @@ const EPIPE: i32 = 32;
 /// Prints an error. A missing command, and a file that is no program, have
 /// their own statuses.
 pub(crate) fn report(error: &Error) -> ExitCode {
-    if error.step() == "write output" && error.errno() == Some(EPIPE) {
+    if error.at() == Step::WriteOutput && error.errno() == Some(EPIPE) {
         return ExitCode::from(UNREAD);
     }
     say(error);
-    ExitCode::from(match (error.step(), error.kind()) {
-        ("execute", Kind::NotFound) => 127,
-        ("execute", _) => 126,
+    ExitCode::from(match (error.at(), error.kind()) {
+        (Step::Execute, Kind::NotFound) => 127,
+        (Step::Execute, _) => 126,
         _ => OURS,
     })
 }

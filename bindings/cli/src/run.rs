@@ -22,6 +22,7 @@ use std::io::IsTerminal as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::ExitCode;
 
+use tare::error::Step;
 use tare::image::{Image, ImportOptions, Reference};
 use tare::spec::LeftOut;
 use tare::{Command, Error, Kind, Reason, Result, Sandbox, Status, Store};
@@ -48,9 +49,11 @@ pub(crate) fn run(store: &StoreFlag, flags: &Flags) -> Result<ExitCode> {
             Ok(ExitCode::from(status.shell_code() as u8))
         }
         Err(error) => {
-            let error = match error.step() {
+            let error = match error.at() {
                 // The caller's own directory, which the sandbox does not show.
-                "change directory" if flags.begins_where_the_caller_is() => error.with_cure("-w /"),
+                Step::ChangeDirectory if flags.begins_where_the_caller_is() => {
+                    error.with_cure("-w /")
+                }
                 _ => error,
             };
             if flags.switches.json {

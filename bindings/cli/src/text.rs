@@ -8,12 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
-use tare::error::Quoted;
+use tare::error::{Quoted, Step};
 use tare::{Error, Result};
 
 /// Prints a value as a line of JSON on standard output.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
-    let wrong = |e: io::Error| Error::io("write output", "standard output", e);
+    let wrong = |e: io::Error| Error::io(Step::WriteOutput, "standard output", e);
     let mut out = io::BufWriter::new(io::stdout().lock());
     value
         .serialize(&mut Serializer::with_formatter(&mut out, Tame))
@@ -48,7 +48,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(|e| Error::io("write output", "standard output", e))
+        .map_err(|e| Error::io(Step::WriteOutput, "standard output", e))
 }
 
 /// Returns rows with aligned columns; the last column keeps its width.

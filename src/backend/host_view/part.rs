@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::survey::Survey;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::ops::{Ops, Slot, c_inside, c_path};
 use crate::parts::mounts::{LOCKED, RDONLY, overlay_at, overlay_flags};
 use crate::parts::shown::ShownAs;
@@ -135,7 +135,7 @@ impl<'a> Parts<'a> {
             Some(scratch) => {
                 let [upper, work] = ["u", "w"].map(|tail| scratch.join(format!("{name}{tail}")));
                 make_dirs(&upper, &work, first)
-                    .map_err(|e| Error::io("make tree", format_args!("{upper:?}"), e))?;
+                    .map_err(|e| Error::io(Step::MakeTree, format_args!("{upper:?}"), e))?;
                 [c_path(&upper)?, c_path(&work)?]
             }
             None => {

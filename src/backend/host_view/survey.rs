@@ -10,8 +10,8 @@ use nix::errno::Errno;
 
 use super::class::Class;
 use super::trial;
-use crate::backend::{TRY_MOUNT, TreeRequest};
-use crate::error::{Error, Result};
+use crate::backend::TreeRequest;
+use crate::error::{Error, Result, Step};
 use crate::helper::Spawner;
 use crate::parts::mounts::{RDONLY, overlay_flags};
 use crate::parts::shown::ShownAs;
@@ -62,7 +62,7 @@ impl<'a> Survey<'a> {
     /// When there is no procfs.
     pub(crate) fn new(request: &TreeRequest<'a>, ordinary: bool) -> Result<Self> {
         let file = "/proc/self/mountinfo";
-        let table = Mounts::read().map_err(|e| Error::io("list mounts", file, e))?;
+        let table = Mounts::read().map_err(|e| Error::io(Step::ListMounts, file, e))?;
         let spawner = request.spawner;
         let (mounts, others) = spawner
             .verdicts()
@@ -157,7 +157,7 @@ impl<'a> Survey<'a> {
         }
         if !self.may_try {
             return Err(Error::os(
-                TRY_MOUNT,
+                Step::TryMount,
                 format_args!("{path:?}"),
                 Errno::EAGAIN,
             ));

@@ -14,7 +14,7 @@ use super::class::Class;
 use super::copies::Budget;
 use super::part::{Filled, Parts, ViewPlace};
 use super::survey::{Survey, is_own};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::ops::{Ops, c_path};
 use crate::parts::shown::ShownAs;
 use crate::spec::ByteSize;
@@ -58,7 +58,7 @@ struct View<'a> {
 impl View<'_> {
     /// Makes each entry of a directory on its own.
     fn take_apart(&mut self, dir: &Path) -> Result<()> {
-        let wrong = |e| Error::io("list host directory", format_args!("{dir:?}"), e);
+        let wrong = |e| Error::io(Step::ListHostDirectory, format_args!("{dir:?}"), e);
         let entries: std::io::Result<Vec<DirEntry>> = read_dir(dir).map_err(wrong)?.collect();
         for entry in entries.map_err(wrong)? {
             let path = entry.path();
@@ -305,6 +305,6 @@ fn unless_gone<T>(path: &Path, read: std::io::Result<T>) -> Result<Option<T>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         other => other
             .map(Some)
-            .map_err(|e| Error::io("read host entry", format_args!("{path:?}"), e)),
+            .map_err(|e| Error::io(Step::ReadHostEntry, format_args!("{path:?}"), e)),
     }
 }

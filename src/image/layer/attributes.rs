@@ -12,7 +12,7 @@ use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat};
 
 use super::Ids;
-use crate::image::tar::{Call, Fault, Step, Time, refuse, shown};
+use crate::image::tar::{Call, Fault, Parsed, Time, refuse, shown};
 use crate::sys::xattr;
 
 /// Attributes that a directory gets when it is left; `None` keeps the present
@@ -37,7 +37,7 @@ impl Attributes {
     }
 
     /// Sets owner and times of the new file `name` in `dir`.
-    pub(super) fn settle_at(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Step<()> {
+    pub(super) fn settle_at(&self, dir: BorrowedFd<'_>, name: &[u8]) -> Parsed<()> {
         if let Some((uid, gid)) = self.owner {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
             let flags = AtFlags::AT_SYMLINK_NOFOLLOW;
@@ -55,12 +55,12 @@ fn spec(time: Time) -> TimeSpec {
 }
 
 /// Sets both times of an open file.
-pub(super) fn set_times(fd: impl AsFd, time: Time) -> Step<()> {
+pub(super) fn set_times(fd: impl AsFd, time: Time) -> Parsed<()> {
     futimens(fd, &spec(time), &spec(time)).call("futimens")
 }
 
 /// Sets both times of `name`; of the symlink itself for a symlink.
-fn set_times_at(dir: BorrowedFd<'_>, name: &[u8], time: Time) -> Step<()> {
+fn set_times_at(dir: BorrowedFd<'_>, name: &[u8], time: Time) -> Parsed<()> {
     let flags = UtimensatFlags::NoFollowSymlink;
     utimensat(dir, name, &spec(time), &spec(time), flags).call("utimensat")
 }
@@ -80,7 +80,7 @@ impl Xattrs {
     /// Sorts an archive's attributes. Keeps `user.*`, escapes names that
     /// overlayfs would obey as overlayfs itself does, checks file capabilities,
     /// and drops the rest.
-    pub(super) fn sort(xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Step<Self> {
+    pub(super) fn sort(xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Parsed<Self> {
         let mut sorted = Self::default();
         for (name, value) in xattrs {
             if name == b"security.capability" {
@@ -105,7 +105,7 @@ impl Xattrs {
     }
 
     /// Sets the `user.*` attributes; returns true if the file system has none.
-    pub(super) fn apply(&self, fd: BorrowedFd<'_>) -> Step<bool> {
+    pub(super) fn apply(&self, fd: BorrowedFd<'_>) -> Parsed<bool> {
         for (name, value) in &self.set {
             match xattr::set(fd, name, value) {
                 Ok(()) => {}
@@ -121,7 +121,7 @@ impl Xattrs {
 
     /// Sets the file capabilities if the ids allow it; returns true if they
     /// were dropped.
-    pub(super) fn apply_capability(&self, fd: BorrowedFd<'_>, ids: Ids) -> Step<bool> {
+    pub(super) fn apply_capability(&self, fd: BorrowedFd<'_>, ids: Ids) -> Parsed<bool> {
         match (&self.capability, ids) {
             (None, _) | (_, Ids::Deferred) => Ok(false),
             (Some(_), Ids::Single) => Ok(true),
@@ -133,7 +133,7 @@ impl Xattrs {
 }
 
 /// Revision 2 (20 bytes) or revision 3 (24 bytes) of `struct vfs_cap_data`.
-fn check_capability(value: &[u8]) -> Step<()> {
+fn check_capability(value: &[u8]) -> Parsed<()> {
     let revision = value.get(..4).map(|b| [b[0], b[1], b[2], b[3]]);
     let revision = revision.map(|b| u32::from_le_bytes(b) & 0xff00_0000);
     match (revision, value.len()) {
@@ -146,7 +146,7 @@ fn check_capability(value: &[u8]) -> Step<()> {
 mod tests {
     use super::*;
 
-    fn sort(name: &str, value: &[u8]) -> Step<Xattrs> {
+    fn sort(name: &str, value: &[u8]) -> Parsed<Xattrs> {
         Xattrs::sort(vec![(name.into(), value.to_vec())])
     }
 

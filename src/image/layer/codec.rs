@@ -12,7 +12,7 @@ use zstd::stream::raw::{DParameter, Decoder, Operation};
 
 use super::Bounds;
 use super::hash::{Chunk, Feed};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
 /// Size of the chunks handed to the writing thread, and of reads from the blob.
 pub(super) const CHUNK: usize = 256 << 10;
@@ -27,7 +27,7 @@ const ZSTD_SKIPPABLE_MAX: u32 = 1024;
 /// Bytes of output below which any ratio is accepted.
 const RATIO_FROM: u64 = 256 << 20;
 
-const STEP: &str = "read layer";
+const STEP: Step = Step::ReadLayer;
 
 /// Reads the blob to the end and sends the archive in chunks through `full`.
 /// Sends blob and archive to `hashed` as well. Uses chunks from `spent` again.

@@ -10,7 +10,7 @@ use nix::sys::stat::{SFlag, makedev};
 use super::pending::LeftOut;
 use super::write::{Meta, Writer};
 use super::{Ids, Whiteouts, whiteout};
-use crate::image::tar::{Fault, Step, shown};
+use crate::image::tar::{Fault, Parsed, shown};
 
 impl Writer<'_> {
     pub(super) fn device(
@@ -19,7 +19,7 @@ impl Writer<'_> {
         meta: Meta,
         kind: SFlag,
         (major, minor): (u32, u32),
-    ) -> Step<()> {
+    ) -> Parsed<()> {
         if self.options.ids != Ids::Root {
             return self.leave_out(base, LeftOut::Device);
         }
@@ -37,7 +37,7 @@ impl Writer<'_> {
     ///
     /// Other engines make a device 0:0 unchanged. An overlay then shows no file
     /// there, as behind a whiteout.
-    pub(super) fn leave_out(&mut self, base: &[u8], what: LeftOut) -> Step<()> {
+    pub(super) fn leave_out(&mut self, base: &[u8], what: LeftOut) -> Parsed<()> {
         let path = self.dirs.path_of(base);
         self.notes.add(match what {
             LeftOut::Device => format!("skipped device {}", shown(&path)),
@@ -60,7 +60,7 @@ impl Writer<'_> {
     }
 
     /// Returns the reason if an entry for `name` of `dir` was left out.
-    pub(super) fn left_out(&mut self, dir: &OwnedFd, name: &[u8]) -> Step<Option<LeftOut>> {
+    pub(super) fn left_out(&mut self, dir: &OwnedFd, name: &[u8]) -> Parsed<Option<LeftOut>> {
         if self.pending.left_out.is_empty() {
             return Ok(None);
         }

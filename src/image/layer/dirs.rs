@@ -20,7 +20,7 @@ use super::lookup::{DIRECTORY, chmod_path_fd, open_in_root, path_of_fd, resolve,
 use super::name::{Mark, Name};
 use super::pending::ByPath;
 use super::unlock::{OWNER, open_up};
-use crate::image::tar::{Call, Fault, Step, refuse};
+use crate::image::tar::{Call, Fault, Parsed, refuse};
 use crate::sys::xattr;
 
 /// Handling of a missing parent.
@@ -79,7 +79,7 @@ impl Dirs {
         root: BorrowedFd<'_>,
         depth: u32,
         opaque: Option<&'static CStr>,
-    ) -> Step<Self> {
+    ) -> Parsed<Self> {
         let root = openat(root, c".", DIRECTORY, Mode::empty()).call("openat")?;
         // A default ACL would override the modes of the archive.
         match xattr::remove(root.as_fd(), c"system.posix_acl_default") {
@@ -124,7 +124,7 @@ impl Dirs {
     }
 
     /// Returns the inode of the top.
-    pub(super) fn id(&mut self) -> Step<u64> {
+    pub(super) fn id(&mut self) -> Parsed<u64> {
         let Some(frame) = self.frames.last_mut() else {
             return Ok(self.root_id);
         };
@@ -156,7 +156,7 @@ impl Dirs {
     }
 
     /// Makes `dir` the top; returns false if it is missing and stays so.
-    pub(super) fn enter(&mut self, dir: &[u8], missing: Missing) -> Step<bool> {
+    pub(super) fn enter(&mut self, dir: &[u8], missing: Missing) -> Parsed<bool> {
         if self.aliased {
             self.leave_to(0)?;
         }
@@ -187,7 +187,7 @@ impl Dirs {
     }
 
     /// Pushes the part `name`, the last of `prefix`.
-    fn descend(&mut self, prefix: &[u8], name: &[u8], missing: Missing) -> Step<bool> {
+    fn descend(&mut self, prefix: &[u8], name: &[u8], missing: Missing) -> Parsed<bool> {
         let mut fresh = false;
         loop {
             match openat(self.top(), name, DIRECTORY, Mode::empty()) {
@@ -227,7 +227,7 @@ impl Dirs {
     }
 
     /// Follows the symlink at the end of `prefix`, with the root as `/`.
-    fn follow(&mut self, prefix: &[u8], name: &[u8], missing: Missing) -> Step<bool> {
+    fn follow(&mut self, prefix: &[u8], name: &[u8], missing: Missing) -> Parsed<bool> {
         let stat = fstatat(self.top(), name, AtFlags::AT_SYMLINK_NOFOLLOW).call("fstatat")?;
         match (stat.st_mode & libc::S_IFMT, missing) {
             (libc::S_IFLNK, _) => {}
@@ -251,7 +251,7 @@ impl Dirs {
 
     /// Makes the target directory of the dangling symlink `prefix`. A lower
     /// layer may have it; if no layer does, other engines make it, too.
-    fn follow_dangling(&mut self, prefix: &[u8], missing: Missing) -> Step<bool> {
+    fn follow_dangling(&mut self, prefix: &[u8], missing: Missing) -> Parsed<bool> {
         self.leave_to(0)?;
         let target = resolve(self.root.as_fd(), prefix, self.depth)?;
         let target = Name::parse(&target, self.depth)?;
@@ -272,7 +272,7 @@ impl Dirs {
 
     /// Replaces a whiteout by a directory: entries below it imply the
     /// directory, and the whiteout still hides the lower directory.
-    fn revive(&mut self, name: &[u8]) -> Step<()> {
+    fn revive(&mut self, name: &[u8]) -> Parsed<()> {
         unlinkat(self.top(), name, UnlinkatFlags::NoRemoveDir).call("unlinkat")?;
         mkdirat(self.top(), name, Mode::from_bits_truncate(0o755)).call("mkdirat")?;
         self.push_listed(name, Attributes::default(), true)?;
@@ -281,7 +281,7 @@ impl Dirs {
     }
 
     /// Hides the files of lower layers in `fd`, if whiteouts are converted.
-    pub(super) fn set_opaque(&self, fd: BorrowedFd<'_>) -> Step<()> {
+    pub(super) fn set_opaque(&self, fd: BorrowedFd<'_>) -> Parsed<()> {
         match self.opaque {
             None => Ok(()),
             Some(name) => xattr::set(fd, name, b"y")
@@ -290,7 +290,7 @@ impl Dirs {
     }
 
     /// Returns the real path of a directory reached through symlinks.
-    pub(super) fn path_below_root(&mut self, fd: &OwnedFd) -> Step<Vec<u8>> {
+    pub(super) fn path_below_root(&mut self, fd: &OwnedFd) -> Parsed<Vec<u8>> {
         if self.root_path.is_none() {
             self.root_path = Some(path_of_fd(&self.root)?);
         }
@@ -318,7 +318,7 @@ impl Dirs {
 
     /// Returns the path of `name` in an open directory, below the root and free
     /// of symlinks.
-    pub(super) fn path_in(&mut self, dir: &OwnedFd, name: &[u8]) -> Step<Vec<u8>> {
+    pub(super) fn path_in(&mut self, dir: &OwnedFd, name: &[u8]) -> Parsed<Vec<u8>> {
         Ok(match &self.path_below_root(dir)?[..] {
             b"" => name.to_vec(),
             dir => [dir, b"/", name].concat(),
@@ -327,7 +327,7 @@ impl Dirs {
 
     /// Gives an ordinary user access to a directory with a mode that shuts the
     /// user out; the mode is restored at the end.
-    fn unlock(&mut self, name: &[u8]) -> Step<()> {
+    fn unlock(&mut self, name: &[u8]) -> Parsed<()> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(self.top(), name, flags, Mode::empty()).call("openat")?;
         let stat = fstat(&fd).call("fstat")?;
@@ -357,7 +357,7 @@ impl Dirs {
         self.root.as_fd()
     }
 
-    fn push_existing(&mut self, fd: OwnedFd, name: &[u8], path: Vec<u8>) -> Step<()> {
+    fn push_existing(&mut self, fd: OwnedFd, name: &[u8], path: Vec<u8>) -> Parsed<()> {
         let stat = fstat(&fd).call("fstat")?;
         if let Some(mode) = open_up(&fd, &stat)? {
             self.late.insert_first(path.clone(), mode);
@@ -392,7 +392,7 @@ impl Dirs {
         name: &[u8],
         attributes: Attributes,
         fresh: bool,
-    ) -> Step<()> {
+    ) -> Parsed<()> {
         let fd = match openat(self.top(), name, DIRECTORY, Mode::empty()) {
             Err(Errno::EACCES) => {
                 self.unlock(name)?;
@@ -423,7 +423,7 @@ impl Dirs {
     }
 
     /// Leaves directories until the stack has `depth`.
-    fn leave_to(&mut self, depth: usize) -> Step<()> {
+    fn leave_to(&mut self, depth: usize) -> Parsed<()> {
         if let Some((name, attributes)) = self.made.take() {
             attributes.settle_at(self.top(), &name)?;
         }
@@ -438,7 +438,7 @@ impl Dirs {
 
     /// Sets a directory's attributes. Defers a mode that would shut the caller
     /// out.
-    fn settle(&mut self, fd: &OwnedFd, path: Vec<u8>, attributes: Attributes) -> Step<()> {
+    fn settle(&mut self, fd: &OwnedFd, path: Vec<u8>, attributes: Attributes) -> Parsed<()> {
         if let Some((uid, gid)) = attributes.owner {
             fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).call("fchown")?;
         }
@@ -456,7 +456,7 @@ impl Dirs {
     }
 
     /// Leaves all directories, then sets the deferred modes, deepest first.
-    pub(super) fn complete(mut self) -> Step<Listing> {
+    pub(super) fn complete(mut self) -> Parsed<Listing> {
         self.leave_to(0)?;
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         for (path, mode) in std::mem::take(&mut self.late).into_deepest_first() {

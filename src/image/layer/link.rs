@@ -11,13 +11,13 @@ use nix::unistd::linkat;
 
 use super::name::Name;
 use super::write::Writer;
-use crate::image::tar::{Call, Step, refuse};
+use crate::image::tar::{Call, Parsed, refuse};
 
 impl Writer<'_> {
     /// Gives a file of an earlier entry, or of a lower layer when applying, a
     /// further name. Ignores owner, mode and times of the link, because those
     /// of the first name count.
-    pub(super) fn link(&mut self, base: &[u8], raw: &[u8]) -> Step<()> {
+    pub(super) fn link(&mut self, base: &[u8], raw: &[u8]) -> Parsed<()> {
         let target = Name::parse_cleaned(raw, self.options.bounds.depth)?;
         let Some((dir, name)) = target.split() else {
             return refuse("a hard link to the root");
@@ -55,7 +55,7 @@ impl Writer<'_> {
 
     /// Refuses a target with `..` behind a symlink: readers differ in the order
     /// of resolution.
-    fn check_dots(&self, raw: &[u8]) -> Step<()> {
+    fn check_dots(&self, raw: &[u8]) -> Parsed<()> {
         let mut path: Vec<&[u8]> = Vec::new();
         for part in raw.split(|&b| b == b'/') {
             match part {
@@ -74,14 +74,14 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn is_same_place(&mut self, from: &OwnedFd, name: &[u8], base: &[u8]) -> Step<bool> {
+    fn is_same_place(&mut self, from: &OwnedFd, name: &[u8], base: &[u8]) -> Parsed<bool> {
         let other = fstat(from).call("fstat")?.st_ino;
         Ok(name == base && other == self.dirs.id()?)
     }
 
     /// Defers the same owner for the new name, because a later entry may
     /// replace the first name.
-    fn defer_like(&mut self, from: &OwnedFd, name: &[u8], base: &[u8]) -> Step<()> {
+    fn defer_like(&mut self, from: &OwnedFd, name: &[u8], base: &[u8]) -> Parsed<()> {
         if self.pending.fixups.is_empty() {
             return Ok(());
         }

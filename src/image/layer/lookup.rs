@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 
-use crate::image::tar::{Call, Fault, Step, refuse};
+use crate::image::tar::{Call, Fault, Parsed, refuse};
 
 /// Directories are opened for reading: only such descriptors take new
 /// attributes.
@@ -61,7 +61,7 @@ const LINKS_MAX: u32 = 40;
 /// Returns the target of `path` with `root` as `/`: below the root and free of
 /// symlinks, even if the end is missing. Needs a descriptor for each of at most
 /// `depth` directories.
-pub(super) fn resolve(root: BorrowedFd<'_>, path: &[u8], depth: u32) -> Step<Vec<u8>> {
+pub(super) fn resolve(root: BorrowedFd<'_>, path: &[u8], depth: u32) -> Parsed<Vec<u8>> {
     let parts = |path: &[u8]| -> Vec<Vec<u8>> {
         let parts = path.split(|&b| b == b'/').rev();
         parts.map(<[u8]>::to_vec).collect()
@@ -111,14 +111,14 @@ pub(super) fn resolve(root: BorrowedFd<'_>, path: &[u8], depth: u32) -> Step<Vec
 
 /// Sets the mode of the file of an `O_PATH` descriptor, which fchmod(2)
 /// refuses.
-pub(super) fn chmod_path_fd(fd: &OwnedFd, mode: u32) -> Step<()> {
+pub(super) fn chmod_path_fd(fd: &OwnedFd, mode: u32) -> Parsed<()> {
     let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let mode = Mode::from_bits_truncate(mode);
     fchmodat(AT_FDCWD, path.as_str(), mode, FchmodatFlags::FollowSymlink).call("fchmodat")
 }
 
 /// Returns the path of an open file, as the kernel prints it.
-pub(super) fn path_of_fd(fd: &OwnedFd) -> Step<Vec<u8>> {
+pub(super) fn path_of_fd(fd: &OwnedFd) -> Parsed<Vec<u8>> {
     let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let path = readlinkat(AT_FDCWD, link.as_str()).call("readlinkat")?;
     Ok(path.as_bytes().to_vec())

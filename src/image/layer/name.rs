@@ -2,7 +2,7 @@
 //! Names of entries: normalised paths below the root, and the whiteout marks.
 #![forbid(unsafe_code)]
 
-use crate::image::tar::{Fault, Step, refuse};
+use crate::image::tar::{Fault, Parsed, refuse};
 
 const NAME_MAX: usize = 255;
 const PATH_MAX: usize = 4096;
@@ -18,7 +18,7 @@ pub(crate) struct Name(Vec<u8>);
 impl Name {
     /// Normalises `raw`. A leading `/` means the archive's root, as in every
     /// unpacker; `..` is refused even inside the root.
-    pub(crate) fn parse(raw: &[u8], depth: u32) -> Step<Self> {
+    pub(crate) fn parse(raw: &[u8], depth: u32) -> Parsed<Self> {
         if raw.split(|&b| b == b'/').any(|part| part == b"..") {
             return refuse("\"..\" in a name");
         }
@@ -27,7 +27,7 @@ impl Name {
 
     /// Normalises `raw`, where `..` removes the part before it, symlink or not,
     /// as in Docker, containerd and podman. Refuses `..` that leaves the root.
-    pub(super) fn parse_cleaned(raw: &[u8], depth: u32) -> Step<Self> {
+    pub(super) fn parse_cleaned(raw: &[u8], depth: u32) -> Parsed<Self> {
         if raw.is_empty() {
             return refuse("empty name");
         }
@@ -112,7 +112,7 @@ pub(super) enum Mark<'a> {
 
 impl<'a> Mark<'a> {
     /// Reads the mark in the last component `base`; `dir` must hold no mark.
-    pub(super) fn of(dir: &[u8], base: &'a [u8]) -> Step<Self> {
+    pub(super) fn of(dir: &[u8], base: &'a [u8]) -> Parsed<Self> {
         if dir == AUFS_LINKS {
             return Ok(Self::AufsLink);
         }

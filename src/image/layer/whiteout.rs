@@ -17,7 +17,7 @@ use super::lookup::DIRECTORY;
 use super::name::{Mark, split};
 use super::unlock::open_up;
 use super::{Options, Whiteouts};
-use crate::image::tar::{Call, Fault, Step};
+use crate::image::tar::{Call, Fault, Parsed};
 
 /// Depth of the deepest directory that is removed; no bound on names allows
 /// more.
@@ -42,7 +42,7 @@ impl Whited {
     }
 
     /// Remembers that this layer writes `base` in the top of `dirs`.
-    pub(super) fn wrote(&mut self, dirs: &mut Dirs, base: &[u8]) -> Step<()> {
+    pub(super) fn wrote(&mut self, dirs: &mut Dirs, base: &[u8]) -> Parsed<()> {
         if dirs.hidden.has_bare() {
             let path = dirs.path_of(base);
             dirs.hidden.need(&path);
@@ -55,7 +55,7 @@ impl Whited {
 
     /// Remembers that this layer has the top of `dirs`, for an entry that makes
     /// no file.
-    pub(super) fn needs_top(&mut self, dirs: &mut Dirs) -> Step<()> {
+    pub(super) fn needs_top(&mut self, dirs: &mut Dirs) -> Parsed<()> {
         let path = dirs.path_of_top().to_vec();
         dirs.hidden.need(&path);
         let (Some(written), Some((dir, name))) = (&mut self.written, split(&path)) else {
@@ -74,7 +74,7 @@ impl Whited {
         dirs: &mut Dirs,
         dir: &[u8],
         mark: Mark<'_>,
-    ) -> Step<Option<Vec<u8>>> {
+    ) -> Parsed<Option<Vec<u8>>> {
         // Lower layers are hidden already below a hidden directory or a file of
         // this layer.
         if !dirs.enter(dir, Missing::CreateOrTell)? || dirs.hidden.covers(dirs.path_of_top()) {
@@ -109,7 +109,7 @@ impl Whited {
 /// Makes a whiteout for overlayfs: a character device 0:0, which since Linux
 /// 5.8 any user may make. Source: kernel,
 /// Documentation/filesystems/overlayfs.rst.
-pub(super) fn convert(dirs: &mut Dirs, name: &[u8]) -> Step<()> {
+pub(super) fn convert(dirs: &mut Dirs, name: &[u8]) -> Parsed<()> {
     let path = dirs.path_of(name);
     match dirs.hidden.is_bare(&path) {
         true => {
@@ -139,7 +139,7 @@ pub(super) fn convert(dirs: &mut Dirs, name: &[u8]) -> Step<()> {
 /// Removes directories below `path` that only whiteouts need, before lower
 /// layers are hidden there. overlayfs lists whiteouts in a directory of a
 /// single layer.
-fn sweep(dirs: &mut Dirs, path: &[u8]) -> Step<()> {
+fn sweep(dirs: &mut Dirs, path: &[u8]) -> Parsed<()> {
     let mut gone = dirs.hidden.bare_below(path);
     gone.extend(dirs.listing.whiteouts_below(path));
     for path in gone {
@@ -160,7 +160,7 @@ fn sweep(dirs: &mut Dirs, path: &[u8]) -> Step<()> {
 }
 
 /// Removes `name` of `dir`, of any type, with all below.
-pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Step<()> {
+pub(super) fn remove(dir: BorrowedFd<'_>, name: &[u8]) -> Parsed<()> {
     Lower { kept: None }.remove(dir, 0, name, 0).map(drop)
 }
 
@@ -184,7 +184,7 @@ struct Lower<'a> {
 impl Lower<'_> {
     /// Removes `name` of the directory `dir` with inode `id`; returns true if
     /// it is gone.
-    fn remove(&self, dir: BorrowedFd<'_>, id: u64, name: &[u8], depth: u32) -> Step<bool> {
+    fn remove(&self, dir: BorrowedFd<'_>, id: u64, name: &[u8], depth: u32) -> Parsed<bool> {
         let keep = self
             .kept
             .is_some_and(|kept| kept.contains(&(id, name.to_vec())));
@@ -220,13 +220,13 @@ impl Lower<'_> {
     }
 
     /// Removes everything in `dir`; returns true if no file was spared.
-    fn clear(&self, dir: BorrowedFd<'_>, id: u64, depth: u32) -> Step<bool> {
+    fn clear(&self, dir: BorrowedFd<'_>, id: u64, depth: u32) -> Parsed<bool> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let own = Dir::openat(dir, c".", flags, Mode::empty()).call("openat")?;
         self.clear_dir(own, id, depth)
     }
 
-    fn clear_dir(&self, mut dir: Dir, id: u64, depth: u32) -> Step<bool> {
+    fn clear_dir(&self, mut dir: Dir, id: u64, depth: u32) -> Parsed<bool> {
         // A directory that changes while it is read may skip names, so read all
         // names first.
         let mut names = Vec::new();

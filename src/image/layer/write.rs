@@ -21,7 +21,7 @@ use super::stream::Stream;
 use super::unlock::OWNER;
 use super::whiteout::Whited;
 use super::{Fixup, Ids, Notes, Options, Whiteouts};
-use crate::image::tar::{Archive, Call, Entry, Fault, Map, Step, Time, What, refuse, shown};
+use crate::image::tar::{Archive, Call, Entry, Fault, Map, Parsed, Time, What, refuse, shown};
 
 /// Writes the entries of one layer.
 pub(super) struct Writer<'a> {
@@ -82,7 +82,7 @@ impl<'a> Writer<'a> {
         options: &'a Options,
         exact_modes: bool,
         pending: Pending,
-    ) -> Step<Self> {
+    ) -> Parsed<Self> {
         Ok(Self {
             dirs: Dirs::open(root, options.bounds.depth, options.opaque_name())?,
             whited: Whited::new(options),
@@ -97,7 +97,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Settles all directories.
-    pub(super) fn complete(mut self) -> Step<Written> {
+    pub(super) fn complete(mut self) -> Parsed<Written> {
         if self.aufs_links {
             // Entries have linked to its files by now.
             self.dirs.enter(b"", Missing::Create)?;
@@ -115,7 +115,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes an entry; `archive` gives the body.
-    pub(super) fn entry(&mut self, entry: Entry, archive: &mut Archive<Stream>) -> Step<()> {
+    pub(super) fn entry(&mut self, entry: Entry, archive: &mut Archive<Stream>) -> Parsed<()> {
         let bounds = &self.options.bounds;
         self.used.entries += 1;
         if self.used.entries > bounds.entries {
@@ -176,7 +176,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Applies the entry of the root itself: only attributes.
-    fn root(&mut self, entry: Entry) -> Step<()> {
+    fn root(&mut self, entry: Entry) -> Parsed<()> {
         if !matches!(entry.what, What::Directory) {
             return refuse("the root is not a directory");
         }
@@ -223,7 +223,7 @@ impl<'a> Writer<'a> {
         gid: u32,
         mode: u32,
         capability: Option<Vec<u8>>,
-    ) -> Step<()> {
+    ) -> Parsed<()> {
         if self.options.ids != Ids::Deferred {
             return Ok(());
         }
@@ -269,7 +269,7 @@ impl<'a> Writer<'a> {
         base: &[u8],
         call: &'static str,
         create: impl Fn(BorrowedFd<'_>) -> nix::Result<T>,
-    ) -> Step<T> {
+    ) -> Parsed<T> {
         self.whited.wrote(&mut self.dirs, base)?;
         self.pending.no_longer_left_out(|| self.dirs.path_of(base));
         match create(self.dirs.top()) {
@@ -290,7 +290,7 @@ impl<'a> Writer<'a> {
         size: u64,
         map: Option<Map>,
         archive: &mut Archive<Stream>,
-    ) -> Step<()> {
+    ) -> Parsed<()> {
         self.spend(size, map.as_ref().map_or(size, |map| map.size))?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW;
         // Extended attributes need write permission on the file.
@@ -322,7 +322,7 @@ impl<'a> Writer<'a> {
         self.defer(path, meta.uid, meta.gid, meta.mode, meta.xattrs.capability)
     }
 
-    fn spend(&mut self, stored: u64, apparent: u64) -> Step<()> {
+    fn spend(&mut self, stored: u64, apparent: u64) -> Parsed<()> {
         let bounds = &self.options.bounds;
         self.used.allocated = self.used.allocated.saturating_add(stored);
         self.used.apparent = self.used.apparent.saturating_add(apparent);
@@ -335,7 +335,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn symlink(&mut self, base: &[u8], meta: Meta, target: &[u8]) -> Step<()> {
+    fn symlink(&mut self, base: &[u8], meta: Meta, target: &[u8]) -> Parsed<()> {
         self.make(base, "symlinkat", |dir| symlinkat(target, dir, base))?;
         self.settle(base, &meta, 0o777)
     }
@@ -346,7 +346,7 @@ impl<'a> Writer<'a> {
         meta: Meta,
         kind: SFlag,
         device: libc::dev_t,
-    ) -> Step<()> {
+    ) -> Parsed<()> {
         let mode = Mode::from_bits_truncate(meta.mode);
         self.make(base, "mknodat", |dir| {
             mknodat(dir, base, kind, mode, device)
@@ -361,7 +361,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Sets owner and times of a file without a descriptor.
-    fn settle(&mut self, base: &[u8], meta: &Meta, mode: u32) -> Step<()> {
+    fn settle(&mut self, base: &[u8], meta: &Meta, mode: u32) -> Parsed<()> {
         let attributes = Attributes {
             owner: self.owner(meta.uid, meta.gid, self.dirs.is_foreign()),
             mode: None,
@@ -373,7 +373,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Makes or takes a directory, and enters it.
-    fn directory(&mut self, base: &[u8], meta: Meta) -> Step<()> {
+    fn directory(&mut self, base: &[u8], meta: Meta) -> Parsed<()> {
         let path = self.dirs.path_of(base);
         let first = (meta.mode & 0o777) | OWNER;
         let create = |dir: BorrowedFd<'_>| mkdirat(dir, base, Mode::from_bits_truncate(first));
@@ -420,7 +420,7 @@ impl<'a> Writer<'a> {
 }
 
 /// Copies the next `most` bytes of the body, or all of it.
-fn copy(archive: &mut Archive<Stream>, fd: &OwnedFd, most: u64) -> Step<()> {
+fn copy(archive: &mut Archive<Stream>, fd: &OwnedFd, most: u64) -> Parsed<()> {
     let mut left = most;
     while left > 0 {
         let bytes = archive.peek_body()?;
@@ -438,7 +438,7 @@ fn copy(archive: &mut Archive<Stream>, fd: &OwnedFd, most: u64) -> Step<()> {
     Ok(())
 }
 
-fn copy_sparse(archive: &mut Archive<Stream>, fd: &OwnedFd, map: &Map) -> Step<()> {
+fn copy_sparse(archive: &mut Archive<Stream>, fd: &OwnedFd, map: &Map) -> Parsed<()> {
     let signed =
         |offset: u64| i64::try_from(offset).map_err(|_| Fault::Os("lseek".into(), Errno::EFBIG));
     for segment in map.segments.iter().filter(|segment| segment.length > 0) {

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::input::{self, Room};
 use super::{Member, Source};
-use crate::error::{Error, Kind, Result, shown};
+use crate::error::{Error, Kind, Result, Step, shown};
 use crate::image::inflate::inflate;
-use crate::image::tar::{self, Entry, Input, Step, What, refuse};
+use crate::image::tar::{self, Entry, Input, Parsed, What, refuse};
 
 /// Members of one archive; images have a few per layer.
 const MEMBERS_MAX: usize = 100_000;
@@ -24,7 +24,7 @@ const READ: usize = 16 << 10;
 /// Bytes that tell a tar archive: the first header.
 const HEAD: usize = 512;
 
-const STEP: &str = "read image archive";
+const STEP: Step = Step::ReadImageArchive;
 const CURE: &str =
     "a file that docker save, podman save or skopeo wrote, plain or compressed by gzip or zstd";
 
@@ -48,14 +48,14 @@ impl Archive {
     /// archive out to a file of the room first.
     pub(crate) fn open(path: &Path, room: &mut Room<'_>) -> Result<Self> {
         let file = input::open(path)
-            .map_err(|e| Error::io("open image archive", format_args!("{path:?}"), e))?;
+            .map_err(|e| Error::io(Step::OpenImageArchive, format_args!("{path:?}"), e))?;
         Self::of(file, path, room)
     }
 
     /// Reads an archive that is open; `path` names the archive in errors.
     pub(crate) fn of(file: File, path: &Path, room: &mut Room<'_>) -> Result<Self> {
         let subject = format!("{path:?}");
-        let wrong = |e| Error::io("open image archive", &subject, e);
+        let wrong = |e| Error::io(Step::OpenImageArchive, &subject, e);
         let opened = input::seekable(file, &subject, room);
         let mut file = opened.map_err(|e| match e.errno() {
             Some(libc::EISDIR) => e.with_cure(format!("oci:{}", path.display())),
@@ -99,7 +99,7 @@ impl Source for Archive {
     fn open(&self, name: &str) -> Result<Member<'_>> {
         let (at, size) = self.place(name).ok_or_else(|| {
             let subject = format!("{:?}: no member {}", self.path, shown(name));
-            Error::new(Kind::NotFound, "read image archive", subject)
+            Error::new(Kind::NotFound, Step::ReadImageArchive, subject)
         })?;
         let window = Window {
             file: &self.file,
@@ -174,7 +174,7 @@ fn scan(file: &File, subject: &str) -> Result<HashMap<String, Location>> {
     }
 }
 
-fn add(members: &mut HashMap<String, Location>, entry: Entry, at: u64) -> Step<()> {
+fn add(members: &mut HashMap<String, Location>, entry: Entry, at: u64) -> Parsed<()> {
     let Some(name) = plain_name(&entry.name)? else {
         return Ok(());
     };
@@ -297,7 +297,7 @@ fn parent(name: &str) -> &str {
 }
 
 /// Resolves a link inside the archive, by the words alone.
-fn target(to: &[u8], base: &str) -> Step<String> {
+fn target(to: &[u8], base: &str) -> Parsed<String> {
     let Ok(to) = std::str::from_utf8(to) else {
         return refuse("its target is not UTF-8");
     };
@@ -321,7 +321,7 @@ fn target(to: &[u8], base: &str) -> Step<String> {
 }
 
 /// Returns the member's name without `./` in front; `None` for the root itself.
-fn plain_name(name: &[u8]) -> Step<Option<String>> {
+fn plain_name(name: &[u8]) -> Parsed<Option<String>> {
     let Ok(name) = std::str::from_utf8(name) else {
         return refuse("its name is not UTF-8");
     };

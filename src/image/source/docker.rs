@@ -10,7 +10,7 @@ use super::{
     Document, NAMES_SHOWN, Resolved, ResolvedLayer, Selector, Source, Take, check_blob,
     read_document,
 };
-use crate::error::{Error, Kind, Result, shown};
+use crate::error::{Error, Kind, Result, Step, shown};
 use crate::image::config;
 use crate::image::digest::Digest;
 use crate::image::oci::{self, Descriptor, LAYERS_MAX, OCI_CONFIG};
@@ -53,7 +53,7 @@ fn saved(source: &dyn Source) -> Result<Vec<Saved>> {
     let read = read_manifest(source).map_err(|e| match e.kind() {
         Kind::NotFound => {
             let why = format!("{label}: neither oci-layout nor manifest.json in it");
-            Error::new(Kind::Corrupt, "find image", why)
+            Error::new(Kind::Corrupt, Step::FindImage, why)
                 .with_cure("an archive that docker save or skopeo wrote")
         }
         _ => e,
@@ -84,7 +84,7 @@ fn resolve(source: &dyn Source, saved: Saved, selector: &Selector) -> Result<Res
     if layers.len() != parsed.diff_ids.len() || layers.len() > LAYERS_MAX {
         let (layers, diff_ids) = (layers.len(), parsed.diff_ids.len());
         let why = format!("{subject}: {layers} layers, but {diff_ids} diff ids");
-        return Err(Error::new(Kind::Corrupt, "parse image config", why));
+        return Err(Error::new(Kind::Corrupt, Step::ParseImageConfig, why));
     }
     let layers = layers.into_iter().zip(&parsed.diff_ids);
     let layers = layers.map(|(member, diff_id)| ResolvedLayer {
@@ -131,7 +131,7 @@ pub(super) fn names(
 
 fn read_manifest(source: &dyn Source) -> Result<Vec<Saved>> {
     let json = read_document(source, "manifest.json")?;
-    oci::parse(&json, "parse manifest.json", &source.label())
+    oci::parse(&json, Step::ParseManifestJson, &source.label())
 }
 
 fn choose(label: &str, mut saved: Vec<Saved>, tag: Option<&str>) -> Result<Saved> {
@@ -150,7 +150,7 @@ fn choose(label: &str, mut saved: Vec<Saved>, tag: Option<&str>) -> Result<Saved
             (Kind::Invalid, format!("several images are {}", shown(tag)))
         }
     };
-    let error = Error::new(kind, "find image", format_args!("{label}: {why}"));
+    let error = Error::new(kind, Step::FindImage, format_args!("{label}: {why}"));
     Err(match known.is_empty() {
         true => error,
         false => error.with_cure(format!("one of {}", known.join(", "))),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::progress::Progress;
 use crate::sys::file_size::WithoutSignal;
 
@@ -45,7 +45,7 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 /// Returns a file that can be read in any order: `file`, or a copy of the
 /// bytes.
 pub(super) fn seekable(mut file: File, subject: &str, room: &mut Room<'_>) -> Result<File> {
-    let wrong = |e| Error::io("open image archive", subject, e);
+    let wrong = |e| Error::io(Step::OpenImageArchive, subject, e);
     let kind = file.metadata().map_err(wrong)?.file_type();
     if kind.is_dir() {
         return Err(wrong(io::Error::from_raw_os_error(libc::EISDIR)));
@@ -57,7 +57,7 @@ pub(super) fn seekable(mut file: File, subject: &str, room: &mut Room<'_>) -> Re
         return pour(&mut Stream(file), subject, room);
     }
     let why = format!("{subject}: neither a file nor a pipe");
-    Err(Error::new(Kind::Invalid, "open image archive", why).with_cure(CURE))
+    Err(Error::new(Kind::Invalid, Step::OpenImageArchive, why).with_cure(CURE))
 }
 
 /// Writes all bytes of a reader to a file without a name, and rewinds the file.
@@ -65,7 +65,7 @@ pub(super) fn pour(from: &mut dyn Read, subject: &str, room: &mut Room<'_>) -> R
     let place = room.place;
     let wrong = |e| {
         let subject = format_args!("{subject} to a file in {place:?}");
-        Error::io("write out image archive", subject, e)
+        Error::io(Step::WriteOutImageArchive, subject, e)
     };
     let _without = WithoutSignal::begin();
     let mut plain = (room.spool)().map_err(wrong)?;
@@ -75,7 +75,7 @@ pub(super) fn pour(from: &mut dyn Read, subject: &str, room: &mut Room<'_>) -> R
         if asked.is_none_or(|asked| asked.elapsed() >= ASK) {
             if !room.progress.keep_going() {
                 let why = "stopped by the caller";
-                return Err(Error::os("read image archive", why, Errno::ECANCELED));
+                return Err(Error::os(Step::ReadImageArchive, why, Errno::ECANCELED));
             }
             asked = Some(Instant::now());
         }
@@ -87,7 +87,7 @@ pub(super) fn pour(from: &mut dyn Read, subject: &str, room: &mut Room<'_>) -> R
                     e.kind(),
                     io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
                 ) => {}
-            Err(e) => return Err(Error::io("open image archive", subject, e)),
+            Err(e) => return Err(Error::io(Step::OpenImageArchive, subject, e)),
         }
     }
     plain.rewind().map_err(wrong)?;

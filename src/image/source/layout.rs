@@ -7,7 +7,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::{GET_AGAIN, Member, Source, open_regular};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
 /// A directory with `oci-layout`, `index.json` and `blobs`. OCI image spec,
 /// "Image Layout".
@@ -20,16 +20,16 @@ pub(crate) struct Layout {
 impl Layout {
     /// Opens a layout that must exist.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let wrong = |e| Error::io("open OCI image layout", format_args!("{path:?}"), e);
+        let wrong = |e| Error::io(Step::OpenOCIImageLayout, format_args!("{path:?}"), e);
         let root = path.canonicalize().map_err(wrong)?;
         if !root.is_dir() {
             let why = format!("{path:?} is not a directory");
-            let error = Error::new(Kind::Invalid, "open OCI image layout", why);
+            let error = Error::new(Kind::Invalid, Step::OpenOCIImageLayout, why);
             return Err(error.with_cure(format!("archive:{}", path.display())));
         }
         if let Err(e) = open_regular(&root.join("oci-layout")) {
             let file = path.join("oci-layout");
-            let error = Error::io("open OCI image layout", format_args!("{file:?}"), e);
+            let error = Error::io(Step::OpenOCIImageLayout, format_args!("{file:?}"), e);
             let cure = format!("dir:{}, if it is a root directory", path.display());
             return Err(error.with_cure(cure));
         }
@@ -51,7 +51,7 @@ impl Layout {
     /// Opens a member; returns the file and the size.
     pub(super) fn file(&self, name: &str) -> Result<(File, u64)> {
         let path = self.root.join(name);
-        open_regular(&path).map_err(|e| Error::io("open image", format_args!("{path:?}"), e))
+        open_regular(&path).map_err(|e| Error::io(Step::OpenImage, format_args!("{path:?}"), e))
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     NAMES_SHOWN, Resolved, ResolvedLayer, Selector, Source, Take, blob_name, docker, read_blob,
     read_document,
 };
-use crate::error::{Error, Kind, Result, shown};
+use crate::error::{Error, Kind, Result, Step, shown};
 use crate::image::config;
 use crate::image::oci::{self, Descriptor, Index, Listed, Manifest, Strange};
 use crate::image::platform::Platform;
@@ -44,7 +44,7 @@ pub(super) fn each(source: &dyn Source, selector: &Selector, take: &mut Take<'_>
     if images.is_empty() {
         let error = strange.next().map(|entry| unreadable(source, entry));
         let why = format!("{}: no image", source.label());
-        return Err(error.unwrap_or_else(|| Error::new(Kind::NotFound, "find image", why)));
+        return Err(error.unwrap_or_else(|| Error::new(Kind::NotFound, Step::FindImage, why)));
     }
     for image in images {
         let mut resolved = resolve(source, image.top, selector)?;
@@ -58,12 +58,12 @@ pub(super) fn each(source: &dyn Source, selector: &Selector, take: &mut Take<'_>
 fn images(source: &dyn Source) -> Result<Vec<Selected>> {
     let label = source.label();
     let marker = read_document(source, "oci-layout")?;
-    let marker: Marker = oci::parse(&marker, "parse oci-layout", &label)?;
+    let marker: Marker = oci::parse(&marker, Step::ParseOciLayout, &label)?;
     if !marker.image_layout_version.starts_with("1.") {
         let version = marker.image_layout_version;
         return Err(Error::new(
             Kind::Unsupported,
-            "open OCI image layout",
+            Step::OpenOCIImageLayout,
             format_args!("{label}: version {}, not 1", shown(&version)),
         ));
     }
@@ -85,7 +85,7 @@ fn resolve(source: &dyn Source, top: Listed, selector: &Selector) -> Result<Reso
         let (name, other) = (shown(name), shown(other));
         let label = source.label();
         let why = format!("{label}: {name} in index.json is {other} in manifest.json");
-        return Err(Error::new(Kind::Corrupt, "find image", why));
+        return Err(Error::new(Kind::Corrupt, Step::FindImage, why));
     }
     resolved.notes.extend(strange);
     if given.is_empty() {
@@ -123,7 +123,7 @@ pub(crate) fn find_manifest(
     if parsed.diff_ids.len() != manifest.layers.len() {
         let (layers, diff_ids) = (manifest.layers.len(), parsed.diff_ids.len());
         let why = format!("{subject}: {layers} layers, but {diff_ids} diff ids");
-        return Err(Error::new(Kind::Corrupt, "parse image config", why));
+        return Err(Error::new(Kind::Corrupt, Step::ParseImageConfig, why));
     }
     let layers = manifest.layers.iter().zip(&parsed.diff_ids);
     let layers = layers.map(|(layer, diff_id)| ResolvedLayer {
@@ -227,12 +227,12 @@ fn passed_over(
 fn unreadable(source: &dyn Source, entry: &Strange) -> Error {
     let why: String = entry.why.chars().take(300).collect();
     let why = format!("{}: {why}", source.label());
-    Error::new(Kind::Corrupt, "parse image index", why)
+    Error::new(Kind::Corrupt, Step::ParseImageIndex, why)
 }
 
 fn too_much(source: &dyn Source) -> Error {
     let why = format!("{}: indexes nested too deep or too many", source.label());
-    Error::new(Kind::Corrupt, "find image", why)
+    Error::new(Kind::Corrupt, Step::FindImage, why)
 }
 
 fn none_for(source: &dyn Source, wanted: &Platform, mut others: Vec<String>) -> Error {
@@ -243,5 +243,5 @@ fn none_for(source: &dyn Source, wanted: &Platform, mut others: Vec<String>) -> 
         false => format!(", there is {}", others.join(", ")),
     };
     let why = format!("{}: no image for {wanted}{has}", source.label());
-    Error::new(Kind::Unsupported, "find image", why)
+    Error::new(Kind::Unsupported, Step::FindImage, why)
 }

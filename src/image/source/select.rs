@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::NAMES_SHOWN;
-use crate::error::{Error, Kind, Result, shown};
+use crate::error::{Error, Kind, Result, Step, shown};
 use crate::image::Reference;
 use crate::image::digest::Digest;
 use crate::image::oci::{Descriptor, IMAGE_NAME, Listed, REF_NAME, Strange};
@@ -148,7 +148,7 @@ pub(super) fn only(label: &str, images: Vec<Selected>, tag: Option<&str>) -> Res
 }
 
 fn one_of(kind: Kind, why: String, known: Vec<String>) -> Error {
-    let error = Error::new(kind, "find image", why);
+    let error = Error::new(kind, Step::FindImage, why);
     match known.is_empty() {
         true => error,
         false => error.with_cure(format!("one of {}", known.join(", "))),

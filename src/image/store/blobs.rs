@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::Images;
 use super::parts::AGAIN;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::image::digest::Digest;
 use crate::image::oci::Descriptor;
 use crate::image::source::Layout;
@@ -32,7 +32,7 @@ impl Images {
     pub(super) fn publish_blob(&self, staged: &Path, digest: &Digest) -> Result<()> {
         let path = self.blob_path(digest);
         fs::rename(staged, &path)
-            .map_err(|e| Error::io("publish blob", format_args!("{path:?}"), e))
+            .map_err(|e| Error::io(Step::PublishBlob, format_args!("{path:?}"), e))
     }
 
     /// Returns the store's own blobs, to be read like another layout.

@@ -19,7 +19,7 @@ use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmodat, fstat, mkdirat};
 use nix::unistd::{Gid, Group, User, geteuid};
 
 use super::sync;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
 /// Number of links that path_resolution(7) follows.
 const LINKS: usize = 40;
@@ -32,10 +32,10 @@ const STICKY: u32 = 0o1000;
 pub(super) fn chase(path: &Path) -> Result<PathBuf> {
     let wrong = |at: &Path| {
         let at = at.to_owned();
-        move |e| Error::os("open store", format_args!("{at:?}"), e)
+        move |e| Error::os(Step::OpenStore, format_args!("{at:?}"), e)
     };
     let absolute = std::path::absolute(path);
-    let absolute = absolute.map_err(|e| Error::io("open store", format_args!("{path:?}"), e))?;
+    let absolute = absolute.map_err(|e| Error::io(Step::OpenStore, format_args!("{path:?}"), e))?;
     let mut left = parts(&absolute);
     let (mut real, mut links) = (PathBuf::from("/"), 0);
     let mut dir = open("/", PART, Mode::empty()).map_err(wrong(&real))?;
@@ -105,7 +105,7 @@ fn open_or_make(dir: &OwnedFd, name: &OsStr, at: &Path) -> nix::Result<OwnedFd> 
 fn check_parent(path: &Path, stat: &FileStat) -> Result<()> {
     if stat.st_mode & libc::S_IFMT != libc::S_IFDIR {
         return Err(Error::os(
-            "open store",
+            Step::OpenStore,
             format_args!("{path:?}"),
             Errno::ENOTDIR,
         ));
@@ -131,7 +131,7 @@ fn check_parent(path: &Path, stat: &FileStat) -> Result<()> {
 
 fn refused(path: &Path, why: &str) -> Error {
     let why = format!("{path:?}: {why}, so others could put another store in its place");
-    let error = Error::new(Kind::Permission, "open store", why);
+    let error = Error::new(Kind::Permission, Step::OpenStore, why);
     error.with_cure("TARE_STORE=DIR below directories of root's or your own")
 }
 

@@ -14,7 +14,7 @@ use super::fs::names;
 use super::gc::digest_of;
 use super::layers::{read_metadata, staged_tree};
 use super::parts::INDEX;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::Digest;
 use crate::image::digest::HashingReader;
 use crate::image::oci::{Descriptor, Index, Manifest};
@@ -109,7 +109,7 @@ impl Images {
             Some(digest) => self.check_blob(&digest),
             None => Err(Error::new(
                 Kind::Corrupt,
-                "verify blob",
+                Step::VerifyBlob,
                 "not the name of a blob",
             )),
         }
@@ -123,7 +123,7 @@ impl Images {
             true => Ok(()),
             false => Err(Error::new(
                 Kind::Corrupt,
-                "verify layer",
+                Step::VerifyLayer,
                 "its files are not there",
             )),
         }
@@ -151,7 +151,8 @@ impl Images {
         let member = layout.open(&source::blob_name(digest))?;
         let mut reader = HashingReader::new(member.reader);
         let subject = digest.to_string();
-        io::copy(&mut reader, &mut io::sink()).map_err(|e| Error::io("read blob", subject, e))?;
+        io::copy(&mut reader, &mut io::sink())
+            .map_err(|e| Error::io(Step::ReadBlob, subject, e))?;
         let (found, bytes, _) = reader.complete();
         source::check_blob(&layout, (*digest, bytes), (found, bytes))?;
         Ok(bytes)

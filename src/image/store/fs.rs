@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::sys::file_size::WithoutSignal;
 
 /// Makes a directory with exactly this mode; an existing directory is fine.
@@ -42,7 +42,7 @@ pub(in crate::image) fn nameless_file(dir: &Path) -> io::Result<File> {
 
 /// Returns the names of a directory's entries.
 pub(super) fn names(dir: &Path) -> Result<Vec<OsString>> {
-    let wrong = |e| Error::io("read store", format_args!("{dir:?}"), e);
+    let wrong = |e| Error::io(Step::ReadStore, format_args!("{dir:?}"), e);
     let entries = fs::read_dir(dir).map_err(wrong)?;
     entries
         .map(|entry| entry.map(|e| e.file_name()).map_err(wrong))

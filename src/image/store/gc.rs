@@ -17,7 +17,7 @@ use super::lookup::not_found;
 use super::parts::AGAIN;
 use super::scratch::Scratch;
 use super::sync;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::oci::{Descriptor, Index, Manifest};
 use crate::image::{Digest, Reference, config, source};
 use crate::sys::flock::Operation;
@@ -204,7 +204,7 @@ impl Images {
         // rename(2) of a directory needs write permission on it; the caller
         // owns the root.
         fs::rename(&from, &to)
-            .map_err(|e| Error::io("remove layer", format_args!("{from:?}"), e))?;
+            .map_err(|e| Error::io(Step::RemoveLayer, format_args!("{from:?}"), e))?;
         sync::entries_of_store(&self.layers_dir())?;
         self.remove_path(&to)
     }

@@ -22,7 +22,7 @@ use super::Images;
 use super::fs::{make_dir, write_file};
 use super::layers::TREE;
 use super::sync::FileSystem;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::image::digest::Digest;
 use crate::image::layer::{Fixup, Ids, Listing, Shown, to_show};
 
@@ -30,14 +30,14 @@ use crate::image::layer::{Fixup, Ids, Listing, Shown, to_show};
 const LISTING: &str = "directories";
 /// Number of lower layers that the kernel stacks.
 const MOST: usize = 500;
-const STEP: &str = "stack layers";
+const STEP: Step = Step::StackLayers;
 
 /// Writes the directories that the entries of a new layer list.
 pub(super) fn write_listing(staged: &Path, listing: &Listing) -> Result<()> {
     let path = staged.join(LISTING);
     write_file(&path, &listing.to_bytes(), 0o644)
         .map(drop)
-        .map_err(|e| Error::io("write layer metadata", format_args!("{path:?}"), e))
+        .map_err(|e| Error::io(Step::WriteLayerMetadata, format_args!("{path:?}"), e))
 }
 
 /// Returns whether a layer has a listing; version 1 of the format had none.

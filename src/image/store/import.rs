@@ -11,7 +11,7 @@ use super::Images;
 use super::fs::nameless_file;
 use super::install::{Attempt, Install, Purpose};
 use super::options::ImportOptions;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::oci::{Descriptor, Manifest};
 use crate::image::progress::Progress;
 use crate::image::reference::whole_name;
@@ -103,7 +103,7 @@ impl Images {
         });
         let file = input
             .try_clone_to_owned()
-            .map_err(|e| Error::io("open image archive", format_args!("{path:?}"), e))?;
+            .map_err(|e| Error::io(Step::OpenImageArchive, format_args!("{path:?}"), e))?;
         let archive = self.archive(progress, |room| Archive::of(file.into(), &path, room))?;
         let selector = Selector {
             tag: options.select.clone(),
@@ -124,7 +124,7 @@ impl Images {
     ) -> Result<Vec<Image>> {
         if !options.names.is_empty() {
             let why = "names: images that are loaded have their own";
-            return Err(Error::new(Kind::Invalid, "load image", why));
+            return Err(Error::new(Kind::Invalid, Step::LoadImage, why));
         }
         selector.names = true;
         let mut last: BTreeMap<String, usize> = BTreeMap::new();
@@ -179,7 +179,7 @@ impl Images {
             }
             other => {
                 let why = format!("{other}: only oci: and archive: can be imported");
-                return Err(Error::new(Kind::Invalid, "import image", why));
+                return Err(Error::new(Kind::Invalid, Step::ImportImage, why));
             }
         };
         Ok((source, selector))
@@ -239,7 +239,7 @@ impl Images {
                 Attempt::Retry => {
                     let why = "other processes remove its blobs as fast as they come";
                     let subject = format!("{}: {why}", source.label());
-                    let error = Error::new(Kind::Busy, "import image", subject);
+                    let error = Error::new(Kind::Busy, Step::ImportImage, subject);
                     return Err(error.with_cure("end the processes that remove images"));
                 }
             }
@@ -309,7 +309,7 @@ pub(super) fn names(names: &[Reference]) -> Result<Vec<String>> {
         Reference::Named { digest: None, .. } => Ok(reference.stored_name().expect("it is a name")),
         other => Err(Error::new(
             Kind::Invalid,
-            "name image",
+            Step::NameImage,
             format_args!("{other} is not NAME[:TAG]"),
         )),
     };

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Images;
 use super::options::ImportOptions;
-use crate::error::Result;
+use crate::error::{Result, Step};
 use crate::image::digest::Digest;
 use crate::image::progress::Progress;
 use crate::image::{Image, Reference};
@@ -100,7 +100,7 @@ impl Images {
         let told = Arc::new(Mutex::new(Told::default()));
         let (store, reference, options) = (self.clone(), reference.clone(), options.clone());
         let tell = Arc::clone(&told);
-        let work = Work::begin("import image", move |stop| {
+        let work = Work::begin(Step::ImportImage, move |stop| {
             let mut progress = Tell { told: &tell, stop };
             store.import(&reference, &options, &mut progress)
         })?;

@@ -12,7 +12,7 @@ use super::fs::{replace_file, reserve};
 use super::lock::Lock;
 use super::parts::{INDEX, REPAIR};
 use super::{Images, sync};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::oci::{Descriptor, Index, REF_NAME};
 use crate::image::reference::{same_name, whole_name};
 use crate::image::source::read_document;
@@ -86,7 +86,7 @@ impl Writable<'_> {
         let path = self.store.path().join(INDEX);
         let json = self.index.to_json_with(&self.strange);
         replace_file(&path, &json)
-            .map_err(|e| Error::io("write index", format_args!("{path:?}"), e))
+            .map_err(|e| Error::io(Step::WriteIndex, format_args!("{path:?}"), e))
             .map_err(|e| self.store.explained(e))?;
         reserve(&path, json.len());
         Ok(())
@@ -185,7 +185,7 @@ pub(super) fn select(
     let mut spellings: Vec<&str> = spellings.into_iter().collect();
     spellings.sort_unstable();
     spellings.truncate(NAMES_SHOWN);
-    let error = Error::new(Kind::Invalid, "find image", why);
+    let error = Error::new(Kind::Invalid, Step::FindImage, why);
     Err(error.with_cure(format!("one of {}", spellings.join(", "))))
 }
 

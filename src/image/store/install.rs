@@ -18,7 +18,7 @@ use super::options::ImportOptions;
 use super::read_blobs::{self, BlobRead, Destination, Done};
 use super::scratch::Scratch;
 use super::sync::{self, FileSystem};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::layer::{Ids, Options, OverlayXattr, Unpacked, Whiteouts};
 use crate::image::oci::{Descriptor, Manifest, OCI_MANIFEST};
 use crate::image::progress::Progress;
@@ -248,7 +248,7 @@ impl Install<'_> {
             };
             if let Some(building) = build {
                 make_dir(&building.staged, 0o700).map_err(|e| {
-                    Error::io("stage layer", format_args!("{:?}", building.staged), e)
+                    Error::io(Step::StageLayer, format_args!("{:?}", building.staged), e)
                 })?;
             }
             reads.push(BlobRead {
@@ -285,7 +285,7 @@ impl Install<'_> {
         if let (false, Some(mut chown)) = (unpacked.fixups.is_empty(), self.store.chown()) {
             let tree = staged_tree(staged);
             let root = File::open(&tree)
-                .map_err(|e| Error::io("set owners", format_args!("{tree:?}"), e))?;
+                .map_err(|e| Error::io(Step::SetOwners, format_args!("{tree:?}"), e))?;
             chown.apply(root.as_fd(), &unpacked.fixups)?;
         }
         implied::write_listing(staged, &unpacked.listing)?;
@@ -374,7 +374,7 @@ fn stage_documents(scratch: &Scratch, documents: &[Document; 2]) -> Result<Vec<(
     for (name, document) in ["manifest", "config"].iter().zip(documents) {
         let path = scratch.path().join(name);
         write_file(&path, &document.bytes, 0o644)
-            .map_err(|e| Error::io("write blob", format_args!("{path:?}"), e))?;
+            .map_err(|e| Error::io(Step::WriteBlob, format_args!("{path:?}"), e))?;
         staged.push((path, document.descriptor.digest));
     }
     Ok(staged)

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Images;
 use super::fs::write_file;
 use super::lock::Lock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::image::digest::Digest;
 use crate::image::layer::Ids;
 use crate::sys::flock::Operation;
@@ -102,7 +102,8 @@ impl Images {
     /// Makes a verified directory visible as a layer, and holds it.
     pub(super) fn publish_layer(&self, staged: &Path, diff_id: &Digest) -> Result<()> {
         let dir = self.layer_dir(diff_id);
-        fs::rename(staged, &dir).map_err(|e| Error::io("publish layer", format_args!("{dir:?}"), e))
+        fs::rename(staged, &dir)
+            .map_err(|e| Error::io(Step::PublishLayer, format_args!("{dir:?}"), e))
     }
 }
 
@@ -117,15 +118,15 @@ pub(super) fn write_metadata(staged: &Path, metadata: &Metadata) -> Result<()> {
     let json = serde_json::to_vec(metadata).expect("metadata is plain data");
     write_file(&path, &json, 0o644)
         .map(drop)
-        .map_err(|e| Error::io("write layer metadata", format_args!("{path:?}"), e))
+        .map_err(|e| Error::io(Step::WriteLayerMetadata, format_args!("{path:?}"), e))
 }
 
 /// Reads the metadata of an unpacked layer.
 pub(super) fn read_metadata(dir: &Path) -> Result<Metadata> {
     let path = dir.join(METADATA);
     let subject = format!("{path:?}");
-    let json = fs::read(&path).map_err(|e| Error::io("read layer metadata", &subject, e))?;
-    crate::image::oci::parse(&json, "read layer metadata", &subject)
+    let json = fs::read(&path).map_err(|e| Error::io(Step::ReadLayerMetadata, &subject, e))?;
+    crate::image::oci::parse(&json, Step::ReadLayerMetadata, &subject)
 }
 
 /// Facts that decide how a layer is stacked.

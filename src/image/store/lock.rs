@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::sys::file_size::WithoutSignal;
 use crate::sys::flock::{Operation, try_flock};
 
@@ -114,7 +114,7 @@ impl Lock {
     /// [`Lock::take`] does.
     pub(crate) fn into_shared(mut self, patience: Duration) -> Result<Self> {
         let shared = try_flock(self.file.as_fd(), Operation::Shared)
-            .map_err(|e| Error::os("lock store", format_args!("{:?}", self.path), e))?;
+            .map_err(|e| Error::os(Step::LockStore, format_args!("{:?}", self.path), e))?;
         self.exclusive = false;
         if shared && is_at(&self.file, &self.path).unwrap_or(false) {
             return Ok(self);
@@ -173,7 +173,7 @@ impl Drop for Lock {
 }
 
 fn wrong(path: &Path, e: io::Error) -> Error {
-    let error = Error::io("lock store", format_args!("{path:?}"), e);
+    let error = Error::io(Step::LockStore, format_args!("{path:?}"), e);
     match error.errno() {
         Some(libc::EROFS | libc::EACCES) => {
             error.with_cure("a store that you may write to (TARE_STORE)")
@@ -232,7 +232,7 @@ fn busy(path: &Path, patience: Duration) -> Error {
     };
     Error::new(
         Kind::Busy,
-        "lock store",
+        Step::LockStore,
         format_args!("{path:?}: {holder} held it for {} s", patience.as_secs()),
     )
     .with_cure("end that process")

@@ -10,7 +10,7 @@ use super::import::names;
 use super::index::select;
 use super::install::Purpose;
 use super::options::ImportOptions;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::oci::{Descriptor, Listed, Manifest, REF_NAME};
 use crate::image::progress::Progress;
 use crate::image::source::{self, Opened, Resolved};
@@ -274,7 +274,7 @@ pub(super) fn not_found(
 ) -> Error {
     let error = Error::new(
         Kind::NotFound,
-        "find image",
+        Step::FindImage,
         format_args!("{reference}: not in the store"),
     );
     let names = known.iter().filter_map(|d| d.annotation(REF_NAME));

@@ -17,7 +17,7 @@ use super::Images;
 use super::fs::make_dir;
 use super::fs::names;
 use super::unique::{boot_id, uuid};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 
 const DIR: &str = "mounts";
 const RECORD: &str = "record.json";
@@ -71,7 +71,7 @@ impl MountRecord {
         let staged = self.dir.join("record.new");
         text.and_then(|text| fs::write(&staged, text))
             .and_then(|()| fs::rename(&staged, &path))
-            .map_err(|e| Error::io("record mount", format_args!("{path:?}"), e))
+            .map_err(|e| Error::io(Step::RecordMount, format_args!("{path:?}"), e))
     }
 }
 
@@ -100,7 +100,7 @@ impl Images {
         };
         for dir in [&self.0.root.join(DIR), &record.dir, &record.tree()] {
             make_dir(dir, 0o700)
-                .map_err(|e| Error::io("record mount", format_args!("{dir:?}"), e))?;
+                .map_err(|e| Error::io(Step::RecordMount, format_args!("{dir:?}"), e))?;
         }
         record.write()?;
         Ok(record)

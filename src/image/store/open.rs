@@ -19,7 +19,7 @@ use super::fs::{make_dir, make_file, replace_file};
 use super::lock::Lock;
 use super::parts::{DAMAGED, INDEX, MARKER};
 use super::{Images, Inner, sync};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::layer::Ids;
 use crate::image::oci;
 use crate::sys::flock::Operation;
@@ -54,7 +54,7 @@ impl Images {
     /// A store of an older version is used unchanged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let wrong = |e| Error::io("open store", format_args!("{path:?}"), e);
+        let wrong = |e| Error::io(Step::OpenStore, format_args!("{path:?}"), e);
         let root = chase(path)?;
         check_owner(&root)?;
         let version = match fs::read(root.join(MARKER)) {
@@ -116,12 +116,12 @@ pub(crate) fn default_path() -> Result<PathBuf> {
     data.ok_or_else(|| {
         if secure {
             let why = "the environment of a set-user-id program does not count";
-            let error = Error::new(Kind::NotFound, "open store", why);
+            let error = Error::new(Kind::NotFound, Step::OpenStore, why);
             return error.with_cure("a directory that the program names, tare --store DIR");
         }
         Error::new(
             Kind::NotFound,
-            "open store",
+            Step::OpenStore,
             "neither XDG_DATA_HOME nor HOME is an absolute path",
         )
         .with_cure("TARE_STORE=/some/directory")
@@ -134,12 +134,12 @@ fn check_owner(root: &Path) -> Result<()> {
     let wrong = |why: String| {
         Error::new(
             Kind::Permission,
-            "open store",
+            Step::OpenStore,
             format_args!("{root:?}: {why}"),
         )
     };
     let metadata =
-        fs::metadata(root).map_err(|e| Error::io("open store", format_args!("{root:?}"), e))?;
+        fs::metadata(root).map_err(|e| Error::io(Step::OpenStore, format_args!("{root:?}"), e))?;
     if !metadata.is_dir() {
         return Err(wrong("not a directory".to_owned()).with_kind(Kind::Invalid));
     }
@@ -158,14 +158,14 @@ fn check_owner(root: &Path) -> Result<()> {
 /// Returns the version in a marker.
 pub(super) fn check_version(root: &Path, marker: &[u8]) -> Result<u32> {
     let path = root.join(MARKER);
-    let marker: Marker = oci::parse(marker, "open store", &format!("{path:?}"))
+    let marker: Marker = oci::parse(marker, Step::OpenStore, &format!("{path:?}"))
         .map_err(|e| e.with_cure(format!("rm {}", path.display())))?;
     if (OLDEST..=VERSION).contains(&marker.version) {
         return Ok(marker.version);
     }
     let version = marker.version;
     let why = format!("{root:?}: version {version} of the format, this library knows {VERSION}");
-    let error = Error::new(Kind::Unsupported, "open store", why);
+    let error = Error::new(Kind::Unsupported, Step::OpenStore, why);
     Err(error.with_cure("a newer libtare, or another TARE_STORE"))
 }
 
@@ -190,7 +190,7 @@ fn make_missing(root: &Path) -> io::Result<()> {
 /// Makes missing parts of a store; several processes may do so at once. Returns
 /// the version of the store.
 fn create(root: &Path) -> Result<u32> {
-    let wrong = |e| Error::io("make store", format_args!("{root:?}"), e);
+    let wrong = |e| Error::io(Step::MakeStore, format_args!("{root:?}"), e);
     for entry in fs::read_dir(root).map_err(wrong)? {
         let name = entry.map_err(wrong)?.file_name();
         let is_ours = |name: &str| {
@@ -199,7 +199,7 @@ fn create(root: &Path) -> Result<u32> {
         };
         if !name.to_str().is_some_and(is_ours) {
             let why = format!("{root:?}: there is {name:?} in it, so it is not a store");
-            let error = Error::new(Kind::Invalid, "open store", why);
+            let error = Error::new(Kind::Invalid, Step::OpenStore, why);
             return Err(error.with_cure("an empty or new directory"));
         }
     }

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 
 use super::fs::{make_dir, write_file};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::image::digest::{Digest, HashingReader};
 use crate::image::inflate::inflate;
 use crate::image::layer::{self, Pending, Unpacked};
@@ -87,7 +87,7 @@ pub(in crate::image) fn run(
             let worker = worker.spawn_scoped(scope, move || work(blobs, options, shared, &sender));
             workers.push(worker.map_err(|e| {
                 shared.stop.store(true, Ordering::Relaxed);
-                Error::io("read layers", "start a thread", e)
+                Error::io(Step::ReadLayers, "start a thread", e)
             })?);
         }
         drop(sender);
@@ -123,7 +123,7 @@ pub(in crate::image) fn run(
 
 /// Returns the error of a caller who stopped the work.
 pub(in crate::image) fn stopped() -> Error {
-    Error::os("read layers", "stopped by the caller", Errno::ECANCELED)
+    Error::os(Step::ReadLayers, "stopped by the caller", Errno::ECANCELED)
 }
 
 struct Shared {
@@ -195,7 +195,7 @@ fn read_one(
     }
     let keep = blob.keep.as_ref().map(|path| {
         let file = write_file(path, b"", 0o644);
-        let file = file.map_err(|e| Error::io("write blob", format_args!("{path:?}"), e))?;
+        let file = file.map_err(|e| Error::io(Step::WriteBlob, format_args!("{path:?}"), e))?;
         Ok((file, path.as_path()))
     });
     let mut feed = Feed {
@@ -229,7 +229,7 @@ fn unpack(feed: &mut Feed<'_>, tree: &Destination<'_>, options: &layer::Options)
             layer::unpack_onto(feed, *dir, options, &mut pending, &mut |_| ())?
         }
         Destination::New(path) => {
-            let wrong = |e| Error::io("unpack layer", format_args!("{path:?}"), e);
+            let wrong = |e| Error::io(Step::UnpackLayer, format_args!("{path:?}"), e);
             make_dir(path, 0o755).map_err(wrong)?;
             let made = File::open(path).map_err(wrong)?;
             layer::unpack(feed, made.as_fd(), options, &mut |_| ())?
@@ -245,7 +245,7 @@ fn unpack(feed: &mut Feed<'_>, tree: &Destination<'_>, options: &layer::Options)
 /// Reads the blob of a layer that is unpacked already: the blob must hold the
 /// same files, or the image would change when the layer is unpacked again.
 fn look_through(feed: &mut Feed<'_>) -> Result<Done> {
-    let wrong = |e| Error::io("read blob", "layer that is unpacked already", e);
+    let wrong = |e| Error::io(Step::ReadBlob, "layer that is unpacked already", e);
     let size = feed.size;
     let mut blob = HashingReader::new(feed);
     let mut plain = HashingReader::new(inflate(&mut blob, size).map_err(wrong)?);
@@ -270,7 +270,7 @@ fn verify(blob: &BlobRead<'_>, done: &Done) -> Result<()> {
     }
     let label = blob.source.label();
     let why = format!("{label}: diff id {expected}: its bytes have {found}");
-    Err(Error::new(Kind::Corrupt, "verify layer", why).with_cure(blob.source.cure()))
+    Err(Error::new(Kind::Corrupt, Step::VerifyLayer, why).with_cure(blob.source.cure()))
 }
 
 /// Replaces an error of the unpacker by an error about the blob's digest, if
@@ -329,7 +329,7 @@ impl Read for Feed<'_> {
             && let Err(e) = keep.write_all(&buffer[..n])
         {
             let raw = e.raw_os_error();
-            self.failure = Some(Error::io("write blob", format_args!("{path:?}"), e));
+            self.failure = Some(Error::io(Step::WriteBlob, format_args!("{path:?}"), e));
             return Err(
                 raw.map_or_else(|| io::ErrorKind::Other.into(), io::Error::from_raw_os_error)
             );

@@ -16,14 +16,14 @@ use super::lock::Lock;
 use super::open::write_layout;
 use super::parts::{DAMAGED, INDEX};
 use super::sync;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::image::Digest;
 use crate::image::config;
 use crate::image::oci::{DOCUMENT_MAX, Descriptor, Index, Manifest, OCI_MANIFEST};
 use crate::image::source;
 use crate::sys::flock::Operation;
 
-const STEP: &str = "repair store";
+const STEP: Step = Step::RepairStore;
 
 /// Result of a repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -15,7 +15,7 @@ use super::Images;
 use super::fs::make_dir;
 use super::lock::Lock;
 use super::unique::fresh;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::image::remove_tree::remove_tree;
 use crate::sys::flock::Operation;
 
@@ -54,7 +54,7 @@ impl Scratch {
             }
         };
         make_dir(&path, 0o700)
-            .map_err(|e| Error::io("make scratch directory", format_args!("{path:?}"), e))?;
+            .map_err(|e| Error::io(Step::MakeScratchDirectory, format_args!("{path:?}"), e))?;
         Ok(Self {
             store: store.clone(),
             path,
@@ -81,7 +81,7 @@ impl Scratch {
     pub(crate) fn hand_over(mut self) -> Result<HandedOver> {
         let lock = self.lock.take().expect("held until dropped").into_fd();
         let lock =
-            lock.map_err(|e| Error::io("hand scratch over", format_args!("{:?}", self.path), e))?;
+            lock.map_err(|e| Error::io(Step::HandScratchOver, format_args!("{:?}", self.path), e))?;
         // Drop must not remove the directory any more.
         self.maker = 0;
         let lock_path = self.path.with_extension_added(LOCK);
@@ -134,7 +134,7 @@ pub struct Swept {
 pub(super) fn sweep(store: &Images) -> Result<Swept> {
     let mut swept = Swept::default();
     let dir = store.scratch_dir();
-    let wrong = |e| Error::io("sweep store", format_args!("{dir:?}"), e);
+    let wrong = |e| Error::io(Step::SweepStore, format_args!("{dir:?}"), e);
     for entry in fs::read_dir(&dir).map_err(wrong)? {
         let path = entry.map_err(wrong)?.path();
         let (path, file) = match path.extension().is_some_and(|e| e == LOCK) {
@@ -167,14 +167,14 @@ pub(super) fn sweep(store: &Images) -> Result<Swept> {
 impl Images {
     /// Removes a file or tree of the store, inside a user namespace if needed.
     pub(super) fn remove_path(&self, path: &Path) -> Result<()> {
-        let wrong = |e: Errno| Error::os("remove", format_args!("{path:?}"), e);
+        let wrong = |e: Errno| Error::os(Step::Remove, format_args!("{path:?}"), e);
         let (parent, name) = (path.parent(), path.file_name());
         let (Some(parent), Some(name)) = (parent, name) else {
             return Err(wrong(Errno::EINVAL));
         };
         let parent = match File::open(parent) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            parent => parent.map_err(|e| Error::io("remove", format_args!("{path:?}"), e))?,
+            parent => parent.map_err(|e| Error::io(Step::Remove, format_args!("{path:?}"), e))?,
         };
         let name = CString::new(name.as_bytes()).map_err(|_| wrong(Errno::EINVAL))?;
         match (remove_tree(parent.as_fd(), &name), self.chown()) {

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use nix::unistd::syncfs;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 
 /// Syncs the entries of a directory: names made, renamed and removed.
 pub(super) fn entries(dir: &Path) -> io::Result<()> {
@@ -26,7 +26,7 @@ pub(super) fn entries(dir: &Path) -> io::Result<()> {
 
 /// Syncs the entries of a directory of the store.
 pub(super) fn entries_of_store(dir: &Path) -> Result<()> {
-    entries(dir).map_err(|e| Error::io("sync", format_args!("{dir:?}"), e))
+    entries(dir).map_err(|e| Error::io(Step::Sync, format_args!("{dir:?}"), e))
 }
 
 /// Syncs the entry of a new directory in the parent.
@@ -52,7 +52,7 @@ impl<'a> FileSystem<'a> {
     /// Opens the file system of `dir`.
     pub(in crate::image) fn of(dir: &'a Path) -> Result<Self> {
         let opened = File::open(dir);
-        let opened = opened.map_err(|e| Error::io("sync", format_args!("{dir:?}"), e))?;
+        let opened = opened.map_err(|e| Error::io(Step::Sync, format_args!("{dir:?}"), e))?;
         Ok(Self(opened, dir))
     }
 
@@ -60,12 +60,12 @@ impl<'a> FileSystem<'a> {
     /// errors.
     pub(in crate::image) fn of_open(dir: BorrowedFd<'_>, path: &'a Path) -> Result<Self> {
         let copy = dir.try_clone_to_owned();
-        let copy = copy.map_err(|e| Error::io("sync", format_args!("{path:?}"), e))?;
+        let copy = copy.map_err(|e| Error::io(Step::Sync, format_args!("{path:?}"), e))?;
         Ok(Self(copy.into(), path))
     }
 
     /// Syncs the whole file system.
     pub(in crate::image) fn sync(&self) -> Result<()> {
-        syncfs(&self.0).map_err(|e| Error::os("sync", format_args!("{:?}", self.1), e))
+        syncfs(&self.0).map_err(|e| Error::os(Step::Sync, format_args!("{:?}", self.1), e))
     }
 }

@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io::Read as _;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 
 /// Returns the id of this boot, proc_sys_kernel(5).
 pub(super) fn boot_id() -> Result<String> {
@@ -30,7 +30,7 @@ pub(super) fn fresh() -> Result<String> {
 fn random(which: &str) -> Result<String> {
     let path = format!("/proc/sys/kernel/random/{which}");
     let text = fs::read_to_string(&path).map_err(|e| {
-        let error = Error::io("read random number", &path, e);
+        let error = Error::io(Step::ReadRandomNumber, &path, e);
         error.with_cure("a whole procfs: mount -t proc proc /proc")
     })?;
     Ok(text.trim().replace('-', ""))

@@ -11,7 +11,7 @@ use super::lock::Lock;
 use super::open::{VERSION, check_version, write_marker};
 use super::parts::MARKER;
 use super::sync;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::sys::flock::Operation;
 
 impl Images {
@@ -39,7 +39,7 @@ impl Images {
 
     fn upgrade_now(&self) -> Result<()> {
         let root = self.path();
-        let wrong = |e| Error::io("upgrade store", format_args!("{root:?}"), e);
+        let wrong = |e| Error::io(Step::UpgradeStore, format_args!("{root:?}"), e);
         let _lock = self.lock_index()?;
         let marker = fs::read(root.join(MARKER)).map_err(wrong)?;
         if check_version(root, &marker)? == VERSION || !self.drop_unlisted()? {

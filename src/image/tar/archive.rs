@@ -4,7 +4,7 @@
 //! differently.
 #![forbid(unsafe_code)]
 
-use super::fault::{Fault, Step, refuse};
+use super::fault::{Fault, Parsed, refuse};
 use super::header::{BLOCK, Dialect, Header, resembles, text};
 use super::input::Input;
 use super::pax::{Overrides, SparseKeys, Time, check_global, decimal};
@@ -110,7 +110,7 @@ impl<I: Input> Archive<I> {
     }
 
     /// Returns the next bytes of the entry's body; empty at its end.
-    pub(crate) fn peek_body(&mut self) -> Step<&[u8]> {
+    pub(crate) fn peek_body(&mut self) -> Parsed<&[u8]> {
         if self.body == 0 {
             return Ok(&[]);
         }
@@ -129,7 +129,7 @@ impl<I: Input> Archive<I> {
     }
 
     /// Returns the next entry; `None` at the end, if only zeros follow.
-    pub(crate) fn next(&mut self) -> Step<Option<Entry>> {
+    pub(crate) fn next(&mut self) -> Parsed<Option<Entry>> {
         let mut extensions = Extensions::default();
         self.name.clear();
         loop {
@@ -179,7 +179,7 @@ impl<I: Input> Archive<I> {
     }
 
     /// Reads on after the first block of zeros.
-    fn end(&mut self) -> Step<Option<Entry>> {
+    fn end(&mut self) -> Parsed<Option<Entry>> {
         self.name.clear();
         match self.input.block()? {
             Some(block) if block.iter().all(|&b| b == 0) => {}
@@ -195,7 +195,7 @@ impl<I: Input> Archive<I> {
 
     /// Returns the whole body of an extension. Some readers go on into its
     /// padding.
-    fn extension(&mut self) -> Step<Vec<u8>> {
+    fn extension(&mut self) -> Parsed<Vec<u8>> {
         if self.body > EXTENSION_MAX {
             return refuse("extended header above 1 MiB");
         }
@@ -215,7 +215,7 @@ impl<I: Input> Archive<I> {
         }
     }
 
-    fn entry(&mut self, block: &[u8; BLOCK], header: Header, more: Extensions) -> Step<Entry> {
+    fn entry(&mut self, block: &[u8; BLOCK], header: Header, more: Extensions) -> Parsed<Entry> {
         let dialect = header.dialect;
         more.check_single()?;
         let pax = match (more.pax, dialect) {
@@ -277,7 +277,7 @@ impl<I: Input> Archive<I> {
     }
 
     /// Returns a regular file, or a sparse file described by PAX.
-    fn file(&mut self, keys: SparseKeys) -> Step<What> {
+    fn file(&mut self, keys: SparseKeys) -> Parsed<What> {
         if !keys.any() {
             return Ok(What::File(self.body, None));
         }
@@ -301,7 +301,7 @@ impl<I: Input> Archive<I> {
 
     /// Returns a sparse file in GNU's own notation, with the map in and after
     /// the header.
-    fn old_sparse(&mut self, block: &[u8; BLOCK]) -> Step<What> {
+    fn old_sparse(&mut self, block: &[u8; BLOCK]) -> Parsed<What> {
         let (mut segments, mut more, real) = old_header(block)?;
         while more {
             let Some(block) = self.input.block()? else {
@@ -314,7 +314,7 @@ impl<I: Input> Archive<I> {
     }
 
     /// Reads a map of format 1.0: lines before the data, padded to a block.
-    fn map_in_body(&mut self) -> Step<Vec<Segment>> {
+    fn map_in_body(&mut self) -> Parsed<Vec<Segment>> {
         let mut lines = Lines {
             block: [0; BLOCK],
             at: BLOCK,
@@ -341,7 +341,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn number(&mut self, archive: &mut Archive<impl Input>) -> Step<u64> {
+    fn number(&mut self, archive: &mut Archive<impl Input>) -> Parsed<u64> {
         let mut digits = Vec::new();
         loop {
             if self.at == BLOCK {
@@ -366,7 +366,7 @@ impl Lines {
 }
 
 impl Extensions {
-    fn put_pax(&mut self, pax: Overrides) -> Step<()> {
+    fn put_pax(&mut self, pax: Overrides) -> Parsed<()> {
         put(&mut self.pax, pax)
     }
 
@@ -376,7 +376,7 @@ impl Extensions {
     }
 
     /// Refuses a name or a target that is given in both notations.
-    fn check_single(&self) -> Step<()> {
+    fn check_single(&self) -> Parsed<()> {
         let Some(pax) = &self.pax else {
             return Ok(());
         };
@@ -387,7 +387,7 @@ impl Extensions {
         }
     }
 
-    fn check_unused(&self) -> Step<()> {
+    fn check_unused(&self) -> Parsed<()> {
         match (&self.pax, &self.name, &self.link) {
             (None, None, None) => Ok(()),
             _ => refuse("extended header or long name without an entry"),
@@ -396,7 +396,7 @@ impl Extensions {
 }
 
 /// Returns the size of a file, given once or twice alike.
-fn file_size(size: u64, pax: &Overrides) -> Step<u64> {
+fn file_size(size: u64, pax: &Overrides) -> Parsed<u64> {
     if pax.size.is_some() && pax.sparse.any() {
         return refuse("two sizes of a sparse file in one extended header");
     }
@@ -418,7 +418,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn what(mut self) -> Step<What> {
+    fn what(mut self) -> Parsed<What> {
         let what = match self.typeflag {
             // Before POSIX, only a slash marked a directory.
             0 if self.is_v7 && self.slash => What::Directory,
@@ -443,14 +443,14 @@ impl Fields {
         }
     }
 
-    fn target(&mut self) -> Step<Vec<u8>> {
+    fn target(&mut self) -> Parsed<Vec<u8>> {
         if self.link.is_empty() || self.link.contains(&0) {
             return refuse("link without a target");
         }
         Ok(std::mem::take(&mut self.link))
     }
 
-    fn device(&self, make: fn(u32, u32) -> What) -> Step<What> {
+    fn device(&self, make: fn(u32, u32) -> What) -> Parsed<What> {
         // dev_t of the kernel: 12 bits of major, 20 of minor.
         match (u32::try_from(self.device.0), u32::try_from(self.device.1)) {
             (Ok(major), Ok(minor)) if major < 1 << 12 && minor < 1 << 20 => Ok(make(major, minor)),
@@ -459,7 +459,7 @@ impl Fields {
     }
 }
 
-fn put<T>(slot: &mut Option<T>, value: T) -> Step<()> {
+fn put<T>(slot: &mut Option<T>, value: T) -> Parsed<()> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => refuse("the same extended header or long name twice"),
@@ -467,7 +467,7 @@ fn put<T>(slot: &mut Option<T>, value: T) -> Step<()> {
 }
 
 /// Returns a GNU long name: text, then only NULs.
-fn long_name(mut bytes: Vec<u8>) -> Step<Vec<u8>> {
+fn long_name(mut bytes: Vec<u8>) -> Parsed<Vec<u8>> {
     let end = text(&bytes).len();
     if end == 0 || bytes[end..].iter().any(|&b| b != 0) {
         return refuse("GNU long name that is empty or goes on after its end");
@@ -477,7 +477,7 @@ fn long_name(mut bytes: Vec<u8>) -> Step<Vec<u8>> {
 }
 
 /// Checks a user or group id: the kernel's range without the "no change" value.
-fn id(value: i64) -> Step<u32> {
+fn id(value: i64) -> Parsed<u32> {
     match u32::try_from(value) {
         Ok(id) if id != u32::MAX => Ok(id),
         _ => refuse("user or group id out of range"),

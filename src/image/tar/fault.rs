@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use nix::errno::Errno;
 
-use crate::error::{self, Error, Kind};
+use crate::error::{self, Error, Kind, Sentence};
 
 /// A failure inside an entry; [`Fault::at`] makes it an [`Error`].
 #[derive(Debug)]
@@ -20,21 +20,21 @@ pub(crate) enum Fault {
 }
 
 /// Result of a step within an entry.
-pub(crate) type Step<T> = Result<T, Fault>;
+pub(crate) type Parsed<T> = Result<T, Fault>;
 
 /// Refuses the entry for `reason`.
-pub(crate) fn refuse<T>(reason: impl Into<Cow<'static, str>>) -> Step<T> {
+pub(crate) fn refuse<T>(reason: impl Into<Cow<'static, str>>) -> Parsed<T> {
     Err(Fault::Refused(reason.into()))
 }
 
 /// Names the system call that failed.
 pub(crate) trait Call<T> {
     /// Turns an errno into a [`Fault`] of the call `name`.
-    fn call(self, name: &'static str) -> Step<T>;
+    fn call(self, name: &'static str) -> Parsed<T>;
 }
 
 impl<T> Call<T> for nix::Result<T> {
-    fn call(self, name: &'static str) -> Step<T> {
+    fn call(self, name: &'static str) -> Parsed<T> {
         self.map_err(|errno| Fault::Os(name.into(), errno))
     }
 }
@@ -44,7 +44,7 @@ impl Fault {
     /// offset of its header in the uncompressed archive.
     pub(crate) fn at(
         self,
-        (step, subject): (&'static str, &str),
+        (step, subject): (impl Into<Sentence>, &str),
         name: &[u8],
         offset: u64,
     ) -> Error {

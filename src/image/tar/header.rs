@@ -3,7 +3,7 @@
 //! on.
 #![forbid(unsafe_code)]
 
-use super::fault::{Step, refuse};
+use super::fault::{Parsed, refuse};
 
 /// The unit of the format.
 pub(super) const BLOCK: usize = 512;
@@ -37,7 +37,7 @@ pub(super) struct Header {
 
 impl Header {
     /// Reads a header; `None` for a block of zeros.
-    pub(super) fn parse(block: &[u8; BLOCK]) -> Step<Option<Self>> {
+    pub(super) fn parse(block: &[u8; BLOCK]) -> Parsed<Option<Self>> {
         if block.iter().all(|&b| b == 0) {
             return Ok(None);
         }
@@ -88,7 +88,7 @@ impl Header {
 /// Refuses fields of another dialect, because some readers accept them in any:
 /// GNU's map of a sparse file, the POSIX prefix of the name where GNU has
 /// times, and device numbers.
-fn check_foreign(block: &[u8; BLOCK], dialect: Dialect) -> Step<()> {
+fn check_foreign(block: &[u8; BLOCK], dialect: Dialect) -> Parsed<()> {
     if is_weak!("tar_dialects") {
         return Ok(());
     }
@@ -121,7 +121,7 @@ fn has_times(block: &[u8; BLOCK]) -> bool {
 /// times there, which no reader uses. Go's writer put a prefix there before Go
 /// 1.8, so Go's reader, and with it Docker's, containerd's and podman's, takes
 /// anything but a time for a prefix.
-fn gnu_prefix(block: &[u8; BLOCK]) -> Step<&[u8]> {
+fn gnu_prefix(block: &[u8; BLOCK]) -> Parsed<&[u8]> {
     let is_used = |bytes: &[u8]| bytes.iter().any(|&b| b != 0);
     if has_times(block) {
         return match is_used(&block[369..500]) {
@@ -157,7 +157,7 @@ pub(crate) fn resembles(head: &[u8]) -> bool {
 
 /// Compares the sum of all bytes, with the sum's own field taken as spaces.
 /// Refuses sums of signed bytes, which some ancient programs wrote.
-fn check_sum(block: &[u8; BLOCK]) -> Step<()> {
+fn check_sum(block: &[u8; BLOCK]) -> Parsed<()> {
     let sum: u32 = block.iter().map(|&b| u32::from(b)).sum();
     let field: u32 = block[148..156].iter().map(|&b| u32::from(b)).sum();
     let sum = sum - field + 8 * u32::from(b' ');
@@ -174,7 +174,7 @@ pub(super) fn text(field: &[u8]) -> &[u8] {
 }
 
 /// Reads a number: octal digits, or base 256 if the first bit is set (GNU).
-pub(super) fn number(field: &[u8]) -> Step<i64> {
+pub(super) fn number(field: &[u8]) -> Parsed<i64> {
     if field[0] & 0x80 == 0 {
         return octal(field);
     }
@@ -197,7 +197,7 @@ pub(super) fn number(field: &[u8]) -> Step<i64> {
 
 /// Reads octal digits after optional spaces, ended by NUL, space or the field's
 /// end. Only NUL and space may follow. A blank field is zero.
-fn octal(field: &[u8]) -> Step<i64> {
+fn octal(field: &[u8]) -> Parsed<i64> {
     let start = field.iter().position(|&b| b != b' ');
     let field = &field[start.unwrap_or(field.len())..];
     let digits = field.iter().position(|b| !matches!(b, b'0'..=b'7'));

@@ -2,7 +2,7 @@
 //! Inputs of an archive: a stream, or a file that can be skipped through.
 #![forbid(unsafe_code)]
 
-use super::fault::{Step, refuse};
+use super::fault::{Parsed, refuse};
 use super::header::BLOCK;
 
 /// The archive's bytes, in order. A failed input is at the end, and keeps the
@@ -33,7 +33,7 @@ pub(crate) trait Input {
     }
 
     /// Skips `n` bytes, which must exist.
-    fn skip(&mut self, n: u64) -> Step<()> {
+    fn skip(&mut self, n: u64) -> Parsed<()> {
         match self.skip_at_most(n) == n {
             true => Ok(()),
             false => refuse("archive ends within an entry"),
@@ -41,7 +41,7 @@ pub(crate) trait Input {
     }
 
     /// Returns the next block; `None` at the end.
-    fn block(&mut self) -> Step<Option<[u8; BLOCK]>> {
+    fn block(&mut self) -> Parsed<Option<[u8; BLOCK]>> {
         let mut block = [0; BLOCK];
         let mut have = 0;
         while have < BLOCK {

@@ -2,7 +2,7 @@
 //! PAX extended headers: the records, and their effect on the next entry.
 #![forbid(unsafe_code)]
 
-use super::fault::{Step, refuse};
+use super::fault::{Parsed, refuse};
 use super::sparse::Segment;
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
@@ -76,7 +76,7 @@ impl SparseKeys {
         self.half.is_some()
     }
 
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Step<()> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Parsed<()> {
         match key {
             b"major" => once(&mut self.major, decimal(value)?),
             b"minor" => once(&mut self.minor, decimal(value)?),
@@ -101,7 +101,7 @@ impl SparseKeys {
 
 impl Overrides {
     /// Reads the extended header of an entry (typeflag `x`).
-    pub(super) fn parse(bytes: &[u8]) -> Step<Self> {
+    pub(super) fn parse(bytes: &[u8]) -> Parsed<Self> {
         let mut overrides = Self::default();
         let mut rest = bytes;
         while let Some((key, value)) = record(&mut rest)? {
@@ -113,7 +113,7 @@ impl Overrides {
 
     /// Refuses repeated names. Checks at the end, because a header may hold
     /// very many names.
-    fn check_xattrs(&self) -> Step<()> {
+    fn check_xattrs(&self) -> Parsed<()> {
         if self.xattrs.len() < 2 {
             return Ok(());
         }
@@ -125,7 +125,7 @@ impl Overrides {
         }
     }
 
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Step<()> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Parsed<()> {
         if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
             return self.sparse.put(key, value);
         }
@@ -164,7 +164,7 @@ impl Overrides {
 /// change entries: Go's reader ignores it and GNU tar obeys, so they unpack
 /// different trees. Ignores times, because builders write them and no image
 /// engine obeys.
-pub(super) fn check_global(bytes: &[u8]) -> Step<()> {
+pub(super) fn check_global(bytes: &[u8]) -> Parsed<()> {
     let mut rest = bytes;
     while let Some((key, _)) = record(&mut rest)? {
         let changes = matches!(
@@ -180,7 +180,7 @@ pub(super) fn check_global(bytes: &[u8]) -> Step<()> {
 }
 
 /// Takes the next `LENGTH KEY=VALUE\n` off `rest`.
-fn record<'a>(rest: &mut &'a [u8]) -> Step<Option<(&'a [u8], &'a [u8])>> {
+fn record<'a>(rest: &mut &'a [u8]) -> Parsed<Option<(&'a [u8], &'a [u8])>> {
     if rest.is_empty() {
         return Ok(None);
     }
@@ -203,7 +203,7 @@ fn record<'a>(rest: &mut &'a [u8]) -> Step<Option<(&'a [u8], &'a [u8])>> {
     Ok(Some((key, value)))
 }
 
-fn once<T>(slot: &mut Option<T>, value: T) -> Step<()> {
+fn once<T>(slot: &mut Option<T>, value: T) -> Parsed<()> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => refuse("the same extended header record twice"),
@@ -211,7 +211,7 @@ fn once<T>(slot: &mut Option<T>, value: T) -> Step<()> {
 }
 
 /// Reads text that is not empty and free of NUL.
-fn plain(value: &[u8]) -> Step<Vec<u8>> {
+fn plain(value: &[u8]) -> Parsed<Vec<u8>> {
     if value.is_empty() || value.contains(&0) {
         return refuse("empty value or NUL in an extended header record");
     }
@@ -219,7 +219,7 @@ fn plain(value: &[u8]) -> Step<Vec<u8>> {
 }
 
 /// Reads decimal digits without sign or leading zeros, below 2^63.
-pub(super) fn decimal(digits: &[u8]) -> Step<u64> {
+pub(super) fn decimal(digits: &[u8]) -> Parsed<u64> {
     let zeros = digits.len() > 1 && digits[0] == b'0';
     if zeros || !digits.iter().all(u8::is_ascii_digit) {
         return refuse("malformed number in an extended header");
@@ -233,7 +233,7 @@ pub(super) fn decimal(digits: &[u8]) -> Step<u64> {
 
 /// Reads seconds with an optional sign and fraction. Cuts digits below a
 /// nanosecond, always towards the past, as other readers do.
-fn time(value: &[u8]) -> Step<Time> {
+fn time(value: &[u8]) -> Parsed<Time> {
     let (negative, digits) = match value.strip_prefix(b"-") {
         Some(digits) => (true, digits),
         None => (false, value),
@@ -266,7 +266,7 @@ fn time(value: &[u8]) -> Step<Time> {
 }
 
 /// Reads format 0.1: `offset,length,offset,length...`.
-fn segments(value: &[u8]) -> Step<Vec<Segment>> {
+fn segments(value: &[u8]) -> Parsed<Vec<Segment>> {
     let mut numbers = value.split(|&b| b == b',').map(decimal);
     let mut map = Vec::new();
     while let Some(offset) = numbers.next() {

@@ -2,7 +2,7 @@
 //! Maps of sparse files: GNU's old blocks and the checks common to all formats.
 #![forbid(unsafe_code)]
 
-use super::fault::{Fault, Step, refuse};
+use super::fault::{Fault, Parsed, refuse};
 use super::header::{BLOCK, number};
 
 /// More segments than any honest file has; 4 MiB of memory.
@@ -29,7 +29,7 @@ pub(crate) struct Map {
 impl Map {
     /// Checks `segments` against the apparent size and the bytes in the
     /// archive.
-    pub(super) fn check(segments: Vec<Segment>, size: u64, stored: u64) -> Step<Self> {
+    pub(super) fn check(segments: Vec<Segment>, size: u64, stored: u64) -> Parsed<Self> {
         let mut end = 0;
         let mut sum = 0;
         for segment in &segments {
@@ -50,7 +50,7 @@ impl Map {
 
 /// Reads the first part of an old GNU map, from the header itself: segments,
 /// whether blocks follow, the apparent size.
-pub(super) fn old_header(block: &[u8; BLOCK]) -> Step<(Vec<Segment>, bool, u64)> {
+pub(super) fn old_header(block: &[u8; BLOCK]) -> Parsed<(Vec<Segment>, bool, u64)> {
     let mut segments = Vec::new();
     old_segments(&block[386..482], &mut segments)?;
     let size = length(&block[483..495])?;
@@ -59,7 +59,7 @@ pub(super) fn old_header(block: &[u8; BLOCK]) -> Step<(Vec<Segment>, bool, u64)>
 
 /// Reads a following block of an old GNU map; returns true if another block
 /// follows.
-pub(super) fn old_extension(block: &[u8; BLOCK], segments: &mut Vec<Segment>) -> Step<bool> {
+pub(super) fn old_extension(block: &[u8; BLOCK], segments: &mut Vec<Segment>) -> Parsed<bool> {
     old_segments(&block[..504], segments)?;
     if segments.len() > SEGMENTS_MAX {
         return Err(Fault::Beyond("sparse_segments", SEGMENTS_MAX as u64));
@@ -67,7 +67,7 @@ pub(super) fn old_extension(block: &[u8; BLOCK], segments: &mut Vec<Segment>) ->
     Ok(block[504] != 0)
 }
 
-fn old_segments(fields: &[u8], segments: &mut Vec<Segment>) -> Step<()> {
+fn old_segments(fields: &[u8], segments: &mut Vec<Segment>) -> Parsed<()> {
     for field in fields.chunks_exact(24) {
         if field[0] == 0 {
             if fields_left(field) {
@@ -87,7 +87,7 @@ fn fields_left(field: &[u8]) -> bool {
     field.iter().any(|&b| b != 0)
 }
 
-fn length(field: &[u8]) -> Step<u64> {
+fn length(field: &[u8]) -> Parsed<u64> {
     match u64::try_from(number(field)?) {
         Ok(value) => Ok(value),
         Err(_) => refuse("negative number in a sparse map"),
@@ -98,7 +98,7 @@ fn length(field: &[u8]) -> Step<u64> {
 mod tests {
     use super::*;
 
-    fn map(pairs: &[(u64, u64)], size: u64, stored: u64) -> Step<Map> {
+    fn map(pairs: &[(u64, u64)], size: u64, stored: u64) -> Parsed<Map> {
         let segment = |&(offset, length)| Segment { offset, length };
         Map::check(pairs.iter().map(segment).collect(), size, stored)
     }

@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Archive, Entry, Map, Slice, Step, What};
+use super::{Archive, Entry, Map, Parsed, Slice, What};
 
 /// Bytes of a file to compare; sparse files may claim to be huge.
 const CONTENT_MAX: u64 = 64 << 10;
@@ -41,7 +41,7 @@ fn list(bytes: &[u8]) -> Result<Vec<String>, String> {
     }
 }
 
-fn line(entry: Entry, archive: &mut Archive<Slice<'_>>) -> Step<String> {
+fn line(entry: Entry, archive: &mut Archive<Slice<'_>>) -> Parsed<String> {
     let (mut link, mut size, mut device) = (Vec::new(), 0, (0, 0));
     let mut content = Vec::new();
     let kind = match entry.what {
@@ -78,7 +78,7 @@ fn line(entry: Entry, archive: &mut Archive<Slice<'_>>) -> Step<String> {
     ))
 }
 
-fn body(archive: &mut Archive<Slice<'_>>, size: u64) -> Step<Vec<u8>> {
+fn body(archive: &mut Archive<Slice<'_>>, size: u64) -> Parsed<Vec<u8>> {
     let mut bytes = Vec::new();
     while (bytes.len() as u64) < size {
         let part = archive.peek_body()?;

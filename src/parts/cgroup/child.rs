@@ -9,7 +9,7 @@ use nix::errno::Errno;
 
 use super::kill::kill_all;
 use super::{Cgroup, Node, is_denied};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use nix::fcntl::AT_FDCWD;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -33,7 +33,7 @@ impl Cgroup {
             Err(errno) if is_denied(errno) => Ok(None),
             Err(errno) => {
                 let path = parent.path().join(name);
-                let error = Error::os("make cgroup", path.display(), errno);
+                let error = Error::os(Step::MakeCgroup, path.display(), errno);
                 Err(match errno {
                     // cgroup.max.depth or cgroup.max.descendants, not a try-again.
                     Errno::EAGAIN => error.with_kind(Kind::Exhausted),
@@ -66,7 +66,7 @@ impl ChildCgroup {
     /// # Errors
     /// [`Kind::Busy`] if something lives on.
     pub(crate) fn kill(&self) -> Result<()> {
-        kill_all(&self.0).map_err(|e| Error::os("kill cgroup", self.path().display(), e))
+        kill_all(&self.0).map_err(|e| Error::os(Step::KillCgroup, self.path().display(), e))
     }
 
     /// Removes it if nothing is inside. Else its path comes back, to be tried again with
@@ -82,7 +82,7 @@ impl ChildCgroup {
     /// [`Kind::Busy`] when a process is still inside.
     pub(crate) fn remove(&self) -> Result<()> {
         let removed = self.0.remove();
-        removed.map_err(|e| Error::os("remove cgroup", self.path().display(), e))
+        removed.map_err(|e| Error::os(Step::RemoveCgroup, self.path().display(), e))
     }
 }
 

@@ -15,7 +15,7 @@ use super::node::Node;
 use super::{
     Cgroup, DeviceGate, Layout, V1, Written, directory_name, has_swap, is_denied, mount_v2, v1, v2,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::spec::{LeftOut, Limits, may_leave_out};
 use crate::sys::bpf;
 
@@ -96,7 +96,7 @@ impl Cgroup {
             let open = v1.node.open_for_write("tasks");
             let path = v1.node.path().display();
             self.tasks
-                .push(open.map_err(|e| Error::os("open tasks", path, e))?);
+                .push(open.map_err(|e| Error::os(Step::OpenTasks, path, e))?);
         }
         Ok(())
     }
@@ -326,7 +326,7 @@ impl From<Refusal> for Failure {
 }
 
 fn make_error(parent: &Path, name: &str, errno: Errno) -> Error {
-    Error::os("make cgroup", parent.join(name).display(), errno)
+    Error::os(Step::MakeCgroup, parent.join(name).display(), errno)
 }
 
 /// A control file said no: because it is not there, we may not, or the value is wrong.

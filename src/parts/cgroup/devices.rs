@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use nix::errno::Errno;
 
 use super::layout::Layout;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::spec::{Profile, Security};
 use crate::sys::bpf;
 
@@ -93,7 +93,7 @@ impl DeviceRules {
         }
         let mut rules = DEFAULT.to_vec();
         for device in &security.devices {
-            let step = "look up security.devices";
+            let step = Step::LookUpSecurityDevices;
             let path = device.source.display();
             let meta = std::fs::metadata(&device.source).map_err(|e| Error::io(step, path, e))?;
             let kind = match meta.file_type() {

@@ -10,10 +10,10 @@ use nix::sys::stat::Mode;
 use nix::sys::uio::pread;
 
 use super::{Cgroup, Node};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::sys::event;
 
-const STEP: &str = "watch sandbox";
+const STEP: Step = Step::WatchSandbox;
 
 /// Kernel's notices of kills in a cgroup.
 #[derive(Debug)]

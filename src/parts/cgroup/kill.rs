@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use super::node::Node;
 use super::{Cgroup, Layout, V1, mount_v2};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
 /// How long all of a cgroup may take to stop or to die.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -22,8 +22,8 @@ impl Cgroup {
     /// # Errors
     /// [`Kind::Unsupported`] without any cgroup, [`Kind::Busy`] if something lives on.
     pub(crate) fn kill(&self) -> Result<()> {
-        let tracker = self.tracker("kill cgroup")?;
-        kill_all(tracker).map_err(|e| Error::os("kill cgroup", tracker.path().display(), e))
+        let tracker = self.tracker(Step::KillCgroup)?;
+        kill_all(tracker).map_err(|e| Error::os(Step::KillCgroup, tracker.path().display(), e))
     }
 
     /// Stops everything inside; returns when it has stopped.
@@ -34,7 +34,7 @@ impl Cgroup {
     /// [`Kind::Busy`] when a process did not stop within two seconds; all of them
     /// go on then.
     pub(crate) fn freeze(&self) -> Result<()> {
-        const STEP: &str = "freeze sandbox";
+        const STEP: Step = Step::FreezeSandbox;
         if self.v2.is_none() {
             let error = Error::new(Kind::Unsupported, STEP, "it has no cgroup in v2");
             return Err(match Layout::detect()?.v2() {
@@ -53,18 +53,18 @@ impl Cgroup {
     /// # Errors
     /// As [`Cgroup::freeze`].
     pub(crate) fn thaw(&self) -> Result<()> {
-        self.set_frozen("thaw sandbox", false)
+        self.set_frozen(Step::ThawSandbox, false)
     }
 
     /// Whether no process is inside. True also without any cgroup.
     pub(crate) fn is_empty(&self) -> bool {
-        match self.tracker("") {
+        match self.tracker(Step::FreezeSandbox) {
             Ok(node) => node.processes().is_ok_and(|list| list.is_empty()),
             Err(_) => true,
         }
     }
 
-    fn set_frozen(&self, step: &'static str, frozen: bool) -> Result<()> {
+    fn set_frozen(&self, step: Step, frozen: bool) -> Result<()> {
         let tracker = self.tracker(step)?;
         set_frozen(tracker, frozen, PATIENCE).map_err(|errno| {
             let error = Error::os(step, tracker.path().display(), errno);
@@ -76,7 +76,7 @@ impl Cgroup {
     }
 
     /// The cgroup that knows best who is inside: v2, else the freezer, else any.
-    fn tracker(&self, step: &'static str) -> Result<&Node> {
+    fn tracker(&self, step: Step) -> Result<&Node> {
         let any = || self.v1.first().map(|V1 { node, .. }| node);
         let found = self
             .v2

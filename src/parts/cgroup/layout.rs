@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::sys::mountinfo::{self, Mounts};
 
 /// The cgroup hierarchies that this process can see, cgroups(7).
@@ -49,8 +49,9 @@ impl Layout {
     /// # Errors
     /// When `/proc` cannot be read.
     pub(crate) fn detect() -> Result<Self> {
-        let read =
-            |path: &str| fs::read_to_string(path).map_err(|e| Error::io("read cgroups", path, e));
+        let read = |path: &str| {
+            fs::read_to_string(path).map_err(|e| Error::io(Step::ReadCgroups, path, e))
+        };
         let mut layout = Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
         if let Some(v2) = &mut layout.v2 {
             // What the top offers is the most that any cgroup below can have. Unreadable is

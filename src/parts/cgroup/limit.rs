@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Step};
 use crate::spec::Limits;
 
 /// One limit that the spec asks for.
@@ -132,7 +132,7 @@ impl Refusal {
 
     /// The refusal of `key` as an error.
     pub(super) fn of(self, key: &str) -> Error {
-        let step = format!("set {key}");
+        let step = Step::Set.named(key);
         let error = match self.errno {
             Some(errno) => Error::os(step, self.why, errno),
             None => Error::new(self.kind, step, self.why),

@@ -14,7 +14,7 @@ use super::kill::kill_all;
 use super::layout::{Hierarchy, Layout};
 use super::node::Node;
 use super::{PREFIX, directory_name, is_denied};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
 /// The process that owns a sandbox, as its id begins: `PID-STARTTIME`. The time of start
 /// tells it from a later process with the same number.
@@ -32,9 +32,9 @@ impl Owner {
     /// When `/proc/self/stat` cannot be read.
     pub(crate) fn current() -> Result<Self> {
         let stat = fs::read_to_string("/proc/self/stat")
-            .map_err(|e| Error::io("read own start time", "/proc/self/stat", e))?;
+            .map_err(|e| Error::io(Step::ReadOwnStartTime, "/proc/self/stat", e))?;
         let stat = Stat::parse(&stat)
-            .ok_or_else(|| Error::new(Kind::Broken, "read own start time", "/proc/self/stat"))?;
+            .ok_or_else(|| Error::new(Kind::Broken, Step::ReadOwnStartTime, "/proc/self/stat"))?;
         Ok(Self {
             pid: std::process::id(),
             start: stat.start,
@@ -153,9 +153,11 @@ pub(crate) fn recover(layout: &Layout, sweep: Sweep, is_alive: impl Fn(&str) -> 
                 // namespace; gone meanwhile; or somebody else's.
                 Err(Errno::EAGAIN | Errno::ENOENT) => {}
                 Err(errno) if is_denied(errno) => {}
-                Err(errno) => swept
-                    .failed
-                    .push(Error::os("recover cgroup", path.display(), errno)),
+                Err(errno) => {
+                    swept
+                        .failed
+                        .push(Error::os(Step::RecoverCgroup, path.display(), errno))
+                }
             }
         }
     }

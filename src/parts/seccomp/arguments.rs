@@ -28,7 +28,7 @@ enum Go {
 }
 
 /// An instruction whose jumps are not yet distances.
-enum Step {
+enum Piece {
     Plain(sock_filter),
     Test {
         condition: u32,
@@ -70,8 +70,8 @@ fn rule(conditions: &[Condition], action: Action) -> Vec<sock_filter> {
     let mut code: Vec<_> = (1..)
         .zip(&steps)
         .map(|(after, (step, holds))| match *step {
-            Step::Plain(instruction) => instruction,
-            Step::Test {
+            Piece::Plain(instruction) => instruction,
+            Piece::Test {
                 condition,
                 k,
                 yes,
@@ -95,12 +95,12 @@ fn rule(conditions: &[Condition], action: Action) -> Vec<sock_filter> {
 }
 
 /// One condition.
-fn compare(condition: &Condition) -> Vec<Step> {
+fn compare(condition: &Condition) -> Vec<Piece> {
     let [low, high] = halves(condition.value);
     let at = offset_of!(seccomp_data, args) as u32 + 8 * u32::from(condition.index);
     // The machine is little-endian.
-    let load = |offset| Step::Plain(statement(BPF_LD | BPF_W | BPF_ABS, at + offset));
-    let test = |condition, k, yes, no| Step::Test {
+    let load = |offset| Piece::Plain(statement(BPF_LD | BPF_W | BPF_ABS, at + offset));
+    let test = |condition, k, yes, no| Piece::Test {
         condition,
         k,
         yes,
@@ -144,7 +144,7 @@ fn compare(condition: &Condition) -> Vec<Step> {
                 if mask != 0 {
                     let and = statement(BPF_ALU | BPF_AND | BPF_K, mask);
                     let same = test(BPF_JEQ, value & mask, On, Fails);
-                    steps.extend([load(offset), Step::Plain(and), same]);
+                    steps.extend([load(offset), Piece::Plain(and), same]);
                 }
             }
         }

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
 use super::action::Action;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 use crate::parts::caps::CapSet;
 
 /// What to answer to which call.
@@ -103,7 +103,11 @@ impl Profile {
                 Some(_) => format!("{}: {}", error.path(), error.inner()),
                 None => error.inner().to_string(),
             };
-            Error::new(Kind::Invalid, "check spec: security.seccomp", subject)
+            Error::new(
+                Kind::Invalid,
+                Step::CheckSpec.key("security.seccomp"),
+                subject,
+            )
         })
     }
 }

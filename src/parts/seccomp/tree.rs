@@ -14,7 +14,7 @@ use super::action::Action;
 use super::arguments;
 use super::instruction::{answer, instruction, jump, statement};
 use super::policy::{Call, Policy};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Step};
 
 /// `AUDIT_ARCH_X86_64` of `linux/audit.h`: the machine, 64 bits, little endian.
 pub(super) const AUDIT_ARCH_X86_64: u32 = 62 | 0x8000_0000 | 0x4000_0000;
@@ -72,7 +72,7 @@ pub(super) fn compile(policy: &Policy) -> Result<Vec<sock_filter>> {
             "{} instructions, and the kernel takes {LONGEST}",
             code.len()
         );
-        return Err(Error::new(Kind::Invalid, "compile seccomp profile", why)
+        return Err(Error::new(Kind::Invalid, Step::CompileSeccompProfile, why)
             .with_cure("fewer rules with args in security.seccomp"));
     }
     Ok(code)

@@ -9,6 +9,7 @@ use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, open, splice};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{isatty, read, write};
+use tare::error::Step;
 use tare::{Error, Result};
 
 /// Bytes read or spliced at once.
@@ -92,7 +93,7 @@ impl Relay {
     pub(super) fn outcome(&self) -> Result<()> {
         match self.failed {
             None | Some(Errno::EPIPE | Errno::EIO) => Ok(()),
-            Some(errno) => Err(Error::os("write output", self.name, errno)),
+            Some(errno) => Err(Error::os(Step::WriteOutput, self.name, errno)),
         }
     }
 
