@@ -77,14 +77,17 @@ pub struct Files<'a> {
     user: Option<&'a str>,
 }
 
-impl<'a> Files<'a> {
-    pub(crate) fn new(sandbox: &'a Sandbox) -> Self {
-        Self {
-            sandbox,
+impl Sandbox {
+    /// Its files, without a command inside.
+    pub fn files(&self) -> Files<'_> {
+        Files {
+            sandbox: self,
             user: None,
         }
     }
+}
 
+impl<'a> Files<'a> {
     /// Returns the files with the rights of a user of the sandbox,
     /// `USER[:GROUP]` by name or number as for [`crate::Command::user`]. Files
     /// that the user may not read or write are EACCES, and new files belong to

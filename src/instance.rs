@@ -8,6 +8,7 @@ mod fallback;
 mod memory;
 mod pending;
 pub(crate) mod prestart;
+mod running;
 
 use std::ops::Deref;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -31,6 +32,8 @@ pub(crate) use memory::MemoryMark;
 use memory::MemoryUse;
 use pending::Attempt;
 pub(crate) use pending::Pending;
+pub use running::RunningCommand;
+pub(crate) use running::{Running, StartContext, StatusFd, no_user};
 
 /// A running init with all that belongs to it outside.
 #[derive(Debug)]

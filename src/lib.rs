@@ -58,6 +58,7 @@ mod pool;
 mod process;
 mod sandbox;
 pub mod spec;
+mod status;
 mod store;
 mod sys;
 #[cfg(any(test, feature = "bench"))]
@@ -71,14 +72,14 @@ pub use command::{Command, Size, Stdin, Stdout, duplicate};
 pub use doctor::{Check, Matter, Report, doctor};
 pub use error::{Error, Kind, Result};
 pub use files::Files;
+pub use instance::RunningCommand;
 pub use parts::cgroup::SandboxUsage;
 pub use parts::shown::ShownMount;
 pub use pool::{Pool, PoolSize};
-pub use process::{
-    Capture, Control, Output, Process, Reason, RunningCommand, Status, Usage, Waited,
-};
+pub use process::{Capture, Control, Output, Process, Waited};
 pub use sandbox::{Effective, Event, Events, Opening, Sandbox, spawn_in};
 pub use spec::Spec;
+pub use status::{Reason, Status, Usage};
 pub use store::{Recovered, Store};
 #[doc(hidden)]
 pub use sys::file_size::WithoutSignal;

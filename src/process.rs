@@ -3,31 +3,28 @@
 #![forbid(unsafe_code)]
 
 mod output;
-mod running;
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use serde::Serialize;
 
 use crate::command::Size;
 use crate::error::{Error, Kind, Result, Step};
 use crate::helper::send_request;
-use crate::instance::Instance;
-use crate::sandbox::Sandbox;
+use crate::instance::{Instance, Running, RunningCommand};
+use crate::status::Status;
 use crate::sys::{pidfd, terminal};
 use crate::wire::{self, KILL_REQUEST, Kill};
 
 pub use output::{Capture, Output, Waited};
 pub(crate) use output::{capture, capture_begun};
-pub use running::RunningCommand;
-pub(crate) use running::{Running, StartContext, no_user};
 
 /// A running command. Dropping it neither waits nor kills: the sandbox's end does, which
-/// for a command of [`crate::spawn_in`] is this. [`Sandbox::process`] finds it again.
+/// for a command of [`crate::spawn_in`] is this. [`crate::Sandbox::process`] finds it again.
 #[derive(Debug)]
 pub struct Process {
     pub(crate) running: Arc<Running>,
@@ -35,9 +32,12 @@ pub struct Process {
     pub(crate) master: Option<OwnedFd>,
     /// Our ends of its pipes, until they are taken.
     pub(crate) pipes: Mutex<Pipes>,
-    /// The sandbox that was made for it alone, and ends with it.
-    pub(crate) sandbox: Option<Box<Sandbox>>,
+    /// What ends with it: the sandbox that was opened for it alone.
+    pub(crate) owned: Option<Box<dyn Owned>>,
 }
+
+/// A value that a process keeps until it is dropped, without a use for it.
+pub(crate) trait Owned: fmt::Debug + Send + Sync {}
 
 /// The host's ends of a command's pipes.
 #[derive(Debug, Default)]
@@ -45,98 +45,6 @@ pub(crate) struct Pipes {
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Status {
-    /// Its exit code, unless a signal ended it or its output was cut.
-    pub exit_code: Option<i32>,
-    /// The signal that ended it.
-    pub signal: Option<i32>,
-    /// Whether it left a core file, which takes `limits.rlimits.core`.
-    pub core_dumped: bool,
-    /// Why it ended.
-    pub reason: Reason,
-    /// What it used.
-    pub usage: Usage,
-}
-
-/// Why a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Reason {
-    /// By itself, with an exit code.
-    Exited,
-    /// By a signal from inside.
-    Signaled,
-    /// Its time was up.
-    Timeout,
-    /// The kernel killed it for want of memory.
-    Oom,
-    /// Wrote more than is captured; the rest of its output is lost.
-    Output,
-    /// The caller killed it, or closed the sandbox.
-    Killed,
-}
-
-/// What a command used, with the children that it waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Usage {
-    /// Nanoseconds from start to end.
-    pub wall_ns: u64,
-    /// Microseconds of processor time in programs.
-    pub user_us: u64,
-    /// Microseconds of processor time in the kernel for them.
-    pub system_us: u64,
-    /// Most memory in use at once while it ran, bytes: the sandbox's where
-    /// `limits.memory` counts it, else the largest process's. `None` where that
-    /// is not known of this command alone: another ran in the sandbox at the
-    /// same time, or the kernel cannot start the count anew (v2 before 6.12)
-    /// and it was not the first.
-    pub memory_peak: Option<u64>,
-    /// Bytes read from disks.
-    pub io_read: u64,
-    /// Bytes written to disks.
-    pub io_written: u64,
-    /// Processes of the sandbox that the kernel killed for want of memory while
-    /// it ran, its children included. `None` without `limits.memory`, which
-    /// counts them.
-    pub oom_kills: Option<u64>,
-}
-
-impl Status {
-    /// Exit status as a shell shows it: the code, or 128 plus the signal; 123
-    /// where output was cut, 124 after a timeout.
-    pub fn shell_code(&self) -> i32 {
-        match (self.reason, self.exit_code, self.signal) {
-            (Reason::Output, ..) => 123,
-            (Reason::Timeout, ..) => 124,
-            (_, Some(code), _) => code,
-            (_, None, signal) => 128 + signal.unwrap_or(libc::SIGKILL),
-        }
-    }
-
-    /// Marks the output as cut: the reason is [`Reason::Output`], there is no
-    /// exit code, and the signal is SIGKILL, also where the command ended
-    /// first.
-    #[must_use]
-    pub fn with_output_cut(self) -> Self {
-        Self {
-            exit_code: None,
-            signal: Some(libc::SIGKILL),
-            reason: Reason::Output,
-            ..self
-        }
-    }
-
-    /// Whether it ended by itself with exit code 0.
-    pub fn success(&self) -> bool {
-        self.reason == Reason::Exited && self.exit_code == Some(0)
-    }
 }
 
 impl Drop for Process {
@@ -153,7 +61,7 @@ impl Process {
             pidfd,
             master: None,
             pipes: Mutex::default(),
-            sandbox: None,
+            owned: None,
         }
     }
 
@@ -162,7 +70,7 @@ impl Process {
         self.running.id
     }
 
-    /// Its number, what it is, and how long it has been running: what [`Sandbox::commands`] lists.
+    /// Its number, what it is, and how long it has been running: what [`crate::Sandbox::commands`] lists.
     pub fn describe(&self) -> RunningCommand {
         self.running.describe()
     }

@@ -17,11 +17,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::command::Command;
 use crate::error::{Error, Kind, Result, Step};
-use crate::files::Files;
 use crate::image::Image;
-use crate::instance::Instance;
+use crate::instance::{Instance, RunningCommand};
 use crate::parts::cgroup::SandboxUsage;
-use crate::process::{Output, Process, RunningCommand, capture, capture_begun};
+use crate::process::{Output, Owned, Process, capture, capture_begun};
 use crate::spec::{LeftOut, Limits, Spec};
 use crate::store::{Rootfs, Store};
 
@@ -60,6 +59,8 @@ pub(crate) trait OnEnd: std::fmt::Debug + Send + Sync {
     /// It was closed, or dropped.
     fn ended(&self);
 }
+
+impl Owned for Sandbox {}
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
@@ -254,11 +255,6 @@ impl Sandbox {
         Ok(Command::from_argv(argv))
     }
 
-    /// Its files, without a command inside.
-    pub fn files(&self) -> Files<'_> {
-        Files::new(self)
-    }
-
     /// Ends everything inside and starts again from the image; handles to old commands see them killed.
     /// The new state is made first: for a moment there are both.
     ///
@@ -444,7 +440,7 @@ fn plain(root: &Path) -> Result<Rootfs> {
 pub fn spawn_in(store: &Store, root: &Path, spec: &Spec, command: Command) -> Result<Process> {
     let sandbox = Sandbox::open_in(store, root, spec)?;
     let mut process = sandbox.spawn(command)?;
-    process.sandbox = Some(Box::new(sandbox));
+    process.owned = Some(Box::new(sandbox));
     Ok(process)
 }
 

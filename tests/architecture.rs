@@ -32,7 +32,7 @@ const RANKS: [&[&str]; 5] = [
     ],
     &["plan", "image", "backend", "helper"],
     &["parts"],
-    &["spec", "error", "ops", "wire", "work"],
+    &["spec", "status", "error", "ops", "wire", "work"],
     &["sys", "weak"],
 ];
 /// Places of unsafe code.

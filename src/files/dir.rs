@@ -17,8 +17,7 @@ use nix::sys::stat::fstat;
 
 use crate::error::{Error, Kind, Result, Step};
 use crate::helper::send_request;
-use crate::instance::Instance;
-use crate::process::no_user;
+use crate::instance::{Instance, no_user};
 use crate::sys::socket;
 use crate::wire::{
     self, FILE_ANSWER, FILE_ANSWER_MAX, FILE_PATH_MAX, FILE_REQUEST, Field as _, FileAnswer,

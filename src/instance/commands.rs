@@ -5,10 +5,10 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::running::Running;
 use super::{Instance, gone};
 use crate::error::{Error, Kind, Result, Step};
 use crate::helper::{checked, receive, send_request};
-use crate::process::Running;
 use crate::sys::socket;
 use crate::wire::{Find, PIDFD_REQUEST};
 

@@ -10,8 +10,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::read;
 
-use super::{Pipes, Process, Running, Status, millis};
+use super::{Pipes, Process, millis};
 use crate::error::{Error, Result, Step};
+use crate::instance::Running;
+use crate::status::Status;
 use crate::wire::{BY_CALLER, BY_OUTPUT};
 
 /// A finished command: how it ended and what it wrote, also when it was killed.

@@ -14,8 +14,8 @@ use super::streams::{Ends, Streams, streams};
 use crate::command::Command;
 use crate::error::{Error, Kind, Result, Step};
 use crate::helper::{checked, receive_now, send_request};
-use crate::instance::{Instance, gone};
-use crate::process::{Pipes, Process, Running, StartContext};
+use crate::instance::{Instance, Running, StartContext, StatusFd, gone};
+use crate::process::{Pipes, Process};
 use crate::spec::Spec;
 use crate::store::Rootfs;
 use crate::sys::socket;
@@ -28,10 +28,8 @@ pub(super) fn spawn(
     rootfs: &Rootfs,
     command: Command,
 ) -> Result<Process> {
-    let (mut running, pipes) = send_run(instance, spec, rootfs, command, 0)?;
+    let (running, pipes) = send_run(instance, spec, rootfs, command, 0)?;
     let (pidfd, master) = started(&running)?;
-    // From now on no word of a start can come.
-    running.context = None;
     let running = Arc::new(running);
     instance.commands.add(&running);
     let pipes = Mutex::new(pipes);
@@ -40,7 +38,7 @@ pub(super) fn spawn(
         pidfd,
         master,
         pipes,
-        sandbox: None,
+        owned: None,
     })
 }
 
@@ -134,18 +132,24 @@ fn send_run(
         done: Mutex::new(None),
         awaited: AtomicBool::new(false),
         cgroup: Mutex::new(cgroup),
-        context: Some(StartContext { user, cwd }),
+        context: StartContext { user, cwd },
     };
     Ok((running, pipes))
 }
 
-/// Sends a command; where it is told of.
-fn send_with_status(instance: &Instance, run: &Run<'_>, fds: &[BorrowedFd<'_>]) -> Result<OwnedFd> {
+/// Sends a command with the other end of its status descriptor.
+fn send_with_status(
+    instance: &Instance,
+    run: &Run<'_>,
+    fds: &[BorrowedFd<'_>],
+) -> Result<StatusFd> {
     let (ours, theirs) = if run.flags & wire::UNTOLD == 0 {
-        socket::pair().map_err(|e| Error::os(Step::StartCommand, "socketpair", e))?
+        let pair = socket::pair().map_err(|e| Error::os(Step::StartCommand, "socketpair", e))?;
+        (StatusFd::Socket(pair.0), pair.1)
     } else {
-        // Half the price, where nothing but bytes comes back.
-        Ends::Private.pipe()?
+        // A pipe carries no descriptors, and costs half as much as a socket.
+        let (read, write) = Ends::Private.pipe()?;
+        (StatusFd::Pipe(read), write)
     };
     let mut all: Vec<BorrowedFd<'_>> = vec![theirs.as_fd()];
     all.extend(fds);
@@ -173,10 +177,7 @@ fn started(running: &Running) -> Result<(OwnedFd, Option<OwnedFd>)> {
     };
     let explained = |error| {
         running.instance.memory.leave(&running.memory, None);
-        match &running.context {
-            Some(context) => context.explain(&running.argv[0], error),
-            None => error,
-        }
+        running.context.explain(&running.argv[0], error)
     };
     let _started: Reply = checked(reply, &[]).map_err(explained)?.ok_or_else(gone)?;
     let mut fds = fds.into_iter();

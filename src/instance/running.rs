@@ -12,12 +12,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Serialize, Serializer};
 
-use super::{Reason, Status, Usage};
+use super::{Instance, MemoryMark, gone};
 use crate::error::{Error, Kind, Result, Step};
 use crate::helper::{checked, read_now, receive_now};
-use crate::instance::{Instance, MemoryMark, gone};
 use crate::parts::cgroup::ChildCgroup;
 use crate::parts::idmap::ids_of_more;
+use crate::status::{Reason, Status, Usage};
 use crate::wire::{self, Reply};
 
 /// What is known of a command at the host.
@@ -28,8 +28,7 @@ pub(crate) struct Running {
     pub(crate) argv: Vec<OsString>,
     pub(crate) begun: Instant,
     pub(crate) instance: Arc<Instance>,
-    /// A socket, or a pipe if nobody is told of its start.
-    pub(crate) status: OwnedFd,
+    pub(crate) status: StatusFd,
     /// Bytes of output that are captured at most.
     pub(crate) limit: u64,
     /// What the sandbox's memory was at before it started.
@@ -40,8 +39,27 @@ pub(crate) struct Running {
     pub(crate) awaited: AtomicBool,
     /// Its own, if it has a time limit or began beside others.
     pub(crate) cgroup: Mutex<Option<ChildCgroup>>,
-    /// What was asked for, as long as it may turn out that it could not be started.
-    pub(crate) context: Option<StartContext>,
+    /// For the sentence that says why a start failed.
+    pub(crate) context: StartContext,
+}
+
+/// Where a command's status is read from.
+#[derive(Debug)]
+pub(crate) enum StatusFd {
+    /// A socket, on which the init first says that the command has started. The
+    /// status is the next message.
+    Socket(OwnedFd),
+    /// A pipe, for a start that the host does not wait for. The status is the first
+    /// message; so is the reason if the command could not be started.
+    Pipe(OwnedFd),
+}
+
+impl StatusFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Socket(fd) | Self::Pipe(fd) => fd.as_fd(),
+        }
+    }
 }
 
 impl Drop for Running {
@@ -72,9 +90,9 @@ impl Running {
             return known.clone().map(Some);
         }
         self.instance.own()?;
-        let said = match self.context {
-            None => receive_now(self.status_fd(), wait).map(|(reply, _)| reply),
-            Some(_) => read_now(self.status_fd(), wait),
+        let said = match &self.status {
+            StatusFd::Socket(fd) => receive_now(fd.as_fd(), wait).map(|(reply, _)| reply),
+            StatusFd::Pipe(fd) => read_now(fd.as_fd(), wait),
         };
         let heard = match said {
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
@@ -154,23 +172,23 @@ impl Running {
     }
 
     fn heard(&self, reply: Option<Reply>) -> Result<Status> {
-        match (reply, &self.context) {
+        match (reply, &self.status) {
             (Some(reply), _) if reply.kind == wire::EXITED => {
                 let status = self.status_of(&reply);
                 let left = reply.index != 0;
                 self.instance.memory.leave(&self.memory, Some(left));
                 Ok(status)
             }
-            (Some(reply), Some(context)) => match checked(Some(reply), &[]) {
+            (Some(reply), StatusFd::Pipe(_)) => match checked(Some(reply), &[]) {
                 Err(error) => {
                     self.instance.memory.leave(&self.memory, None);
-                    Err(context.explain(&self.argv[0], error))
+                    Err(self.context.explain(&self.argv[0], error))
                 }
                 Ok(_) => Err(gone()),
             },
             // The init went first: the sandbox was closed, reset, or killed
             // from outside.
-            (None, Some(_)) | (_, None) => Ok(Status {
+            (None, StatusFd::Pipe(_)) | (_, StatusFd::Socket(_)) => Ok(Status {
                 exit_code: None,
                 signal: Some(libc::SIGKILL),
                 core_dumped: false,
