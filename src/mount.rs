@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use crate::backend::{self, TreeRequest};
 use crate::error::{Error, Kind, Result, Step};
 use crate::image::{MountRecord, Root};
+use crate::instance::Rootfs;
 use crate::plan;
 use crate::spec::{self, ByteSize, Storage, Write};
-use crate::store::{Rootfs, Store};
+use crate::store::Store;
 use crate::sys::mountinfo::Mounts;
 
 /// Options of a mount.

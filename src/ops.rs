@@ -9,7 +9,8 @@ use std::path::Path;
 use crate::error::{Error, Kind, Result, Step};
 use crate::wire::{Field as _, List, ListBuf, Op, PRIVATE, Reader};
 
-/// A place for a descriptor in the init. Those below [`Ops::FIRST`] come with the request.
+/// A place for a descriptor in the init. Those below [`Ops::FIRST`] come with
+/// the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot(u32);
 
@@ -31,9 +32,11 @@ impl Slot {
 pub(crate) struct Ops {
     bytes: Vec<u8>,
     next: u32,
-    /// Slots that were closed, to be filled again: a host may have more mounts than there are slots.
+    /// Slots that were closed, to be filled again: a host may have more mounts
+    /// than there are slots.
     free: Vec<u32>,
-    /// Whether clones of the host's mounts are private by themselves, not by the namespace they are made in.
+    /// True if clones of the host's mounts are private by themselves, not by
+    /// the namespace they are made in.
     private: bool,
 }
 
@@ -52,7 +55,8 @@ impl Ops {
     /// First slot that operations fill.
     const FIRST: u32 = 64;
 
-    /// For an init that takes what it needs out of the host's mount namespace and leaves that.
+    /// For an init that takes what it needs out of the host's mount namespace
+    /// and leaves that.
     pub(crate) fn for_empty_ns() -> Self {
         Self {
             private: true,
@@ -209,9 +213,9 @@ fn all(bytes: &[u8]) -> impl Iterator<Item = Op<'_>> {
     std::iter::from_fn(move || Op::get(&mut reader))
 }
 
-/// Returns whether the slot holds a file system that a start attaches to another
-/// one of the kernel's: `/dev/pts` or `/sys/fs/cgroup`. Slots are used again, so
-/// the last operation before `index` that fills the slot counts.
+/// Returns whether the slot holds a file system that a start attaches to
+/// another one of the kernel's: `/dev/pts` or `/sys/fs/cgroup`. Slots are used
+/// again, so the last operation before `index` that fills the slot counts.
 fn is_kernel_mount(bytes: &[u8], index: u32, slot: u32) -> bool {
     let fills = all(bytes).take(index as usize).filter_map(|op| match op {
         Op::NewFs { into, kind, .. } => Some((into, kind == c"devpts" || kind == c"cgroup2")),
@@ -224,7 +228,8 @@ fn is_kernel_mount(bytes: &[u8], index: u32, slot: u32) -> bool {
     last.is_some_and(|(_, is_kernel)| is_kernel)
 }
 
-/// Where a slot's tree is inside, once all is done: what is mounted in it may be there before it is.
+/// Where a slot's tree is inside, once all is done: what is mounted in it may
+/// be there before it is.
 fn place(bytes: &[u8], slot: u32, depth: u32) -> String {
     let attached = all(bytes).find_map(|op| match op {
         Op::Attach {
@@ -241,7 +246,8 @@ fn place(bytes: &[u8], slot: u32, depth: u32) -> String {
     }
 }
 
-/// The step and the subject of an operation, as strace would show its arguments; `place` is where a slot's tree is inside.
+/// The step and the subject of an operation, as strace would show its
+/// arguments; `place` is where a slot's tree is inside.
 fn sentence(op: &Op<'_>, place: impl Fn(u32) -> String) -> (Step, String) {
     let of = |step: Step, subject: &str| (step, subject.to_owned());
     let on = |step: Step, path: &CStr| (step, format!("{:?}", inside(path)));
@@ -266,7 +272,8 @@ fn sentence(op: &Op<'_>, place: impl Fn(u32) -> String) -> (Step, String) {
         }
         Op::CloneTree { path, .. } => (Step::Bind, format!("source {path:?}")),
         Op::NewOverlay { lowers, .. } => {
-            // There may be hundreds; they are the image's, whose name the caller knows.
+            // There may be hundreds; they are the image's, whose name the
+            // caller knows.
             let mut all = lowers.iter();
             let top = all.next().unwrap_or_default();
             let subject = match all.count() {

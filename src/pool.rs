@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sandboxes made ahead, each used once: taken by the caller, replaced by the spawner.
+//! Sandboxes made ahead, each used once: taken by the caller, replaced by the
+//! spawner.
 #![forbid(unsafe_code)]
 
 mod demand;
@@ -12,10 +13,10 @@ use std::time::Instant;
 use crate::error::{Error, Kind, Result, Step};
 use crate::helper::Spawner;
 use crate::image::Image;
-use crate::instance::{Instance, Pending};
+use crate::instance::{Hold, Instance, Pending, Rootfs};
 use crate::sandbox::{OnEnd, Sandbox};
 use crate::spec::Spec;
-use crate::store::{Rootfs, Store};
+use crate::store::Store;
 use crate::sys::pidfd;
 use demand::Demand;
 
@@ -23,13 +24,17 @@ pub use demand::PoolSize;
 
 /// Sandboxes of one spec that wait to be taken.
 ///
-/// A sandbox that was taken is its taker's, like one of [`Sandbox::open`], and never comes back: every
-/// taker gets one that nobody has used. Closing it has the next begun, which the helper process makes while
-/// the caller goes on; so has taking one, when fewer than half wait. There is no thread in this process. How many wait
-/// follows the demand between the bounds of [`PoolSize`]: twice as many after a take that had to wait, fewer when some
-/// were left over for a second. That is decided when one is taken; what waits and is not taken costs memory and nothing else.
+/// A sandbox that was taken is its taker's, like one of [`Sandbox::open`], and
+/// never comes back: every taker gets one that nobody has used. Closing it has
+/// the next begun, which the helper process makes while the caller goes on; so
+/// has taking one, when fewer than half wait. There is no thread in this
+/// process. How many wait follows the demand between the bounds of
+/// [`PoolSize`]: twice as many after a take that had to wait, fewer when some
+/// were left over for a second. That is decided when one is taken; what waits
+/// and is not taken costs memory and nothing else.
 ///
-/// Every method may be called from any thread. Dropping it ends what waits, without waiting for that.
+/// Every method may be called from any thread. Dropping it ends what waits,
+/// without waiting for that.
 ///
 /// ```no_run
 /// use tare::{Command, Pool, PoolSize, Spec, Store};
@@ -72,32 +77,34 @@ enum Parked {
 impl Parked {
     fn is_ready(&self) -> bool {
         match self {
-            Self::Pending(pending) => pending.is_over(),
+            Self::Pending(pending) => pending.hold.is_over(),
             Self::Ready(_) => true,
         }
     }
 
-    fn pending(&self) -> &Pending {
+    fn hold(&self) -> &Hold {
         match self {
-            Self::Pending(pending) => pending,
-            Self::Ready(instance) => instance,
+            Self::Pending(pending) => &pending.hold,
+            Self::Ready(instance) => instance.hold(),
         }
     }
 
-    /// It, when it is ready; none if it failed or died while it waited.
+    /// Waits for the instance to be ready; returns `None` if it failed, or died
+    /// while it was parked.
     fn complete(self) -> Option<Instance> {
         let instance = match self {
             Self::Pending(pending) => Instance::complete(pending).ok()?,
             Self::Ready(instance) => instance,
         };
-        // With the spawner goes whatever it made, if not at once.
-        let lives = instance.spawner.is_alive() && !pidfd::has_ended(instance.pidfd.as_fd());
+        // Sandboxes die with their helper, some time after it.
+        let lives = instance.spawner().is_alive() && !pidfd::has_ended(instance.pidfd.as_fd());
         lives.then_some(instance)
     }
 }
 
 impl Pool {
-    /// Opens a pool, and comes back when the first sandbox is ready; the others are being made.
+    /// Opens a pool, and comes back when the first sandbox is ready; the others
+    /// are being made.
     ///
     /// # Errors
     /// As [`Sandbox::open`]; [`Kind::Invalid`] for bounds that cannot be.
@@ -107,7 +114,8 @@ impl Pool {
         Self::on(store, spec, rootfs, size)
     }
 
-    /// The same on an image that was looked up before; `spec.image` does not matter.
+    /// The same on an image that was looked up before; `spec.image` does not
+    /// matter.
     ///
     /// # Errors
     /// As [`Pool::open`].
@@ -128,17 +136,20 @@ impl Pool {
                 closed: false,
             }),
         };
-        // Whatever is wrong with the spec is told here, by a sandbox that is wanted in any case.
-        let first = Instance::start(store, spec, &stock.rootfs)?;
+        // Whatever is wrong with the spec is told here, by a sandbox that is
+        // wanted in any case.
+        let first = Instance::open(store.resources(), spec, &stock.rootfs)?;
         stock.state().parked.push_back(Parked::Ready(first));
         stock.refill(usize::MAX);
         let stock = Arc::new(stock);
         Ok(Self { stock })
     }
 
-    /// Takes a sandbox that nobody has used: one that waits, else one that is opened now.
+    /// Takes a sandbox that nobody has used: one that waits, else one that is
+    /// opened now.
     ///
-    /// In a forked copy of the process what waits is left to the parent, and one is opened.
+    /// In a forked copy of the process what waits is left to the parent, and
+    /// one is opened.
     ///
     /// # Errors
     /// As [`Sandbox::open`]; [`Kind::Invalid`] after [`Pool::close`].
@@ -160,12 +171,14 @@ impl Pool {
         // They end, without anybody waiting for that.
         drop(surplus);
         if is_short {
-            // It may be long until those that were taken are closed. One for this, and one to catch up.
+            // It may be long until those that were taken are closed. One for
+            // this, and one to catch up.
             stock.refill(2);
         }
         let instance = match parked.and_then(Parked::complete) {
             Some(instance) => instance,
-            None => Instance::start(&stock.store, &stock.spec, &stock.rootfs)?,
+            // What failed while it was parked has all attempts once more.
+            None => Instance::open(stock.store.resources(), &stock.spec, &stock.rootfs)?,
         };
         let (spec, rootfs) = (Arc::clone(&stock.spec), Arc::clone(&stock.rootfs));
         let on_end: Arc<dyn OnEnd> = Arc::clone(stock) as _;
@@ -184,18 +197,19 @@ impl Pool {
         state.parked.iter().filter(|p| p.is_ready()).count()
     }
 
-    /// Ends all that wait and comes back when nothing of them is left; sandboxes that were taken live on. Taking one
-    /// is an error from then on, closing again is not.
+    /// Ends all that wait and comes back when nothing of them is left;
+    /// sandboxes that were taken live on. Taking one is an error from then on,
+    /// closing again is not.
     ///
     /// # Errors
     /// [`Kind::Broken`] if the spawner is gone; what waited is gone with it.
     pub fn close(&self) -> Result<()> {
         let parked = self.stock.shut();
         // All at once, then each in turn.
-        let ending: Vec<_> = parked.iter().map(|p| p.pending().begin_end()).collect();
+        let ending: Vec<_> = parked.iter().map(|p| p.hold().begin_end()).collect();
         let mut result = Ok(());
         for (parked, ending) in parked.iter().zip(ending) {
-            let ended = ending.and_then(|fd| fd.map_or(Ok(()), |fd| parked.pending().ended(&fd)));
+            let ended = ending.and_then(|fd| fd.map_or(Ok(()), |fd| parked.hold().ended(&fd)));
             result = result.and(ended);
         }
         result
@@ -204,7 +218,8 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // Sandboxes that were taken keep the stock, but are nothing's replacement any more.
+        // Sandboxes that were taken keep the stock, but are nothing's
+        // replacement any more.
         drop(self.stock.shut());
     }
 }
@@ -238,7 +253,7 @@ impl Stock {
                 state.beginning += 1;
             }
             // Outside of the lock: other takers go on.
-            let begun = Instance::begin(&self.store, &self.spec, &self.rootfs);
+            let begun = Instance::begin(self.store.resources(), &self.spec, &self.rootfs);
             let mut state = self.state();
             state.beginning -= 1;
             match begun {
@@ -258,10 +273,10 @@ impl State {
     /// process that this one was forked from.
     fn next_of(&mut self, spawner: &Arc<Spawner>) -> Option<Parked> {
         std::iter::from_fn(|| self.parked.pop_front())
-            .find(|p| Arc::ptr_eq(&p.pending().spawner, spawner))
+            .find(|p| Arc::ptr_eq(p.hold().spawner(), spawner))
     }
 
-    /// Whether fewer than half of what is wanted waits, or will soon.
+    /// Returns whether fewer than half of what is wanted waits, or will soon.
     fn is_short(&self) -> bool {
         2 * (self.parked.len() + self.beginning) < self.demand.wanted()
     }

@@ -23,8 +23,9 @@ use crate::wire::{self, KILL_REQUEST, Kill};
 pub use output::{Capture, Output, Waited};
 pub(crate) use output::{capture, capture_begun};
 
-/// A running command. Dropping it neither waits nor kills: the sandbox's end does, which
-/// for a command of [`crate::spawn_in`] is this. [`crate::Sandbox::process`] finds it again.
+/// A running command. Dropping it neither waits nor kills: the sandbox's end
+/// does, which for a command of [`crate::spawn_in`] is this.
+/// [`crate::Sandbox::process`] finds it again.
 #[derive(Debug)]
 pub struct Process {
     pub(crate) running: Arc<Running>,
@@ -65,27 +66,32 @@ impl Process {
         }
     }
 
-    /// Its number in its sandbox, which no other command of that sandbox gets, not even after a reset.
+    /// Its number in its sandbox, which no other command of that sandbox gets,
+    /// not even after a reset.
     pub fn id(&self) -> u64 {
         self.running.id
     }
 
-    /// Its number, what it is, and how long it has been running: what [`crate::Sandbox::commands`] lists.
+    /// Its number, what it is, and how long it has been running: what
+    /// [`crate::Sandbox::commands`] lists.
     pub fn describe(&self) -> RunningCommand {
         self.running.describe()
     }
 
-    /// The end of its standard input to write to, if that is [`crate::Stdin::Piped`]; close it for end of file.
+    /// The end of its standard input to write to, if that is
+    /// [`crate::Stdin::Piped`]; close it for end of file.
     pub fn take_stdin(&self) -> Option<OwnedFd> {
         self.pipes().stdin.take()
     }
 
-    /// The end of its standard output to read from, if that is [`crate::Stdout::Piped`]. Blocking.
+    /// The end of its standard output to read from, if that is
+    /// [`crate::Stdout::Piped`]. Blocking.
     pub fn take_stdout(&self) -> Option<OwnedFd> {
         self.pipes().stdout.take()
     }
 
-    /// The end of its standard error to read from, if that is [`crate::Stdout::Piped`]. Blocking.
+    /// The end of its standard error to read from, if that is
+    /// [`crate::Stdout::Piped`]. Blocking.
     pub fn take_stderr(&self) -> Option<OwnedFd> {
         self.pipes().stderr.take()
     }
@@ -107,7 +113,8 @@ impl Process {
         resize(self.terminal(), size)
     }
 
-    /// Readable when it has ended; for poll, epoll and the like, not to be read from.
+    /// Readable when it has ended; for poll, epoll and the like, not to be read
+    /// from.
     pub fn status_fd(&self) -> BorrowedFd<'_> {
         self.running.status_fd()
     }
@@ -143,8 +150,8 @@ impl Process {
         send_request(instance.control(), KILL_REQUEST, &kill, &[])
     }
 
-    /// Kills the command and everything that it started; its reason is then [`Reason::Killed`].
-    /// What a command that has ended left behind stays.
+    /// Kills the command and everything that it started; its reason is then
+    /// [`Reason::Killed`]. What a command that has ended left behind stays.
     ///
     /// Its end is told when all of that is dead, also what left its session and
     /// lost its parents. Two things can outlive it: a process in disk sleep,
@@ -173,14 +180,15 @@ impl Process {
         })
     }
 
-    /// Bytes of output that are captured of it at most: [`crate::Command::output_limit`], else
-    /// `limits.output`.
+    /// Bytes of output that are captured of it at most:
+    /// [`crate::Command::output_limit`], else `limits.output`.
     pub fn output_limit(&self) -> u64 {
         self.running.limit
     }
 
-    /// As [`Process::kill`], but its reason is then [`Reason::Output`]: for who reads its pipes and
-    /// keeps no more than so much, as [`crate::Sandbox::run`] does.
+    /// As [`Process::kill`], but its reason is then [`Reason::Output`]: for who
+    /// reads its pipes and keeps no more than so much, as
+    /// [`crate::Sandbox::run`] does.
     ///
     /// # Errors
     /// As [`Process::kill`].
@@ -188,7 +196,8 @@ impl Process {
         self.running.end(wire::BY_OUTPUT)
     }
 
-    /// Waits until it has ended. Every call gives the same answer, from any thread.
+    /// Waits until it has ended. Every call gives the same answer, from any
+    /// thread.
     ///
     /// # Errors
     /// Those of poll(2).
@@ -197,7 +206,8 @@ impl Process {
             .map(|status| status.expect("without a deadline it has ended"))
     }
 
-    /// Waits at most this long; `None` if it still runs. Longer than the clock can tell is for ever.
+    /// Waits at most this long; `None` if it still runs. Longer than the clock
+    /// can tell is for ever.
     ///
     /// # Errors
     /// Those of poll(2).
@@ -205,8 +215,9 @@ impl Process {
         self.wait_until(Instant::now().checked_add(timeout), None)
     }
 
-    /// Waits until it has ended, or until `stop` is readable or hung up, poll(2); `None` then. With an eventfd(2) or
-    /// a pipe, another thread ends the wait. The command runs on.
+    /// Waits until it has ended, or until `stop` is readable or hung up,
+    /// poll(2); `None` then. With an eventfd(2) or a pipe, another thread ends
+    /// the wait. The command runs on.
     ///
     /// # Errors
     /// Those of poll(2).
@@ -247,7 +258,8 @@ impl Process {
     }
 }
 
-/// A second hold on a running command: signals and sizes for it while somebody else waits.
+/// A second hold on a running command: signals and sizes for it while somebody
+/// else waits.
 ///
 /// May outlive the command; then nothing happens any more.
 #[derive(Debug)]

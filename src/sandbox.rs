@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A sandbox: a tree, namespaces, a cgroup, restrictions and a tiny resident init, waiting for commands.
+//! A sandbox: a tree, namespaces, a cgroup, restrictions and a tiny resident
+//! init, waiting for commands.
 #![forbid(unsafe_code)]
 
 mod effective;
@@ -18,11 +19,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::command::Command;
 use crate::error::{Error, Kind, Result, Step};
 use crate::image::Image;
-use crate::instance::{Instance, RunningCommand};
+use crate::instance::{Instance, Rootfs, RunningCommand};
 use crate::parts::cgroup::SandboxUsage;
 use crate::process::{Output, Owned, Process, capture, capture_begun};
 use crate::spec::{LeftOut, Limits, Spec};
-use crate::store::{Rootfs, Store};
+use crate::store::Store;
 
 pub use effective::Effective;
 pub use events::{Event, Events};
@@ -30,8 +31,9 @@ pub use opening::Opening;
 
 /// A clean, isolated, throwaway environment.
 ///
-/// Every method may be called from any thread, any number of commands may run at once.
-/// Dropping it ends everything inside and removes what it used, without waiting for that.
+/// Every method may be called from any thread, any number of commands may run
+/// at once. Dropping it ends everything inside and removes what it used,
+/// without waiting for that.
 ///
 /// ```no_run
 /// use tare::{Command, Sandbox, Spec, Store};
@@ -64,14 +66,15 @@ impl Owned for Sandbox {}
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // A process that is still held may outlive this handle, but not the sandbox. If the
-        // spawner cannot be told, it is gone, and the sandbox with it.
+        // A process that is still held may outlive this handle, but not the
+        // sandbox. If the spawner cannot be told, it is gone, and the sandbox
+        // with it.
         let instance = self
             .instance
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
         if !*self.closed.get_mut() {
-            log::debug!("sandbox {}: dropped", instance.name);
+            log::debug!("sandbox {}: dropped", instance.name());
         }
         let _ = instance.end(false);
         if instance.own().is_ok() {
@@ -84,16 +87,18 @@ impl Sandbox {
     /// Opens a sandbox: about a millisecond when the image is unpacked already.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for a wrong spec, [`Kind::NotFound`] for a missing image, [`Kind::Unsupported`]
-    /// with the cure for what this machine cannot enforce; nothing is left behind then.
+    /// [`Kind::Invalid`] for a wrong spec, [`Kind::NotFound`] for a missing
+    /// image, [`Kind::Unsupported`] with the cure for what this machine cannot
+    /// enforce; nothing is left behind then.
     pub fn open(store: &Store, spec: &Spec) -> Result<Self> {
         spec.validate()?;
         let rootfs = store.rootfs(&spec.image)?;
         Self::on(store, spec, rootfs)
     }
 
-    /// The same on an image that was looked up before, with [`image::Images::image_with`](crate::image::Images::image_with)
-    /// for example, which tells how far it is; `spec.image` does not matter.
+    /// The same on an image that was looked up before, with
+    /// [`image::Images::image_with`](crate::image::Images::image_with) for
+    /// example, which tells how far it is; `spec.image` does not matter.
     ///
     /// # Errors
     /// As [`Sandbox::open`].
@@ -102,8 +107,9 @@ impl Sandbox {
         Self::on(store, spec, Rootfs::of(image.clone()))
     }
 
-    /// Opens a sandbox whose root is a directory as it is, without copy-on-write: what commands write stays.
-    /// `spec.image` and `spec.storage` do not matter.
+    /// Opens a sandbox whose root is a directory as it is, without
+    /// copy-on-write: what commands write stays. `spec.image` and
+    /// `spec.storage` do not matter.
     ///
     /// # Errors
     /// As [`Sandbox::open`].
@@ -112,12 +118,13 @@ impl Sandbox {
         Self::on(store, spec, plain(root)?)
     }
 
-    /// As [`Sandbox::open`], for callers with an event loop: returns while the sandbox is
-    /// being made. Waits for the start of the store's helper, where this is its first
-    /// sandbox: about a millisecond.
+    /// As [`Sandbox::open`], for callers with an event loop: returns while the
+    /// sandbox is being made. Waits for the start of the store's helper, where
+    /// this is its first sandbox: about a millisecond.
     ///
     /// # Errors
-    /// As [`Sandbox::open`], where that can be known at once; nothing is left behind then.
+    /// As [`Sandbox::open`], where that can be known at once; nothing is left
+    /// behind then.
     pub fn begin(store: &Store, spec: &Spec) -> Result<Opening> {
         spec.validate()?;
         let reference = spec.image.parse()?;
@@ -146,7 +153,7 @@ impl Sandbox {
     }
 
     fn on(store: &Store, spec: &Spec, rootfs: Rootfs) -> Result<Self> {
-        let instance = Instance::start(store, spec, &rootfs)?;
+        let instance = Instance::open(store.resources(), spec, &rootfs)?;
         let (spec, rootfs) = (Arc::new(spec.clone()), Arc::new(rootfs));
         Ok(Self::of(store.clone(), spec, rootfs, instance, None))
     }
@@ -159,7 +166,7 @@ impl Sandbox {
         instance: Instance,
         on_end: Option<Arc<dyn OnEnd>>,
     ) -> Self {
-        log::debug!("sandbox {}: opened", instance.name);
+        log::debug!("sandbox {}: opened", instance.name());
         log_left_out(&instance);
         Self {
             store,
@@ -199,13 +206,15 @@ impl Sandbox {
     /// Starts a command and comes back while it runs.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] and [`Kind::NotExecutable`] or [`Kind::Permission`] say that the program is not
-    /// there, or no program; the step says what else failed.
+    /// [`Kind::NotFound`] and [`Kind::NotExecutable`] or [`Kind::Permission`]
+    /// say that the program is not there, or no program; the step says what
+    /// else failed.
     pub fn spawn(&self, command: Command) -> Result<Process> {
         spawn::spawn(&self.instance()?, &self.spec, &self.rootfs, command)
     }
 
-    /// Runs a command to its end and keeps what it writes. Its failure is a result, not an error.
+    /// Runs a command to its end and keeps what it writes. Its failure is a
+    /// result, not an error.
     ///
     /// # Errors
     /// As [`Sandbox::spawn`].
@@ -214,9 +223,10 @@ impl Sandbox {
         Ok(output.expect("nobody interrupts it"))
     }
 
-    /// The same for callers with signals to look at: `interrupted` is asked whenever a signal handler has run in this
-    /// thread while it waits, signal(7). If it says so, the command is killed with everything that it started, and
-    /// none comes back.
+    /// The same for callers with signals to look at: `interrupted` is asked
+    /// whenever a signal handler has run in this thread while it waits,
+    /// signal(7). If it says so, the command is killed with everything that it
+    /// started, and none comes back.
     ///
     /// # Errors
     /// As [`Sandbox::spawn`].
@@ -233,8 +243,8 @@ impl Sandbox {
         capture_begun(&running, pipes, interrupted)
     }
 
-    /// The command that the image means to run, with `args` in place of its own default ones:
-    /// ENTRYPOINT and CMD as Docker has them.
+    /// The command that the image means to run, with `args` in place of its own
+    /// default ones: ENTRYPOINT and CMD as Docker has them.
     ///
     /// # Errors
     /// [`Kind::Invalid`] if neither the image nor the caller names a program.
@@ -255,14 +265,15 @@ impl Sandbox {
         Ok(Command::from_argv(argv))
     }
 
-    /// Ends everything inside and starts again from the image; handles to old commands see them killed.
-    /// The new state is made first: for a moment there are both.
+    /// Ends everything inside and starts again from the image; handles to old
+    /// commands see them killed. The new state is made first: for a moment
+    /// there are both.
     ///
     /// # Errors
     /// As [`Sandbox::open`]; everything is as it was then.
     pub fn reset(&self) -> Result<()> {
         self.instance()?;
-        let fresh = Instance::start(&self.store, &self.spec, &self.rootfs)?;
+        let fresh = Instance::open(self.store.resources(), &self.spec, &self.rootfs)?;
         let mut instance = self
             .instance
             .write()
@@ -271,18 +282,20 @@ impl Sandbox {
             // Closed meanwhile, by another thread; the new state ends here.
             return Err(closed());
         }
-        log::debug!("sandbox {}: reset, now {}", instance.name, fresh.name);
+        log::debug!("sandbox {}: reset, now {}", instance.name(), fresh.name());
         log_left_out(&fresh);
         fresh.number_after(&instance);
         let old = std::mem::replace(&mut *instance, Arc::new(fresh));
         drop(instance);
-        // If it cannot be told to end, its spawner was killed, and it has ended.
+        // If it cannot be told to end, its spawner was killed, and it has
+        // ended.
         let _ = old.end(true);
         Ok(())
     }
 
-    /// Ends everything inside and comes back when nothing of the sandbox is left. Whatever
-    /// else is asked of it then, or waits in another thread, is an error; closing again is not.
+    /// Ends everything inside and comes back when nothing of the sandbox is
+    /// left. Whatever else is asked of it then, or waits in another thread, is
+    /// an error; closing again is not.
     ///
     /// # Errors
     /// [`Kind::Broken`] if the spawner is gone; the sandbox is gone with it.
@@ -296,8 +309,9 @@ impl Sandbox {
         ended
     }
 
-    /// As [`Sandbox::close`], for callers with an event loop: comes back at once with a descriptor that
-    /// is readable when nothing of the sandbox is left, or with none if it was closed before.
+    /// As [`Sandbox::close`], for callers with an event loop: comes back at
+    /// once with a descriptor that is readable when nothing of the sandbox is
+    /// left, or with none if it was closed before.
     ///
     /// # Errors
     /// As [`Sandbox::close`].
@@ -313,7 +327,8 @@ impl Sandbox {
 
     /// What is to end, for the first who asks; nobody uses it from then on.
     fn take_last(&self) -> Option<Arc<Instance>> {
-        // Under the lock, or a reset in another thread could put a new state in place.
+        // Under the lock, or a reset in another thread could put a new state in
+        // place.
         let instance = self
             .instance
             .write()
@@ -321,7 +336,7 @@ impl Sandbox {
         match self.closed.swap(true, Ordering::AcqRel) {
             true => None,
             false => {
-                log::debug!("sandbox {}: closed", instance.name);
+                log::debug!("sandbox {}: closed", instance.name());
                 Some(Arc::clone(&instance))
             }
         }
@@ -345,8 +360,9 @@ impl Sandbox {
         Effective::of(&*self.instance()?, &self.store, &self.spec, &self.rootfs)
     }
 
-    /// The commands that run, in the order of their start, those of [`Sandbox::run`] in other threads included.
-    /// A command whose [`Process`] was dropped is among them.
+    /// The commands that run, in the order of their start, those of
+    /// [`Sandbox::run`] in other threads included. A command whose [`Process`]
+    /// was dropped is among them.
     ///
     /// # Errors
     /// [`Kind::Invalid`] if it was closed.
@@ -355,24 +371,28 @@ impl Sandbox {
         Ok(running.iter().map(|r| r.describe()).collect())
     }
 
-    /// A running command by its number, [`Process::id`]: another hold on it, which waits for it, signals and kills it.
-    /// Its pipes and its terminal stay with the first one.
+    /// A running command by its number, [`Process::id`]: another hold on it,
+    /// which waits for it, signals and kills it. Its pipes and its terminal
+    /// stay with the first one.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if no command of that number runs, [`Kind::Busy`] while the sandbox is frozen.
+    /// [`Kind::NotFound`] if no command of that number runs, [`Kind::Busy`]
+    /// while the sandbox is frozen.
     pub fn process(&self, id: u64) -> Result<Process> {
         let (running, pidfd) = self.instance()?.find(id)?;
         Ok(Process::again(running, pidfd))
     }
 
-    /// Stops everything inside, at once and unseen by it; returns when all of it has
-    /// stopped. Then a command cannot be started, and files cannot be used, until
-    /// [`Sandbox::thaw`]. A signal, a kill and a time limit take effect after that. A reset
-    /// and a close work, and so does the end of this process.
+    /// Stops everything inside, at once and unseen by it; returns when all of
+    /// it has stopped. Then a command cannot be started, and files cannot be
+    /// used, until [`Sandbox::thaw`]. A signal, a kill and a time limit take
+    /// effect after that. A reset and a close work, and so does the end of this
+    /// process.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] without a cgroup of its own in v2 (kernel 5.2), [`Kind::Busy`]
-    /// if something did not stop within two seconds; then all of it goes on.
+    /// [`Kind::Unsupported`] without a cgroup of its own in v2 (kernel 5.2),
+    /// [`Kind::Busy`] if something did not stop within two seconds; then all of
+    /// it goes on.
     pub fn freeze(&self) -> Result<()> {
         self.instance()?.freeze()
     }
@@ -385,36 +405,41 @@ impl Sandbox {
         self.instance()?.thaw()
     }
 
-    /// What all inside use now, and have used since the sandbox was opened or reset.
+    /// What all inside use now, and have used since the sandbox was opened or
+    /// reset.
     ///
     /// # Errors
     /// [`Kind::Invalid`] if it was closed.
     pub fn usage(&self) -> Result<SandboxUsage> {
-        Ok(self.instance()?.cgroup.usage())
+        Ok(self.instance()?.cgroup().usage())
     }
 
-    /// Has a descriptor tell what happens from now on: the kernel kills something inside for
-    /// want of memory, the sandbox is gone. A reset is the end of what was there before.
+    /// Has a descriptor tell what happens from now on: the kernel kills
+    /// something inside for want of memory, the sandbox is gone. A reset is the
+    /// end of what was there before.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] without `limits.memory`, which counts the kills, [`Kind::Invalid`]
-    /// if it was closed.
+    /// [`Kind::Unsupported`] without `limits.memory`, which counts the kills,
+    /// [`Kind::Invalid`] if it was closed.
     pub fn events(&self) -> Result<Events> {
         Events::of(self.instance()?)
     }
 
-    /// Changes limits while commands run: those of `memory`, `swap`, `cpus`, `cpu_weight`,
-    /// `cpuset`, `pids` and `io` that are set in `limits`. Others stay. A reset brings
-    /// those of the spec back.
+    /// Changes limits while commands run: those of `memory`, `swap`, `cpus`,
+    /// `cpu_weight`, `cpuset`, `pids` and `io` that are set in `limits`. Others
+    /// stay. A reset brings those of the spec back.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for a wrong value and for other keys, [`Kind::Unsupported`] for a limit
-    /// that was not in force before, the kernel's errno for a value that it refuses.
+    /// [`Kind::Invalid`] for a wrong value and for other keys,
+    /// [`Kind::Unsupported`] for a limit that was not in force before, the
+    /// kernel's errno for a value that it refuses.
     pub fn set_limits(&self, limits: &Limits) -> Result<()> {
-        self.instance()?.set_limits(&self.store, &self.spec, limits)
+        self.instance()?
+            .set_limits(self.store.resources(), &self.spec, limits)
     }
 
-    /// Readable when the sandbox is gone, for whatever reason; a pidfd of its init.
+    /// Readable when the sandbox is gone, for whatever reason; a pidfd of its
+    /// init.
     ///
     /// # Errors
     /// As dup(2); [`Kind::Invalid`] in a forked copy of the process.
@@ -432,8 +457,9 @@ fn plain(root: &Path) -> Result<Rootfs> {
     Ok(Rootfs::plain(root.canonicalize().map_err(wrong)?))
 }
 
-/// Starts a command in a root directory of the caller's own, in a sandbox that ends when the
-/// returned [`Process`] is dropped. No image, no copy-on-write: what the command writes stays.
+/// Starts a command in a root directory of the caller's own, in a sandbox that
+/// ends when the returned [`Process`] is dropped. No image, no copy-on-write:
+/// what the command writes stays.
 ///
 /// # Errors
 /// As [`Sandbox::open_in`] and [`Sandbox::spawn`].
@@ -447,7 +473,7 @@ pub fn spawn_in(store: &Store, root: &Path, spec: &Spec, command: Command) -> Re
 /// Warns of each key that is not in force.
 fn log_left_out(instance: &Instance) {
     for LeftOut { key, why } in instance.left_out() {
-        log::warn!("sandbox {}: left out {key}: {why}", instance.name);
+        log::warn!("sandbox {}: left out {key}: {why}", instance.name());
     }
 }
 

@@ -12,7 +12,7 @@ pub struct Status {
     pub exit_code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// Whether it left a core file, which takes `limits.rlimits.core`.
+    /// True if it left a core file, which takes `limits.rlimits.core`.
     pub core_dumped: bool,
     /// Why it ended.
     pub reason: Reason,
@@ -90,7 +90,7 @@ impl Status {
         }
     }
 
-    /// Whether it ended by itself with exit code 0.
+    /// Returns whether it ended by itself with exit code 0.
     pub fn success(&self) -> bool {
         self.reason == Reason::Exited && self.exit_code == Some(0)
     }

@@ -1,69 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The store as users hold it: images on disk, and what this process needs once to run them.
+//! The store as users hold it: images on disk, and what this process needs once
+//! to run them.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::backend::Lower;
 use crate::error::Result;
 use crate::helper::{ByHelper, Runtime};
-use crate::image::{
-    self, Chown, Image, ImageConfig, ImportOptions, Progress, Reference, Root, UnpackOptions,
-};
-use crate::instance::prestart::PrestartSlot;
+use crate::image::{self, Chown, ImageConfig, ImportOptions, Progress, Reference, UnpackOptions};
+use crate::instance::{Resources, Rootfs};
 use crate::parts::cgroup::{Sweep, may_live, recover};
 use crate::parts::idmap::{Ids, Source};
 
 /// Images on disk, and the one helper process that makes sandboxes from them.
 ///
-/// Cheap to clone; every clone may be used from any thread. The helper is started by the
-/// first sandbox and ends with the last clone and the last sandbox, or with this process.
+/// Cheap to clone; every clone may be used from any thread. The helper is
+/// started by the first sandbox and ends with the last clone and the last
+/// sandbox, or with this process.
 #[derive(Debug, Clone)]
 pub struct Store {
-    images: image::Images,
-    runtime: Arc<Runtime>,
-    prestart: Arc<PrestartSlot>,
-}
-
-/// What a sandbox starts from.
-#[derive(Debug)]
-pub(crate) struct Rootfs {
-    pub(crate) lower: Lower,
-    pub(crate) config: ImageConfig,
-    /// Keeps the layers in the store.
-    image: Option<Image>,
-}
-
-impl Rootfs {
-    /// A directory that is used as it is.
-    pub(crate) fn plain(root: PathBuf) -> Self {
-        Self {
-            lower: Lower::Plain(root),
-            config: ImageConfig::default(),
-            image: None,
-        }
-    }
-
-    /// What was dropped of the image, and why.
-    pub(crate) fn notes(&self) -> &[String] {
-        self.image.as_ref().map_or(&[], Image::notes)
-    }
-
-    /// An image, with its configuration.
-    pub(crate) fn of(image: Image) -> Self {
-        let lower = match image.root() {
-            Root::Host => Lower::Host,
-            Root::Dir(dir) => Lower::Layers(vec![dir.clone()]),
-            Root::Layers(layers) => Lower::Layers(layers.clone()),
-        };
-        Self {
-            lower,
-            config: image.config().clone(),
-            image: Some(image),
-        }
-    }
+    resources: Resources,
 }
 
 /// Goes on until it is told to stop.
@@ -87,8 +45,8 @@ pub struct Recovered {
 }
 
 impl Store {
-    /// Opens the store in a directory; makes it if it is not there, and removes what hosts that were
-    /// killed have left.
+    /// Opens the store in a directory; makes it if it is not there, and removes
+    /// what hosts that were killed have left.
     ///
     /// # Errors
     /// As [`image::Images::open`].
@@ -96,7 +54,8 @@ impl Store {
         Self::on(image::Images::open(dir)?)
     }
 
-    /// Opens `$TARE_STORE`, else `/var/lib/tare` for root, else `$XDG_DATA_HOME/tare`.
+    /// Opens `$TARE_STORE`, else `/var/lib/tare` for root, else
+    /// `$XDG_DATA_HOME/tare`.
     ///
     /// # Errors
     /// As [`image::Images::open_default`].
@@ -104,7 +63,8 @@ impl Store {
         Self::on(image::Images::open_default()?)
     }
 
-    /// The directory that [`Store::open_default`] means now; it need not be there.
+    /// The directory that [`Store::open_default`] means now; it need not be
+    /// there.
     ///
     /// # Errors
     /// [`crate::Kind::NotFound`] if no directory is known.
@@ -123,23 +83,25 @@ impl Store {
             Ids::Host | Ids::Single => images,
         };
         images.upgrade()?;
-        let store = Self {
+        let resources = Resources {
             images,
             runtime,
             prestart: Arc::default(),
         };
+        let store = Self { resources };
         store.sweep_cgroups();
         Ok(store)
     }
 
     /// The images: import, list, tag, remove, check.
     pub fn images(&self) -> &image::Images {
-        &self.images
+        &self.resources.images
     }
 
-    /// Unpacks an image into a directory, as [`image::unpack`] does: names are looked up here, and
-    /// an ordinary user's subordinate ids own what is theirs. Of `options`, those that say
-    /// what to unpack, how much, and whether it is synced matter.
+    /// Unpacks an image into a directory, as [`image::unpack`] does: names are
+    /// looked up here, and an ordinary user's subordinate ids own what is
+    /// theirs. Of `options`, those that say what to unpack, how much, and
+    /// whether it is synced matter.
     ///
     /// # Errors
     /// As [`image::unpack`].
@@ -150,7 +112,7 @@ impl Store {
         options: &ImportOptions,
         progress: &mut dyn Progress,
     ) -> Result<ImageConfig> {
-        let mut by_helper = ByHelper(Arc::clone(&self.runtime));
+        let mut by_helper = ByHelper(Arc::clone(&self.resources.runtime));
         let chown: Option<&mut dyn Chown> = match Ids::detect() {
             Ids::Many {
                 from: Source::Ranges,
@@ -159,7 +121,7 @@ impl Store {
             _ => None,
         };
         let options = UnpackOptions {
-            store: Some(&self.images),
+            store: Some(&self.resources.images),
             select: options.select.clone(),
             platform: options.platform.clone(),
             bounds: options.bounds.clone(),
@@ -169,14 +131,15 @@ impl Store {
         image::unpack(reference, dir, options, progress)
     }
 
-    /// Removes what hosts that were killed have left. Opening a store does it, too. Lets go of what was begun for the next
-    /// sandbox, which otherwise waits for five seconds.
+    /// Removes what hosts that were killed have left. Opening a store does it,
+    /// too. Lets go of what was begun for the next sandbox, which otherwise
+    /// waits for five seconds.
     ///
     /// # Errors
     /// Those of reading the store.
     pub fn recover(&self) -> Result<Recovered> {
-        self.prestart.discard();
-        let scratch = self.images.recover()?;
+        self.resources.prestart.discard();
+        let scratch = self.resources.images.recover()?;
         let (cgroups, left) = self.sweep_cgroups();
         Ok(Recovered {
             scratch: scratch.removed,
@@ -185,9 +148,10 @@ impl Store {
         })
     }
 
-    /// How many were removed, how many are left. A machine without cgroups has none.
+    /// How many were removed, how many are left. A machine without cgroups has
+    /// none.
     fn sweep_cgroups(&self) -> (usize, usize) {
-        let Ok(layout) = self.runtime.layout() else {
+        let Ok(layout) = self.resources.runtime.layout() else {
             return (0, 0);
         };
         let swept = recover(layout, Sweep::Near, may_live);
@@ -195,29 +159,36 @@ impl Store {
     }
 
     pub(crate) fn rootfs(&self, reference: &str) -> Result<Rootfs> {
-        Ok(Rootfs::of(self.images.image(&reference.parse()?)?))
+        Ok(Rootfs::of(
+            self.resources.images.image(&reference.parse()?)?,
+        ))
     }
 
     /// The same if it can be had without a wait.
     pub(crate) fn rootfs_at_hand(&self, reference: &Reference) -> Result<Option<Rootfs>> {
-        Ok(self.images.image_at_hand(reference)?.map(Rootfs::of))
+        Ok(self
+            .resources
+            .images
+            .image_at_hand(reference)?
+            .map(Rootfs::of))
     }
 
     /// The same for work that may be told to stop.
     pub(crate) fn rootfs_unless(&self, reference: &Reference, stop: &AtomicBool) -> Result<Rootfs> {
         let options = ImportOptions::default();
         let image = self
+            .resources
             .images
             .image_with(reference, &options, &mut Unless(stop))?;
         Ok(Rootfs::of(image))
     }
 
-    /// The next sandbox, if it was begun.
-    pub(crate) fn prestart(&self) -> &PrestartSlot {
-        &self.prestart
+    /// What the store's sandboxes share.
+    pub(crate) fn resources(&self) -> &Resources {
+        &self.resources
     }
 
     pub(crate) fn runtime(&self) -> &Arc<Runtime> {
-        &self.runtime
+        &self.resources.runtime
     }
 }

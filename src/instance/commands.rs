@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commands of a sandbox whose end this process has not seen, by number.
+//! Keeps the commands of a sandbox by number until this process has seen their
+//! end.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -12,8 +13,8 @@ use crate::helper::{checked, receive, send_request};
 use crate::sys::socket;
 use crate::wire::{Find, PIDFD_REQUEST};
 
-/// The table of running commands. It holds each until its end was seen, so that
-/// a command without a handle is found again.
+/// The running commands. The table holds each until its end was seen, so that a
+/// command without a handle is found again.
 #[derive(Debug, Default)]
 pub(crate) struct Commands(Mutex<CommandTable>);
 
@@ -21,13 +22,13 @@ pub(crate) struct Commands(Mutex<CommandTable>);
 struct CommandTable {
     /// In the order of their numbers.
     running: Vec<Arc<Running>>,
-    /// How many were left after the last look for those that have ended.
+    /// The number that was left by the last sweep.
     left: usize,
-    /// Whether the sandbox has ended. What it holds then would hold the sandbox.
+    /// True once the sandbox has ended. A command added later would hold it.
     over: bool,
 }
 
-/// Commands below which nothing is looked for.
+/// The number of commands from which on the table is swept.
 const FEW: usize = 16;
 
 impl Commands {
@@ -35,7 +36,7 @@ impl Commands {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a command that was asked for.
+    /// Adds a command that was sent.
     pub(crate) fn add(&self, command: &Arc<Running>) {
         let mut table = self.table();
         if table.over {
@@ -43,6 +44,7 @@ impl Commands {
         }
         let at = table.running.partition_point(|r| r.id < command.id);
         table.running.insert(at, Arc::clone(command));
+        // Sweeps cost time for each command, so the table doubles between two.
         let doubled = table.running.len() >= FEW.max(2 * table.left);
         drop(table);
         if doubled {
@@ -55,12 +57,13 @@ impl Commands {
         let mut table = self.table();
         let found = table.running.binary_search_by_key(&id, |r| r.id);
         let removed = found.map(|at| table.running.remove(at));
-        // The lock goes first: a last reference takes others with it.
+        // After the lock: the last reference to a command drops others, which
+        // lock this table.
         drop(table);
         drop(removed);
     }
 
-    /// Takes out those that have ended and have no handle, which would see it.
+    /// Takes out ended commands without a handle. A handle would see the end.
     fn sweep(&self) {
         let mut table = self.table();
         let unheld = |r: &&Arc<Running>| Arc::strong_count(r) == 1;
@@ -74,14 +77,14 @@ impl Commands {
         table.left = table.running.len();
     }
 
-    /// Those that run, in the order of their numbers.
+    /// Returns the running commands in the order of their numbers.
     pub(crate) fn all(&self) -> Vec<Arc<Running>> {
         let all = self.table().running.clone();
         let runs = |r: &Arc<Running>| matches!(r.status(false), Ok(None));
         all.into_iter().filter(runs).collect()
     }
 
-    /// Forgets all, and what comes later.
+    /// Forgets all commands, and those that are added later.
     pub(super) fn end(&self) {
         let mut table = self.table();
         table.over = true;
@@ -92,10 +95,10 @@ impl Commands {
 }
 
 impl Instance {
-    /// A running command by its number, with a pidfd.
+    /// Returns a running command by its number, with a pidfd.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if none of that number runs.
+    /// [`Kind::NotFound`] if no command of that number runs.
     pub(crate) fn find(&self, id: u64) -> Result<(Arc<Running>, OwnedFd)> {
         const STEP: Step = Step::FindCommand;
         let instance = self.awake(STEP)?;
@@ -114,7 +117,7 @@ impl Instance {
         drop(theirs);
         let (reply, mut fds) = receive(ours.as_fd())?;
         match checked(reply, &[]) {
-            // It has ended meanwhile.
+            // The command has ended since it was found.
             Err(error) if error.errno() == Some(libc::ESRCH) => Err(none()),
             Err(error) => Err(error),
             Ok(_) => fds.pop().map(|pidfd| (found, pidfd)).ok_or_else(gone),

@@ -1,38 +1,38 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is done with all that runs in a sandbox: stopped, let go on, limited anew.
+//! Freezes, thaws and limits all processes of a sandbox.
 #![forbid(unsafe_code)]
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use super::Instance;
+use super::{Instance, Resources};
 use crate::error::{Error, Kind, Result, Step};
 use crate::spec::{Limits, Spec};
-use crate::store::Store;
 
 impl Instance {
-    /// Stops everything inside, its process 1 too.
+    /// Stops everything inside, process 1 included.
     pub(crate) fn freeze(&self) -> Result<()> {
-        self.cgroup.freeze()?;
+        self.cgroup().freeze()?;
         self.frozen.store(true, Ordering::Release);
         Ok(())
     }
 
-    /// Lets everything inside go on; nothing happens if it was not stopped.
+    /// Lets everything inside go on; does nothing if it was not stopped.
     pub(crate) fn thaw(&self) -> Result<()> {
         if self.is_frozen() {
-            self.cgroup.thaw()?;
+            self.cgroup().thaw()?;
             self.frozen.store(false, Ordering::Release);
         }
         Ok(())
     }
 
-    /// Whether everything inside was stopped.
+    /// Returns whether everything inside is stopped.
     pub(crate) fn is_frozen(&self) -> bool {
         self.frozen.load(Ordering::Acquire)
     }
 
-    /// The sandbox, if it is this process's and its process 1 can answer.
+    /// Checks that the sandbox is this process's and that its process 1 can
+    /// reply: a request to a frozen one would wait for ever.
     pub(crate) fn awake(&self, step: Step) -> Result<&Self> {
         self.own()?;
         match self.is_frozen() {
@@ -41,12 +41,17 @@ impl Instance {
         }
     }
 
-    /// Changes limits that are in force: those that `change` has.
-    pub(crate) fn set_limits(&self, store: &Store, spec: &Spec, change: &Limits) -> Result<()> {
+    /// Changes those limits in force that `change` sets.
+    pub(crate) fn set_limits(
+        &self,
+        resources: &Resources,
+        spec: &Spec,
+        change: &Limits,
+    ) -> Result<()> {
         let mut now = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
         let (changed, keys) = now.as_deref().unwrap_or(&spec.limits).changed(change)?;
-        self.cgroup
-            .change(store.runtime().layout()?, &changed, &keys)?;
+        self.cgroup()
+            .change(resources.runtime.layout()?, &changed, &keys)?;
         *now = Some(Box::new(changed));
         Ok(())
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Storage `auto`: overlay, and a copy where that does not work.
+//! Chooses the back end of a tree: an overlay, or a copy where the kernel
+//! mounts none.
 #![forbid(unsafe_code)]
 
 use crate::backend::{self, Backend, Lower, TreeRequest};
@@ -8,15 +9,15 @@ use crate::helper::{Runtime, Spawner};
 use crate::plan;
 use crate::spec::{MountKind, Spec, Storage, UserNamespace, Write};
 
-/// The back end to begin with.
+/// Returns the back end to begin with.
 pub(super) fn preferred(
     runtime: &Runtime,
     spec: &Spec,
     lower: &Lower,
     ordinary: bool,
 ) -> &'static dyn Backend {
-    // In a user namespace of the sandbox's own the kernel refuses what it
-    // refuses ordinary users.
+    // In a user namespace of the sandbox's own the kernel refuses the mounts
+    // that it refuses ordinary users.
     let own_users = matches!(spec.namespaces.user, UserNamespace::Maps { .. });
     let ordinary = ordinary || (own_users && *lower == Lower::Host);
     match may_copy(spec, lower) && runtime.overlay_is_missing() {
@@ -25,17 +26,14 @@ pub(super) fn preferred(
     }
 }
 
-/// The back end to go on with when the first one failed so, if there is one.
-pub(super) fn after(
-    runtime: &Runtime,
-    spawner: &Spawner,
-    spec: &Spec,
-    lower: &Lower,
-    error: &Error,
-) -> Option<&'static dyn Backend> {
-    if !may_copy(spec, lower) || !is_refused(error) {
-        return None;
-    }
+/// Returns the back end that copies the image.
+pub(super) fn copy(lower: &Lower, ordinary: bool) -> &'static dyn Backend {
+    backend::choose(Storage::Copy, lower, ordinary)
+}
+
+/// Tries an overlay of nothing. If the kernel refuses that, too, it mounts none
+/// for this caller, and the next sandbox need not try.
+pub(super) fn try_any_overlay(runtime: &Runtime, spawner: &Spawner) {
     let ordinary = spawner.ids().ordinary();
     let nothing = Lower::Layers(Vec::new());
     let request = TreeRequest {
@@ -51,15 +49,13 @@ pub(super) fn after(
     let tried = plan::try_tree(overlay, &request)
         .and_then(|ops| spawner.job(&ops, plan::MOUNT_NAMESPACE, &[]));
     if tried.is_err_and(|e| is_refused(&e)) {
-        // Not of these layers, but of any: the next sandbox need not try.
         runtime.set_overlay_missing();
     }
-    Some(backend::choose(Storage::Copy, lower, ordinary))
 }
 
-/// Whether a copy is as good: a private view of a host directory is an overlay in any case, and
-/// the whole host is not copied.
-fn may_copy(spec: &Spec, lower: &Lower) -> bool {
+/// Returns whether a copy serves as well as an overlay. A private view of a
+/// host directory is an overlay in any case, and the whole host is not copied.
+pub(super) fn may_copy(spec: &Spec, lower: &Lower) -> bool {
     spec.storage == Storage::Auto && matches!(lower, Lower::Layers(_)) && !has_cow(spec)
 }
 
@@ -75,7 +71,8 @@ pub(super) fn is_of_a_view(error: &Error, spec: &Spec, lower: &Lower) -> bool {
     is_view && (error.at() == Step::MountOverlay || error.errno() == Some(libc::ETIMEDOUT))
 }
 
-/// Whether the kernel does not make such an overlay, as opposed to a lack of memory or of a layer.
+/// Returns whether the kernel mounts no such overlay. Other errors are a lack
+/// of memory, or of a layer.
 pub(super) fn is_refused(error: &Error) -> bool {
     const ERRNOS: [i32; 5] = [
         libc::EINVAL,

@@ -29,14 +29,15 @@ pub(crate) struct MemoryMark {
     /// Kills for want of memory before the start; `None` without
     /// `limits.memory`.
     oom_kills: Option<u64>,
-    /// Whether the command began beside others, or beside what others left.
+    /// True if the command began beside others, or beside what others left.
     beside: bool,
     /// Number of the command if the peak is of this one alone until the next
     /// starts.
     alone: Option<u64>,
-    /// KERNEL(6.12): descriptor of `memory.peak` whose peak began with the command.
+    /// KERNEL(6.12): descriptor of `memory.peak` whose peak began with the
+    /// command.
     peak: Option<OwnedFd>,
-    /// Whether the command counts as running.
+    /// True while the command counts as running.
     counted: AtomicBool,
 }
 
@@ -58,7 +59,8 @@ impl MemoryUse {
 }
 
 impl MemoryMark {
-    /// Whether the command began beside others, or beside what others left.
+    /// Returns whether the command began beside others, or beside what others
+    /// left.
     pub(crate) fn is_beside_others(&self) -> bool {
         self.beside
     }
@@ -69,7 +71,7 @@ impl Instance {
     /// `limits.memory`.
     pub(crate) fn mark_memory(&self) -> MemoryMark {
         // Outside of the lock, which other starts wait for.
-        let oom_kills = self.counts_memory.then(|| self.cgroup.oom_kills());
+        let oom_kills = self.setup.counts_memory.then(|| self.cgroup().oom_kills());
         let mut counts = self.memory.counts();
         counts.started += 1;
         counts.running += 1;
@@ -79,10 +81,10 @@ impl Instance {
             beside: counts.running > 1 || counts.left,
             ..MemoryMark::default()
         };
-        if self.counts_memory && counts.running == 1 {
+        if self.setup.counts_memory && counts.running == 1 {
             // Held locked, so that no later command resets what this one
             // begins.
-            let reset = self.cgroup.reset_memory_peak();
+            let reset = self.cgroup().reset_memory_peak();
             // A watermark that cannot be reset is the first command's own.
             let own = reset.is_ok() || counts.started == 1;
             mark.alone = own.then_some(counts.started);
@@ -94,7 +96,7 @@ impl Instance {
     /// Kills for want of memory since `mark`.
     pub(crate) fn oom_kills_since(&self, mark: &MemoryMark) -> Option<u64> {
         let before = mark.oom_kills?;
-        Some(self.cgroup.oom_kills()?.saturating_sub(before))
+        Some(self.cgroup().oom_kills()?.saturating_sub(before))
     }
 
     /// Most memory in use at once since `mark`; `None` if other commands ran
@@ -102,8 +104,8 @@ impl Instance {
     pub(crate) fn memory_peak_since(&self, mark: &MemoryMark) -> Option<u64> {
         let number = mark.alone?;
         let peak = match &mark.peak {
-            Some(file) => self.cgroup.memory_peak_of(file),
-            None => self.cgroup.memory_peak(),
+            Some(file) => self.cgroup().memory_peak_of(file),
+            None => self.cgroup().memory_peak(),
         };
         // Read after the peak: a command that started before then may be part
         // of the peak.

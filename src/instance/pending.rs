@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A sandbox from the moment it is asked for: what the host holds of it, ready or not.
+//! Begins an instance: plans its start, asks the helper for it, and holds the
+//! answer.
 #![forbid(unsafe_code)]
 
-use std::ops::Deref;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::prestart::{Prestarted, Reservation};
-use crate::backend::{self, Backend, TreeRequest};
-use crate::error::{Error, Kind, Result, Step};
+use super::attempt::{Attempt, Failed};
+use super::prestart::Prestarted;
+use super::reservation::Reservation;
+use super::{Hold, Instance, Resources, Rootfs, Setup};
+use crate::backend::{self, TreeRequest};
+use crate::error::Result;
 use crate::helper::{Spawner, Start, Watched};
 use crate::image::{HandedOver, Scratch};
 use crate::ops::c_path;
@@ -19,233 +21,129 @@ use crate::parts::caps::CapSet;
 use crate::parts::seccomp::{self, Compiled};
 use crate::parts::shown::ShownAs;
 use crate::plan::{self, Inputs, Leaves, Plan, Prefix};
-use crate::spec::{ByteSize, LeftOut, Spec, may_leave_out};
-use crate::store::{Rootfs, Store};
+use crate::spec::{ByteSize, Spec, may_leave_out};
 
-/// What the spawner was asked for. Dropping it ends it, without waiting.
+/// An instance whose init is not known to be ready. Dropping it ends it,
+/// without waiting.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    reservation: Reservation,
-    pub(crate) hostname: String,
-    pub(crate) backend: &'static str,
-    /// Why `limits.disk` was left out, if it was.
-    unbounded: Option<Error>,
-    /// How mounts of the host are shown.
-    pub(crate) shown: Vec<(PathBuf, ShownAs)>,
-    /// How long its start may take, where that depends on others.
+    pub(crate) hold: Hold,
+    setup: Setup,
+    /// The most time that its start may take, if that depends on others.
     patience: Option<Duration>,
-    pub(crate) caps: CapSet,
-    pub(crate) seccomp: bool,
-    /// Whether `limits.memory` is set: what it takes is asked for only then.
-    pub(crate) counts_memory: bool,
-    /// Whether it goes on from what was made ahead.
-    pub(super) resumed: bool,
-    /// What can be made ahead for the next one like it.
+    /// True if a prestarted init was resumed.
+    resumed: bool,
+    /// The operations that the next sandbox like this one may be prestarted
+    /// with.
     prefix: Option<Prefix>,
-    /// Whether the spawner was told to end it.
-    ended: AtomicBool,
-    start: Start,
-}
-
-impl Deref for Pending {
-    type Target = Reservation;
-
-    fn deref(&self) -> &Reservation {
-        &self.reservation
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        // If the spawner is gone, so is the sandbox.
-        let _ = self.end(false);
-    }
 }
 
 impl Pending {
-    /// Lists the keys of the spec that are not in force, because `best_effort`
-    /// names them.
-    pub(crate) fn left_out(&self) -> Vec<LeftOut> {
-        let of_disk = self.unbounded.iter().map(|error| LeftOut {
-            key: "limits.disk",
-            why: error.to_string(),
-        });
-        let of_cgroup = self.cgroup.left_out().iter().cloned();
-        of_cgroup.chain(of_disk).collect()
-    }
-
-    /// Has a sandbox begun on a back end; from what was made ahead, if it may be and there is something.
-    ///
-    /// # Errors
-    /// What can be known to fail without trying; nothing is left behind then.
-    pub(super) fn begin(attempt: &Attempt<'_>, may_resume: bool) -> Result<Self> {
-        let Attempt {
-            store,
-            spec,
-            spawner,
-            ..
-        } = *attempt;
-        let own = spawner.authority().effective();
-        let caps = CapSet::of(&spec.security)?.available(spawner.ids().ordinary(), own);
-        let filter = seccomp::program(&spec.security, caps, &store.runtime().seccomp)?;
-        let confinement = (caps, filter.as_deref());
-        let scratch = match attempt.backend.on_disk(spec.write) {
-            true => Some(spawner_scratch(store, spawner)?),
-            false => None,
-        };
-        if may_resume
-            && scratch.is_none()
-            && let Some(prestarted) = store.prestart().take(spawner, spec)
-            && let Some(pending) = attempt.resume(prestarted, confinement)
-        {
-            return Ok(pending);
-        }
-        let reservation = Reservation::new(store.runtime(), spawner, spec)?;
-        attempt.start(reservation, confinement, scratch)
-    }
-
-    /// Has the next sandbox begun like this one, which is not yet ready: that is the time for it.
-    pub(super) fn prestart_next(&mut self, store: &Store, spec: &Spec) {
+    /// Prestarts the next sandbox like this one. Called before this one is
+    /// ready, because the host has nothing else to do then.
+    pub(super) fn prestart_next(&mut self, resources: &Resources, spec: &Spec) {
         if let Some(prefix) = self.prefix.take() {
-            let spawner = &self.reservation.spawner;
-            store
-                .prestart()
-                .prestart_if_repeated(store.runtime(), spawner, spec, prefix);
+            let spawner = self.hold.spawner();
+            let slot = &resources.prestart;
+            slot.prestart_if_repeated(&resources.runtime, spawner, spec, prefix);
         }
     }
 
-    /// Whether [`Pending::wait`] would come back at once.
-    pub(crate) fn is_over(&self) -> bool {
-        self.start.is_over()
-    }
-
-    /// Whether it failed; none as long as [`Pending::wait`] would wait.
-    pub(crate) fn has_failed(&self) -> Option<bool> {
-        self.start.has_failed()
-    }
-
-    /// Whether it may never be ready, because of a mount of the machine.
+    /// Returns whether a mount of the machine may keep it from ever being
+    /// ready.
     pub(crate) fn needs_patience(&self) -> bool {
         self.patience.is_some()
     }
 
-    /// Waits until it is ready: a pidfd of its init. To be called once.
+    /// Waits until the init is ready, and returns what an instance consists of,
+    /// with a pidfd of the init.
     ///
     /// # Errors
     /// The step that failed; nothing is left behind then.
-    pub(super) fn wait(&mut self) -> Result<OwnedFd> {
-        let ready = self.start.wait(self.patience);
-        match &ready {
-            Ok(_) => self.reservation.cgroup.close_tasks_files(),
-            // What it waits for may not even let it be killed.
-            Err(error) if error.errno() == Some(libc::ETIMEDOUT) => {
-                let _ = self.end(false);
-            }
-            Err(_) => {
-                self.ended.store(true, Ordering::Relaxed);
-                self.reservation.abandon();
-            }
-        }
-        ready
-    }
-
-    pub(crate) fn control(&self) -> BorrowedFd<'_> {
-        self.start.control()
-    }
-
-    /// Itself, unless this process is a forked copy of the one that made it: that has no part in it,
-    /// and must not take the messages that are for its parent.
-    ///
-    /// # Errors
-    /// [`crate::Kind::Invalid`], there.
-    pub(crate) fn own(&self) -> Result<&Self> {
-        if self.spawner.is_own() {
-            return Ok(self);
-        }
-        let why = "it belongs to the process that this one was forked from";
-        Err(Error::new(Kind::Invalid, Step::UseSandbox, why).with_cure("open one in this process"))
-    }
-
-    /// Ends everything inside, once; with `wait`, comes back when nothing of it is left.
-    /// In a forked copy of the process nothing happens.
-    ///
-    /// # Errors
-    /// [`crate::Kind::Broken`] if the spawner is gone.
-    pub(crate) fn end(&self, wait: bool) -> Result<()> {
-        if !self.spawner.is_own() || self.ended.swap(true, Ordering::Relaxed) {
-            return Ok(());
-        }
-        self.swept(self.spawner.close(self.id, wait))
-    }
-
-    /// As [`Pending::end`], but does not wait: the descriptor is readable when nothing of it is left.
-    ///
-    /// # Errors
-    /// As [`Pending::end`].
-    pub(crate) fn begin_end(&self) -> Result<Option<OwnedFd>> {
-        if !self.spawner.is_own() || self.ended.swap(true, Ordering::Relaxed) {
-            return Ok(None);
-        }
-        self.swept(self.spawner.begin_close(self.id)).map(Some)
-    }
-
-    /// Waits for what [`Pending::begin_end`] gave: nothing of it is left.
-    ///
-    /// # Errors
-    /// [`Kind::Broken`] if the spawner is gone.
-    pub(crate) fn ended(&self, told: &OwnedFd) -> Result<()> {
-        self.swept(Spawner::closed(told.as_fd()))
+    pub(super) fn wait(mut self) -> Result<(Hold, Setup, OwnedFd)> {
+        let pidfd = self.hold.wait(self.patience)?;
+        Ok((self.hold, self.setup, pidfd))
     }
 }
 
-/// A scratch directory that the helper removes when it ends, even if this
-/// process is killed before it hands the directory over.
-fn spawner_scratch(store: &Store, spawner: &Spawner) -> Result<Scratch> {
-    let (images, prefix) = (store.images(), spawner.prefix()?);
-    let prefix = images.scratch_prefix(prefix)?;
-    spawner.watch(Watched::Trees, &prefix, &[&images.scratch_dir()])?;
-    images.scratch_named(&prefix)
-}
-
-/// What is begun, and how.
-#[derive(Clone, Copy)]
-pub(super) struct Attempt<'a> {
-    pub(super) store: &'a Store,
+/// Makes one attempt.
+pub(super) struct Opener<'a> {
+    pub(super) resources: &'a Resources,
     pub(super) spawner: &'a Arc<Spawner>,
     pub(super) spec: &'a Spec,
     pub(super) rootfs: &'a Rootfs,
-    pub(super) backend: &'static dyn Backend,
-    pub(super) empty_ns: bool,
-    /// Whether mounts of the machine that may not answer are tried.
+    pub(super) attempt: Attempt,
+    /// True if mounts of the machine that may not answer are tried.
     pub(super) may_try: bool,
 }
 
-/// Capabilities and filter of its commands.
+/// The capabilities and the filter of commands.
 type Confinement<'a> = (CapSet, Option<&'a Compiled>);
 
-/// A start that was asked for, what of it can be made ahead, how mounts are
-/// shown.
+/// A start that was asked for, the prefix of its plan, how mounts are shown.
 type Sent = (Start, Option<Prefix>, Shown);
 
-/// How mounts of the host are shown, and whether one of them may not answer.
+/// Mounts of the host with how they are shown, and whether one may not answer.
 type Shown = (Vec<(PathBuf, ShownAs)>, bool);
 
-/// How long mounts of the host have to answer, those that may not.
+/// The time that mounts of the host have to answer which may not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-impl Attempt<'_> {
-    fn start(
-        &self,
-        reservation: Reservation,
-        confinement: Confinement<'_>,
-        scratch: Option<Scratch>,
-    ) -> Result<Pending> {
-        let begun = self.send(&reservation, confinement, scratch);
-        let (reservation, sent) = reservation.with(begun)?;
+impl Opener<'_> {
+    /// Makes the attempt and waits for its end.
+    pub(super) fn open(&self) -> Result<Instance, Failed> {
+        let failed = |error, resumed| Failed {
+            error,
+            resumed,
+            empty_ns: self.attempt.empty_ns,
+        };
+        let mut pending = self.begin().map_err(|error| failed(error, false))?;
+        if self.attempt.may_resume {
+            pending.prestart_next(self.resources, self.spec);
+        }
+        let resumed = pending.resumed;
+        Instance::complete(pending).map_err(|error| failed(error, resumed))
+    }
+
+    /// Begins the attempt: resumes a prestarted init if there is one that fits,
+    /// else starts from scratch.
+    ///
+    /// # Errors
+    /// Failures that show without a trial; nothing is left behind then.
+    pub(super) fn begin(&self) -> Result<Pending> {
+        let (resources, spawner, spec) = (self.resources, self.spawner, self.spec);
+        let own = spawner.authority().effective();
+        let caps = CapSet::of(&spec.security)?.available(spawner.ids().ordinary(), own);
+        let filter = seccomp::program(&spec.security, caps, &resources.runtime.seccomp)?;
+        let confinement = (caps, filter.as_deref());
+        let scratch = match self.attempt.backend.on_disk(spec.write) {
+            true => Some(self.scratch()?),
+            false => None,
+        };
+        if self.attempt.may_resume
+            && scratch.is_none()
+            && let Some(prestarted) = resources.prestart.take(spawner, spec)
+            && let Some(pending) = self.resume(prestarted, confinement)
+        {
+            return Ok(pending);
+        }
+        let reservation = Reservation::new(&resources.runtime, spawner, spec)?;
+        let sent = self.send(&reservation, confinement, scratch);
+        let (reservation, sent) = reservation.with(sent)?;
         Ok(self.pending(reservation, confinement, sent))
     }
 
-    /// Plans the start and asks for it.
+    /// Makes a scratch directory. The helper removes it when it ends, even if
+    /// this process is killed before it hands the directory over.
+    fn scratch(&self) -> Result<Scratch> {
+        let (images, prefix) = (&self.resources.images, self.spawner.prefix()?);
+        let prefix = images.scratch_prefix(prefix)?;
+        let parent = images.scratch_dir();
+        self.spawner.watch(Watched::Trees, &prefix, &[&parent])?;
+        images.scratch_named(&prefix)
+    }
+
+    /// Plans the start and asks the helper for it.
     fn send(
         &self,
         reservation: &Reservation,
@@ -260,7 +158,7 @@ impl Attempt<'_> {
             ..Leaves::default()
         };
         if let Some(scratch) = scratch {
-            // From now on it is the spawner's to remove, or a later sweep's.
+            // From now on the helper removes it, or a later sweep of the store.
             let HandedOver {
                 path,
                 lock_path,
@@ -270,26 +168,22 @@ impl Attempt<'_> {
             leaves.lock = Some(plan.pass(lock));
         }
         let passed = plan.fds.iter().map(|fd| fd.as_fd());
-        let fds: Vec<BorrowedFd<'_>> = plan::cgroup_fds(&reservation.cgroup)
-            .chain(passed)
-            .collect();
-        let start = reservation
-            .spawner
-            .begin_open(&plan.message(reservation.id, &leaves), &fds)?;
-        // What is on disk is made anew each time.
+        let cgroups = plan::cgroup_fds(&reservation.cgroup);
+        let fds: Vec<BorrowedFd<'_>> = cgroups.chain(passed).collect();
+        let message = plan.message(reservation.id, &leaves);
+        let start = reservation.spawner.begin_open(&message, &fds)?;
+        // A tree on disk is made anew each time, and so is its plan.
         let split = plan.split().filter(|_| !on_disk);
-        Ok((
-            start,
-            split.map(|(prefix, _)| prefix),
-            (plan.shown, plan.is_remote),
-        ))
+        let prefix = split.map(|(prefix, _)| prefix);
+        Ok((start, prefix, (plan.shown, plan.is_remote)))
     }
 
-    /// The same from what was made ahead, if that is the beginning of it; nothing has happened if not.
+    /// Resumes `prestarted` if its operations are the prefix of this plan;
+    /// otherwise drops it, which kills the parked init.
     fn resume(&self, prestarted: Prestarted, confinement: Confinement<'_>) -> Option<Pending> {
-        let plan = self
-            .plan(prestarted.reservation()?, confinement, PathBuf::new())
-            .ok()?;
+        let reservation = prestarted.reservation()?;
+        // An error is reported by the start from scratch that follows.
+        let plan = self.plan(reservation, confinement, PathBuf::new()).ok()?;
         let (prefix, rest) = plan.split()?;
         if prefix != *prestarted.prefix() {
             return None;
@@ -297,13 +191,10 @@ impl Attempt<'_> {
         let (reservation, mut start) = prestarted.into_parts()?;
         let leaves = Leaves::default();
         let sent = start.resume(&plan.rest(reservation.id, &leaves, &rest));
-        let mut pending = self.pending(
-            reservation,
-            confinement,
-            (start, Some(prefix), (plan.shown, plan.is_remote)),
-        );
+        let shown = (plan.shown, plan.is_remote);
+        let mut pending = self.pending(reservation, confinement, (start, Some(prefix), shown));
         pending.resumed = true;
-        // It is ended if not.
+        // If nothing was sent, the instance is dropped here, and ends.
         sent.is_ok().then_some(pending)
     }
 
@@ -326,28 +217,30 @@ impl Attempt<'_> {
             spawner: &reservation.spawner,
             may_try: self.may_try,
         };
-        self.backend.prepare(&request)?;
+        let backend = self.attempt.backend;
+        backend.prepare(&request)?;
         plan::start(&Inputs {
             spec: self.spec,
             ids: reservation.spawner.ids(),
             hostname: &self.hostname(reservation),
-            backend: self.backend,
+            backend,
             tree: &request,
             cgroup: &reservation.cgroup,
-            cgroup2: self.store.runtime().layout()?.v2().is_some(),
+            cgroup2: self.resources.runtime.layout()?.v2().is_some(),
             caps,
             seccomp,
-            empty_ns: self.empty_ns,
+            empty_ns: self.attempt.empty_ns,
         })
     }
 
     fn size(&self) -> Result<Option<ByteSize>> {
-        backend::size(self.backend, self.spec.write, self.spec.limits.disk)
+        backend::size(self.attempt.backend, self.spec.write, self.spec.limits.disk)
     }
 
     fn hostname(&self, reservation: &Reservation) -> String {
         if !self.spec.namespaces.uts {
-            // The caller's own, which no one here sets.
+            // Without a UTS namespace the name is the caller's, and stays as it
+            // is.
             let name = nix::unistd::gethostname().unwrap_or_default();
             return name.to_string_lossy().into_owned();
         }
@@ -361,20 +254,21 @@ impl Attempt<'_> {
         (caps, seccomp): Confinement<'_>,
         (start, prefix, (shown, is_remote)): Sent,
     ) -> Pending {
-        Pending {
+        let setup = Setup {
             hostname: self.hostname(&reservation),
-            reservation,
-            backend: self.backend.name(),
+            backend: self.attempt.backend.name(),
             unbounded: self.size().err(),
             shown,
-            patience: is_remote.then_some(PATIENCE),
             caps,
             seccomp: seccomp.is_some(),
             counts_memory: self.spec.limits.memory.is_some(),
+        };
+        Pending {
+            hold: Hold::new(reservation, start),
+            setup,
+            patience: is_remote.then_some(PATIENCE),
             resumed: false,
             prefix,
-            ended: AtomicBool::new(false),
-            start,
         }
     }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A command from the moment it is asked for, as the host holds it: its status, and the way to end it.
+//! Holds a command from its request to its end: its status, and the way to end
+//! it.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -20,7 +21,7 @@ use crate::parts::idmap::ids_of_more;
 use crate::status::{Reason, Status, Usage};
 use crate::wire::{self, Reply};
 
-/// What is known of a command at the host.
+/// A command as the host knows it.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) id: u64,
@@ -29,28 +30,28 @@ pub(crate) struct Running {
     pub(crate) begun: Instant,
     pub(crate) instance: Arc<Instance>,
     pub(crate) status: StatusFd,
-    /// Bytes of output that are captured at most.
+    /// The most bytes of output that are captured.
     pub(crate) limit: u64,
-    /// What the sandbox's memory was at before it started.
+    /// The state of the sandbox's memory before the start.
     pub(crate) memory: MemoryMark,
-    /// Its end, or why that is not known.
+    /// Its end, or the error that hides it.
     pub(crate) done: Mutex<Option<Result<Status>>>,
-    /// Whether the thread that runs the command may hold the lock until its end.
+    /// True if a thread may hold the lock of `done` until the end.
     pub(crate) awaited: AtomicBool,
-    /// Its own, if it has a time limit or began beside others.
+    /// Its own cgroup, if it has a time limit or began beside other commands.
     pub(crate) cgroup: Mutex<Option<ChildCgroup>>,
-    /// For the sentence that says why a start failed.
+    /// Words for an error of its start.
     pub(crate) context: StartContext,
 }
 
-/// Where a command's status is read from.
+/// The descriptor that a command's status is read from.
 #[derive(Debug)]
 pub(crate) enum StatusFd {
     /// A socket, on which the init first says that the command has started. The
     /// status is the next message.
     Socket(OwnedFd),
-    /// A pipe, for a start that the host does not wait for. The status is the first
-    /// message; so is the reason if the command could not be started.
+    /// A pipe, for a start that the host does not wait for. The status is the
+    /// first message; so is the reason if the command could not be started.
     Pipe(OwnedFd),
 }
 
@@ -65,13 +66,13 @@ impl StatusFd {
 impl Drop for Running {
     fn drop(&mut self) {
         self.retire_cgroup();
-        // It may run on, unknown to this process.
+        // It may run on, unknown to this process, and use memory.
         self.instance.memory.leave(&self.memory, Some(true));
     }
 }
 
 impl Running {
-    /// Kills it with everything that it started; `reason` is one of the `BY_*` numbers.
+    /// Kills it with all its descendants; `reason` is a `BY_*` number.
     pub(crate) fn end(&self, reason: u32) -> Result<()> {
         self.instance.kill(self.id, reason)
     }
@@ -81,7 +82,8 @@ impl Running {
         self.status.as_fd()
     }
 
-    /// The status if it has ended; waits for that only with `wait`, and then not through signals.
+    /// Returns the status if it has ended. Waits for the end only with `wait`,
+    /// and then until a signal handler runs.
     pub(crate) fn status(&self, wait: bool) -> Result<Option<Status>> {
         let Some(mut done) = self.done(wait) else {
             return Ok(None);
@@ -102,17 +104,19 @@ impl Running {
         if let Ok(status) = &heard {
             self.tell(status);
             self.retire_cgroup();
-            // Counted already where the reply told what was left.
+            // Does nothing if the reply said what was left: that was counted.
             self.instance.memory.leave(&self.memory, Some(true));
         }
         *done = Some(heard.clone());
+        // Before the table, whose lock another thread may hold while it waits
+        // for this.
         drop(done);
         self.instance.commands.remove(self.id);
         heard.map(Some)
     }
 
-    /// What is known of its end; none if another thread waits for that, and
-    /// would for some time. To be asked with `wait` is to wait for that thread.
+    /// Locks what is known of its end. Returns `None` if another thread waits
+    /// for the end and will for some time; with `wait`, waits for that thread.
     fn done(&self, wait: bool) -> Option<MutexGuard<'_, Option<Result<Status>>>> {
         if wait {
             self.awaited.store(true, Ordering::Relaxed);
@@ -128,8 +132,8 @@ impl Running {
                 {
                     return None;
                 }
-                // The other one only looks, or has something to read: it may have
-                // read what made this one look.
+                // The other thread does not wait, or has a reply to read: maybe
+                // the reply that woke this one. It unlocks soon.
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }
         }
@@ -140,12 +144,13 @@ impl Running {
         poll(&mut fds, PollTimeout::ZERO).is_ok_and(|n| n > 0)
     }
 
-    /// Looks whether it has ended, when a handle goes: the table keeps it if it
-    /// runs on.
+    /// Reads its end, if it has ended, when a handle is dropped. The table
+    /// keeps a command that runs on.
     pub(crate) fn let_go(&self) {
         // In a forked copy of the process the lock may be held for ever.
-        if self.instance.spawner.is_own() {
-            // An end that cannot be read is not seen.
+        if self.instance.spawner().is_own() {
+            // An error leaves the command in the table: the next look may
+            // succeed.
             let _ = self.status(false);
         }
     }
@@ -162,7 +167,7 @@ impl Running {
         if !log::log_enabled!(log::Level::Debug) {
             return;
         }
-        let (name, id) = (&self.instance.name, self.id);
+        let (name, id) = (&self.instance.name(), self.id);
         let reason = format!("{:?}", status.reason).to_lowercase();
         let end = match status.exit_code {
             Some(code) => format!("code {code}"),
@@ -186,8 +191,8 @@ impl Running {
                 }
                 Ok(_) => Err(gone()),
             },
-            // The init went first: the sandbox was closed, reset, or killed
-            // from outside.
+            // End of file: the init has ended, because the sandbox was closed,
+            // reset, or killed from outside.
             (None, StatusFd::Pipe(_)) | (_, StatusFd::Socket(_)) => Ok(Status {
                 exit_code: None,
                 signal: Some(libc::SIGKILL),
@@ -221,7 +226,7 @@ impl Running {
             wall_ns: reply.wall_ns,
             user_us: reply.user_us,
             system_us: reply.system_us,
-            memory_peak: match self.instance.counts_memory {
+            memory_peak: match self.instance.setup.counts_memory {
                 true => self.instance.memory_peak_since(&self.memory),
                 false => Some(reply.max_rss_kib * 1024),
             },
@@ -239,12 +244,13 @@ impl Running {
     }
 }
 
-/// A command that runs, as [`crate::Sandbox::commands`] tells.
+/// A running command, as [`crate::Sandbox::commands`] lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RunningCommand {
     /// Its number in its sandbox, [`crate::Process::id`].
     pub id: u64,
-    /// Program and arguments; in JSON as text, with U+FFFD for what is not UTF-8.
+    /// Program and arguments; in JSON as text, with U+FFFD for what is not
+    /// UTF-8.
     #[serde(serialize_with = "texts")]
     pub argv: Vec<OsString>,
     /// Nanoseconds since its start.
@@ -255,7 +261,7 @@ fn texts<S: Serializer>(argv: &[OsString], serializer: S) -> std::result::Result
     serializer.collect_seq(argv.iter().map(|arg| arg.to_string_lossy()))
 }
 
-/// What a start was about, for the sentence that says why it failed.
+/// The user and the directory of a start, for the error if it fails.
 #[derive(Debug)]
 pub(crate) struct StartContext {
     pub(crate) user: CString,
@@ -263,7 +269,7 @@ pub(crate) struct StartContext {
 }
 
 impl StartContext {
-    /// Says what the step was about.
+    /// Adds to an error of the start what the step was done to.
     pub(crate) fn explain(&self, program: &OsStr, error: Error) -> Error {
         let subject = match error.at() {
             Step::Clone3 | Step::Execute => format!("{program:?}"),
@@ -302,7 +308,8 @@ fn shown_user(user: &CStr) -> String {
     }
 }
 
-/// Says why there is no such user, or why a process cannot become it.
+/// Returns the error of a user that does not exist, or that no process can
+/// become.
 pub(crate) fn no_user(step: Step, user: &CStr, errno: Errno) -> Error {
     let subject = shown_user(user);
     match (step, errno) {

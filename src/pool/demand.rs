@@ -27,7 +27,8 @@ const MOST: usize = 4096;
 /// How long some must be left over before fewer are wanted.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The number that is wanted: doubled by a take that had to wait, and less by half of what was left over all the time.
+/// The number that is wanted: doubled by a take that had to wait, and less by
+/// half of what was left over all the time.
 #[derive(Debug)]
 pub(super) struct Demand {
     size: PoolSize,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Running a command to its end with its output kept: one poll loop in the caller's own thread.
+//! Running a command to its end with its output kept: one poll loop in the
+//! caller's own thread.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -41,7 +42,8 @@ struct Stream {
 impl Stream {
     fn new(fd: Option<OwnedFd>) -> Result<Self> {
         if let Some(fd) = &fd {
-            // The other end is a description of its own, so the command never sees this flag.
+            // The other end is a description of its own, so the command never
+            // sees this flag.
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
                 .map_err(|e| Error::os(Step::ReadOutput, "fcntl", e))?;
         }
@@ -51,7 +53,8 @@ impl Stream {
         })
     }
 
-    /// Reads what is there, at most `room` bytes and one more; true if that many were.
+    /// Reads what is there, at most `room` bytes and one more; true if that
+    /// many were.
     fn drain(&mut self, room: u64, chunk: &mut Vec<u8>) -> Result<bool> {
         let limit = usize::try_from(room).unwrap_or(usize::MAX);
         let mut taken = 0;
@@ -82,8 +85,9 @@ impl Stream {
     }
 }
 
-/// A command's output being read without ever waiting unasked: for callers with an event loop of
-/// their own, or with signals to look at between waits. [`crate::Sandbox::run`] is this with a loop around it.
+/// A command's output being read without ever waiting unasked: for callers with
+/// an event loop of their own, or with signals to look at between waits.
+/// [`crate::Sandbox::run`] is this with a loop around it.
 #[derive(Debug)]
 pub struct Capture {
     streams: [Stream; 2],
@@ -114,9 +118,10 @@ enum Ready {
 }
 
 impl Capture {
-    /// Takes over the output of a command, pipes or terminal; its input is closed. More than the command's
-    /// limit ([`crate::Command::output_limit`]) in all ends it with the reason `output`. A pipe that
-    /// was taken before is left to its taker.
+    /// Takes over the output of a command, pipes or terminal; its input is
+    /// closed. More than the command's limit ([`crate::Command::output_limit`])
+    /// in all ends it with the reason `output`. A pipe that was taken before is
+    /// left to its taker.
     ///
     /// # Errors
     /// As fcntl(2).
@@ -153,9 +158,10 @@ impl Capture {
         })
     }
 
-    /// Reads what is there; the status when the command has ended and all it wrote is read. What its
-    /// leftovers in the background write later is not waited for. Never waits itself:
-    /// [`Process::status_fd`] and [`Capture::fds`] say when there is more to do.
+    /// Reads what is there; the status when the command has ended and all it
+    /// wrote is read. What its leftovers in the background write later is not
+    /// waited for. Never waits itself: [`Process::status_fd`] and
+    /// [`Capture::fds`] say when there is more to do.
     ///
     /// # Errors
     /// Those of read(2).
@@ -172,8 +178,9 @@ impl Capture {
             let room = self.limit - used as u64;
             if !self.over && self.streams[at].drain(room, &mut self.chunk)? {
                 self.over = true;
-                // The pipes stay open, or SIGPIPE would come first. If it cannot be told, the
-                // sandbox is gone, and the status comes at once.
+                // The pipes stay open, or SIGPIPE would come first. If it
+                // cannot be told, the sandbox is gone, and the status comes at
+                // once.
                 let _ = running.end(BY_OUTPUT);
             }
         }
@@ -188,7 +195,8 @@ impl Capture {
         }
     }
 
-    /// Reads until the command has ended, the deadline is there, or a signal handler has run.
+    /// Reads until the command has ended, the deadline is there, or a signal
+    /// handler has run.
     ///
     /// # Errors
     /// Those of read(2) and poll(2).
@@ -205,7 +213,8 @@ impl Capture {
 
     /// The same for a command that has only just begun, without a deadline.
     fn wait_from_start(&mut self, running: &Running) -> Result<Waited> {
-        // With the last pipe closed only its end can come: no need to ask whether it is there.
+        // With the last pipe closed only its end can come: no need to ask
+        // whether it is there.
         while self.fds().next().is_some() {
             let status = match self.poll(running.status_fd(), None)? {
                 Ready::Gave(why) => return Ok(why),
@@ -240,13 +249,15 @@ impl Capture {
         }
     }
 
-    /// The pipes that are still read from, non-blocking; readable when there is something for [`Capture::step`].
+    /// The pipes that are still read from, non-blocking; readable when there is
+    /// something for [`Capture::step`].
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let open = self.streams.iter().filter(|_| !self.over);
         open.filter_map(|s| s.fd.as_ref().map(|fd| fd.as_fd()))
     }
 
-    /// What was read so far: standard output, or the terminal's, and standard error.
+    /// What was read so far: standard output, or the terminal's, and standard
+    /// error.
     pub fn output(&self) -> [&[u8]; 2] {
         self.streams.each_ref().map(|s| &s.bytes[..])
     }
@@ -263,10 +274,10 @@ impl Capture {
 }
 
 impl Process {
-    /// Waits for the command's end and keeps what it writes to its pipes, or to its terminal;
-    /// its input is closed first. Output above the command's limit
-    /// ([`crate::Command::output_limit`]) ends it with the reason `output`.
-    /// A pipe that was taken before is left to its taker.
+    /// Waits for the command's end and keeps what it writes to its pipes, or to
+    /// its terminal; its input is closed first. Output above the command's
+    /// limit ([`crate::Command::output_limit`]) ends it with the reason
+    /// `output`. A pipe that was taken before is left to its taker.
     ///
     /// # Errors
     /// Those of read(2) and poll(2).
@@ -276,8 +287,9 @@ impl Process {
     }
 }
 
-/// Reads until the command has ended. `interrupted` is asked whenever a signal handler has run in this thread: if it
-/// says so, the command is killed and none comes back.
+/// Reads until the command has ended. `interrupted` is asked whenever a signal
+/// handler has run in this thread: if it says so, the command is killed and
+/// none comes back.
 pub(crate) fn capture(
     process: &Process,
     interrupted: &mut dyn FnMut() -> bool,
@@ -310,7 +322,8 @@ fn until_ended(
             Waited::Ended(status) => return Ok(Some(capture.complete(status))),
             Waited::Interrupted | Waited::TimedOut => {
                 if interrupted() {
-                    // If the sandbox cannot be told, it is gone, and the command with it.
+                    // If the sandbox cannot be told, it is gone, and the
+                    // command with it.
                     let _ = running.end(BY_CALLER);
                     return Ok(None);
                 }

@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use crate::backend::Lower;
 use crate::error::{Error, Result, Step};
-use crate::instance::Instance;
+use crate::instance::{Instance, Rootfs};
 use crate::parts::idmap::Ids;
 use crate::parts::mounts;
 use crate::parts::shown::ShownMount;
 use crate::spec::{LeftOut, Network, Spec, UserNamespace, Write};
-use crate::store::{Rootfs, Store};
+use crate::store::Store;
 use crate::sys::mountinfo::overlays;
 use crate::sys::pidfd;
 
@@ -28,7 +28,7 @@ pub struct Effective {
     pub hostname: String,
     /// The back end of the root: `overlay`, `copy`, `plain`.
     pub storage: String,
-    /// Whether each overlay has one device, and an inode number of its own for
+    /// True if each overlay has one device, and an inode number of its own for
     /// each file (`xino=on`, or all of it on one file system). Null for other
     /// back ends, and without `/proc`.
     pub unique_inodes: Option<bool>,
@@ -40,9 +40,9 @@ pub struct Effective {
     pub ids: String,
     /// Capabilities of container root.
     pub capabilities: Vec<String>,
-    /// Whether a system call filter is attached.
+    /// True if a system call filter is attached.
     pub seccomp: bool,
-    /// Whether setuid programs gain nothing.
+    /// True if setuid programs gain nothing.
     pub no_new_privs: bool,
     /// Mounts of the machine in its view `host` and in `cow` mounts, and how
     /// each is shown.
@@ -51,7 +51,8 @@ pub struct Effective {
     pub masked_paths: Vec<String>,
     /// Paths that are read-only where they exist.
     pub readonly_paths: Vec<String>,
-    /// Version, directories and limits of the cgroup, read back from the kernel.
+    /// Version, directories and limits of the cgroup, read back from the
+    /// kernel.
     pub cgroup: serde_json::Value,
     /// Keys of the spec that are not in force, because `best_effort` names them
     /// and this machine cannot enforce them.
@@ -70,7 +71,7 @@ impl Effective {
         spec: &Spec,
         rootfs: &Rootfs,
     ) -> Result<Self> {
-        let ids = instance.spawner.ids();
+        let ids = instance.spawner().ids();
         let own_users =
             ids.ordinary() || matches!(spec.namespaces.user, UserNamespace::Maps { .. });
         let namespaces = [
@@ -85,12 +86,12 @@ impl Effective {
         let text = |paths: Vec<std::path::PathBuf>| {
             paths.iter().map(|p| p.display().to_string()).collect()
         };
-        let cgroup = serde_json::to_value(instance.cgroup.effective()?)
+        let cgroup = serde_json::to_value(instance.cgroup().effective()?)
             .map_err(|e| Error::new(crate::Kind::Broken, Step::DescribeCgroup, e))?;
         Ok(Self {
-            name: instance.name.clone(),
-            hostname: instance.hostname.clone(),
-            storage: instance.backend.into(),
+            name: instance.name().to_owned(),
+            hostname: instance.setup.hostname.clone(),
+            storage: instance.setup.backend.into(),
             unique_inodes: unique_inodes(instance, store, spec, &rootfs.lower),
             namespaces: namespaces
                 .iter()
@@ -103,10 +104,10 @@ impl Effective {
                 Ids::Many { .. } => "subordinate",
             }
             .into(),
-            capabilities: instance.caps.names(),
-            seccomp: instance.seccomp,
+            capabilities: instance.setup.caps.names(),
+            seccomp: instance.setup.seccomp,
             no_new_privs: spec.security.no_new_privs(),
-            mounts: instance.shown.iter().map(ShownMount::new).collect(),
+            mounts: instance.setup.shown.iter().map(ShownMount::new).collect(),
             masked_paths: text(mounts::masked(spec)),
             readonly_paths: text(mounts::read_only(spec)),
             cgroup,

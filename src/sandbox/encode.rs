@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Encodes a command as the wire carries it: its user, directory, arguments and environment.
+//! Encodes a command as the wire carries it: its user, directory, arguments and
+//! environment.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -11,11 +12,10 @@ use std::time::Duration;
 use crate::backend::Lower;
 use crate::command::{Command, Size, c_string};
 use crate::error::{Error, Kind, Result, Step};
-use crate::instance::Instance;
+use crate::instance::{Instance, Rootfs};
 use crate::parts::caps::CapSet;
 use crate::parts::rlimit;
 use crate::spec::Spec;
-use crate::store::Rootfs;
 use crate::wire::{self, Field as _, ListBuf, Run};
 
 /// Where programs are looked for when nobody says otherwise; Docker's default.
@@ -130,8 +130,8 @@ impl EncodedRun {
 /// The capabilities of a command, for which those of its sandbox are the start.
 fn caps(instance: &Instance, spec: &Spec, command: &Command) -> Result<CapSet> {
     match (&command.cap_add[..], &command.cap_drop[..]) {
-        ([], []) => Ok(instance.caps),
-        (add, drop) => instance.caps.of_command(&spec.security, add, drop),
+        ([], []) => Ok(instance.setup.caps),
+        (add, drop) => instance.setup.caps.of_command(&spec.security, add, drop),
     }
 }
 
@@ -157,7 +157,7 @@ fn environment<'a>(
     command: &'a Command,
 ) -> Vec<(&'a OsStr, &'a OsStr)> {
     let term = command.tty.map(|_| ("TERM", "xterm"));
-    let added = [("PATH", PATH), ("HOSTNAME", &instance.hostname)];
+    let added = [("PATH", PATH), ("HOSTNAME", &instance.setup.hostname)];
     let added = added.into_iter().chain(term);
     let image = rootfs.config.env.iter().map(|(n, v)| (&**n, &**v));
     let spec = spec.env.iter().map(|(n, v)| (&**n, &**v));

@@ -27,8 +27,8 @@ pub enum Event {
     Gone,
 }
 
-/// What happens to a sandbox from [`Sandbox::events`](crate::Sandbox::events) on; any number may
-/// be told of the same sandbox.
+/// What happens to a sandbox from [`Sandbox::events`](crate::Sandbox::events)
+/// on; any number may be told of the same sandbox.
 ///
 /// ```no_run
 /// use std::os::fd::AsFd as _;
@@ -69,7 +69,7 @@ struct Seen {
 impl Events {
     pub(super) fn of(instance: Arc<Instance>) -> Result<Self> {
         let wrong = |e| Error::os(Step::WatchSandbox, "descriptors", e);
-        let notice = instance.cgroup.watch_oom()?;
+        let notice = instance.cgroup().watch_oom()?;
         let again = event::timer().map_err(wrong)?;
         let sources = [
             notice.source(),
@@ -78,7 +78,7 @@ impl Events {
         ];
         let any = event::any_of(&sources).map_err(wrong)?;
         let seen = Seen {
-            kills: instance.cgroup.oom_kills().unwrap_or_default(),
+            kills: instance.cgroup().oom_kills().unwrap_or_default(),
             noticed: 0,
             looks: 0,
         };
@@ -91,15 +91,16 @@ impl Events {
         })
     }
 
-    /// For poll(2) and epoll(7), not to be read from: readable when there may be something for
-    /// [`Events::next`], and for good once the sandbox is gone.
+    /// For poll(2) and epoll(7), not to be read from: readable when there may
+    /// be something for [`Events::next`], and for good once the sandbox is
+    /// gone.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.any.as_fd()
     }
 
-    /// What has happened since the last call; none if nothing has. Never waits. Kills come
-    /// before [`Event::Gone`], which every call gives from then on; those of a sandbox's
-    /// last moment may not be told.
+    /// What has happened since the last call; none if nothing has. Never waits.
+    /// Kills come before [`Event::Gone`], which every call gives from then on;
+    /// those of a sandbox's last moment may not be told.
     ///
     /// # Errors
     /// [`Kind::Invalid`](crate::Kind::Invalid) in a forked copy of the process.
@@ -113,7 +114,7 @@ impl Events {
         // Before the count: a later kill makes the descriptor readable again.
         let notices = self.notice.take();
         let is_gone = pidfd::has_ended(self.instance.pidfd.as_fd());
-        let kills = self.instance.cgroup.oom_kills().unwrap_or(seen.kills);
+        let kills = self.instance.cgroup().oom_kills().unwrap_or(seen.kills);
         let new = kills.saturating_sub(seen.kills);
         seen.kills = kills;
         seen.follow(notices, new, self.again.as_fd());

@@ -9,17 +9,18 @@ use std::sync::Arc;
 use super::Sandbox;
 use crate::error::{Result, Step};
 use crate::image::Reference;
-use crate::instance::{Instance, Pending};
+use crate::instance::{Instance, Pending, Rootfs};
 use crate::spec::Spec;
-use crate::store::{Rootfs, Store};
+use crate::store::Store;
 use crate::work::Work;
 
 /// A sandbox that is being opened, by [`Sandbox::begin`] and its like.
 ///
-/// The helper process makes it, and there is no thread for it in this process, but: where
-/// the image has to be imported or unpacked first, where mounts of the machine may not
-/// answer, and after a first attempt that this machine refuses. Then a thread of the
-/// library's own opens it, without signals, until [`Opening::finish`].
+/// The helper process makes it, and there is no thread for it in this process,
+/// but: where the image has to be imported or unpacked first, where mounts of
+/// the machine may not answer, and after a first attempt that this machine
+/// refuses. Then a thread of the library's own opens it, without signals, until
+/// [`Opening::finish`].
 ///
 /// Dropping it ends what was begun, without waiting for that.
 ///
@@ -57,11 +58,12 @@ type Opened = (Arc<Rootfs>, Instance);
 impl Opening {
     pub(super) fn begin(store: &Store, spec: &Spec, rootfs: Rootfs) -> Result<Self> {
         let (rootfs, spec) = (Arc::new(rootfs), Arc::new(spec.clone()));
-        let stage = match Instance::begin_now(store, &spec, &rootfs)? {
+        let stage = match Instance::begin_now(store.resources(), &spec, &rootfs)? {
             Some(pending) if !pending.needs_patience() => {
                 Stage::Pending(Box::new((rootfs, pending)))
             }
-            // It may be that no answer ever comes, and what waits has to give up.
+            // It may be that no answer ever comes, and what waits has to give
+            // up.
             pending => Stage::Work(work(store, &spec, rootfs, pending)?),
         };
         let store = store.clone();
@@ -74,31 +76,32 @@ impl Opening {
         let (from, of) = (store.clone(), Arc::clone(&spec));
         let stage = Stage::Work(Work::begin(Step::OpenSandbox, move |stop| {
             let rootfs = from.rootfs_unless(&reference, stop)?;
-            let instance = Instance::start(&from, &of, &rootfs)?;
+            let instance = Instance::open(from.resources(), &of, &rootfs)?;
             Ok((Arc::new(rootfs), instance))
         })?);
         Ok(Self { store, spec, stage })
     }
 
-    /// For poll(2): readable when there is something to do, [`Opening::ready`]. That may put
-    /// another descriptor in its place.
+    /// For poll(2): readable when there is something to do, [`Opening::ready`].
+    /// That may put another descriptor in its place.
     pub fn fd(&self) -> BorrowedFd<'_> {
         match &self.stage {
-            Stage::Pending(begun) => begun.1.control(),
+            Stage::Pending(begun) => begun.1.hold.control(),
             Stage::Work(work) => work.fd(),
         }
     }
 
-    /// Whether [`Opening::finish`] would not wait. Never waits itself: where an attempt has
-    /// failed that is worth another, it begins that and is false.
+    /// Returns whether [`Opening::finish`] would not wait. Never waits itself:
+    /// where an attempt has failed that is worth another, it begins that and is
+    /// false.
     pub fn ready(&mut self) -> bool {
         let begun = match &self.stage {
             Stage::Work(work) => return work.is_over(),
             Stage::Pending(begun) => begun,
         };
-        match begun.1.has_failed() {
+        match begun.1.hold.has_failed() {
             None => return false,
-            Some(true) if begun.1.own().is_ok() => {}
+            Some(true) if begun.1.hold.own().is_ok() => {}
             Some(_) => return true,
         }
         // Without a thread, the end is the place for the next attempt.
@@ -106,7 +109,8 @@ impl Opening {
             return true;
         };
         if let Stage::Pending(begun) = mem::replace(&mut self.stage, Stage::Work(work)) {
-            // Its error is that of the next attempt, or was the first one's own.
+            // Its error is that of the next attempt, or was the first one's
+            // own.
             let _ = Instance::complete(begun.1);
         }
         false
@@ -115,14 +119,16 @@ impl Opening {
     /// The sandbox. Waits for it where [`Opening::ready`] is false.
     ///
     /// # Errors
-    /// As [`Sandbox::open`]; [`Kind::Invalid`](crate::Kind::Invalid) in a forked copy of the process.
+    /// As [`Sandbox::open`]; [`Kind::Invalid`](crate::Kind::Invalid) in a
+    /// forked copy of the process.
     pub fn finish(self) -> Result<Sandbox> {
         let (rootfs, instance) = match self.stage {
             Stage::Work(work) => work.finish()?,
             Stage::Pending(begun) => {
                 let (rootfs, pending) = *begun;
-                pending.own()?;
-                let instance = open(&self.store, &self.spec, &rootfs, Some(pending))?;
+                pending.hold.own()?;
+                let resources = self.store.resources();
+                let instance = Instance::open_begun(resources, &self.spec, &rootfs, Some(pending))?;
                 (rootfs, instance)
             }
         };
@@ -145,15 +151,7 @@ fn work(
 ) -> Result<Work<Opened>> {
     let (store, spec) = (store.clone(), Arc::clone(spec));
     Work::begin(Step::OpenSandbox, move |_| {
-        let instance = open(&store, &spec, &rootfs, pending)?;
+        let instance = Instance::open_begun(store.resources(), &spec, &rootfs, pending)?;
         Ok((rootfs, instance))
     })
-}
-
-/// What was asked for, if that is ready some time, else one that is made anew.
-fn open(store: &Store, spec: &Spec, rootfs: &Rootfs, pending: Option<Pending>) -> Result<Instance> {
-    match pending.map(Instance::complete) {
-        Some(Ok(instance)) => Ok(instance),
-        _ => Instance::start(store, spec, rootfs),
-    }
 }

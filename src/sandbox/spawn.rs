@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Starting a command in a live sandbox: its descriptors, one message there and one back.
+//! Starting a command in a live sandbox: its descriptors, one message there and
+//! one back.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -14,10 +15,9 @@ use super::streams::{Ends, Streams, streams};
 use crate::command::Command;
 use crate::error::{Error, Kind, Result, Step};
 use crate::helper::{checked, receive_now, send_request};
-use crate::instance::{Instance, Running, StartContext, StatusFd, gone};
+use crate::instance::{Instance, Rootfs, Running, StartContext, StatusFd, gone};
 use crate::process::{Pipes, Process};
 use crate::spec::Spec;
-use crate::store::Rootfs;
 use crate::sys::socket;
 use crate::wire::{self, RUN_REQUEST, Reply, Run};
 
@@ -42,8 +42,9 @@ pub(super) fn spawn(
     })
 }
 
-/// Has a command started whose start is not waited for: what kept it from that is told where its end would be. It can
-/// have no terminal, since that would come with the word of its start.
+/// Has a command started whose start is not waited for: what kept it from that
+/// is told where its end would be. It can have no terminal, since that would
+/// come with the word of its start.
 pub(super) fn spawn_captured(
     instance: &Arc<Instance>,
     spec: &Spec,
@@ -117,7 +118,7 @@ fn send_run(
     // Its arguments and environment may hold secrets.
     log::debug!(
         "sandbox {}: command {id}: {:?} started",
-        instance.name,
+        instance.name(),
         argv[0]
     );
     let EncodedRun { user, cwd, .. } = prepared;
@@ -162,14 +163,16 @@ fn send_with_status(
     Ok(ours)
 }
 
-/// Waits for the word of a command's start: its pidfd, and its terminal if it has one.
+/// Waits for the word of a command's start: its pidfd, and its terminal if it
+/// has one.
 fn started(running: &Running) -> Result<(OwnedFd, Option<OwnedFd>)> {
     let (reply, fds) = loop {
         match receive_now(running.status_fd(), true) {
             Err(Errno::EINTR) => {}
             Ok(answer) => break answer,
             Err(e) => {
-                // It may run by now, and nobody would ever know of it. If the sandbox cannot be told, it is gone.
+                // It may run by now, and nobody would ever know of it. If the
+                // sandbox cannot be told, it is gone.
                 let _ = running.end(wire::BY_CALLER);
                 return Err(Error::os(Step::StartCommand, "recvmsg", e));
             }

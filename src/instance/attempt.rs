@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Lists the ways to open a sandbox, in the order in which they are tried.
+//!
+//! A machine may refuse the best way: its kernel may mount no overlay for this
+//! caller, or attach nothing to a detached mount. Only a trial shows that, so a
+//! sandbox is opened by attempts. Each is made if the attempt before failed for
+//! the cause that the attempt avoids:
+//!
+//! 1. on the preferred back end, in an empty mount namespace, resuming a
+//!    prestarted
+//!    init if one waits;
+//! 2. the same from scratch, if the resumed init failed;
+//! 3. both in a copy of the host's mount namespace, if the kernel seems to lack
+//!    detached mounts;
+//! 4. all of these with a copy of the image, if the kernel mounts no overlay;
+//! 5. all of these on the preferred back end, each of the machine's mounts
+//!    tried
+//!    first, if one of them seems to be unlike its type.
+//!
+//! A cause that was seen to be the machine's is remembered, so that the next
+//! sandbox begins with the way that works.
+#![forbid(unsafe_code)]
+
+use super::fallback;
+use crate::backend::{Backend, Lower};
+use crate::error::{Error, Step};
+use crate::helper::{Runtime, Spawner};
+use crate::spec::Spec;
+
+/// One way to open a sandbox.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt {
+    pub(super) backend: &'static dyn Backend,
+    /// True for an empty mount namespace, false for a copy of the host's.
+    pub(super) empty_ns: bool,
+    /// True if a prestarted init may be resumed.
+    pub(super) may_resume: bool,
+    pub(super) cause: Cause,
+}
+
+/// The failure that makes an attempt worthwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// None: the first attempt.
+    First,
+    /// A resumed init failed, for any reason.
+    Resumed,
+    /// The kernel seems to lack detached mounts.
+    NoDetachedMounts,
+    /// The kernel mounts no such overlay, and a copy serves as well.
+    NoOverlay,
+    /// One of the machine's mounts seems to be unlike its type.
+    View,
+}
+
+/// An attempt that failed.
+pub(super) struct Failed {
+    pub(super) error: Error,
+    /// True if a prestarted init was resumed.
+    pub(super) resumed: bool,
+    pub(super) empty_ns: bool,
+}
+
+/// Returns the attempts in order.
+pub(super) fn attempts(
+    runtime: &Runtime,
+    spawner: &Spawner,
+    spec: &Spec,
+    lower: &Lower,
+) -> impl Iterator<Item = Attempt> + use<> {
+    let ordinary = spawner.ids().ordinary();
+    let preferred = fallback::preferred(runtime, spec, lower, ordinary);
+    let backends = [
+        (preferred, Cause::First),
+        (fallback::copy(lower, ordinary), Cause::NoOverlay),
+        (preferred, Cause::View),
+    ];
+    let empty_ns = !runtime.empty_ns_is_missing();
+    backends.into_iter().flat_map(move |(backend, cause)| {
+        let empty = empty_ns.then_some((true, cause));
+        let copied = match empty_ns {
+            true => Cause::NoDetachedMounts,
+            false => cause,
+        };
+        let namespaces = empty.into_iter().chain([(false, copied)]);
+        namespaces.flat_map(move |(empty_ns, cause)| {
+            [(true, cause), (false, Cause::Resumed)].map(|(may_resume, cause)| Attempt {
+                backend,
+                empty_ns,
+                may_resume,
+                cause,
+            })
+        })
+    })
+}
+
+impl Attempt {
+    /// Returns whether the attempt may succeed where `last` failed.
+    pub(super) fn is_due(&self, last: Option<&Failed>, spec: &Spec, lower: &Lower) -> bool {
+        let Some(last) = last else {
+            return self.cause == Cause::First;
+        };
+        match self.cause {
+            Cause::First => false,
+            Cause::Resumed => last.resumed,
+            Cause::NoDetachedMounts => last.empty_ns && may_lack_detached_mounts(&last.error),
+            Cause::NoOverlay => {
+                fallback::may_copy(spec, lower) && fallback::is_refused(&last.error)
+            }
+            Cause::View => fallback::is_of_a_view(&last.error, spec, lower),
+        }
+    }
+
+    /// Prepares the helper for the attempt.
+    pub(super) fn prepare(&self, runtime: &Runtime, spawner: &Spawner) {
+        match self.cause {
+            Cause::NoOverlay => fallback::try_any_overlay(runtime, spawner),
+            Cause::View => spawner.verdicts().distrust(),
+            Cause::First | Cause::Resumed | Cause::NoDetachedMounts => {}
+        }
+    }
+
+    /// Remembers the cause of the failure before, now that the attempt
+    /// succeeded.
+    pub(super) fn remember(&self, runtime: &Runtime, last: Option<&Failed>) {
+        // Nothing was wrong with the sandbox, so the kernel lacks them, or this
+        // process may not use them.
+        if !self.empty_ns && last.is_some_and(|last| last.empty_ns) {
+            runtime.set_empty_ns_missing();
+        }
+    }
+}
+
+/// Returns whether the kernel may lack detached mounts. KERNEL(6.15): before,
+/// overlayfs rejects detached lower layers, and move_mount(2) a detached
+/// target. In a user namespace procfs may be mounted only where one is visible
+/// already.
+fn may_lack_detached_mounts(error: &Error) -> bool {
+    const STEPS: [Step; 9] = [
+        Step::MakeBareMountNamespace,
+        Step::EnterBareMountNamespace,
+        Step::MountOverlay,
+        Step::Bind,
+        // The first mounts with a detached target. What stands in the way of
+        // another mount is the image's, and may differ the next time.
+        Step::AttachKernelMount,
+        Step::AttachRoot,
+        Step::ChangeRoot,
+        Step::MountProc,
+        Step::MountSysfs,
+    ];
+    const ERRNOS: [i32; 4] = [libc::EINVAL, libc::ENOSYS, libc::EPERM, libc::EOPNOTSUPP];
+    STEPS.contains(&error.at()) && error.errno().is_some_and(|e| ERRNOS.contains(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::errno::Errno;
+
+    use super::*;
+
+    #[test]
+    fn detached_mounts_are_not_missing_because_of_an_image() {
+        let failed = |step, errno| may_lack_detached_mounts(&Error::os(step, "", errno));
+        assert!(failed(Step::AttachKernelMount, Errno::EINVAL));
+        assert!(failed(Step::AttachRoot, Errno::EINVAL));
+        assert!(!failed(Step::AttachMount, Errno::EINVAL));
+        assert!(!failed(Step::AttachKernelMount, Errno::ENOMEM));
+    }
+
+    #[test]
+    fn attempts_follow_only_what_they_avoid() {
+        let runtime = Runtime::default();
+        let spawner = Spawner::absent();
+        let (spec, lower) = (Spec::default(), Lower::Layers(Vec::new()));
+        let failed = |step, resumed, empty_ns| Failed {
+            error: Error::os(step, "", Errno::EINVAL),
+            resumed,
+            empty_ns,
+        };
+        let due = |last: Option<&Failed>| -> Vec<_> {
+            let all = attempts(&runtime, &spawner, &spec, &lower);
+            let due = all.filter(|attempt| attempt.is_due(last, &spec, &lower));
+            let shown = |a: Attempt| (a.backend.name(), a.empty_ns, a.may_resume);
+            due.map(shown).collect()
+        };
+        assert_eq!(due(None), [("overlay", true, true)]);
+        // No cause that another way would avoid.
+        assert_eq!(due(Some(&failed(Step::SetHostname, false, true))), []);
+        let resumed = due(Some(&failed(Step::SetHostname, true, true)));
+        assert!(resumed.iter().all(|(.., may_resume)| !may_resume));
+        assert_eq!(resumed.len(), 6);
+        let root = due(Some(&failed(Step::AttachRoot, false, true)));
+        assert!(root.iter().all(|(_, empty_ns, _)| !empty_ns));
+        let overlay = due(Some(&failed(Step::MountOverlay, false, false)));
+        assert_eq!(overlay, [("copy", true, true)]);
+    }
+}
