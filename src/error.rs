@@ -28,7 +28,8 @@ pub enum Kind {
     Permission,
     /// This machine cannot do it; the cure says what would change that.
     Unsupported,
-    /// Bytes from outside do not hold together: a wrong digest, a hostile archive.
+    /// Bytes from outside do not hold together: a wrong digest, a hostile
+    /// archive.
     Corrupt,
     /// No space, no inodes, no memory, no file descriptors left.
     Exhausted,
@@ -40,7 +41,8 @@ pub enum Kind {
     Broken,
     /// Any other error of the operating system; see [`Error::errno`].
     Os,
-    /// A bug of the library's own: a panic that a face caught on its way to the caller.
+    /// A bug of the library's own: a panic that a face caught on its way to the
+    /// caller.
     Internal,
 }
 
@@ -104,7 +106,8 @@ const SUBJECT_MAX: usize = 16 << 10;
 /// What is shown of one text from outside.
 const SHOWN_MAX: usize = 200;
 
-/// Text from outside in a message: quoted, escaped, and cut to a readable length.
+/// Text from outside in a message: quoted, escaped, and cut to a readable
+/// length.
 pub(crate) fn shown(text: &str) -> String {
     let head = head(text, SHOWN_MAX);
     let dots = if head.len() < text.len() { "..." } else { "" };
@@ -146,8 +149,9 @@ pub(crate) fn more_files_of_root(more: u64) -> String {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A failure that no system call reported; `subject` says what is wrong with what.
-    /// A subject beyond 16 KiB is cut: no message from outside may drown the others.
+    /// A failure that no system call reported; `subject` says what is wrong
+    /// with what. A subject beyond 16 KiB is cut: no message from outside may
+    /// drown the others.
     pub fn new(kind: Kind, step: impl Into<Sentence>, subject: impl fmt::Display) -> Self {
         Self(Box::new(Fields {
             kind,
@@ -158,7 +162,8 @@ impl Error {
         }))
     }
 
-    /// A failed system call; the kind follows from the errno, and the cure where there is only one.
+    /// A failed system call; the kind follows from the errno, and the cure
+    /// where there is only one.
     pub fn os(step: impl Into<Sentence>, subject: impl fmt::Display, errno: Errno) -> Self {
         let mut error = Self::new(Kind::of(errno), step, subject);
         error.0.errno = Some(errno);
@@ -200,7 +205,8 @@ impl Error {
         self
     }
 
-    /// Replaces what it was done to, where the caller knows more of it; cut as in [`Error::new`].
+    /// Replaces what it was done to, where the caller knows more of it; cut as
+    /// in [`Error::new`].
     #[must_use]
     pub fn with_subject(mut self, subject: impl fmt::Display) -> Self {
         self.0.subject = cut(subject);
@@ -271,7 +277,7 @@ impl From<Error> for io::Error {
 pub struct Quoted<'a>(pub &'a str);
 
 impl Quoted<'_> {
-    /// Whether a character is shown escaped.
+    /// Returns whether a character is shown escaped.
     pub fn escapes(c: char) -> bool {
         let turns = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
         c.is_control() || turns

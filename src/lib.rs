@@ -47,11 +47,6 @@ pub mod image;
 mod instance;
 pub mod mount;
 mod ops;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "parts of their interface have no user yet"
-)]
 mod parts;
 mod plan;
 mod pool;

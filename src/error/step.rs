@@ -126,7 +126,6 @@ steps! {
     NameCgroup => "name cgroup",
     NameImage => "name image",
     Open => "open",
-    OpenCgroupProcs => "open cgroup.procs",
     OpenDirectory => "open directory",
     OpenFile => "open file",
     OpenImage => "open image",
@@ -279,7 +278,8 @@ impl From<Step> for Sentence {
     }
 }
 
-/// For the programs around the library, whose steps nothing compares.
+/// The words of a program around the library, whose steps the library does not
+/// compare.
 impl From<&'static str> for Sentence {
     fn from(words: &'static str) -> Self {
         Self {
@@ -289,7 +289,8 @@ impl From<&'static str> for Sentence {
     }
 }
 
-/// For the programs around the library, whose steps nothing compares.
+/// The words of a program around the library, whose steps the library does not
+/// compare.
 impl From<String> for Sentence {
     fn from(words: String) -> Self {
         Self {

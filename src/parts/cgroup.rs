@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The cgroups of one sandbox: limits, kill, freeze, usage and the count of deaths for want of memory.
+//! The cgroups of one sandbox: limits, kill, freeze, usage and the count of
+//! deaths for want of memory.
 //!
-//! Limits live where the machine has their controller: in one v1 hierarchy each, or in v2. A v2
-//! hierarchy without any controller (hybrid) still serves to start in, kill and freeze. Everything
-//! is written before the first process is inside.
+//! Limits live where the machine has their controller: in one v1 hierarchy
+//! each, or in v2. A v2 hierarchy without any controller (hybrid) still serves
+//! to start in, kill and freeze. Everything is written before the first process
+//! is inside.
 #![forbid(unsafe_code)]
 
 mod change;
@@ -34,7 +36,7 @@ pub(crate) use child::{ChildCgroup, remove_empty};
 pub(crate) use devices::{DeviceGate, DeviceRules};
 pub(crate) use events::OomNotice;
 pub(crate) use layout::Layout;
-pub(crate) use recover::{Owner, Sweep, Swept, may_live, recover};
+pub(crate) use recover::{Owner, Sweep, may_live, recover};
 pub use usage::SandboxUsage;
 
 use node::Node;
@@ -53,7 +55,8 @@ pub(crate) const PREFIX: &str = "tare-";
 
 /// The cgroups of one sandbox, one per hierarchy that is needed; perhaps none.
 ///
-/// Dropping it removes nothing: [`Cgroup::remove`] does, or whoever got [`Cgroup::paths`].
+/// Dropping it removes nothing: [`Cgroup::remove`] does, or whoever got
+/// [`Cgroup::paths`].
 #[derive(Debug)]
 #[cfg_attr(any(test, feature = "bench"), derive(Default))]
 pub(crate) struct Cgroup {
@@ -108,38 +111,27 @@ pub(crate) struct EffectiveLimit {
 }
 
 impl Cgroup {
-    /// The v2 directory, to start a process in with `CLONE_INTO_CGROUP` (kernel 5.7).
+    /// The v2 directory, to start a process in with `CLONE_INTO_CGROUP` (kernel
+    /// 5.7).
     pub(crate) fn v2_dir(&self) -> Option<BorrowedFd<'_>> {
         self.v2.as_ref().map(Node::fd)
     }
 
-    /// The `cgroup.procs` of v2, where `CLONE_INTO_CGROUP` is refused: a process that writes
-    /// `0` to it moves itself in, at the price of stalling every fork and exit on the machine.
-    ///
-    /// # Errors
-    /// When it cannot be opened for writing.
-    pub(crate) fn v2_procs(&self) -> Result<Option<OwnedFd>> {
-        let open = |node: &Node| {
-            node.open_for_write("cgroup.procs")
-                .map_err(|e| Error::os(Step::OpenCgroupProcs, node.path().display(), e))
-        };
-        self.v2.as_ref().map(open).transpose()
-    }
-
-    /// The open `tasks` files of v1. A single-threaded process that writes `0` to each moves
-    /// itself in. It may be another process than this one: the kernel asks who opened the file
-    /// and (KERNEL(<5.16): instead) who writes.
+    /// The open `tasks` files of v1. A single-threaded process that writes `0`
+    /// to each moves itself in. It may be another process than this one: the
+    /// kernel asks who opened the file and (KERNEL(<5.16): instead) who writes.
     pub(crate) fn tasks_files(&self) -> &[OwnedFd] {
         &self.tasks
     }
 
-    /// Closes [`Cgroup::tasks_files`] once the sandbox's first process is inside; those it
-    /// starts are inside by birth.
+    /// Closes [`Cgroup::tasks_files`] once the sandbox's first process is
+    /// inside; those it starts are inside by birth.
     pub(crate) fn close_tasks_files(&mut self) {
         self.tasks.clear();
     }
 
-    /// Every directory that has to be removed in the end, for a cleaner that outlives this process.
+    /// Every directory that has to be removed in the end, for a cleaner that
+    /// outlives this process.
     pub(crate) fn paths(&self) -> Vec<&Path> {
         self.nodes().map(Node::path).collect()
     }
@@ -183,11 +175,13 @@ impl Cgroup {
         })
     }
 
-    /// Removes the cgroups, leaves first. Waits at most two seconds for processes that are
-    /// killed but not yet gone; so kill first. Those that are gone already are no error.
+    /// Removes the cgroups, leaves first. Waits at most two seconds for
+    /// processes that are killed but not yet gone; so kill first. Those that
+    /// are gone already are no error.
     ///
     /// # Errors
-    /// [`Kind::Busy`] when a process is still inside; the other cgroups are removed all the same.
+    /// [`Kind::Busy`] when a process is still inside; the other cgroups are
+    /// removed all the same.
     pub(crate) fn remove(&self) -> Result<()> {
         let mut result = Ok(());
         for node in self.nodes() {
@@ -209,7 +203,8 @@ impl Cgroup {
     }
 }
 
-/// The directory name for `id`, which is to be a plain name: 1 to 64 of `a-z A-Z 0-9 _ . -`.
+/// The directory name for `id`, which is to be a plain name: 1 to 64 of `a-z
+/// A-Z 0-9 _ . -`.
 fn directory_name(id: &str) -> Result<String> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     if (1..=64).contains(&id.len()) && id.bytes().all(plain) {
@@ -219,13 +214,14 @@ fn directory_name(id: &str) -> Result<String> {
     Err(Error::new(Kind::Invalid, Step::NameCgroup, why))
 }
 
-/// Whether the machine has any swap now.
+/// Returns whether the machine has any swap now.
 fn has_swap() -> bool {
     // Without /proc/swaps the kernel has no swap at all.
     std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1)
 }
 
-/// Whether `errno` says that this user may not, rather than that this is wrong.
+/// Returns whether `errno` says that this user may not, rather than that this
+/// is wrong.
 fn is_denied(errno: Errno) -> bool {
     matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EROFS)
 }

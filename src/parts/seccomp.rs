@@ -33,7 +33,8 @@ use profile::Profile;
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) program: Vec<sock_filter>,
-    /// Whether process 1 can do what it takes to start commands from behind the program.
+    /// True if process 1 can do what it takes to start commands from behind the
+    /// program.
     pub(crate) at_birth: bool,
 }
 
@@ -62,7 +63,8 @@ impl Compiled {
     }
 }
 
-/// What process 1 calls to serve, to start a command from behind the program, and to reap it: `crates/tare-init/src/serve.rs`,
+/// What process 1 calls to serve, to start a command from behind the program,
+/// and to reap it: `crates/tare-init/src/serve.rs`,
 /// `crates/tare-init/src/command.rs`.
 const OF_INIT: [&str; 34] = [
     "capset",

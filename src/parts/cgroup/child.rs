@@ -7,14 +7,16 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+#[cfg(test)]
 use super::kill::kill_all;
 use super::{Cgroup, Node, is_denied};
 use crate::error::{Error, Kind, Result, Step};
 use nix::fcntl::AT_FDCWD;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-/// A cgroup below a sandbox's own in v2. It gets no controllers, so the rule against processes
-/// in inner cgroups does not apply and the sandbox's limits go on to hold for all together.
+/// A cgroup below a sandbox's own in v2. It gets no controllers, so the rule
+/// against processes in inner cgroups does not apply and the sandbox's limits
+/// go on to hold for all together.
 #[derive(Debug)]
 pub(crate) struct ChildCgroup(Node);
 
@@ -22,7 +24,8 @@ impl Cgroup {
     /// Makes a cgroup for one command; `None` where the sandbox has none in v2.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for a name that is not plain, [`Kind::Exists`] for one that is taken.
+    /// [`Kind::Invalid`] for a name that is not plain, [`Kind::Exists`] for one
+    /// that is taken.
     pub(crate) fn child(&self, name: &str) -> Result<Option<ChildCgroup>> {
         let name = super::directory_name(name)?;
         let Some(parent) = &self.v2 else {
@@ -35,7 +38,8 @@ impl Cgroup {
                 let path = parent.path().join(name);
                 let error = Error::os(Step::MakeCgroup, path.display(), errno);
                 Err(match errno {
-                    // cgroup.max.depth or cgroup.max.descendants, not a try-again.
+                    // cgroup.max.depth or cgroup.max.descendants, not a
+                    // try-again.
                     Errno::EAGAIN => error.with_kind(Kind::Exhausted),
                     _ => error,
                 })
@@ -50,17 +54,19 @@ impl ChildCgroup {
         self.0.fd()
     }
 
-    /// Where it is.
+    #[cfg(test)]
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
+    #[cfg(test)]
     /// The processes inside, as this process' pid namespace counts them.
     pub(crate) fn processes(&self) -> Vec<i32> {
         // A cgroup that is gone has none.
         self.0.processes().unwrap_or_default()
     }
 
+    #[cfg(test)]
     /// Kills everything inside, as [`Cgroup::kill`] does.
     ///
     /// # Errors
@@ -69,13 +75,15 @@ impl ChildCgroup {
         kill_all(&self.0).map_err(|e| Error::os(Step::KillCgroup, self.path().display(), e))
     }
 
-    /// Removes it if nothing is inside. Else its path comes back, to be tried again with
-    /// [`remove_empty`]; it goes with the sandbox's own at the latest.
+    /// Removes it if nothing is inside. Else its path comes back, to be tried
+    /// again with [`remove_empty`]; it goes with the sandbox's own at the
+    /// latest.
     pub(crate) fn retire(self) -> Option<PathBuf> {
         let path = self.0.path().to_path_buf();
         (!remove_empty(&path)).then_some(path)
     }
 
+    #[cfg(test)]
     /// Removes it, as [`Cgroup::remove`] does.
     ///
     /// # Errors

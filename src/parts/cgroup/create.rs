@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Making the cgroups of a sandbox: which are needed, where they go, and what is written to them.
+//! Making the cgroups of a sandbox: which are needed, where they go, and what
+//! is written to them.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -30,15 +31,17 @@ struct CgroupRequest<'a> {
 }
 
 impl Cgroup {
-    /// Makes the cgroups that `limits` and `gate` need, named after `id`, and writes everything
-    /// into them; no process is in them yet. `gate` is for sandboxes of root without a user
-    /// namespace. Where nothing is asked for and nothing can be made, there is no cgroup.
+    /// Makes the cgroups that `limits` and `gate` need, named after `id`, and
+    /// writes everything into them; no process is in them yet. `gate` is for
+    /// sandboxes of root without a user namespace. Where nothing is asked for
+    /// and nothing can be made, there is no cgroup.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`](crate::Kind::Unsupported) names what cannot be enforced, why, and the
-    /// cure, unless `best_effort` names it. [`Kind::Invalid`](crate::Kind::Invalid) for a value that
-    /// no setting can make true, [`Kind::Exists`](crate::Kind::Exists) if `id` is taken. Nothing
-    /// is left behind then.
+    /// [`Kind::Unsupported`](crate::Kind::Unsupported) names what cannot be
+    /// enforced, why, and the cure, unless `best_effort` names it.
+    /// [`Kind::Invalid`](crate::Kind::Invalid) for a value that no setting can
+    /// make true, [`Kind::Exists`](crate::Kind::Exists) if `id` is taken.
+    /// Nothing is left behind then.
     pub(crate) fn create(
         layout: &Layout,
         id: &str,
@@ -65,7 +68,8 @@ impl Cgroup {
         match cgroup.fill(request, gate) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
-                // The first failure is the one to tell; these are empty, so they do go.
+                // The first failure is the one to tell; these are empty, so
+                // they do go.
                 let _ = cgroup.remove();
                 Err(error)
             }
@@ -120,8 +124,9 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Makes the cgroup in v2, which is wanted even without a limit, and returns its parent.
-    /// Limits that cannot be had there are taken out of the request.
+    /// Makes the cgroup in v2, which is wanted even without a limit, and
+    /// returns its parent. Limits that cannot be had there are taken out of the
+    /// request.
     fn make_v2(&mut self, request: &mut CgroupRequest<'_>) -> Result<Option<PathBuf>> {
         let Some(hierarchy) = request.layout.v2() else {
             return Ok(None);
@@ -136,7 +141,8 @@ impl Cgroup {
         let wanted: Vec<_> = request.limits.iter().filter_map(home).collect();
         let mut parent = v2::find_parent(hierarchy, &wanted);
         if parent.is_err() && !wanted.is_empty() {
-            // Find out which of them is not to be had, and go on without it if that is allowed.
+            // Find out which of them is not to be had, and go on without it if
+            // that is allowed.
             let (mut keep, mut lost) = (Vec::new(), Vec::new());
             for limit in &request.limits {
                 match home(limit).map(|c| v2::find_parent(hierarchy, &[c])) {
@@ -156,7 +162,8 @@ impl Cgroup {
                 return Err(refusal.clone().of(limit.key()));
             }
         }
-        // Without a place in v2 there is nothing to kill and freeze by; no limit was lost.
+        // Without a place in v2 there is nothing to kill and freeze by; no
+        // limit was lost.
         let parent = match parent {
             Ok(parent) => parent,
             Err(refusal) => {
@@ -219,7 +226,8 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Our cgroup in the v1 hierarchy `index`, made on first use; its index in `self.v1`.
+    /// Our cgroup in the v1 hierarchy `index`, made on first use; its index in
+    /// `self.v1`.
     fn ensure_v1(&mut self, request: &CgroupRequest<'_>, index: usize) -> Result<usize, Failure> {
         let hierarchy = &request.layout.v1()[index];
         let same = |v: &V1| v.controllers == hierarchy.controllers;
@@ -251,8 +259,8 @@ impl Cgroup {
         Ok(self.v1.len() - 1)
     }
 
-    /// By an eBPF program on the v2 directory where that works, since it needs neither a
-    /// controller nor one more directory; else by the v1 controller.
+    /// By an eBPF program on the v2 directory where that works, since it needs
+    /// neither a controller nor one more directory; else by the v1 controller.
     fn restrict_devices(
         &mut self,
         request: &CgroupRequest<'_>,
@@ -295,8 +303,8 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Where v2 is missing but some v1 cgroup is made, the v1 freezer serves to kill without
-    /// racing forks. A machine without it is killed by the list.
+    /// Where v2 is missing but some v1 cgroup is made, the v1 freezer serves to
+    /// kill without racing forks. A machine without it is killed by the list.
     fn make_freezer(&mut self, request: &CgroupRequest<'_>) -> Result<()> {
         if self.v1.is_empty() {
             return Ok(());
@@ -329,7 +337,8 @@ fn make_error(parent: &Path, name: &str, errno: Errno) -> Error {
     Error::os(Step::MakeCgroup, parent.join(name).display(), errno)
 }
 
-/// A control file said no: because it is not there, we may not, or the value is wrong.
+/// A control file said no: because it is not there, we may not, or the value is
+/// wrong.
 pub(super) fn refuse_write(node: &Node, file: &str, value: &str, errno: Errno) -> Failure {
     let why = format!("write {value:?} to {}", node.path().join(file).display());
     let cure: Cow<'static, str> = match (errno, file) {
@@ -348,7 +357,8 @@ pub(super) fn refuse_write(node: &Node, file: &str, value: &str, errno: Errno) -
     Failure::Refused(Refusal::os(why, errno, cure))
 }
 
-/// Why a controller is in no hierarchy: off at boot, left unmounted, or not in the kernel.
+/// Why a controller is in no hierarchy: off at boot, left unmounted, or not in
+/// the kernel.
 fn absent(in_v1: &str, in_v2: &str) -> Refusal {
     let table = fs::read_to_string("/proc/cgroups").unwrap_or_default();
     let row = table.lines().find_map(|line| {

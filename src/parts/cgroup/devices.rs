@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which devices a sandbox of root may open: the rules, as an eBPF program (v2) or as text (v1).
+//! Which devices a sandbox of root may open: the rules, as an eBPF program (v2)
+//! or as text (v1).
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -20,7 +21,8 @@ pub(crate) enum DeviceType {
     Char,
 }
 
-/// One permission; what no rule permits is refused. `None` stands for any number.
+/// One permission; what no rule permits is refused. `None` stands for any
+/// number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeviceRule {
     pub(crate) kind: DeviceType,
@@ -75,7 +77,8 @@ const DEFAULT: [DeviceRule; 11] = [
     any_node(DeviceType::Block),
 ];
 
-/// The devices that a sandbox may open: Docker's list and those of `security.devices`.
+/// The devices that a sandbox may open: Docker's list and those of
+/// `security.devices`.
 ///
 /// For sandboxes of root without a user namespace only; in a user namespace the
 /// kernel refuses mknod(2), and every mount there is nodev.
@@ -128,12 +131,13 @@ impl DeviceRules {
         Ok(Some(Self(rules)))
     }
 
-    /// The rules as a program for `BPF_PROG_TYPE_CGROUP_DEVICE`, kernel 4.15: returns 1
-    /// when a rule permits all that is asked, else 0.
+    /// The rules as a program for `BPF_PROG_TYPE_CGROUP_DEVICE`, kernel 4.15:
+    /// returns 1 when a rule permits all that is asked, else 0.
     pub(super) fn program(&self) -> Vec<u64> {
         use insn::{AND, JNE, JNE_REG, LDX, MOV, MOV_REG, RSH, exit, op};
-        // struct bpf_cgroup_dev_ctx { u32 access_type; u32 major; u32 minor; }, where
-        // access_type is access << 16 | type. r2 type, r3 access, r4 major, r5 minor.
+        // struct bpf_cgroup_dev_ctx { u32 access_type; u32 major; u32 minor; },
+        // where access_type is access << 16 | type. r2 type, r3 access, r4
+        // major, r5 minor.
         let mut program = vec![
             op(LDX, 2, 1, 0, 0),
             op(MOV_REG, 3, 2, 0, 0),
@@ -151,7 +155,8 @@ impl DeviceRules {
             tests.extend(rule.major.map(|n| (JNE, 4, n)));
             tests.extend(rule.minor.map(|n| (JNE, 5, n)));
             let partial = rule.access != ALL;
-            // Each test jumps past the rest of its rule, the two last instructions included.
+            // Each test jumps past the rest of its rule, the two last
+            // instructions included.
             let length = tests.len() + if partial { 3 } else { 0 } + 2;
             for (at, (code, register, number)) in tests.into_iter().enumerate() {
                 program.push(op(code, register, 0, length - at - 1, number));
@@ -167,7 +172,8 @@ impl DeviceRules {
         program
     }
 
-    /// The rules as lines for `devices.allow`, kernel doc `cgroup-v1/devices.rst`.
+    /// The rules as lines for `devices.allow`, kernel doc
+    /// `cgroup-v1/devices.rst`.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(ToString::to_string)
     }
@@ -189,7 +195,8 @@ impl fmt::Display for DeviceRule {
 }
 
 /// Rules made ready for the kernel. Made once per set of rules and shared by
-/// any number of sandboxes: loading costs 0.1 to 1 ms, attaching a few microseconds.
+/// any number of sandboxes: loading costs 0.1 to 1 ms, attaching a few
+/// microseconds.
 #[derive(Debug)]
 pub(crate) struct DeviceGate {
     pub(super) rules: DeviceRules,
@@ -202,7 +209,8 @@ impl DeviceGate {
     /// controllers. Where that fails, the v1 controller is left to try.
     pub(crate) fn load(layout: &Layout, rules: DeviceRules) -> Self {
         let program = match layout.v2() {
-            // KERNEL(<5.11): the program counts against RLIMIT_MEMLOCK; it takes one page.
+            // KERNEL(<5.11): the program counts against RLIMIT_MEMLOCK; it
+            // takes one page.
             Some(_) => bpf::load_device_program(&rules.program()),
             None => Err(Errno::ENODEV),
         };
@@ -234,7 +242,8 @@ mod insn {
         u64::from_ne_bytes({
             let mut bytes = [0; 8];
             bytes[0] = code;
-            // The registers share a byte, and swap their halves with the byte order.
+            // The registers share a byte, and swap their halves with the byte
+            // order.
             bytes[1] = if cfg!(target_endian = "little") {
                 src << 4 | dst
             } else {

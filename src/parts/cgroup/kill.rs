@@ -16,11 +16,14 @@ use crate::error::{Error, Kind, Result, Step};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Cgroup {
-    /// Kills everything inside, with SIGKILL. Returns when all of it is doomed, which with
-    /// `cgroup.kill` (kernel 5.14) no fork can escape; below that, when all of it is gone.
+    #[cfg(test)]
+    /// Kills everything inside, with SIGKILL. Returns when all of it is doomed,
+    /// which with `cgroup.kill` (kernel 5.14) no fork can escape; below that,
+    /// when all of it is gone.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] without any cgroup, [`Kind::Busy`] if something lives on.
+    /// [`Kind::Unsupported`] without any cgroup, [`Kind::Busy`] if something
+    /// lives on.
     pub(crate) fn kill(&self) -> Result<()> {
         let tracker = self.tracker(Step::KillCgroup)?;
         kill_all(tracker).map_err(|e| Error::os(Step::KillCgroup, tracker.path().display(), e))
@@ -29,10 +32,10 @@ impl Cgroup {
     /// Stops everything inside; returns when it has stopped.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] without a cgroup in v2 (kernel 5.2): a process that the
-    /// freezer of v1 holds does not die by SIGKILL, so it would outlive its host.
-    /// [`Kind::Busy`] when a process did not stop within two seconds; all of them
-    /// go on then.
+    /// [`Kind::Unsupported`] without a cgroup in v2 (kernel 5.2): a process
+    /// that the freezer of v1 holds does not die by SIGKILL, so it would
+    /// outlive its host. [`Kind::Busy`] when a process did not stop within two
+    /// seconds; all of them go on then.
     pub(crate) fn freeze(&self) -> Result<()> {
         const STEP: Step = Step::FreezeSandbox;
         if self.v2.is_none() {
@@ -56,7 +59,8 @@ impl Cgroup {
         self.set_frozen(Step::ThawSandbox, false)
     }
 
-    /// Whether no process is inside. True also without any cgroup.
+    #[cfg(test)]
+    /// Returns whether no process is inside. True also without any cgroup.
     pub(crate) fn is_empty(&self) -> bool {
         match self.tracker(Step::FreezeSandbox) {
             Ok(node) => node.processes().is_ok_and(|list| list.is_empty()),
@@ -75,7 +79,8 @@ impl Cgroup {
         })
     }
 
-    /// The cgroup that knows best who is inside: v2, else the freezer, else any.
+    /// The cgroup that knows best who is inside: v2, else the freezer, else
+    /// any.
     fn tracker(&self, step: Step) -> Result<&Node> {
         let any = || self.v1.first().map(|V1 { node, .. }| node);
         let found = self
@@ -97,15 +102,18 @@ pub(super) fn kill_all(node: &Node) -> nix::Result<()> {
     }
 }
 
-/// KERNEL(<5.14), and v1: signal whoever is listed until nobody is. Frozen processes neither fork
-/// nor exit, so no process escapes and no number is reused; without a freezer, a number may be
-/// reused between list and signal in theory, as it may for every kill(2).
+/// KERNEL(<5.14), and v1: signal whoever is listed until nobody is. Frozen
+/// processes neither fork nor exit, so no process escapes and no number is
+/// reused; without a freezer, a number may be reused between list and signal in
+/// theory, as it may for every kill(2).
 pub(super) fn kill_listed(node: &Node) -> nix::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        // Before the last look: on a busy machine a round may take as long as all of them should.
+        // Before the last look: on a busy machine a round may take as long as
+        // all of them should.
         let last = Instant::now() >= deadline;
-        // Not having frozen is harmless: the next round finds who was born meanwhile.
+        // Not having frozen is harmless: the next round finds who was born
+        // meanwhile.
         let _ = set_frozen(node, true, PATIENCE / 8);
         let listed = node.processes()?;
         for pid in &listed {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where this machine keeps its cgroups: which controller is in which hierarchy, and our own place in each.
+//! Where this machine keeps its cgroups: which controller is in which
+//! hierarchy, and our own place in each.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -27,7 +28,8 @@ pub(crate) struct Hierarchy {
     pub(crate) controllers: Vec<String>,
     /// Where it is mounted.
     pub(crate) mount: PathBuf,
-    /// The directory of the cgroup this process is in; `mount` where that is out of sight.
+    /// The directory of the cgroup this process is in; `mount` where that is
+    /// out of sight.
     pub(crate) own: PathBuf,
 }
 
@@ -54,8 +56,9 @@ impl Layout {
         };
         let mut layout = Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
         if let Some(v2) = &mut layout.v2 {
-            // What the top offers is the most that any cgroup below can have. Unreadable is
-            // the same as none: limits are then refused, never silently dropped.
+            // What the top offers is the most that any cgroup below can have.
+            // Unreadable is the same as none: limits are then refused, never
+            // silently dropped.
             let text = fs::read_to_string(v2.mount.join("cgroup.controllers")).unwrap_or_default();
             v2.controllers = text.split_ascii_whitespace().map(str::to_owned).collect();
         }
@@ -83,7 +86,8 @@ impl Layout {
                 mount: mount.point,
             };
             if mount.v2 {
-                // The first mount whose cgroup we can see; later ones are views for others.
+                // The first mount whose cgroup we can see; later ones are views
+                // for others.
                 layout.v2.get_or_insert(hierarchy);
             } else if !layout
                 .v1
@@ -192,7 +196,8 @@ impl Mount {
         })
     }
 
-    /// The path in a line of `/proc/self/cgroup`, if the line is about this hierarchy.
+    /// The path in a line of `/proc/self/cgroup`, if the line is about this
+    /// hierarchy.
     fn matches<'a>(&self, line: &'a str) -> Option<&'a str> {
         let mut fields = line.splitn(3, ':');
         let number = fields.next()?;
@@ -207,8 +212,9 @@ impl Mount {
         same.then_some(path)
     }
 
-    /// The directory that shows the cgroup `path`. A path above the mount's root, or above the
-    /// cgroup namespace's (`/..`), cannot be seen here: the mount itself is the nearest.
+    /// The directory that shows the cgroup `path`. A path above the mount's
+    /// root, or above the cgroup namespace's (`/..`), cannot be seen here: the
+    /// mount itself is the nearest.
     fn directory(&self, path: &str) -> PathBuf {
         let below = Path::new(path).strip_prefix(&self.root);
         match below {

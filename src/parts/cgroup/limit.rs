@@ -149,7 +149,8 @@ pub(super) fn readable(file: &Path) -> String {
     format!("as root: chmod a+r {}", file.display())
 }
 
-/// The processors in a list as in cpuset(7); `limits.cpuset` was checked when the spec was.
+/// The processors in a list as in cpuset(7); `limits.cpuset` was checked when
+/// the spec was.
 pub(super) fn cpu_list(text: &str) -> BTreeSet<u16> {
     let mut cpus = BTreeSet::new();
     for part in text.trim().split(',') {

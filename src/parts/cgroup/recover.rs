@@ -16,8 +16,8 @@ use super::node::Node;
 use super::{PREFIX, directory_name, is_denied};
 use crate::error::{Error, Kind, Result, Step};
 
-/// The process that owns a sandbox, as its id begins: `PID-STARTTIME`. The time of start
-/// tells it from a later process with the same number.
+/// The process that owns a sandbox, as its id begins: `PID-STARTTIME`. The time
+/// of start tells it from a later process with the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner {
     pid: u32,
@@ -41,7 +41,8 @@ impl Owner {
         })
     }
 
-    /// The owner of the sandbox `id`, `PID-STARTTIME-N`; `None` for ids of another form.
+    /// The owner of the sandbox `id`, `PID-STARTTIME-N`; `None` for ids of
+    /// another form.
     pub(crate) fn of(id: &str) -> Option<Self> {
         let mut parts = id.splitn(3, '-');
         let pid = parts.next()?.parse().ok()?;
@@ -49,7 +50,7 @@ impl Owner {
         parts.next().map(|_| Self { pid, start })
     }
 
-    /// Whether it still runs.
+    /// Returns whether it still runs.
     pub(crate) fn is_alive(self) -> bool {
         match Stat::of(self.pid) {
             Ok(stat) => stat.start == self.start && !stat.is_dead,
@@ -58,9 +59,10 @@ impl Owner {
     }
 }
 
-/// Whether the sandbox `id` may be in use, as far as process numbers say it: its host runs, and
-/// if that is this process, so does the helper that its name goes on with (`HELPER.NUMBER`).
-/// Of a helper that was killed, only handles are left, and those hold locks.
+/// Returns whether the sandbox `id` may be in use, as far as process numbers
+/// say it: its host runs, and if that is this process, so does the helper that
+/// its name goes on with (`HELPER.NUMBER`). Of a helper that was killed, only
+/// handles are left, and those hold locks.
 pub(crate) fn may_live(id: &str) -> bool {
     let Some(owner) = Owner::of(id) else {
         return true;
@@ -77,13 +79,14 @@ pub(crate) fn may_live(id: &str) -> bool {
 /// What `/proc/PID/stat` says, proc(5).
 struct Stat {
     start: u64,
-    /// It waits for its parent to take notice, and no thread of it runs any more.
+    /// It waits for its parent to take notice, and no thread of it runs any
+    /// more.
     is_dead: bool,
 }
 
 impl Stat {
-    /// The error says whether there is no such process. That its file cannot be read (hidepid,
-    /// no descriptors) proves nothing.
+    /// The error says whether there is no such process. That its file cannot be
+    /// read (hidepid, no descriptors) proves nothing.
     fn of(pid: u32) -> std::result::Result<Self, bool> {
         let text = fs::read_to_string(format!("/proc/{pid}/stat"));
         match text.map(|text| Self::parse(&text)) {
@@ -101,7 +104,8 @@ impl Stat {
         let (_, rest) = stat.rsplit_once(')')?;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?;
-        // Fields 20 and 22. A main thread that has ended before the others looks dead, too.
+        // Fields 20 and 22. A main thread that has ended before the others
+        // looks dead, too.
         let threads: u64 = fields.nth(16)?.parse().ok()?;
         let start = fields.nth(1)?.parse().ok()?;
         let is_dead = matches!(state, "Z" | "X") && threads <= 1;
@@ -118,8 +122,10 @@ impl fmt::Display for Owner {
 /// How far [`recover`] looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sweep {
-    /// Where this process would make cgroups itself: right below its own and those above.
+    /// Where this process would make cgroups itself: right below its own and
+    /// those above.
     Near,
+    #[cfg(test)]
     /// In every cgroup that is visible; about 10 us for each.
     Everywhere,
 }
@@ -133,9 +139,9 @@ pub(crate) struct Swept {
     pub(crate) failed: Vec<Error>,
 }
 
-/// Kills and removes every sandbox's cgroups whose owner is gone: `is_alive` says so of the id
-/// (mostly [`may_live`]), and nobody holds the directory's lock. Cgroups of other
-/// users that we may not touch are left to them.
+/// Kills and removes every sandbox's cgroups whose owner is gone: `is_alive`
+/// says so of the id (mostly [`may_live`]), and nobody holds the directory's
+/// lock. Cgroups of other users that we may not touch are left to them.
 pub(crate) fn recover(layout: &Layout, sweep: Sweep, is_alive: impl Fn(&str) -> bool) -> Swept {
     let mut swept = Swept::default();
     for hierarchy in layout.v2().into_iter().chain(layout.v1()) {
@@ -149,8 +155,8 @@ pub(crate) fn recover(layout: &Layout, sweep: Sweep, is_alive: impl Fn(&str) -> 
             }
             match sweep_one(&path) {
                 Ok(()) => swept.removed.push(path),
-                // Held by a helper that is at it already, or by an owner in another pid
-                // namespace; gone meanwhile; or somebody else's.
+                // Held by a helper that is at it already, or by an owner in
+                // another pid namespace; gone meanwhile; or somebody else's.
                 Err(Errno::EAGAIN | Errno::ENOENT) => {}
                 Err(errno) if is_denied(errno) => {}
                 Err(errno) => {
@@ -182,12 +188,14 @@ fn find(hierarchy: &Hierarchy, sweep: Sweep) -> Vec<PathBuf> {
                 found.extend(ours_in(dir));
             }
         }
+        #[cfg(test)]
         Sweep::Everywhere => walk(&hierarchy.mount, 0, &mut found),
     }
     found
 }
 
-/// The directories below `dir`. One that cannot be listed holds nothing that we could remove.
+/// The directories below `dir`. One that cannot be listed holds nothing that we
+/// could remove.
 fn directories(dir: &Path) -> impl Iterator<Item = PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries
@@ -205,6 +213,7 @@ fn ours_in(dir: &Path) -> impl Iterator<Item = PathBuf> {
 }
 
 /// A sandbox's own cgroups are not looked into: they go with it.
+#[cfg(test)]
 fn walk(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) {
     const DEEPEST: usize = 32;
     for path in directories(dir) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the kernel does with our cgroups, as root on whatever layout this machine has.
+//! What the kernel does with our cgroups, as root on whatever layout this
+//! machine has.
 //!
 //! `guest` runs them again in virtual machines with the other layouts.
 
@@ -113,7 +114,8 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Asserts that no directory is called after `id`, wherever it might have been made.
+/// Asserts that no directory is called after `id`, wherever it might have been
+/// made.
 fn assert_nothing_left(layout: &Layout, id: &str) {
     for hierarchy in layout.v1().iter().chain(layout.v2()) {
         for dir in hierarchy.own.ancestors() {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The part of the program that answers one call by its arguments.
 //!
-//! Arguments are 64 bits wide, the machine that runs the program has 32: each comparison looks at the high half,
-//! and at the low one where that does not decide.
+//! Arguments are 64 bits wide, the machine that runs the program has 32: each
+//! comparison looks at the high half, and at the low one where that does not
+//! decide.
 #![forbid(unsafe_code)]
 
 use std::cmp::Ordering;
@@ -38,10 +39,12 @@ enum Piece {
     },
 }
 
-/// Compiles the rules of a call with conditions; ends in what the call gets if none of them matches.
+/// Compiles the rules of a call with conditions; ends in what the call gets if
+/// none of them matches.
 pub(super) fn compile(call: &Call, default: Action) -> Vec<sock_filter> {
     let mut rules: Vec<_> = call.conditional.iter().collect();
-    // The first that matches answers: the strictest, of several errnos the smallest.
+    // The first that matches answers: the strictest, of several errnos the
+    // smallest.
     rules.sort_by(
         |(_, a), (_, b)| match (a.is_stricter_than(*b), b.is_stricter_than(*a)) {
             (true, _) => Ordering::Less,

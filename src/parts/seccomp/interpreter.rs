@@ -40,6 +40,7 @@ pub(super) fn run(program: &[sock_filter], data: &Data) -> u32 {
 
 /// Returns whether the kernel knows at attach time that the call `data.number`
 /// is always allowed, `seccomp_is_const_allow` of `kernel/seccomp.c`.
+#[cfg(test)]
 pub(super) fn is_constantly_allowed(program: &[sock_filter], data: &Data) -> bool {
     let reads_arguments = |mut at: usize| loop {
         let i = program[at];

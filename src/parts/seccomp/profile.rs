@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A profile in Docker's JSON form, read and checked but not yet compiled.
 //!
-//! Names of calls that x86-64 does not have are ignored, as Docker ignores them:
-//! one file serves every architecture. That includes misspelt names.
+//! Names of calls that x86-64 does not have are ignored, as Docker ignores
+//! them: one file serves every architecture. That includes misspelt names.
 #![forbid(unsafe_code)]
 
 use std::str::FromStr as _;
@@ -77,7 +77,7 @@ pub(super) enum Operator {
 }
 
 impl Condition {
-    /// Whether these arguments meet it.
+    /// Returns whether these arguments meet it.
     pub(super) fn holds(&self, args: &[u64; 6]) -> bool {
         let (arg, value) = (args[usize::from(self.index)], self.value);
         match self.operator {
@@ -238,7 +238,8 @@ impl TryFrom<RawProfile> for Profile {
     type Error = String;
 
     fn try_from(raw: RawProfile) -> Result<Self, String> {
-        // The flag only makes the filter cheaper on old kernels; leaving it out is safe.
+        // The flag only makes the filter cheaper on old kernels; leaving it out
+        // is safe.
         let unknown = |flag: &&String| *flag != "SECCOMP_FILTER_FLAG_SPEC_ALLOW";
         if let Some(flag) = raw.flags.iter().find(unknown) {
             return Err(format!("flag {flag:?} is not supported"));

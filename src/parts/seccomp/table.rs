@@ -62,6 +62,7 @@ const HIGH: &str = "\
     mseal setxattrat getxattrat listxattrat removexattrat open_tree_attr file_getattr \
     file_setattr";
 
+#[cfg(test)]
 /// The newest call in the table, `file_setattr` of Linux 6.17.
 pub(super) const NEWEST: u32 = 469;
 

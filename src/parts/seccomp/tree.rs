@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The program: a tree of ranges of call numbers, and behind it what answers by arguments.
+//! The program: a tree of ranges of call numbers, and behind it what answers by
+//! arguments.
 //!
-//! The tree uses only the instructions that the kernel can emulate when a filter is
-//! attached (`seccomp_is_const_allow`, since 5.11), so allowed calls cost a bit
-//! test and attaching costs the tree's depth, not its length, per number.
+//! The tree uses only the instructions that the kernel can emulate when a
+//! filter is attached (`seccomp_is_const_allow`, since 5.11), so allowed calls
+//! cost a bit test and attaching costs the tree's depth, not its length, per
+//! number.
 #![forbid(unsafe_code)]
 
 use libc::{BPF_ABS, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_LD, BPF_W};
@@ -78,7 +80,8 @@ pub(super) fn compile(policy: &Policy) -> Result<Vec<sock_filter>> {
     Ok(code)
 }
 
-/// The leaves, each with the first number that gets it; blocks are added to `blocks`.
+/// The leaves, each with the first number that gets it; blocks are added to
+/// `blocks`.
 fn ranges(policy: &Policy, blocks: &mut Vec<Vec<sock_filter>>) -> Vec<(u32, Leaf)> {
     let mut ranges = Vec::new();
     let mut push = |start, leaf| match ranges.last() {
@@ -115,12 +118,14 @@ fn block(policy: &Policy, call: &Call, blocks: &mut Vec<Vec<sock_filter>>) -> Le
 /// A little more than there are calls.
 const CALLS: u32 = 512;
 
-/// Marks, in an unconditional jump, that `k` is the number of a block and not yet a distance.
+/// Marks, in an unconditional jump, that `k` is the number of a block and not
+/// yet a distance.
 const TO_BLOCK: u8 = 1;
 const TO_BLOCK_CODE: u16 = (BPF_JMP | BPF_JA) as u16;
 
-/// The most ranges whose returns can be shared: with one fewer jumps and at most
-/// as many returns, every jump stays within the 255 instructions it can reach.
+/// The most ranges whose returns can be shared: with one fewer jumps and at
+/// most as many returns, every jump stays within the 255 instructions it can
+/// reach.
 const SHARING: usize = 128;
 
 fn branch(ranges: &[(u32, Leaf)]) -> Vec<sock_filter> {
@@ -169,7 +174,8 @@ impl Cluster {
         cluster.code
     }
 
-    /// Appends the jumps among `ranges`, which reach to `end`; there is one between any two of them.
+    /// Appends the jumps among `ranges`, which reach to `end`; there is one
+    /// between any two of them.
     fn push(&mut self, ranges: &[(u32, Leaf)], end: u32) {
         if ranges.len() < 2 {
             return;
@@ -185,8 +191,8 @@ impl Cluster {
         self.push(high, end);
     }
 
-    /// Where `ranges` are decided: at their own jumps, which begin at `at`, or at
-    /// a return if there is but one.
+    /// Where `ranges` are decided: at their own jumps, which begin at `at`, or
+    /// at a return if there is but one.
     fn target(&self, ranges: &[(u32, Leaf)], at: usize) -> usize {
         let [(_, only)] = ranges else {
             return at;
@@ -196,8 +202,9 @@ impl Cluster {
     }
 }
 
-/// Where to split at least two ranges, which reach to `end`, so that about as many numbers are on both sides: the
-/// kernel walks the tree once for each number.
+/// Where to split at least two ranges, which reach to `end`, so that about as
+/// many numbers are on both sides: the kernel walks the tree once for each
+/// number.
 fn middle(ranges: &[(u32, Leaf)], end: u32) -> usize {
     let first = ranges[0].0;
     let half = first + end.saturating_sub(first) / 2;

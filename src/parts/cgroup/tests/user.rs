@@ -8,8 +8,8 @@ use super::*;
 /// Nobody in particular.
 const USER: u32 = 65534;
 
-/// Runs the ignored test `body` of this file in another process, as an ordinary user; `place`
-/// may move that process before it begins.
+/// Runs the ignored test `body` of this file in another process, as an ordinary
+/// user; `place` may move that process before it begins.
 fn run_as_user(body: &str, place: impl FnOnce(u32)) {
     // By the link, since the user may not be able to walk to the file.
     let mut command = Command::new("/proc/self/exe");
@@ -42,7 +42,8 @@ fn wait_for_place() {
     assert_eq!(nix::unistd::geteuid().as_raw(), USER);
 }
 
-/// A directory given to the user in each of `hierarchies`, with one inside it that is not.
+/// A directory given to the user in each of `hierarchies`, with one inside it
+/// that is not.
 struct Delegated(Vec<PathBuf>);
 
 impl Delegated {
@@ -72,7 +73,8 @@ impl Delegated {
         Self(dirs)
     }
 
-    /// Moves `pid` in: of v1 into what was given, of v2 one below, since it is to have limits.
+    /// Moves `pid` in: of v1 into what was given, of v2 one below, since it is
+    /// to have limits.
     fn take(&self, pid: u32) {
         for dir in &self.0 {
             let inner = match dir.join("cgroup.subtree_control").exists() {
