@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Copy-on-write trees: read-only layers below, one writable layer on top, on whatever back end works here.
+//! Copy-on-write trees: read-only layers below, one writable layer on top, on
+//! whatever back end works here.
 #![forbid(unsafe_code)]
 
 mod copy;
@@ -25,13 +26,13 @@ pub(crate) enum Lower {
     Host,
     /// Directories, bottom first.
     Layers(Vec<PathBuf>),
-    /// A directory that is used as it is: writes go into it.
+    /// A directory without copy-on-write: writes go into the directory.
     Plain(PathBuf),
 }
 
 impl Lower {
-    /// Whether all of it is on the device that `dir` is on; not if that cannot
-    /// be told.
+    /// Returns whether all of it is on the device that `dir` is on; not if that
+    /// cannot be told.
     pub(crate) fn is_on_device_of(&self, dir: &Path) -> bool {
         let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
         let wanted = device(dir);
@@ -47,24 +48,27 @@ impl Lower {
 /// What a tree is made from.
 #[derive(Debug)]
 pub(crate) struct TreeRequest<'a> {
-    /// What lies below.
+    /// The read-only layers.
     pub(crate) lower: &'a Lower,
     /// Where writes go.
     pub(crate) write: Write,
-    /// Size of the writable layer, which only one [in memory](Backend::in_memory) has.
+    /// Size of the writable layer, which only one [in
+    /// memory](Backend::in_memory) has.
     pub(crate) size: Option<ByteSize>,
-    /// Whether the caller is an ordinary user.
+    /// True if the caller is an ordinary user.
     pub(crate) ordinary: bool,
-    /// An empty directory of its own on disk; only where [`Backend::on_disk`] asks for it.
+    /// An empty directory of its own on disk; only where [`Backend::on_disk`]
+    /// asks for it.
     pub(crate) scratch: PathBuf,
     /// Runs what needs ids that the caller has not.
     pub(crate) spawner: &'a Spawner,
-    /// Whether mounts of the machine that may not answer are tried; else they are
-    /// an error that [`is_trial`] knows.
+    /// True if mounts of the machine that may not answer are tried; else they
+    /// are an error that [`is_trial`] knows.
     pub(crate) may_try: bool,
 }
 
-/// Whether an error says that a mount of the machine has to be tried first.
+/// Returns whether an error says that a mount of the machine has to be tried
+/// first.
 pub(crate) fn is_trial(error: &Error) -> bool {
     error.at() == Step::TryMount && error.errno() == Some(libc::EAGAIN)
 }
@@ -74,15 +78,17 @@ pub(crate) trait Backend: Sync {
     /// As in the spec: `overlay`, `copy`.
     fn name(&self) -> &'static str;
 
-    /// Whether its tree needs the host's mount namespace only until it is made, and nothing that is attached there.
+    /// Returns whether its tree needs the host's mount namespace only until it
+    /// is made, and nothing that is attached there.
     fn is_portable(&self) -> bool {
         true
     }
 
-    /// Whether it needs a directory on disk.
+    /// Returns whether it needs a directory on disk.
     fn on_disk(&self, write: Write) -> bool;
 
-    /// Whether what is written is in a tmpfs of ours, whose size can be set.
+    /// Returns whether what is written is in a tmpfs of ours, whose size can be
+    /// set.
     fn in_memory(&self, write: Write) -> bool {
         write == Write::Memory && !self.on_disk(write)
     }
@@ -90,8 +96,9 @@ pub(crate) trait Backend: Sync {
     /// Does what must be done outside, such as making directories on disk.
     fn prepare(&self, request: &TreeRequest<'_>) -> Result<()>;
 
-    /// Appends the operations that make the tree as a mount that is not attached yet, in a new
-    /// slot. `stage` is an attached tmpfs, empty but for names of ours.
+    /// Appends the operations that make the tree as a mount that is not
+    /// attached yet, in a new slot. `stage` is an attached tmpfs, empty but for
+    /// names of ours.
     fn mount_detached(&self, ops: &mut Ops, stage: Slot, request: &TreeRequest<'_>)
     -> Result<Slot>;
 
@@ -109,7 +116,8 @@ pub(crate) trait Backend: Sync {
         Ok(Filled::default())
     }
 
-    /// Appends the operations that make the tree and attach it on top of the root, in a new slot.
+    /// Appends the operations that make the tree and attach it on top of the
+    /// root, in a new slot.
     fn mount(&self, ops: &mut Ops, stage: Slot, request: &TreeRequest<'_>) -> Result<Mounted> {
         let root = self.mount_detached(ops, stage, request)?;
         ops.push(Op::AttachRoot {
@@ -123,16 +131,16 @@ pub(crate) trait Backend: Sync {
 /// A tree on top of the root.
 #[derive(Debug)]
 pub(crate) struct Mounted {
-    /// Its root.
+    /// The root of the tree.
     pub(crate) root: Slot,
     /// What is attached to the root.
     pub(crate) filled: Filled,
 }
 
-/// The size of a writable layer, if it is to have one.
+/// Returns the size of a writable layer, if the spec sets one.
 ///
 /// # Errors
-/// [`Kind::Unsupported`] where nothing would hold it to that.
+/// [`Kind::Unsupported`] where nothing would enforce the size.
 pub(crate) fn size(
     backend: &dyn Backend,
     write: Write,
@@ -149,7 +157,8 @@ pub(crate) fn size(
     }
 }
 
-/// The back end for a request: the one that was asked for, else the fastest that works here.
+/// The back end for a request: the one that was asked for, else the fastest
+/// that works here.
 pub(crate) fn choose(storage: Storage, lower: &Lower, ordinary: bool) -> &'static dyn Backend {
     match (storage, lower) {
         (_, Lower::Plain(_)) => &plain::Plain,

@@ -33,11 +33,11 @@ pub enum Kind {
     Corrupt,
     /// No space, no inodes, no memory, no file descriptors left.
     Exhausted,
-    /// Somebody else holds it.
+    /// Another process or thread holds the thing.
     Busy,
     /// The file was found but cannot be executed.
     NotExecutable,
-    /// The other side of a socket of ours went away or spoke nonsense.
+    /// The other side of a socket of the library went away or spoke nonsense.
     Broken,
     /// Any other error of the operating system; see [`Error::errno`].
     Os,
@@ -191,7 +191,7 @@ impl Error {
         }
     }
 
-    /// Adds what the user can do about it: printed after `; try: `.
+    /// Adds the cure, printed after `; try: `.
     #[must_use]
     pub fn with_cure(mut self, cure: impl Into<Cow<'static, str>>) -> Self {
         self.0.cure = Some(cure.into());
@@ -228,7 +228,7 @@ impl Error {
         self.0.step.step
     }
 
-    /// What it was done to, for example `lowerdir "/x"`.
+    /// The subject of the step, for example `lowerdir "/x"`.
     pub fn subject(&self) -> &str {
         &self.0.subject
     }
@@ -238,7 +238,7 @@ impl Error {
         self.0.errno.map(|e| e as i32)
     }
 
-    /// The setting, package or command that would cure it, if one is known.
+    /// The setting, package or command that would cure the failure, if known.
     pub fn cure(&self) -> Option<&str> {
         self.0.cure.as_deref()
     }

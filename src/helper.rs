@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The host's side of the helper process: how it is started, asked, and understood.
+//! The host's side of the helper process: how it is started, asked, and
+//! understood.
 #![forbid(unsafe_code)]
 
 mod failure;

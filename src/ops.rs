@@ -228,8 +228,8 @@ fn is_kernel_mount(bytes: &[u8], index: u32, slot: u32) -> bool {
     last.is_some_and(|(_, is_kernel)| is_kernel)
 }
 
-/// Where a slot's tree is inside, once all is done: what is mounted in it may
-/// be there before it is.
+/// Returns the path of a slot's tree inside, once all is attached: mounts may
+/// be attached to a tree before the tree is.
 fn place(bytes: &[u8], slot: u32, depth: u32) -> String {
     let attached = all(bytes).find_map(|op| match op {
         Op::Attach {
@@ -336,7 +336,7 @@ fn pairs(options: &List<'_>) -> String {
     shown.collect::<Vec<_>>().join(",")
 }
 
-/// A path inside, as the user of the sandbox sees it.
+/// Returns a path inside, as the user of the sandbox sees the path.
 fn inside(path: &CStr) -> String {
     let text = path.to_string_lossy();
     if text.starts_with('/') {
@@ -346,10 +346,10 @@ fn inside(path: &CStr) -> String {
     }
 }
 
-/// A path as the kernel takes it.
+/// Returns a path as the kernel takes paths.
 ///
 /// # Errors
-/// [`Kind::Invalid`] if it holds a NUL.
+/// [`Kind::Invalid`] if the path holds a NUL.
 pub(crate) fn c_path(path: &Path) -> Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| {
         Error::new(
@@ -360,7 +360,7 @@ pub(crate) fn c_path(path: &Path) -> Result<CString> {
     })
 }
 
-/// A path inside as it is resolved below the root's descriptor.
+/// Returns a path inside, to be resolved below the root's descriptor.
 pub(crate) fn c_inside(path: &Path) -> Result<CString> {
     c_path(path.strip_prefix("/").unwrap_or(path))
 }
@@ -384,7 +384,7 @@ mod tests {
             Ops::describe(ops.bytes(), 1),
             (Step::AttachMount, "\"/proc\"".into())
         );
-        // In what is attached somewhere, by its place there.
+        // A path in an attached tree begins with the place of the tree.
         assert_eq!(
             Ops::describe(ops.bytes(), 3),
             (Step::MakeDirectory, "\"/proc/x\"".into())

@@ -1,7 +1,30 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The order of a start: a spec in, a flat list of operations out. The one place that knows it.
+//! Plans a start: turns a spec into a flat list of operations, in their order.
 //!
-//! Fork side, identity, tree, mounts, hiding, root; see `docs/design.md`, "In which order does a start go?".
+//! The init runs the operations one after the other and stops at the first that
+//! fails. No other module decides their order. Each stage needs the stage
+//! before:
+//!
+//! 1. **Cgroups.** The init enters the v1 cgroups first, so that all it does is
+//!    counted. clone3(2) has put it into the v2 cgroup. Only then may it make a
+//!    cgroup namespace, whose root is the cgroup that it is in.
+//! 2. **Identity.** Network, mount propagation, keyring and hostname.
+//!    Propagation
+//!    comes before the first mount, or the host would see the mounts.
+//! 3. **Stage.** A tmpfs for the writable layer and for files to be bound.
+//! 4. **Tree.** The root of the sandbox, from the back end.
+//! 5. **Mounts.** `/proc`, `/sys` and `/dev`, the files of names, then the
+//!    caller's
+//!    mounts, which may cover any of these.
+//! 6. **Hiding.** Masked and read-only paths come after all mounts, or a mount
+//!    of
+//!    the caller would show what they hide.
+//! 7. **Root.** The tree becomes the root; the host's mounts are let go.
+//! 8. **Bounding set.** Last, because the mounts take capabilities.
+//!
+//! In an empty mount namespace, stages 3 to 5 mount everything detached, in the
+//! host's namespace, and attach it after the change of namespaces. See
+//! `docs/design.md`, "In which order does a start go?".
 #![forbid(unsafe_code)]
 
 mod callers;
@@ -46,8 +69,8 @@ const CLONE_NEWNET: u32 = 0x4000_0000;
 #[derive(Debug)]
 pub(crate) struct Plan {
     ops: Ops,
-    /// How many slots, from 1 on, are what [`cgroup_fds`] gives; it is passed
-    /// as it is.
+    /// The number of slots, from 1 on, that hold the descriptors of
+    /// [`cgroup_fds`].
     cgroup_fds: usize,
     /// The slots that follow.
     pub(crate) fds: Vec<OwnedFd>,
@@ -56,7 +79,7 @@ pub(crate) struct Plan {
     stage: Slot,
     /// How mounts of the host are shown.
     pub(crate) shown: Vec<(PathBuf, ShownAs)>,
-    /// Whether a file system of the host may not answer.
+    /// True if a file system of the host may not answer.
     pub(crate) is_remote: bool,
     cgroup: i32,
     maps: [String; 2],
@@ -72,14 +95,14 @@ pub(crate) struct Plan {
     home: Option<CString>,
 }
 
-/// What is to be removed when the sandbox is gone.
+/// Files and directories that the helper removes after the sandbox.
 #[derive(Debug, Default)]
 pub(crate) struct Leaves {
     /// Cgroup directories, in order.
     pub(crate) cgroups: ListBuf,
     /// Directories with all that is in them, and files.
     pub(crate) scratch: ListBuf,
-    /// The lock that says that `scratch` is in use.
+    /// The lock that keeps sweeps off `scratch`.
     pub(crate) lock: Option<Slot>,
 }
 
@@ -90,8 +113,9 @@ impl Plan {
         Slot::received((self.cgroup_fds + self.fds.len()) as u32)
     }
 
-    /// What of it can be done before it is asked for, and the rest; none if that takes more than cgroups and the spawner's own
-    /// user namespace.
+    /// Returns the prefix, which may run before the caller asks for the
+    /// sandbox, and the rest. `None` if the start needs descriptors beside the
+    /// cgroups', or a user namespace of its own: a prestarted init has neither.
     pub(crate) fn split(&self) -> Option<(Prefix, Vec<u8>)> {
         let Split { prefix, rest } = prefix::split(self.ops.bytes());
         let own_users = self.maps.iter().any(|map| !map.is_empty());
@@ -103,7 +127,7 @@ impl Plan {
         (!own_users && self.fds.is_empty()).then_some((prefix, rest))
     }
 
-    /// The message for an init that has done the rest of `ops` early.
+    /// The message for a prestarted init, which has only `ops` left to run.
     pub(crate) fn rest<'a>(&'a self, id: u64, leaves: &'a Leaves, ops: &'a [u8]) -> Open<'a> {
         Open {
             ops,
@@ -149,7 +173,8 @@ impl Plan {
     }
 }
 
-/// What of a start was, or can be, done before it is asked for.
+/// The operations of a start that may run before the caller asks for the
+/// sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Prefix {
     ops: Vec<u8>,
@@ -158,7 +183,8 @@ pub(crate) struct Prefix {
 }
 
 impl Prefix {
-    /// The message for the spawner: an init that does this, and waits for the rest.
+    /// The message for the spawner: start an init that runs the prefix and
+    /// waits.
     pub(crate) fn message<'a>(
         &'a self,
         id: u64,
@@ -187,17 +213,21 @@ impl Prefix {
     }
 }
 
-/// From this many processes and threads on that a sandbox may have, process 1 takes a second one: see `crates/tare-init/src/filtered_thread.rs`.
+/// The least number of processes and threads of a sandbox for which the init
+/// uses a second thread, with the filter attached. See
+/// `crates/tare-init/src/filtered_thread.rs`.
 const MANY: u64 = 64;
 
 /// Plans the start.
 ///
 /// # Errors
-/// What can be known to fail without trying: sources that are not there, combinations that cannot be.
+/// Failures that show without a trial: missing sources, impossible
+/// combinations.
 pub(crate) fn start(inputs: &Inputs<'_>) -> Result<Plan> {
     let Inputs { spec, ids, .. } = *inputs;
     let maps = id_maps(spec, ids)?;
-    // The devices, overlays and file systems of whoever is not root in the first user namespace.
+    // In any user namespace but the first, the kernel refuses devices and some
+    // file systems, and overlays need `userxattr`.
     let ordinary = ids.ordinary() || maps.is_some();
     let empty_ns = inputs.uses_empty_ns(maps.is_some());
     let mut ops = if empty_ns {
@@ -208,12 +238,15 @@ pub(crate) fn start(inputs: &Inputs<'_>) -> Result<Plan> {
     let mut fds = Vec::new();
     let cgroup = enter(&mut ops, &mut fds, inputs)?;
     if !empty_ns {
+        // A copy of a mount namespace still propagates mounts to and from the
+        // host.
         ops.push(Op::MakePrivate {});
     }
+    // The caller's session keyring may hold keys of the user.
     ops.push(Op::NewKeyring {});
     if spec.namespaces.uts {
         ops.push(Op::SetHostname {
-            // It was checked, or made here.
+            // The spec was checked for NUL; a generated name has none.
             name: &CString::new(inputs.hostname).unwrap_or_default(),
         });
     }
@@ -228,17 +261,19 @@ pub(crate) fn start(inputs: &Inputs<'_>) -> Result<Plan> {
         false => tree::attached(&mut ops, stage, inputs, ordinary)?,
     };
     if spec.write == Write::None {
-        // Only now: places to mount on were made in them.
+        // Not earlier, because mount points are made in them.
         for slot in filled.parts.into_iter().chain([root]) {
             ops.set_attr(slot, RDONLY, false);
         }
     }
     let slot = root.number();
+    // pivot_root(2) would let an old root go, which an empty namespace has not.
     ops.push(if empty_ns {
         Op::ChangeRoot { slot }
     } else {
         Op::PivotRoot { slot }
     });
+    // After the mounts, which take CAP_SYS_ADMIN.
     ops.push(Op::DropBounding {
         keep: inputs.caps.bits(),
     });
@@ -267,9 +302,8 @@ pub(crate) fn start(inputs: &Inputs<'_>) -> Result<Plan> {
     })
 }
 
-/// The home of user 0, where the sandbox's `/etc/passwd` has another user's: in
-/// a view of the host its files are those of the user of the machine that it
-/// stands for.
+/// Returns the home of user 0 in a view of the host. User 0 stands for an
+/// ordinary user of the machine there, and `/etc/passwd` names root's home.
 fn home(inputs: &Inputs<'_>) -> Option<CString> {
     let is_own = *inputs.tree.lower == Lower::Host && inputs.ids.ordinary();
     let home = is_own.then(|| inputs.tree.spawner.home()).flatten()?;
@@ -277,9 +311,12 @@ fn home(inputs: &Inputs<'_>) -> Option<CString> {
     CString::new([b"HOME=", home.as_os_str().as_bytes()].concat()).ok()
 }
 
-/// What the init keeps to start commands with. In the caller's own user namespace, whoever has
-/// CAP_SYS_PTRACE inside can take it over, so it may have nothing then that they have not
-/// (CVE-2016-9962). In another one, the kernel asks for the capability where the helper began.
+/// Returns the capabilities that the init keeps to start commands with.
+///
+/// A command with CAP_SYS_PTRACE can take the init over, so the init may have
+/// no capability that the command lacks (CVE-2016-9962). In another user
+/// namespace the kernel asks for CAP_SYS_PTRACE in the namespace that the
+/// helper began in.
 fn init_caps(inputs: &Inputs<'_>, ordinary: bool) -> Result<u64> {
     let traced = inputs.caps.has(Capability::CAP_SYS_PTRACE)
         && !inputs.caps.has(Capability::CAP_SYS_ADMIN)
@@ -292,18 +329,20 @@ fn init_caps(inputs: &Inputs<'_>, ordinary: bool) -> Result<u64> {
     Ok(inputs.caps.for_init(!traced).bits())
 }
 
-/// Groups and namespaces that are entered, not made by clone3.
+/// Enters cgroups, and namespaces that clone3(2) does not make.
 fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, inputs: &Inputs<'_>) -> Result<i32> {
     let Inputs { spec, cgroup, .. } = *inputs;
     let born = born_in(cgroup);
     let count = cgroup_fds(cgroup).count() as u32;
     for file in (1..=count).map(|n| Slot::received(n).number()) {
+        // clone3(2) has put the init into the v2 cgroup already.
         if file as i32 != born {
             ops.push(Op::EnterCgroup { file });
         }
     }
     if spec.namespaces.cgroup {
-        // Not by clone3, whose cgroup namespace would begin at the spawner's cgroup.
+        // Not by clone3(2): the root of the namespace would be the spawner's
+        // cgroup.
         ops.push(Op::Unshare {
             flags: CLONE_NEWCGROUP,
         });
@@ -325,13 +364,14 @@ fn enter(ops: &mut Ops, fds: &mut Vec<OwnedFd>, inputs: &Inputs<'_>) -> Result<i
     Ok(born)
 }
 
-/// What enters a cgroup, in the order of the slots from 1 on: the v2 directory, if there is one, and the `tasks` of v1.
+/// Returns the descriptors that enter cgroups, in the order of the slots from 1
+/// on: the v2 directory, if there is one, and the `tasks` files of v1.
 pub(crate) fn cgroup_fds(cgroup: &Cgroup) -> impl Iterator<Item = BorrowedFd<'_>> {
     let tasks = cgroup.tasks_files().iter().map(|file| file.as_fd());
     cgroup.v2_dir().into_iter().chain(tasks)
 }
 
-/// The slot of the v2 directory among them; -1 for none.
+/// Returns the slot of the v2 directory among [`cgroup_fds`]; -1 without v2.
 fn born_in(cgroup: &Cgroup) -> i32 {
     cgroup.v2_dir().map_or(-1, |_| 1)
 }
@@ -339,6 +379,8 @@ fn born_in(cgroup: &Cgroup) -> i32 {
 fn namespaces(spec: &Spec, user: bool, empty_ns: bool) -> u64 {
     let wanted = [
         (true, CLONE_NEWPID),
+        // An init in the host's namespace makes an empty one when the tree is
+        // ready.
         (!empty_ns, CLONE_NEWNS),
         (spec.namespaces.uts, CLONE_NEWUTS),
         (spec.namespaces.ipc, CLONE_NEWIPC),
@@ -351,7 +393,8 @@ fn namespaces(spec: &Spec, user: bool, empty_ns: bool) -> u64 {
         .fold(0, |all, (_, flag)| all | flag)
 }
 
-/// The maps of a user namespace of the sandbox's own.
+/// Returns the id maps of the sandbox's own user namespace, if the spec asks
+/// for one.
 fn id_maps(spec: &Spec, ids: &Ids) -> Result<Option<[String; 2]>> {
     match &spec.namespaces.user {
         UserNamespace::Auto => Ok(None),
@@ -369,9 +412,9 @@ fn id_maps(spec: &Spec, ids: &Ids) -> Result<Option<[String; 2]>> {
 /// The namespace that the operations of [`mount_tree`] start in.
 pub(crate) const MOUNT_NAMESPACE: u64 = CLONE_NEWNS;
 
-/// Operations that mount a tree on a directory of the caller's own view, without a sandbox: slot 1
-/// is the caller's mount namespace, slot 2 the directory. All is made where nobody sees it, and
-/// shown whole.
+/// Returns operations that mount a tree on a directory of the caller, without a
+/// sandbox. Slot 1 is the caller's mount namespace, slot 2 the directory. The
+/// tree is made detached, so that the caller sees it whole or not at all.
 pub(crate) fn mount_tree(backend: &dyn Backend, tree: &TreeRequest<'_>) -> Result<Ops> {
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
@@ -383,13 +426,13 @@ pub(crate) fn mount_tree(backend: &dyn Backend, tree: &TreeRequest<'_>) -> Resul
     });
     ops.attach(root, Slot::received(2), c"", 0);
     if tree.write == Write::None {
-        // KERNEL(5.12): before that, only what is attached can be changed.
+        // KERNEL(5.12): before, mount_setattr(2) refuses a detached mount.
         ops.set_attr(root, RDONLY, false);
     }
     Ok(ops)
 }
 
-/// Operations that make a tree where nobody sees it, to find out whether it can be made.
+/// Returns operations that make a tree and drop it, as a trial.
 pub(crate) fn try_tree(backend: &dyn Backend, tree: &TreeRequest<'_>) -> Result<Ops> {
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});

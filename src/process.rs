@@ -23,8 +23,8 @@ use crate::wire::{self, KILL_REQUEST, Kill};
 pub use output::{Capture, Output, Waited};
 pub(crate) use output::{capture, capture_begun};
 
-/// A running command. Dropping it neither waits nor kills: the sandbox's end
-/// does, which for a command of [`crate::spawn_in`] is this.
+/// A running command. Dropping a process neither waits nor kills: the sandbox's
+/// end does, which for a command of [`crate::spawn_in`] is this.
 /// [`crate::Sandbox::process`] finds it again.
 #[derive(Debug)]
 pub struct Process {
@@ -33,11 +33,12 @@ pub struct Process {
     pub(crate) master: Option<OwnedFd>,
     /// Our ends of its pipes, until they are taken.
     pub(crate) pipes: Mutex<Pipes>,
-    /// What ends with it: the sandbox that was opened for it alone.
+    /// The sandbox that was opened for this command alone, and ends with the
+    /// process.
     pub(crate) owned: Option<Box<dyn Owned>>,
 }
 
-/// A value that a process keeps until it is dropped, without a use for it.
+/// A value that a process keeps until its own end, without another use.
 pub(crate) trait Owned: fmt::Debug + Send + Sync {}
 
 /// The host's ends of a command's pipes.
@@ -113,8 +114,8 @@ impl Process {
         resize(self.terminal(), size)
     }
 
-    /// Readable when it has ended; for poll, epoll and the like, not to be read
-    /// from.
+    /// Readable when the command has ended; for poll, epoll and the like, not
+    /// to be read from.
     pub fn status_fd(&self) -> BorrowedFd<'_> {
         self.running.status_fd()
     }
@@ -124,7 +125,7 @@ impl Process {
         self.pidfd.as_fd()
     }
 
-    /// Sends a signal to the command itself; nothing happens if it has ended.
+    /// Sends a signal to the command alone; does nothing after its end.
     ///
     /// # Errors
     /// EINVAL for a number that is no signal.
@@ -165,7 +166,8 @@ impl Process {
         self.running.end(wire::BY_CALLER)
     }
 
-    /// A second hold on it, for another thread than the one that waits for it.
+    /// Returns a second hold on the command, for a thread that does not wait
+    /// for it.
     ///
     /// # Errors
     /// As dup(2).
@@ -180,7 +182,7 @@ impl Process {
         })
     }
 
-    /// Bytes of output that are captured of it at most:
+    /// The most bytes of output that are captured:
     /// [`crate::Command::output_limit`], else `limits.output`.
     pub fn output_limit(&self) -> u64 {
         self.running.limit
@@ -196,8 +198,8 @@ impl Process {
         self.running.end(wire::BY_OUTPUT)
     }
 
-    /// Waits until it has ended. Every call gives the same answer, from any
-    /// thread.
+    /// Waits until the command has ended. Every call gives the same answer,
+    /// from any thread.
     ///
     /// # Errors
     /// Those of poll(2).
@@ -206,8 +208,8 @@ impl Process {
             .map(|status| status.expect("without a deadline it has ended"))
     }
 
-    /// Waits at most this long; `None` if it still runs. Longer than the clock
-    /// can tell is for ever.
+    /// Waits at most this long; `None` if the command still runs. Longer than
+    /// the clock can tell is for ever.
     ///
     /// # Errors
     /// Those of poll(2).
@@ -215,9 +217,9 @@ impl Process {
         self.wait_until(Instant::now().checked_add(timeout), None)
     }
 
-    /// Waits until it has ended, or until `stop` is readable or hung up,
-    /// poll(2); `None` then. With an eventfd(2) or a pipe, another thread ends
-    /// the wait. The command runs on.
+    /// Waits until the command has ended, or until `stop` is readable or hung
+    /// up, poll(2); `None` then. With an eventfd(2) or a pipe, another thread
+    /// ends the wait. The command runs on.
     ///
     /// # Errors
     /// Those of poll(2).
@@ -249,7 +251,7 @@ impl Process {
         }
     }
 
-    /// The status if it has ended; never waits.
+    /// Returns the status if the command has ended; never waits.
     ///
     /// # Errors
     /// Those of recvmsg(2).
@@ -300,7 +302,8 @@ fn send_signal(instance: &Instance, id: u64, pidfd: BorrowedFd<'_>, signal: i32)
     instance.own()?;
     match pidfd::send_signal(pidfd, signal) {
         Err(Errno::ESRCH) | Ok(()) => Ok(()),
-        // It runs under another id than the caller's: the init may.
+        // The command has another id than the caller, but the init may signal
+        // any.
         Err(Errno::EPERM) => {
             let kill = Kill {
                 id,

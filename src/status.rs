@@ -12,7 +12,7 @@ pub struct Status {
     pub exit_code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,
-    /// True if it left a core file, which takes `limits.rlimits.core`.
+    /// Whether it left a core file, which takes `limits.rlimits.core`.
     pub core_dumped: bool,
     /// Why it ended.
     pub reason: Reason,

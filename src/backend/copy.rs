@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Trees as full copies: slow, but nothing is asked of the file system or of the kernel.
+//! Trees as full copies: slow, but nothing is asked of the file system or of
+//! the kernel.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, OwnedFd};

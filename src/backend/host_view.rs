@@ -78,7 +78,8 @@ impl Backend for HostView {
 
     fn mount(&self, ops: &mut Ops, stage: Slot, request: &TreeRequest<'_>) -> Result<Mounted> {
         let root = tmpfs(ops, 0o755, request.size, 0);
-        // Attached first: what is mounted in it can only be attached to it then.
+        // Attached first: what is mounted in it can only be attached to it
+        // then.
         ops.push(Op::AttachRoot {
             from: root.number(),
         });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Trees as overlay mounts: the kernel copies a file up when it is first written.
+//! Trees as overlay mounts: the kernel copies a file up when it is first
+//! written.
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
@@ -43,7 +44,8 @@ impl Backend for Overlay {
     ) -> Result<Slot> {
         let lowers = lowers(request.lower)?;
         let root = match request.write {
-            // A read-only root, too, is made writable first: mount points may have to be made in it.
+            // A read-only root, too, is made writable first: mount points may
+            // have to be made in it.
             Write::Memory | Write::None => overlay(
                 ops,
                 stage,
@@ -85,7 +87,8 @@ impl Backend for Overlay {
 fn lowers(lower: &Lower) -> Result<ListBuf> {
     match lower {
         Lower::Host => Ok([c"/"].into_iter().collect()),
-        // An image without layers: the empty directory of the stage stands for them.
+        // An image without layers: the empty directory of the stage stands for
+        // them.
         Lower::Layers(dirs) if dirs.is_empty() => Ok([c"empty"].into_iter().collect()),
         Lower::Layers(dirs) => {
             let paths: Result<Vec<CString>> = dirs.iter().rev().map(|dir| c_path(dir)).collect();

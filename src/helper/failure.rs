@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Turns the helper's numbers into a sentence and a cure.
+//! Turns the numbers of a failed reply into a step, a subject and a cure.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -17,7 +17,8 @@ use crate::wire::{self, Reply};
 
 const UNCONFINED: &str = "--security-opt seccomp=unconfined for the outer sandbox or container";
 
-/// What a failed reply means, given the operations that were sent.
+/// Returns the error of a failed reply; `ops` are the operations that were
+/// sent.
 pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
     let errno = Errno::from_raw(reply.code);
     let (step, subject) = match reply.place {
@@ -64,7 +65,7 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
                  as Landlock does: open sandboxes before landlock_restrict_self(2)",
             )
         }
-        // keyctl(2) is not in Docker's default filter, with any capabilities.
+        // Docker's default filter refuses keyctl(2) with any capabilities.
         (wire::AT_OP, Errno::EPERM)
             if error.at() == Step::JoinANewSessionKeyring && has_filter() =>
         {

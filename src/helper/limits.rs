@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Says which limit keeps this process from having more processes or namespaces, and what raises it.
+//! Names the limit that keeps this process from more processes or namespaces,
+//! and its cure.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -8,13 +9,13 @@ use std::path::{Path, PathBuf};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::geteuid;
 
-/// As many as a shell may be told to allow where it has far less.
+/// A limit of processes that is enough for most hosts.
 const MANY: u64 = 4096;
-/// What distributions give each user of a kind of namespace, or more.
+/// The limit of namespaces that distributions give each user, or more.
 const NAMESPACES: u64 = 15_000;
 
-/// The cure for EAGAIN of clone(2): a cgroup is full, or the user's limit is
-/// met. The commands are for the shell that the program is started from.
+/// Returns the cure for EAGAIN of clone(2): a cgroup is full, or the user's
+/// limit is met. The commands are for the shell that starts the program.
 pub(super) fn more_processes() -> String {
     if let Some(file) = full_cgroup() {
         return format!("as root: echo max >{}", file.display());
@@ -28,7 +29,7 @@ pub(super) fn more_processes() -> String {
     }
 }
 
-/// `pids.max` of the nearest cgroup of this process that has as many as it may.
+/// Returns `pids.max` of the nearest full cgroup of this process.
 fn full_cgroup() -> Option<PathBuf> {
     let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
     cgroups
@@ -52,15 +53,15 @@ fn is_full(dir: &Path) -> bool {
         let text = fs::read_to_string(dir.join(file)).ok()?;
         text.trim().parse().ok()
     };
-    // The helper's own start takes two, which have ended when this is read.
+    // A start takes two more processes, which have ended when this is read.
     let full = |max: u64, current: u64| current.saturating_add(2) >= max;
     number("pids.max")
         .zip(number("pids.current"))
         .is_some_and(|(max, current)| full(max, current))
 }
 
-/// The cure for ENOSPC of clone(2): more of each kind of namespace that has the
-/// lowest limit, namespaces(7).
+/// Returns the cure for ENOSPC of clone(2): a higher limit for each kind of
+/// namespace that has the lowest, namespaces(7).
 pub(super) fn more_namespaces() -> String {
     const KINDS: [&str; 6] = ["user", "mnt", "pid", "net", "uts", "ipc"];
     let limits = KINDS.map(|kind| {
@@ -79,8 +80,8 @@ pub(super) fn more_namespaces() -> String {
     format!("as root: sysctl {}", settings.join(" "))
 }
 
-/// The cure where a setting of the kernel keeps ordinary users from having user
-/// namespaces; none if none of those that are known does.
+/// Returns the cure where a known setting of the kernel refuses ordinary users
+/// user namespaces.
 pub(super) fn switched_off() -> Option<String> {
     const SWITCHES: [(&str, &str); 2] = [
         ("unprivileged_userns_clone", "1"),

@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result, Step};
 use crate::sys::{memfd, socket};
 use crate::wire::{self, Field, Header, INLINE, MAGIC, REPLY, Reader, Reply};
 
-/// Sends one request: a big body goes into a sealed memory file.
+/// Sends a request. A big body goes into a sealed memory file.
 pub(crate) fn send_request<'a>(
     socket: BorrowedFd<'_>,
     kind: u32,
@@ -43,7 +43,8 @@ pub(crate) fn send_request<'a>(
     };
     if bytes.len() <= INLINE {
         match socket::send(socket, &[&header(0), &bytes], fds) {
-            // The machine's sockets are smaller than is usual: net.core.wmem_default.
+            // The socket's buffer is smaller than usual, net.core.wmem_default:
+            // the body goes into a memory file, too.
             Err(Errno::EMSGSIZE) => {}
             other => return other.map_err(broken),
         }
@@ -54,19 +55,19 @@ pub(crate) fn send_request<'a>(
     socket::send(socket, &[&header(1)], &all).map_err(broken)
 }
 
-/// One reply, or none at end of file, with its descriptors.
+/// Receives a reply, or `None` at end of file, with its descriptors.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<(Option<Reply>, Vec<OwnedFd>)> {
     loop {
         match receive_now(socket, true) {
             Err(Errno::EINTR) => {}
-            // It died with the request unread.
+            // The other side died before it read the request.
             Err(Errno::ECONNRESET) => return Err(gone()),
             other => return other.map_err(|e| Error::os(Step::TalkToSpawner, "recvmsg", e)),
         }
     }
 }
 
-/// As [`receive`], but says EAGAIN when nothing is there and `wait` is false.
+/// As [`receive`]; EAGAIN without a message if `wait` is false.
 pub(crate) fn receive_now(
     socket: BorrowedFd<'_>,
     wait: bool,
@@ -76,7 +77,8 @@ pub(crate) fn receive_now(
     Ok((Reply::get(&mut Reader::new(&bytes[..n])), fds))
 }
 
-/// The same from a pipe, into which replies are written whole, pipe(7).
+/// As [`receive_now`] from a pipe, into which replies are written whole,
+/// pipe(7).
 pub(crate) fn read_now(pipe: BorrowedFd<'_>, wait: bool) -> Result<Option<Reply>, Errno> {
     let mut fds = [PollFd::new(pipe, PollFlags::POLLIN)];
     if !wait && poll(&mut fds, PollTimeout::ZERO)? == 0 {
@@ -91,7 +93,8 @@ pub(super) fn gone() -> Error {
     Error::new(Kind::Broken, Step::TalkToSpawner, "it ended")
 }
 
-/// A reply that is no failure, or the failure as an error; `ops` are those that were sent.
+/// Returns a failed reply as an error; `ops` are the operations that were sent,
+/// for its words.
 pub(crate) fn checked(reply: Option<Reply>, ops: &[u8]) -> Result<Option<Reply>> {
     match reply {
         Some(reply) if reply.kind == wire::FAILED => Err(failure(&reply, ops)),
@@ -99,7 +102,7 @@ pub(crate) fn checked(reply: Option<Reply>, ops: &[u8]) -> Result<Option<Reply>>
     }
 }
 
-/// Waits for input or end of file, at most so long.
+/// Waits at most `timeout` for input or end of file.
 pub(super) fn is_readable_within(socket: BorrowedFd<'_>, timeout: Duration) -> bool {
     let end = Instant::now() + timeout;
     loop {
@@ -107,6 +110,7 @@ pub(super) fn is_readable_within(socket: BorrowedFd<'_>, timeout: Duration) -> b
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
         match poll(&mut [PollFd::new(socket, PollFlags::POLLIN)], left) {
             Err(Errno::EINTR) => {}
+            // An error is left to the read that follows.
             other => return other != Ok(0),
         }
     }

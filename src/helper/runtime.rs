@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What this process needs once to run sandboxes: the helper, compiled filters, where cgroups are.
+//! Keeps what a process needs once to run sandboxes: the helper, compiled
+//! filters, cgroups.
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
@@ -18,25 +19,25 @@ use crate::parts::seccomp::SeccompCache;
 use crate::spec::{Security, Spec};
 use crate::wire::Op;
 
-/// Made with a store, shared by its sandboxes.
+/// The runtime of a store, shared by its sandboxes.
 #[derive(Debug, Default)]
 pub(crate) struct Runtime {
     spawner: Mutex<Option<Arc<Spawner>>>,
     pub(crate) seccomp: SeccompCache,
     layout: OnceLock<Layout>,
-    /// Loaded device rules, the latest used first.
+    /// Loaded device rules, the most recently loaded first.
     gates: Mutex<Vec<(Security, Arc<DeviceGate>)>>,
-    /// Whether this kernel was seen to make no overlay for this caller.
+    /// True if the kernel was seen to mount no overlay for this caller.
     overlay_missing: AtomicBool,
-    /// Whether starts were seen to need a copy of the host's mount namespace.
+    /// True if starts were seen to need a copy of the host's mount namespace.
     empty_ns_missing: AtomicBool,
 }
 
 impl Runtime {
-    /// The helper process; started if there is none of this process's own that
-    /// still runs and works with the calling thread's authority.
+    /// Returns the helper. Starts it if this process has no live helper with
+    /// the calling thread's authority.
     ///
-    /// One with another authority ends with the last sandbox that it has made.
+    /// A helper with another authority ends with its last sandbox.
     ///
     /// # Errors
     /// As [`Spawner::start`].
@@ -44,7 +45,8 @@ impl Runtime {
         self.spawner_that(|_| true)
     }
 
-    /// The same for a sandbox, which may share more with the helper.
+    /// As [`Runtime::spawner`], for a sandbox that shares namespaces with the
+    /// helper.
     ///
     /// # Errors
     /// As [`Spawner::start`].
@@ -62,8 +64,8 @@ impl Runtime {
         let spawner = Arc::new(Spawner::start()?);
         let before = slot.replace(Arc::clone(&spawner));
         if lives {
-            // Another caller may get what this one did not, and the other way
-            // round.
+            // The kernel may grant the new authority what it refused the old
+            // one.
             self.overlay_missing.store(false, Ordering::Relaxed);
             self.empty_ns_missing.store(false, Ordering::Relaxed);
         } else if let Some(killed) = before.filter(|s| s.is_own()) {
@@ -72,8 +74,8 @@ impl Runtime {
         Ok(spawner)
     }
 
-    /// Removes the cgroups that a helper was told to remove and did not live to. Those of
-    /// sandboxes that are still held are locked, and go with their handles.
+    /// Removes the cgroups that a killed helper has left. Those of sandboxes
+    /// with a handle are locked, and go with it.
     fn clean_up_after(&self, killed: &Spawner) {
         let (Ok(layout), Ok(prefix)) = (self.layout(), killed.prefix()) else {
             return;
@@ -81,17 +83,17 @@ impl Runtime {
         recover(layout, Sweep::Near, |name| !name.starts_with(prefix));
     }
 
-    /// Whether [`Runtime::set_overlay_missing`] was called.
+    /// Returns whether [`Runtime::set_overlay_missing`] was called.
     pub(crate) fn overlay_is_missing(&self) -> bool {
         self.overlay_missing.load(Ordering::Relaxed)
     }
 
-    /// Remembers that no overlay can be made.
+    /// Remembers that the kernel mounts no overlay.
     pub(crate) fn set_overlay_missing(&self) {
         self.overlay_missing.store(true, Ordering::Relaxed);
     }
 
-    /// Whether [`Runtime::set_empty_ns_missing`] was called.
+    /// Returns whether [`Runtime::set_empty_ns_missing`] was called.
     pub(crate) fn empty_ns_is_missing(&self) -> bool {
         self.empty_ns_missing.load(Ordering::Relaxed)
     }
@@ -101,28 +103,30 @@ impl Runtime {
         self.empty_ns_missing.store(true, Ordering::Relaxed);
     }
 
-    /// Names what a sandbox uses outside, so that whoever finds it knows whether its owner lives.
+    /// Returns the name of a sandbox. It tells a later sweep whether its owner
+    /// lives.
     pub(crate) fn sandbox_name(&self, spawner: &Spawner, id: u64) -> Result<String> {
         Ok(format!("{}{id}", spawner.prefix()?))
     }
 
-    /// Has the helper remove every cgroup that this process makes, even if the
-    /// process is killed between making one and saying so.
+    /// Has the helper remove all cgroups of this process when it ends, even one
+    /// that the process made just before it was killed.
     pub(crate) fn watch_cgroups(&self, spawner: &Spawner) -> Result<()> {
         let prefix = format!("{PREFIX}{}", spawner.prefix()?);
         spawner.watch(Watched::Cgroups, &prefix, &self.layout()?.parents())
     }
 
-    /// Where this machine's cgroups are; read once.
+    /// Returns where the machine's cgroups are; read once.
     pub(crate) fn layout(&self) -> Result<&Layout> {
         if let Some(layout) = self.layout.get() {
             return Ok(layout);
         }
+        // Not cached if it fails: the machine may mount cgroups later.
         let layout = Layout::detect()?;
         Ok(self.layout.get_or_init(|| layout))
     }
 
-    /// The cgroups of a new sandbox.
+    /// Makes the cgroups of a new sandbox.
     pub(crate) fn cgroup(&self, name: &str, spec: &Spec, ordinary: bool) -> Result<Cgroup> {
         let layout = self.layout()?;
         if ordinary && !spec.security.device_rules.is_empty() {
@@ -131,7 +135,7 @@ impl Runtime {
             return Err(error.with_cure("security.devices"));
         }
         let gate = if ordinary {
-            // No device can be made in a user namespace, and none of an image's can be opened.
+            // A user namespace makes no device, and opens none of an image.
             None
         } else {
             self.gate(layout, &spec.security)?
@@ -145,7 +149,8 @@ impl Runtime {
         )
     }
 
-    /// The device rules as the kernel takes them; loaded once for each set.
+    /// Returns the device rules as the kernel takes them; loaded once for each
+    /// set.
     fn gate(&self, layout: &Layout, security: &Security) -> Result<Option<Arc<DeviceGate>>> {
         const KEPT: usize = 8;
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,7 +168,7 @@ impl Runtime {
     }
 }
 
-/// Gives files to subordinate ids by way of the helper, which is root among them.
+/// Gives files to subordinate ids by the helper, which is root among them.
 pub(crate) struct ByHelper(pub(crate) Arc<Runtime>);
 
 impl Chown for ByHelper {
@@ -193,7 +198,8 @@ impl Chown for ByHelper {
     }
 }
 
-/// Refuses owners that the caller has no ids for, before the first file is given away.
+/// Refuses owners beyond the caller's ids, before the first file changes its
+/// owner.
 fn check_ids(ids: &Ids, fixups: &[Fixup]) -> Result<()> {
     let missing = fixups.iter().map(|fixup| ids.missing(fixup.uid, fixup.gid));
     let Some((missing, fixup)) = missing.zip(fixups).max_by_key(|(missing, _)| *missing) else {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The helper process as its host holds it: starts it, asks it for sandboxes, and ends it.
+//! The helper process as its host holds it: starts it, asks it for sandboxes,
+//! and ends it.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -27,14 +28,14 @@ use crate::sys::dup::duplicate;
 use crate::sys::{memfd, pidfd, socket};
 use crate::wire::{self, Close, Field, Hello, Job, ListBuf, Open, Reply, Watch};
 
-/// How long the end of a helper that is this process's child is waited for.
+/// Milliseconds to wait for the end of a helper that is this process's child.
 const REAP_MS: u16 = 2000;
 
-/// What a helper removes by name when it ends.
+/// Directories that a helper removes by name when it ends.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Watched {
     Cgroups,
-    /// Directories with all that is in them.
+    /// Directories with all their entries.
     Trees,
 }
 
@@ -44,27 +45,29 @@ pub(crate) struct Spawner {
     pub(super) socket: OwnedFd,
     /// The process that started it; a forked copy of that must start its own.
     owner: u32,
-    /// [`Spawner::prefix`], once it was asked for.
+    /// Caches [`Spawner::prefix`].
     prefix: OnceLock<String>,
-    /// Whether it knows where the host makes cgroups, and scratch directories.
+    /// Set once the helper watches for cgroups, and for scratch directories.
     watches: [OnceLock<()>; 2],
-    /// Whether this process, as process 1 or a subreaper, is its parent.
+    /// True if this process, as process 1 or a subreaper, is its parent.
     is_child: bool,
-    /// Its own process id: with it, sandboxes of two spawners of one process differ in name.
+    /// The helper's process id. Names of sandboxes hold it, because one process
+    /// may have two helpers.
     pid: u32,
-    /// Of the helper: a child that it has just forked may still have the other end of the socket.
+    /// A pidfd of the helper. A closed socket does not prove its end: a child
+    /// that it has just forked may still hold the other end.
     pidfd: Option<OwnedFd>,
     ids: Ids,
-    /// Of the thread that started it.
+    /// The authority of the thread that started it.
     authority: Authority,
-    /// Of mounts of the host.
+    /// Results of trials of mounts of the host.
     pub(super) verdicts: Mutex<Verdicts>,
-    /// [`Spawner::home`], once it was asked for.
+    /// Caches [`Spawner::home`].
     home: OnceLock<Option<PathBuf>>,
 }
 
 impl Spawner {
-    /// One that nobody answers for.
+    /// A spawner without a helper, for plans that are not sent.
     #[cfg(any(test, feature = "bench"))]
     pub(crate) fn absent() -> Self {
         Self {
@@ -82,10 +85,12 @@ impl Spawner {
         }
     }
 
-    /// Starts the helper. The host is not forked: the platform's own spawn call executes a sealed copy.
+    /// Starts the helper: executes a sealed copy of it by posix_spawn(3), which
+    /// does not copy the host.
     ///
     /// # Errors
-    /// [`crate::Kind::Unsupported`] where `vm.memfd_noexec` or a missing user namespace stand in the way.
+    /// [`crate::Kind::Unsupported`] where `vm.memfd_noexec` or a missing user
+    /// namespace stand in the way.
     pub(crate) fn start() -> Result<Self> {
         let step = Step::StartSpawner;
         let authority = Authority::of_caller()?;
@@ -102,7 +107,8 @@ impl Spawner {
         })?;
         let (ours, theirs) = socket::pair().map_err(|e| Error::os(step, "socketpair", e))?;
         socket::tell_senders(theirs.as_fd()).map_err(|e| Error::os(step, "SO_PASSCRED", e))?;
-        // In a host without standard streams they could be where the child's, or the host's next ones, will be.
+        // In a host without standard streams these could have the numbers 0 to
+        // 2, which the child's streams get.
         let above =
             |fd: OwnedFd| duplicate(fd.as_raw_fd()).map_err(|e| Error::os(step, "fcntl", e));
         let (helper, ours) = (above(helper)?, above(ours)?);
@@ -122,8 +128,9 @@ impl Spawner {
                     _ => error,
                 }
             })?;
-        // This child ends at once, leaving the spawner to process 1. A host that ignores SIGCHLD,
-        // or waits for everything, may have taken its status: that is its right, and all the same to us.
+        // The child ends at once and leaves the spawner to process 1. A host
+        // that ignores SIGCHLD, or waits for all children, may have taken its
+        // status: harmless.
         let _ = child.wait();
         let mut spawner = Self {
             socket: ours,
@@ -144,32 +151,35 @@ impl Spawner {
         Ok(spawner)
     }
 
-    /// Whether it was started by this process, not by one that this process is a forked copy of.
+    /// Returns whether this process started it, and is no forked copy of the
+    /// one that did.
     pub(crate) fn is_own(&self) -> bool {
         self.owner == std::process::id()
     }
 
-    /// Whether it still runs: it never ends by itself, but may be killed.
+    /// Returns whether it still runs: it never ends by itself, but may be
+    /// killed.
     pub(crate) fn is_alive(&self) -> bool {
         let mut ends = vec![PollFd::new(self.socket.as_fd(), PollFlags::empty())];
         let pidfd = self.pidfd.as_ref().map(AsFd::as_fd);
         ends.extend(pidfd.map(|pidfd| PollFd::new(pidfd, PollFlags::POLLIN)));
-        // A poll that fails says nothing; the next request will.
+        // If poll(2) fails, the next request reports the end.
         poll(&mut ends, PollTimeout::ZERO).is_err()
             || !ends.iter().any(|end| end.any() != Some(false))
     }
 
-    /// The authority that it works with.
+    /// The authority of the helper.
     pub(crate) fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// Whether it was killed and its children are now this process's own.
+    /// Returns whether it was killed and its children are this process's now.
     pub(crate) fn left_children(&self) -> bool {
         self.is_child && self.is_own() && !self.is_alive()
     }
 
-    /// How the names of its sandboxes begin: the process that started it, which must be this one, and its own process id.
+    /// Returns the beginning of its sandboxes' names: this process, and the
+    /// helper's process id.
     ///
     /// # Errors
     /// When `/proc/self/stat` cannot be read.
@@ -181,12 +191,12 @@ impl Spawner {
         Ok(self.prefix.get_or_init(|| format!("{owner}-{}.", self.pid)))
     }
 
-    /// Has it remove what lies below `parents` and begins with `prefix` when it
-    /// ends. Called before the first such directory is made, so that a host
-    /// which is killed at any moment leaves none.
+    /// Has the helper remove the directories below `parents` whose names begin
+    /// with `prefix` when it ends. Called before the first of them is made,
+    /// because the host may be killed at any moment.
     pub(crate) fn watch(&self, kind: Watched, prefix: &str, parents: &[&Path]) -> Result<()> {
-        let told = &self.watches[kind as usize];
-        if told.get().is_some() {
+        let watched = &self.watches[kind as usize];
+        if watched.get().is_some() {
             return Ok(());
         }
         let prefix = c_path(Path::new(prefix))?;
@@ -197,9 +207,10 @@ impl Spawner {
             parents: parents.as_list(),
             trees: kind as u32,
         };
-        // A thread that comes second waits until the request is sent.
-        told.get_or_init(|| {
-            // If the helper is gone, the next request says so.
+        // A second thread waits here until the request is sent, so that its
+        // directory does not come before.
+        watched.get_or_init(|| {
+            // If the helper is gone, the next request reports it.
             let _ = send_request(self.socket.as_fd(), wire::WATCH_REQUEST, &watch, &[]);
         });
         Ok(())
@@ -210,21 +221,20 @@ impl Spawner {
         &self.ids
     }
 
-    /// The home of the caller, which a view of the host shows.
+    /// The home of the caller, for views of the host.
     pub(crate) fn home(&self) -> Option<&Path> {
         self.home.get_or_init(home::of_caller).as_deref()
     }
 
-    /// A number that no sandbox of this process had before, whichever store it is of: the
-    /// names of cgroups are made from it.
+    /// Returns a number that no sandbox of this process had before, in any
+    /// store: the names of cgroups hold it.
     pub(crate) fn next_id(&self) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         NEXT.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Takes note of its end where this process is its parent, or it would stay
-    /// a zombie. Waits for at most two seconds; afterwards the host's own wait
-    /// finds it.
+    /// Reaps the helper where this process is its parent. Waits at most two
+    /// seconds; a later end is left to the host's own wait(2).
     fn reap(&self) {
         let Some(pidfd) = self.pidfd.as_ref().filter(|_| self.is_child) else {
             return;
@@ -233,7 +243,7 @@ impl Spawner {
         pidfd::reap(self.pid);
     }
 
-    /// Its process id and a pidfd of it.
+    /// Tells the helper its ids and returns its process id and a pidfd.
     fn greet(&self) -> Result<(u32, OwnedFd)> {
         let own = pidfd::open_self().map_err(|e| Error::os(Step::StartSpawner, "pidfd_open", e))?;
         let (stage, map_self) = match self.ids {
@@ -252,6 +262,8 @@ impl Spawner {
         let (reply, mut fds) = asked.map_err(|error| self.last_words(error))?;
         let pidfd = fds.pop().ok_or_else(gone)?;
         if let Ids::Many { .. } = &self.ids {
+            // Set-user-id programs write the maps while the helper waits in its
+            // new user namespace.
             let written = self.ids.write(reply.signal);
             written.map_err(|error| match pidfd::has_ended(pidfd.as_fd()) {
                 true => gone(),
@@ -263,10 +275,10 @@ impl Spawner {
         Ok((reply.signal, pidfd))
     }
 
-    /// Why it could not start, if it has lived to say so.
+    /// Returns the reason that the helper gave for its end, else `error`.
     fn last_words(&self, error: Error) -> Error {
         let said = match receive_now(self.socket.as_fd(), false) {
-            // That it left our request unread comes before what it said, unix(7).
+            // unix(7) reports the unread request before the message.
             Err(Errno::ECONNRESET) => receive_now(self.socket.as_fd(), false),
             other => other,
         };
@@ -276,7 +288,8 @@ impl Spawner {
         }
     }
 
-    /// Sends a request with a socket for its reply, and waits for that, and what comes with it.
+    /// Sends a request with a socket for its reply, and waits for the reply and
+    /// its descriptors.
     fn ask<'a>(
         &self,
         kind: u32,
@@ -289,13 +302,14 @@ impl Spawner {
         let mut all = vec![theirs.as_fd()];
         all.extend_from_slice(fds);
         send_request(self.socket.as_fd(), kind, body, &all)?;
+        // With the last other end gone, a dead helper is the end of file below.
         drop(theirs);
         let (reply, fds) = receive(ours.as_fd())?;
         let reply = checked(reply, ops)?.ok_or_else(gone)?;
         Ok((reply, fds))
     }
 
-    /// Asks for a sandbox, and comes back while it is being made.
+    /// Asks for a sandbox, and returns while the helper makes it.
     pub(crate) fn begin_open(&self, open: &Open<'_>, fds: &[BorrowedFd<'_>]) -> Result<Start> {
         let (control, theirs) =
             socket::pair().map_err(|e| Error::os(Step::OpenSandbox, "socketpair", e))?;
@@ -317,7 +331,7 @@ impl Spawner {
             .map(drop)
     }
 
-    /// Ends a sandbox; with `wait`, comes back when nothing of it is left.
+    /// Ends a sandbox; with `wait`, returns when nothing of it is left.
     pub(crate) fn close(&self, id: u64, wait: bool) -> Result<()> {
         if wait {
             return Self::closed(self.begin_close(id)?.as_fd());
@@ -325,10 +339,12 @@ impl Spawner {
         send_request(self.socket.as_fd(), wire::CLOSE_REQUEST, &Close { id }, &[])
     }
 
-    /// Ends a sandbox; the answer comes to this socket when nothing of it is left.
+    /// Ends a sandbox. The returned socket has the reply when nothing of it is
+    /// left.
     pub(crate) fn begin_close(&self, id: u64) -> Result<OwnedFd> {
         let (ours, theirs) = socket::pair().map_err(|e| {
-            // No descriptor is left to wait with, but the sandbox must end.
+            // Without a descriptor the caller cannot wait, but the sandbox must
+            // end.
             let _ = self.close(id, false);
             Error::os(Step::CloseSandbox, "socketpair", e)
         })?;
@@ -342,20 +358,20 @@ impl Spawner {
         Ok(ours)
     }
 
-    /// Waits for the answer to [`Spawner::begin_close`].
-    pub(crate) fn closed(told: BorrowedFd<'_>) -> Result<()> {
-        let (reply, _) = receive(told)?;
+    /// Waits for the reply on the socket of [`Spawner::begin_close`].
+    pub(crate) fn closed(notice: BorrowedFd<'_>) -> Result<()> {
+        let (reply, _) = receive(notice)?;
         checked(reply, &[])?.ok_or_else(gone).map(drop)
     }
 }
 
 impl Drop for Spawner {
     fn drop(&mut self) {
-        // A forked copy of the host has no part in it.
+        // A forked copy of the host must leave the parent's helper alone.
         if !self.is_own() {
             return;
         }
-        // A forked copy may keep this socket open, so closing it is not enough.
+        // Not just closed: a forked copy may hold the socket, too.
         let _ = socket::shut_down(self.socket.as_fd());
         self.reap();
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A sandbox that was asked for, until its init is ready.
+//! Follows a start that the helper was asked for, until its init is ready.
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -13,11 +13,12 @@ use super::request::{checked, gone, is_readable_within, receive, send_request};
 use crate::error::{Error, Result, Step};
 use crate::wire::{self, Field as _, Open, REPLY, Reader, Reply};
 
-/// A sandbox that was asked for: its control socket, on which its init says that it is ready.
+/// A start that the helper was asked for: the control socket, on which the init
+/// replies when it is ready.
 #[derive(Debug)]
 pub(crate) struct Start {
     control: OwnedFd,
-    /// What was sent, to say which of it failed.
+    /// The operations that were sent, to name one that fails.
     ops: Vec<u8>,
 }
 
@@ -31,27 +32,28 @@ impl Start {
         self.control.as_fd()
     }
 
-    /// Asks an init that waits for the rest of a start, see [`Open::ahead`].
+    /// Sends a prestarted init the rest of its operations, see [`Open::ahead`].
     pub(crate) fn resume(&mut self, rest: &Open<'_>) -> Result<()> {
         self.ops = rest.ops.to_vec();
         send_request(self.control(), wire::OPEN_REQUEST, rest, &[])
     }
 
-    /// Whether [`Start::wait`] would come back at once.
+    /// Returns whether [`Start::wait`] would return at once.
     pub(crate) fn is_over(&self) -> bool {
         let mut control = [PollFd::new(self.control(), PollFlags::POLLIN)];
         poll(&mut control, PollTimeout::ZERO).is_ok_and(|n| n > 0)
     }
 
-    /// Whether the start failed; none as long as [`Start::wait`] would wait. The
-    /// answer stays for that.
+    /// Returns whether the start failed, `None` as long as [`Start::wait`]
+    /// would wait. Leaves the reply for it.
     pub(crate) fn has_failed(&self) -> Option<bool> {
         if !self.is_over() {
             return None;
         }
         let mut bytes = [0; REPLY];
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        // An end without an answer has none to read. Once more: see `socket::receive`.
+        // An end without a reply has nothing to read. Once more: see
+        // `socket::receive`.
         let mut peek = || recv(self.control.as_raw_fd(), &mut bytes, flags).unwrap_or(0);
         let n = match peek() {
             0 => peek(),
@@ -61,8 +63,8 @@ impl Start {
         Some(reply.is_none_or(|reply| reply.kind == wire::FAILED))
     }
 
-    /// Waits until the init is ready, for so long at most: a pidfd of it. To be
-    /// called once.
+    /// Waits at most `limit` until the init is ready, and returns a pidfd of
+    /// it. Called once.
     pub(crate) fn wait(&self, limit: Option<Duration>) -> Result<OwnedFd> {
         if limit.is_some_and(|limit| !is_readable_within(self.control(), limit)) {
             let subject = "a mounted file system does not answer";

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Operations that may never end: tried in a child, which is killed in time.
+//! Tries operations that may never end in a child, which is killed in time.
 #![forbid(unsafe_code)]
 
 use std::os::fd::AsFd as _;
@@ -17,13 +17,13 @@ use crate::sys::socket;
 use crate::wire::{self, Job};
 
 impl Spawner {
-    /// Returns what is known of mounts of the host.
+    /// Returns what earlier trials showed of mounts of the host.
     pub(crate) fn verdicts(&self) -> MutexGuard<'_, Verdicts> {
         self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tries operations in a child of the spawner, which is killed if they take
-    /// longer: what failed, or ETIMEDOUT; none if all is well.
+    /// Tries operations in a child of the helper. Returns the errno of the one
+    /// that failed, or ETIMEDOUT, after which the child is killed.
     ///
     /// # Errors
     /// [`Kind::Broken`] if the spawner is gone.

@@ -66,8 +66,8 @@ impl Authority {
         })
     }
 
-    /// Whether the calling thread has this authority, no less and no more. What
-    /// cannot be read has changed.
+    /// Returns whether the calling thread has this authority, no less and no
+    /// more. What cannot be read has changed.
     ///
     /// Asks for no more than can have changed. A thread without capabilities
     /// gets some in another user namespace only, and cannot change its groups,
@@ -88,8 +88,8 @@ impl Authority {
             && caller::groups(self.supplementary.len())?.as_ref() == Some(&self.supplementary))
     }
 
-    /// Whether the calling thread is in the same namespaces, of those that a
-    /// sandbox for this spec shares.
+    /// Returns whether the calling thread is in the same namespaces, of those
+    /// that a sandbox for this spec shares.
     pub(crate) fn shares(&self, spec: &Spec) -> bool {
         let shared = [
             spec.network == Network::Host,

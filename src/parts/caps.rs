@@ -45,7 +45,7 @@ impl CapSet {
         self.0
     }
 
-    /// Whether `cap` is in the set.
+    /// Returns whether `cap` is in the set.
     pub(crate) fn has(self, cap: Capability) -> bool {
         self.0 & cap.bitmask() != 0
     }
@@ -62,7 +62,8 @@ impl CapSet {
         known.iter().map(ToString::to_string).collect()
     }
 
-    /// The set that `security` asks for: the profile's, less `cap_drop`, plus `cap_add`.
+    /// The set that `security` asks for: the profile's, less `cap_drop`, plus
+    /// `cap_add`.
     ///
     /// # Errors
     /// [`Kind::Invalid`] for a name that is not a capability.
@@ -77,12 +78,12 @@ impl CapSet {
         Ok(Self(base.0 & !dropped.0 | added.0))
     }
 
-    /// Returns the set of a command, where this is its sandbox's: less `drop`, plus
-    /// `add`.
+    /// Returns the set of a command, where this is its sandbox's: less `drop`,
+    /// plus `add`.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for an unknown name, for a capability that `security` does
-    /// not ask for, and where a program could regain a dropped capability.
+    /// [`Kind::Invalid`] for an unknown name, for a capability that `security`
+    /// does not ask for, and where a program could regain a dropped capability.
     pub(crate) fn of_command(
         self,
         security: &Security,
@@ -99,7 +100,8 @@ impl CapSet {
                 Error::new(Kind::Invalid, Step::CheckCommand.key("cap_add"), why).with_cure(cure),
             );
         }
-        // The sandbox's set has nothing that the caller lacks, so `ALL` has not either.
+        // The sandbox's set has nothing that the caller lacks, so `ALL` has not
+        // either.
         let left = Self((self.0 & !dropped.0 | added.0) & self.0);
         let can_narrow = security.no_new_privs() || self.has(Capability::CAP_SETPCAP);
         if left != self && !can_narrow {
@@ -121,10 +123,12 @@ impl CapSet {
         }
     }
 
-    /// What the resident init needs to start commands that have this set, and to reach files for the
-    /// host: to become any user, to reach files of any user and give them any owner and mode, to end
-    /// what it started; `mounts`, also to mount a console, to attach a filter without no_new_privs,
-    /// and to raise limits. Devices and file capabilities it makes only where commands may.
+    /// What the resident init needs to start commands that have this set, and
+    /// to reach files for the host: to become any user, to reach files of any
+    /// user and give them any owner and mode, to end what it started; `mounts`,
+    /// also to mount a console, to attach a filter without no_new_privs, and to
+    /// raise limits. Devices and file capabilities it makes only where commands
+    /// may.
     pub(crate) fn for_init(self, mounts: bool) -> Self {
         let needed = [
             Capability::CAP_CHOWN,

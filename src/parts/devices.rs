@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is in `/dev`: Docker's six devices, its links, and the devices that the spec asks for.
+//! What is in `/dev`: Docker's six devices, its links, and the devices that the
+//! spec asks for.
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -34,7 +35,7 @@ const LINKS: [(&CStr, &CStr); 5] = [
 
 /// The same, where the kernel has the target.
 const CORE: (&CStr, &CStr) = (c"core", c"/proc/kcore");
-/// Whether this kernel was built with it.
+/// True if this kernel was built with it.
 static CORE_IS_THERE: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/kcore").exists());
 
 /// What every `/dev` has and that is no mount: it need not be attached.
@@ -62,7 +63,8 @@ pub(crate) fn standard(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) {
     }
 }
 
-/// The rest, in the attached `/dev`: mounts of the host's devices, where none can be made, and what the spec asks for.
+/// The rest, in the attached `/dev`: mounts of the host's devices, where none
+/// can be made, and what the spec asks for.
 pub(crate) fn of_spec(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) -> Result<()> {
     for (name, ..) in NODES.into_iter().filter(|_| ordinary) {
         bind(ops, dev, &host_path(name), name);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which ids a user namespace of the caller's can hold: subordinate ones where there are any, else their own.
+//! Which ids a user namespace of the caller's can hold: subordinate ones where
+//! there are any, else their own.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -47,7 +48,8 @@ pub(crate) enum Source {
     Own,
 }
 
-/// Where the set-user-id programs are looked for; never along the caller's `PATH`.
+/// Where the set-user-id programs are looked for; never along the caller's
+/// `PATH`.
 const PROGRAM_DIRS: [&str; 3] = ["/usr/bin", "/bin", "/usr/sbin"];
 
 impl Ids {
@@ -63,12 +65,12 @@ impl Ids {
         many.unwrap_or(Self::Single)
     }
 
-    /// Whether a user namespace is needed.
+    /// Returns whether a user namespace is needed.
     pub(crate) fn ordinary(&self) -> bool {
         *self != Self::Host
     }
 
-    /// Whether the caller itself may give files to other ids.
+    /// Returns whether the caller itself may give files to other ids.
     pub(crate) fn gives_files_away(&self) -> bool {
         let own = matches!(
             self,
@@ -80,8 +82,8 @@ impl Ids {
         own || !self.ordinary()
     }
 
-    /// Returns how many ids the maps have to grow by to hold a user and a group;
-    /// 0 if these are in them.
+    /// Returns how many ids the maps have to grow by to hold a user and a
+    /// group; 0 if these are in them.
     pub(crate) fn missing(&self, uid: u32, gid: u32) -> u32 {
         // The maps of Source::Ranges have no gap.
         let missing = |map: &[IdMap], id: u32| {
@@ -249,7 +251,8 @@ fn mount_of(path: &Path) -> String {
     point.display().to_string()
 }
 
-/// The lines of subuid(5) that are this user's, by name or number: first id, count.
+/// The lines of subuid(5) that are this user's, by name or number: first id,
+/// count.
 fn ranges(text: &str, name: Option<&str>, id: u32) -> Vec<(u32, u32)> {
     let mine = |who: &str| Some(who) == name || who.parse() == Ok(id);
     text.lines()
@@ -266,8 +269,8 @@ fn ranges(text: &str, name: Option<&str>, id: u32) -> Vec<(u32, u32)> {
 /// As many ids as a user is mostly given.
 pub(crate) const USUAL: u32 = 65536;
 
-/// The command that gives a user `count` more subordinate ids which no user has.
-/// Without room for so many, FIRST-LAST stands for them.
+/// The command that gives a user `count` more subordinate ids which no user
+/// has. Without room for so many, FIRST-LAST stands for them.
 pub(crate) fn more_ids(count: u32) -> String {
     let uid = Uid::effective();
     let name = User::from_uid(uid).ok().flatten();
@@ -359,7 +362,8 @@ fn run(kind: &str, pid: u32, map: &[IdMap]) -> Result<()> {
     if let Some(mut from) = child.stderr.take() {
         from.read_to_end(&mut said).map_err(wrong)?;
     }
-    // The map says how it went: a host that ignores SIGCHLD, or waits for everything, may have taken the status.
+    // The map says how it went: a host that ignores SIGCHLD, or waits for
+    // everything, may have taken the status.
     let ended = child.wait().ok();
     let file = format!("/proc/{pid}/{kind}_map");
     if fs::read_to_string(file).is_ok_and(|map| !map.trim().is_empty()) {

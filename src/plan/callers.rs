@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The caller's own mounts: binds, copy-on-write views of directories, and file
-//! systems in memory.
+//! Plans the caller's mounts: binds, copy-on-write views of directories, and
+//! tmpfs.
 #![forbid(unsafe_code)]
 
 use std::ffi::CString;
@@ -29,23 +29,23 @@ pub(super) struct Callers<'a> {
     is_remote: bool,
 }
 
-/// One that is made and not attached yet.
+/// A mount that is made and not attached yet.
 #[derive(Debug)]
 pub(super) struct Placed {
     /// Its number in the spec.
     n: usize,
     slot: Slot,
     target: CString,
-    /// How it is attached: [`crate::wire::Op::Attach`].
+    /// Flags of [`crate::wire::Op::Attach`].
     flags: u32,
-    /// Attributes that it gets with all that is mounted below it.
+    /// Attributes for it and all mounts below it.
     attrs: u32,
-    /// Directory of the machine below which there are mounts to be shown.
+    /// The directory of the machine whose mounts below it are to be shown.
     dir: Option<PathBuf>,
 }
 
 impl<'a> Callers<'a> {
-    /// A private view's writes go to `stage`.
+    /// Writes to a copy-on-write view go to `stage`.
     pub(super) fn new(inputs: &'a Inputs<'a>, stage: Slot, ordinary: bool) -> Self {
         Self {
             inputs,
@@ -57,12 +57,13 @@ impl<'a> Callers<'a> {
         }
     }
 
-    /// Makes each one and attaches it inside.
+    /// Makes each mount and attaches it inside.
     pub(super) fn attached(&mut self, ops: &mut Ops, root: Slot) -> Result<()> {
         for (n, mount) in self.inputs.spec.mounts.iter().enumerate() {
             let mut placed = self.placed(ops, n, mount)?;
             placed.attach(ops, root);
             self.fill(ops, &mut placed)?;
+            // A spec may have more mounts than there are slots.
             ops.close(placed.slot);
         }
         Ok(())
@@ -92,6 +93,7 @@ impl<'a> Callers<'a> {
         let (slot, flags, attrs) = match &mount.kind {
             MountKind::Bind(source) => {
                 let (source, make) = existing(source)?;
+                // Device files of the host must not open inside.
                 (ops.clone_tree(&source, true), make, NODEV | asked)
             }
             MountKind::Cow(source) => {
@@ -119,8 +121,8 @@ impl<'a> Callers<'a> {
         })
     }
 
-    /// Makes a copy-on-write view; returns its directory, too, if mounts below
-    /// that are to be shown.
+    /// Makes a copy-on-write view. Returns its directory, too, if the machine
+    /// has mounts below it.
     fn cow(
         &mut self,
         ops: &mut Ops,
@@ -141,10 +143,15 @@ impl<'a> Callers<'a> {
         let below = survey.has_mounts_below(&dir);
         let attrs = NODEV | survey.attrs(&dir, &dir);
         if below && ordinary {
+            // The kernel locks the mounts below in a user namespace, so an
+            // overlay of the directory is refused: its entries are shown one by
+            // one.
             let mode = stat(&dir).map_or(0o755, |stat| stat.st_mode & 0o7777);
             return Ok((tmpfs(ops, mode, size, attrs), Some(dir)));
         }
         let lowers = [c_path(&dir)?].iter().collect();
+        // Root opens the directory once and through no link: others may move
+        // it.
         let flags = match ordinary {
             true => overlay_flags(true),
             false => OF_MACHINE,
@@ -183,7 +190,7 @@ impl<'a> Callers<'a> {
         self.shown.extend(filled.shown);
         self.is_remote |= filled.is_remote;
         if self.ordinary && asked != 0 {
-            // Only now: places to mount on were made in it.
+            // Not earlier, because mount points are made in it.
             ops.set_attr(placed.slot, asked, false);
         }
         Ok(())
@@ -195,18 +202,20 @@ impl Placed {
     fn attach(&self, ops: &mut Ops, root: Slot) {
         ops.attach(self.slot, root, &self.target, self.flags | NOT_IN_KERNEL_FS);
         if self.attrs != 0 {
+            // KERNEL(5.12): before, only an attached mount can be changed.
             ops.set_attr(self.slot, self.attrs, true);
         }
     }
 
-    /// Attaches the mount inside and closes its slot.
+    /// Attaches it inside, and frees its slot.
     pub(super) fn attach_whole(self, ops: &mut Ops, root: Slot) {
         self.attach(ops, root);
         ops.close(self.slot);
     }
 }
 
-/// A source on the host as an absolute path, and what its target must be.
+/// Returns a source on the host as an absolute path, and the flag that makes
+/// its target: a directory or a file.
 fn existing(source: &Path) -> Result<(CString, u32)> {
     let path = std::path::absolute(source)
         .map_err(|e| Error::io(Step::Mount, format_args!("source {source:?}"), e))?;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which operations of a start need to know neither its image nor its name: they can be done before anybody asks for it.
+//! Which operations of a start need to know neither its image nor its name:
+//! they can be done before anybody asks for it.
 #![forbid(unsafe_code)]
 
 use crate::wire::{Field as _, Op, Reader, SLOTS};
 
-/// Operations, divided. Each part in its order; all of the first before any of the second come to the same as all in their order.
+/// Operations, divided. Each part in its order; all of the first before any of
+/// the second come to the same as all in their order.
 #[derive(Default)]
 pub(super) struct Split {
     pub(super) prefix: Vec<u8>,
@@ -17,7 +19,8 @@ pub(super) fn split(ops: &[u8]) -> Split {
     let mut split = Split::default();
     while let Some(op) = Op::get(&mut reader) {
         if op == (Op::MakePrivate {}) {
-            // Until it is asked for, an init with a copy of the host's mounts keeps none of them busy that is unmounted.
+            // Until it is asked for, an init with a copy of the host's mounts
+            // keeps none of them busy that is unmounted.
             Op::MakeSlave {}.put(&mut split.prefix);
         }
         let to = match slots.is_early(&op) {
@@ -31,7 +34,8 @@ pub(super) fn split(ops: &[u8]) -> Split {
 
 #[derive(Default)]
 struct Slots {
-    /// File systems that are made early, and to which nothing has been done that was not early.
+    /// File systems that are made early, and to which nothing has been done
+    /// that was not early.
     prefix: Bits,
     /// Those that hold, or have held, anything.
     used: Bits,
@@ -46,7 +50,7 @@ impl Bits {
         self.0[slot as usize / 64] & 1 << (slot % 64) != 0
     }
 
-    /// Whether it was not in it.
+    /// Returns whether it was not in it.
     fn insert(&mut self, slot: u32) -> bool {
         let new = !self.contains(slot);
         self.0[slot as usize / 64] |= 1 << (slot % 64);
@@ -81,13 +85,15 @@ impl Slots {
             | Op::LoopbackUp {}
             | Op::NewKeyring {}
             | Op::DropBounding { .. } => true,
-            // On 6.15 and newer, before anything is attached to the root; else what is attached has been touched.
+            // On 6.15 and newer, before anything is attached to the root; else
+            // what is attached has been touched.
             Op::Attach { from, root, .. } => self.all(&[from, root]),
             Op::Mask {
                 root, dev, stage, ..
             } => self.all(&[root, dev, stage]),
             Op::MakeReadOnly { root, .. } => self.all(&[root]),
-            // Whatever is made in these from now on may depend on what this does.
+            // Whatever is made in these from now on may depend on what this
+            // does.
             Op::MakeFile { root, .. }
             | Op::CopyFile { root, .. }
             | Op::AddLine { root, .. }
@@ -114,7 +120,8 @@ impl Slots {
         }
     }
 
-    /// Whether it is all done to what is early. If not, it is done late, and whatever follows it may depend on it.
+    /// Returns whether it is all done to what is early. If not, it is done
+    /// late, and whatever follows it may depend on it.
     fn all(&mut self, slots: &[u32]) -> bool {
         slots.iter().all(|slot| self.prefix.contains(*slot)) || self.touch(slots)
     }

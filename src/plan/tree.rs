@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is seen inside: root, kernel file systems, the caller's mounts, and what is hidden of them.
+//! Plans the tree of a sandbox: root, kernel file systems, the caller's mounts,
+//! hidden paths.
 #![forbid(unsafe_code)]
 
 use super::callers::Callers;
@@ -13,17 +14,18 @@ use crate::parts::{devices, sysctl};
 use crate::spec::ByteSize;
 use crate::wire::Op;
 
-/// What is seen inside, whole.
+/// The mounts of a sandbox, as slots.
 pub(super) struct Tree {
     pub(super) root: Slot,
-    /// What is attached to the root, and how mounts of the host are shown.
+    /// Mounts of the host on the root, and how they are shown.
     pub(super) filled: Filled,
     pub(super) kernel: Kernel,
     pub(super) pts: Slot,
 }
 
 impl Tree {
-    /// Whatever is put over the image's own, by `callers` what the caller wants, then what is to be hidden of all that.
+    /// Mounts the files of names, then the caller's mounts by `callers`, then
+    /// hides paths. In this order, because a later mount covers an earlier one.
     fn finish(
         self,
         ops: &mut Ops,
@@ -41,6 +43,8 @@ impl Tree {
         if let Some(paths) = &mut hidden
             && is_host
         {
+            // The host may show the same directory by other names, such as a
+            // bind.
             let survey = Survey::new(inputs.tree, inputs.tree.ordinary)?;
             paths.extend(aliases(&survey, paths));
         }
@@ -50,15 +54,17 @@ impl Tree {
     }
 }
 
-/// Everything is made in the host's mount namespace, attached nowhere. Then the way out of it, with the tree as the root.
+/// Makes everything detached in the host's mount namespace, then changes to an
+/// empty namespace with the tree as its root.
 pub(super) fn detached(ops: &mut Ops, stage: Slot, inputs: &Inputs<'_>) -> Result<Tree> {
-    // First, and whole: the next start may have it made ahead.
+    // First and complete, so that a prestarted init can have run all of it.
     let (kernel, pts) = kernel(ops, None, stage, inputs, false)?;
     let root = inputs.backend.mount_detached(ops, stage, inputs.tree)?;
     let mut filled = inputs.backend.fill(ops, stage, root, inputs.tree)?;
     let mut callers = Callers::new(inputs, stage, false);
     let placed = callers.ahead(ops)?;
     callers.tell(&mut filled);
+    // From here on no path leads to a file of the host.
     ops.push(Op::EnterEmptyNs {});
     ops.push(Op::AttachRoot {
         from: root.number(),
@@ -78,7 +84,8 @@ pub(super) fn detached(ops: &mut Ops, stage: Slot, inputs: &Inputs<'_>) -> Resul
     })
 }
 
-/// The same, each made where it is attached.
+/// Makes each mount where it is attached, in a copy of the host's mount
+/// namespace.
 pub(super) fn attached(
     ops: &mut Ops,
     stage: Slot,
@@ -99,9 +106,11 @@ pub(super) fn attached(
     Ok(tree)
 }
 
-/// `/proc`, `/sys` and `/dev` with all that is in them, attached to `root` if there is one already; the devpts comes back, too.
+/// Makes `/proc`, `/sys` and `/dev` with all that is in them, attached to
+/// `root` if it is given. Returns the devpts, too, because the init opens
+/// terminals in it.
 ///
-/// KERNEL(6.15): before that nothing can be attached to what is attached nowhere.
+/// KERNEL(6.15): before, move_mount(2) refuses a detached target.
 fn kernel(
     ops: &mut Ops,
     root: Option<Slot>,
@@ -113,7 +122,8 @@ fn kernel(
     let kernel = Kernel::new(ops, spec, ordinary);
     sysctl::network(ops, kernel.proc, spec, inputs.ids);
     sysctl::of_spec(ops, kernel.proc, spec);
-    // Before it is attached: the next start may have this made ahead, whoever the user is.
+    // Before `/dev` is attached, because a prestarted init has no root to
+    // attach to.
     devices::standard(ops, kernel.dev, spec, ordinary);
     if let Some(root) = root {
         kernel.attach(ops, root);
@@ -125,15 +135,16 @@ fn kernel(
     Ok((kernel, pts))
 }
 
-/// A tmpfs of ours: the writable layer in memory, files to be bound, an empty directory. Attached on top of the root, but
-/// for a bare start, which needs it nowhere.
+/// Makes the stage: a tmpfs for the writable layer in memory, files to be
+/// bound, and an empty directory. `attached` puts it on top of the root.
+/// KERNEL(6.15): before, overlayfs takes no directory of a detached mount.
 pub(super) fn stage(ops: &mut Ops, size: Option<ByteSize>, attached: bool) -> Slot {
     let mut list = options([c"mode", c"755"]);
     if let Some(size) = size {
         push_size(&mut list, size);
     }
     let stage = ops.new_fs(c"tmpfs", &list, 0);
-    // It hides others, and stands for an image without layers.
+    // Covers directories to be hidden, and stands for an image without layers.
     ops.make_dir(stage, c"empty", 0o755);
     if attached {
         ops.push(Op::AttachRoot {

@@ -28,7 +28,7 @@ pub struct Effective {
     pub hostname: String,
     /// The back end of the root: `overlay`, `copy`, `plain`.
     pub storage: String,
-    /// True if each overlay has one device, and an inode number of its own for
+    /// Whether each overlay has one device, and an inode number of its own for
     /// each file (`xino=on`, or all of it on one file system). Null for other
     /// back ends, and without `/proc`.
     pub unique_inodes: Option<bool>,
@@ -40,9 +40,9 @@ pub struct Effective {
     pub ids: String,
     /// Capabilities of container root.
     pub capabilities: Vec<String>,
-    /// True if a system call filter is attached.
+    /// Whether a system call filter is attached.
     pub seccomp: bool,
-    /// True if setuid programs gain nothing.
+    /// Whether setuid programs gain nothing.
     pub no_new_privs: bool,
     /// Mounts of the machine in its view `host` and in `cow` mounts, and how
     /// each is shown.
@@ -51,8 +51,7 @@ pub struct Effective {
     pub masked_paths: Vec<String>,
     /// Paths that are read-only where they exist.
     pub readonly_paths: Vec<String>,
-    /// Version, directories and limits of the cgroup, read back from the
-    /// kernel.
+    /// Version, directories and limits of the cgroup, read back from the kernel.
     pub cgroup: serde_json::Value,
     /// Keys of the spec that are not in force, because `best_effort` names them
     /// and this machine cannot enforce them.

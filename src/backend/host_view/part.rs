@@ -37,7 +37,7 @@ pub(crate) struct ViewPlace<'a> {
     pub(crate) scratch: Option<&'a Path>,
     /// Attributes of every part.
     pub(crate) attrs: u32,
-    /// Whether all of it becomes read-only in the end.
+    /// True if all of it becomes read-only in the end.
     pub(crate) read_only: bool,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Filled {
     pub(crate) parts: Vec<Slot>,
     /// Mounts and files of the host, and how each is shown.
     pub(crate) shown: Vec<(PathBuf, ShownAs)>,
-    /// Whether any of it may not answer when it is mounted.
+    /// True if any of it may not answer when it is mounted.
     pub(crate) is_remote: bool,
 }
 

@@ -134,8 +134,8 @@ impl<'a> Survey<'a> {
     /// it where that does not tell.
     ///
     /// # Errors
-    /// When the helper is gone, and [`is_trial`](crate::backend::is_trial) where it
-    /// must not be tried.
+    /// When the helper is gone, and [`is_trial`](crate::backend::is_trial)
+    /// where it must not be tried.
     pub(super) fn verdict(&self, path: &Path) -> Result<ShownAs> {
         let Some(mount) = self.mounts.showing(path) else {
             return Ok(ShownAs::Cow);
