@@ -9,9 +9,9 @@ use std::fs;
 use std::time::Duration;
 
 use tare::{Command, Kind, Reason, Sandbox, Spec, Stdin};
-use tare_oracle::{need, ordinary_user};
+use tare_oracle::{CALLERS, caller, need, needs};
 
-use harness::{Ground, line, run, sh};
+use harness::{Ground, line, passes_again, run, sh};
 
 /// Takes 96 MiB as a program's own memory, or as a file of a tmpfs.
 const HUNGRY: [&str; 3] = [
@@ -79,7 +79,7 @@ fn memory_within_the_limit_is_counted() {
 /// 6.12.
 fn peak_is_reset() -> bool {
     let v1 = fs::read_to_string("/proc/self/cgroup").unwrap();
-    v1.contains(":memory:") || tare_oracle::needs::kernel(6, 12).is_ok()
+    v1.contains(":memory:") || needs::kernel(6, 12).is_ok()
 }
 
 #[test]
@@ -347,22 +347,24 @@ fn effective_tells_the_limits_as_the_kernel_has_them() {
     assert_eq!(effective["left_out"], serde_json::json!([]));
 }
 
-/// The error of an ordinary user without a delegated cgroup; run as that user
-/// by the test below.
+/// Callers without a delegated cgroup are told so.
 #[test]
 fn limits_without_a_cgroup_are_refused_or_left_out() {
-    if nix::unistd::geteuid().is_root() {
-        need!(user("plain"), userns, overlay, kernel(5, 11));
-        let output = ordinary_user(false)
-            .command(std::env::current_exe().unwrap())
-            .args(["--exact", "limits_without_a_cgroup_are_refused_or_left_out"])
-            .output()
-            .unwrap();
-        let shown = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && shown.contains("1 passed"),
-            "{shown}"
+    if needs::root().is_ok() {
+        need!(
+            user("plain"),
+            user("subids"),
+            userns,
+            overlay,
+            kernel(5, 11)
         );
+        for kind in CALLERS {
+            let mut command = caller(kind).command(std::env::current_exe().unwrap());
+            passes_again(
+                &mut command,
+                "limits_without_a_cgroup_are_refused_or_left_out",
+            );
+        }
         return;
     }
     let ground = Ground::new();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::Pid;
 use tare::Sandbox;
 use tare_oracle::{Host, need};
 
@@ -84,7 +84,7 @@ fn ahead_one_is_used_once_and_only_where_it_fits() {
         (r#"{"security": {"devices": ["/dev/fuse"]}}"#, false),
         (r#"{"security": {"device_rules": ["c 10:237 r"]}}"#, false),
     ];
-    let of_root = geteuid().is_root().then_some(of_root);
+    let of_root = tare_oracle::needs::root().is_ok().then_some(of_root);
     for (json, fits) in of_all.into_iter().chain(of_root.into_iter().flatten()) {
         match fits {
             // After mounts by others, a new one is made.

@@ -22,11 +22,9 @@ pub(crate) const CALLERS: [&str; 5] = ["root", "plain", "subids", "root-of-one",
 /// A command that runs this test program as a caller.
 pub(crate) fn as_caller(caller: &str) -> process::Command {
     let exe = env::current_exe().unwrap();
-    let user = ordinary_user(matches!(caller, "subids" | "root-of-many"));
     match caller {
         "root" => process::Command::new(exe),
-        "plain" | "subids" => user.command(exe),
-        _ => user.root_command(exe),
+        kind => tare_oracle::caller(kind).command(exe),
     }
 }
 

@@ -116,7 +116,7 @@ fn helper_is_in_no_group_and_no_session_of_the_hosts() {
 /// Mounts that the host made and left can be unmounted while its helper runs.
 #[test]
 fn helper_keeps_no_directory_of_the_hosts_busy() {
-    need!(root);
+    need!(namespace_root);
     let name = "killed::helper_keeps_no_directory_of_the_hosts_busy";
     if env::var("TARE_TEST_AGAIN").is_ok_and(|test| test == name) {
         let ground = Ground::new();

@@ -48,5 +48,5 @@ pub use foreground::foreground;
 pub use host::Host;
 pub use images::image;
 pub use program::built;
-pub use users::{User, ordinary_user};
+pub use users::{CALLERS, User, caller, ordinary_user};
 pub use victim::Victim;

@@ -74,6 +74,12 @@ pub fn root() -> Need {
     found(nix::unistd::geteuid().is_root() && whole, || "root".into())
 }
 
+/// Effective uid 0, of the machine or of a user namespace: it may make other
+/// namespaces and mount there.
+pub fn namespace_root() -> Need {
+    found(nix::unistd::geteuid().is_root(), || "uid 0".into())
+}
+
 /// Any other effective uid than 0.
 pub fn not_root() -> Need {
     found(!nix::unistd::geteuid().is_root(), || {
@@ -106,7 +112,7 @@ pub fn userns() -> Need {
     )
 }
 
-/// An ordinary user that tests may become: `plain` or `subids`, see [`users`].
+/// A caller that tests may become, by its kind in [`users::CALLERS`].
 pub fn user(name: &str) -> Need {
     root().map_err(|_| format!("root, to become the ordinary user {name:?}"))?;
     let subids = users::wants_subids(name)?;

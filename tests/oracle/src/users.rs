@@ -22,6 +22,25 @@ pub struct User {
     pub gid: u32,
     /// Home directory, mode 0700, on the root file system.
     pub home: PathBuf,
+    /// Commands run as uid 0 of a user namespace of this user's.
+    pub is_namespace_root: bool,
+}
+
+/// Kinds of callers beside root of the machine: ordinary users with one id and
+/// with subordinate ids, and uid 0 of a user namespace of each.
+/// `need!(user(kind))` asks for one, [`caller`] returns it.
+pub const CALLERS: [&str; 4] = ["plain", "subids", "root-of-one", "root-of-many"];
+
+/// Returns the caller of a kind of [`CALLERS`].
+///
+/// # Panics
+/// As [`ordinary_user`] does, and for a kind that is not in [`CALLERS`].
+pub fn caller(kind: &str) -> User {
+    let has_subids = wants_subids(kind).unwrap_or_else(|why| panic!("needs {why}"));
+    User {
+        is_namespace_root: kind.starts_with("root-of-"),
+        ..ordinary_user(has_subids)
+    }
 }
 
 impl User {
@@ -29,9 +48,16 @@ impl User {
     /// capability, an environment of only `PATH`, `HOME`, `USER` and
     /// `LOGNAME`, their home as working directory.
     ///
-    /// The process id is the program's own (setpriv replaces itself), so that
-    /// signals and `Child::id` mean what they say.
+    /// The process id is the program's own (setpriv and unshare replace
+    /// themselves), so that signals and `Child::id` mean what they say.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        if self.is_namespace_root {
+            return self.root_command(program);
+        }
+        self.ordinary_command(program)
+    }
+
+    fn ordinary_command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("/usr/bin/setpriv");
         command
             .arg(format!("--reuid={}", self.uid))
@@ -52,7 +78,7 @@ impl User {
     /// The namespace has the subordinate ids too, where the user has any:
     /// rootless podman and userns-remap look so; else the one id.
     pub fn root_command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = self.command("/usr/bin/unshare");
+        let mut command = self.ordinary_command("/usr/bin/unshare");
         command.arg("--map-root-user");
         if has_range("/etc/subuid", &self.name) {
             command.arg("--map-auto");
@@ -87,12 +113,12 @@ pub fn ordinary_user(subids: bool) -> User {
     ensure(subids).unwrap_or_else(|why| panic!("needs {why}"))
 }
 
-/// The user that `need!(user(name))` means.
-pub(crate) fn wants_subids(name: &str) -> Result<bool, String> {
-    match name {
-        "plain" => Ok(false),
-        "subids" => Ok(true),
-        other => Err(format!("a user \"plain\" or \"subids\", not {other:?}")),
+/// Returns whether the user of a kind of [`CALLERS`] has subordinate ids.
+pub(crate) fn wants_subids(kind: &str) -> Result<bool, String> {
+    match kind {
+        "plain" | "root-of-one" => Ok(false),
+        "subids" | "root-of-many" => Ok(true),
+        other => Err(format!("a user of {CALLERS:?}, not {other:?}")),
     }
 }
 
@@ -136,6 +162,7 @@ fn find(name: &str) -> Result<Option<User>, String> {
         uid: user.uid.as_raw(),
         gid: user.gid.as_raw(),
         home: user.dir,
+        is_namespace_root: false,
     }))
 }
 

@@ -128,7 +128,8 @@ impl Table {
                 // Dead and adopted, waiting for process 1 alone. An ordinary
                 // user sees the owner of a helper, but not its host.
                 let own = nix::unistd::geteuid();
-                let mine = own.is_root() || process.uid == Some(own.as_raw());
+                // In a user namespace, other users' processes have no uid 0.
+                let mine = crate::needs::root().is_ok() || process.uid == Some(own.as_raw());
                 let counts = ours && mine && process.state != "Z";
                 return match counts && !self.has_other_host(at) {
                     true => Whose::Orphan,
