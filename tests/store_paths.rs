@@ -3,20 +3,23 @@
 //! image stays together.
 #![forbid(unsafe_code)]
 
+#[path = "harness/mod.rs"]
+mod harness;
 mod layout;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::{env, fs};
 
+use harness::passes_again;
 use layout::{Codec, simple};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use tare::Kind;
 use tare::image::{Images, UnpackOptions, unpack};
-use tare_oracle::need;
+use tare_oracle::{CALLERS, caller, need, ordinary_user};
 use tempfile::tempdir;
 
 /// The owner of a parent moves it all the time: what is unpacked stays
@@ -86,7 +89,7 @@ fn unpack_into_a_link_is_refused() {
 #[test]
 fn store_that_others_could_redirect_is_refused() {
     need!(root, user("plain"));
-    let user = tare_oracle::ordinary_user(false);
+    let user = ordinary_user(false);
     let dir = tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let victim = dir.path().join("victim");
@@ -122,12 +125,64 @@ fn store_that_others_could_redirect_is_refused() {
     assert_eq!(store.path(), at("shared/dir/store").canonicalize().unwrap());
 }
 
+/// The directory of a caller in the test below.
+const DIR: &str = "TARE_TEST_STORE_DIR";
+/// Set if that caller is uid 0 of a user namespace.
+const IN_NAMESPACE: &str = "TARE_TEST_STORE_IN_NAMESPACE";
+
+#[test]
+fn store_below_others_is_refused_to_any_caller() {
+    need!(root, user("plain"), user("subids"), userns);
+    for kind in CALLERS {
+        let user = caller(kind);
+        let [plain, subids] = [false, true].map(ordinary_user);
+        let other = if user.uid == plain.uid { subids } else { plain };
+        let dir = user.tempdir();
+        for (name, owner) in [("theirs", other.uid), ("theirs/dir", user.uid)] {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).unwrap();
+            chown(&path, Some(owner), None).unwrap();
+        }
+        let mut command = user.command(env::current_exe().unwrap());
+        command.env(DIR, dir.path());
+        if user.is_namespace_root {
+            command.env(IN_NAMESPACE, "1");
+        }
+        passes_again(&mut command, "store_of_a_caller_below_others");
+    }
+}
+
+#[test]
+fn store_of_a_caller_below_others() {
+    let Some(dir) = env::var_os(DIR).map(PathBuf::from) else {
+        // The test above runs this.
+        return;
+    };
+    let refused = |path: &str, why: &str| {
+        let error = Images::open(dir.join(path)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Permission, "{error}");
+        assert!(error.to_string().contains(why), "{error}");
+    };
+    fs::create_dir_all(dir.join("shared/dir")).unwrap();
+    fs::set_permissions(dir.join("shared"), fs::Permissions::from_mode(0o777)).unwrap();
+    refused("shared/dir/store", "other users may write to it");
+    if env::var_os(IN_NAMESPACE).is_none() {
+        return refused("theirs/dir/store", "belongs to user");
+    }
+    // A user without an id in the namespace looks as root of the machine does.
+    Images::open(dir.join("theirs/dir/store")).unwrap();
+    fs::create_dir_all(dir.join("mapped/dir")).unwrap();
+    if chown(dir.join("mapped"), Some(5), None).is_ok() {
+        refused("mapped/dir/store", "belongs to user 5");
+    }
+}
+
 /// The user of a parent swaps a store of root's for another directory all the
 /// time.
 #[test]
 fn store_open_while_a_parent_is_swapped_sweeps_nothing_else() {
     need!(root, user("plain"));
-    let user = tare_oracle::ordinary_user(false);
+    let user = ordinary_user(false);
     let dir = user.tempdir();
     let (place, victim) = (dir.path().join("place"), dir.path().join("victim"));
     for tree in [&place, &victim] {
