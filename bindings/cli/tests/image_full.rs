@@ -89,7 +89,7 @@ fn fill(disk: &Path) {
 /// Removes an image, name by name.
 fn removes_on(tare: &Tare, disk: &Path, names: &[&str]) {
     let owner = fs::metadata(tare.store.path()).unwrap();
-    let own = disk.join(owner.uid().to_string());
+    let own = disk.join("own");
     fs::create_dir(&own).unwrap();
     chown(&own, Some(owner.uid()), Some(owner.gid())).unwrap();
     let run = |args: &[&str]| {
@@ -116,8 +116,7 @@ fn removes_on(tare: &Tare, disk: &Path, names: &[&str]) {
     assert!(run(&["store", "check"]).ok().ends_with(" 0 problems"));
     // The freed blocks can be written.
     fs::write(disk.join("more"), vec![1; 100_000]).unwrap();
-    for path in ["full", "more"] {
-        let path = disk.join(path);
+    for path in [own, disk.join("full"), disk.join("more")] {
         let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
     }
 }

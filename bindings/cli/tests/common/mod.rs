@@ -62,6 +62,13 @@ impl Tare {
         }
     }
 
+    /// Returns whether newuidmap(1), a set-user-id program, writes the maps:
+    /// strace(1) takes that bit away.
+    pub(crate) fn takes_newuidmap(&self) -> bool {
+        let user = self.user.as_ref();
+        user.is_some_and(|user| !user.is_namespace_root) && self.ids().len() > 1
+    }
+
     /// Returns the path of a file of the store.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.store.path().join(name)
@@ -171,12 +178,12 @@ impl Said {
     }
 }
 
-/// Returns root, and every kind of ordinary user.
+/// Returns root, and every other kind of caller.
 pub(crate) fn everybody() -> Vec<Tare> {
     let mut all = vec![Tare::new()];
-    for (name, subids) in [("plain", false), ("subids", true)] {
-        match tare_oracle::needs::user(name) {
-            Ok(()) => all.push(Tare::of(tare_oracle::ordinary_user(subids))),
+    for kind in tare_oracle::CALLERS {
+        match tare_oracle::needs::user(kind) {
+            Ok(()) => all.push(Tare::of(tare_oracle::caller(kind))),
             Err(why) => tare_oracle::needs::missing("user", &why),
         }
     }
