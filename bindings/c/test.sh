@@ -92,10 +92,11 @@ addr2line -e "$lib/libtare.so" "0x$at" | grep -q 'bindings/c/src/library\.rs'
 
 passed=0
 # run_as USER NAME LAST WORDS...: runs the words with a fresh store and LAST,
-# made from a busybox tree.
+# made from a busybox tree. The user userns is uid 0 of a user namespace.
 run_as() {
-    local user=$1 name=$2 last=$3 temp said status=0 apart=()
+    local who=$1 user=$1 name=$2 last=$3 temp said status=0 apart=() as=()
     shift 3
+    [ "$who" != userns ] || user=tare-t-plain as=(unshare --map-root-user)
     # The test compares all mounts, and other tests of the machine mount, too.
     [[ $name != hosts* ]] || apart=(unshare --mount --propagation private)
     temp=$(mktemp -d /tmp/tare-c.XXXXXX)
@@ -111,13 +112,13 @@ run_as() {
     "${root[@]}" chown -R "$user:" "$temp"
     said=$("${root[@]}" "${apart[@]}" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
         env -i HOME="$temp" PATH=/usr/bin:/bin LD_LIBRARY_PATH="$lib" IMAGE="oci:$images/busybox" \
-        "$@" "$temp/store" "$temp/$last" 2>&1) || status=$?
+        "${as[@]}" "$@" "$temp/store" "$temp/$last" 2>&1) || status=$?
     "${root[@]}" rm -rf "$temp"
     if [ "$status" = 0 ] && [[ $said == *": ok"* ]]; then
-        echo "test $name as $user ... ok"
+        echo "test $name as $who ... ok"
         passed=$((passed + 1))
     else
-        echo "test $name as $user ... FAILED"
+        echo "test $name as $who ... FAILED"
         printf '%s\n' "$said" | tail -n 60
         return 1
     fi
@@ -126,8 +127,8 @@ run_as() {
 echo
 echo "running the C programs"
 failed=0
-for user in root tare-t-plain tare-t-subids; do
-    id "$user" >/dev/null || exit
+id tare-t-plain tare-t-subids >/dev/null || exit
+for user in root tare-t-plain tare-t-subids userns; do
     run_as "$user" face root "$home/face" || failed=1
     run_as "$user" handles root.tar "$home/handles" || failed=1
     run_as "$user" hosts root "$home/hosts" || failed=1

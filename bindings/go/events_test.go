@@ -15,7 +15,7 @@ import (
 )
 
 func TestEventsTellKillsAndTheEnd(t *testing.T) {
-	if os.Getuid() != 0 {
+	if !isMachineRoot(t) {
 		sb := open(t)
 		var wrong *tare.Error
 		if _, err := sb.Events(); !errors.As(err, &wrong) || wrong.Kind != "unsupported" {
@@ -77,7 +77,7 @@ func TestEventsOfNoSandboxAreErrors(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if os.Getuid() == 0 {
+	if isMachineRoot(t) {
 		events, err := open(t, tare.Memory(64<<20)).Events()
 		if err != nil || events.Close() != nil || events.Close() != nil {
 			t.Fatal(err)
@@ -90,7 +90,7 @@ func TestEventsOfNoSandboxAreErrors(t *testing.T) {
 }
 
 func TestEventsThatAreClosedEndTheirWait(t *testing.T) {
-	if os.Getuid() != 0 {
+	if !isMachineRoot(t) {
 		return
 	}
 	events, err := open(t, tare.Memory(64<<20)).Events()

@@ -28,6 +28,17 @@ func open(t *testing.T, opts ...tare.Option) *tare.Sandbox {
 	return taretest.Open(t, "host", append([]tare.Option{tare.Store(t.TempDir())}, opts...)...)
 }
 
+// isMachineRoot returns whether the caller is root of the machine. In a user
+// namespace, uid 0 is an ordinary user.
+func isMachineRoot(t *testing.T) bool {
+	t.Helper()
+	ids, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.Getuid() == 0 && strings.Join(strings.Fields(string(ids)), " ") == "0 0 4294967295"
+}
+
 func TestOutputAndExitError(t *testing.T) {
 	sb := open(t, tare.Env("A", "b c"), tare.Hostname("box"))
 	out, err := sb.Command("sh", "-c", "echo $A; hostname; id -u").Output()

@@ -108,18 +108,21 @@ fi
 says README.md readme '"0\n" <nil>'
 says docs/go.md manual '"box\n0\n" <nil>'
 says "docs/go.md, an image" image 'box:latest "hi\n" <nil>'
-for run in root:shared root:static root:checked tare-t-plain:shared tare-t-subids:shared; do
-    user=${run%:*} kind=${run#*:}
-    id "$user" >/dev/null || exit
+id tare-t-plain tare-t-subids >/dev/null || exit
+for run in root:shared root:static root:checked tare-t-plain:shared tare-t-subids:shared userns:shared; do
+    who=${run%:*} kind=${run#*:}
+    user=$who as=()
+    # Uid 0 of a user namespace.
+    [ "$who" != userns ] || user=tare-t-plain as=(unshare --map-root-user)
     temp=$(mktemp -d /tmp/tare-go.XXXXXX)
     "${root[@]}" chown "$user" "$temp"
     if said=$(cd "$temp" && "${root[@]}" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
         env -i HOME="$temp" TMPDIR="$temp" PATH=/usr/bin:/bin LD_LIBRARY_PATH="$prefix/lib" "${checks[@]}" \
-        "$home/$kind.test" -test.timeout 120s -test.v 2>&1) && [[ $said != *SKIP* ]]; then
-        tell "$kind as $user" "ok ($(grep -c '^--- PASS' <<<"$said") passed)"
+        "${as[@]}" "$home/$kind.test" -test.timeout 120s -test.v 2>&1) && [[ $said != *SKIP* ]]; then
+        tell "$kind as $who" "ok ($(grep -c '^--- PASS' <<<"$said") passed)"
         passed=$((passed + 1))
     else
-        tell "$kind as $user" FAILED
+        tell "$kind as $who" FAILED
         tail -n 60 <<<"$said"
         failed=1
     fi

@@ -4,10 +4,12 @@
 #ifndef CHECK_H
 #define CHECK_H
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tare.h>
+#include <unistd.h>
 
 #define CHECK(condition)                                                                           \
     do {                                                                                           \
@@ -42,6 +44,15 @@
         CHECK(!strchr(tare_error_message(error_), '\n'));                                          \
         tare_error_free(error_);                                                                   \
     } while (0)
+
+/* Returns whether the caller is root of the machine: uid 0, every id mapped. */
+static inline int is_machine_root(void) {
+    unsigned inside = 1, outside = 1, count = 0;
+    FILE *map = fopen("/proc/self/uid_map", "re");
+    CHECK(map && fscanf(map, "%u %u %u", &inside, &outside, &count) == 3);
+    fclose(map);
+    return geteuid() == 0 && inside == 0 && outside == 0 && count == UINT_MAX;
+}
 
 static inline tare_command command_of(const char *const *argv) {
     tare_command command = TARE_COMMAND_INIT;
