@@ -8,6 +8,7 @@
 #   -w   only make the wheel, for speed, and print where it is
 #   -b   build for speed, and run bench.py with the other words
 #   -l   only what needs no wheel: format, lint, types
+#   -u   only the tests as uid 0 of a user namespace
 #   -v   only make the environment, without the wheel, and print where it is
 #
 # Environment: TARE_IMAGES (the output of tests/images.sh), TARE_PYTHON (the
@@ -52,19 +53,21 @@ PYTHON
         "$home"/wheels/*.whl
 }
 
-# tests_as USER WORDS...: the tests as this user.
+# tests_as USER WORDS...: the tests as this user; userns is uid 0 of a user
+# namespace.
 tests_as() {
-    local user=$1 temp status=0
+    local user=$1 temp status=0 as=()
     shift
     echo
     echo "running the Python tests as $user"
+    [ "$user" != userns ] || user=tare-t-plain as=(unshare --map-root-user)
     temp=$(mktemp -d /tmp/tare-python.XXXXXX)
     "${root[@]}" chown "$user" "$temp"
     # Not from here, because the tested package is the installed one.
     "${root[@]}" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
         env -i HOME="$temp" PATH="$venv/bin:/usr/bin:/bin:/usr/sbin:/sbin" LANG=C.UTF-8 TARE_IMAGES="$TARE_IMAGES" \
         PYTHONDONTWRITEBYTECODE=1 \
-        "$venv/bin/python" -m pytest --config-file="$PWD/pyproject.toml" --rootdir="$PWD" \
+        "${as[@]}" "$venv/bin/python" -m pytest --config-file="$PWD/pyproject.toml" --rootdir="$PWD" \
         --basetemp="$temp/pytest" "$@" || status=$?
     "${root[@]}" rm -rf "$temp"
     return "$status"
@@ -104,6 +107,12 @@ fi
 wheel dev
 if [ "${1-}" = -e ]; then
     echo "$venv"
+    exit
+fi
+if [ "${1-}" = -u ]; then
+    shift
+    [ $# != 0 ] || set -- -n 4 tests
+    tests_as userns -m 'not root' "$@"
     exit
 fi
 (cd "$home" && "$venv/bin/python" -m mypy.stubtest --concise tare)

@@ -274,7 +274,7 @@ def one_id(box: tare.Sandbox) -> bool:
     try:
         box.read_file("/etc/passwd", user=12)
     except OSError as error:
-        assert error.errno == errno.EINVAL and "--add-subuids" in getattr(error, "cure", "")
+        assert error.errno == errno.EINVAL and "subuid" in getattr(error, "cure", "")
         return True
     return False
 

@@ -20,8 +20,10 @@ import pytest
 import tare
 from tare._store import default_store
 
-# An ordinary user has no cgroup for limits, unless one was delegated.
-PIDS = 50 if os.geteuid() == 0 else None
+# In a user namespace, uid 0 is an ordinary user. An ordinary user has no cgroup
+# for a limit, unless one was delegated.
+MAP = Path("/proc/self/uid_map").read_text().split()
+PIDS = 50 if os.geteuid() == 0 and MAP == ["0", "0", "4294967295"] else None
 
 
 def status(*names: str) -> list[str]:
@@ -195,15 +197,17 @@ def test_host_may_ignore_its_children(store: tare.Store, ignored: signal.Handler
 
 def test_sigkill_leaves_nothing(store: tare.Store) -> None:
     code = """if True:
-        import os, time, tare
-        sb = tare.Sandbox("busybox", write="disk", pids=50 if os.geteuid() == 0 else None)
+        import sys, time, tare
+        pids = int(sys.argv[1]) if sys.argv[1:] else None
+        sb = tare.Sandbox("busybox", write="disk", pids=pids)
         process = sb.popen(["sh", "-c", "sleep 60 & touch /a; sleep 60"])
         effective = sb.effective()
         spawner = effective["name"].split("-")[-1].split(".")[0]
         print(process.pid, spawner, *effective["cgroup"]["paths"], flush=True)
         time.sleep(60)
         """
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    argv = [sys.executable, "-c", code, *([str(PIDS)] if PIDS else [])]
+    child = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     assert child.stdout
     command, spawner, *cgroups = child.stdout.readline().split()
     assert all(map(os.path.isdir, cgroups)) and (cgroups or not PIDS)
