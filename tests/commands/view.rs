@@ -11,12 +11,12 @@ use std::{env, process};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare::{Command, Sandbox, ShownMount, Spec};
-use tare_oracle::{need, ordinary_user};
+use tare_oracle::{CALLERS, caller, need};
 
 use crate::harness::{Ground, passes_again, sh, text};
 
-/// True if the user of the test below has subordinate ids.
-const SUBIDS: &str = "TARE_TEST_VIEW_SUBIDS";
+/// The kind of caller of the test below.
+const KIND: &str = "TARE_TEST_VIEW_KIND";
 /// The directory with mounts in it.
 const DIR: &str = "TARE_TEST_VIEW_DIR";
 /// Files in `DIR/many`: more than are copied and bound.
@@ -34,11 +34,11 @@ fn ordinary_users_see_a_host_with_other_mounts() {
         program("mount"),
         program("unshare")
     );
-    for subids in ["", "subids"] {
+    for kind in CALLERS {
         again(
             "view::root_mounts_for_a_user",
             "/usr/bin/unshare",
-            |command| command.arg("-m").env(SUBIDS, subids),
+            |command| command.arg("-m").env(KIND, kind),
         );
     }
 }
@@ -100,11 +100,11 @@ pub(crate) fn mount_trigger(on: &Path) -> std::io::PipeReader {
 /// Runs in a separate mount namespace.
 #[test]
 fn root_mounts_for_a_user() {
-    let Ok(subids) = env::var(SUBIDS) else {
+    let Ok(kind) = env::var(KIND) else {
         // The test above runs this.
         return;
     };
-    let user = ordinary_user(!subids.is_empty());
+    let user = caller(&kind);
     let temp = user.tempdir();
     let dir = temp.path();
     assert!(mount("tmpfs", "mode=777", &dir.join("mnt")));

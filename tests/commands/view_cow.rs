@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use tare::Sandbox;
-use tare_oracle::{User, need, ordinary_user};
+use tare_oracle::{CALLERS, User, caller, need};
 
 use crate::harness::{Ground, passes_again};
 use crate::view::mount;
@@ -102,8 +102,8 @@ fn cow_in_a_namespace_for_users() {
     if !is_alone() {
         return;
     }
-    for subids in [false, true] {
-        let user = ordinary_user(subids);
+    for kind in CALLERS {
+        let user = caller(kind);
         let temp = user.tempdir();
         let metadata = fs::metadata(temp.path()).unwrap();
         let owner = (metadata.uid(), metadata.gid());
@@ -143,8 +143,8 @@ fn own_directories_of_users_are_written_wherever_they_are() {
         overlay,
         kernel(5, 11)
     );
-    for subids in [false, true] {
-        let user = ordinary_user(subids);
+    for kind in CALLERS {
+        let user = caller(kind);
         let temp = user.tempdir();
         let owner = fs::metadata(temp.path()).unwrap();
         let own = temp.path().join("department/own");

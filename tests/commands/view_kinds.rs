@@ -9,7 +9,7 @@ use std::{env, process, thread};
 
 use nix::mount::{MntFlags, umount2};
 use tare::Sandbox;
-use tare_oracle::{need, ordinary_user};
+use tare_oracle::{CALLERS, caller, need};
 
 use crate::harness::{Ground, passes_again};
 use crate::view::{mount, mount_dead};
@@ -214,8 +214,8 @@ fn views_in_a_namespace_show_other_kinds() {
     let temp = tempfile::tempdir().unwrap();
     let _mounts = mount_all(temp.path());
     assert_views(temp.path(), "5000", &["memory", "disk"]);
-    for subids in [false, true] {
-        let user = ordinary_user(subids);
+    for kind in CALLERS {
+        let user = caller(kind);
         let temp = user.tempdir();
         let _mounts = mount_all(temp.path());
         let mut command = user.command(env::current_exe().unwrap());

@@ -11,9 +11,9 @@ use std::{env, process};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare::{Command, Sandbox, Spec};
-use tare_oracle::need;
+use tare_oracle::{caller, need, needs};
 
-use crate::harness::{Ground, run, sh, text};
+use crate::harness::{Ground, passes_again, run, sh, text};
 use crate::view::{again, mount, mount_dead, mount_trigger};
 
 /// Marks a test in a mount namespace of its own.
@@ -25,6 +25,39 @@ pub(crate) fn again_alone(test: &str) {
     again(test, "/usr/bin/unshare", |command| {
         command.arg("-m").env(OWN, "1")
     });
+}
+
+/// Runs a test once more as uid 0 of a user namespace with many ids, which has
+/// mount and pid namespaces of its own: procfs takes the second.
+#[track_caller]
+fn again_alone_as_namespace_root(test: &str) {
+    let mut unshare = caller("root-of-many").command("/usr/bin/unshare");
+    unshare
+        .args(["--mount", "--pid", "--fork", "--mount-proc"])
+        .arg(env::current_exe().unwrap())
+        .env(OWN, "1");
+    passes_again(&mut unshare, test);
+}
+
+#[test]
+fn namespace_root_sees_mounts_of_its_own() {
+    need!(
+        root,
+        user("subids"),
+        userns,
+        overlay,
+        kernel(5, 11),
+        program("mount"),
+        program("unshare")
+    );
+    for test in [
+        "view_root::root_in_a_namespace_sees_other_mounts",
+        "view_root::root_in_a_namespace_sees_refused_mounts",
+        "view_root::hidden_paths_in_a_namespace",
+        "view_root::workdir_in_a_namespace",
+    ] {
+        again_alone_as_namespace_root(test);
+    }
 }
 
 pub(crate) fn is_alone() -> bool {
@@ -144,21 +177,31 @@ fn assert_seen(sandbox: &Sandbox, dir: &Path) {
         echo more >file && mv file renamed && cat renamed
         perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, sockaddr_un("socket")) or die $!; print "connected\n"'
         "#;
-    let expected = "1234 4321 751\nmounteddeepertopmounted\nchroot/proc:\n\ncover:\n\nunbindable:\n\
-        ran\nran\nnoexec\nread-only\nmore\nconnected";
+    // Ordinary users get an overlay of each mount by its path, copies of files
+    // and binds of sockets, which are not told. Directories with mounts below
+    // belong to uid 0.
+    let (owner, [file, socket, unbindable]) = match needs::root() {
+        Ok(()) => ("1234 4321", ["cow", "read-only", "left out"]),
+        Err(_) => ("0 0", ["", "", "cow"]),
+    };
+    let expected = format!(
+        "{owner} 751\nmounteddeepertopmounted\nchroot/proc:\n\ncover:\n\nunbindable:\n\
+        ran\nran\nnoexec\nread-only\nmore\nconnected"
+    );
     assert_eq!(script(sandbox, seen, dir), expected);
-    for (name, shown) in [
+    let expected = [
         ("mnt", "cow"),
         ("mnt/below/this one", "cow"),
         ("stacked", "cow"),
-        ("file", "cow"),
-        ("socket", "read-only"),
-        ("unbindable", "left out"),
+        ("file", file),
+        ("socket", socket),
+        ("unbindable", unbindable),
         ("cover/hidden", ""),
         ("chroot/proc", ""),
-    ] {
-        assert_eq!(told(sandbox, &dir.join(name)), shown, "{name}");
-    }
+    ];
+    let names = expected.map(|(name, _)| name);
+    let seen = names.map(|name| (name, told(sandbox, &dir.join(name))));
+    assert_eq!(seen, expected.map(|(name, shown)| (name, shown.to_owned())));
     let table = script(sandbox, "cat /proc/self/mountinfo", dir);
     let point = format!(" {}/locked ", dir.display());
     let line = table.lines().find(|line| line.contains(&point)).unwrap();
@@ -234,12 +277,17 @@ fn root_in_a_namespace_sees_refused_mounts() {
     fs::write(layers.join("m2/inner/file"), "inner").unwrap();
     let sandbox = Sandbox::open(&ground.store, &spec("{}")).unwrap();
     let seen = "cd $1/layers; cat m1/file m2/file m2/inner/file; for d in m1 m2 m2/inner; do touch $d/new 2>/dev/null && echo :$d; done";
+    // To an ordinary user a directory with mounts below is shown in parts.
+    let (written, shown) = match needs::root() {
+        Ok(()) => (":m1\n:m2/inner", "read-only"),
+        Err(_) => (":m1\n:m2\n:m2/inner", "cow"),
+    };
     assert_eq!(
         script(&sandbox, seen, dir),
-        "bottombottominner:m1\n:m2/inner"
+        format!("bottombottominner{written}")
     );
     assert_eq!(told(&sandbox, &layers.join("m1")), "cow");
-    assert_eq!(told(&sandbox, &layers.join("m2")), "read-only");
+    assert_eq!(told(&sandbox, &layers.join("m2")), shown);
     assert_eq!(told(&sandbox, &layers.join("m2/inner")), "cow");
 }
 
