@@ -60,8 +60,8 @@
  *
  *   image: Image reference: `host`, `dir:PATH`, `oci:PATH[:TAG]`, `archive:FILE` or
  *      `NAME[:TAG][@DIGEST]` in the store. Default: `host`, the machine with all that is mounted.
- *   write: Where writes to the root go. Default: `memory`.
- *   storage: Which copy-on-write back end makes the root. Default: `auto`.
+ *   write: Place of writes to the root. Default: `memory`.
+ *   storage: Copy-on-write back end of the root. Default: `auto`.
  *   mounts: More mounts, in order, each `SOURCE:TARGET[:options]` or a table. Default: none.
  *   env: Environment over the image's own. Default: none.
  *   workdir: Working directory; a missing one is made in an image, but not in `host` or below a
@@ -73,47 +73,46 @@
  *   extra_hosts: Lines of `/etc/hosts`, each `NAME:ADDRESS` or `NAME=ADDRESS`. Default: none.
  *   sysctls: Kernel parameters of the sandbox's own namespaces, sysctl(8): `{"net.core.somaxconn":
  *      "1024"}`. Default: Docker's two, which let everyone ping and listen on any port.
- *   network: What of the network is visible. Default: `none`, a loopback of its own.
+ *   network: Visible network. Default: `none`, a loopback of its own.
  *   limits: Ceilings on what commands may use. Default: none but `output`.
  *   limits.memory: Memory, page cache and tmpfs included. Default: none.
- *   limits.swap: Swap on top of `memory`, not the sum of both. Default: none, so `"0"` forbids it.
+ *   limits.swap: Swap on top of `memory`, not the sum of both. Default: none; `"0"` forbids swap.
  *   limits.cpus: Processor time, in processors: `1.5`. Default: none.
- *   limits.cpu_weight: Share of processor time, 1 to 10000, 100 being everyone's. Default: none.
- *   limits.cpuset: Which processors, as in cpuset(7): `"0-2,4"`. Default: all.
+ *   limits.cpu_weight: Share of processor time, 1 to 10000; others have 100. Default: none.
+ *   limits.cpuset: Processors to run on, as in cpuset(7): `"0-2,4"`. Default: all.
  *   limits.pids: Processes and threads. Default: none.
- *   limits.io: Share of block input and output, 1 to 10000, 100 being everybody's. Default: none.
- *   limits.disk: Size of the writable layer, which must be in memory: an error with another one.
- *      One file, directory or link is allowed for each 4 KiB, but never fewer than 1,024. Default:
- *      the kernel's, half of memory.
+ *   limits.io: Share of block input and output, 1 to 10000; others have 100. Default: none.
+ *   limits.disk: Size of the writable layer, which must be in memory. A file, directory or link is
+ *      allowed for each 4 KiB, but never fewer than 1,024. Default: the kernel's, half of memory.
  *   limits.shm: Size of `/dev/shm`, which bounds its files as `disk` does. Default: `64m`, as
  *      Docker's.
- *   limits.output: Bytes captured of one command's output, stdout and stderr together; a command
- *      that writes more is killed with the reason `output`. Default: `64m`.
+ *   limits.output: Bytes captured of a command's output, both streams together. A command that
+ *      writes more is killed with the reason `output`. Default: `64m`.
  *   limits.rlimits: Resource limits by name as in getrlimit(2), without `RLIMIT_`, in lower case:
  *      `{"nofile": "1024:4096"}`. Default: the caller's own, but `core` 0.
  *   security: Capabilities, seccomp, masks and devices. Default: Docker's, plus `no_new_privs`.
- *   security.profile: Where the lists below start from. Default: `default`, Docker's.
+ *   security.profile: Start of the lists below. Default: `default`, Docker's.
  *   security.cap_add: Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or
  *      `ALL`. Default: none.
  *   security.cap_drop: Capabilities taken from the profile's, before adding. Default: none.
  *   security.seccomp: The system call filter. Default: the profile's.
- *   security.no_new_privs: Whether setuid programs gain nothing. Default: true; `privileged` turns
- *      it off.
- *   security.masked_paths: Paths inside that are hidden. Default: Docker's list.
- *   security.readonly_paths: Paths inside that are read-only. Default: Docker's list.
- *   security.devices: Host devices that are visible, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`.
- *      Default: none more than Docker's six.
- *   security.device_rules: Devices that commands may use wherever a node of them is, cgroups(7): `c
- *      10:200 rwm`, `b 8:* r`, `a`. Default: Docker's.
- *   namespaces: Which namespaces are made. Default: all; `user` for ordinary users only.
+ *   security.no_new_privs: No rights gained from setuid programs. Default: true; false with
+ *      `privileged`.
+ *   security.masked_paths: Hidden paths. Default: Docker's list.
+ *   security.readonly_paths: Read-only paths. Default: Docker's list.
+ *   security.devices: Visible devices of the host, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`.
+ *      Default: none but Docker's six.
+ *   security.device_rules: Devices that commands may use through any node, cgroups(7): `c 10:200
+ *      rwm`, `b 8:* r`, `a`. Default: Docker's.
+ *   namespaces: Namespaces of the sandbox's own. Default: all; `user` for ordinary users only.
  *   namespaces.user: Default: `auto`.
  *   namespaces.ipc: System V IPC and POSIX message queues of its own. Default: true.
  *   namespaces.uts: Host name of its own. Default: true.
  *   namespaces.cgroup: A view of cgroups that begins at the sandbox's own. Default: true.
- *   init: Who is process 1. Default: `tare`, the resident init.
+ *   init: Process 1. Default: `tare`, the resident init.
  *   best_effort: Keys that may be left out where this machine cannot enforce them. `effective`
  *      lists each that was left out. Default: none, so such a key is an error.
- *   labels: Free text for the caller's own use; seen in `effective`. Default: none.
+ *   labels: Free text of the caller, shown in `effective`. Default: none.
  *
  * The host process. The library never exits, aborts, forks or re-executes it; never changes its
  * working directory, umask, environment, signal handlers or mask, terminal, limits, nor flags of its

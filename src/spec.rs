@@ -35,10 +35,11 @@ pub(crate) use names::sysctl_path;
 pub use security::{Profile, Seccomp, Security};
 pub use units::{ByteSize, parse_duration};
 
-/// What to make: an image, a writable layer, namespaces, limits, restrictions.
+/// The options of a sandbox: image, writable layer, namespaces, limits,
+/// restrictions.
 ///
-/// Plain data. The same keys serve as Rust fields, as JSON and as the command
-/// line's flags; a key that does not exist is refused with its nearest neighbour.
+/// Plain data. The same keys serve as Rust fields, as JSON and as flags. An
+/// unknown key is refused with its nearest neighbour.
 ///
 /// ```
 /// let spec = tare::Spec::from_json(r#"{"image": "host", "limits": {"memory": "256m"}}"#)?;
@@ -59,11 +60,12 @@ pub struct Spec {
         schemars(length(min = 1), regex(pattern = r"^[^\u0000\n]+$"))
     )]
     pub image: String,
-    /// Where writes to the root go. Default: `memory`.
+    /// Place of writes to the root. Default: `memory`.
     pub write: Write,
-    /// Which copy-on-write back end makes the root. Default: `auto`.
+    /// Copy-on-write back end of the root. Default: `auto`.
     pub storage: Storage,
-    /// More mounts, in order, each `SOURCE:TARGET[:options]` or a table. Default: none.
+    /// More mounts, in order, each `SOURCE:TARGET[:options]` or a table.
+    /// Default: none.
     pub mounts: Vec<Mount>,
     /// Environment over the image's own. Default: none.
     #[cfg_attr(feature = "schema", schemars(extend("propertyNames" = {"pattern": "^[^=\\u0000]+$"})))]
@@ -98,22 +100,24 @@ pub struct Spec {
     /// everyone ping and listen on any port.
     #[cfg_attr(feature = "schema", schemars(extend("propertyNames" = {"pattern": "^(net|kernel|fs)[./]"})))]
     pub sysctls: BTreeMap<String, String>,
-    /// What of the network is visible. Default: `none`, a loopback of its own.
+    /// Visible network. Default: `none`, a loopback of its own.
     pub network: Network,
     /// Ceilings on what commands may use. Default: none but `output`.
     pub limits: Limits,
-    /// Capabilities, seccomp, masks and devices. Default: Docker's, plus `no_new_privs`.
+    /// Capabilities, seccomp, masks and devices. Default: Docker's, plus
+    /// `no_new_privs`.
     pub security: Security,
-    /// Which namespaces are made. Default: all; `user` for ordinary users only.
+    /// Namespaces of the sandbox's own. Default: all; `user` for ordinary users
+    /// only.
     pub namespaces: Namespaces,
-    /// Who is process 1. Default: `tare`, the resident init.
+    /// Process 1. Default: `tare`, the resident init.
     pub init: Init,
     /// Keys that may be left out where this machine cannot enforce them.
-    /// `effective` lists each that was left out. Default: none, so such a key is
-    /// an error.
+    /// `effective` lists each that was left out. Default: none, so such a key
+    /// is an error.
     #[cfg_attr(feature = "schema", schemars(with = "Vec<schema::BestEffortKey>"))]
     pub best_effort: Vec<String>,
-    /// Free text for the caller's own use; seen in `effective`. Default: none.
+    /// Free text of the caller, shown in `effective`. Default: none.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -142,7 +146,7 @@ impl Default for Spec {
     }
 }
 
-/// Where writes to the root go.
+/// Place of writes to the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -156,7 +160,7 @@ pub enum Write {
     None,
 }
 
-/// Which copy-on-write back end makes the root.
+/// Copy-on-write back end of the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -170,7 +174,7 @@ pub enum Storage {
     Copy,
 }
 
-/// What of the network is visible inside.
+/// Visible network.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -184,7 +188,7 @@ pub enum Network {
     Join(PathBuf),
 }
 
-/// Which namespaces are made.
+/// Namespaces of the sandbox's own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
@@ -238,11 +242,11 @@ pub struct IdMap {
     pub inside: u32,
     /// First id outside.
     pub outside: u32,
-    /// How many.
+    /// Number of ids.
     pub count: u32,
 }
 
-/// Who is process 1.
+/// Process 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -256,15 +260,17 @@ impl Spec {
     /// Reads a spec from JSON text and checks it.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] names the key's path, and for an unknown key its nearest neighbour.
+    /// [`Kind::Invalid`] names the key's path; for an unknown key the cure is
+    /// the nearest.
     pub fn from_json(text: &str) -> Result<Self> {
         let spec: Self = from_json(Step::ParseSpec, text)?;
         spec.validate()?;
         Ok(spec)
     }
 
-    /// The spec as one line of JSON; [`Spec::from_json`] reads it back equal, but
-    /// for paths that are not UTF-8: their other bytes become U+FFFD.
+    /// Writes the spec as a line of JSON. [`Spec::from_json`] reads an equal
+    /// spec back, except for paths that are not UTF-8: other bytes become
+    /// U+FFFD.
     pub fn to_json(&self) -> String {
         let mut spec = self.clone();
         let lists = [
@@ -325,7 +331,8 @@ impl Spec {
     }
 }
 
-/// hostname(7): letters, digits, hyphens and dots; sethostname(2): at most 64 bytes.
+/// Returns whether a name is one of hostname(7): letters, digits, hyphens and
+/// dots; at most 64 bytes, sethostname(2).
 fn is_hostname(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && !name.starts_with(['-', '.'])

@@ -6,13 +6,12 @@
 
 package tare
 
-// Write sets write. Where writes to the root go. Default: `memory`.
+// Write sets write. Place of writes to the root. Default: `memory`.
 func Write(value string) Option {
 	return Spec("write", value)
 }
 
-// Storage sets storage. Which copy-on-write back end makes the root. Default:
-// `auto`.
+// Storage sets storage. Copy-on-write back end of the root. Default: `auto`.
 func Storage(value string) Option {
 	return Spec("storage", value)
 }
@@ -65,8 +64,8 @@ func Sysctl(name, value string) Option {
 	return Spec("sysctls", map[string]string{name: value})
 }
 
-// Network sets network. What of the network is visible. Default: `none`, a
-// loopback of its own. Spec gives a table.
+// Network sets network. Visible network. Default: `none`, a loopback of its
+// own. Spec gives a table.
 func Network(value string) Option {
 	return Spec("network", value)
 }
@@ -78,7 +77,7 @@ func Memory(bytes int64) Option {
 }
 
 // Swap sets limits.swap, in bytes. Swap on top of `memory`, not the sum of
-// both. Default: none, so `"0"` forbids it.
+// both. Default: none; `"0"` forbids swap.
 func Swap(bytes int64) Option {
 	return Spec("limits", map[string]any{"swap": bytes})
 }
@@ -88,13 +87,13 @@ func CPUs(n float64) Option {
 	return Spec("limits", map[string]any{"cpus": n})
 }
 
-// CPUWeight sets limits.cpu_weight. Share of processor time, 1 to 10000, 100
-// being everyone's. Default: none.
+// CPUWeight sets limits.cpu_weight. Share of processor time, 1 to 10000; others
+// have 100. Default: none.
 func CPUWeight(n int64) Option {
 	return Spec("limits", map[string]any{"cpu_weight": n})
 }
 
-// Cpuset sets limits.cpuset. Which processors, as in cpuset(7): `"0-2,4"`.
+// Cpuset sets limits.cpuset. Processors to run on, as in cpuset(7): `"0-2,4"`.
 // Default: all.
 func Cpuset(value string) Option {
 	return Spec("limits", map[string]any{"cpuset": value})
@@ -105,16 +104,15 @@ func Pids(n int64) Option {
 	return Spec("limits", map[string]any{"pids": n})
 }
 
-// IO sets limits.io. Share of block input and output, 1 to 10000, 100 being
-// everybody's. Default: none.
+// IO sets limits.io. Share of block input and output, 1 to 10000; others have
+// 100. Default: none.
 func IO(n int64) Option {
 	return Spec("limits", map[string]any{"io": n})
 }
 
 // Disk sets limits.disk, in bytes. Size of the writable layer, which must be in
-// memory: an error with another one. One file, directory or link is allowed for
-// each 4 KiB, but never fewer than 1,024. Default: the kernel's, half of
-// memory.
+// memory. A file, directory or link is allowed for each 4 KiB, but never fewer
+// than 1,024. Default: the kernel's, half of memory.
 func Disk(bytes int64) Option {
 	return Spec("limits", map[string]any{"disk": bytes})
 }
@@ -125,9 +123,9 @@ func Shm(bytes int64) Option {
 	return Spec("limits", map[string]any{"shm": bytes})
 }
 
-// Output sets limits.output, in bytes. Bytes captured of one command's output,
-// stdout and stderr together; a command that writes more is killed with the
-// reason `output`. Default: `64m`.
+// Output sets limits.output, in bytes. Bytes captured of a command's output,
+// both streams together. A command that writes more is killed with the reason
+// `output`. Default: `64m`.
 func Output(bytes int64) Option {
 	return Spec("limits", map[string]any{"output": bytes})
 }
@@ -139,8 +137,8 @@ func Rlimits(name, value string) Option {
 	return Spec("limits", map[string]any{"rlimits": map[string]string{name: value}})
 }
 
-// Profile sets security.profile. Where the lists below start from. Default:
-// `default`, Docker's.
+// Profile sets security.profile. Start of the lists below. Default: `default`,
+// Docker's.
 func Profile(value string) Option {
 	return Spec("security", map[string]any{"profile": value})
 }
@@ -163,38 +161,36 @@ func Seccomp(value string) Option {
 	return Spec("security", map[string]any{"seccomp": value})
 }
 
-// NoNewPrivs sets security.no_new_privs. Whether setuid programs gain nothing.
-// Default: true; `privileged` turns it off.
+// NoNewPrivs sets security.no_new_privs. No rights gained from setuid programs.
+// Default: true; false with `privileged`.
 func NoNewPrivs(on bool) Option {
 	return Spec("security", map[string]any{"no_new_privs": on})
 }
 
-// MaskedPaths sets security.masked_paths. Paths inside that are hidden.
-// Default: Docker's list.
+// MaskedPaths sets security.masked_paths. Hidden paths. Default: Docker's list.
 func MaskedPaths(values ...string) Option {
 	return Spec("security", map[string]any{"masked_paths": append([]string{}, values...)})
 }
 
-// ReadonlyPaths sets security.readonly_paths. Paths inside that are read-only.
-// Default: Docker's list.
+// ReadonlyPaths sets security.readonly_paths. Read-only paths. Default:
+// Docker's list.
 func ReadonlyPaths(values ...string) Option {
 	return Spec("security", map[string]any{"readonly_paths": append([]string{}, values...)})
 }
 
-// Devices sets security.devices. Host devices that are visible, `/dev/fuse` or
-// `/dev/sda:/dev/xvda:rwm`. Default: none more than Docker's six.
+// Devices sets security.devices. Visible devices of the host, `/dev/fuse` or
+// `/dev/sda:/dev/xvda:rwm`. Default: none but Docker's six.
 func Devices(values ...string) Option {
 	return Spec("security", map[string]any{"devices": append([]string{}, values...)})
 }
 
-// DeviceRules sets security.device_rules. Devices that commands may use
-// wherever a node of them is, cgroups(7): `c 10:200 rwm`, `b 8:* r`, `a`.
-// Default: Docker's.
+// DeviceRules sets security.device_rules. Devices that commands may use through
+// any node, cgroups(7): `c 10:200 rwm`, `b 8:* r`, `a`. Default: Docker's.
 func DeviceRules(values ...string) Option {
 	return Spec("security", map[string]any{"device_rules": append([]string{}, values...)})
 }
 
-// Init sets init. Who is process 1. Default: `tare`, the resident init.
+// Init sets init. Process 1. Default: `tare`, the resident init.
 func Init(value string) Option {
 	return Spec("init", value)
 }
@@ -206,8 +202,8 @@ func BestEffort(values ...string) Option {
 	return Spec("best_effort", append([]string{}, values...))
 }
 
-// Label sets an entry of labels. Free text for the caller's own use; seen in
-// `effective`. Default: none.
+// Label sets an entry of labels. Free text of the caller, shown in `effective`.
+// Default: none.
 func Label(name, value string) Option {
 	return Spec("labels", map[string]string{name: value})
 }

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result, Step};
 pub struct Device {
     /// The device node on the host.
     pub source: PathBuf,
-    /// Where it is inside. Default: the same path.
+    /// Path inside. Default: the same path.
     pub target: PathBuf,
     /// Reading allowed. Default: true.
     pub read: bool,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The spec with the keys of its tables beside its own, as keyword arguments have them.
+//! The spec with the keys of its tables beside its own, as in keyword
+//! arguments.
 #![forbid(unsafe_code)]
 
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor, value};
@@ -12,8 +13,9 @@ use crate::error::{Error, Kind, Result, Step};
 const STEP: Step = Step::ParseSpec;
 
 impl Spec {
-    /// Reads a spec from JSON text in which the keys of `limits` and of `security` may stand beside
-    /// the others: `{"memory": "256m", "cap_drop": ["ALL"]}`. No name means two things.
+    /// Reads a spec from JSON text. Keys of `limits` and of `security` may
+    /// stand beside the others: `{"memory": "256m", "cap_drop": ["ALL"]}`. All
+    /// names differ.
     ///
     /// ```
     /// let spec = tare::Spec::from_flat_json(r#"{"memory": "256m", "limits": {"pids": 10}}"#)?;
@@ -24,7 +26,8 @@ impl Spec {
     /// ```
     ///
     /// # Errors
-    /// As [`Spec::from_json`]; [`Kind::Invalid`], too, for a key that is given in both places.
+    /// As [`Spec::from_json`]; [`Kind::Invalid`], too, for a key in both
+    /// places.
     pub fn from_flat_json(text: &str) -> Result<Self> {
         let flat: Map<String, Value> =
             serde_json::from_str(text).map_err(|e| Error::new(Kind::Invalid, STEP, e))?;

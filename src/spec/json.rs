@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! JSON text to a value, with errors that name the key and its nearest neighbour.
+//! Reads JSON text, with errors that name the key and the nearest key.
 #![forbid(unsafe_code)]
 
 use serde::Deserialize;
@@ -11,11 +11,12 @@ use super::objects::Objects;
 use super::words;
 use crate::error::{Error, Kind, Result, Sentence};
 
-/// Reads options of any kind from JSON text, as [`super::Spec::from_json`] does; for faces whose
-/// commands are JSON, too.
+/// Reads options of any kind from JSON text, as [`super::Spec::from_json`]; for
+/// faces whose commands are JSON, too.
 ///
 /// # Errors
-/// [`Kind::Invalid`] with this step and the key's path, and for an unknown key its nearest neighbour.
+/// [`Kind::Invalid`] with this step and the key's path; for an unknown key the
+/// cure is the nearest.
 pub fn from_json<'a, T: Deserialize<'a>>(step: impl Into<Sentence>, text: &'a str) -> Result<T> {
     let step: Sentence = step.into();
     let mut json = serde_json::Deserializer::from_str(text);

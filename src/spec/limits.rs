@@ -19,7 +19,8 @@ pub struct Limits {
     /// Memory, page cache and tmpfs included. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
-    /// Swap on top of `memory`, not the sum of both. Default: none, so `"0"` forbids it.
+    /// Swap on top of `memory`, not the sum of both. Default: none; `"0"`
+    /// forbids swap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swap: Option<ByteSize>,
     /// Processor time, in processors: `1.5`. Default: none.
@@ -29,11 +30,11 @@ pub struct Limits {
     )]
     #[cfg_attr(feature = "schema", schemars(with = "super::schema::Cpus"))]
     pub cpus: Option<f64>,
-    /// Share of processor time, 1 to 10000, 100 being everyone's. Default: none.
+    /// Share of processor time, 1 to 10000; others have 100. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
     pub cpu_weight: Option<u16>,
-    /// Which processors, as in cpuset(7): `"0-2,4"`. Default: all.
+    /// Processors to run on, as in cpuset(7): `"0-2,4"`. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         feature = "schema",
@@ -44,23 +45,25 @@ pub struct Limits {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub pids: Option<u64>,
-    /// Share of block input and output, 1 to 10000, 100 being everybody's. Default: none.
+    /// Share of block input and output, 1 to 10000; others have 100. Default:
+    /// none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 10000)))]
     pub io: Option<u16>,
-    /// Size of the writable layer, which must be in memory: an error with
-    /// another one. One file, directory or link is allowed for each 4 KiB, but
-    /// never fewer than 1,024. Default: the kernel's, half of memory.
+    /// Size of the writable layer, which must be in memory. A file, directory
+    /// or link is allowed for each 4 KiB, but never fewer than 1,024. Default:
+    /// the kernel's, half of memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<ByteSize>,
     /// Size of `/dev/shm`, which bounds its files as `disk` does. Default:
     /// `64m`, as Docker's.
     pub shm: ByteSize,
-    /// Bytes captured of one command's output, stdout and stderr together; a command
+    /// Bytes captured of a command's output, both streams together. A command
     /// that writes more is killed with the reason `output`. Default: `64m`.
     pub output: ByteSize,
-    /// Resource limits by name as in getrlimit(2), without `RLIMIT_`, in lower case:
-    /// `{"nofile": "1024:4096"}`. Default: the caller's own, but `core` 0.
+    /// Resource limits by name as in getrlimit(2), without `RLIMIT_`, in lower
+    /// case: `{"nofile": "1024:4096"}`. Default: the caller's own, but `core`
+    /// 0.
     #[cfg_attr(feature = "schema", schemars(extend("propertyNames" = super::schema::rlimit_names())))]
     pub rlimits: BTreeMap<String, Rlimit>,
 }
@@ -114,12 +117,12 @@ impl Limits {
         Ok(limits)
     }
 
-    /// These limits with those that `change` has, and the keys to write anew: swap
-    /// with memory, since v1 limits their sum.
+    /// Returns these limits with those of `change`, and the keys to write anew:
+    /// swap with memory, because v1 limits their sum.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for a wrong value, for a key that cannot be changed, and if
-    /// `change` has none.
+    /// [`Kind::Invalid`] for a wrong value, for a key that cannot be changed,
+    /// and for an empty `change`.
     pub(crate) fn changed(&self, change: &Self) -> Result<(Self, Vec<&'static str>)> {
         let step = Step::ChangeLimits;
         change.validate()?;
@@ -219,10 +222,10 @@ fn is_cpu_list(list: &str) -> bool {
     })
 }
 
-/// One resource limit: `1024`, `"1024:4096"` (soft, then hard) or `"unlimited"`.
+/// A resource limit: `1024`, `"1024:4096"` (soft, then hard) or `"unlimited"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rlimit {
-    /// What the process feels; it may raise it up to `hard`.
+    /// The limit in force; the process may raise it up to `hard`.
     pub soft: u64,
     /// The ceiling. `u64::MAX` is unlimited.
     pub hard: u64,

@@ -9,34 +9,37 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::device::{Device, DeviceRule};
 use crate::error::{Error, Kind, Result, Step};
 
-/// What commands may ask of the kernel.
+/// Rights of commands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Security {
-    /// Where the lists below start from. Default: `default`, Docker's.
+    /// Start of the lists below. Default: `default`, Docker's.
     pub profile: Profile,
-    /// Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or `ALL`. Default: none.
+    /// Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or
+    /// `ALL`. Default: none.
     pub cap_add: Vec<String>,
     /// Capabilities taken from the profile's, before adding. Default: none.
     pub cap_drop: Vec<String>,
     /// The system call filter. Default: the profile's.
     pub seccomp: Seccomp,
-    /// Whether setuid programs gain nothing. Default: true; `privileged` turns it off.
+    /// No rights gained from setuid programs. Default: true; false with
+    /// `privileged`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_new_privs: Option<bool>,
-    /// Paths inside that are hidden. Default: Docker's list.
+    /// Hidden paths. Default: Docker's list.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(inner(regex(pattern = "^/"))))]
     pub masked_paths: Option<Vec<PathBuf>>,
-    /// Paths inside that are read-only. Default: Docker's list.
+    /// Read-only paths. Default: Docker's list.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(inner(regex(pattern = "^/"))))]
     pub readonly_paths: Option<Vec<PathBuf>>,
-    /// Host devices that are visible, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none more than Docker's six.
+    /// Visible devices of the host, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`.
+    /// Default: none but Docker's six.
     pub devices: Vec<Device>,
-    /// Devices that commands may use wherever a node of them is, cgroups(7):
-    /// `c 10:200 rwm`, `b 8:* r`, `a`. Default: Docker's.
+    /// Devices that commands may use through any node, cgroups(7): `c 10:200
+    /// rwm`, `b 8:* r`, `a`. Default: Docker's.
     pub device_rules: Vec<DeviceRule>,
 }
 
@@ -56,7 +59,7 @@ impl Default for Security {
     }
 }
 
-/// Where the lists start from.
+/// Start of the lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -66,7 +69,7 @@ pub enum Profile {
     Default,
     /// Docker's default without any capability.
     Strict,
-    /// Nothing restricted but the namespaces: every capability and device, no filter, no mask.
+    /// Namespaces alone: every capability and device, no filter, no mask.
     Privileged,
 }
 
@@ -107,7 +110,8 @@ impl<'de> Deserialize<'de> for Seccomp {
 }
 
 impl Security {
-    /// Whether setuid programs gain nothing: as asked for, else unless `privileged`.
+    /// Returns whether setuid programs gain no rights. Default: unless the
+    /// profile is `privileged`.
     pub fn no_new_privs(&self) -> bool {
         self.no_new_privs
             .unwrap_or(self.profile != Profile::Privileged)
@@ -131,7 +135,7 @@ impl Security {
                     why,
                 ));
             }
-            // It has no name to resolve, so would be taken for one that is not there.
+            // The root has no name to resolve and would count as missing.
             if let Some(path) = paths.iter().find(|p| p.components().count() == 1) {
                 let why = format!("{path:?} is the whole root");
                 return Err(

@@ -104,8 +104,8 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
-/// Reads a duration: `"90"` and `"1.5"` are seconds; `"500ms"`, `"30s"`, `"2m"`,
-/// `"1h"`, `"1d"` and `"1h30m"` say their unit.
+/// Reads a duration: `"90"` and `"1.5"` are seconds; `"500ms"`, `"30s"`,
+/// `"2m"`, `"1h"`, `"1d"` and `"1h30m"` have a unit.
 ///
 /// # Errors
 /// [`Kind::Invalid`], with the notations.

@@ -59,27 +59,26 @@ class Limits(TypedDict, total=False):
     memory: int | str | None
     """Memory, page cache and tmpfs included. Default: none."""
     swap: int | str | None
-    """Swap on top of `memory`, not the sum of both. Default: none, so `"0"` forbids it."""
+    """Swap on top of `memory`, not the sum of both. Default: none; `"0"` forbids swap."""
     cpus: float | str | None
     """Processor time, in processors: `1.5`. Default: none."""
     cpu_weight: int | None
-    """Share of processor time, 1 to 10000, 100 being everyone's. Default: none."""
+    """Share of processor time, 1 to 10000; others have 100. Default: none."""
     cpuset: str | None
-    """Which processors, as in cpuset(7): `"0-2,4"`. Default: all."""
+    """Processors to run on, as in cpuset(7): `"0-2,4"`. Default: all."""
     pids: int | None
     """Processes and threads. Default: none."""
     io: int | None
-    """Share of block input and output, 1 to 10000, 100 being everybody's. Default: none."""
+    """Share of block input and output, 1 to 10000; others have 100. Default: none."""
     disk: int | str | None
-    """Size of the writable layer, which must be in memory: an error with another one. One file,
-    directory or link is allowed for each 4 KiB, but never fewer than 1,024. Default: the kernel's,
-    half of memory.
+    """Size of the writable layer, which must be in memory. A file, directory or link is allowed for
+    each 4 KiB, but never fewer than 1,024. Default: the kernel's, half of memory.
     """
     shm: int | str
     """Size of `/dev/shm`, which bounds its files as `disk` does. Default: `64m`, as Docker's."""
     output: int | str
-    """Bytes captured of one command's output, stdout and stderr together; a command that writes more
-    is killed with the reason `output`. Default: `64m`.
+    """Bytes captured of a command's output, both streams together. A command that writes more is
+    killed with the reason `output`. Default: `64m`.
     """
     rlimits: Mapping[str, int | str]
     """Resource limits by name as in getrlimit(2), without `RLIMIT_`, in lower case: `{"nofile":
@@ -88,10 +87,10 @@ class Limits(TypedDict, total=False):
 
 
 class Security(TypedDict, total=False):
-    """What commands may ask of the kernel."""
+    """Rights of commands."""
 
     profile: Literal["default", "strict", "privileged"]
-    """Where the lists below start from. Default: `default`, Docker's."""
+    """Start of the lists below. Default: `default`, Docker's."""
     cap_add: Sequence[str]
     """Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or `ALL`. Default: none."""
     cap_drop: Sequence[str]
@@ -99,18 +98,18 @@ class Security(TypedDict, total=False):
     seccomp: Literal["default", "off"] | Mapping[str, Any]
     """The system call filter. Default: the profile's."""
     no_new_privs: bool | None
-    """Whether setuid programs gain nothing. Default: true; `privileged` turns it off."""
+    """No rights gained from setuid programs. Default: true; false with `privileged`."""
     masked_paths: Sequence[StrPath] | None
-    """Paths inside that are hidden. Default: Docker's list."""
+    """Hidden paths. Default: Docker's list."""
     readonly_paths: Sequence[StrPath] | None
-    """Paths inside that are read-only. Default: Docker's list."""
+    """Read-only paths. Default: Docker's list."""
     devices: Sequence[str]
-    """Host devices that are visible, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none more than
-    Docker's six.
+    """Visible devices of the host, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none but Docker's
+    six.
     """
     device_rules: Sequence[str]
-    """Devices that commands may use wherever a node of them is, cgroups(7): `c 10:200 rwm`, `b 8:* r`,
-    `a`. Default: Docker's.
+    """Devices that commands may use through any node, cgroups(7): `c 10:200 rwm`, `b 8:* r`, `a`.
+    Default: Docker's.
     """
 
 
@@ -122,7 +121,7 @@ class IdMap(TypedDict):
     outside: int
     """First id outside."""
     count: int
-    """How many."""
+    """Number of ids."""
 
 
 class Maps(TypedDict):
@@ -141,7 +140,7 @@ class MappedUsers(TypedDict):
 
 
 class Namespaces(TypedDict, total=False):
-    """Which namespaces are made."""
+    """Namespaces of the sandbox's own."""
 
     user: Literal["auto", "host"] | MappedUsers
     """Default: `auto`."""
@@ -157,9 +156,9 @@ class CommonOptions(TypedDict, total=False):
     """The keywords of a sandbox that no command has. None means the default."""
 
     write: Literal["memory", "disk", "none"] | None
-    """Where writes to the root go. Default: `memory`."""
+    """Place of writes to the root. Default: `memory`."""
     storage: Literal["auto", "overlay", "copy"] | None
-    """Which copy-on-write back end makes the root. Default: `auto`."""
+    """Copy-on-write back end of the root. Default: `auto`."""
     mounts: Sequence[str | BindMount | TmpfsMount] | None
     """More mounts, in order, each `SOURCE:TARGET[:options]` or a table. Default: none."""
     workdir: StrPath | None
@@ -179,15 +178,15 @@ class CommonOptions(TypedDict, total=False):
     Default: Docker's two, which let everyone ping and listen on any port.
     """
     network: Literal["none", "host"] | JoinNetwork | None
-    """What of the network is visible. Default: `none`, a loopback of its own."""
+    """Visible network. Default: `none`, a loopback of its own."""
     limits: Limits | None
     """Ceilings on what commands may use. Default: none but `output`."""
     security: Security | None
     """Capabilities, seccomp, masks and devices. Default: Docker's, plus `no_new_privs`."""
     namespaces: Namespaces | None
-    """Which namespaces are made. Default: all; `user` for ordinary users only."""
+    """Namespaces of the sandbox's own. Default: all; `user` for ordinary users only."""
     init: Literal["tare"] | None
-    """Who is process 1. Default: `tare`, the resident init."""
+    """Process 1. Default: `tare`, the resident init."""
     best_effort: (
         Sequence[
             Literal[
@@ -210,38 +209,37 @@ class CommonOptions(TypedDict, total=False):
     was left out. Default: none, so such a key is an error.
     """
     labels: Mapping[str, str] | None
-    """Free text for the caller's own use; seen in `effective`. Default: none."""
+    """Free text of the caller, shown in `effective`. Default: none."""
     memory: int | str | None
     """Memory, page cache and tmpfs included. Default: none."""
     swap: int | str | None
-    """Swap on top of `memory`, not the sum of both. Default: none, so `"0"` forbids it."""
+    """Swap on top of `memory`, not the sum of both. Default: none; `"0"` forbids swap."""
     cpus: float | str | None
     """Processor time, in processors: `1.5`. Default: none."""
     cpu_weight: int | None
-    """Share of processor time, 1 to 10000, 100 being everyone's. Default: none."""
+    """Share of processor time, 1 to 10000; others have 100. Default: none."""
     cpuset: str | None
-    """Which processors, as in cpuset(7): `"0-2,4"`. Default: all."""
+    """Processors to run on, as in cpuset(7): `"0-2,4"`. Default: all."""
     pids: int | None
     """Processes and threads. Default: none."""
     io: int | None
-    """Share of block input and output, 1 to 10000, 100 being everybody's. Default: none."""
+    """Share of block input and output, 1 to 10000; others have 100. Default: none."""
     disk: int | str | None
-    """Size of the writable layer, which must be in memory: an error with another one. One file,
-    directory or link is allowed for each 4 KiB, but never fewer than 1,024. Default: the kernel's,
-    half of memory.
+    """Size of the writable layer, which must be in memory. A file, directory or link is allowed for
+    each 4 KiB, but never fewer than 1,024. Default: the kernel's, half of memory.
     """
     shm: int | str | None
     """Size of `/dev/shm`, which bounds its files as `disk` does. Default: `64m`, as Docker's."""
     output: int | str | None
-    """Bytes captured of one command's output, stdout and stderr together; a command that writes more
-    is killed with the reason `output`. Default: `64m`.
+    """Bytes captured of a command's output, both streams together. A command that writes more is
+    killed with the reason `output`. Default: `64m`.
     """
     rlimits: Mapping[str, int | str] | None
     """Resource limits by name as in getrlimit(2), without `RLIMIT_`, in lower case: `{"nofile":
     "1024:4096"}`. Default: the caller's own, but `core` 0.
     """
     profile: Literal["default", "strict", "privileged"] | None
-    """Where the lists below start from. Default: `default`, Docker's."""
+    """Start of the lists below. Default: `default`, Docker's."""
     cap_add: Sequence[str] | None
     """Capabilities added to the profile's, as `NET_ADMIN`, `CAP_NET_ADMIN` or `ALL`. Default: none."""
     cap_drop: Sequence[str] | None
@@ -249,18 +247,18 @@ class CommonOptions(TypedDict, total=False):
     seccomp: Literal["default", "off"] | Mapping[str, Any] | None
     """The system call filter. Default: the profile's."""
     no_new_privs: bool | None
-    """Whether setuid programs gain nothing. Default: true; `privileged` turns it off."""
+    """No rights gained from setuid programs. Default: true; false with `privileged`."""
     masked_paths: Sequence[StrPath] | None
-    """Paths inside that are hidden. Default: Docker's list."""
+    """Hidden paths. Default: Docker's list."""
     readonly_paths: Sequence[StrPath] | None
-    """Paths inside that are read-only. Default: Docker's list."""
+    """Read-only paths. Default: Docker's list."""
     devices: Sequence[str] | None
-    """Host devices that are visible, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none more than
-    Docker's six.
+    """Visible devices of the host, `/dev/fuse` or `/dev/sda:/dev/xvda:rwm`. Default: none but Docker's
+    six.
     """
     device_rules: Sequence[str] | None
-    """Devices that commands may use wherever a node of them is, cgroups(7): `c 10:200 rwm`, `b 8:* r`,
-    `a`. Default: Docker's.
+    """Devices that commands may use through any node, cgroups(7): `c 10:200 rwm`, `b 8:* r`, `a`.
+    Default: Docker's.
     """
 
 
