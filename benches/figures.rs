@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The promised figures, each beside its floor, as JSON for
+//! The promised figures, each beside a floor, as JSON for
 //! `scripts/bench-report.py`.
 //!
 //! `cargo bench --bench figures -- start density` measures these groups,

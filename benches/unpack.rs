@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Unpacking and importing: the Debian layer in each compression, many small
-//! files, few big files; each beside its floors. The promised figures are in
+//! files, few big files; each beside floors. The promised figures are in
 //! `figures.rs`, which measures in turn; these are distributions.
 #![allow(missing_docs, reason = "criterion makes an undocumented function")]
 
@@ -106,7 +106,7 @@ fn shapes(c: &mut Criterion) {
     group.finish();
 }
 
-/// Imports the image into a new store, with its sync.
+/// Imports the image into a new store, with a sync.
 fn import(c: &mut Criterion) {
     let reference: Reference = format!("oci:{}:latest", image("debian").display())
         .parse()

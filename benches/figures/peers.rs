@@ -2,10 +2,10 @@
 //! Other programs that do the same, each as a process, beside `tare` as a
 //! process and the library.
 //!
-//! `TARE_BENCH_PEERS` names a file with a line for each peer: its group
-//! (`start`, `unpack`), its name, its rounds (1: all, 2: each second), and its
-//! arguments, all separated by tabs. `{new}` in an argument becomes a new
-//! directory beside the list, `{id}` a new name.
+//! `TARE_BENCH_PEERS` names a file with a line for each peer: group (`start`,
+//! `unpack`), name, rounds (1: all, 2: each second), and arguments, all
+//! separated by tabs. `{new}` in an argument becomes a new directory beside the
+//! list, `{id}` a new name.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ impl Peer {
         }
     }
 
-    /// Runs a peer as a process to its successful end.
+    /// Runs a peer as a process to a successful end.
     fn run(&self, number: usize, new: &Path) -> Duration {
         let fill = |word: &String| {
             word.replace("{new}", new.to_str().unwrap())

@@ -12,7 +12,7 @@ pub(crate) struct Arm<'a> {
     name: String,
     /// Runs in each such round only.
     every: usize,
-    /// Does the work once and returns its time, without uncounted parts.
+    /// Does the work once and returns the time, without uncounted parts.
     once: Box<dyn FnMut() -> Duration + 'a>,
     times: Vec<Duration>,
 }

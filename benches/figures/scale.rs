@@ -35,7 +35,7 @@ fn rate(callers: usize, work: impl Fn() + Sync) -> f64 {
         thread::sleep(WINDOW);
         over.store(true, Ordering::Relaxed);
     });
-    // Each caller's last run counts, and so does its time.
+    // Each caller's last run counts, with the time.
     done.into_inner() as f64 / began.elapsed().as_secs_f64()
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn measure() -> Value {
     let bed = Bed::new(dir.path());
     starts::whole(&bed);
     let closed = || starts::whole(&bed);
-    // Closed in passing, because an ended sandbox may still be on its way out.
+    // Closed in passing, because an ended sandbox may still be dying.
     let dropped = || bed::run(&bed.open());
     const KINDS: [&str; 3] = ["closed", "dropped", "floor"];
     let mut rates: [[Vec<f64>; KINDS.len()]; CALLERS.len()] = Default::default();

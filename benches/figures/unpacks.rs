@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Unpacking the Debian layer, beside inflating it to nothing and `tar xf` of
-//! the plain archive.
+//! Unpacking the Debian layer, beside inflating the layer to nothing and `tar
+//! xf` of the plain archive.
 #![forbid(unsafe_code)]
 
 use std::fs::File;

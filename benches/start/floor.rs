@@ -59,7 +59,7 @@ fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: u64, data: &CStr) {
 }
 
 fn mkdir(path: &CStr, mode: u32) {
-    // SAFETY: one string.
+    // SAFETY: a string.
     must(c"mkdir", unsafe { libc::mkdir(path.as_ptr(), mode) }.into());
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn run(root: &Path, filter: bool) -> Duration {
     let root = CString::new(root.as_os_str().as_bytes()).unwrap();
     let cgroup = CGROUP.as_c_str();
     let began = Instant::now();
-    // SAFETY: one string; it is removed below.
+    // SAFETY: a string; the directory is removed below.
     unsafe { libc::mkdir(cgroup.as_ptr(), 0o755) };
     let flags = libc::CLONE_NEWNS
         | libc::CLONE_NEWPID
@@ -88,8 +88,8 @@ pub(crate) fn run(root: &Path, filter: bool) -> Duration {
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWNET
         | libc::SIGCHLD;
-    // SAFETY: like fork; the bench has one thread, and the child only makes
-    // system calls.
+    // SAFETY: like fork; the bench has a single thread, and the child only
+    // makes system calls.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
     assert!(pid >= 0, "{}", io::Error::last_os_error());
     if pid == 0 {
@@ -100,7 +100,7 @@ pub(crate) fn run(root: &Path, filter: bool) -> Duration {
     let waited = unsafe { libc::waitpid(pid as i32, &raw mut status, 0) };
     assert_eq!((waited, status), (pid as i32, 0));
     let took = began.elapsed();
-    // SAFETY: one string.
+    // SAFETY: a string.
     unsafe { libc::rmdir(cgroup.as_ptr()) };
     took
 }
@@ -197,7 +197,7 @@ fn tree(root: &CStr) {
         (c"/mnt/resolv.conf", c"/mnt/m/etc/resolv.conf"),
     ] {
         for path in [file, target] {
-            // SAFETY: one string; the descriptor is closed.
+            // SAFETY: a string; the descriptor is closed.
             unsafe {
                 libc::close(libc::open(
                     path.as_ptr(),
@@ -302,7 +302,7 @@ fn devices() {
 
 fn node(name: &CStr, device: u64) {
     let path = CString::new(format!("/mnt/m/dev/{}", name.to_str().unwrap())).unwrap();
-    // SAFETY: one string.
+    // SAFETY: a string.
     must(
         c"mknod",
         unsafe { libc::mknod(path.as_ptr(), libc::S_IFCHR | 0o666, device) }.into(),
@@ -311,7 +311,7 @@ fn node(name: &CStr, device: u64) {
 
 fn hide() {
     let exists = |path: &CStr| {
-        // SAFETY: one string.
+        // SAFETY: a string.
         unsafe { libc::access(path.as_ptr(), libc::F_OK) == 0 }
     };
     for file in [
