@@ -1,29 +1,49 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which operations of a start need to know neither its image nor its name:
-//! they can be done before anybody asks for it.
+//! Splits the operations of a start into a prefix, which may run before the
+//! caller asks for the sandbox, and the rest.
+//!
+//! A prestarted init has run a prefix and waits. The caller's spec then names
+//! an image, and the sandbox has a name; the rest depends on these. For the
+//! rest to do the same as all operations in their order, moving an operation
+//! into the prefix must not change any effect. The rules:
+//!
+//! - An operation that needs the image or a name never moves:
+//!   [`Op::needs_image`], declared with the operation.
+//! - An operation that works on slots moves if all of them hold file systems
+//!   from the prefix, to which only the prefix has done anything so far. So
+//!   `/proc`, `/sys` and `/dev` are mounted, filled and masked in the prefix.
+//! - As soon as an operation of the rest works on a slot, no later operation on
+//!   that slot moves: what it makes may depend on the operation before. A
+//!   directory made after a mount would otherwise lie below the mount.
+//! - A file system in a slot that held another one before does not move: the
+//!   prefix would close, or cover, the earlier one.
+//! - Any other operation moves: cgroups, loopback, keyring, bounding set.
+//!
+//! Both parts keep their order. Two plans fit if their prefixes are equal byte
+//! by byte, so a wrong split costs a start from scratch, or fails a test here.
 #![forbid(unsafe_code)]
 
 use crate::wire::{Field as _, Op, Reader, SLOTS};
 
-/// Operations, divided. Each part in its order; all of the first before any of
-/// the second come to the same as all in their order.
+/// The operations of a start in two parts.
 #[derive(Default)]
 pub(super) struct Split {
     pub(super) prefix: Vec<u8>,
     pub(super) rest: Vec<u8>,
 }
 
-/// Divides the operations of a start.
+/// Splits the operations of a start.
 pub(super) fn split(ops: &[u8]) -> Split {
     let (mut reader, mut slots) = (Reader::new(ops), Slots::default());
     let mut split = Split::default();
     while let Some(op) = Op::get(&mut reader) {
         if op == (Op::MakePrivate {}) {
-            // Until it is asked for, an init with a copy of the host's mounts
-            // keeps none of them busy that is unmounted.
+            // A prestarted init may wait for long. With its copy of the host's
+            // mounts private, a file system that the host unmounts would stay
+            // busy.
             Op::MakeSlave {}.put(&mut split.prefix);
         }
-        let to = match slots.is_early(&op) {
+        let to = match slots.moves(&op) {
             true => &mut split.prefix,
             false => &mut split.rest,
         };
@@ -34,10 +54,9 @@ pub(super) fn split(ops: &[u8]) -> Split {
 
 #[derive(Default)]
 struct Slots {
-    /// File systems that are made early, and to which nothing has been done
-    /// that was not early.
+    /// Slots with file systems of the prefix, untouched by the rest.
     prefix: Bits,
-    /// Those that hold, or have held, anything.
+    /// Slots that hold anything, or did.
     used: Bits,
 }
 
@@ -50,7 +69,7 @@ impl Bits {
         self.0[slot as usize / 64] & 1 << (slot % 64) != 0
     }
 
-    /// Returns whether it was not in it.
+    /// Inserts `slot`; returns true if the set did not contain the slot.
     fn insert(&mut self, slot: u32) -> bool {
         let new = !self.contains(slot);
         self.0[slot as usize / 64] |= 1 << (slot % 64);
@@ -63,74 +82,25 @@ impl Bits {
 }
 
 impl Slots {
-    fn is_early(&mut self, op: &Op<'_>) -> bool {
-        match *op {
-            Op::NewFs { into, kind, .. } => {
-                // Not an overlay, which is of an image.
-                let kinds = [
-                    c"tmpfs", c"devpts", c"mqueue", c"sysfs", c"proc", c"cgroup2",
-                ];
-                let prefix = self.used.insert(into) && kinds.contains(&kind);
-                prefix && self.prefix.insert(into)
+    /// Returns whether an operation moves into the prefix, and notes its
+    /// effect.
+    fn moves(&mut self, op: &Op<'_>) -> bool {
+        let mut moves = !op.needs_image();
+        op.slots(|slot| moves &= self.prefix.contains(slot));
+        if let Some(into) = op.fills() {
+            // In this order: a slot counts as used by an operation of the rest,
+            // too.
+            moves = self.used.insert(into) && moves;
+            match moves {
+                true => _ = self.prefix.insert(into),
+                false => self.prefix.remove(into),
             }
-            Op::MakeDir { root, .. } | Op::MakeLink { root, .. } | Op::MakeNode { root, .. } => {
-                self.prefix.contains(root)
-            }
-            Op::SetSysctl { proc, .. } => self.prefix.contains(proc),
-            // The stage, in a mount namespace of the sandbox's own.
-            Op::AttachRoot { from } => self.prefix.contains(from),
-            Op::EnterCgroup { .. }
-            | Op::Unshare { .. }
-            | Op::MakeSlave {}
-            | Op::LoopbackUp {}
-            | Op::NewKeyring {}
-            | Op::DropBounding { .. } => true,
-            // On 6.15 and newer, before anything is attached to the root; else
-            // what is attached has been touched.
-            Op::Attach { from, root, .. } => self.all(&[from, root]),
-            Op::Mask {
-                root, dev, stage, ..
-            } => self.all(&[root, dev, stage]),
-            Op::MakeReadOnly { root, .. } => self.all(&[root]),
-            // Whatever is made in these from now on may depend on what this
-            // does.
-            Op::MakeFile { root, .. }
-            | Op::CopyFile { root, .. }
-            | Op::AddLine { root, .. }
-            | Op::Chown { root, .. }
-            | Op::RemoveTree { root, .. } => self.touch(&[root]),
-            Op::SetAttr { slot, .. } | Op::CloseSlot { slot } | Op::Detach { slot } => {
-                self.touch(&[slot])
-            }
-            Op::CopyTree { to, links, .. } => self.touch(&[to, links]),
-            Op::NewOverlay { into, stage, .. } => {
-                self.used.insert(into);
-                self.touch(&[into, stage])
-            }
-            Op::CloneTree { into, .. } | Op::OpenDir { into, .. } => {
-                self.used.insert(into);
-                self.touch(&[into])
-            }
-            Op::Setns { .. }
-            | Op::MakePrivate {}
-            | Op::SetHostname { .. }
-            | Op::PivotRoot { .. }
-            | Op::EnterEmptyNs {}
-            | Op::ChangeRoot { .. } => false,
         }
-    }
-
-    /// Returns whether it is all done to what is early. If not, it is done
-    /// late, and whatever follows it may depend on it.
-    fn all(&mut self, slots: &[u32]) -> bool {
-        slots.iter().all(|slot| self.prefix.contains(*slot)) || self.touch(slots)
-    }
-
-    fn touch(&mut self, slots: &[u32]) -> bool {
-        for slot in slots {
-            self.prefix.remove(*slot);
+        if !moves {
+            // Later operations on these slots may depend on this one.
+            op.slots(|slot| self.prefix.remove(slot));
         }
-        false
+        moves
     }
 }
 
@@ -156,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn early_is_what_is_made_in_a_file_system_before_anything_else_is_done_to_it() {
+    fn prefix_fills_a_file_system_until_the_rest_touches_it() {
         let mut ops = Ops::default();
         ops.push(Op::MakePrivate {});
         ops.push(Op::LoopbackUp {});
@@ -200,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn early_is_no_file_system_in_a_slot_that_was_used() {
+    fn prefix_has_no_file_system_in_a_slot_that_was_used() {
         let mut ops = Ops::default();
         let clone = ops.clone_tree(c"/x", false);
         ops.close(clone);
@@ -215,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn early_is_all_but_the_image_the_names_and_their_places() {
+    fn prefix_is_all_but_the_image_the_names_and_their_places() {
         with_default(|inputs| {
             let plan = plan::start(inputs).unwrap();
             let (_, rest) = plan.split().unwrap();
