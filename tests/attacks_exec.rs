@@ -17,6 +17,7 @@ use attacks::{
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use tare::{Command, Sandbox, Stdin, Stdout};
+use tare_oracle::again::this_program;
 use tare_oracle::need;
 
 /// Container root that may trace.
@@ -31,7 +32,7 @@ fn sum(sandbox: &Sandbox, path: &str) -> String {
 fn b01_helper_cannot_be_overwritten() {
     everybody(|| {
         let stage = Stage::new();
-        let own = std::env::current_exe().unwrap();
+        let own = this_program();
         let before = fs::read(&own).unwrap();
         stage.link("/proc/self/exe", "bin/link");
         stage.program("bin/script", "#!/proc/self/exe\n");

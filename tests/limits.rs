@@ -9,9 +9,10 @@ use std::fs;
 use std::time::Duration;
 
 use tare::{Command, Kind, Reason, Sandbox, Spec, Stdin};
+use tare_oracle::again::{passes_again, this_program};
 use tare_oracle::{CALLERS, caller, need, needs};
 
-use harness::{Ground, line, passes_again, run, sh};
+use harness::{Ground, line, run, sh};
 
 /// Takes 96 MiB as a program's own memory, or as a file of a tmpfs.
 const HUNGRY: [&str; 3] = [
@@ -109,7 +110,7 @@ fn run_in_guest(options: &[&str]) {
     let output = std::process::Command::new(script)
         .args(options)
         .args(["-e", "TARE_TESTS_REQUIRE=root,controller"])
-        .arg(std::env::current_exe().unwrap())
+        .arg(this_program())
         .args(["memory_", "--skip", "in_a_guest", "--test-threads=1"])
         .output()
         .unwrap();
@@ -359,7 +360,7 @@ fn limits_without_a_cgroup_are_refused_or_left_out() {
             kernel(5, 11)
         );
         for kind in CALLERS {
-            let mut command = caller(kind).command(std::env::current_exe().unwrap());
+            let mut command = caller(kind).command(this_program());
             passes_again(
                 &mut command,
                 "limits_without_a_cgroup_are_refused_or_left_out",

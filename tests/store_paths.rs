@@ -3,8 +3,6 @@
 //! image stays together.
 #![forbid(unsafe_code)]
 
-#[path = "harness/mod.rs"]
-mod harness;
 mod layout;
 
 use std::collections::BTreeSet;
@@ -14,11 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::{env, fs};
 
-use harness::passes_again;
 use layout::{Codec, simple};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use tare::Kind;
 use tare::image::{Images, UnpackOptions, unpack};
+use tare_oracle::again::{passes_again, this_program};
 use tare_oracle::{CALLERS, caller, need, ordinary_user};
 use tempfile::tempdir;
 
@@ -143,7 +141,7 @@ fn store_below_others_is_refused_to_any_caller() {
             fs::create_dir(&path).unwrap();
             chown(&path, Some(owner), None).unwrap();
         }
-        let mut command = user.command(env::current_exe().unwrap());
+        let mut command = user.command(this_program());
         command.env(DIR, dir.path());
         if user.is_namespace_root {
             command.env(IN_NAMESPACE, "1");

@@ -17,13 +17,13 @@ use layout::{Codec, Layout, assert_empty, listing, simple, tar_of};
 use serde_json::json;
 use tare::Kind;
 use tare::image::{Digest, Images, ImportOptions, Progress, Reference, UnpackOptions, unpack};
+use tare_oracle::again::{only, this_program};
 use tare_oracle::need;
 use tempfile::tempdir;
 
 /// Runs the import of `from` into `store` in a process of its own.
 fn importer(store: &Path, from: &Path) -> Child {
-    Command::new(env::current_exe().unwrap())
-        .args(["--exact", "importer_process", "--ignored", "--quiet"])
+    only(&mut Command::new(this_program()), "importer_process")
         .env("TARE_TEST_STORE", store)
         .env("TARE_TEST_FROM", from)
         .stdout(Stdio::null())

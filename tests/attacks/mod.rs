@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tare::{Command, Output, Sandbox, Spec, Store};
+use tare_oracle::again::{passes_again, this_program};
 use tare_oracle::{Victim, needs, ordinary_user};
 use tempfile::TempDir;
 
@@ -52,19 +53,9 @@ pub(crate) fn everybody<F: Fn()>(body: F) {
         }
         let user = ordinary_user(kind == "subids");
         let temporary = user.tempdir();
-        let output = user
-            .command(std::env::current_exe().expect("this program has a path"))
-            .args(["--exact", name, "--nocapture"])
-            .env(AS, kind)
-            .env("TMPDIR", temporary.path())
-            .output()
-            .expect("run as an ordinary user");
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && said.contains(" 1 passed"),
-            "{name} as {kind}: {said}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let mut command = user.command(this_program());
+        command.env(AS, kind).env("TMPDIR", temporary.path());
+        passes_again(&mut command, name);
     }
 }
 
@@ -76,21 +67,9 @@ pub(crate) fn again<F: Fn()>(wrapper: &[&str], (key, value): (&str, &str), body:
     }
     let name = std::any::type_name::<F>();
     let name = name.split("::").nth(1).expect("a test in the root module");
-    let own = std::env::current_exe().expect("this program has a path");
-    let output = process::Command::new(wrapper[0])
-        .args(&wrapper[1..])
-        .arg(own)
-        .args(["--exact", name, "--nocapture"])
-        .env(AGAIN, "1")
-        .env(key, value)
-        .output()
-        .expect("run this test again");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && said.contains(" 1 passed"),
-        "{wrapper:?}: {said}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let mut command = process::Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(this_program());
+    passes_again(command.env(AGAIN, "1").env(key, value), name);
 }
 
 /// `tests/probes/attack.c`.

@@ -7,6 +7,7 @@ use std::process;
 
 use tare::image::{ImportOptions, Reference};
 use tare::{Command, Stdin, Stdout, Store};
+use tare_oracle::again::{passes_again, this_program};
 use tare_oracle::need;
 
 use crate::harness::{Ground, line, run, sh, text};
@@ -16,20 +17,10 @@ use crate::layout;
 /// prepared.
 #[track_caller]
 fn again(test: &str, shell: &str) {
-    let exe = env::current_exe().unwrap();
-    let script = format!("{shell}; exec \"$0\" --exact --nocapture {test}");
-    let output = process::Command::new("bash")
-        .args(["-c", &script])
-        .arg(exe)
-        .env("TARE_TEST_AGAIN", test)
-        .output()
-        .unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{shown}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let mut bash = process::Command::new("bash");
+    bash.args(["-c", &format!("{shell}; exec \"$0\" \"$@\"")]);
+    bash.arg(this_program()).env("TARE_TEST_AGAIN", test);
+    passes_again(&mut bash, test);
 }
 
 fn is_again(test: &str) -> bool {
@@ -162,7 +153,7 @@ fn host_spared_when_memory_is_short_has_commands_that_are_not() {
 fn host_streams_can_be_inherited() {
     let name = "host::host_streams_can_be_inherited";
     if !is_again(name) {
-        let exe = env::current_exe().unwrap();
+        let exe = this_program();
         let output = process::Command::new("sh")
             .args([
                 "-c",

@@ -8,9 +8,10 @@ use std::{env, fs, process};
 
 use tare::image::{ImportOptions, Root};
 use tare::{Command, Sandbox, Spec, Store};
+use tare_oracle::again::{passes_again, this_program};
 use tare_oracle::{image, need, ordinary_user};
 
-use crate::harness::{Ground, line, passes_again, run, sh, text};
+use crate::harness::{Ground, line, run, sh, text};
 
 /// The caller that a test process stands for.
 pub(crate) const CALLER: &str = "TARE_TEST_CALLER";
@@ -21,7 +22,7 @@ pub(crate) const CALLERS: [&str; 5] = ["root", "plain", "subids", "root-of-one",
 
 /// A command that runs this test program as a caller.
 pub(crate) fn as_caller(caller: &str) -> process::Command {
-    let exe = env::current_exe().unwrap();
+    let exe = this_program();
     match caller {
         "root" => process::Command::new(exe),
         kind => tare_oracle::caller(kind).command(exe),
@@ -127,7 +128,7 @@ fn caller_who_is_root_without_sys_admin_has_a_user_namespace() {
     if !is_again() {
         need!(root, userns, overlay, kernel(5, 11));
         return again(name, "root", |command| {
-            let exe = env::current_exe().unwrap();
+            let exe = this_program();
             let lacks = ["--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--"];
             let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
             let mut prepared = process::Command::new("setpriv");
@@ -314,7 +315,7 @@ fn image_in_a_default_sandbox_of_root_keeps_its_owners() {
     if !is_again() {
         need!(root, overlay, image("debian"));
         let sandbox = open_host(&ground, "{}");
-        let command = Command::new(env::current_exe().unwrap())
+        let command = Command::new(this_program())
             .args(["--exact", "--nocapture", name])
             .env(CALLER, "root")
             .env("TARE_IMAGES", debian.parent().unwrap());

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::{env, process};
 
 use tare::{Command, Error, Sandbox, Spec};
+use tare_oracle::again::this_program;
 use tare_oracle::need;
 
 use crate::harness::{Ground, sh, text};
@@ -266,7 +267,7 @@ const OUTER: &str = r#"{"security": {"seccomp": "off", "masked_paths": [], "read
 /// other words. The test finds `depth` in [`DEPTH`].
 #[track_caller]
 fn passes_inside(outer: &Sandbox, words: &[&str], test: &str, caller: &str, depth: &str) {
-    let exe = env::current_exe().unwrap().into_os_string();
+    let exe = this_program().into_os_string();
     let argv = words.iter().map(Into::into).chain([exe]);
     let command = Command::from_argv(argv)
         .args(["--exact", "--nocapture", test])

@@ -2,10 +2,12 @@
 //! The user of a command; and the whole suite once more, run by ordinary users.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::{env, fs};
 
 use tare::{Command, Kind, Sandbox, Spec};
+use tare_oracle::again::{all_pass_again, passes_again, this_program};
 use tare_oracle::{need, ordinary_user};
 
 use crate::harness::{Ground, sh, text};
@@ -141,21 +143,16 @@ fn ordinary_users_see_a_host_whose_entries_vanish() {
                 }
             }
         });
-        let output = ordinary_user(false)
-            .command(env::current_exe().unwrap())
-            .args([
-                "--exact",
+        let mut command = ordinary_user(false).command(this_program());
+        let passes = || {
+            passes_again(
+                command.env(CHANGING, dir.path()),
                 "users::user_opens_a_changing_host_again_and_again",
-            ])
-            .env(CHANGING, dir.path())
-            .output();
+            )
+        };
+        let passed = catch_unwind(AssertUnwindSafe(passes));
         stop.store(true, Relaxed);
-        let output = output.unwrap();
-        let shown = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && shown.contains("1 passed"),
-            "{shown}"
-        );
+        passed.unwrap();
     });
 }
 
@@ -163,22 +160,7 @@ fn ordinary_users_see_a_host_whose_entries_vanish() {
 /// themselves.
 #[track_caller]
 fn all_pass_for(subids: bool) {
-    let user = ordinary_user(subids);
-    let output = user
-        .command(env::current_exe().unwrap())
-        .args(["--test-threads=2", "--skip", "ordinary_users_"])
-        .args(skipped())
-        .output()
-        .unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{shown}");
-}
-
-/// Returns the `--skip` words that this process was given.
-fn skipped() -> Vec<String> {
-    let words: Vec<String> = env::args().collect();
-    let pairs = words.windows(2).filter(|pair| pair[0] == "--skip");
-    pairs.flatten().cloned().collect()
+    all_pass_again(&mut ordinary_user(subids).command(this_program()), 2);
 }
 
 #[test]

@@ -11,9 +11,10 @@ use std::{env, process};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare::{Command, Sandbox, ShownMount, Spec};
+use tare_oracle::again::{passes_again, this_program};
 use tare_oracle::{CALLERS, caller, need};
 
-use crate::harness::{Ground, passes_again, sh, text};
+use crate::harness::{Ground, sh, text};
 
 /// The kind of caller of the test below.
 const KIND: &str = "TARE_TEST_VIEW_KIND";
@@ -51,7 +52,7 @@ pub(crate) fn again(
     with: impl FnOnce(&mut process::Command) -> &mut process::Command,
 ) {
     let mut command = process::Command::new(program);
-    passes_again(with(&mut command).arg(env::current_exe().unwrap()), test);
+    passes_again(with(&mut command).arg(this_program()), test);
 }
 
 pub(crate) fn mount(kind: &str, options: &str, on: &Path) -> bool {
@@ -144,7 +145,7 @@ fn root_mounts_for_a_user() {
     }
     let dead = known("fuse").then(|| mount_dead(&dir.join("dead")));
     let trigger = known("autofs").then(|| mount_trigger(&dir.join("trigger")));
-    let mut command = user.command(env::current_exe().unwrap());
+    let mut command = user.command(this_program());
     passes_again(command.env(DIR, dir), "view::user_finds_the_mounts");
     if let Some(trigger) = &trigger {
         let mut fds = [PollFd::new(trigger.as_fd(), PollFlags::POLLIN)];

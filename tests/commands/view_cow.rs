@@ -8,9 +8,10 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use tare::Sandbox;
+use tare_oracle::again::{passes_again, this_program};
 use tare_oracle::{CALLERS, User, caller, need};
 
-use crate::harness::{Ground, passes_again};
+use crate::harness::Ground;
 use crate::view::mount;
 use crate::view_root::{again_alone, is_alone, script, spec, told};
 
@@ -117,7 +118,7 @@ fn cow_in_a_namespace_for_users() {
 }
 
 fn user_finds_a_cow(user: &User, dir: &Path) {
-    let mut command = user.command(env::current_exe().unwrap());
+    let mut command = user.command(this_program());
     passes_again(command.env(DIR, dir), "view_cow::user_has_a_cow");
 }
 
@@ -153,7 +154,7 @@ fn own_directories_of_users_are_written_wherever_they_are() {
         for path in ["", "below", "below/file"] {
             chown(own.join(path), Some(owner.uid()), Some(owner.gid())).unwrap();
         }
-        let mut command = user.command(env::current_exe().unwrap());
+        let mut command = user.command(this_program());
         passes_again(
             command.env(DIR, &own).current_dir(&own),
             "view_cow::user_writes_in_the_working_directory",

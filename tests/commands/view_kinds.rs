@@ -9,9 +9,10 @@ use std::{env, process, thread};
 
 use nix::mount::{MntFlags, umount2};
 use tare::Sandbox;
+use tare_oracle::again::{passes_again, this_program};
 use tare_oracle::{CALLERS, caller, need};
 
-use crate::harness::{Ground, passes_again};
+use crate::harness::Ground;
 use crate::view::{mount, mount_dead};
 use crate::view_root::{again_alone, is_alone, script, spec, told};
 
@@ -218,7 +219,7 @@ fn views_in_a_namespace_show_other_kinds() {
         let user = caller(kind);
         let temp = user.tempdir();
         let _mounts = mount_all(temp.path());
-        let mut command = user.command(env::current_exe().unwrap());
+        let mut command = user.command(this_program());
         passes_again(
             command.env(DIR, temp.path()),
             "view_kinds::user_sees_other_kinds",

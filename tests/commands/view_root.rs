@@ -11,9 +11,10 @@ use std::{env, process};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare::{Command, Sandbox, Spec};
+use tare_oracle::again::{passes_again, this_program};
 use tare_oracle::{caller, need, needs};
 
-use crate::harness::{Ground, passes_again, run, sh, text};
+use crate::harness::{Ground, run, sh, text};
 use crate::view::{again, mount, mount_dead, mount_trigger};
 
 /// Marks a test in a mount namespace of its own.
@@ -34,7 +35,7 @@ fn again_alone_as_namespace_root(test: &str) {
     let mut unshare = caller("root-of-many").command("/usr/bin/unshare");
     unshare
         .args(["--mount", "--pid", "--fork", "--mount-proc"])
-        .arg(env::current_exe().unwrap())
+        .arg(this_program())
         .env(OWN, "1");
     passes_again(&mut unshare, test);
 }

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tare::{Error, Kind, Sandbox, Size, Spec, Store};
+use tare_oracle::again::{in_role, role, this_program};
 
 use crate::harness::settle::{await_end, try_helper_of};
 use crate::harness::sh;
@@ -52,19 +53,14 @@ const LOOK: &str = "cut -d' ' -f4- /proc/self/mountinfo | sort; cat /proc/self/l
 
 /// The host's command line; its output goes into the file `log`.
 pub(crate) fn command(place: &Place, role: &str, spec: &str) -> Command {
-    let program = env::current_exe().unwrap();
     let mut command = match &place.user {
-        None => Command::new(program),
-        Some(user) => user.command(program),
+        None => Command::new(this_program()),
+        Some(user) => user.command(this_program()),
     };
     let mut log = fs::File::options();
     let log = log.create(true).append(true);
     let log = log.open(place.path("log")).unwrap();
-    command
-        .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
-        .arg("host::host_in_a_role")
-        .env("TARE_TEST_PLACE", place.path(""))
-        .env("TARE_TEST_ROLE", role)
+    in_role(&mut command, "host::host_in_a_role", role, place.path(""))
         .env("TARE_TEST_SPEC", spec)
         .env("TARE_CANARY", CANARY)
         .env("RUST_BACKTRACE", "0")
@@ -89,16 +85,15 @@ fn mark(word: u64) -> i64 {
 #[test]
 #[ignore = "a part of other tests"]
 fn host_in_a_role() {
-    let Some(place) = env::var_os("TARE_TEST_PLACE") else {
+    let Some((role, place)) = role() else {
         return;
     };
-    let place = Path::new(&place);
     let store = place.join("store");
     let spec = Spec {
         image: format!("dir:{}", place.join("root").display()),
         ..Spec::from_json(&env::var("TARE_TEST_SPEC").unwrap()).unwrap()
     };
-    match env::var("TARE_TEST_ROLE").unwrap().as_str() {
+    match role.as_str() {
         "rounds" => rounds(&store, &spec),
         "sweep" => drop(Store::open(&store).unwrap()),
         other => panic!("{other}"),

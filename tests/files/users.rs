@@ -3,21 +3,16 @@
 
 use std::env;
 
+use tare_oracle::again::{all_pass_again, this_program};
 use tare_oracle::{need, ordinary_user};
 
 /// Runs all other tests in this binary as the user; tests that need root skip
 /// themselves.
 #[track_caller]
 fn all_pass_for(subids: bool) {
-    let user = ordinary_user(subids);
-    let mut command = user.command(env::current_exe().unwrap());
+    let mut command = ordinary_user(subids).command(this_program());
     command.envs(env::vars_os().filter(|(name, _)| name == "TARE_IMAGES"));
-    let output = command
-        .args(["--test-threads=2", "--skip", "ordinary_users_"])
-        .output()
-        .unwrap();
-    let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{shown}");
+    all_pass_again(&mut command, 2);
 }
 
 #[test]

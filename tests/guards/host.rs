@@ -3,7 +3,6 @@
 //! each.
 
 use std::collections::BTreeSet;
-use std::env;
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::path::Path;
@@ -14,6 +13,7 @@ use std::time::Duration;
 
 use tare::image::layer;
 use tare::{Command as Inside, Sandbox, Spec, Store};
+use tare_oracle::again::{in_role, role, this_program};
 
 use crate::harness::settle::{children, helper_of};
 use crate::place::Place;
@@ -33,17 +33,11 @@ const SPEC: &str = r#"{"security": {"masked_paths": ["/proc/keys", "/proc/timer_
 
 /// The host's command line in a role.
 pub(crate) fn command(place: &Place, role: &str) -> Command {
-    let program = env::current_exe().unwrap();
     let mut command = match &place.user {
-        None => Command::new(program),
-        Some(user) => user.command(program),
+        None => Command::new(this_program()),
+        Some(user) => user.command(this_program()),
     };
-    command
-        .args(["--exact", "--ignored", "--nocapture", "--test-threads=1"])
-        .arg("host::host_in_a_role")
-        .env("TARE_TEST_PLACE", place.path(""))
-        .env("TARE_TEST_ROLE", role)
-        .stdin(Stdio::null());
+    in_role(&mut command, "host::host_in_a_role", role, place.path("")).stdin(Stdio::null());
     command
 }
 
@@ -80,17 +74,15 @@ fn stage<T>(name: &str, work: impl FnOnce() -> T) -> T {
 #[test]
 #[ignore = "a part of other tests"]
 fn host_in_a_role() {
-    let Some(place) = env::var_os("TARE_TEST_PLACE") else {
+    let Some((role, place)) = role() else {
         return;
     };
-    let place = Path::new(&place);
-    let role = env::var("TARE_TEST_ROLE").unwrap();
     match role.as_str() {
-        "rounds" => rounds(place),
-        "unpack" => unpack(place),
-        "layers" => layers(place),
-        "mounts" => slopes::mounts(place),
-        "floors" => floors::measure(place),
+        "rounds" => rounds(&place),
+        "unpack" => unpack(&place),
+        "layers" => layers(&place),
+        "mounts" => slopes::mounts(&place),
+        "floors" => floors::measure(&place),
         other => panic!("{other}"),
     }
 }

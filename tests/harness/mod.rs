@@ -164,19 +164,3 @@ pub(crate) fn text(sandbox: &Sandbox, command: Command) -> String {
 pub(crate) fn line(sandbox: &Sandbox, line: &str) -> String {
     text(sandbox, sh(line)).trim_end().to_owned()
 }
-
-/// Runs a test of this program once more, by a command that starts the program
-/// as another caller or on another machine. The test must run and pass.
-#[track_caller]
-pub(crate) fn passes_again(command: &mut process::Command, test: &str) {
-    let output = command
-        .args(["--exact", "--nocapture", test])
-        .output()
-        .unwrap();
-    let [shown, errors] =
-        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    assert!(
-        output.status.success() && shown.contains("1 passed"),
-        "{command:?}: {shown}{errors}"
-    );
-}

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use tare_oracle::again::{only, this_program};
 use tare_oracle::tree::{Field, manifest};
 use tare_oracle::{built, need, ordinary_user};
 
@@ -64,13 +65,7 @@ fn other_process() {
 
 /// Runs [`other_process`] through `command`, which ends in a program to run.
 fn run_through(mut command: Command, blob: &Path, root: &Path) -> (bool, String) {
-    let output = command
-        .args([
-            "--exact",
-            "hosts::other_process",
-            "--ignored",
-            "--nocapture",
-        ])
+    let output = only(&mut command, "hosts::other_process")
         .env(BLOB, blob)
         .env(ROOT, root)
         .output()
@@ -85,10 +80,6 @@ fn unpack_through(command: Command, blob: &Path, root: &Path) -> String {
     let (works, text) = run_through(command, blob, root);
     assert!(works && text.contains("1 passed"), "{text}");
     text
-}
-
-fn this_program() -> std::path::PathBuf {
-    std::env::current_exe().unwrap()
 }
 
 #[test]

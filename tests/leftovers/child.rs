@@ -2,7 +2,6 @@
 //! Host processes to be killed and misused: this binary again, in several
 //! roles.
 
-use std::env;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -15,20 +14,21 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tare::{Sandbox, Spec, Stdin, Store};
+use tare_oracle::again::{in_role, role, this_program};
 
 use crate::harness::{Ground, run, sh};
 use crate::{await_end, helper_of};
 
 /// Starts a host in `role`, with the ground's store and tree.
 pub(crate) fn start(ground: &Ground, role: &str) -> Child {
-    host(ground, role, Command::new(env::current_exe().unwrap()))
+    host(ground, role, Command::new(this_program()))
         .spawn()
         .unwrap()
 }
 
 /// The same in a separate process group.
 pub(crate) fn start_in_group(ground: &Ground, role: &str) -> Child {
-    host(ground, role, Command::new(env::current_exe().unwrap()))
+    host(ground, role, Command::new(this_program()))
         .process_group(0)
         .spawn()
         .unwrap()
@@ -38,20 +38,12 @@ pub(crate) fn start_in_group(ground: &Ground, role: &str) -> Child {
 pub(crate) fn start_as_first(ground: &Ground, role: &str) -> Child {
     let mut unshare = Command::new("unshare");
     unshare.args(["--pid", "--fork", "--mount-proc"]);
-    unshare.arg(env::current_exe().unwrap());
+    unshare.arg(this_program());
     host(ground, role, unshare).spawn().unwrap()
 }
 
 fn host(ground: &Ground, role: &str, mut command: Command) -> Command {
-    command
-        .args([
-            "--exact",
-            "--nocapture",
-            "--ignored",
-            "child::host_in_a_role",
-        ])
-        .env("TARE_TEST_ROLE", role)
-        .env("TARE_TEST_GROUND", ground.path(""))
+    in_role(&mut command, "child::host_in_a_role", role, ground.path(""))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
@@ -79,12 +71,12 @@ fn spec(ground: &Path, json: &str) -> Spec {
 #[test]
 #[ignore = "a part of other tests"]
 fn host_in_a_role() {
-    let Some(ground) = env::var_os("TARE_TEST_GROUND") else {
+    let Some((role, ground)) = role() else {
         return;
     };
-    let ground = Path::new(&ground);
+    let ground = &ground;
     let store = Store::open(&ground.join("store")).unwrap();
-    match env::var("TARE_TEST_ROLE").unwrap().as_str() {
+    match role.as_str() {
         "loop" => work_for_ever(&store, ground),
         "fork" => fork_and_wait(&store, ground),
         "ignore" => {

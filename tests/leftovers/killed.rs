@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgid, getsid};
+use tare_oracle::again::{passes_again, this_program};
 use tare_oracle::{Host, need};
 
 use crate::child;
-use crate::harness::{Ground, passes_again, run, sh};
+use crate::harness::{Ground, run, sh};
 use crate::{SOON, at_rest, helper_of};
 
 /// Rounds of each kind; `TARE_KILLS=200` for more.
@@ -133,7 +134,7 @@ fn helper_keeps_no_directory_of_the_hosts_busy() {
     let mut command = Command::new("unshare");
     command
         .args(["-m", "sh", "-c", script, "sh"])
-        .arg(env::current_exe().unwrap())
+        .arg(this_program())
         .env("TARE_TEST_AGAIN", name);
     passes_again(&mut command, name);
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use tare::{Command, Sandbox, Size};
+use tare_oracle::again::{all_pass_again, this_program};
 use tare_oracle::{Host, need, ordinary_user};
 
 use crate::child;
@@ -186,12 +187,6 @@ fn ordinary_users_leave_nothing() {
     let lock = fs::File::create("/run/tare-tests-leftovers.lock").unwrap();
     let _lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
     for subids in [false, true] {
-        let output = ordinary_user(subids)
-            .command(std::env::current_exe().unwrap())
-            .args(["--test-threads=1", "--skip", "ordinary_users_"])
-            .output()
-            .unwrap();
-        let shown = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{shown}");
+        all_pass_again(&mut ordinary_user(subids).command(this_program()), 1);
     }
 }

@@ -8,6 +8,7 @@ use std::{env, fs, process};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tare::{Command, Error, Kind, Sandbox, Spec};
+use tare_oracle::again::only;
 use tare_oracle::need;
 use tempfile::NamedTempFile;
 
@@ -88,9 +89,7 @@ impl Machine<'_> {
 /// Has a shell run this program's [`caller_tries_and_tells`] until it succeeds.
 #[track_caller]
 pub(super) fn assert_cured(mut shell: process::Command, what: &str) {
-    let output = shell
-        .args(["--exact", "--nocapture", "--test-threads=1"])
-        .arg("cures::machine::caller_tries_and_tells")
+    let output = only(&mut shell, "cures::machine::caller_tries_and_tells")
         .output()
         .unwrap();
     let [shown, errors] =

@@ -5,6 +5,7 @@
 use std::{env, fs, process};
 
 use tare::{Error, Sandbox, Spec};
+use tare_oracle::again::{passes_again, this_program};
 use tare_oracle::{need, ordinary_user};
 
 use super::machine::{LOOP, TOLD, TRIES, assert_cured, told};
@@ -38,9 +39,7 @@ fn machine_with_few_namespaces_is_cured() {
             );
             let told = told();
             let mut shell = ordinary_user(true).root_command("/bin/bash");
-            shell
-                .args(["-c", &script, "bash"])
-                .arg(env::current_exe().unwrap());
+            shell.args(["-c", &script, "bash"]).arg(this_program());
             shell
                 .env(TRIES, "image")
                 .env(TOLD, told.path())
@@ -208,9 +207,7 @@ fn user_with_ids_becomes_root_of_them() {
     });
     let pasted = format!("{} -- \"$@\"", fs::read_to_string(told.path()).unwrap());
     let mut shell = ordinary_user(true).command("/bin/sh");
-    shell
-        .args(["-c", &pasted, "sh"])
-        .arg(env::current_exe().unwrap());
+    shell.args(["-c", &pasted, "sh"]).arg(this_program());
     shell.env(CALLER, "root-of-many").env("TARE_TEST_MANY", "1");
-    crate::harness::passes_again(&mut shell, name);
+    passes_again(&mut shell, name);
 }

@@ -28,10 +28,12 @@
 //! - [`images`]: where `tests/images.sh` put the real images.
 //! - [`filter`], [`notify`]: a command whose system calls are refused, or asked
 //!   about in turn.
+//! - [`again`]: a test of this program in a process of its own.
 //! - [`built`]: another program of this workspace, such as `enosys`.
 //!
 //! The oracle does not know the library: it reads the kernel's files.
 
+pub mod again;
 pub mod filter;
 pub mod host;
 pub mod images;
