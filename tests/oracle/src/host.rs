@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub enum Area {
     /// This thread's mountinfo without the mount ids.
     Mounts,
-    /// Cgroup directories of the library; every directory in a wide snapshot.
+    /// Cgroup directories of the library.
     Cgroups,
     /// Descendants of this process, zombies included, and orphans of the
     /// library: those of this host, or of an ended host.
@@ -72,15 +72,14 @@ type Lines = BTreeMap<String, usize>;
 ///
 /// Other tests of the same process change its descriptors and children: take
 /// [`Host::exclusive`] first, in every test of that binary that uses the
-/// library. Traces of another process with the library do not show, unless the
-/// snapshot is wide: a spawner's pidfd names its host. For traces without a
-/// known owner, only those that stay count against a test.
+/// library. Traces of another process with the library do not show: a spawner's
+/// pidfd names its host. For traces without a known owner, only those that stay
+/// count against a test.
 #[derive(Debug, Clone)]
 pub struct Host {
     areas: BTreeMap<Area, Lines>,
     threads: BTreeMap<i32, String>,
     directories: Vec<PathBuf>,
-    wide: bool,
 }
 
 impl Host {
@@ -105,38 +104,28 @@ impl Host {
 
     /// Takes a snapshot of the machine.
     pub fn snapshot() -> Self {
-        Self::take(&[], false)
+        Self::snapshot_with(&[])
     }
 
     /// The same, and everything that is below `directories`, such as a store's
     /// scratch.
     pub fn snapshot_with(directories: &[&Path]) -> Self {
-        Self::take(directories, false)
-    }
-
-    /// Every process, cgroup and network namespace of the machine, for a soak
-    /// that has the machine to itself.
-    pub fn snapshot_wide(directories: &[&Path]) -> Self {
-        Self::take(directories, true)
-    }
-
-    fn take(directories: &[&Path], wide: bool) -> Self {
         let directories: Vec<PathBuf> = directories.iter().map(|d| (*d).to_owned()).collect();
         // First of all: looking opens descriptors too.
         let descriptors = process::descriptors();
         let processes = process::Table::read();
-        let seen = processes.of_interest(wide);
+        let seen = processes.of_interest();
         let below = directories.iter().flat_map(|dir| below(dir));
         let areas = [
             (Area::Mounts, count(kernel::mounts())),
-            (Area::Cgroups, count(kernel::cgroups(&processes, wide))),
+            (Area::Cgroups, count(kernel::cgroups(&processes))),
             (
                 Area::Processes,
                 count(seen.iter().map(|p| processes.line(p))),
             ),
             (Area::NetworkNamespaces, count(process::namespaces(&seen))),
             (Area::Descriptors, count(descriptors)),
-            (Area::Keyrings, count(kernel::keys(wide))),
+            (Area::Keyrings, count(kernel::keys())),
             (Area::Directories, count(below)),
             (Area::LoopDevices, count(kernel::loop_devices())),
             (Area::Sysctls, count(kernel::sysctls())),
@@ -146,7 +135,6 @@ impl Host {
             areas: areas.into(),
             threads: process::threads(),
             directories,
-            wide,
         }
     }
 
@@ -154,7 +142,7 @@ impl Host {
     #[must_use]
     pub fn again(&self) -> Self {
         let directories: Vec<&Path> = self.directories.iter().map(PathBuf::as_path).collect();
-        Self::take(&directories, self.wide)
+        Self::snapshot_with(&directories)
     }
 
     /// The lines of an area, for tests that look for a particular line.
@@ -227,7 +215,7 @@ impl Host {
             left.retain(|line| {
                 let mine = !Self::SHARED.iter().any(|start| line.starts_with(start));
                 let lasts = lasting.as_ref().is_none_or(|all| all.contains(line));
-                self.wide || mine || lasts
+                mine || lasts
             });
             if left.is_empty() || Instant::now() >= deadline {
                 return left;
@@ -251,7 +239,7 @@ impl Host {
 
     fn may_be_foreign(&self, area: Area, line: &str) -> bool {
         let start = format!("+ {area}: {line}");
-        !self.wide && Self::SHARED.iter().any(|shared| start.starts_with(shared))
+        Self::SHARED.iter().any(|shared| start.starts_with(shared))
     }
 }
 

@@ -95,31 +95,25 @@ pub(super) fn is_detached(line: &str) -> bool {
 
 /// Directories named `tare*` and their contents, except those of other users,
 /// and those that carry the number of another living process, or hold a
-/// process; when `wide`, every directory.
-pub(super) fn cgroups(processes: &Table, wide: bool) -> Vec<String> {
+/// process.
+pub(super) fn cgroups(processes: &Table) -> Vec<String> {
     let mut found = Vec::new();
-    collect(
-        Path::new("/sys/fs/cgroup"),
-        wide,
-        processes,
-        wide,
-        &mut found,
-    );
+    collect(Path::new("/sys/fs/cgroup"), false, processes, &mut found);
     found
 }
 
-fn collect(dir: &Path, ours: bool, processes: &Table, wide: bool, found: &mut Vec<String>) {
+fn collect(dir: &Path, ours: bool, processes: &Table, found: &mut Vec<String>) {
     for path in directories(dir) {
         let named = path
             .file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with("tare"));
         if ours || named {
-            if wide || !is_foreign(&path, processes) {
+            if !is_foreign(&path, processes) {
                 found.push(path.display().to_string());
-                collect(&path, true, processes, wide, found);
+                collect(&path, true, processes, found);
             }
         } else {
-            collect(&path, false, processes, wide, found);
+            collect(&path, false, processes, found);
         }
     }
 }
@@ -156,9 +150,8 @@ fn directories(dir: &Path) -> Vec<PathBuf> {
 
 /// `/proc/keys`, proc(5): serial, type and description; without the columns
 /// that count references and seconds, and the summary behind the colon. A
-/// session's keyring lives as long as its processes, so processes tell enough
-/// unless the snapshot is `wide`.
-pub(super) fn keys(wide: bool) -> Vec<String> {
+/// session's keyring lives as long as its processes, so processes tell enough.
+pub(super) fn keys() -> Vec<String> {
     fs::read_to_string("/proc/keys")
         .unwrap_or_default()
         .lines()
@@ -168,7 +161,7 @@ pub(super) fn keys(wide: bool) -> Vec<String> {
             let name = rest.split(':').next()?.to_owned();
             Some(format!("{serial} {name}"))
         })
-        .filter(|line| wide || !line.ends_with(" keyring _ses"))
+        .filter(|line| !line.ends_with(" keyring _ses"))
         .collect()
 }
 

@@ -91,17 +91,11 @@ impl Table {
         )
     }
 
-    /// Descendants of this process and orphans of the library; all but this one
-    /// when `wide`.
-    pub(super) fn of_interest(&self, wide: bool) -> Vec<&Process> {
+    /// Descendants of this process and orphans of the library.
+    pub(super) fn of_interest(&self) -> Vec<&Process> {
         self.0
             .values()
-            .filter(|p| match wide {
-                // Kernel threads, children of process 2, come and go as they
-                // like.
-                true => p.pid != std::process::id() && p.parent != 2,
-                false => self.whose(p.pid) != Whose::Foreign,
-            })
+            .filter(|p| self.whose(p.pid) != Whose::Foreign)
             // Dead, and left to the adopter of orphans, which reaps at its
             // leisure.
             .filter(|p| p.state != "Z" || p.parent != reaper())
