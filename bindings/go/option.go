@@ -84,8 +84,8 @@ func plain(value any) (any, error) {
 func Store(dir string) Option { return func(o *options) { o.store = dir } }
 
 // Spec sets any key of the specification, with the value in the form of
-// encoding/json: the way to tables, such as {"join": "/run/netns/a"} of network.
-// Open refuses an unknown key, with the nearest known.
+// encoding/json: the way to tables, such as {"join": "/run/netns/a"} of
+// network. Open refuses an unknown key, with the nearest known.
 func Spec(key string, value any) Option {
 	return func(o *options) {
 		value, err := plain(value)
