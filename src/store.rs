@@ -51,7 +51,7 @@ impl Store {
     /// # Errors
     /// As [`image::Images::open`].
     pub fn open(dir: &Path) -> Result<Self> {
-        Self::on(image::Images::open(dir)?)
+        Self::on(image::Images::open_unswept(dir)?)
     }
 
     /// Opens `$TARE_STORE`, else `/var/lib/tare` for root, else
@@ -60,7 +60,7 @@ impl Store {
     /// # Errors
     /// As [`image::Images::open_default`].
     pub fn open_default() -> Result<Self> {
-        Self::on(image::Images::open_default()?)
+        Self::on(image::Images::open_unswept(&image::default_path()?)?)
     }
 
     /// The directory that [`Store::open_default`] means now; it need not be
@@ -82,6 +82,8 @@ impl Store {
             Ids::Many { .. } => images.with_own_ids(),
             Ids::Host | Ids::Single => images,
         };
+        // Only now: a helper can remove files of subordinate ids.
+        images.recover()?;
         images.upgrade()?;
         let resources = Resources {
             images,

@@ -79,6 +79,7 @@ fn host_in_a_role() {
     match role.as_str() {
         "loop" => work_for_ever(&store, ground),
         "fork" => fork_and_wait(&store, ground),
+        "wait" => wait_with_owners(&store, ground),
         "ignore" => {
             // SAFETY: no handler is installed; this process is ours alone.
             unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
@@ -142,6 +143,19 @@ fn work_for_ever(store: &Store, ground: &Path) {
             );
             sandbox.close().unwrap();
         }
+    }
+}
+
+/// Waits to be killed beside a tree on disk that another id owns, where the
+/// user has ids to give.
+fn wait_with_owners(store: &Store, ground: &Path) {
+    let sandbox = Sandbox::open(store, &spec(ground, r#"{"write": "disk"}"#)).unwrap();
+    let script = "mkdir -m 700 /tmp/x; touch /tmp/x/y; chown -R alice /tmp/x 2>/dev/null; true";
+    assert!(run(&sandbox, sh(script)).status.success());
+    println!("waits {}", helper_of(&sandbox));
+    loop {
+        // SAFETY: waits for a signal that ends the process.
+        unsafe { libc::pause() };
     }
 }
 

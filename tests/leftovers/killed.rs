@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Hosts killed at random moments, alone and with their process group, leave
-//! nothing, without a sweep.
+//! nothing, without a sweep; with their helper, nothing after the next open.
 
 use std::env;
 use std::path::Path;
@@ -8,14 +8,15 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgid, getsid};
+use tare::Store;
 use tare_oracle::again::{passes_again, this_program};
 use tare_oracle::{Host, need};
 
 use crate::child;
 use crate::harness::{Ground, run, sh};
-use crate::{SOON, at_rest, helper_of};
+use crate::{SOON, assert_swept, at_rest, await_end, helper_of, is_empty};
 
 /// Rounds of each kind; `TARE_KILLS=200` for more.
 fn rounds(usual: u32) -> u32 {
@@ -102,6 +103,29 @@ fn hosts_killed_with_their_group_leave_nothing_to_sweep() {
     killed(rounds(12), |host| {
         killpg(Pid::from_raw(host.id() as i32), Signal::SIGKILL).unwrap();
     });
+}
+
+#[test]
+fn host_killed_with_its_helper_leaves_nothing_after_the_next_open() {
+    let _alone = Host::exclusive();
+    let ground = Ground::new();
+    let before = at_rest(&ground);
+    let mut host = child::start(&ground, "wait");
+    let helper = Pid::from_raw(child::hear(&mut host, "waits ").parse().unwrap());
+    // A helper that runs would clean up after its host.
+    kill(helper, Signal::SIGSTOP).unwrap();
+    host.kill().unwrap();
+    host.wait().unwrap();
+    kill(helper, Signal::SIGKILL).unwrap();
+    await_end(helper.as_raw());
+    assert!(!is_empty(&ground.scratch()));
+    let began = Instant::now();
+    // Process 1 may take its time to die.
+    while !is_empty(&ground.scratch()) {
+        assert!(began.elapsed() < SOON, "the open of the store leaves files");
+        drop(Store::open(&ground.path("store")).unwrap());
+    }
+    assert_swept(&before, &ground.store);
 }
 
 #[test]

@@ -53,7 +53,14 @@ impl Images {
     ///
     /// A store of an older version is used unchanged.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
+        let store = Self::open_unswept(path.as_ref())?;
+        store.recover()?;
+        Ok(store)
+    }
+
+    /// Opens a store without the sweep. [`Images::with_chown`] must come first
+    /// where other ids own files of killed processes.
+    pub(crate) fn open_unswept(path: &Path) -> Result<Self> {
         let wrong = |e| Error::io(Step::OpenStore, format_args!("{path:?}"), e);
         let root = chase(path)?;
         check_owner(&root)?;
@@ -70,16 +77,14 @@ impl Images {
             true => Ids::Root,
             false => Ids::Single,
         };
-        let store = Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             root,
             version,
             ids,
             gives_away: false,
             chown: None,
             cache: Mutex::default(),
-        }));
-        store.recover()?;
-        Ok(store)
+        })))
     }
 
     /// Opens the default store: `$TARE_STORE`, else `/var/lib/tare` for root
