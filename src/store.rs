@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::helper::{ByHelper, Runtime};
 use crate::image::{self, Chown, ImageConfig, ImportOptions, Progress, Reference, UnpackOptions};
 use crate::instance::{Resources, Rootfs};
-use crate::parts::cgroup::{Sweep, may_live, recover};
+use crate::parts::cgroup::{Sweep, may_live, sweep_cgroups};
 use crate::parts::idmap::{Ids, Source};
 
 /// Images on disk, and the one helper process that makes sandboxes from them.
@@ -150,13 +150,14 @@ impl Store {
         })
     }
 
-    /// How many were removed, how many are left. A machine without cgroups has
-    /// none.
+    /// Sweeps cgroups right below this process's cgroup and those above.
+    /// Returns the numbers of removed cgroups and of those left; zeros on a
+    /// machine without cgroups.
     fn sweep_cgroups(&self) -> (usize, usize) {
         let Ok(layout) = self.resources.runtime.layout() else {
             return (0, 0);
         };
-        let swept = recover(layout, Sweep::Near, may_live);
+        let swept = sweep_cgroups(layout, Sweep::Near, may_live);
         (swept.removed.len(), swept.failed.len())
     }
 

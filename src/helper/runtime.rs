@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result, Step};
 use crate::image::Chown;
 use crate::image::layer::Fixup;
 use crate::ops::Ops;
-use crate::parts::cgroup::{Cgroup, DeviceGate, DeviceRules, Layout, PREFIX, Sweep, recover};
+use crate::parts::cgroup::{Cgroup, DeviceGate, DeviceRules, Layout, PREFIX, Sweep, sweep_cgroups};
 use crate::parts::idmap::{Ids, USUAL, more_ids};
 use crate::parts::seccomp::SeccompCache;
 use crate::spec::{Security, Spec};
@@ -29,7 +29,7 @@ pub(crate) struct Runtime {
     gates: Mutex<Vec<(Security, Arc<DeviceGate>)>>,
     /// True if the kernel was seen to mount no overlay for this caller.
     overlay_missing: AtomicBool,
-    /// True if starts were seen to need a copy of the host's mount namespace.
+    /// True if the detached path was seen to fail where the copy worked.
     empty_ns_missing: AtomicBool,
 }
 
@@ -80,7 +80,7 @@ impl Runtime {
         let (Ok(layout), Ok(prefix)) = (self.layout(), killed.prefix()) else {
             return;
         };
-        recover(layout, Sweep::Near, |name| !name.starts_with(prefix));
+        sweep_cgroups(layout, Sweep::Near, |name| !name.starts_with(prefix));
     }
 
     /// Returns whether [`Runtime::set_overlay_missing`] was called.
@@ -98,7 +98,7 @@ impl Runtime {
         self.empty_ns_missing.load(Ordering::Relaxed)
     }
 
-    /// Remembers that every start needs a copy of the host's mount namespace.
+    /// Remembers that the detached path failed where the copy worked.
     pub(crate) fn set_empty_ns_missing(&self) {
         self.empty_ns_missing.store(true, Ordering::Relaxed);
     }

@@ -36,7 +36,7 @@ pub(crate) use child::{ChildCgroup, remove_empty};
 pub(crate) use devices::{DeviceGate, DeviceRules};
 pub(crate) use events::OomNotice;
 pub(crate) use layout::Layout;
-pub(crate) use recover::{Owner, Sweep, may_live, recover};
+pub(crate) use recover::{Owner, Sweep, may_live, sweep_cgroups};
 pub use usage::SandboxUsage;
 
 use node::Node;

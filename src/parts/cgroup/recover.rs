@@ -41,8 +41,8 @@ impl Owner {
         })
     }
 
-    /// The owner of the sandbox `id`, `PID-STARTTIME-N`; `None` for ids of
-    /// another form.
+    /// The owner of the sandbox `id`, `PID-STARTTIME-HELPER.NUMBER`; `None` for
+    /// ids of another form.
     pub(crate) fn of(id: &str) -> Option<Self> {
         let mut parts = id.splitn(3, '-');
         let pid = parts.next()?.parse().ok()?;
@@ -119,7 +119,7 @@ impl fmt::Display for Owner {
     }
 }
 
-/// How far [`recover`] looks.
+/// How far [`sweep_cgroups`] looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sweep {
     /// Where this process would make cgroups itself: right below its own and
@@ -130,27 +130,32 @@ pub(crate) enum Sweep {
     Everywhere,
 }
 
-/// What [`recover`] did.
+/// Result of [`sweep_cgroups`].
 #[derive(Debug, Default)]
-pub(crate) struct Swept {
+pub(crate) struct SweptCgroups {
     /// The directories that are gone.
     pub(crate) removed: Vec<PathBuf>,
     /// Those that should be, but are not.
     pub(crate) failed: Vec<Error>,
 }
 
-/// Kills and removes every sandbox's cgroups whose owner is gone: `is_alive`
-/// says so of the id (mostly [`may_live`]), and nobody holds the directory's
-/// lock. Cgroups of other users that we may not touch are left to them.
-pub(crate) fn recover(layout: &Layout, sweep: Sweep, is_alive: impl Fn(&str) -> bool) -> Swept {
-    let mut swept = Swept::default();
+/// Kills and removes the cgroups of each sandbox whose owner is gone: the
+/// predicate (mostly [`may_live`]) returns false for the id, and no process
+/// holds the directory's lock. Leaves cgroups of other users that this process
+/// may not change.
+pub(crate) fn sweep_cgroups(
+    layout: &Layout,
+    sweep: Sweep,
+    may_live: impl Fn(&str) -> bool,
+) -> SweptCgroups {
+    let mut swept = SweptCgroups::default();
     for hierarchy in layout.v2().into_iter().chain(layout.v1()) {
         for path in find(hierarchy, sweep) {
             let name = path.file_name().and_then(|n| n.to_str());
             let Some(id) = name.and_then(|n| n.strip_prefix(PREFIX)) else {
                 continue;
             };
-            if directory_name(id).is_err() || is_alive(id) {
+            if directory_name(id).is_err() || may_live(id) {
                 continue;
             }
             match sweep_one(&path) {

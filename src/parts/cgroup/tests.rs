@@ -205,7 +205,7 @@ fn recover_removes_dead_owners_only() {
         Scratch(Cgroup::create(&layout, id, &asked, &[], None).unwrap())
     };
     let swept = |id: &str| {
-        let swept = recover(&layout, Sweep::Everywhere, |found| found != id);
+        let swept = sweep_cgroups(&layout, Sweep::Everywhere, |found| found != id);
         assert!(swept.failed.is_empty(), "{:?}", swept.failed);
         swept.removed.len()
     };
@@ -228,7 +228,7 @@ fn recover_removes_dead_owners_only() {
     assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
 
     let live = make(&new_id());
-    recover(&layout, Sweep::Near, may_live);
+    sweep_cgroups(&layout, Sweep::Near, may_live);
     assert!(live.paths().iter().all(|p| p.exists()));
 }
 
@@ -264,7 +264,7 @@ fn recover_cannot_be_kept_away_by_another_user() {
         .unwrap();
     (cgroup.0.v2, cgroup.0.v1) = (None, Vec::new());
     wait_until("swept", || {
-        recover(&layout, Sweep::Everywhere, |found| found != id);
+        sweep_cgroups(&layout, Sweep::Everywhere, |found| found != id);
         paths.iter().all(|p| !p.exists())
     });
     attack.kill().unwrap();
