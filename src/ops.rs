@@ -297,7 +297,7 @@ fn sentence(op: &Op<'_>, place: impl Fn(u32) -> String) -> (Step, String) {
         Op::Mask { root, path, .. } => at(Step::Mask, *root, path),
         Op::MakeReadOnly { root, path, .. } => at(Step::MakeReadOnly, *root, path),
         Op::Detach { .. } => of(Step::DetachMount, "MNT_DETACH"),
-        Op::EnterEmptyNs {} => of(Step::EnterBareMountNamespace, "CLONE_NEWNS"),
+        Op::EnterEmptyNs {} => of(Step::EnterEmptyMountNamespace, "CLONE_NEWNS"),
         Op::ChangeRoot { .. } => of(Step::ChangeRoot, "\"/\""),
         Op::PivotRoot { .. } => of(Step::PivotRoot, "\"/\""),
         Op::DropBounding { keep } => (Step::DropBoundingSet, format!("all but {keep:#x}")),

@@ -42,7 +42,7 @@ pub(super) fn failure(reply: &Reply, ops: &[u8]) -> Error {
         wire::AT_EXEC => (Step::Execute, String::new()),
         wire::AT_INIT => (Step::StartInit, "process 1 of the sandbox".into()),
         wire::AT_SPAWNER => (Step::StartSpawner, "the helper's own start".into()),
-        wire::AT_EMPTY_NS => (Step::MakeBareMountNamespace, "CLONE_NEWNS".into()),
+        wire::AT_EMPTY_NS => (Step::MakeEmptyMountNamespace, "CLONE_NEWNS".into()),
         wire::AT_AUTHORITY => (
             Step::TalkToSpawner,
             "it works for the process, user and group that started it".into(),

@@ -137,8 +137,8 @@ impl Attempt {
 /// already.
 fn may_lack_detached_mounts(error: &Error) -> bool {
     const STEPS: [Step; 9] = [
-        Step::MakeBareMountNamespace,
-        Step::EnterBareMountNamespace,
+        Step::MakeEmptyMountNamespace,
+        Step::EnterEmptyMountNamespace,
         Step::MountOverlay,
         Step::Bind,
         // The first mounts with a detached target. What stands in the way of
