@@ -97,10 +97,9 @@ pub(crate) trait Backend: Sync {
     fn prepare(&self, request: &TreeRequest<'_>) -> Result<()>;
 
     /// Appends the operations that make the tree as a mount that is not
-    /// attached yet, in a new slot. `stage` is an attached tmpfs, empty but for
-    /// names of ours.
-    fn mount_detached(&self, ops: &mut Ops, stage: Slot, request: &TreeRequest<'_>)
-    -> Result<Slot>;
+    /// attached yet, in a new slot. `stage` is a tmpfs, attached unless on the
+    /// detached path, and empty but for names of this library.
+    fn make_tree(&self, ops: &mut Ops, stage: Slot, request: &TreeRequest<'_>) -> Result<Slot>;
 
     /// Appends the operations that attach what else belongs to the tree to its
     /// root.
@@ -119,7 +118,7 @@ pub(crate) trait Backend: Sync {
     /// Appends the operations that make the tree and attach it on top of the
     /// root, in a new slot.
     fn mount(&self, ops: &mut Ops, stage: Slot, request: &TreeRequest<'_>) -> Result<Mounted> {
-        let root = self.mount_detached(ops, stage, request)?;
+        let root = self.make_tree(ops, stage, request)?;
         ops.push(Op::AttachRoot {
             from: root.number(),
         });

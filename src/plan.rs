@@ -419,7 +419,7 @@ pub(crate) fn mount_tree(backend: &dyn Backend, tree: &TreeRequest<'_>) -> Resul
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
     let stage = stage(&mut ops, tree.size, true);
-    let root = backend.mount_detached(&mut ops, stage, tree)?;
+    let root = backend.make_tree(&mut ops, stage, tree)?;
     ops.push(Op::Setns {
         file: Slot::received(1).number(),
         flags: CLONE_NEWNS as u32,
@@ -437,6 +437,6 @@ pub(crate) fn try_tree(backend: &dyn Backend, tree: &TreeRequest<'_>) -> Result<
     let mut ops = Ops::default();
     ops.push(Op::MakePrivate {});
     let stage = stage(&mut ops, None, true);
-    backend.mount_detached(&mut ops, stage, tree)?;
+    backend.make_tree(&mut ops, stage, tree)?;
     Ok(ops)
 }

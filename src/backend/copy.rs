@@ -65,12 +65,7 @@ impl Backend for Copy {
             .map_err(|e| Error::io(Step::MakeTree, format_args!("{names:?}"), e))
     }
 
-    fn mount_detached(
-        &self,
-        ops: &mut Ops,
-        _stage: Slot,
-        request: &TreeRequest<'_>,
-    ) -> Result<Slot> {
+    fn make_tree(&self, ops: &mut Ops, _stage: Slot, request: &TreeRequest<'_>) -> Result<Slot> {
         Ok(ops.clone_tree(&c_path(&request.scratch.join("root"))?, false))
     }
 }

@@ -63,12 +63,7 @@ impl Backend for HostView {
         Ok(())
     }
 
-    fn mount_detached(
-        &self,
-        _ops: &mut Ops,
-        _stage: Slot,
-        _request: &TreeRequest<'_>,
-    ) -> Result<Slot> {
+    fn make_tree(&self, _ops: &mut Ops, _stage: Slot, _request: &TreeRequest<'_>) -> Result<Slot> {
         Err(Error::new(
             Kind::Unsupported,
             Step::MountTree,

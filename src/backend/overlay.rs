@@ -36,12 +36,7 @@ impl Backend for Overlay {
         Ok(())
     }
 
-    fn mount_detached(
-        &self,
-        ops: &mut Ops,
-        stage: Slot,
-        request: &TreeRequest<'_>,
-    ) -> Result<Slot> {
+    fn make_tree(&self, ops: &mut Ops, stage: Slot, request: &TreeRequest<'_>) -> Result<Slot> {
         let lowers = lowers(request.lower)?;
         let root = match request.write {
             // A read-only root, too, is made writable first: mount points may

@@ -27,12 +27,7 @@ impl Backend for Plain {
         Ok(())
     }
 
-    fn mount_detached(
-        &self,
-        ops: &mut Ops,
-        _stage: Slot,
-        request: &TreeRequest<'_>,
-    ) -> Result<Slot> {
+    fn make_tree(&self, ops: &mut Ops, _stage: Slot, request: &TreeRequest<'_>) -> Result<Slot> {
         match request.lower {
             Lower::Plain(dir) => Ok(ops.clone_tree(&c_path(dir)?, true)),
             _ => Err(Error::new(

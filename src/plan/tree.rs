@@ -59,7 +59,7 @@ impl Tree {
 pub(super) fn detached(ops: &mut Ops, stage: Slot, inputs: &Inputs<'_>) -> Result<Tree> {
     // First and complete, so that a prestarted init can have run all of it.
     let (kernel, pts) = kernel(ops, None, stage, inputs, false)?;
-    let root = inputs.backend.mount_detached(ops, stage, inputs.tree)?;
+    let root = inputs.backend.make_tree(ops, stage, inputs.tree)?;
     let mut filled = inputs.backend.fill(ops, stage, root, inputs.tree)?;
     let mut callers = Callers::new(inputs, stage, false);
     let placed = callers.ahead(ops)?;

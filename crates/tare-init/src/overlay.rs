@@ -20,7 +20,8 @@ const XINO: [&CStr; 2] = [c"xino", c"on"];
 /// Parameters of [`crate::wire::Op::NewOverlay`]. Names that are not absolute
 /// are relative to the stage.
 pub(crate) struct Overlay<'a> {
-    /// Attached mount with upper and work, for helper names as well.
+    /// Mount with upper and work, for helper names as well. KERNEL(6.15):
+    /// before that the mount must be attached.
     pub(crate) stage: i32,
     /// Number of the overlay in this stage, for the names of helper entries.
     pub(crate) number: u64,

@@ -91,8 +91,8 @@ ops! {
     /// A clone of the mount at a path of the host (`base` -1) or inside a
     /// slot's tree.
     9 CloneTree image [] [into] { into: u32, base: i32, path: &'a CStr, flags: u32, }
-    /// An overlay, not attached yet; upper and work are below the slot `stage`,
-    /// which must be attached, or absolute.
+    /// An overlay, not attached yet; upper and work are absolute or below the
+    /// slot `stage`. KERNEL(6.15): before that the stage must be attached.
     10 NewOverlay image [stage] [into] { into: u32, stage: u32, lowers: List<'a>, upper: &'a CStr, work: &'a CStr, options: List<'a>, attrs: u32, flags: u32, }
     /// Attaches a slot's mount on top of the process's root.
     11 AttachRoot [from] [] { from: u32, }

@@ -23,8 +23,8 @@ const LATE: usize = 128;
 /// made of.
 #[derive(Debug)]
 pub(crate) struct ViewPlace<'a> {
-    /// Mount in which the parts are attached; attached itself, unless the start
-    /// is a bare one.
+    /// Mount in which the parts are attached; attached itself, unless on the
+    /// detached path.
     pub(crate) root: Slot,
     pub(crate) stage: Slot,
     /// Directory of the machine that `root` stands for, without links.
