@@ -16,8 +16,8 @@ use crate::wire::ListBuf;
 /// dropping it does not.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    /// `<pid>-<start time>-<spawner>.<number>`: names the cgroups and the
-    /// scratch directory.
+    /// `<pid>-<start time>-<spawner>.<number>`: names the cgroups. The name of
+    /// the scratch directory has the part up to the dot and a random part.
     pub(crate) name: String,
     pub(crate) id: u64,
     pub(crate) cgroup: Cgroup,

@@ -37,7 +37,8 @@ pub(super) struct EncodedRun {
     umask: u32,
 }
 
-/// The umask of a command that has none of its own.
+/// The umask of a command without one. Precedence is command, spec, image,
+/// default, as for all such words: see [`EncodedRun::new`].
 const UMASK: u32 = 0o022;
 
 impl EncodedRun {

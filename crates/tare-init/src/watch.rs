@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Directories that the host may have made before its first request: found by
-//! name, removed at the end.
+//! Directories that the host has made and not yet named in a request. The host
+//! tells the prefix of their names first; the helper removes them at its end.
 #![forbid(unsafe_code)]
 
 use core::ffi::CStr;

@@ -25,7 +25,8 @@ const LOCK: &str = "lock";
 
 /// A directory of the store, removed on drop.
 ///
-/// The name holds the boot's id and a random part. Only the maker's lock tells
+/// The name holds the boot's id, the spawner's prefix if the directory is a
+/// sandbox's, and a random part. Only the maker's lock tells
 /// that the directory is in use. The kernel drops the lock with the last copy
 /// of the descriptor, so the next open of the store sweeps a killed maker's
 /// directory. To hand the directory to another process, pass
