@@ -53,7 +53,7 @@ use crate::parts::shown::ShownAs;
 use crate::spec::{Network, Spec, UserNamespace, Write};
 use crate::wire::{Confine, List, ListBuf, Op, Open};
 
-pub(crate) use inputs::Inputs;
+pub(crate) use inputs::{Inputs, suits_empty_ns};
 use prefix::Split;
 use tree::{Tree, stage};
 
@@ -229,7 +229,7 @@ pub(crate) fn start(inputs: &Inputs<'_>) -> Result<Plan> {
     // In any user namespace but the first, the kernel refuses devices and some
     // file systems, and overlays need `userxattr`.
     let ordinary = ids.ordinary() || maps.is_some();
-    let empty_ns = inputs.uses_empty_ns(maps.is_some());
+    let empty_ns = inputs.uses_empty_ns();
     let mut ops = if empty_ns {
         Ops::for_empty_ns()
     } else {

@@ -25,6 +25,7 @@ use super::fallback;
 use crate::backend::{Backend, Lower};
 use crate::error::{Error, Step};
 use crate::helper::{Runtime, Spawner};
+use crate::plan::suits_empty_ns;
 use crate::spec::Spec;
 
 /// One way to open a sandbox.
@@ -75,23 +76,30 @@ pub(super) fn attempts(
         (fallback::copy(lower, ordinary), Cause::NoOverlay),
         (preferred, Cause::View),
     ];
-    let empty_ns = !runtime.empty_ns_is_missing();
-    backends.into_iter().flat_map(move |(backend, cause)| {
-        let empty = empty_ns.then_some((true, cause));
-        let copied = match empty_ns {
-            true => Cause::NoDetachedMounts,
-            false => cause,
-        };
-        let namespaces = empty.into_iter().chain([(false, copied)]);
-        namespaces.flat_map(move |(empty_ns, cause)| {
-            [(true, cause), (false, Cause::Resumed)].map(|(may_resume, cause)| Attempt {
-                backend,
-                empty_ns,
-                may_resume,
-                cause,
+    let may_use = !runtime.empty_ns_is_missing();
+    // Where the detached path is impossible, both attempts would be the same.
+    let backends = backends.map(|(backend, cause)| {
+        let empty_ns = may_use && suits_empty_ns(spec, spawner.ids(), backend);
+        (backend, empty_ns, cause)
+    });
+    backends
+        .into_iter()
+        .flat_map(move |(backend, empty_ns, cause)| {
+            let empty = empty_ns.then_some((true, cause));
+            let copied = match empty_ns {
+                true => Cause::NoDetachedMounts,
+                false => cause,
+            };
+            let namespaces = empty.into_iter().chain([(false, copied)]);
+            namespaces.flat_map(move |(empty_ns, cause)| {
+                [(true, cause), (false, Cause::Resumed)].map(|(may_resume, cause)| Attempt {
+                    backend,
+                    empty_ns,
+                    may_resume,
+                    cause,
+                })
             })
         })
-    })
 }
 
 impl Attempt {
@@ -158,6 +166,7 @@ mod tests {
     use nix::errno::Errno;
 
     use super::*;
+    use crate::spec::UserNamespace;
 
     #[test]
     fn detached_mounts_are_not_missing_because_of_an_image() {
@@ -166,6 +175,30 @@ mod tests {
         assert!(failed(Step::AttachRoot, Errno::EINVAL));
         assert!(!failed(Step::AttachMount, Errno::EINVAL));
         assert!(!failed(Step::AttachKernelMount, Errno::ENOMEM));
+    }
+
+    #[test]
+    fn attempts_without_the_detached_path_are_made_once() {
+        let runtime = Runtime::default();
+        let spawner = Spawner::absent();
+        let lower = Lower::Layers(Vec::new());
+        let mut spec = Spec::default();
+        spec.namespaces.user = UserNamespace::Maps {
+            uids: Vec::new(),
+            gids: Vec::new(),
+        };
+        let all: Vec<_> = attempts(&runtime, &spawner, &spec, &lower).collect();
+        assert!(all.iter().all(|attempt| !attempt.empty_ns));
+        let failed = Failed {
+            error: Error::os(Step::MountOverlay, "", Errno::EPERM),
+            resumed: false,
+            empty_ns: false,
+        };
+        let due = all
+            .iter()
+            .filter(|a| a.is_due(Some(&failed), &spec, &lower));
+        let shown: Vec<_> = due.map(|a| (a.backend.name(), a.may_resume)).collect();
+        assert_eq!(shown, [("copy", true)]);
     }
 
     #[test]

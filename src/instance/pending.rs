@@ -229,7 +229,7 @@ impl Opener<'_> {
             cgroup2: self.resources.runtime.layout()?.v2().is_some(),
             caps,
             seccomp,
-            empty_ns: self.attempt.empty_ns,
+            may_use_empty_ns: self.attempt.empty_ns,
         })
     }
 

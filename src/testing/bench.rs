@@ -59,6 +59,6 @@ pub(crate) fn with_default(work: impl FnOnce(&Inputs<'_>)) {
         cgroup2: false,
         caps,
         seccomp: filter.as_deref(),
-        empty_ns: true,
+        may_use_empty_ns: true,
     });
 }
