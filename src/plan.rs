@@ -97,7 +97,7 @@ pub(crate) struct Plan {
 
 /// Files and directories that the helper removes after the sandbox.
 #[derive(Debug, Default)]
-pub(crate) struct Leaves {
+pub(crate) struct Leftovers {
     /// Cgroup directories, in order.
     pub(crate) cgroups: ListBuf,
     /// Directories with all that is in them, and files.
@@ -128,15 +128,15 @@ impl Plan {
     }
 
     /// The message for a prestarted init, which has only `ops` left to run.
-    pub(crate) fn rest<'a>(&'a self, id: u64, leaves: &'a Leaves, ops: &'a [u8]) -> Open<'a> {
+    pub(crate) fn rest<'a>(&'a self, id: u64, leftovers: &'a Leftovers, ops: &'a [u8]) -> Open<'a> {
         Open {
             ops,
-            ..self.message(id, leaves)
+            ..self.message(id, leftovers)
         }
     }
 
     /// The message for the spawner.
-    pub(crate) fn message<'a>(&'a self, id: u64, leaves: &'a Leaves) -> Open<'a> {
+    pub(crate) fn message<'a>(&'a self, id: u64, leftovers: &'a Leftovers) -> Open<'a> {
         let [devpts, dev, proc] = self.kept.map(|slot| slot.number() as i32);
         Open {
             id,
@@ -146,9 +146,9 @@ impl Plan {
             cgroup: self.cgroup,
             uid_map: self.maps[0].as_bytes(),
             gid_map: self.maps[1].as_bytes(),
-            cgroups: leaves.cgroups.as_list(),
-            scratch: leaves.scratch.as_list(),
-            lock: leaves.lock.map_or(-1, |slot| slot.number() as i32),
+            cgroups: leftovers.cgroups.as_list(),
+            scratch: leftovers.scratch.as_list(),
+            lock: leftovers.lock.map_or(-1, |slot| slot.number() as i32),
             devpts,
             dev,
             proc,

@@ -20,7 +20,7 @@ use crate::ops::c_path;
 use crate::parts::caps::CapSet;
 use crate::parts::seccomp::{self, Compiled};
 use crate::parts::shown::ShownAs;
-use crate::plan::{self, Inputs, Leaves, Plan, Prefix};
+use crate::plan::{self, Inputs, Leftovers, Plan, Prefix};
 use crate::spec::{ByteSize, Spec, may_leave_out};
 
 /// An instance whose init is not known to be ready. Dropping it ends it,
@@ -153,9 +153,9 @@ impl Opener<'_> {
         let dir = scratch.as_ref().map(|s| s.path().to_path_buf());
         let mut plan = self.plan(reservation, confinement, dir.unwrap_or_default())?;
         let on_disk = scratch.is_some();
-        let mut leaves = Leaves {
-            cgroups: reservation.leaves()?,
-            ..Leaves::default()
+        let mut leftovers = Leftovers {
+            cgroups: reservation.leftovers()?,
+            ..Leftovers::default()
         };
         if let Some(scratch) = scratch {
             // From now on the helper removes it, or a later sweep of the store.
@@ -164,13 +164,13 @@ impl Opener<'_> {
                 lock_path,
                 lock,
             } = scratch.hand_over()?;
-            leaves.scratch = [c_path(&path)?, c_path(&lock_path)?].iter().collect();
-            leaves.lock = Some(plan.pass(lock));
+            leftovers.scratch = [c_path(&path)?, c_path(&lock_path)?].iter().collect();
+            leftovers.lock = Some(plan.pass(lock));
         }
         let passed = plan.fds.iter().map(|fd| fd.as_fd());
         let cgroups = plan::cgroup_fds(&reservation.cgroup);
         let fds: Vec<BorrowedFd<'_>> = cgroups.chain(passed).collect();
-        let message = plan.message(reservation.id, &leaves);
+        let message = plan.message(reservation.id, &leftovers);
         let start = reservation.spawner.begin_open(&message, &fds)?;
         // A tree on disk is made anew each time, and so is its plan.
         let split = plan.split().filter(|_| !on_disk);
@@ -189,8 +189,8 @@ impl Opener<'_> {
             return None;
         }
         let (reservation, mut start) = prestarted.into_parts()?;
-        let leaves = Leaves::default();
-        let sent = start.resume(&plan.rest(reservation.id, &leaves, &rest));
+        let leftovers = Leftovers::default();
+        let sent = start.resume(&plan.rest(reservation.id, &leftovers, &rest));
         let shown = (plan.shown, plan.is_remote);
         let mut pending = self.pending(reservation, confinement, (start, Some(prefix), shown));
         pending.resumed = true;

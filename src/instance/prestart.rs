@@ -84,10 +84,10 @@ impl Prestarted {
         key: Arc<Key>,
     ) -> Result<Self> {
         let reservation = Reservation::new(runtime, spawner, spec)?;
-        let begun = reservation.leaves().and_then(|leaves| {
+        let begun = reservation.leftovers().and_then(|leftovers| {
             let fds: Vec<BorrowedFd<'_>> = plan::cgroup_fds(&reservation.cgroup).collect();
             let (id, cgroup) = (reservation.id, &reservation.cgroup);
-            spawner.begin_open(&key.prefix.message(id, &leaves, cgroup), &fds)
+            spawner.begin_open(&key.prefix.message(id, &leftovers, cgroup), &fds)
         });
         let parts = Some(reservation.with(begun)?);
         Ok(Self { parts, key })

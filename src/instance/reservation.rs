@@ -78,7 +78,7 @@ impl Reservation {
     }
 
     /// The directories of the cgroups, as the helper removes them.
-    pub(crate) fn leaves(&self) -> Result<ListBuf> {
+    pub(crate) fn leftovers(&self) -> Result<ListBuf> {
         let paths: Result<Vec<_>> = self.cgroup.paths().into_iter().map(c_path).collect();
         Ok(paths?.iter().collect())
     }

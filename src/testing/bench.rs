@@ -24,7 +24,7 @@ pub fn with_plan(work: impl FnOnce(&mut dyn FnMut())) {
         work(&mut || {
             let plan = plan::start(inputs).expect("a default start");
             assert!(
-                !black_box(plan.message(1, &plan::Leaves::default()))
+                !black_box(plan.message(1, &plan::Leftovers::default()))
                     .ops
                     .is_empty()
             );

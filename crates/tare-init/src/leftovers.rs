@@ -9,9 +9,9 @@ use crate::wire::{Field as _, List, Open, Reader};
 
 /// Cgroups and scratch directories of a sandbox: two lists, each behind its
 /// length.
-pub(crate) struct Grave(Mapping);
+pub(crate) struct Leftovers(Mapping);
 
-impl Grave {
+impl Leftovers {
     pub(crate) fn new(open: &Open<'_>) -> Result<Self> {
         let parts = [open.cgroups.bytes(), open.scratch.bytes()];
         let mut memory = Mapping::anonymous(8 + parts[0].len() + parts[1].len())?;
@@ -34,7 +34,7 @@ impl Grave {
         self.0.into_raw()
     }
 
-    /// Takes back a value from [`Grave::into_raw`].
+    /// Takes back a value from [`Leftovers::into_raw`].
     ///
     /// # Safety
     /// As for [`Mapping::from_raw`].

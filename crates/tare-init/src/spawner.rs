@@ -8,7 +8,7 @@ use crate::close::close_from;
 use crate::command::Inherited;
 use crate::empty_ns;
 use crate::id_map::{become_root, map_self, write_map};
-use crate::leftovers::Grave;
+use crate::leftovers::Leftovers;
 use crate::mapping::{Mapping, Table, Zeroable};
 use crate::message::{BUFFER, Request, Sender, receive, receive_now, reply};
 use crate::replay::Replay;
@@ -29,8 +29,8 @@ struct Row {
     id: u64,
     /// Lock on the directories to be removed.
     lock: MaybeFd,
-    /// [`Grave`], kept as address and length by `Mapping::into_raw`.
-    grave: (usize, usize),
+    /// [`Leftovers`], kept as address and length by `Mapping::into_raw`.
+    leftovers: (usize, usize),
 }
 
 // SAFETY: integers, and `MaybeFd`, for which zero is a value.
@@ -127,7 +127,7 @@ impl Spawner {
             sys::await_input(&mut fds, None);
             let [socket, host, signals] = fds.map(|f| f.revents != 0);
             if signals {
-                self.bury();
+                self.reap_and_clear();
             }
             if host {
                 return;
@@ -158,8 +158,8 @@ impl Spawner {
                 Ok(Some(request)) if request.kind == wire::OPEN_REQUEST => {
                     let open = Open::get(&mut Reader::new(request.body()));
                     // `watch` removes the rest.
-                    if let Some(grave) = open.and_then(|open| Grave::new(&open).ok()) {
-                        grave.clear();
+                    if let Some(leftovers) = open.and_then(|open| Leftovers::new(&open).ok()) {
+                        leftovers.clear();
                     }
                 }
                 Ok(Some(_)) | Err(Errno::INTR | Errno::PROTO | Errno::TOOBIG) => {}
@@ -239,12 +239,12 @@ impl Spawner {
     fn open(&mut self, request: &Request<'_>) -> Outcome {
         let open =
             Open::get(&mut Reader::new(request.body())).ok_or((wire::AT_MESSAGE, Errno::PROTO))?;
-        let grave = Grave::new(&open).map_err(|e| (wire::AT_INIT, e))?;
+        let leftovers = Leftovers::new(&open).map_err(|e| (wire::AT_INIT, e))?;
         if open.empty_ns == 1 && self.parent.empty_ns.is_none() {
             match empty_ns::make() {
                 Ok(empty_ns) => self.parent.empty_ns = Some(empty_ns),
                 Err(errno) => {
-                    grave.clear();
+                    leftovers.clear();
                     return Err((wire::AT_EMPTY_NS, errno));
                 }
             }
@@ -270,7 +270,7 @@ impl Spawner {
             }
             Ok((pid, _)) => pid,
             Err(errno) => {
-                grave.clear();
+                leftovers.clear();
                 return Err((wire::AT_CLONE, errno));
             }
         };
@@ -283,7 +283,7 @@ impl Spawner {
             pid,
             id: open.id,
             lock: lock.into(),
-            grave: grave.into_raw(),
+            leftovers: leftovers.into_raw(),
             ..Row::default()
         });
         if let Some((_, write)) = gate {
@@ -374,45 +374,45 @@ impl Spawner {
     }
 
     /// Reaps dead children and removes their directories.
-    fn bury(&mut self) {
+    fn reap_and_clear(&mut self) {
         // Reading clears the pending signal; the content does not matter.
         let _ = sys::read(self.signals.raw(), &mut [0; 128]);
         while let Ok(Some(dead)) = reap(false) {
-            self.bury_one(&dead);
+            self.remove_leftovers_of(&dead);
         }
     }
 
-    fn bury_one(&mut self, dead: &Dead) {
+    fn remove_leftovers_of(&mut self, dead: &Dead) {
         let Some(row) = self.rows.rows().iter_mut().find(|r| r.pid == dead.pid) else {
             return;
         };
         // `_lock` closes when all is removed.
         let Row {
             told,
-            grave,
+            leftovers,
             lock: _lock,
             ..
         } = core::mem::take(row);
         // SAFETY: `open` put the pair there, and `take` left another in the
         // row.
-        let grave = unsafe { Grave::from_raw(grave) };
+        let leftovers = unsafe { Leftovers::from_raw(leftovers) };
         let socket = told.raw();
-        grave.remove_cgroups();
+        leftovers.remove_cgroups();
         let gone = Reply::new(wire::CLOSED, 0, 0, 0);
-        if !grave.has_scratch() {
+        if !leftovers.has_scratch() {
             reply(socket, &gone, &[]);
         } else {
             // Removing a big tree must not keep the next sandbox waiting.
-            match grave.for_children().and_then(|()| sys::fork(0, None)) {
+            match leftovers.for_children().and_then(|()| sys::fork(0, None)) {
                 Ok(0) => {
                     self.let_go();
-                    grave.remove_scratch();
+                    leftovers.remove_scratch();
                     reply(socket, &gone, &[]);
                     sys::exit(0);
                 }
                 Ok(_) => {}
                 Err(_) => {
-                    grave.remove_scratch();
+                    leftovers.remove_scratch();
                     reply(socket, &gone, &[]);
                 }
             }
@@ -434,7 +434,7 @@ impl Spawner {
         }
         loop {
             match reap(true) {
-                Ok(Some(dead)) => self.bury_one(&dead),
+                Ok(Some(dead)) => self.remove_leftovers_of(&dead),
                 Err(Errno::INTR) | Ok(None) => {}
                 Err(_) => {
                     self.watched.remove();
