@@ -39,7 +39,7 @@ impl Inputs<'_> {
 }
 
 /// Returns whether the detached path is possible for a sandbox of `spec`. Only
-/// root may take it: in a user namespace the kernel mounts a procfs only where
+/// root may: in a user namespace the kernel mounts a procfs only where
 /// a whole one is visible already, mount_too_revealing().
 pub(crate) fn suits_empty_ns(spec: &Spec, ids: &Ids, backend: &dyn Backend) -> bool {
     let own_users = matches!(spec.namespaces.user, UserNamespace::Maps { .. });
