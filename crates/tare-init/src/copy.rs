@@ -255,7 +255,7 @@ fn copy_leaf(
         let inner = sys::openat(from, name, O_RDONLY | O_NOFOLLOW, 0)?;
         let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL | O_NOFOLLOW;
         let made = sys::openat(to, name, flags, 0o600)?;
-        copy_bytes(&inner, &made)?;
+        copy_bytes(&inner, &made, stat.size as u64)?;
         if shared {
             link(to, name, links, numbers)?;
         }
@@ -311,7 +311,7 @@ pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
         return Err(Errno::INVAL);
     }
     let made = dir::create(root, path, 0o600, dir::ANY)?;
-    copy_bytes(&source, &made)?;
+    copy_bytes(&source, &made, stat.size as u64)?;
     // An owner without an id in the sandbox becomes user 0, which gains no
     // right by that.
     let _ = sys::fchownat(made.raw(), c"", stat.uid, stat.gid, AT_EMPTY_PATH);
@@ -322,22 +322,36 @@ pub(crate) fn copy_file(root: i32, path: &CStr, from: &CStr) -> Result<()> {
     sys::futimens(&made, &times)
 }
 
-pub(crate) fn copy_bytes(from: &Fd, to: &Fd) -> Result<()> {
-    let mut buffer = Mapping::anonymous(128 << 10)?;
-    loop {
-        match sys::copy_file_range(from, to, 1 << 30) {
+/// Copies at most `size` bytes, and less of a file that shrinks meanwhile.
+///
+/// The bound ends the copy of a file that grows as fast as the copy: a log,
+/// perhaps one that is about this process.
+pub(crate) fn copy_bytes(from: &Fd, to: &Fd, size: u64) -> Result<()> {
+    let mut rest = usize::try_from(size).map_err(|_| Errno::INVAL)?;
+    while rest > 0 {
+        match sys::copy_file_range(from, to, rest.min(1 << 30)) {
             Ok(0) => return Ok(()),
-            Ok(_) => {}
+            Ok(n) => rest -= n,
             // Not between these file systems.
             Err(_) => break,
         }
     }
-    loop {
-        match sys::read(from.raw(), buffer.bytes_mut())? {
-            0 => return Ok(()),
-            n => sys::write(to.raw(), &buffer.bytes()[..n])?,
+    let mut buffer = match rest {
+        0 => return Ok(()),
+        _ => Mapping::anonymous(128 << 10)?,
+    };
+    while rest > 0 {
+        let bytes = buffer.bytes_mut();
+        let most = bytes.len().min(rest);
+        match sys::read(from.raw(), &mut bytes[..most])? {
+            0 => break,
+            n => {
+                sys::write(to.raw(), &buffer.bytes()[..n])?;
+                rest -= n;
+            }
         }
     }
+    Ok(())
 }
 
 /// Copies extended attributes through procfs, since the descriptors may be
@@ -372,4 +386,31 @@ fn copy_xattrs(from: &Fd, to: &Fd, stat: &sys::Stat) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that grew since the survey is copied up to its surveyed size,
+    /// inside a file system and, where there is another one, between two.
+    #[test]
+    fn copy_ends_at_the_given_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir_in("/dev/shm").unwrap();
+        let from = dir.path().join("from");
+        std::fs::write(&from, vec![b'x'; 500_000]).unwrap();
+        let open = |path: &std::path::Path, flags| {
+            let path = std::ffi::CString::new(path.to_str().unwrap()).unwrap();
+            sys::openat(AT_FDCWD, &path, flags, 0).ok().unwrap()
+        };
+        for to in [dir.path().join("to"), other.path().join("to")] {
+            for size in [0, 3, 400_000, 500_000, 600_000] {
+                std::fs::write(&to, "").unwrap();
+                let copied = copy_bytes(&open(&from, O_RDONLY), &open(&to, sys::O_WRONLY), size);
+                assert!(copied.is_ok());
+                assert_eq!(std::fs::metadata(&to).unwrap().len(), size.min(500_000));
+            }
+        }
+    }
 }

@@ -52,7 +52,7 @@ fn replace(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
         mode,
     )?;
     let renamed = is_copy(&new)
-        .and_then(|()| copy_bytes(&old, &new))
+        .and_then(|()| copy_bytes(&old, &new, LARGEST as u64))
         .and_then(|()| sys::write(new.raw(), line))
         .and_then(|()| sys::renameat(dir.fd(), NEW, dir.fd(), name));
     if renamed.is_err() {
@@ -66,7 +66,7 @@ fn replace(root: i32, path: &CStr, line: &[u8]) -> Result<()> {
 fn cover(root: i32, path: &CStr, stage: i32, line: &[u8]) -> Result<()> {
     let (old, mode) = source(root, path)?;
     let new = dir::create(stage, NEW, mode, dir::ANY)?;
-    copy_bytes(&old, &new)?;
+    copy_bytes(&old, &new, LARGEST as u64)?;
     sys::write(new.raw(), line)?;
     let target = dir::open(root, path, sys::O_PATH, dir::ANY)?;
     mount::attach(sys::open_tree_clone(stage, NEW, 0)?.raw(), &target)
