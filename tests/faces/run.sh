@@ -95,35 +95,47 @@ compare() {
         }' "$2" "$3"
 }
 
+# as_kind FACE KIND: runs the cases of a face as one kind of caller. Prints the
+# differences; the last line has the figures.
+as_kind() {
+    local face=$1 kind=$2 user=$2 as=() status=0 at=$home/$1.$2 temp
+    [ "$kind" != userns ] || user=tare-t-plain as=(unshare --map-root-user)
+    temp=$(mktemp -d /tmp/tare-face.XXXXXX)
+    ground "$temp"
+    cases_for "$user" "$face" | sed -e "s|@BOX@|\"image\": \"dir:$temp/root\"|g" -e "s|@DATA@|$temp/data|g" >"$temp/cases"
+    "${root[@]}" chown -R "$user": "$temp"
+    program "$face" "$temp/store"
+    (cd / && "${root[@]}" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
+        env -i HOME="$temp" PATH=/usr/bin:/bin LD_LIBRARY_PATH="$prefix/lib" FACE_OF_HOST=1 \
+        PYTHONDONTWRITEBYTECODE=1 timeout 60 "${as[@]}" "${words[@]}") <"$temp/cases" >"$at.seen" 2>"$at.errors" || status=$?
+    compare "$face as $kind" "$temp/cases" "$at.seen" >"$at.compared"
+    sed '$d' "$at.compared"
+    read -r same differ < <(tail -n 1 "$at.compared")
+    if [ "$status" != 0 ] || [ -s "$at.errors" ]; then
+        echo "test $face as $kind ... FAILED: exit $status"
+        cat "$at.errors"
+        differ=$((differ + 1))
+    fi
+    [ "$differ" != 0 ] || echo "test $face as $kind: $same cases ... ok"
+    "${root[@]}" rm -rf "$temp"
+    echo "$same $differ"
+}
+
+kinds=(root tare-t-plain tare-t-subids userns)
+id "${kinds[@]:1:2}" >/dev/null || exit
 echo
 echo "running the cases in every face"
 passed=0 failed=0 began=$SECONDS
 for face in "$@"; do
-    for kind in root tare-t-plain tare-t-subids userns; do
-        user=$kind as=()
-        [ "$kind" != userns ] || user=tare-t-plain as=(unshare --map-root-user)
-        id "$user" >/dev/null || exit
-        temp=$(mktemp -d /tmp/tare-face.XXXXXX)
-        ground "$temp"
-        cases_for "$user" "$face" | sed -e "s|@BOX@|\"image\": \"dir:$temp/root\"|g" -e "s|@DATA@|$temp/data|g" >"$temp/cases"
-        "${root[@]}" chown -R "$user": "$temp"
-        program "$face" "$temp/store"
-        status=0
-        (cd / && "${root[@]}" setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups \
-            env -i HOME="$temp" PATH=/usr/bin:/bin LD_LIBRARY_PATH="$prefix/lib" FACE_OF_HOST=1 \
-            PYTHONDONTWRITEBYTECODE=1 timeout 60 "${as[@]}" "${words[@]}") <"$temp/cases" >"$home/seen" 2>"$home/errors" || status=$?
-        # The figures are alone in the last line.
-        compare "$face as $kind" "$temp/cases" "$home/seen" >"$home/compared"
-        sed '$d' "$home/compared"
-        read -r same differ < <(tail -n 1 "$home/compared")
-        if [ "$status" != 0 ] || [ -s "$home/errors" ]; then
-            echo "test $face as $kind ... FAILED: exit $status"
-            cat "$home/errors"
-            differ=$((differ + 1))
-        fi
-        [ "$differ" != 0 ] || echo "test $face as $kind: $same cases ... ok"
+    # Beside each other, because cases sleep most of the time.
+    for kind in "${kinds[@]}"; do
+        as_kind "$face" "$kind" >"$home/$face.$kind" &
+    done
+    wait
+    for kind in "${kinds[@]}"; do
+        sed '$d' "$home/$face.$kind"
+        read -r same differ < <(tail -n 1 "$home/$face.$kind")
         passed=$((passed + same)) failed=$((failed + differ))
-        "${root[@]}" rm -rf "$temp"
     done
 done
 word=ok
