@@ -53,6 +53,6 @@ fn opening_adds_a_thread_for_an_image_only() {
     let opening = Sandbox::begin(&ground.store, &endless).unwrap();
     assert_eq!(added(), 1);
     drop(opening);
-    // The thread holds descriptors until it ends, which the next test would see.
+    // The next test would see the descriptors of a thread that has not ended.
     assert_rested(&before, &ground);
 }
