@@ -152,7 +152,8 @@ impl Process {
     }
 
     /// Kills the command and everything that it started; its reason is then
-    /// [`Reason::Killed`]. What a command that has ended left behind stays.
+    /// [`Reason::Killed`](crate::Reason::Killed). Leftovers of a command that
+    /// has ended stay.
     ///
     /// Its end is told when all of that is dead, also what left its session and
     /// lost its parents. Two things can outlive it: a process in disk sleep,
@@ -188,9 +189,9 @@ impl Process {
         self.running.limit
     }
 
-    /// As [`Process::kill`], but its reason is then [`Reason::Output`]: for who
-    /// reads its pipes and keeps no more than so much, as
-    /// [`crate::Sandbox::run`] does.
+    /// As [`Process::kill`], but the reason is then
+    /// [`Reason::Output`](crate::Reason::Output): for a caller that reads the
+    /// pipes and keeps a bounded part, as [`crate::Sandbox::run`] does.
     ///
     /// # Errors
     /// As [`Process::kill`].
