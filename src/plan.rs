@@ -2,28 +2,28 @@
 //! Plans a start: turns a spec into a flat list of operations, in their order.
 //!
 //! The init runs the operations one after the other and stops at the first that
-//! fails. No other module decides their order. Each stage needs the stage
-//! before:
+//! fails. No other module decides their order. In a copy of the host's mount
+//! namespace each stage needs the stage before:
 //!
 //! 1. **Cgroups.** The init enters the v1 cgroups first, so that all it does is
 //!    counted. clone3(2) has put it into the v2 cgroup. Only then may it make a
 //!    cgroup namespace, whose root is the cgroup that it is in.
 //! 2. **Identity.** Network, mount propagation, keyring and hostname.
-//!    Propagation
-//!    comes before the first mount, or the host would see the mounts.
+//!    Propagation comes before the first mount, or the host would see the
+//!    mounts.
 //! 3. **Stage.** A tmpfs for the writable layer and for files to be bound.
 //! 4. **Tree.** The root of the sandbox, from the back end.
 //! 5. **Mounts.** `/proc`, `/sys` and `/dev`, the files of names, then the
-//!    caller's
-//!    mounts, which may cover any of these.
+//!    caller's mounts, which may cover any of these.
 //! 6. **Hiding.** Masked and read-only paths come after all mounts, or a mount
-//!    of
-//!    the caller would show what they hide.
+//!    of the caller would show the hidden files.
 //! 7. **Root.** The tree becomes the root; the host's mounts are let go.
 //! 8. **Bounding set.** Last, because the mounts take capabilities.
 //!
-//! In an empty mount namespace, stages 3 to 5 mount everything detached, in the
-//! host's namespace, and attach it after the change of namespaces. See
+//! On the detached path, the init makes the mounts detached in the host's mount
+//! namespace: first the kernel's of stage 5, with Docker's hidden paths, then
+//! stage 4, then the caller's. `EnterEmptyNs` follows. The init then attaches
+//! the mounts, binds the files of names, and hides the other paths. See
 //! `docs/design.md`, "In which order does a start go?".
 #![forbid(unsafe_code)]
 
@@ -379,8 +379,8 @@ fn born_in(cgroup: &Cgroup) -> i32 {
 fn namespaces(spec: &Spec, user: bool, empty_ns: bool) -> u64 {
     let wanted = [
         (true, CLONE_NEWPID),
-        // An init in the host's namespace makes an empty one when the tree is
-        // ready.
+        // An init in the host's namespace later enters a copy of the spawner's
+        // empty namespace (`EnterEmptyNs`).
         (!empty_ns, CLONE_NEWNS),
         (spec.namespaces.uts, CLONE_NEWUTS),
         (spec.namespaces.ipc, CLONE_NEWIPC),

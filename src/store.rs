@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The store as users hold it: images on disk, and what this process needs once
-//! to run them.
+//! The store as users hold it: images on disk, and the parts that an opened
+//! store needs once to run them.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};

@@ -71,8 +71,8 @@ type StoredImage struct {
 	Architecture string `json:"architecture"`
 	// Layers is the number of layers.
 	Layers int `json:"layers"`
-	// Damage is the reason of an unusable image; empty for a sound image. The
-	// other fields are empty then.
+	// Damage is the reason of an unusable image; empty for a sound image. With
+	// a damage only Name and Digest are set.
 	Damage string `json:"damage"`
 }
 

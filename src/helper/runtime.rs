@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Keeps what a process needs once to run sandboxes: the helper, compiled
-//! filters, cgroups.
+//! Keeps the parts that an opened store needs once: the helper, compiled
+//! filters, the layout of cgroups, missing features.
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;

@@ -4,18 +4,15 @@
 //! A machine may refuse the best way: its kernel may mount no overlay for this
 //! caller, or attach nothing to a detached mount. Only a trial shows that, so a
 //! sandbox is opened by attempts. Each is made if the attempt before failed for
-//! the cause that the attempt avoids:
+//! the cause that the attempt avoids. An attempt is a back end, a namespace and
+//! an init; the init changes first, the back end last:
 //!
-//! 1. on the preferred back end, in an empty mount namespace, resuming a
-//!    prestarted
-//!    init if one waits;
-//! 2. the same from scratch, if the resumed init failed;
-//! 3. both in a copy of the host's mount namespace, if the kernel seems to lack
-//!    detached mounts;
-//! 4. all of these with a copy of the image, if the kernel mounts no overlay;
-//! 5. all of these on the preferred back end, each of the machine's mounts
-//!    tried
-//!    first, if one of them seems to be unlike its type.
+//! 1. Back end: the preferred; a copy of the image, if the kernel mounts no
+//!    overlay; the preferred again, each of the machine's mounts tried first,
+//!    if one of them seems to be unlike its type.
+//! 2. Mount namespace: empty, where the detached path is possible; a copy of
+//!    the host's, if the kernel seems to lack detached mounts.
+//! 3. Init: prestarted, if such an init waits; new, if the resumed init failed.
 //!
 //! A cause that was seen to be the machine's is remembered, so that the next
 //! sandbox begins with the way that works.
@@ -131,8 +128,8 @@ impl Attempt {
     /// Remembers the cause of the failure before, now that the attempt
     /// succeeded.
     pub(super) fn remember(&self, runtime: &Runtime, last: Option<&Failed>) {
-        // Nothing was wrong with the sandbox, so the kernel lacks them, or this
-        // process may not use them.
+        // Taken as the kernel's lack, or this process's lack of rights. A
+        // passing EPERM of a bind would be remembered as well.
         if !self.empty_ns && last.is_some_and(|last| last.empty_ns) {
             runtime.set_empty_ns_missing();
         }

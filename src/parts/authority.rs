@@ -67,7 +67,8 @@ impl Authority {
     }
 
     /// Returns whether the calling thread has this authority, no less and no
-    /// more. What cannot be read has changed.
+    /// more. Leaves `shared` to [`Authority::shares`]. An unreadable part has
+    /// changed.
     ///
     /// Asks for no more than can have changed. A thread without capabilities
     /// gets some in another user namespace only, and cannot change its groups,

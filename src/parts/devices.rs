@@ -63,8 +63,8 @@ pub(crate) fn standard(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) {
     }
 }
 
-/// The rest, in the attached `/dev`: mounts of the host's devices, where none
-/// can be made, and what the spec asks for.
+/// The rest, in `/dev`, attached or (detached path) not yet: mounts of the
+/// host's devices, where none can be made, and the devices of the spec.
 pub(crate) fn of_spec(ops: &mut Ops, dev: Slot, spec: &Spec, ordinary: bool) -> Result<()> {
     for (name, ..) in NODES.into_iter().filter(|_| ordinary) {
         bind(ops, dev, &host_path(name), name);

@@ -85,8 +85,8 @@ impl Default for Verdicts {
 }
 
 impl Verdicts {
-    /// Returns the mounts of a table, and those that `select` takes; forgets
-    /// all trials if the table has changed.
+    /// Returns the mounts of a table, and those that `select` takes. Forgets
+    /// the trials if the table has changed; `silent` stays.
     pub(crate) fn follow(
         &mut self,
         table: Vec<u8>,

@@ -13,7 +13,7 @@ use crate::parts::idmap::Ids;
 use crate::spec::{IdMap, Network, Spec, UserNamespace, sysctl_path};
 use crate::wire::Op;
 
-/// Returns whether this kernel has IPv4, and so both.
+/// True if this kernel has IPv4, and so both parameters.
 static IPV4: LazyLock<bool> =
     LazyLock::new(|| Path::new("/proc/sys/net/ipv4/ip_unprivileged_port_start").exists());
 

@@ -21,7 +21,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) cgroup2: bool,
     pub(crate) caps: CapSet,
     pub(crate) seccomp: Option<&'a Compiled>,
-    /// True if the detached path is to be taken where [`suits_empty_ns`].
+    /// True if the detached path is to be taken where [`suits_empty_ns`]. The
+    /// list of attempts has checked that already; benches have not.
     pub(crate) may_use_empty_ns: bool,
 }
 
@@ -39,8 +40,8 @@ impl Inputs<'_> {
 }
 
 /// Returns whether the detached path is possible for a sandbox of `spec`. Only
-/// root may: in a user namespace the kernel mounts a procfs only where
-/// a whole one is visible already, mount_too_revealing().
+/// root may: in a user namespace the kernel mounts a procfs only where a whole
+/// one is visible already, mount_too_revealing().
 pub(crate) fn suits_empty_ns(spec: &Spec, ids: &Ids, backend: &dyn Backend) -> bool {
     let own_users = matches!(spec.namespaces.user, UserNamespace::Maps { .. });
     let ordinary = ids.ordinary() || own_users;

@@ -22,7 +22,8 @@ use crate::sys::pidfd;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Effective {
-    /// The sandbox's name: process id of the host, its start time, a number.
+    /// The sandbox's name, `PID-START-HELPER.NUMBER`: process id and start time
+    /// of the host, process id of the helper, a number.
     pub name: String,
     /// Host name inside.
     pub hostname: String,

@@ -37,8 +37,7 @@ pub(super) struct EncodedRun {
     umask: u32,
 }
 
-/// The umask of a command without one. Precedence is command, spec, image,
-/// default, as for all such words: see [`EncodedRun::new`].
+/// The umask of a command without one. No spec key or image word sets a umask.
 const UMASK: u32 = 0o022;
 
 impl EncodedRun {
@@ -50,6 +49,7 @@ impl EncodedRun {
     ) -> Result<Self> {
         command.validate()?;
         let config = &rootfs.config;
+        // Precedence: command, spec, image, default.
         let user = [&command.user, &spec.user, &config.user]
             .into_iter()
             .flatten()

@@ -7,10 +7,11 @@
 //! 1. [`begin`] ties the process to the spawner: a death signal, and the ids of
 //!    user 0 if the sandbox has an id map. The spawner may end between fork(2)
 //!    and the death signal, so the pidfd is checked afterwards.
-//! 2. A prestarted init closes all descriptors but those of its request, and
-//!    makes the slow namespaces itself. Then it replays the operations that
-//!    need no image, and waits for the rest. Without a request within
-//!    [`PATIENCE_NS`], or at end of file, the init ends.
+//! 2. A prestarted init closes all descriptors but those of its request, the
+//!    spawner's pidfd and the empty mount namespace. The init makes the slow
+//!    namespaces itself. Then it replays the operations that need no image, and
+//!    waits for the rest. Without a request within [`PATIENCE_NS`], or at end
+//!    of file, the init ends.
 //! 3. [`start`] replays the operations in order. They mount the file systems,
 //!    fill `/dev`, hide paths, change the root, and drop the bounding set. The
 //!    host made the list; [`crate::replay`] only executes.

@@ -7,8 +7,8 @@ use core::ffi::CStr;
 use crate::dir;
 use crate::sys::{self, AT_REMOVEDIR, Errno, Result};
 
-/// Removes a cgroup with its children. A cgroup may be busy for a moment after
-/// its last process died.
+/// Removes a cgroup with its direct children named `tare-*`. A cgroup may be
+/// busy for a moment after its last process died.
 pub(crate) fn remove_cgroup(at: i32, path: &CStr) {
     for round in 0..200 {
         match sys::unlinkat(at, path, AT_REMOVEDIR) {

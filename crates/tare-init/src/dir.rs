@@ -185,8 +185,8 @@ pub(crate) fn parent<'b>(
 /// Dangling links that are followed in a row, path_resolution(7).
 const LINKS: u32 = 40;
 
-/// Opens (O_PATH) the file `path` inside `root`, and makes a missing file,
-/// empty. Makes the target of a dangling link.
+/// Opens the file `path` inside `root` with O_PATH. Makes a missing file, empty
+/// and opened with O_WRONLY. Makes the target of a dangling link.
 pub(crate) fn ensure_file(root: i32, path: &CStr, how: u64) -> Result<Fd> {
     match open(root, path, O_PATH, how) {
         Err(Errno::NOENT) => {}

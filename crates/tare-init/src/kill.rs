@@ -175,7 +175,6 @@ fn kill_listed(cgroup: i32) -> Result<()> {
         }
         sys::sleep_us(200);
     }
-    // EBUSY
     Err(Errno::BUSY)
 }
 

@@ -157,7 +157,7 @@ impl Spawner {
                 }
                 Ok(Some(request)) if request.kind == wire::OPEN_REQUEST => {
                     let open = Open::get(&mut Reader::new(request.body()));
-                    // `watch` removes the rest.
+                    // `Watched::remove`, called by `end`, removes the rest.
                     if let Some(leftovers) = open.and_then(|open| Leftovers::new(&open).ok()) {
                         leftovers.clear();
                     }

@@ -15,7 +15,8 @@ use crate::wire::{Field as _, Reader, Watch};
 /// Cgroups, and the store's scratch directory.
 const MOST: usize = 2;
 /// Rounds at the end, because a cgroup stays busy for a while after its last
-/// process: ten seconds on a loaded machine.
+/// process. The pauses take ten seconds at most. In each round `remove_cgroup`
+/// may wait 0.1 s more for each busy cgroup, so the rounds may take minutes.
 const ROUNDS: usize = 2000;
 const PAUSE_US: u64 = 5000;
 
@@ -40,7 +41,7 @@ impl Watched {
         Ok(())
     }
 
-    /// Removes the directories, for as long as is reasonable.
+    /// Removes the directories, in [`ROUNDS`] rounds at most.
     pub(crate) fn remove(&self) {
         for held in &self.0 {
             let Some(watch) = Watch::get(&mut Reader::new(held.bytes())) else {

@@ -147,8 +147,8 @@ record! {
         code: i32,
         /// A `FILE_*` number below, or 0.
         why: u32,
-        /// Opened, made: 1 for a new file, 2 if a link to a
-        /// directory was. Listed, removed: entries that were looked at.
+        /// Opened, made: 1 for a new file, 2 if a link to a directory was.
+        /// Listed, removed: entries that were looked at.
         count: u32,
         /// Bytes that follow.
         len: u32,

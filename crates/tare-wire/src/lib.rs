@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Records that host, spawner and init exchange: flat, no
-//! allocation to read them.
+//! Records that host, spawner and init exchange: flat, no allocation to read
+//! them.
 //!
-//! An implementation detail of libtare, without any promise. Compiled
-//! twice: into the library, which writes requests (`std`), and into the
-//! helper program, which has neither a standard library nor an allocator.
-//! Strings are sent with their NUL, so that the reader hands them to the kernel
-//! where they lie. See `docs/design.md`, "What goes over the wire?".
+//! An implementation detail of libtare, without any promise. Compiled twice:
+//! into the library, which writes requests (`std`), and into the helper
+//! program, which has neither a standard library nor an allocator. Strings are
+//! sent with their NUL, so that the reader hands them to the kernel where they
+//! lie. See `docs/design.md`, "What goes over the wire?".
 #![no_std]
 #![forbid(unsafe_code)]
 

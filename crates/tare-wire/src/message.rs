@@ -61,8 +61,8 @@ pub const RUN_REQUEST: u32 = 5;
 /// Host to init: [`Kill`].
 pub const KILL_REQUEST: u32 = 6;
 
-/// Host to init: [`Find`]; file descriptor: reply socket, for `STARTED`
-/// with a pidfd, or `FAILED`.
+/// Host to init: [`Find`]; file descriptor: reply socket, for `STARTED` with a
+/// pidfd, or `FAILED`.
 pub const PIDFD_REQUEST: u32 = 9;
 
 /// Host to spawner: [`Watch`]; no file descriptors and no reply.

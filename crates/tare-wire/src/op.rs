@@ -5,9 +5,9 @@ use core::ffi::CStr;
 
 use super::{Field, List, Reader};
 
-/// Declares the operations: number, name, `image` if the operation
-/// [needs the image](Op::needs_image), the [slots](Op::slots) that it works on,
-/// the slot that it [fills](Op::fills), fields.
+/// Declares the operations: number, name, `image` if the operation [needs the
+/// image](Op::needs_image), the [slots](Op::slots) that it works on, the slot
+/// that it [fills](Op::fills), fields.
 macro_rules! ops {
     (@fills) => { None };
     (@fills $into:ident) => { Some(*$into) };
@@ -144,9 +144,8 @@ ops! {
     /// root.
     30 ChangeRoot image [] [] { slot: u32, }
     /// Copies a regular file of the host, reached through no link, into a
-    /// slot's tree, in place of an existing file: mode, times, and owner
-    /// where possible. Where a copy fails, the file is bound read-only, or left
-    /// out.
+    /// slot's tree, in place of an existing file: mode, times, and owner where
+    /// possible. Where a copy fails, the file is bound read-only, or left out.
     32 CopyFile image [root] [] { root: u32, path: &'a CStr, from: &'a CStr, }
     /// Adds a line to a file of the tree, else to a copy that replaces the
     /// file, else to a copy below `stage` that is mounted over the file. If all

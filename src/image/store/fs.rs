@@ -13,7 +13,8 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use crate::error::{Error, Result, Step};
 use crate::sys::file_size::WithoutSignal;
 
-/// Makes a directory with exactly this mode; an existing directory is fine.
+/// Makes a directory with exactly this mode. An existing directory keeps its
+/// own mode.
 pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode)),
@@ -22,7 +23,8 @@ pub(super) fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Makes a file with exactly this content, or leaves the old one untouched.
+/// Makes or overwrites a file. A failure may leave a part of the content.
+/// [`replace_file`] is atomic.
 pub(super) fn write_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<File> {
     let _without = WithoutSignal::begin();
     let mut file = File::create(path)?;

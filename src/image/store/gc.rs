@@ -31,7 +31,8 @@ pub struct Collected {
     pub bytes: u64,
     /// Unpacked layers removed.
     pub layers: usize,
-    /// Unpacked layers in use that no image of the store needs.
+    /// Unpacked layers in use that no image of the store needs, and all layers
+    /// of mounts.
     pub in_use: usize,
 }
 

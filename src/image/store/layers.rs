@@ -99,7 +99,8 @@ impl Images {
         }
     }
 
-    /// Makes a verified directory visible as a layer, and holds it.
+    /// Makes a verified directory visible as a layer. The caller's lock keeps
+    /// holding the layer.
     pub(super) fn publish_layer(&self, staged: &Path, diff_id: &Digest) -> Result<()> {
         let dir = self.layer_dir(diff_id);
         fs::rename(staged, &dir)

@@ -87,7 +87,8 @@ impl Lock {
     /// attempts.
     ///
     /// # Errors
-    /// [`Kind::Busy`] names the process that holds the lock.
+    /// [`Kind::Busy`] names the process that last took the lock alone, if any.
+    /// Shared holders do not write their process id.
     pub(crate) fn take(
         path: &Path,
         operation: Operation,

@@ -35,7 +35,7 @@ pub struct Stored {
     pub architecture: String,
     /// Number of layers.
     pub layers: usize,
-    /// Reason if the image is unusable; the other fields are empty then.
+    /// Reason if the image is unusable; then only `name` and `digest` are set.
     pub damage: Option<String>,
 }
 

@@ -26,11 +26,10 @@ const LOCK: &str = "lock";
 /// A directory of the store, removed on drop.
 ///
 /// The name holds the boot's id, the spawner's prefix if the directory is a
-/// sandbox's, and a random part. Only the maker's lock tells
-/// that the directory is in use. The kernel drops the lock with the last copy
-/// of the descriptor, so the next open of the store sweeps a killed maker's
-/// directory. To hand the directory to another process, pass
-/// [`Scratch::lock_fd`] too.
+/// sandbox's, and a random part. Only the maker's lock tells that the directory
+/// is in use. The kernel drops the lock with the last copy of the descriptor,
+/// so the next open of the store sweeps a killed maker's directory. To hand the
+/// directory to another process, pass [`Scratch::lock_fd`] too.
 #[derive(Debug)]
 pub struct Scratch {
     store: Images,
@@ -127,7 +126,7 @@ pub struct Swept {
     pub removed: usize,
     /// Directories in use by living processes.
     pub in_use: usize,
-    /// Left-over directories that this caller may not remove.
+    /// Left-over directories whose removal failed, for any reason.
     pub left: usize,
 }
 

@@ -15,7 +15,8 @@ use crate::sys::mountinfo::{self, Mounts};
 /// does not change its layout while it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Layout {
-    /// The v1 hierarchies, one per mount, named ones (`name=systemd`) left out.
+    /// The v1 hierarchies, named ones (`name=systemd`) left out. A second mount
+    /// with the same controllers is dropped.
     v1: Vec<Hierarchy>,
     /// The v2 hierarchy, which may have no controllers at all (hybrid).
     v2: Option<Hierarchy>,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Finding and removing the cgroups of hosts that are gone.
+//! Finds and removes the cgroups of sandboxes that [`may_live`] excludes: the
+//! host is gone, or the helper was killed.
 #![forbid(unsafe_code)]
 
 use std::fmt;
@@ -122,8 +123,9 @@ impl fmt::Display for Owner {
 /// How far [`sweep_cgroups`] looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sweep {
-    /// Where this process would make cgroups itself: right below its own and
-    /// those above.
+    /// Right below this process's own cgroup and those above, in v1 as well.
+    /// This process itself makes v1 cgroups below its own only
+    /// ([`Layout::parents`]).
     Near,
     #[cfg(test)]
     /// In every cgroup that is visible; about 10 us for each.
@@ -139,10 +141,9 @@ pub(crate) struct SweptCgroups {
     pub(crate) failed: Vec<Error>,
 }
 
-/// Kills and removes the cgroups of each sandbox whose owner is gone: the
-/// predicate (mostly [`may_live`]) returns false for the id, and no process
-/// holds the directory's lock. Leaves cgroups of other users that this process
-/// may not change.
+/// Kills and removes the cgroups of each sandbox for which the predicate
+/// (mostly [`may_live`]) returns false, if no process holds the directory's
+/// lock. Leaves cgroups of other users that this process may not change.
 pub(crate) fn sweep_cgroups(
     layout: &Layout,
     sweep: Sweep,

@@ -28,7 +28,8 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// Makes all three, empty and detached.
+    /// Makes all three, detached. `/proc` and `/dev` are new; `/sys` is new or
+    /// a recursive clone of the host's.
     pub(crate) fn new(ops: &mut Ops, spec: &Spec, ordinary: bool) -> Self {
         let proc = ops.new_fs(c"proc", &ListBuf::default(), LOCKED);
         // sysfs belongs to the owner of the network namespace: in another's,
@@ -88,8 +89,8 @@ impl Kernel {
         pts
     }
 
-    /// Hides and protects the paths of the spec that the kernel has. Call with
-    /// `null` in `/dev`.
+    /// Hides and protects the paths of the spec that Docker's lists have
+    /// (`of_default`). Call with `null` in `/dev`.
     pub(crate) fn restrict(self, ops: &mut Ops, stage: Slot, spec: &Spec) -> Result<()> {
         let paths = [&*masked(spec), &*read_only(spec)];
         restrict(ops, self.dev, stage, paths, |path| self.of_default(path))

@@ -13,8 +13,8 @@ pub(crate) const fn overlay_flags(ordinary: bool) -> u32 {
     if ordinary { USERXATTR } else { 0 }
 }
 
-/// Makes an overlay with a directory of the stage as its upper layer; the root
-/// gets the topmost layer's owner and mode.
+/// Makes an overlay with a directory of the stage as its upper layer. The root
+/// gets the topmost layer's mode and owner; with USERXATTR the owner is 0:0.
 pub(crate) fn overlay(
     ops: &mut Ops,
     stage: Slot,
