@@ -352,13 +352,7 @@ fn effective_tells_the_limits_as_the_kernel_has_them() {
 #[test]
 fn limits_without_a_cgroup_are_refused_or_left_out() {
     if needs::root().is_ok() {
-        need!(
-            user("plain"),
-            user("subids"),
-            userns,
-            overlay,
-            kernel(5, 11)
-        );
+        need!(callers);
         for kind in CALLERS {
             let mut command = caller(kind).command(this_program());
             passes_again(

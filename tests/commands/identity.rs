@@ -54,14 +54,7 @@ pub(crate) fn for_each_prepared(
     if let Ok(caller) = env::var(CALLER) {
         return check(&caller);
     }
-    need!(
-        root,
-        user("plain"),
-        user("subids"),
-        userns,
-        overlay,
-        kernel(5, 11)
-    );
+    need!(root, callers);
     CALLERS
         .iter()
         .for_each(|caller| again(test, caller, &prepare));
@@ -231,13 +224,7 @@ fn ordinary_home(name: &str) -> String {
 fn home_that_the_environment_names_counts_if_it_is_the_callers() {
     let name = "identity::home_that_the_environment_names_counts_if_it_is_the_callers";
     let Ok(_) = env::var(CALLER) else {
-        need!(
-            user("plain"),
-            user("subids"),
-            userns,
-            overlay,
-            kernel(5, 11)
-        );
+        need!(callers);
         for (home, caller) in [
             ("/", "plain"),
             ("relative", "subids"),

@@ -25,16 +25,7 @@ const MANY: usize = 5500;
 
 #[test]
 fn ordinary_users_see_a_host_with_other_mounts() {
-    need!(
-        root,
-        user("plain"),
-        user("subids"),
-        userns,
-        overlay,
-        kernel(5, 11),
-        program("mount"),
-        program("unshare")
-    );
+    need!(root, callers, program("mount"), program("unshare"));
     for kind in CALLERS {
         again(
             "view::root_mounts_for_a_user",

@@ -85,16 +85,7 @@ fn assert_cows(ground: &Ground, project: &Path, owner: &str) {
 
 #[test]
 fn cow_of_ordinary_users_shows_the_mounts_below_a_directory() {
-    need!(
-        root,
-        user("plain"),
-        user("subids"),
-        userns,
-        overlay,
-        kernel(5, 11),
-        program("mount"),
-        program("unshare")
-    );
+    need!(root, callers, program("mount"), program("unshare"));
     again_alone("view_cow::cow_in_a_namespace_for_users");
 }
 
@@ -136,14 +127,7 @@ fn user_has_a_cow() {
 /// A user's directory, in one of root's, in a directory that is taken whole.
 #[test]
 fn own_directories_of_users_are_written_wherever_they_are() {
-    need!(
-        root,
-        user("plain"),
-        user("subids"),
-        userns,
-        overlay,
-        kernel(5, 11)
-    );
+    need!(root, callers);
     for kind in CALLERS {
         let user = caller(kind);
         let temp = user.tempdir();

@@ -176,13 +176,7 @@ fn hosts_a_hundred_killed_at_random_leave_nothing() {
 /// All of this again as an ordinary user, one at a time on one machine.
 #[test]
 fn ordinary_users_leave_nothing() {
-    need!(
-        user("plain"),
-        user("subids"),
-        userns,
-        overlay,
-        kernel(5, 11)
-    );
+    need!(callers);
     let _alone = Host::exclusive();
     let lock = fs::File::create("/run/tare-tests-leftovers.lock").unwrap();
     let _lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();

@@ -56,14 +56,7 @@ impl Machine<'_> {
     /// If a caller meets no error, or a cure fails.
     #[track_caller]
     fn is_cured(&self) {
-        need!(
-            root,
-            user("plain"),
-            user("subids"),
-            userns,
-            overlay,
-            kernel(5, 11)
-        );
+        need!(root, callers);
         for caller in self.callers {
             let told = told();
             let mut inner = as_caller(caller);

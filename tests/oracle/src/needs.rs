@@ -119,6 +119,15 @@ pub fn user(name: &str) -> Need {
     users::ensure(subids).map(drop)
 }
 
+/// Sandboxes with an overlay for each of [`users::CALLERS`].
+pub fn callers() -> Need {
+    user("plain")?;
+    user("subids")?;
+    userns()?;
+    overlay()?;
+    kernel(5, 11)
+}
+
 /// An image or archive that `tests/images.sh` makes.
 pub fn image(name: &str) -> Need {
     found(images::image(name).exists(), || {
