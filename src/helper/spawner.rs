@@ -70,16 +70,22 @@ impl Spawner {
     /// A spawner without a helper, for plans that are not sent.
     #[cfg(any(test, feature = "bench"))]
     pub(crate) fn absent() -> Self {
+        let socket = socket::pair().unwrap().0;
+        Self::new(socket, Ids::Host, Authority::of_caller().unwrap())
+    }
+
+    /// Returns a spawner whose helper has not greeted yet.
+    fn new(socket: OwnedFd, ids: Ids, authority: Authority) -> Self {
         Self {
-            socket: socket::pair().unwrap().0,
+            socket,
             owner: std::process::id(),
             prefix: OnceLock::new(),
             watches: Default::default(),
             is_child: false,
             pid: 0,
             pidfd: None,
-            ids: Ids::Host,
-            authority: Authority::of_caller().unwrap(),
+            ids,
+            authority,
             verdicts: Mutex::default(),
             home: OnceLock::new(),
         }
@@ -132,19 +138,7 @@ impl Spawner {
         // that ignores SIGCHLD, or waits for all children, may have taken its
         // status: harmless.
         let _ = child.wait();
-        let mut spawner = Self {
-            socket: ours,
-            owner: std::process::id(),
-            prefix: OnceLock::new(),
-            watches: Default::default(),
-            is_child: false,
-            pid: 0,
-            pidfd: None,
-            ids: Ids::detect(),
-            authority,
-            verdicts: Mutex::default(),
-            home: OnceLock::new(),
-        };
+        let mut spawner = Self::new(ours, Ids::detect(), authority);
         let (pid, pidfd) = spawner.greet()?;
         spawner.is_child = pidfd::is_child(pid);
         (spawner.pid, spawner.pidfd) = (pid, Some(pidfd));
