@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Copy-on-write trees: read-only layers below, one writable layer on top, on
-//! whatever back end works here.
+//! a back end that works here.
 #![forbid(unsafe_code)]
 
 mod copy;
@@ -87,8 +87,8 @@ pub(crate) trait Backend: Sync {
     /// Returns whether it needs a directory on disk.
     fn on_disk(&self, write: Write) -> bool;
 
-    /// Returns whether what is written is in a tmpfs of ours, whose size can be
-    /// set.
+    /// Returns whether written files are in a tmpfs of the sandbox, whose size
+    /// can be set.
     fn in_memory(&self, write: Write) -> bool {
         write == Write::Memory && !self.on_disk(write)
     }

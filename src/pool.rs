@@ -24,14 +24,13 @@ pub use demand::PoolSize;
 
 /// Sandboxes of one spec that wait to be taken.
 ///
-/// A sandbox that was taken is its taker's, like one of [`Sandbox::open`], and
-/// never comes back: every taker gets one that nobody has used. Closing it has
-/// the next begun, which the helper process makes while the caller goes on; so
-/// has taking one, when fewer than half wait. There is no thread in this
-/// process. How many wait follows the demand between the bounds of
-/// [`PoolSize`]: twice as many after a take that had to wait, fewer when some
-/// were left over for a second. That is decided when one is taken; what waits
-/// and is not taken costs memory and nothing else.
+/// A taken sandbox belongs to its taker, like one of [`Sandbox::open`], and
+/// never returns to the pool: every taker gets an unused sandbox. Closing a
+/// sandbox starts its replacement in the helper; so does taking one when fewer
+/// than half wait. This process gets no thread. The number of waiting sandboxes
+/// follows the demand between the bounds of [`PoolSize`]: twice as many after a
+/// take that had to wait, fewer when some were left over for a second. A take
+/// decides this; a sandbox that waits costs memory and nothing else.
 ///
 /// Every method may be called from any thread. Dropping it ends what waits,
 /// without waiting for that.
@@ -67,7 +66,7 @@ struct State {
     closed: bool,
 }
 
-/// One that nobody has taken.
+/// A sandbox of the pool, not yet taken.
 #[derive(Debug)]
 enum Parked {
     Pending(Pending),
@@ -103,8 +102,8 @@ impl Parked {
 }
 
 impl Pool {
-    /// Opens a pool, and comes back when the first sandbox is ready; the others
-    /// are being made.
+    /// Opens a pool, and returns when the first sandbox is ready, while the
+    /// others are being made.
     ///
     /// # Errors
     /// As [`Sandbox::open`]; [`Kind::Invalid`] for bounds that cannot be.
@@ -145,8 +144,7 @@ impl Pool {
         Ok(Self { stock })
     }
 
-    /// Takes a sandbox that nobody has used: one that waits, else one that is
-    /// opened now.
+    /// Takes an unused sandbox: a waiting one, else one that is opened now.
     ///
     /// In a forked copy of the process what waits is left to the parent, and
     /// one is opened.
@@ -197,7 +195,7 @@ impl Pool {
         state.parked.iter().filter(|p| p.is_ready()).count()
     }
 
-    /// Ends all that wait and comes back when nothing of them is left;
+    /// Ends all waiting sandboxes and returns when nothing of them is left;
     /// sandboxes that were taken live on. Taking one is an error from then on,
     /// closing again is not.
     ///

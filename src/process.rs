@@ -261,8 +261,8 @@ impl Process {
     }
 }
 
-/// A second hold on a running command: signals and sizes for it while somebody
-/// else waits.
+/// A second hold on a running command: sends signals and sizes while another
+/// thread waits.
 ///
 /// May outlive the command; then nothing happens any more.
 #[derive(Debug)]

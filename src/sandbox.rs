@@ -203,7 +203,7 @@ impl Sandbox {
             .unwrap_or_default()
     }
 
-    /// Starts a command and comes back while it runs.
+    /// Starts a command and returns while it runs.
     ///
     /// # Errors
     /// [`Kind::NotFound`] and [`Kind::NotExecutable`] or [`Kind::Permission`]
@@ -220,13 +220,13 @@ impl Sandbox {
     /// As [`Sandbox::spawn`].
     pub fn run(&self, command: Command) -> Result<Output> {
         let output = self.run_interruptible(command, &mut || false)?;
-        Ok(output.expect("nobody interrupts it"))
+        Ok(output.expect("no caller interrupts"))
     }
 
     /// The same for callers with signals to look at: `interrupted` is asked
     /// whenever a signal handler has run in this thread while it waits,
     /// signal(7). If it says so, the command is killed with everything that it
-    /// started, and none comes back.
+    /// started, and the result is `None`.
     ///
     /// # Errors
     /// As [`Sandbox::spawn`].
@@ -293,9 +293,9 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Ends everything inside and comes back when nothing of the sandbox is
-    /// left. Whatever else is asked of it then, or waits in another thread, is
-    /// an error; closing again is not.
+    /// Ends everything inside and returns when nothing of the sandbox is left.
+    /// Every other call from then on, or that waits in another thread, is an
+    /// error; closing again is not.
     ///
     /// # Errors
     /// [`Kind::Broken`] if the spawner is gone; the sandbox is gone with it.
@@ -309,9 +309,9 @@ impl Sandbox {
         ended
     }
 
-    /// As [`Sandbox::close`], for callers with an event loop: comes back at
-    /// once with a descriptor that is readable when nothing of the sandbox is
-    /// left, or with none if it was closed before.
+    /// As [`Sandbox::close`], for callers with an event loop: returns at once,
+    /// with a descriptor that is readable when nothing of the sandbox is left,
+    /// or with `None` if the sandbox was closed before.
     ///
     /// # Errors
     /// As [`Sandbox::close`].
@@ -325,7 +325,8 @@ impl Sandbox {
         begun
     }
 
-    /// What is to end, for the first who asks; nobody uses it from then on.
+    /// Takes the instance to end, for the first caller; no other call uses the
+    /// instance from then on.
     fn take_last(&self) -> Option<Arc<Instance>> {
         // Under the lock, or a reset in another thread could put a new state in
         // place.
@@ -438,8 +439,8 @@ impl Sandbox {
             .set_limits(self.store.resources(), &self.spec, limits)
     }
 
-    /// Readable when the sandbox is gone, for whatever reason; a pidfd of its
-    /// init.
+    /// Returns a descriptor that is readable when the sandbox is gone, for any
+    /// reason: a pidfd of its init.
     ///
     /// # Errors
     /// As dup(2); [`Kind::Invalid`] in a forked copy of the process.

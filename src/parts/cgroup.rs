@@ -50,12 +50,12 @@ pub(crate) fn mount_v2() -> &'static str {
     }
 }
 
-/// What every cgroup of ours is called, before its id.
+/// The beginning of the name of every cgroup of the library, before its id.
 pub(crate) const PREFIX: &str = "tare-";
 
 /// The cgroups of one sandbox, one per hierarchy that is needed; perhaps none.
 ///
-/// Dropping it removes nothing: [`Cgroup::remove`] does, or whoever got
+/// A drop removes nothing: [`Cgroup::remove`] does, or the helper, by
 /// [`Cgroup::paths`].
 #[derive(Debug)]
 #[cfg_attr(any(test, feature = "bench"), derive(Default))]
@@ -70,7 +70,7 @@ pub(crate) struct Cgroup {
     left_out: Vec<LeftOut>,
 }
 
-/// A cgroup of ours in a v1 hierarchy.
+/// A cgroup of the sandbox in a v1 hierarchy.
 #[derive(Debug)]
 struct V1 {
     controllers: Vec<String>,

@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn idmap_range_that_is_free_is_nobodys() {
+    fn idmap_range_that_is_free_has_no_owner() {
         let (uids, gids) = (
             "alice:100000:65536\nmalformed\nx:y\n",
             "bob:300000:10\n1:2:3",

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result, Step};
 pub struct PoolSize {
     /// So many wait even if none is taken. Default: 2.
     pub min: usize,
-    /// No more than so many wait, whatever the demand. Default: 16.
+    /// The most sandboxes that wait, at any demand. Default: 16.
     pub max: usize,
 }
 

@@ -283,13 +283,13 @@ impl Process {
     /// Those of read(2) and poll(2).
     pub fn wait_with_output(&self) -> Result<Output> {
         let output = capture(self, &mut || false)?;
-        Ok(output.expect("nobody interrupts it"))
+        Ok(output.expect("no caller interrupts"))
     }
 }
 
 /// Reads until the command has ended. `interrupted` is asked whenever a signal
 /// handler has run in this thread: if it says so, the command is killed and
-/// none comes back.
+/// the result is `None`.
 pub(crate) fn capture(
     process: &Process,
     interrupted: &mut dyn FnMut() -> bool,

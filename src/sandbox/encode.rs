@@ -18,7 +18,7 @@ use crate::parts::rlimit;
 use crate::spec::Spec;
 use crate::wire::{self, Field as _, ListBuf, Run};
 
-/// Where programs are looked for when nobody says otherwise; Docker's default.
+/// The search path of programs without another one; Docker's default.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A command as the wire carries it; owns what a [`Run`] borrows.

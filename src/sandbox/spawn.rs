@@ -21,7 +21,7 @@ use crate::spec::Spec;
 use crate::sys::socket;
 use crate::wire::{self, RUN_REQUEST, Reply, Run};
 
-/// Starts a command, and comes back when it executes.
+/// Starts a command, and returns when its program executes.
 pub(super) fn spawn(
     instance: &Arc<Instance>,
     spec: &Spec,
@@ -171,8 +171,8 @@ fn started(running: &Running) -> Result<(OwnedFd, Option<OwnedFd>)> {
             Err(Errno::EINTR) => {}
             Ok(answer) => break answer,
             Err(e) => {
-                // It may run by now, and nobody would ever know of it. If the
-                // sandbox cannot be told, it is gone.
+                // The command may run by now, without a handle. An error of the
+                // kill means that the sandbox is gone.
                 let _ = running.end(wire::BY_CALLER);
                 return Err(Error::os(Step::StartCommand, "recvmsg", e));
             }

@@ -75,9 +75,9 @@ impl ChildCgroup {
         kill_all(&self.0).map_err(|e| Error::os(Step::KillCgroup, self.path().display(), e))
     }
 
-    /// Removes it if nothing is inside. Else its path comes back, to be tried
-    /// again with [`remove_empty`]; it goes with the sandbox's own at the
-    /// latest.
+    /// Removes the cgroup if nothing is inside. Otherwise returns the path, for
+    /// another try with [`remove_empty`]; at the latest the cgroup goes with
+    /// the sandbox's own.
     pub(crate) fn retire(self) -> Option<PathBuf> {
         let path = self.0.path().to_path_buf();
         (!remove_empty(&path)).then_some(path)

@@ -102,7 +102,7 @@ pub(super) fn kill_all(node: &Node) -> nix::Result<()> {
     }
 }
 
-/// KERNEL(<5.14), and v1: signal whoever is listed until nobody is. Frozen
+/// KERNEL(<5.14), and v1: signals all listed processes until none is. Frozen
 /// processes neither fork nor exit, so no process escapes and no number is
 /// reused; without a freezer, a number may be reused between list and signal in
 /// theory, as it may for every kill(2).

@@ -163,7 +163,7 @@ pub(super) fn cpu_list(text: &str) -> BTreeSet<u16> {
 }
 
 /// Refuses a list with processors that are not in `available`: v2 would take
-/// it, and then use whatever it likes.
+/// the list, and then use other processors.
 pub(super) fn check_cpu_list(asked: &str, available: &str) -> Result<(), Refusal> {
     let have = cpu_list(available);
     match cpu_list(asked).iter().find(|cpu| !have.contains(cpu)) {

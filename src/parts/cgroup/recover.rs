@@ -162,7 +162,7 @@ pub(crate) fn sweep_cgroups(
             match sweep_one(&path) {
                 Ok(()) => swept.removed.push(path),
                 // Held by a helper that is at it already, or by an owner in
-                // another pid namespace; gone meanwhile; or somebody else's.
+                // another pid namespace; gone meanwhile; or another user's.
                 Err(Errno::EAGAIN | Errno::ENOENT) => {}
                 Err(errno) if is_denied(errno) => {}
                 Err(errno) => {

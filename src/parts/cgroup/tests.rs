@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the kernel does with our cgroups, as root on whatever layout this
-//! machine has.
+//! Compares cgroups with the kernel's own account, as root, on the layout of
+//! this machine.
 //!
 //! `guest` runs them again in virtual machines with the other layouts.
 
@@ -209,7 +209,7 @@ fn recover_removes_dead_owners_only() {
         assert!(swept.failed.is_empty(), "{:?}", swept.failed);
         swept.removed.len()
     };
-    // Number 0 is nobody's; the time of start of process 1 is not 77777777.
+    // Number 0 is no process's; the time of start of process 1 is not 77777777.
     let (dead, reused) = (&*format!("0-{}-1", std::process::id()), "1-77777777-1");
     assert!(!Owner::of(dead).unwrap().is_alive() && !Owner::of(reused).unwrap().is_alive());
     assert!(Owner::of(&new_id()).unwrap().is_alive());
@@ -272,7 +272,7 @@ fn recover_cannot_be_kept_away_by_another_user() {
 }
 
 #[test]
-fn may_live_knows_the_dead_that_nobody_has_reaped() {
+fn may_live_knows_the_dead_that_no_parent_has_reaped() {
     let own = Owner::current().unwrap();
     let mut child = Command::new("true").spawn().unwrap();
     let stat = format!("/proc/{}/stat", child.id());
