@@ -111,6 +111,7 @@ impl Host {
     /// scratch.
     pub fn snapshot_with(directories: &[&Path]) -> Self {
         let directories: Vec<PathBuf> = directories.iter().map(|d| (*d).to_owned()).collect();
+        let _quiet = crate::needs::no_probes();
         // First of all: looking opens descriptors too.
         let descriptors = process::descriptors();
         let processes = process::Table::read();

@@ -12,6 +12,7 @@ use std::env;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 use crate::{images, users};
 
@@ -24,7 +25,7 @@ use crate::{images, users};
 macro_rules! need {
     ($($need:ident $(($($argument:expr),*))?),+ $(,)?) => {
         $(
-            if let Err(why) = $crate::needs::$need($($($argument),*)?) {
+            if let Err(why) = $crate::needs::probe(|| $crate::needs::$need($($($argument),*)?)) {
                 $crate::needs::missing(stringify!($need), &why);
                 return;
             }
@@ -61,6 +62,24 @@ fn is_required(required: &str, need: &str) -> bool {
 
 /// The answer of a need: empty, or the missing thing.
 pub type Need = Result<(), String>;
+
+/// Held shared by a probe, and alone by a snapshot of the process: the file
+/// that a probe reads in another thread is no descriptor of the test.
+static PROBES: RwLock<()> = RwLock::new(());
+
+/// Runs a probe of a need, while no snapshot looks at the process.
+///
+/// # Errors
+/// The missing thing, as `need` says it.
+pub fn probe(need: impl FnOnce() -> Need) -> Need {
+    let _probing = PROBES.read().unwrap_or_else(PoisonError::into_inner);
+    need()
+}
+
+/// Holds back the probes of other threads until the guard is dropped.
+pub(crate) fn no_probes() -> RwLockWriteGuard<'static, ()> {
+    PROBES.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// `found`, or the words for the missing thing.
 fn found(found: bool, missing: impl FnOnce() -> String) -> Need {
