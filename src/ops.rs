@@ -149,6 +149,13 @@ impl Ops {
         self.close(from);
     }
 
+    /// Opens a directory of the caller's view.
+    pub(crate) fn open_dir(&mut self, path: &CStr) -> Slot {
+        let into = self.slot();
+        self.push(Op::OpenDir { into: into.0, path });
+        into
+    }
+
     /// A directory of root's inside a slot's tree.
     pub(crate) fn make_dir(&mut self, root: Slot, path: &CStr, mode: u32) {
         self.push(Op::MakeDir {

@@ -82,6 +82,23 @@ impl Ids {
         own || !self.ordinary()
     }
 
+    /// Returns the ids inside of a user and a group outside; 0 for each that
+    /// the maps do not hold.
+    pub(crate) fn inside(&self, uid: u32, gid: u32) -> (u32, u32) {
+        let inside = |map: &[IdMap], id: u32| {
+            let line = map.iter().find_map(|line| {
+                let above = id.checked_sub(line.outside)?;
+                (above < line.count).then_some(line.inside + above)
+            });
+            line.unwrap_or(0)
+        };
+        match self {
+            Self::Host => (uid, gid),
+            Self::Single => (0, 0),
+            Self::Many { uids, gids, .. } => (inside(uids, uid), inside(gids, gid)),
+        }
+    }
+
     /// Returns how many ids the maps have to grow by to hold a user and a
     /// group; 0 if these are in them.
     pub(crate) fn missing(&self, uid: u32, gid: u32) -> u32 {
@@ -448,6 +465,22 @@ mod tests {
             "         0       1000          1\n         1     100000      65536\nmalformed\n";
         assert_eq!(text(&as_itself(shown)), "0 0 1\n1 1 65536\n");
         assert_eq!(as_itself(""), []);
+    }
+
+    #[test]
+    fn idmap_ids_outside_map_to_ids_inside() {
+        let map = map(1000, &[(100_000, 10)]);
+        let ids = Ids::Many {
+            uids: map.clone(),
+            gids: map,
+            from: Source::Ranges,
+        };
+        assert_eq!(ids.inside(1000, 100_009), (0, 10));
+        // Below, between and above the lines.
+        assert_eq!(ids.inside(0, 1001), (0, 0));
+        assert_eq!(ids.inside(100_010, u32::MAX), (0, 0));
+        assert_eq!(Ids::Single.inside(1000, 5), (0, 0));
+        assert_eq!(Ids::Host.inside(1000, 5), (1000, 5));
     }
 
     #[test]

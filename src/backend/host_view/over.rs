@@ -30,7 +30,7 @@ pub(super) fn fill(
     size: Option<ByteSize>,
 ) -> Result<Filled> {
     let mut over = Over {
-        parts: Parts::new(ops, survey, place),
+        parts: Parts::new(ops, survey, place)?,
         budget: Budget::new(size),
         frozen: Vec::new(),
     };
@@ -45,7 +45,7 @@ pub(super) fn fill(
             hidden = Some(&mount.point);
         }
     }
-    Ok(over.parts.filled)
+    Ok(over.parts.finish())
 }
 
 struct Over<'a> {

@@ -3,17 +3,18 @@
 //! place.
 #![forbid(unsafe_code)]
 
-use std::ffi::CString;
-use std::fs::{Permissions, create_dir, set_permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::ffi::{CStr, CString};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::survey::Survey;
-use crate::error::{Error, Result, Step};
+use crate::error::Result;
 use crate::ops::{Ops, Slot, c_inside, c_path};
+use crate::parts::idmap::Ids;
 use crate::parts::mounts::{LOCKED, RDONLY, overlay_at, overlay_flags};
 use crate::parts::shown::ShownAs;
-use crate::wire::{MAKE_DIR, MAY_BE_GONE, NO_SYMLINKS, OF_MACHINE, OR_SKIP};
+use crate::wire::{MAKE_DIR, MAY_BE_GONE, NO_SYMLINKS, OF_MACHINE, OR_SKIP, Op};
 
 /// Overlays that become read-only last, because mount points may be made in
 /// them.
@@ -52,24 +53,82 @@ pub(crate) struct Filled {
     pub(crate) is_remote: bool,
 }
 
+/// Mode and owner of a directory of the machine, as the sandbox has them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub(super) mode: u32,
+    pub(super) owner: (u32, u32),
+}
+
+impl Look {
+    /// A directory of user 0, which others may list.
+    pub(super) const PLAIN: Self = Self {
+        mode: 0o755,
+        owner: (0, 0),
+    };
+
+    /// Returns how a directory looks to a sandbox with `ids`. One of an id that
+    /// the sandbox has not is user 0's, the caller's: overlayfs copies up
+    /// nothing whose parent has an unknown owner.
+    pub(super) fn of(metadata: &Metadata, ids: &Ids) -> Self {
+        Self {
+            mode: metadata.mode() & 0o7777,
+            owner: ids.inside(metadata.uid(), metadata.gid()),
+        }
+    }
+}
+
 /// Makes the parts of one place.
 pub(super) struct Parts<'a> {
     pub(super) ops: &'a mut Ops,
     pub(super) survey: &'a Survey<'a>,
     pub(super) place: &'a ViewPlace<'a>,
     count: usize,
+    /// Holds the upper layers.
+    layers: Slot,
     pub(super) filled: Filled,
 }
 
 impl<'a> Parts<'a> {
-    pub(super) fn new(ops: &'a mut Ops, survey: &'a Survey<'a>, place: &'a ViewPlace<'a>) -> Self {
-        Self {
+    /// # Errors
+    /// When the path of the place's scratch directory holds a NUL.
+    pub(super) fn new(
+        ops: &'a mut Ops,
+        survey: &'a Survey<'a>,
+        place: &'a ViewPlace<'a>,
+    ) -> Result<Self> {
+        let layers = match place.scratch {
+            Some(scratch) => ops.open_dir(&c_path(scratch)?),
+            None => place.stage,
+        };
+        Ok(Self {
             ops,
             survey,
             place,
             count: 0,
+            layers,
             filled: Filled::default(),
+        })
+    }
+
+    /// Returns what the place was filled with.
+    pub(super) fn finish(self) -> Filled {
+        if self.place.scratch.is_some() {
+            self.ops.close(self.layers);
         }
+        self.filled
+    }
+
+    /// Makes a directory.
+    pub(super) fn make_dir(&mut self, root: Slot, path: &CStr, look: Look) {
+        let (uid, gid) = look.owner;
+        self.ops.push(Op::MakeDir {
+            root: root.number(),
+            path,
+            mode: look.mode,
+            uid,
+            gid,
+        });
     }
 
     /// Returns a path of the machine as it is resolved below the place's root.
@@ -124,30 +183,22 @@ impl<'a> Parts<'a> {
         Ok(())
     }
 
-    /// Makes an overlay over a directory of the host; without a mode it looks
-    /// as that does.
-    pub(super) fn overlay(&mut self, lower: &Path, mode: Option<u32>) -> Result<()> {
+    /// Makes an overlay over a directory of the host. Without `look` the helper
+    /// reads mode and owner from the directory.
+    pub(super) fn overlay(&mut self, lower: &Path, look: Option<Look>) -> Result<()> {
         self.filled.is_remote |= self.survey.is_remote(lower);
         self.count += 1;
         let name = format!("{}{}", self.place.names, self.count);
-        let first = mode.unwrap_or(0o700);
-        let names = match self.place.scratch {
-            Some(scratch) => {
-                let [upper, work] = ["u", "w"].map(|tail| scratch.join(format!("{name}{tail}")));
-                make_dirs(&upper, &work, first)
-                    .map_err(|e| Error::io(Step::MakeTree, format_args!("{upper:?}"), e))?;
-                [c_path(&upper)?, c_path(&work)?]
-            }
-            None => {
-                let names = [
-                    c_path(format!("{name}u").as_ref())?,
-                    c_path(format!("{name}w").as_ref())?,
-                ];
-                self.ops.make_dir(self.place.stage, &names[0], first);
-                self.ops.make_dir(self.place.stage, &names[1], 0o700);
-                names
-            }
+        let [upper, work] = ["u", "w"].map(|tail| PathBuf::from(format!("{name}{tail}")));
+        let private = Look {
+            mode: 0o700,
+            owner: (0, 0),
         };
+        self.make_dir(self.layers, &c_path(&upper)?, look.unwrap_or(private));
+        self.make_dir(self.layers, &c_path(&work)?, private);
+        // Relative to the stage.
+        let above = self.place.scratch.unwrap_or(Path::new(""));
+        let names = [c_path(&above.join(upper))?, c_path(&above.join(work))?];
         let lowers = [c_path(lower)?].iter().collect();
         let late = self.place.read_only && self.filled.parts.len() < LATE;
         let mut attrs = self.place.attrs | self.survey.attrs(lower, self.place.dir);
@@ -155,7 +206,7 @@ impl<'a> Parts<'a> {
             attrs |= RDONLY;
         }
         let mut flags = MAY_BE_GONE | overlay_flags(self.survey.ordinary);
-        if mode.is_none() {
+        if look.is_none() {
             flags |= OF_MACHINE;
         }
         let dirs = [&*names[0], &*names[1]];
@@ -169,12 +220,4 @@ impl<'a> Parts<'a> {
         }
         Ok(())
     }
-}
-
-/// Makes the upper layer of one directory: with its mode, since that is what
-/// will be seen.
-fn make_dirs(upper: &Path, work: &Path, mode: u32) -> std::io::Result<()> {
-    create_dir(work)?;
-    create_dir(upper)?;
-    set_permissions(upper, Permissions::from_mode(mode))
 }

@@ -13,6 +13,7 @@ use super::trial;
 use crate::backend::TreeRequest;
 use crate::error::{Error, Result, Step};
 use crate::helper::Spawner;
+use crate::parts::idmap::Ids;
 use crate::parts::mounts::{RDONLY, overlay_flags};
 use crate::parts::shown::ShownAs;
 use crate::sys::mountinfo::{Mount, Mounts};
@@ -96,6 +97,11 @@ impl<'a> Survey<'a> {
             Some(top) if top.id == mount.id => mount.attrs & !RDONLY,
             _ => mount.attrs,
         }
+    }
+
+    /// The ids that the sandbox has.
+    pub(super) fn ids(&self) -> &'a Ids {
+        self.spawner.ids()
     }
 
     pub(crate) fn is_ordinary(&self) -> bool {

@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access, getegid, geteuid};
 
 use super::class::Class;
 use super::copies::Budget;
-use super::part::{Filled, Parts, ViewPlace};
+use super::part::{Filled, Look, Parts, ViewPlace};
 use super::survey::{Survey, is_own};
 use crate::error::{Error, Result, Step};
 use crate::ops::{Ops, c_path};
@@ -34,7 +34,7 @@ pub(super) fn fill(
     own: &[PathBuf],
 ) -> Result<Filled> {
     let mut view = View {
-        parts: Parts::new(ops, survey, place),
+        parts: Parts::new(ops, survey, place)?,
         files: Vec::new(),
         own: Vec::new(),
     };
@@ -43,7 +43,7 @@ pub(super) fn fill(
         view.own_directory(dir)?;
     }
     view.copy_files(size)?;
-    Ok(view.parts.filled)
+    Ok(view.parts.finish())
 }
 
 /// A directory of the host, taken apart into a tmpfs.
@@ -76,6 +76,7 @@ impl View<'_> {
     /// Makes one entry on which something is mounted.
     fn mount_point(&mut self, mount: &Mount, entry: &DirEntry) -> Result<()> {
         let path = mount.point.as_path();
+        let ids = self.parts.survey.ids();
         let kind = Class::of(mount);
         // Of what lies below: d_type of getdents64(2) asks no file system that
         // is mounted.
@@ -95,15 +96,15 @@ impl View<'_> {
             }
             Class::Local | Class::Refusable if self.has_mounts_below(path) => {
                 self.parts.tell(path, ShownAs::Cow);
-                self.directory(path, || entry.metadata().map(|m| m.mode()))
+                self.directory(path, || entry.metadata().map(|m| Look::of(&m, ids)))
             }
             Class::Remote if self.has_mounts_below(path) => {
                 self.parts.left_out(path, "others are mounted below it");
                 self.empty(path)
             }
-            Class::Remote => self.whole(path, || Ok(0o755)),
+            Class::Remote => self.whole(path, || Ok(Look::PLAIN)),
             Class::Local | Class::Refusable => {
-                self.whole(path, || symlink_metadata(path).map(|m| m.mode()))
+                self.whole(path, || symlink_metadata(path).map(|m| Look::of(&m, ids)))
             }
         }
     }
@@ -116,7 +117,7 @@ impl View<'_> {
             if matches!(kind, Class::Local | Class::Refusable | Class::Remote)
                 && !self.has_mounts_below(&mount.point)
             {
-                self.whole(&mount.point, || Ok(0o755))?;
+                self.whole(&mount.point, || Ok(Look::PLAIN))?;
             }
         }
         Ok(())
@@ -129,9 +130,8 @@ impl View<'_> {
     /// Makes an empty directory.
     fn empty(&mut self, path: &Path) -> Result<()> {
         let target = self.parts.target(path)?;
-        self.parts
-            .ops
-            .make_dir(self.parts.place.root, &target, 0o755);
+        let root = self.parts.place.root;
+        self.parts.make_dir(root, &target, Look::PLAIN);
         Ok(())
     }
 
@@ -141,11 +141,12 @@ impl View<'_> {
         let Some(kind) = unless_gone(&path, entry.file_type())? else {
             return Ok(());
         };
-        let mode = || entry.metadata().map(|m| m.mode());
         if kind.is_dir() {
+            let ids = self.parts.survey.ids();
+            let look = || entry.metadata().map(|m| Look::of(&m, ids));
             return match self.has_mounts_below(&path) {
-                true => self.directory(&path, mode),
-                false => self.whole(&path, mode),
+                true => self.directory(&path, look),
+                false => self.whole(&path, look),
             };
         }
         let inside = self.parts.target(&path)?;
@@ -167,13 +168,13 @@ impl View<'_> {
         } else if kind.is_socket() {
             self.parts.bind(&path, MAKE_FILE)?;
         } else if kind.is_fifo() {
-            let Some(mode) = unless_gone(&path, mode())? else {
+            let Some(metadata) = unless_gone(&path, entry.metadata())? else {
                 return Ok(());
             };
             self.parts.ops.push(Op::MakeNode {
                 root,
                 path: &inside,
-                mode: libc::S_IFIFO | mode & 0o777,
+                mode: libc::S_IFIFO | metadata.mode() & 0o777,
                 device: 0,
             });
         }
@@ -184,27 +185,27 @@ impl View<'_> {
     fn directory(
         &mut self,
         path: &Path,
-        mode: impl FnOnce() -> std::io::Result<u32>,
+        look: impl FnOnce() -> std::io::Result<Look>,
     ) -> Result<()> {
-        let Some(mode) = unless_gone(path, mode())? else {
+        let Some(look) = unless_gone(path, look())? else {
             return Ok(());
         };
         let target = self.parts.target(path)?;
         let root = self.parts.place.root;
-        self.parts.ops.make_dir(root, &target, mode & 0o7777);
+        self.parts.make_dir(root, &target, look);
         // What may not be listed is left empty, as it would look from inside.
         let _ = self.take_apart(path);
         Ok(())
     }
 
     /// Makes a directory without mounts below it.
-    fn whole(&mut self, path: &Path, mode: impl FnOnce() -> std::io::Result<u32>) -> Result<()> {
+    fn whole(&mut self, path: &Path, look: impl FnOnce() -> std::io::Result<Look>) -> Result<()> {
         let shown = self.parts.survey.verdict(path)?;
-        let Some(mode) = unless_gone(path, mode())? else {
+        let Some(look) = unless_gone(path, look())? else {
             return Ok(());
         };
         match &shown {
-            ShownAs::Cow => self.parts.overlay(path, Some(mode & 0o7777))?,
+            ShownAs::Cow => self.parts.overlay(path, Some(look))?,
             ShownAs::ReadOnly => self.parts.bind(path, MAKE_DIR)?,
             ShownAs::LeftOut(_) => self.empty(path)?,
         }
@@ -249,7 +250,8 @@ impl View<'_> {
             let is_callers = metadata.uid() == geteuid().as_raw();
             if is_callers && !is_reached {
                 self.own.push(path.into());
-                return self.parts.overlay(path, Some(metadata.mode() & 0o7777));
+                let look = Look::of(&metadata, survey.ids());
+                return self.parts.overlay(path, Some(look));
             }
             is_reached &= is_callers && metadata.gid() == getegid().as_raw();
         }
