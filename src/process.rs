@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::command::Size;
 use crate::error::{Error, Kind, Result, Step};
 use crate::helper::send_request;
 use crate::instance::{Instance, Running, RunningCommand};
 use crate::status::Status;
+use crate::sys::poll::poll_uninterrupted;
 use crate::sys::{pidfd, terminal};
 use crate::wire::{self, KILL_REQUEST, Kill};
 
@@ -237,16 +238,13 @@ impl Process {
             if let Some(status) = self.try_wait()? {
                 return Ok(Some(status));
             }
-            let timeout = match deadline.map(|d| d.saturating_duration_since(Instant::now())) {
-                None => PollTimeout::NONE,
-                Some(left) if left.is_zero() => return Ok(None),
-                Some(left) => millis(left),
-            };
             let fds = [self.status_fd(), stop.unwrap_or(self.status_fd())];
             let mut both = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-            match poll(&mut both[..1 + usize::from(stop.is_some())], timeout) {
-                Ok(_) if both[1].any() == Some(true) => return self.try_wait(),
-                Ok(_) | Err(Errno::EINTR) => {}
+            let asked = &mut both[..1 + usize::from(stop.is_some())];
+            match poll_uninterrupted(asked, deadline) {
+                Ok(false) => return Ok(None),
+                Ok(true) if both[1].any() == Some(true) => return self.try_wait(),
+                Ok(true) => {}
                 Err(e) => return Err(Error::os(Step::WaitForCommand, "poll", e)),
             }
         }
@@ -333,10 +331,4 @@ fn resize(master: Option<BorrowedFd<'_>>, size: Size) -> Result<()> {
             e,
         )
     })
-}
-
-/// Rounded up, so that a wait is never shorter than asked for.
-pub(crate) fn millis(left: Duration) -> PollTimeout {
-    let ms = left.as_nanos().div_ceil(1_000_000);
-    PollTimeout::try_from(i32::try_from(ms).unwrap_or(i32::MAX)).unwrap_or(PollTimeout::MAX)
 }

@@ -13,6 +13,7 @@ pub(crate) mod lock;
 pub(crate) mod memfd;
 pub(crate) mod mountinfo;
 pub(crate) mod pidfd;
+pub(crate) mod poll;
 pub(crate) mod probe;
 pub(crate) mod signals;
 pub(crate) mod socket;

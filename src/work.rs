@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Builder, JoinHandle};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
 use crate::error::{Error, Kind, Result, Step};
 use crate::sys::event;
+use crate::sys::poll::is_readable;
 use crate::sys::signals::Blocked;
 
 /// Work that goes on until [`Work::finish`] takes the result. Drop asks the
@@ -94,8 +93,7 @@ impl<T> Work<T> {
 
     /// Returns whether [`Work::finish`] does not wait.
     pub(crate) fn is_over(&self) -> bool {
-        let mut ended = [PollFd::new(self.fd(), PollFlags::POLLIN)];
-        poll(&mut ended, PollTimeout::ZERO).is_ok_and(|n| n > 0)
+        is_readable(self.fd())
     }
 
     fn is_own(&self) -> bool {

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 
 use crate::error::{Error, Kind, Result, Step};
 use crate::helper::send_request;
 use crate::instance::{Instance, no_user};
+use crate::sys::poll::is_readable_within;
 use crate::sys::socket;
 use crate::wire::{
     self, FILE_ANSWER, FILE_ANSWER_MAX, FILE_PATH_MAX, FILE_REQUEST, Field as _, FileAnswer,
@@ -25,7 +25,7 @@ use crate::wire::{
 };
 
 /// Patience with an answer: many times the delay of the slowest disk.
-const PATIENCE: u16 = 60_000;
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Time that a process inside has to give up a lease, fcntl(2).
 const LEASE: Duration = Duration::from_secs(2);
@@ -180,7 +180,9 @@ impl DirHandle {
             _ => error,
         })?;
         drop(theirs);
-        wait(ours.as_fd()).map_err(wrong("poll"))?;
+        if !is_readable_within(ours.as_fd(), PATIENCE).map_err(wrong("poll"))? {
+            return Err(wrong("poll")(Errno::ETIMEDOUT));
+        }
         let mut bytes = vec![0; FILE_ANSWER_MAX];
         let (n, received) = loop {
             match socket::receive(ours.as_fd(), &mut bytes, false) {
@@ -227,17 +229,6 @@ impl DirHandle {
             wire::FILE_NO_USER => no_user(Step::LookUpUser, user, errno),
             wire::FILE_NOT_AS_USER => no_user(Step::SetUserAndGroups, user, errno),
             _ => Error::os(step, quoted(path), errno),
-        }
-    }
-}
-
-fn wait(socket: BorrowedFd<'_>) -> Result<(), Errno> {
-    loop {
-        let mut socket = [PollFd::new(socket, PollFlags::POLLIN)];
-        match poll(&mut socket, PollTimeout::from(PATIENCE)) {
-            Ok(0) => return Err(Errno::ETIMEDOUT),
-            Err(Errno::EINTR) => {}
-            other => return other.map(drop),
         }
     }
 }

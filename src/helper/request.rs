@@ -3,14 +3,13 @@
 #![forbid(unsafe_code)]
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::read;
 
 use super::failure::failure;
 use crate::error::{Error, Kind, Result, Step};
+use crate::sys::poll::is_readable;
 use crate::sys::{memfd, socket};
 use crate::wire::{self, Field, Header, INLINE, MAGIC, REPLY, Reader, Reply};
 
@@ -80,8 +79,7 @@ pub(crate) fn receive_now(
 /// As [`receive_now`] from a pipe, into which replies are written whole,
 /// pipe(7).
 pub(crate) fn read_now(pipe: BorrowedFd<'_>, wait: bool) -> Result<Option<Reply>, Errno> {
-    let mut fds = [PollFd::new(pipe, PollFlags::POLLIN)];
-    if !wait && poll(&mut fds, PollTimeout::ZERO)? == 0 {
+    if !wait && !is_readable(pipe) {
         return Err(Errno::EAGAIN);
     }
     let mut bytes = [0u8; REPLY];
@@ -99,19 +97,5 @@ pub(crate) fn checked(reply: Option<Reply>, ops: &[u8]) -> Result<Option<Reply>>
     match reply {
         Some(reply) if reply.kind == wire::FAILED => Err(failure(&reply, ops)),
         other => Ok(other),
-    }
-}
-
-/// Waits at most `timeout` for input or end of file.
-pub(super) fn is_readable_within(socket: BorrowedFd<'_>, timeout: Duration) -> bool {
-    let end = Instant::now() + timeout;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(socket, PollFlags::POLLIN)], left) {
-            Err(Errno::EINTR) => {}
-            // An error is left to the read that follows.
-            other => return other != Ok(0),
-        }
     }
 }

@@ -6,11 +6,11 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::request::{checked, gone, is_readable_within, receive, send_request};
+use super::request::{checked, gone, receive, send_request};
 use crate::error::{Error, Result, Step};
+use crate::sys::poll::{is_readable, is_readable_within};
 use crate::wire::{self, Field as _, Open, REPLY, Reader, Reply};
 
 /// A start that the helper was asked for: the control socket, on which the init
@@ -40,8 +40,7 @@ impl Start {
 
     /// Returns whether [`Start::wait`] would return at once.
     pub(crate) fn is_over(&self) -> bool {
-        let mut control = [PollFd::new(self.control(), PollFlags::POLLIN)];
-        poll(&mut control, PollTimeout::ZERO).is_ok_and(|n| n > 0)
+        is_readable(self.control())
     }
 
     /// Returns whether the start failed, `None` as long as [`Start::wait`]
@@ -66,7 +65,7 @@ impl Start {
     /// Waits at most `limit` until the init is ready, and returns a pidfd of
     /// it. Called once.
     pub(crate) fn wait(&self, limit: Option<Duration>) -> Result<OwnedFd> {
-        if limit.is_some_and(|limit| !is_readable_within(self.control(), limit)) {
+        if limit.is_some_and(|limit| is_readable_within(self.control(), limit) == Ok(false)) {
             let subject = "a mounted file system does not answer";
             return Err(Error::os(Step::OpenSandbox, subject, Errno::ETIMEDOUT));
         }

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::request::{gone, is_readable_within, receive, send_request};
+use super::request::{gone, receive, send_request};
 use super::spawner::Spawner;
 use crate::error::{Error, Result, Step};
 use crate::ops::Ops;
 use crate::parts::shown::Verdicts;
+use crate::sys::poll::is_readable_within;
 use crate::sys::socket;
 use crate::wire::{self, Job};
 
@@ -44,7 +45,7 @@ impl Spawner {
         let socket = self.socket.as_fd();
         send_request(socket, wire::JOB_REQUEST, &job, &[theirs.as_fd()])?;
         drop(theirs);
-        if !is_readable_within(ours.as_fd(), timeout) {
+        if is_readable_within(ours.as_fd(), timeout) == Ok(false) {
             self.close(id, false)?;
             return Ok(Some(Errno::ETIMEDOUT));
         }

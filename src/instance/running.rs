@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Serialize, Serializer};
 
 use super::{Instance, MemoryMark, gone};
@@ -19,6 +18,7 @@ use crate::helper::{checked, read_now, receive_now};
 use crate::parts::cgroup::ChildCgroup;
 use crate::parts::idmap::ids_of_more;
 use crate::status::{Reason, Status, Usage};
+use crate::sys::poll::is_readable;
 use crate::wire::{self, Reply};
 
 /// A command as the host knows it.
@@ -128,7 +128,7 @@ impl Running {
                 Ok(done) => return Some(done),
                 Err(TryLockError::Poisoned(done)) => return Some(done.into_inner()),
                 Err(TryLockError::WouldBlock)
-                    if self.awaited.load(Ordering::Relaxed) && !self.is_readable() =>
+                    if self.awaited.load(Ordering::Relaxed) && !is_readable(self.status_fd()) =>
                 {
                     return None;
                 }
@@ -137,11 +137,6 @@ impl Running {
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }
         }
-    }
-
-    fn is_readable(&self) -> bool {
-        let mut fds = [PollFd::new(self.status_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|n| n > 0)
     }
 
     /// Reads its end, if it has ended, when a handle is dropped. The table

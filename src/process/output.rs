@@ -8,13 +8,14 @@ use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::unistd::read;
 
-use super::{Pipes, Process, millis};
+use super::{Pipes, Process};
 use crate::error::{Error, Result, Step};
 use crate::instance::Running;
 use crate::status::Status;
+use crate::sys::poll::poll;
 use crate::wire::{BY_CALLER, BY_OUTPUT};
 
 /// A finished command: how it ended and what it wrote, also when it was killed.
@@ -234,16 +235,12 @@ impl Capture {
 
     /// Waits until there is something to do.
     fn poll(&self, status: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Ready> {
-        let timeout = match deadline.map(|d| d.saturating_duration_since(Instant::now())) {
-            None => PollTimeout::NONE,
-            Some(left) if left.is_zero() => return Ok(Ready::Gave(Waited::TimedOut)),
-            Some(left) => millis(left),
-        };
         let mut fds = vec![PollFd::new(status, PollFlags::POLLIN)];
         fds.extend(self.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        match poll(&mut fds, timeout) {
-            Ok(_) if fds[0].any() == Some(true) => Ok(Ready::End),
-            Ok(_) => Ok(Ready::Output),
+        match poll(&mut fds, deadline) {
+            Ok(false) => Ok(Ready::Gave(Waited::TimedOut)),
+            Ok(true) if fds[0].any() == Some(true) => Ok(Ready::End),
+            Ok(true) => Ok(Ready::Output),
             Err(Errno::EINTR) => Ok(Ready::Gave(Waited::Interrupted)),
             Err(e) => Err(Error::os(Step::ReadOutput, "poll", e)),
         }

@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::poll::is_readable;
+
 /// A descriptor for the calling process.
 pub(crate) fn open_self() -> Result<OwnedFd, Errno> {
     // SAFETY: the call takes two numbers; the result is a new descriptor
@@ -27,8 +29,7 @@ pub(crate) fn number(process: BorrowedFd<'_>) -> Option<u32> {
 
 /// Returns whether the process has ended; false if the poll fails.
 pub(crate) fn has_ended(process: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::new(process, PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO) == Ok(1)
+    is_readable(process)
 }
 
 /// Sends a signal; ESRCH if the process has been waited for.
