@@ -23,7 +23,7 @@ use crate::instance::Rootfs;
 use crate::plan;
 use crate::spec::{self, ByteSize, Storage, Write};
 use crate::store::Store;
-use crate::sys::mountinfo::Mounts;
+use crate::sys::mountinfo::{self, Mounts};
 
 /// Options of a mount.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -175,9 +175,7 @@ fn mount_number(dir: &OwnedFd) -> Result<u64> {
 
 /// Returns whether one of these mounts is still in this process's view.
 fn is_mounted(mounts: &[MountRecord]) -> Result<bool> {
-    let file = "/proc/self/mountinfo";
-    let table = Mounts::read().map_err(|e| Error::io(Step::FindMount, file, e))?;
-    let all = Mounts::parse(&table);
+    let all = Mounts::now().map_err(|e| Error::io(Step::FindMount, mountinfo::OWN, e))?;
     let mut numbers = mounts.iter().filter_map(MountRecord::number);
     Ok(numbers.any(|number| all.contains(number)))
 }

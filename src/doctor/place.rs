@@ -76,6 +76,6 @@ fn kind(dir: &Path) -> Check {
 /// Returns the type of the mount that shows a path.
 fn file_system(path: &Path) -> Option<String> {
     let path = path.canonicalize().ok()?;
-    let mounts = Mounts::parse(&Mounts::read().ok()?);
+    let mounts = Mounts::now().ok()?;
     mounts.showing(&path).map(|mount| mount.kind.clone())
 }

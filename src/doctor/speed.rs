@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Check, setting};
+use crate::sys::mountinfo::{self, Mount};
 
 pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![jit(), rcu()];
@@ -44,10 +45,11 @@ fn rcu() -> Check {
 /// every fork(2) on the machine. Sandboxes start inside their cgroups and do
 /// not move, but clone3(2) takes the same lock.
 fn favordynmods() -> Option<Check> {
-    let mounts = setting("/proc/self/mountinfo")?;
-    let line = mounts.lines().find(|line| line.contains(" - cgroup2 "))?;
-    let on = line.contains("favordynmods");
-    let point = line.split(' ').nth(4).unwrap_or("/sys/fs/cgroup");
+    let table = mountinfo::read().ok()?;
+    let (line, options) = mountinfo::of_type(&table, "cgroup2").next()?;
+    let on = options.split(|b| *b == b',').any(|o| o == b"favordynmods");
+    let mount = Mount::parse(line)?;
+    let point = mount.point.display();
     Some(
         Check::speed("cgroup favordynmods", on)
             .found(if on {

@@ -103,8 +103,7 @@ fn resource(reply: &Reply) -> Option<(&'static str, u64)> {
 /// Returns the cure where the kernel makes no namespaces for this process,
 /// user_namespaces(7).
 fn what_forbids_namespaces() -> Cow<'static, str> {
-    let in_chroot =
-        Mounts::read().is_ok_and(|table| Mounts::parse(&table).showing(Path::new("/")).is_none());
+    let in_chroot = Mounts::now().is_ok_and(|mounts| mounts.showing(Path::new("/")).is_none());
     if has_filter() {
         UNCONFINED.into()
     } else if in_chroot {

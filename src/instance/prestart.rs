@@ -20,6 +20,7 @@ use crate::helper::{Runtime, Spawner, Start};
 use crate::plan::{self, Prefix};
 use crate::spec::{Limits, Security, Spec};
 use crate::sys::lock::try_lock;
+use crate::sys::mountinfo;
 
 /// The inputs that a prestarted init depends on; it may serve any spec with an
 /// equal key.
@@ -60,7 +61,7 @@ impl MountWatch {
     /// the answer is no.
     fn is_quiet(&mut self) -> bool {
         let Some(file) = &self.0 else {
-            self.0 = File::open("/proc/self/mountinfo").ok();
+            self.0 = File::open(mountinfo::OWN).ok();
             return false;
         };
         let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLPRI)];

@@ -260,8 +260,7 @@ fn useless_programs() -> Option<Lack> {
 /// Where the mount is that shows a path.
 fn mount_of(path: &Path) -> String {
     let shown = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let table = Mounts::read().unwrap_or_default();
-    let mounts = Mounts::parse(&table);
+    let mounts = Mounts::now().unwrap_or_default();
     let point = mounts
         .showing(&shown)
         .map_or(Path::new("/"), |mount| &mount.point);

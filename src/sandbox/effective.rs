@@ -15,7 +15,7 @@ use crate::parts::mounts;
 use crate::parts::shown::ShownMount;
 use crate::spec::{LeftOut, Network, Spec, UserNamespace, Write};
 use crate::store::Store;
-use crate::sys::mountinfo::overlays;
+use crate::sys::mountinfo::of_type;
 use crate::sys::pidfd;
 
 /// What is really in force, as [`crate::Sandbox::effective`] gives it.
@@ -131,7 +131,8 @@ fn unique_inodes(instance: &Instance, store: &Store, spec: &Spec, lower: &Lower)
 /// Returns whether all overlays of a sandbox in a table of mounts have unique
 /// inode numbers, those with all layers `on_one` file system anyway.
 fn are_unique(table: &[u8], on_one: bool) -> Option<bool> {
-    let mut overlays = overlays(table)
+    let mut overlays = of_type(table, "overlay")
+        .map(|(_, options)| options)
         .filter(|options| is_ours(options))
         .peekable();
     overlays.peek()?;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::ops::Bound;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -94,14 +94,32 @@ fn unescape(field: &[u8]) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
-/// Returns the options of the file system of each overlay in a table of mounts.
-pub(crate) fn overlays(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.split(|byte| *byte == b'\n').filter_map(|line| {
+/// Returns each line of a table of mounts for this type of file system, and the
+/// options of the file system.
+pub(crate) fn of_type<'t>(
+    table: &'t [u8],
+    kind: &'static str,
+) -> impl Iterator<Item = (&'t [u8], &'t [u8])> {
+    table.split(|byte| *byte == b'\n').filter_map(move |line| {
         let fields = line.split(|byte| *byte == b' ');
         let mut rest = fields.skip_while(|field| *field != b"-");
         // Behind type and source.
-        (rest.nth(1)? == b"overlay").then(|| rest.nth(1))?
+        (rest.nth(1)? == kind.as_bytes()).then(|| Some((line, rest.nth(1)?)))?
     })
+}
+
+/// The table of this process.
+pub(crate) const OWN: &str = "/proc/self/mountinfo";
+
+/// Reads the table of this process; its bytes tell whether it has changed.
+///
+/// # Errors
+/// As open(2) and read(2): there may be no procfs.
+pub(crate) fn read() -> io::Result<Vec<u8>> {
+    // Otherwise a few bytes are read first: no size is known.
+    let mut bytes = Vec::with_capacity(1 << 14);
+    File::open(OWN)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Parent of every mount whose own parent is out of sight: no mount has this
@@ -118,15 +136,12 @@ pub(crate) struct Mounts {
 }
 
 impl Mounts {
-    /// Reads the table of this process; its bytes tell whether it has changed.
+    /// Reads and parses the table of this process.
     ///
     /// # Errors
-    /// As open(2) and read(2): there may be no procfs.
-    pub(crate) fn read() -> std::io::Result<Vec<u8>> {
-        // Otherwise a few bytes are read first: no size is known.
-        let mut bytes = Vec::with_capacity(1 << 14);
-        File::open("/proc/self/mountinfo")?.read_to_end(&mut bytes)?;
-        Ok(bytes)
+    /// As [`read`].
+    pub(crate) fn now() -> io::Result<Self> {
+        Ok(Self::parse(&read()?))
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Self {
@@ -266,12 +281,16 @@ mod tests {
     }
 
     #[test]
-    fn mountinfo_tells_the_options_of_overlays() {
+    fn mountinfo_tells_the_options_of_a_type() {
         let text = b"21 1 0:20 / / rw - tmpfs tmpfs ro,size=4k\n\
             22 21 0:47 / /etc rw shared:1 - overlay overlay rw,lowerdir=l,xino=on\n\
             23 22 0:48 / /overlay rw - proc proc rw\nnot a table -";
-        let found: Vec<&[u8]> = overlays(text).collect();
-        assert_eq!(found, [b"rw,lowerdir=l,xino=on"]);
+        let found: Vec<_> = of_type(text, "overlay").collect();
+        let [(line, options)] = found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!(options, b"rw,lowerdir=l,xino=on");
+        assert_eq!(Mount::parse(line).unwrap().id, 22);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::helper::Spawner;
 use crate::parts::idmap::Ids;
 use crate::parts::mounts::{RDONLY, overlay_flags};
 use crate::parts::shown::ShownAs;
-use crate::sys::mountinfo::{Mount, Mounts};
+use crate::sys::mountinfo::{self, Mount, Mounts};
 use crate::wire::OF_MACHINE;
 
 /// Made anew in every sandbox, so not taken from the host.
@@ -62,8 +62,8 @@ impl<'a> Survey<'a> {
     /// # Errors
     /// When there is no procfs.
     pub(crate) fn new(request: &TreeRequest<'a>, ordinary: bool) -> Result<Self> {
-        let file = "/proc/self/mountinfo";
-        let table = Mounts::read().map_err(|e| Error::io(Step::ListMounts, file, e))?;
+        let wrong = |e| Error::io(Step::ListMounts, mountinfo::OWN, e);
+        let table = mountinfo::read().map_err(wrong)?;
         let spawner = request.spawner;
         let (mounts, others) = spawner
             .verdicts()

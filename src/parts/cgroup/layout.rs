@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, Step};
-use crate::sys::mountinfo::{self, Mounts};
+use crate::sys::mountinfo::{self, Mounts, of_type};
 
 /// The cgroup hierarchies that this process can see, cgroups(7).
 ///
@@ -55,7 +55,7 @@ impl Layout {
         let read = |path: &str| {
             fs::read_to_string(path).map_err(|e| Error::io(Step::ReadCgroups, path, e))
         };
-        let mut layout = Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
+        let mut layout = Self::parse(&read(mountinfo::OWN)?, &read("/proc/self/cgroup")?);
         if let Some(v2) = &mut layout.v2 {
             // What the top offers is the most that any cgroup below can have.
             // Unreadable is the same as none: limits are then refused, never
@@ -71,13 +71,15 @@ impl Layout {
     /// hierarchy that another mount covers cannot be reached by its path.
     pub(crate) fn parse(mountinfo: &str, membership: &str) -> Self {
         let mut layout = Self::default();
-        let table = Mounts::parse(mountinfo.as_bytes());
+        let text = mountinfo.as_bytes();
+        let table = Mounts::parse(text);
         let is_seen = |mount: &Mount| {
             table
                 .showing(&mount.point)
                 .is_some_and(|m| m.id == mount.id)
         };
-        for mount in mountinfo.lines().filter_map(Mount::parse).filter(is_seen) {
+        let all = |kind| of_type(text, kind).filter_map(move |row| Mount::parse(row, kind));
+        for mount in all("cgroup").chain(all("cgroup2")).filter(is_seen) {
             let Some(membership) = membership.lines().find_map(|l| mount.matches(l)) else {
                 continue;
             };
@@ -161,16 +163,9 @@ struct Mount {
 }
 
 impl Mount {
-    fn parse(line: &str) -> Option<Self> {
-        let (_, back) = line.split_once(" - ")?;
-        let mut back = back.split(' ');
-        let v2 = match back.next()? {
-            "cgroup2" => true,
-            "cgroup" => false,
-            _ => return None,
-        };
-        let options = back.nth(1)?;
-        let mount = mountinfo::Mount::parse(line.as_bytes())?;
+    fn parse((line, options): (&[u8], &[u8]), kind: &str) -> Option<Self> {
+        let v2 = kind == "cgroup2";
+        let mount = mountinfo::Mount::parse(line)?;
         const NOT_CONTROLLERS: [&str; 7] = [
             "rw",
             "ro",
@@ -182,7 +177,8 @@ impl Mount {
         ];
         let controllers = match v2 {
             true => Vec::new(),
-            false => options
+            false => str::from_utf8(options)
+                .ok()?
                 .split(',')
                 .filter(|o| !o.contains('=') && !NOT_CONTROLLERS.contains(o))
                 .map(str::to_owned)
