@@ -71,7 +71,7 @@ pub use instance::RunningCommand;
 pub use parts::cgroup::SandboxUsage;
 pub use parts::shown::ShownMount;
 pub use pool::{Pool, PoolSize};
-pub use process::{Capture, Control, Output, Process, Waited};
+pub use process::{Capture, Control, Output, Process, Sink, Waited};
 pub use sandbox::{Effective, Event, Events, Opening, Sandbox, spawn_in};
 pub use spec::Spec;
 pub use status::{Reason, Status, Usage};

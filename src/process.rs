@@ -21,8 +21,7 @@ use crate::sys::poll::poll_uninterrupted;
 use crate::sys::{pidfd, terminal};
 use crate::wire::{self, KILL_REQUEST, Kill};
 
-pub use output::{Capture, Output, Waited};
-pub(crate) use output::{capture, capture_begun};
+pub use output::{Capture, Output, Sink, Waited};
 
 /// A running command. Dropping a process neither waits nor kills: the sandbox's
 /// end does, which for a command of [`crate::spawn_in`] is this.
@@ -190,14 +189,16 @@ impl Process {
         self.running.limit
     }
 
-    /// As [`Process::kill`], but the reason is then
-    /// [`Reason::Output`](crate::Reason::Output): for a caller that reads the
-    /// pipes and keeps a bounded part, as [`crate::Sandbox::run`] does.
+    /// Waits for the command's end and keeps what it writes to its pipes, or to
+    /// its terminal; its input is closed first. Output above the command's
+    /// limit ([`crate::Command::output_limit`]) ends it with the reason
+    /// `output`. A pipe that was taken before is left to its taker.
     ///
     /// # Errors
-    /// As [`Process::kill`].
-    pub fn kill_for_output(&self) -> Result<()> {
-        self.running.end(wire::BY_OUTPUT)
+    /// Those of read(2) and poll(2).
+    pub fn wait_with_output(&self) -> Result<Output> {
+        let output = Capture::of(self)?.until_end(&self.running, &mut || false)?;
+        Ok(output.expect("no caller interrupts"))
     }
 
     /// Waits until the command has ended. Every call gives the same answer,

@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result, Step};
 use crate::image::Image;
 use crate::instance::{Instance, Rootfs, RunningCommand};
 use crate::parts::cgroup::SandboxUsage;
-use crate::process::{Output, Owned, Process, capture, capture_begun};
+use crate::process::{Capture, Output, Owned, Process};
 use crate::spec::{LeftOut, Limits, Spec};
 use crate::store::Store;
 
@@ -237,10 +237,13 @@ impl Sandbox {
     ) -> Result<Option<Output>> {
         let instance = self.instance()?;
         if command.tty.is_some() {
-            return capture(&self.spawn(command)?, interrupted);
+            let process = self.spawn(command)?;
+            return Capture::of(&process)?.until_end(&process.running, interrupted);
         }
         let (running, pipes) = spawn::spawn_captured(&instance, &self.spec, &self.rootfs, command)?;
-        capture_begun(&running, pipes, interrupted)
+        drop(pipes.stdin);
+        let capture = Capture::new(running.limit, pipes.stdout, pipes.stderr)?;
+        capture.until_end(&running, interrupted)
     }
 
     /// The command that the image means to run, with `args` in place of its own

@@ -81,7 +81,7 @@ impl Status {
     /// exit code, and the signal is SIGKILL, also where the command ended
     /// first.
     #[must_use]
-    pub fn with_output_cut(self) -> Self {
+    pub(crate) fn with_output_cut(self) -> Self {
         Self {
             exit_code: None,
             signal: Some(libc::SIGKILL),

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Running a command to its end with its output kept: one poll loop in the
-//! caller's own thread.
+//! Reads the output of a command until its end: one poll loop in the caller's
+//! own thread.
 #![forbid(unsafe_code)]
 
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
@@ -11,93 +12,183 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
 use nix::unistd::read;
 
-use super::{Pipes, Process};
+use super::Process;
 use crate::error::{Error, Result, Step};
 use crate::instance::Running;
 use crate::status::Status;
 use crate::sys::poll::poll;
 use crate::wire::{BY_CALLER, BY_OUTPUT};
 
-/// A finished command: how it ended and what it wrote, also when it was killed.
+/// The end and the output of a command, also of a killed one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
-    /// How it ended.
+    /// The end of the command.
     pub status: Status,
-    /// What it wrote to standard output, or to its terminal.
+    /// Bytes of standard output, or of the terminal.
     pub stdout: Vec<u8>,
-    /// What it wrote to standard error.
+    /// Bytes of standard error.
     pub stderr: Vec<u8>,
 }
 
 /// Bytes that are read at once: at first, and of a stream that has more.
 const FIRST: usize = 4 << 10;
 const LARGEST: usize = 64 << 10;
+/// More than the buffers of a terminal hold.
+const TERMINAL: usize = 1 << 20;
 
-/// One stream being read.
+/// Takes the output of a command piece by piece, see [`Capture::step_into`].
+pub trait Sink {
+    /// Returns the number of bytes that may come now; at 0 the rest waits in
+    /// the pipe.
+    fn room(&self) -> usize;
+
+    /// Takes bytes of standard output or of the terminal (0), or of standard
+    /// error (1).
+    fn take(&mut self, stream: usize, bytes: &[u8]);
+}
+
+/// Keeps all output.
+impl Sink for [Vec<u8>; 2] {
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    fn take(&mut self, stream: usize, bytes: &[u8]) {
+        self[stream].extend_from_slice(bytes);
+    }
+}
+
+/// The host's end of one stream.
 #[derive(Debug)]
 struct Stream {
     fd: Option<OwnedFd>,
-    bytes: Vec<u8>,
+    /// Bytes that were read after the end of the command.
+    late: usize,
 }
 
 impl Stream {
     fn new(fd: Option<OwnedFd>) -> Result<Self> {
         if let Some(fd) = &fd {
-            // The other end is a description of its own, so the command never
-            // sees this flag.
+            // The command's end is another open file description, so the
+            // command never sees this flag.
             fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
                 .map_err(|e| Error::os(Step::ReadOutput, "fcntl", e))?;
         }
-        Ok(Self {
-            fd,
-            bytes: Vec::new(),
-        })
+        Ok(Self { fd, late: 0 })
     }
 
-    /// Reads what is there, at most `room` bytes and one more; true if that
-    /// many were.
-    fn drain(&mut self, room: u64, chunk: &mut Vec<u8>) -> Result<bool> {
-        let limit = usize::try_from(room).unwrap_or(usize::MAX);
-        let mut taken = 0;
+    /// Reads a piece; 0 bytes if the stream is empty for now, or at its end.
+    fn read(&mut self, into: &mut [u8]) -> Result<usize> {
         while let Some(fd) = &self.fd {
-            match read(fd, chunk) {
-                Ok(0) => self.fd = None,
-                Ok(n) => {
-                    let full = n == chunk.len();
-                    let fits = n.min(limit - taken);
-                    self.bytes.extend_from_slice(&chunk[..fits]);
-                    taken += fits;
-                    if fits < n {
-                        return Ok(true);
-                    }
-                    if full {
-                        // There is more to come than fits into the first piece.
-                        chunk.resize(LARGEST, 0);
-                    }
-                }
-                Err(Errno::EAGAIN) => return Ok(false),
+            match read(fd, into) {
+                // A terminal fails with EIO when its last user is gone.
+                Ok(0) | Err(Errno::EIO) => self.fd = None,
+                Ok(n) => return Ok(n),
+                Err(Errno::EAGAIN) => return Ok(0),
                 Err(Errno::EINTR) => {}
-                // A terminal says so when its last user is gone.
-                Err(Errno::EIO) => self.fd = None,
                 Err(e) => return Err(Error::os(Step::ReadOutput, "read", e)),
             }
         }
-        Ok(false)
+        Ok(0)
+    }
+
+    /// Returns whether all bytes that the command can have left here were read.
+    /// Its leftovers in the background may write for ever.
+    fn has_only_late(&self) -> bool {
+        // Hardly any command fills the smallest pipe, so the size is not asked
+        // for before.
+        let size = || fcntl(self.fd.as_ref()?, FcntlArg::F_GETPIPE_SZ).ok();
+        self.late >= LARGEST && self.late >= size().map_or(TERMINAL, |bytes| bytes as usize)
     }
 }
 
-/// A command's output being read without ever waiting unasked: for callers with
-/// an event loop of their own, or with signals to look at between waits.
-/// [`crate::Sandbox::run`] is this with a loop around it.
+/// Both streams, with the limit of their bytes.
 #[derive(Debug)]
-pub struct Capture {
+struct Source {
     streams: [Stream; 2],
     chunk: Vec<u8>,
+    /// Bytes that the command may still write.
+    room: u64,
+    /// True if the command wrote more, which ends it.
     over: bool,
-    limit: u64,
+    has_ended: bool,
 }
 
-/// Why [`Capture::wait`] came back.
+impl Source {
+    /// Reads without waiting, a piece of each stream in turn, as far as `sink`
+    /// has room. Returns true if the streams are empty.
+    fn drain(&mut self, running: &Running, sink: &mut dyn Sink) -> Result<bool> {
+        let mut dry = [false; 2];
+        while dry != [true; 2] {
+            for (at, dry) in dry.iter_mut().enumerate().filter(|(_, dry)| !**dry) {
+                if self.over {
+                    return Ok(true);
+                }
+                let most = sink.room().min(self.chunk.len());
+                if most == 0 {
+                    return Ok(false);
+                }
+                let stream = &mut self.streams[at];
+                let n = stream.read(&mut self.chunk[..most])?;
+                if self.has_ended {
+                    stream.late += n;
+                }
+                *dry = n == 0 || stream.has_only_late();
+                if n > 0 {
+                    self.pass_on(running, at, n, sink);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives a piece to the sink, as far as the limit allows.
+    fn pass_on(&mut self, running: &Running, at: usize, n: usize, sink: &mut dyn Sink) {
+        let fits = n.min(usize::try_from(self.room).unwrap_or(usize::MAX));
+        self.room -= fits as u64;
+        sink.take(at, &self.chunk[..fits]);
+        if fits < n {
+            self.over = true;
+            // The pipes stay open, because SIGPIPE would be faster otherwise.
+            // If the kill fails, the sandbox is gone, and the status comes at
+            // once.
+            let _ = running.end(BY_OUTPUT);
+        }
+        if n == self.chunk.len() {
+            // A command that fills the first piece is likely to write more.
+            self.chunk.resize(LARGEST, 0);
+        }
+    }
+
+    /// Reads without waiting; `status` is the end of the command, if known.
+    /// Returns the status if the sink has left nothing in the streams.
+    fn step(
+        &mut self,
+        running: &Running,
+        status: Option<Status>,
+        sink: &mut dyn Sink,
+    ) -> Result<Option<Status>> {
+        self.has_ended = status.is_some();
+        let is_dry = self.drain(running, sink)?;
+        Ok(status.filter(|_| is_dry).map(|status| match self.over {
+            // Cut output is no success, even if the command ended before the
+            // kill.
+            true => status.with_output_cut(),
+            false => status,
+        }))
+    }
+}
+
+/// The output of a command, read without waiting: for callers with an event
+/// loop of their own, or with signals to look at between waits.
+/// [`crate::Sandbox::run`] is a loop around a capture.
+#[derive(Debug)]
+pub struct Capture {
+    source: Source,
+    kept: [Vec<u8>; 2],
+}
+
+/// The reason why [`Capture::wait`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waited {
     /// The command has ended, and its pipes are empty.
@@ -108,21 +199,11 @@ pub enum Waited {
     TimedOut,
 }
 
-/// What there is to do.
-enum Ready {
-    /// The command's end, and maybe output.
-    End,
-    /// Output.
-    Output,
-    /// Nothing, for this reason.
-    Gave(Waited),
-}
-
 impl Capture {
-    /// Takes over the output of a command, pipes or terminal; its input is
-    /// closed. More than the command's limit ([`crate::Command::output_limit`])
-    /// in all ends it with the reason `output`. A pipe that was taken before is
-    /// left to its taker.
+    /// Takes over the output of a command, pipes or terminal, and closes its
+    /// input. More bytes in all than the command's limit
+    /// ([`crate::Command::output_limit`]) end it with the reason `output`. A
+    /// pipe that was taken before is left to its taker.
     ///
     /// # Errors
     /// As fcntl(2).
@@ -135,10 +216,10 @@ impl Capture {
             ),
             None => process.take_stdout(),
         };
-        Self::over(process.running.limit, stdout, process.take_stderr())
+        Self::from_pipes(process, stdout, process.take_stderr())
     }
 
-    /// The same for the ends of pipes that were taken before.
+    /// As [`Capture::of`], for the ends of pipes that were taken before.
     ///
     /// # Errors
     /// As fcntl(2).
@@ -147,53 +228,53 @@ impl Capture {
         stdout: Option<OwnedFd>,
         stderr: Option<OwnedFd>,
     ) -> Result<Self> {
-        Self::over(process.running.limit, stdout, stderr)
+        Self::new(process.running.limit, stdout, stderr)
     }
 
-    fn over(limit: u64, stdout: Option<OwnedFd>, stderr: Option<OwnedFd>) -> Result<Self> {
-        Ok(Self {
+    pub(crate) fn new(room: u64, stdout: Option<OwnedFd>, stderr: Option<OwnedFd>) -> Result<Self> {
+        let source = Source {
             streams: [Stream::new(stdout)?, Stream::new(stderr)?],
             chunk: vec![0u8; FIRST],
+            room,
             over: false,
-            limit,
-        })
+            has_ended: false,
+        };
+        let kept = Default::default();
+        Ok(Self { source, kept })
     }
 
-    /// Reads what is there; the status when the command has ended and all it
-    /// wrote is read. What its leftovers in the background write later is not
-    /// waited for. Never waits itself: [`Process::status_fd`] and
-    /// [`Capture::fds`] say when there is more to do.
+    /// Reads without waiting. Returns the status when the command has ended and
+    /// all its output is read. Later output of its leftovers in the background
+    /// is not waited for. [`Process::status_fd`] and [`Capture::fds`] are
+    /// readable when there is more to do.
     ///
     /// # Errors
     /// Those of read(2).
     pub fn step(&mut self, process: &Process) -> Result<Option<Status>> {
         let status = process.try_wait()?;
-        self.drain(&process.running)?;
-        Ok(status.map(|status| self.judged(status)))
+        self.source.step(&process.running, status, &mut self.kept)
     }
 
-    /// Reads what is there.
-    fn drain(&mut self, running: &Running) -> Result<()> {
-        for at in 0..self.streams.len() {
-            let used: usize = self.streams.iter().map(|s| s.bytes.len()).sum();
-            let room = self.limit - used as u64;
-            if !self.over && self.streams[at].drain(room, &mut self.chunk)? {
-                self.over = true;
-                // The pipes stay open, or SIGPIPE would come first. If it
-                // cannot be told, the sandbox is gone, and the status comes at
-                // once.
-                let _ = running.end(BY_OUTPUT);
-            }
-        }
-        Ok(())
+    /// Reads as [`Capture::step`] does, and gives the output to `sink` instead
+    /// of keeping it. The status comes when the sink has left nothing in the
+    /// pipes.
+    ///
+    /// # Errors
+    /// Those of read(2).
+    pub fn step_into(&mut self, process: &Process, sink: &mut dyn Sink) -> Result<Option<Status>> {
+        let status = process.try_wait()?;
+        self.source.step(&process.running, status, sink)
     }
 
-    /// Cut output is no success, even if the command ended before the kill.
-    fn judged(&self, status: Status) -> Status {
-        match self.over {
-            true => status.with_output_cut(),
-            false => status,
-        }
+    /// Returns whether a step saw the end of the command: only the sink can
+    /// keep the status back then.
+    pub fn has_ended(&self) -> bool {
+        self.source.has_ended
+    }
+
+    /// Removes the limit of output from now on.
+    pub fn lift_limit(&mut self) {
+        self.source.room = u64::MAX;
     }
 
     /// Reads until the command has ended, the deadline is there, or a signal
@@ -206,125 +287,83 @@ impl Capture {
             if let Some(status) = self.step(process)? {
                 return Ok(Waited::Ended(status));
             }
-            if let Ready::Gave(why) = self.poll(process.status_fd(), deadline)? {
+            if let Break(why) = self.poll(process.status_fd(), deadline)? {
                 return Ok(why);
             }
         }
     }
 
-    /// The same for a command that has only just begun, without a deadline.
-    fn wait_from_start(&mut self, running: &Running) -> Result<Waited> {
-        // With the last pipe closed only its end can come: no need to ask
-        // whether it is there.
-        while self.fds().next().is_some() {
-            let status = match self.poll(running.status_fd(), None)? {
-                Ready::Gave(why) => return Ok(why),
-                Ready::End => running.status(true)?,
-                Ready::Output => None,
-            };
-            self.drain(running)?;
-            if let Some(status) = status {
-                return Ok(Waited::Ended(self.judged(status)));
-            }
-        }
-        let status = running.status(true)?;
-        Ok(status.map_or(Waited::Interrupted, |status| {
-            Waited::Ended(self.judged(status))
-        }))
-    }
-
-    /// Waits until there is something to do.
-    fn poll(&self, status: BorrowedFd<'_>, deadline: Option<Instant>) -> Result<Ready> {
+    /// Waits for input or for the end of the command. Continues with true at
+    /// the end; breaks with the reason if neither came.
+    fn poll(
+        &self,
+        status: BorrowedFd<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<ControlFlow<Waited, bool>> {
         let mut fds = vec![PollFd::new(status, PollFlags::POLLIN)];
         fds.extend(self.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut fds, deadline) {
-            Ok(false) => Ok(Ready::Gave(Waited::TimedOut)),
-            Ok(true) if fds[0].any() == Some(true) => Ok(Ready::End),
-            Ok(true) => Ok(Ready::Output),
-            Err(Errno::EINTR) => Ok(Ready::Gave(Waited::Interrupted)),
+            Ok(false) => Ok(Break(Waited::TimedOut)),
+            Ok(true) => Ok(Continue(fds[0].any() == Some(true))),
+            Err(Errno::EINTR) => Ok(Break(Waited::Interrupted)),
             Err(e) => Err(Error::os(Step::ReadOutput, "poll", e)),
         }
     }
 
-    /// The pipes that are still read from, non-blocking; readable when there is
-    /// something for [`Capture::step`].
+    /// Reads until the command has ended. Calls `interrupted` whenever a signal
+    /// handler has run in this thread; if it returns true, kills the command
+    /// and returns `None`.
+    pub(crate) fn until_end(
+        mut self,
+        running: &Running,
+        interrupted: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Output>> {
+        loop {
+            let came = match self.fds().next() {
+                Some(_) => self.poll(running.status_fd(), None)?,
+                // With the last pipe closed only the end can come, so one call
+                // waits for the status and reads it.
+                None => Continue(true),
+            };
+            let status = match came {
+                Continue(true) => running.status(true)?,
+                Continue(false) | Break(_) => None,
+            };
+            if status.is_none() && came != Continue(false) {
+                if interrupted() {
+                    // If the kill fails, the sandbox is gone, and the command
+                    // with it.
+                    let _ = running.end(BY_CALLER);
+                    return Ok(None);
+                }
+                continue;
+            }
+            if let Some(status) = self.source.step(running, status, &mut self.kept)? {
+                return Ok(Some(self.complete(status)));
+            }
+        }
+    }
+
+    /// Lists the pipes that are still read from, non-blocking; readable when
+    /// there is something for [`Capture::step`].
     pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let open = self.streams.iter().filter(|_| !self.over);
+        let open = self.source.streams.iter().filter(|_| !self.source.over);
         open.filter_map(|s| s.fd.as_ref().map(|fd| fd.as_fd()))
     }
 
-    /// What was read so far: standard output, or the terminal's, and standard
-    /// error.
+    /// Returns the kept bytes so far: standard output, or the terminal's, and
+    /// standard error.
     pub fn output(&self) -> [&[u8]; 2] {
-        self.streams.each_ref().map(|s| &s.bytes[..])
+        self.kept.each_ref().map(|bytes| &bytes[..])
     }
 
-    /// What was read, with how the command ended.
+    /// Returns the kept bytes with the end of the command.
     pub fn complete(self, status: Status) -> Output {
-        let [stdout, stderr] = self.streams.map(|s| s.bytes);
+        let [stdout, stderr] = self.kept;
         Output {
             status,
             stdout,
             stderr,
-        }
-    }
-}
-
-impl Process {
-    /// Waits for the command's end and keeps what it writes to its pipes, or to
-    /// its terminal; its input is closed first. Output above the command's
-    /// limit ([`crate::Command::output_limit`]) ends it with the reason
-    /// `output`. A pipe that was taken before is left to its taker.
-    ///
-    /// # Errors
-    /// Those of read(2) and poll(2).
-    pub fn wait_with_output(&self) -> Result<Output> {
-        let output = capture(self, &mut || false)?;
-        Ok(output.expect("no caller interrupts"))
-    }
-}
-
-/// Reads until the command has ended. `interrupted` is asked whenever a signal
-/// handler has run in this thread: if it says so, the command is killed and
-/// the result is `None`.
-pub(crate) fn capture(
-    process: &Process,
-    interrupted: &mut dyn FnMut() -> bool,
-) -> Result<Option<Output>> {
-    let capture = Capture::of(process)?;
-    let wait = |capture: &mut Capture| capture.wait(process, None);
-    until_ended(capture, &process.running, wait, interrupted)
-}
-
-/// The same for a command that has only just begun.
-pub(crate) fn capture_begun(
-    running: &Running,
-    pipes: Pipes,
-    interrupted: &mut dyn FnMut() -> bool,
-) -> Result<Option<Output>> {
-    drop(pipes.stdin);
-    let capture = Capture::over(running.limit, pipes.stdout, pipes.stderr)?;
-    let wait = |capture: &mut Capture| capture.wait_from_start(running);
-    until_ended(capture, running, wait, interrupted)
-}
-
-fn until_ended(
-    mut capture: Capture,
-    running: &Running,
-    wait: impl Fn(&mut Capture) -> Result<Waited>,
-    interrupted: &mut dyn FnMut() -> bool,
-) -> Result<Option<Output>> {
-    loop {
-        match wait(&mut capture)? {
-            Waited::Ended(status) => return Ok(Some(capture.complete(status))),
-            Waited::Interrupted | Waited::TimedOut => {
-                if interrupted() {
-                    // If the sandbox cannot be told, it is gone, and the
-                    // command with it.
-                    let _ = running.end(BY_CALLER);
-                    return Ok(None);
-                }
-            }
         }
     }
 }

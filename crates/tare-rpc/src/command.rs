@@ -10,9 +10,9 @@ use std::os::unix::ffi::OsStringExt as _;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
-use nix::unistd::{read, write};
+use nix::unistd::write;
 use serde_json::json;
-use tare::{Error, Kind, Process, Result, Size, Status};
+use tare::{Capture, Error, Kind, Process, Result, Sink, Size, Status};
 
 use crate::bytes::{Data, Encoding, Pieces, Shown};
 use crate::client::Client;
@@ -24,8 +24,6 @@ use crate::typed::Line;
 
 /// Bytes read at once, so that a single command does not delay the others.
 const CHUNK: usize = 32 << 10;
-/// Above the size of a terminal's buffers.
-const TERMINAL_HOLDS: u64 = 1 << 20;
 
 /// A command from the request to the end.
 pub(crate) struct Command {
@@ -61,23 +59,49 @@ struct Input {
 struct Running {
     process: Process,
     stdin: Option<OwnedFd>,
-    outputs: [Output; 2],
+    capture: Capture,
+    /// The beginning of a character of standard output, and of standard error.
+    pieces: [Pieces; 2],
     is_terminal: bool,
     line: Line,
-    /// Bytes of output still allowed.
-    room: u64,
-    /// True if the command wrote more and was killed.
-    over: bool,
-    status: Option<Status>,
 }
 
-struct Output {
-    event: &'static str,
-    fd: Option<OwnedFd>,
-    pieces: Pieces,
-    /// After the command's end: the most that the command can have left here.
-    /// Later output of background processes is not awaited.
-    left: u64,
+/// Output on the way to the client.
+struct Heard<'a> {
+    /// `None` once the request was called off.
+    id: Option<&'a Id>,
+    encoding: Encoding,
+    pieces: &'a mut [Pieces; 2],
+    client: &'a mut Client,
+    /// Bytes that may still come before other commands have their turn.
+    turn: usize,
+}
+
+impl Sink for Heard<'_> {
+    fn room(&self) -> usize {
+        match self.client.is_full() {
+            true => 0,
+            false => self.turn.min(CHUNK),
+        }
+    }
+
+    fn take(&mut self, stream: usize, bytes: &[u8]) {
+        self.turn -= bytes.len();
+        if self.id.is_some() {
+            let bytes = self.pieces[stream].next(bytes, self.encoding);
+            self.send(stream, &bytes);
+        }
+    }
+}
+
+impl Heard<'_> {
+    fn send(&mut self, stream: usize, bytes: &[u8]) {
+        if let Some(id) = self.id.filter(|_| !bytes.is_empty()) {
+            let shown = Shown::new(bytes, self.encoding);
+            self.client
+                .event(id, ["stdout", "stderr"][stream], Some(shown));
+        }
+    }
 }
 
 impl Command {
@@ -107,7 +131,7 @@ impl Command {
         let running = self.running.as_ref().filter(|_| self.sandbox == sandbox)?;
         let said = running.process.describe();
         let bytes = said.argv.into_iter().map(OsString::into_vec);
-        running.status.is_none().then(|| OneCommand {
+        (!running.capture.has_ended()).then(|| OneCommand {
             command: &self.id,
             argv: bytes.map(Data).collect(),
             wall_ns: said.wall_ns,
@@ -118,6 +142,9 @@ impl Command {
     /// id.
     pub(crate) fn call_off(&mut self, client: &mut Client) {
         self.unheard = true;
+        if let Some(running) = &mut self.running {
+            running.capture.lift_limit();
+        }
         client.refuse(Some(&self.id), &called_off());
     }
 
@@ -146,6 +173,9 @@ impl Command {
             client.event(&self.id, "started", None);
         }
         let mut running = Running::new(process)?;
+        if self.unheard {
+            running.capture.lift_limit();
+        }
         for (id, order) in self.early.drain(..) {
             client.settle(&id, running.obey(order).map(|()| json!({})));
         }
@@ -201,7 +231,7 @@ impl Command {
 
     /// Returns whether only the answer is missing.
     pub(crate) fn is_ending(&self) -> bool {
-        self.running.as_ref().is_some_and(|r| r.status.is_some())
+        self.running.as_ref().is_some_and(|r| r.capture.has_ended())
     }
 
     /// Adds descriptors to wait for; if `full`, none that would make output.
@@ -209,12 +239,12 @@ impl Command {
         let Some(running) = &self.running else {
             return;
         };
-        if running.status.is_none() {
-            fds.push(PollFd::new(running.process.status_fd(), PollFlags::POLLIN));
+        let mut readable = |fd| fds.push(PollFd::new(fd, PollFlags::POLLIN));
+        if !running.capture.has_ended() {
+            readable(running.process.status_fd());
         }
-        if !full && !running.over {
-            let open = running.outputs.iter().filter_map(|o| o.fd.as_ref());
-            fds.extend(open.map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        if !full {
+            running.capture.fds().for_each(readable);
         }
         if let Some(fd) = running.input_fd()
             && !self.input.is_empty()
@@ -232,22 +262,21 @@ impl Command {
             return Ok(false);
         };
         running.write(&self.id, &mut self.input, client);
-        running.notice_end()?;
-        let heard = (!self.unheard).then_some(&self.id);
-        let dry = running.read(heard, self.encoding, client)?;
-        let Some(status) = running.status.filter(|_| dry) else {
+        let mut heard = Heard {
+            id: (!self.unheard).then_some(&self.id),
+            encoding: self.encoding,
+            pieces: &mut running.pieces,
+            client,
+            turn: 2 * CHUNK,
+        };
+        let capture = &mut running.capture;
+        let Some(status) = capture.step_into(&running.process, &mut heard)? else {
             return Ok(false);
         };
-        for output in &mut running.outputs {
-            if let Some(id) = heard {
-                output.show(id, None, self.encoding, client);
-            }
+        for stream in 0..2 {
+            let rest = heard.pieces[stream].rest();
+            heard.send(stream, &rest);
         }
-        // Cut output is no success, even if the command ended before the kill.
-        let status = match running.over {
-            true => status.with_output_cut(),
-            false => status,
-        };
         self.abandon(client);
         self.answer(Ok(status), client);
         Ok(true)
@@ -276,24 +305,19 @@ fn ended(step: &'static str, id: &Id, errno: Errno) -> Error {
 impl Running {
     fn new(process: Process) -> Result<Self> {
         let stdin = process.take_stdin();
-        let outputs = match outputs(&process, stdin.as_ref()) {
-            Ok(outputs) => outputs,
-            Err(error) => {
-                // If the kill fails, the sandbox is gone, and the command with
-                // it.
-                let _ = process.kill();
-                return Err(error);
-            }
-        };
+        let capture = stdin.iter().try_for_each(never_wait);
+        let capture = capture.and_then(|()| Capture::of(&process));
+        let capture = capture.inspect_err(|_| {
+            // If the kill fails, the sandbox is gone, and the command with it.
+            let _ = process.kill();
+        })?;
         Ok(Self {
             is_terminal: process.terminal().is_some(),
             line: Line::default(),
-            room: process.output_limit(),
             process,
             stdin,
-            outputs,
-            over: false,
-            status: None,
+            capture,
+            pieces: Default::default(),
         })
     }
 
@@ -351,132 +375,13 @@ impl Running {
             queue.pop_front();
         }
     }
-
-    fn notice_end(&mut self) -> Result<()> {
-        if self.status.is_some() {
-            return Ok(());
-        }
-        self.status = self.process.try_wait()?;
-        if self.status.is_some() {
-            for output in &mut self.outputs {
-                output.left = output.holds();
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads a chunk of each stream while the command runs, and all after the
-    /// end. Returns true if the streams are empty for now.
-    fn read(
-        &mut self,
-        heard: Option<&Id>,
-        encoding: Encoding,
-        client: &mut Client,
-    ) -> Result<bool> {
-        loop {
-            let mut dry = true;
-            for at in 0..self.outputs.len() {
-                if self.over {
-                    return Ok(true);
-                }
-                if client.is_full() {
-                    return Ok(false);
-                }
-                dry &= self.read_one(at, heard, encoding, client)?;
-            }
-            if dry || self.status.is_none() {
-                return Ok(dry);
-            }
-        }
-    }
-
-    fn read_one(
-        &mut self,
-        at: usize,
-        heard: Option<&Id>,
-        encoding: Encoding,
-        client: &mut Client,
-    ) -> Result<bool> {
-        let output = &mut self.outputs[at];
-        let Some(fd) = &output.fd else {
-            return Ok(true);
-        };
-        if output.left == 0 {
-            return Ok(true);
-        }
-        let mut chunk = [0; CHUNK];
-        let length = match read(fd, &mut chunk) {
-            Ok(n) => n,
-            Err(Errno::EINTR) => return Ok(false),
-            Err(Errno::EAGAIN) => return Ok(true),
-            // A terminal fails so when its last user is gone.
-            Err(Errno::EIO) => 0,
-            Err(e) => return Err(Error::os("read output", "read", e)),
-        };
-        if length == 0 {
-            output.fd = None;
-            return Ok(true);
-        }
-        output.left = output.left.saturating_sub(length as u64);
-        let Some(id) = heard else {
-            return Ok(false);
-        };
-        let fits = length.min(usize::try_from(self.room).unwrap_or(usize::MAX));
-        self.room -= fits as u64;
-        output.show(id, Some(&chunk[..fits]), encoding, client);
-        if fits < length {
-            self.over = true;
-            // The pipes stay open, because SIGPIPE would be faster otherwise.
-            // If the kill fails, the sandbox is gone, and the status comes at
-            // once.
-            let _ = self.process.kill_for_output();
-        }
-        Ok(false)
-    }
 }
 
-/// Takes the output descriptors, and makes them and the input non-blocking.
-fn outputs(process: &Process, stdin: Option<&OwnedFd>) -> Result<[Output; 2]> {
-    let master = process.terminal().map(|fd| fd.try_clone_to_owned());
-    let master = master
-        .transpose()
-        .map_err(|e| Error::io("carry terminal", "dup", e))?;
-    let stdout = master.or(process.take_stdout());
-    let stderr = process.take_stderr();
-    for fd in stdin.into_iter().chain(&stdout).chain(&stderr) {
-        // The command's end is another open file description, so the command
-        // never sees this flag.
-        fcntl(fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-            .map_err(|e| Error::os("start command", "fcntl", e))?;
-    }
-    Ok([Output::new("stdout", stdout), Output::new("stderr", stderr)])
-}
-
-impl Output {
-    fn new(event: &'static str, fd: Option<OwnedFd>) -> Self {
-        Self {
-            event,
-            fd,
-            pieces: Pieces::default(),
-            left: u64::MAX,
-        }
-    }
-
-    /// Returns the capacity of the pipe, or of a terminal's buffers.
-    fn holds(&self) -> u64 {
-        let size = |fd| fcntl(fd, FcntlArg::F_GETPIPE_SZ);
-        let size = self.fd.as_ref().map_or(Ok(0), size);
-        size.map_or(TERMINAL_HOLDS, |bytes| bytes as u64)
-    }
-
-    /// Sends a chunk, or at the end the held bytes.
-    fn show(&mut self, id: &Id, chunk: Option<&[u8]>, encoding: Encoding, client: &mut Client) {
-        let bytes = match chunk {
-            Some(chunk) => self.pieces.next(chunk, encoding),
-            None => self.pieces.rest(),
-        };
-        if !bytes.is_empty() {
-            client.event(id, self.event, Some(Shown::new(&bytes, encoding)));
-        }
-    }
+/// Makes the input non-blocking.
+fn never_wait(stdin: &OwnedFd) -> Result<()> {
+    // The command's end is another open file description, so the command never
+    // sees this flag.
+    fcntl(stdin, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+        .map(drop)
+        .map_err(|e| Error::os("start command", "fcntl", e))
 }
