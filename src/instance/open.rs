@@ -66,8 +66,8 @@ impl Instance {
         }
     }
 
-    /// Begins the first attempt, for a pool. [`Instance::open_begun`] makes the
-    /// others if it fails.
+    /// Begins the first attempt, for a pool. If the attempt fails,
+    /// [`Instance::open_begun`] starts over with the first attempt.
     ///
     /// # Errors
     /// Failures that show without a trial; nothing is left behind then.

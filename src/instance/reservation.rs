@@ -49,8 +49,8 @@ impl Reservation {
         // Returns when all that the helper has started is gone. Harmless if it
         // fails: without a helper nothing was started.
         let _ = self.spawner.close(self.id, true);
-        // The caller reports the first error. `Store::recover` removes the
-        // rest.
+        // The caller reports the first error. The helper removes the rest when
+        // it ends, or a later sweep does.
         let _ = self.cgroup.remove();
     }
 

@@ -15,7 +15,8 @@ pub(crate) fn remove_cgroup(at: i32, path: &CStr) {
             Err(Errno::BUSY) => {}
             _ => return,
         }
-        // `Store::recover` finds the rest.
+        // `Watched::remove` finds the rest at the helper's end, or a later
+        // sweep.
         let _ = remove_children(at, path);
         if round > 0 {
             sys::sleep_us(500);

@@ -38,10 +38,23 @@ impl Mapping {
     /// Maps memory that stays until the process ends: in a row behind the
     /// program.
     ///
-    /// The pages share the page tables of the program. A hint alone would not
-    /// do, because the kernel may place the mapping elsewhere; MAP_FIXED would
-    /// replace a mapping that is there. With MAP_FIXED_NOREPLACE an occupied
-    /// address is an error, and the mapping then goes to any place.
+    /// mmap(2) without an address places a mapping near the stack, far from the
+    /// program. A far mapping needs page tables of its own: one for each lower
+    /// level, 4 KiB each. Every sandbox would pay for them again, because every
+    /// init has an address space of its own. Memory right behind the program
+    /// shares the tables of the program, which exist in any case. A lowest
+    /// table covers 2 MiB, so the row needs another table only where it crosses
+    /// a multiple of 2 MiB.
+    ///
+    /// The linker tells the end of the program, `_end`. `TAKEN` counts from
+    /// there and only grows, because memory that lasts is never unmapped: the
+    /// row has no gaps to fill. After fork(2) the child continues its own copy
+    /// of the count, beside its copy of the memory.
+    ///
+    /// A hint alone would not do, because the kernel may place the mapping
+    /// elsewhere; MAP_FIXED would replace a mapping that is there. With
+    /// MAP_FIXED_NOREPLACE an occupied address is an error, and the mapping
+    /// then goes to any place: only the page tables cost more.
     pub(crate) fn lasting(len: usize) -> Result<Self> {
         const PAGE: usize = 4096;
         /// Bytes behind the end of the program that are taken.
@@ -187,6 +200,12 @@ impl Drop for Mapping {
 }
 
 /// Gives the pages of the stack below the caller's frame back to the kernel.
+///
+/// A start calls deep: operations nest, with buffers for paths on the stack. An
+/// init that serves uses less of the stack. The init starts once, and serves
+/// for as long as the sandbox lives. The pages that only the start wrote would
+/// stay for that long, in every sandbox. A host with many waiting sandboxes
+/// would pay most, because these do nothing but hold memory.
 ///
 /// The frames there belong to functions that have returned, so their content is
 /// dead. The pages would stay with the process all the same, because the kernel

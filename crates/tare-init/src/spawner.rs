@@ -146,7 +146,8 @@ impl Spawner {
         }
     }
 
-    /// Notes the last requests of a dead host, and makes no sandbox. Never
+    /// Reads the last requests of a dead host, and makes no sandbox. Notes the
+    /// watches, and removes the directories that queued opens name. Never
     /// waits, because a forked copy of the host may keep the socket open.
     fn hear_the_rest(&mut self, buffer: &mut [u8; BUFFER]) {
         loop {

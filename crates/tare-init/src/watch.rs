@@ -14,9 +14,10 @@ use crate::wire::{Field as _, Reader, Watch};
 
 /// Cgroups, and the store's scratch directory.
 const MOST: usize = 2;
-/// Rounds at the end, because a cgroup stays busy for a while after its last
-/// process. The pauses take ten seconds at most. In each round `remove_cgroup`
-/// may wait 0.1 s more for each busy cgroup, so the rounds may take minutes.
+/// Rounds at the end, for each request, because a cgroup stays busy for a while
+/// after its last process. The pauses take at most ten seconds for each
+/// request. In each round `remove_cgroup` may wait 0.1 s more for each busy
+/// cgroup, so the rounds may take minutes.
 const ROUNDS: usize = 2000;
 const PAUSE_US: u64 = 5000;
 

@@ -141,13 +141,12 @@ pub(crate) struct SweptCgroups {
     pub(crate) failed: Vec<Error>,
 }
 
-/// Kills and removes the cgroups of each sandbox for which the predicate
-/// (mostly [`may_live`]) returns false, if no process holds the directory's
-/// lock. Leaves cgroups of other users that this process may not change.
+/// Kills and removes the cgroups of each sandbox for which `keeps` (mostly
+/// [`may_live`]) returns false, if no process holds the directory's lock. Leaves cgroups of other users that this process may not change.
 pub(crate) fn sweep_cgroups(
     layout: &Layout,
     sweep: Sweep,
-    may_live: impl Fn(&str) -> bool,
+    keeps: impl Fn(&str) -> bool,
 ) -> SweptCgroups {
     let mut swept = SweptCgroups::default();
     for hierarchy in layout.v2().into_iter().chain(layout.v1()) {
@@ -156,7 +155,7 @@ pub(crate) fn sweep_cgroups(
             let Some(id) = name.and_then(|n| n.strip_prefix(PREFIX)) else {
                 continue;
             };
-            if directory_name(id).is_err() || may_live(id) {
+            if directory_name(id).is_err() || keeps(id) {
                 continue;
             }
             match sweep_one(&path) {
