@@ -5,7 +5,6 @@
 
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::spawner::{Spawner, Watched};
@@ -27,10 +26,6 @@ pub(crate) struct Runtime {
     layout: OnceLock<Layout>,
     /// Loaded device rules, the most recently loaded first.
     gates: Mutex<Vec<(Security, Arc<DeviceGate>)>>,
-    /// True if the kernel was seen to mount no overlay for this caller.
-    overlay_missing: AtomicBool,
-    /// True if the detached path was seen to fail where the copy worked.
-    empty_ns_missing: AtomicBool,
 }
 
 impl Runtime {
@@ -56,22 +51,20 @@ impl Runtime {
 
     fn spawner_that(&self, fits: impl FnOnce(&Spawner) -> bool) -> Result<Arc<Spawner>> {
         let mut slot = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = slot.as_ref().filter(|s| s.is_own() && s.is_alive());
-        if let Some(spawner) = own.filter(|s| s.authority().is_callers() && fits(s)) {
+        let lives = |s: &&Arc<Spawner>| s.is_own() && s.is_alive();
+        let living = slot.as_ref().filter(lives);
+        if let Some(spawner) = living.filter(|s| s.authority().is_callers() && fits(s)) {
             return Ok(Arc::clone(spawner));
         }
-        let lives = own.is_some();
-        let spawner = Arc::new(Spawner::start()?);
-        let before = slot.replace(Arc::clone(&spawner));
-        if lives {
-            // The kernel may grant the new authority what it refused the old
-            // one.
-            self.overlay_missing.store(false, Ordering::Relaxed);
-            self.empty_ns_missing.store(false, Ordering::Relaxed);
-        } else if let Some(killed) = before.filter(|s| s.is_own()) {
-            self.clean_up_after(&killed);
+        let was_killed = living.is_none();
+        let mut spawner = Spawner::start()?;
+        if let Some(before) = &*slot {
+            spawner.inherit(before);
+            if was_killed && before.is_own() {
+                self.clean_up_after(before);
+            }
         }
-        Ok(spawner)
+        Ok(Arc::clone(slot.insert(Arc::new(spawner))))
     }
 
     /// Removes the cgroups that a killed helper has left. Those of sandboxes
@@ -81,32 +74,6 @@ impl Runtime {
             return;
         };
         sweep_cgroups(layout, Sweep::Near, |name| !name.starts_with(prefix));
-    }
-
-    /// Returns whether [`Runtime::set_overlay_missing`] was called.
-    pub(crate) fn overlay_is_missing(&self) -> bool {
-        self.overlay_missing.load(Ordering::Relaxed)
-    }
-
-    /// Remembers that the kernel mounts no overlay.
-    pub(crate) fn set_overlay_missing(&self) {
-        self.overlay_missing.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns whether [`Runtime::set_empty_ns_missing`] was called.
-    pub(crate) fn empty_ns_is_missing(&self) -> bool {
-        self.empty_ns_missing.load(Ordering::Relaxed)
-    }
-
-    /// Remembers that the detached path failed where the copy worked.
-    pub(crate) fn set_empty_ns_missing(&self) {
-        self.empty_ns_missing.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns the name of a sandbox. It tells a later sweep whether its owner
-    /// lives.
-    pub(crate) fn sandbox_name(&self, spawner: &Spawner, id: u64) -> Result<String> {
-        Ok(format!("{}{id}", spawner.prefix()?))
     }
 
     /// Has the helper remove all cgroups of this process when it ends, even one

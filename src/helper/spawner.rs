@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -64,6 +64,17 @@ pub(crate) struct Spawner {
     pub(super) verdicts: Mutex<Verdicts>,
     /// Caches [`Spawner::home`].
     home: OnceLock<Option<PathBuf>>,
+    pub(crate) missing: Arc<Missing>,
+}
+
+/// Features that the kernel was seen to refuse to a helper's authority; set
+/// once.
+#[derive(Debug, Default)]
+pub(crate) struct Missing {
+    /// Any overlay.
+    pub(crate) overlay: OnceLock<()>,
+    /// The detached path, where the attached path worked.
+    pub(crate) detached: OnceLock<()>,
 }
 
 impl Spawner {
@@ -88,6 +99,16 @@ impl Spawner {
             authority,
             verdicts: Mutex::default(),
             home: OnceLock::new(),
+            missing: Arc::default(),
+        }
+    }
+
+    /// Takes over what `before`, the helper that this one replaces, has seen
+    /// missing. The kernel may grant another authority what it refused that of
+    /// `before`.
+    pub(super) fn inherit(&mut self, before: &Self) {
+        if self.authority == before.authority {
+            self.missing = Arc::clone(&before.missing);
         }
     }
 

@@ -34,6 +34,24 @@ fn spawner_refuses_a_sender_of_other_ids() {
 }
 
 #[test]
+fn missing_features_are_remembered_for_their_authority() {
+    need!(root);
+    let before = Spawner::absent();
+    before.missing.overlay.set(()).unwrap();
+    let knows = || {
+        let mut next = Spawner::absent();
+        next.inherit(&before);
+        next.missing.overlay.get().is_some()
+    };
+    assert!(knows());
+    let of_another = || {
+        drop_ids();
+        knows()
+    };
+    assert!(!scope(|scope| scope.spawn(of_another).join().unwrap()));
+}
+
+#[test]
 fn spawner_refuses_a_forked_copy_of_its_host() {
     let spawner = Spawner::start().unwrap();
     spawner.job(&Ops::default(), 0, &[]).unwrap();

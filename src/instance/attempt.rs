@@ -19,17 +19,18 @@
 #![forbid(unsafe_code)]
 
 use super::fallback;
-use crate::backend::{Backend, Lower};
+use crate::backend::{self, Backend, Lower};
 use crate::error::{Error, Step};
-use crate::helper::{Runtime, Spawner};
+use crate::helper::Spawner;
 use crate::plan::suits_empty_ns;
-use crate::spec::Spec;
+use crate::spec::{Spec, Storage};
 
 /// One way to open a sandbox.
 #[derive(Clone, Copy)]
 pub(super) struct Attempt {
     pub(super) backend: &'static dyn Backend,
-    /// True for an empty mount namespace, false for a copy of the host's.
+    /// True for the detached path, into an empty mount namespace; false for the
+    /// attached path, in a copy of the host's.
     pub(super) empty_ns: bool,
     /// True if a prestarted init may be resumed.
     pub(super) may_resume: bool,
@@ -61,19 +62,18 @@ pub(super) struct Failed {
 
 /// Returns the attempts in order.
 pub(super) fn attempts(
-    runtime: &Runtime,
     spawner: &Spawner,
     spec: &Spec,
     lower: &Lower,
 ) -> impl Iterator<Item = Attempt> + use<> {
-    let ordinary = spawner.ids().ordinary();
-    let preferred = fallback::preferred(runtime, spec, lower, ordinary);
+    let preferred = fallback::preferred(spawner, spec, lower);
+    let copy = backend::choose(Storage::Copy, lower, spawner.ids().ordinary());
     let backends = [
         (preferred, Cause::First),
-        (fallback::copy(lower, ordinary), Cause::NoOverlay),
+        (copy, Cause::NoOverlay),
         (preferred, Cause::View),
     ];
-    let may_use = !runtime.empty_ns_is_missing();
+    let may_use = spawner.missing.detached.get().is_none();
     // Where the detached path is impossible, both attempts would be the same.
     let backends = backends.map(|(backend, cause)| {
         let empty_ns = may_use && suits_empty_ns(spec, spawner.ids(), backend);
@@ -82,12 +82,12 @@ pub(super) fn attempts(
     backends
         .into_iter()
         .flat_map(move |(backend, empty_ns, cause)| {
-            let empty = empty_ns.then_some((true, cause));
-            let copied = match empty_ns {
+            let detached = empty_ns.then_some((true, cause));
+            let attached = match empty_ns {
                 true => Cause::NoDetachedMounts,
                 false => cause,
             };
-            let namespaces = empty.into_iter().chain([(false, copied)]);
+            let namespaces = detached.into_iter().chain([(false, attached)]);
             namespaces.flat_map(move |(empty_ns, cause)| {
                 [(true, cause), (false, Cause::Resumed)].map(|(may_resume, cause)| Attempt {
                     backend,
@@ -116,10 +116,11 @@ impl Attempt {
         }
     }
 
-    /// Prepares the helper for the attempt.
-    pub(super) fn prepare(&self, runtime: &Runtime, spawner: &Spawner) {
+    /// Prepares the helper for the attempt. Remembers a missing overlay already
+    /// here, because the refusal of an empty one is certain.
+    pub(super) fn prepare(&self, spawner: &Spawner) {
         match self.cause {
-            Cause::NoOverlay => fallback::try_any_overlay(runtime, spawner),
+            Cause::NoOverlay => fallback::try_any_overlay(spawner),
             Cause::View => spawner.verdicts().distrust(),
             Cause::First | Cause::Resumed | Cause::NoDetachedMounts => {}
         }
@@ -127,11 +128,11 @@ impl Attempt {
 
     /// Remembers the cause of the failure before, now that the attempt
     /// succeeded.
-    pub(super) fn remember(&self, runtime: &Runtime, last: Option<&Failed>) {
+    pub(super) fn remember(&self, spawner: &Spawner, last: Option<&Failed>) {
         // Taken as the kernel's lack, or this process's lack of rights. A
         // passing EPERM of a bind would be remembered as well.
         if !self.empty_ns && last.is_some_and(|last| last.empty_ns) {
-            runtime.set_empty_ns_missing();
+            let _ = spawner.missing.detached.set(());
         }
     }
 }
@@ -176,7 +177,6 @@ mod tests {
 
     #[test]
     fn attempts_without_the_detached_path_are_made_once() {
-        let runtime = Runtime::default();
         let spawner = Spawner::absent();
         let lower = Lower::Layers(Vec::new());
         let mut spec = Spec::default();
@@ -184,7 +184,7 @@ mod tests {
             uids: Vec::new(),
             gids: Vec::new(),
         };
-        let all: Vec<_> = attempts(&runtime, &spawner, &spec, &lower).collect();
+        let all: Vec<_> = attempts(&spawner, &spec, &lower).collect();
         assert!(all.iter().all(|attempt| !attempt.empty_ns));
         let failed = Failed {
             error: Error::os(Step::MountOverlay, "", Errno::EPERM),
@@ -200,7 +200,6 @@ mod tests {
 
     #[test]
     fn attempts_follow_only_what_they_avoid() {
-        let runtime = Runtime::default();
         let spawner = Spawner::absent();
         let (spec, lower) = (Spec::default(), Lower::Layers(Vec::new()));
         let failed = |step, resumed, empty_ns| Failed {
@@ -209,7 +208,7 @@ mod tests {
             empty_ns,
         };
         let due = |last: Option<&Failed>| -> Vec<_> {
-            let all = attempts(&runtime, &spawner, &spec, &lower);
+            let all = attempts(&spawner, &spec, &lower);
             let due = all.filter(|attempt| attempt.is_due(last, &spec, &lower));
             let shown = |a: Attempt| (a.backend.name(), a.empty_ns, a.may_resume);
             due.map(shown).collect()

@@ -5,35 +5,25 @@
 
 use crate::backend::{self, Backend, Lower, TreeRequest};
 use crate::error::{Error, Step};
-use crate::helper::{Runtime, Spawner};
+use crate::helper::Spawner;
 use crate::plan;
 use crate::spec::{MountKind, Spec, Storage, UserNamespace, Write};
 
 /// Returns the back end to begin with.
-pub(super) fn preferred(
-    runtime: &Runtime,
-    spec: &Spec,
-    lower: &Lower,
-    ordinary: bool,
-) -> &'static dyn Backend {
+pub(super) fn preferred(spawner: &Spawner, spec: &Spec, lower: &Lower) -> &'static dyn Backend {
     // In a user namespace of the sandbox's own the kernel refuses the mounts
     // that it refuses ordinary users.
     let own_users = matches!(spec.namespaces.user, UserNamespace::Maps { .. });
-    let ordinary = ordinary || (own_users && *lower == Lower::Host);
-    match may_copy(spec, lower) && runtime.overlay_is_missing() {
+    let ordinary = spawner.ids().ordinary() || (own_users && *lower == Lower::Host);
+    match may_copy(spec, lower) && spawner.missing.overlay.get().is_some() {
         true => backend::choose(Storage::Copy, lower, ordinary),
         false => backend::choose(spec.storage, lower, ordinary),
     }
 }
 
-/// Returns the back end that copies the image.
-pub(super) fn copy(lower: &Lower, ordinary: bool) -> &'static dyn Backend {
-    backend::choose(Storage::Copy, lower, ordinary)
-}
-
-/// Tries an overlay of nothing. If the kernel refuses that, too, it mounts none
-/// for this caller, and the next sandbox need not try.
-pub(super) fn try_any_overlay(runtime: &Runtime, spawner: &Spawner) {
+/// Tries an overlay of nothing. If the kernel refuses that as well, remembers
+/// that the caller gets no overlay, so that the next sandbox need not try.
+pub(super) fn try_any_overlay(spawner: &Spawner) {
     let ordinary = spawner.ids().ordinary();
     let nothing = Lower::Layers(Vec::new());
     let request = TreeRequest {
@@ -49,7 +39,7 @@ pub(super) fn try_any_overlay(runtime: &Runtime, spawner: &Spawner) {
     let tried = plan::try_tree(overlay, &request)
         .and_then(|ops| spawner.job(&ops, plan::MOUNT_NAMESPACE, &[]));
     if tried.is_err_and(|e| is_refused(&e)) {
-        runtime.set_overlay_missing();
+        let _ = spawner.missing.overlay.set(());
     }
 }
 

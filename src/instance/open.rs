@@ -20,7 +20,7 @@ impl Instance {
         let (runtime, lower) = (&*resources.runtime, &rootfs.lower);
         let mut last: Option<Failed> = None;
         let mut spawner = runtime.spawner_for(spec)?;
-        for attempt in attempts(runtime, &spawner, spec, lower) {
+        for attempt in attempts(&spawner, spec, lower) {
             if !attempt.is_due(last.as_ref(), spec, lower) {
                 continue;
             }
@@ -28,7 +28,7 @@ impl Instance {
                 // The helper may have died of the failure.
                 spawner = runtime.spawner_for(spec)?;
             }
-            attempt.prepare(runtime, &spawner);
+            attempt.prepare(&spawner);
             let opener = Opener {
                 resources,
                 spawner: &spawner,
@@ -39,7 +39,7 @@ impl Instance {
             };
             match opener.open() {
                 Ok(instance) => {
-                    attempt.remember(runtime, last.as_ref());
+                    attempt.remember(&spawner, last.as_ref());
                     return Ok(instance);
                 }
                 Err(failed) => last = Some(failed),
@@ -117,7 +117,7 @@ impl First {
     fn begin(self, resources: &Resources, spec: &Spec, rootfs: &Rootfs) -> Result<Pending> {
         let runtime = &resources.runtime;
         let spawner = runtime.spawner_for(spec)?;
-        let mut attempts = attempts(runtime, &spawner, spec, &rootfs.lower);
+        let mut attempts = attempts(&spawner, spec, &rootfs.lower);
         let first = attempts.next().expect("there is always a first attempt");
         let opener = Opener {
             resources,

@@ -31,7 +31,8 @@ impl Reservation {
     /// Limits that this machine cannot enforce; nothing is left behind then.
     pub(crate) fn new(runtime: &Runtime, spawner: &Arc<Spawner>, spec: &Spec) -> Result<Self> {
         let id = spawner.next_id();
-        let name = runtime.sandbox_name(spawner, id)?;
+        // Tells a later sweep whether the owner lives.
+        let name = format!("{}{id}", spawner.prefix()?);
         // Before the first cgroup, because the host may be killed at any
         // moment.
         runtime.watch_cgroups(spawner)?;
