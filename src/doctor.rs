@@ -136,7 +136,7 @@ pub struct Report {
 /// [`Store::open_default`](crate::Store::open_default); a missing directory is
 /// not made.
 pub fn doctor(store: Option<&Path>) -> Report {
-    let started = Spawner::start();
+    let started = Spawner::start(|_, _| ());
     let mut checks = vec![kernel::version()];
     checks.extend(user::checks());
     checks.extend(kernel::checks(&started));

@@ -11,7 +11,6 @@ use crate::error::Result;
 use crate::helper::{ByHelper, Runtime};
 use crate::image::{self, Chown, ImageConfig, ImportOptions, Progress, Reference, UnpackOptions};
 use crate::instance::{Resources, Rootfs};
-use crate::parts::cgroup::{Sweep, may_live, sweep_cgroups};
 use crate::parts::idmap::{Ids, Source};
 
 /// Images on disk, and the one helper process that makes sandboxes from them.
@@ -46,7 +45,8 @@ pub struct Recovered {
 
 impl Store {
     /// Opens the store in a directory; makes it if it is not there, and removes
-    /// what hosts that were killed have left.
+    /// what hosts that were killed have left. Their cgroups go while the first
+    /// sandbox starts, at the latest with the last clone.
     ///
     /// # Errors
     /// As [`image::Images::open`].
@@ -90,9 +90,7 @@ impl Store {
             runtime,
             prestart: Arc::default(),
         };
-        let store = Self { resources };
-        store.sweep_cgroups();
-        Ok(store)
+        Ok(Self { resources })
     }
 
     /// The images: import, list, tag, remove, check.
@@ -142,23 +140,12 @@ impl Store {
     pub fn recover(&self) -> Result<Recovered> {
         self.resources.prestart.discard();
         let scratch = self.resources.images.recover()?;
-        let (cgroups, left) = self.sweep_cgroups();
+        let (cgroups, left) = self.resources.runtime.sweep_cgroups();
         Ok(Recovered {
             scratch: scratch.removed,
             cgroups,
             left: scratch.left + left,
         })
-    }
-
-    /// Sweeps cgroups right below this process's cgroup and those above.
-    /// Returns the numbers of removed cgroups and of those left; zeros on a
-    /// machine without cgroups.
-    fn sweep_cgroups(&self) -> (usize, usize) {
-        let Ok(layout) = self.resources.runtime.layout() else {
-            return (0, 0);
-        };
-        let swept = sweep_cgroups(layout, Sweep::Near, may_live);
-        (swept.removed.len(), swept.failed.len())
     }
 
     pub(crate) fn rootfs(&self, reference: &str) -> Result<Rootfs> {

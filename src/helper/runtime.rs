@@ -12,9 +12,13 @@ use crate::error::{Error, Kind, Result, Step};
 use crate::image::Chown;
 use crate::image::layer::Fixup;
 use crate::ops::Ops;
-use crate::parts::cgroup::{Cgroup, DeviceGate, DeviceRules, Layout, PREFIX, Sweep, sweep_cgroups};
+use crate::parts::authority::Authority;
+use crate::parts::caps::CapSet;
+use crate::parts::cgroup::{
+    Cgroup, DeviceGate, DeviceRules, Layout, PREFIX, Sweep, may_live, sweep_cgroups,
+};
 use crate::parts::idmap::{Ids, USUAL, more_ids};
-use crate::parts::seccomp::SeccompCache;
+use crate::parts::seccomp::{self, SeccompCache};
 use crate::spec::{Security, Spec};
 use crate::wire::Op;
 
@@ -26,6 +30,8 @@ pub(crate) struct Runtime {
     layout: OnceLock<Layout>,
     /// Loaded device rules, the most recently loaded first.
     gates: Mutex<Vec<(Security, Arc<DeviceGate>)>>,
+    /// Set once the cgroups of killed hosts were swept.
+    swept: OnceLock<()>,
 }
 
 impl Runtime {
@@ -37,7 +43,7 @@ impl Runtime {
     /// # Errors
     /// As [`Spawner::start`].
     pub(crate) fn spawner(&self) -> Result<Arc<Spawner>> {
-        self.spawner_that(|_| true)
+        self.spawner_that(None)
     }
 
     /// As [`Runtime::spawner`], for a sandbox that shares namespaces with the
@@ -46,10 +52,11 @@ impl Runtime {
     /// # Errors
     /// As [`Spawner::start`].
     pub(crate) fn spawner_for(&self, spec: &Spec) -> Result<Arc<Spawner>> {
-        self.spawner_that(|spawner| spawner.authority().shares(spec))
+        self.spawner_that(Some(spec))
     }
 
-    fn spawner_that(&self, fits: impl FnOnce(&Spawner) -> bool) -> Result<Arc<Spawner>> {
+    fn spawner_that(&self, spec: Option<&Spec>) -> Result<Arc<Spawner>> {
+        let fits = |spawner: &Spawner| spec.is_none_or(|spec| spawner.authority().shares(spec));
         let mut slot = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
         let lives = |s: &&Arc<Spawner>| s.is_own() && s.is_alive();
         let living = slot.as_ref().filter(lives);
@@ -57,7 +64,12 @@ impl Runtime {
             return Ok(Arc::clone(spawner));
         }
         let was_killed = living.is_none();
-        let mut spawner = Spawner::start()?;
+        let mut spawner = Spawner::start(|ids, authority| {
+            // Errors are reported when the sandbox needs the parts.
+            if let Some(spec) = spec {
+                let _ = self.prepare(spec, ids, authority);
+            }
+        })?;
         if let Some(before) = &*slot {
             spawner.inherit(before);
             if was_killed && before.is_own() {
@@ -67,6 +79,16 @@ impl Runtime {
         Ok(Arc::clone(slot.insert(Arc::new(spawner))))
     }
 
+    /// Makes the parts that a sandbox needs and that are made once.
+    fn prepare(&self, spec: &Spec, ids: &Ids, authority: &Authority) -> Result<()> {
+        let caps = CapSet::of(&spec.security)?.available(ids.ordinary(), authority.effective());
+        seccomp::program(&spec.security, caps, &self.seccomp)?;
+        if !ids.ordinary() {
+            self.gate(self.layout()?, &spec.security)?;
+        }
+        Ok(())
+    }
+
     /// Removes the cgroups that a killed helper has left. Those of sandboxes
     /// with a handle are locked, and go with it.
     fn clean_up_after(&self, killed: &Spawner) {
@@ -74,6 +96,27 @@ impl Runtime {
             return;
         };
         sweep_cgroups(layout, Sweep::Near, |name| !name.starts_with(prefix));
+    }
+
+    /// Sweeps cgroups right below this process's cgroup and those above.
+    /// Returns the numbers of removed cgroups and of those left; zeros on a
+    /// machine without cgroups.
+    pub(crate) fn sweep_cgroups(&self) -> (usize, usize) {
+        let _ = self.swept.set(());
+        let Ok(layout) = self.layout() else {
+            return (0, 0);
+        };
+        let swept = sweep_cgroups(layout, Sweep::Near, may_live);
+        (swept.removed.len(), swept.failed.len())
+    }
+
+    /// Sweeps cgroups as [`Runtime::sweep_cgroups`], unless this runtime did
+    /// before. Called while the helper makes a sandbox, because this process
+    /// has nothing else to do then.
+    pub(crate) fn sweep_cgroups_once(&self) {
+        if self.swept.get().is_none() {
+            self.sweep_cgroups();
+        }
     }
 
     /// Has the helper remove all cgroups of this process when it ends, even one
@@ -132,6 +175,12 @@ impl Runtime {
         gates.truncate(KEPT - 1);
         gates.insert(0, (security.clone(), Arc::clone(&gate)));
         Ok(Some(gate))
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        self.sweep_cgroups_once();
     }
 }
 

@@ -113,12 +113,13 @@ impl Spawner {
     }
 
     /// Starts the helper: executes a sealed copy of it by posix_spawn(3), which
-    /// does not copy the host.
+    /// does not copy the host. Calls `meanwhile` with the ids and the authority
+    /// of the helper while the helper boots.
     ///
     /// # Errors
     /// [`crate::Kind::Unsupported`] where `vm.memfd_noexec` or a missing user
     /// namespace stand in the way.
-    pub(crate) fn start() -> Result<Self> {
+    pub(crate) fn start(meanwhile: impl FnOnce(&Ids, &Authority)) -> Result<Self> {
         let step = Step::StartSpawner;
         let authority = Authority::of_caller()?;
         let program = tare_init::PROGRAM;
@@ -155,11 +156,13 @@ impl Spawner {
                     _ => error,
                 }
             })?;
+        let ids = Ids::detect();
+        meanwhile(&ids, &authority);
         // The child ends at once and leaves the spawner to process 1. A host
         // that ignores SIGCHLD, or waits for all children, may have taken its
         // status: harmless.
         let _ = child.wait();
-        let mut spawner = Self::new(ours, Ids::detect(), authority);
+        let mut spawner = Self::new(ours, ids, authority);
         let (pid, pidfd) = spawner.greet()?;
         spawner.is_child = pidfd::is_child(pid);
         (spawner.pid, spawner.pidfd) = (pid, Some(pidfd));

@@ -17,7 +17,7 @@ use crate::wire::{self, Job};
 #[test]
 fn spawner_refuses_a_sender_of_other_ids() {
     need!(root, userns);
-    let spawner = Spawner::start().unwrap();
+    let spawner = Spawner::start(|_, _| ()).unwrap();
     spawner.job(&Ops::default(), 0, &[]).unwrap();
     scope(|scope| {
         scope.spawn(|| {
@@ -53,7 +53,7 @@ fn missing_features_are_remembered_for_their_authority() {
 
 #[test]
 fn spawner_refuses_a_forked_copy_of_its_host() {
-    let spawner = Spawner::start().unwrap();
+    let spawner = Spawner::start(|_, _| ()).unwrap();
     spawner.job(&Ops::default(), 0, &[]).unwrap();
     let (told, tells) = socket::pair().unwrap();
     let job = Job {

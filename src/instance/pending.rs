@@ -130,6 +130,7 @@ impl Opener<'_> {
         let reservation = Reservation::new(&resources.runtime, spawner, spec)?;
         let sent = self.send(&reservation, confinement, scratch);
         let (reservation, sent) = reservation.with(sent)?;
+        resources.runtime.sweep_cgroups_once();
         Ok(self.pending(reservation, confinement, sent))
     }
 
