@@ -71,7 +71,8 @@ schema: ## Write anew what comes from the types of Rust: docs/schema, docs/*.md,
 	python="$$(bindings/python/test.sh -v)/bin/python" && $$python bindings/python/spec_types.py
 
 install: ## The command, its manual and completions, the C library, below DESTDIR/PREFIX
-	$(CARGO) build --locked --release --package tare-cli --package tare-c
+	$(CARGO) build --locked --release --package tare-c
+	CARGO="$(CARGO)" scripts/build-command.sh
 	bindings/c/link.sh $(target)/release/libtare.a $(target)/release/linked
 	DEBUGINFO=$(DEBUGINFO) bindings/c/install.sh $(target)/release/linked "$(DESTDIR)" $(PREFIX)
 	DEBUGINFO=$(DEBUGINFO) scripts/install-stripped.sh $(target)/release/tare $(DESTDIR)$(PREFIX)/bin/tare 0755

@@ -162,7 +162,7 @@ unpacks() {
 }
 
 bench=("$cargo" bench --locked --package libtare --bench figures --)
-"$cargo" build --locked --release --package tare-cli
+CARGO=$cargo scripts/build-command.sh
 "${bench[@]}" image "$work"
 case ${groups[*]} in *peers-start*) starts ;; esac
 case ${groups[*]} in *peers-unpack*) unpacks ;; esac

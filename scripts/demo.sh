@@ -50,7 +50,7 @@ echo written inside >/etc/tare-demo && echo "  writes      /etc/tare-demo holds:
 '
 
 bold "1. Build"
-step "build" -- cargo build --quiet --locked --release --package tare-cli
+step "build" -- scripts/build-command.sh
 before=$(seen_outside)
 
 bold "2. A command in a copy-on-write view of this machine, without any image"

@@ -2,6 +2,7 @@
 //! The system calls that nix lacks, a family per file; the only unsafe code of
 //! the library.
 
+pub(crate) mod accounts;
 pub(crate) mod auxv;
 pub(crate) mod bpf;
 pub(crate) mod caller;

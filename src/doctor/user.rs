@@ -3,11 +3,12 @@
 #![forbid(unsafe_code)]
 
 use nix::sys::resource::{Resource, getrlimit};
-use nix::unistd::{Uid, User, geteuid};
+use nix::unistd::{Uid, geteuid};
 
 use super::{Check, setting};
 use crate::error::more_files_of_root;
 use crate::parts::idmap::{Ids, lacks};
+use crate::sys::accounts::User;
 use crate::sys::user;
 
 pub(super) fn checks() -> Vec<Check> {
@@ -22,10 +23,10 @@ pub(super) fn checks() -> Vec<Check> {
 }
 
 fn name(uid: Uid) -> String {
-    match User::from_uid(uid) {
-        Ok(Some(user)) => user.name,
+    match User::find(uid.as_raw()) {
+        Some(user) => user.name,
         // A user missing in /etc/passwd, as in outer containers.
-        _ => uid.to_string(),
+        None => uid.to_string(),
     }
 }
 

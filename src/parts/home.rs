@@ -6,8 +6,9 @@ use std::env;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use nix::unistd::{User, geteuid};
+use nix::unistd::geteuid;
 
+use crate::sys::accounts::User;
 use crate::sys::auxv;
 
 /// Returns the caller's home: `$HOME` if that directory is the caller's, as in
@@ -23,7 +24,7 @@ pub(crate) fn of_caller() -> Option<PathBuf> {
     let named = env::var_os("HOME").filter(|_| !auxv::is_secure());
     let named = named.map(PathBuf::from).filter(is_own);
     named.or_else(|| {
-        let home = User::from_uid(user).ok().flatten()?.dir;
+        let home = User::find(user.as_raw())?.home;
         home.is_absolute().then_some(home)
     })
 }

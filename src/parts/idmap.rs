@@ -13,10 +13,11 @@ use std::process::{Command, Stdio};
 use caps::Capability;
 use nix::sys::prctl;
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::{Gid, Uid, User};
+use nix::unistd::{Gid, Uid};
 
 use crate::error::{Error, Kind, Result, Step};
 use crate::spec::IdMap;
+use crate::sys::accounts::User;
 use crate::sys::mountinfo::Mounts;
 use crate::sys::user;
 
@@ -182,7 +183,7 @@ fn subordinate_ids() -> Option<Ids> {
 /// some.
 fn own_ranges() -> Option<[Vec<(u32, u32)>; 2]> {
     let uid = Uid::effective();
-    let name = User::from_uid(uid).ok().flatten().map(|u| u.name);
+    let name = User::find(uid.as_raw()).map(|u| u.name);
     let own = |file: &str| {
         let text = fs::read_to_string(file).ok()?;
         let ranges = ranges(&text, name.as_deref(), uid.as_raw());
@@ -289,7 +290,7 @@ pub(crate) const USUAL: u32 = 65536;
 /// has. Without room for so many, FIRST-LAST stands for them.
 pub(crate) fn more_ids(count: u32) -> String {
     let uid = Uid::effective();
-    let name = User::from_uid(uid).ok().flatten();
+    let name = User::find(uid.as_raw());
     let user = name.map_or_else(|| uid.to_string(), |user| user.name);
     let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
     let texts = [read("/etc/subuid"), read("/etc/subgid")];

@@ -16,10 +16,11 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, readlinkat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, fchmodat, fstat, mkdirat};
-use nix::unistd::{Gid, Group, User, geteuid};
+use nix::unistd::geteuid;
 
 use super::sync;
 use crate::error::{Error, Kind, Result, Step};
+use crate::sys::accounts::{Group, User};
 
 /// Number of links that path_resolution(7) follows.
 const LINKS: usize = 40;
@@ -156,11 +157,10 @@ fn is_unmapped(uid: u32) -> bool {
 /// Returns whether a group is private to the caller: the user's login group, of
 /// the user's name, without other members.
 fn is_private(gid: u32) -> bool {
-    let user = User::from_uid(geteuid()).ok().flatten();
-    let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
-    user.zip(group).is_some_and(|(user, group)| {
-        user.gid.as_raw() == gid
+    let user = User::find(geteuid().as_raw());
+    user.zip(Group::find(gid)).is_some_and(|(user, group)| {
+        user.gid == gid
             && user.name == group.name
-            && group.mem.iter().all(|member| *member == user.name)
+            && group.members.iter().all(|member| *member == user.name)
     })
 }
