@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Files that need each other cannot be read, tested or changed one by one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::{CRATES, File, assert_clean, reaches, source};
+use super::figures::circles;
+use super::{Arrows, CRATES, File, assert_clean, source};
 
 /// `bindings/cli/src/run/flags.rs` is `["cli", "run", "flags"]`: the crate,
 /// then the modules; `None` for the crate's root and for tests.
@@ -22,14 +23,13 @@ fn place(file: &File) -> Option<Vec<&str>> {
 
 /// Every arrow between two files of a crate, except those between a module and
 /// its parts.
-pub(super) fn arrows_of_files(files: &[File]) -> BTreeMap<(String, String), String> {
+pub(super) fn arrows_of_files(files: &[File]) -> Arrows {
     let files: Vec<_> = files.iter().filter_map(|f| Some((f, place(f)?))).collect();
     let places: BTreeSet<String> = files.iter().map(|(_, place)| place.join("/")).collect();
-    let mut found = BTreeMap::new();
+    let mut found = Arrows::new();
     for (file, place) in &files {
-        let code = source::code(&file.text);
         let from = place.join("/");
-        for (path, line) in source::paths(source::without_tests(&code), &place[1..]) {
+        for (path, line) in source::paths(&file.text, &place[1..]) {
             let whole = std::iter::once(place[0].to_owned()).chain(path);
             let whole: Vec<String> = whole.collect();
             let mut prefixes = (1..=whole.len()).rev().map(|n| whole[..n].join("/"));
@@ -49,9 +49,11 @@ pub(super) fn arrows_of_files(files: &[File]) -> BTreeMap<(String, String), Stri
 /// No arrow leads back to its file, on any way.
 fn check_circles(files: &[File]) -> Vec<String> {
     let arrows = arrows_of_files(files);
-    let closing = arrows
-        .iter()
-        .filter(|((from, to), _)| reaches(&arrows, to, from));
+    let circles = circles(&arrows);
+    let closing = arrows.iter().filter(|((from, to), _)| {
+        let has_both = |circle: &BTreeSet<String>| circle.contains(from) && circle.contains(to);
+        circles.iter().any(has_both)
+    });
     closing
         .map(|((from, to), seen)| format!("{seen}: {from} -> {to} closes a circle"))
         .collect()

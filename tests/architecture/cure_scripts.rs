@@ -3,7 +3,6 @@
 
 use super::File;
 use super::cure_texts::Cure;
-use super::source::is_word;
 
 /// Cures of Python and Go: behind `cure = `, in the tables of keywords, in a
 /// sentence, and as the last argument of a function of Go.
@@ -63,5 +62,6 @@ fn quoted(line: &str) -> Vec<&str> {
 /// an empty text.
 pub(crate) fn is_carried(text: &str) -> bool {
     let inside = text.strip_prefix('{').and_then(|t| t.strip_suffix('}'));
-    text.is_empty() || inside.is_some_and(|name| name.chars().all(is_word))
+    text.is_empty()
+        || inside.is_some_and(|name| name.chars().all(|c| c.is_alphanumeric() || c == '_'))
 }

@@ -10,35 +10,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::circles::arrows_of_files;
-use super::{arrows, files_of};
-
-type Arrows = BTreeMap<(String, String), String>;
+use super::{Arrows, arrows, files_of};
 
 /// Returns the circles: each node in one, with all nodes that it reaches and
 /// that reach it.
-fn circles(arrows: &Arrows) -> BTreeSet<BTreeSet<String>> {
-    let mut next: BTreeMap<&String, Vec<&String>> = BTreeMap::new();
-    for (from, to) in arrows.keys() {
-        next.entry(from).or_default().push(to);
-    }
-    let reached = |node| {
-        let (mut seen, mut open) = (BTreeSet::new(), vec![node]);
+pub(super) fn circles(arrows: &Arrows) -> BTreeSet<BTreeSet<String>> {
+    let below = |node: &String| {
+        let (mut seen, mut open) = (BTreeSet::new(), vec![node.clone()]);
         while let Some(at) = open.pop() {
-            let below = next.get(at).into_iter().flatten();
-            open.extend(below.filter(|to| seen.insert(**to)));
+            let of = arrows
+                .range((at.clone(), String::new())..)
+                .map(|(arrow, _)| arrow);
+            let next = of.take_while(|(from, _)| *from == at).map(|(_, to)| to);
+            open.extend(next.filter(|to| seen.insert((*to).clone())).cloned());
         }
         seen
     };
-    let below: BTreeMap<&String, BTreeSet<&String>> =
-        next.keys().map(|node| (*node, reached(*node))).collect();
-    let circle = |(node, reached): (&&String, &BTreeSet<&String>)| -> BTreeSet<String> {
-        let back = reached
-            .iter()
-            .filter(|other| below.get(*other).is_some_and(|all| all.contains(*node)));
-        back.map(|other| (*other).clone()).collect()
+    let nodes = arrows.keys().map(|(from, _)| from);
+    let below: BTreeMap<&String, BTreeSet<String>> = nodes.map(|n| (n, below(n))).collect();
+    let leads = |from: &String, to: &String| below.get(from).is_some_and(|all| all.contains(to));
+    let circle = |node: &&String| {
+        let all = below[*node].iter();
+        all.filter(|other| leads(other, node)).cloned().collect()
     };
-    let all = below.iter().map(circle);
-    all.filter(|circle| circle.len() > 1).collect()
+    let all = below.keys().map(circle);
+    all.filter(|circle: &BTreeSet<String>| circle.len() > 1)
+        .collect()
 }
 
 /// Returns the modules by the longest way down; those of a circle share a

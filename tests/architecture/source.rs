@@ -1,254 +1,142 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Reads a Rust file for the checks: code alone, functions, named paths.
+//! Reads the tokens of a Rust file for the checks: words, functions, paths.
 
-/// Blanks comments and the insides of strings and characters in `text`; every
-/// line and column stays in its place.
-pub(crate) fn code(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = text.as_bytes().to_vec();
-    let mut at = 0;
-    while at < bytes.len() {
-        let end = match token(&bytes[at..], at.checked_sub(1).map(|b| bytes[b])) {
-            Some(length) => at + length,
-            None => {
-                at += 1;
-                continue;
-            }
-        };
-        for byte in &mut out[at..end] {
-            if *byte != b'\n' {
-                *byte = b' ';
-            }
-        }
-        at = end;
-    }
-    String::from_utf8(out).expect("only whole comments and literals became blanks")
+use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
+
+/// Tokens of one depth.
+type List = Vec<TokenTree>;
+
+/// Returns the lists of tokens in `text`: the outermost, and the inside of each
+/// bracket.
+fn lists(text: &str) -> Vec<List> {
+    within(text.parse().unwrap_or_else(|e| panic!("{e}: {text:.80}")))
 }
 
-/// Returns the places of string literals in `text`, with their quotes.
-pub(crate) fn strings(text: &str) -> Vec<std::ops::Range<usize>> {
-    let bytes = text.as_bytes();
-    let (mut found, mut at) = (Vec::new(), 0);
-    while at < bytes.len() {
-        let Some(length) = token(&bytes[at..], at.checked_sub(1).map(|b| bytes[b])) else {
-            at += 1;
-            continue;
-        };
-        if !matches!(bytes[at], b'/' | b'\'') {
-            found.push(at..at + length);
-        }
-        at += length;
+fn within(tokens: TokenStream) -> Vec<List> {
+    let (mut found, mut open) = (Vec::new(), vec![tokens]);
+    while let Some(tokens) = open.pop() {
+        let list: List = tokens.into_iter().collect();
+        open.extend(list.iter().filter_map(|token| match token {
+            TokenTree::Group(group) => Some(group.stream()),
+            _ => None,
+        }));
+        found.push(list);
     }
     found
 }
 
-/// Length of the comment or literal that begins here, if any.
-fn token(rest: &[u8], before: Option<u8>) -> Option<usize> {
-    let inside_word = before.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
-    match rest {
-        [b'/', b'/', ..] => Some(until(rest, b"\n")),
-        [b'/', b'*', ..] => Some(block_comment(rest)),
-        [b'"', ..] => Some(string(rest)),
-        [b'r', b'"' | b'#', ..] if !inside_word => raw_string(rest),
-        [b'b' | b'c', b'r', b'"' | b'#', ..] if !inside_word => {
-            raw_string(&rest[1..]).map(|length| length + 1)
-        }
-        [b'\'', ..] => character(rest),
+fn word(token: &TokenTree) -> Option<&Ident> {
+    match token {
+        TokenTree::Ident(word) => Some(word),
         _ => None,
     }
 }
 
-fn until(rest: &[u8], end: &[u8]) -> usize {
-    rest.windows(end.len())
-        .position(|w| w == end)
-        .unwrap_or(rest.len())
+fn is_word(token: &TokenTree, expected: &str) -> bool {
+    word(token).is_some_and(|word| word == expected)
 }
 
-fn block_comment(rest: &[u8]) -> usize {
-    let (mut depth, mut at) = (0, 0);
-    while at < rest.len() {
-        match &rest[at..] {
-            [b'/', b'*', ..] => (depth, at) = (depth + 1, at + 2),
-            [b'*', b'/', ..] => (depth, at) = (depth - 1, at + 2),
-            _ => at += 1,
+fn is_sign(token: &TokenTree, expected: char) -> bool {
+    matches!(token, TokenTree::Punct(sign) if sign.as_char() == expected)
+}
+
+/// Returns the inside of a brace.
+fn braced(token: &TokenTree) -> Option<List> {
+    match token {
+        TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
+            Some(group.stream().into_iter().collect())
         }
-        if depth == 0 {
-            return at;
-        }
+        _ => None,
     }
-    at
 }
 
-fn string(rest: &[u8]) -> usize {
-    let mut at = 1;
-    while at < rest.len() {
-        match rest[at] {
-            b'\\' => at += 2,
-            b'"' => return at + 1,
-            _ => at += 1,
-        }
-    }
-    rest.len()
-}
-
-/// `r"..."`, `r#"..."#`, ...; not a raw identifier such as `r#type`.
-fn raw_string(rest: &[u8]) -> Option<usize> {
-    let hashes = rest[1..].iter().take_while(|b| **b == b'#').count();
-    if rest.get(1 + hashes) != Some(&b'"') {
-        return None;
-    }
-    let begin = 2 + hashes;
-    let end = [b"\"".as_slice(), &b"#".repeat(hashes)].concat();
-    Some((begin + until(&rest[begin..], &end) + end.len()).min(rest.len()))
-}
-
-/// `'x'`, `'\n'`, `'\u{1b}'`; not a lifetime.
-fn character(rest: &[u8]) -> Option<usize> {
-    if rest.get(1) == Some(&b'\\') {
-        return Some(3 + until(&rest[3..], b"'") + 1);
-    }
-    let text = std::str::from_utf8(&rest[1..rest.len().min(6)])
-        .unwrap_or_else(|e| std::str::from_utf8(&rest[1..1 + e.valid_up_to()]).unwrap_or(""));
-    let first = text.chars().next()?;
-    (rest.get(1 + first.len_utf8()) == Some(&b'\'')).then_some(2 + first.len_utf8())
+/// Returns the lines of a keyword.
+pub(crate) fn lines_of(text: &str, expected: &str) -> Vec<usize> {
+    let all = lists(text).into_iter().flatten();
+    all.filter(|token| is_word(token, expected))
+        .map(|token| token.span().start().line)
+        .collect()
 }
 
 /// A function's name, first line (from 1) and number of lines.
-pub(crate) struct Function<'a> {
-    pub(crate) name: &'a str,
+pub(crate) struct Function {
+    pub(crate) name: String,
     pub(crate) line: usize,
     pub(crate) lines: usize,
 }
 
-/// The functions that have a body, in code that went through [`code`].
-pub(crate) fn functions(code: &str) -> Vec<Function<'_>> {
+/// Returns the functions that have a body.
+pub(crate) fn functions(text: &str) -> Vec<Function> {
     let mut found = Vec::new();
-    for (at, _) in words(code, "fn") {
-        let rest = &code[at + 2..];
-        let name = rest.trim_start();
-        let length = name.find(|c: char| !is_word(c)).unwrap_or(name.len());
-        let Some(body) = rest.find(['{', ';']) else {
-            continue;
-        };
-        // `fn(...)` is a type; a function that meets its semicolon first has no
-        // body.
-        if length == 0 || rest.as_bytes()[body] == b';' {
-            continue;
-        }
-        let end = body + block(&rest[body..]);
-        found.push(Function {
-            name: &name[..length],
-            line: line_of(code, at),
-            lines: rest[..end].matches('\n').count() + 1,
-        });
-    }
-    found
-}
-
-/// Length of the block that begins at the brace that `rest` begins with.
-pub(crate) fn block(rest: &str) -> usize {
-    let mut depth = 0;
-    for (at, byte) in rest.bytes().enumerate() {
-        match byte {
-            b'{' => depth += 1,
-            b'}' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return at + 1;
-        }
-    }
-    rest.len()
-}
-
-pub(crate) fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// Returns the places of `word` as a whole word, with their lines.
-pub(crate) fn words<'a>(
-    code: &'a str,
-    word: &'a str,
-) -> impl Iterator<Item = (usize, usize)> + use<'a> {
-    code.match_indices(word).filter_map(move |(at, _)| {
-        let before = code[..at].chars().next_back();
-        let after = code[at + word.len()..].chars().next();
-        let alone = !before.is_some_and(is_word) && !after.is_some_and(is_word);
-        alone.then(|| (at, line_of(code, at)))
-    })
-}
-
-pub(crate) fn line_of(code: &str, at: usize) -> usize {
-    code[..at].matches('\n').count() + 1
-}
-
-/// Returns `code` without its unit tests, which may use any module.
-pub(crate) fn without_tests(code: &str) -> &str {
-    code.find("#[cfg(test)]\nmod ")
-        .map_or(code, |begin| &code[..begin])
-}
-
-/// The paths in the crate that `code` names, by `use` or in place, each whole
-/// from the crate's root, with their lines. `module` is the file's own path of
-/// modules, such as `["parts", "caps"]`.
-pub(crate) fn paths(code: &str, module: &[&str]) -> Vec<(Vec<String>, usize)> {
-    let mut found = Vec::new();
-    for (at, line) in words(code, "crate") {
-        let below = tails(&code[at + "crate".len()..]);
-        found.extend(below.into_iter().map(|path| (path, line)));
-    }
-    for (at, line) in words(code, "super") {
-        // The second of `super::super` was seen with the first.
-        if code[..at].trim_end().ends_with("super::") {
-            continue;
-        }
-        let mut rest = &code[at + "super".len()..];
-        let mut depth = module.len().saturating_sub(1);
-        while let Some(next) = rest.strip_prefix("::super") {
-            rest = next;
-            depth = depth.saturating_sub(1);
-        }
-        let base = module[..depth].iter().map(|part| (*part).to_owned());
-        for tail in tails(rest) {
-            found.push((base.clone().chain(tail).collect(), line));
+    for list in lists(text) {
+        for (at, token) in list.iter().enumerate() {
+            let Some(name) = list.get(at + 1).and_then(word) else {
+                continue;
+            };
+            let mut rest = list[at + 2..].iter();
+            let end = rest.find(|token| braced(token).is_some() || is_sign(token, ';'));
+            // A function that meets its semicolon first has no body.
+            let Some(body) = end.filter(|end| is_word(token, "fn") && !is_sign(end, ';')) else {
+                continue;
+            };
+            let line = token.span().start().line;
+            found.push(Function {
+                name: name.to_string(),
+                line,
+                lines: body.span().end().line - line + 1,
+            });
         }
     }
     found
 }
 
-/// The paths that follow a path's beginning: `::a::{b, c::d}` is `a::b` and
+/// Returns the paths in the crate that `text` names outside its unit tests, by
+/// `use` or in place, each whole from the crate's root, with their lines.
+/// `module` is the file's own path of modules, such as `["parts", "caps"]`.
+pub(crate) fn paths(text: &str, module: &[&str]) -> Vec<(Vec<String>, usize)> {
+    // The tests of a module may use any module, and are at the file's end.
+    let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let mut found = Vec::new();
+    for list in lists(code) {
+        for (at, token) in list.iter().enumerate() {
+            // The second of `super::super` is seen with the first.
+            let second = at > 2 && is_word(&list[at - 3], "super") && is_sign(&list[at - 1], ':');
+            if second || !is_word(token, "crate") && !is_word(token, "super") {
+                continue;
+            }
+            for path in heads(&list[at..]) {
+                let up = path.iter().take_while(|word| *word == "super").count();
+                let base = match up {
+                    0 => &[],
+                    up => &module[..module.len().saturating_sub(up)],
+                };
+                let base = base.iter().map(|part| (*part).to_owned());
+                // A visibility is a single word.
+                if path.len() > 1 {
+                    let below = path[up.max(1)..].iter().cloned();
+                    found.push((base.chain(below).collect(), token.span().start().line));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Returns the paths at the beginning of a list: `a::{b, c::d}` is `a::b` and
 /// `a::c::d`.
-fn tails(rest: &str) -> Vec<Vec<String>> {
-    let Some(rest) = rest.strip_prefix("::") else {
+fn heads(list: &[TokenTree]) -> Vec<Vec<String>> {
+    let Some(first) = list.first() else {
         return Vec::new();
     };
-    let rest = rest.trim_start();
-    if rest.starts_with('{') {
-        let group = &rest[1..block(rest) - 1];
-        let parts = split(group).filter(|part| !part.trim().is_empty());
-        return parts.flat_map(|part| tails(&format!("::{part}"))).collect();
+    if let Some(group) = braced(first) {
+        let parts = group.split(|token| is_sign(token, ','));
+        return parts.flat_map(heads).collect();
     }
-    let word = &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())];
-    let below = match tails(&rest[word.len()..]) {
-        none if none.is_empty() => vec![Vec::new()],
-        some => some,
+    let below = match list {
+        [_, a, b, rest @ ..] if is_sign(a, ':') && is_sign(b, ':') => heads(rest),
+        _ => vec![Vec::new()],
     };
-    let word = (!word.is_empty()).then(|| word.to_owned());
-    below
-        .into_iter()
-        .map(|tail| word.iter().cloned().chain(tail).collect())
-        .collect()
-}
-
-/// The parts between the commas of a group, but for those of groups inside.
-fn split(group: &str) -> impl Iterator<Item = &str> {
-    let mut depth = 0;
-    group.split(move |c| {
-        depth += match c {
-            '{' => 1,
-            '}' => -1,
-            _ => 0,
-        };
-        c == ',' && depth == 0
-    })
+    let first = word(first).map(ToString::to_string);
+    let with = |tail: Vec<String>| first.iter().cloned().chain(tail).collect();
+    below.into_iter().map(with).collect()
 }
