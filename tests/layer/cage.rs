@@ -3,12 +3,15 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 use tare::image::layer::{Bounds, Ids, Options, OverlayXattr, Unpacked, Whiteouts, unpack};
 use tare_oracle::Victim;
 use tare_oracle::tree::{Field, Manifest, manifest};
+
+use crate::tar::Tar;
 
 /// The target of each test.
 pub(crate) struct Cage {
@@ -22,6 +25,24 @@ impl Cage {
         let victim = Victim::new(temp.path());
         fs::create_dir(temp.path().join("root")).unwrap();
         Self { temp, victim }
+    }
+
+    /// A layer alone.
+    #[track_caller]
+    pub(crate) fn of(tar: Tar) -> Self {
+        let cage = Self::new();
+        cage.unpack(&tar.end()).unwrap();
+        cage
+    }
+
+    /// Layers over each other.
+    #[track_caller]
+    pub(crate) fn of_layers(layers: &[&str]) -> Self {
+        let cage = Self::new();
+        for words in layers {
+            cage.apply(&Tar::of(words).end()).unwrap();
+        }
+        cage
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -53,13 +74,15 @@ impl Cage {
         self.unpack_with(blob, &applying())
     }
 
-    /// Unpacks a layer that must be refused; returns the message.
+    /// Unpacks a layer that must be refused for `reason`; returns the message.
     #[track_caller]
-    pub(crate) fn refused(&self, what: &str, blob: &[u8]) -> String {
-        match self.unpack(blob) {
-            Err(error) => error.to_string(),
-            Ok(_) => panic!("{what}: unpacked"),
-        }
+    pub(crate) fn refused(&self, blob: &[u8], reason: &str) -> String {
+        let Err(error) = self.unpack(blob) else {
+            panic!("{reason}: unpacked");
+        };
+        let message = error.to_string();
+        assert!(message.contains(reason), "{reason}: {message}");
+        message
     }
 
     pub(crate) fn tree(&self) -> Manifest {
@@ -75,6 +98,27 @@ impl Cage {
 
     pub(crate) fn field(&self, name: &str, field: Field) -> Option<String> {
         self.tree().field(Path::new(name), field).map(str::to_owned)
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_field(&self, name: &str, field: Field, expected: &str) {
+        let found = self.field(name, field);
+        assert_eq!(found.as_deref(), Some(expected), "{name:?}");
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_content(&self, name: &str, expected: &str) {
+        assert_eq!(fs::read_to_string(self.path(name)).unwrap(), expected);
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_names(&self, expected: &str) {
+        assert_eq!(self.names().join(" "), expected);
+    }
+
+    /// The number of hard links.
+    pub(crate) fn links(&self, name: &str) -> u64 {
+        fs::symlink_metadata(self.path(name)).unwrap().nlink()
     }
 }
 

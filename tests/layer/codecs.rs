@@ -27,7 +27,7 @@ fn skippable(body: &[u8]) -> Vec<u8> {
 }
 
 fn sample() -> Vec<u8> {
-    Tar::new().dir("d").file("d/f", "content").end()
+    Tar::of("d/ d/f=content").end()
 }
 
 #[test]
@@ -35,21 +35,9 @@ fn e16_layer_in_each_codec_is_unpacked_with_both_digests() {
     let plain = sample();
     let half = plain.len() / 2;
     let members = [gzip(&plain[..half]), gzip(b""), gzip(&plain[half..])].concat();
-    let frames = [
-        skippable(b"first"),
-        zstd(&plain[..half]),
-        zstd(b""),
-        zstd(&plain[half..]),
-        skippable(b"last"),
-    ];
-    let blobs = [
-        plain.clone(),
-        gzip(&plain),
-        members,
-        zstd(&plain),
-        frames.concat(),
-    ];
-    for blob in blobs {
+    let parts = [zstd(&plain[..half]), zstd(b""), zstd(&plain[half..])].concat();
+    let frames = [skippable(b"first"), parts, skippable(b"last")].concat();
+    for blob in [plain.clone(), gzip(&plain), members, zstd(&plain), frames] {
         let cage = Cage::new();
         let unpacked = cage.unpack(&blob).unwrap();
         assert_eq!(unpacked.blob_digest, Digest::of(&blob));
@@ -57,7 +45,7 @@ fn e16_layer_in_each_codec_is_unpacked_with_both_digests() {
         assert_eq!(unpacked.diff_id, Digest::of(&plain));
         assert_eq!(unpacked.diff_bytes, plain.len() as u64);
         assert_eq!(unpacked.entries, 2);
-        assert_eq!(cage.names(), ["d", "d/f"]);
+        cage.assert_names("d d/f");
     }
 }
 
@@ -66,49 +54,42 @@ fn e16_blob_cut_changed_or_continued_is_refused() {
     let plain = sample();
     for whole in [gzip(&plain), zstd(&plain)] {
         for cut in [7, whole.len() / 2, whole.len() - 1] {
-            Cage::new().refused("cut", &whole[..cut]);
+            Cage::new().refused(&whole[..cut], "");
         }
-        for tail in [
-            &b"x"[..],
-            b"\0",
-            b"\x1f\x8b",
-            b"garbage, long enough",
-            &plain,
-        ] {
-            Cage::new().refused("trailing", &[&whole[..], tail].concat());
+        let garbage = b"garbage, long enough";
+        for tail in [&b"x"[..], b"\0", b"\x1f\x8b", garbage, &plain] {
+            Cage::new().refused(&[&whole[..], tail].concat(), "");
         }
     }
     let mut wrong_sum = gzip(&plain);
     let crc = wrong_sum.len() - 8;
     wrong_sum[crc] ^= 1;
-    Cage::new().refused("crc", &wrong_sum);
     let long_header = [&[0x1f, 0x8b, 8, 8][..], &[b'n'; 1 << 20]].concat();
-    Cage::new().refused("gzip header", &long_header);
-    Cage::new().refused("garbage", &vec![b'g'; 2000]);
-    for (magic, name) in [(&b"BZh91AY&SY"[..], "bzip2"), (b"\xfd7zXZ\0rest", "xz")] {
-        let message = Cage::new().refused(name, magic);
-        assert!(message.contains(name), "{message}");
+    for (blob, reason) in [
+        (&wrong_sum[..], ""),
+        (&long_header, ""),
+        (&[b'g'; 2000], ""),
+        (b"BZh91AY&SY", "bzip2"),
+        (b"\xfd7zXZ\0rest", "xz"),
+        // The type is told by content: a gzip member within a gzip member is no
+        // tar.
+        (&gzip(&gzip(&plain)), ""),
+    ] {
+        Cage::new().refused(blob, reason);
     }
-    // The type is told by content: a gzip member within a gzip member is no
-    // tar.
-    Cage::new().refused("twice", &gzip(&gzip(&plain)));
 }
 
 #[test]
 fn e16_zstd_window_dictionary_and_skippable_frames_are_bounded() {
     // Frame header: window descriptor of 2^31 bytes; then one raw last block.
     let window = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x01, 0, 0];
-    let message = Cage::new().refused("window", &window);
-    assert!(message.contains("memory"), "{message}");
+    Cage::new().refused(&window, "memory");
     // Dictionary id 7, single segment of one byte.
     let dictionary = [0x28, 0xb5, 0x2f, 0xfd, 0x21, 7, 1, 0x09, 0, 0, b'x'];
-    let message = Cage::new().refused("dictionary", &dictionary);
-    assert!(message.contains("Dictionary"), "{message}");
+    Cage::new().refused(&dictionary, "Dictionary");
     let many = [skippable(b"").repeat(100_000), zstd(&sample())].concat();
-    let message = Cage::new().refused("skippable", &many);
-    assert!(message.contains("skippable"), "{message}");
-    let cut = [&skippable(&[0; 100])[..50], &[][..]].concat();
-    Cage::new().refused("cut skippable", &cut);
+    Cage::new().refused(&many, "skippable");
+    Cage::new().refused(&skippable(&[0; 100])[..50], "");
 }
 
 /// Zeros without end: a gzip member of 16 MiB of them, over and over.

@@ -35,16 +35,10 @@ pub(crate) fn of_all_modes() -> Vec<u8> {
 pub(crate) fn assert_all_modes(tree: &tare_oracle::tree::Manifest) {
     for mode in MODES {
         let expected = format!("{mode:04o}");
-        for name in [
-            format!("f{mode:o}"),
-            format!("d{mode:o}"),
-            format!("d{mode:o}/sub"),
-        ] {
-            assert_eq!(
-                tree.field(&name, Field::Mode),
-                Some(&expected[..]),
-                "{name}"
-            );
+        for (kind, below) in [("f", ""), ("d", ""), ("d", "/sub")] {
+            let name = format!("{kind}{mode:o}{below}");
+            let found = tree.field(&name, Field::Mode);
+            assert_eq!(found, Some(&expected[..]), "{name}");
         }
         let time = tree.field(format!("d{mode:o}"), Field::Mtime);
         assert_eq!(time, Some("4711.000000000"));
@@ -61,19 +55,13 @@ fn e09_modes_of_files_and_directories_are_exact() {
 #[test]
 fn e09_setuid_survives_the_change_of_owner() {
     need!(root);
-    let cage = Cage::new();
     let tar = Tar::new()
         .put(Head::new(b'0', "f").mode(0o6755).owner(12, 34), "x")
         .head(Head::new(b'5', "d").mode(0o2770).owner(12, 34))
-        .put(Head::new(b'0', "d/root"), "x")
-        .head(Head::new(b'5', "d/sub").mode(0o755))
+        .add("d/root=x d/sub/")
         .head(Head::new(b'2', "s").link("f").owner(12, 34))
-        .head(Head::new(b'5', "other"))
-        .put(Head::new(b'0', "d/again"), "x")
-        .head(Head::new(b'5', "d/late").mode(0o755))
-        .head(Head::new(b'5', "d/late/sub").mode(0o755))
-        .put(Head::new(b'0', "d/late/f"), "x");
-    cage.unpack(&tar.end()).unwrap();
+        .add("other/ d/again=x d/late/ d/late/sub/ d/late/f=x");
+    let cage = Cage::of(tar);
     for (name, owner, mode) in [
         ("f", "12:34", Some("6755")),
         ("d", "12:34", Some("2770")),
@@ -85,9 +73,9 @@ fn e09_setuid_survives_the_change_of_owner() {
         ("d/late/sub", "0:0", Some("0755")),
         ("d/late/f", "0:0", Some("0644")),
     ] {
-        assert_eq!(cage.field(name, Field::Owner).unwrap(), owner, "{name}");
+        cage.assert_field(name, Field::Owner, owner);
         if let Some(mode) = mode {
-            assert_eq!(cage.field(name, Field::Mode).unwrap(), mode, "{name}");
+            cage.assert_field(name, Field::Mode, mode);
         }
     }
 }
@@ -176,8 +164,7 @@ fn e10_capability_is_kept_for_root_alone() {
     let bad = Tar::new()
         .pax(&[("SCHILY.xattr.security.capability", &v2[..19])])
         .file("f", "x");
-    let message = Cage::new().refused("short", &bad.end());
-    assert!(message.contains("security.capability"), "{message}");
+    Cage::new().refused(&bad.end(), "security.capability");
 }
 
 #[test]
@@ -187,11 +174,7 @@ fn e13_overlay_xattrs_are_escaped_or_dropped() {
         let trusted = format!("SCHILY.xattr.trusted.overlay.{key}");
         let user = format!("SCHILY.xattr.user.overlay.{key}");
         let records = [(&trusted[..], &b"/etc"[..]), (&user, b"y")];
-        let tar = Tar::new()
-            .pax(&records)
-            .dir("d")
-            .pax(&records)
-            .file("f", "");
+        let tar = Tar::new().pax(&records).add("d/").pax(&records).add("f");
         cage.unpack(&tar.end()).unwrap();
         for name in ["d", "f"] {
             let names: Vec<_> = xattrs(&cage, name).into_keys().collect();
@@ -210,18 +193,16 @@ fn e09_owners_left_to_others_are_listed_by_their_last_entry() {
     let v2 = [&[1, 0, 0, 2][..], &[0; 16]].concat();
     let tar = Tar::new()
         .head(Head::new(b'5', "./").owner(0, 3))
-        .put(Head::new(b'0', "root"), "x")
+        .add("root=x")
         .put(Head::new(b'0', "d/a").mode(0o4755).owner(12, 34), "x")
-        .link("d/b", "d/a")
-        .symlink("l", "d")
+        .add("d/b=>d/a l->d")
         .put(Head::new(b'0', "l/c").owner(1, 1), "x")
         .put(Head::new(b'0', "twice").owner(1, 1), "x")
-        .put(Head::new(b'0', "twice"), "x")
+        .add("twice=x")
         .put(Head::new(b'0', "gone/x").owner(1, 1), "x")
-        .put(Head::new(b'0', "gone"), "x")
+        .add("gone=x")
         .pax(&[("SCHILY.xattr.security.capability", &v2)])
-        .file("ping", "x")
-        .head(Head::new(b'3', "null").device(1, 3));
+        .add("ping=x null@1:3");
     let unpacked = cage.unpack_with(&tar.end(), &deferred).unwrap();
     let fixups = unpacked.fixups.iter().map(|f| {
         let path = f.path.to_str().unwrap();

@@ -8,116 +8,52 @@ use tare::image::layer::{Ids, Options};
 use tare_oracle::tree::{Field, Manifest};
 
 use crate::cage::{Cage, applying, options};
-use crate::tar::{Head, Tar};
+use crate::tar::Tar;
 
-/// Entries of a layer, and the names visible in every order of them.
-struct Case {
-    /// A directory ends in `/`, a device 0:0 in `=0`, a device 1:3 in `=1`.
-    entries: &'static [&'static str],
-    /// Over [`LOWER`].
-    over: &'static [&'static str],
-    /// Applied to an empty directory.
-    alone: &'static [&'static str],
-}
+/// Entries of a layer; the names visible over [`LOWER`] in every order of the
+/// entries; those visible over nothing.
+type Case = (&'static str, &'static str, &'static str);
 
-const LOWER: [&str; 4] = ["a/b", "a/old", "a/x/b", "z"];
-
-const fn case(
-    entries: &'static [&'static str],
-    over: &'static [&'static str],
-    alone: &'static [&'static str],
-) -> Case {
-    Case {
-        entries,
-        over,
-        alone,
-    }
-}
+const LOWER: &str = "a/b a/old a/x/b z";
 
 /// Source: OCI image spec, "Whiteouts": they hide entries of lower layers, and
 /// no entry of their own layer. A directory that only whiteouts imply belongs
 /// to no layer.
 const CASES: [Case; 19] = [
-    case(&["a/.wh.b", ".wh.a"], &["z"], &[]),
-    case(&["a/x/.wh.b", ".wh.a"], &["z"], &[]),
-    case(&["a/x/.wh.b", "a/.wh.x", ".wh.a"], &["z"], &[]),
-    case(&["a/.wh.b"], &["a", "a/old", "a/x", "a/x/b", "z"], &["a"]),
-    case(
-        &["a/x/.wh.b"],
-        &["a", "a/b", "a/old", "a/x", "z"],
-        &["a", "a/x"],
+    ("a/.wh.b .wh.a", "z", ""),
+    ("a/x/.wh.b .wh.a", "z", ""),
+    ("a/x/.wh.b a/.wh.x .wh.a", "z", ""),
+    ("a/.wh.b", "a a/old a/x a/x/b z", "a"),
+    ("a/x/.wh.b", "a a/b a/old a/x z", "a a/x"),
+    ("a/x/.wh.b a/.wh.x", "a a/b a/old z", "a"),
+    ("a/x/.wh.b a/.wh.x a/", "a a/b a/old z", "a"),
+    ("a/.wh.b .wh.a a/new", "a a/new z", "a a/new"),
+    ("a/x/.wh.b .wh.a a/new", "a a/new z", "a a/new"),
+    (
+        "a/x/.wh.b .wh.a a/x/new",
+        "a a/x a/x/new z",
+        "a a/x a/x/new",
     ),
-    case(
-        &["a/x/.wh.b", "a/.wh.x"],
-        &["a", "a/b", "a/old", "z"],
-        &["a"],
+    ("a/x/.wh.b a/.wh.x .wh.a a/x/", "a a/x z", "a a/x"),
+    ("a/.wh.b a/b", "a a/b a/old a/x a/x/b z", "a a/b"),
+    ("a/.wh..wh..opq", "a z", "a"),
+    ("a/.wh..wh..opq .wh.a", "z", ""),
+    ("a/.wh..wh..opq a/.wh.x", "a z", "a"),
+    ("a/.wh..wh..opq a/x/.wh.b a/b", "a a/b z", "a a/b"),
+    (
+        "a/x/.wh..wh..opq a/x/.wh.b a/.wh.old",
+        "a a/b a/x z",
+        "a a/x",
     ),
-    case(
-        &["a/x/.wh.b", "a/.wh.x", "a/"],
-        &["a", "a/b", "a/old", "z"],
-        &["a"],
-    ),
-    case(
-        &["a/.wh.b", ".wh.a", "a/new"],
-        &["a", "a/new", "z"],
-        &["a", "a/new"],
-    ),
-    case(
-        &["a/x/.wh.b", ".wh.a", "a/new"],
-        &["a", "a/new", "z"],
-        &["a", "a/new"],
-    ),
-    case(
-        &["a/x/.wh.b", ".wh.a", "a/x/new"],
-        &["a", "a/x", "a/x/new", "z"],
-        &["a", "a/x", "a/x/new"],
-    ),
-    case(
-        &["a/x/.wh.b", "a/.wh.x", ".wh.a", "a/x/"],
-        &["a", "a/x", "z"],
-        &["a", "a/x"],
-    ),
-    case(
-        &["a/.wh.b", "a/b"],
-        &["a", "a/b", "a/old", "a/x", "a/x/b", "z"],
-        &["a", "a/b"],
-    ),
-    case(&["a/.wh..wh..opq"], &["a", "z"], &["a"]),
-    case(&["a/.wh..wh..opq", ".wh.a"], &["z"], &[]),
-    case(&["a/.wh..wh..opq", "a/.wh.x"], &["a", "z"], &["a"]),
-    case(
-        &["a/.wh..wh..opq", "a/x/.wh.b", "a/b"],
-        &["a", "a/b", "z"],
-        &["a", "a/b"],
-    ),
-    case(
-        &["a/x/.wh..wh..opq", "a/x/.wh.b", "a/.wh.old"],
-        &["a", "a/b", "a/x", "z"],
-        &["a", "a/x"],
-    ),
-    case(
-        &["a/x/.wh.b", ".wh..wh..opq", ".wh.z", "new"],
-        &["new"],
-        &["new"],
-    ),
-    case(&["a=0", "a/.wh.b", "z"], &["z"], &["z"]),
+    ("a/x/.wh.b .wh..wh..opq .wh.z new", "new", "new"),
+    ("a@0:0 a/.wh.b z", "z", "z"),
 ];
 
 /// Devices, which all users but root leave out.
 const DEVICES: [Case; 2] = [
-    case(&["a=1", ".wh.a", "z"], &["z"], &["z"]),
-    case(&["a/null=1", ".wh.a"], &["a", "z"], &["a"]),
+    ("a@1:3 .wh.a z", "z", "z"),
+    ("a/null@1:3 .wh.a", "a z", "a"),
 ];
-
-fn tar_of(entries: &[&str]) -> Vec<u8> {
-    let add = |tar: Tar, entry: &&str| match (entry.strip_suffix('/'), entry.split_once('=')) {
-        (Some(name), _) => tar.dir(name),
-        (_, Some((name, "0"))) => tar.head(Head::new(b'3', name).device(0, 0)),
-        (_, Some((name, _))) => tar.head(Head::new(b'3', name).device(1, 3)),
-        _ => tar.file(entry, ""),
-    };
-    entries.iter().fold(Tar::new(), add).end()
-}
 
 /// Every order of `entries`.
 fn orders<'a>(entries: &[&'a str]) -> Vec<Vec<&'a str>> {
@@ -180,29 +116,31 @@ fn overlaid(upper: &Manifest, lower: &[String]) -> Vec<String> {
 }
 
 #[track_caller]
-fn check(entries: &[&str], ids: Ids, lower: &[&str], expected: &[&str]) {
+fn check(entries: &str, ids: Ids, lower: &str, expected: &str) {
     let with = |options: Options| Options { ids, ..options };
-    let below = Cage::new();
-    below.apply(&tar_of(lower)).unwrap();
+    let below = Cage::of_layers(&[lower]);
     let upper = Cage::new();
-    let tar = tar_of(entries);
+    let tar = Tar::of(entries).end();
     let unpacked = upper.unpack_with(&tar, &with(options())).unwrap();
-    let shown = match unpacked.opaque_root {
-        true => overlaid(&upper.tree(), &[]),
-        false => overlaid(&upper.tree(), &below.names()),
+    let lower_names = match unpacked.opaque_root {
+        true => Vec::new(),
+        false => below.names(),
     };
+    let shown = overlaid(&upper.tree(), &lower_names).join(" ");
     below.unpack_with(&tar, &with(applying())).unwrap();
     assert_eq!(shown, expected, "{entries:?} over {lower:?}, an overlay");
-    assert_eq!(below.names(), expected, "{entries:?} over {lower:?}");
+    let applied = below.names().join(" ");
+    assert_eq!(applied, expected, "{entries:?} over {lower:?}");
 }
 
 #[test]
 fn e07_whiteouts_and_entries_of_one_layer_give_one_tree_in_any_order() {
     for (cases, ids) in [(&CASES[..], options().ids), (&DEVICES, Ids::Single)] {
-        for case in cases {
-            for order in orders(case.entries) {
-                check(&order, ids, &LOWER, case.over);
-                check(&order, ids, &[], case.alone);
+        for (entries, over, alone) in cases {
+            let entries: Vec<&str> = entries.split(' ').collect();
+            for order in orders(&entries) {
+                check(&order.join(" "), ids, LOWER, over);
+                check(&order.join(" "), ids, "", alone);
             }
         }
     }

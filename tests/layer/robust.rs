@@ -27,12 +27,7 @@ impl Random {
 fn rich() -> Vec<u8> {
     Tar::new()
         .dir("./")
-        .dir("a")
-        .file("a/f", "0123456789")
-        .symlink("s", "../victim")
-        .symlink("a/s", "/a")
-        .link("h", "a/f")
-        .file("a/s/through", "x")
+        .add("a/ a/f=0123456789 s->../victim a/s->/a h=>a/f a/s/through=x")
         .pax(&[
             ("path", b"a/long"),
             ("SCHILY.xattr.user.x", b"v"),
@@ -42,11 +37,8 @@ fn rich() -> Vec<u8> {
         .put(Head::new(b'L', "@").magic(GNU), "a/gnu\0")
         .put(Head::new(b'0', "g").magic(GNU), "body")
         .head(Head::new(b'5', "zero").mode(0))
-        .file("zero/f", "x")
-        .file(".wh.gone", "")
-        .file("a/.wh..wh..opq", "")
+        .add("zero/f=x .wh.gone a/.wh..wh..opq null@1:3")
         .head(Head::new(b'6', "fifo"))
-        .head(Head::new(b'3', "null").device(1, 3))
         .pax(&[
             ("GNU.sparse.size", b"100"),
             ("GNU.sparse.numblocks", b"2"),
@@ -94,12 +86,9 @@ fn damage(archive: &[u8], random: &mut Random) -> Vec<u8> {
         }
         // Most damage is to get past the checksum.
         if random.below(8) > 0 {
-            for header in bytes
-                .chunks_exact_mut(512)
-                .filter(|b| &b[257..262] == b"ustar")
-            {
-                sign(header);
-            }
+            let blocks = bytes.chunks_exact_mut(512);
+            let headers = blocks.filter(|b| &b[257..262] == b"ustar");
+            headers.for_each(sign);
         }
     }
     bytes

@@ -127,6 +127,34 @@ impl Tar {
         Self::default()
     }
 
+    /// The entries of [`Tar::add`].
+    pub(crate) fn of(words: &str) -> Self {
+        Self::new().add(words)
+    }
+
+    /// Adds an entry for each word: `d/` is a directory, `f` an empty file,
+    /// `f=x` a file with content, `s->t` a symlink, `h=>t` a hard link, `c@1:3`
+    /// a character device.
+    pub(crate) fn add(self, words: &str) -> Self {
+        words.split_whitespace().fold(self, |tar, word| {
+            if let Some((name, target)) = word.split_once("->") {
+                tar.symlink(name, target)
+            } else if let Some((name, target)) = word.split_once("=>") {
+                tar.link(name, target)
+            } else if let Some((name, body)) = word.split_once('=') {
+                tar.file(name, body)
+            } else if let Some((name, numbers)) = word.split_once('@') {
+                let (major, minor) = numbers.split_once(':').unwrap();
+                let head = Head::new(b'3', name);
+                tar.head(head.device(major.parse().unwrap(), minor.parse().unwrap()))
+            } else if let Some(name) = word.strip_suffix('/') {
+                tar.dir(name)
+            } else {
+                tar.file(word, "")
+            }
+        })
+    }
+
     /// A header and its body, padded; the size follows from the body.
     pub(crate) fn put(mut self, head: Head, body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref();
