@@ -4,8 +4,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Ground, line, run, sh};
-use crate::{errno, everywhere};
+use tare::{Command, Kind, Stdout};
+
+use crate::harness::{Ground, sh};
+use crate::{errno, everywhere, fails, says, shell};
 
 #[test]
 fn link_out_of_the_root_stays_inside() {
@@ -27,10 +29,8 @@ fn link_out_of_the_root_stays_inside() {
             assert_eq!(errno(files.write(path, "inside")), libc::ENOENT, "{path}");
         }
         files.write("/tmp/dots/made", "inside").unwrap();
-        files
-            .write(format!("/../..{}", "/made2"), "inside")
-            .unwrap();
-        assert_eq!(line(sandbox, "cat /made /made2"), "insideinside");
+        files.write("/../../made2", "inside").unwrap();
+        says(sandbox, "cat /made /made2", "insideinside");
         assert_eq!(fs::read_to_string(&victim).unwrap(), "outside");
     });
 }
@@ -57,20 +57,13 @@ fn link_into_a_kernel_file_system_is_refused() {
                 files.set_owner("/tmp/x", 0, 0),
             ] {
                 let code = errno(outcome);
-                assert!(
-                    [libc::EOPNOTSUPP, libc::ENOENT].contains(&code),
-                    "{target}: {code}"
-                );
+                let known = [libc::EOPNOTSUPP, libc::ENOENT];
+                assert!(known.contains(&code), "{target}: {code}");
             }
             files.remove_file("/tmp/x").unwrap();
         }
-        for target in [
-            "/proc/1",
-            "/proc/sys/kernel",
-            "/sys/fs/cgroup",
-            "/dev/pts",
-            "/dev/mqueue",
-        ] {
+        let dirs = ["/proc/1", "/proc/sys/kernel", "/sys/fs/cgroup"];
+        for target in dirs.into_iter().chain(["/dev/pts", "/dev/mqueue"]) {
             files.symlink(target, "/tmp/d").unwrap();
             for outcome in [
                 files.write("/tmp/d/new", "1"),
@@ -105,13 +98,8 @@ fn magic_links_are_refused() {
             files.symlink(target, "/tmp/x").unwrap();
             let path = format!("/tmp/x{rest}");
             for code in [errno(files.read(&path)), errno(files.write(&path, "x"))] {
-                let refused = [
-                    libc::ELOOP,
-                    libc::EACCES,
-                    libc::ENOENT,
-                    libc::EOPNOTSUPP,
-                    libc::EPERM,
-                ];
+                use libc::{EACCES, ELOOP, ENOENT, EOPNOTSUPP, EPERM};
+                let refused = [ELOOP, EACCES, ENOENT, EOPNOTSUPP, EPERM];
                 assert!(refused.contains(&code), "{target}: {code}");
             }
             files.remove_file("/tmp/x").unwrap();
@@ -129,8 +117,8 @@ fn read_only_mount_cannot_be_written_through_a_link() {
     let files = sandbox.files();
     files.symlink("/v/f", "/tmp/f").unwrap();
     assert_eq!(files.read("/tmp/f").unwrap(), b"x");
-    assert_eq!(errno(files.write("/tmp/f", "y")), libc::EROFS);
-    assert_eq!(errno(files.set_permissions("/tmp/f", 0o777)), libc::EROFS);
+    fails(files.write("/tmp/f", "y"), libc::EROFS);
+    fails(files.set_permissions("/tmp/f", 0o777), libc::EROFS);
     assert_eq!(fs::read(volume.join("f")).unwrap(), b"x");
 }
 
@@ -143,28 +131,23 @@ fn name_that_is_swapped_meanwhile_leads_nowhere_else() {
     fs::write(&victim, "outside").unwrap();
     let sandbox = ground.open();
     let files = sandbox.files();
-    run(
+    shell(
         &sandbox,
-        sh("mkdir -p /tmp/real; echo inside >/tmp/real/f; mkfifo /tmp/pipe"),
+        "mkdir -p /tmp/real; echo inside >/tmp/real/f; mkfifo /tmp/pipe",
     );
     files.symlink("/proc/sys/kernel", "/tmp/kernel").unwrap();
     let racer = "cd /tmp; while :; do
         ln -sfn real d; ln -sfn kernel d; ln -sfn /proc/1 d; ln -sfn ../../../.. d
         ln -sf real/f f; ln -sf pipe f; ln -sf /proc/1/mem f; ln -sf /dev/null f; rm -f f; echo x >f; rm -f f; done";
-    let racing = sandbox
-        .spawn(
-            sh(racer)
-                .stdout(tare::Stdout::Null)
-                .stderr(tare::Stdout::Null),
-        )
-        .unwrap();
+    let racer = sh(racer).stdout(Stdout::Null).stderr(Stdout::Null);
+    let racing = sandbox.spawn(racer).unwrap();
     let began = Instant::now();
     let (mut good, mut refused) = (0, 0);
-    let mut rounds = 0;
-    while began.elapsed() < Duration::from_secs(5)
-        || (rounds < 2000 && began.elapsed() < Duration::from_secs(60))
-    {
-        rounds += 1;
+    for round in 0.. {
+        let enough = Duration::from_secs(if round < 2000 { 60 } else { 5 });
+        if began.elapsed() >= enough {
+            break;
+        }
         for outcome in [
             files.write("/tmp/f", "inside\n"),
             files.write("/tmp/d/f", "inside\n"),
@@ -176,7 +159,7 @@ fn name_that_is_swapped_meanwhile_leads_nowhere_else() {
             match outcome {
                 Ok(()) => good += 1,
                 Err(error) => {
-                    assert_ne!(error.kind(), tare::Kind::Broken, "{error}");
+                    assert_ne!(error.kind(), Kind::Broken, "{error}");
                     refused += 1;
                 }
             }
@@ -185,13 +168,8 @@ fn name_that_is_swapped_meanwhile_leads_nowhere_else() {
     assert!(good > 0 && refused > 0, "{good} {refused}");
     racing.kill().unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "outside");
-    assert_eq!(
-        line(
-            &sandbox,
-            "stat -c %a /dev/null; ls /proc/sys/kernel | grep -c '^new$' || true"
-        ),
-        "666\n0"
-    );
+    let script = "stat -c %a /dev/null; ls /proc/sys/kernel | grep -c '^new$' || true";
+    says(&sandbox, script, "666\n0");
 }
 
 /// open(2) would wait for the holder of a lease, up to 45 seconds, and the init
@@ -205,24 +183,18 @@ fn lease_inside_does_not_stop_the_sandbox() {
     // F_SETLEASE, F_WRLCK
     let program = r#"$SIG{IO} = "IGNORE"; open F, "+<", "/dev/shm/leased"; fcntl(F, 1024, 1) or die;
         $| = 1; print "+"; sleep 9 while 1"#;
-    let command = tare::Command::from_argv(["perl", "-e", program]);
-    let holder = sandbox.spawn(command.stdout(tare::Stdout::Piped)).unwrap();
+    let command = Command::from_argv(["perl", "-e", program]);
+    let holder = sandbox.spawn(command.stdout(Stdout::Piped)).unwrap();
     let mut out = fs::File::from(holder.take_stdout().unwrap());
     let mut ready = [0];
     std::io::Read::read_exact(&mut out, &mut ready).unwrap();
     let began = Instant::now();
     let error = files.write("/dev/shm/leased", "y").unwrap_err();
-    assert_eq!(
-        (error.kind(), error.errno()),
-        (tare::Kind::Busy, Some(libc::EAGAIN)),
-        "{error}"
-    );
-    assert!(
-        began.elapsed() < Duration::from_secs(30),
-        "{:?}",
-        began.elapsed()
-    );
-    assert_eq!(line(&sandbox, "echo alive"), "alive");
+    let told = (error.kind(), error.errno());
+    assert_eq!(told, (Kind::Busy, Some(libc::EAGAIN)), "{error}");
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    says(&sandbox, "echo alive", "alive");
     let cure = "again, or end who holds a lease on it (fcntl F_SETLEASE)";
     assert_eq!(error.cure(), Some(cure));
     holder.kill().unwrap();

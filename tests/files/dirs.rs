@@ -5,38 +5,30 @@
 use std::collections::BTreeSet;
 use std::thread;
 
-use tare::files::FileType;
-
-use crate::harness::{Ground, line, run, sh};
-use crate::{errno, everywhere};
+use crate::harness::Ground;
+use crate::{everywhere, fails, says, shell};
 
 #[test]
 fn directories_are_made_with_their_mode() {
     everywhere(|_, sandbox| {
         let files = sandbox.files();
         files.create_dir("/tmp/a", 0o1777).unwrap();
-        assert_eq!(errno(files.create_dir("/tmp/a", 0o700)), libc::EEXIST);
-        assert_eq!(errno(files.create_dir("/tmp/x/y", 0o700)), libc::ENOENT);
+        fails(files.create_dir("/tmp/a", 0o700), libc::EEXIST);
+        fails(files.create_dir("/tmp/x/y", 0o700), libc::ENOENT);
         files.create_dir_all("/tmp/a/b/c", 0o750).unwrap();
         files.create_dir_all("/tmp/a/b/c", 0o700).unwrap();
         files.create_dir_all("/", 0o700).unwrap();
         // Through a link to a directory.
         files.create_dir_all("/link/d/e", 0o711).unwrap();
-        assert_eq!(
-            line(sandbox, "stat -c %a /tmp/a /tmp/a/b /tmp/a/b/c /etc/d/e"),
-            "1777\n750\n750\n711"
+        says(
+            sandbox,
+            "stat -c %a /tmp/a /tmp/a/b /tmp/a/b/c /etc/d/e",
+            "1777\n750\n750\n711",
         );
-        assert_eq!(
-            errno(files.create_dir_all("/etc/passwd", 0o700)),
-            libc::EEXIST
-        );
-        assert_eq!(
-            errno(files.create_dir_all("/etc/passwd/a", 0o700)),
-            libc::ENOTDIR
-        );
+        fails(files.create_dir_all("/etc/passwd", 0o700), libc::EEXIST);
+        fails(files.create_dir_all("/etc/passwd/a", 0o700), libc::ENOTDIR);
         for path in ["/proc/a", "/sys/a/b", "/sys/fs/cgroup/a", "/dev/pts/a"] {
-            let error = files.create_dir_all(path, 0o755).unwrap_err();
-            assert_eq!(error.errno(), Some(libc::EOPNOTSUPP), "{error}");
+            fails(files.create_dir_all(path, 0o755), libc::EOPNOTSUPP);
         }
     });
 }
@@ -45,34 +37,20 @@ fn directories_are_made_with_their_mode() {
 fn directory_is_listed_with_kinds() {
     everywhere(|_, sandbox| {
         let files = sandbox.files();
-        run(
-            sandbox,
-            sh("cd /tmp; mkdir d; printf x >f; ln -s nowhere l; mkfifo p; nc -lU s & sleep 0.2"),
-        );
-        let mut seen: Vec<_> = files
-            .read_dir("/tmp")
-            .unwrap()
-            .map(Result::unwrap)
-            .map(|e| (e.file_name().to_str().unwrap().to_owned(), e.file_type()))
+        let script = "cd /tmp; mkdir d; printf x >f; ln -s no l; mkfifo p; nc -lU s & sleep 0.2";
+        shell(sandbox, script);
+        let entries = files.read_dir("/tmp").unwrap().map(Result::unwrap);
+        let mut seen: Vec<_> = entries
+            .map(|e| format!("{} {:?}", e.file_name().display(), e.file_type()))
+            .filter(|seen| !seen.starts_with('s'))
             .collect();
-        seen.retain(|(name, _)| name != "s");
-        seen.sort_by(|a, b| a.0.cmp(&b.0));
-        let expected = [
-            ("d", FileType::Directory),
-            ("f", FileType::File),
-            ("l", FileType::Symlink),
-            ("p", FileType::Fifo),
-        ];
-        assert_eq!(seen, expected.map(|(name, kind)| (name.to_owned(), kind)));
-        assert_eq!(errno(files.read_dir("/tmp/f")), libc::ENOTDIR);
-        assert_eq!(errno(files.read_dir("/tmp/p")), libc::ENOTDIR);
-        assert_eq!(errno(files.read_dir("/proc")), libc::EOPNOTSUPP);
-        assert!(
-            files
-                .read_dir("/dev")
-                .unwrap()
-                .any(|e| e.unwrap().file_name() == "null")
-        );
+        seen.sort();
+        assert_eq!(seen, ["d Directory", "f File", "l Symlink", "p Fifo"]);
+        fails(files.read_dir("/tmp/f"), libc::ENOTDIR);
+        fails(files.read_dir("/tmp/p"), libc::ENOTDIR);
+        fails(files.read_dir("/proc"), libc::EOPNOTSUPP);
+        let mut devices = files.read_dir("/dev").unwrap();
+        assert!(devices.any(|e| e.unwrap().file_name() == "null"));
     });
 }
 
@@ -80,19 +58,15 @@ fn directory_is_listed_with_kinds() {
 fn ten_thousand_entries_are_listed_and_removed() {
     everywhere(|_, sandbox| {
         let files = sandbox.files();
-        run(
-            sandbox,
-            sh("mkdir /tmp/many; cd /tmp/many; seq 10000 | xargs touch; mkdir -p d/e; touch d/e/f"),
-        );
-        let names: Vec<_> = files
-            .read_dir("/tmp/many")
-            .unwrap()
-            .map(|e| e.unwrap().file_name().to_owned())
-            .collect();
+        let script = "mkdir -p /tmp/many/d/e; cd /tmp/many; seq 10000 | xargs touch; touch d/e/f";
+        shell(sandbox, script);
+        let entries = files.read_dir("/tmp/many").unwrap();
+        let names = entries.map(|e| e.unwrap().file_name().to_owned());
+        let names: Vec<_> = names.collect();
         assert_eq!(names.len(), 10_001);
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), 10_001);
         files.remove_dir_all("/tmp/many").unwrap();
-        assert_eq!(line(sandbox, "ls /tmp"), "");
+        says(sandbox, "ls /tmp", "");
     });
 }
 
@@ -101,18 +75,17 @@ fn directories_deeper_than_any_path_are_removed() {
     let ground = Ground::new();
     let sandbox = ground.open();
     let files = sandbox.files();
-    run(
+    let step = "mkdir -p abcdefgh/x; touch abcdefgh/f; cd abcdefgh";
+    shell(
         &sandbox,
-        sh(
-            "cd /tmp; n=0; while [ $n -lt 1000 ]; do mkdir -p abcdefgh/x; touch abcdefgh/f; cd abcdefgh; n=$((n+1)); done",
-        ),
+        &format!("cd /tmp; for n in $(seq 1000); do {step}; done"),
     );
-    assert_eq!(
-        errno(files.metadata(format!("/tmp{}", "/abcdefgh".repeat(1000)))),
-        libc::ENAMETOOLONG
+    fails(
+        files.metadata(format!("/tmp{}", "/abcdefgh".repeat(1000))),
+        libc::ENAMETOOLONG,
     );
     files.remove_dir_all("/tmp/abcdefgh").unwrap();
-    assert_eq!(line(&sandbox, "ls /tmp"), "");
+    says(&sandbox, "ls /tmp", "");
 }
 
 #[test]
@@ -125,12 +98,12 @@ fn removing_follows_no_link_and_enters_no_mount() {
     let files = sandbox.files();
     files.symlink("/etc", "/top/link").unwrap();
     files.symlink("/top", "/other").unwrap();
-    assert_eq!(errno(files.remove_dir_all("/other")), libc::ENOTDIR);
-    assert_eq!(errno(files.remove_dir_all("/top")), libc::EBUSY);
+    fails(files.remove_dir_all("/other"), libc::ENOTDIR);
+    fails(files.remove_dir_all("/top"), libc::EBUSY);
     assert!(volume.join("kept").exists());
     assert!(files.exists("/etc/passwd").unwrap());
     // A named directory is emptied as far as possible.
-    assert_eq!(errno(files.remove_dir_all("/top/sub/volume")), libc::EBUSY);
+    fails(files.remove_dir_all("/top/sub/volume"), libc::EBUSY);
     assert!(!volume.join("kept").exists());
 }
 
@@ -149,7 +122,7 @@ fn many_threads_work_while_commands_run() {
                     files.write(format!("{path}/f"), &path).unwrap();
                     assert_eq!(files.read(format!("{path}/f")).unwrap(), path.as_bytes());
                     if round % 10 == n {
-                        assert_eq!(line(sandbox, &format!("cat {path}/f")), path);
+                        says(sandbox, &format!("cat {path}/f"), &path);
                     }
                 }
                 assert_eq!(files.read_dir(format!("/tmp/{n}")).unwrap().count(), 50);
@@ -157,5 +130,5 @@ fn many_threads_work_while_commands_run() {
             });
         }
     });
-    assert_eq!(line(&sandbox, "ls /tmp"), "");
+    says(&sandbox, "ls /tmp", "");
 }

@@ -5,6 +5,9 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+#[allow(dead_code, reason = "tests/layer uses the rest")]
+#[path = "../layer/tar.rs"]
+mod archive;
 mod attacks;
 mod dirs;
 mod rights;
@@ -12,9 +15,9 @@ mod single;
 mod trees;
 mod users;
 
-use tare::{Error, Sandbox};
+use tare::{Error, Output, Sandbox};
 
-use harness::Ground;
+use harness::{Ground, line, run, sh};
 
 /// Runs `body` on each back end and each place of writes.
 #[track_caller]
@@ -36,6 +39,24 @@ fn everywhere(body: impl Fn(&Ground, &Sandbox)) {
 /// Returns whether a single id is there to own files.
 fn single_id() -> bool {
     std::env::var_os("USER").is_some_and(|user| user == "tare-t-plain")
+}
+
+/// Asserts the errno of a failure.
+#[track_caller]
+fn fails<T>(outcome: Result<T, Error>, expected: i32) {
+    assert_eq!(errno(outcome), expected);
+}
+
+/// Runs a line of shell.
+#[track_caller]
+fn shell(sandbox: &Sandbox, line: &str) -> Output {
+    run(sandbox, sh(line))
+}
+
+/// Asserts the output of a line of shell.
+#[track_caller]
+fn says(sandbox: &Sandbox, command: &str, expected: &str) {
+    assert_eq!(line(sandbox, command), expected, "{command}");
 }
 
 /// The errno of a failure.

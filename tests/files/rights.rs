@@ -5,7 +5,7 @@ use tare::files::OpenOptions;
 use tare::{Kind, Sandbox};
 
 use crate::harness::{Ground, run, sh};
-use crate::{errno, everywhere, single_id};
+use crate::{everywhere, fails, shell, single_id};
 
 const PASSWD: &str = "root:x:0:0::/root:/bin/sh\nalice:x:1000:100::/:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nusers:x:100:\nstaff:x:50:alice\n";
@@ -19,7 +19,7 @@ fn users(sandbox: &Sandbox) {
         "mkdir -p /d/shut && cd /d && for f in root staff alice all shut/in; do echo $f >$f; done
         chmod 600 root alice; chmod 640 staff; chmod 644 all; chmod 700 shut
         chmod 755 . && ln -s root link && chmod 1777 /tmp && echo x >/tmp/roots";
-    let output = run(sandbox, sh(script));
+    let output = shell(sandbox, script);
     assert!(output.status.success(), "{output:?}");
     // Not a command, which may lack CAP_CHOWN.
     files.set_owner("/d/staff", 0, 50).unwrap();
@@ -45,19 +45,19 @@ fn user_reads_and_writes_what_a_command_of_the_user_could() {
                 let read = files.read(&path);
                 let may = cat.status.success();
                 assert_eq!(read.is_ok(), may, "{user} {path}: {read:?}");
-                if let Err(error) = read {
-                    assert_eq!(error.errno(), Some(libc::EACCES), "{error}");
+                if !may {
+                    fails(read, libc::EACCES);
                 }
             }
             assert_eq!(files.write("/d/root", "root\n").is_ok(), root);
             assert_eq!(files.read_dir("/d/shut").is_ok(), root);
         }
-        assert_eq!(errno(alice.write("/d/new", "x")), libc::EACCES);
-        assert_eq!(errno(alice.create_dir("/d/new", 0o755)), libc::EACCES);
-        assert_eq!(errno(alice.remove_file("/tmp/roots")), libc::EPERM);
-        assert_eq!(errno(alice.set_permissions("/d/all", 0o777)), libc::EPERM);
-        assert_eq!(errno(alice.set_owner("/d/alice", 0, 0)), libc::EPERM);
-        assert_eq!(errno(alice.metadata("/d/shut/in")), libc::EACCES);
+        fails(alice.write("/d/new", "x"), libc::EACCES);
+        fails(alice.create_dir("/d/new", 0o755), libc::EACCES);
+        fails(alice.remove_file("/tmp/roots"), libc::EPERM);
+        fails(alice.set_permissions("/d/all", 0o777), libc::EPERM);
+        fails(alice.set_owner("/d/alice", 0, 0), libc::EPERM);
+        fails(alice.metadata("/d/shut/in"), libc::EACCES);
         assert!(alice.metadata("/d/root").is_ok());
         alice.set_permissions("/d/alice", 0o604).unwrap();
         // Without a user all is as before.
@@ -77,18 +77,16 @@ fn user_root_has_no_more_capabilities_than_its_commands() {
         let files = sandbox.files();
         files.write("/tmp/shut", "x").unwrap();
         files.set_permissions("/tmp/shut", 0o000).unwrap();
-        let cat = run(&sandbox, sh("cat /tmp/shut"));
+        let cat = shell(&sandbox, "cat /tmp/shut");
         assert_eq!(cat.status.success(), may, "{json}");
         for user in ["root", "0"] {
             let root = files.as_user(user);
             let read = root.read("/tmp/shut").map(drop);
             for done in [read, root.write("/tmp/shut", "y")] {
-                let said = done.map_err(|e| e.errno());
-                assert_eq!(
-                    said,
-                    if may { Ok(()) } else { Err(Some(libc::EACCES)) },
-                    "{json}"
-                );
+                match may {
+                    true => done.unwrap(),
+                    false => fails(done, libc::EACCES),
+                }
             }
         }
         // Without a user, the rights of process 1 count.
@@ -151,19 +149,10 @@ fn user_that_is_none_is_told() {
         assert!(error.to_string().contains("user"), "{error}");
     }
     if single_id() {
-        let error = sandbox
-            .files()
-            .as_user("1000")
-            .read("/etc/passwd")
-            .unwrap_err();
-        assert_eq!(
-            (error.step(), error.errno()),
-            ("set user and groups", Some(libc::EINVAL))
-        );
-        assert!(
-            error
-                .cure()
-                .is_some_and(|cure| cure.contains("usermod --add-subuids"))
-        );
+        let files = sandbox.files().as_user("1000");
+        let error = files.read("/etc/passwd").unwrap_err();
+        let told = (error.step(), error.errno());
+        assert_eq!(told, ("set user and groups", Some(libc::EINVAL)));
+        assert!(error.cure().unwrap().contains("usermod --add-subuids"));
     }
 }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Waits until ending processes have ended, and nothing of them is left.
 
+use std::os::fd::AsRawFd as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tare::{Error, Sandbox, Store};
 use tare_oracle::Host;
 
@@ -54,6 +57,16 @@ pub(crate) fn try_helper_of(sandbox: &Sandbox) -> Result<i32, Error> {
     let name = sandbox.effective()?.name;
     let number = name.rsplit('-').next().unwrap().split('.').next().unwrap();
     Ok(number.parse().unwrap())
+}
+
+/// Kills the process 1 of a sandbox, through the number that its descriptor
+/// shows.
+#[track_caller]
+pub(crate) fn kill_init(sandbox: &Sandbox) {
+    let fd = sandbox.pidfd().unwrap();
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).unwrap();
+    let pid = info.lines().find_map(|l| l.strip_prefix("Pid:")).unwrap();
+    kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
 }
 
 /// Process ids of a helper's children of this name: `tare-init`, or
