@@ -44,8 +44,8 @@ pub struct Recovered {
 }
 
 impl Store {
-    /// Opens the store in a directory; makes it if it is not there, and removes
-    /// what hosts that were killed have left. Their cgroups go while the first
+    /// Opens the store in a directory; makes a missing one. Removes directories
+    /// of killed hosts. Cgroups of killed hosts are removed while the first
     /// sandbox starts, at the latest with the last clone.
     ///
     /// # Errors

@@ -142,7 +142,8 @@ pub(crate) struct SweptCgroups {
 }
 
 /// Kills and removes the cgroups of each sandbox for which `keeps` (mostly
-/// [`may_live`]) returns false, if no process holds the directory's lock. Leaves cgroups of other users that this process may not change.
+/// [`may_live`]) returns false, if no process holds the directory's lock.
+/// Leaves cgroups of other users that this process may not change.
 pub(crate) fn sweep_cgroups(
     layout: &Layout,
     sweep: Sweep,
