@@ -103,13 +103,6 @@ fn image_comes_through_a_pipe() {
     }
 }
 
-#[test]
-fn image_that_is_used_in_place_is_not_imported() {
-    let tare = Tare::new();
-    tare.run(&["image", "import", "host"])
-        .fails(125, &["host is used in place", "tare run host"]);
-}
-
 /// Repairs a store without an index, and does what the repair says.
 fn name_again(tare: &Tare) {
     let said = tare.run(&["store", "check", "--repair"]);
@@ -250,29 +243,6 @@ fn image_unpacks_into_an_empty_directory_only() {
         tare.run(&["image", "unpack", &source, target])
             .fails(125, &["not empty"]);
     }
-}
-
-#[test]
-fn image_that_is_none_leaves_nothing() {
-    need!(root);
-    let tare = Tare::new();
-    for (args, words) in [
-        (["image", "import", "oci:/no/such"], ["/no/such", "ENOENT"]),
-        (
-            ["image", "import", "archive:/etc/passwd"],
-            ["/etc/passwd", "plain text, not a tar archive; try: "],
-        ),
-        (["image", "import", "archive:/etc"], ["EISDIR", "oci:/etc"]),
-        (["image", "remove", "box"], ["box", "not in the store"]),
-        (["image", "inspect", "box"], ["box", "not in the store"]),
-        (["image", "import", "BOX"], ["BOX", "reference"]),
-    ] {
-        let said = tare.run(&args);
-        said.fails(125, &words);
-        assert!(!said.stderr.contains("root:"), "{said:?}");
-    }
-    assert_eq!(tare.run(&["image", "list", "--json"]).ok(), "[]");
-    assert_eq!(tare.scratch(), 0);
 }
 
 #[test]

@@ -5,9 +5,9 @@
 
 pub(crate) mod rpc;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use tare_oracle::User;
 use tempfile::TempDir;
@@ -44,6 +44,10 @@ impl Tare {
             store: user.tempdir(),
             user: Some(user),
         }
+    }
+
+    pub(crate) fn is_root(&self) -> bool {
+        self.user.is_none()
     }
 
     /// Returns a directory that the user can write to.
@@ -106,16 +110,7 @@ impl Tare {
 
     /// Runs `tare` to the end with input.
     pub(crate) fn run_with(&self, args: &[&str], input: &[u8]) -> Said {
-        let mut child = self.command(args).stdin(Stdio::piped()).spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let input = input.to_vec();
-        let writer = std::thread::spawn(move || {
-            // A command need not read all input.
-            let _ = stdin.write_all(&input);
-        });
-        let said = Said::of(child.wait_with_output().unwrap());
-        writer.join().unwrap();
-        said
+        Said::with_input(&mut self.command(args), input)
     }
 
     /// Runs `sh -c script` in a view of the host, with more flags.
@@ -129,13 +124,48 @@ impl Tare {
     /// Counts the files in the store's scratch directory.
     pub(crate) fn scratch(&self) -> usize {
         std::fs::read_dir(self.store.path().join("scratch")).map_or(0, |entries| {
-            entries.flatten().filter(|e| is_dir(&e.path())).count()
+            entries.flatten().filter(|e| e.path().is_dir()).count()
         })
     }
 }
 
-fn is_dir(path: &Path) -> bool {
-    path.is_dir()
+/// A command that has printed `ready`.
+pub(crate) struct Ready {
+    pub(crate) child: Child,
+    out: ChildStdout,
+}
+
+impl Ready {
+    /// Starts a command; returns what it said if it ended instead.
+    pub(crate) fn start(command: &mut Command) -> Result<Self, Said> {
+        let mut child = command.spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        match out.read_exact(&mut [0; "ready\n".len()]) {
+            Ok(()) => Ok(Self { child, out }),
+            Err(_) => Err(Said::of(child.wait_with_output().unwrap())),
+        }
+    }
+
+    /// Sends a signal by name, or a real-time signal by number.
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: &str) {
+        send(&self.child.id().to_string(), signal);
+    }
+
+    /// Returns the rest of the output, and the status.
+    pub(crate) fn end(mut self) -> (String, Option<i32>) {
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        (rest, self.child.wait().unwrap().code())
+    }
+}
+
+/// Sends a signal by name, or a real-time signal by number.
+#[track_caller]
+pub(crate) fn send(pid: &str, signal: &str) {
+    let mut kill = Command::new("kill");
+    let status = kill.args([&format!("-{signal}"), pid]).status();
+    assert!(status.unwrap().success(), "{signal}");
 }
 
 impl Said {
@@ -149,6 +179,20 @@ impl Said {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// Runs a command to the end with input.
+    pub(crate) fn with_input(command: &mut Command, input: &[u8]) -> Self {
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        let writer = std::thread::spawn(move || {
+            // A command need not read all input.
+            let _ = stdin.write_all(&input);
+        });
+        let said = Self::of(child.wait_with_output().unwrap());
+        writer.join().unwrap();
+        said
     }
 
     /// Returns the output of a success.
@@ -176,6 +220,25 @@ impl Said {
         assert_eq!(self.stdout.lines().count(), 1, "{self:?}");
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:?}"))
     }
+}
+
+/// Returns the rows of a table: lines that are neither empty nor remarks.
+pub(crate) fn rows(table: &str) -> impl Iterator<Item = &str> {
+    let is_row = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    table.lines().filter(is_row)
+}
+
+/// Runs a line of bash(1) in which `tare` is the program under test.
+pub(crate) fn shell(tare: &Tare, home: &Path, line: &str) -> Said {
+    let dir = TARE.strip_suffix("/tare").unwrap();
+    let path = format!("{dir}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
+    // Each start of a sandbox copies all mounts of the machine, and keeps each
+    // busy for a moment.
+    let again = "again() { for n in {1..500}; do \"$@\" && return; sleep 0.01; done; false; }";
+    let line = format!("{again}; export -f again; {line}");
+    let mut command = tare.program("/bin/bash", &["-c", &line]);
+    command.env("PATH", path).env("HOME", home).current_dir("/");
+    Said::of(command.output().unwrap())
 }
 
 /// Returns root, and every other kind of caller.
