@@ -4,22 +4,16 @@
 mod common;
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{Said, TARE, Tare, everybody};
-use nix::pty::openpty;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{LocalFlags, tcgetattr};
-use nix::unistd::Pid;
+use common::terminal::{LONG, Terminal};
+use common::{Ready, Said, TARE, Tare, everybody, send};
+use nix::sys::termios::LocalFlags;
 use tare_oracle::need;
-
-/// Longer than any wait here, even on a busy machine.
-const LONG: Duration = Duration::from_secs(60);
 
 /// Prints the modes, size, exclusive use (TIOCGEXCL) and flags of a terminal.
 const STATE: &str = r#"stty -a; perl -MFcntl -e 'my $x = pack("i", 0); ioctl(STDIN, 0x80045440, $x) or die; print "exclusive ", unpack("i", $x), " flags ", fcntl(STDIN, F_GETFL, 0), "\n"'"#;
@@ -32,98 +26,29 @@ for my $file (*STDIN, *STDOUT, *STDERR, $tty) {
 }
 print "d-one\n""#;
 
-/// A shell with job control on a private terminal.
-struct Shell {
-    child: Child,
-    master: File,
-    slave: OwnedFd,
-    chunks: Receiver<Vec<u8>>,
-    seen: String,
-}
-
-impl Shell {
-    /// Starts the shell; `$T` is `tare run`.
-    fn start(tare: &Tare) -> Self {
-        let pty = openpty(None, None).unwrap();
-        let end = || Stdio::from(pty.slave.try_clone().unwrap());
-        let bash = [
-            "--ctty",
-            "bash",
-            "--norc",
-            "--noprofile",
-            "--noediting",
-            "-i",
-        ];
-        let child = tare
-            .program("/usr/bin/setsid", &bash)
-            .env("T", format!("{TARE} run"))
-            .env("PS1", "$ ")
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
-            .spawn()
-            .unwrap();
-        let master = File::from(pty.master);
-        let mut reader = master.try_clone().unwrap();
-        let (sender, chunks) = channel();
-        std::thread::spawn(move || {
-            let mut chunk = [0; 4096];
-            while let Ok(n @ 1..) = reader.read(&mut chunk) {
-                if sender.send(chunk[..n].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut shell = Self {
-            child,
-            master,
-            slave: pty.slave,
-            chunks,
-            seen: String::new(),
-        };
-        shell.expect("$ ");
-        shell
-    }
-
-    /// Reads until `text` comes, and drops all up to it.
-    #[track_caller]
-    fn expect(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + LONG;
-        loop {
-            if let Some(at) = self.seen.find(text) {
-                let rest = self.seen.split_off(at + text.len());
-                return std::mem::replace(&mut self.seen, rest);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.chunks.recv_timeout(left) {
-                Ok(chunk) => self.seen.push_str(&String::from_utf8_lossy(&chunk)),
-                Err(why) => panic!("no {text:?} in {:?}: {why}", self.seen),
-            }
-        }
-    }
-
-    fn send(&mut self, keys: &str) {
-        self.master.write_all(keys.as_bytes()).unwrap();
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn signal(child: &Child, signal: Signal) {
-    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+/// Starts a shell with job control on a private terminal; `$T` is `tare run`.
+fn job_shell(tare: &Tare) -> Terminal {
+    let bash = [
+        "--ctty",
+        "bash",
+        "--norc",
+        "--noprofile",
+        "--noediting",
+        "-i",
+    ];
+    let mut command = tare.program("/usr/bin/setsid", &bash);
+    command.env("T", format!("{TARE} run")).env("PS1", "$ ");
+    let mut shell = Terminal::start(&mut command);
+    shell.expect("$ ");
+    shell
 }
 
 #[test]
 fn terminal_of_the_caller_does_not_go_in() {
     need!(root, overlay, userns);
     for tare in everybody() {
-        let mut shell = Shell::start(&tare);
-        let before = tcgetattr(shell.slave.as_fd()).unwrap();
+        let mut shell = job_shell(&tare);
+        let before = shell.modes();
         assert!(before.local_flags.contains(LocalFlags::ECHO));
         // Checks all three streams, by the modes and by the device.
         shell.send("$T host -- sh -c 'for n in 0 1 2; do test -t $n && echo is-$n; readlink /proc/self/fd/$n; stty -echo rows 5 <&$n; done; (: </dev/tty) && echo is-0; echo e-nd' 2>&1; echo s-tatus-$?\n");
@@ -137,8 +62,7 @@ fn terminal_of_the_caller_does_not_go_in() {
             "{lines:?}"
         );
         assert!(!lines.iter().any(|l| l.contains("pts")), "{lines:?}");
-        let after = tcgetattr(shell.slave.as_fd()).unwrap();
-        assert_eq!(before, after);
+        assert_eq!(before, shell.modes());
     }
 }
 
@@ -151,7 +75,7 @@ fn terminal_of_the_caller_keeps_what_no_mode_tells() {
         std::fs::write(dir.path().join("state"), STATE).unwrap();
         std::fs::write(dir.path().join("change"), CHANGE).unwrap();
         for input in ["", "-i"] {
-            let mut shell = Shell::start(&tare);
+            let mut shell = job_shell(&tare);
             shell.send(&format!("before=$(sh {path}/state)\n"));
             shell.send(&format!(
                 "$T {input} -v {path}:/m host -- perl /m/change; echo s-tatus-$?\n"
@@ -170,7 +94,7 @@ fn terminal_of_the_caller_keeps_what_no_mode_tells() {
 fn terminal_is_read_with_i_alone() {
     need!(root, overlay, userns);
     for tare in everybody() {
-        let mut shell = Shell::start(&tare);
+        let mut shell = job_shell(&tare);
         shell.send("$T host -- sh -c 'cat; cat <&1; echo r-ead' 2>/dev/null; echo s-tatus-$?\n");
         shell.expect("s-tatus-0\r\n");
         shell.send("$T -i host -- sh -c 'echo r-eady; read x; echo got-$x'; echo s-tatus-$?\n");
@@ -191,7 +115,7 @@ fn terminal_is_read_with_i_alone() {
 fn job_in_the_background_stops_when_it_reads() {
     need!(root, overlay, userns);
     for tare in everybody() {
-        let mut shell = Shell::start(&tare);
+        let mut shell = job_shell(&tare);
         shell.send("$T -i host -- cat &\n");
         shell.expect("$ ");
         shell.send("until jobs -s | grep -q Stopped; do sleep 0.1; done; echo h-alted\n");
@@ -215,7 +139,7 @@ fn job_that_is_stopped_stops_the_command() {
         let dir = tare.tempdir();
         let file = dir.path().join("count");
         let path = dir.path().display();
-        let mut shell = Shell::start(&tare);
+        let mut shell = job_shell(&tare);
         shell.send(&format!(
             "$T -v {path}:/m host -- sh -c 'while :; do echo x >>/m/count; sleep 0.01; done'\n"
         ));
@@ -255,7 +179,7 @@ fn job_that_is_stopped_stops_the_command() {
 fn interrupt_key_reaches_the_whole_group() {
     need!(root, overlay, userns);
     for tare in everybody() {
-        let mut shell = Shell::start(&tare);
+        let mut shell = job_shell(&tare);
         let dir = tare.tempdir();
         let child = "trap 'echo c-hild; exit' INT; echo r-eady; while :; do sleep 0.05; done\n";
         std::fs::write(dir.path().join("child"), child).unwrap();
@@ -275,85 +199,49 @@ fn interrupt_key_reaches_the_whole_group() {
     }
 }
 
-#[test]
-fn signals_that_the_caller_ignores_stay_ignored() {
-    need!(root, overlay, userns);
-    for tare in everybody() {
-        let script = format!(
-            "trap '' HUP INT TERM USR1; exec {TARE} run host -- sh -c 'echo ready; read x </tmp/fifo; echo survived; grep SigIgn /proc/self/status'"
-        );
-        let dir = tare.tempdir();
-        let fifo = dir.path().join("fifo");
-        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
-        let script = script.replace(
-            "run host",
-            &format!("run -v {}:/m host", dir.path().display()),
-        );
-        let script = script.replace("/tmp/fifo", "/m/fifo");
-        let mut command = tare.shell(&script);
-        let mut child = command.spawn().unwrap();
-        let mut out = child.stdout.take().unwrap();
-        let mut ready = [0; 6];
-        out.read_exact(&mut ready).unwrap();
-        for number in [
-            Signal::SIGHUP,
-            Signal::SIGINT,
-            Signal::SIGTERM,
-            Signal::SIGUSR1,
-        ] {
-            signal(&child, number);
-        }
-        std::fs::write(&fifo, "go\n").unwrap();
-        let mut rest = String::new();
-        out.read_to_string(&mut rest).unwrap();
-        assert_eq!(rest, "survived\nSigIgn:\t0000000000004203\n");
-        assert_eq!(child.wait().unwrap().code(), Some(0));
-    }
-}
-
-/// Sends a signal by name, or a real-time signal by number.
-#[track_caller]
-fn send(pid: &str, signal: &str) {
-    let mut kill = Command::new("kill");
-    let status = kill.args([&format!("-{signal}"), pid]).status();
-    assert!(status.unwrap().success(), "{signal}");
-}
-
 /// SIGRTMIN+1 of glibc, signal(7).
 const REAL_TIME: &str = "35";
 
 /// Shells without job control start commands behind `&` with INT and QUIT
 /// ignored, and nohup(1) ignores HUP.
 #[test]
-fn signals_ignored_for_jobs_of_a_script_stay_ignored() {
+fn signals_that_the_caller_ignores_stay_ignored() {
     need!(root, overlay, userns);
     for tare in everybody() {
         let dir = tare.tempdir();
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
-        let path = dir.path().display();
         let inside = "echo ready; read x </m/fifo; grep SigIgn /proc/self/status";
-        for (before, prefix, signals, mask) in [
-            ("", "", &["INT", "QUIT"][..], 0x6_u64),
-            ("", "nohup", &["HUP", "INT", "QUIT"], 0x7),
-            ("trap '' 35;", "", &[REAL_TIME], 0x4_0000_0006),
+        let path = dir.path().display();
+        let line = format!("{TARE} run -v {path}:/m host -- sh -c '{inside}'");
+        let own = &["HUP", "INT", "TERM", "USR1"][..];
+        for (script, signals, mask) in [
+            (
+                "trap '' HUP INT TERM USR1; echo $$ >&2; exec TARE",
+                own,
+                0x4203_u64,
+            ),
+            ("TARE & echo $! >&2; wait $!", &["INT", "QUIT"], 0x6),
+            (
+                "nohup TARE & echo $! >&2; wait $!",
+                &["HUP", "INT", "QUIT"],
+                0x7,
+            ),
+            (
+                "trap '' 35; TARE & echo $! >&2; wait $!",
+                &[REAL_TIME],
+                0x4_0000_0006,
+            ),
         ] {
-            let script = format!(
-                "{before} {prefix} {TARE} run -v {path}:/m host -- sh -c '{inside}' & echo $! >&2; wait $!"
-            );
-            let mut child = tare.shell(&script).spawn().unwrap();
-            let mut errors = BufReader::new(child.stderr.take().unwrap());
+            let mut command = tare.shell(&script.replace("TARE", &line));
+            let mut ready = Ready::start(&mut command).unwrap();
             let mut pid = String::new();
+            let mut errors = BufReader::new(ready.child.stderr.take().unwrap());
             errors.read_line(&mut pid).unwrap();
-            let mut out = child.stdout.take().unwrap();
-            let mut ready = [0; 6];
-            out.read_exact(&mut ready).unwrap();
             signals.iter().for_each(|name| send(pid.trim(), name));
             std::fs::write(&fifo, "go\n").unwrap();
-            let mut rest = String::new();
-            out.read_to_string(&mut rest).unwrap();
-            assert_eq!(rest, format!("SigIgn:\t{mask:016x}\n"), "{script}");
-            assert_eq!(child.wait().unwrap().code(), Some(0), "{script}");
+            let ended = (format!("SigIgn:\t{mask:016x}\n"), Some(0));
+            assert_eq!(ready.end(), ended, "{script}");
         }
     }
 }
@@ -362,25 +250,22 @@ fn signals_ignored_for_jobs_of_a_script_stay_ignored() {
 fn signals_are_all_passed_on() {
     need!(root, overlay, userns);
     for tare in everybody() {
-        for name in ["ALRM", "VTALRM", "IO", "WINCH", "CONT", "ABRT", REAL_TIME] {
+        let names = ["ALRM", "VTALRM", "IO", "WINCH", "CONT", "ABRT", REAL_TIME];
+        // For ordinary users a uid of 1000 inside is a subordinate one outside.
+        let cases = names.map(|name| ("0", name)).into_iter();
+        for (user, name) in cases.chain([("0", "TERM"), ("1000", "TERM")]) {
             let script = format!(
                 "trap 'echo caught; exit 7' {name}; echo ready; while :; do sleep 0.05; done"
             );
-            let mut child = tare
-                .command(&["run", "host", "sh", "-c", &script])
-                .spawn()
-                .unwrap();
-            let mut out = child.stdout.take().unwrap();
-            let mut ready = [0; 6];
-            out.read_exact(&mut ready).unwrap();
-            send(&child.id().to_string(), name);
-            let mut rest = String::new();
-            out.read_to_string(&mut rest).unwrap();
-            assert_eq!(
-                (rest.as_str(), child.wait().unwrap().code()),
-                ("caught\n", Some(7)),
-                "{name}"
-            );
+            let args = ["run", "-u", user, "host", "sh", "-c", &script];
+            match Ready::start(&mut tare.command(&args)) {
+                Ok(ready) => {
+                    ready.signal(name);
+                    assert_eq!(ready.end(), ("caught\n".into(), Some(7)), "{user} {name}");
+                }
+                // A single id allows no user but 0.
+                Err(said) => said.fails(125, &["1000", "subuid"]),
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub(crate) mod rpc;
+pub(crate) mod terminal;
 
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
