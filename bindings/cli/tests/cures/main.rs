@@ -10,24 +10,8 @@ mod requests;
 
 use std::path::Path;
 
-use common::{Said, TARE, Tare, everybody};
+use common::{Tare, everybody, shell};
 use tare_oracle::{image, need};
-
-/// Lines of the shell: a wrong line, and the lines that its cure gives.
-type Row = (&'static str, fn(&str) -> Vec<String>);
-
-/// Runs a line in which `tare` is the program under test.
-fn shell(tare: &Tare, home: &Path, line: &str) -> Said {
-    let dir = TARE.strip_suffix("/tare").unwrap();
-    let path = format!("{dir}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
-    // Each start of a sandbox copies all mounts of the machine, and keeps each
-    // busy for a moment.
-    let again = "again() { for n in {1..500}; do \"$@\" && return; sleep 0.01; done; false; }";
-    let line = format!("{again}; export -f again; {line}");
-    let mut command = tare.program("/bin/bash", &["-c", &line]);
-    command.env("PATH", path).env("HOME", home).current_dir("/");
-    Said::of(command.output().unwrap())
-}
 
 /// Returns the cure of a line's last error.
 #[track_caller]
@@ -39,53 +23,49 @@ fn cure(tare: &Tare, home: &Path, line: &str) -> String {
     cure.unwrap_or_else(|| panic!("{line}: {said:?}"))
 }
 
+/// Returns the rows of a table behind its head: a wrong line, and the steps to
+/// right lines.
+fn rows(table: &str) -> impl Iterator<Item = &str> {
+    table.split("\n\n").skip(1)
+}
+
+/// Changes a cure as the steps of a row say; returns the lines to run.
+fn pasted(cure: &str, steps: &str) -> Vec<String> {
+    let (mut cure, mut lines) = (cure.to_owned(), Vec::new());
+    for step in steps.lines().filter(|step| !step.starts_with('#')) {
+        if let Some(change) = step.strip_prefix("s|") {
+            let change = change.strip_suffix('|').and_then(|c| c.split_once('|'));
+            let (from, to) = change.expect(step);
+            assert!(cure.contains(from), "{cure:?}: {step}");
+            cure = cure.replace(from, &to.replace("\\n", "\n"));
+        } else {
+            lines.extend(cure.split('\n').map(|part| step.replace('%', part)));
+        }
+    }
+    assert!(!lines.is_empty(), "{cure}: {steps}");
+    lines
+}
+
+/// Runs the wrong line of a row, then the lines that its cure gives.
 #[track_caller]
-fn follow(tare: &Tare, (wrong, right): Row) {
+fn follow(tare: &Tare, row: &str) {
+    let (wrong, steps) = row.split_once('\n').expect(row);
     let home = tare.tempdir();
     let cure = cure(tare, home.path(), wrong);
-    let lines = right(&cure);
-    assert!(!lines.is_empty(), "{wrong}: {cure}");
-    for line in lines {
+    for line in pasted(&cure, steps) {
         let said = shell(tare, home.path(), &line);
         assert_eq!(said.status, 0, "{wrong}; try: {cure}: {line}: {said:?}");
     }
-}
-
-/// Returns the words of a list: `a, b or c`.
-fn words(cure: &str) -> Vec<String> {
-    let separated = cure.replace(" or ", ", ");
-    separated
-        .split(", ")
-        .map(|word| word.trim_end_matches(',').to_owned())
-        .collect()
-}
-
-/// Returns `tare run FLAGS host true` for each.
-fn runs(flags: impl IntoIterator<Item = String>) -> Vec<String> {
-    let run = |flags| format!("tare run {flags} host true");
-    flags.into_iter().map(run).collect()
-}
-
-fn one(line: impl Into<String>) -> Vec<String> {
-    vec![line.into()]
-}
-
-/// Adds a value to an option of `-v` or `--tmpfs`, if needed.
-fn valued(option: &str) -> String {
-    option.replace("SIZE", "1m").replace("OCTAL", "700")
 }
 
 #[test]
 fn user_who_may_not_mount_runs_a_sandbox() {
     need!(root, overlay, userns, user("plain"));
     let tare = Tare::of(tare_oracle::ordinary_user(false));
-    follow(
-        &tare,
-        ("mkdir $HOME/m; tare mount host $HOME/m", |cure| {
-            assert_eq!(cure, "root; or a sandbox, which needs none");
-            one("tare run host ls /etc/passwd")
-        }),
-    );
+    let row = "mkdir $HOME/m; tare mount host $HOME/m\n\
+               s|root; or a sandbox, which needs none||\n\
+               tare run host ls /etc/passwd %";
+    follow(&tare, row);
     let home = tare.tempdir();
     let at = home.path().display().to_string();
     let root = Tare::new();
@@ -97,34 +77,22 @@ fn user_who_may_not_mount_runs_a_sandbox() {
 fn user_without_a_home_names_a_store() {
     need!(root, user("plain"));
     let tare = Tare::of(tare_oracle::ordinary_user(false));
-    let list = "env -u HOME -u TARE_STORE tare image list";
-    follow(
-        &tare,
-        (list, |cure| {
-            let store = cure.replace("/some/directory", "$HOME/own");
-            one(format!("env {store} sh -c 'unset HOME; tare image list'"))
-        }),
-    );
+    let row = "env -u HOME -u TARE_STORE tare image list\n\
+               s|/some/directory|$HOME/own|\n\
+               env % sh -c 'unset HOME; tare image list'";
+    follow(&tare, row);
 }
 
 #[test]
 fn user_of_a_store_that_is_not_theirs_has_another() {
     need!(root, user("plain"));
     let tare = Tare::of(tare_oracle::ordinary_user(false));
-    let doctor = "tare --store /root/none doctor | grep ' store  ' >&2; exit 1";
-    follow(
-        &tare,
-        (doctor, |cure| {
-            let cure = cure.strip_suffix(", for a directory of your own").unwrap();
-            let (variable, flag) = cure.split_once(", or ").unwrap();
-            let lines = [format!("{variable} tare"), format!("tare {flag}")];
-            let doctor = |line: String| {
-                let own = line.replace("DIR", "$HOME/own");
-                format!("{own} doctor | grep '^ok *store  '")
-            };
-            lines.map(doctor).into()
-        }),
-    );
+    let row = "tare --store /root/none doctor | grep ' store  ' >&2; exit 1\n\
+               s|, for a directory of your own||\n\
+               s|DIR|$HOME/own|\n\
+               s|, or | tare\\ntare |\n\
+               % doctor | grep '^ok *store  '";
+    follow(&tare, row);
 }
 
 /// Root has the limits if a user has no cgroup.
