@@ -3,20 +3,10 @@
 
 mod common;
 
-use common::rpc::Rpc;
+use common::rpc::{Rpc, holds};
 use common::{Tare, everybody};
 use serde_json::Value;
 use tare_oracle::need;
-
-/// Returns whether `whole` has everything in `part`, with the same values.
-fn holds(whole: &Value, part: &Value) -> bool {
-    match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => part
-            .iter()
-            .all(|(key, part)| whole.get(key).is_some_and(|whole| holds(whole, part))),
-        (whole, part) => whole == part,
-    }
-}
 
 /// Returns every conversation: lines with their numbers, and whether tare
 /// writes them.

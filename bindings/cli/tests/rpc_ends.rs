@@ -6,14 +6,10 @@ mod common;
 
 use std::time::Duration;
 
-use common::rpc::Rpc;
+use common::rpc::{Rpc, none};
 use common::{Tare, everybody};
-use serde_json::{Value, json};
+use serde_json::json;
 use tare_oracle::{Host, need};
-
-fn none() -> Value {
-    json!({})
-}
 
 #[test]
 fn rpc_everything_is_closed_at_the_end_of_the_input() {

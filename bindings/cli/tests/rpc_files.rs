@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `tare rpc`: files in and out of sandboxes, as root and as ordinary users;
-//! and refusals.
+//! `tare rpc`: files in and out of sandboxes, as root and as ordinary users.
 
 mod common;
 
@@ -10,6 +9,7 @@ use std::path::Path;
 
 use common::rpc::{Rpc, base64, bytes};
 use common::{Tare, everybody};
+use nix::errno::Errno;
 use serde_json::{Value, json};
 use tare_oracle::need;
 
@@ -37,61 +37,14 @@ fn path(path: &Path) -> Value {
 }
 
 #[test]
-fn rpc_files_are_written_and_read_byte_for_byte() {
-    need!(root, overlay, userns);
-    for tare in everybody() {
-        let (mut rpc, _host) = opened(&tare);
-        let name = base64(b"/tmp/\xff name");
-        let data = binary();
-        let write = json!({"path": name, "data": base64(&data), "mode": "640"});
-        ask(&mut rpc, "write_file", write).ok();
-        let read = ask(&mut rpc, "read_file", json!({"path": name}));
-        assert_eq!(bytes(&read.ok()["data"]), data);
-        let more = json!({"path": name, "data": "end", "append": true});
-        ask(&mut rpc, "write_file", more).ok();
-        let found = ask(&mut rpc, "stat", json!({"path": name}));
-        assert_eq!(found.ok()["size"], data.len() + 3);
-        assert_eq!(found.ok()["mode"], "640");
-        let again = json!({"path": name, "data": "", "exclusive": true});
-        let again = ask(&mut rpc, "write_file", again);
-        assert_eq!(again.error().2, Some(libc_errno("EEXIST")));
-        // The content is replaced, not kept.
-        ask(
-            &mut rpc,
-            "write_file",
-            json!({"path": name, "data": "short"}),
-        )
-        .ok();
-        let read = ask(&mut rpc, "read_file", json!({"path": name}));
-        assert_eq!(read.ok()["data"], "short");
-        let made = json!({"path": "/tmp/d/e", "parents": true, "mode": "700"});
-        ask(&mut rpc, "mkdir", made).ok();
-        let listed = ask(&mut rpc, "list_dir", json!({"path": "/tmp/d"}));
-        assert_eq!(listed.ok()["entries"][0]["name"], "e");
-        assert_eq!(listed.ok()["entries"][0]["type"], "directory");
-        assert_eq!(listed.ok()["entries"].as_array().unwrap().len(), 1);
-        let kept = ask(&mut rpc, "remove", json!({"path": "/tmp/d"}));
-        assert_eq!(kept.error().2, Some(libc_errno("ENOTEMPTY")));
-        let gone = json!({"path": "/tmp/d", "recursive": true});
-        ask(&mut rpc, "remove", gone).ok();
-        let gone = ask(&mut rpc, "stat", json!({"path": "/tmp/d"}));
-        assert_eq!(gone.error().0, "not_found");
-        assert_eq!(rpc.finish(), (vec![], 0));
-    }
-}
-
-fn libc_errno(name: &str) -> i64 {
-    use nix::errno::Errno;
-    let errno = match name {
-        "EEXIST" => Errno::EEXIST,
-        "ENOTEMPTY" => Errno::ENOTEMPTY,
-        "ENOENT" => Errno::ENOENT,
-        "EFBIG" => Errno::EFBIG,
-        "EISDIR" => Errno::EISDIR,
-        "EACCES" => Errno::EACCES,
-        other => panic!("{other}"),
-    };
-    errno as i64
+fn rpc_file_of_many_bytes_is_written_and_read() {
+    need!(root, overlay);
+    let tare = Tare::new();
+    let (mut rpc, _host) = opened(&tare);
+    let write = json!({"path": "/tmp/file", "data": base64(&binary())});
+    ask(&mut rpc, "write_file", write).ok();
+    let read = ask(&mut rpc, "read_file", json!({"path": "/tmp/file"}));
+    assert_eq!(bytes(&read.ok()["data"]), binary());
 }
 
 /// Makes a directory with hard cases for a copy.
@@ -152,7 +105,7 @@ fn rpc_trees_go_in_and_come_out_as_they_were() {
         let tar = json!({"path": "/tmp/put", "archive": path(&here("out.tar"))});
         ask(&mut rpc, "get_tar", tar.clone()).ok();
         let again = ask(&mut rpc, "get_tar", tar);
-        assert_eq!(again.error().2, Some(libc_errno("EEXIST")));
+        assert_eq!(again.error().2, Some(Errno::EEXIST as i64));
         fs::create_dir(here("untarred")).unwrap();
         let status = std::process::Command::new("tar")
             .arg("-xpf")
@@ -171,12 +124,6 @@ fn rpc_trees_go_in_and_come_out_as_they_were() {
         assert_eq!(
             (same.ok()["exit_code"].clone(), same.out()),
             (json!(0), "".into())
-        );
-        let missing = json!({"dir": "/tmp/in", "archive": path(&here("none.tar"))});
-        let missing = ask(&mut rpc, "put_tar", missing);
-        assert_eq!(
-            missing.error(),
-            ("not_found", "open archive", Some(libc_errno("ENOENT")))
         );
         assert_eq!(rpc.finish(), (vec![], 0));
         assert_eq!(tare.scratch(), 0);
@@ -233,120 +180,4 @@ fn rpc_files_lead_nowhere_outside() {
         assert!(!Path::new("/escaped").exists() && !Path::new("/tmp/escaped").exists());
         assert_eq!(rpc.finish(), (vec![], 0));
     }
-}
-
-#[test]
-fn rpc_files_that_cannot_be_had_are_refused_with_a_reason() {
-    need!(root, overlay);
-    let tare = Tare::new();
-    let (mut rpc, host) = opened(&tare);
-    let nowhere = host.path().join("no/where");
-    for (method, params, kind, errno) in [
-        ("read_file", json!({"path": "/none"}), "not_found", "ENOENT"),
-        ("read_file", json!({"path": "/tmp"}), "os", "EISDIR"),
-        ("list_dir", json!({"path": "/none"}), "not_found", "ENOENT"),
-        (
-            "get",
-            json!({"path": "/none", "local": path(&host.path().join("x"))}),
-            "not_found",
-            "ENOENT",
-        ),
-        (
-            "get_tar",
-            json!({"path": "/none", "archive": path(&host.path().join("x.tar"))}),
-            "not_found",
-            "ENOENT",
-        ),
-        (
-            "get_tar",
-            json!({"path": "/etc", "archive": path(&nowhere)}),
-            "not_found",
-            "ENOENT",
-        ),
-        (
-            "put",
-            json!({"path": "/tmp/x", "local": path(&nowhere)}),
-            "not_found",
-            "ENOENT",
-        ),
-    ] {
-        let reply = ask(&mut rpc, method, params.clone());
-        let (seen, _, number) = reply.error();
-        assert_eq!(
-            (seen, number),
-            (kind, Some(libc_errno(errno))),
-            "{method} {params}: {reply:?}"
-        );
-    }
-    // No partial file stays.
-    assert_eq!(fs::read_dir(host.path()).unwrap().count(), 0);
-    rpc.script("a", "truncate -s 9M /tmp/big", json!({})).ok();
-    let big = ask(&mut rpc, "read_file", json!({"path": "/tmp/big"}));
-    assert_eq!(big.error().2, Some(libc_errno("EFBIG")));
-    let cure = &big.last.as_ref().unwrap()["error"]["cure"];
-    assert_eq!(cure, "\"get\"");
-    let limit = ask(
-        &mut rpc,
-        "read_file",
-        json!({"path": "/tmp/big", "limit": "16m"}),
-    );
-    assert_eq!(limit.error().1, "check request: limit");
-    let data = json!({"path": "/tmp/x", "data": {"base64": "no base64!"}});
-    assert_eq!(ask(&mut rpc, "write_file", data).error().0, "invalid");
-    for path in ["relative", "", "/a\0b"] {
-        let reply = ask(&mut rpc, "stat", json!({"path": path}));
-        assert_eq!(reply.error().0, "invalid", "{path:?}: {reply:?}");
-    }
-    assert_eq!(rpc.script("a", "echo fine", json!({})).out(), "fine\n");
-}
-
-#[test]
-fn rpc_files_of_a_user_are_what_the_user_may_have() {
-    need!(root, overlay);
-    let tare = Tare::new();
-    let (mut rpc, host) = opened(&tare);
-    let script = "umask 077; mkdir /d; echo x >/d/file";
-    rpc.script("a", script, json!({})).ok();
-    fs::write(host.path().join("file"), "x").unwrap();
-    let local = path(&host.path().join("file"));
-    let (new, tar) = (host.path().join("new"), host.path().join("new.tar"));
-    let all = path(&host.path().join("all.tar"));
-    ask(
-        &mut rpc,
-        "get_tar",
-        json!({"path": "/d/file", "archive": all}),
-    )
-    .ok();
-    for (method, params) in [
-        ("read_file", json!({"path": "/d/file"})),
-        ("write_file", json!({"path": "/d/file", "data": "y"})),
-        ("list_dir", json!({"path": "/d"})),
-        ("stat", json!({"path": "/d/file"})),
-        ("mkdir", json!({"path": "/d/new"})),
-        ("remove", json!({"path": "/d/file"})),
-        ("put", json!({"path": "/d/new", "local": local})),
-        ("get", json!({"path": "/d/file", "local": path(&new)})),
-        ("get_tar", json!({"path": "/d/file", "archive": path(&tar)})),
-        ("put_tar", json!({"dir": "/d", "archive": all})),
-    ] {
-        let mut of_user = params.clone();
-        of_user["user"] = "65534:65534".into();
-        let reply = ask(&mut rpc, method, of_user);
-        let (kind, _, number) = reply.error();
-        assert_eq!(
-            (kind, number),
-            ("permission", Some(libc_errno("EACCES"))),
-            "{method}: {reply:?}"
-        );
-    }
-    let made = json!({"path": "/tmp/mine", "user": "65534:65534"});
-    ask(&mut rpc, "mkdir", made).ok();
-    let owner = rpc.script("a", "stat -c %u:%g /tmp/mine; cat /d/file", json!({}));
-    assert_eq!(owner.out(), "65534:65534\nx\n");
-    let unknown = json!({"path": "/d/file", "user": "nosuch"});
-    let refused = ask(&mut rpc, "read_file", unknown);
-    assert_eq!(
-        (refused.error().0, refused.error().1),
-        ("not_found", "look up user")
-    );
 }

@@ -85,6 +85,56 @@ impl Reply {
     }
 }
 
+/// Returns the parameters of a request that needs none.
+pub(crate) fn none() -> Value {
+    json!({})
+}
+
+/// Returns whether `whole` has everything in `part`, with the same values.
+pub(crate) fn holds(whole: &Value, part: &Value) -> bool {
+    match (whole, part) {
+        (Value::Object(whole), Value::Object(part)) => part
+            .iter()
+            .all(|(key, part)| whole.get(key).is_some_and(|whole| holds(whole, part))),
+        (Value::Array(whole), Value::Array(part)) => {
+            whole.len() == part.len() && whole.iter().zip(part).all(|(a, b)| holds(a, b))
+        }
+        (whole, part) => whole == part,
+    }
+}
+
+/// A row of `requests.txt`.
+pub(crate) struct Row<'a> {
+    pub(crate) of_root: bool,
+    pub(crate) method: &'a str,
+    params: &'a str,
+    /// False if the answer is an error that the schema does not tell.
+    pub(crate) in_schema: bool,
+    pub(crate) answer: &'a str,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn new(row: &'a str) -> Self {
+        let of_root = row.strip_prefix("root: ");
+        let line = of_root.unwrap_or(row);
+        let told = line.split_once(" => ");
+        let (request, answer) = told.or_else(|| line.split_once(" ~> ")).expect(row);
+        let (method, params) = request.split_once(' ').expect(row);
+        Self {
+            of_root: of_root.is_some(),
+            method,
+            params,
+            in_schema: told.is_some(),
+            answer,
+        }
+    }
+
+    pub(crate) fn params(&self) -> Value {
+        let params = self.params.replace('@', r#""sandbox": "a""#);
+        serde_json::from_str(&params).expect(&params)
+    }
+}
+
 /// Decodes a string or `{"base64": ...}`.
 pub(crate) fn bytes(data: &Value) -> Vec<u8> {
     match data.as_str() {
@@ -173,6 +223,25 @@ impl<'a> Rpc<'a> {
     pub(crate) fn call(&mut self, method: &str, params: Value) -> Reply {
         let id = self.send(method, params);
         self.answer(id)
+    }
+
+    /// Sends the request of a row of `requests.txt`, and compares the answer.
+    #[track_caller]
+    pub(crate) fn check(&mut self, text: &str) {
+        let row = Row::new(text);
+        let wanted = serde_json::from_str::<Value>(row.answer);
+        if row.method == "sh" {
+            let reply = self.script("a", row.params, none());
+            return assert_eq!(reply.out(), wanted.expect(text), "{text}");
+        }
+        let reply = self.call(row.method, row.params());
+        if let Ok(part) = wanted {
+            return assert!(holds(reply.ok(), &part), "{text}: {reply:?}");
+        }
+        let (kind, step, errno) = reply.error();
+        let errno = errno.map_or(String::new(), |number| format!("; {number}"));
+        assert_eq!(format!("{kind}; {step}{errno}"), row.answer, "{text}");
+        assert!(reply.events.is_empty(), "{text}: {reply:?}");
     }
 
     /// Opens a view of the host.
