@@ -14,7 +14,7 @@ use crate::call::Call;
 use crate::client::unknown;
 use crate::command::{Command, Order};
 use crate::id::Id;
-use crate::params::command::Run;
+use crate::params::command::{Input, Run};
 use crate::params::files::Ask;
 use crate::params::sandbox::{Hello, Open, OpenPool};
 use crate::pool::{self, PoolHandle};
@@ -33,49 +33,40 @@ impl Session<'_> {
             let why = format_args!("{} bytes are more than {NAME}", text.len());
             return Err(Error::new(Kind::Invalid, "check request: id", why));
         }
-        let (sandbox, task) = match call {
-            Call::Hello(hello) => return self.hello(id, &hello),
-            Call::Open(open) => return self.open(id, open, length),
-            Call::OpenPool(open) => return self.open_pool(id, open, length),
-            Call::ClosePool(close) => return self.close_pool(id, &close.pool, length),
-            Call::Run(run) => return self.run(id, run, length),
-            Call::Input(input) => {
-                let at = self.find(&input.command)?;
-                self.commands[at].check_input()?;
-                self.client.hold(id, length)?;
-                let (data, eof) = (input.data.0, input.eof);
-                self.commands[at].send(id.clone(), data, eof, &mut self.client);
-                return Ok(());
+        match call {
+            Call::Hello(hello) => self.hello(id, &hello),
+            Call::Open(open) => self.open(id, open, length),
+            Call::OpenPool(open) => self.open_pool(id, open, length),
+            Call::ClosePool(close) => self.close_pool(id, &close.pool, length),
+            Call::Run(run) => self.run(id, run, length),
+            Call::Input(input) => self.input(id, input, length),
+            Call::Signal(to) => self.order(id, &to.command, Order::Signal(to.signal.0)),
+            Call::Kill(to) => self.order(id, &to.command, Order::Kill),
+            Call::Resize(to) => self.order(id, &to.command, Order::Resize(to.size())),
+            Call::List(of) => self.list(id, &of.sandbox),
+            Call::Cancel(cancel) => self.cancel(id, &cancel.request),
+            Call::ReadFile(ask) => self.ask_files(id, length, ask),
+            Call::WriteFile(ask) => self.ask_files(id, length, ask),
+            Call::ListDir(ask) => self.ask_files(id, length, ask),
+            Call::Stat(ask) => self.ask_files(id, length, ask),
+            Call::Mkdir(ask) => self.ask_files(id, length, ask),
+            Call::Remove(ask) => self.ask_files(id, length, ask),
+            Call::Put(ask) => self.ask_files(id, length, ask),
+            Call::Get(ask) => self.ask_files(id, length, ask),
+            Call::PutTar(ask) => self.ask_files(id, length, ask),
+            Call::GetTar(ask) => self.ask_files(id, length, ask),
+            Call::Reset(of) => self.ask(&of.sandbox, id, length, Task::Reset),
+            Call::Freeze(of) => self.ask(&of.sandbox, id, length, Task::Freeze),
+            Call::Thaw(of) => self.ask(&of.sandbox, id, length, Task::Thaw),
+            Call::Measure(of) => self.ask(&of.sandbox, id, length, Task::Usage),
+            Call::SetLimits(of) => {
+                let task = Task::SetLimits(Box::new(of.limits));
+                self.ask(&of.sandbox, id, length, task)
             }
-            Call::Signal(signal) => {
-                return self.order(id, &signal.command, Order::Signal(signal.signal.0));
-            }
-            Call::Kill(kill) => return self.order(id, &kill.command, Order::Kill),
-            Call::Resize(resize) => {
-                return self.order(id, &resize.command, Order::Resize(resize.size()));
-            }
-            Call::List(list) => return self.list(id, &list.sandbox),
-            Call::Cancel(cancel) => return self.cancel(id, &cancel.request),
-            Call::ReadFile(ask) => return self.ask_files(id, length, ask),
-            Call::WriteFile(ask) => return self.ask_files(id, length, ask),
-            Call::ListDir(ask) => return self.ask_files(id, length, ask),
-            Call::Stat(ask) => return self.ask_files(id, length, ask),
-            Call::Mkdir(ask) => return self.ask_files(id, length, ask),
-            Call::Remove(ask) => return self.ask_files(id, length, ask),
-            Call::Put(ask) => return self.ask_files(id, length, ask),
-            Call::Get(ask) => return self.ask_files(id, length, ask),
-            Call::PutTar(ask) => return self.ask_files(id, length, ask),
-            Call::GetTar(ask) => return self.ask_files(id, length, ask),
-            Call::Reset(reset) => (reset.sandbox, Task::Reset),
-            Call::Freeze(freeze) => (freeze.sandbox, Task::Freeze),
-            Call::Thaw(thaw) => (thaw.sandbox, Task::Thaw),
-            Call::Measure(measure) => (measure.sandbox, Task::Usage),
-            Call::SetLimits(set) => (set.sandbox, Task::SetLimits(Box::new(set.limits))),
-            Call::WatchSandbox(watch) => (watch.sandbox, Task::Watch),
-            Call::Inspect(inspect) => (inspect.sandbox, Task::Effective),
-            Call::Close(close) => (close.sandbox, Task::Close),
-        };
-        self.ask(&sandbox, id, length, task)
+            Call::WatchSandbox(of) => self.ask(&of.sandbox, id, length, Task::Watch),
+            Call::Inspect(of) => self.ask(&of.sandbox, id, length, Task::Effective),
+            Call::Close(of) => self.ask(&of.sandbox, id, length, Task::Close),
+        }
     }
 
     /// Gives a task to the sandbox's worker.
@@ -168,6 +159,15 @@ impl Session<'_> {
         let sandbox = run.sandbox.clone();
         self.ask(&sandbox, id, length, Task::Run(Box::new(run)))?;
         self.commands.push(command);
+        Ok(())
+    }
+
+    fn input(&mut self, id: &Id, input: Input, length: usize) -> Result<()> {
+        let at = self.find(&input.command)?;
+        self.commands[at].check_input()?;
+        self.client.hold(id, length)?;
+        let (data, eof) = (input.data.0, input.eof);
+        self.commands[at].send(id.clone(), data, eof, &mut self.client);
         Ok(())
     }
 
