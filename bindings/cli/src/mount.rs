@@ -17,8 +17,8 @@ use crate::value;
 /// Flags of `tare mount`.
 #[derive(Debug, Args)]
 pub(crate) struct Mount {
-    /// As for `tare run`: host (the file system of / alone), dir:PATH,
-    /// oci:PATH[:TAG], archive:FILE, or a name in the store
+    /// As for `tare run`: `host` (the file system of / alone), `dir:PATH`,
+    /// `oci:PATH[:TAG]`, `archive:FILE`, or a name in the store
     image: String,
     /// Directory to mount on
     dir: PathBuf,

@@ -15,7 +15,7 @@ pub(crate) struct Tag {
     /// Image of the store
     #[arg(value_name = "REFERENCE")]
     reference: Reference,
-    /// Further name, NAME[:TAG]; another image with the name loses it
+    /// Further name, `NAME[:TAG]`; another image with the name loses it
     #[arg(value_name = "NAME")]
     name: Reference,
 }

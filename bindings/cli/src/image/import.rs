@@ -21,7 +21,7 @@ pub(crate) struct Import {
     /// `oci:PATH[:TAG]` or `archive:FILE`
     #[arg(value_name = "REFERENCE")]
     reference: Reference,
-    /// Name for the image, NAME[:TAG]; another image with the name loses it
+    /// Name for the image, `NAME[:TAG]`; another image with the name loses it
     #[arg(value_name = "NAME")]
     names: Vec<Reference>,
     /// Further name, as a flag
@@ -30,13 +30,8 @@ pub(crate) struct Import {
     /// Image of an archive with several, by its name there
     #[arg(long, value_name = "NAME")]
     select: Option<String>,
-    /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
-    #[arg(long)]
-    platform: Option<Platform>,
-    /// Return before the image is on the disk: a power cut may leave it damaged
-    /// or absent
-    #[arg(long)]
-    no_sync: bool,
+    #[command(flatten)]
+    layers: Layers,
 }
 
 /// Flags of `tare image load`.
@@ -50,13 +45,8 @@ pub(crate) struct Load {
     /// Only the image of this name there [default: every image]
     #[arg(long, value_name = "NAME")]
     select: Option<String>,
-    /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
-    #[arg(long)]
-    platform: Option<Platform>,
-    /// Return before the images are on the disk: a power cut may leave them
-    /// damaged or absent
-    #[arg(long)]
-    no_sync: bool,
+    #[command(flatten)]
+    layers: Layers,
 }
 
 /// Flags of `tare image unpack`.
@@ -70,6 +60,13 @@ pub(crate) struct Unpack {
     /// Image of an archive with several, by its name there
     #[arg(long, value_name = "NAME")]
     select: Option<String>,
+    #[command(flatten)]
+    layers: Layers,
+}
+
+/// Flags for the layers that are read.
+#[derive(Debug, Args)]
+struct Layers {
     /// OS/ARCHITECTURE[/VARIANT] of an index [default: this machine's]
     #[arg(long)]
     platform: Option<Platform>,
@@ -77,6 +74,18 @@ pub(crate) struct Unpack {
     /// damaged or absent
     #[arg(long)]
     no_sync: bool,
+}
+
+impl Layers {
+    /// Returns the options to read the image `select` of an archive.
+    fn options(&self, select: &Option<String>) -> ImportOptions {
+        ImportOptions {
+            select: select.clone(),
+            platform: self.platform.clone(),
+            sync: !self.no_sync,
+            ..ImportOptions::default()
+        }
+    }
 }
 
 pub(super) fn import(store: &Store, flags: &Import) -> Result<()> {
@@ -91,13 +100,8 @@ pub(super) fn import(store: &Store, flags: &Import) -> Result<()> {
         .flatten()
         .cloned()
         .collect();
-    let options = ImportOptions {
-        names: names.clone(),
-        select: flags.select.clone(),
-        platform: flags.platform.clone(),
-        sync: !flags.no_sync,
-        ..ImportOptions::default()
-    };
+    let mut options = flags.layers.options(&flags.select);
+    options.names.clone_from(&names);
     let image = store.images().import(what, &options, &mut Bars::new())?;
     let names: Vec<String> = names.iter().filter_map(Reference::stored_name).collect();
     told(&image, &names)
@@ -105,12 +109,7 @@ pub(super) fn import(store: &Store, flags: &Import) -> Result<()> {
 
 pub(super) fn load(store: &Store, flags: &Load) -> Result<()> {
     let file = flags.file.iter().chain(&flags.input).next();
-    let options = ImportOptions {
-        select: flags.select.clone(),
-        platform: flags.platform.clone(),
-        sync: !flags.no_sync,
-        ..ImportOptions::default()
-    };
+    let options = flags.layers.options(&flags.select);
     let images = match file.filter(|file| *file != Path::new("-")) {
         Some(file) => {
             let reference = Reference::Archive(file.clone());
@@ -149,12 +148,7 @@ fn told(image: &Image, names: &[String]) -> Result<()> {
 }
 
 pub(super) fn unpack(store: &Store, flags: &Unpack) -> Result<()> {
-    let options = ImportOptions {
-        select: flags.select.clone(),
-        platform: flags.platform.clone(),
-        sync: !flags.no_sync,
-        ..ImportOptions::default()
-    };
+    let options = flags.layers.options(&flags.select);
     store
         .unpack(&flags.reference, &flags.dir, &options, &mut Bars::new())
         .map(|config| noted(&config.notes))

@@ -409,27 +409,4 @@ mod tests {
             "try: TARE_BLESS=1 cargo test -p tare-cli page"
         );
     }
-
-    #[test]
-    fn flag_that_asks_for_nothing_is_taken() {
-        let parse = |args: &[&str]| {
-            let command = Foreign::augment_args(clap::Command::new("run"));
-            let matches = command.try_get_matches_from([&["run"], args].concat());
-            Foreign::from_arg_matches(&matches.unwrap())
-                .unwrap()
-                .check()
-        };
-        assert!(parse(&["--pull", "never", "--detach=false", "--sig-proxy"]).is_ok());
-        assert!(parse(&["--restart=no", "--no-healthcheck", "--platform=linux"]).is_ok());
-        for (args, part) in [
-            (&["-d"][..], "try: tare run ... &"),
-            (&["--pull=always"], "skopeo copy"),
-            (&["-p", "80:80"], "--network host"),
-            (&["--sig-proxy=false"], "setsid"),
-        ] {
-            let error = parse(args).unwrap_err();
-            assert_eq!(error.kind(), Kind::Unsupported);
-            assert!(error.to_string().contains(part), "{error}");
-        }
-    }
 }

@@ -130,16 +130,4 @@ mod tests {
             );
         }
     }
-
-    #[test]
-    fn id_file_is_there_only_with_an_id() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("id");
-        drop(create(&path).unwrap());
-        assert!(!path.exists());
-        create(&path).unwrap().write("7-1").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "7-1");
-        assert_eq!(create(&path).err().unwrap().kind(), Kind::Exists);
-        assert!(path.exists());
-    }
 }
