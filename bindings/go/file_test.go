@@ -27,9 +27,7 @@ func TestFilesAreChangedAsByOS(t *testing.T) {
 	stat := func(name string) os.FileInfo {
 		t.Helper()
 		info, err := sb.Lstat(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ok(t, err)
 		return info
 	}
 	then := time.Unix(1234567890, 987654321)
@@ -94,42 +92,27 @@ func TestFilesAreChangedAsByOS(t *testing.T) {
 func TestFilesAsAUserHaveTheRightsOfTheUser(t *testing.T) {
 	sb, here := open(t), t.TempDir()
 	for _, name := range []string{"/tmp/own", "/tmp/shut"} {
-		if err := sb.Mkdir(name, 0o777); err != nil {
-			t.Fatal(err)
-		}
+		ok(t, sb.Mkdir(name, 0o777))
 	}
 	for name, text := range map[string]string{"/tmp/own/a": "text", "/tmp/shut/a": "secret"} {
-		if err := sb.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		ok(t, sb.WriteFile(name, []byte(text), 0o600))
 	}
 	for _, name := range []string{"/tmp/own", "/tmp/shut"} {
-		if err := sb.Chmod(name, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		ok(t, sb.Chmod(name, 0o700))
 	}
 	owner := "7"
 	if err := sb.Chown("/tmp/own", 7, 7); errors.Is(err, syscall.EINVAL) {
 		// In a sandbox with a single id, no other user's rights exist.
-		if _, err := sb.As(owner).ReadDir("/tmp"); !errors.Is(err, syscall.EINVAL) {
-			t.Fatal(err)
-		}
+		fails(t, errOf(sb.As(owner).ReadDir("/tmp")), syscall.EINVAL)
 		owner = "0"
-	} else if err != nil {
-		t.Fatal(err)
-	} else if err := sb.Chown("/tmp/own/a", 7, 7); err != nil {
-		t.Fatal(err)
+	} else {
+		ok(t, err)
+		ok(t, sb.Chown("/tmp/own/a", 7, 7))
 	}
 	as := sb.As(owner)
-	if text, err := as.ReadFile("/tmp/own/a"); err != nil || string(text) != "text" {
-		t.Fatalf("%q, %v", text, err)
-	}
-	if text, err := fs.ReadFile(as.FS(), "tmp/own/a"); err != nil || string(text) != "text" {
-		t.Fatalf("%q, %v", text, err)
-	}
-	if err := as.WriteFile("/tmp/own/made", []byte("x"), 0o640); err != nil {
-		t.Fatal(err)
-	}
+	says(t, "text")(as.ReadFile("/tmp/own/a"))
+	says(t, "text")(fs.ReadFile(as.FS(), "tmp/own/a"))
+	ok(t, as.WriteFile("/tmp/own/made", []byte("x"), 0o640))
 	made, err := as.Stat("/tmp/own/made")
 	if err != nil || fmt.Sprint(made.Sys().(*syscall.Stat_t).Uid) != owner {
 		t.Fatal(made, err)
@@ -141,25 +124,23 @@ func TestFilesAsAUserHaveTheRightsOfTheUser(t *testing.T) {
 		return
 	}
 	for name, call := range map[string]func(string) error{
-		"ReadFile":  func(name string) error { _, err := as.ReadFile(name); return err },
+		"ReadFile":  func(name string) error { return errOf(as.ReadFile(name)) },
 		"WriteFile": func(name string) error { return as.WriteFile(name, nil, 0) },
-		"OpenFile":  func(name string) error { _, err := as.OpenFile(name, os.O_RDONLY, 0); return err },
-		"Stat":      func(name string) error { _, err := as.Stat(name); return err },
-		"FS":        func(name string) error { _, err := as.FS().Open(name[1:]); return err },
+		"OpenFile":  func(name string) error { return errOf(as.OpenFile(name, os.O_RDONLY, 0)) },
+		"Stat":      func(name string) error { return errOf(as.Stat(name)) },
+		"FS":        func(name string) error { return errOf(as.FS().Open(name[1:])) },
 		"Chmod":     func(name string) error { return as.Chmod(name, 0) },
 		"Remove":    as.Remove,
 		"RemoveAll": as.RemoveAll,
 		"Symlink":   func(name string) error { return as.Symlink("x", name+"x") },
-		"Put":       func(name string) error { _, err := as.Put(os.DevNull, name+"x"); return err },
-		"GetTar":    func(name string) error { _, err := as.GetTar(name, io.Discard); return err },
+		"Put":       func(name string) error { return errOf(as.Put(os.DevNull, name+"x")) },
+		"GetTar":    func(name string) error { return errOf(as.GetTar(name, io.Discard)) },
 	} {
 		if err := call("/tmp/shut/a"); !errors.Is(err, fs.ErrPermission) && name != "Put" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if text, err := sb.ReadFile("/tmp/shut/a"); err != nil || string(text) != "secret" {
-		t.Fatalf("%q, %v", text, err)
-	}
+	says(t, "secret")(sb.ReadFile("/tmp/shut/a"))
 }
 
 func TestUsersAreLookedUp(t *testing.T) {
@@ -181,22 +162,18 @@ func TestUsersAreLookedUp(t *testing.T) {
 	if tare.Handles() != held {
 		t.Fatalf("%d handles, then %d", held, tare.Handles())
 	}
-	if err := sb.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := sb.As("root").ReadFile("/etc/passwd"); !errors.Is(err, fs.ErrClosed) {
-		t.Fatal(err)
-	}
+	ok(t, sb.Close())
+	fails(t, errOf(sb.As("root").ReadFile("/etc/passwd")), fs.ErrClosed)
 }
 
 func TestErrorsOfFilesNameThem(t *testing.T) {
 	sb := open(t)
 	calls := map[string]func(string) error{
-		"Stat":       func(name string) error { _, err := sb.Stat(name); return err },
-		"Lstat":      func(name string) error { _, err := sb.Lstat(name); return err },
-		"ReadDir":    func(name string) error { _, err := sb.ReadDir(name); return err },
-		"Readlink":   func(name string) error { _, err := sb.Readlink(name); return err },
-		"ReadFile":   func(name string) error { _, err := sb.ReadFile(name); return err },
+		"Stat":       func(name string) error { return errOf(sb.Stat(name)) },
+		"Lstat":      func(name string) error { return errOf(sb.Lstat(name)) },
+		"ReadDir":    func(name string) error { return errOf(sb.ReadDir(name)) },
+		"Readlink":   func(name string) error { return errOf(sb.Readlink(name)) },
+		"ReadFile":   func(name string) error { return errOf(sb.ReadFile(name)) },
 		"WriteFile":  func(name string) error { return sb.WriteFile(name, nil, 0) },
 		"Mkdir":      func(name string) error { return sb.Mkdir(name, 0) },
 		"Chmod":      func(name string) error { return sb.Chmod(name, 0) },
@@ -207,10 +184,10 @@ func TestErrorsOfFilesNameThem(t *testing.T) {
 		"Rename":     func(name string) error { return sb.Rename(name, name+"x") },
 		"Link":       func(name string) error { return sb.Link(name, "/tmp/x") },
 		"Symlink":    func(name string) error { return sb.Symlink("x", name) },
-		"Put":        func(name string) error { _, err := sb.Put(os.DevNull, name); return err },
-		"Get":        func(name string) error { _, err := sb.Get(name, "/nowhere"); return err },
-		"PutTar":     func(name string) error { _, err := sb.PutTar(name, strings.NewReader("")); return err },
-		"GetTar":     func(name string) error { _, err := sb.GetTar(name, io.Discard); return err },
+		"Put":        func(name string) error { return errOf(sb.Put(os.DevNull, name)) },
+		"Get":        func(name string) error { return errOf(sb.Get(name, "/nowhere")) },
+		"PutTar":     func(name string) error { return errOf(sb.PutTar(name, strings.NewReader(""))) },
+		"GetTar":     func(name string) error { return errOf(sb.GetTar(name, io.Discard)) },
 	}
 	for name, call := range calls {
 		// A device cannot be put.
@@ -232,48 +209,20 @@ func TestErrorsOfFilesNameThem(t *testing.T) {
 
 func TestTreesGoInAndOut(t *testing.T) {
 	sb, here := open(t), t.TempDir()
-	if err := os.MkdirAll(filepath.Join(here, "in/sub"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(here, "in/sub/a"), []byte("text"), 0o640); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mkfifo(filepath.Join(here, "in/fifo"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, os.MkdirAll(filepath.Join(here, "in/sub"), 0o755))
+	ok(t, os.WriteFile(filepath.Join(here, "in/sub/a"), []byte("text"), 0o640))
+	ok(t, syscall.Mkfifo(filepath.Join(here, "in/fifo"), 0o600))
 	report, err := sb.Put(filepath.Join(here, "in"), "/tmp/in")
 	if err != nil || report.Entries != 3 || len(report.LeftOut) != 1 || !strings.Contains(report.LeftOut[0], "fifo") {
 		t.Fatalf("%+v, %v", report, err)
 	}
-	if text, err := sb.ReadFile("/tmp/in/sub/a"); err != nil || string(text) != "text" {
-		t.Fatalf("%q, %v", text, err)
-	}
+	says(t, "text")(sb.ReadFile("/tmp/in/sub/a"))
 	report, err = sb.Get("/tmp/in", filepath.Join(here, "out"))
 	if err != nil || report.Entries != 3 || len(report.LeftOut) != 0 {
 		t.Fatalf("%+v, %v", report, err)
 	}
-	if text, err := os.ReadFile(filepath.Join(here, "out/sub/a")); err != nil || string(text) != "text" {
-		t.Fatalf("%q, %v", text, err)
-	}
-	if _, err := sb.Get("/tmp/in", filepath.Join(here, "out")); !errors.Is(err, syscall.ENOTEMPTY) {
-		t.Fatal(err)
-	}
-}
-
-// archived is a tar archive of a single file.
-func archived(t *testing.T, name, text string) []byte {
-	t.Helper()
-	var to bytes.Buffer
-	archive := tar.NewWriter(&to)
-	header := tar.Header{Name: name, Mode: 0o600, Size: int64(len(text)), Typeflag: tar.TypeReg}
-	if err := archive.WriteHeader(&header); err != nil {
-		t.Fatal(err)
-	}
-	io.WriteString(archive, text)
-	if err := archive.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return to.Bytes()
+	says(t, "text")(os.ReadFile(filepath.Join(here, "out/sub/a")))
+	fails(t, errOf(sb.Get("/tmp/in", filepath.Join(here, "out"))), syscall.ENOTEMPTY)
 }
 
 var errOfTest = errors.New("of the test")
@@ -294,20 +243,14 @@ func (b *broken) Write(p []byte) (int, error) { return 0, errOfTest }
 func TestArchivesGoInAndOutByAnyReaderAndWriter(t *testing.T) {
 	sb, here := open(t), t.TempDir()
 	text := strings.Repeat("0123456789", 100000)
-	archive := archived(t, "a", text)
+	archive := layerOf(t, file{name: "a", mode: 0o600, data: []byte(text)})
 	file := filepath.Join(here, "a.tar")
-	if err := os.WriteFile(file, archive, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, os.WriteFile(file, archive, 0o600))
 	opened, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	defer opened.Close()
 	for name, from := range map[string]io.Reader{"memory": bytes.NewReader(archive), "file": opened} {
-		if err := sb.MkdirAll("/tmp/"+name, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		ok(t, sb.MkdirAll("/tmp/"+name, 0o700))
 		if report, err := sb.PutTar("/tmp/"+name, from); err != nil || report.Entries != 1 {
 			t.Fatalf("%s: %+v, %v", name, report, err)
 		}
@@ -316,9 +259,7 @@ func TestArchivesGoInAndOutByAnyReaderAndWriter(t *testing.T) {
 		}
 	}
 	made, err := os.Create(filepath.Join(here, "b.tar"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	defer made.Close()
 	var memory bytes.Buffer
 	for name, to := range map[string]io.Writer{"memory": &memory, "file": made} {
@@ -336,31 +277,16 @@ func TestArchivesGoInAndOutByAnyReaderAndWriter(t *testing.T) {
 		if err == io.EOF {
 			break
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		ok(t, err)
 		names[header.Name] = true
 	}
 	if !names["a"] {
 		t.Fatal(names)
 	}
-	if _, err := sb.PutTar("/tmp/file", &broken{left: 700}); !errors.Is(err, errOfTest) {
-		t.Fatal(err)
-	}
+	fails(t, errOf(sb.PutTar("/tmp/file", &broken{left: 700})), errOfTest)
 	// Larger than a pipe, so that the library sees that the reader is gone.
-	if _, err := sb.GetTar("/tmp/file", &broken{}); !errors.Is(err, errOfTest) {
-		t.Fatal(err)
-	}
-	var failure *tare.Error
-	if _, err := sb.PutTar("/tmp/file", strings.NewReader(strings.Repeat("x", 1<<20))); !errors.As(err, &failure) || failure.Kind != "corrupt" {
-		t.Fatal(err)
-	}
-	for _, err := range []error{
-		func() error { _, err := sb.PutTar("/tmp/file", nil); return err }(),
-		func() error { _, err := sb.GetTar("/tmp/file", nil); return err }(),
-	} {
-		if !errors.Is(err, syscall.EINVAL) {
-			t.Fatal(err)
-		}
-	}
+	fails(t, errOf(sb.GetTar("/tmp/file", &broken{})), errOfTest)
+	failsAs(t, errOf(sb.PutTar("/tmp/file", strings.NewReader(strings.Repeat("x", 1<<20)))), "corrupt")
+	fails(t, errOf(sb.PutTar("/tmp/file", nil)), syscall.EINVAL)
+	fails(t, errOf(sb.GetTar("/tmp/file", nil)), syscall.EINVAL)
 }

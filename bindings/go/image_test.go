@@ -20,7 +20,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	tare "github.com/libtare/libtare/bindings/go"
 )
@@ -44,16 +43,10 @@ func layerOf(t *testing.T, files ...file) []byte {
 		case strings.HasSuffix(f.name, "/"):
 			header.Typeflag = tar.TypeDir
 		}
-		if err := archive.WriteHeader(&header); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := archive.Write(f.data); err != nil {
-			t.Fatal(err)
-		}
+		ok(t, archive.WriteHeader(&header))
+		ok(t, errOf(archive.Write(f.data)))
 	}
-	if err := archive.Close(); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, archive.Close())
 	return to.Bytes()
 }
 
@@ -73,9 +66,7 @@ func shell(t *testing.T) []byte {
 func noise(t *testing.T) []byte {
 	t.Helper()
 	data := make([]byte, 8<<20)
-	if _, err := rand.Read(data); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, errOf(rand.Read(data)))
 	return layerOf(t, file{name: "noise", mode: 0o644, data: data})
 }
 
@@ -84,9 +75,7 @@ func noise(t *testing.T) []byte {
 func layout(t *testing.T, layers ...[]byte) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "blobs/sha256"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, os.MkdirAll(filepath.Join(dir, "blobs/sha256"), 0o755))
 	type descriptor struct {
 		MediaType   string            `json:"mediaType"`
 		Digest      string            `json:"digest"`
@@ -95,9 +84,7 @@ func layout(t *testing.T, layers ...[]byte) string {
 	}
 	const prefix = "application/vnd.oci.image."
 	put := func(name string, data []byte) {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		ok(t, os.WriteFile(filepath.Join(dir, name), data, 0o644))
 	}
 	blob := func(kind string, data []byte) descriptor {
 		sum := fmt.Sprintf("%x", sha256.Sum256(data))
@@ -106,9 +93,7 @@ func layout(t *testing.T, layers ...[]byte) string {
 	}
 	text := func(value any) []byte {
 		data, err := json.Marshal(value)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ok(t, err)
 		return data
 	}
 	var descriptors []descriptor
@@ -134,20 +119,6 @@ func layout(t *testing.T, layers ...[]byte) string {
 	return dir
 }
 
-func openStore(t *testing.T) *tare.ImageStore {
-	t.Helper()
-	store, err := tare.OpenStore(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return store
-}
-
 func TestImagesAreImportedListedTaggedAndRemoved(t *testing.T) {
 	ctx, store := context.Background(), openStore(t)
 	source := "oci:" + layout(t, shell(t), noise(t))
@@ -158,25 +129,19 @@ func TestImagesAreImportedListedTaggedAndRemoved(t *testing.T) {
 		Progress: func(p tare.Progress) { seen = append(seen, p) },
 	}
 	image, err := store.Import(ctx, source, &options)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	defer image.Close()
 	if len(seen) == 0 || seen[0].Layers != 2 || seen[0].Total == 0 || !strings.HasPrefix(seen[0].Digest, "sha256:") {
 		t.Fatalf("%+v", seen)
 	}
 	info, err := image.Inspect()
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	if info.Digest != image.Digest() || info.Architecture != "amd64" || info.OS != "linux" || len(info.Layers) != 2 ||
 		len(info.Roots) != 2 || info.Config.Workdir != "/tmp" || info.Config.Labels["x"] != "y" || info.Config.Env[1] != "A=b" ||
 		len(info.Notes) != 1 || info.Size < 8<<20 || info.Created != "2020-01-02T03:04:05Z" {
 		t.Fatalf("%+v", info)
 	}
-	if err := store.Tag("box", "again:1"); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, store.Tag("box", "again:1"))
 	list, err := store.Images()
 	names := []string{}
 	for _, one := range list {
@@ -200,21 +165,13 @@ func TestImagesAreImportedListedTaggedAndRemoved(t *testing.T) {
 	if err != nil || collected.Blobs < 4 || collected.Layers != 0 || collected.InUse != 2 {
 		t.Fatalf("%+v, %v", collected, err)
 	}
-	if err := image.Close(); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, image.Close())
 	if collected, err = store.GC(); err != nil || collected.Layers != 2 {
 		t.Fatalf("%+v, %v", collected, err)
 	}
-	if _, err := store.Image(ctx, "box", nil); !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
-	if _, err := image.Inspect(); !errors.Is(err, fs.ErrClosed) {
-		t.Fatal(err)
-	}
-	if _, err := store.Recover(); err != nil {
-		t.Fatal(err)
-	}
+	fails(t, errOf(store.Image(ctx, "box", nil)), fs.ErrNotExist)
+	fails(t, errOf(image.Inspect()), fs.ErrClosed)
+	ok(t, errOf(store.Recover()))
 	if path := store.Path(); !filepath.IsAbs(path) {
 		t.Fatal(path)
 	}
@@ -226,32 +183,18 @@ func TestImagesAreImportedListedTaggedAndRemoved(t *testing.T) {
 func TestSandboxesAndPoolsOnAnImage(t *testing.T) {
 	ctx, store := context.Background(), openStore(t)
 	image, err := store.Image(ctx, "oci:"+layout(t, shell(t)), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	sb, err := tare.OpenOn(ctx, image, tare.Env("C", "d"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	defer sb.Close()
 	pool, err := tare.OpenPoolOn(ctx, image, tare.PoolSize{Min: 1}, tare.Env("C", "d"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	defer pool.Close()
-	if _, err := tare.OpenOn(ctx, image, tare.Store(t.TempDir())); !errors.Is(err, syscall.EINVAL) {
-		t.Fatal(err)
-	}
-	if err := image.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tare.OpenOn(ctx, image); !errors.Is(err, fs.ErrClosed) {
-		t.Fatal(err)
-	}
+	fails(t, errOf(tare.OpenOn(ctx, image, tare.Store(t.TempDir()))), syscall.EINVAL)
+	ok(t, image.Close())
+	fails(t, errOf(tare.OpenOn(ctx, image)), fs.ErrClosed)
 	taken, err := pool.Take(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	defer taken.Close()
 	for _, sb := range []*tare.Sandbox{sb, taken} {
 		if out, err := sb.Command("sh", "-c", "echo $A $C; pwd").Output(); err != nil || string(out) != "b d\n/tmp\n" {
@@ -264,25 +207,14 @@ func TestAContextStopsAnImport(t *testing.T) {
 	store, source := openStore(t), "oci:"+layout(t, shell(t), noise(t), noise(t))
 	here := t.TempDir()
 	calls := map[string]func(context.Context, *tare.ImportOptions) error{
-		"Import": func(ctx context.Context, o *tare.ImportOptions) error {
-			_, err := store.Import(ctx, source, o)
-			return err
-		},
-		"Image": func(ctx context.Context, o *tare.ImportOptions) error {
-			_, err := store.Image(ctx, source, o)
-			return err
-		},
-		"Load": func(ctx context.Context, o *tare.ImportOptions) error {
-			_, err := store.Load(ctx, source, o)
-			return err
-		},
+		"Import": func(ctx context.Context, o *tare.ImportOptions) error { return errOf(store.Import(ctx, source, o)) },
+		"Image":  func(ctx context.Context, o *tare.ImportOptions) error { return errOf(store.Image(ctx, source, o)) },
+		"Load":   func(ctx context.Context, o *tare.ImportOptions) error { return errOf(store.Load(ctx, source, o)) },
 		"Unpack": func(ctx context.Context, o *tare.ImportOptions) error {
-			_, err := tare.Unpack(ctx, source, filepath.Join(here, "a"), o)
-			return err
+			return errOf(tare.Unpack(ctx, source, filepath.Join(here, "a"), o))
 		},
 		"Unpack of a store": func(ctx context.Context, o *tare.ImportOptions) error {
-			_, err := store.Unpack(ctx, source, filepath.Join(here, "b"), o)
-			return err
+			return errOf(store.Unpack(ctx, source, filepath.Join(here, "b"), o))
 		},
 	}
 	for name, call := range calls {
@@ -318,69 +250,30 @@ func TestAContextStopsAnImport(t *testing.T) {
 	}
 }
 
-func TestAContextStopsTheImportOfAnOpen(t *testing.T) {
-	// The writer never comes.
-	fifo := filepath.Join(t.TempDir(), "fifo")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	store := tare.Store(t.TempDir())
-	for name, image := range map[string]string{"as asked for": "archive:" + fifo, "by an option": "other"} {
-		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-		defer cancel()
-		if _, err := tare.Open(ctx, image, store, tare.Spec("image", "archive:"+fifo)); err != context.DeadlineExceeded {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	// The specification is looked at first.
-	live, end := context.WithCancel(context.Background())
-	defer end()
-	var failure *tare.Error
-	_, err := tare.Open(live, "archive:"+fifo, store, tare.Spec("memroy", 1))
-	if !errors.As(err, &failure) || failure.Kind != "invalid" {
-		t.Fatal(err)
-	}
-}
-
 func TestArchivesAreLoadedFromReaders(t *testing.T) {
 	ctx, store := context.Background(), openStore(t)
-	var archive bytes.Buffer
-	to := tar.NewWriter(&archive)
-	dir := layout(t, shell(t))
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
+	var files []file
+	dir := os.DirFS(layout(t, shell(t)))
+	ok(t, fs.WalkDir(dir, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			data, err := fs.ReadFile(dir, name)
+			ok(t, err)
+			files = append(files, file{name: name, mode: 0o644, data: data})
 		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		name, _ := filepath.Rel(dir, path)
-		if err := to.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(data))}); err != nil {
-			return err
-		}
-		_, err = to.Write(data)
 		return err
-	})
-	if err != nil || to.Close() != nil {
-		t.Fatal(err)
-	}
-	whole := archive.Bytes()
+	}))
+	whole := layerOf(t, files...)
 	loaded, err := store.LoadFrom(ctx, bytes.NewReader(whole), nil)
 	if err != nil || len(loaded) != 1 || len(loaded[0].Layers) != 1 || loaded[0].Config.Workdir != "/tmp" {
 		t.Fatalf("%+v, %v", loaded, err)
 	}
 	path := filepath.Join(t.TempDir(), "a.tar")
-	if err := os.WriteFile(path, whole, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, os.WriteFile(path, whole, 0o600))
 	again, err := store.Load(ctx, "archive:"+path, nil)
 	if err != nil || again[0].Digest != loaded[0].Digest {
 		t.Fatalf("%+v, %v", again, err)
 	}
-	if _, err := store.LoadFrom(ctx, &broken{left: 10}, nil); !errors.Is(err, errOfTest) {
-		t.Fatal(err)
-	}
+	fails(t, errOf(store.LoadFrom(ctx, &broken{left: 10}, nil)), errOfTest)
 	// A blocked reader does not delay a stopped call.
 	r, w := io.Pipe()
 	defer w.Close()
@@ -401,12 +294,8 @@ func TestImagesAndLayersAreUnpackedAlone(t *testing.T) {
 	if err != nil || image.Workdir != "/tmp" || len(image.Notes) != 1 || len(image.Cmd) != 1 {
 		t.Fatalf("%+v, %v", image, err)
 	}
-	if text, err := os.ReadFile(filepath.Join(dir, "a")); err != nil || string(text) != "text" {
-		t.Fatalf("%q, %v", text, err)
-	}
-	if _, err := tare.Unpack(ctx, "oci:"+layout(t, layer), dir, nil); !errors.Is(err, fs.ErrExist) {
-		t.Fatal(err)
-	}
+	says(t, "text")(os.ReadFile(filepath.Join(dir, "a")))
+	fails(t, errOf(tare.Unpack(ctx, "oci:"+layout(t, layer), dir, nil)), fs.ErrExist)
 	for _, options := range []*tare.LayerOptions{nil, {Overlay: true, UserXattr: true}} {
 		into := t.TempDir()
 		unpacked, err := tare.UnpackLayer(bytes.NewReader(layer), into, options)
@@ -430,25 +319,17 @@ func TestViewsOfAnImageAreMountedForRootAlone(t *testing.T) {
 		}
 		return
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	text, err := os.ReadFile(filepath.Join(dir, "a"))
 	if err != nil || string(text) != "text" {
 		t.Errorf("%q, %v", text, err)
 	}
 	open, err := os.Open(filepath.Join(dir, "a"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	if err := store.Unmount(dir); !errors.Is(err, syscall.EBUSY) {
 		t.Errorf("a view in use: %v", err)
 	}
-	if err := store.UnmountLazily(dir); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, store.UnmountLazily(dir))
 	open.Close()
-	if err := store.Unmount(dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
+	fails(t, store.Unmount(dir), fs.ErrNotExist)
 }

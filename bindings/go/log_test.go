@@ -85,9 +85,7 @@ func TestLogTellsWhatAThreadOfTheLibraryDoes(t *testing.T) {
 	var all logged
 	tare.SetLog(all.tell, tare.LogDebug)
 	image, err := store.Import(context.Background(), from, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	defer image.Close()
 	if said := all.text(); !strings.Contains(said, ": in the store") {
 		t.Fatal(said)
@@ -105,10 +103,6 @@ func TestLogMayUseThePackage(t *testing.T) {
 			once.Do(func() { seen <- sb.Command("false").Start() })
 		}
 	}, tare.LogDebug)
-	if err := sb.Command("true").Run(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-seen; err != nil {
-		t.Fatal(err)
-	}
+	ok(t, sb.Command("true").Run())
+	ok(t, <-seen)
 }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,93 +21,80 @@ import (
 func endless(t *testing.T) string {
 	t.Helper()
 	fifo := filepath.Join(t.TempDir(), "fifo")
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, syscall.Mkfifo(fifo, 0o600))
 	return "archive:" + fifo
 }
 
 func TestOpenEndsWithItsContext(t *testing.T) {
 	store := tare.Store(t.TempDir())
 	image := endless(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	for _, asked := range []string{image, "of an option"} {
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := tare.Open(ctx, asked, store, tare.Spec("image", image)); err != context.DeadlineExceeded {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if _, err := tare.Open(ctx, image, store); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatal(err)
-	}
-	ctx, cancel = context.WithCancel(context.Background())
+	// The specification is looked at first.
+	failsAs(t, errOf(tare.Open(ctx, image, store, tare.Spec("memroy", 1))), "invalid")
 	cancel()
-	if _, err := tare.Open(ctx, "host", store); !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
+	fails(t, errOf(tare.Open(ctx, "host", store)), context.Canceled)
 	// The store takes others.
 	sb, err := tare.Open(context.Background(), "host", store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := sb.Close(); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
+	ok(t, sb.Close())
 }
 
 func TestOpenHoldsNoThread(t *testing.T) {
 	store, image := tare.Store(t.TempDir()), endless(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	before := threads(t)
-	var done sync.WaitGroup
-	many := 8*runtime.GOMAXPROCS(0) + 16
-	for n := 0; n < many; n++ {
-		done.Add(1)
-		go func() {
-			defer done.Done()
+	// Threads of earlier opens end on their own time.
+	await(t, func() bool {
+		names, err := filepath.Glob("/proc/self/task/*/comm")
+		ok(t, err)
+		for _, name := range names {
+			if name, _ := os.ReadFile(name); string(name) == "tare-work\n" {
+				return false
+			}
+		}
+		return true
+	})
+	before, many := threads(t), 8*runtime.GOMAXPROCS(0)+16
+	ended := make(chan struct{})
+	go func() {
+		together(many, func(int) {
 			if _, err := tare.Open(ctx, image, store); !errors.Is(err, context.Canceled) {
 				t.Error(err)
 			}
-		}()
-	}
+		})
+		close(ended)
+	}()
 	// Each has a thread of the library, which waits for the archive. Go's own
 	// threads would be as many.
-	for start := time.Now(); threads(t) < before+many; {
-		if time.Since(start) > time.Minute {
-			t.Fatalf("%d threads of %d", threads(t)-before, many)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	await(t, func() bool { return threads(t) >= before+many })
 	if own := threads(t) - before - many; own >= many {
 		t.Errorf("%d more threads for %d opens", own, many)
 	}
 	cancel()
-	done.Wait()
+	<-ended
 }
 
 func TestImportEndsWithItsContext(t *testing.T) {
 	store, image := openStore(t), endless(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := store.Import(ctx, image, nil); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatal(err)
-	}
+	fails(t, errOf(store.Import(ctx, image, nil)), context.DeadlineExceeded)
 	// The library's thread undoes its work.
 	scratch := filepath.Join(store.Path(), "scratch")
-	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+	await(t, func() bool {
 		entries, err := os.ReadDir(scratch)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(entries) == 0 {
-			break
-		}
-		if time.Since(start) > time.Minute {
-			t.Fatal(entries)
-		}
-	}
+		ok(t, err)
+		return len(entries) == 0
+	})
 	from := "oci:" + layout(t, shell(t))
-	if _, err := store.Import(context.Background(), from, &tare.ImportOptions{Names: []string{"it"}}); err != nil {
-		t.Fatal(err)
-	}
-	var wrong *tare.Error
-	if _, err := store.Import(context.Background(), "oci:/nowhere", nil); !errors.As(err, &wrong) || wrong.Kind != "not_found" {
-		t.Fatal(err)
-	}
+	ok(t, errOf(store.Import(context.Background(), from, &tare.ImportOptions{Names: []string{"it"}})))
+	failsAs(t, errOf(store.Import(context.Background(), "oci:/nowhere", nil)), "not_found")
 }

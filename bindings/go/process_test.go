@@ -8,14 +8,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	tare "github.com/libtare/libtare/bindings/go"
 )
@@ -39,12 +38,9 @@ func TestOutputOverTheLimitEndsACommand(t *testing.T) {
 		var out, errs bytes.Buffer
 		cmd := sb.Command("sh", "-c", c.line)
 		cmd.Stdout, cmd.Stderr, cmd.OutputLimit = &out, &errs, c.limit
-		err := cmd.Run()
-		var exit *tare.ExitError
-		if c.cut != errors.As(err, &exit) || !c.cut && err != nil {
-			t.Errorf("%s: %v", c.name, err)
-		}
-		if c.cut && (exit.Reason() != "output" || exit.ExitCode() != -1 || exit.Signal() != syscall.SIGKILL) {
+		if err := cmd.Run(); !c.cut {
+			ok(t, err)
+		} else if exit := ended(t, err, "output"); exit.ExitCode() != -1 || exit.Signal() != syscall.SIGKILL {
 			t.Errorf("%s: %v", c.name, exit)
 		}
 		if state, err := cmd.Process.Wait(); err != nil || state != cmd.ProcessState {
@@ -56,78 +52,53 @@ func TestOutputOverTheLimitEndsACommand(t *testing.T) {
 	}
 	cmd := sb.Command("true")
 	cmd.Stdout, cmd.OutputLimit = &bytes.Buffer{}, -1
-	if err := cmd.Run(); !errors.Is(err, syscall.EINVAL) {
-		t.Fatal(err)
-	}
+	fails(t, cmd.Run(), syscall.EINVAL)
 }
 
 func TestOutputOfWhatStaysInTheBackgroundIsNotWaitedFor(t *testing.T) {
-	sb := open(t)
-	out, err := sb.Command("sh", "-c", "sleep 1000 & head -c 100000 /dev/zero; echo end").Output()
+	out, err := open(t).Command("sh", "-c", "sleep 1000 & head -c 100000 /dev/zero; echo end").Output()
 	if err != nil || len(out) != 100004 || !strings.HasSuffix(string(out), "end\n") {
 		t.Fatalf("%d bytes, %v", len(out), err)
 	}
 }
 
-func TestProcessWaitsFromManyGoroutinesAndTellsAll(t *testing.T) {
-	sb := open(t)
-	cmd := sb.Command("cat")
+// waiting starts a command that waits for the end of its input.
+func waiting(t *testing.T, cmd *tare.Cmd) (*tare.Cmd, io.Closer) {
+	t.Helper()
 	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
+	ok(t, cmd.Start())
+	return cmd, in
+}
+
+func TestProcessWaitsFromManyGoroutinesAndTellsAll(t *testing.T) {
+	cmd, in := waiting(t, open(t).Command("cat"))
 	if state, err := cmd.Process.Poll(); state != nil || err != nil {
 		t.Fatal(state, err)
 	}
-	var all sync.WaitGroup
-	for n := 0; n < 8; n++ {
-		all.Add(1)
-		go func() {
-			defer all.Done()
-			if state, err := cmd.Process.Wait(); err != nil || !state.Success() {
-				t.Errorf("%v, %v", state, err)
+	together(8, func(n int) {
+		if n == 0 {
+			if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
+				t.Error(err)
 			}
-		}()
-	}
-	if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
-		t.Error(err)
-	}
-	in.Close()
-	all.Wait()
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
+			in.Close()
+		} else if state, err := cmd.Process.Wait(); err != nil || !state.Success() {
+			t.Errorf("%v, %v", state, err)
+		}
+	})
+	ok(t, cmd.Wait())
 	state, err := cmd.Process.Poll()
 	if err != nil || state != cmd.ProcessState {
 		t.Fatal(state, err)
 	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
-		t.Fatal(err)
-	}
+	fails(t, cmd.Process.Signal(syscall.SIGTERM), os.ErrProcessDone)
 }
 
 // Two waits: a context ends the first; the second, and the command, go on.
 func TestAContextEndsAWaitAndNotTheCommand(t *testing.T) {
-	sb := open(t)
-	cmd := sb.Command("cat")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	cmd, in := waiting(t, open(t).Command("cat"))
 	ctx, cancel := context.WithCancel(context.Background())
-	ended, other := make(chan error, 8), make(chan error, 1)
-	for n := 0; n < cap(ended); n++ {
-		go func() {
-			_, err := cmd.Process.WaitContext(ctx)
-			ended <- err
-		}()
-	}
+	other := make(chan error, 1)
 	go func() {
 		state, err := cmd.Process.WaitContext(context.Background())
 		if err == nil && !state.Success() {
@@ -135,12 +106,13 @@ func TestAContextEndsAWaitAndNotTheCommand(t *testing.T) {
 		}
 		other <- err
 	}()
-	cancel()
-	for n := 0; n < cap(ended); n++ {
-		if err := <-ended; !errors.Is(err, context.Canceled) {
-			t.Fatal(err)
+	together(9, func(n int) {
+		if n == 0 {
+			cancel()
+		} else if _, err := cmd.Process.WaitContext(ctx); !errors.Is(err, context.Canceled) {
+			t.Error(err)
 		}
-	}
+	})
 	if state, err := cmd.Process.Poll(); state != nil || err != nil {
 		t.Fatal(state, err)
 	}
@@ -148,78 +120,60 @@ func TestAContextEndsAWaitAndNotTheCommand(t *testing.T) {
 		t.Fatal("a nil context")
 	}
 	in.Close()
-	if err := <-other; err != nil {
-		t.Fatal(err)
-	}
+	ok(t, <-other)
 	// An end that was there before comes first.
 	state, err := cmd.Process.WaitContext(ctx)
 	if err != nil || !state.Success() {
 		t.Fatal(state, err)
 	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, cmd.Wait())
 }
 
-func TestAProcessThatWasWaitedForInVainIsFreedOutOfReach(t *testing.T) {
+func TestProcessesOutOfReachAreFreed(t *testing.T) {
 	sb := open(t)
+	begin := func(name string, arg ...string) *tare.Process {
+		cmd := sb.Command(name, arg...)
+		ok(t, cmd.Start())
+		return cmd.Process
+	}
 	held := tare.Handles()
+	for n := 0; n < 20; n++ {
+		begin("true")
+	}
+	// A wait in vain holds nothing.
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	func() {
-		cmd := sb.Command("sleep", "1000")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := cmd.Process.WaitContext(ctx); !errors.Is(err, context.Canceled) {
-			t.Fatal(err)
-		}
-	}()
-	for deadline := time.Now().Add(30 * time.Second); tare.Handles() > held; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d handles, then %d", held, tare.Handles())
-		}
+	fails(t, errOf(begin("sleep", "1000").WaitContext(ctx)), context.Canceled)
+	await(t, func() bool {
 		runtime.GC()
-	}
+		return tare.Handles() <= held
+	})
 }
 
 func TestAReleasedProcessRunsOn(t *testing.T) {
 	sb := open(t)
 	file, err := os.CreateTemp(t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	defer file.Close()
 	cmd := sb.Command("sh", "-c", "read x; echo told $x")
 	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	cmd.Stdout = file
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if cmd.Process.Release() != nil || cmd.Process.Release() != nil {
-		t.Fatal("release")
-	}
+	ok(t, cmd.Start())
+	ok(t, cmd.Process.Release())
+	ok(t, cmd.Process.Release())
 	if err := cmd.Process.Kill(); err == nil {
 		t.Fatal("a released process was killed")
 	}
 	if _, err := cmd.Process.Wait(); err == nil {
 		t.Fatal("a released process was waited for")
 	}
-	if _, err := in.Write([]byte("it\n")); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	ok(t, errOf(in.Write([]byte("it\n"))))
+	await(t, func() bool {
 		said, err := os.ReadFile(file.Name())
-		if err != nil || time.Now().After(deadline) {
-			t.Fatalf("%q, %v", said, err)
-		}
-		if string(said) == "told it\n" {
-			break
-		}
-	}
+		ok(t, err)
+		return string(said) == "told it\n"
+	})
 }
 
 // A goroutine, or the garbage collector, must not close descriptors under
@@ -230,9 +184,7 @@ func TestOneProcessIsUsedInEveryWayAtOnce(t *testing.T) {
 		cmd := sb.Command("sh", "-c", "echo out; sleep 1000 & wait")
 		var out bytes.Buffer
 		cmd.Stdout = &out
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		ok(t, cmd.Start())
 		p := cmd.Process
 		uses := []func(){
 			func() { p.Wait() }, func() { p.Poll() }, func() { p.Pid() }, func() { p.Signal(syscall.SIGTERM) },
@@ -245,48 +197,17 @@ func TestOneProcessIsUsedInEveryWayAtOnce(t *testing.T) {
 		if n%3 == 0 {
 			uses = append(uses, func() { p.Release() })
 		}
-		var all sync.WaitGroup
-		for _, use := range uses {
-			all.Add(1)
-			go func(use func()) {
-				defer all.Done()
-				use()
-			}(use)
-		}
-		all.Wait()
+		together(len(uses), func(n int) { uses[n]() })
 		if err := p.Kill(); err == nil {
 			t.Fatal("it was not ended")
 		}
 	}
 }
 
-func TestProcessesOutOfReachAreFreed(t *testing.T) {
-	sb := open(t)
-	begin := func() {
-		cmd := sb.Command("true")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	begin()
-	held := tare.Handles()
-	for n := 0; n < 20; n++ {
-		begin()
-	}
-	for deadline := time.Now().Add(30 * time.Second); tare.Handles() > held; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d handles, then %d", held, tare.Handles())
-		}
-		runtime.GC()
-	}
-}
-
 func TestProcessIsFoundByItsNumber(t *testing.T) {
 	sb := open(t)
 	cmd := sb.Command("sleep", "60")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, cmd.Start())
 	id := cmd.Process.ID()
 	running, err := sb.Commands()
 	if err != nil || len(running) != 1 || running[0].ID != id || running[0].Argv[1] != "60" || running[0].Wall <= 0 {
@@ -296,18 +217,11 @@ func TestProcessIsFoundByItsNumber(t *testing.T) {
 	if err != nil || found.ID() != id {
 		t.Fatal(err)
 	}
-	if err := found.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, found.Kill())
 	state, err := found.Wait()
 	if err != nil || state.Reason() != "killed" {
 		t.Fatalf("%v: %v", state, err)
 	}
-	var ended *tare.ExitError
-	if err := cmd.Wait(); !errors.As(err, &ended) {
-		t.Fatal(err)
-	}
-	if _, err := sb.Process(id); !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
+	ended(t, cmd.Wait(), "killed")
+	fails(t, errOf(sb.Process(id)), fs.ErrNotExist)
 }

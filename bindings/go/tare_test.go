@@ -5,7 +5,6 @@
 package tare_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -13,100 +12,48 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	tare "github.com/libtare/libtare/bindings/go"
-	"github.com/libtare/libtare/bindings/go/taretest"
 )
-
-func open(t *testing.T, opts ...tare.Option) *tare.Sandbox {
-	t.Helper()
-	return taretest.Open(t, "host", append([]tare.Option{tare.Store(t.TempDir())}, opts...)...)
-}
-
-// isMachineRoot returns whether the caller is root of the machine. In a user
-// namespace, uid 0 is an ordinary user.
-func isMachineRoot(t *testing.T) bool {
-	t.Helper()
-	ids, err := os.ReadFile("/proc/self/uid_map")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return os.Getuid() == 0 && strings.Join(strings.Fields(string(ids)), " ") == "0 0 4294967295"
-}
 
 func TestOutputAndExitError(t *testing.T) {
 	sb := open(t, tare.Env("A", "b c"), tare.Hostname("box"))
-	out, err := sb.Command("sh", "-c", "echo $A; hostname; id -u").Output()
-	if err != nil || string(out) != "b c\nbox\n0\n" {
+	says(t, "b c\nbox\n0\n")(sb.Command("sh", "-c", "echo $A; hostname; id -u").Output())
+	out, err := sb.Command("sh", "-c", "echo out; echo err >&2; exit 7").Output()
+	exit := ended(t, err, "exited")
+	if exit.ExitCode() != 7 || string(exit.Stderr) != "err\n" || string(out) != "out\n" ||
+		exit.WallTime() <= 0 || err.Error() != "exit status 7" {
 		t.Fatalf("%q, %v", out, err)
 	}
-	out, err = sb.Command("sh", "-c", "echo out; echo err >&2; exit 7").Output()
-	var exit *tare.ExitError
-	if !errors.As(err, &exit) || exit.ExitCode() != 7 || string(exit.Stderr) != "err\n" || string(out) != "out\n" {
-		t.Fatalf("%q, %v", out, err)
-	}
-	if exit.Reason() != "exited" || exit.WallTime() <= 0 || err.Error() != "exit status 7" {
+	says(t, "out\nerr\n")(sb.Command("sh", "-c", "echo out; echo err >&2").CombinedOutput())
+	exit = ended(t, sb.Command("sh", "-c", "kill -TERM $$").Run(), "signaled")
+	if exit.Signal() != syscall.SIGTERM || exit.ExitCode() != -1 {
 		t.Fatalf("%v", exit)
-	}
-	both, err := sb.Command("sh", "-c", "echo out; echo err >&2").CombinedOutput()
-	if err != nil || string(both) != "out\nerr\n" {
-		t.Fatalf("%q, %v", both, err)
-	}
-	err = sb.Command("sh", "-c", "kill -TERM $$").Run()
-	if !errors.As(err, &exit) || exit.Signal() != syscall.SIGTERM || exit.Reason() != "signaled" || exit.ExitCode() != -1 {
-		t.Fatalf("%v", err)
 	}
 }
 
 func TestStreamsOfEveryKind(t *testing.T) {
 	sb := open(t)
-	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
-	var out bytes.Buffer
-	cmd := sb.Command("cat")
-	cmd.Stdin, cmd.Stdout = bytes.NewReader(big), &out
-	if err := cmd.Run(); err != nil || !bytes.Equal(out.Bytes(), big) {
-		t.Fatalf("%d bytes, %v", out.Len(), err)
-	}
-	// A command may leave its input unread.
-	cmd = sb.Command("true")
-	cmd.Stdin = bytes.NewReader(big)
-	if err := cmd.Run(); err != nil {
-		t.Fatal(err)
-	}
-	cmd = sb.Command("sh", "-c", "read x; echo got $x; cat <&3")
+	cmd := sb.Command("sh", "-c", "read x; echo got $x; cat <&3")
 	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	from, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	cmd.ExtraFiles = []*os.File{r}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, cmd.Start())
 	r.Close()
 	io.WriteString(in, "it\n")
 	io.WriteString(w, "three")
 	w.Close()
 	in.Close()
-	said, err := io.ReadAll(from)
-	if err != nil || string(said) != "got it\nthree" {
-		t.Fatalf("%q, %v", said, err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
+	says(t, "got it\nthree")(io.ReadAll(from))
+	ok(t, cmd.Wait())
 }
 
 func TestContextKillsAndTimeoutKeepsOutput(t *testing.T) {
@@ -114,43 +61,20 @@ func TestContextKillsAndTimeoutKeepsOutput(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := sb.CommandContext(ctx, "sh", "-c", "sleep 1000 & echo up; wait")
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
+	ok(t, cmd.Start())
 	line := make([]byte, 3)
-	if _, err := io.ReadFull(out, line); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, errOf(io.ReadFull(out, line)))
 	cancel()
 	if err := cmd.Wait(); !errors.Is(err, context.Canceled) || cmd.ProcessState.Reason() != "killed" {
 		t.Fatalf("%v, %v", err, cmd.ProcessState)
 	}
-	if err := cmd.Process.Kill(); !errors.Is(err, os.ErrProcessDone) {
-		t.Fatal(err)
-	}
-	if err := sb.CommandContext(ctx, "true").Run(); !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
-	timed := sb.Command("sh", "-c", "echo part; sleep 1000")
-	timed.Timeout = 300 * time.Millisecond
-	part, err := timed.Output()
-	var exit *tare.ExitError
-	if !errors.As(err, &exit) || exit.Reason() != "timeout" || string(part) != "part\n" {
-		t.Fatalf("%q, %v", part, err)
-	}
+	fails(t, cmd.Process.Kill(), os.ErrProcessDone)
+	fails(t, sb.CommandContext(ctx, "true").Run(), context.Canceled)
 }
 
-func TestTimeoutOf0IsNoLimitAndANegativeOneIsRefused(t *testing.T) {
-	sb := open(t)
-	cmd := sb.Command("true")
-	cmd.Timeout = 0
-	if err := cmd.Run(); err != nil {
-		t.Fatal(err)
-	}
-	cmd = sb.Command("true")
+func TestNegativeTimeoutIsRefused(t *testing.T) {
+	cmd := open(t).Command("true")
 	cmd.Timeout = -time.Second
 	if err := cmd.Run(); !errors.Is(err, syscall.EINVAL) || !strings.Contains(err.Error(), "leaves a command no time") {
 		t.Fatal(err)
@@ -160,42 +84,23 @@ func TestTimeoutOf0IsNoLimitAndANegativeOneIsRefused(t *testing.T) {
 func TestErrorsAreTheStandardLibrarys(t *testing.T) {
 	sb := open(t)
 	err := sb.Command("/no/such/program").Run()
-	var wrong *tare.Error
-	if !errors.Is(err, fs.ErrNotExist) || !errors.As(err, &wrong) || wrong.Step != "execute" {
-		t.Fatal(err)
-	}
-	if !errors.Is(err, syscall.ENOENT) {
-		t.Fatal(err)
-	}
-	if _, err := sb.ReadFile("/no/such/file"); !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
-	if _, err := sb.ReadFile("/a\x00b"); !errors.Is(err, syscall.EINVAL) {
-		t.Fatal(err)
-	}
-	_, err = tare.Open(context.Background(), "host", tare.Store(t.TempDir()), tare.Spec("memroy", 1))
-	if !errors.As(err, &wrong) || wrong.Kind != "invalid" || !errors.Is(err, fs.ErrInvalid) {
-		t.Fatal(err)
-	}
-	_, err = tare.Open(context.Background(), "no-such-image", tare.Store(t.TempDir()))
-	if !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
+	fails(t, err, fs.ErrNotExist)
+	fails(t, err, syscall.ENOENT)
+	fails(t, errOf(sb.ReadFile("/no/such/file")), fs.ErrNotExist)
+	fails(t, errOf(sb.ReadFile("/a\x00b")), syscall.EINVAL)
+	store := tare.Store(t.TempDir())
+	fails(t, errOf(tare.Open(context.Background(), "host", store, tare.Spec("memroy", 1))), fs.ErrInvalid)
+	fails(t, errOf(tare.Open(context.Background(), "no-such-image", store)), fs.ErrNotExist)
 }
 
 func TestWhatIsClosedSaysSo(t *testing.T) {
 	sb := open(t)
 	files := sb.FS()
 	sb.Close()
-	if err := sb.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, read := sb.ReadFile("/etc/passwd")
-	_, opened := sb.OpenFile("/etc/passwd", os.O_RDONLY, 0)
-	_, seen := fs.Stat(files, "etc")
-	_, effective := sb.Effective()
+	ok(t, sb.Close())
 	for _, err := range []error{
-		sb.Command("true").Run(), sb.Reset(), sb.Remove("/etc/passwd"), read, opened, seen, effective,
+		sb.Command("true").Run(), sb.Reset(), sb.Remove("/etc/passwd"), errOf(sb.ReadFile("/etc/passwd")),
+		errOf(sb.OpenFile("/etc/passwd", os.O_RDONLY, 0)), errOf(fs.Stat(files, "etc")), errOf(sb.Effective()),
 	} {
 		var wrong *tare.Error
 		if !errors.Is(err, fs.ErrClosed) || !errors.Is(err, os.ErrClosed) || !errors.As(err, &wrong) ||
@@ -212,109 +117,65 @@ func TestWhatIsClosedSaysSo(t *testing.T) {
 
 func TestFiles(t *testing.T) {
 	sb := open(t)
-	if err := sb.MkdirAll("/tmp/d/sub", 0o755); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, sb.MkdirAll("/tmp/d/sub", 0o755))
 	for name, text := range map[string]string{"a": "", "b.txt": "hello", "sub/c": strings.Repeat("x", 1<<17)} {
-		if err := sb.WriteFile("/tmp/d/"+name, []byte(text), 0o640); err != nil {
-			t.Fatal(err)
-		}
+		ok(t, sb.WriteFile("/tmp/d/"+name, []byte(text), 0o640))
 	}
-	if err := sb.Command("ln", "-s", "b.txt", "/tmp/d/link").Run(); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, sb.Command("ln", "-s", "b.txt", "/tmp/d/link").Run())
 	below, err := fs.Sub(sb.FS(), "tmp/d")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := fstest.TestFS(below, "a", "b.txt", "sub/c", "link"); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
+	ok(t, fstest.TestFS(below, "a", "b.txt", "sub/c", "link"))
 	info, err := fs.Stat(sb.FS(), "tmp/d/b.txt")
 	if err != nil || info.Mode() != 0o640 || info.Size() != 5 {
 		t.Fatalf("%v, %v", info, err)
 	}
-	if err := sb.Reset(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := fs.Stat(sb.FS(), "tmp/d"); !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
+	ok(t, sb.Reset())
+	fails(t, errOf(fs.Stat(sb.FS(), "tmp/d")), fs.ErrNotExist)
 }
 
 func TestManyGoroutinesShareASandbox(t *testing.T) {
 	sb := open(t)
-	var all sync.WaitGroup
-	for i := 0; i < 50; i++ {
-		all.Add(1)
-		go func() {
-			defer all.Done()
-			// Goroutines hop threads, and so do their calls.
-			runtime.Gosched()
-			if out, err := sb.Command("echo", "x").Output(); err != nil || string(out) != "x\n" {
-				t.Errorf("%q, %v", out, err)
-			}
-		}()
-	}
-	all.Wait()
+	together(50, func(int) {
+		// Goroutines hop threads, and so do their calls.
+		runtime.Gosched()
+		says(t, "x\n")(sb.Command("echo", "x").Output())
+	})
 }
 
 // Goroutines that are locked to their threads and end so: the threads end with
 // them, even a thread that opened a sandbox in use by others.
 func TestThreadsThatEndTakeNothingWithThem(t *testing.T) {
 	store := tare.Store(t.TempDir())
-	opened := make(chan *tare.Sandbox)
-	const openers = 8
-	for i := 0; i < openers; i++ {
-		go func() {
-			runtime.LockOSThread()
-			sb, err := tare.Open(context.Background(), "host", store)
-			if err != nil {
-				t.Errorf("open: %v", err)
-			}
-			opened <- sb
-		}()
-	}
-	var all sync.WaitGroup
-	for i := 0; i < openers; i++ {
-		sb := <-opened
-		if sb == nil {
-			continue
+	var opened [8]*tare.Sandbox
+	together(len(opened), func(n int) {
+		runtime.LockOSThread()
+		var err error
+		if opened[n], err = tare.Open(context.Background(), "host", store); err != nil {
+			t.Errorf("open: %v", err)
 		}
-		defer sb.Close()
-		for j := 0; j < 4; j++ {
-			all.Add(1)
-			go func() {
-				defer all.Done()
-				runtime.LockOSThread()
-				runtime.GC()
-				if out, err := sb.Command("echo", "x").Output(); err != nil || string(out) != "x\n" {
-					t.Errorf("%q, %v", out, err)
-				}
-			}()
-		}
+	})
+	together(4*len(opened), func(n int) {
+		runtime.LockOSThread()
+		runtime.GC()
+		says(t, "x\n")(opened[n%len(opened)].Command("echo", "x").Output())
+	})
+	for _, sb := range opened {
+		ok(t, sb.Close())
 	}
-	all.Wait()
 }
 
 func TestNothingIsLeft(t *testing.T) {
 	count := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Fatal(err)
-		}
+		ok(t, err)
 		return len(entries)
 	}
 	store := tare.Store(t.TempDir())
 	once := func() {
 		sb, err := tare.Open(context.Background(), "host", store)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ok(t, err)
 		defer sb.Close()
-		if _, err := sb.Command("echo", "x").Output(); err != nil {
-			t.Fatal(err)
-		}
+		ok(t, errOf(sb.Command("echo", "x").Output()))
 	}
 	once()
 	// While the second is set up, the next is prestarted, which has two.
@@ -338,66 +199,39 @@ func TestPoolGivesUnusedSandboxes(t *testing.T) {
 		t.Fatal("bounds that cannot be")
 	}
 	small, err := tare.OpenPool(ctx, "host", tare.PoolSize{Min: 1}, store)
-	if err != nil || small.Close() != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
+	ok(t, small.Close())
 	pool, err := tare.OpenPool(ctx, "host", tare.PoolSize{Min: 2, Max: 4}, store, tare.Hostname("box"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	ok(t, err)
+	await(t, func() bool {
 		ready, err := pool.Ready()
-		if err != nil || time.Now().After(deadline) {
-			t.Fatal(ready, err)
-		}
-		if ready == 2 {
-			break
-		}
-	}
-	var takers sync.WaitGroup
-	for n := 0; n < 8; n++ {
-		takers.Add(1)
-		go func() {
-			defer takers.Done()
-			for n := 0; n < 3; n++ {
-				sb, err := pool.Take(ctx)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				out, err := sb.Command("sh", "-c", "hostname; ls /dev/shm; echo >/dev/shm/used").Output()
-				if err != nil || string(out) != "box\n" {
-					t.Errorf("%q, %v", out, err)
-				}
-				if err := sb.Close(); err != nil {
-					t.Error(err)
-				}
+		ok(t, err)
+		return ready == 2
+	})
+	together(8, func(int) {
+		for n := 0; n < 3; n++ {
+			sb, err := pool.Take(ctx)
+			if err != nil {
+				t.Error(err)
+				return
 			}
-		}()
-	}
-	takers.Wait()
+			says(t, "box\n")(sb.Command("sh", "-c", "hostname; ls /dev/shm; echo >/dev/shm/used").Output())
+			if err := sb.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	kept, err := pool.Take(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if pool.Close() != nil || pool.Close() != nil {
-		t.Fatal("close")
-	}
-	_, err = pool.Ready()
-	if _, taken := pool.Take(ctx); !errors.Is(taken, fs.ErrClosed) || !errors.Is(err, fs.ErrClosed) {
-		t.Fatal(taken, err)
-	}
-	if err := kept.Command("true").Run(); err != nil {
-		t.Fatal(err)
-	}
-	if err := kept.Close(); err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
+	ok(t, pool.Close())
+	ok(t, pool.Close())
+	fails(t, errOf(pool.Ready()), fs.ErrClosed)
+	fails(t, errOf(pool.Take(ctx)), fs.ErrClosed)
+	ok(t, kept.Command("true").Run())
+	ok(t, kept.Close())
 	done, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := tare.OpenPool(done, "host", tare.PoolSize{}, store); !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
+	fails(t, errOf(tare.OpenPool(done, "host", tare.PoolSize{}, store)), context.Canceled)
 }
 
 func TestACommandIsOneCallIntoC(t *testing.T) {
@@ -406,14 +240,10 @@ func TestACommandIsOneCallIntoC(t *testing.T) {
 		cmd := sb.Command("true", arg...)
 		cmd.Env, cmd.Dir = []string{"A=b", "C=d"}, "/tmp"
 		before := runtime.NumCgoCall()
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		ok(t, cmd.Start())
 		if calls := runtime.NumCgoCall() - before; calls != 1 {
 			t.Errorf("%d calls to start it with %d arguments", calls, len(arg))
 		}
-		if err := cmd.Wait(); err != nil {
-			t.Fatal(err)
-		}
+		ok(t, cmd.Wait())
 	}
 }

@@ -24,9 +24,7 @@ import (
 func threads(t *testing.T) int {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	_, rest, found := strings.Cut(string(text), "\nThreads:")
 	line, _, _ := strings.Cut(rest, "\n")
 	n, err := strconv.Atoi(strings.TrimSpace(line))
@@ -129,9 +127,7 @@ func TestCommandsThatRunHoldNoThreads(t *testing.T) {
 	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
 			hold, release, err := os.Pipe()
-			if err != nil {
-				t.Fatal(err)
-			}
+			ok(t, err)
 			defer hold.Close()
 			run := func(n int, started func()) error {
 				cmd := sb.Command("sh", "-c", "read x; echo $0", strconv.Itoa(n))

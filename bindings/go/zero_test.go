@@ -40,18 +40,12 @@ func exported(t *testing.T) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
 	names, err := fs.Glob(sources, "*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ok(t, err)
 	for _, name := range names {
 		text, err := sources.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ok(t, err)
 		file, err := parser.ParseFile(token.NewFileSet(), name, text, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ok(t, err)
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
@@ -126,15 +120,15 @@ func TestFunctionsTakeNilWithoutAPanic(t *testing.T) {
 	var none context.Context
 	store := tare.Store(t.TempDir())
 	for name, call := range map[string]func() error{
-		"Open":             func() error { _, err := tare.Open(none, "host", store); return err },
-		"OpenPool":         func() error { _, err := tare.OpenPool(none, "host", tare.PoolSize{}, store); return err },
-		"Open, nil Option": func() error { _, err := tare.Open(context.Background(), "host", store, nil); return err },
+		"Open":             func() error { return errOf(tare.Open(none, "host", store)) },
+		"OpenPool":         func() error { return errOf(tare.OpenPool(none, "host", tare.PoolSize{}, store)) },
+		"Open, nil Option": func() error { return errOf(tare.Open(context.Background(), "host", store, nil)) },
 		"CommandContext":   func() error { return open(t).CommandContext(none, "true").Run() },
-		"OpenOn":           func() error { _, err := tare.OpenOn(context.Background(), nil); return err },
-		"OpenIn":           func() error { _, err := tare.OpenIn(none, "/"); return err },
-		"OpenPoolOn":       func() error { _, err := tare.OpenPoolOn(none, &tare.Image{}, tare.PoolSize{}); return err },
-		"Unpack":           func() error { _, err := tare.Unpack(none, "oci:/x", "/x", nil); return err },
-		"UnpackLayer":      func() error { _, err := tare.UnpackLayer(nil, "/tmp", nil); return err },
+		"OpenOn":           func() error { return errOf(tare.OpenOn(context.Background(), nil)) },
+		"OpenIn":           func() error { return errOf(tare.OpenIn(none, "/")) },
+		"OpenPoolOn":       func() error { return errOf(tare.OpenPoolOn(none, &tare.Image{}, tare.PoolSize{})) },
+		"Unpack":           func() error { return errOf(tare.Unpack(none, "oci:/x", "/x", nil)) },
+		"UnpackLayer":      func() error { return errOf(tare.UnpackLayer(nil, "/tmp", nil)) },
 		"ImageCommand":     func() error { return open(t).ImageCommand(none).Run() },
 		"CommandIn":        func() error { return tare.CommandIn(none, "/", nil, "true").Run() },
 		"CommandIn, nil Option": func() error {
@@ -160,12 +154,6 @@ func TestWhatWasNeverOpenedIsOpenedAsItsErrorSays(t *testing.T) {
 		}
 		return wrong.Cure
 	}
-	_, closed := (&tare.Sandbox{}).ReadFile("/etc/passwd")
-	_, taken := (&tare.Pool{}).Take(ctx)
-	_, listed := (&tare.ImageStore{}).Images()
-	_, inspected := (&tare.Image{}).Inspect()
-	_, waited := (&tare.Process{}).Wait()
-	_, read := (&tare.Terminal{}).Read(nil)
 	cures := map[string]func() error{
 		"tare.Open":                              func() error { return sb.Reset() },
 		"Command or CommandContext of a sandbox": func() error { return sb.Command("true").Run() },
@@ -191,9 +179,13 @@ func TestWhatWasNeverOpenedIsOpenedAsItsErrorSays(t *testing.T) {
 			}
 			return pool.Close()
 		},
-		"tare.OpenStore": func() error {
-			_, err := openStore(t).Images()
-			return err
+		"tare.OpenStore": func() error { return errOf(openStore(t).Images()) },
+		"Events of a sandbox": func() error {
+			// Only root has a count of kills.
+			if !isMachineRoot(t) {
+				return nil
+			}
+			return errOf(open(t, tare.Memory(64<<20)).Events())
 		},
 		"Image or Import of a store": func() error {
 			image, err := openStore(t).Image(ctx, "dir:/", nil)
@@ -206,7 +198,11 @@ func TestWhatWasNeverOpenedIsOpenedAsItsErrorSays(t *testing.T) {
 			return image.Close()
 		},
 	}
-	for _, err := range []error{closed, taken, listed, inspected, waited, read, (&tare.Cmd{}).Run()} {
+	for _, err := range []error{
+		errOf((&tare.Sandbox{}).ReadFile("/etc/passwd")), errOf((&tare.Pool{}).Take(ctx)), (&tare.Cmd{}).Run(),
+		errOf((&tare.ImageStore{}).Images()), errOf((&tare.Image{}).Inspect()), errOf((&tare.Process{}).Wait()),
+		errOf((&tare.Terminal{}).Read(nil)), errOf((&tare.Events{}).Next(ctx)),
+	} {
 		follow, known := cures[cure(err)]
 		if !known {
 			t.Errorf("%v", err)
