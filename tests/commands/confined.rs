@@ -82,11 +82,12 @@ fn confined_init_still_does_all_it_did() {
     assert_eq!(text(&sandbox, count), "5\n");
     let all: Vec<_> = (0..50)
         .map(|n| {
-            let command = sh(&format!("echo {n}; exit {n}")).stdout(Stdout::Piped);
-            sandbox.spawn(command).unwrap()
+            let script = format!("echo {n}; sleep 0.2; exit {n}");
+            sandbox.spawn(sh(&script).stdout(Stdout::Piped)).unwrap()
         })
         .collect();
-    for (n, process) in all.iter().enumerate() {
+    // All run at once.
+    for (n, process) in all.iter().enumerate().rev() {
         let code = i32::try_from(n).unwrap();
         assert_eq!(process.wait().unwrap().exit_code, Some(code));
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, poll};
 use tare::{Command, Kind, Reason, Sandbox, Stdin};
 
-use crate::harness::{Ground, sh};
+use crate::harness::{Ground, line, sh};
 
 fn ids(sandbox: &Sandbox) -> Vec<u64> {
     let running = sandbox.commands().unwrap();
@@ -103,10 +103,14 @@ fn list_takes_no_error_from_who_waits() {
         for _ in 0..200 {
             let error = sandbox.run(Command::new("/missing")).unwrap_err();
             assert_eq!((error.kind(), error.step()), (Kind::NotFound, "execute"));
+            assert!(error.to_string().contains("/missing"), "{error}");
             assert!(sandbox.run(Command::new("true")).unwrap().status.success());
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+    // A program that is not there leaves a dead child, reaped in a moment.
+    let script = "while ps -o stat | grep -q '^Z'; do sleep 0.01; done; echo none";
+    assert_eq!(line(&sandbox, script), "none");
 }
 
 #[test]

@@ -17,23 +17,6 @@ fn own_namespace() -> String {
 }
 
 #[test]
-fn network_none_is_a_loopback_that_is_up() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
-    assert_ne!(
-        line(&sandbox, "readlink /proc/self/ns/net"),
-        own_namespace()
-    );
-    assert_eq!(line(&sandbox, "ls /sys/class/net"), "lo");
-    let script = "sleep 1 | nc -l -p 4242 & until netstat -ltn | grep -q :4242; do sleep 0.02; done; echo over lo | nc 127.0.0.1 4242; wait";
-    assert_eq!(line(&sandbox, script), "over lo");
-    assert_eq!(
-        line(&sandbox, "ping -c 1 -w 5 127.0.0.1 | grep -c 'bytes from'"),
-        "1"
-    );
-}
-
-#[test]
 fn network_host_is_the_callers() {
     let ground = Ground::new();
     let sandbox = ground.open_with(r#"{"network": "host"}"#);

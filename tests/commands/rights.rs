@@ -56,18 +56,6 @@ fn rlimit_above_the_callers_hard_limit_takes_a_capability() {
     assert_eq!(line(&sandbox, "ulimit -Hr"), own_limit().to_string());
 }
 
-#[test]
-fn rlimit_may_be_above_the_sandboxs_own() {
-    let ground = Ground::new();
-    let sandbox = ground.open_with(r#"{"limits": {"rlimits": {"nofile": "20:30", "core": "0"}}}"#);
-    let command = sh("ulimit -Sn; ulimit -Hn").rlimit("nofile", "40:50".parse().unwrap());
-    assert_eq!(text(&sandbox, command), "40\n50\n");
-    let last = sh("ulimit -n")
-        .rlimit("nofile", "40".parse().unwrap())
-        .rlimit("nofile", "35".parse().unwrap());
-    assert_eq!(text(&sandbox, last), "35\n");
-}
-
 /// Starts that go other ways than most: with a terminal, with a time limit, and
 /// as another user.
 #[test]

@@ -48,63 +48,6 @@ fn write_memory_and_disk_leave_the_image_alone() {
     assert!(left.is_empty(), "{left:?}");
 }
 
-#[test]
-fn write_none_refuses_but_the_kernels_own_places_work() {
-    let ground = Ground::new();
-    let sandbox = ground
-        .open_with(r#"{"write": "none", "mounts": [{"type": "tmpfs", "target": "/made/here"}]}"#);
-    for path in ["/new", "/etc/passwd", "/tmp/new"] {
-        let refused = run(&sandbox, sh(&format!("echo x >>{path}")));
-        let shown = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(shown.contains("Read-only file system"), "{path}: {shown}");
-    }
-    assert_eq!(
-        line(
-            &sandbox,
-            "for d in /dev/shm /made/here; do echo x >$d/f && cat $d/f; done"
-        ),
-        "x\nx"
-    );
-}
-
-#[test]
-fn mount_cow_shows_the_directory_and_keeps_writes_from_it() {
-    let ground = Ground::new();
-    let work = ground.dir("work");
-    fs::write(work.join("kept"), "kept").unwrap();
-    fs::write(work.join("gone"), "").unwrap();
-    let json = format!(r#"{{"mounts": ["{}:/w:cow"]}}"#, work.display());
-    let sandbox = ground.open_with(&json);
-    let script = "cd /w; rm gone; echo new >new; echo changed >kept; ls; cat kept";
-    assert_eq!(line(&sandbox, script), "kept\nnew\nchanged");
-    assert_eq!(fs::read_to_string(work.join("kept")).unwrap(), "kept");
-    assert!(work.join("gone").exists() && !work.join("new").exists());
-    sandbox.reset().unwrap();
-    assert_eq!(line(&sandbox, "ls /w"), "gone\nkept");
-}
-
-#[test]
-fn mount_bind_of_a_directory_and_of_a_file_is_the_hosts() {
-    let ground = Ground::new();
-    let work = ground.dir("work");
-    let file = ground.path("file");
-    fs::write(&file, "one\n").unwrap();
-    let json = format!(
-        r#"{{"mounts": ["{0}:/w", "{1}:/etc/a-file", "{0}:/r:ro", "{1}:/f:ro"]}}"#,
-        work.display(),
-        file.display()
-    );
-    let sandbox = ground.open_with(&json);
-    line(&sandbox, "echo inside >/w/new; echo two >>/etc/a-file");
-    assert_eq!(fs::read_to_string(work.join("new")).unwrap(), "inside\n");
-    assert_eq!(fs::read_to_string(&file).unwrap(), "one\ntwo\n");
-    for path in ["/r/new", "/r/other", "/f"] {
-        let refused = run(&sandbox, sh(&format!("echo x >{path}")));
-        assert!(!refused.status.success(), "{path}");
-    }
-    assert_eq!(line(&sandbox, "cat /r/new /f"), "inside\none\ntwo");
-}
-
 /// A mount of the test's own, gone when the test is.
 pub(crate) struct Mounted(std::path::PathBuf);
 
@@ -167,35 +110,6 @@ fn mount_bind_read_only_reaches_what_is_mounted_below() {
     assert_eq!(line(&sandbox, "cat /w/below/file"), "below");
     assert_eq!(line(&sandbox, "cat /w/be?low*/file"), odd.trim_end());
     assert_eq!(line(&sandbox, "cd /rw/be?low*; echo x >new; cat new"), "x");
-}
-
-#[test]
-fn mount_tmpfs_has_its_size_and_mode() {
-    let ground = Ground::new();
-    let sandbox = ground.open_with(
-        r#"{"mounts": [{"type": "tmpfs", "target": "/t", "options": ["size=1m", "mode=750"]}]}"#,
-    );
-    assert_eq!(
-        line(&sandbox, "stat -c %a /t; stat -f -c %T /t"),
-        "750\ntmpfs"
-    );
-    let full = run(&sandbox, sh("dd if=/dev/zero of=/t/f bs=64k count=32"));
-    assert!(String::from_utf8_lossy(&full.stderr).contains("No space left"));
-    assert_eq!(line(&sandbox, "stat -c %s /t/f"), (1 << 20).to_string());
-    let script = "grep ' /t ' /proc/mounts | grep -c 'nosuid,nodev'";
-    assert_eq!(line(&sandbox, script), "1");
-}
-
-#[test]
-fn mount_of_a_missing_source_is_named() {
-    let ground = Ground::new();
-    let spec = ground.spec_with(r#"{"mounts": ["/no/such/source:/w"]}"#);
-    let error = Sandbox::open(&ground.store, &spec).unwrap_err();
-    assert_eq!(
-        (error.step(), error.kind()),
-        ("mount", tare::Kind::NotFound)
-    );
-    assert!(error.to_string().contains("/no/such/source"), "{error}");
 }
 
 #[test]

@@ -71,22 +71,6 @@ fn user_who_is_not_root_has_no_capability() {
     assert_eq!(shown.matches("0000000000000000").count(), 4, "{shown}");
 }
 
-#[test]
-fn user_with_one_id_is_root_or_refused() {
-    if env::var_os("USER").is_none_or(|u| u != "tare-t-plain") {
-        // The suite below runs this again where users differ.
-        return;
-    }
-    let ground = Ground::new();
-    let sandbox = ground.open();
-    assert_eq!(text(&sandbox, sh("id -u; id -g; id -G")), "0\n0\n0\n");
-    let error = sandbox
-        .spawn(Command::new("true").user("alice"))
-        .unwrap_err();
-    assert_eq!(error.errno(), Some(libc::EINVAL));
-    assert!(error.cure().unwrap().contains("subuid"), "{error}");
-}
-
 /// The directory that [`ordinary_users_see_a_host_whose_entries_vanish`]
 /// changes all the time.
 const CHANGING: &str = "TARE_TEST_CHANGING";

@@ -1,28 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Arguments, environment and working directory; missing and unusable programs.
-
-use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
+//! Environment, working directory and host name; wrong words of a command.
 
 use tare::{Command, Kind, Spec};
-use tare_oracle::need;
 
-use crate::harness::{Ground, copy_program, line, run, sh, text};
-
-#[test]
-fn argv_odd_words_arrive_as_they_are() {
-    let ground = Ground::new();
-    let sandbox = ground.open();
-    let words = ["a b", "", "*", "$HOME", "-n", "\u{fc}\n\t'\"\\"];
-    let all = text(&sandbox, Command::from_argv(["printf", "[%s]"]).args(words));
-    assert_eq!(all, words.map(|w| format!("[{w}]")).concat());
-    let raw = Command::new("printf")
-        .arg("%s")
-        .arg(OsStr::from_bytes(b"\xff\x01"));
-    assert_eq!(run(&sandbox, raw).stdout, b"\xff\x01");
-}
+use crate::harness::{Ground, copy_program, line, sh, text};
 
 #[test]
 fn argv_wrong_words_are_refused_by_name() {
@@ -43,27 +24,6 @@ fn argv_wrong_words_are_refused_by_name() {
             "check command: env",
         ),
         (Command::new("true").cwd("tmp"), "check command: cwd"),
-        (
-            Command::new("true").timeout(std::time::Duration::ZERO),
-            "check command: timeout",
-        ),
-        (Command::new("true").umask(0o1000), "check command: umask"),
-        (
-            Command::new("true").rlimit("files", "1".parse().unwrap()),
-            "check command: rlimits",
-        ),
-        (
-            Command::new("true").rlimit("locks", "1".parse().unwrap()),
-            "check command: rlimits",
-        ),
-        (
-            Command::new("true").cap_add("FLY"),
-            "check command: cap_add",
-        ),
-        (
-            Command::new("true").cap_drop("FLY"),
-            "check command: cap_drop",
-        ),
     ];
     for (command, step) in cases {
         let shown = format!("{command:?}");
@@ -123,7 +83,6 @@ fn env_of_one_mebibyte_arrives() {
 #[test]
 fn cwd_cases_end_where_they_should() {
     let ground = Ground::new();
-    fs::write(ground.root().join("etc/file"), "").unwrap();
     let sandbox = ground.open_with(r#"{"workdir": "/of/the/spec"}"#);
     let pwd = |dir: &str| text(&sandbox, sh("pwd -P; stat -c %a:%u .").cwd(dir));
     assert_eq!(line(&sandbox, "pwd"), "/of/the/spec");
@@ -133,43 +92,9 @@ fn cwd_cases_end_where_they_should() {
     assert_eq!(pwd("/../../tmp"), "/tmp\n1777:0\n");
     let through = ground.open_with(r#"{"workdir": "/link/new"}"#);
     assert_eq!(line(&through, "pwd -P; stat -c %a:%u ."), "/etc/new\n755:0");
-    let error = sandbox.spawn(Command::new("true").cwd("/new")).unwrap_err();
-    assert_eq!(error.errno(), Some(libc::ENOENT));
-    assert!(error.to_string().contains("\"/new\""), "{error}");
-    let error = sandbox
-        .spawn(Command::new("true").cwd("/etc/file"))
-        .unwrap_err();
-    assert_eq!(error.step(), "change directory");
-    assert_eq!(error.errno(), Some(libc::ENOTDIR));
-    assert!(error.to_string().contains("/etc/file"), "{error}");
-}
-
-#[test]
-fn program_that_is_none_is_told_apart() {
-    let ground = Ground::new();
-    let put = |name: &str, bytes: &[u8], mode| {
-        let path = ground.root().join("bin").join(name);
-        fs::write(&path, bytes).unwrap();
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    put("plain", b"no program\n", 0o644);
-    put("headless", b"no program\n", 0o755);
-    put("orphan", b"#!/no/interpreter\n", 0o755);
-    let sandbox = ground.open();
-    for (program, kind, errno) in [
-        ("no-such-program", Kind::NotFound, libc::ENOENT),
-        ("/no/such/program", Kind::NotFound, libc::ENOENT),
-        ("/etc/passwd/program", Kind::NotFound, libc::ENOTDIR),
-        ("plain", Kind::Permission, libc::EACCES),
-        ("/bin/plain", Kind::Permission, libc::EACCES),
-        ("/etc", Kind::Permission, libc::EACCES),
-        ("headless", Kind::NotExecutable, libc::ENOEXEC),
-        ("orphan", Kind::NotFound, libc::ENOENT),
-    ] {
-        let error = sandbox.spawn(Command::new(program)).unwrap_err();
-        let seen = (error.step(), error.kind(), error.errno());
-        assert_eq!(seen, ("execute", kind, Some(errno)), "{program}");
-        assert!(error.to_string().contains(program), "{error}");
+    for dir in ["/new", "/etc/passwd"] {
+        let error = sandbox.spawn(Command::new("true").cwd(dir)).unwrap_err();
+        assert!(error.to_string().contains(dir), "{error}");
     }
 }
 
@@ -184,16 +109,6 @@ fn image_of_one_static_program_runs_it() {
     };
     let sandbox = tare::Sandbox::open(&ground.store, &spec).unwrap();
     assert_eq!(text(&sandbox, Command::from_argv(["/echo", "hi"])), "hi\n");
-}
-
-#[test]
-fn workdir_and_user_of_the_spec_give_way_to_the_command() {
-    need!(root);
-    let ground = Ground::new();
-    let sandbox = ground.open_with(r#"{"workdir": "/tmp", "user": "0:50"}"#);
-    assert_eq!(line(&sandbox, "pwd; id -g"), "/tmp\n50");
-    let own = sh("pwd; id -g").cwd("/etc").user("0:0");
-    assert_eq!(text(&sandbox, own), "/etc\n0\n");
 }
 
 #[test]

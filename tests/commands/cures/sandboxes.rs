@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use tare::{Command, Error, Pool, PoolSize, Sandbox, Spec, Store};
+use tare::{Command, Error, Kind, Pool, PoolSize, Sandbox, Spec, Store};
 use tare_oracle::need;
 
 use super::{cure, quoted};
@@ -185,7 +185,11 @@ fn pool_that_is_closed_has_another_opened() {
     let open = || Pool::open(&ground.store, &ground.spec(), PoolSize { min: 1, max: 1 });
     let pool = open().unwrap();
     pool.close().unwrap();
-    assert_eq!(cure(&pool.take().unwrap_err()), "open another");
+    pool.close().unwrap();
+    assert_eq!(pool.ready(), 0);
+    let error = pool.take().unwrap_err();
+    let seen = (error.kind(), error.step(), &*cure(&error));
+    assert_eq!(seen, (Kind::Invalid, "take from pool", "open another"));
     works(&open().unwrap().take().unwrap());
 }
 
