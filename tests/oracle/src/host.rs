@@ -146,14 +146,6 @@ impl Host {
         Self::snapshot_with(&directories)
     }
 
-    /// The lines of an area, for tests that look for a particular line.
-    pub fn lines(&self, area: Area) -> impl Iterator<Item = &str> {
-        self.areas
-            .get(&area)
-            .into_iter()
-            .flat_map(|lines| lines.keys().map(String::as_str))
-    }
-
     /// Lines in `after` and not here (`+`), or here and not there (`-`). Lines
     /// that may be of others count only as the first kind.
     pub fn diff(&self, after: &Self) -> Vec<String> {

@@ -99,13 +99,6 @@ pub fn namespace_root() -> Need {
     found(nix::unistd::geteuid().is_root(), || "uid 0".into())
 }
 
-/// Any other effective uid than 0.
-pub fn not_root() -> Need {
-    found(!nix::unistd::geteuid().is_root(), || {
-        "an ordinary user's uid".into()
-    })
-}
-
 /// A file system named in `/proc/filesystems`, for example `overlay`.
 pub fn filesystem(name: &str) -> Need {
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
@@ -234,7 +227,6 @@ mod tests {
 
     #[test]
     fn needs_tell_present_from_missing() {
-        assert_eq!(root().is_ok(), not_root().is_err());
         assert_eq!(filesystem("proc"), Ok(()));
         assert!(filesystem("no-such-fs").is_err());
         assert_eq!(program("sh"), Ok(()));
