@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use tare::Sandbox;
 use tare_oracle::{Host, need};
 
-use crate::harness::settle::{await_end, children, helper_of};
+use crate::harness::settle::{await_end, await_some, await_that, children, helper_of};
 use crate::harness::{Ground, line};
 
 /// The helper of a store that has had two sandboxes, and the third, which
@@ -22,14 +22,11 @@ fn third(ground: &Ground, json: &str) -> (i32, i32) {
     let helper = helper_of(&first);
     ground.open_with(json).close().unwrap();
     first.close().unwrap();
-    let began = Instant::now();
-    loop {
-        if let [one] = children(helper, "tare-ahead")[..] {
-            return (helper, one);
-        }
-        assert!(began.elapsed() < Duration::from_secs(20), "none waits");
-        thread::sleep(Duration::from_millis(1));
-    }
+    let waiting = || match children(helper, "tare-ahead")[..] {
+        [one] => Some((helper, one)),
+        _ => None,
+    };
+    await_some("none waits", waiting)
 }
 
 /// Facts of a sandbox from inside, without the numbers that differ and without
@@ -128,11 +125,7 @@ fn ahead_one_ends_without_a_taker_and_with_a_sweep() {
     let (helper, one) = third(&ground, "{}");
     await_end(one);
     // Until the helper has taken notice.
-    let began = Instant::now();
-    while !children(helper, "tare-ahead").is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(20), "one is left");
-        thread::sleep(Duration::from_millis(1));
-    }
+    await_that("one is left", || children(helper, "tare-ahead").is_empty());
     assert_eq!(line(&ground.open(), "echo works"), "works");
     let (_, one) = third(&ground, "{}");
     ground.store.recover().unwrap();

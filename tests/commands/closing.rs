@@ -3,13 +3,12 @@
 //! single command.
 
 use std::fs;
-use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::thread;
 
-use nix::poll::{PollFd, PollFlags, poll};
 use tare::{Kind, Reason, Spec, spawn_in};
 
+use crate::harness::settle::{SOON, is_readable};
 use crate::harness::{Ground, sh, text};
 
 #[test]
@@ -46,8 +45,7 @@ fn begun_close_says_when_nothing_is_left() {
     assert!(cgroups.iter().all(|path| Path::new(path).is_dir()));
     let left = sandbox.begin_close().unwrap().unwrap();
     assert!(sandbox.spawn(sh("true")).is_err());
-    let mut fds = [PollFd::new(left.as_fd(), PollFlags::POLLIN)];
-    assert_eq!(poll(&mut fds, 60_000u16).unwrap(), 1);
+    assert!(is_readable(left, SOON));
     assert!(!cgroups.iter().any(|path| Path::new(path).exists()));
     assert_eq!(process.wait().unwrap().reason, Reason::Killed);
     assert!(sandbox.begin_close().unwrap().is_none());
@@ -109,11 +107,7 @@ fn spawn_in_writes_to_the_root_and_ends_with_its_handle() {
     );
     let pidfd = process.pidfd().try_clone_to_owned().unwrap();
     drop(process);
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use std::os::fd::AsFd as _;
-    let mut gone = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-    let ready = poll(&mut gone, PollTimeout::from(20_000u16)).unwrap();
-    assert_eq!(ready, 1, "the command outlives its handle");
+    assert!(is_readable(pidfd, SOON), "the command outlives its handle");
     let error = spawn_in(&ground.store, &ground.root(), &spec, sh("true").cwd("x")).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
     assert_eq!(text(&ground.open(), sh("cat /made")), "stays\n");

@@ -2,11 +2,12 @@
 //! Commands are born behind their sandbox's seccomp program, except those that
 //! need process 1's first thread: all else must be equal.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tare::{Command, Reason, Sandbox, Size, Stdout};
 use tare_oracle::need;
 
+use crate::harness::settle::await_that;
 use crate::harness::{Ground, sh, text};
 
 /// Threads of process 1.
@@ -67,10 +68,9 @@ fn confined_init_still_does_all_it_did() {
     process.kill().unwrap();
     assert_eq!(process.wait().unwrap().reason, Reason::Killed);
     // Without an own cgroup, a killed process may take a moment to die.
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while text(&sandbox, sh("ps | grep -c '[s]leep' || true")) != "0\n" {
-        assert!(Instant::now() < deadline, "something lives on");
-    }
+    await_that("something lives on", || {
+        text(&sandbox, sh("ps | grep -c '[s]leep' || true")) == "0\n"
+    });
     let error = sandbox.run(Command::new("no-such-program")).unwrap_err();
     assert_eq!(error.errno(), Some(libc::ENOENT));
     let error = sandbox.run(sh("true").user("no-such-user")).unwrap_err();

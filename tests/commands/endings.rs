@@ -4,16 +4,13 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::BorrowedFd;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare::{Command, Process, Reason, Sandbox, Status, Stdin, Stdout};
 
+use crate::harness::settle::{SOON, await_that, is_readable};
 use crate::harness::{Ground, line, run, sh};
-
-const LONG: Duration = Duration::from_secs(20);
 
 /// Counts processes of the sandbox with this text in their command line.
 pub(crate) fn count(sandbox: &Sandbox, what: &str) -> usize {
@@ -24,16 +21,9 @@ pub(crate) fn count(sandbox: &Sandbox, what: &str) -> usize {
 /// Waits until there are so many.
 #[track_caller]
 pub(crate) fn await_count(sandbox: &Sandbox, what: &str, wanted: usize) {
-    let deadline = Instant::now() + LONG;
-    while count(sandbox, what) != wanted {
-        assert!(Instant::now() < deadline, "{what}: {}", line(sandbox, "ps"));
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn is_ready(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
-    let ms = PollTimeout::try_from(timeout).unwrap();
-    poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], ms).unwrap() == 1
+    await_that(&format!("not {wanted} of {what}"), || {
+        count(sandbox, what) == wanted
+    });
 }
 
 #[test]
@@ -172,12 +162,12 @@ fn wait_by_descriptor_by_time_and_from_many_threads() {
     let ground = Ground::new();
     let sandbox = ground.open();
     let process = sandbox.spawn(sh("sleep 0.3; exit 9")).unwrap();
-    assert!(!is_ready(process.status_fd(), Duration::ZERO));
+    assert!(!is_readable(process.status_fd(), Duration::ZERO));
     assert_eq!(
         process.wait_timeout(Duration::from_millis(20)).unwrap(),
         None
     );
-    assert!(is_ready(process.status_fd(), LONG));
+    assert!(is_readable(process.status_fd(), SOON));
     let all: Vec<Status> = thread::scope(|scope| {
         let wait = || process.wait().unwrap();
         let waiting: Vec<_> = (0..8).map(|_| scope.spawn(wait)).collect();
@@ -188,7 +178,7 @@ fn wait_by_descriptor_by_time_and_from_many_threads() {
         "{all:?}"
     );
     assert_eq!(process.wait_timeout(Duration::MAX).unwrap(), Some(all[0]));
-    assert!(is_ready(process.pidfd(), LONG));
+    assert!(is_readable(process.pidfd(), SOON));
 }
 
 #[test]
@@ -238,8 +228,7 @@ fn sandbox_end_is_the_end_of_its_commands() {
         let gone = sandbox.pidfd().unwrap();
         end(sandbox);
         assert_killed(&process);
-        use std::os::fd::AsFd as _;
-        assert!(is_ready(gone.as_fd(), LONG), "{name}");
+        assert!(is_readable(&gone, SOON), "{name}");
     }
 }
 

@@ -1,33 +1,25 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Events of a sandbox, reported by a descriptor.
 
-use std::os::fd::AsFd as _;
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tare::{Command, Event, Events, Kind};
 use tare_oracle::need;
 
-use crate::harness::settle::{SOON, children, helper_of};
-use crate::harness::{Ground, run, sh};
+use crate::harness::settle::{SOON, children, helper_of, is_readable};
+use crate::harness::{Ground, holds_in_a_fork, run, sh};
 
 const SMALL: &str = r#"{"limits": {"memory": "24m", "swap": "0"}}"#;
 
-/// Returns whether the descriptor is readable within a time.
-fn is_readable(events: &Events, within: PollTimeout) -> bool {
-    let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, within).unwrap() == 1
-}
-
 /// Waits for the next event as an event loop does.
 fn next(events: &Events) -> Event {
-    let long = PollTimeout::try_from(SOON).unwrap();
     loop {
         if let Some(event) = events.next().unwrap() {
             return event;
         }
-        assert!(is_readable(events, long), "{events:?}");
+        assert!(is_readable(events, SOON), "{events:?}");
     }
 }
 
@@ -43,7 +35,7 @@ fn events_tell_kills_for_want_of_memory() {
     let both = [sandbox.events().unwrap(), sandbox.events().unwrap()];
     assert!(run(&sandbox, sh("exit 0")).status.success());
     for events in &both {
-        assert!(!is_readable(events, PollTimeout::ZERO));
+        assert!(!is_readable(events, Duration::ZERO));
         assert_eq!(events.next().unwrap(), None);
     }
     // A kill during the watch, and a kill before.
@@ -77,7 +69,7 @@ fn events_end_with_the_sandbox() {
     assert_eq!(after.next().unwrap(), None);
     sandbox.close().unwrap();
     for events in [&before, &after, &after] {
-        assert!(is_readable(events, PollTimeout::ZERO));
+        assert!(is_readable(events, Duration::ZERO));
         assert_eq!(events.next().unwrap(), Some(Event::Gone));
     }
     let error = sandbox.events().unwrap_err();
@@ -113,17 +105,8 @@ fn events_belong_to_the_process_that_asked_for_them() {
     let sandbox = ground.open_with(SMALL);
     let events = sandbox.events().unwrap();
     run(&sandbox, hungry());
-    // SAFETY: the child only calls the library, which takes no lock that
-    // another thread could hold here, and _exit.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let refused = events.next().is_err_and(|e| e.kind() == Kind::Invalid);
-        // SAFETY: ends this process without running anything of the parent's.
-        unsafe { libc::_exit(i32::from(!refused)) };
-    }
-    let mut status = -1;
-    // SAFETY: `status` outlives the call.
-    unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!(status, 0);
+    holds_in_a_fork((), |()| {
+        events.next().is_err_and(|e| e.kind() == Kind::Invalid)
+    });
     assert_eq!(next(&events), Event::OomKills(1));
 }

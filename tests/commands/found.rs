@@ -6,9 +6,9 @@ use std::ffi::OsString;
 use std::thread;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, poll};
 use tare::{Command, Kind, Reason, Sandbox, Stdin};
 
+use crate::harness::settle::{SOON, is_readable};
 use crate::harness::{Ground, line, sh};
 
 fn ids(sandbox: &Sandbox) -> Vec<u64> {
@@ -34,8 +34,7 @@ fn commands_that_run_are_listed_and_found() {
     assert!(again.take_stdout().is_none() && again.terminal().is_none());
     again.kill().unwrap();
     assert_eq!(again.wait().unwrap(), second.wait().unwrap());
-    let mut pidfd = [PollFd::new(again.pidfd(), PollFlags::POLLIN)];
-    assert_eq!(poll(&mut pidfd, 60_000u16).unwrap(), 1);
+    assert!(is_readable(again.pidfd(), SOON));
     assert_eq!(ids(&sandbox), [first.id()]);
     let error = sandbox.process(second.id()).unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound, "{error}");

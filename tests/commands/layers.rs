@@ -10,7 +10,7 @@ use tare::image::ImportOptions;
 use tare::{Command, Error, Sandbox, Spec};
 use tare_oracle::need;
 
-use crate::harness::{Ground, line, text};
+use crate::harness::{Ground, line, tar_of_tree, text};
 use crate::layout::{Codec, Layout, tar_of};
 use crate::trees::NUMBERS;
 
@@ -21,11 +21,7 @@ const ODD: &str = "a,b:c\\d\\,e \"f'g=h%s\u{fc}+;i";
 /// each writes `/top` and a file of its own, and every tenth removes the file
 /// of the layer below.
 fn import(ground: &Ground, n: usize) -> Result<(), Error> {
-    let mut bottom = tar::Builder::new(Vec::new());
-    bottom.follow_symlinks(false);
-    bottom.mode(tar::HeaderMode::Deterministic);
-    bottom.append_dir_all(".", ground.root()).unwrap();
-    let mut layers = vec![bottom.into_inner().unwrap()];
+    let mut layers = vec![tar_of_tree(&ground.root())];
     for n in 1..n {
         let (number, own) = (n.to_string(), format!("own/f{n}"));
         let gone = format!("own/.wh.f{}", n - 1);

@@ -2,10 +2,11 @@
 //! Many commands and many sandboxes at once; orphans and zombies.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tare::{Command, Sandbox};
 
+use crate::harness::settle::await_that;
 use crate::harness::{Ground, line, run, sh, text};
 
 #[test]
@@ -36,16 +37,11 @@ fn orphans_are_reaped() {
         &sandbox,
         sh("for i in $(seq 200); do (sleep 0.05 &) ; done >/dev/null 2>&1 </dev/null"),
     );
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
+    await_that("orphans are left", || {
         // Process 1, the shell, its child, and wc.
         let left = line(&sandbox, "echo /proc/[0-9]* | wc -w");
-        if left.parse::<usize>().unwrap() <= 4 {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{left}");
-        thread::sleep(Duration::from_millis(10));
-    }
+        left.parse::<usize>().unwrap() <= 4
+    });
 }
 
 #[test]

@@ -8,21 +8,13 @@ use std::time::{Duration, Instant};
 
 use tare::{Kind, Pool, PoolSize};
 
+use crate::harness::settle::await_that;
 use crate::harness::{Ground, line};
 
 /// Waits until so many are ready.
 #[track_caller]
 fn await_ready(pool: &Pool, count: usize) {
-    let began = Instant::now();
-    while pool.ready() != count {
-        let took = began.elapsed();
-        assert!(
-            took < Duration::from_secs(30),
-            "{} are ready, not {count}",
-            pool.ready()
-        );
-        thread::sleep(Duration::from_millis(1));
-    }
+    await_that(&format!("not {count} are ready"), || pool.ready() == count);
 }
 
 fn pool(ground: &Ground, min: usize, max: usize) -> Pool {
@@ -51,9 +43,7 @@ fn pool_does_not_wait_for_what_is_kept() {
     let pool = pool(&ground, 3, 3);
     let taken: Vec<_> = (0..12)
         .map(|_| {
-            while pool.ready() < 2 {
-                thread::sleep(Duration::from_millis(1));
-            }
+            await_that("one at most is ready", || pool.ready() >= 2);
             pool.take().unwrap()
         })
         .collect();
@@ -91,15 +81,7 @@ fn pool_serves_eight_takers_at_once_and_grows() {
     });
     assert_eq!(names.len(), 32);
     // A burst was seen: more wait for the next one.
-    let began = Instant::now();
-    while pool.ready() < 3 {
-        assert!(
-            began.elapsed() < Duration::from_secs(30),
-            "{}",
-            pool.ready()
-        );
-        thread::sleep(Duration::from_millis(1));
-    }
+    await_that("two at most are ready", || pool.ready() >= 3);
 }
 
 #[test]

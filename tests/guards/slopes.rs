@@ -18,8 +18,8 @@ use tare::image::ImportOptions;
 use tare::{Sandbox, Spec, Store};
 use tare_oracle::need;
 
-use crate::harness::Ground;
 use crate::harness::settle::helper_of;
+use crate::harness::{Ground, tar_of_tree};
 use crate::host::{self, succeed};
 use crate::layout::{Codec, Layout, tar_of};
 use crate::place::Place;
@@ -130,15 +130,8 @@ fn slope_of_layers_is_low() {
 /// An image of so many layers in the store, the tree and a file in each of the
 /// others.
 pub(crate) fn import(store: &Store, tree: &Path, count: usize) -> Spec {
-    let mut bottom = tar::Builder::new(Vec::new());
-    bottom.follow_symlinks(false);
-    bottom.mode(tar::HeaderMode::Deterministic);
-    bottom.append_dir_all(".", tree).unwrap();
     let own = (1..count).map(|n| tar_of(&[("own/", b""), (&format!("own/f{n}"), b"")]));
-    let layers: Vec<Vec<u8>> = [bottom.into_inner().unwrap()]
-        .into_iter()
-        .chain(own)
-        .collect();
+    let layers: Vec<Vec<u8>> = [tar_of_tree(tree)].into_iter().chain(own).collect();
     let name = format!("layers-{count}");
     let dir = tempfile::tempdir().unwrap();
     let mut layout = Layout::new(dir.path().join("layout"));

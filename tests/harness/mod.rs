@@ -122,6 +122,15 @@ pub(crate) fn busybox_tree(root: &Path) {
     symlink("/etc", root.join("link")).unwrap();
 }
 
+/// A tree as a layer of an image.
+pub(crate) fn tar_of_tree(root: &Path) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.follow_symlinks(false);
+    tar.mode(tar::HeaderMode::Deterministic);
+    tar.append_dir_all(".", root).unwrap();
+    tar.into_inner().unwrap()
+}
+
 /// Copies by another process: a file open for writing cannot be executed, even
 /// if only a child of another test holds the file before its exec.
 pub(crate) fn copy_program(from: &Path, to: &Path) {
@@ -134,6 +143,25 @@ fn busybox_path() -> PathBuf {
     let found = ["/bin/busybox", "/usr/bin/busybox"].map(PathBuf::from);
     let found = found.into_iter().find(|p| p.exists());
     found.expect("busybox-static is installed (scripts/setup.sh)")
+}
+
+/// Asserts that `check` holds in a fork of this process, which gets `held`,
+/// too: a check calls the library alone, and panics nowhere.
+#[track_caller]
+pub(crate) fn holds_in_a_fork<T>(held: T, check: impl FnOnce(T) -> bool) -> T {
+    // SAFETY: the child only calls the library, which takes no lock that
+    // another thread could hold here, and _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let holds = check(held);
+        // SAFETY: ends this process without running anything of the parent's.
+        unsafe { libc::_exit(i32::from(!holds)) };
+    }
+    let mut status = -1;
+    // SAFETY: `status` outlives the call.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(status, 0);
+    held
 }
 
 /// A line for the shell.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Waits until ending processes have ended, and nothing of them is left.
 
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tare::{Error, Sandbox, Store};
@@ -13,18 +14,39 @@ use tare_oracle::Host;
 /// Long, for machines with much other work: a passing test waits for nothing.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
+/// Returns whether a descriptor is readable, after so long at most.
+pub(crate) fn is_readable(fd: impl AsFd, within: Duration) -> bool {
+    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::try_from(within).unwrap()).unwrap() == 1
+}
+
+/// Waits until `found` finds something, and returns that.
+#[track_caller]
+pub(crate) fn await_some<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(began.elapsed() < SOON, "{what}, {SOON:?} later");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Waits until `holds` holds.
+#[track_caller]
+pub(crate) fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    await_some(what, || holds().then_some(()));
+}
+
 /// Waits until process `pid` has ended, reaped or not.
 #[track_caller]
 pub(crate) fn await_end(pid: i32) {
-    let began = Instant::now();
     let runs = || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
         stat.is_ok_and(|text| !text.contains(") Z ") && !text.contains(") X "))
     };
-    while runs() {
-        assert!(began.elapsed() < SOON, "{pid} lives");
-        thread::sleep(Duration::from_millis(2));
-    }
+    await_that(&format!("{pid} lives"), || !runs());
 }
 
 /// Waits until the machine is unchanged, sweeping as every open of the store

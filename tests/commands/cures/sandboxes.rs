@@ -12,7 +12,8 @@ use tare::{Command, Error, Kind, Pool, PoolSize, Sandbox, Spec, Store};
 use tare_oracle::need;
 
 use super::{cure, quoted};
-use crate::harness::{Ground, line, sh};
+use crate::harness::settle::await_some;
+use crate::harness::{Ground, holds_in_a_fork, line, sh};
 
 #[track_caller]
 fn works(sandbox: &Sandbox) {
@@ -121,16 +122,7 @@ fn sandbox_that_is_gone_is_opened_or_reset() {
     for call in calls {
         let sandbox = ground.open();
         kill_init(&sandbox);
-        let began = std::time::Instant::now();
-        let error = loop {
-            assert!(
-                began.elapsed() < Duration::from_secs(20),
-                "it is still there"
-            );
-            if let Some(error) = call(&sandbox) {
-                break error;
-            }
-        };
+        let error = await_some("it is still there", || call(&sandbox));
         assert_eq!(cure(&error), "open or reset it");
         sandbox.reset().unwrap();
         works(&sandbox);
@@ -143,22 +135,13 @@ fn sandbox_that_is_gone_is_opened_or_reset() {
 fn sandbox_of_a_parent_has_one_opened_in_the_child() {
     let ground = Ground::new();
     let sandbox = ground.open();
-    // SAFETY: the child only calls the library, which takes no lock that
-    // another thread could hold here, and _exit.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
+    holds_in_a_fork(sandbox, |sandbox| {
         let told = sandbox.run(sh("true")).err();
         let told = told.is_some_and(|e| e.cure() == Some("open one in this process"));
         let own = Sandbox::open(&ground.store, &ground.spec());
         let ran = own.and_then(|own| own.run(sh("exit 7")));
-        let cured = ran.is_ok_and(|output| output.status.exit_code == Some(7));
-        // SAFETY: ends this process without running anything of the parent's.
-        unsafe { libc::_exit(i32::from(!(told && cured))) };
-    }
-    let mut status = -1;
-    // SAFETY: `status` outlives the call.
-    unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!(status, 0);
+        told && ran.is_ok_and(|output| output.status.exit_code == Some(7))
+    });
 }
 
 #[test]
