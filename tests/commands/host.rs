@@ -5,26 +5,29 @@
 use std::env;
 use std::process;
 
+use nix::sys::resource::{Resource, getrlimit};
 use tare::image::{ImportOptions, Reference};
 use tare::{Command, Stdin, Stdout, Store};
-use tare_oracle::again::{passes_again, this_program};
+use tare_oracle::again::{passes_again, test_of, this_program};
 use tare_oracle::need;
 
-use crate::harness::{Ground, line, run, sh, text};
+use crate::harness::{Ground, holds_in_a_fork, line, run, sh, text};
 use crate::layout;
 
-/// Runs the test of this name again, alone in a process that `shell` has
-/// prepared.
-#[track_caller]
-fn again(test: &str, shell: &str) {
-    let mut bash = process::Command::new("bash");
-    bash.args(["-c", &format!("{shell}; exec \"$0\" \"$@\"")]);
-    bash.arg(this_program()).env("TARE_TEST_AGAIN", test);
-    passes_again(&mut bash, test);
-}
+/// Marks a process that a shell has prepared.
+const AGAIN: &str = "TARE_TEST_AGAIN";
 
-fn is_again(test: &str) -> bool {
-    env::var("TARE_TEST_AGAIN").is_ok_and(|t| t == test)
+/// Runs a test's check in a process that `shell` has prepared: its test once
+/// more, alone. Returns what the process wrote.
+#[track_caller]
+fn behind<F: FnOnce()>(shell: &str, check: F) -> String {
+    if env::var_os(AGAIN).is_some() {
+        check();
+        return String::new();
+    }
+    let mut bash = process::Command::new("bash");
+    bash.args(["-c", &format!("{shell} \"$0\" \"$@\"")]);
+    passes_again(bash.arg(this_program()).env(AGAIN, "1"), test_of(&check))
 }
 
 /// Masks and dispositions of a process, but for signals that the host ignores.
@@ -55,21 +58,23 @@ fn ignored_here() -> u64 {
 
 #[test]
 fn host_that_ignores_signals_and_hides_files_passes_on_the_first_alone() {
-    let name = "host::host_that_ignores_signals_and_hides_files_passes_on_the_first_alone";
-    if !is_again(name) {
-        return again(name, "trap '' INT QUIT TERM HUP PIPE USR1; umask 077");
-    }
-    let ground = Ground::new();
-    let sandbox = ground.open();
-    // As exec(3) has it: HUP, INT, QUIT, USR1, TERM. PIPE is the runtime's.
-    assert_clean(&sandbox, 0x4207);
-    assert_eq!(
-        line(&sandbox, "touch /f; mkdir /d; stat -c %a /f /d"),
-        "644\n755"
+    behind(
+        "trap '' INT QUIT TERM HUP PIPE USR1; umask 077; exec",
+        || {
+            let ground = Ground::new();
+            let sandbox = ground.open();
+            // As exec(3) has it: HUP, INT, QUIT, USR1, TERM. PIPE is the
+            // runtime's.
+            assert_clean(&sandbox, 0x4207);
+            assert_eq!(
+                line(&sandbox, "touch /f; mkdir /d; stat -c %a /f /d"),
+                "644\n755"
+            );
+            // SIGPIPE ends a writer without a reader.
+            assert_eq!(run(&sandbox, sh("yes | head -n 1")).stdout, b"y\n");
+            assert_eq!(run(&sandbox, sh("exit 7")).status.exit_code, Some(7));
+        },
     );
-    // SIGPIPE ends a writer without a reader.
-    assert_eq!(run(&sandbox, sh("yes | head -n 1")).stdout, b"y\n");
-    assert_eq!(run(&sandbox, sh("exit 7")).status.exit_code, Some(7));
 }
 
 #[test]
@@ -96,99 +101,67 @@ fn host_that_blocks_signals_has_clean_commands() {
 
 #[test]
 fn host_without_standard_streams_works() {
-    let name = "host::host_without_standard_streams_works";
-    if !is_again(name) {
-        return again(name, "exec 0<&- 2>&-");
-    }
-    let ground = Ground::new();
-    let sandbox = ground.open();
-    assert_eq!(
-        text(&sandbox, sh("cat; ls /proc/self/fd | wc -l")).trim(),
-        "4"
-    );
-    let inherit = sandbox.run(Command::new("true").stdin(Stdin::Inherit));
-    assert!(
-        inherit.is_ok(),
-        "Rust's runtime opens /dev/null there: {inherit:?}"
-    );
+    behind("exec 0<&- 2>&-; exec", || {
+        let ground = Ground::new();
+        let sandbox = ground.open();
+        assert_eq!(
+            text(&sandbox, sh("cat; ls /proc/self/fd | wc -l")).trim(),
+            "4"
+        );
+        let inherit = sandbox.run(Command::new("true").stdin(Stdin::Inherit));
+        assert!(
+            inherit.is_ok(),
+            "Rust's runtime opens /dev/null there: {inherit:?}"
+        );
+    });
 }
 
 #[test]
 fn host_with_limits_and_niceness_passes_them_on_unless_told() {
-    let name = "host::host_with_limits_and_niceness_passes_them_on_unless_told";
-    if !is_again(name) {
-        return again(name, "ulimit -Sn 300; renice -n 19 $$ >/dev/null");
-    }
-    let ground = Ground::new();
-    let script = "ulimit -Sn; ulimit -c; cut -d ' ' -f 19 /proc/self/stat";
-    assert_eq!(line(&ground.open(), script), "300\n0\n19");
-    let own = ground.open_with(r#"{"limits": {"rlimits": {"nofile": "100:200", "core": "0"}}}"#);
-    assert_eq!(line(&own, "ulimit -Sn; ulimit -Hn"), "100\n200");
-    assert_eq!(
-        nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)
-            .unwrap()
-            .0,
-        300
-    );
+    behind("ulimit -Sn 300; renice -n 19 $$ >/dev/null; exec", || {
+        let ground = Ground::new();
+        let script = "ulimit -Sn; ulimit -c; cut -d ' ' -f 19 /proc/self/stat";
+        assert_eq!(line(&ground.open(), script), "300\n0\n19");
+        let own =
+            ground.open_with(r#"{"limits": {"rlimits": {"nofile": "100:200", "core": "0"}}}"#);
+        assert_eq!(line(&own, "ulimit -Sn; ulimit -Hn"), "100\n200");
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!(soft, 300);
+    });
 }
 
 #[test]
 fn host_spared_when_memory_is_short_has_commands_that_are_not() {
-    let name = "host::host_spared_when_memory_is_short_has_commands_that_are_not";
-    if !is_again(name) {
-        need!(root);
-        again(name, "export SCORE=0; echo -700 >/proc/$$/oom_score_adj");
-        return again(name, "export SCORE=300; echo 300 >/proc/$$/oom_score_adj");
-    }
-    let ground = Ground::new();
-    let score = env::var("SCORE").unwrap();
-    let sandbox = ground.open();
-    for pid in ["self", "1"] {
-        let script = format!("cat /proc/{pid}/oom_score_adj");
-        assert_eq!(line(&sandbox, &script), score, "{pid}");
+    need!(root);
+    for (own, score) in [("-700", "0"), ("300", "300")] {
+        let shell = format!("export SCORE={score}; echo {own} >/proc/$$/oom_score_adj; exec");
+        behind(&shell, || {
+            let score = env::var("SCORE").unwrap();
+            let ground = Ground::new();
+            let sandbox = ground.open();
+            for pid in ["self", "1"] {
+                let script = format!("cat /proc/{pid}/oom_score_adj");
+                assert_eq!(line(&sandbox, &script), score, "{pid}");
+            }
+        });
     }
 }
 
 #[test]
 fn host_streams_can_be_inherited() {
-    let name = "host::host_streams_can_be_inherited";
-    if !is_again(name) {
-        let exe = this_program();
-        let output = process::Command::new("sh")
-            .args([
-                "-c",
-                "echo from the host | \"$0\" --exact --nocapture \"$1\"",
-            ])
-            .arg(exe)
-            .arg(name)
-            .env("TARE_TEST_AGAIN", name)
-            .output()
-            .unwrap();
+    let said = behind("echo from the host | 2> >(sed s/^/err:/ >&2)", || {
+        let command = sh("cat; echo to stderr >&2")
+            .stdin(Stdin::Inherit)
+            .stdout(Stdout::Inherit)
+            .stderr(Stdout::Inherit);
+        assert!(run(&Ground::new().open(), command).status.success());
+    });
+    for word in ["from the host\n", "err:to stderr\n"] {
         assert!(
-            String::from_utf8_lossy(&output.stdout).contains("from the host"),
-            "{output:?}"
+            said.contains(word) || env::var_os(AGAIN).is_some(),
+            "{said}"
         );
-        assert!(
-            String::from_utf8_lossy(&output.stderr).contains("to stderr"),
-            "{output:?}"
-        );
-        return;
     }
-    let ground = Ground::new();
-    let command = sh("cat; echo to stderr >&2")
-        .stdin(Stdin::Inherit)
-        .stdout(Stdout::Inherit)
-        .stderr(Stdout::Inherit);
-    assert!(run(&ground.open(), command).status.success());
-}
-
-/// Waits for a child of this process, which reports success by its exit code.
-#[track_caller]
-fn assert_success(child: libc::pid_t) {
-    let mut status = -1;
-    // SAFETY: `status` outlives the call.
-    unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!(status, 0);
 }
 
 #[test]
@@ -196,21 +169,14 @@ fn host_forked_has_no_part_in_its_parents_sandboxes() {
     let ground = Ground::new();
     let sandbox = ground.open();
     let process = sandbox.spawn(sh("sleep 0.3; exit 6")).unwrap();
-    // SAFETY: the child only calls the library, which takes no lock that
-    // another thread could hold here, and _exit.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
+    let held = (sandbox, process);
+    let (sandbox, process) = holds_in_a_fork(held, |(sandbox, process)| {
         let wrong = |e: tare::Error| e.kind() == tare::Kind::Invalid;
-        let refused = sandbox.run(sh("true")).is_err_and(wrong)
+        sandbox.run(sh("true")).is_err_and(wrong)
             && process.kill().is_err_and(wrong)
             && process.signal(libc::SIGKILL).is_err_and(wrong)
-            && process.wait().is_err_and(wrong);
-        drop(process);
-        drop(sandbox);
-        // SAFETY: ends this process without running anything of the parent's.
-        unsafe { libc::_exit(i32::from(!refused)) };
-    }
-    assert_success(child);
+            && process.wait().is_err_and(wrong)
+    });
     assert_eq!(process.wait().unwrap().exit_code, Some(6));
     assert_eq!(line(&sandbox, "echo alive"), "alive");
 }
@@ -227,21 +193,10 @@ fn host_forked_keeps_and_lets_go_no_layer_of_its_parents() {
     };
     drop(store.images().import(&from, &options, &mut ()).unwrap());
     let image = store.images().image(&name).unwrap();
-    // SAFETY: the child only calls the library, which takes no lock that
-    // another thread could hold here, and _exit.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        let copy = image.clone();
-        let own = store
-            .images()
-            .image(&name)
-            .is_ok_and(|own| own.root() == image.root());
-        drop(copy);
-        drop(image);
-        // SAFETY: ends this process without running anything of the parent's.
-        unsafe { libc::_exit(i32::from(!own)) };
-    }
-    assert_success(child);
+    let image = holds_in_a_fork(image, |image| {
+        let (_copy, own) = (image.clone(), store.images().image(&name));
+        own.is_ok_and(|own| own.root() == image.root())
+    });
     let other = Store::open(store.images().path()).unwrap();
     assert_eq!(other.images().remove(&name).unwrap().in_use, 2);
     drop(image);

@@ -4,14 +4,16 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::{env, fs, process};
 
 use tare::image::{ImportOptions, Root};
 use tare::{Command, Sandbox, Spec, Store};
-use tare_oracle::again::{passes_again, this_program};
+use tare_oracle::again::{passes_again, test_of, this_program};
 use tare_oracle::{image, need, ordinary_user};
 
 use crate::harness::{Ground, line, run, sh, text};
+use crate::odd::behind;
 
 /// The caller that a test process stands for.
 pub(crate) const CALLER: &str = "TARE_TEST_CALLER";
@@ -29,7 +31,8 @@ pub(crate) fn as_caller(caller: &str) -> process::Command {
     }
 }
 
-/// Runs a test of this program, in a process that `prepare` may change.
+/// Runs a test of this program as a caller, in a process that `prepare` may
+/// change.
 #[track_caller]
 pub(crate) fn again(test: &str, caller: &str, prepare: impl FnOnce(&mut process::Command)) {
     let mut command = as_caller(caller);
@@ -38,30 +41,34 @@ pub(crate) fn again(test: &str, caller: &str, prepare: impl FnOnce(&mut process:
     passes_again(&mut command, test);
 }
 
-/// Runs a test for every caller, each in a process of its own.
-#[track_caller]
-pub(crate) fn for_each_caller(test: &str, check: impl FnOnce(&str)) {
-    for_each_prepared(test, |_| (), check);
+pub(crate) fn is_again() -> bool {
+    env::var_os(CALLER).is_some()
 }
 
-/// Runs a test for every caller, each in a process that `prepare` may change.
+/// Runs a test's check for every caller, each in a process of its own.
 #[track_caller]
-pub(crate) fn for_each_prepared(
-    test: &str,
+pub(crate) fn for_each_caller(check: impl FnOnce(&str)) {
+    for_callers(&CALLERS, |_| (), check);
+}
+
+/// Runs a test's check for some callers, each in a process that `prepare` may
+/// change: the test of this name once more.
+#[track_caller]
+pub(crate) fn for_callers<F: FnOnce(&str)>(
+    callers: &[&str],
     prepare: impl Fn(&mut process::Command),
-    check: impl FnOnce(&str),
+    check: F,
 ) {
     if let Ok(caller) = env::var(CALLER) {
         return check(&caller);
     }
-    need!(root, callers);
-    CALLERS
-        .iter()
-        .for_each(|caller| again(test, caller, &prepare));
-}
-
-pub(crate) fn is_again() -> bool {
-    env::var_os(CALLER).is_some()
+    need!(root);
+    if callers != ["root"] {
+        need!(callers);
+    }
+    for caller in callers {
+        again(test_of(&check), caller, &prepare);
+    }
 }
 
 fn open_host(ground: &Ground, json: &str) -> Sandbox {
@@ -71,7 +78,7 @@ fn open_host(ground: &Ground, json: &str) -> Sandbox {
 
 #[test]
 fn caller_of_any_kind_opens_the_default() {
-    for_each_caller("identity::caller_of_any_kind_opens_the_default", |caller| {
+    for_each_caller(|caller| {
         let ground = Ground::new();
         let report = tare::doctor(Some(&ground.path("store")));
         assert!(report.ok, "{report:?}");
@@ -103,76 +110,58 @@ pub(crate) fn ids_are_many(caller: &str) -> bool {
 /// The owners of an image's files are the same for every caller with many ids.
 #[test]
 fn caller_with_many_ids_keeps_the_owners_of_files() {
-    for_each_caller(
-        "identity::caller_with_many_ids_keeps_the_owners_of_files",
-        |caller| {
-            let ground = Ground::new();
-            let sandbox = ground.open();
-            let script = "touch /f && chown 7:8 /f 2>/dev/null; stat -c %u:%g /f";
-            let owner = if ids_are_many(caller) { "7:8" } else { "0:0" };
-            assert_eq!(line(&sandbox, script), owner);
-        },
-    );
+    for_each_caller(|caller| {
+        let ground = Ground::new();
+        let sandbox = ground.open();
+        let script = "touch /f && chown 7:8 /f 2>/dev/null; stat -c %u:%g /f";
+        let owner = if ids_are_many(caller) { "7:8" } else { "0:0" };
+        assert_eq!(line(&sandbox, script), owner);
+    });
 }
 
 #[test]
 fn caller_who_is_root_without_sys_admin_has_a_user_namespace() {
-    let name = "identity::caller_who_is_root_without_sys_admin_has_a_user_namespace";
-    if !is_again() {
-        need!(root, userns, overlay, kernel(5, 11));
-        return again(name, "root", |command| {
-            let exe = this_program();
-            let lacks = ["--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--"];
-            let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
-            let mut prepared = process::Command::new("setpriv");
-            prepared.args(lacks).arg(exe).args(arguments);
-            prepared.env(CALLER, "root");
-            *command = prepared;
-        });
-    }
-    let ground = Ground::new();
-    let sandbox = open_host(&ground, "{}");
-    assert_eq!(sandbox.effective().unwrap().ids, "subordinate");
-    assert_eq!(line(&sandbox, "id -u; echo x >/dev/null"), "0");
-    assert!(tare::doctor(Some(&ground.path("store"))).ok);
-    let made = run(&sandbox, sh("mknod /dev/here c 1 3"));
-    assert!(!made.status.success(), "a device");
+    need!(userns, overlay, kernel(5, 11));
+    let words = ["--bounding-set=-sys_admin", "--inh-caps=-sys_admin", "--"];
+    let lacks = |command: &mut _| behind(command, &[&["setpriv"][..], &words].concat());
+    for_callers(&["root"], lacks, |_| {
+        let ground = Ground::new();
+        let sandbox = open_host(&ground, "{}");
+        assert_eq!(sandbox.effective().unwrap().ids, "subordinate");
+        assert_eq!(line(&sandbox, "id -u; echo x >/dev/null"), "0");
+        assert!(tare::doctor(Some(&ground.path("store"))).ok);
+        let made = run(&sandbox, sh("mknod /dev/here c 1 3"));
+        assert!(!made.status.success(), "a device");
+    });
 }
 
 #[test]
 fn caller_with_no_new_privs_has_one_id() {
-    let name = "identity::caller_with_no_new_privs_has_one_id";
-    if !is_again() {
-        need!(user("subids"), userns, overlay, kernel(5, 11));
-        return again(name, "subids", |command| {
-            // SAFETY: prctl is async-signal-safe and takes numbers only.
-            unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_no_new_privs()?)) };
-        });
-    }
-    let ground = Ground::new();
-    for sandbox in [open_host(&ground, "{}"), ground.open()] {
-        assert_eq!(sandbox.effective().unwrap().ids, "single");
-        assert_eq!(line(&sandbox, "id -u"), "0");
-        let error = sandbox
-            .spawn(Command::new("true").user("1000"))
-            .unwrap_err();
-        assert_eq!(error.errno(), Some(libc::EINVAL), "{error}");
-    }
-    let report = tare::doctor(Some(&ground.path("store")));
-    let check = report
-        .checks
-        .iter()
-        .find(|c| c.name == "subordinate ids")
-        .unwrap();
-    assert!(report.ok && !check.ok, "{report:?}");
-    assert!(check.found.contains("no_new_privs"), "{check:?}");
+    let prepare = |command: &mut process::Command| {
+        // SAFETY: prctl is async-signal-safe and takes numbers only.
+        unsafe { command.pre_exec(|| Ok(nix::sys::prctl::set_no_new_privs()?)) };
+    };
+    for_callers(&["subids"], prepare, |_| {
+        let ground = Ground::new();
+        for sandbox in [open_host(&ground, "{}"), ground.open()] {
+            assert_eq!(sandbox.effective().unwrap().ids, "single");
+            assert_eq!(line(&sandbox, "id -u"), "0");
+            let spawned = sandbox.spawn(Command::new("true").user("1000"));
+            let error = spawned.unwrap_err();
+            assert_eq!(error.errno(), Some(libc::EINVAL), "{error}");
+        }
+        let report = tare::doctor(Some(&ground.path("store")));
+        let mut checks = report.checks.iter();
+        let check = checks.find(|c| c.name == "subordinate ids").unwrap();
+        assert!(report.ok && !check.ok, "{report:?}");
+        assert!(check.found.contains("no_new_privs"), "{check:?}");
+    });
 }
 
 /// Users of a namespace keep images where they may write.
 #[test]
 fn caller_who_is_root_of_a_namespace_has_a_store_of_its_own() {
-    let name = "identity::caller_who_is_root_of_a_namespace_has_a_store_of_its_own";
-    for_each_caller(name, |caller| {
+    for_each_caller(|caller| {
         let path = Store::default_path().unwrap();
         let home = env::var("HOME").unwrap();
         let expected = match caller {
@@ -186,8 +175,7 @@ fn caller_who_is_root_of_a_namespace_has_a_store_of_its_own() {
 /// The home of each caller, with files that user 0 inside owns.
 #[test]
 fn home_in_the_view_of_the_host_is_the_callers_own() {
-    let name = "identity::home_in_the_view_of_the_host_is_the_callers_own";
-    for_each_caller(name, |caller| {
+    for_each_caller(|caller| {
         let ground = Ground::new();
         let sandbox = open_host(&ground, "{}");
         let own = match caller {
@@ -211,7 +199,7 @@ fn home_in_the_view_of_the_host_is_the_callers_own() {
         assert_eq!(text(&sandbox, set), "/elsewhere\n");
         // An image has its own users.
         assert_eq!(line(&ground.open(), "echo $HOME"), "/root");
-        assert!(!std::path::Path::new(&own).join("made-inside").exists());
+        assert!(!Path::new(&own).join("made-inside").exists());
     });
 }
 
@@ -222,36 +210,34 @@ fn ordinary_home(name: &str) -> String {
 
 #[test]
 fn home_that_the_environment_names_counts_if_it_is_the_callers() {
-    let name = "identity::home_that_the_environment_names_counts_if_it_is_the_callers";
-    let Ok(_) = env::var(CALLER) else {
-        need!(callers);
-        for (home, caller) in [
-            ("/", "plain"),
-            ("relative", "subids"),
-            ("/nowhere", "plain"),
-        ] {
-            again(name, caller, |command| {
-                command.env("HOME", home);
-            });
-        }
-        let own = ordinary_user(false).tempdir();
-        return again(name, "plain", |command| {
-            command.env("HOME", own.path()).env("EXPECTED", own.path());
+    let check = || {
+        let ground = Ground::new();
+        let user = nix::unistd::User::from_uid(nix::unistd::geteuid());
+        let home = user.unwrap().unwrap().dir.display().to_string();
+        let expected = env::var("EXPECTED").unwrap_or(home);
+        assert_eq!(line(&open_host(&ground, "{}"), "echo $HOME"), expected);
+    };
+    if is_again() {
+        return check();
+    }
+    need!(callers);
+    let homed = |caller, home: &Path, expected| {
+        again(test_of(&check), caller, |command| {
+            command.env("HOME", home).envs(expected);
         });
     };
-    let ground = Ground::new();
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
-        .unwrap()
-        .unwrap();
-    let expected = env::var("EXPECTED").unwrap_or(user.dir.display().to_string());
-    assert_eq!(line(&open_host(&ground, "{}"), "echo $HOME"), expected);
+    homed("plain", "/".as_ref(), None);
+    homed("subids", "relative".as_ref(), None);
+    homed("plain", "/nowhere".as_ref(), None);
+    let own = ordinary_user(false).tempdir();
+    homed("plain", own.path(), Some(("EXPECTED", own.path())));
 }
 
 /// A missing directory of the host stays missing; a missing directory of an
 /// image is made.
 #[test]
 fn workdir_is_made_in_images_only() {
-    for_each_caller("identity::workdir_is_made_in_images_only", |_| {
+    for_each_caller(|_| {
         let ground = Ground::new();
         let missing = |json: &str, dir: Option<&str>, sandbox: &Sandbox| {
             let mut command = Command::new("pwd");

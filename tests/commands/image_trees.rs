@@ -9,7 +9,7 @@ use tare::image::{ImportOptions, Reference};
 use tare::{Error, Sandbox, Spec, mount};
 
 use crate::blocks::{Head, Tar};
-use crate::harness::{Ground, line};
+use crate::harness::{Ground, line, tar_of_tree};
 use crate::identity::{for_each_caller, ids_are_many};
 use crate::layout::{Codec, Layout};
 
@@ -24,22 +24,16 @@ struct Case {
     single: &'static str,
 }
 
-/// The busybox tree as a layer.
-fn bottom(ground: &Ground) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    tar.follow_symlinks(false);
-    tar.mode(tar::HeaderMode::Deterministic);
-    tar.append_dir_all(".", ground.root()).unwrap();
-    tar.into_inner().unwrap()
-}
-
 /// An image with these layers above the busybox tree.
 pub(crate) fn image(ground: &Ground, name: &str, layers: &[Tar]) -> Reference {
     let above = layers.iter().map(|tar| tar.clone().end());
     image_of(
         ground,
         name,
-        [bottom(ground)].into_iter().chain(above).collect(),
+        [tar_of_tree(&ground.root())]
+            .into_iter()
+            .chain(above)
+            .collect(),
     )
 }
 
@@ -236,64 +230,55 @@ fn directories_of_others() -> Vec<Case> {
 
 #[test]
 fn layer_changes_what_a_lower_one_shut() {
-    for_each_caller(
-        "image_trees::layer_changes_what_a_lower_one_shut",
-        |caller| {
-            check(caller, read_only_directories());
-            check(caller, directories_of_others());
-        },
-    );
+    for_each_caller(|caller| {
+        check(caller, read_only_directories());
+        check(caller, directories_of_others());
+    });
 }
 
 /// The kernel lets only writers of a file set a user.* attribute.
 #[test]
 fn layer_sets_attributes_of_read_only_files() {
-    for_each_caller(
-        "image_trees::layer_sets_attributes_of_read_only_files",
-        |caller| {
-            let marked = |tar: Tar| tar.pax(&[("SCHILY.xattr.user.a", b"b")]);
-            let layer = marked(Tar::new()).put(Head::new(b'0', "f").mode(0o444), "x");
-            let layer = marked(layer).put(Head::new(b'0', "s").mode(0o4555), "x");
-            let layer = dir(marked(layer), "d", 0o555, 0);
-            let cases = vec![Case {
-                name: "attributes of read-only files",
-                layers: vec![layer.clone(), layer],
-                script: "stat -c %a /f /s /d",
-                many: "444\n4555\n555",
-                single: "",
-            }];
-            check(caller, cases);
-        },
-    );
+    for_each_caller(|caller| {
+        let marked = |tar: Tar| tar.pax(&[("SCHILY.xattr.user.a", b"b")]);
+        let layer = marked(Tar::new()).put(Head::new(b'0', "f").mode(0o444), "x");
+        let layer = marked(layer).put(Head::new(b'0', "s").mode(0o4555), "x");
+        let layer = dir(marked(layer), "d", 0o555, 0);
+        let cases = vec![Case {
+            name: "attributes of read-only files",
+            layers: vec![layer.clone(), layer],
+            script: "stat -c %a /f /s /d",
+            many: "444\n4555\n555",
+            single: "",
+        }];
+        check(caller, cases);
+    });
 }
 
 /// The kernel would say EINVAL, without a hint for the caller.
 #[test]
 fn layer_of_an_id_beyond_the_callers_names_a_cure() {
-    for_each_caller(
-        "image_trees::layer_of_an_id_beyond_the_callers_names_a_cure",
-        |caller| {
-            let cure = match caller {
-                "subids" => Some("usermod --add-subuids "),
-                "root-of-many" => Some("larger range in /etc/subuid"),
-                _ => None,
-            };
-            let ground = Ground::new();
-            let image = image(&ground, "oci", &[file(Tar::new(), "f", 20_000_000)]);
-            let unpacked = seen_unpacked(&ground, &image, "tree", "cat /f");
-            let run = seen(&ground, image.to_string(), "auto", "cat /f");
-            for seen in [unpacked, run] {
-                match (seen, cure) {
-                    (Ok(seen), None) => assert_eq!(seen, "x"),
-                    (Err(error), Some(cure)) => {
-                        assert!(error.cure().is_some_and(|c| c.contains(cure)), "{error}");
-                    }
-                    (seen, _) => panic!("{seen:?}, expected {cure:?}"),
+    for_each_caller(|caller| {
+        let cure = match caller {
+            "subids" => Some("usermod --add-subuids "),
+            "root-of-many" => Some("larger range in /etc/subuid"),
+            _ => None,
+        };
+        let ground = Ground::new();
+        let image = image(&ground, "oci", &[file(Tar::new(), "f", 20_000_000)]);
+        let unpacked = seen_unpacked(&ground, &image, "tree", "cat /f");
+        let run = seen(&ground, image.to_string(), "auto", "cat /f");
+        for seen in [unpacked, run] {
+            match (seen, cure) {
+                (Ok(seen), None) => assert_eq!(seen, "x"),
+                (Err(error), Some(cure)) => {
+                    assert!(error.cure().is_some_and(|c| c.contains(cure)), "{error}");
                 }
+                (seen, _) => panic!("{seen:?}, expected {cure:?}"),
             }
-            assert!(!ground.path("tree").exists());
-        },
-    );
+        }
+        assert!(!ground.path("tree").exists());
+    });
 }
 
 /// Directories that an upper layer has without listing them; containerd#3017.
@@ -355,10 +340,7 @@ fn directories_not_listed() -> Vec<Case> {
 
 #[test]
 fn layer_keeps_what_lower_ones_say_of_directories_it_does_not_list() {
-    for_each_caller(
-        "image_trees::layer_keeps_what_lower_ones_say_of_directories_it_does_not_list",
-        |caller| check(caller, directories_not_listed()),
-    );
+    for_each_caller(|caller| check(caller, directories_not_listed()));
 }
 
 /// Prints the names below `/t` as getdents64(2) has them: a whiteout that an
@@ -419,33 +401,27 @@ fn whiteouts_in_any_order() -> Vec<Case> {
 
 #[test]
 fn layer_with_whiteouts_in_any_order_shows_one_tree() {
-    for_each_caller(
-        "image_trees::layer_with_whiteouts_in_any_order_shows_one_tree",
-        |caller| check(caller, whiteouts_in_any_order()),
-    );
+    for_each_caller(|caller| check(caller, whiteouts_in_any_order()));
 }
 
 #[test]
 fn layer_alone_shows_no_whiteout_of_its_own() {
-    for_each_caller(
-        "image_trees::layer_alone_shows_no_whiteout_of_its_own",
-        |_| {
-            let ground = Ground::new();
-            let mut tar = bottom(&ground);
-            let end = tar.iter().rposition(|byte| *byte != 0).unwrap();
-            tar.truncate((end / 512 + 1) * 512);
-            let above = Tar::new().file(".wh.gone", "").file("t/.wh.gone", "");
-            tar.extend(above.file("t/kept", "").end());
-            let image = image_of(&ground, "oci", vec![tar]);
-            let script = "echo /gon* /t/*";
-            let unpacked = seen_unpacked(&ground, &image, "tree", script).unwrap();
-            assert_eq!(unpacked, "/gon* /t/kept");
-            for json in ["{}", r#"{"write": "none"}"#, r#"{"storage": "copy"}"#] {
-                let mut spec = Spec::from_json(json).unwrap();
-                spec.image = image.to_string();
-                let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
-                assert_eq!(line(&sandbox, script), unpacked, "{json}");
-            }
-        },
-    );
+    for_each_caller(|_| {
+        let ground = Ground::new();
+        let mut tar = tar_of_tree(&ground.root());
+        let end = tar.iter().rposition(|byte| *byte != 0).unwrap();
+        tar.truncate((end / 512 + 1) * 512);
+        let above = Tar::new().file(".wh.gone", "").file("t/.wh.gone", "");
+        tar.extend(above.file("t/kept", "").end());
+        let image = image_of(&ground, "oci", vec![tar]);
+        let script = "echo /gon* /t/*";
+        let unpacked = seen_unpacked(&ground, &image, "tree", script).unwrap();
+        assert_eq!(unpacked, "/gon* /t/kept");
+        for json in ["{}", r#"{"write": "none"}"#, r#"{"storage": "copy"}"#] {
+            let mut spec = Spec::from_json(json).unwrap();
+            spec.image = image.to_string();
+            let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
+            assert_eq!(line(&sandbox, script), unpacked, "{json}");
+        }
+    });
 }

@@ -21,7 +21,7 @@ const SPECS: [&str; 6] = [
 
 #[test]
 fn own_name_is_found_by_every_caller() {
-    for_each_caller("names::own_name_is_found_by_every_caller", |_| {
+    for_each_caller(|_| {
         let ground = Ground::new();
         let before = fs::read_to_string("/etc/hosts").unwrap();
         for json in SPECS {
@@ -51,7 +51,7 @@ fn own_name_is_found_by_every_caller() {
 /// directory.
 #[test]
 fn own_name_takes_no_mount() {
-    for_each_caller("names::own_name_takes_no_mount", |_| {
+    for_each_caller(|_| {
         let ground = Ground::new();
         for write in ["memory", "disk"] {
             let json = format!(r#"{{"write": {write:?}}}"#);
@@ -74,7 +74,7 @@ fn own_name_takes_no_mount() {
 /// A link as systemd-resolved leaves it in an image without a running systemd.
 #[test]
 fn names_files_that_dangle_get_their_targets() {
-    for_each_caller("names::names_files_that_dangle_get_their_targets", |_| {
+    for_each_caller(|_| {
         let ground = Ground::new();
         let etc = ground.root().join("etc");
         symlink(
@@ -119,7 +119,7 @@ fn of_host() -> String {
 
 #[test]
 fn names_files_that_are_directories_stay_so() {
-    for_each_caller("names::names_files_that_are_directories_stay_so", |_| {
+    for_each_caller(|_| {
         let ground = Ground::new();
         let names = ["hostname", "hosts", "resolv.conf"];
         for name in names {

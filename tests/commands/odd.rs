@@ -10,10 +10,10 @@ use tare_oracle::again::this_program;
 use tare_oracle::need;
 
 use crate::harness::{Ground, sh, text};
-use crate::identity::{CALLER, CALLERS, again, for_each_caller, for_each_prepared, is_again};
+use crate::identity::{CALLER, CALLERS, for_callers, for_each_caller};
 
 /// Has `command` run behind other words, such as unshare(1).
-fn behind(command: &mut process::Command, words: &[&str]) {
+pub(crate) fn behind(command: &mut process::Command, words: &[&str]) {
     let mut new = process::Command::new(words[0]);
     new.args(&words[1..])
         .arg(command.get_program())
@@ -33,18 +33,8 @@ pub(crate) fn on(script: &str) -> impl Fn(&mut process::Command) + use<> {
     move |command| behind(command, &["unshare", "-m", "sh", "-c", &script, "sh"])
 }
 
-/// Runs a test for some callers, each on a machine that `script` has changed.
-#[track_caller]
-fn on_machine(test: &str, callers: &[&str], script: &str) {
-    let prepare = on(script);
-    for caller in callers {
-        again(test, caller, &prepare);
-    }
-}
-
-fn caller() -> String {
-    env::var(CALLER).unwrap()
-}
+/// Callers for which no program needs a procfs or a root of its own.
+const SIMPLE: [&str; 3] = ["root", "plain", "subids"];
 
 /// Opens a view of the host, which `doctor` must know before.
 fn open(ground: &Ground) -> Result<Sandbox, Error> {
@@ -81,70 +71,47 @@ fn assert_refused(ground: &Ground, words: &[&str]) {
 
 #[test]
 fn odd_procfs_of_processes_only_is_enough() {
-    let name = "odd::odd_procfs_of_processes_only_is_enough";
     let prepare = on("mount -t proc -o subset=pid proc /proc");
-    for_each_prepared(name, prepare, |_| assert_works(&Ground::new()));
+    for_callers(&CALLERS, prepare, |_| assert_works(&Ground::new()));
 }
 
 #[test]
 fn odd_procfs_that_hides_others_is_enough() {
-    let name = "odd::odd_procfs_that_hides_others_is_enough";
     let prepare = on("mount -t proc -o hidepid=2 proc /proc");
-    for_each_prepared(name, prepare, |_| assert_works(&Ground::new()));
+    for_callers(&CALLERS, prepare, |_| assert_works(&Ground::new()));
 }
 
 #[test]
 fn odd_machine_without_procfs_is_told() {
-    if is_again() {
-        return assert_refused(&Ground::new(), &["/proc", "mount -t proc proc /proc"]);
-    }
-    need!(root, user("plain"), user("subids"), userns);
-    // unshare(1) itself needs a procfs.
-    let callers = ["root", "plain", "subids"];
-    on_machine(
-        "odd::odd_machine_without_procfs_is_told",
-        &callers,
-        "umount -l /proc",
-    );
+    let words = ["/proc", "mount -t proc proc /proc"];
+    for_callers(&SIMPLE, on("umount -l /proc"), |_| {
+        assert_refused(&Ground::new(), &words);
+    });
 }
 
 #[test]
 fn odd_procfs_that_is_read_only_is_told() {
-    if is_again() {
-        return match caller().as_str() {
-            // The command writes to its own procfs only.
-            "root" => assert_works(&Ground::new()),
-            _ => assert_refused(&Ground::new(), &["map", "mount -o remount,rw /proc"]),
-        };
-    }
-    need!(root, user("plain"), user("subids"), userns);
     let script = "mount --bind /proc /proc; mount -o remount,bind,ro /proc";
-    let callers = ["root", "plain", "subids"];
-    on_machine(
-        "odd::odd_procfs_that_is_read_only_is_told",
-        &callers,
-        script,
-    );
+    for_callers(&SIMPLE, on(script), |caller| match caller {
+        // The command writes to its own procfs only.
+        "root" => assert_works(&Ground::new()),
+        _ => assert_refused(&Ground::new(), &["map", "mount -o remount,rw /proc"]),
+    });
 }
 
 #[test]
 fn odd_sysfs_that_is_covered_is_told() {
-    if is_again() {
-        return match caller().as_str() {
-            "root" => assert_refused(&Ground::new(), &["mount -t cgroup2"]),
-            _ => assert_refused(&Ground::new(), &["mount sysfs", "systempaths=unconfined"]),
-        };
-    }
-    need!(root, user("plain"), user("subids"), userns);
-    let script = "mount -t tmpfs none /sys";
-    on_machine("odd::odd_sysfs_that_is_covered_is_told", &CALLERS, script);
+    let prepare = on("mount -t tmpfs none /sys");
+    for_callers(&CALLERS, prepare, |caller| match caller {
+        "root" => assert_refused(&Ground::new(), &["mount -t cgroup2"]),
+        _ => assert_refused(&Ground::new(), &["mount sysfs", "systempaths=unconfined"]),
+    });
 }
 
 #[test]
 fn odd_cgroups_that_are_covered_are_none() {
-    let name = "odd::odd_cgroups_that_are_covered_are_none";
     let prepare = on("mount -t tmpfs none /sys/fs/cgroup");
-    for_each_prepared(name, prepare, |caller| match caller {
+    for_callers(&CALLERS, prepare, |caller| match caller {
         "root" => assert_refused(&Ground::new(), &["security.devices", "mount -t cgroup2"]),
         _ => assert_works(&Ground::new()),
     });
@@ -153,35 +120,22 @@ fn odd_cgroups_that_are_covered_are_none() {
 /// The cure of the error above.
 #[test]
 fn odd_cgroups_that_cover_others_are_used() {
-    if is_again() {
-        let ground = Ground::new();
-        let sandbox = open(&ground).unwrap();
-        let cgroup = sandbox.effective().unwrap().cgroup;
-        assert_eq!(cgroup["version"], "v2");
-        assert!(
-            cgroup["paths"][0]
-                .as_str()
-                .unwrap()
-                .starts_with("/sys/fs/cgroup/")
-        );
-        return;
-    }
-    need!(root);
     let script = "mount -t tmpfs none /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup";
-    on_machine(
-        "odd::odd_cgroups_that_cover_others_are_used",
-        &["root"],
-        script,
-    );
+    for_callers(&["root"], on(script), |_| {
+        let ground = Ground::new();
+        let cgroup = open(&ground).unwrap().effective().unwrap().cgroup;
+        assert_eq!(cgroup["version"], "v2");
+        let path = cgroup["paths"][0].as_str().unwrap();
+        assert!(path.starts_with("/sys/fs/cgroup/"), "{path}");
+    });
 }
 
 #[test]
 fn odd_cgroups_that_are_read_only_are_told() {
     let script = "for m in $(awk '$9 ~ /^cgroup/ || $8 ~ /^cgroup/ {print $5}' /proc/self/mountinfo); do \
                   mount --bind $m $m; mount -o remount,bind,ro $m; done";
-    let name = "odd::odd_cgroups_that_are_read_only_are_told";
     let words = ["EROFS", "mount -o remount,bind,rw /sys/fs/cgroup"];
-    for_each_prepared(name, on(script), |caller| match caller {
+    for_callers(&CALLERS, on(script), |caller| match caller {
         "root" => assert_refused(&Ground::new(), &words),
         _ => assert_works(&Ground::new()),
     });
@@ -196,19 +150,13 @@ pub(crate) const CHROOT: &str = "dir=$(mktemp -d); for name in $(ls -A /); do \
 
 #[test]
 fn odd_chroot_that_is_no_mount_serves_root() {
-    if is_again() {
-        let ground = Ground::new();
-        return match caller().as_str() {
-            "root" => assert_works(&ground),
-            _ => assert_refused(&ground, &["make user namespace", "pivot_root(8)"]),
-        };
-    }
-    need!(root, user("plain"), user("subids"), userns, overlay);
-    let name = "odd::odd_chroot_that_is_no_mount_serves_root";
-    let before = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    on_machine(name, &["root", "plain", "subids"], CHROOT);
-    let after = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert_eq!(before.lines().count(), after.lines().count(), "{after}");
+    let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let before = mounts().lines().count();
+    for_callers(&SIMPLE, on(CHROOT), |caller| match caller {
+        "root" => assert_works(&Ground::new()),
+        _ => assert_refused(&Ground::new(), &["make user namespace", "pivot_root(8)"]),
+    });
+    assert_eq!(before, mounts().lines().count(), "{}", mounts());
 }
 
 /// Confines the calling process as a host that has all of `/` and may still
@@ -241,20 +189,14 @@ pub(crate) fn landlock() -> std::io::Result<()> {
 
 #[test]
 fn odd_host_under_landlock_is_told() {
-    if is_again() {
-        return assert_refused(&Ground::new(), &["make mounts private", "Landlock"]);
-    }
-    need!(root, user("plain"), user("subids"), userns, kernel(5, 13));
-    let enabled = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-    if !enabled.is_empty() && !enabled.contains("landlock") {
-        return tare_oracle::needs::missing("landlock", "a kernel with Landlock");
-    }
-    for caller in ["root", "plain", "subids"] {
-        again("odd::odd_host_under_landlock_is_told", caller, |command| {
-            // SAFETY: system calls alone, nothing is allocated.
-            unsafe { command.pre_exec(landlock) };
-        });
-    }
+    need!(landlock);
+    let prepare = |command: &mut process::Command| {
+        // SAFETY: system calls alone, nothing is allocated.
+        unsafe { command.pre_exec(landlock) };
+    };
+    for_callers(&SIMPLE, prepare, |_| {
+        assert_refused(&Ground::new(), &["make mounts private", "Landlock"]);
+    });
 }
 
 /// The number of sandboxes around the test process.
@@ -284,8 +226,7 @@ fn passes_inside(outer: &Sandbox, words: &[&str], test: &str, caller: &str, dept
 
 #[test]
 fn odd_sandbox_in_a_sandbox_in_a_sandbox_opens() {
-    let name = "odd::odd_sandbox_in_a_sandbox_in_a_sandbox_opens";
-    for_each_caller(name, |caller| {
+    for_each_caller(|caller| {
         let ground = Ground::new();
         let depth: u32 = env::var(DEPTH).map_or(0, |depth| depth.parse().unwrap());
         if depth == 2 {
@@ -297,6 +238,7 @@ fn odd_sandbox_in_a_sandbox_in_a_sandbox_opens() {
         // As user 0 of the sandbox, then as user 0 of another user namespace
         // inside.
         for words in [&[][..], &["unshare", "-r"]] {
+            let name = "odd::odd_sandbox_in_a_sandbox_in_a_sandbox_opens";
             passes_inside(&outer, words, name, caller, &(depth + 1).to_string());
         }
     });
@@ -304,8 +246,7 @@ fn odd_sandbox_in_a_sandbox_in_a_sandbox_opens() {
 
 #[test]
 fn odd_default_sandbox_says_what_keeps_another_one_out() {
-    let name = "odd::odd_default_sandbox_says_what_keeps_another_one_out";
-    for_each_caller(name, |caller| {
+    for_each_caller(|caller| {
         let ground = Ground::new();
         if let Ok(cure) = env::var(DEPTH) {
             return assert_refused(&ground, &[&cure]);
@@ -318,6 +259,7 @@ fn odd_default_sandbox_says_what_keeps_another_one_out() {
             ),
         ] {
             let outer = Sandbox::open(&ground.store, &Spec::from_json(json).unwrap()).unwrap();
+            let name = "odd::odd_default_sandbox_says_what_keeps_another_one_out";
             passes_inside(&outer, &[], name, caller, cure);
         }
     });

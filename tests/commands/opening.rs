@@ -3,34 +3,26 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::mount::{MntFlags, umount2};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::json;
 use tare::{Error, Kind, Opening, Sandbox, Spec};
 use tare_oracle::need;
 
-use crate::harness::settle::SOON;
-use crate::harness::{Ground, line};
+use crate::harness::settle::{SOON, is_readable};
+use crate::harness::{Ground, holds_in_a_fork, line, tar_of_tree};
 use crate::layout::{Codec, Layout, oci_archive};
-use crate::view::{mount, mount_dead};
-use crate::view_root::{again_alone, is_alone, told};
-
-/// Returns whether a descriptor is readable, after so long at most.
-fn is_readable(fd: impl AsFd, timeout: PollTimeout) -> bool {
-    let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, timeout).unwrap() == 1
-}
+use crate::view::{mount_dead, mount_overlays};
+use crate::view_root::{alone, told};
 
 /// Waits for the sandbox as an event loop does. Also how many attempts failed.
 fn opened(mut opening: Opening) -> (Result<Sandbox, Error>, usize) {
-    let long = PollTimeout::try_from(SOON).unwrap();
     let mut failed = 0;
     loop {
-        assert!(is_readable(&opening, long), "{opening:?}");
+        assert!(is_readable(&opening, SOON), "{opening:?}");
         if opening.ready() {
             return (opening.finish(), failed);
         }
@@ -86,11 +78,8 @@ fn opening_tells_what_is_wrong_when_that_is_known() {
 
 /// An archive of the busybox tree, and the fifo of its reader.
 fn archive(ground: &Ground) -> (Vec<u8>, Spec) {
-    let mut tree = tar::Builder::new(Vec::new());
-    tree.follow_symlinks(false);
-    tree.append_dir_all(".", ground.root()).unwrap();
     let mut layout = Layout::new(ground.path("layout"));
-    let image = layout.image(&[tree.into_inner().unwrap()], Codec::Plain, json!({}));
+    let image = layout.image(&[tar_of_tree(&ground.root())], Codec::Plain, json!({}));
     layout.add(image, Some("one")).complete();
     let file = ground.path("archive.tar");
     oci_archive(&layout, &file);
@@ -109,7 +98,7 @@ fn opening_brings_an_image_that_is_not_there_yet() {
     let (bytes, spec) = archive(&ground);
     let mut opening = Sandbox::begin(&ground.store, &spec).unwrap();
     // The archive has no writer yet, so this thread did not wait for one.
-    assert!(!is_readable(&opening, PollTimeout::ZERO));
+    assert!(!is_readable(&opening, Duration::ZERO));
     assert!(!opening.ready());
     let mut fifo = File::options()
         .write(true)
@@ -126,24 +115,15 @@ fn opening_belongs_to_the_process_that_began_it() {
     let ground = Ground::new();
     let (_, spec) = archive(&ground);
     let begun = [&spec, &ground.spec()].map(|s| Sandbox::begin(&ground.store, s).unwrap());
-    // SAFETY: the child only calls the library, which takes no lock that
-    // another thread could hold here, and _exit.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
+    let begun = holds_in_a_fork(begun, |begun| {
         let refused = begun.map(|mut opening| {
             // The sandbox's descriptor may not be readable yet.
             let _ = opening.ready();
             opening.finish().is_err_and(|e| e.kind() == Kind::Invalid)
         });
         let own = Sandbox::begin(&ground.store, &ground.spec());
-        let cured = own.and_then(Opening::finish).is_ok();
-        // SAFETY: ends this process without running anything of the parent's.
-        unsafe { libc::_exit(i32::from(refused != [true, true] || !cured)) };
-    }
-    let mut status = -1;
-    // SAFETY: `status` outlives the call.
-    unsafe { libc::waitpid(child, &raw mut status, 0) };
-    assert_eq!(status, 0);
+        refused == [true, true] && own.and_then(Opening::finish).is_ok()
+    });
     let [archive, plain] = begun;
     assert_eq!(line(&opened(plain).0.unwrap(), "echo mine"), "mine");
     drop(archive);
@@ -151,64 +131,35 @@ fn opening_belongs_to_the_process_that_began_it() {
 
 #[test]
 fn opening_goes_on_where_an_overlay_is_refused() {
-    need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("opening::overlays_are_two_deep");
-}
-
-#[test]
-fn overlays_are_two_deep() {
-    if !is_alone() {
-        // The test above runs this.
-        return;
-    }
-    let ground = Ground::new();
-    let mut lower = ground.root();
-    for name in ["one", "two"] {
-        let [upper, work] = ["upper", "work"].map(|part| ground.dir(&format!("{name}-{part}")));
-        let layers = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            lower.display(),
-            upper.display(),
-            work.display()
+    alone(|| {
+        let ground = Ground::new();
+        let lower = mount_overlays(&ground.dir("layers"), ground.root());
+        let spec = Spec {
+            image: format!("dir:{}", lower.display()),
+            ..Spec::default()
+        };
+        let (sandbox, failed) = opened(Sandbox::begin(&ground.store, &spec).unwrap());
+        let sandbox = sandbox.unwrap();
+        assert_eq!(
+            (failed, sandbox.effective().unwrap().storage),
+            (1, "copy".into())
         );
-        lower = ground.path(name);
-        assert!(mount("overlay", &layers, &lower));
-    }
-    let spec = Spec {
-        image: format!("dir:{}", lower.display()),
-        ..Spec::default()
-    };
-    let (sandbox, failed) = opened(Sandbox::begin(&ground.store, &spec).unwrap());
-    let sandbox = sandbox.unwrap();
-    assert_eq!(
-        (failed, sandbox.effective().unwrap().storage),
-        (1, "copy".into())
-    );
-    assert_eq!(line(&sandbox, "echo copied"), "copied");
+        assert_eq!(line(&sandbox, "echo copied"), "copied");
+    });
 }
 
 #[test]
 fn opening_tries_mounts_that_may_not_answer_on_a_thread() {
-    need!(root, overlay, program("unshare"));
-    if !std::path::Path::new("/dev/fuse").exists() {
-        return tare_oracle::needs::missing("fuse", "/dev/fuse: modprobe fuse");
-    }
-    again_alone("opening::beside_a_dead_file_system");
-}
-
-#[test]
-fn beside_a_dead_file_system() {
-    if !is_alone() {
-        // The test above runs this.
-        return;
-    }
-    let ground = Ground::new();
-    let dir = ground.dir("dead");
-    let _device = mount_dead(&dir);
-    let opening = Sandbox::begin(&ground.store, &Spec::default()).unwrap();
-    let (sandbox, failed) = opened(opening);
-    let sandbox = sandbox.unwrap();
-    assert_eq!((failed, told(&sandbox, &dir)), (0, "left out".into()));
-    sandbox.close().unwrap();
-    umount2(&dir, MntFlags::MNT_DETACH).unwrap();
+    need!(fuse);
+    alone(|| {
+        let ground = Ground::new();
+        let dir = ground.dir("dead");
+        let _device = mount_dead(&dir);
+        let opening = Sandbox::begin(&ground.store, &Spec::default()).unwrap();
+        let (sandbox, failed) = opened(opening);
+        let sandbox = sandbox.unwrap();
+        assert_eq!((failed, told(&sandbox, &dir)), (0, "left out".into()));
+        sandbox.close().unwrap();
+        umount2(&dir, MntFlags::MNT_DETACH).unwrap();
+    });
 }

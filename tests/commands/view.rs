@@ -2,18 +2,18 @@
 //! Views of a host with more than one mounted file system.
 
 use std::fs::{self, File, Permissions};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 use std::{env, process};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare::{Command, Sandbox, ShownMount, Spec};
 use tare_oracle::again::{passes_again, this_program};
-use tare_oracle::{CALLERS, caller, need};
+use tare_oracle::{CALLERS, caller, need, needs};
 
+use crate::harness::settle::is_readable;
 use crate::harness::{Ground, sh, text};
 
 /// The kind of caller of the test below.
@@ -25,25 +25,39 @@ const MANY: usize = 5500;
 
 #[test]
 fn ordinary_users_see_a_host_with_other_mounts() {
+    if let Some(dir) = env::var_os(DIR) {
+        return user_finds_the_mounts(Path::new(&dir));
+    }
+    let test = "view::ordinary_users_see_a_host_with_other_mounts";
+    if let Ok(kind) = env::var(KIND) {
+        return root_mounts_for_a_user(&kind, test);
+    }
     need!(root, callers, program("mount"), program("unshare"));
     for kind in CALLERS {
-        again(
-            "view::root_mounts_for_a_user",
-            "/usr/bin/unshare",
-            |command| command.arg("-m").env(KIND, kind),
-        );
+        let mut unshare = process::Command::new("/usr/bin/unshare");
+        unshare.arg("-m").arg(this_program()).env(KIND, kind);
+        passes_again(&mut unshare, test);
     }
 }
 
-/// Runs a test of this file once more, behind another program.
-#[track_caller]
-pub(crate) fn again(
-    test: &str,
-    program: &str,
-    with: impl FnOnce(&mut process::Command) -> &mut process::Command,
-) {
-    let mut command = process::Command::new(program);
-    passes_again(with(&mut command).arg(this_program()), test);
+/// Returns whether the kernel knows a kind of file systems.
+pub(crate) fn is_known(kind: &str) -> bool {
+    needs::filesystem(kind).is_ok()
+}
+
+/// Mounts two overlays on each other, with parts below `dir`: the kernel
+/// refuses a third layer.
+pub(crate) fn mount_overlays(dir: &Path, mut lower: PathBuf) -> PathBuf {
+    for depth in ["1", "2"] {
+        let [upper, work, on] = ["u", "w", "m"].map(|name| dir.join(format!("{name}{depth}")));
+        fs::create_dir_all(&upper).unwrap();
+        fs::create_dir_all(&work).unwrap();
+        let [l, u, w] = [&lower, &upper, &work].map(|path| path.display().to_string());
+        let options = format!("lowerdir={l},upperdir={u},workdir={w}");
+        assert!(mount("overlay", &options, &on));
+        lower = on;
+    }
+    lower
 }
 
 pub(crate) fn mount(kind: &str, options: &str, on: &Path) -> bool {
@@ -90,13 +104,8 @@ pub(crate) fn mount_trigger(on: &Path) -> std::io::PipeReader {
 }
 
 /// Runs in a separate mount namespace.
-#[test]
-fn root_mounts_for_a_user() {
-    let Ok(kind) = env::var(KIND) else {
-        // The test above runs this.
-        return;
-    };
-    let user = caller(&kind);
+fn root_mounts_for_a_user(kind: &str, test: &str) {
+    let user = caller(kind);
     let temp = user.tempdir();
     let dir = temp.path();
     assert!(mount("tmpfs", "mode=777", &dir.join("mnt")));
@@ -110,37 +119,17 @@ fn root_mounts_for_a_user() {
     for n in 0..MANY {
         fs::write(dir.join(format!("many/{n}")), "").unwrap();
     }
-    // The kernel refuses a third layer of overlays.
-    let layers = dir.join("layers");
-    assert!(mount("tmpfs", "mode=777", &layers));
-    let mut lower = dir.join("mnt");
-    for depth in ["1", "2"] {
-        let [upper, work, on] = ["u", "w", "m"].map(|name| layers.join(format!("{name}{depth}")));
-        fs::create_dir_all(&upper).unwrap();
-        fs::create_dir_all(&work).unwrap();
-        let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            lower.display(),
-            upper.display(),
-            work.display()
-        );
-        assert!(mount("overlay", &options, &on));
-        lower = on;
-    }
-    let known = |kind: &str| {
-        let all = fs::read_to_string("/proc/filesystems").unwrap();
-        all.split_whitespace().any(|word| word == kind)
-    };
+    assert!(mount("tmpfs", "mode=777", &dir.join("layers")));
+    mount_overlays(&dir.join("layers"), dir.join("mnt"));
     for kind in ["hugetlbfs", "binfmt_misc"] {
-        assert!(!known(kind) || mount(kind, "nosuid", &dir.join(kind)));
+        assert!(!is_known(kind) || mount(kind, "nosuid", &dir.join(kind)));
     }
-    let dead = known("fuse").then(|| mount_dead(&dir.join("dead")));
-    let trigger = known("autofs").then(|| mount_trigger(&dir.join("trigger")));
+    let dead = is_known("fuse").then(|| mount_dead(&dir.join("dead")));
+    let trigger = is_known("autofs").then(|| mount_trigger(&dir.join("trigger")));
     let mut command = user.command(this_program());
-    passes_again(command.env(DIR, dir), "view::user_finds_the_mounts");
+    passes_again(command.env(DIR, dir), test);
     if let Some(trigger) = &trigger {
-        let mut fds = [PollFd::new(trigger.as_fd(), PollFlags::POLLIN)];
-        assert_eq!(poll(&mut fds, PollTimeout::ZERO), Ok(0), "it was triggered");
+        assert!(!is_readable(trigger, Duration::ZERO), "it was triggered");
     }
     drop(dead);
 }
@@ -160,22 +149,17 @@ fn make_entries(dir: &Path) -> UnixListener {
     UnixListener::bind(dir.join("socket")).unwrap()
 }
 
-#[test]
-fn user_finds_the_mounts() {
-    let Some(dir) = env::var_os(DIR).map(PathBuf::from) else {
-        // The test above runs this.
-        return;
-    };
+fn user_finds_the_mounts(dir: &Path) {
     // Root made the directory in this user's home.
-    let _listener = make_entries(&dir);
+    let _listener = make_entries(dir);
     let ground = Ground::new();
     for write in ["memory", "disk"] {
         let spec = Spec::from_json(&format!(r#"{{"write": {write:?}}}"#)).unwrap();
         let begun = Instant::now();
         let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
         assert!(begun.elapsed() < Duration::from_secs(60));
-        assert_seen(&sandbox, &dir);
-        assert_told(&sandbox, &dir);
+        assert_seen(&sandbox, dir);
+        assert_told(&sandbox, dir);
         sandbox.reset().unwrap();
         let script = format!("cat {}/file", dir.display());
         assert_eq!(text(&sandbox, sh(&script)), "content", "{write}");
@@ -185,7 +169,7 @@ fn user_finds_the_mounts() {
     let spec = Spec::from_json(r#"{"write": "none"}"#).unwrap();
     let sandbox = Sandbox::open(&ground.store, &spec).unwrap();
     let script = "cd $1; cat mnt/file; for d in . mnt plain; do touch $d/new 2>/dev/null && echo $d; done; true";
-    let command = Command::from_argv(["sh", "-c", script, "sh"]).arg(&dir);
+    let command = Command::from_argv(["sh", "-c", script, "sh"]).arg(dir);
     assert_eq!(text(&sandbox, command), "mounted");
 }
 

@@ -5,40 +5,33 @@
 use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tare::Sandbox;
 use tare_oracle::again::{passes_again, this_program};
-use tare_oracle::{CALLERS, User, caller, need};
+use tare_oracle::{CALLERS, caller, need};
 
 use crate::harness::Ground;
 use crate::view::mount;
-use crate::view_root::{again_alone, is_alone, script, spec, told};
+use crate::view_root::{alone, script, spec, told};
 
 /// The directory of an ordinary user's that a test is about.
 const DIR: &str = "TARE_TEST_VIEW_COW";
 
 #[test]
 fn cow_shows_the_mounts_below_a_directory() {
-    need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("view_cow::cow_in_a_namespace");
-}
-
-#[test]
-fn cow_in_a_namespace() {
-    if !is_alone() {
-        return;
-    }
-    let ground = Ground::new();
-    // Elsewhere, and in the sandbox's own file systems.
-    assert!(mount("tmpfs", "mode=1777", Path::new("/dev/shm")));
-    for dir in [ground.dir("machine").as_path(), Path::new("/dev/shm")] {
-        let project = dir.join("project");
-        mount_project(&project, (0, 0));
-        fs::set_permissions(&project, Permissions::from_mode(0o2775)).unwrap();
-        chown(&project, Some(1234), Some(4321)).unwrap();
-        assert_cows(&ground, &project, "1234 4321 2775");
-    }
+    alone(|| {
+        let ground = Ground::new();
+        // Elsewhere, and in the sandbox's own file systems.
+        assert!(mount("tmpfs", "mode=1777", Path::new("/dev/shm")));
+        for dir in [ground.dir("machine").as_path(), Path::new("/dev/shm")] {
+            let project = dir.join("project");
+            mount_project(&project, (0, 0));
+            fs::set_permissions(&project, Permissions::from_mode(0o2775)).unwrap();
+            chown(&project, Some(1234), Some(4321)).unwrap();
+            assert_cows(&ground, &project, "1234 4321 2775");
+        }
+    });
 }
 
 /// A directory with files and mounts.
@@ -85,48 +78,36 @@ fn assert_cows(ground: &Ground, project: &Path, owner: &str) {
 
 #[test]
 fn cow_of_ordinary_users_shows_the_mounts_below_a_directory() {
-    need!(root, callers, program("mount"), program("unshare"));
-    again_alone("view_cow::cow_in_a_namespace_for_users");
-}
-
-#[test]
-fn cow_in_a_namespace_for_users() {
-    if !is_alone() {
-        return;
+    if let Some(dir) = env::var_os(DIR) {
+        let project = Path::new(&dir).join("project");
+        let mode = fs::metadata(&project).unwrap().mode() & 0o7777;
+        return assert_cows(&Ground::new(), &project, &format!("0 0 {mode:o}"));
     }
-    for kind in CALLERS {
-        let user = caller(kind);
-        let temp = user.tempdir();
-        let metadata = fs::metadata(temp.path()).unwrap();
-        let owner = (metadata.uid(), metadata.gid());
-        let shm = Path::new("/dev/shm");
-        assert!(mount("tmpfs", "mode=1777", shm));
-        for dir in [temp.path(), shm] {
-            mount_project(&dir.join("project"), owner);
-            user_finds_a_cow(&user, dir);
+    need!(root, callers);
+    alone(|| {
+        for kind in CALLERS {
+            let user = caller(kind);
+            let temp = user.tempdir();
+            let metadata = fs::metadata(temp.path()).unwrap();
+            let owner = (metadata.uid(), metadata.gid());
+            let shm = Path::new("/dev/shm");
+            assert!(mount("tmpfs", "mode=1777", shm));
+            for dir in [temp.path(), shm] {
+                mount_project(&dir.join("project"), owner);
+                let mut command = user.command(this_program());
+                let test = "view_cow::cow_of_ordinary_users_shows_the_mounts_below_a_directory";
+                passes_again(command.env(DIR, dir), test);
+            }
         }
-    }
-}
-
-fn user_finds_a_cow(user: &User, dir: &Path) {
-    let mut command = user.command(this_program());
-    passes_again(command.env(DIR, dir), "view_cow::user_has_a_cow");
-}
-
-#[test]
-fn user_has_a_cow() {
-    let Some(dir) = env::var_os(DIR).map(PathBuf::from) else {
-        // The test above runs this.
-        return;
-    };
-    let mode = fs::metadata(dir.join("project")).unwrap().mode() & 0o7777;
-    let owner = format!("0 0 {mode:o}");
-    assert_cows(&Ground::new(), &dir.join("project"), &owner);
+    });
 }
 
 /// A user's directory, in one of root's, in a directory that is taken whole.
 #[test]
 fn own_directories_of_users_are_written_wherever_they_are() {
+    if let Some(dir) = env::var_os(DIR) {
+        return user_writes_in_the_working_directory(Path::new(&dir));
+    }
     need!(root, callers);
     for kind in CALLERS {
         let user = caller(kind);
@@ -141,24 +122,19 @@ fn own_directories_of_users_are_written_wherever_they_are() {
         let mut command = user.command(this_program());
         passes_again(
             command.env(DIR, &own).current_dir(&own),
-            "view_cow::user_writes_in_the_working_directory",
+            "view_cow::own_directories_of_users_are_written_wherever_they_are",
         );
         assert_eq!(fs::read(own.join("below/file")).unwrap(), b"old");
         assert!(!own.join("new").exists());
     }
 }
 
-#[test]
-fn user_writes_in_the_working_directory() {
-    let Some(dir) = env::var_os(DIR).map(PathBuf::from) else {
-        // The test above runs this.
-        return;
-    };
+fn user_writes_in_the_working_directory(dir: &Path) {
     for write in ["memory", "disk"] {
         let ground = Ground::new();
         let sandbox =
             Sandbox::open(&ground.store, &spec(&format!(r#"{{"write": {write:?}}}"#))).unwrap();
         let seen = "cd $1 && echo new >new && echo new >>below/file && mv new below && cat below/file below/new";
-        assert_eq!(script(&sandbox, seen, &dir), "oldnew\nnew", "{write}");
+        assert_eq!(script(&sandbox, seen, dir), "oldnew\nnew", "{write}");
     }
 }

@@ -13,7 +13,7 @@ use tare_oracle::need;
 
 use crate::harness::{Ground, text};
 use crate::view::mount_dead;
-use crate::view_root::{again_alone, is_alone, told};
+use crate::view_root::{alone, told};
 
 const GETATTR: u32 = 3;
 const STATFS: u32 = 17;
@@ -77,29 +77,19 @@ fn mount_dying(on: &Path) {
 
 #[test]
 fn view_opens_beside_a_file_system_that_dies() {
-    need!(root, overlay, program("unshare"));
-    if !Path::new("/dev/fuse").exists() {
-        return tare_oracle::needs::missing("fuse", "/dev/fuse: modprobe fuse");
-    }
-    again_alone("view_dying::view_in_a_namespace_beside_a_dying_file_system");
-}
-
-#[test]
-fn view_in_a_namespace_beside_a_dying_file_system() {
-    if !is_alone() {
-        // The test above runs this.
-        return;
-    }
-    let ground = Ground::new();
-    let dir = ground.dir("dying");
-    mount_dying(&dir);
-    let begun = Instant::now();
-    let sandbox = Sandbox::open(&ground.store, &Spec::from_json("{}").unwrap()).unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(30));
-    let listed = text(&sandbox, Command::from_argv(["ls", "-A"]).arg(&dir));
-    assert_eq!(listed, "");
-    assert_eq!(told(&sandbox, &dir), "left out");
-    sandbox.close().unwrap();
-    // The directory is removed now.
-    umount2(&dir, MntFlags::MNT_DETACH).unwrap();
+    need!(fuse);
+    alone(|| {
+        let ground = Ground::new();
+        let dir = ground.dir("dying");
+        mount_dying(&dir);
+        let begun = Instant::now();
+        let sandbox = Sandbox::open(&ground.store, &Spec::from_json("{}").unwrap()).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        let listed = text(&sandbox, Command::from_argv(["ls", "-A"]).arg(&dir));
+        assert_eq!(listed, "");
+        assert_eq!(told(&sandbox, &dir), "left out");
+        sandbox.close().unwrap();
+        // The directory is removed now.
+        umount2(&dir, MntFlags::MNT_DETACH).unwrap();
+    });
 }

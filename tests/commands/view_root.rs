@@ -2,41 +2,48 @@
 //! Root's view of a machine with more than one file system.
 
 use std::fs::{self, File, Permissions};
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{env, process};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare::{Command, Sandbox, Spec};
-use tare_oracle::again::{passes_again, this_program};
+use tare_oracle::again::{passes_again, test_of, this_program};
 use tare_oracle::{caller, need, needs};
 
+use crate::harness::settle::is_readable;
 use crate::harness::{Ground, run, sh, text};
-use crate::view::{again, mount, mount_dead, mount_trigger};
+use crate::view::{is_known, mount, mount_dead, mount_overlays, mount_trigger};
 
 /// Marks a test in a mount namespace of its own.
 const OWN: &str = "TARE_TEST_VIEW_OWN";
 
-/// Runs a test once more, in a mount namespace of its own.
+/// Runs `body` in a mount namespace of its own: its test once more.
 #[track_caller]
-pub(crate) fn again_alone(test: &str) {
-    again(test, "/usr/bin/unshare", |command| {
-        command.arg("-m").env(OWN, "1")
-    });
+pub(crate) fn alone<F: FnOnce()>(body: F) {
+    if env::var_os(OWN).is_some() {
+        return body();
+    }
+    need!(root, overlay, program("mount"), program("unshare"));
+    let mut unshare = process::Command::new("/usr/bin/unshare");
+    unshare.arg("-m").arg(this_program()).env(OWN, "1");
+    passes_again(&mut unshare, test_of(&body));
 }
 
 /// Runs a test once more as uid 0 of a user namespace with many ids, which has
-/// mount and pid namespaces of its own: procfs takes the second.
+/// mount and pid namespaces of its own: procfs takes the second. Its directory
+/// is below the user's home, because a view copies what is beside its mounts.
 #[track_caller]
 fn again_alone_as_namespace_root(test: &str) {
-    let mut unshare = caller("root-of-many").command("/usr/bin/unshare");
+    let user = caller("root-of-many");
+    let temp = user.tempdir();
+    let mut unshare = user.command("/usr/bin/unshare");
     unshare
         .args(["--mount", "--pid", "--fork", "--mount-proc"])
         .arg(this_program())
-        .env(OWN, "1");
+        .env(OWN, "1")
+        .env("TMPDIR", temp.path());
     passes_again(&mut unshare, test);
 }
 
@@ -52,17 +59,13 @@ fn namespace_root_sees_mounts_of_its_own() {
         program("unshare")
     );
     for test in [
-        "view_root::root_in_a_namespace_sees_other_mounts",
-        "view_root::root_in_a_namespace_sees_refused_mounts",
-        "view_root::hidden_paths_in_a_namespace",
-        "view_root::workdir_in_a_namespace",
+        "view_root::root_sees_other_mounts",
+        "view_root::root_sees_refused_mounts_read_only",
+        "view_root::hidden_paths_are_hidden_on_every_mount",
+        "view_root::workdir_on_another_mount_is_the_machines",
     ] {
         again_alone_as_namespace_root(test);
     }
-}
-
-pub(crate) fn is_alone() -> bool {
-    env::var_os(OWN).is_some()
 }
 
 /// Runs mount(8).
@@ -94,12 +97,6 @@ pub(crate) fn told(sandbox: &Sandbox, path: &Path) -> String {
 pub(crate) fn script(sandbox: &Sandbox, script: &str, dir: &Path) -> String {
     let command = Command::from_argv(["sh", "-c", script, "sh"]).arg(dir);
     text(sandbox, command).trim_end().to_owned()
-}
-
-#[test]
-fn root_sees_other_mounts() {
-    need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("view_root::root_in_a_namespace_sees_other_mounts");
 }
 
 /// Mounts of many kinds below a directory.
@@ -142,30 +139,28 @@ fn mount_all(dir: &Path) -> UnixListener {
 }
 
 #[test]
-fn root_in_a_namespace_sees_other_mounts() {
-    if !is_alone() {
-        // The test above runs this.
-        return;
-    }
-    let ground = Ground::new();
-    let dir = &ground.dir("machine");
-    let _listener = mount_all(dir);
-    for write in ["memory", "disk"] {
-        let sandbox =
-            Sandbox::open(&ground.store, &spec(&format!(r#"{{"write": {write:?}}}"#))).unwrap();
-        assert_seen(&sandbox, dir);
-        sandbox.reset().unwrap();
-        assert_eq!(script(&sandbox, "cat $1/mnt/file", dir), "mounted");
-    }
-    let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
-    assert_eq!(
-        (read("mnt/file"), read("file")),
-        ("mounted".into(), "mounted".into())
-    );
-    assert!(!dir.join("mnt/new").exists() && !dir.join("mnt/below/this one/new").exists());
-    let sandbox = Sandbox::open(&ground.store, &spec(r#"{"write": "none"}"#)).unwrap();
-    let written = "cd $1; cat mnt/file; for d in . mnt 'mnt/below/this one' rw; do touch \"$d/new\" 2>/dev/null && echo $d; done; true";
-    assert_eq!(script(&sandbox, written, dir), "mounted");
+fn root_sees_other_mounts() {
+    alone(|| {
+        let ground = Ground::new();
+        let dir = &ground.dir("machine");
+        let _listener = mount_all(dir);
+        for write in ["memory", "disk"] {
+            let sandbox =
+                Sandbox::open(&ground.store, &spec(&format!(r#"{{"write": {write:?}}}"#))).unwrap();
+            assert_seen(&sandbox, dir);
+            sandbox.reset().unwrap();
+            assert_eq!(script(&sandbox, "cat $1/mnt/file", dir), "mounted");
+        }
+        let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
+        assert_eq!(
+            (read("mnt/file"), read("file")),
+            ("mounted".into(), "mounted".into())
+        );
+        assert!(!dir.join("mnt/new").exists() && !dir.join("mnt/below/this one/new").exists());
+        let sandbox = Sandbox::open(&ground.store, &spec(r#"{"write": "none"}"#)).unwrap();
+        let written = "cd $1; cat mnt/file; for d in . mnt 'mnt/below/this one' rw; do touch \"$d/new\" 2>/dev/null && echo $d; done; true";
+        assert_eq!(script(&sandbox, written, dir), "mounted");
+    });
 }
 
 #[track_caller]
@@ -217,168 +212,119 @@ fn assert_seen(sandbox: &Sandbox, dir: &Path) {
 
 #[test]
 fn root_starts_beside_mounts_that_do_not_answer() {
-    need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("view_root::root_in_a_namespace_is_not_held_up");
-}
-
-#[test]
-fn root_in_a_namespace_is_not_held_up() {
-    if !is_alone() {
-        return;
-    }
-    let ground = Ground::new();
-    let dir = &ground.dir("machine");
-    let known = |kind: &str| {
-        let all = fs::read_to_string("/proc/filesystems").unwrap();
-        all.split_whitespace().any(|word| word == kind)
-    };
-    let _dead = known("fuse").then(|| mount_dead(&dir.join("dead")));
-    let trigger = known("autofs").then(|| mount_trigger(&dir.join("trigger")));
-    let begun = Instant::now();
-    let sandbox = Sandbox::open(&ground.store, &spec("{}")).unwrap();
-    let listed = script(&sandbox, "ls -d $1/trigger && ls $1/dead", dir);
-    assert!(begun.elapsed() < Duration::from_secs(30));
-    assert_eq!(listed, format!("{}/trigger", dir.display()));
-    assert_eq!(
-        told(&sandbox, &dir.join("dead")),
-        if known("fuse") { "left out" } else { "" }
-    );
-    assert_eq!(told(&sandbox, &dir.join("trigger")), "");
-    if let Some(trigger) = &trigger {
-        let mut fds = [PollFd::new(trigger.as_fd(), PollFlags::POLLIN)];
-        assert_eq!(poll(&mut fds, PollTimeout::ZERO), Ok(0), "it was triggered");
-    }
+    alone(|| {
+        let ground = Ground::new();
+        let dir = &ground.dir("machine");
+        let _dead = is_known("fuse").then(|| mount_dead(&dir.join("dead")));
+        let trigger = is_known("autofs").then(|| mount_trigger(&dir.join("trigger")));
+        let begun = Instant::now();
+        let sandbox = Sandbox::open(&ground.store, &spec("{}")).unwrap();
+        let listed = script(&sandbox, "ls -d $1/trigger && ls $1/dead", dir);
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        assert_eq!(listed, format!("{}/trigger", dir.display()));
+        assert_eq!(
+            told(&sandbox, &dir.join("dead")),
+            if is_known("fuse") { "left out" } else { "" }
+        );
+        assert_eq!(told(&sandbox, &dir.join("trigger")), "");
+        if let Some(trigger) = &trigger {
+            assert!(!is_readable(trigger, Duration::ZERO), "it was triggered");
+        }
+    });
 }
 
 #[test]
 fn root_sees_refused_mounts_read_only() {
-    need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("view_root::root_in_a_namespace_sees_refused_mounts");
-}
-
-#[test]
-fn root_in_a_namespace_sees_refused_mounts() {
-    if !is_alone() {
-        return;
-    }
-    let ground = Ground::new();
-    let dir = &ground.dir("machine");
-    let layers = dir.join("layers");
-    assert!(mount("tmpfs", "mode=755", &layers));
-    fs::create_dir_all(layers.join("m0/inner")).unwrap();
-    fs::write(layers.join("m0/file"), "bottom").unwrap();
-    let mut lower = layers.join("m0");
-    // The kernel refuses a third layer of overlays.
-    for depth in ["1", "2"] {
-        let [upper, work, on] = ["u", "w", "m"].map(|name| layers.join(format!("{name}{depth}")));
-        fs::create_dir_all(&upper).unwrap();
-        fs::create_dir_all(&work).unwrap();
-        let [l, u, w] = [&lower, &upper, &work].map(|path| path.display().to_string());
-        let options = format!("lowerdir={l},upperdir={u},workdir={w}");
-        assert!(mount("overlay", &options, &on));
-        lower = on;
-    }
-    assert!(mount("tmpfs", "mode=755", &layers.join("m2/inner")));
-    fs::write(layers.join("m2/inner/file"), "inner").unwrap();
-    let sandbox = Sandbox::open(&ground.store, &spec("{}")).unwrap();
-    let seen = "cd $1/layers; cat m1/file m2/file m2/inner/file; for d in m1 m2 m2/inner; do touch $d/new 2>/dev/null && echo :$d; done";
-    // To an ordinary user a directory with mounts below is shown in parts.
-    let (written, shown) = match needs::root() {
-        Ok(()) => (":m1\n:m2/inner", "read-only"),
-        Err(_) => (":m1\n:m2\n:m2/inner", "cow"),
-    };
-    assert_eq!(
-        script(&sandbox, seen, dir),
-        format!("bottombottominner{written}")
-    );
-    assert_eq!(told(&sandbox, &layers.join("m1")), "cow");
-    assert_eq!(told(&sandbox, &layers.join("m2")), shown);
-    assert_eq!(told(&sandbox, &layers.join("m2/inner")), "cow");
+    alone(|| {
+        let ground = Ground::new();
+        let dir = &ground.dir("machine");
+        let layers = dir.join("layers");
+        assert!(mount("tmpfs", "mode=755", &layers));
+        fs::create_dir_all(layers.join("m0/inner")).unwrap();
+        fs::write(layers.join("m0/file"), "bottom").unwrap();
+        mount_overlays(&layers, layers.join("m0"));
+        assert!(mount("tmpfs", "mode=755", &layers.join("m2/inner")));
+        fs::write(layers.join("m2/inner/file"), "inner").unwrap();
+        let sandbox = Sandbox::open(&ground.store, &spec("{}")).unwrap();
+        let seen = "cd $1/layers; cat m1/file m2/file m2/inner/file; for d in m1 m2 m2/inner; do touch $d/new 2>/dev/null && echo :$d; done";
+        // To an ordinary user a directory with mounts below is shown in parts.
+        let (written, shown) = match needs::root() {
+            Ok(()) => (":m1\n:m2/inner", "read-only"),
+            Err(_) => (":m1\n:m2\n:m2/inner", "cow"),
+        };
+        assert_eq!(
+            script(&sandbox, seen, dir),
+            format!("bottombottominner{written}")
+        );
+        assert_eq!(told(&sandbox, &layers.join("m1")), "cow");
+        assert_eq!(told(&sandbox, &layers.join("m2")), shown);
+        assert_eq!(told(&sandbox, &layers.join("m2/inner")), "cow");
+    });
 }
 
 #[test]
 fn hidden_paths_are_hidden_on_every_mount() {
-    need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("view_root::hidden_paths_in_a_namespace");
-}
-
-#[test]
-fn hidden_paths_in_a_namespace() {
-    if !is_alone() {
-        return;
-    }
-    let ground = Ground::new();
-    let dir = &ground.dir("machine");
-    let mnt = dir.join("mnt");
-    assert!(mount("tmpfs", "mode=755", &mnt));
-    fs::create_dir_all(mnt.join("secret/deep")).unwrap();
-    fs::write(mnt.join("secret/file"), "secret").unwrap();
-    fs::write(mnt.join("secret/deep/file"), "secret").unwrap();
-    // Other names of the same files, and a mount below a hidden path.
-    for (from, to) in [("mnt", "all"), ("mnt/secret/deep", "deep")] {
-        fs::create_dir(dir.join(to)).unwrap();
-        bind(&dir.join(from), &dir.join(to));
-    }
-    fs::write(dir.join("name"), "").unwrap();
-    bind(&mnt.join("secret/file"), &dir.join("name"));
-    symlink("mnt/secret", dir.join("link")).unwrap();
-    assert!(mount("tmpfs", "mode=755", &mnt.join("secret/tmp")));
-    fs::write(mnt.join("secret/tmp/file"), "secret").unwrap();
-    for hidden in ["mnt/secret", "link", "all/secret"] {
-        let json = format!(
-            r#"{{"security": {{"masked_paths": [{:?}]}}}}"#,
-            dir.join(hidden)
-        );
-        let sandbox = Sandbox::open(&ground.store, &spec(&json)).unwrap();
-        let seen = script(&sandbox, "grep -rs . $1; ls -A $1/mnt", dir);
-        assert_eq!(seen, "secret", "{hidden}");
-    }
+    alone(|| {
+        let ground = Ground::new();
+        let dir = &ground.dir("machine");
+        let mnt = dir.join("mnt");
+        assert!(mount("tmpfs", "mode=755", &mnt));
+        fs::create_dir_all(mnt.join("secret/deep")).unwrap();
+        fs::write(mnt.join("secret/file"), "secret").unwrap();
+        fs::write(mnt.join("secret/deep/file"), "secret").unwrap();
+        // Other names of the same files, and a mount below a hidden path.
+        for (from, to) in [("mnt", "all"), ("mnt/secret/deep", "deep")] {
+            fs::create_dir(dir.join(to)).unwrap();
+            bind(&dir.join(from), &dir.join(to));
+        }
+        fs::write(dir.join("name"), "").unwrap();
+        bind(&mnt.join("secret/file"), &dir.join("name"));
+        symlink("mnt/secret", dir.join("link")).unwrap();
+        assert!(mount("tmpfs", "mode=755", &mnt.join("secret/tmp")));
+        fs::write(mnt.join("secret/tmp/file"), "secret").unwrap();
+        for hidden in ["mnt/secret", "link", "all/secret"] {
+            let json = format!(
+                r#"{{"security": {{"masked_paths": [{:?}]}}}}"#,
+                dir.join(hidden)
+            );
+            let sandbox = Sandbox::open(&ground.store, &spec(&json)).unwrap();
+            let seen = script(&sandbox, "grep -rs . $1; ls -A $1/mnt", dir);
+            assert_eq!(seen, "secret", "{hidden}");
+        }
+    });
 }
 
 #[test]
 fn root_with_a_user_namespace_sees_other_mounts() {
-    need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("view_root::root_with_ids_in_a_namespace");
-}
-
-#[test]
-fn root_with_ids_in_a_namespace() {
-    if !is_alone() {
-        return;
-    }
-    let ground = Ground::new();
-    let dir = Path::new("/mnt");
-    assert!(mount("tmpfs", "mode=777", dir));
-    fs::write(dir.join("file"), "mounted").unwrap();
-    let ids = r#"[{"inside": 0, "outside": 100000, "count": 65536}]"#;
-    let json =
-        format!(r#"{{"namespaces": {{"user": {{"maps": {{"uids": {ids}, "gids": {ids}}}}}}}}}"#);
-    let sandbox = Sandbox::open(&ground.store, &spec(&json)).unwrap();
-    let seen = "cat $1/file; echo; echo new >$1/new && cat $1/new";
-    assert_eq!(script(&sandbox, seen, dir), "mounted\nnew");
-    assert_eq!(told(&sandbox, dir), "cow");
-    assert!(!dir.join("new").exists());
+    alone(|| {
+        let ground = Ground::new();
+        let dir = Path::new("/mnt");
+        assert!(mount("tmpfs", "mode=777", dir));
+        fs::write(dir.join("file"), "mounted").unwrap();
+        let ids = r#"[{"inside": 0, "outside": 100000, "count": 65536}]"#;
+        let json = format!(
+            r#"{{"namespaces": {{"user": {{"maps": {{"uids": {ids}, "gids": {ids}}}}}}}}}"#
+        );
+        let sandbox = Sandbox::open(&ground.store, &spec(&json)).unwrap();
+        let seen = "cat $1/file; echo; echo new >$1/new && cat $1/new";
+        assert_eq!(script(&sandbox, seen, dir), "mounted\nnew");
+        assert_eq!(told(&sandbox, dir), "cow");
+        assert!(!dir.join("new").exists());
+    });
 }
 
 #[test]
 fn workdir_on_another_mount_is_the_machines() {
-    need!(root, overlay, program("mount"), program("unshare"));
-    again_alone("view_root::workdir_in_a_namespace");
-}
-
-#[test]
-fn workdir_in_a_namespace() {
-    if !is_alone() {
-        return;
-    }
-    let ground = Ground::new();
-    let dir = ground.dir("machine");
-    assert!(mount("tmpfs", "mode=755", &dir));
-    File::create(dir.join("Makefile")).unwrap();
-    let json = format!(r#"{{"workdir": {dir:?}}}"#);
-    let sandbox = Sandbox::open(&ground.store, &spec(&json)).unwrap();
-    assert_eq!(text(&sandbox, sh("ls")).trim_end(), "Makefile");
-    let output = run(&sandbox, sh("echo all: >Makefile && cat Makefile"));
-    assert_eq!(output.stdout, b"all:\n");
-    assert_eq!(fs::metadata(dir.join("Makefile")).unwrap().len(), 0);
+    alone(|| {
+        let ground = Ground::new();
+        let dir = ground.dir("machine");
+        assert!(mount("tmpfs", "mode=755", &dir));
+        File::create(dir.join("Makefile")).unwrap();
+        let json = format!(r#"{{"workdir": {dir:?}}}"#);
+        let sandbox = Sandbox::open(&ground.store, &spec(&json)).unwrap();
+        assert_eq!(text(&sandbox, sh("ls")).trim_end(), "Makefile");
+        let output = run(&sandbox, sh("echo all: >Makefile && cat Makefile"));
+        assert_eq!(output.stdout, b"all:\n");
+        assert_eq!(fs::metadata(dir.join("Makefile")).unwrap().len(), 0);
+    });
 }

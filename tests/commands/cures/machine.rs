@@ -17,6 +17,7 @@ use crate::blocks::{Head, Tar};
 use crate::harness::Ground;
 use crate::identity::{CALLER, as_caller};
 use crate::image_trees;
+use crate::odd::behind;
 
 /// The file for the shell's part of a cure.
 pub(super) const TOLD: &str = "TARE_TEST_TOLD";
@@ -30,16 +31,7 @@ pub(super) const LOOP: &str = "round=0; while [ $round -lt 9 ]; do \
     [ -s $TARE_TEST_TOLD ] || break; . $TARE_TEST_TOLD; round=$((round + 1)); done; \
     echo cured by $round";
 
-/// A machine with a fault.
-struct Machine<'a> {
-    callers: &'a [&'a str],
-    tries: &'a str,
-    /// The words before the shell, such as unshare(1).
-    before: &'a [&'a str],
-    /// Root's change of the machine, in a mount namespace of its own.
-    breaks: &'a str,
-}
-
+/// A mount namespace of a machine's own.
 const PRIVATE: &[&str] = &["unshare", "-m"];
 const ORDINARY: &[&str] = &["plain", "subids"];
 const ALL: &[&str] = &["root", "plain", "subids"];
@@ -51,31 +43,28 @@ pub(super) fn told() -> NamedTempFile {
     told
 }
 
-impl Machine<'_> {
-    /// # Panics
-    /// If a caller meets no error, or a cure fails.
-    #[track_caller]
-    fn is_cured(&self) {
-        need!(root, callers);
-        for caller in self.callers {
-            let told = told();
-            let mut inner = as_caller(caller);
-            inner
-                .env(CALLER, caller)
-                .env(TRIES, self.tries)
-                .env(TOLD, told.path());
-            let script = format!("set -e; {}; {LOOP}", self.breaks);
-            let mut outer = process::Command::new(self.before[0]);
-            outer
-                .args(&self.before[1..])
-                .args(["bash", "-c", &script, "bash"]);
-            outer.arg(inner.get_program()).args(inner.get_args());
-            for (name, value) in inner.get_envs() {
-                outer.env(name, value.unwrap_or_default());
-            }
-            outer.current_dir("/");
-            assert_cured(outer, &format!("{}, {caller}", self.breaks));
-        }
+/// Root's `breaks` changes a machine; each of `callers` tries, and meets an
+/// error whose cure helps.
+#[track_caller]
+fn is_cured(callers: &[&str], tries: &str, breaks: &str) {
+    is_cured_in(PRIVATE, callers, tries, breaks);
+}
+
+/// The same behind other words than unshare(1) with a mount namespace.
+#[track_caller]
+fn is_cured_in(before: &[&str], callers: &[&str], tries: &str, breaks: &str) {
+    need!(root, callers);
+    for caller in callers {
+        let told = told();
+        let mut command = as_caller(caller);
+        let envs = [(CALLER, *caller), (TRIES, tries)];
+        command.envs(envs).env(TOLD, told.path()).current_dir("/");
+        let script = format!("set -e; {breaks}; {LOOP}");
+        behind(
+            &mut command,
+            &[before, &["bash", "-c", &script, "bash"]].concat(),
+        );
+        assert_cured(command, &format!("{breaks}, {caller}"));
     }
 }
 
@@ -91,7 +80,7 @@ pub(super) fn assert_cured(mut shell: process::Command, what: &str) {
     assert!(output.status.success() && cured, "{what}: {shown}{errors}");
 }
 
-/// The other side of [`Machine::is_cured`].
+/// The other side of [`is_cured`].
 #[test]
 fn caller_tries_and_tells() {
     let (Some(told), Ok(tries)) = (env::var_os(TOLD), env::var(TRIES)) else {
@@ -182,38 +171,20 @@ fn attempt(tries: &str) -> Result<(), Error> {
 
 #[test]
 fn machine_without_procfs_is_cured() {
-    Machine {
-        callers: ALL,
-        tries: "host",
-        before: PRIVATE,
-        breaks: "umount -l /proc",
-    }
-    .is_cured();
+    is_cured(ALL, "host", "umount -l /proc");
 }
 
 #[test]
 fn machine_whose_procfs_is_read_only_is_cured() {
     let breaks = "mount --bind /proc /proc; mount -o remount,bind,ro /proc";
-    Machine {
-        callers: ORDINARY,
-        tries: "host",
-        before: PRIVATE,
-        breaks,
-    }
-    .is_cured();
+    is_cured(ORDINARY, "host", breaks);
 }
 
 #[test]
 fn machine_whose_cgroups_are_read_only_is_cured() {
     let breaks = "for m in $(awk '$9 ~ /^cgroup/ || $8 ~ /^cgroup/ {print $5}' /proc/self/mountinfo); do \
                   mount --bind $m $m; mount -o remount,bind,ro $m; done";
-    Machine {
-        callers: &["root"],
-        tries: "host",
-        before: PRIVATE,
-        breaks,
-    }
-    .is_cured();
+    is_cured(&["root"], "host", breaks);
 }
 
 #[test]
@@ -223,13 +194,7 @@ fn machine_whose_cgroups_are_covered_is_cured() {
         "mount -t tmpfs none /sys",
     ] {
         for tries in ["host", "doctor cgroups"] {
-            Machine {
-                callers: &["root"],
-                tries,
-                before: PRIVATE,
-                breaks,
-            }
-            .is_cured();
+            is_cured(&["root"], tries, breaks);
         }
     }
 }
@@ -239,25 +204,13 @@ fn machine_that_runs_no_memfd_is_cured() {
     need!(root, kernel(6, 3));
     let before = &["unshare", "-m", "--pid", "--fork", "--mount-proc"];
     let breaks = "sysctl -qw vm.memfd_noexec=2";
-    Machine {
-        callers: ALL,
-        tries: "host",
-        before,
-        breaks,
-    }
-    .is_cured();
+    is_cured_in(before, ALL, "host", breaks);
 }
 
 #[test]
 fn machine_whose_programs_of_ids_are_nosuid_is_cured() {
     let breaks = "mount --bind /usr/bin /usr/bin; mount -o remount,bind,nosuid /usr/bin";
-    Machine {
-        callers: &["subids"],
-        tries: "doctor subordinate ids",
-        before: PRIVATE,
-        breaks,
-    }
-    .is_cured();
+    is_cured(&["subids"], "doctor subordinate ids", breaks);
 }
 
 /// Hard limits, too: where they are met, root alone raises them, but each user
@@ -272,13 +225,7 @@ fn machine_with_low_limits_is_cured() {
         ("nproc=1:1", ORDINARY, "few processes"),
         ("fsize=65536:", ALL, "file size"),
     ] {
-        let machine = Machine {
-            callers,
-            tries,
-            before: PRIVATE,
-            breaks: &format!("export {LIMIT}={limit}"),
-        };
-        machine.is_cured();
+        is_cured(callers, tries, &format!("export {LIMIT}={limit}"));
     }
 }
 
@@ -294,13 +241,7 @@ const FULL: &str = "top=/sys/fs/cgroup/pids; [ -d $top ] || top=/sys/fs/cgroup; 
 #[test]
 fn machine_whose_cgroup_is_full_is_cured() {
     need!(root, controller("pids"));
-    let machine = Machine {
-        callers: &["root"],
-        tries: "image",
-        before: PRIVATE,
-        breaks: FULL,
-    };
-    machine.is_cured();
+    is_cured(&["root"], "image", FULL);
 }
 
 /// A copy of `/etc`, in which the machine's users can be changed.
@@ -310,46 +251,22 @@ const OWN_ETC: &str =
 #[test]
 fn user_without_subordinate_ids_is_given_some() {
     for tries in ["doctor subordinate ids", "user"] {
-        Machine {
-            callers: &["plain"],
-            tries,
-            before: PRIVATE,
-            breaks: OWN_ETC,
-        }
-        .is_cured();
+        is_cured(&["plain"], tries, OWN_ETC);
     }
 }
 
 #[test]
 fn root_of_ids_that_do_not_reach_is_given_more() {
-    Machine {
-        callers: &["root-of-many"],
-        tries: "owner",
-        before: PRIVATE,
-        breaks: OWN_ETC,
-    }
-    .is_cured();
+    is_cured(&["root-of-many"], "owner", OWN_ETC);
 }
 
 #[test]
 fn user_whose_ids_do_not_reach_is_given_more() {
-    Machine {
-        callers: &["subids"],
-        tries: "owner",
-        before: PRIVATE,
-        breaks: OWN_ETC,
-    }
-    .is_cured();
+    is_cured(&["subids"], "owner", OWN_ETC);
 }
 
 #[test]
 fn doctor_without_a_directory_for_a_store_is_given_one() {
     let breaks = "export TMPDIR=/no/such";
-    Machine {
-        callers: ALL,
-        tries: "doctor sandbox",
-        before: PRIVATE,
-        breaks,
-    }
-    .is_cured();
+    is_cured(ALL, "doctor sandbox", breaks);
 }

@@ -2,17 +2,17 @@
 //! Cures that are another place to be: another root, another user, another
 //! moment.
 
-use std::{env, fs, process};
+use std::{env, fs};
 
 use tare::{Error, Sandbox, Spec};
-use tare_oracle::again::{passes_again, this_program};
+use tare_oracle::again::{passes_again, test_of, this_program};
 use tare_oracle::{need, ordinary_user};
 
 use super::machine::{LOOP, TOLD, TRIES, assert_cured, told};
 use super::{command, cure};
 use crate::harness::{Ground, line};
-use crate::identity::{CALLER, again, is_again};
-use crate::odd::{CHROOT, landlock, on};
+use crate::identity::{CALLER, again, for_callers, is_again};
+use crate::odd::{CHROOT, behind, landlock, on};
 
 fn open_host(ground: &Ground) -> Result<Sandbox, Error> {
     Sandbox::open(&ground.store, &Spec::default())
@@ -57,24 +57,23 @@ fn pivoted() -> String {
 
 #[test]
 fn root_that_is_pivoted_has_user_namespaces() {
-    let name = "cures::places::root_that_is_pivoted_has_user_namespaces";
-    if is_again() {
+    let check = || {
         let opened = open_host(&Ground::new());
         if env::var_os("TARE_TEST_PIVOTED").is_some() {
             assert_eq!(line(&opened.unwrap(), "id -u"), "0");
         } else {
             let cure = cure(&opened.unwrap_err());
-            assert!(
-                cure.starts_with("pivot_root(8) or systemd-nspawn in place of "),
-                "{cure}"
-            );
+            let way = "pivot_root(8) or systemd-nspawn in place of ";
+            assert!(cure.starts_with(way), "{cure}");
         }
-        return;
+    };
+    if is_again() {
+        return check();
     }
-    need!(root, user("plain"), user("subids"), userns, overlay);
+    need!(callers);
     for caller in ["plain", "subids"] {
-        again(name, caller, on(CHROOT));
-        again(name, caller, |command| {
+        again(test_of(&check), caller, on(CHROOT));
+        again(test_of(&check), caller, |command| {
             command.env("TARE_TEST_PIVOTED", "1");
             on(&pivoted())(command);
         });
@@ -91,83 +90,63 @@ const DEEP: &str = "dir=$(mktemp -d); mount -t tmpfs none $dir; low=/; for n in 
 
 #[test]
 fn image_opens_where_the_root_is_two_overlays() {
-    let name = "cures::places::image_opens_where_the_root_is_two_overlays";
-    if is_again() {
+    need!(overlay);
+    for_callers(&["root"], on(DEEP), |_| {
         let ground = Ground::new();
         let cure = cure(&open_host(&ground).unwrap_err());
         assert!(cure.starts_with("an image: "), "{cure}");
         assert_eq!(line(&ground.open(), "id -u"), "0");
-        return;
-    }
-    need!(root, overlay);
-    again(name, "root", on(DEEP));
+    });
 }
 
 #[test]
 fn sandbox_that_is_open_before_landlock_runs_commands() {
-    let name = "cures::places::sandbox_that_is_open_before_landlock_runs_commands";
-    if is_again() {
-        let ground = Ground::new();
-        let before = ground.open();
-        landlock().unwrap();
-        // A limit of the calling thread, set after the helper's start.
-        let other = Ground::new();
-        let cure = cure(&open_host(&other).unwrap_err());
-        assert!(
-            cure.ends_with("open sandboxes before landlock_restrict_self(2)"),
-            "{cure}"
-        );
-        assert_eq!(line(&before, "id -u"), "0");
-        return;
-    }
-    need!(root, user("plain"), user("subids"), userns, kernel(5, 13));
-    let enabled = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-    if !enabled.is_empty() && !enabled.contains("landlock") {
-        return tare_oracle::needs::missing("landlock", "a kernel with Landlock");
-    }
-    for caller in ["root", "plain", "subids"] {
-        again(name, caller, |_| ());
-    }
-}
-
-/// A caller as root without some capabilities.
-fn lacking(lacks: &str) -> impl Fn(&mut process::Command) + use<> {
-    let words = [
-        format!("--bounding-set={lacks}"),
-        format!("--inh-caps={lacks}"),
-    ];
-    move |command| {
-        let mut new = process::Command::new("setpriv");
-        new.args(&words).arg("--").arg(command.get_program());
-        new.env(CALLER, "root").env("TARE_TEST_LACKS", &words[0]);
-        *command = new;
-    }
+    need!(landlock);
+    for_callers(
+        &["root", "plain", "subids"],
+        |_| (),
+        |_| {
+            let ground = Ground::new();
+            let before = ground.open();
+            landlock().unwrap();
+            // A limit of the calling thread, set after the helper's start.
+            let other = Ground::new();
+            let cure = cure(&open_host(&other).unwrap_err());
+            let end = "open sandboxes before landlock_restrict_self(2)";
+            assert!(cure.ends_with(end), "{cure}");
+            assert_eq!(line(&before, "id -u"), "0");
+        },
+    );
 }
 
 #[test]
 fn root_with_the_capabilities_of_the_cure_maps_ids() {
-    let name = "cures::places::root_with_the_capabilities_of_the_cure_maps_ids";
-    if is_again() {
+    let check = || {
         let opened = open_host(&Ground::new());
         if env::var("TARE_TEST_LACKS").unwrap().contains("setfcap") {
             let cure = cure(&opened.unwrap_err());
-            assert!(
-                cure.starts_with("a user 0 with ") && cure.contains("CAP_SETFCAP"),
-                "{cure}"
-            );
-            assert!(cure.contains("or an ordinary user"), "{cure}");
+            for words in ["a user 0 with ", "CAP_SETFCAP", "or an ordinary user"] {
+                assert!(cure.contains(words), "{cure}");
+            }
         } else {
             assert_eq!(line(&opened.unwrap(), "id -u"), "0");
         }
-        return;
+    };
+    if is_again() {
+        return check();
     }
     need!(root, userns, overlay, kernel(5, 12));
     for lacks in [
-        "-sys_admin,-setfcap",
-        "-sys_admin,-setfcap,-setuid",
-        "-sys_admin",
+        "sys_admin,-setfcap",
+        "sys_admin,-setfcap,-setuid",
+        "sys_admin",
     ] {
-        again(name, "root", lacking(lacks));
+        let [bounding, inherited] =
+            ["bounding-set", "inh-caps"].map(|set| format!("--{set}=-{lacks}"));
+        again(test_of(&check), "root", |command| {
+            command.env("TARE_TEST_LACKS", lacks);
+            behind(command, &["setpriv", &bounding, &inherited, "--"]);
+        });
     }
 }
 

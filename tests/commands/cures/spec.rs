@@ -204,8 +204,7 @@ fn duration_in_each_unit_that_its_error_names_is_taken() {
 
 #[test]
 fn spec_of_devices_is_cured_for_each_caller() {
-    let name = "cures::spec::spec_of_devices_is_cured_for_each_caller";
-    for_each_caller(name, |caller| {
+    for_each_caller(|caller| {
         let ground = Ground::new();
         let rules = |rule: &str| json!({"security": {"device_rules": [rule]}}).to_string();
         let error = open(&ground, &rules("x")).unwrap_err();
@@ -227,8 +226,7 @@ fn spec_of_devices_is_cured_for_each_caller() {
 
 #[test]
 fn spec_of_the_hosts_user_namespace_is_cured_for_ordinary_callers() {
-    let name = "cures::spec::spec_of_the_hosts_user_namespace_is_cured_for_ordinary_callers";
-    for_each_caller(name, |caller| {
+    for_each_caller(|caller| {
         let ground = Ground::new();
         let spec = |word: &str| json!({"namespaces": {"user": word}}).to_string();
         match open(&ground, &spec("host")) {

@@ -17,6 +17,14 @@ pub fn this_program() -> PathBuf {
     env::current_exe().expect("a running program has a path")
 }
 
+/// Returns the name of the test that a closure stands in.
+pub fn test_of<F>(_: &F) -> &'static str {
+    let path = std::any::type_name::<F>();
+    let path = path.split_once("::").map_or(path, |(_crate, path)| path);
+    path.split_once("::{{closure}}")
+        .map_or(path, |(test, _)| test)
+}
+
 /// Has a command that starts this program run one test and no other, an
 /// ignored one too.
 pub fn only<'c>(command: &'c mut Command, test: &str) -> &'c mut Command {

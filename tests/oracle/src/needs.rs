@@ -112,6 +112,23 @@ pub fn overlay() -> Need {
     filesystem("overlay")
 }
 
+/// FUSE file systems.
+pub fn fuse() -> Need {
+    let device = "/dev/fuse";
+    found(Path::new(device).exists(), || {
+        format!("{device}: modprobe fuse")
+    })
+}
+
+/// Landlock, landlock(7).
+pub fn landlock() -> Need {
+    kernel(5, 13)?;
+    let enabled = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    found(enabled.is_empty() || enabled.contains("landlock"), || {
+        "a kernel with Landlock".into()
+    })
+}
+
 /// Ordinary users may make user namespaces.
 pub fn userns() -> Need {
     let limit =
