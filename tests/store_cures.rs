@@ -2,6 +2,8 @@
 //! The cures of errors about an image or a store are followed, and work.
 #![forbid(unsafe_code)]
 
+#[path = "harness/images.rs"]
+mod images;
 mod layout;
 
 use std::fs::{self, File, Permissions};
@@ -9,11 +11,13 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::process::Command;
 use std::time::Duration;
 
+use images::{empty_store, named, selected};
 use layout::{Codec, Layout, docker_archive, oci_archive, simple, tar_of};
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
+use tare::Kind;
 use tare::error::Result;
 use tare::image::{Digest, Images, ImportOptions, Platform, Reference, UnpackOptions, unpack};
 use tare_oracle::need;
@@ -66,8 +70,7 @@ fn grammar_that_an_error_names_is_taken() {
 
 #[test]
 fn reference_that_an_error_offers_leads_to_the_image() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (dir, store) = empty_store();
     let (layout, _) = simple(dir.path().join("oci"), Codec::Gzip);
     let file = dir.path().join("x.tar");
     oci_archive(&layout, &file);
@@ -87,8 +90,7 @@ fn reference_that_an_error_offers_leads_to_the_image() {
 
 #[test]
 fn name_that_an_error_offers_is_found() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (dir, store) = empty_store();
     let mut layout = Layout::new(dir.path().join("oci"));
     for tag in ["one", "two"] {
         let image = layout.image(&[tar_of(&[(tag, b"")])], Codec::Plain, json!({}));
@@ -104,14 +106,9 @@ fn name_that_an_error_offers_is_found() {
     let archive = dir.path().join("x.tar");
     docker_archive(&archive, &[tar_of(&[("x", b"")])], &["a:1", "b:2"]);
     let archive = Reference::Archive(archive);
-    let select = |name: &str| ImportOptions {
-        select: Some(name.to_owned()),
-        ..Default::default()
-    };
-    let given = cure(store.import(&archive, &select("c:3"), &mut ()));
-    store
-        .import(&archive, &select(&last_of(&given)), &mut ())
-        .unwrap();
+    let given = cure(store.import(&archive, &selected("c:3"), &mut ()));
+    let select = selected(&last_of(&given));
+    store.import(&archive, &select, &mut ()).unwrap();
     // The view of the machine, written wrongly.
     let given = cure(store.image(&parse("hots").unwrap()));
     assert_eq!(given, "host");
@@ -123,13 +120,8 @@ fn name_that_an_error_offers_is_found() {
         given,
         "an import of it first, from oci:PATH or archive:FILE"
     );
-    let options = ImportOptions {
-        names: vec![app.clone()],
-        ..Default::default()
-    };
-    store
-        .import(&layout.reference(Some("one")), &options, &mut ())
-        .unwrap();
+    let one = layout.reference(Some("one"));
+    store.import(&one, &named("application"), &mut ()).unwrap();
     store.image(&app).unwrap();
     let near = cure(store.image(&parse("aplication").unwrap()));
     store.image(&parse(&near).unwrap()).unwrap();
@@ -137,8 +129,7 @@ fn name_that_an_error_offers_is_found() {
 
 #[test]
 fn spelling_that_an_error_offers_is_found() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (dir, store) = empty_store();
     let mut digests = Vec::new();
     for (n, name) in ["debian:latest", "docker.io/library/debian:latest"]
         .iter()
@@ -172,12 +163,17 @@ fn spelling_that_an_error_offers_is_found() {
 
 #[test]
 fn platform_that_an_error_offers_is_imported() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let mut layout = Layout::new(dir.path().join("oci"));
     let image = layout.image_for(&[], Codec::Plain, json!({}), "s390x");
     let from = layout.add(image, None).complete();
-    let store = Images::open(dir.path().join("store")).unwrap();
-    let given = cure(store.image(&from));
+    let refused = store.image(&from);
+    assert!(
+        refused
+            .as_ref()
+            .is_err_and(|e| e.kind() == Kind::Unsupported)
+    );
+    let given = cure(refused);
     let words: Vec<&str> = given.split([' ', ',']).collect();
     assert_eq!(words[0], "platform", "{given}");
     let options = ImportOptions {
@@ -189,11 +185,10 @@ fn platform_that_an_error_offers_is_imported() {
 
 #[test]
 fn bound_that_an_error_names_is_raised() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let mut layout = Layout::new(dir.path().join("oci"));
     let image = layout.image(&[tar_of(&[("a", b""), ("b", b"")])], Codec::Gzip, json!({}));
     let from = layout.add(image, None).complete();
-    let store = Images::open(dir.path().join("store")).unwrap();
     let mut options = ImportOptions::default();
     options.bounds.entries = 1;
     let given = cure(store.import(&from, &options, &mut ()));
@@ -204,8 +199,7 @@ fn bound_that_an_error_names_is_raised() {
 
 #[test]
 fn archive_that_an_error_asks_for_is_read() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (dir, store) = empty_store();
     let file = dir.path().join("x.tar");
     let archive = Reference::Archive(file.clone());
     fs::write(&file, "no archive at all, but a text that is long enough").unwrap();
@@ -252,35 +246,48 @@ fn store_is_opened_where_an_error_says() {
     let dir = tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     let open = |name: &str| Images::open(at(name));
+    let refused = |name: &str, kind| {
+        let refused = open(name);
+        assert!(
+            refused.as_ref().is_err_and(|e| e.kind() == kind),
+            "{refused:?}"
+        );
+        cure(refused)
+    };
     // Modes of the store and of a directory above it.
     for (store, open_to_all) in [("a", "a"), ("b/store", "b")] {
         fs::create_dir_all(at(store)).unwrap();
         fs::set_permissions(at(open_to_all), Permissions::from_mode(0o777)).unwrap();
-        run(&cure(open(store)));
+        run(&refused(store, Kind::Permission));
         open(store).unwrap();
     }
     // What others own.
     fs::create_dir_all(at("c/store")).unwrap();
     chown(at("c"), Some(12345), None).unwrap();
-    assert!(cure(open("c/store")).starts_with("TARE_STORE=DIR below"));
+    let given = refused("c/store", Kind::Permission);
+    assert!(given.starts_with("TARE_STORE=DIR below"), "{given}");
     fs::create_dir(at("d")).unwrap();
     chown(at("d"), Some(12345), None).unwrap();
-    assert!(cure(open("d")).ends_with("of your own"));
+    let given = refused("d", Kind::Permission);
+    assert!(given.ends_with("of your own"), "{given}");
     fs::create_dir(at("e")).unwrap();
     fs::write(at("e/thesis"), "").unwrap();
-    assert_eq!(cure(open("e")), "an empty or new directory");
+    assert_eq!(refused("e", Kind::Invalid), "an empty or new directory");
+    assert_eq!(open("e/thesis").unwrap_err().kind(), Kind::Invalid);
     fs::create_dir(at("f")).unwrap();
     fs::write(at("f/store.json"), r#"{"version":99}"#).unwrap();
-    assert_eq!(cure(open("f")), "a newer libtare, or another TARE_STORE");
+    let given = refused("f", Kind::Unsupported);
+    assert_eq!(given, "a newer libtare, or another TARE_STORE");
     open("new").unwrap();
+    let mode = fs::metadata(at("new")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
 }
 
 #[test]
 fn lock_that_an_error_names_is_waited_for() {
     need!(root);
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let (_, from) = simple(dir.path().join("oci"), Codec::Gzip);
-    let store = Images::open(dir.path().join("store")).unwrap();
     let image = store.image(&from).unwrap();
     let layer = format!("{}.root", image.layers()[0].diff_id.hex());
     drop(image);

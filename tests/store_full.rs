@@ -10,10 +10,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use layout::{Codec, Layout, compressed, docker_archive, tar_of};
+use layout::{Codec, Layout, assert_empty, compressed, docker_archive, tar_of};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
+use tare::Kind;
 use tare::error::Error;
 use tare::image::{Images, ImportOptions, Reference, UnpackOptions, unpack};
 use tare_oracle::need;
@@ -25,6 +26,9 @@ enum Filled {
     Bytes,
     Inodes,
 }
+
+/// The room of a small tmpfs.
+const SMALL: &str = "size=4m,nr_inodes=400";
 
 /// A small file system, mounted for this thread alone.
 struct Disk {
@@ -42,8 +46,7 @@ impl Disk {
         fs::create_dir(&at).unwrap();
         match kind {
             "tmpfs" => {
-                let size = Some("size=4m,nr_inodes=400");
-                mount(Some("x"), &at, Some(kind), MsFlags::empty(), size).unwrap();
+                mount(Some("x"), &at, Some(kind), MsFlags::empty(), Some(SMALL)).unwrap();
             }
             _ => {
                 let image = disk.dir.path().join("image");
@@ -68,18 +71,10 @@ impl Disk {
         self.dir.path().join("disk")
     }
 
-    /// Makes more room, on a tmpfs.
-    fn grow(&self) {
+    /// Has more room, or less, on a tmpfs.
+    fn resize(&self, size: &str) {
         let none: Option<&str> = None;
-        let size = Some("size=64m,nr_inodes=4000");
-        mount(none, &self.at(), none, MsFlags::MS_REMOUNT, size).unwrap();
-    }
-
-    /// Has the room of the beginning again.
-    fn shrink(&self) {
-        let none: Option<&str> = None;
-        let size = Some("size=4m,nr_inodes=400");
-        mount(none, &self.at(), none, MsFlags::MS_REMOUNT, size).unwrap();
+        mount(none, &self.at(), none, MsFlags::MS_REMOUNT, Some(size)).unwrap();
     }
 
     /// Leaves not a byte, or not an inode.
@@ -174,6 +169,7 @@ fn error_of_a_full_disk_names_what_is_full() {
         let archive = Reference::Archive(archive);
         let error = big.import(&archive, &options, &mut ()).unwrap_err();
         is_full(&error, big.path());
+        assert_empty(big.path());
         let dir = disk.at().join("unpacked");
         let unpacked = || {
             let options = UnpackOptions {
@@ -185,14 +181,14 @@ fn error_of_a_full_disk_names_what_is_full() {
         let error = unpacked().unwrap_err();
         is_full(&error, &dir);
         assert!(!dir.exists());
-        disk.grow();
+        disk.resize("size=64m,nr_inodes=4000");
         unpacked().unwrap();
         fs::remove_dir_all(&dir).unwrap();
         let image = big.import(&archive, &options, &mut ()).unwrap();
         let digest = Reference::Digest(*image.digest().unwrap());
         drop(image);
         big.remove(&digest).unwrap();
-        disk.shrink();
+        disk.resize(SMALL);
     }
 }
 
@@ -203,6 +199,7 @@ fn error_of_a_full_disk_names_what_is_full() {
 /// entry of the layer.
 fn is_full(error: &Error, room: &Path) {
     assert_eq!(error.errno(), Some(libc::ENOSPC), "{error}");
+    assert_eq!(error.kind(), Kind::Exhausted, "{error}");
     let cure = error.cure().unwrap_or_else(|| panic!("{error}"));
     let begin = format!("more room below {room:?}");
     assert!(cure.starts_with(&begin), "{error}");

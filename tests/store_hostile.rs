@@ -3,17 +3,20 @@
 //! visible.
 #![forbid(unsafe_code)]
 
+#[path = "harness/images.rs"]
+mod images;
 mod layout;
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use images::count;
 use layout::{
     CONFIG, Codec, INDEX, Layout, MANIFEST, assert_empty, docker_archive, simple, tar_of,
 };
 use serde_json::{Value, json};
-use tare::image::{Digest, Images, ImportOptions, Reference, UnpackOptions, unpack};
+use tare::image::{Digest, Images, Reference, UnpackOptions, unpack};
 use tare::{Error, Kind};
 use tempfile::{TempDir, tempdir};
 
@@ -430,23 +433,6 @@ fn docker_archive_with_a_wrong_layer_or_config_is_refused() {
 }
 
 #[test]
-fn image_for_another_machine_is_refused_unless_asked_for() {
-    let dir = tempdir().unwrap();
-    let mut layout = Layout::new(dir.path().join("oci"));
-    let image = layout.image_for(&[], Codec::Plain, json!({}), "s390x");
-    let from = layout.add(image, None).complete();
-    let store = Images::open(dir.path().join("store")).unwrap();
-    let error = store.image(&from).unwrap_err();
-    assert_eq!(error.kind(), Kind::Unsupported);
-    assert!(error.cure().unwrap().contains("linux/s390x"), "{error}");
-    let options = ImportOptions {
-        platform: Some("s390x".parse().unwrap()),
-        ..Default::default()
-    };
-    store.import(&from, &options, &mut ()).unwrap();
-}
-
-#[test]
 fn unpack_that_fails_leaves_the_directory_as_it_was() {
     let case = Case::new();
     let digest = case.manifest()["layers"][1]["digest"]
@@ -458,5 +444,5 @@ fn unpack_that_fails_leaves_the_directory_as_it_was() {
     fs::create_dir(&to).unwrap();
     let from = case.layout.reference(None);
     unpack(&from, &to, UnpackOptions::default(), &mut ()).unwrap_err();
-    assert_eq!(fs::read_dir(&to).unwrap().count(), 0);
+    assert_eq!(count(&to), 0);
 }

@@ -2,11 +2,14 @@
 //! Images come into a store from every kind of source, whole and verified.
 #![forbid(unsafe_code)]
 
+#[path = "harness/images.rs"]
+mod images;
 mod layout;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use images::{count, empty_store, named};
 use layout::{
     Codec, Layout, compressed, docker_archive, listing, oci_archive, simple, tar_of, two_layers,
 };
@@ -14,7 +17,6 @@ use serde_json::json;
 use tare::Kind;
 use tare::image::{Digest, UnpackOptions, unpack};
 use tare::image::{Image, Images, ImportOptions, Platform, Progress, Reference, Root};
-use tempfile::tempdir;
 
 fn reference(text: &str) -> Reference {
     text.parse().unwrap()
@@ -34,9 +36,8 @@ fn read(dir: &Path, name: &str) -> Option<String> {
 #[test]
 fn import_of_every_codec_unpacks_each_layer_once() {
     for codec in [Codec::Plain, Codec::Gzip, Codec::Zstd] {
-        let dir = tempdir().unwrap();
+        let (dir, store) = empty_store();
         let (_, from) = simple(dir.path().join("oci"), codec);
-        let store = Images::open(dir.path().join("store")).unwrap();
         let image = store
             .import(&from, &ImportOptions::default(), &mut ())
             .unwrap();
@@ -48,10 +49,7 @@ fn import_of_every_codec_unpacks_each_layer_once() {
         assert_eq!(image.config().env, [("A".to_owned(), "1".to_owned())]);
         assert_eq!(image.layers().len(), 2);
         assert_eq!(store.check().unwrap().problems, []);
-        assert_eq!(
-            fs::read_dir(store.path().join("scratch")).unwrap().count(),
-            0
-        );
+        assert_eq!(count(store.path().join("scratch")), 0);
         let before = listing(store.path());
         let again = store.image(&from).unwrap();
         assert_eq!(again.digest(), image.digest());
@@ -61,11 +59,10 @@ fn import_of_every_codec_unpacks_each_layer_once() {
 
 #[test]
 fn import_of_an_archive_equals_that_of_its_layout() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let (layout, from) = simple(dir.path().join("oci"), Codec::Gzip);
     let plain = dir.path().join("x.tar");
     oci_archive(&layout, &plain);
-    let store = Images::open(dir.path().join("store")).unwrap();
     let image = store.image(&from).unwrap();
     for (name, codec) in [
         ("x.tar", Codec::Plain),
@@ -77,19 +74,15 @@ fn import_of_an_archive_equals_that_of_its_layout() {
         let store = Images::open(dir.path().join(format!("{name}.store"))).unwrap();
         let archived = store.image(&Reference::Archive(path)).unwrap();
         assert_eq!(archived.digest(), image.digest());
-        assert_eq!(
-            fs::read_dir(store.path().join("scratch")).unwrap().count(),
-            0
-        );
+        assert_eq!(count(store.path().join("scratch")), 0);
     }
 }
 
 #[test]
 fn import_of_a_docker_archive_makes_a_manifest_and_takes_names_only_if_asked() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let path = dir.path().join("x.tar");
     docker_archive(&path, &two_layers(), &["app:1", "app:2"]);
-    let store = Images::open(dir.path().join("store")).unwrap();
     let image = store.image(&Reference::Archive(path.clone())).unwrap();
     assert_eq!(layers(&image).len(), 2);
     assert_eq!(image.layers()[0].digest, image.layers()[0].diff_id);
@@ -116,8 +109,7 @@ fn import_of_a_docker_archive_makes_a_manifest_and_takes_names_only_if_asked() {
 
 #[test]
 fn image_of_a_directory_or_the_host_is_used_in_place() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (dir, store) = empty_store();
     let image = store.image(&Reference::Dir(dir.path().to_owned())).unwrap();
     assert_eq!(image.root(), &Root::Dir(dir.path().canonicalize().unwrap()));
     assert_eq!(store.image(&Reference::Host).unwrap().root(), &Root::Host);
@@ -129,7 +121,7 @@ fn image_of_a_directory_or_the_host_is_used_in_place() {
 
 #[test]
 fn index_with_several_platforms_gives_the_one_that_fits() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let mut layout = Layout::new(dir.path().join("oci"));
     let mut manifests = Vec::new();
     for arch in ["amd64", "arm64", "s390x"] {
@@ -147,7 +139,6 @@ fn index_with_several_platforms_gives_the_one_that_fits() {
     let nested = json!({"schemaVersion": 2, "manifests": [index]});
     let nested = layout.json(layout::INDEX, &nested);
     let from = layout.add(nested, Some("latest")).complete();
-    let store = Images::open(dir.path().join("store")).unwrap();
     for arch in ["amd64", "arm64"] {
         let platform: Platform = arch.parse().unwrap();
         let options = ImportOptions {
@@ -169,13 +160,12 @@ fn index_with_several_platforms_gives_the_one_that_fits() {
 
 #[test]
 fn layer_that_is_there_twice_is_stacked_once_and_on_top() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let mut layout = Layout::new(dir.path().join("oci"));
     let [a, b] = two_layers();
     let (digest_a, digest_b) = (Digest::of(&a), Digest::of(&b));
     let image = layout.image(&[a.clone(), b, a], Codec::Gzip, json!({}));
     let from = layout.add(image, None).complete();
-    let store = Images::open(dir.path().join("store")).unwrap();
     let image = store.image(&from).unwrap();
     let stacked = layers(&image);
     let begins =
@@ -187,14 +177,10 @@ fn layer_that_is_there_twice_is_stacked_once_and_on_top() {
 
 #[test]
 fn name_moves_to_the_new_image_and_the_old_one_stays_by_digest() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (dir, store) = empty_store();
     let (_, first) = simple(dir.path().join("1"), Codec::Gzip);
     let (_, second) = simple(dir.path().join("2"), Codec::Zstd);
-    let named = ImportOptions {
-        names: vec![reference("app")],
-        ..Default::default()
-    };
+    let named = named("app");
     let old = store.import(&first, &named, &mut ()).unwrap();
     let new = store.import(&second, &named, &mut ()).unwrap();
     assert_ne!(old.digest(), new.digest());
@@ -216,16 +202,12 @@ fn name_moves_to_the_new_image_and_the_old_one_stays_by_digest() {
     assert_eq!(store.image(&mixed).unwrap_err().kind(), Kind::NotFound);
     assert_eq!(store.list().unwrap().len(), 2);
     // Both images have the same two layers.
-    assert_eq!(
-        fs::read_dir(store.path().join("layers")).unwrap().count(),
-        2
-    );
+    assert_eq!(count(store.path().join("layers")), 2);
 }
 
 #[test]
 fn image_removed_leaves_what_others_need_and_what_is_in_use() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (dir, store) = empty_store();
     let (_, from) = simple(dir.path().join("1"), Codec::Gzip);
     let mut layout = Layout::new(dir.path().join("2"));
     let other = layout.image(&two_layers()[..1], Codec::Gzip, json!({}));
@@ -253,47 +235,15 @@ fn image_removed_leaves_what_others_need_and_what_is_in_use() {
     store.image(&reference("other")).unwrap();
     store.remove(&reference("other")).unwrap();
     layout::assert_empty(store.path());
-    assert_eq!(fs::read_dir(store.path().join("locks")).unwrap().count(), 1);
-}
-
-#[test]
-fn layer_that_went_missing_is_unpacked_again_from_its_blob() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
-    let (_, from) = simple(dir.path().join("oci"), Codec::Gzip);
-    let digest = *store.image(&from).unwrap().digest().unwrap();
-    fs::remove_dir_all(dir.path().join("oci")).unwrap();
-    fs::remove_dir_all(store.path().join("layers")).unwrap();
-    fs::create_dir(store.path().join("layers")).unwrap();
-    let image = store.image(&Reference::Digest(digest)).unwrap();
-    assert_eq!(read(&layers(&image)[0], "etc/a").as_deref(), Some("one"));
-}
-
-#[test]
-fn blob_damaged_on_disk_is_found_removed_and_brought_again() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
-    let (_, from) = simple(dir.path().join("oci"), Codec::Gzip);
-    let blob = store.image(&from).unwrap().layers()[0].digest;
-    let path = store.path().join("blobs/sha256").join(blob.hex());
-    let mut bytes = fs::read(&path).unwrap();
-    bytes[20] ^= 1;
-    fs::write(&path, bytes).unwrap();
-    let report = store.check().unwrap();
-    assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
-    assert!(report.problems[0].subject.contains(&blob.hex()));
-    assert_eq!(store.repair(&report).unwrap().removed, 1);
-    store.image(&from).unwrap();
-    assert_eq!(store.check().unwrap().problems, []);
+    assert_eq!(count(store.path().join("locks")), 1);
 }
 
 #[test]
 fn unpack_of_an_image_into_a_directory_applies_whiteouts() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let (layout, from) = simple(dir.path().join("oci"), Codec::Zstd);
     let archive = dir.path().join("x.tar");
     oci_archive(&layout, &archive);
-    let store = Images::open(dir.path().join("store")).unwrap();
     let digest = *store.image(&from).unwrap().digest().unwrap();
     let sources = [from, Reference::Archive(archive), Reference::Digest(digest)];
     for (n, from) in sources.iter().enumerate() {
@@ -327,9 +277,8 @@ fn progress_sees_every_layer_to_its_end_and_can_stop_the_import() {
             self.1
         }
     }
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let (_, from) = simple(dir.path().join("oci"), Codec::Gzip);
-    let store = Images::open(dir.path().join("store")).unwrap();
     let options = ImportOptions::default();
     let error = store
         .import(&from, &options, &mut Seen(Vec::new(), false))
@@ -349,9 +298,8 @@ fn progress_sees_every_layer_to_its_end_and_can_stop_the_import() {
 
 #[test]
 fn check_reports_a_lost_tree_and_a_damaged_index() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let (_, from) = simple(dir.path().join("oci"), Codec::Plain);
-    let store = Images::open(dir.path().join("store")).unwrap();
     let image = store
         .import(&from, &ImportOptions::default(), &mut ())
         .unwrap();
@@ -381,7 +329,7 @@ fn check_reports_a_lost_tree_and_a_damaged_index() {
 
 #[test]
 fn notes_of_layers_are_the_image_s() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let mut tar = tar::Builder::new(Vec::new());
     let attribute = ("SCHILY.xattr.trusted.overlay.opaque", &b"y"[..]);
     tar.append_pax_extensions([attribute]).unwrap();
@@ -393,11 +341,7 @@ fn notes_of_layers_are_the_image_s() {
     let run = json!({"Volumes": {"data": {}}});
     let image = layout.image(&[tar.into_inner().unwrap()], Codec::Gzip, run);
     let from = layout.add(image, None).complete();
-    let store = Images::open(dir.path().join("store")).unwrap();
-    let options = ImportOptions {
-        names: vec![reference("x")],
-        ..Default::default()
-    };
+    let options = named("x");
     let image = store.import(&from, &options, &mut ()).unwrap();
     let notes = image.notes().to_vec();
     assert_eq!(notes.len(), 2, "{notes:?}");

@@ -2,11 +2,14 @@
 //! Names of images: spellings, and the names of archives and layouts.
 #![forbid(unsafe_code)]
 
+#[path = "harness/images.rs"]
+mod images;
 mod layout;
 
 use std::fs;
 use std::path::Path;
 
+use images::{empty_store, named, selected};
 use layout::{CONFIG, Codec, Layout, docker_archive, oci_archive, simple, tar_of};
 use serde_json::{Value, json};
 use tare::Kind;
@@ -15,13 +18,6 @@ use tempfile::tempdir;
 
 fn reference(text: &str) -> Reference {
     text.parse().unwrap()
-}
-
-fn named(name: &str) -> ImportOptions {
-    ImportOptions {
-        names: vec![reference(name)],
-        ..Default::default()
-    }
 }
 
 fn names(store: &Images) -> Vec<String> {
@@ -33,8 +29,7 @@ fn names(store: &Images) -> Vec<String> {
 
 #[test]
 fn name_of_docker_s_registry_is_found_in_each_spelling() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (dir, store) = empty_store();
     let (_, first) = simple(dir.path().join("1"), Codec::Gzip);
     let (_, second) = simple(dir.path().join("2"), Codec::Zstd);
     let spellings = [
@@ -141,8 +136,7 @@ fn file(image: &Image) -> String {
 
 /// Files of the images that a load gives, and the names they are filed under.
 fn loaded(from: &Reference) -> (Vec<String>, Vec<(String, String)>, Vec<String>) {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (_dir, store) = empty_store();
     let images = store
         .load(from, &ImportOptions::default(), &mut ())
         .unwrap();
@@ -240,9 +234,8 @@ fn source_of_several_images_gives_each_its_own_names() {
 
 #[test]
 fn source_of_several_images_is_asked_for_one() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let layout = of_containerd(&dir.path().join("0"));
-    let store = Images::open(dir.path().join("store")).unwrap();
     let from = layout.reference(None);
     let own = |select: Option<&str>| ImportOptions {
         select: select.map(str::to_owned),
@@ -266,10 +259,7 @@ fn source_of_several_images_is_asked_for_one() {
         assert_eq!(file(&store.image(&tagged).unwrap()), "b", "{word}");
     }
     assert_eq!(names(&store), ["mine:latest"]);
-    let select = ImportOptions {
-        select: Some("a".to_owned()),
-        ..Default::default()
-    };
+    let select = selected("a");
     assert_eq!(store.load(&from, &select, &mut ()).unwrap().len(), 1);
     assert_eq!(names(&store), ["docker.io/library/a:latest", "mine:latest"]);
     let error = store.load(&from, &own(None), &mut ()).unwrap_err();
@@ -300,7 +290,7 @@ fn saved(to: &Path, images: &[(&str, Value)]) {
 
 #[test]
 fn docker_archive_of_several_images_gives_each_its_own_names() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let path = dir.path().join("x.tar");
     let from = Reference::Archive(path.clone());
     saved(
@@ -319,7 +309,6 @@ fn docker_archive_of_several_images_gives_each_its_own_names() {
     let of = |name: &str, file: &str| (name.to_owned(), file.to_owned());
     assert_eq!(filed, [of("a:1", "a"), of("a:2", "a"), of("c:1", "c")]);
     assert_eq!(notes.len(), 2, "{notes:?}");
-    let store = Images::open(dir.path().join("store")).unwrap();
     let error = store.image(&from).unwrap_err();
     assert_eq!(error.cure(), Some("one of a:1, a:2, c:1"));
     let select = ImportOptions {

@@ -2,15 +2,18 @@
 //! Archives that come through a pipe, a fifo or a socket.
 #![forbid(unsafe_code)]
 
+#[path = "harness/images.rs"]
+mod images;
 mod layout;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use images::{count, empty_store, named};
 use layout::{Codec, assert_empty, compressed, docker_archive, two_layers};
 use nix::poll::{PollFd, PollFlags, poll};
 use tare::image::{Image, Images, ImportOptions, ImportProgress, Importing, Progress, Reference};
@@ -21,6 +24,12 @@ fn archive(dir: &Path) -> Vec<u8> {
     let path = dir.join("x.tar");
     docker_archive(&path, &two_layers(), &["app:1"]);
     fs::read(path).unwrap()
+}
+
+fn fifo(dir: &Path) -> PathBuf {
+    let fifo = dir.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fifo
 }
 
 /// Writes in pieces, with a pause that any reader has to wait for.
@@ -34,15 +43,14 @@ fn written(mut to: impl Write + Send + 'static, bytes: Vec<u8>) -> std::thread::
 }
 
 fn scratch(store: &Images) -> usize {
-    fs::read_dir(store.path().join("scratch")).unwrap().count()
+    count(store.path().join("scratch"))
 }
 
 #[test]
 fn archive_of_each_codec_comes_through_what_can_be_read_once() {
     let dir = tempdir().unwrap();
     let plain = archive(dir.path());
-    let fifo = dir.path().join("fifo");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let fifo = fifo(dir.path());
     let options = ImportOptions::default();
     for codec in [Codec::Plain, Codec::Gzip, Codec::Zstd] {
         let bytes = compressed(&plain, codec);
@@ -51,16 +59,13 @@ fn archive_of_each_codec_comes_through_what_can_be_read_once() {
             let store = Images::open(root).unwrap();
             let from = Reference::Archive(fifo.clone());
             let (digest, named) = match way {
-                "pipe" => {
-                    let (reader, writer) = io::pipe().unwrap();
-                    let writer = written(writer, bytes.clone());
-                    let images = store.load_from(reader.as_fd(), &options, &mut ()).unwrap();
-                    writer.join().unwrap();
-                    (*images[0].digest().unwrap(), true)
-                }
-                "socket" => {
-                    let (reader, writer) = UnixStream::pair().unwrap();
-                    let writer = written(writer, bytes.clone());
+                "pipe" | "socket" => {
+                    let (reader, writer): (OwnedFd, OwnedFd) = match way {
+                        "pipe" => io::pipe().map(|(r, w)| (r.into(), w.into())),
+                        _ => UnixStream::pair().map(|(r, w)| (r.into(), w.into())),
+                    }
+                    .unwrap();
+                    let writer = written(File::from(writer), bytes.clone());
                     let images = store.load_from(reader.as_fd(), &options, &mut ()).unwrap();
                     writer.join().unwrap();
                     (*images[0].digest().unwrap(), true)
@@ -99,9 +104,8 @@ fn archive_of_each_codec_comes_through_what_can_be_read_once() {
 
 #[test]
 fn pipe_that_brings_no_archive_leaves_nothing() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let plain = archive(dir.path());
-    let store = Images::open(dir.path().join("store")).unwrap();
     let load = |bytes: Vec<u8>| -> Error {
         let (reader, writer) = io::pipe().unwrap();
         let writer = written(writer, bytes);
@@ -145,10 +149,8 @@ impl Progress for Patience {
 
 #[test]
 fn wait_for_a_silent_pipe_is_given_up_when_asked() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
-    let fifo = dir.path().join("fifo");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (dir, store) = empty_store();
+    let fifo = fifo(dir.path());
     let (mut reader, mut writer) = io::pipe().unwrap();
     writer.write_all(&[0; 10]).unwrap();
     let options = ImportOptions::default();
@@ -180,15 +182,10 @@ fn imported(importing: Importing) -> Result<Image, Error> {
 
 #[test]
 fn import_that_is_begun_comes_while_its_caller_goes_on() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let bytes = archive(dir.path());
-    let fifo = dir.path().join("fifo");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
-    let options = ImportOptions {
-        names: vec!["it".parse().unwrap()],
-        ..ImportOptions::default()
-    };
+    let fifo = fifo(dir.path());
+    let options = named("it");
     let from = Reference::Archive(fifo.clone());
     let importing = store.begin_import(&from, &options).unwrap();
     // It waits for a writer, and this thread does not.
@@ -211,10 +208,8 @@ fn import_that_is_begun_comes_while_its_caller_goes_on() {
 
 #[test]
 fn import_that_is_dropped_leaves_nothing() {
-    let dir = tempdir().unwrap();
-    let fifo = dir.path().join("fifo");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (dir, store) = empty_store();
+    let fifo = fifo(dir.path());
     let from = Reference::Archive(fifo.clone());
     let importing = store
         .begin_import(&from, &ImportOptions::default())

@@ -3,22 +3,24 @@
 //! not theirs to use.
 #![forbid(unsafe_code)]
 
+#[path = "harness/images.rs"]
+mod images;
 mod layout;
 
 use std::env;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use images::{count, empty_store, named};
 use layout::{Codec, Layout, assert_empty, listing, simple, tar_of};
 use serde_json::json;
 use tare::Kind;
-use tare::image::{Digest, Images, ImportOptions, Progress, Reference, UnpackOptions, unpack};
+use tare::image::{Digest, Images, Progress, Reference, UnpackOptions, unpack};
 use tare_oracle::again::{only, this_program};
-use tare_oracle::need;
 use tempfile::tempdir;
 
 /// Runs the import of `from` into `store` in a process of its own.
@@ -41,10 +43,7 @@ fn importer_process() {
         return;
     };
     let store = Images::open(Path::new(&store)).unwrap();
-    let options = ImportOptions {
-        names: vec!["app".parse().unwrap()],
-        ..Default::default()
-    };
+    let options = named("app");
     let from = Reference::Oci {
         path: from.into(),
         tag: None,
@@ -87,8 +86,8 @@ fn eight_processes_importing_at_once_end_with_one_copy() {
         }
         let store = Images::open(&path).unwrap();
         assert_eq!(store.list().unwrap().len(), 1);
-        assert_eq!(fs::read_dir(path.join("layers")).unwrap().count(), 3);
-        assert_eq!(fs::read_dir(path.join("scratch")).unwrap().count(), 0);
+        assert_eq!(count(path.join("layers")), 3);
+        assert_eq!(count(path.join("scratch")), 0);
         assert_eq!(store.check().unwrap().problems, []);
         store.remove(&"app".parse().unwrap()).unwrap();
         assert_empty(&path);
@@ -107,11 +106,7 @@ fn import_killed_at_any_moment_is_invisible_and_swept() {
         importer.kill().unwrap();
         importer.wait().unwrap();
         let store = Images::open(&path).unwrap();
-        assert_eq!(
-            fs::read_dir(path.join("scratch")).unwrap().count(),
-            0,
-            "after {n}"
-        );
+        assert_eq!(count(path.join("scratch")), 0, "after {n}");
         assert_eq!(store.check().unwrap().problems, [], "after {n}");
         match store.list().unwrap().len() {
             0 => cut += 1,
@@ -123,15 +118,14 @@ fn import_killed_at_any_moment_is_invisible_and_swept() {
         let digest = store.list().unwrap()[0].digest;
         store.remove(&Reference::Digest(digest)).unwrap();
         assert_empty(&path);
-        assert_eq!(fs::read_dir(path.join("locks")).unwrap().count(), 1);
+        assert_eq!(count(path.join("locks")), 1);
     }
     assert!(cut > 0, "no import was cut short, {whole} were whole");
 }
 
 #[test]
 fn scratch_of_the_living_is_kept_and_that_of_the_dead_swept() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (_dir, store) = empty_store();
     let scratch = store.scratch().unwrap();
     fs::write(scratch.path().join("x"), b"x").unwrap();
     // Left by a process that is gone: with a lock file, without, and a lock
@@ -151,94 +145,15 @@ fn scratch_of_the_living_is_kept_and_that_of_the_dead_swept() {
     assert!(scratch.path().join("x").exists());
     assert_eq!(listing(&left).len(), 2);
     drop(scratch);
-    assert_eq!(fs::read_dir(&left).unwrap().count(), 0);
-}
-
-#[test]
-fn store_of_another_user_or_kind_is_refused() {
-    need!(root);
-    let dir = tempdir().unwrap();
-    let path = dir.path().join("store");
-    drop(Images::open(&path).unwrap());
-    let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    assert_eq!(
-        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o700
-    );
-    mode(0o770);
-    let error = Images::open(&path).unwrap_err();
-    assert_eq!(error.kind(), Kind::Permission, "{error}");
-    mode(0o700);
-    fs::write(path.join("store.json"), r#"{"version":3}"#).unwrap();
-    assert_eq!(Images::open(&path).unwrap_err().kind(), Kind::Unsupported);
-    fs::write(path.join("store.json"), r#"{"version":2}"#).unwrap();
-    chown(&path, Some(12345), None).unwrap();
-    let error = Images::open(&path).unwrap_err();
-    assert_eq!(error.kind(), Kind::Permission);
-    assert!(
-        error.to_string().contains("belongs to user 12345"),
-        "{error}"
-    );
-    let other = dir.path().join("other");
-    fs::create_dir(&other).unwrap();
-    fs::write(other.join("thesis.txt"), b"").unwrap();
-    assert_eq!(Images::open(&other).unwrap_err().kind(), Kind::Invalid);
-    assert_eq!(
-        Images::open(other.join("thesis.txt")).unwrap_err().kind(),
-        Kind::Invalid
-    );
-}
-
-#[test]
-fn store_without_space_refuses_and_keeps_nothing() {
-    need!(root);
-    let dir = tempdir().unwrap();
-    let layout = slow(&dir.path().join("oci"));
-    let (_, small) = simple(dir.path().join("small"), Codec::Gzip);
-    let path = dir.path().join("tiny");
-    fs::create_dir(&path).unwrap();
-    let mount = |flags: nix::mount::MsFlags| {
-        nix::mount::mount(
-            Some("tare-test"),
-            &path,
-            Some("tmpfs"),
-            flags,
-            Some("size=4m,mode=700"),
-        )
-    };
-    mount(nix::mount::MsFlags::empty()).unwrap();
-    let done = std::panic::catch_unwind(|| {
-        let store = Images::open(&path).unwrap();
-        let error = store.image(&layout.reference(None)).unwrap_err();
-        assert_eq!(error.kind(), Kind::Exhausted, "{error}");
-        assert_eq!(error.errno(), Some(libc::ENOSPC));
-        assert_empty(&path);
-        store.image(&small).unwrap();
-        // Full to the last byte: removing still works.
-        let fill = fs::write(path.join("scratch/fill"), vec![0; 8 << 20]);
-        assert!(fill.is_err());
-        let digest = store.list().unwrap()[0].digest;
-        let removed = store.remove(&Reference::Digest(digest));
-        fs::remove_file(path.join("scratch/fill")).unwrap();
-        removed
-            .or_else(|_| store.remove(&Reference::Digest(digest)))
-            .unwrap();
-        assert_empty(&path);
-    });
-    nix::mount::umount(&path).unwrap();
-    done.unwrap();
+    assert_eq!(count(&left), 0);
 }
 
 #[test]
 fn image_opened_again_is_found_without_its_documents_and_held() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (dir, store) = empty_store();
     let (_, from) = simple(dir.path().join("oci"), Codec::Plain);
     let name: Reference = "app".parse().unwrap();
-    let options = ImportOptions {
-        names: vec![name.clone()],
-        ..Default::default()
-    };
+    let options = named("app");
     let digest = *store
         .import(&from, &options, &mut ())
         .unwrap()
@@ -265,14 +180,10 @@ fn image_opened_again_is_found_without_its_documents_and_held() {
 
 #[test]
 fn image_changed_since_it_was_opened_is_looked_up() {
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (dir, store) = empty_store();
     let other = Images::open(store.path()).unwrap();
     let name: Reference = "app".parse().unwrap();
-    let options = ImportOptions {
-        names: vec![name.clone()],
-        ..Default::default()
-    };
+    let options = named("app");
     let (_, from) = simple(dir.path().join("1"), Codec::Plain);
     let old = *other
         .import(&from, &options, &mut ())
@@ -285,7 +196,7 @@ fn image_changed_since_it_was_opened_is_looked_up() {
     fs::remove_dir_all(&layers).unwrap();
     fs::create_dir(&layers).unwrap();
     store.image(&name).unwrap();
-    assert_eq!(fs::read_dir(&layers).unwrap().count(), 2);
+    assert_eq!(count(&layers), 2);
     // By another's name.
     let mut layout = Layout::new(dir.path().join("2"));
     let image = layout.image(&[tar_of(&[("x", b"")])], Codec::Plain, json!({}));
@@ -331,14 +242,10 @@ impl Progress for Remover<'_> {
 
 #[test]
 fn unpack_of_an_image_that_is_removed_meanwhile_is_whole() {
-    let dir = tempdir().unwrap();
+    let (dir, store) = empty_store();
     let (_layout, from) = simple(dir.path().join("layout"), Codec::Gzip);
-    let store = Images::open(dir.path().join("store")).unwrap();
     let name: Reference = "app".parse().unwrap();
-    let options = ImportOptions {
-        names: vec![name.clone()],
-        ..Default::default()
-    };
+    let options = named("app");
     store.import(&from, &options, &mut ()).unwrap();
     let unpack_to = |to: &Path, progress: &mut dyn Progress| {
         let options = UnpackOptions {

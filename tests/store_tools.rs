@@ -2,11 +2,14 @@
 //! Real images, and other people's tools on our store.
 #![forbid(unsafe_code)]
 
+#[path = "harness/images.rs"]
+mod images;
 mod layout;
 
 use std::path::Path;
 use std::process::Command;
 
+use images::empty_store;
 use layout::{Codec, simple};
 use tare::image::{Images, ImportOptions, Reference, UnpackOptions, unpack};
 use tare_oracle::{image, need};
@@ -61,44 +64,18 @@ fn archives_and_layouts_of_skopeo_are_imported() {
         .digest()
         .unwrap();
     let at = |name: &str| dir.path().join(name).display().to_string();
-    let policy = "--insecure-policy";
-    run(
-        "skopeo",
-        &[
-            policy,
-            "copy",
-            &from,
-            &format!("docker-archive:{}:app:1", at("d.tar")),
-        ],
-    );
-    run(
-        "skopeo",
-        &[
-            policy,
-            "copy",
-            &from,
-            &format!("oci-archive:{}:app:1", at("o.tar")),
-        ],
-    );
-    run(
-        "skopeo",
-        &[
-            policy,
-            "copy",
-            &from,
-            &format!("oci:{}:app:1", at("layout")),
-        ],
-    );
-    run(
-        "skopeo",
-        &[
-            policy,
-            "copy",
-            "--format=v2s2",
-            &from,
-            &format!("oci:{}:v2", at("layout")),
-        ],
-    );
+    for (format, to) in [
+        ("oci", format!("docker-archive:{}:app:1", at("d.tar"))),
+        ("oci", format!("oci-archive:{}:app:1", at("o.tar"))),
+        ("oci", format!("oci:{}:app:1", at("layout"))),
+        ("v2s2", format!("oci:{}:v2", at("layout"))),
+    ] {
+        let mut words = vec!["--insecure-policy", "copy", &from, &to];
+        if format == "v2s2" {
+            words.insert(2, "--format=v2s2");
+        }
+        run("skopeo", &words);
+    }
     let open = |text: String| text.parse::<Reference>().unwrap();
     for (from, same) in [
         (format!("archive:{}", at("o.tar")), true),
@@ -158,8 +135,7 @@ fn images_of_every_kind_hold_the_same_debian() {
         image("debian.docker.tar"),
         image("debian.oci.tar")
     );
-    let dir = tempdir().unwrap();
-    let store = Images::open(dir.path().join("store")).unwrap();
+    let (dir, store) = empty_store();
     let oci = |name: &str| Reference::Oci {
         path: image(name),
         tag: Some("two".into()),
