@@ -107,6 +107,12 @@ static int went_well(tare_error *error) {
     return 0;
 }
 
+/* Prints a word of a step that succeeded. */
+static void done(tare_error *error, const char *word) {
+    if (went_well(error))
+        printf("> %s\n", word);
+}
+
 /* Prints whether a figure of the usage is a number, in a line of JSON. */
 static void say_usage(const char *key) {
     tare_bytes *json = NULL;
@@ -428,12 +434,10 @@ static int of_file(const char *word, const char *path, char *rest) {
         char *text;
         uint32_t mode = (uint32_t)strtoul(rest, &text, 8);
         struct text data = unescape(text + 1);
-        if (went_well(tare_file_write(sandbox, path, data.data, data.len, mode)))
-            puts("> wrote");
+        done(tare_file_write(sandbox, path, data.data, data.len, mode), "wrote");
         free(data.data);
     } else if (!strcmp(word, "mkdir")) {
-        if (went_well(tare_file_mkdir(sandbox, path, (uint32_t)strtoul(rest, NULL, 8), 0)))
-            puts("> made");
+        done(tare_file_mkdir(sandbox, path, (uint32_t)strtoul(rest, NULL, 8), 0), "made");
     } else if (!strcmp(word, "list")) {
         list(path);
     } else if (!strcmp(word, "stat")) {
@@ -447,11 +451,9 @@ static int of_file(const char *word, const char *path, char *rest) {
             tare_error_free(error);
             error = tare_file_remove(sandbox, path, TARE_FILE_DIRECTORY);
         }
-        if (went_well(error))
-            puts("> removed");
+        done(error, "removed");
     } else if (!strcmp(word, "remove_all")) {
-        if (went_well(tare_file_remove(sandbox, path, TARE_FILE_TREE)))
-            puts("> removed");
+        done(tare_file_remove(sandbox, path, TARE_FILE_TREE), "removed");
     } else {
         return 0;
     }
@@ -475,18 +477,21 @@ static void say_event(void) {
     }
 }
 
+/* Closes the sandbox of the case so far. */
+static void end_last(void) {
+    if (sandbox)
+        went_well(tare_sandbox_close(sandbox));
+    sandbox = NULL;
+}
+
 static void of_sandbox(const char *word, const char *rest) {
     tare_output *output;
     if (!strcmp(word, "open")) {
-        if (sandbox)
-            went_well(tare_sandbox_close(sandbox));
-        sandbox = NULL;
+        end_last();
         went_well(tare_sandbox_open(store, rest, strlen(rest), &sandbox));
     } else if (!strcmp(word, "take")) {
         tare_pool *pool;
-        if (sandbox)
-            went_well(tare_sandbox_close(sandbox));
-        sandbox = NULL;
+        end_last();
         if (went_well(tare_pool_open(store, NULL, rest, strlen(rest), 1, 2, &pool))) {
             went_well(tare_pool_take(pool, &sandbox));
             went_well(tare_pool_close(pool));
@@ -495,17 +500,13 @@ static void of_sandbox(const char *word, const char *rest) {
         if (went_well(tare_sandbox_run(sandbox, command(), &output)))
             say_output(output);
     } else if (!strcmp(word, "reset")) {
-        if (went_well(tare_sandbox_reset(sandbox)))
-            puts("> reset");
+        done(tare_sandbox_reset(sandbox), "reset");
     } else if (!strcmp(word, "freeze")) {
-        if (went_well(tare_sandbox_freeze(sandbox)))
-            puts("> frozen");
+        done(tare_sandbox_freeze(sandbox), "frozen");
     } else if (!strcmp(word, "thaw")) {
-        if (went_well(tare_sandbox_thaw(sandbox)))
-            puts("> thawed");
+        done(tare_sandbox_thaw(sandbox), "thawed");
     } else if (!strcmp(word, "limit")) {
-        if (went_well(tare_sandbox_set_limits(sandbox, rest, strlen(rest))))
-            puts("> limited");
+        done(tare_sandbox_set_limits(sandbox, rest, strlen(rest)), "limited");
     } else if (!strcmp(word, "commands")) {
         printf("> %d run\n", count_commands());
     } else if (!strcmp(word, "memory_peak")) {
@@ -519,13 +520,11 @@ static void of_sandbox(const char *word, const char *rest) {
     } else if (!strcmp(word, "watch")) {
         tare_events_free(events);
         events = NULL;
-        if (went_well(tare_sandbox_events(sandbox, &events)))
-            puts("> watching");
+        done(tare_sandbox_events(sandbox, &events), "watching");
     } else if (!strcmp(word, "event")) {
         say_event();
     } else if (!strcmp(word, "close")) {
-        if (went_well(tare_sandbox_close(sandbox)))
-            puts("> closed");
+        done(tare_sandbox_close(sandbox), "closed");
         sandbox = NULL;
     } else {
         fail("no such word", word);

@@ -103,6 +103,13 @@ fn escape(bytes: &[u8]) -> String {
     bytes.iter().map(one).collect()
 }
 
+/// Prints a word of a step that succeeded.
+fn done<T>(result: Result<T>, word: &str) {
+    if told(result).is_some() {
+        println!("> {word}");
+    }
+}
+
 /// The result of a step; an error is printed.
 fn told<T>(result: Result<T>) -> Option<T> {
     let tell = |error: &Error| {
@@ -165,46 +172,42 @@ impl Face {
     fn take(&mut self, word: &str, text: &str) -> bool {
         let bytes = || OsString::from_vec(unescape(text));
         let next = std::mem::replace(&mut self.next, Command::from_argv([""; 0]));
-        let (taken, next) = match word {
+        self.next = match word {
             "sh" => {
                 self.argv = vec!["sh".into(), "-c".into(), bytes()];
-                (true, next)
+                next
             }
             "arg" => {
                 self.argv.push(bytes());
-                (true, next)
+                next
             }
             "env" => {
                 let whole = unescape(text);
                 let at = whole.iter().position(|b| *b == b'=').unwrap();
                 let [name, value] =
                     [&whole[..at], &whole[at + 1..]].map(|b| OsString::from_vec(b.into()));
-                (true, next.env(name, value))
+                next.env(name, value)
             }
-            "cwd" => (true, next.cwd(text)),
-            "user" => (true, next.user(text)),
-            "timeout" => {
-                let seconds = Duration::from_secs_f64(text.parse().unwrap());
-                (true, next.timeout(seconds))
-            }
-            "input" => (true, next.stdin(Stdin::Bytes(unescape(text)))),
-            "input_size" => {
-                let input = vec![b'x'; text.parse().unwrap()];
-                (true, next.stdin(Stdin::Bytes(input)))
-            }
+            "cwd" => next.cwd(text),
+            "user" => next.user(text),
+            "timeout" => next.timeout(Duration::from_secs_f64(text.parse().unwrap())),
+            "input" => next.stdin(Stdin::Bytes(unescape(text))),
+            "input_size" => next.stdin(Stdin::Bytes(vec![b'x'; text.parse().unwrap()])),
             "rlimit" => {
                 let (name, limit) = text.split_once(' ').unwrap();
-                (true, next.rlimit(name, limit.parse().unwrap()))
+                next.rlimit(name, limit.parse().unwrap())
             }
-            "cap_add" => (true, next.cap_add(text)),
-            "cap_drop" => (true, next.cap_drop(text)),
-            "umask" => (true, next.umask(u32::from_str_radix(text, 8).unwrap())),
-            "stdin" => (true, next.stdin(Stdin::Piped)),
-            "stderr" => (true, next.stderr(Stdout::Merged)),
-            _ => (false, next),
+            "cap_add" => next.cap_add(text),
+            "cap_drop" => next.cap_drop(text),
+            "umask" => next.umask(u32::from_str_radix(text, 8).unwrap()),
+            "stdin" => next.stdin(Stdin::Piped),
+            "stderr" => next.stderr(Stdout::Merged),
+            _ => {
+                self.next = next;
+                return false;
+            }
         };
-        self.next = next;
-        taken
+        true
     }
 
     fn sandbox(&self) -> &Sandbox {
@@ -217,18 +220,20 @@ impl Face {
         said.args(std::mem::take(&mut self.argv))
     }
 
-    fn open(&mut self, spec: &str) {
+    fn end(&mut self) {
         if let Some(old) = self.sandbox.take() {
             told(old.close());
         }
+    }
+
+    fn open(&mut self, spec: &str) {
+        self.end();
         let opened = Spec::from_json(spec).and_then(|spec| Sandbox::open(&self.store, &spec));
         self.sandbox = told(opened);
     }
 
     fn open_from_pool(&mut self, spec: &str) {
-        if let Some(old) = self.sandbox.take() {
-            told(old.close());
-        }
+        self.end();
         let size = PoolSize { min: 1, max: 2 };
         let opened = Spec::from_json(spec).and_then(|spec| Pool::open(&self.store, &spec, size));
         if let Some(pool) = told(opened) {
@@ -259,9 +264,7 @@ impl Face {
                 "close" => (sandbox.close(), "closed"),
                 _ => panic!("no such end: {end}"),
             };
-            if told(ended).is_some() {
-                println!("> {word}");
-            }
+            done(ended, word);
             running.join().unwrap()
         });
         self.tell_ended(output);
@@ -318,9 +321,7 @@ impl Face {
             "kill_found" => {
                 let id = self.running[name].process.id();
                 let found = self.sandbox().process(id);
-                if told(found.and_then(|process| process.kill())).is_some() {
-                    println!("> found");
-                }
+                done(found.and_then(|process| process.kill()), "found");
             }
             _ => return false,
         }
@@ -340,15 +341,11 @@ impl Face {
                 let mut options = OpenOptions::new();
                 options.write(true).create(true).truncate(true);
                 options.mode(u32::from_str_radix(mode, 8).unwrap());
-                if told(files.write_with(path, unescape(data), &options)).is_some() {
-                    println!("> wrote");
-                }
+                done(files.write_with(path, unescape(data), &options), "wrote");
             }
             "mkdir" => {
                 let mode = u32::from_str_radix(text, 8).unwrap();
-                if told(files.create_dir(path, mode)).is_some() {
-                    println!("> made");
-                }
+                done(files.create_dir(path, mode), "made");
             }
             "list" => {
                 let entries = files.read_dir(path).and_then(|dir| {
@@ -377,15 +374,9 @@ impl Face {
                     Err(error) if error.errno() == Some(21) => files.remove_dir(path),
                     other => other,
                 };
-                if told(removed).is_some() {
-                    println!("> removed");
-                }
+                done(removed, "removed");
             }
-            "remove_all" => {
-                if told(files.remove_dir_all(path)).is_some() {
-                    println!("> removed");
-                }
-            }
+            "remove_all" => done(files.remove_dir_all(path), "removed"),
             _ => panic!("no such word: {word}"),
         }
     }
@@ -413,26 +404,15 @@ impl Face {
         match word {
             "open" => self.open(text),
             "take" => self.open_from_pool(text),
-            "reset" => {
-                if told(self.sandbox().reset()).is_some() {
-                    println!("> reset");
-                }
-            }
-            "freeze" => {
-                if told(self.sandbox().freeze()).is_some() {
-                    println!("> frozen");
-                }
-            }
-            "thaw" => {
-                if told(self.sandbox().thaw()).is_some() {
-                    println!("> thawed");
-                }
-            }
+            "reset" => done(self.sandbox().reset(), "reset"),
+            "freeze" => done(self.sandbox().freeze(), "frozen"),
+            "thaw" => done(self.sandbox().thaw(), "thawed"),
             "limit" => {
                 let limits = Limits::from_json(text);
-                if told(limits.and_then(|l| self.sandbox().set_limits(&l))).is_some() {
-                    println!("> limited");
-                }
+                done(
+                    limits.and_then(|l| self.sandbox().set_limits(&l)),
+                    "limited",
+                );
             }
             "usage" => {
                 if let Some(usage) = told(self.sandbox().usage()) {
@@ -457,11 +437,7 @@ impl Face {
                 }
             }
             "event" => self.tell_event(),
-            "close" => {
-                if told(self.sandbox.take().unwrap().close()).is_some() {
-                    println!("> closed");
-                }
-            }
+            "close" => done(self.sandbox.take().unwrap().close(), "closed"),
             _ if self.of_command(word, name, rest) => {}
             _ => self.of_file(word, name, rest),
         }

@@ -35,15 +35,11 @@ func (f *face) ofFile(word, path, rest string) bool {
 		mode, data, _ := strings.Cut(rest, " ")
 		bits, err := strconv.ParseUint(mode, 8, 32)
 		check(err)
-		if wentWell(f.sandbox.WriteFile(path, []byte(unescape(data)), os.FileMode(bits))) {
-			fmt.Println("> wrote")
-		}
+		done(f.sandbox.WriteFile(path, []byte(unescape(data)), os.FileMode(bits)), "wrote")
 	case "mkdir":
 		bits, err := strconv.ParseUint(rest, 8, 32)
 		check(err)
-		if wentWell(f.sandbox.Mkdir(path, os.FileMode(bits))) {
-			fmt.Println("> made")
-		}
+		done(f.sandbox.Mkdir(path, os.FileMode(bits)), "made")
 	case "list":
 		entries, err := fs.ReadDir(files, name)
 		if wentWell(err) {
@@ -61,13 +57,9 @@ func (f *face) ofFile(word, path, rest string) bool {
 		})
 		sayStat(links.Lstat(name))
 	case "remove":
-		if wentWell(f.sandbox.Remove(path)) {
-			fmt.Println("> removed")
-		}
+		done(f.sandbox.Remove(path), "removed")
 	case "remove_all":
-		if wentWell(f.sandbox.RemoveAll(path)) {
-			fmt.Println("> removed")
-		}
+		done(f.sandbox.RemoveAll(path), "removed")
 	default:
 		return false
 	}

@@ -114,6 +114,13 @@ func wentWell(err error) bool {
 	return false
 }
 
+// done prints a word of a step that went well.
+func done(err error, word string) {
+	if wentWell(err) {
+		fmt.Println(">", word)
+	}
+}
+
 func number(limit string) uint64 {
 	if limit == "unlimited" {
 		return tare.Unlimited
@@ -255,11 +262,16 @@ func (f *face) memoryPeak(mib string) {
 	}
 }
 
-func (f *face) open(text string) {
+// end closes the earlier sandbox.
+func (f *face) end() {
 	if f.sandbox != nil {
 		wentWell(f.sandbox.Close())
 		f.sandbox = nil
 	}
+}
+
+func (f *face) open(text string) {
+	f.end()
 	image, options := f.options(text)
 	sandbox, err := tare.Open(context.Background(), image, options...)
 	if wentWell(err) {
@@ -280,10 +292,7 @@ func (f *face) options(text string) (string, []tare.Option) {
 }
 
 func (f *face) openFromPool(text string) {
-	if f.sandbox != nil {
-		wentWell(f.sandbox.Close())
-		f.sandbox = nil
-	}
+	f.end()
 	image, options := f.options(text)
 	pool, err := tare.OpenPool(context.Background(), image, tare.PoolSize{Min: 1, Max: 2}, options...)
 	if !wentWell(err) {
@@ -344,13 +353,9 @@ func (f *face) usage(key string) {
 		return
 	}
 	text, err := json.Marshal(used)
-	if err != nil {
-		panic(err)
-	}
+	check(err)
 	var figures map[string]*uint64
-	if err := json.Unmarshal(text, &figures); err != nil {
-		panic(err)
-	}
+	check(json.Unmarshal(text, &figures))
 	if figures[key] == nil {
 		key += " not"
 	}
@@ -419,25 +424,15 @@ func (f *face) step(word, text string) {
 	case word == "take":
 		f.openFromPool(text)
 	case word == "reset":
-		if wentWell(f.sandbox.Reset()) {
-			fmt.Println("> reset")
-		}
+		done(f.sandbox.Reset(), "reset")
 	case word == "freeze":
-		if wentWell(f.sandbox.Freeze()) {
-			fmt.Println("> frozen")
-		}
+		done(f.sandbox.Freeze(), "frozen")
 	case word == "thaw":
-		if wentWell(f.sandbox.Thaw()) {
-			fmt.Println("> thawed")
-		}
+		done(f.sandbox.Thaw(), "thawed")
 	case word == "limit":
 		var limits map[string]any
-		if err := json.Unmarshal([]byte(text), &limits); err != nil {
-			panic(err)
-		}
-		if wentWell(f.sandbox.SetLimits(limits)) {
-			fmt.Println("> limited")
-		}
+		check(json.Unmarshal([]byte(text), &limits))
+		done(f.sandbox.SetLimits(limits), "limited")
 	case word == "commands":
 		running, err := f.sandbox.Commands()
 		if wentWell(err) {
@@ -457,9 +452,7 @@ func (f *face) step(word, text string) {
 	case word == "event":
 		f.event()
 	case word == "close":
-		if wentWell(f.sandbox.Close()) {
-			fmt.Println("> closed")
-		}
+		done(f.sandbox.Close(), "closed")
 		f.sandbox = nil
 	case f.ofCommand(word, name, rest), f.ofFile(word, name, rest):
 	default:

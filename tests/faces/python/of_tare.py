@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Shared parts of the faces of the Python package: options, exceptions,
-files."""
+"""Shared parts of the faces of the Python package."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ import json
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tare
@@ -73,7 +72,7 @@ def spec(text: str) -> dict[str, Any]:
 class _Hearing(logging.Handler):
     """Takes the keys that warnings say were left out."""
 
-    def __init__(self, face: FilesOf) -> None:
+    def __init__(self, face: FaceOf) -> None:
         super().__init__(logging.WARNING)
         self.face = face
 
@@ -83,40 +82,114 @@ class _Hearing(logging.Handler):
             self.face.told.append(rest.partition(":")[0])
 
 
-class FilesOf:
-    """The file API, equal in both, and the logger's warnings."""
+class FaceOf:
+    """The API that both classes have, awaited or not, and the logger's
+    warnings."""
 
     sandbox: Any
+    events: Any
 
-    def __init__(self) -> None:
+    def __init__(self, store: str) -> None:
+        self.store = tare.Store(store)
+        self.processes: dict[str, Any] = {}
         self.told: list[str] = []
         logging.getLogger("tare").addHandler(_Hearing(self))
+
+    def settled(self, what: Any) -> Any:
+        """The result of a call."""
+        return what
+
+    def do(self, call: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
+        with refusals():
+            return self.settled(call(*args, **keywords))
+
+    def start(self, wanted: Wanted) -> Any:
+        return self.sandbox.run(wanted.argv, input=wanted.input, **options(wanted))
+
+    def outcome_of(self, run: Callable[..., Any], *args: Any) -> Outcome:
+        try:
+            done = self.do(run, *args)
+        except (tare.TimeoutExpired, tare.OutputLimitExceeded) as error:
+            return raised(error)
+        return outcome(done.reason, done.returncode, done.stdout, done.stderr, done.usage)
+
+    def run(self, wanted: Wanted) -> Outcome:
+        return self.outcome_of(self.start, wanted)
+
+    def spawn(self, name: str, wanted: Wanted) -> None:
+        stdin = tare.PIPE if wanted.pipe else tare.DEVNULL
+        self.processes[name] = self.do(self.sandbox.popen, wanted.argv, stdin=stdin, **options(wanted))
+
+    def eof(self, name: str) -> None:
+        self.processes[name].stdin.close()
+
+    def signal(self, name: str, number: int) -> None:
+        self.do(self.processes[name].send_signal, number)
+
+    def kill(self, name: str) -> None:
+        self.do(self.processes[name].kill)
+
+    def commands(self) -> int:
+        return len(self.sandbox.commands())
+
+    def kill_found(self, name: str) -> None:
+        found = self.do(self.sandbox.process, self.processes[name].id)
+        self.do(found.kill)
+
+    def wait(self, name: str) -> Outcome:
+        process = self.processes.pop(name)
+        try:
+            out, err = self.do(process.communicate)
+        except tare.OutputLimitExceeded as error:
+            return raised(error, process.returncode)
+        return outcome(process.reason, process.returncode, out, err, process.usage)
+
+    def reset(self) -> None:
+        self.do(self.sandbox.reset)
+
+    def freeze(self) -> None:
+        self.do(self.sandbox.freeze)
+
+    def thaw(self) -> None:
+        self.do(self.sandbox.thaw)
+
+    def limit(self, limits: dict[str, Any]) -> None:
+        self.do(self.sandbox.set_limits, **limits)
+
+    def usage(self) -> dict[str, Any]:
+        return dict(self.sandbox.usage())
 
     def effective(self) -> Any:
         return self.sandbox.effective()
 
+    def watch(self) -> None:
+        self.events = self.do(self.sandbox.events)
+
+    def close(self) -> None:
+        self.do(self.sandbox.close)
+
+    def end(self) -> None:
+        if hasattr(self, "sandbox"):
+            self.close()
+            del self.sandbox
+
     def read(self, path: str) -> bytes:
-        with refusals():
-            return self.sandbox.read_file(path)
+        data: bytes = self.do(self.sandbox.read_file, path)
+        return data
 
     def write(self, path: str, mode: int, data: bytes) -> None:
-        with refusals():
-            self.sandbox.write_file(path, data, mode=mode)
+        self.do(self.sandbox.write_file, path, data, mode=mode)
 
     def mkdir(self, path: str, mode: int) -> None:
-        with refusals():
-            self.sandbox.mkdir(path, mode)
+        self.do(self.sandbox.mkdir, path, mode)
 
     def list(self, path: str) -> list[str]:
-        with refusals():
-            return [entry.name for entry in self.sandbox.list_dir(path)]
+        return [entry.name for entry in self.do(self.sandbox.list_dir, path)]
 
     def stat(self, path: str, follow: bool) -> tuple[str, int, int]:
-        with refusals():
-            found: os.stat_result = self.sandbox.stat(path, follow_symlinks=follow)
+        found: os.stat_result = self.do(self.sandbox.stat, path, follow_symlinks=follow)
         kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
         return kinds[stat.S_IFMT(found.st_mode)], stat.S_IMODE(found.st_mode), found.st_size
 
     def remove(self, path: str, recursive: bool) -> None:
-        with refusals():
-            self.sandbox.remove(path, recursive=recursive)
+        self.do(self.sandbox.remove, path, recursive=recursive)
