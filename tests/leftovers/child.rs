@@ -4,61 +4,76 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::iter;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{self, Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Pid, pause};
 use tare::{Sandbox, Spec, Stdin, Store};
 use tare_oracle::again::{in_role, role, this_program};
 
 use crate::harness::{Ground, run, sh};
-use crate::{await_end, helper_of};
+use crate::{SOON, await_end, helper_of};
 
-/// Starts a host in `role`, with the ground's store and tree.
+/// Starts a host in `role`, with the ground's store and tree, in a separate
+/// process group.
 pub(crate) fn start(ground: &Ground, role: &str) -> Child {
-    host(ground, role, Command::new(this_program()))
-        .spawn()
-        .unwrap()
-}
-
-/// The same in a separate process group.
-pub(crate) fn start_in_group(ground: &Ground, role: &str) -> Child {
-    host(ground, role, Command::new(this_program()))
-        .process_group(0)
-        .spawn()
-        .unwrap()
+    let mut command = Command::new(this_program());
+    spawn(ground, role, command.process_group(0))
 }
 
 /// The same as process 1 of a new pid namespace.
 pub(crate) fn start_as_first(ground: &Ground, role: &str) -> Child {
     let mut unshare = Command::new("unshare");
     unshare.args(["--pid", "--fork", "--mount-proc"]);
-    unshare.arg(this_program());
-    host(ground, role, unshare).spawn().unwrap()
+    spawn(ground, role, unshare.arg(this_program()))
 }
 
-fn host(ground: &Ground, role: &str, mut command: Command) -> Command {
-    in_role(&mut command, "child::host_in_a_role", role, ground.path(""))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit());
-    command
+fn spawn(ground: &Ground, role: &str, command: &mut Command) -> Child {
+    let host = in_role(command, "child::host_in_a_role", role, ground.path(""));
+    host.stdin(Stdio::null()).stdout(Stdio::piped());
+    host.spawn().unwrap()
 }
 
 /// Waits until the host has said `word` and returns the rest of the line.
 pub(crate) fn hear(host: &mut Child, word: &str) -> String {
-    let mut lines = BufReader::new(host.stdout.take().unwrap()).lines();
-    let found = lines.find_map(|l| {
-        l.unwrap()
-            .split_once(word)
-            .map(|(_, rest)| rest.trim().to_owned())
-    });
+    let lines = BufReader::new(host.stdout.take().unwrap()).lines();
+    let mut lines = lines.map(Result::unwrap);
+    let found = lines.find_map(|line| Some(line.split_once(word)?.1.trim().to_owned()));
     found.unwrap_or_else(|| panic!("the host never said {word}"))
+}
+
+/// Moments in the work of a host, at random.
+pub(crate) fn moments() -> impl Iterator<Item = Duration> {
+    // xorshift: the moments depend on the machine's mood anyway.
+    let mut random = u64::from(process::id()) << 20 | 1;
+    let next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        Duration::from_micros(random % 30_000)
+    };
+    iter::repeat_with(next)
+}
+
+/// Waits until a host that loops has begun with a sandbox.
+#[track_caller]
+pub(crate) fn await_begun(ground: &Ground, host: &mut Child) {
+    let begun = ground.path(&format!("begun-{}", host.id()));
+    let began = Instant::now();
+    while !begun.exists() {
+        assert_eq!(host.try_wait().unwrap(), None, "it ended by itself");
+        assert!(began.elapsed() < SOON);
+        thread::sleep(Duration::from_micros(200));
+    }
+    fs::remove_file(begun).unwrap();
 }
 
 fn spec(ground: &Path, json: &str) -> Spec {
@@ -76,6 +91,9 @@ fn host_in_a_role() {
     };
     let ground = &ground;
     let store = Store::open(&ground.join("store")).unwrap();
+    if ["subreaper", "childless", "bereaved"].contains(&&*role) {
+        prctl::set_child_subreaper(true).unwrap();
+    }
     match role.as_str() {
         "loop" => work_for_ever(&store, ground),
         "fork" => fork_and_wait(&store, ground),
@@ -88,28 +106,19 @@ fn host_in_a_role() {
         "greedy" => {
             thread::spawn(|| {
                 loop {
-                    // SAFETY: a null status is allowed.
-                    unsafe { libc::waitpid(-1, std::ptr::null_mut(), 0) };
+                    let _ = waitpid(None, None);
                     thread::sleep(Duration::from_micros(50));
                 }
             });
             exact_codes(&store, ground);
         }
-        "subreaper" => {
-            // SAFETY: takes numbers only.
-            unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
-            exact_codes(&store, ground);
-        }
+        "subreaper" => exact_codes(&store, ground),
         "childless" => {
-            // SAFETY: takes numbers only.
-            unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
             exact_codes(&store, ground);
             drop(store);
             assert_childless();
         }
         "bereaved" => {
-            // SAFETY: takes numbers only.
-            unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
             let sandbox = Sandbox::open(&store, &spec(ground, "{}")).unwrap();
             let helper = Pid::from_raw(helper_of(&sandbox));
             kill(helper, Signal::SIGKILL).unwrap();
@@ -134,13 +143,10 @@ fn work_for_ever(store: &Store, ground: &Path) {
             let sandbox = Sandbox::open(store, &spec(ground, json)).unwrap();
             // Reports a sandbox.
             fs::write(ground.join(format!("begun-{}", process::id())), "").unwrap();
-            let _running = sandbox
-                .spawn(sh("sleep 60 & sleep 60").stdin(Stdin::Piped))
-                .unwrap();
-            run(
-                &sandbox,
-                sh("echo x >/tmp/x; setsid sleep 60 >&- 2>&- &").timeout(Duration::from_secs(60)),
-            );
+            let sleeping = sh("sleep 60 & sleep 60").stdin(Stdin::Piped);
+            let _running = sandbox.spawn(sleeping).unwrap();
+            let left = sh("echo x >/tmp/x; setsid sleep 60 >&- 2>&- &");
+            run(&sandbox, left.timeout(Duration::from_secs(60)));
             sandbox.close().unwrap();
         }
     }
@@ -154,8 +160,7 @@ fn wait_with_owners(store: &Store, ground: &Path) {
     assert!(run(&sandbox, sh(script)).status.success());
     println!("waits {}", helper_of(&sandbox));
     loop {
-        // SAFETY: waits for a signal that ends the process.
-        unsafe { libc::pause() };
+        pause();
     }
 }
 
@@ -169,16 +174,14 @@ fn fork_and_wait(store: &Store, ground: &Path) {
         println!("forked {copy} {}", helper_of(&sandbox));
     }
     loop {
-        // SAFETY: waits for a signal that ends the process.
-        unsafe { libc::pause() };
+        pause();
     }
 }
 
 /// A wait for all children ends: no child exists, not even a dead one.
 fn assert_childless() {
-    // SAFETY: a null status is allowed.
-    let waited = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
-    assert_eq!((waited, Errno::last()), (-1, Errno::ECHILD));
+    let waited = waitpid(None, Some(WaitPidFlag::WNOHANG));
+    assert_eq!(waited, Err(Errno::ECHILD));
 }
 
 fn exact_codes(store: &Store, ground: &Path) {

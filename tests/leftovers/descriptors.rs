@@ -6,7 +6,7 @@ use tare::{Kind, Size};
 use tare_oracle::Host;
 
 use crate::harness::{Ground, run, sh};
-use crate::{SOON, assert_rested, assert_swept, at_rest};
+use crate::{SOON, assert_rested, assert_swept, at_rest, opened_before};
 
 /// Runs the work while every new descriptor must be below `limit`.
 fn with_limit<T>(limit: u64, body: impl FnOnce() -> T) -> T {
@@ -19,10 +19,7 @@ fn with_limit<T>(limit: u64, body: impl FnOnce() -> T) -> T {
 
 #[test]
 fn descriptors_that_run_out_are_told_and_nothing_is_left() {
-    let _alone = Host::exclusive();
-    let ground = Ground::new();
-    ground.open().close().unwrap();
-    let before = at_rest(&ground);
+    let (_alone, ground, before) = opened_before();
     for json in ["{}", r#"{"write": "disk"}"#] {
         let spec = ground.spec_with(json);
         let open = |limit| with_limit(limit, || tare::Sandbox::open(&ground.store, &spec));
@@ -45,30 +42,28 @@ fn descriptors_that_run_out_are_told_and_nothing_is_left() {
     }
     let sandbox = ground.open();
     let running = at_rest(&ground);
+    const SIZE: Size = Size {
+        rows: 1,
+        columns: 1,
+    };
     let commands = [
         || sh("exit 3"),
         || sh("exit 3").timeout(SOON),
-        || {
-            sh("exit 3").tty(Size {
-                rows: 1,
-                columns: 1,
-            })
-        },
+        || sh("exit 3").tty(SIZE),
     ];
     for command in commands {
-        let enough = (0..100).find(
-            |limit| match with_limit(*limit, || sandbox.spawn(command())) {
-                Ok(process) => {
-                    assert_eq!(process.wait().unwrap().exit_code, Some(3));
-                    true
-                }
-                Err(error) => {
-                    assert_eq!(error.kind(), Kind::Exhausted, "{limit}: {error}");
-                    running.assert_unchanged(SOON);
-                    false
-                }
-            },
-        );
+        let spawn = |limit| with_limit(limit, || sandbox.spawn(command()));
+        let enough = (0..100).find(|limit| match spawn(*limit) {
+            Ok(process) => {
+                assert_eq!(process.wait().unwrap().exit_code, Some(3));
+                true
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), Kind::Exhausted, "{limit}: {error}");
+                running.assert_unchanged(SOON);
+                false
+            }
+        });
         assert!(enough.is_some_and(|n| n > 3), "{enough:?}");
         running.assert_unchanged(SOON);
     }
@@ -84,16 +79,15 @@ fn helper_that_cannot_start_for_want_of_descriptors_leaves_nothing() {
     let ground = Ground::new();
     let spec = ground.spec();
     let before = at_rest(&ground);
-    let enough = (0..100).find(|limit| {
-        match with_limit(*limit, || tare::Sandbox::open(&ground.store, &spec)) {
-            Ok(sandbox) => {
-                sandbox.close().unwrap();
-                true
-            }
-            Err(error) => {
-                assert_eq!(error.kind(), Kind::Exhausted, "{limit}: {error}");
-                false
-            }
+    let open = |limit| with_limit(limit, || tare::Sandbox::open(&ground.store, &spec));
+    let enough = (0..100).find(|limit| match open(*limit) {
+        Ok(sandbox) => {
+            sandbox.close().unwrap();
+            true
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), Kind::Exhausted, "{limit}: {error}");
+            false
         }
     });
     assert!(enough.is_some());

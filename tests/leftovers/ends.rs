@@ -4,18 +4,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{Child, Command};
 use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use tare::{Kind, Reason, Sandbox};
 use tare_oracle::Host;
 
 use crate::child::{self, hear};
+use crate::harness::settle::kill_init;
 use crate::harness::{Ground, line, run, sh};
+use crate::opened_before;
 use crate::{SOON, assert_rested, assert_swept, at_rest, await_end, helper_of, is_empty};
 
 /// Commands of a dead sandbox are refused. The dying process 1 may still take a
@@ -97,47 +100,27 @@ fn helper_killed_with_a_close_unread_leaves_nothing() {
 
 #[test]
 fn process_one_killed_from_outside_leaves_nothing() {
-    let _alone = Host::exclusive();
-    let ground = Ground::new();
-    ground.open().close().unwrap();
-    let before = at_rest(&ground);
+    let (_alone, ground, before) = opened_before();
     let sandbox = ground.open_with(r#"{"write": "disk"}"#);
     let process = sandbox.spawn(sh("sleep 60").timeout(SOON * 10)).unwrap();
-    let fd = sandbox.pidfd().unwrap();
-    send_kill(&fd);
+    kill_init(&sandbox);
     assert_eq!(process.wait().unwrap().reason, Reason::Killed);
     assert_broken(&sandbox);
     sandbox.reset().unwrap();
     assert_eq!(line(&sandbox, "echo works"), "works");
-    drop((fd, process));
+    drop(process);
     sandbox.close().unwrap();
     drop(sandbox);
     assert_rested(&before, &ground);
 }
 
-/// Through the number that the descriptor shows, as anybody could.
-fn send_kill(pidfd: &std::os::fd::OwnedFd) {
-    use std::os::fd::AsRawFd as _;
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
-    let pid = info.lines().find_map(|l| l.strip_prefix("Pid:")).unwrap();
-    kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGKILL).unwrap();
-}
-
 #[test]
 fn host_killed_while_its_copy_lives_leaves_nothing() {
-    let _alone = Host::exclusive();
-    let ground = Ground::new();
-    ground.open().close().unwrap();
-    let before = at_rest(&ground);
+    let (_alone, ground, before) = opened_before();
     let mut host = child::start(&ground, "fork");
     let said = hear(&mut host, "forked ");
-    let [copy, helper] = *said
-        .split(' ')
-        .map(|n| n.parse().unwrap())
-        .collect::<Vec<i32>>()
-    else {
-        panic!("{said}");
-    };
+    let (copy, helper) = said.split_once(' ').unwrap();
+    let [copy, helper] = [copy, helper].map(|pid| pid.parse().unwrap());
     assert!(Path::new(&format!("/proc/{helper}")).exists());
     host.kill().unwrap();
     host.wait().unwrap();
@@ -149,37 +132,29 @@ fn host_killed_while_its_copy_lives_leaves_nothing() {
     assert_rested(&before, &ground);
 }
 
+#[track_caller]
+fn assert_success(host: Child) {
+    let output = host.wait_with_output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{shown}");
+}
+
 #[test]
 fn hosts_with_their_own_ideas_of_children_get_exact_codes() {
-    let _alone = Host::exclusive();
-    let ground = Ground::new();
-    ground.open().close().unwrap();
-    let before = at_rest(&ground);
+    let (_alone, ground, before) = opened_before();
     for role in ["ignore", "greedy", "subreaper"] {
-        let output = child::start(&ground, role).wait_with_output().unwrap();
-        let shown = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{role}: {shown}");
+        assert_success(child::start(&ground, role));
     }
     assert_rested(&before, &ground);
 }
 
 #[test]
 fn hosts_that_inherit_the_helper_have_no_child_once_the_store_is_closed() {
-    let _alone = Host::exclusive();
-    let ground = Ground::new();
-    ground.open().close().unwrap();
-    let before = at_rest(&ground);
-    let mut hosts = vec![
-        child::start(&ground, "childless"),
-        child::start(&ground, "bereaved"),
-    ];
+    let (_alone, ground, before) = opened_before();
+    assert_success(child::start(&ground, "childless"));
+    assert_success(child::start(&ground, "bereaved"));
     if nix::unistd::geteuid().is_root() {
-        hosts.push(child::start_as_first(&ground, "childless"));
-    }
-    for host in hosts {
-        let output = host.wait_with_output().unwrap();
-        let shown = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{shown}");
+        assert_success(child::start_as_first(&ground, "childless"));
     }
     assert_swept(&before, &ground.store);
 }
@@ -203,15 +178,11 @@ fn is_locked(path: &Path) -> bool {
 
 #[test]
 fn host_that_forks_keeps_what_is_its_own() {
-    let _alone = Host::exclusive();
-    let ground = Ground::new();
-    ground.open().close().unwrap();
-    let before = at_rest(&ground);
+    let (_alone, ground, before) = opened_before();
     let sandbox = ground.open_with(r#"{"write": "disk"}"#);
-    let running = sandbox
-        .spawn(sh("sleep 0.5; exit 5").timeout(SOON))
-        .unwrap();
-    assert!(process::Command::new("true").status().unwrap().success());
+    let command = sh("sleep 0.5; exit 5").timeout(SOON);
+    let running = sandbox.spawn(command).unwrap();
+    assert!(Command::new("true").status().unwrap().success());
     // SAFETY: no other thread of this process uses the library now, so no lock
     // is held; the child ends by _exit.
     match unsafe { libc::fork() } {
@@ -223,19 +194,12 @@ fn host_that_forks_keeps_what_is_its_own() {
             // parent's.
             unsafe { libc::_exit(0) }
         }
-        copy => {
-            // SAFETY: a null status is allowed.
-            unsafe { libc::waitpid(copy, std::ptr::null_mut(), 0) };
-        }
+        copy => drop(waitpid(Pid::from_raw(copy), None).unwrap()),
     }
     let locked = locked_by(&ground, &sandbox);
     assert!(locked.iter().any(|p| p.starts_with(ground.scratch())));
-    for path in &locked {
-        assert!(
-            is_locked(path),
-            "{path:?}: the lock is not the copy's to drop"
-        );
-    }
+    // The locks are not the copy's to drop.
+    assert!(locked.iter().all(|path| is_locked(path)), "{locked:?}");
     ground.store.recover().unwrap();
     assert!(locked.iter().all(|path| path.exists()), "{locked:?}");
     assert_eq!(running.wait().unwrap().exit_code, Some(5));

@@ -6,7 +6,7 @@ use std::env;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgid, getsid};
@@ -51,25 +51,13 @@ impl Drop for Busy {
 /// Kills `count` working hosts with `end`; returns the leftovers when their
 /// helpers are done.
 fn kill_hosts(ground: &Ground, before: &Host, count: u32, end: fn(&mut Child)) {
-    // xorshift: the moments depend on the machine's mood anyway.
-    let mut random = u64::from(std::process::id()) << 20 | 1;
-    for round in 0..count {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let mut host = child::start_in_group(ground, "loop");
-        let begun = ground.path(&format!("begun-{}", host.id()));
-        let began = Instant::now();
-        while !begun.exists() {
-            assert_eq!(host.try_wait().unwrap(), None, "it ended by itself");
-            assert!(began.elapsed() < SOON);
-            thread::sleep(Duration::from_micros(200));
-        }
-        thread::sleep(Duration::from_micros(random % 30_000));
+    for (round, moment) in (0..count).zip(child::moments()) {
+        let mut host = child::start(ground, "loop");
+        child::await_begun(ground, &mut host);
+        thread::sleep(moment);
         end(&mut host);
         host.wait().unwrap();
         drop(host);
-        std::fs::remove_file(begun).unwrap();
         // The next host opens the store, which would sweep.
         let left = before.settle(SOON);
         assert!(left.is_empty(), "round {round}: {}", left.join("\n"));

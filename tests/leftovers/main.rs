@@ -25,6 +25,16 @@ mod openings;
 mod pools;
 mod soak;
 
+/// Returns the lock of the machine, a ground whose store has a helper already,
+/// and the machine then.
+fn opened_before() -> (impl Sized, Ground, Host) {
+    let alone = Host::exclusive();
+    let ground = Ground::new();
+    ground.open().close().unwrap();
+    let before = at_rest(&ground);
+    (alone, ground, before)
+}
+
 /// The machine while the ground's store has at most a helper.
 fn at_rest(ground: &Ground) -> Host {
     // The store discards the prestarted sandbox.

@@ -4,10 +4,9 @@
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use tare::{Sandbox, Spec};
-use tare_oracle::Host;
 
 use crate::harness::Ground;
-use crate::{assert_rested, at_rest};
+use crate::{assert_rested, opened_before};
 
 /// An image whose archive never comes.
 fn endless(ground: &Ground) -> Spec {
@@ -21,11 +20,8 @@ fn endless(ground: &Ground) -> Spec {
 
 #[test]
 fn opening_dropped_leaves_nothing() {
-    let _alone = Host::exclusive();
-    let ground = Ground::new();
+    let (_alone, ground, before) = opened_before();
     let endless = endless(&ground);
-    ground.open().close().unwrap();
-    let before = at_rest(&ground);
     for json in ["{}", r#"{"write": "disk"}"#] {
         drop(Sandbox::begin(&ground.store, &ground.spec_with(json)).unwrap());
         assert_rested(&before, &ground);
@@ -37,11 +33,8 @@ fn opening_dropped_leaves_nothing() {
 
 #[test]
 fn opening_adds_a_thread_for_an_image_only() {
-    let _alone = Host::exclusive();
-    let ground = Ground::new();
+    let (_alone, ground, before) = opened_before();
     let endless = endless(&ground);
-    ground.open().close().unwrap();
-    let before = at_rest(&ground);
     let added = || {
         let lines = before.diff(&before.again());
         let threads = lines.iter().filter(|line| line.starts_with("+ thread"));

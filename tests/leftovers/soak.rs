@@ -22,24 +22,21 @@ fn cycle(ground: &Ground, n: usize) {
         2 => r#"{"write": "none", "mounts": [{"type": "tmpfs", "target": "/t"}]}"#,
         3 => {
             // A mount point that is a file: fails in the middle of the start.
-            let spec = ground.spec_with(
-                r#"{"mounts": [{"type": "tmpfs", "target": "/etc/passwd/x"}], "write": "disk"}"#,
-            );
-            Sandbox::open(&ground.store, &spec).unwrap_err();
+            let mounts = r#"[{"type": "tmpfs", "target": "/etc/passwd/x"}]"#;
+            let json = format!(r#"{{"mounts": {mounts}, "write": "disk"}}"#);
+            Sandbox::open(&ground.store, &ground.spec_with(&json)).unwrap_err();
             return;
         }
         _ => "{}",
     };
     let sandbox = ground.open_with(json);
+    let size = Size {
+        rows: 1,
+        columns: 1,
+    };
     match n % 7 {
         0 => drop(run(&sandbox, sh("true").timeout(SOON))),
-        1 => drop(run(
-            &sandbox,
-            sh("tty").tty(Size {
-                rows: 1,
-                columns: 1,
-            }),
-        )),
+        1 => drop(run(&sandbox, sh("tty").tty(size))),
         2 => drop(sandbox.spawn(Command::new("no-such-program")).unwrap_err()),
         3 => drop(run(&sandbox, sh("sleep 60 >&- 2>&- &").timeout(SOON))),
         4 => drop(sandbox.spawn(sh("sleep 60")).unwrap()),
@@ -146,23 +143,14 @@ fn hosts_a_hundred_killed_at_random_leave_nothing() {
     warm(&ground);
     let before = at_rest(&ground);
     let began = Instant::now();
-    // xorshift: the moments depend on the machine's mood anyway.
-    let mut random = u64::from(std::process::id()) << 20 | 1;
-    for n in 0..100 {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
+    for (n, moment) in (0..100).zip(child::moments()) {
         let mut host = child::start(&ground, "loop");
         if n % 2 == 1 {
             // Half of them somewhere in their work, the others perhaps before
             // it.
-            let begun = ground.path(&format!("begun-{}", host.id()));
-            while !begun.exists() {
-                assert_eq!(host.try_wait().unwrap(), None, "it ended by itself");
-                thread::sleep(Duration::from_micros(200));
-            }
+            child::await_begun(&ground, &mut host);
         }
-        thread::sleep(Duration::from_micros(random % 30_000));
+        thread::sleep(moment);
         host.kill().unwrap();
         host.wait().unwrap();
     }
