@@ -15,6 +15,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -188,6 +189,28 @@ func hidden(name string, mounts []string) bool {
 	})
 }
 
+// The columns that a flag leaves out.
+var columns = map[string][]int{"no-owners": {2, 3}, "no-times": {6}, "no-attributes": {8}, "no-links": {9}}
+
+// Returns the compared words of an entry, nil if there are none.
+func compared(words, ignored []string) []string {
+	if words == nil || slices.Contains(ignored, "no-devices") && strings.ContainsAny(words[1][:1], "cb") {
+		return nil
+	}
+	words = slices.Clone(words)
+	if slices.Contains(ignored, "no-capabilities") {
+		words[8] = strings.Join(slices.DeleteFunc(strings.Split(words[8], ","), func(attribute string) bool {
+			return strings.HasPrefix(attribute, "security.capability=")
+		}), ",")
+	}
+	for _, flag := range ignored {
+		for _, column := range columns[flag] {
+			words[column] = ""
+		}
+	}
+	return words
+}
+
 func compare(a, b string, ignored []string) error {
 	one, err := read(a)
 	if err != nil {
@@ -198,49 +221,11 @@ func compare(a, b string, ignored []string) error {
 		return err
 	}
 	mounts := slices.Concat(one.mounts, two.mounts)
-	names := map[string]bool{}
-	for name := range one.lines {
-		names[name] = true
-	}
-	for name := range two.lines {
-		names[name] = true
-	}
-	alike := func(words []string) []string {
-		words = slices.Clone(words)
-		if words == nil {
-			return nil
-		}
-		if slices.Contains(ignored, "no-devices") && strings.ContainsAny(words[1][:1], "cb") {
-			return nil
-		}
-		if slices.Contains(ignored, "no-owners") {
-			words[2], words[3] = "", ""
-		}
-		if slices.Contains(ignored, "no-links") {
-			words[9] = ""
-		}
-		if slices.Contains(ignored, "no-attributes") {
-			words[8] = ""
-		}
-		if slices.Contains(ignored, "no-times") {
-			words[6] = ""
-		}
-		if slices.Contains(ignored, "no-capabilities") {
-			words[8] = strings.Join(slices.DeleteFunc(strings.Split(words[8], ","), func(attribute string) bool {
-				return strings.HasPrefix(attribute, "security.capability=")
-			}), ",")
-		}
-		return words
-	}
+	all := maps.Clone(one.lines)
+	maps.Copy(all, two.lines)
 	differences := 0
-	for _, name := range slices.Sorted(func(yield func(string) bool) {
-		for name := range names {
-			if !yield(name) {
-				return
-			}
-		}
-	}) {
-		x, y := alike(one.lines[name]), alike(two.lines[name])
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		x, y := compared(one.lines[name], ignored), compared(two.lines[name], ignored)
 		if name == `"/"` && slices.Contains(ignored, "no-root") {
 			continue
 		}
