@@ -65,7 +65,7 @@ fn schema_and_parser_agree_on_specs() {
 #[test]
 fn schema_of_requests_judges_as_the_parser() {
     let validator = validator("rpc");
-    let table = include_str!("requests.txt").replace("SLEEPING", "1");
+    let table = include_str!("rpc/requests.txt").replace("SLEEPING", "1");
     for row in rows(&table).map(Row::new).filter(|row| row.method != "sh") {
         let params = row.params();
         let request = json!({"id": 1, "method": row.method, "params": params});

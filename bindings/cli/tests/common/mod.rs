@@ -9,6 +9,7 @@ pub(crate) mod terminal;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::Arc;
 
 use tare_oracle::User;
 use tempfile::TempDir;
@@ -18,7 +19,7 @@ pub(crate) const TARE: &str = env!("CARGO_BIN_EXE_tare");
 
 /// A store and its user.
 pub(crate) struct Tare {
-    pub(crate) store: TempDir,
+    pub(crate) store: Arc<TempDir>,
     user: Option<User>,
 }
 
@@ -34,7 +35,7 @@ impl Tare {
     /// Runs as the user of the tests.
     pub(crate) fn new() -> Self {
         Self {
-            store: TempDir::new().expect("a directory for the store"),
+            store: Arc::new(TempDir::new().expect("a directory for the store")),
             user: None,
         }
     }
@@ -42,7 +43,7 @@ impl Tare {
     /// Runs as an ordinary user.
     pub(crate) fn of(user: User) -> Self {
         Self {
-            store: user.tempdir(),
+            store: Arc::new(user.tempdir()),
             user: Some(user),
         }
     }

@@ -4,12 +4,14 @@
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::Tare;
 
@@ -17,9 +19,9 @@ use super::Tare;
 const LONG: Duration = Duration::from_secs(60);
 
 /// A conversation.
-pub(crate) struct Rpc<'a> {
+pub(crate) struct Rpc {
     /// Keeps the store until the conversation has ended.
-    _tare: &'a Tare,
+    _store: Arc<TempDir>,
     pub(crate) child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<Value>,
@@ -28,7 +30,7 @@ pub(crate) struct Rpc<'a> {
     kept: HashMap<u64, Reply>,
 }
 
-impl Drop for Rpc<'_> {
+impl Drop for Rpc {
     fn drop(&mut self) {
         // A failed test must leave no process for the next test.
         let _ = self.child.kill();
@@ -147,16 +149,21 @@ pub(crate) fn base64(bytes: &[u8]) -> Value {
     json!({"base64": STANDARD.encode(bytes)})
 }
 
-impl<'a> Rpc<'a> {
-    pub(crate) fn new(tare: &'a Tare) -> Self {
+impl Rpc {
+    pub(crate) fn new(tare: &Tare) -> Self {
         Self::start(tare, read)
     }
 
+    /// Begins a conversation of root with `a`, a view of the host.
+    #[track_caller]
+    pub(crate) fn in_host() -> Self {
+        let mut rpc = Self::new(&Tare::new());
+        rpc.open("a");
+        rpc
+    }
+
     /// Starts `tare rpc`; `reader` takes the output and passes lines on.
-    pub(crate) fn start(
-        tare: &'a Tare,
-        reader: impl FnOnce(ChildStdout) -> Receiver<Value>,
-    ) -> Self {
+    pub(crate) fn start(tare: &Tare, reader: impl FnOnce(ChildStdout) -> Receiver<Value>) -> Self {
         let mut command = tare.command(&["rpc"]);
         let mut child = command
             .stdin(Stdio::piped())
@@ -166,7 +173,7 @@ impl<'a> Rpc<'a> {
         let stdin = child.stdin.take();
         let lines = reader(child.stdout.take().unwrap());
         Self {
-            _tare: tare,
+            _store: Arc::clone(&tare.store),
             child,
             stdin,
             lines,

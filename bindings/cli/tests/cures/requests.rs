@@ -69,9 +69,7 @@ fn request_as_its_refusal_has_it_is_answered() {
 #[test]
 fn request_in_parts_as_its_refusal_has_it_is_answered() {
     need!(root, overlay);
-    let tare = Tare::new();
-    let mut rpc = Rpc::new(&tare);
-    rpc.open("a");
+    let mut rpc = Rpc::in_host();
     let write = |size: usize| json!({"sandbox": "a", "path": "/tmp/f", "data": "x".repeat(size)});
     let too_long = json!({"id": 1_000, "method": "write_file", "params": write(17 << 20)});
     rpc.line(&too_long.to_string());
@@ -129,9 +127,7 @@ fn file_that_is_too_big_comes_as_its_refusal_has_it() {
 #[test]
 fn second_command_in_a_sandbox_looks_after_the_first() {
     need!(root, overlay);
-    let tare = Tare::new();
-    let mut rpc = Rpc::new(&tare);
-    rpc.open("a");
+    let mut rpc = Rpc::in_host();
     let serves = rpc.send_script("a", ": >/tmp/healthy; sleep 60", json!({}));
     rpc.until(serves, |reply| reply.events == ["started"]);
     let check = "while ! test -e /tmp/healthy; do :; done; echo healthy";

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Requests of `tare rpc` that call another request off.
 
-mod common;
-
 use std::io::Write as _;
 
-use common::rpc::Rpc;
-use common::{Tare, everybody};
 use serde_json::json;
 use tare_oracle::{image, need};
+
+use super::common::rpc::Rpc;
+use super::common::{Tare, everybody};
 
 /// Kind, step and errno in the answer to a request that was called off.
 const CALLED_OFF: (&str, &str, Option<i64>) = ("os", "wait for request", Some(125));

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Runs the conversations of `docs/protocol.md`.
 
-mod common;
-
-use common::rpc::{Rpc, holds};
-use common::{Tare, everybody};
 use serde_json::Value;
 use tare_oracle::need;
+
+use super::common::rpc::{Rpc, holds};
+use super::common::{Tare, everybody};
 
 /// Returns every conversation: lines with their numbers, and whether tare
 /// writes them.

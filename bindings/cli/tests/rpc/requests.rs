@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Requests of `tare rpc`, and their answers.
 
-mod common;
-
 use std::fs;
 
-use common::rpc::{Row, Rpc, none};
-use common::{everybody, rows};
 use serde_json::json;
 use tare_oracle::need;
+
+use super::common::rpc::{Row, Rpc, none};
+use super::common::{everybody, rows};
 
 #[test]
 fn rpc_requests_are_answered_as_the_table_has_it() {

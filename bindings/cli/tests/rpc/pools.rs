@@ -2,12 +2,11 @@
 //! Pools over the protocol: each sandbox is used once, and every request is
 //! answered once.
 
-mod common;
-
-use common::rpc::{Rpc, none};
-use common::{Tare, everybody};
 use serde_json::json;
 use tare_oracle::need;
+
+use super::common::rpc::{Rpc, none};
+use super::common::{Tare, everybody};
 
 const CLEAN: &str = "ls /dev/shm; echo >/dev/shm/used";
 

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Conversations with `tare rpc`, as root and as ordinary users.
-
-mod common;
+//! Order, streams and ends of commands over the protocol.
 
 use std::process::Command;
 use std::time::Duration;
 
-use common::rpc::{Rpc, base64, bytes, none};
-use common::{Said, TARE, Tare, everybody};
 use serde_json::{Value, json};
 use tare_oracle::need;
+
+use super::common::rpc::{Rpc, base64, bytes, none};
+use super::common::{Said, TARE, Tare, everybody};
 
 #[test]
 fn rpc_requests_for_one_sandbox_are_begun_in_their_order() {
@@ -52,9 +51,7 @@ fn rpc_requests_for_one_sandbox_are_begun_in_their_order() {
 #[test]
 fn rpc_character_that_comes_in_two_pieces_stays_whole() {
     need!(root, overlay);
-    let tare = Tare::new();
-    let mut rpc = Rpc::new(&tare);
-    rpc.open("a");
+    let mut rpc = Rpc::in_host();
     let script = "printf '\\303'; read x; printf '\\274'; printf '\\342\\202'";
     let id = rpc.send_script("a", script, json!({"stdin": "pipe"}));
     rpc.until(id, |reply| reply.events == ["started"]);
@@ -121,9 +118,7 @@ fn rpc_unpacking_an_image_delays_no_other_sandbox() {
 #[test]
 fn rpc_input_and_output_of_any_size_and_kind_arrive() {
     need!(root, overlay);
-    let tare = Tare::new();
-    let mut rpc = Rpc::new(&tare);
-    rpc.open("a");
+    let mut rpc = Rpc::in_host();
     let all: Vec<u8> = (0..3 << 20)
         .map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
@@ -151,9 +146,7 @@ fn rpc_input_and_output_of_any_size_and_kind_arrive() {
 #[test]
 fn rpc_command_that_reads_no_input_can_be_killed() {
     need!(root, overlay);
-    let tare = Tare::new();
-    let mut rpc = Rpc::new(&tare);
-    rpc.open("a");
+    let mut rpc = Rpc::in_host();
     let id = rpc.send(
         "run",
         json!({"sandbox": "a", "argv": ["sleep", "60"], "stdin": "pipe"}),
@@ -182,9 +175,7 @@ fn rpc_command_that_reads_no_input_can_be_killed() {
 #[test]
 fn rpc_output_beyond_the_limit_or_the_end_is_not_awaited() {
     need!(root, overlay);
-    let tare = Tare::new();
-    let mut rpc = Rpc::new(&tare);
-    rpc.open("a");
+    let mut rpc = Rpc::in_host();
     let limited = json!({"sandbox": "b", "spec": {"limits": {"output": "1k"}}});
     rpc.call("open", limited).ok();
     for (sandbox, more, kept) in [("b", none(), 1024), ("a", json!({"output_limit": 10}), 10)] {

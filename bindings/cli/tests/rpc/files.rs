@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `tare rpc`: files in and out of sandboxes, as root and as ordinary users.
 
-mod common;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
-use common::rpc::{Rpc, base64, bytes};
-use common::{Tare, everybody};
 use nix::errno::Errno;
 use serde_json::{Value, json};
 use tare_oracle::need;
+
+use super::common::rpc::{Reply, Rpc, base64, bytes};
+use super::common::{Tare, everybody};
 
 /// Returns every byte value, more than fit into a piece of a pipe.
 fn binary() -> Vec<u8> {
@@ -20,14 +19,14 @@ fn binary() -> Vec<u8> {
 
 /// Returns a conversation with the open sandbox `a`, and a directory of the
 /// host.
-fn opened(tare: &Tare) -> (Rpc<'_>, tempfile::TempDir) {
+fn opened(tare: &Tare) -> (Rpc, tempfile::TempDir) {
     let mut rpc = Rpc::new(tare);
     rpc.open("a");
     (rpc, tare.tempdir())
 }
 
 /// Sends a request about the sandbox `a`.
-fn ask(rpc: &mut Rpc<'_>, method: &str, mut params: Value) -> common::rpc::Reply {
+fn ask(rpc: &mut Rpc, method: &str, mut params: Value) -> Reply {
     params["sandbox"] = "a".into();
     rpc.call(method, params)
 }
@@ -39,8 +38,7 @@ fn path(path: &Path) -> Value {
 #[test]
 fn rpc_file_of_many_bytes_is_written_and_read() {
     need!(root, overlay);
-    let tare = Tare::new();
-    let (mut rpc, _host) = opened(&tare);
+    let mut rpc = Rpc::in_host();
     let write = json!({"path": "/tmp/file", "data": base64(&binary())});
     ask(&mut rpc, "write_file", write).ok();
     let read = ask(&mut rpc, "read_file", json!({"path": "/tmp/file"}));
